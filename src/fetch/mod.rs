@@ -1,0 +1,125 @@
+//! The network: one door, which users can replace.
+//!
+//! Keys and discovery documents are fetched through [`Fetch`]. The crate brings a backend over `reqwest`
+//! (feature `reqwest`, on by default); any other HTTP client fits behind the same trait. Whatever stands behind it,
+//! the caller in `jwks` wraps every attempt in its own deadline and counts the octets itself.
+
+mod endpoint;
+#[cfg(feature = "reqwest")]
+mod reqwest;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+pub use self::endpoint::{Endpoint, EndpointError};
+#[cfg(feature = "reqwest")]
+pub use self::reqwest::ReqwestFetch;
+
+/// Fetches a document over HTTP.
+///
+/// An implementation makes exactly one `GET`: it follows no redirect, keeps no cookies, decodes no content coding
+/// beyond what it counts against `max_bytes`, and does not retry. It needs no deadline of its own; dropping the
+/// future must abort the exchange.
+///
+/// # Security
+///
+/// The URL comes from the configuration or from a discovery document of the configured issuer, never from a token.
+pub trait Fetch: fmt::Debug + Send + Sync + 'static {
+    /// Starts the exchange.
+    fn fetch(&self, request: FetchRequest) -> FetchFuture;
+}
+
+/// The future of [`Fetch::fetch`].
+pub type FetchFuture = Pin<Box<dyn Future<Output = Result<FetchResponse, FetchError>> + Send>>;
+
+/// One `GET` to make.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FetchRequest {
+    /// Where to.
+    pub endpoint: Endpoint,
+    /// Request headers to send (`accept`, `if-none-match`, `cache-control`).
+    pub headers: HeaderMap,
+    /// Largest body, in octets after any decoding, that may be returned; more is [`FetchError::TooLarge`].
+    pub max_bytes: usize,
+}
+
+impl FetchRequest {
+    /// A request without headers.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, max_bytes: usize) -> Self {
+        Self { endpoint, headers: HeaderMap::new(), max_bytes }
+    }
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FetchResponse {
+    /// The status, whatever it is.
+    pub status: StatusCode,
+    /// The response headers.
+    pub headers: HeaderMap,
+    /// The body, at most `max_bytes` long.
+    pub body: Bytes,
+}
+
+impl FetchResponse {
+    /// A response made of its parts.
+    #[must_use]
+    pub fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
+        Self { status, headers, body }
+    }
+}
+
+/// Why a fetch gave no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// No connection: name not found, refused, unreachable.
+    Connect,
+    /// The connection closed before an answer began; safe to try once more on a fresh one.
+    Closed,
+    /// TLS failed: wrong host, expired or unknown certificate.
+    Tls,
+    /// The body is longer than `max_bytes`.
+    TooLarge,
+    /// The backend's own time limit ran out.
+    Timeout,
+    /// Anything else on the wire.
+    Other,
+}
+
+impl FetchError {
+    /// A fixed name for logs and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Closed => "closed",
+            Self::Tls => "tls",
+            Self::TooLarge => "too_large",
+            Self::Timeout => "timeout",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "no connection could be made",
+            Self::Closed => "the connection closed before an answer",
+            Self::Tls => "the TLS handshake failed",
+            Self::TooLarge => "the body is larger than allowed",
+            Self::Timeout => "the exchange took too long",
+            Self::Other => "the exchange failed",
+        })
+    }
+}
+
+impl std::error::Error for FetchError {}

@@ -1,0 +1,75 @@
+//! The backend over `reqwest` with rustls.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::defaults;
+use crate::fetch::{Fetch, FetchError, FetchFuture, FetchRequest, FetchResponse};
+
+/// Fetches over https with a `reqwest::Client`.
+#[derive(Clone, Debug)]
+pub struct ReqwestFetch {
+    client: reqwest::Client,
+}
+
+impl ReqwestFetch {
+    /// Builds a client that follows no redirects, uses no proxy from the environment, asks for no content coding, and
+    /// lets idle connections go before servers usually do.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Tls`] if the system's trust store cannot be read.
+    pub fn new() -> Result<Self, FetchError> {
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(defaults::CONNECT_TIMEOUT)
+            .pool_idle_timeout(defaults::POOL_IDLE_TIMEOUT)
+            .pool_max_idle_per_host(1)
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|_| FetchError::Tls)?;
+        Ok(Self { client })
+    }
+
+    /// Takes a client of your own: a private CA, a proxy, a client certificate.
+    ///
+    /// # Security
+    ///
+    /// Turn redirects off in it. A redirect is refused here only when the client hands it over.
+    #[must_use]
+    pub fn with_client(client: reqwest::Client) -> Self {
+        Self { client }
+    }
+}
+
+impl Fetch for ReqwestFetch {
+    fn fetch(&self, request: FetchRequest) -> FetchFuture {
+        let sent = self.client.get(request.endpoint.as_str()).headers(request.headers).send();
+        Box::pin(async move {
+            let response = sent.await.map_err(|error| classify(&error))?;
+            let (status, headers) = (response.status(), response.headers().clone());
+            let body = read(response, request.max_bytes).await?;
+            Ok(FetchResponse::new(status, headers, body))
+        })
+    }
+}
+
+/// Reads the body while counting, so that a longer one is dropped with its connection.
+async fn read(mut response: reqwest::Response, max_bytes: usize) -> Result<Bytes, FetchError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
+        if body.len().saturating_add(chunk.len()) > max_bytes {
+            return Err(FetchError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+fn classify(_error: &reqwest::Error) -> FetchError {
+    FetchError::Other
+}

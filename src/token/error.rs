@@ -1,0 +1,124 @@
+//! Why a credential is no token that could be judged.
+
+use std::fmt;
+
+use crate::token::object::ObjectError;
+
+/// Why a credential is no token that could be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// The credential is longer than the API allows; it was not looked at.
+    TooLong {
+        /// Its length in octets.
+        length: usize,
+        /// The longest that is allowed.
+        limit: usize,
+    },
+    /// Not three segments: an opaque token, which usually means that the client asked for no `audience`.
+    NotAJwt,
+    /// Five segments: an encrypted token (RFC 7516), which this crate does not take.
+    Encrypted,
+    /// A segment is empty.
+    Empty {
+        /// Which one.
+        part: Part,
+    },
+    /// A segment is not canonical base64url without padding (RFC 7515 §2).
+    Encoding {
+        /// Which one.
+        part: Part,
+    },
+    /// Not one JSON object in UTF-8 (RFC 7515 §5.2, RFC 7519 §7.2).
+    Json {
+        /// Which part.
+        part: Part,
+    },
+    /// A member name stands twice (RFC 7515 §4, RFC 7519 §4).
+    DuplicateMember {
+        /// Which part.
+        part: Part,
+    },
+    /// Nested deeper than 32 levels.
+    TooDeep {
+        /// Which part.
+        part: Part,
+    },
+    /// The header has no `alg` (RFC 7515 §4.1.1).
+    AlgorithmMissing,
+    /// `alg` is not the name of a signature algorithm.
+    AlgorithmUnknown,
+    /// `crit` or `b64` is there (RFC 7515 §4.1.11, RFC 7797 §7).
+    CriticalHeader,
+    /// `cty` says that the payload is a token itself (RFC 7519 §5.2).
+    Nested,
+    /// `cty` is not a string.
+    ContentType,
+    /// `kid` is not a string (RFC 7515 §4.1.4).
+    KidMalformed,
+    /// `kid` is longer than 256 octets.
+    KidTooLong,
+    /// `typ` is not a string (RFC 7515 §4.1.9).
+    TypMalformed,
+}
+
+/// A segment of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Part {
+    /// The first: the JOSE header.
+    Header,
+    /// The second: the claims set.
+    Payload,
+    /// The third: the signature or MAC.
+    Signature,
+}
+
+impl Part {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Payload => "payload",
+            Self::Signature => "signature",
+        }
+    }
+}
+
+impl TokenError {
+    pub(super) const fn object(part: Part, error: ObjectError) -> Self {
+        match error {
+            ObjectError::Syntax => Self::Json { part },
+            ObjectError::DuplicateMember => Self::DuplicateMember { part },
+            ObjectError::TooDeep => Self::TooDeep { part },
+        }
+    }
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { length, limit } => {
+                write!(f, "the token has {length} octets, more than the {limit} allowed")
+            }
+            Self::NotAJwt => {
+                f.write_str("not a JWT; an opaque token usually means that the client asked for no audience")
+            }
+            Self::Encrypted => f.write_str("the token is encrypted; only signed tokens are taken"),
+            Self::Empty { part } => write!(f, "the {} is empty", part.name()),
+            Self::Encoding { part } => write!(f, "the {} is not canonical base64url", part.name()),
+            Self::Json { part } => write!(f, "the {} is not one JSON object", part.name()),
+            Self::DuplicateMember { part } => write!(f, "the {} has a member name twice", part.name()),
+            Self::TooDeep { part } => write!(f, "the {} is nested too deeply", part.name()),
+            Self::AlgorithmMissing => f.write_str("the header has no alg"),
+            Self::AlgorithmUnknown => f.write_str("the header's alg is not a signature algorithm"),
+            Self::CriticalHeader => f.write_str("the header has critical extensions"),
+            Self::Nested => f.write_str("the payload is a token itself"),
+            Self::ContentType => f.write_str("the header's cty is not a string"),
+            Self::KidMalformed => f.write_str("the header's kid is not a string"),
+            Self::KidTooLong => f.write_str("the header's kid is too long"),
+            Self::TypMalformed => f.write_str("the header's typ is not a string"),
+        }
+    }
+}
+
+impl std::error::Error for TokenError {}

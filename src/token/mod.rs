@@ -1,0 +1,167 @@
+//! Credential to parsed, untrusted token (RFC 7515 §3.1, RFC 7519 §7.2).
+//!
+//! Nothing here says that a token is genuine; it says that there is one way to read it.
+
+mod algorithm;
+mod error;
+mod header;
+mod object;
+mod payload;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+pub use self::algorithm::{Algorithm, UnknownAlgorithm};
+pub use self::error::{Part, TokenError};
+pub use self::header::Header;
+pub(crate) use self::header::is_media_type;
+pub(crate) use self::payload::{Claim, Member, Payload};
+
+/// A compact JWS that has been taken apart and believed in nothing.
+///
+/// ```
+/// use tower_bearer::token::{TokenError, UnverifiedToken};
+/// use tower_bearer::Algorithm;
+///
+/// // {"alg":"HS256"} . {"sub":"me"} . a signature that nobody has checked
+/// let token = UnverifiedToken::parse("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSJ9.AAAA")?;
+/// assert_eq!(token.header().algorithm(), Algorithm::HS256);
+/// assert_eq!(UnverifiedToken::parse("opaque").unwrap_err(), TokenError::NotAJwt);
+/// # Ok::<(), TokenError>(())
+/// ```
+#[derive(Clone)]
+pub struct UnverifiedToken<'t> {
+    header: Header,
+    payload: Payload,
+    signature: Vec<u8>,
+    signing_input: &'t str,
+}
+
+impl<'t> UnverifiedToken<'t> {
+    /// Takes a token apart: three non-empty segments of canonical base64url, header and payload each one JSON object
+    /// with unique names, at most 32 levels deep.
+    ///
+    /// The caller bounds the length; work and memory are linear in it.
+    ///
+    /// # Errors
+    ///
+    /// See [`TokenError`].
+    pub fn parse(token: &'t str) -> Result<Self, TokenError> {
+        let (signing_input, header, payload, signature) = split(token)?;
+        let header = decode_json(Part::Header, header)?;
+        let header = Header::parse(&header)?;
+        let payload = Payload::parse(decode_json(Part::Payload, payload)?)?;
+        let signature = decode(Part::Signature, signature)?;
+        Ok(Self { header, payload, signature, signing_input })
+    }
+
+    /// The header as the sender wrote it.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The octets that were signed: header, dot, payload, in their encoded form (RFC 7515 §5.1).
+    pub(crate) fn signing_input(&self) -> &'t [u8] {
+        self.signing_input.as_bytes()
+    }
+
+    /// The decoded signature.
+    pub(crate) fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    /// The unproven claims: good for refusing and for choosing among configured issuers, never for admitting.
+    pub(crate) fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// Gives up the parts once the signature holds.
+    pub(crate) fn into_parts(self) -> (Header, Payload) {
+        (self.header, self.payload)
+    }
+}
+
+impl fmt::Debug for UnverifiedToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnverifiedToken").field("algorithm", &self.header.algorithm()).finish_non_exhaustive()
+    }
+}
+
+/// A part of a text, as octet offsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// Where `part`, a slice of `whole`, stands in it.
+    fn within(whole: &str, part: &str) -> Option<Self> {
+        let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+        let end = start.checked_add(part.len())?;
+        Some(Self { start: u32::try_from(start).ok()?, end: u32::try_from(end).ok()? })
+    }
+
+    fn of(self, whole: &str) -> Option<&str> {
+        let range: Range<usize> = usize::try_from(self.start).ok()?..usize::try_from(self.end).ok()?;
+        whole.get(range)
+    }
+}
+
+/// Splits at the dots, never into more pieces than are looked at (CVE-2025-30204).
+fn split(token: &str) -> Result<(&str, &str, &str, &str), TokenError> {
+    let mut segments = token.splitn(6, '.');
+    let (header, payload, signature) = match (segments.next(), segments.next(), segments.next(), segments.next()) {
+        (Some(header), Some(payload), Some(signature), None) => (header, payload, signature),
+        (_, _, _, Some(_)) if segments.next().is_some() && segments.next().is_none() => {
+            return Err(TokenError::Encrypted);
+        }
+        _ => return Err(TokenError::NotAJwt),
+    };
+    for (part, segment) in [(Part::Header, header), (Part::Payload, payload), (Part::Signature, signature)] {
+        if segment.is_empty() {
+            return Err(TokenError::Empty { part });
+        }
+    }
+    let end = header.len().saturating_add(1).saturating_add(payload.len());
+    let signing_input = token.get(..end).ok_or(TokenError::NotAJwt)?;
+    Ok((signing_input, header, payload, signature))
+}
+
+fn decode(part: Part, segment: &str) -> Result<Vec<u8>, TokenError> {
+    BASE64URL.decode(segment).map_err(|_| TokenError::Encoding { part })
+}
+
+fn decode_json(part: Part, segment: &str) -> Result<String, TokenError> {
+    String::from_utf8(decode(part, segment)?).map_err(|_| TokenError::Json { part })
+}
+
+/// Reads a JSON string's text; `None` for any other JSON value.
+fn unquote(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+}
+
+/// Reads a JSON array of strings; `None` for any other JSON value.
+fn unquote_all(raw: &str) -> Option<Vec<Cow<'_, str>>> {
+    let items: Vec<&serde_json::value::RawValue> = serde_json::from_str(raw).ok()?;
+    items.into_iter().map(|item| unquote(item.get())).collect()
+}
+
+/// RFC 7515 §2 and RFC 4648 §3.5: no padding, and no bits that decode to nothing, so one token has one spelling.
+const BASE64URL: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(false),
+);
+
+#[cfg(test)]
+mod tests;

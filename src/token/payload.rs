@@ -1,0 +1,170 @@
+//! The claims set of a token, as text: pass 1 (RFC 7519 §4).
+
+use std::borrow::Cow;
+
+use crate::token::object;
+use crate::token::{Part, Span, TokenError};
+
+/// A claims set whose registered members have been found, and nothing judged.
+///
+/// It owns the JSON text once and holds spans into it.
+#[derive(Clone)]
+pub(crate) struct Payload {
+    json: Box<str>,
+    spans: [Option<Span>; Claim::COUNT],
+}
+
+/// What a claim holds, against the type that it should have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Member<T> {
+    /// The claim is not there.
+    Absent,
+    /// The claim is there with another type.
+    Malformed,
+    /// The claim is there with its type.
+    Is(T),
+}
+
+impl<T> Member<T> {
+    /// The value, if it is there with its type.
+    pub(crate) fn ok(self) -> Option<T> {
+        match self {
+            Self::Is(value) => Some(value),
+            Self::Absent | Self::Malformed => None,
+        }
+    }
+}
+
+impl Payload {
+    pub(super) fn parse(json: String) -> Result<Self, TokenError> {
+        let spans =
+            object::members(&json, Claim::index_of).map_err(|error| TokenError::object(Part::Payload, error))?;
+        Ok(Self { json: json.into_boxed_str(), spans })
+    }
+
+    /// The whole claims set as it was signed.
+    pub(crate) fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// A claim's JSON text, without surrounding white space.
+    pub(crate) fn raw(&self, claim: Claim) -> Option<&str> {
+        self.spans.get(claim.index()).copied().flatten().and_then(|span| span.of(&self.json))
+    }
+
+    /// A claim that should be a string.
+    pub(crate) fn text(&self, claim: Claim) -> Member<Cow<'_, str>> {
+        match self.raw(claim) {
+            None => Member::Absent,
+            Some(raw) => super::unquote(raw).map_or(Member::Malformed, Member::Is),
+        }
+    }
+
+    /// A claim that should be an array of strings.
+    pub(crate) fn texts(&self, claim: Claim) -> Member<Vec<Cow<'_, str>>> {
+        match self.raw(claim) {
+            None => Member::Absent,
+            Some(raw) => super::unquote_all(raw).map_or(Member::Malformed, Member::Is),
+        }
+    }
+}
+
+/// Declares the registered claims once: the name in a token, and the variant that stands for it.
+macro_rules! claims {
+    ($($variant:ident = $name:literal),+ $(,)?) => {
+        /// A claim that the crate reads itself.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Claim { $($variant),+ }
+
+        impl Claim {
+            const ALL: &'static [Self] = &[$(Self::$variant),+];
+            const COUNT: usize = Self::ALL.len();
+
+            /// The member's name.
+            pub(crate) const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// The claim of that name.
+            pub(crate) fn from_name(name: &str) -> Option<Self> {
+                Some(match name { $($name => Self::$variant,)+ _ => return None })
+            }
+        }
+    };
+}
+
+claims! {
+    // RFC 7519 §4.1
+    Iss = "iss",
+    Sub = "sub",
+    Aud = "aud",
+    Exp = "exp",
+    Nbf = "nbf",
+    Iat = "iat",
+    Jti = "jti",
+    // RFC 8693 §4
+    Scope = "scope",
+    ClientId = "client_id",
+    Act = "act",
+    // OpenID Connect Core §2
+    Azp = "azp",
+    Acr = "acr",
+    Amr = "amr",
+    AuthTime = "auth_time",
+    Nonce = "nonce",
+    AtHash = "at_hash",
+    CHash = "c_hash",
+    // RFC 7800 §3.1
+    Cnf = "cnf",
+    // Auth0
+    Permissions = "permissions",
+    OrgId = "org_id",
+    OrgName = "org_name",
+    Gty = "gty",
+    // Okta and Entra write `scp`, Cognito `token_use`, Keycloak a payload `typ`
+    Scp = "scp",
+    TokenUse = "token_use",
+    Typ = "typ",
+}
+
+impl Claim {
+    #[expect(clippy::as_conversions, reason = "a field-less enum's own number")]
+    const fn index(self) -> usize {
+        self as usize
+    }
+
+    fn index_of(name: &str) -> Option<usize> {
+        Self::from_name(name).map(Self::index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(json: &str) -> Payload {
+        Payload::parse(json.to_owned()).expect("an object")
+    }
+
+    #[test]
+    fn every_claim_is_found_under_its_own_name() {
+        for claim in Claim::ALL {
+            let payload = payload(&format!("{{\"{}\":\"x\",\"other\":1}}", claim.name()));
+            for other in Claim::ALL {
+                let expected = if other == claim { Member::Is(Cow::Borrowed("x")) } else { Member::Absent };
+                assert_eq!(payload.text(*other), expected, "{claim:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn tells_absent_from_malformed() {
+        let payload = payload(r#"{"iss":null,"sub":"","aud":["a","\u0062"],"scope":[1],"permissions":"p"}"#);
+        assert_eq!(payload.text(Claim::Iss), Member::Malformed);
+        assert_eq!(payload.text(Claim::Sub), Member::Is(Cow::Borrowed("")));
+        assert_eq!(payload.texts(Claim::Aud), Member::Is(vec![Cow::Borrowed("a"), Cow::Owned("b".to_owned())]));
+        assert_eq!(payload.texts(Claim::Scope), Member::Malformed);
+        assert_eq!(payload.texts(Claim::Permissions), Member::Malformed);
+        assert_eq!(payload.texts(Claim::Amr), Member::Absent);
+    }
+}

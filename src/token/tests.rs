@@ -1,0 +1,89 @@
+use super::*;
+
+fn encode(text: &str) -> String {
+    BASE64URL.encode(text)
+}
+
+fn token(header: &str, payload: &str) -> String {
+    format!("{}.{}.{}", encode(header), encode(payload), encode("sig"))
+}
+
+fn refused(token: &str) -> TokenError {
+    UnverifiedToken::parse(token).map(drop).expect_err(token)
+}
+
+const HEADER: &str = r#"{"alg":"RS256"}"#;
+
+#[test]
+fn takes_a_token_apart() {
+    let token = token(HEADER, r#"{"sub":"me"}"#);
+    let parsed = UnverifiedToken::parse(&token).expect("well-formed");
+    assert_eq!(parsed.signing_input(), token.rsplit_once('.').expect("dots").0.as_bytes());
+    assert_eq!(parsed.signature(), b"sig");
+    assert_eq!(parsed.payload().text(Claim::Sub), Member::Is(Cow::Borrowed("me")));
+}
+
+#[test]
+fn refuses_other_than_three_segments() {
+    for (token, error) in [
+        ("", TokenError::NotAJwt),
+        ("a", TokenError::NotAJwt),
+        ("a.b", TokenError::NotAJwt),
+        ("a.b.c.d", TokenError::NotAJwt),
+        ("a.b.c.d.e", TokenError::Encrypted),
+        ("....", TokenError::Encrypted),
+        ("a.b.c.d.e.f", TokenError::NotAJwt),
+        ("..", TokenError::Empty { part: Part::Header }),
+        (".b.c", TokenError::Empty { part: Part::Header }),
+        ("a..c", TokenError::Empty { part: Part::Payload }),
+        ("a.b.", TokenError::Empty { part: Part::Signature }),
+    ] {
+        assert_eq!(refused(token), error, "{token}");
+    }
+    assert_eq!(refused(&".".repeat(1_000_000)), TokenError::NotAJwt);
+}
+
+#[test]
+fn refuses_every_other_spelling_of_the_same_octets() {
+    let genuine = token(HEADER, "{}");
+    assert!(UnverifiedToken::parse(&genuine).is_ok());
+    let (signed, _) = genuine.rsplit_once('.').expect("dots");
+    // "c2ln" is canonical for "sig"; one octet less leaves bits over.
+    assert!(UnverifiedToken::parse(&format!("{signed}.c2k")).is_ok());
+    for signature in ["c2l", "c2k=", "c2lnc", "c2 n", "c2+n", "c2/n", "c2\nn", "c2ln=", "c2ln\n", "é"] {
+        assert_eq!(
+            refused(&format!("{signed}.{signature}")),
+            TokenError::Encoding { part: Part::Signature },
+            "{signature:?}"
+        );
+    }
+    assert_eq!(refused(&format!("{}=.e30.AA", encode(HEADER))), TokenError::Encoding { part: Part::Header });
+    assert_eq!(refused(&format!("{}.e31.AA", encode(HEADER))), TokenError::Encoding { part: Part::Payload });
+}
+
+#[test]
+fn refuses_payloads_that_are_not_one_object() {
+    for payload in ["", "[]", "null", "1", "{}{}", "\u{feff}{}"] {
+        let error = refused(&format!("{}.{}.AA", encode(HEADER), encode(payload)));
+        let expected = if payload.is_empty() {
+            TokenError::Empty { part: Part::Payload }
+        } else {
+            TokenError::Json { part: Part::Payload }
+        };
+        assert_eq!(error, expected, "{payload}");
+    }
+    let not_utf8 = format!("{}.{}.AA", encode(HEADER), BASE64URL.encode(b"{\"a\":\"\xff\"}"));
+    assert_eq!(refused(&not_utf8), TokenError::Json { part: Part::Payload });
+    assert_eq!(refused(&token(HEADER, r#"{"x":1,"x":1}"#)), TokenError::DuplicateMember { part: Part::Payload });
+    assert_eq!(
+        refused(&token(r#"{"alg":"RS256","alg":"none"}"#, "{}")),
+        TokenError::DuplicateMember { part: Part::Header }
+    );
+}
+
+#[test]
+fn debug_shows_nothing_of_the_token() {
+    let token = token(HEADER, r#"{"sub":"somebody"}"#);
+    let shown = format!("{:?}", UnverifiedToken::parse(&token).expect("well-formed"));
+    assert_eq!(shown, "UnverifiedToken { algorithm: RS256, .. }");
+}
