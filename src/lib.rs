@@ -16,4 +16,10 @@ pub mod token;
 // 3. Token to key to proven signature.
 // pub mod keys;
 
+// 4. Proven payload to judged claims.
+pub mod claims;
+pub mod guard;
+
+pub use crate::claims::{Audience, Claims, NoCustomClaims, Permissions, Scopes};
+pub use crate::guard::Requirement;
 pub use crate::token::Algorithm;

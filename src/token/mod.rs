@@ -143,15 +143,9 @@ fn decode_json(part: Part, segment: &str) -> Result<String, TokenError> {
 }
 
 /// Reads a JSON string's text; `None` for any other JSON value.
-fn unquote(raw: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn unquote(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
-}
-
-/// Reads a JSON array of strings; `None` for any other JSON value.
-fn unquote_all(raw: &str) -> Option<Vec<Cow<'_, str>>> {
-    let items: Vec<&serde_json::value::RawValue> = serde_json::from_str(raw).ok()?;
-    items.into_iter().map(|item| unquote(item.get())).collect()
 }
 
 /// RFC 7515 §2 and RFC 4648 §3.5: no padding, and no bits that decode to nothing, so one token has one spelling.

@@ -1,0 +1,89 @@
+//! Why a claims set is not good enough.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a claims set is not good enough for an API.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ClaimError {
+    /// The header's `typ` is not one that the profile takes (RFC 8725 §3.11, RFC 9068 §4).
+    TokenType,
+    /// `iss` is not the issuer whose keys were asked (RFC 7519 §4.1.1).
+    Issuer(Fault),
+    /// `aud` holds none of the API's audiences (RFC 7519 §4.1.3, RFC 9068 §4).
+    Audience(Fault),
+    /// `exp` is missing or no date before the year 10,000 (RFC 7519 §4.1.4).
+    Expiry(Fault),
+    /// The token has expired; the leeway is used up.
+    Expired,
+    /// `nbf` is no date before the year 10,000 (RFC 7519 §4.1.5).
+    NotBefore,
+    /// The token is not valid yet, even with the leeway.
+    NotYetValid,
+    /// `iat` is no date, or missing though the maximum age needs it (RFC 7519 §4.1.6).
+    IssuedAt(Fault),
+    /// `iat` lies in the future, so the age is not known.
+    IssuedInFuture,
+    /// The token was issued longer ago than the maximum age.
+    TooOld,
+    /// `sub` is not a string (RFC 7519 §4.1.2).
+    Subject,
+    /// A required claim is missing, of another type than registered, or empty.
+    Required {
+        /// The claim's name, from the configuration.
+        claim: Arc<str>,
+    },
+    /// `cnf` binds the token to a key (RFC 7800 §3.1), and nothing proves that the sender holds it (RFC 9449 §7.2).
+    Confirmation,
+    /// The token is an ID token (RFC 8725 §3.12); the name of the claim that says so.
+    IdToken {
+        /// `at_hash`, `c_hash`, `token_use`, `typ` or `nonce`.
+        marker: &'static str,
+    },
+}
+
+/// What is wrong with a claim that must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It is not there.
+    Missing,
+    /// It is of another type than registered, or out of range.
+    Malformed,
+    /// It holds another value than expected.
+    Mismatch,
+}
+
+impl fmt::Display for ClaimError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TokenType => f.write_str("the token's type is not taken here"),
+            Self::Issuer(fault) => write!(f, "iss {fault}"),
+            Self::Audience(fault) => write!(f, "aud {fault}"),
+            Self::Expiry(fault) => write!(f, "exp {fault}"),
+            Self::Expired => f.write_str("the token has expired"),
+            Self::NotBefore => f.write_str("nbf is malformed"),
+            Self::NotYetValid => f.write_str("the token is not valid yet"),
+            Self::IssuedAt(fault) => write!(f, "iat {fault}"),
+            Self::IssuedInFuture => f.write_str("the token was issued in the future"),
+            Self::TooOld => f.write_str("the token was issued too long ago"),
+            Self::Subject => f.write_str("sub is not a string"),
+            Self::Required { claim } => write!(f, "the required claim {claim} is missing, empty or of another type"),
+            Self::Confirmation => f.write_str("the token is bound to a key, and no proof of possession was made"),
+            Self::IdToken { marker } => write!(f, "an ID token is no access token ({marker} says that it is one)"),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "is missing",
+            Self::Malformed => "is malformed",
+            Self::Mismatch => "has another value",
+        })
+    }
+}
+
+impl std::error::Error for ClaimError {}

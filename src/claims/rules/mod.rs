@@ -1,0 +1,249 @@
+//! The ordered table of checks over a claims set.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::claims::dates;
+use crate::claims::error::{ClaimError, Fault};
+use crate::claims::required;
+use crate::claims::values::Audience;
+use crate::clock::Timestamp;
+use crate::token::{self, Claim, Header, Member, Payload};
+
+/// What an API demands of a claims set.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    /// At least one of them must stand in `aud`.
+    pub(crate) audiences: Box<[Box<str>]>,
+    /// Clock skew that is forgiven.
+    pub(crate) leeway: Duration,
+    /// Which `typ` is taken.
+    pub(crate) profile: Profile,
+    /// Claims that must be there beyond `iss`, `aud` and `exp`.
+    pub(crate) required: Box<[Arc<str>]>,
+    /// Longest time since `iat`.
+    pub(crate) max_age: Option<Duration>,
+    /// What a `cnf` claim does.
+    pub(crate) confirmation: Confirmation,
+}
+
+/// Which kinds of token an API takes, by the header's `typ`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Profile {
+    /// No `typ`, `JWT` or `at+jwt`: what the servers of the field issue. Every other type is refused.
+    #[default]
+    Any,
+    /// `JWT`, as Auth0 issues by default; `nonce` marks an ID token.
+    Auth0,
+    /// `at+jwt`, with `sub`, `client_id`, `iat` and `jti` required (RFC 9068 §2.2, §4).
+    Rfc9068,
+}
+
+/// What a `cnf` claim does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Confirmation {
+    /// A bound token is refused, since nothing proves possession.
+    Refused,
+    /// A bound token is taken as if it were not bound.
+    Ignored,
+}
+
+/// What the checks look at.
+#[derive(Clone, Copy)]
+pub(crate) struct Evidence<'e> {
+    pub(crate) header: &'e Header,
+    pub(crate) payload: &'e Payload,
+    /// The configured issuer whose keys are asked.
+    pub(crate) issuer: &'e str,
+    pub(crate) now: Timestamp,
+}
+
+/// One row of the table.
+pub(crate) struct Check {
+    pub(crate) name: &'static str,
+    /// Whether it may refuse, never admit, before the signature is looked at.
+    pub(crate) cheap: bool,
+    judge: fn(&Rules, Evidence<'_>) -> Result<(), ClaimError>,
+}
+
+/// The checks in the order in which they are made. The first failure wins.
+pub(crate) const CHECKS: &[Check] = &[
+    Check { name: "typ", cheap: false, judge: token_type },
+    Check { name: "iss", cheap: false, judge: issuer },
+    Check { name: "aud", cheap: true, judge: audience },
+    Check { name: "exp", cheap: true, judge: expiry },
+    Check { name: "nbf", cheap: false, judge: not_before },
+    Check { name: "iat", cheap: false, judge: issued_at },
+    Check { name: "sub", cheap: false, judge: subject },
+    Check { name: "required claims", cheap: false, judge: required_claims },
+    Check { name: "cnf", cheap: false, judge: confirmation },
+    Check { name: "ID token", cheap: false, judge: id_token },
+];
+
+impl Rules {
+    /// Makes every check in order and hands each outcome to `sink`, until it breaks.
+    pub(crate) fn judge(
+        &self,
+        evidence: Evidence<'_>,
+        sink: &mut dyn FnMut(&'static Check, Result<(), ClaimError>) -> ControlFlow<()>,
+    ) {
+        for check in CHECKS {
+            if sink(check, (check.judge)(self, evidence)).is_break() {
+                return;
+            }
+        }
+    }
+
+    /// Stops at the first failure.
+    pub(crate) fn hold(&self, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+        let mut verdict = Ok(());
+        self.judge(evidence, &mut |_, outcome| {
+            verdict = outcome;
+            if verdict.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        verdict
+    }
+
+    /// Makes only the checks that may refuse before the signature is looked at.
+    pub(crate) fn refuse_early(&self, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+        CHECKS.iter().filter(|check| check.cheap).try_for_each(|check| (check.judge)(self, evidence))
+    }
+
+    /// Judges the dates alone, for a claims set that held before.
+    pub(crate) fn still_timely(&self, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+        expiry(self, evidence)?;
+        not_before(self, evidence)?;
+        issued_at(self, evidence)
+    }
+}
+
+fn token_type(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+    let typ = evidence.header.typ();
+    let is = |expected| typ.is_some_and(|typ| token::is_media_type(typ, expected));
+    let taken = match rules.profile {
+        Profile::Any => typ.is_none() || is("jwt") || is("at+jwt"),
+        Profile::Auth0 => is("jwt"),
+        // RFC 9068 §4: anything but at+jwt is rejected.
+        Profile::Rfc9068 => is("at+jwt"),
+    };
+    if taken { Ok(()) } else { Err(ClaimError::TokenType) }
+}
+
+fn issuer(_: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+    match evidence.payload.text(Claim::Iss) {
+        Member::Absent => Err(ClaimError::Issuer(Fault::Missing)),
+        Member::Malformed => Err(ClaimError::Issuer(Fault::Malformed)),
+        // RFC 9068 §4: exactly match, and RFC 7519 §7.3: no normalisation.
+        Member::Is(issuer) if issuer != evidence.issuer => Err(ClaimError::Issuer(Fault::Mismatch)),
+        Member::Is(_) => Ok(()),
+    }
+}
+
+fn audience(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+    match Audience::read(evidence.payload) {
+        Member::Absent => Err(ClaimError::Audience(Fault::Missing)),
+        Member::Malformed => Err(ClaimError::Audience(Fault::Malformed)),
+        Member::Is(audience) if rules.audiences.iter().any(|ours| audience.contains(ours)) => Ok(()),
+        Member::Is(_) => Err(ClaimError::Audience(Fault::Mismatch)),
+    }
+}
+
+fn expiry(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+    match date(evidence.payload, Claim::Exp) {
+        Member::Absent => Err(ClaimError::Expiry(Fault::Missing)),
+        Member::Malformed => Err(ClaimError::Expiry(Fault::Malformed)),
+        // RFC 7519 §4.1.4: on or after is too late.
+        Member::Is(expiry) if evidence.now < expiry.saturating_add(rules.leeway) => Ok(()),
+        Member::Is(_) => Err(ClaimError::Expired),
+    }
+}
+
+fn not_before(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+    match date(evidence.payload, Claim::Nbf) {
+        Member::Absent => Ok(()),
+        Member::Malformed => Err(ClaimError::NotBefore),
+        Member::Is(start) if start <= evidence.now.saturating_add(rules.leeway) => Ok(()),
+        Member::Is(_) => Err(ClaimError::NotYetValid),
+    }
+}
+
+/// A future `iat` is no fault by itself (RFC 7519 erratum 7720), only where the age counts.
+fn issued_at(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+    let (issued, max_age) = match (date(evidence.payload, Claim::Iat), rules.max_age) {
+        (Member::Malformed, _) => return Err(ClaimError::IssuedAt(Fault::Malformed)),
+        (Member::Absent, Some(_)) => return Err(ClaimError::IssuedAt(Fault::Missing)),
+        (Member::Absent | Member::Is(_), None) => return Ok(()),
+        (Member::Is(issued), Some(max_age)) => (issued, max_age),
+    };
+    if issued > evidence.now.saturating_add(rules.leeway) {
+        return Err(ClaimError::IssuedInFuture);
+    }
+    if evidence.now < issued.saturating_add(max_age).saturating_add(rules.leeway) {
+        Ok(())
+    } else {
+        Err(ClaimError::TooOld)
+    }
+}
+
+/// A `sub` that is no string would be dropped silently by the accessor; RFC 7519 §4.1.2 has no other type for it.
+fn subject(_: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+    match evidence.payload.text(Claim::Sub) {
+        Member::Malformed => Err(ClaimError::Subject),
+        Member::Absent | Member::Is(_) => Ok(()),
+    }
+}
+
+fn required_claims(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+    let profile: &[Claim] = match rules.profile {
+        Profile::Any | Profile::Auth0 => &[],
+        // RFC 9068 §2.2.
+        Profile::Rfc9068 => &[Claim::Sub, Claim::ClientId, Claim::Iat, Claim::Jti],
+    };
+    for claim in profile {
+        if !required::is_met(evidence.payload, claim.name()) {
+            return Err(ClaimError::Required { claim: Arc::from(claim.name()) });
+        }
+    }
+    match rules.required.iter().find(|claim| !required::is_met(evidence.payload, claim)) {
+        None => Ok(()),
+        Some(claim) => Err(ClaimError::Required { claim: Arc::clone(claim) }),
+    }
+}
+
+fn confirmation(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+    match (rules.confirmation, evidence.payload.raw(Claim::Cnf)) {
+        (Confirmation::Refused, Some(_)) => Err(ClaimError::Confirmation),
+        (Confirmation::Ignored, _) | (Confirmation::Refused, None) => Ok(()),
+    }
+}
+
+/// ID tokens by their marks; the defence proper is `aud` (RFC 8725 §3.9).
+fn id_token(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+    let payload = evidence.payload;
+    let says = |claim, text| payload.text(claim) == Member::Is(text);
+    let marked = [
+        (Claim::AtHash, payload.raw(Claim::AtHash).is_some()),
+        (Claim::CHash, payload.raw(Claim::CHash).is_some()),
+        (Claim::TokenUse, says(Claim::TokenUse, "id")),
+        (Claim::Typ, says(Claim::Typ, "ID")),
+        // Keycloak puts `nonce` into access tokens, so it counts only where the server is known not to.
+        (Claim::Nonce, rules.profile == Profile::Auth0 && payload.raw(Claim::Nonce).is_some()),
+    ];
+    match marked.iter().find(|(_, there)| *there) {
+        None => Ok(()),
+        Some((claim, _)) => Err(ClaimError::IdToken { marker: claim.name() }),
+    }
+}
+
+/// Reads a claim that should be a date.
+pub(super) fn date(payload: &Payload, claim: Claim) -> Member<Timestamp> {
+    match payload.raw(claim) {
+        None => Member::Absent,
+        Some(raw) => dates::numeric_date(raw).map_or(Member::Malformed, Member::Is),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,292 @@
+use super::*;
+use crate::token::UnverifiedToken;
+
+const NOW: i64 = 1_800_000_000;
+const HEADER: &str = r#"{"alg":"RS256","typ":"JWT"}"#;
+
+fn rules() -> Rules {
+    Rules {
+        audiences: Box::from([Box::from("https://api.example/")]),
+        leeway: Duration::from_secs(5),
+        profile: Profile::Any,
+        required: Box::from([]),
+        max_age: None,
+        confirmation: Confirmation::Refused,
+    }
+}
+
+/// A claims set that holds, with `change` put over it; `null` in `change` takes a member away.
+fn judge_with(rules: &Rules, header: &str, change: &str) -> Result<(), ClaimError> {
+    let mut claims =
+        format!(r#"{{"iss":"https://as.example/","aud":"https://api.example/","sub":"s","exp":{}}}"#, NOW + 600);
+    for (name, value) in raw_members(change) {
+        claims = replace(&claims, &name, &value);
+    }
+    judge_text(rules, header, &claims)
+}
+
+fn judge_text(rules: &Rules, header: &str, claims: &str) -> Result<(), ClaimError> {
+    let encode = |text: &str| base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, text);
+    let token = format!("{}.{}.AA", encode(header), encode(claims));
+    let token = UnverifiedToken::parse(&token).expect("well-formed");
+    let evidence = Evidence {
+        header: token.header(),
+        payload: token.payload(),
+        issuer: "https://as.example/",
+        now: Timestamp::from_secs(NOW),
+    };
+    rules.hold(evidence)
+}
+
+fn judge(change: &str) -> Result<(), ClaimError> {
+    judge_with(&rules(), HEADER, change)
+}
+
+/// Members as text, so that numbers keep their spelling; `~` as value means "take it away".
+fn raw_members(change: &str) -> Vec<(String, String)> {
+    change
+        .lines()
+        .filter_map(|line| line.trim().split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn replace(claims: &str, name: &str, value: &str) -> String {
+    let members: std::collections::BTreeMap<String, &serde_json::value::RawValue> =
+        serde_json::from_str(claims).expect("an object");
+    let mut parts: Vec<String> =
+        members.iter().filter(|(other, _)| *other != name).map(|(other, raw)| format!("\"{other}\":{raw}")).collect();
+    if value != "~" {
+        parts.push(format!("\"{name}\":{value}"));
+    }
+    format!("{{{}}}", parts.join(","))
+}
+
+#[test]
+fn a_plain_access_token_holds() {
+    assert_eq!(judge(""), Ok(()));
+}
+
+#[test]
+fn iss_is_one_string_and_the_very_issuer() {
+    assert_eq!(judge("iss=~"), Err(ClaimError::Issuer(Fault::Missing)));
+    for value in ["null", "1", "true", r#"["https://as.example/"]"#, r#"{"a":1}"#] {
+        assert_eq!(judge(&format!("iss={value}")), Err(ClaimError::Issuer(Fault::Malformed)), "{value}");
+    }
+    for value in [
+        "",
+        "https://as.example",
+        "https://as.example//",
+        "https://AS.example/",
+        "HTTPS://as.example/",
+        "http://as.example/",
+        "https://as.example:443/",
+        "https://as.example/ ",
+        "https://аs.example/",
+    ] {
+        assert_eq!(judge(&format!("iss=\"{value}\"")), Err(ClaimError::Issuer(Fault::Mismatch)), "{value}");
+    }
+    assert_eq!(judge(r#"iss="https:\/\/as.example\/""#), Ok(()));
+}
+
+#[test]
+fn aud_is_a_string_or_an_array_that_holds_ours() {
+    assert_eq!(judge("aud=~"), Err(ClaimError::Audience(Fault::Missing)));
+    for value in [
+        "null",
+        "1",
+        "true",
+        "{}",
+        "[]",
+        r#"["https://api.example/",1]"#,
+        r#"[null,"https://api.example/"]"#,
+        r#"[["https://api.example/"]]"#,
+    ] {
+        assert_eq!(judge(&format!("aud={value}")), Err(ClaimError::Audience(Fault::Malformed)), "{value}");
+    }
+    for value in [
+        r#""""#,
+        r#"[""]"#,
+        r#""https://api.example""#,
+        r#""https://api.example/ x""#,
+        r#""https://api.example/,x""#,
+        r#""*""#,
+        r#"["https://other.example/"]"#,
+    ] {
+        assert_eq!(judge(&format!("aud={value}")), Err(ClaimError::Audience(Fault::Mismatch)), "{value}");
+    }
+    for value in [
+        r#"["https://api.example/"]"#,
+        r#"["https://as.example/userinfo","https://api.example/"]"#,
+        r#"["https://api.example/","https://api.example/"]"#,
+    ] {
+        assert_eq!(judge(&format!("aud={value}")), Ok(()), "{value}");
+    }
+}
+
+#[test]
+fn exp_is_a_number_after_now_with_the_leeway() {
+    assert_eq!(judge("exp=~"), Err(ClaimError::Expiry(Fault::Missing)));
+    for value in
+        ["null", "\"1800000600\"", "true", "[1800000600]", "{}", "1e400", "18446744073709551616", "253402300800"]
+    {
+        assert_eq!(judge(&format!("exp={value}")), Err(ClaimError::Expiry(Fault::Malformed)), "{value}");
+    }
+    for value in ["1799999995", "1799999994.999999999", "0", "-0.0", "-1", "-1e19"] {
+        assert_eq!(judge(&format!("exp={value}")), Err(ClaimError::Expired), "{value}");
+    }
+    for value in ["1799999995.000000001", "1799999996", "1800000000", "1.8000006e9", "253402300799"] {
+        assert_eq!(judge(&format!("exp={value}")), Ok(()), "{value}");
+    }
+}
+
+#[test]
+fn nbf_is_a_number_not_after_now_with_the_leeway() {
+    for value in ["null", "\"0\"", "false", "1e400"] {
+        assert_eq!(judge(&format!("nbf={value}")), Err(ClaimError::NotBefore), "{value}");
+    }
+    for value in ["1800000005.000000001", "1800000006", "253402300799"] {
+        assert_eq!(judge(&format!("nbf={value}")), Err(ClaimError::NotYetValid), "{value}");
+    }
+    for value in ["1800000005", "1800000000", "1799999999.5", "-5"] {
+        assert_eq!(judge(&format!("nbf={value}")), Ok(()), "{value}");
+    }
+}
+
+#[test]
+fn iat_counts_only_where_the_age_does() {
+    assert_eq!(judge("iat=\"1\""), Err(ClaimError::IssuedAt(Fault::Malformed)));
+    assert_eq!(judge("iat=null"), Err(ClaimError::IssuedAt(Fault::Malformed)));
+    for value in ["0", "1900000000", "1799999999"] {
+        assert_eq!(judge(&format!("iat={value}")), Ok(()), "{value}");
+    }
+    let aged = Rules { max_age: Some(Duration::from_secs(60)), ..rules() };
+    let judge = |change: &str| judge_with(&aged, HEADER, change);
+    assert_eq!(judge("iat=~"), Err(ClaimError::IssuedAt(Fault::Missing)));
+    assert_eq!(judge("iat=1800000006"), Err(ClaimError::IssuedInFuture));
+    assert_eq!(judge("iat=1800000005"), Ok(()));
+    assert_eq!(judge("iat=1799999935"), Err(ClaimError::TooOld));
+    assert_eq!(judge("iat=1799999936"), Ok(()));
+}
+
+#[test]
+fn typ_is_the_profiles() {
+    let with = |profile, typ: &str| {
+        let header =
+            if typ == "~" { r#"{"alg":"RS256"}"#.to_owned() } else { format!(r#"{{"alg":"RS256","typ":"{typ}"}}"#) };
+        judge_with(&Rules { profile, ..rules() }, &header, "client_id=\"c\"\niat=1\njti=\"j\"")
+    };
+    for typ in ["~", "JWT", "jwt", "application/jwt", "at+jwt", "AT+JWT", "application/at+jwt"] {
+        assert_eq!(with(Profile::Any, typ), Ok(()), "{typ}");
+    }
+    for typ in [
+        "",
+        "JOSE",
+        "JOSE+JSON",
+        "id+jwt",
+        "logout+jwt",
+        "dpop+jwt",
+        "secevent+jwt",
+        "token-introspection+jwt",
+        "oauth-authz-req+jwt",
+        "at+jwt;x=1",
+        "at+jwt ",
+    ] {
+        assert_eq!(with(Profile::Any, typ), Err(ClaimError::TokenType), "{typ}");
+    }
+    for (typ, verdict) in [("JWT", Ok(())), ("~", Err(ClaimError::TokenType)), ("at+jwt", Err(ClaimError::TokenType))] {
+        assert_eq!(with(Profile::Auth0, typ), verdict, "{typ}");
+    }
+    for (typ, verdict) in [
+        ("at+jwt", Ok(())),
+        ("application/AT+JWT", Ok(())),
+        ("~", Err(ClaimError::TokenType)),
+        ("JWT", Err(ClaimError::TokenType)),
+    ] {
+        assert_eq!(with(Profile::Rfc9068, typ), verdict, "{typ}");
+    }
+}
+
+#[test]
+fn rfc_9068_requires_its_claims() {
+    let strict = Rules { profile: Profile::Rfc9068, ..rules() };
+    let header = r#"{"alg":"RS256","typ":"at+jwt"}"#;
+    let all = "client_id=\"c\"\niat=1\njti=\"j\"";
+    assert_eq!(judge_with(&strict, header, all), Ok(()));
+    for claim in ["sub", "client_id", "iat", "jti"] {
+        let verdict = judge_with(&strict, header, &format!("{all}\n{claim}=~"));
+        assert_eq!(verdict, Err(ClaimError::Required { claim: Arc::from(claim) }), "{claim}");
+    }
+}
+
+#[test]
+fn configured_claims_are_required() {
+    let strict = Rules { required: Box::from([Arc::from("sub"), Arc::from("tenant")]), ..rules() };
+    let judge = |change: &str| judge_with(&strict, HEADER, change);
+    assert_eq!(judge("tenant=7"), Ok(()));
+    assert_eq!(judge(""), Err(ClaimError::Required { claim: Arc::from("tenant") }));
+    assert_eq!(judge("tenant=7\nsub=\"\""), Err(ClaimError::Required { claim: Arc::from("sub") }));
+}
+
+#[test]
+fn sub_is_a_string() {
+    for value in ["null", "1", "[\"s\"]", "{}"] {
+        assert_eq!(judge(&format!("sub={value}")), Err(ClaimError::Subject), "{value}");
+    }
+    assert_eq!(judge("sub=~"), Ok(()));
+}
+
+#[test]
+fn bound_tokens_are_refused_unless_told_otherwise() {
+    let ignoring = Rules { confirmation: Confirmation::Ignored, ..rules() };
+    for value in [r#"{"jkt":"x"}"#, r#"{"x5t#S256":"x"}"#, r#"{"other":1}"#, "[]", "null", "{}"] {
+        assert_eq!(judge(&format!("cnf={value}")), Err(ClaimError::Confirmation), "{value}");
+        assert_eq!(judge_with(&ignoring, HEADER, &format!("cnf={value}")), Ok(()), "{value}");
+    }
+}
+
+#[test]
+fn id_tokens_are_refused_by_their_marks() {
+    for (marker, change) in [
+        ("at_hash", "at_hash=\"x\""),
+        ("c_hash", "c_hash=\"x\""),
+        ("token_use", "token_use=\"id\""),
+        ("typ", "typ=\"ID\""),
+    ] {
+        assert_eq!(judge(change), Err(ClaimError::IdToken { marker }), "{change}");
+    }
+    for change in ["token_use=\"access\"", "typ=\"Bearer\"", "nonce=\"n\""] {
+        assert_eq!(judge(change), Ok(()), "{change}");
+    }
+    let auth0 = Rules { profile: Profile::Auth0, ..rules() };
+    assert_eq!(judge_with(&auth0, HEADER, "nonce=\"n\""), Err(ClaimError::IdToken { marker: "nonce" }));
+}
+
+#[test]
+fn the_first_failure_wins_and_a_sink_can_collect_them_all() {
+    let everything_wrong = r#"{"iss":1,"aud":[],"exp":0,"nbf":"x","iat":"x","sub":1,"cnf":1,"at_hash":1}"#;
+    assert_eq!(judge_text(&rules(), r#"{"alg":"RS256","typ":"x"}"#, everything_wrong), Err(ClaimError::TokenType));
+    assert_eq!(judge_text(&rules(), HEADER, everything_wrong), Err(ClaimError::Issuer(Fault::Malformed)));
+    let token = format!(
+        "{}.{}.AA",
+        base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, HEADER),
+        base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, everything_wrong)
+    );
+    let token = UnverifiedToken::parse(&token).expect("well-formed");
+    let evidence =
+        Evidence { header: token.header(), payload: token.payload(), issuer: "i", now: Timestamp::from_secs(NOW) };
+    let mut failed = Vec::new();
+    rules().judge(evidence, &mut |check, outcome| {
+        if outcome.is_err() {
+            failed.push(check.name);
+        }
+        ControlFlow::Continue(())
+    });
+    assert_eq!(failed, ["iss", "aud", "exp", "nbf", "iat", "sub", "cnf", "ID token"]);
+}
+
+#[test]
+fn only_aud_and_exp_refuse_before_the_signature() {
+    let cheap: Vec<&str> = CHECKS.iter().filter(|check| check.cheap).map(|check| check.name).collect();
+    assert_eq!(cheap, ["aud", "exp"]);
+}
