@@ -10,6 +10,10 @@ mod defaults;
 pub mod fetch;
 mod telemetry;
 
+// 1. Request to credential.
+pub mod bearer;
+pub mod host;
+
 // 2. Credential to parsed, untrusted token.
 pub mod token;
 

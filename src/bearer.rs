@@ -1,0 +1,207 @@
+//! Request to credential: exactly one bearer token in the `Authorization` header (RFC 6750 §2.1).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
+
+/// The credential of the `Bearer` scheme, in the grammar of RFC 6750 §2.1 and proven in nothing else.
+///
+/// Its `Debug` form shows no part of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BearerToken<'h>(Cow<'h, str>);
+
+impl<'h> BearerToken<'h> {
+    /// Takes a token that stands alone, without scheme.
+    ///
+    /// # Errors
+    ///
+    /// [`CredentialError::Malformed`] if it is not `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
+    pub fn parse(token: &'h str) -> Result<Self, CredentialError> {
+        if is_b64token(token.as_bytes()) { Ok(Self(Cow::Borrowed(token))) } else { Err(CredentialError::Malformed) }
+    }
+
+    /// The token itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Copies the token out of the headers.
+    #[must_use]
+    pub fn into_owned(self) -> BearerToken<'static> {
+        BearerToken(Cow::Owned(self.0.into_owned()))
+    }
+}
+
+impl fmt::Debug for BearerToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BearerToken(redacted)")
+    }
+}
+
+/// Finds the one credential of a request.
+///
+/// `Ok(None)` says that there is none, or one of another scheme. The scheme is compared without case, and one or more
+/// spaces follow it.
+///
+/// # Errors
+///
+/// [`CredentialError`] for a second `Authorization` field, and for a `Bearer` credential that is empty, a list, or
+/// outside the grammar.
+pub fn extract(headers: &HeaderMap) -> Result<Option<BearerToken<'_>>, CredentialError> {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    let Some(field) = fields.next() else { return Ok(None) };
+    // RFC 9110 §5.3: a field that is no list stands once; choosing one of two would let others choose differently.
+    if fields.next().is_some() {
+        return Err(CredentialError::Multiple);
+    }
+    match credential(field) {
+        None => Ok(None),
+        Some([]) => Err(CredentialError::Empty),
+        Some(octets) if is_b64token(octets) => {
+            let token = std::str::from_utf8(octets).map_err(|_| CredentialError::Malformed)?;
+            Ok(Some(BearerToken(Cow::Borrowed(token))))
+        }
+        Some(_) => Err(CredentialError::Malformed),
+    }
+}
+
+/// What follows the scheme `Bearer`; `None` under any other scheme, whatever its octets.
+fn credential(field: &HeaderValue) -> Option<&[u8]> {
+    let octets = field.as_bytes().trim_ascii_end();
+    let end = octets.iter().position(|octet| !is_tchar(*octet)).unwrap_or(octets.len());
+    let (scheme, rest) = octets.split_at_checked(end)?;
+    if !scheme.eq_ignore_ascii_case(SCHEME) {
+        return None;
+    }
+    let spaces = rest.iter().position(|octet| *octet != b' ').unwrap_or(rest.len());
+    // Without a space in between the rest is kept whole, and is no b64token: "Bearer\t…", "Bearer,…".
+    if spaces == 0 { Some(rest) } else { rest.get(spaces..) }
+}
+
+/// RFC 6750 §2.1: `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
+fn is_b64token(octets: &[u8]) -> bool {
+    let body = octets.iter().rposition(|octet| *octet != b'=').map_or(0, |last| last.saturating_add(1));
+    let is_body = |octet: &u8| octet.is_ascii_alphanumeric() || b"-._~+/".contains(octet);
+    body > 0 && octets.get(..body).is_some_and(|body| body.iter().all(is_body))
+}
+
+/// RFC 9110 §5.6.2: `tchar`.
+fn is_tchar(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet)
+}
+
+/// Why a request has no usable credential though it seems to bring one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CredentialError {
+    /// More than one `Authorization` field.
+    Multiple,
+    /// The scheme without a token.
+    Empty,
+    /// Not a b64token: a list, parameters, a space inside, octets that are not visible ASCII.
+    Malformed,
+}
+
+impl fmt::Display for CredentialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Multiple => "more than one Authorization field",
+            Self::Empty => "the Bearer credential is empty",
+            Self::Malformed => "the Bearer credential is malformed",
+        })
+    }
+}
+
+impl std::error::Error for CredentialError {}
+
+const SCHEME: &[u8] = b"bearer";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(fields: &[&[u8]]) -> Result<Option<String>, CredentialError> {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(AUTHORIZATION, HeaderValue::from_bytes(field).expect("a field value"));
+        }
+        extract(&headers).map(|token| token.map(|token| token.as_str().to_owned()))
+    }
+
+    #[test]
+    fn takes_one_token_under_the_scheme_in_any_case() {
+        for field in
+            ["Bearer a.b-c_d~e+f/g==", "bearer a.b-c_d~e+f/g==", "bEaReR  a.b-c_d~e+f/g==", "BEARER a.b-c_d~e+f/g== "]
+        {
+            assert_eq!(read(&[field.as_bytes()]), Ok(Some("a.b-c_d~e+f/g==".to_owned())), "{field}");
+        }
+    }
+
+    #[test]
+    fn another_scheme_is_no_credential_whatever_its_octets() {
+        assert_eq!(read(&[]), Ok(None));
+        for field in [
+            &b"Basic dTpw"[..],
+            b"DPoP a.b.c",
+            b"Basic x, Bearer a.b.c",
+            b"Bearera.b.c",
+            b"Negotiate \xe9",
+            b"",
+            b"\xe9",
+            b"Bear er a",
+        ] {
+            assert_eq!(read(&[field]), Ok(None), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_more_than_one_field() {
+        for fields in [
+            [&b"Bearer a"[..], b"Bearer a"],
+            [b"Bearer a", b"Bearer b"],
+            [b"Basic x", b"Bearer a"],
+            [b"Bearer a", b"DPoP b"],
+            [b"", b""],
+        ] {
+            assert_eq!(read(&fields), Err(CredentialError::Multiple), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_malformed_credentials() {
+        for field in [&b"Bearer"[..], b"bearer", b"Bearer ", b"Bearer    "] {
+            assert_eq!(read(&[field]), Err(CredentialError::Empty), "{field:?}");
+        }
+        for field in [
+            &b"Bearer a, Bearer b"[..],
+            b"Bearer Bearer a",
+            b"Bearer a b",
+            b"Bearer\ta",
+            b"Bearer,a",
+            b"Bearer \ta",
+            b"Bearer token=\"a\"",
+            b"Bearer \"a\"",
+            b"Bearer a\xe9",
+            b"Bearer \xff",
+            b"Bearer =",
+            b"Bearer ==",
+            b"Bearer a=b",
+            b"Bearer a%2e",
+            b"Bearer {}",
+        ] {
+            assert_eq!(read(&[field]), Err(CredentialError::Malformed), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_nothing_of_the_token() {
+        let token = BearerToken::parse("abc").expect("well-formed");
+        assert_eq!(
+            format!("{:?} {:?}", token, token.clone().into_owned()),
+            "BearerToken(redacted) BearerToken(redacted)"
+        );
+    }
+}
