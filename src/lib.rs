@@ -14,6 +14,7 @@ mod telemetry;
 pub mod token;
 
 // 3. Token to key to proven signature.
-// pub mod keys;
+pub mod keys;
 
+pub use crate::keys::Secret;
 pub use crate::token::Algorithm;
