@@ -33,6 +33,15 @@ pub(crate) const MAX_RSA_BITS: usize = 8192;
 /// Secrets, or static keys without `kid`, that are tried for one token: two during a rotation, with room to spare.
 pub(crate) const MAX_CANDIDATES: usize = 4;
 
+/// Most keys of one set. Real sets hold 1 to 10; more would let a set burn time at every refresh.
+pub(crate) const MAX_KEYS: usize = 100;
+
+/// Deepest nesting of a key set. A set needs 4 levels, and vendors' additions a few more.
+pub(crate) const MAX_JWKS_DEPTH: usize = 16;
+
+/// Shortest secret that `dangerous_short_secret` allows: the 128 bits below which guessing is thinkable.
+pub(crate) const MIN_SHORT_SECRET_BYTES: usize = 16;
+
 // ── network ──
 
 /// Longest wait for a connection; three times the slowest handshake across an ocean.

@@ -18,12 +18,17 @@ pub mod host;
 pub mod token;
 
 // 3. Token to key to proven signature.
-// pub mod keys;
+pub mod keys;
 
 // 4. Proven payload to judged claims.
 pub mod claims;
 pub mod guard;
 
+// 5. What we trust, and the verdict.
+pub mod config;
+
 pub use crate::claims::{Audience, Claims, NoCustomClaims, Permissions, Scopes};
+pub use crate::config::{Api, ConfigError, Issuer};
 pub use crate::guard::Requirement;
+pub use crate::keys::Secret;
 pub use crate::token::Algorithm;

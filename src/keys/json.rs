@@ -1,0 +1,149 @@
+//! A key set's document, taken apart into texts: one per key, and of each key one per member.
+//!
+//! Nothing is judged here but what two readers could read differently.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{DeserializeSeed, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::defaults;
+use crate::keys::error::KeyError;
+
+/// A document with keys in it.
+pub(super) enum Document<'j> {
+    /// The elements of the array `keys` (RFC 7517 §5).
+    Set(Vec<&'j RawValue>),
+    /// An object without a member `keys`.
+    Other(&'j str),
+}
+
+impl<'j> Document<'j> {
+    /// Splits a document at its top level; other members than `keys` are ignored.
+    pub(super) fn split(document: &'j [u8]) -> Result<Self, KeyError> {
+        let json = str::from_utf8(document).map_err(|_| KeyError::Json)?;
+        if is_too_deep(json) {
+            return Err(KeyError::TooDeep);
+        }
+        let whole: &RawValue = serde_json::from_str(json).map_err(|_| KeyError::Json)?;
+        if !whole.get().starts_with('{') {
+            return Err(KeyError::NotAKeySet);
+        }
+        let members = Members::of(whole.get()).ok_or(KeyError::Json)?;
+        match members.only(KEYS) {
+            Err(Twice) => Err(KeyError::DuplicateKeys),
+            Ok(None) => Ok(Self::Other(whole.get())),
+            Ok(Some(keys)) => serde_json::from_str(keys).map(Self::Set).map_err(|_| KeyError::NotAKeySet),
+        }
+    }
+}
+
+/// The members of one JSON object, their names unescaped and their values left as text.
+pub(super) struct Members<'j> {
+    /// Sorted by name.
+    members: Vec<(Cow<'j, str>, &'j str)>,
+}
+
+/// The member stands more than once.
+#[derive(Debug)]
+pub(super) struct Twice;
+
+impl<'j> Members<'j> {
+    /// Reads one object; `None` for anything else.
+    pub(super) fn of(json: &'j str) -> Option<Self> {
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let mut members = deserializer.deserialize_map(Object).ok()?;
+        deserializer.end().ok()?;
+        members.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Some(Self { members })
+    }
+
+    /// Says whether any two members have the same name (RFC 7517 §4).
+    pub(super) fn has_duplicate(&self) -> bool {
+        self.members.windows(2).any(|pair| matches!(pair, [(one, _), (other, _)] if one == other))
+    }
+
+    /// The JSON text of a member.
+    pub(super) fn only(&self, name: &str) -> Result<Option<&'j str>, Twice> {
+        let start = self.members.partition_point(|(member, _)| **member < *name);
+        let mut same = self.members.iter().skip(start).take_while(|(member, _)| member == name);
+        let first = same.next();
+        if same.next().is_some() { Err(Twice) } else { Ok(first.map(|(_, value)| *value)) }
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.members.binary_search_by(|(member, _)| (**member).cmp(name)).is_ok()
+    }
+}
+
+/// Visits an object's members.
+struct Object;
+
+impl<'j> Visitor<'j> for Object {
+    type Value = Vec<(Cow<'j, str>, &'j str)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'j>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(name) = map.next_key_seed(Name)? {
+            let value: &'j RawValue = map.next_value()?;
+            members.push((name, value.get()));
+        }
+        Ok(members)
+    }
+}
+
+/// A member name with its escapes resolved, borrowed where it has none.
+struct Name;
+
+impl<'j> DeserializeSeed<'j> for Name {
+    type Value = Cow<'j, str>;
+
+    fn deserialize<D: serde::Deserializer<'j>>(self, deserializer: D) -> Result<Cow<'j, str>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'j> Visitor<'j> for Name {
+    type Value = Cow<'j, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'j str) -> Result<Cow<'j, str>, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Cow<'j, str>, E> {
+        Ok(Cow::Owned(name.to_owned()))
+    }
+}
+
+/// Says whether arrays and objects nest deeper than allowed; exact for JSON, and for anything else no matter.
+fn is_too_deep(json: &str) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for octet in json.bytes() {
+        match octet {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth = depth.saturating_add(1);
+                if depth > defaults::MAX_JWKS_DEPTH {
+                    return true;
+                }
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+const KEYS: &str = "keys";

@@ -1,0 +1,230 @@
+//! The keys that verify tokens, found by `kid` and algorithm.
+
+use std::fmt;
+use std::slice;
+use std::sync::Arc;
+
+use crate::defaults;
+use crate::keys::thumbprint::{self, Thumbprint};
+use crate::keys::verify::VerifyingKey;
+use crate::token::Algorithm;
+
+/// Where keys come from, which decides what a missing `kid` means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyOrigin {
+    /// Published by an issuer: a token without `kid` must leave exactly one key to try.
+    Remote,
+    /// Configured by hand: a key without `kid` is tried for every token of its algorithm.
+    Static,
+}
+
+/// The keys of one issuer, each bound to its algorithm; immutable, and cheap to clone.
+#[derive(Clone)]
+pub(crate) struct KeyTable {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Sorted by `kid` (absent first), and under one `kid` in document order.
+    keys: Box<[VerifyingKey]>,
+    /// Every `kid` of the document, sorted: those of skipped and of revoked keys too.
+    known: Box<[Box<str>]>,
+    /// Sorted, each once.
+    thumbprints: Box<[Thumbprint]>,
+    digest: [u8; 32],
+    origin: KeyOrigin,
+}
+
+/// What a table knows about a token's `kid` and algorithm.
+#[derive(Debug)]
+pub(crate) enum Found<'k> {
+    /// These keys may verify it.
+    Keys(Candidates<'k>),
+    /// The `kid` is there, or the token has none, and no key may verify this algorithm: fetching again cannot help.
+    NotForVerification,
+    /// The token has no `kid`, and more than one key fits.
+    Ambiguous,
+    /// The set has no such `kid`.
+    Unknown,
+}
+
+impl KeyTable {
+    /// Sorts keys that stand in document order; `known` are all the ids of the document.
+    pub(super) fn new(mut keys: Vec<VerifyingKey>, mut known: Vec<Box<str>>, origin: KeyOrigin) -> Self {
+        keys.sort_by(|one, other| one.kid().cmp(&other.kid()));
+        let keys = without_duplicates(keys);
+        known.sort_unstable();
+        known.dedup();
+        let mut thumbprints: Vec<Thumbprint> = keys.iter().map(|key| *key.thumbprint()).collect();
+        thumbprints.sort_unstable();
+        thumbprints.dedup();
+        let digest = digest(&keys, &known);
+        let inner = Inner {
+            keys: keys.into_boxed_slice(),
+            known: known.into_boxed_slice(),
+            thumbprints: thumbprints.into_boxed_slice(),
+            digest,
+            origin,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The table of configured secrets.
+    pub(crate) fn of_secrets(secrets: Vec<VerifyingKey>) -> Self {
+        let known = secrets.iter().filter_map(|key| key.kid().map(Box::from)).collect();
+        Self::new(secrets, known, KeyOrigin::Static)
+    }
+
+    /// Finds the keys for a token, at most [`defaults::MAX_CANDIDATES`].
+    pub(crate) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Found<'_> {
+        match kid {
+            Some(kid) => self.find_named(kid, algorithm),
+            None => self.find_unnamed(algorithm),
+        }
+    }
+
+    fn find_named(&self, kid: &str, algorithm: Algorithm) -> Found<'_> {
+        let unnamed = match self.inner.origin {
+            KeyOrigin::Remote => &[],
+            KeyOrigin::Static => self.under(None),
+        };
+        let candidates = Candidates::new(self.under(Some(kid)), unnamed, algorithm);
+        if !candidates.is_empty() {
+            Found::Keys(candidates)
+        } else if self.inner.known.binary_search_by(|known| (**known).cmp(kid)).is_ok() {
+            Found::NotForVerification
+        } else {
+            Found::Unknown
+        }
+    }
+
+    fn find_unnamed(&self, algorithm: Algorithm) -> Found<'_> {
+        if self.inner.origin == KeyOrigin::Static {
+            let candidates = Candidates::new(&[], self.under(None), algorithm);
+            if !candidates.is_empty() {
+                return Found::Keys(candidates);
+            }
+        }
+        let mut fitting = self.inner.keys.iter().filter(|key| key.algorithm() == algorithm);
+        let Some(only) = fitting.next() else { return Found::NotForVerification };
+        // One key under two ids is still one key.
+        if fitting.all(|other| other.thumbprint() == only.thumbprint()) {
+            Found::Keys(Candidates::new(slice::from_ref(only), &[], algorithm))
+        } else {
+            Found::Ambiguous
+        }
+    }
+
+    /// The keys under one `kid`, or those without one.
+    fn under(&self, kid: Option<&str>) -> &[VerifyingKey] {
+        let keys = &self.inner.keys;
+        let start = keys.partition_point(|key| key.kid() < kid);
+        let end = keys.partition_point(|key| key.kid() <= kid);
+        keys.get(start..end).unwrap_or_default()
+    }
+
+    /// How many keys can verify; a key that is bound to two algorithms counts once.
+    pub(crate) fn usable(&self) -> usize {
+        self.inner.thumbprints.len()
+    }
+
+    /// Equal for two tables exactly if they treat every token alike, in whatever order the keys stood.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        self.inner.digest
+    }
+
+    /// Says whether this key is still in use, for verdicts that were remembered.
+    pub(crate) fn contains(&self, thumbprint: &Thumbprint) -> bool {
+        self.inner.thumbprints.binary_search(thumbprint).is_ok()
+    }
+
+    /// The same table without the keys whose `kid` is denied; the ids stay known, so that they cause no fetches.
+    pub(crate) fn without_kids(&self, denied: impl Fn(&str) -> bool) -> Self {
+        let stays = |key: &&VerifyingKey| !key.kid().is_some_and(&denied);
+        let keys = self.inner.keys.iter().filter(stays).cloned().collect();
+        Self::new(keys, self.inner.known.to_vec(), self.inner.origin)
+    }
+
+    /// Says whether more keys without `kid` fit one algorithm than are ever tried: a fault of configuration.
+    pub(crate) fn is_crowded(&self) -> bool {
+        let unnamed = self.under(None);
+        Algorithm::ALL.into_iter().any(|algorithm| {
+            unnamed.iter().filter(|key| key.algorithm() == algorithm).count() > defaults::MAX_CANDIDATES
+        })
+    }
+}
+
+impl fmt::Debug for KeyTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyTable")
+            .field("keys", &self.inner.keys.len())
+            .field("origin", &self.inner.origin)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The keys to try for one token: those under its `kid` first, each group in document order.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidates<'k> {
+    named: slice::Iter<'k, VerifyingKey>,
+    unnamed: slice::Iter<'k, VerifyingKey>,
+    algorithm: Algorithm,
+    left: usize,
+}
+
+impl<'k> Candidates<'k> {
+    fn new(named: &'k [VerifyingKey], unnamed: &'k [VerifyingKey], algorithm: Algorithm) -> Self {
+        Self { named: named.iter(), unnamed: unnamed.iter(), algorithm, left: defaults::MAX_CANDIDATES }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.clone().next().is_none()
+    }
+}
+
+impl<'k> Iterator for Candidates<'k> {
+    type Item = &'k VerifyingKey;
+
+    fn next(&mut self) -> Option<&'k VerifyingKey> {
+        self.left = self.left.checked_sub(1)?;
+        let algorithm = self.algorithm;
+        self.named.by_ref().chain(self.unnamed.by_ref()).find(|key| key.algorithm() == algorithm)
+    }
+}
+
+/// Drops what is published twice under the same id, so that it takes no place among the candidates.
+fn without_duplicates(keys: Vec<VerifyingKey>) -> Vec<VerifyingKey> {
+    let mut unique: Vec<VerifyingKey> = Vec::with_capacity(keys.len());
+    for key in keys {
+        let mut same_kid = unique.iter().rev().take_while(|earlier| earlier.kid() == key.kid());
+        if !same_kid.any(|earlier| earlier.algorithm() == key.algorithm() && earlier.thumbprint() == key.thumbprint()) {
+            unique.push(key);
+        }
+    }
+    unique
+}
+
+fn digest(keys: &[VerifyingKey], known: &[Box<str>]) -> [u8; 32] {
+    let mut entries: Vec<_> = keys.iter().map(|key| (key.kid(), key.algorithm(), *key.thumbprint())).collect();
+    entries.sort_unstable();
+    let mut text = Vec::new();
+    for (kid, algorithm, thumbprint) in entries {
+        push(&mut text, kid);
+        push(&mut text, Some(algorithm.name()));
+        text.extend_from_slice(thumbprint.as_bytes());
+    }
+    text.push(END_OF_KEYS);
+    known.iter().for_each(|kid| push(&mut text, Some(kid)));
+    thumbprint::sha256(&text)
+}
+
+/// Writes a text with its length before it, so that no two lists have the same octets.
+fn push(to: &mut Vec<u8>, text: Option<&str>) {
+    to.push(u8::from(text.is_some()));
+    let text = text.unwrap_or_default();
+    to.extend_from_slice(&text.len().to_be_bytes());
+    to.extend_from_slice(text.as_bytes());
+}
+
+/// Neither 0 nor 1, the octets that a key's entry starts with.
+const END_OF_KEYS: u8 = 2;

@@ -1,0 +1,58 @@
+//! The thumbprint of a key (RFC 7638).
+
+use std::fmt;
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// A SHA-256 thumbprint: the same key has the same one, whatever its `kid` and however it was written.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Thumbprint([u8; 32]);
+
+impl Thumbprint {
+    /// RFC 7638 §3.2: `e`, `kty`, `n`.
+    pub(super) fn rsa(n: &[u8], e: &[u8]) -> Self {
+        Self::of(&format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, base64url(e), base64url(n)))
+    }
+
+    /// RFC 7638 §3.2: `crv`, `kty`, `x`, `y`.
+    pub(super) fn ec(curve: &str, x: &[u8], y: &[u8]) -> Self {
+        Self::of(&format!(r#"{{"crv":"{curve}","kty":"EC","x":"{}","y":"{}"}}"#, base64url(x), base64url(y)))
+    }
+
+    /// RFC 8037 §2: `crv`, `kty`, `x`.
+    pub(super) fn okp(curve: &str, x: &[u8]) -> Self {
+        Self::of(&format!(r#"{{"crv":"{curve}","kty":"OKP","x":"{}"}}"#, base64url(x)))
+    }
+
+    pub(super) const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    fn of(json: &str) -> Self {
+        Self(sha256(json.as_bytes()))
+    }
+}
+
+impl fmt::Debug for Thumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Thumbprint(..)")
+    }
+}
+
+pub(super) fn sha256(octets: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    for (to, from) in hash.iter_mut().zip(digest::digest(&digest::SHA256, octets).as_ref()) {
+        *to = *from;
+    }
+    hash
+}
+
+fn base64url(octets: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(octets)
+}

@@ -1,0 +1,60 @@
+//! One key, bound to the one algorithm that it verifies.
+
+use std::fmt;
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::ParsedPublicKey;
+
+use crate::keys::thumbprint::Thumbprint;
+use crate::token::Algorithm;
+
+/// A key that has been parsed for exactly one algorithm: no token chooses how its own signature is checked.
+#[derive(Clone)]
+pub(crate) struct VerifyingKey {
+    kid: Option<Box<str>>,
+    algorithm: Algorithm,
+    thumbprint: Thumbprint,
+    verifier: Verifier,
+}
+
+/// What checks the signature, parsed once.
+#[derive(Clone)]
+pub(super) enum Verifier {
+    Public(ParsedPublicKey),
+    Secret(hmac::Key),
+}
+
+impl VerifyingKey {
+    pub(super) fn new(kid: Option<Box<str>>, algorithm: Algorithm, thumbprint: Thumbprint, verifier: Verifier) -> Self {
+        Self { kid, algorithm, thumbprint, verifier }
+    }
+
+    /// Says whether `signature` is this key's over `message`.
+    ///
+    /// ECDSA signatures are `R || S` of full length (RFC 7518 §3.4), MACs are compared whole and in constant time.
+    #[must_use]
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        match &self.verifier {
+            Verifier::Public(key) => key.verify_sig(message, signature).is_ok(),
+            Verifier::Secret(key) => hmac::verify(key, message, signature).is_ok(),
+        }
+    }
+
+    pub(crate) fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    pub(crate) fn thumbprint(&self) -> &Thumbprint {
+        &self.thumbprint
+    }
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifyingKey").field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}
