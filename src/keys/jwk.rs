@@ -93,12 +93,7 @@ fn vet_use(members: &Members<'_>) -> Result<(), SkipReason> {
 
 fn material(members: &Members<'_>, key_type: &str) -> Result<Material, SkipReason> {
     match key_type {
-        "RSA" => {
-            let n = octets(members, "n")?;
-            // RFC 7518 §6.3.1.1: some implementations put one zero octet before the modulus.
-            let n = n.strip_prefix(&[0]).unwrap_or(&n);
-            Material::rsa(n, &octets(members, "e")?)
-        }
+        "RSA" => Material::rsa(&octets(members, "n")?, &octets(members, "e")?),
         "EC" => {
             let curve = Curve::from_name(&required_text(members, "crv")?).ok_or(SkipReason::Curve)?;
             Material::ec(curve, &octets(members, "x")?, &octets(members, "y")?)

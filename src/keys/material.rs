@@ -41,6 +41,12 @@ pub(super) enum Curve {
 impl Curve {
     const ALL: [Self; 3] = [Self::P256, Self::P384, Self::P521];
 
+    /// The curve whose uncompressed points are as long as this.
+    pub(super) fn of_point(point: &[u8]) -> Option<Self> {
+        let length = point.strip_prefix(&[UNCOMPRESSED])?.len();
+        Self::ALL.into_iter().find(|curve| length == curve.length().saturating_mul(2))
+    }
+
     pub(super) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|curve| curve.name() == name)
     }
@@ -80,8 +86,10 @@ impl Curve {
 }
 
 impl Material {
-    /// An RSA key of its modulus and exponent, both big-endian without leading zeros.
+    /// An RSA key of its modulus and exponent, both big-endian.
     pub(super) fn rsa(n: &[u8], e: &[u8]) -> Result<Self, SkipReason> {
+        // RFC 7518 §6.3.1.1: some implementations put one zero octet before the modulus.
+        let n = n.strip_prefix(&[0]).unwrap_or(n);
         let (Some(1..), Some(last)) = (n.first(), n.last()) else { return Err(SkipReason::RsaModulus) };
         if !(defaults::MIN_RSA_BITS..=defaults::MAX_RSA_BITS).contains(&bits(n)) {
             return Err(SkipReason::RsaSize);

@@ -2,7 +2,9 @@
 //!
 //! Everything here is pure and immutable: no clock, no network, no log.
 
+mod der;
 mod error;
+mod interop;
 mod json;
 mod jwk;
 mod material;
@@ -15,6 +17,7 @@ mod thumbprint;
 mod verify;
 
 pub use self::error::{KeyError, SkipReason};
+pub use self::interop::NoCounterpart;
 pub use self::secret::{Secret, SecretError};
 pub use self::set::{KeySet, SkippedKey};
 pub use self::signed::SignedToken;

@@ -4,90 +4,158 @@ use std::fmt;
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::alphabet::{Alphabet, STANDARD, URL_SAFE};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
+use crate::defaults;
+use crate::keys::der;
 use crate::keys::thumbprint::Thumbprint;
 use crate::keys::verify::{Verifier, VerifyingKey};
 use crate::token::Algorithm;
 
-/// A secret that signer and verifier share. Wiped from memory when dropped; `Debug` shows nothing of it.
+/// A secret that signer and verifier share, for HS256, HS384 and HS512.
+///
+/// The encoding is always named: the same text means three different secrets as UTF-8, base64 and hex, and guessing
+/// would let a wrong one through. Auth0 signs with the UTF-8 octets of the secret that its dashboard shows.
+///
+/// The octets are wiped from memory when the secret is dropped, and `Debug` shows nothing of them.
+///
+/// ```
+/// use tower_bearer::Secret;
+/// use tower_bearer::keys::SecretError;
+///
+/// let secret = Secret::base64url("AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow")?;
+/// assert_eq!(format!("{secret:?}"), "Secret(..)");
+/// assert_eq!(Secret::utf8("-----BEGIN PUBLIC KEY-----\n..").unwrap_err(), SecretError::KeyFile);
+/// # Ok::<(), SecretError>(())
+/// ```
+///
+/// # Security
+///
+/// Whoever holds the secret can sign as well as verify. Prefer an asymmetric algorithm where the issuer offers one.
 #[derive(Clone)]
 pub struct Secret {
     octets: Zeroizing<Vec<u8>>,
-    length: Length,
+    kid: Option<Box<str>>,
+    strength: Strength,
 }
 
 #[derive(Clone, Copy)]
-enum Length {
-    /// RFC 7518 §3.2: as long as the hash.
-    OfHash,
+enum Strength {
+    /// RFC 7518 §3.2: at least as long as the hash.
+    Full,
     Short,
 }
 
 impl Secret {
-    /// The octets of a text.
+    /// Takes the octets of a text as they are.
     ///
     /// # Errors
     ///
-    /// See [`SecretError`].
+    /// [`SecretError::Empty`] and [`SecretError::KeyFile`].
     pub fn utf8(text: impl Into<String>) -> Result<Self, SecretError> {
-        Self::bytes(text.into())
+        Self::new(Zeroizing::new(text.into().into_bytes()))
     }
 
-    /// Standard base64.
+    /// Decodes standard base64, with or without padding.
     ///
     /// # Errors
     ///
-    /// See [`SecretError`].
+    /// [`SecretError::Encoding`], [`SecretError::Empty`] and [`SecretError::KeyFile`].
     pub fn base64(text: impl Into<String>) -> Result<Self, SecretError> {
-        Self::bytes(STANDARD.decode(text.into()).map_err(|_| SecretError::Encoding)?)
+        Self::new(decode_base64(&STANDARD, text.into().into_bytes())?)
     }
 
-    /// base64url.
+    /// Decodes base64url, with or without padding.
     ///
     /// # Errors
     ///
-    /// See [`SecretError`].
+    /// [`SecretError::Encoding`], [`SecretError::Empty`] and [`SecretError::KeyFile`].
     pub fn base64url(text: impl Into<String>) -> Result<Self, SecretError> {
-        Self::bytes(URL_SAFE_NO_PAD.decode(text.into()).map_err(|_| SecretError::Encoding)?)
+        Self::new(decode_base64(&URL_SAFE, text.into().into_bytes())?)
     }
 
-    /// Octets.
+    /// Decodes pairs of hexadecimal digits of either case.
     ///
     /// # Errors
     ///
-    /// See [`SecretError`].
+    /// [`SecretError::Encoding`], [`SecretError::Empty`] and [`SecretError::KeyFile`].
+    pub fn hex(text: impl Into<String>) -> Result<Self, SecretError> {
+        let text = Zeroizing::new(text.into());
+        let mut octets = Zeroizing::new(Vec::with_capacity(text.len() / 2));
+        for pair in text.as_bytes().chunks(2) {
+            octets.push(hex_octet(pair).ok_or(SecretError::Encoding)?);
+        }
+        Self::new(octets)
+    }
+
+    /// Takes octets as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::Empty`] and [`SecretError::KeyFile`].
     pub fn bytes(octets: impl Into<Vec<u8>>) -> Result<Self, SecretError> {
-        let octets = Zeroizing::new(octets.into());
+        Self::new(Zeroizing::new(octets.into()))
+    }
+
+    fn new(octets: Zeroizing<Vec<u8>>) -> Result<Self, SecretError> {
         if octets.is_empty() {
             return Err(SecretError::Empty);
         }
-        Ok(Self { octets, length: Length::OfHash })
+        if is_key_file(&octets) {
+            return Err(SecretError::KeyFile);
+        }
+        Ok(Self { octets, kid: None, strength: Strength::Full })
     }
 
-    /// Allows a secret of at least 16 octets.
+    /// Gives the secret an id: it is then tried only for tokens with that `kid`, or with none.
+    ///
+    /// A secret without id is tried for every token.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::KidTooLong`].
+    pub fn with_kid(mut self, kid: impl Into<String>) -> Result<Self, SecretError> {
+        let kid = kid.into();
+        if kid.len() > defaults::MAX_KID_BYTES {
+            return Err(SecretError::KidTooLong);
+        }
+        self.kid = Some(kid.into_boxed_str());
+        Ok(self)
+    }
+
+    /// Allows a secret of 16 octets or more, where the rule is the length of the hash: 32, 48 or 64.
+    ///
+    /// Some of Auth0's older applications have secrets of 16 characters.
+    ///
+    /// # Security
+    ///
+    /// One token is enough to try secrets offline. Sixteen characters of a keyboard hold less than 128 bits: rotate the
+    /// secret instead, if you can.
     #[must_use]
     pub fn dangerous_short_secret(mut self) -> Self {
-        self.length = Length::Short;
+        self.strength = Strength::Short;
         self
     }
 
     /// Binds the secret to one algorithm.
     pub(crate) fn bind(&self, algorithm: Algorithm) -> Result<VerifyingKey, SecretError> {
-        let (hash, needed) = match algorithm {
-            Algorithm::HS256 => (hmac::HMAC_SHA256, 32),
-            Algorithm::HS384 => (hmac::HMAC_SHA384, 48),
-            Algorithm::HS512 => (hmac::HMAC_SHA512, 64),
+        let hash = match algorithm {
+            Algorithm::HS256 => hmac::HMAC_SHA256,
+            Algorithm::HS384 => hmac::HMAC_SHA384,
+            Algorithm::HS512 => hmac::HMAC_SHA512,
             _ => return Err(SecretError::NotSymmetric),
         };
-        let needed = if matches!(self.length, Length::Short) { 16 } else { needed };
+        let needed = match self.strength {
+            Strength::Full => hash.digest_algorithm().output_len(),
+            Strength::Short => defaults::MIN_SHORT_SECRET_BYTES,
+        };
         if self.octets.len() < needed {
-            return Err(SecretError::TooShort { octets: self.octets.len(), needed });
+            return Err(SecretError::TooShort { algorithm, octets: self.octets.len(), needed });
         }
-        let key = hmac::Key::new(hash, &self.octets);
-        let thumbprint = Thumbprint::from_bytes(crate::keys::thumbprint::sha256(&self.octets));
-        Ok(VerifyingKey::new(None, algorithm, thumbprint, Verifier::Secret(key)))
+        let verifier = Verifier::Secret(hmac::Key::new(hash, &self.octets));
+        Ok(VerifyingKey::new(self.kid.clone(), algorithm, Thumbprint::secret(&self.octets), verifier))
     }
 }
 
@@ -97,6 +165,48 @@ impl fmt::Debug for Secret {
     }
 }
 
+fn decode_base64(alphabet: &Alphabet, text: Vec<u8>) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+    let text = Zeroizing::new(text);
+    let mut octets = Zeroizing::new(vec![0; base64::decoded_len_estimate(text.len())]);
+    let length = engine(alphabet).decode_slice(&*text, &mut octets).map_err(|_| SecretError::Encoding)?;
+    octets.truncate(length);
+    Ok(octets)
+}
+
+fn engine(alphabet: &Alphabet) -> GeneralPurpose {
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    GeneralPurpose::new(alphabet, config)
+}
+
+fn hex_octet(pair: &[u8]) -> Option<u8> {
+    let [high, low] = pair else { return None };
+    let digit = |octet: u8| char::from(octet).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some(digit(*high)? << 4 | digit(*low)?)
+}
+
+/// Says whether a "secret" is a key in one of its usual files. A public key is everybody's, so with one as secret
+/// everybody could sign (CVE-2015-9235 and its many kin).
+fn is_key_file(octets: &[u8]) -> bool {
+    let text = octets.trim_ascii();
+    let contains = |part: &[u8]| octets.windows(part.len()).any(|window| window == part);
+    KEY_FILE_STARTS.iter().any(|start| text.starts_with(start))
+        || contains(b"-----BEGIN")
+        || (text.starts_with(b"{") && contains(b"\"kty\""))
+        || der::is_public_key(octets)
+        || is_base64_of_public_key(octets)
+}
+
+/// The lines of a PEM block without its label.
+fn is_base64_of_public_key(octets: &[u8]) -> bool {
+    let text = Zeroizing::new(octets.iter().copied().filter(|octet| !octet.is_ascii_whitespace()).collect::<Vec<_>>());
+    [&STANDARD, &URL_SAFE].into_iter().any(|alphabet| {
+        engine(alphabet).decode(&*text).is_ok_and(|decoded| der::is_public_key(&Zeroizing::new(decoded)))
+    })
+}
+
+/// RFC 4253 §6.6 as OpenSSH writes it, and RFC 4716.
+const KEY_FILE_STARTS: [&[u8]; 5] = [b"ssh-rsa", b"ssh-ed25519", b"ecdsa-sha2-", b"ssh-dss", b"---- BEGIN SSH2"];
+
 /// Why a secret cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -105,20 +215,37 @@ pub enum SecretError {
     Empty,
     /// Not in the encoding that was named.
     Encoding,
-    /// Fewer octets than the algorithm needs.
+    /// A key in PEM, DER, JWK or ssh form, which is no secret.
+    KeyFile,
+    /// Fewer octets than the algorithm needs (RFC 7518 §3.2).
     TooShort {
-        /// How many there are.
+        /// The algorithm.
+        algorithm: Algorithm,
+        /// How many octets there are.
         octets: usize,
         /// How many are needed.
         needed: usize,
     },
-    /// The algorithm is not one of HMAC.
+    /// The algorithm, or the key that was to become a secret, is not one of HMAC.
     NotSymmetric,
+    /// The key id is longer than 256 octets.
+    KidTooLong,
 }
 
 impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the secret cannot be used")
+        match self {
+            Self::Empty => f.write_str("the secret is empty"),
+            Self::Encoding => f.write_str("the secret is not in the encoding that was named"),
+            Self::KeyFile => f.write_str("the secret is a key file; with a public key as secret, everybody could sign"),
+            Self::TooShort { algorithm, octets, needed } => write!(
+                f,
+                "the secret has {octets} octets, and {algorithm} needs {needed}; for one of Auth0's older secrets of 16 \
+                 characters there is `dangerous_short_secret`"
+            ),
+            Self::NotSymmetric => f.write_str("a secret verifies HS256, HS384 and HS512 only"),
+            Self::KidTooLong => f.write_str("the secret's key id is longer than 256 octets"),
+        }
     }
 }
 

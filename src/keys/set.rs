@@ -7,6 +7,7 @@ use crate::defaults;
 use crate::keys::error::{KeyError, SkipReason};
 use crate::keys::json::Document;
 use crate::keys::jwk::{PublishedKey, Refused};
+use crate::keys::material::Material;
 use crate::keys::pem;
 use crate::keys::table::{KeyOrigin, KeyTable};
 use crate::keys::verify::{Verifier, VerifyingKey};
@@ -15,7 +16,7 @@ use crate::token::Algorithm;
 /// Public keys, parsed and vetted one by one; what is wrong with one of them never costs the others.
 ///
 /// Cheap to clone. `Debug` shows counts only.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct KeySet {
     inner: Arc<Inner>,
 }
@@ -45,7 +46,7 @@ impl KeySet {
     ///
     /// See [`KeyError`].
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
-        Ok(Self::of_keys(pem::public_keys(pem.as_ref())?))
+        Ok(Self::of_materials(pem::public_keys(pem.as_ref())?))
     }
 
     /// Reads what an issuer publishes: a JWK Set with at most `max_keys` keys, and nothing else.
@@ -76,6 +77,12 @@ impl KeySet {
         Self::of_keys(vec![key])
     }
 
+    /// Keys without id, for whatever algorithm they fit.
+    pub(super) fn of_materials(materials: Vec<Material>) -> Self {
+        let keys = materials.into_iter().map(|material| PublishedKey { kid: None, algorithm: None, material });
+        Self::of_keys(keys.collect())
+    }
+
     fn of_keys(keys: Vec<PublishedKey>) -> Self {
         Self { inner: Arc::new(Inner { keys, skipped: Vec::new() }) }
     }
@@ -95,6 +102,25 @@ impl KeySet {
             _ => return Err(KeyError::NotOneKey),
         }
         Ok(self)
+    }
+
+    /// Adds the keys of another set behind those of this one.
+    ///
+    /// ```
+    /// # fn keys(old: &str, new: &str) -> Result<tower_bearer::keys::KeySet, tower_bearer::keys::KeyError> {
+    /// use tower_bearer::keys::KeySet;
+    ///
+    /// // During a rotation, both keys verify.
+    /// let keys = KeySet::from_pem(old)?.with_kid("2025")?.and(KeySet::from_pem(new)?.with_kid("2026")?);
+    /// # Ok(keys)
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        let inner = Arc::make_mut(&mut self.inner);
+        inner.keys.extend(other.inner.keys.iter().cloned());
+        inner.skipped.extend(other.inner.skipped.iter().cloned());
+        self
     }
 
     /// How many keys can be used.

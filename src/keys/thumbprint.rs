@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -26,8 +26,10 @@ impl Thumbprint {
         Self::of(&format!(r#"{{"crv":"{curve}","kty":"OKP","x":"{}"}}"#, base64url(x)))
     }
 
-    pub(super) const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    /// Tells secrets apart inside this process; it never leaves it (RFC 7638 §7).
+    pub(super) fn secret(octets: &[u8]) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, octets);
+        Self(from_slice(hmac::sign(&key, b"tower-bearer thumbprint").as_ref()))
     }
 
     pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
@@ -46,11 +48,14 @@ impl fmt::Debug for Thumbprint {
 }
 
 pub(super) fn sha256(octets: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    for (to, from) in hash.iter_mut().zip(digest::digest(&digest::SHA256, octets).as_ref()) {
-        *to = *from;
-    }
-    hash
+    from_slice(digest::digest(&digest::SHA256, octets).as_ref())
+}
+
+/// Takes over the 32 octets of a SHA-256 digest or MAC.
+fn from_slice(digest: &[u8]) -> [u8; 32] {
+    let mut octets = [0; 32];
+    octets.copy_from_slice(digest);
+    octets
 }
 
 fn base64url(octets: &[u8]) -> String {
