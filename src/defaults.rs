@@ -8,6 +8,12 @@ use std::time::Duration;
 /// servers cap a whole header block at 8 to 32 KiB.
 pub(crate) const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
+/// Range of the cap itself: below, no real token fits; above, one request could cost megabytes.
+pub(crate) const MIN_TOKEN_CAP: usize = 256;
+
+/// See [`MIN_TOKEN_CAP`].
+pub(crate) const MAX_TOKEN_CAP: usize = 1024 * 1024;
+
 /// Longest key id. Thumbprints have 43 octets, UUIDs 36; the longest seen in the field is under 100.
 pub(crate) const MAX_KID_BYTES: usize = 256;
 

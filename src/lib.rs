@@ -26,9 +26,13 @@ pub mod guard;
 
 // 5. What we trust, and the verdict.
 pub mod config;
+pub mod rejection;
+mod validator;
 
 pub use crate::claims::{Audience, Claims, NoCustomClaims, Permissions, Scopes};
 pub use crate::config::{Api, ConfigError, Issuer};
 pub use crate::guard::Requirement;
 pub use crate::keys::Secret;
+pub use crate::rejection::{Rejection, RejectionKind};
 pub use crate::token::Algorithm;
+pub use crate::validator::{Validator, ValidatorBuilder};

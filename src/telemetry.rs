@@ -2,3 +2,11 @@
 //!
 //! One function per event, taking only `&'static str`, numbers and `Duration`: no token, key id, subject or other
 //! text of a stranger can reach a log line through here.
+
+/// A token was refused.
+pub(crate) fn rejected(kind: &'static str, hint: Option<&'static str>, signature_checked: bool) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(target: "tower_bearer::validation", kind, hint, signature_checked, "token rejected");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (kind, hint, signature_checked);
+}

@@ -159,6 +159,13 @@ impl Secret {
     }
 }
 
+/// Lets a constructor of an issuer take a secret, or the outcome of reading one.
+impl From<Secret> for Result<Secret, SecretError> {
+    fn from(secret: Secret) -> Self {
+        Ok(secret)
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")

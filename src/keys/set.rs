@@ -159,6 +159,13 @@ impl KeySet {
     }
 }
 
+/// Lets a constructor of an issuer take a set, or the outcome of making one.
+impl From<KeySet> for Result<KeySet, KeyError> {
+    fn from(set: KeySet) -> Self {
+        Ok(set)
+    }
+}
+
 impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeySet").field("keys", &self.len()).field("skipped", &self.inner.skipped.len()).finish()

@@ -1,0 +1,71 @@
+//! One `iss` value: how it may look.
+
+use http::Uri;
+
+use crate::config::error::{Faults, Problem};
+use crate::fetch::{Endpoint, EndpointError};
+
+/// Whether plain http may be used beyond loopback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PlainHttp {
+    OnLoopback,
+    Allowed,
+}
+
+/// Takes a URL to fetch from, or records why not.
+pub(super) fn endpoint(setting: &str, url: &str, plain: PlainHttp, faults: &mut Faults) -> Option<Endpoint> {
+    let endpoint = match plain {
+        PlainHttp::OnLoopback => Endpoint::new(url),
+        PlainHttp::Allowed => Endpoint::dangerous_allow_http(url),
+    };
+    endpoint.map_err(|error| faults.push(setting, Problem::Url(error))).ok()
+}
+
+/// Records what is wrong with an `iss` value. It is compared as text; these rules catch what no issuer writes.
+pub(super) fn check_issuer(setting: &str, issuer: &str, plain: PlainHttp, faults: &mut Faults) {
+    if issuer.is_empty() {
+        return faults.push(setting, Problem::Empty);
+    }
+    if issuer.chars().any(|character| character.is_whitespace() || character.is_control()) {
+        return faults.push(setting, Problem::Unprintable);
+    }
+    // RFC 7519 §4.1.1: any StringOrURI. Only what is meant as a URL is held to the rules of one.
+    if !issuer.contains("://") {
+        return;
+    }
+    if issuer.contains(['?', '#']) {
+        return faults.push(setting, Problem::IssuerUrl);
+    }
+    if endpoint(setting, issuer, plain, faults).is_some() && lacks_auth0_slash(issuer) {
+        faults.push(setting, Problem::TrailingSlash);
+    }
+}
+
+/// Reads a bare domain of Auth0 as its issuer.
+pub(super) fn auth0_issuer(setting: &str, domain: &str, faults: &mut Faults) -> Option<String> {
+    let is_domain = domain.contains('.')
+        && domain.split('.').all(|label| !label.is_empty())
+        && domain.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-.".contains(&octet));
+    if is_domain {
+        // Names compare without case (RFC 4343); Auth0 writes them in lower case.
+        return Some(format!("https://{}/", domain.to_ascii_lowercase()));
+    }
+    faults.push(setting, if domain.is_empty() { Problem::Empty } else { Problem::NotADomain });
+    None
+}
+
+/// The host of an issuer that is a URL.
+pub(super) fn host_of(issuer: &str) -> Option<String> {
+    let uri: Uri = issuer.parse().ok()?;
+    uri.scheme()?;
+    uri.host().map(str::to_ascii_lowercase)
+}
+
+fn lacks_auth0_slash(issuer: &str) -> bool {
+    host_of(issuer).is_some_and(|host| host.ends_with(".auth0.com")) && !issuer.ends_with('/')
+}
+
+/// The well-known place of an Auth0 tenant's keys, on the domain itself.
+pub(super) fn auth0_jwks_uri(issuer: &str) -> Result<Endpoint, EndpointError> {
+    Endpoint::new(&format!("{issuer}.well-known/jwks.json"))
+}

@@ -1,0 +1,208 @@
+//! Every fault of a configuration, at once.
+
+use std::fmt;
+
+use crate::defaults;
+use crate::fetch::EndpointError;
+use crate::keys::{KeyError, SecretError};
+use crate::token::Algorithm;
+
+/// All the faults of a configuration; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    faults: Vec<ConfigFault>,
+}
+
+impl ConfigError {
+    /// The faults in the order of the settings.
+    #[must_use]
+    pub fn faults(&self) -> &[ConfigFault] {
+        &self.faults
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.faults.as_slice() {
+            [one] => write!(f, "the configuration has a fault: {one}"),
+            several => {
+                write!(f, "the configuration has {} faults:", several.len())?;
+                several.iter().try_for_each(|fault| write!(f, "\n  - {fault}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// One fault: which setting, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigFault {
+    setting: Box<str>,
+    problem: Problem,
+}
+
+impl ConfigFault {
+    /// Says what is wrong with a setting; for settings that a program reads itself, to be reported beside ours.
+    #[must_use]
+    pub fn new(setting: &str, problem: Problem) -> Self {
+        Self { setting: Box::from(setting), problem }
+    }
+
+    /// The setting, with the issuer or the value that it belongs to. Never a secret.
+    #[must_use]
+    pub fn setting(&self) -> &str {
+        &self.setting
+    }
+
+    /// What is wrong, and by its `Display` what would be right.
+    #[must_use]
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
+}
+
+impl fmt::Display for ConfigFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.setting, self.problem)
+    }
+}
+
+/// What is wrong with a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// It is empty.
+    Empty,
+    /// It holds control characters or white space.
+    Unprintable,
+    /// An Auth0 domain is given with scheme, port, path or slash.
+    NotADomain,
+    /// An issuer of Auth0 without its trailing slash.
+    TrailingSlash,
+    /// A URL cannot be fetched.
+    Url(EndpointError),
+    /// An issuer has a query or a fragment (RFC 8414 §2).
+    IssuerUrl,
+    /// The same issuer stands twice.
+    DuplicateIssuer,
+    /// No algorithm is listed.
+    NoAlgorithms,
+    /// The same algorithm stands twice.
+    DuplicateAlgorithm(Algorithm),
+    /// An HMAC algorithm for an issuer with public keys.
+    SymmetricWithPublicKeys(Algorithm),
+    /// An algorithm of public keys for an issuer with a shared secret.
+    AsymmetricWithSecret(Algorithm),
+    /// A secret for an issuer with public keys.
+    SecretWithPublicKeys,
+    /// A shared secret is not usable.
+    Secret(SecretError),
+    /// Static keys are not usable.
+    Keys(KeyError),
+    /// None of the static keys fits a listed algorithm.
+    NoUsableKey,
+    /// More secrets or nameless keys than are tried for one token.
+    TooManyKeys,
+    /// The leeway is longer than allowed.
+    Leeway,
+    /// The maximum age is zero.
+    MaxAge,
+    /// The size cap lies outside its range.
+    TokenSize,
+    /// A host is not `host[:port]`.
+    Host,
+    /// A host is bound twice.
+    DuplicateHost,
+    /// A host is bound to an issuer that is not configured.
+    UnknownIssuer,
+    /// An issuer has no host that a request could name.
+    NoHost,
+    /// The refresh policy contradicts itself; the text says how.
+    RefreshPolicy(&'static str),
+    /// There is no way to fetch: the feature `reqwest` is off and no `Fetch` is given, or its client cannot be built.
+    NoFetch,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("is empty"),
+            Self::Unprintable => f.write_str("holds white space or control characters"),
+            Self::NotADomain => {
+                f.write_str("is not a bare domain; write `tenant.eu.auth0.com`, without scheme, port, path and slash")
+            }
+            Self::TrailingSlash => {
+                f.write_str("lacks the trailing slash; Auth0's `iss` is `https://<domain>/`, compared exactly")
+            }
+            Self::Url(error) => error.fmt(f),
+            Self::IssuerUrl => f.write_str("an issuer has neither query nor fragment (RFC 8414 §2)"),
+            Self::DuplicateIssuer => f.write_str("stands twice; the `iss` of a token must lead to one set of keys"),
+            Self::NoAlgorithms => f.write_str("lists no algorithm; RS256 is the usual one"),
+            Self::DuplicateAlgorithm(algorithm) => write!(f, "lists {algorithm} twice"),
+            Self::SymmetricWithPublicKeys(algorithm) => {
+                write!(
+                    f,
+                    "{algorithm} needs a secret; use `Issuer::shared_secret`, or an algorithm of public keys such as RS256"
+                )
+            }
+            Self::AsymmetricWithSecret(algorithm) => {
+                write!(
+                    f,
+                    "{algorithm} cannot be checked with a shared secret; use HS256, HS384 or HS512, or give public keys"
+                )
+            }
+            Self::SecretWithPublicKeys => f.write_str(
+                "belongs to an issuer with public keys; one issuer has either, so use `Issuer::shared_secret`",
+            ),
+            Self::Secret(error) => error.fmt(f),
+            Self::Keys(error) => error.fmt(f),
+            Self::NoUsableKey => f.write_str("holds no key that fits a listed algorithm"),
+            Self::TooManyKeys => {
+                write!(
+                    f,
+                    "holds more than {} secrets or keys without `kid`; each would be tried for every token",
+                    defaults::MAX_CANDIDATES
+                )
+            }
+            Self::Leeway => write!(
+                f,
+                "is more than {} s (RFC 7519 §4.1.4: no more than a few minutes)",
+                defaults::MAX_LEEWAY.as_secs()
+            ),
+            Self::MaxAge => f.write_str("is zero, so that no token could pass"),
+            Self::TokenSize => {
+                write!(f, "lies outside {} to {} octets", defaults::MIN_TOKEN_CAP, defaults::MAX_TOKEN_CAP)
+            }
+            Self::Host => f.write_str("is not `host` or `host:port`"),
+            Self::DuplicateHost => f.write_str("is bound twice"),
+            Self::UnknownIssuer => f.write_str("is not one of the API's issuers, spelled exactly"),
+            Self::NoHost => f.write_str("is no URL with a host, so that no request could name it"),
+            Self::RefreshPolicy(how) => f.write_str(how),
+            Self::NoFetch => {
+                f.write_str("no HTTP client: turn on the feature `reqwest`, or give a `Fetch` with `with_fetch`")
+            }
+        }
+    }
+}
+
+/// Collects faults while a configuration is resolved.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<ConfigFault>);
+
+impl Faults {
+    pub(crate) fn push(&mut self, setting: &str, problem: Problem) {
+        let fault = ConfigFault::new(setting, problem);
+        if !self.0.contains(&fault) {
+            self.0.push(fault);
+        }
+    }
+
+    /// The value, if nothing was wrong.
+    pub(crate) fn or<T>(self, value: Option<T>) -> Result<T, ConfigError> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(ConfigError { faults: self.0 }),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Which host of an API goes with which `iss`.
+
+use std::collections::BTreeMap;
+
+use crate::config::domain;
+use crate::config::error::{Faults, Problem};
+use crate::host::Host;
+
+/// For every host under which an API is reached, the one `iss` that is accepted there. Empty: any host, any issuer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HostRules {
+    bound: BTreeMap<Box<str>, Box<str>>,
+}
+
+impl HostRules {
+    /// Resolves explicit bindings, and the identity map over the issuers' own hosts where it is asked for.
+    pub(super) fn resolve(
+        explicit: &[(String, String)],
+        identity: bool,
+        issuers: &[Box<str>],
+        faults: &mut Faults,
+    ) -> Self {
+        let mut rules = Self::default();
+        for (host, issuer) in explicit {
+            let setting = format!("issuer for host {host:?}");
+            if !issuers.iter().any(|known| **known == **issuer) {
+                faults.push(&format!("{setting}, issuer {issuer:?}"), Problem::UnknownIssuer);
+            }
+            match Host::parse(host) {
+                Ok(host) => rules.bind(&setting, host.as_str(), issuer, faults),
+                Err(_) => faults.push(&setting, Problem::Host),
+            }
+        }
+        for issuer in issuers.iter().filter(|_| identity) {
+            let setting = format!("issuer from host, issuer {issuer:?}");
+            match domain::host_of(issuer) {
+                Some(host) => rules.bind(&setting, &host, issuer, faults),
+                None => faults.push(&setting, Problem::NoHost),
+            }
+        }
+        rules
+    }
+
+    /// Says whether hosts matter at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bound.is_empty()
+    }
+
+    /// The one `iss` that is accepted under `host`.
+    pub(crate) fn issuer_for(&self, host: &Host) -> Option<&str> {
+        self.bound.get(host.as_str()).map(|issuer| &**issuer)
+    }
+
+    fn bind(&mut self, setting: &str, host: &str, issuer: &str, faults: &mut Faults) {
+        let before = self.bound.insert(Box::from(host), Box::from(issuer));
+        if before.is_some_and(|before| *before != *issuer) {
+            faults.push(setting, Problem::DuplicateHost);
+        }
+    }
+}

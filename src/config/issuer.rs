@@ -1,0 +1,307 @@
+//! `Issuer`: whom an API believes, and by which keys.
+
+use std::fmt;
+
+use crate::config::domain::{self, PlainHttp};
+use crate::config::error::{Faults, Problem};
+use crate::fetch::Endpoint;
+use crate::keys::{self, KeyError, KeySet, KeyTable, Secret, SecretError};
+use crate::token::Algorithm;
+
+/// An authorization server whose tokens are believed: its `iss` values, its algorithms, its keys.
+///
+/// One issuer holds every domain of one tenant: different `iss`, the same keys, one fetch. It is asymmetric (public
+/// keys, RS256 unless told otherwise) or symmetric (a shared secret, HS256 unless told otherwise), never both.
+///
+/// ```
+/// use tower_bearer::{Algorithm, Issuer};
+///
+/// // iss = https://northwind.eu.auth0.com/ or https://login.northwind.com/, keys at /.well-known/jwks.json of the first
+/// let tenant = Issuer::auth0("northwind.eu.auth0.com").with_custom_domain("login.northwind.com");
+///
+/// // Discovery at https://id.example.com/realms/a/.well-known/openid-configuration
+/// let realm = Issuer::oidc("https://id.example.com/realms/a").with_algorithms([Algorithm::ES256]);
+/// # let _ = (tenant, realm);
+/// ```
+#[derive(Clone)]
+pub struct Issuer {
+    first: Domain,
+    others: Vec<Domain>,
+    keys: Keys,
+    algorithms: Option<Vec<Algorithm>>,
+    plain: PlainHttp,
+    /// A secret was added to an issuer with public keys.
+    misplaced_secret: bool,
+}
+
+/// An `iss` value as it was given.
+#[derive(Clone, Debug)]
+enum Domain {
+    /// A bare domain of an Auth0 tenant.
+    Auth0(String),
+    /// The value itself.
+    Exact(String),
+}
+
+#[derive(Clone)]
+enum Keys {
+    Auth0,
+    Discovery,
+    Jwks(String),
+    Static(Result<KeySet, KeyError>),
+    Secrets(Vec<Result<Secret, SecretError>>),
+}
+
+impl Issuer {
+    /// An Auth0 tenant by its canonical domain, such as `northwind.eu.auth0.com`: `iss` is `https://<domain>/`, the keys
+    /// are at `https://<domain>/.well-known/jwks.json`, and there is no discovery.
+    #[must_use]
+    pub fn auth0(domain: impl Into<String>) -> Self {
+        Self::new(Domain::Auth0(domain.into()), Keys::Auth0)
+    }
+
+    /// A server with discovery: OpenID Connect Discovery 1.0 §4, else RFC 8414 §3. `issuer` is the exact `iss` value.
+    #[must_use]
+    pub fn oidc(issuer: impl Into<String>) -> Self {
+        Self::new(Domain::Exact(issuer.into()), Keys::Discovery)
+    }
+
+    /// A server whose key set has a known place. `issuer` is the exact `iss` value.
+    #[must_use]
+    pub fn with_jwks_uri(issuer: impl Into<String>, jwks_uri: impl Into<String>) -> Self {
+        Self::new(Domain::Exact(issuer.into()), Keys::Jwks(jwks_uri.into()))
+    }
+
+    /// An issuer whose public keys are given here and never fetched. `issuer` is the exact `iss` value.
+    ///
+    /// Takes a [`KeySet`], or the result of one of its constructors, whose error is then reported with all other faults.
+    #[must_use]
+    pub fn with_static_keys(issuer: impl Into<String>, keys: impl Into<Result<KeySet, KeyError>>) -> Self {
+        Self::new(Domain::Exact(issuer.into()), Keys::Static(keys.into()))
+    }
+
+    /// An issuer that signs with a secret shared with this API (HS256). `issuer` is the exact `iss` value.
+    ///
+    /// Takes a [`Secret`], or the result of one of its constructors, whose error is then reported with all other faults.
+    ///
+    /// # Security
+    ///
+    /// Whoever can check such a token can also make one.
+    #[must_use]
+    pub fn shared_secret(issuer: impl Into<String>, secret: impl Into<Result<Secret, SecretError>>) -> Self {
+        Self::new(Domain::Exact(issuer.into()), Keys::Secrets(vec![secret.into()]))
+    }
+
+    /// Adds a custom domain of the same Auth0 tenant: its tokens have another `iss` and are signed with the same keys.
+    #[must_use]
+    pub fn with_custom_domain(mut self, domain: impl Into<String>) -> Self {
+        self.others.push(Domain::Auth0(domain.into()));
+        self
+    }
+
+    /// Adds another `iss` value of the same server, exactly as its tokens carry it.
+    #[must_use]
+    pub fn with_domain(mut self, issuer: impl Into<String>) -> Self {
+        self.others.push(Domain::Exact(issuer.into()));
+        self
+    }
+
+    /// Adds a secret, for the time of a rotation; every one of them is tried. Only after [`Issuer::shared_secret`].
+    #[must_use]
+    pub fn with_secret(mut self, secret: impl Into<Result<Secret, SecretError>>) -> Self {
+        match &mut self.keys {
+            Keys::Secrets(secrets) => secrets.push(secret.into()),
+            Keys::Auth0 | Keys::Discovery | Keys::Jwks(_) | Keys::Static(_) => self.misplaced_secret = true,
+        }
+        self
+    }
+
+    /// Sets the algorithms that this issuer's tokens may use. Default: RS256, or HS256 with a shared secret.
+    #[must_use]
+    pub fn with_algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+        self.algorithms = Some(algorithms.into_iter().collect());
+        self
+    }
+
+    /// Allows plain http beyond loopback, for the issuer, its discovery and its keys.
+    ///
+    /// # Security
+    ///
+    /// Whoever stands between this process and the server can hand over keys of their own and then sign tokens.
+    #[must_use]
+    pub fn dangerous_allow_http(mut self) -> Self {
+        self.plain = PlainHttp::Allowed;
+        self
+    }
+
+    fn new(first: Domain, keys: Keys) -> Self {
+        Self {
+            first,
+            others: Vec::new(),
+            keys,
+            algorithms: None,
+            plain: PlainHttp::OnLoopback,
+            misplaced_secret: false,
+        }
+    }
+
+    /// Turns the settings into something that can verify, and records every fault on the way.
+    pub(crate) fn resolve(&self, faults: &mut Faults) -> Option<TrustedIssuer> {
+        let name = self.first.as_str();
+        let domains: Option<Vec<Box<str>>> =
+            [&self.first].into_iter().chain(&self.others).map(|domain| self.resolve_domain(domain, faults)).collect();
+        if self.misplaced_secret {
+            faults.push(&setting(name, " secret"), Problem::SecretWithPublicKeys);
+        }
+        let algorithms = self.resolve_algorithms(name, faults);
+        let keys = self.resolve_keys(name, &algorithms, faults);
+        Some(TrustedIssuer {
+            domains: domains?.into_boxed_slice(),
+            algorithms: algorithms.into_boxed_slice(),
+            keys: keys?,
+        })
+    }
+
+    fn resolve_domain(&self, domain: &Domain, faults: &mut Faults) -> Option<Box<str>> {
+        match domain {
+            Domain::Auth0(bare) => {
+                domain::auth0_issuer(&format!("Auth0 domain {bare:?}"), bare, faults).map(String::into_boxed_str)
+            }
+            Domain::Exact(issuer) => {
+                domain::check_issuer(&setting(issuer, ""), issuer, self.plain, faults);
+                Some(Box::from(issuer.as_str()))
+            }
+        }
+    }
+
+    fn resolve_algorithms(&self, name: &str, faults: &mut Faults) -> Vec<Algorithm> {
+        let symmetric = matches!(self.keys, Keys::Secrets(_));
+        let Some(listed) = &self.algorithms else {
+            return vec![if symmetric { Algorithm::HS256 } else { Algorithm::RS256 }];
+        };
+        let setting = setting(name, " algorithms");
+        if listed.is_empty() {
+            faults.push(&setting, Problem::NoAlgorithms);
+        }
+        for (at, algorithm) in listed.iter().enumerate() {
+            if listed.iter().take(at).any(|earlier| earlier == algorithm) {
+                faults.push(&setting, Problem::DuplicateAlgorithm(*algorithm));
+            }
+            match (symmetric, algorithm.is_symmetric()) {
+                (true, false) => faults.push(&setting, Problem::AsymmetricWithSecret(*algorithm)),
+                (false, true) => faults.push(&setting, Problem::SymmetricWithPublicKeys(*algorithm)),
+                (true, true) | (false, false) => {}
+            }
+        }
+        listed.clone()
+    }
+
+    fn resolve_keys(&self, name: &str, algorithms: &[Algorithm], faults: &mut Faults) -> Option<KeyOrigin> {
+        match &self.keys {
+            Keys::Auth0 => {
+                let issuer = self.resolve_domain(&self.first, &mut Faults::default())?;
+                domain::auth0_jwks_uri(&issuer).ok().map(KeyOrigin::Jwks)
+            }
+            Keys::Discovery => {
+                // The document's place is made from the issuer, so here it has to be a URL.
+                let fetchable = domain::endpoint(&setting(name, ""), name, self.plain, faults);
+                fetchable.map(|issuer| KeyOrigin::Discovery { issuer, plain_http: self.plain == PlainHttp::Allowed })
+            }
+            Keys::Jwks(uri) => {
+                domain::endpoint(&setting(name, " jwks_uri"), uri, self.plain, faults).map(KeyOrigin::Jwks)
+            }
+            Keys::Static(set) => bind_static(&setting(name, " static keys"), set, algorithms, faults),
+            Keys::Secrets(secrets) => bind_secrets(&setting(name, " secret"), secrets, algorithms, faults),
+        }
+    }
+}
+
+fn bind_static(
+    setting: &str,
+    set: &Result<KeySet, KeyError>,
+    algorithms: &[Algorithm],
+    faults: &mut Faults,
+) -> Option<KeyOrigin> {
+    let set = set.as_ref().map_err(|error| faults.push(setting, Problem::Keys(error.clone()))).ok()?;
+    let table = set.bind(algorithms, keys::KeyOrigin::Static);
+    if table.usable() == 0 {
+        faults.push(setting, Problem::NoUsableKey);
+    }
+    if table.is_crowded() {
+        faults.push(setting, Problem::TooManyKeys);
+    }
+    Some(KeyOrigin::Fixed(table))
+}
+
+fn bind_secrets(
+    setting: &str,
+    secrets: &[Result<Secret, SecretError>],
+    algorithms: &[Algorithm],
+    faults: &mut Faults,
+) -> Option<KeyOrigin> {
+    let mut keys = Vec::new();
+    for secret in secrets {
+        for algorithm in algorithms.iter().filter(|algorithm| algorithm.is_symmetric()) {
+            match secret.as_ref().map_err(SecretError::clone).and_then(|secret| secret.bind(*algorithm)) {
+                Ok(key) => keys.push(key),
+                Err(error) => faults.push(setting, Problem::Secret(error)),
+            }
+        }
+    }
+    let table = KeyTable::of_secrets(keys);
+    if table.is_crowded() {
+        faults.push(setting, Problem::TooManyKeys);
+    }
+    Some(KeyOrigin::Fixed(table))
+}
+
+impl Domain {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Auth0(text) | Self::Exact(text) => text,
+        }
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = match self.keys {
+            Keys::Auth0 => "Auth0",
+            Keys::Discovery => "discovery",
+            Keys::Jwks(_) => "JWKS URI",
+            Keys::Static(_) => "static",
+            Keys::Secrets(_) => "shared secret",
+        };
+        f.debug_struct("Issuer")
+            .field("first", &self.first)
+            .field("others", &self.others)
+            .field("keys", &keys)
+            .field("algorithms", &self.algorithms)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An issuer without faults.
+#[derive(Clone, Debug)]
+pub(crate) struct TrustedIssuer {
+    /// Its `iss` values.
+    pub(crate) domains: Box<[Box<str>]>,
+    pub(crate) algorithms: Box<[Algorithm]>,
+    pub(crate) keys: KeyOrigin,
+}
+
+/// Where the keys of an issuer come from.
+#[derive(Clone, Debug)]
+pub(crate) enum KeyOrigin {
+    Jwks(Endpoint),
+    Discovery {
+        issuer: Endpoint,
+        /// Whether the document may name a plain http `jwks_uri` beyond loopback.
+        plain_http: bool,
+    },
+    Fixed(KeyTable),
+}
+
+fn setting(issuer: &str, what: &str) -> String {
+    format!("issuer {issuer:?}{what}")
+}

@@ -1,0 +1,21 @@
+//! What an API trusts: issuers, their keys and algorithms, and the rules for claims.
+//!
+//! Constructors take what is required, `with_*` what is optional. None of them fails: `Validator::new` reports every
+//! fault of the whole configuration at once.
+
+mod api;
+mod domain;
+mod error;
+mod hosts;
+mod issuer;
+
+pub use self::api::Api;
+pub(crate) use self::api::Policy;
+pub(crate) use self::error::Faults;
+pub use self::error::{ConfigError, ConfigFault, Problem};
+pub(crate) use self::hosts::HostRules;
+pub use self::issuer::Issuer;
+pub(crate) use self::issuer::{KeyOrigin, TrustedIssuer};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,322 @@
+//! The umbrella over every stage's small error.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::bearer::CredentialError;
+use crate::claims::ClaimError;
+use crate::guard::Unmet;
+use crate::host::HostError;
+use crate::token::{Algorithm, TokenError};
+
+/// Why a request gets no claims: the first check that failed, in the fixed order of the pipeline.
+///
+/// `Display` says it to the operator, never to the client: what the client may know is the challenge's business.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// There is no credential, or one of another scheme.
+    NoCredential,
+    /// The credential is doubled or malformed (RFC 6750 §3.1: `invalid_request`).
+    Credential(CredentialError),
+    /// The request's host cannot be told, and the API binds issuers to hosts.
+    Host(HostError),
+    /// The credential is no token that could be judged.
+    Token(TokenError),
+    /// The claimed issuer is none that is trusted here.
+    Issuer(IssuerError),
+    /// The token's `alg` is not in the issuer's list.
+    Algorithm {
+        /// What the token claims.
+        algorithm: Algorithm,
+    },
+    /// A claim refuses already before the signature is looked at.
+    UnverifiedClaims(ClaimError),
+    /// The issuer has no key for this token.
+    Key(KeyNotFound),
+    /// The signature does not hold.
+    Signature,
+    /// The token is genuine, and a claim refuses it.
+    Claims(ClaimError),
+    /// The token is genuine, and its claims are not of the shape of the application's own type.
+    CustomClaims,
+    /// A check of the application's refuses.
+    Check(CheckFailed),
+    /// The token is good, and does not allow this.
+    Requirement(Unmet),
+    /// The issuer's keys could not be had; the token was not judged.
+    KeysUnavailable {
+        /// Until the next attempt, at least a second.
+        retry_after: Duration,
+    },
+}
+
+/// Why no trusted issuer fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IssuerError {
+    /// The token has no `iss`.
+    Missing,
+    /// `iss` is not one string.
+    Malformed,
+    /// `iss` is not a configured issuer.
+    Unknown {
+        /// How it misses a configured one by a hair, if it does.
+        near: Option<NearMiss>,
+    },
+    /// `iss` is trusted, but not under the host that the request used.
+    NotForHost,
+    /// The host that the request used belongs to no issuer.
+    UnknownHost,
+}
+
+/// How an `iss` resembles a configured issuer without being it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NearMiss {
+    /// Only the trailing slash differs.
+    TrailingSlash,
+    /// Only upper and lower case differ.
+    Case,
+    /// Only `http` and `https` differ.
+    Scheme,
+}
+
+/// Why the issuer has no key for a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KeyNotFound {
+    /// The key set has no such `kid`.
+    Unknown,
+    /// The `kid` is there, but that key may not verify this algorithm.
+    NotForVerification,
+    /// The token has no `kid`, and more than one key fits.
+    Ambiguous,
+}
+
+/// A check of the application's own that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct CheckFailed;
+
+impl CheckFailed {
+    /// Refuses the token as invalid: 401 `invalid_token`.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl Default for CheckFailed {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The kinds of rejection, for logs and metrics: few, fixed, and without data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum RejectionKind {
+    /// No credential of the Bearer scheme.
+    NoCredential,
+    /// A doubled or malformed credential, or host.
+    InvalidRequest,
+    /// No token, or one that cannot be read one way only.
+    MalformedToken,
+    /// Longer than allowed.
+    TokenTooLong,
+    /// Not a trusted issuer.
+    Issuer,
+    /// Not an allowed algorithm.
+    Algorithm,
+    /// No such key.
+    KeyNotFound,
+    /// The signature does not hold.
+    Signature,
+    /// `typ`, or the marks of an ID token.
+    TokenType,
+    /// `aud`.
+    Audience,
+    /// `exp`.
+    Expired,
+    /// `nbf`, `iat`, or the maximum age.
+    NotTimely,
+    /// Another claim, or a required one.
+    Claim,
+    /// Bound to a key.
+    Confirmation,
+    /// Not of the application's shape.
+    CustomClaims,
+    /// The application's own check.
+    Check,
+    /// Not enough scope or permission.
+    InsufficientScope,
+    /// Authentication too weak or too old.
+    InsufficientAuthentication,
+    /// No keys: nobody's fault but ours or the issuer's.
+    KeysUnavailable,
+}
+
+impl Rejection {
+    /// The kind, by which callers, logs and metrics tell rejections apart.
+    #[must_use]
+    pub fn kind(&self) -> RejectionKind {
+        match self {
+            Self::NoCredential => RejectionKind::NoCredential,
+            Self::Credential(_) | Self::Host(_) => RejectionKind::InvalidRequest,
+            Self::Token(TokenError::TooLong { .. }) => RejectionKind::TokenTooLong,
+            Self::Token(_) => RejectionKind::MalformedToken,
+            Self::Issuer(_) => RejectionKind::Issuer,
+            Self::Algorithm { .. } => RejectionKind::Algorithm,
+            Self::Key(_) => RejectionKind::KeyNotFound,
+            Self::Signature => RejectionKind::Signature,
+            Self::UnverifiedClaims(error) | Self::Claims(error) => claim_kind(error),
+            Self::CustomClaims => RejectionKind::CustomClaims,
+            Self::Check(_) => RejectionKind::Check,
+            Self::Requirement(Unmet::Scope { .. }) => RejectionKind::InsufficientScope,
+            Self::Requirement(Unmet::Authentication { .. }) => RejectionKind::InsufficientAuthentication,
+            Self::KeysUnavailable { .. } => RejectionKind::KeysUnavailable,
+        }
+    }
+
+    /// What the operator should look at, where the cause is a common slip rather than an attack.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Token(TokenError::NotAJwt) => Some("opaque token: did the client ask for an audience?"),
+            Self::Token(TokenError::Encrypted) => Some("encrypted token: turn token encryption off for this API"),
+            Self::Issuer(IssuerError::Unknown { near: Some(near) }) => Some(match near {
+                NearMiss::TrailingSlash => "iss differs from a configured issuer by the trailing slash only",
+                NearMiss::Case => "iss differs from a configured issuer by upper and lower case only",
+                NearMiss::Scheme => "iss differs from a configured issuer by http and https only",
+            }),
+            Self::Claims(ClaimError::IdToken { .. }) => Some("ID token: the client has to send the access token"),
+            _ => None,
+        }
+    }
+
+    /// Says whether the signature was looked at. Where it was not, nothing of the token is known to be true.
+    #[must_use]
+    pub fn signature_checked(&self) -> bool {
+        match self {
+            Self::NoCredential
+            | Self::Credential(_)
+            | Self::Host(_)
+            | Self::Token(_)
+            | Self::Issuer(_)
+            | Self::Algorithm { .. }
+            | Self::UnverifiedClaims(_)
+            | Self::Key(_)
+            | Self::KeysUnavailable { .. } => false,
+            Self::Signature | Self::Claims(_) | Self::CustomClaims | Self::Check(_) | Self::Requirement(_) => true,
+        }
+    }
+}
+
+fn claim_kind(error: &ClaimError) -> RejectionKind {
+    match error {
+        ClaimError::TokenType | ClaimError::IdToken { .. } => RejectionKind::TokenType,
+        ClaimError::Issuer(_) => RejectionKind::Issuer,
+        ClaimError::Audience(_) => RejectionKind::Audience,
+        ClaimError::Expiry(_) | ClaimError::Expired => RejectionKind::Expired,
+        ClaimError::NotBefore
+        | ClaimError::NotYetValid
+        | ClaimError::IssuedAt(_)
+        | ClaimError::IssuedInFuture
+        | ClaimError::TooOld => RejectionKind::NotTimely,
+        ClaimError::Subject | ClaimError::Required { .. } => RejectionKind::Claim,
+        ClaimError::Confirmation => RejectionKind::Confirmation,
+    }
+}
+
+impl RejectionKind {
+    /// A fixed name for logs and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoCredential => "no_credential",
+            Self::InvalidRequest => "invalid_request",
+            Self::MalformedToken => "malformed_token",
+            Self::TokenTooLong => "token_too_long",
+            Self::Issuer => "issuer",
+            Self::Algorithm => "algorithm",
+            Self::KeyNotFound => "key_not_found",
+            Self::Signature => "signature",
+            Self::TokenType => "token_type",
+            Self::Audience => "audience",
+            Self::Expired => "expired",
+            Self::NotTimely => "not_timely",
+            Self::Claim => "claim",
+            Self::Confirmation => "confirmation",
+            Self::CustomClaims => "custom_claims",
+            Self::Check => "check",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::InsufficientAuthentication => "insufficient_authentication",
+            Self::KeysUnavailable => "keys_unavailable",
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCredential => f.write_str("no bearer token"),
+            Self::Credential(error) => error.fmt(f),
+            Self::Host(error) => error.fmt(f),
+            Self::Token(error) => error.fmt(f),
+            Self::Issuer(error) => error.fmt(f),
+            Self::Algorithm { algorithm } => write!(f, "{algorithm} is not an algorithm of this issuer"),
+            Self::UnverifiedClaims(error) => write!(f, "{error} (the signature was not looked at)"),
+            Self::Key(error) => error.fmt(f),
+            Self::Signature => f.write_str("the signature does not hold"),
+            Self::Claims(error) => error.fmt(f),
+            Self::CustomClaims => f.write_str("the claims are not of the application's shape"),
+            Self::Check(_) => f.write_str("a check of the application refuses"),
+            Self::Requirement(unmet) => unmet.fmt(f),
+            Self::KeysUnavailable { .. } => f.write_str("the issuer's keys are not available"),
+        }
+    }
+}
+
+impl std::error::Error for Rejection {}
+
+impl fmt::Display for IssuerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "iss is missing",
+            Self::Malformed => "iss is not one string",
+            Self::Unknown { near: None } => "iss is not a trusted issuer",
+            Self::Unknown { near: Some(NearMiss::TrailingSlash) } => {
+                "iss is not a trusted issuer; one differs by the trailing slash only"
+            }
+            Self::Unknown { near: Some(NearMiss::Case) } => {
+                "iss is not a trusted issuer; one differs by upper and lower case only"
+            }
+            Self::Unknown { near: Some(NearMiss::Scheme) } => {
+                "iss is not a trusted issuer; one differs by http and https only"
+            }
+            Self::NotForHost => "iss is trusted, but not under the host of this request",
+            Self::UnknownHost => "the host of this request belongs to no issuer",
+        })
+    }
+}
+
+impl fmt::Display for KeyNotFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "the issuer has no key of that kid",
+            Self::NotForVerification => "the issuer's key of that kid may not verify this algorithm",
+            Self::Ambiguous => "the token has no kid, and more than one key of the issuer fits",
+        })
+    }
+}
+
+impl fmt::Display for CheckFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a check of the application refuses")
+    }
+}
+
+impl std::error::Error for IssuerError {}
+impl std::error::Error for KeyNotFound {}
+impl std::error::Error for CheckFailed {}

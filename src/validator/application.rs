@@ -1,0 +1,60 @@
+//! What the application adds: claims of its own, and checks of its own.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::claims::{Claims, NoCustomClaims};
+use crate::rejection::{CheckFailed, Rejection};
+
+/// How the application reads its own claims (pass 2), and what it checks last.
+pub(super) struct Application<C> {
+    read: fn(&str) -> Option<Arc<C>>,
+    checks: Vec<Check<C>>,
+}
+
+/// A check of the application's own.
+type Check<C> = Arc<dyn Fn(&Claims<C>) -> Result<(), CheckFailed> + Send + Sync>;
+
+impl Application<NoCustomClaims> {
+    /// Reads nothing and checks nothing.
+    pub(super) fn none() -> Self {
+        Self { read: |_| Some(NoCustomClaims::shared()), checks: Vec::new() }
+    }
+
+    /// Reads claims into `C`; the checks made so far stay.
+    pub(super) fn reading<C: DeserializeOwned + Send + Sync + 'static>(self) -> Application<C> {
+        let keep = |check: Check<NoCustomClaims>| -> Check<C> { Arc::new(move |claims| check(&claims.registered())) };
+        Application {
+            read: |json| serde_json::from_str(json).ok().map(Arc::new),
+            checks: self.checks.into_iter().map(keep).collect(),
+        }
+    }
+}
+
+impl<C> Application<C> {
+    pub(super) fn add_check(&mut self, check: Check<C>) {
+        self.checks.push(check);
+    }
+
+    /// Adds the application's own claims, and lets its checks have the last word.
+    pub(super) fn admit(&self, claims: Claims) -> Result<Claims<C>, Rejection> {
+        let custom = (self.read)(claims.json()).ok_or(Rejection::CustomClaims)?;
+        let claims = claims.with_custom(custom);
+        self.checks.iter().try_for_each(|check| check(&claims)).map_err(Rejection::Check)?;
+        Ok(claims)
+    }
+}
+
+impl<C> Clone for Application<C> {
+    fn clone(&self) -> Self {
+        Self { read: self.read, checks: self.checks.clone() }
+    }
+}
+
+impl<C> fmt::Debug for Application<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Application").field("checks", &self.checks.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,223 @@
+//! The verdict: the whole pipeline from a token's text to claims.
+
+mod application;
+mod builder;
+mod keyring;
+mod routing;
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use self::application::Application;
+pub use self::builder::ValidatorBuilder;
+use self::keyring::Keyring;
+use self::routing::Routes;
+use crate::claims::{Claims, Evidence, NoCustomClaims, Rules};
+use crate::clock::Clock;
+use crate::config::{Api, ConfigError, HostRules};
+use crate::host::Host;
+use crate::keys::{Found, KeyTable, SignedToken};
+use crate::rejection::{CheckFailed, KeyNotFound, Rejection};
+use crate::telemetry;
+use crate::token::{Algorithm, TokenError, UnverifiedToken};
+
+/// Decides for one API whether an access token is good enough, and hands its claims on.
+///
+/// Cheap to clone; clones share keys and everything else. Nothing is global: any number of validators live side by side.
+///
+/// ```
+/// use tower_bearer::testing::TestIssuer;
+/// use tower_bearer::{Api, Issuer, RejectionKind, Validator};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = TestIssuer::auth0("northwind.eu.auth0.com");
+/// let api = Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"));
+/// let validator = Validator::builder(api).with_fetch(server.clone()).build()?;
+///
+/// let token = server.token().audience("https://api.northwind.com").subject("ann").sign();
+/// assert_eq!(validator.validate(&token).await?.subject(), Some("ann"));
+///
+/// let foreign = server.token().audience("https://api.other.com").sign();
+/// assert_eq!(validator.validate(&foreign).await.unwrap_err().kind(), RejectionKind::Audience);
+/// # Ok(()) }
+/// ```
+pub struct Validator<C = NoCustomClaims> {
+    core: Arc<Core>,
+    application: Application<C>,
+}
+
+/// What does not depend on the application's own claims.
+struct Core {
+    rules: Rules,
+    hosts: HostRules,
+    routes: Routes,
+    issuers: Box<[Trusted]>,
+    max_token_bytes: usize,
+    clock: Arc<dyn Clock>,
+}
+
+/// One issuer, ready to verify.
+struct Trusted {
+    algorithms: Box<[Algorithm]>,
+    keys: Keyring,
+}
+
+impl Validator {
+    /// Makes a validator that fetches with `reqwest` and reads the system's clock.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] lists every fault of the configuration at once.
+    pub fn new(api: Api) -> Result<Self, ConfigError> {
+        Self::builder(api).build()
+    }
+
+    /// Starts a validator with another HTTP client, clock or refresh policy.
+    #[must_use]
+    pub fn builder(api: Api) -> ValidatorBuilder {
+        ValidatorBuilder::new(api)
+    }
+
+    /// Reads the application's own claims into `C`, from the verified octets, once everything else held.
+    ///
+    /// A token whose claims are not of that shape is refused with [`Rejection::CustomClaims`]. Unknown claims are
+    /// ignored unless `C` itself denies them.
+    #[must_use]
+    pub fn with_custom_claims<C: DeserializeOwned + Send + Sync + 'static>(self) -> Validator<C> {
+        Validator { core: self.core, application: self.application.reading() }
+    }
+}
+
+impl<C: Send + Sync + 'static> Validator<C> {
+    /// Adds a check of the application's own (a denylist, a tenant rule). It runs after everything else held, on every
+    /// request, and is never remembered.
+    #[must_use]
+    pub fn with_check(mut self, check: impl Fn(&Claims<C>) -> Result<(), CheckFailed> + Send + Sync + 'static) -> Self {
+        self.application.add_check(Arc::new(check));
+        self
+    }
+
+    /// Validates a token: the text after `Bearer `.
+    ///
+    /// Waits only while no keys have been fetched yet, or for a `kid` that is not known; dropping the future is safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection`] for the first check that fails.
+    pub async fn validate(&self, token: &str) -> Result<Claims<C>, Rejection> {
+        self.validate_under(token, None).await
+    }
+
+    /// Validates a token that came with a request for `host` (`host` or `host:port`), for an API that binds issuers to
+    /// hosts.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection`] for the first check that fails; [`Rejection::Host`] if `host` is malformed.
+    pub async fn validate_for(&self, token: &str, host: &str) -> Result<Claims<C>, Rejection> {
+        let host = Host::parse(host).map_err(Rejection::Host).inspect_err(note)?;
+        self.validate_under(token, Some(&host)).await
+    }
+
+    /// Says whether the host of a request takes part in the verdict.
+    pub(crate) fn binds_hosts(&self) -> bool {
+        !self.core.hosts.is_empty()
+    }
+
+    /// The same for a host that has been read already.
+    pub(crate) async fn validate_under(&self, token: &str, host: Option<&Host>) -> Result<Claims<C>, Rejection> {
+        let verdict = match self.decide(token, host) {
+            Some(verdict) => return verdict,
+            None => self.wait(token, host).await,
+        };
+        verdict.inspect_err(note)
+    }
+
+    /// Decides without waiting; `None` if the keys have to be waited for.
+    pub(crate) fn decide(&self, token: &str, host: Option<&Host>) -> Option<Result<Claims<C>, Rejection>> {
+        let verdict = match self.core.open(token, host) {
+            Err(rejection) => Err(rejection),
+            Ok((token, issuer)) => match issuer.keys.at_hand(|keys| issuer.prove(token, keys))? {
+                Err(Rejection::Key(KeyNotFound::Unknown)) if issuer.keys.may_learn() => return None,
+                proof => proof.and_then(|signed| self.conclude(signed)),
+            },
+        };
+        Some(verdict.inspect_err(note))
+    }
+
+    async fn wait(&self, token: &str, host: Option<&Host>) -> Result<Claims<C>, Rejection> {
+        let (parsed, issuer) = self.core.open(token, host)?;
+        let header = parsed.header();
+        let keys = issuer.keys.for_token(header.kid(), header.algorithm()).await?;
+        self.conclude(issuer.prove(parsed, &keys)?)
+    }
+
+    /// Judges what the signature has proven.
+    fn conclude(&self, signed: SignedToken) -> Result<Claims<C>, Rejection> {
+        self.core.judge(&signed)?;
+        let (header, payload, _) = signed.into_parts();
+        self.application.admit(Claims::verified(header, payload))
+    }
+}
+
+impl Core {
+    /// Everything that needs no key: size, form, issuer, algorithm, and the claims that may refuse early.
+    fn open<'t>(&self, token: &'t str, host: Option<&Host>) -> Result<(UnverifiedToken<'t>, &Trusted), Rejection> {
+        if token.len() > self.max_token_bytes {
+            return Err(Rejection::Token(TokenError::TooLong { length: token.len(), limit: self.max_token_bytes }));
+        }
+        let token = UnverifiedToken::parse(token).map_err(Rejection::Token)?;
+        let route = self.routes.find(token.payload(), &self.hosts, host).map_err(Rejection::Issuer)?;
+        let issuer = self.issuers.get(route.issuer).ok_or(Rejection::Signature)?;
+        let algorithm = token.header().algorithm();
+        if !issuer.algorithms.contains(&algorithm) {
+            return Err(Rejection::Algorithm { algorithm });
+        }
+        let now = self.clock.now();
+        let evidence = Evidence { header: token.header(), payload: token.payload(), issuer: route.name, now };
+        self.rules.refuse_early(evidence).map_err(Rejection::UnverifiedClaims)?;
+        Ok((token, issuer))
+    }
+
+    /// Makes every check over claims that are proven.
+    fn judge(&self, signed: &SignedToken) -> Result<(), Rejection> {
+        let name = self.routes.name_of(signed.payload()).map_err(Rejection::Issuer)?;
+        let now = self.clock.now();
+        let evidence = Evidence { header: signed.header(), payload: signed.payload(), issuer: name, now };
+        self.rules.hold(evidence).map_err(Rejection::Claims)
+    }
+}
+
+impl Trusted {
+    /// Checks the signature with the keys that the token may be checked with.
+    fn prove(&self, token: UnverifiedToken<'_>, keys: &KeyTable) -> Result<SignedToken, Rejection> {
+        let header = token.header();
+        match keys.find(header.kid(), header.algorithm()) {
+            Found::Keys(candidates) => SignedToken::prove(token, candidates).map_err(|_| Rejection::Signature),
+            Found::NotForVerification => Err(Rejection::Key(KeyNotFound::NotForVerification)),
+            Found::Ambiguous => Err(Rejection::Key(KeyNotFound::Ambiguous)),
+            Found::Unknown => Err(Rejection::Key(KeyNotFound::Unknown)),
+        }
+    }
+}
+
+impl<C> Clone for Validator<C> {
+    fn clone(&self) -> Self {
+        Self { core: Arc::clone(&self.core), application: self.application.clone() }
+    }
+}
+
+impl<C> fmt::Debug for Validator<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Validator")
+            .field("audiences", &self.core.rules.audiences)
+            .field("issuers", &self.core.routes)
+            .finish_non_exhaustive()
+    }
+}
+
+fn note(rejection: &Rejection) {
+    telemetry::rejected(rejection.kind().name(), rejection.hint(), rejection.signature_checked());
+}

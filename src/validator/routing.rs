@@ -1,0 +1,138 @@
+//! Claimed issuer to trusted issuer: a look-up among configured names, never a URL, before any fetch.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::config::HostRules;
+use crate::host::Host;
+use crate::rejection::{IssuerError, NearMiss};
+use crate::token::{Claim, Member, Payload};
+
+/// Every `iss` value that is trusted, and which issuer it belongs to.
+pub(super) struct Routes {
+    issuers: HashMap<Box<str>, usize>,
+}
+
+/// Where a token leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Route<'r> {
+    /// The `iss` value, as configured.
+    pub(super) name: &'r str,
+    /// The issuer's place in the configuration.
+    pub(super) issuer: usize,
+}
+
+impl Routes {
+    /// Numbers the issuers in order; the configuration has made sure that no name stands twice.
+    pub(super) fn new<'i>(issuers: impl IntoIterator<Item = &'i [Box<str>]>) -> Self {
+        let numbered = issuers.into_iter().enumerate();
+        let issuers = numbered.flat_map(|(at, names)| names.iter().map(move |name| (name.clone(), at))).collect();
+        Self { issuers }
+    }
+
+    /// Finds the issuer that a token claims, where the host allows it.
+    pub(super) fn find(
+        &self,
+        payload: &Payload,
+        hosts: &HostRules,
+        host: Option<&Host>,
+    ) -> Result<Route<'_>, IssuerError> {
+        let claimed = claimed(payload)?;
+        let route = self.look_up(claimed)?;
+        if hosts.is_empty() {
+            return Ok(route);
+        }
+        match host.and_then(|host| hosts.issuer_for(host)) {
+            None => Err(IssuerError::UnknownHost),
+            Some(bound) if bound == route.name => Ok(route),
+            Some(_) => Err(IssuerError::NotForHost),
+        }
+    }
+
+    /// The configured name that a token claims.
+    pub(super) fn name_of(&self, payload: &Payload) -> Result<&str, IssuerError> {
+        self.look_up(claimed(payload)?).map(|route| route.name)
+    }
+
+    fn look_up(&self, claimed: &str) -> Result<Route<'_>, IssuerError> {
+        match self.issuers.get_key_value(claimed) {
+            Some((name, issuer)) => Ok(Route { name, issuer: *issuer }),
+            None => Err(IssuerError::Unknown { near: self.issuers.keys().find_map(|known| near_miss(claimed, known)) }),
+        }
+    }
+}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.issuers.keys()).finish()
+    }
+}
+
+fn claimed(payload: &Payload) -> Result<&str, IssuerError> {
+    match payload.text(Claim::Iss) {
+        Member::Absent => Err(IssuerError::Missing),
+        Member::Malformed => Err(IssuerError::Malformed),
+        Member::Is(issuer) => Ok(issuer),
+    }
+}
+
+/// Says how two different issuers resemble each other, for the operator's log.
+fn near_miss(claimed: &str, known: &str) -> Option<NearMiss> {
+    if claimed.strip_suffix('/').unwrap_or(claimed) == known.strip_suffix('/').unwrap_or(known) {
+        Some(NearMiss::TrailingSlash)
+    } else if claimed.eq_ignore_ascii_case(known) {
+        Some(NearMiss::Case)
+    } else {
+        (without_scheme(claimed)? == without_scheme(known)?).then_some(NearMiss::Scheme)
+    }
+}
+
+fn without_scheme(issuer: &str) -> Option<&str> {
+    issuer.strip_prefix("https://").or_else(|| issuer.strip_prefix("http://"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes() -> Routes {
+        Routes::new([
+            &[Box::from("https://a.example/"), Box::from("https://login.a.example/")][..],
+            &[Box::from("https://b.example")],
+        ])
+    }
+
+    fn find(iss: &str) -> Result<usize, IssuerError> {
+        let payload = Payload::for_tests(&format!("{{\"iss\":{iss}}}"));
+        routes().find(&payload, &HostRules::default(), None).map(|route| route.issuer)
+    }
+
+    #[test]
+    fn every_domain_leads_to_its_issuer() {
+        assert_eq!(find(r#""https://a.example/""#), Ok(0));
+        assert_eq!(find(r#""https:\/\/login.a.example\/""#), Ok(0));
+        assert_eq!(find(r#""https://b.example""#), Ok(1));
+    }
+
+    #[test]
+    fn a_near_miss_is_refused_and_named() {
+        for (iss, near) in [
+            (r#""https://a.example""#, Some(NearMiss::TrailingSlash)),
+            (r#""https://b.example/""#, Some(NearMiss::TrailingSlash)),
+            (r#""https://A.example/""#, Some(NearMiss::Case)),
+            (r#""http://a.example/""#, Some(NearMiss::Scheme)),
+            (r#""https://a.example//""#, None),
+            (r#""https://evil.example/""#, None),
+            (r#""""#, None),
+        ] {
+            assert_eq!(find(iss), Err(IssuerError::Unknown { near }), "{iss}");
+        }
+    }
+
+    #[test]
+    fn tells_missing_from_malformed() {
+        assert_eq!(find(r#"["https://a.example/"]"#), Err(IssuerError::Malformed));
+        let none = routes().find(&Payload::for_tests("{}"), &HostRules::default(), None).map(|route| route.issuer);
+        assert_eq!(none, Err(IssuerError::Missing));
+    }
+}
