@@ -17,3 +17,8 @@ pub mod token;
 // pub mod keys;
 
 pub use crate::token::Algorithm;
+
+// For users' tests.
+#[cfg(any(test, feature = "testing"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
