@@ -16,8 +16,8 @@ use crate::token::Algorithm;
 
 /// An authorization server in memory: it has keys, publishes them, and signs any token it is asked for.
 ///
-/// It signs with RS256 unless told otherwise. It is a [`Fetch`] that answers at its own URLs.
-/// Clones are handles on the same server; no two servers share a key.
+/// It signs with RS256 unless told otherwise. It is a [`Fetch`] that answers at its own URLs, and
+/// [`TestIssuer::serve`] puts it onto loopback. Clones are handles on the same server; no two servers share a key.
 ///
 /// ```
 /// use tower_bearer::testing::TestIssuer;
@@ -35,14 +35,15 @@ use crate::token::Algorithm;
 pub struct TestIssuer {
     tenant: Arc<Tenant>,
     face: Face,
+    named: bool,
 }
 
 /// What it is.
 impl TestIssuer {
-    /// A server named `https://issuer.test/`.
+    /// A server named `https://issuer.test/`, or by its own URL once it is served.
     #[must_use]
     pub fn new() -> Self {
-        Self::named(DEFAULT_ISSUER)
+        Self { named: false, ..Self::named(DEFAULT_ISSUER) }
     }
 
     /// An Auth0 tenant: `iss` is `https://{domain}/`.
@@ -59,7 +60,7 @@ impl TestIssuer {
         Self::named(&format!("https://{domain}/"))
     }
 
-    /// A server with exactly this `iss`.
+    /// A server with exactly this `iss`, which it keeps when it is served.
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
@@ -71,10 +72,13 @@ impl TestIssuer {
     #[must_use]
     pub fn named(issuer: &str) -> Self {
         let face = Face::new(issuer);
-        Self { tenant: Arc::new(Tenant::new(face.clone())), face }
+        Self { tenant: Arc::new(Tenant::new(face.clone())), face, named: true }
     }
 
     /// Publishes keys of these algorithms, and signs with the first. Default: RS256; so does an empty list.
+    ///
+    /// All RSA algorithms share one key pair, under a `kid` each: a token that names the wrong one of them is genuine
+    /// but for its `alg`. Shared secrets are not published.
     ///
     /// ```
     /// use tower_bearer::Algorithm;
@@ -161,7 +165,7 @@ impl TestIssuer {
         if !state.faces.contains(&face) {
             state.faces.push(face.clone());
         }
-        Self { tenant: Arc::clone(&self.tenant), face }
+        Self { tenant: Arc::clone(&self.tenant), face, named: true }
     }
 }
 
@@ -199,7 +203,7 @@ impl TestIssuer {
         self.face.url(OPENID_CONFIGURATION)
     }
 
-    /// The URL of its token endpoint.
+    /// The URL of its token endpoint, which answers once it is served.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();
@@ -404,6 +408,33 @@ impl TestIssuer {
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.tenant.state()
+    }
+
+    pub(super) fn face(&self) -> &Face {
+        &self.face
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        self.face.url(path)
+    }
+
+    /// The handle on this server as it listens at `base`.
+    pub(super) fn served_at(&self, base: &str) -> Self {
+        let face = Face {
+            issuer: if self.named { Arc::clone(&self.face.issuer) } else { Arc::from(base) },
+            base: Arc::from(base),
+        };
+        let mut state = self.state();
+        state.faces.retain(|present| self.named || *present != self.face);
+        state.faces.push(face.clone());
+        Self { tenant: Arc::clone(&self.tenant), face, named: true }
+    }
+
+    /// The handle with the name of the domain that was asked, at the address of this one.
+    pub(super) fn at_host(&self, host: Option<&str>) -> Self {
+        let asked = self.faces().into_iter().find(|face| Some(face.host()) == host);
+        let issuer = asked.map_or_else(|| Arc::clone(&self.face.issuer), |face| face.issuer);
+        Self { face: Face { issuer, base: Arc::clone(&self.face.base) }, ..self.clone() }
     }
 
     pub(super) fn faces(&self) -> Vec<Face> {

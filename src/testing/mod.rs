@@ -17,6 +17,8 @@
 //!
 //! Some of its keys come with the source of this crate, so everybody has them. Never trust a test issuer outside tests.
 
+mod clients;
+mod endpoints;
 mod forgery;
 mod issuer;
 mod members;
@@ -24,6 +26,7 @@ mod network;
 mod outage;
 mod respond;
 mod rsa_pool;
+mod server;
 mod signer;
 mod tenant;
 mod token;
@@ -31,6 +34,7 @@ mod token;
 pub use self::issuer::TestIssuer;
 pub use self::network::TestNetwork;
 pub use self::outage::Outage;
+pub use self::server::TestServer;
 pub use self::token::TokenBuilder;
 
 #[cfg(test)]

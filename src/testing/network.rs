@@ -1,8 +1,11 @@
 //! The test issuers as a network in memory.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::StatusCode;
 
+use crate::clock::Clock;
 use crate::fetch::{Fetch, FetchError, FetchFuture, FetchRequest, FetchResponse};
 use crate::testing::issuer::TestIssuer;
 use crate::testing::respond::{self, Reply};
@@ -47,20 +50,10 @@ impl Fetch for TestIssuer {
 fn fetch(issuers: &[TestIssuer], request: &FetchRequest) -> FetchFuture {
     // The outage is the one of this moment, not of the first poll.
     let reply = reply(issuers, request);
-    let clock = issuers.first().map(TestIssuer::clock);
     let max_bytes = request.max_bytes;
     Box::pin(async move {
-        let response = match reply {
-            Reply::Never => std::future::pending().await,
-            Reply::Refused => return Err(FetchError::Connect),
-            Reply::At(wait, response) => {
-                if let Some(clock) = clock.filter(|_| !wait.is_zero()) {
-                    clock.sleep_until(clock.monotonic().saturating_add(wait)).await;
-                }
-                response
-            }
-        };
-        let (parts, body) = response.into_parts();
+        let (reply, clock) = reply.ok_or(FetchError::Connect)?;
+        let (parts, body) = reply.arrive(clock).await.ok_or(FetchError::Connect)?.into_parts();
         if body.len() > max_bytes {
             return Err(FetchError::TooLarge);
         }
@@ -68,20 +61,20 @@ fn fetch(issuers: &[TestIssuer], request: &FetchRequest) -> FetchFuture {
     })
 }
 
-fn reply(issuers: &[TestIssuer], request: &FetchRequest) -> Reply {
+/// What the host of the URL says, and the clock on which it says it; `None` without such a host.
+fn reply(issuers: &[TestIssuer], request: &FetchRequest) -> Option<(Reply, Arc<dyn Clock>)> {
     let url = request.endpoint.as_str();
-    let mut known_host = None;
+    let mut host = None;
     for issuer in issuers {
         for face in issuer.faces() {
             if let Some(document) = face.document(url) {
-                return issuer.tenant().answer(&face, document, &request.headers);
+                return Some((issuer.tenant().answer(&face, document, &request.headers), issuer.clock()));
             }
             if respond::origin(&face.base) == respond::origin(url) {
-                known_host = Some(issuer);
+                host = Some(issuer);
             }
         }
     }
-    known_host.map_or(Reply::Refused, |issuer| {
-        issuer.tenant().unless_out(|| respond::response(StatusCode::NOT_FOUND, Bytes::new()))
-    })
+    let not_found = || respond::response(StatusCode::NOT_FOUND, Bytes::new());
+    host.map(|issuer| (issuer.tenant().unless_out(not_found), issuer.clock()))
 }

@@ -27,7 +27,7 @@ pub enum Outage {
     RateLimited(Duration),
     /// No answer ever comes; the connection stays open.
     Hang,
-    /// Every answer comes this much later. In memory the wait is on the issuer's clock, over loopback on tokio's.
+    /// Every answer comes this much later by the issuer's clock.
     Delay(Duration),
     /// No connection: [`FetchError::Connect`](crate::fetch::FetchError::Connect) in memory; over loopback the
     /// connection is closed without an answer, since the port stays ours.

@@ -1,5 +1,6 @@
 //! What the test issuer answers: its documents, or the fault it acts out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -10,6 +11,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
+use crate::clock::Clock;
 use crate::testing::outage::Outage;
 use crate::testing::tenant::{Face, Tenant};
 
@@ -28,7 +30,29 @@ pub(super) enum Reply {
     Refused,
 }
 
+impl Reply {
+    /// Waits as long as the fault demands; `None` means that no connection came about.
+    pub(super) async fn arrive(self, clock: Arc<dyn Clock>) -> Option<Response<Bytes>> {
+        match self {
+            Self::Never => std::future::pending().await,
+            Self::Refused => None,
+            Self::At(wait, response) => {
+                if !wait.is_zero() {
+                    clock.sleep_until(clock.monotonic().saturating_add(wait)).await;
+                }
+                Some(response)
+            }
+        }
+    }
+}
+
 impl Face {
+    /// The host of the domain, with the port if it has one.
+    pub(super) fn host(&self) -> &str {
+        let origin = origin(&self.issuer);
+        origin.split_once("://").map_or(origin, |(_, host)| host)
+    }
+
     /// Finds the document at `url`; RFC 8414 §3.1 puts the well-known part before the issuer's path.
     pub(super) fn document(&self, url: &str) -> Option<Document> {
         let origin = origin(&self.base);

@@ -8,6 +8,7 @@ use http::HeaderValue;
 use serde_json::{Value, json};
 
 use crate::clock::{Clock, SystemClock};
+use crate::testing::clients::Registry;
 use crate::testing::outage::Outage;
 use crate::testing::signer::{Material, TestKey};
 use crate::token::Algorithm;
@@ -31,6 +32,7 @@ pub(super) struct State {
     pub(super) published: Option<String>,
     pub(super) cache_control: Option<HeaderValue>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) registry: Registry,
     current: Generation,
     /// The latest first.
     previous: Vec<Generation>,
@@ -67,6 +69,7 @@ impl Tenant {
                 published: None,
                 cache_control: Some(HeaderValue::from_static(AUTH0_CACHE_CONTROL)),
                 clock: Arc::new(SystemClock),
+                registry: Registry::default(),
                 current: Generation::new(),
                 previous: Vec::new(),
             }),

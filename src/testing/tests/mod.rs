@@ -1,13 +1,14 @@
 //! The kit is judged by an implementation that is not ours: `jsonwebtoken` over pure Rust.
 
 mod network;
+mod server;
 mod token;
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::Value;
 
-use crate::testing::TestIssuer;
+use crate::testing::{TestIssuer, TestServer, TokenBuilder};
 
 /// Verifies a token against the published key that its `kid` names, and returns its claims.
 pub(super) fn verified(issuer: &TestIssuer, token: &str) -> jsonwebtoken::errors::Result<Value> {
@@ -19,6 +20,14 @@ pub(super) fn verified(issuer: &TestIssuer, token: &str) -> jsonwebtoken::errors
     validation.set_issuer(&[issuer.issuer()]);
     validation.set_audience(&["https://api.test/"]);
     jsonwebtoken::decode::<Value>(token, &DecodingKey::from_jwk(key)?, &validation).map(|token| token.claims)
+}
+
+#[test]
+fn handles_cross_threads() {
+    fn crosses<T: Send + Sync + 'static>() {}
+    crosses::<TestIssuer>();
+    crosses::<TokenBuilder>();
+    crosses::<TestServer>();
 }
 
 /// The JSON text in a segment.
