@@ -29,6 +29,11 @@ pub mod config;
 pub mod rejection;
 mod validator;
 
+// For users' tests.
+#[cfg(any(test, feature = "testing"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
+
 pub use crate::claims::{Audience, Claims, NoCustomClaims, Permissions, Scopes};
 pub use crate::config::{Api, ConfigError, Issuer};
 pub use crate::guard::Requirement;
