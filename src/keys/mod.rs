@@ -3,12 +3,14 @@
 //! Everything here is pure and immutable: no clock, no network, no log.
 
 mod der;
+mod ed25519;
 mod error;
 mod interop;
 mod json;
 mod jwk;
 mod material;
 mod pem;
+mod rsa;
 mod secret;
 mod set;
 mod signed;
@@ -24,3 +26,8 @@ pub use self::signed::SignedToken;
 pub(crate) use self::table::{Candidates, Found, KeyOrigin, KeyTable};
 pub(crate) use self::thumbprint::Thumbprint;
 pub(crate) use self::verify::VerifyingKey;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod tests;

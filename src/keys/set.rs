@@ -201,3 +201,104 @@ impl fmt::Debug for SkippedKey {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::fixtures::{ED25519, P256, RSA, changed, key_set, with_kid};
+    use crate::keys::table::Found;
+
+    #[test]
+    fn one_bad_key_never_costs_the_others() {
+        let bad = [
+            "null",
+            "5",
+            r#"{"kty":"AKP","kid":"ml"}"#,
+            r#"{"kty":"RSA","kid":7}"#,
+            r#"{"kty":"oct","k":"AAAA"}"#,
+            r#"{"kty":"RSA","\ud800":1}"#,
+        ];
+        for bad in bad {
+            let set = key_set(&[RSA, bad, P256]);
+            assert_eq!((set.len(), set.skipped().len()), (2, 1), "{bad}");
+        }
+        let set = key_set(&bad);
+        assert!(set.is_empty());
+        let skipped: Vec<_> = set.skipped().map(|key| (key.position(), key.reason(), key.kid())).collect();
+        assert_eq!(
+            skipped,
+            [
+                (0, SkipReason::NotAnObject, None),
+                (1, SkipReason::NotAnObject, None),
+                (2, SkipReason::KeyType, Some("ml")),
+                (3, SkipReason::KidMalformed, None),
+                (4, SkipReason::Symmetric, None),
+                (5, SkipReason::MemberMalformed, None),
+            ]
+        );
+    }
+
+    #[test]
+    fn reads_a_single_key_where_it_was_configured_and_nowhere_else() {
+        assert_eq!(KeySet::from_jwks(RSA).expect("a key").len(), 1);
+        let unusable = KeyError::Unusable { reason: SkipReason::Use };
+        assert_eq!(KeySet::from_jwks(changed(RSA, "use", "enc")).map(drop), Err(unusable));
+        assert_eq!(KeySet::parse_remote(RSA.as_bytes(), 100).map(drop), Err(KeyError::NotAKeySet));
+        assert_eq!(KeySet::parse_remote(b"{}", 100).map(drop), Err(KeyError::NotAKeySet));
+        assert!(KeySet::parse_remote(b"{\"keys\":[]}", 100).expect("a set").is_empty());
+    }
+
+    #[test]
+    fn bounds_the_number_of_keys_before_it_looks_at_them() {
+        let many = |count: usize| format!("{{\"keys\":[{}]}}", vec!["1"; count].join(","));
+        assert_eq!(KeySet::parse_remote(many(100).as_bytes(), 100).expect("a set").skipped().len(), 100);
+        let error = KeyError::TooManyKeys { count: 101, limit: 100 };
+        assert_eq!(KeySet::parse_remote(many(101).as_bytes(), 100).map(drop), Err(error));
+        assert_eq!(KeySet::from_jwks(many(101)).map(drop), Err(error));
+        let error = KeyError::TooManyKeys { count: 2, limit: 1 };
+        assert_eq!(KeySet::parse_remote(many(2).as_bytes(), 1).map(drop), Err(error));
+    }
+
+    #[test]
+    fn an_id_can_be_given_to_one_key() {
+        let set = KeySet::from_jwks(with_kid(RSA, "old")).and_then(|set| set.with_kid("new")).expect("one key");
+        let table = set.bind(&[Algorithm::RS256], KeyOrigin::Static);
+        assert!(matches!(table.find(Some("new"), Algorithm::RS256), Found::Keys(_)));
+        assert!(matches!(table.find(Some("old"), Algorithm::RS256), Found::Unknown));
+        assert_eq!(key_set(&[RSA, P256]).with_kid("1").map(drop), Err(KeyError::NotOneKey));
+        assert_eq!(key_set::<&str>(&[]).with_kid("1").map(drop), Err(KeyError::NotOneKey));
+        assert_eq!(key_set(&[RSA]).with_kid("k".repeat(257)).map(drop), Err(KeyError::KidTooLong));
+        assert!(key_set(&[RSA]).with_kid("k".repeat(256)).is_ok());
+    }
+
+    #[test]
+    fn sets_can_be_added_up() {
+        let old = key_set(&[with_kid(RSA, "1")]);
+        let both = old.clone().and(key_set(&[with_kid(P256, "2"), "null".to_owned()]));
+        assert_eq!((old.len(), both.len(), both.skipped().len()), (1, 2, 1));
+    }
+
+    #[test]
+    fn binds_a_key_to_its_own_algorithm_or_to_all_that_fit() {
+        let all = Algorithm::ALL;
+        for (jwk, count) in [(RSA, 6), (P256, 1), (ED25519, 1)] {
+            let table = key_set(&[jwk]).bind(&all, KeyOrigin::Remote);
+            let fitting =
+                all.iter().filter(|algorithm| matches!(table.find(None, **algorithm), Found::Keys(_))).count();
+            assert_eq!((fitting, table.usable()), (count, 1));
+        }
+        let own = key_set(&[changed(RSA, "alg", "PS256")]);
+        assert!(matches!(own.bind(&all, KeyOrigin::Remote).find(None, Algorithm::PS256), Found::Keys(_)));
+        assert!(matches!(own.bind(&all, KeyOrigin::Remote).find(None, Algorithm::RS256), Found::NotForVerification));
+        assert_eq!(own.bind(&[Algorithm::RS256], KeyOrigin::Remote).usable(), 0);
+        assert_eq!(own.bind(&[], KeyOrigin::Remote).usable(), 0);
+    }
+
+    #[test]
+    fn debug_shows_counts_only() {
+        let set = key_set(&[with_kid(RSA, "1"), r#"{"kty":"x","kid":"2"}"#.to_owned()]);
+        assert_eq!(format!("{set:?}"), "KeySet { keys: 1, skipped: 1 }");
+        let skipped = set.skipped().next().expect("one");
+        assert_eq!(format!("{skipped:?}"), "SkippedKey { position: 1, reason: KeyType, .. }");
+    }
+}
