@@ -16,8 +16,8 @@ use crate::keys::error::KeyError;
 pub(super) enum Document<'j> {
     /// The elements of the array `keys` (RFC 7517 §5).
     Set(Vec<&'j RawValue>),
-    /// An object without a member `keys`.
-    Other(&'j str),
+    /// One key by itself.
+    Key(&'j str),
 }
 
 impl<'j> Document<'j> {
@@ -34,7 +34,8 @@ impl<'j> Document<'j> {
         let members = Members::of(whole.get()).ok_or(KeyError::Json)?;
         match members.only(KEYS) {
             Err(Twice) => Err(KeyError::DuplicateKeys),
-            Ok(None) => Ok(Self::Other(whole.get())),
+            Ok(None) if members.has("kty") => Ok(Self::Key(whole.get())),
+            Ok(None) => Err(KeyError::NotAKeySet),
             Ok(Some(keys)) => serde_json::from_str(keys).map(Self::Set).map_err(|_| KeyError::NotAKeySet),
         }
     }
@@ -159,7 +160,7 @@ mod tests {
     fn elements(document: &str) -> Vec<&str> {
         match Document::split(document.as_bytes()).expect(document) {
             Document::Set(keys) => keys.into_iter().map(RawValue::get).collect(),
-            Document::Other(json) => panic!("not a set: {json}"),
+            Document::Key(json) => panic!("not a set: {json}"),
         }
     }
 
@@ -167,7 +168,7 @@ mod tests {
     fn finds_the_elements_and_ignores_other_members() {
         assert_eq!(elements(r#" {"x":{"keys":1},"keys":[ {"a": 1} ,null,5],"x":2} "#), [r#"{"a": 1}"#, "null", "5"]);
         assert_eq!(elements(r#"{"\u006beys":[]}"#), [""; 0]);
-        assert!(matches!(Document::split(br#" {"kty":"RSA"} "#), Ok(Document::Other(r#"{"kty":"RSA"}"#))));
+        assert!(matches!(Document::split(br#" {"kty":"RSA"} "#), Ok(Document::Key(r#"{"kty":"RSA"}"#))));
     }
 
     #[test]
@@ -191,7 +192,17 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_a_set() {
-        for document in ["[]", "null", "5", r#""keys""#, r#"{"keys":{}}"#, r#"{"keys":null}"#, r#"{"keys":"[]"}"#] {
+        for document in [
+            "[]",
+            "{}",
+            "null",
+            "5",
+            r#""keys""#,
+            r#"{"issuer":"x","jwks_uri":"y"}"#,
+            r#"{"keys":{}}"#,
+            r#"{"keys":null}"#,
+            r#"{"keys":"[]"}"#,
+        ] {
             assert_eq!(refused(document.as_bytes()), KeyError::NotAKeySet, "{document}");
         }
     }

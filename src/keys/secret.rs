@@ -154,7 +154,7 @@ impl Secret {
         if self.octets.len() < needed {
             return Err(SecretError::TooShort { algorithm, octets: self.octets.len(), needed });
         }
-        let verifier = Verifier::Secret(hmac::Key::new(hash, &self.octets));
+        let verifier = Verifier::Secret(Box::new(hmac::Key::new(hash, &self.octets)));
         Ok(VerifyingKey::new(self.kid.clone(), algorithm, Thumbprint::secret(&self.octets), verifier))
     }
 }

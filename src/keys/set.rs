@@ -15,7 +15,19 @@ use crate::token::Algorithm;
 
 /// Public keys, parsed and vetted one by one; what is wrong with one of them never costs the others.
 ///
+/// A key gets in if it is safe to verify with, and says nothing against it:
+///
+/// - RSA: 2048 to 8192 bits, odd, with an odd exponent from 3 to 33 bits.
+/// - EC: P-256, P-384 or P-521, coordinates of full length, a point on the curve.
+/// - OKP: Ed25519, 32 octets, neither of small order nor in another than the canonical form.
+/// - `use` is absent or `sig`; `key_ops` is absent or holds `verify`; `alg`, if there, is a signature algorithm that
+///   fits the key. Without `alg`, the API's list decides; never a token.
+///
 /// Cheap to clone. `Debug` shows counts only.
+///
+/// # Security
+///
+/// Certificates that come with a key (`x5c`, `x5u`) are not looked at: no trust is built from them.
 #[derive(Clone)]
 pub struct KeySet {
     inner: Arc<Inner>,
@@ -30,21 +42,54 @@ struct Inner {
 impl KeySet {
     /// Reads a JWK Set (`{"keys": [..]}`), or one single JWK.
     ///
+    /// ```
+    /// use tower_bearer::keys::{KeyError, KeySet, SkipReason};
+    ///
+    /// let set = KeySet::from_jwks(
+    ///     r#"{"keys": [
+    ///         {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "kid": "1"},
+    ///         {"kty": "OKP", "crv": "X25519", "x": "3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08", "kid": "2"}
+    ///     ]}"#,
+    /// )?;
+    /// assert_eq!(set.len(), 1);
+    /// assert_eq!(set.skipped().next().map(|key| key.reason()), Some(SkipReason::Curve));
+    ///
+    /// assert_eq!(KeySet::from_jwks("<html>").unwrap_err(), KeyError::Json);
+    /// # Ok::<(), KeyError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`KeyError`]. A bad key among others is no error: it is listed by [`skipped`](Self::skipped).
     pub fn from_jwks(document: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         match Document::split(document.as_ref())? {
             Document::Set(keys) => Self::import(keys.iter().map(|key| key.get()), defaults::MAX_KEYS),
-            Document::Other(json) => Ok(Self::of_key(PublishedKey::from_json(json).map_err(|refused| refused.reason)?)),
+            Document::Key(json) => Ok(Self::of_key(PublishedKey::from_json(json).map_err(|refused| refused.reason)?)),
         }
     }
 
-    /// Reads public keys in PEM.
+    /// Reads public keys in PEM: one or several blocks of `PUBLIC KEY` or `RSA PUBLIC KEY`.
+    ///
+    /// The keys have no id and name no algorithm: each verifies every algorithm of the API's list that it fits.
+    ///
+    /// ```
+    /// use tower_bearer::keys::{KeyError, KeySet};
+    ///
+    /// let set = KeySet::from_pem(
+    ///     "-----BEGIN PUBLIC KEY-----\n\
+    ///      MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n\
+    ///      -----END PUBLIC KEY-----\n",
+    /// )?;
+    /// assert_eq!(set.len(), 1);
+    ///
+    /// let private = KeySet::from_pem("-----BEGIN PRIVATE KEY-----\n..\n-----END PRIVATE KEY-----\n");
+    /// assert_eq!(private.unwrap_err(), KeyError::PrivateKey);
+    /// # Ok::<(), KeyError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// See [`KeyError`].
+    /// See [`KeyError`]. Unlike a published set, the text is the operator's own: one bad block is an error.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Ok(Self::of_materials(pem::public_keys(pem.as_ref())?))
     }
@@ -53,7 +98,7 @@ impl KeySet {
     pub(crate) fn parse_remote(document: &[u8], max_keys: usize) -> Result<Self, KeyError> {
         match Document::split(document)? {
             Document::Set(keys) => Self::import(keys.iter().map(|key| key.get()), max_keys),
-            Document::Other(_) => Err(KeyError::NotAKeySet),
+            Document::Key(_) => Err(KeyError::NotAKeySet),
         }
     }
 
@@ -117,9 +162,10 @@ impl KeySet {
     /// ```
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
+        let other = Arc::unwrap_or_clone(other.inner);
         let inner = Arc::make_mut(&mut self.inner);
-        inner.keys.extend(other.inner.keys.iter().cloned());
-        inner.skipped.extend(other.inner.skipped.iter().cloned());
+        inner.keys.extend(other.keys);
+        inner.skipped.extend(other.skipped);
         self
     }
 
@@ -136,6 +182,7 @@ impl KeySet {
     }
 
     /// The keys that were passed over, in document order.
+    #[must_use]
     pub fn skipped(&self) -> impl ExactSizeIterator<Item = &SkippedKey> {
         self.inner.skipped.iter()
     }

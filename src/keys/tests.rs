@@ -228,13 +228,13 @@ fn signatures_of_another_length_are_refused() {
 
 proptest! {
     #[test]
-    fn any_flipped_bit_of_a_signature_or_message_is_noticed(which in 0..SIGNED.len(), at in any::<proptest::sample::Index>()) {
+    fn any_flipped_bit_of_a_signature_or_message_is_noticed(which in 0..SIGNED.len(), at in any::<proptest::sample::Index>(), bit in 0..8_u32) {
         let Signed { key, signature } = &SIGNED[which];
         prop_assert!(key.verify(MESSAGE, signature));
         let flip = |octets: &[u8]| {
             let mut octets = octets.to_vec();
-            let bit = at.index(octets.len() * 8);
-            octets[bit / 8] ^= 1 << (bit % 8);
+            let index = at.index(octets.len());
+            octets[index] ^= 1 << bit;
             octets
         };
         prop_assert!(!key.verify(MESSAGE, &flip(signature)));
@@ -250,7 +250,7 @@ proptest! {
         let index = at.index(set.len());
         set[index] = octets.first().copied().unwrap_or_default();
         if let Ok(set) = KeySet::from_jwks(&set) {
-            prop_assert!(set.len() + set.skipped().len() <= 3);
+            prop_assert!(set.len() <= 3 && set.skipped().len() <= 3);
         }
     }
 }

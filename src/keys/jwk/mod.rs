@@ -1,0 +1,134 @@
+//! One JWK (RFC 7517 §4), vetted alone: whatever is wrong with it concerns no other key.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+
+use crate::defaults;
+use crate::keys::error::SkipReason;
+use crate::keys::json::Members;
+use crate::keys::material::{Curve, Material};
+use crate::token::Algorithm;
+
+/// A public key as it was published.
+#[derive(Clone)]
+pub(super) struct PublishedKey {
+    pub(super) kid: Option<Box<str>>,
+    /// The one algorithm that the key is for; if absent, whoever configures the API decides, never a token.
+    pub(super) algorithm: Option<Algorithm>,
+    pub(super) material: Material,
+}
+
+/// A key that was passed over, with its id where it has one.
+pub(super) struct Refused {
+    pub(super) kid: Option<Box<str>>,
+    pub(super) reason: SkipReason,
+}
+
+impl PublishedKey {
+    /// Vets one element of a set.
+    pub(super) fn from_json(json: &str) -> Result<Self, Refused> {
+        let Some(members) = Members::of(json) else {
+            let is_object = json.starts_with('{');
+            let reason = if is_object { SkipReason::MemberMalformed } else { SkipReason::NotAnObject };
+            return Err(Refused { kid: None, reason });
+        };
+        // Read first, so that a token naming a key that was passed over is known to name one.
+        let kid = key_id(&members);
+        let known = kid.as_ref().ok().cloned().flatten();
+        Self::from_members(&members, kid).map_err(|reason| Refused { kid: known, reason })
+    }
+
+    fn from_members(members: &Members<'_>, kid: Result<Option<Box<str>>, SkipReason>) -> Result<Self, SkipReason> {
+        if members.has_duplicate() {
+            return Err(SkipReason::DuplicateMember);
+        }
+        let key_type = required_text(members, "kty");
+        if key_type.as_deref() == Ok("oct") {
+            return Err(SkipReason::Symmetric);
+        }
+        if PRIVATE_MEMBERS.iter().any(|name| members.has(name)) {
+            return Err(SkipReason::Private);
+        }
+        let key_type = key_type?;
+        if !KEY_TYPES.contains(&&*key_type) {
+            return Err(SkipReason::KeyType);
+        }
+        let kid = kid?;
+        vet_use(members)?;
+        let algorithm =
+            text(members, "alg")?.map(|name| Algorithm::from_name(&name).ok_or(SkipReason::Algorithm)).transpose()?;
+        let material = material(members, &key_type)?;
+        if algorithm.is_some_and(|algorithm| !material.fits(algorithm)) {
+            return Err(SkipReason::AlgorithmMismatch);
+        }
+        Ok(Self { kid, algorithm, material })
+    }
+}
+
+/// RFC 7517 §4.5: a string, here of at most 256 octets.
+fn key_id(members: &Members<'_>) -> Result<Option<Box<str>>, SkipReason> {
+    let kid = text(members, "kid").map_err(|_| SkipReason::KidMalformed)?;
+    match kid {
+        Some(kid) if kid.len() > defaults::MAX_KID_BYTES => Err(SkipReason::KidTooLong),
+        kid => Ok(kid.map(String::into_boxed_str)),
+    }
+}
+
+/// RFC 7517 §4.2 and §4.3: a key says what it is for, and both ways of saying it must agree.
+fn vet_use(members: &Members<'_>) -> Result<(), SkipReason> {
+    if text(members, "use")?.is_some_and(|usage| usage != "sig") {
+        return Err(SkipReason::Use);
+    }
+    let Some(operations) = raw(members, "key_ops")? else { return Ok(()) };
+    let mut operations: Vec<String> = serde_json::from_str(operations).map_err(|_| SkipReason::Operations)?;
+    let count = operations.len();
+    operations.sort_unstable();
+    operations.dedup();
+    if operations.len() != count || !operations.iter().any(|operation| operation == "verify") {
+        return Err(SkipReason::Operations);
+    }
+    Ok(())
+}
+
+fn material(members: &Members<'_>, key_type: &str) -> Result<Material, SkipReason> {
+    match key_type {
+        "RSA" => Material::rsa(&octets(members, "n")?, &octets(members, "e")?),
+        "EC" => {
+            let curve = Curve::from_name(&required_text(members, "crv")?).ok_or(SkipReason::Curve)?;
+            Material::ec(curve, &octets(members, "x")?, &octets(members, "y")?)
+        }
+        "OKP" if required_text(members, "crv")? == "Ed25519" => Material::ed25519(&octets(members, "x")?),
+        "OKP" => Err(SkipReason::Curve),
+        _ => Err(SkipReason::KeyType),
+    }
+}
+
+fn raw<'j>(members: &Members<'j>, name: &str) -> Result<Option<&'j str>, SkipReason> {
+    members.only(name).map_err(|_| SkipReason::DuplicateMember)
+}
+
+fn text(members: &Members<'_>, name: &str) -> Result<Option<String>, SkipReason> {
+    match raw(members, name)? {
+        None => Ok(None),
+        Some(json) => serde_json::from_str(json).map(Some).map_err(|_| SkipReason::MemberMalformed),
+    }
+}
+
+fn required_text(members: &Members<'_>, name: &str) -> Result<String, SkipReason> {
+    text(members, name)?.ok_or(SkipReason::MemberMissing)
+}
+
+fn octets(members: &Members<'_>, name: &str) -> Result<Vec<u8>, SkipReason> {
+    let text = required_text(members, name)?;
+    // RFC 7518 §2 wants no padding, yet it is met in the field.
+    let base64url = if text.ends_with('=') { URL_SAFE } else { URL_SAFE_NO_PAD };
+    base64url.decode(text).map_err(|_| SkipReason::Encoding)
+}
+
+const KEY_TYPES: [&str; 3] = ["RSA", "EC", "OKP"];
+
+/// RFC 7518 §6.2.2, §6.3.2 and §6.4.1, RFC 8037 §2, and `priv` of the key type `AKP`.
+const PRIVATE_MEMBERS: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
+
+#[cfg(test)]
+mod tests;
