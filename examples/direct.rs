@@ -22,14 +22,13 @@ struct Northwind {
 async fn main() -> Result<(), Box<dyn Error>> {
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
     let api = Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"));
-    let validator = Validator::builder(api)
-        .with_fetch(server.clone())
-        .build()?
-        .with_custom_claims::<Northwind>()
-        .with_check(|claims: &Claims<Northwind>| match claims.subject() {
-            Some("auth0|left-the-company") => Err(CheckFailed::new()),
-            _ => Ok(()),
-        });
+    let validator =
+        Validator::builder(api).with_fetch(server.clone()).build()?.with_custom_claims::<Northwind>().with_check(
+            |claims: &Claims<Northwind>| match claims.subject() {
+                Some("auth0|left-the-company") => Err(CheckFailed::new()),
+                _ => Ok(()),
+            },
+        );
 
     let token = server
         .token()

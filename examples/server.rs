@@ -25,7 +25,10 @@ mod settings;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -39,7 +42,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or("usage: server <config.toml>")?;
     let settings = Settings::read(path.as_ref())?;
     let validator = settings.validator()?;
-    let listener = tokio::net::TcpListener::bind(settings.listen()).await.map_err(|error| format!("listen: {error}"))?;
+    let listener =
+        tokio::net::TcpListener::bind(settings.listen()).await.map_err(|error| format!("listen: {error}"))?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app(validator)).with_graceful_shutdown(stopped()).await?;
     Ok(())

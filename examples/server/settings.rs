@@ -173,7 +173,9 @@ impl ApiSettings {
 
         let mut issuers = issuers.into_iter();
         let mut audiences = audiences.into_iter();
-        let mut api = Api::new(audiences.next()?, issuers.next()?).with_profile(profile).with_required_claims(&self.required_claims);
+        let mut api = Api::new(audiences.next()?, issuers.next()?)
+            .with_profile(profile)
+            .with_required_claims(&self.required_claims);
         api = audiences.fold(api, |api, audience| api.with_audience(audience));
         api = issuers.fold(api, Api::with_issuer);
         api = self.issuer_for_host.iter().fold(api, |api, (host, issuer)| api.with_issuer_for_host(host, issuer));
@@ -232,7 +234,8 @@ fn shared(first: &str, name: &str, secrets: &[SecretSettings], faults: &mut Faul
 }
 
 fn read_keys(name: &str, file: &str, faults: &mut Faults) -> Option<Result<KeySet, KeyError>> {
-    let text = fs::read_to_string(file).map_err(|error| faults.push(&format!("{name} jwks_file {file:?}"), error)).ok()?;
+    let text =
+        fs::read_to_string(file).map_err(|error| faults.push(&format!("{name} jwks_file {file:?}"), error)).ok()?;
     Some(KeySet::from_jwks(text))
 }
 
@@ -272,7 +275,10 @@ impl SecretSettings {
         match (found.pop(), found.is_empty()) {
             (Some(secret), true) => Some(secret),
             _ => {
-                faults.push(&format!("{name} secret"), "needs exactly one of utf8, base64, base64url, hex, or one of their _env forms");
+                faults.push(
+                    &format!("{name} secret"),
+                    "needs exactly one of utf8, base64, base64url, hex, or one of their _env forms",
+                );
                 None
             }
         }

@@ -3,3 +3,4 @@
 #![expect(clippy::arithmetic_side_effects, reason = "tests count and add freely; an overflow fails them")]
 
 mod config;
+mod validator;
