@@ -139,18 +139,16 @@ async fn tokens_that_can_be_read_two_ways_are_refused() {
     for (token, error) in [
         (server.token().with_duplicate_claim("sub", "admin"), TokenError::DuplicateMember { part: Part::Payload }),
         (
-            server.token().with_duplicate_claim("unregistered", 1).claim("unregistered", 2),
+            server.token().claim("unregistered", 2).with_duplicate_claim("unregistered", 1),
             TokenError::DuplicateMember { part: Part::Payload },
         ),
         (server.token().with_duplicate_header("kid", "x"), TokenError::DuplicateMember { part: Part::Header }),
         (server.token().raw_payload("[]"), TokenError::Json { part: Part::Payload }),
         (server.token().encrypted(), TokenError::Encrypted),
-        (server.token().unsigned(), TokenError::AlgorithmUnknown),
+        (server.token().unsigned(), TokenError::Empty { part: Part::Signature }),
+        (server.token().unsigned().with_signature(*b"x"), TokenError::AlgorithmUnknown),
     ] {
-        let rejection = refused(&validator, token).await;
-        // An unsigned token ends with an empty segment, which is seen before its header.
-        let unsigned = Rejection::Token(TokenError::Empty { part: Part::Signature });
-        assert!(rejection == Rejection::Token(error) || rejection == unsigned, "{rejection:?} is not {error:?}");
+        assert_eq!(refused(&validator, token).await, Rejection::Token(error));
     }
 }
 
