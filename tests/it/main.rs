@@ -2,5 +2,8 @@
 
 #![expect(clippy::arithmetic_side_effects, reason = "tests count and add freely; an overflow fails them")]
 
+mod attack_matrix;
 mod config;
+mod fixed_clock;
 mod validator;
+mod vectors;
