@@ -46,6 +46,7 @@ mod issuer;
 mod members;
 mod network;
 mod outage;
+mod policy;
 mod respond;
 mod rsa_pool;
 mod server;
