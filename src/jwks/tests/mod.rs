@@ -1,2 +1,13 @@
+//! The source as a whole: a driver task, requests that wait, a clock that stands still, a network that was told what to
+//! answer.
+
+#![expect(clippy::arithmetic_side_effects, reason = "tests count and add freely; an overflow fails them")]
+
 mod cold;
-pub(super) mod kit;
+pub(in crate::jwks) mod kit;
+mod lifecycle;
+mod misses;
+mod origins;
+mod random;
+mod refreshes;
+mod wire;
