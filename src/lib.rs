@@ -69,6 +69,10 @@ mod validator;
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 
+// To read on docs pages.
+#[cfg(doc)]
+pub mod guide;
+
 pub use crate::claims::{Audience, Claims, NoCustomClaims, Permissions, Scopes};
 pub use crate::config::{Api, ConfigError, Issuer};
 pub use crate::guard::Requirement;
