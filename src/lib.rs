@@ -70,7 +70,7 @@ mod validator;
 pub mod testing;
 
 // To read on docs pages.
-#[cfg(doc)]
+#[cfg(any(doc, doctest))]
 pub mod guide;
 
 pub use crate::claims::{Audience, Claims, NoCustomClaims, Permissions, Scopes};
