@@ -55,6 +55,9 @@ pub mod token;
 // 3. Token to key to proven signature.
 pub mod keys;
 
+// Where keys come from, and when they are renewed.
+pub mod jwks;
+
 // 4. Proven payload to judged claims.
 pub mod claims;
 pub mod guard;
