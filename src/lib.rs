@@ -53,10 +53,8 @@ pub mod host;
 pub mod token;
 
 // 3. Token to key to proven signature.
-pub mod keys;
-
-// Where keys come from, and when they are renewed.
 pub mod jwks;
+pub mod keys;
 
 // 4. Proven payload to judged claims.
 pub mod claims;
@@ -82,4 +80,4 @@ pub use crate::guard::Requirement;
 pub use crate::keys::Secret;
 pub use crate::rejection::{Rejection, RejectionKind};
 pub use crate::token::Algorithm;
-pub use crate::validator::{Validator, ValidatorBuilder};
+pub use crate::validator::{StartError, Validator, ValidatorBuilder};
