@@ -71,11 +71,14 @@ fn never_tries_a_key_under_another_algorithm_than_its_own() {
     for algorithm in [Algorithm::RS384, Algorithm::PS256] {
         assert!(prove(RS256_TOKEN, &[verifying(RSA, algorithm)]).is_none());
     }
-    // CVE-2015-9235: the public key's own octets as HMAC secret.
-    let forged = format!("{}.{}", URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#), URL_SAFE_NO_PAD.encode("{}"));
-    let hmac = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, RSA.as_bytes());
-    let tag = URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&hmac, forged.as_bytes()));
-    assert!(prove(&format!("{forged}.{tag}"), &[verifying(RSA, Algorithm::RS256)]).is_none());
+    // A signature that holds as RS256, under headers that say something else.
+    for algorithm in Algorithm::ALL {
+        let header = format!(r#"{{"alg":"{algorithm}"}}"#);
+        let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode("{}"));
+        let (key, signature) = sign_rsa(Algorithm::RS256, input.as_bytes());
+        let token = format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature));
+        assert_eq!(prove(&token, &[key]).is_some(), algorithm == Algorithm::RS256, "{algorithm}");
+    }
 }
 
 #[test]
@@ -136,7 +139,7 @@ static SIGNED: LazyLock<Vec<Signed>> = LazyLock::new(|| {
                 Algorithm::ES256 | Algorithm::ES384 | Algorithm::ES512 => sign_ec(algorithm),
                 Algorithm::EdDSA => sign_ed25519(),
                 Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => sign_hmac(algorithm),
-                _ => sign_rsa(algorithm),
+                _ => sign_rsa(algorithm, MESSAGE),
             };
             Signed { key, signature }
         })
@@ -146,7 +149,7 @@ static SIGNED: LazyLock<Vec<Signed>> = LazyLock::new(|| {
 static RSA_PAIR: LazyLock<RsaKeyPair> =
     LazyLock::new(|| RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).expect("a key pair"));
 
-fn sign_rsa(algorithm: Algorithm) -> (VerifyingKey, Vec<u8>) {
+fn sign_rsa(algorithm: Algorithm, message: &[u8]) -> (VerifyingKey, Vec<u8>) {
     let encoding: &'static dyn RsaEncoding = match algorithm {
         Algorithm::RS256 => &signature::RSA_PKCS1_SHA256,
         Algorithm::RS384 => &signature::RSA_PKCS1_SHA384,
@@ -156,7 +159,7 @@ fn sign_rsa(algorithm: Algorithm) -> (VerifyingKey, Vec<u8>) {
         _ => &signature::RSA_PSS_SHA512,
     };
     let mut octets = vec![0; 256];
-    RSA_PAIR.sign(encoding, &SystemRandom::new(), MESSAGE, &mut octets).expect("signed");
+    RSA_PAIR.sign(encoding, &SystemRandom::new(), message, &mut octets).expect("signed");
     let material = der::rsa_public_key(RSA_PAIR.public_key().as_ref()).expect("a good key");
     (bound(material, algorithm), octets)
 }
