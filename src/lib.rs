@@ -40,8 +40,8 @@
 // The modules stand in the order in which a request passes them, and each uses only those above it.
 
 // Ground: knows nothing of tokens.
-pub mod clock;
 mod defaults;
+pub mod clock;
 pub mod fetch;
 mod telemetry;
 
@@ -53,8 +53,8 @@ pub mod host;
 pub mod token;
 
 // 3. Token to key to proven signature.
-pub mod jwks;
 pub mod keys;
+pub mod jwks;
 
 // 4. Proven payload to judged claims.
 pub mod claims;
