@@ -16,6 +16,3 @@ pub use self::error::{ConfigError, ConfigFault, Problem};
 pub(crate) use self::hosts::HostRules;
 pub use self::issuer::Issuer;
 pub(crate) use self::issuer::{KeyOrigin, TrustedIssuer};
-
-#[cfg(test)]
-mod tests;

@@ -140,10 +140,36 @@ skip_reasons! {
     RsaModulus = "rsa_modulus", "its modulus is malformed";
     /// The exponent is even, below 3, has more than 33 bits, or is led by a zero octet.
     RsaExponent = "rsa_exponent", "its exponent is unsafe";
+    /// The modulus comes from a faulty chip and can be factored (ROCA, CVE-2017-15361).
+    RsaFactorable = "rsa_factorable", "its modulus can be factored";
     /// A coordinate has not the full length of its field (RFC 7518 §6.2.1.2, RFC 8037 §2).
     CoordinateLength = "coordinate_length", "a coordinate has the wrong length";
     /// The point is not on the curve.
     NotOnCurve = "not_on_curve", "its point is not on the curve";
     /// The Ed25519 point has small order, so that anybody can forge signatures, or is not in canonical form.
     WeakPoint = "weak_point", "its point is weak";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_read_as_sentences_without_a_full_stop() {
+        for error in [
+            KeyError::Json,
+            KeyError::TooManyKeys { count: 101, limit: 100 },
+            KeyError::Unusable { reason: SkipReason::RsaSize },
+            KeyError::Certificate,
+            KeyError::PrivateKey,
+        ] {
+            let text = error.to_string();
+            assert!(text.starts_with(char::is_lowercase) && !text.ends_with('.'), "{text}");
+        }
+        assert_eq!(
+            KeyError::from(SkipReason::RsaSize).to_string(),
+            "the key cannot be used: its modulus does not have 2048 to 8192 bits"
+        );
+        assert_eq!(SkipReason::KeyType.name(), "unsupported_kty");
+    }
 }

@@ -129,3 +129,111 @@ const COUNTERPARTS: [(Algorithm, jsonwebtoken::Algorithm); 12] = [
     (Algorithm::HS384, jsonwebtoken::Algorithm::HS384),
     (Algorithm::HS512, jsonwebtoken::Algorithm::HS512),
 ];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::keys::fixtures::{ED25519, P256, P384, P521, RSA, changed, published, with_kid};
+
+    macro_rules! pem {
+        ($name:literal) => {
+            include_bytes!(concat!("../../tests/data/keys/", $name, ".pem"))
+        };
+    }
+
+    fn jwk(json: &str) -> Jwk {
+        serde_json::from_str(json).expect("a JWK")
+    }
+
+    fn verifies_as(set: Result<KeySet, KeyError>, expected: &str) {
+        let table = set.expect("a key").bind(&Algorithm::ALL, crate::keys::table::KeyOrigin::Static);
+        assert!(table.usable() == 1 && table.contains(&published(expected).material.thumbprint()));
+    }
+
+    fn member(jwk: &str, name: &str) -> String {
+        serde_json::from_str::<serde_json::Value>(jwk).expect("a fixture")[name].as_str().expect("text").to_owned()
+    }
+
+    #[test]
+    fn takes_published_keys_one_by_one() {
+        for key in [RSA, P256, P384, P521, ED25519] {
+            verifies_as(KeySet::try_from(jwk(key)), key);
+        }
+        let encryption = changed(&with_kid(RSA, "2"), "use", "enc");
+        let set = JwkSet { keys: vec![jwk(RSA), jwk(&encryption), jwk(r#"{"kty":"oct","k":"AAAA"}"#), jwk(P256)] };
+        let set = KeySet::try_from(set).expect("a set");
+        let skipped: Vec<_> = set.skipped().map(|key| (key.position(), key.reason(), key.kid())).collect();
+        assert_eq!(set.len(), 2);
+        assert_eq!(skipped, [(1, SkipReason::Use, Some("2")), (2, SkipReason::Symmetric, None)]);
+    }
+
+    #[test]
+    fn vets_published_keys_as_those_of_a_document() {
+        for (key, reason) in [
+            (changed(RSA, "e", "AQ"), SkipReason::RsaExponent),
+            (changed(RSA, "key_ops", json!(["encrypt"])), SkipReason::Operations),
+            (changed(RSA, "alg", "RSA-OAEP"), SkipReason::Algorithm),
+            (changed(RSA, "alg", "ES256"), SkipReason::AlgorithmMismatch),
+            (changed(ED25519, "x", "AAAA"), SkipReason::CoordinateLength),
+            (changed(ED25519, "crv", "P-256"), SkipReason::Curve),
+        ] {
+            assert_eq!(KeySet::try_from(jwk(&key)).map(drop), Err(KeyError::Unusable { reason }), "{key}");
+        }
+    }
+
+    #[test]
+    fn takes_decoding_keys_however_they_were_made() {
+        for (key, expected) in [
+            (DecodingKey::from_rsa_components(&member(RSA, "n"), &member(RSA, "e")), RSA),
+            (DecodingKey::from_rsa_pem(pem!("rsa-2048.spki")), RSA),
+            (DecodingKey::from_rsa_pem(pem!("rsa-2048.pkcs1")), RSA),
+            (DecodingKey::from_ec_components(&member(P256, "x"), &member(P256, "y")), P256),
+            (DecodingKey::from_ec_pem(pem!("p384.spki")), P384),
+            (DecodingKey::from_ed_components(&member(ED25519, "x")), ED25519),
+            (DecodingKey::from_ed_pem(pem!("ed25519.spki")), ED25519),
+            (DecodingKey::from_jwk(&jwk(P521)), P521),
+        ] {
+            verifies_as(KeySet::try_from(key.expect("a key")), expected);
+        }
+    }
+
+    #[test]
+    fn vets_decoding_keys() {
+        let unusable = |reason| Err(KeyError::Unusable { reason });
+        let x = member(P256, "x");
+        for (key, error) in [
+            (DecodingKey::from_rsa_raw_components(&[0xff; 128], &[1, 0, 1]), unusable(SkipReason::RsaSize)),
+            (DecodingKey::from_rsa_raw_components(&[], &[]), unusable(SkipReason::RsaModulus)),
+            (DecodingKey::from_rsa_der(b"junk"), Err(KeyError::Der)),
+            (DecodingKey::from_ec_components(&x, &x).expect("a key"), unusable(SkipReason::NotOnCurve)),
+            (DecodingKey::from_ec_der(&[]), Err(KeyError::Der)),
+            (DecodingKey::from_ed_der(&[0; 32]), unusable(SkipReason::WeakPoint)),
+            (DecodingKey::from_ed_der(&[1; 31]), Err(KeyError::Der)),
+            (DecodingKey::from_secret(&[7; 32]), Err(KeyError::Secret)),
+        ] {
+            assert_eq!(KeySet::try_from(key).map(drop), error);
+        }
+    }
+
+    #[test]
+    fn takes_secrets_as_secrets() {
+        let secret = Secret::try_from(DecodingKey::from_secret(&[7; 32])).expect("a secret");
+        assert!(secret.bind(Algorithm::HS256).is_ok());
+        assert_eq!(Secret::try_from(DecodingKey::from_secret(b"")).map(drop), Err(SecretError::Empty));
+        assert_eq!(Secret::try_from(DecodingKey::from_secret(pem!("p256.spki"))).map(drop), Err(SecretError::KeyFile));
+        let public = DecodingKey::from_ed_der(&[7; 32]);
+        assert_eq!(Secret::try_from(public).map(drop), Err(SecretError::NotSymmetric));
+    }
+
+    #[test]
+    fn algorithms_have_the_same_names() {
+        for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| *algorithm != Algorithm::ES512) {
+            let other = jsonwebtoken::Algorithm::try_from(algorithm).expect("a counterpart");
+            assert_eq!(format!("{other:?}"), algorithm.name());
+            assert_eq!(Algorithm::try_from(other), Ok(algorithm));
+        }
+        assert_eq!(jsonwebtoken::Algorithm::try_from(Algorithm::ES512), Err(NoCounterpart));
+    }
+}

@@ -16,8 +16,8 @@ use crate::keys::error::KeyError;
 pub(super) enum Document<'j> {
     /// The elements of the array `keys` (RFC 7517 §5).
     Set(Vec<&'j RawValue>),
-    /// An object without a member `keys`.
-    Other(&'j str),
+    /// One key by itself.
+    Key(&'j str),
 }
 
 impl<'j> Document<'j> {
@@ -34,7 +34,8 @@ impl<'j> Document<'j> {
         let members = Members::of(whole.get()).ok_or(KeyError::Json)?;
         match members.only(KEYS) {
             Err(Twice) => Err(KeyError::DuplicateKeys),
-            Ok(None) => Ok(Self::Other(whole.get())),
+            Ok(None) if members.has("kty") => Ok(Self::Key(whole.get())),
+            Ok(None) => Err(KeyError::NotAKeySet),
             Ok(Some(keys)) => serde_json::from_str(keys).map(Self::Set).map_err(|_| KeyError::NotAKeySet),
         }
     }
@@ -147,3 +148,91 @@ fn is_too_deep(json: &str) -> bool {
 }
 
 const KEYS: &str = "keys";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(document: &[u8]) -> KeyError {
+        Document::split(document).map(drop).expect_err("refused")
+    }
+
+    fn elements(document: &str) -> Vec<&str> {
+        match Document::split(document.as_bytes()).expect(document) {
+            Document::Set(keys) => keys.into_iter().map(RawValue::get).collect(),
+            Document::Key(json) => panic!("not a set: {json}"),
+        }
+    }
+
+    #[test]
+    fn finds_the_elements_and_ignores_other_members() {
+        assert_eq!(elements(r#" {"x":{"keys":1},"keys":[ {"a": 1} ,null,5],"x":2} "#), [r#"{"a": 1}"#, "null", "5"]);
+        assert_eq!(elements(r#"{"\u006beys":[]}"#), [""; 0]);
+        assert!(matches!(Document::split(br#" {"kty":"RSA"} "#), Ok(Document::Key(r#"{"kty":"RSA"}"#))));
+    }
+
+    #[test]
+    fn refuses_what_is_not_one_json_document() {
+        for document in [
+            &b""[..],
+            b" ",
+            b"<html>",
+            br#"{"keys":["#,
+            br#"{"keys":[]} x"#,
+            br#"{"keys":[]}{}"#,
+            br#"{"keys":[],}"#,
+            br#"{"keys":[]}\0"#,
+            b"\xef\xbb\xbf{\"keys\":[]}",
+            b"{\"keys\":[],\"x\":\"\xff\"}",
+            br#"{"\ud800":1,"keys":[]}"#,
+        ] {
+            assert_eq!(refused(document), KeyError::Json, "{document:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_set() {
+        for document in [
+            "[]",
+            "{}",
+            "null",
+            "5",
+            r#""keys""#,
+            r#"{"issuer":"x","jwks_uri":"y"}"#,
+            r#"{"keys":{}}"#,
+            r#"{"keys":null}"#,
+            r#"{"keys":"[]"}"#,
+        ] {
+            assert_eq!(refused(document.as_bytes()), KeyError::NotAKeySet, "{document}");
+        }
+    }
+
+    #[test]
+    fn refuses_two_sets_in_one_document() {
+        for document in [r#"{"keys":[],"keys":[]}"#, r#"{"keys":[],"a":1,"\u006beys":[]}"#, r#"{"keys":1,"keys":1}"#] {
+            assert_eq!(refused(document.as_bytes()), KeyError::DuplicateKeys, "{document}");
+        }
+    }
+
+    #[test]
+    fn bounds_the_depth() {
+        let nested = |levels: usize| format!("{{\"keys\":[],\"x\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(elements(&nested(15)), [""; 0]);
+        assert_eq!(refused(nested(16).as_bytes()), KeyError::TooDeep);
+        assert_eq!(refused(nested(100_000).as_bytes()), KeyError::TooDeep);
+        let brackets_in_text = format!("{{\"keys\":[],\"x\":\"{}\\\"{}\"}}", "[".repeat(100), "{".repeat(100));
+        assert_eq!(elements(&brackets_in_text), [""; 0]);
+    }
+
+    #[test]
+    fn finds_members_by_name_after_unescaping() {
+        let members = Members::of(r#"{"b":2,"\u0061":[1],"c":3,"c":4}"#).expect("an object");
+        assert!(matches!(members.only("a"), Ok(Some("[1]"))));
+        assert!(matches!(members.only("x"), Ok(None)));
+        assert!(members.only("c").is_err());
+        assert!(members.has("b") && members.has("c") && !members.has("d"));
+        assert!(members.has_duplicate());
+        assert!(!Members::of(r#"{"a":{"a":1},"b":1}"#).expect("an object").has_duplicate());
+        assert!(Members::of("[]").is_none());
+    }
+}

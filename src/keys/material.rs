@@ -2,8 +2,9 @@
 
 use aws_lc_rs::signature::{self, EcdsaVerificationAlgorithm, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents};
 
-use crate::defaults;
+use crate::keys::ed25519;
 use crate::keys::error::SkipReason;
+use crate::keys::rsa;
 use crate::keys::thumbprint::Thumbprint;
 use crate::token::Algorithm;
 
@@ -90,16 +91,7 @@ impl Material {
     pub(super) fn rsa(n: &[u8], e: &[u8]) -> Result<Self, SkipReason> {
         // RFC 7518 §6.3.1.1: some implementations put one zero octet before the modulus.
         let n = n.strip_prefix(&[0]).unwrap_or(n);
-        let (Some(1..), Some(last)) = (n.first(), n.last()) else { return Err(SkipReason::RsaModulus) };
-        if !(defaults::MIN_RSA_BITS..=defaults::MAX_RSA_BITS).contains(&bits(n)) {
-            return Err(SkipReason::RsaSize);
-        }
-        if last.is_multiple_of(2) {
-            return Err(SkipReason::RsaModulus);
-        }
-        if !is_safe_exponent(e) {
-            return Err(SkipReason::RsaExponent);
-        }
+        rsa::vet(n, e)?;
         Ok(Self { public: Public::Rsa { n: n.into(), e: e.into() }, thumbprint: Thumbprint::rsa(n, e) })
     }
 
@@ -124,7 +116,7 @@ impl Material {
     /// An Ed25519 key.
     pub(super) fn ed25519(point: &[u8]) -> Result<Self, SkipReason> {
         let point: &[u8; 32] = point.try_into().map_err(|_| SkipReason::CoordinateLength)?;
-        if is_weak_point(point) {
+        if ed25519::is_weak(point) {
             return Err(SkipReason::WeakPoint);
         }
         let key = ParsedPublicKey::new(&signature::ED25519, point).map_err(|_| SkipReason::NotOnCurve)?;
@@ -167,63 +159,99 @@ fn rsa_parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> {
     })
 }
 
-/// The length of a big-endian number that has no leading zero octet.
-fn bits(number: &[u8]) -> usize {
-    let leading = number.first().map_or(0, |first| usize::try_from(first.leading_zeros()).unwrap_or_default());
-    number.len().saturating_mul(8).saturating_sub(leading)
-}
-
-/// An odd number of at least 3 and less than 2³³, in as few octets as it needs: `e` of 1 makes every signature its own
-/// message, and large ones burn our time.
-fn is_safe_exponent(e: &[u8]) -> bool {
-    if !matches!(e.first(), Some(1..)) || e.len() > 8 {
-        return false;
-    }
-    let value = e.iter().fold(0_u64, |value, octet| value << 8 | u64::from(*octet));
-    (3..1 << 33).contains(&value) && !value.is_multiple_of(2)
-}
-
-/// Says whether an encoded Ed25519 point has small order or is not in canonical form (RFC 8032 §5.1.3).
-///
-/// Under a point of small order some signatures hold for almost any message: anybody can make them.
-fn is_weak_point(encoded: &[u8; 32]) -> bool {
-    let mut y = *encoded;
-    // The highest bit is the sign of x, and each of these y is as weak with either sign.
-    y[31] &= 0x7f;
-    let is_canonical = y.iter().rev().lt(FIELD_PRIME.iter().rev());
-    !is_canonical || SMALL_ORDER_Y.contains(&y)
-}
-
-/// 2²⁵⁵ − 19, little-endian.
-const FIELD_PRIME: [u8; 32] = {
-    let mut prime = [0xff; 32];
-    prime[0] = 0xed;
-    prime[31] = 0x7f;
-    prime
-};
-
-/// The y of the eight points of small order: 1, −1, 0 and the two of order eight (order 1, 2, 4, 8, 8).
-const SMALL_ORDER_Y: [[u8; 32]; 5] = [
-    {
-        let mut one = [0; 32];
-        one[0] = 1;
-        one
-    },
-    {
-        let mut minus_one = FIELD_PRIME;
-        minus_one[0] = 0xec;
-        minus_one
-    },
-    [0; 32],
-    [
-        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
-        0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
-    ],
-    [
-        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
-        0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
-    ],
-];
-
 const ED25519: &str = "Ed25519";
 const UNCOMPRESSED: u8 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::fixtures::{ED25519, P256, P384, P521, RSA, published};
+
+    fn octets(jwk: &str, name: &str) -> Vec<u8> {
+        use base64::Engine as _;
+        let jwk: serde_json::Value = serde_json::from_str(jwk).expect("a fixture");
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(jwk[name].as_str().expect("text")).expect("base64url")
+    }
+
+    fn refused(material: Result<Material, SkipReason>) -> SkipReason {
+        material.map(drop).expect_err("refused")
+    }
+
+    #[test]
+    fn one_leading_zero_octet_of_the_modulus_is_forgiven() {
+        let (n, e) = (octets(RSA, "n"), octets(RSA, "e"));
+        let led = Material::rsa(&[&[0], n.as_slice()].concat(), &e).expect("good");
+        assert_eq!(led.thumbprint(), published(RSA).material.thumbprint());
+        assert_eq!(refused(Material::rsa(&[&[0, 0], n.as_slice()].concat(), &e)), SkipReason::RsaModulus);
+        assert_eq!(refused(Material::rsa(&n, &[0, 1, 0, 1])), SkipReason::RsaExponent);
+    }
+
+    #[test]
+    fn coordinates_have_the_full_length_of_their_field() {
+        for (jwk, curve) in [(P256, Curve::P256), (P384, Curve::P384), (P521, Curve::P521)] {
+            let (x, y) = (octets(jwk, "x"), octets(jwk, "y"));
+            assert!(Material::ec(curve, &x, &y).is_ok());
+            let led = [&[0], x.as_slice()].concat();
+            assert_eq!(refused(Material::ec(curve, &led, &y)), SkipReason::CoordinateLength);
+            assert_eq!(refused(Material::ec(curve, &x[1..], &y)), SkipReason::CoordinateLength);
+            assert_eq!(refused(Material::ec(curve, &x, &[])), SkipReason::CoordinateLength);
+            // The same octets, divided elsewhere.
+            let moved = [x.as_slice(), &y[..1]].concat();
+            assert_eq!(refused(Material::ec(curve, &moved, &y[1..])), SkipReason::CoordinateLength);
+            for other in Curve::ALL.into_iter().filter(|other| *other != curve) {
+                assert_eq!(refused(Material::ec(other, &x, &y)), SkipReason::CoordinateLength);
+            }
+        }
+    }
+
+    #[test]
+    fn points_lie_on_the_curve() {
+        let (x, mut y) = (octets(P256, "x"), octets(P256, "y"));
+        y[31] ^= 1;
+        assert_eq!(refused(Material::ec(Curve::P256, &x, &y)), SkipReason::NotOnCurve);
+        for off in [[0; 32], [0xff; 32]] {
+            assert_eq!(refused(Material::ec(Curve::P256, &off, &off)), SkipReason::NotOnCurve);
+        }
+    }
+
+    #[test]
+    fn only_uncompressed_points_are_points() {
+        let (x, y) = (octets(P256, "x"), octets(P256, "y"));
+        let point = [&[4], x.as_slice(), &y].concat();
+        assert!(Material::ec_point(Curve::P256, &point).is_ok());
+        assert_eq!(Curve::of_point(&point), Some(Curve::P256));
+        for start in [0, 2, 3, 5, 6, 7] {
+            let other = [&[start], x.as_slice(), &y].concat();
+            assert_eq!(refused(Material::ec_point(Curve::P256, &other)), SkipReason::Encoding);
+            assert_eq!(Curve::of_point(&other), None);
+        }
+        let compressed = [&[3], x.as_slice()].concat();
+        assert_eq!(refused(Material::ec_point(Curve::P256, &compressed)), SkipReason::Encoding);
+        assert_eq!(refused(Material::ec_point(Curve::P256, &point[..20])), SkipReason::CoordinateLength);
+        assert_eq!(refused(Material::ec_point(Curve::P256, &point[..64])), SkipReason::CoordinateLength);
+        assert_eq!(refused(Material::ec_point(Curve::P256, &[])), SkipReason::Encoding);
+    }
+
+    #[test]
+    fn ed25519_points_have_32_octets_and_are_not_weak() {
+        let x = octets(ED25519, "x");
+        assert!(Material::ed25519(&x).is_ok());
+        for wrong in [&x[..31], &[&[0], x.as_slice()].concat(), &[]] {
+            assert_eq!(refused(Material::ed25519(wrong)), SkipReason::CoordinateLength);
+        }
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        assert_eq!(refused(Material::ed25519(&identity)), SkipReason::WeakPoint);
+        assert_eq!(refused(Material::ed25519(&[0xff; 32])), SkipReason::WeakPoint);
+    }
+
+    #[test]
+    fn parses_for_exactly_the_algorithms_that_fit() {
+        for jwk in [RSA, P256, P384, P521, ED25519] {
+            let material = published(jwk).material;
+            for algorithm in Algorithm::ALL {
+                assert_eq!(material.parsed_for(algorithm).is_some(), material.fits(algorithm), "{algorithm}");
+            }
+        }
+    }
+}

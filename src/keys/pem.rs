@@ -60,3 +60,105 @@ fn vet_label(label: &str) -> Result<(), KeyError> {
 const SPKI: &str = "PUBLIC KEY";
 const PKCS1: &str = "RSA PUBLIC KEY";
 const DASHES: &str = "-----";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::error::SkipReason;
+    use crate::keys::fixtures::{ED25519, P256, P384, P521, RSA, published};
+
+    macro_rules! pem {
+        ($name:literal) => {
+            include_str!(concat!("../../tests/data/keys/", $name, ".pem"))
+        };
+    }
+
+    fn refused(pem: &str) -> KeyError {
+        public_keys(pem.as_bytes()).map(drop).expect_err(pem)
+    }
+
+    fn relabelled(label: &str) -> String {
+        pem!("p256.spki").replace("PUBLIC KEY", label)
+    }
+
+    #[test]
+    fn reads_the_same_keys_as_from_jwk() {
+        for (pem, jwk) in [
+            (pem!("rsa-2048.spki"), RSA),
+            (pem!("rsa-2048.pkcs1"), RSA),
+            (pem!("p256.spki"), P256),
+            (pem!("p384.spki"), P384),
+            (pem!("p521.spki"), P521),
+            (pem!("ed25519.spki"), ED25519),
+        ] {
+            let keys = public_keys(pem.as_bytes()).expect(pem);
+            assert_eq!(keys.len(), 1);
+            assert_eq!(keys[0].thumbprint(), published(jwk).material.thumbprint());
+        }
+    }
+
+    #[test]
+    fn reads_several_blocks_with_text_around_them() {
+        let text = format!("old key\r\n{}\nnew key\n{}end", pem!("rsa-2048.pkcs1"), pem!("p256.spki"));
+        assert_eq!(public_keys(text.replace('\n', "\r\n").as_bytes()).expect("two").len(), 2);
+        let lines: Vec<&str> = pem!("p256.spki").lines().collect();
+        let pasted = format!("  {}\n{}\n  {}", lines[0], lines[1..lines.len() - 1].concat(), lines[lines.len() - 1]);
+        assert_eq!(public_keys(pasted.as_bytes()).expect("one line").len(), 1);
+    }
+
+    #[test]
+    fn names_private_keys_and_certificates() {
+        for label in
+            ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "OPENSSH PRIVATE KEY"]
+        {
+            assert_eq!(refused(&relabelled(label)), KeyError::PrivateKey, "{label}");
+        }
+        assert_eq!(refused(&relabelled("CERTIFICATE")), KeyError::Certificate);
+        for label in ["CERTIFICATE REQUEST", "EC PARAMETERS", "public key", "SSH2 PUBLIC KEY", ""] {
+            assert_eq!(refused(&relabelled(label)), KeyError::PemLabel, "{label}");
+        }
+        let second = format!("{}{}", pem!("p256.spki"), relabelled("PRIVATE KEY"));
+        assert_eq!(refused(&second), KeyError::PrivateKey);
+    }
+
+    #[test]
+    fn refuses_damaged_text() {
+        let good = pem!("p256.spki");
+        let (body, _) = good.split_once("-----END").expect("an end");
+        for damaged in [
+            "".to_owned(),
+            "ssh-rsa AAAA".to_owned(),
+            body.to_owned(),
+            good.replace("-----END PUBLIC", "-----END RSA PUBLIC"),
+            good.replace("-----END PUBLIC KEY-----", "-----END PUBLIC KEY"),
+            good.replace('M', "*"),
+            format!("-----BEGIN PUBLIC KEY-----\n{good}"),
+        ] {
+            assert_eq!(refused(&damaged), KeyError::Pem, "{damaged}");
+        }
+        assert_eq!(public_keys(b"\xff").map(drop), Err(KeyError::Pem));
+        let cut = good.replace("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE", "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEAAAA");
+        assert_eq!(refused(&cut), KeyError::Der);
+        let swapped = pem!("rsa-2048.pkcs1").replace("RSA PUBLIC KEY", "PUBLIC KEY");
+        assert_eq!(refused(&swapped), KeyError::Der);
+    }
+
+    #[test]
+    fn vets_keys_as_those_of_a_jwk() {
+        for (pem, reason) in [
+            (pem!("rsa-1024.spki"), SkipReason::RsaSize),
+            (pem!("secp256k1.spki"), SkipReason::Curve),
+            (pem!("x25519.spki"), SkipReason::KeyType),
+            (pem!("p256-compressed.spki"), SkipReason::Encoding),
+        ] {
+            assert_eq!(refused(pem), KeyError::Unusable { reason });
+        }
+    }
+
+    #[test]
+    fn bounds_the_number_of_keys() {
+        assert_eq!(public_keys(pem!("ed25519.spki").repeat(100).as_bytes()).expect("a hundred").len(), 100);
+        let many = pem!("ed25519.spki").repeat(101);
+        assert_eq!(refused(&many), KeyError::TooManyKeys { count: 101, limit: 100 });
+    }
+}

@@ -154,7 +154,7 @@ impl Secret {
         if self.octets.len() < needed {
             return Err(SecretError::TooShort { algorithm, octets: self.octets.len(), needed });
         }
-        let verifier = Verifier::Secret(hmac::Key::new(hash, &self.octets));
+        let verifier = Verifier::Secret(Box::new(hmac::Key::new(hash, &self.octets)));
         Ok(VerifyingKey::new(self.kid.clone(), algorithm, Thumbprint::secret(&self.octets), verifier))
     }
 }
@@ -257,3 +257,120 @@ impl fmt::Display for SecretError {
 }
 
 impl std::error::Error for SecretError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::fixtures::RSA;
+
+    const PEM: &str = include_str!("../../tests/data/keys/rsa-2048.spki.pem");
+    const PKCS1: &str = include_str!("../../tests/data/keys/rsa-2048.pkcs1.pem");
+
+    fn octets(secret: Result<Secret, SecretError>) -> Vec<u8> {
+        secret.expect("a secret").octets.to_vec()
+    }
+
+    fn refused(secret: Result<Secret, SecretError>) -> SecretError {
+        secret.map(drop).expect_err("refused")
+    }
+
+    /// The base64 lines of a PEM block.
+    fn body(pem: &str) -> String {
+        pem.lines().filter(|line| !line.starts_with("-----")).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn decodes_as_it_is_told() {
+        assert_eq!(octets(Secret::utf8("+/8=")), b"+/8=");
+        assert_eq!(octets(Secret::bytes(vec![0, 255])), [0, 255]);
+        assert_eq!(octets(Secret::base64("+/8=")), [0xfb, 0xff]);
+        assert_eq!(octets(Secret::base64("+/8")), [0xfb, 0xff]);
+        assert_eq!(octets(Secret::base64url("-_8=")), [0xfb, 0xff]);
+        assert_eq!(octets(Secret::base64url("-_8")), [0xfb, 0xff]);
+        assert_eq!(octets(Secret::hex("00fFA9")), [0, 255, 0xa9]);
+    }
+
+    #[test]
+    fn refuses_what_is_not_in_the_named_encoding() {
+        for text in ["-_8", "+/9", "+ 8", "A", "+/8=\n"] {
+            assert_eq!(refused(Secret::base64(text)), SecretError::Encoding, "{text}");
+        }
+        for text in ["+/8", "-_9", "A"] {
+            assert_eq!(refused(Secret::base64url(text)), SecretError::Encoding, "{text}");
+        }
+        for text in ["0", "0g", "+1", "0x00", "00 00", "é"] {
+            assert_eq!(refused(Secret::hex(text)), SecretError::Encoding, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_no_octets_at_all() {
+        for empty in [Secret::utf8(""), Secret::base64(""), Secret::base64url(""), Secret::hex(""), Secret::bytes([])] {
+            assert_eq!(refused(empty), SecretError::Empty);
+        }
+    }
+
+    #[test]
+    fn refuses_key_files() {
+        let der = base64::engine::general_purpose::STANDARD.decode(body(PEM).replace('\n', "")).expect("base64");
+        for text in [
+            PEM.to_owned(),
+            PKCS1.to_owned(),
+            format!("  \n{PEM}"),
+            PEM.replace("PUBLIC", "PRIVATE"),
+            PEM.replace('\n', "\\n"),
+            body(PEM),
+            body(PKCS1),
+            body(PEM).replace('\n', ""),
+            "ssh-rsa AAAAB3NzaC1yc2E me@host".to_owned(),
+            " ecdsa-sha2-nistp256 AAAA".to_owned(),
+            RSA.to_owned(),
+        ] {
+            assert_eq!(refused(Secret::utf8(text.as_str())), SecretError::KeyFile, "{text}");
+            assert_eq!(refused(Secret::bytes(text.as_bytes())), SecretError::KeyFile, "{text}");
+        }
+        assert_eq!(refused(Secret::bytes(der)), SecretError::KeyFile);
+        assert_eq!(refused(Secret::base64(body(PEM).replace('\n', ""))), SecretError::KeyFile);
+        for fine in
+            ["-----a secret with dashes-----", "{not a key, though it looks like one}", "MIIBIjANBgkqhkiG9w0BAQEF"]
+        {
+            assert!(Secret::utf8(fine).is_ok(), "{fine}");
+        }
+    }
+
+    #[test]
+    fn needs_as_many_octets_as_the_hash() {
+        for (algorithm, needed) in [(Algorithm::HS256, 32), (Algorithm::HS384, 48), (Algorithm::HS512, 64)] {
+            let secret = |length: usize| Secret::bytes(vec![7; length]).expect("a secret");
+            assert!(secret(needed).bind(algorithm).is_ok());
+            let error = SecretError::TooShort { algorithm, octets: needed - 1, needed };
+            assert_eq!(secret(needed - 1).bind(algorithm).map(drop), Err(error));
+            assert!(secret(16).dangerous_short_secret().bind(algorithm).is_ok());
+            let error = SecretError::TooShort { algorithm, octets: 15, needed: 16 };
+            assert_eq!(secret(15).dangerous_short_secret().bind(algorithm).map(drop), Err(error));
+        }
+        let error = SecretError::TooShort { algorithm: Algorithm::HS256, octets: 16, needed: 32 };
+        assert_eq!(
+            error.to_string(),
+            "the secret has 16 octets, and HS256 needs 32; for one of Auth0's older secrets of 16 characters there is \
+             `dangerous_short_secret`"
+        );
+    }
+
+    #[test]
+    fn binds_to_hmac_only_and_keeps_its_id() {
+        let secret = Secret::bytes([7; 64]).expect("a secret");
+        for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| !algorithm.is_symmetric()) {
+            assert_eq!(secret.bind(algorithm).map(drop), Err(SecretError::NotSymmetric), "{algorithm}");
+        }
+        assert_eq!(secret.bind(Algorithm::HS256).expect("bound").kid(), None);
+        let named = secret.clone().with_kid("1").and_then(|secret| secret.bind(Algorithm::HS256)).expect("bound");
+        assert_eq!(named.kid(), Some("1"));
+        assert_eq!(refused(secret.with_kid("k".repeat(257))), SecretError::KidTooLong);
+    }
+
+    #[test]
+    fn debug_shows_nothing() {
+        assert_eq!(format!("{:?}", Secret::utf8("hunter2")), "Ok(Secret(..))");
+    }
+}

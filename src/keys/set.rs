@@ -15,7 +15,19 @@ use crate::token::Algorithm;
 
 /// Public keys, parsed and vetted one by one; what is wrong with one of them never costs the others.
 ///
+/// A key gets in if it is safe to verify with, and says nothing against it:
+///
+/// - RSA: 2048 to 8192 bits, odd, with an odd exponent from 3 to 33 bits.
+/// - EC: P-256, P-384 or P-521, coordinates of full length, a point on the curve.
+/// - OKP: Ed25519, 32 octets, neither of small order nor in another than the canonical form.
+/// - `use` is absent or `sig`; `key_ops` is absent or holds `verify`; `alg`, if there, is a signature algorithm that
+///   fits the key. Without `alg`, the API's list decides; never a token.
+///
 /// Cheap to clone. `Debug` shows counts only.
+///
+/// # Security
+///
+/// Certificates that come with a key (`x5c`, `x5u`) are not looked at: no trust is built from them.
 #[derive(Clone)]
 pub struct KeySet {
     inner: Arc<Inner>,
@@ -30,21 +42,54 @@ struct Inner {
 impl KeySet {
     /// Reads a JWK Set (`{"keys": [..]}`), or one single JWK.
     ///
+    /// ```
+    /// use tower_bearer::keys::{KeyError, KeySet, SkipReason};
+    ///
+    /// let set = KeySet::from_jwks(
+    ///     r#"{"keys": [
+    ///         {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "kid": "1"},
+    ///         {"kty": "OKP", "crv": "X25519", "x": "3p7bfXt9wbTTW2HC7OQ1Nz-DQ8hbeGdNrfx-FG-IK08", "kid": "2"}
+    ///     ]}"#,
+    /// )?;
+    /// assert_eq!(set.len(), 1);
+    /// assert_eq!(set.skipped().next().map(|key| key.reason()), Some(SkipReason::Curve));
+    ///
+    /// assert_eq!(KeySet::from_jwks("<html>").unwrap_err(), KeyError::Json);
+    /// # Ok::<(), KeyError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`KeyError`]. A bad key among others is no error: it is listed by [`skipped`](Self::skipped).
     pub fn from_jwks(document: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         match Document::split(document.as_ref())? {
             Document::Set(keys) => Self::import(keys.iter().map(|key| key.get()), defaults::MAX_KEYS),
-            Document::Other(json) => Ok(Self::of_key(PublishedKey::from_json(json).map_err(|refused| refused.reason)?)),
+            Document::Key(json) => Ok(Self::of_key(PublishedKey::from_json(json).map_err(|refused| refused.reason)?)),
         }
     }
 
-    /// Reads public keys in PEM.
+    /// Reads public keys in PEM: one or several blocks of `PUBLIC KEY` or `RSA PUBLIC KEY`.
+    ///
+    /// The keys have no id and name no algorithm: each verifies every algorithm of the API's list that it fits.
+    ///
+    /// ```
+    /// use tower_bearer::keys::{KeyError, KeySet};
+    ///
+    /// let set = KeySet::from_pem(
+    ///     "-----BEGIN PUBLIC KEY-----\n\
+    ///      MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n\
+    ///      -----END PUBLIC KEY-----\n",
+    /// )?;
+    /// assert_eq!(set.len(), 1);
+    ///
+    /// let private = KeySet::from_pem("-----BEGIN PRIVATE KEY-----\n..\n-----END PRIVATE KEY-----\n");
+    /// assert_eq!(private.unwrap_err(), KeyError::PrivateKey);
+    /// # Ok::<(), KeyError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// See [`KeyError`].
+    /// See [`KeyError`]. Unlike a published set, the text is the operator's own: one bad block is an error.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Ok(Self::of_materials(pem::public_keys(pem.as_ref())?))
     }
@@ -53,7 +98,7 @@ impl KeySet {
     pub(crate) fn parse_remote(document: &[u8], max_keys: usize) -> Result<Self, KeyError> {
         match Document::split(document)? {
             Document::Set(keys) => Self::import(keys.iter().map(|key| key.get()), max_keys),
-            Document::Other(_) => Err(KeyError::NotAKeySet),
+            Document::Key(_) => Err(KeyError::NotAKeySet),
         }
     }
 
@@ -117,9 +162,10 @@ impl KeySet {
     /// ```
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
+        let other = Arc::unwrap_or_clone(other.inner);
         let inner = Arc::make_mut(&mut self.inner);
-        inner.keys.extend(other.inner.keys.iter().cloned());
-        inner.skipped.extend(other.inner.skipped.iter().cloned());
+        inner.keys.extend(other.keys);
+        inner.skipped.extend(other.skipped);
         self
     }
 
@@ -136,6 +182,7 @@ impl KeySet {
     }
 
     /// The keys that were passed over, in document order.
+    #[must_use]
     pub fn skipped(&self) -> impl ExactSizeIterator<Item = &SkippedKey> {
         self.inner.skipped.iter()
     }
@@ -206,5 +253,106 @@ impl fmt::Debug for SkippedKey {
             .field("position", &self.position)
             .field("reason", &self.reason)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::fixtures::{ED25519, P256, RSA, changed, key_set, with_kid};
+    use crate::keys::table::Found;
+
+    #[test]
+    fn one_bad_key_never_costs_the_others() {
+        let bad = [
+            "null",
+            "5",
+            r#"{"kty":"AKP","kid":"ml"}"#,
+            r#"{"kty":"RSA","kid":7}"#,
+            r#"{"kty":"oct","k":"AAAA"}"#,
+            r#"{"kty":"RSA","\ud800":1}"#,
+        ];
+        for bad in bad {
+            let set = key_set(&[RSA, bad, P256]);
+            assert_eq!((set.len(), set.skipped().len()), (2, 1), "{bad}");
+        }
+        let set = key_set(&bad);
+        assert!(set.is_empty());
+        let skipped: Vec<_> = set.skipped().map(|key| (key.position(), key.reason(), key.kid())).collect();
+        assert_eq!(
+            skipped,
+            [
+                (0, SkipReason::NotAnObject, None),
+                (1, SkipReason::NotAnObject, None),
+                (2, SkipReason::KeyType, Some("ml")),
+                (3, SkipReason::KidMalformed, None),
+                (4, SkipReason::Symmetric, None),
+                (5, SkipReason::MemberMalformed, None),
+            ]
+        );
+    }
+
+    #[test]
+    fn reads_a_single_key_where_it_was_configured_and_nowhere_else() {
+        assert_eq!(KeySet::from_jwks(RSA).expect("a key").len(), 1);
+        let unusable = KeyError::Unusable { reason: SkipReason::Use };
+        assert_eq!(KeySet::from_jwks(changed(RSA, "use", "enc")).map(drop), Err(unusable));
+        assert_eq!(KeySet::parse_remote(RSA.as_bytes(), 100).map(drop), Err(KeyError::NotAKeySet));
+        assert_eq!(KeySet::parse_remote(b"{}", 100).map(drop), Err(KeyError::NotAKeySet));
+        assert!(KeySet::parse_remote(b"{\"keys\":[]}", 100).expect("a set").is_empty());
+    }
+
+    #[test]
+    fn bounds_the_number_of_keys_before_it_looks_at_them() {
+        let many = |count: usize| format!("{{\"keys\":[{}]}}", vec!["1"; count].join(","));
+        assert_eq!(KeySet::parse_remote(many(100).as_bytes(), 100).expect("a set").skipped().len(), 100);
+        let error = KeyError::TooManyKeys { count: 101, limit: 100 };
+        assert_eq!(KeySet::parse_remote(many(101).as_bytes(), 100).map(drop), Err(error));
+        assert_eq!(KeySet::from_jwks(many(101)).map(drop), Err(error));
+        let error = KeyError::TooManyKeys { count: 2, limit: 1 };
+        assert_eq!(KeySet::parse_remote(many(2).as_bytes(), 1).map(drop), Err(error));
+    }
+
+    #[test]
+    fn an_id_can_be_given_to_one_key() {
+        let set = KeySet::from_jwks(with_kid(RSA, "old")).and_then(|set| set.with_kid("new")).expect("one key");
+        let table = set.bind(&[Algorithm::RS256], KeyOrigin::Static);
+        assert!(matches!(table.find(Some("new"), Algorithm::RS256), Found::Keys(_)));
+        assert!(matches!(table.find(Some("old"), Algorithm::RS256), Found::Unknown));
+        assert_eq!(key_set(&[RSA, P256]).with_kid("1").map(drop), Err(KeyError::NotOneKey));
+        assert_eq!(key_set::<&str>(&[]).with_kid("1").map(drop), Err(KeyError::NotOneKey));
+        assert_eq!(key_set(&[RSA]).with_kid("k".repeat(257)).map(drop), Err(KeyError::KidTooLong));
+        assert!(key_set(&[RSA]).with_kid("k".repeat(256)).is_ok());
+    }
+
+    #[test]
+    fn sets_can_be_added_up() {
+        let old = key_set(&[with_kid(RSA, "1")]);
+        let both = old.clone().and(key_set(&[with_kid(P256, "2"), "null".to_owned()]));
+        assert_eq!((old.len(), both.len(), both.skipped().len()), (1, 2, 1));
+    }
+
+    #[test]
+    fn binds_a_key_to_its_own_algorithm_or_to_all_that_fit() {
+        let all = Algorithm::ALL;
+        for (jwk, count) in [(RSA, 6), (P256, 1), (ED25519, 1)] {
+            let table = key_set(&[jwk]).bind(&all, KeyOrigin::Remote);
+            let fitting =
+                all.iter().filter(|algorithm| matches!(table.find(None, **algorithm), Found::Keys(_))).count();
+            assert_eq!((fitting, table.usable()), (count, 1));
+        }
+        let own = key_set(&[changed(RSA, "alg", "PS256")]);
+        assert!(matches!(own.bind(&all, KeyOrigin::Remote).find(None, Algorithm::PS256), Found::Keys(_)));
+        assert!(matches!(own.bind(&all, KeyOrigin::Remote).find(None, Algorithm::RS256), Found::NotForVerification));
+        assert_eq!(own.bind(&[Algorithm::RS256], KeyOrigin::Remote).usable(), 0);
+        assert_eq!(own.bind(&[], KeyOrigin::Remote).usable(), 0);
+    }
+
+    #[test]
+    fn debug_shows_counts_only() {
+        let set = key_set(&[with_kid(RSA, "1"), r#"{"kty":"x","kid":"2"}"#.to_owned()]);
+        assert_eq!(format!("{set:?}"), "KeySet { keys: 1, skipped: 1 }");
+        let skipped = set.skipped().next().expect("one");
+        assert_eq!(format!("{skipped:?}"), "SkippedKey { position: 1, reason: KeyType, .. }");
     }
 }

@@ -61,3 +61,38 @@ fn from_slice(digest: &[u8]) -> [u8; 32] {
 fn base64url(octets: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(octets)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::fixtures::{ED25519, P256, RSA, RSA_7638, changed, published};
+
+    fn text(jwk: &str) -> String {
+        base64url(published(jwk).material.thumbprint().as_bytes())
+    }
+
+    #[test]
+    fn matches_the_rfc_examples() {
+        // RFC 7638 §3.1 and RFC 8037 §A.3.
+        assert_eq!(text(RSA_7638), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        assert_eq!(text(ED25519), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
+
+    #[test]
+    fn is_that_of_the_key_and_not_of_its_writing() {
+        let n =
+            serde_json::from_str::<serde_json::Value>(RSA).expect("a fixture")["n"].as_str().expect("text").to_owned();
+        let padded = changed(RSA, "n", format!("{n}=="));
+        assert_eq!(text(&padded), text(RSA));
+        assert_eq!(text(&changed(RSA, "kid", "another")), text(RSA));
+        assert_eq!(text(&changed(P256, "alg", "ES256")), text(P256));
+        assert_ne!(text(RSA), text(RSA_7638));
+    }
+
+    #[test]
+    fn tells_secrets_apart_and_shows_nothing() {
+        assert_eq!(Thumbprint::secret(b"one"), Thumbprint::secret(b"one"));
+        assert_ne!(Thumbprint::secret(b"one"), Thumbprint::secret(b"two"));
+        assert_eq!(format!("{:?}", Thumbprint::secret(b"one")), "Thumbprint(..)");
+    }
+}

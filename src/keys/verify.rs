@@ -21,7 +21,8 @@ pub(crate) struct VerifyingKey {
 #[derive(Clone)]
 pub(super) enum Verifier {
     Public(ParsedPublicKey),
-    Secret(hmac::Key),
+    /// Boxed, since it holds hash states of over a thousand octets.
+    Secret(Box<hmac::Key>),
 }
 
 impl VerifyingKey {

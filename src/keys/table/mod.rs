@@ -128,7 +128,7 @@ impl KeyTable {
         self.inner.thumbprints.len()
     }
 
-    /// Equal for two tables exactly if they treat every token alike, in whatever order the keys stood.
+    /// Equal for two tables exactly if they hold the same keys under the same ids, in whatever order.
     pub(crate) fn digest(&self) -> [u8; 32] {
         self.inner.digest
     }
@@ -228,3 +228,6 @@ fn push(to: &mut Vec<u8>, text: Option<&str>) {
 
 /// Neither 0 nor 1, the octets that a key's entry starts with.
 const END_OF_KEYS: u8 = 2;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! The layer without axum: a hyper server whose service is made of tower layers.
+//!
+//! ```text
+//! cargo run --example hyper
+//! ```
+//!
+//! It prints a token to call it with.
+
+use std::convert::Infallible;
+use std::error::Error;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tower::{ServiceBuilder, service_fn};
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let server = TestIssuer::auth0("northwind.eu.auth0.com");
+    let api = Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"));
+    let validator = Validator::builder(api).with_fetch(server.clone()).build()?;
+
+    let service = ServiceBuilder::new()
+        .layer(BearerLayer::new(validator))
+        .layer(RequireLayer::scope("read:orders"))
+        .service(service_fn(hello));
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:8081").await?;
+    let token = server.token().audience("https://api.northwind.com").scope("read:orders").sign();
+    println!("curl -i http://{}/ -H 'Authorization: Bearer {token}'", listener.local_addr()?);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let service = TowerToHyperService::new(service.clone());
+        tokio::spawn(async move {
+            if let Err(error) = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await
+            {
+                eprintln!("connection: {error}");
+            }
+        });
+    }
+}
+
+async fn hello(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    // The layer put the claims there, or the request would not have come this far.
+    let subject = request.extensions().get::<Claims>().and_then(|claims| claims.subject()).unwrap_or("somebody");
+    Ok(Response::new(Full::from(format!("hello {subject}\n"))))
+}

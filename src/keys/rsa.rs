@@ -1,0 +1,119 @@
+//! What an RSA key must be to verify with it (RFC 7518 §3.3, §6.3.1).
+
+use crate::defaults;
+use crate::keys::error::SkipReason;
+
+/// Vets a modulus and an exponent, both big-endian without leading zeros.
+pub(super) fn vet(n: &[u8], e: &[u8]) -> Result<(), SkipReason> {
+    let (Some(1..), Some(last)) = (n.first(), n.last()) else { return Err(SkipReason::RsaModulus) };
+    if !(defaults::MIN_RSA_BITS..=defaults::MAX_RSA_BITS).contains(&bits(n)) {
+        return Err(SkipReason::RsaSize);
+    }
+    if last.is_multiple_of(2) {
+        return Err(SkipReason::RsaModulus);
+    }
+    if !is_safe_exponent(e) {
+        return Err(SkipReason::RsaExponent);
+    }
+    if is_factorable(n) { Err(SkipReason::RsaFactorable) } else { Ok(()) }
+}
+
+/// The length of a big-endian number that has no leading zero octet.
+fn bits(number: &[u8]) -> usize {
+    let leading = number.first().map_or(0, |first| usize::try_from(first.leading_zeros()).unwrap_or_default());
+    number.len().saturating_mul(8).saturating_sub(leading)
+}
+
+/// An odd number of at least 3 and less than 2³³, in as few octets as it needs: `e` of 1 makes every signature its own
+/// message, and large ones burn our time.
+fn is_safe_exponent(e: &[u8]) -> bool {
+    if !matches!(e.first(), Some(1..)) || e.len() > 8 {
+        return false;
+    }
+    let value = e.iter().fold(0_u64, |value, octet| value << 8 | u64::from(*octet));
+    (3..1 << 33).contains(&value) && !value.is_multiple_of(2)
+}
+
+/// Recognises the moduli that faulty chips made until 2017 and that can be factored (ROCA, CVE-2017-15361).
+///
+/// Their residues are powers of 65537 modulo every small prime; of other moduli, one in 2²⁷ has this form by chance.
+fn is_factorable(n: &[u8]) -> bool {
+    TELLING_PRIMES.iter().all(|prime| {
+        let residue = n.iter().try_fold(0_u64, |rest, octet| (rest << 8 | u64::from(*octet)).checked_rem(*prime));
+        let powers = std::iter::successors(Some(1_u64), |power| power.saturating_mul(65_537).checked_rem(*prime));
+        powers.take(POWERS).any(|power| Some(power) == residue)
+    })
+}
+
+/// The primes below 160 modulo which 65537 has few powers.
+const TELLING_PRIMES: [u64; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
+
+/// As many as there can be modulo the largest of these primes.
+const POWERS: usize = 157;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A modulus of so many bits whose other bits are set; not a product of two primes, which is not looked at.
+    fn modulus(bits: usize) -> Vec<u8> {
+        let mut n = vec![0xff; bits.div_ceil(8)];
+        n[0] = 0xff >> n.len().saturating_mul(8).saturating_sub(bits);
+        n
+    }
+
+    const E: [u8; 3] = [1, 0, 1];
+
+    #[test]
+    fn bounds_the_modulus_to_2048_and_8192_bits() {
+        for bits in [2048, 2049, 2055, 2056, 3072, 4096, 8191, 8192] {
+            assert_eq!(vet(&modulus(bits), &E), Ok(()), "{bits}");
+        }
+        for bits in [1, 8, 512, 1024, 2040, 2047, 8193, 8200, 16_384] {
+            assert_eq!(vet(&modulus(bits), &E), Err(SkipReason::RsaSize), "{bits}");
+        }
+    }
+
+    #[test]
+    fn refuses_moduli_that_are_even_empty_or_led_by_zeros() {
+        let mut even = modulus(2048);
+        even[255] = 0xfe;
+        assert_eq!(vet(&even, &E), Err(SkipReason::RsaModulus));
+        assert_eq!(vet(&[], &E), Err(SkipReason::RsaModulus));
+        assert_eq!(vet(&[&[0], modulus(2048).as_slice()].concat(), &E), Err(SkipReason::RsaModulus));
+    }
+
+    #[test]
+    fn takes_odd_exponents_from_3_to_33_bits() {
+        for e in [&[3][..], &[5], &[17], &[1, 0, 1], &[0xff; 4], &[1, 0, 0, 0, 1], &[1, 0xff, 0xff, 0xff, 0xff]] {
+            assert_eq!(vet(&modulus(2048), e), Ok(()), "{e:?}");
+        }
+        for e in [
+            &[][..],
+            &[0],
+            &[1],
+            &[2],
+            &[4],
+            &[1, 0, 0],
+            &[0, 3],
+            &[0, 1, 0, 1],
+            &[2, 0, 0, 0, 1],
+            &[1, 0, 0, 0, 0, 1],
+            &[0xff; 8],
+            &[0xff; 9],
+            &[0xff; 256],
+        ] {
+            assert_eq!(vet(&modulus(2048), e), Err(SkipReason::RsaExponent), "{e:?}");
+        }
+    }
+
+    #[test]
+    fn recognises_moduli_of_the_faulty_chips() {
+        // 1 more than a multiple of every telling prime, and 1 is a power of 65537.
+        let product: u128 = TELLING_PRIMES.iter().copied().map(u128::from).product();
+        let product: Vec<u8> = product.to_be_bytes().into_iter().skip_while(|octet| *octet == 0).collect();
+        let modulus = |last: u8| [&product, &[0; 260][..], &[last]].concat();
+        assert_eq!(vet(&modulus(1), &E), Err(SkipReason::RsaFactorable));
+        assert_eq!(vet(&modulus(3), &E), Ok(()));
+    }
+}

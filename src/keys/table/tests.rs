@@ -1,0 +1,142 @@
+use super::*;
+use crate::keys::fixtures::{ED25519, P256, RSA, RSA_7638, changed, key_set, lacking, remote, with_kid};
+
+const ALGORITHMS: [Algorithm; 4] = [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA];
+
+fn kids(found: Found<'_>) -> Vec<Option<&str>> {
+    match found {
+        Found::Keys(keys) => keys.map(VerifyingKey::kid).collect(),
+        other => panic!("no keys: {other:?}"),
+    }
+}
+
+fn fixed<K: AsRef<str>>(keys: &[K]) -> KeyTable {
+    key_set(keys).bind(&ALGORITHMS, KeyOrigin::Static)
+}
+
+/// RSA keys that differ in their thumbprint only.
+fn rsa(e: &str) -> String {
+    changed(RSA, "e", e)
+}
+
+#[test]
+fn finds_a_key_by_id_and_algorithm() {
+    let table = remote(&[with_kid(RSA, "1"), with_kid(P256, "2"), with_kid(RSA_7638, "3")], &ALGORITHMS);
+    assert_eq!(kids(table.find(Some("1"), Algorithm::RS256)), [Some("1")]);
+    assert_eq!(kids(table.find(Some("1"), Algorithm::PS256)), [Some("1")]);
+    assert_eq!(kids(table.find(Some("2"), Algorithm::ES256)), [Some("2")]);
+    assert_eq!(kids(table.find(Some("3"), Algorithm::RS256)), [Some("3")]);
+    // Key 3 names RS256 itself; and nothing was bound to RS512.
+    assert!(matches!(table.find(Some("3"), Algorithm::PS256), Found::NotForVerification));
+    assert!(matches!(table.find(Some("1"), Algorithm::RS512), Found::NotForVerification));
+    assert!(matches!(table.find(Some("2"), Algorithm::RS256), Found::NotForVerification));
+    assert_eq!(table.usable(), 3);
+}
+
+#[test]
+fn ids_compare_octet_by_octet() {
+    let table = remote(&[with_kid(RSA, "Key"), with_kid(P256, ""), lacking(RSA_7638, "kid")], &ALGORITHMS);
+    for kid in ["key", "KEY", "Key ", " Key", "Ke", "Key\0", "K\u{435}y"] {
+        assert!(matches!(table.find(Some(kid), Algorithm::RS256), Found::Unknown), "{kid:?}");
+    }
+    assert_eq!(kids(table.find(Some(""), Algorithm::ES256)), [Some("")]);
+    // The empty id is an id, and not that of a key without one.
+    assert!(matches!(table.find(Some(""), Algorithm::RS256), Found::NotForVerification));
+}
+
+#[test]
+fn knows_the_ids_of_keys_that_were_passed_over() {
+    let encryption = changed(&with_kid(RSA, "enc"), "use", "enc");
+    let table = remote(&[encryption.as_str(), r#"{"kty":"AKP","kid":"ml"}"#, P256], &ALGORITHMS);
+    assert!(matches!(table.find(Some("enc"), Algorithm::RS256), Found::NotForVerification));
+    assert!(matches!(table.find(Some("ml"), Algorithm::RS256), Found::NotForVerification));
+    assert!(matches!(table.find(Some("other"), Algorithm::RS256), Found::Unknown));
+}
+
+#[test]
+fn a_token_without_id_needs_exactly_one_published_key() {
+    let table = remote(&[with_kid(RSA, "1"), with_kid(P256, "2")], &ALGORITHMS);
+    assert_eq!(kids(table.find(None, Algorithm::RS256)), [Some("1")]);
+    assert_eq!(kids(table.find(None, Algorithm::ES256)), [Some("2")]);
+    assert!(matches!(table.find(None, Algorithm::EdDSA), Found::NotForVerification));
+    let two = remote(&[with_kid(RSA, "1"), lacking(RSA_7638, "kid")], &ALGORITHMS);
+    assert!(matches!(two.find(None, Algorithm::RS256), Found::Ambiguous));
+    // Key 2 is for RS256 alone.
+    assert_eq!(kids(two.find(None, Algorithm::PS256)), [Some("1")]);
+    let same = remote(&[with_kid(RSA, "1"), with_kid(RSA, "2"), RSA.to_owned()], &ALGORITHMS);
+    assert_eq!(kids(same.find(None, Algorithm::RS256)).len(), 1);
+}
+
+#[test]
+fn published_keys_without_id_are_not_tried_for_tokens_with_one() {
+    assert!(matches!(remote(&[RSA], &ALGORITHMS).find(Some("1"), Algorithm::RS256), Found::Unknown));
+    assert_eq!(kids(fixed(&[RSA]).find(Some("1"), Algorithm::RS256)), [None]);
+}
+
+#[test]
+fn configured_keys_without_id_are_tried_for_every_token() {
+    let table = fixed(&[RSA.to_owned(), with_kid(RSA_7638, "1"), rsa("AQAD"), P256.to_owned()]);
+    assert_eq!(kids(table.find(None, Algorithm::RS256)), [None, None]);
+    assert_eq!(kids(table.find(Some("1"), Algorithm::RS256)), [Some("1"), None, None]);
+    assert_eq!(kids(table.find(Some("2"), Algorithm::RS256)), [None, None]);
+    assert!(matches!(table.find(Some("2"), Algorithm::EdDSA), Found::Unknown));
+    let named = fixed(&[with_kid(RSA, "1"), with_kid(&rsa("AQAD"), "2")]);
+    assert!(matches!(named.find(None, Algorithm::RS256), Found::Ambiguous));
+    assert!(matches!(named.find(Some("3"), Algorithm::RS256), Found::Unknown));
+}
+
+#[test]
+fn tries_at_most_four_keys_in_document_order() {
+    let exponents = ["AQAD", "Aw", "BQ", "Bw", "CQ"];
+    let same_id = exponents.map(|e| with_kid(&rsa(e), "1"));
+    let expected: Vec<_> = key_set(&same_id[..4]).bind(&[Algorithm::RS256], KeyOrigin::Remote).thumbprints();
+    let table = remote(&same_id, &ALGORITHMS);
+    let Found::Keys(found) = table.find(Some("1"), Algorithm::RS256) else { panic!("no keys") };
+    assert_eq!(found.map(|key| *key.thumbprint()).collect::<Vec<_>>(), expected);
+    // One key published five times takes one place.
+    let repeated = remote(&["AQAD", "AQAD", "AQAD", "AQAD", "Aw"].map(|e| with_kid(&rsa(e), "1")), &ALGORITHMS);
+    assert_eq!(kids(repeated.find(Some("1"), Algorithm::RS256)).len(), 2);
+    assert!(fixed(&exponents.map(rsa)).is_crowded());
+    assert!(!fixed(&exponents.map(rsa)[..4]).is_crowded());
+}
+
+#[test]
+fn the_digest_is_that_of_the_content() {
+    let keys = [with_kid(RSA, "1"), with_kid(P256, "2")];
+    let reversed = [with_kid(P256, "2"), with_kid(RSA, "1")];
+    let digest = remote(&keys, &ALGORITHMS).digest();
+    assert_eq!(remote(&reversed, &ALGORITHMS).digest(), digest);
+    let pretty = changed(&with_kid(RSA, "1"), "x5c", "whatever");
+    assert_eq!(remote(&[pretty, with_kid(P256, "2")], &ALGORITHMS).digest(), digest);
+    for other in [
+        vec![with_kid(RSA, "1")],
+        vec![with_kid(RSA, "1"), with_kid(P256, "3")],
+        vec![with_kid(&rsa("AQAD"), "1"), with_kid(P256, "2")],
+        vec![with_kid(RSA, "2"), with_kid(P256, "1")],
+        vec![changed(&with_kid(RSA, "1"), "alg", "RS256"), with_kid(P256, "2")],
+        vec![with_kid(RSA, "1"), with_kid(P256, "2"), changed(&with_kid(ED25519, "3"), "use", "enc")],
+    ] {
+        assert_ne!(remote(&other, &ALGORITHMS).digest(), digest, "{other:?}");
+    }
+}
+
+#[test]
+fn denied_keys_are_gone_but_known() {
+    let table = remote(&[with_kid(RSA, "1"), with_kid(P256, "2"), ED25519.to_owned()], &ALGORITHMS);
+    let denied = table.without_kids(|kid| kid == "1");
+    assert!(matches!(denied.find(Some("1"), Algorithm::RS256), Found::NotForVerification));
+    assert!(matches!(denied.find(None, Algorithm::RS256), Found::NotForVerification));
+    assert_eq!(kids(denied.find(Some("2"), Algorithm::ES256)), [Some("2")]);
+    assert_eq!((table.usable(), denied.usable()), (3, 2));
+    let Found::Keys(mut keys) = table.find(Some("1"), Algorithm::RS256) else { panic!("no keys") };
+    let thumbprint = keys.next().expect("a key").thumbprint();
+    assert!(table.contains(thumbprint) && !denied.contains(thumbprint));
+    assert_ne!(table.digest(), denied.digest());
+    assert_eq!(table.without_kids(|_| false).digest(), table.digest());
+}
+
+impl KeyTable {
+    fn thumbprints(&self) -> Vec<Thumbprint> {
+        self.inner.keys.iter().map(|key| *key.thumbprint()).collect()
+    }
+}

@@ -1,0 +1,107 @@
+//! HTTP requests to a test issuer's documents and token endpoint.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use serde_json::{Map, Value};
+
+use crate::testing::clients::{Refusal, TokenRequest};
+use crate::testing::issuer::TestIssuer;
+use crate::testing::respond::{self, Reply, TOKEN};
+
+/// Answers one request, or closes the connection.
+pub(super) async fn answer(issuer: &TestIssuer, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Closed> {
+    let issuer = issuer.at_host(request.headers().get(HOST).and_then(|host| host.to_str().ok()));
+    let clock = issuer.clock();
+    let reply = route(&issuer, request).await;
+    reply.arrive(clock).await.map(|response| response.map(Full::new)).ok_or(Closed)
+}
+
+async fn route(issuer: &TestIssuer, request: Request<Incoming>) -> Reply {
+    let (parts, body) = request.into_parts();
+    let url = issuer.url(parts.uri.path().trim_start_matches('/'));
+    if parts.method == Method::POST && url == issuer.url(TOKEN) {
+        let body = Limited::new(body, MAX_BODY).collect().await;
+        let body = body.map_or_else(|_| Bytes::new(), |body| body.to_bytes());
+        issuer.tenant().token_requests.add_one();
+        return issuer.tenant().unless_out(|| token(issuer, &parts.headers, &body));
+    }
+    match issuer.face().document(&url) {
+        Some(document) if parts.method == Method::GET => {
+            issuer.tenant().answer(issuer.face(), document, &parts.headers)
+        }
+        _ => issuer.tenant().unless_out(|| respond::response(StatusCode::NOT_FOUND, Bytes::new())),
+    }
+}
+
+fn token(issuer: &TestIssuer, headers: &HeaderMap, body: &[u8]) -> Response<Bytes> {
+    let granted = read(headers, body).and_then(|request| issuer.grant(&request));
+    let mut response = match granted {
+        Ok(answer) => respond::json_response(StatusCode::OK, answer.to_string()),
+        Err(refusal) => respond::json_response(refusal.status(), refusal.body().to_string()),
+    };
+    // RFC 6749 §5.1
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn read(headers: &HeaderMap, body: &[u8]) -> Result<TokenRequest, Refusal> {
+    let mut request = TokenRequest::default();
+    if header(headers, &CONTENT_TYPE).starts_with("application/json") {
+        let members: Map<String, Value> = serde_json::from_slice(body).map_err(|_| Refusal::Malformed)?;
+        for (name, value) in &members {
+            request.set(name, value.as_str().ok_or(Refusal::Malformed)?);
+        }
+    } else {
+        for (name, value) in form_urlencoded::parse(body) {
+            request.set(&name, &value);
+        }
+    }
+    if let Some((id, secret)) = basic(header(headers, &AUTHORIZATION)) {
+        request.set("client_id", &id);
+        request.set("client_secret", &secret);
+    }
+    Ok(request)
+}
+
+/// RFC 6749 §2.3.1: id and secret are form-encoded before they are joined.
+fn basic(authorization: &str) -> Option<(String, String)> {
+    let (scheme, credential) = authorization.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = String::from_utf8(STANDARD.decode(credential.trim()).ok()?).ok()?;
+    let (id, secret) = pair.split_once(':')?;
+    Some((form_decoded(id), form_decoded(secret)))
+}
+
+fn form_decoded(text: &str) -> String {
+    // The parser reads pairs: an equals sign in front makes the whole text one value.
+    let pair = format!("={text}");
+    form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
+}
+
+fn header<'h>(headers: &'h HeaderMap, name: &http::HeaderName) -> &'h str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// The connection is to end without an answer.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the test issuer acts out a refused connection")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+/// Far more than a token request needs.
+const MAX_BODY: usize = 64 * 1024;

@@ -1,0 +1,41 @@
+//! A test issuer, a token builder, a fake clock and a fake network: for users' tests and for this crate's own.
+//!
+//! [`TestIssuer`] is an authorization server that lives in the test. It publishes keys through
+//! [`Fetch`](crate::fetch::Fetch) without a network, or over loopback, and its [`TokenBuilder`] makes tokens that are
+//! valid unless one thing is broken on purpose:
+//!
+//! ```
+//! use tower_bearer::testing::TestIssuer;
+//!
+//! let issuer = TestIssuer::auth0("northwind.eu.auth0.com");
+//! let good = issuer.token().audience("https://api.northwind.com").scope("read:orders").sign();
+//! let expired = issuer.token().audience("https://api.northwind.com").expired().sign();
+//! assert_ne!(good, expired);
+//! ```
+//!
+//! # Security
+//!
+//! Some of its keys come with the source of this crate, so everybody has them. Never trust a test issuer outside tests.
+
+mod clients;
+mod endpoints;
+mod forgery;
+mod issuer;
+mod members;
+mod network;
+mod outage;
+mod respond;
+mod rsa_pool;
+mod server;
+mod signer;
+mod tenant;
+mod token;
+
+pub use self::issuer::TestIssuer;
+pub use self::network::TestNetwork;
+pub use self::outage::Outage;
+pub use self::server::TestServer;
+pub use self::token::TokenBuilder;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! What every handle on one test issuer shares: keys, domains, counters, the present outage.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{iter, mem};
+
+use http::HeaderValue;
+use serde_json::{Value, json};
+
+use crate::clock::{Clock, SystemClock};
+use crate::testing::clients::Registry;
+use crate::testing::outage::Outage;
+use crate::testing::signer::{Material, TestKey};
+use crate::token::Algorithm;
+
+/// One authorization server under all its domains.
+#[derive(Debug)]
+pub(super) struct Tenant {
+    state: Mutex<State>,
+    pub(super) key_set_requests: Counter,
+    pub(super) discovery_requests: Counter,
+    pub(super) token_requests: Counter,
+}
+
+/// What tests change while requests come in.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) algorithms: Vec<Algorithm>,
+    pub(super) names_algorithms: bool,
+    pub(super) faces: Vec<Face>,
+    pub(super) outage: Outage,
+    pub(super) published: Option<String>,
+    pub(super) cache_control: Option<HeaderValue>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) registry: Registry,
+    current: Generation,
+    /// The latest first.
+    previous: Vec<Generation>,
+}
+
+/// One domain: what its tokens say as `iss`, and under which URL its documents are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Face {
+    pub(super) issuer: Arc<str>,
+    /// Ends with a slash.
+    pub(super) base: Arc<str>,
+}
+
+impl Face {
+    /// A domain whose documents are under its own name.
+    pub(super) fn new(issuer: &str) -> Self {
+        let base = if issuer.ends_with('/') { Arc::from(issuer) } else { Arc::from(format!("{issuer}/")) };
+        Self { issuer: Arc::from(issuer), base }
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+}
+
+impl Tenant {
+    pub(super) fn new(face: Face) -> Self {
+        Self {
+            state: Mutex::new(State {
+                algorithms: vec![Algorithm::RS256],
+                names_algorithms: true,
+                faces: vec![face],
+                outage: Outage::None,
+                published: None,
+                cache_control: Some(HeaderValue::from_static(AUTH0_CACHE_CONTROL)),
+                clock: Arc::new(SystemClock),
+                registry: Registry::default(),
+                current: Generation::new(),
+                previous: Vec::new(),
+            }),
+            key_set_requests: Counter::default(),
+            discovery_requests: Counter::default(),
+            token_requests: Counter::default(),
+        }
+    }
+
+    /// The state; a test that panicked elsewhere leaves it usable.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The key that signs now with that algorithm, made when first asked for.
+    pub(super) fn key(&mut self, algorithm: Algorithm) -> Arc<TestKey> {
+        self.current.key(algorithm)
+    }
+
+    pub(super) fn secret(&self) -> String {
+        self.current.material.secret().to_owned()
+    }
+
+    /// The algorithm of tokens that name none.
+    pub(super) fn algorithm(&self) -> Algorithm {
+        self.algorithms.first().copied().unwrap_or(Algorithm::RS256)
+    }
+
+    pub(super) fn rotate(&mut self) {
+        self.previous.insert(0, mem::replace(&mut self.current, Generation::new()));
+    }
+
+    pub(super) fn revoke_previous_keys(&mut self) {
+        self.previous.clear();
+    }
+
+    /// The JWK Set document: the current keys first, no shared secret.
+    pub(super) fn key_set(&mut self) -> String {
+        if let Some(published) = &self.published {
+            return published.clone();
+        }
+        let mut keys = Vec::new();
+        for generation in iter::once(&mut self.current).chain(&mut self.previous) {
+            keys.extend(self.algorithms.iter().filter_map(|&algorithm| generation.key(algorithm).jwk()));
+        }
+        if !self.names_algorithms {
+            keys.iter_mut().filter_map(Value::as_object_mut).for_each(|key| drop(key.remove("alg")));
+        }
+        json!({ "keys": keys }).to_string()
+    }
+}
+
+/// The keys between two rotations.
+#[derive(Debug)]
+struct Generation {
+    material: Material,
+    keys: Vec<Arc<TestKey>>,
+}
+
+impl Generation {
+    fn new() -> Self {
+        Self { material: Material::new(), keys: Vec::new() }
+    }
+
+    fn key(&mut self, algorithm: Algorithm) -> Arc<TestKey> {
+        if let Some(key) = self.keys.iter().find(|key| key.algorithm() == algorithm) {
+            return Arc::clone(key);
+        }
+        let key = Arc::new(TestKey::new(algorithm, &self.material));
+        self.keys.push(Arc::clone(&key));
+        key
+    }
+}
+
+/// A number of requests.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicUsize);
+
+impl Counter {
+    pub(super) fn add_one(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn value(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// What Auth0 sends with its key set.
+const AUTH0_CACHE_CONTROL: &str = "public, max-age=15, stale-while-revalidate=15, stale-if-error=86400";

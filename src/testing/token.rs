@@ -1,0 +1,351 @@
+//! `TokenBuilder`: tokens that are valid, or wrong in exactly one way.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::clock::Timestamp;
+use crate::testing::issuer::TestIssuer;
+use crate::testing::members::{Members, Slot};
+use crate::testing::signer::{self, TestKey};
+use crate::token::Algorithm;
+
+/// A token under construction: valid by default; each method sets, or breaks, one thing.
+///
+/// | header | |
+/// |---|---|
+/// | `alg` | the issuer's first algorithm: RS256 |
+/// | `typ` | `JWT` |
+/// | `kid` | the id of the issuer's current key; none under an HS algorithm |
+///
+/// | claim | |
+/// |---|---|
+/// | `iss` | [`TestIssuer::issuer`] |
+/// | `sub` | `auth0\|user` |
+/// | `aud` | `https://api.test/`, as a string |
+/// | `iat` | now, by the issuer's clock |
+/// | `exp` | one hour later |
+/// | `scope` | `read:orders` |
+/// | `azp` | `test-client` |
+///
+/// ```
+/// use tower_bearer::testing::TestIssuer;
+///
+/// let issuer = TestIssuer::new();
+/// let good = issuer.token().audience("https://api.northwind.com").claim("plan", "pro").sign();
+/// let late = issuer.token().expired().sign();
+/// let forged = issuer.token().signed_by(&TestIssuer::new()).sign();
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a token comes out of `sign`"]
+pub struct TokenBuilder {
+    pub(super) issuer: TestIssuer,
+    pub(super) signer: TestIssuer,
+    pub(super) algorithm: Algorithm,
+    pub(super) header: Members,
+    pub(super) claims: Members,
+    pub(super) raw_header: Option<String>,
+    pub(super) raw_payload: Option<String>,
+    pub(super) proof: Proof,
+    pub(super) form: Form,
+    now: Timestamp,
+}
+
+/// What stands in the third segment.
+#[derive(Clone, Debug)]
+pub(super) enum Proof {
+    Signature,
+    BrokenSignature,
+    PublicKeyHmac,
+    Given(Vec<u8>),
+}
+
+/// How the segments are put together.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    Signed,
+    Encrypted,
+}
+
+/// Claims.
+impl TokenBuilder {
+    pub(super) fn new(issuer: &TestIssuer) -> Self {
+        let (algorithm, now) = {
+            let state = issuer.state();
+            (state.algorithm(), state.clock.now())
+        };
+        let mut header = Members::default();
+        header.push("alg", Slot::Algorithm);
+        header.push("typ", Slot::of(&"JWT"));
+        header.push("kid", Slot::Kid);
+        let builder = Self {
+            issuer: issuer.clone(),
+            signer: issuer.clone(),
+            algorithm,
+            header,
+            claims: Members::default(),
+            raw_header: None,
+            raw_payload: None,
+            proof: Proof::Signature,
+            form: Form::Signed,
+            now,
+        };
+        builder
+            .issuer(issuer.issuer())
+            .subject("auth0|user")
+            .audience("https://api.test/")
+            .issued_at(now)
+            .expires_in(LIFETIME)
+            .scope("read:orders")
+            .claim("azp", "test-client")
+    }
+
+    /// Sets `iss`.
+    ///
+    /// ```
+    /// let issuer = tower_bearer::testing::TestIssuer::new();
+    /// let token = issuer.token().issuer("https://issuer.test").sign(); // no slash at the end
+    /// ```
+    pub fn issuer(self, issuer: &str) -> Self {
+        self.claim("iss", issuer)
+    }
+
+    /// Sets `sub`.
+    ///
+    /// ```
+    /// let token = tower_bearer::testing::TestIssuer::new().token().subject("auth0|42").sign();
+    /// ```
+    pub fn subject(self, subject: &str) -> Self {
+        self.claim("sub", subject)
+    }
+
+    /// Sets `aud` to one string.
+    ///
+    /// ```
+    /// let token = tower_bearer::testing::TestIssuer::new().token().audience("https://api.northwind.com").sign();
+    /// ```
+    pub fn audience(self, audience: &str) -> Self {
+        self.claim("aud", audience)
+    }
+
+    /// Sets `aud` to an array of strings.
+    ///
+    /// ```
+    /// let issuer = tower_bearer::testing::TestIssuer::new();
+    /// let token = issuer.token().audiences(["https://api.test/", "https://issuer.test/userinfo"]).sign();
+    /// ```
+    pub fn audiences<'a>(self, audiences: impl IntoIterator<Item = &'a str>) -> Self {
+        self.claim("aud", audiences.into_iter().collect::<Vec<_>>())
+    }
+
+    /// Sets `scope`: names with single blanks between them.
+    ///
+    /// ```
+    /// let token = tower_bearer::testing::TestIssuer::new().token().scope("read:orders write:orders").sign();
+    /// ```
+    pub fn scope(self, scope: &str) -> Self {
+        self.claim("scope", scope)
+    }
+
+    /// Sets `permissions`, which Auth0 adds to tokens of an API with role-based access control.
+    ///
+    /// ```
+    /// let token = tower_bearer::testing::TestIssuer::new().token().permissions(["write:orders"]).sign();
+    /// ```
+    pub fn permissions<'a>(self, permissions: impl IntoIterator<Item = &'a str>) -> Self {
+        self.claim("permissions", permissions.into_iter().collect::<Vec<_>>())
+    }
+
+    /// Sets `org_id`.
+    ///
+    /// ```
+    /// let token = tower_bearer::testing::TestIssuer::new().token().organization("org_9ybsU1dN2dKfDkBi").sign();
+    /// ```
+    pub fn organization(self, id: &str) -> Self {
+        self.claim("org_id", id)
+    }
+
+    /// Sets `exp` to a time after now; a zero duration means now.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let token = tower_bearer::testing::TestIssuer::new().token().expires_in(Duration::from_secs(60)).sign();
+    /// ```
+    pub fn expires_in(self, lifetime: Duration) -> Self {
+        let end = self.now.saturating_add(lifetime);
+        self.expires_at(end)
+    }
+
+    /// Sets `exp`, in whole seconds.
+    ///
+    /// ```
+    /// use tower_bearer::clock::Timestamp;
+    ///
+    /// let token = tower_bearer::testing::TestIssuer::new().token().expires_at(Timestamp::MAX).sign();
+    /// ```
+    pub fn expires_at(self, end: Timestamp) -> Self {
+        self.claim("exp", end.as_secs())
+    }
+
+    /// Sets `exp` to one hour ago, beyond every leeway.
+    ///
+    /// ```
+    /// let token = tower_bearer::testing::TestIssuer::new().token().expired().sign();
+    /// ```
+    pub fn expired(self) -> Self {
+        let end = self.now.saturating_sub(LIFETIME);
+        self.expires_at(end)
+    }
+
+    /// Sets `nbf`, in whole seconds.
+    ///
+    /// ```
+    /// use tower_bearer::clock::Timestamp;
+    ///
+    /// let token = tower_bearer::testing::TestIssuer::new().token().not_before(Timestamp::EPOCH).sign();
+    /// ```
+    pub fn not_before(self, start: Timestamp) -> Self {
+        self.claim("nbf", start.as_secs())
+    }
+
+    /// Sets `iat`, in whole seconds.
+    ///
+    /// ```
+    /// use tower_bearer::clock::Timestamp;
+    ///
+    /// let token = tower_bearer::testing::TestIssuer::new().token().issued_at(Timestamp::EPOCH).sign();
+    /// ```
+    pub fn issued_at(self, time: Timestamp) -> Self {
+        self.claim("iat", time.as_secs())
+    }
+
+    /// Sets any claim to any value that serde can write as JSON.
+    ///
+    /// # Panics
+    ///
+    /// If the value can't be written as JSON, as a map whose keys are no strings.
+    ///
+    /// ```
+    /// let issuer = tower_bearer::testing::TestIssuer::new();
+    /// let token = issuer.token().claim("https://northwind.com/roles", ["admin"]).claim("cnf", serde_json::json!({})).sign();
+    /// ```
+    pub fn claim(mut self, name: &str, value: impl Serialize) -> Self {
+        self.claims.set(name, Slot::of(&value));
+        self
+    }
+
+    /// Sets any claim to JSON text, written as it is: `1.5e9`, `1e400`, or nonsense.
+    ///
+    /// ```
+    /// let token = tower_bearer::testing::TestIssuer::new().token().raw_claim("exp", "1e400").sign();
+    /// ```
+    pub fn raw_claim(mut self, name: &str, json: &str) -> Self {
+        self.claims.set(name, Slot::Json(json.to_owned()));
+        self
+    }
+
+    /// Adds a claim at the end, though its name may be there already.
+    ///
+    /// # Panics
+    ///
+    /// If the value can't be written as JSON, as a map whose keys are no strings.
+    ///
+    /// ```
+    /// let token = tower_bearer::testing::TestIssuer::new().token().with_duplicate_claim("sub", "auth0|admin").sign();
+    /// ```
+    pub fn with_duplicate_claim(mut self, name: &str, value: impl Serialize) -> Self {
+        self.claims.push(name, Slot::of(&value));
+        self
+    }
+
+    /// Leaves a claim out.
+    ///
+    /// ```
+    /// let token = tower_bearer::testing::TestIssuer::new().token().without("exp").sign();
+    /// ```
+    pub fn without(mut self, name: &str) -> Self {
+        self.claims.remove(name);
+        self
+    }
+
+    /// Writes this text as the payload and nothing of the claims.
+    ///
+    /// ```
+    /// let token = tower_bearer::testing::TestIssuer::new().token().raw_payload("[]").sign();
+    /// ```
+    pub fn raw_payload(mut self, json: impl Into<String>) -> Self {
+        self.raw_payload = Some(json.into());
+        self
+    }
+
+    /// Turns the token into the form of RFC 9068: `typ` is `at+jwt`, `client_id` takes the place of `azp`, and there
+    /// is a `jti` that no other token has.
+    ///
+    /// ```
+    /// use tower_bearer::testing::TestIssuer;
+    /// use tower_bearer::token::UnverifiedToken;
+    ///
+    /// let token = TestIssuer::new().token().rfc9068().sign();
+    /// assert_eq!(UnverifiedToken::parse(&token)?.header().typ(), Some("at+jwt"));
+    /// # Ok::<(), tower_bearer::token::TokenError>(())
+    /// ```
+    pub fn rfc9068(self) -> Self {
+        self.typ("at+jwt")
+            .without("azp")
+            .claim("client_id", "test-client")
+            .claim("jti", signer::random_text(JTI_OCTETS))
+    }
+}
+
+/// Out comes the token.
+impl TokenBuilder {
+    /// Writes header and payload and signs them with the key that the signer has now.
+    ///
+    /// ```
+    /// let token = tower_bearer::testing::TestIssuer::new().token().sign();
+    /// assert!(token.is_ascii());
+    /// ```
+    #[must_use]
+    pub fn sign(self) -> String {
+        let key = self.issuer.key(self.algorithm);
+        let header = self.raw_header.clone().unwrap_or_else(|| self.header.to_json(self.algorithm.name(), key.kid()));
+        let payload = self.raw_payload.clone().unwrap_or_else(|| self.claims.to_json(self.algorithm.name(), key.kid()));
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(&payload));
+        match self.form {
+            Form::Signed => format!("{signed}.{}", URL_SAFE_NO_PAD.encode(self.signature(&key, signed.as_bytes()))),
+            Form::Encrypted => encrypted(&payload),
+        }
+    }
+
+    fn signature(&self, own: &TestKey, message: &[u8]) -> Vec<u8> {
+        match &self.proof {
+            Proof::Signature => self.signer.key(self.algorithm).sign(message),
+            Proof::BrokenSignature => flip_one_bit(self.signer.key(self.algorithm).sign(message)),
+            Proof::PublicKeyHmac => signer::hmac_sha256(own.public_key_pem().as_bytes(), message),
+            Proof::Given(signature) => signature.clone(),
+        }
+    }
+}
+
+fn flip_one_bit(mut signature: Vec<u8>) -> Vec<u8> {
+    if let Some(octet) = signature.last_mut() {
+        *octet ^= 1;
+    }
+    signature
+}
+
+/// Header, wrapped key, initialisation vector, ciphertext and tag, of the lengths that RFC 7516 would give them.
+fn encrypted(payload: &str) -> String {
+    let header = json!({ "alg": "RSA-OAEP-256", "enc": "A256GCM", "typ": "JWT", "cty": "JWT" }).to_string();
+    let noise = [256, 12, payload.len(), 16].map(signer::random_text);
+    format!("{}.{}", URL_SAFE_NO_PAD.encode(header), noise.join("."))
+}
+
+/// Far beyond any leeway, either way.
+const LIFETIME: Duration = Duration::from_secs(3600);
+
+const JTI_OCTETS: usize = 16;

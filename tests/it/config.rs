@@ -1,0 +1,214 @@
+//! A wrong configuration gets one error that lists every fault, each with its setting.
+
+use std::time::Duration;
+
+use tower_bearer::config::Problem;
+use tower_bearer::fetch::EndpointError;
+use tower_bearer::keys::{KeyError, KeySet, SecretError};
+use tower_bearer::{Algorithm, Api, Issuer, Secret, Validator};
+
+const AUDIENCE: &str = "https://api.example/";
+const LONG: &str = "a secret of more than thirty-two octets";
+
+/// The faults of an API, as (setting, problem).
+fn faults(api: Api) -> Vec<(String, Problem)> {
+    match Validator::builder(api).build() {
+        Ok(_) => Vec::new(),
+        Err(error) => {
+            error.faults().iter().map(|fault| (fault.setting().to_owned(), fault.problem().clone())).collect()
+        }
+    }
+}
+
+fn faults_of(issuer: Issuer) -> Vec<(String, Problem)> {
+    faults(Api::new(AUDIENCE, issuer))
+}
+
+fn hs() -> Issuer {
+    Issuer::shared_secret("https://hs.example/", Secret::utf8(LONG))
+}
+
+fn one(setting: &str, problem: Problem) -> Vec<(String, Problem)> {
+    vec![(setting.to_owned(), problem)]
+}
+
+#[tokio::test]
+async fn good_configurations_have_no_fault() {
+    for issuer in [
+        Issuer::auth0("northwind.eu.auth0.com").with_custom_domain("login.northwind.com"),
+        Issuer::oidc("https://id.example.com/realms/a"),
+        Issuer::oidc("http://127.0.0.1:9000"),
+        Issuer::oidc("http://as.internal/").dangerous_allow_http(),
+        Issuer::with_jwks_uri("https://as.example", "https://keys.example/jwks"),
+        Issuer::with_jwks_uri("urn:example:issuer", "https://keys.example/jwks")
+            .with_algorithms([Algorithm::ES256, Algorithm::RS256]),
+        hs().with_domain("accounts.example").with_secret(Secret::utf8("another secret of thirty-two octets!")),
+    ] {
+        assert_eq!(faults_of(issuer.clone()), [], "{issuer:?}");
+    }
+}
+
+#[test]
+fn an_auth0_domain_is_bare() {
+    for domain in [
+        "https://t.eu.auth0.com",
+        "t.eu.auth0.com/",
+        "t.eu.auth0.com:443",
+        "t.eu.auth0.com/x",
+        "localhost",
+        "t..com",
+        "a b.com",
+        "u@t.auth0.com",
+    ] {
+        let setting = format!("Auth0 domain {domain:?}");
+        assert_eq!(faults_of(Issuer::auth0(domain)), one(&setting, Problem::NotADomain), "{domain}");
+        assert_eq!(
+            faults_of(Issuer::auth0("t.auth0.com").with_custom_domain(domain)),
+            one(&setting, Problem::NotADomain),
+            "{domain}"
+        );
+    }
+    assert_eq!(faults_of(Issuer::auth0("")), one("Auth0 domain \"\"", Problem::Empty));
+}
+
+#[test]
+fn an_issuer_is_what_a_token_can_carry() {
+    let with = |issuer: &str| faults_of(Issuer::with_jwks_uri(issuer, "https://keys.example/"));
+    for (issuer, problem) in [
+        ("", Problem::Empty),
+        ("https://as.example/ ", Problem::Unprintable),
+        ("https://as.example/\n", Problem::Unprintable),
+        ("http://as.example/", Problem::Url(EndpointError::PlainHttp)),
+        ("ftp://as.example/", Problem::Url(EndpointError::Malformed)),
+        ("https://u:p@as.example/", Problem::Url(EndpointError::UserInfo)),
+        ("https://as.example/?x=1", Problem::IssuerUrl),
+        ("https://as.example/#x", Problem::IssuerUrl),
+        ("https://northwind.eu.auth0.com", Problem::TrailingSlash),
+    ] {
+        assert_eq!(with(issuer), one(&format!("issuer {issuer:?}"), problem), "{issuer}");
+    }
+}
+
+#[test]
+fn what_is_fetched_is_https() {
+    let jwks = |uri: &str| faults_of(Issuer::with_jwks_uri("https://as.example/", uri));
+    for (uri, error) in [
+        ("http://keys.example/", EndpointError::PlainHttp),
+        ("keys.json", EndpointError::Malformed),
+        ("", EndpointError::Malformed),
+        ("https://u@keys.example/", EndpointError::UserInfo),
+        ("https://keys.example/#k", EndpointError::Fragment),
+    ] {
+        assert_eq!(jwks(uri), one("issuer \"https://as.example/\" jwks_uri", Problem::Url(error)), "{uri}");
+    }
+    let discovery = faults_of(Issuer::oidc("accounts.example"));
+    assert_eq!(discovery, one("issuer \"accounts.example\"", Problem::Url(EndpointError::Malformed)));
+}
+
+#[test]
+fn algorithms_fit_the_kind_of_key() {
+    let setting = "issuer \"https://hs.example/\" algorithms";
+    assert_eq!(faults_of(hs().with_algorithms([])), one(setting, Problem::NoAlgorithms));
+    assert_eq!(
+        faults_of(hs().with_algorithms([Algorithm::HS256, Algorithm::RS256])),
+        one(setting, Problem::AsymmetricWithSecret(Algorithm::RS256))
+    );
+    assert_eq!(
+        faults_of(hs().with_algorithms([Algorithm::HS256, Algorithm::HS256])),
+        one(setting, Problem::DuplicateAlgorithm(Algorithm::HS256))
+    );
+    let tenant = Issuer::auth0("t.auth0.com").with_algorithms([Algorithm::HS256]);
+    assert_eq!(
+        faults_of(tenant),
+        one("issuer \"t.auth0.com\" algorithms", Problem::SymmetricWithPublicKeys(Algorithm::HS256))
+    );
+    let mixed = Issuer::auth0("t.auth0.com").with_secret(Secret::utf8(LONG));
+    assert_eq!(faults_of(mixed), one("issuer \"t.auth0.com\" secret", Problem::SecretWithPublicKeys));
+}
+
+#[test]
+fn secrets_are_long_enough_and_no_keys() {
+    let with = |secret| faults_of(Issuer::shared_secret("https://hs.example/", secret));
+    let setting = "issuer \"https://hs.example/\" secret";
+    assert_eq!(with(Secret::utf8("")), one(setting, Problem::Secret(SecretError::Empty)));
+    assert_eq!(
+        with(Secret::utf8("-----BEGIN PUBLIC KEY-----\nMIIB")),
+        one(setting, Problem::Secret(SecretError::KeyFile))
+    );
+    assert_eq!(with(Secret::hex("0g")), one(setting, Problem::Secret(SecretError::Encoding)));
+    let short = "sixteen octets!!";
+    assert_eq!(
+        with(Secret::utf8(short)),
+        one(setting, Problem::Secret(SecretError::TooShort { algorithm: Algorithm::HS256, octets: 16, needed: 32 }))
+    );
+    assert_eq!(with(Secret::utf8(short).map(Secret::dangerous_short_secret)), []);
+    let five = (0..4).fold(hs(), |issuer, n| issuer.with_secret(Secret::utf8(format!("{LONG}{n}"))));
+    assert_eq!(faults_of(five), one(setting, Problem::TooManyKeys));
+}
+
+#[test]
+fn static_keys_are_usable() {
+    let with = |keys| faults_of(Issuer::with_static_keys("https://as.example/", keys));
+    let setting = "issuer \"https://as.example/\" static keys";
+    assert_eq!(with(KeySet::from_jwks(r#"{"keys":[]}"#)), one(setting, Problem::NoUsableKey));
+    assert_eq!(with(KeySet::from_pem("")), one(setting, Problem::Keys(KeyError::Pem)));
+}
+
+#[test]
+fn rules_are_within_their_ranges() {
+    let api = || Api::new(AUDIENCE, hs());
+    assert_eq!(faults(Api::new("", hs())), one("audience", Problem::Empty));
+    assert_eq!(faults(api().with_audience("a ")), one("audience \"a \"", Problem::Unprintable));
+    assert_eq!(faults(api().with_leeway(Duration::from_secs(301))), one("leeway", Problem::Leeway));
+    assert_eq!(faults(api().with_leeway(Duration::from_secs(300))), []);
+    assert_eq!(faults(api().with_max_age(Duration::ZERO)), one("max age", Problem::MaxAge));
+    assert_eq!(faults(api().with_required_claims([""])), one("required claims", Problem::Empty));
+    for bytes in [0, 255, 1_048_577, usize::MAX] {
+        assert_eq!(faults(api().with_max_token_bytes(bytes)), one("max token bytes", Problem::TokenSize), "{bytes}");
+    }
+    assert_eq!(faults(api().with_issuer(hs())), one("issuer \"https://hs.example/\"", Problem::DuplicateIssuer));
+}
+
+#[test]
+fn hosts_are_bound_to_known_issuers_once() {
+    let api = || Api::new(AUDIENCE, hs().with_domain("https://other.example/"));
+    assert_eq!(faults(api().with_issuer_for_host("api.example:8443", "https://hs.example/")), []);
+    assert_eq!(
+        faults(api().with_issuer_for_host("https://api.example", "https://hs.example/")),
+        one("issuer for host \"https://api.example\"", Problem::Host)
+    );
+    assert_eq!(
+        faults(api().with_issuer_for_host("api.example", "https://hs.example")),
+        one("issuer for host \"api.example\", issuer \"https://hs.example\"", Problem::UnknownIssuer)
+    );
+    let twice = api()
+        .with_issuer_for_host("api.example", "https://hs.example/")
+        .with_issuer_for_host("API.example:1", "https://other.example/");
+    assert_eq!(faults(twice), one("issuer for host \"API.example:1\"", Problem::DuplicateHost));
+    let nameless = Api::new(AUDIENCE, Issuer::shared_secret("accounts", Secret::utf8(LONG))).with_issuer_from_host();
+    assert_eq!(faults(nameless), one("issuer from host, issuer \"accounts\"", Problem::NoHost));
+}
+
+#[test]
+fn all_faults_are_reported_at_once_and_no_secret_with_them() {
+    let issuer = Issuer::shared_secret("http://hs.example", Secret::utf8("too short"))
+        .with_algorithms([Algorithm::HS512, Algorithm::ES256]);
+    let api =
+        Api::new("", issuer).with_leeway(Duration::from_secs(3_600)).with_issuer(Issuer::auth0("https://t.auth0.com/"));
+    let error = Validator::new(api).expect_err("many faults");
+    let settings: Vec<&str> = error.faults().iter().map(|fault| fault.setting()).collect();
+    assert_eq!(
+        settings,
+        [
+            "audience",
+            "leeway",
+            "issuer \"http://hs.example\"",
+            "issuer \"http://hs.example\" algorithms",
+            "issuer \"http://hs.example\" secret",
+            "Auth0 domain \"https://t.auth0.com/\"",
+        ]
+    );
+    let text = format!("{error} {error:?}");
+    assert!(text.starts_with("the configuration has 6 faults:\n  - audience: is empty\n"), "{text}");
+    assert!(!text.contains("too short"), "{text}");
+}

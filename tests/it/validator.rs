@@ -1,0 +1,313 @@
+//! The verdict from outside: order of the checks, routing, hosts, custom claims, the application's own checks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tower_bearer::claims::{ClaimError, Fault, Profile};
+use tower_bearer::guard::Unmet;
+use tower_bearer::host::HostError;
+use tower_bearer::keys::KeySet;
+use tower_bearer::rejection::{CheckFailed, IssuerError, KeyNotFound, NearMiss};
+use tower_bearer::testing::{TestIssuer, TokenBuilder};
+use tower_bearer::token::{Part, TokenError};
+use tower_bearer::{Algorithm, Api, Claims, Issuer, Rejection, RejectionKind, Requirement, Secret, Validator};
+
+/// The audience of the testing kit's tokens.
+const AUDIENCE: &str = "https://api.test/";
+
+/// The server's public keys, given by hand.
+fn trusted(server: &TestIssuer) -> Issuer {
+    Issuer::with_static_keys(server.issuer(), KeySet::from_jwks(server.jwks()))
+}
+
+fn validator(server: &TestIssuer) -> Validator {
+    Validator::new(Api::new(AUDIENCE, trusted(server))).expect("a good configuration")
+}
+
+async fn refused(validator: &Validator, token: TokenBuilder) -> Rejection {
+    validator.validate(&token.sign()).await.expect_err("a refusal")
+}
+
+#[tokio::test]
+async fn every_algorithm_verifies_and_a_changed_signature_does_not() {
+    for algorithm in Algorithm::ALL {
+        let server = TestIssuer::new().with_algorithms([algorithm]);
+        let issuer = if algorithm.is_symmetric() {
+            Issuer::shared_secret(server.issuer(), Secret::utf8(server.secret()))
+        } else {
+            trusted(&server)
+        };
+        let validator =
+            Validator::new(Api::new(AUDIENCE, issuer.with_algorithms([algorithm]))).expect("a good configuration");
+        let claims = validator.validate(&server.token().sign()).await;
+        assert_eq!(claims.map(|claims| claims.header().algorithm()), Ok(algorithm));
+        assert_eq!(
+            refused(&validator, server.token().with_broken_signature()).await,
+            Rejection::Signature,
+            "{algorithm}"
+        );
+        let stranger = TestIssuer::new().with_algorithms([algorithm]);
+        assert_eq!(refused(&validator, server.token().signed_by(&stranger)).await, Rejection::Signature, "{algorithm}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_failure_wins_in_the_fixed_order() {
+    let server = TestIssuer::new();
+    let stranger = TestIssuer::named("https://stranger.test/");
+    let validator = validator(&server);
+    // Each line has the fault of its own stage and those of all later ones.
+    let hopeless = || stranger.token().audience("https://other.test/").expired().with_broken_signature();
+    let ours = || hopeless().issuer(server.issuer());
+    let long = "x".repeat(20_000);
+    assert_eq!(
+        validator.validate(&long).await.unwrap_err(),
+        Rejection::Token(TokenError::TooLong { length: 20_000, limit: 16_384 })
+    );
+    assert_eq!(
+        refused(&validator, hopeless().header("crit", ["exp"])).await,
+        Rejection::Token(TokenError::CriticalHeader)
+    );
+    assert_eq!(
+        refused(&validator, hopeless().header("alg", "HS256")).await,
+        Rejection::Issuer(IssuerError::Unknown { near: None })
+    );
+    assert_eq!(
+        refused(&validator, ours().header("alg", "HS256")).await,
+        Rejection::Algorithm { algorithm: Algorithm::HS256 }
+    );
+    assert_eq!(
+        refused(&validator, ours().kid("nobody")).await,
+        Rejection::UnverifiedClaims(ClaimError::Audience(Fault::Mismatch))
+    );
+    assert_eq!(
+        refused(&validator, ours().audience(AUDIENCE).kid("nobody")).await,
+        Rejection::UnverifiedClaims(ClaimError::Expired)
+    );
+    let current = || ours().audience(AUDIENCE).expires_in(Duration::from_secs(60)).claim("nbf", "no date");
+    assert_eq!(refused(&validator, current().kid("nobody")).await, Rejection::Key(KeyNotFound::Unknown));
+    assert_eq!(refused(&validator, current().kid(&server.kid())).await, Rejection::Signature);
+    let genuine = || server.token().claim("nbf", "no date").claim("at_hash", "x");
+    assert_eq!(refused(&validator, genuine().typ("logout+jwt")).await, Rejection::Claims(ClaimError::TokenType));
+    assert_eq!(refused(&validator, genuine()).await, Rejection::Claims(ClaimError::NotBefore));
+    assert_eq!(
+        refused(&validator, genuine().without("nbf")).await,
+        Rejection::Claims(ClaimError::IdToken { marker: "at_hash" })
+    );
+    assert!(validator.validate(&server.token().sign()).await.is_ok());
+}
+
+#[tokio::test]
+async fn says_whether_the_signature_was_looked_at() {
+    let server = TestIssuer::new();
+    let validator = validator(&server);
+    for (token, checked) in [
+        (server.token().expired(), false),
+        (server.token().kid("nobody"), false),
+        (server.token().with_broken_signature(), true),
+        (server.token().typ("x"), true),
+    ] {
+        assert_eq!(refused(&validator, token).await.signature_checked(), checked);
+    }
+}
+
+#[tokio::test]
+async fn hints_at_common_slips() {
+    let server = TestIssuer::new();
+    let validator = validator(&server);
+    let opaque = validator.validate("2YotnFZFEjr1zCsicMWpAA").await.unwrap_err();
+    assert_eq!(opaque, Rejection::Token(TokenError::NotAJwt));
+    assert_eq!(opaque.hint(), Some("opaque token: did the client ask for an audience?"));
+    for (iss, near) in [
+        ("https://issuer.test", NearMiss::TrailingSlash),
+        ("https://ISSUER.test/", NearMiss::Case),
+        ("http://issuer.test/", NearMiss::Scheme),
+    ] {
+        let rejection = refused(&validator, server.token().issuer(iss)).await;
+        assert_eq!(rejection, Rejection::Issuer(IssuerError::Unknown { near: Some(near) }), "{iss}");
+        assert!(rejection.hint().is_some_and(|hint| hint.starts_with("iss differs")), "{iss}");
+    }
+    assert_eq!(refused(&validator, server.token().issuer("https://other.test/")).await.hint(), None);
+}
+
+#[tokio::test]
+async fn tokens_that_can_be_read_two_ways_are_refused() {
+    let server = TestIssuer::new();
+    let validator = validator(&server);
+    for (token, error) in [
+        (server.token().with_duplicate_claim("sub", "admin"), TokenError::DuplicateMember { part: Part::Payload }),
+        (
+            server.token().claim("unregistered", 2).with_duplicate_claim("unregistered", 1),
+            TokenError::DuplicateMember { part: Part::Payload },
+        ),
+        (server.token().with_duplicate_header("kid", "x"), TokenError::DuplicateMember { part: Part::Header }),
+        (server.token().raw_payload("[]"), TokenError::Json { part: Part::Payload }),
+        (server.token().encrypted(), TokenError::Encrypted),
+        (server.token().unsigned(), TokenError::Empty { part: Part::Signature }),
+        (server.token().unsigned().with_signature(*b"x"), TokenError::AlgorithmUnknown),
+    ] {
+        assert_eq!(refused(&validator, token).await, Rejection::Token(error));
+    }
+}
+
+#[tokio::test]
+async fn public_keys_never_serve_as_secrets() {
+    let server = TestIssuer::new();
+    let rejection = refused(&validator(&server), server.token().hs256_with_public_key()).await;
+    assert_eq!(rejection, Rejection::Algorithm { algorithm: Algorithm::HS256 });
+}
+
+#[tokio::test]
+async fn one_issuer_never_speaks_for_another() {
+    let (a, b) = (TestIssuer::named("https://a.test/"), TestIssuer::named("https://b.test/"));
+    let api = Api::new(AUDIENCE, trusted(&a)).with_issuer(trusted(&b));
+    let validator = Validator::new(api).expect("a good configuration");
+    assert_eq!(validator.validate(&a.token().sign()).await.unwrap().issuer(), "https://a.test/");
+    assert_eq!(validator.validate(&b.token().sign()).await.unwrap().issuer(), "https://b.test/");
+    assert_eq!(refused(&validator, b.token().issuer("https://a.test/")).await, Rejection::Key(KeyNotFound::Unknown));
+    assert_eq!(refused(&validator, a.token().signed_by(&b)).await, Rejection::Signature);
+}
+
+#[tokio::test]
+async fn every_domain_of_a_tenant_is_its_own_issuer() {
+    let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
+    let login = tenant.custom_domain("https://login.northwind.com/");
+    let validator =
+        Validator::new(Api::new(AUDIENCE, trusted(&tenant).with_domain(login.issuer()))).expect("a good configuration");
+    for domain in [&tenant, &login] {
+        assert_eq!(validator.validate(&domain.token().sign()).await.unwrap().issuer(), domain.issuer());
+    }
+    let unlisted = tenant.custom_domain("https://shop.northwind.com/");
+    assert_eq!(refused(&validator, unlisted.token()).await, Rejection::Issuer(IssuerError::Unknown { near: None }));
+}
+
+#[tokio::test]
+async fn the_host_decides_the_domain() {
+    let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
+    let login = tenant.custom_domain("https://login.northwind.com/");
+    let issuer = trusted(&tenant).with_domain(login.issuer());
+    let bound =
+        Api::new(AUDIENCE, issuer.clone()).with_issuer_for_host("api.brand-a.com", "https://login.northwind.com/");
+    let validator = Validator::new(bound).expect("a good configuration");
+    let token = login.token().sign();
+    for host in ["api.brand-a.com", "API.Brand-A.com:8443"] {
+        assert!(validator.validate_for(&token, host).await.is_ok(), "{host}");
+    }
+    let canonical = tenant.token().sign();
+    assert_eq!(
+        validator.validate_for(&canonical, "api.brand-a.com").await.unwrap_err(),
+        Rejection::Issuer(IssuerError::NotForHost)
+    );
+    assert_eq!(
+        validator.validate_for(&token, "api.brand-b.com").await.unwrap_err(),
+        Rejection::Issuer(IssuerError::UnknownHost)
+    );
+    assert_eq!(validator.validate(&token).await.unwrap_err(), Rejection::Issuer(IssuerError::UnknownHost));
+    assert_eq!(validator.validate_for(&token, "api brand").await.unwrap_err(), Rejection::Host(HostError::Malformed));
+
+    let identity = Validator::new(Api::new(AUDIENCE, issuer).with_issuer_from_host()).expect("a good configuration");
+    assert!(identity.validate_for(&token, "login.northwind.com").await.is_ok());
+    assert!(identity.validate_for(&canonical, "northwind.eu.auth0.com").await.is_ok());
+    assert_eq!(
+        identity.validate_for(&canonical, "login.northwind.com").await.unwrap_err(),
+        Rejection::Issuer(IssuerError::NotForHost)
+    );
+}
+
+#[derive(Debug, Deserialize)]
+struct Northwind {
+    #[serde(rename = "https://northwind.com/department")]
+    department: String,
+}
+
+#[tokio::test]
+async fn the_applications_claims_are_read_last() {
+    let server = TestIssuer::new();
+    let typed = validator(&server).with_custom_claims::<Northwind>();
+    let good = server.token().claim("https://northwind.com/department", "sales");
+    assert_eq!(typed.validate(&good.clone().sign()).await.unwrap().custom().department, "sales");
+    let wrong = good.claim("https://northwind.com/department", 7);
+    assert_eq!(typed.validate(&wrong.clone().sign()).await.unwrap_err(), Rejection::CustomClaims);
+    assert_eq!(typed.validate(&wrong.with_broken_signature().sign()).await.unwrap_err(), Rejection::Signature);
+}
+
+#[tokio::test]
+async fn checks_have_the_last_word_and_survive_a_change_of_claims() {
+    let server = TestIssuer::new();
+    let seen = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&seen);
+    let checked = validator(&server)
+        .with_check(move |claims: &Claims| {
+            count.fetch_add(1, Ordering::Relaxed);
+            if claims.subject() == Some("banned") { Err(CheckFailed::new()) } else { Ok(()) }
+        })
+        .with_custom_claims::<serde_json::Map<String, serde_json::Value>>();
+    assert!(checked.validate(&server.token().subject("ann").sign()).await.is_ok());
+    let banned = checked.validate(&server.token().subject("banned").sign()).await.unwrap_err();
+    assert_eq!((banned.kind(), banned), (RejectionKind::Check, Rejection::Check(CheckFailed::new())));
+    let expired = checked.validate(&server.token().subject("banned").expired().sign()).await.unwrap_err();
+    assert_eq!(expired.kind(), RejectionKind::Expired);
+    assert_eq!(seen.load(Ordering::Relaxed), 2, "a check runs only over claims that held");
+}
+
+#[tokio::test]
+async fn rules_of_the_api_are_applied() {
+    let server = TestIssuer::new();
+    let with = |change: fn(Api) -> Api| {
+        Validator::new(change(Api::new(AUDIENCE, trusted(&server)))).expect("a good configuration")
+    };
+    let strict = with(|api| api.with_profile(Profile::Rfc9068));
+    assert!(strict.validate(&server.token().rfc9068().sign()).await.is_ok());
+    assert_eq!(refused(&strict, server.token()).await, Rejection::Claims(ClaimError::TokenType));
+    let required = with(|api| api.with_required_claims(["org_id"]));
+    assert!(required.validate(&server.token().organization("org_1").sign()).await.is_ok());
+    assert_eq!(
+        refused(&required, server.token()).await,
+        Rejection::Claims(ClaimError::Required { claim: Arc::from("org_id") })
+    );
+    let bound = server.token().claim("cnf", serde_json::json!({ "jkt": "x" }));
+    assert_eq!(refused(&with(|api| api), bound.clone()).await, Rejection::Claims(ClaimError::Confirmation));
+    assert!(with(Api::dangerous_ignore_confirmation).validate(&bound.sign()).await.is_ok());
+    let short = with(|api| api.with_max_token_bytes(256));
+    assert!(matches!(refused(&short, server.token()).await, Rejection::Token(TokenError::TooLong { limit: 256, .. })));
+    let second = with(|api| api.with_audience("https://second.test/"));
+    assert!(second.validate(&server.token().audience("https://second.test/").sign()).await.is_ok());
+}
+
+#[tokio::test]
+async fn several_secrets_rotate() {
+    let (old, new) =
+        (TestIssuer::new().with_algorithms([Algorithm::HS256]), TestIssuer::new().with_algorithms([Algorithm::HS256]));
+    let issuer =
+        Issuer::shared_secret(old.issuer(), Secret::utf8(old.secret())).with_secret(Secret::utf8(new.secret()));
+    let validator = Validator::new(Api::new(AUDIENCE, issuer)).expect("a good configuration");
+    for server in [&old, &new] {
+        assert!(validator.validate(&server.token().sign()).await.is_ok());
+        assert!(validator.validate(&server.token().kid("any").sign()).await.is_ok(), "a secret has no kid of its own");
+    }
+    let third = TestIssuer::new().with_algorithms([Algorithm::HS256]);
+    assert_eq!(refused(&validator, third.token()).await, Rejection::Signature);
+}
+
+#[tokio::test]
+async fn requirements_are_asked_of_verified_claims() {
+    let server = TestIssuer::new();
+    let claims = validator(&server).validate(&server.token().scope("read:orders").sign()).await.expect("a good token");
+    let now = tower_bearer::clock::Timestamp::from_secs(0);
+    assert_eq!(Requirement::scope("read:orders").check(&claims, now, Duration::ZERO), Ok(()));
+    let unmet = Requirement::scope("write:orders").check(&claims, now, Duration::ZERO);
+    assert_eq!(unmet, Err(Unmet::Scope { scope: Arc::from("write:orders") }));
+}
+
+#[test]
+fn a_validator_is_shared_between_threads_and_shows_no_secret() {
+    fn shared<T: Clone + Send + Sync + 'static>(_: &T) {}
+    let issuer = Issuer::shared_secret("https://hs.example/", Secret::utf8("a secret of more than thirty-two octets"));
+    let validator = Validator::new(Api::new(AUDIENCE, issuer.clone())).expect("a good configuration");
+    shared(&validator);
+    shared(&validator.clone().with_custom_claims::<Northwind>());
+    let shown = format!("{validator:?} {issuer:?}");
+    assert!(shown.contains("https://hs.example/") && !shown.contains("thirty-two"), "{shown}");
+}
