@@ -65,6 +65,16 @@ pub mod config;
 pub mod rejection;
 mod validator;
 
+// 6. Answers to the client.
+mod challenge;
+
+// 7. Servers.
+pub mod middleware;
+
+#[cfg(feature = "axum")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+pub mod axum;
+
 // For users' tests.
 #[cfg(any(test, feature = "testing"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
@@ -78,6 +88,7 @@ pub use crate::claims::{Audience, Claims, NoCustomClaims, Permissions, Scopes};
 pub use crate::config::{Api, ConfigError, Issuer};
 pub use crate::guard::Requirement;
 pub use crate::keys::Secret;
+pub use crate::middleware::{BearerLayer, RequireLayer};
 pub use crate::rejection::{Rejection, RejectionKind};
 pub use crate::token::Algorithm;
 pub use crate::validator::{StartError, Validator, ValidatorBuilder};
