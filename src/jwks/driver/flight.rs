@@ -13,7 +13,7 @@ use crate::jwks::jitter::Chance;
 use crate::jwks::operation::{Caches, Failure, Fetched, Keys, Operation, Question, Report, Target};
 use crate::jwks::refresh::{Cause, Change, Condition, Event, Order, Outcome};
 use crate::jwks::shared::{Origin, Shared};
-use crate::keys::SkipReason;
+use crate::keys::{Changes, SkipReason};
 use crate::telemetry;
 
 /// A fetch in flight.
@@ -149,8 +149,10 @@ impl Landed {
             shared.published.confirm(times);
             return telemetry::jwks_not_modified(label, cause);
         };
-        let before = shared.published.load().epoch;
-        let is_same = before > 0 && table.digest() == shared.published.whole().digest();
+        let is_first = shared.published.load().epoch == 0;
+        let old = shared.published.whole();
+        let is_same = !is_first && table.digest() == old.digest();
+        let Changes { added, removed, replaced } = table.changes_since(&old);
         shared.published.replace(table, self.fetched.freshness.etag, times);
         let snapshot = shared.published.load();
         let usable = snapshot.table.usable();
@@ -158,10 +160,13 @@ impl Landed {
         if is_same {
             return telemetry::jwks_unchanged(label, cause);
         }
-        if before == 0 {
+        if is_first {
             telemetry::jwks_initial_load(label, usable, skipped.len());
         } else {
-            telemetry::jwks_refreshed(label, cause, snapshot.epoch, usable, skipped.len());
+            telemetry::jwks_refreshed(label, cause, snapshot.epoch, added, removed);
+        }
+        if replaced > 0 {
+            telemetry::jwks_key_material_changed(label, replaced);
         }
         for reason in skipped {
             telemetry::jwks_key_skipped(label, reason.name());

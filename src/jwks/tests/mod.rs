@@ -4,6 +4,8 @@
 #![expect(clippy::arithmetic_side_effects, reason = "tests count and add freely; an overflow fails them")]
 
 mod cold;
+#[cfg(all(feature = "tracing", feature = "metrics"))]
+mod events;
 pub(in crate::jwks) mod kit;
 mod lifecycle;
 mod misses;
