@@ -1,5 +1,7 @@
 //! Keys over real sockets, from a server that misbehaves: what the crate's own backend makes of it.
 
+#![expect(clippy::expect_used, reason = "a server of the test that cannot serve fails the test")]
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
-use tower_bearer::fetch::FetchError;
+use tower_bearer::fetch::{Endpoint, Fetch as _, FetchError, FetchRequest, ReqwestFetch};
 use tower_bearer::jwks::{KeySource, RefreshError, RefreshPolicy};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, Issuer, Validator};
@@ -239,6 +241,18 @@ async fn redirect_refused() {
         assert_eq!(world.refresh().await, Err(RefreshError::Redirect), "{status}");
     }
     assert_eq!(elsewhere.accepted.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_follows_redirects_is_not_believed() {
+    let keys = Server::start(Manner::Answer(ok(r#"{"keys":[]}"#))).await;
+    let answer = format!("HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", keys.url());
+    let server = Server::start(Manner::Answer(answer)).await;
+    let fetch = ReqwestFetch::with_client(reqwest::Client::new());
+    let get = |url: &str| fetch.fetch(FetchRequest::new(Endpoint::new(url).expect("a URL"), 1000));
+    assert_eq!(get(&server.url()).await.map(|response| response.status.as_u16()), Ok(302));
+    let response = get(&keys.url()).await.expect("an answer");
+    assert_eq!((response.status.as_u16(), &*response.body), (200, &br#"{"keys":[]}"#[..]));
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ impl Driver<'_> {
         }
     }
 
-    pub(super) fn landed(&mut self, flight: Flight, report: Report) {
+    pub(super) fn landed(&mut self, flight: &Flight, report: Report) {
         self.keys = None;
         let now = self.shared.clock.monotonic();
         let (answered, has_moved) = {
