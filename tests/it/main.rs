@@ -4,6 +4,6 @@
 
 mod attack_matrix;
 mod config;
-mod fixed_clock;
+mod fetched_keys;
 mod validator;
 mod vectors;
