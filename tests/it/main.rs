@@ -2,8 +2,18 @@
 
 #![expect(clippy::arithmetic_side_effects, reason = "tests count and add freely; an overflow fails them")]
 
+mod answers;
 mod attack_matrix;
+mod axum_extractors;
+mod challenge_parser;
 mod config;
 mod fixed_clock;
+mod layer_bearer;
+mod layer_bodies;
+mod layer_hosts;
+mod layer_readiness;
+mod layer_require;
+mod layer_stack;
+mod probe;
 mod validator;
 mod vectors;
