@@ -55,3 +55,95 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Idle connections are dropped before load balancers usually drop them (30 to 60 s).
 pub(crate) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(25);
+
+// ── jwks ──
+
+/// Time between two polls of a key set. It is also how long a removed key is still accepted; with an `ETag` a poll
+/// costs about 300 octets.
+pub(crate) const REFRESH_EVERY: Duration = Duration::from_secs(300);
+
+/// A server may ask to be polled as often as this, and nobody may configure more: it bounds the load on it.
+pub(crate) const REFRESH_FLOOR: Duration = Duration::from_secs(60);
+
+/// Part of the period after which the refresh starts: the last fifth is room for retries before keys turn stale.
+pub(crate) const REFRESH_AHEAD_PERCENT: u8 = 80;
+
+/// Spread of every period, so that replicas that started together drift apart.
+pub(crate) const JITTER_PERCENT: u8 = 10;
+
+/// How long keys are used after the issuer last confirmed them. It outlasts an ordinary outage of an issuer, and no
+/// revoked key outlives it.
+pub(crate) const MAX_STALE: Duration = Duration::from_secs(3600);
+
+/// Longest single exchange: far above any healthy answer, and short enough for a second one within the operation.
+pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Longest operation, retry included: what a cold caller is made to wait at most.
+pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Second attempts within one operation: one heals an idle connection that the server has closed.
+pub(crate) const RETRIES: u8 = 1;
+
+/// Time that must be left for a second attempt; less would only fail once more.
+pub(crate) const RETRY_NEEDS: Duration = Duration::from_millis(1500);
+
+/// Shortest pause before a second attempt.
+pub(crate) const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
+
+/// Longest pause before a second attempt.
+pub(crate) const RETRY_PAUSE_MAX: Duration = Duration::from_millis(150);
+
+/// Longest wait of a request for the first keys: as long as the operation that brings them.
+pub(crate) const COLD_WAIT: Duration = Duration::from_secs(5);
+
+/// Longest wait of a request for a key id that is not known yet; a client's own limit is seldom shorter.
+pub(crate) const MISS_WAIT: Duration = Duration::from_secs(2);
+
+/// Pause after the first failure.
+pub(crate) const BACKOFF_MIN: Duration = Duration::from_secs(1);
+
+/// Longest pause between failures while keys are at hand.
+pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+/// Longest pause between failures while no request can be answered: the service is down and must recover fast.
+pub(crate) const BACKOFF_MAX_UNAVAILABLE: Duration = Duration::from_secs(15);
+
+/// Longest `Retry-After` that is obeyed.
+pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
+/// Pause between two fetches for unknown key ids, while they prove fruitful.
+pub(crate) const MISS_COOLDOWN_MIN: Duration = Duration::from_secs(1);
+
+/// Longest such pause: a stranger's random key ids cost at most eight fetches a minute, and a new key is never
+/// unknown for longer.
+pub(crate) const MISS_COOLDOWN_MAX: Duration = Duration::from_secs(15);
+
+/// Time without a miss after which that pause starts from its minimum again.
+pub(crate) const MISS_QUIET: Duration = Duration::from_secs(60);
+
+/// Largest key set or discovery document. A hundred RSA-4096 keys with certificates stay below.
+pub(crate) const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
+
+/// Bodies above this are parsed on a thread for blocking work; smaller ones take less than a millisecond.
+pub(crate) const PARSE_INLINE_BYTES: usize = 64 * 1024;
+
+/// Most requests that wait at once; each costs a few hundred octets.
+pub(crate) const MAX_WAITERS: usize = 10_000;
+
+/// Time between two readings of a discovery document: a moved key set is a rare, announced event.
+pub(crate) const DISCOVERY_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// Pause after the first failed rediscovery; nothing waits for it, since the last `jwks_uri` stays in use.
+pub(crate) const DISCOVERY_BACKOFF_MIN: Duration = Duration::from_secs(60);
+
+/// Longest pause between failed rediscoveries.
+pub(crate) const DISCOVERY_BACKOFF_MAX: Duration = Duration::from_secs(3600);
+
+/// When a known key set is gone, the discovery document is read before its time, but not more often than this.
+pub(crate) const DISCOVERY_RECHECK: Duration = Duration::from_secs(300);
+
+/// A timer this late means that the process or the machine slept; the next request then wakes the driver.
+pub(crate) const TIMER_SLACK: Duration = Duration::from_secs(1);
+
+/// Shortest `Retry-After` that a client is told.
+pub(crate) const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);

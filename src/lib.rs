@@ -40,8 +40,8 @@
 // The modules stand in the order in which a request passes them, and each uses only those above it.
 
 // Ground: knows nothing of tokens.
-pub mod clock;
 mod defaults;
+pub mod clock;
 pub mod fetch;
 mod telemetry;
 
@@ -54,6 +54,7 @@ pub mod token;
 
 // 3. Token to key to proven signature.
 pub mod keys;
+pub mod jwks;
 
 // 4. Proven payload to judged claims.
 pub mod claims;
@@ -79,6 +80,10 @@ pub mod axum;
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 
+// To read on docs pages.
+#[cfg(any(doc, doctest))]
+pub mod guide;
+
 pub use crate::claims::{Audience, Claims, NoCustomClaims, Permissions, Scopes};
 pub use crate::config::{Api, ConfigError, Issuer};
 pub use crate::guard::Requirement;
@@ -86,4 +91,4 @@ pub use crate::keys::Secret;
 pub use crate::middleware::{BearerLayer, RequireLayer};
 pub use crate::rejection::{Rejection, RejectionKind};
 pub use crate::token::Algorithm;
-pub use crate::validator::{Validator, ValidatorBuilder};
+pub use crate::validator::{StartError, Validator, ValidatorBuilder};

@@ -1,7 +1,147 @@
 //! Events: the only file that names `tracing` or `metrics`.
 //!
-//! One function per event, taking only `&'static str`, numbers and `Duration`: no token, key id, subject or other
-//! text of a stranger can reach a log line through here.
+//! One function per event, taking only `&'static str`, numbers and `Duration`, and the issuer as the configuration
+//! spells it: no token, key id, subject or other text of a stranger can reach a log line through here.
+
+#![cfg_attr(
+    not(all(feature = "tracing", feature = "metrics")),
+    allow(unused_variables, reason = "what is not emitted is not read")
+)]
+
+use std::time::Duration;
+
+/// Emits an event of the key source.
+macro_rules! jwks_event {
+    ($level:ident, $($event:tt)+) => {
+        #[cfg(feature = "tracing")]
+        tracing::$level!(target: "tower_bearer::jwks", $($event)+);
+    };
+}
+
+/// Makes a metric of the key source.
+macro_rules! jwks_metric {
+    ($kind:ident $name:literal, $issuer:expr $(, $label:literal => $value:expr)*; $act:ident($amount:expr)) => {
+        #[cfg(feature = "metrics")]
+        metrics::$kind!($name, "issuer" => $issuer.to_owned() $(, $label => $value)*).$act($amount);
+    };
+}
+
+/// The first keys are there.
+pub(crate) fn jwks_initial_load(issuer: &str, usable: usize, skipped: usize) {
+    jwks_event!(info, issuer, usable, skipped, "loaded the first keys");
+}
+
+/// A set came that differs from the one before.
+pub(crate) fn jwks_refreshed(issuer: &str, cause: &'static str, epoch: u64, usable: usize, skipped: usize) {
+    jwks_event!(info, issuer, cause, epoch, usable, skipped, "the key set changed");
+}
+
+/// A set came that is the same as before.
+pub(crate) fn jwks_unchanged(issuer: &str, cause: &'static str) {
+    jwks_event!(debug, issuer, cause, "the key set is unchanged");
+}
+
+/// The server confirmed the set at hand.
+pub(crate) fn jwks_not_modified(issuer: &str, cause: &'static str) {
+    jwks_event!(debug, issuer, cause, "the key set is not modified");
+}
+
+/// A fetch brought no keys.
+pub(crate) fn jwks_refresh_failed(issuer: &str, class: &'static str, consecutive: u32, next_in: Duration) {
+    jwks_event!(warn, issuer, class, consecutive, ?next_in, "could not fetch keys");
+}
+
+/// Keys are past their period and stay in use for the time that remains.
+pub(crate) fn jwks_stale_entered(issuer: &str, remaining: Duration) {
+    jwks_event!(warn, issuer, ?remaining, "the keys are stale");
+}
+
+/// Stale or expired keys were confirmed or replaced.
+pub(crate) fn jwks_stale_recovered(issuer: &str) {
+    jwks_event!(info, issuer, "the keys are fresh again");
+}
+
+/// Keys are too old and used no more.
+pub(crate) fn jwks_expired(issuer: &str) {
+    jwks_event!(error, issuer, "the keys expired; requests are refused");
+}
+
+/// A token named an unknown key id.
+pub(crate) fn jwks_miss(issuer: &str, action: &'static str) {
+    jwks_event!(debug, issuer, action, "unknown key id");
+    jwks_metric!(counter "jwks_miss_total", issuer, "action" => action; increment(1));
+}
+
+/// One key of a set was passed over.
+pub(crate) fn jwks_key_skipped(issuer: &str, reason: &'static str) {
+    jwks_event!(debug, issuer, reason, "skipped a key");
+}
+
+/// The issuer publishes a private key: whoever reads the set can sign with it.
+pub(crate) fn jwks_private_key_published(issuer: &str) {
+    jwks_event!(error, issuer, "the key set holds a private key; it is not used, and the issuer must replace it");
+}
+
+/// A set without usable keys came.
+pub(crate) fn jwks_empty_set(issuer: &str) {
+    jwks_event!(error, issuer, "the key set has no usable key");
+}
+
+/// The discovery document names another `jwks_uri` than before.
+pub(crate) fn jwks_discovery_changed(issuer: &str) {
+    jwks_event!(warn, issuer, "the key set has moved");
+}
+
+/// The discovery document could not be read again; the last `jwks_uri` stays in use.
+pub(crate) fn jwks_discovery_failed(issuer: &str, class: &'static str) {
+    jwks_event!(warn, issuer, class, "could not read the discovery document");
+}
+
+/// Somebody called `reload()`.
+pub(crate) fn jwks_reload(issuer: &str) {
+    jwks_event!(info, issuer, "reloading keys on demand");
+}
+
+/// The source ended.
+pub(crate) fn jwks_closed(issuer: &str) {
+    jwks_event!(debug, issuer, "the key source is closed");
+}
+
+/// A fetch ended, one way or another.
+pub(crate) fn jwks_fetched(issuer: &str, cause: &'static str, outcome: &'static str, took: Duration) {
+    jwks_metric!(counter "jwks_fetch_total", issuer, "cause" => cause, "outcome" => outcome; increment(1));
+    jwks_metric!(histogram "jwks_fetch_seconds", issuer; record(took));
+}
+
+/// The set in use has this many keys.
+pub(crate) fn jwks_keys(issuer: &str, usable: usize, skipped: usize) {
+    jwks_metric!(gauge "jwks_keys", issuer, "state" => "usable"; set(gauge(usable)));
+    jwks_metric!(gauge "jwks_keys", issuer, "state" => "skipped"; set(gauge(skipped)));
+}
+
+/// The source stands here: 0 empty, 1 fresh, 2 aging, 3 stale, 4 expired, 5 closed.
+pub(crate) fn jwks_state(issuer: &str, state: u8, age: Option<Duration>) {
+    jwks_metric!(gauge "jwks_state", issuer; set(f64::from(state)));
+    if let Some(age) = age {
+        jwks_metric!(gauge "jwks_age_seconds", issuer; set(age.as_secs_f64()));
+    }
+}
+
+/// This many requests wait for keys.
+pub(crate) fn jwks_waiters(issuer: &str, waiters: usize) {
+    jwks_metric!(gauge "jwks_waiters", issuer; set(gauge(waiters)));
+}
+
+/// Stale keys were handed to a request.
+pub(crate) fn jwks_stale_served(issuer: &str) {
+    jwks_metric!(counter "jwks_stale_served_total", issuer; increment(1));
+}
+
+/// Counts stay far below 2^32.
+#[cfg(feature = "metrics")]
+fn gauge(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
 
 /// A token was refused.
 pub(crate) fn rejected(kind: &'static str, hint: Option<&'static str>, signature_checked: bool) {

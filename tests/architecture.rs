@@ -29,7 +29,6 @@ const TOP_LEVEL: &[&str] = &[
     "Cargo.lock",
     "README.md",
     "CHANGELOG.md",
-    "SECURITY.md",
     "LICENSE-MIT",
     "LICENSE-APACHE",
     "src",

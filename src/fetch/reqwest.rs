@@ -1,7 +1,7 @@
 //! The backend over `reqwest` with rustls.
 
 use std::error::Error as _;
-use std::time::Duration;
+use std::io;
 
 use bytes::{Bytes, BytesMut};
 
@@ -70,6 +70,31 @@ async fn read(mut response: reqwest::Response, max_bytes: usize) -> Result<Bytes
     }
     Ok(body.freeze())
 }
-fn classify(_error: &reqwest::Error) -> FetchError {
-    FetchError::Other
+
+/// Sorts errors by what can be done about them: only a connection that closed or could not be made is tried again.
+fn classify(error: &reqwest::Error) -> FetchError {
+    if error.is_timeout() {
+        FetchError::Timeout
+    } else if error.is_connect() {
+        if is_tls(error) { FetchError::Tls } else { FetchError::Connect }
+    } else if error.is_request() {
+        // The connection stood, the request went out or would have, and no response began.
+        FetchError::Closed
+    } else {
+        FetchError::Other
+    }
+}
+
+/// A handshake that fails surfaces as an I/O error of invalid data, or of an early end; what fails below it has kinds of
+/// its own (refused, unreachable, reset), and name resolution has none of these two.
+fn is_tls(error: &reqwest::Error) -> bool {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(kind, Some(io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
 }

@@ -13,17 +13,40 @@
 //! assert_ne!(good, expired);
 //! ```
 //!
+//! [`FakeClock`] is time that a test turns by hand, and [`FakeFetch`] a network that answers as it was told:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use http::StatusCode;
+//! use tower_bearer::clock::Clock as _;
+//! use tower_bearer::testing::{FakeClock, FakeFetch, Reply};
+//!
+//! let clock = FakeClock::new();
+//! let before = clock.monotonic();
+//! clock.advance(Duration::from_secs(3600)); // an hour passes at once
+//! assert_eq!(clock.monotonic().saturating_since(before), Duration::from_secs(3600));
+//!
+//! let network = FakeFetch::new(&clock);
+//! network.always("https://login.example.com/jwks", Reply::json(r#"{"keys":[]}"#));
+//! network.once("https://login.example.com/jwks", Reply::status(StatusCode::BAD_GATEWAY)); // before that
+//! assert_eq!(network.calls(), 0);
+//! ```
+//!
 //! # Security
 //!
 //! Some of its keys come with the source of this crate, so everybody has them. Never trust a test issuer outside tests.
 
 mod clients;
+mod clock;
 mod endpoints;
+mod fetch;
 mod forgery;
 mod issuer;
 mod members;
 mod network;
 mod outage;
+mod policy;
 mod respond;
 mod rsa_pool;
 mod server;
@@ -31,6 +54,8 @@ mod signer;
 mod tenant;
 mod token;
 
+pub use self::clock::FakeClock;
+pub use self::fetch::{FakeFetch, Reply, SeenRequest};
 pub use self::issuer::TestIssuer;
 pub use self::network::TestNetwork;
 pub use self::outage::Outage;

@@ -1,0 +1,126 @@
+//! Issuer to `jwks_uri` (OpenID Connect Discovery 1.0 §4, RFC 8414 §3).
+
+mod schedule;
+
+use std::sync::Arc;
+
+use http::Uri;
+use serde::Deserialize;
+
+use crate::fetch::{Endpoint, EndpointError};
+use crate::jwks::error::RefreshError;
+
+pub(super) use self::schedule::Rediscovery;
+
+/// Where an issuer's discovery document stands, and what it must say.
+#[derive(Clone, Debug)]
+pub(crate) struct Discovery {
+    issuer: Arc<str>,
+    openid: Endpoint,
+    oauth: Endpoint,
+    plain_http: PlainHttp,
+}
+
+/// Where plain http is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PlainHttp {
+    OnLoopback,
+    Anywhere,
+}
+
+impl Discovery {
+    /// Takes an issuer identifier: an https URL without query and fragment (RFC 8414 §2).
+    ///
+    /// # Errors
+    ///
+    /// See [`EndpointError`]; a query is [`EndpointError::Malformed`].
+    pub(crate) fn of(issuer: &str) -> Result<Self, EndpointError> {
+        Self::parse(issuer, PlainHttp::OnLoopback)
+    }
+
+    /// Takes plain http everywhere, for the documents and for the `jwks_uri` in them.
+    ///
+    /// # Errors
+    ///
+    /// See [`EndpointError`]; a query is [`EndpointError::Malformed`].
+    ///
+    /// # Security
+    ///
+    /// Whoever stands between can put keys of their own into the set.
+    pub(crate) fn dangerous_over_http(issuer: &str) -> Result<Self, EndpointError> {
+        Self::parse(issuer, PlainHttp::Anywhere)
+    }
+
+    pub(crate) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The document of OpenID Connect: the suffix behind the whole issuer.
+    pub(super) fn openid(&self) -> &Endpoint {
+        &self.openid
+    }
+
+    /// The document of RFC 8414: the suffix between host and path. It is asked for when the other is not there.
+    pub(super) fn oauth(&self) -> &Endpoint {
+        &self.oauth
+    }
+
+    /// Reads a document. Its issuer must be ours, code point by code point, or any tenant of a shared server could
+    /// answer for any other (OpenID Connect Discovery §4.3, RFC 8414 §3.3).
+    pub(super) fn read(&self, document: &[u8], hosts: Option<&[String]>) -> Result<Endpoint, RefreshError> {
+        let document: Document = serde_json::from_slice(document).map_err(|_| RefreshError::InvalidDiscovery)?;
+        if document.issuer != *self.issuer {
+            return Err(RefreshError::IssuerMismatch);
+        }
+        let endpoint = self.plain_http.endpoint(&document.jwks_uri).map_err(|_| RefreshError::JwksUriRefused)?;
+        match hosts {
+            Some(hosts) if !is_on(&endpoint, hosts) => Err(RefreshError::JwksUriRefused),
+            _ => Ok(endpoint),
+        }
+    }
+
+    fn parse(issuer: &str, plain_http: PlainHttp) -> Result<Self, EndpointError> {
+        plain_http.endpoint(issuer)?;
+        let uri: Uri = issuer.parse().map_err(|_| EndpointError::Malformed)?;
+        let (Some(scheme), Some(authority), None) = (uri.scheme_str(), uri.authority(), uri.query()) else {
+            return Err(EndpointError::Malformed);
+        };
+        let path = uri.path().strip_suffix('/').unwrap_or(uri.path());
+        Ok(Self {
+            issuer: Arc::from(issuer),
+            openid: plain_http.endpoint(&format!("{scheme}://{authority}{path}{OPENID_SUFFIX}"))?,
+            oauth: plain_http.endpoint(&format!("{scheme}://{authority}{OAUTH_INFIX}{path}"))?,
+            plain_http,
+        })
+    }
+}
+
+impl PlainHttp {
+    fn endpoint(self, url: &str) -> Result<Endpoint, EndpointError> {
+        match self {
+            Self::OnLoopback => Endpoint::new(url),
+            Self::Anywhere => Endpoint::dangerous_allow_http(url),
+        }
+    }
+}
+
+/// The two members that matter. A duplicate of one of them makes the document invalid.
+#[derive(Deserialize)]
+struct Document {
+    issuer: String,
+    jwks_uri: String,
+}
+
+fn is_on(endpoint: &Endpoint, hosts: &[String]) -> bool {
+    let Ok(uri) = endpoint.as_str().parse::<Uri>() else { return false };
+    uri.host().is_some_and(|host| hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host)))
+}
+
+/// OpenID Connect Discovery 1.0 §4.
+const OPENID_SUFFIX: &str = "/.well-known/openid-configuration";
+
+/// RFC 8414 §3.
+const OAUTH_INFIX: &str = "/.well-known/oauth-authorization-server";
+
+#[cfg(test)]
+mod tests;

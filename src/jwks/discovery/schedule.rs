@@ -1,0 +1,92 @@
+//! When a discovery document is read again: the slow machine beside the one for keys, and never in its way.
+
+use std::time::Duration;
+
+use crate::clock::Monotonic;
+use crate::defaults;
+use crate::jwks::jitter::{self, Chance};
+
+/// The time of the next reading. Pure: time and chance are arguments.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::jwks) struct Rediscovery {
+    every: Duration,
+    due: Option<Monotonic>,
+    last_attempt: Monotonic,
+    failures: u32,
+}
+
+impl Rediscovery {
+    pub(in crate::jwks) fn new(every: Duration) -> Self {
+        Self { every, due: None, last_attempt: Monotonic::default(), failures: 0 }
+    }
+
+    /// When to read; `None` until a document has been read for the first time, which the key refresh does.
+    pub(in crate::jwks) fn due(&self) -> Option<Monotonic> {
+        self.due
+    }
+
+    pub(in crate::jwks) fn found(&mut self, now: Monotonic, chance: Chance) {
+        self.failures = 0;
+        self.last_attempt = now;
+        self.due = Some(now.saturating_add(chance.between(jitter::percent(self.every, 90), self.every)));
+    }
+
+    pub(in crate::jwks) fn failed(&mut self, now: Monotonic, chance: Chance) {
+        let doubled = defaults::DISCOVERY_BACKOFF_MIN.saturating_mul(2_u32.saturating_pow(self.failures));
+        let pause = doubled.min(defaults::DISCOVERY_BACKOFF_MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.last_attempt = now;
+        self.due = Some(now.saturating_add(chance.between(jitter::percent(pause, 50), pause)));
+    }
+
+    /// The known key set cannot be had any more: perhaps it has moved, and a day is too long to wait for that.
+    pub(in crate::jwks) fn recheck(&mut self, now: Monotonic) {
+        if let Some(due) = self.due {
+            let soon = now.max(self.last_attempt.saturating_add(defaults::DISCOVERY_RECHECK));
+            self.due = Some(due.min(soon));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn at(seconds: u64) -> Monotonic {
+        Monotonic::from_origin(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn reads_again_after_its_own_period() {
+        let mut schedule = Rediscovery::new(DAY);
+        assert_eq!(schedule.due(), None);
+        schedule.found(at(100), Chance(0));
+        assert_eq!(schedule.due(), Some(at(100 + 77_760)));
+    }
+
+    #[test]
+    fn failures_back_off_to_an_hour() {
+        let mut schedule = Rediscovery::new(DAY);
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            schedule.failed(at(0), Chance(0));
+            pauses.push(schedule.due().expect("armed").since_origin().as_secs());
+        }
+        assert_eq!(pauses, [30, 60, 120, 240, 480, 960, 1800, 1800]);
+    }
+
+    #[test]
+    fn a_lost_key_set_is_looked_for_soon_but_not_often() {
+        let mut schedule = Rediscovery::new(DAY);
+        schedule.recheck(at(5));
+        assert_eq!(schedule.due(), None);
+        schedule.found(at(100), Chance(0));
+        schedule.recheck(at(150));
+        assert_eq!(schedule.due(), Some(at(400)));
+        schedule.found(at(400), Chance(0));
+        schedule.recheck(at(5000));
+        assert_eq!(schedule.due(), Some(at(5000)));
+    }
+}

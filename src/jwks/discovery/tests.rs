@@ -1,0 +1,130 @@
+use super::*;
+
+fn urls(issuer: &str) -> (String, String) {
+    let discovery = Discovery::of(issuer).expect(issuer);
+    (discovery.openid().to_string(), discovery.oauth().to_string())
+}
+
+#[test]
+fn derives_both_addresses_from_the_issuer() {
+    for (issuer, openid, oauth) in [
+        (
+            "https://a.example",
+            "https://a.example/.well-known/openid-configuration",
+            "https://a.example/.well-known/oauth-authorization-server",
+        ),
+        (
+            "https://a.example/",
+            "https://a.example/.well-known/openid-configuration",
+            "https://a.example/.well-known/oauth-authorization-server",
+        ),
+        (
+            "https://a.example:8443/tenant/a",
+            "https://a.example:8443/tenant/a/.well-known/openid-configuration",
+            "https://a.example:8443/.well-known/oauth-authorization-server/tenant/a",
+        ),
+        (
+            "https://a.example/realms/x/",
+            "https://a.example/realms/x/.well-known/openid-configuration",
+            "https://a.example/.well-known/oauth-authorization-server/realms/x",
+        ),
+        (
+            "http://127.0.0.1:9100/api/oidc",
+            "http://127.0.0.1:9100/api/oidc/.well-known/openid-configuration",
+            "http://127.0.0.1:9100/.well-known/oauth-authorization-server/api/oidc",
+        ),
+    ] {
+        assert_eq!(urls(issuer), (openid.to_owned(), oauth.to_owned()), "{issuer}");
+    }
+}
+
+#[test]
+fn refuses_what_is_no_issuer() {
+    for (issuer, error) in [
+        ("a.example", EndpointError::Malformed),
+        ("https://a.example/?tenant=b", EndpointError::Malformed),
+        ("https://a.example/#x", EndpointError::Fragment),
+        ("https://u@a.example/", EndpointError::UserInfo),
+        ("http://a.example/", EndpointError::PlainHttp),
+    ] {
+        assert_eq!(Discovery::of(issuer).map(drop), Err(error), "{issuer}");
+    }
+    assert!(Discovery::dangerous_over_http("http://a.example/").is_ok());
+}
+
+fn read(document: &str) -> Result<String, RefreshError> {
+    let discovery = Discovery::of("https://a.example/").expect("issuer");
+    discovery.read(document.as_bytes(), None).map(|endpoint| endpoint.to_string())
+}
+
+#[test]
+fn takes_the_key_set_of_its_own_issuer() {
+    let document = r#"{"issuer":"https://a.example/","jwks_uri":"https://keys.example/k","other":[1,{"issuer":2}]}"#;
+    assert_eq!(read(document), Ok("https://keys.example/k".to_owned()));
+    assert_eq!(read(&format!("{document} \n")), Ok("https://keys.example/k".to_owned()));
+}
+
+#[test]
+fn refuses_the_document_of_another_issuer() {
+    for issuer in [
+        "https://a.example",
+        "https://A.example/",
+        "http://a.example/",
+        "https://b.example/",
+        "https://a.example/x",
+        "",
+    ] {
+        let document = format!(r#"{{"issuer":"{issuer}","jwks_uri":"https://a.example/k"}}"#);
+        assert_eq!(read(&document), Err(RefreshError::IssuerMismatch), "{issuer}");
+    }
+}
+
+#[test]
+fn refuses_what_is_no_discovery_document() {
+    for document in [
+        "",
+        "<html>",
+        "[]",
+        "{}",
+        r#"{"issuer":"https://a.example/"}"#,
+        r#"{"jwks_uri":"https://a.example/k"}"#,
+        r#"{"issuer":7,"jwks_uri":"https://a.example/k"}"#,
+        r#"{"issuer":"https://a.example/","jwks_uri":null}"#,
+        r#"{"issuer":"https://a.example/","issuer":"https://b.example/","jwks_uri":"https://a.example/k"}"#,
+        r#"{"issuer":"https://a.example/","jwks_uri":"https://a.example/k","jwks_uri":"https://b.example/k"}"#,
+        "{\"issuer\":\"https://a.example/\",\"jwks_uri\":\"https://a.example/k\"} x",
+    ] {
+        assert_eq!(read(document), Err(RefreshError::InvalidDiscovery), "{document}");
+    }
+    assert_eq!(
+        Discovery::of("https://a.example/").expect("issuer").read(b"\xEF\xBB\xBF{}", None).map(drop),
+        Err(RefreshError::InvalidDiscovery)
+    );
+}
+
+#[test]
+fn refuses_a_jwks_uri_that_may_not_be_fetched() {
+    for uri in ["http://a.example/k", "file:///etc/passwd", "/k", "https://u:p@a.example/k", "https://a.example/#k", ""]
+    {
+        let document = format!(r#"{{"issuer":"https://a.example/","jwks_uri":"{uri}"}}"#);
+        assert_eq!(read(&document), Err(RefreshError::JwksUriRefused), "{uri}");
+    }
+    let local = r#"{"issuer":"https://a.example/","jwks_uri":"http://[::1]:1/k"}"#;
+    assert!(read(local).is_ok());
+    let plain = r#"{"issuer":"http://a.example/","jwks_uri":"http://b.example/k"}"#;
+    let discovery = Discovery::dangerous_over_http("http://a.example/").expect("issuer");
+    assert!(discovery.read(plain.as_bytes(), None).is_ok());
+}
+
+#[test]
+fn keeps_to_the_allowed_hosts() {
+    let discovery = Discovery::of("https://a.example/").expect("issuer");
+    let hosts = ["keys.example".to_owned()];
+    let read = |uri: &str| {
+        let document = format!(r#"{{"issuer":"https://a.example/","jwks_uri":"{uri}"}}"#);
+        discovery.read(document.as_bytes(), Some(&hosts)).map(drop)
+    };
+    assert_eq!(read("https://KEYS.example:8443/k"), Ok(()));
+    assert_eq!(read("https://keys.example.evil.example/k"), Err(RefreshError::JwksUriRefused));
+    assert_eq!(read("https://a.example/k"), Err(RefreshError::JwksUriRefused));
+}

@@ -1,0 +1,190 @@
+//! A fetch from take-off to landing.
+
+use std::mem;
+use std::sync::Arc;
+
+use crate::clock::Monotonic;
+use crate::defaults;
+use crate::fetch::Endpoint;
+use crate::jwks::driver::{Core, Driver, answer};
+use crate::jwks::error::RefreshError;
+use crate::jwks::freshness::{Standing, Times};
+use crate::jwks::jitter::Chance;
+use crate::jwks::operation::{Caches, Failure, Fetched, Keys, Operation, Question, Report, Target};
+use crate::jwks::refresh::{Cause, Change, Condition, Event, Order, Outcome};
+use crate::jwks::shared::{Origin, Shared};
+use crate::keys::SkipReason;
+use crate::telemetry;
+
+/// A fetch in flight.
+#[derive(Clone, Copy)]
+pub(super) struct Flight {
+    generation: u64,
+    cause: Cause,
+    started: Monotonic,
+}
+
+/// What a fetch brought, until the machine says that it may be used.
+pub(super) struct Landed {
+    cause: Cause,
+    fetched: Fetched,
+}
+
+impl Driver<'_> {
+    pub(super) fn take_off(&mut self, order: Order, core: &mut Core, now: Monotonic) {
+        let Order { generation, cause, condition, deadline } = order;
+        if matches!(cause, Cause::Manual | Cause::Moved) {
+            core.answered = mem::take(&mut core.waiting);
+        }
+        let target = match (&core.endpoint, &self.shared.origin) {
+            (Some(endpoint), _) | (None, Origin::Jwks(endpoint)) => Target::Keys(endpoint.clone()),
+            (None, Origin::Discovery(discovery)) => Target::Behind(discovery.clone()),
+        };
+        let question = Question {
+            target,
+            if_none_match: self.shared.published.etag().filter(|_| condition == Condition::IfNoneMatch),
+            caches: if cause.is_fresh() { Caches::Bypassed } else { Caches::Welcome },
+        };
+        let operation = operation(self.shared, deadline, core.dice.chance());
+        self.keys = Some((Flight { generation, cause, started: now }, Box::pin(operation.keys(question))));
+    }
+
+    /// The operation's time is up: dropping it ends the exchange.
+    pub(super) fn abort(&mut self, core: &mut Core, now: Monotonic) {
+        if let Some((flight, _dropped)) = self.keys.take() {
+            flight.count(self.shared, RefreshError::Timeout.name(), now);
+            answer(core.answered.drain(..), Err(RefreshError::Timeout));
+        }
+    }
+
+    pub(super) fn landed(&mut self, flight: Flight, report: Report) {
+        self.keys = None;
+        let now = self.shared.clock.monotonic();
+        let answered = {
+            let core = &mut *self.shared.core();
+            if let Some(endpoint) = report.discovered {
+                core.rediscovery.found(now, core.dice.chance());
+                core.endpoint = Some(endpoint);
+            }
+            mem::take(&mut core.answered)
+        };
+        let outcome = match &report.result {
+            Ok(fetched) => judge(self.shared, fetched),
+            Err(failure) => Outcome::Failed { error: failure.error, retry_after: failure.retry_after },
+        };
+        flight.count(self.shared, outcome.name(), now);
+        let result = report.result.as_ref().map(drop).map_err(|failure| failure.error);
+        let landed = report.result.ok().map(|fetched| Landed { cause: flight.cause, fetched });
+        self.step(Event::Finished { generation: flight.generation, outcome }, landed);
+        // Only now is the set in use, as whoever called `reload()` expects.
+        answer(answered.into_iter(), result);
+    }
+
+    /// Thinks about where the keys are when they could not be had there.
+    pub(super) fn failed(&self, error: RefreshError, core: &mut Core, now: Monotonic) {
+        if error == RefreshError::NoUsableKeys {
+            telemetry::jwks_empty_set(self.shared.label());
+        }
+        let is_gone = matches!(error, RefreshError::Status { status: 404 | 410 });
+        if is_gone || self.shared.published.load().standing(now) >= Some(Standing::Stale) {
+            core.rediscovery.recheck(now);
+        }
+    }
+
+    /// Starts to read the discovery document again, if it is time; keys are refreshed meanwhile as ever.
+    pub(super) fn rediscover(&mut self, now: Monotonic) {
+        let core = &mut *self.shared.core();
+        let is_due = core.rediscovery.due().is_some_and(|due| now >= due);
+        if let (Origin::Discovery(discovery), true, None) = (&self.shared.origin, is_due, &self.discovery) {
+            let deadline = now.saturating_add(self.shared.policy.operation_timeout);
+            let operation = operation(self.shared, deadline, core.dice.chance());
+            self.discovery = Some(Box::pin(operation.discovery(discovery.clone())));
+        }
+    }
+
+    /// A moved key set is fetched at once; the keys at hand stay in use until the new ones are there.
+    pub(super) fn rediscovered(&mut self, result: Result<Endpoint, Failure>) {
+        self.discovery = None;
+        let now = self.shared.clock.monotonic();
+        let mut core = self.shared.core();
+        let chance = core.dice.chance();
+        match result {
+            Err(failure) => {
+                core.rediscovery.failed(now, chance);
+                telemetry::jwks_discovery_failed(self.shared.label(), failure.error.name());
+            }
+            Ok(endpoint) => {
+                core.rediscovery.found(now, chance);
+                if core.endpoint.replace(endpoint.clone()) != Some(endpoint) {
+                    drop(core);
+                    telemetry::jwks_discovery_changed(self.shared.label());
+                    self.shared.published.forget_etag();
+                    self.step(Event::Demand(Cause::Moved), None);
+                }
+            }
+        }
+    }
+}
+
+impl Flight {
+    fn count(&self, shared: &Shared, outcome: &'static str, now: Monotonic) {
+        let took = now.saturating_since(self.started);
+        telemetry::jwks_fetched(shared.label(), self.cause.name(), outcome, took);
+    }
+}
+
+impl Landed {
+    /// Puts it into use.
+    pub(super) fn publish(self, shared: &Shared, times: Times) {
+        let (label, cause) = (shared.label(), self.cause.name());
+        let Keys::New { table, skipped } = self.fetched.keys else {
+            shared.published.confirm(times);
+            return telemetry::jwks_not_modified(label, cause);
+        };
+        let before = shared.published.load().epoch;
+        let is_same = before > 0 && table.digest() == shared.published.whole().digest();
+        shared.published.replace(table, self.fetched.freshness.etag, times);
+        let snapshot = shared.published.load();
+        let usable = snapshot.table.usable();
+        telemetry::jwks_keys(label, usable, skipped.len());
+        if is_same {
+            return telemetry::jwks_unchanged(label, cause);
+        }
+        if before == 0 {
+            telemetry::jwks_initial_load(label, usable, skipped.len());
+        } else {
+            telemetry::jwks_refreshed(label, cause, snapshot.epoch, usable, skipped.len());
+        }
+        for reason in skipped {
+            telemetry::jwks_key_skipped(label, reason.name());
+            if reason == SkipReason::Private {
+                telemetry::jwks_private_key_published(label);
+            }
+        }
+    }
+}
+
+fn operation(shared: &Shared, deadline: Monotonic, chance: Chance) -> Operation {
+    Operation {
+        fetch: Arc::clone(&shared.fetch),
+        clock: Arc::clone(&shared.clock),
+        policy: Arc::clone(&shared.policy),
+        algorithms: Arc::clone(&shared.algorithms),
+        deadline,
+        pause: chance.between(defaults::RETRY_PAUSE_MIN, defaults::RETRY_PAUSE_MAX),
+        retries: shared.policy.retries,
+    }
+}
+
+/// Compares a loaded set with the one at hand.
+fn judge(shared: &Shared, fetched: &Fetched) -> Outcome {
+    let remaining = fetched.freshness.remaining;
+    match &fetched.keys {
+        Keys::NotModified => Outcome::NotModified { remaining },
+        Keys::New { table, .. } => {
+            let is_first = shared.published.load().epoch == 0;
+            let is_same = !is_first && table.digest() == shared.published.whole().digest();
+            Outcome::Loaded { remaining, change: if is_same { Change::Same } else { Change::Changed } }
+        }
+    }
+}

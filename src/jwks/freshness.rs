@@ -1,0 +1,141 @@
+//! Response headers to times: how long a key set is fresh, and how long it may be used at all (RFC 9111 §4.2).
+
+use std::time::Duration;
+
+use http::header::{AGE, CACHE_CONTROL, ETAG, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue};
+
+use crate::clock::Monotonic;
+use crate::jwks::jitter::{self, Roll};
+use crate::jwks::policy::{RefreshPolicy, Staleness};
+
+/// What a server says about the age of its answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Freshness {
+    /// `max-age` less `Age`; zero for `no-store` and `no-cache`.
+    pub(super) remaining: Option<Duration>,
+    /// The validator for the next conditional request, as it stood there.
+    pub(super) etag: Option<HeaderValue>,
+}
+
+impl Freshness {
+    /// Reads the headers; what is malformed counts as absent. `Expires` is not read: no wall clock decides here.
+    pub(super) fn from_headers(headers: &HeaderMap) -> Self {
+        let age = headers.get_all(AGE).iter().filter_map(delta_seconds).max().unwrap_or_default();
+        let remaining = max_age(headers).map(|max_age| max_age.saturating_sub(age));
+        Self { remaining, etag: headers.get(ETAG).cloned() }
+    }
+}
+
+/// The moments at which one confirmed key set changes its standing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Times {
+    /// When the issuer last said that these are its keys.
+    pub(super) confirmed_at: Monotonic,
+    /// When the next scheduled refresh starts.
+    pub(super) ahead_at: Monotonic,
+    /// From here on the set is stale: the refresh should have brought a new one.
+    pub(super) soft_at: Monotonic,
+    /// From here on the set is used no more.
+    pub(super) hard_at: Monotonic,
+}
+
+impl Times {
+    /// Before any set: nothing may be used.
+    pub(super) const NEVER: Self = Self {
+        confirmed_at: Monotonic::from_origin(Duration::ZERO),
+        ahead_at: Monotonic::from_origin(Duration::ZERO),
+        soft_at: Monotonic::from_origin(Duration::ZERO),
+        hard_at: Monotonic::from_origin(Duration::ZERO),
+    };
+
+    /// The times of a set that was confirmed `now`.
+    ///
+    /// The server may shorten the period down to the floor; it lengthens it only as far as the policy lets it, since
+    /// the period is also how long a removed key lives on.
+    pub(super) fn of(remaining: Option<Duration>, policy: &RefreshPolicy, now: Monotonic, roll: Roll) -> Self {
+        let period = period(remaining, policy);
+        let low = jitter::percent(period, 100_u8.saturating_sub(policy.jitter_percent));
+        let soft = roll.first.between(low, period);
+        let (early, late) = ahead_percents(policy);
+        let ahead = roll.second.between(jitter::percent(soft, early), jitter::percent(soft, late));
+        let soft_at = now.saturating_add(soft);
+        let hard_at = match policy.staleness {
+            Staleness::Strict => soft_at,
+            Staleness::Bounded(limit) => now.saturating_add(limit),
+            Staleness::Unbounded => Monotonic::from_origin(Duration::MAX),
+        };
+        Self { confirmed_at: now, ahead_at: now.saturating_add(ahead), soft_at: soft_at.min(hard_at), hard_at }
+    }
+
+    pub(super) fn standing(&self, now: Monotonic) -> Standing {
+        if now >= self.hard_at {
+            Standing::Expired
+        } else if now >= self.soft_at {
+            Standing::Stale
+        } else if now >= self.ahead_at {
+            Standing::Aging
+        } else {
+            Standing::Fresh
+        }
+    }
+}
+
+/// Where a key set stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    Fresh,
+    Aging,
+    Stale,
+    Expired,
+}
+
+/// Reads `Retry-After` in seconds. A date counts as absent: judging it would take the wall clock.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER).and_then(delta_seconds)
+}
+
+fn period(remaining: Option<Duration>, policy: &RefreshPolicy) -> Duration {
+    let every = policy.refresh_every;
+    let longest = policy.longer_max_age.unwrap_or(every).max(every);
+    let floor = policy.refresh_floor.min(every);
+    remaining.map_or(every, |remaining| remaining.clamp(floor, longest))
+}
+
+/// The refresh starts within half the jitter around its percentage.
+fn ahead_percents(policy: &RefreshPolicy) -> (u8, u8) {
+    let spread = policy.jitter_percent >> 1;
+    (policy.ahead_percent.saturating_sub(spread), policy.ahead_percent.saturating_add(spread).min(100))
+}
+
+/// The shortest lifetime that any directive gives; a response with two of them is ambiguous (RFC 9111 §4.2.1).
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let fields = headers.get_all(CACHE_CONTROL).iter().filter_map(|field| field.to_str().ok());
+    fields.flat_map(|field| field.split(',')).filter_map(lifetime).min()
+}
+
+fn lifetime(directive: &str) -> Option<Duration> {
+    let (name, value) = match directive.split_once('=') {
+        Some((name, value)) => (name.trim(), Some(value.trim().trim_matches('"'))),
+        None => (directive.trim(), None),
+    };
+    if name.eq_ignore_ascii_case("max-age") {
+        seconds(value?)
+    } else if name.eq_ignore_ascii_case("no-store") || name.eq_ignore_ascii_case("no-cache") {
+        Some(Duration::ZERO)
+    } else {
+        None
+    }
+}
+
+fn delta_seconds(field: &HeaderValue) -> Option<Duration> {
+    seconds(field.to_str().ok()?.trim())
+}
+
+/// RFC 9111 §1.2.2: digits only; what does not fit is as large as can be.
+fn seconds(text: &str) -> Option<Duration> {
+    if text.is_empty() || !text.bytes().all(|octet| octet.is_ascii_digit()) {
+        return None;
+    }
+    Some(Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))))
+}

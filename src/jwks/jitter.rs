@@ -1,0 +1,84 @@
+//! Randomness as a value, so that everything that uses it stays pure.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::time::Duration;
+
+/// Two random numbers, as many as one step of the machine needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Roll {
+    pub(super) first: Chance,
+    pub(super) second: Chance,
+}
+
+/// A fraction of `u32::MAX`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Chance(pub(super) u32);
+
+impl Chance {
+    /// A point between two spans: `low` for the smallest chance, `high` for the largest.
+    pub(super) fn between(self, low: Duration, high: Duration) -> Duration {
+        let room = high.saturating_sub(low).as_nanos();
+        let part = room.saturating_mul(u128::from(self.0)) >> u32::BITS;
+        low.saturating_add(from_nanos(part))
+    }
+}
+
+/// A span's part in percent.
+pub(super) fn percent(span: Duration, percent: u8) -> Duration {
+    let nanos = span.as_nanos().saturating_mul(u128::from(percent));
+    from_nanos(nanos.checked_div(100).unwrap_or_default())
+}
+
+/// A generator (SplitMix64) for spreading load, not for secrets; seeded from the operating system through the
+/// standard library's hasher.
+#[derive(Debug)]
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) fn seeded() -> Self {
+        Self(RandomState::new().build_hasher().finish())
+    }
+
+    pub(super) fn roll(&mut self) -> Roll {
+        Roll { first: self.chance(), second: self.chance() }
+    }
+
+    pub(super) fn chance(&mut self) -> Chance {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        Chance(u32::try_from((mixed ^ (mixed >> 31)) >> u32::BITS).unwrap_or_default())
+    }
+}
+
+fn from_nanos(nanos: u128) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn chances_stay_within_the_span() {
+        assert_eq!(Chance(0).between(SECOND, 2 * SECOND), SECOND);
+        assert!(Chance(u32::MAX).between(SECOND, 2 * SECOND) < 2 * SECOND);
+        assert_eq!(Chance(u32::MAX).between(SECOND, SECOND), SECOND);
+        assert_eq!(Chance(7).between(2 * SECOND, SECOND), 2 * SECOND);
+    }
+
+    #[test]
+    fn percents_do_not_overflow() {
+        assert_eq!(percent(10 * SECOND, 80), 8 * SECOND);
+        assert_eq!(percent(Duration::MAX, 100), Duration::from_nanos(u64::MAX));
+    }
+
+    #[test]
+    fn dice_fall_evenly() {
+        let mut dice = Dice(1);
+        let high = (0..1000).filter(|_| dice.chance().0 > u32::MAX / 2).count();
+        assert!((450..550).contains(&high), "{high}");
+    }
+}

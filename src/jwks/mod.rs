@@ -1,0 +1,35 @@
+//! Where keys come from, and when they are renewed (RFC 7517 §5, RFC 8414, OpenID Connect Discovery 1.0).
+//!
+//! One [`KeySource`] serves one issuer. A task of its own is the only one that fetches: requests read a snapshot
+//! without a lock and never own, carry or cancel a fetch. Keys are renewed before they grow old, whether or not there
+//! is traffic; when the issuer cannot be reached they stay in use for [an hour](RefreshPolicy::with_max_stale). A token
+//! with an unknown key id brings the next set at once, within a budget that strangers cannot spend for others.
+//!
+//! What happens in time is decided by a pure state machine, `refresh`; `driver` carries it out.
+
+mod discovery;
+mod driver;
+mod error;
+mod freshness;
+mod jitter;
+mod operation;
+mod policy;
+mod race;
+mod refresh;
+mod shared;
+mod snapshot;
+mod source;
+mod status;
+mod wait;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::error::KeysUnavailable;
+pub use self::error::{NotReady, RefreshError};
+pub use self::policy::{PolicyViolation, RefreshPolicy, Start};
+pub(crate) use self::shared::Origin;
+pub use self::source::KeySource;
+pub(crate) use self::source::View;
+pub use self::status::{KeyState, KeyStatus};
+pub(crate) use self::wait::Miss;

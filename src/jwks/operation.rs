@@ -1,0 +1,227 @@
+//! One operation: at most two attempts under one deadline, from a request to vetted keys.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, IF_NONE_MATCH, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::clock::{Clock, Monotonic};
+use crate::defaults;
+use crate::fetch::{Endpoint, Fetch, FetchError, FetchRequest, FetchResponse};
+use crate::jwks::discovery::Discovery;
+use crate::jwks::error::RefreshError;
+use crate::jwks::freshness::{self, Freshness};
+use crate::jwks::policy::{EmptySet, RefreshPolicy};
+use crate::jwks::race::{caught, within};
+use crate::keys::{KeyOrigin, KeySet, KeyTable, SkipReason};
+use crate::token::Algorithm;
+
+/// Everything that one operation needs; it owns it, so that nothing but its task can end it.
+#[derive(Debug)]
+pub(super) struct Operation {
+    pub(super) fetch: Arc<dyn Fetch>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) policy: Arc<RefreshPolicy>,
+    pub(super) algorithms: Arc<[Algorithm]>,
+    pub(super) deadline: Monotonic,
+    /// Pause before a second attempt.
+    pub(super) pause: Duration,
+    pub(super) retries: u8,
+}
+
+/// How the set is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Question {
+    pub(super) target: Target,
+    /// The validator of the set at hand.
+    pub(super) if_none_match: Option<HeaderValue>,
+    pub(super) caches: Caches,
+}
+
+/// Where the keys are.
+#[derive(Clone, Debug)]
+pub(super) enum Target {
+    Keys(Endpoint),
+    /// Not known yet: the discovery document comes first.
+    Behind(Discovery),
+}
+
+/// Whether a cache on the way may answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caches {
+    Welcome,
+    Bypassed,
+}
+
+/// What an operation found out.
+#[derive(Debug)]
+pub(super) struct Report {
+    /// The `jwks_uri`, if discovery was needed and succeeded, whatever became of the keys.
+    pub(super) discovered: Option<Endpoint>,
+    pub(super) result: Result<Fetched, Failure>,
+}
+
+/// A set, or the word that it did not change.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) freshness: Freshness,
+    pub(super) keys: Keys,
+}
+
+#[derive(Debug)]
+pub(super) enum Keys {
+    NotModified,
+    New { table: KeyTable, skipped: Vec<SkipReason> },
+}
+
+/// Why an operation failed, and how long the server wants to be left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) error: RefreshError,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Operation {
+    /// Fetches keys; a panic of the fetcher or of a parser is a failure like any other.
+    pub(super) async fn keys(mut self, question: Question) -> Report {
+        let mut discovered = None;
+        let result = caught(self.ask(question, &mut discovered)).await;
+        let result = result.unwrap_or(Err(Failure::from(RefreshError::Panic)));
+        Report { discovered, result }
+    }
+
+    /// Reads the discovery document only.
+    pub(super) async fn discovery(mut self, discovery: Discovery) -> Result<Endpoint, Failure> {
+        let deadline = self.clock.sleep_until(self.deadline);
+        let found = caught(within(self.discover(&discovery), deadline)).await;
+        found.unwrap_or(Some(Err(RefreshError::Panic.into()))).unwrap_or(Err(RefreshError::Timeout.into()))
+    }
+
+    async fn ask(&mut self, question: Question, discovered: &mut Option<Endpoint>) -> Result<Fetched, Failure> {
+        let endpoint = match question.target {
+            Target::Keys(endpoint) => endpoint,
+            Target::Behind(discovery) => discovered.insert(self.discover(&discovery).await?).clone(),
+        };
+        let is_conditional = question.if_none_match.is_some();
+        let mut headers = self.headers(ACCEPT_KEYS);
+        if let Some(etag) = question.if_none_match {
+            headers.insert(IF_NONE_MATCH, etag);
+        }
+        if question.caches == Caches::Bypassed {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        }
+        let response = self.exchange(endpoint, headers).await?;
+        let freshness = Freshness::from_headers(&response.headers);
+        match response.status {
+            StatusCode::NOT_MODIFIED if is_conditional => Ok(Fetched { freshness, keys: Keys::NotModified }),
+            StatusCode::NOT_MODIFIED => Err(RefreshError::UnexpectedNotModified.into()),
+            _ => Ok(Fetched { freshness, keys: self.import(response.body).await? }),
+        }
+    }
+
+    /// The document of OpenID Connect; where there is none, that of RFC 8414. A server may have either, with a path in
+    /// its issuer or without.
+    async fn discover(&mut self, discovery: &Discovery) -> Result<Endpoint, Failure> {
+        let openid = self.exchange(discovery.openid().clone(), self.headers(ACCEPT_DISCOVERY)).await;
+        let response = match openid {
+            Err(Failure { error: RefreshError::Status { status: 404 }, .. }) => {
+                self.exchange(discovery.oauth().clone(), self.headers(ACCEPT_DISCOVERY)).await?
+            }
+            other => other?,
+        };
+        if response.status != StatusCode::OK {
+            return Err(RefreshError::UnexpectedNotModified.into());
+        }
+        Ok(discovery.read(&response.body, self.policy.jwks_hosts.as_deref())?)
+    }
+
+    /// One request, tried a second time if the first one failed of the connection and there is time for it.
+    async fn exchange(&mut self, endpoint: Endpoint, headers: HeaderMap) -> Result<FetchResponse, Failure> {
+        let mut request = FetchRequest::new(endpoint, self.policy.max_document_bytes);
+        request.headers = headers;
+        loop {
+            let failure = match self.attempt(request.clone()).await {
+                Ok(response) => return Ok(response),
+                Err(failure) => failure,
+            };
+            let now = self.clock.monotonic();
+            let left = self.deadline.saturating_since(now);
+            if self.retries == 0 || !failure.is_worth_a_retry() || left < defaults::RETRY_NEEDS {
+                return Err(failure);
+            }
+            self.retries = self.retries.saturating_sub(1);
+            self.clock.sleep_until(now.saturating_add(self.pause)).await;
+        }
+    }
+
+    async fn attempt(&self, request: FetchRequest) -> Result<FetchResponse, Failure> {
+        let until = self.clock.monotonic().saturating_add(self.policy.attempt_timeout).min(self.deadline);
+        let exchange = self.fetch.fetch(request);
+        let response = within(exchange, self.clock.sleep_until(until)).await.unwrap_or(Err(FetchError::Timeout));
+        let response = response.map_err(RefreshError::from)?;
+        let error = match response.status {
+            StatusCode::OK if response.body.len() > self.policy.max_document_bytes => FetchError::TooLarge.into(),
+            StatusCode::OK | StatusCode::NOT_MODIFIED => return Ok(response),
+            status if status.is_redirection() => RefreshError::Redirect,
+            status => RefreshError::Status { status: status.as_u16() },
+        };
+        Err(Failure { error, retry_after: freshness::retry_after(&response.headers) })
+    }
+
+    /// Vets a document. A large one goes to a thread for blocking work, so that no request waits behind it.
+    async fn import(&self, document: Bytes) -> Result<Keys, Failure> {
+        let (policy, algorithms) = (Arc::clone(&self.policy), Arc::clone(&self.algorithms));
+        if document.len() <= defaults::PARSE_INLINE_BYTES {
+            return import(&document, &policy, &algorithms);
+        }
+        let parsed = tokio::task::spawn_blocking(move || import(&document, &policy, &algorithms)).await;
+        parsed.unwrap_or(Err(RefreshError::Panic.into()))
+    }
+
+    fn headers(&self, accept: HeaderValue) -> HeaderMap {
+        let mut headers = self.policy.headers.clone();
+        for (name, value) in [(ACCEPT, accept), (ACCEPT_ENCODING, IDENTITY), (USER_AGENT, PRODUCT)] {
+            headers.entry(name).or_insert(value);
+        }
+        for reserved in RESERVED {
+            headers.remove(reserved);
+        }
+        headers
+    }
+}
+
+impl Failure {
+    /// Only what a fresh connection may heal; a server that says when to come back is taken at its word.
+    fn is_worth_a_retry(&self) -> bool {
+        match self.error {
+            RefreshError::Network { error } => matches!(error, FetchError::Closed | FetchError::Connect),
+            RefreshError::Status { status } => matches!(status, 502..=504) && self.retry_after.is_none(),
+            _ => false,
+        }
+    }
+}
+
+impl From<RefreshError> for Failure {
+    fn from(error: RefreshError) -> Self {
+        Self { error, retry_after: None }
+    }
+}
+
+fn import(document: &[u8], policy: &RefreshPolicy, algorithms: &[Algorithm]) -> Result<Keys, Failure> {
+    let set = KeySet::parse_remote(document, policy.max_keys).map_err(RefreshError::from)?;
+    let table = set.bind(algorithms, KeyOrigin::Remote);
+    if table.usable() == 0 && policy.empty_set == EmptySet::IsFailure {
+        return Err(RefreshError::NoUsableKeys.into());
+    }
+    Ok(Keys::New { table, skipped: set.skipped().map(|key| key.reason()).collect() })
+}
+
+const ACCEPT_KEYS: HeaderValue = HeaderValue::from_static("application/jwk-set+json, application/json;q=0.9");
+const ACCEPT_DISCOVERY: HeaderValue = HeaderValue::from_static("application/json");
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+const PRODUCT: HeaderValue = HeaderValue::from_static(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
+
+/// Set by the operation alone: a validator that is not ours would bring a 304 for keys that we do not have.
+const RESERVED: [HeaderName; 2] = [IF_NONE_MATCH, CACHE_CONTROL];

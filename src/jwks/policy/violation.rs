@@ -1,0 +1,111 @@
+//! What is wrong with a policy.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::jwks::policy::{RefreshPolicy, Staleness};
+
+/// A number of a [`RefreshPolicy`] that cannot work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PolicyViolation {
+    /// The period is under the floor of 60 seconds.
+    RefreshTooOften,
+    /// The floor for a server's `max-age` is under 60 seconds, or above the period.
+    RefreshFloor,
+    /// Keys would expire before they are refreshed.
+    StaleBeforeRefresh,
+    /// The limit for a longer `max-age` is below the period, or above the staleness that is allowed.
+    LongerMaxAge,
+    /// The refresh would start before the middle of the period, or after 95 percent of it.
+    AheadPercent,
+    /// The jitter is above 50 percent.
+    JitterPercent,
+    /// An attempt may take no time, or more than the whole operation.
+    AttemptTimeout,
+    /// More than one retry.
+    TooManyRetries,
+    /// A request would wait for an unknown key id longer than the refresh can take.
+    MissWait,
+    /// The smallest pause between failures is zero, or above the largest.
+    Backoff,
+    /// The pause between fetches for unknown key ids is zero, or its minimum above its maximum, or that above the period.
+    MissCooldown,
+    /// A document of less than 1 KiB holds no key set.
+    MaxDocumentBytes,
+    /// No key, or no waiting request, is allowed at all.
+    NothingAllowed,
+    /// The discovery document would be read more often than the keys.
+    DiscoveryTooOften,
+}
+
+impl RefreshPolicy {
+    /// Checks the numbers against each other.
+    ///
+    /// # Errors
+    ///
+    /// Every [`PolicyViolation`] at once.
+    pub fn validate(&self) -> Result<(), Vec<PolicyViolation>> {
+        let violations: Vec<_> = self.rules().into_iter().filter_map(|(broken, rule)| broken.then_some(rule)).collect();
+        if violations.is_empty() { Ok(()) } else { Err(violations) }
+    }
+
+    fn rules(&self) -> [(bool, PolicyViolation); 14] {
+        let lowest = self.lowest_period;
+        let every = self.refresh_every;
+        let stale = match self.staleness {
+            Staleness::Bounded(limit) => limit,
+            Staleness::Strict | Staleness::Unbounded => Duration::MAX,
+        };
+        [
+            (every < lowest, PolicyViolation::RefreshTooOften),
+            (self.refresh_floor < lowest || self.refresh_floor > every.max(lowest), PolicyViolation::RefreshFloor),
+            (stale < every, PolicyViolation::StaleBeforeRefresh),
+            (self.longer_max_age.is_some_and(|limit| limit < every || limit > stale), PolicyViolation::LongerMaxAge),
+            (!(50..=95).contains(&self.ahead_percent), PolicyViolation::AheadPercent),
+            (self.jitter_percent > 50, PolicyViolation::JitterPercent),
+            (
+                self.attempt_timeout.is_zero() || self.attempt_timeout > self.operation_timeout,
+                PolicyViolation::AttemptTimeout,
+            ),
+            (self.retries > 1, PolicyViolation::TooManyRetries),
+            (self.miss_wait > self.operation_timeout, PolicyViolation::MissWait),
+            (
+                self.backoff_min.is_zero() || self.backoff_min > self.backoff_max.min(self.backoff_max_unavailable),
+                PolicyViolation::Backoff,
+            ),
+            (
+                self.miss_cooldown_min.is_zero()
+                    || self.miss_cooldown_min > self.miss_cooldown_max
+                    || self.miss_cooldown_max > every,
+                PolicyViolation::MissCooldown,
+            ),
+            (self.max_document_bytes < 1024, PolicyViolation::MaxDocumentBytes),
+            (self.max_keys == 0 || self.max_waiters == 0, PolicyViolation::NothingAllowed),
+            (self.discovery_every < every, PolicyViolation::DiscoveryTooOften),
+        ]
+    }
+}
+
+impl fmt::Display for PolicyViolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RefreshTooOften => "keys may be refreshed at most once a minute",
+            Self::RefreshFloor => "the refresh floor must lie between a minute and the refresh period",
+            Self::StaleBeforeRefresh => "the longest staleness is shorter than the refresh period",
+            Self::LongerMaxAge => "the longer max-age must lie between the refresh period and the longest staleness",
+            Self::AheadPercent => "the refresh must start at 50 to 95 percent of the period",
+            Self::JitterPercent => "the jitter must be at most 50 percent",
+            Self::AttemptTimeout => "the attempt timeout must be above zero and at most the operation timeout",
+            Self::TooManyRetries => "at most one retry is allowed",
+            Self::MissWait => "the miss wait must be at most the operation timeout",
+            Self::Backoff => "the smallest backoff must be above zero and at most both of the largest",
+            Self::MissCooldown => "the miss cool-down must be above zero, in order, and at most the refresh period",
+            Self::MaxDocumentBytes => "a document must be allowed at least 1024 octets",
+            Self::NothingAllowed => "at least one key and one waiting request must be allowed",
+            Self::DiscoveryTooOften => "discovery must not be more frequent than the refresh",
+        })
+    }
+}
+
+impl std::error::Error for PolicyViolation {}

@@ -1,0 +1,338 @@
+//! The state machine of the key source: `step(event, now, roll) → actions`. No input or output, no task, no clock.
+//!
+//! The data are empty, or fresh, aging, stale, expired by their [`Times`]; the activity is idle, fetching or backing
+//! off. Whatever happens, either a fetch is in flight or a time is armed, until the source is closed.
+
+mod event;
+
+use std::time::Duration;
+
+use crate::clock::Monotonic;
+use crate::jwks::error::RefreshError;
+use crate::jwks::freshness::{Standing, Times};
+use crate::jwks::jitter::{self, Chance, Roll};
+use crate::jwks::policy::RefreshPolicy;
+
+pub(super) use self::event::{Action, Cause, Change, Condition, Event, Order, Outcome};
+
+/// The machine.
+#[derive(Clone, Debug)]
+pub(super) struct Refresh {
+    policy: RefreshPolicy,
+    activity: Activity,
+    generation: u64,
+    times: Option<Times>,
+    /// The last standing that was told.
+    told: Option<Standing>,
+    failures: u32,
+    last_error: Option<RefreshError>,
+    demand: Option<Cause>,
+    misses: Misses,
+}
+
+/// What the machine is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Activity {
+    /// Nobody has asked for keys yet.
+    Asleep,
+    /// Waiting for the next refresh.
+    Idle,
+    /// A fetch is in flight.
+    Fetching { cause: Cause, deadline: Monotonic },
+    /// Waiting after a failure; `told` by the server, or by our own reckoning.
+    Backoff { until: Monotonic, ruled_by: Pause },
+    /// The end.
+    Closed,
+}
+
+/// Who set the length of a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    Us,
+    Server,
+}
+
+/// The budget for unknown key ids.
+#[derive(Clone, Copy, Debug, Default)]
+struct Misses {
+    last_fetch: Option<Monotonic>,
+    last_seen: Option<Monotonic>,
+    /// Fetches in a row that brought nothing new.
+    fruitless: u32,
+    /// A miss came within the cool-down and is owed a fetch at its end.
+    owed: bool,
+}
+
+impl Refresh {
+    pub(super) fn new(policy: RefreshPolicy) -> Self {
+        Self {
+            policy,
+            activity: Activity::Asleep,
+            generation: 0,
+            times: None,
+            told: None,
+            failures: 0,
+            last_error: None,
+            demand: None,
+            misses: Misses::default(),
+        }
+    }
+
+    pub(super) fn step(&mut self, event: Event, now: Monotonic, roll: Roll) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.activity == Activity::Closed {
+            return actions;
+        }
+        self.tell_standing(now, roll, &mut actions);
+        match event {
+            Event::Start if self.activity == Activity::Asleep => self.fetch(Cause::Initial, now, &mut actions),
+            Event::Start => {}
+            Event::Timer => self.timer(now, roll, &mut actions),
+            Event::Miss => self.miss(now, &mut actions),
+            Event::Demand(cause) => self.demanded(cause, now, &mut actions),
+            Event::Finished { generation, outcome } => self.finished(generation, outcome, now, roll, &mut actions),
+            Event::Interrupted(error) => self.interrupted(error, now, roll, &mut actions),
+            Event::Close => {
+                self.activity = Activity::Closed;
+                actions.push(Action::Close);
+            }
+        }
+        actions
+    }
+
+    /// When [`Event::Timer`] is due; `None` only before the start and after the end.
+    pub(super) fn wake_at(&self) -> Option<Monotonic> {
+        let due = match self.activity {
+            Activity::Asleep | Activity::Closed => return None,
+            _ => self.next_attempt()?,
+        };
+        let next_standing = self.times.and_then(|times| match self.told {
+            None | Some(Standing::Expired) => None,
+            Some(Standing::Stale) => Some(times.hard_at),
+            Some(Standing::Fresh | Standing::Aging) => Some(times.soft_at),
+        });
+        Some(next_standing.map_or(due, |standing| standing.min(due)))
+    }
+
+    /// When the next fetch starts, or the one in flight must be over.
+    pub(super) fn next_attempt(&self) -> Option<Monotonic> {
+        match self.activity {
+            Activity::Asleep | Activity::Closed => None,
+            Activity::Fetching { deadline, .. } => Some(deadline),
+            Activity::Backoff { until, .. } => Some(until),
+            Activity::Idle => {
+                let scheduled = self.times.unwrap_or(Times::NEVER).ahead_at;
+                Some(if self.misses.owed { scheduled.min(self.miss_fetch_from()) } else { scheduled })
+            }
+        }
+    }
+
+    /// From when on a miss may start a fetch.
+    pub(super) fn miss_fetch_from(&self) -> Monotonic {
+        self.misses.last_fetch.map_or(Monotonic::default(), |last| last.saturating_add(self.cooldown()))
+    }
+
+    pub(super) fn owes_miss_fetch(&self) -> bool {
+        self.misses.owed
+    }
+
+    pub(super) fn activity(&self) -> Activity {
+        self.activity
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    pub(super) fn last_error(&self) -> Option<RefreshError> {
+        self.last_error
+    }
+
+    /// Notices that time has moved the data from one standing to another.
+    fn tell_standing(&mut self, now: Monotonic, roll: Roll, actions: &mut Vec<Action>) {
+        let (Some(times), Some(told)) = (self.times, self.told) else { return };
+        let standing = times.standing(now);
+        if standing == Standing::Stale && told < Standing::Stale {
+            actions.push(Action::TellStale { remaining: times.hard_at.saturating_since(now) });
+        }
+        if standing == Standing::Expired && told < Standing::Expired {
+            actions.push(Action::TellExpired);
+            self.hurry(now, roll.first);
+        }
+        self.told = Some(told.max(standing));
+    }
+
+    /// The service is down from now on: a long pause that began before is cut short, unless the server asked for it.
+    fn hurry(&mut self, now: Monotonic, chance: Chance) {
+        if let Activity::Backoff { until, ruled_by: Pause::Us } = &mut self.activity {
+            let longest = equal_jitter(self.policy.backoff_max_unavailable, chance);
+            *until = (*until).min(now.saturating_add(longest));
+        }
+    }
+
+    fn timer(&mut self, now: Monotonic, roll: Roll, actions: &mut Vec<Action>) {
+        match self.activity {
+            Activity::Asleep | Activity::Closed => {}
+            Activity::Idle if self.misses.owed && now >= self.miss_fetch_from() => {
+                self.fetch(Cause::Miss, now, actions);
+            }
+            Activity::Idle if now >= self.times.unwrap_or(Times::NEVER).ahead_at => {
+                self.fetch(Cause::Scheduled, now, actions);
+            }
+            Activity::Backoff { until, .. } if now >= until => self.fetch(Cause::Retry, now, actions),
+            Activity::Fetching { deadline, .. } if now >= deadline => {
+                actions.push(Action::Abort);
+                self.failed(RefreshError::Timeout, None, now, roll, actions);
+            }
+            Activity::Idle | Activity::Backoff { .. } | Activity::Fetching { .. } => {}
+        }
+    }
+
+    /// A miss starts a fetch only from rest: in flight it is joined, after a failure the backoff rules, and within the
+    /// cool-down it is owed one at the end, so that a published key is found without another request.
+    fn miss(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
+        let quiet = |last: Monotonic| now.saturating_since(last) >= self.policy.miss_quiet;
+        if self.misses.last_seen.is_some_and(quiet) {
+            self.misses.fruitless = 0;
+        }
+        self.misses.last_seen = Some(now);
+        if self.activity != Activity::Idle {
+            return;
+        }
+        if now >= self.miss_fetch_from() {
+            self.fetch(Cause::Miss, now, actions);
+        } else {
+            self.misses.owed = true;
+        }
+    }
+
+    /// A fetch in flight may have begun before the change that the caller knows of: it gets its own after that one.
+    fn demanded(&mut self, cause: Cause, now: Monotonic, actions: &mut Vec<Action>) {
+        match self.activity {
+            Activity::Fetching { .. } => self.demand = Some(cause),
+            _ => self.fetch(cause, now, actions),
+        }
+    }
+
+    fn finished(&mut self, generation: u64, outcome: Outcome, now: Monotonic, roll: Roll, actions: &mut Vec<Action>) {
+        let Activity::Fetching { cause, .. } = self.activity else { return };
+        if generation != self.generation {
+            return;
+        }
+        match outcome {
+            Outcome::Loaded { remaining, change } => self.confirmed(cause, remaining, change, now, roll, actions),
+            Outcome::NotModified { remaining } => {
+                self.confirmed(cause, remaining, Change::Same, now, roll, actions);
+            }
+            Outcome::Failed { error, retry_after } => self.failed(error, retry_after, now, roll, actions),
+        }
+    }
+
+    fn interrupted(&mut self, error: RefreshError, now: Monotonic, roll: Roll, actions: &mut Vec<Action>) {
+        match self.activity {
+            // Not the issuer's failure: the next task, on another runtime, fetches at once.
+            Activity::Fetching { .. } if error == RefreshError::Interrupted => {
+                self.activity = Activity::Backoff { until: now, ruled_by: Pause::Us };
+            }
+            Activity::Fetching { .. } => self.failed(error, None, now, roll, actions),
+            _ => {}
+        }
+    }
+
+    fn confirmed(
+        &mut self,
+        cause: Cause,
+        remaining: Option<Duration>,
+        change: Change,
+        now: Monotonic,
+        roll: Roll,
+        actions: &mut Vec<Action>,
+    ) {
+        let times = Times::of(remaining, &self.policy, now, roll);
+        actions.push(Action::Publish(times));
+        if self.told >= Some(Standing::Stale) {
+            actions.push(Action::TellRecovered);
+        }
+        self.times = Some(times);
+        self.told = Some(Standing::Fresh);
+        self.failures = 0;
+        self.last_error = None;
+        match change {
+            Change::Changed => self.misses.fruitless = 0,
+            Change::Same if cause == Cause::Miss => self.misses.fruitless = self.misses.fruitless.saturating_add(1),
+            Change::Same => {}
+        }
+        self.rest(Activity::Idle, now, actions);
+    }
+
+    /// The keys at hand stay as they are; a failure moves none of their times.
+    fn failed(
+        &mut self,
+        error: RefreshError,
+        retry_after: Option<Duration>,
+        now: Monotonic,
+        roll: Roll,
+        actions: &mut Vec<Action>,
+    ) {
+        let own = self.backoff(now, roll.first);
+        let asked = retry_after.map(|asked| asked.min(self.policy.retry_after_max)).filter(|asked| *asked > own);
+        let pause = asked.unwrap_or(own);
+        let ruled_by = if asked.is_some() { Pause::Server } else { Pause::Us };
+        self.failures = self.failures.saturating_add(1);
+        self.last_error = Some(error);
+        actions.push(Action::TellFailed { error, consecutive: self.failures, next_in: pause });
+        self.rest(Activity::Backoff { until: now.saturating_add(pause), ruled_by }, now, actions);
+    }
+
+    /// Enters a pause, unless somebody is waiting for a fetch of its own.
+    fn rest(&mut self, activity: Activity, now: Monotonic, actions: &mut Vec<Action>) {
+        self.activity = activity;
+        if let Some(cause) = self.demand.take() {
+            self.fetch(cause, now, actions);
+        }
+    }
+
+    fn fetch(&mut self, cause: Cause, now: Monotonic, actions: &mut Vec<Action>) {
+        let deadline = now.saturating_add(self.policy.operation_timeout);
+        let conditional = matches!(cause, Cause::Scheduled | Cause::Retry)
+            && self.last_error != Some(RefreshError::UnexpectedNotModified);
+        let condition = if conditional { Condition::IfNoneMatch } else { Condition::Always };
+        self.generation = self.generation.saturating_add(1);
+        self.activity = Activity::Fetching { cause, deadline };
+        if cause == Cause::Miss {
+            self.misses.last_fetch = Some(now);
+        }
+        if cause.is_fresh() {
+            self.misses.owed = false;
+        }
+        actions.push(Action::Fetch(Order { generation: self.generation, cause, condition, deadline }));
+    }
+
+    /// The first fruitless fetch keeps the cool-down at its minimum, each further one doubles it.
+    fn cooldown(&self) -> Duration {
+        let doublings = self.misses.fruitless.saturating_sub(1);
+        doubled(self.policy.miss_cooldown_min, doublings).min(self.policy.miss_cooldown_max)
+    }
+
+    fn backoff(&self, now: Monotonic, chance: Chance) -> Duration {
+        let usable = self.times.is_some_and(|times| times.standing(now) < Standing::Expired);
+        let longest = if usable { self.policy.backoff_max } else { self.policy.backoff_max_unavailable };
+        equal_jitter(doubled(self.policy.backoff_min, self.failures).min(longest), chance)
+    }
+}
+
+/// Half of the pause is certain, so that the number of attempts has a hard bound, which full jitter has not.
+fn equal_jitter(pause: Duration, chance: Chance) -> Duration {
+    chance.between(jitter::percent(pause, 50), pause)
+}
+
+fn doubled(span: Duration, times: u32) -> Duration {
+    span.saturating_mul(2_u32.saturating_pow(times))
+}
+
+#[cfg(test)]
+mod tests;

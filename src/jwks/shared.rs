@@ -1,0 +1,270 @@
+//! What requests and the driver task share.
+
+use std::fmt;
+use std::mem;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
+
+use crate::clock::{Clock, Monotonic};
+use crate::defaults;
+use crate::fetch::{Endpoint, EndpointError, Fetch};
+use crate::jwks::discovery::Discovery;
+use crate::jwks::driver::{self, Core};
+use crate::jwks::error::RefreshError;
+use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::refresh::{Activity, Refresh};
+use crate::jwks::snapshot::{Published, Snapshot};
+use crate::telemetry;
+use crate::token::Algorithm;
+
+/// Where an issuer's keys are.
+#[derive(Clone, Debug)]
+pub(crate) enum Origin {
+    /// At a known URL.
+    Jwks(Endpoint),
+    /// Where the issuer's discovery document says.
+    Discovery(Discovery),
+}
+
+impl Origin {
+    /// The keys of an issuer that is asked where they are.
+    pub(crate) fn discovery(issuer: &str) -> Result<Self, EndpointError> {
+        Discovery::of(issuer).map(Self::Discovery)
+    }
+
+    /// The same over plain http, beyond loopback.
+    ///
+    /// # Security
+    ///
+    /// Whoever stands between can put keys of their own into the set.
+    pub(crate) fn dangerous_discovery_over_http(issuer: &str) -> Result<Self, EndpointError> {
+        Discovery::dangerous_over_http(issuer).map(Self::Discovery)
+    }
+
+    /// The name in events and metrics: as configured, never from a token.
+    pub(super) fn label(&self) -> &str {
+        match self {
+            Self::Jwks(endpoint) => endpoint.as_str(),
+            Self::Discovery(discovery) => discovery.issuer(),
+        }
+    }
+}
+
+/// What the driver tells those who wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Progress {
+    pub(super) task: Task,
+    pub(super) activity: Activity,
+    /// The fetch in flight, or the last one.
+    pub(super) generation: u64,
+    pub(super) failures: u32,
+    pub(super) last_error: Option<RefreshError>,
+    pub(super) next_attempt: Option<Monotonic>,
+    /// From when on a miss may start a fetch.
+    pub(super) miss_from: Monotonic,
+    pub(super) owes_miss_fetch: bool,
+}
+
+/// Whether somebody carries the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    Absent,
+    Running,
+}
+
+impl Progress {
+    pub(super) fn of(machine: &Refresh, task: Task) -> Self {
+        Self {
+            task,
+            activity: machine.activity(),
+            generation: machine.generation(),
+            failures: machine.failures(),
+            last_error: machine.last_error(),
+            next_attempt: machine.next_attempt(),
+            miss_from: machine.miss_fetch_from(),
+            owes_miss_fetch: machine.owes_miss_fetch(),
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.activity == Activity::Closed
+    }
+
+    /// What keeps keys from being there, when nothing more is to come.
+    pub(super) fn failure(&self, runs: bool) -> Option<RefreshError> {
+        if self.is_closed() {
+            Some(RefreshError::SourceClosed)
+        } else if runs {
+            self.last_error
+        } else {
+            Some(RefreshError::NoRuntime)
+        }
+    }
+
+    /// The time to the next attempt, as a client is told it.
+    pub(super) fn retry_after(&self, now: Monotonic) -> Duration {
+        let wait = match self.activity {
+            Activity::Backoff { until, .. } => until.saturating_since(now),
+            _ => Duration::ZERO,
+        };
+        wait.max(defaults::RETRY_AFTER_MIN)
+    }
+}
+
+/// How requests reach the driver: flags, so that a flood costs no memory and at most one wake-up.
+#[derive(Debug, Default)]
+pub(super) struct Port {
+    pub(super) wake: Notify,
+    pub(super) missed: AtomicBool,
+    pub(super) closing: AtomicBool,
+    pub(super) reloads: Mutex<Vec<Reply>>,
+}
+
+/// Where the outcome of a `reload()` goes.
+pub(super) type Reply = oneshot::Sender<Result<(), RefreshError>>;
+
+/// The heart of a key source.
+pub(super) struct Shared {
+    pub(super) origin: Origin,
+    pub(super) algorithms: Arc<[Algorithm]>,
+    pub(super) policy: Arc<RefreshPolicy>,
+    pub(super) fetch: Arc<dyn Fetch>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) published: Published,
+    pub(super) progress: watch::Sender<Progress>,
+    pub(super) port: Port,
+    pub(super) waiters: Semaphore,
+    /// Only the driver takes it, and never across an await; it lives here to outlive a task whose runtime ends.
+    core: Mutex<Core>,
+    running: AtomicBool,
+    /// The moment, in nanoseconds, from which on the driver's timer is late.
+    late_from: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(
+        origin: Origin,
+        algorithms: &[Algorithm],
+        policy: RefreshPolicy,
+        fetch: Arc<dyn Fetch>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let machine = Refresh::new(policy.clone());
+        let progress = Progress::of(&machine, Task::Absent);
+        let max_waiters = policy.max_waiters.min(Semaphore::MAX_PERMITS);
+        Self {
+            core: Mutex::new(Core::new(machine, &origin, policy.discovery_every)),
+            origin,
+            algorithms: Arc::from(algorithms),
+            policy: Arc::new(policy),
+            fetch,
+            clock,
+            published: Published::nothing(),
+            progress: watch::Sender::new(progress),
+            port: Port::default(),
+            waiters: Semaphore::new(max_waiters),
+            running: AtomicBool::new(false),
+            late_from: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    pub(super) fn label(&self) -> &str {
+        self.origin.label()
+    }
+
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes sure that a driver runs; where none can, says so.
+    pub(super) fn ensure_running(self: &Arc<Self>) -> Result<(), NoRuntime> {
+        if self.running.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if self.is_closing() {
+            return Err(NoRuntime);
+        }
+        let runtime = Handle::try_current().map_err(|_| NoRuntime)?;
+        if !self.running.swap(true, Ordering::AcqRel) {
+            // Made before the task is spawned: a runtime that is shutting down drops the task unpolled.
+            let alive = Alive(Arc::clone(self));
+            drop(runtime.spawn(driver::drive(alive)));
+        }
+        Ok(())
+    }
+
+    /// The current keys, if they may be used.
+    pub(super) fn usable(&self, now: Monotonic) -> Option<Arc<Snapshot>> {
+        let snapshot = self.published.load_full();
+        snapshot.is_usable(now).then_some(snapshot)
+    }
+
+    pub(super) fn take_reloads(&self) -> Vec<Reply> {
+        mem::take(&mut *self.port.reloads.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.port.closing.load(Ordering::Acquire)
+    }
+
+    /// Tells the driver of a miss.
+    pub(super) fn post_miss(&self) {
+        if !self.port.missed.swap(true, Ordering::AcqRel) {
+            self.port.wake.notify_one();
+        }
+    }
+
+    pub(super) fn arm(&self, wake_at: Option<Monotonic>) {
+        let late = wake_at.map(|at| at.saturating_add(defaults::TIMER_SLACK).since_origin().as_nanos());
+        let late = late.and_then(|nanos| u64::try_from(nanos).ok()).unwrap_or(u64::MAX);
+        self.late_from.store(late, Ordering::Release);
+    }
+
+    /// Wakes the driver if its timer should have fired long ago: timers may sleep while the machine is suspended.
+    pub(super) fn wake_if_late(&self, now: Monotonic) {
+        let late_from = Duration::from_nanos(self.late_from.load(Ordering::Acquire));
+        if now.since_origin() >= late_from {
+            self.late_from.store(u64::MAX, Ordering::Release);
+            self.port.wake.notify_one();
+        }
+    }
+
+    /// Ends the source for everybody: the task, the fetch in flight, and all who wait.
+    pub(super) fn close(&self) {
+        if self.port.closing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.published.close();
+        self.progress.send_modify(|progress| progress.activity = Activity::Closed);
+        self.port.wake.notify_one();
+        telemetry::jwks_closed(self.label());
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+/// No tokio runtime is current.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NoRuntime;
+
+/// Notices the end of the task, however it comes: return, panic, or the end of its runtime.
+pub(super) struct Alive(pub(super) Arc<Shared>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        let error = if std::thread::panicking() { RefreshError::Panic } else { RefreshError::Interrupted };
+        driver::park(&self.0, error);
+        self.0.running.store(false, Ordering::Release);
+        // Who came in between took the task for running: a waiter looks again, a reload is answered.
+        self.0.progress.send_modify(|_| {});
+        driver::refuse(self.0.take_reloads(), error);
+    }
+}

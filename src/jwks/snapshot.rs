@@ -1,0 +1,211 @@
+//! The keys in use: read by every request without a lock, written by one hand at a time.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::{ArcSwap, Guard};
+use http::HeaderValue;
+
+use crate::clock::Monotonic;
+use crate::jwks::freshness::{Standing, Times};
+use crate::keys::KeyTable;
+
+/// The keys of one moment.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// What verifies.
+    pub(crate) table: KeyTable,
+    /// Counts the changes of `table`; 0 before the first keys.
+    pub(crate) epoch: u64,
+    pub(super) times: Times,
+}
+
+impl Snapshot {
+    /// Says whether the keys may be used.
+    pub(super) fn is_usable(&self, now: Monotonic) -> bool {
+        now < self.times.hard_at
+    }
+
+    /// Where the keys stand in their life; `None` before the first.
+    pub(super) fn standing(&self, now: Monotonic) -> Option<Standing> {
+        (self.epoch > 0).then(|| self.times.standing(now))
+    }
+}
+
+/// The current snapshot and what the next one is made of.
+pub(super) struct Published {
+    current: ArcSwap<Snapshot>,
+    writer: Mutex<Writer>,
+}
+
+struct Writer {
+    /// The set as the issuer published it, denied keys included.
+    whole: KeyTable,
+    denied: BTreeSet<Box<str>>,
+    etag: Option<HeaderValue>,
+}
+
+impl Published {
+    /// Nothing yet: a snapshot that is never usable.
+    pub(super) fn nothing() -> Self {
+        let whole = KeyTable::of_secrets(Vec::new());
+        let empty = Snapshot { table: whole.clone(), epoch: 0, times: Times::NEVER };
+        Self {
+            current: ArcSwap::from_pointee(empty),
+            writer: Mutex::new(Writer { whole, denied: BTreeSet::new(), etag: None }),
+        }
+    }
+
+    /// The current snapshot; no lock, no allocation.
+    pub(super) fn load(&self) -> Guard<Arc<Snapshot>> {
+        self.current.load()
+    }
+
+    pub(super) fn load_full(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// The set that the issuer published last, denied keys included.
+    pub(super) fn whole(&self) -> KeyTable {
+        self.writer().whole.clone()
+    }
+
+    pub(super) fn etag(&self) -> Option<HeaderValue> {
+        self.writer().etag.clone()
+    }
+
+    /// The key set has moved: its validator means nothing at the new place.
+    pub(super) fn forget_etag(&self) {
+        self.writer().etag = None;
+    }
+
+    /// Puts a newly loaded set into use.
+    pub(super) fn replace(&self, table: KeyTable, etag: Option<HeaderValue>, times: Times) {
+        let mut writer = self.writer();
+        writer.whole = table;
+        writer.etag = etag;
+        self.publish(&writer, times);
+    }
+
+    /// Gives the set at hand new times.
+    pub(super) fn confirm(&self, times: Times) {
+        let writer = self.writer();
+        self.publish(&writer, times);
+    }
+
+    /// Takes a key id out of use, at once and in every set to come.
+    pub(super) fn deny(&self, kid: &str) {
+        let mut writer = self.writer();
+        if writer.denied.insert(Box::from(kid)) {
+            self.publish(&writer, self.load().times);
+        }
+    }
+
+    /// Lets a denied key id in again.
+    pub(super) fn allow(&self, kid: &str) {
+        let mut writer = self.writer();
+        if writer.denied.remove(kid) {
+            self.publish(&writer, self.load().times);
+        }
+    }
+
+    /// Takes everything out of use.
+    pub(super) fn close(&self) {
+        let writer = self.writer();
+        self.publish(&writer, Times::NEVER);
+    }
+
+    /// The epoch moves exactly when the keys in use do, so that verdicts that were remembered stay valid otherwise.
+    fn publish(&self, writer: &Writer, times: Times) {
+        let before = self.load();
+        let table = if writer.denied.is_empty() {
+            writer.whole.clone()
+        } else {
+            writer.whole.without_kids(|kid| writer.denied.contains(kid))
+        };
+        let is_first = before.epoch == 0 && times != Times::NEVER;
+        let (table, epoch) = if is_first || table.digest() != before.table.digest() {
+            (table, before.epoch.saturating_add(1))
+        } else {
+            (before.table.clone(), before.epoch)
+        };
+        self.current.store(Arc::new(Snapshot { table, epoch, times }));
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::jwks::jitter::Roll;
+    use crate::jwks::policy::RefreshPolicy;
+    use crate::jwks::tests::kit::{jwks, table};
+    use crate::keys::Found;
+    use crate::token::Algorithm;
+
+    use super::*;
+
+    fn times(second: u64) -> Times {
+        let now = Monotonic::from_origin(Duration::from_secs(second));
+        Times::of(None, &RefreshPolicy::new(), now, Roll::default())
+    }
+
+    fn knows(published: &Published, kid: &str) -> bool {
+        matches!(published.load().table.find(Some(kid), Algorithm::ES256), Found::Keys(_))
+    }
+
+    #[test]
+    fn the_epoch_moves_exactly_with_the_keys() {
+        let published = Published::nothing();
+        assert_eq!(published.load().epoch, 0);
+        published.replace(table(&jwks(&["a"])), None, times(1));
+        assert_eq!(published.load().epoch, 1);
+        published.replace(table(&jwks(&["a"])), None, times(2));
+        published.confirm(times(3));
+        assert_eq!((published.load().epoch, published.load().times), (1, times(3)));
+        published.replace(table(&jwks(&["a", "b"])), None, times(4));
+        assert_eq!(published.load().epoch, 2);
+    }
+
+    #[test]
+    fn a_denied_key_stays_out_until_it_is_allowed() {
+        let published = Published::nothing();
+        published.replace(table(&jwks(&["a", "b"])), None, times(1));
+        published.deny("a");
+        assert!(!knows(&published, "a") && knows(&published, "b"));
+        assert_eq!((published.load().epoch, published.load().times), (2, times(1)));
+        published.replace(table(&jwks(&["a", "b", "c"])), None, times(2));
+        assert!(!knows(&published, "a") && knows(&published, "c"));
+        published.allow("a");
+        assert!(knows(&published, "a"));
+        assert_eq!(published.load().epoch, 4);
+    }
+
+    #[test]
+    fn denying_before_the_first_keys_counts() {
+        let published = Published::nothing();
+        published.deny("a");
+        assert_eq!(published.load().epoch, 0);
+        published.replace(table(&jwks(&["a", "b"])), None, times(1));
+        assert!(!knows(&published, "a") && knows(&published, "b"));
+    }
+
+    #[test]
+    fn an_empty_set_that_was_accepted_is_the_first_epoch() {
+        let published = Published::nothing();
+        published.replace(Published::nothing().whole(), None, times(1));
+        assert_eq!(published.load().epoch, 1);
+    }
+
+    #[test]
+    fn closing_ends_the_use() {
+        let published = Published::nothing();
+        published.replace(table(&jwks(&["a"])), None, times(1));
+        published.close();
+        assert!(!published.load().is_usable(Monotonic::default()));
+    }
+}

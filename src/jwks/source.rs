@@ -1,0 +1,194 @@
+//! `KeySource`: the handle that validators hold.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use arc_swap::Guard;
+use tokio::sync::oneshot;
+
+use crate::clock::{Clock, Monotonic};
+use crate::fetch::Fetch;
+use crate::jwks::error::{KeysUnavailable, NotReady, RefreshError};
+use crate::jwks::freshness::Standing;
+use crate::jwks::policy::{RefreshPolicy, Start};
+use crate::jwks::refresh::Activity;
+use crate::jwks::shared::{Origin, Shared};
+use crate::jwks::snapshot::Snapshot;
+use crate::jwks::status::{KeyState, KeyStatus};
+use crate::jwks::wait::{self, Miss};
+use crate::keys::KeyTable;
+use crate::telemetry;
+use crate::token::Algorithm;
+
+/// The keys of one issuer, kept fresh by a task in the background.
+///
+/// Cheap to clone; all clones share one key set, one task and one budget of fetches. The task starts with the first use
+/// inside a tokio runtime, moves to another runtime if its own ends, and ends with the last clone.
+#[derive(Clone)]
+pub struct KeySource {
+    handle: Arc<Handle>,
+}
+
+/// Ends the task when the last clone is gone; the task holds [`Shared`] only.
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+/// What a request sees without waiting.
+#[derive(Debug)]
+pub(crate) enum View {
+    /// Verify with these.
+    Usable(Guard<Arc<Snapshot>>),
+    /// There are none that may be used: see [`KeySource::ready_snapshot`].
+    Unavailable,
+}
+
+impl KeySource {
+    /// Makes a source; the policy has been validated. It starts at once if the policy says so and a tokio runtime is
+    /// current, else with its first use.
+    pub(crate) fn build(
+        origin: Origin,
+        algorithms: &[Algorithm],
+        policy: RefreshPolicy,
+        fetch: Arc<dyn Fetch>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let start = policy.start;
+        let shared = Arc::new(Shared::new(origin, algorithms, policy, fetch, clock));
+        if start == Start::Warm {
+            // Without a runtime the first use starts it.
+            let _later = shared.ensure_running();
+        }
+        Self { handle: Arc::new(Handle { shared }) }
+    }
+
+    /// The keys of this moment: no lock, no allocation, no waiting.
+    pub(crate) fn snapshot(&self) -> View {
+        let shared = &self.handle.shared;
+        let _later = shared.ensure_running();
+        let now = shared.clock.monotonic();
+        let snapshot = shared.published.load();
+        shared.wake_if_late(now);
+        if !snapshot.is_usable(now) {
+            return View::Unavailable;
+        }
+        if snapshot.times.standing(now) == Standing::Stale {
+            telemetry::jwks_stale_served(shared.label());
+        }
+        View::Usable(snapshot)
+    }
+
+    /// Waits for the first keys, at most as long as the policy's `cold_wait`.
+    pub(crate) fn ready_snapshot(
+        &self,
+    ) -> impl Future<Output = Result<Arc<Snapshot>, KeysUnavailable>> + Send + 'static + use<> {
+        wait::first_keys(Arc::clone(&self.handle.shared))
+    }
+
+    /// Asks for keys newer than `epoch` because a token's key is not among them, and waits for them at most as long as
+    /// the policy's `miss_wait`. `found` says whether a table has the key: an answer is only given up once no fetch that
+    /// the budget allows can bring it.
+    pub(crate) fn miss<F>(
+        &self,
+        epoch: u64,
+        found: F,
+    ) -> impl Future<Output = Result<Miss, KeysUnavailable>> + Send + use<F>
+    where
+        F: Fn(&KeyTable) -> bool + Send,
+    {
+        wait::newer_keys(Arc::clone(&self.handle.shared), epoch, found)
+    }
+
+    /// Tells how the source is doing. It fetches nothing, but the first call inside a tokio runtime starts the source, so
+    /// that a readiness probe alone warms it.
+    #[must_use]
+    pub fn status(&self) -> KeyStatus {
+        let shared = &self.handle.shared;
+        let _later = shared.ensure_running();
+        let told = *shared.progress.borrow();
+        let now = shared.clock.monotonic();
+        shared.wake_if_late(now);
+        let snapshot = shared.published.load();
+        let state = if told.is_closed() { KeyState::Closed } else { KeyState::from(snapshot.standing(now)) };
+        let in_flight = matches!(told.activity, Activity::Fetching { .. });
+        let until = |at: Monotonic| if in_flight { Duration::ZERO } else { at.saturating_since(now) };
+        KeyStatus {
+            state,
+            age: (snapshot.epoch > 0).then(|| now.saturating_since(snapshot.times.confirmed_at)),
+            next_refresh: told.next_attempt.map(until),
+            consecutive_failures: told.failures,
+            last_error: told.last_error,
+            usable_keys: if snapshot.is_usable(now) { snapshot.table.usable() } else { 0 },
+            epoch: snapshot.epoch,
+        }
+    }
+
+    /// Waits until keys are usable, however often fetching them fails.
+    ///
+    /// # Errors
+    ///
+    /// [`NotReady`] outside a tokio runtime and after [`close`](Self::close), where waiting would never end.
+    pub fn ready(&self) -> impl Future<Output = Result<(), NotReady>> + Send + 'static + use<> {
+        wait::ready(Arc::clone(&self.handle.shared), None)
+    }
+
+    /// Waits until keys are usable, but no longer than `limit`: for services that must not start without.
+    ///
+    /// # Errors
+    ///
+    /// [`NotReady`], with what the last attempt failed of.
+    pub fn ready_within(&self, limit: Duration) -> impl Future<Output = Result<(), NotReady>> + Send + 'static + use<> {
+        wait::ready(Arc::clone(&self.handle.shared), Some(limit))
+    }
+
+    /// Fetches now, past every cache and whatever the cool-down says, and waits for the outcome: for the moment when you
+    /// know that the issuer has changed its keys. The keys in use stay in use if it fails.
+    ///
+    /// A fetch that is in flight already may have begun before the change; this one starts right after it.
+    ///
+    /// # Errors
+    ///
+    /// Why the fetch failed.
+    pub async fn reload(&self) -> Result<(), RefreshError> {
+        let shared = &self.handle.shared;
+        let (reply, outcome) = oneshot::channel();
+        shared.port.reloads.lock().unwrap_or_else(PoisonError::into_inner).push(reply);
+        if shared.ensure_running().is_err() {
+            return Err(if shared.is_closing() { RefreshError::SourceClosed } else { RefreshError::NoRuntime });
+        }
+        shared.port.wake.notify_one();
+        outcome.await.unwrap_or(Err(RefreshError::SourceClosed))
+    }
+
+    /// Takes a key out of use: from the return of this call on no token verifies with it, whatever the issuer
+    /// publishes, until [`unrevoke_kid`](Self::unrevoke_kid) or the end of the process.
+    pub fn revoke_kid(&self, kid: &str) {
+        self.handle.shared.published.deny(kid);
+    }
+
+    /// Lets a key be used again.
+    pub fn unrevoke_kid(&self, kid: &str) {
+        self.handle.shared.published.allow(kid);
+    }
+
+    /// Ends the source and all its clones: the task, a fetch in flight and everybody who waits. No key is usable from
+    /// then on. Dropping the last clone does the same.
+    pub fn close(&self) {
+        self.handle.shared.close();
+    }
+}
+
+impl fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let origin = &self.handle.shared.origin;
+        f.debug_struct("KeySource").field("origin", &origin.label()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}

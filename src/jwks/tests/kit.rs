@@ -1,0 +1,159 @@
+//! Key sets and sources for the tests of this module.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::fetch::Endpoint;
+use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::shared::Origin;
+use crate::jwks::snapshot::Snapshot;
+use crate::jwks::source::{KeySource, View};
+use crate::keys::{Found, KeyOrigin, KeySet, KeyTable};
+use crate::testing::{FakeClock, FakeFetch, Reply};
+use crate::token::Algorithm;
+
+pub(in crate::jwks) const URL: &str = "https://login.example/jwks";
+pub(in crate::jwks) const SECOND: Duration = Duration::from_secs(1);
+pub(in crate::jwks) const MINUTE: Duration = Duration::from_secs(60);
+pub(in crate::jwks) const HOUR: Duration = Duration::from_secs(3600);
+
+/// Points on P-256: the public keys of this test, one for each of the ids `a` to `e`.
+const POINTS: [(&str, &str); 5] = [
+    ("Qo-thZ_V7Pgyh7pEJ4pcpdtpdZ8gknJ2_AORFz6CuSM", "zfNwxUMw0drlM8R80zUJwGnXW59K1l0yptXf3EDfgkE"),
+    ("Vv0IU6itthhFgPm1YLVOoT-692xR8rz8BWiIAT1jWRA", "EG6ySLET9-FxQcpbIJ31o9SV6CDbWuYslhEOFnhP0w4"),
+    ("FPSa5RjqdhvpsQKp-2XHcT-5PVB_Vibrx4gJ8Wyygbg", "ucTiG98iHQjqjQo2qOBShT4F8E7kFnyxBtcmtFb_qyE"),
+    ("7qfBVKsbtLnBgLogYcbXWsFgTlGxlbwAWbPkVF7R4aE", "UiSNCj2dhgeuUoUlAoaoUs45dFkBFT3WKMgJP2OKpVM"),
+    ("v6y67EtUX0N_ESQELOclHR-9Yu-UAAPjGr-bMtokS38", "VDAvuz7MZHklKG0kYRcu_26Ub7YzpyNh9U3bmFaSz8o"),
+];
+
+/// A published key whose material is that of the id `of`.
+pub(in crate::jwks) fn jwk(kid: &str, of: &str) -> String {
+    let point = usize::from(of.as_bytes()[0] - b'a') % POINTS.len();
+    let (x, y) = POINTS[point];
+    format!(r#"{{"kty":"EC","crv":"P-256","use":"sig","alg":"ES256","kid":"{kid}","x":"{x}","y":"{y}"}}"#)
+}
+
+/// A key set with these ids.
+pub(in crate::jwks) fn jwks(kids: &[&str]) -> String {
+    let keys: Vec<String> = kids.iter().map(|kid| jwk(kid, kid)).collect();
+    set_of(&keys)
+}
+
+pub(in crate::jwks) fn set_of(keys: &[impl AsRef<str>]) -> String {
+    let mut document = String::from(r#"{"keys":["#);
+    for (position, key) in keys.iter().enumerate() {
+        let comma = if position == 0 { "" } else { "," };
+        write!(document, "{comma}{}", key.as_ref()).expect("a string takes everything");
+    }
+    document.push_str("]}");
+    document
+}
+
+pub(in crate::jwks) fn table(document: &str) -> KeyTable {
+    KeySet::parse_remote(document.as_bytes(), 100).expect("a key set").bind(&[Algorithm::ES256], KeyOrigin::Remote)
+}
+
+pub(in crate::jwks) fn has(table: &KeyTable, kid: &str) -> bool {
+    matches!(table.find(Some(kid), Algorithm::ES256), Found::Keys(_))
+}
+
+/// A source on a fake clock and a fake network.
+pub(in crate::jwks) struct World {
+    pub(in crate::jwks) clock: FakeClock,
+    pub(in crate::jwks) network: FakeFetch,
+    pub(in crate::jwks) source: KeySource,
+}
+
+impl World {
+    /// A source whose URL answers `reply`; the first fetch is under way.
+    pub(in crate::jwks) fn new(reply: Reply) -> Self {
+        Self::with(RefreshPolicy::new(), reply)
+    }
+
+    pub(in crate::jwks) fn with(policy: RefreshPolicy, reply: Reply) -> Self {
+        Self::at(Origin::Jwks(Endpoint::new(URL).expect("url")), policy, |network| network.always(URL, reply))
+    }
+
+    pub(in crate::jwks) fn at(origin: Origin, policy: RefreshPolicy, script: impl FnOnce(&FakeFetch)) -> Self {
+        let clock = FakeClock::new();
+        let network = FakeFetch::new(&clock);
+        script(&network);
+        let source = Self::source(origin, policy, &network, &clock);
+        Self { clock, network, source }
+    }
+
+    pub(in crate::jwks) fn source(
+        origin: Origin,
+        policy: RefreshPolicy,
+        network: &FakeFetch,
+        clock: &FakeClock,
+    ) -> KeySource {
+        policy.validate().expect("a valid policy");
+        let (fetch, clock) = (Arc::new(network.clone()), Arc::new(clock.clone()));
+        KeySource::build(origin, &[Algorithm::ES256], policy, fetch, clock)
+    }
+
+    /// A source that holds the keys of `kids`.
+    pub(in crate::jwks) async fn loaded(kids: &[&str]) -> Self {
+        Self::loaded_with(RefreshPolicy::new(), kids).await
+    }
+
+    pub(in crate::jwks) async fn loaded_with(policy: RefreshPolicy, kids: &[&str]) -> Self {
+        let world = Self::with(policy, Reply::json(jwks(kids)));
+        world.clock.settle().await;
+        assert_eq!(world.network.calls(), 1);
+        world
+    }
+
+    pub(in crate::jwks) fn publish(&self, kids: &[&str]) {
+        self.network.always(URL, Reply::json(jwks(kids)));
+    }
+
+    pub(in crate::jwks) fn answer(&self, reply: Reply) {
+        self.network.always(URL, reply);
+    }
+
+    pub(in crate::jwks) async fn run(&self, span: Duration) {
+        self.clock.run_for(span).await;
+    }
+
+    /// Says whether a request with this key id is served without waiting.
+    pub(in crate::jwks) fn serves(&self, kid: &str) -> bool {
+        match self.source.snapshot() {
+            View::Usable(snapshot) => has(&snapshot.table, kid),
+            View::Unavailable => false,
+        }
+    }
+
+    pub(in crate::jwks) fn epoch(&self) -> u64 {
+        self.source.status().epoch()
+    }
+
+    /// What a validator does with a token of this key id; the time that it takes is the clock's.
+    pub(in crate::jwks) async fn request(source: &KeySource, kid: &str) -> Verdict {
+        let snapshot: Arc<Snapshot> = match source.snapshot() {
+            View::Usable(snapshot) => Arc::clone(&snapshot),
+            View::Unavailable => match source.ready_snapshot().await {
+                Ok(snapshot) => snapshot,
+                Err(unavailable) => return Verdict::Unavailable(unavailable.retry_after),
+            },
+        };
+        if has(&snapshot.table, kid) {
+            return Verdict::Served;
+        }
+        match source.miss(snapshot.epoch, |table| has(table, kid)).await {
+            Ok(crate::jwks::Miss::Newer(newer)) if has(&newer.table, kid) => Verdict::Served,
+            Ok(_) => Verdict::NotFound,
+            Err(unavailable) => Verdict::Unavailable(unavailable.retry_after),
+        }
+    }
+}
+
+/// A validator's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::jwks) enum Verdict {
+    Served,
+    NotFound,
+    Unavailable(Duration),
+}

@@ -1,0 +1,2 @@
+mod cold;
+pub(super) mod kit;

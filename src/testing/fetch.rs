@@ -1,0 +1,267 @@
+//! `FakeFetch`: a network that answers as it was told.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::clock::{Clock as _, Monotonic};
+use crate::fetch::{Fetch, FetchError, FetchFuture, FetchRequest, FetchResponse};
+use crate::testing::clock::FakeClock;
+
+/// A [`Fetch`] that answers as it was told, at the time of a [`FakeClock`]; clones are one network.
+///
+/// An address that nobody told it about answers 404. Every request is recorded.
+#[derive(Clone)]
+pub struct FakeFetch {
+    clock: FakeClock,
+    inner: Arc<Mutex<Inner>>,
+    in_flight: Arc<AtomicUsize>,
+}
+
+#[derive(Default)]
+struct Inner {
+    once: HashMap<String, VecDeque<Reply>>,
+    always: HashMap<String, Reply>,
+    seen: Vec<SeenRequest>,
+}
+
+/// A request that was made.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SeenRequest {
+    /// Where to.
+    pub url: String,
+    /// With which headers.
+    pub headers: HeaderMap,
+    /// When, on the fake clock.
+    pub at: Monotonic,
+}
+
+/// What an address answers.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    after: Duration,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Debug)]
+enum Outcome {
+    Response(FetchResponse),
+    Error(FetchError),
+    Never,
+    Panic,
+}
+
+impl Reply {
+    /// A status without a body.
+    #[must_use]
+    pub fn status(status: StatusCode) -> Self {
+        Self::of(Outcome::Response(FetchResponse::new(status, HeaderMap::new(), Bytes::new())))
+    }
+
+    /// 200 with a body.
+    #[must_use]
+    pub fn json(body: impl Into<Bytes>) -> Self {
+        Self::of(Outcome::Response(FetchResponse::new(StatusCode::OK, HeaderMap::new(), body.into())))
+    }
+
+    /// No response.
+    #[must_use]
+    pub fn error(error: FetchError) -> Self {
+        Self::of(Outcome::Error(error))
+    }
+
+    /// Silence, until the caller gives up.
+    #[must_use]
+    pub fn hang() -> Self {
+        Self::of(Outcome::Never)
+    }
+
+    /// A bug in the fetcher.
+    #[must_use]
+    pub fn panic() -> Self {
+        Self::of(Outcome::Panic)
+    }
+
+    /// Adds a response header; without effect where there is no response.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the value is not a header's.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test that gives a malformed header should end there")]
+    pub fn with_header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Outcome::Response(response) = &mut self.outcome {
+            response.headers.append(name, HeaderValue::from_str(value).expect("a header value"));
+        }
+        self
+    }
+
+    /// Sets the body; without effect where there is no response.
+    #[must_use]
+    pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
+        if let Outcome::Response(response) = &mut self.outcome {
+            response.body = body.into();
+        }
+        self
+    }
+
+    /// Comes only after a while on the fake clock.
+    #[must_use]
+    pub fn after(mut self, span: Duration) -> Self {
+        self.after = span;
+        self
+    }
+
+    fn of(outcome: Outcome) -> Self {
+        Self { after: Duration::ZERO, outcome }
+    }
+}
+
+impl FakeFetch {
+    /// A network on which nothing answers yet.
+    #[must_use]
+    pub fn new(clock: &FakeClock) -> Self {
+        Self { clock: clock.clone(), inner: Arc::default(), in_flight: Arc::default() }
+    }
+
+    /// Answers every request to `url` from now on, except for those that [`once`](Self::once) was told about.
+    pub fn always(&self, url: &str, reply: Reply) {
+        self.inner().always.insert(url.to_owned(), reply);
+    }
+
+    /// Answers one request to `url`: the next one, or the one after those that were told before.
+    pub fn once(&self, url: &str, reply: Reply) {
+        self.inner().once.entry(url.to_owned()).or_default().push_back(reply);
+    }
+
+    /// How many requests were made.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.inner().seen.len()
+    }
+
+    /// How many requests were made to `url`.
+    #[must_use]
+    pub fn calls_to(&self, url: &str) -> usize {
+        self.inner().seen.iter().filter(|request| request.url == url).count()
+    }
+
+    /// Every request so far, in order.
+    #[must_use]
+    pub fn requests(&self) -> Vec<SeenRequest> {
+        self.inner().seen.clone()
+    }
+
+    /// How many requests are neither answered nor dropped.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reply_to(&self, request: FetchRequest) -> Reply {
+        let mut inner = self.inner();
+        let url = request.endpoint.as_str().to_owned();
+        let once = inner.once.get_mut(&url).and_then(VecDeque::pop_front);
+        let reply = once.or_else(|| inner.always.get(&url).cloned());
+        inner.seen.push(SeenRequest { url, headers: request.headers, at: self.clock.monotonic() });
+        reply.unwrap_or_else(|| Reply::status(StatusCode::NOT_FOUND))
+    }
+}
+
+impl Fetch for FakeFetch {
+    #[expect(clippy::panic, reason = "the test asked for it")]
+    fn fetch(&self, request: FetchRequest) -> FetchFuture {
+        let max_bytes = request.max_bytes;
+        let Reply { after, outcome } = self.reply_to(request);
+        let network = self.clone();
+        let flight = InFlight::start(&self.in_flight);
+        Box::pin(async move {
+            let _flight = flight;
+            if !after.is_zero() {
+                network.clock.sleep_until(network.clock.monotonic().saturating_add(after)).await;
+            }
+            match outcome {
+                Outcome::Response(response) if response.body.len() > max_bytes => Err(FetchError::TooLarge),
+                Outcome::Response(response) => Ok(response),
+                Outcome::Error(error) => Err(error),
+                Outcome::Never => pending().await,
+                Outcome::Panic => panic!("this reply panics"),
+            }
+        })
+    }
+}
+
+impl fmt::Debug for FakeFetch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeFetch").field("calls", &self.calls()).finish_non_exhaustive()
+    }
+}
+
+struct InFlight(Arc<AtomicUsize>);
+
+impl InFlight {
+    fn start(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fetch::Endpoint;
+
+    use super::*;
+
+    const URL: &str = "https://a.example/jwks";
+
+    fn request() -> FetchRequest {
+        FetchRequest::new(Endpoint::new(URL).expect("url"), 10)
+    }
+
+    #[tokio::test]
+    async fn answers_once_then_always_then_not_found() {
+        let network = FakeFetch::new(&FakeClock::new());
+        assert_eq!(network.fetch(request()).await.map(|response| response.status.as_u16()), Ok(404));
+        network.always(URL, Reply::json("{}"));
+        network.once(URL, Reply::error(FetchError::Tls));
+        assert_eq!(network.fetch(request()).await.map(drop), Err(FetchError::Tls));
+        assert_eq!(network.fetch(request()).await.map(|response| response.body), Ok(Bytes::from("{}")));
+        assert_eq!((network.calls_to(URL), network.calls_to("https://b.example/")), (3, 0));
+    }
+
+    #[tokio::test]
+    async fn keeps_to_the_largest_body() {
+        let network = FakeFetch::new(&FakeClock::new());
+        network.always(URL, Reply::json("12345678901"));
+        assert_eq!(network.fetch(request()).await.map(drop), Err(FetchError::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn a_late_reply_comes_when_time_has_passed() {
+        let clock = FakeClock::new();
+        let network = FakeFetch::new(&clock);
+        network.always(URL, Reply::json("{}").after(Duration::from_secs(2)));
+        let reply = tokio::spawn(network.fetch(request()));
+        clock.run_for(Duration::from_secs(1)).await;
+        assert_eq!((reply.is_finished(), network.in_flight()), (false, 1));
+        clock.run_for(Duration::from_secs(1)).await;
+        assert_eq!((reply.is_finished(), network.in_flight()), (true, 0));
+    }
+}
