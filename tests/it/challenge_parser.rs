@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
 
 /// The parameters of the one challenge of a response, in their order.
-pub fn challenge(headers: &HeaderMap) -> Vec<(String, String)> {
+pub(crate) fn challenge(headers: &HeaderMap) -> Vec<(String, String)> {
     let fields: Vec<_> = headers.get_all(WWW_AUTHENTICATE).iter().collect();
     assert_eq!(fields.len(), 1, "exactly one challenge: {fields:?}");
     let field = fields[0].to_str().expect("visible ASCII");

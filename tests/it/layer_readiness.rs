@@ -20,7 +20,7 @@ use crate::probe::{TestBody, bearing, request, shows_subject, validator};
 
 /// Panics when it is called without having been polled ready; its clones have not been.
 #[derive(Debug, Default)]
-struct Strict {
+pub(crate) struct Strict {
     ready: bool,
 }
 

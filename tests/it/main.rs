@@ -1,6 +1,7 @@
 //! The behaviour of the crate from outside: one file per RFC or behaviour, one binary for all.
 
 #![expect(clippy::arithmetic_side_effects, reason = "tests count and add freely; an overflow fails them")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod answers;
 mod attack_matrix;
@@ -10,6 +11,7 @@ mod config;
 mod fixed_clock;
 mod layer_bearer;
 mod layer_bodies;
+mod layer_cold;
 mod layer_hosts;
 mod layer_readiness;
 mod layer_require;

@@ -13,32 +13,32 @@ use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, Claims, Issuer, Validator};
 
 /// The audience of the testing kit's tokens.
-pub const AUDIENCE: &str = "https://api.test/";
+pub(crate) const AUDIENCE: &str = "https://api.test/";
 
-pub type TestBody = Full<Bytes>;
+pub(crate) type TestBody = Full<Bytes>;
 
 /// An API that trusts the server's public keys, given by hand.
-pub fn api(server: &TestIssuer) -> Api {
+pub(crate) fn api(server: &TestIssuer) -> Api {
     Api::new(AUDIENCE, Issuer::with_static_keys(server.issuer(), KeySet::from_jwks(server.jwks())))
 }
 
-pub fn validator(server: &TestIssuer) -> Validator {
+pub(crate) fn validator(server: &TestIssuer) -> Validator {
     Validator::new(api(server)).expect("a good configuration")
 }
 
 /// A request with the given `Authorization` fields.
-pub fn request(fields: &[&str]) -> Request<TestBody> {
+pub(crate) fn request(fields: &[&str]) -> Request<TestBody> {
     let request = fields.iter().fold(Request::builder(), |request, field| request.header(AUTHORIZATION, *field));
     request.body(TestBody::default()).expect("a request")
 }
 
 /// A request with a bearer token.
-pub fn bearing(token: &str) -> Request<TestBody> {
+pub(crate) fn bearing(token: &str) -> Request<TestBody> {
     request(&[&format!("Bearer {token}")])
 }
 
 /// A service that answers 200 and shows the registered claims that reached it: the subject, `nobody` without claims.
-pub fn shows_subject()
+pub(crate) fn shows_subject()
 -> impl Service<Request<TestBody>, Response = Response<TestBody>, Error = Infallible, Future = Answer> + Clone + Send {
     service_fn(|request: Request<TestBody>| {
         let claims: Option<&Claims> = request.extensions().get();
@@ -47,17 +47,17 @@ pub fn shows_subject()
     })
 }
 
-pub type Answer = Ready<Result<Response<TestBody>, Infallible>>;
+pub(crate) type Answer = Ready<Result<Response<TestBody>, Infallible>>;
 
 /// Sends one request through a stack of its own.
-pub async fn send<S>(service: S, request: Request<TestBody>) -> Response<TestBody>
+pub(crate) async fn send<S>(service: S, request: Request<TestBody>) -> Response<TestBody>
 where
     S: Service<Request<TestBody>, Response = Response<TestBody>, Error = Infallible>,
 {
     service.oneshot(request).await.expect("infallible")
 }
 
-pub async fn text(response: Response<TestBody>) -> String {
+pub(crate) async fn text(response: Response<TestBody>) -> String {
     let body = response.into_body().collect().await.expect("infallible").to_bytes();
     String::from_utf8(body.to_vec()).expect("UTF-8")
 }
