@@ -72,6 +72,18 @@ async fn what_waited_carries_the_same_as_what_did_not() {
 }
 
 #[tokio::test]
+async fn what_waited_carries_nothing_of_an_outer_layer() {
+    let (clock, server) = timed();
+    let outer = BearerLayer::new(fetching(&server, &clock)).with_realm("outer");
+    let warmed = send(outer.layer(shows_subject()), bearing(&server.token().sign())).await;
+    assert_eq!(warmed.status(), StatusCode::OK);
+    let inner = BearerLayer::new(fetching(&server, &clock));
+    let stack = outer.layer(inner.layer(RequireLayer::scope("admin").layer(shows_subject())));
+    let response = send(stack, bearing(&server.token().sign())).await;
+    assert_eq!(response.headers()["www-authenticate"], r#"Bearer error="insufficient_scope", scope="admin""#);
+}
+
+#[tokio::test]
 async fn a_bad_token_is_refused_after_the_wait_as_before() {
     let (clock, server) = timed();
     let layer = BearerLayer::new(fetching(&server, &clock)).with_realm("north").with_json_body();
