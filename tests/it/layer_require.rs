@@ -8,8 +8,8 @@ use tower_bearer::clock::Timestamp;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{BearerLayer, Rejection, RequireLayer, Requirement};
 
-use crate::fixed_clock::FixedClock;
 use crate::probe::{TestBody, bearing, request, send, shows_subject, text, validator};
+use tower_bearer::testing::FakeClock;
 
 async fn through(bearer: &BearerLayer, require: &RequireLayer, request: Request<TestBody>) -> Response<TestBody> {
     send(bearer.layer(require.layer(shows_subject())), request).await
@@ -99,7 +99,7 @@ async fn an_old_or_weak_authentication_has_to_step_up() {
     let server = TestIssuer::new();
     let bearer = BearerLayer::new(validator(&server));
     let recent = RequireLayer::new(Requirement::max_authentication_age(Duration::from_secs(60)));
-    let at = |now: i64| recent.clone().with_clock(FixedClock::at(Timestamp::from_secs(now)));
+    let at = |now: i64| recent.clone().with_clock(FakeClock::at(Timestamp::from_secs(now)));
     let token = server.token().claim("auth_time", 1_000).sign();
     for (require, status) in [
         (at(1_064), StatusCode::OK),
