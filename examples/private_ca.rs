@@ -6,6 +6,8 @@
 //!
 //! Serves `GET /me` on a free port of 127.0.0.1, and says which.
 
+#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
 use std::error::Error;
 
 use axum::Router;

@@ -147,7 +147,7 @@ impl KeyTable {
         let missing_in = |other: &Self, one: &Self| {
             one.inner.thumbprints.iter().filter(|thumbprint| !other.contains(thumbprint)).count()
         };
-        let is_replaced = |kid: &&Box<str>| {
+        let is_replaced = |kid: &str| {
             let (old, new) = (earlier.under(Some(kid)), self.under(Some(kid)));
             let stays = |key: &VerifyingKey| new.iter().any(|other| other.thumbprint() == key.thumbprint());
             !new.is_empty() && !old.is_empty() && !old.iter().any(stays)
@@ -155,7 +155,7 @@ impl KeyTable {
         Changes {
             added: missing_in(earlier, self),
             removed: missing_in(self, earlier),
-            replaced: self.inner.known.iter().filter(is_replaced).count(),
+            replaced: self.inner.known.iter().filter(|kid| is_replaced(kid)).count(),
         }
     }
 
