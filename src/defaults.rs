@@ -51,9 +51,11 @@ pub(crate) const MIN_SHORT_SECRET_BYTES: usize = 16;
 // ── network ──
 
 /// Longest wait for a connection; three times the slowest handshake across an ocean.
+#[cfg(feature = "reqwest")]
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Idle connections are dropped before load balancers usually drop them (30 to 60 s).
+#[cfg(feature = "reqwest")]
 pub(crate) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(25);
 
 // ── jwks ──

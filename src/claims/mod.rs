@@ -163,7 +163,7 @@ impl<C> Claims<C> {
     }
 
     fn date(&self, claim: Claim) -> Option<Timestamp> {
-        rules::date(self.payload(), claim).ok()
+        dates::date(self.payload(), claim).ok()
     }
 }
 

@@ -33,7 +33,6 @@ pub use self::set::{KeySet, SkippedKey};
 pub use self::signed::SignedToken;
 pub(crate) use self::table::{Changes, Found, KeyOrigin, KeyTable};
 pub(crate) use self::thumbprint::Thumbprint;
-pub(crate) use self::verify::VerifyingKey;
 
 #[cfg(test)]
 mod fixtures;

@@ -151,7 +151,7 @@ fn audience(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
 }
 
 fn expiry(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-    match date(evidence.payload, Claim::Exp) {
+    match dates::date(evidence.payload, Claim::Exp) {
         Member::Absent => Err(ClaimError::Expiry(Fault::Missing)),
         Member::Malformed => Err(ClaimError::Expiry(Fault::Malformed)),
         // RFC 7519 §4.1.4: on or after is too late.
@@ -161,7 +161,7 @@ fn expiry(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
 }
 
 fn not_before(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-    match date(evidence.payload, Claim::Nbf) {
+    match dates::date(evidence.payload, Claim::Nbf) {
         Member::Absent => Ok(()),
         Member::Malformed => Err(ClaimError::NotBefore),
         Member::Is(start) if start <= evidence.now.saturating_add(rules.leeway) => Ok(()),
@@ -171,7 +171,7 @@ fn not_before(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
 
 /// A future `iat` is no fault by itself (RFC 7519 erratum 7720), only where the age counts.
 fn issued_at(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-    let (issued, max_age) = match (date(evidence.payload, Claim::Iat), rules.max_age) {
+    let (issued, max_age) = match (dates::date(evidence.payload, Claim::Iat), rules.max_age) {
         (Member::Malformed, _) => return Err(ClaimError::IssuedAt(Fault::Malformed)),
         (Member::Absent, Some(_)) => return Err(ClaimError::IssuedAt(Fault::Missing)),
         (Member::Absent | Member::Is(_), None) => return Ok(()),
@@ -234,14 +234,6 @@ fn id_token(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
     match marked.iter().find(|(_, there)| *there) {
         None => Ok(()),
         Some((claim, _)) => Err(ClaimError::IdToken { marker: claim.name() }),
-    }
-}
-
-/// Reads a claim that should be a date.
-pub(super) fn date(payload: &Payload, claim: Claim) -> Member<Timestamp> {
-    match payload.raw(claim) {
-        None => Member::Absent,
-        Some(raw) => dates::numeric_date(raw).map_or(Member::Malformed, Member::Is),
     }
 }
 
