@@ -125,13 +125,18 @@ fn classify(error: &reqwest::Error) -> FetchError {
 fn is_tls(error: &reqwest::Error) -> bool {
     let mut next = error.source();
     while let Some(cause) = next {
-        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        if matches!(kind, Some(io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)) {
+        if cause.downcast_ref::<io::Error>().is_some_and(is_handshake) {
             return true;
         }
         next = cause.source();
     }
     false
+}
+
+/// Looks into an I/O error that wraps another: `source` would step over the inner one.
+fn is_handshake(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>());
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) || inner.is_some_and(is_handshake)
 }
 
 #[cfg(test)]
