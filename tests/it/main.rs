@@ -17,7 +17,6 @@ mod layer_readiness;
 mod layer_require;
 mod layer_stack;
 mod probe;
-mod fixed_clock;
 mod jwks_sockets;
 mod validator;
 mod vectors;
