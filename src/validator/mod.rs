@@ -21,7 +21,7 @@ use crate::host::Host;
 use crate::jwks::KeySource;
 use crate::keys::{Found, KeyTable, SignedToken};
 use crate::rejection::{CheckFailed, KeyNotFound, Rejection};
-use crate::telemetry;
+use crate::telemetry::{self, Validation};
 use crate::token::{Algorithm, TokenError, UnverifiedToken};
 
 /// Decides for one API whether an access token is good enough, and hands its claims on.
@@ -146,30 +146,63 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// The same for a host that has been read already.
     pub(crate) async fn validate_under(&self, token: &str, host: Option<&Host>) -> Result<Claims<C>, Rejection> {
-        let verdict = match self.decide(token, host) {
-            Some(verdict) => return verdict,
-            None => self.wait(token, host).await,
-        };
-        verdict.inspect_err(note)
+        if let Some(verdict) = self.decide(token, host) {
+            return verdict;
+        }
+        let validation = Validation::waiting(&*self.core.clock);
+        let verdict = validation.during(self.wait(token, host, &validation)).await;
+        self.tell(validation, &verdict);
+        verdict
     }
 
     /// Decides without waiting; `None` if the keys have to be waited for.
     pub(crate) fn decide(&self, token: &str, host: Option<&Host>) -> Option<Result<Claims<C>, Rejection>> {
-        let verdict = match self.core.open(token, host) {
+        let validation = Validation::at_once(&*self.core.clock);
+        let verdict = validation.within(|| self.decide_within(token, host, &validation));
+        match &verdict {
+            Some(verdict) => self.tell(validation, verdict),
+            None => validation.postponed(),
+        }
+        verdict
+    }
+
+    fn decide_within<'s>(
+        &'s self,
+        token: &str,
+        host: Option<&Host>,
+        validation: &Validation<'s>,
+    ) -> Option<Result<Claims<C>, Rejection>> {
+        Some(match self.core.open(token, host, validation) {
             Err(rejection) => Err(rejection),
             Ok((token, issuer)) => match issuer.keys.at_hand(|keys| issuer.prove(token, keys))? {
                 Err(Rejection::Key(KeyNotFound::Unknown)) if issuer.keys.may_learn() => return None,
                 proof => proof.and_then(|signed| self.conclude(signed)),
             },
-        };
-        Some(verdict.inspect_err(note))
+        })
     }
 
-    async fn wait(&self, token: &str, host: Option<&Host>) -> Result<Claims<C>, Rejection> {
-        let (parsed, issuer) = self.core.open(token, host)?;
+    async fn wait<'s>(
+        &'s self,
+        token: &str,
+        host: Option<&Host>,
+        validation: &Validation<'s>,
+    ) -> Result<Claims<C>, Rejection> {
+        let (parsed, issuer) = self.core.open(token, host, validation)?;
         let header = parsed.header();
         let keys = issuer.keys.for_token(header.kid(), header.algorithm()).await?;
         self.conclude(issuer.prove(parsed, &keys)?)
+    }
+
+    /// Ends a validation with its verdict.
+    fn tell(&self, validation: Validation<'_>, verdict: &Result<Claims<C>, Rejection>) {
+        let clock = &*self.core.clock;
+        match verdict {
+            Ok(claims) => validation.accepted(claims.issuer(), clock),
+            Err(rejection) => {
+                validation.within(|| note(rejection));
+                validation.rejected(rejection.kind().name(), clock);
+            }
+        }
     }
 
     /// Judges what the signature has proven.
@@ -182,12 +215,18 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
 impl Core {
     /// Everything that needs no key: size, form, issuer, algorithm, and the claims that may refuse early.
-    fn open<'t>(&self, token: &'t str, host: Option<&Host>) -> Result<(UnverifiedToken<'t>, &Trusted), Rejection> {
+    fn open<'s, 't>(
+        &'s self,
+        token: &'t str,
+        host: Option<&Host>,
+        validation: &Validation<'s>,
+    ) -> Result<(UnverifiedToken<'t>, &'s Trusted), Rejection> {
         if token.len() > self.max_token_bytes {
             return Err(Rejection::Token(TokenError::TooLong { length: token.len(), limit: self.max_token_bytes }));
         }
         let token = UnverifiedToken::parse(token).map_err(Rejection::Token)?;
         let route = self.routes.find(token.payload(), &self.hosts, host).map_err(Rejection::Issuer)?;
+        validation.claims_issuer(route.name);
         let issuer = self.issuers.get(route.issuer).ok_or(Rejection::Signature)?;
         let algorithm = token.header().algorithm();
         if !issuer.algorithms.contains(&algorithm) {

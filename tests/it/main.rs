@@ -8,6 +8,7 @@ mod attack_matrix;
 mod axum_extractors;
 mod challenge_parser;
 mod config;
+mod events;
 mod fetched_keys;
 mod layer_bearer;
 mod layer_bodies;

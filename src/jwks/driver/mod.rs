@@ -37,7 +37,7 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(machine: Refresh, origin: &Origin, discovery_every: Duration) -> Self {
         let endpoint = match origin {
-            Origin::Jwks(endpoint) => Some(endpoint.clone()),
+            Origin::Jwks { endpoint, .. } => Some(endpoint.clone()),
             Origin::Discovery(_) => None,
         };
         Self {
