@@ -5,5 +5,6 @@
 mod attack_matrix;
 mod config;
 mod fixed_clock;
+mod memo;
 mod validator;
 mod vectors;
