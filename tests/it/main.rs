@@ -19,5 +19,6 @@ mod layer_require;
 mod layer_stack;
 mod probe;
 mod jwks_sockets;
+mod memo;
 mod validator;
 mod vectors;
