@@ -9,6 +9,7 @@ mod axum_extractors;
 mod challenge_parser;
 mod config;
 mod events;
+mod memo;
 mod fetched_keys;
 mod layer_bearer;
 mod layer_bodies;
