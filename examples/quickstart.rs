@@ -42,6 +42,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         let answer = request.send().await?;
         let challenge = answer.headers().get("www-authenticate").map_or("", |value| value.to_str().unwrap_or("?"));
+        // The description is the same for every token that is not good enough; the table leaves it out.
+        let challenge = challenge.split(", error_description").next().unwrap_or_default();
         table.add([sent.to_owned(), answer.status().as_u16().to_string(), challenge.to_owned(), why]);
     }
     table.print();

@@ -40,8 +40,8 @@
 // The modules stand in the order in which a request passes them, and each uses only those above it.
 
 // Ground: knows nothing of tokens.
-pub mod clock;
 mod defaults;
+pub mod clock;
 pub mod fetch;
 mod telemetry;
 
@@ -54,8 +54,6 @@ pub mod token;
 
 // 3. Token to key to proven signature.
 pub mod keys;
-
-// Where keys come from, and when they are renewed.
 pub mod jwks;
 
 // 4. Proven payload to judged claims.
@@ -66,6 +64,16 @@ pub mod guard;
 pub mod config;
 pub mod rejection;
 mod validator;
+
+// 6. Answers to the client.
+mod challenge;
+
+// 7. Servers.
+pub mod middleware;
+
+#[cfg(feature = "axum")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+pub mod axum;
 
 // For users' tests.
 #[cfg(any(test, feature = "testing"))]
@@ -80,6 +88,7 @@ pub use crate::claims::{Audience, Claims, NoCustomClaims, Permissions, Scopes};
 pub use crate::config::{Api, ConfigError, Issuer};
 pub use crate::guard::Requirement;
 pub use crate::keys::Secret;
+pub use crate::middleware::{BearerLayer, RequireLayer};
 pub use crate::rejection::{Rejection, RejectionKind};
 pub use crate::token::Algorithm;
-pub use crate::validator::{Validator, ValidatorBuilder};
+pub use crate::validator::{StartError, Validator, ValidatorBuilder};

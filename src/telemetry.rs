@@ -150,3 +150,11 @@ pub(crate) fn rejected(kind: &'static str, hint: Option<&'static str>, signature
     #[cfg(not(feature = "tracing"))]
     let _ = (kind, hint, signature_checked);
 }
+
+/// The program asks for claims where nothing provides them.
+pub(crate) fn misconfigured(fault: &'static str) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(target: "tower_bearer::server", fault, "request refused: the server is misconfigured");
+    #[cfg(not(feature = "tracing"))]
+    let _ = fault;
+}

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::defaults;
 use crate::fetch::EndpointError;
+use crate::jwks::PolicyViolation;
 use crate::keys::{KeyError, SecretError};
 use crate::token::Algorithm;
 
@@ -118,8 +119,8 @@ pub enum Problem {
     UnknownIssuer,
     /// An issuer has no host that a request could name.
     NoHost,
-    /// The refresh policy contradicts itself; the text says how.
-    RefreshPolicy(&'static str),
+    /// The refresh policy contradicts itself.
+    RefreshPolicy(PolicyViolation),
     /// There is no way to fetch: the feature `reqwest` is off and no `Fetch` is given, or its client cannot be built.
     NoFetch,
 }
@@ -178,7 +179,7 @@ impl fmt::Display for Problem {
             Self::DuplicateHost => f.write_str("is bound twice"),
             Self::UnknownIssuer => f.write_str("is not one of the API's issuers, spelled exactly"),
             Self::NoHost => f.write_str("is no URL with a host, so that no request could name it"),
-            Self::RefreshPolicy(how) => f.write_str(how),
+            Self::RefreshPolicy(violation) => violation.fmt(f),
             Self::NoFetch => {
                 f.write_str("no HTTP client: turn on the feature `reqwest`, or give a `Fetch` with `with_fetch`")
             }

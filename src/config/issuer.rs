@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::config::domain::{self, PlainHttp};
 use crate::config::error::{Faults, Problem};
-use crate::fetch::Endpoint;
+use crate::jwks::Origin;
 use crate::keys::{self, KeyError, KeySet, KeyTable, Secret, SecretError};
 use crate::token::Algorithm;
 
@@ -200,15 +200,19 @@ impl Issuer {
         match &self.keys {
             Keys::Auth0 => {
                 let issuer = self.resolve_domain(&self.first, &mut Faults::default())?;
-                domain::auth0_jwks_uri(&issuer).ok().map(KeyOrigin::Jwks)
+                domain::auth0_jwks_uri(&issuer).ok().map(|endpoint| KeyOrigin::Remote(Origin::Jwks(endpoint)))
             }
             Keys::Discovery => {
-                // The document's place is made from the issuer, so here it has to be a URL.
-                let fetchable = domain::endpoint(&setting(name, ""), name, self.plain, faults);
-                fetchable.map(|issuer| KeyOrigin::Discovery { issuer, plain_http: self.plain == PlainHttp::Allowed })
+                let origin = match self.plain {
+                    PlainHttp::OnLoopback => Origin::discovery(name),
+                    PlainHttp::Allowed => Origin::dangerous_discovery_over_http(name),
+                };
+                let refused = |error| faults.push(&setting(name, ""), Problem::Url(error));
+                origin.map(KeyOrigin::Remote).map_err(refused).ok()
             }
             Keys::Jwks(uri) => {
-                domain::endpoint(&setting(name, " jwks_uri"), uri, self.plain, faults).map(KeyOrigin::Jwks)
+                let endpoint = domain::endpoint(&setting(name, " jwks_uri"), uri, self.plain, faults);
+                endpoint.map(|endpoint| KeyOrigin::Remote(Origin::Jwks(endpoint)))
             }
             Keys::Static(set) => bind_static(&setting(name, " static keys"), set, algorithms, faults),
             Keys::Secrets(secrets) => bind_secrets(&setting(name, " secret"), secrets, algorithms, faults),
@@ -293,12 +297,9 @@ pub(crate) struct TrustedIssuer {
 /// Where the keys of an issuer come from.
 #[derive(Clone, Debug)]
 pub(crate) enum KeyOrigin {
-    Jwks(Endpoint),
-    Discovery {
-        issuer: Endpoint,
-        /// Whether the document may name a plain http `jwks_uri` beyond loopback.
-        plain_http: bool,
-    },
+    /// Fetched, and renewed.
+    Remote(Origin),
+    /// Given: public keys, or secrets.
     Fixed(KeyTable),
 }
 

@@ -15,4 +15,4 @@ pub(crate) use self::error::Faults;
 pub use self::error::{ConfigError, ConfigFault, Problem};
 pub(crate) use self::hosts::HostRules;
 pub use self::issuer::Issuer;
-pub(crate) use self::issuer::{KeyOrigin, TrustedIssuer};
+pub(crate) use self::issuer::KeyOrigin;

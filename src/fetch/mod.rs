@@ -11,6 +11,7 @@ mod reqwest;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -31,6 +32,34 @@ pub use self::reqwest::ReqwestFetch;
 pub trait Fetch: fmt::Debug + Send + Sync + 'static {
     /// Starts the exchange.
     fn fetch(&self, request: FetchRequest) -> FetchFuture;
+}
+
+impl<F: Fetch + ?Sized> Fetch for Arc<F> {
+    fn fetch(&self, request: FetchRequest) -> FetchFuture {
+        (**self).fetch(request)
+    }
+}
+
+/// Fetches nothing, where nothing is to be fetched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nothing;
+
+impl Fetch for Nothing {
+    fn fetch(&self, _: FetchRequest) -> FetchFuture {
+        Box::pin(std::future::ready(Err(FetchError::Connect)))
+    }
+}
+
+/// The backend that is used where none is given, if there is one.
+#[cfg(feature = "reqwest")]
+pub(crate) fn default_backend() -> Option<Arc<dyn Fetch>> {
+    ReqwestFetch::new().ok().map(|backend| Arc::new(backend) as Arc<dyn Fetch>)
+}
+
+/// The backend that is used where none is given, if there is one.
+#[cfg(not(feature = "reqwest"))]
+pub(crate) fn default_backend() -> Option<Arc<dyn Fetch>> {
+    None
 }
 
 /// The future of [`Fetch::fetch`].

@@ -29,7 +29,6 @@ pub(crate) use self::error::KeysUnavailable;
 pub use self::error::{NotReady, RefreshError};
 pub use self::policy::{PolicyViolation, RefreshPolicy, Start};
 pub(crate) use self::shared::Origin;
-pub(crate) use self::snapshot::Snapshot;
 pub use self::source::KeySource;
 pub(crate) use self::source::View;
 pub use self::status::{KeyState, KeyStatus};

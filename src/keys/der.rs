@@ -75,3 +75,78 @@ const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const SECP256R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const SECP521R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ED25519_SPKI: &str =
+        "302a300506032b6570032100d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digits: Vec<u32> = hex.chars().map(|digit| digit.to_digit(16).expect("hex")).collect();
+        digits.chunks(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).expect("an octet")).collect()
+    }
+
+    fn refused(der: &[u8]) -> KeyError {
+        subject_public_key(der).map(drop).expect_err("refused")
+    }
+
+    /// A sequence of its parts; all of them are short, or have two octets of length.
+    fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+        let content = parts.concat();
+        let [high, low] = u16::try_from(content.len()).expect("short").to_be_bytes();
+        let header = if content.len() < 128 { vec![0x30, low] } else { vec![0x30, 0x82, high, low] };
+        [header, content].concat()
+    }
+
+    /// An RSAPublicKey with a modulus of 2048 set bits.
+    fn rsa_key() -> Vec<u8> {
+        sequence(&[&[2, 0x82, 1, 1, 0], &[0xff; 256], &[2, 3, 1, 0, 1]])
+    }
+
+    fn rsa_spki(parameters: &[u8]) -> Vec<u8> {
+        let algorithm = sequence(&[&bytes("06092a864886f70d010101"), parameters]);
+        let key = rsa_key();
+        let [high, low] = u16::try_from(key.len().saturating_add(1)).expect("short").to_be_bytes();
+        sequence(&[&algorithm, &[3, 0x82, high, low, 0], &key])
+    }
+
+    #[test]
+    fn takes_one_encoding_and_nothing_after_it() {
+        let good = bytes(ED25519_SPKI);
+        assert!(subject_public_key(&good).is_ok());
+        assert!(rsa_public_key(&rsa_key()).is_ok());
+        assert_eq!(refused(&[good.as_slice(), &[0]].concat()), KeyError::Der);
+        assert_eq!(refused(&good[..43]), KeyError::Der);
+        assert_eq!(refused(&[]), KeyError::Der);
+        let longer = [rsa_key().as_slice(), &[0]].concat();
+        assert_eq!(rsa_public_key(&longer).map(drop), Err(KeyError::Der));
+        // A private key begins like a public one: 0, n, e, d, ...
+        let private = sequence(&[&[2, 1, 0], &[2, 1, 3], &[2, 1, 5], &[2, 1, 7]]);
+        assert_eq!(rsa_public_key(&private).map(drop), Err(KeyError::Der));
+        let negative = sequence(&[&[2, 1, 0xff], &[2, 1, 3]]);
+        assert_eq!(rsa_public_key(&negative).map(drop), Err(KeyError::Der));
+        // A key of seven bits less than whole octets.
+        assert_eq!(refused(&bytes(&ED25519_SPKI.replace("032100", "032107"))), KeyError::Der);
+    }
+
+    #[test]
+    fn parameters_are_those_of_the_type() {
+        assert!(subject_public_key(&rsa_spki(&[5, 0])).is_ok());
+        assert!(subject_public_key(&rsa_spki(&[])).is_ok());
+        let key_type = KeyError::Unusable { reason: SkipReason::KeyType };
+        assert_eq!(refused(&rsa_spki(&[2, 1, 0])), key_type);
+        let with_null = ED25519_SPKI.replace("302a300506032b6570", "302c300706032b65700500");
+        assert_eq!(refused(&bytes(&with_null)), key_type);
+        // id-RSASSA-PSS, whose parameters would have to be obeyed.
+        let pss = sequence(&[&sequence(&[&bytes("06092a864886f70d01010a")]), &[3, 2, 0, 0]]);
+        assert_eq!(refused(&pss), key_type);
+        let curve = KeyError::Unusable { reason: SkipReason::Curve };
+        // Explicit curve parameters (CVE-2020-0601), in short.
+        let explicit = sequence(&[&sequence(&[&bytes("06072a8648ce3d0201"), &sequence(&[&[2, 1, 1]])]), &[3, 2, 0, 4]]);
+        assert_eq!(refused(&explicit), curve);
+        let no_curve = sequence(&[&sequence(&[&bytes("06072a8648ce3d0201")]), &[3, 2, 0, 4]]);
+        assert_eq!(refused(&no_curve), key_type);
+    }
+}

@@ -233,6 +233,8 @@ mod tests {
         assert!(members.has("b") && members.has("c") && !members.has("d"));
         assert!(members.has_duplicate());
         assert!(!Members::of(r#"{"a":{"a":1},"b":1}"#).expect("an object").has_duplicate());
-        assert!(Members::of("[]").is_none());
+        for other in ["[]", "{} {}", "", r#"{"a":1"#] {
+            assert!(Members::of(other).is_none(), "{other}");
+        }
     }
 }

@@ -101,6 +101,7 @@ mod tests {
             &[1, 0, 0, 0, 0, 1],
             &[0xff; 8],
             &[0xff; 9],
+            &[1, 0, 0, 0, 0, 0, 0, 0, 3],
             &[0xff; 256],
         ] {
             assert_eq!(vet(&modulus(2048), e), Err(SkipReason::RsaExponent), "{e:?}");

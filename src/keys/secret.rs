@@ -331,9 +331,12 @@ mod tests {
         }
         assert_eq!(refused(Secret::bytes(der)), SecretError::KeyFile);
         assert_eq!(refused(Secret::base64(body(PEM).replace('\n', ""))), SecretError::KeyFile);
-        for fine in
-            ["-----a secret with dashes-----", "{not a key, though it looks like one}", "MIIBIjANBgkqhkiG9w0BAQEF"]
-        {
+        for fine in [
+            "-----a secret with dashes-----",
+            "{not a key, though it looks like one}",
+            "not a \"kty\" either",
+            "MIIBIjANBgkqhkiG9w0BAQEF",
+        ] {
             assert!(Secret::utf8(fine).is_ok(), "{fine}");
         }
     }

@@ -1,10 +1,13 @@
 //! From a configuration to a validator.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, Api, ConfigError, Faults, Policy};
-use crate::fetch::Fetch;
+use crate::config::{Api, ConfigError, Faults, KeyOrigin, Policy, Problem};
+use crate::fetch::{self, Fetch};
+use crate::jwks::{KeySource, NotReady, RefreshPolicy};
 use crate::validator::application::Application;
 use crate::validator::keyring::Keyring;
 use crate::validator::routing::Routes;
@@ -16,11 +19,12 @@ pub struct ValidatorBuilder {
     api: Api,
     fetch: Option<Arc<dyn Fetch>>,
     clock: Arc<dyn Clock>,
+    refresh: RefreshPolicy,
 }
 
 impl ValidatorBuilder {
     pub(super) fn new(api: Api) -> Self {
-        Self { api, fetch: None, clock: Arc::new(SystemClock) }
+        Self { api, fetch: None, clock: Arc::new(SystemClock), refresh: RefreshPolicy::new() }
     }
 
     /// Fetches keys and discovery documents with `fetch`. Default: `ReqwestFetch`, with the feature `reqwest`.
@@ -37,28 +41,67 @@ impl ValidatorBuilder {
         self
     }
 
-    /// Makes the validator.
+    /// Renews keys by `policy`, each issuer for itself. Default: [`RefreshPolicy::new`].
+    #[must_use]
+    pub fn with_refresh_policy(mut self, policy: RefreshPolicy) -> Self {
+        self.refresh = policy;
+        self
+    }
+
+    /// Makes the validator. Inside a tokio runtime it starts to fetch at once, else with its first use.
     ///
     /// # Errors
     ///
     /// [`ConfigError`] lists every fault of the configuration at once.
     pub fn build(self) -> Result<Validator, ConfigError> {
         let mut faults = Faults::default();
+        for violation in self.refresh.validate().err().unwrap_or_default() {
+            faults.push("refresh policy", Problem::RefreshPolicy(violation));
+        }
         let policy = self.api.resolve(&mut faults);
-        let policy = faults.or(policy)?;
-        Ok(Validator { core: Arc::new(self.assemble(policy)), application: Application::none() })
+        let is_remote =
+            |policy: &Policy| policy.issuers.iter().any(|issuer| matches!(issuer.keys, KeyOrigin::Remote(_)));
+        let fetch = match (&self.fetch, &policy) {
+            (None, Some(policy)) if is_remote(policy) => fetch::default_backend(),
+            (given, _) => given.clone().or_else(|| Some(Arc::new(fetch::Nothing))),
+        };
+        if fetch.is_none() {
+            faults.push("fetch", Problem::NoFetch);
+        }
+        let (policy, fetch) = faults.or(policy.zip(fetch))?;
+        Ok(Validator { core: Arc::new(self.assemble(policy, &fetch)), application: Application::none() })
     }
 
-    fn assemble(self, policy: Policy) -> Core {
+    /// Makes the validator and waits until every issuer's keys are there, but no longer than `limit`: for services that
+    /// must not start without.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Config`] as for [`ValidatorBuilder::build`], and [`StartError::NotReady`] when the time is up.
+    pub async fn build_ready(self, limit: Duration) -> Result<Validator, StartError> {
+        let clock = Arc::clone(&self.clock);
+        let deadline = clock.monotonic().saturating_add(limit);
+        let validator = self.build().map_err(StartError::Config)?;
+        // Whatever the policy says, all sources start now and not one after the other.
+        let _started = validator.is_ready();
+        for source in validator.core.issuers.iter().filter_map(|issuer| issuer.keys.source()) {
+            let left = deadline.saturating_since(clock.monotonic());
+            source.ready_within(left).await.map_err(StartError::NotReady)?;
+        }
+        Ok(validator)
+    }
+
+    fn assemble(self, policy: Policy, fetch: &Arc<dyn Fetch>) -> Core {
         let routes = Routes::new(policy.issuers.iter().map(|issuer| &*issuer.domains));
-        let issuers = policy.issuers.into_iter().map(|issuer| Trusted {
-            algorithms: issuer.algorithms,
-            keys: match issuer.keys {
-                config::KeyOrigin::Fixed(table) => Keyring::Fixed(table),
-                config::KeyOrigin::Jwks(_) | config::KeyOrigin::Discovery { .. } => {
-                    Keyring::Fixed(crate::keys::KeyTable::of_secrets(Vec::new()))
+        let issuers = policy.issuers.into_iter().map(|issuer| {
+            let keys = match issuer.keys {
+                KeyOrigin::Fixed(table) => Keyring::Fixed(table),
+                KeyOrigin::Remote(origin) => {
+                    let (fetch, clock) = (Arc::clone(fetch), Arc::clone(&self.clock));
+                    Keyring::Remote(KeySource::build(origin, &issuer.algorithms, self.refresh.clone(), fetch, clock))
                 }
-            },
+            };
+            Trusted { name: issuer.domains.first().cloned().unwrap_or_default(), algorithms: issuer.algorithms, keys }
         });
         Core {
             rules: policy.rules,
@@ -70,3 +113,24 @@ impl ValidatorBuilder {
         }
     }
 }
+
+/// Why a validator did not become ready at start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration has faults.
+    Config(ConfigError),
+    /// An issuer's keys did not come in time.
+    NotReady(NotReady),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::NotReady(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

@@ -1,5 +1,6 @@
 //! The keys of one trusted issuer, whether they were given or are fetched.
 
+use crate::jwks::{KeySource, KeysUnavailable, Miss, View};
 use crate::keys::{Found, KeyTable};
 use crate::rejection::Rejection;
 use crate::token::Algorithm;
@@ -8,6 +9,8 @@ use crate::token::Algorithm;
 pub(super) enum Keyring {
     /// Given at start: secrets or static public keys.
     Fixed(KeyTable),
+    /// Fetched, and renewed in the background.
+    Remote(KeySource),
 }
 
 impl Keyring {
@@ -15,6 +18,10 @@ impl Keyring {
     pub(super) fn at_hand<T>(&self, look: impl FnOnce(&KeyTable) -> T) -> Option<T> {
         match self {
             Self::Fixed(keys) => Some(look(keys)),
+            Self::Remote(source) => match source.snapshot() {
+                View::Usable(snapshot) => Some(look(&snapshot.table)),
+                View::Unavailable => None,
+            },
         }
     }
 
@@ -22,16 +29,50 @@ impl Keyring {
     pub(super) fn may_learn(&self) -> bool {
         match self {
             Self::Fixed(_) => false,
+            Self::Remote(_) => true,
         }
     }
 
     /// Waits until there are keys, and once more if the token's key is not among them.
     pub(super) async fn for_token(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<KeyTable, Rejection> {
-        match self {
-            Self::Fixed(keys) => {
-                let _ = matches!(keys.find(kid, algorithm), Found::Unknown);
-                Ok(keys.clone())
+        let source = match self {
+            Self::Fixed(keys) => return Ok(keys.clone()),
+            Self::Remote(source) => source,
+        };
+        let (table, epoch) = match source.snapshot() {
+            View::Usable(snapshot) => (snapshot.table.clone(), snapshot.epoch),
+            View::Unavailable => {
+                let snapshot = source.ready_snapshot().await.map_err(unavailable)?;
+                (snapshot.table.clone(), snapshot.epoch)
             }
+        };
+        let knows = |table: &KeyTable| !matches!(table.find(kid, algorithm), Found::Unknown);
+        if knows(&table) {
+            return Ok(table);
+        }
+        match source.miss(epoch, knows).await.map_err(unavailable)? {
+            Miss::Newer(snapshot) => Ok(snapshot.table.clone()),
+            Miss::Unchanged => Ok(table),
         }
     }
+
+    /// Says whether tokens can be verified at this moment.
+    pub(super) fn is_ready(&self) -> bool {
+        match self {
+            Self::Fixed(_) => true,
+            Self::Remote(source) => source.status().is_ready(),
+        }
+    }
+
+    /// The source, if keys are fetched.
+    pub(super) fn source(&self) -> Option<&KeySource> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Remote(source) => Some(source),
+        }
+    }
+}
+
+fn unavailable(error: KeysUnavailable) -> Rejection {
+    Rejection::KeysUnavailable { retry_after: error.retry_after }
 }

@@ -11,13 +11,14 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use self::application::Application;
-pub use self::builder::ValidatorBuilder;
+pub use self::builder::{StartError, ValidatorBuilder};
 use self::keyring::Keyring;
 use self::routing::Routes;
 use crate::claims::{Claims, Evidence, NoCustomClaims, Rules};
 use crate::clock::Clock;
 use crate::config::{Api, ConfigError, HostRules};
 use crate::host::Host;
+use crate::jwks::KeySource;
 use crate::keys::{Found, KeyTable, SignedToken};
 use crate::rejection::{CheckFailed, KeyNotFound, Rejection};
 use crate::telemetry;
@@ -60,6 +61,8 @@ struct Core {
 
 /// One issuer, ready to verify.
 struct Trusted {
+    /// Its first `iss` value.
+    name: Box<str>,
     algorithms: Box<[Algorithm]>,
     keys: Keyring,
 }
@@ -119,6 +122,21 @@ impl<C: Send + Sync + 'static> Validator<C> {
     pub async fn validate_for(&self, token: &str, host: &str) -> Result<Claims<C>, Rejection> {
         let host = Host::parse(host).map_err(Rejection::Host).inspect_err(note)?;
         self.validate_under(token, Some(&host)).await
+    }
+
+    /// Says whether this process can judge tokens: the keys of at least one issuer are usable. For a readiness probe; the
+    /// first call inside a tokio runtime starts the fetch, none waits for it.
+    ///
+    /// One issuer that is down does not make the others' tokens unjudgeable: [`Validator::key_sources`] tells of each.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        // Every source is asked, so that a probe starts them all.
+        self.core.issuers.iter().filter(|issuer| issuer.keys.is_ready()).count() > 0
+    }
+
+    /// The sources of all keys that are fetched, with the issuer that each belongs to: for status, reload and revocation.
+    pub fn key_sources(&self) -> impl Iterator<Item = (&str, &KeySource)> {
+        self.core.issuers.iter().filter_map(|issuer| issuer.keys.source().map(|source| (&*issuer.name, source)))
     }
 
     /// Says whether the host of a request takes part in the verdict.

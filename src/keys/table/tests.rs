@@ -121,6 +121,16 @@ fn the_digest_is_that_of_the_content() {
 }
 
 #[test]
+fn the_digest_tells_algorithms_apart_and_where_an_id_ends() {
+    let bound_to = |algorithm: &str| remote(&[changed(RSA, "alg", algorithm)], &ALGORITHMS).digest();
+    assert_ne!(bound_to("RS256"), bound_to("PS256"));
+    let skipped = |kid: &str| serde_json::json!({"kty": "AKP", "kid": kid}).to_string();
+    let apart = remote(&[skipped("a"), skipped("b")], &ALGORITHMS).digest();
+    assert_ne!(apart, remote(&[skipped("a\u{1}b")], &ALGORITHMS).digest());
+    assert_eq!(apart, remote(&[skipped("b"), skipped("a"), skipped("b")], &ALGORITHMS).digest());
+}
+
+#[test]
 fn denied_keys_are_gone_but_known() {
     let table = remote(&[with_kid(RSA, "1"), with_kid(P256, "2"), ED25519.to_owned()], &ALGORITHMS);
     let denied = table.without_kids(|kid| kid == "1");

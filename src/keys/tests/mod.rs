@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::{any, prop_assert, proptest};
 
-use super::fixtures::{ED25519, P256, P521, RSA, RSA_7638, changed, verifying};
+use super::fixtures::{ED25519, P256, P521, RSA, RSA_7520, RSA_7638, changed, verifying};
 use super::*;
 use crate::token::{Algorithm, UnverifiedToken};
 
@@ -62,6 +62,32 @@ fn verifies_the_examples_whose_payload_is_no_claims_set() {
     assert!(!p521.verify(b"eyJhbGciOiJFUzUxMiJ9.UGF5bG9hZB", &signature));
 }
 
+/// RFC 7520 §4: the payload is a sentence of Tolkien's, the same in §4.1 and §4.2.
+const COOKBOOK_PAYLOAD: &str = "SXTigJlzIGEgZGFuZ2Vyb3VzIGJ1c2luZXNzLCBGcm9kbywgZ29pbmcgb3V0IHlvdXIgZG9vci4gWW91IHN0ZXAgb250byB0aGUgcm9hZCwgYW5kIGlmIHlvdSBkb24ndCBrZWVwIHlvdXIgZmVldCwgdGhlcmXigJlzIG5vIGtub3dpbmcgd2hlcmUgeW91IG1pZ2h0IGJlIHN3ZXB0IG9mZiB0by4";
+
+#[test]
+fn verifies_the_rsa_examples_of_rfc_7520() {
+    let examples = [
+        // §4.1
+        (
+            Algorithm::RS256,
+            "eyJhbGciOiJSUzI1NiIsImtpZCI6ImJpbGJvLmJhZ2dpbnNAaG9iYml0b24uZXhhbXBsZSJ9",
+            "MRjdkly7_-oTPTS3AXP41iQIGKa80A0ZmTuV5MEaHoxnW2e5CZ5NlKtainoFmKZopdHM1O2U4mwzJdQx996ivp83xuglII7PNDi84wnB-BDkoBwA78185hX-Es4JIwmDLJK3lfWRa-XtL0RnltuYv746iYTh_qHRD68BNt1uSNCrUCTJDt5aAE6x8wW1Kt9eRo4QPocSadnHXFxnt8Is9UzpERV0ePPQdLuW3IS_de3xyIrDaLGdjluPxUAhb6L2aXic1U12podGU0KLUQSE_oI-ZnmKJ3F4uOZDnd6QZWJushZ41Axf_fcIe8u9ipH84ogoree7vjbU5y18kDquDg",
+        ),
+        // §4.2
+        (
+            Algorithm::PS384,
+            "eyJhbGciOiJQUzM4NCIsImtpZCI6ImJpbGJvLmJhZ2dpbnNAaG9iYml0b24uZXhhbXBsZSJ9",
+            "cu22eBqkYDKgIlTpzDXGvaFfz6WGoz7fUDcfT0kkOy42miAh2qyBzk1xEsnk2IpN6-tPid6VrklHkqsGqDqHCdP6O8TTB5dDDItllVo6_1OLPpcbUrhiUSMxbbXUvdvWXzg-UD8biiReQFlfz28zGWVsdiNAUf8ZnyPEgVFn442ZdNqiVJRmBqrYRXe8P_ijQ7p8Vdz0TTrxUeT3lm8d9shnr2lfJT8ImUjvAA2Xez2Mlp8cBE5awDzT0qI0n6uiP1aCN_2_jLAeQTlqRHtfa64QQSUmFAAjVKPbByi7xho0uTOcbH510a6GYmJUAfmWjwZ6oD4ifKo8DYM-X72Eaw",
+        ),
+    ];
+    for (algorithm, header, signature) in examples {
+        let (key, signature) = (verifying(RSA_7520, algorithm), decode(signature));
+        assert!(key.verify(format!("{header}.{COOKBOOK_PAYLOAD}").as_bytes(), &signature), "{algorithm}");
+        assert!(!key.verify(format!("{header}.{COOKBOOK_PAYLOAD}x").as_bytes(), &signature), "{algorithm}");
+    }
+}
+
 #[test]
 fn gives_the_token_back_if_no_key_has_signed_it() {
     let others = [verifying(RSA_7638, Algorithm::RS256), verifying(P256, Algorithm::ES256), rfc_secret()];
@@ -77,11 +103,14 @@ fn never_tries_a_key_under_another_algorithm_than_its_own() {
     for algorithm in [Algorithm::RS384, Algorithm::PS256] {
         assert!(prove(RS256_TOKEN, &[verifying(RSA, algorithm)]).is_none());
     }
-    // CVE-2015-9235: the public key's own octets as HMAC secret.
-    let forged = format!("{}.{}", URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#), URL_SAFE_NO_PAD.encode("{}"));
-    let hmac = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, RSA.as_bytes());
-    let tag = URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&hmac, forged.as_bytes()));
-    assert!(prove(&format!("{forged}.{tag}"), &[verifying(RSA, Algorithm::RS256)]).is_none());
+    // A signature that holds as RS256, under headers that say something else.
+    for algorithm in Algorithm::ALL {
+        let header = format!(r#"{{"alg":"{algorithm}"}}"#);
+        let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode("{}"));
+        let (key, signature) = sign_rsa(Algorithm::RS256, input.as_bytes());
+        let token = format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature));
+        assert_eq!(prove(&token, &[key]).is_some(), algorithm == Algorithm::RS256, "{algorithm}");
+    }
 }
 
 #[test]
@@ -142,7 +171,7 @@ static SIGNED: LazyLock<Vec<Signed>> = LazyLock::new(|| {
                 Algorithm::ES256 | Algorithm::ES384 | Algorithm::ES512 => sign_ec(algorithm),
                 Algorithm::EdDSA => sign_ed25519(),
                 Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => sign_hmac(algorithm),
-                _ => sign_rsa(algorithm),
+                _ => sign_rsa(algorithm, MESSAGE),
             };
             Signed { key, signature }
         })
@@ -152,7 +181,7 @@ static SIGNED: LazyLock<Vec<Signed>> = LazyLock::new(|| {
 static RSA_PAIR: LazyLock<RsaKeyPair> =
     LazyLock::new(|| RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).expect("a key pair"));
 
-fn sign_rsa(algorithm: Algorithm) -> (VerifyingKey, Vec<u8>) {
+fn sign_rsa(algorithm: Algorithm, message: &[u8]) -> (VerifyingKey, Vec<u8>) {
     let encoding: &'static dyn RsaEncoding = match algorithm {
         Algorithm::RS256 => &signature::RSA_PKCS1_SHA256,
         Algorithm::RS384 => &signature::RSA_PKCS1_SHA384,
@@ -162,7 +191,7 @@ fn sign_rsa(algorithm: Algorithm) -> (VerifyingKey, Vec<u8>) {
         _ => &signature::RSA_PSS_SHA512,
     };
     let mut octets = vec![0; 256];
-    RSA_PAIR.sign(encoding, &SystemRandom::new(), MESSAGE, &mut octets).expect("signed");
+    RSA_PAIR.sign(encoding, &SystemRandom::new(), message, &mut octets).expect("signed");
     let material = der::rsa_public_key(RSA_PAIR.public_key().as_ref()).expect("a good key");
     (bound(material, algorithm), octets)
 }

@@ -1,0 +1,108 @@
+//! `Claims<C>` and `Option<Claims<C>>` as extractors.
+
+use std::fmt;
+
+use axum_core::body::Body;
+use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum_core::response::{IntoResponse, Response};
+use http::Extensions;
+use http::request::Parts;
+
+use crate::axum::rejection::BearerRejection;
+use crate::challenge::Challenges;
+use crate::claims::Claims;
+use crate::middleware::{EmptyBody, misconfigured};
+use crate::rejection::Rejection;
+use crate::telemetry;
+
+/// Extracts the claims that a [`BearerLayer`](crate::BearerLayer) has verified.
+///
+/// Under a layer that lets requests without credential pass, such a request is answered with 401.
+impl<S, C> FromRequestParts<S> for Claims<C>
+where
+    S: Send + Sync,
+    C: Send + Sync + 'static,
+{
+    type Rejection = ClaimsRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
+        match find(&parts.extensions)? {
+            Found::Claims(claims) => Ok(claims),
+            Found::Anonymous(challenges) => {
+                Err(ClaimsRejection::Anonymous(BearerRejection::new(Rejection::NoCredential, challenges.clone())))
+            }
+        }
+    }
+}
+
+/// Extracts the claims, or `None` where a [`BearerLayer`](crate::BearerLayer) let a request pass without credential. A
+/// missing layer and claims of another type are not `None` but 500.
+impl<S, C> OptionalFromRequestParts<S> for Claims<C>
+where
+    S: Send + Sync,
+    C: Send + Sync + 'static,
+{
+    type Rejection = ClaimsRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, ClaimsRejection> {
+        find(&parts.extensions).map(|found| match found {
+            Found::Claims(claims) => Some(claims),
+            Found::Anonymous(_) => None,
+        })
+    }
+}
+
+/// What the layers left.
+enum Found<'e, C> {
+    Claims(Claims<C>),
+    Anonymous(&'e Challenges),
+}
+
+fn find<C: Send + Sync + 'static>(extensions: &Extensions) -> Result<Found<'_, C>, ClaimsRejection> {
+    let registered: Option<&Claims> = extensions.get();
+    match (extensions.get::<Claims<C>>(), registered, extensions.get::<Challenges>()) {
+        (Some(claims), _, _) => Ok(Found::Claims(claims.clone())),
+        (None, Some(_), _) => {
+            telemetry::misconfigured("a handler wants claims of another type than its BearerLayer reads");
+            Err(ClaimsRejection::OtherClaims)
+        }
+        (None, None, Some(challenges)) => Ok(Found::Anonymous(challenges)),
+        (None, None, None) => {
+            telemetry::misconfigured("a handler wants claims and has no BearerLayer around it");
+            Err(ClaimsRejection::NoLayer)
+        }
+    }
+}
+
+/// Why a handler gets no claims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClaimsRejection {
+    /// The request has no credential: 401 with a challenge.
+    Anonymous(BearerRejection),
+    /// No `BearerLayer` ran: 500, and an error in the log, since the program is wrong.
+    NoLayer,
+    /// The `BearerLayer` reads claims into another type: 500, and an error in the log, since the program is wrong.
+    OtherClaims,
+}
+
+impl IntoResponse for ClaimsRejection {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Anonymous(rejection) => rejection.into_response(),
+            Self::NoLayer | Self::OtherClaims => misconfigured::<Body>(&EmptyBody::default()),
+        }
+    }
+}
+
+impl fmt::Display for ClaimsRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous(rejection) => rejection.fmt(f),
+            Self::NoLayer => f.write_str("no BearerLayer ran"),
+            Self::OtherClaims => f.write_str("the BearerLayer reads claims into another type"),
+        }
+    }
+}
+
+impl std::error::Error for ClaimsRejection {}

@@ -1,0 +1,234 @@
+//! `RequireLayer`: what a route asks of the claims that a `BearerLayer` has verified.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Extensions, Request, Response};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::challenge::Challenges;
+use crate::claims::Claims;
+use crate::clock::{Clock, SystemClock};
+use crate::defaults;
+use crate::guard::Requirement;
+use crate::middleware::future::ResponseFuture;
+use crate::middleware::response::{EmptyBody, JsonBody, Refusal, Respond, ResponseHook, misconfigured, refuse};
+use crate::rejection::Rejection;
+use crate::telemetry;
+
+/// Lets a request pass only if its verified claims meet a [`Requirement`]. It stands inside a
+/// [`BearerLayer`](crate::BearerLayer), whose realm its challenges carry.
+///
+/// Where the claims don't suffice, the client gets 403 `insufficient_scope`, or 401
+/// `insufficient_user_authentication` (RFC 9470); where the `BearerLayer` let the request pass without credential, 401
+/// with a challenge that names the scopes. Without a `BearerLayer` further out every request gets 500: the program is
+/// wrong, not the client.
+///
+/// ```
+/// use tower_bearer::{Requirement, RequireLayer};
+///
+/// let read = RequireLayer::scope("read:orders");
+/// let write = RequireLayer::new(Requirement::any_of([
+///     Requirement::scope("write:orders"),
+///     Requirement::permission("write:orders"),
+/// ]));
+/// # let _ = (read, write);
+/// ```
+pub struct RequireLayer<R = EmptyBody> {
+    requirement: Requirement,
+    /// The scopes that the requirement names.
+    scope: Arc<str>,
+    clock: Arc<dyn Clock>,
+    leeway: Duration,
+    body: R,
+}
+
+impl RequireLayer {
+    /// Asks for whatever `requirement` says.
+    #[must_use]
+    pub fn new(requirement: Requirement) -> Self {
+        Self {
+            scope: requirement.scope_names(),
+            requirement,
+            clock: Arc::new(SystemClock),
+            leeway: defaults::LEEWAY,
+            body: EmptyBody::default(),
+        }
+    }
+
+    /// Asks for one scope.
+    ///
+    /// # Panics
+    ///
+    /// As [`Requirement::scope`].
+    #[must_use]
+    pub fn scope(name: &str) -> Self {
+        Self::new(Requirement::scope(name))
+    }
+
+    /// Asks for at least one of several scopes.
+    ///
+    /// # Panics
+    ///
+    /// As [`Requirement::scope`].
+    #[must_use]
+    pub fn any_scope<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
+        Self::new(Requirement::any_of(names.into_iter().map(Requirement::scope)))
+    }
+
+    /// Asks for every one of several scopes.
+    ///
+    /// # Panics
+    ///
+    /// As [`Requirement::scope`].
+    #[must_use]
+    pub fn all_scopes<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
+        Self::new(Requirement::all_of(names.into_iter().map(Requirement::scope)))
+    }
+
+    /// Asks for one permission (Auth0's `permissions`).
+    ///
+    /// # Panics
+    ///
+    /// As [`Requirement::permission`].
+    #[must_use]
+    pub fn permission(name: &str) -> Self {
+        Self::new(Requirement::permission(name))
+    }
+}
+
+impl<R> RequireLayer<R> {
+    /// Tells time by `clock`, for the age of an authentication. Default: the system's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Sets how much clock skew is forgiven in the age of an authentication; more than 300 s are taken as 300 s.
+    /// Default 5 s, enough for clocks that are kept by NTP.
+    #[must_use]
+    pub fn with_leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway.min(defaults::MAX_LEEWAY);
+        self
+    }
+
+    /// Answers refused requests with a JSON body, for response bodies that are made from `Bytes`.
+    #[must_use]
+    pub fn with_json_body(self) -> RequireLayer<JsonBody> {
+        self.with_body(JsonBody::default())
+    }
+
+    /// Answers refused requests with the body and the further headers of a response that `hook` makes.
+    ///
+    /// Status, `WWW-Authenticate` and, below 500, `Cache-Control` stay what they are without a hook.
+    #[must_use]
+    pub fn with_response_hook<B>(
+        self,
+        hook: impl Fn(&Refusal<'_>) -> Response<B> + Send + Sync + 'static,
+    ) -> RequireLayer<ResponseHook<B>> {
+        self.with_body(ResponseHook::new(hook))
+    }
+
+    fn with_body<Other>(self, body: Other) -> RequireLayer<Other> {
+        RequireLayer { requirement: self.requirement, scope: self.scope, clock: self.clock, leeway: self.leeway, body }
+    }
+
+    /// Answers a request whose claims don't suffice.
+    fn judge<B>(&self, extensions: &Extensions) -> Result<(), Response<B>>
+    where
+        R: Respond<B>,
+    {
+        let challenges = extensions.get::<Challenges>();
+        let rejection = match (extensions.get::<Claims>(), challenges) {
+            (Some(claims), _) => match self.requirement.check(claims, self.clock.now(), self.leeway) {
+                Ok(()) => return Ok(()),
+                Err(unmet) => Rejection::Requirement(unmet),
+            },
+            (None, Some(_)) => Rejection::NoCredential,
+            (None, None) => {
+                telemetry::misconfigured("a RequireLayer has no BearerLayer around it");
+                return Err(misconfigured(&self.body));
+            }
+        };
+        telemetry::rejected(rejection.kind().name(), rejection.hint(), rejection.signature_checked());
+        let challenges = challenges.cloned().unwrap_or_default().asking_for(Arc::clone(&self.scope));
+        Err(refuse(&self.body, challenges.answer(&rejection), rejection))
+    }
+}
+
+impl<S, R: Clone> Layer<S> for RequireLayer<R> {
+    type Service = RequireService<S, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequireService { inner, layer: Arc::new(self.clone()) }
+    }
+}
+
+impl<R: Clone> Clone for RequireLayer<R> {
+    fn clone(&self) -> Self {
+        Self {
+            requirement: self.requirement.clone(),
+            scope: Arc::clone(&self.scope),
+            clock: Arc::clone(&self.clock),
+            leeway: self.leeway,
+            body: self.body.clone(),
+        }
+    }
+}
+
+impl<R: fmt::Debug> fmt::Debug for RequireLayer<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequireLayer")
+            .field("requirement", &self.requirement)
+            .field("leeway", &self.leeway)
+            .field("body", &self.body)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The service of a [`RequireLayer`] around `S`.
+pub struct RequireService<S, R = EmptyBody> {
+    inner: S,
+    layer: Arc<RequireLayer<R>>,
+}
+
+impl<S, R, ReqB, ResB> Service<Request<ReqB>> for RequireService<S, R>
+where
+    S: Service<Request<ReqB>, Response = Response<ResB>> + Clone,
+    R: Respond<ResB>,
+{
+    type Response = Response<ResB>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReqB>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<ReqB>) -> Self::Future {
+        match self.layer.judge(request.extensions()) {
+            Ok(()) => ResponseFuture::inner(self.inner.call(request)),
+            Err(response) => {
+                // What the inner service has reserved for this request is given back.
+                self.inner = self.inner.clone();
+                ResponseFuture::refused(response)
+            }
+        }
+    }
+}
+
+impl<S: Clone, R> Clone for RequireService<S, R> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), layer: Arc::clone(&self.layer) }
+    }
+}
+
+impl<S: fmt::Debug, R: fmt::Debug> fmt::Debug for RequireService<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequireService").field("inner", &self.inner).field("layer", &self.layer).finish()
+    }
+}

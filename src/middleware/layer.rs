@@ -1,0 +1,224 @@
+//! `BearerLayer`: which requests pass, and what the refused ones are told.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::Response;
+use tower_layer::Layer;
+
+use crate::challenge::{ChallengeError, Challenges};
+use crate::claims::NoCustomClaims;
+use crate::middleware::response::{EmptyBody, JsonBody, Refusal, ResponseHook};
+use crate::middleware::service::BearerService;
+use crate::validator::Validator;
+
+/// Lets a request pass only with a valid access token, whose claims it puts into the request's extensions.
+///
+/// The inner service finds `Claims<C>` there, and always [`Claims`](crate::Claims) without custom claims, which is what
+/// [`RequireLayer`](crate::RequireLayer) reads. Claims that were there before are replaced or removed. The
+/// `Authorization` value is marked sensitive, so that it doesn't show in logs of headers.
+///
+/// A refused request is answered with status and `WWW-Authenticate` after RFC 6750 §3, without body unless
+/// [`with_json_body`](BearerLayer::with_json_body) or [`with_response_hook`](BearerLayer::with_response_hook) say
+/// otherwise. The method makes no difference: `HEAD` and `OPTIONS` need a token too.
+///
+/// ```
+/// use tower_bearer::{Api, BearerLayer, Issuer, Secret, Validator};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let issuer = Issuer::shared_secret("https://id.northwind.com/", Secret::utf8("thirty-two octets or more, please"));
+/// let validator = Validator::new(Api::new("https://api.northwind.com", issuer))?;
+/// let layer = BearerLayer::new(validator).with_realm("northwind").with_challenge_scope("read:orders");
+/// assert!(layer.try_with_realm("north\r\nwind").is_err());
+/// # Ok(()) }
+/// ```
+pub struct BearerLayer<C = NoCustomClaims, R = EmptyBody> {
+    pub(super) validator: Validator<C>,
+    pub(super) anonymous: Anonymous,
+    pub(super) preflight: Preflight,
+    pub(super) host_source: HostSource,
+    pub(super) challenges: Challenges,
+    pub(super) body: R,
+}
+
+/// What becomes of a request without credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Anonymous {
+    Refused,
+    Passed,
+}
+
+/// What becomes of a CORS preflight without credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Preflight {
+    LikeOthers,
+    Passed,
+}
+
+/// Where the host of a request is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HostSource {
+    Request,
+    ForwardedHost,
+}
+
+impl<C> BearerLayer<C> {
+    /// Refuses every request whose token `validator` refuses, and every request without one.
+    #[must_use]
+    pub fn new(validator: Validator<C>) -> Self {
+        Self {
+            validator,
+            anonymous: Anonymous::Refused,
+            preflight: Preflight::LikeOthers,
+            host_source: HostSource::Request,
+            challenges: Challenges::default(),
+            body: EmptyBody::default(),
+        }
+    }
+}
+
+impl<C, R> BearerLayer<C, R> {
+    /// Lets requests without credential pass, without claims. A bad credential is refused all the same.
+    ///
+    /// Default: they are refused, so that a forgotten check doesn't open a route.
+    #[must_use]
+    pub fn with_anonymous(mut self) -> Self {
+        self.anonymous = Anonymous::Passed;
+        self
+    }
+
+    /// Lets CORS preflights pass without claims: `OPTIONS` with `Origin` and `Access-Control-Request-Method`, and
+    /// without credential. For the case that CORS is answered further in.
+    ///
+    /// Default: refused like any other request. Better than this is a CORS layer outside of this one.
+    #[must_use]
+    pub fn with_preflight_passthrough(mut self) -> Self {
+        self.preflight = Preflight::Passed;
+        self
+    }
+
+    /// Takes the request's host from `X-Forwarded-Host` where it is present: one field with one well-formed host, else
+    /// the request is malformed. Where it is absent, the request's own host counts. Matters only for an API that binds
+    /// issuers to hosts.
+    ///
+    /// Default: the request target's authority, else `Host`.
+    ///
+    /// # Security
+    ///
+    /// Only behind a proxy that sets or removes this field in every request; else a client chooses it at will.
+    #[must_use]
+    pub fn with_trusted_forwarded_host(mut self) -> Self {
+        self.host_source = HostSource::ForwardedHost;
+        self
+    }
+
+    /// Names the protection space in every challenge (RFC 9110 §11.5). Default: none.
+    ///
+    /// # Panics
+    ///
+    /// If `realm` holds control characters or is not ASCII, which is a fault of the program; for realms that come from
+    /// outside there is [`BearerLayer::try_with_realm`].
+    #[must_use]
+    pub fn with_realm(self, realm: &str) -> Self {
+        or_panic(self.try_with_realm(realm))
+    }
+
+    /// Names the protection space, where the realm is not known to be well-formed.
+    ///
+    /// # Errors
+    ///
+    /// [`ChallengeError::Realm`] if it holds control characters or is not ASCII.
+    pub fn try_with_realm(mut self, realm: &str) -> Result<Self, ChallengeError> {
+        self.challenges = self.challenges.with_realm(realm)?;
+        Ok(self)
+    }
+
+    /// Names the scopes, space-delimited, that a client without token should ask for (RFC 6750 §3). A hint for clients:
+    /// nothing checks it, which is the business of [`RequireLayer`](crate::RequireLayer). Default: none.
+    ///
+    /// # Panics
+    ///
+    /// If `scope` is not one or more scope-tokens of RFC 6749 §3.3, one space apart, which is a fault of the program;
+    /// for scopes that come from outside there is [`BearerLayer::try_with_challenge_scope`].
+    #[must_use]
+    pub fn with_challenge_scope(self, scope: &str) -> Self {
+        or_panic(self.try_with_challenge_scope(scope))
+    }
+
+    /// Names the scopes that a client without token should ask for, where they are not known to be well-formed.
+    ///
+    /// # Errors
+    ///
+    /// [`ChallengeError::Scope`] if `scope` is not one or more scope-tokens, one space apart.
+    pub fn try_with_challenge_scope(mut self, scope: &str) -> Result<Self, ChallengeError> {
+        self.challenges = self.challenges.with_scope(scope)?;
+        Ok(self)
+    }
+
+    /// Answers refused requests with a JSON body, for response bodies that are made from `Bytes`.
+    #[must_use]
+    pub fn with_json_body(self) -> BearerLayer<C, JsonBody> {
+        self.with_body(JsonBody::default())
+    }
+
+    /// Answers refused requests with the body and the further headers of a response that `hook` makes.
+    ///
+    /// Status, `WWW-Authenticate`, `Retry-After` and, below 500, `Cache-Control` stay what they are without a hook.
+    #[must_use]
+    pub fn with_response_hook<B>(
+        self,
+        hook: impl Fn(&Refusal<'_>) -> Response<B> + Send + Sync + 'static,
+    ) -> BearerLayer<C, ResponseHook<B>> {
+        self.with_body(ResponseHook::new(hook))
+    }
+
+    fn with_body<Other>(self, body: Other) -> BearerLayer<C, Other> {
+        BearerLayer {
+            validator: self.validator,
+            anonymous: self.anonymous,
+            preflight: self.preflight,
+            host_source: self.host_source,
+            challenges: self.challenges,
+            body,
+        }
+    }
+}
+
+#[expect(clippy::panic, reason = "documented at the callers: the program holds a malformed text")]
+fn or_panic<L>(layer: Result<L, ChallengeError>) -> L {
+    layer.unwrap_or_else(|error| panic!("{error}"))
+}
+
+impl<S, C, R: Clone> Layer<S> for BearerLayer<C, R> {
+    type Service = BearerService<S, Self>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        BearerService::new(inner, Arc::new(self.clone()))
+    }
+}
+
+impl<C, R: Clone> Clone for BearerLayer<C, R> {
+    fn clone(&self) -> Self {
+        Self {
+            validator: self.validator.clone(),
+            anonymous: self.anonymous,
+            preflight: self.preflight,
+            host_source: self.host_source,
+            challenges: self.challenges.clone(),
+            body: self.body.clone(),
+        }
+    }
+}
+
+impl<C, R: fmt::Debug> fmt::Debug for BearerLayer<C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BearerLayer")
+            .field("validator", &self.validator)
+            .field("anonymous", &self.anonymous)
+            .field("preflight", &self.preflight)
+            .field("host_source", &self.host_source)
+            .field("challenges", &self.challenges)
+            .field("body", &self.body)
+            .finish()
+    }
+}

@@ -1,0 +1,43 @@
+//! Tower layers: [`BearerLayer`] authenticates a request, [`RequireLayer`] authorizes it.
+//!
+//! Both work over any request and response body and any error type, and both answer a refused request themselves: the
+//! inner service never sees it.
+//!
+//! ```
+//! use http::{Request, Response, StatusCode};
+//! use http_body_util::Full;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Secret, Validator};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let issuer = Issuer::shared_secret("https://id.northwind.com/", Secret::utf8("thirty-two octets or more, please"));
+//! let validator = Validator::new(Api::new("https://api.northwind.com", issuer))?;
+//!
+//! let service = ServiceBuilder::new()
+//!     .layer(BearerLayer::new(validator).with_realm("northwind").with_json_body())
+//!     .layer(RequireLayer::scope("read:orders").with_json_body())
+//!     .service(service_fn(|request: Request<Full<bytes::Bytes>>| async move {
+//!         let claims: &Claims = request.extensions().get().expect("both layers let it pass");
+//!         Ok::<_, std::convert::Infallible>(Response::new(Full::from(format!("hello {:?}", claims.subject()))))
+//!     }));
+//!
+//! let response = service.oneshot(Request::new(Full::default())).await?;
+//! assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+//! assert_eq!(response.headers()["www-authenticate"], r#"Bearer realm="northwind""#);
+//! # Ok(()) }
+//! ```
+
+mod future;
+mod guard;
+mod layer;
+mod response;
+mod service;
+
+pub use self::future::ResponseFuture;
+pub use self::guard::{RequireLayer, RequireService};
+pub use self::layer::BearerLayer;
+pub use self::response::{EmptyBody, JsonBody, Refusal, Respond, ResponseHook};
+#[cfg(feature = "axum")]
+pub(crate) use self::response::{misconfigured, refuse};
+pub use self::service::BearerService;
+pub use crate::challenge::ChallengeError;

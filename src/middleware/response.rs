@@ -1,0 +1,135 @@
+//! The response to a refused request: status and challenge are ours, the body is the application's choice.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::challenge::Answer;
+use crate::rejection::Rejection;
+
+/// Makes the body, and further headers, of the response to a refused request.
+///
+/// [`EmptyBody`] is the default; `with_json_body()` and `with_response_hook(..)` on the layers choose the others. Status,
+/// `WWW-Authenticate`, `Retry-After` and `Cache-Control` are written over whatever it returns.
+pub trait Respond<B>: Clone + Send + Sync + 'static {
+    /// Makes the response; its status doesn't count.
+    fn respond(&self, refusal: &Refusal<'_>) -> Response<B>;
+}
+
+/// Answers without body.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct EmptyBody;
+
+impl<B: Default> Respond<B> for EmptyBody {
+    fn respond(&self, _: &Refusal<'_>) -> Response<B> {
+        Response::default()
+    }
+}
+
+/// Answers with `{"error":…,"error_description":…}`, or with `{}` where RFC 6750 §3.1 wants no error code.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct JsonBody;
+
+impl<B: From<Bytes>> Respond<B> for JsonBody {
+    fn respond(&self, refusal: &Refusal<'_>) -> Response<B> {
+        let mut response = Response::new(B::from(refusal.json()));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+}
+
+/// Answers with what a function of the application returns.
+pub struct ResponseHook<B>(Hook<B>);
+
+type Hook<B> = Arc<dyn Fn(&Refusal<'_>) -> Response<B> + Send + Sync>;
+
+impl<B> ResponseHook<B> {
+    pub(super) fn new(hook: impl Fn(&Refusal<'_>) -> Response<B> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hook))
+    }
+}
+
+impl<B: 'static> Respond<B> for ResponseHook<B> {
+    fn respond(&self, refusal: &Refusal<'_>) -> Response<B> {
+        (self.0)(refusal)
+    }
+}
+
+impl<B> Clone for ResponseHook<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<B> fmt::Debug for ResponseHook<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseHook")
+    }
+}
+
+/// A request that is being refused, as a response hook sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal<'r> {
+    answer: &'r Answer,
+    rejection: Option<&'r Rejection>,
+}
+
+impl Refusal<'_> {
+    /// Why the request is refused; `None` if nothing is wrong with it, and the program lacks a layer.
+    ///
+    /// # Security
+    ///
+    /// It tells apart what the client should not: use it for choices, not for texts of the response.
+    #[must_use]
+    pub fn rejection(&self) -> Option<&Rejection> {
+        self.rejection
+    }
+
+    /// The status of the response.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.answer.status()
+    }
+
+    /// The error code, such as `invalid_token`; `None` where the request brought no credential (RFC 6750 §3.1).
+    #[must_use]
+    pub fn error(&self) -> Option<&'static str> {
+        self.answer.error()
+    }
+
+    /// A fixed text that belongs to the error code and is fit for the client.
+    #[must_use]
+    pub fn description(&self) -> Option<&'static str> {
+        self.answer.description()
+    }
+
+    /// The body that `with_json_body()` would give.
+    #[must_use]
+    pub fn json(&self) -> Bytes {
+        self.answer.json()
+    }
+}
+
+/// The response to a rejected request. It carries the [`Rejection`] as an extension, for layers further out that log.
+pub(crate) fn refuse<B>(body: &impl Respond<B>, answer: Answer, rejection: Rejection) -> Response<B> {
+    let mut response = write(body, answer, Some(&rejection));
+    response.extensions_mut().insert(rejection);
+    response
+}
+
+/// The response where the program lacks a layer.
+pub(crate) fn misconfigured<B>(body: &impl Respond<B>) -> Response<B> {
+    write(body, Answer::misconfigured(), None)
+}
+
+fn write<B>(body: &impl Respond<B>, answer: Answer, rejection: Option<&Rejection>) -> Response<B> {
+    let mut response = body.respond(&Refusal { answer: &answer, rejection });
+    *response.status_mut() = answer.status();
+    answer.write_headers(response.headers_mut());
+    response
+}
