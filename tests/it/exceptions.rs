@@ -7,7 +7,7 @@ use std::fmt::Display;
 ///
 /// A case must come out as it is labelled, unless the corpus's exceptions name it with a reason: then it must come out
 /// the other way. An exception that no longer holds, or that names no case, fails as loudly as any other surprise.
-pub struct Verdicts {
+pub(crate) struct Verdicts {
     corpus: &'static str,
     exceptions: BTreeMap<String, Exception>,
     accepted: usize,
@@ -22,7 +22,7 @@ struct Exception {
 
 impl Verdicts {
     /// Takes the text of an exceptions file: `id reason` line by line, `#` before a comment.
-    pub fn new(corpus: &'static str, exceptions: &str) -> Self {
+    pub(crate) fn new(corpus: &'static str, exceptions: &str) -> Self {
         let entry = |line: &str| {
             let (id, reason) = line.split_once(' ').expect("an id and a reason");
             (id.to_owned(), Exception { reason: reason.trim().to_owned(), met: false })
@@ -32,7 +32,7 @@ impl Verdicts {
     }
 
     /// Records one case: whether it is labelled valid, and whether it was accepted.
-    pub fn record(&mut self, id: impl Display, valid: bool, accepted: bool) {
+    pub(crate) fn record(&mut self, id: impl Display, valid: bool, accepted: bool) {
         let id = id.to_string();
         if accepted {
             self.accepted += 1
@@ -53,7 +53,7 @@ impl Verdicts {
     }
 
     /// Fails if any case surprised, any exception was not met, or the corpus is not as large as it was.
-    pub fn finish(self, accepted: usize, refused: usize) {
+    pub(crate) fn finish(self, accepted: usize, refused: usize) {
         let unmet = self.exceptions.iter().filter(|(_, exception)| !exception.met);
         let unmet: Vec<String> = unmet.map(|(id, _)| format!("{id} is an exception, but no case")).collect();
         let wrong = [self.wrong, unmet].concat();

@@ -4,10 +4,10 @@ use tower_bearer::clock::{Clock, Monotonic, Sleep, SystemClock, Timestamp};
 
 /// Always the same wall time; intervals pass as usual.
 #[derive(Clone, Copy, Debug)]
-pub struct FixedClock(Timestamp);
+pub(crate) struct FixedClock(Timestamp);
 
 impl FixedClock {
-    pub fn at(now: Timestamp) -> Self {
+    pub(crate) fn at(now: Timestamp) -> Self {
         Self(now)
     }
 }

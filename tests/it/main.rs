@@ -4,6 +4,15 @@
 
 mod attack_matrix;
 mod config;
+mod exceptions;
 mod fixed_clock;
+mod hostile_input;
+mod kit;
+mod properties;
+mod rfc9110;
+mod secrets;
 mod validator;
 mod vectors;
+mod vectors_headers;
+mod vectors_jwks;
+mod vectors_tink;

@@ -33,12 +33,17 @@ pub(super) fn groups(file: &Value) -> impl Iterator<Item = (&Value, &Value)> {
 /// A JWK or a JWK set as an issuer would be given it, for every algorithm that there is: shared secrets on one side,
 /// public keys on the other, never both.
 pub(super) fn table(jwks: &Value) -> KeyTable {
+    table_for(jwks, &Algorithm::ALL)
+}
+
+/// The same for an API that lists these algorithms.
+pub(super) fn table_for(jwks: &Value, algorithms: &[Algorithm]) -> KeyTable {
     let keys = jwks["keys"].as_array().map_or_else(|| vec![jwks], |keys| keys.iter().collect());
     if keys.iter().all(|key| key["kty"] == "oct") {
         return KeyTable::of_secrets(keys.into_iter().filter_map(secret).collect());
     }
     let set = KeySet::from_jwks(jwks.to_string());
-    set.map_or_else(|_| KeyTable::of_secrets(Vec::new()), |set| set.bind(&Algorithm::ALL, KeyOrigin::Static))
+    set.map_or_else(|_| KeyTable::of_secrets(Vec::new()), |set| set.bind(algorithms, KeyOrigin::Static))
 }
 
 fn secret(jwk: &Value) -> Option<crate::keys::VerifyingKey> {

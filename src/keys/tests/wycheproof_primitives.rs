@@ -56,7 +56,7 @@ fn ecdsa() {
             }
         }
     }
-    verdicts.finish(0, 0);
+    verdicts.finish(597, 2_695);
 }
 
 /// Rule 42: PKCS #1 v1.5 padding to the letter.
@@ -92,7 +92,7 @@ fn rsa_pkcs1() {
             }
         }
     }
-    verdicts.finish(0, 0);
+    verdicts.finish(89, 3_017);
 }
 
 /// Rule 43: the salt is as long as the hash, and MGF1 uses the same hash.
@@ -120,7 +120,7 @@ fn rsa_pss() {
             }
         }
     }
-    verdicts.finish(0, 0);
+    verdicts.finish(777, 2_720);
 }
 
 /// Rule 46.
@@ -135,7 +135,7 @@ fn ed25519() {
             verdicts.record(id(name, case.tc_id), is_valid(case.result), accepted);
         }
     }
-    verdicts.finish(0, 0);
+    verdicts.finish(88, 63);
 }
 
 /// Rule 45: the whole tag, under a secret of sufficient length. Short secrets are tried as far as they can be allowed.
@@ -158,5 +158,5 @@ fn hmac() {
             }
         }
     }
-    verdicts.finish(0, 0);
+    verdicts.finish(99, 423);
 }
