@@ -5,6 +5,8 @@
 //! cargo run --example quickstart -- --serve   # keeps both servers running and prints curl lines
 //! ```
 
+#![expect(clippy::print_stdout, clippy::indexing_slicing, reason = "an example talks to whoever runs it")]
+
 use std::error::Error;
 
 use axum::routing::get;

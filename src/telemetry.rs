@@ -31,9 +31,14 @@ pub(crate) fn jwks_initial_load(issuer: &str, usable: usize, skipped: usize) {
     jwks_event!(info, issuer, usable, skipped, "loaded the first keys");
 }
 
-/// A set came that differs from the one before.
-pub(crate) fn jwks_refreshed(issuer: &str, cause: &'static str, epoch: u64, usable: usize, skipped: usize) {
-    jwks_event!(info, issuer, cause, epoch, usable, skipped, "the key set changed");
+/// A set came that differs from the one before by so many keys.
+pub(crate) fn jwks_refreshed(issuer: &str, cause: &'static str, epoch: u64, added: usize, removed: usize) {
+    jwks_event!(info, issuer, cause, epoch, added, removed, "the key set changed");
+}
+
+/// So many key ids stand for other key material than before: an issuer's mistake, or a restored backup.
+pub(crate) fn jwks_key_material_changed(issuer: &str, replaced: usize) {
+    jwks_event!(warn, issuer, replaced, "a key id stands for another key");
 }
 
 /// A set came that is the same as before.
@@ -115,6 +120,7 @@ pub(crate) fn jwks_fetched(issuer: &str, cause: &'static str, outcome: &'static 
 
 /// The set in use has this many keys.
 pub(crate) fn jwks_keys(issuer: &str, usable: usize, skipped: usize) {
+    jwks_event!(debug, issuer, usable, skipped, "keys in use");
     jwks_metric!(gauge "jwks_keys", issuer, "state" => "usable"; set(gauge(usable)));
     jwks_metric!(gauge "jwks_keys", issuer, "state" => "skipped"; set(gauge(skipped)));
 }

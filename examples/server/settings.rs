@@ -275,7 +275,7 @@ impl SecretSettings {
         ];
         let mut found = Vec::new();
         for (text, variable, read) in forms {
-            found.extend(text.clone().map(|text| read(text)));
+            found.extend(text.clone().map(read));
             if let Some(variable) = variable {
                 match std::env::var(variable) {
                     Ok(text) => found.push(read(text)),

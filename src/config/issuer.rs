@@ -226,7 +226,7 @@ fn bind_static(
     algorithms: &[Algorithm],
     faults: &mut Faults,
 ) -> Option<KeyOrigin> {
-    let set = set.as_ref().map_err(|error| faults.push(setting, Problem::Keys(error.clone()))).ok()?;
+    let set = set.as_ref().map_err(|error| faults.push(setting, Problem::Keys(*error))).ok()?;
     let table = set.bind(algorithms, keys::KeyOrigin::Static);
     if table.usable() == 0 {
         faults.push(setting, Problem::NoUsableKey);

@@ -31,9 +31,8 @@ pub use self::interop::NoCounterpart;
 pub use self::secret::{Secret, SecretError};
 pub use self::set::{KeySet, SkippedKey};
 pub use self::signed::SignedToken;
-pub(crate) use self::table::{Found, KeyOrigin, KeyTable};
+pub(crate) use self::table::{Changes, Found, KeyOrigin, KeyTable};
 pub(crate) use self::thumbprint::Thumbprint;
-pub(crate) use self::verify::VerifyingKey;
 
 #[cfg(test)]
 mod fixtures;

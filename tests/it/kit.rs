@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use tower_bearer::clock::Timestamp;
 use tower_bearer::keys::KeySet;
-use tower_bearer::testing::TestIssuer;
+use tower_bearer::testing::{FakeClock, TestIssuer};
 use tower_bearer::{Algorithm, Api, Issuer, Secret, Validator};
-
-use crate::fixed_clock::FixedClock;
 
 /// The audience of the testing kit's tokens.
 pub(crate) const AUDIENCE: &str = "https://api.test/";
 
-/// A time at which a server with a [`FixedClock`] lives.
+/// A time at which a server with a [`FakeClock`] lives.
 pub(crate) const NOW: i64 = 1_800_000_000;
 
 /// Runs a future to its end, on a runtime of its own.
@@ -23,7 +21,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 
 /// A server that signs with one algorithm, at [`NOW`].
 pub(crate) fn server(algorithm: Algorithm) -> TestIssuer {
-    let clock = FixedClock::at(Timestamp::from_secs(NOW));
+    let clock = FakeClock::at(Timestamp::from_secs(NOW));
     TestIssuer::new().with_clock(std::sync::Arc::new(clock)).with_algorithms([algorithm])
 }
 
@@ -44,6 +42,6 @@ pub(crate) fn validator(server: &TestIssuer, algorithm: Algorithm) -> Validator 
 
 /// A validator of an API, at [`NOW`].
 pub(crate) fn validator_of(api: Api) -> Validator {
-    let clock = FixedClock::at(Timestamp::from_secs(NOW));
+    let clock = FakeClock::at(Timestamp::from_secs(NOW));
     Validator::builder(api).with_clock(clock).build().expect("a good configuration")
 }

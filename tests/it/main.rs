@@ -1,15 +1,27 @@
 //! The behaviour of the crate from outside: one file per RFC or behaviour, one binary for all.
 
 #![expect(clippy::arithmetic_side_effects, reason = "tests count and add freely; an overflow fails them")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod answers;
 mod attack_matrix;
+mod axum_extractors;
+mod challenge_parser;
 mod config;
 mod exceptions;
-mod fixed_clock;
+mod fetched_keys;
 mod hostile_input;
+mod jwks_sockets;
 mod kit;
+mod layer_bearer;
+mod layer_bodies;
+mod layer_cold;
+mod layer_hosts;
+mod layer_readiness;
+mod layer_require;
+mod layer_stack;
+mod probe;
 mod properties;
-mod rfc9110;
 mod secrets;
 mod validator;
 mod vectors;

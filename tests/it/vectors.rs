@@ -8,6 +8,7 @@ pub(crate) fn folder() -> Option<PathBuf> {
 }
 
 /// Reads a file of the vectors; says that it is skipped where there are none.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests is told what was skipped")]
 pub(crate) fn read(name: &str) -> Option<Vec<u8>> {
     let Some(folder) = folder() else {
         eprintln!("skipped: {name} (TOWER_BEARER_VECTORS is not set)");

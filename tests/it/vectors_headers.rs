@@ -9,8 +9,8 @@ use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 use tower_bearer::keys::KeySet;
 use tower_bearer::{Api, BearerLayer, Claims, Issuer};
 
+use crate::challenge_parser::challenge;
 use crate::kit::{block_on, validator_of};
-use crate::rfc9110::Challenge;
 use crate::vectors;
 
 #[test]
@@ -60,14 +60,11 @@ async fn answer(layer: BearerLayer, request: Request<String>) -> (u16, Option<St
     });
     let response = ServiceBuilder::new().layer(layer).service(inner).oneshot(request).await.expect("an answer");
     let status = response.status().as_u16();
-    let challenges: Vec<_> = response.headers().get_all(WWW_AUTHENTICATE).iter().collect();
     if status == 200 {
-        assert_eq!(challenges, [""; 0]);
+        assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
         return (status, None);
     }
     // Rules 14 and 17: one challenge, and only one.
-    assert_eq!(challenges.len(), 1);
-    let challenge = Challenge::parse(challenges[0].as_bytes()).expect("RFC 9110");
-    challenge.check_bearer().expect("RFC 6750");
-    (status, challenge.parameter("error").map(str::to_owned))
+    let error = challenge(response.headers()).into_iter().find(|(name, _)| name == "error");
+    (status, error.map(|(_, code)| code))
 }

@@ -8,10 +8,10 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::EncodingKey;
 use serde_json::Value;
 use tower_bearer::clock::Timestamp;
+use tower_bearer::testing::FakeClock;
 use tower_bearer::{Algorithm, Api, Issuer, Secret, Validator};
 
 use crate::exceptions::Verdicts;
-use crate::fixed_clock::FixedClock;
 use crate::kit::block_on;
 use crate::vectors;
 
@@ -49,7 +49,7 @@ fn validator(case: &Value, secret: &str) -> Option<Validator> {
         api = api.with_max_age(Duration::from_secs(3600));
     }
     let now = Timestamp::from_nanos((case["now"].as_f64().unwrap_or(NOW) * 1e9) as i128);
-    Validator::builder(api).with_clock(FixedClock::at(now)).build().ok()
+    Validator::builder(api).with_clock(FakeClock::at(now)).build().ok()
 }
 
 /// The same header and payload octets, with the missing claims put before the first member.

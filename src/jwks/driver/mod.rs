@@ -120,7 +120,7 @@ impl Driver<'_> {
             if let Some((flight, future)) = keys
                 && let Poll::Ready(report) = future.as_mut().poll(context)
             {
-                return Poll::Ready(Happening::Keys(*flight, report));
+                return Poll::Ready(Happening::Keys(flight.clone(), report));
             }
             if let Some(future) = discovery
                 && let Poll::Ready(result) = future.as_mut().poll(context)

@@ -219,15 +219,13 @@ impl Refresh {
     }
 
     fn finished(&mut self, generation: u64, outcome: Outcome, now: Monotonic, roll: Roll, actions: &mut Vec<Action>) {
-        let Activity::Fetching { cause, .. } = self.activity else { return };
-        if generation != self.generation {
+        let is_in_flight = matches!(self.activity, Activity::Fetching { .. });
+        if !is_in_flight || generation != self.generation {
             return;
         }
         match outcome {
-            Outcome::Loaded { remaining, change } => self.confirmed(cause, remaining, change, now, roll, actions),
-            Outcome::NotModified { remaining } => {
-                self.confirmed(cause, remaining, Change::Same, now, roll, actions);
-            }
+            Outcome::Loaded { remaining, change } => self.confirmed(remaining, change, now, roll, actions),
+            Outcome::NotModified { remaining } => self.confirmed(remaining, Change::Same, now, roll, actions),
             Outcome::Failed { error, retry_after } => self.failed(error, retry_after, now, roll, actions),
         }
     }
@@ -245,7 +243,6 @@ impl Refresh {
 
     fn confirmed(
         &mut self,
-        cause: Cause,
         remaining: Option<Duration>,
         change: Change,
         now: Monotonic,
@@ -261,10 +258,8 @@ impl Refresh {
         self.told = Some(Standing::Fresh);
         self.failures = 0;
         self.last_error = None;
-        match change {
-            Change::Changed => self.misses.fruitless = 0,
-            Change::Same if cause == Cause::Miss => self.misses.fruitless = self.misses.fruitless.saturating_add(1),
-            Change::Same => {}
+        if change == Change::Changed {
+            self.misses.fruitless = 0;
         }
         self.rest(Activity::Idle, now, actions);
     }
@@ -305,6 +300,8 @@ impl Refresh {
         self.activity = Activity::Fetching { cause, deadline };
         if cause == Cause::Miss {
             self.misses.last_fetch = Some(now);
+            // Until it proves fruitful; one that fails is as fruitless as one that brings nothing new.
+            self.misses.fruitless = self.misses.fruitless.saturating_add(1);
         }
         if cause.is_fresh() {
             self.misses.owed = false;

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::{any, prop_assert, proptest};
 
 use super::fixtures::{ED25519, P256, P521, RSA, RSA_7520, RSA_7638, changed, verifying};
+use super::verify::VerifyingKey;
 use super::*;
 use crate::token::{Algorithm, UnverifiedToken};
 
