@@ -200,7 +200,7 @@ impl Issuer {
         match &self.keys {
             Keys::Auth0 => {
                 let issuer = self.resolve_domain(&self.first, &mut Faults::default())?;
-                domain::auth0_jwks_uri(&issuer).ok().map(|endpoint| KeyOrigin::Remote(Origin::Jwks(endpoint)))
+                domain::auth0_jwks_uri(&issuer).ok().map(|endpoint| KeyOrigin::Remote(Origin::jwks(&issuer, endpoint)))
             }
             Keys::Discovery => {
                 let origin = match self.plain {
@@ -212,7 +212,7 @@ impl Issuer {
             }
             Keys::Jwks(uri) => {
                 let endpoint = domain::endpoint(&setting(name, " jwks_uri"), uri, self.plain, faults);
-                endpoint.map(|endpoint| KeyOrigin::Remote(Origin::Jwks(endpoint)))
+                endpoint.map(|endpoint| KeyOrigin::Remote(Origin::jwks(name, endpoint)))
             }
             Keys::Static(set) => bind_static(&setting(name, " static keys"), set, algorithms, faults),
             Keys::Secrets(secrets) => bind_secrets(&setting(name, " secret"), secrets, algorithms, faults),

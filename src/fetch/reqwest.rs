@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::io;
 
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 
 use crate::defaults;
 use crate::fetch::{Fetch, FetchError, FetchFuture, FetchRequest, FetchResponse};
@@ -59,7 +60,7 @@ impl ReqwestFetch {
     ///
     /// # Security
     ///
-    /// Turn redirects off in it. A redirect is refused here only when the client hands it over.
+    /// Turn redirects off in it: one that it follows is refused here, but only after the other server was asked.
     #[must_use]
     pub fn with_client(client: reqwest::Client) -> Self {
         Self { client }
@@ -72,10 +73,17 @@ impl ReqwestFetch {
 
 impl Fetch for ReqwestFetch {
     fn fetch(&self, request: FetchRequest) -> FetchFuture {
-        let sent = self.client.get(request.endpoint.as_str()).headers(request.headers).send();
+        let client = self.client.clone();
         Box::pin(async move {
-            let response = sent.await.map_err(|error| classify(&error))?;
+            let built = client.get(request.endpoint.as_str()).headers(request.headers).build();
+            let get = built.map_err(|error| classify(&error))?;
+            let asked = get.url().clone();
+            let response = client.execute(get).await.map_err(|error| classify(&error))?;
             let (status, headers) = (response.status(), response.headers().clone());
+            if *response.url() != asked {
+                // The client has followed a redirect: hand it over as the redirect that it was.
+                return Ok(FetchResponse::new(StatusCode::FOUND, headers, Bytes::new()));
+            }
             let body = read(response, request.max_bytes).await?;
             Ok(FetchResponse::new(status, headers, body))
         })

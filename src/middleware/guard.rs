@@ -154,7 +154,7 @@ impl<R> RequireLayer<R> {
                 return Err(misconfigured(&self.body));
             }
         };
-        telemetry::rejected(rejection.kind().name(), rejection.hint(), rejection.signature_checked());
+        telemetry::requirement_unmet(rejection.kind().name());
         let challenges = challenges.cloned().unwrap_or_default().asking_for(Arc::clone(&self.scope));
         Err(refuse(&self.body, challenges.answer(&rejection), rejection))
     }

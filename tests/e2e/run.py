@@ -11,11 +11,13 @@ import time
 import traceback
 
 import certificates
+import observability
 import scenarios
 from api import Api
 from processes import stop_all
 from servers import Glewlwyd, OidcProvider
 
+EXAMPLES = ["server", "private_ca", "observability"]
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
 
@@ -32,6 +34,7 @@ def main():
         suite = Suite(folder, options.only)
         try:
             suite.against(OidcProvider(folder, modules), scenarios.EVERYWHERE + scenarios.WITH_FAULTS)
+            suite.run(observability.a_scrape, None)
             suite.against(OidcProvider(folder, modules, "/"), scenarios.OTHER_ISSUERS)
             suite.against(OidcProvider(folder, modules, "/tenant/a"), scenarios.OTHER_ISSUERS)
             secured = OidcProvider(folder, modules, certificates=certificates.make(folder / "certificates"))
@@ -50,16 +53,17 @@ class Suite:
         self.passed, self.failed = 0, []
 
     def against(self, server, all_scenarios):
-        chosen = [scenario for scenario in all_scenarios if self.only in scenario.__name__]
-        if not chosen:
+        if not any(self.only in scenario.__name__ for scenario in all_scenarios):
             return
         server.start()
-        for scenario in chosen:
+        for scenario in all_scenarios:
             self.run(scenario, server)
         server.stop()
 
     def run(self, scenario, server):
-        name = f"{server.name}: {scenario.__name__.replace('_', ' ')}"
+        name = f"{server.name if server else 'example'}: {scenario.__name__.replace('_', ' ')}"
+        if self.only not in scenario.__name__:
+            return
         start = time.monotonic()
         try:
             scenario(self.folder, server)
@@ -74,7 +78,8 @@ class Suite:
 
 def build(folder):
     """Builds the examples and copies them, so that another build meanwhile changes nothing."""
-    command = ["cargo", "build", "--quiet", "--message-format=json", "--example", "server", "--example", "private_ca"]
+    examples = [word for name in EXAMPLES for word in ("--example", name)]
+    command = ["cargo", "build", "--quiet", "--message-format=json", "--features", "metrics", *examples]
     output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     binaries = {}
     for message in map(json.loads, output.splitlines()):

@@ -39,7 +39,7 @@ impl Driver<'_> {
             core.answered = mem::take(&mut core.waiting);
         }
         let target = match (&core.endpoint, &self.shared.origin) {
-            (Some(endpoint), _) | (None, Origin::Jwks(endpoint)) => Target::Keys(endpoint.clone()),
+            (Some(endpoint), _) | (None, Origin::Jwks { endpoint, .. }) => Target::Keys(endpoint.clone()),
             (None, Origin::Discovery(discovery)) => Target::Behind(discovery.clone()),
         };
         let question = Question {
@@ -60,7 +60,7 @@ impl Driver<'_> {
         }
     }
 
-    pub(super) fn landed(&mut self, flight: Flight, report: Report) {
+    pub(super) fn landed(&mut self, flight: &Flight, report: Report) {
         self.keys = None;
         let now = self.shared.clock.monotonic();
         let (answered, has_moved) = {

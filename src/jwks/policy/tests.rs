@@ -46,6 +46,7 @@ fn each_number_is_checked() {
         (new().with_miss_cooldown_min(Duration::ZERO), PolicyViolation::MissCooldown),
         (new().with_miss_cooldown_min(16 * SECOND), PolicyViolation::MissCooldown),
         (new().with_miss_cooldown_max(301 * SECOND), PolicyViolation::MissCooldown),
+        (new().with_miss_quiet(14 * SECOND), PolicyViolation::MissCooldown),
         (new().with_max_document_bytes(1023), PolicyViolation::MaxDocumentBytes),
         (new().with_max_keys(0), PolicyViolation::NothingAllowed),
         (new().with_max_waiters(0), PolicyViolation::NothingAllowed),
@@ -73,6 +74,7 @@ fn all_violations_come_at_once() {
 fn only_a_test_may_go_below_the_floor() {
     let policy = RefreshPolicy::new().without_refresh_floor().with_refresh_every(SECOND).with_miss_cooldown_max(SECOND);
     assert_eq!(policy.validate(), Ok(()));
+    assert!(policy.with_refresh_every(Duration::ZERO).validate().is_err(), "nor may a test poll without a pause");
 }
 
 #[test]

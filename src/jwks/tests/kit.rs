@@ -74,7 +74,7 @@ impl World {
     }
 
     pub(in crate::jwks) fn with(policy: RefreshPolicy, reply: Reply) -> Self {
-        Self::at(Origin::Jwks(Endpoint::new(URL).expect("url")), policy, |network| network.always(URL, reply))
+        Self::at(Origin::jwks(URL, Endpoint::new(URL).expect("url")), policy, |network| network.always(URL, reply))
     }
 
     pub(in crate::jwks) fn at(origin: Origin, policy: RefreshPolicy, script: impl FnOnce(&FakeFetch)) -> Self {
@@ -100,7 +100,7 @@ impl World {
     pub(in crate::jwks) fn on(clock: &FakeClock, reply: Reply) -> Self {
         let network = FakeFetch::new(clock);
         network.always(URL, reply);
-        let origin = Origin::Jwks(Endpoint::new(URL).expect("url"));
+        let origin = Origin::jwks(URL, Endpoint::new(URL).expect("url"));
         let source = Self::source(origin, RefreshPolicy::new(), &network, clock);
         Self { clock: clock.clone(), network, source }
     }

@@ -343,3 +343,12 @@ async fn issuers_50_one_hangs() {
     }
     assert_eq!(worlds[0].source.status().state(), KeyState::Empty);
 }
+
+#[tokio::test]
+async fn a_test_that_polls_fast_does_not_poll_faster_than_it_says() {
+    let policy =
+        RefreshPolicy::new().without_refresh_floor().with_refresh_every(10 * SECOND).with_miss_cooldown_max(SECOND);
+    let world = World::with(policy, Reply::json(jwks(&["a"])).with_header(CACHE_CONTROL, "no-store"));
+    world.run(MINUTE).await;
+    assert!((6..=9).contains(&world.network.calls()), "{}", world.network.calls());
+}

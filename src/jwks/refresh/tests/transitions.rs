@@ -213,7 +213,7 @@ fn t13_a_change_or_a_quiet_minute_resets_the_cool_down() {
         }
         simulation
     };
-    let cooldown = |simulation: &Simulation| simulation.machine.cooldown();
+    let cooldown = |simulation: &Simulation| simulation.machine.misses.cooldown(&RefreshPolicy::new());
 
     let mut changed = fruitless();
     changed.finish(loaded(Change::Changed));
