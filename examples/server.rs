@@ -11,13 +11,19 @@
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use serde_json::json;
+use tokio::net::TcpListener;
 use tower_bearer::{BearerLayer, Claims, RequireLayer, Requirement, Validator};
 
 use self::settings::Settings;
@@ -44,11 +50,38 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or("usage: server <config.toml>")?;
     let settings = Settings::read(path.as_ref())?;
     let validator = settings.validator()?;
-    let listener =
-        tokio::net::TcpListener::bind(settings.listen()).await.map_err(|error| format!("listen: {error}"))?;
+    // Before anybody can know that the server listens: a signal must not find it without its handler.
+    let mut stop = Stop::listen()?;
+    let listener = TcpListener::bind(settings.listen()).await.map_err(|error| format!("listen: {error}"))?;
     println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, app(validator)).with_graceful_shutdown(stopped()).await?;
+    serve(listener, &app(validator), &mut stop).await;
     Ok(())
+}
+
+/// Accepts until it is told to stop, finishes what runs, and lets go of whoever has not sent a whole head by then.
+async fn serve(listener: TcpListener, app: &Router, stop: &mut Stop) {
+    let mut server = Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    // A token of the largest size has to fit beside the other fields.
+    server.http2().timer(TokioTimer::new()).max_header_list_size(MAX_HEADER_BYTES);
+    let connections = GracefulShutdown::new();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.requested() => break,
+        };
+        match stream {
+            Ok((stream, _)) => {
+                let service = TowerToHyperService::new(app.clone());
+                let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+                tokio::spawn(connections.watch(connection));
+            }
+            // Out of file descriptors, most likely: they come back when connections end.
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+    drop(listener);
+    connections.shutdown().await;
 }
 
 fn app(validator: Validator) -> Router {
@@ -95,19 +128,43 @@ async fn ready(State(validator): State<Validator>) -> (StatusCode, Json<serde_js
     (status, Json(json!({ "ready": ready })))
 }
 
-/// Completes on SIGTERM or Ctrl-C; what runs is then finished.
-async fn stopped() {
-    let interrupt = tokio::signal::ctrl_c();
+/// SIGTERM and Ctrl-C.
+struct Stop {
     #[cfg(unix)]
-    {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut terminate) => tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            },
-            Err(_) => drop(interrupt.await),
-        }
-    }
-    #[cfg(not(unix))]
-    drop(interrupt.await);
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
 }
+
+impl Stop {
+    /// From here on the signals no longer end the process by themselves.
+    fn listen() -> std::io::Result<Self> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
+    }
+
+    /// Completes when one of them has come.
+    async fn requested(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        #[cfg(not(unix))]
+        drop(tokio::signal::ctrl_c().await);
+    }
+}
+
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The largest head that HTTP/2 takes, as much as HTTP/1 does.
+const MAX_HEADER_BYTES: u32 = 64 * 1024;
+
+/// Before the next attempt after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,7 +1,7 @@
 //! The TOML file, and how it becomes a validator.
 //!
-//! Every value is read as text first, so that all faults of the file are reported together with those that the library
-//! finds.
+//! What is no TOML, or a value of the wrong type, is reported by itself, with its line. All other faults are reported
+//! together: unknown names, values that cannot be read, and whatever the library finds.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,16 +17,17 @@ use tower_bearer::{Algorithm, Api, Issuer, Secret, Validator};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     listen: String,
     api: ApiSettings,
     #[serde(default)]
     jwks: JwksSettings,
+    /// Names that nobody reads.
+    #[serde(skip)]
+    unknown: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct ApiSettings {
     audience: OneOrMany,
     leeway: Option<String>,
@@ -44,7 +45,6 @@ struct ApiSettings {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct IssuerSettings {
     domains: Vec<String>,
     algorithms: Option<Vec<String>>,
@@ -57,7 +57,6 @@ struct IssuerSettings {
 
 /// One secret in one encoding, or the name of the environment variable that holds it.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct SecretSettings {
     utf8: Option<String>,
     base64: Option<String>,
@@ -71,7 +70,7 @@ struct SecretSettings {
 
 /// The names of `RefreshPolicy`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 struct JwksSettings {
     refresh_every: Option<String>,
     refresh_floor: Option<String>,
@@ -94,7 +93,7 @@ struct JwksSettings {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a string, or an array of strings")]
 enum OneOrMany {
     One(String),
     Many(Vec<String>),
@@ -129,7 +128,11 @@ impl Settings {
     pub(crate) fn read(path: &Path) -> Result<Self, Faults> {
         let shown = path.display();
         let text = fs::read_to_string(path).map_err(|error| Faults(vec![format!("{shown}: {error}")]))?;
-        toml::from_str(&text).map_err(|error| Faults(vec![format!("{shown}: {error}")]))
+        let malformed = |error: toml::de::Error| Faults(vec![format!("{shown}, {}", without_values(&error, &text))]);
+        let document = toml::Deserializer::parse(&text).map_err(malformed)?;
+        let mut unknown = Vec::new();
+        let read: Result<Self, _> = serde_ignored::deserialize(document, |name| unknown.push(name.to_string()));
+        read.map(|settings| Self { unknown, ..settings }).map_err(malformed)
     }
 
     pub(crate) fn listen(&self) -> &str {
@@ -139,6 +142,12 @@ impl Settings {
     /// Builds the validator, or reports every fault.
     pub(crate) fn validator(&self) -> Result<Validator, Faults> {
         let mut faults = Faults::default();
+        for name in &self.unknown {
+            faults.push(name, "is no setting; see the list at the top of the example");
+        }
+        if !is_address(&self.listen) {
+            faults.push("listen", "is no address to listen on; write it like \"127.0.0.1:8080\"");
+        }
         let policy = self.jwks.policy(&mut faults);
         let api = self.api.api(&mut faults);
         let built = api.map(|api| Validator::builder(api).with_refresh_policy(policy).build());
@@ -149,6 +158,22 @@ impl Settings {
         }
         Err(faults)
     }
+}
+
+/// What is wrong, and in which line; not the line itself, which may hold a secret.
+fn without_values(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    let what = match error.message().split_once("expected ") {
+        Some((_, expected)) => format!("the value is not {expected}"),
+        None if error.message().starts_with("missing field") => error.message().to_owned(),
+        None => "this is no TOML".to_owned(),
+    };
+    format!("line {line}: {what}")
+}
+
+fn is_address(listen: &str) -> bool {
+    listen.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 impl ApiSettings {
@@ -237,13 +262,13 @@ fn stand_in(first: &str) -> Issuer {
 }
 
 fn shared(first: &str, name: &str, secrets: &[SecretSettings], faults: &mut Faults) -> Option<Issuer> {
-    let mut read = secrets.iter().map(|secret| secret.read(name, faults)).collect::<Vec<_>>().into_iter();
-    let Some(secret) = read.next() else {
+    if secrets.is_empty() {
         faults.push(name, "secrets is empty");
-        return None;
-    };
-    let issuer = Issuer::shared_secret(first, secret?);
-    read.try_fold(issuer, |issuer, secret| Some(issuer.with_secret(secret?)))
+    }
+    // Those that can be read are judged by the library even where one cannot.
+    let mut read = secrets.iter().filter_map(|secret| secret.read(name, faults)).collect::<Vec<_>>().into_iter();
+    let issuer = Issuer::shared_secret(first, read.next()?);
+    Some(read.fold(issuer, Issuer::with_secret))
 }
 
 fn read_keys(name: &str, file: &str, faults: &mut Faults) -> Option<Result<KeySet, KeyError>> {

@@ -61,13 +61,15 @@ enum Found<'e, C> {
 fn find<C: Send + Sync + 'static>(extensions: &Extensions) -> Result<Found<'_, C>, ClaimsRejection> {
     let registered: Option<&Claims> = extensions.get();
     match (extensions.get::<Claims<C>>(), registered, extensions.get::<Challenges>()) {
-        (Some(claims), _, _) => Ok(Found::Claims(claims.clone())),
+        (Some(claims), Some(_), _) => Ok(Found::Claims(claims.clone())),
+        // Typed claims without registered ones are those of a layer further out; the inner one let the request pass
+        // without credential, and its word counts.
+        (_, None, Some(challenges)) => Ok(Found::Anonymous(challenges)),
         (None, Some(_), _) => {
             telemetry::misconfigured("a handler wants claims of another type than its BearerLayer reads");
             Err(ClaimsRejection::OtherClaims)
         }
-        (None, None, Some(challenges)) => Ok(Found::Anonymous(challenges)),
-        (None, None, None) => {
+        (_, None, None) => {
             telemetry::misconfigured("a handler wants claims and has no BearerLayer around it");
             Err(ClaimsRejection::NoLayer)
         }

@@ -11,6 +11,11 @@ pub(super) fn date(payload: &Payload, claim: Claim) -> Member<Timestamp> {
     }
 }
 
+/// Says whether a JSON value is a number.
+pub(super) fn is_number(raw: &str) -> bool {
+    raw.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+}
+
 /// Reads a JSON number's own text as a point in time, rounded up to the next nanosecond.
 ///
 /// The text is read, not an `f64`, so nothing saturates, wraps or rounds. Rounding up is exact for what is asked:

@@ -62,14 +62,20 @@ impl<'c> Scopes<'c> {
     /// Says whether the scope `name` is granted.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        !name.is_empty() && any(self.raw, |text| text.split(' ').any(|scope| scope == name))
+        !name.is_empty() && any(self.raw, |text| self.words(text).any(|scope| scope == name))
     }
 
     /// The scopes in the token's order.
     pub fn iter(&self) -> impl Iterator<Item = Box<str>> + use<> {
         let all = self.raw.and_then(texts::collect).unwrap_or_default();
-        let scopes = all.iter().flat_map(|text| text.split(' ')).filter(|scope| !scope.is_empty());
+        let scopes = all.iter().flat_map(|text| self.words(text)).filter(|scope| !scope.is_empty());
         scopes.map(Box::from).collect::<Vec<Box<str>>>().into_iter()
+    }
+
+    /// The scopes in one string: words where it is the whole claim, itself where it stands in an array.
+    fn words<'t>(&self, text: &'t str) -> impl Iterator<Item = &'t str> {
+        let limit = if self.raw.is_some_and(|raw| raw.starts_with('[')) { 1 } else { usize::MAX };
+        text.splitn(limit, ' ')
     }
 
     /// Says whether no scope at all is granted.
@@ -143,6 +149,7 @@ mod tests {
             r#""Read""#,
             r#""read,write""#,
             r#""read\twrite""#,
+            r#"["a read"]"#,
             r#"["read",1]"#,
             "1",
             "null",

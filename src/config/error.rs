@@ -162,7 +162,7 @@ impl fmt::Display for Problem {
             Self::TooManyKeys => {
                 write!(
                     f,
-                    "holds more than {} secrets or keys without `kid`; each would be tried for every token",
+                    "lets a token come with more than {} keys to try; give them different `kid`s, or take old ones out",
                     defaults::MAX_CANDIDATES
                 )
             }

@@ -109,9 +109,10 @@ impl Secret {
         Ok(Self { octets, kid: None, strength: Strength::Full })
     }
 
-    /// Gives the secret an id: it is then tried only for tokens with that `kid`, or with none.
+    /// Gives the secret an id: it is then tried for tokens with that `kid`, and for one without `kid` only if it is the
+    /// issuer's only secret.
     ///
-    /// A secret without id is tried for every token.
+    /// A secret without id is tried for every token: the plain way through a rotation.
     ///
     /// # Errors
     ///

@@ -37,6 +37,7 @@
 //!
 //! Some of its keys come with the source of this crate, so everybody has them. Never trust a test issuer outside tests.
 
+mod claims;
 mod clients;
 mod clock;
 mod endpoints;
@@ -54,6 +55,7 @@ mod signer;
 mod tenant;
 mod token;
 
+pub use self::claims::{ClaimsBuilder, claims};
 pub use self::clock::FakeClock;
 pub use self::fetch::{FakeFetch, Reply, SeenRequest};
 pub use self::issuer::TestIssuer;

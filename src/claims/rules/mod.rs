@@ -175,11 +175,15 @@ fn not_before(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
 
 /// A future `iat` is no fault by itself (RFC 7519 erratum 7720), only where the age counts.
 fn issued_at(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-    let (issued, max_age) = match (dates::date(evidence.payload, Claim::Iat), rules.max_age) {
-        (Member::Malformed, _) => return Err(ClaimError::IssuedAt(Fault::Malformed)),
-        (Member::Absent, Some(_)) => return Err(ClaimError::IssuedAt(Fault::Missing)),
-        (Member::Absent | Member::Is(_), None) => return Ok(()),
-        (Member::Is(issued), Some(max_age)) => (issued, max_age),
+    let Some(max_age) = rules.max_age else {
+        // Where the age does not count, any number will do: some servers write milliseconds.
+        let is_number = evidence.payload.raw(Claim::Iat).is_none_or(dates::is_number);
+        return if is_number { Ok(()) } else { Err(ClaimError::IssuedAt(Fault::Malformed)) };
+    };
+    let issued = match dates::date(evidence.payload, Claim::Iat) {
+        Member::Absent => return Err(ClaimError::IssuedAt(Fault::Missing)),
+        Member::Malformed => return Err(ClaimError::IssuedAt(Fault::Malformed)),
+        Member::Is(issued) => issued,
     };
     if issued > evidence.now.saturating_add(rules.leeway) {
         return Err(ClaimError::IssuedInFuture);

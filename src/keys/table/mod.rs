@@ -171,11 +171,12 @@ impl KeyTable {
         Self::new(keys, self.inner.known.to_vec(), self.inner.origin)
     }
 
-    /// Says whether more keys without `kid` fit one algorithm than are ever tried: a fault of configuration.
+    /// Says whether a token could come with more keys to try than are ever tried: those under one `kid`, and those without.
     pub(crate) fn is_crowded(&self) -> bool {
-        let unnamed = self.under(None);
         Algorithm::ALL.into_iter().any(|algorithm| {
-            unnamed.iter().filter(|key| key.algorithm() == algorithm).count() > defaults::MAX_CANDIDATES
+            let fitting = |kid: Option<&str>| self.under(kid).iter().filter(|key| key.algorithm() == algorithm).count();
+            let named = self.inner.known.iter().map(|kid| fitting(Some(kid))).max().unwrap_or(0);
+            fitting(None).saturating_add(named) > defaults::MAX_CANDIDATES
         })
     }
 }

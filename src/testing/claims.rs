@@ -1,0 +1,156 @@
+//! `claims()`: verified claims without a token, for unit tests of handlers.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::claims::{Claims, NoCustomClaims};
+use crate::testing::{TestIssuer, TokenBuilder};
+use crate::token::UnverifiedToken;
+
+/// Starts claims as a validator would hand them on, to call a handler with: nothing is signed, and nothing is judged.
+///
+/// They begin as those of [`TestIssuer::token`]: `iss` `https://issuer.test/`, `aud` `https://api.test/`, a subject, an hour
+/// to live, and the scope `read:orders`.
+///
+/// ```
+/// use serde::Deserialize;
+/// use tower_bearer::{Claims, testing};
+///
+/// #[derive(Deserialize)]
+/// struct Northwind { department: String }
+///
+/// fn greeting(claims: &Claims<Northwind>) -> String {
+///     format!("{} of {}", claims.subject().unwrap_or("somebody"), claims.custom().department)
+/// }
+///
+/// let claims = testing::claims().subject("ann").claim("department", "sales").build_as::<Northwind>();
+/// assert_eq!(greeting(&claims), "ann of sales");
+/// ```
+#[must_use]
+pub fn claims() -> ClaimsBuilder {
+    // A signature that nobody checks spares the one that would have to be made.
+    ClaimsBuilder { token: TestIssuer::new().token().with_signature(*b"none") }
+}
+
+/// Claims in the making; see [`claims`].
+#[derive(Clone)]
+pub struct ClaimsBuilder {
+    token: TokenBuilder,
+}
+
+impl ClaimsBuilder {
+    /// Sets `iss`.
+    #[must_use]
+    pub fn issuer(self, issuer: &str) -> Self {
+        self.with(|token| token.issuer(issuer))
+    }
+
+    /// Sets `sub`.
+    #[must_use]
+    pub fn subject(self, subject: &str) -> Self {
+        self.with(|token| token.subject(subject))
+    }
+
+    /// Sets `aud` to one string.
+    #[must_use]
+    pub fn audience(self, audience: &str) -> Self {
+        self.with(|token| token.audience(audience))
+    }
+
+    /// Sets `scope`, space-delimited.
+    #[must_use]
+    pub fn scope(self, scope: &str) -> Self {
+        self.with(|token| token.scope(scope))
+    }
+
+    /// Sets `permissions`.
+    #[must_use]
+    pub fn permissions<'p>(self, permissions: impl IntoIterator<Item = &'p str>) -> Self {
+        self.with(|token| token.permissions(permissions))
+    }
+
+    /// Sets `org_id`.
+    #[must_use]
+    pub fn organization(self, organization: &str) -> Self {
+        self.with(|token| token.organization(organization))
+    }
+
+    /// Sets any claim.
+    #[must_use]
+    pub fn claim(self, name: &str, value: impl Serialize) -> Self {
+        self.with(|token| token.claim(name, value))
+    }
+
+    /// Takes a claim away.
+    #[must_use]
+    pub fn without(self, name: &str) -> Self {
+        self.with(|token| token.without(name))
+    }
+
+    /// The claims of a handler that reads none of its own.
+    #[must_use]
+    pub fn build(self) -> Claims {
+        self.build_as::<NoCustomClaims>().registered()
+    }
+
+    /// The claims of a handler that reads `C`.
+    ///
+    /// # Panics
+    ///
+    /// If the claims are not of the shape of `C`: the test builds what no validator would hand on.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "documented; a test that cannot go on fails")]
+    pub fn build_as<C: DeserializeOwned>(self) -> Claims<C> {
+        let token = self.token.sign();
+        let (header, payload) = UnverifiedToken::parse(&token).expect("the builder makes a token").into_parts();
+        let claims = Claims::verified(header, payload);
+        let custom = serde_json::from_str(claims.json()).expect("claims of the shape of `C`");
+        claims.with_custom(std::sync::Arc::new(custom))
+    }
+
+    fn with(self, change: impl FnOnce(TokenBuilder) -> TokenBuilder) -> Self {
+        Self { token: change(self.token) }
+    }
+}
+
+impl fmt::Debug for ClaimsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClaimsBuilder").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_setter_sets_its_claim() {
+        let claims = claims()
+            .issuer("https://i.test/")
+            .subject("ann")
+            .audience("https://a.test/")
+            .scope("a b")
+            .permissions(["p"])
+            .organization("org_1")
+            .claim("jti", "j")
+            .without("iat")
+            .build();
+        assert_eq!((claims.issuer(), claims.subject(), claims.jwt_id()), ("https://i.test/", Some("ann"), Some("j")));
+        assert!(claims.audience().contains("https://a.test/") && claims.scopes().contains("b"));
+        assert!(claims.permissions().contains("p"));
+        assert_eq!((claims.organization(), claims.issued_at()), (Some("org_1"), None));
+    }
+
+    #[test]
+    #[should_panic(expected = "claims of the shape of `C`")]
+    fn claims_of_another_shape_are_a_fault_of_the_test() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Strict {
+            #[expect(dead_code, reason = "only its type matters")]
+            department: u8,
+        }
+        let _claims = claims().claim("department", "sales").build_as::<Strict>();
+    }
+}
