@@ -144,11 +144,26 @@ fn gauge(count: usize) -> f64 {
 }
 
 /// A token was refused.
-pub(crate) fn rejected(kind: &'static str, hint: Option<&'static str>, signature_checked: bool) {
+///
+/// `late_by` goes with the hint of a token that has expired a moment ago.
+pub(crate) fn rejected(
+    kind: &'static str,
+    hint: Option<&'static str>,
+    late_by: Option<Duration>,
+    signature_checked: bool,
+) {
     #[cfg(feature = "tracing")]
-    tracing::debug!(target: "tower_bearer::validation", kind, hint, signature_checked, "token rejected");
+    tracing::debug!(target: "tower_bearer::validation", kind, hint, ?late_by, signature_checked, "token rejected");
     #[cfg(not(feature = "tracing"))]
-    let _ = (kind, hint, signature_checked);
+    let _ = (kind, hint, late_by, signature_checked);
+}
+
+/// Says whether anybody reads of refusals, so that hints that cost something are looked for.
+pub(crate) fn rejections_are_read() -> bool {
+    #[cfg(feature = "tracing")]
+    return tracing::enabled!(target: "tower_bearer::validation", tracing::Level::DEBUG);
+    #[cfg(not(feature = "tracing"))]
+    false
 }
 
 /// The program asks for claims where nothing provides them.

@@ -22,7 +22,7 @@ use crate::telemetry;
 use crate::token::Algorithm;
 
 /// Where an issuer's keys are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// At a known URL.
     Jwks(Endpoint),

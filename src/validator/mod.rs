@@ -2,27 +2,35 @@
 
 mod application;
 mod builder;
+mod circumstances;
+mod explain;
+mod explanation;
+mod hints;
 mod keyring;
 mod routing;
 
 use std::fmt;
 use std::sync::Arc;
 
+use http::Request;
 use serde::de::DeserializeOwned;
 
 use self::application::Application;
+use self::builder::Shareable;
 pub use self::builder::{StartError, ValidatorBuilder};
+pub(crate) use self::circumstances::Circumstances;
+pub use self::explanation::{Explanation, Finding, Outcome};
 use self::keyring::Keyring;
 use self::routing::Routes;
-use crate::claims::{Claims, Evidence, NoCustomClaims, Rules};
+use crate::claims::{ClaimError, Claims, Evidence, Fault, NoCustomClaims, Rules};
 use crate::clock::Clock;
-use crate::config::{Api, ConfigError, HostRules};
+use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
 use crate::host::Host;
 use crate::jwks::KeySource;
 use crate::keys::{Found, KeyTable, SignedToken};
 use crate::rejection::{CheckFailed, KeyNotFound, Rejection};
-use crate::telemetry;
-use crate::token::{Algorithm, TokenError, UnverifiedToken};
+use crate::request::RequestHead;
+use crate::token::{Algorithm, Payload, TokenError, UnverifiedToken};
 
 /// Decides for one API whether an access token is good enough, and hands its claims on.
 ///
@@ -53,6 +61,8 @@ pub struct Validator<C = NoCustomClaims> {
 struct Core {
     rules: Rules,
     hosts: HostRules,
+    /// Which organization a request is about, where that decides.
+    organization_of: Option<OrganizationOfRequest>,
     routes: Routes,
     issuers: Box<[Trusted]>,
     max_token_bytes: usize,
@@ -65,6 +75,8 @@ struct Trusted {
     name: Box<str>,
     algorithms: Box<[Algorithm]>,
     keys: Keyring,
+    /// Its source, for other validators.
+    shareable: Option<Shareable>,
 }
 
 impl Validator {
@@ -110,7 +122,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ///
     /// [`Rejection`] for the first check that fails.
     pub async fn validate(&self, token: &str) -> Result<Claims<C>, Rejection> {
-        self.validate_under(token, None).await
+        self.validate_under(token, &Circumstances::default()).await
     }
 
     /// Validates a token that came with a request for `host` (`host` or `host:port`), for an API that binds issuers to
@@ -120,8 +132,23 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ///
     /// [`Rejection`] for the first check that fails; [`Rejection::Host`] if `host` is malformed.
     pub async fn validate_for(&self, token: &str, host: &str) -> Result<Claims<C>, Rejection> {
-        let host = Host::parse(host).map_err(Rejection::Host).inspect_err(note)?;
-        self.validate_under(token, Some(&host)).await
+        let host =
+            Host::parse(host).map_err(Rejection::Host).inspect_err(|rejection| self.core.note(token, rejection))?;
+        // Of this request nothing but the host is known.
+        let request = Request::new(());
+        let circumstances = self.circumstances(&RequestHead::with_host(&request, Some(host)));
+        self.validate_under(token, &circumstances).await
+    }
+
+    /// Validates a token that came with a request: for an API that binds issuers to hosts, or whose organizations are a
+    /// function of the request. A [`BearerLayer`](crate::BearerLayer) does it by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection`] for the first check that fails.
+    pub async fn validate_request(&self, token: &str, request: &RequestHead<'_>) -> Result<Claims<C>, Rejection> {
+        let circumstances = self.circumstances(request);
+        self.validate_under(token, &circumstances).await
     }
 
     /// Says whether this process can judge tokens: the keys of at least one issuer are usable. For a readiness probe; the
@@ -139,50 +166,67 @@ impl<C: Send + Sync + 'static> Validator<C> {
         self.core.issuers.iter().filter_map(|issuer| issuer.keys.source().map(|source| (&*issuer.name, source)))
     }
 
-    /// Says whether the host of a request takes part in the verdict.
-    pub(crate) fn binds_hosts(&self) -> bool {
-        !self.core.hosts.is_empty()
+    /// Says whether the host of a request takes part in the verdict, or may do so.
+    pub(crate) fn needs_host(&self) -> bool {
+        !self.core.hosts.is_empty() || self.core.organization_of.is_some()
     }
 
-    /// The same for a host that has been read already.
-    pub(crate) async fn validate_under(&self, token: &str, host: Option<&Host>) -> Result<Claims<C>, Rejection> {
-        let verdict = match self.decide(token, host) {
+    /// What of a request takes part in the verdict.
+    pub(crate) fn circumstances(&self, request: &RequestHead<'_>) -> Circumstances {
+        let organization = self.core.organization_of.as_ref().and_then(|of| of(request));
+        Circumstances { host: request.host().cloned(), organization }
+    }
+
+    /// The same for what has been read of a request.
+    pub(crate) async fn validate_under(
+        &self,
+        token: &str,
+        circumstances: &Circumstances,
+    ) -> Result<Claims<C>, Rejection> {
+        let verdict = match self.decide(token, circumstances) {
             Some(verdict) => return verdict,
-            None => self.wait(token, host).await,
+            None => self.wait(token, circumstances).await,
         };
-        verdict.inspect_err(note)
+        verdict.inspect_err(|rejection| self.core.note(token, rejection))
     }
 
     /// Decides without waiting; `None` if the keys have to be waited for.
-    pub(crate) fn decide(&self, token: &str, host: Option<&Host>) -> Option<Result<Claims<C>, Rejection>> {
-        let verdict = match self.core.open(token, host) {
+    pub(crate) fn decide(&self, token: &str, circumstances: &Circumstances) -> Option<Result<Claims<C>, Rejection>> {
+        let verdict = match self.core.open(token, circumstances) {
             Err(rejection) => Err(rejection),
             Ok((token, issuer)) => match issuer.keys.at_hand(|keys| issuer.prove(token, keys))? {
                 Err(Rejection::Key(KeyNotFound::Unknown)) if issuer.keys.may_learn() => return None,
-                proof => proof.and_then(|signed| self.conclude(signed)),
+                proof => proof.and_then(|signed| self.conclude(signed, circumstances)),
             },
         };
-        Some(verdict.inspect_err(note))
+        Some(verdict.inspect_err(|rejection| self.core.note(token, rejection)))
     }
 
-    async fn wait(&self, token: &str, host: Option<&Host>) -> Result<Claims<C>, Rejection> {
-        let (parsed, issuer) = self.core.open(token, host)?;
+    async fn wait(&self, token: &str, circumstances: &Circumstances) -> Result<Claims<C>, Rejection> {
+        let (parsed, issuer) = self.core.open(token, circumstances)?;
         let header = parsed.header();
         let keys = issuer.keys.for_token(header.kid(), header.algorithm()).await?;
-        self.conclude(issuer.prove(parsed, &keys)?)
+        self.conclude(issuer.prove(parsed, &keys)?, circumstances)
     }
 
     /// Judges what the signature has proven.
-    fn conclude(&self, signed: SignedToken) -> Result<Claims<C>, Rejection> {
+    fn conclude(&self, signed: SignedToken, circumstances: &Circumstances) -> Result<Claims<C>, Rejection> {
         self.core.judge(&signed)?;
         let (header, payload, _) = signed.into_parts();
-        self.application.admit(Claims::verified(header, payload))
+        let claims = Claims::verified(header, payload);
+        self.core.fits(claims.payload(), circumstances)?;
+        self.application.admit(claims)
     }
 }
 
 impl Core {
     /// Everything that needs no key: size, form, issuer, algorithm, and the claims that may refuse early.
-    fn open<'t>(&self, token: &'t str, host: Option<&Host>) -> Result<(UnverifiedToken<'t>, &Trusted), Rejection> {
+    fn open<'t>(
+        &self,
+        token: &'t str,
+        circumstances: &Circumstances,
+    ) -> Result<(UnverifiedToken<'t>, &Trusted), Rejection> {
+        let host = circumstances.host.as_ref();
         if token.len() > self.max_token_bytes {
             return Err(Rejection::Token(TokenError::TooLong { length: token.len(), limit: self.max_token_bytes }));
         }
@@ -205,6 +249,19 @@ impl Core {
         let now = self.clock.now();
         let evidence = Evidence { header: signed.header(), payload: signed.payload(), issuer: name, now };
         self.rules.hold(evidence).map_err(Rejection::Claims)
+    }
+
+    /// Judges the claims by what the application says of the request: on every request, and never remembered.
+    fn fits(&self, payload: &Payload, circumstances: &Circumstances) -> Result<(), Rejection> {
+        if self.organization_of.is_none() {
+            return Ok(());
+        }
+        let fault = match &circumstances.organization {
+            // A request that is about no organization takes no token at all.
+            None => Err(Fault::Mismatch),
+            Some(organization) => organization.judge(payload),
+        };
+        fault.map_err(|fault| Rejection::Claims(ClaimError::Organization(fault)))
     }
 }
 
@@ -234,8 +291,4 @@ impl<C> fmt::Debug for Validator<C> {
             .field("issuers", &self.core.routes)
             .finish_non_exhaustive()
     }
-}
-
-fn note(rejection: &Rejection) {
-    telemetry::rejected(rejection.kind().name(), rejection.hint(), rejection.signature_checked());
 }
