@@ -4,6 +4,8 @@
 //! cargo run --example direct
 //! ```
 
+#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
 use std::error::Error;
 
 use serde::Deserialize;

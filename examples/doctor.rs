@@ -10,6 +10,8 @@
 //! wrong, 3 the issuer's keys cannot be had. Colours go to terminals; `CLICOLOR_FORCE=1` sends them anywhere, `NO_COLOR`
 //! nowhere.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to whoever runs it")]
+
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::process::ExitCode;

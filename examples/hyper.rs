@@ -6,6 +6,8 @@
 //!
 //! It prints a token to call it with.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to whoever runs it")]
+
 use std::convert::Infallible;
 use std::error::Error;
 

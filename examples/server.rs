@@ -7,6 +7,8 @@
 //! Routes: `GET /public` (no token), `GET /me`, `GET /orders` (scope `read:orders`), `POST /orders` (scope or permission
 //! `write:orders`), `GET /optional` (anonymous allowed), `GET /readyz`, `GET /livez`. It ends on SIGTERM and Ctrl-C.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to whoever runs it")]
+
 use std::error::Error;
 use std::process::ExitCode;
 

@@ -6,6 +6,8 @@
 //!
 //! No protoc and no build script: `tonic/greeter.rs` is the service by hand.
 
+#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
 use std::error::Error;
 
 use tonic::transport::server::TcpIncoming;

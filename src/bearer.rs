@@ -240,14 +240,14 @@ mod tests {
         }
     }
 
-    fn headers(name: http::HeaderName, fields: &[&'static str]) -> HeaderMap {
+    fn headers(name: &http::HeaderName, fields: &[&'static str]) -> HeaderMap {
         fields.iter().map(|field| (name.clone(), HeaderValue::from_static(field))).collect()
     }
 
     #[test]
     fn a_cookie_is_found_by_its_whole_name() {
         let read = |fields: &[&'static str]| {
-            let headers = headers(COOKIE, fields);
+            let headers = headers(&COOKIE, fields);
             from_cookie(&headers, "access").map(|token| token.map(|token| token.as_str().to_owned()))
         };
         for fields in [&["access=a.b.c"][..], &["x=y; access=a.b.c;z"], &["x=y", "access=a.b.c"]] {
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn a_subprotocol_is_found_by_its_prefix() {
         let read = |fields: &[&'static str]| {
-            let headers = headers(SEC_WEBSOCKET_PROTOCOL, fields);
+            let headers = headers(&SEC_WEBSOCKET_PROTOCOL, fields);
             from_subprotocol(&headers, "bearer.").map(|token| token.map(|token| token.as_str().to_owned()))
         };
         assert_eq!(read(&["chat, bearer.a.b.c"]), Ok(Some("a.b.c".to_owned())));

@@ -31,6 +31,20 @@ pub(crate) const MAX_LEEWAY: Duration = Duration::from_secs(300);
 /// Longest chain of actors. Auth0 ends a delegation after five hops; only the first actor may count in a decision.
 pub(crate) const MAX_ACTORS: usize = 8;
 
+// ── memo of verdicts ──
+
+/// Memory for verdicts that are remembered: some thousand tokens, which is the users of one process within five minutes,
+/// for less than a connection pool takes.
+pub(crate) const MEMO_BYTES: usize = 8 * 1024 * 1024;
+
+/// Longest time for which a verdict counts. Clients use one token for many requests within minutes; what changes without
+/// trace in keys and dates must show after a time that an operator can wait for.
+pub(crate) const MEMO_LIFE: Duration = Duration::from_secs(300);
+
+/// What the map itself takes for one verdict, as counted by an allocator: its node, its place in two queues and in the
+/// timer wheel.
+pub(crate) const MEMO_OVERHEAD_BYTES: usize = 320;
+
 // ── keys ──
 
 /// Smallest RSA modulus, RFC 7518 §3.3.
@@ -54,9 +68,11 @@ pub(crate) const MIN_SHORT_SECRET_BYTES: usize = 16;
 // ── network ──
 
 /// Longest wait for a connection; three times the slowest handshake across an ocean.
+#[cfg(feature = "reqwest")]
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Idle connections are dropped before load balancers usually drop them (30 to 60 s).
+#[cfg(feature = "reqwest")]
 pub(crate) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(25);
 
 // ── jwks ──

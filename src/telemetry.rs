@@ -8,7 +8,13 @@
     allow(unused_variables, reason = "what is not emitted is not read")
 )]
 
+use std::future::Future;
+use std::sync::OnceLock;
 use std::time::Duration;
+
+use crate::clock::Clock;
+#[cfg(feature = "metrics")]
+use crate::clock::Monotonic;
 
 /// Emits an event of the key source.
 macro_rules! jwks_event {
@@ -31,9 +37,14 @@ pub(crate) fn jwks_initial_load(issuer: &str, usable: usize, skipped: usize) {
     jwks_event!(info, issuer, usable, skipped, "loaded the first keys");
 }
 
-/// A set came that differs from the one before.
-pub(crate) fn jwks_refreshed(issuer: &str, cause: &'static str, epoch: u64, usable: usize, skipped: usize) {
-    jwks_event!(info, issuer, cause, epoch, usable, skipped, "the key set changed");
+/// A set came that differs from the one before by so many keys.
+pub(crate) fn jwks_refreshed(issuer: &str, cause: &'static str, epoch: u64, added: usize, removed: usize) {
+    jwks_event!(info, issuer, cause, epoch, added, removed, "the key set changed");
+}
+
+/// So many key ids stand for other key material than before: an issuer's mistake, or a restored backup.
+pub(crate) fn jwks_key_material_changed(issuer: &str, replaced: usize) {
+    jwks_event!(warn, issuer, replaced, "a key id stands for another key");
 }
 
 /// A set came that is the same as before.
@@ -115,6 +126,7 @@ pub(crate) fn jwks_fetched(issuer: &str, cause: &'static str, outcome: &'static 
 
 /// The set in use has this many keys.
 pub(crate) fn jwks_keys(issuer: &str, usable: usize, skipped: usize) {
+    jwks_event!(debug, issuer, usable, skipped, "keys in use");
     jwks_metric!(gauge "jwks_keys", issuer, "state" => "usable"; set(gauge(usable)));
     jwks_metric!(gauge "jwks_keys", issuer, "state" => "skipped"; set(gauge(skipped)));
 }
@@ -143,6 +155,156 @@ fn gauge(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
+/// One validation from its start to its verdict: a span around it, and its time where metrics are on.
+#[must_use]
+pub(crate) struct Validation<'v> {
+    /// The configured `iss` value that the token claims, once that is known.
+    issuer: OnceLock<&'v str>,
+    #[cfg(feature = "metrics")]
+    path: &'static str,
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
+    #[cfg(feature = "metrics")]
+    started: Monotonic,
+}
+
+impl<'v> Validation<'v> {
+    /// Starts one that has its keys at hand.
+    pub(crate) fn at_once(clock: &dyn Clock) -> Self {
+        Self::start("at_once", clock)
+    }
+
+    /// Starts one that waits for keys.
+    pub(crate) fn waiting(clock: &dyn Clock) -> Self {
+        Self::start("waited", clock)
+    }
+
+    fn start(path: &'static str, clock: &dyn Clock) -> Self {
+        Self {
+            issuer: OnceLock::new(),
+            #[cfg(feature = "metrics")]
+            path,
+            #[cfg(feature = "tracing")]
+            span: tracing::debug_span!(
+                target: "tower_bearer::validation",
+                "validate",
+                path,
+                issuer = tracing::field::Empty,
+                result = tracing::field::Empty,
+                reason = tracing::field::Empty,
+            ),
+            #[cfg(feature = "metrics")]
+            started: clock.monotonic(),
+        }
+    }
+
+    /// Notes which of the configured `iss` values the token claims.
+    pub(crate) fn claims_issuer(&self, issuer: &'v str) {
+        let _known_already = self.issuer.set(issuer);
+    }
+
+    /// Runs `work` inside the span.
+    pub(crate) fn within<T>(&self, work: impl FnOnce() -> T) -> T {
+        #[cfg(feature = "tracing")]
+        let _entered = self.span.enter();
+        work()
+    }
+
+    /// Runs `work` inside the span, whenever it is polled.
+    pub(crate) fn during<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        #[cfg(feature = "tracing")]
+        return tracing::Instrument::instrument(work, self.span.clone());
+        #[cfg(not(feature = "tracing"))]
+        work
+    }
+
+    /// The token of `issuer`, one of the configured `iss` values, is good.
+    pub(crate) fn accepted(self, issuer: &str, clock: &dyn Clock) {
+        self.end(issuer, "accepted", "none", clock);
+    }
+
+    /// The token is refused.
+    pub(crate) fn rejected(self, reason: &'static str, clock: &dyn Clock) {
+        let issuer = self.issuer.get().copied().unwrap_or(NO_ISSUER);
+        self.end(issuer, "rejected", reason, clock);
+    }
+
+    /// The verdict has to wait for keys; another validation goes on.
+    pub(crate) fn postponed(self) {
+        #[cfg(feature = "tracing")]
+        self.span.record("result", "postponed");
+    }
+
+    fn end(&self, issuer: &str, result: &'static str, reason: &'static str, clock: &dyn Clock) {
+        #[cfg(feature = "tracing")]
+        self.span.record("issuer", issuer).record("result", result).record("reason", reason);
+        #[cfg(feature = "metrics")]
+        {
+            let took = clock.monotonic().saturating_since(self.started);
+            metrics::histogram!("jwt_validation_seconds", "path" => self.path).record(took.as_secs_f64());
+            validated(issuer.to_owned(), result, reason);
+        }
+    }
+}
+
+/// The label where a token names no configured issuer.
+const NO_ISSUER: &str = "none";
+
+#[cfg(feature = "metrics")]
+fn validated(issuer: impl Into<metrics::SharedString>, result: &'static str, reason: &'static str) {
+    let issuer = issuer.into();
+    metrics::counter!("jwt_validation_total", "issuer" => issuer, "result" => result, "reason" => reason).increment(1);
+}
+
+/// Whether metrics go anywhere: what exists only to be counted is left out where not.
+pub(crate) const COUNTS: bool = cfg!(feature = "metrics");
+
+/// Counts one use of the verified-token memo.
+macro_rules! token_cache_metric {
+    ($outcome:literal) => {
+        #[cfg(feature = "metrics")]
+        metrics::counter!("jwt_token_cache_total", "outcome" => $outcome).increment(1);
+    };
+}
+
+/// A token had been verified before, and still counts.
+pub(crate) fn token_cache_hit() {
+    token_cache_metric!("hit");
+}
+
+/// A token is to be verified.
+pub(crate) fn token_cache_miss() {
+    token_cache_metric!("miss");
+}
+
+/// A token had been verified before, with a key that is in use no more.
+pub(crate) fn token_cache_stale_epoch() {
+    token_cache_metric!("stale_epoch");
+}
+
+/// A verdict had to make room, or was too old.
+pub(crate) fn token_cache_evicted() {
+    token_cache_metric!("evicted");
+}
+
+/// One more verdict is in memory; the gauges are over all validators of the process.
+pub(crate) fn token_cache_grew(bytes: u32) {
+    #[cfg(feature = "metrics")]
+    {
+        metrics::gauge!("jwt_token_cache_entries").increment(1);
+        metrics::gauge!("jwt_token_cache_bytes").increment(bytes);
+    }
+}
+
+/// A verdict has left memory.
+pub(crate) fn token_cache_shrank(bytes: u32) {
+    #[cfg(feature = "metrics")]
+    {
+        metrics::gauge!("jwt_token_cache_entries").decrement(1);
+        metrics::gauge!("jwt_token_cache_bytes").decrement(bytes);
+    }
+}
+
 /// A token was refused.
 ///
 /// `late_by` goes with the hint of a token that has expired a moment ago.
@@ -154,8 +316,6 @@ pub(crate) fn rejected(
 ) {
     #[cfg(feature = "tracing")]
     tracing::debug!(target: "tower_bearer::validation", kind, hint, ?late_by, signature_checked, "token rejected");
-    #[cfg(not(feature = "tracing"))]
-    let _ = (kind, hint, late_by, signature_checked);
 }
 
 /// Says whether anybody reads of refusals, so that hints that cost something are looked for.
@@ -166,10 +326,22 @@ pub(crate) fn rejections_are_read() -> bool {
     false
 }
 
+/// A request was refused for its headers, before any token was looked at.
+pub(crate) fn credential_refused(kind: &'static str) {
+    rejected(kind, None, None, false);
+    #[cfg(feature = "metrics")]
+    validated(NO_ISSUER, "rejected", kind);
+}
+
+/// A good token does not meet what a route asks.
+pub(crate) fn requirement_unmet(kind: &'static str) {
+    rejected(kind, None, None, true);
+    #[cfg(feature = "metrics")]
+    metrics::counter!("jwt_requirement_unmet_total", "reason" => kind).increment(1);
+}
+
 /// The program asks for claims where nothing provides them.
 pub(crate) fn misconfigured(fault: &'static str) {
     #[cfg(feature = "tracing")]
     tracing::error!(target: "tower_bearer::server", fault, "request refused: the server is misconfigured");
-    #[cfg(not(feature = "tracing"))]
-    let _ = fault;
 }

@@ -4,6 +4,7 @@
 //! Code under `#[cfg(test)]`, comments and doc links are exempt.
 
 #![expect(clippy::arithmetic_side_effects, reason = "line numbers of our own files")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -19,7 +19,7 @@ use tower_bearer::{Algorithm, Api, Issuer, Secret, Validator};
 /// The whole file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub(crate) struct Settings {
     listen: String,
     api: ApiSettings,
     #[serde(default)]
@@ -106,7 +106,7 @@ enum OneOrMany {
 
 /// Every fault of the file.
 #[derive(Debug, Default)]
-pub struct Faults(Vec<String>);
+pub(crate) struct Faults(Vec<String>);
 
 impl Faults {
     fn push(&mut self, setting: &str, problem: impl fmt::Display) {
@@ -130,18 +130,18 @@ impl std::error::Error for Faults {}
 
 impl Settings {
     /// Reads the file's form; its values are judged by [`Settings::validator`].
-    pub fn read(path: &Path) -> Result<Self, Faults> {
+    pub(crate) fn read(path: &Path) -> Result<Self, Faults> {
         let shown = path.display();
         let text = fs::read_to_string(path).map_err(|error| Faults(vec![format!("{shown}: {error}")]))?;
         toml::from_str(&text).map_err(|error| Faults(vec![format!("{shown}: {error}")]))
     }
 
-    pub fn listen(&self) -> &str {
+    pub(crate) fn listen(&self) -> &str {
         &self.listen
     }
 
     /// Builds the validator, or reports every fault.
-    pub fn validator(&self) -> Result<Validator, Faults> {
+    pub(crate) fn validator(&self) -> Result<Validator, Faults> {
         let mut faults = Faults::default();
         let policy = self.jwks.policy(&mut faults);
         let api = self.api.api(&mut faults);
@@ -161,10 +161,7 @@ impl ApiSettings {
             OneOrMany::One(one) => vec![one],
             OneOrMany::Many(many) => many.iter().collect(),
         };
-        let mut issuers = Vec::new();
-        for issuer in &self.issuer {
-            issuers.extend(issuer.issuer(faults));
-        }
+        let issuers: Vec<Issuer> = self.issuer.iter().filter_map(|issuer| issuer.issuer(faults)).collect();
         if self.issuer.is_empty() {
             faults.push("api.issuer", "there is none; every API needs at least one [[api.issuer]]");
         }
@@ -177,9 +174,9 @@ impl ApiSettings {
 
         let mut issuers = issuers.into_iter();
         let mut audiences = audiences.into_iter();
-        let mut api = Api::new(audiences.next()?, issuers.next()?)
-            .with_profile(profile)
-            .with_required_claims(&self.required_claims);
+        let first = issuers.next().unwrap_or_else(|| stand_in("https://unknown.invalid/"));
+        let mut api =
+            Api::new(audiences.next()?, first).with_profile(profile).with_required_claims(&self.required_claims);
         api = audiences.fold(api, |api, audience| api.with_audience(audience));
         api = issuers.fold(api, Api::with_issuer);
         api = self.issuer_for_host.iter().fold(api, |api, (host, issuer)| api.with_issuer_for_host(host, issuer));
@@ -227,18 +224,34 @@ impl IssuerSettings {
         if given.iter().filter(|there| **there).count() > 1 {
             faults.push(&name, "has more than one of jwks_uri, jwks_file and secrets");
         }
-        let mut issuer = match (&self.jwks_uri, &self.jwks_file, &self.secrets) {
-            (_, _, Some(secrets)) => shared(first, &name, secrets, faults)?,
-            (Some(uri), _, None) => Issuer::with_jwks_uri(first, uri),
-            (None, Some(file), None) => Issuer::with_static_keys(first, read_keys(&name, file, faults)?),
-            (None, None, None) => Issuer::oidc(first),
+        let keys = match (&self.jwks_uri, &self.jwks_file, &self.secrets) {
+            (_, _, Some(secrets)) => shared(first, &name, secrets, faults),
+            (Some(uri), _, None) => Some(Issuer::with_jwks_uri(first, uri)),
+            (None, Some(file), None) => {
+                read_keys(&name, file, faults).map(|keys| Issuer::with_static_keys(first, keys))
+            }
+            (None, None, None) => Some(Issuer::oidc(first)),
         };
-        if let Some(names) = &self.algorithms {
-            issuer = issuer.with_algorithms(algorithms(&name, names, faults)?);
-        }
-        issuer = others.iter().fold(issuer, |issuer, domain| issuer.with_domain(domain));
+        let listed = self.algorithms.as_ref().map(|names| algorithms(&name, names, faults));
+        let issuer = match (keys, listed) {
+            (None, _) => stand_in(first),
+            (Some(issuer), Some(algorithms)) if !algorithms.is_empty() || self.names_no_algorithm() => {
+                issuer.with_algorithms(algorithms)
+            }
+            (Some(issuer), _) => issuer,
+        };
+        let issuer = others.iter().fold(issuer, |issuer, domain| issuer.with_domain(domain));
         Some(if self.allow_http { issuer.dangerous_allow_http() } else { issuer })
     }
+
+    fn names_no_algorithm(&self) -> bool {
+        self.algorithms.as_ref().is_some_and(Vec::is_empty)
+    }
+}
+
+/// Takes the place of an issuer whose keys have a fault, so that the faults of all else are reported, too.
+fn stand_in(first: &str) -> Issuer {
+    Issuer::with_jwks_uri(first, "https://unknown.invalid/")
 }
 
 fn shared(first: &str, name: &str, secrets: &[SecretSettings], faults: &mut Faults) -> Option<Issuer> {
@@ -257,7 +270,8 @@ fn read_keys(name: &str, file: &str, faults: &mut Faults) -> Option<Result<KeySe
     Some(KeySet::from_jwks(text))
 }
 
-fn algorithms(name: &str, names: &[String], faults: &mut Faults) -> Option<Vec<Algorithm>> {
+/// The algorithms that have a known name; the others are faults.
+fn algorithms(name: &str, names: &[String], faults: &mut Faults) -> Vec<Algorithm> {
     let mut all = Vec::new();
     for algorithm in names {
         match algorithm.parse() {
@@ -265,7 +279,7 @@ fn algorithms(name: &str, names: &[String], faults: &mut Faults) -> Option<Vec<A
             Err(error) => faults.push(&format!("{name} algorithms {algorithm:?}"), error),
         }
     }
-    (all.len() == names.len()).then_some(all)
+    all
 }
 
 impl SecretSettings {
@@ -279,7 +293,7 @@ impl SecretSettings {
         ];
         let mut found = Vec::new();
         for (text, variable, read) in forms {
-            found.extend(text.clone().map(|text| read(text)));
+            found.extend(text.clone().map(read));
             if let Some(variable) = variable {
                 match std::env::var(variable) {
                     Ok(text) => found.push(read(text)),

@@ -17,7 +17,7 @@ use tower_bearer::Claims;
 
 /// Answers `northwind.Greeter/Greet`.
 #[derive(Clone, Copy, Debug)]
-pub struct Greeter;
+pub(crate) struct Greeter;
 
 const GREET: &str = "/northwind.Greeter/Greet";
 
@@ -52,7 +52,7 @@ async fn greet(request: Request<String>) -> Result<Response<String>, Status> {
 }
 
 /// Calls it, with or without a token.
-pub async fn call(channel: Channel, token: Option<&str>, greeting: &str) -> Result<String, Status> {
+pub(crate) async fn call(channel: Channel, token: Option<&str>, greeting: &str) -> Result<String, Status> {
     let mut request = Request::new(greeting.to_owned());
     if let Some(token) = token {
         let credential = format!("Bearer {token}").parse().map_err(|_| Status::invalid_argument("no token"))?;
@@ -66,7 +66,7 @@ pub async fn call(channel: Channel, token: Option<&str>, greeting: &str) -> Resu
 
 /// Messages are UTF-8 text.
 #[derive(Clone, Copy, Debug)]
-pub struct Text;
+pub(crate) struct Text;
 
 impl Codec for Text {
     type Encode = String;

@@ -1,13 +1,22 @@
 //! NumericDate: seconds since 1970 as a JSON number (RFC 7519 §2), read without rounding.
 
 use crate::clock::Timestamp;
+use crate::token::{Claim, Member, Payload};
+
+/// Reads a claim that should be a date.
+pub(crate) fn date(payload: &Payload, claim: Claim) -> Member<Timestamp> {
+    match payload.raw(claim) {
+        None => Member::Absent,
+        Some(raw) => numeric_date(raw).map_or(Member::Malformed, Member::Is),
+    }
+}
 
 /// Reads a JSON number's own text as a point in time, rounded up to the next nanosecond.
 ///
 /// The text is read, not an `f64`, so nothing saturates, wraps or rounds. Rounding up is exact for what is asked:
 /// `now` has whole nanoseconds, and for those `now < date` holds just when `now < ⌈date⌉`, and `date <= now` just when
 /// `⌈date⌉ <= now`. `None` for any other JSON value, and for numbers that are no date before the year 10,000.
-pub(super) fn numeric_date(raw: &str) -> Option<Timestamp> {
+fn numeric_date(raw: &str) -> Option<Timestamp> {
     let (negative, unsigned) = match raw.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, raw),

@@ -9,13 +9,15 @@ mod texts;
 mod values;
 
 use std::fmt;
+use std::mem::size_of;
 use std::sync::{Arc, LazyLock};
 
 use serde::Deserialize;
 
+pub(crate) use self::dates::date;
 pub use self::error::{ClaimError, Fault};
 pub use self::principal::{Actor, ActorError, ClaimMismatch, Principal};
-pub(crate) use self::rules::{Check, Confirmation, Evidence, OrganizationRule, Rules, date};
+pub(crate) use self::rules::{Check, Confirmation, Evidence, OrganizationRule, Rules};
 pub use self::rules::{Organization, Profile};
 pub use self::values::{Audience, AuthenticationMethods, Permissions, Scopes};
 use crate::clock::Timestamp;
@@ -163,12 +165,18 @@ impl<C> Claims<C> {
         &self.verified.payload
     }
 
+    /// The octets of memory that all clones of these claims take together, without the application's own.
+    pub(crate) fn footprint(&self) -> usize {
+        let texts = self.header().footprint().saturating_add(self.payload().footprint());
+        size_of::<Verified>().saturating_add(texts)
+    }
+
     fn text(&self, claim: Claim) -> Option<&str> {
         self.payload().text(claim).ok()
     }
 
     fn date(&self, claim: Claim) -> Option<Timestamp> {
-        rules::date(self.payload(), claim).ok()
+        dates::date(self.payload(), claim).ok()
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::claims::rules;
+use crate::claims::dates;
 use crate::claims::texts;
 use crate::token::{Claim, Member, Payload};
 
@@ -18,7 +18,7 @@ pub(super) fn is_met(payload: &Payload, name: &str) -> bool {
     };
     let Some(raw) = payload.raw(claim) else { return false };
     match claim {
-        Claim::Exp | Claim::Nbf | Claim::Iat | Claim::AuthTime => matches!(rules::date(payload, claim), Member::Is(_)),
+        Claim::Exp | Claim::Nbf | Claim::Iat | Claim::AuthTime => matches!(dates::date(payload, claim), Member::Is(_)),
         Claim::Aud | Claim::Scope | Claim::Scp => {
             texts::collect(raw).is_some_and(|all| all.iter().any(|text| !text.is_empty()))
         }

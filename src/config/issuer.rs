@@ -214,7 +214,7 @@ impl Issuer {
         match &self.keys {
             Keys::Auth0 => {
                 let issuer = self.resolve_domain(&self.first, &mut Faults::default())?;
-                domain::auth0_jwks_uri(&issuer).ok().map(|endpoint| KeyOrigin::Remote(Origin::Jwks(endpoint)))
+                domain::auth0_jwks_uri(&issuer).ok().map(|endpoint| KeyOrigin::Remote(Origin::jwks(&issuer, endpoint)))
             }
             Keys::Discovery => {
                 let origin = match self.plain {
@@ -226,7 +226,7 @@ impl Issuer {
             }
             Keys::Jwks(uri) => {
                 let endpoint = domain::endpoint(&setting(name, " jwks_uri"), uri, self.plain, faults);
-                endpoint.map(|endpoint| KeyOrigin::Remote(Origin::Jwks(endpoint)))
+                endpoint.map(|endpoint| KeyOrigin::Remote(Origin::jwks(name, endpoint)))
             }
             Keys::Static(set) => bind_static(&setting(name, " static keys"), set, algorithms, faults),
             Keys::Swapped(source) => bind_source(&setting(name, " secret"), source, algorithms, faults),
@@ -241,7 +241,7 @@ fn bind_static(
     algorithms: &[Algorithm],
     faults: &mut Faults,
 ) -> Option<KeyOrigin> {
-    let set = set.as_ref().map_err(|error| faults.push(setting, Problem::Keys(error.clone()))).ok()?;
+    let set = set.as_ref().map_err(|error| faults.push(setting, Problem::Keys(*error))).ok()?;
     let table = set.bind(algorithms, keys::KeyOrigin::Static);
     if table.usable() == 0 {
         faults.push(setting, Problem::NoUsableKey);

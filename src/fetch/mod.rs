@@ -53,7 +53,8 @@ impl Fetch for Nothing {
 /// The backend that is used where none is given, if there is one.
 #[cfg(feature = "reqwest")]
 pub(crate) fn default_backend() -> Option<Arc<dyn Fetch>> {
-    ReqwestFetch::new().ok().map(|backend| Arc::new(backend) as Arc<dyn Fetch>)
+    let backend: Arc<dyn Fetch> = Arc::new(ReqwestFetch::new().ok()?);
+    Some(backend)
 }
 
 /// The backend that is used where none is given, if there is one.

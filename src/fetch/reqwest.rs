@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::io;
 
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 
 use crate::defaults;
 use crate::fetch::{Fetch, FetchError, FetchFuture, FetchRequest, FetchResponse};
@@ -22,41 +23,83 @@ impl ReqwestFetch {
     ///
     /// [`FetchError::Tls`] if the system's trust store cannot be read.
     pub fn new() -> Result<Self, FetchError> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(defaults::CONNECT_TIMEOUT)
-            .pool_idle_timeout(defaults::POOL_IDLE_TIMEOUT)
-            .pool_max_idle_per_host(1)
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|_| FetchError::Tls)?;
-        Ok(Self { client })
+        Self::built(builder())
     }
 
-    /// Takes a client of your own: a private CA, a proxy, a client certificate.
+    /// The same, trusting besides the system's roots those of a private certificate authority: one or several PEM blocks
+    /// of `CERTIFICATE`.
+    ///
+    /// ```no_run
+    /// use tower_bearer::fetch::ReqwestFetch;
+    /// use tower_bearer::{Api, Issuer, Validator};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let fetch = ReqwestFetch::with_root_certificates(std::fs::read("/etc/ssl/company-ca.pem")?)?;
+    /// let api = Api::new("https://api.northwind.com", Issuer::oidc("https://id.northwind.internal"));
+    /// let validator = Validator::builder(api).with_fetch(fetch).build()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Tls`] if `pem` holds no certificate or one that cannot be read, or if the system's trust store cannot
+    /// be read.
     ///
     /// # Security
     ///
-    /// Turn redirects off in it. A redirect is refused here only when the client hands it over.
+    /// Whoever holds the key of such an authority can stand in for every issuer of the validator that uses this.
+    pub fn with_root_certificates(pem: impl AsRef<[u8]>) -> Result<Self, FetchError> {
+        let roots = reqwest::Certificate::from_pem_bundle(pem.as_ref()).map_err(|_| FetchError::Tls)?;
+        if roots.is_empty() {
+            return Err(FetchError::Tls);
+        }
+        Self::built(builder().tls_certs_merge(roots))
+    }
+
+    /// Takes a client of your own: a proxy, a client certificate.
+    ///
+    /// # Security
+    ///
+    /// Turn redirects off in it: one that it follows is refused here, but only after the other server was asked.
     #[must_use]
     pub fn with_client(client: reqwest::Client) -> Self {
         Self { client }
+    }
+
+    fn built(builder: reqwest::ClientBuilder) -> Result<Self, FetchError> {
+        builder.build().map(|client| Self { client }).map_err(|_| FetchError::Tls)
     }
 }
 
 impl Fetch for ReqwestFetch {
     fn fetch(&self, request: FetchRequest) -> FetchFuture {
-        let sent = self.client.get(request.endpoint.as_str()).headers(request.headers).send();
+        let client = self.client.clone();
         Box::pin(async move {
-            let response = sent.await.map_err(|error| classify(&error))?;
+            let built = client.get(request.endpoint.as_str()).headers(request.headers).build();
+            let get = built.map_err(|error| classify(&error))?;
+            let asked = get.url().clone();
+            let response = client.execute(get).await.map_err(|error| classify(&error))?;
             let (status, headers) = (response.status(), response.headers().clone());
+            if *response.url() != asked {
+                // The client has followed a redirect: hand it over as the redirect that it was.
+                return Ok(FetchResponse::new(StatusCode::FOUND, headers, Bytes::new()));
+            }
             let body = read(response, request.max_bytes).await?;
             Ok(FetchResponse::new(status, headers, body))
         })
     }
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(defaults::CONNECT_TIMEOUT)
+        .pool_idle_timeout(defaults::POOL_IDLE_TIMEOUT)
+        .pool_max_idle_per_host(1)
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
 }
 
 /// Reads the body while counting, so that a longer one is dropped with its connection.
@@ -90,11 +133,34 @@ fn classify(error: &reqwest::Error) -> FetchError {
 fn is_tls(error: &reqwest::Error) -> bool {
     let mut next = error.source();
     while let Some(cause) = next {
-        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        if matches!(kind, Some(io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)) {
+        if cause.downcast_ref::<io::Error>().is_some_and(is_handshake) {
             return true;
         }
         next = cause.source();
     }
     false
+}
+
+/// Looks into an I/O error that wraps another: `source` would step over the inner one.
+fn is_handshake(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>());
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) || inner.is_some_and(is_handshake)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Self-signed, P-256, of nobody.
+    const ROOT: &str = include_str!("../../tests/data/tls/root.pem");
+
+    #[test]
+    fn takes_roots_in_pem_and_refuses_what_holds_none() {
+        assert!(ReqwestFetch::with_root_certificates(ROOT).is_ok());
+        assert!(ReqwestFetch::with_root_certificates(format!("{ROOT}\n{ROOT}")).is_ok());
+        let broken = ROOT.replacen("MII", "MIJ", 1);
+        for pem in ["", "no pem", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", &broken] {
+            assert_eq!(ReqwestFetch::with_root_certificates(pem).map(|_| ()), Err(FetchError::Tls), "{pem:?}");
+        }
+    }
 }

@@ -1,6 +1,42 @@
 //! The guide: how to use the crate, and how far it was tested.
 //!
 //! Each page is a text beside this file; its snippets are compiled with the tests.
+//!
+//! | page | for |
+//! |---|---|
+//! | [quickstart] | Auth0: RS256 and HS256, custom domains, permissions, organizations |
+//! | [recipes] | other servers: any with discovery, Keycloak, Okta, Entra ID, and why not Google |
+//! | [defaults] | every default with its reason |
+//! | [answers] | what a client gets, and where the reason is |
+//! | [outages] | key rotation, outages, readiness |
+//! | [observability] | logs, spans, metrics, and what to alert on |
+//! | [testing] | tests of your API, without network and without sleep |
+//! | [migrating] | from other crates and languages |
+//! | [threat_model] | what an attacker may try, and what stands against it |
+
+#[doc = include_str!("quickstart.md")]
+pub mod quickstart {}
+
+#[doc = include_str!("recipes.md")]
+pub mod recipes {}
+
+#[doc = include_str!("defaults.md")]
+pub mod defaults {}
+
+#[doc = include_str!("answers.md")]
+pub mod answers {}
+
+#[doc = include_str!("outages.md")]
+pub mod outages {}
+
+#[doc = include_str!("observability.md")]
+pub mod observability {}
+
+#[doc = include_str!("testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("migrating.md")]
+pub mod migrating {}
 
 #[doc = include_str!("cors.md")]
 pub mod cors {}

@@ -24,13 +24,18 @@ use crate::token::Algorithm;
 /// Where an issuer's keys are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// At a known URL.
-    Jwks(Endpoint),
+    /// The keys of an issuer at a known URL.
+    Jwks { issuer: Arc<str>, endpoint: Endpoint },
     /// Where the issuer's discovery document says.
     Discovery(Discovery),
 }
 
 impl Origin {
+    /// The keys of `issuer`, at a known URL.
+    pub(crate) fn jwks(issuer: &str, endpoint: Endpoint) -> Self {
+        Self::Jwks { issuer: Arc::from(issuer), endpoint }
+    }
+
     /// The keys of an issuer that is asked where they are.
     pub(crate) fn discovery(issuer: &str) -> Result<Self, EndpointError> {
         Discovery::of(issuer).map(Self::Discovery)
@@ -45,10 +50,10 @@ impl Origin {
         Discovery::dangerous_over_http(issuer).map(Self::Discovery)
     }
 
-    /// The name in events and metrics: as configured, never from a token.
+    /// The name in events and metrics: the issuer as configured, never from a token.
     pub(super) fn label(&self) -> &str {
         match self {
-            Self::Jwks(endpoint) => endpoint.as_str(),
+            Self::Jwks { issuer, .. } => issuer,
             Self::Discovery(discovery) => discovery.issuer(),
         }
     }

@@ -26,6 +26,28 @@ use crate::token::Algorithm;
 ///
 /// Cheap to clone; all clones share one key set, one task and one budget of fetches. The task starts with the first use
 /// inside a tokio runtime, moves to another runtime if its own ends, and ends with the last clone.
+///
+/// ```
+/// use tower_bearer::jwks::KeyState;
+/// use tower_bearer::testing::TestIssuer;
+/// use tower_bearer::{Api, Issuer, Validator};
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+/// let issuer = TestIssuer::new();
+/// let trusted = Issuer::with_jwks_uri(issuer.issuer(), issuer.jwks_uri());
+/// let api = Api::new("https://api.test/", trusted);
+/// let validator = Validator::builder(api).with_fetch(issuer.fetcher()).build()?;
+///
+/// let (_, keys) = validator.key_sources().next().expect("one issuer");
+/// keys.ready().await?;
+/// assert_eq!(keys.status().state(), KeyState::Fresh);
+/// keys.revoke_kid(&issuer.kid());
+/// assert_eq!(keys.status().usable_keys(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct KeySource {
     handle: Arc<Handle>,

@@ -126,13 +126,14 @@ fn is_worth_waiting(shared: &Shared, told: Progress) -> bool {
 struct Asking {
     /// The fetch that was in flight when this request last looked.
     joined: Option<(u64, Cause)>,
-    has_posted: bool,
+    /// The last fetch before this request asked for one.
+    asked_after: Option<u64>,
     action: &'static str,
 }
 
 impl Default for Asking {
     fn default() -> Self {
-        Self { joined: None, has_posted: false, action: "unavailable" }
+        Self { joined: None, asked_after: None, action: "unavailable" }
     }
 }
 
@@ -144,6 +145,7 @@ enum Answer {
 
 impl Asking {
     fn answer(&mut self, shared: &Shared, told: Progress, now: Monotonic) -> Answer {
+        let has_fetched = self.asked_after.is_some_and(|generation| told.generation > generation);
         if self.has_seen_through(told) {
             // Absent from a set that was fetched for it: the fetch at the end of the cool-down will look again.
             shared.post_miss();
@@ -151,7 +153,7 @@ impl Asking {
         }
         match told.activity {
             Activity::Fetching { cause, .. } => {
-                self.action = if self.has_posted { "fetched" } else { "joined" };
+                self.action = if has_fetched { "fetched" } else { "joined" };
                 self.joined = Some((told.generation, cause));
                 Answer::Wait
             }
@@ -159,11 +161,11 @@ impl Asking {
                 if !told.owes_miss_fetch {
                     shared.post_miss();
                 }
-                self.action = "cooldown";
+                self.action = if has_fetched { "fetched" } else { "cooldown" };
                 Answer::No
             }
             Activity::Idle => {
-                self.has_posted = true;
+                self.asked_after = Some(told.generation);
                 shared.post_miss();
                 Answer::Wait
             }

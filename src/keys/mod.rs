@@ -23,6 +23,7 @@ mod secret;
 mod set;
 mod signed;
 mod table;
+mod tag;
 mod thumbprint;
 mod verify;
 
@@ -31,8 +32,10 @@ pub use self::interop::NoCounterpart;
 pub use self::secret::{Secret, SecretError};
 pub use self::set::{KeySet, SkippedKey};
 pub use self::signed::SignedToken;
-pub(crate) use self::table::{Found, KeyOrigin, KeyTable};
+pub(crate) use self::table::{Changes, Found, KeyOrigin, KeyTable};
+pub(crate) use self::tag::{Tagger, TokenTag};
 pub(crate) use self::thumbprint::Thumbprint;
+#[cfg(test)]
 pub(crate) use self::verify::VerifyingKey;
 
 #[cfg(test)]

@@ -100,3 +100,77 @@ impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
         f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// Answers with the number that the request carries; panics when it is called without having been polled ready.
+    #[derive(Debug, Default)]
+    struct Strict {
+        ready: bool,
+    }
+
+    impl Service<Request<()>> for Strict {
+        type Response = Option<u8>;
+        type Error = Infallible;
+        type Future = Ready<Result<Option<u8>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            self.ready = true;
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<()>) -> Self::Future {
+            assert!(std::mem::take(&mut self.ready), "called without having been polled ready");
+            ready(Ok(request.extensions().get().copied()))
+        }
+    }
+
+    type Sent = Result<Extensions, Option<u8>>;
+
+    fn parked() -> (oneshot::Sender<Sent>, ResponseFuture<Strict, ()>) {
+        let (sender, receiver) = oneshot::channel::<Sent>();
+        let verdict = Box::pin(async move { receiver.await.expect("the verdict comes") });
+        let mut request = Request::new(());
+        request.extensions_mut().insert(1_u8);
+        (sender, ResponseFuture::waiting(verdict, Strict { ready: true }, request))
+    }
+
+    #[tokio::test]
+    async fn a_good_verdict_calls_the_ready_service_with_what_the_request_is_to_carry() {
+        let (sender, future) = parked();
+        assert_eq!(format!("{future:?}"), "ResponseFuture { state: \"waiting\", .. }");
+        let waiting = tokio::spawn(future);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        let mut carried = Extensions::new();
+        carried.insert(2_u8);
+        sender.send(Ok(carried)).expect("the future lives");
+        assert_eq!(waiting.await.expect("no panic"), Ok(Some(2)));
+    }
+
+    #[tokio::test]
+    async fn a_bad_verdict_answers_without_calling_the_service() {
+        let (sender, future) = parked();
+        sender.send(Err(Some(9))).expect("the future lives");
+        assert_eq!(future.await, Ok(Some(9)));
+    }
+
+    #[tokio::test]
+    async fn a_dropped_request_drops_its_verdict() {
+        let (sender, future) = parked();
+        drop(future);
+        assert!(sender.is_closed());
+    }
+
+    #[test]
+    fn waiting_doesnt_make_every_future_large() {
+        let inner = size_of::<<Strict as Service<Request<()>>>::Future>();
+        assert!(size_of::<ResponseFuture<Strict, ()>>() <= inner + 2 * size_of::<usize>());
+    }
+}

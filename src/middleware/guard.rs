@@ -157,7 +157,7 @@ impl<R> RequireLayer<R> {
                 return Err(misconfigured(&self.body, protocol));
             }
         };
-        telemetry::rejected(rejection.kind().name(), rejection.hint(), None, rejection.signature_checked());
+        telemetry::requirement_unmet(rejection.kind().name());
         let challenges = challenges.cloned().unwrap_or_default().asking_for(all());
         Err(refuse(&self.body, challenges.answer(&rejection), protocol, rejection))
     }

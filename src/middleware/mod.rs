@@ -4,22 +4,24 @@
 //! inner service never sees it.
 //!
 //! ```
+//! use bytes::Bytes;
 //! use http::{Request, Response, StatusCode};
 //! use http_body_util::Full;
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //! use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Secret, Validator};
 //!
+//! async fn greet(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
+//!     let claims: Option<&Claims> = request.extensions().get();
+//!     Ok(Response::new(Full::from(format!("hello {:?}", claims.and_then(|claims| claims.subject())))))
+//! }
+//!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let issuer = Issuer::shared_secret("https://id.northwind.com/", Secret::utf8("thirty-two octets or more, please"));
 //! let validator = Validator::new(Api::new("https://api.northwind.com", issuer))?;
-//!
 //! let service = ServiceBuilder::new()
 //!     .layer(BearerLayer::new(validator).with_realm("northwind").with_json_body())
 //!     .layer(RequireLayer::scope("read:orders").with_json_body())
-//!     .service(service_fn(|request: Request<Full<bytes::Bytes>>| async move {
-//!         let claims: &Claims = request.extensions().get().expect("both layers let it pass");
-//!         Ok::<_, std::convert::Infallible>(Response::new(Full::from(format!("hello {:?}", claims.subject()))))
-//!     }));
+//!     .service(service_fn(greet));
 //!
 //! let response = service.oneshot(Request::new(Full::default())).await?;
 //! assert_eq!(response.status(), StatusCode::UNAUTHORIZED);

@@ -98,7 +98,7 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
             Ok(Some(read)) => read,
             Ok(None) => return Verdict::Admitted(None),
             Err(rejection) => {
-                telemetry::rejected(rejection.kind().name(), rejection.hint(), None, rejection.signature_checked());
+                telemetry::credential_refused(rejection.kind().name());
                 return Verdict::Refused(rejection);
             }
         };

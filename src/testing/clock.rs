@@ -85,7 +85,6 @@ impl FakeClock {
             }
             self.settle().await;
         }
-        self.settle().await;
     }
 
     /// Lets every other task run until it waits for something: on a current-thread runtime, whose tasks take turns.

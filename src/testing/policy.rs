@@ -9,8 +9,10 @@ impl RefreshPolicy {
     /// [`FakeClock`](crate::testing::FakeClock) there is no need to.
     #[must_use]
     pub fn without_refresh_floor(mut self) -> Self {
-        self.lowest_period = Duration::ZERO;
-        self.refresh_floor = Duration::ZERO;
+        self.lowest_period = SHORTEST;
         self
     }
 }
+
+/// Even a test must not poll without a pause.
+const SHORTEST: Duration = Duration::from_millis(10);

@@ -214,15 +214,15 @@ impl<'r> Report<'r> {
         };
         let header = parsed.header();
         let proof = match issuer.keys.for_token(header.kid(), header.algorithm()).await {
-            Ok(table) => issuer.prove(parsed.clone(), &table),
+            Ok((table, epoch)) => issuer.prove(parsed.clone(), &table, epoch),
             Err(rejection) => Err(rejection),
         };
         let kid = header.kid().map(str::to_owned);
         match proof {
-            Ok(signed) => {
+            Ok(proof) => {
                 self.findings.push(Finding::passed("key").finding(kid.as_deref()));
                 self.findings.push(Finding::passed("signature"));
-                Some(signed)
+                Some(proof.token)
             }
             Err(Rejection::Signature) => {
                 self.findings.push(Finding::passed("key").finding(kid.as_deref()));

@@ -55,8 +55,8 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// One check, and how it went.
-#[derive(Clone, Debug)]
+/// One check, and how it went. `Debug` shows nothing of the token.
+#[derive(Clone)]
 pub struct Finding {
     check: &'static str,
     outcome: Outcome,
@@ -157,6 +157,12 @@ impl fmt::Display for Finding {
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Finding").field("check", &self.check).field("outcome", &self.outcome).finish_non_exhaustive()
     }
 }
 

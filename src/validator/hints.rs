@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::claims::{Audience, ClaimError, Fault};
 use crate::clock::Timestamp;
 use crate::defaults;
-use crate::keys::Found;
+use crate::keys::{Found, KeyTable};
 use crate::rejection::{IssuerError, KeyNotFound, NearMiss, Rejection};
 use crate::telemetry;
 use crate::token::{Algorithm, Claim, Member, Payload, UnverifiedToken};
@@ -71,7 +71,7 @@ impl Core {
         }
         let canonical = is_canonical(claimed);
         let header = token.header();
-        let knows_key = |table: &crate::keys::KeyTable| {
+        let knows_key = |table: &KeyTable, _: u64| {
             header.kid().is_some() && matches!(table.find(header.kid(), header.algorithm()), Found::Keys(_))
         };
         // The same key means the same tenant, whatever its domain is called.
@@ -112,13 +112,6 @@ impl Core {
             return Some("aud differs from the API's by a trailing slash or by case only");
         }
         audience.iter().any(|theirs| theirs.ends_with("/api/v2/")).then_some("a token for Auth0's Management API")
-    }
-}
-
-impl Hint {
-    #[cfg(test)]
-    pub(super) fn text(self) -> &'static str {
-        self.text
     }
 }
 

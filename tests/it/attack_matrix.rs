@@ -9,9 +9,9 @@ use serde::Deserialize;
 use tower_bearer::claims::Profile;
 use tower_bearer::clock::Timestamp;
 use tower_bearer::keys::KeySet;
+use tower_bearer::testing::FakeClock;
 use tower_bearer::{Algorithm, Api, Issuer, Rejection, RejectionKind, Requirement, Secret, Validator};
 
-use crate::fixed_clock::FixedClock;
 use crate::vectors;
 
 /// Cases where the rules of this crate are stricter than the case's own expectation, each with the reason.
@@ -86,8 +86,8 @@ impl Config {
         Validator::builder(api).with_clock(self.clock()).build().expect("a good configuration")
     }
 
-    fn clock(&self) -> FixedClock {
-        FixedClock::at(Timestamp::from_secs(self.now))
+    fn clock(&self) -> FakeClock {
+        FakeClock::at(Timestamp::from_secs(self.now))
     }
 }
 

@@ -11,29 +11,29 @@ use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Claims, Issuer};
 
 /// The audience of the testing kit's tokens.
-pub const AUDIENCE: &str = "https://api.test/";
+pub(crate) const AUDIENCE: &str = "https://api.test/";
 
-pub type Body = Full<Bytes>;
+pub(crate) type Body = Full<Bytes>;
 
 /// The server's public keys, given by hand.
-pub fn trusted(server: &TestIssuer) -> Issuer {
+pub(crate) fn trusted(server: &TestIssuer) -> Issuer {
     Issuer::with_static_keys(server.issuer(), KeySet::from_jwks(server.jwks()))
 }
 
 /// Status, headers and body of an answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn challenge(&self) -> &str {
+    pub(crate) fn challenge(&self) -> &str {
         self.headers.get("www-authenticate").map_or("", |value| value.to_str().expect("ASCII"))
     }
 
-    pub async fn of<B: http_body::Body<Error: std::fmt::Debug>>(response: Response<B>) -> Self {
+    pub(crate) async fn of<B: http_body::Body<Error: std::fmt::Debug>>(response: Response<B>) -> Self {
         use http_body_util::BodyExt as _;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("a body").to_bytes();
@@ -46,7 +46,7 @@ impl Answer {
 }
 
 /// Sends one request through `layer` to a service that tells the subject.
-pub async fn through<L>(layer: L, request: Request<Body>) -> Answer
+pub(crate) async fn through<L>(layer: L, request: Request<Body>) -> Answer
 where
     L: Layer<tower::util::BoxCloneService<Request<Body>, Response<Body>, Infallible>>,
     L::Service: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
@@ -60,15 +60,15 @@ where
 }
 
 /// A request with a bearer token.
-pub fn bearing(token: &str) -> http::request::Builder {
+pub(crate) fn bearing(token: &str) -> http::request::Builder {
     Request::get("/").header("authorization", format!("Bearer {token}"))
 }
 
 /// A request with a bearer token and nothing else.
-pub fn with_token(token: &str) -> Request<Body> {
+pub(crate) fn with_token(token: &str) -> Request<Body> {
     bearing(token).body(Body::default()).expect("a request")
 }
 
-pub const OK: u16 = StatusCode::OK.as_u16();
-pub const INVALID_TOKEN: &str = "Bearer error=\"invalid_token\", error_description=\"the access token is malformed, \
+pub(crate) const OK: u16 = StatusCode::OK.as_u16();
+pub(crate) const INVALID_TOKEN: &str = "Bearer error=\"invalid_token\", error_description=\"the access token is malformed, \
                                  expired, or not valid here\"";

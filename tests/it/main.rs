@@ -1,19 +1,42 @@
 //! The behaviour of the crate from outside: one file per RFC or behaviour, one binary for all.
 
 #![expect(clippy::arithmetic_side_effects, reason = "tests count and add freely; an overflow fails them")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod answers;
 mod attack_matrix;
+mod axum_extractors;
+mod challenge_parser;
 mod clients;
 mod config;
 mod cors;
+mod events;
+mod exceptions;
 mod explain;
-mod fixed_clock;
+mod fetched_keys;
 mod gate;
 mod grpc;
+mod hostile_input;
+mod jwks_sockets;
+mod kit;
+mod layer_bearer;
+mod layer_bodies;
+mod layer_cold;
+mod layer_hosts;
+mod layer_readiness;
+mod layer_require;
+mod layer_stack;
+mod memo;
+mod probe;
+mod properties;
 mod requesting_domain;
 mod requirements;
 mod resource_metadata;
 mod seams;
+mod secrets;
 mod several_apis;
 mod validator;
 mod vectors;
+mod vectors_headers;
+mod vectors_jwks;
+mod vectors_tink;

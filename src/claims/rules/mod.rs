@@ -121,11 +121,15 @@ impl Rules {
         CHECKS.iter().filter(|check| check.cheap).try_for_each(|check| (check.judge)(self, evidence))
     }
 
-    /// Judges the dates alone, for a claims set that held before.
-    pub(crate) fn still_timely(&self, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-        expiry(self, evidence)?;
-        not_before(self, evidence)?;
-        issued_at(self, evidence)
+    /// The moment up to which a claims set that holds now holds, for verdicts that are remembered; leeway is not counted.
+    ///
+    /// Only two dates end a validity: `exp`, and `iat` where the age counts. `nbf`, once passed, stays passed.
+    pub(crate) fn holds_until(&self, payload: &Payload) -> Option<Timestamp> {
+        let expiry = dates::date(payload, Claim::Exp).ok()?;
+        match self.max_age {
+            None => Some(expiry),
+            Some(max_age) => Some(expiry.min(dates::date(payload, Claim::Iat).ok()?.saturating_add(max_age))),
+        }
     }
 }
 
@@ -165,7 +169,7 @@ fn audience(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
 }
 
 fn expiry(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-    match date(evidence.payload, Claim::Exp) {
+    match dates::date(evidence.payload, Claim::Exp) {
         Member::Absent => Err(ClaimError::Expiry(Fault::Missing)),
         Member::Malformed => Err(ClaimError::Expiry(Fault::Malformed)),
         // RFC 7519 §4.1.4: on or after is too late.
@@ -175,7 +179,7 @@ fn expiry(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
 }
 
 fn not_before(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-    match date(evidence.payload, Claim::Nbf) {
+    match dates::date(evidence.payload, Claim::Nbf) {
         Member::Absent => Ok(()),
         Member::Malformed => Err(ClaimError::NotBefore),
         Member::Is(start) if start <= evidence.now.saturating_add(rules.leeway) => Ok(()),
@@ -185,7 +189,7 @@ fn not_before(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
 
 /// A future `iat` is no fault by itself (RFC 7519 erratum 7720), only where the age counts.
 fn issued_at(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-    let (issued, max_age) = match (date(evidence.payload, Claim::Iat), rules.max_age) {
+    let (issued, max_age) = match (dates::date(evidence.payload, Claim::Iat), rules.max_age) {
         (Member::Malformed, _) => return Err(ClaimError::IssuedAt(Fault::Malformed)),
         (Member::Absent, Some(_)) => return Err(ClaimError::IssuedAt(Fault::Missing)),
         (Member::Absent | Member::Is(_), None) => return Ok(()),
@@ -274,14 +278,6 @@ fn client(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
 
 fn organization(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
     rules.organizations.judge(evidence.payload).map_err(ClaimError::Organization)
-}
-
-/// Reads a claim that should be a date.
-pub(crate) fn date(payload: &Payload, claim: Claim) -> Member<Timestamp> {
-    match payload.raw(claim) {
-        None => Member::Absent,
-        Some(raw) => dates::numeric_date(raw).map_or(Member::Malformed, Member::Is),
-    }
 }
 
 #[cfg(test)]

@@ -39,9 +39,10 @@ impl Rediscovery {
         self.due = Some(now.saturating_add(chance.between(jitter::percent(pause, 50), pause)));
     }
 
-    /// The known key set cannot be had any more: perhaps it has moved, and a day is too long to wait for that.
+    /// The known key set cannot be had any more: perhaps it has moved, and a day is too long to wait for that. Once a
+    /// reading fails, too, its own pauses rule.
     pub(in crate::jwks) fn recheck(&mut self, now: Monotonic) {
-        if let Some(due) = self.due {
+        if let (Some(due), 0) = (self.due, self.failures) {
             let soon = now.max(self.last_attempt.saturating_add(defaults::DISCOVERY_RECHECK));
             self.due = Some(due.min(soon));
         }
@@ -88,5 +89,10 @@ mod tests {
         schedule.found(at(400), Chance(0));
         schedule.recheck(at(5000));
         assert_eq!(schedule.due(), Some(at(5000)));
+        for _ in 0..8 {
+            schedule.failed(at(5000), Chance(0));
+        }
+        schedule.recheck(at(5400));
+        assert_eq!(schedule.due(), Some(at(5000 + 1800)));
     }
 }

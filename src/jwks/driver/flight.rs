@@ -13,15 +13,17 @@ use crate::jwks::jitter::Chance;
 use crate::jwks::operation::{Caches, Failure, Fetched, Keys, Operation, Question, Report, Target};
 use crate::jwks::refresh::{Cause, Change, Condition, Event, Order, Outcome};
 use crate::jwks::shared::{Origin, Shared};
-use crate::keys::SkipReason;
+use crate::keys::{Changes, SkipReason};
 use crate::telemetry;
 
 /// A fetch in flight.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Flight {
     generation: u64,
     cause: Cause,
     started: Monotonic,
+    /// Where to; `None` while discovery has to tell.
+    endpoint: Option<Endpoint>,
 }
 
 /// What a fetch brought, until the machine says that it may be used.
@@ -37,7 +39,7 @@ impl Driver<'_> {
             core.answered = mem::take(&mut core.waiting);
         }
         let target = match (&core.endpoint, &self.shared.origin) {
-            (Some(endpoint), _) | (None, Origin::Jwks(endpoint)) => Target::Keys(endpoint.clone()),
+            (Some(endpoint), _) | (None, Origin::Jwks { endpoint, .. }) => Target::Keys(endpoint.clone()),
             (None, Origin::Discovery(discovery)) => Target::Behind(discovery.clone()),
         };
         let question = Question {
@@ -46,7 +48,8 @@ impl Driver<'_> {
             caches: if cause.is_fresh() { Caches::Bypassed } else { Caches::Welcome },
         };
         let operation = operation(self.shared, deadline, core.dice.chance());
-        self.keys = Some((Flight { generation, cause, started: now }, Box::pin(operation.keys(question))));
+        let flight = Flight { generation, cause, started: now, endpoint: core.endpoint.clone() };
+        self.keys = Some((flight, Box::pin(operation.keys(question))));
     }
 
     /// The operation's time is up: dropping it ends the exchange.
@@ -57,16 +60,18 @@ impl Driver<'_> {
         }
     }
 
-    pub(super) fn landed(&mut self, flight: Flight, report: Report) {
+    pub(super) fn landed(&mut self, flight: &Flight, report: Report) {
         self.keys = None;
         let now = self.shared.clock.monotonic();
-        let answered = {
+        let (answered, has_moved) = {
             let core = &mut *self.shared.core();
+            // A validator from the old place means nothing at the new one.
+            let has_moved = flight.endpoint.is_some() && flight.endpoint != core.endpoint;
             if let Some(endpoint) = report.discovered {
                 core.rediscovery.found(now, core.dice.chance());
                 core.endpoint = Some(endpoint);
             }
-            mem::take(&mut core.answered)
+            (mem::take(&mut core.answered), has_moved)
         };
         let outcome = match &report.result {
             Ok(fetched) => judge(self.shared, fetched),
@@ -74,7 +79,10 @@ impl Driver<'_> {
         };
         flight.count(self.shared, outcome.name(), now);
         let result = report.result.as_ref().map(drop).map_err(|failure| failure.error);
-        let landed = report.result.ok().map(|fetched| Landed { cause: flight.cause, fetched });
+        let mut landed = report.result.ok().map(|fetched| Landed { cause: flight.cause, fetched });
+        if let (Some(landed), true) = (&mut landed, has_moved) {
+            landed.fetched.freshness.etag = None;
+        }
         self.step(Event::Finished { generation: flight.generation, outcome }, landed);
         // Only now is the set in use, as whoever called `reload()` expects.
         answer(answered.into_iter(), result);
@@ -141,8 +149,10 @@ impl Landed {
             shared.published.confirm(times);
             return telemetry::jwks_not_modified(label, cause);
         };
-        let before = shared.published.load().epoch;
-        let is_same = before > 0 && table.digest() == shared.published.whole().digest();
+        let is_first = shared.published.load().epoch == 0;
+        let old = shared.published.whole();
+        let is_same = !is_first && table.digest() == old.digest();
+        let Changes { added, removed, replaced } = table.changes_since(&old);
         shared.published.replace(table, self.fetched.freshness.etag, times);
         let snapshot = shared.published.load();
         let usable = snapshot.table.usable();
@@ -150,10 +160,13 @@ impl Landed {
         if is_same {
             return telemetry::jwks_unchanged(label, cause);
         }
-        if before == 0 {
+        if is_first {
             telemetry::jwks_initial_load(label, usable, skipped.len());
         } else {
-            telemetry::jwks_refreshed(label, cause, snapshot.epoch, usable, skipped.len());
+            telemetry::jwks_refreshed(label, cause, snapshot.epoch, added, removed);
+        }
+        if replaced > 0 {
+            telemetry::jwks_key_material_changed(label, replaced);
         }
         for reason in skipped {
             telemetry::jwks_key_skipped(label, reason.name());

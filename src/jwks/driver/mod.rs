@@ -37,7 +37,7 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(machine: Refresh, origin: &Origin, discovery_every: Duration) -> Self {
         let endpoint = match origin {
-            Origin::Jwks(endpoint) => Some(endpoint.clone()),
+            Origin::Jwks { endpoint, .. } => Some(endpoint.clone()),
             Origin::Discovery(_) => None,
         };
         Self {
@@ -59,7 +59,7 @@ pub(super) async fn drive(alive: Alive) {
     loop {
         let wake_at = driver.settle();
         match driver.next(wake_at).await {
-            Happening::Keys(flight, report) => driver.landed(flight, report),
+            Happening::Keys(flight, report) => driver.landed(&flight, report),
             Happening::Discovery(result) => driver.rediscovered(result),
             Happening::Woken | Happening::Timer => {}
         }
@@ -120,7 +120,7 @@ impl Driver<'_> {
             if let Some((flight, future)) = keys
                 && let Poll::Ready(report) = future.as_mut().poll(context)
             {
-                return Poll::Ready(Happening::Keys(*flight, report));
+                return Poll::Ready(Happening::Keys(flight.clone(), report));
             }
             if let Some(future) = discovery
                 && let Poll::Ready(result) = future.as_mut().poll(context)

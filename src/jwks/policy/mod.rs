@@ -358,3 +358,6 @@ impl RefreshPolicy {
         self
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::defaults;
 use crate::jwks::policy::{RefreshPolicy, Staleness};
 
 /// A number of a [`RefreshPolicy`] that cannot work.
@@ -29,7 +30,8 @@ pub enum PolicyViolation {
     MissWait,
     /// The smallest pause between failures is zero, or above the largest.
     Backoff,
-    /// The pause between fetches for unknown key ids is zero, or its minimum above its maximum, or that above the period.
+    /// The pause between fetches for unknown key ids is zero, or its minimum above its maximum, or that above the period
+    /// or the quiet that resets it.
     MissCooldown,
     /// A document of less than 1 KiB holds no key set.
     MaxDocumentBytes,
@@ -59,7 +61,10 @@ impl RefreshPolicy {
         };
         [
             (every < lowest, PolicyViolation::RefreshTooOften),
-            (self.refresh_floor < lowest || self.refresh_floor > every.max(lowest), PolicyViolation::RefreshFloor),
+            (
+                self.refresh_floor < lowest || self.refresh_floor > every.max(defaults::REFRESH_FLOOR),
+                PolicyViolation::RefreshFloor,
+            ),
             (stale < every, PolicyViolation::StaleBeforeRefresh),
             (self.longer_max_age.is_some_and(|limit| limit < every || limit > stale), PolicyViolation::LongerMaxAge),
             (!(50..=95).contains(&self.ahead_percent), PolicyViolation::AheadPercent),
@@ -77,7 +82,7 @@ impl RefreshPolicy {
             (
                 self.miss_cooldown_min.is_zero()
                     || self.miss_cooldown_min > self.miss_cooldown_max
-                    || self.miss_cooldown_max > every,
+                    || self.miss_cooldown_max > every.min(self.miss_quiet),
                 PolicyViolation::MissCooldown,
             ),
             (self.max_document_bytes < 1024, PolicyViolation::MaxDocumentBytes),
@@ -100,7 +105,9 @@ impl fmt::Display for PolicyViolation {
             Self::TooManyRetries => "at most one retry is allowed",
             Self::MissWait => "the miss wait must be at most the operation timeout",
             Self::Backoff => "the smallest backoff must be above zero and at most both of the largest",
-            Self::MissCooldown => "the miss cool-down must be above zero, in order, and at most the refresh period",
+            Self::MissCooldown => {
+                "the miss cool-down must be above zero, in order, and at most the refresh period and the quiet"
+            }
             Self::MaxDocumentBytes => "a document must be allowed at least 1024 octets",
             Self::NothingAllowed => "at least one key and one waiting request must be allowed",
             Self::DiscoveryTooOften => "discovery must not be more frequent than the refresh",

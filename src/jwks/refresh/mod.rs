@@ -4,6 +4,7 @@
 //! off. Whatever happens, either a fetch is in flight or a time is armed, until the source is closed.
 
 mod event;
+mod misses;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::{Standing, Times};
 use crate::jwks::jitter::{self, Chance, Roll};
 use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::refresh::misses::Misses;
 
 pub(super) use self::event::{Action, Cause, Change, Condition, Event, Order, Outcome};
 
@@ -50,17 +52,6 @@ pub(super) enum Activity {
 pub(super) enum Pause {
     Us,
     Server,
-}
-
-/// The budget for unknown key ids.
-#[derive(Clone, Copy, Debug, Default)]
-struct Misses {
-    last_fetch: Option<Monotonic>,
-    last_seen: Option<Monotonic>,
-    /// Fetches in a row that brought nothing new.
-    fruitless: u32,
-    /// A miss came within the cool-down and is owed a fetch at its end.
-    owed: bool,
 }
 
 impl Refresh {
@@ -122,18 +113,18 @@ impl Refresh {
             Activity::Backoff { until, .. } => Some(until),
             Activity::Idle => {
                 let scheduled = self.times.unwrap_or(Times::NEVER).ahead_at;
-                Some(if self.misses.owed { scheduled.min(self.miss_fetch_from()) } else { scheduled })
+                Some(if self.misses.is_owed() { scheduled.min(self.miss_fetch_from()) } else { scheduled })
             }
         }
     }
 
     /// From when on a miss may start a fetch.
     pub(super) fn miss_fetch_from(&self) -> Monotonic {
-        self.misses.last_fetch.map_or(Monotonic::default(), |last| last.saturating_add(self.cooldown()))
+        self.misses.fetch_from(&self.policy)
     }
 
     pub(super) fn owes_miss_fetch(&self) -> bool {
-        self.misses.owed
+        self.misses.is_owed()
     }
 
     pub(super) fn activity(&self) -> Activity {
@@ -177,7 +168,7 @@ impl Refresh {
     fn timer(&mut self, now: Monotonic, roll: Roll, actions: &mut Vec<Action>) {
         match self.activity {
             Activity::Asleep | Activity::Closed => {}
-            Activity::Idle if self.misses.owed && now >= self.miss_fetch_from() => {
+            Activity::Idle if self.misses.is_owed() && now >= self.miss_fetch_from() => {
                 self.fetch(Cause::Miss, now, actions);
             }
             Activity::Idle if now >= self.times.unwrap_or(Times::NEVER).ahead_at => {
@@ -195,18 +186,14 @@ impl Refresh {
     /// A miss starts a fetch only from rest: in flight it is joined, after a failure the backoff rules, and within the
     /// cool-down it is owed one at the end, so that a published key is found without another request.
     fn miss(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
-        let quiet = |last: Monotonic| now.saturating_since(last) >= self.policy.miss_quiet;
-        if self.misses.last_seen.is_some_and(quiet) {
-            self.misses.fruitless = 0;
-        }
-        self.misses.last_seen = Some(now);
+        self.misses.seen(now, &self.policy);
         if self.activity != Activity::Idle {
             return;
         }
         if now >= self.miss_fetch_from() {
             self.fetch(Cause::Miss, now, actions);
         } else {
-            self.misses.owed = true;
+            self.misses.owe();
         }
     }
 
@@ -219,15 +206,13 @@ impl Refresh {
     }
 
     fn finished(&mut self, generation: u64, outcome: Outcome, now: Monotonic, roll: Roll, actions: &mut Vec<Action>) {
-        let Activity::Fetching { cause, .. } = self.activity else { return };
-        if generation != self.generation {
+        let is_in_flight = matches!(self.activity, Activity::Fetching { .. });
+        if !is_in_flight || generation != self.generation {
             return;
         }
         match outcome {
-            Outcome::Loaded { remaining, change } => self.confirmed(cause, remaining, change, now, roll, actions),
-            Outcome::NotModified { remaining } => {
-                self.confirmed(cause, remaining, Change::Same, now, roll, actions);
-            }
+            Outcome::Loaded { remaining, change } => self.confirmed(remaining, change, now, roll, actions),
+            Outcome::NotModified { remaining } => self.confirmed(remaining, Change::Same, now, roll, actions),
             Outcome::Failed { error, retry_after } => self.failed(error, retry_after, now, roll, actions),
         }
     }
@@ -245,7 +230,6 @@ impl Refresh {
 
     fn confirmed(
         &mut self,
-        cause: Cause,
         remaining: Option<Duration>,
         change: Change,
         now: Monotonic,
@@ -261,10 +245,8 @@ impl Refresh {
         self.told = Some(Standing::Fresh);
         self.failures = 0;
         self.last_error = None;
-        match change {
-            Change::Changed => self.misses.fruitless = 0,
-            Change::Same if cause == Cause::Miss => self.misses.fruitless = self.misses.fruitless.saturating_add(1),
-            Change::Same => {}
+        if change == Change::Changed {
+            self.misses.bore_fruit();
         }
         self.rest(Activity::Idle, now, actions);
     }
@@ -304,18 +286,12 @@ impl Refresh {
         self.generation = self.generation.saturating_add(1);
         self.activity = Activity::Fetching { cause, deadline };
         if cause == Cause::Miss {
-            self.misses.last_fetch = Some(now);
+            self.misses.spent(now);
         }
         if cause.is_fresh() {
-            self.misses.owed = false;
+            self.misses.paid();
         }
         actions.push(Action::Fetch(Order { generation: self.generation, cause, condition, deadline }));
-    }
-
-    /// The first fruitless fetch keeps the cool-down at its minimum, each further one doubles it.
-    fn cooldown(&self) -> Duration {
-        let doublings = self.misses.fruitless.saturating_sub(1);
-        doubled(self.policy.miss_cooldown_min, doublings).min(self.policy.miss_cooldown_max)
     }
 
     fn backoff(&self, now: Monotonic, chance: Chance) -> Duration {

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use crate::fetch::Endpoint;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::shared::Origin;
@@ -72,7 +74,7 @@ impl World {
     }
 
     pub(in crate::jwks) fn with(policy: RefreshPolicy, reply: Reply) -> Self {
-        Self::at(Origin::Jwks(Endpoint::new(URL).expect("url")), policy, |network| network.always(URL, reply))
+        Self::at(Origin::jwks(URL, Endpoint::new(URL).expect("url")), policy, |network| network.always(URL, reply))
     }
 
     pub(in crate::jwks) fn at(origin: Origin, policy: RefreshPolicy, script: impl FnOnce(&FakeFetch)) -> Self {
@@ -92,6 +94,23 @@ impl World {
         policy.validate().expect("a valid policy");
         let (fetch, clock) = (Arc::new(network.clone()), Arc::new(clock.clone()));
         KeySource::build(origin, &[Algorithm::ES256], policy, fetch, clock)
+    }
+
+    /// One of several sources on one clock.
+    pub(in crate::jwks) fn on(clock: &FakeClock, reply: Reply) -> Self {
+        let network = FakeFetch::new(clock);
+        network.always(URL, reply);
+        let origin = Origin::jwks(URL, Endpoint::new(URL).expect("url"));
+        let source = Self::source(origin, RefreshPolicy::new(), &network, clock);
+        Self { clock: clock.clone(), network, source }
+    }
+
+    /// A source that has loaded what its URL answered.
+    pub(in crate::jwks) async fn at_url(reply: Reply) -> Self {
+        let world = Self::new(reply);
+        world.clock.settle().await;
+        assert!(world.source.status().is_ready());
+        world
     }
 
     /// A source that holds the keys of `kids`.
@@ -128,6 +147,20 @@ impl World {
 
     pub(in crate::jwks) fn epoch(&self) -> u64 {
         self.source.status().epoch()
+    }
+
+    /// Starts a request of its own.
+    pub(in crate::jwks) fn spawn(&self, kid: &'static str) -> JoinHandle<Verdict> {
+        let source = self.source.clone();
+        tokio::spawn(async move { Self::request(&source, kid).await })
+    }
+
+    /// The verdict on one request, for which no time may have to pass.
+    pub(in crate::jwks) async fn ask(&self, kid: &'static str) -> Verdict {
+        let request = self.spawn(kid);
+        self.clock.settle().await;
+        assert!(request.is_finished(), "the request waits");
+        request.await.expect("no panic")
     }
 
     /// What a validator does with a token of this key id; the time that it takes is the clock's.

@@ -1,2 +1,15 @@
+//! The source as a whole: a driver task, requests that wait, a clock that stands still, a network that was told what to
+//! answer.
+
+#![expect(clippy::arithmetic_side_effects, reason = "tests count and add freely; an overflow fails them")]
+
 mod cold;
-pub(super) mod kit;
+#[cfg(all(feature = "tracing", feature = "metrics"))]
+mod events;
+pub(in crate::jwks) mod kit;
+mod lifecycle;
+mod misses;
+mod origins;
+mod random;
+mod refreshes;
+mod wire;

@@ -35,6 +35,15 @@ struct Inner {
     origin: KeyOrigin,
 }
 
+/// How many keys a renewed table has won and lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Changes {
+    pub(crate) added: usize,
+    pub(crate) removed: usize,
+    /// Ids that stand for other key material than before.
+    pub(crate) replaced: usize,
+}
+
 /// What a table knows about a token's `kid` and algorithm.
 #[derive(Debug)]
 pub(crate) enum Found<'k> {
@@ -131,6 +140,23 @@ impl KeyTable {
     /// Equal for two tables exactly if they hold the same keys under the same ids, in whatever order.
     pub(crate) fn digest(&self) -> [u8; 32] {
         self.inner.digest
+    }
+
+    /// Counts what has come and gone since an earlier table of the same issuer.
+    pub(crate) fn changes_since(&self, earlier: &Self) -> Changes {
+        let missing_in = |other: &Self, one: &Self| {
+            one.inner.thumbprints.iter().filter(|thumbprint| !other.contains(thumbprint)).count()
+        };
+        let is_replaced = |kid: &str| {
+            let (old, new) = (earlier.under(Some(kid)), self.under(Some(kid)));
+            let stays = |key: &VerifyingKey| new.iter().any(|other| other.thumbprint() == key.thumbprint());
+            !new.is_empty() && !old.is_empty() && !old.iter().any(stays)
+        };
+        Changes {
+            added: missing_in(earlier, self),
+            removed: missing_in(self, earlier),
+            replaced: self.inner.known.iter().filter(|kid| is_replaced(kid)).count(),
+        }
     }
 
     /// Says whether this key is still in use, for verdicts that were remembered.

@@ -150,3 +150,17 @@ impl KeyTable {
         self.inner.keys.iter().map(|key| *key.thumbprint()).collect()
     }
 }
+
+#[test]
+fn counts_what_came_and_went() {
+    let old = remote(&[with_kid(RSA, "1"), with_kid(P256, "2")], &ALGORITHMS);
+    let changes = |added, removed, replaced| Changes { added, removed, replaced };
+    assert_eq!(old.changes_since(&old), changes(0, 0, 0));
+    let rotated = remote(&[with_kid(P256, "2"), with_kid(RSA_7638, "3")], &ALGORITHMS);
+    assert_eq!(rotated.changes_since(&old), changes(1, 1, 0));
+    // The same key under another id is no other key.
+    let renamed = remote(&[with_kid(RSA, "9"), with_kid(P256, "2")], &ALGORITHMS);
+    assert_eq!(renamed.changes_since(&old), changes(0, 0, 0));
+    let replaced = remote(&[with_kid(RSA_7638, "1"), with_kid(P256, "2")], &ALGORITHMS);
+    assert_eq!(replaced.changes_since(&old), changes(1, 1, 1));
+}

@@ -1,5 +1,11 @@
 //! From a token to its proof, with the examples of the RFCs and with keys made on the spot.
 
+mod corpus;
+mod rfc_examples;
+mod spring;
+mod wycheproof_jose;
+mod wycheproof_primitives;
+
 use std::sync::LazyLock;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -8,7 +14,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::{any, prop_assert, proptest};
 
-use super::fixtures::{ED25519, P256, P521, RSA, RSA_7638, changed, verifying};
+use super::fixtures::{ED25519, P256, P521, RSA, RSA_7520, RSA_7638, changed, verifying};
+use super::verify::VerifyingKey;
 use super::*;
 use crate::token::{Algorithm, UnverifiedToken};
 
@@ -54,6 +61,32 @@ fn verifies_the_examples_whose_payload_is_no_claims_set() {
     );
     assert!(p521.verify(b"eyJhbGciOiJFUzUxMiJ9.UGF5bG9hZA", &signature));
     assert!(!p521.verify(b"eyJhbGciOiJFUzUxMiJ9.UGF5bG9hZB", &signature));
+}
+
+/// RFC 7520 §4: the payload is a sentence of Tolkien's, the same in §4.1 and §4.2.
+const COOKBOOK_PAYLOAD: &str = "SXTigJlzIGEgZGFuZ2Vyb3VzIGJ1c2luZXNzLCBGcm9kbywgZ29pbmcgb3V0IHlvdXIgZG9vci4gWW91IHN0ZXAgb250byB0aGUgcm9hZCwgYW5kIGlmIHlvdSBkb24ndCBrZWVwIHlvdXIgZmVldCwgdGhlcmXigJlzIG5vIGtub3dpbmcgd2hlcmUgeW91IG1pZ2h0IGJlIHN3ZXB0IG9mZiB0by4";
+
+#[test]
+fn verifies_the_rsa_examples_of_rfc_7520() {
+    let examples = [
+        // §4.1
+        (
+            Algorithm::RS256,
+            "eyJhbGciOiJSUzI1NiIsImtpZCI6ImJpbGJvLmJhZ2dpbnNAaG9iYml0b24uZXhhbXBsZSJ9",
+            "MRjdkly7_-oTPTS3AXP41iQIGKa80A0ZmTuV5MEaHoxnW2e5CZ5NlKtainoFmKZopdHM1O2U4mwzJdQx996ivp83xuglII7PNDi84wnB-BDkoBwA78185hX-Es4JIwmDLJK3lfWRa-XtL0RnltuYv746iYTh_qHRD68BNt1uSNCrUCTJDt5aAE6x8wW1Kt9eRo4QPocSadnHXFxnt8Is9UzpERV0ePPQdLuW3IS_de3xyIrDaLGdjluPxUAhb6L2aXic1U12podGU0KLUQSE_oI-ZnmKJ3F4uOZDnd6QZWJushZ41Axf_fcIe8u9ipH84ogoree7vjbU5y18kDquDg",
+        ),
+        // §4.2
+        (
+            Algorithm::PS384,
+            "eyJhbGciOiJQUzM4NCIsImtpZCI6ImJpbGJvLmJhZ2dpbnNAaG9iYml0b24uZXhhbXBsZSJ9",
+            "cu22eBqkYDKgIlTpzDXGvaFfz6WGoz7fUDcfT0kkOy42miAh2qyBzk1xEsnk2IpN6-tPid6VrklHkqsGqDqHCdP6O8TTB5dDDItllVo6_1OLPpcbUrhiUSMxbbXUvdvWXzg-UD8biiReQFlfz28zGWVsdiNAUf8ZnyPEgVFn442ZdNqiVJRmBqrYRXe8P_ijQ7p8Vdz0TTrxUeT3lm8d9shnr2lfJT8ImUjvAA2Xez2Mlp8cBE5awDzT0qI0n6uiP1aCN_2_jLAeQTlqRHtfa64QQSUmFAAjVKPbByi7xho0uTOcbH510a6GYmJUAfmWjwZ6oD4ifKo8DYM-X72Eaw",
+        ),
+    ];
+    for (algorithm, header, signature) in examples {
+        let (key, signature) = (verifying(RSA_7520, algorithm), decode(signature));
+        assert!(key.verify(format!("{header}.{COOKBOOK_PAYLOAD}").as_bytes(), &signature), "{algorithm}");
+        assert!(!key.verify(format!("{header}.{COOKBOOK_PAYLOAD}x").as_bytes(), &signature), "{algorithm}");
+    }
 }
 
 #[test]

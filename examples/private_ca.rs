@@ -1,0 +1,43 @@
+//! An issuer whose certificate comes from a private authority.
+//!
+//! ```text
+//! cargo run --example private_ca -- company-ca.pem https://id.northwind.internal https://api.northwind.com [RS256]
+//! ```
+//!
+//! Serves `GET /me` on a free port of 127.0.0.1, and says which.
+
+#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
+use std::error::Error;
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tower_bearer::fetch::ReqwestFetch;
+use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Validator};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [authority, issuer, audience, algorithms @ ..] = arguments.as_slice() else {
+        return Err("usage: private_ca <ca.pem> <issuer> <audience> [<algorithm> ..]".into());
+    };
+    let mut trusted = Issuer::oidc(issuer);
+    if !algorithms.is_empty() {
+        let parsed: Result<Vec<Algorithm>, _> = algorithms.iter().map(|name| name.parse()).collect();
+        trusted = trusted.with_algorithms(parsed?);
+    }
+    let fetch = ReqwestFetch::with_root_certificates(std::fs::read(authority)?)?;
+    let validator = Validator::builder(Api::new(audience, trusted)).with_fetch(fetch).build()?;
+
+    let app = Router::new().route("/me", get(me)).layer(BearerLayer::new(validator).with_json_body());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, app).await?;
+    Ok(())
+}
+
+async fn me(claims: Claims) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], claims.json().to_owned())
+}

@@ -1,0 +1,85 @@
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn violations(policy: &RefreshPolicy) -> Vec<PolicyViolation> {
+    policy.validate().err().unwrap_or_default()
+}
+
+#[test]
+fn the_defaults_and_their_variants_are_valid() {
+    for policy in [
+        RefreshPolicy::default(),
+        RefreshPolicy::new().strict_freshness(),
+        RefreshPolicy::new().dangerous_unbounded_staleness(),
+        RefreshPolicy::new().dangerous_accept_empty_set(),
+        RefreshPolicy::new().with_longer_max_age(3600 * SECOND),
+        RefreshPolicy::new().with_refresh_every(60 * SECOND),
+        RefreshPolicy::new().with_max_stale(300 * SECOND),
+        RefreshPolicy::new().with_retries(0),
+        RefreshPolicy::new().with_cold_wait(Duration::ZERO).with_miss_wait(Duration::ZERO),
+    ] {
+        assert_eq!(policy.validate(), Ok(()), "{policy:?}");
+    }
+}
+
+#[test]
+fn each_number_is_checked() {
+    let new = RefreshPolicy::new;
+    for (policy, expected) in [
+        (new().with_refresh_every(59 * SECOND), PolicyViolation::RefreshTooOften),
+        (new().with_refresh_floor(59 * SECOND), PolicyViolation::RefreshFloor),
+        (new().with_refresh_floor(301 * SECOND), PolicyViolation::RefreshFloor),
+        (new().with_max_stale(299 * SECOND), PolicyViolation::StaleBeforeRefresh),
+        (new().with_longer_max_age(299 * SECOND), PolicyViolation::LongerMaxAge),
+        (new().with_longer_max_age(3601 * SECOND), PolicyViolation::LongerMaxAge),
+        (new().with_refresh_ahead_percent(49), PolicyViolation::AheadPercent),
+        (new().with_refresh_ahead_percent(96), PolicyViolation::AheadPercent),
+        (new().with_jitter_percent(51), PolicyViolation::JitterPercent),
+        (new().with_attempt_timeout(Duration::ZERO), PolicyViolation::AttemptTimeout),
+        (new().with_attempt_timeout(6 * SECOND), PolicyViolation::AttemptTimeout),
+        (new().with_retries(2), PolicyViolation::TooManyRetries),
+        (new().with_miss_wait(6 * SECOND), PolicyViolation::MissWait),
+        (new().with_backoff_min(Duration::ZERO), PolicyViolation::Backoff),
+        (new().with_backoff_max(SECOND / 2), PolicyViolation::Backoff),
+        (new().with_backoff_max_unavailable(SECOND / 2), PolicyViolation::Backoff),
+        (new().with_miss_cooldown_min(Duration::ZERO), PolicyViolation::MissCooldown),
+        (new().with_miss_cooldown_min(16 * SECOND), PolicyViolation::MissCooldown),
+        (new().with_miss_cooldown_max(301 * SECOND), PolicyViolation::MissCooldown),
+        (new().with_miss_quiet(14 * SECOND), PolicyViolation::MissCooldown),
+        (new().with_max_document_bytes(1023), PolicyViolation::MaxDocumentBytes),
+        (new().with_max_keys(0), PolicyViolation::NothingAllowed),
+        (new().with_max_waiters(0), PolicyViolation::NothingAllowed),
+        (new().with_discovery_every(299 * SECOND), PolicyViolation::DiscoveryTooOften),
+    ] {
+        assert_eq!(violations(&policy), [expected], "{policy:?}");
+    }
+}
+
+#[test]
+fn all_violations_come_at_once() {
+    let policy = RefreshPolicy::new().with_refresh_every(SECOND).with_retries(9).with_max_keys(0);
+    assert_eq!(
+        violations(&policy),
+        [
+            PolicyViolation::RefreshTooOften,
+            PolicyViolation::TooManyRetries,
+            PolicyViolation::MissCooldown,
+            PolicyViolation::NothingAllowed,
+        ]
+    );
+}
+
+#[test]
+fn only_a_test_may_go_below_the_floor() {
+    let policy = RefreshPolicy::new().without_refresh_floor().with_refresh_every(SECOND).with_miss_cooldown_max(SECOND);
+    assert_eq!(policy.validate(), Ok(()));
+    assert!(policy.with_refresh_every(Duration::ZERO).validate().is_err(), "nor may a test poll without a pause");
+}
+
+#[test]
+fn headers_are_sensitive() {
+    let policy =
+        RefreshPolicy::new().with_header(HeaderName::from_static("x-api-key"), HeaderValue::from_static("hunter2"));
+    assert!(!format!("{policy:?}").contains("hunter2"));
+}

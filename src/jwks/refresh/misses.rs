@@ -1,0 +1,65 @@
+//! The budget for unknown key ids: strangers can spend it, and nothing else.
+
+use std::time::Duration;
+
+use crate::clock::Monotonic;
+use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::refresh::doubled;
+
+/// How often unknown key ids have cost a fetch lately.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Misses {
+    last_fetch: Option<Monotonic>,
+    last_seen: Option<Monotonic>,
+    /// Fetches in a row that brought nothing new.
+    fruitless: u32,
+    /// A miss came within the cool-down and is owed a fetch at its end.
+    owed: bool,
+}
+
+impl Misses {
+    /// A miss came. After a quiet while the cool-down starts from its minimum.
+    pub(super) fn seen(&mut self, now: Monotonic, policy: &RefreshPolicy) {
+        let is_quiet = |last: Monotonic| now.saturating_since(last) >= policy.miss_quiet;
+        if self.last_seen.is_some_and(is_quiet) {
+            self.fruitless = 0;
+        }
+        self.last_seen = Some(now);
+    }
+
+    /// From when on a miss may start a fetch.
+    pub(super) fn fetch_from(&self, policy: &RefreshPolicy) -> Monotonic {
+        self.last_fetch.map_or(Monotonic::default(), |last| last.saturating_add(self.cooldown(policy)))
+    }
+
+    /// A fetch for misses starts. It is fruitless until it proves otherwise: one that fails is as fruitless as one that
+    /// brings nothing new.
+    pub(super) fn spent(&mut self, now: Monotonic) {
+        self.last_fetch = Some(now);
+        self.fruitless = self.fruitless.saturating_add(1);
+    }
+
+    /// The set has changed.
+    pub(super) fn bore_fruit(&mut self) {
+        self.fruitless = 0;
+    }
+
+    /// A miss came too early: the fetch at the end of the cool-down finds the key without another request.
+    pub(super) fn owe(&mut self) {
+        self.owed = true;
+    }
+
+    /// A fetch past all caches starts, whatever for.
+    pub(super) fn paid(&mut self) {
+        self.owed = false;
+    }
+
+    pub(super) fn is_owed(&self) -> bool {
+        self.owed
+    }
+
+    /// The first fruitless fetch keeps the cool-down at its minimum, each further one doubles it.
+    pub(super) fn cooldown(&self, policy: &RefreshPolicy) -> Duration {
+        doubled(policy.miss_cooldown_min, self.fruitless.saturating_sub(1)).min(policy.miss_cooldown_max)
+    }
+}

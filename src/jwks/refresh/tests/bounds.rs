@@ -1,0 +1,238 @@
+//! The guarantees, under any sequence of events.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::clock::Monotonic;
+use crate::jwks::error::RefreshError;
+use crate::jwks::freshness::Standing;
+use crate::jwks::jitter::{Chance, Roll};
+use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::refresh::tests::simulation::{SECOND, Simulation, failed, loaded};
+use crate::jwks::refresh::{Activity, Cause, Change, Event, Outcome};
+
+/// What a test lets happen.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Pass(u32),
+    Fire,
+    Miss,
+    Flood(u8),
+    Reload,
+    Moved,
+    Load,
+    Confirm,
+    Change(Option<u32>),
+    Fail(Option<u32>),
+    Panic,
+    RuntimeEnds,
+    Stray,
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        3 => (0_u32..400_000).prop_map(Deed::Pass),
+        1 => (0_u32..8_000_000).prop_map(Deed::Pass),
+        8 => Just(Deed::Fire),
+        4 => Just(Deed::Miss),
+        2 => (1_u8..70).prop_map(Deed::Flood),
+        1 => Just(Deed::Reload),
+        1 => Just(Deed::Moved),
+        5 => Just(Deed::Load),
+        2 => Just(Deed::Confirm),
+        1 => proptest::option::of(any::<u32>()).prop_map(Deed::Change),
+        5 => proptest::option::of(0_u32..1000).prop_map(Deed::Fail),
+        1 => Just(Deed::Panic),
+        1 => Just(Deed::RuntimeEnds),
+        1 => Just(Deed::Stray),
+    ]
+}
+
+fn policy() -> impl Strategy<Value = RefreshPolicy> {
+    prop_oneof![
+        Just(RefreshPolicy::new()),
+        Just(RefreshPolicy::new().strict_freshness()),
+        Just(RefreshPolicy::new().dangerous_unbounded_staleness()),
+        Just(RefreshPolicy::new().with_refresh_every(60 * SECOND).with_max_stale(60 * SECOND)),
+    ]
+}
+
+fn roll() -> impl Strategy<Value = Roll> {
+    (any::<u32>(), any::<u32>()).prop_map(|(first, second)| Roll { first: Chance(first), second: Chance(second) })
+}
+
+fn finish(simulation: &mut Simulation, outcome: Outcome) {
+    if simulation.in_flight.is_some() {
+        simulation.finish(outcome);
+    }
+}
+
+fn perform(simulation: &mut Simulation, deed: Deed) {
+    match deed {
+        Deed::Pass(millis) => simulation.pass(Duration::from_millis(u64::from(millis))),
+        Deed::Fire => {
+            simulation.now = simulation.now.max(simulation.machine.wake_at().unwrap_or(simulation.now));
+            simulation.step(Event::Timer);
+        }
+        Deed::Miss => drop(simulation.step(Event::Miss)),
+        Deed::Flood(seconds) => {
+            for _ in 0..seconds {
+                simulation.step(Event::Miss);
+                simulation.run(SECOND, |_| Some(loaded(Change::Same)));
+            }
+        }
+        Deed::Reload => drop(simulation.step(Event::Demand(Cause::Manual))),
+        Deed::Moved => drop(simulation.step(Event::Demand(Cause::Moved))),
+        Deed::Load => finish(simulation, loaded(Change::Same)),
+        Deed::Confirm => finish(simulation, Outcome::NotModified { remaining: Some(Duration::ZERO) }),
+        Deed::Change(seconds) => {
+            let remaining = seconds.map(|seconds| Duration::from_secs(u64::from(seconds)));
+            finish(simulation, Outcome::Loaded { remaining, change: Change::Changed });
+        }
+        Deed::Fail(seconds) => {
+            let retry_after = seconds.map(|seconds| Duration::from_secs(u64::from(seconds)));
+            finish(simulation, Outcome::Failed { error: RefreshError::InvalidDocument, retry_after });
+        }
+        Deed::Panic | Deed::RuntimeEnds => {
+            simulation.in_flight = None;
+            let is_panic = matches!(deed, Deed::Panic);
+            let error = if is_panic { RefreshError::Panic } else { RefreshError::Interrupted };
+            simulation.step(Event::Interrupted(error));
+        }
+        Deed::Stray => {
+            let generation = simulation.machine.generation().saturating_sub(1);
+            simulation.step(Event::Finished { generation, outcome: loaded(Change::Changed) });
+        }
+    }
+}
+
+proptest! {
+    /// G1, G2, G7, G10 and the order of all that is published; [`Simulation::step`] asserts after every step that
+    /// exactly one of a fetch and a timer is there, and that nothing but a confirmation moves the times of the keys.
+    #[test]
+    fn timer_always_armed_prop(
+        policy in policy(),
+        deeds in proptest::collection::vec((deed(), roll()), 1..120),
+    ) {
+        let mut simulation = Simulation::with(policy);
+        simulation.step(Event::Start);
+        for (deed, roll) in deeds {
+            simulation.roll = roll;
+            let published = simulation.published;
+            perform(&mut simulation, deed);
+            // G2 and G10: the machine's judgement of the keys is that of their own times, and nothing else.
+            if let Some(times) = simulation.published {
+                let usable = simulation.now < times.hard_at;
+                prop_assert_eq!(simulation.standing() < Some(Standing::Expired), usable);
+            }
+            prop_assert!(simulation.published.is_some() || published.is_none(), "keys were lost");
+        }
+        // G1: a window without a change of the set, and one with some.
+        prop_assert!(simulation.busiest_minute(|cause| cause == Cause::Scheduled) <= 2);
+        let changes = simulation.changes.len();
+        prop_assert!(simulation.busiest_minute(|cause| cause == Cause::Miss) <= 8 + 4 * changes, "{changes} {:?}", simulation.begun);
+        // G7: whatever has happened, a healthy issuer brings fresh keys within the longest pause.
+        simulation.run(310 * SECOND, |_| Some(loaded(Change::Same)));
+        prop_assert!(simulation.standing() < Some(Standing::Stale), "{:?}", simulation.machine);
+    }
+
+    /// G1: an issuer that fails is asked 8 times in the first minute (12 while nothing can be served), then 2 (8) times.
+    #[test]
+    fn a_failing_issuer_is_asked_seldom(rolls in proptest::collection::vec(roll(), 400), has_keys in any::<bool>()) {
+        let mut simulation = if has_keys { Simulation::loaded() } else { Simulation::new() };
+        simulation.step(Event::Start);
+        let mut rolls = rolls.into_iter().cycle();
+        if has_keys {
+            simulation.now = simulation.machine.wake_at().expect("armed");
+            simulation.step(Event::Timer);
+        }
+        let start = simulation.now;
+        simulation.begun.retain(|(at, _)| *at >= start);
+        for _ in 0..600 {
+            simulation.roll = rolls.next().expect("a cycle");
+            simulation.step(Event::Miss);
+            simulation.run(SECOND, |_| Some(failed()));
+        }
+        let (first, later) = if has_keys { (8, 2) } else { (12, 8) };
+        let asked = |from: u64, to: u64| {
+            let age = |at: Monotonic| at.saturating_since(start);
+            let (from, to) = (Duration::from_secs(from), Duration::from_secs(to));
+            simulation.begun.iter().filter(|(at, _)| age(*at) >= from && age(*at) < to).count()
+        };
+        prop_assert!(asked(0, 60) <= first, "{}", asked(0, 60));
+        for minute in 1..10 {
+            prop_assert!(asked(minute * 60, minute * 60 + 60) <= later, "{:?}", simulation.begun);
+        }
+    }
+
+    /// G1: a flood of unknown key ids from rest costs 8 fetches a minute, 12 if the set changes once meanwhile.
+    #[test]
+    fn a_flood_is_answered_seldom(rolls in proptest::collection::vec(roll(), 100), change_at in 0_usize..600) {
+        let mut simulation = Simulation::loaded();
+        let changes_before = simulation.changes.len();
+        for tick in 0..600 {
+            simulation.roll = rolls[tick % rolls.len()];
+            simulation.step(Event::Miss);
+            simulation.run(Duration::from_millis(100), |_| {
+                let change = if tick >= change_at { Change::Changed } else { Change::Same };
+                Some(loaded(change))
+            });
+            if simulation.changes.len() > changes_before {
+                break;
+            }
+        }
+        for tick in 0..600 {
+            simulation.roll = rolls[tick % rolls.len()];
+            simulation.step(Event::Miss);
+            simulation.run(Duration::from_millis(100), |_| Some(loaded(Change::Same)));
+        }
+        prop_assert!(simulation.busiest_minute(|cause| cause == Cause::Miss) <= 12);
+    }
+}
+
+#[test]
+fn a_flood_from_rest_costs_seven_fetches_in_a_minute() {
+    let mut simulation = Simulation::loaded();
+    for _ in 0..600 {
+        simulation.step(Event::Miss);
+        simulation.run(Duration::from_millis(100), |_| Some(loaded(Change::Same)));
+    }
+    assert_eq!(simulation.busiest_minute(|cause| cause == Cause::Miss), 7, "{:?}", simulation.begun);
+}
+
+/// G3: whatever the flood, a new key is there within the longest cool-down.
+#[test]
+fn a_flood_does_not_delay_a_new_key() {
+    let mut simulation = Simulation::loaded();
+    for second in 0..600 {
+        let before = simulation.begun.len();
+        for _ in 0..15 {
+            simulation.step(Event::Miss);
+            simulation.run(SECOND, |_| Some(loaded(Change::Same)));
+        }
+        assert!(simulation.begun.len() > before, "no fetch in 15 s after {second} rounds");
+    }
+}
+
+/// F55: replicas that start together drift apart.
+#[test]
+fn replicas_100_jitter() {
+    let mut dice = crate::jwks::jitter::Dice::seeded();
+    let mut starts: Vec<u64> = Vec::new();
+    for _ in 0..100 {
+        let mut simulation = Simulation::new();
+        simulation.roll = dice.roll();
+        simulation.step(Event::Start);
+        let start = simulation.now;
+        for _ in 0..12 {
+            simulation.roll = dice.roll();
+            simulation.run(250 * SECOND, |_| Some(loaded(Change::Same)));
+        }
+        let later = simulation.begun.iter().skip(1);
+        starts.extend(later.map(|(at, _)| at.saturating_since(start).as_secs()));
+    }
+    let busiest = (0..300).map(|ten| starts.iter().filter(|at| **at / 10 == ten).count()).max();
+    assert!(busiest <= Some(45), "{busiest:?} fetches in ten seconds");
+    assert!(matches!(Simulation::loaded().machine.activity(), Activity::Idle));
+}

@@ -1,0 +1,152 @@
+//! A machine with a clock and an issuer around it, and a record of what it did.
+
+use std::time::Duration;
+
+use crate::clock::Monotonic;
+use crate::fetch::FetchError;
+use crate::jwks::error::RefreshError;
+use crate::jwks::freshness::{Standing, Times};
+use crate::jwks::jitter::{Chance, Roll};
+use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::refresh::{Action, Activity, Cause, Change, Event, Order, Outcome, Refresh};
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) const DOWN: RefreshError = RefreshError::Network { error: FetchError::Connect };
+
+/// The machine under test.
+pub(super) struct Simulation {
+    pub(super) machine: Refresh,
+    pub(super) now: Monotonic,
+    pub(super) roll: Roll,
+    pub(super) in_flight: Option<Order>,
+    /// Every fetch that began.
+    pub(super) begun: Vec<(Monotonic, Cause)>,
+    /// Every change of the set.
+    pub(super) changes: Vec<Monotonic>,
+    pub(super) published: Option<Times>,
+}
+
+impl Simulation {
+    pub(super) fn new() -> Self {
+        Self::with(RefreshPolicy::new())
+    }
+
+    pub(super) fn with(policy: RefreshPolicy) -> Self {
+        Self {
+            machine: Refresh::new(policy),
+            now: Monotonic::from_origin(1000 * SECOND),
+            roll: Roll { first: Chance(u32::MAX), second: Chance(u32::MAX / 2) },
+            in_flight: None,
+            begun: Vec::new(),
+            changes: Vec::new(),
+            published: None,
+        }
+    }
+
+    /// A machine that has loaded its first set.
+    pub(super) fn loaded() -> Self {
+        Self::loaded_with(RefreshPolicy::new())
+    }
+
+    pub(super) fn loaded_with(policy: RefreshPolicy) -> Self {
+        let mut simulation = Self::with(policy);
+        simulation.step(Event::Start);
+        simulation.finish(loaded(Change::Changed));
+        simulation
+    }
+
+    /// One step, checked against what holds after every step.
+    pub(super) fn step(&mut self, event: Event) -> Vec<Action> {
+        let times_before = self.machine.times;
+        let actions = self.machine.step(event, self.now, self.roll);
+        let mut was_published = false;
+        for action in &actions {
+            match action {
+                Action::Fetch(order) => {
+                    assert!(self.in_flight.is_none(), "two fetches at once after {event:?}: {actions:?}");
+                    self.in_flight = Some(*order);
+                    self.begun.push((self.now, order.cause));
+                }
+                Action::Abort => self.in_flight = None,
+                Action::Publish(times) => {
+                    was_published = true;
+                    self.published = Some(*times);
+                    assert_eq!(times.confirmed_at, self.now);
+                    assert!(times.ahead_at <= times.soft_at && times.soft_at <= times.hard_at, "{times:?}");
+                }
+                Action::Close => self.in_flight = None,
+                _ => {}
+            }
+        }
+        assert!(was_published || self.machine.times == times_before, "{event:?} moved the times of the keys");
+        self.check_liveness();
+        actions
+    }
+
+    /// G7: a fetch is in flight, or a time is armed for the next one.
+    fn check_liveness(&self) {
+        let fetching = matches!(self.machine.activity(), Activity::Fetching { .. });
+        assert_eq!(fetching, self.in_flight.is_some());
+        match self.machine.activity() {
+            Activity::Asleep | Activity::Closed => assert_eq!(self.machine.wake_at(), None),
+            _ => assert!(self.machine.wake_at() <= self.machine.next_attempt() && self.machine.wake_at().is_some()),
+        }
+    }
+
+    pub(super) fn finish(&mut self, outcome: Outcome) -> Vec<Action> {
+        let order = self.in_flight.take().expect("a fetch is in flight");
+        if matches!(outcome, Outcome::Loaded { change: Change::Changed, .. }) {
+            self.changes.push(self.now);
+        }
+        self.step(Event::Finished { generation: order.generation, outcome })
+    }
+
+    /// Passes time from timer to timer; `answer` tells what becomes of each fetch, `None` that it hangs.
+    pub(super) fn run(&mut self, span: Duration, mut answer: impl FnMut(&Order) -> Option<Outcome>) {
+        let end = self.now.saturating_add(span);
+        loop {
+            while let Some(outcome) = self.in_flight.as_ref().and_then(&mut answer) {
+                self.finish(outcome);
+            }
+            match self.machine.wake_at().filter(|at| *at <= end) {
+                Some(at) => self.now = self.now.max(at),
+                None => break self.now = end,
+            }
+            self.step(Event::Timer);
+        }
+    }
+
+    pub(super) fn pass(&mut self, span: Duration) {
+        self.now = self.now.saturating_add(span);
+    }
+
+    pub(super) fn standing(&self) -> Option<Standing> {
+        self.published.map(|times| times.standing(self.now))
+    }
+
+    /// Largest number of fetches of this kind in any window of a minute.
+    pub(super) fn busiest_minute(&self, counts: impl Fn(Cause) -> bool) -> usize {
+        let starts: Vec<Monotonic> = self.begun.iter().filter(|(_, cause)| counts(*cause)).map(|(at, _)| *at).collect();
+        let within = |from: Monotonic| {
+            starts.iter().filter(|at| **at >= from && at.saturating_since(from) < 60 * SECOND).count()
+        };
+        starts.iter().map(|from| within(*from)).max().unwrap_or_default()
+    }
+}
+
+pub(super) fn loaded(change: Change) -> Outcome {
+    Outcome::Loaded { remaining: None, change }
+}
+
+pub(super) fn failed() -> Outcome {
+    Outcome::Failed { error: DOWN, retry_after: None }
+}
+
+/// The cause of the one fetch among the actions.
+pub(super) fn fetch(actions: &[Action]) -> Option<Cause> {
+    actions.iter().find_map(|action| match action {
+        Action::Fetch(order) => Some(order.cause),
+        _ => None,
+    })
+}

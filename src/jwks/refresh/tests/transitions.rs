@@ -1,0 +1,375 @@
+//! Each transition of the machine.
+
+use std::time::Duration;
+
+use crate::clock::Monotonic;
+use crate::jwks::error::RefreshError;
+use crate::jwks::freshness::Standing;
+use crate::jwks::jitter::Roll;
+use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::refresh::tests::simulation::{DOWN, SECOND, Simulation, failed, fetch, loaded};
+use crate::jwks::refresh::{Action, Activity, Cause, Change, Condition, Event, Outcome};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Moves to the time that is armed, and fires.
+fn fire(simulation: &mut Simulation) -> Vec<Action> {
+    simulation.now = simulation.machine.wake_at().expect("armed");
+    simulation.step(Event::Timer)
+}
+
+fn wait_of(simulation: &Simulation) -> Duration {
+    simulation.machine.next_attempt().expect("armed").saturating_since(simulation.now)
+}
+
+fn rounded(span: Duration) -> u64 {
+    (span + SECOND / 2).as_secs()
+}
+
+#[test]
+fn t1_the_first_use_fetches_once() {
+    let mut simulation = Simulation::new();
+    assert_eq!(simulation.machine.activity(), Activity::Asleep);
+    assert_eq!(fetch(&simulation.step(Event::Start)), Some(Cause::Initial));
+    assert_eq!(simulation.step(Event::Start), []);
+}
+
+#[test]
+fn t2_a_loaded_set_is_fresh_and_its_refresh_is_armed() {
+    let mut simulation = Simulation::new();
+    simulation.step(Event::Start);
+    let actions = simulation.finish(loaded(Change::Changed));
+    assert!(matches!(actions[..], [Action::Publish(_)]), "{actions:?}");
+    assert_eq!(simulation.standing(), Some(Standing::Fresh));
+    assert_eq!(simulation.machine.activity(), Activity::Idle);
+    assert_eq!(simulation.machine.next_attempt(), simulation.published.map(|times| times.ahead_at));
+}
+
+#[test]
+fn t2_a_late_outcome_of_an_older_fetch_is_dropped() {
+    let mut simulation = Simulation::new();
+    simulation.step(Event::Start);
+    let late = simulation.machine.generation();
+    fire(&mut simulation);
+    fire(&mut simulation);
+    assert!(simulation.machine.generation() > late);
+    assert_eq!(simulation.step(Event::Finished { generation: late, outcome: loaded(Change::Changed) }), []);
+    assert_eq!(simulation.published, None);
+    simulation.finish(loaded(Change::Changed));
+    assert_eq!(simulation.step(Event::Finished { generation: late, outcome: failed() }), []);
+}
+
+#[test]
+fn t3_a_304_confirms() {
+    let mut simulation = Simulation::loaded();
+    fire(&mut simulation);
+    assert_eq!(simulation.in_flight.map(|order| order.condition), Some(Condition::IfNoneMatch));
+    let actions = simulation.finish(Outcome::NotModified { remaining: None });
+    assert!(matches!(actions[..], [Action::Publish(times)] if times.confirmed_at == simulation.now), "{actions:?}");
+}
+
+#[test]
+fn t4_a_failure_keeps_the_keys_and_backs_off() {
+    let mut simulation = Simulation::loaded();
+    let times = simulation.published;
+    fire(&mut simulation);
+    let actions = simulation.finish(failed());
+    assert!(matches!(actions[..], [Action::TellFailed { error: DOWN, consecutive: 1, .. }]), "{actions:?}");
+    assert_eq!(simulation.published, times);
+    assert!(matches!(simulation.machine.activity(), Activity::Backoff { .. }));
+}
+
+#[test]
+fn t4_pauses_double_to_a_minute_and_half_of_each_is_certain() {
+    for (roll, expected) in [
+        (Roll::default(), [500_u64, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]),
+        (Simulation::new().roll, [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]),
+    ] {
+        let mut simulation = Simulation::loaded_with(RefreshPolicy::new().dangerous_unbounded_staleness());
+        simulation.roll = roll;
+        let mut pauses = Vec::new();
+        for _ in expected {
+            while simulation.in_flight.is_none() {
+                fire(&mut simulation);
+            }
+            simulation.finish(failed());
+            pauses.push(wait_of(&simulation));
+        }
+        for (pause, expected) in pauses.iter().zip(expected) {
+            let expected = Duration::from_millis(expected);
+            assert!(expected.saturating_sub(*pause) < Duration::from_millis(1) && *pause <= expected, "{pauses:?}");
+        }
+    }
+}
+
+#[test]
+fn t4_retry_after_is_honoured_up_to_five_minutes_and_never_shortens() {
+    for (asked, expected) in [(30, 30), (86_400, 300), (0, 1)] {
+        let mut simulation = Simulation::loaded();
+        fire(&mut simulation);
+        let retry_after = Some(Duration::from_secs(asked));
+        simulation.finish(Outcome::Failed { error: DOWN, retry_after });
+        assert_eq!(rounded(wait_of(&simulation)), expected, "{asked}");
+    }
+}
+
+#[test]
+fn t5_the_refresh_starts_ahead_of_time() {
+    let mut simulation = Simulation::loaded();
+    assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Scheduled));
+    assert_eq!(simulation.standing(), Some(Standing::Aging));
+}
+
+#[test]
+fn t6_the_retry_comes_when_the_pause_is_over() {
+    let mut simulation = Simulation::loaded();
+    fire(&mut simulation);
+    simulation.finish(failed());
+    assert_eq!(simulation.step(Event::Timer), [], "not yet");
+    assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Retry));
+}
+
+#[test]
+fn t7_the_first_miss_after_the_initial_load_fetches() {
+    let mut simulation = Simulation::loaded();
+    assert_eq!(fetch(&simulation.step(Event::Miss)), Some(Cause::Miss));
+    assert_eq!(simulation.in_flight.map(|order| order.condition), Some(Condition::Always));
+}
+
+#[test]
+fn t8_a_miss_within_the_cool_down_is_owed_a_fetch() {
+    let mut simulation = Simulation::loaded();
+    simulation.step(Event::Miss);
+    simulation.finish(loaded(Change::Same));
+    assert_eq!(simulation.step(Event::Miss), []);
+    assert!(simulation.machine.owes_miss_fetch());
+    assert_eq!(wait_of(&simulation), SECOND);
+    assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Miss));
+    assert!(!simulation.machine.owes_miss_fetch());
+}
+
+#[test]
+fn t10_a_miss_joins_the_fetch_in_flight() {
+    let mut simulation = Simulation::loaded();
+    fire(&mut simulation);
+    assert_eq!(simulation.step(Event::Miss), []);
+    simulation.finish(loaded(Change::Same));
+    assert!(!simulation.machine.owes_miss_fetch());
+    // Still absent: the request asks again, and the scheduled fetch has not spent the budget for misses.
+    assert_eq!(fetch(&simulation.step(Event::Miss)), Some(Cause::Miss));
+}
+
+#[test]
+fn t11_after_a_failure_a_miss_fetches_nothing() {
+    let mut simulation = Simulation::loaded();
+    fire(&mut simulation);
+    simulation.finish(failed());
+    let armed = simulation.machine.wake_at();
+    assert_eq!(simulation.step(Event::Miss), []);
+    assert_eq!((simulation.machine.wake_at(), simulation.machine.owes_miss_fetch()), (armed, false));
+}
+
+#[test]
+fn t12_fruitless_misses_are_spaced_ever_wider() {
+    let mut simulation = Simulation::loaded();
+    let start = simulation.now;
+    simulation.step(Event::Miss);
+    let mut at = Vec::new();
+    for _ in 0..8 {
+        at.push(simulation.now.saturating_since(start).as_secs());
+        simulation.finish(loaded(Change::Same));
+        simulation.step(Event::Miss);
+        fire(&mut simulation);
+    }
+    assert_eq!(at, [0, 1, 3, 7, 15, 30, 45, 60]);
+}
+
+#[test]
+fn t12_a_miss_fetch_that_fails_is_fruitless_too() {
+    let mut simulation = Simulation::loaded();
+    let start = simulation.now;
+    let mut at = Vec::new();
+    for _ in 0..1000 {
+        if fetch(&simulation.step(Event::Miss)) == Some(Cause::Miss) {
+            at.push(simulation.now.saturating_since(start).as_secs());
+        }
+        // The fetches for misses fail, and the retries succeed.
+        simulation
+            .run(SECOND / 10, |order| Some(if order.cause == Cause::Retry { loaded(Change::Same) } else { failed() }));
+    }
+    assert!(at.iter().filter(|second| **second < 60).count() <= 8, "{at:?}");
+    assert!(simulation.busiest_minute(|cause| cause == Cause::Miss) <= 8);
+}
+
+#[test]
+fn t13_a_change_or_a_quiet_minute_resets_the_cool_down() {
+    let fruitless = || {
+        let mut simulation = Simulation::loaded();
+        simulation.step(Event::Miss);
+        for _ in 0..4 {
+            simulation.finish(loaded(Change::Same));
+            simulation.step(Event::Miss);
+            fire(&mut simulation);
+        }
+        simulation
+    };
+    let cooldown = |simulation: &Simulation| simulation.machine.misses.cooldown(&RefreshPolicy::new());
+
+    let mut changed = fruitless();
+    changed.finish(loaded(Change::Changed));
+    assert_eq!(cooldown(&changed), SECOND);
+
+    let mut quiet = fruitless();
+    quiet.finish(loaded(Change::Same));
+    quiet.step(Event::Miss);
+    assert_eq!(cooldown(&quiet), 15 * SECOND);
+    quiet.pass(59 * SECOND);
+    quiet.step(Event::Miss);
+    quiet.finish(loaded(Change::Same));
+    assert_eq!(cooldown(&quiet), 15 * SECOND);
+    quiet.pass(60 * SECOND);
+    quiet.step(Event::Miss);
+    assert_eq!(cooldown(&quiet), SECOND);
+}
+
+#[test]
+fn t15_a_reload_ignores_cool_down_and_backoff() {
+    let mut simulation = Simulation::loaded();
+    simulation.step(Event::Miss);
+    simulation.finish(loaded(Change::Same));
+    assert_eq!(fetch(&simulation.step(Event::Demand(Cause::Manual))), Some(Cause::Manual));
+    simulation.finish(failed());
+    assert_eq!(fetch(&simulation.step(Event::Demand(Cause::Manual))), Some(Cause::Manual));
+}
+
+#[test]
+fn t15_a_reload_gets_its_own_fetch_after_the_one_in_flight() {
+    for outcome in [loaded(Change::Same), failed()] {
+        let mut simulation = Simulation::loaded();
+        fire(&mut simulation);
+        assert_eq!(simulation.step(Event::Demand(Cause::Manual)), []);
+        assert_eq!(simulation.step(Event::Demand(Cause::Manual)), []);
+        assert_eq!(fetch(&simulation.finish(outcome)), Some(Cause::Manual));
+        assert_eq!(fetch(&simulation.finish(loaded(Change::Same))), None, "both share one");
+    }
+}
+
+#[test]
+fn t17_stale_and_expired_are_told_once_each() {
+    let mut simulation = Simulation::loaded();
+    let mut told = Vec::new();
+    for _ in 0..5000 {
+        simulation.pass(SECOND);
+        if simulation.in_flight.is_some() {
+            simulation.finish(failed());
+        }
+        told.extend(
+            simulation.step(Event::Timer).into_iter().filter(|action| {
+                matches!(action, Action::TellStale { .. } | Action::TellExpired | Action::TellRecovered)
+            }),
+        );
+    }
+    assert!(matches!(told[..], [Action::TellStale { .. }, Action::TellExpired]), "{told:?}");
+    assert_eq!(simulation.standing(), Some(Standing::Expired));
+    simulation.run(MINUTE, |_| Some(loaded(Change::Same)));
+    assert_eq!(simulation.standing(), Some(Standing::Fresh));
+}
+
+#[test]
+fn t17_expiry_is_told_at_its_very_moment_even_while_a_fetch_is_in_flight() {
+    let mut simulation = Simulation::loaded_with(RefreshPolicy::new().strict_freshness());
+    let hard_at = simulation.published.expect("loaded").hard_at;
+    simulation.now = Monotonic::from_origin(hard_at.since_origin().saturating_sub(SECOND));
+    assert_eq!(fetch(&simulation.step(Event::Timer)), Some(Cause::Scheduled));
+    assert_eq!(simulation.machine.wake_at(), Some(hard_at));
+    assert_eq!(fire(&mut simulation), [Action::TellExpired]);
+    let actions = simulation.finish(loaded(Change::Same));
+    assert!(actions.contains(&Action::TellRecovered), "{actions:?}");
+}
+
+#[test]
+fn t18_pauses_are_short_while_nothing_can_be_served() {
+    let mut simulation = Simulation::new();
+    simulation.step(Event::Start);
+    for _ in 0..20 {
+        simulation.finish(failed());
+        assert!(wait_of(&simulation) <= 15 * SECOND);
+        fire(&mut simulation);
+    }
+}
+
+#[test]
+fn t18_expiry_cuts_a_long_pause_short_unless_the_server_asked_for_it() {
+    for (retry_after, expected) in [(None, 15), (Some(300 * SECOND), 299)] {
+        let mut simulation = Simulation::loaded();
+        let hard_at = simulation.published.expect("loaded").hard_at;
+        simulation.machine.failures = 10;
+        simulation.now = Monotonic::from_origin(hard_at.since_origin().saturating_sub(SECOND));
+        simulation.step(Event::Timer);
+        simulation.finish(Outcome::Failed { error: DOWN, retry_after });
+        assert!(wait_of(&simulation) >= 59 * SECOND);
+        simulation.now = hard_at;
+        assert_eq!(simulation.step(Event::Timer), [Action::TellExpired]);
+        assert_eq!(rounded(wait_of(&simulation)), expected);
+    }
+}
+
+#[test]
+fn t19_a_panic_of_the_task_is_a_failure() {
+    let mut simulation = Simulation::loaded();
+    fire(&mut simulation);
+    simulation.in_flight = None;
+    simulation.step(Event::Interrupted(RefreshError::Panic));
+    assert_eq!(simulation.machine.failures(), 1);
+    assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Retry));
+    simulation.finish(loaded(Change::Same));
+    assert_eq!(simulation.step(Event::Interrupted(RefreshError::Panic)), [], "nothing was in flight");
+}
+
+#[test]
+fn t19_the_end_of_a_runtime_is_nobodys_failure() {
+    let mut simulation = Simulation::loaded();
+    fire(&mut simulation);
+    simulation.in_flight = None;
+    assert_eq!(simulation.step(Event::Interrupted(RefreshError::Interrupted)), []);
+    assert_eq!(simulation.machine.failures(), 0);
+    assert_eq!(fetch(&simulation.step(Event::Timer)), Some(Cause::Retry));
+}
+
+#[test]
+fn t20_closing_ends_everything() {
+    let mut simulation = Simulation::loaded();
+    fire(&mut simulation);
+    assert_eq!(simulation.step(Event::Close), [Action::Close]);
+    for event in [Event::Start, Event::Timer, Event::Miss, Event::Demand(Cause::Manual), Event::Close] {
+        assert_eq!(simulation.step(event), [], "{event:?}");
+    }
+}
+
+#[test]
+fn t21_the_deadline_of_the_operation_aborts_it() {
+    let mut simulation = Simulation::new();
+    simulation.step(Event::Start);
+    assert_eq!(wait_of(&simulation), 5 * SECOND);
+    let actions = fire(&mut simulation);
+    assert!(
+        matches!(actions[..], [Action::Abort, Action::TellFailed { error: RefreshError::Timeout, .. }]),
+        "{actions:?}"
+    );
+}
+
+#[test]
+fn after_an_unexpected_304_the_next_request_is_unconditional() {
+    let mut simulation = Simulation::loaded();
+    fire(&mut simulation);
+    simulation.finish(Outcome::Failed { error: RefreshError::UnexpectedNotModified, retry_after: None });
+    fire(&mut simulation);
+    assert_eq!(simulation.in_flight.map(|order| order.condition), Some(Condition::Always));
+}
+
+#[test]
+fn a_moved_set_is_fetched_at_once() {
+    let mut simulation = Simulation::loaded();
+    assert_eq!(fetch(&simulation.step(Event::Demand(Cause::Moved))), Some(Cause::Moved));
+    assert_eq!(simulation.in_flight.map(|order| order.condition), Some(Condition::Always));
+}

@@ -1,0 +1,174 @@
+//! What the log and the metrics tell, and what they never tell.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::fetch::FetchError;
+use crate::jwks::tests::kit::{HOUR, MINUTE, SECOND, URL, Verdict, World, jwk, jwks, set_of};
+use crate::testing::Reply;
+
+/// Everything that is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().expect("unpoisoned").clone()).expect("UTF-8")
+    }
+
+    /// Counts the lines with these words.
+    fn lines(&self, words: &str) -> usize {
+        self.text().lines().filter(|line| line.contains(words)).count()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("unpoisoned").extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+fn listen() -> (Log, impl Drop) {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false);
+    (log, subscriber.with_max_level(tracing::Level::TRACE).finish().set_default())
+}
+
+#[tokio::test]
+async fn the_log_tells_the_life_of_a_key_set() {
+    let (log, _listening) = listen();
+    let private = jwk("secret-kid", "c").replace('}', r#","d":"AAAA"}"#);
+    let world = World::new(Reply::json(set_of(&[jwk("a", "a"), private])));
+    world.clock.settle().await;
+    for words in ["loaded the first keys", "the key set holds a private key", "skipped a key"] {
+        assert_eq!(log.lines(words), 1, "{words}\n{}", log.text());
+    }
+
+    world.answer(Reply::json(set_of(&[jwk("a", "b"), jwk("secret-kid", "d")])));
+    world.source.reload().await.expect("reloaded");
+    for words in ["reloading keys on demand", "the key set changed", "a key id stands for another key"] {
+        assert_eq!(log.lines(words), 1, "{words}\n{}", log.text());
+    }
+    assert_eq!(log.lines("added=2 removed=1"), 1, "{}", log.text());
+
+    assert_eq!(World::request(&world.source, "strange-kid").await, Verdict::NotFound);
+    assert_eq!(log.lines("action=\"fetched\""), 1, "{}", log.text());
+
+    world.answer(Reply::error(FetchError::Connect));
+    world.run(HOUR + MINUTE).await;
+    for words in ["the keys are stale", "the keys expired"] {
+        assert_eq!(log.lines(words), 1, "{words}\n{}", log.text());
+    }
+    assert!(log.lines("could not fetch keys") > 10);
+    world.publish(&["a"]);
+    world.run(15 * SECOND).await;
+    assert_eq!(log.lines("the keys are fresh again"), 1);
+    world.answer(Reply::json(r#"{"keys":[]}"#));
+    world.source.reload().await.expect_err("an empty set");
+    assert_eq!(log.lines("the key set has no usable key"), 1);
+    drop(world);
+    assert_eq!(log.lines("the key source is closed"), 1);
+
+    assert!(log.text().lines().all(|line| line.contains(&format!("issuer=\"{URL}\""))), "{}", log.text());
+    for secret in ["secret-kid", "strange-kid", "AAAA"] {
+        assert!(!log.text().contains(secret), "{secret} was logged");
+    }
+}
+
+#[tokio::test]
+async fn an_unchanged_set_is_no_news() {
+    let (log, _listening) = listen();
+    let world = World::new(Reply::json(set_of(&[jwk("a", "a"), "7".to_owned()])));
+    world.run(HOUR).await;
+    assert!(log.lines("the key set is unchanged") > 10);
+    assert_eq!(log.lines("skipped a key"), 1, "once per set, not per poll");
+    assert_eq!(log.lines(" INFO ") + log.lines(" WARN ") + log.lines(" ERROR "), 1, "{}", log.text());
+}
+
+/// The names and labels of every metric.
+#[derive(Default)]
+struct Names(Mutex<BTreeSet<String>>);
+
+impl Names {
+    fn note(&self, key: &Key) {
+        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        self.0.lock().expect("unpoisoned").insert(format!("{}{{{}}}", key.name(), labels.join(",")));
+    }
+}
+
+impl Recorder for Names {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        self.note(key);
+        Counter::noop()
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        self.note(key);
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        self.note(key);
+        Histogram::noop()
+    }
+}
+
+#[test]
+fn the_metrics_have_fixed_names_and_bounded_labels() {
+    let names = Names::default();
+    metrics::with_local_recorder(&names, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+        runtime.block_on(async {
+            let world = World::new(Reply::json(jwks(&["a"])).after(SECOND));
+            let cold = world.spawn("a");
+            world.run(SECOND).await;
+            assert_eq!(cold.await.expect("no panic"), Verdict::Served);
+            let miss = world.spawn("strange-kid");
+            world.run(SECOND).await;
+            assert_eq!(miss.await.expect("no panic"), Verdict::NotFound);
+            world.answer(Reply::error(FetchError::Tls));
+            world.run(10 * MINUTE).await;
+            assert!(world.serves("a"));
+        });
+    });
+    let names = names.0.into_inner().expect("unpoisoned");
+    let issuer = format!("issuer={URL}");
+    for expected in [
+        format!("jwks_fetch_total{{{issuer},cause=initial,outcome=changed}}"),
+        format!("jwks_fetch_total{{{issuer},cause=miss,outcome=unchanged}}"),
+        format!("jwks_fetch_total{{{issuer},cause=retry,outcome=tls}}"),
+        format!("jwks_fetch_seconds{{{issuer}}}"),
+        format!("jwks_keys{{{issuer},state=usable}}"),
+        format!("jwks_keys{{{issuer},state=skipped}}"),
+        format!("jwks_age_seconds{{{issuer}}}"),
+        format!("jwks_state{{{issuer}}}"),
+        format!("jwks_miss_total{{{issuer},action=fetched}}"),
+        format!("jwks_waiters{{{issuer}}}"),
+        format!("jwks_stale_served_total{{{issuer}}}"),
+    ] {
+        assert!(names.contains(&expected), "{expected} is not among {names:#?}");
+    }
+    assert!(!names.iter().any(|name| name.contains("strange-kid")));
+}

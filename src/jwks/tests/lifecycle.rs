@@ -1,0 +1,206 @@
+//! The driver from birth to death, and what its owner may ask of it.
+
+use std::time::Duration;
+
+use crate::fetch::FetchError;
+use crate::jwks::error::RefreshError;
+use crate::jwks::source::KeySource;
+use crate::jwks::status::KeyState;
+use crate::jwks::tests::kit::{HOUR, MINUTE, SECOND, URL, Verdict, World, jwks};
+use crate::testing::Reply;
+
+fn reload(source: &KeySource) -> tokio::task::JoinHandle<Result<(), RefreshError>> {
+    let source = source.clone();
+    tokio::spawn(async move { source.reload().await })
+}
+
+#[tokio::test]
+async fn panic_in_fetcher_survives() {
+    let world = World::new(Reply::panic());
+    assert!(matches!(World::request(&world.source, "a").await, Verdict::Unavailable(_)));
+    assert_eq!(world.source.status().last_error(), Some(RefreshError::Panic));
+    world.publish(&["a"]);
+    world.run(2 * SECOND).await;
+    assert!(world.serves("a"));
+}
+
+#[tokio::test]
+async fn drop_wakes_waiters() {
+    let world = World::new(Reply::hang());
+    let cold = tokio::spawn(world.source.ready_snapshot());
+    let ready = tokio::spawn(world.source.ready());
+    world.clock.settle().await;
+    assert_eq!(world.network.in_flight(), 1);
+    drop(world.source);
+    world.clock.settle().await;
+    assert!(cold.await.expect("no panic").is_err());
+    let refused = ready.await.expect("no panic").expect_err("closed");
+    assert_eq!(refused.last_error, Some(RefreshError::SourceClosed));
+    assert_eq!(world.network.in_flight(), 0, "the fetch was dropped");
+    world.clock.run_for(HOUR).await;
+    assert_eq!(world.network.calls(), 1, "nothing runs on");
+}
+
+#[tokio::test]
+async fn drop_wakes_those_who_wait_for_a_new_key() {
+    let world = World::loaded(&["a"]).await;
+    world.answer(Reply::hang());
+    let miss = tokio::spawn(world.source.miss(1, |_| false));
+    world.clock.settle().await;
+    drop(world.source);
+    world.clock.settle().await;
+    assert!(miss.await.expect("no panic").is_err());
+}
+
+#[tokio::test]
+async fn a_clone_keeps_the_source_alive() {
+    let world = World::loaded(&["a"]).await;
+    let clone = world.source.clone();
+    drop(world.source);
+    world.clock.run_for(5 * MINUTE).await;
+    assert_eq!(world.network.calls(), 2);
+    assert!(clone.status().is_ready());
+}
+
+#[tokio::test]
+async fn closing_ends_all_clones() {
+    let world = World::loaded(&["a"]).await;
+    let clone = world.source.clone();
+    world.source.close();
+    assert!(!world.serves("a"));
+    assert!(matches!(world.ask("a").await, Verdict::Unavailable(_)));
+    assert_eq!(clone.status().state(), KeyState::Closed);
+    assert_eq!(clone.reload().await, Err(RefreshError::SourceClosed));
+    clone.close();
+    world.run(HOUR).await;
+    assert_eq!(world.network.calls(), 1);
+}
+
+#[tokio::test]
+async fn closing_answers_a_reload_under_way() {
+    let world = World::loaded(&["a"]).await;
+    world.answer(Reply::hang());
+    let pending = reload(&world.source);
+    world.clock.settle().await;
+    world.source.close();
+    assert_eq!(pending.await.expect("no panic"), Err(RefreshError::SourceClosed));
+}
+
+#[tokio::test]
+async fn reload_has_the_new_keys_when_it_returns() {
+    let world = World::loaded(&["a"]).await;
+    world.publish(&["b"]);
+    assert_eq!(world.source.reload().await, Ok(()));
+    assert!(world.serves("b") && !world.serves("a"));
+}
+
+#[tokio::test]
+async fn reload_ignores_cool_down_and_backoff() {
+    let world = World::loaded(&["a"]).await;
+    for _ in 0..20 {
+        assert_eq!(world.source.reload().await, Ok(()));
+    }
+    assert_eq!(world.network.calls(), 21);
+    world.answer(Reply::error(FetchError::Tls));
+    assert!(world.source.reload().await.is_err());
+    world.publish(&["b"]);
+    assert_eq!(world.source.reload().await, Ok(()));
+    assert!(world.serves("b"));
+}
+
+#[tokio::test]
+async fn reload_waits_for_a_fetch_that_began_after_it() {
+    let world = World::loaded(&["a"]).await;
+    // A scheduled fetch is in flight, and will bring what was published before.
+    world.network.once(URL, Reply::json(jwks(&["a"])).after(SECOND));
+    while world.network.in_flight() == 0 {
+        world.run(SECOND / 2).await;
+    }
+    world.publish(&["b"]);
+    let (one, other) = (reload(&world.source), reload(&world.source));
+    world.run(SECOND).await;
+    assert_eq!((one.await.expect("no panic"), other.await.expect("no panic")), (Ok(()), Ok(())));
+    assert!(world.serves("b"));
+    assert_eq!(world.network.calls(), 3, "both share one");
+}
+
+#[tokio::test]
+async fn reload_warms_a_cold_source() {
+    let world = World::new(Reply::json(jwks(&["a"])));
+    assert_eq!(world.source.reload().await, Ok(()));
+    assert!(world.serves("a"));
+}
+
+#[test]
+fn reload_needs_a_runtime() {
+    let world = World::new(Reply::json(jwks(&["a"])));
+    let mut pending = Box::pin(world.source.reload());
+    let outcome = pending.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    assert_eq!(outcome, std::task::Poll::Ready(Err(RefreshError::NoRuntime)));
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_out_at_once_and_stays_out() {
+    let world = World::loaded(&["a", "b"]).await;
+    world.source.revoke_kid("a");
+    assert!(!world.serves("a") && world.serves("b"));
+    assert_eq!((world.epoch(), world.source.status().usable_keys()), (2, 1));
+    world.run(HOUR).await;
+    world.publish(&["a", "b", "c"]);
+    world.run(5 * MINUTE).await;
+    assert!(!world.serves("a") && world.serves("c"));
+    world.source.unrevoke_kid("a");
+    assert!(world.serves("a"));
+}
+
+#[tokio::test]
+async fn status_tells_how_things_are() {
+    let world = World::loaded(&["a", "b"]).await;
+    world.run(100 * SECOND).await;
+    let status = world.source.status();
+    assert_eq!((status.state(), status.usable_keys(), status.epoch()), (KeyState::Fresh, 2, 1));
+    assert_eq!(status.age(), Some(100 * SECOND));
+    let next = status.next_refresh().expect("armed");
+    assert!(next >= 102 * SECOND && next <= 156 * SECOND, "{next:?}");
+    assert_eq!((status.consecutive_failures(), status.last_error()), (0, None));
+    assert_eq!(format!("{:?}", world.source), format!("KeySource {{ origin: {URL:?}, .. }}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn workers_8_one_fetch() {
+    let world = World::new(Reply::json(jwks(&["a"])));
+    let requests: Vec<_> = (0..8).map(|_| world.spawn("a")).collect();
+    for request in requests {
+        assert_eq!(request.await.expect("no panic"), Verdict::Served);
+    }
+    assert_eq!(world.network.calls(), 1);
+}
+
+/// Threads that ask, miss, revoke and reload at once: nothing hangs and nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_threads_at_once() {
+    let world = World::new(Reply::json(jwks(&["a", "b"])));
+    world.source.ready().await.expect("ready");
+    let tasks: Vec<_> = (0..16_usize)
+        .map(|task| {
+            let source = world.source.clone();
+            tokio::spawn(async move {
+                for _ in 0..200 {
+                    match task % 4 {
+                        0 => drop(source.reload().await),
+                        1 => {
+                            source.revoke_kid("b");
+                            source.unrevoke_kid("b");
+                        }
+                        2 => assert_eq!(World::request(&source, "a").await, Verdict::Served),
+                        _ => drop(source.status()),
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        tokio::time::timeout(Duration::from_secs(30), task).await.expect("no hang").expect("no panic");
+    }
+    assert!(world.serves("a") && world.serves("b"));
+}

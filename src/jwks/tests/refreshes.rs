@@ -1,0 +1,354 @@
+//! Renewal in the background, and what happens when it fails.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::{AGE, CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
+
+use crate::clock::{Clock as _, Timestamp};
+use crate::fetch::FetchError;
+use crate::jwks::error::RefreshError;
+use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::status::KeyState;
+use crate::jwks::tests::kit::{HOUR, MINUTE, SECOND, URL, Verdict, World, jwk, jwks, set_of};
+use crate::testing::{FakeClock, Reply};
+
+/// Runs until the next fetch, and returns how long that took.
+async fn until_fetch(world: &World) -> Duration {
+    let (calls, start) = (world.network.calls(), world.clock.monotonic());
+    while world.network.calls() == calls {
+        world.run(SECOND).await;
+    }
+    world.clock.monotonic().saturating_since(start)
+}
+
+fn seconds(span: Duration, expected: std::ops::RangeInclusive<u64>) {
+    assert!(expected.contains(&span.as_secs()), "{span:?} is not within {expected:?} s");
+}
+
+#[tokio::test]
+async fn expiry_10k_zero_waits() {
+    let world = World::loaded(&["a"]).await;
+    world.answer(Reply::json(jwks(&["a"])).after(2 * SECOND));
+    for _ in 0..6 {
+        world.run(MINUTE).await;
+        for _ in 0..2000 {
+            assert!(world.serves("a"));
+        }
+    }
+    assert_eq!(world.network.calls(), 2);
+}
+
+#[tokio::test]
+async fn keys_are_renewed_without_traffic() {
+    let world = World::loaded(&["a"]).await;
+    seconds(until_fetch(&world).await, 202..=256);
+    world.publish(&["b"]);
+    seconds(until_fetch(&world).await, 202..=256);
+    assert!(world.serves("b") && !world.serves("a"));
+    assert_eq!(world.epoch(), 2);
+}
+
+#[tokio::test]
+async fn stale_then_hard_expiry_503() {
+    let world = World::loaded(&["a"]).await;
+    world.answer(Reply::status(StatusCode::SERVICE_UNAVAILABLE));
+    world.run(310 * SECOND).await;
+    let status = world.source.status();
+    assert_eq!((status.state(), status.is_ready()), (KeyState::Stale, true));
+    assert_eq!(status.last_error(), Some(RefreshError::Status { status: 503 }));
+    world.run(HOUR - 311 * SECOND).await;
+    assert_eq!(world.ask("a").await, Verdict::Served);
+    world.run(SECOND).await;
+    let status = world.source.status();
+    assert_eq!((status.state(), status.is_ready(), status.usable_keys()), (KeyState::Expired, false, 0));
+    assert!(matches!(world.ask("a").await, Verdict::Unavailable(wait) if wait >= SECOND && wait <= 15 * SECOND));
+}
+
+#[tokio::test]
+async fn expired_recovers_le_15s() {
+    let world = World::loaded(&["a"]).await;
+    world.answer(Reply::error(FetchError::Connect));
+    world.run(HOUR + 10 * MINUTE).await;
+    assert_eq!(world.source.status().state(), KeyState::Expired);
+    world.publish(&["a"]);
+    world.run(15 * SECOND).await;
+    assert_eq!(world.ask("a").await, Verdict::Served);
+    assert_eq!(world.source.status().state(), KeyState::Fresh);
+}
+
+#[tokio::test]
+async fn strict_freshness_serves_nothing_past_the_period() {
+    let world = World::loaded_with(RefreshPolicy::new().strict_freshness(), &["a"]).await;
+    world.answer(Reply::error(FetchError::Connect));
+    world.run(269 * SECOND).await;
+    assert!(world.serves("a"));
+    world.run(31 * SECOND).await;
+    assert_eq!(world.source.status().state(), KeyState::Expired);
+}
+
+#[tokio::test]
+async fn unbounded_staleness_serves_for_ever() {
+    let world = World::loaded_with(RefreshPolicy::new().dangerous_unbounded_staleness(), &["a"]).await;
+    world.answer(Reply::error(FetchError::Connect));
+    world.run(12 * HOUR).await;
+    assert!(world.serves("a"));
+    assert_eq!(world.source.status().state(), KeyState::Stale);
+}
+
+#[tokio::test]
+async fn what_is_no_key_set_keeps_the_old_one() {
+    let weak = jwk("b", "b").replace("P-256", "P-384");
+    for (reply, error) in [
+        (Reply::json("<!doctype html><title>Sign in</title>"), RefreshError::InvalidDocument), // html_200_keeps_old
+        (Reply::json(r#"{"keys":[]}"#), RefreshError::NoUsableKeys),
+        (Reply::json(set_of(&[weak])), RefreshError::NoUsableKeys),
+        (Reply::json(r#"{"keys":[]"#), RefreshError::InvalidDocument),
+        (Reply::json(format!("{} x", jwks(&["b"]))), RefreshError::InvalidDocument),
+        (Reply::json(format!("\u{feff}{}", jwks(&["b"]))), RefreshError::InvalidDocument),
+        (Reply::json(r#"{"keys":[],"keys":[]}"#), RefreshError::InvalidDocument),
+        (Reply::json("[".repeat(10_000)), RefreshError::InvalidDocument),
+        (Reply::json(set_of(&vec![jwk("b", "b"); 101])), RefreshError::TooManyKeys),
+        (Reply::json(vec![b' '; 256 * 1024 + 1]), RefreshError::Network { error: FetchError::TooLarge }),
+        (Reply::status(StatusCode::FOUND).with_header(LOCATION, "https://evil.example/"), RefreshError::Redirect),
+        (Reply::status(StatusCode::NOT_FOUND), RefreshError::Status { status: 404 }),
+        (Reply::status(StatusCode::CREATED).with_body(jwks(&["b"])), RefreshError::Status { status: 201 }),
+        (Reply::status(StatusCode::NOT_MODIFIED), RefreshError::UnexpectedNotModified), // unexpected_304_fails
+        (Reply::error(FetchError::Tls), RefreshError::Network { error: FetchError::Tls }),
+        (Reply::panic(), RefreshError::Panic),
+    ] {
+        let world = World::loaded(&["a"]).await;
+        world.answer(reply);
+        assert_eq!(world.source.reload().await, Err(error));
+        assert!(world.serves("a") && !world.serves("b"), "{error}");
+        let status = world.source.status();
+        assert_eq!((status.epoch(), status.consecutive_failures(), status.last_error()), (1, 1, Some(error)));
+        assert_eq!(world.network.calls(), 2, "{error} is not tried again at once");
+    }
+}
+
+#[tokio::test]
+async fn one_malformed_key_others_ok() {
+    let oct = r#"{"kty":"oct","kid":"o","k":"AAAA"}"#.to_owned();
+    let akp = r#"{"kty":"AKP","alg":"ML-DSA-44","kid":"q","pub":"AAAA"}"#.to_owned();
+    let private = jwk("p", "c").replace("}", r#","d":"AAAA"}"#);
+    let world = World::new(Reply::json(set_of(&["7".to_owned(), "{}".to_owned(), oct, akp, private, jwk("a", "a")])));
+    world.clock.settle().await;
+    assert!(world.serves("a"));
+    assert_eq!(world.source.status().usable_keys(), 1);
+}
+
+#[tokio::test]
+async fn a_large_set_is_parsed_as_well() {
+    let padding = format!(r#""x-padding":"{}""#, "x".repeat(100 * 1024));
+    let document = jwks(&["a"]).replacen('{', &format!("{{{padding},"), 1);
+    let world = World::new(Reply::json(document));
+    assert_eq!(World::request(&world.source, "a").await, Verdict::Served);
+}
+
+#[tokio::test]
+async fn empty_keys_keeps_old_then_expires() {
+    let world = World::loaded(&["a"]).await;
+    world.answer(Reply::json(r#"{"keys":[]}"#));
+    world.run(HOUR - SECOND).await;
+    assert!(world.serves("a"));
+    world.run(SECOND).await;
+    assert!(matches!(world.ask("a").await, Verdict::Unavailable(_)));
+}
+
+#[tokio::test]
+async fn empty_set_cooldown_holds() {
+    let world = World::loaded(&["a"]).await;
+    world.answer(Reply::json(r#"{"keys":[]}"#));
+    for _ in 0..60 {
+        assert_eq!(world.ask("zz").await, Verdict::NotFound);
+        world.run(SECOND).await;
+    }
+    assert!(world.network.calls() <= 9, "{}", world.network.calls());
+}
+
+#[tokio::test]
+async fn an_empty_set_is_believed_on_request_only() {
+    let world = World::loaded_with(RefreshPolicy::new().dangerous_accept_empty_set(), &["a"]).await;
+    world.answer(Reply::json(r#"{"keys":[]}"#));
+    world.run(5 * MINUTE).await;
+    assert_eq!(world.ask("a").await, Verdict::NotFound);
+    assert_eq!(world.source.status().state(), KeyState::Fresh);
+}
+
+#[tokio::test]
+async fn same_kid_new_material() {
+    let world = World::loaded(&["a"]).await;
+    world.answer(Reply::json(set_of(&[jwk("a", "b")])));
+    let calls = world.network.calls();
+    // A signature that fails under a known key id fetches nothing; the scheduled refresh brings the new key.
+    world.run(5 * MINUTE).await;
+    assert_eq!((world.network.calls() - calls, world.epoch()), (1, 2));
+}
+
+#[tokio::test]
+async fn not_modified_304_extends_not_epoch() {
+    let world = World::at_url(Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\"")).await;
+    world.answer(Reply::status(StatusCode::NOT_MODIFIED));
+    world.run(10 * HOUR).await;
+    let status = world.source.status();
+    assert_eq!((status.epoch(), status.consecutive_failures(), status.state()), (1, 0, KeyState::Fresh));
+    for request in world.network.requests().iter().skip(1) {
+        assert_eq!(request.headers.get(IF_NONE_MATCH).map(|etag| etag.as_bytes()), Some(&b"\"v1\""[..]));
+    }
+}
+
+#[tokio::test]
+async fn after_an_unexpected_304_the_whole_set_is_asked_for() {
+    let world = World::at_url(Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\"")).await;
+    world.network.once(URL, Reply::status(StatusCode::NOT_MODIFIED));
+    assert_eq!(world.source.reload().await, Err(RefreshError::UnexpectedNotModified));
+    world.run(2 * SECOND).await;
+    let retry = world.network.requests()[2].headers.contains_key(IF_NONE_MATCH);
+    assert!(!retry);
+    assert_eq!(world.source.status().consecutive_failures(), 0);
+}
+
+#[tokio::test]
+async fn max_age_zero_clamped() {
+    for field in ["max-age=0", "no-store", "max-age=300, no-cache"] {
+        let world = World::at_url(Reply::json(jwks(&["a"])).with_header(CACHE_CONTROL, field)).await;
+        seconds(until_fetch(&world).await, 40..=52);
+    }
+    let aged = Reply::json(jwks(&["a"])).with_header(CACHE_CONTROL, "max-age=100000").with_header(AGE, "99880");
+    seconds(until_fetch(&World::at_url(aged).await).await, 81..=103);
+}
+
+#[tokio::test]
+async fn max_age_year_ignored() {
+    let year = || Reply::json(jwks(&["a"])).with_header(CACHE_CONTROL, "max-age=31536000");
+    seconds(until_fetch(&World::at_url(year()).await).await, 202..=256);
+    let longer = RefreshPolicy::new().with_longer_max_age(HOUR);
+    let world = World::with(longer, year());
+    world.clock.settle().await;
+    seconds(until_fetch(&world).await, 2430..=3061);
+}
+
+#[tokio::test]
+async fn idle_conn_reset_retried() {
+    for reply in [
+        Reply::error(FetchError::Closed),
+        Reply::error(FetchError::Connect),
+        Reply::status(StatusCode::BAD_GATEWAY),
+        Reply::status(StatusCode::SERVICE_UNAVAILABLE),
+        Reply::status(StatusCode::GATEWAY_TIMEOUT),
+    ] {
+        let world = World::loaded(&["a"]).await;
+        world.network.once(URL, reply);
+        let reload = tokio::spawn({
+            let source = world.source.clone();
+            async move { source.reload().await }
+        });
+        world.run(Duration::from_millis(49)).await;
+        assert!(!reload.is_finished());
+        world.run(Duration::from_millis(101)).await;
+        assert_eq!(reload.await.expect("no panic"), Ok(()));
+        assert_eq!((world.network.calls(), world.source.status().consecutive_failures()), (3, 0));
+    }
+}
+
+#[tokio::test]
+async fn what_a_fresh_connection_cannot_heal_is_not_retried() {
+    for reply in [
+        Reply::status(StatusCode::SERVICE_UNAVAILABLE).with_header(RETRY_AFTER, "1"),
+        Reply::status(StatusCode::SERVICE_UNAVAILABLE).with_header(RETRY_AFTER, "Wed, 21 Oct 2015 07:28:00 GMT"),
+        Reply::status(StatusCode::TOO_MANY_REQUESTS),
+        Reply::status(StatusCode::INTERNAL_SERVER_ERROR),
+        Reply::error(FetchError::Timeout),
+        Reply::error(FetchError::Other),
+        // Too late for a second attempt: less than 1.5 s are left.
+        Reply::error(FetchError::Closed).after(Duration::from_millis(2999)),
+    ] {
+        let policy = RefreshPolicy::new().with_operation_timeout(4 * SECOND);
+        let world = World::loaded_with(policy, &["a"]).await;
+        world.answer(reply.clone());
+        let source = world.source.clone();
+        let reload = tokio::spawn(async move { source.reload().await });
+        world.run(Duration::from_millis(3000)).await;
+        assert!(reload.await.expect("no panic").is_err(), "{reply:?}");
+        let first_minute = world.network.requests();
+        let begun = first_minute.iter().filter(|request| request.headers.contains_key(CACHE_CONTROL)).count();
+        assert_eq!(begun, 1, "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn slow_answers_are_aborted_at_3_s_and_the_operation_at_5_s() {
+    let world = World::loaded(&["a"]).await;
+    world.answer(Reply::hang());
+    let source = world.source.clone();
+    let reload = tokio::spawn(async move { source.reload().await });
+    world.run(Duration::from_millis(2999)).await;
+    assert_eq!(world.network.in_flight(), 1);
+    world.run(Duration::from_millis(1)).await;
+    assert_eq!(reload.await.expect("no panic"), Err(RefreshError::Timeout));
+    assert_eq!(world.network.in_flight(), 0, "the exchange was dropped");
+
+    // A retry that hangs as well is cut by the deadline of the operation.
+    let world = World::loaded(&["a"]).await;
+    world.network.once(URL, Reply::error(FetchError::Closed).after(Duration::from_millis(2500)));
+    world.answer(Reply::hang());
+    let source = world.source.clone();
+    let reload = tokio::spawn(async move { source.reload().await });
+    world.run(Duration::from_millis(4999)).await;
+    assert_eq!((world.network.in_flight(), reload.is_finished()), (1, false));
+    world.run(Duration::from_millis(1)).await;
+    assert_eq!(reload.await.expect("no panic"), Err(RefreshError::Timeout));
+    assert_eq!(world.network.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn ntp_jump() {
+    let world = World::loaded(&["a"]).await;
+    for wall in [Timestamp::EPOCH, Timestamp::from_secs(4_000_000_000)] {
+        world.clock.set_wall(wall);
+        world.clock.settle().await;
+        assert_eq!(world.source.status().state(), KeyState::Fresh);
+    }
+    assert_eq!(world.network.calls(), 1);
+}
+
+#[tokio::test]
+async fn suspend_resume() {
+    let world = World::loaded(&["a"]).await;
+    // A short sleep: the first use refreshes, and is served meanwhile.
+    world.clock.suspend(10 * MINUTE);
+    assert!(world.serves("a"));
+    world.clock.settle().await;
+    assert_eq!((world.network.calls(), world.source.status().state()), (2, KeyState::Fresh));
+    // A long one: the keys are too old to be used, and the first request waits for new ones.
+    world.clock.suspend(2 * HOUR);
+    assert!(!world.serves("a"));
+    assert_eq!(World::request(&world.source, "a").await, Verdict::Served);
+    assert_eq!(world.network.calls(), 3);
+}
+
+#[tokio::test]
+async fn issuers_50_one_hangs() {
+    let clock = FakeClock::new();
+    let worlds: Vec<World> = (0..50).map(|_| World::on(&clock, Reply::json(jwks(&["a"])))).collect();
+    worlds[0].answer(Reply::hang());
+    clock.settle().await;
+    for world in &worlds[1..] {
+        assert!(world.serves("a"));
+    }
+    clock.run_for(5 * MINUTE).await;
+    for world in &worlds[1..] {
+        assert_eq!((world.network.calls(), world.source.status().state()), (2, KeyState::Fresh));
+    }
+    assert_eq!(worlds[0].source.status().state(), KeyState::Empty);
+}
+
+#[tokio::test]
+async fn a_test_that_polls_fast_does_not_poll_faster_than_it_says() {
+    let policy =
+        RefreshPolicy::new().without_refresh_floor().with_refresh_every(10 * SECOND).with_miss_cooldown_max(SECOND);
+    let world = World::with(policy, Reply::json(jwks(&["a"])).with_header(CACHE_CONTROL, "no-store"));
+    world.run(MINUTE).await;
+    assert!((6..=9).contains(&world.network.calls()), "{}", world.network.calls());
+}

@@ -1,0 +1,107 @@
+"""Runs the examples of this crate against authorization servers that are not ours. See README.md beside this file."""
+
+import argparse
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+import certificates
+import observability
+import scenarios
+from api import Api
+from processes import stop_all
+from servers import Glewlwyd, OidcProvider
+
+EXAMPLES = ["server", "private_ca", "observability"]
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parent.parent
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", action="store_true", help="glewlwyd too")
+    parser.add_argument("--only", default="", help="scenarios whose name holds this word")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="tower-bearer-e2e-") as folder:
+        folder = pathlib.Path(folder)
+        Api.binaries = build(folder)
+        modules = install_oidc_provider()
+        suite = Suite(folder, options.only)
+        try:
+            suite.against(OidcProvider(folder, modules), scenarios.EVERYWHERE + scenarios.WITH_FAULTS)
+            suite.run(observability.a_scrape, None)
+            suite.against(OidcProvider(folder, modules, "/"), scenarios.OTHER_ISSUERS)
+            suite.against(OidcProvider(folder, modules, "/tenant/a"), scenarios.OTHER_ISSUERS)
+            secured = OidcProvider(folder, modules, certificates=certificates.make(folder / "certificates"))
+            suite.against(secured, scenarios.OVER_HTTPS)
+            if options.all:
+                suite.against(Glewlwyd(folder), scenarios.EVERYWHERE)
+        finally:
+            stop_all()
+    print(f"end to end: {suite.passed} scenarios hold, {len(suite.failed)} do not")
+    sys.exit(1 if suite.failed else 0)
+
+
+class Suite:
+    def __init__(self, folder, only):
+        self.folder, self.only = folder, only
+        self.passed, self.failed = 0, []
+
+    def against(self, server, all_scenarios):
+        if not any(self.only in scenario.__name__ for scenario in all_scenarios):
+            return
+        server.start()
+        for scenario in all_scenarios:
+            self.run(scenario, server)
+        server.stop()
+
+    def run(self, scenario, server):
+        name = f"{server.name if server else 'example'}: {scenario.__name__.replace('_', ' ')}"
+        if self.only not in scenario.__name__:
+            return
+        start = time.monotonic()
+        try:
+            scenario(self.folder, server)
+        except Exception as error:
+            self.failed.append(name)
+            print(f"FAILED  {name}", flush=True)
+            print("        " + "".join(traceback.format_exception_only(error)).strip(), flush=True)
+            return
+        self.passed += 1
+        print(f"ok      {name} ({time.monotonic() - start:.1f} s)", flush=True)
+
+
+def build(folder):
+    """Builds the examples and copies them, so that another build meanwhile changes nothing."""
+    examples = [word for name in EXAMPLES for word in ("--example", name)]
+    command = ["cargo", "build", "--quiet", "--message-format=json", "--features", "metrics", *examples]
+    output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    binaries = {}
+    for message in map(json.loads, output.splitlines()):
+        if message.get("executable"):
+            name = message["target"]["name"]
+            binaries[name] = shutil.copy(message["executable"], folder / name)
+    return binaries
+
+
+def install_oidc_provider():
+    """Installs the packages beside a copy of the script, out of the source tree."""
+    target = pathlib.Path(tempfile.gettempdir()) / "tower-bearer-oidc-provider"
+    target.mkdir(exist_ok=True)
+    wanted = (HERE / "oidc-provider/package.json").read_text()
+    kept = target / "package.json"
+    if not (target / "node_modules").is_dir() or not kept.exists() or kept.read_text() != wanted:
+        kept.write_text(wanted)
+        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
+        subprocess.run(command, cwd=target, check=True, timeout=300)
+    shutil.copy(HERE / "oidc-provider/server.mjs", target)
+    return target
+
+
+if __name__ == "__main__":
+    main()

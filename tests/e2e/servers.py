@@ -1,0 +1,137 @@
+"""The authorization servers: start, stop, rotate keys, get a token."""
+
+import base64
+import json
+import pathlib
+import subprocess
+import sys
+import urllib.parse
+
+from processes import Process, ask, free_port, wait_until
+
+HERE = pathlib.Path(__file__).parent
+AUDIENCE = "https://api.example.test/"
+
+
+class AuthorizationServer:
+    """What the scenarios need of a server."""
+
+    name = ""
+    issuer = ""
+    authority = None
+    process = None
+
+    def token_from(self, client, resource, scope, key="resource"):
+        form = {"grant_type": "client_credentials", key: resource, "scope": scope}
+        basic = base64.b64encode(f"{client}:svc-secret".encode()).decode()
+        headers = {"authorization": f"Basic {basic}", "content-type": "application/x-www-form-urlencoded"}
+        answer = ask("POST", self.token_endpoint, headers, urllib.parse.urlencode(form), self.authority)
+        if answer.status != 200:
+            raise AssertionError(f"{self.name} gives no token: {answer.status} {answer.body[:300]}")
+        return answer.json()["access_token"]
+
+    @property
+    def token_endpoint(self):
+        return self.issuer.rstrip("/") + "/token"
+
+    def stop(self):
+        self.process.stop()
+
+
+class OidcProvider(AuthorizationServer):
+    """`oidc-provider` with a control plane: an audience decides how its tokens look."""
+
+    algorithms = ["RS256", "ES256", "PS256", "ES384", "EdDSA"]
+
+    def __init__(self, folder, modules, path="", certificates=None):
+        self.folder, self.modules, self.certificates = pathlib.Path(folder), pathlib.Path(modules), certificates
+        self.port = free_port()
+        self.origin = f"{'https' if certificates else 'http'}://localhost:{self.port}"
+        self.issuer = self.origin + path
+        self.name = f"oidc-provider{path and ' at ' + path}{' over https' if certificates else ''}"
+        self.authority = certificates and certificates / "ca.pem"
+        self.log = self.folder / f"oidc-provider-{self.port}.log"
+
+    def start(self):
+        variables = {
+            "PORT": str(self.port),
+            "ISSUER": self.issuer,
+            "JWKS_FILE": str(self.folder / f"keys-{self.port}.json"),
+        }
+        if self.certificates:
+            variables["TLS_CERT"] = str(self.certificates / "localhost.pem")
+            variables["TLS_KEY"] = str(self.certificates / "localhost.key")
+            variables["TLS_CA"] = str(self.certificates / "ca.pem")
+        # The script runs beside its modules, since imports are resolved from there.
+        self.process = Process(["node", self.modules / "server.mjs"], self.log, variables)
+        if wait_until(lambda: self.control("hits").status == 200) is None:
+            raise AssertionError(f"{self.name} did not start: {self.log.read_text()[-800:]}")
+        return self
+
+    def token(self, algorithm="RS256", resource=AUDIENCE, scope="read:orders"):
+        suffix = "" if algorithm == "RS256" else algorithm.lower()
+        return self.token_from("svc", resource + suffix, scope)
+
+    def shaped(self, shape, scope="read:orders"):
+        return self.token_from("svc", AUDIENCE + shape, scope, "audience" if shape == "auth0" else "resource")
+
+    def audiences(self, algorithms):
+        return [AUDIENCE if algorithm == "RS256" else AUDIENCE + algorithm.lower() for algorithm in algorithms]
+
+    def rotate(self, mode):
+        assert self.control(f"rotate?mode={mode}").status == 200, f"{self.name} does not rotate"
+
+    def break_keys(self, mode):
+        self.control(f"jwks?mode={mode}")
+
+    def hits(self):
+        """Requests by path since the last call."""
+        return self.control("hits?reset=1").json()
+
+    def control(self, what):
+        return ask("POST", f"{self.origin}/__ctl/{what}", authority=self.authority)
+
+
+class Glewlwyd(AuthorizationServer):
+    """`glewlwyd` with its plugin for OpenID Connect: a client decides how its tokens are signed."""
+
+    name = "glewlwyd"
+    algorithms = ["RS256", "ES256", "PS256", "ES384", "EdDSA"]
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder) / "glewlwyd"
+        self.port = free_port()
+        self.origin = f"http://localhost:{self.port}"
+        self.issuer = f"{self.origin}/api/oidc"
+        self.rotations = 0
+        subprocess.run(["bash", HERE / "glewlwyd/configure.sh", self.folder, str(self.port), self.origin], check=True)
+        self.is_set_up = False
+
+    def start(self):
+        arguments = ["glewlwyd", f"--config-file={self.folder}/g.conf"]
+        self.process = Process(arguments, self.folder / "output.log")
+        if wait_until(lambda: ask("GET", f"{self.origin}/config").status == 200) is None:
+            raise AssertionError("glewlwyd did not start")
+        if not self.is_set_up:
+            self.run("setup.py", self.origin, self.issuer)
+            self.is_set_up = True
+        return self
+
+    def token(self, algorithm="RS256", resource=AUDIENCE, scope="read:orders"):
+        client = "svc" if algorithm == "RS256" else f"svc-{algorithm.lower()}"
+        return self.token_from(client, resource, scope)
+
+    def audiences(self, _algorithms):
+        return [AUDIENCE]
+
+    def rotate(self, mode):
+        self.rotations += 1
+        self.run("rotate.py", self.origin, mode, f"-{self.rotations}")
+
+    def run(self, script, *arguments):
+        subprocess.run([sys.executable, HERE / "glewlwyd" / script, *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def kid_of(token):
+    header = token.split(".")[0]
+    return json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))["kid"]

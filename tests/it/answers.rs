@@ -1,0 +1,221 @@
+//! The table of answers, to the octet: status, challenge, `Retry-After`, `Cache-Control` and JSON body of every rejection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::to_bytes;
+use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use tower::Layer;
+use tower_bearer::axum::BearerRejection;
+use tower_bearer::bearer::CredentialError;
+use tower_bearer::claims::{ClaimError, Fault};
+use tower_bearer::guard::Unmet;
+use tower_bearer::host::HostError;
+use tower_bearer::rejection::{CheckFailed, IssuerError, KeyNotFound};
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::token::TokenError;
+use tower_bearer::{Algorithm, BearerLayer, Rejection};
+
+use crate::challenge_parser::challenge;
+use crate::probe::{bearing, request, send, shows_subject, text, validator};
+
+const INVALID_TOKEN: &str = concat!(
+    r#"Bearer error="invalid_token", "#,
+    r#"error_description="the access token is malformed, expired, or not valid here""#
+);
+
+const INVALID_TOKEN_BODY: &str =
+    r#"{"error":"invalid_token","error_description":"the access token is malformed, expired, or not valid here"}"#;
+
+/// Every fault of token, issuer, algorithm, key, signature, claim, and of the application's own.
+fn faults_of_a_token() -> Vec<Rejection> {
+    vec![
+        Rejection::Token(TokenError::NotAJwt),
+        Rejection::Token(TokenError::TooLong { length: 9, limit: 8 }),
+        Rejection::Issuer(IssuerError::Unknown { near: None }),
+        Rejection::Issuer(IssuerError::NotForHost),
+        Rejection::Issuer(IssuerError::UnknownHost),
+        Rejection::Algorithm { algorithm: Algorithm::HS256 },
+        Rejection::UnverifiedClaims(ClaimError::Expired),
+        Rejection::Key(KeyNotFound::Unknown),
+        Rejection::Key(KeyNotFound::NotForVerification),
+        Rejection::Signature,
+        Rejection::Claims(ClaimError::Expired),
+        Rejection::Claims(ClaimError::Audience(Fault::Missing)),
+        Rejection::Claims(ClaimError::Confirmation),
+        Rejection::CustomClaims,
+        Rejection::Check(CheckFailed::new()),
+    ]
+}
+
+struct Expected {
+    status: u16,
+    challenge: Option<&'static str>,
+    retry_after: Option<&'static str>,
+    body: &'static str,
+}
+
+async fn assert_answer(rejection: Rejection, expected: Expected) {
+    let response = BearerRejection::from(rejection.clone()).with_json_body().into_response();
+    assert_eq!(response.status(), expected.status, "{rejection:?}");
+    let headers = response.headers();
+    assert_eq!(value(headers, WWW_AUTHENTICATE.as_str()), expected.challenge, "{rejection:?}");
+    assert_eq!(value(headers, RETRY_AFTER.as_str()), expected.retry_after, "{rejection:?}");
+    assert_eq!(value(headers, CACHE_CONTROL.as_str()), (expected.status < 500).then_some("no-store"), "{rejection:?}");
+    assert_eq!(value(headers, "content-type"), Some("application/json"));
+    assert_eq!(response.extensions().get::<Rejection>(), Some(&rejection));
+    assert_eq!(body_of(response).await, expected.body, "{rejection:?}");
+
+    let empty = BearerRejection::from(rejection).into_response();
+    assert_eq!((empty.status().as_u16(), value(empty.headers(), "content-type")), (expected.status, None));
+    assert_eq!(body_of(empty).await, "");
+}
+
+fn value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    assert!(headers.get_all(name).iter().count() <= 1, "{name} stands once");
+    headers.get(name).map(|value| value.to_str().expect("visible ASCII"))
+}
+
+async fn body_of(response: Response) -> String {
+    let body = to_bytes(response.into_body(), 4096).await.expect("a short body");
+    String::from_utf8(body.to_vec()).expect("UTF-8")
+}
+
+#[tokio::test]
+async fn no_credential_gets_a_bare_challenge() {
+    let expected = Expected { status: 401, challenge: Some("Bearer"), retry_after: None, body: "{}" };
+    assert_answer(Rejection::NoCredential, expected).await;
+}
+
+#[tokio::test]
+async fn a_malformed_credential_or_host_is_an_invalid_request() {
+    for rejection in [
+        Rejection::Credential(CredentialError::Multiple),
+        Rejection::Credential(CredentialError::Empty),
+        Rejection::Credential(CredentialError::Malformed),
+        Rejection::Host(HostError::Malformed),
+        Rejection::Host(HostError::Multiple),
+        Rejection::Host(HostError::Contradiction),
+    ] {
+        let body = r#"{"error":"invalid_request","error_description":"the credential or the host is malformed or stands twice"}"#;
+        let challenge = Some(r#"Bearer error="invalid_request""#);
+        assert_answer(rejection, Expected { status: 400, challenge, retry_after: None, body }).await;
+    }
+}
+
+#[tokio::test]
+async fn every_fault_of_a_token_looks_the_same() {
+    for rejection in faults_of_a_token() {
+        let expected =
+            Expected { status: 401, challenge: Some(INVALID_TOKEN), retry_after: None, body: INVALID_TOKEN_BODY };
+        assert_answer(rejection, expected).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lack_of_scope_is_forbidden_and_names_the_scopes() {
+    let body = r#"{"error":"insufficient_scope","error_description":"the access token does not allow this"}"#;
+    for (scope, challenge) in [
+        ("read:orders write:orders", r#"Bearer error="insufficient_scope", scope="read:orders write:orders""#),
+        ("", r#"Bearer error="insufficient_scope""#),
+    ] {
+        let rejection = Rejection::Requirement(Unmet::Scope { scope: Arc::from(scope) });
+        assert_answer(rejection, Expected { status: 403, challenge: Some(challenge), retry_after: None, body }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_weak_or_old_authentication_asks_to_step_up() {
+    let body = concat!(
+        r#"{"error":"insufficient_user_authentication","#,
+        r#""error_description":"a stronger or more recent authentication is required"}"#
+    );
+    let gold = Some(Arc::from("gold silver"));
+    for (acr_values, max_age, challenge) in [
+        (gold.clone(), None, r#"Bearer error="insufficient_user_authentication", acr_values="gold silver""#),
+        (None, Some(300_500), r#"Bearer error="insufficient_user_authentication", max_age="300""#),
+        (gold, Some(0), r#"Bearer error="insufficient_user_authentication", acr_values="gold silver", max_age="0""#),
+    ] {
+        let max_age = max_age.map(Duration::from_millis);
+        let rejection = Rejection::Requirement(Unmet::Authentication { acr_values, max_age });
+        assert_answer(rejection, Expected { status: 401, challenge: Some(challenge), retry_after: None, body }).await;
+    }
+}
+
+#[tokio::test]
+async fn unavailable_keys_are_nobodys_fault_and_bear_no_challenge() {
+    let body =
+        r#"{"error":"temporarily_unavailable","error_description":"the access token cannot be checked at the moment"}"#;
+    for (wait, seconds) in [(Duration::ZERO, "1"), (Duration::from_millis(1_001), "2"), (Duration::from_secs(30), "30")]
+    {
+        let rejection = Rejection::KeysUnavailable { retry_after: wait };
+        let expected = Expected { status: 503, challenge: None, retry_after: Some(seconds), body };
+        assert_answer(rejection, expected).await;
+    }
+}
+
+#[test]
+fn every_challenge_with_a_realm_can_be_read_strictly() {
+    let others = [
+        Rejection::NoCredential,
+        Rejection::Credential(CredentialError::Empty),
+        Rejection::Requirement(Unmet::Scope { scope: Arc::from("a b") }),
+        Rejection::Requirement(Unmet::Authentication { acr_values: Some(Arc::from("x")), max_age: None }),
+    ];
+    for rejection in faults_of_a_token().into_iter().chain(others) {
+        let realm = r#"a "quoted\" realm, error="none""#;
+        let response = BearerRejection::from(rejection).try_with_realm(realm).expect("printable").into_response();
+        let parameters = challenge(response.headers());
+        assert_eq!(parameters[0], ("realm".to_owned(), realm.to_owned()));
+    }
+    assert!(BearerRejection::from(Rejection::Signature).try_with_realm("a\nb").is_err());
+}
+
+#[tokio::test]
+async fn nothing_of_a_token_is_echoed() {
+    const MARK: &str = "q7Zecho";
+    let server = TestIssuer::new();
+    let stranger = TestIssuer::named("https://q7Zecho.test/");
+    let layer = BearerLayer::new(validator(&server)).with_json_body();
+    let tokens = [
+        server.token().kid(r#"q7Zecho", realm="x"#).sign(),
+        server.token().subject(MARK).expired().sign(),
+        server.token().audience(MARK).sign(),
+        server.token().header("alg", MARK).sign(),
+        server.token().typ(MARK).sign(),
+        server.token().claim(MARK, MARK).with_broken_signature().sign(),
+        stranger.token().sign(),
+        MARK.to_owned(),
+        format!("{MARK}.{MARK}.{MARK}"),
+    ];
+    for token in tokens {
+        let fields = [format!("Bearer {token}")];
+        let response = send(layer.layer(shows_subject()), request(&[&fields[0]])).await;
+        assert_eq!(value(response.headers(), "www-authenticate"), Some(INVALID_TOKEN), "{token}");
+        let shown = format!("{:?}", response.headers());
+        assert!(!shown.contains(MARK) && !shown.contains(&token), "{shown}");
+        assert_eq!(text(response).await, INVALID_TOKEN_BODY, "{token}");
+    }
+    for field in ["Bearer q7Zecho q7Zecho", "Bearer q7Zecho, Basic q7Zecho", "Basic q7Zecho"] {
+        let response = send(layer.layer(shows_subject()), request(&[field])).await;
+        assert!(!format!("{:?}", response.headers()).contains(MARK), "{field}");
+        assert!(!text(response).await.contains(MARK), "{field}");
+    }
+}
+
+#[tokio::test]
+async fn garbage_of_any_octets_gets_an_answer_and_never_a_panic() {
+    let server = TestIssuer::new();
+    let layer = BearerLayer::new(validator(&server));
+    for octets in [&b"Bearer \xff\xfe"[..], b"Bearer \t", b"\xff", b"", b"Bearer", b"Bearer ====", b"Bearer a\x80"] {
+        let mut request = request(&[]);
+        request.headers_mut().insert(AUTHORIZATION, http::HeaderValue::from_bytes(octets).expect("a field value"));
+        let response = send(layer.layer(shows_subject()), request).await;
+        assert!(matches!(response.status().as_u16(), 400 | 401), "{octets:?}");
+        challenge(response.headers());
+    }
+    let response = send(layer.layer(shows_subject()), bearing(&"a".repeat(100_000))).await;
+    assert_eq!(value(response.headers(), "www-authenticate"), Some(INVALID_TOKEN));
+}

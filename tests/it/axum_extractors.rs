@@ -1,0 +1,167 @@
+//! The extractors in real routers.
+
+use axum::body::{Body, to_bytes};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{Request, Response, StatusCode};
+use serde::Deserialize;
+use tower::ServiceExt;
+use tower_bearer::axum::{BearerRejection, ClaimsRejection};
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::{BearerLayer, Claims, Rejection, RequireLayer, Requirement};
+
+use crate::probe::validator;
+
+#[derive(Debug, Deserialize)]
+struct Tenant {
+    tenant: String,
+}
+
+async fn subject(claims: Claims) -> String {
+    claims.subject().unwrap_or("no subject").to_owned()
+}
+
+async fn tenant(claims: Claims<Tenant>) -> String {
+    claims.custom().tenant.clone()
+}
+
+async fn perhaps(claims: Option<Claims>) -> Json<serde_json::Value> {
+    Json(serde_json::json!({ "subject": claims.as_ref().and_then(|claims| claims.subject()) }))
+}
+
+async fn perhaps_tenant(claims: Option<Claims<Tenant>>) -> String {
+    claims.map_or("none".to_owned(), |claims| claims.custom().tenant.clone())
+}
+
+fn routes() -> Router {
+    Router::new()
+        .route("/subject", get(subject))
+        .route("/tenant", get(tenant))
+        .route("/perhaps", get(perhaps))
+        .route("/perhaps-tenant", get(perhaps_tenant))
+}
+
+async fn ask(app: &Router, path: &str, token: Option<&str>) -> Response<Body> {
+    let mut request = Request::get(path);
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+    }
+    app.clone().oneshot(request.body(Body::empty()).expect("a request")).await.expect("infallible")
+}
+
+async fn text(response: Response<Body>) -> String {
+    let body = to_bytes(response.into_body(), 4096).await.expect("a short body");
+    String::from_utf8(body.to_vec()).expect("UTF-8")
+}
+
+#[tokio::test]
+async fn claims_reach_the_handler() {
+    let server = TestIssuer::new();
+    let app = routes().layer(BearerLayer::new(validator(&server).with_custom_claims::<Tenant>()));
+    let token = server.token().subject("ann").claim("tenant", "north").sign();
+    for (path, body) in
+        [("/subject", "ann"), ("/tenant", "north"), ("/perhaps", r#"{"subject":"ann"}"#), ("/perhaps-tenant", "north")]
+    {
+        let response = ask(&app, path, Some(&token)).await;
+        assert_eq!((response.status(), text(response).await.as_str()), (StatusCode::OK, body), "{path}");
+    }
+    assert_eq!(ask(&app, "/subject", None).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn an_anonymous_request_is_none_or_401() {
+    let server = TestIssuer::new();
+    let layer = BearerLayer::new(validator(&server).with_custom_claims::<Tenant>())
+        .with_anonymous()
+        .with_realm("north")
+        .with_challenge_scope("read");
+    let app = routes().layer(layer);
+    assert_eq!(text(ask(&app, "/perhaps", None).await).await, r#"{"subject":null}"#);
+    assert_eq!(text(ask(&app, "/perhaps-tenant", None).await).await, "none");
+    for path in ["/subject", "/tenant"] {
+        let response = ask(&app, path, None).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(response.headers()[WWW_AUTHENTICATE], r#"Bearer realm="north", scope="read""#);
+    }
+    assert_eq!(ask(&app, "/perhaps", Some("bad")).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_missing_layer_is_500_and_never_none() {
+    for path in ["/subject", "/tenant", "/perhaps", "/perhaps-tenant"] {
+        let response = ask(&routes(), path, None).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+        assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
+        assert_eq!(text(response).await, "");
+    }
+}
+
+#[tokio::test]
+async fn claims_of_another_type_are_500_and_never_none() {
+    let server = TestIssuer::new();
+    // With the realm the layer leaves more traces; that must not look like an anonymous request.
+    for layer in [
+        BearerLayer::new(validator(&server)),
+        BearerLayer::new(validator(&server)).with_anonymous(),
+        BearerLayer::new(validator(&server)).with_realm("north"),
+    ] {
+        let app = routes().layer(layer);
+        let token = server.token().claim("tenant", "north").sign();
+        for path in ["/tenant", "/perhaps-tenant"] {
+            assert_eq!(ask(&app, path, Some(&token)).await.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+        }
+        assert_eq!(ask(&app, "/subject", Some(&token)).await.status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_handler_may_look_at_the_rejection() {
+    async fn handler(claims: Result<Claims, ClaimsRejection>) -> String {
+        match claims {
+            Ok(_) => "claims".to_owned(),
+            Err(rejection) => rejection.to_string(),
+        }
+    }
+    let server = TestIssuer::new();
+    let bare = Router::new().route("/", get(handler));
+    assert_eq!(text(ask(&bare, "/", None).await).await, "no BearerLayer ran");
+    let app = bare.layer(BearerLayer::new(validator(&server)).with_anonymous());
+    assert_eq!(text(ask(&app, "/", None).await).await, "no bearer token");
+}
+
+#[tokio::test]
+async fn routes_ask_for_what_they_need() {
+    let server = TestIssuer::new();
+    let write = Requirement::any_of([Requirement::scope("write:orders"), Requirement::permission("write:orders")]);
+    let app = Router::new()
+        .route("/orders", get(subject).route_layer(RequireLayer::scope("read:orders")))
+        .route("/orders", post(subject).route_layer(RequireLayer::new(write).with_json_body()))
+        .layer(BearerLayer::new(validator(&server)).with_json_body());
+    let status = async |method: &str, token: String| {
+        let request = Request::builder().method(method).uri("/orders").header(AUTHORIZATION, format!("Bearer {token}"));
+        let response = app.clone().oneshot(request.body(Body::empty()).expect("a request")).await.expect("infallible");
+        response.status()
+    };
+    let reader = || server.token().scope("read:orders").sign();
+    let writer = || server.token().scope("openid").permissions(["write:orders"]).sign();
+    assert_eq!(status("GET", reader()).await, StatusCode::OK);
+    assert_eq!(status("POST", reader()).await, StatusCode::FORBIDDEN);
+    assert_eq!(status("GET", writer()).await, StatusCode::FORBIDDEN);
+    assert_eq!(status("POST", writer()).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn direct_callers_turn_a_rejection_into_the_same_answer() {
+    let server = TestIssuer::new();
+    let validator = validator(&server);
+    let rejection = validator.validate(&server.token().expired().sign()).await.expect_err("expired");
+    let direct = BearerRejection::from(rejection.clone());
+    assert_eq!(direct.rejection(), &rejection);
+    let app = Router::new().route("/direct", get(async move || direct.clone()));
+    let direct = ask(&app, "/direct", None).await;
+    let app = routes().layer(BearerLayer::new(validator));
+    let layered = ask(&app, "/subject", Some(&server.token().expired().sign())).await;
+    assert_eq!((direct.status(), direct.headers()), (layered.status(), layered.headers()));
+    assert_eq!(direct.extensions().get::<Rejection>(), layered.extensions().get::<Rejection>());
+}

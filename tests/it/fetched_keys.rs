@@ -1,0 +1,191 @@
+//! A validator whose keys are fetched: from cold to rotation, outage and back, on a clock that the test turns.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use tower_bearer::fetch::Fetch;
+use tower_bearer::jwks::{KeyState, RefreshPolicy, Start};
+use tower_bearer::rejection::KeyNotFound;
+use tower_bearer::testing::{FakeClock, Outage, TestIssuer, TestNetwork};
+use tower_bearer::{Api, Issuer, Rejection, StartError, Validator};
+
+const AUDIENCE: &str = "https://api.test/";
+const SECOND: Duration = Duration::from_secs(1);
+
+fn at(clock: &FakeClock) -> TestIssuer {
+    TestIssuer::auth0("northwind.eu.auth0.com").with_clock(Arc::new(clock.clone()))
+}
+
+fn validator(server: &TestIssuer, clock: &FakeClock) -> Validator {
+    with_fetch(Issuer::auth0("northwind.eu.auth0.com"), server.clone(), clock)
+}
+
+fn with_fetch(issuer: Issuer, fetch: impl Fetch, clock: &FakeClock) -> Validator {
+    let builder = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(fetch).with_clock(clock.clone());
+    builder.build().expect("a good configuration")
+}
+
+#[tokio::test]
+async fn the_first_request_waits_for_the_keys_and_the_others_do_not() {
+    let clock = FakeClock::new();
+    let server = at(&clock);
+    let validator = validator(&server, &clock);
+    for _ in 0..100 {
+        assert!(validator.validate(&server.token().sign()).await.is_ok());
+    }
+    assert_eq!(server.fetches(), 1);
+}
+
+#[tokio::test]
+async fn a_new_key_is_fetched_when_it_is_first_seen() {
+    let clock = FakeClock::new();
+    let server = at(&clock);
+    let validator = validator(&server, &clock);
+    let before = server.token().sign();
+    assert!(validator.validate(&before).await.is_ok());
+    clock.run_for(2 * SECOND).await;
+    server.rotate();
+    assert!(validator.validate(&server.token().sign()).await.is_ok(), "the same request succeeds");
+    assert_eq!(server.fetches(), 2);
+    assert!(validator.validate(&before).await.is_ok(), "the old key is still published");
+    server.replace_keys();
+    clock.run_for(300 * SECOND).await;
+    assert_eq!(validator.validate(&before).await.unwrap_err(), Rejection::Key(KeyNotFound::Unknown));
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_trigger_fetches_at_will() {
+    let clock = FakeClock::new();
+    let server = at(&clock);
+    let validator = validator(&server, &clock);
+    assert!(validator.validate(&server.token().sign()).await.is_ok());
+    let fetched = server.fetches();
+    for n in 0..200 {
+        let token = server.token().kid(&format!("random-{n}")).sign();
+        assert_eq!(validator.validate(&token).await.unwrap_err(), Rejection::Key(KeyNotFound::Unknown));
+    }
+    assert!(server.fetches() <= fetched + 1, "{} fetches", server.fetches());
+    // Claims that could never pass cause no fetch at all, nor does another issuer.
+    clock.run_for(60 * SECOND).await;
+    let settled = server.fetches();
+    for token in [
+        server.token().kid("x").audience("https://other.test/"),
+        server.token().kid("x").expired(),
+        server.token().kid("x").issuer("https://evil.test/"),
+        server.token().kid("x").header("jku", "https://evil.test/jwks.json").audience("https://other.test/"),
+    ] {
+        assert!(validator.validate(&token.sign()).await.is_err());
+    }
+    assert_eq!(server.fetches(), settled);
+}
+
+#[tokio::test]
+async fn known_keys_go_on_through_an_outage_until_they_are_too_old() {
+    let clock = FakeClock::new();
+    let server = at(&clock);
+    let validator = validator(&server, &clock);
+    assert!(validator.validate(&server.token().sign()).await.is_ok());
+    server.outage(Outage::Status(StatusCode::INTERNAL_SERVER_ERROR));
+    clock.run_for(3_500 * SECOND).await;
+    assert!(validator.validate(&server.token().sign()).await.is_ok(), "stale keys are used");
+    assert_eq!(
+        validator.validate(&server.token().kid("new").sign()).await.unwrap_err(),
+        Rejection::Key(KeyNotFound::Unknown),
+        "an unknown kid is no outage"
+    );
+    assert!(validator.is_ready());
+    clock.run_for(200 * SECOND).await;
+    let rejection = validator.validate(&server.token().sign()).await.unwrap_err();
+    assert!(matches!(rejection, Rejection::KeysUnavailable { retry_after } if retry_after >= SECOND), "{rejection:?}");
+    assert!(!validator.is_ready());
+    server.outage(Outage::None);
+    clock.run_for(15 * SECOND).await;
+    assert!(validator.validate(&server.token().sign()).await.is_ok(), "it recovers by itself");
+}
+
+#[tokio::test]
+async fn without_keys_the_answer_is_unavailable_and_never_yes() {
+    let clock = FakeClock::new();
+    let server = at(&clock);
+    server.outage(Outage::Refuse);
+    let validator = validator(&server, &clock);
+    let token = server.token().sign();
+    let waiting = tokio::spawn({
+        let validator = validator.clone();
+        async move { validator.validate(&token).await }
+    });
+    clock.run_for(SECOND).await;
+    let rejection = waiting.await.expect("no panic").unwrap_err();
+    assert!(matches!(rejection, Rejection::KeysUnavailable { .. }), "{rejection:?}");
+    let hopeless = validator.validate(&server.token().expired().sign()).await.unwrap_err();
+    assert!(matches!(hopeless, Rejection::UnverifiedClaims(_)), "what needs no key is decided without: {hopeless:?}");
+}
+
+#[tokio::test]
+async fn domains_of_one_tenant_share_one_fetch_and_issuers_their_own() {
+    let clock = FakeClock::new();
+    let tenant = at(&clock);
+    let login = tenant.custom_domain("https://login.northwind.com/");
+    let other = TestIssuer::named("https://other.test/").with_clock(Arc::new(clock.clone()));
+    let network = TestNetwork::new([&tenant, &other]);
+    let api = Api::new(AUDIENCE, Issuer::auth0("northwind.eu.auth0.com").with_custom_domain("login.northwind.com"))
+        .with_issuer(Issuer::oidc("https://other.test/"));
+    let validator = Validator::builder(api).with_fetch(network).with_clock(clock.clone()).build().expect("good");
+    for server in [&tenant, &login, &other] {
+        assert_eq!(validator.validate(&server.token().sign()).await.unwrap().issuer(), server.issuer());
+    }
+    assert_eq!((tenant.fetches(), tenant.discovery_fetches()), (1, 0));
+    assert_eq!((other.fetches(), other.discovery_fetches()), (1, 1));
+    let names: Vec<&str> = validator.key_sources().map(|(name, _)| name).collect();
+    assert_eq!(names, ["https://northwind.eu.auth0.com/", "https://other.test/"]);
+}
+
+#[tokio::test]
+async fn a_key_can_be_revoked_and_the_set_reloaded() {
+    let clock = FakeClock::new();
+    let server = at(&clock);
+    let validator = validator(&server, &clock);
+    let token = server.token().sign();
+    assert!(validator.validate(&token).await.is_ok());
+    let (_, source) = validator.key_sources().next().expect("one issuer");
+    source.revoke_kid(&server.kid());
+    assert_eq!(validator.validate(&token).await.unwrap_err(), Rejection::Key(KeyNotFound::NotForVerification));
+    source.unrevoke_kid(&server.kid());
+    assert!(validator.validate(&token).await.is_ok());
+    server.replace_keys();
+    assert_eq!(source.reload().await, Ok(()));
+    assert_eq!(source.status().state(), KeyState::Fresh);
+    assert_eq!(validator.validate(&token).await.unwrap_err(), Rejection::Key(KeyNotFound::Unknown));
+}
+
+#[tokio::test]
+async fn a_service_may_insist_on_keys_at_start() {
+    let clock = FakeClock::new();
+    let server = at(&clock);
+    let builder = || {
+        let api = Api::new(AUDIENCE, Issuer::auth0("northwind.eu.auth0.com"));
+        let lazy = RefreshPolicy::new().with_start(Start::Lazy);
+        Validator::builder(api).with_fetch(server.clone()).with_clock(clock.clone()).with_refresh_policy(lazy)
+    };
+    assert!(builder().build_ready(SECOND).await.is_ok_and(|validator| validator.is_ready()));
+    server.outage(Outage::Hang);
+    let waiting = tokio::spawn(builder().build_ready(SECOND));
+    clock.run_for(SECOND).await;
+    assert!(matches!(waiting.await, Ok(Err(StartError::NotReady(_)))));
+    let wrong = Validator::builder(Api::new("", Issuer::auth0("northwind.eu.auth0.com"))).build_ready(SECOND).await;
+    assert!(matches!(wrong, Err(StartError::Config(error)) if error.faults().len() == 1));
+}
+
+#[test]
+fn a_validator_can_be_made_outside_a_runtime_and_used_in_several() {
+    let clock = FakeClock::new();
+    let server = at(&clock);
+    let validator = validator(&server, &clock);
+    assert_eq!(server.fetches(), 0);
+    for _ in 0..2 {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        assert!(runtime.block_on(validator.validate(&server.token().sign())).is_ok());
+    }
+    assert_eq!(server.fetches(), 1);
+}

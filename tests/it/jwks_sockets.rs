@@ -1,0 +1,346 @@
+//! Keys over real sockets, from a server that misbehaves: what the crate's own backend makes of it.
+
+#![expect(clippy::expect_used, reason = "a server of the test that cannot serve fails the test")]
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep, timeout};
+use tower_bearer::fetch::{Endpoint, Fetch as _, FetchError, FetchRequest, ReqwestFetch};
+use tower_bearer::jwks::{KeySource, RefreshError, RefreshPolicy};
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::{Api, Issuer, Validator};
+
+const AUDIENCE: &str = "https://api.test/";
+const ATTEMPT: Duration = Duration::from_secs(1);
+const OPERATION: Duration = Duration::from_secs(3);
+
+/// What the server does with a request.
+#[derive(Clone, Debug)]
+enum Manner {
+    /// Writes this and waits for the next request.
+    Answer(String),
+    /// Writes this and closes the connection.
+    AnswerAndClose(String),
+    /// Closes without a word.
+    Close,
+    /// Reads, and says nothing.
+    Silence,
+    /// An answer whose body comes octet by octet, for ever.
+    Drip,
+    /// A body without end.
+    Endless,
+    /// Writes these octets at once, whatever the client says.
+    Blurt(&'static [u8]),
+}
+
+/// A server on loopback that can change its manners.
+#[derive(Clone)]
+struct Server {
+    address: SocketAddr,
+    manner: Arc<Mutex<Manner>>,
+    /// Manners that come first, one request each.
+    once: Arc<Mutex<Vec<Manner>>>,
+    accepted: Arc<AtomicUsize>,
+    open: Arc<AtomicUsize>,
+    written: Arc<AtomicUsize>,
+}
+
+impl Server {
+    async fn start(manner: Manner) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let server = Self {
+            address: listener.local_addr().expect("an address"),
+            manner: Arc::new(Mutex::new(manner)),
+            once: Arc::default(),
+            accepted: Arc::default(),
+            open: Arc::default(),
+            written: Arc::default(),
+        };
+        let serving = server.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let server = serving.clone();
+                server.accepted.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    server.open.fetch_add(1, Ordering::SeqCst);
+                    server.serve(stream).await;
+                    server.open.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        server
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/jwks", self.address)
+    }
+
+    fn becomes(&self, manner: Manner) {
+        *self.manner.lock().expect("unpoisoned") = manner;
+    }
+
+    fn once(&self, manner: Manner) {
+        self.once.lock().expect("unpoisoned").push(manner);
+    }
+
+    fn next_manner(&self) -> Manner {
+        let once = self.once.lock().expect("unpoisoned").pop();
+        once.unwrap_or_else(|| self.manner.lock().expect("unpoisoned").clone())
+    }
+
+    async fn serve(&self, mut stream: TcpStream) {
+        let mut request = [0; 8192];
+        loop {
+            match stream.read(&mut request).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+            match self.next_manner() {
+                Manner::Answer(answer) => drop(stream.write_all(answer.as_bytes()).await),
+                Manner::AnswerAndClose(answer) => return drop(stream.write_all(answer.as_bytes()).await),
+                Manner::Close => return,
+                Manner::Silence => {}
+                Manner::Drip => return self.write_forever(&mut stream, b" ", Duration::from_millis(20)).await,
+                Manner::Endless => return self.write_forever(&mut stream, &[b' '; 16 * 1024], Duration::ZERO).await,
+                Manner::Blurt(octets) => return drop(stream.write_all(octets).await),
+            }
+        }
+    }
+
+    async fn write_forever(&self, stream: &mut TcpStream, octets: &[u8], pause: Duration) {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut result = stream.write_all(head.as_bytes()).await;
+        while result.is_ok() {
+            let mut chunk = format!("{:x}\r\n", octets.len()).into_bytes();
+            chunk.extend_from_slice(octets);
+            chunk.extend_from_slice(b"\r\n");
+            result = stream.write_all(&chunk).await;
+            self.written.fetch_add(octets.len(), Ordering::SeqCst);
+            sleep(pause).await;
+        }
+    }
+
+    async fn has_no_open_connection(&self) {
+        let none = async {
+            while self.open.load(Ordering::SeqCst) > 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(5), none).await.expect("the client lets go of the connection");
+    }
+}
+
+fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// A validator whose issuer publishes its keys on that server.
+struct World {
+    server: Server,
+    issuer: TestIssuer,
+    validator: Validator,
+}
+
+impl World {
+    async fn loaded() -> Self {
+        let issuer = TestIssuer::new();
+        let world = Self::at(issuer.clone(), Server::start(Manner::Answer(ok(&issuer.jwks()))).await, |url| url);
+        world.source().ready_within(Duration::from_secs(10)).await.expect("the first keys");
+        world
+    }
+
+    fn at(issuer: TestIssuer, server: Server, url: impl FnOnce(String) -> String) -> Self {
+        let trusted = Issuer::with_jwks_uri(issuer.issuer(), url(server.url()));
+        let policy = RefreshPolicy::new()
+            .with_attempt_timeout(ATTEMPT)
+            .with_operation_timeout(OPERATION)
+            .with_miss_wait(ATTEMPT)
+            .with_cold_wait(OPERATION);
+        let validator = Validator::builder(Api::new(AUDIENCE, trusted)).with_refresh_policy(policy).build();
+        Self { server, issuer, validator: validator.expect("a good configuration") }
+    }
+
+    fn source(&self) -> &KeySource {
+        self.validator.key_sources().next().expect("one issuer").1
+    }
+
+    /// Fetches under the server's new manner, and checks that the old keys go on working meanwhile and after it.
+    async fn refresh(&self) -> Result<(), RefreshError> {
+        let source = self.source().clone();
+        let reload = tokio::spawn(async move { source.reload().await });
+        for _ in 0..5 {
+            let begin = Instant::now();
+            self.serves().await;
+            assert!(begin.elapsed() < ATTEMPT, "a known key waits for nothing");
+            sleep(Duration::from_millis(10)).await;
+        }
+        let outcome = timeout(OPERATION + ATTEMPT, reload).await.expect("the operation ends").expect("no panic");
+        self.serves().await;
+        outcome
+    }
+
+    async fn serves(&self) {
+        let token = self.issuer.token().audience(AUDIENCE).sign();
+        assert_eq!(self.validator.validate(&token).await.map(drop), Ok(()));
+    }
+}
+
+fn network(error: FetchError) -> Result<(), RefreshError> {
+    Err(RefreshError::Network { error })
+}
+
+#[tokio::test]
+async fn silence_is_given_up_and_the_socket_with_it() {
+    let world = World::loaded().await;
+    world.server.becomes(Manner::Silence);
+    assert_eq!(world.refresh().await, Err(RefreshError::Timeout));
+    world.server.has_no_open_connection().await;
+}
+
+#[tokio::test]
+async fn slow_drip_aborted() {
+    let world = World::loaded().await;
+    world.server.becomes(Manner::Drip);
+    assert_eq!(world.refresh().await, Err(RefreshError::Timeout));
+    world.server.has_no_open_connection().await;
+}
+
+#[tokio::test]
+async fn an_endless_body_is_cut_at_the_limit() {
+    let world = World::loaded().await;
+    world.server.becomes(Manner::Endless);
+    assert_eq!(world.refresh().await, network(FetchError::TooLarge));
+    world.server.has_no_open_connection().await;
+    let written = world.server.written.load(Ordering::SeqCst);
+    assert!(written < 16 * 1024 * 1024, "{written} octets were taken, most of them by the sockets' buffers");
+}
+
+#[tokio::test]
+async fn gzip_bomb() {
+    let world = World::loaded().await;
+    // What it would expand to does not matter: nothing was asked to be encoded, and nothing is decoded.
+    let bomb = "\u{1f}\u{8}".repeat(500);
+    let answer = ok(&bomb).replace("\r\nContent-Type", "\r\nContent-Encoding: gzip\r\nContent-Type");
+    world.server.becomes(Manner::Answer(answer));
+    assert_eq!(world.refresh().await, Err(RefreshError::InvalidDocument));
+}
+
+#[tokio::test]
+async fn redirect_refused() {
+    let elsewhere = Server::start(Manner::Answer(ok(r#"{"keys":[]}"#))).await;
+    for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"] {
+        let world = World::loaded().await;
+        let location = elsewhere.url();
+        let answer = format!("HTTP/1.1 {status}\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+        world.server.becomes(Manner::Answer(answer));
+        assert_eq!(world.refresh().await, Err(RefreshError::Redirect), "{status}");
+    }
+    assert_eq!(elsewhere.accepted.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_follows_redirects_is_not_believed() {
+    let keys = Server::start(Manner::Answer(ok(r#"{"keys":[]}"#))).await;
+    let answer = format!("HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", keys.url());
+    let server = Server::start(Manner::Answer(answer)).await;
+    let fetch = ReqwestFetch::with_client(reqwest::Client::new());
+    let get = |url: &str| fetch.fetch(FetchRequest::new(Endpoint::new(url).expect("a URL"), 1000));
+    assert_eq!(get(&server.url()).await.map(|response| response.status.as_u16()), Ok(302));
+    let response = get(&keys.url()).await.expect("an answer");
+    assert_eq!((response.status.as_u16(), &*response.body), (200, &br#"{"keys":[]}"#[..]));
+}
+
+#[tokio::test]
+async fn a_connection_closed_before_the_answer_is_tried_once_more() {
+    let world = World::loaded().await;
+    world.server.once(Manner::Close);
+    assert_eq!(world.refresh().await, Ok(()));
+    assert_eq!(world.server.accepted.load(Ordering::SeqCst), 2);
+
+    world.server.becomes(Manner::Close);
+    assert_eq!(world.refresh().await, network(FetchError::Closed));
+    assert_eq!(world.source().status().consecutive_failures(), 1);
+}
+
+#[tokio::test]
+async fn idle_conn_reset_retried() {
+    let world = World::loaded().await;
+    let keys = ok(&world.issuer.jwks());
+    for _ in 0..3 {
+        // The answer promises a connection that lives on, and the server closes it.
+        world.server.becomes(Manner::AnswerAndClose(keys.clone()));
+        assert_eq!(world.refresh().await, Ok(()));
+    }
+    assert_eq!(world.source().status().consecutive_failures(), 0);
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again_and_there_is_only_one() {
+    let world = World::loaded().await;
+    for _ in 0..3 {
+        assert_eq!(world.refresh().await, Ok(()));
+    }
+    assert_eq!(world.server.accepted.load(Ordering::SeqCst), 1);
+    assert_eq!(world.server.open.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_truncated_body_is_no_key_set() {
+    let world = World::loaded().await;
+    let whole = ok(&world.issuer.jwks());
+    world.server.becomes(Manner::AnswerAndClose(whole[..whole.len() - 10].to_owned()));
+    assert_eq!(world.refresh().await, network(FetchError::Other));
+    assert_eq!(world.server.accepted.load(Ordering::SeqCst), 1, "an answer had begun: there is no second attempt");
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_no_answer() {
+    let world = World::loaded().await;
+    world.server.becomes(Manner::Blurt(b"SSH-2.0-OpenSSH_9.6\r\n"));
+    let refused = world.refresh().await;
+    assert!(matches!(refused, Err(RefreshError::Network { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_told_from_a_failed_handshake() {
+    let issuer = TestIssuer::new();
+    let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let mut nobody = Server::start(Manner::Silence).await;
+    nobody.address = free.local_addr().expect("an address");
+    drop(free);
+    let world = World::at(issuer.clone(), nobody, |url| url);
+    assert_eq!(world.source().reload().await, network(FetchError::Connect));
+
+    let alert: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28";
+    let plain: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+    for blurt in [alert, plain, b""] {
+        let server = Server::start(Manner::Blurt(blurt)).await;
+        let world = World::at(issuer.clone(), server, |url| url.replace("http://", "https://"));
+        assert_eq!(world.source().reload().await, network(FetchError::Tls), "{blurt:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_key_is_found_over_the_wire_by_the_request_that_needs_it() {
+    let world = World::loaded().await;
+    world.issuer.rotate();
+    world.server.becomes(Manner::Answer(ok(&world.issuer.jwks())));
+    world.serves().await;
+    assert_eq!(world.source().status().epoch(), 2);
+}
+
+#[tokio::test]
+async fn an_issuer_that_starts_late_is_found_without_a_restart() {
+    let issuer = TestIssuer::new();
+    let server = Server::start(Manner::Close).await;
+    let world = World::at(issuer, server, |url| url);
+    assert!(world.source().ready_within(Duration::from_millis(300)).await.is_err());
+    world.server.becomes(Manner::Answer(ok(&world.issuer.jwks())));
+    world.source().ready_within(Duration::from_secs(10)).await.expect("the keys come");
+    world.serves().await;
+}

@@ -1,0 +1,210 @@
+//! `BearerLayer`: who passes, and what the inner service finds.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, ORIGIN};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use serde::Deserialize;
+use tower::{Layer, Service, service_fn};
+use tower_bearer::middleware::{BearerService, ChallengeError, ResponseFuture};
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::{BearerLayer, Claims, Rejection};
+
+use crate::challenge_parser::challenge;
+use crate::probe::{TestBody, bearing, request, send, shows_subject, text, validator};
+
+#[derive(Debug, Deserialize)]
+struct Tenant {
+    tenant: String,
+}
+
+#[tokio::test]
+async fn a_valid_token_passes_and_none_does_not() {
+    let server = TestIssuer::new();
+    let service = BearerLayer::new(validator(&server)).layer(shows_subject());
+    let response = send(service.clone(), bearing(&server.token().subject("ann").sign())).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers().len(), 0);
+    assert_eq!(text(response).await, "ann");
+
+    for fields in [&[][..], &["Basic dXNlcjpwYXNz"], &["DPoP abc"]] {
+        let response = send(service.clone(), request(fields)).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{fields:?}");
+        assert_eq!(challenge(response.headers()), []);
+        assert_eq!(response.extensions().get(), Some(&Rejection::NoCredential));
+    }
+}
+
+#[tokio::test]
+async fn a_doubled_credential_is_malformed_whichever_is_good() {
+    let server = TestIssuer::new();
+    let good = format!("Bearer {}", server.token().sign());
+    let layer = BearerLayer::new(validator(&server)).with_anonymous();
+    for fields in [&[&*good, &good][..], &[&good, "Bearer bad"], &["Basic dXNlcjpwYXNz", &good]] {
+        let response = send(layer.layer(shows_subject()), request(fields)).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(challenge(response.headers()), [("error".to_owned(), "invalid_request".to_owned())]);
+    }
+}
+
+#[tokio::test]
+async fn anonymous_requests_pass_without_claims_and_bad_credentials_do_not() {
+    let server = TestIssuer::new();
+    let layer = BearerLayer::new(validator(&server)).with_anonymous();
+    let anonymous = send(layer.layer(shows_subject()), request(&[])).await;
+    assert_eq!((anonymous.status(), text(anonymous).await.as_str()), (StatusCode::OK, "nobody"));
+    let known = send(layer.layer(shows_subject()), bearing(&server.token().subject("ann").sign())).await;
+    assert_eq!(text(known).await, "ann");
+    let bad = send(layer.layer(shows_subject()), bearing(&server.token().expired().sign())).await;
+    assert_eq!(bad.status(), StatusCode::UNAUTHORIZED);
+    let empty = send(layer.layer(shows_subject()), request(&["Bearer "])).await;
+    assert_eq!(empty.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn realm_and_scope_stand_in_the_challenge() {
+    let server = TestIssuer::new();
+    let layer = BearerLayer::new(validator(&server)).with_realm("north \"wind\"").with_challenge_scope("read write");
+    let bare = send(layer.layer(shows_subject()), request(&[])).await;
+    assert_eq!(bare.headers()["www-authenticate"], r#"Bearer realm="north \"wind\"", scope="read write""#);
+    // RFC 6750 §3.1: what was wrong is the token, so no scope is asked for.
+    let bad = send(layer.layer(shows_subject()), bearing("bad")).await;
+    let names: Vec<String> = challenge(bad.headers()).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["realm", "error", "error_description"]);
+
+    assert_eq!(layer.clone().try_with_realm("a\r\nb").unwrap_err(), ChallengeError::Realm);
+    assert_eq!(layer.try_with_challenge_scope("a  b").unwrap_err(), ChallengeError::Scope);
+}
+
+#[test]
+#[should_panic(expected = "a realm has printable ASCII characters only")]
+fn a_realm_that_no_header_can_carry_panics_at_start() {
+    let _ = BearerLayer::new(validator(&TestIssuer::new())).with_realm("a\r\nb");
+}
+
+#[tokio::test]
+async fn no_method_is_special() {
+    let server = TestIssuer::new();
+    let layer = BearerLayer::new(validator(&server));
+    for method in ["GET", "HEAD", "OPTIONS", "TRACE", "POST", "BREW"] {
+        let mut request = request(&[]);
+        *request.method_mut() = method.parse().expect("a method");
+        request.headers_mut().insert("x-http-method-override", HeaderValue::from_static("OPTIONS"));
+        let response = send(layer.layer(shows_subject()), request).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn preflights_pass_only_where_that_is_asked_for() {
+    let server = TestIssuer::new();
+    let strict = BearerLayer::new(validator(&server));
+    let open = strict.clone().with_preflight_passthrough();
+    let preflight = |method: Method, origin: bool, asks: bool, credential: Option<&'static str>| {
+        let mut request = request(credential.as_slice());
+        *request.method_mut() = method;
+        if origin {
+            request.headers_mut().insert(ORIGIN, HeaderValue::from_static("https://app.test"));
+        }
+        if asks {
+            request.headers_mut().insert(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("PUT"));
+        }
+        request
+    };
+    let passed = send(open.layer(shows_subject()), preflight(Method::OPTIONS, true, true, None)).await;
+    assert_eq!((passed.status(), text(passed).await.as_str()), (StatusCode::OK, "nobody"));
+    let refused = send(strict.layer(shows_subject()), preflight(Method::OPTIONS, true, true, None)).await;
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    for request in [
+        preflight(Method::GET, true, true, None),
+        preflight(Method::OPTIONS, false, true, None),
+        preflight(Method::OPTIONS, true, false, None),
+        preflight(Method::OPTIONS, true, true, Some("Bearer bad")),
+    ] {
+        assert_eq!(send(open.layer(shows_subject()), request).await.status(), StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test]
+async fn custom_and_registered_claims_are_both_there() {
+    let server = TestIssuer::new();
+    let layer = BearerLayer::new(validator(&server).with_custom_claims::<Tenant>());
+    let seen = Arc::new(Mutex::new(None));
+    let keep = Arc::clone(&seen);
+    let service = service_fn(move |request: Request<TestBody>| {
+        let custom: Option<&Claims<Tenant>> = request.extensions().get();
+        let registered: Option<&Claims> = request.extensions().get();
+        let both = (
+            custom.map(|claims| claims.custom().tenant.clone()),
+            registered.and_then(|claims| claims.subject().map(str::to_owned)),
+        );
+        *keep.lock().expect("no panic") = Some(both);
+        async { Ok::<_, Infallible>(Response::new(TestBody::default())) }
+    });
+    let token = server.token().subject("ann").claim("tenant", "north").sign();
+    assert_eq!(send(layer.layer(service), bearing(&token)).await.status(), StatusCode::OK);
+    assert_eq!(seen.lock().expect("no panic").take(), Some((Some("north".to_owned()), Some("ann".to_owned()))));
+}
+
+#[tokio::test]
+async fn the_credential_is_marked_sensitive() {
+    let server = TestIssuer::new();
+    let layer = BearerLayer::new(validator(&server)).with_anonymous();
+    for request in [bearing(&server.token().sign()), request(&["Basic dXNlcjpwYXNz"])] {
+        let service = service_fn(|request: Request<TestBody>| async move {
+            assert!(request.headers()[AUTHORIZATION].is_sensitive());
+            Ok::<_, Infallible>(Response::new(TestBody::default()))
+        });
+        assert_eq!(send(layer.layer(service), request).await.status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn the_inner_error_passes_through() {
+    #[derive(Debug, PartialEq)]
+    struct Broken;
+    let server = TestIssuer::new();
+    let service = service_fn(|_: Request<TestBody>| async { Err::<Response<TestBody>, _>(Broken) });
+    let mut service = BearerLayer::new(validator(&server)).layer(service);
+    assert_eq!(service.call(bearing(&server.token().sign())).await.map(|_| ()), Err(Broken));
+    assert_eq!(service.call(request(&[])).await.map(|response| response.status()), Ok(StatusCode::UNAUTHORIZED));
+}
+
+#[test]
+fn debug_shows_settings_and_no_secret() {
+    let layer = BearerLayer::new(validator(&TestIssuer::new())).with_realm("north").with_json_body();
+    let shown = format!("{:?}", layer.layer(()));
+    assert!(shown.contains("north") && shown.contains("JsonBody"), "{shown}");
+}
+
+#[test]
+fn layers_services_and_futures_go_where_they_are_needed() {
+    fn shared<T: Clone + Send + Sync + std::fmt::Debug>(_: &T) {}
+    fn sent<T: Send>(_: &T) {}
+    /// Neither `Clone` nor `Sync`, as request bodies may be.
+    #[derive(Default)]
+    struct Streaming(#[expect(dead_code, reason = "makes the type what it is")] std::cell::Cell<u8>);
+
+    let server = TestIssuer::new();
+    let layer = BearerLayer::new(validator(&server).with_custom_claims::<Tenant>());
+    shared(&layer);
+    #[derive(Clone, Debug)]
+    struct Inner;
+    impl Service<Request<Streaming>> for Inner {
+        type Response = Response<TestBody>;
+        type Error = Infallible;
+        type Future = std::future::Ready<Result<Response<TestBody>, Infallible>>;
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, _: Request<Streaming>) -> Self::Future {
+            std::future::ready(Ok(Response::new(TestBody::default())))
+        }
+    }
+    let mut service: BearerService<Inner, BearerLayer<Tenant>> = layer.layer(Inner);
+    shared(&service);
+    let future: ResponseFuture<Inner, Streaming> = service.call(Request::new(Streaming::default()));
+    sent(&future);
+    assert!(format!("{future:?}").contains("refused"));
+}

@@ -1,0 +1,95 @@
+//! Layers upon layers: claims of an outer one, or of somebody else, never stand for those of the inner one.
+
+use std::convert::Infallible;
+
+use http::{Request, Response, StatusCode};
+use serde::Deserialize;
+use tower::{Layer, service_fn};
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::{BearerLayer, Claims, RequireLayer};
+
+use crate::probe::{TestBody, bearing, request, send, shows_subject, text, validator};
+
+#[derive(Debug, Deserialize)]
+struct Tenant {
+    tenant: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Team {
+    team: String,
+}
+
+#[tokio::test]
+async fn two_layers_with_different_claims_leave_both() {
+    let server = TestIssuer::new();
+    let outer = BearerLayer::new(validator(&server).with_custom_claims::<Tenant>());
+    let inner = BearerLayer::new(validator(&server).with_custom_claims::<Team>());
+    let service = service_fn(|request: Request<TestBody>| async move {
+        let tenant: &Claims<Tenant> = request.extensions().get().expect("the outer layer's");
+        let team: &Claims<Team> = request.extensions().get().expect("the inner layer's");
+        let both = format!("{} {}", tenant.custom().tenant, team.custom().team);
+        Ok::<_, Infallible>(Response::new(TestBody::from(both)))
+    });
+    let token = server.token().claim("tenant", "north").claim("team", "red").sign();
+    let response = send(outer.layer(inner.layer(service)), bearing(&token)).await;
+    assert_eq!(text(response).await, "north red");
+}
+
+#[tokio::test]
+async fn the_same_layer_twice_is_as_good_as_once() {
+    let server = TestIssuer::new();
+    let layer = BearerLayer::new(validator(&server));
+    let response =
+        send(layer.layer(layer.layer(shows_subject())), bearing(&server.token().subject("ann").sign())).await;
+    assert_eq!((response.status(), text(response).await.as_str()), (StatusCode::OK, "ann"));
+}
+
+#[tokio::test]
+async fn the_stricter_of_two_layers_decides() {
+    let server = TestIssuer::new();
+    let other = TestIssuer::named("https://other.test/");
+    let (ours, theirs) = (BearerLayer::new(validator(&server)), BearerLayer::new(validator(&other)));
+    let response = send(ours.layer(theirs.layer(shows_subject())), bearing(&server.token().sign())).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let anonymous = ours.clone().with_anonymous();
+    let response = send(anonymous.layer(ours.layer(shows_subject())), request(&[])).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn claims_from_elsewhere_are_removed_from_an_anonymous_request() {
+    let server = TestIssuer::new();
+    let claims = validator(&server).with_custom_claims::<Tenant>();
+    let claims = claims.validate(&server.token().claim("tenant", "north").sign()).await.expect("valid");
+    let layer = BearerLayer::new(validator(&server).with_custom_claims::<Tenant>()).with_anonymous();
+    let service = service_fn(|request: Request<TestBody>| async move {
+        assert!(request.extensions().get::<Claims>().is_none());
+        assert!(request.extensions().get::<Claims<Tenant>>().is_none());
+        Ok::<_, Infallible>(Response::new(TestBody::default()))
+    });
+    let mut planted = request(&[]);
+    planted.extensions_mut().insert(claims.registered());
+    planted.extensions_mut().insert(claims);
+    assert_eq!(send(layer.layer(service), planted).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn claims_from_elsewhere_are_replaced() {
+    let server = TestIssuer::new();
+    let planted = validator(&server).validate(&server.token().subject("eve").sign()).await.expect("valid");
+    let mut request = bearing(&server.token().subject("ann").sign());
+    request.extensions_mut().insert(planted);
+    let response = send(BearerLayer::new(validator(&server)).layer(shows_subject()), request).await;
+    assert_eq!(text(response).await, "ann");
+}
+
+#[tokio::test]
+async fn the_inner_layer_decides_what_challenges_say() {
+    let server = TestIssuer::new();
+    let outer = BearerLayer::new(validator(&server)).with_realm("outer");
+    let inner = BearerLayer::new(validator(&server));
+    let stack = outer.layer(inner.layer(RequireLayer::scope("admin").layer(shows_subject())));
+    let response = send(stack, bearing(&server.token().sign())).await;
+    assert_eq!(response.headers()["www-authenticate"], r#"Bearer error="insufficient_scope", scope="admin""#);
+}
