@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderValue};
 
 /// The credential of the `Bearer` scheme, in the grammar of RFC 6750 §2.1 and proven in nothing else.
@@ -68,6 +68,50 @@ pub fn extract(headers: &HeaderMap) -> Result<Option<BearerToken<'_>>, Credentia
     }
 }
 
+/// Finds a token in the cookie `name` (RFC 6265 §5.4); for
+/// [`BearerLayer::with_token_source`](crate::BearerLayer::with_token_source).
+///
+/// `Ok(None)` if there is no such cookie, or an empty one, which is how a cookie is taken away.
+///
+/// # Errors
+///
+/// [`CredentialError::Multiple`] if the cookie is there twice, [`CredentialError::Malformed`] if its value is no token.
+pub fn from_cookie<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<BearerToken<'h>>, CredentialError> {
+    let pairs = headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|octet| *octet == b';'));
+    let values = pairs.filter_map(|pair| {
+        let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(rest).filter(|value| !value.is_empty())
+    });
+    only(values)
+}
+
+/// Finds a token among the subprotocols that a WebSocket client offers (RFC 6455 §11.3.4), behind `prefix`: with
+/// `bearer.` it is `Sec-WebSocket-Protocol: chat, bearer.<token>`. For
+/// [`BearerLayer::with_token_source`](crate::BearerLayer::with_token_source); a browser can set no header there.
+///
+/// # Errors
+///
+/// [`CredentialError::Multiple`] if there are two, [`CredentialError::Malformed`] if what follows the prefix is no token.
+///
+/// # Security
+///
+/// The server must answer with another subprotocol, never with this one, which holds the token.
+pub fn from_subprotocol<'h>(headers: &'h HeaderMap, prefix: &str) -> Result<Option<BearerToken<'h>>, CredentialError> {
+    let fields = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let protocols = fields.flat_map(|field| field.as_bytes().split(|octet| *octet == b','));
+    only(protocols.filter_map(|protocol| protocol.trim_ascii().strip_prefix(prefix.as_bytes())))
+}
+
+/// Takes a token that stands once.
+fn only<'h>(mut found: impl Iterator<Item = &'h [u8]>) -> Result<Option<BearerToken<'h>>, CredentialError> {
+    let Some(octets) = found.next() else { return Ok(None) };
+    if found.next().is_some() {
+        return Err(CredentialError::Multiple);
+    }
+    let token = std::str::from_utf8(octets).map_err(|_| CredentialError::Malformed)?;
+    BearerToken::parse(token).map(Some)
+}
+
 /// What follows the scheme `Bearer`; `None` under any other scheme, whatever its octets.
 fn credential(field: &HeaderValue) -> Option<&[u8]> {
     let octets = field.as_bytes().trim_ascii_end();
@@ -97,7 +141,7 @@ fn is_tchar(octet: u8) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CredentialError {
-    /// More than one `Authorization` field.
+    /// More than one `Authorization` field, or a token in more than one place.
     Multiple,
     /// The scheme without a token.
     Empty,
@@ -108,7 +152,7 @@ pub enum CredentialError {
 impl fmt::Display for CredentialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Multiple => "more than one Authorization field",
+            Self::Multiple => "more than one credential",
             Self::Empty => "the Bearer credential is empty",
             Self::Malformed => "the Bearer credential is malformed",
         })
@@ -194,6 +238,42 @@ mod tests {
         ] {
             assert_eq!(read(&[field]), Err(CredentialError::Malformed), "{field:?}");
         }
+    }
+
+    fn headers(name: &http::HeaderName, fields: &[&'static str]) -> HeaderMap {
+        fields.iter().map(|field| (name.clone(), HeaderValue::from_static(field))).collect()
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name() {
+        let read = |fields: &[&'static str]| {
+            let headers = headers(&COOKIE, fields);
+            from_cookie(&headers, "access").map(|token| token.map(|token| token.as_str().to_owned()))
+        };
+        for fields in [&["access=a.b.c"][..], &["x=y; access=a.b.c;z"], &["x=y", "access=a.b.c"]] {
+            assert_eq!(read(fields), Ok(Some("a.b.c".to_owned())), "{fields:?}");
+        }
+        for fields in [&[][..], &["access="], &["no-access=a.b.c; Access=a; access2=b; access"]] {
+            assert_eq!(read(fields), Ok(None), "{fields:?}");
+        }
+        for fields in [&["access=a; access=b"][..], &["access=a", "access=a"]] {
+            assert_eq!(read(fields), Err(CredentialError::Multiple), "{fields:?}");
+        }
+        for field in ["access=\"a.b.c\"", "access=a b", "access==a"] {
+            assert_eq!(read(&[field]), Err(CredentialError::Malformed), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_subprotocol_is_found_by_its_prefix() {
+        let read = |fields: &[&'static str]| {
+            let headers = headers(&SEC_WEBSOCKET_PROTOCOL, fields);
+            from_subprotocol(&headers, "bearer.").map(|token| token.map(|token| token.as_str().to_owned()))
+        };
+        assert_eq!(read(&["chat, bearer.a.b.c"]), Ok(Some("a.b.c".to_owned())));
+        assert_eq!(read(&["chat, bearer"]), Ok(None));
+        assert_eq!(read(&["bearer.a", "bearer.b"]), Err(CredentialError::Multiple));
+        assert_eq!(read(&["bearer."]), Err(CredentialError::Malformed));
     }
 
     #[test]

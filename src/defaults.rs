@@ -28,6 +28,9 @@ pub(crate) const LEEWAY: Duration = Duration::from_secs(5);
 /// Largest leeway that may be set: RFC 7519 §4.1.4 says "no more than a few minutes".
 pub(crate) const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
+/// Longest chain of actors. Auth0 ends a delegation after five hops; only the first actor may count in a decision.
+pub(crate) const MAX_ACTORS: usize = 8;
+
 // ── memo of verdicts ──
 
 /// Memory for verdicts that are remembered: some thousand tokens, which is the users of one process within five minutes,

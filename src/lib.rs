@@ -23,7 +23,7 @@
 //! The modules stand in the order in which a request passes them; whoever asks where a token was refused walks down this
 //! list. Each uses only those above it.
 //!
-//! 1. [`bearer`] and [`host`]: the one credential and the host, out of the request
+//! 1. [`bearer`], [`host`] and [`request`]: the one credential and the host, out of the request
 //! 2. [`token`]: taken apart, believed in nothing
 //! 3. [`keys`] and [`jwks`]: the key, and the proof of the signature
 //! 4. [`claims`] and [`guard`]: what the token says, judged; what a route asks of it
@@ -48,6 +48,7 @@ mod telemetry;
 // 1. Request to credential.
 pub mod bearer;
 pub mod host;
+pub mod request;
 
 // 2. Credential to parsed, untrusted token.
 pub mod token;
@@ -67,6 +68,7 @@ mod validator;
 
 // 6. Answers to the client.
 mod challenge;
+pub mod metadata;
 
 // 7. Servers.
 pub mod middleware;
@@ -95,4 +97,4 @@ pub use crate::keys::Secret;
 pub use crate::middleware::{BearerLayer, RequireLayer};
 pub use crate::rejection::{Rejection, RejectionKind};
 pub use crate::token::Algorithm;
-pub use crate::validator::{StartError, Validator, ValidatorBuilder};
+pub use crate::validator::{Explanation, Finding, Outcome, StartError, Validator, ValidatorBuilder};

@@ -143,6 +143,10 @@ pub enum RejectionKind {
     NotTimely,
     /// Another claim, or a required one.
     Claim,
+    /// The client that the token was issued to.
+    Client,
+    /// The organization that the token is for.
+    Organization,
     /// Bound to a key.
     Confirmation,
     /// Not of the application's shape.
@@ -173,7 +177,7 @@ impl Rejection {
             Self::UnverifiedClaims(error) | Self::Claims(error) => claim_kind(error),
             Self::CustomClaims => RejectionKind::CustomClaims,
             Self::Check(_) => RejectionKind::Check,
-            Self::Requirement(Unmet::Scope { .. }) => RejectionKind::InsufficientScope,
+            Self::Requirement(Unmet::Scope { .. } | Unmet::Claim { .. }) => RejectionKind::InsufficientScope,
             Self::Requirement(Unmet::Authentication { .. }) => RejectionKind::InsufficientAuthentication,
             Self::KeysUnavailable { .. } => RejectionKind::KeysUnavailable,
         }
@@ -225,6 +229,8 @@ fn claim_kind(error: &ClaimError) -> RejectionKind {
         | ClaimError::IssuedInFuture
         | ClaimError::TooOld => RejectionKind::NotTimely,
         ClaimError::Subject | ClaimError::Required { .. } => RejectionKind::Claim,
+        ClaimError::Client(_) => RejectionKind::Client,
+        ClaimError::Organization(_) => RejectionKind::Organization,
         ClaimError::Confirmation => RejectionKind::Confirmation,
     }
 }
@@ -247,6 +253,8 @@ impl RejectionKind {
             Self::Expired => "expired",
             Self::NotTimely => "not_timely",
             Self::Claim => "claim",
+            Self::Client => "client",
+            Self::Organization => "organization",
             Self::Confirmation => "confirmation",
             Self::CustomClaims => "custom_claims",
             Self::Check => "check",

@@ -306,21 +306,36 @@ pub(crate) fn token_cache_shrank(bytes: u32) {
 }
 
 /// A token was refused.
-pub(crate) fn rejected(kind: &'static str, hint: Option<&'static str>, signature_checked: bool) {
+///
+/// `late_by` goes with the hint of a token that has expired a moment ago.
+pub(crate) fn rejected(
+    kind: &'static str,
+    hint: Option<&'static str>,
+    late_by: Option<Duration>,
+    signature_checked: bool,
+) {
     #[cfg(feature = "tracing")]
-    tracing::debug!(target: "tower_bearer::validation", kind, hint, signature_checked, "token rejected");
+    tracing::debug!(target: "tower_bearer::validation", kind, hint, ?late_by, signature_checked, "token rejected");
+}
+
+/// Says whether anybody reads of refusals, so that hints that cost something are looked for.
+pub(crate) fn rejections_are_read() -> bool {
+    #[cfg(feature = "tracing")]
+    return tracing::enabled!(target: "tower_bearer::validation", tracing::Level::DEBUG);
+    #[cfg(not(feature = "tracing"))]
+    false
 }
 
 /// A request was refused for its headers, before any token was looked at.
 pub(crate) fn credential_refused(kind: &'static str) {
-    rejected(kind, None, false);
+    rejected(kind, None, None, false);
     #[cfg(feature = "metrics")]
     validated(NO_ISSUER, "rejected", kind);
 }
 
 /// A good token does not meet what a route asks.
 pub(crate) fn requirement_unmet(kind: &'static str) {
-    rejected(kind, None, true);
+    rejected(kind, None, None, true);
     #[cfg(feature = "metrics")]
     metrics::counter!("jwt_requirement_unmet_total", "reason" => kind).increment(1);
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tower_bearer::claims::Profile;
+use tower_bearer::config::Organizations;
 use tower_bearer::jwks::RefreshPolicy;
 use tower_bearer::keys::{KeyError, KeySet, SecretError};
 use tower_bearer::{Algorithm, Api, Issuer, Secret, Validator};
@@ -35,6 +36,9 @@ struct ApiSettings {
     #[serde(default)]
     required_claims: Vec<String>,
     max_age: Option<String>,
+    client_ids: Option<Vec<String>>,
+    organization_ids: Option<Vec<String>>,
+    organization_names: Option<Vec<String>>,
     #[serde(default)]
     issuer_from_host: bool,
     #[serde(default)]
@@ -203,8 +207,22 @@ impl ApiSettings {
         api = self.issuer_for_host.iter().fold(api, |api, (host, issuer)| api.with_issuer_for_host(host, issuer));
         api = if self.issuer_from_host { api.with_issuer_from_host() } else { api };
         api = leeway.into_iter().fold(api, Api::with_leeway);
+        api = self.client_ids.iter().fold(api, |api, ids| api.with_client_ids(ids));
+        api = self.organizations(faults).into_iter().fold(api, Api::with_organizations);
         api = max_age.into_iter().fold(api, Api::with_max_age);
         Some(self.max_token_bytes.into_iter().fold(api, Api::with_max_token_bytes))
+    }
+
+    fn organizations(&self, faults: &mut Faults) -> Option<Organizations> {
+        match (&self.organization_ids, &self.organization_names) {
+            (None, None) => None,
+            (Some(ids), None) => Some(Organizations::ids(ids)),
+            (None, Some(names)) => Some(Organizations::names(names)),
+            (Some(_), Some(_)) => {
+                faults.push("api.organization_ids", "stands beside organization_names; choose one");
+                None
+            }
+        }
     }
 
     fn profile(&self, faults: &mut Faults) -> Profile {

@@ -9,7 +9,7 @@ use http::Extensions;
 use http::request::Parts;
 
 use crate::axum::rejection::BearerRejection;
-use crate::challenge::Challenges;
+use crate::challenge::{Challenges, Protocol};
 use crate::claims::Claims;
 use crate::middleware::{EmptyBody, misconfigured};
 use crate::rejection::Rejection;
@@ -29,7 +29,8 @@ where
         match find(&parts.extensions)? {
             Found::Claims(claims) => Ok(claims),
             Found::Anonymous(challenges) => {
-                Err(ClaimsRejection::Anonymous(BearerRejection::new(Rejection::NoCredential, challenges.clone())))
+                let rejection = BearerRejection::new(Rejection::NoCredential, challenges.clone());
+                Err(ClaimsRejection::Anonymous(rejection.over(Protocol::of(&parts.headers))))
             }
         }
     }
@@ -82,6 +83,8 @@ fn find<C: Send + Sync + 'static>(extensions: &Extensions) -> Result<Found<'_, C
 pub enum ClaimsRejection {
     /// The request has no credential: 401 with a challenge.
     Anonymous(BearerRejection),
+    /// The token does not meet the requirement: 403, or 401 for a stronger authentication (RFC 9470).
+    Unmet(BearerRejection),
     /// No `BearerLayer` ran: 500, and an error in the log, since the program is wrong.
     NoLayer,
     /// The `BearerLayer` reads claims into another type: 500, and an error in the log, since the program is wrong.
@@ -91,8 +94,8 @@ pub enum ClaimsRejection {
 impl IntoResponse for ClaimsRejection {
     fn into_response(self) -> Response {
         match self {
-            Self::Anonymous(rejection) => rejection.into_response(),
-            Self::NoLayer | Self::OtherClaims => misconfigured::<Body>(&EmptyBody::default()),
+            Self::Anonymous(rejection) | Self::Unmet(rejection) => rejection.into_response(),
+            Self::NoLayer | Self::OtherClaims => misconfigured::<Body>(&EmptyBody::default(), Protocol::Http),
         }
     }
 }
@@ -100,7 +103,7 @@ impl IntoResponse for ClaimsRejection {
 impl fmt::Display for ClaimsRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Anonymous(rejection) => rejection.fmt(f),
+            Self::Anonymous(rejection) | Self::Unmet(rejection) => rejection.fmt(f),
             Self::NoLayer => f.write_str("no BearerLayer ran"),
             Self::OtherClaims => f.write_str("the BearerLayer reads claims into another type"),
         }

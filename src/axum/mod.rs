@@ -23,7 +23,11 @@
 //! ```
 
 mod claims;
+mod metadata;
 mod rejection;
+mod required;
+mod token;
 
 pub use self::claims::ClaimsRejection;
 pub use self::rejection::BearerRejection;
+pub use self::required::{Needs, Required};

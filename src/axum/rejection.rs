@@ -5,7 +5,9 @@ use std::fmt;
 use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
 
-use crate::challenge::{ChallengeError, Challenges};
+use crate::challenge::{ChallengeError, Challenges, Protocol};
+use crate::guard::Unmet;
+use crate::metadata::ResourceMetadata;
 use crate::middleware::{EmptyBody, JsonBody, refuse};
 use crate::rejection::Rejection;
 
@@ -29,6 +31,7 @@ pub struct BearerRejection {
     rejection: Rejection,
     challenges: Challenges,
     body: BodyForm,
+    protocol: Protocol,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +42,12 @@ enum BodyForm {
 
 impl BearerRejection {
     pub(super) fn new(rejection: Rejection, challenges: Challenges) -> Self {
-        Self { rejection, challenges, body: BodyForm::Empty }
+        Self { rejection, challenges, body: BodyForm::Empty, protocol: Protocol::Http }
+    }
+
+    pub(super) fn over(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
+        self
     }
 
     /// The rejection itself.
@@ -59,6 +67,13 @@ impl BearerRejection {
         Ok(self)
     }
 
+    /// Names the place of the resource's metadata in the challenge (RFC 9728 §5.1).
+    #[must_use]
+    pub fn with_resource_metadata(mut self, metadata: &ResourceMetadata) -> Self {
+        self.challenges = self.challenges.with_resource_metadata(metadata.url());
+        self
+    }
+
     /// Answers with a JSON body. Default: an empty one.
     #[must_use]
     pub fn with_json_body(mut self) -> Self {
@@ -73,12 +88,19 @@ impl From<Rejection> for BearerRejection {
     }
 }
 
+/// For `claims.require(..)?` in a handler.
+impl From<Unmet> for BearerRejection {
+    fn from(unmet: Unmet) -> Self {
+        Self::from(Rejection::Requirement(unmet))
+    }
+}
+
 impl IntoResponse for BearerRejection {
     fn into_response(self) -> Response {
         let answer = self.challenges.answer(&self.rejection);
         match self.body {
-            BodyForm::Empty => refuse::<Body>(&EmptyBody::default(), answer, self.rejection),
-            BodyForm::Json => refuse::<Body>(&JsonBody::default(), answer, self.rejection),
+            BodyForm::Empty => refuse::<Body>(&EmptyBody::default(), answer, self.protocol, self.rejection),
+            BodyForm::Json => refuse::<Body>(&JsonBody::default(), answer, self.protocol, self.rejection),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::clock::Timestamp;
 use crate::token::{Claim, Member, Payload};
 
 /// Reads a claim that should be a date.
-pub(super) fn date(payload: &Payload, claim: Claim) -> Member<Timestamp> {
+pub(crate) fn date(payload: &Payload, claim: Claim) -> Member<Timestamp> {
     match payload.raw(claim) {
         None => Member::Absent,
         Some(raw) => numeric_date(raw).map_or(Member::Malformed, Member::Is),

@@ -34,6 +34,10 @@ pub enum ClaimError {
         /// The claim's name, from the configuration.
         claim: Arc<str>,
     },
+    /// The client that the token was issued to is none of the API's (RFC 9068 §2.2 `client_id`, else `azp`).
+    Client(Fault),
+    /// The token is for none of the organizations that the API, or the request, names.
+    Organization(Fault),
     /// `cnf` binds the token to a key (RFC 7800 §3.1), and nothing proves that the sender holds it (RFC 9449 §7.2).
     Confirmation,
     /// The token is an ID token (RFC 8725 §3.12); the name of the claim that says so.
@@ -70,6 +74,8 @@ impl fmt::Display for ClaimError {
             Self::TooOld => f.write_str("the token was issued too long ago"),
             Self::Subject => f.write_str("sub is not a string"),
             Self::Required { claim } => write!(f, "the required claim {claim} is missing, empty or of another type"),
+            Self::Client(fault) => write!(f, "the client {fault}"),
+            Self::Organization(fault) => write!(f, "the organization {fault}"),
             Self::Confirmation => f.write_str("the token is bound to a key, and no proof of possession was made"),
             Self::IdToken { marker } => write!(f, "an ID token is no access token ({marker} says that it is one)"),
         }

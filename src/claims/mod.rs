@@ -2,6 +2,7 @@
 
 mod dates;
 mod error;
+mod principal;
 mod required;
 mod rules;
 mod texts;
@@ -13,12 +14,14 @@ use std::sync::{Arc, LazyLock};
 
 use serde::Deserialize;
 
+pub(crate) use self::dates::date;
 pub use self::error::{ClaimError, Fault};
-pub use self::rules::Profile;
-pub(crate) use self::rules::{Confirmation, Evidence, Rules};
-pub use self::values::{Audience, Permissions, Scopes};
+pub use self::principal::{Actor, ActorError, ClaimMismatch, Principal};
+pub(crate) use self::rules::{Check, Confirmation, Evidence, OrganizationRule, Rules};
+pub use self::rules::{Organization, Profile};
+pub use self::values::{Audience, AuthenticationMethods, Permissions, Scopes};
 use crate::clock::Timestamp;
-use crate::token::{Claim, Header, Payload};
+use crate::token::{Claim, Header, Member, Payload};
 
 /// The claims of a token that passed every check.
 ///
@@ -89,10 +92,13 @@ impl<C> Claims<C> {
         self.text(Claim::Jti)
     }
 
-    /// The client that asked for the token: `client_id` (RFC 9068 §2.2), else `azp`.
+    /// The client that asked for the token: `client_id` (RFC 9068 §2.2) or, where there is none, `azp`.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
-        self.text(Claim::ClientId).or_else(|| self.text(Claim::Azp))
+        match self.payload().text(Claim::ClientId) {
+            Member::Absent => self.text(Claim::Azp),
+            named => named.ok(),
+        }
     }
 
     /// The scopes granted (RFC 8693 §4.2).

@@ -14,7 +14,7 @@ use crate::token::{Claim, Member, Payload};
 /// A claim that this crate does not know may have any type but null.
 pub(super) fn is_met(payload: &Payload, name: &str) -> bool {
     let Some(claim) = Claim::from_name(name) else {
-        return unregistered(payload.json(), name).is_some_and(holds_something);
+        return raw(payload, name).is_some_and(holds_something);
     };
     let Some(raw) = payload.raw(claim) else { return false };
     match claim {
@@ -38,13 +38,21 @@ pub(super) fn is_met(payload: &Payload, name: &str) -> bool {
         | Claim::OrgId
         | Claim::OrgName
         | Claim::Gty
+        | Claim::SubProfile
         | Claim::TokenUse
         | Claim::Typ => payload.text(claim).ok().is_some_and(|text| !text.is_empty()),
     }
 }
 
-/// The JSON text of a member of the top level, whatever its name.
-pub(super) fn unregistered<'p>(json: &'p str, name: &str) -> Option<&'p str> {
+/// The JSON text of a claim, whatever its name.
+pub(super) fn raw<'p>(payload: &'p Payload, name: &str) -> Option<&'p str> {
+    match Claim::from_name(name) {
+        Some(claim) => payload.raw(claim),
+        None => unregistered(payload.json(), name),
+    }
+}
+
+fn unregistered<'p>(json: &'p str, name: &str) -> Option<&'p str> {
     let members: BTreeMap<Cow<'p, str>, &'p RawValue> = serde_json::from_str(json).ok()?;
     members.get(name).map(|raw| raw.get())
 }

@@ -1,4 +1,4 @@
-//! Claims that hold several values: audience, scopes, permissions.
+//! Claims that hold several values: audience, scopes, permissions, methods of authentication.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -25,6 +25,13 @@ pub struct Scopes<'c> {
 /// access control is on for the API. A value of another type grants nothing.
 #[derive(Clone, Copy)]
 pub struct Permissions<'c> {
+    raw: Option<&'c str>,
+}
+
+/// The methods by which the user authenticated: the array of strings in `amr` (RFC 8176 §1). A value of another type
+/// names none.
+#[derive(Clone, Copy)]
+pub struct AuthenticationMethods<'c> {
     raw: Option<&'c str>,
 }
 
@@ -108,6 +115,29 @@ impl<'c> Permissions<'c> {
     }
 }
 
+impl<'c> AuthenticationMethods<'c> {
+    pub(crate) fn of(payload: &'c Payload) -> Self {
+        Self { raw: payload.raw(Claim::Amr).filter(|raw| raw.starts_with('[')) }
+    }
+
+    /// Says whether the method `name` was used.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        !name.is_empty() && any(self.raw, |text| text == name)
+    }
+
+    /// The methods in the token's order.
+    pub fn iter(&self) -> impl Iterator<Item = Box<str>> + use<> {
+        self.raw.and_then(texts::collect).unwrap_or_default().into_iter()
+    }
+
+    /// Says whether no method at all is named.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+}
+
 /// Says whether one of the strings fulfils `holds`; a malformed value has none.
 fn any(raw: Option<&str>, holds: impl Fn(&str) -> bool) -> bool {
     let Some(raw) = raw else { return false };
@@ -129,7 +159,7 @@ macro_rules! debug_as_list {
     };
 }
 
-debug_as_list!(Audience, Scopes, Permissions);
+debug_as_list!(Audience, Scopes, Permissions, AuthenticationMethods);
 
 #[cfg(test)]
 mod tests {

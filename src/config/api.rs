@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::claims::{Confirmation, Profile, Rules};
+use crate::claims::{Confirmation, OrganizationRule, Profile, Rules};
 use crate::config::error::{Faults, Problem};
 use crate::config::hosts::HostRules;
 use crate::config::issuer::{Issuer, TrustedIssuer};
+use crate::config::organizations::{self, OrganizationOfRequest, Organizations};
 use crate::defaults;
 
 /// An API: its audiences, the issuers that it trusts, and its rules for claims.
@@ -33,6 +34,8 @@ pub struct Api {
     confirmation: Confirmation,
     hosts: Vec<(String, String)>,
     issuer_from_host: bool,
+    clients: Option<Vec<String>>,
+    organizations: Option<Organizations>,
 }
 
 impl Api {
@@ -50,6 +53,8 @@ impl Api {
             confirmation: Confirmation::Refused,
             hosts: Vec::new(),
             issuer_from_host: false,
+            clients: None,
+            organizations: None,
         }
     }
 
@@ -104,6 +109,25 @@ impl Api {
         self
     }
 
+    /// Takes only tokens that were issued to one of these clients: `client_id` or, where there is none, `azp`. Default:
+    /// those of every client.
+    ///
+    /// It is also the only way to take tokens without `aud`, as Amazon Cognito issues them: `client_id` must then be one of
+    /// these, and `token_use` must be `access`. An `aud` that is there is judged as ever.
+    #[must_use]
+    pub fn with_client_ids<I: Into<String>>(mut self, ids: impl IntoIterator<Item = I>) -> Self {
+        self.clients.get_or_insert_default().extend(ids.into_iter().map(Into::into));
+        self
+    }
+
+    /// Takes only tokens of these organizations. Default: those of any, and those without; the handler then finds the
+    /// organization on [`Claims`](crate::Claims).
+    #[must_use]
+    pub fn with_organizations(mut self, organizations: Organizations) -> Self {
+        self.organizations = Some(organizations);
+        self
+    }
+
     /// Accepts under `host` only tokens of `issuer`, one of the configured `iss` values. Once a host is bound, requests
     /// under any other host are refused.
     ///
@@ -151,6 +175,11 @@ impl Api {
         }
         let known: Vec<Box<str>> = known.into_iter().collect();
         let hosts = HostRules::resolve(&self.hosts, self.issuer_from_host, &known, faults);
+        let clients = self.clients.as_ref().map(|ids| organizations::listed("client ids", ids, faults));
+        let (organizations, organization_of) = match &self.organizations {
+            Some(organizations) => organizations.resolve(faults),
+            None => (OrganizationRule::Any, None),
+        };
         let rules = Rules {
             audiences: self.audiences.iter().map(|audience| Box::from(audience.as_str())).collect(),
             leeway: self.leeway,
@@ -158,9 +187,11 @@ impl Api {
             required: self.required.iter().map(|name| Arc::from(name.as_str())).collect(),
             max_age: self.max_age,
             confirmation: self.confirmation,
+            clients: clients.unwrap_or_default(),
+            organizations,
         };
         let issuers = issuers.into_iter().collect::<Option<Vec<TrustedIssuer>>>()?;
-        Some(Policy { rules, issuers, hosts, max_token_bytes: self.max_token_bytes })
+        Some(Policy { rules, issuers, hosts, organization_of, max_token_bytes: self.max_token_bytes })
     }
 
     fn check_rules(&self, faults: &mut Faults) {
@@ -187,10 +218,11 @@ impl Api {
 }
 
 /// A configuration without faults.
-#[derive(Clone, Debug)]
 pub(crate) struct Policy {
     pub(crate) rules: Rules,
     pub(crate) issuers: Vec<TrustedIssuer>,
     pub(crate) hosts: HostRules,
+    /// Which organization a request is about, where that decides.
+    pub(crate) organization_of: Option<OrganizationOfRequest>,
     pub(crate) max_token_bytes: usize,
 }

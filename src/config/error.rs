@@ -95,7 +95,7 @@ pub enum Problem {
     SymmetricWithPublicKeys(Algorithm),
     /// An algorithm of public keys for an issuer with a shared secret.
     AsymmetricWithSecret(Algorithm),
-    /// A secret for an issuer with public keys.
+    /// A secret for an issuer with public keys, or with a source of secrets.
     SecretWithPublicKeys,
     /// A shared secret is not usable.
     Secret(SecretError),
@@ -154,7 +154,7 @@ impl fmt::Display for Problem {
                 )
             }
             Self::SecretWithPublicKeys => f.write_str(
-                "belongs to an issuer with public keys; one issuer has either, so use `Issuer::shared_secret`",
+                "belongs to an issuer with public keys or with a source of secrets; use `Issuer::shared_secret`",
             ),
             Self::Secret(error) => error.fmt(f),
             Self::Keys(error) => error.fmt(f),

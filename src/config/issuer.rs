@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::config::domain::{self, PlainHttp};
 use crate::config::error::{Faults, Problem};
-use crate::jwks::Origin;
+use crate::jwks::{Origin, SecretSource, SwapError};
 use crate::keys::{self, KeyError, KeySet, KeyTable, Secret, SecretError};
 use crate::token::Algorithm;
 
@@ -50,6 +50,7 @@ enum Keys {
     Jwks(String),
     Static(Result<KeySet, KeyError>),
     Secrets(Vec<Result<Secret, SecretError>>),
+    Swapped(SecretSource),
 }
 
 impl Issuer {
@@ -92,6 +93,17 @@ impl Issuer {
         Self::new(Domain::Exact(issuer.into()), Keys::Secrets(vec![secret.into()]))
     }
 
+    /// An issuer that signs with a secret shared with this API, where the secret is swapped without a restart: by
+    /// [`SecretSource::replace`]. `issuer` is the exact `iss` value.
+    ///
+    /// # Security
+    ///
+    /// As for [`Issuer::shared_secret`].
+    #[must_use]
+    pub fn shared_secrets(issuer: impl Into<String>, secrets: &SecretSource) -> Self {
+        Self::new(Domain::Exact(issuer.into()), Keys::Swapped(secrets.clone()))
+    }
+
     /// Adds a custom domain of the same Auth0 tenant: its tokens have another `iss` and are signed with the same keys.
     #[must_use]
     pub fn with_custom_domain(mut self, domain: impl Into<String>) -> Self {
@@ -111,7 +123,9 @@ impl Issuer {
     pub fn with_secret(mut self, secret: impl Into<Result<Secret, SecretError>>) -> Self {
         match &mut self.keys {
             Keys::Secrets(secrets) => secrets.push(secret.into()),
-            Keys::Auth0 | Keys::Discovery | Keys::Jwks(_) | Keys::Static(_) => self.misplaced_secret = true,
+            Keys::Auth0 | Keys::Discovery | Keys::Jwks(_) | Keys::Static(_) | Keys::Swapped(_) => {
+                self.misplaced_secret = true;
+            }
         }
         self
     }
@@ -175,7 +189,7 @@ impl Issuer {
     }
 
     fn resolve_algorithms(&self, name: &str, faults: &mut Faults) -> Vec<Algorithm> {
-        let symmetric = matches!(self.keys, Keys::Secrets(_));
+        let symmetric = matches!(self.keys, Keys::Secrets(_) | Keys::Swapped(_));
         let Some(listed) = &self.algorithms else {
             return vec![if symmetric { Algorithm::HS256 } else { Algorithm::RS256 }];
         };
@@ -215,6 +229,7 @@ impl Issuer {
                 endpoint.map(|endpoint| KeyOrigin::Remote(Origin::jwks(name, endpoint)))
             }
             Keys::Static(set) => bind_static(&setting(name, " static keys"), set, algorithms, faults),
+            Keys::Swapped(source) => bind_source(&setting(name, " secret"), source, algorithms, faults),
             Keys::Secrets(secrets) => bind_secrets(&setting(name, " secret"), secrets, algorithms, faults),
         }
     }
@@ -259,6 +274,21 @@ fn bind_secrets(
     Some(KeyOrigin::Fixed(table))
 }
 
+fn bind_source(
+    setting: &str,
+    source: &SecretSource,
+    algorithms: &[Algorithm],
+    faults: &mut Faults,
+) -> Option<KeyOrigin> {
+    match source.serve(algorithms) {
+        Ok(()) => {}
+        Err(SwapError::Secret(error)) => faults.push(setting, Problem::Secret(error)),
+        Err(SwapError::TooMany) => faults.push(setting, Problem::TooManyKeys),
+        Err(SwapError::None) => faults.push(setting, Problem::Empty),
+    }
+    Some(KeyOrigin::Swapped(source.clone()))
+}
+
 impl Domain {
     fn as_str(&self) -> &str {
         match self {
@@ -274,7 +304,7 @@ impl fmt::Debug for Issuer {
             Keys::Discovery => "discovery",
             Keys::Jwks(_) => "JWKS URI",
             Keys::Static(_) => "static",
-            Keys::Secrets(_) => "shared secret",
+            Keys::Secrets(_) | Keys::Swapped(_) => "shared secret",
         };
         f.debug_struct("Issuer")
             .field("first", &self.first)
@@ -301,6 +331,8 @@ pub(crate) enum KeyOrigin {
     Remote(Origin),
     /// Given: public keys, or secrets.
     Fixed(KeyTable),
+    /// Given, and replaced by the application.
+    Swapped(SecretSource),
 }
 
 fn setting(issuer: &str, what: &str) -> String {

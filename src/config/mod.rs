@@ -8,6 +8,7 @@ mod domain;
 mod error;
 mod hosts;
 mod issuer;
+mod organizations;
 
 pub use self::api::Api;
 pub(crate) use self::api::Policy;
@@ -16,3 +17,5 @@ pub use self::error::{ConfigError, ConfigFault, Problem};
 pub(crate) use self::hosts::HostRules;
 pub use self::issuer::Issuer;
 pub(crate) use self::issuer::KeyOrigin;
+pub(crate) use self::organizations::OrganizationOfRequest;
+pub use self::organizations::Organizations;

@@ -38,5 +38,8 @@ pub mod testing {}
 #[doc = include_str!("migrating.md")]
 pub mod migrating {}
 
+#[doc = include_str!("cors.md")]
+pub mod cors {}
+
 #[doc = include_str!("threat_model.md")]
 pub mod threat_model {}

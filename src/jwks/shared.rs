@@ -22,7 +22,7 @@ use crate::telemetry;
 use crate::token::Algorithm;
 
 /// Where an issuer's keys are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// The keys of an issuer at a known URL.
     Jwks { issuer: Arc<str>, endpoint: Endpoint },

@@ -9,11 +9,12 @@ use http::{Extensions, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::challenge::Challenges;
+use crate::challenge::{Challenges, Protocol};
 use crate::claims::Claims;
 use crate::clock::{Clock, SystemClock};
 use crate::defaults;
 use crate::guard::Requirement;
+use crate::middleware::asked::Asked;
 use crate::middleware::future::ResponseFuture;
 use crate::middleware::response::{EmptyBody, JsonBody, Refusal, Respond, ResponseHook, misconfigured, refuse};
 use crate::rejection::Rejection;
@@ -24,7 +25,8 @@ use crate::telemetry;
 ///
 /// Where the claims don't suffice, the client gets 403 `insufficient_scope`, or 401
 /// `insufficient_user_authentication` (RFC 9470); where the `BearerLayer` let the request pass without credential, 401
-/// with a challenge that names the scopes. Without a `BearerLayer` further out every request gets 500: the program is
+/// with a challenge that names the scopes: those of the route together with those of every `RequireLayer` around it.
+/// Without a `BearerLayer` further out every request gets 500: the program is
 /// wrong, not the client.
 ///
 /// ```
@@ -138,25 +140,26 @@ impl<R> RequireLayer<R> {
     }
 
     /// Answers a request whose claims don't suffice.
-    fn judge<B>(&self, extensions: &Extensions) -> Result<(), Response<B>>
+    fn judge<B>(&self, extensions: &Extensions, protocol: Protocol) -> Result<(), Response<B>>
     where
         R: Respond<B>,
     {
+        let all = || Asked::all(extensions, &self.scope);
         let challenges = extensions.get::<Challenges>();
         let rejection = match (extensions.get::<Claims>(), challenges) {
             (Some(claims), _) => match self.requirement.check(claims, self.clock.now(), self.leeway) {
                 Ok(()) => return Ok(()),
-                Err(unmet) => Rejection::Requirement(unmet),
+                Err(unmet) => Rejection::Requirement(unmet.naming(all())),
             },
             (None, Some(_)) => Rejection::NoCredential,
             (None, None) => {
                 telemetry::misconfigured("a RequireLayer has no BearerLayer around it");
-                return Err(misconfigured(&self.body));
+                return Err(misconfigured(&self.body, protocol));
             }
         };
         telemetry::requirement_unmet(rejection.kind().name());
-        let challenges = challenges.cloned().unwrap_or_default().asking_for(Arc::clone(&self.scope));
-        Err(refuse(&self.body, challenges.answer(&rejection), rejection))
+        let challenges = challenges.cloned().unwrap_or_default().asking_for(all());
+        Err(refuse(&self.body, challenges.answer(&rejection), protocol, rejection))
     }
 }
 
@@ -209,9 +212,12 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<ReqB>) -> Self::Future {
-        match self.layer.judge(request.extensions()) {
-            Ok(()) => ResponseFuture::inner(self.inner.call(request)),
+    fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
+        match self.layer.judge(request.extensions(), Protocol::of(request.headers())) {
+            Ok(()) => {
+                Asked::leave(request.extensions_mut(), &self.layer.scope);
+                ResponseFuture::inner(self.inner.call(request))
+            }
             Err(response) => {
                 // What the inner service has reserved for this request is given back.
                 self.inner = self.inner.clone();

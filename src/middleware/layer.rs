@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::Response;
+use http::{HeaderMap, Response};
 use tower_layer::Layer;
 
+use crate::bearer::{BearerToken, CredentialError};
 use crate::challenge::{ChallengeError, Challenges};
 use crate::claims::NoCustomClaims;
+use crate::metadata::ResourceMetadata;
 use crate::middleware::response::{EmptyBody, JsonBody, Refusal, ResponseHook};
 use crate::middleware::service::BearerService;
 use crate::validator::Validator;
@@ -37,6 +39,8 @@ pub struct BearerLayer<C = NoCustomClaims, R = EmptyBody> {
     pub(super) anonymous: Anonymous,
     pub(super) preflight: Preflight,
     pub(super) host_source: HostSource,
+    pub(super) token_source: Option<TokenSource>,
+    pub(super) raw_token: RawToken,
     pub(super) challenges: Challenges,
     pub(super) body: R,
 }
@@ -62,6 +66,17 @@ pub(super) enum HostSource {
     ForwardedHost,
 }
 
+/// Whether the token itself goes on with the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RawToken {
+    Dropped,
+    Kept,
+}
+
+/// Finds a credential elsewhere than in `Authorization`.
+pub(super) type TokenSource =
+    Arc<dyn for<'h> Fn(&'h HeaderMap) -> Result<Option<BearerToken<'h>>, CredentialError> + Send + Sync>;
+
 impl<C> BearerLayer<C> {
     /// Refuses every request whose token `validator` refuses, and every request without one.
     #[must_use]
@@ -71,6 +86,8 @@ impl<C> BearerLayer<C> {
             anonymous: Anonymous::Refused,
             preflight: Preflight::LikeOthers,
             host_source: HostSource::Request,
+            token_source: None,
+            raw_token: RawToken::Dropped,
             challenges: Challenges::default(),
             body: EmptyBody::default(),
         }
@@ -109,6 +126,56 @@ impl<C, R> BearerLayer<C, R> {
     #[must_use]
     pub fn with_trusted_forwarded_host(mut self) -> Self {
         self.host_source = HostSource::ForwardedHost;
+        self
+    }
+
+    /// Looks for the token elsewhere too: in a cookie, in a WebSocket subprotocol, by
+    /// [`bearer::from_cookie`](crate::bearer::from_cookie) and
+    /// [`bearer::from_subprotocol`](crate::bearer::from_subprotocol), or in a header of the application's own. A request
+    /// that brings a token there and in `Authorization` is malformed (RFC 6750 §2).
+    ///
+    /// Default: the `Authorization` header only. Query and form are not offered (RFC 9700 §4.3.2).
+    ///
+    /// ```
+    /// # fn layer(validator: tower_bearer::Validator) -> tower_bearer::BearerLayer {
+    /// use tower_bearer::{BearerLayer, bearer};
+    ///
+    /// BearerLayer::new(validator).with_token_source(|headers| bearer::from_cookie(headers, "__Host-access"))
+    /// # }
+    /// ```
+    ///
+    /// # Security
+    ///
+    /// Browsers send cookies with requests that other sites cause: such an API needs a defence against cross-site request
+    /// forgery (`SameSite`, `Sec-Fetch-Site`), which this crate does not bring.
+    #[must_use]
+    pub fn with_token_source(
+        mut self,
+        source: impl for<'h> Fn(&'h HeaderMap) -> Result<Option<BearerToken<'h>>, CredentialError> + Send + Sync + 'static,
+    ) -> Self {
+        self.token_source = Some(Arc::new(source));
+        self
+    }
+
+    /// Puts the token itself into the extensions of a request that passes, as
+    /// [`BearerToken<'static>`](crate::bearer::BearerToken), for calls to other APIs. Default: it stays where the client put
+    /// it, and nowhere else.
+    ///
+    /// # Security
+    ///
+    /// Whoever is handed the token can use it until it expires, here and wherever it is meant for: pass it on only to
+    /// services that it names in `aud`, and prefer a token exchange (RFC 8693).
+    #[must_use]
+    pub fn with_raw_token(mut self) -> Self {
+        self.raw_token = RawToken::Kept;
+        self
+    }
+
+    /// Names the place of the resource's metadata in every challenge, so that a client finds the authorization server from
+    /// the refusal alone (RFC 9728 §5.1). Default: none.
+    #[must_use]
+    pub fn with_resource_metadata(mut self, metadata: &ResourceMetadata) -> Self {
+        self.challenges = self.challenges.with_resource_metadata(metadata.url());
         self
     }
 
@@ -178,6 +245,8 @@ impl<C, R> BearerLayer<C, R> {
             anonymous: self.anonymous,
             preflight: self.preflight,
             host_source: self.host_source,
+            token_source: self.token_source,
+            raw_token: self.raw_token,
             challenges: self.challenges,
             body,
         }
@@ -204,6 +273,8 @@ impl<C, R: Clone> Clone for BearerLayer<C, R> {
             anonymous: self.anonymous,
             preflight: self.preflight,
             host_source: self.host_source,
+            token_source: self.token_source.clone(),
+            raw_token: self.raw_token,
             challenges: self.challenges.clone(),
             body: self.body.clone(),
         }
@@ -217,6 +288,8 @@ impl<C, R: fmt::Debug> fmt::Debug for BearerLayer<C, R> {
             .field("anonymous", &self.anonymous)
             .field("preflight", &self.preflight)
             .field("host_source", &self.host_source)
+            .field("token_source", &self.token_source.is_some())
+            .field("raw_token", &self.raw_token)
             .field("challenges", &self.challenges)
             .field("body", &self.body)
             .finish()

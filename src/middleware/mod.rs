@@ -29,15 +29,22 @@
 //! # Ok(()) }
 //! ```
 
+mod asked;
 mod future;
 mod guard;
 mod layer;
+mod metadata;
 mod response;
 mod service;
 
+#[cfg(feature = "axum")]
+pub(crate) use self::asked::Asked;
 pub use self::future::ResponseFuture;
 pub use self::guard::{RequireLayer, RequireService};
 pub use self::layer::BearerLayer;
+pub use self::metadata::MetadataService;
+#[cfg(feature = "axum")]
+pub(crate) use self::metadata::document;
 pub use self::response::{EmptyBody, JsonBody, Refusal, Respond, ResponseHook};
 #[cfg(feature = "axum")]
 pub(crate) use self::response::{misconfigured, refuse};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::challenge::Answer;
+use crate::challenge::{Answer, Protocol};
 use crate::rejection::Rejection;
 
 /// Makes the body, and further headers, of the response to a refused request.
@@ -37,6 +37,9 @@ pub struct JsonBody;
 
 impl<B: From<Bytes>> Respond<B> for JsonBody {
     fn respond(&self, refusal: &Refusal<'_>) -> Response<B> {
+        if refusal.is_grpc() {
+            return Response::new(B::from(Bytes::new()));
+        }
         let mut response = Response::new(B::from(refusal.json()));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
@@ -90,7 +93,7 @@ impl Refusal<'_> {
         self.rejection
     }
 
-    /// The status of the response.
+    /// The status of the response; 200 over gRPC.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.answer.status()
@@ -108,6 +111,12 @@ impl Refusal<'_> {
         self.answer.description()
     }
 
+    /// Says whether the client speaks gRPC: the status then stands in `grpc-status`, and the body must be empty.
+    #[must_use]
+    pub fn is_grpc(&self) -> bool {
+        self.answer.is_grpc()
+    }
+
     /// The body that `with_json_body()` would give.
     #[must_use]
     pub fn json(&self) -> Bytes {
@@ -116,15 +125,20 @@ impl Refusal<'_> {
 }
 
 /// The response to a rejected request. It carries the [`Rejection`] as an extension, for layers further out that log.
-pub(crate) fn refuse<B>(body: &impl Respond<B>, answer: Answer, rejection: Rejection) -> Response<B> {
-    let mut response = write(body, answer, Some(&rejection));
+pub(crate) fn refuse<B>(
+    body: &impl Respond<B>,
+    answer: Answer,
+    protocol: Protocol,
+    rejection: Rejection,
+) -> Response<B> {
+    let mut response = write(body, answer.over(protocol), Some(&rejection));
     response.extensions_mut().insert(rejection);
     response
 }
 
 /// The response where the program lacks a layer.
-pub(crate) fn misconfigured<B>(body: &impl Respond<B>) -> Response<B> {
-    write(body, Answer::misconfigured(), None)
+pub(crate) fn misconfigured<B>(body: &impl Respond<B>, protocol: Protocol) -> Response<B> {
+    write(body, Answer::misconfigured().over(protocol), None)
 }
 
 fn write<B>(body: &impl Respond<B>, answer: Answer, rejection: Option<&Rejection>) -> Response<B> {

@@ -6,19 +6,22 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, ORIGIN};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, COOKIE, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use http::{Extensions, HeaderMap, HeaderName, Method, Request, Response, Uri};
 use tower_service::Service;
 
-use crate::bearer::{self, BearerToken};
-use crate::challenge::Challenges;
+use crate::bearer::{self, BearerToken, CredentialError};
+use crate::challenge::{Challenges, Protocol};
 use crate::claims::{Claims, NoCustomClaims};
 use crate::host::{Host, HostError};
+use crate::middleware::asked::Asked;
 use crate::middleware::future::ResponseFuture;
-use crate::middleware::layer::{Anonymous, BearerLayer, HostSource, Preflight};
+use crate::middleware::layer::{Anonymous, BearerLayer, HostSource, Preflight, RawToken};
 use crate::middleware::response::{Respond, refuse};
 use crate::rejection::Rejection;
+use crate::request::RequestHead;
 use crate::telemetry;
+use crate::validator::Circumstances;
 
 /// The service of a [`BearerLayer`], `L`, around `S`.
 pub struct BearerService<S, L> {
@@ -48,26 +51,25 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
-        if let Some(credential) = request.headers_mut().get_mut(AUTHORIZATION) {
-            credential.set_sensitive(true);
-        }
+        self.layer.hide_credentials(request.headers_mut());
+        let protocol = Protocol::of(request.headers());
         match self.layer.judge(&request) {
-            Verdict::Admitted(claims) => {
-                self.layer.mark(request.extensions_mut(), claims);
+            Verdict::Admitted(admitted) => {
+                self.layer.mark(request.extensions_mut(), admitted);
                 ResponseFuture::inner(self.inner.call(request))
             }
             Verdict::Refused(rejection) => {
                 // What the inner service has reserved for this request is given back.
                 self.inner = self.inner.clone();
-                ResponseFuture::refused(self.layer.refuse(rejection))
+                ResponseFuture::refused(self.layer.refuse(rejection, protocol))
             }
-            Verdict::Waiting(token, host) => {
+            Verdict::Waiting(token, circumstances) => {
                 let clone = self.inner.clone();
                 // The service that was polled ready goes with the request; the clone never was.
                 let ready = mem::replace(&mut self.inner, clone);
                 // Until the verdict, the request carries nothing that somebody else verified.
                 self.layer.mark(request.extensions_mut(), None);
-                let verdict = Arc::clone(&self.layer).wait(token, host);
+                let verdict = Arc::clone(&self.layer).wait(token, circumstances, protocol);
                 ResponseFuture::waiting(Box::pin(verdict), ready, request)
             }
         }
@@ -77,15 +79,22 @@ where
 /// What the headers of a request come to.
 enum Verdict<C> {
     /// Passes, with claims or, where that is allowed, without.
-    Admitted(Option<Claims<C>>),
+    Admitted(Option<Admitted<C>>),
     Refused(Rejection),
     /// Keys have to be waited for.
-    Waiting(BearerToken<'static>, Option<Host>),
+    Waiting(BearerToken<'static>, Circumstances),
+}
+
+/// What an authenticated request is to carry.
+struct Admitted<C> {
+    claims: Claims<C>,
+    /// Only where the application asked for it.
+    token: Option<BearerToken<'static>>,
 }
 
 impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
     fn judge<B>(&self, request: &Request<B>) -> Verdict<C> {
-        let (token, host) = match self.read(request) {
+        let (token, circumstances) = match self.read(request) {
             Ok(Some(read)) => read,
             Ok(None) => return Verdict::Admitted(None),
             Err(rejection) => {
@@ -93,37 +102,75 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
                 return Verdict::Refused(rejection);
             }
         };
-        match self.validator.decide(token.as_str(), host.as_ref()) {
-            Some(Ok(claims)) => Verdict::Admitted(Some(claims)),
+        match self.validator.decide(token.as_str(), &circumstances) {
+            Some(Ok(claims)) => Verdict::Admitted(Some(self.admit(claims, token))),
             Some(Err(rejection)) => Verdict::Refused(rejection),
-            None => Verdict::Waiting(token.into_owned(), host),
+            None => Verdict::Waiting(token.into_owned(), circumstances),
         }
     }
 
-    /// Reads the credential and, where it matters, the host; `None` for a request that passes without credential.
-    fn read<'r, B>(&self, request: &'r Request<B>) -> Result<Option<(BearerToken<'r>, Option<Host>)>, Rejection> {
-        let Some(token) = bearer::extract(request.headers()).map_err(Rejection::Credential)? else {
+    fn admit(&self, claims: Claims<C>, token: BearerToken<'_>) -> Admitted<C> {
+        let token = match self.raw_token {
+            RawToken::Kept => Some(token.into_owned()),
+            RawToken::Dropped => None,
+        };
+        Admitted { claims, token }
+    }
+
+    /// Reads the credential and what else takes part in the verdict; `None` for a request that passes without credential.
+    fn read<'r, B>(&self, request: &'r Request<B>) -> Result<Option<(BearerToken<'r>, Circumstances)>, Rejection> {
+        let Some(token) = self.credential(request.headers()).map_err(Rejection::Credential)? else {
             let passes = self.anonymous == Anonymous::Passed
                 || (self.preflight == Preflight::Passed && is_preflight(request.method(), request.headers()));
             return if passes { Ok(None) } else { Err(Rejection::NoCredential) };
         };
-        let host = if self.validator.binds_hosts() {
-            self.host_source.find(request.uri(), request.headers()).map_err(Rejection::Host)?
-        } else {
-            None
-        };
-        Ok(Some((token, host)))
+        if !self.validator.needs_host() {
+            return Ok(Some((token, Circumstances::default())));
+        }
+        let host = self.host_source.find(request.uri(), request.headers()).map_err(Rejection::Host)?;
+        let circumstances = self.validator.circumstances(&RequestHead::with_host(request, host));
+        Ok(Some((token, circumstances)))
+    }
+
+    /// The one credential, wherever it may stand.
+    fn credential<'h>(&self, headers: &'h HeaderMap) -> Result<Option<BearerToken<'h>>, CredentialError> {
+        let field = bearer::extract(headers)?;
+        let Some(source) = &self.token_source else { return Ok(field) };
+        match (field, source(headers)?) {
+            // RFC 6750 §2: a request brings its token in one way only.
+            (Some(_), Some(_)) => Err(CredentialError::Multiple),
+            (token, None) | (None, token) => Ok(token),
+        }
+    }
+
+    /// Keeps credentials out of logs of headers.
+    fn hide_credentials(&self, headers: &mut HeaderMap) {
+        if let Some(credential) = headers.get_mut(AUTHORIZATION) {
+            credential.set_sensitive(true);
+        }
+        if self.token_source.is_some() {
+            for name in [COOKIE, SEC_WEBSOCKET_PROTOCOL] {
+                if let http::header::Entry::Occupied(mut fields) = headers.entry(name) {
+                    fields.iter_mut().for_each(|field| field.set_sensitive(true));
+                }
+            }
+        }
     }
 
     /// Puts into the extensions what this layer knows, and removes what another one knew.
-    fn mark(&self, extensions: &mut Extensions, claims: Option<Claims<C>>) {
+    fn mark(&self, extensions: &mut Extensions, admitted: Option<Admitted<C>>) {
         extensions.remove::<Challenges>();
+        extensions.remove::<Asked>();
+        extensions.remove::<BearerToken<'static>>();
         // Where there are claims, they say by themselves that this layer ran.
-        if claims.is_none() || !self.challenges.is_plain() {
+        if admitted.is_none() || !self.challenges.is_plain() {
             extensions.insert(self.challenges.clone());
         }
-        match claims {
-            Some(claims) => {
+        match admitted {
+            Some(Admitted { claims, token }) => {
+                if let Some(token) = token {
+                    extensions.insert(token);
+                }
                 if TypeId::of::<C>() != TypeId::of::<NoCustomClaims>() {
                     extensions.insert(claims.registered());
                 }
@@ -139,26 +186,27 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
     async fn wait<ResB>(
         self: Arc<Self>,
         token: BearerToken<'static>,
-        host: Option<Host>,
+        circumstances: Circumstances,
+        protocol: Protocol,
     ) -> Result<Extensions, Response<ResB>>
     where
         R: Respond<ResB>,
     {
-        match self.validator.validate_under(token.as_str(), host.as_ref()).await {
+        match self.validator.validate_under(token.as_str(), &circumstances).await {
             Ok(claims) => {
                 let mut extensions = Extensions::new();
-                self.mark(&mut extensions, Some(claims));
+                self.mark(&mut extensions, Some(self.admit(claims, token)));
                 Ok(extensions)
             }
-            Err(rejection) => Err(self.refuse(rejection)),
+            Err(rejection) => Err(self.refuse(rejection, protocol)),
         }
     }
 
-    fn refuse<ResB>(&self, rejection: Rejection) -> Response<ResB>
+    fn refuse<ResB>(&self, rejection: Rejection, protocol: Protocol) -> Response<ResB>
     where
         R: Respond<ResB>,
     {
-        refuse(&self.body, self.challenges.answer(&rejection), rejection)
+        refuse(&self.body, self.challenges.answer(&rejection), protocol, rejection)
     }
 }
 

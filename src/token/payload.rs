@@ -137,6 +137,8 @@ claims! {
     OrgId = "org_id",
     OrgName = "org_name",
     Gty = "gty",
+    // draft-mora-oauth-entity-profiles
+    SubProfile = "sub_profile",
     // Okta and Entra write `scp`, Cognito `token_use`, Keycloak a payload `typ`
     Scp = "scp",
     TokenUse = "token_use",

@@ -8,7 +8,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Api, ConfigError, Faults, KeyOrigin, Policy, Problem};
 use crate::defaults;
 use crate::fetch::{self, Fetch};
-use crate::jwks::{KeySource, NotReady, RefreshPolicy};
+use crate::jwks::{KeySource, NotReady, Origin, RefreshPolicy};
+use crate::token::Algorithm;
 use crate::validator::application::Application;
 use crate::validator::keyring::Keyring;
 use crate::validator::routing::Routes;
@@ -22,6 +23,16 @@ pub struct ValidatorBuilder {
     clock: Arc<dyn Clock>,
     refresh: RefreshPolicy,
     memo_bytes: usize,
+    /// Sources of other validators.
+    shared: Vec<Shareable>,
+}
+
+/// A key source, and what it serves.
+#[derive(Clone, Debug)]
+pub(super) struct Shareable {
+    origin: Origin,
+    algorithms: Box<[Algorithm]>,
+    source: KeySource,
 }
 
 impl ValidatorBuilder {
@@ -32,6 +43,7 @@ impl ValidatorBuilder {
             clock: Arc::new(SystemClock),
             refresh: RefreshPolicy::new(),
             memo_bytes: defaults::MEMO_BYTES,
+            shared: Vec::new(),
         }
     }
 
@@ -53,6 +65,30 @@ impl ValidatorBuilder {
     #[must_use]
     pub fn with_refresh_policy(mut self, policy: RefreshPolicy) -> Self {
         self.refresh = policy;
+        self
+    }
+
+    /// Uses the key sources of `other` for issuers whose keys come from the same place, so that several APIs of one
+    /// process fetch a tenant's keys once. Default: every validator fetches for itself.
+    ///
+    /// Only the source is shared: issuers, algorithms and rules stay each API's own. A source is shared if it serves all
+    /// the algorithms that this API lists for the issuer; it goes on with the clock, the fetch and the refresh policy of
+    /// the validator that made it.
+    ///
+    /// ```
+    /// use tower_bearer::testing::TestIssuer;
+    /// use tower_bearer::{Api, Issuer, Validator};
+    ///
+    /// # fn main() -> Result<(), tower_bearer::ConfigError> {
+    /// let server = TestIssuer::auth0("northwind.eu.auth0.com");
+    /// let tenant = Issuer::auth0("northwind.eu.auth0.com");
+    /// let orders = Validator::builder(Api::new("https://orders.northwind.com", tenant.clone())).with_fetch(server).build()?;
+    /// let stock = Validator::builder(Api::new("https://stock.northwind.com", tenant)).with_keys_of(&orders).build()?;
+    /// # let _ = stock; Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_keys_of<C>(mut self, other: &Validator<C>) -> Self {
+        self.shared.extend(other.core.issuers.iter().filter_map(|issuer| issuer.shareable.clone()));
         self
     }
 
@@ -86,10 +122,14 @@ impl ValidatorBuilder {
             faults.push("refresh policy", Problem::RefreshPolicy(violation));
         }
         let policy = self.api.resolve(&mut faults);
-        let is_remote =
-            |policy: &Policy| policy.issuers.iter().any(|issuer| matches!(issuer.keys, KeyOrigin::Remote(_)));
+        let fetches = |policy: &Policy| {
+            policy.issuers.iter().any(|issuer| match &issuer.keys {
+                KeyOrigin::Remote(origin) => self.shared_source(origin, &issuer.algorithms).is_none(),
+                KeyOrigin::Fixed(_) | KeyOrigin::Swapped(_) => false,
+            })
+        };
         let fetch = match (&self.fetch, &policy) {
-            (None, Some(policy)) if is_remote(policy) => fetch::default_backend(),
+            (None, Some(policy)) if fetches(policy) => fetch::default_backend(),
             (given, _) => given.clone().or_else(|| Some(Arc::new(fetch::Nothing))),
         };
         if fetch.is_none() {
@@ -122,24 +162,44 @@ impl ValidatorBuilder {
     fn assemble(self, policy: Policy, fetch: &Arc<dyn Fetch>) -> Core {
         let routes = Routes::new(policy.issuers.iter().map(|issuer| &*issuer.domains));
         let issuers = policy.issuers.into_iter().map(|issuer| {
-            let keys = match issuer.keys {
-                KeyOrigin::Fixed(table) => Keyring::Fixed(table),
+            let (keys, shareable) = match issuer.keys {
+                KeyOrigin::Fixed(table) => (Keyring::Fixed(table), None),
+                KeyOrigin::Swapped(secrets) => (Keyring::Swapped(secrets), None),
                 KeyOrigin::Remote(origin) => {
-                    let (fetch, clock) = (Arc::clone(fetch), Arc::clone(&self.clock));
-                    Keyring::Remote(KeySource::build(origin, &issuer.algorithms, self.refresh.clone(), fetch, clock))
+                    let shared = self.source(origin, &issuer.algorithms, fetch);
+                    (Keyring::Remote(shared.source.clone()), Some(shared))
                 }
             };
-            Trusted { name: issuer.domains.first().cloned().unwrap_or_default(), algorithms: issuer.algorithms, keys }
+            let name = issuer.domains.first().cloned().unwrap_or_default();
+            Trusted { name, algorithms: issuer.algorithms, keys, shareable }
         });
         Core {
             rules: policy.rules,
             hosts: policy.hosts,
+            organization_of: policy.organization_of,
             routes,
             issuers: issuers.collect(),
             max_token_bytes: policy.max_token_bytes,
             memo_bytes: self.memo_bytes,
             clock: self.clock,
         }
+    }
+}
+
+impl ValidatorBuilder {
+    /// Another validator's source for these keys, else a new one.
+    fn source(&self, origin: Origin, algorithms: &[Algorithm], fetch: &Arc<dyn Fetch>) -> Shareable {
+        if let Some(shared) = self.shared_source(&origin, algorithms) {
+            return shared.clone();
+        }
+        let (fetch, clock) = (Arc::clone(fetch), Arc::clone(&self.clock));
+        let source = KeySource::build(origin.clone(), algorithms, self.refresh.clone(), fetch, clock);
+        Shareable { origin, algorithms: Box::from(algorithms), source }
+    }
+
+    fn shared_source(&self, origin: &Origin, algorithms: &[Algorithm]) -> Option<&Shareable> {
+        let serves = |shared: &&Shareable| algorithms.iter().all(|algorithm| shared.algorithms.contains(algorithm));
+        self.shared.iter().filter(serves).find(|shared| shared.origin == *origin)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The keys of one trusted issuer, whether they were given or are fetched.
 
-use crate::jwks::{KeySource, KeysUnavailable, Miss, View};
+use crate::jwks::{KeySource, KeysUnavailable, Miss, SecretSource, View};
 use crate::keys::{Found, KeyTable};
 use crate::rejection::Rejection;
 use crate::token::Algorithm;
@@ -9,6 +9,8 @@ use crate::token::Algorithm;
 pub(super) enum Keyring {
     /// Given at start: secrets or static public keys.
     Fixed(KeyTable),
+    /// Secrets that the application replaces.
+    Swapped(SecretSource),
     /// Fetched, and renewed in the background.
     Remote(KeySource),
 }
@@ -18,6 +20,7 @@ impl Keyring {
     pub(super) fn at_hand<T>(&self, look: impl FnOnce(&KeyTable, u64) -> T) -> Option<T> {
         match self {
             Self::Fixed(keys) => Some(look(keys, FIXED_EPOCH)),
+            Self::Swapped(secrets) => Some(look(&secrets.table(), FIXED_EPOCH)),
             Self::Remote(source) => match source.snapshot() {
                 View::Usable(snapshot) => Some(look(&snapshot.table, snapshot.epoch)),
                 View::Unavailable => None,
@@ -28,7 +31,7 @@ impl Keyring {
     /// Says whether waiting can bring a key that is not known.
     pub(super) fn may_learn(&self) -> bool {
         match self {
-            Self::Fixed(_) => false,
+            Self::Fixed(_) | Self::Swapped(_) => false,
             Self::Remote(_) => true,
         }
     }
@@ -41,6 +44,7 @@ impl Keyring {
     ) -> Result<(KeyTable, u64), Rejection> {
         let source = match self {
             Self::Fixed(keys) => return Ok((keys.clone(), FIXED_EPOCH)),
+            Self::Swapped(secrets) => return Ok((KeyTable::clone(&secrets.table()), FIXED_EPOCH)),
             Self::Remote(source) => source,
         };
         let (table, epoch) = match source.snapshot() {
@@ -63,7 +67,7 @@ impl Keyring {
     /// Says whether tokens can be verified at this moment.
     pub(super) fn is_ready(&self) -> bool {
         match self {
-            Self::Fixed(_) => true,
+            Self::Fixed(_) | Self::Swapped(_) => true,
             Self::Remote(source) => source.status().is_ready(),
         }
     }
@@ -71,7 +75,7 @@ impl Keyring {
     /// The source, if keys are fetched.
     pub(super) fn source(&self) -> Option<&KeySource> {
         match self {
-            Self::Fixed(_) => None,
+            Self::Fixed(_) | Self::Swapped(_) => None,
             Self::Remote(source) => Some(source),
         }
     }

@@ -2,6 +2,10 @@
 
 mod application;
 mod builder;
+mod circumstances;
+mod explain;
+mod explanation;
+mod hints;
 mod keyring;
 mod memo;
 mod routing;
@@ -9,23 +13,28 @@ mod routing;
 use std::fmt;
 use std::sync::Arc;
 
+use http::Request;
 use serde::de::DeserializeOwned;
 
 use self::application::Application;
+use self::builder::Shareable;
 pub use self::builder::{StartError, ValidatorBuilder};
+pub(crate) use self::circumstances::Circumstances;
+pub use self::explanation::{Explanation, Finding, Outcome};
 use self::keyring::Keyring;
 use self::memo::{Life, Memo, Verdict};
 use self::routing::Routes;
-use crate::claims::{Claims, Evidence, NoCustomClaims, Rules};
+use crate::claims::{ClaimError, Claims, Evidence, Fault, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Api, ConfigError, HostRules};
+use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
 use crate::defaults;
 use crate::host::Host;
 use crate::jwks::KeySource;
 use crate::keys::{Found, KeyTable, SignedToken, TokenTag};
 use crate::rejection::{CheckFailed, KeyNotFound, Rejection};
+use crate::request::RequestHead;
 use crate::telemetry::{self, Validation};
-use crate::token::{Algorithm, TokenError, UnverifiedToken};
+use crate::token::{Algorithm, Payload, TokenError, UnverifiedToken};
 
 /// Decides for one API whether an access token is good enough, and hands its claims on.
 ///
@@ -57,6 +66,8 @@ pub struct Validator<C = NoCustomClaims> {
 struct Core {
     rules: Rules,
     hosts: HostRules,
+    /// Which organization a request is about, where that decides.
+    organization_of: Option<OrganizationOfRequest>,
     routes: Routes,
     issuers: Box<[Trusted]>,
     max_token_bytes: usize,
@@ -70,6 +81,8 @@ struct Trusted {
     name: Box<str>,
     algorithms: Box<[Algorithm]>,
     keys: Keyring,
+    /// Its source, for other validators.
+    shareable: Option<Shareable>,
 }
 
 /// A token whose signature holds, and the epoch of the keys that proved it.
@@ -121,7 +134,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ///
     /// [`Rejection`] for the first check that fails.
     pub async fn validate(&self, token: &str) -> Result<Claims<C>, Rejection> {
-        self.validate_under(token, None).await
+        self.validate_under(token, &Circumstances::default()).await
     }
 
     /// Validates a token that came with a request for `host` (`host` or `host:port`), for an API that binds issuers to
@@ -131,8 +144,23 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ///
     /// [`Rejection`] for the first check that fails; [`Rejection::Host`] if `host` is malformed.
     pub async fn validate_for(&self, token: &str, host: &str) -> Result<Claims<C>, Rejection> {
-        let host = Host::parse(host).map_err(Rejection::Host).inspect_err(note)?;
-        self.validate_under(token, Some(&host)).await
+        let refused = |rejection: &Rejection| self.core.note(token, rejection);
+        let host = Host::parse(host).map_err(Rejection::Host).inspect_err(refused)?;
+        // Of this request nothing but the host is known.
+        let request = Request::new(());
+        let circumstances = self.circumstances(&RequestHead::with_host(&request, Some(host)));
+        self.validate_under(token, &circumstances).await
+    }
+
+    /// Validates a token that came with a request: for an API that binds issuers to hosts, or whose organizations are a
+    /// function of the request. A [`BearerLayer`](crate::BearerLayer) does it by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection`] for the first check that fails.
+    pub async fn validate_request(&self, token: &str, request: &RequestHead<'_>) -> Result<Claims<C>, Rejection> {
+        let circumstances = self.circumstances(request);
+        self.validate_under(token, &circumstances).await
     }
 
     /// Says whether this process can judge tokens: the keys of at least one issuer are usable. For a readiness probe; the
@@ -150,28 +178,38 @@ impl<C: Send + Sync + 'static> Validator<C> {
         self.core.issuers.iter().filter_map(|issuer| issuer.keys.source().map(|source| (&*issuer.name, source)))
     }
 
-    /// Says whether the host of a request takes part in the verdict.
-    pub(crate) fn binds_hosts(&self) -> bool {
-        !self.core.hosts.is_empty()
+    /// Says whether the host of a request takes part in the verdict, or may do so.
+    pub(crate) fn needs_host(&self) -> bool {
+        !self.core.hosts.is_empty() || self.core.organization_of.is_some()
     }
 
-    /// The same for a host that has been read already.
-    pub(crate) async fn validate_under(&self, token: &str, host: Option<&Host>) -> Result<Claims<C>, Rejection> {
-        if let Some(verdict) = self.decide(token, host) {
+    /// What of a request takes part in the verdict.
+    pub(crate) fn circumstances(&self, request: &RequestHead<'_>) -> Circumstances {
+        let organization = self.core.organization_of.as_ref().and_then(|of| of(request));
+        Circumstances { host: request.host().cloned(), organization }
+    }
+
+    /// The same for what has been read of a request.
+    pub(crate) async fn validate_under(
+        &self,
+        token: &str,
+        circumstances: &Circumstances,
+    ) -> Result<Claims<C>, Rejection> {
+        if let Some(verdict) = self.decide(token, circumstances) {
             return verdict;
         }
         let validation = Validation::waiting(&*self.core.clock);
-        let verdict = validation.during(self.wait(token, host, &validation)).await;
-        self.tell(validation, &verdict);
+        let verdict = validation.during(self.wait(token, circumstances, &validation)).await;
+        self.tell(token, validation, &verdict);
         verdict
     }
 
     /// Decides without waiting; `None` if the keys have to be waited for.
-    pub(crate) fn decide(&self, token: &str, host: Option<&Host>) -> Option<Result<Claims<C>, Rejection>> {
+    pub(crate) fn decide(&self, token: &str, circumstances: &Circumstances) -> Option<Result<Claims<C>, Rejection>> {
         let validation = Validation::at_once(&*self.core.clock);
-        let verdict = validation.within(|| self.decide_within(token, host, &validation));
+        let verdict = validation.within(|| self.decide_within(token, circumstances, &validation));
         match &verdict {
-            Some(verdict) => self.tell(validation, verdict),
+            Some(verdict) => self.tell(token, validation, verdict),
             None => validation.postponed(),
         }
         verdict
@@ -180,17 +218,20 @@ impl<C: Send + Sync + 'static> Validator<C> {
     fn decide_within<'s>(
         &'s self,
         token: &str,
-        host: Option<&Host>,
+        circumstances: &Circumstances,
         validation: &Validation<'s>,
     ) -> Option<Result<Claims<C>, Rejection>> {
         let tag = self.tag(token);
-        Some(match tag.and_then(|tag| self.recall(tag, host)) {
-            Some(claims) => self.application.check(claims),
-            None => match self.core.open(token, host, validation) {
+        Some(match tag.and_then(|tag| self.recall(tag, circumstances.host.as_ref())) {
+            Some(claims) => {
+                let fits = self.core.fits(claims.payload(), circumstances);
+                fits.and_then(|()| self.application.check(claims))
+            }
+            None => match self.core.open(token, circumstances, validation) {
                 Err(rejection) => Err(rejection),
                 Ok((token, issuer)) => match issuer.keys.at_hand(|keys, epoch| issuer.prove(token, keys, epoch))? {
                     Err(Rejection::Key(KeyNotFound::Unknown)) if issuer.keys.may_learn() => return None,
-                    proof => proof.and_then(|proof| self.conclude(proof, tag)),
+                    proof => proof.and_then(|proof| self.conclude(proof, circumstances, tag)),
                 },
             },
         })
@@ -199,31 +240,37 @@ impl<C: Send + Sync + 'static> Validator<C> {
     async fn wait<'s>(
         &'s self,
         token: &str,
-        host: Option<&Host>,
+        circumstances: &Circumstances,
         validation: &Validation<'s>,
     ) -> Result<Claims<C>, Rejection> {
-        let (parsed, issuer) = self.core.open(token, host, validation)?;
+        let (parsed, issuer) = self.core.open(token, circumstances, validation)?;
         let header = parsed.header();
         let (keys, epoch) = issuer.keys.for_token(header.kid(), header.algorithm()).await?;
-        self.conclude(issuer.prove(parsed, &keys, epoch)?, self.tag(token))
+        self.conclude(issuer.prove(parsed, &keys, epoch)?, circumstances, self.tag(token))
     }
 
     /// Ends a validation with its verdict.
-    fn tell(&self, validation: Validation<'_>, verdict: &Result<Claims<C>, Rejection>) {
+    fn tell(&self, token: &str, validation: Validation<'_>, verdict: &Result<Claims<C>, Rejection>) {
         let clock = &*self.core.clock;
         match verdict {
             Ok(claims) => validation.accepted(claims.issuer(), clock),
             Err(rejection) => {
-                validation.within(|| note(rejection));
+                validation.within(|| self.core.note(token, rejection));
                 validation.rejected(rejection.kind().name(), clock);
             }
         }
     }
 
     /// Judges what the signature has proven, and remembers a success.
-    fn conclude(&self, proof: Proof, tag: Option<TokenTag>) -> Result<Claims<C>, Rejection> {
+    fn conclude(
+        &self,
+        proof: Proof,
+        circumstances: &Circumstances,
+        tag: Option<TokenTag>,
+    ) -> Result<Claims<C>, Rejection> {
         let judged_at = self.core.clock.now();
         let issuer = self.core.judge(&proof.token, judged_at)?;
+        self.core.fits(proof.token.payload(), circumstances)?;
         let ends_at = self.core.rules.holds_until(proof.token.payload());
         let (header, payload, thumbprint) = proof.token.into_parts();
         let claims = self.application.admit(Claims::verified(header, payload))?;
@@ -281,9 +328,10 @@ impl Core {
     fn open<'s, 't>(
         &'s self,
         token: &'t str,
-        host: Option<&Host>,
+        circumstances: &Circumstances,
         validation: &Validation<'s>,
     ) -> Result<(UnverifiedToken<'t>, &'s Trusted), Rejection> {
+        let host = circumstances.host.as_ref();
         if token.len() > self.max_token_bytes {
             return Err(Rejection::Token(TokenError::TooLong { length: token.len(), limit: self.max_token_bytes }));
         }
@@ -307,6 +355,19 @@ impl Core {
         let evidence = Evidence { header: signed.header(), payload: signed.payload(), issuer: route.name, now };
         self.rules.hold(evidence).map_err(Rejection::Claims)?;
         Ok(route.issuer)
+    }
+
+    /// Judges the claims by what the application says of the request: on every request, and never remembered.
+    fn fits(&self, payload: &Payload, circumstances: &Circumstances) -> Result<(), Rejection> {
+        if self.organization_of.is_none() {
+            return Ok(());
+        }
+        let fault = match &circumstances.organization {
+            // A request that is about no organization takes no token at all.
+            None => Err(Fault::Mismatch),
+            Some(organization) => organization.judge(payload),
+        };
+        fault.map_err(|fault| Rejection::Claims(ClaimError::Organization(fault)))
     }
 
     /// Asks everything again that can have changed since a token was verified.
@@ -359,8 +420,4 @@ impl<C> fmt::Debug for Validator<C> {
             .field("issuers", &self.core.routes)
             .finish_non_exhaustive()
     }
-}
-
-fn note(rejection: &Rejection) {
-    telemetry::rejected(rejection.kind().name(), rejection.hint(), rejection.signature_checked());
 }

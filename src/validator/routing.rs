@@ -59,6 +59,11 @@ impl Routes {
         self.look_up(claimed(payload)?)
     }
 
+    /// Every `iss` value that is trusted.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.issuers.keys().map(|name| &**name)
+    }
+
     fn look_up(&self, claimed: &str) -> Result<Route<'_>, IssuerError> {
         match self.issuers.get_key_value(claimed) {
             Some((name, issuer)) => Ok(Route { name, issuer: *issuer }),

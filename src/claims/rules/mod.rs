@@ -1,9 +1,13 @@
 //! The ordered table of checks over a claims set.
 
+mod organization;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::organization::Organization;
+pub(crate) use self::organization::OrganizationRule;
 use crate::claims::dates;
 use crate::claims::error::{ClaimError, Fault};
 use crate::claims::required;
@@ -26,6 +30,10 @@ pub(crate) struct Rules {
     pub(crate) max_age: Option<Duration>,
     /// What a `cnf` claim does.
     pub(crate) confirmation: Confirmation,
+    /// The clients whose tokens are taken; none: any.
+    pub(crate) clients: Box<[Box<str>]>,
+    /// The organizations whose tokens are taken.
+    pub(crate) organizations: OrganizationRule,
 }
 
 /// Which kinds of token an API takes, by the header's `typ`.
@@ -80,6 +88,8 @@ pub(crate) const CHECKS: &[Check] = &[
     Check { name: "required claims", cheap: false, judge: required_claims },
     Check { name: "cnf", cheap: false, judge: confirmation },
     Check { name: "ID token", cheap: false, judge: id_token },
+    Check { name: "client", cheap: false, judge: client },
+    Check { name: "organization", cheap: false, judge: organization },
 ];
 
 impl Rules {
@@ -147,6 +157,10 @@ fn issuer(_: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
 
 fn audience(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
     match Audience::read(evidence.payload) {
+        // Cognito writes no `aud`: a client of the API's stands in for it.
+        Member::Absent if !rules.clients.is_empty() && is_access_token_of_a_client(evidence.payload) => {
+            client(rules, evidence)
+        }
         Member::Absent => Err(ClaimError::Audience(Fault::Missing)),
         Member::Malformed => Err(ClaimError::Audience(Fault::Malformed)),
         Member::Is(audience) if rules.audiences.iter().any(|ours| audience.contains(ours)) => Ok(()),
@@ -243,6 +257,31 @@ fn id_token(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
         None => Ok(()),
         Some((claim, _)) => Err(ClaimError::IdToken { marker: claim.name() }),
     }
+}
+
+fn is_access_token_of_a_client(payload: &Payload) -> bool {
+    payload.text(Claim::TokenUse) == Member::Is("access") && payload.raw(Claim::ClientId).is_some()
+}
+
+/// `client_id`, else `azp`, as [`Claims::client_id`](crate::claims::Claims::client_id) reads them.
+fn client(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+    if rules.clients.is_empty() {
+        return Ok(());
+    }
+    let named = match evidence.payload.text(Claim::ClientId) {
+        Member::Absent => evidence.payload.text(Claim::Azp),
+        named => named,
+    };
+    match named {
+        Member::Absent => Err(ClaimError::Client(Fault::Missing)),
+        Member::Malformed => Err(ClaimError::Client(Fault::Malformed)),
+        Member::Is(client) if rules.clients.iter().any(|ours| **ours == *client) => Ok(()),
+        Member::Is(_) => Err(ClaimError::Client(Fault::Mismatch)),
+    }
+}
+
+fn organization(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+    rules.organizations.judge(evidence.payload).map_err(ClaimError::Organization)
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ fn rules() -> Rules {
         required: Box::from([]),
         max_age: None,
         confirmation: Confirmation::Refused,
+        clients: Box::from([]),
+        organizations: OrganizationRule::Any,
     }
 }
 
@@ -289,4 +291,68 @@ fn the_first_failure_wins_and_a_sink_can_collect_them_all() {
 fn only_aud_and_exp_refuse_before_the_signature() {
     let cheap: Vec<&str> = CHECKS.iter().filter(|check| check.cheap).map(|check| check.name).collect();
     assert_eq!(cheap, ["aud", "exp"]);
+}
+
+#[test]
+fn a_client_is_one_of_those_configured() {
+    let rules = Rules { clients: Box::from([Box::from("web"), Box::from("cron")]), ..rules() };
+    let judge = |change: &str| judge_with(&rules, HEADER, change);
+    assert_eq!(judge("client_id=\"cron\""), Ok(()));
+    assert_eq!(judge("azp=\"web\""), Ok(()));
+    assert_eq!(judge("client_id=\"web\"\nazp=\"other\""), Ok(()), "client_id goes before azp");
+    assert_eq!(judge(""), Err(ClaimError::Client(Fault::Missing)));
+    assert_eq!(judge("azp=[\"web\"]"), Err(ClaimError::Client(Fault::Malformed)));
+    assert_eq!(judge("client_id=1\nazp=\"web\""), Err(ClaimError::Client(Fault::Malformed)));
+    for other in ["client_id=\"WEB\"", "client_id=\"other\"\nazp=\"web\"", "azp=\"\""] {
+        assert_eq!(judge(other), Err(ClaimError::Client(Fault::Mismatch)), "{other}");
+    }
+}
+
+#[test]
+fn a_token_without_audience_needs_a_configured_client_and_its_use() {
+    let cognito = Rules { clients: Box::from([Box::from("web")]), ..rules() };
+    let judge = |change: &str| judge_with(&cognito, HEADER, change);
+    assert_eq!(judge("aud=~\nclient_id=\"web\"\ntoken_use=\"access\""), Ok(()));
+    let missing = Err(ClaimError::Audience(Fault::Missing));
+    for change in [
+        "aud=~\nclient_id=\"web\"",
+        "aud=~\nclient_id=\"web\"\ntoken_use=\"id\"",
+        "aud=~\nclient_id=\"web\"\ntoken_use=[\"access\"]",
+        "aud=~\nazp=\"web\"\ntoken_use=\"access\"",
+        "aud=~\ntoken_use=\"access\"",
+    ] {
+        assert_eq!(judge(change), missing, "{change}");
+    }
+    let other = judge("aud=~\nclient_id=\"other\"\ntoken_use=\"access\"");
+    assert_eq!(other, Err(ClaimError::Client(Fault::Mismatch)));
+    let unlisted = judge_with(&rules(), HEADER, "aud=~\nclient_id=\"web\"\ntoken_use=\"access\"");
+    assert_eq!(unlisted, missing, "without configured clients there is no way around aud");
+    let wrong = judge("aud=\"https://other.example/\"\nclient_id=\"web\"\ntoken_use=\"access\"");
+    assert_eq!(wrong, Err(ClaimError::Audience(Fault::Mismatch)), "an aud that is there counts");
+    assert_eq!(judge("aud=null\nclient_id=\"web\"\ntoken_use=\"access\""), Err(ClaimError::Audience(Fault::Malformed)));
+}
+
+#[test]
+fn an_organization_is_one_of_those_configured() {
+    let ids = Rules { organizations: OrganizationRule::Ids(Arc::from([Box::from("org_1")])), ..rules() };
+    assert_eq!(judge_with(&ids, HEADER, "org_id=\"org_1\""), Ok(()));
+    let names =
+        Rules { organizations: OrganizationRule::Names(Arc::from([Box::from("Acme"), Box::from("kite")])), ..rules() };
+    for name in ["acme", "ACME"] {
+        assert_eq!(judge_with(&names, HEADER, &format!("org_name=\"{name}\"")), Ok(()), "{name}");
+    }
+    for (rules, change, fault) in [
+        (&ids, "", Fault::Missing),
+        (&ids, "org_id=\"\"", Fault::Missing),
+        (&ids, "org_name=\"org_1\"", Fault::Missing),
+        (&ids, "org_id=[\"org_1\"]", Fault::Malformed),
+        (&ids, "org_id=\"ORG_1\"", Fault::Mismatch),
+        (&names, "org_id=\"acme\"", Fault::Missing),
+        (&names, "org_name=\"acme2\"", Fault::Mismatch),
+        // U+212A lower-cases to k; only ASCII letters are folded.
+        (&names, "org_name=\"\u{212a}ite\"", Fault::Mismatch),
+    ] {
+        assert_eq!(judge_with(rules, HEADER, change), Err(ClaimError::Organization(fault)), "{change}");
+    }
+    assert_eq!(judge("org_id=\"org_9\""), Ok(()), "without a policy the accessor tells of it");
 }

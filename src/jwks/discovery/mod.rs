@@ -13,7 +13,7 @@ use crate::jwks::error::RefreshError;
 pub(super) use self::schedule::Rediscovery;
 
 /// Where an issuer's discovery document stands, and what it must say.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Discovery {
     issuer: Arc<str>,
     openid: Endpoint,

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::claims::{Confirmation, Evidence, Profile, Rules};
+use crate::claims::{Confirmation, Evidence, OrganizationRule, Profile, Rules};
 use crate::clock::Timestamp;
 use crate::keys::tests::corpus::{self, Verdicts};
 use crate::keys::{Found, KeyTable, SignedToken};
@@ -51,6 +51,8 @@ fn holds(keys: &KeyTable, token: &str) -> bool {
         required: Box::from([]),
         max_age: None,
         confirmation: Confirmation::Refused,
+        clients: Box::from([]),
+        organizations: OrganizationRule::Any,
     };
     let now = Timestamp::from_secs(NOW);
     let evidence = Evidence { header: signed.header(), payload: signed.payload(), issuer: "", now };

@@ -4,6 +4,8 @@
 //! the configuration. Every fault of a token looks the same to the client, so that no answer helps to forge one; the
 //! log, the metric and [`Rejection::kind`] tell them apart.
 
+mod grpc;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+pub(crate) use self::grpc::Protocol;
 use crate::guard::{Unmet, is_scope_token};
 use crate::rejection::Rejection;
 
@@ -21,6 +24,8 @@ pub(crate) struct Challenges {
     realm: Option<Arc<str>>,
     /// Said only where there was no credential: what a token should bring.
     scope: Option<Arc<str>>,
+    /// Where the resource tells of itself (RFC 9728 §5.1).
+    resource_metadata: Option<Arc<str>>,
 }
 
 impl Challenges {
@@ -42,6 +47,12 @@ impl Challenges {
         Ok(self)
     }
 
+    /// Names the place of the resource's metadata, a URL that has been vetted.
+    pub(crate) fn with_resource_metadata(mut self, url: &str) -> Self {
+        self.resource_metadata = Some(Arc::from(url));
+        self
+    }
+
     /// The same, asking for the scopes of one route, if it names any.
     pub(crate) fn asking_for(mut self, scope: Arc<str>) -> Self {
         if !scope.is_empty() {
@@ -58,9 +69,10 @@ impl Challenges {
     /// The answer to a rejected request.
     pub(crate) fn answer(&self, rejection: &Rejection) -> Answer {
         match rejection {
-            Rejection::NoCredential => Answer::challenging(StatusCode::UNAUTHORIZED, None, self.bare()),
+            Rejection::NoCredential => Answer::challenging(StatusCode::UNAUTHORIZED, None, self.ending(self.bare())),
             Rejection::Credential(_) | Rejection::Host(_) => {
-                Answer::challenging(StatusCode::BAD_REQUEST, Some(INVALID_REQUEST), self.naming(INVALID_REQUEST))
+                let challenge = self.ending(self.naming(INVALID_REQUEST));
+                Answer::challenging(StatusCode::BAD_REQUEST, Some(INVALID_REQUEST), challenge)
             }
             Rejection::Token(_)
             | Rejection::Issuer(_)
@@ -72,12 +84,11 @@ impl Challenges {
             | Rejection::CustomClaims
             | Rejection::Check(_) => {
                 let challenge = self.naming(INVALID_TOKEN).with("error_description", INVALID_TOKEN.description);
-                Answer::challenging(StatusCode::UNAUTHORIZED, Some(INVALID_TOKEN), challenge)
+                Answer::challenging(StatusCode::UNAUTHORIZED, Some(INVALID_TOKEN), self.ending(challenge))
             }
-            Rejection::Requirement(Unmet::Scope { scope }) => {
-                let scope = Some(scope).filter(|scope| !scope.is_empty());
-                let challenge = self.naming(INSUFFICIENT_SCOPE).with_any("scope", scope.map(|scope| &**scope));
-                Answer::challenging(StatusCode::FORBIDDEN, Some(INSUFFICIENT_SCOPE), challenge)
+            Rejection::Requirement(unmet @ (Unmet::Scope { .. } | Unmet::Claim { .. })) => {
+                let challenge = self.naming(INSUFFICIENT_SCOPE).with_any("scope", unmet.scope());
+                Answer::challenging(StatusCode::FORBIDDEN, Some(INSUFFICIENT_SCOPE), self.ending(challenge))
             }
             Rejection::Requirement(Unmet::Authentication { acr_values, max_age }) => {
                 let max_age = max_age.map(|age| age.as_secs().to_string());
@@ -85,6 +96,7 @@ impl Challenges {
                     .naming(INSUFFICIENT_AUTHENTICATION)
                     .with_any("acr_values", acr_values.as_deref())
                     .with_any("max_age", max_age.as_deref());
+                let challenge = self.ending(challenge);
                 Answer::challenging(StatusCode::UNAUTHORIZED, Some(INSUFFICIENT_AUTHENTICATION), challenge)
             }
             Rejection::KeysUnavailable { retry_after } => Answer::unavailable(*retry_after),
@@ -100,6 +112,11 @@ impl Challenges {
         self.start().with("error", error.code)
     }
 
+    // RFC 9728 §5.1: with any error, and with none.
+    fn ending(&self, challenge: Challenge) -> Challenge {
+        challenge.with_any("resource_metadata", self.resource_metadata.as_deref())
+    }
+
     fn start(&self) -> Challenge {
         Challenge(String::from(SCHEME)).with_any("realm", self.realm.as_deref())
     }
@@ -112,6 +129,7 @@ pub(crate) struct Answer {
     error: Option<ErrorText>,
     challenge: Option<HeaderValue>,
     retry_after: Option<HeaderValue>,
+    protocol: Protocol,
 }
 
 impl Answer {
@@ -122,11 +140,26 @@ impl Answer {
             error: Some(SERVER_ERROR),
             challenge: None,
             retry_after: None,
+            protocol: Protocol::Http,
         }
     }
 
+    /// The same for a client of another protocol.
+    pub(crate) fn over(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
-        self.status
+        match self.protocol {
+            Protocol::Http => self.status,
+            // gRPC says it in `grpc-status`.
+            Protocol::Grpc => StatusCode::OK,
+        }
+    }
+
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.protocol == Protocol::Grpc
     }
 
     /// The error code of RFC 6750 §3.1.
@@ -159,10 +192,13 @@ impl Answer {
                 headers.insert(name, value);
             }
         }
+        if self.protocol == Protocol::Grpc {
+            grpc::write_headers(self.status, self.error.map(|error| error.description), headers);
+        }
     }
 
     fn challenging(status: StatusCode, error: Option<ErrorText>, challenge: Challenge) -> Self {
-        Self { status, error, challenge: Some(challenge.into_value()), retry_after: None }
+        Self { status, error, challenge: Some(challenge.into_value()), retry_after: None, protocol: Protocol::Http }
     }
 
     fn unavailable(retry_after: Duration) -> Self {
@@ -174,6 +210,7 @@ impl Answer {
             error: Some(TEMPORARILY_UNAVAILABLE),
             challenge: None,
             retry_after: Some(HeaderValue::from(seconds)),
+            protocol: Protocol::Http,
         }
     }
 }

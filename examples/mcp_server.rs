@@ -1,0 +1,112 @@
+//! A server in the manner of the Model Context Protocol, and a client that knows nothing but its URL: from the 401 it
+//! finds the metadata (RFC 9728), from there the authorization server (RFC 8414), and from there a token.
+//!
+//! ```text
+//! cargo run --example mcp_server              # walks the whole way and ends
+//! cargo run --example mcp_server -- --serve   # keeps both servers running
+//! ```
+
+#![expect(clippy::print_stdout, clippy::indexing_slicing, reason = "an example talks to whoever runs it")]
+
+use std::error::Error;
+
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use reqwest::{Client, Response, StatusCode};
+use serde_json::{Value, json};
+use tower_bearer::metadata::ResourceMetadata;
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let resource = format!("http://{}/mcp", listener.local_addr()?);
+    let authorization_server =
+        TestIssuer::new().with_client("assistant", "its-secret").with_api(&resource, ["tools:call"]).serve().await?;
+    let app = app(&resource, authorization_server.url())?;
+    let serving = tokio::spawn(axum::serve(listener, app).into_future());
+
+    let client = Client::builder().no_proxy().build()?;
+    let tools = walk(&client, &resource).await?;
+    println!("tools: {tools}");
+
+    if std::env::args().any(|argument| argument == "--serve") {
+        println!("\nThe servers keep running until Ctrl-C:\n  curl -i -X POST {resource}");
+        tokio::signal::ctrl_c().await?;
+    }
+    serving.abort();
+    authorization_server.shutdown().await;
+    Ok(())
+}
+
+/// The server: one endpoint for JSON-RPC, and the document that tells of it.
+fn app(resource: &str, issuer: &str) -> Result<Router, Box<dyn Error>> {
+    let validator = Validator::new(Api::new(resource, Issuer::oidc(issuer)))?;
+    let metadata = ResourceMetadata::new(resource, [issuer])?.with_scopes(["tools:call"])?.with_name("Northwind tools");
+    let bearer = BearerLayer::new(validator).with_resource_metadata(&metadata).with_challenge_scope("tools:call");
+    let rpc =
+        Router::new().route("/mcp", post(answer)).route_layer(RequireLayer::scope("tools:call")).route_layer(bearer);
+    // The document is public: no layer around it.
+    Ok(rpc.route(metadata.path(), get(metadata.clone())))
+}
+
+async fn answer(claims: Claims, Json(call): Json<Value>) -> Json<Value> {
+    let result = match call["method"].as_str() {
+        Some("tools/list") => json!({ "tools": [{ "name": "orders", "description": "lists the orders" }] }),
+        _ => json!({ "serverInfo": { "name": "northwind" }, "client": claims.client_id() }),
+    };
+    Json(json!({ "jsonrpc": "2.0", "id": call["id"], "result": result }))
+}
+
+/// The client.
+async fn walk(client: &Client, url: &str) -> Result<Value, Box<dyn Error>> {
+    let refused = list_tools(client, url, None).await?;
+    if refused.status() != StatusCode::UNAUTHORIZED {
+        return Err(format!("expected 401, got {}", refused.status()).into());
+    }
+    let challenge = refused.headers().get("www-authenticate").ok_or("no challenge")?.to_str()?.to_owned();
+    println!("1. {} {challenge}", refused.status().as_u16());
+
+    let place = parameter(&challenge, "resource_metadata").ok_or("the challenge names no metadata")?;
+    let metadata: Value = client.get(place).send().await?.error_for_status()?.json().await?;
+    println!("2. {place}\n   {metadata}");
+    // RFC 9728 §3.3: the document must be about the very URL that was asked.
+    if metadata["resource"] != url {
+        return Err("the metadata is about another resource".into());
+    }
+
+    let issuer = metadata["authorization_servers"][0].as_str().ok_or("no authorization server")?;
+    let discovery = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+    let server: Value = client.get(&discovery).send().await?.error_for_status()?.json().await?;
+    let endpoint = server["token_endpoint"].as_str().ok_or("no token endpoint")?;
+    println!("3. {discovery}\n   token endpoint {endpoint}");
+
+    let grant = [
+        ("grant_type", "client_credentials"),
+        ("client_id", "assistant"),
+        ("client_secret", "its-secret"),
+        ("audience", url),
+        ("scope", parameter(&challenge, "scope").unwrap_or_default()),
+    ];
+    let granted: Value = client.post(endpoint).form(&grant).send().await?.error_for_status()?.json().await?;
+    let token = granted["access_token"].as_str().ok_or("no access token")?;
+    println!("4. a token of {} octets", token.len());
+
+    let answer: Value = list_tools(client, url, Some(token)).await?.error_for_status()?.json().await?;
+    Ok(answer["result"]["tools"].clone())
+}
+
+async fn list_tools(client: &Client, url: &str, token: Option<&str>) -> Result<Response, reqwest::Error> {
+    let request = client.post(url).json(&json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }));
+    match token {
+        Some(token) => request.bearer_auth(token).send().await,
+        None => request.send().await,
+    }
+}
+
+/// A parameter of a challenge; its values hold neither quotes nor backslashes here.
+fn parameter<'c>(challenge: &'c str, name: &str) -> Option<&'c str> {
+    let (_, rest) = challenge.split_once(&format!("{name}=\""))?;
+    rest.split_once('"').map(|(value, _)| value)
+}

@@ -1,0 +1,65 @@
+//! Several APIs in one process: RS256 here, HS256 there, and one key source for everything of one tenant.
+//!
+//! ```text
+//! cargo run --example several_apis
+//! ```
+
+#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
+use std::error::Error;
+
+use axum::Router;
+use axum::routing::get;
+use reqwest::Client;
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Secret, Validator};
+
+const ORDERS: &str = "https://orders.northwind.com";
+const STOCK: &str = "https://stock.northwind.com";
+const LEGACY: &str = "https://legacy.northwind.com";
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    // One tenant: its APIs `orders` and `stock` are signed with RS256, `legacy` with HS256 and a secret of its own.
+    let server = TestIssuer::auth0("northwind.eu.auth0.com");
+    let old = TestIssuer::named(server.issuer()).with_algorithms([Algorithm::HS256]);
+
+    let tenant = Issuer::auth0("northwind.eu.auth0.com");
+    let orders = Validator::builder(Api::new(ORDERS, tenant.clone())).with_fetch(server.clone()).build()?;
+    let stock = Validator::builder(Api::new(STOCK, tenant)).with_keys_of(&orders).build()?;
+    let secret = Issuer::shared_secret("https://northwind.eu.auth0.com/", Secret::utf8(old.secret()));
+    let legacy = Validator::new(Api::new(LEGACY, secret))?;
+
+    let app = Router::new().nest("/orders", api(orders)).nest("/stock", api(stock)).nest("/legacy", api(legacy));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let serving = tokio::spawn(axum::serve(listener, app).into_future());
+
+    let client = Client::builder().no_proxy().build()?;
+    println!("{:<18} {:>8} {:>8} {:>8}", "", "/orders", "/stock", "/legacy");
+    for (what, token) in [
+        ("token for orders", server.token().audience(ORDERS).sign()),
+        ("token for stock", server.token().audience(STOCK).sign()),
+        ("token for legacy", old.token().audience(LEGACY).sign()),
+        ("HS256 for orders", old.token().audience(ORDERS).sign()),
+        ("RS256 for legacy", server.token().audience(LEGACY).sign()),
+    ] {
+        let mut row = format!("{what:<18}");
+        for path in ["/orders", "/stock", "/legacy"] {
+            let answer = client.get(format!("{url}{path}")).bearer_auth(&token).send().await?;
+            row.push_str(&format!(" {:>8}", answer.status().as_u16()));
+        }
+        println!("{row}");
+    }
+    println!("the tenant's keys were fetched {} time(s)", server.fetches());
+    serving.abort();
+    Ok(())
+}
+
+fn api(validator: Validator) -> Router {
+    Router::new().route("/", get(whoami)).layer(BearerLayer::new(validator))
+}
+
+async fn whoami(claims: Claims) -> String {
+    claims.subject().unwrap_or("somebody").to_owned()
+}

@@ -1,0 +1,56 @@
+//! gRPC: the layers around a tonic server. A refusal reaches the client as a gRPC status.
+//!
+//! ```text
+//! cargo run --example tonic
+//! ```
+//!
+//! No protoc and no build script: `tonic/greeter.rs` is the service by hand.
+
+#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
+use std::error::Error;
+
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Channel, Server};
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::{Api, BearerLayer, Issuer, RequireLayer, Validator};
+
+use self::greeter::Greeter;
+
+#[path = "tonic/greeter.rs"]
+mod greeter;
+
+const AUDIENCE: &str = "https://grpc.northwind.com";
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let server = TestIssuer::auth0("northwind.eu.auth0.com");
+    let api = Api::new(AUDIENCE, Issuer::auth0("northwind.eu.auth0.com"));
+    let validator = Validator::builder(api).with_fetch(server.clone()).build()?;
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let serving = tokio::spawn(
+        Server::builder()
+            .layer(BearerLayer::new(validator))
+            .layer(RequireLayer::scope("greet"))
+            .add_service(Greeter)
+            .serve_with_incoming(TcpIncoming::from(listener)),
+    );
+
+    let channel = Channel::from_shared(format!("http://{address}"))?.connect().await?;
+    let token = || server.token().audience(AUDIENCE).subject("ann");
+    for (what, token) in [
+        ("a good token", Some(token().scope("greet").sign())),
+        ("no token", None),
+        ("an expired token", Some(token().scope("greet").expired().sign())),
+        ("a token without the scope", Some(token().scope("read:orders").sign())),
+    ] {
+        match greeter::call(channel.clone(), token.as_deref(), "hello").await {
+            Ok(answer) => println!("{what}: {answer}"),
+            Err(status) => println!("{what}: {:?}, {}", status.code(), status.message()),
+        }
+    }
+    serving.abort();
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! `Required<N>`: an extractor that carries a requirement in its type.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use axum_core::extract::FromRequestParts;
+use http::request::Parts;
+
+use crate::axum::claims::ClaimsRejection;
+use crate::axum::rejection::BearerRejection;
+use crate::challenge::{Challenges, Protocol};
+use crate::claims::{Claims, NoCustomClaims};
+use crate::guard::Requirement;
+use crate::middleware::Asked;
+use crate::rejection::Rejection;
+use crate::telemetry;
+
+/// A requirement as a type, for [`Required`].
+pub trait Needs {
+    /// What is asked. Made of the `static_*` constructors, it is checked by the compiler.
+    const REQUIREMENT: &'static Requirement;
+}
+
+/// Extracts the claims of a request whose token meets the requirement of `N`, so that a handler cannot be reached, nor
+/// written, without it.
+///
+/// It stands inside a [`BearerLayer`](crate::BearerLayer). What does not suffice is answered as by a
+/// [`RequireLayer`](crate::RequireLayer), by the system's clock and with 5 s of leeway.
+///
+/// ```
+/// use axum::{Router, routing::delete};
+/// use tower_bearer::Requirement;
+/// use tower_bearer::axum::{Needs, Required};
+///
+/// struct DeleteOrders;
+///
+/// impl Needs for DeleteOrders {
+///     const REQUIREMENT: &'static Requirement = &Requirement::static_scope("delete:orders");
+/// }
+///
+/// async fn delete_order(claims: Required<DeleteOrders>) -> String {
+///     format!("deleted by {:?}", claims.subject())
+/// }
+///
+/// let app: Router = Router::new().route("/orders", delete(delete_order));
+/// # let _ = app;
+/// ```
+pub struct Required<N, C = NoCustomClaims> {
+    claims: Claims<C>,
+    needs: PhantomData<fn() -> N>,
+}
+
+impl<N, C> Required<N, C> {
+    /// The claims alone.
+    #[must_use]
+    pub fn into_claims(self) -> Claims<C> {
+        self.claims
+    }
+}
+
+impl<N, C> Deref for Required<N, C> {
+    type Target = Claims<C>;
+
+    fn deref(&self) -> &Claims<C> {
+        &self.claims
+    }
+}
+
+impl<S, N, C> FromRequestParts<S> for Required<N, C>
+where
+    S: Send + Sync,
+    N: Needs,
+    C: Send + Sync + 'static,
+{
+    type Rejection = ClaimsRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ClaimsRejection> {
+        let refused = |rejection: Rejection, parts: &Parts| {
+            let challenges = parts.extensions.get::<Challenges>().cloned().unwrap_or_default();
+            let scope = Asked::all(&parts.extensions, &N::REQUIREMENT.scope_names());
+            let rejection = match rejection {
+                Rejection::Requirement(unmet) => Rejection::Requirement(unmet.naming(scope.clone())),
+                other => other,
+            };
+            telemetry::rejected(rejection.kind().name(), rejection.hint(), None, rejection.signature_checked());
+            let protocol = Protocol::of(&parts.headers);
+            BearerRejection::new(rejection, challenges.asking_for(scope)).over(protocol)
+        };
+        match Claims::<C>::from_request_parts(parts, state).await {
+            Ok(claims) => match claims.require(N::REQUIREMENT) {
+                Ok(()) => Ok(Self { claims, needs: PhantomData }),
+                Err(unmet) => Err(ClaimsRejection::Unmet(refused(Rejection::Requirement(unmet), parts))),
+            },
+            Err(ClaimsRejection::Anonymous(_)) => {
+                Err(ClaimsRejection::Anonymous(refused(Rejection::NoCredential, parts)))
+            }
+            Err(wrong) => Err(wrong),
+        }
+    }
+}
+
+impl<N, C> Clone for Required<N, C> {
+    fn clone(&self) -> Self {
+        Self { claims: self.claims.clone(), needs: PhantomData }
+    }
+}
+
+impl<N, C> fmt::Debug for Required<N, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.claims.fmt(f)
+    }
+}

@@ -1,0 +1,34 @@
+//! `BearerToken<'static>` as an extractor.
+
+use axum_core::extract::FromRequestParts;
+use http::request::Parts;
+
+use crate::axum::claims::ClaimsRejection;
+use crate::axum::rejection::BearerRejection;
+use crate::bearer::BearerToken;
+use crate::challenge::{Challenges, Protocol};
+use crate::claims::Claims;
+use crate::rejection::Rejection;
+use crate::telemetry;
+
+/// Extracts the token that a [`BearerLayer`](crate::BearerLayer) has verified, for calls to other APIs.
+///
+/// Only under a layer with [`with_raw_token`](crate::BearerLayer::with_raw_token); without it every request gets 500.
+impl<S: Send + Sync> FromRequestParts<S> for BearerToken<'static> {
+    type Rejection = ClaimsRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
+        let extensions = &parts.extensions;
+        match (extensions.get::<Self>(), extensions.get::<Claims>(), extensions.get::<Challenges>()) {
+            (Some(token), _, _) => Ok(token.clone()),
+            (None, None, Some(challenges)) => {
+                let rejection = BearerRejection::new(Rejection::NoCredential, challenges.clone());
+                Err(ClaimsRejection::Anonymous(rejection.over(Protocol::of(&parts.headers))))
+            }
+            _ => {
+                telemetry::misconfigured("a handler wants the token and its BearerLayer does not keep it");
+                Err(ClaimsRejection::NoLayer)
+            }
+        }
+    }
+}

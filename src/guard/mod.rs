@@ -1,0 +1,286 @@
+//! Requirements: what a route asks of a token that is genuine (RFC 6750 §3.1, RFC 9470).
+
+mod node;
+mod unmet;
+mod value;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::node::{Facts, Node, Parts, Test};
+use self::unmet::NOT_A_SCOPE;
+pub(crate) use self::unmet::is_scope_token;
+pub use self::unmet::{RequirementError, Unmet};
+pub use self::value::ClaimValue;
+use crate::claims::Claims;
+use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::defaults;
+
+/// What a route asks of verified claims: scopes, permissions, claims, the strength and age of the authentication.
+///
+/// It is asked per route by [`RequireLayer`](crate::RequireLayer), in code by [`Claims::require`], and in the type of an
+/// axum extractor by `axum::Required`.
+///
+/// ```
+/// use tower_bearer::Requirement;
+///
+/// // A machine with the scope, or a user whose role grants the permission.
+/// let write = Requirement::any_of([Requirement::scope("write:orders"), Requirement::permission("write:orders")]);
+/// let refund = Requirement::all_of([
+///     write,
+///     Requirement::claim_contains("https://northwind.com/roles", "clerk"),
+///     Requirement::max_authentication_age(std::time::Duration::from_secs(300)),
+/// ]);
+/// # let _ = refund;
+/// assert!(Requirement::try_scope("two words").is_err());
+/// ```
+///
+/// Names are checked when a requirement is made, not when it is asked; in a constant the compiler checks them:
+///
+/// ```
+/// use tower_bearer::Requirement;
+///
+/// const READ: Requirement = Requirement::static_scope("read:orders");
+/// const BOTH_NAMES: &[Requirement] = &[READ, Requirement::static_permission("read:orders")];
+/// const EITHER: Requirement = Requirement::static_any_of(BOTH_NAMES);
+/// assert_eq!(EITHER.scope_names().as_ref(), "read:orders");
+/// ```
+///
+/// ```compile_fail
+/// # use tower_bearer::Requirement;
+/// const READ: Requirement = Requirement::static_scope("read orders");
+/// # let _ = READ;
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Requirement(Node);
+
+/// Scopes and permissions.
+impl Requirement {
+    /// Asks for one scope.
+    ///
+    /// # Panics
+    ///
+    /// If `name` is no scope-token of RFC 6749 §3.3, which is a fault of the program; for names that come from outside
+    /// there is [`Requirement::try_scope`].
+    #[must_use]
+    pub fn scope(name: &str) -> Self {
+        assert!(is_scope_token(name), "{NOT_A_SCOPE}");
+        Self(Node::Scope(Cow::Owned(name.to_owned())))
+    }
+
+    /// Asks for one scope whose name is not known to be well-formed.
+    ///
+    /// # Errors
+    ///
+    /// [`RequirementError::Scope`] if `name` is no scope-token of RFC 6749 §3.3.
+    pub fn try_scope(name: &str) -> Result<Self, RequirementError> {
+        if is_scope_token(name) { Ok(Self::scope(name)) } else { Err(RequirementError::Scope) }
+    }
+
+    /// Asks for one scope; in a constant, the compiler refuses a name that is none.
+    ///
+    /// # Panics
+    ///
+    /// As [`Requirement::scope`].
+    #[must_use]
+    pub const fn static_scope(name: &'static str) -> Self {
+        assert!(is_scope_token(name), "{}", NOT_A_SCOPE);
+        Self(Node::Scope(Cow::Borrowed(name)))
+    }
+
+    /// Asks for one permission (Auth0's `permissions`).
+    ///
+    /// # Panics
+    ///
+    /// If `name` is empty, which is a fault of the program.
+    #[must_use]
+    pub fn permission(name: &str) -> Self {
+        Self(Node::Permission(named(name)))
+    }
+
+    /// Asks for one permission; in a constant, the compiler refuses an empty name.
+    ///
+    /// # Panics
+    ///
+    /// As [`Requirement::permission`].
+    #[must_use]
+    pub const fn static_permission(name: &'static str) -> Self {
+        assert!(!name.is_empty(), "a permission has a name");
+        Self(Node::Permission(Cow::Borrowed(name)))
+    }
+
+    /// Asks for the scope or the permission of one name: the scope of a machine, or the permission that a user's role
+    /// grants.
+    ///
+    /// # Panics
+    ///
+    /// As [`Requirement::scope`].
+    #[must_use]
+    pub fn scope_or_permission(name: &str) -> Self {
+        Self::any_of([Self::scope(name), Self::permission(name)])
+    }
+}
+
+/// Claims.
+impl Requirement {
+    /// Asks that the claim `name` is `value`; the name may have any characters (`https://northwind.com/department`).
+    ///
+    /// # Panics
+    ///
+    /// If `name` is empty, which is a fault of the program.
+    #[must_use]
+    pub fn claim_equals(name: &str, value: impl Into<ClaimValue>) -> Self {
+        Self(Node::Claim(named(name), Test::Equals, value.into()))
+    }
+
+    /// Asks that the claim `name` is an array with `value` in it, or a space-delimited string with `value` as a word.
+    ///
+    /// # Panics
+    ///
+    /// As [`Requirement::claim_equals`].
+    #[must_use]
+    pub fn claim_contains(name: &str, value: impl Into<ClaimValue>) -> Self {
+        Self(Node::Claim(named(name), Test::Contains, value.into()))
+    }
+
+    /// Asks that the token was issued to one of these clients (`client_id`, else `azp`).
+    ///
+    /// # Panics
+    ///
+    /// If no client is given, or one is empty: a fault of the program.
+    #[must_use]
+    pub fn client_ids<'c>(ids: impl IntoIterator<Item = &'c str>) -> Self {
+        let ids: Arc<[Cow<'static, str>]> = ids.into_iter().map(named).collect();
+        assert!(!ids.is_empty(), "of no client at all there is no token");
+        Self(Node::Client(ids))
+    }
+
+    /// Asks that the token is for this organization, by `org_id`.
+    ///
+    /// # Panics
+    ///
+    /// If `id` is empty, which is a fault of the program.
+    #[must_use]
+    pub fn organization(id: &str) -> Self {
+        Self(Node::OrganizationId(named(id)))
+    }
+
+    /// Asks that the token is for this organization, by `org_name` in lower case.
+    ///
+    /// # Security
+    ///
+    /// Names can change and be given again, and are unique within one tenant only: prefer the id.
+    ///
+    /// # Panics
+    ///
+    /// If `name` is empty, which is a fault of the program.
+    #[must_use]
+    pub fn organization_name(name: &str) -> Self {
+        Self(Node::OrganizationName(named(name)))
+    }
+
+    /// Asks that the authentication was of one of the classes, the most wanted first (RFC 9470 §4).
+    ///
+    /// # Panics
+    ///
+    /// If a value is no word of visible ASCII characters, or none is given: a fault of the program.
+    #[must_use]
+    pub fn acr_values<'v>(values: impl IntoIterator<Item = &'v str>) -> Self {
+        let values: Vec<&str> = values.into_iter().collect();
+        assert!(
+            !values.is_empty() && values.iter().all(|value| is_scope_token(value)),
+            "acr values are words of visible ASCII"
+        );
+        Self(Node::Acr(Arc::from(values.join(" "))))
+    }
+
+    /// Asks that the user authenticated no longer ago than `age` (RFC 9470 §4); a token without `auth_time` is too old.
+    #[must_use]
+    pub const fn max_authentication_age(age: Duration) -> Self {
+        Self(Node::AuthenticationAge(age))
+    }
+}
+
+/// Combinations.
+impl Requirement {
+    /// Asks for all of them; the first that is not met is reported. No requirement at all is met.
+    #[must_use]
+    pub fn all_of(requirements: impl IntoIterator<Item = Self>) -> Self {
+        Self(Node::All(Parts::Shared(requirements.into_iter().collect())))
+    }
+
+    /// Asks for at least one of them. Of no requirement at all none is met.
+    #[must_use]
+    pub fn any_of(requirements: impl IntoIterator<Item = Self>) -> Self {
+        Self(Node::Any(Parts::Shared(requirements.into_iter().collect())))
+    }
+
+    /// [`Requirement::all_of`] for constants.
+    #[must_use]
+    pub const fn static_all_of(requirements: &'static [Self]) -> Self {
+        Self(Node::All(Parts::Constant(requirements)))
+    }
+
+    /// [`Requirement::any_of`] for constants.
+    #[must_use]
+    pub const fn static_any_of(requirements: &'static [Self]) -> Self {
+        Self(Node::Any(Parts::Constant(requirements)))
+    }
+
+    /// Judges claims at the time `now`; `leeway` forgives clock skew in the age of the authentication.
+    ///
+    /// # Errors
+    ///
+    /// [`Unmet`] says what is missing.
+    pub fn check<C>(&self, claims: &Claims<C>, now: Timestamp, leeway: Duration) -> Result<(), Unmet> {
+        // The client is told of every scope that this route knows, not only the first that it lacks.
+        let facts = Facts { claims: &claims.registered(), now, leeway };
+        self.0.check(&facts).map_err(|unmet| unmet.naming(self.scope_names()))
+    }
+
+    /// The scopes that are asked for anywhere in the requirement, space-delimited, for the challenge.
+    #[must_use]
+    pub fn scope_names(&self) -> Arc<str> {
+        let mut names = Vec::new();
+        self.0.collect_scopes(&mut names);
+        Arc::from(names.join(" "))
+    }
+}
+
+impl<C> Claims<C> {
+    /// Asks a requirement in code, by the system's clock and with 5 s of leeway; [`Requirement::check`] takes both as
+    /// arguments.
+    ///
+    /// ```
+    /// use tower_bearer::guard::Unmet;
+    /// use tower_bearer::{Claims, Requirement};
+    ///
+    /// fn refund(claims: &Claims) -> Result<(), Unmet> {
+    ///     claims.require(&Requirement::scope("refund:orders"))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Unmet`] says what is missing; as `axum::BearerRejection` it is the 403 that a layer would answer with.
+    pub fn require(&self, requirement: &Requirement) -> Result<(), Unmet> {
+        requirement.check(self, SystemClock.now(), defaults::LEEWAY)
+    }
+}
+
+impl fmt::Debug for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Takes a name that must not be empty.
+fn named(name: &str) -> Cow<'static, str> {
+    assert!(!name.is_empty(), "what is asked for has a name");
+    Cow::Owned(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! `MetadataService`: serves the metadata document of a resource.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use tower_service::Service;
+
+use crate::metadata::ResourceMetadata;
+
+/// Answers `GET` and `HEAD` with the document of a [`ResourceMetadata`] (RFC 9728 §3.2), whatever the path: the router
+/// sends it what comes for [`ResourceMetadata::path`]. Other methods get 405.
+///
+/// Under axum a `ResourceMetadata` is a handler by itself: `.route(metadata.path(), get(metadata.clone()))`.
+pub struct MetadataService<B> {
+    document: Bytes,
+    body: PhantomData<fn() -> B>,
+}
+
+impl<B> MetadataService<B> {
+    /// Serves this document.
+    #[must_use]
+    pub fn new(metadata: &ResourceMetadata) -> Self {
+        Self { document: metadata.json(), body: PhantomData }
+    }
+}
+
+impl<ReqB, B: From<Bytes>> Service<Request<ReqB>> for MetadataService<B> {
+    type Response = Response<B>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<B>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<ReqB>) -> Self::Future {
+        let response = match *request.method() {
+            Method::GET => document(self.document.clone()),
+            Method::HEAD => document(Bytes::new()),
+            _ => {
+                let mut response = Response::new(B::from(Bytes::new()));
+                *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+                response
+            }
+        };
+        ready(Ok(response))
+    }
+}
+
+/// The document as a response. An hour is short beside the life of an authorization server.
+pub(crate) fn document<B: From<Bytes>>(json: Bytes) -> Response<B> {
+    let mut response = Response::new(B::from(json));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    response
+}
+
+impl<B> Clone for MetadataService<B> {
+    fn clone(&self) -> Self {
+        Self { document: self.document.clone(), body: PhantomData }
+    }
+}
+
+impl<B> fmt::Debug for MetadataService<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MetadataService").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,178 @@
+//! `Explanation`: a report on one token that a person can read.
+
+use std::fmt;
+
+use crate::rejection::Rejection;
+
+/// What became of every check over one token: made by [`Validator::explain`](crate::Validator::explain).
+///
+/// `Display` gives it as lines of text.
+///
+/// # Security
+///
+/// It quotes the token's claims, which nobody may have verified: for the operator's eyes, never for an answer on the wire.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    findings: Vec<Finding>,
+}
+
+impl Explanation {
+    pub(super) fn new(findings: Vec<Finding>) -> Self {
+        Self { findings }
+    }
+
+    /// Says whether the token is accepted.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.rejection().is_none()
+    }
+
+    /// Why the token is refused: what [`validate`](crate::Validator::validate) answers.
+    #[must_use]
+    pub fn rejection(&self) -> Option<&Rejection> {
+        self.findings.iter().find_map(|finding| finding.rejection.as_ref())
+    }
+
+    /// Every check, in the order in which they are made.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// What to change, for every check that failed and has a hint.
+    pub fn hints(&self) -> impl Iterator<Item = &str> {
+        self.findings.iter().filter_map(Finding::hint)
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rejection() {
+            None => f.write_str("accepted")?,
+            Some(rejection) => write!(f, "refused: {rejection}")?,
+        }
+        self.findings.iter().try_for_each(|finding| write!(f, "\n{finding}"))
+    }
+}
+
+/// One check, and how it went. `Debug` shows nothing of the token.
+#[derive(Clone)]
+pub struct Finding {
+    check: &'static str,
+    outcome: Outcome,
+    rejection: Option<Rejection>,
+    expected: Option<String>,
+    found: Option<String>,
+    hint: Option<String>,
+}
+
+/// How a check went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It holds.
+    Passed,
+    /// It does not.
+    Failed,
+    /// It could not be made, because an earlier one failed.
+    Skipped,
+}
+
+impl Finding {
+    pub(super) fn passed(check: &'static str) -> Self {
+        Self { check, outcome: Outcome::Passed, rejection: None, expected: None, found: None, hint: None }
+    }
+
+    pub(super) fn skipped(check: &'static str) -> Self {
+        Self { outcome: Outcome::Skipped, ..Self::passed(check) }
+    }
+
+    pub(super) fn failed(check: &'static str, rejection: Rejection, hint: Option<String>) -> Self {
+        Self { outcome: Outcome::Failed, rejection: Some(rejection), hint, ..Self::passed(check) }
+    }
+
+    pub(super) fn expecting(mut self, expected: impl Into<String>) -> Self {
+        self.expected = Some(expected.into());
+        self
+    }
+
+    pub(super) fn finding(mut self, found: Option<&str>) -> Self {
+        self.found = found.map(shortened);
+        self
+    }
+
+    /// The check's name: a stage of the pipeline, or the claim that it is about.
+    #[must_use]
+    pub fn check(&self) -> &'static str {
+        self.check
+    }
+
+    /// How it went.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// What a token is refused with for this check alone.
+    #[must_use]
+    pub fn rejection(&self) -> Option<&Rejection> {
+        self.rejection.as_ref()
+    }
+
+    /// What the configuration expects.
+    #[must_use]
+    pub fn expected(&self) -> Option<&str> {
+        self.expected.as_deref()
+    }
+
+    /// What the token says, as it is written there; long values are cut.
+    #[must_use]
+    pub fn found(&self) -> Option<&str> {
+        self.found.as_deref()
+    }
+
+    /// What to change.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match self.outcome {
+            Outcome::Passed => "ok     ",
+            Outcome::Failed => "FAILED ",
+            Outcome::Skipped => "skipped",
+        };
+        write!(f, "  {mark}  {}", self.check)?;
+        if let Some(rejection) = &self.rejection {
+            write!(f, ": {rejection}")?;
+        }
+        let details = [("found", &self.found), ("expected", &self.expected), ("hint", &self.hint)];
+        let shown = details.into_iter().filter(|(name, _)| *name == "found" || self.outcome == Outcome::Failed);
+        for (name, text) in shown {
+            if let Some(text) = text {
+                write!(f, "\n             {name}: {text}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Finding").field("check", &self.check).field("outcome", &self.outcome).finish_non_exhaustive()
+    }
+}
+
+/// Cuts what would fill a screen, and whatever would steer a terminal.
+fn shortened(text: &str) -> String {
+    let mut shown: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+const LONGEST: usize = 200;

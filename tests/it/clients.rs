@@ -1,0 +1,143 @@
+//! Whose tokens an API takes: which clients', which organizations'.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::Request;
+use tower_bearer::claims::{ClaimError, Fault, Organization};
+use tower_bearer::config::{Organizations, Problem};
+use tower_bearer::request::RequestHead;
+use tower_bearer::testing::{TestIssuer, TokenBuilder};
+use tower_bearer::{Api, BearerLayer, Rejection, RejectionKind, Validator};
+
+use crate::gate::{self, AUDIENCE, Body, INVALID_TOKEN, OK, trusted};
+
+fn validator(server: &TestIssuer, change: impl FnOnce(Api) -> Api) -> Validator {
+    Validator::new(change(Api::new(AUDIENCE, trusted(server)))).expect("a good configuration")
+}
+
+async fn outcome(validator: &Validator, token: TokenBuilder) -> Result<(), Rejection> {
+    validator.validate(&token.sign()).await.map(|_| ())
+}
+
+#[tokio::test]
+async fn the_client_is_one_of_those_configured() {
+    let server = TestIssuer::new();
+    let validator = validator(&server, |api| api.with_client_ids(["web", "cron"]));
+    let from = |client: &str| server.token().claim("client_id", client);
+    assert_eq!(outcome(&validator, from("web")).await, Ok(()));
+    assert_eq!(outcome(&validator, server.token().without("client_id").claim("azp", "cron")).await, Ok(()));
+    let other = outcome(&validator, from("other")).await.unwrap_err();
+    assert_eq!(other, Rejection::Claims(ClaimError::Client(Fault::Mismatch)));
+    assert_eq!(other.kind(), RejectionKind::Client);
+}
+
+/// Amazon Cognito writes `client_id` and `token_use` into access tokens, and no `aud`.
+#[tokio::test]
+async fn a_token_without_audience_is_taken_by_its_client_alone() {
+    let server = TestIssuer::named("https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_Nw");
+    let cognito =
+        || server.token().without("aud").without("azp").claim("client_id", "web").claim("token_use", "access");
+    let with = validator(&server, |api| api.with_client_ids(["web"]));
+    let claims = with.validate(&cognito().sign()).await.expect("a token of Cognito");
+    assert_eq!((claims.client_id(), claims.audience().iter().count()), (Some("web"), 0));
+    let refused = |error| Err(Rejection::UnverifiedClaims(error));
+    let missing = ClaimError::Audience(Fault::Missing);
+    assert_eq!(outcome(&with, cognito().claim("token_use", "id")).await, refused(missing.clone()));
+    assert_eq!(outcome(&with, cognito().without("token_use")).await, refused(missing.clone()));
+    assert_eq!(
+        outcome(&with, cognito().claim("client_id", "other")).await,
+        refused(ClaimError::Client(Fault::Mismatch))
+    );
+    let without = validator(&server, |api| api);
+    assert_eq!(outcome(&without, cognito()).await, refused(missing));
+}
+
+#[tokio::test]
+async fn a_fixed_set_of_organizations() {
+    let server = TestIssuer::new();
+    let ids = validator(&server, |api| api.with_organizations(Organizations::ids(["org_1", "org_2"])));
+    assert_eq!(outcome(&ids, server.token().organization("org_2")).await, Ok(()));
+    let refused = |fault| Err(Rejection::Claims(ClaimError::Organization(fault)));
+    assert_eq!(outcome(&ids, server.token().organization("org_3")).await, refused(Fault::Mismatch));
+    assert_eq!(outcome(&ids, server.token()).await, refused(Fault::Missing));
+    let names = validator(&server, |api| api.with_organizations(Organizations::names(["acme"])));
+    assert_eq!(outcome(&names, server.token().claim("org_name", "ACME")).await, Ok(()));
+    assert_eq!(outcome(&names, server.token().claim("org_name", "acme.")).await, refused(Fault::Mismatch));
+    let open = validator(&server, |api| api);
+    let claims = open.validate(&server.token().organization("org_9").sign()).await.expect("no policy");
+    assert_eq!(claims.organization(), Some("org_9"));
+}
+
+#[tokio::test]
+async fn everything_else_is_judged_before_the_organization() {
+    let server = TestIssuer::new();
+    let ids = validator(&server, |api| api.with_organizations(Organizations::ids(["org_1"])));
+    let stranger = server.token().organization("org_3");
+    let broken = outcome(&ids, stranger.clone().with_broken_signature()).await;
+    assert_eq!(broken, Err(Rejection::Signature));
+    let marked = outcome(&ids, stranger.claim("at_hash", "x")).await;
+    assert_eq!(marked, Err(Rejection::Claims(ClaimError::IdToken { marker: "at_hash" })));
+}
+
+#[tokio::test]
+async fn the_request_decides_the_organization_every_time() {
+    let server = TestIssuer::new();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let by_subdomain = Organizations::of_request(move |request| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let (name, _) = request.host()?.as_str().split_once(".api.test")?;
+        Some(Organization::name(name))
+    });
+    let validator = validator(&server, |api| api.with_organizations(by_subdomain));
+    let token = server.token().claim("org_name", "acme").sign();
+    let request = |host: &str| gate::bearing(&token).header("host", host).body(Body::default()).expect("a request");
+    for (host, status) in [("acme.api.test", OK), ("globex.api.test", 401), ("api.test", 401), ("Acme.API.test:1", OK)]
+    {
+        let answer = gate::through(BearerLayer::new(validator.clone()), request(host)).await;
+        assert_eq!(answer.status, status, "{host}");
+        assert_eq!(answer.challenge() == INVALID_TOKEN, status == 401, "{host}");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 4, "no answer is remembered");
+    let doubled = gate::bearing(&token).header("host", "acme.api.test").header("host", "acme.api.test");
+    let doubled = doubled.body(Body::default()).expect("a request");
+    assert_eq!(gate::through(BearerLayer::new(validator.clone()), doubled).await.status, 400);
+
+    let mismatch = Err(Rejection::Claims(ClaimError::Organization(Fault::Mismatch)));
+    assert!(validator.validate_for(&token, "acme.api.test").await.is_ok());
+    assert_eq!(validator.validate_for(&token, "globex.api.test").await.map(|_| ()), mismatch);
+    assert_eq!(validator.validate(&token).await.map(|_| ()), mismatch, "of no request nothing is known");
+}
+
+#[tokio::test]
+async fn direct_callers_show_the_request() {
+    let server = TestIssuer::new();
+    let by_path =
+        Organizations::of_request(|request| request.uri().path().strip_prefix("/organizations/").map(Organization::id));
+    let validator = validator(&server, |api| api.with_organizations(by_path));
+    let token = server.token().organization("org_1").sign();
+    for (path, accepted) in [("/organizations/org_1", true), ("/organizations/org_2", false), ("/", false)] {
+        let request = Request::get(path).body(()).expect("a request");
+        let head = RequestHead::of(&request).expect("no host");
+        assert_eq!(validator.validate_request(&token, &head).await.is_ok(), accepted, "{path}");
+    }
+}
+
+#[test]
+fn an_empty_policy_is_a_fault_of_configuration() {
+    let server = TestIssuer::new();
+    let faults = |api: Api| {
+        let error = Validator::new(api).expect_err("a fault");
+        error.faults().iter().map(|fault| (fault.setting().to_owned(), fault.problem().clone())).collect::<Vec<_>>()
+    };
+    let api = || Api::new(AUDIENCE, trusted(&server));
+    for (api, setting) in [
+        (api().with_client_ids([""; 0]), "client ids"),
+        (api().with_client_ids([""]), "client ids"),
+        (api().with_organizations(Organizations::ids([""; 0])), "organization ids"),
+        (api().with_organizations(Organizations::names(["acme", ""])), "organization names"),
+    ] {
+        assert_eq!(faults(api), [(setting.to_owned(), Problem::Empty)]);
+    }
+}

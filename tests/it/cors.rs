@@ -1,0 +1,91 @@
+//! CORS: the layer of tower-http outside, and preflights through our own.
+
+use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Request};
+use tower::ServiceBuilder;
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::{Api, BearerLayer, RequireLayer, Validator};
+use tower_http::cors::CorsLayer;
+
+use crate::gate::{self, AUDIENCE, Body, OK, trusted};
+
+const SHOP: &str = "https://shop.northwind.com";
+
+fn bearer(server: &TestIssuer) -> BearerLayer {
+    BearerLayer::new(Validator::new(Api::new(AUDIENCE, trusted(server))).expect("a good configuration"))
+}
+
+fn cors() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(HeaderValue::from_static(SHOP))
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([AUTHORIZATION])
+        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER])
+}
+
+fn preflight() -> http::request::Builder {
+    Request::options("/")
+        .header("origin", SHOP)
+        .header("access-control-request-method", "GET")
+        .header("access-control-request-headers", "authorization")
+}
+
+#[tokio::test]
+async fn a_preflight_is_answered_by_the_cors_layer_outside() {
+    let server = TestIssuer::new();
+    let stack = ServiceBuilder::new().layer(cors()).layer(bearer(&server)).layer(RequireLayer::scope("read:orders"));
+    let answer = gate::through(stack, preflight().body(Body::default()).expect("a request")).await;
+    assert_eq!(answer.status, OK);
+    assert_eq!(answer.headers["access-control-allow-origin"], SHOP);
+    assert_eq!(answer.headers["access-control-allow-headers"], "authorization");
+    assert!(!answer.headers.contains_key(WWW_AUTHENTICATE));
+}
+
+#[tokio::test]
+async fn a_refusal_can_be_read_by_the_script_that_caused_it() {
+    let server = TestIssuer::new();
+    let stack = || ServiceBuilder::new().layer(cors()).layer(bearer(&server));
+    for (request, status) in
+        [(Request::get("/"), 401), (gate::bearing("opaque"), 401), (gate::bearing(&server.token().sign()), OK)]
+    {
+        let request = request.header("origin", SHOP).body(Body::default()).expect("a request");
+        let answer = gate::through(stack(), request).await;
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.headers["access-control-allow-origin"], SHOP, "without it a browser hides the answer");
+        let exposed = answer.headers["access-control-expose-headers"].to_str().expect("ASCII");
+        assert!(exposed.contains("www-authenticate") && exposed.contains("retry-after"), "{exposed}");
+        assert_eq!(answer.challenge().is_empty(), status == OK);
+    }
+}
+
+#[tokio::test]
+async fn the_bearer_layer_outside_refuses_preflights_unless_told() {
+    let server = TestIssuer::new();
+    let outside = |layer: BearerLayer| ServiceBuilder::new().layer(layer).layer(cors());
+    let request = || preflight().body(Body::default()).expect("a request");
+    assert_eq!(gate::through(outside(bearer(&server)), request()).await.status, 401);
+    let passing = gate::through(outside(bearer(&server).with_preflight_passthrough()), request()).await;
+    assert_eq!(
+        (passing.status, &passing.headers["access-control-allow-origin"]),
+        (OK, &HeaderValue::from_static(SHOP))
+    );
+}
+
+#[tokio::test]
+async fn only_a_true_preflight_passes() {
+    let server = TestIssuer::new();
+    let status = async |request: http::request::Builder| {
+        let layer = bearer(&server).with_preflight_passthrough();
+        gate::through(layer, request.body(Body::default()).expect("a request")).await.status
+    };
+    assert_eq!(status(preflight()).await, OK);
+    for (what, request) in [
+        ("another method", preflight().method(Method::GET)),
+        ("no origin", Request::options("/").header("access-control-request-method", "GET")),
+        ("no requested method", Request::options("/").header("origin", SHOP)),
+        ("a bad credential", preflight().header(AUTHORIZATION, "Bearer opaque")),
+    ] {
+        assert_eq!(status(request).await, 401, "{what}");
+    }
+    assert_eq!(status(preflight().header(AUTHORIZATION, "Bearer a b")).await, 400);
+}

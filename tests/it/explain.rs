@@ -1,0 +1,272 @@
+//! `explain`: the same verdict as `validate`, every check with its outcome, and what to change.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tower_bearer::claims::Profile;
+use tower_bearer::clock::{Clock as _, SystemClock};
+use tower_bearer::config::Organizations;
+use tower_bearer::rejection::CheckFailed;
+use tower_bearer::testing::{TestIssuer, TokenBuilder};
+use tower_bearer::{Algorithm, Api, Explanation, Issuer, Outcome, Secret, Validator};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::gate::{AUDIENCE, trusted};
+
+fn validator(server: &TestIssuer) -> Validator {
+    Validator::new(Api::new(AUDIENCE, trusted(server))).expect("a good configuration")
+}
+
+fn outcome(explanation: &Explanation, check: &str) -> Outcome {
+    let found = explanation.findings().iter().find(|finding| finding.check() == check);
+    found.unwrap_or_else(|| panic!("no finding for {check}: {explanation}")).outcome()
+}
+
+#[tokio::test]
+async fn a_good_token_passes_every_check() {
+    let server = TestIssuer::new();
+    let explanation = validator(&server).explain(&server.token().sign()).await;
+    assert!(explanation.is_accepted() && explanation.hints().next().is_none(), "{explanation}");
+    let checks: Vec<&str> = explanation.findings().iter().map(|finding| finding.check()).collect();
+    assert_eq!(
+        checks,
+        [
+            "size",
+            "form",
+            "iss",
+            "alg",
+            "aud",
+            "exp",
+            "key",
+            "signature",
+            "typ",
+            "nbf",
+            "iat",
+            "sub",
+            "required claims",
+            "cnf",
+            "ID token",
+            "client",
+            "organization",
+            "application"
+        ]
+    );
+    assert!(explanation.findings().iter().all(|finding| finding.outcome() == Outcome::Passed));
+    assert!(explanation.to_string().starts_with("accepted\n"));
+}
+
+#[tokio::test]
+async fn it_collects_where_validation_stops() {
+    let server = TestIssuer::new();
+    let token = server.token().audience("https://other.test/").expired().typ("logout+jwt").with_broken_signature();
+    let explanation = validator(&server).explain(&token.sign()).await;
+    for check in ["aud", "exp", "signature", "typ"] {
+        assert_eq!(outcome(&explanation, check), Outcome::Failed, "{check}");
+    }
+    for check in ["form", "iss", "alg", "key", "sub"] {
+        assert_eq!(outcome(&explanation, check), Outcome::Passed, "{check}");
+    }
+    assert_eq!(outcome(&explanation, "application"), Outcome::Skipped);
+    let aud = explanation.findings().iter().find(|finding| finding.check() == "aud").expect("a finding");
+    assert_eq!((aud.found(), aud.expected()), (Some("\"https://other.test/\""), Some(AUDIENCE)));
+}
+
+#[tokio::test]
+async fn it_refuses_with_the_same_rejection_as_validate() {
+    let server = TestIssuer::new();
+    let validator = validator(&server).with_check(|claims| match claims.subject() {
+        Some("banned") => Err(CheckFailed::new()),
+        _ => Ok(()),
+    });
+    let stranger = TestIssuer::named("https://stranger.test/");
+    let tokens: Vec<TokenBuilder> = vec![
+        server.token(),
+        server.token().header("crit", ["exp"]),
+        server.token().encrypted(),
+        server.token().unsigned(),
+        stranger.token(),
+        server.token().without("iss"),
+        server.token().issuer("https://issuer.test"),
+        server.token().hs256_with_public_key(),
+        server.token().audience("x").expired().kid("nobody"),
+        server.token().expired().with_broken_signature(),
+        server.token().kid("nobody").typ("x"),
+        server.token().with_broken_signature().typ("x"),
+        server.token().typ("x").claim("nbf", "never"),
+        server.token().claim("at_hash", "x"),
+        server.token().subject("banned"),
+    ];
+    for token in tokens.into_iter().map(TokenBuilder::sign).chain(["opaque".to_owned(), "x".repeat(20_000)]) {
+        let expected = validator.validate(&token).await.err();
+        assert_eq!(validator.explain(&token).await.rejection(), expected.as_ref(), "{token}");
+    }
+    let bound = Api::new(AUDIENCE, trusted(&server)).with_issuer_for_host("api.test", server.issuer());
+    let bound = Validator::new(bound).expect("a good configuration");
+    let token = server.token().sign();
+    for host in ["api.test", "other.test", "a b"] {
+        let expected = bound.validate_for(&token, host).await.err();
+        assert_eq!(bound.explain_for(&token, host).await.rejection(), expected.as_ref(), "{host}");
+    }
+}
+
+async fn hint(validator: &Validator, token: &str) -> String {
+    let explanation = validator.explain(token).await;
+    explanation.hints().next().unwrap_or_else(|| panic!("no hint: {explanation}")).to_owned()
+}
+
+#[tokio::test]
+async fn it_says_what_to_change() {
+    let server = TestIssuer::new();
+    let ours = validator(&server);
+    assert_eq!(hint(&ours, "2YotnFZFEjr1zCsicMWpAA").await, "opaque token: did the client ask for an audience?");
+    assert_eq!(hint(&ours, "Bearer a.b.c").await, "give the token alone, without scheme and spaces");
+    for (token, expected) in [
+        (server.token().issuer("https://issuer.test"), "iss lacks the trailing slash"),
+        (server.token().encrypted(), "encrypted token: turn token encryption off for this API"),
+        (
+            server.token().audience("client").claim("azp", "client"),
+            "this is an ID token: the client has to send the access token",
+        ),
+        (
+            server.token().audience("client").claim("nonce", "n"),
+            "this is an ID token: the client has to send the access token",
+        ),
+        (server.token().claim("at_hash", "x"), "ID token: the client has to send the access token"),
+        (server.token().audience("https://api.test"), "aud differs from the API's by a trailing slash or by case only"),
+        (server.token().audience("https://t.auth0.com/api/v2/"), "a token for Auth0's Management API"),
+        (server.token().hs256_with_public_key(), "HS256 token at an RS256 API: change the API at the issuer"),
+        (
+            server.token().kid("nobody"),
+            "the issuer does not publish this key: a token of another tenant or environment?",
+        ),
+        (
+            server.token().without("aud").claim("token_use", "access"),
+            "no aud: for tokens of Cognito configure with_client_ids",
+        ),
+    ] {
+        assert_eq!(hint(&ours, &token.sign()).await, expected);
+    }
+    let no_slash = TestIssuer::named("https://idp.test");
+    assert_eq!(
+        hint(&validator(&no_slash), &no_slash.token().issuer("https://idp.test/").sign()).await,
+        "iss has a trailing slash too many"
+    );
+    let auth0 = Api::new(AUDIENCE, trusted(&server)).with_profile(Profile::Auth0);
+    let auth0 = Validator::new(auth0).expect("a good configuration");
+    let typ = server.token().typ("at+jwt").sign();
+    assert_eq!(hint(&auth0, &typ).await, "the API's profile does not take this typ");
+}
+
+#[tokio::test]
+async fn it_tells_a_skewed_clock_from_an_old_token() {
+    let server = TestIssuer::new();
+    let ours = validator(&server);
+    let ago = |seconds: u64| {
+        let now = SystemClock.now();
+        server.token().expires_at(now.saturating_sub(Duration::from_secs(seconds))).sign()
+    };
+    let recent = hint(&ours, &ago(30)).await;
+    assert!(recent == "expired 30 s ago: clock skew?" || recent == "expired 31 s ago: clock skew?", "{recent}");
+    assert_eq!(ours.explain(&ago(3_600)).await.hints().next(), None);
+    let early = server.token().not_before(SystemClock.now().saturating_add(Duration::from_secs(30))).sign();
+    assert_eq!(hint(&ours, &early).await, "not valid yet: clock skew?");
+}
+
+#[tokio::test]
+async fn it_knows_the_domains_of_a_tenant() {
+    let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
+    let login = tenant.custom_domain("https://login.northwind.com/");
+    let custom_only = validator(&login);
+    let canonical = "issued by the canonical domain, configured is the custom one";
+    assert_eq!(hint(&custom_only, &tenant.token().sign()).await, canonical);
+    let stranger = TestIssuer::auth0("fabrikam.eu.auth0.com");
+    assert_eq!(hint(&custom_only, &stranger.token().sign()).await, canonical, "no key tells, but the name does");
+    let canonical_only = validator(&tenant);
+    let other = "issued by another domain of a configured tenant: add it as custom domain";
+    assert_eq!(hint(&canonical_only, &login.token().sign()).await, other);
+    assert_eq!(canonical_only.explain(&stranger.token().sign()).await.hints().next(), None);
+}
+
+#[tokio::test]
+async fn it_knows_a_public_key_from_a_secret() {
+    let server = TestIssuer::new();
+    let secret = "a secret of more than thirty-two octets";
+    let symmetric = Validator::new(Api::new(AUDIENCE, Issuer::shared_secret(server.issuer(), Secret::utf8(secret))));
+    let symmetric = symmetric.expect("a good configuration");
+    let expected = "RS256 token at an HS256 API: use the issuer's public keys instead";
+    assert_eq!(hint(&symmetric, &server.token().sign()).await, expected);
+    let both = TestIssuer::new().with_algorithms([Algorithm::RS256, Algorithm::ES256]);
+    let es = both.token().algorithm(Algorithm::ES256).sign();
+    assert_eq!(hint(&validator(&both), &es).await, "the issuer's list of algorithms lacks the token's");
+}
+
+#[tokio::test]
+async fn it_asks_the_request_for_the_organization() {
+    let server = TestIssuer::new();
+    let policy = Organizations::of_request(|request| {
+        request.host().map(|host| tower_bearer::claims::Organization::name(host.as_str()))
+    });
+    let api = Api::new(AUDIENCE, trusted(&server)).with_organizations(policy);
+    let ours = Validator::new(api).expect("a good configuration");
+    let token = server.token().claim("org_name", "acme").sign();
+    assert!(ours.explain_for(&token, "acme").await.is_accepted());
+    let refused = ours.explain_for(&token, "globex").await;
+    assert_eq!(outcome(&refused, "organization of the request"), Outcome::Failed);
+    assert_eq!(refused.rejection(), ours.validate_for(&token, "globex").await.err().as_ref());
+}
+
+/// Collects what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("nobody panicked").extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_line_of_a_refusal_carries_the_same_hint() {
+    let server = TestIssuer::new();
+    let ours = validator(&server);
+    let log = Log::default();
+    let writer = log.clone();
+    let logging = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish()
+        .set_default();
+    let recent = SystemClock.now().saturating_sub(Duration::from_secs(30));
+    for token in [
+        server.token().issuer("https://issuer.test"),
+        server.token().hs256_with_public_key(),
+        server.token().audience("client").claim("nonce", "n"),
+        server.token().expires_at(recent),
+    ] {
+        assert!(ours.validate(&token.sign()).await.is_err());
+    }
+    let before = log.0.lock().expect("nobody panicked").len();
+    drop(ours.explain(&server.token().issuer("https://issuer.test").sign()).await);
+    assert_eq!(log.0.lock().expect("nobody panicked").len(), before, "an explanation is no refusal");
+    drop(logging);
+    let text = String::from_utf8(log.0.lock().expect("nobody panicked").clone()).expect("UTF-8");
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("token rejected")).collect();
+    for (line, hint) in lines.iter().zip([
+        "iss lacks the trailing slash",
+        "HS256 token at an RS256 API",
+        "this is an ID token",
+        "expired a moment ago: clock skew?",
+    ]) {
+        assert!(line.contains(hint), "{hint}: {line}");
+    }
+    assert_eq!(lines.len(), 4, "{text}");
+    assert!(text.contains("late_by=Some(30") || text.contains("late_by=Some(31"), "{text}");
+    assert!(!text.contains("eyJ"), "no token in the log");
+}

@@ -1,0 +1,74 @@
+//! A service behind layers, and what it answers.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::Full;
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_bearer::keys::KeySet;
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::{Claims, Issuer};
+
+/// The audience of the testing kit's tokens.
+pub(crate) const AUDIENCE: &str = "https://api.test/";
+
+pub(crate) type Body = Full<Bytes>;
+
+/// The server's public keys, given by hand.
+pub(crate) fn trusted(server: &TestIssuer) -> Issuer {
+    Issuer::with_static_keys(server.issuer(), KeySet::from_jwks(server.jwks()))
+}
+
+/// Status, headers and body of an answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn challenge(&self) -> &str {
+        self.headers.get("www-authenticate").map_or("", |value| value.to_str().expect("ASCII"))
+    }
+
+    pub(crate) async fn of<B: http_body::Body<Error: std::fmt::Debug>>(response: Response<B>) -> Self {
+        use http_body_util::BodyExt as _;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.expect("a body").to_bytes();
+        Self {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: String::from_utf8_lossy(&body).into_owned(),
+        }
+    }
+}
+
+/// Sends one request through `layer` to a service that tells the subject.
+pub(crate) async fn through<L>(layer: L, request: Request<Body>) -> Answer
+where
+    L: Layer<tower::util::BoxCloneService<Request<Body>, Response<Body>, Infallible>>,
+    L::Service: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    let inner = service_fn(|request: Request<Body>| async move {
+        let subject = request.extensions().get::<Claims>().and_then(|claims| claims.subject()).unwrap_or("nobody");
+        Ok::<_, Infallible>(Response::new(Full::from(subject.to_owned())))
+    });
+    let service = layer.layer(tower::util::BoxCloneService::new(inner));
+    Answer::of(service.oneshot(request).await.expect("infallible")).await
+}
+
+/// A request with a bearer token.
+pub(crate) fn bearing(token: &str) -> http::request::Builder {
+    Request::get("/").header("authorization", format!("Bearer {token}"))
+}
+
+/// A request with a bearer token and nothing else.
+pub(crate) fn with_token(token: &str) -> Request<Body> {
+    bearing(token).body(Body::default()).expect("a request")
+}
+
+pub(crate) const OK: u16 = StatusCode::OK.as_u16();
+pub(crate) const INVALID_TOKEN: &str = "Bearer error=\"invalid_token\", error_description=\"the access token is malformed, \
+                                 expired, or not valid here\"";

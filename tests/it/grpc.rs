@@ -1,0 +1,109 @@
+//! gRPC: a refusal is a trailers-only response with a status of its own (gRPC over HTTP/2, "Responses").
+
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use tonic::Code;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Channel, Server};
+use tower::ServiceBuilder;
+use tower_bearer::jwks::RefreshPolicy;
+use tower_bearer::testing::{Outage, TestIssuer};
+use tower_bearer::{Api, BearerLayer, Issuer, RequireLayer, Validator};
+
+use self::greeter::Greeter;
+use crate::gate::{self, AUDIENCE, Body, trusted};
+
+#[path = "../../examples/tonic/greeter.rs"]
+mod greeter;
+
+/// A server over loopback, and a channel to it.
+async fn serve(validator: Validator) -> Channel {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let server = Server::builder()
+        .layer(BearerLayer::new(validator))
+        .layer(RequireLayer::scope("greet"))
+        .add_service(Greeter)
+        .serve_with_incoming(TcpIncoming::from(listener));
+    drop(tokio::spawn(server));
+    Channel::from_shared(format!("http://{address}")).expect("a URL").connect().await.expect("a server")
+}
+
+#[tokio::test]
+async fn a_real_client_sees_the_status_of_each_refusal() {
+    let server = TestIssuer::new();
+    let channel = serve(Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a good configuration")).await;
+    let good = server.token().subject("ann").scope("greet");
+    let call = async |token: Option<String>| {
+        greeter::call(channel.clone(), token.as_deref(), "hello").await.map_err(|status| status.code())
+    };
+    assert_eq!(call(Some(good.clone().sign())).await, Ok("hello, ann".to_owned()));
+    assert_eq!(call(None).await, Err(Code::Unauthenticated));
+    assert_eq!(call(Some("not a token".to_owned())).await, Err(Code::Unauthenticated));
+    assert_eq!(call(Some(good.clone().expired().sign())).await, Err(Code::Unauthenticated));
+    assert_eq!(call(Some(good.scope("read").sign())).await, Err(Code::PermissionDenied));
+}
+
+#[tokio::test]
+async fn without_keys_the_service_is_unavailable() {
+    let server = TestIssuer::new();
+    server.outage(Outage::Status(StatusCode::BAD_GATEWAY));
+    let issuer = Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
+    let patience = RefreshPolicy::new().with_cold_wait(Duration::from_millis(50));
+    let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone());
+    let validator = validator.with_refresh_policy(patience).build().expect("a good configuration");
+    let channel = serve(validator).await;
+    let refused = greeter::call(channel, Some(&server.token().sign()), "hello").await.expect_err("no keys");
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::Unavailable, "the access token cannot be checked at the moment")
+    );
+    assert!(refused.metadata().contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn the_response_has_headers_only() {
+    let server = TestIssuer::new();
+    let validator = Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a good configuration");
+    let stack = || {
+        ServiceBuilder::new()
+            .layer(BearerLayer::new(validator.clone()).with_json_body())
+            .layer(RequireLayer::scope("greet").with_json_body())
+    };
+    let token = server.token().sign();
+    for (content_type, credential, grpc_status) in [
+        ("application/grpc", None, "16"),
+        ("application/grpc+proto", Some("Bearer a b"), "16"),
+        ("application/grpc", Some(&*format!("Bearer {token}")), "7"),
+    ] {
+        let mut request = Request::post("/northwind.Greeter/Greet").header("content-type", content_type);
+        if let Some(credential) = credential {
+            request = request.header("authorization", credential);
+        }
+        let answer = gate::through(stack(), request.body(Body::default()).expect("a request")).await;
+        assert_eq!((answer.status, &*answer.body), (200, ""), "{content_type}");
+        assert_eq!(answer.headers["content-type"], "application/grpc");
+        assert_eq!(answer.headers["grpc-status"], grpc_status);
+        assert!(answer.challenge().starts_with("Bearer"), "the challenge is there as metadata");
+    }
+    let json = Request::post("/").header("content-type", "application/json").body(Body::default()).expect("a request");
+    let answer = gate::through(stack(), json).await;
+    assert_eq!((answer.status, &*answer.body), (401, "{}"));
+    assert!(!answer.headers.contains_key("grpc-status"));
+}
+
+#[tokio::test]
+async fn a_hook_learns_that_the_client_speaks_grpc() {
+    let server = TestIssuer::new();
+    let validator = Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a good configuration");
+    let layer = BearerLayer::new(validator).with_response_hook(|refusal| {
+        let body = if refusal.is_grpc() { "" } else { "please log in" };
+        http::Response::new(Body::from(body))
+    });
+    let request = |content_type: &str| {
+        Request::post("/").header("content-type", content_type).body(Body::default()).expect("a request")
+    };
+    assert_eq!(gate::through(layer.clone(), request("application/grpc")).await.body, "");
+    assert_eq!(gate::through(layer, request("text/plain")).await.body, "please log in");
+}

@@ -1,0 +1,192 @@
+//! The host that a client asks for decides which domain must have issued its token (RFC 9110 §7.2).
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::{Request, Response, Version};
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tower::{ServiceBuilder, service_fn};
+use tower_bearer::host::HostError;
+use tower_bearer::rejection::IssuerError;
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::{Api, BearerLayer, Rejection, Validator};
+
+use crate::gate::{self, AUDIENCE, Answer, Body, INVALID_TOKEN, OK, trusted};
+
+/// One tenant, its canonical and its custom domain, and an API that is reached under two brands.
+struct Brands {
+    tenant: TestIssuer,
+    login: TestIssuer,
+    validator: Validator,
+}
+
+impl Brands {
+    fn new() -> Self {
+        let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
+        let login = tenant.custom_domain("https://login.brand-a.com/");
+        let api = Api::new(AUDIENCE, trusted(&tenant).with_domain(login.issuer()))
+            .with_issuer_for_host("api.brand-a.com", login.issuer())
+            .with_issuer_for_host("api.northwind.com", tenant.issuer());
+        Self { validator: Validator::new(api).expect("a good configuration"), tenant, login }
+    }
+
+    fn layer(&self) -> BearerLayer {
+        BearerLayer::new(self.validator.clone())
+    }
+}
+
+fn request(token: &str, target: &str, hosts: &[&str]) -> Request<Body> {
+    let mut request = gate::bearing(token).uri(target);
+    for host in hosts {
+        request = request.header("host", *host);
+    }
+    request.body(Body::default()).expect("a request")
+}
+
+#[tokio::test]
+async fn authority_host_and_absolute_form_count_whatever_port_and_case() {
+    let brands = Brands::new();
+    let token = brands.login.token().subject("ann").sign();
+    for (target, hosts) in [
+        ("/", &["api.brand-a.com"][..]),
+        ("/", &["API.Brand-A.COM:8443"]),
+        ("https://api.brand-a.com/", &[]),
+        ("https://API.brand-a.com:8443/", &["api.brand-a.com"]),
+    ] {
+        let answer = gate::through(brands.layer(), request(&token, target, hosts)).await;
+        assert_eq!((answer.status, &*answer.body), (OK, "ann"), "{target} {hosts:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_other_brands_token_and_an_unmapped_host_are_refused() {
+    let brands = Brands::new();
+    let (a, canonical) = (brands.login.token().sign(), brands.tenant.token().sign());
+    for (token, host) in [
+        (&canonical, &["api.brand-a.com"][..]),
+        (&a, &["api.northwind.com"]),
+        (&a, &["api.brand-b.com"]),
+        (&a, &["brand-a.com"]),
+        (&a, &[]),
+    ] {
+        let answer = gate::through(brands.layer(), request(token, "/", host)).await;
+        assert_eq!((answer.status, answer.challenge()), (401, INVALID_TOKEN), "{host:?}");
+    }
+    assert_eq!(gate::through(brands.layer(), request(&canonical, "/", &["api.northwind.com"])).await.status, OK);
+}
+
+#[tokio::test]
+async fn a_doubled_contradicting_or_malformed_host_is_a_bad_request() {
+    let brands = Brands::new();
+    let token = brands.login.token().sign();
+    for (target, hosts) in [
+        ("/", &["api.brand-a.com", "api.brand-a.com"][..]),
+        ("https://api.brand-a.com/", &["api.northwind.com"]),
+        ("/", &["api.brand-a.com/"]),
+        ("/", &["user@api.brand-a.com"]),
+        ("/", &[""]),
+    ] {
+        let answer = gate::through(brands.layer(), request(&token, target, hosts)).await;
+        assert_eq!(
+            (answer.status, answer.challenge()),
+            (400, "Bearer error=\"invalid_request\""),
+            "{target} {hosts:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_forwarded_host_counts_only_where_it_is_trusted() {
+    let brands = Brands::new();
+    let token = brands.login.token().sign();
+    let forwarded = |hosts: &[&str]| {
+        let mut request = gate::bearing(&token).header("host", "internal:8080");
+        for host in hosts {
+            request = request.header("x-forwarded-host", *host);
+        }
+        request.body(Body::default()).expect("a request")
+    };
+    let trusting = || brands.layer().with_trusted_forwarded_host();
+    assert_eq!(gate::through(brands.layer(), forwarded(&["api.brand-a.com"])).await.status, 401);
+    assert_eq!(gate::through(trusting(), forwarded(&["Api.Brand-A.com:443"])).await.status, OK);
+    assert_eq!(gate::through(trusting(), forwarded(&[])).await.status, 401, "the request's own host counts then");
+    for hosts in [&["api.brand-a.com", "api.brand-a.com"][..], &["api.brand-a.com, evil.example"], &[""]] {
+        assert_eq!(gate::through(trusting(), forwarded(hosts)).await.status, 400, "{hosts:?}");
+    }
+}
+
+/// Auth0, "Custom domains": a Management API token that was obtained through a custom domain works only through it.
+#[tokio::test]
+async fn a_management_token_of_a_custom_domain_works_only_through_that_domain() {
+    let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
+    let login = tenant.custom_domain("https://login.northwind.com/");
+    let management = "https://northwind.eu.auth0.com/api/v2/";
+    let api = Api::new(management, trusted(&tenant).with_domain(login.issuer())).with_issuer_from_host();
+    let validator = Validator::new(api).expect("a good configuration");
+    let custom = login.token().audience(management).sign();
+    let canonical = tenant.token().audience(management).sign();
+    for (token, host, accepted) in [
+        (&custom, "login.northwind.com", true),
+        (&canonical, "northwind.eu.auth0.com", true),
+        (&custom, "northwind.eu.auth0.com", false),
+        (&canonical, "login.northwind.com", false),
+    ] {
+        let verdict = validator.validate_for(token, host).await;
+        let refused = Err(Rejection::Issuer(IssuerError::NotForHost));
+        assert_eq!(verdict.map(|_| ()), if accepted { Ok(()) } else { refused }, "{host}");
+        let answer = gate::through(BearerLayer::new(validator.clone()), request(token, "/", &[host])).await;
+        assert_eq!(answer.status, if accepted { OK } else { 401 }, "{host}");
+    }
+    let elsewhere = validator.validate_for(&custom, "other.northwind.com").await;
+    assert_eq!(elsewhere.unwrap_err(), Rejection::Issuer(IssuerError::UnknownHost));
+    let malformed = validator.validate_for(&custom, "login.northwind.com, x").await;
+    assert_eq!(malformed.unwrap_err(), Rejection::Host(HostError::Malformed));
+}
+
+#[tokio::test]
+async fn over_http_2_the_authority_decides() {
+    let brands = Brands::new();
+    let (a, canonical) = (brands.login.token().subject("ann").sign(), brands.tenant.token().sign());
+    let service = ServiceBuilder::new().layer(brands.layer()).service(service_fn(hello));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let serving = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a client");
+        let served = Builder::new(TokioExecutor::new());
+        drop(served.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).await);
+    });
+    let stream = tokio::net::TcpStream::connect(address).await.expect("a server");
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+    let connected = tokio::spawn(connection);
+
+    for (authority, host, token, status) in [
+        ("api.brand-a.com", None, &a, OK),
+        ("API.brand-a.com:8443", None, &a, OK),
+        ("api.brand-a.com", None, &canonical, 401),
+        ("api.brand-b.com", None, &a, 401),
+        ("api.brand-a.com", Some("api.northwind.com"), &a, 400),
+        ("api.brand-a.com", Some("api.brand-a.com"), &a, OK),
+    ] {
+        let mut request = gate::bearing(token).version(Version::HTTP_2).uri(format!("http://{authority}/"));
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        let request = request.body(Empty::<Bytes>::new()).expect("a request");
+        let answer = Answer::of(client.send_request(request).await.expect("a response")).await;
+        assert_eq!(answer.status, status, "{authority} {host:?}");
+    }
+    drop(client);
+    connected.abort();
+    serving.abort();
+}
+
+async fn hello(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    assert_eq!(request.version(), Version::HTTP_2);
+    drop(request.into_body().collect().await);
+    Ok(Response::new(Full::default()))
+}

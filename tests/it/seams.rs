@@ -1,0 +1,118 @@
+//! Seams: the raw token for downstream calls, and tokens that stand elsewhere than in `Authorization`.
+
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::routing::get;
+use http::{Request, Response};
+use tower::{Layer, ServiceExt as _, service_fn};
+use tower_bearer::bearer::{self, BearerToken};
+use tower_bearer::testing::{Outage, TestIssuer};
+use tower_bearer::{Api, BearerLayer, Issuer, Validator};
+
+use crate::gate::{self, AUDIENCE, Answer, Body, OK, trusted};
+
+fn layer(server: &TestIssuer) -> BearerLayer {
+    BearerLayer::new(Validator::new(Api::new(AUDIENCE, trusted(server))).expect("a good configuration"))
+}
+
+/// Says which token reached the service.
+async fn kept(layer: BearerLayer, mut request: Request<Body>) -> String {
+    let stale = BearerToken::parse("left-by-somebody-else").expect("a token").into_owned();
+    request.extensions_mut().insert(stale);
+    let inner = service_fn(|request: Request<Body>| async move {
+        let token = request.extensions().get::<BearerToken<'static>>();
+        let shown = token.map_or_else(|| "none".to_owned(), |token| format!("{} as {token:?}", token.as_str()));
+        Ok::<_, Infallible>(Response::new(Body::from(shown)))
+    });
+    Answer::of(layer.layer(inner).oneshot(request).await.expect("infallible")).await.body
+}
+
+#[tokio::test]
+async fn the_token_goes_on_only_where_the_application_asks_for_it() {
+    let server = TestIssuer::new();
+    let token = server.token().sign();
+    assert_eq!(kept(layer(&server), gate::with_token(&token)).await, "none");
+    let shown = kept(layer(&server).with_raw_token(), gate::with_token(&token)).await;
+    assert_eq!(shown, format!("{token} as BearerToken(redacted)"));
+    let anonymous = layer(&server).with_raw_token().with_anonymous();
+    assert_eq!(kept(anonymous, Request::default()).await, "none");
+}
+
+#[tokio::test]
+async fn the_token_goes_on_after_a_wait_for_keys_too() {
+    let server = TestIssuer::new();
+    let issuer = Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
+    let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone()).build();
+    server.outage(Outage::None);
+    let token = server.token().sign();
+    let cold = BearerLayer::new(validator.expect("a good configuration")).with_raw_token();
+    assert_eq!(kept(cold, gate::with_token(&token)).await, format!("{token} as BearerToken(redacted)"));
+}
+
+#[tokio::test]
+async fn an_extractor_hands_the_token_on() {
+    let server = TestIssuer::new();
+    let routes =
+        || Router::new().route("/", get(|token: BearerToken<'static>| async move { token.as_str().to_owned() }));
+    let token = server.token().sign();
+    let ask = async |app: Router, token: Option<&str>| {
+        let request = token.map_or_else(|| Request::get("/"), gate::bearing);
+        let request = request.body(axum::body::Body::empty()).expect("a request");
+        Answer::of(app.oneshot(request).await.expect("infallible")).await
+    };
+    let kept = ask(routes().layer(layer(&server).with_raw_token()), Some(&token)).await;
+    assert_eq!((kept.status, &*kept.body), (OK, &*token));
+    assert_eq!(ask(routes().layer(layer(&server)), Some(&token)).await.status, 500, "the layer does not keep it");
+    let anonymous = ask(routes().layer(layer(&server).with_raw_token().with_anonymous()), None).await;
+    assert_eq!((anonymous.status, anonymous.challenge()), (401, "Bearer"));
+}
+
+#[tokio::test]
+async fn a_cookie_counts_only_where_the_application_says_so() {
+    let server = TestIssuer::new();
+    let token = server.token().subject("ann").sign();
+    let with = || layer(&server).with_token_source(|headers| bearer::from_cookie(headers, "access"));
+    let request = |cookie: String| Request::get("/").header("cookie", cookie).body(Body::default()).expect("a request");
+    let good = || request(format!("theme=dark; access={token}"));
+    let answer = gate::through(with(), good()).await;
+    assert_eq!((answer.status, &*answer.body), (OK, "ann"));
+    assert_eq!(gate::through(layer(&server), good()).await.status, 401);
+    let broken = gate::through(with(), request(format!("access={token}x"))).await;
+    assert_eq!(broken.status, 401);
+    assert_eq!(gate::through(with(), request("theme=dark".to_owned())).await.challenge(), "Bearer");
+    assert_eq!(gate::through(with(), gate::with_token(&token)).await.status, OK, "the header still counts");
+    for doubled in [
+        request(format!("access={token}; access={token}")),
+        gate::bearing(&token).header("cookie", format!("access={token}")).body(Body::default()).expect("a request"),
+    ] {
+        let answer = gate::through(with(), doubled).await;
+        assert_eq!((answer.status, answer.challenge()), (400, "Bearer error=\"invalid_request\""));
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_brings_its_token_as_a_subprotocol() {
+    let server = TestIssuer::new();
+    let token = server.token().subject("ann").sign();
+    let with = || layer(&server).with_token_source(|headers| bearer::from_subprotocol(headers, "bearer."));
+    let request = |protocols: String| {
+        Request::get("/").header("sec-websocket-protocol", protocols).body(Body::default()).expect("a request")
+    };
+    assert_eq!(gate::through(with(), request(format!("chat, bearer.{token}"))).await.body, "ann");
+    assert_eq!(gate::through(with(), request("chat".to_owned())).await.status, 401);
+    assert_eq!(gate::through(with(), request("chat, bearer.".to_owned())).await.status, 400);
+}
+
+#[tokio::test]
+async fn what_brought_the_token_is_marked_sensitive() {
+    let server = TestIssuer::new();
+    let with = layer(&server).with_token_source(|headers| bearer::from_cookie(headers, "access"));
+    let inner = service_fn(|request: Request<Body>| async move {
+        let sensitive = request.headers()["cookie"].is_sensitive();
+        Ok::<_, Infallible>(Response::new(Body::from(sensitive.to_string())))
+    });
+    let request = Request::get("/").header("cookie", format!("access={}", server.token().sign()));
+    let response = with.layer(inner).oneshot(request.body(Body::default()).expect("a request")).await;
+    assert_eq!(Answer::of(response.expect("infallible")).await.body, "true");
+}

@@ -1,0 +1,105 @@
+//! Several APIs in one process: tokens of one never pass the other, and a tenant's keys are fetched once.
+
+use tower_bearer::claims::{ClaimError, Fault};
+use tower_bearer::jwks::SecretSource;
+use tower_bearer::rejection::{IssuerError, NearMiss};
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::{Algorithm, Api, Issuer, Rejection, Secret, Validator};
+
+const ORDERS: &str = "https://orders.northwind.com";
+const STOCK: &str = "https://stock.northwind.com";
+
+fn remote(server: &TestIssuer) -> Issuer {
+    Issuer::with_jwks_uri(server.issuer(), server.jwks_uri())
+}
+
+#[tokio::test]
+async fn public_keys_here_and_a_secret_there_never_mix() {
+    let asymmetric = TestIssuer::auth0("northwind.eu.auth0.com");
+    let symmetric = TestIssuer::named(asymmetric.issuer()).with_algorithms([Algorithm::HS256]);
+    let orders = Validator::builder(Api::new(ORDERS, remote(&asymmetric))).with_fetch(asymmetric.clone()).build();
+    let orders = orders.expect("a good configuration");
+    let secret = Issuer::shared_secret(symmetric.issuer(), Secret::utf8(symmetric.secret()));
+    let stock = Validator::new(Api::new(STOCK, secret)).expect("a good configuration");
+
+    let (rs, hs) = (asymmetric.token(), symmetric.token());
+    assert!(orders.validate(&rs.clone().audience(ORDERS).sign()).await.is_ok());
+    assert!(stock.validate(&hs.clone().audience(STOCK).sign()).await.is_ok());
+    for audience in [ORDERS, STOCK] {
+        let hs = orders.validate(&hs.clone().audience(audience).sign()).await;
+        assert_eq!(hs.unwrap_err(), Rejection::Algorithm { algorithm: Algorithm::HS256 });
+        let rs = stock.validate(&rs.clone().audience(audience).sign()).await;
+        assert_eq!(rs.unwrap_err(), Rejection::Algorithm { algorithm: Algorithm::RS256 });
+    }
+    let elsewhere = orders.validate(&rs.audience(STOCK).sign()).await;
+    assert_eq!(elsewhere.unwrap_err(), Rejection::UnverifiedClaims(ClaimError::Audience(Fault::Mismatch)));
+}
+
+#[tokio::test]
+async fn one_key_source_serves_every_api_of_a_tenant() {
+    let server = TestIssuer::auth0("northwind.eu.auth0.com");
+    let tenant = remote(&server);
+    let orders = Validator::builder(Api::new(ORDERS, tenant.clone())).with_fetch(server.clone()).build();
+    let orders = orders.expect("a good configuration");
+    let stock = Validator::builder(Api::new(STOCK, tenant.clone().with_domain("https://login.northwind.com/")));
+    let stock = stock.with_keys_of(&orders).build().expect("a good configuration");
+    let third = Validator::builder(Api::new("https://third.northwind.com", tenant)).with_keys_of(&stock).build();
+    let third = third.expect("a good configuration");
+
+    let token = |audience: &str| server.token().audience(audience).sign();
+    assert!(orders.validate(&token(ORDERS)).await.is_ok());
+    assert!(stock.validate(&token(STOCK)).await.is_ok());
+    assert!(third.validate(&token("https://third.northwind.com")).await.is_ok());
+    assert_eq!(server.fetches(), 1, "three APIs, one tenant, one fetch");
+    let crossed = stock.validate(&token(ORDERS)).await;
+    assert_eq!(crossed.unwrap_err(), Rejection::UnverifiedClaims(ClaimError::Audience(Fault::Mismatch)));
+}
+
+#[tokio::test]
+async fn issuers_and_algorithms_stay_each_apis_own() {
+    let server = TestIssuer::auth0("northwind.eu.auth0.com").with_algorithms([Algorithm::RS256, Algorithm::ES256]);
+    let other = TestIssuer::auth0("fabrikam.eu.auth0.com");
+    let both = remote(&server).with_algorithms([Algorithm::RS256, Algorithm::ES256]);
+    let orders = Validator::builder(Api::new(ORDERS, both)).with_fetch(server.clone()).build().expect("good");
+    let narrow = Validator::builder(Api::new(STOCK, remote(&server))).with_keys_of(&orders).build().expect("good");
+    let es = || server.token().algorithm(Algorithm::ES256);
+    assert!(orders.validate(&es().audience(ORDERS).sign()).await.is_ok());
+    let refused = narrow.validate(&es().audience(STOCK).sign()).await;
+    assert_eq!(refused.unwrap_err(), Rejection::Algorithm { algorithm: Algorithm::ES256 });
+    assert_eq!(server.fetches(), 1);
+
+    // Another place, or an algorithm that the source does not serve: a source of its own.
+    let apart = Validator::builder(Api::new(STOCK, remote(&other))).with_keys_of(&orders).with_fetch(other.clone());
+    let apart = apart.build().expect("good");
+    assert!(apart.validate(&other.token().audience(STOCK).sign()).await.is_ok());
+    assert_eq!((server.fetches(), other.fetches()), (1, 1));
+    let wider = remote(&server).with_algorithms([Algorithm::RS256, Algorithm::PS256]);
+    let wider = Validator::builder(Api::new(STOCK, wider)).with_keys_of(&orders).with_fetch(server.clone());
+    let wider = wider.build().expect("good");
+    assert!(wider.validate(&server.token().audience(STOCK).sign()).await.is_ok());
+    assert_eq!(server.fetches(), 2);
+
+    let slash = server.token().issuer("https://northwind.eu.auth0.com").audience(STOCK).sign();
+    let near = Some(NearMiss::TrailingSlash);
+    assert_eq!(narrow.validate(&slash).await.unwrap_err(), Rejection::Issuer(IssuerError::Unknown { near }));
+}
+
+#[tokio::test]
+async fn secrets_are_swapped_without_a_restart() {
+    let server = || TestIssuer::new().with_algorithms([Algorithm::HS256]);
+    let (old, new) = (server(), server());
+    let secret = |server: &TestIssuer| Secret::utf8(server.secret()).expect("a secret");
+    let source = SecretSource::new(secret(&old));
+    let api = Api::new("https://api.test/", Issuer::shared_secrets(old.issuer(), &source));
+    let validator = Validator::new(api).expect("a good configuration");
+    let good = async |server: &TestIssuer| validator.validate(&server.token().sign()).await.map(|_| ());
+
+    assert_eq!((good(&old).await, good(&new).await), (Ok(()), Err(Rejection::Signature)));
+    source.replace([secret(&new), secret(&old)]).expect("two good secrets");
+    assert_eq!((good(&old).await, good(&new).await), (Ok(()), Ok(())));
+    source.replace([secret(&new)]).expect("a good secret");
+    assert_eq!((good(&old).await, good(&new).await), (Err(Rejection::Signature), Ok(())));
+    assert!(source.replace([Secret::utf8("too short").expect("a text")]).is_err());
+    assert_eq!(good(&new).await, Ok(()), "what cannot be used changes nothing");
+    assert!(!format!("{source:?} {validator:?}").contains(&new.secret()));
+}
