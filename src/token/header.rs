@@ -15,7 +15,7 @@ use crate::token::{Part, Span, TokenError};
 pub struct Header {
     algorithm: Algorithm,
     kid: Option<Box<str>>,
-    typ: Option<Box<str>>,
+    typ: Option<Cow<'static, str>>,
 }
 
 impl Header {
@@ -39,8 +39,8 @@ impl Header {
 
     /// The octets that it holds outside of itself.
     pub(crate) fn footprint(&self) -> usize {
-        let texts = [&self.kid, &self.typ].into_iter().flatten();
-        texts.map(|text| text.len()).fold(0, usize::saturating_add)
+        let texts = [self.kid(), self.typ()].into_iter().flatten();
+        texts.map(str::len).fold(0, usize::saturating_add)
     }
 
     pub(super) fn parse(json: &str) -> Result<Self, TokenError> {
@@ -63,7 +63,7 @@ impl Header {
             return Err(TokenError::KidTooLong);
         }
         let typ = text(json, typ, TokenError::TypMalformed)?;
-        Ok(Self { algorithm, kid: kid.map(into_box), typ: typ.map(into_box) })
+        Ok(Self { algorithm, kid: kid.map(into_box), typ: typ.map(keep_typ) })
     }
 }
 
@@ -87,6 +87,14 @@ fn into_box(text: Cow<'_, str>) -> Box<str> {
     text.into_owned().into_boxed_str()
 }
 
+/// Copies a type only where it is none of those that nearly all tokens have.
+fn keep_typ(typ: Cow<'_, str>) -> Cow<'static, str> {
+    match COMMON_TYPES.iter().find(|common| **common == typ) {
+        Some(common) => Cow::Borrowed(common),
+        None => Cow::Owned(typ.into_owned()),
+    }
+}
+
 fn index_of(name: &str) -> Option<usize> {
     Some(match name {
         "alg" => 0,
@@ -100,6 +108,7 @@ fn index_of(name: &str) -> Option<usize> {
 }
 
 const MEMBERS: usize = 6;
+const COMMON_TYPES: [&str; 2] = ["JWT", "at+jwt"];
 const APPLICATION: &str = "application/";
 
 #[cfg(test)]

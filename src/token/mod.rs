@@ -10,11 +10,10 @@ mod payload;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::ops::Range;
 
-use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64_simd::URL_SAFE_NO_PAD;
 
 pub use self::algorithm::{Algorithm, UnknownAlgorithm};
 pub use self::error::{Part, TokenError};
@@ -38,7 +37,9 @@ pub(crate) use self::payload::{Claim, Member, Payload};
 pub struct UnverifiedToken<'t> {
     header: Header,
     payload: Payload,
-    signature: Vec<u8>,
+    /// The header's JSON text, and after it the signature: what is needed no longer than the token itself.
+    decoded: Vec<u8>,
+    signature_at: usize,
     signing_input: &'t str,
 }
 
@@ -53,11 +54,14 @@ impl<'t> UnverifiedToken<'t> {
     /// See [`TokenError`].
     pub fn parse(token: &'t str) -> Result<Self, TokenError> {
         let (signing_input, header, payload, signature) = split(token)?;
-        let header = decode_json(Part::Header, header)?;
-        let header = Header::parse(&header)?;
-        let payload = Payload::parse(decode_json(Part::Payload, payload)?)?;
-        let signature = decode(Part::Signature, signature)?;
-        Ok(Self { header, payload, signature, signing_input })
+        let mut decoded = Vec::with_capacity(header.len().saturating_add(signature.len()));
+        decode(Part::Header, header, &mut decoded)?;
+        let header = str::from_utf8(&decoded).map_err(|_| TokenError::Json { part: Part::Header })?;
+        let header = Header::parse(header)?;
+        let payload = Payload::parse(decode_payload(payload)?)?;
+        let signature_at = decoded.len();
+        decode(Part::Signature, signature, &mut decoded)?;
+        Ok(Self { header, payload, decoded, signature_at, signing_input })
     }
 
     /// The header as the sender wrote it.
@@ -73,7 +77,7 @@ impl<'t> UnverifiedToken<'t> {
 
     /// The decoded signature.
     pub(crate) fn signature(&self) -> &[u8] {
-        &self.signature
+        self.decoded.get(self.signature_at..).unwrap_or_default()
     }
 
     /// The unproven claims: good for refusing and for choosing among configured issuers, never for admitting.
@@ -97,7 +101,8 @@ impl fmt::Debug for UnverifiedToken<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
     start: u32,
-    end: u32,
+    /// Never zero, which makes room for `None`: some claims are there, most are not.
+    end: NonZeroU32,
 }
 
 impl Span {
@@ -105,11 +110,11 @@ impl Span {
     fn within(whole: &str, part: &str) -> Option<Self> {
         let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
         let end = start.checked_add(part.len())?;
-        Some(Self { start: u32::try_from(start).ok()?, end: u32::try_from(end).ok()? })
+        Some(Self { start: u32::try_from(start).ok()?, end: NonZeroU32::new(u32::try_from(end).ok()?)? })
     }
 
     fn of(self, whole: &str) -> Option<&str> {
-        let range: Range<usize> = usize::try_from(self.start).ok()?..usize::try_from(self.end).ok()?;
+        let range: Range<usize> = usize::try_from(self.start).ok()?..usize::try_from(self.end.get()).ok()?;
         whole.get(range)
     }
 }
@@ -134,12 +139,18 @@ fn split(token: &str) -> Result<(&str, &str, &str, &str), TokenError> {
     Ok((signing_input, header, payload, signature))
 }
 
-fn decode(part: Part, segment: &str) -> Result<Vec<u8>, TokenError> {
-    BASE64URL.decode(segment).map_err(|_| TokenError::Encoding { part })
+/// Appends the octets of a segment.
+///
+/// RFC 7515 §2 and RFC 4648 §3.5: no padding, and no bits that decode to nothing, so one token has one spelling.
+fn decode(part: Part, segment: &str, to: &mut Vec<u8>) -> Result<(), TokenError> {
+    URL_SAFE_NO_PAD.decode_append(segment, to).map_err(|_| TokenError::Encoding { part })
 }
 
-fn decode_json(part: Part, segment: &str) -> Result<String, TokenError> {
-    String::from_utf8(decode(part, segment)?).map_err(|_| TokenError::Json { part })
+/// Decodes the one segment that outlives the token, into memory of exactly its size.
+fn decode_payload(segment: &str) -> Result<String, TokenError> {
+    let part = Part::Payload;
+    let octets = URL_SAFE_NO_PAD.decode_to_vec(segment).map_err(|_| TokenError::Encoding { part })?;
+    String::from_utf8(octets).map_err(|_| TokenError::Json { part })
 }
 
 /// Reads a JSON string's text; `None` for any other JSON value.
@@ -147,15 +158,6 @@ pub(crate) fn unquote(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
 }
-
-/// RFC 7515 §2 and RFC 4648 §3.5: no padding, and no bits that decode to nothing, so one token has one spelling.
-const BASE64URL: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::URL_SAFE,
-    GeneralPurposeConfig::new()
-        .with_encode_padding(false)
-        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
-        .with_decode_allow_trailing_bits(false),
-);
 
 #[cfg(test)]
 pub(crate) mod tests;

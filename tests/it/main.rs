@@ -3,6 +3,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "tests count and add freely; an overflow fails them")]
 #![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod allocations;
 mod answers;
 mod attack_matrix;
 mod axum_extractors;

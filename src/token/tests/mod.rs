@@ -1,5 +1,10 @@
 pub(crate) mod jws;
 
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use proptest::prelude::*;
+
 use super::*;
 
 fn encode(text: &str) -> String {
@@ -89,3 +94,35 @@ fn debug_shows_nothing_of_the_token() {
     let shown = format!("{:?}", UnverifiedToken::parse(&token).expect("well-formed"));
     assert_eq!(shown, "UnverifiedToken { algorithm: RS256, .. }");
 }
+
+proptest! {
+    /// The fast decoder against one whose strictness is spelled out.
+    #[test]
+    fn decodes_exactly_what_the_strict_reference_decodes(segment in "[A-Za-z0-9_-]{0,100}[-A-Za-z0-9_+/= .\n\u{e9}]{0,3}[A-Za-z0-9_-]{0,70}") {
+        let mut octets = b"before".to_vec();
+        let outcome = decode(Part::Signature, &segment, &mut octets);
+        match BASE64URL.decode(&segment) {
+            Ok(expected) => {
+                prop_assert_eq!(outcome, Ok(()));
+                prop_assert_eq!(octets, [b"before".as_slice(), &expected].concat());
+            }
+            Err(_) => prop_assert_eq!(outcome, Err(TokenError::Encoding { part: Part::Signature })),
+        }
+    }
+
+    #[test]
+    fn decodes_what_was_encoded(octets in prop::collection::vec(any::<u8>(), 0..600)) {
+        let mut decoded = Vec::new();
+        decode(Part::Signature, &BASE64URL.encode(&octets), &mut decoded).expect("canonical");
+        prop_assert_eq!(decoded, octets);
+    }
+}
+
+/// No padding, and no bits that decode to nothing.
+const BASE64URL: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(false),
+);

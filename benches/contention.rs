@@ -1,0 +1,132 @@
+//! What threads cost each other while keys are renewed all the time.
+//!
+//! A thread that waits for a lock sleeps or spins: spinning shows as CPU time for each validation, sleeping as validations
+//! that are missing from the wall clock's second. The first holds on a machine that others use too, so it is judged; the
+//! second is printed.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs,
+    unreachable_pub,
+    reason = "a bench prints, counts freely and ends where it cannot go on"
+)]
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::{AUDIENCE, cpu_time, now, server, token};
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::{Algorithm, Api, Issuer, Validator};
+
+const ROUNDS: usize = 15;
+const ROUND: Duration = Duration::from_millis(300);
+
+fn main() {
+    let server = server(Algorithm::RS256);
+    let texts: Vec<String> = (0..1_000).map(|number| token(&server, number).sign()).collect();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    for (name, bytes) in [("without memo", 0), ("memo hit", 8 << 20)] {
+        let validator = runtime.block_on(async {
+            let issuer = Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
+            let builder =
+                Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone()).with_memo_bytes(bytes);
+            builder.build_ready(Duration::from_secs(5)).await.expect("keys")
+        });
+        println!("\n{name}, RS256, while keys are renewed all the time ({ROUNDS} rounds, median [least, most])");
+        println!(
+            "{:>8} {:>16} {:>34} {:>34}",
+            "threads", "µs CPU each", "CPU each × one thread", "validations by wall clock × one"
+        );
+        let mut rounds: Vec<[Sample; 3]> = Vec::new();
+        for _ in 0..ROUNDS {
+            rounds.push([1, 2, 4].map(|threads| sample(threads, &validator, &server, &texts, &runtime)));
+        }
+        for (at, threads) in [1, 2, 4].into_iter().enumerate() {
+            let cpu = spread(rounds.iter().map(|round| round[at].cpu_each / round[0].cpu_each));
+            let wall = spread(rounds.iter().map(|round| round[at].per_second / round[0].per_second));
+            let each = spread(rounds.iter().map(|round| round[at].cpu_each * 1e6));
+            println!("{threads:>8} {:>16.3} {:>34} {:>34}", each.0, show(cpu), show(wall));
+        }
+    }
+    println!("\nbudget: 2 threads do ≥ 1.9 × one by CPU time, which is ≤ 1.053 × the CPU time of each validation");
+}
+
+struct Sample {
+    /// Seconds of CPU time for one validation.
+    cpu_each: f64,
+    /// Validations in one second of the wall clock.
+    per_second: f64,
+}
+
+fn sample(
+    threads: usize,
+    validator: &Validator,
+    server: &TestIssuer,
+    texts: &[String],
+    runtime: &tokio::runtime::Runtime,
+) -> Sample {
+    let (stop, done, spent) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for thread in 0..threads {
+            let (stop, done, spent) = (&stop, &done, &spent);
+            scope.spawn(move || {
+                let (mut next, mut count, before) = (thread * 250, 0, cpu_time());
+                while !stop.load(Ordering::Relaxed) {
+                    next = (next + 379) % texts.len();
+                    drop(now(validator.validate(&texts[next])).expect("valid"));
+                    count += 1;
+                }
+                let nanos = u64::try_from((cpu_time() - before).as_nanos()).expect("less than centuries");
+                spent.fetch_add(nanos, Ordering::Relaxed);
+                done.fetch_add(count, Ordering::Relaxed);
+            });
+        }
+        // Every other set has a key more, so that the table changes and with it the epoch of every verdict.
+        let published = [server.jwks(), one_more(&server.jwks())];
+        for turn in 0.. {
+            if start.elapsed() >= ROUND {
+                break;
+            }
+            server.publish(published[turn % 2].clone());
+            for (_, source) in validator.key_sources() {
+                runtime.block_on(source.reload()).expect("the server answers");
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let done = done.load(Ordering::Relaxed) as f64;
+    let spent = Duration::from_nanos(spent.load(Ordering::Relaxed)).as_secs_f64();
+    Sample { cpu_each: spent / done, per_second: done / start.elapsed().as_secs_f64() }
+}
+
+/// The same set with its first key under another id as well.
+fn one_more(jwks: &str) -> String {
+    let mut set: serde_json::Value = serde_json::from_str(jwks).expect("JSON");
+    let keys = set["keys"].as_array_mut().expect("an array");
+    let mut alias = keys[0].clone();
+    alias["kid"] = "alias".into();
+    keys.push(alias);
+    set.to_string()
+}
+
+fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    (values[values.len() / 2], values[0], values[values.len() - 1])
+}
+
+fn show((median, least, most): (f64, f64, f64)) -> String {
+    format!("{median:.3} [{least:.3}, {most:.3}]")
+}

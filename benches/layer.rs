@@ -1,0 +1,59 @@
+//! What the layer adds to a request through an axum router, in process.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs,
+    unreachable_pub,
+    reason = "a bench prints, counts freely and ends where it cannot go on"
+)]
+
+mod support;
+
+use std::hint::black_box;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Request};
+use support::{api, compare, heading, now, row, server, token};
+use tower::Service as _;
+use tower_bearer::{Algorithm, BearerLayer, Claims, Validator};
+
+fn main() {
+    let server = server(Algorithm::RS256);
+    let field =
+        |number| HeaderValue::try_from(format!("Bearer {}", token(&server, number).sign())).expect("a field value");
+    let fields: Vec<HeaderValue> = (0..1_000).map(field).collect();
+    let builder = || Validator::builder(api(&server, Algorithm::RS256));
+    let remembering = builder().build().expect("a good configuration");
+    let forgetful = builder().without_memo().build().expect("a good configuration");
+
+    let open = Router::new().route("/", get(async || "hello"));
+    let greet = async |claims: Claims| if claims.subject().is_some() { "hello" } else { "who" };
+    let hit = Router::new().route("/", get(greet)).layer(BearerLayer::new(remembering));
+    let miss = Router::new().route("/", get(greet)).layer(BearerLayer::new(forgetful));
+
+    heading("one request through axum, RS256, 1,000 tokens", "axum without authentication");
+    let (mut bare, mut contestant) = (requests(open.clone(), &fields), requests(open.clone(), &fields));
+    row("no authentication", compare(&mut bare, &mut contestant), None);
+    row("with memo", compare(&mut bare, &mut requests(hit, &fields)), Some(1.95));
+    row("without memo", compare(&mut bare, &mut requests(miss, &fields)), None);
+}
+
+/// One request after the other, each with the next token.
+fn requests(mut router: Router, fields: &[HeaderValue]) -> impl FnMut() {
+    let mut next = 0;
+    move || {
+        next = (next + 379) % fields.len();
+        let request = Request::get("/").header(AUTHORIZATION, fields[next].clone()).body(Body::empty());
+        let response = now(router.call(request.expect("a request"))).expect("infallible");
+        assert!(response.status().is_success());
+        drop(black_box(response));
+    }
+}

@@ -1,0 +1,54 @@
+//! One request after the other through a router, without a network.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, header};
+use tokio::runtime::Runtime;
+use tower::Service as _;
+
+use crate::contestants::{Contestant, Tokens};
+use crate::statistics::{ROUNDS, Ratio, cpu_seconds, sorted};
+
+/// What one contestant came to.
+pub struct Outcome {
+    pub micros: f64,
+    /// Against the first contestant, which has no authentication.
+    pub ratio: Ratio,
+}
+
+/// Requests in one sample: some milliseconds for the slowest.
+const REQUESTS: usize = 300;
+
+pub fn measure(runtime: &Runtime, contestants: &[Contestant], tokens: &Tokens) -> anyhow::Result<Vec<Outcome>> {
+    let mut rounds: Vec<Vec<f64>> = Vec::new();
+    for round in 0..=ROUNDS {
+        let mut samples = vec![0.0; contestants.len()];
+        for turn in 0..contestants.len() {
+            // Who goes first changes from round to round.
+            let at = (turn + round) % contestants.len();
+            samples[at] = runtime.block_on(sample(&contestants[at], tokens))?;
+        }
+        rounds.push(samples);
+    }
+    // The first round warms up.
+    let rounds = &rounds[1..];
+    Ok((0..contestants.len())
+        .map(|at| Outcome {
+            micros: sorted(rounds.iter().map(|round| round[at]))[ROUNDS / 2] * 1e6,
+            ratio: Ratio::of(rounds.iter().map(|round| round[at] / round[0])),
+        })
+        .collect())
+}
+
+/// Seconds of CPU time for one request.
+async fn sample(contestant: &Contestant, tokens: &Tokens) -> anyhow::Result<f64> {
+    let mut router = contestant.router.clone();
+    let fields: Vec<HeaderValue> = tokens.fields(contestant.distinct);
+    let start = cpu_seconds();
+    for number in 0..REQUESTS {
+        let field = fields[number * 379 % fields.len()].clone();
+        let request = Request::get("/").header(header::AUTHORIZATION, field).body(Body::empty())?;
+        let response = router.call(request).await?;
+        anyhow::ensure!(response.status().is_success(), "{}: {}", contestant.name, response.status());
+    }
+    Ok((cpu_seconds() - start) / REQUESTS as f64)
+}

@@ -1,0 +1,135 @@
+//! Requests over loopback HTTP: all servers on one thread of their own, whose CPU time is read; a load generator on another.
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::contestants::{Contestant, Tokens};
+use crate::statistics::{ROUNDS, Ratio, cpu_seconds};
+
+/// What one contestant came to, against the first, which has no authentication.
+pub struct Outcome {
+    pub server_cpu: Ratio,
+    pub requests: Ratio,
+}
+
+const CONNECTIONS: usize = 32;
+const SLICE: Duration = Duration::from_millis(120);
+
+#[derive(Clone, Copy)]
+struct Sample {
+    cpu_each: f64,
+    per_second: f64,
+}
+
+pub fn measure(contestants: &[Contestant], tokens: &Tokens) -> anyhow::Result<Vec<Outcome>> {
+    let server = Server::start(contestants)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut rounds: Vec<Vec<Sample>> = Vec::new();
+    for round in 0..=ROUNDS {
+        let mut samples = vec![Sample { cpu_each: 0.0, per_second: 0.0 }; contestants.len()];
+        for turn in 0..contestants.len() {
+            let at = (turn + round) % contestants.len();
+            let fields = tokens.texts(contestants[at].distinct);
+            samples[at] = runtime.block_on(sample(&server, server.addresses[at], fields))?;
+        }
+        rounds.push(samples);
+    }
+    let rounds = &rounds[1..];
+    Ok((0..contestants.len())
+        .map(|at| Outcome {
+            server_cpu: Ratio::of(rounds.iter().map(|round| round[at].cpu_each / round[0].cpu_each)),
+            requests: Ratio::of(rounds.iter().map(|round| round[at].per_second / round[0].per_second)),
+        })
+        .collect())
+}
+
+/// The thread that serves every contestant, each at an address of its own; only one has work at a time.
+struct Server {
+    addresses: Vec<SocketAddr>,
+    questions: mpsc::UnboundedSender<oneshot::Sender<f64>>,
+}
+
+impl Server {
+    fn start(contestants: &[Contestant]) -> anyhow::Result<Self> {
+        let routers: Vec<_> = contestants.iter().map(|contestant| contestant.router.clone()).collect();
+        let (questions, mut asked) = mpsc::unbounded_channel::<oneshot::Sender<f64>>();
+        let (ready, addresses) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async move {
+                for router in routers {
+                    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+                    ready.send(listener.local_addr().expect("an address")).expect("somebody waits");
+                    tokio::spawn(async move { axum::serve(listener, router).await });
+                }
+                while let Some(answer) = asked.recv().await {
+                    let _ = answer.send(cpu_seconds());
+                }
+            });
+        });
+        let addresses = contestants.iter().map(|_| addresses.recv()).collect::<Result<_, _>>()?;
+        Ok(Self { addresses, questions })
+    }
+
+    /// CPU time of the serving thread.
+    async fn cpu(&self) -> anyhow::Result<f64> {
+        let (answer, seconds) = oneshot::channel();
+        self.questions.send(answer)?;
+        Ok(seconds.await?)
+    }
+}
+
+async fn sample(server: &Server, address: SocketAddr, tokens: &[String]) -> anyhow::Result<Sample> {
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        connections.push(stream);
+    }
+    let (start, cpu) = (Instant::now(), server.cpu().await?);
+    let requests: Vec<Vec<u8>> = tokens.iter().map(|token| request(token)).collect();
+    let requests = std::sync::Arc::new(requests);
+    let clients: Vec<_> = connections
+        .into_iter()
+        .enumerate()
+        .map(|(number, stream)| tokio::spawn(client(stream, std::sync::Arc::clone(&requests), number, start + SLICE)))
+        .collect();
+    let mut done = 0_usize;
+    for client in clients {
+        done += client.await??;
+    }
+    let (spent, elapsed) = (server.cpu().await? - cpu, start.elapsed().as_secs_f64());
+    Ok(Sample { cpu_each: spent / done as f64, per_second: done as f64 / elapsed })
+}
+
+/// Sends one request after the other on one connection, and counts the answers.
+async fn client(
+    mut stream: TcpStream,
+    requests: std::sync::Arc<Vec<Vec<u8>>>,
+    number: usize,
+    until: Instant,
+) -> anyhow::Result<usize> {
+    let (mut done, mut next, mut answer) = (0, number * 97, vec![0; 4096]);
+    while Instant::now() < until {
+        next = (next + 379) % requests.len();
+        stream.write_all(&requests[next]).await?;
+        let mut length = 0;
+        while !answer[..length].ends_with(b"\r\n\r\nhello") {
+            let read = stream.read(&mut answer[length..]).await?;
+            anyhow::ensure!(read > 0, "the server hung up: {}", String::from_utf8_lossy(&answer[..length]));
+            length += read;
+        }
+        anyhow::ensure!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..length]));
+        done += 1;
+    }
+    Ok(done)
+}
+
+fn request(token: &str) -> Vec<u8> {
+    format!("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n").into_bytes()
+}

@@ -1,0 +1,75 @@
+//! Pits tower-bearer against its peers: the same RS256 token, the same axum router, one contestant after the other in every
+//! round, so that the ratios hold on a machine that others use too.
+//!
+//! `cargo run --release` in this folder prints a Markdown table and writes the charts of the guide.
+
+mod chart;
+mod contestants;
+mod in_process;
+mod loopback;
+mod statistics;
+mod surroundings;
+
+use std::path::Path;
+
+use crate::contestants::Contestant;
+use crate::statistics::Ratio;
+
+/// What one contestant came to.
+struct Result {
+    name: &'static str,
+    in_process: Ratio,
+    micros: f64,
+    server_cpu: Ratio,
+    requests: Ratio,
+}
+
+fn main() -> anyhow::Result<()> {
+    let tokens = contestants::Tokens::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (contestants, absent) = runtime.block_on(contestants::all(&tokens))?;
+    eprintln!("in process ...");
+    let in_process = in_process::measure(&runtime, &contestants, &tokens)?;
+    eprintln!("over loopback ...");
+    let loopback = loopback::measure(&contestants, &tokens)?;
+    let results: Vec<Result> = contestants
+        .iter()
+        .zip(in_process.into_iter().zip(loopback))
+        .map(|(Contestant { name, .. }, (in_process, loopback))| Result {
+            name,
+            in_process: in_process.ratio,
+            micros: in_process.micros,
+            server_cpu: loopback.server_cpu,
+            requests: loopback.requests,
+        })
+        .collect();
+    let surroundings = surroundings::describe();
+    print_table(&results, &absent, &surroundings);
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src/guide");
+    let bars = |value: fn(&Result) -> f64| results.iter().map(|result| (result.name, value(result))).collect::<Vec<_>>();
+    let in_process = chart::bars(
+        "CPU time of one request in process, as a multiple of axum without authentication",
+        &surroundings,
+        &bars(|result| result.in_process.median),
+    );
+    std::fs::write(guide.join("peers_in_process.svg"), in_process)?;
+    let loopback = chart::bars(
+        "Server CPU time of one request over loopback HTTP, as a multiple of axum without authentication",
+        &surroundings,
+        &bars(|result| result.server_cpu.median),
+    );
+    std::fs::write(guide.join("peers_loopback.svg"), loopback)?;
+    Ok(())
+}
+
+fn print_table(results: &[Result], absent: &[(&str, String)], surroundings: &str) {
+    println!("| | in process, µs CPU | × no authentication | loopback HTTP: server CPU × | requests per second × |");
+    println!("|---|---:|---:|---:|---:|");
+    for Result { name, in_process, micros, server_cpu, requests } in results {
+        println!("| {name} | {micros:.1} | {in_process} | {server_cpu} | {requests} |");
+    }
+    for (name, reason) in absent {
+        println!("| {name} | – | {reason} | – | – |");
+    }
+    println!("\nMedian [95 % interval] of {} rounds. {surroundings}", statistics::ROUNDS);
+}

@@ -1,0 +1,64 @@
+//! The floor: what a validation cannot do without.
+
+use std::hint::black_box;
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{self, ParsedPublicKey, RsaPublicKeyComponents};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use tower_bearer::Algorithm;
+use tower_bearer::testing::TestIssuer;
+
+/// One verification of the decoded signature with a parsed key.
+pub struct Floor {
+    key: Key,
+    message: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+enum Key {
+    Public(ParsedPublicKey),
+    Secret(hmac::Key),
+}
+
+impl Floor {
+    pub fn of(server: &TestIssuer, algorithm: Algorithm, text: &str) -> Self {
+        let (message, signature) = text.rsplit_once('.').expect("three segments");
+        let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).expect("base64url");
+        Self { key: Key::of(server, algorithm), message: message.as_bytes().to_vec(), signature }
+    }
+
+    pub fn check(&self) {
+        match &self.key {
+            Key::Public(key) => key.verify_sig(black_box(&self.message), &self.signature).expect("genuine"),
+            Key::Secret(key) => hmac::verify(key, black_box(&self.message), &self.signature).expect("genuine"),
+        }
+    }
+}
+
+impl Key {
+    fn of(server: &TestIssuer, algorithm: Algorithm) -> Self {
+        if algorithm.is_symmetric() {
+            return Self::Secret(hmac::Key::new(hmac::HMAC_SHA256, server.secret().as_bytes()));
+        }
+        let jwks: serde_json::Value = serde_json::from_str(&server.jwks()).expect("JSON");
+        let octets = |name: &str| {
+            let text = jwks["keys"][0][name].as_str().expect("text");
+            BASE64_URL_SAFE_NO_PAD.decode(text).expect("base64url")
+        };
+        let rsa = |parameters| {
+            let components = RsaPublicKeyComponents { n: octets("n"), e: octets("e") };
+            components.to_parsed_public_key(parameters).expect("a good key")
+        };
+        Self::Public(match algorithm {
+            Algorithm::RS256 => rsa(&signature::RSA_PKCS1_2048_8192_SHA256),
+            Algorithm::PS256 => rsa(&signature::RSA_PSS_2048_8192_SHA256),
+            Algorithm::ES256 => {
+                let point = [vec![4], octets("x"), octets("y")].concat();
+                ParsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point).expect("a good key")
+            }
+            Algorithm::EdDSA => ParsedPublicKey::new(&signature::ED25519, octets("x")).expect("a good key"),
+            other => panic!("no floor for {other}"),
+        })
+    }
+}

@@ -1,0 +1,109 @@
+//! What one validation costs, as a multiple of the raw signature check of the same token: the floor.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs,
+    unreachable_pub,
+    reason = "a bench prints, counts freely and ends where it cannot go on"
+)]
+
+mod support;
+
+use std::hint::black_box;
+
+use aws_lc_rs::digest;
+use support::{Custom, Floor, api, compare, heading, now, row, server, token};
+use tower_bearer::{Algorithm, Validator};
+
+fn main() {
+    for algorithm in [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA, Algorithm::HS256] {
+        measure(algorithm);
+    }
+    against_digest();
+}
+
+fn measure(algorithm: Algorithm) {
+    let server = server(algorithm);
+    let text = token(&server, 0).sign();
+    let warm = Validator::builder(api(&server, algorithm)).without_memo().build().expect("a good configuration");
+    let custom = warm.clone().with_custom_claims::<Custom>();
+    let floor = Floor::of(&server, algorithm, &text);
+    heading(&format!("validate {algorithm}, {} octets", text.len()), "floor");
+
+    let mut validate = || drop(black_box(now(warm.validate(black_box(&text))).expect("valid")));
+    let budget = match algorithm {
+        Algorithm::ES256 | Algorithm::EdDSA => 1.06,
+        Algorithm::HS256 => 3.5,
+        _ => 1.10,
+    };
+    row("warm, without memo", compare(&mut || floor.check(), &mut validate), Some(budget));
+    let mut validate = || drop(black_box(now(custom.validate(black_box(&text))).expect("valid")));
+    let budget = (algorithm == Algorithm::RS256 || algorithm == Algorithm::PS256).then_some(1.16);
+    row("warm, without memo, custom claims", compare(&mut || floor.check(), &mut validate), budget);
+    let mut start = || {
+        let fresh = Validator::builder(api(&server, algorithm)).without_memo().build().expect("a good configuration");
+        drop(black_box(now(fresh.validate(black_box(&text))).expect("valid")));
+    };
+    row("cold: configuration, key import, one token", compare(&mut || floor.check(), &mut start), None);
+    if algorithm.is_symmetric() {
+        return;
+    }
+
+    let texts: Vec<String> = (0..1_000).map(|number| token(&server, number).sign()).collect();
+    let fresh = || Validator::new(api(&server, algorithm)).expect("a good configuration");
+    let (mut validator, mut next) = (fresh(), 0);
+    let mut first_sight = || {
+        if next == texts.len() {
+            (validator, next) = (fresh(), 0);
+        }
+        drop(black_box(now(validator.validate(&texts[next])).expect("valid")));
+        next += 1;
+    };
+    let budget = (algorithm == Algorithm::RS256 || algorithm == Algorithm::PS256).then_some(1.20);
+    row("first sight, with memo", compare(&mut || floor.check(), &mut first_sight), budget);
+
+    let validator = fresh();
+    for text in &texts {
+        drop(now(validator.validate(text)).expect("valid"));
+    }
+    let mut next = 0;
+    let mut hit = || {
+        // A stride that is prime to the number of tokens: every token, in no order that a cache line follows.
+        next = (next + 379) % texts.len();
+        drop(black_box(now(validator.validate(&texts[next])).expect("valid")));
+    };
+    row("memo hit, 1,000 tokens", compare(&mut || floor.check(), &mut hit), None);
+}
+
+/// The memo hit against the digest that a memo keyed by SHA-256 would need to begin with.
+fn against_digest() {
+    let server = server(Algorithm::RS256);
+    let texts: Vec<String> = (0..1_000).map(|number| token(&server, number).sign()).collect();
+    let validator = Validator::new(api(&server, Algorithm::RS256)).expect("a good configuration");
+    let custom = validator.clone().with_custom_claims::<Custom>();
+    for text in &texts {
+        drop(now(validator.validate(text)).expect("valid"));
+        drop(now(custom.validate(text)).expect("valid"));
+    }
+    let (mut at, mut other) = (0, 0);
+    let mut sha256 = || {
+        at = (at + 379) % texts.len();
+        black_box(digest::digest(&digest::SHA256, texts[at].as_bytes()));
+    };
+    heading("memo hit, RS256", "SHA-256 of the token");
+    let mut hit = || {
+        other = (other + 379) % texts.len();
+        drop(black_box(now(validator.validate(&texts[other])).expect("valid")));
+    };
+    row("1,000 tokens", compare(&mut sha256, &mut hit), Some(1.6));
+    let mut hit = || {
+        other = (other + 379) % texts.len();
+        drop(black_box(now(custom.validate(&texts[other])).expect("valid")));
+    };
+    row("1,000 tokens, custom claims", compare(&mut sha256, &mut hit), Some(1.6));
+}
