@@ -13,6 +13,7 @@
 //! | [testing] | tests of your API, without network and without sleep |
 //! | [migrating] | from other crates and languages |
 //! | [threat_model] | what an attacker may try, and what stands against it |
+//! | [differential] | the same tokens, judged here and by libraries of Python and Node |
 
 #[doc = include_str!("quickstart.md")]
 pub mod quickstart {}
@@ -43,3 +44,6 @@ pub mod cors {}
 
 #[doc = include_str!("threat_model.md")]
 pub mod threat_model {}
+
+#[doc = include_str!("differential.md")]
+pub mod differential {}

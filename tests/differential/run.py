@@ -157,17 +157,21 @@ def report(all_cases, verdicts):
     print("|--|--|--|" + "--|" * len(names))
     agreed = 0
     for at, (name, _, right, rule) in enumerate(all_cases):
-        row = [verdicts[other][at] for other in names]
-        if len(set(row)) == 1 and row[0] == (right == "accept"):
+        row = [verdicts[other][at] == (right == "accept") for other in names]
+        if all(row):
             agreed += 1
             continue
-        marks = ["accepts" if accepted else "refuses" for accepted in row]
-        marks = [mark if accepted == (right == "accept") else f"**{mark}**" for mark, accepted in zip(marks, row)]
+        opposite = {"accept": "refuses", "refuse": "accepts"}[right]
+        wrong = opposite if rule.startswith("ours") else f"**{opposite}**"
+        marks = [f"{right}s" if is_right else wrong for is_right in row]
         print(f"| {name.replace('|', '/')} | {right} | {rule} |", " | ".join(marks), "|")
-    print(f"\nAll five agree with the rules on {agreed} tokens.")
+    print(f"\nAll five decide alike, and as they should, on {agreed} tokens.\n")
+    print("| | against an RFC | laxer than our own rules |\n|--|--|--|")
     for other in names:
-        wrong = sum(accepted != (right == "accept") for accepted, (_, _, right, _) in zip(verdicts[other], all_cases))
-        print(f"{other}: against the rules in {wrong} cases")
+        differing = [rule for accepted, (_, _, right, rule) in zip(verdicts[other], all_cases)
+                     if accepted != (right == "accept")]
+        ours = sum(rule.startswith("ours") for rule in differing)
+        print(f"| {other} | {len(differing) - ours} | {ours} |")
 
 
 if __name__ == "__main__":

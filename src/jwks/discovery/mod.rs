@@ -68,6 +68,10 @@ impl Discovery {
     /// Reads a document. Its issuer must be ours, code point by code point, or any tenant of a shared server could
     /// answer for any other (OpenID Connect Discovery §4.3, RFC 8414 §3.3).
     pub(super) fn read(&self, document: &[u8], hosts: Option<&[String]>) -> Result<Endpoint, RefreshError> {
+        // RFC 8414 §3.2: an object. An array of two texts would fill the structure just as well.
+        if !document.trim_ascii_start().starts_with(b"{") {
+            return Err(RefreshError::InvalidDiscovery);
+        }
         let document: Document = serde_json::from_slice(document).map_err(|_| RefreshError::InvalidDiscovery)?;
         if document.issuer != *self.issuer {
             return Err(RefreshError::IssuerMismatch);

@@ -85,6 +85,7 @@ fn refuses_what_is_no_discovery_document() {
         "",
         "<html>",
         "[]",
+        r#"["https://a.example/","https://a.example/k"]"#,
         "{}",
         r#"{"issuer":"https://a.example/"}"#,
         r#"{"jwks_uri":"https://a.example/k"}"#,
