@@ -28,6 +28,20 @@ pub(crate) const LEEWAY: Duration = Duration::from_secs(5);
 /// Largest leeway that may be set: RFC 7519 §4.1.4 says "no more than a few minutes".
 pub(crate) const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
+// ── memo of verdicts ──
+
+/// Memory for verdicts that are remembered: some thousand tokens, which is the users of one process within five minutes,
+/// for less than a connection pool takes.
+pub(crate) const MEMO_BYTES: usize = 8 * 1024 * 1024;
+
+/// Longest time for which a verdict counts. Clients use one token for many requests within minutes; what changes without
+/// trace in keys and dates must show after a time that an operator can wait for.
+pub(crate) const MEMO_LIFE: Duration = Duration::from_secs(300);
+
+/// What the map itself takes for one verdict, as counted by an allocator: its node, its place in two queues and in the
+/// timer wheel.
+pub(crate) const MEMO_OVERHEAD_BYTES: usize = 320;
+
 // ── keys ──
 
 /// Smallest RSA modulus, RFC 7518 §3.3.

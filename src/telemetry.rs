@@ -256,6 +256,55 @@ fn validated(issuer: impl Into<metrics::SharedString>, result: &'static str, rea
     metrics::counter!("jwt_validation_total", "issuer" => issuer, "result" => result, "reason" => reason).increment(1);
 }
 
+/// Whether metrics go anywhere: what exists only to be counted is left out where not.
+pub(crate) const COUNTS: bool = cfg!(feature = "metrics");
+
+/// Counts one use of the verified-token memo.
+macro_rules! token_cache_metric {
+    ($outcome:literal) => {
+        #[cfg(feature = "metrics")]
+        metrics::counter!("jwt_token_cache_total", "outcome" => $outcome).increment(1);
+    };
+}
+
+/// A token had been verified before, and still counts.
+pub(crate) fn token_cache_hit() {
+    token_cache_metric!("hit");
+}
+
+/// A token is to be verified.
+pub(crate) fn token_cache_miss() {
+    token_cache_metric!("miss");
+}
+
+/// A token had been verified before, with a key that is in use no more.
+pub(crate) fn token_cache_stale_epoch() {
+    token_cache_metric!("stale_epoch");
+}
+
+/// A verdict had to make room, or was too old.
+pub(crate) fn token_cache_evicted() {
+    token_cache_metric!("evicted");
+}
+
+/// One more verdict is in memory; the gauges are over all validators of the process.
+pub(crate) fn token_cache_grew(bytes: u32) {
+    #[cfg(feature = "metrics")]
+    {
+        metrics::gauge!("jwt_token_cache_entries").increment(1);
+        metrics::gauge!("jwt_token_cache_bytes").increment(bytes);
+    }
+}
+
+/// A verdict has left memory.
+pub(crate) fn token_cache_shrank(bytes: u32) {
+    #[cfg(feature = "metrics")]
+    {
+        metrics::gauge!("jwt_token_cache_entries").decrement(1);
+        metrics::gauge!("jwt_token_cache_bytes").decrement(bytes);
+    }
+}
+
 /// A token was refused.
 pub(crate) fn rejected(kind: &'static str, hint: Option<&'static str>, signature_checked: bool) {
     #[cfg(feature = "tracing")]

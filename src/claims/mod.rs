@@ -8,6 +8,7 @@ mod texts;
 mod values;
 
 use std::fmt;
+use std::mem::size_of;
 use std::sync::{Arc, LazyLock};
 
 use serde::Deserialize;
@@ -156,6 +157,12 @@ impl<C> Claims<C> {
 
     pub(crate) fn payload(&self) -> &Payload {
         &self.verified.payload
+    }
+
+    /// The octets of memory that all clones of these claims take together, without the application's own.
+    pub(crate) fn footprint(&self) -> usize {
+        let texts = self.header().footprint().saturating_add(self.payload().footprint());
+        size_of::<Verified>().saturating_add(texts)
     }
 
     fn text(&self, claim: Claim) -> Option<&str> {

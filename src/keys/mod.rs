@@ -23,6 +23,7 @@ mod secret;
 mod set;
 mod signed;
 mod table;
+mod tag;
 mod thumbprint;
 mod verify;
 
@@ -32,6 +33,7 @@ pub use self::secret::{Secret, SecretError};
 pub use self::set::{KeySet, SkippedKey};
 pub use self::signed::SignedToken;
 pub(crate) use self::table::{Changes, Found, KeyOrigin, KeyTable};
+pub(crate) use self::tag::{Tagger, TokenTag};
 pub(crate) use self::thumbprint::Thumbprint;
 
 #[cfg(test)]

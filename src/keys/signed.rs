@@ -51,7 +51,7 @@ impl SignedToken {
         &self.payload
     }
 
-    /// The key that proved it.
+    #[cfg(test)]
     pub(crate) fn thumbprint(&self) -> &Thumbprint {
         &self.thumbprint
     }

@@ -27,7 +27,7 @@ impl Thumbprint {
     }
 
     /// Tells secrets apart inside this process; it never leaves it (RFC 7638 §7).
-    pub(super) fn secret(octets: &[u8]) -> Self {
+    pub(crate) fn secret(octets: &[u8]) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, octets);
         Self(from_slice(hmac::sign(&key, b"tower-bearer thumbprint").as_ref()))
     }

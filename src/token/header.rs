@@ -37,6 +37,12 @@ impl Header {
         self.typ.as_deref()
     }
 
+    /// The octets that it holds outside of itself.
+    pub(crate) fn footprint(&self) -> usize {
+        let texts = [&self.kid, &self.typ].into_iter().flatten();
+        texts.map(|text| text.len()).fold(0, usize::saturating_add)
+    }
+
     pub(super) fn parse(json: &str) -> Result<Self, TokenError> {
         let spans =
             object::members::<MEMBERS>(json, index_of).map_err(|error| TokenError::object(Part::Header, error))?;

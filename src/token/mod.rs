@@ -158,4 +158,4 @@ const BASE64URL: GeneralPurpose = GeneralPurpose::new(
 );
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,7 @@
 //! The claims set of a token, as text: pass 1 (RFC 7519 §4).
 
 use std::borrow::Cow;
+use std::mem::size_of_val;
 
 use crate::token::object;
 use crate::token::{Part, Span, TokenError};
@@ -57,6 +58,12 @@ impl Payload {
     /// The whole claims set as it was signed.
     pub(crate) fn json(&self) -> &str {
         &self.json
+    }
+
+    /// The octets that it holds outside of itself.
+    pub(crate) fn footprint(&self) -> usize {
+        let again = self.unescaped.iter().map(|(claim, text)| size_of_val(claim).saturating_add(text.len()));
+        again.fold(self.json.len(), usize::saturating_add)
     }
 
     /// A claim's JSON text, without surrounding white space.

@@ -41,7 +41,11 @@ impl<C> Application<C> {
     /// Adds the application's own claims, and lets its checks have the last word.
     pub(super) fn admit(&self, claims: Claims) -> Result<Claims<C>, Rejection> {
         let custom = (self.read)(claims.json()).ok_or(Rejection::CustomClaims)?;
-        let claims = claims.with_custom(custom);
+        self.check(claims.with_custom(custom))
+    }
+
+    /// Asks the application's checks alone, of claims that were admitted before.
+    pub(super) fn check(&self, claims: Claims<C>) -> Result<Claims<C>, Rejection> {
         self.checks.iter().try_for_each(|check| check(&claims)).map_err(Rejection::Check)?;
         Ok(claims)
     }

@@ -14,12 +14,12 @@ pub(super) enum Keyring {
 }
 
 impl Keyring {
-    /// Uses the keys that are at hand; `None` if there are none yet.
-    pub(super) fn at_hand<T>(&self, look: impl FnOnce(&KeyTable) -> T) -> Option<T> {
+    /// Uses the keys that are at hand, and the epoch they are of; `None` if there are none that may be used.
+    pub(super) fn at_hand<T>(&self, look: impl FnOnce(&KeyTable, u64) -> T) -> Option<T> {
         match self {
-            Self::Fixed(keys) => Some(look(keys)),
+            Self::Fixed(keys) => Some(look(keys, FIXED_EPOCH)),
             Self::Remote(source) => match source.snapshot() {
-                View::Usable(snapshot) => Some(look(&snapshot.table)),
+                View::Usable(snapshot) => Some(look(&snapshot.table, snapshot.epoch)),
                 View::Unavailable => None,
             },
         }
@@ -34,9 +34,13 @@ impl Keyring {
     }
 
     /// Waits until there are keys, and once more if the token's key is not among them.
-    pub(super) async fn for_token(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<KeyTable, Rejection> {
+    pub(super) async fn for_token(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<(KeyTable, u64), Rejection> {
         let source = match self {
-            Self::Fixed(keys) => return Ok(keys.clone()),
+            Self::Fixed(keys) => return Ok((keys.clone(), FIXED_EPOCH)),
             Self::Remote(source) => source,
         };
         let (table, epoch) = match source.snapshot() {
@@ -48,11 +52,11 @@ impl Keyring {
         };
         let knows = |table: &KeyTable| !matches!(table.find(kid, algorithm), Found::Unknown);
         if knows(&table) {
-            return Ok(table);
+            return Ok((table, epoch));
         }
         match source.miss(epoch, knows).await.map_err(unavailable)? {
-            Miss::Newer(snapshot) => Ok(snapshot.table.clone()),
-            Miss::Unchanged => Ok(table),
+            Miss::Newer(snapshot) => Ok((snapshot.table.clone(), snapshot.epoch)),
+            Miss::Unchanged => Ok((table, epoch)),
         }
     }
 
@@ -76,3 +80,6 @@ impl Keyring {
 fn unavailable(error: KeysUnavailable) -> Rejection {
     Rejection::KeysUnavailable { retry_after: error.retry_after }
 }
+
+/// Given keys never change.
+const FIXED_EPOCH: u64 = 0;

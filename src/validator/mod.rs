@@ -3,6 +3,7 @@
 mod application;
 mod builder;
 mod keyring;
+mod memo;
 mod routing;
 
 use std::fmt;
@@ -13,13 +14,15 @@ use serde::de::DeserializeOwned;
 use self::application::Application;
 pub use self::builder::{StartError, ValidatorBuilder};
 use self::keyring::Keyring;
+use self::memo::{Life, Memo, Verdict};
 use self::routing::Routes;
 use crate::claims::{Claims, Evidence, NoCustomClaims, Rules};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, HostRules};
+use crate::defaults;
 use crate::host::Host;
 use crate::jwks::KeySource;
-use crate::keys::{Found, KeyTable, SignedToken};
+use crate::keys::{Found, KeyTable, SignedToken, TokenTag};
 use crate::rejection::{CheckFailed, KeyNotFound, Rejection};
 use crate::telemetry::{self, Validation};
 use crate::token::{Algorithm, TokenError, UnverifiedToken};
@@ -47,6 +50,7 @@ use crate::token::{Algorithm, TokenError, UnverifiedToken};
 pub struct Validator<C = NoCustomClaims> {
     core: Arc<Core>,
     application: Application<C>,
+    memo: Option<Memo<C>>,
 }
 
 /// What does not depend on the application's own claims.
@@ -56,6 +60,7 @@ struct Core {
     routes: Routes,
     issuers: Box<[Trusted]>,
     max_token_bytes: usize,
+    memo_bytes: usize,
     clock: Arc<dyn Clock>,
 }
 
@@ -65,6 +70,12 @@ struct Trusted {
     name: Box<str>,
     algorithms: Box<[Algorithm]>,
     keys: Keyring,
+}
+
+/// A token whose signature holds, and the epoch of the keys that proved it.
+struct Proof {
+    token: SignedToken,
+    epoch: u64,
 }
 
 impl Validator {
@@ -89,7 +100,7 @@ impl Validator {
     /// ignored unless `C` itself denies them.
     #[must_use]
     pub fn with_custom_claims<C: DeserializeOwned + Send + Sync + 'static>(self) -> Validator<C> {
-        Validator { core: self.core, application: self.application.reading() }
+        Validator { memo: self.core.memo(), core: self.core, application: self.application.reading() }
     }
 }
 
@@ -172,11 +183,15 @@ impl<C: Send + Sync + 'static> Validator<C> {
         host: Option<&Host>,
         validation: &Validation<'s>,
     ) -> Option<Result<Claims<C>, Rejection>> {
-        Some(match self.core.open(token, host, validation) {
-            Err(rejection) => Err(rejection),
-            Ok((token, issuer)) => match issuer.keys.at_hand(|keys| issuer.prove(token, keys))? {
-                Err(Rejection::Key(KeyNotFound::Unknown)) if issuer.keys.may_learn() => return None,
-                proof => proof.and_then(|signed| self.conclude(signed)),
+        let tag = self.tag(token);
+        Some(match tag.and_then(|tag| self.recall(tag, host)) {
+            Some(claims) => self.application.check(claims),
+            None => match self.core.open(token, host, validation) {
+                Err(rejection) => Err(rejection),
+                Ok((token, issuer)) => match issuer.keys.at_hand(|keys, epoch| issuer.prove(token, keys, epoch))? {
+                    Err(Rejection::Key(KeyNotFound::Unknown)) if issuer.keys.may_learn() => return None,
+                    proof => proof.and_then(|proof| self.conclude(proof, tag)),
+                },
             },
         })
     }
@@ -189,8 +204,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ) -> Result<Claims<C>, Rejection> {
         let (parsed, issuer) = self.core.open(token, host, validation)?;
         let header = parsed.header();
-        let keys = issuer.keys.for_token(header.kid(), header.algorithm()).await?;
-        self.conclude(issuer.prove(parsed, &keys)?)
+        let (keys, epoch) = issuer.keys.for_token(header.kid(), header.algorithm()).await?;
+        self.conclude(issuer.prove(parsed, &keys, epoch)?, self.tag(token))
     }
 
     /// Ends a validation with its verdict.
@@ -205,12 +220,60 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// Judges what the signature has proven.
-    fn conclude(&self, signed: SignedToken) -> Result<Claims<C>, Rejection> {
-        self.core.judge(&signed)?;
-        let (header, payload, _) = signed.into_parts();
-        self.application.admit(Claims::verified(header, payload))
+    /// Judges what the signature has proven, and remembers a success.
+    fn conclude(&self, proof: Proof, tag: Option<TokenTag>) -> Result<Claims<C>, Rejection> {
+        let judged_at = self.core.clock.now();
+        let issuer = self.core.judge(&proof.token, judged_at)?;
+        let ends_at = self.core.rules.holds_until(proof.token.payload());
+        let (header, payload, thumbprint) = proof.token.into_parts();
+        let claims = self.application.admit(Claims::verified(header, payload))?;
+        if let (Some(memo), Some(tag), Some(ends_at)) = (&self.memo, tag, ends_at)
+            && !claims.header().algorithm().is_symmetric()
+        {
+            let forget_at = self.core.clock.monotonic().saturating_add(defaults::MEMO_LIFE);
+            let life = Life { judged_at, ends_at, forget_at };
+            memo.remember(tag, Verdict::new(claims.clone(), issuer, thumbprint, proof.epoch, life));
+        }
+        Ok(claims)
     }
+
+    /// The name under which a token may be remembered.
+    fn tag(&self, token: &str) -> Option<TokenTag> {
+        self.memo.as_ref().filter(|_| token.len() <= self.core.max_token_bytes)?.tag(token)
+    }
+
+    /// The claims of a token that was verified before, if that still counts; the application's checks are still to come.
+    fn recall(&self, tag: TokenTag, host: Option<&Host>) -> Option<Claims<C>> {
+        let memo = self.memo.as_ref()?;
+        let verdict = memo.find(tag);
+        let standing = verdict.as_deref().map_or(Standing::Unknown, |verdict| self.core.standing(verdict, host));
+        match standing {
+            Standing::Counts => telemetry::token_cache_hit(),
+            Standing::Unknown => telemetry::token_cache_miss(),
+            Standing::Ended => {
+                memo.forget(tag);
+                telemetry::token_cache_miss();
+            }
+            Standing::KeyGone => {
+                memo.forget(tag);
+                telemetry::token_cache_stale_epoch();
+            }
+        }
+        verdict.filter(|_| standing == Standing::Counts).map(|verdict| verdict.claims().clone())
+    }
+}
+
+/// What a remembered verdict is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It is as good as a new one.
+    Counts,
+    /// There is none, or it says nothing about this request.
+    Unknown,
+    /// Its time is over.
+    Ended,
+    /// The key that proved it is in use no more.
+    KeyGone,
 }
 
 impl Core {
@@ -238,21 +301,44 @@ impl Core {
         Ok((token, issuer))
     }
 
-    /// Makes every check over claims that are proven.
-    fn judge(&self, signed: &SignedToken) -> Result<(), Rejection> {
-        let name = self.routes.name_of(signed.payload()).map_err(Rejection::Issuer)?;
-        let now = self.clock.now();
-        let evidence = Evidence { header: signed.header(), payload: signed.payload(), issuer: name, now };
-        self.rules.hold(evidence).map_err(Rejection::Claims)
+    /// Makes every check over claims that are proven, and tells the issuer's place in the configuration.
+    fn judge(&self, signed: &SignedToken, now: Timestamp) -> Result<usize, Rejection> {
+        let route = self.routes.route_of(signed.payload()).map_err(Rejection::Issuer)?;
+        let evidence = Evidence { header: signed.header(), payload: signed.payload(), issuer: route.name, now };
+        self.rules.hold(evidence).map_err(Rejection::Claims)?;
+        Ok(route.issuer)
+    }
+
+    /// Asks everything again that can have changed since a token was verified.
+    fn standing<C: 'static>(&self, verdict: &Verdict<C>, host: Option<&Host>) -> Standing {
+        if !verdict.is_timely(self.clock.now(), self.clock.monotonic()) {
+            return Standing::Ended;
+        }
+        let Some(issuer) = self.issuers.get(verdict.issuer()) else { return Standing::Ended };
+        match issuer.keys.at_hand(|keys, epoch| verdict.is_proven_by(keys, epoch)) {
+            Some(true) if Routes::allows(verdict.claims().issuer(), &self.hosts, host) => Standing::Counts,
+            Some(false) => Standing::KeyGone,
+            // Keys that cannot be used now may be used again.
+            Some(true) | None => Standing::Unknown,
+        }
+    }
+
+    /// A memo for one reading of the claims; none where no issuer has public keys.
+    fn memo<C: Send + Sync + 'static>(&self) -> Option<Memo<C>> {
+        let is_public = |issuer: &Trusted| issuer.algorithms.iter().any(|algorithm| !algorithm.is_symmetric());
+        if self.issuers.iter().any(is_public) { Memo::new(self.memo_bytes) } else { None }
     }
 }
 
 impl Trusted {
     /// Checks the signature with the keys that the token may be checked with.
-    fn prove(&self, token: UnverifiedToken<'_>, keys: &KeyTable) -> Result<SignedToken, Rejection> {
+    fn prove(&self, token: UnverifiedToken<'_>, keys: &KeyTable, epoch: u64) -> Result<Proof, Rejection> {
         let header = token.header();
         match keys.find(header.kid(), header.algorithm()) {
-            Found::Keys(candidates) => SignedToken::prove(token, candidates).map_err(|_| Rejection::Signature),
+            Found::Keys(candidates) => match SignedToken::prove(token, candidates) {
+                Ok(token) => Ok(Proof { token, epoch }),
+                Err(_) => Err(Rejection::Signature),
+            },
             Found::NotForVerification => Err(Rejection::Key(KeyNotFound::NotForVerification)),
             Found::Ambiguous => Err(Rejection::Key(KeyNotFound::Ambiguous)),
             Found::Unknown => Err(Rejection::Key(KeyNotFound::Unknown)),
@@ -262,7 +348,7 @@ impl Trusted {
 
 impl<C> Clone for Validator<C> {
     fn clone(&self) -> Self {
-        Self { core: Arc::clone(&self.core), application: self.application.clone() }
+        Self { core: Arc::clone(&self.core), application: self.application.clone(), memo: self.memo.clone() }
     }
 }
 

@@ -49,9 +49,14 @@ impl Routes {
         }
     }
 
-    /// The configured name that a token claims.
-    pub(super) fn name_of(&self, payload: &Payload) -> Result<&str, IssuerError> {
-        self.look_up(claimed(payload)?).map(|route| route.name)
+    /// Says whether an issuer that is trusted is so under this host.
+    pub(super) fn allows(name: &str, hosts: &HostRules, host: Option<&Host>) -> bool {
+        hosts.is_empty() || host.and_then(|host| hosts.issuer_for(host)) == Some(name)
+    }
+
+    /// The issuer that a token claims, whatever the host.
+    pub(super) fn route_of(&self, payload: &Payload) -> Result<Route<'_>, IssuerError> {
+        self.look_up(claimed(payload)?)
     }
 
     fn look_up(&self, claimed: &str) -> Result<Route<'_>, IssuerError> {

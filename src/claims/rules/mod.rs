@@ -111,11 +111,15 @@ impl Rules {
         CHECKS.iter().filter(|check| check.cheap).try_for_each(|check| (check.judge)(self, evidence))
     }
 
-    /// Judges the dates alone, for a claims set that held before.
-    pub(crate) fn still_timely(&self, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-        expiry(self, evidence)?;
-        not_before(self, evidence)?;
-        issued_at(self, evidence)
+    /// The moment up to which a claims set that holds now holds, for verdicts that are remembered; leeway is not counted.
+    ///
+    /// Only two dates end a validity: `exp`, and `iat` where the age counts. `nbf`, once passed, stays passed.
+    pub(crate) fn holds_until(&self, payload: &Payload) -> Option<Timestamp> {
+        let expiry = dates::date(payload, Claim::Exp).ok()?;
+        match self.max_age {
+            None => Some(expiry),
+            Some(max_age) => Some(expiry.min(dates::date(payload, Claim::Iat).ok()?.saturating_add(max_age))),
+        }
     }
 }
 

@@ -130,6 +130,18 @@ async fn a_key_absent_from_the_fetch_made_for_it_is_looked_for_once_more() {
 }
 
 #[tokio::test]
+async fn those_who_waited_in_vain_are_owed_one_more_fetch() {
+    let world = World::loaded(&["a"]).await;
+    world.answer(Reply::json(jwks(&["a"])).after(SECOND / 2));
+    let request = world.spawn("b");
+    world.run(SECOND / 2).await;
+    assert_eq!(request.await.expect("no panic"), Verdict::NotFound);
+    world.publish(&["a", "b"]);
+    world.run(SECOND).await;
+    assert!(world.serves("b"));
+}
+
+#[tokio::test]
 async fn a_miss_that_joins_a_scheduled_fetch_gets_one_of_its_own() {
     let world = World::loaded(&["a"]).await;
     // The scheduled fetch is answered by a cache that has not heard of `b`.

@@ -1,5 +1,11 @@
 //! From a token to its proof, with the examples of the RFCs and with keys made on the spot.
 
+mod corpus;
+mod rfc_examples;
+mod spring;
+mod wycheproof_jose;
+mod wycheproof_primitives;
+
 use std::sync::LazyLock;
 
 use aws_lc_rs::rand::SystemRandom;

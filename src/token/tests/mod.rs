@@ -1,3 +1,5 @@
+pub(crate) mod jws;
+
 use super::*;
 
 fn encode(text: &str) -> String {

@@ -1,0 +1,83 @@
+//! Wycheproof's JOSE files: signatures (rules 28 to 48), keys (rules 42 to 61), and encrypted tokens, which are refused.
+
+use serde_json::{Value, json};
+
+use crate::keys::tests::corpus::{self, Verdicts};
+use crate::keys::{KeySet, SkippedKey};
+use crate::token::{TokenError, UnverifiedToken};
+
+fn keys_of(group: &Value) -> &Value {
+    if group["public"].is_null() { &group["private"] } else { &group["public"] }
+}
+
+/// Judges each signed case of a file; encrypted ones are left to their own test.
+fn judge_signed(file: &str, exceptions: &str, mut verdicts: impl FnMut(Verdicts), name: &'static str) {
+    let Some(file) = corpus::json(file) else { return };
+    let mut judged = Verdicts::new(name, exceptions);
+    for (group, case) in corpus::groups(&file) {
+        if case["jws"].is_null() {
+            continue;
+        }
+        // One case is in the JSON serialization.
+        let token = case["jws"].as_str().map_or_else(|| case["jws"].to_string(), str::to_owned);
+        let accepted = corpus::accepts(&corpus::table(keys_of(group)), &token);
+        judged.record(&case["tcId"], case["result"] == "valid", accepted);
+    }
+    verdicts(judged);
+}
+
+#[test]
+fn json_web_signature() {
+    let exceptions = include_str!("../../../tests/data/exceptions/wycheproof_json_web_signature.txt");
+    let finish = |verdicts: Verdicts| verdicts.finish(36, 365);
+    judge_signed("wycheproof/json_web_signature_test.json", exceptions, finish, "json_web_signature");
+}
+
+#[test]
+fn json_web_key() {
+    let exceptions = include_str!("../../../tests/data/exceptions/wycheproof_json_web_key.txt");
+    let finish = |verdicts: Verdicts| verdicts.finish(6, 20);
+    judge_signed("wycheproof/json_web_key_test.json", exceptions, finish, "json_web_key");
+}
+
+#[test]
+fn json_web_crypto() {
+    let finish = |verdicts: Verdicts| verdicts.finish(4, 45);
+    judge_signed("wycheproof/json_web_crypto_test.json", "", finish, "json_web_crypto");
+}
+
+/// Rules 47 and 51: a JWE is refused unread, whatever its `alg`, `zip` or `p2c`.
+#[test]
+fn encrypted_tokens_are_refused_unread() {
+    let mut tried = 0;
+    for file in ["json_web_encryption_test", "json_web_crypto_test"] {
+        let Some(file) = corpus::json(&format!("wycheproof/{file}.json")) else { return };
+        for case in corpus::groups(&file).map(|(_, case)| &case["jwe"]).filter(|jwe| !jwe.is_null()) {
+            tried += 1;
+            let token = case.as_str().map_or_else(|| case.to_string(), str::to_owned);
+            let refusal = UnverifiedToken::parse(&token).map(drop).expect_err("refused");
+            let five_segments = token.matches('.').count() == 4;
+            assert_eq!(refusal, if five_segments { TokenError::Encrypted } else { TokenError::NotAJwt }, "{token}");
+        }
+    }
+    assert_eq!(tried, 139 + 34);
+}
+
+/// Rule 46: a key for key agreement is no key for signatures, whatever else the set holds.
+#[test]
+fn x25519_keys_are_skipped() {
+    let Some(file) = corpus::json("wycheproof/x25519_jwk_test.json") else { return };
+    let mut skipped = 0;
+    for (_, case) in corpus::groups(&file) {
+        let key = &case["public"];
+        let set = KeySet::from_jwks(json!({ "keys": [key] }).to_string()).expect("a set");
+        match set.skipped().next().map(SkippedKey::reason) {
+            Some(_) => skipped += 1,
+            // A few cases offer a key of another kind where X25519 is wanted: that one may verify.
+            None => assert!(key["crv"] != "X25519" && key["crv"] != "X448", "{key}"),
+        }
+        let private = json!({ "keys": [&case["private"]] }).to_string();
+        assert!(KeySet::from_jwks(private).expect("a set").is_empty(), "{}", case["tcId"]);
+    }
+    assert!(skipped > 500, "{skipped}");
+}

@@ -1,0 +1,231 @@
+//! Verdicts that are remembered: a token that was verified a moment ago needs no second signature check.
+//!
+//! A remembered verdict can only admit. Whatever casts doubt on it (a date, a key that has gone, another host) sends the
+//! token down the whole pipeline again, so that every refusal is the same with and without memo.
+
+use std::any::TypeId;
+use std::fmt;
+use std::mem::size_of;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use moka::Expiry;
+use moka::sync::Cache;
+
+use crate::claims::{Claims, NoCustomClaims};
+use crate::clock::{Monotonic, Timestamp};
+use crate::defaults;
+use crate::keys::{Found, KeyTable, Tagger, Thumbprint, TokenTag};
+use crate::telemetry;
+
+/// The tokens that one validator has verified lately, bounded by bytes; clones share it.
+///
+/// # Security
+///
+/// It holds tags and claims, never a token (see [`Tagger`]). Only full successes get in, only under algorithms with public
+/// keys: a shared secret is checked faster than it is remembered. Its eviction is by use and by time of the machine's
+/// clock, and is housekeeping; whether a verdict still counts is asked of the validator's own clock and keys at every hit.
+pub(super) struct Memo<C> {
+    tagger: Arc<Tagger>,
+    verdicts: Cache<TokenTag, Arc<Verdict<C>>>,
+}
+
+/// That a token was good, and what that hangs on.
+pub(super) struct Verdict<C> {
+    claims: Claims<C>,
+    /// The issuer's place in the configuration.
+    issuer: usize,
+    /// The key that proved it.
+    thumbprint: Thumbprint,
+    /// The last epoch of the issuer's keys in which that key was seen to prove it.
+    epoch: AtomicU64,
+    life: Life,
+    weight: u32,
+}
+
+/// How long a verdict counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    /// Every date held at this moment.
+    pub(super) judged_at: Timestamp,
+    /// And from this moment on, one of them does not.
+    pub(super) ends_at: Timestamp,
+    /// No verdict is older than [`defaults::MEMO_LIFE`], whatever the wall clock does.
+    pub(super) forget_at: Monotonic,
+}
+
+impl<C: Send + Sync + 'static> Memo<C> {
+    /// Remembers as many verdicts as fit; `None` if that is none.
+    pub(super) fn new(bytes: usize) -> Option<Self> {
+        let tagger = Arc::new(Tagger::new()?);
+        let mut verdicts = Cache::builder()
+            .max_capacity(u64::try_from(bytes).ok()?)
+            .weigher(|_, verdict: &Arc<Verdict<C>>| verdict.weight)
+            .expire_after(Housekeeping);
+        if telemetry::COUNTS {
+            verdicts = verdicts.eviction_listener(|_, _, cause| {
+                if cause.was_evicted() {
+                    telemetry::token_cache_evicted();
+                }
+            });
+        }
+        (bytes > 0).then(|| Self { tagger, verdicts: verdicts.build() })
+    }
+
+    /// The name under which a token is remembered.
+    pub(super) fn tag(&self, token: &str) -> Option<TokenTag> {
+        self.tagger.tag(token)
+    }
+
+    /// What is remembered of a token; it counts only after [`Verdict::is_timely`] and [`Verdict::is_proven_by`].
+    pub(super) fn find(&self, tag: TokenTag) -> Option<Arc<Verdict<C>>> {
+        self.verdicts.get(&tag)
+    }
+
+    pub(super) fn remember(&self, tag: TokenTag, verdict: Verdict<C>) {
+        self.verdicts.insert(tag, Arc::new(verdict));
+    }
+
+    /// Lets go of a verdict that can never count again.
+    pub(super) fn forget(&self, tag: TokenTag) {
+        self.verdicts.invalidate(&tag);
+    }
+}
+
+impl<C: 'static> Verdict<C> {
+    pub(super) fn new(claims: Claims<C>, issuer: usize, thumbprint: Thumbprint, epoch: u64, life: Life) -> Self {
+        // What `C` keeps outside of itself was read from the payload, so it is taken to be about as large.
+        let custom = if TypeId::of::<C>() == TypeId::of::<NoCustomClaims>() {
+            0
+        } else {
+            size_of::<C>().saturating_add(claims.json().len())
+        };
+        let weight = claims.footprint().saturating_add(custom).saturating_add(size_of::<Self>());
+        let weight = u32::try_from(weight.saturating_add(defaults::MEMO_OVERHEAD_BYTES)).unwrap_or(u32::MAX);
+        telemetry::token_cache_grew(weight);
+        Self { claims, issuer, thumbprint, epoch: AtomicU64::new(epoch), life, weight }
+    }
+
+    pub(super) fn claims(&self) -> &Claims<C> {
+        &self.claims
+    }
+
+    pub(super) fn issuer(&self) -> usize {
+        self.issuer
+    }
+
+    /// Says whether all dates hold, and the verdict is young enough.
+    ///
+    /// Between the moment at which every date held and the first at which one does not, all of them hold. A wall clock
+    /// that was set back before the first has the token judged anew.
+    pub(super) fn is_timely(&self, now: Timestamp, monotonic: Monotonic) -> bool {
+        self.life.judged_at <= now && now < self.life.ends_at && monotonic < self.life.forget_at
+    }
+
+    /// Says whether the key that proved the token would prove it again: the epoch is the same, or the new table finds the
+    /// same key for the same header.
+    pub(super) fn is_proven_by(&self, table: &KeyTable, epoch: u64) -> bool {
+        if self.epoch.load(Ordering::Relaxed) == epoch {
+            return true;
+        }
+        let header = self.claims.header();
+        let Found::Keys(mut keys) = table.find(header.kid(), header.algorithm()) else { return false };
+        let stands = keys.any(|key| *key.thumbprint() == self.thumbprint);
+        if stands {
+            // Two requests that race store what is true of both their epochs; the worse of it is one more look-up.
+            self.epoch.store(epoch, Ordering::Relaxed);
+        }
+        stands
+    }
+}
+
+impl<C> Drop for Verdict<C> {
+    fn drop(&mut self) {
+        telemetry::token_cache_shrank(self.weight);
+    }
+}
+
+impl<C> Clone for Memo<C> {
+    fn clone(&self) -> Self {
+        Self { tagger: Arc::clone(&self.tagger), verdicts: self.verdicts.clone() }
+    }
+}
+
+impl<C> fmt::Debug for Memo<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memo").field("entries", &self.verdicts.entry_count()).finish_non_exhaustive()
+    }
+}
+
+/// Frees what no request asks for any more.
+struct Housekeeping;
+
+impl<C> Expiry<TokenTag, Arc<Verdict<C>>> for Housekeeping {
+    fn expire_after_create(&self, _: &TokenTag, verdict: &Arc<Verdict<C>>, _: Instant) -> Option<Duration> {
+        let Life { judged_at, ends_at, .. } = verdict.life;
+        Some(ends_at.saturating_since(judged_at).min(defaults::MEMO_LIFE))
+    }
+
+    fn expire_after_update(
+        &self,
+        tag: &TokenTag,
+        verdict: &Arc<Verdict<C>>,
+        updated_at: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        self.expire_after_create(tag, verdict, updated_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A verdict that counts for so many seconds.
+    fn verdict(seconds: u64) -> Verdict<NoCustomClaims> {
+        let claims = Claims::for_tests(r#"{"iss":"i","exp":1}"#);
+        let judged_at = Timestamp::from_secs(1_000);
+        let ends_at = judged_at.saturating_add(Duration::from_secs(seconds));
+        let forget_at = Monotonic::default().saturating_add(defaults::MEMO_LIFE);
+        Verdict::new(claims, 0, Thumbprint::secret(b"a key"), 1, Life { judged_at, ends_at, forget_at })
+    }
+
+    fn memo() -> Memo<NoCustomClaims> {
+        Memo::new(defaults::MEMO_BYTES).expect("entropy")
+    }
+
+    fn tag(memo: &Memo<NoCustomClaims>, number: usize) -> TokenTag {
+        memo.tag(&format!("token {number}")).expect("short enough")
+    }
+
+    #[test]
+    fn what_is_over_is_not_found_and_what_is_let_go_is_freed_at_the_next_maintenance() {
+        let memo = memo();
+        memo.remember(tag(&memo, 1), verdict(0));
+        memo.remember(tag(&memo, 2), verdict(60));
+        assert!(memo.find(tag(&memo, 1)).is_none() && memo.find(tag(&memo, 2)).is_some());
+        for number in [1, 2] {
+            memo.forget(tag(&memo, number));
+        }
+        memo.verdicts.run_pending_tasks();
+        assert_eq!((memo.verdicts.entry_count(), memo.verdicts.weighted_size()), (0, 0));
+    }
+
+    #[test]
+    fn the_weight_is_bounded() {
+        let weight = u64::from(verdict(60).weight);
+        let memo = Memo::new(usize::try_from(weight * 10).expect("small")).expect("entropy");
+        for number in 0..1_000 {
+            memo.remember(tag(&memo, number), verdict(60));
+        }
+        memo.verdicts.run_pending_tasks();
+        assert!((1..=10).contains(&memo.verdicts.entry_count()), "{}", memo.verdicts.entry_count());
+        assert!(memo.verdicts.weighted_size() <= weight * 10);
+    }
+
+    #[test]
+    fn nothing_fits_into_no_memory() {
+        assert!(Memo::<NoCustomClaims>::new(0).is_none());
+    }
+}

@@ -1,0 +1,209 @@
+//! What a stranger can send costs no more than its length, and no more than the bounds (rules 11, 29, 42, 50, 52).
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use allocation_counter::{AllocationInfo, measure};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::json;
+use tower_bearer::keys::{KeyError, KeySet};
+use tower_bearer::testing::{FakeClock, TestIssuer};
+use tower_bearer::token::{Part, TokenError, UnverifiedToken};
+use tower_bearer::{Algorithm, Api, Issuer, Rejection, Validator};
+
+use crate::kit::{AUDIENCE, block_on, server, trusted, validator, validator_of};
+
+const MEGABYTE: usize = 1024 * 1024;
+
+/// A validator that looks at tokens of up to a megabyte, so that the parser's own bounds are what is measured.
+fn patient(server: &TestIssuer) -> Validator {
+    validator_of(Api::new(AUDIENCE, trusted(server, Algorithm::EdDSA)).with_max_token_bytes(MEGABYTE))
+}
+
+/// What one refusal allocates.
+fn cost(validator: &Validator, token: &str) -> (AllocationInfo, Rejection) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let mut verdict = None;
+    let info = measure(|| verdict = Some(runtime.block_on(validator.validate(token))));
+    (info, verdict.expect("a verdict").expect_err("a refusal"))
+}
+
+fn token(header: &str, payload: &str) -> String {
+    let encode = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
+    format!("{}.{}.{}", encode(header), encode(payload), encode("signature"))
+}
+
+const HEADER: &str = r#"{"alg":"EdDSA"}"#;
+
+#[test]
+fn a_megabyte_of_dots_allocates_nothing() {
+    let server = server(Algorithm::EdDSA);
+    let dots = ".".repeat(MEGABYTE);
+    let (info, rejection) = cost(&patient(&server), &dots);
+    assert_eq!(rejection, Rejection::Token(TokenError::NotAJwt));
+    assert!(info.bytes_total < 1024, "{info:?}");
+    let info = measure(|| assert_eq!(UnverifiedToken::parse(&dots).map(drop), Err(TokenError::NotAJwt)));
+    assert_eq!(info.count_total, 0);
+}
+
+#[test]
+fn a_token_over_the_limit_is_not_looked_at() {
+    let server = server(Algorithm::EdDSA);
+    for length in [16 * 1024 + 1, MEGABYTE, 16 * MEGABYTE] {
+        let long = "a".repeat(length);
+        let (info, rejection) = cost(&validator(&server, Algorithm::EdDSA), &long);
+        assert_eq!(rejection, Rejection::Token(TokenError::TooLong { length, limit: 16 * 1024 }));
+        assert!(info.bytes_total < 1024, "{length}: {info:?}");
+    }
+    let twin = "a".repeat(16 * 1024);
+    assert_eq!(cost(&validator(&server, Algorithm::EdDSA), &twin).1, Rejection::Token(TokenError::NotAJwt));
+}
+
+/// One copy of the text is decoded; the depth is found before anything recurses.
+#[test]
+fn json_a_hundred_thousand_levels_deep_costs_its_length() {
+    let server = server(Algorithm::EdDSA);
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let deep = format!("{{\"x\":{}1{}}}", open.repeat(100_000), close.repeat(100_000));
+        for (header, payload, part) in [(HEADER, &*deep, Part::Payload), (&*deep, "{}", Part::Header)] {
+            let token = token(header, payload);
+            let (info, rejection) = cost(&patient(&server), &token);
+            assert_eq!(rejection, Rejection::Token(TokenError::TooDeep { part }));
+            let allowed = token.len() as u64 + 4096;
+            assert!(info.bytes_max <= allowed, "{info:?} for {} octets", token.len());
+        }
+        let set = format!("{{\"keys\":[{}1{}]}}", open.repeat(100_000), close.repeat(100_000));
+        let info = measure(|| assert_eq!(KeySet::from_jwks(&set).map(drop), Err(KeyError::TooDeep)));
+        assert_eq!(info.count_total, 0);
+    }
+}
+
+#[test]
+fn ten_thousand_members_cost_their_length() {
+    let server = server(Algorithm::EdDSA);
+    for names in [plain as fn(usize) -> String, escaped] {
+        let payload = members(10_000, names);
+        let token = token(HEADER, &payload);
+        let (info, _) = cost(&patient(&server), &token);
+        // Names are kept to find duplicates: a fat pointer each, and a copy where they have escapes.
+        let allowed = token.len() as u64 * 8;
+        assert!(info.bytes_max <= allowed, "{info:?} for {} octets", token.len());
+        let twice = payload.replacen("\"n9\":", "\"n8\":", 1).replacen("\"\\u006e9\":", "\"n8\":", 1);
+        let (_, rejection) = cost(&patient(&server), &self::token(HEADER, &twice));
+        assert_eq!(rejection, Rejection::Token(TokenError::DuplicateMember { part: Part::Payload }));
+    }
+}
+
+fn plain(number: usize) -> String {
+    format!("n{number}")
+}
+
+fn escaped(number: usize) -> String {
+    format!("\\u006e{number}")
+}
+
+fn members(count: usize, name: fn(usize) -> String) -> String {
+    let mut json = String::from("{\"iss\":\"nobody\"");
+    for number in 0..count {
+        write!(json, ",\"{}\":[{number},\"\\u00e9\"]", name(number)).expect("a string grows");
+    }
+    json + "}"
+}
+
+/// Octets allocated before the signature grow no faster than the token, whatever it is made of.
+#[test]
+fn allocations_are_linear_in_the_token() {
+    let server = server(Algorithm::EdDSA);
+    let validator = patient(&server);
+    let shapes: [(&str, fn(usize) -> String); 6] = [
+        ("members", |size| members(size, plain)),
+        ("escaped members", |size| members(size, escaped)),
+        ("array", |size| format!("{{\"x\":[{}1]}}", "1,".repeat(size * 8))),
+        ("nested", |size| format!("{{\"x\":[{}1]}}", "[[[[[[\"\\u00e9\"]]]]]],".repeat(size))),
+        ("text", |size| format!("{{\"iss\":\"{}\"}}", "\\u00e9".repeat(size * 3))),
+        ("audiences", |size| format!("{{\"iss\":\"i\",\"aud\":[{}\"a\"]}}", "\"a\\u0062\",".repeat(size))),
+    ];
+    for (shape, make) in shapes {
+        let measured = [1_000, 4_000, 16_000].map(|size| {
+            let token = token(HEADER, &make(size));
+            (token.len() as u64, cost(&validator, &token).0.bytes_max)
+        });
+        for (length, octets) in measured {
+            assert!(octets <= length * 10, "{shape}: {octets} octets for {length}");
+        }
+    }
+}
+
+/// The time, too: sixteen times the length takes far less than the 256-fold of a quadratic reading.
+#[test]
+fn time_is_linear_in_the_token() {
+    let shapes: [fn(usize) -> String; 3] = [
+        |size| members(size, plain),
+        |size| members(size, escaped),
+        |size| {
+            format!("{{\"x\":{}1{}}}", "[\"\\u00e9\",".repeat(31), format!("{}]", "]".repeat(30)).repeat(1))
+                + &" ".repeat(size * 20)
+        },
+    ];
+    for make in shapes {
+        let time = |size: usize| {
+            let token = token(HEADER, &make(size));
+            let once = || {
+                let start = Instant::now();
+                let _ = UnverifiedToken::parse(&token);
+                start.elapsed()
+            };
+            (0..5).map(|_| once()).min().unwrap_or_default().max(Duration::from_micros(1))
+        };
+        let (short, long) = (time(500), time(8_000));
+        assert!(long < short * 100, "{short:?} and {long:?}");
+    }
+}
+
+/// Rule 41: a key id is bounded, and compared as text.
+#[test]
+fn key_ids_are_bounded() {
+    let server = server(Algorithm::EdDSA);
+    let validator = validator(&server, Algorithm::EdDSA);
+    let long = server.token().kid(&"k".repeat(257)).sign();
+    assert_eq!(block_on(validator.validate(&long)).map(drop), Err(Rejection::Token(TokenError::KidTooLong)));
+    for kid in ["../../../../dev/null", "' OR 1=1 --", "http://169.254.169.254/", "%00", "*", "\0"] {
+        let rejection = block_on(validator.validate(&server.token().kid(kid).sign())).expect_err("unknown");
+        assert!(matches!(rejection, Rejection::Key(_)), "{kid}: {rejection}");
+    }
+}
+
+/// Rules 52 and 64: a key set is bounded in length and in the number of its keys, and its length is what it costs.
+#[test]
+fn key_sets_are_bounded() {
+    let many = |count: usize| format!("{{\"keys\":[{}]}}", vec!["{}"; count].join(","));
+    let error = KeyError::TooManyKeys { count: 100_000, limit: 100 };
+    let set = many(100_000);
+    let info = measure(|| assert_eq!(KeySet::from_jwks(&set).map(drop), Err(error)));
+    assert!(info.bytes_max <= set.len() as u64 * 20, "{info:?}");
+    assert_eq!(KeySet::from_jwks(many(100)).map(|set| set.skipped().len()), Ok(100));
+    let wide = json!({ "keys": [{ "kty": "RSA", "x5c": vec!["A"; 50_000] }] }).to_string();
+    let info = measure(|| assert_eq!(KeySet::from_jwks(&wide).map(|set| set.len()), Ok(0)));
+    assert!(info.bytes_max < 64 * 1024, "{info:?}");
+}
+
+/// Rule 64: a document of more than the limit brings no keys, and costs those at hand nothing.
+#[test]
+fn a_document_over_the_limit_is_not_read() {
+    block_on(async {
+        let clock = FakeClock::new();
+        let server = TestIssuer::new().with_clock(std::sync::Arc::new(clock.clone()));
+        let api = Api::new(AUDIENCE, Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()));
+        let validator = Validator::builder(api).with_clock(clock.clone()).with_fetch(server.clone());
+        let validator = validator.build().expect("a good configuration");
+        clock.run_for(Duration::from_secs(1)).await;
+        let token = server.token().expires_in(Duration::from_secs(3600)).sign();
+        assert!(validator.validate(&token).await.is_ok());
+        server.publish(format!("{{\"x\":\"{}\",\"keys\":[]}}", "x".repeat(4 * MEGABYTE)));
+        clock.run_for(Duration::from_secs(600)).await;
+        assert!(validator.validate(&token).await.is_ok(), "the keys at hand stay");
+        let (_, source) = validator.key_sources().next().expect("one source");
+        assert!(source.status().consecutive_failures() > 0);
+    });
+}

@@ -1,0 +1,307 @@
+//! What holds for every input: no panic, one reading, no forgery one bit away, nothing of a token in a text of ours.
+
+use std::convert::Infallible;
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use tower::{ServiceBuilder, ServiceExt as _, service_fn};
+use tower_bearer::bearer;
+use tower_bearer::host::Host;
+use tower_bearer::keys::{KeySet, Secret};
+use tower_bearer::testing::TokenBuilder;
+use tower_bearer::token::UnverifiedToken;
+use tower_bearer::{Algorithm, Api, BearerLayer, RequireLayer, Validator};
+
+use crate::challenge_parser::challenge;
+use crate::kit::{AUDIENCE, NOW, block_on, server, trusted, validator, validator_of};
+
+/// One of each family.
+const FAMILIES: [Algorithm; 5] =
+    [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA, Algorithm::HS256];
+
+/// Says whether a token passes, asking without waiting for anything.
+fn passes(validator: &Validator, token: &str) -> bool {
+    block_on(validator.validate(token)).is_ok()
+}
+
+fn encode(text: impl AsRef<[u8]>) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(text)
+}
+
+/// Any JSON value, some levels deep.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_filter("JSON has no infinity", |number| number.is_finite()).prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 40, 6, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..6).prop_map(Value::from),
+            vec((any_name(), inner), 0..6)
+                .prop_map(|members| Value::Object(members.into_iter().collect::<Map<_, _>>())),
+        ]
+    })
+}
+
+/// Names that mean something to the crate, and others.
+fn any_name() -> impl Strategy<Value = String> {
+    let known = prop::sample::select(vec![
+        "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "cnf", "alg", "kid", "typ", "cty", "crit", "b64",
+        "kty", "n", "e", "crv", "x", "y", "k", "d", "use", "key_ops", "keys", "x5c",
+    ]);
+    prop_oneof![3 => known.prop_map(str::to_owned), 1 => any::<String>()]
+}
+
+fn any_object() -> impl Strategy<Value = String> {
+    vec((any_name(), any_json()), 0..8).prop_map(|members| {
+        let members = members.iter().map(|(name, value)| format!("{}:{value}", json!(name)));
+        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+    })
+}
+
+proptest! {
+    /// Rule 124.
+    #[test]
+    fn no_text_makes_the_token_parser_panic(text in ".{0,300}", header in any_object(), payload in any_object()) {
+        let _ = UnverifiedToken::parse(&text);
+        let _ = UnverifiedToken::parse(&format!("{}.{}.{}", encode(&header), encode(&payload), encode(&text)));
+        let _ = UnverifiedToken::parse(&format!("{}.{text}.{header}", encode(r#"{"alg":"RS256"}"#)));
+    }
+
+    /// Rules 9 and 124.
+    #[test]
+    fn no_octets_make_the_header_parser_panic(octets in vec(any::<u8>(), 0..200), scheme in "(?i)bearer ?|") {
+        let value = [scheme.as_bytes(), &octets].concat();
+        let Ok(value) = HeaderValue::from_bytes(&value) else { return Ok(()) };
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, value.clone());
+        let _ = bearer::extract(&headers);
+        headers.insert(http::header::HOST, value);
+        let _ = Host::of_request(&http::Uri::from_static("/"), &headers);
+    }
+
+    /// Rules 52 to 62 and 124.
+    #[test]
+    fn no_document_makes_the_key_parser_panic(octets in vec(any::<u8>(), 0..300), keys in vec(any_object(), 0..4)) {
+        let _ = KeySet::from_jwks(&octets);
+        let _ = KeySet::from_pem(&octets);
+        let _ = Secret::bytes(octets);
+        let set = KeySet::from_jwks(format!("{{\"keys\":[{}]}}", keys.join(",")));
+        prop_assert_eq!(set.map(|set| set.len() + set.skipped().len()), Ok(keys.len()));
+    }
+
+    /// Rule 128: the claims are the octets that were signed, and an application's type reads the same values.
+    #[test]
+    fn claims_come_out_as_they_were_signed(own in any_json(), subject in any::<String>(), jti in any::<String>()) {
+        let server = server(Algorithm::EdDSA);
+        let claims = json!({
+            "iss": server.issuer(), "aud": AUDIENCE, "exp": NOW + 60, "sub": subject, "jti": jti, "own": own,
+        });
+        let text = claims.to_string();
+        let validator = validator(&server, Algorithm::EdDSA).with_custom_claims::<Map<String, Value>>();
+        let read = block_on(validator.validate(&server.token().raw_payload(&*text).sign()));
+        let read = read.expect("a good token");
+        prop_assert_eq!(read.json(), text);
+        prop_assert_eq!((read.subject(), read.jwt_id()), (Some(&*subject), Some(&*jti)));
+        // Through text, since a parsed number may differ from the one it was printed from.
+        let reread: Value = serde_json::from_str(&claims.to_string()).expect("JSON");
+        prop_assert_eq!(read.custom(), reread.as_object().expect("an object"));
+    }
+
+    /// Rules 30 and 31: nothing can be put anywhere into a token.
+    #[test]
+    fn no_character_fits_into_a_valid_token(at in any::<prop::sample::Index>(), character in any::<char>()) {
+        let server = server(Algorithm::EdDSA);
+        let token = server.token().sign();
+        let at = at.index(token.len() + 1);
+        let changed = format!("{}{character}{}", &token[..at], &token[at..]);
+        prop_assert!(!passes(&validator(&server, Algorithm::EdDSA), &changed));
+    }
+
+    /// Rule 26: whatever a token holds, no error says it.
+    #[test]
+    fn errors_hold_nothing_of_a_token(fault in 0..FAULTS, name in any_name()) {
+        const MARK: &str = "Xq7zMARKw2";
+        let server = server(Algorithm::RS256);
+        let validator = validator_of(Api::new(AUDIENCE, trusted(&server, Algorithm::RS256)).with_required_claims(["org_id"]));
+        let value = format!("{MARK} \" \\ \r\n");
+        let token = broken(&server, fault).claim("sub", &value).claim(&format!("{MARK}{name}"), &value)
+            .header("x", &value).header(&format!("{MARK}{name}"), 1);
+        let token = if fault % 2 == 0 { token.header("kid", MARK) } else { token }.sign();
+        let rejection = block_on(validator.validate(&token)).expect_err("no org_id");
+        let shown = format!("{rejection} {rejection:?} {:?} {:?}", rejection.kind(), rejection.hint());
+        prop_assert!(!shown.contains(MARK), "{}", shown);
+        let shortest = token.split('.').filter(|segment| !segment.is_empty()).all(|segment| !shown.contains(segment));
+        prop_assert!(shortest, "{}", shown);
+    }
+
+    /// Rules 14 to 20: every challenge parses under the grammar, whatever the configuration and the request hold.
+    #[test]
+    fn challenges_always_parse(
+        fault in 0..FAULTS,
+        realm in "[ -~]{0,40}",
+        scope in "[!#-\\[\\]-~]{1,10}( [!#-\\[\\]-~]{1,10}){0,3}",
+        credential in prop_oneof![Just(None), "[ -~]{0,30}".prop_map(Some), Just(Some("the token".to_owned()))],
+    ) {
+        let server = server(Algorithm::EdDSA);
+        let layer = BearerLayer::new(validator(&server, Algorithm::EdDSA)).try_with_realm(&realm);
+        let layer = layer.and_then(|layer| layer.try_with_challenge_scope(&scope)).expect("well-formed");
+        let requirement = RequireLayer::all_scopes(scope.split(' '));
+        let token = broken(&server, fault).claim("sub", &realm).sign();
+        let mut request = Request::new(String::new());
+        if let Some(text) = credential {
+            let value = if text == "the token" { format!("Bearer {token}") } else { format!("Bearer {text}") };
+            request.headers_mut().insert(AUTHORIZATION, HeaderValue::from_str(&value).expect("visible ASCII"));
+        }
+        let inner = service_fn(|_| async { Ok::<_, Infallible>(Response::new(String::new())) });
+        let service = ServiceBuilder::new().layer(layer).layer(requirement).service(inner);
+        let response = block_on(service.oneshot(request)).expect("an answer");
+        prop_assert!(response.status().is_client_error());
+        let is = |name: &str, text: &str| {
+            challenge(response.headers()).iter().all(|(other, value)| other != name || value == text)
+        };
+        prop_assert!(is("realm", &realm) && is("scope", &scope));
+    }
+}
+
+const FAULTS: usize = 9;
+
+/// A token with one fault; the last lacks only what a test asks for beyond.
+fn broken(server: &tower_bearer::testing::TestIssuer, fault: usize) -> TokenBuilder {
+    let token = server.token();
+    match fault {
+        0 => token.with_broken_signature(),
+        1 => token.audience("Xq7zMARKw2"),
+        2 => token.expired(),
+        3 => token.issuer("Xq7zMARKw2"),
+        4 => token.typ("Xq7zMARKw2"),
+        5 => token.header("crit", ["Xq7zMARKw2"]),
+        6 => token.with_duplicate_claim("jti", "Xq7zMARKw2").with_duplicate_claim("jti", "Xq7zMARKw2"),
+        7 => token.header("alg", "Xq7zMARKw2"),
+        _ => token,
+    }
+}
+
+/// Every single bit of the token's text, for each family of algorithms.
+#[test]
+fn no_token_one_bit_away_from_a_valid_one_passes() {
+    for algorithm in FAMILIES {
+        let server = server(algorithm);
+        let validator = validator(&server, algorithm);
+        let token = server.token().sign();
+        assert!(passes(&validator, &token));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        for at in 0..token.len() {
+            for bit in 0..8 {
+                let mut octets = token.clone().into_bytes();
+                octets[at] ^= 1 << bit;
+                let Ok(changed) = String::from_utf8(octets) else { continue };
+                assert!(
+                    runtime.block_on(validator.validate(&changed)).is_err(),
+                    "{algorithm}: bit {bit} of octet {at}"
+                );
+            }
+        }
+    }
+}
+
+/// Every single bit of each decoded segment, encoded again.
+#[test]
+fn no_octets_one_bit_away_from_the_signed_ones_pass() {
+    for algorithm in FAMILIES {
+        let server = server(algorithm);
+        let validator = validator(&server, algorithm);
+        let token = server.token().sign();
+        let segments: Vec<Vec<u8>> =
+            token.split('.').map(|segment| BASE64_URL_SAFE_NO_PAD.decode(segment).expect("base64url")).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        for changed in 0..segments.len() {
+            for bit in 0..segments[changed].len() * 8 {
+                let mut segments = segments.clone();
+                segments[changed][bit / 8] ^= 1 << (bit % 8);
+                let token = segments.iter().map(encode).collect::<Vec<_>>().join(".");
+                assert!(runtime.block_on(validator.validate(&token)).is_err(), "{algorithm}: {changed}, bit {bit}");
+            }
+        }
+    }
+}
+
+/// Rules 30, 31 and 44: other spellings of the same token.
+#[test]
+fn no_other_encoding_of_a_valid_token_passes() {
+    for algorithm in FAMILIES {
+        let server = server(algorithm);
+        let validator = validator(&server, algorithm);
+        let token = server.token().sign();
+        let segments: Vec<&str> = token.split('.').collect();
+        let [header, payload, signature] = segments.as_slice() else { panic!("three segments") };
+        let padded = |segment: &str| BASE64_URL_SAFE.encode(BASE64_URL_SAFE_NO_PAD.decode(segment).expect("base64url"));
+        let standard = |segment: &str| segment.replace('-', "+").replace('_', "/");
+        let percent = token.replace('.', "%2E");
+        let mut other = vec![
+            format!(" {token}"),
+            format!("{token} "),
+            format!("{token}\n"),
+            format!("{token}."),
+            format!(".{token}"),
+            format!("\u{feff}{token}"),
+            format!("Bearer {token}"),
+            format!("\"{token}\""),
+            token.to_uppercase(),
+            token.to_lowercase(),
+            percent,
+            token.replace('.', ".\n"),
+            token.replace('.', ".."),
+            format!("{header}.{payload}"),
+            format!("{header}.{payload}."),
+            json!({ "protected": header, "payload": payload, "signature": signature }).to_string(),
+            json!({ "payload": payload, "signatures": [{ "protected": header, "signature": signature }] }).to_string(),
+        ];
+        for [header, payload, signature] in [
+            [padded(header), payload.to_string(), signature.to_string()],
+            [header.to_string(), padded(payload), signature.to_string()],
+            [header.to_string(), payload.to_string(), padded(signature)],
+            [standard(header), standard(payload), standard(signature)],
+            [header.to_string(), payload.to_string(), unused_bits(signature)],
+        ] {
+            other.push(format!("{header}.{payload}.{signature}"));
+        }
+        for other in other.iter().filter(|other| **other != token) {
+            assert!(!passes(&validator, other), "{algorithm}: {other}");
+        }
+        assert!(passes(&validator, &token));
+    }
+}
+
+/// The same octets with another last character, where the encoding leaves bits over.
+fn unused_bits(segment: &str) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let (rest, last) = segment.split_at(segment.len() - 1);
+    let at = ALPHABET.iter().position(|octet| [*octet] == *last.as_bytes()).expect("base64url");
+    if segment.len().is_multiple_of(4) { segment.to_owned() } else { format!("{rest}{}", char::from(ALPHABET[at + 1])) }
+}
+
+/// Rules 1 and 2: case of the scheme and the number of spaces are free, everything else is not.
+#[test]
+fn only_scheme_case_and_spaces_are_free() {
+    let read = |field: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, field.parse().expect("a field"));
+        bearer::extract(&headers).map(|token| token.is_some())
+    };
+    for field in ["Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c", "bEaReR a.b.c "] {
+        assert_eq!(read(field), Ok(true), "{field}");
+    }
+    for field in ["Bearer\ta.b.c", "Bearer a.b.c\t.d", "Bearer a.b .c", "Bearer: a.b.c", "Bearer=a.b.c", "Bearer;a.b.c"]
+    {
+        assert_ne!(read(field), Ok(true), "{field}");
+    }
+}

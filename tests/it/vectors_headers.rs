@@ -1,0 +1,70 @@
+//! The header cases of the attack matrix, through the layer (rules 1 to 20).
+
+use std::convert::Infallible;
+
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderName, HeaderValue, Method, Request, Response};
+use serde_json::Value;
+use tower::{ServiceBuilder, ServiceExt as _, service_fn};
+use tower_bearer::keys::KeySet;
+use tower_bearer::{Api, BearerLayer, Claims, Issuer};
+
+use crate::challenge_parser::challenge;
+use crate::kit::{block_on, validator_of};
+use crate::vectors;
+
+#[test]
+fn every_header_case_of_the_matrix_gets_its_answer() {
+    let Some(text) = vectors::read("attack-matrix/cases.json") else { return };
+    let matrix: Value = serde_json::from_slice(&text).expect("the matrix");
+    let keys = vectors::read("attack-matrix/jwks_A.json").expect("the key set");
+    let config = &matrix["config"]["apis"]["rs"];
+    let issuer = Issuer::with_static_keys(config["issuer"].as_str().expect("text"), KeySet::from_jwks(keys));
+    let api = Api::new(config["audience"].as_str().expect("text"), issuer).with_required_claims(["sub"]);
+    let layer = BearerLayer::new(validator_of(api));
+    let mut tried = 0;
+    for case in matrix["cases"].as_array().expect("cases").iter().filter(|case| case["headers"].is_array()) {
+        tried += 1;
+        let Some(request) = request(case) else {
+            assert_eq!(case["raw_only"], true, "{case}");
+            continue;
+        };
+        let (status, error) = block_on(answer(layer.clone(), request));
+        let is = |outcome: &Value| outcome["status"] == status && outcome["error"].as_str() == error.as_deref();
+        let also = case["also"].as_array().map(Vec::as_slice).unwrap_or_default();
+        assert!(is(&case["expect"]) || also.iter().any(is), "{}: {status} {error:?}", case["name"]);
+    }
+    assert!(tried >= 20, "{tried}");
+}
+
+/// `None` where the field cannot be built, so that no server could hand it on.
+fn request(case: &Value) -> Option<Request<String>> {
+    let target = format!("https://api.example/orders?{}", case["query"].as_str().unwrap_or_default());
+    let method = case["method"].as_str().map_or(Method::GET, |method| method.parse().expect("a method"));
+    let mut request = Request::builder().method(method).uri(target);
+    for field in case["headers"].as_array()? {
+        let (name, value) = (field[0].as_str()?, field[1].as_str()?);
+        // U+0080 to U+00FF stand for single octets.
+        let octets: Vec<u8> =
+            value.chars().map(|character| u8::try_from(u32::from(character)).expect("an octet")).collect();
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+        request = request.header(name, HeaderValue::from_bytes(&octets).ok()?);
+    }
+    Some(request.body(case["body"].as_str().unwrap_or_default().to_owned()).expect("a request"))
+}
+
+async fn answer(layer: BearerLayer, request: Request<String>) -> (u16, Option<String>) {
+    let inner = service_fn(|request: Request<String>| async move {
+        assert!(request.extensions().get::<Claims>().is_some(), "no claims");
+        Ok::<_, Infallible>(Response::new(String::new()))
+    });
+    let response = ServiceBuilder::new().layer(layer).service(inner).oneshot(request).await.expect("an answer");
+    let status = response.status().as_u16();
+    if status == 200 {
+        assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
+        return (status, None);
+    }
+    // Rules 14 and 17: one challenge, and only one.
+    let error = challenge(response.headers()).into_iter().find(|(name, _)| name == "error");
+    (status, error.map(|(_, code)| code))
+}

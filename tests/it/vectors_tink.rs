@@ -1,0 +1,90 @@
+//! Tink's cross-language claim cases: each claims set gets the `iss`, `aud` and `exp` that every API here wants, where
+//! it lacks them, and is signed anew.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::EncodingKey;
+use serde_json::Value;
+use tower_bearer::clock::Timestamp;
+use tower_bearer::testing::FakeClock;
+use tower_bearer::{Algorithm, Api, Issuer, Secret, Validator};
+
+use crate::exceptions::Verdicts;
+use crate::kit::block_on;
+use crate::vectors;
+
+/// Stands where a case names none.
+const ISSUER: &str = "https://tink.example/";
+const AUDIENCE: &str = "https://api.example/";
+const NOW: f64 = 1_700_000_000.0;
+
+#[test]
+fn claim_cases_of_tink() {
+    let Some(text) = vectors::read("tink/jwt_validation_cases.json") else { return };
+    let file: Value = serde_json::from_slice(&text).expect("the cases");
+    let secret = file["key"]["k"].as_str().expect("a secret");
+    let mut verdicts = Verdicts::new("Tink", include_str!("../data/exceptions/tink.txt"));
+    for case in file["cases"].as_array().expect("cases") {
+        // One token is too long for the file: {"a":{"a":… 110,000 levels deep.
+        let token = case["token"].as_str().map_or_else(|| too_deep(110_000), str::to_owned);
+        let token = complete(&token, secret);
+        let accepted =
+            validator(&case["validator"], secret).is_some_and(|validator| block_on(validator.validate(&token)).is_ok());
+        let id = case["name"].as_str().expect("a name").replace([' ', ','], "_");
+        verdicts.record(id, case["valid"] == true, accepted);
+    }
+    verdicts.finish(21, 39);
+}
+
+/// An API as a case's validator describes it; `None` if nobody could configure it.
+fn validator(case: &Value, secret: &str) -> Option<Validator> {
+    let issuer = case["expected_issuer"].as_str().unwrap_or(ISSUER);
+    let issuer = Issuer::shared_secret(issuer, Secret::base64url(secret)).with_algorithms([Algorithm::HS256]);
+    let audience = case["expected_audience"].as_str().unwrap_or(AUDIENCE);
+    let skew = Duration::from_secs(case["skew"].as_u64().unwrap_or_default());
+    let mut api = Api::new(audience, issuer).with_leeway(skew).with_max_token_bytes(1024 * 1024);
+    if case["expect_issued_in_the_past"] == true {
+        api = api.with_max_age(Duration::from_secs(3600));
+    }
+    let now = Timestamp::from_nanos((case["now"].as_f64().unwrap_or(NOW) * 1e9) as i128);
+    Validator::builder(api).with_clock(FakeClock::at(now)).build().ok()
+}
+
+/// The same header and payload octets, with the missing claims put before the first member.
+fn complete(token: &str, secret: &str) -> String {
+    let mut segments = token.split('.');
+    let mut next = || segments.next().expect("a segment").to_owned();
+    let (header, payload) = (next(), BASE64_URL_SAFE_NO_PAD.decode(next()).expect("base64url"));
+    let completed = match payload.split_first() {
+        Some((b'{', rest)) => {
+            let text = String::from_utf8_lossy(&payload).into_owned();
+            let missing = [
+                ("iss", format!("\"{ISSUER}\"")),
+                ("aud", format!("\"{AUDIENCE}\"")),
+                ("exp", "253402300000".to_owned()),
+            ];
+            let missing = missing.iter().filter(|(name, _)| !text.contains(&format!("\"{name}\":")));
+            let added: String = missing.map(|(name, value)| format!("\"{name}\":{value},")).collect();
+            [b"{", added.as_bytes(), rest].concat()
+        }
+        // Not UTF-8, and to be refused for that.
+        _ => payload,
+    };
+    let signed = format!("{header}.{}", BASE64_URL_SAFE_NO_PAD.encode(completed));
+    let key = EncodingKey::from_base64_secret(&standard(secret)).expect("a secret");
+    let mac = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, jsonwebtoken::Algorithm::HS256).expect("a MAC");
+    format!("{signed}.{mac}")
+}
+
+fn standard(secret: &str) -> String {
+    let octets = BASE64_URL_SAFE_NO_PAD.decode(secret).expect("base64url");
+    base64::prelude::BASE64_STANDARD.encode(octets)
+}
+
+fn too_deep(levels: usize) -> String {
+    let payload = format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
+    let encode = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
+    format!("{}.{}.AA", encode(r#"{"alg":"HS256"}"#), encode(&payload))
+}
