@@ -80,6 +80,10 @@ pub mod axum;
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 
+// For the fuzz targets, which alone set this.
+#[cfg(fuzzing)]
+pub mod fuzzing;
+
 // To read on docs pages.
 #[cfg(any(doc, doctest))]
 pub mod guide;

@@ -11,6 +11,8 @@ mod discovery;
 mod driver;
 mod error;
 mod freshness;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod jitter;
 mod operation;
 mod policy;

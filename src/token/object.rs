@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserializer as _;
-use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::defaults;
@@ -35,8 +35,10 @@ pub(super) fn members<const N: usize>(
     if is_too_deep(json) {
         return Err(ObjectError::TooDeep);
     }
-    let mut found =
-        Found { json, index_of, spans: [None; N], others: Names::default(), fault: None, strict: json.contains("\\u") };
+    if has_lone_surrogate(json) {
+        return Err(ObjectError::Syntax);
+    }
+    let mut found = Found { json, index_of, spans: [None; N], others: Names::default(), fault: None };
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let read = deserializer.deserialize_map(&mut found).and_then(|()| deserializer.end());
     match (found.fault, read) {
@@ -53,8 +55,6 @@ struct Found<'j, const N: usize> {
     spans: [Option<Span>; N],
     others: Names<'j>,
     fault: Option<ObjectError>,
-    /// The text holds `\u` escapes, so skipped strings must be looked at for lone surrogates (RFC 8259 §8.2).
-    strict: bool,
 }
 
 impl<'j, const N: usize> Visitor<'j> for &mut Found<'j, N> {
@@ -67,10 +67,6 @@ impl<'j, const N: usize> Visitor<'j> for &mut Found<'j, N> {
     fn visit_map<A: MapAccess<'j>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key_seed(Name)? {
             let value: &'j RawValue = map.next_value()?;
-            if self.strict && serde_json::from_str::<Item>(value.get()).is_err() {
-                self.fault = Some(ObjectError::Syntax);
-                return Err(A::Error::custom(""));
-            }
             match (self.index_of)(&name).and_then(|index| self.spans.get_mut(index)) {
                 None => self.others.push(name),
                 Some(Some(_)) => {
@@ -145,71 +141,34 @@ impl<'j> Names<'j> {
     }
 }
 
-/// Any JSON value whose strings are all well-formed Unicode once unescaped.
-struct Strict;
-
-impl<'j> serde::Deserialize<'j> for Strict {
-    fn deserialize<D: serde::Deserializer<'j>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Strict)
-    }
-}
-
-impl<'j> Visitor<'j> for Strict {
-    type Value = Strict;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Strict, E> {
-        Ok(Strict)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Strict, E> {
-        Ok(Strict)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Strict, E> {
-        Ok(Strict)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Strict, E> {
-        Ok(Strict)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Strict, E> {
-        Ok(Strict)
-    }
-
-    fn visit_unit<E>(self) -> Result<Strict, E> {
-        Ok(Strict)
-    }
-
-    fn visit_seq<A: SeqAccess<'j>>(self, mut seq: A) -> Result<Strict, A::Error> {
-        while seq.next_element::<Item>()?.is_some() {}
-        Ok(Strict)
-    }
-
-    fn visit_map<A: MapAccess<'j>>(self, mut map: A) -> Result<Strict, A::Error> {
-        while map.next_key_seed(Name)?.is_some() {
-            map.next_value::<Item>()?;
-        }
-        Ok(Strict)
-    }
-}
-
-/// A value of any kind: numbers are skipped as text, since `1e400` is a number that no `f64` holds.
-struct Item;
-
-impl<'j> serde::Deserialize<'j> for Item {
-    fn deserialize<D: serde::Deserializer<'j>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&'j RawValue>::deserialize(deserializer)?;
-        let outcome = match raw.get().as_bytes().first() {
-            Some(b'"' | b'[' | b'{') => serde_json::from_str::<Strict>(raw.get()).map(drop),
-            _ => serde_json::from_str::<IgnoredAny>(raw.get()).map(drop),
+/// Says whether a JSON text spells half of a surrogate pair in an escape (RFC 8259 §8.2); for anything but JSON no matter.
+///
+/// The parser finds these in the strings that it reads, not in those that it skips. One pass over the text, whatever its
+/// nesting.
+fn has_lone_surrogate(json: &str) -> bool {
+    let mut rest = json.as_bytes();
+    let mut awaits_low = false;
+    while let Some((octet, after)) = rest.split_first() {
+        rest = after;
+        let unit = match (octet, after.first()) {
+            (b'\\', Some(b'u')) => after.get(1..5).and_then(code_unit),
+            _ => None,
         };
-        outcome.map(|()| Item).map_err(D::Error::custom)
+        let is_low = unit.is_some_and(|unit| (0xDC00..=0xDFFF).contains(&unit));
+        if awaits_low != is_low {
+            return true;
+        }
+        awaits_low = unit.is_some_and(|unit| (0xD800..=0xDBFF).contains(&unit));
+        if *octet == b'\\' {
+            // Behind a backslash stands one octet that is no escape by itself, or `u` and four digits.
+            rest = after.get(if unit.is_some() { 5 } else { 1 }..).unwrap_or_default();
+        }
     }
+    awaits_low
+}
+
+fn code_unit(digits: &[u8]) -> Option<u16> {
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// Says whether arrays and objects nest deeper than allowed; exact for JSON, and for anything else no matter.
@@ -296,7 +255,22 @@ mod tests {
         ] {
             assert_eq!(read(json), Err(ObjectError::Syntax), "{json:?}");
         }
-        assert_eq!(read(r#"{"x":"\ud83d\ude00"}"#), Ok([None, None]));
+        for json in [
+            r#"{"x":"\ud83d"}"#,
+            r#"{"x":"\ud83dx\ude00"}"#,
+            r#"{"x":"\ud83d\ud83d\ude00"}"#,
+            r#"{"x":"\ud83d\\ude00"}"#,
+        ] {
+            assert_eq!(read(json), Err(ObjectError::Syntax), "{json:?}");
+        }
+        for json in [
+            r#"{"x":"\ud83d\ude00"}"#,
+            r#"{"x":"\\ud83d"}"#,
+            r#"{"x":"\\\ud83d\ude00\u0041\n"}"#,
+            r#"{"x":"\uD83D\uDE00"}"#,
+        ] {
+            assert_eq!(read(json), Ok([None, None]), "{json:?}");
+        }
     }
 
     #[test]

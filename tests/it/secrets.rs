@@ -349,6 +349,7 @@ const HOLDS_NO_SECRET: &[&str] = &[
     "Scopes",
     "SeenRequest",
     "SignedToken",
+    "Step",
     "SkipReason",
     "Start",
     "StartError",

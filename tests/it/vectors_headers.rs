@@ -1,16 +1,11 @@
 //! The header cases of the attack matrix, through the layer (rules 1 to 20).
 
-use std::convert::Infallible;
-
-use http::header::WWW_AUTHENTICATE;
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request};
 use serde_json::Value;
-use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 use tower_bearer::keys::KeySet;
-use tower_bearer::{Api, BearerLayer, Claims, Issuer};
+use tower_bearer::{Api, BearerLayer, Issuer};
 
-use crate::challenge_parser::challenge;
-use crate::kit::{block_on, validator_of};
+use crate::kit::{answer, block_on, validator_of};
 use crate::vectors;
 
 #[test]
@@ -29,7 +24,8 @@ fn every_header_case_of_the_matrix_gets_its_answer() {
             assert_eq!(case["raw_only"], true, "{case}");
             continue;
         };
-        let (status, error) = block_on(answer(layer.clone(), request));
+        let (status, challenge) = block_on(answer(layer.clone(), request));
+        let error = challenge.into_iter().find(|(name, _)| name == "error").map(|(_, code)| code);
         let is = |outcome: &Value| outcome["status"] == status && outcome["error"].as_str() == error.as_deref();
         let also = case["also"].as_array().map(Vec::as_slice).unwrap_or_default();
         assert!(is(&case["expect"]) || also.iter().any(is), "{}: {status} {error:?}", case["name"]);
@@ -51,20 +47,4 @@ fn request(case: &Value) -> Option<Request<String>> {
         request = request.header(name, HeaderValue::from_bytes(&octets).ok()?);
     }
     Some(request.body(case["body"].as_str().unwrap_or_default().to_owned()).expect("a request"))
-}
-
-async fn answer(layer: BearerLayer, request: Request<String>) -> (u16, Option<String>) {
-    let inner = service_fn(|request: Request<String>| async move {
-        assert!(request.extensions().get::<Claims>().is_some(), "no claims");
-        Ok::<_, Infallible>(Response::new(String::new()))
-    });
-    let response = ServiceBuilder::new().layer(layer).service(inner).oneshot(request).await.expect("an answer");
-    let status = response.status().as_u16();
-    if status == 200 {
-        assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
-        return (status, None);
-    }
-    // Rules 14 and 17: one challenge, and only one.
-    let error = challenge(response.headers()).into_iter().find(|(name, _)| name == "error");
-    (status, error.map(|(_, code)| code))
 }

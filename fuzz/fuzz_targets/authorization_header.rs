@@ -1,0 +1,26 @@
+//! Header fields to the one credential: no panic, and whatever comes out is a b64token of RFC 6750 §2.1.
+#![no_main]
+
+use http::header::{AUTHORIZATION, HOST};
+use http::{HeaderMap, HeaderValue, Uri};
+use libfuzzer_sys::fuzz_target;
+use tower_bearer::bearer::{self, BearerToken};
+use tower_bearer::host::Host;
+
+fuzz_target!(|octets: &[u8]| {
+    let mut headers = HeaderMap::new();
+    for line in octets.split(|octet| *octet == b'\n').take(4) {
+        if let Ok(value) = HeaderValue::from_bytes(line) {
+            headers.append(AUTHORIZATION, value.clone());
+            headers.append(HOST, value);
+        }
+    }
+    if let Ok(Some(token)) = bearer::extract(&headers) {
+        assert_eq!(headers.get_all(AUTHORIZATION).iter().count(), 1);
+        assert!(BearerToken::parse(token.as_str()).is_ok());
+        assert!(token.as_str().bytes().all(|octet| octet.is_ascii_graphic() && octet != b','));
+    }
+    if let Ok(Some(host)) = Host::of_request(&Uri::from_static("/"), &headers) {
+        assert_eq!(Host::parse(host.as_str()).as_ref(), Ok(&host));
+    }
+});

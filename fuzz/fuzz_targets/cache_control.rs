@@ -1,0 +1,4 @@
+//! See `tower_bearer::fuzzing::cache_control`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| tower_bearer::fuzzing::cache_control(octets));

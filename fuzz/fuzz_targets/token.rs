@@ -1,0 +1,18 @@
+//! A token's text: no panic, and one that is taken apart has exactly one spelling.
+#![no_main]
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use libfuzzer_sys::fuzz_target;
+use tower_bearer::token::UnverifiedToken;
+
+fuzz_target!(|text: &str| {
+    let Ok(parsed) = UnverifiedToken::parse(text) else { return };
+    let segments: Vec<&str> = text.split('.').collect();
+    assert_eq!(segments.len(), 3);
+    for segment in segments {
+        let octets = BASE64_URL_SAFE_NO_PAD.decode(segment).expect("an accepted segment is base64url");
+        assert_eq!(BASE64_URL_SAFE_NO_PAD.encode(octets), segment);
+    }
+    assert!(parsed.header().kid().is_none_or(|kid| kid.len() <= 256));
+});

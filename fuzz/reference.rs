@@ -1,0 +1,114 @@
+//! The validator under test, and the reference to compare it with: `jsonwebtoken` and checks written out one by one.
+
+use std::cell::LazyCell;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::{DecodingKey, EncodingKey, Validation};
+use serde_json::{Map, Value};
+use tower_bearer::clock::Timestamp;
+use tower_bearer::testing::FakeClock;
+use tower_bearer::{Algorithm, Api, Issuer, Secret, Validator};
+
+const SECRET: &[u8] = b"a secret of more than thirty-two octets";
+const ISSUER: &str = "https://as.example/";
+const AUDIENCE: &str = "https://api.example/";
+const NOW: i64 = 1_800_000_000;
+
+thread_local! {
+    static VALIDATOR: LazyCell<Validator> = const { LazyCell::new(validator) };
+    static RUNTIME: LazyCell<tokio::runtime::Runtime> = const {
+        LazyCell::new(|| tokio::runtime::Builder::new_current_thread().build().expect("a runtime"))
+    };
+}
+
+fn validator() -> Validator {
+    let issuer = Issuer::shared_secret(ISSUER, Secret::bytes(SECRET)).with_algorithms([Algorithm::HS256]);
+    let api = Api::new(AUDIENCE, issuer).with_leeway(Duration::ZERO).with_max_token_bytes(1024 * 1024);
+    let clock = FakeClock::at(Timestamp::from_secs(NOW));
+    Validator::builder(api).with_clock(clock).build().expect("a good configuration")
+}
+
+/// A token with a genuine MAC.
+pub fn sign(header: &[u8], payload: &[u8]) -> String {
+    let signed = format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(header), BASE64_URL_SAFE_NO_PAD.encode(payload));
+    let key = EncodingKey::from_secret(SECRET);
+    let mac = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, jsonwebtoken::Algorithm::HS256).expect("a MAC");
+    format!("{signed}.{mac}")
+}
+
+/// The claims set of a token that we accept. No refusal may panic, nor its text.
+pub fn accepts(token: &str) -> Option<String> {
+    let verdict = RUNTIME.with(|runtime| VALIDATOR.with(|validator| runtime.block_on(validator.validate(token))));
+    match verdict {
+        Ok(claims) => Some(claims.json().to_owned()),
+        Err(rejection) => {
+            assert!(!rejection.to_string().is_empty());
+            None
+        }
+    }
+}
+
+/// Judges a token the long way.
+pub fn check(token: &str) -> Result<(), String> {
+    let mut validation = Validation::new(jsonwebtoken::Algorithm::HS256);
+    validation.validate_exp = false;
+    validation.set_issuer(&[ISSUER]);
+    validation.set_audience(&[AUDIENCE]);
+    validation.set_required_spec_claims(&["iss", "aud", "exp"]);
+    let decoded = jsonwebtoken::decode::<Value>(token, &DecodingKey::from_secret(SECRET), &validation);
+    let claims = decoded.map_err(|error| error.to_string())?.claims;
+    let claims = claims.as_object().ok_or("the claims set is no object")?;
+    header(token)?;
+    if claims["iss"] != ISSUER {
+        return Err("iss".to_owned());
+    }
+    let for_us = match &claims["aud"] {
+        Value::Array(audiences) => audiences.iter().all(Value::is_string) && audiences.iter().any(|aud| aud == AUDIENCE),
+        audience => audience == AUDIENCE,
+    };
+    if !for_us {
+        return Err("aud".to_owned());
+    }
+    dates(claims)?;
+    for marker in ["cnf", "at_hash", "c_hash"] {
+        if claims.contains_key(marker) {
+            return Err(marker.to_owned());
+        }
+    }
+    if claims.get("sub").is_some_and(|sub| !sub.is_string()) {
+        return Err("sub".to_owned());
+    }
+    Ok(())
+}
+
+fn header(token: &str) -> Result<(), String> {
+    let header = token.split('.').next().unwrap_or_default();
+    let header = BASE64_URL_SAFE_NO_PAD.decode(header).map_err(|error| error.to_string())?;
+    let header: Map<String, Value> = serde_json::from_slice(&header).map_err(|error| error.to_string())?;
+    if header.contains_key("crit") || header.contains_key("b64") {
+        return Err("critical".to_owned());
+    }
+    match header.get("typ").map(|typ| typ.as_str().map(str::to_ascii_lowercase)) {
+        None => Ok(()),
+        Some(Some(typ)) if ["jwt", "at+jwt"].contains(&typ.trim_start_matches("application/")) => Ok(()),
+        Some(typ) => Err(format!("typ {typ:?}")),
+    }
+}
+
+/// As `f64`, whose rounding near a whole second is forgiven by a microsecond.
+fn dates(claims: &Map<String, Value>) -> Result<(), String> {
+    let now = NOW as f64;
+    let date = |name: &str| claims.get(name).map(|value| value.as_f64().ok_or(format!("{name} is no number"))).transpose();
+    let expiry = date("exp")?.ok_or("no exp")?;
+    if expiry + 1e-6 < now || expiry > 253_402_300_799.0 {
+        return Err(format!("exp {expiry}"));
+    }
+    if let Some(start) = date("nbf")?
+        && start > now + 1e-6
+    {
+        return Err(format!("nbf {start}"));
+    }
+    date("iat").map(drop)
+}

@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Fills the corpora from the public vectors, found through TOWER_BEARER_VECTORS; says that it skips where there are none."""
+
+import base64
+import hashlib
+import json
+import os
+import pathlib
+import sys
+
+VECTORS = os.environ.get("TOWER_BEARER_VECTORS")
+CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
+
+
+def seed(target, octets):
+    if isinstance(octets, str):
+        octets = octets.encode()
+    folder = CORPUS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / hashlib.sha1(octets).hexdigest()).write_bytes(octets[:16384])
+
+
+def decode(segment):
+    try:
+        return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    except ValueError:
+        return b""
+
+
+def token(text):
+    """A token is a seed for itself, for the header field, and with its parts for the JSON targets."""
+    seed("token", text)
+    seed("authorization_header", f"Bearer {text}")
+    seed("differential", text)
+    segments = text.split(".")
+    if len(segments) == 3:
+        seed("header_json", decode(segments[0]))
+        seed("claims_json", decode(segments[1]))
+
+
+def main():
+    if not VECTORS:
+        print("skipped: seeds (TOWER_BEARER_VECTORS is not set)")
+        return
+    root = pathlib.Path(VECTORS)
+    for name in ["json_web_signature_test", "json_web_key_test", "json_web_encryption_test"]:
+        for group in json.loads((root / "wycheproof" / f"{name}.json").read_text())["testGroups"]:
+            keys = group.get("public", group.get("private"))
+            seed("jwk_set", json.dumps(keys if "keys" in keys else {"keys": [keys]}))
+            for case in group["tests"]:
+                text = case.get("jws", case.get("jwe"))
+                token(text if isinstance(text, str) else json.dumps(text))
+    for case in json.loads((root / "attack-matrix" / "cases.json").read_text())["cases"]:
+        if case.get("token"):
+            token(case["token"])
+        for _, value in case.get("headers", []):
+            seed("authorization_header", value)
+    for case in json.loads((root / "tink" / "jwt_validation_cases.json").read_text())["cases"]:
+        if case.get("token"):
+            token(case["token"])
+    for path in [*root.glob("latchset-jose/*.jws*"), *root.glob("spring-security/*.token"),
+                 *root.glob("mod_auth_openidc-fuzz/jwt/*")]:
+        token(path.read_bytes().decode("utf-8", "replace").strip())
+    for path in [*root.glob("jwks/**/*.json"), *root.glob("latchset-jose/*.jwk*"), *root.glob("mod_auth_openidc-fuzz/jwks/*"),
+                 *root.glob("mod_auth_openidc-fuzz/pem_key/*"), *root.glob("jwt_verify_lib/**/*.txt")]:
+        octets = path.read_bytes()
+        seed("jwk_set", octets)
+        if "openid" in path.name.lower() or "discovery" in path.name:
+            seed("discovery", octets)
+    seed("discovery", '{"issuer":"https://as.example/","jwks_uri":"https://as.example/jwks"}')
+    for lines in ["max-age=300\n0\n120\n\"x\"", "public, max-age=15, stale-if-error=86400", "no-store\n5", "max-age=\"60\"",
+                  "no-cache, max-age=99999999999999999999\n-1\nWed, 21 Oct 2026 07:28:00 GMT"]:
+        seed("cache_control", lines)
+    for pattern in range(0, 256, 8):
+        seed("refresh_machine", bytes((pattern + at * 7) % 256 for at in range(256)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

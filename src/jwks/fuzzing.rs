@@ -1,0 +1,134 @@
+//! Doors into this station for the fuzz targets, each with what must hold for every input.
+
+use std::time::Duration;
+
+use http::header::{AGE, CACHE_CONTROL, ETAG, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+
+use crate::clock::Monotonic;
+use crate::fetch::FetchError;
+use crate::jwks::discovery::Discovery;
+use crate::jwks::error::RefreshError;
+use crate::jwks::freshness::{self, Freshness, Times};
+use crate::jwks::jitter::{Chance, Roll};
+use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::refresh::{Action, Activity, Cause, Change, Event, Outcome, Refresh};
+
+/// Reads a discovery document; one that is accepted is an object with our issuer and an https `jwks_uri`.
+///
+/// # Panics
+///
+/// If it accepts anything else.
+pub fn discovery(document: &[u8]) {
+    let discovery = Discovery::of(ISSUER).expect("a good issuer");
+    let Ok(endpoint) = discovery.read(document, None) else { return };
+    let json: Value = serde_json::from_slice(document).expect("an accepted document is JSON");
+    assert!(json.is_object(), "{json}");
+    assert_eq!(json["issuer"], ISSUER);
+    assert_eq!(json["jwks_uri"], endpoint.as_str());
+    let allowed = ["https://", "http://127.", "http://localhost", "http://[::1]"];
+    let scheme = endpoint.as_str().to_ascii_lowercase();
+    assert!(allowed.iter().any(|start| scheme.starts_with(start)), "{scheme}");
+}
+
+/// Reads lines as the caching headers of an answer; the times that come of them stand in order and within the policy.
+///
+/// # Panics
+///
+/// If they do not.
+pub fn cache_control(lines: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for (at, line) in lines.split(|octet| *octet == b'\n').take(8).enumerate() {
+        let names: [HeaderName; 4] = [CACHE_CONTROL, AGE, RETRY_AFTER, ETAG];
+        if let (Some(name), Ok(value)) = (names.get(at % 4), HeaderValue::from_bytes(line)) {
+            headers.append(name, value);
+        }
+    }
+    let policy = RefreshPolicy::new();
+    let now = Monotonic::from_origin(Duration::from_secs(1000));
+    let remaining = Freshness::from_headers(&headers).remaining;
+    let _ = freshness::retry_after(&headers);
+    for chance in [0, u32::MAX / 2, u32::MAX] {
+        let roll = Roll { first: Chance(chance), second: Chance(u32::MAX - chance) };
+        let times = Times::of(remaining, &policy, now, roll);
+        assert!(
+            now <= times.ahead_at && times.ahead_at <= times.soft_at && times.soft_at <= times.hard_at,
+            "{times:?}"
+        );
+        let longest = policy.longer_max_age.unwrap_or(policy.refresh_every).max(policy.refresh_every);
+        assert!(times.soft_at <= now.saturating_add(longest), "{times:?}");
+    }
+}
+
+/// One thing that happens to the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// What: its remainder by eleven.
+    pub event: u8,
+    /// How many milliseconds have passed before it.
+    pub pause: u32,
+    /// How the dice fall.
+    pub dice: (u32, u32),
+    /// A span in seconds, where the event has one.
+    pub span: Option<u32>,
+}
+
+/// Runs the machine through events: never two fetches at once, and always something in flight or armed until it closes.
+///
+/// # Panics
+///
+/// If that does not hold.
+pub fn refresh_machine(steps: impl IntoIterator<Item = Step>) {
+    let mut machine = Refresh::new(RefreshPolicy::new());
+    let mut now = Monotonic::from_origin(Duration::from_secs(1000));
+    let mut in_flight: Option<u64> = None;
+    for step in steps {
+        now = now.saturating_add(Duration::from_millis(u64::from(step.pause)));
+        let roll = Roll { first: Chance(step.dice.0), second: Chance(step.dice.1) };
+        let event = event(step, machine.generation());
+        if matches!(event, Event::Finished { .. }) {
+            in_flight = None;
+        }
+        for action in machine.step(event, now, roll) {
+            match action {
+                Action::Fetch(order) => {
+                    assert!(in_flight.is_none(), "two fetches at once after {event:?}");
+                    in_flight = Some(order.generation);
+                }
+                Action::Abort | Action::Close => in_flight = None,
+                Action::Publish(times) => assert!(times.ahead_at <= times.soft_at && times.soft_at <= times.hard_at),
+                _ => {}
+            }
+        }
+        match machine.activity() {
+            Activity::Asleep | Activity::Closed => assert_eq!(machine.wake_at(), None),
+            Activity::Fetching { .. } => assert!(machine.wake_at().is_some()),
+            Activity::Idle | Activity::Backoff { .. } => {
+                in_flight = None;
+                assert!(machine.wake_at() <= machine.next_attempt() && machine.wake_at().is_some());
+            }
+        }
+    }
+}
+
+fn event(step: Step, generation: u64) -> Event {
+    let span = step.span.map(|seconds| Duration::from_secs(u64::from(seconds)));
+    let finished = |outcome| Event::Finished { generation, outcome };
+    match step.event % 11 {
+        0 => Event::Start,
+        1 => Event::Miss,
+        2 => Event::Demand(Cause::Manual),
+        3 => Event::Demand(Cause::Moved),
+        4 => finished(Outcome::Loaded { remaining: span, change: Change::Changed }),
+        5 => finished(Outcome::Loaded { remaining: span, change: Change::Same }),
+        6 => finished(Outcome::NotModified { remaining: span }),
+        7 => finished(Outcome::Failed { error: DOWN, retry_after: span }),
+        8 => Event::Interrupted(if step.span.is_some() { RefreshError::Interrupted } else { DOWN }),
+        9 if step.span == Some(0) => Event::Close,
+        _ => Event::Timer,
+    }
+}
+
+const ISSUER: &str = "https://as.example/";
+const DOWN: RefreshError = RefreshError::Network { error: FetchError::Connect };

@@ -1,0 +1,188 @@
+"""The tokens: each with what the rules say about it, and which rule that is."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+ISSUER = "https://as.example/"
+AUDIENCE = "https://api.example/"
+
+
+def b64(octets):
+    if isinstance(octets, str):
+        octets = octets.encode()
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+def number(value):
+    return b64(value.to_bytes((value.bit_length() + 7) // 8, "big"))
+
+
+class Keys:
+    def __init__(self):
+        self.private = {name: rsa.generate_private_key(65537, 2048) for name in
+                        ["k1", "k2", "enc", "ops", "rs512", "noalg", "stranger"]}
+        self.private["weak"] = rsa.generate_private_key(65537, 1024)
+        self.curve = ec.generate_private_key(ec.SECP256R1())
+
+    def jwk(self, name, **members):
+        public = self.private[name].public_key().public_numbers()
+        return {"kty": "RSA", "kid": name, "n": number(public.n), "e": number(public.e), **members}
+
+    def jwks(self):
+        sig = {"use": "sig", "alg": "RS256"}
+        return {"keys": [
+            self.jwk("k1", **sig), self.jwk("k2", **sig), self.jwk("enc", use="enc"),
+            self.jwk("ops", key_ops=["encrypt"]), self.jwk("rs512", use="sig", alg="RS512"),
+            self.jwk("weak", **sig), self.jwk("noalg"),
+        ]}
+
+    def pem(self, name):
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return self.private[name].public_key().public_bytes(serialization.Encoding.PEM, form)
+
+    def rs(self, message, name="k1", hash=hashes.SHA256()):
+        return self.private[name].sign(message, padding.PKCS1v15(), hash)
+
+
+def cases(keys):
+    """Yields (name, token, verdict by the rules, rule)."""
+    now = int(time.time())
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "somebody", "iat": now - 60, "exp": now + 600}
+    header = {"alg": "RS256", "kid": "k1", "typ": "JWT"}
+
+    def raw(head, body, signer="k1", sign=None):
+        head = head if isinstance(head, (bytes, str)) else json.dumps(head)
+        body = body if isinstance(body, (bytes, str)) else json.dumps(body)
+        signed = f"{b64(head)}.{b64(body)}"
+        signature = sign(signed.encode()) if sign else keys.rs(signed.encode(), signer)
+        return f"{signed}.{b64(signature)}"
+
+    def head(**change):
+        return raw({**header, **change}, claims)
+
+    def body(**change):
+        return raw(header, {**claims, **change})
+
+    def without(name):
+        return raw(header, {key: value for key, value in claims.items() if key != name})
+
+    def text(member):
+        """The claims with one more member as text, in the place of one of that name."""
+        name = json.loads("{" + member + "}") if "Infinity" not in member and "\\ud8" not in member else {}
+        rest = {key: value for key, value in claims.items() if key not in name}
+        return raw(header, json.dumps(rest)[:-1] + "," + member + "}")
+
+    good = raw(header, claims)
+    first, second, signature = good.split(".")
+    hs = lambda key, hash=hashlib.sha256: lambda message: hmac.new(key, message, hash).digest()
+
+    yes, no = "accept", "refuse"
+    yield "plain", good, yes, "RFC 7519 §7.2"
+    for typ in ["at+jwt", "AT+JWT", "application/at+jwt", "jwt"]:
+        yield f"typ {typ}", head(typ=typ), yes, "RFC 9068 §4, RFC 7515 §4.1.9"
+    yield "no typ", raw({"alg": "RS256", "kid": "k1"}, claims), yes, "RFC 7519 §5.1"
+    yield "aud is an array", body(aud=["https://x.example/", AUDIENCE]), yes, "RFC 7519 §4.1.3"
+    yield "exp is a fraction", body(exp=now + 600.5), yes, "RFC 7519 §2"
+    yield "exp has an exponent", text(f'"exp":{(now + 1000) / 1e9:.9f}e9'), yes, "RFC 7519 §2"
+    yield "unknown members", raw({**header, "x": 1}, {**claims, "x": {"y": []}}), yes, "RFC 7515 §4"
+    yield "white space in JSON", raw(json.dumps(header, indent=2), json.dumps(claims, indent=2)), yes, "RFC 8259 §2"
+    yield "escaped names", text('"\\u0073ub":"somebody"'), yes, "RFC 8259 §8.3"
+    yield "iat in the future", body(iat=now + 3600), yes, "RFC 7519 erratum 7720"
+    yield "key without alg", raw({**header, "kid": "noalg"}, claims, "noalg"), yes, "RFC 7517 §4.4"
+
+    for alg in ["none", "None", "NONE", "nOnE"]:
+        yield f"alg {alg}", f"{b64(json.dumps({**header, 'alg': alg}))}.{second}.", no, "RFC 8725 §3.1"
+    yield "alg none, kept signature", f"{b64(json.dumps({**header, 'alg': 'none'}))}.{second}.{signature}", no, "RFC 8725 §3.1"
+    yield "HS256 with the public key", raw({**header, "alg": "HS256"}, claims, sign=hs(keys.pem("k1"))), no, "RFC 8725 §2.1"
+    yield "HS256 with nothing", raw({**header, "alg": "HS256"}, claims, sign=hs(b"")), no, "RFC 7518 §3.2"
+    yield "RS384 by the same key", raw({**header, "alg": "RS384"}, claims,
+                                       sign=lambda m: keys.rs(m, hash=hashes.SHA384())), no, "RFC 8725 §3.1"
+    yield "ES256 by a stranger", raw({**header, "alg": "ES256"}, claims,
+                                     sign=lambda m: keys.curve.sign(m, ec.ECDSA(hashes.SHA256()))), no, "RFC 8725 §3.1"
+    yield "no alg", raw({"kid": "k1"}, claims), no, "RFC 7515 §4.1.1"
+    for alg in ["rs256", "RS256 ", None, 1, ["RS256"]]:
+        yield f"alg {alg!r}", head(alg=alg), no, "RFC 7515 §4.1.1"
+    yield "alg twice", raw('{"alg":"RS256","kid":"k1","alg":"RS256"}', claims), no, "RFC 7515 §4"
+    yield "alg twice, none first", raw('{"alg":"none","kid":"k1","alg":"RS256"}', claims), no, "RFC 7515 §4"
+    yield "unknown member twice", raw('{"alg":"RS256","kid":"k1","x":1,"x":2}', claims), no, "RFC 7515 §4"
+
+    yield "unknown kid", head(kid="k9"), no, "RFC 7515 §4.1.4"
+    yield "another key's kid", head(kid="k2"), no, "RFC 7515 §4.1.4"
+    yield "no kid, and several keys fit", raw({"alg": "RS256"}, claims), no, "ours: exactly one key must fit"
+    yield "kid is a number", head(kid=1), no, "RFC 7515 §4.1.4"
+    yield "key for encryption", raw({**header, "kid": "enc"}, claims, "enc"), no, "RFC 7517 §4.2"
+    yield "key whose key_ops lack verify", raw({**header, "kid": "ops"}, claims, "ops"), no, "RFC 7517 §4.3"
+    yield "key for RS512", raw({**header, "kid": "rs512"}, claims, "rs512"), no, "RFC 8725 §3.1"
+    yield "key of 1024 bits", raw({**header, "kid": "weak"}, claims, "weak"), no, "RFC 7518 §3.3"
+    yield "embedded jwk of a stranger", raw({**header, "jwk": keys.jwk("stranger")}, claims, "stranger"), no, "RFC 8725 §3.10"
+    yield "jku of a stranger", raw({**header, "jku": "http://127.0.0.1:1/"}, claims, "stranger"), no, "RFC 8725 §3.10"
+
+    for crit in [["x"], [], ["exp"], "x", None]:
+        yield f"crit {crit!r}", head(crit=crit, x=1), no, "RFC 7515 §4.1.11"
+    for b in [False, True]:
+        yield f"b64 {b}", head(b64=b), no, "RFC 7797 §7"
+    yield "crit b64, true", head(b64=True, crit=["b64"]), no, "RFC 7797 §7"
+    for typ in ["dpop+jwt", "logout+jwt", "secevent+jwt", "oauth-authz-req+jwt", "token-introspection+jwt", "id+jwt", 1]:
+        yield f"typ {typ!r}", head(typ=typ), no, "RFC 8725 §3.11"
+    yield "cty JWT", head(cty="JWT"), no, "RFC 7519 §5.2"
+
+    flipped = bytearray(keys.rs(f"{first}.{second}".encode()))
+    flipped[0] ^= 1
+    yield "one bit of the signature", f"{first}.{second}.{b64(bytes(flipped))}", no, "RFC 7515 §5.2"
+    yield "signature of a stranger", raw(header, claims, "stranger"), no, "RFC 7515 §5.2"
+    yield "empty signature", f"{first}.{second}.", no, "RFC 7515 §5.2"
+    yield "padded signature", good + "==", no, "RFC 7515 §2"
+    yield "padded header", first + "=" * (-len(first) % 4 or 4) + f".{second}.{signature}", no, "RFC 7515 §2"
+    last = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    yield "unused bits set", good[:-1] + last[last.index(good[-1]) + 1], no, "RFC 4648 §3.5"
+    yield "standard base64", f"{first}.{second}.{signature.replace('-', '+').replace('_', '/')}", no, "RFC 7515 §2"
+    yield "space inside", f"{first}.{second} .{signature}", no, "RFC 7515 §2"
+    yield "percent-encoded dots", good.replace(".", "%2E"), no, "RFC 7515 §3.1"
+    yield "two segments", f"{first}.{second}", no, "RFC 7515 §3.1"
+    yield "four segments", f"{good}.x", no, "RFC 7515 §3.1"
+    yield "JSON serialization", json.dumps({"payload": second, "protected": first, "signature": signature}), no, "RFC 7519 §1"
+    yield "JWE", f"{b64(json.dumps({'alg': 'dir', 'enc': 'A256GCM'}))}..{b64(bytes(12))}.AA.{b64(bytes(16))}", no, "RFC 8725 §3.3"
+
+    for iss in [None, 1, [ISSUER], {"x": ISSUER}, "", ISSUER[:-1], ISSUER.upper(), "http://as.example/", ISSUER + "x",
+                "https://as.example:443/", "https://other.example/"]:
+        yield f"iss {iss!r}", body(iss=iss), no, "RFC 9068 §4"
+    yield "no iss", without("iss"), no, "RFC 9068 §4"
+    yield "iss twice", raw(
+        header, json.dumps(claims)[:-1] + ',"iss":"https://as.example/"}'), no, "RFC 7519 §4"
+    yield "sub twice", raw(header, json.dumps(claims)[:-1] + ',"sub":"admin"}'), no, "RFC 7519 §4"
+    for aud in [None, 1, [], {"x": AUDIENCE}, "", AUDIENCE[:-1], AUDIENCE + "x", "https://other.example/",
+                [AUDIENCE, 1], [[AUDIENCE]], [None, AUDIENCE], AUDIENCE + " https://x.example/"]:
+        yield f"aud {aud!r}", body(aud=aud), no, "RFC 7519 §4.1.3"
+    yield "no aud", without("aud"), no, "RFC 9068 §4"
+    for exp in ["past", None, str(now + 600), True, [now + 600], -1, 0]:
+        value = now - 60 if exp == "past" else exp
+        yield f"exp {exp if exp != str(now + 600) else 'as text'!r}", body(exp=value), no, "RFC 7519 §4.1.4"
+    yield "no exp", without("exp"), no, "RFC 9068 §4"
+    for exp in ["1e400", "1e308", "18446744073709551616", "253402300800", "Infinity"]:
+        yield f"exp {exp}", text(f'"exp":{exp}') if exp != "Infinity" else raw(
+            header, json.dumps({k: v for k, v in claims.items() if k != "exp"})[:-1] + ',"exp":Infinity}'), no, "ours: no date beyond year 9999"
+    for nbf in [now + 600, str(now - 60), None, [now - 60]]:
+        kind = "future" if nbf == now + 600 else "as text" if isinstance(nbf, str) else repr(nbf) if nbf is None else "array"
+        yield f"nbf {kind}", body(nbf=nbf), no, "RFC 7519 §4.1.5"
+    yield "iat as text", body(iat=str(now)), no, "RFC 7519 §4.1.6"
+    yield "sub is a number", body(sub=1), no, "RFC 7519 §4.1.2"
+    yield "cnf", body(cnf={"jkt": "x"}), no, "RFC 9449 §7.2"
+    yield "at_hash", body(at_hash="x"), no, "ours: the mark of an ID token"
+
+    array = [claims["exp"], now - 60, "somebody", ISSUER, AUDIENCE]
+    for name, payload in [("array", json.dumps(array)), ("text", '"x"'), ("null", "null"), ("empty", ""), ("two objects", "{}{}")]:
+        yield f"payload {name}", raw(header, payload), no, "RFC 7519 §7.2"
+    plain = json.dumps(claims)
+    yield "payload with BOM", raw(header, "\ufeff" + plain), no, "RFC 8259 §8.1"
+    yield "payload in UTF-16", raw(header, plain.encode("utf-16")), no, "RFC 8259 §8.1"
+    yield "payload not UTF-8", raw(header, plain.encode().replace(b"somebody", b"some\xffody")), no, "RFC 7519 §7.2"
+    yield "lone surrogate", raw(header, plain.replace("somebody", "\\ud800")), no, "RFC 8259 §8.2"
+    yield "header with BOM", raw("\ufeff" + json.dumps(header), claims), no, "RFC 8259 §8.1"
+    yield "40 levels deep", raw(header, plain[:-1] + ',"x":' + "[" * 40 + "]" * 40 + "}"), no, "ours: at most 32 levels"
+    yield "17 KiB", body(x="x" * 17 * 1024), no, "ours: at most 16 KiB"

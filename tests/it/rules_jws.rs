@@ -1,0 +1,296 @@
+//! Rules 28 to 51: the compact form, the header, the signature.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::json;
+use tower_bearer::keys::{KeyError, KeySet, Secret, SecretError, SkipReason};
+use tower_bearer::rejection::KeyNotFound;
+use tower_bearer::token::{Part, TokenError, UnverifiedToken};
+use tower_bearer::{Algorithm, Api, Issuer, Rejection, Validator};
+
+use crate::kit::{AUDIENCE, Site, block_on, server, trusted, validator, validator_of};
+
+fn parse(token: &str) -> Result<(), TokenError> {
+    UnverifiedToken::parse(token).map(drop)
+}
+
+fn encode(octets: impl AsRef<[u8]>) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(octets)
+}
+
+#[test]
+fn rule_028_only_the_compact_form_is_a_token() {
+    let site = Site::new();
+    let token = site.server.token().sign();
+    let [header, payload, signature] = token.split('.').collect::<Vec<_>>()[..] else { panic!("three segments") };
+    let flat = json!({ "protected": header, "payload": payload, "signature": signature }).to_string();
+    let general = json!({ "payload": payload, "signatures": [{ "protected": header, "signature": signature }] });
+    for other in
+        [flat.clone(), general.to_string(), format!("{flat}.{payload}.{signature}"), format!("{token}\u{200b}")]
+    {
+        assert!(parse(&other).is_err(), "{other}");
+    }
+    assert_eq!(parse(&token), Ok(()));
+}
+
+#[test]
+fn rule_029_three_segments_neither_more_nor_less_nor_empty() {
+    for (token, error) in [
+        ("", TokenError::NotAJwt),
+        ("a", TokenError::NotAJwt),
+        ("a.b", TokenError::NotAJwt),
+        ("a.b.c.d", TokenError::NotAJwt),
+        ("a.b.c.d.e", TokenError::Encrypted),
+        (".b.c", TokenError::Empty { part: Part::Header }),
+        ("a..c", TokenError::Empty { part: Part::Payload }),
+        ("a.b.", TokenError::Empty { part: Part::Signature }),
+    ] {
+        assert_eq!(parse(token), Err(error), "{token}");
+    }
+}
+
+#[test]
+fn rule_030_and_031_base64url_is_canonical() {
+    let header = encode(r#"{"alg":"RS256"}"#);
+    assert_eq!(parse(&format!("{header}.e30.AA")), Ok(()));
+    for signature in ["AA==", "AB", "A", "A A", "A+", "A/", "AA\n", "é"] {
+        let error = TokenError::Encoding { part: Part::Signature };
+        assert_eq!(parse(&format!("{header}.e30.{signature}")), Err(error), "{signature}");
+    }
+}
+
+#[test]
+fn rule_032_and_049_header_and_payload_are_one_object_in_utf_8() {
+    let good = r#"{"alg":"RS256"}"#;
+    let bad: [&[u8]; 9] = [
+        b"[]",
+        b"null",
+        b"\"x\"",
+        b"{}{}",
+        b"{\"alg\":\"RS256\",}",
+        b"\xef\xbb\xbf{\"alg\":\"RS256\"}",
+        b"{\"alg\":\"RS256\",\"x\":\"\xff\"}",
+        b"{\"alg\":\"RS256\",\"x\":\"\\ud800\"}",
+        b"{\0\"\0a\0",
+    ];
+    for octets in bad {
+        let header = parse(&format!("{}.e30.AA", encode(octets)));
+        assert_eq!(header, Err(TokenError::Json { part: Part::Header }), "{octets:?}");
+        let payload = parse(&format!("{}.{}.AA", encode(good), encode(octets)));
+        assert_eq!(payload, Err(TokenError::Json { part: Part::Payload }), "{octets:?}");
+    }
+}
+
+#[test]
+fn rule_033_names_in_the_header_are_unique_after_unescaping() {
+    let site = Site::new();
+    for header in [
+        r#"{"alg":"RS256","alg":"none"}"#,
+        r#"{"alg":"none","alg":"RS256"}"#,
+        r#"{"alg":"RS256","\u0061lg":"RS256"}"#,
+        r#"{"alg":"RS256","x":1,"x":1}"#,
+    ] {
+        let refusal = site.refusal(site.server.token().raw_header(header));
+        assert_eq!(refusal, Rejection::Token(TokenError::DuplicateMember { part: Part::Header }), "{header}");
+    }
+}
+
+#[test]
+fn rule_034_alg_is_one_of_the_apis_list() {
+    let site = Site::new();
+    for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| *algorithm != Algorithm::RS256) {
+        let refusal = site.refusal(site.server.token().algorithm(algorithm));
+        assert_eq!(refusal, Rejection::Algorithm { algorithm });
+    }
+    assert_eq!(site.refusal(site.server.token().without_header("alg")), Rejection::Token(TokenError::AlgorithmMissing));
+    for alg in [json!("rs256"), json!("RS256 "), json!(""), json!(1), json!(null), json!(["RS256"])] {
+        let refusal = site.refusal(site.server.token().header("alg", &alg));
+        assert_eq!(refusal, Rejection::Token(TokenError::AlgorithmUnknown), "{alg}");
+    }
+}
+
+#[test]
+fn rule_035_there_is_no_none() {
+    let site = Site::new();
+    for none in ["none", "None", "NONE", "nOnE"] {
+        assert!(none.parse::<Algorithm>().is_err());
+        for token in
+            [site.server.token().header("alg", none), site.server.token().header("alg", none).with_signature([])]
+        {
+            assert!(matches!(site.refusal(token), Rejection::Token(_)), "{none}");
+        }
+    }
+}
+
+#[test]
+fn rule_036_a_key_verifies_its_own_algorithm_only() {
+    // One RSA key pair under a `kid` for each algorithm; both algorithms are listed.
+    let server = server(Algorithm::RS256).with_algorithms([Algorithm::RS256, Algorithm::PS256]);
+    let keys = KeySet::from_jwks(server.jwks());
+    let issuer = Issuer::with_static_keys(server.issuer(), keys).with_algorithms([Algorithm::RS256, Algorithm::PS256]);
+    let validator = validator_of(Api::new(AUDIENCE, issuer));
+    let rs256 = server.kid();
+    assert!(block_on(validator.validate(&server.token().sign())).is_ok());
+    assert!(block_on(validator.validate(&server.token().algorithm(Algorithm::PS256).sign())).is_ok());
+    let crossed = server.token().algorithm(Algorithm::PS256).kid(&rs256).sign();
+    let refusal = Rejection::Key(KeyNotFound::NotForVerification);
+    assert_eq!(block_on(validator.validate(&crossed)).map(drop), Err(refusal));
+}
+
+#[test]
+fn rule_037_public_keys_and_secrets_never_mix() {
+    let site = Site::new();
+    assert!(site.judge(site.server.token().hs256_with_public_key()).is_err());
+    for algorithms in [vec![Algorithm::HS256], vec![Algorithm::RS256, Algorithm::HS256]] {
+        let issuer = trusted(&site.server, Algorithm::RS256).with_algorithms(algorithms.clone());
+        assert!(Validator::new(Api::new(AUDIENCE, issuer)).is_err(), "{algorithms:?}");
+    }
+    let pem = site.server.public_key_pem();
+    let jwk = site.server.jwks();
+    let mangled =
+        [pem.clone(), format!(" {pem}"), format!("x\n{pem}"), pem.replace('\n', "\r\n"), format!("\u{feff}{pem}"), jwk];
+    for key_file in mangled {
+        assert_eq!(Secret::utf8(&*key_file).map(drop), Err(SecretError::KeyFile), "{key_file}");
+    }
+}
+
+#[test]
+fn rule_038_and_039_no_extension_is_critical_to_us() {
+    let site = Site::new();
+    for crit in [json!(["x"]), json!([]), json!(["exp"]), json!("x"), json!(null), json!(["b64"])] {
+        let refusal = site.refusal(site.server.token().header("crit", &crit).header("x", 1));
+        assert_eq!(refusal, Rejection::Token(TokenError::CriticalHeader), "{crit}");
+    }
+    for b64 in [json!(false), json!(true), json!(null)] {
+        let refusal = site.refusal(site.server.token().header("b64", &b64));
+        assert_eq!(refusal, Rejection::Token(TokenError::CriticalHeader), "{b64}");
+    }
+}
+
+/// A stranger's key in the token is never used, and nothing is fetched for it.
+#[tokio::test]
+async fn rule_040_keys_that_a_token_brings_are_not_read() {
+    let server = tower_bearer::testing::TestIssuer::new();
+    let stranger = tower_bearer::testing::TestIssuer::new();
+    let jwk = serde_json::from_str::<serde_json::Value>(&stranger.jwks()).expect("a set")["keys"][0].clone();
+    let network = tower_bearer::testing::TestNetwork::new([&server, &stranger]);
+    let api = Api::new(AUDIENCE, Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()));
+    let validator = Validator::builder(api).with_fetch(network).build().expect("a good configuration");
+    assert!(validator.validate(&server.token().sign()).await.is_ok());
+    for (name, value) in [
+        ("jwk", jwk),
+        ("jku", json!(stranger.jwks_uri())),
+        ("x5u", json!(stranger.jwks_uri())),
+        ("x5c", json!(["MII="])),
+        ("x5t#S256", json!("x")),
+    ] {
+        let forged = server.token().signed_by(&stranger).header(name, &value).sign();
+        assert_eq!(validator.validate(&forged).await.map(drop), Err(Rejection::Signature), "{name}");
+        let harmless = server.token().header(name, &value).sign();
+        assert!(validator.validate(&harmless).await.is_ok(), "{name}");
+    }
+    assert_eq!((stranger.fetches(), stranger.discovery_fetches()), (0, 0));
+}
+
+#[test]
+fn rule_041_kid_is_text_to_compare_and_nothing_else() {
+    let site = Site::new();
+    for kid in
+        ["../../etc/passwd", "' OR '1'='1", "http://127.0.0.1/", "*", "", "\0", &site.server.kid().to_uppercase()]
+    {
+        assert_eq!(site.refusal(site.server.token().kid(kid)), Rejection::Key(KeyNotFound::Unknown), "{kid}");
+    }
+    for kid in [json!(1), json!(null), json!(["k"]), json!({ "kid": "k" })] {
+        assert_eq!(site.refusal(site.server.token().header("kid", &kid)), Rejection::Token(TokenError::KidMalformed));
+    }
+}
+
+/// Wycheproof has the keys with weak exponents; see `json_web_key`.
+#[test]
+fn rule_042_rsa_keys_have_2048_to_8192_bits_and_a_safe_exponent() {
+    let key = |bits: usize, e: &str| {
+        let n = [vec![0xc5], vec![0xff; bits / 8 - 1]].concat();
+        KeySet::from_jwks(json!({ "kty": "RSA", "n": encode(n), "e": e }).to_string()).map(|set| set.len())
+    };
+    assert_eq!((key(2048, "AQAB"), key(8192, "Aw")), (Ok(1), Ok(1)));
+    for bits in [512, 1024, 2040, 8200, 16384] {
+        assert_eq!(key(bits, "AQAB"), Err(KeyError::Unusable { reason: SkipReason::RsaSize }), "{bits}");
+    }
+    for e in ["AQ", "Ag", "AQAA", "AA", "_____________w"] {
+        assert_eq!(key(2048, e), Err(KeyError::Unusable { reason: SkipReason::RsaExponent }), "{e}");
+    }
+}
+
+/// Rules 43 and 44 have their vectors in `wycheproof_primitives`; here stand the lengths.
+#[test]
+fn rule_043_to_046_signatures_of_another_length_are_refused() {
+    for algorithm in Algorithm::ALL {
+        let server = server(algorithm);
+        let validator = validator(&server, algorithm);
+        for length in [1, 31, 33, 63, 65, 70, 72, 96, 132, 255, 257, 512] {
+            let forged = server.token().with_signature(vec![0; length]).sign();
+            assert_eq!(
+                block_on(validator.validate(&forged)).map(drop),
+                Err(Rejection::Signature),
+                "{algorithm} {length}"
+            );
+        }
+        assert!(block_on(validator.validate(&server.token().sign())).is_ok());
+    }
+}
+
+#[test]
+fn rule_045_secrets_are_as_long_as_the_hash() {
+    for (algorithm, octets) in [(Algorithm::HS256, 32), (Algorithm::HS384, 48), (Algorithm::HS512, 64)] {
+        let build = |length: usize| {
+            let issuer = Issuer::shared_secret("https://hs.test/", Secret::bytes(vec![7; length]));
+            Validator::new(Api::new(AUDIENCE, issuer.with_algorithms([algorithm]))).is_ok()
+        };
+        assert!(build(octets) && !build(octets - 1) && !build(1), "{algorithm}");
+    }
+    assert_eq!(Secret::utf8("").map(drop), Err(SecretError::Empty));
+}
+
+#[test]
+fn rule_046_okp_keys_are_ed25519_and_ed25519_is_a_name_of_eddsa() {
+    let okp = |crv: &str| json!({ "kty": "OKP", "crv": crv, "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
+    assert_eq!(KeySet::from_jwks(okp("Ed25519").to_string()).map(|set| set.len()), Ok(1));
+    for curve in ["X25519", "Ed448", "X448", "P-256"] {
+        let refusal = KeySet::from_jwks(okp(curve).to_string()).map(drop);
+        assert_eq!(refusal, Err(KeyError::Unusable { reason: SkipReason::Curve }), "{curve}");
+    }
+    let server = server(Algorithm::EdDSA);
+    let named = server.token().header("alg", "Ed25519").sign();
+    assert!(block_on(validator(&server, Algorithm::EdDSA).validate(&named)).is_ok());
+}
+
+#[test]
+fn rule_047_and_048_nothing_encrypted_or_nested_is_taken() {
+    let site = Site::new();
+    assert_eq!(site.refusal(site.server.token().encrypted()), Rejection::Token(TokenError::Encrypted));
+    for cty in ["JWT", "jwt", "application/JWT"] {
+        assert_eq!(site.refusal(site.server.token().header("cty", cty)), Rejection::Token(TokenError::Nested));
+    }
+    assert!(site.judge(site.server.token().header("cty", "json")).is_ok());
+}
+
+#[test]
+fn rule_050_depth_is_bounded() {
+    let site = Site::new();
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    assert!(site.judge(site.server.token().raw_claim("x", &nested(31))).is_ok());
+    let too_deep = Rejection::Token(TokenError::TooDeep { part: Part::Payload });
+    assert_eq!(site.refusal(site.server.token().raw_claim("x", &nested(32))), too_deep);
+}
+
+#[test]
+fn rule_051_headers_of_encryption_have_no_effect() {
+    let site = Site::new();
+    assert!(
+        site.judge(site.server.token().header("zip", "DEF").header("p2c", u32::MAX).header("enc", "A256GCM")).is_ok()
+    );
+    for alg in ["RSA1_5", "PBES2-HS256+A128KW", "dir", "RSA-OAEP"] {
+        let refusal = site.refusal(site.server.token().header("alg", alg).header("p2c", u32::MAX));
+        assert_eq!(refusal, Rejection::Token(TokenError::AlgorithmUnknown), "{alg}");
+    }
+}

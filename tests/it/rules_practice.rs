@@ -1,0 +1,157 @@
+//! Rules 112 to 130: what OAuth's best practice and OWASP ask for, and how the library conducts itself.
+
+use std::time::Duration;
+
+use http::{Method, Request};
+use tower_bearer::clock::Timestamp;
+use tower_bearer::rejection::CheckFailed;
+use tower_bearer::testing::{FakeClock, TestIssuer};
+use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Rejection, RejectionKind, Secret, Validator};
+
+use crate::kit::{AUDIENCE, BARE, NOW, Site, block_on, server, trusted, validator};
+
+#[test]
+fn rule_114_and_119_every_api_checks_issuer_audience_and_dates() {
+    for audience in ["", " ", "a\nb"] {
+        let api = Api::new(audience, trusted(&server(Algorithm::RS256), Algorithm::RS256));
+        assert!(Validator::new(api).is_err(), "{audience:?}");
+    }
+    let site = Site::new();
+    for (token, kind) in [
+        (site.server.token().audience("https://other.test/"), RejectionKind::Audience),
+        (site.server.token().issuer("https://other.test/"), RejectionKind::Issuer),
+        (site.server.token().expired(), RejectionKind::Expired),
+        (site.server.token().not_before(Timestamp::from_secs(NOW + 60)), RejectionKind::NotTimely),
+    ] {
+        assert_eq!(site.refusal(token).kind(), kind);
+    }
+}
+
+#[test]
+fn rule_118_the_algorithm_is_the_configurations() {
+    let server = server(Algorithm::ES256);
+    assert!(block_on(validator(&server, Algorithm::ES256).validate(&server.token().sign())).is_ok());
+    let other = trusted(&server, Algorithm::ES256).with_algorithms([Algorithm::ES384]);
+    let refusal = Validator::new(Api::new(AUDIENCE, other));
+    assert!(refusal.is_err(), "no key fits what is listed, and no token changes that");
+}
+
+#[test]
+fn rule_120_short_secrets_take_a_word_of_warning() {
+    let build = |secret: Result<Secret, _>| {
+        Validator::new(Api::new(AUDIENCE, Issuer::shared_secret("https://hs.test/", secret))).is_ok()
+    };
+    assert!(!build(Secret::utf8("sixteen octets!!")));
+    assert!(build(Secret::utf8("sixteen octets!!").map(Secret::dangerous_short_secret)));
+    assert!(!build(Secret::utf8("fifteen octets!").map(Secret::dangerous_short_secret)));
+}
+
+/// ECDSA lets anybody write a second valid signature, so a denylist goes by `jti` and not by the token's text.
+#[test]
+fn rule_121_a_denylist_by_jti_holds_for_every_spelling_of_a_token() {
+    use base64::Engine as _;
+    let server = server(Algorithm::ES256);
+    let denying = validator(&server, Algorithm::ES256)
+        .with_check(|claims: &Claims| if claims.jwt_id() == Some("stolen") { Err(CheckFailed::new()) } else { Ok(()) });
+    let stolen = server.token().claim("jti", "stolen").sign();
+    let (signed, signature) = stolen.rsplit_once('.').expect("three segments");
+    let base64url = base64::prelude::BASE64_URL_SAFE_NO_PAD;
+    let mirrored = format!("{signed}.{}", base64url.encode(mirror(&base64url.decode(signature).expect("base64url"))));
+    assert_ne!(mirrored, stolen);
+    assert!(block_on(validator(&server, Algorithm::ES256).validate(&mirrored)).is_ok(), "it verifies");
+    for token in [stolen, mirrored] {
+        assert_eq!(block_on(denying.validate(&token)).map(drop), Err(Rejection::Check(CheckFailed::new())));
+    }
+    assert!(block_on(denying.validate(&server.token().claim("jti", "own").sign())).is_ok());
+}
+
+/// (r, n − s) for (r, s) on P-256.
+fn mirror(signature: &[u8]) -> Vec<u8> {
+    const ORDER: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad,
+        0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+    let mut mirrored = signature.to_vec();
+    let mut borrow = 0_i16;
+    for at in (0..32).rev() {
+        let difference = i16::from(ORDER[at]) - i16::from(signature[32 + at]) - borrow;
+        borrow = i16::from(difference < 0);
+        mirrored[32 + at] = u8::try_from(difference.rem_euclid(256)).expect("an octet");
+    }
+    mirrored
+}
+
+#[test]
+fn rule_122_no_method_is_exempt_unless_preflights_are_let_through() {
+    let site = Site::new();
+    for method in [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS, Method::TRACE, Method::DELETE] {
+        let request = Request::builder().method(method.clone()).uri("/").header("x-http-method-override", "OPTIONS");
+        assert_eq!(site.ask(request.body(String::new())), BARE, "{method}");
+    }
+    let passing = BearerLayer::new(validator(&site.server, Algorithm::RS256)).with_preflight_passthrough();
+    let site = Site { server: site.server, layer: passing };
+    let plain = Request::options("/").header("origin", "https://app.test").body(String::new());
+    assert_eq!(site.ask(plain), BARE, "no preflight");
+    let get = Request::get("/").header("origin", "https://app.test").header("access-control-request-method", "GET");
+    assert_eq!(site.ask(get.body(String::new())), BARE, "no OPTIONS");
+}
+
+#[test]
+fn rule_123_unsafe_code_is_forbidden_and_panics_are_denied() {
+    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).expect("the manifest");
+    assert!(manifest.contains("unsafe_code = \"forbid\""));
+    for lint in ["arithmetic_side_effects", "expect_used", "indexing_slicing", "panic", "unwrap_used"] {
+        assert!(manifest.contains(&format!("{lint} = \"warn\"")), "{lint}");
+    }
+}
+
+#[tokio::test]
+async fn rule_125_without_keys_nothing_passes() {
+    let clock = FakeClock::new();
+    let server = TestIssuer::new().with_clock(std::sync::Arc::new(clock.clone()));
+    server.outage(tower_bearer::testing::Outage::Refuse);
+    let api = Api::new(AUDIENCE, Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()));
+    let builder = Validator::builder(api).with_clock(clock.clone()).with_fetch(server.clone());
+    let validator = builder.build().expect("a good configuration");
+    clock.run_for(Duration::from_secs(30)).await;
+    let verdict = validator.validate(&server.token().sign()).await.map(drop);
+    assert!(matches!(verdict, Err(Rejection::KeysUnavailable { .. })), "{verdict:?}");
+    assert_eq!(verdict.unwrap_err().kind(), RejectionKind::KeysUnavailable);
+}
+
+#[test]
+fn rule_126_time_is_injected_and_saturates() {
+    let issuer = || trusted(&server(Algorithm::RS256), Algorithm::RS256);
+    assert!(Validator::new(Api::new(AUDIENCE, issuer()).with_leeway(Duration::from_secs(300))).is_ok());
+    for leeway in [Duration::from_secs(301), Duration::MAX] {
+        assert!(Validator::new(Api::new(AUDIENCE, issuer()).with_leeway(leeway)).is_err(), "{leeway:?}");
+    }
+    let server = server(Algorithm::RS256);
+    for now in [i64::MIN, -1, 0, i64::MAX] {
+        let api = Api::new(AUDIENCE, trusted(&server, Algorithm::RS256)).with_max_age(Duration::from_secs(60));
+        let clock = FakeClock::at(Timestamp::from_secs(now));
+        let validator = Validator::builder(api).with_clock(clock).build().expect("a good configuration");
+        assert!(block_on(validator.validate(&server.token().sign())).is_err(), "{now}");
+    }
+}
+
+/// A verdict is never carried over from one API to another, nor past a token's end.
+#[test]
+fn rule_127_each_api_judges_for_itself_and_each_time_anew() {
+    let server = server(Algorithm::RS256);
+    let clock = FakeClock::at(Timestamp::from_secs(NOW));
+    let at = |audience: &str| {
+        let api = Api::new(audience, trusted(&server, Algorithm::RS256)).with_leeway(Duration::ZERO);
+        Validator::builder(api).with_clock(clock.clone()).build().expect("a good configuration")
+    };
+    let (first, second) = (at(AUDIENCE), at("https://second.test/"));
+    let token = server.token().expires_in(Duration::from_secs(60)).sign();
+    assert!(block_on(first.validate(&token)).is_ok());
+    assert_eq!(block_on(second.validate(&token)).unwrap_err().kind(), RejectionKind::Audience);
+    assert!(block_on(first.clone().validate(&token)).is_ok());
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(block_on(first.validate(&token)).unwrap_err().kind(), RejectionKind::Expired);
+    clock.set_wall(Timestamp::from_secs(NOW));
+    let forged = format!("{}A", &token[..token.len() - 1]);
+    assert!(block_on(first.validate(&forged)).is_err() || forged == token);
+}
