@@ -1,10 +1,10 @@
 //! The layer without axum: a hyper server whose service is made of tower layers.
 //!
 //! ```text
-//! cargo run --example hyper
+//! cargo run --example hyper -- 127.0.0.1:8081
 //! ```
 //!
-//! It prints a token to call it with.
+//! Speaks HTTP/1.1 and HTTP/2, and prints a token to call it with.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to whoever runs it")]
 
@@ -33,7 +33,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .layer(RequireLayer::scope("read:orders"))
         .service(service_fn(hello));
 
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:8081").await?;
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8081".to_owned());
+    let listener = tokio::net::TcpListener::bind(address).await?;
     let token = server.token().audience("https://api.northwind.com").scope("read:orders").sign();
     println!("curl -i http://{}/ -H 'Authorization: Bearer {token}'", listener.local_addr()?);
     loop {

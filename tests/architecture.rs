@@ -28,6 +28,8 @@ const OWNERS: &[(&[&str], &[&str])] = &[
 const TOP_LEVEL: &[&str] = &[
     "Cargo.toml",
     "Cargo.lock",
+    // In the packaged crate.
+    "Cargo.toml.orig",
     "README.md",
     "CHANGELOG.md",
     "LICENSE-MIT",

@@ -11,20 +11,21 @@ import time
 import traceback
 
 import certificates
+import clients
 import observability
 import scenarios
 from api import Api
 from processes import stop_all
 from servers import Glewlwyd, OidcProvider
 
-EXAMPLES = ["server", "private_ca", "observability"]
+EXAMPLES = ["server", "private_ca", "observability", "hyper", "browser"]
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--all", action="store_true", help="glewlwyd too")
+    parser.add_argument("--all", action="store_true", help="glewlwyd and a browser, too")
     parser.add_argument("--only", default="", help="scenarios whose name holds this word")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tower-bearer-e2e-") as folder:
@@ -35,11 +36,13 @@ def main():
         try:
             suite.against(OidcProvider(folder, modules), scenarios.EVERYWHERE + scenarios.WITH_FAULTS)
             suite.run(observability.a_scrape, None)
+            suite.run(clients.curl_over_both_versions, None)
             suite.against(OidcProvider(folder, modules, "/"), scenarios.OTHER_ISSUERS)
             suite.against(OidcProvider(folder, modules, "/tenant/a"), scenarios.OTHER_ISSUERS)
             secured = OidcProvider(folder, modules, certificates=certificates.make(folder / "certificates"))
             suite.against(secured, scenarios.OVER_HTTPS)
             if options.all:
+                suite.run(clients.a_page_of_another_origin, None)
                 suite.against(Glewlwyd(folder), scenarios.EVERYWHERE)
         finally:
             stop_all()

@@ -1,0 +1,50 @@
+//! An API that a page of another origin calls with `fetch`: CORS outside, the token inside, the challenge exposed.
+//!
+//! ```text
+//! cargo run --example browser -- http://localhost:3000
+//! ```
+//!
+//! Takes the origin of the page, and prints where the API listens and a token to call it with.
+
+#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
+use std::error::Error;
+
+use axum::routing::get;
+use axum::{Json, Router};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method};
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
+use tower_http::cors::CorsLayer;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let page = std::env::args().nth(1).ok_or("usage: browser <origin of the page>")?;
+    let issuer = TestIssuer::auth0("northwind.eu.auth0.com");
+    let api = Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"));
+    let validator = Validator::builder(api).with_fetch(issuer.clone()).build()?;
+
+    let cors = CorsLayer::new()
+        .allow_origin(page.parse::<HeaderValue>()?)
+        .allow_methods([Method::GET])
+        .allow_headers([AUTHORIZATION])
+        // Without this the page sees the status of a refusal and not why.
+        .expose_headers([WWW_AUTHENTICATE]);
+    let app = Router::new()
+        .route("/orders", get(orders).route_layer(RequireLayer::scope("read:orders").with_json_body()))
+        .layer(BearerLayer::new(validator).with_realm("northwind").with_json_body())
+        // Added last, it runs first: preflights are answered before anybody asks for a token.
+        .layer(cors);
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let token = issuer.token().audience("https://api.northwind.com").scope("read:orders").subject("ann").sign();
+    println!("token {token}");
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, app).await?;
+    Ok(())
+}
+
+async fn orders(claims: Claims) -> Json<serde_json::Value> {
+    Json(serde_json::json!({ "orders": [], "for": claims.subject() }))
+}

@@ -1,0 +1,78 @@
+"""Clients that are not ours: curl over HTTP/1.1 and HTTP/2, and a page of another origin in Chromium."""
+
+import functools
+import http.server
+import json
+import re
+import subprocess
+import threading
+
+from api import Api, listening
+from processes import Process, wait_until
+
+PAGE = """<!doctype html><pre id=result></pre><script type=module>
+const api = %r, token = %r;
+const call = async (headers) => {
+  const response = await fetch(api + '/orders', { headers });
+  return { status: response.status, challenge: response.headers.get('www-authenticate'), body: await response.json() };
+};
+const answers = [await call({}), await call({ authorization: 'Bearer nonsense' }), await call({ authorization: 'Bearer ' + token })];
+document.getElementById('result').textContent = JSON.stringify(answers);
+</script>"""
+
+
+def curl_over_both_versions(folder, _server):
+    """Status and challenge arrive the same over HTTP/1.1 and over HTTP/2."""
+    process = Process([Api.binaries["hyper"], "127.0.0.1:0"], folder / "hyper.log")
+    said = found(process, r"curl -i (\S+) -H '(.*)'")
+    for flag, version in (("--http1.1", "HTTP/1.1"), ("--http2-prior-knowledge", "HTTP/2")):
+        for header, status, challenge in (
+            (said[2], "200", None),
+            ("x-none: 1", "401", "www-authenticate: bearer"),
+            ("authorization: Bearer x.y.z", "401", 'www-authenticate: bearer error="invalid_token"'),
+            ("authorization: Bearer a b", "400", 'www-authenticate: bearer error="invalid_request"'),
+        ):
+            command = ["curl", "--silent", "--include", "--noproxy", "*", "--max-time", "10", flag, said[1], "-H", header]
+            head = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.lower()
+            assert head.startswith(f"{version} {status}".lower()), f"{flag} {header[:30]}: {head[:80]}"
+            assert (challenge or "") in head, f"{flag} {header[:30]}: {head}"
+            assert (challenge is None) == ("www-authenticate" not in head), head
+    process.stop()
+
+
+def a_page_of_another_origin(folder, _server):
+    """A page calls the API with `fetch`: the preflight passes, and a refusal's challenge can be read."""
+    site = folder / "site"
+    site.mkdir()
+    handler = functools.partial(Quiet, directory=site)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    origin = f"http://localhost:{server.server_port}"
+    process = Process([Api.binaries["browser"], origin], folder / "browser.log")
+    api, token = listening(process), found(process, r"token (\S+)")[1]
+    (site / "index.html").write_text(PAGE % (api, token))
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/chromium"]
+    command = ["chromium", *flags, "--virtual-time-budget=10000", "--dump-dom", f"{origin}/index.html"]
+    document = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=120)
+    server.shutdown()
+    process.stop()
+    answers = json.loads(re.search(r"<pre id=\"result\">(.*?)</pre>", document.stdout)[1])
+    assert [answer["status"] for answer in answers] == [401, 401, 200], answers
+    assert answers[0]["challenge"] == 'Bearer realm="northwind"', answers[0]
+    assert 'error="invalid_token"' in answers[1]["challenge"], answers[1]
+    assert answers[2]["body"] == {"orders": [], "for": "ann"}, answers[2]
+
+
+def found(process, pattern):
+    """What an example prints, once it does."""
+    wait_until(lambda: re.search(pattern, process.log.read_text()))
+    match = re.search(pattern, process.log.read_text())
+    assert match, process.log.read_text()[-500:]
+    return match
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """A file server that keeps its log to itself."""
+
+    def log_message(self, *_):
+        pass
