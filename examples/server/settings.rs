@@ -167,7 +167,7 @@ impl Settings {
 /// What is wrong, and in which line; not the line itself, which may hold a secret.
 fn without_values(error: &toml::de::Error, text: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start));
-    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    let line = before.map_or(1, |before| before.lines().count().max(1));
     let what = match error.message().split_once("expected ") {
         Some((_, expected)) => format!("the value is not {expected}"),
         None if error.message().starts_with("missing field") => error.message().to_owned(),
