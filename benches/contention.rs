@@ -12,7 +12,6 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
-    missing_docs,
     unreachable_pub,
     reason = "a bench prints, counts freely and ends where it cannot go on"
 )]

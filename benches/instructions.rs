@@ -7,7 +7,6 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
-    missing_docs,
     unreachable_pub,
     reason = "a bench prints and ends where it cannot go on"
 )]
@@ -23,7 +22,8 @@ mod support;
 use std::env;
 use std::hint::black_box;
 
-use support::{Floor, api, now, server, token};
+use support::floor::Floor;
+use support::{api, now, server, token};
 use tower_bearer::{Algorithm, Validator};
 
 fn main() {

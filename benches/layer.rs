@@ -2,12 +2,10 @@
 
 #![expect(
     clippy::arithmetic_side_effects,
-    clippy::as_conversions,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
-    missing_docs,
     unreachable_pub,
     reason = "a bench prints, counts freely and ends where it cannot go on"
 )]

@@ -2,12 +2,10 @@
 
 #![expect(
     clippy::arithmetic_side_effects,
-    clippy::as_conversions,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
-    missing_docs,
     unreachable_pub,
     reason = "a bench prints, counts freely and ends where it cannot go on"
 )]
@@ -21,7 +19,8 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response};
 use http_body_util::Empty;
-use support::{Floor, api, compare, heading, now, row, server, token};
+use support::floor::Floor;
+use support::{api, compare, heading, now, row, server, token};
 use tower::{Layer as _, Service as _, service_fn};
 use tower_bearer::{Algorithm, BearerLayer, Validator};
 

@@ -2,12 +2,10 @@
 
 #![expect(
     clippy::arithmetic_side_effects,
-    clippy::as_conversions,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
-    missing_docs,
     unreachable_pub,
     reason = "a bench prints, counts freely and ends where it cannot go on"
 )]
@@ -17,7 +15,8 @@ mod support;
 use std::hint::black_box;
 
 use aws_lc_rs::digest;
-use support::{Custom, Floor, api, compare, heading, now, row, server, token};
+use support::floor::Floor;
+use support::{Custom, api, compare, heading, now, row, server, token};
 use tower_bearer::{Algorithm, Validator};
 
 fn main() {

@@ -7,6 +7,8 @@
 //! Starts a test issuer, the API and `GET /metrics`, sends some requests of each kind, and prints the scrape. With
 //! `-- --serve` it goes on.
 
+#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
 use std::error::Error;
 
 use axum::Router;

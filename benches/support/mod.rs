@@ -6,14 +6,13 @@
 
 #![allow(dead_code, reason = "each bench uses what it needs")]
 
-mod floor;
+pub mod floor;
 
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-pub use self::floor::Floor;
 use rustix::time::{ClockId, clock_gettime};
 use serde::Deserialize;
 use tower_bearer::testing::{TestIssuer, TokenBuilder};

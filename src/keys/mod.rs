@@ -35,8 +35,6 @@ pub use self::signed::SignedToken;
 pub(crate) use self::table::{Changes, Found, KeyOrigin, KeyTable};
 pub(crate) use self::tag::{Tagger, TokenTag};
 pub(crate) use self::thumbprint::Thumbprint;
-#[cfg(test)]
-pub(crate) use self::verify::VerifyingKey;
 
 #[cfg(test)]
 mod fixtures;

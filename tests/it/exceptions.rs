@@ -35,9 +35,9 @@ impl Verdicts {
     pub(crate) fn record(&mut self, id: impl Display, valid: bool, accepted: bool) {
         let id = id.to_string();
         if accepted {
-            self.accepted += 1
+            self.accepted = self.accepted.saturating_add(1);
         } else {
-            self.refused += 1
+            self.refused = self.refused.saturating_add(1);
         }
         let outcome = if accepted { "accepted" } else { "refused" };
         match self.exceptions.get_mut(&id) {

@@ -82,7 +82,7 @@ fn json_a_hundred_thousand_levels_deep_costs_its_length() {
 #[test]
 fn ten_thousand_members_cost_their_length() {
     let server = server(Algorithm::EdDSA);
-    for names in [plain as fn(usize) -> String, escaped] {
+    for names in [plain as Make, escaped] {
         let payload = members(10_000, names);
         let token = token(HEADER, &payload);
         let (info, _) = cost(&patient(&server), &token);
@@ -95,6 +95,9 @@ fn ten_thousand_members_cost_their_length() {
     }
 }
 
+/// Writes a text of so many parts.
+type Make = fn(usize) -> String;
+
 fn plain(number: usize) -> String {
     format!("n{number}")
 }
@@ -103,7 +106,7 @@ fn escaped(number: usize) -> String {
     format!("\\u006e{number}")
 }
 
-fn members(count: usize, name: fn(usize) -> String) -> String {
+fn members(count: usize, name: Make) -> String {
     let mut json = String::from("{\"iss\":\"nobody\"");
     for number in 0..count {
         write!(json, ",\"{}\":[{number},\"\\u00e9\"]", name(number)).expect("a string grows");
@@ -116,7 +119,7 @@ fn members(count: usize, name: fn(usize) -> String) -> String {
 fn allocations_are_linear_in_the_token() {
     let server = server(Algorithm::EdDSA);
     let validator = patient(&server);
-    let shapes: [(&str, fn(usize) -> String); 6] = [
+    let shapes: [(&str, Make); 6] = [
         ("members", |size| members(size, plain)),
         ("escaped members", |size| members(size, escaped)),
         ("array", |size| format!("{{\"x\":[{}1]}}", "1,".repeat(size * 8))),
@@ -133,39 +136,6 @@ fn allocations_are_linear_in_the_token() {
             assert!(octets <= length * 10, "{shape}: {octets} octets for {length}");
         }
     }
-}
-
-/// The time, too: sixteen times the length takes far less than the 256-fold of a quadratic reading. What counts is the
-/// thread's own time, since others run beside it.
-#[cfg(target_os = "linux")]
-#[test]
-fn time_is_linear_in_the_token() {
-    let shapes: [(&str, fn(usize) -> String); 3] = [
-        ("members", |size| members(size, plain)),
-        ("escaped members", |size| members(size, escaped)),
-        ("nested", |size| format!("{{\"x\":{}\"{}\"{}}}", "[".repeat(31), "\\u00e9".repeat(size * 3), "]".repeat(31))),
-    ];
-    for (shape, make) in shapes {
-        let time = |size: usize| {
-            let token = token(HEADER, &make(size));
-            let once = || {
-                let start = time_of_this_thread();
-                let _ = UnverifiedToken::parse(&token);
-                time_of_this_thread() - start
-            };
-            (0..5).map(|_| once()).min().unwrap_or_default().max(1)
-        };
-        let (short, long) = (time(1_000), time(16_000));
-        assert!(long < short * 64, "{shape}: {short} ns and {long} ns");
-    }
-}
-
-/// In nanoseconds.
-#[cfg(target_os = "linux")]
-fn time_of_this_thread() -> u64 {
-    std::thread::yield_now();
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("the scheduler's account");
-    text.split(' ').next().and_then(|nanos| nanos.parse().ok()).expect("nanoseconds")
 }
 
 /// Rule 41: a key id is bounded, and compared as text.

@@ -1,6 +1,10 @@
 //! The behaviour of the crate from outside: one file per RFC or behaviour, one binary for all.
 
-#![expect(clippy::arithmetic_side_effects, reason = "tests count and add freely; an overflow fails them")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    reason = "tests count freely; an overflow fails them"
+)]
 #![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod allocations;
