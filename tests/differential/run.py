@@ -164,7 +164,7 @@ def report(all_cases, verdicts):
         opposite = {"accept": "refuses", "refuse": "accepts"}[right]
         wrong = opposite if rule.startswith("ours") else f"**{opposite}**"
         marks = [f"{right}s" if is_right else wrong for is_right in row]
-        print(f"| {name.replace('|', '/')} | {right} | {rule} |", " | ".join(marks), "|")
+        print(f"| `{name.replace('|', '/')}` | {right} | {rule} |", " | ".join(marks), "|")
     print(f"\nAll five decide alike, and as they should, on {agreed} tokens.\n")
     print("| | against an RFC | laxer than our own rules |\n|--|--|--|")
     for other in names:
