@@ -4,7 +4,7 @@
 //! cargo run --example tonic
 //! ```
 //!
-//! No protoc and no build script: `tonic/greeter.rs` is the service by hand.
+//! With `-- --serve` it keeps running and prints tokens, for a client of your own. No protoc and no build script: `tonic/greeter.rs` is the service by hand.
 
 #![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
 
@@ -38,19 +38,28 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .serve_with_incoming(TcpIncoming::from(listener)),
     );
 
+    println!("listening on http://{address}");
     let channel = Channel::from_shared(format!("http://{address}"))?.connect().await?;
     let token = || server.token().audience(AUDIENCE).subject("ann");
-    for (what, token) in [
+    let calls = [
         ("a good token", Some(token().scope("greet").sign())),
         ("no token", None),
         ("an expired token", Some(token().scope("greet").expired().sign())),
         ("a token without the scope", Some(token().scope("read:orders").sign())),
-    ] {
+    ];
+    for (what, token) in &calls {
         match greeter::call(channel.clone(), token.as_deref(), "hello").await {
             Ok(answer) => println!("{what}: {answer}"),
             Err(status) => println!("{what}: {:?}, {}", status.code(), status.message()),
         }
     }
-    serving.abort();
+    if std::env::args().any(|argument| argument == "--serve") {
+        for (what, token) in &calls {
+            println!("{what} = {}", token.as_deref().unwrap_or_default());
+        }
+        serving.await??;
+    } else {
+        serving.abort();
+    }
     Ok(())
 }

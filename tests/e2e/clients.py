@@ -1,4 +1,4 @@
-"""Clients that are not ours: curl over HTTP/1.1 and HTTP/2, and a page of another origin in Chromium."""
+"""Clients that are not ours: curl over HTTP/1.1 and HTTP/2, gRPC from Node.js, and a page of another origin in Chromium."""
 
 import functools
 import http.server
@@ -7,6 +7,7 @@ import re
 import subprocess
 import threading
 
+import node
 from api import Api, listening
 from processes import Process, wait_until
 
@@ -37,6 +38,22 @@ def curl_over_both_versions(folder, _server):
             assert head.startswith(f"{version} {status}".lower()), f"{flag} {header[:30]}: {head[:80]}"
             assert (challenge or "") in head, f"{flag} {header[:30]}: {head}"
             assert (challenge is None) == ("www-authenticate" not in head), head
+    process.stop()
+
+
+def grpc_from_another_language(folder, _server):
+    """A refusal reaches the gRPC library of Node.js as a status, and the channel goes on."""
+    process = Process([Api.binaries["tonic"], "--serve"], folder / "tonic.log")
+    address = listening(process).removeprefix("http://")
+    kinds = ["a good token", "no token", "an expired token", "a token without the scope"]
+    tokens = [found(process, rf"{kind} = (\S*)\n")[1] for kind in kinds]
+    client = node.install("grpc") / "client.mjs"
+    command = ["node", client, address, *tokens, "nonsense", tokens[0]]
+    answers = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout)
+    statuses = [answer["status"] for answer in answers]
+    refused = "UNAUTHENTICATED"
+    assert statuses == ["OK", refused, refused, "PERMISSION_DENIED", refused, "OK"], answers
+    assert answers[0]["answer"] == "hello, ann", answers[0]
     process.stop()
 
 
