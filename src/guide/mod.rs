@@ -5,12 +5,14 @@
 //! | page | for |
 //! |---|---|
 //! | [quickstart] | Auth0: RS256 and HS256, custom domains, permissions, organizations |
-//! | [recipes] | other servers: any with discovery, Keycloak, Okta, Entra ID, and why not Google |
+//! | [recipes] | other servers: any with discovery, Keycloak, Okta, Entra ID, Amazon Cognito, and why not Google |
+//! | [howto] | short answers: open routes, revocation, cookies, gRPC, several tenants, proxies, … |
 //! | [defaults] | every default with its reason |
 //! | [answers] | what a client gets, and where the reason is |
 //! | [outages] | key rotation, outages, readiness |
 //! | [observability] | logs, spans, metrics, and what to alert on |
 //! | [testing] | tests of your API, without network and without sleep |
+//! | [cors] | browsers: preflights, and challenges that a page can read |
 //! | [migrating] | from other crates and languages |
 //! | [threat_model] | what an attacker may try, and what stands against it |
 //! | [differential] | the same tokens, judged here and by libraries of Python and Node |
@@ -20,6 +22,9 @@ pub mod quickstart {}
 
 #[doc = include_str!("recipes.md")]
 pub mod recipes {}
+
+#[doc = include_str!("howto.md")]
+pub mod howto {}
 
 #[doc = include_str!("defaults.md")]
 pub mod defaults {}
@@ -47,3 +52,8 @@ pub mod threat_model {}
 
 #[doc = include_str!("differential.md")]
 pub mod differential {}
+
+/// The snippets of the README are compiled, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

@@ -21,6 +21,7 @@ mod explain;
 mod fetched_keys;
 mod gate;
 mod grpc;
+mod guide;
 mod hostile_input;
 mod jwks_sockets;
 mod kit;
