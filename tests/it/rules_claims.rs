@@ -112,20 +112,21 @@ fn rule_075_to_078_dates_are_numbers_read_to_the_nanosecond() {
     ] {
         assert_eq!(judge("exp", &json), verdict, "{json}");
     }
-    for json in [
-        "\"1900000000\"",
-        "null",
-        "true",
-        "[1900000000]",
-        "{}",
-        "1e308",
-        "1e400",
-        "18446744073709551616",
-        "253402300800",
-    ] {
+    let aged = |api: Api| api.with_max_age(Duration::from_secs(600));
+    let iat = |json: &str| site.server.token().raw_claim("iat", json);
+    let no_numbers = ["\"1900000000\"", "null", "true", "[1900000000]", "{}"];
+    let no_dates = ["1e308", "1e400", "18446744073709551616", "253402300800"];
+    for json in no_numbers.into_iter().chain(no_dates) {
         assert_eq!(judge("exp", json), early(ClaimError::Expiry(Fault::Malformed)), "{json}");
         assert_eq!(judge("nbf", json), claims(ClaimError::NotBefore), "{json}");
+        assert_eq!(takes(&site, aged, iat(json)), claims(ClaimError::IssuedAt(Fault::Malformed)), "{json}");
+    }
+    // Where the age does not count, nothing is computed from `iat`: it has to be a number, and any will do.
+    for json in no_numbers {
         assert_eq!(judge("iat", json), claims(ClaimError::IssuedAt(Fault::Malformed)), "{json}");
+    }
+    for json in no_dates {
+        assert_eq!(judge("iat", json), Ok(()), "{json}");
     }
     assert_eq!(judge("nbf", &format!("{NOW}")), Ok(()));
     assert_eq!(judge("nbf", &format!("{NOW}.000000001")), claims(ClaimError::NotYetValid));

@@ -20,7 +20,7 @@ use tower_bearer::fetch::{Endpoint, FetchRequest};
 use tower_bearer::jwks::{RefreshPolicy, SecretSource};
 use tower_bearer::keys::{KeySet, Secret};
 use tower_bearer::request::RequestHead;
-use tower_bearer::testing::{FakeClock, Outage, TestIssuer};
+use tower_bearer::testing::{self, FakeClock, Outage, TestIssuer};
 use tower_bearer::token::UnverifiedToken;
 use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
 use tracing_subscriber::fmt::MakeWriter;
@@ -287,7 +287,9 @@ fn no_public_type_shows_a_secret() {
         show("BearerLayer", &layer);
         show("RequireLayer", &RequireLayer::scope("read:orders"));
         show("TestIssuer", &server);
-        show("TokenBuilder", &server.token().subject("somebody else"));
+        show("TokenBuilder", &server.token().subject(SUBJECT));
+        show("ClaimsBuilder", &testing::claims().subject(SUBJECT));
+        show("Claims", &testing::claims().subject(SUBJECT).build());
         for (name, text) in &shown {
             assert_holds_no_secret(text, &tokens, name);
         }
