@@ -5,7 +5,7 @@ use std::fmt;
 use crate::defaults;
 use crate::fetch::EndpointError;
 use crate::jwks::PolicyViolation;
-use crate::keys::{KeyError, SecretError};
+use crate::keys::{KeyError, SecretError, SkipReason};
 use crate::token::Algorithm;
 
 /// All the faults of a configuration; never empty.
@@ -102,7 +102,10 @@ pub enum Problem {
     /// Static keys are not usable.
     Keys(KeyError),
     /// None of the static keys fits a listed algorithm.
-    NoUsableKey,
+    NoUsableKey {
+        /// Why the first of the keys that were passed over was so, if any was.
+        skipped: Option<SkipReason>,
+    },
     /// More secrets or nameless keys than are tried for one token.
     TooManyKeys,
     /// The leeway is longer than allowed.
@@ -158,7 +161,10 @@ impl fmt::Display for Problem {
             ),
             Self::Secret(error) => error.fmt(f),
             Self::Keys(error) => error.fmt(f),
-            Self::NoUsableKey => f.write_str("holds no key that fits a listed algorithm"),
+            Self::NoUsableKey { skipped } => {
+                f.write_str("holds no key that fits a listed algorithm")?;
+                skipped.iter().try_for_each(|reason| write!(f, "; one was passed over: {reason}"))
+            }
             Self::TooManyKeys => {
                 write!(
                     f,

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::config::domain::{self, PlainHttp};
 use crate::config::error::{Faults, Problem};
 use crate::jwks::{Origin, SecretSource, SwapError};
-use crate::keys::{self, KeyError, KeySet, KeyTable, Secret, SecretError};
+use crate::keys::{self, KeyError, KeySet, KeyTable, Secret, SecretError, SkippedKey};
 use crate::token::Algorithm;
 
 /// An authorization server whose tokens are believed: its `iss` values, its algorithms, its keys.
@@ -244,7 +244,8 @@ fn bind_static(
     let set = set.as_ref().map_err(|error| faults.push(setting, Problem::Keys(*error))).ok()?;
     let table = set.bind(algorithms, keys::KeyOrigin::Static);
     if table.usable() == 0 {
-        faults.push(setting, Problem::NoUsableKey);
+        let skipped = set.skipped().next().map(SkippedKey::reason);
+        faults.push(setting, Problem::NoUsableKey { skipped });
     }
     if table.is_crowded() {
         faults.push(setting, Problem::TooManyKeys);

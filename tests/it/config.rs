@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_bearer::config::Problem;
 use tower_bearer::fetch::EndpointError;
-use tower_bearer::keys::{KeyError, KeySet, SecretError};
+use tower_bearer::keys::{KeyError, KeySet, SecretError, SkipReason};
 use tower_bearer::{Algorithm, Api, Issuer, Secret, Validator};
 
 const AUDIENCE: &str = "https://api.example/";
@@ -150,7 +150,14 @@ fn secrets_are_long_enough_and_no_keys() {
 fn static_keys_are_usable() {
     let with = |keys| faults_of(Issuer::with_static_keys("https://as.example/", keys));
     let setting = "issuer \"https://as.example/\" static keys";
-    assert_eq!(with(KeySet::from_jwks(r#"{"keys":[]}"#)), one(setting, Problem::NoUsableKey));
+    let none = |skipped| one(setting, Problem::NoUsableKey { skipped });
+    assert_eq!(with(KeySet::from_jwks(r#"{"keys":[]}"#)), none(None));
+    let secret = with(KeySet::from_jwks(r#"{"keys":[{"kty":"oct","k":"AAAA"}]}"#));
+    assert_eq!(secret, none(Some(SkipReason::Symmetric)));
+    assert_eq!(
+        secret[0].1.to_string(),
+        "holds no key that fits a listed algorithm; one was passed over: it is a shared secret"
+    );
     assert_eq!(with(KeySet::from_pem("")), one(setting, Problem::Keys(KeyError::Pem)));
 }
 
