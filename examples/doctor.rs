@@ -54,7 +54,7 @@ async fn run() -> Result<Explanation, Box<dyn Error>> {
         [config, token, "--host", host] => (config, token, Some(host)),
         _ => return Err("usage: doctor <config.toml> <token, or - for standard input> [--host <host>]".into()),
     };
-    let validator = Settings::read(config.as_ref())?.validator()?;
+    let Settings { validator, .. } = Settings::read(config.as_ref())?;
     let mut read = String::new();
     let token = if token == "-" {
         io::stdin().read_to_string(&mut read)?;

@@ -34,7 +34,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .service(service_fn(hello));
 
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8081".to_owned());
-    let listener = tokio::net::TcpListener::bind(address).await?;
+    let listener = tokio::net::TcpListener::bind(&address)
+        .await
+        .map_err(|error| format!("cannot listen on {address}: {error}"))?;
     let token = server.token().audience("https://api.northwind.com").scope("read:orders").sign();
     println!("curl -i http://{}/ -H 'Authorization: Bearer {token}'", listener.local_addr()?);
     loop {

@@ -1,8 +1,10 @@
 //! An API that is configured by one TOML file.
 //!
 //! ```text
-//! cargo run --example server -- server.toml
+//! cargo run --example server -- examples/server/server.toml
 //! ```
+//!
+//! `examples/server/server.toml` shows every setting. Whatever is wrong with the file is reported at once, at start.
 //!
 //! Routes: `GET /public` (no token), `GET /me`, `GET /orders` (scope `read:orders`), `POST /orders` (scope or permission
 //! `write:orders`), `GET /optional` (anonymous allowed), `GET /readyz`, `GET /livez`. It ends on SIGTERM and Ctrl-C.
@@ -47,12 +49,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args_os().nth(1).ok_or("usage: server <config.toml>")?;
-    let settings = Settings::read(path.as_ref())?;
-    let validator = settings.validator()?;
+    let path = std::env::args_os().nth(1).ok_or("usage: server <config.toml>, such as examples/server/server.toml")?;
+    let Settings { listen, validator } = Settings::read(path.as_ref())?;
     // Before anybody can know that the server listens: a signal must not find it without its handler.
     let mut stop = Stop::listen()?;
-    let listener = TcpListener::bind(settings.listen()).await.map_err(|error| format!("listen: {error}"))?;
+    let listener = TcpListener::bind(&listen).await.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
     println!("listening on http://{}", listener.local_addr()?);
     serve(listener, &app(validator), &mut stop).await;
     Ok(())

@@ -16,6 +16,7 @@ mod clients;
 mod config;
 mod cors;
 mod events;
+mod example_server;
 mod exceptions;
 mod explain;
 mod fetched_keys;

@@ -1,0 +1,69 @@
+//! `[jwks]`: when keys are renewed, under the names of [`RefreshPolicy`].
+
+use std::time::Duration;
+
+use tower_bearer::jwks::{RefreshPolicy, Start};
+
+use super::section::Section;
+
+/// The policy; whether it makes sense as a whole, the library says.
+pub(super) fn policy(mut section: Section) -> RefreshPolicy {
+    let mut policy = RefreshPolicy::new();
+    for (name, set) in DURATIONS {
+        policy = section.duration(name).into_iter().fold(policy, set);
+    }
+    for (name, set) in CAPS {
+        policy = section.take(name).into_iter().fold(policy, set);
+    }
+    for (name, set) in SMALL {
+        policy = section.take(name).into_iter().fold(policy, set);
+    }
+    policy = section.take::<Vec<String>>("jwks_hosts").into_iter().fold(policy, RefreshPolicy::with_jwks_hosts);
+    policy = start(&mut section).into_iter().fold(policy, RefreshPolicy::with_start);
+    section.end();
+    policy
+}
+
+fn start(section: &mut Section) -> Option<Start> {
+    match section.take::<String>("start")?.as_str() {
+        "warm" => Some(Start::Warm),
+        "lazy" => Some(Start::Lazy),
+        _ => {
+            section.fault("start", "is not \"warm\" or \"lazy\"");
+            None
+        }
+    }
+}
+
+type Set<T> = fn(RefreshPolicy, T) -> RefreshPolicy;
+
+const DURATIONS: [(&str, Set<Duration>); 16] = [
+    ("refresh_every", RefreshPolicy::with_refresh_every),
+    ("refresh_floor", RefreshPolicy::with_refresh_floor),
+    ("longer_max_age", RefreshPolicy::with_longer_max_age),
+    ("max_stale", RefreshPolicy::with_max_stale),
+    ("attempt_timeout", RefreshPolicy::with_attempt_timeout),
+    ("operation_timeout", RefreshPolicy::with_operation_timeout),
+    ("cold_wait", RefreshPolicy::with_cold_wait),
+    ("miss_wait", RefreshPolicy::with_miss_wait),
+    ("backoff_min", RefreshPolicy::with_backoff_min),
+    ("backoff_max", RefreshPolicy::with_backoff_max),
+    ("backoff_max_unavailable", RefreshPolicy::with_backoff_max_unavailable),
+    ("retry_after_max", RefreshPolicy::with_retry_after_max),
+    ("miss_cooldown_min", RefreshPolicy::with_miss_cooldown_min),
+    ("miss_cooldown_max", RefreshPolicy::with_miss_cooldown_max),
+    ("miss_quiet", RefreshPolicy::with_miss_quiet),
+    ("discovery_every", RefreshPolicy::with_discovery_every),
+];
+
+const CAPS: [(&str, Set<usize>); 3] = [
+    ("max_document_bytes", RefreshPolicy::with_max_document_bytes),
+    ("max_keys", RefreshPolicy::with_max_keys),
+    ("max_waiters", RefreshPolicy::with_max_waiters),
+];
+
+const SMALL: [(&str, Set<u8>); 3] = [
+    ("refresh_ahead_percent", RefreshPolicy::with_refresh_ahead_percent),
+    ("jitter_percent", RefreshPolicy::with_jitter_percent),
+    ("retries", RefreshPolicy::with_retries),
+];

@@ -1,0 +1,197 @@
+//! A table of the file, from which settings are taken one by one: what is wrong with one of them hides no other.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+/// One table, and its name in the file.
+pub(super) struct Section {
+    name: String,
+    left: Table,
+    known: Vec<&'static str>,
+    faults: Faults,
+}
+
+impl Section {
+    /// The file itself.
+    pub(super) fn whole(file: Table, faults: &Faults) -> Self {
+        Self::named(String::new(), file, faults)
+    }
+
+    fn named(name: String, left: Table, faults: &Faults) -> Self {
+        Self { name, left, known: Vec::new(), faults: faults.clone() }
+    }
+
+    /// A setting that may be left out.
+    pub(super) fn take<T: Form>(&mut self, name: &'static str) -> Option<T> {
+        self.has(name);
+        // An error of the parser would show the value, which may be a secret.
+        let read = T::deserialize(self.left.remove(name)?);
+        read.map_err(|_| self.fault(name, format!("is not {}", T::FORM))).ok()
+    }
+
+    /// A setting that has to be there.
+    pub(super) fn need<T: Form>(&mut self, name: &'static str) -> Option<T> {
+        if !self.has(name) {
+            self.fault(name, format!("is missing; it is {}", T::FORM));
+        }
+        self.take(name)
+    }
+
+    /// A length of time that may be left out.
+    pub(super) fn duration(&mut self, name: &'static str) -> Option<Duration> {
+        let DurationText(text) = self.take(name)?;
+        let read = humantime::parse_duration(&text);
+        read.map_err(|_| self.fault(name, format!("is not {}", DurationText::FORM))).ok()
+    }
+
+    /// A table within this one that may be left out.
+    pub(super) fn section(&mut self, name: &'static str) -> Option<Self> {
+        let table = self.take(name)?;
+        Some(Self::named(self.path(name), table, &self.faults))
+    }
+
+    /// A table within this one that has to be there.
+    pub(super) fn need_section(&mut self, name: &'static str) -> Option<Self> {
+        let table = self.need(name)?;
+        Some(Self::named(self.path(name), table, &self.faults))
+    }
+
+    /// Tables of one kind, numbered from 0, that may be left out.
+    pub(super) fn sections(&mut self, name: &'static str) -> Option<Vec<Self>> {
+        let tables = self.take::<Vec<Table>>(name)?.into_iter().enumerate();
+        let numbered = tables.map(|(at, table)| (format!("{}[{at}]", self.path(name)), table));
+        Some(numbered.map(|(name, table)| Self::named(name, table, &self.faults)).collect())
+    }
+
+    /// Says whether a setting is there and has not been taken yet.
+    pub(super) fn has(&mut self, name: &'static str) -> bool {
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
+        self.left.contains_key(name)
+    }
+
+    /// Records what is wrong with a setting.
+    pub(super) fn fault(&self, setting: &str, problem: impl fmt::Display) {
+        self.faults.push(format!("{}: {problem}", self.path(setting)));
+    }
+
+    /// Records what is wrong with the table itself.
+    pub(super) fn fault_of_all(&self, problem: impl fmt::Display) {
+        self.faults.push(format!("{}: {problem}", self.name));
+    }
+
+    /// Whatever is left is a fault: a setting that nobody reads would seem to hold.
+    pub(super) fn end(self) {
+        for unknown in self.left.keys() {
+            self.fault(unknown, format!("is no setting; known here: {}", self.known.join(", ")));
+        }
+    }
+
+    fn path(&self, setting: &str) -> String {
+        if self.name.is_empty() { setting.to_owned() } else { format!("{}.{setting}", self.name) }
+    }
+}
+
+/// Every fault of the file, in the order in which they are found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults(Rc<RefCell<Vec<String>>>);
+
+impl Faults {
+    /// One fault that keeps all others from being looked for.
+    pub(super) fn only(fault: String) -> Self {
+        let faults = Self::default();
+        faults.push(fault);
+        faults
+    }
+
+    pub(super) fn push(&self, fault: String) {
+        self.0.borrow_mut().push(fault);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.borrow().as_slice() {
+            [one] => write!(f, "the configuration has a fault: {one}"),
+            several => {
+                write!(f, "the configuration has {} faults:", several.len())?;
+                several.iter().try_for_each(|fault| write!(f, "\n  - {fault}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// What a setting looks like in the file.
+pub(super) trait Form: DeserializeOwned {
+    const FORM: &'static str;
+}
+
+impl Form for String {
+    const FORM: &'static str = "a string";
+}
+
+impl Form for bool {
+    const FORM: &'static str = "true or false";
+}
+
+impl Form for usize {
+    const FORM: &'static str = "a whole number from 0";
+}
+
+impl Form for u8 {
+    const FORM: &'static str = "a whole number from 0 to 255";
+}
+
+impl Form for Vec<String> {
+    const FORM: &'static str = "an array of strings";
+}
+
+impl Form for BTreeMap<String, String> {
+    const FORM: &'static str =
+        "a table of strings, like { \"api.brand-a.example\" = \"https://login.brand-a.example/\" }";
+}
+
+impl Form for Table {
+    const FORM: &'static str = "a table";
+}
+
+impl Form for Vec<Table> {
+    const FORM: &'static str = "an array of tables, like [[api.issuer]] or [{ .. }]";
+}
+
+/// The text of a length of time.
+#[derive(Deserialize)]
+struct DurationText(String);
+
+impl Form for DurationText {
+    const FORM: &'static str = "a length of time, like \"5s\" or \"1h\"";
+}
+
+/// A string, or an array of strings.
+pub(super) struct OneOrMany(pub(super) Vec<String>);
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let many = if value.is_str() { Value::Array(vec![value]) } else { value };
+        many.try_into().map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Form for OneOrMany {
+    const FORM: &'static str = "a string, or an array of strings";
+}

@@ -1,0 +1,199 @@
+//! The configuration file of `examples/server`: what it takes, and how it reports what is wrong.
+
+use tower_bearer::Validator;
+
+use self::settings::Settings;
+
+#[allow(dead_code, reason = "the tests give the text, not a file")]
+#[path = "../../examples/server/settings.rs"]
+mod settings;
+
+const SAMPLE: &str = include_str!("../../examples/server/server.toml");
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// A file without faults; each test adds to it, or changes one thing.
+fn file() -> String {
+    format!(
+        "listen = \"127.0.0.1:0\"\n[api]\naudience = \"https://api.test/\"\n[[api.issuer]]\n\
+         domains = [\"https://hs.test/\"]\nalgorithms = [\"HS256\"]\nsecrets = [{{ utf8 = \"{SECRET}\" }}]\n"
+    )
+}
+
+fn read(file: &str) -> Result<Validator, String> {
+    Settings::parse(file, "server.toml").map(|settings| settings.validator).map_err(|faults| faults.to_string())
+}
+
+/// The faults of the file with one thing changed.
+fn refused(from: &str, to: &str) -> String {
+    let file = file();
+    assert!(file.contains(from), "{from}");
+    read(&file.replacen(from, to, 1)).map(drop).expect_err(to)
+}
+
+fn only(fault: &str) -> String {
+    format!("the configuration has a fault: {fault}")
+}
+
+#[test]
+fn the_smallest_file_is_enough() {
+    let settings = Settings::parse(&file(), "server.toml").map_err(|faults| faults.to_string()).expect("no faults");
+    assert_eq!(settings.listen, "127.0.0.1:0");
+    assert!(settings.validator.is_ready());
+}
+
+#[test]
+fn the_sample_holds_as_it_stands_and_with_all_that_is_commented_out() {
+    assert_eq!(read(SAMPLE).map(drop), Ok(()));
+    let is_setting = |text: &str| text.starts_with('[') || text.split(' ').nth(1) == Some("=");
+    let uncommented = |line: &str| line.strip_prefix("# ").filter(|text| is_setting(text)).unwrap_or(line).to_owned();
+    let whole: Vec<String> = SAMPLE.lines().map(uncommented).collect();
+    // Cargo sets this variable for every test.
+    let whole = whole.join("\n").replace("API_SECRET", "CARGO_PKG_DESCRIPTION");
+    assert!(!whole.contains("\n# [") && whole.matches("[[api.issuer]]").count() == 2, "{whole}");
+    assert_eq!(read(&whole).map(drop), Ok(()));
+}
+
+#[test]
+fn an_unknown_setting_is_refused_and_the_known_ones_are_in_the_sample() {
+    for (from, to, table) in [
+        ("listen", "lisen = 1\nlisten", "lisen"),
+        ("[api]", "[api]\nlee_way = \"5s\"", "api.lee_way"),
+        ("domains", "jwks_url = \"https://x.test/\"\ndomains", "api.issuer[0].jwks_url"),
+        ("{ utf8", "{ utf9 = \"\", utf8", "api.issuer[0].secrets[0].utf9"),
+        ("[api]", "[jwks]\nrefresh = \"5m\"\n[api]", "jwks.refresh"),
+    ] {
+        let fault = refused(from, to);
+        let known = fault.strip_prefix(&only(&format!("{table}: is no setting; known here: "))).expect(&fault);
+        for name in known.split(", ") {
+            assert!(SAMPLE.contains(name), "{name} is not in the sample");
+        }
+    }
+}
+
+#[test]
+fn secrets_may_stand_in_the_environment() {
+    // Cargo sets these for every test.
+    let named = |variable: &str| file().replace(&format!("utf8 = \"{SECRET}\""), &format!("utf8_env = \"{variable}\""));
+    assert!(read(&named("CARGO_PKG_DESCRIPTION")).is_ok());
+    let fault = "api.issuer[0].secrets[0].utf8_env: the environment variable \"TOWER_BEARER_UNSET\" is not set";
+    assert_eq!(read(&named("TOWER_BEARER_UNSET")).map(drop), Err(only(fault)));
+}
+
+#[test]
+fn what_is_no_toml_is_reported_with_its_line_and_without_its_text() {
+    for (from, to) in [("[api]", "[api"), ("audience", "audience = 1\naudience"), ("\"https://hs.test/\"", "hunter2")] {
+        let fault = refused(from, to);
+        assert!(
+            fault.starts_with("the configuration has a fault: server.toml, line ") && !fault.contains("hunter2"),
+            "{fault}"
+        );
+    }
+}
+
+#[test]
+fn a_setting_of_another_type_is_named_and_not_shown() {
+    for (from, to, fault) in [
+        ("\"127.0.0.1:0\"", "8080", "listen: is not a string"),
+        ("[api]", "[api]\nleeway = 5", "api.leeway: is not a length of time, like \"5s\" or \"1h\""),
+        ("[api]", "[api]\nleeway = \"soon\"", "api.leeway: is not a length of time, like \"5s\" or \"1h\""),
+        ("[api]", "[api]\nmax_token_bytes = -1", "api.max_token_bytes: is not a whole number from 0"),
+        ("[api]", "[api]\nrequired_claims = \"sub\"", "api.required_claims: is not an array of strings"),
+        ("[api]", "[api]\nissuer_from_host = \"yes\"", "api.issuer_from_host: is not true or false"),
+        ("[api]", "[api]\nprofile = \"Any\"", "api.profile: is not \"any\", \"auth0\" or \"rfc9068\""),
+        ("\"https://api.test/\"", "[1]", "api.audience: is not a string, or an array of strings"),
+        ("[\"HS256\"]", "\"HS256\"", "api.issuer[0].algorithms: is not an array of strings"),
+        (
+            "{ utf8",
+            "[\"x\"], { utf8",
+            "api.issuer[0].secrets: is not an array of tables, like [[api.issuer]] or [{ .. }]",
+        ),
+    ] {
+        assert_eq!(refused(from, to), only(fault));
+    }
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    for (from, to, fault) in [
+        ("listen = \"127.0.0.1:0\"", "", "listen: is missing; it is a string"),
+        ("audience = \"https://api.test/\"", "", "api.audience: is missing; it is a string, or an array of strings"),
+        ("domains = [\"https://hs.test/\"]", "", "api.issuer[0].domains: is missing; it is an array of strings"),
+        ("\"https://api.test/\"", "[]", "api.audience: is empty; it lists what the issuer calls this API"),
+        ("[\"https://hs.test/\"]", "[]", "api.issuer[0].domains: is empty; it lists the exact `iss` values"),
+    ] {
+        assert_eq!(refused(from, to), only(fault));
+    }
+    let fault = "api.issuer: there is none; every API needs at least one [[api.issuer]]";
+    assert_eq!(read("listen = \"127.0.0.1:0\"\n[api]\naudience = \"a\"\n").map(drop), Err(only(fault)));
+}
+
+#[test]
+fn keys_come_from_one_place_only() {
+    let two = "jwks_uri = \"https://x.test/\"\nsecrets";
+    let fault = "api.issuer[0].jwks_uri: stands beside secrets; choose one";
+    assert!(refused("secrets", two).contains(fault));
+    let two = "hex = \"00\", utf8";
+    let fault =
+        "api.issuer[0].secrets[0]: needs exactly one of utf8, base64, base64url, hex, or one of their _env forms";
+    assert_eq!(refused("utf8", two), only(fault));
+}
+
+#[test]
+fn all_faults_are_reported_at_once_and_no_secret_is_among_them() {
+    let faults = read(
+        r#"
+        listen = "nowhere"
+        lissten = "127.0.0.1:0"
+        [api]
+        audience = ""
+        leeway = "10m"
+        max_age = 5
+        profile = "strict"
+        required_claims = [""]
+        max_token_bytes = 1
+        [[api.issuer]]
+        domains = ["https://northwind.eu.auth0.com"]
+        algorithms = ["RS265", "HS256"]
+        jwks_uri = "http://northwind.eu.auth0.com/keys"
+        [[api.issuer]]
+        domains = ["https://hs.test/"]
+        algorithms = ["HS256"]
+        secrets = [{ utf8 = "hunter2" }, { utf8 = 2 }, { utf8_env = "TOWER_BEARER_UNSET" }]
+        [[api.issuer]]
+        domains = ["https://file.test/"]
+        jwks_file = "/nowhere/keys.json"
+        [jwks]
+        refresh_every = "1s"
+        max_keys = "many"
+        "#,
+    )
+    .map(drop)
+    .expect_err("faults");
+    let lines: Vec<&str> = faults.lines().collect();
+    let expected = [
+        "listen: is no address to listen on",
+        "api.issuer[0].algorithms: \"RS265\" is not a signature algorithm",
+        "api.issuer[1].secrets[1].utf8: is not a string",
+        "api.issuer[1].secrets[2].utf8_env: the environment variable",
+        "api.issuer[2].jwks_file: \"/nowhere/keys.json\": ",
+        "api.profile: is not",
+        "api.max_age: is not a length of time",
+        "jwks.max_keys: is not a whole number",
+        "lissten: is no setting",
+        "refresh policy: keys may be refreshed at most once a minute",
+        "refresh policy: the miss cool-down",
+        "audience: is empty",
+        "required claims: is empty",
+        "leeway: is more than 300 s",
+        "max token bytes: lies outside",
+        "issuer \"https://northwind.eu.auth0.com\": lacks the trailing slash",
+        "issuer \"https://northwind.eu.auth0.com\" algorithms: HS256 needs a secret",
+        "issuer \"https://northwind.eu.auth0.com\" jwks_uri: plain http",
+        "issuer \"https://hs.test/\" secret: the secret has 7 octets",
+    ];
+    assert_eq!(lines[0], format!("the configuration has {} faults:", expected.len()), "{faults}");
+    for (line, start) in lines[1..].iter().zip(expected) {
+        assert!(line.starts_with(&format!("  - {start}")), "{line}\n{faults}");
+    }
+    assert!(!faults.contains("hunter2"), "{faults}");
+}
