@@ -315,7 +315,14 @@ pub(crate) fn rejected(
     signature_checked: bool,
 ) {
     #[cfg(feature = "tracing")]
-    tracing::debug!(target: "tower_bearer::validation", kind, hint, ?late_by, signature_checked, "token rejected");
+    tracing::debug!(
+        target: "tower_bearer::validation",
+        kind,
+        hint,
+        late_by = late_by.map(tracing::field::debug),
+        signature_checked,
+        "token rejected"
+    );
 }
 
 /// Says whether anybody reads of refusals, so that hints that cost something are looked for.
@@ -333,9 +340,9 @@ pub(crate) fn credential_refused(kind: &'static str) {
     validated(NO_ISSUER, "rejected", kind);
 }
 
-/// A good token does not meet what a route asks.
-pub(crate) fn requirement_unmet(kind: &'static str) {
-    rejected(kind, None, None, true);
+/// A good token, or a request without one, does not meet what a route asks.
+pub(crate) fn requirement_unmet(kind: &'static str, signature_checked: bool) {
+    rejected(kind, None, None, signature_checked);
     #[cfg(feature = "metrics")]
     metrics::counter!("jwt_requirement_unmet_total", "reason" => kind).increment(1);
 }

@@ -157,7 +157,7 @@ impl<R> RequireLayer<R> {
                 return Err(misconfigured(&self.body, protocol));
             }
         };
-        telemetry::requirement_unmet(rejection.kind().name());
+        telemetry::requirement_unmet(rejection.kind().name(), rejection.signature_checked());
         let challenges = challenges.cloned().unwrap_or_default().asking_for(all());
         Err(refuse(&self.body, challenges.answer(&rejection), protocol, rejection))
     }

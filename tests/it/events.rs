@@ -3,10 +3,18 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http::Request;
+use tower::{Layer, ServiceExt};
 use tower_bearer::testing::TestIssuer;
-use tower_bearer::{Api, Issuer, Validator};
+use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
+use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::probe::{bearing, request, send, shows_subject, validator};
 
 const AUDIENCE: &str = "https://api.test/";
 const ISSUER: &str = "https://northwind.eu.auth0.com/";
@@ -31,13 +39,7 @@ async fn validate_three() -> Vec<String> {
 #[tokio::test]
 async fn a_span_tells_the_verdict_and_nothing_of_the_token() {
     let log = Log::default();
-    let written = log.clone();
-    let _subscribed = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_span_events(FmtSpan::CLOSE)
-        .with_ansi(false)
-        .with_writer(move || written.clone())
-        .set_default();
+    let _subscribed = log.clone().subscribed();
     let tokens = validate_three().await;
     let log = log.text();
     for expected in [
@@ -51,6 +53,49 @@ async fn a_span_tells_the_verdict_and_nothing_of_the_token() {
     let parts = tokens.iter().flat_map(|token| token.split('.'));
     for secret in parts.chain(["secret-subject", "elsewhere.eu"]) {
         assert!(!log.contains(secret), "{secret} in\n{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_tells_its_kind_and_whether_the_signature_was_looked_at() {
+    let log = Log::default();
+    let _subscribed = log.clone().subscribed();
+    let server = TestIssuer::new();
+    let bearer = BearerLayer::new(validator(&server)).with_anonymous();
+    let require = RequireLayer::scope("admin");
+    for request in [request(&[]), bearing(&server.token().sign()), bearing("opaque")] {
+        send(bearer.layer(require.layer(shows_subject())), request).await;
+    }
+    let rejected: Vec<String> = log.lines("token rejected");
+    let expected = [
+        r#"kind="no_credential" signature_checked=false"#,
+        r#"kind="insufficient_scope" signature_checked=true"#,
+        r#"kind="malformed_token" hint="opaque token: did the client ask for an audience?" signature_checked=false"#,
+    ];
+    assert_eq!(rejected.len(), expected.len(), "{rejected:?}");
+    for (line, expected) in rejected.iter().zip(expected) {
+        assert!(line.ends_with(expected), "{expected} in {line}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_layer_is_an_error_in_the_log() {
+    async fn handler(_: Claims) {}
+    async fn perhaps(_: Option<Claims>) {}
+    let log = Log::default();
+    let _subscribed = log.clone().subscribed();
+    let app = Router::new().route("/", get(handler)).route("/perhaps", get(perhaps));
+    for path in ["/", "/perhaps"] {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        assert_eq!(app.clone().oneshot(request).await.expect("infallible").status(), 500, "{path}");
+    }
+    send(RequireLayer::scope("admin").layer(shows_subject()), request(&[])).await;
+    let errors = log.lines("ERROR tower_bearer::server: request refused: the server is misconfigured");
+    let handler = r#"fault="a handler wants claims and has no BearerLayer around it""#;
+    let guard = r#"fault="a RequireLayer has no BearerLayer around it""#;
+    assert_eq!(errors.len(), 3, "{errors:?}");
+    for (line, fault) in errors.iter().zip([handler, handler, guard]) {
+        assert!(line.ends_with(fault), "{fault} in {line}");
     }
 }
 
@@ -80,6 +125,21 @@ async fn a_scrape_counts_verdicts_by_issuer_and_reason() {
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
+    /// Takes what this thread logs, for as long as the guard lives.
+    fn subscribed(self) -> DefaultGuard {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+            .with_span_events(FmtSpan::CLOSE)
+            .with_ansi(false)
+            .with_writer(move || self.clone())
+            .set_default()
+    }
+
+    /// The lines that hold a text.
+    fn lines(&self, text: &str) -> Vec<String> {
+        self.text().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+    }
+
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
