@@ -24,6 +24,20 @@ const OWNERS: &[(&[&str], &[&str])] = &[
     (&["hyper::", "hyper_util::"], &["testing/"]),
 ];
 
+/// What a level of stations may not hold: they are pure, so that each can be read, tested and fuzzed by itself.
+const BARRED: &[(&[&str], &[&str])] = &[
+    (
+        &["bearer", "host", "request", "token", "keys", "claims"],
+        &["async ", ".await", "Mutex", "RwLock", "telemetry::", "SystemClock", "Clock::"],
+    ),
+    (&["guard", "config", "rejection"], &["async ", ".await", "Mutex", "RwLock", "telemetry::"]),
+    (&["challenge", "metadata"], &["async ", ".await", "Mutex", "RwLock", "telemetry::", "SystemClock", "Clock::"]),
+];
+
+/// Where a feature may be switched besides `lib.rs` and every `mod.rs`: the only file that names `tracing` and `metrics`,
+/// and the defaults of a backend.
+const SWITCHES: &[&str] = &["telemetry.rs", "defaults.rs"];
+
 /// What may stand beside the sources at the top of the repository.
 const TOP_LEVEL: &[&str] = &[
     "Cargo.toml",
@@ -54,6 +68,18 @@ fn modules_use_only_what_is_declared_above_them() {
 #[test]
 fn every_outside_thing_has_one_owner() {
     let found: Vec<String> = code_files().iter().flat_map(|file| misplaced(&file.name, &file.text)).collect();
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn pure_stations_neither_wait_nor_lock_nor_log() {
+    let found: Vec<String> = code_files().iter().flat_map(|file| barred(&file.name, &file.text)).collect();
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn features_are_switched_in_few_places() {
+    let found: Vec<String> = code_files().iter().flat_map(|file| switches(&file.name, &file.text)).collect();
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
@@ -104,6 +130,16 @@ fn the_checks_find_what_they_look_for() {
     assert_eq!(misplaced("clock.rs", "let t = std::time::Instant::now();"), [""; 0]);
     assert_eq!(misplaced("fetch/mod.rs", "pub use self::reqwest::ReqwestFetch;"), [""; 0]);
     assert_eq!(misplaced("jwks/mod.rs", "reqwest::get(url)").len(), 1);
+    for line in
+        ["async fn f() {}", "f().await", "telemetry::rejected();", "let m = Mutex::new(1);", "SystemClock.now()"]
+    {
+        assert_eq!(barred("token/header.rs", line).len(), 1, "{line}");
+        assert_eq!(barred("validator/mod.rs", line), [""; 0], "{line}");
+    }
+    assert_eq!(barred("guard/mod.rs", "SystemClock.now()"), [""; 0]);
+    assert_eq!(barred("claims.rs", "#[cfg(test)]\nmod tests {\n    async fn f() {}\n}\n"), [""; 0]);
+    assert_eq!(switches("axum/claims.rs", "#[cfg(feature = \"tracing\")]").len(), 1);
+    assert_eq!(switches("axum/mod.rs", "#[cfg(feature = \"tracing\")]"), [""; 0]);
 }
 
 /// A source file with its name relative to `src/`.
@@ -155,7 +191,7 @@ fn declared_modules(lib: &str) -> Vec<String> {
 }
 
 fn misordered(name: &str, text: &str, modules: &[String]) -> Vec<String> {
-    let own = name.split('/').next().unwrap_or(name).trim_end_matches(".rs");
+    let own = station(name);
     let Some(own_place) = modules.iter().position(|module| module == own) else {
         return if own == "lib" { Vec::new() } else { vec![format!("src/{name}: {own} is not declared in lib.rs")] };
     };
@@ -193,6 +229,34 @@ fn misplaced(name: &str, text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+fn barred(name: &str, text: &str) -> Vec<String> {
+    let station = station(name);
+    let things: Vec<&str> = BARRED
+        .iter()
+        .filter(|(stations, _)| stations.contains(&station))
+        .flat_map(|(_, things)| *things)
+        .copied()
+        .collect();
+    let lines = code_lines(text).flat_map(|(number, line)| things.iter().map(move |thing| (number, line, *thing)));
+    lines
+        .filter(|(_, line, thing)| line.contains(thing))
+        .map(|(number, _, thing)| format!("src/{name}:{number}: `{}` has no place in {station}", thing.trim()))
+        .collect()
+}
+
+fn switches(name: &str, text: &str) -> Vec<String> {
+    if name == "lib.rs" || name.ends_with("mod.rs") || SWITCHES.contains(&name) {
+        return Vec::new();
+    }
+    let switching = code_lines(text).filter(|(_, line)| line.contains("feature = "));
+    switching.map(|(number, _)| format!("src/{name}:{number}: features are switched in lib.rs and mod.rs")).collect()
+}
+
+/// The module of lib.rs that a file belongs to.
+fn station(name: &str) -> &str {
+    name.split('/').next().unwrap_or(name).trim_end_matches(".rs")
 }
 
 /// Says whether a line names an outside thing; `self::reqwest::` is a module of ours.
