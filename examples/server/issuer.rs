@@ -42,7 +42,10 @@ fn keys(section: &mut Section, first: &str) -> Option<Issuer> {
     match given.as_slice() {
         [] => return Some(Issuer::oidc(first)),
         [_] => {}
-        [one, others @ ..] => section.fault(one, format!("stands beside {}; choose one", others.join(" and "))),
+        [one, others @ ..] => {
+            section.fault(one, format!("stands beside {}; choose one", others.join(" and ")));
+            return None;
+        }
     }
     if let Some(uri) = uri {
         return Some(Issuer::with_jwks_uri(first, uri));

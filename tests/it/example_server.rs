@@ -131,7 +131,7 @@ fn what_is_missing_is_named() {
 fn keys_come_from_one_place_only() {
     let two = "jwks_uri = \"https://x.test/\"\nsecrets";
     let fault = "api.issuer[0].jwks_uri: stands beside secrets; choose one";
-    assert!(refused("secrets", two).contains(fault));
+    assert_eq!(refused("secrets", two), only(fault));
     let two = "hex = \"00\", utf8";
     let fault =
         "api.issuer[0].secrets[0]: needs exactly one of utf8, base64, base64url, hex, or one of their _env forms";
