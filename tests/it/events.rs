@@ -14,7 +14,7 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::probe::{bearing, request, send, shows_subject, validator};
+use crate::probe::{bearing, let_every_subscriber_be_asked, request, send, shows_subject, validator};
 
 const AUDIENCE: &str = "https://api.test/";
 const ISSUER: &str = "https://northwind.eu.auth0.com/";
@@ -127,6 +127,7 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     /// Takes what this thread logs, for as long as the guard lives.
     fn subscribed(self) -> DefaultGuard {
+        let_every_subscriber_be_asked();
         tracing_subscriber::fmt()
             .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
             .with_span_events(FmtSpan::CLOSE)

@@ -237,6 +237,7 @@ async fn the_log_line_of_a_refusal_carries_the_same_hint() {
     let ours = validator(&server);
     let log = Log::default();
     let writer = log.clone();
+    crate::probe::let_every_subscriber_be_asked();
     let logging = tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
         .with_ansi(false)

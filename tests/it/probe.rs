@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
@@ -11,6 +12,7 @@ use tower::{Service, ServiceExt, service_fn};
 use tower_bearer::keys::KeySet;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, Claims, Issuer, Validator};
+use tracing::Dispatch;
 
 /// The audience of the testing kit's tokens.
 pub(crate) const AUDIENCE: &str = "https://api.test/";
@@ -35,6 +37,16 @@ pub(crate) fn request(fields: &[&str]) -> Request<TestBody> {
 /// A request with a bearer token.
 pub(crate) fn bearing(token: &str) -> Request<TestBody> {
     request(&[&format!("Bearer {token}")])
+}
+
+/// Lets tests that read the log stand side by side.
+///
+/// As long as there is one subscriber alone, `tracing` asks that of the current thread whether it wants an event, and
+/// remembers the answer for all threads: a test that reads nothing then silences one that does. With a second one it asks
+/// all of them.
+pub(crate) fn let_every_subscriber_be_asked() {
+    static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+    LazyLock::force(&SECOND);
 }
 
 /// A service that answers 200 and shows the registered claims that reached it: the subject, `nobody` without claims.

@@ -139,6 +139,7 @@ fn no_log_line_and_no_answer_holds_a_secret() {
         .finish();
     let mut tokens_seen = Vec::new();
     let mut kinds = BTreeSet::new();
+    crate::probe::let_every_subscriber_be_asked();
     tracing::subscriber::with_default(subscriber, || {
         block_on(async {
             let clock = FakeClock::new();
