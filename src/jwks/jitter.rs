@@ -36,7 +36,12 @@ pub(super) struct Dice(u64);
 
 impl Dice {
     pub(super) fn seeded() -> Self {
-        Self(RandomState::new().build_hasher().finish())
+        Self::from_seed(RandomState::new().build_hasher().finish())
+    }
+
+    /// Dice that fall the same way each time.
+    pub(super) fn from_seed(seed: u64) -> Self {
+        Self(seed)
     }
 
     pub(super) fn roll(&mut self) -> Roll {
@@ -77,7 +82,7 @@ mod tests {
 
     #[test]
     fn dice_fall_evenly() {
-        let mut dice = Dice(1);
+        let mut dice = Dice::from_seed(1);
         let high = (0..1000).filter(|_| dice.chance().0 > u32::MAX / 2).count();
         assert!((450..550).contains(&high), "{high}");
     }

@@ -162,7 +162,7 @@ impl Shared {
         let progress = Progress::of(&machine, Task::Absent);
         let max_waiters = policy.max_waiters.min(Semaphore::MAX_PERMITS);
         Self {
-            core: Mutex::new(Core::new(machine, &origin, policy.discovery_every)),
+            core: Mutex::new(Core::new(machine, &origin, &policy)),
             origin,
             algorithms: Arc::from(algorithms),
             policy: Arc::new(policy),

@@ -12,6 +12,15 @@ impl RefreshPolicy {
         self.lowest_period = SHORTEST;
         self
     }
+
+    /// Lets jitter and pauses fall the same way in every run; by default they start from the operating system's chance.
+    ///
+    /// Sources with one seed and one fate fetch at the same moments. To see replicas drift apart, give each its own.
+    #[must_use]
+    pub fn with_jitter_seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
 }
 
 /// Even a test must not poll without a pause.

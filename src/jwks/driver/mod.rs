@@ -7,7 +7,6 @@ use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::Duration;
 
 use crate::clock::Monotonic;
 use crate::fetch::Endpoint;
@@ -16,6 +15,7 @@ use crate::jwks::driver::flight::{Flight, Landed};
 use crate::jwks::error::RefreshError;
 use crate::jwks::jitter::Dice;
 use crate::jwks::operation::{Failure, Report};
+use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::{Action, Cause, Event, Refresh};
 use crate::jwks::shared::{Alive, Origin, Progress, Reply, Shared, Task};
 use crate::jwks::status::KeyState;
@@ -35,16 +35,16 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(machine: Refresh, origin: &Origin, discovery_every: Duration) -> Self {
+    pub(super) fn new(machine: Refresh, origin: &Origin, policy: &RefreshPolicy) -> Self {
         let endpoint = match origin {
             Origin::Jwks { endpoint, .. } => Some(endpoint.clone()),
             Origin::Discovery(_) => None,
         };
         Self {
             machine,
-            dice: Dice::seeded(),
+            dice: policy.seed.map_or_else(Dice::seeded, Dice::from_seed),
             endpoint,
-            rediscovery: Rediscovery::new(discovery_every),
+            rediscovery: Rediscovery::new(policy.discovery_every),
             answered: Vec::new(),
             waiting: Vec::new(),
         }

@@ -56,6 +56,8 @@ pub struct RefreshPolicy {
     pub(crate) headers: HeaderMap,
     pub(crate) jwks_hosts: Option<Vec<String>>,
     pub(crate) empty_set: EmptySet,
+    /// Where chance starts from, so that it repeats itself; only the `testing` module sets it.
+    pub(crate) seed: Option<u64>,
 }
 
 /// When a key source fetches for the first time.
@@ -123,6 +125,7 @@ impl RefreshPolicy {
             headers: HeaderMap::new(),
             jwks_hosts: None,
             empty_set: EmptySet::IsFailure,
+            seed: None,
         }
     }
 
@@ -170,8 +173,8 @@ impl RefreshPolicy {
         self
     }
 
-    /// Sets by how much periods are shortened at random: 10 percent by default, so that replicas that were started
-    /// together drift apart.
+    /// Sets by how much periods and cool-downs are shortened at random: 10 percent by default, so that replicas that were
+    /// started together, or flooded together, drift apart.
     #[must_use]
     pub fn with_jitter_percent(mut self, percent: u8) -> Self {
         self.jitter_percent = percent;

@@ -352,3 +352,16 @@ async fn a_test_that_polls_fast_does_not_poll_faster_than_it_says() {
     world.run(MINUTE).await;
     assert!((6..=9).contains(&world.network.calls()), "{}", world.network.calls());
 }
+
+#[tokio::test]
+async fn a_seed_makes_chance_repeat_itself() {
+    let moments = async |seed| {
+        let world = World::loaded_with(RefreshPolicy::new().with_jitter_seed(seed), &["a"]).await;
+        let start = world.network.requests()[0].at;
+        world.run(HOUR).await;
+        let requests = world.network.requests();
+        requests.iter().map(|request| request.at.saturating_since(start)).collect::<Vec<_>>()
+    };
+    assert_eq!(moments(7).await, moments(7).await);
+    assert_ne!(moments(7).await, moments(8).await);
+}
