@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Monotonic;
+use crate::jwks::jitter::{self, Chance};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::doubled;
 
@@ -13,6 +14,9 @@ pub(super) struct Misses {
     last_seen: Option<Monotonic>,
     /// Fetches in a row that brought nothing new.
     fruitless: u32,
+    /// By how much the cool-down that runs is shortened: what strangers send to all replicas at once must not make them
+    /// fetch at once ever after.
+    chance: Chance,
     /// A miss came within the cool-down and is owed a fetch at its end.
     owed: bool,
 }
@@ -34,8 +38,11 @@ impl Misses {
 
     /// A fetch for misses starts. It is fruitless until it proves otherwise: one that fails is as fruitless as one that
     /// brings nothing new.
-    pub(super) fn spent(&mut self, now: Monotonic) {
+    pub(super) fn spent(&mut self, now: Monotonic, chance: Chance) {
         self.last_fetch = Some(now);
+        // A fetch that was owed is no quiet, however late it comes.
+        self.last_seen = Some(now);
+        self.chance = chance;
         self.fruitless = self.fruitless.saturating_add(1);
     }
 
@@ -60,6 +67,7 @@ impl Misses {
 
     /// The first fruitless fetch keeps the cool-down at its minimum, each further one doubles it.
     pub(super) fn cooldown(&self, policy: &RefreshPolicy) -> Duration {
-        doubled(policy.miss_cooldown_min, self.fruitless.saturating_sub(1)).min(policy.miss_cooldown_max)
+        let whole = doubled(policy.miss_cooldown_min, self.fruitless.saturating_sub(1)).min(policy.miss_cooldown_max);
+        self.chance.between(jitter::percent(whole, 100_u8.saturating_sub(policy.jitter_percent)), whole)
     }
 }

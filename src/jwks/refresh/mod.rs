@@ -76,11 +76,11 @@ impl Refresh {
         }
         self.tell_standing(now, roll, &mut actions);
         match event {
-            Event::Start if self.activity == Activity::Asleep => self.fetch(Cause::Initial, now, &mut actions),
+            Event::Start if self.activity == Activity::Asleep => self.fetch(Cause::Initial, now, roll, &mut actions),
             Event::Start => {}
             Event::Timer => self.timer(now, roll, &mut actions),
-            Event::Miss => self.miss(now, &mut actions),
-            Event::Demand(cause) => self.demanded(cause, now, &mut actions),
+            Event::Miss => self.miss(now, roll, &mut actions),
+            Event::Demand(cause) => self.demanded(cause, now, roll, &mut actions),
             Event::Finished { generation, outcome } => self.finished(generation, outcome, now, roll, &mut actions),
             Event::Interrupted(error) => self.interrupted(error, now, roll, &mut actions),
             Event::Close => {
@@ -169,12 +169,12 @@ impl Refresh {
         match self.activity {
             Activity::Asleep | Activity::Closed => {}
             Activity::Idle if self.misses.is_owed() && now >= self.miss_fetch_from() => {
-                self.fetch(Cause::Miss, now, actions);
+                self.fetch(Cause::Miss, now, roll, actions);
             }
             Activity::Idle if now >= self.times.unwrap_or(Times::NEVER).ahead_at => {
-                self.fetch(Cause::Scheduled, now, actions);
+                self.fetch(Cause::Scheduled, now, roll, actions);
             }
-            Activity::Backoff { until, .. } if now >= until => self.fetch(Cause::Retry, now, actions),
+            Activity::Backoff { until, .. } if now >= until => self.fetch(Cause::Retry, now, roll, actions),
             Activity::Fetching { deadline, .. } if now >= deadline => {
                 actions.push(Action::Abort);
                 self.failed(RefreshError::Timeout, None, now, roll, actions);
@@ -185,23 +185,23 @@ impl Refresh {
 
     /// A miss starts a fetch only from rest: in flight it is joined, after a failure the backoff rules, and within the
     /// cool-down it is owed one at the end, so that a published key is found without another request.
-    fn miss(&mut self, now: Monotonic, actions: &mut Vec<Action>) {
+    fn miss(&mut self, now: Monotonic, roll: Roll, actions: &mut Vec<Action>) {
         self.misses.seen(now, &self.policy);
         if self.activity != Activity::Idle {
             return;
         }
         if now >= self.miss_fetch_from() {
-            self.fetch(Cause::Miss, now, actions);
+            self.fetch(Cause::Miss, now, roll, actions);
         } else {
             self.misses.owe();
         }
     }
 
     /// A fetch in flight may have begun before the change that the caller knows of: it gets its own after that one.
-    fn demanded(&mut self, cause: Cause, now: Monotonic, actions: &mut Vec<Action>) {
+    fn demanded(&mut self, cause: Cause, now: Monotonic, roll: Roll, actions: &mut Vec<Action>) {
         match self.activity {
             Activity::Fetching { .. } => self.demand = Some(cause),
-            _ => self.fetch(cause, now, actions),
+            _ => self.fetch(cause, now, roll, actions),
         }
     }
 
@@ -248,7 +248,7 @@ impl Refresh {
         if change == Change::Changed {
             self.misses.bore_fruit();
         }
-        self.rest(Activity::Idle, now, actions);
+        self.rest(Activity::Idle, now, roll, actions);
     }
 
     /// The keys at hand stay as they are; a failure moves none of their times.
@@ -267,18 +267,18 @@ impl Refresh {
         self.failures = self.failures.saturating_add(1);
         self.last_error = Some(error);
         actions.push(Action::TellFailed { error, consecutive: self.failures, next_in: pause });
-        self.rest(Activity::Backoff { until: now.saturating_add(pause), ruled_by }, now, actions);
+        self.rest(Activity::Backoff { until: now.saturating_add(pause), ruled_by }, now, roll, actions);
     }
 
     /// Enters a pause, unless somebody is waiting for a fetch of its own.
-    fn rest(&mut self, activity: Activity, now: Monotonic, actions: &mut Vec<Action>) {
+    fn rest(&mut self, activity: Activity, now: Monotonic, roll: Roll, actions: &mut Vec<Action>) {
         self.activity = activity;
         if let Some(cause) = self.demand.take() {
-            self.fetch(cause, now, actions);
+            self.fetch(cause, now, roll, actions);
         }
     }
 
-    fn fetch(&mut self, cause: Cause, now: Monotonic, actions: &mut Vec<Action>) {
+    fn fetch(&mut self, cause: Cause, now: Monotonic, roll: Roll, actions: &mut Vec<Action>) {
         let deadline = now.saturating_add(self.policy.operation_timeout);
         let conditional = matches!(cause, Cause::Scheduled | Cause::Retry)
             && self.last_error != Some(RefreshError::UnexpectedNotModified);
@@ -286,7 +286,7 @@ impl Refresh {
         self.generation = self.generation.saturating_add(1);
         self.activity = Activity::Fetching { cause, deadline };
         if cause == Cause::Miss {
-            self.misses.spent(now);
+            self.misses.spent(now, roll.second);
         }
         if cause.is_fresh() {
             self.misses.paid();

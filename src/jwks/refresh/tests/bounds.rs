@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use crate::clock::Monotonic;
 use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::Standing;
-use crate::jwks::jitter::{Chance, Roll};
+use crate::jwks::jitter::{Chance, Dice, Roll};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::tests::simulation::{SECOND, Simulation, failed, loaded};
 use crate::jwks::refresh::{Activity, Cause, Change, Event, Outcome};
@@ -191,10 +191,11 @@ proptest! {
     }
 }
 
+/// At 0, 1, 3, 7, 15, 30 and 45 s, or up to a tenth earlier.
 #[test]
 fn a_flood_from_rest_costs_seven_fetches_in_a_minute() {
     let mut simulation = Simulation::loaded();
-    for _ in 0..600 {
+    for _ in 0..590 {
         simulation.step(Event::Miss);
         simulation.run(Duration::from_millis(100), |_| Some(loaded(Change::Same)));
     }
@@ -218,7 +219,7 @@ fn a_flood_does_not_delay_a_new_key() {
 /// F55: replicas that start together drift apart.
 #[test]
 fn replicas_100_jitter() {
-    let mut dice = crate::jwks::jitter::Dice::seeded();
+    let mut dice = Dice::seeded();
     let mut starts: Vec<u64> = Vec::new();
     for _ in 0..100 {
         let mut simulation = Simulation::new();
@@ -235,4 +236,31 @@ fn replicas_100_jitter() {
     let busiest = (0..300).map(|ten| starts.iter().filter(|at| **at / 10 == ten).count()).max();
     assert!(busiest <= Some(45), "{busiest:?} fetches in ten seconds");
     assert!(matches!(Simulation::loaded().machine.activity(), Activity::Idle));
+}
+
+/// F55: nor do strangers that flood all replicas at once keep them in step.
+#[test]
+fn replicas_100_drift_apart_in_a_flood() {
+    let mut dice = Dice::from_seed(1);
+    let mut starts: Vec<u64> = Vec::new();
+    for _ in 0..100 {
+        let mut simulation = Simulation::loaded();
+        let start = simulation.now;
+        for _ in 0..600 {
+            simulation.roll = dice.roll();
+            simulation.step(Event::Miss);
+            simulation.run(SECOND, |_| Some(loaded(Change::Same)));
+        }
+        let misses = simulation.begun.iter().filter(|(_, cause)| *cause == Cause::Miss);
+        starts.extend(misses.map(|(at, _)| at.saturating_since(start).as_secs()));
+    }
+    let busiest =
+        |span: std::ops::Range<u64>| span.map(|second| starts.iter().filter(|at| **at == second).count()).max();
+    assert_eq!(busiest(0..2), Some(100), "the first stranger finds all of them at rest");
+    assert!(
+        busiest(300..600) <= Some(30),
+        "{:?} fetches in a second, after {:?} once",
+        busiest(300..600),
+        busiest(0..60)
+    );
 }

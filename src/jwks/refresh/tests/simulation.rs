@@ -36,7 +36,7 @@ impl Simulation {
         Self {
             machine: Refresh::new(policy),
             now: Monotonic::from_origin(1000 * SECOND),
-            roll: Roll { first: Chance(u32::MAX), second: Chance(u32::MAX / 2) },
+            roll: Roll { first: Chance(u32::MAX), second: Chance(u32::MAX) },
             in_flight: None,
             begun: Vec::new(),
             changes: Vec::new(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Monotonic;
 use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::Standing;
-use crate::jwks::jitter::Roll;
+use crate::jwks::jitter::{Chance, Roll};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::tests::simulation::{DOWN, SECOND, Simulation, failed, fetch, loaded};
 use crate::jwks::refresh::{Action, Activity, Cause, Change, Condition, Event, Outcome};
@@ -143,7 +143,7 @@ fn t8_a_miss_within_the_cool_down_is_owed_a_fetch() {
     simulation.finish(loaded(Change::Same));
     assert_eq!(simulation.step(Event::Miss), []);
     assert!(simulation.machine.owes_miss_fetch());
-    assert_eq!(wait_of(&simulation), SECOND);
+    assert_eq!(rounded(wait_of(&simulation)), 1);
     assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Miss));
     assert!(!simulation.machine.owes_miss_fetch());
 }
@@ -176,12 +176,24 @@ fn t12_fruitless_misses_are_spaced_ever_wider() {
     simulation.step(Event::Miss);
     let mut at = Vec::new();
     for _ in 0..8 {
-        at.push(simulation.now.saturating_since(start).as_secs());
+        at.push(rounded(simulation.now.saturating_since(start)));
         simulation.finish(loaded(Change::Same));
         simulation.step(Event::Miss);
         fire(&mut simulation);
     }
     assert_eq!(at, [0, 1, 3, 7, 15, 30, 45, 60]);
+}
+
+#[test]
+fn t12_the_cool_down_is_shortened_at_random() {
+    for (chance, expected) in [(0, 900), (u32::MAX / 2, 949), (u32::MAX, 999)] {
+        let mut simulation = Simulation::loaded();
+        simulation.roll.second = Chance(chance);
+        simulation.step(Event::Miss);
+        simulation.finish(loaded(Change::Same));
+        simulation.step(Event::Miss);
+        assert_eq!(wait_of(&simulation).as_millis(), expected, "{chance}");
+    }
 }
 
 #[test]
@@ -213,23 +225,23 @@ fn t13_a_change_or_a_quiet_minute_resets_the_cool_down() {
         }
         simulation
     };
-    let cooldown = |simulation: &Simulation| simulation.machine.misses.cooldown(&RefreshPolicy::new());
+    let cooldown = |simulation: &Simulation| rounded(simulation.machine.misses.cooldown(&RefreshPolicy::new()));
 
     let mut changed = fruitless();
     changed.finish(loaded(Change::Changed));
-    assert_eq!(cooldown(&changed), SECOND);
+    assert_eq!(cooldown(&changed), 1);
 
     let mut quiet = fruitless();
     quiet.finish(loaded(Change::Same));
     quiet.step(Event::Miss);
-    assert_eq!(cooldown(&quiet), 15 * SECOND);
+    assert_eq!(cooldown(&quiet), 15);
     quiet.pass(59 * SECOND);
     quiet.step(Event::Miss);
     quiet.finish(loaded(Change::Same));
-    assert_eq!(cooldown(&quiet), 15 * SECOND);
+    assert_eq!(cooldown(&quiet), 15);
     quiet.pass(60 * SECOND);
     quiet.step(Event::Miss);
-    assert_eq!(cooldown(&quiet), SECOND);
+    assert_eq!(cooldown(&quiet), 1);
 }
 
 #[test]
