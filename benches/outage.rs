@@ -1,0 +1,182 @@
+//! What tokens of known keys feel of an issuer that hangs or fails, and of a flood of unknown key ids: nothing.
+//!
+//! Every contestant has a source and an issuer of its own, and a policy that fetches a thousand times as often as the
+//! default, so that something is in flight all the time. A second thread sends strangers' tokens without a pause to a
+//! bystander, or to the contestant itself: it costs the machine the same either way. Latencies are those of the wall
+//! clock, taken in turns, and each block's 99th percentile is held against that of its quiet neighbour.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a bench prints, counts freely and ends where it cannot go on"
+)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use support::{AUDIENCE, now, server, token};
+use tokio::runtime::{Builder, Runtime};
+use tower_bearer::jwks::RefreshPolicy;
+use tower_bearer::testing::{Outage, TestIssuer};
+use tower_bearer::{Algorithm, Api, Issuer, Validator};
+
+/// Blocks of samples; ranks of their ratios, counted from 0, that hold the median in between with 95 % confidence.
+const BLOCKS: usize = 31;
+const INTERVAL: (usize, usize) = (9, 21);
+const REQUESTS: usize = 100;
+
+fn main() {
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    // A hit is so quick that it takes more turns to meet what else happens.
+    for (name, bytes, turns) in [("without memo", 0, 20), ("memo hit", 8 << 20, 200)] {
+        let contestants = [
+            Contestant::new("quiet", bytes, None, &runtime),
+            Contestant::new("the issuer hangs", bytes, Some(Outage::Hang), &runtime),
+            Contestant::new("the issuer fails", bytes, Some(Outage::Status(StatusCode::BAD_GATEWAY)), &runtime),
+            Contestant::new("unknown key ids flood in", bytes, None, &runtime),
+            Contestant::new("the flood while the issuer hangs", bytes, Some(Outage::Hang), &runtime),
+        ];
+        let bystander = Contestant::new("bystander", bytes, None, &runtime);
+        measure(name, turns, &contestants, &bystander, &runtime);
+    }
+}
+
+/// A validator whose issuer has a fate.
+struct Contestant {
+    name: &'static str,
+    server: TestIssuer,
+    validator: Validator,
+    texts: Vec<String>,
+    strangers: Vec<String>,
+}
+
+impl Contestant {
+    fn new(name: &'static str, memo_bytes: usize, outage: Option<Outage>, runtime: &Runtime) -> Self {
+        let server = server(Algorithm::RS256);
+        let texts: Vec<String> = (0..200).map(|number| token(&server, number).sign()).collect();
+        let strangers = (0..200).map(|number| token(&server, number).kid(&format!("random-{number}")).sign()).collect();
+        let issuer = Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
+        let builder = Validator::builder(Api::new(AUDIENCE, issuer))
+            .with_fetch(server.clone())
+            .with_refresh_policy(busy())
+            .with_memo_bytes(memo_bytes);
+        let validator = runtime.block_on(builder.build_ready(Duration::from_secs(5))).expect("keys");
+        server.outage(outage.unwrap_or(Outage::None));
+        texts.iter().for_each(|text| drop(now(validator.validate(text)).expect("valid")));
+        Self { name, server, validator, texts, strangers }
+    }
+
+    /// Whoever measures against a flood of its own is flooded; the others have a bystander for it.
+    fn is_flooded(&self) -> bool {
+        self.name.contains("flood")
+    }
+
+    fn fetches(&self) -> usize {
+        self.server.fetches()
+    }
+}
+
+/// Everything a thousand times as often as by default, but keys last as long.
+fn busy() -> RefreshPolicy {
+    let millis = Duration::from_millis;
+    RefreshPolicy::new()
+        .without_refresh_floor()
+        .with_refresh_every(millis(300))
+        .with_attempt_timeout(millis(50))
+        .with_operation_timeout(millis(50))
+        .with_miss_wait(millis(50))
+        .with_backoff_min(millis(1))
+        .with_backoff_max(millis(60))
+        .with_miss_cooldown_min(millis(1))
+        .with_miss_cooldown_max(millis(15))
+}
+
+fn measure(name: &str, turns: usize, contestants: &[Contestant], bystander: &Contestant, runtime: &Runtime) {
+    let target = Arc::new(AtomicUsize::new(contestants.len()));
+    let sent: Arc<[AtomicU64]> = contestants.iter().chain([bystander]).map(|_| AtomicU64::new(0)).collect();
+    let flooded: Vec<(Validator, Vec<String>)> = contestants
+        .iter()
+        .chain([bystander])
+        .map(|contestant| (contestant.validator.clone(), contestant.strangers.clone()))
+        .collect();
+    let flood = runtime.spawn({
+        let (target, sent) = (Arc::clone(&target), Arc::clone(&sent));
+        async move {
+            for number in 0.. {
+                let at = target.load(Ordering::Relaxed);
+                let (validator, strangers) = &flooded[at];
+                validator.validate(&strangers[number % strangers.len()]).await.expect_err("a stranger");
+                sent[at].fetch_add(1, Ordering::Relaxed);
+                if number % 32 == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    });
+    let before: Vec<usize> = contestants.iter().map(Contestant::fetches).collect();
+    let mut samples = vec![Vec::with_capacity(BLOCKS * turns * REQUESTS); contestants.len()];
+    for _ in 0..BLOCKS * turns {
+        for (at, contestant) in contestants.iter().enumerate() {
+            target.store(if contestant.is_flooded() { at } else { contestants.len() }, Ordering::Relaxed);
+            for text in contestant.texts.iter().take(REQUESTS) {
+                let begin = Instant::now();
+                drop(now(contestant.validator.validate(text)).expect("valid"));
+                samples[at].push(begin.elapsed());
+            }
+        }
+    }
+    flood.abort();
+    report(name, contestants, &samples);
+    for (at, contestant) in contestants.iter().enumerate() {
+        let (fetches, strangers) = (contestant.fetches() - before[at], sent[at].load(Ordering::Relaxed));
+        println!("  {}: {fetches} fetches and {strangers} strangers meanwhile", contestant.name);
+    }
+}
+
+fn report(name: &str, contestants: &[Contestant], samples: &[Vec<Duration>]) {
+    println!("\n{name}, RS256, µs for each of {} requests of known keys", samples[0].len());
+    println!("{:<36}{:>9}{:>9}{:>9}{:>9}{:>28}", "", "median", "p99", "p99.9", "most", "p99 × quiet");
+    for (at, contestant) in contestants.iter().enumerate() {
+        let all = sorted(&samples[at]);
+        let shown = |share: f64| rank(&all, share).as_secs_f64() * 1e6;
+        let block = |at: usize, block: usize| {
+            let size = samples[at].len() / BLOCKS;
+            rank(&sorted(&samples[at][block * size..(block + 1) * size]), 0.99).as_secs_f64()
+        };
+        let mut ratios: Vec<f64> = (0..BLOCKS).map(|number| block(at, number) / block(0, number)).collect();
+        ratios.sort_by(f64::total_cmp);
+        let [low, median, high] = [INTERVAL.0, BLOCKS / 2, INTERVAL.1].map(|rank| ratios[rank]);
+        let verdict = if median <= 1.1 { "" } else { "  above the budget of 1.10" };
+        println!(
+            "{:<36}{:>9.2}{:>9.2}{:>9.2}{:>9.0}{:>10.3} [{low:.3}, {high:.3}]{verdict}",
+            contestant.name,
+            shown(0.5),
+            shown(0.99),
+            shown(0.999),
+            shown(1.0),
+            median
+        );
+    }
+}
+
+fn sorted(samples: &[Duration]) -> Vec<Duration> {
+    let mut samples = samples.to_vec();
+    samples.sort_unstable();
+    samples
+}
+
+fn rank(sorted: &[Duration], share: f64) -> Duration {
+    let last = sorted.len() - 1;
+    // Neither sign nor size can go wrong: a share lies between 0 and 1.
+    sorted[((sorted.len() as f64 * share) as usize).min(last)]
+}
