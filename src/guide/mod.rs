@@ -33,6 +33,8 @@ pub mod defaults {}
 pub mod answers {}
 
 #[doc = include_str!("outages.md")]
+#[doc = include_str!("fleet/table.md")]
+#[doc = include_str!("fleet/plot.svg")]
 pub mod outages {}
 
 #[doc = include_str!("observability.md")]

@@ -1,0 +1,81 @@
+//! The issuer as replicas reach it.
+
+use std::future::pending;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tower_bearer::clock::{Clock as _, Monotonic};
+use tower_bearer::fetch::{Fetch, FetchFuture, FetchRequest, FetchResponse};
+use tower_bearer::testing::FakeClock;
+
+use crate::day::DAY;
+use crate::dice::Dice;
+
+/// Answers within 40 to 160 ms, knows validators, and counts.
+#[derive(Clone, Debug)]
+pub struct Network {
+    clock: FakeClock,
+    start: Monotonic,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    version: u32,
+    key_set: Bytes,
+    etag: HeaderValue,
+    hangs: bool,
+    fetches: Vec<u32>,
+    dice: Dice,
+}
+
+impl Network {
+    pub fn new(clock: &FakeClock, key_set: String) -> Self {
+        let etag = HeaderValue::from_static("\"v0\"");
+        let (key_set, fetches) = (Bytes::from(key_set), vec![0; DAY]);
+        let inner = Inner { version: 0, key_set, etag, hangs: false, fetches, dice: Dice(2) };
+        Self { clock: clock.clone(), start: clock.monotonic(), inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    pub fn publish(&self, key_set: String) {
+        let mut inner = self.inner.lock().expect("unpoisoned");
+        inner.version += 1;
+        inner.etag = HeaderValue::from_str(&format!("\"v{}\"", inner.version)).expect("a header");
+        inner.key_set = Bytes::from(key_set);
+    }
+
+    pub fn hang(&self, hangs: bool) {
+        self.inner.lock().expect("unpoisoned").hangs = hangs;
+    }
+
+    pub fn fetches(&self) -> Vec<u32> {
+        self.inner.lock().expect("unpoisoned").fetches.clone()
+    }
+}
+
+impl Fetch for Network {
+    fn fetch(&self, request: FetchRequest) -> FetchFuture {
+        let now = self.clock.monotonic();
+        let mut inner = self.inner.lock().expect("unpoisoned");
+        let second = usize::try_from(now.saturating_since(self.start).as_secs()).expect("a day");
+        if let Some(count) = inner.fetches.get_mut(second) {
+            *count += 1;
+        }
+        if inner.hangs {
+            return Box::pin(pending());
+        }
+        let latency = Duration::from_millis(40 + u64::try_from(inner.dice.below(120)).expect("small"));
+        let arrives = self.clock.sleep_until(now.saturating_add(latency));
+        let is_known = request.headers.get(IF_NONE_MATCH) == Some(&inner.etag);
+        let (status, body) =
+            if is_known { (StatusCode::NOT_MODIFIED, Bytes::new()) } else { (StatusCode::OK, inner.key_set.clone()) };
+        let response = FetchResponse::new(status, HeaderMap::from_iter([(ETAG, inner.etag.clone())]), body);
+        Box::pin(async move {
+            arrives.await;
+            Ok(response)
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! The day as a plot: the hours in which something happens, side by side. Text has the colour of the page around it.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use crate::day::{FLOOD, FLOODED_ROTATION, MINUTE, OUTAGE, QUIET_ROTATION};
+use crate::ledger::Ledger;
+use crate::replicas::Policy;
+
+/// One span of the day, with what happens in it.
+struct Window {
+    title: &'static str,
+    span: Range<usize>,
+    shade: Option<Range<usize>>,
+    mark: Option<usize>,
+    width: f64,
+}
+
+/// One row of panels.
+struct Row {
+    title: &'static str,
+    top: f64,
+    ticks: &'static [(f64, &'static str)],
+    /// The height of what was seen in a span, from 0 to 1.
+    height: fn(&Ledger, Range<usize>) -> f64,
+}
+
+pub fn of(days: &[(Policy, Ledger)]) -> String {
+    let mut svg = format!(
+        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"A day of a fleet\" font-family=\"sans-serif\" \
+         font-size=\"12\" fill=\"currentColor\" style=\"max-width:100%;height:auto\">\n"
+    );
+    for (at, (policy, _)) in days.iter().enumerate() {
+        let x = LEFT + 220.0 * at as f64;
+        let (colour, width) = pen(*policy);
+        line(&mut svg, &format!("<path d=\"M{x:.0} 12h24\" stroke=\"{colour}\" stroke-width=\"{width}\"/>"));
+        label(&mut svg, x + 30.0, 16.0, "start", policy.name());
+    }
+    for row in &ROWS {
+        label(&mut svg, LEFT, row.top - 22.0, "start", row.title);
+        for (height, text) in row.ticks {
+            label(&mut svg, LEFT - 6.0, row.top + PANEL * (1.0 - height) + 4.0, "end", text);
+        }
+        let mut left = LEFT;
+        for window in windows() {
+            panel(&mut svg, row, &window, left, days);
+            left += window.width + GAP;
+        }
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+fn panel(svg: &mut String, row: &Row, window: &Window, left: f64, days: &[(Policy, Ledger)]) {
+    let Window { title, span, shade, mark, width } = window;
+    let x = |second: usize| left + width * (second - span.start) as f64 / span.len() as f64;
+    let bottom = row.top + PANEL;
+    if let Some(shade) = shade {
+        let (from, to) = (x(shade.start), x(shade.end));
+        line(
+            svg,
+            &format!(
+                "<rect x=\"{from:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{PANEL}\" fill-opacity=\"0.1\"/>",
+                row.top,
+                to - from
+            ),
+        );
+    }
+    for (height, _) in row.ticks {
+        let y = row.top + PANEL * (1.0 - height);
+        line(svg, &format!("<path d=\"M{left:.1} {y:.1}h{width}\" stroke=\"currentColor\" stroke-opacity=\"0.2\"/>"));
+    }
+    if let Some(mark) = mark {
+        let x = x(*mark);
+        line(
+            svg,
+            &format!("<path d=\"M{x:.1} {:.1}v{PANEL}\" stroke=\"currentColor\" stroke-dasharray=\"3 3\"/>", row.top),
+        );
+    }
+    // Ours is drawn last, on top of the others.
+    for (policy, ledger) in days.iter().rev() {
+        let (colour, thickness) = pen(*policy);
+        let mut path = String::new();
+        for from in span.clone().step_by(BUCKET) {
+            let y = bottom - PANEL * (row.height)(ledger, from..from + BUCKET).clamp(0.0, 1.0);
+            let step = if path.is_empty() { "M" } else { "L" };
+            write!(path, "{step}{:.1} {y:.1}", x(from + BUCKET / 2)).expect("a string takes everything");
+        }
+        line(
+            svg,
+            &format!(
+                "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{thickness}\" stroke-linejoin=\"round\"/>"
+            ),
+        );
+    }
+    label(svg, left, row.top - 6.0, "start", title);
+    label(svg, left, bottom + 16.0, "start", &time(span.start));
+    label(svg, left + width, bottom + 16.0, "end", &time(span.end));
+}
+
+/// Every line holds something: an empty one would end the drawing where it stands in a page.
+fn line(svg: &mut String, element: &str) {
+    svg.push_str(element);
+    svg.push('\n');
+}
+
+fn label(svg: &mut String, x: f64, y: f64, anchor: &str, text: &str) {
+    line(svg, &format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>"));
+}
+
+fn time(second: usize) -> String {
+    format!("{:02}:{:02}", second / 3_600, second / 60 % 60)
+}
+
+/// Colours that hold on a white page and on a black one.
+fn pen(policy: Policy) -> (&'static str, &'static str) {
+    match policy {
+        Policy::Ours => ("#1f9e89", "2.5"),
+        Policy::FixedPeriod => ("#e0652f", "1.5"),
+        Policy::CoolDown => ("#8a63d2", "1.5"),
+    }
+}
+
+fn windows() -> [Window; 4] {
+    let around = |from: usize, to: usize| from - 5 * MINUTE..to + 10 * MINUTE;
+    [
+        Window { title: "start", span: 0..15 * MINUTE, shade: None, mark: None, width: 140.0 },
+        Window {
+            title: "a new key at 06:00",
+            span: around(QUIET_ROTATION, QUIET_ROTATION),
+            shade: None,
+            mark: Some(QUIET_ROTATION),
+            width: 140.0,
+        },
+        Window {
+            title: "the issuer hangs, 40 min",
+            span: around(OUTAGE.start, OUTAGE.end),
+            shade: Some(OUTAGE),
+            mark: None,
+            width: 210.0,
+        },
+        Window {
+            title: "flood of random key ids, a new key",
+            span: around(FLOOD.start, FLOOD.end),
+            shade: Some(FLOOD),
+            mark: Some(FLOODED_ROTATION),
+            width: 210.0,
+        },
+    ]
+}
+
+const ROWS: [Row; 2] = [
+    Row {
+        title: "requests to the issuer in a second, all replicas together",
+        top: 70.0,
+        ticks: &[(0.0, "1"), (1.0 / 3.0, "10"), (2.0 / 3.0, "100"), (1.0, "1000")],
+        height: |day, span| day.rate(span).max(1.0).log10() / 3.0,
+    },
+    Row {
+        title: "valid requests that are refused",
+        top: 270.0,
+        ticks: &[(0.0, "0 %"), (0.5, "50 %"), (1.0, "100 %")],
+        height: |day, span| f64::from(day.turned_away(span.clone())) / f64::from(day.clients(span).max(1)),
+    },
+];
+
+const WIDTH: u32 = 820;
+const HEIGHT: u32 = 420;
+const LEFT: f64 = 50.0;
+const GAP: f64 = 18.0;
+const PANEL: f64 = 120.0;
+/// Seconds that one point stands for.
+const BUCKET: usize = 20;

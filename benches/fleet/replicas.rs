@@ -1,0 +1,172 @@
+//! One replica under each policy.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::Value;
+use tokio::sync::Mutex;
+use tower_bearer::clock::{Clock as _, Monotonic};
+use tower_bearer::fetch::{Endpoint, Fetch as _, FetchRequest};
+use tower_bearer::jwks::RefreshPolicy;
+use tower_bearer::testing::{FakeClock, TestIssuer};
+use tower_bearer::{Api, Issuer, Rejection, Validator};
+
+use crate::day::AUDIENCE;
+use crate::network::Network;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// This crate with its defaults.
+    Ours,
+    /// A set is used for five minutes; the request that finds it older fetches the next. Nothing else does.
+    FixedPeriod,
+    /// A set is used for ten minutes; an unknown key id fetches as well, but not within 30 s of the last set.
+    CoolDown,
+}
+
+impl Policy {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "this crate",
+            Self::FixedPeriod => "fixed period of 5 min",
+            Self::CoolDown => "10 min, 30 s cool-down",
+        }
+    }
+}
+
+/// What a caller brings.
+pub struct Token {
+    kid: String,
+    text: String,
+}
+
+impl Token {
+    pub fn of(server: &TestIssuer, kid: String) -> Self {
+        let token = server.token().audience(AUDIENCE).expires_in(Duration::from_secs(3_600));
+        let text = if kid == server.kid() { token.sign() } else { token.kid(&kid).sign() };
+        Self { kid, text }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Accepted,
+    /// 401.
+    Refused,
+    /// 503.
+    Unavailable,
+}
+
+pub enum Replica {
+    Ours(Validator),
+    Common(Arc<Common>),
+}
+
+impl Replica {
+    pub fn start(policy: Policy, number: usize, server: &TestIssuer, network: &Network, clock: &FakeClock) -> Self {
+        let common = |period, cool_down| {
+            let endpoint = Endpoint::new(&server.jwks_uri()).expect("a URL");
+            let set = Mutex::new(Set { kids: Vec::new(), loaded_at: None, failed_at: None });
+            Self::Common(Arc::new(Common {
+                period,
+                cool_down,
+                endpoint,
+                network: network.clone(),
+                clock: clock.clone(),
+                set,
+            }))
+        };
+        match policy {
+            Policy::Ours => {
+                let api = Api::new(AUDIENCE, Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()));
+                let seed = u64::try_from(number).expect("few replicas");
+                let validator = Validator::builder(api)
+                    .with_fetch(network.clone())
+                    .with_clock(clock.clone())
+                    .with_refresh_policy(RefreshPolicy::new().with_jitter_seed(seed));
+                Self::Ours(validator.build().expect("a good configuration"))
+            }
+            Policy::FixedPeriod => common(Duration::from_secs(300), None),
+            Policy::CoolDown => common(Duration::from_secs(600), Some(Duration::from_secs(30))),
+        }
+    }
+
+    pub fn ask(&self, token: Arc<Token>) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+        match self {
+            Self::Ours(validator) => {
+                let validator = validator.clone();
+                Box::pin(async move {
+                    match validator.validate(&token.text).await {
+                        Ok(_) => Answer::Accepted,
+                        Err(Rejection::Key(_)) => Answer::Refused,
+                        Err(Rejection::KeysUnavailable { .. }) => Answer::Unavailable,
+                        Err(other) => panic!("a token of this day is refused for its key alone: {other:?}"),
+                    }
+                })
+            }
+            Self::Common(common) => {
+                let common = Arc::clone(common);
+                Box::pin(async move { common.ask(&token.kid).await })
+            }
+        }
+    }
+}
+
+/// The two common designs. Signatures are left out, which changes nothing of what is counted.
+pub struct Common {
+    period: Duration,
+    cool_down: Option<Duration>,
+    endpoint: Endpoint,
+    network: Network,
+    clock: FakeClock,
+    /// Whoever fetches holds it, so that others wait for the same fetch and share what becomes of it.
+    set: Mutex<Set>,
+}
+
+struct Set {
+    kids: Vec<String>,
+    loaded_at: Option<Monotonic>,
+    failed_at: Option<Monotonic>,
+}
+
+impl Common {
+    async fn ask(&self, kid: &str) -> Answer {
+        let came_at = self.clock.monotonic();
+        let mut set = self.set.lock().await;
+        if set.failed_at > Some(came_at) {
+            return Answer::Unavailable;
+        }
+        let is_older_than =
+            |set: &Set, span| set.loaded_at.is_none_or(|at| self.clock.monotonic().saturating_since(at) >= span);
+        let knows = |set: &Set| set.kids.iter().any(|known| known == kid);
+        let lapsed = is_older_than(&set, self.period);
+        let missed = !knows(&set) && self.cool_down.is_some_and(|cool_down| is_older_than(&set, cool_down));
+        if (lapsed || missed) && !self.load(&mut set).await {
+            return Answer::Unavailable;
+        }
+        if knows(&set) { Answer::Accepted } else { Answer::Refused }
+    }
+
+    /// Fetches within five seconds; says whether a set came.
+    async fn load(&self, set: &mut Set) -> bool {
+        let deadline = self.clock.sleep_until(self.clock.monotonic().saturating_add(Duration::from_secs(5)));
+        let fetch = self.network.fetch(FetchRequest::new(self.endpoint.clone(), 1 << 20));
+        let response = tokio::select! {
+            biased;
+            response = fetch => response.ok().filter(|response| response.status == StatusCode::OK),
+            () = deadline => None,
+        };
+        let Some(response) = response else {
+            set.failed_at = Some(self.clock.monotonic());
+            return false;
+        };
+        let document: Value = serde_json::from_slice(&response.body).expect("a key set");
+        let keys = document["keys"].as_array().expect("keys");
+        set.kids = keys.iter().filter_map(|key| key["kid"].as_str().map(str::to_owned)).collect();
+        set.loaded_at = Some(self.clock.monotonic());
+        true
+    }
+}
