@@ -8,6 +8,7 @@
     allow(unused_variables, reason = "what is not emitted is not read")
 )]
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -155,13 +156,59 @@ fn gauge(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
+/// A name under which verdicts are told: a configured `iss` value, or [`NO_ISSUER`].
+///
+/// The keys of its counters are made once: with a key at hand, counting allocates nothing where nobody listens.
+#[derive(Debug)]
+pub(crate) struct Label {
+    name: Cow<'static, str>,
+    #[cfg(feature = "metrics")]
+    verdicts: [OnceLock<(&'static str, metrics::Key)>; REASONS],
+}
+
+impl Label {
+    pub(crate) const fn new(name: Cow<'static, str>) -> Self {
+        Self {
+            name,
+            #[cfg(feature = "metrics")]
+            verdicts: [const { OnceLock::new() }; REASONS],
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Counts a verdict; `reason` is [`ACCEPTED`] or why not.
+    #[cfg(feature = "metrics")]
+    fn count(&self, reason: &'static str) {
+        let key = || {
+            let result = if reason == ACCEPTED { "accepted" } else { "rejected" };
+            let labels = vec![
+                metrics::Label::new("issuer", self.name.clone()),
+                metrics::Label::from_static_parts("result", result),
+                metrics::Label::from_static_parts("reason", reason),
+            ];
+            metrics::Key::from_parts("jwt_validation_total", labels)
+        };
+        let count = |key: &metrics::Key| {
+            metrics::with_recorder(|recorder| recorder.register_counter(key, &VERDICTS).increment(1));
+        };
+        let mut slots = self.verdicts.iter().map(|slot| slot.get_or_init(|| (reason, key())));
+        match slots.find(|(known, _)| *known == reason) {
+            Some((_, known)) => count(known),
+            None => count(&key()),
+        }
+    }
+}
+
 /// One validation from its start to its verdict: a span around it, and its time where metrics are on.
 #[must_use]
 pub(crate) struct Validation<'v> {
     /// The configured `iss` value that the token claims, once that is known.
-    issuer: OnceLock<&'v str>,
+    issuer: OnceLock<&'v Label>,
     #[cfg(feature = "metrics")]
-    path: &'static str,
+    waited: bool,
     #[cfg(feature = "tracing")]
     span: tracing::Span,
     #[cfg(feature = "metrics")]
@@ -171,24 +218,24 @@ pub(crate) struct Validation<'v> {
 impl<'v> Validation<'v> {
     /// Starts one that has its keys at hand.
     pub(crate) fn at_once(clock: &dyn Clock) -> Self {
-        Self::start("at_once", clock)
+        Self::start(false, clock)
     }
 
     /// Starts one that waits for keys.
     pub(crate) fn waiting(clock: &dyn Clock) -> Self {
-        Self::start("waited", clock)
+        Self::start(true, clock)
     }
 
-    fn start(path: &'static str, clock: &dyn Clock) -> Self {
+    fn start(waited: bool, clock: &dyn Clock) -> Self {
         Self {
             issuer: OnceLock::new(),
             #[cfg(feature = "metrics")]
-            path,
+            waited,
             #[cfg(feature = "tracing")]
             span: tracing::debug_span!(
                 target: "tower_bearer::validation",
                 "validate",
-                path,
+                path = if waited { "waited" } else { "at_once" },
                 issuer = tracing::field::Empty,
                 result = tracing::field::Empty,
                 reason = tracing::field::Empty,
@@ -199,7 +246,7 @@ impl<'v> Validation<'v> {
     }
 
     /// Notes which of the configured `iss` values the token claims.
-    pub(crate) fn claims_issuer(&self, issuer: &'v str) {
+    pub(crate) fn claims_issuer(&self, issuer: &'v Label) {
         let _known_already = self.issuer.set(issuer);
     }
 
@@ -218,15 +265,14 @@ impl<'v> Validation<'v> {
         work
     }
 
-    /// The token of `issuer`, one of the configured `iss` values, is good.
-    pub(crate) fn accepted(self, issuer: &str, clock: &dyn Clock) {
-        self.end(issuer, "accepted", "none", clock);
+    /// The token is good.
+    pub(crate) fn accepted(self, clock: &dyn Clock) {
+        self.end("accepted", ACCEPTED, clock);
     }
 
     /// The token is refused.
     pub(crate) fn rejected(self, reason: &'static str, clock: &dyn Clock) {
-        let issuer = self.issuer.get().copied().unwrap_or(NO_ISSUER);
-        self.end(issuer, "rejected", reason, clock);
+        self.end("rejected", reason, clock);
     }
 
     /// The verdict has to wait for keys; another validation goes on.
@@ -235,29 +281,43 @@ impl<'v> Validation<'v> {
         self.span.record("result", "postponed");
     }
 
-    fn end(&self, issuer: &str, result: &'static str, reason: &'static str, clock: &dyn Clock) {
+    fn end(&self, result: &'static str, reason: &'static str, clock: &dyn Clock) {
+        let issuer = self.issuer.get().copied();
         #[cfg(feature = "tracing")]
-        self.span.record("issuer", issuer).record("result", result).record("reason", reason);
+        if !self.span.is_disabled() {
+            let name = issuer.map_or(NO_ISSUER, Label::name);
+            self.span.record("issuer", name).record("result", result).record("reason", reason);
+        }
         #[cfg(feature = "metrics")]
         {
             let took = clock.monotonic().saturating_since(self.started);
-            metrics::histogram!("jwt_validation_seconds", "path" => self.path).record(took.as_secs_f64());
-            validated(issuer.to_owned(), result, reason);
+            let times = match self.waited {
+                true => metrics::histogram!("jwt_validation_seconds", "path" => "waited"),
+                false => metrics::histogram!("jwt_validation_seconds", "path" => "at_once"),
+            };
+            times.record(took.as_secs_f64());
+            issuer.unwrap_or(&NOBODY).count(reason);
         }
     }
 }
 
-/// The label where a token names no configured issuer.
+/// The name where a token names no configured issuer.
+#[cfg(any(feature = "tracing", feature = "metrics"))]
 const NO_ISSUER: &str = "none";
 
-#[cfg(feature = "metrics")]
-fn validated(issuer: impl Into<metrics::SharedString>, result: &'static str, reason: &'static str) {
-    let issuer = issuer.into();
-    metrics::counter!("jwt_validation_total", "issuer" => issuer, "result" => result, "reason" => reason).increment(1);
-}
+/// The reason of what was not refused.
+const ACCEPTED: &str = "none";
 
-/// Whether metrics go anywhere: what exists only to be counted is left out where not.
-pub(crate) const COUNTS: bool = cfg!(feature = "metrics");
+/// More than there are kinds of rejection.
+#[cfg(feature = "metrics")]
+const REASONS: usize = 24;
+
+#[cfg(feature = "metrics")]
+static NOBODY: Label = Label::new(Cow::Borrowed(NO_ISSUER));
+
+#[cfg(feature = "metrics")]
+static VERDICTS: metrics::Metadata<'static> =
+    metrics::Metadata::new(module_path!(), metrics::Level::INFO, Some(module_path!()));
 
 /// Counts one use of the verified-token memo.
 macro_rules! token_cache_metric {
@@ -337,7 +397,7 @@ pub(crate) fn rejections_are_read() -> bool {
 pub(crate) fn credential_refused(kind: &'static str) {
     rejected(kind, None, None, false);
     #[cfg(feature = "metrics")]
-    validated(NO_ISSUER, "rejected", kind);
+    NOBODY.count(kind);
 }
 
 /// A good token, or a request without one, does not meet what a route asks.

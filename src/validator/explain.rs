@@ -70,7 +70,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let route = report.issuer(&parsed, circumstances);
         let issuer = route.and_then(|route| self.core.issuers.get(route.issuer));
         let trusted = report.algorithm(&parsed, issuer);
-        let name = route.map_or_else(|| parsed.payload().text(Claim::Iss).ok().unwrap_or_default(), |route| route.name);
+        let name = route
+            .map_or_else(|| parsed.payload().text(Claim::Iss).ok().unwrap_or_default(), |route| route.label.name());
         let claims = report.judge(&parsed, name);
         report.claims(&parsed, &claims, Early::Yes);
         let signed = report.signature(&parsed, trusted).await;

@@ -7,7 +7,7 @@ use std::any::TypeId;
 use std::fmt;
 use std::mem::size_of;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use moka::Expiry;
@@ -34,14 +34,16 @@ pub(super) struct Memo<C> {
 /// That a token was good, and what that hangs on.
 pub(super) struct Verdict<C> {
     claims: Claims<C>,
-    /// The issuer's place in the configuration.
-    issuer: usize,
+    /// The place of the issuer's route.
+    place: usize,
     /// The key that proved it.
     thumbprint: Thumbprint,
     /// The last epoch of the issuer's keys in which that key was seen to prove it.
     epoch: AtomicU64,
     life: Life,
     weight: u32,
+    /// That it left because it counts no more, and not to make room.
+    dismissed: AtomicBool,
 }
 
 /// How long a verdict counts.
@@ -59,17 +61,10 @@ impl<C: Send + Sync + 'static> Memo<C> {
     /// Remembers as many verdicts as fit; `None` if that is none.
     pub(super) fn new(bytes: usize) -> Option<Self> {
         let tagger = Arc::new(Tagger::new()?);
-        let mut verdicts = Cache::builder()
+        let verdicts = Cache::builder()
             .max_capacity(u64::try_from(bytes).ok()?)
             .weigher(|_, verdict: &Arc<Verdict<C>>| verdict.weight)
             .expire_after(Housekeeping);
-        if telemetry::COUNTS {
-            verdicts = verdicts.eviction_listener(|_, _, cause| {
-                if cause.was_evicted() {
-                    telemetry::token_cache_evicted();
-                }
-            });
-        }
         (bytes > 0).then(|| Self { tagger, verdicts: verdicts.build() })
     }
 
@@ -89,12 +84,14 @@ impl<C: Send + Sync + 'static> Memo<C> {
 
     /// Lets go of a verdict that can never count again.
     pub(super) fn forget(&self, tag: TokenTag) {
-        self.verdicts.invalidate(&tag);
+        if let Some(verdict) = self.verdicts.remove(&tag) {
+            verdict.dismissed.store(true, Ordering::Relaxed);
+        }
     }
 }
 
 impl<C: 'static> Verdict<C> {
-    pub(super) fn new(claims: Claims<C>, issuer: usize, thumbprint: Thumbprint, epoch: u64, life: Life) -> Self {
+    pub(super) fn new(claims: Claims<C>, place: usize, thumbprint: Thumbprint, epoch: u64, life: Life) -> Self {
         // What `C` keeps outside of itself was read from the payload, so it is taken to be about as large.
         let custom = if TypeId::of::<C>() == TypeId::of::<NoCustomClaims>() {
             0
@@ -104,15 +101,23 @@ impl<C: 'static> Verdict<C> {
         let weight = claims.footprint().saturating_add(custom).saturating_add(size_of::<Self>());
         let weight = u32::try_from(weight.saturating_add(defaults::MEMO_OVERHEAD_BYTES)).unwrap_or(u32::MAX);
         telemetry::token_cache_grew(weight);
-        Self { claims, issuer, thumbprint, epoch: AtomicU64::new(epoch), life, weight }
+        Self {
+            claims,
+            place,
+            thumbprint,
+            epoch: AtomicU64::new(epoch),
+            life,
+            weight,
+            dismissed: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn claims(&self) -> &Claims<C> {
         &self.claims
     }
 
-    pub(super) fn issuer(&self) -> usize {
-        self.issuer
+    pub(super) fn place(&self) -> usize {
+        self.place
     }
 
     /// Says whether all dates hold, and the verdict is young enough.
@@ -143,6 +148,10 @@ impl<C: 'static> Verdict<C> {
 impl<C> Drop for Verdict<C> {
     fn drop(&mut self) {
         telemetry::token_cache_shrank(self.weight);
+        // Counted here, since a listener would make the cache take a lock for each key.
+        if !*self.dismissed.get_mut() {
+            telemetry::token_cache_evicted();
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) use self::circumstances::Circumstances;
 pub use self::explanation::{Explanation, Finding, Outcome};
 use self::keyring::Keyring;
 use self::memo::{Life, Memo, Verdict};
-use self::routing::Routes;
+use self::routing::{Route, Routes};
 use crate::claims::{ClaimError, Claims, Evidence, Fault, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
@@ -222,7 +222,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         validation: &Validation<'s>,
     ) -> Option<Result<Claims<C>, Rejection>> {
         let tag = self.tag(token);
-        Some(match tag.and_then(|tag| self.recall(tag, circumstances.host.as_ref())) {
+        Some(match tag.and_then(|tag| self.recall(tag, circumstances.host.as_ref(), validation)) {
             Some(claims) => {
                 let fits = self.core.fits(claims.payload(), circumstances);
                 fits.and_then(|()| self.application.check(claims))
@@ -253,7 +253,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     fn tell(&self, token: &str, validation: Validation<'_>, verdict: &Result<Claims<C>, Rejection>) {
         let clock = &*self.core.clock;
         match verdict {
-            Ok(claims) => validation.accepted(claims.issuer(), clock),
+            Ok(_) => validation.accepted(clock),
             Err(rejection) => {
                 validation.within(|| self.core.note(token, rejection));
                 validation.rejected(rejection.kind().name(), clock);
@@ -269,7 +269,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         tag: Option<TokenTag>,
     ) -> Result<Claims<C>, Rejection> {
         let judged_at = self.core.clock.now();
-        let issuer = self.core.judge(&proof.token, judged_at)?;
+        let place = self.core.judge(&proof.token, judged_at)?;
         self.core.fits(proof.token.payload(), circumstances)?;
         let ends_at = self.core.rules.holds_until(proof.token.payload());
         let (header, payload, thumbprint) = proof.token.into_parts();
@@ -279,7 +279,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         {
             let forget_at = self.core.clock.monotonic().saturating_add(defaults::MEMO_LIFE);
             let life = Life { judged_at, ends_at, forget_at };
-            memo.remember(tag, Verdict::new(claims.clone(), issuer, thumbprint, proof.epoch, life));
+            memo.remember(tag, Verdict::new(claims.clone(), place, thumbprint, proof.epoch, life));
         }
         Ok(claims)
     }
@@ -290,10 +290,15 @@ impl<C: Send + Sync + 'static> Validator<C> {
     }
 
     /// The claims of a token that was verified before, if that still counts; the application's checks are still to come.
-    fn recall(&self, tag: TokenTag, host: Option<&Host>) -> Option<Claims<C>> {
+    fn recall<'s>(&'s self, tag: TokenTag, host: Option<&Host>, validation: &Validation<'s>) -> Option<Claims<C>> {
         let memo = self.memo.as_ref()?;
         let verdict = memo.find(tag);
-        let standing = verdict.as_deref().map_or(Standing::Unknown, |verdict| self.core.standing(verdict, host));
+        let standing = verdict.as_deref().map_or(Standing::Unknown, |verdict| {
+            self.core.routes.at(verdict.place()).map_or(Standing::Unknown, |route| {
+                validation.claims_issuer(route.label);
+                self.core.standing(verdict, route, host)
+            })
+        });
         match standing {
             Standing::Counts => telemetry::token_cache_hit(),
             Standing::Unknown => telemetry::token_cache_miss(),
@@ -337,24 +342,24 @@ impl Core {
         }
         let token = UnverifiedToken::parse(token).map_err(Rejection::Token)?;
         let route = self.routes.find(token.payload(), &self.hosts, host).map_err(Rejection::Issuer)?;
-        validation.claims_issuer(route.name);
+        validation.claims_issuer(route.label);
         let issuer = self.issuers.get(route.issuer).ok_or(Rejection::Signature)?;
         let algorithm = token.header().algorithm();
         if !issuer.algorithms.contains(&algorithm) {
             return Err(Rejection::Algorithm { algorithm });
         }
         let now = self.clock.now();
-        let evidence = Evidence { header: token.header(), payload: token.payload(), issuer: route.name, now };
+        let evidence = Evidence { header: token.header(), payload: token.payload(), issuer: route.label.name(), now };
         self.rules.refuse_early(evidence).map_err(Rejection::UnverifiedClaims)?;
         Ok((token, issuer))
     }
 
-    /// Makes every check over claims that are proven, and tells the issuer's place in the configuration.
+    /// Makes every check over claims that are proven, and tells the route's place.
     fn judge(&self, signed: &SignedToken, now: Timestamp) -> Result<usize, Rejection> {
         let route = self.routes.route_of(signed.payload()).map_err(Rejection::Issuer)?;
-        let evidence = Evidence { header: signed.header(), payload: signed.payload(), issuer: route.name, now };
+        let evidence = Evidence { header: signed.header(), payload: signed.payload(), issuer: route.label.name(), now };
         self.rules.hold(evidence).map_err(Rejection::Claims)?;
-        Ok(route.issuer)
+        Ok(route.place)
     }
 
     /// Judges the claims by what the application says of the request: on every request, and never remembered.
@@ -371,13 +376,13 @@ impl Core {
     }
 
     /// Asks everything again that can have changed since a token was verified.
-    fn standing<C: 'static>(&self, verdict: &Verdict<C>, host: Option<&Host>) -> Standing {
+    fn standing<C: 'static>(&self, verdict: &Verdict<C>, route: Route<'_>, host: Option<&Host>) -> Standing {
         if !verdict.is_timely(self.clock.now(), self.clock.monotonic()) {
             return Standing::Ended;
         }
-        let Some(issuer) = self.issuers.get(verdict.issuer()) else { return Standing::Ended };
+        let Some(issuer) = self.issuers.get(route.issuer) else { return Standing::Ended };
         match issuer.keys.at_hand(|keys, epoch| verdict.is_proven_by(keys, epoch)) {
-            Some(true) if Routes::allows(verdict.claims().issuer(), &self.hosts, host) => Standing::Counts,
+            Some(true) if route.is_open_to(&self.hosts, host) => Standing::Counts,
             Some(false) => Standing::KeyGone,
             // Keys that cannot be used now may be used again.
             Some(true) | None => Standing::Unknown,

@@ -1,23 +1,36 @@
 //! Claimed issuer to trusted issuer: a look-up among configured names, never a URL, before any fetch.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
 use crate::config::HostRules;
 use crate::host::Host;
 use crate::rejection::{IssuerError, NearMiss};
+use crate::telemetry::Label;
 use crate::token::{Claim, Member, Payload};
 
 /// Every `iss` value that is trusted, and which issuer it belongs to.
 pub(super) struct Routes {
-    issuers: HashMap<Box<str>, usize>,
+    /// Places in `known`, by name.
+    places: HashMap<Box<str>, usize>,
+    known: Box<[Known]>,
+}
+
+/// One `iss` value that is trusted.
+struct Known {
+    label: Label,
+    /// The issuer's place in the configuration.
+    issuer: usize,
 }
 
 /// Where a token leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Route<'r> {
     /// The `iss` value, as configured.
-    pub(super) name: &'r str,
+    pub(super) label: &'r Label,
+    /// Its place among all `iss` values.
+    pub(super) place: usize,
     /// The issuer's place in the configuration.
     pub(super) issuer: usize,
 }
@@ -26,8 +39,12 @@ impl Routes {
     /// Numbers the issuers in order; the configuration has made sure that no name stands twice.
     pub(super) fn new<'i>(issuers: impl IntoIterator<Item = &'i [Box<str>]>) -> Self {
         let numbered = issuers.into_iter().enumerate();
-        let issuers = numbered.flat_map(|(at, names)| names.iter().map(move |name| (name.clone(), at))).collect();
-        Self { issuers }
+        let known = |(issuer, names): (usize, &'i [Box<str>])| {
+            names.iter().map(move |name| Known { label: Label::new(Cow::Owned(name.to_string())), issuer })
+        };
+        let known: Box<[Known]> = numbered.flat_map(known).collect();
+        let places = known.iter().enumerate().map(|(place, known)| (Box::from(known.label.name()), place)).collect();
+        Self { places, known }
     }
 
     /// Finds the issuer that a token claims, where the host allows it.
@@ -44,14 +61,14 @@ impl Routes {
         }
         match host.and_then(|host| hosts.issuer_for(host)) {
             None => Err(IssuerError::UnknownHost),
-            Some(bound) if bound == route.name => Ok(route),
+            Some(bound) if bound == route.label.name() => Ok(route),
             Some(_) => Err(IssuerError::NotForHost),
         }
     }
 
-    /// Says whether an issuer that is trusted is so under this host.
-    pub(super) fn allows(name: &str, hosts: &HostRules, host: Option<&Host>) -> bool {
-        hosts.is_empty() || host.and_then(|host| hosts.issuer_for(host)) == Some(name)
+    /// The route that was found before at this place.
+    pub(super) fn at(&self, place: usize) -> Option<Route<'_>> {
+        self.known.get(place).map(|known| Route { label: &known.label, place, issuer: known.issuer })
     }
 
     /// The issuer that a token claims, whatever the host.
@@ -61,20 +78,25 @@ impl Routes {
 
     /// Every `iss` value that is trusted.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.issuers.keys().map(|name| &**name)
+        self.known.iter().map(|known| known.label.name())
     }
 
     fn look_up(&self, claimed: &str) -> Result<Route<'_>, IssuerError> {
-        match self.issuers.get_key_value(claimed) {
-            Some((name, issuer)) => Ok(Route { name, issuer: *issuer }),
-            None => Err(IssuerError::Unknown { near: self.issuers.keys().find_map(|known| near_miss(claimed, known)) }),
-        }
+        let known = self.places.get(claimed).and_then(|place| self.at(*place));
+        known.ok_or_else(|| IssuerError::Unknown { near: self.names().find_map(|known| near_miss(claimed, known)) })
+    }
+}
+
+impl Route<'_> {
+    /// Says whether the issuer is trusted under this host too.
+    pub(super) fn is_open_to(&self, hosts: &HostRules, host: Option<&Host>) -> bool {
+        hosts.is_empty() || host.and_then(|host| hosts.issuer_for(host)) == Some(self.label.name())
     }
 }
 
 impl fmt::Debug for Routes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.issuers.keys()).finish()
+        f.debug_set().entries(self.names()).finish()
     }
 }
 
