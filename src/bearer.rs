@@ -128,8 +128,18 @@ fn credential(field: &HeaderValue) -> Option<&[u8]> {
 /// RFC 6750 §2.1: `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
 fn is_b64token(octets: &[u8]) -> bool {
     let body = octets.iter().rposition(|octet| *octet != b'=').map_or(0, |last| last.saturating_add(1));
-    let is_body = |octet: &u8| octet.is_ascii_alphanumeric() || b"-._~+/".contains(octet);
-    body > 0 && octets.get(..body).is_some_and(|body| body.iter().all(is_body))
+    // Without early exit and without branches, so that it is done for many octets at once.
+    let is_body = |octet: u8| {
+        octet.is_ascii_alphanumeric()
+            | (octet == b'-')
+            | (octet == b'.')
+            | (octet == b'_')
+            | (octet == b'~')
+            | (octet == b'+')
+            | (octet == b'/')
+    };
+    let all_body = |body: &[u8]| body.iter().fold(true, |good, octet| good & is_body(*octet));
+    body > 0 && octets.get(..body).is_some_and(all_body)
 }
 
 /// RFC 9110 §5.6.2: `tchar`.

@@ -155,8 +155,13 @@ fn decode_payload(segment: &str) -> Result<String, TokenError> {
 
 /// Reads a JSON string's text; `None` for any other JSON value.
 pub(crate) fn unquote(raw: &str) -> Option<Cow<'_, str>> {
-    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    let inner = inside_quotes(raw)?;
     if inner.contains('\\') { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+}
+
+/// A JSON string without its quotes, escapes as they are; `None` for any other value.
+fn inside_quotes(raw: &str) -> Option<&str> {
+    raw.strip_prefix('"')?.strip_suffix('"')
 }
 
 #[cfg(test)]

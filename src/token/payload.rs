@@ -13,6 +13,8 @@ use crate::token::{Part, Span, TokenError};
 pub(crate) struct Payload {
     json: Box<str>,
     spans: [Option<Span>; Claim::COUNT],
+    /// Whether any text has to be read twice.
+    has_escapes: bool,
     unescaped: Vec<(Claim, Box<str>)>,
 }
 
@@ -41,8 +43,9 @@ impl Payload {
     pub(super) fn parse(json: String) -> Result<Self, TokenError> {
         let spans =
             object::members(&json, Claim::index_of).map_err(|error| TokenError::object(Part::Payload, error))?;
-        let mut payload = Self { json: json.into_boxed_str(), spans, unescaped: Vec::new() };
-        for claim in Claim::ALL {
+        let has_escapes = json.as_bytes().contains(&b'\\');
+        let mut payload = Self { json: json.into_boxed_str(), spans, has_escapes, unescaped: Vec::new() };
+        for claim in Claim::ALL.iter().filter(|_| has_escapes) {
             if let Some(Cow::Owned(text)) = payload.raw(*claim).and_then(super::unquote) {
                 payload.unescaped.push((*claim, text.into_boxed_str()));
             }
@@ -73,7 +76,11 @@ impl Payload {
 
     /// A claim that should be a string.
     pub(crate) fn text(&self, claim: Claim) -> Member<&str> {
-        match self.raw(claim).map(super::unquote) {
+        let raw = self.raw(claim);
+        if !self.has_escapes {
+            return raw.map_or(Member::Absent, |raw| super::inside_quotes(raw).map_or(Member::Malformed, Member::Is));
+        }
+        match raw.map(super::unquote) {
             None => Member::Absent,
             Some(None) => Member::Malformed,
             Some(Some(Cow::Borrowed(text))) => Member::Is(text),
