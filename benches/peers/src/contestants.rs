@@ -77,10 +77,22 @@ pub async fn all(tokens: &Tokens) -> anyhow::Result<(Vec<Contestant>, Vec<(&'sta
         Validator::builder(Api::new(AUDIENCE, Issuer::with_static_keys(&issuer, keys)))
     };
     let mut all = vec![
-        Contestant { name: "no authentication", router: Router::new().route("/", get(async || "hello")), distinct: 1_000 },
+        Contestant {
+            name: "no authentication",
+            router: Router::new().route("/", get(async || "hello")),
+            distinct: 1_000,
+        },
         Contestant { name: "tower-bearer, 1,000 tokens", router: ours(validator().build()?), distinct: 1_000 },
-        Contestant { name: "tower-bearer, 10,000 tokens", router: ours(validator().with_memo_bytes(32 << 20).build()?), distinct: 10_000 },
-        Contestant { name: "tower-bearer without memo", router: ours(validator().without_memo().build()?), distinct: 1_000 },
+        Contestant {
+            name: "tower-bearer, 10,000 tokens",
+            router: ours(validator().with_memo_bytes(32 << 20).build()?),
+            distinct: 10_000,
+        },
+        Contestant {
+            name: "tower-bearer without memo",
+            router: ours(validator().without_memo().build()?),
+            distinct: 1_000,
+        },
     ];
     let mut absent = Vec::new();
     let peers: [(&'static str, anyhow::Result<Router>); 7] = [
@@ -138,9 +150,8 @@ fn bare(issuer: &str, jwks: &str) -> anyhow::Result<Router> {
         next.run(request).await
     }
     let set: JwkSet = serde_json::from_str(jwks)?;
-    let named = |jwk: &jsonwebtoken::jwk::Jwk| {
-        Ok((jwk.common.key_id.clone().unwrap_or_default(), DecodingKey::from_jwk(jwk)?))
-    };
+    let named =
+        |jwk: &jsonwebtoken::jwk::Jwk| Ok((jwk.common.key_id.clone().unwrap_or_default(), DecodingKey::from_jwk(jwk)?));
     let keys = set.keys.iter().map(named).collect::<anyhow::Result<_>>()?;
     let mut validation = Validation::new(Algorithm::RS256);
     validation.set_audience(&[AUDIENCE]);
@@ -179,18 +190,19 @@ fn aliri_(issuer: &str, jwks: &str) -> anyhow::Result<Router> {
 }
 
 fn axum_jwks_(jwks: &str) -> anyhow::Result<Router> {
-    use axum_jwks::{Jwks, ParseTokenClaims, TokenError};
+    use axum_jwks::Jwks;
     #[derive(Clone, FromRef)]
     struct Setup {
         jwks: Jwks,
-    }
-    impl ParseTokenClaims for Claims {
-        type Rejection = TokenError;
     }
     let set: jsonwebtoken_9::jwk::JwkSet = serde_json::from_str(jwks)?;
     let jwks = Jwks::from_jwk_set(set, Some(AUDIENCE), None)?;
     let hello = async |axum_jwks::Claims(claims): axum_jwks::Claims<Claims>| greet(!claims.sub.is_empty());
     Ok(Router::new().route("/", get(hello)).with_state(Setup { jwks }))
+}
+
+impl axum_jwks::ParseTokenClaims for Claims {
+    type Rejection = axum_jwks::TokenError;
 }
 
 fn axum_jwt_auth_(issuer: &str, server: &TestIssuer) -> anyhow::Result<Router> {

@@ -1,6 +1,7 @@
 //! Requests over loopback HTTP: all servers on one thread of their own, whose CPU time is read; a load generator on another.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,16 +30,19 @@ struct Sample {
 pub fn measure(contestants: &[Contestant], tokens: &Tokens) -> anyhow::Result<Vec<Outcome>> {
     let server = Server::start(contestants)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let request = |token: &String| request(token);
+    let prepared = |contestant: &Contestant| Arc::new(tokens.texts(contestant.distinct).iter().map(request).collect());
+    let requests: Vec<Arc<Vec<Vec<u8>>>> = contestants.iter().map(prepared).collect();
     let mut rounds: Vec<Vec<Sample>> = Vec::new();
     for round in 0..=ROUNDS {
         let mut samples = vec![Sample { cpu_each: 0.0, per_second: 0.0 }; contestants.len()];
         for turn in 0..contestants.len() {
             let at = (turn + round) % contestants.len();
-            let fields = tokens.texts(contestants[at].distinct);
-            samples[at] = runtime.block_on(sample(&server, server.addresses[at], fields))?;
+            samples[at] = runtime.block_on(sample(&server, server.addresses[at], &requests[at], round))?;
         }
         rounds.push(samples);
     }
+    // The first round warms up.
     let rounds = &rounds[1..];
     Ok((0..contestants.len())
         .map(|at| Outcome {
@@ -84,7 +88,12 @@ impl Server {
     }
 }
 
-async fn sample(server: &Server, address: SocketAddr, tokens: &[String]) -> anyhow::Result<Sample> {
+async fn sample(
+    server: &Server,
+    address: SocketAddr,
+    requests: &Arc<Vec<Vec<u8>>>,
+    round: usize,
+) -> anyhow::Result<Sample> {
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
         let stream = TcpStream::connect(address).await?;
@@ -92,12 +101,13 @@ async fn sample(server: &Server, address: SocketAddr, tokens: &[String]) -> anyh
         connections.push(stream);
     }
     let (start, cpu) = (Instant::now(), server.cpu().await?);
-    let requests: Vec<Vec<u8>> = tokens.iter().map(|token| request(token)).collect();
-    let requests = std::sync::Arc::new(requests);
     let clients: Vec<_> = connections
         .into_iter()
         .enumerate()
-        .map(|(number, stream)| tokio::spawn(client(stream, std::sync::Arc::clone(&requests), number, start + SLICE)))
+        .map(|(number, stream)| {
+            let first = round * 4_001 + number * 97;
+            tokio::spawn(client(stream, Arc::clone(requests), first, start + SLICE))
+        })
         .collect();
     let mut done = 0_usize;
     for client in clients {
@@ -110,11 +120,11 @@ async fn sample(server: &Server, address: SocketAddr, tokens: &[String]) -> anyh
 /// Sends one request after the other on one connection, and counts the answers.
 async fn client(
     mut stream: TcpStream,
-    requests: std::sync::Arc<Vec<Vec<u8>>>,
-    number: usize,
+    requests: Arc<Vec<Vec<u8>>>,
+    first: usize,
     until: Instant,
 ) -> anyhow::Result<usize> {
-    let (mut done, mut next, mut answer) = (0, number * 97, vec![0; 4096]);
+    let (mut done, mut next, mut answer) = (0, first, vec![0; 4096]);
     while Instant::now() < until {
         next = (next + 379) % requests.len();
         stream.write_all(&requests[next]).await?;

@@ -1,7 +1,8 @@
 //! Pits tower-bearer against its peers: the same RS256 token, the same axum router, one contestant after the other in every
 //! round, so that the ratios hold on a machine that others use too.
 //!
-//! `cargo run --release` in this folder prints a Markdown table and writes the charts of the guide.
+//! `cargo run --release -- "2 shared cores of a virtual machine"` in this folder prints a Markdown table and writes the
+//! charts of the guide; the argument is what they say of the machine.
 
 mod chart;
 mod contestants;
@@ -46,7 +47,8 @@ fn main() -> anyhow::Result<()> {
     let surroundings = surroundings::describe();
     print_table(&results, &absent, &surroundings);
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src/guide");
-    let bars = |value: fn(&Result) -> f64| results.iter().map(|result| (result.name, value(result))).collect::<Vec<_>>();
+    let bars =
+        |value: fn(&Result) -> f64| results.iter().map(|result| (result.name, value(result))).collect::<Vec<_>>();
     let in_process = chart::bars(
         "CPU time of one request in process, as a multiple of axum without authentication",
         &surroundings,

@@ -3,15 +3,16 @@
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// For example "2 shared cores, rustc 1.95.0, 2026-11-22".
+/// For example "2 shared cores of a virtual machine, Rust 1.95.0, 2026-11-25"; the first argument says what machine it is.
 pub fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let machine = std::env::args().nth(1).unwrap_or_else(|| format!("{cores} cores"));
     let output = Command::new("rustc").arg("--version").output();
     let version = output.ok().and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
     let version = version.split(' ').nth(1).unwrap_or("?").to_owned();
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (year, month, day) = civil(seconds / 86_400);
-    format!("{cores} shared cores, rustc {version}, {year}-{month:02}-{day:02}")
+    format!("{machine}, Rust {version}, {year}-{month:02}-{day:02}")
 }
 
 /// The Gregorian date of a day since 1970-01-01.
