@@ -11,6 +11,7 @@
 //! | [answers] | what a client gets, and where the reason is |
 //! | [outages] | key rotation, outages, readiness |
 //! | [observability] | logs, spans, metrics, and what to alert on |
+//! | [performance] | what it costs in production, against the floor, and beside other crates |
 //! | [testing] | tests of your API, without network and without sleep |
 //! | [cors] | browsers: preflights, and challenges that a page can read |
 //! | [migrating] | from other crates and languages |
@@ -39,6 +40,10 @@ pub mod outages {}
 
 #[doc = include_str!("observability.md")]
 pub mod observability {}
+
+#[doc = include_str!("performance.md")]
+#[doc = include_str!("peers_loopback.svg")]
+pub mod performance {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}

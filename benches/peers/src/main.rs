@@ -2,7 +2,7 @@
 //! round, so that the ratios hold on a machine that others use too.
 //!
 //! `cargo run --release -- "2 shared cores of a virtual machine"` in this folder prints a Markdown table and writes the
-//! charts of the guide; the argument is what they say of the machine.
+//! chart of the guide; the argument is what they say of the machine.
 
 mod chart;
 mod contestants;
@@ -47,18 +47,11 @@ fn main() -> anyhow::Result<()> {
     let surroundings = surroundings::describe();
     print_table(&results, &absent, &surroundings);
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src/guide");
-    let bars =
-        |value: fn(&Result) -> f64| results.iter().map(|result| (result.name, value(result))).collect::<Vec<_>>();
-    let in_process = chart::bars(
-        "CPU time of one request in process, as a multiple of axum without authentication",
-        &surroundings,
-        &bars(|result| result.in_process.median),
-    );
-    std::fs::write(guide.join("peers_in_process.svg"), in_process)?;
+    let bars: Vec<(&str, f64)> = results.iter().map(|result| (result.name, result.server_cpu.median)).collect();
     let loopback = chart::bars(
         "Server CPU time of one request over loopback HTTP, as a multiple of axum without authentication",
         &surroundings,
-        &bars(|result| result.server_cpu.median),
+        &bars,
     );
     std::fs::write(guide.join("peers_loopback.svg"), loopback)?;
     Ok(())
