@@ -187,14 +187,14 @@ impl Rejection {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Token(TokenError::NotAJwt) => Some("opaque token: did the client ask for an audience?"),
+            Self::Token(TokenError::NotAJwt) => Some("opaque: the client asked for no audience, most likely"),
             Self::Token(TokenError::Encrypted) => Some("encrypted token: turn token encryption off for this API"),
             Self::Issuer(IssuerError::Unknown { near: Some(near) }) => Some(match near {
                 NearMiss::TrailingSlash => "iss differs from a configured issuer by the trailing slash only",
                 NearMiss::Case => "iss differs from a configured issuer by upper and lower case only",
                 NearMiss::Scheme => "iss differs from a configured issuer by http and https only",
             }),
-            Self::Claims(ClaimError::IdToken { .. }) => Some("ID token: the client has to send the access token"),
+            Self::Claims(ClaimError::IdToken { .. }) => Some(ID_TOKEN),
             _ => None,
         }
     }
@@ -216,6 +216,9 @@ impl Rejection {
         }
     }
 }
+
+/// What is seen by the marks of an ID token, and by its audience.
+pub(crate) const ID_TOKEN: &str = "this is an ID token: the client has to send the access token";
 
 fn claim_kind(error: &ClaimError) -> RejectionKind {
     match error {

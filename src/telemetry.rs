@@ -367,7 +367,7 @@ pub(crate) fn token_cache_shrank(bytes: u32) {
 
 /// A token was refused.
 ///
-/// `late_by` goes with the hint of a token that has expired a moment ago.
+/// `late_by` goes with the hint of a token that has expired a moment ago; no other line has it.
 pub(crate) fn rejected(
     kind: &'static str,
     hint: Option<&'static str>,

@@ -83,7 +83,7 @@ where
                 Rejection::Requirement(unmet) => Rejection::Requirement(unmet.naming(scope.clone())),
                 other => other,
             };
-            telemetry::rejected(rejection.kind().name(), rejection.hint(), None, rejection.signature_checked());
+            telemetry::requirement_unmet(rejection.kind().name(), rejection.signature_checked());
             let protocol = Protocol::of(&parts.headers);
             BearerRejection::new(rejection, challenges.asking_for(scope)).over(protocol)
         };

@@ -139,8 +139,14 @@ impl<'r> Report<'r> {
         }
         if let Err(error) = BearerToken::parse(self.token) {
             // A layer would not even have found a token here.
-            let scheme = self.token.split_once(' ').is_some();
-            let hint = scheme.then(|| "give the token alone, without scheme and spaces".to_owned());
+            let hint = match self.token {
+                "" => Some("there is no token"),
+                _ if self.token.contains(char::is_whitespace) => {
+                    Some("give the token alone, without scheme and spaces")
+                }
+                _ => None,
+            };
+            let hint = hint.map(str::to_owned);
             self.findings.push(Finding::failed("form", Rejection::Credential(error), hint));
             return None;
         }
@@ -228,6 +234,13 @@ impl<'r> Report<'r> {
             Err(Rejection::Signature) => {
                 self.findings.push(Finding::passed("key").finding(kid.as_deref()));
                 self.add("signature", Err(Rejection::Signature), |finding| finding);
+                None
+            }
+            Err(rejection @ Rejection::KeysUnavailable { .. }) => {
+                let failure = issuer.keys.source().and_then(|source| source.status().last_error());
+                let hint = failure.map(|error| format!("the last fetch of the issuer's keys failed: {error}"));
+                self.findings.push(Finding::failed("key", rejection, hint).expecting("the issuer's keys"));
+                self.findings.push(Finding::skipped("signature"));
                 None
             }
             Err(rejection) => {

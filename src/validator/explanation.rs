@@ -166,9 +166,11 @@ impl fmt::Debug for Finding {
     }
 }
 
-/// Cuts what would fill a screen, and whatever would steer a terminal.
+/// Cuts what would fill a screen, and whatever would steer a terminal or turn the direction of its text.
 fn shortened(text: &str) -> String {
-    let mut shown: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    // Of what can be printed, only quotes and backslashes would be escaped.
+    let is_printable = |c: char| matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1;
+    let mut shown: String = text.chars().take(LONGEST).map(|c| if is_printable(c) { c } else { ' ' }).collect();
     if text.chars().nth(LONGEST).is_some() {
         shown.push('…');
     }

@@ -10,7 +10,7 @@ use crate::claims::{Audience, ClaimError, Fault};
 use crate::clock::Timestamp;
 use crate::defaults;
 use crate::keys::{Found, KeyTable};
-use crate::rejection::{IssuerError, KeyNotFound, NearMiss, Rejection};
+use crate::rejection::{ID_TOKEN, IssuerError, KeyNotFound, NearMiss, Rejection};
 use crate::telemetry;
 use crate::token::{Algorithm, Claim, Member, Payload, UnverifiedToken};
 use crate::validator::Core;
@@ -152,5 +152,3 @@ fn is_canonical(issuer: &str) -> bool {
 }
 
 const CANONICAL: &str = "issued by the canonical domain, configured is the custom one";
-
-const ID_TOKEN: &str = "this is an ID token: the client has to send the access token";

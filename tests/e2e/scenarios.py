@@ -135,7 +135,7 @@ def shapes_of_tokens(folder, server):
         refused(api.get("/me", server.shaped("opaque")), "an opaque token")
         refused(api.get("/me", server.shaped("jwe")), "an encrypted token")
         log = api.log.read_text()
-        assert "did the client ask for an audience?" in log and "turn token encryption off" in log, "hints"
+        assert "opaque: the client asked for no audience" in log and "turn token encryption off" in log, "hints"
         short = server.shaped("short")
         equal(api.get("/me", short).status, 200, "a token of 3 seconds")
         assert wait_until(lambda: api.get("/me", short).status == 401, 12, 0.5) > 2, "it expires after 3 s and 5 s leeway"
@@ -161,7 +161,8 @@ def near_miss_of_the_issuer(folder, server):
     keys = f'jwks_uri = "{server.issuer.rstrip("/")}/jwks"'
     with Api(folder, "slash", other, AUDIENCE, ["RS256"], extra=keys) as api:
         refused(api.get("/me", server.token()), "an issuer that differs by a slash")
-        assert "by the trailing slash only" in api.log.read_text(), "hint"
+        hint = "iss has a trailing slash too many" if server.issuer.endswith("/") else "iss lacks the trailing slash"
+        assert hint in api.log.read_text(), f"the log says: {hint}"
 
 
 def https_with_a_private_authority(folder, server):

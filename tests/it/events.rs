@@ -70,7 +70,7 @@ async fn a_refusal_tells_its_kind_and_whether_the_signature_was_looked_at() {
     let expected = [
         r#"kind="no_credential" signature_checked=false"#,
         r#"kind="insufficient_scope" signature_checked=true"#,
-        r#"kind="malformed_token" hint="opaque token: did the client ask for an audience?" signature_checked=false"#,
+        r#"kind="malformed_token" hint="opaque: the client asked for no audience, most likely" signature_checked=false"#,
     ];
     assert_eq!(rejected.len(), expected.len(), "{rejected:?}");
     for (line, expected) in rejected.iter().zip(expected) {

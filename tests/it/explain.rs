@@ -4,15 +4,19 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http::StatusCode;
 use tower_bearer::claims::Profile;
 use tower_bearer::clock::{Clock as _, SystemClock};
 use tower_bearer::config::Organizations;
+use tower_bearer::jwks::RefreshPolicy;
 use tower_bearer::rejection::CheckFailed;
-use tower_bearer::testing::{TestIssuer, TokenBuilder};
-use tower_bearer::{Algorithm, Api, Explanation, Issuer, Outcome, Secret, Validator};
+use tower_bearer::testing::{Outage, TestIssuer, TokenBuilder};
+use tower_bearer::{
+    Algorithm, Api, BearerLayer, Explanation, Issuer, Outcome, Rejection, RejectionKind, Secret, Validator,
+};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::gate::{AUDIENCE, trusted};
+use crate::gate::{self, AUDIENCE, trusted};
 
 fn validator(server: &TestIssuer) -> Validator {
     Validator::new(Api::new(AUDIENCE, trusted(server))).expect("a good configuration")
@@ -119,8 +123,11 @@ async fn hint(validator: &Validator, token: &str) -> String {
 async fn it_says_what_to_change() {
     let server = TestIssuer::new();
     let ours = validator(&server);
-    assert_eq!(hint(&ours, "2YotnFZFEjr1zCsicMWpAA").await, "opaque token: did the client ask for an audience?");
-    assert_eq!(hint(&ours, "Bearer a.b.c").await, "give the token alone, without scheme and spaces");
+    assert_eq!(hint(&ours, "2YotnFZFEjr1zCsicMWpAA").await, "opaque: the client asked for no audience, most likely");
+    for wrapped in ["Bearer a.b.c", "a.b.c\n", "a.b\n.c"] {
+        assert_eq!(hint(&ours, wrapped).await, "give the token alone, without scheme and spaces");
+    }
+    assert_eq!(hint(&ours, "").await, "there is no token");
     for (token, expected) in [
         (server.token().issuer("https://issuer.test"), "iss lacks the trailing slash"),
         (server.token().encrypted(), "encrypted token: turn token encryption off for this API"),
@@ -132,7 +139,7 @@ async fn it_says_what_to_change() {
             server.token().audience("client").claim("nonce", "n"),
             "this is an ID token: the client has to send the access token",
         ),
-        (server.token().claim("at_hash", "x"), "ID token: the client has to send the access token"),
+        (server.token().claim("at_hash", "x"), "this is an ID token: the client has to send the access token"),
         (server.token().audience("https://api.test"), "aud differs from the API's by a trailing slash or by case only"),
         (server.token().audience("https://t.auth0.com/api/v2/"), "a token for Auth0's Management API"),
         (server.token().hs256_with_public_key(), "HS256 token at an RS256 API: change the API at the issuer"),
@@ -216,6 +223,55 @@ async fn it_asks_the_request_for_the_organization() {
     assert_eq!(refused.rejection(), ours.validate_for(&token, "globex").await.err().as_ref());
 }
 
+#[tokio::test]
+async fn it_says_why_there_are_no_keys() {
+    let server = TestIssuer::new();
+    server.outage(Outage::Status(StatusCode::FORBIDDEN));
+    let issuer = Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
+    let patience = RefreshPolicy::new().with_cold_wait(Duration::from_millis(50));
+    let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone());
+    let validator = validator.with_refresh_policy(patience).build().expect("a good configuration");
+    let explanation = validator.explain(&server.token().sign()).await;
+    assert_eq!(explanation.rejection().map(Rejection::kind), Some(RejectionKind::KeysUnavailable));
+    let hints: Vec<&str> = explanation.hints().collect();
+    assert_eq!(hints, ["the last fetch of the issuer's keys failed: the server answered with status 403"]);
+}
+
+#[tokio::test]
+async fn what_it_quotes_cannot_steer_a_terminal() {
+    let server = TestIssuer::new();
+    // JSON allows DEL and the marks that turn the direction of text as they are.
+    let subject = "a\u{7f}\u{202e}\u{2066}\u{9b}b\u{fc}";
+    let explanation = validator(&server).explain(&server.token().subject(subject).sign()).await;
+    let sub = explanation.findings().iter().find(|finding| finding.check() == "sub").expect("a finding");
+    assert_eq!(sub.found(), Some("\"a    b\u{fc}\""));
+    assert!(explanation.is_accepted());
+}
+
+#[tokio::test]
+async fn nothing_of_it_reaches_a_client() {
+    let server = TestIssuer::new();
+    let ours = validator(&server);
+    for token in [
+        "2YotnFZFEjr1zCsicMWpAA".to_owned(),
+        server.token().issuer("https://issuer.test").sign(),
+        server.token().audience("client").claim("nonce", "n").sign(),
+        server.token().hs256_with_public_key().sign(),
+        server.token().expired().sign(),
+        server.token().typ("logout+jwt").sign(),
+    ] {
+        let explanation = ours.explain(&token).await;
+        assert!(!explanation.is_accepted());
+        let layer = BearerLayer::new(ours.clone()).with_json_body();
+        let answer = gate::through(layer, gate::with_token(&token)).await;
+        // One answer for all of them.
+        assert_eq!((answer.status, answer.challenge()), (401, gate::INVALID_TOKEN), "{explanation}");
+        let description = "the access token is malformed, expired, or not valid here";
+        assert_eq!(answer.body, format!(r#"{{"error":"invalid_token","error_description":"{description}"}}"#));
+        assert_eq!(answer.headers.len(), 3, "{:?}", answer.headers);
+    }
+}
+
 /// Collects what is logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -269,5 +325,6 @@ async fn the_log_line_of_a_refusal_carries_the_same_hint() {
     }
     assert_eq!(lines.len(), 4, "{text}");
     assert!(text.contains("late_by=30") || text.contains("late_by=31"), "{text}");
+    assert_eq!(text.matches("late_by").count(), 1, "only where it means something: {text}");
     assert!(!text.contains("eyJ"), "no token in the log");
 }
