@@ -8,12 +8,14 @@
 //!
 //! The configuration is that of `examples/server`. Exit codes: 0 accepted, 1 refused, 2 the call or the configuration is
 //! wrong, 3 the issuer's keys cannot be had. Colours go to terminals; `CLICOLOR_FORCE=1` sends them anywhere, `NO_COLOR`
-//! nowhere.
+//! nowhere. A token on the command line is seen by everybody who lists the processes: prefer standard input.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to whoever runs it")]
+#![expect(clippy::print_stderr, reason = "an example talks to whoever runs it")]
 
 use std::error::Error;
-use std::io::{self, IsTerminal as _, Read as _};
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;
 
 use tower_bearer::{Explanation, Finding, Outcome, RejectionKind};
@@ -32,7 +34,9 @@ const NO_KEYS: u8 = 3;
 async fn main() -> ExitCode {
     match run().await {
         Ok(explanation) => {
-            print(&explanation, Paint::of_terminal());
+            let report = report(&explanation, Paint::of_terminal());
+            // Whoever closes the pipe has read enough.
+            drop(io::stdout().write_all(report.as_bytes()));
             match explanation.rejection().map(tower_bearer::Rejection::kind) {
                 None => ExitCode::SUCCESS,
                 Some(RejectionKind::KeysUnavailable) => ExitCode::from(NO_KEYS),
@@ -47,38 +51,40 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<Explanation, Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (config, token, host) = match arguments[..] {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let (config, token, host) = match &arguments[..] {
         [config, token] => (config, token, None),
-        [config, token, "--host", host] => (config, token, Some(host)),
+        [config, token, option, host] if option == "--host" => (config, token, Some(host)),
         _ => return Err("usage: doctor <config.toml> <token, or - for standard input> [--host <host>]".into()),
     };
     let Settings { validator, .. } = Settings::read(config.as_ref())?;
-    let mut read = String::new();
+    // What is no text is no token either, and is told so.
     let token = if token == "-" {
-        io::stdin().read_to_string(&mut read)?;
-        read.trim()
+        let mut octets = Vec::new();
+        io::stdin().read_to_end(&mut octets)?;
+        String::from_utf8_lossy(&octets).trim().to_owned()
     } else {
-        token
+        token.to_string_lossy().into_owned()
     };
     Ok(match host {
-        Some(host) => validator.explain_for(token, host).await,
-        None => validator.explain(token).await,
+        Some(host) => validator.explain_for(&token, &host.to_string_lossy()).await,
+        None => validator.explain(&token).await,
     })
 }
 
-fn print(explanation: &Explanation, paint: Paint) {
-    match explanation.rejection() {
-        None => println!("{}", paint.green("accepted")),
-        Some(rejection) => println!("{}: {rejection}", paint.red("refused")),
-    }
+fn report(explanation: &Explanation, paint: Paint) -> String {
+    let mut lines = match explanation.rejection() {
+        None => format!("{}\n", paint.green("accepted")),
+        Some(rejection) => format!("{}: {rejection}\n", paint.red("refused")),
+    };
     for finding in explanation.findings() {
-        print_finding(finding, paint);
+        // A string takes whatever is written to it.
+        write_finding(&mut lines, finding, paint).unwrap_or_default();
     }
+    lines
 }
 
-fn print_finding(finding: &Finding, paint: Paint) {
+fn write_finding(lines: &mut String, finding: &Finding, paint: Paint) -> std::fmt::Result {
     let (mark, name) = match finding.outcome() {
         Outcome::Passed => (paint.green("✓"), finding.check().to_owned()),
         Outcome::Failed => (paint.red("✗"), paint.red(finding.check())),
@@ -86,18 +92,19 @@ fn print_finding(finding: &Finding, paint: Paint) {
     };
     let failed = finding.outcome() == Outcome::Failed;
     match finding.rejection() {
-        Some(rejection) => println!("  {mark} {name}: {rejection}"),
-        None => println!("  {mark} {name}"),
+        Some(rejection) => writeln!(lines, "  {mark} {name}: {rejection}")?,
+        None => writeln!(lines, "  {mark} {name}")?,
     }
     if let Some(found) = finding.found() {
-        println!("      {} {found}", paint.grey("found"));
+        writeln!(lines, "      {} {found}", paint.grey("found"))?;
     }
     if let Some(expected) = finding.expected().filter(|_| failed) {
-        println!("      {} {expected}", paint.grey("expected"));
+        writeln!(lines, "      {} {expected}", paint.grey("expected"))?;
     }
     if let Some(hint) = finding.hint() {
-        println!("      {} {}", paint.yellow("→"), paint.yellow(hint));
+        writeln!(lines, "      {} {}", paint.yellow("→"), paint.yellow(hint))?;
     }
+    Ok(())
 }
 
 /// Whether there are colours.
@@ -109,12 +116,11 @@ enum Paint {
 
 impl Paint {
     fn of_terminal() -> Self {
-        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
-        if !set("NO_COLOR") && (set("CLICOLOR_FORCE") || io::stdout().is_terminal()) {
-            Self::Colours
-        } else {
-            Self::Plain
-        }
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        // https://no-color.org and https://bixense.com/clicolors: the first counts whatever its value.
+        let forced = variable("CLICOLOR_FORCE").is_some_and(|value| value != "0");
+        let able = io::stdout().is_terminal() && variable("TERM").is_none_or(|terminal| terminal != "dumb");
+        if variable("NO_COLOR").is_none() && (forced || able) { Self::Colours } else { Self::Plain }
     }
 
     fn red(self, text: &str) -> String {
