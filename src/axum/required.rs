@@ -78,14 +78,14 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ClaimsRejection> {
         let refused = |rejection: Rejection, parts: &Parts| {
             let challenges = parts.extensions.get::<Challenges>().cloned().unwrap_or_default();
-            let scope = Asked::all(&parts.extensions, &N::REQUIREMENT.scope_names());
+            let all = Asked::all(&parts.extensions, &N::REQUIREMENT.demand());
             let rejection = match rejection {
-                Rejection::Requirement(unmet) => Rejection::Requirement(unmet.naming(scope.clone())),
+                Rejection::Requirement(unmet) => Rejection::Requirement(unmet.naming(all.clone())),
                 other => other,
             };
             telemetry::requirement_unmet(rejection.kind().name(), rejection.signature_checked());
             let protocol = Protocol::of(&parts.headers);
-            BearerRejection::new(rejection, challenges.asking_for(scope)).over(protocol)
+            BearerRejection::new(rejection, challenges.asking_for(all.scope)).over(protocol)
         };
         match Claims::<C>::from_request_parts(parts, state).await {
             Ok(claims) => match claims.require(N::REQUIREMENT) {

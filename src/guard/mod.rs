@@ -1,5 +1,8 @@
 //! Requirements: what a route asks of a token that is genuine (RFC 6750 §3.1, RFC 9470).
 
+mod constants;
+mod demand;
+mod names;
 mod node;
 mod unmet;
 mod value;
@@ -9,6 +12,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::constants::NOT_ACR_VALUES;
+pub(crate) use self::demand::{Authentication, Demand};
+use self::names::Names;
 use self::node::{Facts, Node, Parts, Test};
 use self::unmet::NOT_A_SCOPE;
 pub(crate) use self::unmet::is_scope_token;
@@ -42,10 +48,8 @@ use crate::defaults;
 /// ```
 /// use tower_bearer::Requirement;
 ///
-/// const READ: Requirement = Requirement::static_scope("read:orders");
-/// const BOTH_NAMES: &[Requirement] = &[READ, Requirement::static_permission("read:orders")];
-/// const EITHER: Requirement = Requirement::static_any_of(BOTH_NAMES);
-/// assert_eq!(EITHER.scope_names().as_ref(), "read:orders");
+/// const READ: Requirement = Requirement::static_scope_or_permission("read:orders");
+/// assert_eq!(READ.scope_names().as_ref(), "read:orders");
 /// ```
 ///
 /// ```compile_fail
@@ -79,17 +83,6 @@ impl Requirement {
         if is_scope_token(name) { Ok(Self::scope(name)) } else { Err(RequirementError::Scope) }
     }
 
-    /// Asks for one scope; in a constant, the compiler refuses a name that is none.
-    ///
-    /// # Panics
-    ///
-    /// As [`Requirement::scope`].
-    #[must_use]
-    pub const fn static_scope(name: &'static str) -> Self {
-        assert!(is_scope_token(name), "{}", NOT_A_SCOPE);
-        Self(Node::Scope(Cow::Borrowed(name)))
-    }
-
     /// Asks for one permission (Auth0's `permissions`).
     ///
     /// # Panics
@@ -100,17 +93,6 @@ impl Requirement {
         Self(Node::Permission(named(name)))
     }
 
-    /// Asks for one permission; in a constant, the compiler refuses an empty name.
-    ///
-    /// # Panics
-    ///
-    /// As [`Requirement::permission`].
-    #[must_use]
-    pub const fn static_permission(name: &'static str) -> Self {
-        assert!(!name.is_empty(), "a permission has a name");
-        Self(Node::Permission(Cow::Borrowed(name)))
-    }
-
     /// Asks for the scope or the permission of one name: the scope of a machine, or the permission that a user's role
     /// grants.
     ///
@@ -119,7 +101,8 @@ impl Requirement {
     /// As [`Requirement::scope`].
     #[must_use]
     pub fn scope_or_permission(name: &str) -> Self {
-        Self::any_of([Self::scope(name), Self::permission(name)])
+        assert!(is_scope_token(name), "{NOT_A_SCOPE}");
+        Self(Node::ScopeOrPermission(Cow::Owned(name.to_owned())))
     }
 }
 
@@ -152,9 +135,9 @@ impl Requirement {
     /// If no client is given, or one is empty: a fault of the program.
     #[must_use]
     pub fn client_ids<'c>(ids: impl IntoIterator<Item = &'c str>) -> Self {
-        let ids: Arc<[Cow<'static, str>]> = ids.into_iter().map(named).collect();
-        assert!(!ids.is_empty(), "of no client at all there is no token");
-        Self(Node::Client(ids))
+        let ids: Vec<&str> = ids.into_iter().collect();
+        assert!(!ids.is_empty() && !ids.contains(&""), "of no client at all there is no token");
+        Self(Node::Client(Names::of(ids)))
     }
 
     /// Asks that the token is for this organization, by `org_id`.
@@ -189,11 +172,8 @@ impl Requirement {
     #[must_use]
     pub fn acr_values<'v>(values: impl IntoIterator<Item = &'v str>) -> Self {
         let values: Vec<&str> = values.into_iter().collect();
-        assert!(
-            !values.is_empty() && values.iter().all(|value| is_scope_token(value)),
-            "acr values are words of visible ASCII"
-        );
-        Self(Node::Acr(Arc::from(values.join(" "))))
+        assert!(!values.is_empty() && values.iter().all(|value| is_scope_token(value)), "{NOT_ACR_VALUES}");
+        Self(Node::Acr(Names::of(values)))
     }
 
     /// Asks that the user authenticated no longer ago than `age` (RFC 9470 §4); a token without `auth_time` is too old.
@@ -217,27 +197,15 @@ impl Requirement {
         Self(Node::Any(Parts::Shared(requirements.into_iter().collect())))
     }
 
-    /// [`Requirement::all_of`] for constants.
-    #[must_use]
-    pub const fn static_all_of(requirements: &'static [Self]) -> Self {
-        Self(Node::All(Parts::Constant(requirements)))
-    }
-
-    /// [`Requirement::any_of`] for constants.
-    #[must_use]
-    pub const fn static_any_of(requirements: &'static [Self]) -> Self {
-        Self(Node::Any(Parts::Constant(requirements)))
-    }
-
     /// Judges claims at the time `now`; `leeway` forgives clock skew in the age of the authentication.
     ///
     /// # Errors
     ///
     /// [`Unmet`] says what is missing.
     pub fn check<C>(&self, claims: &Claims<C>, now: Timestamp, leeway: Duration) -> Result<(), Unmet> {
-        // The client is told of every scope that this route knows, not only the first that it lacks.
+        // The client is told of all that this route asks for, not only the first that it lacks.
         let facts = Facts { claims: &claims.registered(), now, leeway };
-        self.0.check(&facts).map_err(|unmet| unmet.naming(self.scope_names()))
+        self.0.check(&facts).map_err(|unmet| unmet.naming(self.demand()))
     }
 
     /// The scopes that are asked for anywhere in the requirement, space-delimited, for the challenge.
@@ -246,6 +214,11 @@ impl Requirement {
         let mut names = Vec::new();
         self.0.collect_scopes(&mut names);
         Arc::from(names.join(" "))
+    }
+
+    /// What a challenge can say of it.
+    pub(crate) fn demand(&self) -> Demand {
+        Demand { scope: self.scope_names(), authentication: self.0.authentication() }
     }
 }
 

@@ -56,6 +56,47 @@ fn the_age_of_the_authentication_is_bounded_with_leeway() {
 }
 
 #[test]
+fn a_client_that_has_to_authenticate_again_is_told_all_that_is_asked_of_it() {
+    let age = |seconds| Requirement::max_authentication_age(Duration::from_secs(seconds));
+    let gold = || Requirement::acr_values(["gold"]);
+    let asked = |acr: Option<&str>, age: Option<u64>| {
+        Err(Unmet::Authentication { acr_values: acr.map(Arc::from), max_age: age.map(Duration::from_secs) })
+    };
+    let both = Requirement::all_of([gold(), Requirement::scope("read"), Requirement::all_of([age(60), age(30)])]);
+    assert_eq!(check(&both, r#"{"acr":"gold","auth_time":995,"scope":"read"}"#), Ok(()));
+    for claims in [r#"{"acr":"gold","scope":"read"}"#, r#"{"auth_time":995,"scope":"read"}"#] {
+        assert_eq!(check(&both, claims), asked(Some("gold"), Some(30)), "{claims}");
+    }
+    assert_eq!(check(&both, r#"{"acr":"gold","auth_time":995}"#), lacks("read"));
+    // Of alternatives, the first that is not met is told, and nothing of the others.
+    let silver = Requirement::all_of([Requirement::acr_values(["silver"]), age(60)]);
+    let either = Requirement::any_of([silver, gold()]);
+    assert_eq!(check(&either, "{}"), asked(Some("silver"), Some(60)));
+    assert_eq!(check(&either, r#"{"acr":"gold"}"#), Ok(()));
+    assert_eq!(check(&Requirement::any_of([gold(), age(60)]), "{}"), asked(Some("gold"), None));
+    assert_eq!(check(&Requirement::all_of([either, age(30)]), "{}"), asked(Some("silver"), Some(30)));
+}
+
+#[test]
+fn combinators_nest() {
+    let requirement = Requirement::any_of([
+        Requirement::all_of([
+            Requirement::any_of([Requirement::scope("a"), Requirement::scope("b")]),
+            Requirement::claim_equals("tier", "gold"),
+        ]),
+        Requirement::all_of([Requirement::organization("org_1"), Requirement::permission("p")]),
+    ]);
+    for claims in [r#"{"scope":"b","tier":"gold"}"#, r#"{"org_id":"org_1","permissions":["p"]}"#] {
+        assert_eq!(check(&requirement, claims), Ok(()), "{claims}");
+    }
+    for claims in [r#"{"tier":"gold"}"#, r#"{"tier":"gold","permissions":["p"]}"#, r#"{"org_id":"org_1"}"#] {
+        assert_eq!(check(&requirement, claims), lacks("a b"), "{claims}");
+    }
+    let unmet = Err(Unmet::Claim { claim: Arc::from("tier"), scope: Arc::from("a b") });
+    assert_eq!(check(&requirement, r#"{"scope":"a","org_id":"org_1"}"#), unmet);
+}
+
+#[test]
 fn a_name_that_no_challenge_can_carry_is_refused() {
     for name in ["", "two words", "a\"b", "a\\b", "ä", "a\r\nb"] {
         assert_eq!(Requirement::try_scope(name), Err(RequirementError::Scope), "{name:?}");
@@ -86,7 +127,10 @@ fn a_claim_equals_a_value_of_its_own_type() {
     }
     assert_eq!(check(&department, "{}"), other(name));
     assert_eq!(check(&Requirement::claim_equals("level", 3), r#"{"level":3}"#), Ok(()));
-    assert_eq!(check(&Requirement::claim_equals("level", 3), r#"{"level":"3"}"#), other("level"));
+    for wrong in [r#"{"level":"3"}"#, r#"{"level":3.0}"#, r#"{"level":-3}"#, r#"{"level":true}"#] {
+        assert_eq!(check(&Requirement::claim_equals("level", 3), wrong), other("level"), "{wrong}");
+    }
+    assert_eq!(check(&Requirement::claim_equals("level", u64::MAX), r#"{"level":18446744073709551615}"#), Ok(()));
     assert_eq!(check(&Requirement::claim_equals("vip", true), r#"{"vip":true}"#), Ok(()));
     assert_eq!(check(&Requirement::claim_equals("vip", true), r#"{"vip":"true"}"#), other("vip"));
     assert_eq!(check(&Requirement::claim_equals("azp", "app"), r#"{"azp":"app"}"#), Ok(()), "registered claims too");
@@ -149,6 +193,48 @@ fn constants_and_values_are_the_same_requirement() {
     assert_eq!(check(&BOTH, r#"{"scope":"read"}"#), lacks("read"));
     const EITHER: Requirement = Requirement::static_any_of(PARTS);
     assert_eq!(check(&EITHER, r#"{"permissions":["p"]}"#), Ok(()));
+    const EQUALS: Requirement = Requirement::static_claim_equals("level", ClaimValue::number(3));
+    assert_eq!(EQUALS, Requirement::claim_equals("level", 3_u64));
+    const CONTAINS: Requirement = Requirement::static_claim_contains("flags", ClaimValue::flag(true));
+    assert_eq!(CONTAINS, Requirement::claim_contains("flags", true));
+    for (constant, value) in [
+        (const { Requirement::static_scope_or_permission("write") }, Requirement::scope_or_permission("write")),
+        (
+            const { Requirement::static_claim_equals("tier", ClaimValue::text("gold")) },
+            Requirement::claim_equals("tier", String::from("gold")),
+        ),
+        (const { Requirement::static_client_ids(&["web", "cron"]) }, Requirement::client_ids(["web", "cron"])),
+        (const { Requirement::static_organization("org_1") }, Requirement::organization("org_1")),
+        (const { Requirement::static_organization_name("acme") }, Requirement::organization_name("acme")),
+        (const { Requirement::static_acr_values(&["gold", "silver"]) }, Requirement::acr_values(["gold", "silver"])),
+    ] {
+        assert_eq!(constant, value);
+        assert_eq!(format!("{constant:?}"), format!("{value:?}"));
+    }
+    assert_ne!(Requirement::static_acr_values(&["gold"]), Requirement::acr_values(["gold", "silver"]));
+}
+
+#[test]
+fn a_name_that_asks_for_nothing_is_the_programs_fault() {
+    let faulty: [fn() -> Requirement; 14] = [
+        || Requirement::scope("a b"),
+        || Requirement::permission(""),
+        || Requirement::scope_or_permission("a b"),
+        || Requirement::claim_equals("", "x"),
+        || Requirement::client_ids([]),
+        || Requirement::client_ids(["web", ""]),
+        || Requirement::organization(""),
+        || Requirement::acr_values([]),
+        || Requirement::acr_values(["gold silver"]),
+        || Requirement::static_scope_or_permission(""),
+        || Requirement::static_claim_contains("", ClaimValue::flag(true)),
+        || Requirement::static_client_ids(&[]),
+        || Requirement::static_client_ids(&["web", ""]),
+        || Requirement::static_acr_values(&["gold silver"]),
+    ];
+    for (at, make) in faulty.into_iter().enumerate() {
+        assert!(std::panic::catch_unwind(make).is_err(), "{at}");
+    }
 }
 
 #[test]

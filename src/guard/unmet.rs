@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::guard::demand::{Authentication, Demand};
+
 /// What a token lacks for a route.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -42,12 +44,23 @@ impl Unmet {
         }
     }
 
-    /// The same, naming all the scopes that are known to be needed and not only the first that lacks.
-    pub(crate) fn naming(self, all: Arc<str>) -> Self {
+    /// The same, naming all that is known to be needed and not only the first that lacks.
+    pub(crate) fn naming(self, all: Demand) -> Self {
         match self {
-            Self::Scope { .. } => Self::Scope { scope: all },
-            Self::Claim { claim, .. } => Self::Claim { claim, scope: all },
-            Self::Authentication { .. } => self,
+            Self::Scope { .. } => Self::Scope { scope: all.scope },
+            Self::Claim { claim, .. } => Self::Claim { claim, scope: all.scope },
+            Self::Authentication { .. } => self.and(all.authentication),
+        }
+    }
+
+    /// Where the authentication does not do, asks for all that is asked of it.
+    pub(super) fn and(self, asked: Authentication) -> Self {
+        match self {
+            Self::Authentication { acr_values, max_age } => {
+                let Authentication { acr_values, max_age } = Authentication { acr_values, max_age }.and(asked);
+                Self::Authentication { acr_values, max_age }
+            }
+            Self::Scope { .. } | Self::Claim { .. } => self,
         }
     }
 }

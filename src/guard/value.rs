@@ -1,26 +1,66 @@
 //! A value that a claim is compared with.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::Value;
 
 /// A value that a claim is compared with: a string, a whole number, or a truth value.
 ///
-/// Strings compare code point by code point, with case (RFC 7519 §7.3); a string never equals a number.
+/// Strings compare code point by code point, with case (RFC 7519 §7.3); a string never equals a number, and `3.0` is no
+/// whole number.
+///
+/// ```
+/// use tower_bearer::guard::ClaimValue;
+///
+/// const CLERK: ClaimValue = ClaimValue::text("clerk");
+/// assert_eq!(CLERK, ClaimValue::from("clerk"));
+/// assert_ne!(ClaimValue::from("3"), ClaimValue::from(3));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct ClaimValue(Value);
+pub struct ClaimValue(Kind);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Kind {
+    Text(Cow<'static, str>),
+    Number(i128),
+    Flag(bool),
+}
 
 impl ClaimValue {
+    /// A string, for constants.
+    #[must_use]
+    pub const fn text(text: &'static str) -> Self {
+        Self(Kind::Text(Cow::Borrowed(text)))
+    }
+
+    /// A whole number, for constants.
+    #[must_use]
+    pub const fn number(number: i64) -> Self {
+        #[expect(clippy::as_conversions, reason = "`From` is not constant, and nothing is lost")]
+        Self(Kind::Number(number as i128))
+    }
+
+    /// A truth value, for constants.
+    #[must_use]
+    pub const fn flag(flag: bool) -> Self {
+        Self(Kind::Flag(flag))
+    }
+
     /// Says whether the claim is this value.
     pub(super) fn equals(&self, claim: &Value) -> bool {
-        self.0 == *claim
+        match &self.0 {
+            Kind::Text(text) => claim.as_str() == Some(text),
+            Kind::Number(number) => whole(claim) == Some(*number),
+            Kind::Flag(flag) => claim.as_bool() == Some(*flag),
+        }
     }
 
     /// Says whether the claim is an array that holds this value, or a space-delimited string that holds it as a word.
     pub(super) fn is_in(&self, claim: &Value) -> bool {
         match (claim, &self.0) {
-            (Value::Array(values), _) => values.contains(&self.0),
-            (Value::String(words), Value::String(word)) => {
+            (Value::Array(values), _) => values.iter().any(|value| self.equals(value)),
+            (Value::String(words), Kind::Text(word)) => {
                 !word.is_empty() && words.split(' ').any(|candidate| candidate == word)
             }
             _ => false,
@@ -28,20 +68,46 @@ impl ClaimValue {
     }
 }
 
+fn whole(claim: &Value) -> Option<i128> {
+    claim.as_i64().map(i128::from).or_else(|| claim.as_u64().map(i128::from))
+}
+
 impl fmt::Debug for ClaimValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match &self.0 {
+            Kind::Text(text) => text.fmt(f),
+            Kind::Number(number) => number.fmt(f),
+            Kind::Flag(flag) => flag.fmt(f),
+        }
     }
 }
 
-macro_rules! from {
+impl From<&str> for ClaimValue {
+    fn from(text: &str) -> Self {
+        Self::from(text.to_owned())
+    }
+}
+
+impl From<String> for ClaimValue {
+    fn from(text: String) -> Self {
+        Self(Kind::Text(Cow::Owned(text)))
+    }
+}
+
+impl From<bool> for ClaimValue {
+    fn from(flag: bool) -> Self {
+        Self::flag(flag)
+    }
+}
+
+macro_rules! from_numbers {
     ($($type:ty),+) => {
         $(impl From<$type> for ClaimValue {
-            fn from(value: $type) -> Self {
-                Self(Value::from(value))
+            fn from(number: $type) -> Self {
+                Self(Kind::Number(i128::from(number)))
             }
         })+
     };
 }
 
-from!(&str, String, bool, i32, i64, u32, u64);
+from_numbers!(i32, i64, u32, u64);

@@ -4,36 +4,40 @@ use std::sync::Arc;
 
 use http::Extensions;
 
-/// The scopes that a `RequireLayer` asked for, and those of the layers around it.
+use crate::guard::{Authentication, Demand};
+
+/// What a `RequireLayer` asked for, and the layers around it.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    scope: Arc<str>,
+    demand: Demand,
     outer: Option<Arc<Asked>>,
 }
 
 impl Asked {
     /// Leaves word for the layers further in.
-    pub(super) fn leave(extensions: &mut Extensions, scope: &Arc<str>) {
-        if !scope.is_empty() {
+    pub(super) fn leave(extensions: &mut Extensions, demand: &Demand) {
+        if !demand.is_empty() {
             let outer = extensions.remove::<Self>().map(Arc::new);
-            extensions.insert(Self { scope: Arc::clone(scope), outer });
+            extensions.insert(Self { demand: demand.clone(), outer });
         }
     }
 
-    /// Every scope that is needed, each once: what the layers around ask, the outermost first, and what is asked here.
-    pub(crate) fn all(extensions: &Extensions, here: &str) -> Arc<str> {
-        let mut layers = vec![here];
+    /// All that is needed, each scope once: what the layers around ask, the outermost first, and what is asked here.
+    pub(crate) fn all(extensions: &Extensions, here: &Demand) -> Demand {
+        let mut demands = vec![here];
         let mut next = extensions.get::<Self>();
         while let Some(asked) = next {
-            layers.push(&asked.scope);
+            demands.push(&asked.demand);
             next = asked.outer.as_deref();
         }
         let mut names: Vec<&str> = Vec::new();
-        for name in layers.iter().rev().flat_map(|scope| scope.split(' ')) {
+        for name in demands.iter().rev().flat_map(|demand| demand.scope.split(' ')) {
             if !name.is_empty() && !names.contains(&name) {
                 names.push(name);
             }
         }
-        Arc::from(names.join(" "))
+        // The layers around were content with the authentication; a new one must please them again.
+        let authentication = demands.iter().map(|demand| demand.authentication.clone()).reduce(Authentication::and);
+        Demand { scope: Arc::from(names.join(" ")), authentication: authentication.unwrap_or_default() }
     }
 }

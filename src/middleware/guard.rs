@@ -13,7 +13,7 @@ use crate::challenge::{Challenges, Protocol};
 use crate::claims::Claims;
 use crate::clock::{Clock, SystemClock};
 use crate::defaults;
-use crate::guard::Requirement;
+use crate::guard::{Demand, Requirement};
 use crate::middleware::asked::Asked;
 use crate::middleware::future::ResponseFuture;
 use crate::middleware::response::{EmptyBody, JsonBody, Refusal, Respond, ResponseHook, misconfigured, refuse};
@@ -41,8 +41,8 @@ use crate::telemetry;
 /// ```
 pub struct RequireLayer<R = EmptyBody> {
     requirement: Requirement,
-    /// The scopes that the requirement names.
-    scope: Arc<str>,
+    /// What a challenge can say of it.
+    demand: Demand,
     clock: Arc<dyn Clock>,
     leeway: Duration,
     body: R,
@@ -53,7 +53,7 @@ impl RequireLayer {
     #[must_use]
     pub fn new(requirement: Requirement) -> Self {
         Self {
-            scope: requirement.scope_names(),
+            demand: requirement.demand(),
             requirement,
             clock: Arc::new(SystemClock),
             leeway: defaults::LEEWAY,
@@ -136,7 +136,13 @@ impl<R> RequireLayer<R> {
     }
 
     fn with_body<Other>(self, body: Other) -> RequireLayer<Other> {
-        RequireLayer { requirement: self.requirement, scope: self.scope, clock: self.clock, leeway: self.leeway, body }
+        RequireLayer {
+            requirement: self.requirement,
+            demand: self.demand,
+            clock: self.clock,
+            leeway: self.leeway,
+            body,
+        }
     }
 
     /// Answers a request whose claims don't suffice.
@@ -144,7 +150,7 @@ impl<R> RequireLayer<R> {
     where
         R: Respond<B>,
     {
-        let all = || Asked::all(extensions, &self.scope);
+        let all = || Asked::all(extensions, &self.demand);
         let challenges = extensions.get::<Challenges>();
         let rejection = match (extensions.get::<Claims>(), challenges) {
             (Some(claims), _) => match self.requirement.check(claims, self.clock.now(), self.leeway) {
@@ -158,7 +164,7 @@ impl<R> RequireLayer<R> {
             }
         };
         telemetry::requirement_unmet(rejection.kind().name(), rejection.signature_checked());
-        let challenges = challenges.cloned().unwrap_or_default().asking_for(all());
+        let challenges = challenges.cloned().unwrap_or_default().asking_for(all().scope);
         Err(refuse(&self.body, challenges.answer(&rejection), protocol, rejection))
     }
 }
@@ -175,7 +181,7 @@ impl<R: Clone> Clone for RequireLayer<R> {
     fn clone(&self) -> Self {
         Self {
             requirement: self.requirement.clone(),
-            scope: Arc::clone(&self.scope),
+            demand: self.demand.clone(),
             clock: Arc::clone(&self.clock),
             leeway: self.leeway,
             body: self.body.clone(),
@@ -215,7 +221,7 @@ where
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
         match self.layer.judge(request.extensions(), Protocol::of(request.headers())) {
             Ok(()) => {
-                Asked::leave(request.extensions_mut(), &self.layer.scope);
+                Asked::leave(request.extensions_mut(), &self.layer.demand);
                 ResponseFuture::inner(self.inner.call(request))
             }
             Err(response) => {

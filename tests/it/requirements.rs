@@ -5,6 +5,7 @@ use axum::routing::get;
 use http::Request;
 use tower::{ServiceBuilder, ServiceExt as _};
 use tower_bearer::axum::{BearerRejection, ClaimsRejection, Needs, Required};
+use tower_bearer::clock::{Clock as _, SystemClock};
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
 use tower_bearer::{Api, BearerLayer, Claims, RequireLayer, Requirement, Validator};
 
@@ -38,6 +39,31 @@ async fn a_refusal_names_what_layer_and_route_need_together() {
     ] {
         let answer = gate::through(stack(), gate::with_token(&token.sign())).await;
         assert_eq!((answer.status, answer.challenge()), (403, &*lacking(named)));
+    }
+}
+
+#[tokio::test]
+async fn a_step_up_names_what_layer_and_route_ask_of_it_together() {
+    let server = TestIssuer::new();
+    let age = |seconds| Requirement::max_authentication_age(std::time::Duration::from_secs(seconds));
+    let stack = || {
+        ServiceBuilder::new()
+            .layer(layer(&server))
+            .layer(RequireLayer::new(Requirement::acr_values(["gold", "silver"])))
+            .layer(RequireLayer::new(age(600)))
+            .layer(RequireLayer::new(age(60)))
+    };
+    let now = SystemClock.now().as_secs();
+    let token = |seconds| server.token().claim("acr", "silver").claim("auth_time", now - seconds);
+    assert_eq!(gate::through(stack(), gate::with_token(&token(0).sign())).await.status, OK);
+    for (token, asked) in [
+        (token(0).without("acr"), "acr_values=\"gold silver\""),
+        (token(1_000), "acr_values=\"gold silver\", max_age=\"600\""),
+        (token(300), "acr_values=\"gold silver\", max_age=\"60\""),
+    ] {
+        let answer = gate::through(stack(), gate::with_token(&token.sign())).await;
+        let challenge = format!("Bearer error=\"insufficient_user_authentication\", {asked}");
+        assert_eq!((answer.status, answer.challenge()), (401, &*challenge));
     }
 }
 
@@ -96,6 +122,12 @@ impl Needs for ReadOrders {
     const REQUIREMENT: &'static Requirement = &Requirement::static_scope("read:orders");
 }
 
+struct Gold;
+
+impl Needs for Gold {
+    const REQUIREMENT: &'static Requirement = &Requirement::static_acr_values(&["gold"]);
+}
+
 struct Strong;
 
 impl Needs for Strong {
@@ -116,6 +148,7 @@ fn app(server: &TestIssuer) -> Router {
         .route("/stacked", get(|_: Required<ReadOrders>| async {}).route_layer(RequireLayer::scope("admin")))
         .route("/typed", get(|claims: Required<ReadOrders>| async move { claims.subject().unwrap_or("").to_owned() }))
         .route("/strong", get(|_: Required<Strong>| async {}))
+        .route("/gold", get(|_: Required<Gold>| async {}).route_layer(RequireLayer::new(Strong::REQUIREMENT.clone())))
         .route(
             "/code",
             get(|claims: Claims| async move {
@@ -144,6 +177,12 @@ async fn an_extractor_carries_the_requirement_in_its_type() {
     let weak = ask(app(&server), "/strong", Some(&good)).await;
     let challenge = "Bearer realm=\"northwind\", error=\"insufficient_user_authentication\", max_age=\"60\"";
     assert_eq!((weak.status, weak.challenge()), (401, challenge));
+    let recent = server.token().claim("auth_time", SystemClock.now().as_secs());
+    let weak = ask(app(&server), "/gold", Some(&recent.clone().sign())).await;
+    let challenge = "Bearer realm=\"northwind\", error=\"insufficient_user_authentication\", acr_values=\"gold\", \
+                     max_age=\"60\"";
+    assert_eq!((weak.status, weak.challenge()), (401, challenge));
+    assert_eq!(ask(app(&server), "/gold", Some(&recent.claim("acr", "gold").sign())).await.status, OK);
 }
 
 #[tokio::test]
