@@ -27,13 +27,11 @@ impl Protocol {
 }
 
 /// Turns the headers of an answer into those of a trailers-only response.
-pub(super) fn write_headers(status: StatusCode, message: Option<&'static str>, headers: &mut HeaderMap) {
+pub(super) fn write_headers(status: StatusCode, message: &'static str, headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
     headers.insert(GRPC_STATUS, HeaderValue::from_static(code(status)));
-    if let Some(message) = message {
-        // The texts are fixed, printable ASCII without `%`, so nothing has to be percent-encoded.
-        headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
-    }
+    // The texts are fixed, printable ASCII without `%`, so nothing has to be percent-encoded.
+    headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
 }
 
 /// The codes of `google.rpc.Code` for the answers of this crate. A malformed credential is no malformed message: the

@@ -193,7 +193,9 @@ impl Answer {
             }
         }
         if self.protocol == Protocol::Grpc {
-            grpc::write_headers(self.status, self.error.map(|error| error.description), headers);
+            // RFC 6750 §3.1 is about the challenge: whoever calls over gRPC reads the message and no header.
+            let message = self.error.map_or(NO_CREDENTIAL, |error| error.description);
+            grpc::write_headers(self.status, message, headers);
         }
     }
 
@@ -295,6 +297,8 @@ const INSUFFICIENT_AUTHENTICATION: ErrorText = ErrorText {
 
 const TEMPORARILY_UNAVAILABLE: ErrorText =
     ErrorText { code: "temporarily_unavailable", description: "the access token cannot be checked at the moment" };
+
+const NO_CREDENTIAL: &str = "a bearer token is required";
 
 const SERVER_ERROR: ErrorText = ErrorText { code: "server_error", description: "the request cannot be handled" };
 

@@ -36,13 +36,18 @@ async fn a_real_client_sees_the_status_of_each_refusal() {
     let channel = serve(Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a good configuration")).await;
     let good = server.token().subject("ann").scope("greet");
     let call = async |token: Option<String>| {
-        greeter::call(channel.clone(), token.as_deref(), "hello").await.map_err(|status| status.code())
+        let answer = greeter::call(channel.clone(), token.as_deref(), "hello").await;
+        answer.map_err(|status| (status.code(), status.message().to_owned()))
     };
+    let refused = |code, message: &str| Err((code, message.to_owned()));
+    let invalid = "the access token is malformed, expired, or not valid here";
     assert_eq!(call(Some(good.clone().sign())).await, Ok("hello, ann".to_owned()));
-    assert_eq!(call(None).await, Err(Code::Unauthenticated));
-    assert_eq!(call(Some("not a token".to_owned())).await, Err(Code::Unauthenticated));
-    assert_eq!(call(Some(good.clone().expired().sign())).await, Err(Code::Unauthenticated));
-    assert_eq!(call(Some(good.scope("read").sign())).await, Err(Code::PermissionDenied));
+    assert_eq!(call(None).await, refused(Code::Unauthenticated, "a bearer token is required"));
+    let malformed = "the credential or the host is malformed or stands twice";
+    assert_eq!(call(Some("not a token".to_owned())).await, refused(Code::Unauthenticated, malformed));
+    assert_eq!(call(Some(good.clone().expired().sign())).await, refused(Code::Unauthenticated, invalid));
+    let lacking = "the access token does not allow this";
+    assert_eq!(call(Some(good.scope("read").sign())).await, refused(Code::PermissionDenied, lacking));
 }
 
 #[tokio::test]
