@@ -1,12 +1,25 @@
 //! Request to host: which of an API's names the client used (RFC 9110 §7.2).
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, Uri};
 
 /// A host name without port, in lower case.
+///
+/// An IPv6 address stands in brackets and in its canonical form (RFC 5952). A name with a dot at its end is another than
+/// the same name without.
+///
+/// ```
+/// use tower_bearer::host::Host;
+///
+/// assert_eq!(Host::parse("API.Northwind.com:8443")?.as_str(), "api.northwind.com");
+/// assert_eq!(Host::parse("[2001:DB8:0::1]:443")?.as_str(), "[2001:db8::1]");
+/// assert!(Host::parse("user@api.northwind.com").is_err());
+/// # Ok::<(), tower_bearer::host::HostError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Host(Box<str>);
 
@@ -63,13 +76,20 @@ impl Host {
             None => port.is_empty(),
             Some(digits) => digits.parse::<u16>().is_ok() && digits.bytes().all(|octet| octet.is_ascii_digit()),
         };
-        let name_is_fine =
-            !host.is_empty() && host.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-._~[]:".contains(&octet));
-        if port_is_fine && name_is_fine {
-            Ok(Self(host.to_ascii_lowercase().into_boxed_str()))
-        } else {
-            Err(HostError::Malformed)
+        let name = Self::canonical(host).filter(|_| port_is_fine).ok_or(HostError::Malformed)?;
+        Ok(Self(name.into_boxed_str()))
+    }
+
+    fn canonical(host: &str) -> Option<String> {
+        if let Some(address) = host.strip_prefix('[') {
+            let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
+            return Some(format!("[{address}]"));
         }
+        let is_label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_~".contains(&octet))
+        };
+        let name = host.strip_suffix('.').unwrap_or(host);
+        name.split('.').all(is_label).then(|| host.to_ascii_lowercase())
     }
 }
 
@@ -122,7 +142,16 @@ mod tests {
             assert_eq!(find(target, &[field.as_bytes()]), Ok(Some("api.brand-a.com".to_owned())), "{target} {field}");
         }
         assert_eq!(find("https://api.brand-a.com/", &[]), Ok(Some("api.brand-a.com".to_owned())));
-        assert_eq!(find("/", &[b"[::1]:80"]), Ok(Some("[::1]".to_owned())));
+        for (field, host) in [
+            ("[::1]:80", "[::1]"),
+            ("[2001:DB8::A]", "[2001:db8::a]"),
+            ("[0:0:0:0:0:0:0:1]:80", "[::1]"),
+            ("192.0.2.1:80", "192.0.2.1"),
+            ("localhost", "localhost"),
+            ("Api.example.", "api.example."),
+        ] {
+            assert_eq!(find("/", &[field.as_bytes()]), Ok(Some(host.to_owned())), "{field}");
+        }
         assert_eq!(find("/", &[]), Ok(None));
     }
 
@@ -130,6 +159,10 @@ mod tests {
     fn refuses_what_is_doubled_contradicting_or_malformed() {
         assert_eq!(find("/", &[b"a.example", b"a.example"]), Err(HostError::Multiple));
         assert_eq!(find("https://a.example/", &[b"b.example"]), Err(HostError::Contradiction));
+        assert_eq!(find("https://a.example/", &[b"a.example."]), Err(HostError::Contradiction));
+        assert_eq!(find("https://[::1]/", &[b"[::2]"]), Err(HostError::Contradiction));
+        assert_eq!(find("https://u@a.example/", &[]), Err(HostError::Malformed));
+        assert_eq!(find("https://u@a.example/", &[b"a.example"]), Err(HostError::Malformed));
         for field in [
             &b""[..],
             b"a b",
@@ -143,6 +176,24 @@ mod tests {
             b"a.example, b.example",
             b"\xe9",
             b"https://a.example",
+            b"::1",
+            b"[::1",
+            b"::1]:80",
+            b"[::1]x",
+            b"[::1]:",
+            b"a[::1]",
+            b"[]",
+            b"[a.example]",
+            b"[::1%25eth0]",
+            b"a.example:80@b.example",
+            b"a%2eexample",
+            b"a.example\tb",
+            b" ",
+            b".",
+            b"..",
+            b"a..example",
+            b".a.example",
+            b":80",
         ] {
             assert_eq!(find("/", &[field]), Err(HostError::Malformed), "{field:?}");
         }

@@ -33,8 +33,8 @@ impl HostRules {
         }
         for issuer in issuers.iter().filter(|_| identity) {
             let setting = format!("issuer from host, issuer {issuer:?}");
-            match domain::host_of(issuer) {
-                Some(host) => rules.bind(&setting, &host, issuer, faults),
+            match domain::host_of(issuer).and_then(|host| Host::parse(&host).ok()) {
+                Some(host) => rules.bind(&setting, host.as_str(), issuer, faults),
                 None => faults.push(&setting, Problem::NoHost),
             }
         }

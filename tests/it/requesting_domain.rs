@@ -71,6 +71,8 @@ async fn the_other_brands_token_and_an_unmapped_host_are_refused() {
         (&a, &["api.northwind.com"]),
         (&a, &["api.brand-b.com"]),
         (&a, &["brand-a.com"]),
+        (&a, &["api.brand-a.com."]),
+        (&a, &["[::1]"]),
         (&a, &[]),
     ] {
         let answer = gate::through(brands.layer(), request(token, "/", host)).await;
@@ -145,6 +147,28 @@ async fn a_management_token_of_a_custom_domain_works_only_through_that_domain() 
     assert_eq!(elsewhere.unwrap_err(), Rejection::Issuer(IssuerError::UnknownHost));
     let malformed = validator.validate_for(&custom, "login.northwind.com, x").await;
     assert_eq!(malformed.unwrap_err(), Rejection::Host(HostError::Malformed));
+}
+
+#[tokio::test]
+async fn a_host_may_be_an_address() {
+    let server = TestIssuer::named("http://[::1]:9100/");
+    let other = TestIssuer::named("http://127.0.0.1:9100/");
+    let api = Api::new(AUDIENCE, trusted(&server)).with_issuer(trusted(&other)).with_issuer_from_host();
+    let validator = Validator::new(api).expect("a good configuration");
+    let (six, four) = (server.token().sign(), other.token().sign());
+    for (token, host, status) in [
+        (&six, "[::1]:8080", OK),
+        (&six, "[0:0::1]", OK),
+        (&four, "127.0.0.1", OK),
+        (&four, "[::1]:8080", 401),
+        (&six, "127.0.0.1:9100", 401),
+        (&six, "[::2]", 401),
+        (&six, "::1", 400),
+        (&six, "[::1", 400),
+    ] {
+        let answer = gate::through(BearerLayer::new(validator.clone()), request(token, "/", &[host])).await;
+        assert_eq!(answer.status, status, "{host}");
+    }
 }
 
 #[tokio::test]
