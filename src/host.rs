@@ -74,6 +74,8 @@ impl Host {
         let port = whole.strip_prefix(host).ok_or(HostError::Malformed)?;
         let port_is_fine = match port.strip_prefix(':') {
             None => port.is_empty(),
+            // RFC 3986 §3.2.3: the port may be empty.
+            Some("") => true,
             Some(digits) => digits.parse::<u16>().is_ok() && digits.bytes().all(|octet| octet.is_ascii_digit()),
         };
         let name = Self::canonical(host).filter(|_| port_is_fine).ok_or(HostError::Malformed)?;
@@ -143,7 +145,9 @@ mod tests {
         }
         assert_eq!(find("https://api.brand-a.com/", &[]), Ok(Some("api.brand-a.com".to_owned())));
         for (field, host) in [
+            ("api.example:", "api.example"),
             ("[::1]:80", "[::1]"),
+            ("[::1]:", "[::1]"),
             ("[2001:DB8::A]", "[2001:db8::a]"),
             ("[0:0:0:0:0:0:0:1]:80", "[::1]"),
             ("192.0.2.1:80", "192.0.2.1"),
@@ -169,7 +173,6 @@ mod tests {
             b"a.example/x",
             b"u@a.example",
             b"u:p@a.example",
-            b"a.example:",
             b"a.example:x",
             b"a.example:+1",
             b"a.example:99999",
@@ -180,7 +183,6 @@ mod tests {
             b"[::1",
             b"::1]:80",
             b"[::1]x",
-            b"[::1]:",
             b"a[::1]",
             b"[]",
             b"[a.example]",
