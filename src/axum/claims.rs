@@ -30,7 +30,11 @@ where
             Found::Claims(claims) => Ok(claims),
             Found::Anonymous(challenges) => {
                 let rejection = BearerRejection::new(Rejection::NoCredential, challenges.clone());
-                Err(ClaimsRejection::Anonymous(rejection.over(Protocol::of(&parts.headers))))
+                Err(ClaimsRejection::Anonymous(rejection.over(Protocol::of(
+                    &parts.method,
+                    parts.version,
+                    &parts.headers,
+                ))))
             }
         }
     }

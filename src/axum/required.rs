@@ -84,7 +84,7 @@ where
                 other => other,
             };
             telemetry::requirement_unmet(rejection.kind().name(), rejection.signature_checked());
-            let protocol = Protocol::of(&parts.headers);
+            let protocol = Protocol::of(&parts.method, parts.version, &parts.headers);
             BearerRejection::new(rejection, challenges.asking_for(all.scope)).over(protocol)
         };
         match Claims::<C>::from_request_parts(parts, state).await {

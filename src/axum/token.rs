@@ -23,7 +23,11 @@ impl<S: Send + Sync> FromRequestParts<S> for BearerToken<'static> {
             (Some(token), _, _) => Ok(token.clone()),
             (None, None, Some(challenges)) => {
                 let rejection = BearerRejection::new(Rejection::NoCredential, challenges.clone());
-                Err(ClaimsRejection::Anonymous(rejection.over(Protocol::of(&parts.headers))))
+                Err(ClaimsRejection::Anonymous(rejection.over(Protocol::of(
+                    &parts.method,
+                    parts.version,
+                    &parts.headers,
+                ))))
             }
             _ => {
                 telemetry::misconfigured("a handler wants the token and its BearerLayer does not keep it");

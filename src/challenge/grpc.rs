@@ -1,7 +1,7 @@
 //! The same answers over gRPC: a trailers-only response with a status of its own (gRPC over HTTP/2, "Responses").
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
 /// What a client speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,8 +12,15 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
-    /// `application/grpc`, with or without a message format behind `+` or parameters behind `;`.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+    /// `application/grpc`, with or without a message format behind `+` or parameters behind `;`, and only as gRPC comes:
+    /// `POST` over HTTP/2 or later.
+    ///
+    /// A refusal of such a request has the status 200. A gateway that asks this service whether a request may pass, and
+    /// hands the client's headers on, would take that for a yes; it asks by `GET` or over HTTP/1.1.
+    pub(crate) fn of(method: &Method, version: Version, headers: &HeaderMap) -> Self {
+        if method != Method::POST || version < Version::HTTP_2 {
+            return Self::Http;
+        }
         let Some(content_type) = headers.get(CONTENT_TYPE) else { return Self::Http };
         let octets = content_type.as_bytes();
         match octets.split_at_checked(GRPC.len()) {
@@ -60,17 +67,24 @@ mod tests {
 
     #[test]
     fn grpc_is_told_by_its_content_type() {
-        let of = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
-            Protocol::of(&headers)
-        };
+        let typed = |value: &'static str| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]);
+        let of = |value| Protocol::of(&Method::POST, Version::HTTP_2, &typed(value));
         for grpc in ["application/grpc", "application/grpc+proto", "Application/gRPC;x=y"] {
             assert_eq!(of(grpc), Protocol::Grpc, "{grpc}");
         }
         for other in ["application/grpc-web", "application/grpc-web+proto", "application/json", "application/grp", ""] {
             assert_eq!(of(other), Protocol::Http, "{other}");
         }
-        assert_eq!(Protocol::of(&HeaderMap::new()), Protocol::Http);
+        assert_eq!(Protocol::of(&Method::POST, Version::HTTP_2, &HeaderMap::new()), Protocol::Http);
+        let headers = typed("application/grpc");
+        for (method, version) in [
+            (Method::GET, Version::HTTP_2),
+            (Method::HEAD, Version::HTTP_2),
+            (Method::POST, Version::HTTP_11),
+            (Method::POST, Version::HTTP_10),
+        ] {
+            assert_eq!(Protocol::of(&method, version, &headers), Protocol::Http, "{method} {version:?}");
+        }
+        assert_eq!(Protocol::of(&Method::POST, Version::HTTP_3, &headers), Protocol::Grpc);
     }
 }

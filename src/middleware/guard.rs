@@ -219,7 +219,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
-        match self.layer.judge(request.extensions(), Protocol::of(request.headers())) {
+        let protocol = Protocol::of(request.method(), request.version(), request.headers());
+        match self.layer.judge(request.extensions(), protocol) {
             Ok(()) => {
                 Asked::leave(request.extensions_mut(), &self.layer.demand);
                 ResponseFuture::inner(self.inner.call(request))

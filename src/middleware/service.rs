@@ -52,7 +52,7 @@ where
 
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
         self.layer.hide_credentials(request.headers_mut());
-        let protocol = Protocol::of(request.headers());
+        let protocol = Protocol::of(request.method(), request.version(), request.headers());
         match self.layer.judge(&request) {
             Verdict::Admitted(admitted) => {
                 self.layer.mark(request.extensions_mut(), admitted);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode, Version};
 use tonic::Code;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Server};
@@ -82,7 +82,8 @@ async fn the_response_has_headers_only() {
         ("application/grpc+proto", Some("Bearer a b"), "16"),
         ("application/grpc", Some(&*format!("Bearer {token}")), "7"),
     ] {
-        let mut request = Request::post("/northwind.Greeter/Greet").header("content-type", content_type);
+        let request = Request::post("/northwind.Greeter/Greet").version(Version::HTTP_2);
+        let mut request = request.header("content-type", content_type);
         if let Some(credential) = credential {
             request = request.header("authorization", credential);
         }
@@ -107,8 +108,36 @@ async fn a_hook_learns_that_the_client_speaks_grpc() {
         http::Response::new(Body::from(body))
     });
     let request = |content_type: &str| {
-        Request::post("/").header("content-type", content_type).body(Body::default()).expect("a request")
+        let request = Request::post("/").version(Version::HTTP_2).header("content-type", content_type);
+        request.body(Body::default()).expect("a request")
     };
     assert_eq!(gate::through(layer.clone(), request("application/grpc")).await.body, "");
     assert_eq!(gate::through(layer, request("text/plain")).await.body, "please log in");
+}
+
+/// A gateway that asks by status alone whether a request may pass, and hands on the client's own headers, would take the
+/// 200 of gRPC for a yes.
+#[tokio::test]
+async fn a_content_type_alone_does_not_turn_a_refusal_into_200() {
+    let server = TestIssuer::new();
+    let validator = Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a good configuration");
+    let read_only = server.token().scope("read").sign();
+    for (method, version) in
+        [(Method::GET, Version::HTTP_11), (Method::GET, Version::HTTP_2), (Method::POST, Version::HTTP_11)]
+    {
+        for (credential, status) in [("", 401), ("Bearer a b", 400), ("Bearer a.b.c", 401), (&read_only, 403)] {
+            let stack =
+                ServiceBuilder::new().layer(BearerLayer::new(validator.clone())).layer(RequireLayer::scope("greet"));
+            let mut request = Request::builder().method(&method).version(version);
+            request = request.header("content-type", "application/grpc");
+            match credential {
+                "" => {}
+                token if status == 403 => request = request.header("authorization", format!("Bearer {token}")),
+                malformed => request = request.header("authorization", malformed),
+            }
+            let answer = gate::through(stack, request.body(Body::default()).expect("a request")).await;
+            assert_eq!(answer.status, status, "{method} {version:?} {credential}");
+            assert!(!answer.headers.contains_key("grpc-status"));
+        }
+    }
 }
