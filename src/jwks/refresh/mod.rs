@@ -223,7 +223,12 @@ impl Refresh {
             Activity::Fetching { .. } if error == RefreshError::Interrupted => {
                 self.activity = Activity::Backoff { until: now, ruled_by: Pause::Us };
             }
-            Activity::Fetching { .. } => self.failed(error, None, now, roll, actions),
+            Activity::Fetching { .. } => {
+                // Nobody is left to carry a fetch: one that was demanded comes after the next.
+                let demand = self.demand.take();
+                self.failed(error, None, now, roll, actions);
+                self.demand = demand;
+            }
             _ => {}
         }
     }

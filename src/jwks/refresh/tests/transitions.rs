@@ -338,6 +338,21 @@ fn t19_a_panic_of_the_task_is_a_failure() {
     assert_eq!(simulation.step(Event::Interrupted(RefreshError::Panic)), [], "nothing was in flight");
 }
 
+/// Found by fuzzing: the fetch was ordered from a task that was gone, and the machine waited for it until its deadline.
+#[test]
+fn t19_a_dying_task_is_ordered_no_fetch() {
+    for error in [RefreshError::Panic, RefreshError::Interrupted] {
+        let mut simulation = Simulation::loaded();
+        fire(&mut simulation);
+        assert_eq!(simulation.step(Event::Demand(Cause::Manual)), []);
+        simulation.in_flight = None;
+        assert_eq!(fetch(&simulation.step(Event::Interrupted(error))), None, "{error:?}");
+        assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Retry));
+        let told = simulation.finish(loaded(Change::Same));
+        assert_eq!(fetch(&told), Some(Cause::Manual), "what was demanded still comes");
+    }
+}
+
 #[test]
 fn t19_the_end_of_a_runtime_is_nobodys_failure() {
     let mut simulation = Simulation::loaded();
