@@ -1,10 +1,11 @@
 //! Doors into this station for the fuzz targets, each with what must hold for every input.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::header::{AGE, CACHE_CONTROL, ETAG, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::clock::Monotonic;
 use crate::fetch::FetchError;
@@ -23,10 +24,12 @@ use crate::jwks::refresh::{Action, Activity, Cause, Change, Event, Outcome, Refr
 pub fn discovery(document: &[u8]) {
     let discovery = Discovery::of(ISSUER).expect("a good issuer");
     let Ok(endpoint) = discovery.read(document, None) else { return };
-    let json: Value = serde_json::from_slice(document).expect("an accepted document is JSON");
-    assert!(json.is_object(), "{json}");
-    assert_eq!(json["issuer"], ISSUER);
-    assert_eq!(json["jwks_uri"], endpoint.as_str());
+    // Values that are passed over are no text, number or depth that anybody has to represent.
+    let members: BTreeMap<String, &RawValue> =
+        serde_json::from_slice(document).expect("an accepted document is an object");
+    let text = |name: &str| serde_json::from_str::<String>(members[name].get()).expect("a text");
+    assert_eq!(text("issuer"), ISSUER);
+    assert_eq!(text("jwks_uri"), endpoint.as_str());
     let allowed = ["https://", "http://127.", "http://localhost", "http://[::1]"];
     let scheme = endpoint.as_str().to_ascii_lowercase();
     assert!(allowed.iter().any(|start| scheme.starts_with(start)), "{scheme}");
@@ -87,12 +90,14 @@ pub fn refresh_machine(steps: impl IntoIterator<Item = Step>) {
         now = now.saturating_add(Duration::from_millis(u64::from(step.pause)));
         let roll = Roll { first: Chance(step.dice.0), second: Chance(step.dice.1) };
         let event = event(step, machine.generation());
-        if matches!(event, Event::Finished { .. }) {
+        let interrupted = matches!(event, Event::Interrupted(_));
+        if interrupted || matches!(event, Event::Finished { .. }) {
             in_flight = None;
         }
         for action in machine.step(event, now, roll) {
             match action {
                 Action::Fetch(order) => {
+                    assert!(!interrupted, "a fetch is ordered from a task that is gone");
                     assert!(in_flight.is_none(), "two fetches at once after {event:?}");
                     in_flight = Some(order.generation);
                 }

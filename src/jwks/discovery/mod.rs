@@ -72,7 +72,9 @@ impl Discovery {
         if !document.trim_ascii_start().starts_with(b"{") {
             return Err(RefreshError::InvalidDiscovery);
         }
-        let document: Document = serde_json::from_slice(document).map_err(|_| RefreshError::InvalidDiscovery)?;
+        // RFC 8259 §8.1: UTF-8 throughout, in what is passed over too.
+        let document = str::from_utf8(document).map_err(|_| RefreshError::InvalidDiscovery)?;
+        let document: Document = serde_json::from_str(document).map_err(|_| RefreshError::InvalidDiscovery)?;
         if document.issuer != *self.issuer {
             return Err(RefreshError::IssuerMismatch);
         }

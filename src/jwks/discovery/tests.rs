@@ -97,10 +97,15 @@ fn refuses_what_is_no_discovery_document() {
     ] {
         assert_eq!(read(document), Err(RefreshError::InvalidDiscovery), "{document}");
     }
-    assert_eq!(
-        Discovery::of("https://a.example/").expect("issuer").read(b"\xEF\xBB\xBF{}", None).map(drop),
-        Err(RefreshError::InvalidDiscovery)
-    );
+    for document in [
+        &b"\xEF\xBB\xBF{}"[..],
+        b"{\"x\":\"\xbd\",\"issuer\":\"https://a.example/\",\"jwks_uri\":\"https://a.example/k\"}",
+    ] {
+        assert_eq!(
+            Discovery::of("https://a.example/").expect("issuer").read(document, None).map(drop),
+            Err(RefreshError::InvalidDiscovery)
+        );
+    }
 }
 
 #[test]
