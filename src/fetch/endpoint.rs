@@ -53,6 +53,10 @@ impl Endpoint {
         if url.contains('#') {
             return Err(EndpointError::Fragment);
         }
+        // RFC 3986 §2: a URL is ASCII. It may stand in a challenge, and two parsers could read anything else differently.
+        if !url.bytes().all(|octet| octet.is_ascii_graphic()) {
+            return Err(EndpointError::Malformed);
+        }
         let uri: Uri = url.parse().map_err(|_| EndpointError::Malformed)?;
         let authority = uri.authority().ok_or(EndpointError::Malformed)?;
         if authority.as_str().contains('@') {
@@ -162,6 +166,11 @@ mod tests {
             ("http://127.0.0.1@a.example/", EndpointError::UserInfo),
             ("https://a.example/#x", EndpointError::Fragment),
             ("https://a.example/\r\nx", EndpointError::Malformed),
+            ("https://a.example/é", EndpointError::Malformed),
+            ("https://é.example/", EndpointError::Malformed),
+            ("https://a.example/ x", EndpointError::Malformed),
+            ("https://a.example\\@b.example/", EndpointError::Malformed),
+            ("https://a.example\\.b.example/", EndpointError::Malformed),
         ] {
             assert_eq!(Endpoint::new(url), Err(error), "{url}");
         }
