@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """Feeds the same tokens to our example server and to four libraries of other languages, and prints every disagreement.
 
-Needs `pip install joserfc pyjwt cryptography` and, in the folder named by NODE_FOLDER,
-`npm install jose express express-oauth2-jwt-bearer`. Prints a table for the guide; exit status 1 if our server is
-wrong by the rules in any case.
+The script `run` beside this one installs what it needs. Prints the tables of the guide's page; exit status 1 if our server
+is wrong by the rules in any case, or if the page holds anything else.
 """
 
 import http.client
@@ -144,17 +143,39 @@ def main():
     joserfc_keys = jwk.KeySet.import_key_set(jwks)
     verdicts["joserfc"] = [joserfc_accepts(token, joserfc_keys) for token in tokens]
     verdicts.update(node_verdicts(jwks, uri, tokens))
-    report(all_cases, verdicts)
+    lines = list(report(all_cases, verdicts))
+    print("\n".join(lines))
+    for (name, _, right, _), accepted in zip(all_cases, verdicts["tower-bearer"]):
+        if accepted != (right == "accept"):
+            print(f"WRONG: our server {'accepts' if accepted else 'refuses'} `{name}`", file=sys.stderr)
     expected = [verdict == "accept" for _, _, verdict, _ in all_cases]
-    sys.exit(verdicts["tower-bearer"] != expected)
+    sys.exit(verdicts["tower-bearer"] != expected or differs_from_the_guide(lines))
+
+
+def differs_from_the_guide(lines):
+    """Every line stands in the page, and the page has no other rows."""
+    page = (ROOT / "src" / "guide" / "differential.md").read_text().splitlines()
+    tables = [line for line in page if line.startswith("|")]
+    ours = [line for line in lines if line]
+    lacking = [line for line in ours if line not in page]
+    surplus = [line for line in tables if line not in ours]
+    for line in lacking:
+        print(f"the guide lacks: {line}", file=sys.stderr)
+    for line in surplus:
+        print(f"the guide has too much: {line}", file=sys.stderr)
+    return bool(lacking or surplus)
 
 
 def report(all_cases, verdicts):
+    """Yields the lines of the guide's tables."""
     names = list(verdicts)
-    versions = {name: importlib.metadata.version(name.lower()) for name in ["PyJWT", "joserfc"]}
-    print(f"{len(all_cases)} tokens; {', '.join(f'{name} {version}' for name, version in versions.items())}\n")
-    print("| token | right | by |", " | ".join(names), "|")
-    print("|--|--|--|" + "--|" * len(names))
+    yield "| library | version | how it is asked |"
+    yield "|--|--|--|"
+    for name in names:
+        yield f"| {name if name != 'tower-bearer' else '`tower-bearer`'} | {version(name)} | {ASKED[name]} |"
+    yield f"The same {len(all_cases)} tokens went to each of them."
+    yield "| token | right | by | " + " | ".join(names) + " |"
+    yield "|--|--|--|" + "--|" * len(names)
     agreed = 0
     for at, (name, _, right, rule) in enumerate(all_cases):
         row = [verdicts[other][at] == (right == "accept") for other in names]
@@ -164,14 +185,33 @@ def report(all_cases, verdicts):
         opposite = {"accept": "refuses", "refuse": "accepts"}[right]
         wrong = opposite if rule.startswith("ours") else f"**{opposite}**"
         marks = [f"{right}s" if is_right else wrong for is_right in row]
-        print(f"| `{name.replace('|', '/')}` | {right} | {rule} |", " | ".join(marks), "|")
-    print(f"\nAll five decide alike, and as they should, on {agreed} tokens.\n")
-    print("| | against an RFC | laxer than our own rules |\n|--|--|--|")
+        yield f"| `{name.replace('|', '/')}` | {right} | {rule} | " + " | ".join(marks) + " |"
+    yield f"All five decide alike, and as they should, on {agreed} tokens."
+    yield "| | against an RFC | laxer than our own rules |"
+    yield "|--|--|--|"
     for other in names:
         differing = [rule for accepted, (_, _, right, rule) in zip(verdicts[other], all_cases)
                      if accepted != (right == "accept")]
         ours = sum(rule.startswith("ours") for rule in differing)
-        print(f"| {other} | {len(differing) - ours} | {ours} |")
+        yield f"| {other} | {len(differing) - ours} | {ours} |"
+
+
+def version(name):
+    if name == "tower-bearer":
+        return "this"
+    if name in ["PyJWT", "joserfc"]:
+        return importlib.metadata.version(name)
+    folder = pathlib.Path(os.environ.get("NODE_FOLDER", str(HERE)))
+    return json.loads((folder / "node_modules" / name / "package.json").read_text())["version"]
+
+
+ASKED = {
+    "tower-bearer": "the example server over HTTP, keys fetched from loopback",
+    "PyJWT": "`jwt.decode` with the key of the token's `kid` from a `PyJWKSet`",
+    "joserfc": "`jwt.decode` with a `KeySet`, then a `JWTClaimsRegistry`",
+    "jose": "`jwtVerify` with a local JWK set",
+    "express-oauth2-jwt-bearer": "its middleware in an express application",
+}
 
 
 if __name__ == "__main__":
