@@ -11,7 +11,11 @@ fuzz_target!(|json: &[u8]| {
     let token = format!("{}.e30.AA", BASE64_URL_SAFE_NO_PAD.encode(json));
     let Ok(parsed) = UnverifiedToken::parse(&token) else { return };
     let header = parsed.header();
-    let read: Value = serde_json::from_slice(json).expect("an accepted header is JSON");
+    let read: Value = match serde_json::from_slice(json) {
+        // JSON all the same (RFC 8259 §6): a number that is passed over, and that no `f64` can hold.
+        Err(error) if error.to_string().starts_with("number out of range") => return,
+        read => read.expect("an accepted header is JSON"),
+    };
     let read = read.as_object().expect("and an object");
     assert!(!read.contains_key("crit") && !read.contains_key("b64"));
     let algorithm = read["alg"].as_str().expect("alg is text");
