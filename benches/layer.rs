@@ -21,6 +21,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
 use support::{api, compare, heading, now, row, server, token};
 use tower::Service as _;
+use tower::util::MapRequestLayer;
 use tower_bearer::{Algorithm, BearerLayer, Claims, Validator};
 
 fn main() {
@@ -43,6 +44,8 @@ fn main() {
     heading("one request through axum, RS256, 1,000 tokens", "axum without authentication");
     let (mut bare, mut contestant) = (requests(open.clone(), &fields), requests(open.clone(), &fields));
     row("no authentication", compare(&mut bare, &mut contestant), None);
+    let idle = open.clone().layer(MapRequestLayer::new(|request: Request<Body>| request));
+    row("a layer that does nothing", compare(&mut bare, &mut requests(idle, &fields)), None);
     row("with memo", compare(&mut bare, &mut hit), Some(1.95));
     row("without memo", compare(&mut bare, &mut miss), None);
 }

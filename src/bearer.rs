@@ -22,6 +22,15 @@ impl<'h> BearerToken<'h> {
         if is_b64token(token.as_bytes()) { Ok(Self(Cow::Borrowed(token))) } else { Err(CredentialError::Malformed) }
     }
 
+    /// Takes what follows the scheme.
+    pub(crate) fn read(octets: &'h [u8]) -> Result<Self, CredentialError> {
+        if octets.is_empty() {
+            return Err(CredentialError::Empty);
+        }
+        let token = std::str::from_utf8(octets).map_err(|_| CredentialError::Malformed)?;
+        Self::parse(token)
+    }
+
     /// The token itself.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -51,21 +60,18 @@ impl fmt::Debug for BearerToken<'_> {
 /// [`CredentialError`] for a second `Authorization` field, and for a `Bearer` credential that is empty, a list, or
 /// outside the grammar.
 pub fn extract(headers: &HeaderMap) -> Result<Option<BearerToken<'_>>, CredentialError> {
+    unread(headers)?.map(BearerToken::read).transpose()
+}
+
+/// Finds what follows the scheme of the one credential, and looks at none of it: a length can be judged before.
+pub(crate) fn unread(headers: &HeaderMap) -> Result<Option<&[u8]>, CredentialError> {
     let mut fields = headers.get_all(AUTHORIZATION).iter();
     let Some(field) = fields.next() else { return Ok(None) };
     // RFC 9110 §5.3: a field that is no list stands once; choosing one of two would let others choose differently.
     if fields.next().is_some() {
         return Err(CredentialError::Multiple);
     }
-    match credential(field) {
-        None => Ok(None),
-        Some([]) => Err(CredentialError::Empty),
-        Some(octets) if is_b64token(octets) => {
-            let token = std::str::from_utf8(octets).map_err(|_| CredentialError::Malformed)?;
-            Ok(Some(BearerToken(Cow::Borrowed(token))))
-        }
-        Some(_) => Err(CredentialError::Malformed),
-    }
+    Ok(credential(field))
 }
 
 /// Finds a token in the cookie `name` (RFC 6265 §5.4); for

@@ -26,6 +26,8 @@ pub(crate) struct Challenges {
     scope: Option<Arc<str>>,
     /// Where the resource tells of itself (RFC 9728 §5.1).
     resource_metadata: Option<Arc<str>>,
+    /// What is said to every token that does not hold, written once; `None` where nothing is configured.
+    invalid_token: Option<Arc<HeaderValue>>,
 }
 
 impl Challenges {
@@ -35,7 +37,7 @@ impl Challenges {
             return Err(ChallengeError::Realm);
         }
         self.realm = Some(Arc::from(realm));
-        Ok(self)
+        Ok(self.rewritten())
     }
 
     /// Names the scopes that a token should bring, space-delimited.
@@ -50,7 +52,7 @@ impl Challenges {
     /// Names the place of the resource's metadata, a URL that has been vetted.
     pub(crate) fn with_resource_metadata(mut self, url: &str) -> Self {
         self.resource_metadata = Some(Arc::from(url));
-        self
+        self.rewritten()
     }
 
     /// The same, asking for the scopes of one route, if it names any.
@@ -63,16 +65,18 @@ impl Challenges {
 
     /// Says whether nothing is configured.
     pub(crate) fn is_plain(&self) -> bool {
-        *self == Self::default()
+        self.realm.is_none() && self.scope.is_none() && self.resource_metadata.is_none()
     }
 
     /// The answer to a rejected request.
     pub(crate) fn answer(&self, rejection: &Rejection) -> Answer {
         match rejection {
-            Rejection::NoCredential => Answer::challenging(StatusCode::UNAUTHORIZED, None, self.ending(self.bare())),
+            Rejection::NoCredential => {
+                Answer::challenging(StatusCode::UNAUTHORIZED, None, self.ending(self.bare()).into_value())
+            }
             Rejection::Credential(_) | Rejection::Host(_) => {
                 let challenge = self.ending(self.naming(INVALID_REQUEST));
-                Answer::challenging(StatusCode::BAD_REQUEST, Some(INVALID_REQUEST), challenge)
+                Answer::challenging(StatusCode::BAD_REQUEST, Some(INVALID_REQUEST), challenge.into_value())
             }
             Rejection::Token(_)
             | Rejection::Issuer(_)
@@ -83,12 +87,14 @@ impl Challenges {
             | Rejection::Claims(_)
             | Rejection::CustomClaims
             | Rejection::Check(_) => {
-                let challenge = self.naming(INVALID_TOKEN).with("error_description", INVALID_TOKEN.description);
-                Answer::challenging(StatusCode::UNAUTHORIZED, Some(INVALID_TOKEN), self.ending(challenge))
+                let written = self.invalid_token.as_deref().cloned();
+                let challenge = written.unwrap_or(HeaderValue::from_static(PLAIN_INVALID_TOKEN));
+                Answer::challenging(StatusCode::UNAUTHORIZED, Some(INVALID_TOKEN), challenge)
             }
             Rejection::Requirement(unmet @ (Unmet::Scope { .. } | Unmet::Claim { .. })) => {
                 let challenge = self.naming(INSUFFICIENT_SCOPE).with_any("scope", unmet.scope());
-                Answer::challenging(StatusCode::FORBIDDEN, Some(INSUFFICIENT_SCOPE), self.ending(challenge))
+                let challenge = self.ending(challenge).into_value();
+                Answer::challenging(StatusCode::FORBIDDEN, Some(INSUFFICIENT_SCOPE), challenge)
             }
             Rejection::Requirement(Unmet::Authentication { acr_values, max_age }) => {
                 let max_age = max_age.map(|age| age.as_secs().to_string());
@@ -96,7 +102,7 @@ impl Challenges {
                     .naming(INSUFFICIENT_AUTHENTICATION)
                     .with_any("acr_values", acr_values.as_deref())
                     .with_any("max_age", max_age.as_deref());
-                let challenge = self.ending(challenge);
+                let challenge = self.ending(challenge).into_value();
                 Answer::challenging(StatusCode::UNAUTHORIZED, Some(INSUFFICIENT_AUTHENTICATION), challenge)
             }
             Rejection::KeysUnavailable { retry_after } => Answer::unavailable(*retry_after),
@@ -115,6 +121,12 @@ impl Challenges {
     // RFC 9728 §5.1: with any error, and with none.
     fn ending(&self, challenge: Challenge) -> Challenge {
         challenge.with_any("resource_metadata", self.resource_metadata.as_deref())
+    }
+
+    fn rewritten(mut self) -> Self {
+        let challenge = self.naming(INVALID_TOKEN).with("error_description", INVALID_TOKEN.description);
+        self.invalid_token = Some(Arc::new(self.ending(challenge).into_value()));
+        self
     }
 
     fn start(&self) -> Challenge {
@@ -199,8 +211,8 @@ impl Answer {
         }
     }
 
-    fn challenging(status: StatusCode, error: Option<ErrorText>, challenge: Challenge) -> Self {
-        Self { status, error, challenge: Some(challenge.into_value()), retry_after: None, protocol: Protocol::Http }
+    fn challenging(status: StatusCode, error: Option<ErrorText>, challenge: HeaderValue) -> Self {
+        Self { status, error, challenge: Some(challenge), retry_after: None, protocol: Protocol::Http }
     }
 
     fn unavailable(retry_after: Duration) -> Self {
@@ -287,6 +299,12 @@ const INVALID_REQUEST: ErrorText =
 const INVALID_TOKEN: ErrorText =
     ErrorText { code: "invalid_token", description: "the access token is malformed, expired, or not valid here" };
 
+/// The challenge of [`INVALID_TOKEN`] where nothing is configured.
+const PLAIN_INVALID_TOKEN: &str = concat!(
+    r#"Bearer error="invalid_token", "#,
+    r#"error_description="the access token is malformed, expired, or not valid here""#
+);
+
 const INSUFFICIENT_SCOPE: ErrorText =
     ErrorText { code: "insufficient_scope", description: "the access token does not allow this" };
 
@@ -317,6 +335,22 @@ mod tests {
         let challenges = Challenges::default().with_realm(r#"the "inner\outer" shop"#).expect("printable");
         assert_eq!(bare(&challenges), r#"Bearer realm="the \"inner\\outer\" shop""#);
         assert_eq!(bare(&Challenges::default().with_realm("").expect("empty is allowed")), r#"Bearer realm="""#);
+    }
+
+    #[test]
+    fn what_is_written_once_is_what_would_be_written_each_time() {
+        let written = |challenges: &Challenges| challenges.invalid_token.as_deref().cloned();
+        let plain = Challenges::default().rewritten();
+        assert_eq!(written(&plain), Some(HeaderValue::from_static(PLAIN_INVALID_TOKEN)));
+        let configured = Challenges::default()
+            .with_resource_metadata("https://a.example/x")
+            .with_realm("shop")
+            .and_then(|challenges| challenges.with_scope("read"));
+        let expected = format!(
+            r#"Bearer realm="shop", error="invalid_token", error_description="{}", resource_metadata="https://a.example/x""#,
+            INVALID_TOKEN.description
+        );
+        assert_eq!(written(&configured.expect("printable")), HeaderValue::from_str(&expected).ok());
     }
 
     #[test]

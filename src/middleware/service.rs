@@ -119,7 +119,7 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
 
     /// Reads the credential and what else takes part in the verdict; `None` for a request that passes without credential.
     fn read<'r, B>(&self, request: &'r Request<B>) -> Result<Option<(BearerToken<'r>, Circumstances)>, Rejection> {
-        let Some(token) = self.credential(request.headers()).map_err(Rejection::Credential)? else {
+        let Some(token) = self.credential(request.headers())? else {
             let passes = self.anonymous == Anonymous::Passed
                 || (self.preflight == Preflight::Passed && is_preflight(request.method(), request.headers()));
             return if passes { Ok(None) } else { Err(Rejection::NoCredential) };
@@ -133,12 +133,18 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
     }
 
     /// The one credential, wherever it may stand.
-    fn credential<'h>(&self, headers: &'h HeaderMap) -> Result<Option<BearerToken<'h>>, CredentialError> {
-        let field = bearer::extract(headers)?;
+    fn credential<'h>(&self, headers: &'h HeaderMap) -> Result<Option<BearerToken<'h>>, Rejection> {
+        let field = match bearer::unread(headers).map_err(Rejection::Credential)? {
+            None => None,
+            Some(octets) => {
+                self.validator.check_length(octets.len())?;
+                Some(BearerToken::read(octets).map_err(Rejection::Credential)?)
+            }
+        };
         let Some(source) = &self.token_source else { return Ok(field) };
-        match (field, source(headers)?) {
+        match (field, source(headers).map_err(Rejection::Credential)?) {
             // RFC 6750 §2: a request brings its token in one way only.
-            (Some(_), Some(_)) => Err(CredentialError::Multiple),
+            (Some(_), Some(_)) => Err(Rejection::Credential(CredentialError::Multiple)),
             (token, None) | (None, token) => Ok(token),
         }
     }

@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::keys::SignedToken;
 use crate::rejection::Rejection;
 use crate::request::RequestHead;
-use crate::token::{Claim, TokenError, UnverifiedToken};
+use crate::token::{Claim, UnverifiedToken};
 use crate::validator::circumstances::Circumstances;
 use crate::validator::explanation::{Explanation, Finding, Outcome};
 use crate::validator::routing::Route;
@@ -129,7 +129,7 @@ impl<'r> Report<'r> {
 
     fn form(&mut self) -> Option<UnverifiedToken<'r>> {
         let (length, limit) = (self.token.len(), self.core.max_token_bytes);
-        let size = if length > limit { Err(Rejection::Token(TokenError::TooLong { length, limit })) } else { Ok(()) };
+        let size = self.core.check_length(length);
         let fits = size.is_ok();
         self.add("size", size, |finding| {
             finding.expecting(format!("at most {limit} octets")).finding(Some(&format!("{length} octets")))

@@ -183,6 +183,11 @@ impl<C: Send + Sync + 'static> Validator<C> {
         !self.core.hosts.is_empty() || self.core.organization_of.is_some()
     }
 
+    /// Refuses a credential by its length, before anything else is asked of it.
+    pub(crate) fn check_length(&self, length: usize) -> Result<(), Rejection> {
+        self.core.check_length(length)
+    }
+
     /// What of a request takes part in the verdict.
     pub(crate) fn circumstances(&self, request: &RequestHead<'_>) -> Circumstances {
         let organization = self.core.organization_of.as_ref().and_then(|of| of(request));
@@ -329,6 +334,12 @@ enum Standing {
 }
 
 impl Core {
+    /// Refuses what is too long to be looked at.
+    fn check_length(&self, length: usize) -> Result<(), Rejection> {
+        let limit = self.max_token_bytes;
+        if length > limit { Err(Rejection::Token(TokenError::TooLong { length, limit })) } else { Ok(()) }
+    }
+
     /// Everything that needs no key: size, form, issuer, algorithm, and the claims that may refuse early.
     fn open<'s, 't>(
         &'s self,
@@ -337,9 +348,7 @@ impl Core {
         validation: &Validation<'s>,
     ) -> Result<(UnverifiedToken<'t>, &'s Trusted), Rejection> {
         let host = circumstances.host.as_ref();
-        if token.len() > self.max_token_bytes {
-            return Err(Rejection::Token(TokenError::TooLong { length: token.len(), limit: self.max_token_bytes }));
-        }
+        self.check_length(token.len())?;
         let token = UnverifiedToken::parse(token).map_err(Rejection::Token)?;
         let route = self.routes.find(token.payload(), &self.hosts, host).map_err(Rejection::Issuer)?;
         validation.claims_issuer(route.label);

@@ -7,8 +7,10 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, ORIGIN};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde::Deserialize;
 use tower::{Layer, Service, service_fn};
+use tower_bearer::bearer::CredentialError;
 use tower_bearer::middleware::{BearerService, ChallengeError, ResponseFuture};
 use tower_bearer::testing::TestIssuer;
+use tower_bearer::token::TokenError;
 use tower_bearer::{BearerLayer, Claims, Rejection};
 
 use crate::challenge_parser::challenge;
@@ -45,6 +47,25 @@ async fn a_doubled_credential_is_malformed_whichever_is_good() {
         let response = send(layer.layer(shows_subject()), request(fields)).await;
         assert_eq!(response.status(), StatusCode::BAD_REQUEST);
         assert_eq!(challenge(response.headers()), [("error".to_owned(), "invalid_request".to_owned())]);
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_is_too_long_is_refused_by_its_length_whatever_it_holds() {
+    let server = TestIssuer::new();
+    let service = BearerLayer::new(validator(&server)).layer(shows_subject());
+    let limit = 16 * 1024;
+    for octet in ["a", ","] {
+        let response = send(service.clone(), request(&[&format!("Bearer {}", octet.repeat(limit + 1))])).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        let expected = Rejection::Token(TokenError::TooLong { length: limit + 1, limit });
+        assert_eq!(response.extensions().get(), Some(&expected));
+    }
+    for (octet, expected) in
+        [("a", Rejection::Token(TokenError::NotAJwt)), (",", Rejection::Credential(CredentialError::Malformed))]
+    {
+        let response = send(service.clone(), request(&[&format!("Bearer {}", octet.repeat(limit))])).await;
+        assert_eq!(response.extensions().get(), Some(&expected));
     }
 }
 
