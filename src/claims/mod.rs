@@ -214,7 +214,7 @@ impl<C> Clone for Claims<C> {
     }
 }
 
-/// Shows the names of the claims and none of their values, which may be personal.
+/// Shows the issuer and no other claim: their values may be personal.
 impl<C> fmt::Debug for Claims<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Claims").field("issuer", &self.issuer()).finish_non_exhaustive()
