@@ -7,7 +7,8 @@
 //! `examples/server/server.toml` shows every setting. Whatever is wrong with the file is reported at once, at start.
 //!
 //! Routes: `GET /public` (no token), `GET /me`, `GET /orders` (scope `read:orders`), `POST /orders` (scope or permission
-//! `write:orders`), `GET /optional` (anonymous allowed), `GET /readyz`, `GET /livez`. It ends on SIGTERM and Ctrl-C.
+//! `write:orders`), `GET /optional` (anonymous allowed), `GET /readyz`, `GET /livez`. It ends on SIGTERM and Ctrl-C, once
+//! what runs is finished or ten seconds have passed; a second signal ends it at once.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to whoever runs it")]
 
@@ -59,12 +60,13 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Accepts until it is told to stop, finishes what runs, and lets go of whoever has not sent a whole head by then.
+/// Accepts until it is told to stop, then finishes what runs, for as long as `GRACE` or until it is told again.
 async fn serve(listener: TcpListener, app: &Router, stop: &mut Stop) {
     let mut server = Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    // A token of the largest size has to fit beside the other fields.
-    server.http2().timer(TokioTimer::new()).max_header_list_size(MAX_HEADER_BYTES);
+    // Nothing else notices a client that is gone, or silent, while its connection stands.
+    server.http2().timer(TokioTimer::new()).keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_TIMEOUT);
+    server.http2().max_header_list_size(MAX_HEADER_BYTES);
     let connections = GracefulShutdown::new();
     loop {
         let stream = tokio::select! {
@@ -82,7 +84,11 @@ async fn serve(listener: TcpListener, app: &Router, stop: &mut Stop) {
         }
     }
     drop(listener);
-    connections.shutdown().await;
+    tokio::select! {
+        () = connections.shutdown() => {}
+        () = tokio::time::sleep(GRACE) => {}
+        () = stop.requested() => {}
+    }
 }
 
 fn app(validator: Validator) -> Router {
@@ -164,8 +170,19 @@ impl Stop {
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The largest head that HTTP/2 takes, as much as HTTP/1 does.
-const MAX_HEADER_BYTES: u32 = 64 * 1024;
+/// The largest head that HTTP/2 takes: as much as hyper takes over HTTP/1 unless told otherwise, so that a credential
+/// far too long gets the same answer over both.
+const MAX_HEADER_BYTES: u32 = 408 * 1024;
+
+/// How often an HTTP/2 client is asked whether it is still there.
+const PING_EVERY: Duration = Duration::from_secs(15);
+
+/// How long it may take to say so.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long clients may take to finish once the server is told to stop: longer than a request waits for cold keys (5 s
+/// unless `jwks.cold_wait` says otherwise), and well within the 30 s after which Kubernetes kills.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Before the next attempt after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

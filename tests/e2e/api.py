@@ -33,8 +33,8 @@ class Api:
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
         return ask(method, self.origin + path, headers)
 
-    def stop(self, *how):
-        return self.process.stop(*how)
+    def stop(self, *how, **limit):
+        return self.process.stop(*how, **limit)
 
     def __enter__(self):
         return self if self.process else self.start()

@@ -32,12 +32,12 @@ class Process:
     def is_running(self):
         return self.child.poll() is None
 
-    def stop(self, how=signal.SIGTERM):
-        """Ends the process and returns its exit status; one that does not end in ten seconds is killed."""
+    def stop(self, how=signal.SIGTERM, seconds=10):
+        """Ends the process and returns its exit status; one that does not end in time is killed."""
         if self.is_running():
             self.child.send_signal(how)
         try:
-            return self.child.wait(10)
+            return self.child.wait(seconds)
         except subprocess.TimeoutExpired:
             self.child.kill()
             self.child.wait()

@@ -2,8 +2,10 @@
 
 import base64
 import signal
+import socket
 import threading
 import time
+import urllib.parse
 
 import certificates
 from api import Api, listening
@@ -165,6 +167,29 @@ def near_miss_of_the_issuer(folder, server):
         assert hint in api.log.read_text(), f"the log says: {hint}"
 
 
+def a_silent_client_does_not_hold_the_end(folder, server):
+    """A client that speaks HTTP/2 and then says nothing is waited for, but not for ever; a second signal ends that, too."""
+    keys = f'jwks_uri = "{server.issuer.rstrip("/")}/jwks"'
+    with Api(folder, "silent", server.issuer, AUDIENCE, ["RS256"], extra=keys) as api, silent(api.origin):
+        # The grace period of ten seconds, and a little.
+        equal(api.stop(seconds=14), 0, "exit status with a silent client")
+    with Api(folder, "impatient", server.issuer, AUDIENCE, ["RS256"], extra=keys) as api, silent(api.origin):
+        api.process.child.send_signal(signal.SIGTERM)
+        assert wait_until(lambda: api.get("/livez").status == 0) is not None, "nobody new is accepted"
+        assert api.process.is_running(), "the silent client is waited for"
+        equal(api.stop(signal.SIGINT, seconds=5), 0, "exit status after a second signal")
+
+
+def a_credential_far_too_long(folder, server):
+    """It is refused with the same answer over HTTP/1.1 and HTTP/2."""
+    with Api(folder, "long", server.issuer, AUDIENCE, ["RS256"]) as api:
+        for kilobytes in (100, 300):
+            token = "x" * kilobytes * 1000
+            refused(api.get("/me", token), f"{kilobytes} kB over HTTP/1.1")
+            # `:status` as a literal, 401 in Huffman's code (RFC 7541 §6.2.1).
+            equal(head_over_http2(api.origin, token)[:4], b"\x48\x82\x68\x01", f"{kilobytes} kB over HTTP/2")
+
+
 def https_with_a_private_authority(folder, server):
     """Discovery and keys come over https once the authority is trusted through the API, and not before."""
     algorithms = ["RS256", "ES256"]
@@ -189,7 +214,14 @@ EVERYWHERE = [
     rotation_while_requests_flow,
     outage_and_recovery,
 ]
-WITH_FAULTS = [faults_of_the_key_set, shapes_of_tokens, shared_secret, near_miss_of_the_issuer]
+WITH_FAULTS = [
+    faults_of_the_key_set,
+    shapes_of_tokens,
+    shared_secret,
+    near_miss_of_the_issuer,
+    a_silent_client_does_not_hold_the_end,
+    a_credential_far_too_long,
+]
 OVER_HTTPS = [https_with_a_private_authority]
 OTHER_ISSUERS = [claims_of_every_algorithm, near_miss_of_the_issuer]
 
@@ -226,6 +258,40 @@ class Traffic:
     def must_be_flawless(self):
         assert self.answers > 100, f"only {self.answers} requests"
         assert not self.bad, f"{len(self.bad)} of {self.answers} requests failed, first {self.bad[0]}"
+
+
+def silent(origin):
+    """A connection that has sent the preface of HTTP/2 and its settings, has heard the server, and is still."""
+    url = urllib.parse.urlsplit(origin)
+    connection = socket.create_connection((url.hostname, url.port), timeout=5)
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b""))
+    assert connection.recv(9, socket.MSG_PEEK), "the server speaks HTTP/2"
+    return connection
+
+
+def head_over_http2(origin, token):
+    """The head of the answer to `GET /me`, as it is on the wire; curl sends no field of more than 64 KiB."""
+    credential = f"Bearer {token}".encode()
+    length, octets = len(credential) - 127, [127]
+    while length >= 128:
+        length, octets = length >> 7, [*octets, length & 127 | 128]
+    block = b"\x82\x86\x04\x03/me\x41\x01a\x0f\x08" + bytes([*octets, length]) + credential
+    parts = [block[at : at + 16384] for at in range(0, len(block), 16384)]
+    with silent(origin) as connection, connection.makefile("rb") as answers:
+        for at, part in enumerate(parts):
+            # HEADERS that end the stream, then CONTINUATION up to the end of the head.
+            flags = (1 if at == 0 else 0) | (4 if at == len(parts) - 1 else 0)
+            connection.sendall(frame(9 if at else 1, flags, 1, part))
+        kind, body = None, b""
+        while kind != 1:
+            head = answers.read(9)
+            assert len(head) == 9, "the connection stands"
+            kind, body = head[3], answers.read(int.from_bytes(head[:3], "big"))
+        return body
+
+
+def frame(kind, flags, stream, body):
+    return len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
 
 
 def with_unknown_kid(token):
