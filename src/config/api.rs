@@ -168,9 +168,11 @@ impl Api {
         self.check_rules(faults);
         let issuers: Vec<Option<TrustedIssuer>> = self.issuers.iter().map(|issuer| issuer.resolve(faults)).collect();
         let mut known = BTreeSet::new();
-        for domain in issuers.iter().flatten().flat_map(|issuer| &issuer.domains) {
-            if !known.insert(domain.clone()) {
-                faults.push(&format!("issuer {domain:?}"), Problem::DuplicateIssuer);
+        // Those of an issuer with other faults, too: what refers to them would seem wrong, and twins would go unseen.
+        for domain in self.issuers.iter().flat_map(Issuer::domains) {
+            let setting = format!("issuer {domain:?}");
+            if !known.insert(domain) {
+                faults.push(&setting, Problem::DuplicateIssuer);
             }
         }
         let known: Vec<Box<str>> = known.into_iter().collect();

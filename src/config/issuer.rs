@@ -159,6 +159,16 @@ impl Issuer {
         }
     }
 
+    /// Its `iss` values, as far as they can be told, whatever else is wrong with it.
+    pub(crate) fn domains(&self) -> Vec<Box<str>> {
+        let unheard = &mut Faults::default();
+        [&self.first]
+            .into_iter()
+            .chain(&self.others)
+            .filter_map(|domain| self.resolve_domain(domain, unheard))
+            .collect()
+    }
+
     /// Turns the settings into something that can verify, and records every fault on the way.
     pub(crate) fn resolve(&self, faults: &mut Faults) -> Option<TrustedIssuer> {
         let name = self.first.as_str();

@@ -197,6 +197,33 @@ fn hosts_are_bound_to_known_issuers_once() {
 }
 
 #[test]
+fn an_issuer_with_a_fault_still_counts_where_others_name_it() {
+    let keyless = |uri: &str| Issuer::with_jwks_uri("https://as.example/", uri).with_domain("https://as2.example/");
+    let api = |uri: &str| Api::new(AUDIENCE, keyless(uri)).with_issuer_for_host("api.example", "https://as2.example/");
+    let plain = ("issuer \"https://as.example/\" jwks_uri".to_owned(), Problem::Url(EndpointError::PlainHttp));
+    let twice = ("issuer \"https://as.example/\"".to_owned(), Problem::DuplicateIssuer);
+    let unknown = ("issuer for host \"b.example\", issuer \"https://as3.example/\"".to_owned(), Problem::UnknownIssuer);
+    let keys = "http://keys.example/";
+    assert_eq!(faults(api(keys)), std::slice::from_ref(&plain));
+    let another = Issuer::shared_secret("https://as.example/", Secret::utf8(LONG));
+    assert_eq!(
+        faults(api(keys).with_issuer(another).with_issuer_for_host("b.example", "https://as3.example/")),
+        [plain, twice, unknown]
+    );
+    let misspelt = Issuer::auth0("t.auth0.com").with_custom_domain("https://login.example");
+    assert_eq!(
+        faults(Api::new(AUDIENCE, misspelt).with_issuer_for_host("api.example", "https://t.auth0.com/")),
+        one("Auth0 domain \"https://login.example\"", Problem::NotADomain)
+    );
+}
+
+#[tokio::test]
+async fn a_host_may_be_bound_to_any_name_of_an_issuer() {
+    let issuer = Issuer::with_jwks_uri("https://as.example/", "https://keys.example/").with_domain("urn:as");
+    assert_eq!(faults(Api::new(AUDIENCE, issuer).with_issuer_for_host("api.example", "urn:as")), []);
+}
+
+#[test]
 fn all_faults_are_reported_at_once_and_no_secret_with_them() {
     let issuer = Issuer::shared_secret("http://hs.example", Secret::utf8("too short"))
         .with_algorithms([Algorithm::HS512, Algorithm::ES256]);
