@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::claims::{Confirmation, OrganizationRule, Profile, Rules};
-use crate::config::error::{Faults, Problem};
+use crate::config::error::{Faults, Problem, numbered};
 use crate::config::hosts::HostRules;
 use crate::config::issuer::{Issuer, TrustedIssuer};
 use crate::config::organizations::{self, OrganizationOfRequest, Organizations};
@@ -197,9 +197,9 @@ impl Api {
     }
 
     fn check_rules(&self, faults: &mut Faults) {
-        for audience in &self.audiences {
+        for (at, audience) in self.audiences.iter().enumerate() {
             if audience.is_empty() {
-                faults.push("audience", Problem::Empty);
+                faults.push(&numbered("audience", at, self.audiences.len()), Problem::Empty);
             } else if audience.chars().any(char::is_control) || audience.trim() != audience {
                 faults.push(&format!("audience {audience:?}"), Problem::Unprintable);
             }

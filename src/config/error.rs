@@ -193,6 +193,11 @@ impl fmt::Display for Problem {
     }
 }
 
+/// A setting that has no other name, with its place as soon as there are several.
+pub(super) fn numbered(setting: &str, at: usize, of: usize) -> String {
+    if of > 1 { format!("{setting} {} of {of}", at.saturating_add(1)) } else { setting.to_owned() }
+}
+
 /// Collects faults while a configuration is resolved.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<ConfigFault>);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::config::domain::{self, PlainHttp};
-use crate::config::error::{Faults, Problem};
+use crate::config::error::{Faults, Problem, numbered};
 use crate::jwks::{Origin, SecretSource, SwapError};
 use crate::keys::{self, KeyError, KeySet, KeyTable, Secret, SecretError, SkippedKey};
 use crate::token::Algorithm;
@@ -240,7 +240,7 @@ impl Issuer {
             }
             Keys::Static(set) => bind_static(&setting(name, " static keys"), set, algorithms, faults),
             Keys::Swapped(source) => bind_source(&setting(name, " secret"), source, algorithms, faults),
-            Keys::Secrets(secrets) => bind_secrets(&setting(name, " secret"), secrets, algorithms, faults),
+            Keys::Secrets(secrets) => bind_secrets(name, secrets, algorithms, faults),
         }
     }
 }
@@ -264,23 +264,25 @@ fn bind_static(
 }
 
 fn bind_secrets(
-    setting: &str,
+    name: &str,
     secrets: &[Result<Secret, SecretError>],
     algorithms: &[Algorithm],
     faults: &mut Faults,
 ) -> Option<KeyOrigin> {
+    let all = setting(name, " secret");
     let mut keys = Vec::new();
-    for secret in secrets {
+    for (at, secret) in secrets.iter().enumerate() {
+        let one = numbered(&all, at, secrets.len());
         for algorithm in algorithms.iter().filter(|algorithm| algorithm.is_symmetric()) {
             match secret.as_ref().map_err(SecretError::clone).and_then(|secret| secret.bind(*algorithm)) {
                 Ok(key) => keys.push(key),
-                Err(error) => faults.push(setting, Problem::Secret(error)),
+                Err(error) => faults.push(&one, Problem::Secret(error)),
             }
         }
     }
     let table = KeyTable::of_secrets(keys);
     if table.is_crowded() {
-        faults.push(setting, Problem::TooManyKeys);
+        faults.push(&all, Problem::TooManyKeys);
     }
     Some(KeyOrigin::Fixed(table))
 }

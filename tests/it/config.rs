@@ -224,6 +224,20 @@ async fn a_host_may_be_bound_to_any_name_of_an_issuer() {
 }
 
 #[test]
+fn of_several_without_a_name_the_one_at_fault_is_numbered() {
+    let short = |octets| Problem::Secret(SecretError::TooShort { algorithm: Algorithm::HS256, octets, needed: 32 });
+    let named = |number: usize| format!("issuer \"https://hs.example/\" secret {number} of 3");
+    let three = |second: &str, third: &str| hs().with_secret(Secret::utf8(second)).with_secret(Secret::utf8(third));
+    assert_eq!(faults_of(three("four", "five")), [(named(2), short(4)), (named(3), short(4))]);
+    assert_eq!(faults_of(three(&LONG.to_uppercase(), "six")), one(&named(3), short(3)));
+    let audiences = |first: &str, second: &str| faults(Api::new(first, hs()).with_audience(second));
+    let empty = |number: usize| (format!("audience {number} of 2"), Problem::Empty);
+    assert_eq!(audiences("", ""), [empty(1), empty(2)]);
+    assert_eq!(audiences(AUDIENCE, ""), [empty(2)]);
+    assert_eq!(audiences(AUDIENCE, "b"), []);
+}
+
+#[test]
 fn all_faults_are_reported_at_once_and_no_secret_with_them() {
     let issuer = Issuer::shared_secret("http://hs.example", Secret::utf8("too short"))
         .with_algorithms([Algorithm::HS512, Algorithm::ES256]);
