@@ -3,65 +3,103 @@
 use std::env::{self, VarError};
 use std::fs;
 
+use tower_bearer::config::ConfigFault;
 use tower_bearer::keys::{KeyError, KeySet, SecretError};
 use tower_bearer::{Algorithm, Issuer, Secret};
 
 use super::section::Section;
 
-/// The issuer; one whose settings have a fault is replaced by one without, so that the library looks at all the rest.
-pub(super) fn issuer(mut section: Section) -> Issuer {
-    let domains: Vec<String> = section.need("domains").unwrap_or_else(|| vec!["https://unknown.invalid/".to_owned()]);
+/// The issuer; whatever of it has a fault is replaced by something without, so that the library looks at all the rest.
+pub(super) fn issuer(at: usize, mut section: Section) -> Issuer {
+    let domains: Vec<String> = section.need("domains").unwrap_or_else(|| vec![invented(at)]);
     if domains.is_empty() {
         section.fault("domains", "is empty; it lists the exact `iss` values");
     }
-    let first = domains.first().map_or("https://unknown.invalid/", String::as_str);
+    let mut domains = domains.into_iter();
+    let first = domains.next().unwrap_or_else(|| invented(at));
     let algorithms = algorithms(&mut section);
-    let issuer = match (keys(&mut section, first), algorithms) {
-        (Some(issuer), Some(algorithms)) => issuer.with_algorithms(algorithms),
-        (Some(issuer), None) => issuer,
-        (None, _) => stand_in(first),
-    };
-    let issuer = domains.iter().skip(1).fold(issuer, Issuer::with_domain);
+    let Keys { issuer, certain } = keys(&mut section, &first);
+    // Where it is not certain which keys are meant, nobody can say which algorithms fit them; none at all never do.
+    let algorithms = algorithms.filter(|listed| certain || listed.is_empty());
+    let issuer = algorithms.into_iter().fold(issuer, Issuer::with_algorithms);
+    let issuer = domains.fold(issuer, Issuer::with_domain);
     let allow_http = section.take("allow_http").unwrap_or(false);
     section.end();
     if allow_http { issuer.dangerous_allow_http() } else { issuer }
 }
 
-/// An issuer without faults besides its name.
-pub(super) fn stand_in(first: &str) -> Issuer {
+/// An issuer without faults.
+pub(super) fn stand_in() -> Issuer {
+    with_some_keys(invented(0))
+}
+
+/// The text of a fault, without the name of an issuer that the file does not name.
+pub(super) fn told(fault: &ConfigFault) -> String {
+    let text = fault.to_string();
+    let named = text.split_once("issuer \"https://unknown-").and_then(|(before, rest)| {
+        let (at, after) = rest.split_once(".invalid/\"")?;
+        Some(format!("{before}api.issuer[{at}]{after}"))
+    });
+    named.unwrap_or(text)
+}
+
+/// A domain for an issuer without: its own, lest two of them seem to be the same.
+fn invented(at: usize) -> String {
+    format!("https://unknown-{at}.invalid/")
+}
+
+/// An issuer with public keys, for one whose own cannot be read.
+fn with_some_keys(first: impl Into<String>) -> Issuer {
     Issuer::with_jwks_uri(first, "https://unknown.invalid/")
 }
 
-/// `None` if there are none that the library could judge.
-fn keys(section: &mut Section, first: &str) -> Option<Issuer> {
+/// An issuer with its keys, or with some of the same kind in place of those that cannot be read.
+struct Keys {
+    issuer: Issuer,
+    /// Only one kind of key is given.
+    certain: bool,
+}
+
+/// Every place of keys is read, also where there may be only one.
+fn keys(section: &mut Section, first: &str) -> Keys {
     let mut given = vec!["jwks_uri", "jwks_file", "secrets"];
     given.retain(|name| section.has(name));
+    if let [one, others @ ..] = given.as_slice()
+        && !others.is_empty()
+    {
+        section.fault(one, format!("stands beside {}; choose one", others.join(" and ")));
+    }
     let uri: Option<String> = section.take("jwks_uri");
     let file: Option<String> = section.take("jwks_file");
+    let file = file.and_then(|file| {
+        read_keys(&file).map_err(|error| section.fault("jwks_file", format!("{file:?}: {error}"))).ok()
+    });
+    let secret = given.contains(&"secrets");
+    let issuer = match (uri, file) {
+        _ if secret => with_secrets(section, first),
+        (Some(uri), _) => Issuer::with_jwks_uri(first, uri),
+        (None, Some(keys)) => Issuer::with_static_keys(first, keys),
+        (None, None) if given.is_empty() => Issuer::oidc(first),
+        (None, None) => with_some_keys(first),
+    };
+    Keys { issuer, certain: !secret || given.len() == 1 }
+}
+
+fn with_secrets(section: &mut Section, first: &str) -> Issuer {
     let secrets = section.sections("secrets");
-    match given.as_slice() {
-        [] => return Some(Issuer::oidc(first)),
-        [_] => {}
-        [one, others @ ..] => {
-            section.fault(one, format!("stands beside {}; choose one", others.join(" and ")));
-            return None;
-        }
-    }
-    if let Some(uri) = uri {
-        return Some(Issuer::with_jwks_uri(first, uri));
-    }
-    if let Some(file) = file {
-        let keys = read_keys(&file).map_err(|error| section.fault("jwks_file", format!("{file:?}: {error}"))).ok()?;
-        return Some(Issuer::with_static_keys(first, keys));
-    }
-    let secrets = secrets?;
-    if secrets.is_empty() {
+    if secrets.as_ref().is_some_and(Vec::is_empty) {
         section.fault("secrets", "is empty; write it like [{ utf8_env = \"API_SECRET\" }]");
     }
-    // Those that can be read are judged by the library even where one cannot.
-    let mut read = secrets.into_iter().filter_map(secret).collect::<Vec<_>>().into_iter();
-    let issuer = Issuer::shared_secret(first, read.next()?);
-    Some(read.fold(issuer, Issuer::with_secret))
+    let secrets = secrets.unwrap_or_default();
+    let mut secrets = secrets.into_iter().map(|section| secret(section).unwrap_or_else(some_secret));
+    let issuer = Issuer::shared_secret(first, secrets.next().unwrap_or_else(some_secret));
+    secrets.fold(issuer, Issuer::with_secret)
+}
+
+/// One for those that cannot be read: the others keep their numbers, and the library judges them and the algorithms.
+fn some_secret() -> Result<Secret, SecretError> {
+    // As long as the longest algorithm needs.
+    Secret::utf8("unknown ".repeat(8))
 }
 
 fn read_keys(file: &str) -> std::io::Result<Result<KeySet, KeyError>> {

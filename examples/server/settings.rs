@@ -45,7 +45,7 @@ impl Settings {
         let built = api.map(|api| Validator::builder(api).with_refresh_policy(policy).build());
         match (listen, built) {
             (Some(listen), Some(Ok(validator))) if faults.is_empty() => return Ok(Self { listen, validator }),
-            (_, Some(Err(error))) => error.faults().iter().for_each(|fault| faults.push(fault.to_string())),
+            (_, Some(Err(error))) => error.faults().iter().for_each(|fault| faults.push(issuer::told(fault))),
             _ => {}
         }
         Err(faults)
@@ -76,7 +76,7 @@ fn api(mut section: Section) -> Api {
     let mut audiences = audiences.into_iter();
     let mut issuers = issuers.into_iter();
     let first_audience = audiences.next().unwrap_or_else(|| "unknown".to_owned());
-    let first_issuer = issuers.next().unwrap_or_else(|| issuer::stand_in("https://unknown.invalid/"));
+    let first_issuer = issuers.next().unwrap_or_else(issuer::stand_in);
     let api = Api::new(first_audience, first_issuer).with_profile(profile(&mut section));
     let api = audiences.fold(api, Api::with_audience);
     let api = issuers.fold(api, Api::with_issuer);
@@ -94,7 +94,7 @@ fn issuers(section: &mut Section) -> Vec<Issuer> {
     if !there || sections.as_ref().is_some_and(Vec::is_empty) {
         section.fault("issuer", "there is none; every API needs at least one [[api.issuer]]");
     }
-    sections.unwrap_or_default().into_iter().map(issuer::issuer).collect()
+    sections.unwrap_or_default().into_iter().enumerate().map(|(at, section)| issuer::issuer(at, section)).collect()
 }
 
 fn claims(section: &mut Section, api: Api) -> Api {

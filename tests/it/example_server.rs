@@ -138,6 +138,78 @@ fn keys_come_from_one_place_only() {
     assert_eq!(refused("utf8", two), only(fault));
 }
 
+/// The faults of a file whose issuers are these, each by its start.
+#[track_caller]
+fn assert_faults(issuers: &str, expected: &[&str]) {
+    let file =
+        format!("listen = \"127.0.0.1:0\"\n[api]\naudience = \"a\"\n{issuers}").replace("[issuer]", "[[api.issuer]]");
+    let faults = read(&file).map(drop).expect_err(issuers);
+    let lines: Vec<&str> = match faults.strip_prefix("the configuration has a fault: ") {
+        Some(fault) => vec![fault],
+        None => faults.lines().skip(1).map(|line| line.trim_start_matches("  - ")).collect(),
+    };
+    assert_eq!(lines.len(), expected.len(), "{faults}");
+    for (line, start) in lines.iter().zip(expected) {
+        assert!(line.starts_with(start), "{line}, not {start}");
+    }
+}
+
+#[test]
+fn keys_that_cannot_be_read_hide_no_fault_beside_them() {
+    let at = "[issuer]\ndomains = [\"https://a.test/\"]\n";
+    let file = "api.issuer[0].jwks_file: \"/nowhere\": ";
+    let algorithms = "issuer \"https://a.test/\" algorithms: ";
+    assert_faults(
+        &format!("{at}jwks_file = \"/nowhere\"\nalgorithms = []"),
+        &[file, &format!("{algorithms}lists no algorithm")],
+    );
+    assert_faults(
+        &format!("{at}jwks_file = \"/nowhere\"\nalgorithms = [\"RS256\", \"HS256\"]"),
+        &[file, &format!("{algorithms}HS256 needs a secret")],
+    );
+    assert_faults(&format!("{at}jwks_file = \"/nowhere\"\nalgorithms = [\"ES256\"]"), &[file]);
+    let unset = "api.issuer[0].secrets[0].utf8_env: the environment variable";
+    let secrets = "secrets = [{ utf8_env = \"TOWER_BEARER_UNSET\" }]";
+    assert_faults(
+        &format!("{at}{secrets}\nalgorithms = [\"RS256\"]"),
+        &[unset, &format!("{algorithms}RS256 cannot be checked with a shared secret")],
+    );
+    assert_faults(&format!("{at}{secrets}\nalgorithms = [\"HS512\"]"), &[unset]);
+    assert_faults(
+        &format!("{at}secrets = [{{ utf8 = 1 }}, {{ utf8 = \"short\" }}]"),
+        &[
+            "api.issuer[0].secrets[0].utf8: is not a string",
+            "issuer \"https://a.test/\" secret 2 of 2: the secret has 5",
+        ],
+    );
+    assert_faults(&format!("{at}secrets = []"), &["api.issuer[0].secrets: is empty"]);
+}
+
+#[test]
+fn of_two_places_of_keys_each_is_read() {
+    let at = "[issuer]\ndomains = [\"https://a.test/\"]\n";
+    let two = "api.issuer[0].jwks_uri: stands beside jwks_file; choose one";
+    let file = "api.issuer[0].jwks_file: \"/nowhere\": ";
+    let plain = "issuer \"https://a.test/\" jwks_uri: plain http";
+    assert_faults(&format!("{at}jwks_uri = \"http://x.test/\"\njwks_file = \"/nowhere\""), &[two, file, plain]);
+    assert_faults(&format!("{at}jwks_uri = \"https://x.test/\"\njwks_file = \"/nowhere\""), &[two, file]);
+}
+
+#[test]
+fn issuers_without_domains_are_told_apart_and_by_their_place() {
+    let missing = |at: usize| format!("api.issuer[{at}].domains: is missing");
+    assert_faults("[issuer]\n[issuer]\n", &[&missing(0), &missing(1)]);
+    assert_faults(
+        "[issuer]\n[issuer]\nalgorithms = [\"HS256\"]\njwks_uri = \"http://x.test/\"",
+        &[
+            &missing(0),
+            &missing(1),
+            "api.issuer[1] algorithms: HS256 needs a secret",
+            "api.issuer[1] jwks_uri: plain http",
+        ],
+    );
+}
+
 #[test]
 fn all_faults_are_reported_at_once_and_no_secret_is_among_them() {
     let faults = read(
@@ -189,7 +261,7 @@ fn all_faults_are_reported_at_once_and_no_secret_is_among_them() {
         "issuer \"https://northwind.eu.auth0.com\": lacks the trailing slash",
         "issuer \"https://northwind.eu.auth0.com\" algorithms: HS256 needs a secret",
         "issuer \"https://northwind.eu.auth0.com\" jwks_uri: plain http",
-        "issuer \"https://hs.test/\" secret: the secret has 7 octets",
+        "issuer \"https://hs.test/\" secret 1 of 3: the secret has 7 octets",
     ];
     assert_eq!(lines[0], format!("the configuration has {} faults:", expected.len()), "{faults}");
     for (line, start) in lines[1..].iter().zip(expected) {
