@@ -27,12 +27,49 @@ impl Demand {
 }
 
 impl Authentication {
-    /// Both at once: the classes of the first that names any, and the shorter time.
+    /// Both at once: the classes that please both, and the shorter time. Where no class does, the first is asked for.
     pub(crate) fn and(self, other: Self) -> Self {
         let max_age = match (self.max_age, other.max_age) {
             (Some(age), Some(other)) => Some(age.min(other)),
             (age, other) => age.or(other),
         };
-        Self { acr_values: self.acr_values.or(other.acr_values), max_age }
+        let acr_values = match (self.acr_values, other.acr_values) {
+            (Some(values), Some(others)) => Some(common(&values, &others).unwrap_or(values)),
+            (values, others) => values.or(others),
+        };
+        Self { acr_values, max_age }
+    }
+}
+
+/// The words of the first list that stand in the second, too; `None` if there are none.
+fn common(words: &str, others: &str) -> Option<Arc<str>> {
+    let both: Vec<&str> = words.split(' ').filter(|word| others.split(' ').any(|other| other == *word)).collect();
+    (!both.is_empty()).then(|| Arc::from(both.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asking(acr_values: Option<&str>, max_age: Option<u64>) -> Authentication {
+        Authentication { acr_values: acr_values.map(Arc::from), max_age: max_age.map(Duration::from_secs) }
+    }
+
+    #[test]
+    fn who_asks_twice_asks_for_what_pleases_both() {
+        for (one, other, both) in [
+            (asking(Some("gold"), None), asking(Some("gold silver"), Some(60)), asking(Some("gold"), Some(60))),
+            (
+                asking(Some("gold silver"), Some(9)),
+                asking(Some("silver gold"), Some(60)),
+                asking(Some("gold silver"), Some(9)),
+            ),
+            (asking(Some("gold"), None), asking(Some("silver"), None), asking(Some("gold"), None)),
+            (asking(Some("gold"), None), asking(Some("golden"), None), asking(Some("gold"), None)),
+            (asking(None, Some(60)), asking(Some("silver"), Some(9)), asking(Some("silver"), Some(9))),
+            (asking(None, None), asking(None, None), asking(None, None)),
+        ] {
+            assert_eq!(one.and(other), both);
+        }
     }
 }

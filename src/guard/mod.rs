@@ -237,7 +237,9 @@ impl<C> Claims<C> {
     ///
     /// # Errors
     ///
-    /// [`Unmet`] says what is missing; as `axum::BearerRejection` it is the 403 that a layer would answer with.
+    /// [`Unmet`] says what is missing; as `axum::BearerRejection` it is the 403 that a layer would answer with. It knows only
+    /// this requirement: the scopes, the realm and the metadata of the layers around the handler are named by an
+    /// `axum::Required` or a [`RequireLayer`](crate::RequireLayer), and here only where the application adds them.
     pub fn require(&self, requirement: &Requirement) -> Result<(), Unmet> {
         requirement.check(self, SystemClock.now(), defaults::LEEWAY)
     }

@@ -71,7 +71,7 @@ impl RequireLayer {
         Self::new(Requirement::scope(name))
     }
 
-    /// Asks for at least one of several scopes.
+    /// Asks for at least one of several scopes; of none, nobody passes.
     ///
     /// # Panics
     ///
@@ -81,7 +81,7 @@ impl RequireLayer {
         Self::new(Requirement::any_of(names.into_iter().map(Requirement::scope)))
     }
 
-    /// Asks for every one of several scopes.
+    /// Asks for every one of several scopes; of none, for a token and nothing more.
     ///
     /// # Panics
     ///
