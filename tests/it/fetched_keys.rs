@@ -54,6 +54,30 @@ async fn a_new_key_is_fetched_when_it_is_first_seen() {
     assert_eq!(validator.validate(&before).await.unwrap_err(), Rejection::Key(KeyNotFound::Unknown));
 }
 
+/// A key that is there, but not for signatures, or not for this algorithm, is not looked for elsewhere.
+#[tokio::test]
+async fn a_key_that_may_not_verify_causes_no_fetch() {
+    let not_for_it = || Err(Rejection::Key(KeyNotFound::NotForVerification));
+    for (member, value, verdict, fetches) in [
+        ("use", "sig", Ok(()), 1),
+        ("use", "enc", not_for_it(), 1),
+        ("alg", "PS256", not_for_it(), 1),
+        ("kid", "another", Err(Rejection::Key(KeyNotFound::Unknown)), 2),
+    ] {
+        let clock = FakeClock::new();
+        let server = at(&clock);
+        let mut set: serde_json::Value = serde_json::from_str(&server.jwks()).expect("a key set");
+        let other = TestIssuer::named("https://other.test/").jwks();
+        let other: serde_json::Value = serde_json::from_str(&other).expect("a key set");
+        set["keys"][0][member] = value.into();
+        set["keys"].as_array_mut().expect("keys").push(other["keys"][0].clone());
+        server.publish(set.to_string());
+        let validator = validator(&server, &clock);
+        let judged = validator.validate(&server.token().sign()).await.map(drop);
+        assert_eq!((judged, server.fetches()), (verdict, fetches), "{member}: {value}");
+    }
+}
+
 #[tokio::test]
 async fn a_stranger_cannot_trigger_fetches_at_will() {
     let clock = FakeClock::new();

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a server of the test that cannot serve fails the test")]
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -228,6 +229,35 @@ async fn gzip_bomb() {
     let answer = ok(&bomb).replace("\r\nContent-Type", "\r\nContent-Encoding: gzip\r\nContent-Type");
     world.server.becomes(Manner::Answer(answer));
     assert_eq!(world.refresh().await, Err(RefreshError::InvalidDocument));
+}
+
+/// The test runs itself once more with a proxy in its environment, which a client of the caller's own takes.
+#[tokio::test]
+async fn proxies_from_the_environment_are_not_used() {
+    const TARGET: &str = "TOWER_BEARER_TEST_TARGET";
+    let get = async |fetch: ReqwestFetch, url: &str| {
+        let request = FetchRequest::new(Endpoint::new(url).expect("a URL"), 1000);
+        fetch.fetch(request).await.map(|response| response.body)
+    };
+    if let Ok(url) = std::env::var(TARGET) {
+        let own = ReqwestFetch::new().expect("a client");
+        assert_eq!(get(own, &url).await.as_deref(), Ok(&b"direct"[..]));
+        let callers = ReqwestFetch::with_client(reqwest::Client::new());
+        assert_eq!(get(callers, &url).await.as_deref(), Ok(&b"by proxy"[..]));
+        return;
+    }
+    let server = Server::start(Manner::Answer(ok("direct"))).await;
+    let proxy = Server::start(Manner::Answer(ok("by proxy"))).await;
+    let mut again = Command::new(std::env::current_exe().expect("this test"));
+    again.args(["--exact", "jwks_sockets::proxies_from_the_environment_are_not_used"]);
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        again.env(name, format!("http://{}", proxy.address));
+    }
+    again.env_remove("NO_PROXY").env_remove("no_proxy").env_remove("REQUEST_METHOD").env(TARGET, server.url());
+    let output = tokio::task::spawn_blocking(move || again.output()).await.expect("no panic").expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let asked = [&server, &proxy].map(|asked| asked.accepted.load(Ordering::SeqCst));
+    assert_eq!(asked, [1, 1]);
 }
 
 #[tokio::test]
