@@ -29,12 +29,8 @@ where
         match find(&parts.extensions)? {
             Found::Claims(claims) => Ok(claims),
             Found::Anonymous(challenges) => {
-                let rejection = BearerRejection::new(Rejection::NoCredential, challenges.clone());
-                Err(ClaimsRejection::Anonymous(rejection.over(Protocol::of(
-                    &parts.method,
-                    parts.version,
-                    &parts.headers,
-                ))))
+                let rejection = BearerRejection::to(parts, Rejection::NoCredential, challenges.clone());
+                Err(ClaimsRejection::Anonymous(rejection))
             }
         }
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
+use http::request::Parts;
 
 use crate::challenge::{ChallengeError, Challenges, Protocol};
 use crate::guard::Unmet;
@@ -41,13 +42,10 @@ enum BodyForm {
 }
 
 impl BearerRejection {
-    pub(super) fn new(rejection: Rejection, challenges: Challenges) -> Self {
-        Self { rejection, challenges, body: BodyForm::Empty, protocol: Protocol::Http }
-    }
-
-    pub(super) fn over(mut self, protocol: Protocol) -> Self {
-        self.protocol = protocol;
-        self
+    /// The answer to a request with this head.
+    pub(super) fn to(head: &Parts, rejection: Rejection, challenges: Challenges) -> Self {
+        let protocol = Protocol::of(&head.method, head.version, &head.headers);
+        Self { rejection, challenges, body: BodyForm::Empty, protocol }
     }
 
     /// The rejection itself.
@@ -84,7 +82,8 @@ impl BearerRejection {
 
 impl From<Rejection> for BearerRejection {
     fn from(rejection: Rejection) -> Self {
-        Self::new(rejection, Challenges::default())
+        let challenges = Challenges::default();
+        Self { rejection, challenges, body: BodyForm::Empty, protocol: Protocol::Http }
     }
 }
 

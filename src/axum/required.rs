@@ -9,7 +9,7 @@ use http::request::Parts;
 
 use crate::axum::claims::ClaimsRejection;
 use crate::axum::rejection::BearerRejection;
-use crate::challenge::{Challenges, Protocol};
+use crate::challenge::Challenges;
 use crate::claims::{Claims, NoCustomClaims};
 use crate::guard::Requirement;
 use crate::middleware::Asked;
@@ -84,8 +84,7 @@ where
                 other => other,
             };
             telemetry::requirement_unmet(rejection.kind().name(), rejection.signature_checked());
-            let protocol = Protocol::of(&parts.method, parts.version, &parts.headers);
-            BearerRejection::new(rejection, challenges.asking_for(all.scope)).over(protocol)
+            BearerRejection::to(parts, rejection, challenges.asking_for(all.scope))
         };
         match Claims::<C>::from_request_parts(parts, state).await {
             Ok(claims) => match claims.require(N::REQUIREMENT) {

@@ -6,7 +6,7 @@ use http::request::Parts;
 use crate::axum::claims::ClaimsRejection;
 use crate::axum::rejection::BearerRejection;
 use crate::bearer::BearerToken;
-use crate::challenge::{Challenges, Protocol};
+use crate::challenge::Challenges;
 use crate::claims::Claims;
 use crate::rejection::Rejection;
 use crate::telemetry;
@@ -22,12 +22,8 @@ impl<S: Send + Sync> FromRequestParts<S> for BearerToken<'static> {
         match (extensions.get::<Self>(), extensions.get::<Claims>(), extensions.get::<Challenges>()) {
             (Some(token), _, _) => Ok(token.clone()),
             (None, None, Some(challenges)) => {
-                let rejection = BearerRejection::new(Rejection::NoCredential, challenges.clone());
-                Err(ClaimsRejection::Anonymous(rejection.over(Protocol::of(
-                    &parts.method,
-                    parts.version,
-                    &parts.headers,
-                ))))
+                let rejection = BearerRejection::to(parts, Rejection::NoCredential, challenges.clone());
+                Err(ClaimsRejection::Anonymous(rejection))
             }
             _ => {
                 telemetry::misconfigured("a handler wants the token and its BearerLayer does not keep it");
