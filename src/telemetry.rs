@@ -183,10 +183,9 @@ impl Label {
     #[cfg(feature = "metrics")]
     fn count(&self, reason: &'static str) {
         let key = || {
-            let result = if reason == ACCEPTED { "accepted" } else { "rejected" };
             let labels = vec![
                 metrics::Label::new("issuer", self.name.clone()),
-                metrics::Label::from_static_parts("result", result),
+                metrics::Label::from_static_parts("result", result_of(reason)),
                 metrics::Label::from_static_parts("reason", reason),
             ];
             metrics::Key::from_parts("jwt_validation_total", labels)
@@ -267,12 +266,12 @@ impl<'v> Validation<'v> {
 
     /// The token is good.
     pub(crate) fn accepted(self, clock: &dyn Clock) {
-        self.end("accepted", ACCEPTED, clock);
+        self.end(ACCEPTED, clock);
     }
 
     /// The token is refused.
     pub(crate) fn rejected(self, reason: &'static str, clock: &dyn Clock) {
-        self.end("rejected", reason, clock);
+        self.end(reason, clock);
     }
 
     /// The verdict has to wait for keys; another validation goes on.
@@ -281,12 +280,12 @@ impl<'v> Validation<'v> {
         self.span.record("result", "postponed");
     }
 
-    fn end(&self, result: &'static str, reason: &'static str, clock: &dyn Clock) {
+    fn end(&self, reason: &'static str, clock: &dyn Clock) {
         let issuer = self.issuer.get().copied();
         #[cfg(feature = "tracing")]
         if !self.span.is_disabled() {
             let name = issuer.map_or(NO_ISSUER, Label::name);
-            self.span.record("issuer", name).record("result", result).record("reason", reason);
+            self.span.record("issuer", name).record("result", result_of(reason)).record("reason", reason);
         }
         #[cfg(feature = "metrics")]
         {
@@ -307,6 +306,11 @@ const NO_ISSUER: &str = "none";
 
 /// The reason of what was not refused.
 const ACCEPTED: &str = "none";
+
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+fn result_of(reason: &str) -> &'static str {
+    if reason == ACCEPTED { "accepted" } else { "rejected" }
+}
 
 /// More than there are kinds of rejection.
 #[cfg(feature = "metrics")]
