@@ -10,7 +10,7 @@ mod values;
 
 use std::fmt;
 use std::mem::size_of;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -25,12 +25,20 @@ use crate::token::{Claim, Header, Member, Payload};
 
 /// The claims of a token that passed every check.
 ///
-/// There is no way to make one but to validate a token (and `testing::claims()` in tests of handlers). Cloning costs two
-/// reference counts. `C` is the application's own type for the claims that this crate does not know; it is deserialised
+/// There is no way to make one but to validate a token (and `testing::claims()` in tests of handlers). Cloning costs one
+/// reference count, and one more with a `C`. `C` is the application's own type for the claims that this crate does not know; it is deserialised
 /// from the verified octets.
 pub struct Claims<C = NoCustomClaims> {
     verified: Arc<Verified>,
-    custom: Arc<C>,
+    custom: Custom<C>,
+}
+
+/// Where the application's own claims are.
+enum Custom<C> {
+    /// Read from the token.
+    Read(Arc<C>),
+    /// Nowhere: there is one value, without even the count of references that every thread would write to.
+    Fixed(fn(&Verified) -> &C),
 }
 
 /// The octets that were verified, read once.
@@ -152,13 +160,16 @@ impl<C> Claims<C> {
     /// The application's own claims.
     #[must_use]
     pub fn custom(&self) -> &C {
-        &self.custom
+        match &self.custom {
+            Custom::Read(custom) => custom,
+            Custom::Fixed(custom) => custom(&self.verified),
+        }
     }
 
     /// The same claims without the application's own.
     #[must_use]
     pub fn registered(&self) -> Claims {
-        Claims { verified: Arc::clone(&self.verified), custom: NoCustomClaims::shared() }
+        Claims { verified: Arc::clone(&self.verified), custom: NO_CUSTOM_CLAIMS }
     }
 
     pub(crate) fn payload(&self) -> &Payload {
@@ -183,7 +194,7 @@ impl<C> Claims<C> {
 impl Claims {
     /// Takes what was proven and judged; only the validator and the testing kit call it.
     pub(crate) fn verified(header: Header, payload: Payload) -> Self {
-        Self { verified: Arc::new(Verified { header, payload }), custom: NoCustomClaims::shared() }
+        Self { verified: Arc::new(Verified { header, payload }), custom: NO_CUSTOM_CLAIMS }
     }
 
     #[cfg(test)]
@@ -196,21 +207,17 @@ impl Claims {
 
     /// Adds the application's own claims, read from the same octets.
     pub(crate) fn with_custom<C>(self, custom: Arc<C>) -> Claims<C> {
-        Claims { verified: self.verified, custom }
-    }
-}
-
-impl NoCustomClaims {
-    /// One allocation for the process.
-    pub(crate) fn shared() -> Arc<Self> {
-        static SHARED: LazyLock<Arc<NoCustomClaims>> = LazyLock::new(Arc::default);
-        Arc::clone(&SHARED)
+        Claims { verified: self.verified, custom: Custom::Read(custom) }
     }
 }
 
 impl<C> Clone for Claims<C> {
     fn clone(&self) -> Self {
-        Self { verified: Arc::clone(&self.verified), custom: Arc::clone(&self.custom) }
+        let custom = match &self.custom {
+            Custom::Read(custom) => Custom::Read(Arc::clone(custom)),
+            Custom::Fixed(custom) => Custom::Fixed(*custom),
+        };
+        Self { verified: Arc::clone(&self.verified), custom }
     }
 }
 
@@ -220,6 +227,8 @@ impl<C> fmt::Debug for Claims<C> {
         f.debug_struct("Claims").field("issuer", &self.issuer()).finish_non_exhaustive()
     }
 }
+
+const NO_CUSTOM_CLAIMS: Custom<NoCustomClaims> = Custom::Fixed(|_| &NoCustomClaims {});
 
 #[cfg(test)]
 mod tests {

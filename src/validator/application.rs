@@ -10,7 +10,7 @@ use crate::rejection::{CheckFailed, Rejection};
 
 /// How the application reads its own claims (pass 2), and what it checks last.
 pub(super) struct Application<C> {
-    read: fn(&str) -> Option<Arc<C>>,
+    read: fn(Claims) -> Option<Claims<C>>,
     checks: Vec<Check<C>>,
 }
 
@@ -20,14 +20,17 @@ type Check<C> = Arc<dyn Fn(&Claims<C>) -> Result<(), CheckFailed> + Send + Sync>
 impl Application<NoCustomClaims> {
     /// Reads nothing and checks nothing.
     pub(super) fn none() -> Self {
-        Self { read: |_| Some(NoCustomClaims::shared()), checks: Vec::new() }
+        Self { read: Some, checks: Vec::new() }
     }
 
     /// Reads claims into `C`; the checks made so far stay.
     pub(super) fn reading<C: DeserializeOwned + Send + Sync + 'static>(self) -> Application<C> {
         let keep = |check: Check<NoCustomClaims>| -> Check<C> { Arc::new(move |claims| check(&claims.registered())) };
         Application {
-            read: |json| serde_json::from_str(json).ok().map(Arc::new),
+            read: |claims| {
+                let custom = serde_json::from_str(claims.json()).ok()?;
+                Some(claims.with_custom(Arc::new(custom)))
+            },
             checks: self.checks.into_iter().map(keep).collect(),
         }
     }
@@ -40,8 +43,7 @@ impl<C> Application<C> {
 
     /// Adds the application's own claims, and lets its checks have the last word.
     pub(super) fn admit(&self, claims: Claims) -> Result<Claims<C>, Rejection> {
-        let custom = (self.read)(claims.json()).ok_or(Rejection::CustomClaims)?;
-        self.check(claims.with_custom(custom))
+        self.check((self.read)(claims).ok_or(Rejection::CustomClaims)?)
     }
 
     /// Asks the application's checks alone, of claims that were admitted before.
