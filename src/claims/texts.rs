@@ -1,11 +1,6 @@
 //! A string, or an array of strings, read in place.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::ops::ControlFlow;
-
-use serde::de::{Deserialize, DeserializeSeed, Error as _, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
 use crate::token;
 
@@ -17,19 +12,13 @@ pub(super) fn for_each(raw: &str, visit: &mut dyn FnMut(&str) -> ControlFlow<()>
         let _ = visit(&text);
         return Some(());
     }
-    let mut deserializer = serde_json::Deserializer::from_str(raw);
-    let seed = Array { visit, stopped: false, malformed: false };
-    raw.starts_with('[').then(|| seed.deserialize(&mut deserializer).ok()).flatten()
-}
-
-/// Says whether it is a string, or an array with at least one element and nothing but strings.
-pub(super) fn is_well_formed(raw: &str) -> bool {
-    let mut empty = true;
-    let well_formed = for_each(raw, &mut |_| {
-        empty = false;
-        ControlFlow::Break(())
-    });
-    well_formed.is_some() && !empty
+    let (mut stopped, mut malformed) = (false, false);
+    token::elements(raw, &mut |element| match token::unquote(element) {
+        None => malformed = true,
+        Some(text) if !stopped => stopped = visit(&text).is_break(),
+        Some(_) => {}
+    })?;
+    (!malformed).then_some(())
 }
 
 /// Collects the strings of a JSON string or array of strings.
@@ -40,47 +29,6 @@ pub(super) fn collect(raw: &str) -> Option<Vec<Box<str>>> {
         ControlFlow::Continue(())
     })?;
     Some(all)
-}
-
-struct Array<'v> {
-    visit: &'v mut dyn FnMut(&str) -> ControlFlow<()>,
-    stopped: bool,
-    malformed: bool,
-}
-
-impl<'j> DeserializeSeed<'j> for Array<'_> {
-    type Value = ();
-
-    fn deserialize<D: serde::Deserializer<'j>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'j> Visitor<'j> for Array<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of strings")
-    }
-
-    fn visit_seq<A: SeqAccess<'j>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(Element(text)) = seq.next_element()? {
-            match text {
-                None => self.malformed = true,
-                Some(text) if !self.stopped => self.stopped = (self.visit)(&text).is_break(),
-                Some(_) => {}
-            }
-        }
-        if self.malformed { Err(A::Error::custom("")) } else { Ok(()) }
-    }
-}
-
-struct Element<'j>(Option<Cow<'j, str>>);
-
-impl<'j> Deserialize<'j> for Element<'j> {
-    fn deserialize<D: serde::Deserializer<'j>>(deserializer: D) -> Result<Self, D::Error> {
-        <&'j RawValue>::deserialize(deserializer).map(|raw| Self(token::unquote(raw.get())))
-    }
 }
 
 #[cfg(test)]

@@ -40,13 +40,17 @@ impl<'c> Audience<'c> {
         Self { raw: payload.raw(Claim::Aud) }
     }
 
-    /// Reads `aud` with its type: one bad element spoils the whole.
-    pub(super) fn read(payload: &'c Payload) -> Member<Self> {
-        match payload.raw(Claim::Aud) {
-            None => Member::Absent,
-            Some(raw) if texts::is_well_formed(raw) => Member::Is(Self { raw: Some(raw) }),
-            Some(_) => Member::Malformed,
-        }
+    /// Says whether one of `ours` is among them, where `aud` has its type: one bad element spoils the whole, and so does
+    /// having none.
+    pub(super) fn names_any(payload: &'c Payload, ours: &[Box<str>]) -> Member<bool> {
+        let Some(raw) = payload.raw(Claim::Aud) else { return Member::Absent };
+        let (mut empty, mut named) = (true, false);
+        let well_formed = texts::for_each(raw, &mut |text| {
+            empty = false;
+            named = ours.iter().any(|ours| **ours == *text);
+            if named { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if well_formed.is_none() || empty { Member::Malformed } else { Member::Is(named) }
     }
 
     /// Says whether `audience` is among them, code point by code point.

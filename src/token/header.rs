@@ -44,25 +44,29 @@ impl Header {
     }
 
     pub(super) fn parse(json: &str) -> Result<Self, TokenError> {
-        let spans =
+        let found =
             object::members::<MEMBERS>(json, index_of).map_err(|error| TokenError::object(Part::Header, error))?;
-        let [algorithm, kid, typ, cty, crit, b64] = spans;
+        let [algorithm, kid, typ, cty, crit, b64] = found.spans;
+        let text = |span: Option<Span>, malformed| match span.and_then(|span| span.of(json)) {
+            None => Ok(None),
+            Some(raw) => super::read(raw, found.has_escapes).map(Some).ok_or(malformed),
+        };
         // RFC 7515 §4.1.11: no extension is understood here. RFC 7797 §7: a JWT must not use `b64`.
         if crit.is_some() || b64.is_some() {
             return Err(TokenError::CriticalHeader);
         }
-        if let Some(cty) = text(json, cty, TokenError::ContentType)?
+        if let Some(cty) = text(cty, TokenError::ContentType)?
             && is_media_type(&cty, "jwt")
         {
             return Err(TokenError::Nested);
         }
-        let algorithm = text(json, algorithm, TokenError::AlgorithmUnknown)?.ok_or(TokenError::AlgorithmMissing)?;
+        let algorithm = text(algorithm, TokenError::AlgorithmUnknown)?.ok_or(TokenError::AlgorithmMissing)?;
         let algorithm = Algorithm::from_name(&algorithm).ok_or(TokenError::AlgorithmUnknown)?;
-        let kid = text(json, kid, TokenError::KidMalformed)?;
+        let kid = text(kid, TokenError::KidMalformed)?;
         if kid.as_ref().is_some_and(|kid| kid.len() > defaults::MAX_KID_BYTES) {
             return Err(TokenError::KidTooLong);
         }
-        let typ = text(json, typ, TokenError::TypMalformed)?;
+        let typ = text(typ, TokenError::TypMalformed)?;
         Ok(Self { algorithm, kid: kid.map(into_box), typ: typ.map(keep_typ) })
     }
 }
@@ -74,13 +78,6 @@ pub(crate) fn is_media_type(value: &str, expected: &str) -> bool {
         _ => value,
     };
     bare.eq_ignore_ascii_case(expected)
-}
-
-fn text(json: &str, span: Option<Span>, malformed: TokenError) -> Result<Option<Cow<'_, str>>, TokenError> {
-    match span.and_then(|span| span.of(json)) {
-        None => Ok(None),
-        Some(raw) => super::unquote(raw).map(Some).ok_or(malformed),
-    }
 }
 
 fn into_box(text: Cow<'_, str>) -> Box<str> {

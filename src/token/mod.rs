@@ -7,6 +7,7 @@ mod error;
 mod header;
 mod object;
 mod payload;
+mod walk;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,6 +20,7 @@ pub use self::algorithm::{Algorithm, UnknownAlgorithm};
 pub use self::error::{Part, TokenError};
 pub use self::header::Header;
 pub(crate) use self::header::is_media_type;
+pub(crate) use self::object::elements;
 pub(crate) use self::payload::{Claim, Member, Payload};
 
 /// A compact JWS that has been taken apart and believed in nothing.
@@ -106,11 +108,9 @@ struct Span {
 }
 
 impl Span {
-    /// Where `part`, a slice of `whole`, stands in it.
-    fn within(whole: &str, part: &str) -> Option<Self> {
-        let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
-        let end = start.checked_add(part.len())?;
-        Some(Self { start: u32::try_from(start).ok()?, end: NonZeroU32::new(u32::try_from(end).ok()?)? })
+    /// `None` for what is longer than any token, and for nothing at all.
+    fn new(place: Range<usize>) -> Option<Self> {
+        Some(Self { start: u32::try_from(place.start).ok()?, end: NonZeroU32::new(u32::try_from(place.end).ok()?)? })
     }
 
     fn of(self, whole: &str) -> Option<&str> {
@@ -121,14 +121,12 @@ impl Span {
 
 /// Splits at the dots, never into more pieces than are looked at (CVE-2025-30204).
 fn split(token: &str) -> Result<(&str, &str, &str, &str), TokenError> {
-    let mut segments = token.splitn(6, '.');
-    let (header, payload, signature) = match (segments.next(), segments.next(), segments.next(), segments.next()) {
-        (Some(header), Some(payload), Some(signature), None) => (header, payload, signature),
-        (_, _, _, Some(_)) if segments.next().is_some() && segments.next().is_none() => {
-            return Err(TokenError::Encrypted);
-        }
-        _ => return Err(TokenError::NotAJwt),
-    };
+    let (header, rest) = cut(token).ok_or(TokenError::NotAJwt)?;
+    let (payload, signature) = cut(rest).ok_or(TokenError::NotAJwt)?;
+    if let Some((_, rest)) = cut(signature) {
+        let has_five = rest.splitn(3, '.').count() == 2;
+        return Err(if has_five { TokenError::Encrypted } else { TokenError::NotAJwt });
+    }
     for (part, segment) in [(Part::Header, header), (Part::Payload, payload), (Part::Signature, signature)] {
         if segment.is_empty() {
             return Err(TokenError::Empty { part });
@@ -137,6 +135,12 @@ fn split(token: &str) -> Result<(&str, &str, &str, &str), TokenError> {
     let end = header.len().saturating_add(1).saturating_add(payload.len());
     let signing_input = token.get(..end).ok_or(TokenError::NotAJwt)?;
     Ok((signing_input, header, payload, signature))
+}
+
+/// What stands before the first dot, and after it.
+fn cut(text: &str) -> Option<(&str, &str)> {
+    let (segment, rest) = text.split_at_checked(memchr::memchr(b'.', text.as_bytes())?)?;
+    Some((segment, rest.get(1..)?))
 }
 
 /// Appends the octets of a segment.
@@ -155,8 +159,13 @@ fn decode_payload(segment: &str) -> Result<String, TokenError> {
 
 /// Reads a JSON string's text; `None` for any other JSON value.
 pub(crate) fn unquote(raw: &str) -> Option<Cow<'_, str>> {
+    read(raw, memchr::memchr(b'\\', raw.as_bytes()).is_some())
+}
+
+/// The same where it is known whether the string can have escapes.
+fn read(raw: &str, may_have_escapes: bool) -> Option<Cow<'_, str>> {
     let inner = inside_quotes(raw)?;
-    if inner.contains('\\') { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+    if may_have_escapes { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
 }
 
 /// A JSON string without its quotes, escapes as they are; `None` for any other value.

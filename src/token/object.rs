@@ -4,14 +4,10 @@
 //! differently, and runs no code of the user's.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::Deserializer as _;
-use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
-use serde_json::value::RawValue;
-
-use crate::defaults;
+use crate::token;
 use crate::token::Span;
+use crate::token::walk::Walk;
 
 /// Why a text is not the one object that it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,90 +20,42 @@ pub(super) enum ObjectError {
     TooDeep,
 }
 
+/// The members that were looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Members<const N: usize> {
+    pub(super) spans: [Option<Span>; N],
+    /// Whether any text has to be read twice.
+    pub(super) has_escapes: bool,
+}
+
 /// Finds the members that `index_of` numbers, as spans of `json`; every other value is checked and skipped.
 pub(super) fn members<const N: usize>(
     json: &str,
-    index_of: fn(&str) -> Option<usize>,
-) -> Result<[Option<Span>; N], ObjectError> {
-    if !json.trim_start_matches(JSON_WHITESPACE).starts_with('{') {
-        return Err(ObjectError::Syntax);
-    }
-    if is_too_deep(json) {
-        return Err(ObjectError::TooDeep);
-    }
-    if has_lone_surrogate(json) {
-        return Err(ObjectError::Syntax);
-    }
-    let mut found = Found { json, index_of, spans: [None; N], others: Names::default(), fault: None };
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    let read = deserializer.deserialize_map(&mut found).and_then(|()| deserializer.end());
-    match (found.fault, read) {
-        (Some(fault), _) => Err(fault),
-        (None, Err(_)) => Err(ObjectError::Syntax),
-        (None, Ok(())) if found.others.has_duplicate() => Err(ObjectError::DuplicateMember),
-        (None, Ok(())) => Ok(found.spans),
-    }
-}
-
-struct Found<'j, const N: usize> {
-    json: &'j str,
-    index_of: fn(&str) -> Option<usize>,
-    spans: [Option<Span>; N],
-    others: Names<'j>,
-    fault: Option<ObjectError>,
-}
-
-impl<'j, const N: usize> Visitor<'j> for &mut Found<'j, N> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'j>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key_seed(Name)? {
-            let value: &'j RawValue = map.next_value()?;
-            match (self.index_of)(&name).and_then(|index| self.spans.get_mut(index)) {
-                None => self.others.push(name),
-                Some(Some(_)) => {
-                    self.fault = Some(ObjectError::DuplicateMember);
-                    return Err(A::Error::custom(""));
-                }
-                Some(empty) => {
-                    let span = Span::within(self.json, value.get());
-                    *empty = Some(span.ok_or_else(|| A::Error::custom(""))?);
-                }
-            }
+    index_of: impl Fn(&str) -> Option<usize>,
+) -> Result<Members<N>, ObjectError> {
+    let mut spans = [None; N];
+    let mut others = Names::default();
+    let mut walk = Walk::over(json);
+    walk.skip_blanks();
+    walk.object(1, &mut |name, value| {
+        let name = token::read(name.quoted, name.has_escapes).ok_or(ObjectError::Syntax)?;
+        match index_of(&name).and_then(|index| spans.get_mut(index)) {
+            None => others.push(name),
+            Some(Some(_)) => return Err(ObjectError::DuplicateMember),
+            Some(empty) => *empty = Some(Span::new(value).ok_or(ObjectError::Syntax)?),
         }
         Ok(())
-    }
+    })?;
+    let has_escapes = walk.has_escapes();
+    walk.end()?;
+    if others.has_duplicate() { Err(ObjectError::DuplicateMember) } else { Ok(Members { spans, has_escapes }) }
 }
 
-/// A member name with its escapes resolved, borrowed where it has none.
-struct Name;
-
-impl<'j> DeserializeSeed<'j> for Name {
-    type Value = Cow<'j, str>;
-
-    fn deserialize<D: serde::Deserializer<'j>>(self, deserializer: D) -> Result<Cow<'j, str>, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'j> Visitor<'j> for Name {
-    type Value = Cow<'j, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a member name")
-    }
-
-    fn visit_borrowed_str<E>(self, name: &'j str) -> Result<Cow<'j, str>, E> {
-        Ok(Cow::Borrowed(name))
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Cow<'j, str>, E> {
-        Ok(Cow::Owned(name.to_owned()))
-    }
+/// Tells each element of a JSON array; `None` for any other text.
+pub(crate) fn elements<'j>(json: &'j str, element: &mut impl FnMut(&'j str)) -> Option<()> {
+    let mut walk = Walk::over(json);
+    let each = &mut |place| element(json.get(place).unwrap_or_default());
+    walk.array(1, each).and_then(|()| walk.end()).ok()
 }
 
 /// The names that are not registered, kept only to find duplicates.
@@ -141,69 +89,10 @@ impl<'j> Names<'j> {
     }
 }
 
-/// Says whether a JSON text spells half of a surrogate pair in an escape (RFC 8259 §8.2); for anything but JSON no matter.
-///
-/// The parser finds these in the strings that it reads, not in those that it skips. One pass over the text, whatever its
-/// nesting.
-fn has_lone_surrogate(json: &str) -> bool {
-    // Most claims sets hold no escape at all, and one search is a tenth of the loop.
-    if !json.as_bytes().contains(&b'\\') {
-        return false;
-    }
-    let mut rest = json.as_bytes();
-    let mut awaits_low = false;
-    while let Some((octet, after)) = rest.split_first() {
-        rest = after;
-        let unit = match (octet, after.first()) {
-            (b'\\', Some(b'u')) => after.get(1..5).and_then(code_unit),
-            _ => None,
-        };
-        let is_low = unit.is_some_and(|unit| (0xDC00..=0xDFFF).contains(&unit));
-        if awaits_low != is_low {
-            return true;
-        }
-        awaits_low = unit.is_some_and(|unit| (0xD800..=0xDBFF).contains(&unit));
-        if *octet == b'\\' {
-            // Behind a backslash stands one octet that is no escape by itself, or `u` and four digits.
-            rest = after.get(if unit.is_some() { 5 } else { 1 }..).unwrap_or_default();
-        }
-    }
-    awaits_low
-}
-
-fn code_unit(digits: &[u8]) -> Option<u16> {
-    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-}
-
-/// Says whether arrays and objects nest deeper than allowed; exact for JSON, and for anything else no matter.
-fn is_too_deep(json: &str) -> bool {
-    let opening = json.bytes().filter(|octet| matches!(octet, b'{' | b'[')).count();
-    if opening <= defaults::MAX_JSON_DEPTH {
-        return false;
-    }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for octet in json.bytes() {
-        match octet {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth = depth.saturating_add(1);
-                if depth > defaults::MAX_JSON_DEPTH {
-                    return true;
-                }
-            }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
-}
-
-const JSON_WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn index_of(name: &str) -> Option<usize> {
@@ -211,7 +100,8 @@ mod tests {
     }
 
     fn read(json: &str) -> Result<[Option<&str>; 2], ObjectError> {
-        members::<2>(json, index_of).map(|spans| spans.map(|span| span.and_then(|span| span.of(json))))
+        let found = members::<2>(json, index_of)?;
+        Ok(found.spans.map(|span| span.and_then(|span| span.of(json))))
     }
 
     #[test]
@@ -307,4 +197,83 @@ mod tests {
         let wide = format!("{{\"x\":[{}[]]}}", "[],".repeat(500));
         assert_eq!(read(&wide), Ok([None, None]));
     }
+
+    proptest! {
+        /// serde_json has the last word on what is JSON, over texts that are nearly JSON.
+        #[test]
+        fn agrees_with_serde_json_on_what_is_json(
+            pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..12),
+            at in any::<proptest::sample::Index>(),
+            piece in proptest::sample::select(PIECES),
+        ) {
+            let members: Vec<String> =
+                pieces.chunks(2).enumerate().map(|(n, value)| format!("\"m{n}\" : {}", value.concat())).collect();
+            let mut json = format!("{{{}}}", members.join(","));
+            prop_assert_eq!(read(&json).is_ok(), is_object(&json), "{}", json);
+            let places: Vec<usize> = (0..=json.len()).filter(|at| json.is_char_boundary(*at)).collect();
+            json.insert_str(*at.get(&places), piece);
+            let ours = read(&json).or_else(|error| match error {
+                ObjectError::DuplicateMember => Ok([None, None]),
+                error => Err(error),
+            });
+            prop_assert_eq!(ours.is_ok(), is_object(&json), "{}", json);
+        }
+    }
+
+    /// Read as a value, since half a surrogate pair is found in strings that are read.
+    fn is_object(json: &str) -> bool {
+        serde_json::from_str::<serde_json::Value>(json).is_ok_and(|value| value.is_object())
+    }
+
+    const PIECES: &[&str] = &[
+        "0",
+        "-",
+        "1",
+        "-0.0",
+        "01",
+        "1.",
+        ".5",
+        "2e",
+        "3E+1",
+        "4e-2",
+        "+",
+        "true",
+        "false",
+        "null",
+        "nul",
+        "[",
+        "]",
+        "[]",
+        "{",
+        "}",
+        "{}",
+        "[1,\"a\"]",
+        "[1 2]",
+        "{\"x\":1}",
+        "{\"x\" 1}",
+        "\"",
+        "\"a\"",
+        "\"é\"",
+        "\\",
+        "\"\\n\"",
+        "\"\\x\"",
+        "\"\\u00e9\"",
+        "\"\\u00g9\"",
+        "\"\\u+0e9\"",
+        "\"\\ud83d\\ude00\"",
+        "\"\\ud83d\"",
+        "\"\\ude00\"",
+        "\"\u{1}\"",
+        "\"\t\"",
+        " ",
+        "\t",
+        "\r\n",
+        "\u{c}",
+        "\u{a0}",
+        ",",
+        ":",
+        "/",
+        "'",
+        "\u{feff}",
+    ];
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::mem::size_of_val;
 
-use crate::token::object;
+use crate::token::object::{self, Members};
 use crate::token::{Part, Span, TokenError};
 
 /// A claims set whose registered members have been found, and nothing judged.
@@ -41,9 +41,8 @@ impl<T> Member<T> {
 
 impl Payload {
     pub(super) fn parse(json: String) -> Result<Self, TokenError> {
-        let spans =
+        let Members { spans, has_escapes } =
             object::members(&json, Claim::index_of).map_err(|error| TokenError::object(Part::Payload, error))?;
-        let has_escapes = json.as_bytes().contains(&b'\\');
         let mut payload = Self { json: json.into_boxed_str(), spans, has_escapes, unescaped: Vec::new() };
         for claim in Claim::ALL.iter().filter(|_| has_escapes) {
             if let Some(Cow::Owned(text)) = payload.raw(*claim).and_then(super::unquote) {
