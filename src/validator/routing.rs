@@ -1,7 +1,6 @@
 //! Claimed issuer to trusted issuer: a look-up among configured names, never a URL, before any fetch.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 
 use crate::config::HostRules;
@@ -12,8 +11,7 @@ use crate::token::{Claim, Member, Payload};
 
 /// Every `iss` value that is trusted, and which issuer it belongs to.
 pub(super) struct Routes {
-    /// Places in `known`, by name.
-    places: HashMap<Box<str>, usize>,
+    /// Sorted by name.
     known: Box<[Known]>,
 }
 
@@ -29,7 +27,7 @@ struct Known {
 pub(super) struct Route<'r> {
     /// The `iss` value, as configured.
     pub(super) label: &'r Label,
-    /// Its place among all `iss` values.
+    /// Its place among all `iss` values, for as long as they stay the same.
     pub(super) place: usize,
     /// The issuer's place in the configuration.
     pub(super) issuer: usize,
@@ -42,9 +40,9 @@ impl Routes {
         let known = |(issuer, names): (usize, &'i [Box<str>])| {
             names.iter().map(move |name| Known { label: Label::new(Cow::Owned(name.to_string())), issuer })
         };
-        let known: Box<[Known]> = numbered.flat_map(known).collect();
-        let places = known.iter().enumerate().map(|(place, known)| (Box::from(known.label.name()), place)).collect();
-        Self { places, known }
+        let mut known: Box<[Known]> = numbered.flat_map(known).collect();
+        known.sort_unstable_by(|one, other| one.label.name().cmp(other.label.name()));
+        Self { known }
     }
 
     /// Finds the issuer that a token claims, where the host allows it.
@@ -82,8 +80,11 @@ impl Routes {
     }
 
     fn look_up(&self, claimed: &str) -> Result<Route<'_>, IssuerError> {
-        let known = self.places.get(claimed).and_then(|place| self.at(*place));
-        known.ok_or_else(|| IssuerError::Unknown { near: self.names().find_map(|known| near_miss(claimed, known)) })
+        let place = self.known.binary_search_by(|known| known.label.name().cmp(claimed));
+        place
+            .ok()
+            .and_then(|place| self.at(place))
+            .ok_or_else(|| IssuerError::Unknown { near: self.names().find_map(|known| near_miss(claimed, known)) })
     }
 }
 
