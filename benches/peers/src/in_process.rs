@@ -48,7 +48,8 @@ pub fn measure(runtime: &Runtime, contestants: &[Contestant], tokens: &Tokens) -
 
 /// Seconds of CPU time for one request.
 async fn sample(contestant: &Contestant, fields: &[HeaderValue], numbers: Range<usize>) -> anyhow::Result<f64> {
-    let mut router = contestant.router.clone();
+    // As `axum::serve` does for every connection: layers are put around handlers here, and not for every request.
+    let mut router = contestant.router.clone().with_state(());
     let (start, requests) = (cpu_seconds(), numbers.len());
     for number in numbers {
         // A stride that is prime to the number of tokens: all of them, in no order that a cache line follows.
