@@ -1,25 +1,26 @@
-//! The attack matrix: tokens and header fields that an attacker would try, against a strict API at a fixed time.
+//! The attack matrix: what an attacker would try, against a strict API at a fixed time. Here are the cases that are a
+//! token; `vectors_headers` has those that are header fields, and `attack_scenarios` those that have to be played.
 //!
 //! The cases stand outside the repository; without them the test says that it skipped them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 use tower_bearer::claims::Profile;
 use tower_bearer::clock::Timestamp;
 use tower_bearer::keys::KeySet;
 use tower_bearer::testing::FakeClock;
 use tower_bearer::{Algorithm, Api, Issuer, Rejection, RejectionKind, Requirement, Secret, Validator};
 
-use crate::vectors;
+use crate::{attack_scenarios, vectors};
 
-/// Cases where the rules of this crate are stricter than the case's own expectation, each with the reason.
-const STRICTER: &[(&str, &str)] = &[("size-03", "claims nest at most 32 levels, the case has 64")];
+/// `id status error reason` line by line, `#` before a comment: the answer here is another than the case expects.
+const EXCEPTIONS: &str = include_str!("../data/exceptions/attack_matrix.txt");
 
-/// The cases that are a token alone; header fields stand in `vectors_headers`, and what has to be made or played in the
-/// tests of the rules.
-const TOKENS: usize = 181;
+/// How many cases are a token, header fields, and to be played: every case is one of these.
+pub(crate) const CASES: [usize; 3] = [181, 21, 18];
 
 #[derive(Deserialize)]
 struct Matrix {
@@ -28,29 +29,33 @@ struct Matrix {
 }
 
 #[derive(Deserialize)]
-struct Config {
-    now: i64,
+pub(crate) struct Config {
+    pub(crate) now: i64,
     leeway_s: u64,
     required_claims: Vec<String>,
-    max_token_bytes: usize,
-    apis: BTreeMap<String, ApiConfig>,
+    pub(crate) max_token_bytes: usize,
+    pub(crate) apis: BTreeMap<String, ApiConfig>,
 }
 
 #[derive(Deserialize)]
-struct ApiConfig {
-    issuer: String,
-    audience: String,
+pub(crate) struct ApiConfig {
+    pub(crate) issuer: String,
+    pub(crate) audience: String,
     algs: Vec<String>,
     jwks: Option<String>,
     secret_b64u: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Case {
-    id: String,
+pub(crate) struct Case {
+    pub(crate) id: String,
     name: String,
-    api: String,
+    pub(crate) api: String,
     token: Option<String>,
+    headers: Option<Value>,
+    /// How to make a token that is too large to be written down.
+    #[serde(rename = "gen")]
+    pub(crate) made: Option<Value>,
     expect: Outcome,
     #[serde(default)]
     also: Vec<Outcome>,
@@ -59,9 +64,9 @@ struct Case {
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
-struct Outcome {
-    status: u16,
-    error: Option<String>,
+pub(crate) struct Outcome {
+    pub(crate) status: u16,
+    pub(crate) error: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -69,10 +74,23 @@ struct Route {
     required_scope: String,
 }
 
+impl ApiConfig {
+    pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
+        self.algs.iter().map(|name| name.parse().expect("an algorithm")).collect()
+    }
+}
+
 impl Config {
+    /// The strict API that the cases are made for.
+    pub(crate) fn api(&self, audience: &str, issuer: Issuer) -> Api {
+        Api::new(audience, issuer)
+            .with_leeway(Duration::from_secs(self.leeway_s))
+            .with_required_claims(&self.required_claims)
+            .with_max_token_bytes(self.max_token_bytes)
+    }
+
     fn validator(&self, case: &Case) -> Validator {
         let config = &self.apis[&case.api];
-        let algorithms: Vec<Algorithm> = config.algs.iter().map(|name| name.parse().expect("an algorithm")).collect();
         let issuer = match (&config.jwks, &config.secret_b64u) {
             (Some(file), _) => {
                 let keys = vectors::read(&format!("attack-matrix/{file}")).expect("the key set beside the cases");
@@ -82,39 +100,60 @@ impl Config {
             (None, None) => panic!("{} has no keys", case.api),
         };
         let profile = if case.mode.as_deref() == Some("rfc9068") { Profile::Rfc9068 } else { Profile::Any };
-        let api = Api::new(&config.audience, issuer.with_algorithms(algorithms))
-            .with_leeway(Duration::from_secs(self.leeway_s))
-            .with_required_claims(&self.required_claims)
-            .with_max_token_bytes(self.max_token_bytes)
-            .with_profile(profile);
-        Validator::builder(api).with_clock(self.clock()).build().expect("a good configuration")
-    }
-
-    fn clock(&self) -> FakeClock {
-        FakeClock::at(Timestamp::from_secs(self.now))
+        let api = self.api(&config.audience, issuer.with_algorithms(config.algorithms())).with_profile(profile);
+        let clock = FakeClock::at(Timestamp::from_secs(self.now));
+        Validator::builder(api).with_clock(clock).build().expect("a good configuration")
     }
 }
 
+/// The answers that differ from what is expected, by case.
+fn exceptions() -> BTreeMap<&'static str, Outcome> {
+    let entry = |line: &'static str| {
+        let mut words = line.splitn(4, ' ');
+        let mut next = || words.next().expect("id, status, error and reason");
+        let (id, status, error, _reason) = (next(), next(), next(), next());
+        (id, Outcome { status: status.parse().expect("a status"), error: Some(error.to_owned()) })
+    };
+    EXCEPTIONS.lines().filter(|line| !line.starts_with('#')).map(entry).collect()
+}
+
 #[tokio::test]
-async fn every_token_of_the_matrix_gets_its_answer() {
+async fn every_case_of_the_matrix_gets_its_answer() {
     let Some(text) = vectors::read("attack-matrix/cases.json") else { return };
     let matrix: Matrix = serde_json::from_slice(&text).expect("the matrix");
-    let (mut tried, mut met) = (0, 0);
+    let mut exceptions = exceptions();
+    let mut tried = [0; 3];
     let mut wrong = Vec::new();
     for case in &matrix.cases {
-        let Some(token) = &case.token else { continue };
-        let outcome = outcome(&matrix.config, case, token).await;
+        let outcome = match (&case.token, &case.headers) {
+            (Some(token), None) => {
+                tried[0] += 1;
+                outcome(&matrix.config, case, token).await
+            }
+            (None, Some(_)) => {
+                tried[1] += 1;
+                continue;
+            }
+            (None, None) => {
+                tried[2] += 1;
+                attack_scenarios::play(&matrix.config, case).await
+            }
+            (Some(_), Some(_)) => panic!("{} is two cases in one", case.id),
+        };
         let as_labelled = outcome == case.expect || case.also.contains(&outcome);
-        let stricter = STRICTER.iter().any(|(id, _)| *id == case.id);
-        let expected = if stricter { outcome.status == 401 && !as_labelled } else { as_labelled };
-        met += usize::from(stricter);
+        let expected = match exceptions.remove(&*case.id) {
+            None => as_labelled,
+            Some(exception) => !as_labelled && outcome == exception,
+        };
         if !expected {
             wrong.push(format!("{} {}: {outcome:?} instead of {:?}", case.id, case.name, case.expect));
         }
-        tried += 1;
     }
-    assert_eq!((tried, met), (TOKENS, STRICTER.len()), "tokens, and exceptions that name one");
-    assert!(wrong.is_empty(), "{} of {tried}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(exceptions.is_empty(), "these name no case: {exceptions:?}");
+    assert_eq!(tried, CASES);
+    let ids: BTreeSet<&str> = matrix.cases.iter().map(|case| &*case.id).collect();
+    assert_eq!(ids.len(), matrix.cases.len(), "each id stands once");
 }
 
 async fn outcome(config: &Config, case: &Case, token: &str) -> Outcome {

@@ -10,6 +10,7 @@
 mod allocations;
 mod answers;
 mod attack_matrix;
+mod attack_scenarios;
 mod axum_extractors;
 mod challenge_parser;
 mod clients;
