@@ -3,18 +3,17 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
-/// Where the vectors are, if they are there at all.
-pub(crate) fn folder() -> Option<PathBuf> {
-    std::env::var_os("TOWER_BEARER_VECTORS").map(PathBuf::from)
+/// Where a file or folder of the vectors is; says that it is skipped where there are none.
+pub(crate) fn path(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("TOWER_BEARER_VECTORS").map(PathBuf::from);
+    if folder.is_none() {
+        // Past the test runner, which keeps what a passing test prints to itself.
+        let _told = writeln!(std::io::stderr(), "skipped: {name} (TOWER_BEARER_VECTORS is not set)");
+    }
+    folder.map(|folder| folder.join(name))
 }
 
 /// Reads a file of the vectors; says that it is skipped where there are none.
 pub(crate) fn read(name: &str) -> Option<Vec<u8>> {
-    let Some(folder) = folder() else {
-        // Past the test runner, which keeps what a passing test prints to itself.
-        let _told = writeln!(std::io::stderr(), "skipped: {name} (TOWER_BEARER_VECTORS is not set)");
-        return None;
-    };
-    let path = folder.join(name);
-    Some(std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+    path(name).map(|path| std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }

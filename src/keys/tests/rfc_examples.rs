@@ -106,7 +106,7 @@ fn everything_that_is_no_compact_jws_is_refused() {
     let Some(nested) = read("cookbook/6.nesting_signatures_and_encryption.json") else { return };
     let token = nested["encrypt"]["output"]["compact"].as_str().expect("a token");
     assert_eq!(UnverifiedToken::parse(token).map(drop), Err(TokenError::Encrypted));
-    assert!(tried > 40, "{tried}");
+    assert_eq!(tried, 48);
 }
 
 /// Rules 54 and 60.
