@@ -183,6 +183,8 @@ async fn rule_040_keys_that_a_token_brings_are_not_read() {
         ("x5u", json!(stranger.jwks_uri())),
         ("x5c", json!(["MII="])),
         ("x5t#S256", json!("x")),
+        ("jwk", json!("x")),
+        ("jku", json!(88)),
     ] {
         let forged = server.token().signed_by(&stranger).header(name, &value).sign();
         assert_eq!(validator.validate(&forged).await.map(drop), Err(Rejection::Signature), "{name}");
@@ -289,6 +291,8 @@ fn rule_051_headers_of_encryption_have_no_effect() {
     assert!(
         site.judge(site.server.token().header("zip", "DEF").header("p2c", u32::MAX).header("enc", "A256GCM")).is_ok()
     );
+    // Nor has their type: names that a JWS does not know are ignored (RFC 7515 §4).
+    assert!(site.judge(site.server.token().header("zip", [1]).header("p2c", "x").header("enc", 88)).is_ok());
     for alg in ["RSA1_5", "PBES2-HS256+A128KW", "dir", "RSA-OAEP"] {
         let refusal = site.refusal(site.server.token().header("alg", alg).header("p2c", u32::MAX));
         assert_eq!(refusal, Rejection::Token(TokenError::AlgorithmUnknown), "{alg}");
