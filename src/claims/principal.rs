@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::claims::Claims;
 use crate::claims::required;
 use crate::claims::values::AuthenticationMethods;
 use crate::defaults;
-use crate::token::Claim;
+use crate::token::{Claim, Member};
 
 impl<C> Claims<C> {
     /// How the user authenticated (RFC 8176, RFC 9068 §2.2.1).
@@ -27,9 +27,10 @@ impl<C> Claims<C> {
     /// Nothing is inferred from the shape of `sub`, which issuers choose freely.
     #[must_use]
     pub fn principal(&self) -> Option<Principal> {
-        match self.payload().text(Claim::SubProfile).ok() {
-            Some(profiles) => Principal::of_profiles(profiles),
-            None => Principal::of_grant(self.payload().text(Claim::Gty).ok()?),
+        match self.payload().text(Claim::SubProfile) {
+            Member::Is(profiles) => Principal::of_profiles(profiles),
+            Member::Malformed => None,
+            Member::Absent => Principal::of_grant(self.payload().text(Claim::Gty).ok()?),
         }
     }
 
@@ -116,11 +117,19 @@ pub struct Actor {
 /// What is read of an `act`; serde refuses a member that stands twice.
 #[derive(Deserialize)]
 struct Members<'j> {
+    #[serde(default, deserialize_with = "present")]
     sub: Option<Box<str>>,
+    #[serde(default, deserialize_with = "present")]
     iss: Option<Box<str>>,
+    #[serde(default, deserialize_with = "present")]
     client_id: Option<Box<str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     act: Option<&'j RawValue>,
+}
+
+/// A member that is there is never taken for none: `null` is of another type.
+fn present<'j, D: Deserializer<'j>, T: Deserialize<'j>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl Actor {
@@ -238,6 +247,8 @@ mod tests {
             r#"{"gty":["client-credentials"]}"#,
             r#"{"sub_profile":"user service"}"#,
             r#"{"sub_profile":"unheard-of","gty":"password"}"#,
+            r#"{"sub_profile":["user"],"gty":"client-credentials"}"#,
+            r#"{"sub_profile":null,"gty":"password"}"#,
         ] {
             assert_eq!(principal(json), None, "{json}");
         }
@@ -269,7 +280,21 @@ mod tests {
 
     #[test]
     fn a_delegation_that_cannot_be_read_is_not_none() {
-        for act in ["null", "[]", r#""agent""#, r#"{"sub":1}"#, r#"{"sub":"a","sub":"b"}"#, r#"{"sub":"a","act":[]}"#] {
+        for act in [
+            "null",
+            "[]",
+            r#"["agent"]"#,
+            r#""agent""#,
+            r#"{"sub":1}"#,
+            r#"{"sub":null}"#,
+            r#"{"iss":null}"#,
+            r#"{"client_id":["c"]}"#,
+            r#"{"sub":"a","sub":"b"}"#,
+            r#"{"sub":"a","s\u0075b":"b"}"#,
+            r#"{"sub":"a","act":[]}"#,
+            r#"{"sub":"a","act":null}"#,
+            r#"{"sub":"a","act":["b"]}"#,
+        ] {
             let claims = Claims::for_tests(&format!("{{\"act\":{act}}}"));
             assert_eq!(claims.actor(), Err(ActorError::Malformed), "{act}");
         }
