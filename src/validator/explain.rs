@@ -4,7 +4,6 @@ use std::ops::ControlFlow;
 
 use http::Request;
 
-use crate::bearer::BearerToken;
 use crate::claims::{Check, ClaimError, Claims, Evidence, Profile};
 use crate::clock::Timestamp;
 use crate::host::Host;
@@ -137,22 +136,15 @@ impl<'r> Report<'r> {
         if !fits {
             return None;
         }
-        if let Err(error) = BearerToken::parse(self.token) {
-            // A layer would not even have found a token here.
-            let hint = match self.token {
-                "" => Some("there is no token"),
-                _ if self.token.contains(char::is_whitespace) => {
-                    Some("give the token alone, without scheme and spaces")
-                }
-                _ => None,
-            };
-            let hint = hint.map(str::to_owned);
-            self.findings.push(Finding::failed("form", Rejection::Credential(error), hint));
-            return None;
-        }
+        // A layer would not even have found a token here.
+        let hint = match self.token {
+            "" => Some("there is no token"),
+            _ if self.token.contains(char::is_whitespace) => Some("give the token alone, without scheme and spaces"),
+            _ => None,
+        };
         let parsed = UnverifiedToken::parse(self.token);
         let outcome = parsed.as_ref().map(|_| ()).map_err(|error| Rejection::Token(*error));
-        self.add("form", outcome, |finding| finding.expecting("a signed JWT: header.payload.signature"));
+        self.add("form", outcome, |finding| finding.expecting("a signed JWT: header.payload.signature").advising(hint));
         parsed.ok()
     }
 

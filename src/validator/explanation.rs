@@ -101,6 +101,12 @@ impl Finding {
         self
     }
 
+    /// Puts this hint into the place of any other.
+    pub(super) fn advising(mut self, hint: Option<&'static str>) -> Self {
+        self.hint = hint.map(str::to_owned).or(self.hint);
+        self
+    }
+
     /// The check's name: a stage of the pipeline, or the claim that it is about.
     #[must_use]
     pub fn check(&self) -> &'static str {

@@ -101,7 +101,12 @@ async fn it_refuses_with_the_same_rejection_as_validate() {
         server.token().claim("at_hash", "x"),
         server.token().subject("banned"),
     ];
-    for token in tokens.into_iter().map(TokenBuilder::sign).chain(["opaque".to_owned(), "x".repeat(20_000)]) {
+    for token in tokens
+        .into_iter()
+        .map(TokenBuilder::sign)
+        .chain(["opaque", "", "a.b.c ", "a b"].map(str::to_owned))
+        .chain(["x".repeat(20_000)])
+    {
         let expected = validator.validate(&token).await.err();
         assert_eq!(validator.explain(&token).await.rejection(), expected.as_ref(), "{token}");
     }

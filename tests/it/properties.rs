@@ -1,6 +1,7 @@
 //! What holds for every input: no panic, one reading, no forgery one bit away, nothing of a token in a text of ours.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD};
@@ -8,14 +9,19 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 use tower_bearer::bearer;
+use tower_bearer::claims::{Organization, Profile};
+use tower_bearer::clock::Timestamp;
+use tower_bearer::config::Organizations;
 use tower_bearer::host::Host;
 use tower_bearer::keys::{KeySet, Secret};
+use tower_bearer::rejection::CheckFailed;
 use tower_bearer::testing::TokenBuilder;
 use tower_bearer::token::UnverifiedToken;
-use tower_bearer::{Algorithm, Api, BearerLayer, RequireLayer, Validator};
+use tower_bearer::{Algorithm, Api, BearerLayer, Outcome, RequireLayer, Validator};
 
 use crate::challenge_parser::challenge;
 use crate::kit::{AUDIENCE, NOW, block_on, server, trusted, validator, validator_of};
@@ -130,10 +136,10 @@ proptest! {
     #[test]
     fn errors_hold_nothing_of_a_token(fault in 0..FAULTS, name in any_name()) {
         const MARK: &str = "Xq7zMARKw2";
-        let server = server(Algorithm::RS256);
-        let validator = validator_of(Api::new(AUDIENCE, trusted(&server, Algorithm::RS256)).with_required_claims(["org_id"]));
+        let server = server(Algorithm::EdDSA);
+        let validator = validator_of(Api::new(AUDIENCE, trusted(&server, Algorithm::EdDSA)).with_required_claims(["org_id"]));
         let value = format!("{MARK} \" \\ \r\n");
-        let token = broken(&server, fault).claim("sub", &value).claim(&format!("{MARK}{name}"), &value)
+        let token = broken(server.token(), fault).claim("sub", &value).claim(&format!("{MARK}{name}"), &value)
             .header("x", &value).header(&format!("{MARK}{name}"), 1);
         let token = if fault % 2 == 0 { token.header("kid", MARK) } else { token }.sign();
         let rejection = block_on(validator.validate(&token)).expect_err("no org_id");
@@ -141,6 +147,56 @@ proptest! {
         prop_assert!(!shown.contains(MARK), "{}", shown);
         let shortest = token.split('.').filter(|segment| !segment.is_empty()).all(|segment| !shown.contains(segment));
         prop_assert!(shortest, "{}", shown);
+    }
+
+    /// Whatever the token, the API and the request, `explain` tells the verdict of `validate`, remembered or not; it shows
+    /// neither the token nor a secret, and nothing that would steer a terminal.
+    #[test]
+    fn explain_tells_the_verdict_of_validate(
+        secret in any::<bool>(),
+        faults in vec(0..FAULTS, 0..3),
+        claims in vec((any_name(), any_json()), 0..3),
+        demands in vec(0..DEMANDS, 0..3),
+        text in prop_oneof![3 => Just(None), 1 => ".{0,40}".prop_map(Some), 1 => any_object().prop_map(Some)],
+        host in prop::sample::select(vec![None, Some("api.test"), Some("other.test:8080"), Some("a b")]),
+    ) {
+        let algorithm = if secret { Algorithm::HS256 } else { Algorithm::EdDSA };
+        let server = server(algorithm);
+        let api = Api::new(AUDIENCE, trusted(&server, algorithm));
+        let api = demands.into_iter().fold(api, |api, demand| demanding(api, demand, server.issuer()));
+        let validator = validator_of(api).with_custom_claims::<Own>();
+        let validator = validator.with_check(|claims| match claims.subject() {
+            Some("") => Err(CheckFailed::new()),
+            _ => Ok(()),
+        });
+        let token = faults.into_iter().fold(server.token(), broken);
+        let token = claims.iter().fold(token, |token, (name, value)| token.claim(name, value));
+        let token = match text {
+            Some(text) if text.starts_with('{') => token.raw_payload(text).sign(),
+            Some(text) => text,
+            None => token.sign(),
+        };
+        let verdict = || block_on(async {
+            match host {
+                None => validator.validate(&token).await,
+                Some(host) => validator.validate_for(&token, host).await,
+            }
+        }).map(drop);
+        let explanation = block_on(async {
+            match host {
+                None => validator.explain(&token).await,
+                Some(host) => validator.explain_for(&token, host).await,
+            }
+        });
+        for _ in 0..2 {
+            prop_assert_eq!(verdict().err(), explanation.rejection().cloned(), "{}", &explanation);
+        }
+        let all_passed = explanation.findings().iter().all(|finding| finding.outcome() == Outcome::Passed);
+        prop_assert_eq!(all_passed, explanation.is_accepted(), "{}", &explanation);
+        let shown = format!("{explanation}\n{explanation:?}");
+        prop_assert!(token.len() < 20 || !shown.contains(&*token), "{}", shown);
+        prop_assert!(!shown.contains(&server.secret()), "{}", shown);
+        prop_assert!(!shown.chars().any(|shown| shown.is_control() && shown != '\n'), "{:?}", shown);
     }
 
     /// Rules 14 to 20: every challenge parses under the grammar, whatever the configuration and the request hold.
@@ -155,7 +211,7 @@ proptest! {
         let layer = BearerLayer::new(validator(&server, Algorithm::EdDSA)).try_with_realm(&realm);
         let layer = layer.and_then(|layer| layer.try_with_challenge_scope(&scope)).expect("well-formed");
         let requirement = RequireLayer::all_scopes(scope.split(' '));
-        let token = broken(&server, fault).claim("sub", &realm).sign();
+        let token = broken(server.token(), fault).claim("sub", &realm).sign();
         let mut request = Request::new(String::new());
         if let Some(text) = credential {
             let value = if text == "the token" { format!("Bearer {token}") } else { format!("Bearer {text}") };
@@ -172,11 +228,35 @@ proptest! {
     }
 }
 
-const FAULTS: usize = 9;
+const FAULTS: usize = 13;
+
+/// The application's own claims in [`explain_tells_the_verdict_of_validate`].
+#[derive(Deserialize)]
+struct Own {
+    #[serde(default, rename = "scope")]
+    _scope: Option<String>,
+}
+
+const DEMANDS: usize = 8;
+
+/// An API that wants one thing more, or takes one thing more.
+fn demanding(api: Api, demand: usize, issuer: &str) -> Api {
+    match demand {
+        0 => api.with_required_claims(["jti"]),
+        1 => api.with_profile(Profile::Auth0),
+        2 => api.with_profile(Profile::Rfc9068),
+        3 => api.with_max_age(Duration::from_secs(60)),
+        4 => api.with_client_ids(["test-client"]),
+        5 => api.with_organizations(Organizations::ids(["org_acme"])),
+        6 => api.with_organizations(Organizations::of_request(|request| {
+            request.host().map(|host| Organization::name(host.as_str()))
+        })),
+        _ => api.with_issuer_for_host("api.test", issuer),
+    }
+}
 
 /// A token with one fault; the last lacks only what a test asks for beyond.
-fn broken(server: &tower_bearer::testing::TestIssuer, fault: usize) -> TokenBuilder {
-    let token = server.token();
+fn broken(token: TokenBuilder, fault: usize) -> TokenBuilder {
     match fault {
         0 => token.with_broken_signature(),
         1 => token.audience("Xq7zMARKw2"),
@@ -186,6 +266,10 @@ fn broken(server: &tower_bearer::testing::TestIssuer, fault: usize) -> TokenBuil
         5 => token.header("crit", ["Xq7zMARKw2"]),
         6 => token.with_duplicate_claim("jti", "Xq7zMARKw2").with_duplicate_claim("jti", "Xq7zMARKw2"),
         7 => token.header("alg", "Xq7zMARKw2"),
+        8 => token.kid("Xq7zMARKw2"),
+        9 => token.not_before(Timestamp::MAX),
+        10 => token.claim("cnf", ["Xq7zMARKw2"]),
+        11 => token.encrypted(),
         _ => token,
     }
 }
