@@ -328,6 +328,43 @@ async fn a_truncated_body_is_no_key_set() {
     assert_eq!(world.server.accepted.load(Ordering::SeqCst), 1, "an answer had begun: there is no second attempt");
 }
 
+/// Answers that an HTTP client could stumble over: each is an error of its own kind, and none brings or takes a key.
+#[tokio::test]
+async fn odd_answers_are_no_key_sets() {
+    let world = World::loaded().await;
+    let keys = world.issuer.jwks();
+    let length = keys.len();
+    let headed =
+        |status: &str, header: &str| format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{header}\r\n{keys}");
+    let chunked =
+        |size: &str| format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{size}\r\n{keys}\r\n0\r\n\r\n");
+    let status = |status| Err(RefreshError::Status { status });
+    let (closed, broken) = (network(FetchError::Closed), network(FetchError::Other));
+    for (answer, outcome) in [
+        (headed("200 OK", ""), Ok(())),
+        (format!("HTTP/1.1 100 Continue\r\n\r\n{}", headed("200 OK", "")), Ok(())),
+        (chunked(&format!("{length:x}")), Ok(())),
+        (headed("101 Switching Protocols", "Connection: upgrade\r\nUpgrade: h2c\r\n"), status(101)),
+        (headed("203 Non-Authoritative Information", ""), status(203)),
+        (headed("206 Partial Content", &format!("Content-Range: bytes 0-{length}/99999\r\n")), status(206)),
+        (headed("305 Use Proxy", "Location: http://127.0.0.1:1/\r\n"), Err(RefreshError::Redirect)),
+        (headed("304 Not Modified", ""), Err(RefreshError::UnexpectedNotModified)),
+        (headed("429 Too Many Requests", "Retry-After: -99999999999999999999\r\n"), status(429)),
+        (headed("999 Odd", ""), status(999)),
+        (headed("1000 Odder", ""), closed),
+        (headed("200 OK", "Content-Length: 5\r\n"), closed),
+        (headed("200 OK", &"X: y\r\n".repeat(2_000)), closed),
+        (headed("200 OK", &format!("X: {}\r\n", "y".repeat(1024 * 1024))), closed),
+        (headed("200 OK", "X: a\0b\r\n"), closed),
+        (chunked("fffffffffffffffff"), broken),
+        (chunked("-1"), broken),
+        (chunked(&format!("{:x}", length - 1)), broken),
+    ] {
+        world.server.becomes(Manner::AnswerAndClose(answer.clone()));
+        assert_eq!(world.refresh().await, outcome, "{}", &answer[..60]);
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_http_is_no_answer() {
     let world = World::loaded().await;

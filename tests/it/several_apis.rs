@@ -2,7 +2,7 @@
 
 use tower_bearer::claims::{ClaimError, Fault};
 use tower_bearer::jwks::SecretSource;
-use tower_bearer::rejection::{IssuerError, NearMiss};
+use tower_bearer::rejection::{IssuerError, KeyNotFound, NearMiss};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Algorithm, Api, Issuer, Rejection, Secret, Validator};
 
@@ -102,4 +102,58 @@ async fn secrets_are_swapped_without_a_restart() {
     assert!(source.replace([Secret::utf8("too short").expect("a text")]).is_err());
     assert_eq!(good(&new).await, Ok(()), "what cannot be used changes nothing");
     assert!(!format!("{source:?} {validator:?}").contains(&new.secret()));
+}
+
+/// The whole table of two secrets: which `kid` leads to which, whatever order they are given in.
+#[tokio::test]
+async fn a_secret_is_found_by_its_kid_and_by_no_other() {
+    let server = || TestIssuer::new().with_algorithms([Algorithm::HS256]);
+    let (one, two, stranger) = (server(), server(), server());
+    let (ok, signature) = (Ok(()), Err(Rejection::Signature));
+    let key = |cause| Err(Rejection::Key(cause));
+    let (unknown, ambiguous) = (key(KeyNotFound::Unknown), key(KeyNotFound::Ambiguous));
+    // Under which ids the two secrets are; then for tokens of the first, the second and a stranger the verdicts without
+    // `kid`, under "1", "2" and "3".
+    let table = [
+        (
+            [Some("1"), Some("2")],
+            [
+                [&ambiguous, &ok, &signature, &unknown],
+                [&ambiguous, &signature, &ok, &unknown],
+                [&ambiguous, &signature, &signature, &unknown],
+            ],
+        ),
+        (
+            [Some("1"), Some("1")],
+            [
+                [&ambiguous, &ok, &unknown, &unknown],
+                [&ambiguous, &ok, &unknown, &unknown],
+                [&ambiguous, &signature, &unknown, &unknown],
+            ],
+        ),
+        ([None, Some("2")], [[&ok, &ok, &ok, &ok], [&signature, &signature, &ok, &signature], [&signature; 4]]),
+        ([None, None], [[&ok; 4], [&ok; 4], [&signature; 4]]),
+    ];
+    for (ids, verdicts) in table {
+        let secrets: Vec<Secret> = [&one, &two]
+            .iter()
+            .zip(ids)
+            .map(|(server, id)| {
+                let secret = Secret::utf8(server.secret()).expect("a secret");
+                id.map_or(secret.clone(), |id| secret.with_kid(id).expect("an id"))
+            })
+            .collect();
+        for order in [[0, 1], [1, 0]] {
+            let issuer = Issuer::shared_secret(one.issuer(), secrets[order[0]].clone());
+            let api = Api::new("https://api.test/", issuer.with_secret(secrets[order[1]].clone()));
+            let validator = Validator::new(api).expect("a good configuration");
+            for (server, verdicts) in [&one, &two, &stranger].into_iter().zip(verdicts) {
+                for (kid, verdict) in [None, Some("1"), Some("2"), Some("3")].into_iter().zip(verdicts) {
+                    let token = server.token().without_kid();
+                    let token = kid.map_or(token.clone(), |kid| token.header("kid", kid));
+                    assert_eq!(validator.validate(&token.sign()).await.map(drop), *verdict, "{ids:?}, {kid:?}");
+                }
+            }
+        }
+    }
 }
