@@ -177,8 +177,8 @@ impl Rejection {
             Self::UnverifiedClaims(error) | Self::Claims(error) => claim_kind(error),
             Self::CustomClaims => RejectionKind::CustomClaims,
             Self::Check(_) => RejectionKind::Check,
-            Self::Requirement(Unmet::Scope { .. } | Unmet::Claim { .. }) => RejectionKind::InsufficientScope,
             Self::Requirement(Unmet::Authentication { .. }) => RejectionKind::InsufficientAuthentication,
+            Self::Requirement(_) => RejectionKind::InsufficientScope,
             Self::KeysUnavailable { .. } => RejectionKind::KeysUnavailable,
         }
     }

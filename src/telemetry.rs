@@ -1,7 +1,7 @@
 //! Events: the only file that names `tracing` or `metrics`.
 //!
-//! One function per event, taking only `&'static str`, numbers and `Duration`, and the issuer as the configuration
-//! spells it: no token, key id, subject or other text of a stranger can reach a log line through here.
+//! One function per event, taking only `&'static str`, numbers and `Duration`, the issuer as the configuration spells it,
+//! and what a requirement of the program's names: no token, key id, subject or other text of a stranger can reach a log line through here.
 
 #![cfg_attr(
     not(all(feature = "tracing", feature = "metrics")),
@@ -9,6 +9,7 @@
 )]
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::future::Future;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -404,9 +405,17 @@ pub(crate) fn credential_refused(kind: &'static str) {
     NOBODY.count(kind);
 }
 
-/// A good token, or a request without one, does not meet what a route asks.
-pub(crate) fn requirement_unmet(kind: &'static str, signature_checked: bool) {
-    rejected(kind, None, None, signature_checked);
+/// A good token, or a request without one, does not meet what a route asks; `lacks` names it in the program's own words.
+pub(crate) fn requirement_unmet(kind: &'static str, lacks: Option<&dyn Display>, signature_checked: bool) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(
+        target: "tower_bearer::validation",
+        kind,
+        // Shown as a quoted text, whatever characters a name has.
+        lacks = lacks.map(|lacks| tracing::field::debug(lacks.to_string())),
+        signature_checked,
+        "token rejected"
+    );
     #[cfg(feature = "metrics")]
     metrics::counter!("jwt_requirement_unmet_total", "reason" => kind).increment(1);
 }

@@ -1,17 +1,19 @@
 //! `Claims<C>` and `Option<Claims<C>>` as extractors.
 
 use std::fmt;
+use std::sync::Arc;
 
 use axum_core::body::Body;
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
-use http::Extensions;
 use http::request::Parts;
 
+use crate::axum::place::Place;
 use crate::axum::rejection::BearerRejection;
-use crate::challenge::{Challenges, Protocol};
+use crate::challenge::Protocol;
 use crate::claims::Claims;
-use crate::middleware::{EmptyBody, misconfigured};
+use crate::guard::Requirement;
+use crate::middleware::{Around, EmptyBody, misconfigured};
 use crate::rejection::Rejection;
 use crate::telemetry;
 
@@ -26,13 +28,7 @@ where
     type Rejection = ClaimsRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
-        match find(&parts.extensions)? {
-            Found::Claims(claims) => Ok(claims),
-            Found::Anonymous(challenges) => {
-                let rejection = BearerRejection::to(parts, Rejection::NoCredential, challenges.clone());
-                Err(ClaimsRejection::Anonymous(rejection))
-            }
-        }
+        extract(parts, None)
     }
 }
 
@@ -46,26 +42,29 @@ where
     type Rejection = ClaimsRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, ClaimsRejection> {
-        find(&parts.extensions).map(|found| match found {
-            Found::Claims(claims) => Some(claims),
-            Found::Anonymous(_) => None,
-        })
+        match extract(parts, None) {
+            Ok(claims) => Ok(Some(claims)),
+            Err(ClaimsRejection::Anonymous(_)) => Ok(None),
+            Err(wrong) => Err(wrong),
+        }
     }
 }
 
-/// What the layers left.
-enum Found<'e, C> {
-    Claims(Claims<C>),
-    Anonymous(&'e Challenges),
-}
-
-fn find<C: Send + Sync + 'static>(extensions: &Extensions) -> Result<Found<'_, C>, ClaimsRejection> {
+/// Hands out the claims of a request, with what is known around the handler; `asked` is what the extractor asks besides.
+pub(super) fn extract<C: Send + Sync + 'static>(
+    parts: &Parts,
+    asked: Option<&'static Requirement>,
+) -> Result<Claims<C>, ClaimsRejection> {
+    let extensions = &parts.extensions;
     let registered: Option<&Claims> = extensions.get();
-    match (extensions.get::<Claims<C>>(), registered, extensions.get::<Challenges>()) {
-        (Some(claims), Some(_), _) => Ok(Found::Claims(claims.clone())),
+    match (extensions.get::<Claims<C>>(), registered, extensions.get::<Around>()) {
+        (Some(claims), Some(_), _) => {
+            let place = Place::of(parts, asked);
+            Ok(if place.is_plain() { claims.clone() } else { claims.clone().at(place) })
+        }
         // Typed claims without registered ones are those of a layer further out; the inner one let the request pass
         // without credential, and its word counts.
-        (_, None, Some(challenges)) => Ok(Found::Anonymous(challenges)),
+        (_, None, Some(_)) => Err(ClaimsRejection::anonymous(&Place::of(parts, asked))),
         (None, Some(_), _) => {
             telemetry::misconfigured("a handler wants claims of another type than its BearerLayer reads");
             Err(ClaimsRejection::OtherClaims)
@@ -89,6 +88,19 @@ pub enum ClaimsRejection {
     NoLayer,
     /// The `BearerLayer` reads claims into another type: 500, and an error in the log, since the program is wrong.
     OtherClaims,
+}
+
+impl<C> Claims<C> {
+    fn at(mut self, place: Place) -> Self {
+        self.context = Some(Arc::new(place));
+        self
+    }
+}
+
+impl ClaimsRejection {
+    pub(super) fn anonymous(place: &Place) -> Self {
+        Self::Anonymous(BearerRejection::at(place, Rejection::NoCredential))
+    }
 }
 
 impl IntoResponse for ClaimsRejection {

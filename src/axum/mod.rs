@@ -24,6 +24,7 @@
 
 mod claims;
 mod metadata;
+mod place;
 mod rejection;
 mod required;
 mod token;

@@ -1,15 +1,18 @@
 //! `BearerRejection`: a `Rejection` as a response.
 
+use std::any::Any;
 use std::fmt;
 
 use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
-use http::request::Parts;
 
+use crate::axum::place::Place;
 use crate::challenge::{ChallengeError, Challenges, Protocol};
-use crate::guard::Unmet;
+use crate::clock::{Clock as _, SystemClock};
+use crate::defaults;
+use crate::guard::{Facts, Insufficient, Unmet};
 use crate::metadata::ResourceMetadata;
-use crate::middleware::{EmptyBody, JsonBody, refuse};
+use crate::middleware::{EmptyBody, JsonBody, ResponseHook, note_unmet, refuse};
 use crate::rejection::Rejection;
 
 /// A [`Rejection`] as a response, for handlers that validate a token themselves: the same status, challenge and headers
@@ -30,22 +33,30 @@ use crate::rejection::Rejection;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BearerRejection {
     rejection: Rejection,
-    challenges: Challenges,
+    /// Boxed, so that a result with this error is small.
+    challenges: Box<Challenges>,
     body: BodyForm,
     protocol: Protocol,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum BodyForm {
     Empty,
     Json,
+    Hook(ResponseHook<Body>),
 }
 
 impl BearerRejection {
-    /// The answer to a request with this head.
-    pub(super) fn to(head: &Parts, rejection: Rejection, challenges: Challenges) -> Self {
-        let protocol = Protocol::of(&head.method, head.version, &head.headers);
-        Self { rejection, challenges, body: BodyForm::Empty, protocol }
+    /// The answer that the layers around a handler would give.
+    pub(super) fn at(place: &Place, rejection: Rejection) -> Self {
+        let answering = place.answering();
+        let challenges = answering.map(|answering| answering.challenges.clone()).unwrap_or_default();
+        Self {
+            rejection,
+            challenges: Box::new(challenges.asking_for(place.demand(None).scope)),
+            body: answering.map_or(BodyForm::Empty, |answering| BodyForm::of(&*answering.body)),
+            protocol: place.protocol,
+        }
     }
 
     /// The rejection itself.
@@ -61,14 +72,14 @@ impl BearerRejection {
     /// [`ChallengeError::Realm`](crate::middleware::ChallengeError::Realm) if it holds control characters or is not
     /// ASCII.
     pub fn try_with_realm(mut self, realm: &str) -> Result<Self, ChallengeError> {
-        self.challenges = self.challenges.with_realm(realm)?;
+        *self.challenges = self.challenges.with_realm(realm)?;
         Ok(self)
     }
 
     /// Names the place of the resource's metadata in the challenge (RFC 9728 §5.1).
     #[must_use]
     pub fn with_resource_metadata(mut self, metadata: &ResourceMetadata) -> Self {
-        self.challenges = self.challenges.with_resource_metadata(metadata.url());
+        *self.challenges = self.challenges.with_resource_metadata(metadata.url());
         self
     }
 
@@ -82,12 +93,25 @@ impl BearerRejection {
 
 impl From<Rejection> for BearerRejection {
     fn from(rejection: Rejection) -> Self {
-        let challenges = Challenges::default();
+        let challenges = Box::default();
         Self { rejection, challenges, body: BodyForm::Empty, protocol: Protocol::Http }
     }
 }
 
-/// For `claims.require(..)?` in a handler.
+/// For `claims.require(..)?` in a handler: the answer of the layers around it, if an extractor handed out the claims.
+impl From<Insufficient> for BearerRejection {
+    fn from(insufficient: Insufficient) -> Self {
+        let claims = insufficient.claims().clone();
+        let Some(place) = claims.context.as_ref().and_then(|context| context.downcast_ref::<Place>()) else {
+            return Self::from(Unmet::from(insufficient));
+        };
+        let facts = Facts { claims: &claims, now: SystemClock.now(), leeway: defaults::LEEWAY };
+        let unmet = Unmet::from(insufficient).within(place.demand(Some(&facts)));
+        Self::at(place, Rejection::Requirement(unmet))
+    }
+}
+
+/// Of the layers around it, such an answer knows nothing.
 impl From<Unmet> for BearerRejection {
     fn from(unmet: Unmet) -> Self {
         Self::from(Rejection::Requirement(unmet))
@@ -96,10 +120,25 @@ impl From<Unmet> for BearerRejection {
 
 impl IntoResponse for BearerRejection {
     fn into_response(self) -> Response {
+        if matches!(self.rejection, Rejection::Requirement(_) | Rejection::NoCredential) {
+            note_unmet(&self.rejection);
+        }
         let answer = self.challenges.answer(&self.rejection);
         match self.body {
             BodyForm::Empty => refuse::<Body>(&EmptyBody::default(), answer, self.protocol, self.rejection),
             BodyForm::Json => refuse::<Body>(&JsonBody::default(), answer, self.protocol, self.rejection),
+            BodyForm::Hook(hook) => refuse(&hook, answer, self.protocol, self.rejection),
+        }
+    }
+}
+
+impl BodyForm {
+    /// The body of a layer, if it can stand here: an application may wrap bodies between layer and handler.
+    fn of(body: &dyn Any) -> Self {
+        match body.downcast_ref::<ResponseHook<Body>>() {
+            Some(hook) => Self::Hook(hook.clone()),
+            None if body.is::<JsonBody>() => Self::Json,
+            None => Self::Empty,
         }
     }
 }

@@ -7,14 +7,10 @@ use std::ops::Deref;
 use axum_core::extract::FromRequestParts;
 use http::request::Parts;
 
-use crate::axum::claims::ClaimsRejection;
+use crate::axum::claims::{ClaimsRejection, extract};
 use crate::axum::rejection::BearerRejection;
-use crate::challenge::Challenges;
 use crate::claims::{Claims, NoCustomClaims};
 use crate::guard::Requirement;
-use crate::middleware::Asked;
-use crate::rejection::Rejection;
-use crate::telemetry;
 
 /// A requirement as a type, for [`Required`].
 pub trait Needs {
@@ -75,26 +71,11 @@ where
 {
     type Rejection = ClaimsRejection;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ClaimsRejection> {
-        let refused = |rejection: Rejection, parts: &Parts| {
-            let challenges = parts.extensions.get::<Challenges>().cloned().unwrap_or_default();
-            let all = Asked::all(&parts.extensions, &N::REQUIREMENT.demand());
-            let rejection = match rejection {
-                Rejection::Requirement(unmet) => Rejection::Requirement(unmet.naming(all.clone())),
-                other => other,
-            };
-            telemetry::requirement_unmet(rejection.kind().name(), rejection.signature_checked());
-            BearerRejection::to(parts, rejection, challenges.asking_for(all.scope))
-        };
-        match Claims::<C>::from_request_parts(parts, state).await {
-            Ok(claims) => match claims.require(N::REQUIREMENT) {
-                Ok(()) => Ok(Self { claims, needs: PhantomData }),
-                Err(unmet) => Err(ClaimsRejection::Unmet(refused(Rejection::Requirement(unmet), parts))),
-            },
-            Err(ClaimsRejection::Anonymous(_)) => {
-                Err(ClaimsRejection::Anonymous(refused(Rejection::NoCredential, parts)))
-            }
-            Err(wrong) => Err(wrong),
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
+        let claims = extract::<C>(parts, Some(N::REQUIREMENT))?;
+        match claims.require(N::REQUIREMENT) {
+            Ok(()) => Ok(Self { claims, needs: PhantomData }),
+            Err(insufficient) => Err(ClaimsRejection::Unmet(BearerRejection::from(insufficient))),
         }
     }
 }

@@ -4,11 +4,10 @@ use axum_core::extract::FromRequestParts;
 use http::request::Parts;
 
 use crate::axum::claims::ClaimsRejection;
-use crate::axum::rejection::BearerRejection;
+use crate::axum::place::Place;
 use crate::bearer::BearerToken;
-use crate::challenge::Challenges;
 use crate::claims::Claims;
-use crate::rejection::Rejection;
+use crate::middleware::Around;
 use crate::telemetry;
 
 /// Extracts the token that a [`BearerLayer`](crate::BearerLayer) has verified, for calls to other APIs.
@@ -19,12 +18,9 @@ impl<S: Send + Sync> FromRequestParts<S> for BearerToken<'static> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
         let extensions = &parts.extensions;
-        match (extensions.get::<Self>(), extensions.get::<Claims>(), extensions.get::<Challenges>()) {
+        match (extensions.get::<Self>(), extensions.get::<Claims>(), extensions.get::<Around>()) {
             (Some(token), _, _) => Ok(token.clone()),
-            (None, None, Some(challenges)) => {
-                let rejection = BearerRejection::to(parts, Rejection::NoCredential, challenges.clone());
-                Err(ClaimsRejection::Anonymous(rejection))
-            }
+            (None, None, Some(_)) => Err(ClaimsRejection::anonymous(&Place::of(parts, None))),
             _ => {
                 telemetry::misconfigured("a handler wants the token and its BearerLayer does not keep it");
                 Err(ClaimsRejection::NoLayer)

@@ -91,19 +91,20 @@ impl Challenges {
                 let challenge = written.unwrap_or(HeaderValue::from_static(PLAIN_INVALID_TOKEN));
                 Answer::challenging(StatusCode::UNAUTHORIZED, Some(INVALID_TOKEN), challenge)
             }
-            Rejection::Requirement(unmet @ (Unmet::Scope { .. } | Unmet::Claim { .. })) => {
-                let challenge = self.naming(INSUFFICIENT_SCOPE).with_any("scope", unmet.scope());
-                let challenge = self.ending(challenge).into_value();
-                Answer::challenging(StatusCode::FORBIDDEN, Some(INSUFFICIENT_SCOPE), challenge)
-            }
-            Rejection::Requirement(Unmet::Authentication { acr_values, max_age }) => {
+            Rejection::Requirement(unmet @ Unmet::Authentication { acr_values, max_age, .. }) => {
                 let max_age = max_age.map(|age| age.as_secs().to_string());
                 let challenge = self
                     .naming(INSUFFICIENT_AUTHENTICATION)
                     .with_any("acr_values", acr_values.as_deref())
-                    .with_any("max_age", max_age.as_deref());
+                    .with_any("max_age", max_age.as_deref())
+                    .with_any("scope", unmet.scope());
                 let challenge = self.ending(challenge).into_value();
                 Answer::challenging(StatusCode::UNAUTHORIZED, Some(INSUFFICIENT_AUTHENTICATION), challenge)
+            }
+            Rejection::Requirement(unmet) => {
+                let challenge = self.naming(INSUFFICIENT_SCOPE).with_any("scope", unmet.scope());
+                let challenge = self.ending(challenge).into_value();
+                Answer::challenging(StatusCode::FORBIDDEN, Some(INSUFFICIENT_SCOPE), challenge)
             }
             Rejection::KeysUnavailable { retry_after } => Answer::unavailable(*retry_after),
         }

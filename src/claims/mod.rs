@@ -8,6 +8,7 @@ mod rules;
 mod texts;
 mod values;
 
+use std::any::Any;
 use std::fmt;
 use std::mem::size_of;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ use crate::token::{Claim, Header, Member, Payload};
 pub struct Claims<C = NoCustomClaims> {
     verified: Arc<Verified>,
     custom: Custom<C>,
+    /// What the server's extractor knows of the request, for an answer from within a handler.
+    pub(crate) context: Option<Context>,
 }
 
 /// Where the application's own claims are.
@@ -40,6 +43,9 @@ enum Custom<C> {
     /// Nowhere: there is one value, without even the count of references that every thread would write to.
     Fixed(fn(&Verified) -> &C),
 }
+
+/// Read only by who has put it there, since what it holds belongs to later stages.
+pub(crate) type Context = Arc<dyn Any + Send + Sync>;
 
 /// The octets that were verified, read once.
 struct Verified {
@@ -169,7 +175,7 @@ impl<C> Claims<C> {
     /// The same claims without the application's own.
     #[must_use]
     pub fn registered(&self) -> Claims {
-        Claims { verified: Arc::clone(&self.verified), custom: NO_CUSTOM_CLAIMS }
+        Claims { verified: Arc::clone(&self.verified), custom: NO_CUSTOM_CLAIMS, context: self.context.clone() }
     }
 
     pub(crate) fn payload(&self) -> &Payload {
@@ -194,7 +200,7 @@ impl<C> Claims<C> {
 impl Claims {
     /// Takes what was proven and judged; only the validator and the testing kit call it.
     pub(crate) fn verified(header: Header, payload: Payload) -> Self {
-        Self { verified: Arc::new(Verified { header, payload }), custom: NO_CUSTOM_CLAIMS }
+        Self { verified: Arc::new(Verified { header, payload }), custom: NO_CUSTOM_CLAIMS, context: None }
     }
 
     #[cfg(test)]
@@ -207,7 +213,7 @@ impl Claims {
 
     /// Adds the application's own claims, read from the same octets.
     pub(crate) fn with_custom<C>(self, custom: Arc<C>) -> Claims<C> {
-        Claims { verified: self.verified, custom: Custom::Read(custom) }
+        Claims { verified: self.verified, custom: Custom::Read(custom), context: self.context }
     }
 }
 
@@ -217,7 +223,7 @@ impl<C> Clone for Claims<C> {
             Custom::Read(custom) => Custom::Read(Arc::clone(custom)),
             Custom::Fixed(custom) => Custom::Fixed(*custom),
         };
-        Self { verified: Arc::clone(&self.verified), custom }
+        Self { verified: Arc::clone(&self.verified), custom, context: self.context.clone() }
     }
 }
 

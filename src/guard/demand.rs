@@ -19,10 +19,44 @@ pub(crate) struct Authentication {
     pub(crate) max_age: Option<Duration>,
 }
 
+/// The same in the making.
+#[derive(Default)]
+pub(super) struct Needs<'n> {
+    scopes: Vec<&'n str>,
+    authentication: Authentication,
+}
+
 impl Demand {
     /// Says whether a challenge would say nothing of it.
     pub(crate) fn is_empty(&self) -> bool {
         self.scope.is_empty() && self.authentication == Authentication::default()
+    }
+
+    /// What is asked here, and further in.
+    pub(crate) fn and(self, inner: Self) -> Self {
+        let scope = union(&self.scope, &inner.scope);
+        // Whoever is further out was content with the authentication; a new one must please it again.
+        Self { scope, authentication: inner.authentication.and(self.authentication) }
+    }
+}
+
+impl<'n> Needs<'n> {
+    pub(super) fn add_scope(&mut self, name: &'n str) {
+        if !self.scopes.contains(&name) {
+            self.scopes.push(name);
+        }
+    }
+
+    pub(super) fn add(&mut self, authentication: Authentication) {
+        self.authentication = std::mem::take(&mut self.authentication).and(authentication);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.scopes.is_empty() && self.authentication == Authentication::default()
+    }
+
+    pub(super) fn into_demand(self) -> Demand {
+        Demand { scope: Arc::from(self.scopes.join(" ")), authentication: self.authentication }
     }
 }
 
@@ -39,6 +73,17 @@ impl Authentication {
         };
         Self { acr_values, max_age }
     }
+}
+
+/// The words of both lists, each once, those of the first in front.
+pub(super) fn union(scope: &str, other: &str) -> Arc<str> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in scope.split(' ').chain(other.split(' ')) {
+        if !name.is_empty() && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Arc::from(names.join(" "))
 }
 
 /// The words of the first list that stand in the second, too; `None` if there are none.

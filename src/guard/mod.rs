@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::constants::NOT_ACR_VALUES;
-pub(crate) use self::demand::{Authentication, Demand};
+pub(crate) use self::demand::Demand;
 use self::names::Names;
-use self::node::{Facts, Node, Parts, Test};
+pub(crate) use self::node::Facts;
+use self::node::{Node, Parts, Test};
 use self::unmet::NOT_A_SCOPE;
 pub(crate) use self::unmet::is_scope_token;
-pub use self::unmet::{RequirementError, Unmet};
+pub use self::unmet::{Insufficient, RequirementError, Unmet};
 pub use self::value::ClaimValue;
 use crate::claims::Claims;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
@@ -185,13 +186,19 @@ impl Requirement {
 
 /// Combinations.
 impl Requirement {
-    /// Asks for all of them; the first that is not met is reported. No requirement at all is met.
+    /// Asks for all of them. No requirement at all is met.
+    ///
+    /// Of several that are not met the first is reported, but an authentication that does not do before all others: its
+    /// challenge names the scopes, too (RFC 9470 §3), and the client has to come back only once.
     #[must_use]
     pub fn all_of(requirements: impl IntoIterator<Item = Self>) -> Self {
         Self(Node::All(Parts::Shared(requirements.into_iter().collect())))
     }
 
     /// Asks for at least one of them. Of no requirement at all none is met.
+    ///
+    /// A challenge cannot offer a choice: it names the alternative that the token meets already, else the first that it can
+    /// name. Put first what a client should ask for.
     #[must_use]
     pub fn any_of(requirements: impl IntoIterator<Item = Self>) -> Self {
         Self(Node::Any(Parts::Shared(requirements.into_iter().collect())))
@@ -203,22 +210,21 @@ impl Requirement {
     ///
     /// [`Unmet`] says what is missing.
     pub fn check<C>(&self, claims: &Claims<C>, now: Timestamp, leeway: Duration) -> Result<(), Unmet> {
-        // The client is told of all that this route asks for, not only the first that it lacks.
         let facts = Facts { claims: &claims.registered(), now, leeway };
-        self.0.check(&facts).map_err(|unmet| unmet.naming(self.demand()))
+        // The client is told of all that this needs, not only of the first that it lacks.
+        self.0.check(&facts).map_err(|unmet| unmet.naming(self.demand(Some(&facts)), claims.scopes()))
     }
 
-    /// The scopes that are asked for anywhere in the requirement, space-delimited, for the challenge.
+    /// The scopes that a token for this should bring, space-delimited, as a challenge names them to a client without
+    /// token: of alternatives, those of the first.
     #[must_use]
     pub fn scope_names(&self) -> Arc<str> {
-        let mut names = Vec::new();
-        self.0.collect_scopes(&mut names);
-        Arc::from(names.join(" "))
+        self.demand(None).scope
     }
 
-    /// What a challenge can say of it.
-    pub(crate) fn demand(&self) -> Demand {
-        Demand { scope: self.scope_names(), authentication: self.0.authentication() }
+    /// What a challenge can say of it to a client with, or without, a token.
+    pub(crate) fn demand(&self, facts: Option<&Facts<'_>>) -> Demand {
+        self.0.needs(facts).into_demand()
     }
 }
 
@@ -227,21 +233,21 @@ impl<C> Claims<C> {
     /// arguments.
     ///
     /// ```
-    /// use tower_bearer::guard::Unmet;
+    /// use tower_bearer::guard::Insufficient;
     /// use tower_bearer::{Claims, Requirement};
     ///
-    /// fn refund(claims: &Claims) -> Result<(), Unmet> {
+    /// fn refund(claims: &Claims) -> Result<(), Insufficient> {
     ///     claims.require(&Requirement::scope("refund:orders"))
     /// }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`Unmet`] says what is missing; as `axum::BearerRejection` it is the 403 that a layer would answer with. It knows only
-    /// this requirement: the scopes, the realm and the metadata of the layers around the handler are named by an
-    /// `axum::Required` or a [`RequireLayer`](crate::RequireLayer), and here only where the application adds them.
-    pub fn require(&self, requirement: &Requirement) -> Result<(), Unmet> {
-        requirement.check(self, SystemClock.now(), defaults::LEEWAY)
+    /// [`Insufficient`] says what is missing; as `axum::BearerRejection` it is the answer that a
+    /// [`RequireLayer`](crate::RequireLayer) in front of the handler would have given.
+    pub fn require(&self, requirement: &Requirement) -> Result<(), Insufficient> {
+        let outcome = requirement.check(self, SystemClock.now(), defaults::LEEWAY);
+        outcome.map_err(|unmet| Insufficient { unmet, claims: self.registered() })
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::claims::Claims;
 use crate::clock::Timestamp;
 use crate::guard::Requirement;
-use crate::guard::demand::Authentication;
+use crate::guard::demand::{Authentication, Needs};
 use crate::guard::names::Names;
 use crate::guard::unmet::Unmet;
 use crate::guard::value::ClaimValue;
@@ -49,10 +49,10 @@ pub(super) enum Parts {
 }
 
 /// What a requirement is judged by.
-pub(super) struct Facts<'f> {
-    pub(super) claims: &'f Claims,
-    pub(super) now: Timestamp,
-    pub(super) leeway: Duration,
+pub(crate) struct Facts<'f> {
+    pub(crate) claims: &'f Claims,
+    pub(crate) now: Timestamp,
+    pub(crate) leeway: Duration,
 }
 
 impl Node {
@@ -75,59 +75,78 @@ impl Node {
                 at <= facts.now.saturating_add(facts.leeway)
                     && facts.now < at.saturating_add(*age).saturating_add(facts.leeway)
             }),
-            Self::All(parts) => {
-                let outcome = parts.nodes().try_for_each(|node| node.check(facts));
-                return outcome.map_err(|unmet| unmet.and(self.authentication()));
-            }
+            Self::All(parts) => return Self::check_all(parts, facts),
             Self::Any(parts) => return Self::check_any(parts, facts),
         };
         if met { Ok(()) } else { Err(self.unmet()) }
     }
 
-    fn check_any(parts: &Parts, facts: &Facts<'_>) -> Result<(), Unmet> {
+    /// Reports the first that is not met, or the first authentication that does not do: its challenge says what else lacks,
+    /// too.
+    fn check_all(parts: &Parts, facts: &Facts<'_>) -> Result<(), Unmet> {
         let mut first = None;
-        for node in parts.nodes() {
-            match node.check(facts) {
-                Ok(()) => return Ok(()),
-                Err(unmet) => first = first.or(Some(unmet)),
+        for unmet in parts.nodes().filter_map(|node| node.check(facts).err()) {
+            if matches!(unmet, Unmet::Authentication { .. }) {
+                return Err(unmet);
             }
+            first = first.or(Some(unmet));
         }
-        Err(first.unwrap_or(Unmet::Scope { scope: Arc::from("") }))
+        first.map_or(Ok(()), Err)
     }
 
+    fn check_any(parts: &Parts, facts: &Facts<'_>) -> Result<(), Unmet> {
+        if parts.nodes().any(|node| node.check(facts).is_ok()) {
+            return Ok(());
+        }
+        match Self::chosen(parts, None) {
+            Some(node) => node.check(facts),
+            None => Err(Unmet::Scope { missing: Arc::from(""), scope: Arc::from("") }),
+        }
+    }
+
+    /// The alternative that stands for all of them: the first that is met, else the first that a challenge can name.
+    fn chosen<'n>(parts: &'n Parts, facts: Option<&Facts<'_>>) -> Option<&'n Self> {
+        let met = facts.and_then(|facts| parts.nodes().find(|node| node.check(facts).is_ok()));
+        met.or_else(|| parts.nodes().find(|node| !node.needs(None).is_empty())).or_else(|| parts.nodes().next())
+    }
+
+    /// What lacks, and nothing yet of what else is needed.
     fn unmet(&self) -> Unmet {
-        let claim = |name: &str| Unmet::Claim { claim: Arc::from(name), scope: Arc::from("") };
+        let scope = Arc::from("");
         match self {
-            Self::Acr(_) | Self::AuthenticationAge(_) => {
-                let Authentication { acr_values, max_age } = self.authentication();
-                Unmet::Authentication { acr_values, max_age }
-            }
-            Self::Client(_) => claim("client_id"),
-            Self::OrganizationId(_) => claim("org_id"),
-            Self::OrganizationName(_) => claim("org_name"),
-            Self::Claim(name, ..) => claim(name),
-            Self::Scope(_) | Self::Permission(_) | Self::ScopeOrPermission(_) | Self::All(_) | Self::Any(_) => {
-                Unmet::Scope { scope: Arc::from("") }
-            }
+            Self::Scope(name) | Self::ScopeOrPermission(name) => Unmet::Scope { missing: Arc::from(&**name), scope },
+            Self::Permission(name) => Unmet::Permission { missing: Arc::from(&**name), scope },
+            Self::Client(_) => Unmet::Claim { claim: Arc::from("client_id"), scope },
+            Self::OrganizationId(_) => Unmet::Claim { claim: Arc::from("org_id"), scope },
+            Self::OrganizationName(_) => Unmet::Claim { claim: Arc::from("org_name"), scope },
+            Self::Claim(name, ..) => Unmet::Claim { claim: Arc::from(&**name), scope },
+            Self::Acr(values) => Unmet::Authentication { acr_values: Some(values.joined()), max_age: None, scope },
+            Self::AuthenticationAge(age) => Unmet::Authentication { acr_values: None, max_age: Some(*age), scope },
+            // Combinations report one of their parts.
+            Self::All(_) | Self::Any(_) => Unmet::Scope { missing: Arc::from(""), scope },
         }
     }
 
-    /// What is asked of the authentication in any case; of alternatives none is.
-    pub(super) fn authentication(&self) -> Authentication {
-        match self {
-            Self::Acr(values) => Authentication { acr_values: Some(values.joined()), max_age: None },
-            Self::AuthenticationAge(age) => Authentication { acr_values: None, max_age: Some(*age) },
-            Self::All(parts) => {
-                parts.nodes().map(Self::authentication).fold(Authentication::default(), Authentication::and)
-            }
-            _ => Authentication::default(),
-        }
+    /// What a token needs for it, as far as a challenge can say it; the facts tell what a token meets already.
+    pub(super) fn needs(&self, facts: Option<&Facts<'_>>) -> Needs<'_> {
+        let mut needs = Needs::default();
+        self.collect(facts, &mut needs);
+        needs
     }
 
-    pub(super) fn collect_scopes<'n>(&'n self, names: &mut Vec<&'n str>) {
+    fn collect<'n>(&'n self, facts: Option<&Facts<'_>>, needs: &mut Needs<'n>) {
         match self {
-            Self::Scope(name) | Self::ScopeOrPermission(name) if !names.contains(&&**name) => names.push(name),
-            Self::All(parts) | Self::Any(parts) => parts.nodes().for_each(|node| node.collect_scopes(names)),
+            // Whoever has the permission needs no scope beside it.
+            Self::ScopeOrPermission(name) if facts.is_some_and(|facts| facts.claims.permissions().contains(name)) => {}
+            Self::Scope(name) | Self::ScopeOrPermission(name) => needs.add_scope(name),
+            Self::Acr(values) => needs.add(Authentication { acr_values: Some(values.joined()), max_age: None }),
+            Self::AuthenticationAge(age) => needs.add(Authentication { acr_values: None, max_age: Some(*age) }),
+            Self::All(parts) => parts.nodes().for_each(|node| node.collect(facts, needs)),
+            Self::Any(parts) => {
+                if let Some(node) = Self::chosen(parts, facts) {
+                    node.collect(facts, needs);
+                }
+            }
             _ => {}
         }
     }

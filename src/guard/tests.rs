@@ -8,38 +8,83 @@ fn check(requirement: &Requirement, claims: &str) -> Result<(), Unmet> {
     requirement.check(&Claims::for_tests(claims), NOW, Duration::from_secs(5))
 }
 
-fn lacks(scope: &str) -> Result<(), Unmet> {
-    Err(Unmet::Scope { scope: Arc::from(scope) })
+/// A scope is missing, and these are needed.
+fn lacks(missing: &str, scope: &str) -> Result<(), Unmet> {
+    Err(Unmet::Scope { missing: Arc::from(missing), scope: Arc::from(scope) })
+}
+
+fn lacks_permission(missing: &str, scope: &str) -> Result<(), Unmet> {
+    Err(Unmet::Permission { missing: Arc::from(missing), scope: Arc::from(scope) })
+}
+
+fn lacks_claim(claim: &str, scope: &str) -> Result<(), Unmet> {
+    Err(Unmet::Claim { claim: Arc::from(claim), scope: Arc::from(scope) })
+}
+
+fn weak(acr: Option<&str>, age: Option<u64>, scope: &str) -> Result<(), Unmet> {
+    let (acr_values, max_age) = (acr.map(Arc::from), age.map(Duration::from_secs));
+    Err(Unmet::Authentication { acr_values, max_age, scope: Arc::from(scope) })
 }
 
 #[test]
 fn scopes_and_permissions_are_met_by_their_own_claim() {
     let scope = Requirement::scope("write");
     assert_eq!(check(&scope, r#"{"scope":"read write"}"#), Ok(()));
-    assert_eq!(check(&scope, r#"{"permissions":["write"],"scope":"writer"}"#), lacks("write"));
+    assert_eq!(check(&scope, r#"{"permissions":["write"],"scope":"writer"}"#), lacks("write", "write"));
     let permission = Requirement::permission("write");
     assert_eq!(check(&permission, r#"{"permissions":["write"]}"#), Ok(()));
-    assert_eq!(check(&permission, r#"{"scope":"write"}"#), lacks(""));
+    assert_eq!(check(&permission, r#"{"scope":"write"}"#), lacks_permission("write", ""));
 }
 
 #[test]
-fn combinators_name_every_scope_once() {
-    let either = Requirement::any_of([Requirement::scope("a"), Requirement::permission("p")]);
-    let both = Requirement::all_of([either, Requirement::scope("b"), Requirement::scope("a")]);
-    assert_eq!(check(&both, r#"{"scope":"b a"}"#), Ok(()));
-    assert_eq!(check(&both, r#"{"scope":"b","permissions":["p"]}"#), lacks("a b"));
-    assert_eq!(check(&both, r#"{"scope":"a"}"#), lacks("a b"));
+fn a_refusal_names_every_scope_that_is_needed_once() {
+    let both = Requirement::all_of([
+        Requirement::scope("a"),
+        Requirement::permission("p"),
+        Requirement::scope("b"),
+        Requirement::scope("a"),
+    ]);
+    assert_eq!(check(&both, r#"{"scope":"b a","permissions":["p"]}"#), Ok(()));
+    assert_eq!(check(&both, r#"{"scope":"a","permissions":["p"]}"#), lacks("b", "a b"));
+    assert_eq!(check(&both, "{}"), lacks("a", "a b"));
+    assert_eq!(check(&both, r#"{"scope":"a b"}"#), lacks_permission("p", "a b"));
     assert_eq!(check(&Requirement::all_of([]), "{}"), Ok(()));
-    assert_eq!(check(&Requirement::any_of([]), "{}"), lacks(""));
+}
+
+#[test]
+fn of_alternatives_the_one_that_is_met_is_named_or_the_first_that_can_be() {
+    let either = Requirement::any_of([Requirement::scope("a"), Requirement::scope("admin")]);
+    for claims in [r#"{"scope":"a"}"#, r#"{"scope":"admin"}"#] {
+        assert_eq!(check(&either, claims), Ok(()), "{claims}");
+    }
+    assert_eq!(check(&either, r#"{"scope":"x"}"#), lacks("a", "a"));
+    let and_more = Requirement::all_of([either, Requirement::scope("b")]);
+    assert_eq!(check(&and_more, r#"{"scope":"a"}"#), lacks("b", "a b"));
+    assert_eq!(check(&and_more, r#"{"scope":"admin"}"#), lacks("b", "admin b"));
+    assert_eq!(check(&and_more, r#"{"scope":"b"}"#), lacks("a", "a b"));
+    assert_eq!(check(&and_more, r#"{"scope":"admin b"}"#), Ok(()));
+    assert_eq!(and_more.scope_names().as_ref(), "a b");
+    // A challenge cannot ask for a permission or a client.
+    let client = || Requirement::client_ids(["cron"]);
+    let either = Requirement::any_of([Requirement::permission("p"), client(), Requirement::scope("a")]);
+    assert_eq!(check(&either, "{}"), lacks("a", "a"));
+    assert_eq!(check(&Requirement::any_of([Requirement::permission("p"), client()]), "{}"), lacks_permission("p", ""));
+    assert_eq!(check(&Requirement::any_of([]), "{}"), lacks("", ""));
+    // Whoever has the permission needs no scope for it.
+    let write = || Requirement::scope_or_permission("write");
+    let both = Requirement::all_of([write(), Requirement::any_of([write(), client()]), Requirement::scope("b")]);
+    assert_eq!(check(&both, r#"{"permissions":["write"],"scope":"b"}"#), Ok(()));
+    assert_eq!(check(&both, r#"{"permissions":["write"]}"#), lacks("b", "b"));
+    assert_eq!(check(&both, r#"{"scope":"write"}"#), lacks("b", "write b"));
+    assert_eq!(check(&both, r#"{"scope":"b"}"#), lacks("write", "write b"));
 }
 
 #[test]
 fn acr_is_one_of_the_values() {
     let strong = Requirement::acr_values(["gold", "silver"]);
     assert_eq!(check(&strong, r#"{"acr":"silver"}"#), Ok(()));
-    let unmet = Err(Unmet::Authentication { acr_values: Some(Arc::from("gold silver")), max_age: None });
     for claims in ["{}", r#"{"acr":"bronze"}"#, r#"{"acr":["gold"]}"#, r#"{"acr":"gold silver"}"#] {
-        assert_eq!(check(&strong, claims), unmet, "{claims}");
+        assert_eq!(check(&strong, claims), weak(Some("gold silver"), None, ""), "{claims}");
     }
 }
 
@@ -49,9 +94,8 @@ fn the_age_of_the_authentication_is_bounded_with_leeway() {
     for claims in [r#"{"auth_time":936}"#, r#"{"auth_time":1005}"#] {
         assert_eq!(check(&recent, claims), Ok(()), "{claims}");
     }
-    let unmet = Err(Unmet::Authentication { acr_values: None, max_age: Some(Duration::from_secs(60)) });
     for claims in ["{}", r#"{"auth_time":935}"#, r#"{"auth_time":1006}"#, r#"{"auth_time":"936"}"#] {
-        assert_eq!(check(&recent, claims), unmet, "{claims}");
+        assert_eq!(check(&recent, claims), weak(None, Some(60), ""), "{claims}");
     }
 }
 
@@ -59,22 +103,32 @@ fn the_age_of_the_authentication_is_bounded_with_leeway() {
 fn a_client_that_has_to_authenticate_again_is_told_all_that_is_asked_of_it() {
     let age = |seconds| Requirement::max_authentication_age(Duration::from_secs(seconds));
     let gold = || Requirement::acr_values(["gold"]);
-    let asked = |acr: Option<&str>, age: Option<u64>| {
-        Err(Unmet::Authentication { acr_values: acr.map(Arc::from), max_age: age.map(Duration::from_secs) })
-    };
+    let asked = |acr, age| weak(acr, age, "");
     let both = Requirement::all_of([gold(), Requirement::scope("read"), Requirement::all_of([age(60), age(30)])]);
     assert_eq!(check(&both, r#"{"acr":"gold","auth_time":995,"scope":"read"}"#), Ok(()));
     for claims in [r#"{"acr":"gold","scope":"read"}"#, r#"{"auth_time":995,"scope":"read"}"#] {
         assert_eq!(check(&both, claims), asked(Some("gold"), Some(30)), "{claims}");
     }
-    assert_eq!(check(&both, r#"{"acr":"gold","auth_time":995}"#), lacks("read"));
+    assert_eq!(check(&both, r#"{"acr":"gold","auth_time":995}"#), lacks("read", "read"));
     // Of alternatives, the first that is not met is told, and nothing of the others.
     let silver = Requirement::all_of([Requirement::acr_values(["silver"]), age(60)]);
     let either = Requirement::any_of([silver, gold()]);
     assert_eq!(check(&either, "{}"), asked(Some("silver"), Some(60)));
     assert_eq!(check(&either, r#"{"acr":"gold"}"#), Ok(()));
     assert_eq!(check(&Requirement::any_of([gold(), age(60)]), "{}"), asked(Some("gold"), None));
-    assert_eq!(check(&Requirement::all_of([either, age(30)]), "{}"), asked(Some("silver"), Some(30)));
+    let and_more = Requirement::all_of([either, age(30)]);
+    assert_eq!(check(&and_more, "{}"), asked(Some("silver"), Some(30)));
+    assert_eq!(check(&and_more, r#"{"acr":"gold"}"#), asked(Some("gold"), Some(30)), "what is met is to stay");
+}
+
+#[test]
+fn where_the_authentication_does_not_do_and_a_scope_lacks_one_challenge_says_both() {
+    let both =
+        Requirement::all_of([Requirement::scope("read"), Requirement::scope("pay"), Requirement::acr_values(["gold"])]);
+    assert_eq!(check(&both, r#"{"scope":"read pay","acr":"gold"}"#), Ok(()));
+    assert_eq!(check(&both, r#"{"scope":"read","acr":"silver"}"#), weak(Some("gold"), None, "read pay"));
+    assert_eq!(check(&both, r#"{"scope":"read pay","acr":"silver"}"#), weak(Some("gold"), None, ""));
+    assert_eq!(check(&both, r#"{"scope":"read","acr":"gold"}"#), lacks("pay", "read pay"));
 }
 
 #[test]
@@ -90,10 +144,9 @@ fn combinators_nest() {
         assert_eq!(check(&requirement, claims), Ok(()), "{claims}");
     }
     for claims in [r#"{"tier":"gold"}"#, r#"{"tier":"gold","permissions":["p"]}"#, r#"{"org_id":"org_1"}"#] {
-        assert_eq!(check(&requirement, claims), lacks("a b"), "{claims}");
+        assert_eq!(check(&requirement, claims), lacks("a", "a"), "{claims}");
     }
-    let unmet = Err(Unmet::Claim { claim: Arc::from("tier"), scope: Arc::from("a b") });
-    assert_eq!(check(&requirement, r#"{"scope":"a","org_id":"org_1"}"#), unmet);
+    assert_eq!(check(&requirement, r#"{"scope":"b","org_id":"org_1"}"#), lacks_claim("tier", "b"));
 }
 
 #[test]
@@ -105,7 +158,7 @@ fn a_name_that_no_challenge_can_carry_is_refused() {
 }
 
 fn other(claim: &str) -> Result<(), Unmet> {
-    Err(Unmet::Claim { claim: Arc::from(claim), scope: Arc::from("") })
+    lacks_claim(claim, "")
 }
 
 #[test]
@@ -113,7 +166,7 @@ fn a_scope_or_a_permission_of_one_name_will_do() {
     let either = Requirement::scope_or_permission("write");
     assert_eq!(check(&either, r#"{"scope":"write"}"#), Ok(()));
     assert_eq!(check(&either, r#"{"permissions":["write"]}"#), Ok(()));
-    assert_eq!(check(&either, r#"{"scope":"read","permissions":["read"]}"#), lacks("write"));
+    assert_eq!(check(&either, r#"{"scope":"read","permissions":["read"]}"#), lacks("write", "write"));
 }
 
 #[test]
@@ -179,7 +232,7 @@ fn an_organization_has_its_id_or_its_name_in_lower_case() {
 fn whatever_lacks_the_challenge_names_every_scope() {
     let both = Requirement::all_of([Requirement::organization("org_1"), Requirement::scope("read")]);
     let unmet = check(&both, r#"{"scope":"read"}"#).expect_err("no organization");
-    assert_eq!(unmet, Unmet::Claim { claim: Arc::from("org_id"), scope: Arc::from("read") });
+    assert_eq!(Err(unmet.clone()), lacks_claim("org_id", "read"));
     assert_eq!(unmet.scope(), Some("read"));
 }
 
@@ -190,7 +243,7 @@ fn constants_and_values_are_the_same_requirement() {
     const BOTH: Requirement = Requirement::static_all_of(PARTS);
     assert_eq!(READ, Requirement::scope("read"));
     assert_eq!(check(&BOTH, r#"{"scope":"read","permissions":["p"]}"#), Ok(()));
-    assert_eq!(check(&BOTH, r#"{"scope":"read"}"#), lacks("read"));
+    assert_eq!(check(&BOTH, r#"{"scope":"read"}"#), lacks_permission("p", "read"));
     const EITHER: Requirement = Requirement::static_any_of(PARTS);
     assert_eq!(check(&EITHER, r#"{"permissions":["p"]}"#), Ok(()));
     const EQUALS: Requirement = Requirement::static_claim_equals("level", ClaimValue::number(3));
@@ -241,5 +294,25 @@ fn a_name_that_asks_for_nothing_is_the_programs_fault() {
 fn claims_are_asked_in_code() {
     let claims = Claims::for_tests(r#"{"scope":"read"}"#);
     assert_eq!(claims.require(&Requirement::scope("read")), Ok(()));
-    assert_eq!(claims.require(&Requirement::scope("write")), lacks("write"));
+    let insufficient = claims.require(&Requirement::scope("write")).expect_err("no such scope");
+    assert_eq!(insufficient.claims().scopes().iter().collect::<Vec<_>>(), [Box::from("read")]);
+    assert_eq!(insufficient.to_string(), "the token lacks the scope write");
+    assert_ne!(Err(insufficient.clone()), claims.require(&Requirement::scope("admin")));
+    assert_eq!(Err(insufficient.unmet().clone()), lacks("write", "write"));
+    assert_eq!(Err(Unmet::from(insufficient)), lacks("write", "write"));
+}
+
+#[test]
+fn what_is_unmet_is_said_by_its_name_and_never_by_a_value() {
+    for (requirement, said) in [
+        (Requirement::scope("write"), "the token lacks the scope write"),
+        (Requirement::permission("p"), "the token lacks the permission p"),
+        (Requirement::claim_equals("tier", "gold"), "the claim tier is missing or has another value than is asked for"),
+        (Requirement::organization("org_1"), "the claim org_id is missing or has another value than is asked for"),
+        (Requirement::acr_values(["gold"]), "the authentication was too weak or too long ago"),
+        (Requirement::any_of([]), "no token suffices here"),
+    ] {
+        let unmet = check(&requirement, r#"{"tier":"silver"}"#).expect_err("nothing of it");
+        assert_eq!(unmet.to_string(), said);
+    }
 }

@@ -4,22 +4,32 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::guard::demand::{Authentication, Demand};
+use crate::claims::{Claims, Scopes};
+use crate::guard::demand::{Authentication, Demand, union};
 
 /// What a token lacks for a route.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Unmet {
-    /// A scope or a permission is missing.
+    /// A scope is missing.
     Scope {
-        /// The scopes that the requirement names, space-delimited; empty if it names none.
+        /// The scope that is missing; of several, the first. Empty if no scope would do.
+        missing: Arc<str>,
+        /// The scopes that the requirement needs, space-delimited.
+        scope: Arc<str>,
+    },
+    /// A permission is missing.
+    Permission {
+        /// The permission that is missing; of several, the first.
+        missing: Arc<str>,
+        /// The scopes that the requirement needs besides, space-delimited; empty if it needs none.
         scope: Arc<str>,
     },
     /// A claim is missing or has another value: one of the application's own, the client, the organization.
     Claim {
         /// The claim's name, from the requirement.
         claim: Arc<str>,
-        /// The scopes that the requirement names besides, space-delimited; empty if it names none.
+        /// The scopes that the requirement needs besides, space-delimited; empty if it needs none.
         scope: Arc<str>,
     },
     /// The authentication was too weak or too long ago (RFC 9470).
@@ -28,39 +38,58 @@ pub enum Unmet {
         acr_values: Option<Arc<str>>,
         /// The longest time since the authentication.
         max_age: Option<Duration>,
+        /// The scopes that the requirement needs, space-delimited, if the token lacks one of them too; else empty.
+        scope: Arc<str>,
     },
 }
 
 impl Unmet {
-    /// The scopes that a token for this route should bring, space-delimited. RFC 9470 §3 keeps them out of a challenge
-    /// that asks for another authentication.
+    /// The scopes that a token for this route should bring, space-delimited: all that are needed, also those that this
+    /// token has (RFC 6750 §3.1). Where the authentication does not do, only if a scope lacks too (RFC 9470 §3).
     #[must_use]
     pub fn scope(&self) -> Option<&str> {
         match self {
-            Self::Scope { scope } | Self::Claim { scope, .. } => {
-                Some(scope).filter(|scope| !scope.is_empty()).map(|s| &**s)
-            }
-            Self::Authentication { .. } => None,
+            Self::Scope { scope, .. }
+            | Self::Permission { scope, .. }
+            | Self::Claim { scope, .. }
+            | Self::Authentication { scope, .. } => Some(&**scope).filter(|scope| !scope.is_empty()),
         }
     }
 
-    /// The same, naming all that is known to be needed and not only the first that lacks.
-    pub(crate) fn naming(self, all: Demand) -> Self {
-        match self {
-            Self::Scope { .. } => Self::Scope { scope: all.scope },
-            Self::Claim { claim, .. } => Self::Claim { claim, scope: all.scope },
-            Self::Authentication { .. } => self.and(all.authentication),
+    /// The same, naming all that the requirement needs and not only the first that lacks.
+    pub(super) fn naming(mut self, all: Demand, scopes: Scopes<'_>) -> Self {
+        let lacks_scope = || all.scope.split(' ').any(|name| !name.is_empty() && !scopes.contains(name));
+        if !matches!(self, Self::Authentication { .. }) || lacks_scope() {
+            *self.scope_mut() = all.scope;
         }
+        self.and(all.authentication)
+    }
+
+    /// The same, naming also what the layers around need.
+    pub(crate) fn within(mut self, around: Demand) -> Self {
+        // Whoever got here has the scopes of the layers around.
+        if !matches!(self, Self::Authentication { .. }) || self.scope().is_some() {
+            let scope = self.scope_mut();
+            *scope = union(&around.scope, scope);
+        }
+        self.and(around.authentication)
     }
 
     /// Where the authentication does not do, asks for all that is asked of it.
-    pub(super) fn and(self, asked: Authentication) -> Self {
+    fn and(mut self, asked: Authentication) -> Self {
+        if let Self::Authentication { acr_values, max_age, .. } = &mut self {
+            let both = Authentication { acr_values: acr_values.take(), max_age: *max_age }.and(asked);
+            (*acr_values, *max_age) = (both.acr_values, both.max_age);
+        }
+        self
+    }
+
+    fn scope_mut(&mut self) -> &mut Arc<str> {
         match self {
-            Self::Authentication { acr_values, max_age } => {
-                let Authentication { acr_values, max_age } = Authentication { acr_values, max_age }.and(asked);
-                Self::Authentication { acr_values, max_age }
-            }
-            Self::Scope { .. } | Self::Claim { .. } => self,
+            Self::Scope { scope, .. }
+            | Self::Permission { scope, .. }
+            | Self::Claim { scope, .. }
+            | Self::Authentication { scope, .. } => scope,
         }
     }
 }
@@ -68,7 +97,9 @@ impl Unmet {
 impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Scope { .. } => f.write_str("the token lacks a scope or permission"),
+            Self::Scope { missing, .. } if missing.is_empty() => f.write_str("no token suffices here"),
+            Self::Scope { missing, .. } => write!(f, "the token lacks the scope {missing}"),
+            Self::Permission { missing, .. } => write!(f, "the token lacks the permission {missing}"),
             Self::Claim { claim, .. } => {
                 write!(f, "the claim {claim} is missing or has another value than is asked for")
             }
@@ -78,6 +109,55 @@ impl fmt::Display for Unmet {
 }
 
 impl std::error::Error for Unmet {}
+
+/// Claims that do not meet a requirement which was asked in code, by [`Claims::require`].
+///
+/// `axum::BearerRejection` is made from it. Claims that an extractor handed to the handler know the layers around it, and so
+/// the answer names what layer and handler need together, with the layer's realm, metadata, body and protocol; of other
+/// claims, such as those that [`Validator::validate`](crate::Validator::validate) returns, the answer names what was asked
+/// here.
+#[derive(Clone, Debug)]
+pub struct Insufficient {
+    pub(super) unmet: Unmet,
+    pub(super) claims: Claims,
+}
+
+impl Insufficient {
+    /// What is missing.
+    #[must_use]
+    pub fn unmet(&self) -> &Unmet {
+        &self.unmet
+    }
+
+    /// The claims that do not suffice.
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+}
+
+impl From<Insufficient> for Unmet {
+    fn from(insufficient: Insufficient) -> Self {
+        insufficient.unmet
+    }
+}
+
+/// Equal where the same is missing.
+impl PartialEq for Insufficient {
+    fn eq(&self, other: &Self) -> bool {
+        self.unmet == other.unmet
+    }
+}
+
+impl Eq for Insufficient {}
+
+impl fmt::Display for Insufficient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.unmet.fmt(f)
+    }
+}
+
+impl std::error::Error for Insufficient {}
 
 /// Why a requirement cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -9,14 +9,16 @@ use http::{Extensions, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::challenge::{Challenges, Protocol};
+use crate::challenge::Protocol;
 use crate::claims::Claims;
 use crate::clock::{Clock, SystemClock};
 use crate::defaults;
-use crate::guard::{Demand, Requirement};
-use crate::middleware::asked::Asked;
+use crate::guard::{Facts, Requirement};
+use crate::middleware::around::Around;
 use crate::middleware::future::ResponseFuture;
-use crate::middleware::response::{EmptyBody, JsonBody, Refusal, Respond, ResponseHook, misconfigured, refuse};
+use crate::middleware::response::{
+    EmptyBody, JsonBody, Refusal, Respond, ResponseHook, misconfigured, note_unmet, refuse,
+};
 use crate::rejection::Rejection;
 use crate::telemetry;
 
@@ -25,9 +27,14 @@ use crate::telemetry;
 ///
 /// Where the claims don't suffice, the client gets 403 `insufficient_scope`, or 401
 /// `insufficient_user_authentication` (RFC 9470); where the `BearerLayer` let the request pass without credential, 401
-/// with a challenge that names the scopes: those of the route together with those of every `RequireLayer` around it.
-/// Without a `BearerLayer` further out every request gets 500: the program is
-/// wrong, not the client.
+/// with a challenge. Each names the scopes that a token for the route needs, also those that this one has (RFC 6750
+/// §3.1): those of this layer together with those of every `RequireLayer` around it. Of alternatives one is named, see
+/// [`Requirement::any_of`].
+///
+/// What is asked further in, no layer knows: a client that lacks something here and there has to come back twice. Where
+/// that matters, ask for all of a route in one layer, by [`Requirement::all_of`].
+///
+/// Without a `BearerLayer` further out every request gets 500: the program is wrong, not the client.
 ///
 /// ```
 /// use tower_bearer::{Requirement, RequireLayer};
@@ -40,9 +47,9 @@ use crate::telemetry;
 /// # let _ = (read, write);
 /// ```
 pub struct RequireLayer<R = EmptyBody> {
-    requirement: Requirement,
-    /// What a challenge can say of it.
-    demand: Demand,
+    requirement: Arc<Requirement>,
+    /// Whether a challenge can say anything of it.
+    is_told: bool,
     clock: Arc<dyn Clock>,
     leeway: Duration,
     body: R,
@@ -53,8 +60,8 @@ impl RequireLayer {
     #[must_use]
     pub fn new(requirement: Requirement) -> Self {
         Self {
-            demand: requirement.demand(),
-            requirement,
+            is_told: !requirement.demand(None).is_empty(),
+            requirement: Arc::new(requirement),
             clock: Arc::new(SystemClock),
             leeway: defaults::LEEWAY,
             body: EmptyBody::default(),
@@ -71,7 +78,7 @@ impl RequireLayer {
         Self::new(Requirement::scope(name))
     }
 
-    /// Asks for at least one of several scopes; of none, nobody passes.
+    /// Asks for at least one of several scopes; of none, nobody passes. A challenge names the first.
     ///
     /// # Panics
     ///
@@ -138,7 +145,7 @@ impl<R> RequireLayer<R> {
     fn with_body<Other>(self, body: Other) -> RequireLayer<Other> {
         RequireLayer {
             requirement: self.requirement,
-            demand: self.demand,
+            is_told: self.is_told,
             clock: self.clock,
             leeway: self.leeway,
             body,
@@ -150,21 +157,27 @@ impl<R> RequireLayer<R> {
     where
         R: Respond<B>,
     {
-        let all = || Asked::all(extensions, &self.demand);
-        let challenges = extensions.get::<Challenges>();
-        let rejection = match (extensions.get::<Claims>(), challenges) {
-            (Some(claims), _) => match self.requirement.check(claims, self.clock.now(), self.leeway) {
-                Ok(()) => return Ok(()),
-                Err(unmet) => Rejection::Requirement(unmet.naming(all())),
-            },
+        let around = extensions.get::<Around>();
+        let rejection = match (extensions.get::<Claims>(), around) {
+            (Some(claims), _) => {
+                let now = self.clock.now();
+                let Err(unmet) = self.requirement.check(claims, now, self.leeway) else { return Ok(()) };
+                let facts = Facts { claims, now, leeway: self.leeway };
+                Rejection::Requirement(match around {
+                    Some(around) => unmet.within(around.demand(Some(&facts))),
+                    None => unmet,
+                })
+            }
             (None, Some(_)) => Rejection::NoCredential,
             (None, None) => {
                 telemetry::misconfigured("a RequireLayer has no BearerLayer around it");
                 return Err(misconfigured(&self.body, protocol));
             }
         };
-        telemetry::requirement_unmet(rejection.kind().name(), rejection.signature_checked());
-        let challenges = challenges.cloned().unwrap_or_default().asking_for(all().scope);
+        note_unmet(&rejection);
+        let asked = around.map(|around| around.demand(None)).unwrap_or_default();
+        let challenges = around.and_then(Around::answering).map(|answering| answering.challenges.clone());
+        let challenges = challenges.unwrap_or_default().asking_for(asked.and(self.requirement.demand(None)).scope);
         Err(refuse(&self.body, challenges.answer(&rejection), protocol, rejection))
     }
 }
@@ -180,8 +193,8 @@ impl<S, R: Clone> Layer<S> for RequireLayer<R> {
 impl<R: Clone> Clone for RequireLayer<R> {
     fn clone(&self) -> Self {
         Self {
-            requirement: self.requirement.clone(),
-            demand: self.demand.clone(),
+            requirement: Arc::clone(&self.requirement),
+            is_told: self.is_told,
             clock: Arc::clone(&self.clock),
             leeway: self.leeway,
             body: self.body.clone(),
@@ -222,7 +235,9 @@ where
         let protocol = Protocol::of(request.method(), request.version(), request.headers());
         match self.layer.judge(request.extensions(), protocol) {
             Ok(()) => {
-                Asked::leave(request.extensions_mut(), &self.layer.demand);
+                if self.layer.is_told {
+                    Around::leave(request.extensions_mut(), &self.layer.requirement);
+                }
                 ResponseFuture::inner(self.inner.call(request))
             }
             Err(response) => {

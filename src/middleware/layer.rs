@@ -10,6 +10,7 @@ use crate::bearer::{BearerToken, CredentialError};
 use crate::challenge::{ChallengeError, Challenges};
 use crate::claims::NoCustomClaims;
 use crate::metadata::ResourceMetadata;
+use crate::middleware::around::Answering;
 use crate::middleware::response::{EmptyBody, JsonBody, Refusal, ResponseHook};
 use crate::middleware::service::BearerService;
 use crate::validator::Validator;
@@ -41,7 +42,8 @@ pub struct BearerLayer<C = NoCustomClaims, R = EmptyBody> {
     pub(super) host_source: HostSource,
     pub(super) token_source: Option<TokenSource>,
     pub(super) raw_token: RawToken,
-    pub(super) challenges: Challenges,
+    /// Realm, metadata and body, for layers and handlers further in.
+    pub(super) answering: Arc<Answering>,
     pub(super) body: R,
 }
 
@@ -88,7 +90,7 @@ impl<C> BearerLayer<C> {
             host_source: HostSource::Request,
             token_source: None,
             raw_token: RawToken::Dropped,
-            challenges: Challenges::default(),
+            answering: Arc::new(Answering::new(Challenges::default(), EmptyBody::default())),
             body: EmptyBody::default(),
         }
     }
@@ -174,9 +176,9 @@ impl<C, R> BearerLayer<C, R> {
     /// Names the place of the resource's metadata in every challenge, so that a client finds the authorization server from
     /// the refusal alone (RFC 9728 §5.1). Default: none.
     #[must_use]
-    pub fn with_resource_metadata(mut self, metadata: &ResourceMetadata) -> Self {
-        self.challenges = self.challenges.with_resource_metadata(metadata.url());
-        self
+    pub fn with_resource_metadata(self, metadata: &ResourceMetadata) -> Self {
+        let challenges = self.answering.challenges.clone().with_resource_metadata(metadata.url());
+        self.with_challenges(challenges)
     }
 
     /// Names the protection space in every challenge (RFC 9110 §11.5). Default: none.
@@ -195,9 +197,9 @@ impl<C, R> BearerLayer<C, R> {
     /// # Errors
     ///
     /// [`ChallengeError::Realm`] if it holds control characters or is not ASCII.
-    pub fn try_with_realm(mut self, realm: &str) -> Result<Self, ChallengeError> {
-        self.challenges = self.challenges.with_realm(realm)?;
-        Ok(self)
+    pub fn try_with_realm(self, realm: &str) -> Result<Self, ChallengeError> {
+        let challenges = self.answering.challenges.clone().with_realm(realm)?;
+        Ok(self.with_challenges(challenges))
     }
 
     /// Names the scopes, space-delimited, that a client without token should ask for (RFC 6750 §3). A hint for clients:
@@ -217,9 +219,9 @@ impl<C, R> BearerLayer<C, R> {
     /// # Errors
     ///
     /// [`ChallengeError::Scope`] if `scope` is not one or more scope-tokens, one space apart.
-    pub fn try_with_challenge_scope(mut self, scope: &str) -> Result<Self, ChallengeError> {
-        self.challenges = self.challenges.with_scope(scope)?;
-        Ok(self)
+    pub fn try_with_challenge_scope(self, scope: &str) -> Result<Self, ChallengeError> {
+        let challenges = self.answering.challenges.clone().with_scope(scope)?;
+        Ok(self.with_challenges(challenges))
     }
 
     /// Answers refused requests with a JSON body, for response bodies that are made from `Bytes`.
@@ -232,14 +234,19 @@ impl<C, R> BearerLayer<C, R> {
     ///
     /// Status, `WWW-Authenticate`, `Retry-After` and, below 500, `Cache-Control` stay what they are without a hook.
     #[must_use]
-    pub fn with_response_hook<B>(
+    pub fn with_response_hook<B: 'static>(
         self,
         hook: impl Fn(&Refusal<'_>) -> Response<B> + Send + Sync + 'static,
     ) -> BearerLayer<C, ResponseHook<B>> {
         self.with_body(ResponseHook::new(hook))
     }
 
-    fn with_body<Other>(self, body: Other) -> BearerLayer<C, Other> {
+    fn with_challenges(mut self, challenges: Challenges) -> Self {
+        Arc::make_mut(&mut self.answering).challenges = challenges;
+        self
+    }
+
+    fn with_body<Other: Clone + Send + Sync + 'static>(self, body: Other) -> BearerLayer<C, Other> {
         BearerLayer {
             validator: self.validator,
             anonymous: self.anonymous,
@@ -247,7 +254,7 @@ impl<C, R> BearerLayer<C, R> {
             host_source: self.host_source,
             token_source: self.token_source,
             raw_token: self.raw_token,
-            challenges: self.challenges,
+            answering: Arc::new(Answering::new(self.answering.challenges.clone(), body.clone())),
             body,
         }
     }
@@ -275,7 +282,7 @@ impl<C, R: Clone> Clone for BearerLayer<C, R> {
             host_source: self.host_source,
             token_source: self.token_source.clone(),
             raw_token: self.raw_token,
-            challenges: self.challenges.clone(),
+            answering: Arc::clone(&self.answering),
             body: self.body.clone(),
         }
     }
@@ -290,7 +297,7 @@ impl<C, R: fmt::Debug> fmt::Debug for BearerLayer<C, R> {
             .field("host_source", &self.host_source)
             .field("token_source", &self.token_source.is_some())
             .field("raw_token", &self.raw_token)
-            .field("challenges", &self.challenges)
+            .field("challenges", &self.answering.challenges)
             .field("body", &self.body)
             .finish()
     }

@@ -29,7 +29,7 @@
 //! # Ok(()) }
 //! ```
 
-mod asked;
+mod around;
 mod future;
 mod guard;
 mod layer;
@@ -38,7 +38,7 @@ mod response;
 mod service;
 
 #[cfg(feature = "axum")]
-pub(crate) use self::asked::Asked;
+pub(crate) use self::around::{Answering, Around};
 pub use self::future::ResponseFuture;
 pub use self::guard::{RequireLayer, RequireService};
 pub use self::layer::BearerLayer;
@@ -47,6 +47,6 @@ pub use self::metadata::MetadataService;
 pub(crate) use self::metadata::document;
 pub use self::response::{EmptyBody, JsonBody, Refusal, Respond, ResponseHook};
 #[cfg(feature = "axum")]
-pub(crate) use self::response::{misconfigured, refuse};
+pub(crate) use self::response::{misconfigured, note_unmet, refuse};
 pub use self::service::BearerService;
 pub use crate::challenge::ChallengeError;

@@ -9,6 +9,7 @@ use http::{HeaderValue, Response, StatusCode};
 
 use crate::challenge::{Answer, Protocol};
 use crate::rejection::Rejection;
+use crate::telemetry;
 
 /// Makes the body, and further headers, of the response to a refused request.
 ///
@@ -68,6 +69,15 @@ impl<B> Clone for ResponseHook<B> {
         Self(Arc::clone(&self.0))
     }
 }
+
+/// Equal if they are one and the same.
+impl<B> PartialEq for ResponseHook<B> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<B> Eq for ResponseHook<B> {}
 
 impl<B> fmt::Debug for ResponseHook<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -134,6 +144,15 @@ pub(crate) fn refuse<B>(
     let mut response = write(body, answer.over(protocol), Some(&rejection));
     response.extensions_mut().insert(rejection);
     response
+}
+
+/// Tells the log and the metrics of a good token, or a request without one, that does not meet what is asked.
+pub(crate) fn note_unmet(rejection: &Rejection) {
+    let lacks: Option<&dyn fmt::Display> = match rejection {
+        Rejection::Requirement(unmet) => Some(unmet),
+        _ => None,
+    };
+    telemetry::requirement_unmet(rejection.kind().name(), lacks, rejection.signature_checked());
 }
 
 /// The response where the program lacks a layer.

@@ -11,10 +11,10 @@ use http::{Extensions, HeaderMap, HeaderName, Method, Request, Response, Uri};
 use tower_service::Service;
 
 use crate::bearer::{self, BearerToken, CredentialError};
-use crate::challenge::{Challenges, Protocol};
+use crate::challenge::Protocol;
 use crate::claims::{Claims, NoCustomClaims};
 use crate::host::{Host, HostError};
-use crate::middleware::asked::Asked;
+use crate::middleware::around::Around;
 use crate::middleware::future::ResponseFuture;
 use crate::middleware::layer::{Anonymous, BearerLayer, HostSource, Preflight, RawToken};
 use crate::middleware::response::{Respond, refuse};
@@ -165,12 +165,12 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
 
     /// Puts into the extensions what this layer knows, and removes what another one knew.
     fn mark(&self, extensions: &mut Extensions, admitted: Option<Admitted<C>>) {
-        extensions.remove::<Challenges>();
-        extensions.remove::<Asked>();
         extensions.remove::<BearerToken<'static>>();
         // Where there are claims, they say by themselves that this layer ran.
-        if admitted.is_none() || !self.challenges.is_plain() {
-            extensions.insert(self.challenges.clone());
+        if admitted.is_none() || !self.answering.is_plain() {
+            extensions.insert(Around::new(Arc::clone(&self.answering)));
+        } else {
+            extensions.remove::<Around>();
         }
         match admitted {
             Some(Admitted { claims, token }) => {
@@ -212,7 +212,7 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
     where
         R: Respond<ResB>,
     {
-        refuse(&self.body, self.challenges.answer(&rejection), protocol, rejection)
+        refuse(&self.body, self.answering.challenges.answer(&rejection), protocol, rejection)
     }
 }
 

@@ -121,7 +121,7 @@ async fn a_lack_of_scope_is_forbidden_and_names_the_scopes() {
         ("read:orders write:orders", r#"Bearer error="insufficient_scope", scope="read:orders write:orders""#),
         ("", r#"Bearer error="insufficient_scope""#),
     ] {
-        let rejection = Rejection::Requirement(Unmet::Scope { scope: Arc::from(scope) });
+        let rejection = Rejection::Requirement(Unmet::Scope { missing: Arc::from("admin"), scope: Arc::from(scope) });
         assert_answer(rejection, Expected { status: 403, challenge: Some(challenge), retry_after: None, body }).await;
     }
 }
@@ -139,7 +139,7 @@ async fn a_weak_or_old_authentication_asks_to_step_up() {
         (gold, Some(0), r#"Bearer error="insufficient_user_authentication", acr_values="gold silver", max_age="0""#),
     ] {
         let max_age = max_age.map(Duration::from_millis);
-        let rejection = Rejection::Requirement(Unmet::Authentication { acr_values, max_age });
+        let rejection = Rejection::Requirement(Unmet::Authentication { acr_values, max_age, scope: Arc::from("") });
         assert_answer(rejection, Expected { status: 401, challenge: Some(challenge), retry_after: None, body }).await;
     }
 }
@@ -161,8 +161,12 @@ fn every_challenge_with_a_realm_can_be_read_strictly() {
     let others = [
         Rejection::NoCredential,
         Rejection::Credential(CredentialError::Empty),
-        Rejection::Requirement(Unmet::Scope { scope: Arc::from("a b") }),
-        Rejection::Requirement(Unmet::Authentication { acr_values: Some(Arc::from("x")), max_age: None }),
+        Rejection::Requirement(Unmet::Permission { missing: Arc::from("p"), scope: Arc::from("a b") }),
+        Rejection::Requirement(Unmet::Authentication {
+            acr_values: Some(Arc::from("x")),
+            max_age: None,
+            scope: Arc::from("a b"),
+        }),
     ];
     for rejection in faults_of_a_token().into_iter().chain(others) {
         let realm = r#"a "quoted\" realm, error="none""#;

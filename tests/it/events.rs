@@ -69,7 +69,7 @@ async fn a_refusal_tells_its_kind_and_whether_the_signature_was_looked_at() {
     let rejected: Vec<String> = log.lines("token rejected");
     let expected = [
         r#"kind="no_credential" signature_checked=false"#,
-        r#"kind="insufficient_scope" signature_checked=true"#,
+        r#"kind="insufficient_scope" lacks="the token lacks the scope admin" signature_checked=true"#,
         r#"kind="malformed_token" hint="opaque: the client asked for no audience, most likely" signature_checked=false"#,
     ];
     assert_eq!(rejected.len(), expected.len(), "{rejected:?}");

@@ -1,13 +1,17 @@
 //! What a route asks: by a layer, in code, and in the type of an extractor (RFC 6750 §3.1, RFC 9470 §3).
 
 use axum::Router;
-use axum::routing::get;
+use axum::response::IntoResponse as _;
+use axum::routing::{any, get};
 use http::Request;
 use tower::{ServiceBuilder, ServiceExt as _};
 use tower_bearer::axum::{BearerRejection, ClaimsRejection, Needs, Required};
+use tower_bearer::bearer::BearerToken;
 use tower_bearer::clock::{Clock as _, SystemClock};
+use tower_bearer::metadata::ResourceMetadata;
+use tower_bearer::middleware::{Refusal, Respond};
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
-use tower_bearer::{Api, BearerLayer, Claims, RequireLayer, Requirement, Validator};
+use tower_bearer::{Api, BearerLayer, Claims, NoCustomClaims, RequireLayer, Requirement, Validator};
 
 use crate::gate::{self, AUDIENCE, Answer, OK, trusted};
 
@@ -34,8 +38,9 @@ async fn a_refusal_names_what_layer_and_route_need_together() {
     assert_eq!(gate::through(stack(), gate::with_token(&all.clone().sign())).await.status, OK);
     for (token, named) in [
         (server.token().without("scope"), "read:orders"),
-        (server.token().scope("read:orders"), "read:orders write:orders"),
-        (server.token().scope("read:orders").organization("org_1"), "read:orders write:orders admin"),
+        // The second layer is content with what the first one asks for.
+        (server.token().scope("read:orders"), "read:orders"),
+        (server.token().scope("read:orders write:orders").organization("org_1"), "read:orders write:orders admin"),
     ] {
         let answer = gate::through(stack(), gate::with_token(&token.sign())).await;
         assert_eq!((answer.status, answer.challenge()), (403, &*lacking(named)));
@@ -199,5 +204,143 @@ async fn claims_are_asked_in_a_handler() {
     let good = server.token().scope("read:orders").sign();
     assert_eq!(ask(app(&server), "/code", Some(&good)).await.status, OK);
     let refused = ask(app(&server), "/code", Some(&server.token().scope("read").sign())).await;
-    assert_eq!((refused.status, refused.challenge()), (403, &*lacking("read:orders")));
+    let challenge = "Bearer realm=\"northwind\", error=\"insufficient_scope\", scope=\"read:orders\"";
+    assert_eq!((refused.status, refused.challenge()), (403, challenge));
+}
+
+/// The same requirement, asked in each of the ways.
+fn ways(
+    bearer: BearerLayer<NoCustomClaims, impl Respond<axum::body::Body>>,
+    require: RequireLayer<impl Respond<axum::body::Body>>,
+) -> Router {
+    async fn in_code(claims: Claims) -> Result<(), BearerRejection> {
+        Ok(claims.require(ReadOrders::REQUIREMENT)?)
+    }
+    async fn in_code_twice(claims: Required<Admin>) -> Result<(), BearerRejection> {
+        Ok(claims.require(ReadOrders::REQUIREMENT)?)
+    }
+    let routes = Router::new()
+        .route("/layer", any(async || ()).layer(require))
+        .route("/type", any(|_: Required<ReadOrders>| async {}))
+        .route("/code", any(in_code))
+        .route_layer(RequireLayer::scope("admin"))
+        .route_layer(RequireLayer::any_scope(["write:orders", "admin"]));
+    routes.route("/twice", any(in_code_twice)).layer(bearer)
+}
+
+struct Admin;
+
+impl Needs for Admin {
+    const REQUIREMENT: &'static Requirement = &Requirement::static_scope("admin");
+}
+
+/// Status, body and the headers that tell of a refusal.
+fn shown(answer: &Answer) -> (u16, &str, Vec<(&str, &[u8])>) {
+    let told = ["www-authenticate", "cache-control", "content-type", "grpc-status", "x-hook"];
+    let headers = answer.headers.iter().filter(|(name, _)| told.contains(&name.as_str()));
+    (answer.status, &answer.body, headers.map(|(name, value)| (name.as_str(), value.as_bytes())).collect())
+}
+
+async fn each_way_answers_the_same(app: Router, request: impl Fn(&str) -> Request<axum::body::Body>) -> Answer {
+    let ask = async |path: &str| Answer::of(app.clone().oneshot(request(path)).await.expect("infallible")).await;
+    let layer = ask("/layer").await;
+    for path in ["/type", "/code", "/twice"] {
+        assert_eq!(shown(&ask(path).await), shown(&layer), "{path}");
+    }
+    layer
+}
+
+#[tokio::test]
+async fn whoever_refuses_answers_as_the_layers_around_do() {
+    let server = TestIssuer::new();
+    let metadata = ResourceMetadata::new("https://api.test/orders", ["https://issuer.test/"]).expect("metadata");
+    let bearer = || layer(&server).with_realm("northwind").with_resource_metadata(&metadata);
+    let require = || RequireLayer::new(ReadOrders::REQUIREMENT.clone());
+    let token = server.token().scope("admin").sign();
+    let http = |path: &str| {
+        let request = Request::get(path).header("authorization", format!("Bearer {token}"));
+        request.body(axum::body::Body::empty()).expect("a request")
+    };
+    let challenge = "Bearer realm=\"northwind\", error=\"insufficient_scope\", scope=\"admin read:orders\", \
+                     resource_metadata=\"https://api.test/.well-known/oauth-protected-resource/orders\"";
+
+    let answer = each_way_answers_the_same(ways(bearer(), require()), http).await;
+    assert_eq!((answer.status, answer.challenge(), &*answer.body), (403, challenge, ""));
+
+    let json = ways(bearer().with_json_body(), require().with_json_body());
+    let answer = each_way_answers_the_same(json.clone(), http).await;
+    let body = r#"{"error":"insufficient_scope","error_description":"the access token does not allow this"}"#;
+    assert_eq!((answer.status, answer.challenge(), &*answer.body), (403, challenge, body));
+
+    let hook = |refusal: &Refusal<'_>| {
+        let response = http::Response::builder().header("x-hook", refusal.error().unwrap_or_default());
+        response.body(axum::body::Body::from("go away")).expect("a response")
+    };
+    let hooked = ways(bearer().with_response_hook(hook), require().with_response_hook(hook));
+    let answer = each_way_answers_the_same(hooked, http).await;
+    assert_eq!((&*answer.body, &answer.headers["x-hook"]), ("go away", &"insufficient_scope".parse().expect("text")));
+
+    let grpc = |path: &str| {
+        let request = Request::post(path).version(http::Version::HTTP_2).header("content-type", "application/grpc");
+        let request = request.header("authorization", format!("Bearer {token}"));
+        request.body(axum::body::Body::empty()).expect("a request")
+    };
+    let answer = each_way_answers_the_same(json, grpc).await;
+    assert_eq!((answer.status, answer.challenge(), &*answer.body), (200, challenge, ""));
+    assert_eq!(answer.headers["grpc-status"], "7");
+}
+
+#[tokio::test]
+async fn extractors_refuse_strangers_as_the_layers_around_do() {
+    async fn handler(_: Claims) {}
+    async fn typed(_: Required<ReadOrders>) {}
+    async fn raw(_: BearerToken<'static>) {}
+    let server = TestIssuer::new();
+    let bearer = layer(&server).with_anonymous().with_raw_token().with_realm("northwind").with_json_body();
+    let routes = Router::new().route("/", get(handler)).route("/typed", get(typed)).route("/raw", get(raw));
+    let app = routes.layer(bearer.clone());
+    for (path, challenge) in [
+        ("/", "Bearer realm=\"northwind\""),
+        ("/raw", "Bearer realm=\"northwind\""),
+        ("/typed", "Bearer realm=\"northwind\", scope=\"read:orders\""),
+    ] {
+        let answer = ask(app.clone(), path, None).await;
+        assert_eq!((answer.status, answer.challenge(), &*answer.body), (401, challenge, "{}"));
+        assert_eq!(answer.headers["content-type"], "application/json");
+    }
+    // An inner layer's word counts, also where it has nothing to say.
+    let inner = Router::new().route("/", get(handler)).layer(layer(&server).with_anonymous());
+    let answer = ask(inner.layer(bearer), "/", None).await;
+    assert_eq!((answer.status, answer.challenge(), &*answer.body), (401, "Bearer", ""));
+}
+
+#[tokio::test]
+async fn claims_of_no_layer_name_what_was_asked_of_them() {
+    let server = TestIssuer::new();
+    let validator = Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a good configuration");
+    let claims = validator.validate(&server.token().without("scope").sign()).await.expect("a good token");
+    let insufficient = claims.require(&Requirement::scope("admin")).expect_err("no such scope");
+    assert_eq!(BearerRejection::from(insufficient.clone()), BearerRejection::from(insufficient.unmet().clone()));
+    let answer = Answer::of(BearerRejection::from(insufficient).into_response()).await;
+    assert_eq!((answer.status, answer.challenge(), &*answer.body), (403, &*lacking("admin"), ""));
+}
+
+#[tokio::test]
+async fn one_challenge_asks_for_a_stronger_authentication_and_the_scope() {
+    let server = TestIssuer::new();
+    let pay = Requirement::all_of([Requirement::scope("pay"), Requirement::acr_values(["gold"])]);
+    let stack = || {
+        let outer = RequireLayer::scope("read:orders");
+        ServiceBuilder::new().layer(layer(&server)).layer(outer).layer(RequireLayer::new(pay.clone()))
+    };
+    let step_up = "Bearer error=\"insufficient_user_authentication\", acr_values=\"gold\"";
+    for (token, answered) in [
+        (server.token().scope("read:orders"), (401, format!("{step_up}, scope=\"read:orders pay\""))),
+        (server.token().scope("read:orders pay"), (401, step_up.to_owned())),
+        (server.token().scope("read:orders").claim("acr", "gold"), (403, lacking("read:orders pay"))),
+        (server.token().scope("read:orders pay").claim("acr", "gold"), (200, String::new())),
+    ] {
+        let answer = gate::through(stack(), gate::with_token(&token.sign())).await;
+        assert_eq!((answer.status, answer.challenge().to_owned()), answered);
+    }
 }

@@ -336,6 +336,7 @@ const HOLDS_NO_SECRET: &[&str] = &[
     "FetchResponse",
     "Host",
     "HostError",
+    "Insufficient",
     "IssuerError",
     "JsonBody",
     "KeyNotFound",

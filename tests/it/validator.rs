@@ -298,7 +298,7 @@ async fn requirements_are_asked_of_verified_claims() {
     let now = tower_bearer::clock::Timestamp::from_secs(0);
     assert_eq!(Requirement::scope("read:orders").check(&claims, now, Duration::ZERO), Ok(()));
     let unmet = Requirement::scope("write:orders").check(&claims, now, Duration::ZERO);
-    assert_eq!(unmet, Err(Unmet::Scope { scope: Arc::from("write:orders") }));
+    assert_eq!(unmet, Err(Unmet::Scope { missing: Arc::from("write:orders"), scope: Arc::from("write:orders") }));
 }
 
 #[test]
