@@ -116,7 +116,7 @@ pub enum Problem {
     TokenSize,
     /// A host is not `host[:port]`.
     Host,
-    /// A host is bound twice.
+    /// A host is bound to two issuers.
     DuplicateHost,
     /// A host is bound to an issuer that is not configured.
     UnknownIssuer,
@@ -182,7 +182,7 @@ impl fmt::Display for Problem {
                 write!(f, "lies outside {} to {} octets", defaults::MIN_TOKEN_CAP, defaults::MAX_TOKEN_CAP)
             }
             Self::Host => f.write_str("is not `host` or `host:port`"),
-            Self::DuplicateHost => f.write_str("is bound twice"),
+            Self::DuplicateHost => f.write_str("the host is bound to two issuers"),
             Self::UnknownIssuer => f.write_str("is not one of the API's issuers, spelled exactly"),
             Self::NoHost => f.write_str("is no URL with a host, so that no request could name it"),
             Self::RefreshPolicy(violation) => violation.fmt(f),

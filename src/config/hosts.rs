@@ -27,14 +27,14 @@ impl HostRules {
                 faults.push(&format!("{setting}, issuer {issuer:?}"), Problem::UnknownIssuer);
             }
             match Host::parse(host) {
-                Ok(host) => rules.bind(&setting, host.as_str(), issuer, faults),
+                Ok(host) => rules.bind(host.as_str(), issuer, faults),
                 Err(_) => faults.push(&setting, Problem::Host),
             }
         }
         for issuer in issuers.iter().filter(|_| identity) {
             let setting = format!("issuer from host, issuer {issuer:?}");
             match domain::host_of(issuer).and_then(|host| Host::parse(&host).ok()) {
-                Some(host) => rules.bind(&setting, host.as_str(), issuer, faults),
+                Some(host) => rules.bind(host.as_str(), issuer, faults),
                 None => faults.push(&setting, Problem::NoHost),
             }
         }
@@ -46,15 +46,20 @@ impl HostRules {
         self.bound.is_empty()
     }
 
+    /// The hosts under which anything is accepted.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.bound.keys().map(|host| &**host)
+    }
+
     /// The one `iss` that is accepted under `host`.
     pub(crate) fn issuer_for(&self, host: &Host) -> Option<&str> {
         self.bound.get(host.as_str()).map(|issuer| &**issuer)
     }
 
-    fn bind(&mut self, setting: &str, host: &str, issuer: &str, faults: &mut Faults) {
+    fn bind(&mut self, host: &str, issuer: &str, faults: &mut Faults) {
         let before = self.bound.insert(Box::from(host), Box::from(issuer));
-        if before.is_some_and(|before| *before != *issuer) {
-            faults.push(setting, Problem::DuplicateHost);
+        if let Some(before) = before.filter(|before| **before != *issuer) {
+            faults.push(&format!("host {host:?}, issuers {before:?} and {issuer:?}"), Problem::DuplicateHost);
         }
     }
 }

@@ -159,13 +159,13 @@ impl Issuer {
         }
     }
 
-    /// Its `iss` values, as far as they can be told, whatever else is wrong with it.
+    /// Its `iss` values, as far as they can be told or guessed, whatever else is wrong with it.
     pub(crate) fn domains(&self) -> Vec<Box<str>> {
         let unheard = &mut Faults::default();
         [&self.first]
             .into_iter()
             .chain(&self.others)
-            .filter_map(|domain| self.resolve_domain(domain, unheard))
+            .filter_map(|domain| self.resolve_domain(domain, unheard).or_else(|| domain.meant()))
             .collect()
     }
 
@@ -307,6 +307,12 @@ impl Domain {
         match self {
             Self::Auth0(text) | Self::Exact(text) => text,
         }
+    }
+
+    /// The `iss` that was meant where a bare domain came with scheme or slash, so that one slip is told once.
+    fn meant(&self) -> Option<Box<str>> {
+        let bare = self.as_str().trim_start_matches("https://").trim_end_matches('/');
+        domain::auth0_issuer("", bare, &mut Faults::default()).map(String::into_boxed_str)
     }
 }
 

@@ -191,7 +191,11 @@ fn hosts_are_bound_to_known_issuers_once() {
     let twice = api()
         .with_issuer_for_host("api.example", "https://hs.example/")
         .with_issuer_for_host("API.example:1", "https://other.example/");
-    assert_eq!(faults(twice), one("issuer for host \"API.example:1\"", Problem::DuplicateHost));
+    let both = "host \"api.example\", issuers \"https://hs.example/\" and \"https://other.example/\"";
+    assert_eq!(faults(twice), one(both, Problem::DuplicateHost));
+    let same_host = Api::new(AUDIENCE, hs().with_domain("https://hs.example/b")).with_issuer_from_host();
+    let both = "host \"hs.example\", issuers \"https://hs.example/\" and \"https://hs.example/b\"";
+    assert_eq!(faults(same_host), one(both, Problem::DuplicateHost));
     let nameless = Api::new(AUDIENCE, Issuer::shared_secret("accounts", Secret::utf8(LONG))).with_issuer_from_host();
     assert_eq!(faults(nameless), one("issuer from host, issuer \"accounts\"", Problem::NoHost));
 }
@@ -215,6 +219,13 @@ fn an_issuer_with_a_fault_still_counts_where_others_name_it() {
         faults(Api::new(AUDIENCE, misspelt).with_issuer_for_host("api.example", "https://t.auth0.com/")),
         one("Auth0 domain \"https://login.example\"", Problem::NotADomain)
     );
+    for bound in ["https://t.auth0.com/", "https://login.example/"] {
+        let slashed = Issuer::auth0("https://t.auth0.com/").with_custom_domain("login.example");
+        assert_eq!(
+            faults(Api::new(AUDIENCE, slashed).with_issuer_for_host("api.example", bound)),
+            one("Auth0 domain \"https://t.auth0.com/\"", Problem::NotADomain)
+        );
+    }
 }
 
 #[tokio::test]
