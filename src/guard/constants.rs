@@ -91,13 +91,13 @@ impl Requirement {
         Self(Node::Acr(Names::Constant(values)))
     }
 
-    /// Asks for all of them.
+    /// Asks for all of them; the slice has to be a constant of its own.
     #[must_use]
     pub const fn static_all_of(requirements: &'static [Self]) -> Self {
         Self(Node::All(Parts::Constant(requirements)))
     }
 
-    /// Asks for at least one of them.
+    /// Asks for at least one of them, as [`Requirement::any_of`]; the slice has to be a constant of its own.
     #[must_use]
     pub const fn static_any_of(requirements: &'static [Self]) -> Self {
         Self(Node::Any(Parts::Constant(requirements)))

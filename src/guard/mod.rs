@@ -70,8 +70,9 @@ impl Requirement {
     /// If `name` is no scope-token of RFC 6749 §3.3, which is a fault of the program; for names that come from outside
     /// there is [`Requirement::try_scope`].
     #[must_use]
+    #[track_caller]
     pub fn scope(name: &str) -> Self {
-        assert!(is_scope_token(name), "{NOT_A_SCOPE}");
+        assert!(is_scope_token(name), "{name:?}: {NOT_A_SCOPE}");
         Self(Node::Scope(Cow::Owned(name.to_owned())))
     }
 
@@ -90,6 +91,7 @@ impl Requirement {
     ///
     /// If `name` is empty, which is a fault of the program.
     #[must_use]
+    #[track_caller]
     pub fn permission(name: &str) -> Self {
         Self(Node::Permission(named(name)))
     }
@@ -101,8 +103,9 @@ impl Requirement {
     ///
     /// As [`Requirement::scope`].
     #[must_use]
+    #[track_caller]
     pub fn scope_or_permission(name: &str) -> Self {
-        assert!(is_scope_token(name), "{NOT_A_SCOPE}");
+        assert!(is_scope_token(name), "{name:?}: {NOT_A_SCOPE}");
         Self(Node::ScopeOrPermission(Cow::Owned(name.to_owned())))
     }
 }
@@ -115,6 +118,7 @@ impl Requirement {
     ///
     /// If `name` is empty, which is a fault of the program.
     #[must_use]
+    #[track_caller]
     pub fn claim_equals(name: &str, value: impl Into<ClaimValue>) -> Self {
         Self(Node::Claim(named(name), Test::Equals, value.into()))
     }
@@ -125,6 +129,7 @@ impl Requirement {
     ///
     /// As [`Requirement::claim_equals`].
     #[must_use]
+    #[track_caller]
     pub fn claim_contains(name: &str, value: impl Into<ClaimValue>) -> Self {
         Self(Node::Claim(named(name), Test::Contains, value.into()))
     }
@@ -135,9 +140,10 @@ impl Requirement {
     ///
     /// If no client is given, or one is empty: a fault of the program.
     #[must_use]
+    #[track_caller]
     pub fn client_ids<'c>(ids: impl IntoIterator<Item = &'c str>) -> Self {
         let ids: Vec<&str> = ids.into_iter().collect();
-        assert!(!ids.is_empty() && !ids.contains(&""), "of no client at all there is no token");
+        assert!(!ids.is_empty() && !ids.contains(&""), "{ids:?}: of no client at all there is no token");
         Self(Node::Client(Names::of(ids)))
     }
 
@@ -147,6 +153,7 @@ impl Requirement {
     ///
     /// If `id` is empty, which is a fault of the program.
     #[must_use]
+    #[track_caller]
     pub fn organization(id: &str) -> Self {
         Self(Node::OrganizationId(named(id)))
     }
@@ -161,6 +168,7 @@ impl Requirement {
     ///
     /// If `name` is empty, which is a fault of the program.
     #[must_use]
+    #[track_caller]
     pub fn organization_name(name: &str) -> Self {
         Self(Node::OrganizationName(named(name)))
     }
@@ -171,9 +179,10 @@ impl Requirement {
     ///
     /// If a value is no word of visible ASCII characters, or none is given: a fault of the program.
     #[must_use]
+    #[track_caller]
     pub fn acr_values<'v>(values: impl IntoIterator<Item = &'v str>) -> Self {
         let values: Vec<&str> = values.into_iter().collect();
-        assert!(!values.is_empty() && values.iter().all(|value| is_scope_token(value)), "{NOT_ACR_VALUES}");
+        assert!(!values.is_empty() && values.iter().all(|value| is_scope_token(value)), "{values:?}: {NOT_ACR_VALUES}");
         Self(Node::Acr(Names::of(values)))
     }
 
@@ -258,6 +267,7 @@ impl fmt::Debug for Requirement {
 }
 
 /// Takes a name that must not be empty.
+#[track_caller]
 fn named(name: &str) -> Cow<'static, str> {
     assert!(!name.is_empty(), "what is asked for has a name");
     Cow::Owned(name.to_owned())

@@ -1,5 +1,7 @@
 //! What meets a requirement, and what the refusal names.
 
+use std::sync::Mutex;
+
 use super::*;
 
 const NOW: Timestamp = Timestamp::from_secs(1_000);
@@ -288,6 +290,41 @@ fn a_name_that_asks_for_nothing_is_the_programs_fault() {
     for (at, make) in faulty.into_iter().enumerate() {
         assert!(std::panic::catch_unwind(make).is_err(), "{at}");
     }
+}
+
+#[test]
+fn a_bad_name_is_told_with_the_place_in_the_program() {
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (sink, us, before) = (Arc::clone(&told), std::thread::current().id(), Arc::new(std::panic::take_hook()));
+    let others = Arc::clone(&before);
+    std::panic::set_hook(Box::new(move |info| {
+        if std::thread::current().id() != us {
+            return others(info);
+        }
+        let file = info.location().map(|place| place.file().replace('\\', "/"));
+        let text = info.payload().downcast_ref::<String>().cloned().unwrap_or_default();
+        sink.lock().expect("no panic").push(format!("{}: {text}", file.unwrap_or_default()));
+    }));
+    let made: [fn(); 5] = [
+        || drop(Requirement::scope("a b")),
+        || drop(Requirement::acr_values(["a b"])),
+        || drop(Requirement::client_ids(["web", ""])),
+        || drop(Requirement::organization("")),
+        || drop(crate::RequireLayer::any_scope(["a", "a b"])),
+    ];
+    let failed = made.map(|make| std::panic::catch_unwind(make).is_err());
+    std::panic::set_hook(Box::new(move |info| before(info)));
+    assert_eq!(failed, [true; 5]);
+    let place = "src/guard/tests.rs: ";
+    let scope = format!("{place}\"a b\": {NOT_A_SCOPE}");
+    let expected = [
+        scope.clone(),
+        format!("{place}[\"a b\"]: {NOT_ACR_VALUES}"),
+        format!("{place}[\"web\", \"\"]: of no client at all there is no token"),
+        place.to_owned(),
+        scope,
+    ];
+    assert_eq!(*told.lock().expect("no panic"), expected);
 }
 
 #[test]

@@ -74,6 +74,7 @@ impl RequireLayer {
     ///
     /// As [`Requirement::scope`].
     #[must_use]
+    #[track_caller]
     pub fn scope(name: &str) -> Self {
         Self::new(Requirement::scope(name))
     }
@@ -84,8 +85,9 @@ impl RequireLayer {
     ///
     /// As [`Requirement::scope`].
     #[must_use]
+    #[track_caller]
     pub fn any_scope<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
-        Self::new(Requirement::any_of(names.into_iter().map(Requirement::scope)))
+        Self::new(Requirement::any_of(scopes(names)))
     }
 
     /// Asks for every one of several scopes; of none, for a token and nothing more.
@@ -94,8 +96,9 @@ impl RequireLayer {
     ///
     /// As [`Requirement::scope`].
     #[must_use]
+    #[track_caller]
     pub fn all_scopes<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
-        Self::new(Requirement::all_of(names.into_iter().map(Requirement::scope)))
+        Self::new(Requirement::all_of(scopes(names)))
     }
 
     /// Asks for one permission (Auth0's `permissions`).
@@ -104,9 +107,20 @@ impl RequireLayer {
     ///
     /// As [`Requirement::permission`].
     #[must_use]
+    #[track_caller]
     pub fn permission(name: &str) -> Self {
         Self::new(Requirement::permission(name))
     }
+}
+
+/// A loop, since a closure would lose the place of the caller.
+#[track_caller]
+fn scopes<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<Requirement> {
+    let mut scopes = Vec::new();
+    for name in names {
+        scopes.push(Requirement::scope(name));
+    }
+    scopes
 }
 
 impl<R> RequireLayer<R> {
