@@ -66,7 +66,7 @@ pub enum IssuerError {
     },
     /// `iss` is trusted, but not under the host that the request used.
     NotForHost,
-    /// The host that the request used belongs to no issuer.
+    /// The host that the request used belongs to no issuer, or there is none.
     UnknownHost,
 }
 
@@ -194,6 +194,11 @@ impl Rejection {
                 NearMiss::Case => "iss differs from a configured issuer by upper and lower case only",
                 NearMiss::Scheme => "iss differs from a configured issuer by http and https only",
             }),
+            Self::Issuer(IssuerError::NotForHost) => Some("a token of another host's issuer"),
+            Self::Issuer(IssuerError::UnknownHost) => Some(
+                "no issuer is bound to the request's host; calls without a layer name it: validate_for, explain_for",
+            ),
+            Self::Host(_) => Some("the request's host is malformed, stands twice or contradicts its target"),
             Self::Claims(ClaimError::IdToken { .. }) => Some(ID_TOKEN),
             _ => None,
         }
@@ -307,7 +312,7 @@ impl fmt::Display for IssuerError {
                 "iss is not a trusted issuer; one differs by http and https only"
             }
             Self::NotForHost => "iss is trusted, but not under the host of this request",
-            Self::UnknownHost => "the host of this request belongs to no issuer",
+            Self::UnknownHost => "the host of this request, if one is known, belongs to no issuer",
         })
     }
 }

@@ -399,8 +399,8 @@ pub(crate) fn rejections_are_read() -> bool {
 }
 
 /// A request was refused for its headers, before any token was looked at.
-pub(crate) fn credential_refused(kind: &'static str) {
-    rejected(kind, None, None, false);
+pub(crate) fn credential_refused(kind: &'static str, hint: Option<&'static str>) {
+    rejected(kind, hint, None, false);
     #[cfg(feature = "metrics")]
     NOBODY.count(kind);
 }

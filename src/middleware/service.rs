@@ -98,7 +98,7 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
             Ok(Some(read)) => read,
             Ok(None) => return Verdict::Admitted(None),
             Err(rejection) => {
-                telemetry::credential_refused(rejection.kind().name());
+                telemetry::credential_refused(rejection.kind().name(), rejection.hint());
                 return Verdict::Refused(rejection);
             }
         };

@@ -144,7 +144,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ///
     /// [`Rejection`] for the first check that fails; [`Rejection::Host`] if `host` is malformed.
     pub async fn validate_for(&self, token: &str, host: &str) -> Result<Claims<C>, Rejection> {
-        let refused = |rejection: &Rejection| self.core.note(token, rejection);
+        let refused = |rejection: &Rejection| {
+            telemetry::credential_refused(rejection.kind().name(), rejection.hint());
+        };
         let host = Host::parse(host).map_err(Rejection::Host).inspect_err(refused)?;
         // Of this request nothing but the host is known.
         let request = Request::new(());

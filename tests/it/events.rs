@@ -8,6 +8,10 @@ use axum::body::Body;
 use axum::routing::get;
 use http::Request;
 use tower::{Layer, ServiceExt};
+#[cfg(feature = "metrics")]
+use tower_bearer::Requirement;
+#[cfg(feature = "metrics")]
+use tower_bearer::axum::BearerRejection;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
 use tracing::subscriber::DefaultGuard;
@@ -117,6 +121,60 @@ async fn a_scrape_counts_verdicts_by_issuer_and_reason() {
         format!(r#"jwks_keys{{issuer="{ISSUER}",state="usable"}} 1"#),
     ] {
         assert!(text.contains(&expected), "{expected} in\n{text}");
+    }
+}
+
+/// What is refused before a token is looked at counts, too, whoever reads the host.
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn a_scrape_counts_what_is_refused_before_the_token() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let scrape = recorder.handle();
+    let _recorded = metrics::set_default_local_recorder(&recorder);
+    let log = Log::default();
+    let _subscribed = log.clone().subscribed();
+    let server = TestIssuer::new();
+    let validator = validator(&server);
+    let token = server.token().sign();
+    assert!(validator.validate_for(&token, "api.test").await.is_ok());
+    assert!(validator.validate_for(&token, "api.test/path").await.is_err());
+    send(BearerLayer::new(validator).layer(shows_subject()), request(&["Bearer a b"])).await;
+    let counted = r#"jwt_validation_total{issuer="none",result="rejected",reason="invalid_request"} 2"#;
+    assert!(scrape.render().contains(counted), "{counted} in\n{}", scrape.render());
+    let host = r#"hint="the request's host is malformed, stands twice or contradicts its target""#;
+    for said in [&*format!(r#"kind="invalid_request" {host} signature"#), r#"kind="invalid_request" signature"#] {
+        assert_eq!(log.lines(said).len(), 1, "{said} in\n{}", log.text());
+    }
+}
+
+/// Requirements count wherever they are asked.
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn a_scrape_counts_unmet_requirements_of_layers_and_handlers() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let scrape = recorder.handle();
+    let _recorded = metrics::set_default_local_recorder(&recorder);
+    async fn in_code(claims: Claims) -> Result<(), BearerRejection> {
+        Ok(claims.require(&Requirement::permission("refund"))?)
+    }
+    let server = TestIssuer::new();
+    let layer = BearerLayer::new(validator(&server)).with_anonymous();
+    let code = get(in_code);
+    let app = Router::new().route("/code", code.clone()).route("/layer", code.layer(RequireLayer::permission("x")));
+    let app = app.layer(layer);
+    let authorization = format!("Bearer {}", server.token().sign());
+    for (path, status) in [("/code", 403), ("/layer", 403)] {
+        let request = Request::get(path).header("authorization", &authorization).body(Body::empty());
+        let response = app.clone().oneshot(request.expect("a request")).await.expect("infallible");
+        assert_eq!(response.status(), status, "{path}");
+    }
+    let stranger = Request::get("/code").body(Body::empty()).expect("a request");
+    assert_eq!(app.oneshot(stranger).await.expect("infallible").status(), 401);
+    for expected in [
+        r#"jwt_requirement_unmet_total{reason="insufficient_scope"} 2"#,
+        r#"jwt_requirement_unmet_total{reason="no_credential"} 1"#,
+    ] {
+        assert!(scrape.render().contains(expected), "{expected} in\n{}", scrape.render());
     }
 }
 
