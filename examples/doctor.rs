@@ -4,6 +4,7 @@
 //! cargo run --example doctor -- server.toml eyJhbGciOi...
 //! cargo run --example doctor -- server.toml - < token.txt
 //! cargo run --example doctor -- server.toml eyJhbGciOi... --host api.brand-a.com
+//! cargo run --example doctor -- server.toml eyJhbGciOi... --scope write:orders
 //! ```
 //!
 //! The configuration is that of `examples/server`. Exit codes: 0 accepted, 1 refused, 2 the call or the configuration is
@@ -18,13 +19,15 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;
 
-use tower_bearer::{Explanation, Finding, Outcome, RejectionKind};
+use tower_bearer::{Explanation, Finding, Outcome, RejectionKind, Requirement};
 
 use self::settings::Settings;
 
 #[path = "server/settings.rs"]
 #[allow(dead_code, reason = "the server reads more of it")]
 mod settings;
+
+const USAGE: &str = "usage: doctor <config.toml> <token, or - for standard input> [--host <host>] [--scope <scope that a route asks for>]";
 
 const REFUSED: u8 = 1;
 const WRONG_CALL: u8 = 2;
@@ -52,11 +55,17 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<Explanation, Box<dyn Error>> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let (config, token, host) = match &arguments[..] {
-        [config, token] => (config, token, None),
-        [config, token, option, host] if option == "--host" => (config, token, Some(host)),
-        _ => return Err("usage: doctor <config.toml> <token, or - for standard input> [--host <host>]".into()),
-    };
+    let [config, token, options @ ..] = &arguments[..] else { return Err(USAGE.into()) };
+    let (mut host, mut requirement) = (None, None);
+    for option in options.chunks(2) {
+        match option {
+            [name, value] if name == "--host" && host.is_none() => host = Some(value.to_string_lossy()),
+            [name, value] if name == "--scope" && requirement.is_none() => {
+                requirement = Some(Requirement::try_scope(&value.to_string_lossy())?);
+            }
+            _ => return Err(USAGE.into()),
+        }
+    }
     let Settings { validator, .. } = Settings::read(config.as_ref())?;
     // What is no text is no token either, and is told so.
     let token = if token == "-" {
@@ -66,9 +75,13 @@ async fn run() -> Result<Explanation, Box<dyn Error>> {
     } else {
         token.to_string_lossy().into_owned()
     };
-    Ok(match host {
-        Some(host) => validator.explain_for(&token, &host.to_string_lossy()).await,
+    let explanation = match host {
+        Some(host) => validator.explain_for(&token, &host).await,
         None => validator.explain(&token).await,
+    };
+    Ok(match requirement {
+        Some(requirement) => explanation.with_requirement(&requirement),
+        None => explanation,
     })
 }
 

@@ -12,7 +12,7 @@ use crate::rejection::Rejection;
 use crate::request::RequestHead;
 use crate::token::{Claim, UnverifiedToken};
 use crate::validator::circumstances::Circumstances;
-use crate::validator::explanation::{Explanation, Finding, Outcome};
+use crate::validator::explanation::{Accepted, Explanation, Finding, Outcome};
 use crate::validator::routing::Route;
 use crate::validator::{Core, Trusted, Validator};
 
@@ -53,7 +53,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
                 let circumstances = self.circumstances(&RequestHead::with_host(&request, Some(host)));
                 self.explain_under(token, &circumstances).await
             }
-            Err(error) => Explanation::new(vec![Finding::failed("host", Rejection::Host(error), None)]),
+            Err(error) => Explanation::new(vec![Finding::failed("host", Rejection::Host(error), None)], None),
         }
     }
 
@@ -76,19 +76,21 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let signed = report.signature(&parsed, trusted).await;
         report.claims(&parsed, &claims, Early::No);
         report.request(&parsed, circumstances);
-        self.explain_application(&mut report, signed);
-        Explanation::new(report.findings)
+        let accepted = self.explain_application(&mut report, signed);
+        Explanation::new(report.findings, accepted)
     }
 
-    fn explain_application(&self, report: &mut Report<'_>, signed: Option<SignedToken>) {
+    fn explain_application(&self, report: &mut Report<'_>, signed: Option<SignedToken>) -> Option<Accepted> {
         let good = report.findings.iter().all(|finding| finding.outcome() != Outcome::Failed);
         let Some(signed) = signed.filter(|_| good) else {
             report.findings.push(Finding::skipped(APPLICATION));
-            return;
+            return None;
         };
         let (header, payload, _) = signed.into_parts();
-        let outcome = self.application.admit(Claims::verified(header, payload)).map(|_| ());
-        report.add(APPLICATION, outcome, |finding| finding);
+        let outcome = self.application.admit(Claims::verified(header, payload));
+        let claims = outcome.as_ref().ok().map(Claims::registered);
+        report.add(APPLICATION, outcome.map(|_| ()), |finding| finding);
+        Some(Accepted { claims: claims?, now: self.core.clock.now(), leeway: self.core.rules.leeway })
     }
 }
 
@@ -123,7 +125,7 @@ impl<'r> Report<'r> {
 
     fn abandon(mut self, stages: &[&'static str]) -> Explanation {
         self.findings.extend(stages.iter().map(|stage| Finding::skipped(stage)));
-        Explanation::new(self.findings)
+        Explanation::new(self.findings, None)
     }
 
     fn form(&mut self) -> Option<UnverifiedToken<'r>> {
@@ -156,6 +158,8 @@ impl<'r> Report<'r> {
         let mut expected = known.join(" or ");
         if let Some(bound) = circumstances.host.as_ref().and_then(|host| core.hosts.issuer_for(host)) {
             expected = format!("{bound} under this host");
+        } else if !core.hosts.is_empty() {
+            expected = format!("a request for {}", core.hosts.hosts().collect::<Vec<_>>().join(" or "));
         }
         let outcome = route.map(|_| ()).map_err(Rejection::Issuer);
         self.add("iss", outcome, |finding| finding.expecting(expected).finding(parsed.payload().raw(Claim::Iss)));
@@ -248,8 +252,13 @@ impl<'r> Report<'r> {
     fn request(&mut self, parsed: &UnverifiedToken<'_>, circumstances: &Circumstances) {
         if self.core.organization_of.is_some() {
             let outcome = self.core.fits(parsed.payload(), circumstances);
-            let expected = format!("{:?}", circumstances.organization);
-            self.add("organization of the request", outcome, |finding| finding.expecting(expected));
+            self.add("organization of the request", outcome, |finding| match &circumstances.organization {
+                None => finding.expecting("a request that is about an organization"),
+                Some(organization) => {
+                    let (claim, expected) = organization.expected();
+                    finding.finding(parsed.payload().raw(claim)).expecting(format!("{} {expected}", claim.name()))
+                }
+            });
         }
     }
 }
@@ -277,9 +286,12 @@ impl Core {
             "client" if !rules.clients.is_empty() => {
                 finding.finding(raw(Claim::ClientId).or(raw(Claim::Azp))).expecting(rules.clients.join(" or "))
             }
-            "organization" => finding
-                .finding(raw(Claim::OrgId).or(raw(Claim::OrgName)))
-                .expecting(format!("{:?}", rules.organizations)),
+            "organization" => match rules.organizations.expected() {
+                None => finding.finding(raw(Claim::OrgId).or(raw(Claim::OrgName))),
+                Some((claim, expected)) => {
+                    finding.finding(raw(claim)).expecting(format!("{} {expected}", claim.name()))
+                }
+            },
             _ => finding,
         }
     }

@@ -1,8 +1,15 @@
 //! `Explanation`: a report on one token that a person can read.
 
 use std::fmt;
+use std::time::Duration;
 
+use serde_json::value::RawValue;
+
+use crate::claims::Claims;
+use crate::clock::Timestamp;
+use crate::guard::{Requirement, Unmet};
 use crate::rejection::Rejection;
+use crate::token::Claim;
 
 /// What became of every check over one token: made by [`Validator::explain`](crate::Validator::explain).
 ///
@@ -14,11 +21,53 @@ use crate::rejection::Rejection;
 #[derive(Clone, Debug)]
 pub struct Explanation {
     findings: Vec<Finding>,
+    accepted: Option<Accepted>,
+}
+
+/// A token that is accepted, and how time was told.
+#[derive(Clone, Debug)]
+pub(super) struct Accepted {
+    pub(super) claims: Claims,
+    pub(super) now: Timestamp,
+    pub(super) leeway: Duration,
 }
 
 impl Explanation {
-    pub(super) fn new(findings: Vec<Finding>) -> Self {
-        Self { findings }
+    pub(super) fn new(findings: Vec<Finding>, accepted: Option<Accepted>) -> Self {
+        Self { findings, accepted }
+    }
+
+    /// Adds what becomes of the token at a route that asks for `requirement`, by the validator's clock and leeway. It is
+    /// skipped if the token is refused anyhow.
+    ///
+    /// ```
+    /// # use tower_bearer::testing::TestIssuer;
+    /// # use tower_bearer::{Api, Issuer, Requirement, Validator};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = TestIssuer::auth0("northwind.eu.auth0.com");
+    /// # let api = Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"));
+    /// # let validator = Validator::builder(api).with_fetch(server.clone()).build()?;
+    /// let token = server.token().audience("https://api.northwind.com").permissions(["write:orders"]).sign();
+    /// let explanation = validator.explain(&token).await.with_requirement(&Requirement::scope("write:orders"));
+    /// assert_eq!(explanation.rejection().map(ToString::to_string).as_deref(), Some("the token lacks the scope write:orders"));
+    /// assert!(explanation.hints().any(|hint| hint.starts_with("the token has a permission of that name")));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_requirement(mut self, requirement: &Requirement) -> Self {
+        let finding = match &self.accepted {
+            None => Finding::skipped(REQUIREMENT),
+            Some(Accepted { claims, now, leeway }) => match requirement.check(claims, *now, *leeway) {
+                Ok(()) => Finding::passed(REQUIREMENT),
+                Err(unmet) => {
+                    let (hint, found) = (hint(&unmet, claims), found(&unmet, claims));
+                    let failed = Finding::failed(REQUIREMENT, Rejection::Requirement(unmet), hint.map(str::to_owned));
+                    failed.finding(Some(&found))
+                }
+            },
+        };
+        self.findings.push(finding.expecting(format!("{requirement:?}")));
+        self
     }
 
     /// Says whether the token is accepted.
@@ -42,6 +91,36 @@ impl Explanation {
     /// What to change, for every check that failed and has a hint.
     pub fn hints(&self) -> impl Iterator<Item = &str> {
         self.findings.iter().filter_map(Finding::hint)
+    }
+}
+
+/// What the token says of what it lacks.
+fn found(unmet: &Unmet, claims: &Claims) -> String {
+    let payload = claims.payload();
+    let said = |names: &[Claim]| {
+        let said = names.iter().filter_map(|claim| Some((claim.name(), payload.raw(*claim)?)));
+        said.map(|(name, raw)| format!("{name} {raw}")).collect::<Vec<_>>().join(", ")
+    };
+    match unmet {
+        Unmet::Scope { .. } | Unmet::Permission { .. } => said(&[Claim::Scope, Claim::Permissions]),
+        Unmet::Authentication { .. } => said(&[Claim::Acr, Claim::AuthTime]),
+        Unmet::Claim { claim, .. } => {
+            let value: Option<Box<RawValue>> = claims.claim(claim).ok().flatten();
+            value.map(|value| value.get().to_owned()).unwrap_or_default()
+        }
+    }
+}
+
+/// The usual slip: Auth0 grants users permissions and machines scopes.
+fn hint(unmet: &Unmet, claims: &Claims) -> Option<&'static str> {
+    match unmet {
+        Unmet::Scope { missing, .. } if claims.permissions().contains(missing) => {
+            Some("the token has a permission of that name: ask for `scope_or_permission`")
+        }
+        Unmet::Permission { missing, .. } if claims.scopes().contains(missing) => {
+            Some("the token has a scope of that name: ask for `scope_or_permission`")
+        }
+        _ => None,
     }
 }
 
@@ -184,3 +263,5 @@ fn shortened(text: &str) -> String {
 }
 
 const LONGEST: usize = 200;
+
+const REQUIREMENT: &str = "requirement";

@@ -89,12 +89,16 @@ impl Core {
         let listed = |symmetric: bool| {
             self.issuers.iter().flat_map(|issuer| &issuer.algorithms).any(|listed| listed.is_symmetric() == symmetric)
         };
+        let lists = |one: Algorithm| self.issuers.iter().any(|issuer| issuer.algorithms.contains(&one));
         match (algorithm, algorithm.is_symmetric()) {
-            (Algorithm::HS256, true) if !listed(true) => {
+            (Algorithm::HS256, true) if !listed(true) && lists(Algorithm::RS256) => {
                 Some("HS256 token at an RS256 API: change the API at the issuer")
             }
+            (Algorithm::RS256, false) if !listed(false) && lists(Algorithm::HS256) => {
+                Some("RS256 token at an HS256 API: use the issuer's public keys instead")
+            }
             (_, true) if !listed(true) => Some("token signed with a secret, at an API of public keys"),
-            (_, false) if !listed(false) => Some("RS256 token at an HS256 API: use the issuer's public keys instead"),
+            (_, false) if !listed(false) => Some("token signed with a private key, at an API of a shared secret"),
             _ => Some("the issuer's list of algorithms lacks the token's"),
         }
     }
@@ -102,6 +106,9 @@ impl Core {
     fn other_audience(&self, payload: &Payload, fault: Fault) -> Option<&'static str> {
         if is_id_token(payload) {
             return Some(ID_TOKEN);
+        }
+        if fault == Fault::Missing && !self.rules.clients.is_empty() {
+            return Some("no aud: then token_use has to be access, and client_id one of the API's clients");
         }
         if fault == Fault::Missing && payload.text(Claim::TokenUse) == Member::Is("access") {
             return Some("no aud: for tokens of Cognito configure with_client_ids");

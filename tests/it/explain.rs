@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::StatusCode;
-use tower_bearer::claims::Profile;
+use tower_bearer::claims::{Organization, Profile};
 use tower_bearer::clock::{Clock as _, SystemClock};
 use tower_bearer::config::Organizations;
 use tower_bearer::jwks::RefreshPolicy;
 use tower_bearer::rejection::CheckFailed;
 use tower_bearer::testing::{Outage, TestIssuer, TokenBuilder};
 use tower_bearer::{
-    Algorithm, Api, BearerLayer, Explanation, Issuer, Outcome, Rejection, RejectionKind, Secret, Validator,
+    Algorithm, Api, BearerLayer, Explanation, Finding, Issuer, Outcome, Rejection, RejectionKind, Requirement, Secret,
+    Validator,
 };
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -74,6 +75,50 @@ async fn it_collects_where_validation_stops() {
     assert_eq!(outcome(&explanation, "application"), Outcome::Skipped);
     let aud = explanation.findings().iter().find(|finding| finding.check() == "aud").expect("a finding");
     assert_eq!((aud.found(), aud.expected()), (Some("\"https://other.test/\""), Some(AUDIENCE)));
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_bound_is_told_with_those_that_are() {
+    let server = TestIssuer::new();
+    let other = TestIssuer::named("https://other.test/");
+    let api = Api::new(AUDIENCE, trusted(&server)).with_issuer(trusted(&other));
+    let api = api.with_issuer_for_host("api.test", server.issuer()).with_issuer_for_host("api.other", other.issuer());
+    let validator = Validator::new(api).expect("a good configuration");
+    let token = server.token().sign();
+    let unbound = "no issuer is bound to the request's host; calls without a layer name it: validate_for, explain_for";
+    for (explanation, expected, hint) in [
+        (validator.explain_for(&token, "api.test").await, "https://issuer.test/ under this host", None),
+        (validator.explain(&token).await, "a request for api.other or api.test", Some(unbound)),
+        (validator.explain_for(&token, "nope.test").await, "a request for api.other or api.test", Some(unbound)),
+        (
+            validator.explain_for(&token, "api.other").await,
+            "https://other.test/ under this host",
+            Some("a token of another host's issuer"),
+        ),
+    ] {
+        let iss = explanation.findings().iter().find(|finding| finding.check() == "iss").expect("a finding");
+        assert_eq!((iss.expected(), iss.hint()), (Some(expected), hint));
+        assert_eq!(explanation.is_accepted(), hint.is_none());
+    }
+}
+
+#[tokio::test]
+async fn an_organization_is_told_by_the_claim_that_is_judged() {
+    let server = TestIssuer::new();
+    let token = server.token().organization("org_1").claim("org_name", "ac").sign();
+    let about = |organization: Option<Organization>| Organizations::of_request(move |_| organization.clone());
+    for (organizations, check, found, expected) in [
+        (Organizations::names(["Acme"]), "organization", Some("\"ac\""), "org_name Acme"),
+        (Organizations::ids(["org_2", "org_3"]), "organization", Some("\"org_1\""), "org_id org_2 or org_3"),
+        (about(Some(Organization::id("org_2"))), "organization of the request", Some("\"org_1\""), "org_id org_2"),
+        (about(None), "organization of the request", None, "a request that is about an organization"),
+    ] {
+        let api = Api::new(AUDIENCE, trusted(&server)).with_organizations(organizations);
+        let explanation = Validator::new(api).expect("a good configuration").explain_for(&token, "api.test").await;
+        let failed: Vec<_> = explanation.findings().iter().filter(|one| one.outcome() == Outcome::Failed).collect();
+        let [finding] = failed[..] else { panic!("{explanation}") };
+        assert_eq!((finding.check(), finding.found(), finding.expected()), (check, found, Some(expected)));
+    }
 }
 
 #[tokio::test]
@@ -159,6 +204,12 @@ async fn it_says_what_to_change() {
     ] {
         assert_eq!(hint(&ours, &token.sign()).await, expected);
     }
+    let of_clients = Api::new(AUDIENCE, trusted(&server)).with_client_ids(["web"]);
+    let of_clients = Validator::new(of_clients).expect("a good configuration");
+    let unmarked = server.token().without("aud").claim("client_id", "web");
+    let expected = "no aud: then token_use has to be access, and client_id one of the API's clients";
+    assert_eq!(hint(&of_clients, &unmarked.clone().sign()).await, expected);
+    assert!(of_clients.explain(&unmarked.claim("token_use", "access").sign()).await.is_accepted());
     let no_slash = TestIssuer::named("https://idp.test");
     assert_eq!(
         hint(&validator(&no_slash), &no_slash.token().issuer("https://idp.test/").sign()).await,
@@ -210,6 +261,11 @@ async fn it_knows_a_public_key_from_a_secret() {
     assert_eq!(hint(&symmetric, &server.token().sign()).await, expected);
     let both = TestIssuer::new().with_algorithms([Algorithm::RS256, Algorithm::ES256]);
     let es = both.token().algorithm(Algorithm::ES256).sign();
+    assert_eq!(hint(&symmetric, &es).await, "token signed with a private key, at an API of a shared secret");
+    let es_only = Validator::new(Api::new(AUDIENCE, trusted(&both).with_algorithms([Algorithm::ES256])));
+    let es_only = es_only.expect("a good configuration");
+    let hs = server.token().hs256_with_public_key().sign();
+    assert_eq!(hint(&es_only, &hs).await, "token signed with a secret, at an API of public keys");
     assert_eq!(hint(&validator(&both), &es).await, "the issuer's list of algorithms lacks the token's");
 }
 
@@ -332,4 +388,50 @@ async fn the_log_line_of_a_refusal_carries_the_same_hint() {
     assert!(text.contains("late_by=30") || text.contains("late_by=31"), "{text}");
     assert_eq!(text.matches("late_by").count(), 1, "only where it means something: {text}");
     assert!(!text.contains("eyJ"), "no token in the log");
+}
+
+#[tokio::test]
+async fn what_a_route_asks_is_explained_like_the_rest() {
+    let server = TestIssuer::new();
+    let validator = validator(&server);
+    let user = server.token().scope("openid").permissions(["write"]).claim("tier", "silver").claim("acr", "low");
+    let permission = "the token has a permission of that name: ask for `scope_or_permission`";
+    let scope = "the token has a scope of that name: ask for `scope_or_permission`";
+    for (requirement, rejection, found, hint) in [
+        (Requirement::permission("write"), None, None, None),
+        (
+            Requirement::scope("write"),
+            Some("the token lacks the scope write"),
+            Some("scope \"openid\", permissions [\"write\"]"),
+            Some(permission),
+        ),
+        (
+            Requirement::permission("openid"),
+            Some("the token lacks the permission openid"),
+            Some("scope \"openid\", permissions [\"write\"]"),
+            Some(scope),
+        ),
+        (
+            Requirement::claim_equals("tier", "gold"),
+            Some("the claim tier is missing or has another value than is asked for"),
+            Some("\"silver\""),
+            None,
+        ),
+        (
+            Requirement::acr_values(["gold"]),
+            Some("the authentication was too weak or too long ago"),
+            Some("acr \"low\""),
+            None,
+        ),
+    ] {
+        let explanation = validator.explain(&user.clone().sign()).await.with_requirement(&requirement);
+        let finding = explanation.findings().last().expect("findings");
+        assert_eq!(finding.check(), "requirement");
+        assert_eq!(finding.expected().map(str::to_owned), Some(format!("{requirement:?}")));
+        assert_eq!(explanation.is_accepted(), rejection.is_none());
+        assert_eq!(explanation.rejection().map(ToString::to_string).as_deref(), rejection);
+        assert_eq!((finding.found(), finding.hint()), (found, hint));
+    }
+    let expired = validator.explain(&user.expired().sign()).await.with_requirement(&Requirement::scope("openid"));
+    assert_eq!(expired.findings().last().map(Finding::outcome), Some(Outcome::Skipped));
 }

@@ -32,6 +32,14 @@ impl Organization {
         Self(Key::Name(Box::from(name)))
     }
 
+    /// The claim that tells it, and its value there.
+    pub(crate) fn expected(&self) -> (Claim, &str) {
+        match &self.0 {
+            Key::Id(id) => (Claim::OrgId, id),
+            Key::Name(name) => (Claim::OrgName, name),
+        }
+    }
+
     /// Says whether the token is for this organization.
     pub(crate) fn judge(&self, payload: &Payload) -> Result<(), Fault> {
         match &self.0 {
@@ -54,6 +62,15 @@ pub(crate) enum OrganizationRule {
 }
 
 impl OrganizationRule {
+    /// The claim that tells it, and the values that are taken; `None` where any is.
+    pub(crate) fn expected(&self) -> Option<(Claim, String)> {
+        match self {
+            Self::Any => None,
+            Self::Ids(ids) => Some((Claim::OrgId, ids.join(" or "))),
+            Self::Names(names) => Some((Claim::OrgName, names.join(" or "))),
+        }
+    }
+
     pub(super) fn judge(&self, payload: &Payload) -> Result<(), Fault> {
         match self {
             Self::Any => Ok(()),
