@@ -62,6 +62,13 @@ impl Organizations {
     ///
     /// The function is asked for every request, and its answer is never remembered. It runs before the token is looked
     /// at, so it must be cheap. Whoever validates without a layer uses `Validator::validate_request`.
+    ///
+    /// # Security
+    ///
+    /// The client chooses host, path and headers. Judged is the organization that this function reads; the handler has to
+    /// serve the same one, so let it ask the claims ([`Claims::organization`](crate::Claims::organization)) and not the
+    /// request. The target is the one that the layer sees: inside axum's `nest` the prefix is gone, and a segment is then
+    /// another one than outside; put the layer outside, or read `axum::extract::OriginalUri` from the extensions.
     #[must_use]
     pub fn of_request(organization: impl Fn(&RequestHead<'_>) -> Option<Organization> + Send + Sync + 'static) -> Self {
         Self(Known::OfRequest(Arc::new(organization)))

@@ -148,6 +148,9 @@ impl<C, R> BearerLayer<C, R> {
     ///
     /// # Security
     ///
+    /// `Authorization`, `Cookie` and `Sec-WebSocket-Protocol` are marked sensitive, and so kept out of logs of headers; a header
+    /// of the application's own is not.
+    ///
     /// Browsers send cookies with requests that other sites cause: such an API needs a defence against cross-site request
     /// forgery (`SameSite`, `Sec-Fetch-Site`), which this crate does not bring.
     #[must_use]
@@ -188,8 +191,9 @@ impl<C, R> BearerLayer<C, R> {
     /// If `realm` holds control characters or is not ASCII, which is a fault of the program; for realms that come from
     /// outside there is [`BearerLayer::try_with_realm`].
     #[must_use]
+    #[track_caller]
     pub fn with_realm(self, realm: &str) -> Self {
-        or_panic(self.try_with_realm(realm))
+        or_panic(realm, self.try_with_realm(realm))
     }
 
     /// Names the protection space, where the realm is not known to be well-formed.
@@ -210,8 +214,9 @@ impl<C, R> BearerLayer<C, R> {
     /// If `scope` is not one or more scope-tokens of RFC 6749 §3.3, one space apart, which is a fault of the program;
     /// for scopes that come from outside there is [`BearerLayer::try_with_challenge_scope`].
     #[must_use]
+    #[track_caller]
     pub fn with_challenge_scope(self, scope: &str) -> Self {
-        or_panic(self.try_with_challenge_scope(scope))
+        or_panic(scope, self.try_with_challenge_scope(scope))
     }
 
     /// Names the scopes that a client without token should ask for, where they are not known to be well-formed.
@@ -261,8 +266,12 @@ impl<C, R> BearerLayer<C, R> {
 }
 
 #[expect(clippy::panic, reason = "documented at the callers: the program holds a malformed text")]
-fn or_panic<L>(layer: Result<L, ChallengeError>) -> L {
-    layer.unwrap_or_else(|error| panic!("{error}"))
+#[track_caller]
+fn or_panic<L>(text: &str, layer: Result<L, ChallengeError>) -> L {
+    match layer {
+        Ok(layer) => layer,
+        Err(error) => panic!("{text:?}: {error}"),
+    }
 }
 
 impl<S, C, R: Clone> Layer<S> for BearerLayer<C, R> {

@@ -4,9 +4,11 @@ use std::convert::Infallible;
 
 use http::{Request, Response, StatusCode};
 use serde::Deserialize;
+use tower::util::{BoxCloneService, MapRequestLayer};
 use tower::{Layer, service_fn};
+use tower_bearer::bearer::BearerToken;
 use tower_bearer::testing::TestIssuer;
-use tower_bearer::{BearerLayer, Claims, RequireLayer};
+use tower_bearer::{BearerLayer, Claims, RequireLayer, Requirement};
 
 use crate::probe::{TestBody, bearing, request, send, shows_subject, text, validator};
 
@@ -55,6 +57,37 @@ async fn the_stricter_of_two_layers_decides() {
     let anonymous = ours.clone().with_anonymous();
     let response = send(anonymous.layer(ours.layer(shows_subject())), request(&[])).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+}
+
+/// Between the layers, a middleware takes the credential away: the inner layer's word, that there is none, counts.
+#[tokio::test]
+async fn an_inner_layer_that_sees_no_credential_leaves_nothing_of_the_outer_one() {
+    let server = TestIssuer::new();
+    let seen = service_fn(|request: Request<TestBody>| async move {
+        let claims: Option<&Claims> = request.extensions().get();
+        let token: Option<&BearerToken<'static>> = request.extensions().get();
+        Ok::<_, Infallible>(Response::new(TestBody::from(format!("{} {}", claims.is_some(), token.is_some()))))
+    });
+    let outer = BearerLayer::new(validator(&server)).with_raw_token();
+    let anonymous = BearerLayer::new(validator(&server)).with_anonymous().with_raw_token();
+    let dropping = BearerLayer::new(validator(&server));
+    let stripping = MapRequestLayer::new(|mut request: Request<TestBody>| {
+        request.headers_mut().remove("authorization");
+        request
+    });
+    let token = server.token().sign();
+    for (service, expected) in [
+        (BoxCloneService::new(outer.layer(seen)), "true true"),
+        (BoxCloneService::new(outer.layer(anonymous.layer(seen))), "true true"),
+        (BoxCloneService::new(outer.layer(dropping.layer(seen))), "true false"),
+        (BoxCloneService::new(outer.layer(stripping.layer(anonymous.layer(seen)))), "false false"),
+    ] {
+        let response = send(service, bearing(&token)).await;
+        assert_eq!((response.status(), text(response).await.as_str()), (StatusCode::OK, expected));
+    }
+    let require = RequireLayer::new(Requirement::all_of([]));
+    let stripped = outer.layer(stripping.layer(anonymous.layer(require.layer(seen))));
+    assert_eq!(send(stripped, bearing(&token)).await.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

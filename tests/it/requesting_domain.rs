@@ -10,6 +10,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tower::{ServiceBuilder, service_fn};
+use tower_bearer::claims::Organization;
+use tower_bearer::config::Organizations;
 use tower_bearer::host::HostError;
 use tower_bearer::rejection::IssuerError;
 use tower_bearer::testing::TestIssuer;
@@ -118,6 +120,39 @@ async fn a_forwarded_host_counts_only_where_it_is_trusted() {
     assert_eq!(gate::through(trusting(), forwarded(&[])).await.status, 401, "the request's own host counts then");
     for hosts in [&["api.brand-a.com", "api.brand-a.com"][..], &["api.brand-a.com, evil.example"], &[""]] {
         assert_eq!(gate::through(trusting(), forwarded(hosts)).await.status, 400, "{hosts:?}");
+    }
+}
+
+/// Brand by host, organization by path, behind a proxy: each is judged by what the client asked for.
+#[tokio::test]
+async fn the_forwarded_host_binds_issuer_and_organization() {
+    let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
+    let login = tenant.custom_domain("https://login.northwind.com/");
+    let seen = Organizations::of_request(|request| {
+        let host = request.host()?.as_str();
+        let named = request.uri().path().strip_prefix("/organizations/")?;
+        (host == "login.northwind.com").then(|| Organization::id(named))
+    });
+    let api = Api::new(AUDIENCE, trusted(&tenant).with_domain(login.issuer()));
+    let api = api.with_issuer_from_host().with_organizations(seen);
+    let layer = BearerLayer::new(Validator::new(api).expect("a good configuration")).with_trusted_forwarded_host();
+    let of = |server: &TestIssuer, organization: &str| server.token().organization(organization).sign();
+    let (custom, canonical) = ("login.northwind.com", "northwind.eu.auth0.com");
+    for (token, forwarded, path, status) in [
+        (of(&login, "org_1"), custom, "/organizations/org_1", OK),
+        (of(&login, "org_1"), "Login.Northwind.com:443", "/organizations/org_1", OK),
+        (of(&login, "org_2"), custom, "/organizations/org_1", 401),
+        (of(&tenant, "org_1"), custom, "/organizations/org_1", 401),
+        (of(&login, "org_1"), canonical, "/organizations/org_1", 401),
+        // There the application knows no organization.
+        (of(&tenant, "org_1"), canonical, "/organizations/org_1", 401),
+        (of(&login, "org_1"), custom, "/", 401),
+        (of(&login, "org_1"), "internal", "/organizations/org_1", 401),
+        (of(&login, "org_1"), "login.northwind.com, x", "/organizations/org_1", 400),
+    ] {
+        let request = gate::bearing(&token).uri(path).header("host", "internal").header("x-forwarded-host", forwarded);
+        let answer = gate::through(layer.clone(), request.body(Body::default()).expect("a request")).await;
+        assert_eq!(answer.status, status, "{forwarded} {path}");
     }
 }
 

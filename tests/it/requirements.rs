@@ -1,5 +1,7 @@
 //! What a route asks: by a layer, in code, and in the type of an extractor (RFC 6750 §3.1, RFC 9470 §3).
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::response::IntoResponse as _;
 use axum::routing::{any, get};
@@ -8,6 +10,7 @@ use tower::{ServiceBuilder, ServiceExt as _};
 use tower_bearer::axum::{BearerRejection, ClaimsRejection, Needs, Required};
 use tower_bearer::bearer::BearerToken;
 use tower_bearer::clock::{Clock as _, SystemClock};
+use tower_bearer::guard::{ClaimValue, Unmet};
 use tower_bearer::metadata::ResourceMetadata;
 use tower_bearer::middleware::{Refusal, Respond};
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
@@ -342,5 +345,90 @@ async fn one_challenge_asks_for_a_stronger_authentication_and_the_scope() {
     ] {
         let answer = gate::through(stack(), gate::with_token(&token.sign())).await;
         assert_eq!((answer.status, answer.challenge().to_owned()), answered);
+    }
+}
+
+/// An extractor's requirement of constants, and whom it lets pass.
+async fn passes<N: Needs + 'static>(server: &TestIssuer, token: TokenBuilder) -> (u16, String) {
+    let app = Router::new().route("/", get(|_: Required<N>| async {})).layer(layer(server));
+    let answer = ask(app, "/", Some(&token.sign())).await;
+    (answer.status, answer.challenge().to_owned())
+}
+
+macro_rules! needs {
+    ($name:ident, $requirement:expr) => {
+        struct $name;
+
+        impl Needs for $name {
+            const REQUIREMENT: &'static Requirement = &$requirement;
+        }
+    };
+}
+
+needs!(Write, Requirement::static_scope_or_permission("write:orders"));
+needs!(Refund, Requirement::static_permission("refund"));
+needs!(Clerk, Requirement::static_claim_contains("https://northwind.com/roles", ClaimValue::text("clerk")));
+needs!(Level, Requirement::static_claim_equals("level", ClaimValue::number(3)));
+needs!(Known, Requirement::static_client_ids(&["web", "cron"]));
+needs!(Acme, Requirement::static_organization("org_1"));
+needs!(Named, Requirement::static_organization_name("acme"));
+needs!(All, Requirement::static_all_of(PAY_AS_ACME));
+needs!(Any, Requirement::static_any_of(PAY_OR_ADMIN));
+
+const PAY_AS_ACME: &[Requirement] = &[Requirement::static_scope("pay"), Requirement::static_organization("org_1")];
+const PAY_OR_ADMIN: &[Requirement] = &[Requirement::static_scope("pay"), Requirement::static_scope("admin")];
+
+#[tokio::test]
+async fn constants_of_every_kind_are_asked_in_the_type_of_an_extractor() {
+    let server = TestIssuer::new();
+    let token = || server.token().without("scope");
+    let plain = || (403, "Bearer error=\"insufficient_scope\"".to_owned());
+    let met = || (OK, String::new());
+    assert_eq!(passes::<Write>(&server, token().permissions(["write:orders"])).await, met());
+    assert_eq!(passes::<Write>(&server, token()).await, (403, lacking("write:orders")));
+    assert_eq!(passes::<Refund>(&server, token().permissions(["refund"])).await, met());
+    assert_eq!(passes::<Refund>(&server, token().scope("refund")).await, plain());
+    assert_eq!(passes::<Clerk>(&server, token().claim("https://northwind.com/roles", ["clerk"])).await, met());
+    assert_eq!(passes::<Clerk>(&server, token().claim("https://northwind.com/roles", ["clerks"])).await, plain());
+    assert_eq!(passes::<Level>(&server, token().claim("level", 3)).await, met());
+    assert_eq!(passes::<Level>(&server, token().claim("level", "3")).await, plain());
+    assert_eq!(passes::<Known>(&server, token().claim("client_id", "cron")).await, met());
+    assert_eq!(passes::<Known>(&server, token().claim("client_id", "other")).await, plain());
+    assert_eq!(passes::<Acme>(&server, token().organization("org_1")).await, met());
+    assert_eq!(passes::<Acme>(&server, token().organization("org_2")).await, plain());
+    assert_eq!(passes::<Named>(&server, token().claim("org_name", "Acme")).await, met());
+    assert_eq!(passes::<Named>(&server, token().claim("org_name", "other")).await, plain());
+    assert_eq!(passes::<All>(&server, token().scope("pay").organization("org_1")).await, met());
+    assert_eq!(passes::<All>(&server, token().scope("pay")).await, (403, lacking("pay")));
+    assert_eq!(passes::<Any>(&server, token().scope("admin")).await, met());
+    assert_eq!(passes::<Any>(&server, token()).await, (403, lacking("pay")));
+}
+
+#[tokio::test]
+async fn what_is_unmet_and_its_challenge_belong_together() {
+    let scope = |missing: &str, scope: &str| Unmet::Scope { missing: Arc::from(missing), scope: Arc::from(scope) };
+    let permission =
+        |missing: &str, scope: &str| Unmet::Permission { missing: Arc::from(missing), scope: Arc::from(scope) };
+    let (read, write) = (|| Requirement::scope("read"), || Requirement::scope("write"));
+    for (requirement, unmet, challenge) in [
+        (Requirement::permission("p"), permission("p", ""), "Bearer error=\"insufficient_scope\"".to_owned()),
+        (Requirement::scope_or_permission("write"), scope("write", "write"), lacking("write")),
+        (Requirement::all_of([read(), write()]), scope("write", "read write"), lacking("read write")),
+        (Requirement::all_of([read(), Requirement::permission("p")]), permission("p", "read"), lacking("read")),
+        (Requirement::any_of([write(), Requirement::permission("p")]), scope("write", "write"), lacking("write")),
+        (Requirement::any_of([Requirement::permission("p"), write()]), scope("write", "write"), lacking("write")),
+        (
+            Requirement::all_of([Requirement::any_of([write(), read()]), Requirement::scope("pay")]),
+            scope("pay", "read pay"),
+            lacking("read pay"),
+        ),
+    ] {
+        let claims = tower_bearer::testing::claims().claim("scope", "read").build();
+        let now = tower_bearer::clock::Timestamp::from_secs(0);
+        assert_eq!(requirement.check(&claims, now, std::time::Duration::ZERO), Err(unmet.clone()), "{requirement:?}");
+        let answer = Answer::of(BearerRejection::from(unmet).into_response()).await;
+        assert_eq!((answer.status, answer.challenge()), (403, &*challenge), "{requirement:?}");
+        let claims = tower_bearer::testing::claims().claim("scope", "read write pay").claim("permissions", ["p"]);
+        assert_eq!(requirement.check(&claims.build(), now, std::time::Duration::ZERO), Ok(()), "{requirement:?}");
     }
 }

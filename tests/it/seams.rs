@@ -102,6 +102,13 @@ async fn a_websocket_brings_its_token_as_a_subprotocol() {
     assert_eq!(gate::through(with(), request(format!("chat, bearer.{token}"))).await.body, "ann");
     assert_eq!(gate::through(with(), request("chat".to_owned())).await.status, 401);
     assert_eq!(gate::through(with(), request("chat, bearer.".to_owned())).await.status, 400);
+    let beside = |protocols: String| gate::bearing(&token).header("sec-websocket-protocol", protocols);
+    let ask = async |request: http::request::Builder| {
+        gate::through(with(), request.body(Body::default()).expect("a request")).await
+    };
+    let doubled = ask(beside(format!("chat, bearer.{token}"))).await;
+    assert_eq!((doubled.status, doubled.challenge()), (400, "Bearer error=\"invalid_request\""));
+    assert_eq!(ask(beside("chat".to_owned())).await.body, "ann");
 }
 
 #[tokio::test]
