@@ -113,7 +113,7 @@ impl Api {
     /// those of every client.
     ///
     /// It is also the only way to take tokens without `aud`, as Amazon Cognito issues them: `client_id` must then be one of
-    /// these, and `token_use` must be `access`. An `aud` that is there is judged as ever.
+    /// these, and `token_use` must be `access`. An `aud` that is there is judged as ever, and [`Profile::Rfc9068`] wants one.
     #[must_use]
     pub fn with_client_ids<I: Into<String>>(mut self, ids: impl IntoIterator<Item = I>) -> Self {
         self.clients.get_or_insert_default().extend(ids.into_iter().map(Into::into));

@@ -171,6 +171,13 @@ fn rule_081_the_profile_of_rfc_9068_wants_its_type_and_claims() {
         let refusal = takes(&site, rfc, site.server.token().rfc9068().without(claim));
         assert_eq!(refusal, claims(ClaimError::Required { claim: claim.into() }));
     }
+    // Nor does a client of the API's stand in for `aud`, as it does for tokens of Cognito.
+    let clients = |api: Api| api.with_client_ids(["test-client"]);
+    let token = || site.server.token().claim("client_id", "test-client").claim("token_use", "access").without("aud");
+    assert_eq!(takes(&site, clients, token()), Ok(()));
+    assert_eq!(takes(&site, |api| rfc(clients(api)), token().rfc9068().claim("aud", AUDIENCE)), Ok(()));
+    let refusal = takes(&site, |api| rfc(clients(api)), token().rfc9068());
+    assert_eq!(refusal, Err(Rejection::UnverifiedClaims(ClaimError::Audience(Fault::Missing))));
 }
 
 #[test]

@@ -157,8 +157,12 @@ fn issuer(_: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
 
 fn audience(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
     match Audience::names_any(evidence.payload, &rules.audiences) {
-        // Cognito writes no `aud`: a client of the API's stands in for it.
-        Member::Absent if !rules.clients.is_empty() && is_access_token_of_a_client(evidence.payload) => {
+        // Cognito writes no `aud`: a client of the API's stands in for it, but for RFC 9068, which requires it (§2.2).
+        Member::Absent
+            if rules.profile != Profile::Rfc9068
+                && !rules.clients.is_empty()
+                && is_access_token_of_a_client(evidence.payload) =>
+        {
             client(rules, evidence)
         }
         Member::Absent => Err(ClaimError::Audience(Fault::Missing)),
