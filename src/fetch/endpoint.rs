@@ -53,8 +53,9 @@ impl Endpoint {
         if url.contains('#') {
             return Err(EndpointError::Fragment);
         }
-        // RFC 3986 §2: a URL is ASCII. It may stand in a challenge, and two parsers could read anything else differently.
-        if !url.bytes().all(|octet| octet.is_ascii_graphic()) {
+        // RFC 3986 §2: a URL is ASCII, and not all of it. It may stand in a challenge, and two parsers could read anything
+        // else differently.
+        if !url.bytes().all(|octet| octet.is_ascii_graphic() && !br#""<>\^`{|}"#.contains(&octet)) {
             return Err(EndpointError::Malformed);
         }
         let uri: Uri = url.parse().map_err(|_| EndpointError::Malformed)?;
@@ -170,6 +171,9 @@ mod tests {
             ("https://é.example/", EndpointError::Malformed),
             ("https://a.example/ x", EndpointError::Malformed),
             ("https://a.example\\@b.example/", EndpointError::Malformed),
+            ("https://a.example/b\\c", EndpointError::Malformed),
+            ("https://a.example/{tenant}", EndpointError::Malformed),
+            ("https://a.example/\"", EndpointError::Malformed),
             ("https://a.example\\.b.example/", EndpointError::Malformed),
         ] {
             assert_eq!(Endpoint::new(url), Err(error), "{url}");

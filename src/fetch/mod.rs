@@ -86,8 +86,8 @@ impl FetchRequest {
     }
 }
 
-/// What came back.
-#[derive(Clone, Debug)]
+/// What came back. `Debug` shows neither headers nor body, which hold what a careless server publishes.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct FetchResponse {
     /// The status, whatever it is.
@@ -103,6 +103,15 @@ impl FetchResponse {
     #[must_use]
     pub fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
         Self { status, headers, body }
+    }
+}
+
+impl fmt::Debug for FetchResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FetchResponse")
+            .field("status", &self.status)
+            .field("octets", &self.body.len())
+            .finish_non_exhaustive()
     }
 }
 
