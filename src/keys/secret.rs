@@ -206,10 +206,12 @@ fn is_key_file(octets: &[u8]) -> bool {
 
 /// The lines of a PEM block without its label.
 fn is_base64_of_public_key(octets: &[u8]) -> bool {
-    let text = Zeroizing::new(octets.iter().copied().filter(|octet| !octet.is_ascii_whitespace()).collect::<Vec<_>>());
-    [&STANDARD, &URL_SAFE].into_iter().any(|alphabet| {
-        engine(alphabet).decode(&*text).is_ok_and(|decoded| der::is_public_key(&Zeroizing::new(decoded)))
-    })
+    // At full length at once: a vector that grows leaves what it held behind, unwiped.
+    let mut text = Zeroizing::new(Vec::with_capacity(octets.len()));
+    text.extend(octets.iter().filter(|octet| !octet.is_ascii_whitespace()));
+    [&STANDARD, &URL_SAFE]
+        .into_iter()
+        .any(|alphabet| decode_base64(alphabet, text.to_vec()).is_ok_and(|decoded| der::is_public_key(&decoded)))
 }
 
 /// RFC 4253 §6.6 as OpenSSH writes it, and RFC 4716.
