@@ -6,9 +6,12 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import sys
 
 VECTORS = os.environ.get("TOWER_BEARER_VECTORS")
+ALGORITHM = re.compile(rb'"alg"\s*:\s*"[^"]*"')
+CLAIMS = re.compile(rb'"(iss|aud|exp)"\s*:\s*("[^"]*"|[0-9]+)')
 CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
 
 
@@ -27,15 +30,24 @@ def decode(segment):
         return b""
 
 
+def members(json_object):
+    """The members of an object that stands as text, to be put behind others."""
+    inner = re.sub(rb",(\s*,)+", b",", json_object.strip()[1:-1].strip(b" \r\n,"))
+    return b"," + inner if inner else b""
+
+
 def token(text):
     """A token is a seed for itself, for the header field, and with its parts for the JSON targets."""
     seed("token", text)
     seed("authorization_header", f"Bearer {text}")
-    seed("differential", text)
     segments = text.split(".")
     if len(segments) == 3:
-        seed("header_json", decode(segments[0]))
-        seed("claims_json", decode(segments[1]))
+        header, payload = decode(segments[0]), decode(segments[1])
+        seed("header_json", header)
+        seed("claims_json", payload)
+        # The target signs anew, with its own secret: as they are, and as further members of a token that is good.
+        seed("differential", ALGORITHM.sub(b'"alg":"HS256"', header) + b"\0" + payload)
+        seed("differential", members(ALGORITHM.sub(b"", header)) + b"\0" + members(CLAIMS.sub(b"", payload)) + b"\0")
 
 
 def main():
