@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{Request, Response};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 use tower_bearer::clock::Timestamp;
+use tower_bearer::config::Problem;
 use tower_bearer::keys::KeySet;
 use tower_bearer::testing::{FakeClock, TestIssuer, TokenBuilder};
 use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Rejection, Secret, Validator};
@@ -50,6 +51,12 @@ pub(crate) fn validator(server: &TestIssuer, algorithm: Algorithm) -> Validator 
 pub(crate) fn validator_of(api: Api) -> Validator {
     let clock = FakeClock::at(Timestamp::from_secs(NOW));
     Validator::builder(api).with_clock(clock).build().expect("a good configuration")
+}
+
+/// What is wrong with the configuration of an API.
+pub(crate) fn problems(api: Api) -> Vec<Problem> {
+    let faults = Validator::new(api).err().map(|error| error.faults().to_vec()).unwrap_or_default();
+    faults.into_iter().map(|fault| fault.problem().clone()).collect()
 }
 
 /// One API behind the layer, with the server that it trusts.

@@ -18,10 +18,11 @@ use tower_bearer::clock::Timestamp;
 use tower_bearer::config::Organizations;
 use tower_bearer::host::Host;
 use tower_bearer::keys::{KeySet, Secret};
+use tower_bearer::metadata::ResourceMetadata;
 use tower_bearer::rejection::CheckFailed;
 use tower_bearer::testing::TokenBuilder;
 use tower_bearer::token::UnverifiedToken;
-use tower_bearer::{Algorithm, Api, BearerLayer, Outcome, RequireLayer, Validator};
+use tower_bearer::{Algorithm, Api, BearerLayer, Outcome, RequireLayer, Requirement, Validator};
 
 use crate::challenge_parser::challenge;
 use crate::kit::{AUDIENCE, NOW, block_on, server, trusted, validator, validator_of};
@@ -205,12 +206,22 @@ proptest! {
         fault in 0..FAULTS,
         realm in "[ -~]{0,40}",
         scope in "[!#-\\[\\]-~]{1,10}( [!#-\\[\\]-~]{1,10}){0,3}",
+        class in "[!#-\\[\\]-~]{1,20}",
+        age in any::<u64>(),
+        demand in 0..3,
+        place in "[!-~]{0,20}",
         credential in prop_oneof![Just(None), "[ -~]{0,30}".prop_map(Some), Just(Some("the token".to_owned()))],
     ) {
         let server = server(Algorithm::EdDSA);
         let layer = BearerLayer::new(validator(&server, Algorithm::EdDSA)).try_with_realm(&realm);
         let layer = layer.and_then(|layer| layer.try_with_challenge_scope(&scope)).expect("well-formed");
-        let requirement = RequireLayer::all_scopes(scope.split(' '));
+        let metadata = ResourceMetadata::new(&format!("https://api.test/{place}"), [server.issuer()]).ok();
+        let layer = metadata.iter().fold(layer, |layer, metadata| layer.with_resource_metadata(metadata));
+        let requirement = match demand {
+            0 => RequireLayer::new(Requirement::acr_values([&*class])),
+            1 => RequireLayer::new(Requirement::max_authentication_age(Duration::from_secs(age))),
+            _ => RequireLayer::all_scopes(scope.split(' ')),
+        };
         let token = broken(server.token(), fault).claim("sub", &realm).sign();
         let mut request = Request::new(String::new());
         if let Some(text) = credential {
@@ -221,6 +232,13 @@ proptest! {
         let service = ServiceBuilder::new().layer(layer).layer(requirement).service(inner);
         let response = block_on(service.oneshot(request)).expect("an answer");
         prop_assert!(response.status().is_client_error());
+        let parameters = challenge(response.headers());
+        let has = |name: &str| parameters.iter().find(|(other, _)| other == name).map(|(_, value)| &**value);
+        prop_assert_eq!(has("resource_metadata"), metadata.as_ref().map(ResourceMetadata::url));
+        if has("error") == Some("insufficient_user_authentication") {
+            let asked = if demand == 0 { class } else { age.to_string() };
+            prop_assert_eq!(has("acr_values").or(has("max_age")), Some(&*asked));
+        }
         let is = |name: &str, text: &str| {
             challenge(response.headers()).iter().all(|(other, value)| other != name || value == text)
         };

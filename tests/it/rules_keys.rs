@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Value, json};
+use tower_bearer::config::Problem;
+use tower_bearer::fetch::EndpointError;
 use tower_bearer::keys::{KeyError, KeySet, SkipReason};
 use tower_bearer::rejection::KeyNotFound;
 use tower_bearer::testing::{FakeClock, FakeFetch, Outage, Reply, TestIssuer, TestNetwork};
 use tower_bearer::{Algorithm, Api, Issuer, Rejection, Validator};
 
-use crate::kit::{AUDIENCE, block_on, server};
+use crate::kit::{AUDIENCE, block_on, problems, server};
 
 fn published(algorithm: Algorithm) -> Value {
     serde_json::from_str::<Value>(&server(algorithm).jwks()).expect("a set")["keys"][0].clone()
@@ -186,9 +188,15 @@ impl Remote {
 /// Redirects, gzip bombs and endless bodies have their tests over real sockets, in `jwks_sockets`.
 #[test]
 fn rule_064_keys_come_over_https_from_the_configured_place_only() {
-    for url in ["http://as.example/jwks", "ftp://as.example/", "https://u:p@as.example/", "file:///etc/passwd"] {
-        let api = Api::new(AUDIENCE, Issuer::with_jwks_uri("https://as.example/", url));
-        assert!(Validator::new(api).is_err(), "{url}");
+    let build = |url| problems(Api::new(AUDIENCE, Issuer::with_jwks_uri("https://as.example/", url)));
+    assert_eq!(build("https://as.example/jwks"), []);
+    for (url, error) in [
+        ("http://as.example/jwks", EndpointError::PlainHttp),
+        ("ftp://as.example/", EndpointError::Malformed),
+        ("https://u:p@as.example/", EndpointError::UserInfo),
+        ("file:///etc/passwd", EndpointError::Malformed),
+    ] {
+        assert_eq!(build(url), [Problem::Url(error)], "{url}");
     }
 }
 

@@ -3,18 +3,22 @@
 use std::time::Duration;
 
 use http::{Method, Request};
+use tower_bearer::claims::ClaimError;
 use tower_bearer::clock::Timestamp;
+use tower_bearer::config::Problem;
+use tower_bearer::keys::SecretError;
 use tower_bearer::rejection::CheckFailed;
 use tower_bearer::testing::{FakeClock, TestIssuer};
 use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Rejection, RejectionKind, Secret, Validator};
 
-use crate::kit::{AUDIENCE, BARE, NOW, Site, block_on, server, trusted, validator};
+use crate::kit::{AUDIENCE, BARE, NOW, Site, block_on, problems, server, trusted, validator};
 
 #[test]
 fn rule_114_and_119_every_api_checks_issuer_audience_and_dates() {
     for audience in ["", " ", "a\nb"] {
         let api = Api::new(audience, trusted(&server(Algorithm::RS256), Algorithm::RS256));
-        assert!(Validator::new(api).is_err(), "{audience:?}");
+        let problem = if audience.is_empty() { Problem::Empty } else { Problem::Unprintable };
+        assert_eq!(problems(api), [problem], "{audience:?}");
     }
     let site = Site::new();
     for (token, kind) in [
@@ -32,18 +36,19 @@ fn rule_118_the_algorithm_is_the_configurations() {
     let server = server(Algorithm::ES256);
     assert!(block_on(validator(&server, Algorithm::ES256).validate(&server.token().sign())).is_ok());
     let other = trusted(&server, Algorithm::ES256).with_algorithms([Algorithm::ES384]);
-    let refusal = Validator::new(Api::new(AUDIENCE, other));
-    assert!(refusal.is_err(), "no key fits what is listed, and no token changes that");
+    // No key fits what is listed, and no token changes that.
+    assert_eq!(problems(Api::new(AUDIENCE, other)), [Problem::NoUsableKey { skipped: None }]);
 }
 
 #[test]
 fn rule_120_short_secrets_take_a_word_of_warning() {
-    let build = |secret: Result<Secret, _>| {
-        Validator::new(Api::new(AUDIENCE, Issuer::shared_secret("https://hs.test/", secret))).is_ok()
-    };
-    assert!(!build(Secret::utf8("sixteen octets!!")));
-    assert!(build(Secret::utf8("sixteen octets!!").map(Secret::dangerous_short_secret)));
-    assert!(!build(Secret::utf8("fifteen octets!").map(Secret::dangerous_short_secret)));
+    let build =
+        |secret: Result<Secret, _>| problems(Api::new(AUDIENCE, Issuer::shared_secret("https://hs.test/", secret)));
+    let short =
+        |octets, needed| [Problem::Secret(SecretError::TooShort { algorithm: Algorithm::HS256, octets, needed })];
+    assert_eq!(build(Secret::utf8("sixteen octets!!")), short(16, 32));
+    assert_eq!(build(Secret::utf8("sixteen octets!!").map(Secret::dangerous_short_secret)), []);
+    assert_eq!(build(Secret::utf8("fifteen octets!").map(Secret::dangerous_short_secret)), short(15, 16));
 }
 
 /// ECDSA lets anybody write a second valid signature, so a denylist goes by `jti` and not by the token's text.
@@ -124,14 +129,19 @@ fn rule_126_time_is_injected_and_saturates() {
     let issuer = || trusted(&server(Algorithm::RS256), Algorithm::RS256);
     assert!(Validator::new(Api::new(AUDIENCE, issuer()).with_leeway(Duration::from_secs(300))).is_ok());
     for leeway in [Duration::from_secs(301), Duration::MAX] {
-        assert!(Validator::new(Api::new(AUDIENCE, issuer()).with_leeway(leeway)).is_err(), "{leeway:?}");
+        assert_eq!(problems(Api::new(AUDIENCE, issuer()).with_leeway(leeway)), [Problem::Leeway], "{leeway:?}");
     }
     let server = server(Algorithm::RS256);
-    for now in [i64::MIN, -1, 0, i64::MAX] {
+    for (now, error) in [
+        (i64::MIN, Rejection::Claims(ClaimError::IssuedInFuture)),
+        (-1, Rejection::Claims(ClaimError::IssuedInFuture)),
+        (0, Rejection::Claims(ClaimError::IssuedInFuture)),
+        (i64::MAX, Rejection::UnverifiedClaims(ClaimError::Expired)),
+    ] {
         let api = Api::new(AUDIENCE, trusted(&server, Algorithm::RS256)).with_max_age(Duration::from_secs(60));
         let clock = FakeClock::at(Timestamp::from_secs(now));
         let validator = Validator::builder(api).with_clock(clock).build().expect("a good configuration");
-        assert!(block_on(validator.validate(&server.token().sign())).is_err(), "{now}");
+        assert_eq!(block_on(validator.validate(&server.token().sign())).map(drop), Err(error), "{now}");
     }
 }
 
