@@ -23,8 +23,7 @@ pub(super) fn is_number(raw: &str) -> bool {
 /// `⌈date⌉ <= now`. `None` for any other JSON value, and for numbers that are no date before the year 10,000.
 fn numeric_date(raw: &str) -> Option<Timestamp> {
     // As nearly every issuer writes it.
-    if raw.len() <= PLAIN_DIGITS && raw.bytes().all(|octet| octet.is_ascii_digit()) {
-        let date = Timestamp::from_secs(raw.parse().ok()?);
+    if let Some(date) = plain_digits(raw).map(Timestamp::from_secs) {
         return (date <= Timestamp::MAX).then_some(date);
     }
     let (negative, unsigned) = match raw.strip_prefix('-') {
@@ -45,6 +44,17 @@ fn numeric_date(raw: &str) -> Option<Timestamp> {
     let nanos = scale(whole.bytes().chain(fraction.bytes()), shift, negative)?;
     let date = Timestamp::from_nanos(nanos);
     (date <= Timestamp::MAX).then_some(date)
+}
+
+/// Reads whole seconds, where there is nothing but digits, and few enough of them.
+fn plain_digits(raw: &str) -> Option<i64> {
+    if raw.is_empty() || raw.len() > PLAIN_DIGITS {
+        return None;
+    }
+    raw.bytes().try_fold(0_i64, |value, octet| {
+        let digit = octet.is_ascii_digit().then(|| i64::from(octet & 0xf))?;
+        Some(value.wrapping_mul(10).wrapping_add(digit))
+    })
 }
 
 /// Reads an exponent. One of more than 18 digits is beyond any date, or a zero in disguise: nobody writes it.

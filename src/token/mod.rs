@@ -159,7 +159,8 @@ fn decode_payload(segment: &str) -> Result<String, TokenError> {
 
 /// Reads a JSON string's text; `None` for any other JSON value.
 pub(crate) fn unquote(raw: &str) -> Option<Cow<'_, str>> {
-    read(raw, memchr::memchr(b'\\', raw.as_bytes()).is_some())
+    let inner = inside_quotes(raw)?;
+    read(raw, memchr::memchr(b'\\', inner.as_bytes()).is_some())
 }
 
 /// The same where it is known whether the string can have escapes.

@@ -278,11 +278,11 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let judged_at = self.core.clock.now();
         let place = self.core.judge(&proof.token, judged_at)?;
         self.core.fits(proof.token.payload(), circumstances)?;
-        let ends_at = self.core.rules.holds_until(proof.token.payload());
         let (header, payload, thumbprint) = proof.token.into_parts();
         let claims = self.application.admit(Claims::verified(header, payload))?;
-        if let (Some(memo), Some(tag), Some(ends_at)) = (&self.memo, tag, ends_at)
+        if let (Some(memo), Some(tag)) = (&self.memo, tag)
             && !claims.header().algorithm().is_symmetric()
+            && let Some(ends_at) = self.core.rules.holds_until(claims.payload())
         {
             let forget_at = self.core.clock.monotonic().saturating_add(defaults::MEMO_LIFE);
             let life = Life { judged_at, ends_at, forget_at };
