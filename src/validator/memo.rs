@@ -237,4 +237,25 @@ mod tests {
     fn nothing_fits_into_no_memory() {
         assert!(Memo::<NoCustomClaims>::new(0).is_none());
     }
+
+    #[cfg(feature = "metrics")]
+    #[test]
+    fn the_gauges_follow_what_is_in_memory() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let says = |entries: u32, bytes: u32| {
+            let text = recorder.handle().render();
+            for expected in [format!("jwt_token_cache_entries {entries}"), format!("jwt_token_cache_bytes {bytes}")] {
+                assert!(text.lines().any(|line| line == expected), "{expected} in\n{text}");
+            }
+        };
+        metrics::with_local_recorder(&recorder, || {
+            let (one, two) = (verdict(60), verdict(60));
+            let weight = one.weight;
+            says(2, 2 * weight);
+            drop(two);
+            says(1, weight);
+            drop(one);
+            says(0, 0);
+        });
+    }
 }

@@ -178,6 +178,51 @@ async fn a_scrape_counts_unmet_requirements_of_layers_and_handlers() {
     }
 }
 
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn a_scrape_tells_the_hit_rate_and_the_size_of_the_memo() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let scrape = recorder.handle();
+    let _recorded = metrics::set_default_local_recorder(&recorder);
+    let server = TestIssuer::new();
+    let issuer = Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
+    let builder = || Validator::builder(Api::new(AUDIENCE, issuer.clone())).with_fetch(server.clone());
+    let says = |expected: &[&str]| {
+        let text = scrape.render();
+        for expected in expected {
+            assert!(text.lines().any(|line| line == *expected), "{expected} in\n{text}");
+        }
+    };
+    let token = server.token().sign();
+    let forgetful = builder().without_memo().build().expect("a good configuration");
+    assert!(forgetful.validate(&token).await.is_ok());
+    assert!(!scrape.render().contains("jwt_token_cache"), "nothing is counted where nothing is remembered");
+
+    let validator = builder().build().expect("a good configuration");
+    let claims = validator.validate(&token).await.expect("a good token");
+    for _ in 0..2 {
+        assert!(validator.validate(&token).await.is_ok());
+    }
+    says(&[
+        r#"jwt_token_cache_total{outcome="miss"} 1"#,
+        r#"jwt_token_cache_total{outcome="hit"} 2"#,
+        "jwt_token_cache_entries 1",
+    ]);
+    let text = scrape.render();
+    let bytes = text.lines().find_map(|line| line.strip_prefix("jwt_token_cache_bytes ")).expect("a size");
+    let bytes: usize = bytes.parse().expect("a number");
+    assert!((claims.json().len()..2_000).contains(&bytes), "{bytes}");
+
+    let (_, keys) = validator.key_sources().next().expect("one issuer");
+    keys.revoke_kid(&server.kid());
+    assert!(validator.validate(&token).await.is_err());
+    says(&[
+        r#"jwt_token_cache_total{outcome="miss"} 1"#,
+        r#"jwt_token_cache_total{outcome="hit"} 2"#,
+        r#"jwt_token_cache_total{outcome="stale_epoch"} 1"#,
+    ]);
+}
+
 /// A log in memory.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
