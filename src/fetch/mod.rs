@@ -94,7 +94,7 @@ pub struct FetchResponse {
     pub status: StatusCode,
     /// The response headers.
     pub headers: HeaderMap,
-    /// The body, at most `max_bytes` long.
+    /// The body, at most `max_bytes` long; only that of a 200 is ever looked at.
     pub body: Bytes,
 }
 

@@ -16,7 +16,7 @@ pub struct ReqwestFetch {
 }
 
 impl ReqwestFetch {
-    /// Builds a client that follows no redirects, uses no proxy from the environment, asks for no content coding, and
+    /// Builds a client that follows no redirects, uses no proxy from the environment, decodes no content coding, and
     /// lets idle connections go before servers usually do.
     ///
     /// # Errors
@@ -58,6 +58,8 @@ impl ReqwestFetch {
 
     /// Takes a client of your own: a proxy, a client certificate.
     ///
+    /// If it decodes content codings, the limit of a document's size counts what comes out.
+    ///
     /// # Security
     ///
     /// Turn redirects off in it: one that it follows is refused here, but only after the other server was asked.
@@ -84,7 +86,8 @@ impl Fetch for ReqwestFetch {
                 // The client has followed a redirect: hand it over as the redirect that it was.
                 return Ok(FetchResponse::new(StatusCode::FOUND, headers, Bytes::new()));
             }
-            let body = read(response, request.max_bytes).await?;
+            // An error page is not read: however long or slow it is, its status and `Retry-After` count.
+            let body = if status == StatusCode::OK { read(response, request.max_bytes).await? } else { Bytes::new() };
             Ok(FetchResponse::new(status, headers, body))
         })
     }
@@ -99,6 +102,11 @@ fn builder() -> reqwest::ClientBuilder {
         .pool_max_idle_per_host(1)
         .retry(reqwest::retry::never())
         .referer(false)
+        // An application may turn these features on for clients of its own.
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
         .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
 }
 

@@ -221,14 +221,30 @@ async fn an_endless_body_is_cut_at_the_limit() {
     assert!(written < 16 * 1024 * 1024, "{written} octets were taken, most of them by the sockets' buffers");
 }
 
+/// An error page is not read, so that its status and its `Retry-After` count, and so does the next attempt's time.
 #[tokio::test]
-async fn gzip_bomb() {
+async fn a_long_error_page_is_what_its_status_says() {
     let world = World::loaded().await;
-    // What it would expand to does not matter: nothing was asked to be encoded, and nothing is decoded.
-    let bomb = "\u{1f}\u{8}".repeat(500);
-    let answer = ok(&bomb).replace("\r\nContent-Type", "\r\nContent-Encoding: gzip\r\nContent-Type");
-    world.server.becomes(Manner::Answer(answer));
-    assert_eq!(world.refresh().await, Err(RefreshError::InvalidDocument));
+    let page = ok(&"x".repeat(1024 * 1024));
+    world.server.becomes(Manner::Answer(page.replace("200 OK", "503 Busy\r\nRetry-After: 120")));
+    assert_eq!(world.refresh().await, Err(RefreshError::Status { status: 503 }));
+    let next = world.source().status().next_refresh().expect("armed");
+    assert!(next > Duration::from_secs(100), "{next:?}");
+}
+
+/// html_200_keeps_old, and F30: what a document is called does not matter.
+#[tokio::test]
+async fn what_is_in_a_document_counts_and_not_its_media_type() {
+    let world = World::loaded().await;
+    let keys = ok(&world.issuer.jwks());
+    for media_type in ["text/plain; charset=latin1", "text/html", "application/jwk-set+json"] {
+        world.server.becomes(Manner::Answer(keys.replace("application/json", media_type)));
+        assert_eq!(world.refresh().await, Ok(()), "{media_type}");
+        let page = ok("<!doctype html><title>Sign in</title>").replace("application/json", media_type);
+        world.server.becomes(Manner::Answer(page));
+        assert_eq!(world.refresh().await, Err(RefreshError::InvalidDocument), "{media_type}");
+    }
+    assert_eq!(world.server.accepted.load(Ordering::SeqCst), 1, "a page that was read costs no connection");
 }
 
 /// The test runs itself once more with a proxy in its environment, which a client of the caller's own takes.

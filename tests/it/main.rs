@@ -15,6 +15,7 @@ mod axum_extractors;
 mod challenge_parser;
 mod clients;
 mod config;
+mod content_coding;
 mod cors;
 mod events;
 mod example_server;
