@@ -79,6 +79,10 @@ impl Discovery {
             return Err(RefreshError::IssuerMismatch);
         }
         let endpoint = self.plain_http.endpoint(&document.jwks_uri).map_err(|_| RefreshError::JwksUriRefused)?;
+        // Loopback is for what is configured: the document of a server elsewhere sends nobody there.
+        if self.plain_http == PlainHttp::OnLoopback && is_https(&self.openid) && !is_https(&endpoint) {
+            return Err(RefreshError::JwksUriRefused);
+        }
         match hosts {
             Some(hosts) if !is_on(&endpoint, hosts) => Err(RefreshError::JwksUriRefused),
             _ => Ok(endpoint),
@@ -115,6 +119,10 @@ impl PlainHttp {
 struct Document {
     issuer: String,
     jwks_uri: String,
+}
+
+fn is_https(endpoint: &Endpoint) -> bool {
+    endpoint.as_str().parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("https"))
 }
 
 fn is_on(endpoint: &Endpoint, hosts: &[String]) -> bool {
