@@ -14,7 +14,7 @@ use crate::jwks::policy::{RefreshPolicy, Staleness};
 pub(super) struct Freshness {
     /// `max-age` less `Age`; zero for `no-store` and `no-cache`.
     pub(super) remaining: Option<Duration>,
-    /// The validator for the next conditional request, as it stood there.
+    /// The validator for the next conditional request, as it stood there, if it may stand in one.
     pub(super) etag: Option<HeaderValue>,
 }
 
@@ -23,7 +23,7 @@ impl Freshness {
     pub(super) fn from_headers(headers: &HeaderMap) -> Self {
         let age = headers.get_all(AGE).iter().filter_map(delta_seconds).max().unwrap_or_default();
         let remaining = max_age(headers).map(|max_age| max_age.saturating_sub(age));
-        Self { remaining, etag: headers.get(ETAG).cloned() }
+        Self { remaining, etag: headers.get(ETAG).filter(|etag| is_etag(etag)).cloned() }
     }
 }
 
@@ -96,6 +96,11 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER).map(|field| delta_seconds(field).unwrap_or_default())
 }
 
+/// `If-None-Match: *` would be answered 304 whatever the set is (RFC 9110 §13.1.2), and a field of kilobytes by no server.
+fn is_etag(field: &HeaderValue) -> bool {
+    (1..=ETAG_MAX_BYTES).contains(&field.len()) && field != "*"
+}
+
 fn period(remaining: Option<Duration>, policy: &RefreshPolicy) -> Duration {
     let every = policy.refresh_every;
     let longest = policy.longer_max_age.unwrap_or(every).max(every);
@@ -140,6 +145,9 @@ fn seconds(text: &str) -> Option<Duration> {
     }
     Some(Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))))
 }
+
+/// Many times what servers make of a hash.
+const ETAG_MAX_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -196,6 +204,11 @@ mod tests {
             assert_eq!(Freshness::from_headers(&headers(&[(ETAG, etag)])).etag, HeaderValue::from_str(etag).ok());
         }
         assert_eq!(Freshness::from_headers(&HeaderMap::new()).etag, None);
+        let longest = "x".repeat(ETAG_MAX_BYTES);
+        assert!(Freshness::from_headers(&headers(&[(ETAG, &longest)])).etag.is_some());
+        for etag in ["", "*", &format!("{longest}x")] {
+            assert_eq!(Freshness::from_headers(&headers(&[(ETAG, etag)])).etag, None, "{etag}");
+        }
     }
 
     #[test]
