@@ -146,9 +146,22 @@ pub(crate) fn jwks_waiters(issuer: &str, waiters: usize) {
     jwks_metric!(gauge "jwks_waiters", issuer; set(gauge(waiters)));
 }
 
-/// Stale keys were handed to a request.
-pub(crate) fn jwks_stale_served(issuer: &str) {
-    jwks_metric!(counter "jwks_stale_served_total", issuer; increment(1));
+/// Counts the requests that were handed stale keys: every one for a while, so the key of the counter is made once.
+#[derive(Debug, Default)]
+pub(crate) struct StaleServed {
+    #[cfg(feature = "metrics")]
+    key: OnceLock<metrics::Key>,
+}
+
+impl StaleServed {
+    pub(crate) fn count(&self, issuer: &str) {
+        #[cfg(feature = "metrics")]
+        {
+            let labels = || vec![metrics::Label::new("issuer", issuer.to_owned())];
+            let key = self.key.get_or_init(|| metrics::Key::from_parts("jwks_stale_served_total", labels()));
+            metrics::with_recorder(|recorder| recorder.register_counter(key, &VERDICTS).increment(1));
+        }
+    }
 }
 
 /// Counts stay far below 2^32.

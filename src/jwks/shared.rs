@@ -18,7 +18,7 @@ use crate::jwks::error::RefreshError;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::{Activity, Refresh};
 use crate::jwks::snapshot::{Published, Snapshot};
-use crate::telemetry;
+use crate::telemetry::{self, StaleServed};
 use crate::token::Algorithm;
 
 /// Where an issuer's keys are.
@@ -143,6 +143,7 @@ pub(super) struct Shared {
     pub(super) progress: watch::Sender<Progress>,
     pub(super) port: Port,
     pub(super) waiters: Semaphore,
+    pub(super) stale_served: StaleServed,
     /// Only the driver takes it, and never across an await; it lives here to outlive a task whose runtime ends.
     core: Mutex<Core>,
     running: AtomicBool,
@@ -172,6 +173,7 @@ impl Shared {
             progress: watch::Sender::new(progress),
             port: Port::default(),
             waiters: Semaphore::new(max_waiters),
+            stale_served: StaleServed::default(),
             running: AtomicBool::new(false),
             late_from: AtomicU64::new(u64::MAX),
         }

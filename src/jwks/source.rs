@@ -19,7 +19,6 @@ use crate::jwks::snapshot::Snapshot;
 use crate::jwks::status::{KeyState, KeyStatus};
 use crate::jwks::wait::{self, Miss};
 use crate::keys::KeyTable;
-use crate::telemetry;
 use crate::token::Algorithm;
 
 /// The keys of one issuer, kept fresh by a task in the background.
@@ -97,7 +96,7 @@ impl KeySource {
             return View::Unavailable;
         }
         if snapshot.times.standing(now) == Standing::Stale {
-            telemetry::jwks_stale_served(shared.label());
+            shared.stale_served.count(shared.label());
         }
         View::Usable(snapshot)
     }

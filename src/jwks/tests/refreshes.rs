@@ -39,6 +39,17 @@ async fn expiry_10k_zero_waits() {
     assert_eq!(world.network.calls(), 2);
 }
 
+/// Requests are many while keys are stale, and pay nothing for it.
+#[tokio::test]
+async fn stale_keys_are_served_without_an_allocation() {
+    let world = World::loaded(&["a"]).await;
+    world.answer(Reply::error(FetchError::Connect));
+    world.run(310 * SECOND).await;
+    assert_eq!(world.source.status().state(), KeyState::Stale);
+    assert!(world.serves("a"), "what is made on first use is there");
+    assert_eq!(allocation_counter::measure(|| assert!(world.serves("a"))).count_total, 0);
+}
+
 #[tokio::test]
 async fn keys_are_renewed_without_traffic() {
     let world = World::loaded(&["a"]).await;
