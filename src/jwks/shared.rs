@@ -18,6 +18,7 @@ use crate::jwks::error::RefreshError;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::{Activity, Refresh};
 use crate::jwks::snapshot::{Published, Snapshot};
+use crate::jwks::status::KeyState;
 use crate::telemetry::{self, StaleServed};
 use crate::token::Algorithm;
 
@@ -248,6 +249,7 @@ impl Shared {
         self.published.close();
         self.progress.send_modify(|progress| progress.activity = Activity::Closed);
         self.port.wake.notify_one();
+        telemetry::jwks_state(self.label(), KeyState::Closed.number(), None);
         telemetry::jwks_closed(self.label());
     }
 }

@@ -43,6 +43,7 @@ struct Writer {
     whole: KeyTable,
     denied: BTreeSet<Box<str>>,
     etag: Option<HeaderValue>,
+    closed: bool,
 }
 
 impl Published {
@@ -52,7 +53,7 @@ impl Published {
         let empty = Snapshot { table: whole.clone(), epoch: 0, times: Times::NEVER };
         Self {
             current: ArcSwap::from_pointee(empty),
-            writer: Mutex::new(Writer { whole, denied: BTreeSet::new(), etag: None }),
+            writer: Mutex::new(Writer { whole, denied: BTreeSet::new(), etag: None, closed: false }),
         }
     }
 
@@ -109,15 +110,17 @@ impl Published {
         }
     }
 
-    /// Takes everything out of use.
+    /// Takes everything out of use for good, whatever is in flight.
     pub(super) fn close(&self) {
-        let writer = self.writer();
+        let mut writer = self.writer();
+        writer.closed = true;
         self.publish(&writer, Times::NEVER);
     }
 
     /// The epoch moves exactly when the keys in use do, so that verdicts that were remembered stay valid otherwise.
     fn publish(&self, writer: &Writer, times: Times) {
         let before = self.load();
+        let times = if writer.closed { Times::NEVER } else { times };
         let table = if writer.denied.is_empty() {
             writer.whole.clone()
         } else {
@@ -205,7 +208,9 @@ mod tests {
     fn closing_ends_the_use() {
         let published = Published::nothing();
         published.replace(table(&jwks(&["a"])), None, times(1));
+        assert!(published.load().is_usable(Monotonic::default()));
         published.close();
+        published.replace(table(&jwks(&["a"])), None, times(2));
         assert!(!published.load().is_usable(Monotonic::default()));
     }
 }

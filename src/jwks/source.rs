@@ -24,7 +24,8 @@ use crate::token::Algorithm;
 /// The keys of one issuer, kept fresh by a task in the background.
 ///
 /// Cheap to clone; all clones share one key set, one task and one budget of fetches. The task starts with the first use
-/// inside a tokio runtime, moves to another runtime if its own ends, and ends with the last clone.
+/// inside a tokio runtime, moves to another runtime if its own ends, and ends with the last clone. A runtime that is kept
+/// but not run, as one that was only made to `block_on` something at start, keeps the task from working: drop it.
 ///
 /// ```
 /// use tower_bearer::jwks::KeyState;
@@ -108,18 +109,25 @@ impl KeySource {
         wait::first_keys(Arc::clone(&self.handle.shared))
     }
 
+    /// The time, for [`miss`](Self::miss).
+    pub(crate) fn now(&self) -> Monotonic {
+        self.handle.shared.clock.monotonic()
+    }
+
     /// Asks for keys newer than `epoch` because a token's key is not among them, and waits for them at most as long as
-    /// the policy's `miss_wait`. `found` says whether a table has the key: an answer is only given up once no fetch that
-    /// the budget allows can bring it.
+    /// the policy's `miss_wait`; a request that has waited for the first keys `since` then, for both at most as long as
+    /// `cold_wait`. `found` says whether a table has the key: an answer is only given up once no fetch that the budget
+    /// allows can bring it.
     pub(crate) fn miss<F>(
         &self,
         epoch: u64,
+        since: Option<Monotonic>,
         found: F,
     ) -> impl Future<Output = Result<Miss, KeysUnavailable>> + Send + use<F>
     where
         F: Fn(&KeyTable) -> bool + Send,
     {
-        wait::newer_keys(Arc::clone(&self.handle.shared), epoch, found)
+        wait::newer_keys(Arc::clone(&self.handle.shared), epoch, since, found)
     }
 
     /// Tells how the source is doing. It fetches nothing, but the first call inside a tokio runtime starts the source, so
@@ -177,10 +185,18 @@ impl KeySource {
         let (reply, outcome) = oneshot::channel();
         shared.port.reloads.lock().unwrap_or_else(PoisonError::into_inner).push(reply);
         if shared.ensure_running().is_err() {
+            // Nobody will take it, and the list must not grow.
+            drop(outcome);
+            shared.port.reloads.lock().unwrap_or_else(PoisonError::into_inner).retain(|reply| !reply.is_closed());
             return Err(if shared.is_closing() { RefreshError::SourceClosed } else { RefreshError::NoRuntime });
         }
         shared.port.wake.notify_one();
         outcome.await.unwrap_or(Err(RefreshError::SourceClosed))
+    }
+
+    #[cfg(test)]
+    pub(super) fn pending_reloads(&self) -> usize {
+        self.handle.shared.port.reloads.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Takes a key out of use: from the return of this call on no token verifies with it, whatever the issuer

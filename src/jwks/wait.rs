@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{SemaphorePermit, watch};
 
 use crate::clock::Monotonic;
@@ -32,7 +33,7 @@ pub(super) async fn first_keys(shared: Arc<Shared>) -> Result<Arc<Snapshot>, Key
     let mut progress = shared.progress.subscribe();
     let mut place = None;
     loop {
-        let runs = shared.ensure_running().is_ok();
+        let runs = can_wait(&shared);
         let told = *progress.borrow_and_update();
         let now = shared.clock.monotonic();
         if let Some(snapshot) = shared.usable(now) {
@@ -48,18 +49,21 @@ pub(super) async fn first_keys(shared: Arc<Shared>) -> Result<Arc<Snapshot>, Key
     }
 }
 
-/// Waits for a set that `found` is satisfied with, at most `miss_wait`, if one may be fetched now.
+/// Waits for a set that `found` is satisfied with, at most `miss_wait`, if one may be fetched now; `since` is when the
+/// request began to wait for the first keys, if it had to, since it waits no longer than `cold_wait` for both.
 pub(super) async fn newer_keys(
     shared: Arc<Shared>,
     mut epoch: u64,
+    since: Option<Monotonic>,
     found: impl Fn(&KeyTable) -> bool,
 ) -> Result<Miss, KeysUnavailable> {
     let deadline = shared.clock.monotonic().saturating_add(shared.policy.miss_wait);
+    let deadline = since.map_or(deadline, |since| deadline.min(since.saturating_add(shared.policy.cold_wait)));
     let mut progress = shared.progress.subscribe();
     let mut asking = Asking::default();
     let mut place = None;
     let miss = loop {
-        let runs = shared.ensure_running().is_ok();
+        let runs = can_wait(&shared);
         let told = *progress.borrow_and_update();
         let now = shared.clock.monotonic();
         let Some(snapshot) = shared.usable(now) else {
@@ -68,11 +72,13 @@ pub(super) async fn newer_keys(
         if snapshot.epoch > epoch {
             epoch = snapshot.epoch;
             if found(&snapshot.table) {
+                asking.is_served();
                 break Miss::Newer(snapshot);
             }
         }
         shared.wake_if_late(now);
-        if !runs || now >= deadline || asking.answer(&shared, told, now) == Answer::No {
+        // Asked before the time is looked at: who may not wait wants the key for those who come after it.
+        if asking.answer(&shared, told, epoch, now) == Answer::No || !runs || now >= deadline {
             break Miss::Unchanged;
         }
         place = place.or_else(|| Place::take(&shared));
@@ -81,7 +87,7 @@ pub(super) async fn newer_keys(
         }
         change(&mut progress, &shared, deadline).await;
     };
-    telemetry::jwks_miss(shared.label(), asking.action);
+    telemetry::jwks_miss(shared.label(), asking.action.unwrap_or("unavailable"));
     Ok(miss)
 }
 
@@ -91,7 +97,7 @@ pub(super) async fn ready(shared: Arc<Shared>, limit: Option<Duration>) -> Resul
     let deadline = shared.clock.monotonic().saturating_add(limit);
     let mut progress = shared.progress.subscribe();
     loop {
-        let runs = shared.ensure_running().is_ok();
+        let runs = can_wait(&shared);
         let told = *progress.borrow_and_update();
         let now = shared.clock.monotonic();
         if shared.usable(now).is_some() {
@@ -103,6 +109,11 @@ pub(super) async fn ready(shared: Arc<Shared>, limit: Option<Duration>) -> Resul
         }
         change(&mut progress, &shared, deadline).await;
     }
+}
+
+/// Makes sure that a driver runs, and says whether its news can be waited for: timers need a runtime here, too.
+fn can_wait(shared: &Arc<Shared>) -> bool {
+    shared.ensure_running().is_ok() && Handle::try_current().is_ok()
 }
 
 /// Says whether the next change may bring usable keys. A failure is shared by all who waited for it, and those who come
@@ -123,18 +134,18 @@ fn is_worth_waiting(shared: &Shared, told: Progress) -> bool {
 }
 
 /// One request's dealings with the budget for unknown key ids.
+///
+/// It tells the driver once, as soon as it looks, and once more for each set that came without its key: what is fetched
+/// for it does not hang on how long it waits.
+#[derive(Default)]
 struct Asking {
     /// The fetch that was in flight when this request last looked.
     joined: Option<(u64, Cause)>,
     /// The last fetch before this request asked for one.
     asked_after: Option<u64>,
-    action: &'static str,
-}
-
-impl Default for Asking {
-    fn default() -> Self {
-        Self { joined: None, asked_after: None, action: "unavailable" }
-    }
+    /// The epoch of the set that it told the driver of.
+    told_of: Option<u64>,
+    action: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,38 +155,53 @@ enum Answer {
 }
 
 impl Asking {
-    fn answer(&mut self, shared: &Shared, told: Progress, now: Monotonic) -> Answer {
+    fn answer(&mut self, shared: &Shared, told: Progress, epoch: u64, now: Monotonic) -> Answer {
         let has_fetched = self.asked_after.is_some_and(|generation| told.generation > generation);
-        if self.has_seen_through(told) {
-            // Absent from a set that was fetched for it: the fetch at the end of the cool-down will look again.
-            shared.post_miss();
-            return Answer::No;
-        }
+        let action = if has_fetched { "fetched" } else { "joined" };
         match told.activity {
-            Activity::Fetching { cause, .. } => {
-                self.action = if has_fetched { "fetched" } else { "joined" };
+            Activity::Fetching { cause, .. } if !self.has_seen_through(told) => {
+                self.tell(shared, epoch);
+                self.action = Some(action);
                 self.joined = Some((told.generation, cause));
                 Answer::Wait
             }
-            Activity::Idle if now < told.miss_from => {
+            Activity::Fetching { .. } => {
+                self.tell(shared, epoch);
+                Answer::No
+            }
+            Activity::Idle if self.has_seen_through(told) || now < told.miss_from => {
                 if !told.owes_miss_fetch {
-                    shared.post_miss();
+                    self.tell(shared, epoch);
                 }
-                self.action = if has_fetched { "fetched" } else { "cooldown" };
+                let has_waited = has_fetched || self.joined.is_some();
+                self.action = Some(if has_waited { action } else { "cooldown" });
                 Answer::No
             }
             Activity::Idle => {
                 self.asked_after = Some(told.generation);
-                shared.post_miss();
+                self.tell(shared, epoch);
                 Answer::Wait
             }
             Activity::Backoff { .. } if told.task == Task::Running => {
-                self.action = "backoff";
+                self.action = Some("backoff");
                 Answer::No
             }
             Activity::Asleep | Activity::Backoff { .. } => Answer::Wait,
             Activity::Closed => Answer::No,
         }
+    }
+
+    fn tell(&mut self, shared: &Shared, epoch: u64) {
+        if self.told_of != Some(epoch) {
+            self.told_of = Some(epoch);
+            shared.post_miss();
+        }
+    }
+
+    /// A newer set has the key: that of a fetch for this request, of one that it joined, or one that was there already.
+    fn is_served(&mut self) {
+        let action = if self.asked_after.is_some() { "fetched" } else { "renewed" };
+        self.action = self.action.or(Some(action));
     }
 
     /// Says whether a fetch past all caches has ended since this request joined it.

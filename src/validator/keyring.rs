@@ -47,18 +47,19 @@ impl Keyring {
             Self::Swapped(secrets) => return Ok((KeyTable::clone(&secrets.table()), FIXED_EPOCH)),
             Self::Remote(source) => source,
         };
-        let (table, epoch) = match source.snapshot() {
-            View::Usable(snapshot) => (snapshot.table.clone(), snapshot.epoch),
+        let (table, epoch, since) = match source.snapshot() {
+            View::Usable(snapshot) => (snapshot.table.clone(), snapshot.epoch, None),
             View::Unavailable => {
+                let since = source.now();
                 let snapshot = source.ready_snapshot().await.map_err(unavailable)?;
-                (snapshot.table.clone(), snapshot.epoch)
+                (snapshot.table.clone(), snapshot.epoch, Some(since))
             }
         };
         let knows = |table: &KeyTable| !matches!(table.find(kid, algorithm), Found::Unknown);
         if knows(&table) {
             return Ok((table, epoch));
         }
-        match source.miss(epoch, knows).await.map_err(unavailable)? {
+        match source.miss(epoch, since, knows).await.map_err(unavailable)? {
             Miss::Newer(snapshot) => Ok((snapshot.table.clone(), snapshot.epoch)),
             Miss::Unchanged => Ok((table, epoch)),
         }

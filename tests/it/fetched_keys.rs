@@ -78,6 +78,27 @@ async fn a_key_that_may_not_verify_causes_no_fetch() {
     }
 }
 
+/// A forger knows every published key id: a signature that fails under one of them costs no fetch, then or later.
+#[tokio::test]
+async fn a_bad_signature_under_a_known_key_id_causes_no_fetch() {
+    let clock = FakeClock::new();
+    let server = at(&clock);
+    let validator = validator(&server, &clock);
+    let good = server.token().sign();
+    assert!(validator.validate(&good).await.is_ok());
+    let (signed, signature) = good.rsplit_once('.').expect("three parts");
+    let first = if signature.starts_with('A') { "B" } else { "A" };
+    let forged = format!("{signed}.{first}{}", &signature[1..]);
+    for _ in 0..100 {
+        assert_eq!(validator.validate(&forged).await.unwrap_err(), Rejection::Signature);
+    }
+    // Longer than any cool-down, and less than the period of this issuer.
+    clock.run_for(20 * SECOND).await;
+    assert_eq!(server.fetches(), 1);
+    assert!(validator.validate(&server.token().kid("unknown").sign()).await.is_err());
+    assert_eq!(server.fetches(), 2, "an unknown key id does cost one");
+}
+
 #[tokio::test]
 async fn a_stranger_cannot_trigger_fetches_at_will() {
     let clock = FakeClock::new();

@@ -142,8 +142,8 @@ impl Flight {
 }
 
 impl Landed {
-    /// Puts it into use.
-    pub(super) fn publish(self, shared: &Shared, times: Times) {
+    /// Puts it into use; `told` are the skipped keys of the set before it.
+    pub(super) fn publish(self, shared: &Shared, times: Times, told: &mut Vec<SkipReason>) {
         let (label, cause) = (shared.label(), self.cause.name());
         let Keys::New { table, skipped } = self.fetched.keys else {
             shared.published.confirm(times);
@@ -157,13 +157,17 @@ impl Landed {
         let snapshot = shared.published.load();
         let usable = snapshot.table.usable();
         telemetry::jwks_keys(label, usable, skipped.len());
-        if is_same {
-            return telemetry::jwks_unchanged(label, cause);
-        }
+        // A private key that is added under the id of its public half, or under none, changes no key in use.
+        let is_news = mem::replace(told, skipped.clone()) != skipped;
         if is_first {
             telemetry::jwks_initial_load(label, usable, skipped.len());
+        } else if is_same {
+            telemetry::jwks_unchanged(label, cause);
         } else {
             telemetry::jwks_refreshed(label, cause, snapshot.epoch, added, removed);
+        }
+        if is_same && !is_news {
+            return;
         }
         if replaced > 0 {
             telemetry::jwks_key_material_changed(label, replaced);

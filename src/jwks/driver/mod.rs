@@ -16,9 +16,11 @@ use crate::jwks::error::RefreshError;
 use crate::jwks::jitter::Dice;
 use crate::jwks::operation::{Failure, Report};
 use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::race::caught;
 use crate::jwks::refresh::{Action, Cause, Event, Refresh};
 use crate::jwks::shared::{Alive, Origin, Progress, Reply, Shared, Task};
 use crate::jwks::status::KeyState;
+use crate::keys::SkipReason;
 use crate::telemetry;
 
 /// What outlives a task whose runtime ends.
@@ -32,6 +34,8 @@ pub(super) struct Core {
     answered: Vec<Reply>,
     /// Those who need one that has not begun.
     waiting: Vec<Reply>,
+    /// Why keys of the last set are not used, as far as that was told.
+    skipped: Vec<SkipReason>,
 }
 
 impl Core {
@@ -47,26 +51,39 @@ impl Core {
             rediscovery: Rediscovery::new(policy.discovery_every),
             answered: Vec::new(),
             waiting: Vec::new(),
+            skipped: Vec::new(),
         }
     }
 }
 
-/// Runs the machine until the source is closed.
+/// Runs the machine until the source is closed, through panics of what it does not own: a subscriber, a recorder.
 pub(super) async fn drive(alive: Alive) {
-    let mut driver = Driver { shared: &alive.0, keys: None, discovery: None };
+    let shared = &alive.0;
+    while caught(run(shared)).await.is_none() {
+        let _twice = caught(async { park(shared, RefreshError::Panic) }).await;
+        shared.clock.sleep_until(shared.clock.monotonic().saturating_add(shared.policy.backoff_min)).await;
+    }
+}
+
+async fn run(shared: &Shared) {
+    let mut driver = Driver { shared, keys: None, discovery: None };
     driver.step(Event::Start, None);
     driver.step(Event::Timer, None);
+    // A task before this one may have left some.
+    driver.take_wishes();
     loop {
         let wake_at = driver.settle();
         match driver.next(wake_at).await {
-            Happening::Keys(flight, report) => driver.landed(&flight, report),
+            Happening::Keys(flight, report) => {
+                // Who has come until now has waited for this fetch.
+                driver.take_wishes();
+                driver.landed(&flight, report);
+            }
             Happening::Discovery(result) => driver.rediscovered(result),
             Happening::Woken | Happening::Timer => {}
         }
         if driver.shared.is_closing() {
-            driver.step(Event::Close, None);
-            driver.shared.published.close();
-            return;
+            return driver.step(Event::Close, None);
         }
         driver.step(Event::Timer, None);
         driver.take_wishes();
@@ -181,7 +198,7 @@ impl Driver<'_> {
                 Action::Abort => self.abort(core, now),
                 Action::Publish(times) => {
                     if let Some(landed) = landed.take() {
-                        landed.publish(shared, times);
+                        landed.publish(shared, times, &mut core.skipped);
                     }
                 }
                 Action::TellStale { remaining } => telemetry::jwks_stale_entered(shared.label(), remaining),

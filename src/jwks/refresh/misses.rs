@@ -1,5 +1,6 @@
 //! The budget for unknown key ids: strangers can spend it, and nothing else.
 
+use std::mem;
 use std::time::Duration;
 
 use crate::clock::Monotonic;
@@ -17,15 +18,18 @@ pub(super) struct Misses {
     /// By how much the cool-down that runs is shortened: what strangers send to all replicas at once must not make them
     /// fetch at once ever after.
     chance: Chance,
+    /// When the set last changed and so made the cool-down short again.
+    last_fruit: Option<Monotonic>,
     /// A miss came within the cool-down and is owed a fetch at its end.
     owed: bool,
+    /// A miss waits for the fetch in flight.
+    joined: bool,
 }
 
 impl Misses {
     /// A miss came. After a quiet while the cool-down starts from its minimum.
     pub(super) fn seen(&mut self, now: Monotonic, policy: &RefreshPolicy) {
-        let is_quiet = |last: Monotonic| now.saturating_since(last) >= policy.miss_quiet;
-        if self.last_seen.is_some_and(is_quiet) {
+        if is_long_ago(self.last_seen, now, policy) {
             self.fruitless = 0;
         }
         self.last_seen = Some(now);
@@ -46,9 +50,23 @@ impl Misses {
         self.fruitless = self.fruitless.saturating_add(1);
     }
 
-    /// The set has changed.
-    pub(super) fn bore_fruit(&mut self) {
-        self.fruitless = 0;
+    /// The set has changed. An issuer whose set differs at every fetch does not take the budget away.
+    pub(super) fn bore_fruit(&mut self, now: Monotonic, policy: &RefreshPolicy) {
+        let was_lately = self.last_fruit.is_some() && !is_long_ago(self.last_fruit, now, policy);
+        if self.fruitless > 0 && !was_lately {
+            self.fruitless = 0;
+            self.last_fruit = Some(now);
+        }
+    }
+
+    /// A miss waits for the fetch in flight, whether it began for it or before it.
+    pub(super) fn join(&mut self) {
+        self.joined = true;
+    }
+
+    /// The fetch that was in flight has an outcome: says whether a miss waited for it.
+    pub(super) fn take_joined(&mut self) -> bool {
+        mem::take(&mut self.joined)
     }
 
     /// A miss came too early: the fetch at the end of the cool-down finds the key without another request.
@@ -70,4 +88,8 @@ impl Misses {
         let whole = doubled(policy.miss_cooldown_min, self.fruitless.saturating_sub(1)).min(policy.miss_cooldown_max);
         self.chance.between(jitter::percent(whole, 100_u8.saturating_sub(policy.jitter_percent)), whole)
     }
+}
+
+fn is_long_ago(at: Option<Monotonic>, now: Monotonic, policy: &RefreshPolicy) -> bool {
+    at.is_some_and(|at| now.saturating_since(at) >= policy.miss_quiet)
 }

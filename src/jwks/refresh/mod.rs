@@ -30,6 +30,8 @@ pub(super) struct Refresh {
     last_error: Option<RefreshError>,
     demand: Option<Cause>,
     misses: Misses,
+    /// A runtime ended with a fetch in flight, and none has brought keys since.
+    was_interrupted: bool,
 }
 
 /// What the machine is doing.
@@ -66,6 +68,7 @@ impl Refresh {
             last_error: None,
             demand: None,
             misses: Misses::default(),
+            was_interrupted: false,
         }
     }
 
@@ -187,13 +190,24 @@ impl Refresh {
     /// cool-down it is owed one at the end, so that a published key is found without another request.
     fn miss(&mut self, now: Monotonic, roll: Roll, actions: &mut Vec<Action>) {
         self.misses.seen(now, &self.policy);
-        if self.activity != Activity::Idle {
-            return;
+        match self.activity {
+            Activity::Fetching { .. } => self.misses.join(),
+            Activity::Idle if now >= self.miss_fetch_from() => {
+                self.fetch(Cause::Miss, now, roll, actions);
+                self.misses.join();
+            }
+            Activity::Idle => self.misses.owe(),
+            Activity::Asleep | Activity::Backoff { .. } | Activity::Closed => {}
         }
-        if now >= self.miss_fetch_from() {
-            self.fetch(Cause::Miss, now, roll, actions);
-        } else {
+    }
+
+    /// A fetch brought nothing new to a miss that waited for it. One past all caches is followed by another at the end of
+    /// the cool-down, any other by one of the miss's own, whether or not anybody still waits.
+    fn missed(&mut self, was_fresh: bool, now: Monotonic, roll: Roll, actions: &mut Vec<Action>) {
+        if was_fresh && self.activity == Activity::Idle {
             self.misses.owe();
+        } else {
+            self.miss(now, roll, actions);
         }
     }
 
@@ -206,8 +220,7 @@ impl Refresh {
     }
 
     fn finished(&mut self, generation: u64, outcome: Outcome, now: Monotonic, roll: Roll, actions: &mut Vec<Action>) {
-        let is_in_flight = matches!(self.activity, Activity::Fetching { .. });
-        if !is_in_flight || generation != self.generation {
+        if self.in_flight().is_none() || generation != self.generation {
             return;
         }
         match outcome {
@@ -217,10 +230,19 @@ impl Refresh {
         }
     }
 
+    fn in_flight(&self) -> Option<Cause> {
+        match self.activity {
+            Activity::Fetching { cause, .. } => Some(cause),
+            _ => None,
+        }
+    }
+
     fn interrupted(&mut self, error: RefreshError, now: Monotonic, roll: Roll, actions: &mut Vec<Action>) {
         match self.activity {
-            // Not the issuer's failure: the next task, on another runtime, fetches at once.
-            Activity::Fetching { .. } if error == RefreshError::Interrupted => {
+            // Not the issuer's failure: the next task, on another runtime, fetches at once. If that one dies as well,
+            // runtimes come and go faster than the issuer answers, and must not ask it each time.
+            Activity::Fetching { .. } if error == RefreshError::Interrupted && !self.was_interrupted => {
+                self.was_interrupted = true;
                 self.activity = Activity::Backoff { until: now, ruled_by: Pause::Us };
             }
             Activity::Fetching { .. } => {
@@ -241,6 +263,7 @@ impl Refresh {
         roll: Roll,
         actions: &mut Vec<Action>,
     ) {
+        let was_fresh = self.in_flight().is_some_and(Cause::is_fresh);
         let times = Times::of(remaining, &self.policy, now, roll);
         actions.push(Action::Publish(times));
         if self.told >= Some(Standing::Stale) {
@@ -250,10 +273,16 @@ impl Refresh {
         self.told = Some(Standing::Fresh);
         self.failures = 0;
         self.last_error = None;
+        self.was_interrupted = false;
         if change == Change::Changed {
-            self.misses.bore_fruit();
+            self.misses.bore_fruit(now, &self.policy);
         }
+        let joined = self.misses.take_joined();
         self.rest(Activity::Idle, now, roll, actions);
+        // Who does not find its key in a set that changed asks again.
+        if joined && change == Change::Same {
+            self.missed(was_fresh, now, roll, actions);
+        }
     }
 
     /// The keys at hand stay as they are; a failure moves none of their times.
@@ -266,11 +295,16 @@ impl Refresh {
         actions: &mut Vec<Action>,
     ) {
         let own = self.backoff(now, roll.first);
-        let asked = retry_after.map(|asked| asked.min(self.policy.retry_after_max)).filter(|asked| *asked > own);
+        let longest = self.longest_pause(own, now);
+        let asked = retry_after.map(|asked| asked.min(longest)).filter(|asked| *asked > own);
         let pause = asked.unwrap_or(own);
         let ruled_by = if asked.is_some() { Pause::Server } else { Pause::Us };
         self.failures = self.failures.saturating_add(1);
         self.last_error = Some(error);
+        // The retry may be answered by a cache; a miss that waited for less than that waits for the retry.
+        if self.in_flight().is_some_and(Cause::is_fresh) && self.misses.take_joined() {
+            self.misses.owe();
+        }
         actions.push(Action::TellFailed { error, consecutive: self.failures, next_in: pause });
         self.rest(Activity::Backoff { until: now.saturating_add(pause), ruled_by }, now, roll, actions);
     }
@@ -285,8 +319,13 @@ impl Refresh {
 
     fn fetch(&mut self, cause: Cause, now: Monotonic, roll: Roll, actions: &mut Vec<Action>) {
         let deadline = now.saturating_add(self.policy.operation_timeout);
-        let conditional = matches!(cause, Cause::Scheduled | Cause::Retry)
-            && self.last_error != Some(RefreshError::UnexpectedNotModified);
+        use RefreshError::{Redirect, Status, UnexpectedNotModified};
+        let conditional = match cause {
+            Cause::Scheduled => true,
+            // It may have been the validator that the server, or something on the way, did not like.
+            Cause::Retry => !matches!(self.last_error, Some(Status { .. } | Redirect | UnexpectedNotModified)),
+            _ => false,
+        };
         let condition = if conditional { Condition::IfNoneMatch } else { Condition::Always };
         self.generation = self.generation.saturating_add(1);
         self.activity = Activity::Fetching { cause, deadline };
@@ -297,6 +336,16 @@ impl Refresh {
             self.misses.paid();
         }
         actions.push(Action::Fetch(Order { generation: self.generation, cause, condition, deadline }));
+    }
+
+    /// How long a server may tell us to stay away. What it tells a fetch that a stranger caused does not put off the
+    /// scheduled refresh, which may be answered otherwise.
+    fn longest_pause(&self, own: Duration, now: Monotonic) -> Duration {
+        let longest = self.policy.retry_after_max;
+        match (self.in_flight(), self.times) {
+            (Some(Cause::Miss), Some(times)) => longest.min(times.ahead_at.saturating_since(now).max(own)),
+            _ => longest,
+        }
     }
 
     fn backoff(&self, now: Monotonic, chance: Chance) -> Duration {

@@ -6,6 +6,7 @@ use http::StatusCode;
 use http::header::RETRY_AFTER;
 use tokio::task::JoinHandle;
 
+use crate::jwks::error::RefreshError;
 use crate::jwks::policy::{RefreshPolicy, Start};
 use crate::jwks::source::{KeySource, View};
 use crate::jwks::status::KeyState;
@@ -111,6 +112,19 @@ async fn a_failing_issuer_is_asked_at_most_12_times_in_the_first_minute_and_hear
     world.run(15 * SECOND).await;
     assert!(world.serves("a"));
     assert_eq!(world.source.status().consecutive_failures(), 0);
+}
+
+/// A set without a usable key is no set to answer from: nobody's key id is unknown, the keys are unavailable.
+#[tokio::test]
+async fn an_empty_set_at_start_is_no_set() {
+    let world = World::new(Reply::json(r#"{"keys":[]}"#));
+    for kid in ["a", "zz"] {
+        assert!(matches!(World::request(&world.source, kid).await, Verdict::Unavailable(_)), "{kid}");
+    }
+    assert_eq!(world.source.status().last_error(), Some(RefreshError::NoUsableKeys));
+    world.publish(&["a"]);
+    world.run(15 * SECOND).await;
+    assert_eq!(world.ask("a").await, Verdict::Served);
 }
 
 #[tokio::test]

@@ -93,6 +93,21 @@ async fn the_log_tells_the_life_of_a_key_set() {
     }
 }
 
+/// Under the id of its public half, or under none: no key in use changes, and whoever reads the set can sign.
+#[tokio::test]
+async fn a_private_key_is_told_of_whatever_its_id() {
+    for kid in [r#""kid":"a","#, ""] {
+        let (log, _listening) = listen();
+        let world = World::loaded(&["a"]).await;
+        let private = jwk("a", "a").replace(r#""kid":"a","#, kid).replace('}', r#","d":"AAAA"}"#);
+        world.answer(Reply::json(set_of(&[jwk("a", "a"), private])));
+        world.run(HOUR).await;
+        assert_eq!(log.lines("the key set holds a private key"), 1, "{}", log.text());
+        assert!(world.serves("a"));
+        assert_eq!(world.epoch(), 1);
+    }
+}
+
 #[tokio::test]
 async fn an_unchanged_set_is_no_news() {
     let (log, _listening) = listen();

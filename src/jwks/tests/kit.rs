@@ -165,17 +165,17 @@ impl World {
 
     /// What a validator does with a token of this key id; the time that it takes is the clock's.
     pub(in crate::jwks) async fn request(source: &KeySource, kid: &str) -> Verdict {
-        let snapshot: Arc<Snapshot> = match source.snapshot() {
-            View::Usable(snapshot) => Arc::clone(&snapshot),
-            View::Unavailable => match source.ready_snapshot().await {
-                Ok(snapshot) => snapshot,
-                Err(unavailable) => return Verdict::Unavailable(unavailable.retry_after),
+        let (snapshot, since): (Arc<Snapshot>, _) = match source.snapshot() {
+            View::Usable(snapshot) => (Arc::clone(&snapshot), None),
+            View::Unavailable => match (source.now(), source.ready_snapshot().await) {
+                (since, Ok(snapshot)) => (snapshot, Some(since)),
+                (_, Err(unavailable)) => return Verdict::Unavailable(unavailable.retry_after),
             },
         };
         if has(&snapshot.table, kid) {
             return Verdict::Served;
         }
-        match source.miss(snapshot.epoch, |table| has(table, kid)).await {
+        match source.miss(snapshot.epoch, since, |table| has(table, kid)).await {
             Ok(crate::jwks::Miss::Newer(newer)) if has(&newer.table, kid) => Verdict::Served,
             Ok(_) => Verdict::NotFound,
             Err(unavailable) => Verdict::Unavailable(unavailable.retry_after),

@@ -1,13 +1,18 @@
 //! The driver from birth to death, and what its owner may ask of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fetch::FetchError;
+use crate::clock::SystemClock;
+use crate::fetch::{Endpoint, FetchError};
 use crate::jwks::error::RefreshError;
+use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::shared::Origin;
 use crate::jwks::source::KeySource;
 use crate::jwks::status::KeyState;
 use crate::jwks::tests::kit::{HOUR, MINUTE, SECOND, URL, Verdict, World, jwks};
-use crate::testing::Reply;
+use crate::testing::{FakeClock, FakeFetch, Reply};
+use crate::token::Algorithm;
 
 fn reload(source: &KeySource) -> tokio::task::JoinHandle<Result<(), RefreshError>> {
     let source = source.clone();
@@ -45,7 +50,7 @@ async fn drop_wakes_waiters() {
 async fn drop_wakes_those_who_wait_for_a_new_key() {
     let world = World::loaded(&["a"]).await;
     world.answer(Reply::hang());
-    let miss = tokio::spawn(world.source.miss(1, |_| false));
+    let miss = tokio::spawn(world.source.miss(1, None, |_| false));
     world.clock.settle().await;
     drop(world.source);
     world.clock.settle().await;
@@ -131,6 +136,56 @@ async fn reload_warms_a_cold_source() {
     assert!(world.serves("a"));
 }
 
+/// Whoever asked for a reload may go away; it comes all the same, and the next is answered.
+#[tokio::test]
+async fn reload_cancelled_everywhere() {
+    for polls in 1..4 {
+        let world = World::loaded(&["a"]).await;
+        world.answer(Reply::json(jwks(&["b"])).after(SECOND));
+        let mut gone = Box::pin(world.source.reload());
+        for _ in 0..polls {
+            let poll = gone.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+            assert_eq!(poll, std::task::Poll::Pending);
+            world.clock.settle().await;
+        }
+        drop(gone);
+        world.run(SECOND).await;
+        assert!(world.serves("b"));
+        let next = reload(&world.source);
+        world.run(SECOND).await;
+        assert_eq!(next.await.expect("no panic"), Ok(()));
+        assert_eq!(world.network.calls(), 3);
+    }
+}
+
+/// F52: no task outlives its source, however that ends.
+#[tokio::test]
+async fn no_task_leaks() {
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = alive();
+    for reply in [Reply::hang(), Reply::json(jwks(&["a"])), Reply::panic()] {
+        let (dropped, closed) = (World::new(reply.clone()), World::new(reply));
+        dropped.clock.settle().await;
+        assert_eq!(alive(), before + 2);
+        drop(dropped);
+        closed.source.close();
+        closed.clock.settle().await;
+        assert_eq!(alive(), before);
+    }
+}
+
+/// Nobody will answer them, so nobody keeps them.
+#[tokio::test]
+async fn refused_reloads_are_forgotten() {
+    let world = World::loaded(&["a"]).await;
+    world.source.close();
+    world.clock.settle().await;
+    for _ in 0..1000 {
+        assert_eq!(world.source.reload().await, Err(RefreshError::SourceClosed));
+    }
+    assert_eq!(world.source.pending_reloads(), 0);
+}
+
 #[test]
 fn reload_needs_a_runtime() {
     let world = World::new(Reply::json(jwks(&["a"])));
@@ -174,6 +229,59 @@ async fn workers_8_one_fetch() {
         assert_eq!(request.await.expect("no panic"), Verdict::Served);
     }
     assert_eq!(world.network.calls(), 1);
+}
+
+/// A subscriber that panics takes the refresh with it for a second, and not for good.
+#[tokio::test]
+async fn panic_in_a_subscriber_survives() {
+    use tracing_subscriber::util::SubscriberInitExt as _;
+
+    struct Bomb;
+
+    impl std::io::Write for Bomb {
+        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+            let line = String::from_utf8_lossy(octets);
+            assert!(!line.contains("the key set changed"), "as scripted: a subscriber panics");
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let subscriber = tracing_subscriber::fmt().with_writer(|| Bomb).with_ansi(false).finish();
+    let _listening = subscriber.set_default();
+    let world = World::loaded(&["a"]).await;
+    world.publish(&["b"]);
+    world.run(5 * MINUTE).await;
+    assert!(world.serves("b"), "what was published stays so");
+    let calls = world.network.calls();
+    world.run(HOUR).await;
+    assert!(world.network.calls() >= calls + 12, "without traffic: {}", world.network.calls());
+    assert_eq!(world.source.status().state(), KeyState::Fresh);
+}
+
+/// A thread without a runtime, while the source runs in one: no timer could end its wait.
+#[tokio::test]
+async fn outside_a_runtime_nobody_waits_and_nothing_panics() {
+    let (clock, scripted) = (FakeClock::new(), FakeClock::new());
+    let network = FakeFetch::new(&scripted);
+    network.always(URL, Reply::hang());
+    let origin = Origin::jwks(URL, Endpoint::new(URL).expect("url"));
+    let fetch = Arc::new(network.clone());
+    let source = KeySource::build(origin, &[Algorithm::ES256], RefreshPolicy::new(), fetch, Arc::new(SystemClock));
+    clock.settle().await;
+    assert_eq!(network.in_flight(), 1);
+    std::thread::spawn(move || {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let request = Box::pin(World::request(&source, "a")).as_mut().poll(&mut context);
+        assert!(matches!(request, std::task::Poll::Ready(Verdict::Unavailable(_))), "{request:?}");
+        let ready = Box::pin(source.ready()).as_mut().poll(&mut context);
+        assert!(matches!(ready, std::task::Poll::Ready(Err(_))), "{ready:?}");
+    })
+    .join()
+    .expect("no panic");
 }
 
 /// Threads that ask, miss, revoke and reload at once: nothing hangs and nothing is lost.

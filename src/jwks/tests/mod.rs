@@ -6,6 +6,7 @@
 mod cold;
 #[cfg(all(feature = "tracing", feature = "metrics"))]
 mod events;
+mod guarantees;
 mod hostile;
 pub(in crate::jwks) mod kit;
 mod lifecycle;

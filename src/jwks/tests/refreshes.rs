@@ -1,5 +1,7 @@
 //! Renewal in the background, and what happens when it fails.
 
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -29,14 +31,20 @@ fn seconds(span: Duration, expected: std::ops::RangeInclusive<u64>) {
 #[tokio::test]
 async fn expiry_10k_zero_waits() {
     let world = World::loaded(&["a"]).await;
-    world.answer(Reply::json(jwks(&["a"])).after(2 * SECOND));
-    for _ in 0..6 {
-        world.run(MINUTE).await;
-        for _ in 0..2000 {
-            assert!(world.serves("a"));
+    // While the refresh is in flight, and again once the keys are stale since it brings nothing.
+    world.answer(Reply::hang());
+    for state in [KeyState::Aging, KeyState::Stale] {
+        while world.source.status().state() != state || world.network.in_flight() == 0 {
+            world.run(SECOND / 2).await;
         }
+        let calls = world.network.calls();
+        assert!(world.serves("a"), "{state}");
+        for _ in 0..10_000 {
+            let first_look = pin!(World::request(&world.source, "a")).poll(&mut Context::from_waker(Waker::noop()));
+            assert_eq!(first_look, Poll::Ready(Verdict::Served), "{state}");
+        }
+        assert_eq!((world.network.calls(), world.network.in_flight()), (calls, 1));
     }
-    assert_eq!(world.network.calls(), 2);
 }
 
 /// Requests are many while keys are stale, and pay nothing for it.
@@ -48,6 +56,39 @@ async fn stale_keys_are_served_without_an_allocation() {
     assert_eq!(world.source.status().state(), KeyState::Stale);
     assert!(world.serves("a"), "what is made on first use is there");
     assert_eq!(allocation_counter::measure(|| assert!(world.serves("a"))).count_total, 0);
+}
+
+/// Expired keys are refused at once: nobody queues up for the next retry.
+#[tokio::test]
+async fn expired_keys_make_nobody_wait() {
+    let world = World::loaded(&["a"]).await;
+    world.answer(Reply::hang());
+    world.run(HOUR).await;
+    while world.network.in_flight() == 0 {
+        world.run(SECOND / 2).await;
+    }
+    assert_eq!(world.source.status().state(), KeyState::Expired);
+    assert!(matches!(world.ask("a").await, Verdict::Unavailable(_)));
+}
+
+/// What a 304 says of its age counts like that of a 200.
+#[tokio::test]
+async fn a_304_has_times_of_its_own() {
+    let world = World::at_url(Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\"")).await;
+    world.answer(Reply::status(StatusCode::NOT_MODIFIED).with_header(CACHE_CONTROL, "max-age=60"));
+    until_fetch(&world).await;
+    seconds(until_fetch(&world).await, 40..=54);
+}
+
+/// The validator is that of the set at hand, and only it.
+#[tokio::test]
+async fn each_set_brings_its_own_validator() {
+    let world = World::at_url(Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\"")).await;
+    world.answer(Reply::json(jwks(&["b"])).with_header(ETAG, "\"v2\""));
+    until_fetch(&world).await;
+    until_fetch(&world).await;
+    let sent = world.network.requests()[2].headers.get(IF_NONE_MATCH).cloned();
+    assert_eq!(sent.as_ref().map(|etag| etag.as_bytes()), Some(&b"\"v2\""[..]));
 }
 
 #[tokio::test]
@@ -322,6 +363,15 @@ async fn ntp_jump() {
         assert_eq!(world.source.status().state(), KeyState::Fresh);
     }
     assert_eq!(world.network.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_probe_alone_notices_that_time_has_leapt() {
+    let world = World::loaded(&["a"]).await;
+    world.clock.suspend(10 * MINUTE);
+    assert_eq!(world.source.status().state(), KeyState::Stale);
+    world.clock.settle().await;
+    assert_eq!((world.network.calls(), world.source.status().state()), (2, KeyState::Fresh));
 }
 
 #[tokio::test]

@@ -150,3 +150,17 @@ pub(super) fn fetch(actions: &[Action]) -> Option<Cause> {
         _ => None,
     })
 }
+
+/// Moves to the time that is armed, and fires.
+pub(super) fn fire(simulation: &mut Simulation) -> Vec<Action> {
+    simulation.now = simulation.machine.wake_at().expect("armed");
+    simulation.step(Event::Timer)
+}
+
+pub(super) fn wait_of(simulation: &Simulation) -> Duration {
+    simulation.machine.next_attempt().expect("armed").saturating_since(simulation.now)
+}
+
+pub(super) fn rounded(span: Duration) -> u64 {
+    (span + SECOND / 2).as_secs()
+}

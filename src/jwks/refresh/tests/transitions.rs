@@ -5,26 +5,14 @@ use std::time::Duration;
 use crate::clock::Monotonic;
 use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::Standing;
-use crate::jwks::jitter::{Chance, Roll};
+use crate::jwks::jitter::Roll;
 use crate::jwks::policy::RefreshPolicy;
-use crate::jwks::refresh::tests::simulation::{DOWN, SECOND, Simulation, failed, fetch, loaded};
+use crate::jwks::refresh::tests::simulation::{
+    DOWN, SECOND, Simulation, failed, fetch, fire, loaded, rounded, wait_of,
+};
 use crate::jwks::refresh::{Action, Activity, Cause, Change, Condition, Event, Outcome};
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// Moves to the time that is armed, and fires.
-fn fire(simulation: &mut Simulation) -> Vec<Action> {
-    simulation.now = simulation.machine.wake_at().expect("armed");
-    simulation.step(Event::Timer)
-}
-
-fn wait_of(simulation: &Simulation) -> Duration {
-    simulation.machine.next_attempt().expect("armed").saturating_since(simulation.now)
-}
-
-fn rounded(span: Duration) -> u64 {
-    (span + SECOND / 2).as_secs()
-}
 
 #[test]
 fn t1_the_first_use_fetches_once() {
@@ -127,121 +115,6 @@ fn t6_the_retry_comes_when_the_pause_is_over() {
     simulation.finish(failed());
     assert_eq!(simulation.step(Event::Timer), [], "not yet");
     assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Retry));
-}
-
-#[test]
-fn t7_the_first_miss_after_the_initial_load_fetches() {
-    let mut simulation = Simulation::loaded();
-    assert_eq!(fetch(&simulation.step(Event::Miss)), Some(Cause::Miss));
-    assert_eq!(simulation.in_flight.map(|order| order.condition), Some(Condition::Always));
-}
-
-#[test]
-fn t8_a_miss_within_the_cool_down_is_owed_a_fetch() {
-    let mut simulation = Simulation::loaded();
-    simulation.step(Event::Miss);
-    simulation.finish(loaded(Change::Same));
-    assert_eq!(simulation.step(Event::Miss), []);
-    assert!(simulation.machine.owes_miss_fetch());
-    assert_eq!(rounded(wait_of(&simulation)), 1);
-    assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Miss));
-    assert!(!simulation.machine.owes_miss_fetch());
-}
-
-#[test]
-fn t10_a_miss_joins_the_fetch_in_flight() {
-    let mut simulation = Simulation::loaded();
-    fire(&mut simulation);
-    assert_eq!(simulation.step(Event::Miss), []);
-    simulation.finish(loaded(Change::Same));
-    assert!(!simulation.machine.owes_miss_fetch());
-    // Still absent: the request asks again, and the scheduled fetch has not spent the budget for misses.
-    assert_eq!(fetch(&simulation.step(Event::Miss)), Some(Cause::Miss));
-}
-
-#[test]
-fn t11_after_a_failure_a_miss_fetches_nothing() {
-    let mut simulation = Simulation::loaded();
-    fire(&mut simulation);
-    simulation.finish(failed());
-    let armed = simulation.machine.wake_at();
-    assert_eq!(simulation.step(Event::Miss), []);
-    assert_eq!((simulation.machine.wake_at(), simulation.machine.owes_miss_fetch()), (armed, false));
-}
-
-#[test]
-fn t12_fruitless_misses_are_spaced_ever_wider() {
-    let mut simulation = Simulation::loaded();
-    let start = simulation.now;
-    simulation.step(Event::Miss);
-    let mut at = Vec::new();
-    for _ in 0..8 {
-        at.push(rounded(simulation.now.saturating_since(start)));
-        simulation.finish(loaded(Change::Same));
-        simulation.step(Event::Miss);
-        fire(&mut simulation);
-    }
-    assert_eq!(at, [0, 1, 3, 7, 15, 30, 45, 60]);
-}
-
-#[test]
-fn t12_the_cool_down_is_shortened_at_random() {
-    for (chance, expected) in [(0, 900), (u32::MAX / 2, 949), (u32::MAX, 999)] {
-        let mut simulation = Simulation::loaded();
-        simulation.roll.second = Chance(chance);
-        simulation.step(Event::Miss);
-        simulation.finish(loaded(Change::Same));
-        simulation.step(Event::Miss);
-        assert_eq!(wait_of(&simulation).as_millis(), expected, "{chance}");
-    }
-}
-
-#[test]
-fn t12_a_miss_fetch_that_fails_is_fruitless_too() {
-    let mut simulation = Simulation::loaded();
-    let start = simulation.now;
-    let mut at = Vec::new();
-    for _ in 0..1000 {
-        if fetch(&simulation.step(Event::Miss)) == Some(Cause::Miss) {
-            at.push(simulation.now.saturating_since(start).as_secs());
-        }
-        // The fetches for misses fail, and the retries succeed.
-        simulation
-            .run(SECOND / 10, |order| Some(if order.cause == Cause::Retry { loaded(Change::Same) } else { failed() }));
-    }
-    assert!(at.iter().filter(|second| **second < 60).count() <= 8, "{at:?}");
-    assert!(simulation.busiest_minute(|cause| cause == Cause::Miss) <= 8);
-}
-
-#[test]
-fn t13_a_change_or_a_quiet_minute_resets_the_cool_down() {
-    let fruitless = || {
-        let mut simulation = Simulation::loaded();
-        simulation.step(Event::Miss);
-        for _ in 0..4 {
-            simulation.finish(loaded(Change::Same));
-            simulation.step(Event::Miss);
-            fire(&mut simulation);
-        }
-        simulation
-    };
-    let cooldown = |simulation: &Simulation| rounded(simulation.machine.misses.cooldown(&RefreshPolicy::new()));
-
-    let mut changed = fruitless();
-    changed.finish(loaded(Change::Changed));
-    assert_eq!(cooldown(&changed), 1);
-
-    let mut quiet = fruitless();
-    quiet.finish(loaded(Change::Same));
-    quiet.step(Event::Miss);
-    assert_eq!(cooldown(&quiet), 15);
-    quiet.pass(59 * SECOND);
-    quiet.step(Event::Miss);
-    quiet.finish(loaded(Change::Same));
-    assert_eq!(cooldown(&quiet), 15);
-    quiet.pass(60 * SECOND);
-    quiet.step(Event::Miss);
-    assert_eq!(cooldown(&quiet), 1);
 }
 
 #[test]
@@ -363,6 +236,22 @@ fn t19_the_end_of_a_runtime_is_nobodys_failure() {
     assert_eq!(fetch(&simulation.step(Event::Timer)), Some(Cause::Retry));
 }
 
+/// G1: a runtime for each request, none of which lives to see the answer.
+#[test]
+fn t19_runtimes_that_die_all_the_time_ask_no_more_often_than_failures() {
+    let mut simulation = Simulation::loaded();
+    fire(&mut simulation);
+    simulation.begun.clear();
+    for _ in 0..600 {
+        if simulation.in_flight.take().is_some() {
+            simulation.step(Event::Interrupted(RefreshError::Interrupted));
+        }
+        simulation.step(Event::Timer);
+        simulation.pass(SECOND / 10);
+    }
+    assert!((5..=8).contains(&simulation.begun.len()), "{:?}", simulation.begun);
+}
+
 #[test]
 fn t20_closing_ends_everything() {
     let mut simulation = Simulation::loaded();
@@ -392,6 +281,24 @@ fn after_an_unexpected_304_the_next_request_is_unconditional() {
     simulation.finish(Outcome::Failed { error: RefreshError::UnexpectedNotModified, retry_after: None });
     fire(&mut simulation);
     assert_eq!(simulation.in_flight.map(|order| order.condition), Some(Condition::Always));
+}
+
+/// A server, or something on the way, may dislike the validator: then the retry goes without it.
+#[test]
+fn what_was_answered_with_an_error_is_asked_for_without_condition() {
+    let status = RefreshError::Status { status: 412 };
+    for (error, condition) in [
+        (status, Condition::Always),
+        (RefreshError::Redirect, Condition::Always),
+        (DOWN, Condition::IfNoneMatch),
+        (RefreshError::Timeout, Condition::IfNoneMatch),
+    ] {
+        let mut simulation = Simulation::loaded();
+        fire(&mut simulation);
+        simulation.finish(Outcome::Failed { error, retry_after: None });
+        assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Retry));
+        assert_eq!(simulation.in_flight.map(|order| order.condition), Some(condition), "{error}");
+    }
 }
 
 #[test]
