@@ -25,6 +25,7 @@ fn claim_cases_of_tink() {
     let Some(text) = vectors::read("tink/jwt_validation_cases.json") else { return };
     let file: Value = serde_json::from_slice(&text).expect("the cases");
     let secret = file["key"]["k"].as_str().expect("a secret");
+    let mut refusals = Vec::new();
     let mut verdicts = Verdicts::new("Tink", include_str!("../data/exceptions/tink.txt"));
     for case in file["cases"].as_array().expect("cases") {
         // One token is too long for the file: {"a":{"a":… 110,000 levels deep.
@@ -33,10 +34,17 @@ fn claim_cases_of_tink() {
         let id = case["name"].as_str().expect("a name").replace([' ', ','], "_");
         let validator = validator(&case["validator"], secret);
         assert_eq!(validator.is_none(), id == "iss_empty_string", "{id} can be configured");
-        let accepted = validator.is_some_and(|validator| block_on(validator.validate(&token)).is_ok());
+        let verdict = validator.map(|validator| block_on(validator.validate(&token)));
+        if let Some(Err(rejection)) = &verdict {
+            refusals.push(format!("{id} {rejection:?}"));
+        }
+        let accepted = verdict.is_some_and(|verdict| verdict.is_ok());
         verdicts.record(id, case["valid"] == true, accepted);
     }
     verdicts.finish(21, 39);
+    // Not just refused, but for what the case is about.
+    let expected: Vec<&str> = include_str!("../data/refusals/tink.txt").lines().collect();
+    assert_eq!(refusals, expected);
 }
 
 /// An API as a case's validator describes it; `None` if nobody could configure it.

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::keys::tests::corpus::{self, Verdicts};
-use crate::keys::{KeySet, SkippedKey};
-use crate::token::{TokenError, UnverifiedToken};
+use crate::keys::{KeySet, Secret, SkippedKey};
+use crate::token::{Algorithm, TokenError, UnverifiedToken};
 
 fn keys_of(group: &Value) -> &Value {
     if group["public"].is_null() { &group["private"] } else { &group["public"] }
@@ -38,6 +38,36 @@ fn json_web_key() {
     let exceptions = include_str!("../../../tests/data/exceptions/wycheproof_json_web_key.txt");
     let finish = |verdicts: Verdicts| verdicts.finish(6, 20);
     judge_signed("wycheproof/json_web_key_test.json", exceptions, finish, "json_web_key");
+}
+
+/// The bad keys of that file are refused for what is bad about them, not just by an unlucky signature.
+#[test]
+fn bad_keys_are_refused_for_what_they_are() {
+    let Some(file) = corpus::json("wycheproof/json_web_key_test.json") else { return };
+    let mut refused = Vec::new();
+    for (group, case) in corpus::groups(&file) {
+        for key in keys_of(group)["keys"].as_array().expect("keys") {
+            if let Some(why) = why_refused(key) {
+                refused.push(format!("{} {why}", case["tcId"]));
+            }
+        }
+    }
+    let expected: Vec<&str> =
+        include_str!("../../../tests/data/refusals/wycheproof_json_web_key.txt").lines().collect();
+    assert_eq!(refused, expected);
+}
+
+/// What a key set says of a public key, and an API of a shared secret.
+fn why_refused(key: &Value) -> Option<String> {
+    if let Some(secret) = key["k"].as_str() {
+        let Some(algorithm) = Algorithm::from_name(key["alg"].as_str()?) else {
+            return Some("no algorithm of a signature".to_owned());
+        };
+        let bound = Secret::base64url(secret).and_then(|secret| secret.bind(algorithm));
+        return bound.err().map(|error| format!("{error:?}"));
+    }
+    let set = KeySet::from_jwks(json!({ "keys": [key] }).to_string()).expect("a set");
+    set.skipped().next().map(|skipped| format!("{:?}", skipped.reason()))
 }
 
 #[test]
