@@ -39,9 +39,20 @@ pub(crate) fn jwks_initial_load(issuer: &str, usable: usize, skipped: usize) {
     jwks_event!(info, issuer, usable, skipped, "loaded the first keys");
 }
 
-/// A set came that differs from the one before by so many keys.
-pub(crate) fn jwks_refreshed(issuer: &str, cause: &'static str, epoch: u64, added: usize, removed: usize) {
-    jwks_event!(info, issuer, cause, epoch, added, removed, "the key set changed");
+/// How a set differs from the one before, and what it holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refreshed {
+    pub(crate) epoch: u64,
+    pub(crate) added: usize,
+    pub(crate) removed: usize,
+    pub(crate) usable: usize,
+    pub(crate) skipped: usize,
+}
+
+/// A set came that differs from the one before.
+pub(crate) fn jwks_refreshed(issuer: &str, cause: &'static str, set: Refreshed) {
+    let Refreshed { epoch, added, removed, usable, skipped } = set;
+    jwks_event!(info, issuer, cause, epoch, added, removed, usable, skipped, "the key set changed");
 }
 
 /// So many key ids stand for other key material than before: an issuer's mistake, or a restored backup.
@@ -126,16 +137,16 @@ pub(crate) fn jwks_fetched(issuer: &str, cause: &'static str, outcome: &'static 
     jwks_metric!(histogram "jwks_fetch_seconds", issuer; record(took));
 }
 
-/// The set in use has this many keys.
+/// A set came with this many keys.
 pub(crate) fn jwks_keys(issuer: &str, usable: usize, skipped: usize) {
     jwks_event!(debug, issuer, usable, skipped, "keys in use");
-    jwks_metric!(gauge "jwks_keys", issuer, "state" => "usable"; set(gauge(usable)));
     jwks_metric!(gauge "jwks_keys", issuer, "state" => "skipped"; set(gauge(skipped)));
 }
 
-/// The source stands here: 0 empty, 1 fresh, 2 aging, 3 stale, 4 expired, 5 closed.
-pub(crate) fn jwks_state(issuer: &str, state: u8, age: Option<Duration>) {
+/// The source stands here, with this many keys that may be used: 0 empty, 1 fresh, 2 aging, 3 stale, 4 expired, 5 closed.
+pub(crate) fn jwks_state(issuer: &str, state: u8, usable: usize, age: Option<Duration>) {
     jwks_metric!(gauge "jwks_state", issuer; set(f64::from(state)));
+    jwks_metric!(gauge "jwks_keys", issuer, "state" => "usable"; set(gauge(usable)));
     if let Some(age) = age {
         jwks_metric!(gauge "jwks_age_seconds", issuer; set(age.as_secs_f64()));
     }

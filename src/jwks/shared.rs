@@ -249,8 +249,13 @@ impl Shared {
         self.published.close();
         self.progress.send_modify(|progress| progress.activity = Activity::Closed);
         self.port.wake.notify_one();
-        telemetry::jwks_state(self.label(), KeyState::Closed.number(), None);
+        self.tell_closed();
         telemetry::jwks_closed(self.label());
+    }
+
+    /// Lets the gauges show the end.
+    pub(super) fn tell_closed(&self) {
+        telemetry::jwks_state(self.label(), KeyState::Closed.number(), 0, None);
     }
 }
 

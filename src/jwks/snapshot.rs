@@ -26,6 +26,11 @@ impl Snapshot {
         now < self.times.hard_at
     }
 
+    /// How many keys may be used.
+    pub(super) fn usable_keys(&self, now: Monotonic) -> usize {
+        if self.is_usable(now) { self.table.usable() } else { 0 }
+    }
+
     /// Where the keys stand in their life; `None` before the first.
     pub(super) fn standing(&self, now: Monotonic) -> Option<Standing> {
         (self.epoch > 0).then(|| self.times.standing(now))

@@ -149,7 +149,7 @@ impl KeySource {
             next_refresh: told.next_attempt.map(until),
             consecutive_failures: told.failures,
             last_error: told.last_error,
-            usable_keys: if snapshot.is_usable(now) { snapshot.table.usable() } else { 0 },
+            usable_keys: snapshot.usable_keys(now),
             epoch: snapshot.epoch,
         }
     }
@@ -203,11 +203,18 @@ impl KeySource {
     /// publishes, until [`unrevoke_kid`](Self::unrevoke_kid) or the end of the process.
     pub fn revoke_kid(&self, kid: &str) {
         self.handle.shared.published.deny(kid);
+        self.tell_driver();
     }
 
     /// Lets a key be used again.
     pub fn unrevoke_kid(&self, kid: &str) {
         self.handle.shared.published.allow(kid);
+        self.tell_driver();
+    }
+
+    /// The gauge of usable keys has one hand that sets it, so that none writes an older count over a newer.
+    fn tell_driver(&self) {
+        self.handle.shared.port.wake.notify_one();
     }
 
     /// Ends the source and all its clones: the task, a fetch in flight and everybody who waits. No key is usable from

@@ -118,7 +118,9 @@ async fn a_scrape_counts_verdicts_by_issuer_and_reason() {
         r#"jwt_validation_seconds_count{path="waited"} 1"#.to_owned(),
         r#"jwt_validation_seconds_count{path="at_once"} 2"#.to_owned(),
         format!(r#"jwks_fetch_total{{issuer="{ISSUER}",cause="initial",outcome="changed"}} 1"#),
-        format!(r#"jwks_keys{{issuer="{ISSUER}",state="usable"}} 1"#),
+        // The validator has gone, and its keys with it.
+        format!(r#"jwks_state{{issuer="{ISSUER}"}} 5"#),
+        format!(r#"jwks_keys{{issuer="{ISSUER}",state="usable"}} 0"#),
     ] {
         assert!(text.contains(&expected), "{expected} in\n{text}");
     }

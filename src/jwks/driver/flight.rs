@@ -14,7 +14,7 @@ use crate::jwks::operation::{Caches, Failure, Fetched, Keys, Operation, Question
 use crate::jwks::refresh::{Cause, Change, Condition, Event, Order, Outcome};
 use crate::jwks::shared::{Origin, Shared};
 use crate::keys::{Changes, SkipReason};
-use crate::telemetry;
+use crate::telemetry::{self, Refreshed};
 
 /// A fetch in flight.
 #[derive(Clone)]
@@ -164,7 +164,9 @@ impl Landed {
         } else if is_same {
             telemetry::jwks_unchanged(label, cause);
         } else {
-            telemetry::jwks_refreshed(label, cause, snapshot.epoch, added, removed);
+            let skipped = skipped.len();
+            let set = Refreshed { epoch: snapshot.epoch, added, removed, usable, skipped };
+            telemetry::jwks_refreshed(label, cause, set);
         }
         if is_same && !is_news {
             return;

@@ -83,7 +83,9 @@ async fn run(shared: &Shared) {
             Happening::Woken | Happening::Timer => {}
         }
         if driver.shared.is_closing() {
-            return driver.step(Event::Close, None);
+            driver.step(Event::Close, None);
+            // Again: this task may have told an older state since.
+            return shared.tell_closed();
         }
         driver.step(Event::Timer, None);
         driver.take_wishes();
@@ -169,7 +171,7 @@ impl Driver<'_> {
         let snapshot = self.shared.published.load();
         let state = KeyState::from(snapshot.standing(now));
         let age = (snapshot.epoch > 0).then(|| now.saturating_since(snapshot.times.confirmed_at));
-        telemetry::jwks_state(self.shared.label(), state.number(), age);
+        telemetry::jwks_state(self.shared.label(), state.number(), snapshot.usable_keys(now), age);
         wake_at
     }
 

@@ -1,14 +1,18 @@
 //! What the log and the metrics tell, and what they never tell.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use http::StatusCode;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::fetch::FetchError;
+use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::shared::Origin;
 use crate::jwks::tests::kit::{HOUR, MINUTE, SECOND, URL, Verdict, World, jwk, jwks, set_of};
 use crate::testing::Reply;
 
@@ -67,7 +71,7 @@ async fn the_log_tells_the_life_of_a_key_set() {
     for words in ["reloading keys on demand", "the key set changed", "a key id stands for another key"] {
         assert_eq!(log.lines(words), 1, "{words}\n{}", log.text());
     }
-    assert_eq!(log.lines("added=2 removed=1"), 1, "{}", log.text());
+    assert_eq!(log.lines("added=2 removed=1 usable=2 skipped=0"), 1, "{}", log.text());
 
     assert_eq!(World::request(&world.source, "strange-kid").await, Verdict::NotFound);
     assert_eq!(log.lines("action=\"fetched\""), 1, "{}", log.text());
@@ -118,42 +122,80 @@ async fn an_unchanged_set_is_no_news() {
     assert_eq!(log.lines(" INFO ") + log.lines(" WARN ") + log.lines(" ERROR "), 1, "{}", log.text());
 }
 
-/// The names and labels of every metric.
-#[derive(Default)]
-struct Names(Mutex<BTreeSet<String>>);
+#[tokio::test]
+async fn the_log_tells_where_the_keys_have_gone() {
+    let (log, _listening) = listen();
+    let document = |to| Reply::json(format!(r#"{{"issuer":"https://login.example","jwks_uri":"{to}"}}"#));
+    let openid = "https://login.example/.well-known/openid-configuration";
+    let moved = "https://keys.example/two";
+    let world =
+        World::at(Origin::discovery("https://login.example").expect("issuer"), RefreshPolicy::new(), |network| {
+            network.always(openid, document(URL));
+            network.always(URL, Reply::json(jwks(&["a"])));
+            network.always(moved, Reply::json(jwks(&["b"])));
+        });
+    world.run(6 * MINUTE).await;
+    world.answer(Reply::status(StatusCode::NOT_FOUND));
+    world.network.always(openid, Reply::status(StatusCode::BAD_GATEWAY));
+    world.source.reload().await.expect_err("gone");
+    world.run(SECOND).await;
+    let words = "could not read the discovery document issuer=\"https://login.example\" class=\"http_5xx\"";
+    assert_eq!((log.lines(words), log.lines("the key set has moved")), (1, 0), "{}", log.text());
+    world.network.always(openid, document(moved));
+    world.run(2 * MINUTE).await;
+    assert!(world.serves("b"));
+    assert_eq!((log.lines(words), log.lines("the key set has moved")), (1, 1), "{}", log.text());
+}
 
-impl Names {
-    fn note(&self, key: &Key) {
+/// Every metric by its name and labels: a count, or the bits of what a gauge shows.
+#[derive(Default)]
+struct Meters(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+
+impl Meters {
+    fn at(&self, key: &Key) -> Arc<AtomicU64> {
         let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-        self.0.lock().expect("unpoisoned").insert(format!("{}{{{}}}", key.name(), labels.join(",")));
+        let name = format!("{}{{{}}}", key.name(), labels.join(","));
+        Arc::clone(self.0.lock().expect("unpoisoned").entry(name).or_default())
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        self.0.lock().expect("unpoisoned").get(name).map_or(0, |meter| meter.load(Ordering::SeqCst))
+    }
+
+    /// What a gauge of this issuer's shows.
+    fn gauge(&self, name: &str, labels: &str) -> f64 {
+        f64::from_bits(self.count(&format!("{name}{{issuer={URL}{labels}}}")))
+    }
+
+    /// The state, and the number of usable keys.
+    fn state(&self) -> (f64, f64) {
+        (self.gauge("jwks_state", ""), self.gauge("jwks_keys", ",state=usable"))
     }
 }
 
-impl Recorder for Names {
+impl Recorder for Meters {
     fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        self.note(key);
-        Counter::noop()
+        Counter::from_arc(self.at(key))
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        self.note(key);
-        Gauge::noop()
+        Gauge::from_arc(self.at(key))
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        self.note(key);
+        let _named = self.at(key);
         Histogram::noop()
     }
 }
 
 #[test]
 fn the_metrics_have_fixed_names_and_bounded_labels() {
-    let names = Names::default();
-    metrics::with_local_recorder(&names, || {
+    let meters = Meters::default();
+    metrics::with_local_recorder(&meters, || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
         runtime.block_on(async {
             let world = World::new(Reply::json(jwks(&["a"])).after(SECOND));
@@ -168,7 +210,7 @@ fn the_metrics_have_fixed_names_and_bounded_labels() {
             assert!(world.serves("a"));
         });
     });
-    let names = names.0.into_inner().expect("unpoisoned");
+    let names: BTreeSet<String> = meters.0.into_inner().expect("unpoisoned").into_keys().collect();
     let issuer = format!("issuer={URL}");
     for expected in [
         format!("jwks_fetch_total{{{issuer},cause=initial,outcome=changed}}"),
@@ -186,4 +228,65 @@ fn the_metrics_have_fixed_names_and_bounded_labels() {
         assert!(names.contains(&expected), "{expected} is not among {names:#?}");
     }
     assert!(!names.iter().any(|name| name.contains("strange-kid")));
+}
+
+#[test]
+fn the_meters_follow_the_source() {
+    let meters = Meters::default();
+    metrics::with_local_recorder(&meters, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+        runtime.block_on(live(&meters));
+    });
+}
+
+async fn live(meters: &Meters) {
+    let waiters = || meters.gauge("jwks_waiters", "");
+    let misses = |action| meters.count(&format!("jwks_miss_total{{issuer={URL},action={action}}}"));
+    let world = World::new(Reply::json(jwks(&["a", "b"])).after(SECOND));
+    let cold = world.spawn("a");
+    world.clock.settle().await;
+    assert_eq!((meters.state(), waiters()), ((0.0, 0.0), 1.0));
+    world.run(SECOND).await;
+    assert_eq!(cold.await.expect("no panic"), Verdict::Served);
+    assert_eq!((meters.state(), waiters()), ((1.0, 2.0), 0.0));
+
+    world.source.revoke_kid("a");
+    world.clock.settle().await;
+    assert_eq!(meters.state(), (1.0, 1.0));
+    world.source.unrevoke_kid("a");
+    world.clock.settle().await;
+    assert_eq!(meters.state(), (1.0, 2.0));
+
+    world.answer(Reply::json(jwks(&["a", "b"])).after(SECOND / 2));
+    world.run(2 * SECOND).await;
+    let (first, second) = (world.spawn("x"), world.spawn("y"));
+    world.clock.settle().await;
+    assert_eq!(waiters(), 2.0);
+    let late = world.spawn("z");
+    world.run(SECOND / 2).await;
+    for request in [first, second, late] {
+        assert_eq!(request.await.expect("no panic"), Verdict::NotFound);
+    }
+    assert_eq!(waiters(), 0.0);
+    assert_eq!(["fetched", "joined", "cooldown", "backoff"].map(misses), [2, 1, 0, 0]);
+    assert_eq!(world.ask("x").await, Verdict::NotFound);
+    assert_eq!(["fetched", "joined", "cooldown", "backoff"].map(misses), [2, 1, 1, 0]);
+
+    world.run(MINUTE).await;
+    world.answer(Reply::error(FetchError::Tls));
+    world.run(10 * MINUTE).await;
+    assert_eq!(meters.state(), (3.0, 2.0));
+    let age = meters.gauge("jwks_age_seconds", "");
+    assert!((480.0..=660.0).contains(&age), "{age}");
+    assert_eq!(world.ask("x").await, Verdict::NotFound);
+    assert_eq!(["fetched", "joined", "cooldown", "backoff"].map(misses), [2, 1, 1, 1]);
+    world.run(HOUR).await;
+    assert_eq!(meters.state(), (4.0, 0.0));
+    world.publish(&["a"]);
+    world.run(15 * SECOND).await;
+    assert_eq!(meters.state(), (1.0, 1.0));
+    world.source.close();
+    assert_eq!(meters.state(), (5.0, 0.0));
+    world.clock.settle().await;
+    assert_eq!(meters.state(), (5.0, 0.0));
 }
