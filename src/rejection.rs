@@ -44,7 +44,8 @@ pub enum Rejection {
     Check(CheckFailed),
     /// The token is good, and does not allow this.
     Requirement(Unmet),
-    /// The issuer's keys could not be had; the token was not judged.
+    /// The issuer's keys could not be had; the token was not judged. What keeps them away, and since when, is in the
+    /// [`status`](crate::jwks::KeySource::status) of the issuer's source, and in the log.
     KeysUnavailable {
         /// Until the next attempt, at least a second.
         retry_after: Duration,

@@ -111,7 +111,8 @@ impl ValidatorBuilder {
         self.with_memo_bytes(0)
     }
 
-    /// Makes the validator. Inside a tokio runtime it starts to fetch at once, else with its first use.
+    /// Makes the validator. Inside a tokio runtime it starts to fetch at once, else with its first use; that runtime
+    /// has to be run, or dropped, from then on: see [`KeySource`].
     ///
     /// # Errors
     ///

@@ -273,7 +273,8 @@ impl RefreshPolicy {
         self
     }
 
-    /// Sets the longest `Retry-After` that is obeyed: 5 minutes by default.
+    /// Sets the longest `Retry-After` in seconds that is obeyed: 5 minutes by default. One that is a date is answered with
+    /// the pause of any failure, since no wall clock decides here.
     #[must_use]
     pub fn with_retry_after_max(mut self, limit: Duration) -> Self {
         self.retry_after_max = limit;
