@@ -1,6 +1,8 @@
 //! A validator whose keys are fetched: from cold to rotation, outage and back, on a clock that the test turns.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -24,6 +26,14 @@ fn validator(server: &TestIssuer, clock: &FakeClock) -> Validator {
 fn with_fetch(issuer: Issuer, fetch: impl Fetch, clock: &FakeClock) -> Validator {
     let builder = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(fetch).with_clock(clock.clone());
     builder.build().expect("a good configuration")
+}
+
+/// What comes of a future that may not wait.
+fn at_once<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it waits"),
+    }
 }
 
 #[tokio::test]
@@ -111,7 +121,15 @@ async fn a_stranger_cannot_trigger_fetches_at_will() {
         assert_eq!(validator.validate(&token).await.unwrap_err(), Rejection::Key(KeyNotFound::Unknown));
     }
     assert!(server.fetches() <= fetched + 1, "{} fetches", server.fetches());
-    // Claims that could never pass cause no fetch at all, nor does another issuer.
+}
+
+/// Claims that could never pass cause no fetch at all, nor does another issuer.
+#[tokio::test]
+async fn unverified_bad_claims_never_refresh() {
+    let clock = FakeClock::new();
+    let server = at(&clock);
+    let validator = validator(&server, &clock);
+    assert!(validator.validate(&server.token().sign()).await.is_ok());
     clock.run_for(60 * SECOND).await;
     let settled = server.fetches();
     for token in [
@@ -123,6 +141,8 @@ async fn a_stranger_cannot_trigger_fetches_at_will() {
         assert!(validator.validate(&token.sign()).await.is_err());
     }
     assert_eq!(server.fetches(), settled);
+    assert!(validator.validate(&server.token().kid("x").sign()).await.is_err());
+    assert_eq!(server.fetches(), settled + 1);
 }
 
 #[tokio::test]
@@ -184,6 +204,33 @@ async fn domains_of_one_tenant_share_one_fetch_and_issuers_their_own() {
     assert_eq!((other.fetches(), other.discovery_fetches()), (1, 1));
     let names: Vec<&str> = validator.key_sources().map(|(name, _)| name).collect();
     assert_eq!(names, ["https://northwind.eu.auth0.com/", "https://other.test/"]);
+}
+
+/// One client of HTTP for all of them, and one that never gets an answer.
+#[tokio::test]
+async fn issuers_50_one_hangs() {
+    let clock = FakeClock::new();
+    let named = |n: usize| TestIssuer::named(&format!("https://as{n}.test/")).with_clock(Arc::new(clock.clone()));
+    let servers: Vec<TestIssuer> = (0..50).map(named).collect();
+    let trusted = |server: &TestIssuer| Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
+    let api = Api::new(AUDIENCE, trusted(&servers[0]));
+    let api = servers[1..].iter().fold(api, |api, server| api.with_issuer(trusted(server)));
+    servers[0].outage(Outage::Hang);
+    let validator = Validator::builder(api).with_fetch(TestNetwork::new(&servers)).with_clock(clock.clone());
+    let validator = validator.build().expect("a good configuration");
+    clock.settle().await;
+    for _ in 0..10 {
+        for server in &servers[1..] {
+            let (token, new) = (server.token().sign(), server.token().kid("new").sign());
+            assert!(at_once(validator.validate(&token)).is_ok());
+            let rejection = validator.validate(&new).await.unwrap_err();
+            assert_eq!(rejection, Rejection::Key(KeyNotFound::Unknown));
+        }
+        clock.run_for(60 * SECOND).await;
+    }
+    let mut states = validator.key_sources().map(|(_, source)| source.status().state());
+    assert_eq!(states.next(), Some(KeyState::Empty));
+    assert!(states.all(|state| matches!(state, KeyState::Fresh | KeyState::Aging)));
 }
 
 #[tokio::test]

@@ -207,7 +207,7 @@ async fn the_age_of_a_token_counts_on_every_hit() {
 }
 
 #[tokio::test]
-async fn a_verdict_dies_with_its_key_and_with_no_other() {
+async fn removed_key_evicts_cached_token() {
     let bench = Bench::new();
     let token = bench.token_for(3600);
     assert_eq!(bench.reads(&token).await, 1);

@@ -96,15 +96,6 @@ impl World {
         KeySource::build(origin, &[Algorithm::ES256], policy, fetch, clock)
     }
 
-    /// One of several sources on one clock.
-    pub(in crate::jwks) fn on(clock: &FakeClock, reply: Reply) -> Self {
-        let network = FakeFetch::new(clock);
-        network.always(URL, reply);
-        let origin = Origin::jwks(URL, Endpoint::new(URL).expect("url"));
-        let source = Self::source(origin, RefreshPolicy::new(), &network, clock);
-        Self { clock: clock.clone(), network, source }
-    }
-
     /// A source that has loaded what its URL answered.
     pub(in crate::jwks) async fn at_url(reply: Reply) -> Self {
         let world = Self::new(reply);

@@ -173,3 +173,24 @@ async fn an_issuer_that_is_down_is_not_asked_for_its_document_more_often() {
     let readings = world.network.calls_to(OPENID);
     assert!((12..=20).contains(&readings), "{readings}");
 }
+
+#[tokio::test]
+async fn what_lands_from_the_old_place_has_no_validator_for_the_new() {
+    let world = world(RefreshPolicy::new(), healthy);
+    world.run(10 * MINUTE).await;
+    world.network.once(KEYS, Reply::status(StatusCode::NOT_FOUND));
+    world.network.always(KEYS, Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\"").after(5 * SECOND / 2));
+    world.network.always(OPENID, document(MOVED).after(2 * SECOND));
+    world.network.once(MOVED, Reply::error(FetchError::Tls));
+    world.network.always(MOVED, Reply::json(jwks(&["b"])));
+    world.source.reload().await.expect_err("gone");
+    // The retry goes to the old place, and is still there when the new one is known.
+    world.run(5 * SECOND / 2).await;
+    assert_eq!((world.network.in_flight(), world.network.calls_to(MOVED)), (1, 0));
+    world.run(10 * SECOND).await;
+    assert!(world.serves("b"));
+    let requests = world.network.requests();
+    let to_moved: Vec<_> = requests.iter().filter(|request| request.url == MOVED).collect();
+    assert_eq!(to_moved.len(), 2);
+    assert!(!to_moved.iter().any(|request| request.headers.contains_key(IF_NONE_MATCH)));
+}

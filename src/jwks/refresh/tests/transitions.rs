@@ -34,7 +34,7 @@ fn t2_a_loaded_set_is_fresh_and_its_refresh_is_armed() {
 }
 
 #[test]
-fn t2_a_late_outcome_of_an_older_fetch_is_dropped() {
+fn t2_out_of_order_generation() {
     let mut simulation = Simulation::new();
     simulation.step(Event::Start);
     let late = simulation.machine.generation();
