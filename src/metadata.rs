@@ -64,7 +64,7 @@ impl ResourceMetadata {
         Ok(Self { url: Arc::from(url), members })
     }
 
-    /// Lists the scopes that clients may ask for (`scopes_supported`). Default: none are told.
+    /// Lists the scopes that clients may ask for (`scopes_supported`); of none, nothing is told (RFC 9728 §3.2). Default: none.
     ///
     /// # Errors
     ///
@@ -74,7 +74,11 @@ impl ResourceMetadata {
         if !scopes.iter().all(|scope| is_scope_token(scope)) {
             return Err(MetadataError::Scope);
         }
-        Ok(self.with("scopes_supported", json!(scopes)))
+        let mut new = self.with("scopes_supported", json!(scopes));
+        if scopes.is_empty() {
+            new.members.remove("scopes_supported");
+        }
+        Ok(new)
     }
 
     /// Names the resource for people (`resource_name`).
@@ -144,6 +148,10 @@ impl ResourceMetadata {
 /// RFC 9728 §3.1: the well-known suffix goes between the host and what follows it; a slash that ends the host goes away.
 fn well_known(resource: &str) -> Result<String, EndpointError> {
     let endpoint = Endpoint::new(resource)?;
+    // RFC 3986 §2: these stand in no URI; a router would take braces for a pattern.
+    if resource.contains(['{', '}', '"', '<', '>', '\\', '^', '`', '|']) {
+        return Err(EndpointError::Malformed);
+    }
     let uri: Uri = endpoint.as_str().parse().map_err(|_| EndpointError::Malformed)?;
     let (scheme, authority) = uri.scheme_str().zip(uri.authority()).ok_or(EndpointError::Malformed)?;
     let path = if uri.path() == "/" { "" } else { uri.path() };
@@ -236,6 +244,8 @@ mod tests {
                 "bearer_methods_supported": ["header"],
             })
         );
+        assert_eq!(given.clone().with_scopes([]), Ok(given.clone()), "RFC 9728 §3.2: nothing empty");
+        assert_eq!(given.clone().with_scopes(["read"]).and_then(|given| given.with_scopes([])), Ok(given.clone()));
         let more = given.with_scopes(["read"]).expect("a scope").with_name("Orders \"live\"");
         let more = more.with_documentation("https://docs.example/").expect("a page");
         let more = more.with_policy("https://policy.example/").and_then(|more| more.with_terms_of_service(ISSUER));
@@ -252,6 +262,11 @@ mod tests {
         assert_eq!(metadata("https://api.example/#x"), Err(MetadataError::Resource(EndpointError::Fragment)));
         assert_eq!(metadata("http://api.example/"), Err(MetadataError::Resource(EndpointError::PlainHttp)));
         assert_eq!(metadata("api"), Err(MetadataError::Resource(EndpointError::Malformed)));
+        for path in ["{tenant}/mcp", "a\"b", "<a>", "a|b", "a\\b", "a^b", "`a`"] {
+            let resource = format!("https://api.example/{path}");
+            assert_eq!(metadata(&resource), Err(MetadataError::Resource(EndpointError::Malformed)), "{path}");
+        }
+        assert!(metadata("https://api.example/%7Btenant%7D/mcp").is_ok());
         let none = ResourceMetadata::new("https://api.example", []);
         assert_eq!(none, Err(MetadataError::NoAuthorizationServer));
         let plain = ResourceMetadata::new("https://api.example", ["http://as.example/"]);

@@ -17,6 +17,23 @@ use crate::metadata::ResourceMetadata;
 /// sends it what comes for [`ResourceMetadata::path`]. Other methods get 405.
 ///
 /// Under axum a `ResourceMetadata` is a handler by itself: `.route(metadata.path(), get(metadata.clone()))`.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::Request;
+/// use http_body_util::Full;
+/// use tower::ServiceExt;
+/// use tower_bearer::metadata::ResourceMetadata;
+/// use tower_bearer::middleware::MetadataService;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let metadata = ResourceMetadata::new("https://api.northwind.com/mcp", ["https://northwind.eu.auth0.com/"])?;
+/// // The type of the body is the server's.
+/// let service = MetadataService::<Full<Bytes>>::new(&metadata);
+/// let response = service.oneshot(Request::get(metadata.path()).body(())?).await?;
+/// assert_eq!(response.headers()["content-type"], "application/json");
+/// # Ok(()) }
+/// ```
 pub struct MetadataService<B> {
     document: Bytes,
     body: PhantomData<fn() -> B>,
