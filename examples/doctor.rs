@@ -25,26 +25,23 @@ use self::settings::Settings;
 
 #[path = "server/settings.rs"]
 #[allow(dead_code, reason = "the server reads more of it")]
-mod settings;
+pub(crate) mod settings;
 
-const USAGE: &str = "usage: doctor <config.toml> <token, or - for standard input> [--host <host>] [--scope <scope that a route asks for>]";
+pub(crate) const USAGE: &str = "usage: doctor <config.toml> <token, or - for standard input> [--host <host>] [--scope <scope that a route asks for>]";
 
+const ACCEPTED: u8 = 0;
 const REFUSED: u8 = 1;
 const WRONG_CALL: u8 = 2;
 const NO_KEYS: u8 = 3;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
+    match run(std::env::args_os().skip(1).collect()).await {
         Ok(explanation) => {
             let report = report(&explanation, Paint::of_terminal());
             // Whoever closes the pipe has read enough.
             drop(io::stdout().write_all(report.as_bytes()));
-            match explanation.rejection().map(tower_bearer::Rejection::kind) {
-                None => ExitCode::SUCCESS,
-                Some(RejectionKind::KeysUnavailable) => ExitCode::from(NO_KEYS),
-                Some(_) => ExitCode::from(REFUSED),
-            }
+            ExitCode::from(code(&explanation))
         }
         Err(error) => {
             eprintln!("{error}");
@@ -53,8 +50,15 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run() -> Result<Explanation, Box<dyn Error>> {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+pub(crate) fn code(explanation: &Explanation) -> u8 {
+    match explanation.rejection().map(tower_bearer::Rejection::kind) {
+        None => ACCEPTED,
+        Some(RejectionKind::KeysUnavailable) => NO_KEYS,
+        Some(_) => REFUSED,
+    }
+}
+
+pub(crate) async fn run(arguments: Vec<OsString>) -> Result<Explanation, Box<dyn Error>> {
     let [config, token, options @ ..] = &arguments[..] else { return Err(USAGE.into()) };
     let (mut host, mut requirement) = (None, None);
     for option in options.chunks(2) {
@@ -85,7 +89,7 @@ async fn run() -> Result<Explanation, Box<dyn Error>> {
     })
 }
 
-fn report(explanation: &Explanation, paint: Paint) -> String {
+pub(crate) fn report(explanation: &Explanation, paint: Paint) -> String {
     let mut lines = match explanation.rejection() {
         None => format!("{}\n", paint.green("accepted")),
         Some(rejection) => format!("{}: {rejection}\n", paint.red("refused")),
@@ -122,7 +126,7 @@ fn write_finding(lines: &mut String, finding: &Finding, paint: Paint) -> std::fm
 
 /// Whether there are colours.
 #[derive(Clone, Copy)]
-enum Paint {
+pub(crate) enum Paint {
     Colours,
     Plain,
 }

@@ -37,21 +37,27 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let client = Client::builder().no_proxy().build()?;
     println!("{:<18} {:>8} {:>8} {:>8}", "", "/orders", "/stock", "/legacy");
-    for (what, token) in [
-        ("token for orders", server.token().audience(ORDERS).sign()),
-        ("token for stock", server.token().audience(STOCK).sign()),
-        ("token for legacy", old.token().audience(LEGACY).sign()),
-        ("HS256 for orders", old.token().audience(ORDERS).sign()),
-        ("RS256 for legacy", server.token().audience(LEGACY).sign()),
+    for (what, home, token) in [
+        ("token for orders", "/orders", server.token().audience(ORDERS).sign()),
+        ("token for stock", "/stock", server.token().audience(STOCK).sign()),
+        ("token for legacy", "/legacy", old.token().audience(LEGACY).sign()),
+        ("HS256 for orders", "", old.token().audience(ORDERS).sign()),
+        ("RS256 for legacy", "", server.token().audience(LEGACY).sign()),
     ] {
         let mut row = format!("{what:<18}");
         for path in ["/orders", "/stock", "/legacy"] {
             let answer = client.get(format!("{url}{path}")).bearer_auth(&token).send().await?;
             row.push_str(&format!(" {:>8}", answer.status().as_u16()));
+            if answer.status().is_success() != (path == home) {
+                return Err(format!("{what} at {path}: {}", answer.status()).into());
+            }
         }
         println!("{row}");
     }
     println!("the tenant's keys were fetched {} time(s)", server.fetches());
+    if server.fetches() != 1 {
+        return Err("the keys of one tenant are fetched once".into());
+    }
     serving.abort();
     Ok(())
 }

@@ -2,11 +2,7 @@
 
 use tower_bearer::Validator;
 
-use self::settings::Settings;
-
-#[allow(dead_code, reason = "the tests give the text, not a file")]
-#[path = "../../examples/server/settings.rs"]
-mod settings;
+use crate::doctor::program::settings::Settings;
 
 const SAMPLE: &str = include_str!("../../examples/server/server.toml");
 const SECRET: &str = "0123456789abcdef0123456789abcdef";

@@ -17,6 +17,7 @@ mod clients;
 mod config;
 mod content_coding;
 mod cors;
+mod doctor;
 mod events;
 mod example_server;
 mod exceptions;

@@ -1,0 +1,74 @@
+//! `examples/doctor`: what it is called with, how it ends, and in which colours.
+
+use std::ffi::OsString;
+
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::{Algorithm, Explanation};
+
+#[allow(dead_code, reason = "the tests call what `main` calls")]
+#[path = "../../examples/doctor.rs"]
+pub(crate) mod program;
+
+/// A file that is gone when the test ends.
+struct File(std::path::PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("tower-bearer-{}-{name}.toml", std::process::id()));
+        std::fs::write(&path, text).expect("a place for files");
+        Self(path)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.0));
+    }
+}
+
+async fn call(file: &File, arguments: &[&str]) -> Result<Explanation, String> {
+    let arguments = arguments.iter().map(OsString::from);
+    program::run([file.0.clone().into_os_string()].into_iter().chain(arguments).collect())
+        .await
+        .map_err(|e| e.to_string())
+}
+
+#[tokio::test]
+async fn it_ends_with_a_code_for_each_outcome() {
+    let server = TestIssuer::named("https://hs.test/").with_algorithms([Algorithm::HS256]);
+    let secret = server.secret();
+    let hosts = "issuer_for_host = { \"api.brand-a.test\" = \"https://hs.test/\" }";
+    let file = |name: &str, api: &str, keys: &str| {
+        let issuer = format!("[[api.issuer]]\ndomains = [\"https://hs.test/\"]\n{keys}\n");
+        let api = format!("[api]\naudience = \"https://api.test/\"\n{api}\n");
+        File::new(name, &format!("listen = \"127.0.0.1:0\"\n{api}{issuer}"))
+    };
+    let keys = format!("algorithms = [\"HS256\"]\nsecrets = [{{ utf8 = \"{secret}\" }}]");
+    let (plain, bound) = (file("plain", "", &keys), file("bound", hosts, &keys));
+    let unreachable = file("unreachable", "", "jwks_uri = \"http://127.0.0.1:9/\"");
+    let token = server.token().scope("read:orders").sign();
+    let foreign = TestIssuer::named("https://hs.test/").token().sign();
+    for (file, arguments, code) in [
+        (&plain, &[&*token][..], 0),
+        (&plain, &[&token, "--scope", "read:orders"], 0),
+        (&plain, &[&token, "--scope", "write:orders"], 1),
+        (&plain, &["opaque"], 1),
+        (&bound, &[&token], 1),
+        (&bound, &[&token, "--host", "api.brand-a.test"], 0),
+        (&bound, &[&token, "--scope", "read:orders", "--host", "api.brand-a.test"], 0),
+        (&unreachable, &[&foreign], 3),
+    ] {
+        let explanation = call(file, arguments).await.expect("a good call");
+        assert_eq!(program::code(&explanation), code, "{arguments:?}\n{explanation}");
+    }
+    for arguments in [&[][..], &[&token, "--host"], &[&token, "--hots", "x"], &[&token, "--host", "x", "--host", "x"]] {
+        assert_eq!(call(&plain, arguments).await.expect_err("a bad call"), program::USAGE);
+    }
+    assert!(call(&plain, &[&token, "--scope", "a b"]).await.is_err());
+    assert!(call(&File(std::env::temp_dir().join("tower-bearer-nowhere")), &[&token]).await.is_err());
+    let refused = call(&plain, &["opaque"]).await.expect("a good call");
+    let plain = program::report(&refused, program::Paint::Plain);
+    let coloured = program::report(&refused, program::Paint::Colours);
+    assert!(plain.starts_with("refused: ") && !plain.contains('\u{1b}'), "{plain}");
+    assert!(coloured.starts_with("\u{1b}[1;31mrefused\u{1b}[0m: "), "{coloured}");
+}
