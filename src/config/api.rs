@@ -114,6 +114,11 @@ impl Api {
     ///
     /// It is also the only way to take tokens without `aud`, as Amazon Cognito issues them: `client_id` must then be one of
     /// these, and `token_use` must be `access`. An `aud` that is there is judged as ever, and [`Profile::Rfc9068`] wants one.
+    ///
+    /// # Security
+    ///
+    /// A client id is unique within one issuer only, and of an API with several it counts for each of them. Where that
+    /// matters, give each issuer an `Api` and a validator of its own.
     #[must_use]
     pub fn with_client_ids<I: Into<String>>(mut self, ids: impl IntoIterator<Item = I>) -> Self {
         self.clients.get_or_insert_default().extend(ids.into_iter().map(Into::into));

@@ -136,6 +136,10 @@ impl Requirement {
 
     /// Asks that the token was issued to one of these clients (`client_id`, else `azp`).
     ///
+    /// # Security
+    ///
+    /// A client id is unique within one issuer only.
+    ///
     /// # Panics
     ///
     /// If no client is given, or one is empty: a fault of the program.
@@ -204,10 +208,10 @@ impl Requirement {
         Self(Node::All(Parts::Shared(requirements.into_iter().collect())))
     }
 
-    /// Asks for at least one of them. Of no requirement at all none is met.
+    /// Asks for at least one of them. Of no requirement at all none is met: whatever list it came from, nobody passes.
     ///
     /// A challenge cannot offer a choice: it names the alternative that the token meets already, else the first that it can
-    /// name. Put first what a client should ask for.
+    /// name, and that one is reported. Put first what a client should ask for.
     #[must_use]
     pub fn any_of(requirements: impl IntoIterator<Item = Self>) -> Self {
         Self(Node::Any(Parts::Shared(requirements.into_iter().collect())))
