@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::claims::{Audience, ClaimError, Fault};
+use crate::claims::{Audience, ClaimError, Fault, Profile};
 use crate::clock::Timestamp;
 use crate::defaults;
 use crate::keys::{Found, KeyTable};
@@ -107,10 +107,12 @@ impl Core {
         if is_id_token(payload) {
             return Some(ID_TOKEN);
         }
-        if fault == Fault::Missing && !self.rules.clients.is_empty() {
+        // Under RFC 9068 no client stands in for `aud`.
+        let may_lack = fault == Fault::Missing && self.rules.profile != Profile::Rfc9068;
+        if may_lack && !self.rules.clients.is_empty() {
             return Some("no aud: then token_use has to be access, and client_id one of the API's clients");
         }
-        if fault == Fault::Missing && payload.text(Claim::TokenUse) == Member::Is("access") {
+        if may_lack && payload.text(Claim::TokenUse) == Member::Is("access") {
             return Some("no aud: for tokens of Cognito configure with_client_ids");
         }
         let audience = Audience::of(payload);

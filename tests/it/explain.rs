@@ -209,7 +209,11 @@ async fn it_says_what_to_change() {
     let unmarked = server.token().without("aud").claim("client_id", "web");
     let expected = "no aud: then token_use has to be access, and client_id one of the API's clients";
     assert_eq!(hint(&of_clients, &unmarked.clone().sign()).await, expected);
-    assert!(of_clients.explain(&unmarked.claim("token_use", "access").sign()).await.is_accepted());
+    let marked = unmarked.claim("token_use", "access").sign();
+    assert!(of_clients.explain(&marked).await.is_accepted());
+    let strict = Api::new(AUDIENCE, trusted(&server)).with_client_ids(["web"]).with_profile(Profile::Rfc9068);
+    let strict = Validator::new(strict).expect("a good configuration").explain(&marked).await;
+    assert!(!strict.is_accepted() && !strict.hints().any(|hint| hint.starts_with("no aud")), "{strict}");
     let no_slash = TestIssuer::named("https://idp.test");
     assert_eq!(
         hint(&validator(&no_slash), &no_slash.token().issuer("https://idp.test/").sign()).await,
