@@ -8,7 +8,7 @@ use crate::claims::{Check, ClaimError, Claims, Evidence, Profile};
 use crate::clock::Timestamp;
 use crate::host::Host;
 use crate::keys::SignedToken;
-use crate::rejection::Rejection;
+use crate::rejection::{IssuerError, Rejection};
 use crate::request::RequestHead;
 use crate::token::{Claim, UnverifiedToken};
 use crate::validator::circumstances::Circumstances;
@@ -158,7 +158,7 @@ impl<'r> Report<'r> {
         let mut expected = known.join(" or ");
         if let Some(bound) = circumstances.host.as_ref().and_then(|host| core.hosts.issuer_for(host)) {
             expected = format!("{bound} under this host");
-        } else if !core.hosts.is_empty() {
+        } else if matches!(route, Err(IssuerError::UnknownHost)) {
             expected = format!("a request for {}", core.hosts.hosts().collect::<Vec<_>>().join(" or "));
         }
         let outcome = route.map(|_| ()).map_err(Rejection::Issuer);

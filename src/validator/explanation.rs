@@ -62,7 +62,7 @@ impl Explanation {
                 Err(unmet) => {
                     let (hint, found) = (hint(&unmet, claims), found(&unmet, claims));
                     let failed = Finding::failed(REQUIREMENT, Rejection::Requirement(unmet), hint.map(str::to_owned));
-                    failed.finding(Some(&found))
+                    failed.finding(found.as_deref())
                 }
             },
         };
@@ -95,18 +95,21 @@ impl Explanation {
 }
 
 /// What the token says of what it lacks.
-fn found(unmet: &Unmet, claims: &Claims) -> String {
+fn found(unmet: &Unmet, claims: &Claims) -> Option<String> {
     let payload = claims.payload();
     let said = |names: &[Claim]| {
         let said = names.iter().filter_map(|claim| Some((claim.name(), payload.raw(*claim)?)));
-        said.map(|(name, raw)| format!("{name} {raw}")).collect::<Vec<_>>().join(", ")
+        let said: Vec<_> = said.map(|(name, raw)| format!("{name} {raw}")).collect();
+        (!said.is_empty()).then(|| said.join(", "))
     };
     match unmet {
-        Unmet::Scope { .. } | Unmet::Permission { .. } => said(&[Claim::Scope, Claim::Permissions]),
+        Unmet::Scope { .. } | Unmet::Permission { .. } => said(&[Claim::Scope, Claim::Scp, Claim::Permissions]),
         Unmet::Authentication { .. } => said(&[Claim::Acr, Claim::AuthTime]),
         Unmet::Claim { claim, .. } => {
             let value: Option<Box<RawValue>> = claims.claim(claim).ok().flatten();
-            value.map(|value| value.get().to_owned()).unwrap_or_default()
+            // Without one, the client is read from `azp`.
+            let client = || if &**claim == "client_id" { said(&[Claim::Azp]) } else { None };
+            value.map(|value| value.get().to_owned()).or_else(client)
         }
     }
 }

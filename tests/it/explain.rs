@@ -398,7 +398,13 @@ async fn the_log_line_of_a_refusal_carries_the_same_hint() {
 async fn what_a_route_asks_is_explained_like_the_rest() {
     let server = TestIssuer::new();
     let validator = validator(&server);
-    let user = server.token().scope("openid").permissions(["write"]).claim("tier", "silver").claim("acr", "low");
+    let user = server
+        .token()
+        .scope("openid")
+        .permissions(["write"])
+        .claim("tier", "silver")
+        .claim("acr", "low")
+        .claim("azp", "spa");
     let permission = "the token has a permission of that name: ask for `scope_or_permission`";
     let scope = "the token has a scope of that name: ask for `scope_or_permission`";
     for (requirement, rejection, found, hint) in [
@@ -419,6 +425,18 @@ async fn what_a_route_asks_is_explained_like_the_rest() {
             Requirement::claim_equals("tier", "gold"),
             Some("the claim tier is missing or has another value than is asked for"),
             Some("\"silver\""),
+            None,
+        ),
+        (
+            Requirement::claim_equals("plan", "gold"),
+            Some("the claim plan is missing or has another value than is asked for"),
+            None,
+            None,
+        ),
+        (
+            Requirement::client_ids(["web"]),
+            Some("the claim client_id is missing or has another value than is asked for"),
+            Some("azp \"spa\""),
             None,
         ),
         (
