@@ -58,14 +58,15 @@ pub(super) fn extract<C: Send + Sync + 'static>(
     let extensions = &parts.extensions;
     let registered: Option<&Claims> = extensions.get();
     match (extensions.get::<Claims<C>>(), registered, extensions.get::<Around>()) {
-        (Some(claims), Some(_), _) => {
+        (Some(claims), Some(registered), _) if claims.are_those_of(registered) => {
             let place = Place::of(parts, asked);
             Ok(if place.is_plain() { claims.clone() } else { claims.clone().at(place) })
         }
         // Typed claims without registered ones are those of a layer further out; the inner one let the request pass
         // without credential, and its word counts.
         (_, None, Some(_)) => Err(ClaimsRejection::anonymous(&Place::of(parts, asked))),
-        (None, Some(_), _) => {
+        // None of that type, or those of a layer further out, which has judged another token.
+        (_, Some(_), _) => {
             telemetry::misconfigured("a handler wants claims of another type than its BearerLayer reads");
             Err(ClaimsRejection::OtherClaims)
         }

@@ -27,8 +27,8 @@ use crate::token::{Claim, Header, Member, Payload};
 /// The claims of a token that passed every check.
 ///
 /// There is no way to make one but to validate a token (and `testing::claims()` in tests of handlers). Cloning costs one
-/// reference count, and one more with a `C`. `C` is the application's own type for the claims that this crate does not know; it is deserialised
-/// from the verified octets.
+/// reference count, one more with a `C`, and one more where an extractor knows how the layers around answer. `C` is the
+/// application's own type for the claims that this crate does not know; it is deserialised from the verified octets.
 pub struct Claims<C = NoCustomClaims> {
     verified: Arc<Verified>,
     custom: Custom<C>,
@@ -176,6 +176,12 @@ impl<C> Claims<C> {
     #[must_use]
     pub fn registered(&self) -> Claims {
         Claims { verified: Arc::clone(&self.verified), custom: NO_CUSTOM_CLAIMS, context: self.context.clone() }
+    }
+
+    /// Says whether both were read from the same claims set.
+    #[cfg(feature = "axum")]
+    pub(crate) fn are_those_of<D>(&self, other: &Claims<D>) -> bool {
+        Arc::ptr_eq(&self.verified, &other.verified) || self.json() == other.json()
     }
 
     pub(crate) fn payload(&self) -> &Payload {

@@ -18,7 +18,9 @@ use crate::validator::Validator;
 /// Lets a request pass only with a valid access token, whose claims it puts into the request's extensions.
 ///
 /// The inner service finds `Claims<C>` there, and always [`Claims`](crate::Claims) without custom claims, which is what
-/// [`RequireLayer`](crate::RequireLayer) reads. Claims that were there before are replaced or removed. The
+/// [`RequireLayer`](crate::RequireLayer) reads. Claims that were there before are replaced or removed,
+/// but for those of another `C` from a layer further out: axum's extractors never hand those out once another token was
+/// judged, or none; who reads extensions directly, and lets credentials change between layers, reads `Claims`. The
 /// `Authorization` value is marked sensitive, so that it doesn't show in logs of headers.
 ///
 /// A refused request is answered with status and `WWW-Authenticate` after RFC 6750 §3, without body unless

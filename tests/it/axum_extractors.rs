@@ -7,6 +7,7 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{Request, Response, StatusCode};
 use serde::Deserialize;
 use tower::ServiceExt;
+use tower::util::MapRequestLayer;
 use tower_bearer::axum::{BearerRejection, ClaimsRejection};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{BearerLayer, Claims, Rejection, RequireLayer, Requirement};
@@ -112,6 +113,29 @@ async fn claims_of_another_type_are_500_and_never_none() {
             assert_eq!(ask(&app, path, Some(&token)).await.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
         }
         assert_eq!(ask(&app, "/subject", Some(&token)).await.status(), StatusCode::OK);
+    }
+}
+
+/// Between the layers the credential changes: what the outer one verified is not handed out beside the inner one's verdict.
+#[tokio::test]
+async fn claims_of_a_token_that_was_replaced_are_500() {
+    let server = TestIssuer::new();
+    let (ours, theirs) =
+        (server.token().claim("tenant", "north").sign(), server.token().claim("tenant", "south").sign());
+    let tenants = BearerLayer::new(validator(&server).with_custom_claims::<Tenant>());
+    for (inner, path, expected) in [
+        (ours.clone(), "/tenant", StatusCode::OK),
+        (theirs.clone(), "/tenant", StatusCode::INTERNAL_SERVER_ERROR),
+        (theirs.clone(), "/perhaps-tenant", StatusCode::INTERNAL_SERVER_ERROR),
+        (theirs, "/subject", StatusCode::OK),
+    ] {
+        let swap = MapRequestLayer::new(move |mut request: Request<Body>| {
+            let value = format!("Bearer {inner}").parse().expect("a field value");
+            request.headers_mut().insert(AUTHORIZATION, value);
+            request
+        });
+        let app = routes().layer(BearerLayer::new(validator(&server))).layer(swap).layer(tenants.clone());
+        assert_eq!(ask(&app, path, Some(&ours)).await.status(), expected, "{path}");
     }
 }
 
