@@ -190,7 +190,7 @@ impl fmt::Debug for Actor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ActorError {
-    /// Not an object, or a member of it stands twice or has another type.
+    /// Not an object, or a member that is read (`sub`, `iss`, `client_id`, `act`) stands twice or has another type.
     Malformed,
     /// More than 8 links.
     TooLong,

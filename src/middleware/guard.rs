@@ -28,7 +28,7 @@ use crate::telemetry;
 /// Where the claims don't suffice, the client gets 403 `insufficient_scope`, or 401
 /// `insufficient_user_authentication` (RFC 9470); where the `BearerLayer` let the request pass without credential, 401
 /// with a challenge. Each names the scopes that a token for the route needs, also those that this one has (RFC 6750
-/// §3.1): those of this layer together with those of every `RequireLayer` around it. Of alternatives one is named, see
+/// §3.1): those of this layer together with those of every `RequireLayer` between it and its `BearerLayer`. Of alternatives one is named, see
 /// [`Requirement::any_of`].
 ///
 /// What is asked further in, no layer knows: a client that lacks something here and there has to come back twice. Where
