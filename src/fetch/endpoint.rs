@@ -49,7 +49,7 @@ impl Endpoint {
         &self.0
     }
 
-    fn parse(url: &str, plain: PlainHttp) -> Result<Self, EndpointError> {
+    pub(crate) fn parse(url: &str, plain: PlainHttp) -> Result<Self, EndpointError> {
         if url.contains('#') {
             return Err(EndpointError::Fragment);
         }
@@ -68,7 +68,7 @@ impl Endpoint {
         }
         match uri.scheme_str() {
             Some("https") => {}
-            Some("http") if plain == PlainHttp::Anywhere || is_loopback(authority.host()) => {}
+            Some("http") if plain.allows(authority.host()) => {}
             Some("http") => return Err(EndpointError::PlainHttp),
             _ => return Err(EndpointError::Malformed),
         }
@@ -115,10 +115,22 @@ impl fmt::Display for EndpointError {
 
 impl std::error::Error for EndpointError {}
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum PlainHttp {
+/// Where plain http is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlainHttp {
+    Nowhere,
     OnLoopback,
     Anywhere,
+}
+
+impl PlainHttp {
+    fn allows(self, host: &str) -> bool {
+        match self {
+            Self::Nowhere => false,
+            Self::OnLoopback => is_loopback(host),
+            Self::Anywhere => true,
+        }
+    }
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+pub(crate) use self::endpoint::PlainHttp;
 pub use self::endpoint::{Endpoint, EndpointError};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::ReqwestFetch;

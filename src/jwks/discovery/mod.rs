@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::Uri;
 use serde::Deserialize;
 
-use crate::fetch::{Endpoint, EndpointError};
+use crate::fetch::{Endpoint, EndpointError, PlainHttp};
 use crate::jwks::error::RefreshError;
 
 pub(super) use self::schedule::Rediscovery;
@@ -18,14 +18,8 @@ pub(crate) struct Discovery {
     issuer: Arc<str>,
     openid: Endpoint,
     oauth: Endpoint,
-    plain_http: PlainHttp,
-}
-
-/// Where plain http is allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PlainHttp {
-    OnLoopback,
-    Anywhere,
+    /// Where the document may send us over plain http.
+    linked: PlainHttp,
 }
 
 impl Discovery {
@@ -78,11 +72,7 @@ impl Discovery {
         if document.issuer != *self.issuer {
             return Err(RefreshError::IssuerMismatch);
         }
-        let endpoint = self.plain_http.endpoint(&document.jwks_uri).map_err(|_| RefreshError::JwksUriRefused)?;
-        // Loopback is for what is configured: the document of a server elsewhere sends nobody there.
-        if self.plain_http == PlainHttp::OnLoopback && is_https(&self.openid) && !is_https(&endpoint) {
-            return Err(RefreshError::JwksUriRefused);
-        }
+        let endpoint = Endpoint::parse(&document.jwks_uri, self.linked).map_err(|_| RefreshError::JwksUriRefused)?;
         match hosts {
             Some(hosts) if !is_on(&endpoint, hosts) => Err(RefreshError::JwksUriRefused),
             _ => Ok(endpoint),
@@ -90,7 +80,7 @@ impl Discovery {
     }
 
     fn parse(issuer: &str, plain_http: PlainHttp) -> Result<Self, EndpointError> {
-        plain_http.endpoint(issuer)?;
+        Endpoint::parse(issuer, plain_http)?;
         let uri: Uri = issuer.parse().map_err(|_| EndpointError::Malformed)?;
         let (Some(scheme), Some(authority), None) = (uri.scheme_str(), uri.authority(), uri.query()) else {
             return Err(EndpointError::Malformed);
@@ -98,19 +88,14 @@ impl Discovery {
         let path = uri.path().strip_suffix('/').unwrap_or(uri.path());
         Ok(Self {
             issuer: Arc::from(issuer),
-            openid: plain_http.endpoint(&format!("{scheme}://{authority}{path}{OPENID_SUFFIX}"))?,
-            oauth: plain_http.endpoint(&format!("{scheme}://{authority}{OAUTH_INFIX}{path}"))?,
-            plain_http,
+            openid: Endpoint::parse(&format!("{scheme}://{authority}{path}{OPENID_SUFFIX}"), plain_http)?,
+            oauth: Endpoint::parse(&format!("{scheme}://{authority}{OAUTH_INFIX}{path}"), plain_http)?,
+            // Loopback is for what is configured: the document of a server elsewhere sends nobody there.
+            linked: match plain_http {
+                PlainHttp::OnLoopback if scheme == "https" => PlainHttp::Nowhere,
+                as_configured => as_configured,
+            },
         })
-    }
-}
-
-impl PlainHttp {
-    fn endpoint(self, url: &str) -> Result<Endpoint, EndpointError> {
-        match self {
-            Self::OnLoopback => Endpoint::new(url),
-            Self::Anywhere => Endpoint::dangerous_allow_http(url),
-        }
     }
 }
 
@@ -119,10 +104,6 @@ impl PlainHttp {
 struct Document {
     issuer: String,
     jwks_uri: String,
-}
-
-fn is_https(endpoint: &Endpoint) -> bool {
-    endpoint.as_str().parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("https"))
 }
 
 fn is_on(endpoint: &Endpoint, hosts: &[String]) -> bool {
