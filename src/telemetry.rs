@@ -1,7 +1,8 @@
 //! Events: the only file that names `tracing` or `metrics`.
 //!
 //! One function per event, taking only `&'static str`, numbers and `Duration`, the issuer as the configuration spells it,
-//! and what a requirement of the program's names: no token, key id, subject or other text of a stranger can reach a log line through here.
+//! and what a requirement of the program's names: no token, key id, subject or other text of a stranger can reach a log
+//! line through here.
 
 #![cfg_attr(
     not(all(feature = "tracing", feature = "metrics")),
@@ -404,13 +405,15 @@ pub(crate) fn token_cache_shrank(bytes: u32) {
     }
 }
 
-/// A token was refused.
+/// A token was refused, or a good one does not suffice.
 ///
-/// `late_by` goes with the hint of a token that has expired a moment ago; no other line has it.
+/// `late_by` goes with the hint of a token that has expired a moment ago, `lacks` with a requirement: it names in the
+/// program's own words what is missing. No other line has them.
 pub(crate) fn rejected(
     kind: &'static str,
     hint: Option<&'static str>,
     late_by: Option<Duration>,
+    lacks: Option<&dyn Display>,
     signature_checked: bool,
 ) {
     #[cfg(feature = "tracing")]
@@ -419,6 +422,8 @@ pub(crate) fn rejected(
         kind,
         hint,
         late_by = late_by.map(tracing::field::debug),
+        // Shown as a quoted text, whatever characters a name has.
+        lacks = lacks.map(|lacks| tracing::field::debug(lacks.to_string())),
         signature_checked,
         "token rejected"
     );
@@ -434,22 +439,14 @@ pub(crate) fn rejections_are_read() -> bool {
 
 /// A request was refused for its headers, before any token was looked at.
 pub(crate) fn credential_refused(kind: &'static str, hint: Option<&'static str>) {
-    rejected(kind, hint, None, false);
+    rejected(kind, hint, None, None, false);
     #[cfg(feature = "metrics")]
     NOBODY.count(kind);
 }
 
-/// A good token, or a request without one, does not meet what a route asks; `lacks` names it in the program's own words.
+/// A good token, or a request without one, does not meet what a route asks.
 pub(crate) fn requirement_unmet(kind: &'static str, lacks: Option<&dyn Display>, signature_checked: bool) {
-    #[cfg(feature = "tracing")]
-    tracing::debug!(
-        target: "tower_bearer::validation",
-        kind,
-        // Shown as a quoted text, whatever characters a name has.
-        lacks = lacks.map(|lacks| tracing::field::debug(lacks.to_string())),
-        signature_checked,
-        "token rejected"
-    );
+    rejected(kind, None, None, lacks, signature_checked);
     #[cfg(feature = "metrics")]
     metrics::counter!("jwt_requirement_unmet_total", "reason" => kind).increment(1);
 }

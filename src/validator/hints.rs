@@ -28,7 +28,7 @@ impl Core {
         // Some hints need another look at the token; nobody pays for those that nobody reads.
         let hint = if telemetry::rejections_are_read() { self.hint(token, rejection) } else { None };
         let (text, late_by) = hint.map_or((None, None), |hint| (Some(hint.text), hint.late_by));
-        telemetry::rejected(rejection.kind().name(), text, late_by, rejection.signature_checked());
+        telemetry::rejected(rejection.kind().name(), text, late_by, None, rejection.signature_checked());
     }
 
     /// What the operator should look at, if the cause looks like a common slip.
