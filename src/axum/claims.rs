@@ -14,7 +14,6 @@ use crate::challenge::Protocol;
 use crate::claims::Claims;
 use crate::guard::Requirement;
 use crate::middleware::{Around, EmptyBody, misconfigured};
-use crate::rejection::Rejection;
 use crate::telemetry;
 
 /// Extracts the claims that a [`BearerLayer`](crate::BearerLayer) has verified.
@@ -100,7 +99,7 @@ impl<C> Claims<C> {
 
 impl ClaimsRejection {
     pub(super) fn anonymous(place: &Place) -> Self {
-        Self::Anonymous(BearerRejection::at(place, Rejection::NoCredential))
+        Self::Anonymous(BearerRejection::anonymous_at(place))
     }
 }
 

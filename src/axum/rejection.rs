@@ -48,15 +48,22 @@ enum BodyForm {
 
 impl BearerRejection {
     /// The answer that the layers around a handler would give.
-    pub(super) fn at(place: &Place, rejection: Rejection) -> Self {
+    fn at(place: &Place, rejection: Rejection) -> Self {
         let answering = place.answering();
         let challenges = answering.map(|answering| answering.challenges.clone()).unwrap_or_default();
         Self {
             rejection,
-            challenges: Box::new(challenges.asking_for(place.demand(None).scope)),
+            challenges: Box::new(challenges),
             body: answering.map_or(BodyForm::Empty, |answering| BodyForm::of(&*answering.body)),
             protocol: place.protocol,
         }
+    }
+
+    /// The same to a request without credential, which is told what to ask for.
+    pub(super) fn anonymous_at(place: &Place) -> Self {
+        let mut answer = Self::at(place, Rejection::NoCredential);
+        *answer.challenges = answer.challenges.asking_for(place.demand(None).scope);
+        answer
     }
 
     /// The rejection itself.

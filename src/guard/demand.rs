@@ -27,11 +27,6 @@ pub(super) struct Needs<'n> {
 }
 
 impl Demand {
-    /// Says whether a challenge would say nothing of it.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.scope.is_empty() && self.authentication == Authentication::default()
-    }
-
     /// What is asked here, and further in.
     pub(crate) fn and(self, inner: Self) -> Self {
         let scope = union(&self.scope, &inner.scope);
@@ -51,6 +46,7 @@ impl<'n> Needs<'n> {
         self.authentication = std::mem::take(&mut self.authentication).and(authentication);
     }
 
+    /// Says whether a challenge would say nothing of it.
     pub(super) fn is_empty(&self) -> bool {
         self.scopes.is_empty() && self.authentication == Authentication::default()
     }

@@ -235,6 +235,11 @@ impl Requirement {
         self.demand(None).scope
     }
 
+    /// Says whether a challenge can say anything of it.
+    pub(crate) fn can_be_told(&self) -> bool {
+        !self.0.needs(None).is_empty()
+    }
+
     /// What a challenge can say of it to a client with, or without, a token.
     pub(crate) fn demand(&self, facts: Option<&Facts<'_>>) -> Demand {
         self.0.needs(facts).into_demand()

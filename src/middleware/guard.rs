@@ -28,8 +28,8 @@ use crate::telemetry;
 /// Where the claims don't suffice, the client gets 403 `insufficient_scope`, or 401
 /// `insufficient_user_authentication` (RFC 9470); where the `BearerLayer` let the request pass without credential, 401
 /// with a challenge. Each names the scopes that a token for the route needs, also those that this one has (RFC 6750
-/// §3.1): those of this layer together with those of every `RequireLayer` between it and its `BearerLayer`. Of alternatives one is named, see
-/// [`Requirement::any_of`].
+/// §3.1): those of this layer together with those of every `RequireLayer` between it and its `BearerLayer`. Of
+/// alternatives one is named, see [`Requirement::any_of`].
 ///
 /// What is asked further in, no layer knows: a client that lacks something here and there has to come back twice. Where
 /// that matters, ask for all of a route in one layer, by [`Requirement::all_of`].
@@ -60,7 +60,7 @@ impl RequireLayer {
     #[must_use]
     pub fn new(requirement: Requirement) -> Self {
         Self {
-            is_told: !requirement.demand(None).is_empty(),
+            is_told: requirement.can_be_told(),
             requirement: Arc::new(requirement),
             clock: Arc::new(SystemClock),
             leeway: defaults::LEEWAY,
@@ -172,26 +172,29 @@ impl<R> RequireLayer<R> {
         R: Respond<B>,
     {
         let around = extensions.get::<Around>();
-        let rejection = match (extensions.get::<Claims>(), around) {
+        let answering = around.and_then(Around::answering);
+        let challenges = || answering.map(|answering| answering.challenges.clone()).unwrap_or_default();
+        let (rejection, challenges) = match (extensions.get::<Claims>(), around) {
             (Some(claims), _) => {
                 let now = self.clock.now();
                 let Err(unmet) = self.requirement.check(claims, now, self.leeway) else { return Ok(()) };
                 let facts = Facts { claims, now, leeway: self.leeway };
-                Rejection::Requirement(match around {
+                let unmet = match around {
                     Some(around) => unmet.within(around.demand(Some(&facts))),
                     None => unmet,
-                })
+                };
+                (Rejection::Requirement(unmet), challenges())
             }
-            (None, Some(_)) => Rejection::NoCredential,
+            (None, Some(around)) => {
+                let asked = around.demand(None).and(self.requirement.demand(None));
+                (Rejection::NoCredential, challenges().asking_for(asked.scope))
+            }
             (None, None) => {
                 telemetry::misconfigured("a RequireLayer has no BearerLayer around it");
                 return Err(misconfigured(&self.body, protocol));
             }
         };
         note_unmet(&rejection);
-        let asked = around.map(|around| around.demand(None)).unwrap_or_default();
-        let challenges = around.and_then(Around::answering).map(|answering| answering.challenges.clone());
-        let challenges = challenges.unwrap_or_default().asking_for(asked.and(self.requirement.demand(None)).scope);
         Err(refuse(&self.body, challenges.answer(&rejection), protocol, rejection))
     }
 }

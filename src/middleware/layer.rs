@@ -18,10 +18,10 @@ use crate::validator::Validator;
 /// Lets a request pass only with a valid access token, whose claims it puts into the request's extensions.
 ///
 /// The inner service finds `Claims<C>` there, and always [`Claims`](crate::Claims) without custom claims, which is what
-/// [`RequireLayer`](crate::RequireLayer) reads. Claims that were there before are replaced or removed,
-/// but for those of another `C` from a layer further out: axum's extractors never hand those out once another token was
-/// judged, or none; who reads extensions directly, and lets credentials change between layers, reads `Claims`. The
-/// `Authorization` value is marked sensitive, so that it doesn't show in logs of headers.
+/// [`RequireLayer`](crate::RequireLayer) reads. Claims that were there before are replaced or removed, but for those of
+/// another `C` from a layer further out: axum's extractors never hand those out once another token was judged, or none;
+/// who reads extensions directly, and lets credentials change between layers, reads `Claims`. The `Authorization` value is
+/// marked sensitive, so that it doesn't show in logs of headers.
 ///
 /// A refused request is answered with status and `WWW-Authenticate` after RFC 6750 §3, without body unless
 /// [`with_json_body`](BearerLayer::with_json_body) or [`with_response_hook`](BearerLayer::with_response_hook) say
@@ -150,8 +150,8 @@ impl<C, R> BearerLayer<C, R> {
     ///
     /// # Security
     ///
-    /// `Authorization`, `Cookie` and `Sec-WebSocket-Protocol` are marked sensitive, and so kept out of logs of headers; a header
-    /// of the application's own is not.
+    /// `Authorization`, `Cookie` and `Sec-WebSocket-Protocol` are marked sensitive, and so kept out of logs of headers; a
+    /// header of the application's own is not.
     ///
     /// Browsers send cookies with requests that other sites cause: such an API needs a defence against cross-site request
     /// forgery (`SameSite`, `Sec-Fetch-Site`), which this crate does not bring.
