@@ -64,7 +64,8 @@ impl ResourceMetadata {
         Ok(Self { url: Arc::from(url), members })
     }
 
-    /// Lists the scopes that clients may ask for (`scopes_supported`); of none, nothing is told (RFC 9728 §3.2). Default: none.
+    /// Lists the scopes that clients may ask for (`scopes_supported`); of none, nothing is told (RFC 9728 §3.2). Default:
+    /// none.
     ///
     /// # Errors
     ///
@@ -120,7 +121,8 @@ impl ResourceMetadata {
         &self.url
     }
 
-    /// The path under which the document is to be served. axum 0.8 takes no path of which a segment begins with `:` or `*`.
+    /// The path under which the document is to be served. axum 0.8 takes no path of which a segment begins with `:` or
+    /// `*`.
     #[must_use]
     pub fn path(&self) -> &str {
         let after_scheme = self.url.split_once("://").map_or("", |(_, rest)| rest);

@@ -29,7 +29,7 @@ pub(super) struct Misses {
 impl Misses {
     /// A miss came. After a quiet while the cool-down starts from its minimum.
     pub(super) fn seen(&mut self, now: Monotonic, policy: &RefreshPolicy) {
-        if is_long_ago(self.last_seen, now, policy) {
+        if self.last_seen.is_some_and(|at| is_long_ago(at, now, policy)) {
             self.fruitless = 0;
         }
         self.last_seen = Some(now);
@@ -52,8 +52,7 @@ impl Misses {
 
     /// The set has changed. An issuer whose set differs at every fetch does not take the budget away.
     pub(super) fn bore_fruit(&mut self, now: Monotonic, policy: &RefreshPolicy) {
-        let was_lately = self.last_fruit.is_some() && !is_long_ago(self.last_fruit, now, policy);
-        if self.fruitless > 0 && !was_lately {
+        if self.fruitless > 0 && self.last_fruit.is_none_or(|at| is_long_ago(at, now, policy)) {
             self.fruitless = 0;
             self.last_fruit = Some(now);
         }
@@ -90,6 +89,6 @@ impl Misses {
     }
 }
 
-fn is_long_ago(at: Option<Monotonic>, now: Monotonic, policy: &RefreshPolicy) -> bool {
-    at.is_some_and(|at| now.saturating_since(at) >= policy.miss_quiet)
+fn is_long_ago(at: Monotonic, now: Monotonic, policy: &RefreshPolicy) -> bool {
+    now.saturating_since(at) >= policy.miss_quiet
 }

@@ -318,8 +318,8 @@ impl Refresh {
     }
 
     fn fetch(&mut self, cause: Cause, now: Monotonic, roll: Roll, actions: &mut Vec<Action>) {
-        let deadline = now.saturating_add(self.policy.operation_timeout);
         use RefreshError::{Redirect, Status, UnexpectedNotModified};
+        let deadline = now.saturating_add(self.policy.operation_timeout);
         let conditional = match cause {
             Cause::Scheduled => true,
             // It may have been the validator that the server, or something on the way, did not like.
