@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::guard::{Requirement, Unmet};
 use crate::rejection::Rejection;
 use crate::token::Claim;
+use crate::validator::hints;
 
 /// What became of every check over one token: made by [`Validator::explain`](crate::Validator::explain).
 ///
@@ -60,7 +61,7 @@ impl Explanation {
             Some(Accepted { claims, now, leeway }) => match requirement.check(claims, *now, *leeway) {
                 Ok(()) => Finding::passed(REQUIREMENT),
                 Err(unmet) => {
-                    let (hint, found) = (hint(&unmet, claims), found(&unmet, claims));
+                    let (hint, found) = (hints::of_unmet(&unmet, claims), found(&unmet, claims));
                     let failed = Finding::failed(REQUIREMENT, Rejection::Requirement(unmet), hint.map(str::to_owned));
                     failed.finding(found.as_deref())
                 }
@@ -111,19 +112,6 @@ fn found(unmet: &Unmet, claims: &Claims) -> Option<String> {
             let client = || if &**claim == "client_id" { said(&[Claim::Azp]) } else { None };
             value.map(|value| value.get().to_owned()).or_else(client)
         }
-    }
-}
-
-/// The usual slip: Auth0 grants users permissions and machines scopes.
-fn hint(unmet: &Unmet, claims: &Claims) -> Option<&'static str> {
-    match unmet {
-        Unmet::Scope { missing, .. } if claims.permissions().contains(missing) => {
-            Some("the token has a permission of that name: ask for `scope_or_permission`")
-        }
-        Unmet::Permission { missing, .. } if claims.scopes().contains(missing) => {
-            Some("the token has a scope of that name: ask for `scope_or_permission`")
-        }
-        _ => None,
     }
 }
 

@@ -6,9 +6,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::claims::{Audience, ClaimError, Fault, Profile};
+use crate::claims::{Audience, ClaimError, Claims, Fault, Profile};
 use crate::clock::Timestamp;
 use crate::defaults;
+use crate::guard::Unmet;
 use crate::keys::{Found, KeyTable};
 use crate::rejection::{ID_TOKEN, IssuerError, KeyNotFound, NearMiss, Rejection};
 use crate::telemetry;
@@ -136,6 +137,19 @@ impl fmt::Display for Hint {
             None => f.write_str(self.text),
             Some(by) => write!(f, "expired {} s ago: clock skew?", by.as_secs()),
         }
+    }
+}
+
+/// The usual slip: Auth0 grants users permissions and machines scopes.
+pub(super) fn of_unmet(unmet: &Unmet, claims: &Claims) -> Option<&'static str> {
+    match unmet {
+        Unmet::Scope { missing, .. } if claims.permissions().contains(missing) => {
+            Some("the token has a permission of that name: ask for `scope_or_permission`")
+        }
+        Unmet::Permission { missing, .. } if claims.scopes().contains(missing) => {
+            Some("the token has a scope of that name: ask for `scope_or_permission`")
+        }
+        _ => None,
     }
 }
 
