@@ -118,6 +118,9 @@ pub(crate) const COLD_WAIT: Duration = Duration::from_secs(5);
 /// Longest wait of a request for a key id that is not known yet; a client's own limit is seldom shorter.
 pub(crate) const MISS_WAIT: Duration = Duration::from_secs(2);
 
+/// Redirects that one attempt follows where any are followed: one to a tidier path, and one more.
+pub(crate) const MAX_REDIRECTS: usize = 2;
+
 /// Pause after the first failure.
 pub(crate) const BACKOFF_MIN: Duration = Duration::from_secs(1);
 

@@ -19,6 +19,9 @@ pub(super) fn policy(mut section: Section) -> RefreshPolicy {
         policy = section.take(name).into_iter().fold(policy, set);
     }
     policy = section.take::<Vec<String>>("jwks_hosts").into_iter().fold(policy, RefreshPolicy::with_jwks_hosts);
+    if section.take("same_origin_redirects") == Some(true) {
+        policy = policy.with_same_origin_redirects();
+    }
     policy = start(&mut section).into_iter().fold(policy, RefreshPolicy::with_start);
     section.end();
     policy

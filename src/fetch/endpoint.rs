@@ -50,14 +50,7 @@ impl Endpoint {
     }
 
     pub(crate) fn parse(url: &str, plain: PlainHttp) -> Result<Self, EndpointError> {
-        if url.contains('#') {
-            return Err(EndpointError::Fragment);
-        }
-        // RFC 3986 §2: a URL is ASCII, and not all of it. It may stand in a challenge, and two parsers could read anything
-        // else differently.
-        if !url.bytes().all(|octet| octet.is_ascii_graphic() && !br#""<>\^`{|}"#.contains(&octet)) {
-            return Err(EndpointError::Malformed);
-        }
+        vet_octets(url)?;
         let uri: Uri = url.parse().map_err(|_| EndpointError::Malformed)?;
         let authority = uri.authority().ok_or(EndpointError::Malformed)?;
         if authority.as_str().contains('@') {
@@ -131,6 +124,18 @@ impl PlainHttp {
             Self::Anywhere => true,
         }
     }
+}
+
+/// RFC 3986 §2: a URL, or a reference to one, is ASCII, and not all of it. It may stand in a challenge, and two parsers could
+/// read anything else differently.
+pub(super) fn vet_octets(url: &str) -> Result<(), EndpointError> {
+    if url.contains('#') {
+        return Err(EndpointError::Fragment);
+    }
+    if !url.bytes().all(|octet| octet.is_ascii_graphic() && !br#""<>\^`{|}"#.contains(&octet)) {
+        return Err(EndpointError::Malformed);
+    }
+    Ok(())
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -5,6 +5,7 @@
 //! the caller in `jwks` wraps every attempt in its own deadline and counts the octets itself.
 
 mod endpoint;
+mod reference;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 

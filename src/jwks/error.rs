@@ -17,7 +17,8 @@ pub enum RefreshError {
         /// How.
         error: FetchError,
     },
-    /// The server answered with a redirect, which is never followed.
+    /// The server answered with a redirect that is not followed: none is, unless the policy lets those
+    /// [of the same origin](crate::jwks::RefreshPolicy::with_same_origin_redirects) be.
     Redirect,
     /// A status other than 200, or than the 304 that was asked for.
     Status {

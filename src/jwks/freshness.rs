@@ -6,6 +6,7 @@ use http::header::{AGE, CACHE_CONTROL, ETAG, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue};
 
 use crate::clock::Monotonic;
+use crate::fetch::Endpoint;
 use crate::jwks::jitter::{self, Roll};
 use crate::jwks::policy::{RefreshPolicy, Staleness};
 
@@ -25,6 +26,13 @@ impl Freshness {
         let remaining = max_age(headers).map(|max_age| max_age.saturating_sub(age));
         Self { remaining, etag: headers.get(ETAG).filter(|etag| is_etag(etag)).cloned() }
     }
+}
+
+/// The validator of a set, and the place that gave it; at another place it could be that of another set (RFC 9110 §8.8.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EntityTag {
+    pub(super) value: HeaderValue,
+    pub(super) place: Endpoint,
 }
 
 /// The moments at which one confirmed key set changes its standing.

@@ -17,6 +17,7 @@ mod jitter;
 mod operation;
 mod policy;
 mod race;
+mod redirect;
 mod refresh;
 mod secrets;
 mod shared;

@@ -12,9 +12,10 @@ use crate::defaults;
 use crate::fetch::{Endpoint, Fetch, FetchError, FetchRequest, FetchResponse};
 use crate::jwks::discovery::Discovery;
 use crate::jwks::error::RefreshError;
-use crate::jwks::freshness::{self, Freshness};
+use crate::jwks::freshness::{self, EntityTag, Freshness};
 use crate::jwks::policy::{EmptySet, RefreshPolicy};
 use crate::jwks::race::{caught, within};
+use crate::jwks::redirect::Trail;
 use crate::keys::{KeyOrigin, KeySet, KeyTable, SkipReason};
 use crate::token::Algorithm;
 
@@ -35,8 +36,7 @@ pub(super) struct Operation {
 #[derive(Clone, Debug)]
 pub(super) struct Question {
     pub(super) target: Target,
-    /// The validator of the set at hand.
-    pub(super) if_none_match: Option<HeaderValue>,
+    pub(super) if_none_match: Option<EntityTag>,
     pub(super) caches: Caches,
 }
 
@@ -67,6 +67,8 @@ pub(super) struct Report {
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) freshness: Freshness,
+    /// Where the answer came from.
+    pub(super) place: Endpoint,
     pub(super) keys: Keys,
 }
 
@@ -81,6 +83,19 @@ pub(super) enum Keys {
 pub(super) struct Failure {
     pub(super) error: RefreshError,
     pub(super) retry_after: Option<Duration>,
+}
+
+/// An answer, and where the last redirect led to it.
+struct Answer {
+    response: FetchResponse,
+    place: Endpoint,
+}
+
+/// What is asked for, wherever it may be.
+struct Request {
+    endpoint: Endpoint,
+    headers: HeaderMap,
+    if_none_match: Option<EntityTag>,
 }
 
 impl Operation {
@@ -104,30 +119,31 @@ impl Operation {
             Target::Keys(endpoint) => endpoint,
             Target::Behind(discovery) => discovered.insert(self.discover(&discovery).await?).clone(),
         };
-        let is_conditional = question.if_none_match.is_some();
         let mut headers = self.headers(ACCEPT_KEYS);
-        if let Some(etag) = question.if_none_match {
-            headers.insert(IF_NONE_MATCH, etag);
-        }
         if question.caches == Caches::Bypassed {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
-        let response = self.exchange(endpoint, headers).await?;
+        let request = Request { endpoint, headers, if_none_match: question.if_none_match };
+        let Answer { response, place } = self.exchange(&request).await?;
         let freshness = Freshness::from_headers(&response.headers);
-        match response.status {
-            StatusCode::NOT_MODIFIED if is_conditional => Ok(Fetched { freshness, keys: Keys::NotModified }),
-            StatusCode::NOT_MODIFIED => Err(RefreshError::UnexpectedNotModified.into()),
-            _ => Ok(Fetched { freshness, keys: self.import(response.body).await? }),
-        }
+        let keys = match response.status {
+            StatusCode::NOT_MODIFIED if request.tag_of(&place).is_some() => Keys::NotModified,
+            StatusCode::NOT_MODIFIED => return Err(RefreshError::UnexpectedNotModified.into()),
+            _ => self.import(response.body).await?,
+        };
+        Ok(Fetched { freshness, place, keys })
     }
 
     /// The document of OpenID Connect; where there is none, that of RFC 8414. A server may have either, with a path in
     /// its issuer or without.
     async fn discover(&mut self, discovery: &Discovery) -> Result<Endpoint, Failure> {
-        let openid = self.exchange(discovery.openid().clone(), self.headers(ACCEPT_DISCOVERY)).await;
-        let response = match openid {
+        let request =
+            |endpoint: &Endpoint, headers| Request { endpoint: endpoint.clone(), headers, if_none_match: None };
+        let headers = self.headers(ACCEPT_DISCOVERY);
+        let openid = self.exchange(&request(discovery.openid(), headers.clone())).await;
+        let Answer { response, .. } = match openid {
             Err(Failure { error: RefreshError::Status { status: 404 }, .. }) => {
-                self.exchange(discovery.oauth().clone(), self.headers(ACCEPT_DISCOVERY)).await?
+                self.exchange(&request(discovery.oauth(), headers)).await?
             }
             other => other?,
         };
@@ -138,12 +154,10 @@ impl Operation {
     }
 
     /// One request, tried a second time if the first one failed of the connection and there is time for it.
-    async fn exchange(&mut self, endpoint: Endpoint, headers: HeaderMap) -> Result<FetchResponse, Failure> {
-        let mut request = FetchRequest::new(endpoint, self.policy.max_document_bytes);
-        request.headers = headers;
+    async fn exchange(&mut self, request: &Request) -> Result<Answer, Failure> {
         loop {
-            let failure = match self.attempt(request.clone()).await {
-                Ok(response) => return Ok(response),
+            let failure = match self.attempt(request).await {
+                Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
             let now = self.clock.monotonic();
@@ -156,18 +170,31 @@ impl Operation {
         }
     }
 
-    async fn attempt(&self, request: FetchRequest) -> Result<FetchResponse, Failure> {
+    /// One request and what it is redirected to, within the time for one.
+    async fn attempt(&self, request: &Request) -> Result<Answer, Failure> {
         let until = self.clock.monotonic().saturating_add(self.policy.attempt_timeout).min(self.deadline);
-        let exchange = self.fetch.fetch(request);
-        let response = within(exchange, self.clock.sleep_until(until)).await.unwrap_or(Err(FetchError::Timeout));
-        let response = response.map_err(RefreshError::from)?;
+        let answer = within(self.follow(request), self.clock.sleep_until(until)).await;
+        let Answer { response, place } = answer.unwrap_or(Err(FetchError::Timeout)).map_err(RefreshError::from)?;
         let error = match response.status {
             StatusCode::OK if response.body.len() > self.policy.max_document_bytes => FetchError::TooLarge.into(),
-            StatusCode::OK | StatusCode::NOT_MODIFIED => return Ok(response),
+            StatusCode::OK | StatusCode::NOT_MODIFIED => return Ok(Answer { response, place }),
             status if status.is_redirection() => RefreshError::Redirect,
             status => RefreshError::Status { status: status.as_u16() },
         };
         Err(Failure { error, retry_after: freshness::retry_after(&response.headers) })
+    }
+
+    /// The last answer of a chain of redirects, which may itself be one.
+    async fn follow(&self, request: &Request) -> Result<Answer, FetchError> {
+        let mut trail = Trail::new(self.policy.redirects);
+        let mut place = request.endpoint.clone();
+        loop {
+            let response = self.fetch.fetch(request.to(&place, self.policy.max_document_bytes)).await?;
+            match trail.next(&place, &response) {
+                Some(next) => place = next,
+                None => return Ok(Answer { response, place }),
+            }
+        }
     }
 
     /// Vets a document. A large one goes to a thread for blocking work, so that no request waits behind it.
@@ -189,6 +216,21 @@ impl Operation {
             headers.remove(reserved);
         }
         headers
+    }
+}
+
+impl Request {
+    fn to(&self, place: &Endpoint, max_bytes: usize) -> FetchRequest {
+        let mut request = FetchRequest::new(place.clone(), max_bytes);
+        request.headers = self.headers.clone();
+        if let Some(tag) = self.tag_of(place) {
+            request.headers.insert(IF_NONE_MATCH, tag.value.clone());
+        }
+        request
+    }
+
+    fn tag_of(&self, place: &Endpoint) -> Option<&EntityTag> {
+        self.if_none_match.as_ref().filter(|tag| tag.place == *place)
     }
 }
 

@@ -3,12 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::{ArcSwap, Guard};
-use http::HeaderValue;
-
 use crate::clock::Monotonic;
-use crate::jwks::freshness::{Standing, Times};
+use crate::jwks::freshness::{EntityTag, Standing, Times};
 use crate::keys::KeyTable;
+use arc_swap::{ArcSwap, Guard};
 
 /// The keys of one moment.
 #[derive(Debug)]
@@ -47,7 +45,7 @@ struct Writer {
     /// The set as the issuer published it, denied keys included.
     whole: KeyTable,
     denied: BTreeSet<Box<str>>,
-    etag: Option<HeaderValue>,
+    tag: Option<EntityTag>,
     closed: bool,
 }
 
@@ -58,7 +56,7 @@ impl Published {
         let empty = Snapshot { table: whole.clone(), epoch: 0, times: Times::NEVER };
         Self {
             current: ArcSwap::from_pointee(empty),
-            writer: Mutex::new(Writer { whole, denied: BTreeSet::new(), etag: None, closed: false }),
+            writer: Mutex::new(Writer { whole, denied: BTreeSet::new(), tag: None, closed: false }),
         }
     }
 
@@ -76,20 +74,16 @@ impl Published {
         self.writer().whole.clone()
     }
 
-    pub(super) fn etag(&self) -> Option<HeaderValue> {
-        self.writer().etag.clone()
-    }
-
-    /// The key set has moved: its validator means nothing at the new place.
-    pub(super) fn forget_etag(&self) {
-        self.writer().etag = None;
+    /// The validator of that set.
+    pub(super) fn tag(&self) -> Option<EntityTag> {
+        self.writer().tag.clone()
     }
 
     /// Puts a newly loaded set into use.
-    pub(super) fn replace(&self, table: KeyTable, etag: Option<HeaderValue>, times: Times) {
+    pub(super) fn replace(&self, table: KeyTable, tag: Option<EntityTag>, times: Times) {
         let mut writer = self.writer();
         writer.whole = table;
-        writer.etag = etag;
+        writer.tag = tag;
         self.publish(&writer, times);
     }
 

@@ -140,6 +140,14 @@ fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
+fn policy() -> RefreshPolicy {
+    RefreshPolicy::new()
+        .with_attempt_timeout(ATTEMPT)
+        .with_operation_timeout(OPERATION)
+        .with_miss_wait(ATTEMPT)
+        .with_cold_wait(OPERATION)
+}
+
 /// A validator whose issuer publishes its keys on that server.
 struct World {
     server: Server,
@@ -156,12 +164,11 @@ impl World {
     }
 
     fn at(issuer: TestIssuer, server: Server, url: impl FnOnce(String) -> String) -> Self {
+        Self::with(policy(), issuer, server, url)
+    }
+
+    fn with(policy: RefreshPolicy, issuer: TestIssuer, server: Server, url: impl FnOnce(String) -> String) -> Self {
         let trusted = Issuer::with_jwks_uri(issuer.issuer(), url(server.url()));
-        let policy = RefreshPolicy::new()
-            .with_attempt_timeout(ATTEMPT)
-            .with_operation_timeout(OPERATION)
-            .with_miss_wait(ATTEMPT)
-            .with_cold_wait(OPERATION);
         let validator = Validator::builder(Api::new(AUDIENCE, trusted)).with_refresh_policy(policy).build();
         Self { server, issuer, validator: validator.expect("a good configuration") }
     }
@@ -286,6 +293,36 @@ async fn redirect_refused() {
         world.server.becomes(Manner::Answer(answer));
         assert_eq!(world.refresh().await, Err(RefreshError::Redirect), "{status}");
     }
+    assert_eq!(elsewhere.accepted.load(Ordering::SeqCst), 0);
+}
+
+/// `with_same_origin_redirects`: the client follows nothing, the key source does, and only to where it came from.
+#[tokio::test]
+async fn redirect_within_the_origin_is_followed_on_request() {
+    let issuer = TestIssuer::new();
+    let elsewhere = Server::start(Manner::Answer(ok(&issuer.jwks()))).await;
+    let server = Server::start(Manner::Answer(ok(&issuer.jwks()))).await;
+    let world = World::with(policy().with_same_origin_redirects(), issuer, server, |url| url);
+    world.source().ready_within(Duration::from_secs(10)).await.expect("the first keys");
+    let sent = |status: &str, location: &str| {
+        Manner::Answer(format!("HTTP/1.1 {status}\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"))
+    };
+    let here = world.server.url();
+    for status in ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
+        for location in ["/keys", "keys?v=2", &format!("{here}/../keys")] {
+            world.server.once(sent(status, location));
+            assert_eq!(world.refresh().await, Ok(()), "{status} {location}");
+        }
+        for location in [&*elsewhere.url(), &format!("//{}/jwks", elsewhere.address), "https://127.0.0.1/jwks", "/x#y"]
+        {
+            world.server.once(sent(status, location));
+            assert_eq!(world.refresh().await, Err(RefreshError::Redirect), "{status} {location}");
+        }
+    }
+    world.server.once(sent("303 See Other", "/keys"));
+    assert_eq!(world.refresh().await, Err(RefreshError::Redirect));
+    world.server.becomes(sent("302 Found", "/jwks"));
+    assert_eq!(world.refresh().await, Err(RefreshError::Redirect));
     assert_eq!(elsewhere.accepted.load(Ordering::SeqCst), 0);
 }
 

@@ -8,7 +8,7 @@ use crate::defaults;
 use crate::fetch::Endpoint;
 use crate::jwks::driver::{Core, Driver, answer};
 use crate::jwks::error::RefreshError;
-use crate::jwks::freshness::{Standing, Times};
+use crate::jwks::freshness::{EntityTag, Standing, Times};
 use crate::jwks::jitter::Chance;
 use crate::jwks::operation::{Caches, Failure, Fetched, Keys, Operation, Question, Report, Target};
 use crate::jwks::refresh::{Cause, Change, Condition, Event, Order, Outcome};
@@ -22,8 +22,6 @@ pub(super) struct Flight {
     generation: u64,
     cause: Cause,
     started: Monotonic,
-    /// Where to; `None` while discovery has to tell.
-    endpoint: Option<Endpoint>,
 }
 
 /// What a fetch brought, until the machine says that it may be used.
@@ -44,11 +42,11 @@ impl Driver<'_> {
         };
         let question = Question {
             target,
-            if_none_match: self.shared.published.etag().filter(|_| condition == Condition::IfNoneMatch),
+            if_none_match: self.shared.published.tag().filter(|_| condition == Condition::IfNoneMatch),
             caches: if cause.is_fresh() { Caches::Bypassed } else { Caches::Welcome },
         };
         let operation = operation(self.shared, deadline, core.dice.chance());
-        let flight = Flight { generation, cause, started: now, endpoint: core.endpoint.clone() };
+        let flight = Flight { generation, cause, started: now };
         self.keys = Some((flight, Box::pin(operation.keys(question))));
     }
 
@@ -63,15 +61,13 @@ impl Driver<'_> {
     pub(super) fn landed(&mut self, flight: &Flight, report: Report) {
         self.keys = None;
         let now = self.shared.clock.monotonic();
-        let (answered, has_moved) = {
+        let answered = {
             let core = &mut *self.shared.core();
-            // A validator from the old place means nothing at the new one.
-            let has_moved = flight.endpoint.is_some() && flight.endpoint != core.endpoint;
             if let Some(endpoint) = report.discovered {
                 core.rediscovery.found(now, core.dice.chance());
                 core.endpoint = Some(endpoint);
             }
-            (mem::take(&mut core.answered), has_moved)
+            mem::take(&mut core.answered)
         };
         let outcome = match &report.result {
             Ok(fetched) => judge(self.shared, fetched),
@@ -79,10 +75,7 @@ impl Driver<'_> {
         };
         flight.count(self.shared, outcome.name(), now);
         let result = report.result.as_ref().map(drop).map_err(|failure| failure.error);
-        let mut landed = report.result.ok().map(|fetched| Landed { cause: flight.cause, fetched });
-        if let (Some(landed), true) = (&mut landed, has_moved) {
-            landed.fetched.freshness.etag = None;
-        }
+        let landed = report.result.ok().map(|fetched| Landed { cause: flight.cause, fetched });
         self.step(Event::Finished { generation: flight.generation, outcome }, landed);
         // Only now is the set in use, as whoever called `reload()` expects.
         answer(answered.into_iter(), result);
@@ -126,7 +119,6 @@ impl Driver<'_> {
                 if core.endpoint.replace(endpoint.clone()) != Some(endpoint) {
                     drop(core);
                     telemetry::jwks_discovery_changed(self.shared.label());
-                    self.shared.published.forget_etag();
                     self.step(Event::Demand(Cause::Moved), None);
                 }
             }
@@ -145,7 +137,8 @@ impl Landed {
     /// Puts it into use; `told` are the skipped keys of the set before it.
     pub(super) fn publish(self, shared: &Shared, times: Times, told: &mut Vec<SkipReason>) {
         let (label, cause) = (shared.label(), self.cause.name());
-        let Keys::New { table, skipped } = self.fetched.keys else {
+        let Fetched { freshness, place, keys } = self.fetched;
+        let Keys::New { table, skipped } = keys else {
             shared.published.confirm(times);
             return telemetry::jwks_not_modified(label, cause);
         };
@@ -153,7 +146,8 @@ impl Landed {
         let old = shared.published.whole();
         let is_same = !is_first && table.digest() == old.digest();
         let Changes { added, removed, replaced } = table.changes_since(&old);
-        shared.published.replace(table, self.fetched.freshness.etag, times);
+        let tag = freshness.etag.map(|value| EntityTag { value, place });
+        shared.published.replace(table, tag, times);
         let snapshot = shared.published.load();
         let usable = snapshot.table.usable();
         telemetry::jwks_keys(label, usable, skipped.len());

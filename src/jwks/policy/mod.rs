@@ -56,6 +56,7 @@ pub struct RefreshPolicy {
     pub(crate) headers: HeaderMap,
     pub(crate) jwks_hosts: Option<Vec<String>>,
     pub(crate) empty_set: EmptySet,
+    pub(crate) redirects: Redirects,
     /// Where chance starts from, so that it repeats itself; only the `testing` module sets it.
     pub(crate) seed: Option<u64>,
 }
@@ -85,6 +86,13 @@ pub(crate) enum Staleness {
 pub(crate) enum EmptySet {
     IsFailure,
     IsAnswer,
+}
+
+/// What becomes of a redirect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Redirects {
+    Refused,
+    FollowedWithinOrigin,
 }
 
 impl Default for RefreshPolicy {
@@ -125,6 +133,7 @@ impl RefreshPolicy {
             headers: HeaderMap::new(),
             jwks_hosts: None,
             empty_set: EmptySet::IsFailure,
+            redirects: Redirects::Refused,
             seed: None,
         }
     }
@@ -347,6 +356,24 @@ impl RefreshPolicy {
     #[must_use]
     pub fn with_jwks_hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
         self.jwks_hosts = Some(hosts.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Follows a redirect to another path of the same server, at most two in a row, for keys and for the discovery document;
+    /// by default a redirect is a failure, since keys are where the configuration or the issuer's document says.
+    ///
+    /// Followed are 301, 302, 307 and 308 (RFC 9110 §15.4) whose one `Location` stays at exactly the same scheme, host and
+    /// port. Anything else is still [`RefreshError::Redirect`](crate::jwks::RefreshError::Redirect): another host, another
+    /// port, https to http or the other way round, user information, a fragment, a third redirect, a loop. 303 leads to
+    /// something other than what was asked for, and is not followed. All of it has to fit into the
+    /// [time of one attempt](Self::with_attempt_timeout).
+    ///
+    /// # Security
+    ///
+    /// [Headers](Self::with_header) go along, as they stay with the server that they were meant for.
+    #[must_use]
+    pub fn with_same_origin_redirects(mut self) -> Self {
+        self.redirects = Redirects::FollowedWithinOrigin;
         self
     }
 

@@ -16,6 +16,7 @@ fn the_defaults_and_their_variants_are_valid() {
         RefreshPolicy::new().with_longer_max_age(3600 * SECOND),
         RefreshPolicy::new().with_refresh_every(60 * SECOND),
         RefreshPolicy::new().with_max_stale(300 * SECOND),
+        RefreshPolicy::new().with_same_origin_redirects(),
         RefreshPolicy::new().with_retries(0),
         RefreshPolicy::new().with_cold_wait(Duration::ZERO).with_miss_wait(Duration::ZERO),
     ] {

@@ -13,5 +13,6 @@ mod lifecycle;
 mod misses;
 mod origins;
 mod random;
+mod redirects;
 mod refreshes;
 mod wire;
