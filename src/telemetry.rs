@@ -153,9 +153,15 @@ pub(crate) fn jwks_state(issuer: &str, state: u8, usable: usize, age: Option<Dur
     }
 }
 
-/// This many requests wait for keys.
-pub(crate) fn jwks_waiters(issuer: &str, waiters: usize) {
-    jwks_metric!(gauge "jwks_waiters", issuer; set(gauge(waiters)));
+/// One more request waits for keys. Counted up and down, it is right whoever else counts at the same time: a request on
+/// another thread, or another source of the same issuer.
+pub(crate) fn jwks_waiter_came(issuer: &str) {
+    jwks_metric!(gauge "jwks_waiters", issuer; increment(1));
+}
+
+/// A request waits no more.
+pub(crate) fn jwks_waiter_left(issuer: &str) {
+    jwks_metric!(gauge "jwks_waiters", issuer; decrement(1));
 }
 
 /// Counts the requests that were handed stale keys: every one for a while, so the key of the counter is made once.

@@ -215,28 +215,21 @@ impl Asking {
 
 /// A place among those who wait; there is a limit to them.
 struct Place<'s> {
-    shared: &'s Shared,
-    permit: Option<SemaphorePermit<'s>>,
+    issuer: &'s str,
+    _permit: SemaphorePermit<'s>,
 }
 
 impl<'s> Place<'s> {
     fn take(shared: &'s Shared) -> Option<Self> {
         let permit = shared.waiters.try_acquire().ok()?;
-        let place = Self { shared, permit: Some(permit) };
-        place.count();
-        Some(place)
-    }
-
-    fn count(&self) {
-        let taken = self.shared.policy.max_waiters.saturating_sub(self.shared.waiters.available_permits());
-        telemetry::jwks_waiters(self.shared.label(), taken);
+        telemetry::jwks_waiter_came(shared.label());
+        Some(Self { issuer: shared.label(), _permit: permit })
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        drop(self.permit.take());
-        self.count();
+        telemetry::jwks_waiter_left(self.issuer);
     }
 }
 

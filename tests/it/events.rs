@@ -126,6 +126,33 @@ async fn a_scrape_counts_verdicts_by_issuer_and_reason() {
     }
 }
 
+/// A configuration that is replaced while the program runs.
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn a_successor_that_shares_the_keys_goes_on_with_the_gauges() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let scrape = recorder.handle();
+    let _recorded = metrics::set_default_local_recorder(&recorder);
+    let server = TestIssuer::new();
+    let issuer = || Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
+    let old = Validator::builder(Api::new(AUDIENCE, issuer())).with_fetch(server.clone());
+    let old = old.build().expect("a good configuration");
+    let new = Validator::builder(Api::new("https://other.test/", issuer())).with_keys_of(&old);
+    let new = new.build().expect("a good configuration");
+    let token = server.token().audience("https://other.test/").sign();
+    assert!(new.validate(&token).await.is_ok());
+    drop(old);
+    assert!(new.validate(&token).await.is_ok());
+    let shows = |state: u8, usable: u8| {
+        let (text, issuer) = (scrape.render(), server.issuer());
+        text.contains(&format!(r#"jwks_state{{issuer="{issuer}"}} {state}"#))
+            && text.contains(&format!(r#"jwks_keys{{issuer="{issuer}",state="usable"}} {usable}"#))
+    };
+    assert!(shows(1, 1), "{}", scrape.render());
+    drop(new);
+    assert!(shows(5, 0), "{}", scrape.render());
+}
+
 /// What is refused before a token is looked at counts, too, whoever reads the host.
 #[cfg(feature = "metrics")]
 #[tokio::test]

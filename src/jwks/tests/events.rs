@@ -239,6 +239,27 @@ fn the_meters_follow_the_source() {
     });
 }
 
+#[test]
+fn those_who_wait_for_two_sources_of_one_issuer_add_up() {
+    let meters = Meters::default();
+    let waiters = || meters.gauge("jwks_waiters", "");
+    metrics::with_local_recorder(&meters, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+        runtime.block_on(async {
+            let (one, other) = (World::new(Reply::hang()), World::new(Reply::hang()));
+            let _requests = [one.spawn("a"), one.spawn("b"), other.spawn("a")];
+            one.clock.settle().await;
+            assert_eq!(waiters(), 3.0);
+            one.source.close();
+            one.clock.settle().await;
+            assert_eq!(waiters(), 1.0);
+            other.source.close();
+            other.clock.settle().await;
+            assert_eq!(waiters(), 0.0);
+        });
+    });
+}
+
 async fn live(meters: &Meters) {
     let waiters = || meters.gauge("jwks_waiters", "");
     let misses = |action| meters.count(&format!("jwks_miss_total{{issuer={URL},action={action}}}"));
