@@ -143,6 +143,10 @@ pub(crate) const MISS_COOLDOWN_MAX: Duration = Duration::from_secs(15);
 /// Time without a miss after which that pause starts from its minimum again.
 pub(crate) const MISS_QUIET: Duration = Duration::from_secs(60);
 
+/// Time between two events that tell an application's hook of unknown key ids: soon enough for an alert, and a flood calls
+/// it no more often than a clock does.
+pub(crate) const MISS_EVENT_PAUSE: Duration = Duration::from_secs(1);
+
 /// Largest key set or discovery document. A hundred RSA-4096 keys with certificates stay below.
 pub(crate) const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 

@@ -127,6 +127,11 @@ pub(crate) fn jwks_reload(issuer: &str) {
     jwks_event!(info, issuer, "reloading keys on demand");
 }
 
+/// The application's hook for events panicked so many times, and was not told again.
+pub(crate) fn jwks_hook_panicked(issuer: &str, panics: usize) {
+    jwks_event!(error, issuer, panics, "an event hook panicked");
+}
+
 /// The source ended.
 pub(crate) fn jwks_closed(issuer: &str) {
     jwks_event!(debug, issuer, "the key source is closed");

@@ -10,6 +10,7 @@
 mod discovery;
 mod driver;
 mod error;
+mod events;
 mod freshness;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
@@ -31,7 +32,9 @@ mod tests;
 
 pub(crate) use self::error::KeysUnavailable;
 pub use self::error::{NotReady, RefreshError};
+pub use self::events::{KeyEvent, KeyEventKind, MissAction};
 pub use self::policy::{PolicyViolation, RefreshPolicy, Start};
+pub use self::refresh::RefreshCause;
 pub use self::secrets::{SecretSource, SwapError};
 pub(crate) use self::shared::Origin;
 pub use self::source::KeySource;

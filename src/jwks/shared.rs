@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::fetch::{Endpoint, EndpointError, Fetch};
 use crate::jwks::discovery::Discovery;
 use crate::jwks::driver::{self, Core};
 use crate::jwks::error::RefreshError;
+use crate::jwks::events::{MissAction, Teller};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::{Activity, Refresh};
 use crate::jwks::snapshot::{Published, Snapshot};
@@ -145,6 +147,7 @@ pub(super) struct Shared {
     pub(super) port: Port,
     pub(super) waiters: Semaphore,
     pub(super) stale_served: StaleServed,
+    pub(super) teller: Teller,
     /// Only the driver takes it, and never across an await; it lives here to outlive a task whose runtime ends.
     core: Mutex<Core>,
     running: AtomicBool,
@@ -165,6 +168,7 @@ impl Shared {
         let max_waiters = policy.max_waiters.min(Semaphore::MAX_PERMITS);
         Self {
             core: Mutex::new(Core::new(machine, &origin, &policy)),
+            teller: Teller::new(origin.label(), policy.event_hook.clone()),
             origin,
             algorithms: Arc::from(algorithms),
             policy: Arc::new(policy),
@@ -190,14 +194,14 @@ impl Shared {
 
     /// Makes sure that a driver runs; where none can, says so.
     pub(super) fn ensure_running(self: &Arc<Self>) -> Result<(), NoRuntime> {
-        if self.running.load(Ordering::Acquire) {
+        if self.runs() {
             return Ok(());
         }
         if self.is_closing() {
             return Err(NoRuntime);
         }
         let runtime = Handle::try_current().map_err(|_| NoRuntime)?;
-        if !self.running.swap(true, Ordering::AcqRel) {
+        if !self.running.swap(true, Ordering::SeqCst) {
             // Made before the task is spawned: a runtime that is shutting down drops the task unpolled.
             let alive = Alive(Arc::clone(self));
             drop(runtime.spawn(driver::drive(alive)));
@@ -215,13 +219,26 @@ impl Shared {
         mem::take(&mut *self.port.reloads.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Says whether a task carries the machine. With [`is_closing`](Self::is_closing) it is asked in one order for all
+    /// threads: of a task that ends and a caller that closes, at least one sees the other, and tells the end.
+    fn runs(&self) -> bool {
+        self.running.load(Ordering::SeqCst)
+    }
+
     pub(super) fn is_closing(&self) -> bool {
-        self.port.closing.load(Ordering::Acquire)
+        self.port.closing.load(Ordering::SeqCst)
     }
 
     /// Tells the driver of a miss.
     pub(super) fn post_miss(&self) {
         if !self.port.missed.swap(true, Ordering::AcqRel) {
+            self.port.wake.notify_one();
+        }
+    }
+
+    /// Tells that a request has come to an end with its unknown key id.
+    pub(super) fn tell_miss(&self, action: MissAction) {
+        if self.teller.missed(action) {
             self.port.wake.notify_one();
         }
     }
@@ -243,14 +260,17 @@ impl Shared {
 
     /// Ends the source for everybody: the task, the fetch in flight, and all who wait.
     pub(super) fn close(&self) {
-        if self.port.closing.swap(true, Ordering::AcqRel) {
+        if self.port.closing.swap(true, Ordering::SeqCst) {
             return;
         }
         self.published.close();
         self.progress.send_modify(|progress| progress.activity = Activity::Closed);
         self.port.wake.notify_one();
         self.tell_closed();
-        telemetry::jwks_closed(self.label());
+        // A task tells it after all else that it has to tell.
+        if !self.runs() {
+            self.teller.tell_end();
+        }
     }
 
     /// Lets the gauges show the end.
@@ -275,10 +295,14 @@ pub(super) struct Alive(pub(super) Arc<Shared>);
 impl Drop for Alive {
     fn drop(&mut self) {
         let error = if std::thread::panicking() { RefreshError::Panic } else { RefreshError::Interrupted };
-        driver::park(&self.0, error);
-        self.0.running.store(false, Ordering::Release);
+        // It tells of it, and a subscriber that panics then must not leave the source for running.
+        let _twice = catch_unwind(AssertUnwindSafe(|| driver::park(&self.0, error)));
+        self.0.running.store(false, Ordering::SeqCst);
         // Who came in between took the task for running: a waiter looks again, a reload is answered.
         self.0.progress.send_modify(|_| {});
         driver::refuse(self.0.take_reloads(), error);
+        if self.0.is_closing() {
+            self.0.teller.tell_end();
+        }
     }
 }

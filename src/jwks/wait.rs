@@ -11,6 +11,7 @@ use tokio::sync::{SemaphorePermit, watch};
 
 use crate::clock::Monotonic;
 use crate::jwks::error::{KeysUnavailable, NotReady};
+use crate::jwks::events::MissAction;
 use crate::jwks::race::within;
 use crate::jwks::refresh::{Activity, Cause};
 use crate::jwks::shared::{Progress, Shared, Task};
@@ -87,7 +88,7 @@ pub(super) async fn newer_keys(
         }
         change(&mut progress, &shared, deadline).await;
     };
-    telemetry::jwks_miss(shared.label(), asking.action.unwrap_or("unavailable"));
+    shared.tell_miss(asking.action.unwrap_or(MissAction::Unavailable));
     Ok(miss)
 }
 
@@ -145,7 +146,7 @@ struct Asking {
     asked_after: Option<u64>,
     /// The epoch of the set that it told the driver of.
     told_of: Option<u64>,
-    action: Option<&'static str>,
+    action: Option<MissAction>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +158,7 @@ enum Answer {
 impl Asking {
     fn answer(&mut self, shared: &Shared, told: Progress, epoch: u64, now: Monotonic) -> Answer {
         let has_fetched = self.asked_after.is_some_and(|generation| told.generation > generation);
-        let action = if has_fetched { "fetched" } else { "joined" };
+        let action = if has_fetched { MissAction::Fetched } else { MissAction::Joined };
         match told.activity {
             Activity::Fetching { cause, .. } if !self.has_seen_through(told) => {
                 self.tell(shared, epoch);
@@ -174,7 +175,7 @@ impl Asking {
                     self.tell(shared, epoch);
                 }
                 let has_waited = has_fetched || self.joined.is_some();
-                self.action = Some(if has_waited { action } else { "cooldown" });
+                self.action = Some(if has_waited { action } else { MissAction::Cooldown });
                 Answer::No
             }
             Activity::Idle => {
@@ -183,7 +184,7 @@ impl Asking {
                 Answer::Wait
             }
             Activity::Backoff { .. } if told.task == Task::Running => {
-                self.action = Some("backoff");
+                self.action = Some(MissAction::Backoff);
                 Answer::No
             }
             Activity::Asleep | Activity::Backoff { .. } => Answer::Wait,
@@ -200,7 +201,7 @@ impl Asking {
 
     /// A newer set has the key: that of a fetch for this request, of one that it joined, or one that was there already.
     fn is_served(&mut self) {
-        let action = if self.asked_after.is_some() { "fetched" } else { "renewed" };
+        let action = if self.asked_after.is_some() { MissAction::Fetched } else { MissAction::Renewed };
         self.action = self.action.or(Some(action));
     }
 

@@ -258,6 +258,9 @@ fn no_public_type_shows_a_secret() {
 
         let name = HeaderName::from_static("x-api-key");
         let policy = RefreshPolicy::new().with_header(name.clone(), HeaderValue::from_static(API_KEY));
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hears = Arc::clone(&heard);
+        let policy = policy.with_event_hook(move |event| hears.lock().expect("no panic").push(event.clone()));
         show("RefreshPolicy", &policy);
         let network = FakeFetch::new(&clock);
         let private = json!({ "keys": [{ "kty": "RSA", "d": PRIVATE }] }).to_string();
@@ -292,6 +295,12 @@ fn no_public_type_shows_a_secret() {
         validator.key_sources().for_each(|(_, source)| {
             show("KeySource", source);
             show("KeyStatus", &source.status());
+        });
+        let heard = heard.lock().expect("no panic").clone();
+        assert!(heard.len() >= 5, "{heard:?}");
+        heard.iter().for_each(|event| {
+            show("KeyEvent", event);
+            show("KeyEventKind", &event.kind());
         });
         let explanation = validator.explain(&token).await;
         show("Explanation", &explanation);
@@ -354,6 +363,7 @@ const HOLDS_NO_SECRET: &[&str] = &[
     "KeyState",
     "MetadataError",
     "MetadataService",
+    "MissAction",
     "Monotonic",
     "NearMiss",
     "NoCounterpart",
@@ -369,6 +379,7 @@ const HOLDS_NO_SECRET: &[&str] = &[
     "Principal",
     "Problem",
     "Profile",
+    "RefreshCause",
     "RefreshError",
     "Refusal",
     "RejectionKind",

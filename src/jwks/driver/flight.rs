@@ -8,13 +8,14 @@ use crate::defaults;
 use crate::fetch::Endpoint;
 use crate::jwks::driver::{Core, Driver, answer};
 use crate::jwks::error::RefreshError;
+use crate::jwks::events::KeyEventKind;
 use crate::jwks::freshness::{EntityTag, Standing, Times};
 use crate::jwks::jitter::Chance;
 use crate::jwks::operation::{Caches, Failure, Fetched, Keys, Operation, Question, Report, Target};
 use crate::jwks::refresh::{Cause, Change, Condition, Event, Order, Outcome};
 use crate::jwks::shared::{Origin, Shared};
 use crate::keys::{Changes, SkipReason};
-use crate::telemetry::{self, Refreshed};
+use crate::telemetry;
 
 /// A fetch in flight.
 #[derive(Clone)]
@@ -84,7 +85,7 @@ impl Driver<'_> {
     /// Thinks about where the keys are when they could not be had there.
     pub(super) fn failed(&self, error: RefreshError, core: &mut Core, now: Monotonic) {
         if error == RefreshError::NoUsableKeys {
-            telemetry::jwks_empty_set(self.shared.label());
+            core.untold.push(KeyEventKind::EmptySet);
         }
         let is_gone = matches!(error, RefreshError::Status { status: 404 | 410 });
         if is_gone || self.shared.published.load().standing(now) >= Some(Standing::Stale) {
@@ -112,13 +113,13 @@ impl Driver<'_> {
         match result {
             Err(failure) => {
                 core.rediscovery.failed(now, chance);
-                telemetry::jwks_discovery_failed(self.shared.label(), failure.error.name());
+                core.untold.push(KeyEventKind::DiscoveryFailed { error: failure.error });
             }
             Ok(endpoint) => {
                 core.rediscovery.found(now, chance);
                 if core.endpoint.replace(endpoint.clone()) != Some(endpoint) {
+                    core.untold.push(KeyEventKind::DiscoveryChanged);
                     drop(core);
-                    telemetry::jwks_discovery_changed(self.shared.label());
                     self.step(Event::Demand(Cause::Moved), None);
                 }
             }
@@ -134,44 +135,39 @@ impl Flight {
 }
 
 impl Landed {
-    /// Puts it into use; `told` are the skipped keys of the set before it.
-    pub(super) fn publish(self, shared: &Shared, times: Times, told: &mut Vec<SkipReason>) {
-        let (label, cause) = (shared.label(), self.cause.name());
+    /// Puts it into use.
+    pub(super) fn publish(self, shared: &Shared, times: Times, core: &mut Core) {
+        let cause = self.cause;
         let Fetched { freshness, place, keys } = self.fetched;
         let Keys::New { table, skipped } = keys else {
             shared.published.confirm(times);
-            return telemetry::jwks_not_modified(label, cause);
+            return core.untold.push(KeyEventKind::NotModified { cause });
         };
         let is_first = shared.published.load().epoch == 0;
         let old = shared.published.whole();
-        let is_same = !is_first && table.digest() == old.digest();
+        let changed = is_first || table.digest() != old.digest();
         let Changes { added, removed, replaced } = table.changes_since(&old);
         let tag = freshness.etag.map(|value| EntityTag { value, place });
         shared.published.replace(table, tag, times);
         let snapshot = shared.published.load();
-        let usable = snapshot.table.usable();
-        telemetry::jwks_keys(label, usable, skipped.len());
+        let (epoch, usable) = (snapshot.epoch, snapshot.table.usable());
+        telemetry::jwks_keys(shared.label(), usable, skipped.len());
+        core.untold.push(match is_first {
+            true => KeyEventKind::InitialLoad { usable, skipped: skipped.len() },
+            false => KeyEventKind::Refreshed { cause, changed, epoch, added, removed, usable, skipped: skipped.len() },
+        });
         // A private key that is added under the id of its public half, or under none, changes no key in use.
-        let is_news = mem::replace(told, skipped.clone()) != skipped;
-        if is_first {
-            telemetry::jwks_initial_load(label, usable, skipped.len());
-        } else if is_same {
-            telemetry::jwks_unchanged(label, cause);
-        } else {
-            let skipped = skipped.len();
-            let set = Refreshed { epoch: snapshot.epoch, added, removed, usable, skipped };
-            telemetry::jwks_refreshed(label, cause, set);
-        }
-        if is_same && !is_news {
+        let is_news = mem::replace(&mut core.skipped, skipped.clone()) != skipped;
+        if !changed && !is_news {
             return;
         }
         if replaced > 0 {
-            telemetry::jwks_key_material_changed(label, replaced);
+            core.untold.push(KeyEventKind::KeyMaterialChanged { replaced });
         }
         for reason in skipped {
-            telemetry::jwks_key_skipped(label, reason.name());
+            core.untold.push(KeyEventKind::KeySkipped { reason });
             if reason == SkipReason::Private {
-                telemetry::jwks_private_key_published(label);
+                core.untold.push(KeyEventKind::PrivateKeyPublished);
             }
         }
     }

@@ -9,10 +9,12 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use crate::clock::Monotonic;
+use crate::defaults;
 use crate::fetch::Endpoint;
 use crate::jwks::discovery::Rediscovery;
 use crate::jwks::driver::flight::{Flight, Landed};
 use crate::jwks::error::RefreshError;
+use crate::jwks::events::KeyEventKind;
 use crate::jwks::jitter::Dice;
 use crate::jwks::operation::{Failure, Report};
 use crate::jwks::policy::RefreshPolicy;
@@ -36,6 +38,10 @@ pub(super) struct Core {
     waiting: Vec<Reply>,
     /// Why keys of the last set are not used, as far as that was told.
     skipped: Vec<SkipReason>,
+    /// What has happened, until the lock is released and somebody may be told.
+    untold: Vec<KeyEventKind>,
+    /// When the hook last heard of misses.
+    misses_told: Option<Monotonic>,
 }
 
 impl Core {
@@ -52,6 +58,8 @@ impl Core {
             answered: Vec::new(),
             waiting: Vec::new(),
             skipped: Vec::new(),
+            untold: Vec::new(),
+            misses_told: None,
         }
     }
 }
@@ -61,19 +69,30 @@ pub(super) async fn drive(alive: Alive) {
     let shared = &alive.0;
     while caught(run(shared)).await.is_none() {
         let _twice = caught(async { park(shared, RefreshError::Panic) }).await;
+        if shared.is_closing() {
+            return;
+        }
         shared.clock.sleep_until(shared.clock.monotonic().saturating_add(shared.policy.backoff_min)).await;
     }
 }
 
 async fn run(shared: &Shared) {
     let mut driver = Driver { shared, keys: None, discovery: None };
+    if shared.is_closing() {
+        return driver.end();
+    }
     driver.step(Event::Start, None);
     driver.step(Event::Timer, None);
     // A task before this one may have left some.
     driver.take_wishes();
     loop {
         let wake_at = driver.settle();
-        match driver.next(wake_at).await {
+        let happening = driver.next(wake_at).await;
+        // Whatever has come, a closed source takes it in no more.
+        if shared.is_closing() {
+            return driver.end();
+        }
+        match happening {
             Happening::Keys(flight, report) => {
                 // Who has come until now has waited for this fetch.
                 driver.take_wishes();
@@ -82,11 +101,6 @@ async fn run(shared: &Shared) {
             Happening::Discovery(result) => driver.rediscovered(result),
             Happening::Woken | Happening::Timer => {}
         }
-        if driver.shared.is_closing() {
-            driver.step(Event::Close, None);
-            // Again: this task may have told an older state since.
-            return shared.tell_closed();
-        }
         driver.step(Event::Timer, None);
         driver.take_wishes();
     }
@@ -94,18 +108,21 @@ async fn run(shared: &Shared) {
 
 /// Leaves the machine in order when its task dies: what was in flight has failed.
 pub(super) fn park(shared: &Shared, error: RefreshError) {
-    let core = &mut *shared.core();
-    let roll = core.dice.roll();
-    let told = core.machine.step(Event::Interrupted(error), shared.clock.monotonic(), roll);
-    for action in told {
-        if let Action::TellFailed { error, consecutive, next_in } = action {
-            telemetry::jwks_refresh_failed(shared.label(), error.name(), consecutive, next_in);
+    let now = shared.clock.monotonic();
+    let news = {
+        let core = &mut *shared.core();
+        let roll = core.dice.roll();
+        let event = if shared.is_closing() { Event::Close } else { Event::Interrupted(error) };
+        for action in core.machine.step(event, now, roll) {
+            core.untold.extend(news_of(action));
         }
-    }
-    let progress = Progress::of(&core.machine, Task::Absent);
-    let error = if progress.is_closed() { RefreshError::SourceClosed } else { error };
-    answer(core.answered.drain(..).chain(core.waiting.drain(..)), Err(error));
-    shared.progress.send_replace(progress);
+        let progress = Progress::of(&core.machine, Task::Absent);
+        let error = if progress.is_closed() { RefreshError::SourceClosed } else { error };
+        answer(core.answered.drain(..).chain(core.waiting.drain(..)), Err(error));
+        shared.progress.send_replace(progress);
+        mem::take(&mut core.untold)
+    };
+    shared.teller.tell(news);
 }
 
 /// Answers those who called `reload()` while the task was ending.
@@ -157,22 +174,47 @@ impl Driver<'_> {
         .await
     }
 
-    /// Tells everybody where things stand, starts a due rediscovery, and names the next time to wake.
+    /// Tells everybody where things stand and what has happened, starts a due rediscovery, and names the next time to wake.
     fn settle(&mut self) -> Option<Monotonic> {
         let now = self.shared.clock.monotonic();
         self.rediscover(now);
-        let core = self.shared.core();
+        let mut core = self.shared.core();
         let progress = Progress::of(&core.machine, Task::Running);
         let rediscovery_at = core.rediscovery.due().filter(|_| self.discovery.is_none());
-        let wake_at = [core.machine.wake_at(), rediscovery_at].into_iter().flatten().min();
+        let misses_at = self.hear_misses(&mut core, now);
+        let wake_at = [core.machine.wake_at(), rediscovery_at, misses_at].into_iter().flatten().min();
+        let news = mem::take(&mut core.untold);
         drop(core);
         self.shared.arm(wake_at);
+        // Requests go on before the hook is called, however long that takes.
         self.shared.progress.send_if_modified(|told| mem::replace(told, progress) != progress);
+        self.shared.teller.tell(news);
         let snapshot = self.shared.published.load();
         let state = KeyState::from(snapshot.standing(now));
         let age = (snapshot.epoch > 0).then(|| now.saturating_since(snapshot.times.confirmed_at));
         telemetry::jwks_state(self.shared.label(), state.number(), snapshot.usable_keys(now), age);
         wake_at
+    }
+
+    /// Puts misses among the news, if there was a pause since they last were; else names its end.
+    fn hear_misses(&self, core: &mut Core, now: Monotonic) -> Option<Monotonic> {
+        let due = core.misses_told.map_or(now, |told| told.saturating_add(defaults::MISS_EVENT_PAUSE));
+        let has_misses = self.shared.teller.has_misses();
+        if has_misses && now >= due {
+            core.misses_told = Some(now);
+            core.untold.extend(self.shared.teller.take_misses());
+            return None;
+        }
+        has_misses.then_some(due)
+    }
+
+    /// The source is closed: ends what is in flight and tells so, after everything that came before it.
+    fn end(mut self) {
+        self.step(Event::Close, None);
+        let news = mem::take(&mut self.shared.core().untold);
+        self.shared.teller.tell(news);
+        // Again: this task may have told an older state since.
+        self.shared.tell_closed();
     }
 
     /// Takes what requests have left at the port.
@@ -182,8 +224,10 @@ impl Driver<'_> {
         }
         let reloads = self.shared.take_reloads();
         if !reloads.is_empty() {
-            telemetry::jwks_reload(self.shared.label());
-            self.shared.core().waiting.extend(reloads);
+            let mut core = self.shared.core();
+            core.untold.push(KeyEventKind::Reload);
+            core.waiting.extend(reloads);
+            drop(core);
             self.step(Event::Demand(Cause::Manual), None);
         }
     }
@@ -200,19 +244,32 @@ impl Driver<'_> {
                 Action::Abort => self.abort(core, now),
                 Action::Publish(times) => {
                     if let Some(landed) = landed.take() {
-                        landed.publish(shared, times, &mut core.skipped);
+                        landed.publish(shared, times, core);
                     }
                 }
-                Action::TellStale { remaining } => telemetry::jwks_stale_entered(shared.label(), remaining),
-                Action::TellExpired => telemetry::jwks_expired(shared.label()),
-                Action::TellRecovered => telemetry::jwks_stale_recovered(shared.label()),
-                Action::TellFailed { error, consecutive, next_in } => {
-                    telemetry::jwks_refresh_failed(shared.label(), error.name(), consecutive, next_in);
+                Action::TellFailed { error, .. } => {
+                    core.untold.extend(news_of(action));
                     self.failed(error, core, now);
+                }
+                Action::TellStale { .. } | Action::TellExpired | Action::TellRecovered => {
+                    core.untold.extend(news_of(action));
                 }
                 Action::Close => (self.keys, self.discovery) = (None, None),
             }
         }
+    }
+}
+
+/// What an action has to tell.
+fn news_of(action: Action) -> Option<KeyEventKind> {
+    match action {
+        Action::TellStale { remaining } => Some(KeyEventKind::StaleEntered { remaining }),
+        Action::TellExpired => Some(KeyEventKind::Expired),
+        Action::TellRecovered => Some(KeyEventKind::StaleRecovered),
+        Action::TellFailed { error, consecutive, next_in } => {
+            Some(KeyEventKind::RefreshFailed { error, consecutive, next_in })
+        }
+        Action::Fetch(_) | Action::Abort | Action::Publish(_) | Action::Close => None,
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::defaults;
+use crate::jwks::events::{EventHook, KeyEvent};
 
 pub use self::violation::PolicyViolation;
 
@@ -57,6 +58,7 @@ pub struct RefreshPolicy {
     pub(crate) jwks_hosts: Option<Vec<String>>,
     pub(crate) empty_set: EmptySet,
     pub(crate) redirects: Redirects,
+    pub(crate) event_hook: Option<EventHook>,
     /// Where chance starts from, so that it repeats itself; only the `testing` module sets it.
     pub(crate) seed: Option<u64>,
 }
@@ -134,6 +136,7 @@ impl RefreshPolicy {
             jwks_hosts: None,
             empty_set: EmptySet::IsFailure,
             redirects: Redirects::Refused,
+            event_hook: None,
             seed: None,
         }
     }
@@ -374,6 +377,33 @@ impl RefreshPolicy {
     #[must_use]
     pub fn with_same_origin_redirects(mut self) -> Self {
         self.redirects = Redirects::FollowedWithinOrigin;
+        self
+    }
+
+    /// Calls `hook` with everything that happens to the keys, for alerts, audits, or to invalidate what was made of them:
+    /// the events that are also logged, as data. A policy has one hook; by default none.
+    ///
+    /// It is called for one event after the other, by the task that fetches, once the new keys are in use and whoever
+    /// waited for them has been told; no lock is held, and it may do with the source what it likes. It must not block:
+    /// while it runs, this source fetches nothing, and no request notices as long as its keys are known. Misses, which
+    /// strangers can cause, are counted and told at most once a second. A hook that panics is called again for the next
+    /// event. One that owns the validator keeps both alive for ever.
+    ///
+    /// ```
+    /// use tower_bearer::jwks::{KeyEventKind, RefreshPolicy};
+    ///
+    /// let (alerts, page) = std::sync::mpsc::channel();
+    /// let policy = RefreshPolicy::new().with_event_hook(move |event| match event.kind() {
+    ///     KeyEventKind::Expired | KeyEventKind::PrivateKeyPublished => {
+    ///         let _nobody_reads = alerts.send(event.clone());
+    ///     }
+    ///     _ => {}
+    /// });
+    /// # let _ = (page, policy);
+    /// ```
+    #[must_use]
+    pub fn with_event_hook(mut self, hook: impl Fn(&KeyEvent) + Send + Sync + 'static) -> Self {
+        self.event_hook = Some(EventHook::new(hook));
         self
     }
 

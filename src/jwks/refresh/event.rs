@@ -6,9 +6,10 @@ use crate::clock::Monotonic;
 use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::Times;
 
-/// Why a fetch is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::jwks) enum Cause {
+/// Why keys are fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefreshCause {
     /// The first one.
     Initial,
     /// The period nears its end.
@@ -17,14 +18,16 @@ pub(in crate::jwks) enum Cause {
     Retry,
     /// A token named a key id that is not known.
     Miss,
-    /// `reload()` was called.
+    /// [`KeySource::reload`](crate::jwks::KeySource::reload) was called.
     Manual,
     /// Discovery found another `jwks_uri`.
     Moved,
 }
 
-impl Cause {
-    pub(in crate::jwks) const fn name(self) -> &'static str {
+impl RefreshCause {
+    /// A short fixed name: the label `cause` of the metric `jwks_fetch_total`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Initial => "initial",
             Self::Scheduled => "scheduled",
@@ -50,8 +53,8 @@ pub(in crate::jwks) enum Event {
     Timer,
     /// A token named a key id that is not in the current set.
     Miss,
-    /// A fetch is wanted now, whatever the cool-down says: [`Cause::Manual`] or [`Cause::Moved`].
-    Demand(Cause),
+    /// A fetch is wanted now, whatever the cool-down says: [`RefreshCause::Manual`] or [`RefreshCause::Moved`].
+    Demand(RefreshCause),
     /// A fetch ended.
     Finished { generation: u64, outcome: Outcome },
     /// The task that carried a fetch died.
@@ -115,7 +118,7 @@ pub(in crate::jwks) enum Action {
 pub(in crate::jwks) struct Order {
     /// Outcomes of other generations are dropped.
     pub(in crate::jwks) generation: u64,
-    pub(in crate::jwks) cause: Cause,
+    pub(in crate::jwks) cause: RefreshCause,
     pub(in crate::jwks) condition: Condition,
     /// When the operation is over, whatever state it is in.
     pub(in crate::jwks) deadline: Monotonic,

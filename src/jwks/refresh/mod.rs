@@ -15,7 +15,8 @@ use crate::jwks::jitter::{self, Chance, Roll};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::misses::Misses;
 
-pub(super) use self::event::{Action, Cause, Change, Condition, Event, Order, Outcome};
+pub use self::event::RefreshCause;
+pub(super) use self::event::{Action, Change, Condition, Event, Order, Outcome, RefreshCause as Cause};
 
 /// The machine.
 #[derive(Clone, Debug)]

@@ -88,13 +88,30 @@ async fn the_log_tells_the_life_of_a_key_set() {
     world.answer(Reply::json(r#"{"keys":[]}"#));
     world.source.reload().await.expect_err("an empty set");
     assert_eq!(log.lines("the key set has no usable key"), 1);
+    let clock = world.clock.clone();
     drop(world);
+    clock.settle().await;
     assert_eq!(log.lines("the key source is closed"), 1);
 
     assert!(log.text().lines().all(|line| line.contains(&format!("issuer=\"{URL}\""))), "{}", log.text());
     for secret in ["secret-kid", "strange-kid", "AAAA"] {
         assert!(!log.text().contains(secret), "{secret} was logged");
     }
+}
+
+/// The log and the hook hear the same: a line for each event, and what the hook did of it.
+#[tokio::test]
+async fn the_log_tells_of_a_hook_that_panics() {
+    let (log, _listening) = listen();
+    let policy = RefreshPolicy::new().with_event_hook(|event| {
+        assert_ne!(event.kind().name(), "key_skipped", "as scripted: a hook panics");
+    });
+    let world = World::with(policy, Reply::json(set_of(&[jwk("a", "a"), "7".to_owned(), "8".to_owned()])));
+    world.clock.settle().await;
+    assert!(world.serves("a"));
+    assert_eq!((log.lines("loaded the first keys"), log.lines("skipped a key")), (1, 2), "{}", log.text());
+    let told = format!("ERROR tower_bearer::jwks: an event hook panicked issuer=\"{URL}\" panics=2");
+    assert_eq!(log.lines(&told), 1, "{}", log.text());
 }
 
 /// Under the id of its public half, or under none: no key in use changes, and whoever reads the set can sign.

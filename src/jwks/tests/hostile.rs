@@ -172,6 +172,8 @@ async fn no_backend_holds_a_cold_request_longer_than_the_policy_says() {
 
 #[tokio::test]
 async fn a_fetch_that_panics_when_dropped_wakes_all_the_same() {
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = alive();
     let stage = Stage::new(Some(Manner::PanicsWhenDropped)).await;
     let waiting = tokio::spawn(stage.source.ready());
     stage.clock.settle().await;
@@ -181,6 +183,7 @@ async fn a_fetch_that_panics_when_dropped_wakes_all_the_same() {
     assert!(waiting.is_finished(), "nobody waits for a source that is gone");
     let refused = waiting.await.expect("no panic").expect_err("closed");
     assert_eq!(refused.last_error, Some(RefreshError::SourceClosed));
+    assert_eq!(alive(), before, "no task lives on");
 }
 
 #[test]

@@ -231,27 +231,31 @@ async fn workers_8_one_fetch() {
     assert_eq!(world.network.calls(), 1);
 }
 
+/// Panics at a line with these words.
+struct Bomb(&'static str);
+
+impl std::io::Write for Bomb {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        let line = String::from_utf8_lossy(octets);
+        assert!(!line.contains(self.0), "as scripted: a subscriber panics");
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn listen_and_panic_at(words: &'static str) -> impl Drop {
+    use tracing_subscriber::util::SubscriberInitExt as _;
+
+    tracing_subscriber::fmt().with_writer(move || Bomb(words)).with_ansi(false).finish().set_default()
+}
+
 /// A subscriber that panics takes the refresh with it for a second, and not for good.
 #[tokio::test]
 async fn panic_in_a_subscriber_survives() {
-    use tracing_subscriber::util::SubscriberInitExt as _;
-
-    struct Bomb;
-
-    impl std::io::Write for Bomb {
-        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-            let line = String::from_utf8_lossy(octets);
-            assert!(!line.contains("the key set changed"), "as scripted: a subscriber panics");
-            Ok(octets.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let subscriber = tracing_subscriber::fmt().with_writer(|| Bomb).with_ansi(false).finish();
-    let _listening = subscriber.set_default();
+    let _listening = listen_and_panic_at("the key set changed");
     let world = World::loaded(&["a"]).await;
     world.publish(&["b"]);
     world.run(5 * MINUTE).await;
@@ -260,6 +264,22 @@ async fn panic_in_a_subscriber_survives() {
     world.run(HOUR).await;
     assert!(world.network.calls() >= calls + 12, "without traffic: {}", world.network.calls());
     assert_eq!(world.source.status().state(), KeyState::Fresh);
+}
+
+/// A task that ends with its runtime tells of it for the second time, and the third is started all the same.
+#[test]
+fn panic_in_a_subscriber_while_a_task_dies_survives() {
+    let _listening = listen_and_panic_at("could not fetch keys");
+    let world = World::new(Reply::hang());
+    for calls in 1..4 {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let _started = world.source.status();
+            world.run(SECOND).await;
+        });
+        assert_eq!((world.network.calls(), world.network.in_flight()), (calls, 1));
+    }
+    assert_eq!(world.source.status().last_error(), Some(RefreshError::Interrupted));
 }
 
 /// A thread without a runtime, while the source runs in one: no timer could end its wait.

@@ -7,6 +7,7 @@ mod cold;
 #[cfg(all(feature = "tracing", feature = "metrics"))]
 mod events;
 mod guarantees;
+mod hooks;
 mod hostile;
 pub(in crate::jwks) mod kit;
 mod lifecycle;

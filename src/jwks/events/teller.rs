@@ -1,0 +1,108 @@
+//! Who tells: the log and the hook of the application, both foreign code, so that no lock is held meanwhile.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::jwks::events::{KeyEvent, KeyEventKind, MissAction};
+use crate::telemetry;
+
+/// What an application wants to be called with.
+#[derive(Clone)]
+pub(crate) struct EventHook(Arc<dyn Fn(&KeyEvent) + Send + Sync>);
+
+/// Tells what happens to one source.
+#[derive(Debug)]
+pub(in crate::jwks) struct Teller {
+    issuer: Arc<str>,
+    hook: Option<EventHook>,
+    misses: Tally,
+    has_told_end: AtomicBool,
+}
+
+/// Misses that the hook has not heard of, counted by their action, so that a flood costs no memory.
+#[derive(Debug, Default)]
+struct Tally {
+    counts: [AtomicU64; MissAction::ALL.len()],
+    is_new: AtomicBool,
+}
+
+impl EventHook {
+    pub(in crate::jwks) fn new(hook: impl Fn(&KeyEvent) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hook))
+    }
+
+    /// Calls it, and says whether it came back. What a panic leaves behind, only the hook sees.
+    fn hears(&self, event: &KeyEvent) -> bool {
+        catch_unwind(AssertUnwindSafe(|| (self.0)(event))).is_ok()
+    }
+}
+
+impl Teller {
+    pub(in crate::jwks) fn new(issuer: &str, hook: Option<EventHook>) -> Self {
+        Self { issuer: Arc::from(issuer), hook, misses: Tally::default(), has_told_end: AtomicBool::new(false) }
+    }
+
+    /// Tells what has happened. The hook hears it first, all of it: a subscriber that panics takes nothing away from it.
+    pub(in crate::jwks) fn tell(&self, news: Vec<KeyEventKind>) {
+        let mut panics = 0;
+        if let Some(hook) = &self.hook {
+            let events = news.iter().map(|kind| KeyEvent::new(&self.issuer, *kind));
+            panics = events.filter(|event| !hook.hears(event)).count();
+        }
+        for kind in news {
+            kind.log(&self.issuer);
+        }
+        if panics > 0 {
+            telemetry::jwks_hook_panicked(&self.issuer, panics);
+        }
+    }
+
+    /// Tells that the source has ended: once, whoever notices it.
+    pub(in crate::jwks) fn tell_end(&self) {
+        if !self.has_told_end.swap(true, Ordering::AcqRel) {
+            let mut news = self.take_misses();
+            news.push(KeyEventKind::Closed);
+            self.tell(news);
+        }
+    }
+
+    /// A request came to an end with its miss. Says whether the driver does not yet know that the hook is to hear of any.
+    pub(in crate::jwks) fn missed(&self, action: MissAction) -> bool {
+        telemetry::jwks_miss(&self.issuer, action.name());
+        self.hook.is_some() && self.misses.add(action)
+    }
+
+    pub(in crate::jwks) fn has_misses(&self) -> bool {
+        self.misses.is_new.load(Ordering::Acquire)
+    }
+
+    /// Takes the misses that the hook has not heard of.
+    pub(in crate::jwks) fn take_misses(&self) -> Vec<KeyEventKind> {
+        self.misses.is_new.store(false, Ordering::SeqCst);
+        let counted = MissAction::ALL.into_iter().zip(&self.misses.counts);
+        let told = counted.map(|(action, count)| (action, count.swap(0, Ordering::SeqCst)));
+        told.filter(|(_, requests)| *requests > 0)
+            .map(|(action, requests)| KeyEventKind::Miss { action, requests })
+            .collect()
+    }
+}
+
+impl Tally {
+    /// Counts first and says so after: whoever takes the counts in between leaves none behind untold.
+    fn add(&self, action: MissAction) -> bool {
+        for (known, count) in MissAction::ALL.into_iter().zip(&self.counts) {
+            if known == action {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        !self.is_new.swap(true, Ordering::SeqCst)
+    }
+}
+
+impl fmt::Debug for EventHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EventHook")
+    }
+}
