@@ -81,7 +81,9 @@ def main():
             seed("discovery", octets)
     seed("discovery", '{"issuer":"https://as.example/","jwks_uri":"https://as.example/jwks"}')
     seed("discovery", '["https://as.example/","https://as.example/jwks"]')
-    for lines in ["max-age=300\n0\n120\n\"x\"", "public, max-age=15, stale-if-error=86400", "no-store\n5", "max-age=\"60\"",
+    for lines in ["max-age=300\n0\n120\n\"x\"",
+                  "max-age=60\n0\nWed, 21 Oct 2026 07:30:00 GMT\n\"x\"\nWed Oct 21 07:28:00 2026",
+                  "public, max-age=15, stale-if-error=86400", "no-store\n5", "max-age=\"60\"",
                   "no-cache, max-age=99999999999999999999\n-1\nWed, 21 Oct 2026 07:28:00 GMT"]:
         seed("cache_control", lines)
     for pattern in range(0, 256, 8):

@@ -20,6 +20,7 @@ const OWNERS: &[(&[&str], &[&str])] = &[
     (&["aws_lc_rs::"], &["keys/", "testing/"]),
     (&["jsonwebtoken::"], &["keys/interop.rs"]),
     (&["moka::"], &["validator/memo.rs"]),
+    (&["httpdate::"], &["jwks/freshness/"]),
     (&["axum_core::"], &["axum/"]),
     (&["hyper::", "hyper_util::"], &["testing/"]),
 ];

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::header::{AGE, CACHE_CONTROL, ETAG, RETRY_AFTER};
+use http::header::{AGE, CACHE_CONTROL, DATE, ETAG, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::value::RawValue;
 
@@ -40,15 +40,15 @@ pub fn discovery(document: &[u8]) {
 /// If they do not.
 pub fn cache_control(lines: &[u8]) {
     let mut headers = HeaderMap::new();
-    for (at, line) in lines.split(|octet| *octet == b'\n').take(8).enumerate() {
-        let names: [HeaderName; 4] = [CACHE_CONTROL, AGE, RETRY_AFTER, ETAG];
-        if let (Some(name), Ok(value)) = (names.get(at % 4), HeaderValue::from_bytes(line)) {
+    for (at, line) in lines.split(|octet| *octet == b'\n').take(10).enumerate() {
+        let names: [HeaderName; 5] = [CACHE_CONTROL, AGE, RETRY_AFTER, ETAG, DATE];
+        if let (Some(name), Ok(value)) = (names.get(at % 5), HeaderValue::from_bytes(line)) {
             headers.append(name, value);
         }
     }
     let policy = RefreshPolicy::new();
     let now = Monotonic::from_origin(Duration::from_secs(1000));
-    let remaining = Freshness::from_headers(&headers).remaining;
+    let remaining = Freshness::from_headers(&headers).remaining();
     let _ = freshness::retry_after(&headers);
     for chance in [0, u32::MAX / 2, u32::MAX] {
         let roll = Roll { first: Chance(chance), second: Chance(u32::MAX - chance) };

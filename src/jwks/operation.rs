@@ -12,7 +12,7 @@ use crate::defaults;
 use crate::fetch::{Endpoint, Fetch, FetchError, FetchRequest, FetchResponse};
 use crate::jwks::discovery::Discovery;
 use crate::jwks::error::RefreshError;
-use crate::jwks::freshness::{self, EntityTag, Freshness};
+use crate::jwks::freshness::{self, Freshness, Stored};
 use crate::jwks::policy::{EmptySet, RefreshPolicy};
 use crate::jwks::race::{caught, within};
 use crate::jwks::redirect::Trail;
@@ -36,7 +36,7 @@ pub(super) struct Operation {
 #[derive(Clone, Debug)]
 pub(super) struct Question {
     pub(super) target: Target,
-    pub(super) if_none_match: Option<EntityTag>,
+    pub(super) if_none_match: Option<Stored>,
     pub(super) caches: Caches,
 }
 
@@ -95,7 +95,7 @@ struct Answer {
 struct Request {
     endpoint: Endpoint,
     headers: HeaderMap,
-    if_none_match: Option<EntityTag>,
+    if_none_match: Option<Stored>,
 }
 
 impl Operation {
@@ -126,10 +126,10 @@ impl Operation {
         let request = Request { endpoint, headers, if_none_match: question.if_none_match };
         let Answer { response, place } = self.exchange(&request).await?;
         let freshness = Freshness::from_headers(&response.headers);
-        let keys = match response.status {
-            StatusCode::NOT_MODIFIED if request.tag_of(&place).is_some() => Keys::NotModified,
-            StatusCode::NOT_MODIFIED => return Err(RefreshError::UnexpectedNotModified.into()),
-            _ => self.import(response.body).await?,
+        let (freshness, keys) = match (response.status, request.stored_at(&place)) {
+            (StatusCode::NOT_MODIFIED, Some(stored)) => (freshness.freshening(stored), Keys::NotModified),
+            (StatusCode::NOT_MODIFIED, None) => return Err(RefreshError::UnexpectedNotModified.into()),
+            _ => (freshness, self.import(response.body).await?),
         };
         Ok(Fetched { freshness, place, keys })
     }
@@ -223,14 +223,14 @@ impl Request {
     fn to(&self, place: &Endpoint, max_bytes: usize) -> FetchRequest {
         let mut request = FetchRequest::new(place.clone(), max_bytes);
         request.headers = self.headers.clone();
-        if let Some(tag) = self.tag_of(place) {
-            request.headers.insert(IF_NONE_MATCH, tag.value.clone());
+        if let Some(stored) = self.stored_at(place) {
+            request.headers.insert(IF_NONE_MATCH, stored.etag.clone());
         }
         request
     }
 
-    fn tag_of(&self, place: &Endpoint) -> Option<&EntityTag> {
-        self.if_none_match.as_ref().filter(|tag| tag.place == *place)
+    fn stored_at(&self, place: &Endpoint) -> Option<&Stored> {
+        self.if_none_match.as_ref().filter(|stored| stored.place == *place)
     }
 }
 

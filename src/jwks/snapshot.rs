@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Monotonic;
-use crate::jwks::freshness::{EntityTag, Standing, Times};
+use crate::jwks::freshness::{Standing, Stored, Times};
 use crate::keys::KeyTable;
 use arc_swap::{ArcSwap, Guard};
 
@@ -45,7 +45,7 @@ struct Writer {
     /// The set as the issuer published it, denied keys included.
     whole: KeyTable,
     denied: BTreeSet<Box<str>>,
-    tag: Option<EntityTag>,
+    stored: Option<Stored>,
     closed: bool,
 }
 
@@ -56,7 +56,7 @@ impl Published {
         let empty = Snapshot { table: whole.clone(), epoch: 0, times: Times::NEVER };
         Self {
             current: ArcSwap::from_pointee(empty),
-            writer: Mutex::new(Writer { whole, denied: BTreeSet::new(), tag: None, closed: false }),
+            writer: Mutex::new(Writer { whole, denied: BTreeSet::new(), stored: None, closed: false }),
         }
     }
 
@@ -74,22 +74,23 @@ impl Published {
         self.writer().whole.clone()
     }
 
-    /// The validator of that set.
-    pub(super) fn tag(&self) -> Option<EntityTag> {
-        self.writer().tag.clone()
+    /// What a 304 may confirm of that set.
+    pub(super) fn stored(&self) -> Option<Stored> {
+        self.writer().stored.clone()
     }
 
     /// Puts a newly loaded set into use.
-    pub(super) fn replace(&self, table: KeyTable, tag: Option<EntityTag>, times: Times) {
+    pub(super) fn replace(&self, table: KeyTable, stored: Option<Stored>, times: Times) {
         let mut writer = self.writer();
         writer.whole = table;
-        writer.tag = tag;
+        writer.stored = stored;
         self.publish(&writer, times);
     }
 
     /// Gives the set at hand new times.
-    pub(super) fn confirm(&self, times: Times) {
-        let writer = self.writer();
+    pub(super) fn confirm(&self, stored: Option<Stored>, times: Times) {
+        let mut writer = self.writer();
+        writer.stored = stored;
         self.publish(&writer, times);
     }
 
@@ -167,7 +168,7 @@ mod tests {
         published.replace(table(&jwks(&["a"])), None, times(1));
         assert_eq!(published.load().epoch, 1);
         published.replace(table(&jwks(&["a"])), None, times(2));
-        published.confirm(times(3));
+        published.confirm(None, times(3));
         assert_eq!((published.load().epoch, published.load().times), (1, times(3)));
         published.replace(table(&jwks(&["a", "b"])), None, times(4));
         assert_eq!(published.load().epoch, 2);

@@ -9,7 +9,7 @@ use crate::fetch::Endpoint;
 use crate::jwks::driver::{Core, Driver, answer};
 use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind;
-use crate::jwks::freshness::{EntityTag, Standing, Times};
+use crate::jwks::freshness::{Standing, Times};
 use crate::jwks::jitter::Chance;
 use crate::jwks::operation::{Caches, Failure, Fetched, Keys, Operation, Question, Report, Target};
 use crate::jwks::refresh::{Cause, Change, Condition, Event, Order, Outcome};
@@ -43,7 +43,7 @@ impl Driver<'_> {
         };
         let question = Question {
             target,
-            if_none_match: self.shared.published.tag().filter(|_| condition == Condition::IfNoneMatch),
+            if_none_match: self.shared.published.stored().filter(|_| condition == Condition::IfNoneMatch),
             caches: if cause.is_fresh() { Caches::Bypassed } else { Caches::Welcome },
         };
         let operation = operation(self.shared, deadline, core.dice.chance());
@@ -140,15 +140,14 @@ impl Landed {
         let cause = self.cause;
         let Fetched { freshness, place, keys } = self.fetched;
         let Keys::New { table, skipped } = keys else {
-            shared.published.confirm(times);
+            shared.published.confirm(freshness.stored(place), times);
             return core.untold.push(KeyEventKind::NotModified { cause });
         };
         let is_first = shared.published.load().epoch == 0;
         let old = shared.published.whole();
         let changed = is_first || table.digest() != old.digest();
         let Changes { added, removed, replaced } = table.changes_since(&old);
-        let tag = freshness.etag.map(|value| EntityTag { value, place });
-        shared.published.replace(table, tag, times);
+        shared.published.replace(table, freshness.stored(place), times);
         let snapshot = shared.published.load();
         let (epoch, usable) = (snapshot.epoch, snapshot.table.usable());
         telemetry::jwks_keys(shared.label(), usable, skipped.len());
@@ -187,7 +186,7 @@ fn operation(shared: &Shared, deadline: Monotonic, chance: Chance) -> Operation 
 
 /// Compares a loaded set with the one at hand.
 fn judge(shared: &Shared, fetched: &Fetched) -> Outcome {
-    let remaining = fetched.freshness.remaining;
+    let remaining = fetched.freshness.remaining();
     match &fetched.keys {
         Keys::NotModified => Outcome::NotModified { remaining },
         Keys::New { table, .. } => {

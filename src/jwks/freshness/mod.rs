@@ -1,8 +1,8 @@
 //! Response headers to times: how long a key set is fresh, and how long it may be used at all (RFC 9111 §4.2).
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::header::{AGE, CACHE_CONTROL, ETAG, RETRY_AFTER};
+use http::header::{AGE, CACHE_CONTROL, DATE, ETAG, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue};
 
 use crate::clock::Monotonic;
@@ -13,26 +13,50 @@ use crate::jwks::policy::{RefreshPolicy, Staleness};
 /// What a server says about the age of its answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Freshness {
-    /// `max-age` less `Age`; zero for `no-store` and `no-cache`.
-    pub(super) remaining: Option<Duration>,
+    /// What `Cache-Control` says, if it is there.
+    lifetime: Option<Lifetime>,
+    /// How old the answer is already.
+    age: Duration,
     /// The validator for the next conditional request, as it stood there, if it may stand in one.
-    pub(super) etag: Option<HeaderValue>,
+    etag: Option<HeaderValue>,
 }
+
+/// How long an answer is fresh, zero for `no-store` and `no-cache`; `None` where `Cache-Control` does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lifetime(Option<Duration>);
 
 impl Freshness {
     /// Reads the headers; what is malformed counts as absent. `Expires` is not read: no wall clock decides here.
     pub(super) fn from_headers(headers: &HeaderMap) -> Self {
         let age = headers.get_all(AGE).iter().filter_map(delta_seconds).max().unwrap_or_default();
-        let remaining = max_age(headers).map(|max_age| max_age.saturating_sub(age));
-        Self { remaining, etag: headers.get(ETAG).filter(|etag| is_etag(etag)).cloned() }
+        let lifetime = headers.contains_key(CACHE_CONTROL).then(|| Lifetime(max_age(headers)));
+        Self { lifetime, age, etag: headers.get(ETAG).filter(|etag| is_etag(etag)).cloned() }
+    }
+
+    /// What holds once this 304 has confirmed the answer that is `stored`: its own `Cache-Control` takes the place of the
+    /// stored one, and where it has none, that goes on being valid (RFC 9111 §4.3.4).
+    pub(super) fn freshening(self, stored: &Stored) -> Self {
+        Self { lifetime: self.lifetime.or(stored.lifetime), age: self.age, etag: Some(stored.etag.clone()) }
+    }
+
+    /// What the next 304 may confirm, if there is a validator to ask with.
+    pub(super) fn stored(self, place: Endpoint) -> Option<Stored> {
+        Some(Stored { etag: self.etag?, place, lifetime: self.lifetime })
+    }
+
+    /// How long the answer goes on being fresh: its lifetime less its age.
+    pub(super) fn remaining(&self) -> Option<Duration> {
+        self.lifetime?.0.map(|lifetime| lifetime.saturating_sub(self.age))
     }
 }
 
-/// The validator of a set, and the place that gave it; at another place it could be that of another set (RFC 9110 §8.8.3).
+/// What a 304 may confirm: the answer that brought a set, by its validator. It counts where it was given; at another place
+/// it could be that of another set (RFC 9110 §8.8.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct EntityTag {
-    pub(super) value: HeaderValue,
+pub(super) struct Stored {
+    pub(super) etag: HeaderValue,
     pub(super) place: Endpoint,
+    lifetime: Option<Lifetime>,
 }
 
 /// The moments at which one confirmed key set changes its standing.
@@ -98,10 +122,12 @@ pub(super) enum Standing {
     Expired,
 }
 
-/// Reads `Retry-After` in seconds. A date, which would take the wall clock to judge, counts as the wish for a pause of
-/// whatever length.
+/// Reads `Retry-After`: seconds, or a date, which counts from the answer's own `Date` (RFC 9110 §10.2.3), since no wall
+/// clock decides here. What is malformed or past, and a date beside no other, is the wish for a pause of whatever length.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER).map(|field| delta_seconds(field).unwrap_or_default())
+    let field = headers.get(RETRY_AFTER)?;
+    let span = || date(field)?.duration_since(date(headers.get(DATE)?)?).ok();
+    Some(delta_seconds(field).or_else(span).unwrap_or_default())
 }
 
 /// `If-None-Match: *` would be answered 304 whatever the set is (RFC 9110 §13.1.2), and a field of kilobytes by no server.
@@ -144,6 +170,11 @@ fn lifetime(directive: &str) -> Option<Duration> {
 
 fn delta_seconds(field: &HeaderValue) -> Option<Duration> {
     seconds(field.to_str().ok()?.trim())
+}
+
+/// RFC 9110 §5.6.7: any of the three forms.
+fn date(field: &HeaderValue) -> Option<SystemTime> {
+    httpdate::parse_http_date(field.to_str().ok()?).ok()
 }
 
 /// RFC 9111 §1.2.2: digits only; what does not fit is as large as can be.

@@ -1,15 +1,23 @@
 //! What headers say, and the times that come of it.
 
-use http::HeaderName;
+use std::time::Duration;
 
-use super::*;
+use http::header::{AGE, CACHE_CONTROL, DATE, ETAG, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use proptest::prelude::*;
+
+use crate::clock::Monotonic;
+use crate::fetch::Endpoint;
+use crate::jwks::freshness::{ETAG_MAX_BYTES, Freshness, Standing, Times, period, retry_after};
+use crate::jwks::jitter::{Chance, Roll};
+use crate::jwks::policy::RefreshPolicy;
 
 fn headers(fields: &[(HeaderName, &str)]) -> HeaderMap {
     fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).expect("value"))).collect()
 }
 
 fn remaining(fields: &[(HeaderName, &str)]) -> Option<u64> {
-    Freshness::from_headers(&headers(fields)).remaining.map(|remaining| remaining.as_secs())
+    Freshness::from_headers(&headers(fields)).remaining().map(|remaining| remaining.as_secs())
 }
 
 #[test]
@@ -61,12 +69,72 @@ fn keeps_the_etag_as_it_stands() {
 }
 
 #[test]
+fn a_304_says_of_its_age_what_it_says_and_leaves_the_rest() {
+    let stored = [(CACHE_CONTROL, "max-age=120"), (AGE, "100"), (ETAG, "\"v1\"")];
+    let stored = Freshness::from_headers(&headers(&stored));
+    assert_eq!(stored.remaining(), Some(Duration::from_secs(20)));
+    let stored = stored.stored(place()).expect("a validator");
+    for (fields, expected) in [
+        // The stored lifetime holds again, from the start.
+        (&[][..], Some(120)),
+        (&[(AGE, "30")], Some(90)),
+        (&[(CACHE_CONTROL, "max-age=90")], Some(90)),
+        (&[(CACHE_CONTROL, "max-age=90"), (AGE, "30")], Some(60)),
+        (&[(CACHE_CONTROL, "no-cache")], Some(0)),
+        (&[(CACHE_CONTROL, "public")], None),
+        (&[(CACHE_CONTROL, "max-age=x")], None),
+    ] {
+        let freshened = Freshness::from_headers(&headers(fields)).freshening(&stored);
+        assert_eq!(freshened.remaining(), expected.map(Duration::from_secs), "{fields:?}");
+        assert_eq!(freshened.etag.as_ref(), Some(&stored.etag), "{fields:?}");
+    }
+    let silent = Freshness::from_headers(&headers(&[(ETAG, "\"v1\"")]));
+    let stored = silent.stored(place()).expect("a validator");
+    assert_eq!(Freshness::from_headers(&HeaderMap::new()).freshening(&stored).remaining(), None);
+    assert_eq!(Freshness::from_headers(&HeaderMap::new()).stored(place()), None);
+}
+
+fn place() -> Endpoint {
+    Endpoint::new("https://login.example/jwks").expect("a URL")
+}
+
+#[test]
 fn retry_after_is_read_in_seconds() {
-    for (field, expected) in [("120", 120), (" 7 ", 7), ("0", 0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("-1", 0)] {
+    for (field, expected) in [("120", 120), (" 7 ", 7), ("0", 0), ("-1", 0), ("1.5", 0), ("soon", 0), ("", 0)] {
         let expected = Some(Duration::from_secs(expected));
         assert_eq!(retry_after(&headers(&[(RETRY_AFTER, field)])), expected, "{field}");
     }
     assert_eq!(retry_after(&HeaderMap::new()), None);
+}
+
+#[test]
+fn retry_after_as_a_date_counts_from_the_answers_own() {
+    let now = "Wed, 21 Oct 2015 07:28:00 GMT";
+    for (at, sent, expected) in [
+        ("Wed, 21 Oct 2015 07:30:00 GMT", now, 120),
+        // The forms of old, in either field.
+        ("Wednesday, 21-Oct-15 07:30:00 GMT", now, 120),
+        ("Wed Oct 21 07:30:00 2015", now, 120),
+        ("Wed, 21 Oct 2015 07:30:00 GMT", "Wed Oct 21 07:28:00 2015", 120),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", 253_402_300_799),
+        // Past, present, or beside no date.
+        ("Wed, 21 Oct 2015 07:27:59 GMT", now, 0),
+        (now, now, 0),
+        (now, "yesterday", 0),
+        (now, "", 0),
+        // No dates: a zone, a day that is not, a year that is none.
+        ("Wed, 21 Oct 2015 07:30:00 +0000", now, 0),
+        ("Wed, 31 Feb 2015 07:30:00 GMT", now, 0),
+        ("Wed, 21 Oct 99999 07:30:00 GMT", now, 0),
+        ("2015-10-21T07:30:00Z", now, 0),
+        // Seconds need no date.
+        ("60", now, 60),
+    ] {
+        let fields = headers(&[(RETRY_AFTER, at), (DATE, sent)]);
+        assert_eq!(retry_after(&fields), Some(Duration::from_secs(expected)), "{at} after {sent}");
+    }
+    assert_eq!(retry_after(&headers(&[(RETRY_AFTER, now)])), Some(Duration::ZERO), "no date to count from");
+    assert_eq!(retry_after(&headers(&[(DATE, now)])), None);
 }
 
 #[test]
@@ -85,7 +153,7 @@ fn a_server_shortens_the_period_to_the_floor_and_never_lengthens_it() {
 }
 
 fn times(policy: &RefreshPolicy, chance: u32) -> Times {
-    let roll = Roll { first: jitter::Chance(chance), second: jitter::Chance(chance) };
+    let roll = Roll { first: Chance(chance), second: Chance(chance) };
     Times::of(None, policy, Monotonic::from_origin(Duration::from_secs(1000)), roll)
 }
 
@@ -122,4 +190,42 @@ fn standing_changes_at_each_moment_and_not_before() {
         assert_eq!((times.standing(just_before), times.standing(at)), (before, from));
     }
     assert_eq!(Times::NEVER.standing(Monotonic::default()), Standing::Expired);
+}
+
+proptest! {
+    /// Whatever the headers are, the times stand in order and within the policy.
+    #[test]
+    fn no_header_moves_the_times_out_of_the_policy(
+        fields in proptest::collection::vec((0_usize..5, field()), 0..8),
+        stored in proptest::collection::vec((0_usize..5, field()), 0..4),
+        rolls in (any::<u32>(), any::<u32>()),
+    ) {
+        let read = |fields: Vec<(usize, String)>| {
+            let names = [CACHE_CONTROL, AGE, ETAG, RETRY_AFTER, DATE];
+            let value = |text: &str| HeaderValue::from_str(text).ok();
+            fields.iter().filter_map(|(name, text)| Some((names[*name].clone(), value(text)?))).collect::<HeaderMap>()
+        };
+        let (fields, stored) = (read(fields), read(stored));
+        prop_assert_eq!(retry_after(&fields).is_some(), fields.contains_key(RETRY_AFTER));
+        let mut freshness = Freshness::from_headers(&fields);
+        if let Some(stored) = Freshness::from_headers(&stored).stored(place()) {
+            freshness = freshness.freshening(&stored);
+        }
+        let (policy, now) = (RefreshPolicy::new(), Monotonic::from_origin(Duration::from_secs(1000)));
+        let roll = Roll { first: Chance(rolls.0), second: Chance(rolls.1) };
+        let times = Times::of(freshness.remaining(), &policy, now, roll);
+        let [ahead, soft, hard] = spans(times);
+        prop_assert!((40..=soft).contains(&ahead), "{times:?}");
+        prop_assert!((54..=300).contains(&soft) && hard == 3600, "{times:?}");
+    }
+}
+
+/// What such a field may hold, and what not.
+fn field() -> impl Strategy<Value = String> {
+    prop_oneof![
+        2 => "(max-age=[0-9\"-]{0,24}|no-store|no-cache|public)(, ?max-age=[0-9]{1,3})?",
+        1 => "[0-9]{0,24}",
+        2 => "(Mon|Wed|Wednesday),? [0-9]{2}[ -](Feb|Oct)[ -][0-9]{2,5} [0-9]{2}:[0-9]{2}:[0-9]{2} (GMT|UTC)",
+        1 => "[ -~]{0,40}",
+    ]
 }

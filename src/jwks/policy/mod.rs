@@ -160,6 +160,9 @@ impl RefreshPolicy {
 
     /// Sets down to what a server's `max-age` may shorten the period: 60 seconds by default, and not less, so that
     /// `max-age=0` does not turn polling into a load test.
+    ///
+    /// `max-age` counts less the answer's `Age` (RFC 9111 §4.2). A 304 without `Cache-Control` leaves what the stored
+    /// answer said of it (§4.3.4).
     #[must_use]
     pub fn with_refresh_floor(mut self, floor: Duration) -> Self {
         self.refresh_floor = floor;
@@ -285,8 +288,9 @@ impl RefreshPolicy {
         self
     }
 
-    /// Sets the longest `Retry-After` in seconds that is obeyed: 5 minutes by default. One that is a date is answered with
-    /// the pause of any failure, since no wall clock decides here.
+    /// Sets the longest `Retry-After` that is obeyed: 5 minutes by default. One that is a date counts from the `Date` of
+    /// the same answer (RFC 9110 §10.2.3), since no wall clock decides here; without that it is answered with the pause of
+    /// any failure.
     #[must_use]
     pub fn with_retry_after_max(mut self, limit: Duration) -> Self {
         self.retry_after_max = limit;

@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::RETRY_AFTER;
+use http::header::{DATE, RETRY_AFTER};
 use tokio::task::JoinHandle;
 
+use crate::clock::Timestamp;
 use crate::jwks::error::RefreshError;
 use crate::jwks::policy::{RefreshPolicy, Start};
 use crate::jwks::source::{KeySource, View};
 use crate::jwks::status::KeyState;
 use crate::jwks::tests::kit::{MINUTE, SECOND, URL, Verdict, World, jwks};
 use crate::testing::Reply;
+
+const LONG_AGO: &str = "Wed, 21 Oct 2015 07:28:00 GMT";
 
 fn requests(source: &KeySource, count: usize, kid: &'static str) -> Vec<JoinHandle<Verdict>> {
     (0..count)
@@ -129,21 +132,40 @@ async fn an_empty_set_at_start_is_no_set() {
 
 #[tokio::test]
 async fn tells_when_to_come_back() {
-    let reply = Reply::status(StatusCode::SERVICE_UNAVAILABLE).with_header(RETRY_AFTER, "30");
-    let world = World::new(reply);
-    world.run(10 * SECOND).await;
-    assert_eq!(World::request(&world.source, "a").await, Verdict::Unavailable(20 * SECOND));
-    assert_eq!(world.network.calls_to(URL), 1);
+    for retry_after in ["30", "Wed, 21 Oct 2015 07:28:30 GMT"] {
+        let reply = Reply::status(StatusCode::SERVICE_UNAVAILABLE);
+        let world = World::new(reply.with_header(RETRY_AFTER, retry_after).with_header(DATE, LONG_AGO));
+        world.run(10 * SECOND).await;
+        assert_eq!(World::request(&world.source, "a").await, Verdict::Unavailable(20 * SECOND), "{retry_after}");
+        assert_eq!(world.network.calls_to(URL), 1);
+    }
 }
 
 #[tokio::test]
 async fn retry_after_honoured_clamped() {
-    let reply = Reply::status(StatusCode::TOO_MANY_REQUESTS).with_header(RETRY_AFTER, "86400");
-    let world = World::new(reply);
-    world.run(299 * SECOND).await;
-    assert_eq!(world.network.calls(), 1);
-    world.run(SECOND).await;
-    assert_eq!(world.network.calls(), 2);
+    for retry_after in ["86400", "Thu, 22 Oct 2015 07:28:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+        let reply = Reply::status(StatusCode::TOO_MANY_REQUESTS);
+        let world = World::new(reply.with_header(RETRY_AFTER, retry_after).with_header(DATE, LONG_AGO));
+        world.run(299 * SECOND).await;
+        assert_eq!(world.network.calls(), 1, "{retry_after}");
+        world.run(SECOND).await;
+        assert_eq!(world.network.calls(), 2, "{retry_after}");
+    }
+}
+
+/// Our own wall clock counts no date: it may be wrong, and then nobody would come back for years.
+#[tokio::test]
+async fn retry_after_as_a_date_needs_the_servers_own() {
+    for date in [None, Some("now"), Some("Thu, 22 Oct 2015 07:28:00 GMT")] {
+        let reply = Reply::status(StatusCode::TOO_MANY_REQUESTS).with_header(RETRY_AFTER, LONG_AGO);
+        let world = World::new(match date {
+            Some(date) => reply.with_header(DATE, date),
+            None => reply,
+        });
+        world.clock.set_wall(Timestamp::EPOCH);
+        world.run(SECOND).await;
+        assert_eq!(world.network.calls(), 2, "{date:?}: after the pause of any failure");
+    }
 }
 
 #[tokio::test]

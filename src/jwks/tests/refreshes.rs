@@ -80,6 +80,36 @@ async fn a_304_has_times_of_its_own() {
     seconds(until_fetch(&world).await, 40..=54);
 }
 
+/// And where it says nothing, what was said last goes on being valid: RFC 9111 §4.3.4.
+#[tokio::test]
+async fn a_304_without_times_leaves_the_stored_ones() {
+    let set = Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\"").with_header(CACHE_CONTROL, "max-age=60");
+    let world = World::at_url(set).await;
+    let unchanged = || Reply::status(StatusCode::NOT_MODIFIED);
+    world.answer(unchanged());
+    for _ in 0..3 {
+        seconds(until_fetch(&world).await, 40..=52);
+    }
+    // Another word takes its place, until there is yet another.
+    world.network.once(URL, unchanged().with_header(CACHE_CONTROL, "max-age=150"));
+    until_fetch(&world).await;
+    for _ in 0..3 {
+        seconds(until_fetch(&world).await, 101..=128);
+    }
+    // The age is that of each answer, and never the one before.
+    world.network.once(URL, unchanged().with_header(AGE, "90"));
+    until_fetch(&world).await;
+    seconds(until_fetch(&world).await, 40..=52);
+    seconds(until_fetch(&world).await, 101..=128);
+    // A whole set brings its own times, or none.
+    world.answer(Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\""));
+    until_fetch(&world).await;
+    world.answer(unchanged());
+    for _ in 0..2 {
+        seconds(until_fetch(&world).await, 202..=256);
+    }
+}
+
 /// The validator is that of the set at hand, and only it.
 #[tokio::test]
 async fn each_set_brings_its_own_validator() {
