@@ -81,7 +81,8 @@ pub(crate) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(25);
 /// costs about 300 octets.
 pub(crate) const REFRESH_EVERY: Duration = Duration::from_secs(300);
 
-/// A server may ask to be polled as often as this, and nobody may configure more: it bounds the load on it.
+/// A server may ask to be polled as often as this, and nobody may configure more: it bounds the load on it. The first
+/// refresh comes at random from here on, so that replicas that started together do not come back together.
 pub(crate) const REFRESH_FLOOR: Duration = Duration::from_secs(60);
 
 /// Part of the period after which the refresh starts: the last fifth is room for retries before keys turn stale.

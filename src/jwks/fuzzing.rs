@@ -11,7 +11,7 @@ use crate::clock::Monotonic;
 use crate::fetch::FetchError;
 use crate::jwks::discovery::Discovery;
 use crate::jwks::error::RefreshError;
-use crate::jwks::freshness::{self, Freshness, Times};
+use crate::jwks::freshness::{self, Freshness, Phase, Times};
 use crate::jwks::jitter::{Chance, Roll};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::{Action, Activity, Cause, Change, Event, Outcome, Refresh};
@@ -50,9 +50,9 @@ pub fn cache_control(lines: &[u8]) {
     let now = Monotonic::from_origin(Duration::from_secs(1000));
     let remaining = Freshness::from_headers(&headers).remaining();
     let _ = freshness::retry_after(&headers);
-    for chance in [0, u32::MAX / 2, u32::MAX] {
+    for (chance, phase) in [(0, Phase::Start), (u32::MAX / 2, Phase::Course), (u32::MAX, Phase::Start)] {
         let roll = Roll { first: Chance(chance), second: Chance(u32::MAX - chance) };
-        let times = Times::of(remaining, &policy, now, roll);
+        let times = Times::of(remaining, &policy, phase, now, roll);
         assert!(
             now <= times.ahead_at && times.ahead_at <= times.soft_at && times.soft_at <= times.hard_at,
             "{times:?}"

@@ -144,6 +144,7 @@ impl Published {
 mod tests {
     use std::time::Duration;
 
+    use crate::jwks::freshness::Phase;
     use crate::jwks::jitter::Roll;
     use crate::jwks::policy::RefreshPolicy;
     use crate::jwks::tests::kit::{jwks, table};
@@ -154,7 +155,7 @@ mod tests {
 
     fn times(second: u64) -> Times {
         let now = Monotonic::from_origin(Duration::from_secs(second));
-        Times::of(None, &RefreshPolicy::new(), now, Roll::default())
+        Times::of(None, &RefreshPolicy::new(), Phase::Course, now, Roll::default())
     }
 
     fn knows(published: &Published, kid: &str) -> bool {

@@ -85,12 +85,22 @@ impl Times {
     ///
     /// The server may shorten the period down to the floor; it lengthens it only as far as the policy lets it, since
     /// the period is also how long a removed key lives on.
-    pub(super) fn of(remaining: Option<Duration>, policy: &RefreshPolicy, now: Monotonic, roll: Roll) -> Self {
+    pub(super) fn of(
+        remaining: Option<Duration>,
+        policy: &RefreshPolicy,
+        phase: Phase,
+        now: Monotonic,
+        roll: Roll,
+    ) -> Self {
         let period = period(remaining, policy);
         let low = jitter::percent(period, 100_u8.saturating_sub(policy.jitter_percent));
         let soft = roll.first.between(low, period);
         let (early, late) = ahead_percents(policy);
-        let ahead = roll.second.between(jitter::percent(soft, early), jitter::percent(soft, late));
+        let earliest = match phase {
+            Phase::Start if policy.jitter_percent > 0 => jitter::percent(soft, early).min(policy.refresh_floor),
+            Phase::Start | Phase::Course => jitter::percent(soft, early),
+        };
+        let ahead = roll.second.between(earliest, jitter::percent(soft, late));
         let soft_at = now.saturating_add(soft);
         let hard_at = match policy.staleness {
             Staleness::Strict => soft_at,
@@ -111,6 +121,16 @@ impl Times {
             Standing::Fresh
         }
     }
+}
+
+/// Whether a set is the first of its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It is: its refresh starts anywhere from the floor on, so that replicas that started together do not come back
+    /// together.
+    Start,
+    /// It is not: the jitter keeps apart what the start has set apart.
+    Course,
 }
 
 /// Where a key set stands in its life.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::clock::Monotonic;
 use crate::fetch::Endpoint;
-use crate::jwks::freshness::{ETAG_MAX_BYTES, Freshness, Standing, Times, period, retry_after};
+use crate::jwks::freshness::{ETAG_MAX_BYTES, Freshness, Phase, Standing, Times, period, retry_after};
 use crate::jwks::jitter::{Chance, Roll};
 use crate::jwks::policy::RefreshPolicy;
 
@@ -153,8 +153,12 @@ fn a_server_shortens_the_period_to_the_floor_and_never_lengthens_it() {
 }
 
 fn times(policy: &RefreshPolicy, chance: u32) -> Times {
+    times_in(Phase::Course, policy, chance)
+}
+
+fn times_in(phase: Phase, policy: &RefreshPolicy, chance: u32) -> Times {
     let roll = Roll { first: Chance(chance), second: Chance(chance) };
-    Times::of(None, policy, Monotonic::from_origin(Duration::from_secs(1000)), roll)
+    Times::of(None, policy, phase, Monotonic::from_origin(Duration::from_secs(1000)), roll)
 }
 
 fn spans(times: Times) -> [u64; 3] {
@@ -167,6 +171,22 @@ fn times_spread_by_the_jitter() {
     assert_eq!(spans(times(&policy, 0)), [202, 270, 3600]);
     assert_eq!(spans(times(&policy, u32::MAX)), [254, 299, 3600]);
     assert_eq!(spans(times(&policy.with_jitter_percent(0), u32::MAX)), [240, 300, 3600]);
+}
+
+#[test]
+fn the_first_refresh_starts_anywhere_from_the_floor_on() {
+    let policy = RefreshPolicy::new();
+    let first = |policy: &RefreshPolicy, chance| spans(times_in(Phase::Start, policy, chance));
+    assert_eq!(first(&policy, 0), [60, 270, 3600]);
+    assert_eq!(first(&policy, u32::MAX / 2), [151, 284, 3600]);
+    assert_eq!(first(&policy, u32::MAX), [254, 299, 3600]);
+    // Where there is no room above the floor, or nothing is left to chance, it starts as any other.
+    let short = RefreshPolicy::new().with_refresh_every(Duration::from_secs(70));
+    let exact = RefreshPolicy::new().with_jitter_percent(0);
+    for chance in [0, u32::MAX] {
+        assert_eq!(first(&short, chance), spans(times(&short, chance)));
+        assert_eq!(first(&exact, chance), [240, 300, 3600]);
+    }
 }
 
 #[test]
@@ -199,6 +219,7 @@ proptest! {
         fields in proptest::collection::vec((0_usize..5, field()), 0..8),
         stored in proptest::collection::vec((0_usize..5, field()), 0..4),
         rolls in (any::<u32>(), any::<u32>()),
+        is_first in any::<bool>(),
     ) {
         let read = |fields: Vec<(usize, String)>| {
             let names = [CACHE_CONTROL, AGE, ETAG, RETRY_AFTER, DATE];
@@ -212,8 +233,9 @@ proptest! {
             freshness = freshness.freshening(&stored);
         }
         let (policy, now) = (RefreshPolicy::new(), Monotonic::from_origin(Duration::from_secs(1000)));
+        let phase = if is_first { Phase::Start } else { Phase::Course };
         let roll = Roll { first: Chance(rolls.0), second: Chance(rolls.1) };
-        let times = Times::of(freshness.remaining(), &policy, now, roll);
+        let times = Times::of(freshness.remaining(), &policy, phase, now, roll);
         let [ahead, soft, hard] = spans(times);
         prop_assert!((40..=soft).contains(&ahead), "{times:?}");
         prop_assert!((54..=300).contains(&soft) && hard == 3600, "{times:?}");

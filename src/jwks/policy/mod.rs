@@ -190,6 +190,10 @@ impl RefreshPolicy {
 
     /// Sets by how much periods and cool-downs are shortened at random: 10 percent by default, so that replicas that were
     /// started together, or flooded together, drift apart.
+    ///
+    /// Replicas that were started together would come back together once all the same: unless this is zero, the first
+    /// refresh of a source starts at a moment that chance picks between [the floor](Self::with_refresh_floor) and its
+    /// ordinary time.
     #[must_use]
     pub fn with_jitter_percent(mut self, percent: u8) -> Self {
         self.jitter_percent = percent;

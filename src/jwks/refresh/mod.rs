@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::clock::Monotonic;
 use crate::jwks::error::RefreshError;
-use crate::jwks::freshness::{Standing, Times};
+use crate::jwks::freshness::{Phase, Standing, Times};
 use crate::jwks::jitter::{self, Chance, Roll};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::misses::Misses;
@@ -265,7 +265,8 @@ impl Refresh {
         actions: &mut Vec<Action>,
     ) {
         let was_fresh = self.in_flight().is_some_and(Cause::is_fresh);
-        let times = Times::of(remaining, &self.policy, now, roll);
+        let phase = if self.times.is_none() { Phase::Start } else { Phase::Course };
+        let times = Times::of(remaining, &self.policy, phase, now, roll);
         actions.push(Action::Publish(times));
         if self.told >= Some(Standing::Stale) {
             actions.push(Action::TellRecovered);

@@ -11,7 +11,7 @@ use crate::jwks::error::RefreshError;
 use crate::jwks::policy::{RefreshPolicy, Start};
 use crate::jwks::source::{KeySource, View};
 use crate::jwks::status::KeyState;
-use crate::jwks::tests::kit::{MINUTE, SECOND, URL, Verdict, World, jwks};
+use crate::jwks::tests::kit::{MINUTE, ONE_REFRESH, SECOND, URL, Verdict, World, jwks};
 use crate::testing::Reply;
 
 const LONG_AGO: &str = "Wed, 21 Oct 2015 07:28:00 GMT";
@@ -214,7 +214,7 @@ fn two_runtimes() {
     assert!(world.serves("a"));
     runtime().block_on(async {
         assert!(world.serves("a"));
-        world.run(5 * MINUTE).await;
+        world.run(ONE_REFRESH).await;
         assert_eq!(world.network.calls(), 2);
     });
 }

@@ -184,7 +184,7 @@ async fn the_hook_hears_where_the_keys_have_gone() {
     let moved = "https://keys.example/two";
     let heard = Arc::new(Mutex::new(Vec::new()));
     let hears = Arc::clone(&heard);
-    let policy = RefreshPolicy::new().with_event_hook(move |event| {
+    let policy = RefreshPolicy::new().with_jitter_percent(0).with_event_hook(move |event| {
         hears.lock().expect("unpoisoned").push((event.issuer().to_owned(), event.kind().name()));
     });
     let world = World::at(Origin::discovery(issuer).expect("issuer"), policy, |network| {

