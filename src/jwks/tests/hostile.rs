@@ -2,13 +2,16 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::clock::Clock as _;
 use crate::defaults;
 use crate::fetch::{Endpoint, Fetch, FetchError, FetchFuture, FetchRequest, FetchResponse};
 use crate::jwks::error::RefreshError;
@@ -19,6 +22,8 @@ use crate::jwks::tests::kit::{MINUTE, SECOND, URL, Verdict, World, has, jwks};
 use crate::testing::{FakeClock, FakeFetch, Reply};
 use crate::token::Algorithm;
 
+const TICK: Duration = Duration::from_millis(1);
+
 /// How a backend misbehaves.
 #[derive(Clone, Copy, Debug)]
 enum Manner {
@@ -28,23 +33,29 @@ enum Manner {
     WakesWithoutProgress,
     LongerThanAllowed,
     PanicsWhenDropped,
+    /// An octet of the body each second, for ever.
+    Drips,
 }
 
 /// What `reload()` says of each.
-const ALL: [(Manner, RefreshError); 6] = [
+const ALL: [(Manner, RefreshError); 7] = [
     (Manner::PanicsBeforeItStarts, RefreshError::Panic),
     (Manner::PanicsAtTheFirstPoll, RefreshError::Panic),
     (Manner::NeverReady, RefreshError::Timeout),
     (Manner::WakesWithoutProgress, RefreshError::Timeout),
     (Manner::LongerThanAllowed, RefreshError::Network { error: FetchError::TooLarge }),
     (Manner::PanicsWhenDropped, RefreshError::Panic),
+    (Manner::Drips, RefreshError::Timeout),
 ];
 
 /// A backend that is good until it is told otherwise.
 #[derive(Debug)]
 struct Turncoat {
     good: FakeFetch,
+    clock: FakeClock,
     manner: Mutex<Option<Manner>>,
+    /// Octets that have dripped.
+    dripped: Arc<AtomicUsize>,
 }
 
 impl Turncoat {
@@ -62,6 +73,15 @@ impl Fetch for Turncoat {
             Some(Manner::LongerThanAllowed) => {
                 let body = Bytes::from(vec![b' '; request.max_bytes + 1]);
                 Box::pin(std::future::ready(Ok(FetchResponse::new(StatusCode::OK, HeaderMap::new(), body))))
+            }
+            Some(Manner::Drips) => {
+                let (clock, dripped) = (self.clock.clone(), Arc::clone(&self.dripped));
+                Box::pin(async move {
+                    loop {
+                        clock.sleep_until(clock.monotonic().saturating_add(SECOND)).await;
+                        dripped.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
             }
             Some(manner) => Box::pin(Endless(manner)),
         }
@@ -100,12 +120,17 @@ struct Stage {
 
 impl Stage {
     async fn new(manner: Option<Manner>) -> Self {
+        Self::with(RefreshPolicy::new(), manner).await
+    }
+
+    async fn with(policy: RefreshPolicy, manner: Option<Manner>) -> Self {
         let clock = FakeClock::new();
         let good = FakeFetch::new(&clock);
         good.always(URL, Reply::json(jwks(&["a"])));
-        let fetch = Arc::new(Turncoat { good, manner: Mutex::new(manner) });
+        let manner = Mutex::new(manner);
+        let fetch = Arc::new(Turncoat { good, clock: clock.clone(), manner, dripped: Arc::default() });
         let origin = Origin::jwks(URL, Endpoint::new(URL).expect("a URL"));
-        let (backend, policy) = (Arc::clone(&fetch), RefreshPolicy::new());
+        let backend = Arc::clone(&fetch);
         let source = KeySource::build(origin, &[Algorithm::ES256], policy, backend, Arc::new(clock.clone()));
         clock.settle().await;
         Self { clock, fetch, source }
@@ -167,6 +192,27 @@ async fn no_backend_holds_a_cold_request_longer_than_the_policy_says() {
         stage.fetch.becomes(None);
         stage.clock.run_for(15 * SECOND).await;
         assert!(stage.serves(), "{manner:?}");
+    }
+}
+
+/// The limits hold for the body as well: it drips on until the attempt, or the operation, is over, and no longer.
+#[tokio::test]
+async fn slow_drip_aborted_5s() {
+    for limit in [RefreshPolicy::new().attempt_timeout, RefreshPolicy::new().operation_timeout] {
+        let stage = Stage::with(RefreshPolicy::new().with_attempt_timeout(limit), None).await;
+        stage.fetch.becomes(Some(Manner::Drips));
+        let source = stage.source.clone();
+        let reload = tokio::spawn(async move { source.reload().await });
+        stage.serves_for(u32::try_from(limit.as_secs()).expect("seconds") - 1).await;
+        stage.clock.run_for(SECOND - TICK).await;
+        assert!(!reload.is_finished(), "not before {limit:?}");
+        stage.fetch.becomes(None);
+        stage.clock.run_for(TICK).await;
+        assert_eq!(reload.await.expect("no panic"), Err(RefreshError::Timeout));
+        let dripped = stage.fetch.dripped.load(Ordering::Relaxed);
+        assert!(dripped >= 2, "{dripped}");
+        stage.serves_for(60).await;
+        assert_eq!(stage.fetch.dripped.load(Ordering::Relaxed), dripped, "it was dropped at {limit:?}");
     }
 }
 
