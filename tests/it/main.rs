@@ -12,6 +12,7 @@ mod answers;
 mod attack_matrix;
 mod attack_scenarios;
 mod axum_extractors;
+mod certificates;
 mod challenge_parser;
 mod clients;
 mod config;

@@ -1,0 +1,160 @@
+//! Keys over TLS (F25): a certificate that is not the server's own, or not in its time, brings no key and takes none.
+//!
+//! The certificates in `tests/data/tls` are made by the script beside them.
+
+#![expect(clippy::expect_used, reason = "a server of the test that cannot serve fails the test")]
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tower_bearer::fetch::{FetchError, ReqwestFetch};
+use tower_bearer::jwks::{KeySource, RefreshError};
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::{Api, Issuer, Validator};
+
+const AUDIENCE: &str = "https://api.test/";
+const AUTHORITY: &str = include_str!("../data/tls/authority.pem");
+const KEY: &str = include_str!("../data/tls/key.pem");
+const GOOD: &str = include_str!("../data/tls/good.pem");
+
+const BAD: [(&str, &str); 4] = [
+    ("expired", include_str!("../data/tls/expired.pem")),
+    ("not yet valid", include_str!("../data/tls/not_yet_valid.pem")),
+    ("of another host", include_str!("../data/tls/other_host.pem")),
+    ("of an unknown authority", include_str!("../data/tls/unknown_authority.pem")),
+];
+
+const TLS: Result<(), RefreshError> = Err(RefreshError::Network { error: FetchError::Tls });
+
+/// An issuer's key set behind TLS, on loopback, with a certificate that can change.
+struct Server {
+    address: SocketAddr,
+    acceptor: Arc<Mutex<TlsAcceptor>>,
+    accepted: Arc<AtomicUsize>,
+}
+
+impl Server {
+    async fn start(certificate: &str, issuer: &TestIssuer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let server = Self { address, acceptor: Arc::new(Mutex::new(acceptor(certificate))), accepted: Arc::default() };
+        let (acceptor, accepted, body) = (Arc::clone(&server.acceptor), Arc::clone(&server.accepted), issuer.jwks());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                accepted.fetch_add(1, Ordering::SeqCst);
+                let handshake = acceptor.lock().expect("unpoisoned").accept(stream);
+                let Ok(mut stream) = handshake.await else { continue };
+                let _read = stream.read(&mut [0; 8192]).await;
+                let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+                let _written = stream.write_all(format!("{head}{body}").as_bytes()).await;
+                let _closed = stream.shutdown().await;
+            }
+        });
+        server
+    }
+
+    /// With the next connection: no session of an earlier certificate is resumed.
+    fn presents(&self, certificate: &str) {
+        *self.acceptor.lock().expect("unpoisoned") = acceptor(certificate);
+    }
+
+    fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+}
+
+fn acceptor(certificate: &str) -> TlsAcceptor {
+    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a certificate")];
+    let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).expect("a key");
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("protocol versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key);
+    TlsAcceptor::from(Arc::new(config.expect("a certificate for the key")))
+}
+
+fn validator(server: &Server, issuer: &TestIssuer, host: &str, fetch: ReqwestFetch) -> Validator {
+    let url = format!("https://{host}:{}/jwks", server.address.port());
+    let api = Api::new(AUDIENCE, Issuer::with_jwks_uri(issuer.issuer(), url));
+    Validator::builder(api).with_fetch(fetch).build().expect("a good configuration")
+}
+
+fn source(validator: &Validator) -> &KeySource {
+    validator.key_sources().next().expect("one issuer").1
+}
+
+fn trusting() -> ReqwestFetch {
+    ReqwestFetch::with_root_certificates(AUTHORITY).expect("an authority")
+}
+
+async fn serves(validator: &Validator, issuer: &TestIssuer) {
+    let token = issuer.token().audience(AUDIENCE).sign();
+    assert_eq!(validator.validate(&token).await.map(drop), Ok(()));
+}
+
+/// By name and by address, as both stand in the certificate.
+#[tokio::test]
+async fn a_good_certificate_brings_the_keys() {
+    for host in ["localhost", "127.0.0.1"] {
+        let issuer = TestIssuer::new();
+        let server = Server::start(GOOD, &issuer).await;
+        let validator = validator(&server, &issuer, host, trusting());
+        source(&validator).ready_within(Duration::from_secs(10)).await.expect("the first keys");
+        serves(&validator, &issuer).await;
+    }
+}
+
+#[tokio::test]
+async fn a_bad_certificate_brings_no_keys_and_is_not_tried_twice() {
+    for (what, certificate) in BAD {
+        let issuer = TestIssuer::new();
+        let server = Server::start(certificate, &issuer).await;
+        let validator = validator(&server, &issuer, "localhost", trusting());
+        assert_eq!(source(&validator).reload().await, TLS, "{what}");
+        let status = source(&validator).status();
+        assert_eq!(status.last_error().map_or(Ok(()), Err), TLS, "{what}");
+        let operations = usize::try_from(status.consecutive_failures()).expect("a few");
+        assert_eq!(server.accepted(), operations, "{what}: one connection for each operation");
+        assert!(!status.is_ready(), "{what}");
+    }
+}
+
+/// The very certificate that is good above, for a client that does not know its authority.
+#[tokio::test]
+async fn a_private_authority_is_not_trusted_unless_it_is_named() {
+    let issuer = TestIssuer::new();
+    let server = Server::start(GOOD, &issuer).await;
+    let other = ReqwestFetch::with_root_certificates(include_str!("../data/tls/root.pem")).expect("an authority");
+    for fetch in [ReqwestFetch::new().expect("a client"), other] {
+        let validator = validator(&server, &issuer, "localhost", fetch);
+        assert_eq!(source(&validator).reload().await, TLS);
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_turns_bad_takes_no_keys() {
+    let issuer = TestIssuer::new();
+    let server = Server::start(GOOD, &issuer).await;
+    let validator = validator(&server, &issuer, "localhost", trusting());
+    source(&validator).ready_within(Duration::from_secs(10)).await.expect("the first keys");
+    for (what, certificate) in BAD {
+        server.presents(certificate);
+        let before = server.accepted();
+        assert_eq!(source(&validator).reload().await, TLS, "{what}");
+        assert_eq!(server.accepted(), before + 1, "{what}");
+        serves(&validator, &issuer).await;
+        server.presents(GOOD);
+        assert_eq!(source(&validator).reload().await, Ok(()), "{what}");
+        assert_eq!(source(&validator).status().consecutive_failures(), 0, "{what}");
+    }
+}
