@@ -4,6 +4,8 @@
 //! (feature `reqwest`, on by default); any other HTTP client fits behind the same trait. Whatever stands behind it,
 //! the caller in `jwks` wraps every attempt in its own deadline and counts the octets itself.
 
+#[cfg(feature = "reqwest")]
+mod address;
 mod endpoint;
 mod reference;
 #[cfg(feature = "reqwest")]
@@ -20,7 +22,7 @@ use http::{HeaderMap, StatusCode};
 pub(crate) use self::endpoint::PlainHttp;
 pub use self::endpoint::{Endpoint, EndpointError};
 #[cfg(feature = "reqwest")]
-pub use self::reqwest::ReqwestFetch;
+pub use self::reqwest::{ReqwestFetch, ReqwestFetchBuilder};
 
 /// Fetches a document over HTTP.
 ///
@@ -127,6 +129,8 @@ pub enum FetchError {
     Closed,
     /// TLS failed: wrong host, expired or unknown certificate.
     Tls,
+    /// The host has no address that may be connected to, see `ReqwestFetchBuilder::with_public_addresses_only`.
+    AddressRefused,
     /// The body is longer than `max_bytes`.
     TooLarge,
     /// The backend's own time limit ran out.
@@ -143,6 +147,7 @@ impl FetchError {
             Self::Connect => "connect",
             Self::Closed => "closed",
             Self::Tls => "tls",
+            Self::AddressRefused => "address_refused",
             Self::TooLarge => "too_large",
             Self::Timeout => "timeout",
             Self::Other => "other",
@@ -156,6 +161,7 @@ impl fmt::Display for FetchError {
             Self::Connect => "no connection could be made",
             Self::Closed => "the connection closed before an answer",
             Self::Tls => "the TLS handshake failed",
+            Self::AddressRefused => "the host has no public address",
             Self::TooLarge => "the body is larger than allowed",
             Self::Timeout => "the exchange took too long",
             Self::Other => "the exchange failed",

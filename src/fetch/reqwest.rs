@@ -1,19 +1,26 @@
 //! The backend over `reqwest` with rustls.
 
-use std::error::Error as _;
+use std::error::Error;
+use std::fmt;
 use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 
 use crate::defaults;
+use crate::fetch::address::is_public;
 use crate::fetch::{Fetch, FetchError, FetchFuture, FetchRequest, FetchResponse};
 
 /// Fetches over https with a `reqwest::Client`.
 #[derive(Clone, Debug)]
 pub struct ReqwestFetch {
     client: reqwest::Client,
+    reach: Option<Reach>,
 }
+
+/// Says of an address whether it may be connected to.
+type Reach = fn(IpAddr) -> bool;
 
 impl ReqwestFetch {
     /// Builds a client that follows no redirects, uses no proxy from the environment, decodes no content coding, and
@@ -23,11 +30,16 @@ impl ReqwestFetch {
     ///
     /// [`FetchError::Tls`] if the system's trust store cannot be read.
     pub fn new() -> Result<Self, FetchError> {
-        Self::built(builder())
+        Self::builder().build()
     }
 
-    /// The same, trusting besides the system's roots those of a private certificate authority: one or several PEM blocks
-    /// of `CERTIFICATE`.
+    /// Starts from the same client, and takes what is to be different.
+    pub fn builder() -> ReqwestFetchBuilder {
+        ReqwestFetchBuilder { roots: Ok(Vec::new()), reach: None }
+    }
+
+    /// The same as [`new`](Self::new), trusting besides the system's roots those of a private certificate authority; see
+    /// [`ReqwestFetchBuilder::with_root_certificates`].
     ///
     /// ```no_run
     /// use tower_bearer::fetch::ReqwestFetch;
@@ -49,11 +61,7 @@ impl ReqwestFetch {
     ///
     /// Whoever holds the key of such an authority can stand in for every issuer of the validator that uses this.
     pub fn with_root_certificates(pem: impl AsRef<[u8]>) -> Result<Self, FetchError> {
-        let roots = reqwest::Certificate::from_pem_bundle(pem.as_ref()).map_err(|_| FetchError::Tls)?;
-        if roots.is_empty() {
-            return Err(FetchError::Tls);
-        }
-        Self::built(builder().tls_certs_merge(roots))
+        Self::builder().with_root_certificates(pem).build()
     }
 
     /// Takes a client of your own: a proxy, a client certificate.
@@ -65,21 +73,99 @@ impl ReqwestFetch {
     /// Turn redirects off in it: one that it follows is refused here, but only after the other server was asked.
     #[must_use]
     pub fn with_client(client: reqwest::Client) -> Self {
-        Self { client }
+        Self { client, reach: None }
+    }
+}
+
+/// What a [`ReqwestFetch`] is built from.
+///
+/// ```no_run
+/// use tower_bearer::fetch::ReqwestFetch;
+///
+/// let fetch = ReqwestFetch::builder()
+///     .with_root_certificates(std::fs::read("/etc/ssl/partners-ca.pem")?)
+///     .with_public_addresses_only()
+///     .build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ReqwestFetchBuilder {
+    roots: Result<Vec<reqwest::Certificate>, FetchError>,
+    reach: Option<Reach>,
+}
+
+impl ReqwestFetchBuilder {
+    /// Trusts besides the system's roots those of a private certificate authority: one or several PEM blocks of
+    /// `CERTIFICATE`.
+    ///
+    /// # Security
+    ///
+    /// Whoever holds the key of such an authority can stand in for every issuer of the validator that uses this.
+    pub fn with_root_certificates(mut self, pem: impl AsRef<[u8]>) -> Self {
+        let more = reqwest::Certificate::from_pem_bundle(pem.as_ref()).ok().filter(|more| !more.is_empty());
+        self.roots = match (self.roots, more) {
+            (Ok(roots), Some(more)) => Ok([roots, more].concat()),
+            _ => Err(FetchError::Tls),
+        };
+        self
     }
 
-    fn built(builder: reqwest::ClientBuilder) -> Result<Self, FetchError> {
-        builder.build().map(|client| Self { client }).map_err(|_| FetchError::Tls)
+    /// Connects to public addresses only, for issuers that others choose, or name servers that others run.
+    ///
+    /// Without it, a `jwks_uri` or a name that its owner points inwards makes this process ask whatever it can reach: its
+    /// own ports, the machines around it, a cloud's metadata service. With it, of the addresses that a name has, only public
+    /// ones are connected to. They are judged at each connection, so that it does not help to change them later (DNS
+    /// rebinding); an address that stands in the URL itself is judged just so. If none is left there is no connection, and
+    /// the fetch is a [`FetchError::AddressRefused`].
+    ///
+    /// Not public are loopback, private (RFC 1918, RFC 4193), link-local, shared (RFC 6598), multicast, reserved,
+    /// benchmarking and documentation addresses, those of the protocols themselves (RFC 6890), the few at which clouds
+    /// answer their machines, and IPv6 addresses that carry one of these (mapped, NAT64, 6to4, Teredo).
+    ///
+    /// # Security
+    ///
+    /// It says nothing about public addresses that a firewall leads inwards. It is a matter of this client alone: one of
+    /// [your own](ReqwestFetch::with_client) and any other [`Fetch`] connect to what they like, and so does a proxy, which
+    /// looks names up by itself.
+    pub fn with_public_addresses_only(mut self) -> Self {
+        self.reach = Some(is_public);
+        self
+    }
+
+    /// Builds the client.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Tls`] if the PEM of an authority holds no certificate or one that cannot be read, or if the system's
+    /// trust store cannot be read.
+    pub fn build(self) -> Result<ReqwestFetch, FetchError> {
+        let mut builder = client_builder();
+        let roots = self.roots?;
+        if !roots.is_empty() {
+            builder = builder.tls_certs_merge(roots);
+        }
+        if let Some(reach) = self.reach {
+            builder = builder.dns_resolver(Within(reach));
+        }
+        let client = builder.build().map_err(|_| FetchError::Tls)?;
+        Ok(ReqwestFetch { client, reach: self.reach })
     }
 }
 
 impl Fetch for ReqwestFetch {
     fn fetch(&self, request: FetchRequest) -> FetchFuture {
-        let client = self.client.clone();
+        let Self { client, reach } = self.clone();
         Box::pin(async move {
             let built = client.get(request.endpoint.as_str()).headers(request.headers).build();
             let get = built.map_err(|error| classify(&error))?;
             let asked = get.url().clone();
+            // Only names are looked up.
+            if let (Some(reach), Some(address)) = (reach, literal(&asked))
+                && !reach(address)
+            {
+                return Err(FetchError::AddressRefused);
+            }
             let response = client.execute(get).await.map_err(|error| classify(&error))?;
             let (status, headers) = (response.status(), response.headers().clone());
             if *response.url() != asked {
@@ -93,7 +179,45 @@ impl Fetch for ReqwestFetch {
     }
 }
 
-fn builder() -> reqwest::ClientBuilder {
+/// Looks names up as the system does, and keeps the addresses that may be connected to.
+struct Within(Reach);
+
+impl reqwest::dns::Resolve for Within {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let Self(reach) = *self;
+        Box::pin(async move {
+            // The port is that of the URL, whatever stands here.
+            let look_up = move || (name.as_str(), 0).to_socket_addrs();
+            let found = tokio::task::spawn_blocking(look_up).await??;
+            let kept: Vec<SocketAddr> = found.filter(|address| reach(address.ip())).collect();
+            if kept.is_empty() {
+                return Err(Box::from(Unreachable));
+            }
+            let kept: reqwest::dns::Addrs = Box::new(kept.into_iter());
+            Ok(kept)
+        })
+    }
+}
+
+/// A name has addresses, and none of them may be connected to.
+#[derive(Debug)]
+struct Unreachable;
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        FetchError::AddressRefused.fmt(f)
+    }
+}
+
+impl Error for Unreachable {}
+
+/// The address that stands in a URL in place of a name, in whatever notation: the URL is in its normal form.
+fn literal(url: &reqwest::Url) -> Option<IpAddr> {
+    let host = url.host_str()?;
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+fn client_builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
@@ -127,7 +251,13 @@ fn classify(error: &reqwest::Error) -> FetchError {
     if error.is_timeout() {
         FetchError::Timeout
     } else if error.is_connect() {
-        if is_tls(error) { FetchError::Tls } else { FetchError::Connect }
+        if has_cause::<Unreachable>(error, |_| true) {
+            FetchError::AddressRefused
+        } else if has_cause(error, is_handshake) {
+            FetchError::Tls
+        } else {
+            FetchError::Connect
+        }
     } else if error.is_request() {
         // The connection stood, the request went out or would have, and no response began.
         FetchError::Closed
@@ -136,12 +266,10 @@ fn classify(error: &reqwest::Error) -> FetchError {
     }
 }
 
-/// A handshake that fails surfaces as an I/O error of invalid data, or of an early end; what fails below it has kinds of
-/// its own (refused, unreachable, reset), and name resolution has none of these two.
-fn is_tls(error: &reqwest::Error) -> bool {
+fn has_cause<E: Error + 'static>(error: &reqwest::Error, is_it: fn(&E) -> bool) -> bool {
     let mut next = error.source();
     while let Some(cause) = next {
-        if cause.downcast_ref::<io::Error>().is_some_and(is_handshake) {
+        if cause.downcast_ref::<E>().is_some_and(is_it) {
             return true;
         }
         next = cause.source();
@@ -149,7 +277,10 @@ fn is_tls(error: &reqwest::Error) -> bool {
     false
 }
 
-/// Looks into an I/O error that wraps another: `source` would step over the inner one.
+/// A handshake that fails surfaces as an I/O error of invalid data, or of an early end; what fails below it has kinds of
+/// its own (refused, unreachable, reset), and name resolution has none of these two.
+///
+/// Looks into an error that wraps another: `source` would step over the inner one.
 fn is_handshake(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>());
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) || inner.is_some_and(is_handshake)
@@ -157,6 +288,14 @@ fn is_handshake(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use crate::fetch::Endpoint;
+
     use super::*;
 
     // Self-signed, P-256, of nobody.
@@ -169,6 +308,75 @@ mod tests {
         let broken = ROOT.replacen("MII", "MIJ", 1);
         for pem in ["", "no pem", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", &broken] {
             assert_eq!(ReqwestFetch::with_root_certificates(pem).map(|_| ()), Err(FetchError::Tls), "{pem:?}");
+            for builder in [
+                ReqwestFetch::builder().with_root_certificates(ROOT).with_root_certificates(pem),
+                ReqwestFetch::builder().with_root_certificates(pem).with_root_certificates(ROOT),
+            ] {
+                assert_eq!(builder.build().map(|_| ()), Err(FetchError::Tls), "{pem:?}");
+            }
         }
+    }
+
+    /// A server on loopback that counts who comes.
+    async fn server() -> (u16, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&accepted);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let _read = stream.read(&mut [0; 1024]).await;
+                let _written = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await;
+            }
+        });
+        (port, accepted)
+    }
+
+    async fn get(reach: Option<Reach>, host: &str, port: u16) -> Result<Bytes, FetchError> {
+        let builder = ReqwestFetchBuilder { reach, ..ReqwestFetch::builder() };
+        let endpoint = Endpoint::dangerous_allow_http(&format!("http://{host}:{port}/")).expect("a URL");
+        let response = builder.build().expect("a client").fetch(FetchRequest::new(endpoint, 100)).await;
+        response.map(|response| response.body)
+    }
+
+    /// However loopback is written: names are looked up, numbers are not.
+    const LOOPBACK: [&str; 9] = [
+        "localhost",
+        "LOCALHOST",
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "127.0.0.1.",
+        "0.0.0.0",
+    ];
+
+    #[tokio::test]
+    async fn connects_to_no_address_out_of_reach() {
+        let (port, accepted) = server().await;
+        for host in LOOPBACK.into_iter().chain(["[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"]) {
+            assert_eq!(get(Some(is_public), host, port).await, Err(FetchError::AddressRefused), "{host}");
+        }
+        assert_eq!(accepted.load(Ordering::SeqCst), 0, "nobody came");
+        for (number, host) in LOOPBACK.into_iter().enumerate() {
+            assert_eq!(get(None, host, port).await.as_deref(), Ok(&b"{}"[..]), "{host}");
+            assert_eq!(accepted.load(Ordering::SeqCst), number + 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn connects_to_the_addresses_within_reach() {
+        let (port, accepted) = server().await;
+        // Where a name has addresses of both kinds, one kind is left.
+        for host in ["localhost", "127.0.0.1", "127.1"] {
+            assert_eq!(get(Some(|address| address.is_ipv4()), host, port).await.as_deref(), Ok(&b"{}"[..]), "{host}");
+        }
+        assert_eq!(accepted.load(Ordering::SeqCst), 3);
+        assert_eq!(get(Some(|address| address.is_ipv6()), "127.0.0.1", port).await, Err(FetchError::AddressRefused));
+        // What has no address at all is not refused, but not there.
+        assert_eq!(get(Some(is_public), "no-such-name.invalid", port).await, Err(FetchError::Connect));
+        assert_eq!(accepted.load(Ordering::SeqCst), 3);
     }
 }

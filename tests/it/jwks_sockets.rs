@@ -445,6 +445,29 @@ async fn a_refused_connection_is_told_from_a_failed_handshake() {
     }
 }
 
+/// `with_public_addresses_only`: the source says so, nobody is asked, and it is not tried again at once.
+#[tokio::test]
+async fn an_address_that_is_not_public_is_refused_unasked() {
+    let issuer = TestIssuer::new();
+    let guarded = || ReqwestFetch::builder().with_public_addresses_only().build().expect("a client");
+    for (host, fetch, outcome) in [
+        ("127.0.0.1", guarded(), network(FetchError::AddressRefused)),
+        ("localhost", guarded(), network(FetchError::AddressRefused)),
+        ("127.0.0.1", ReqwestFetch::new().expect("a client"), Ok(())),
+        ("localhost", ReqwestFetch::new().expect("a client"), Ok(())),
+    ] {
+        let server = Server::start(Manner::Answer(ok(&issuer.jwks()))).await;
+        let trusted = Issuer::with_jwks_uri(issuer.issuer(), server.url().replace("127.0.0.1", host));
+        let builder = Validator::builder(Api::new(AUDIENCE, trusted)).with_refresh_policy(policy()).with_fetch(fetch);
+        let validator = builder.build().expect("a good configuration");
+        let source = validator.key_sources().next().expect("one issuer").1;
+        assert_eq!(source.reload().await, outcome, "{host}");
+        let accepted = server.accepted.load(Ordering::SeqCst);
+        assert_eq!(accepted > 0, outcome.is_ok(), "{host}: {accepted} connections");
+        assert_eq!(source.status().last_error().map_or(Ok(()), Err), outcome, "{host}");
+    }
+}
+
 #[tokio::test]
 async fn a_new_key_is_found_over_the_wire_by_the_request_that_needs_it() {
     let world = World::loaded().await;

@@ -388,6 +388,7 @@ const HOLDS_NO_SECRET: &[&str] = &[
     "Requirement",
     "RequirementError",
     "ReqwestFetch",
+    "ReqwestFetchBuilder",
     "ResourceMetadata",
     "ResponseFuture",
     "ResponseHook",

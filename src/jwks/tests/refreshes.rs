@@ -195,6 +195,7 @@ async fn what_is_no_key_set_keeps_the_old_one() {
         (Reply::status(StatusCode::NOT_FOUND), RefreshError::Status { status: 404 }),
         (Reply::status(StatusCode::CREATED).with_body(jwks(&["b"])), RefreshError::Status { status: 201 }),
         (Reply::error(FetchError::Tls), RefreshError::Network { error: FetchError::Tls }),
+        (Reply::error(FetchError::AddressRefused), RefreshError::Network { error: FetchError::AddressRefused }),
         (Reply::panic(), RefreshError::Panic),
     ] {
         keeps_the_old_set(reply, error).await;
