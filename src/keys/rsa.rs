@@ -65,7 +65,7 @@ mod tests {
     const E: [u8; 3] = [1, 0, 1];
 
     #[test]
-    fn bounds_the_modulus_to_2048_and_8192_bits() {
+    fn weak_rsa_matrix_moduli_of_less_than_2048_or_more_than_8192_bits() {
         for bits in [2048, 2049, 2055, 2056, 3072, 4096, 8191, 8192] {
             assert_eq!(vet(&modulus(bits), &E), Ok(()), "{bits}");
         }
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_moduli_that_are_even_empty_or_led_by_zeros() {
+    fn weak_rsa_matrix_moduli_that_are_even_empty_or_led_by_zeros() {
         let mut even = modulus(2048);
         even[255] = 0xfe;
         assert_eq!(vet(&even, &E), Err(SkipReason::RsaModulus));
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_odd_exponents_from_3_to_33_bits() {
+    fn weak_rsa_matrix_exponents_that_are_even_or_not_of_3_to_33_bits() {
         for e in [&[3][..], &[5], &[17], &[1, 0, 1], &[0xff; 4], &[1, 0, 0, 0, 1], &[1, 0xff, 0xff, 0xff, 0xff]] {
             assert_eq!(vet(&modulus(2048), e), Ok(()), "{e:?}");
         }
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn recognises_moduli_of_the_faulty_chips() {
+    fn weak_rsa_matrix_moduli_of_the_faulty_chips() {
         // 1 more than a multiple of every telling prime, and 1 is a power of 65537.
         let product: u128 = TELLING_PRIMES.iter().copied().map(u128::from).product();
         let product: Vec<u8> = product.to_be_bytes().into_iter().skip_while(|octet| *octet == 0).collect();

@@ -10,6 +10,7 @@ use tower_bearer::fetch::Fetch;
 use tower_bearer::jwks::{KeyState, RefreshPolicy, Start};
 use tower_bearer::rejection::KeyNotFound;
 use tower_bearer::testing::{FakeClock, Outage, TestIssuer, TestNetwork};
+use tower_bearer::token::TokenError;
 use tower_bearer::{Api, Issuer, Rejection, StartError, Validator};
 
 const AUDIENCE: &str = "https://api.test/";
@@ -62,6 +63,34 @@ async fn a_new_key_is_fetched_when_it_is_first_seen() {
     server.replace_keys();
     clock.run_for(300 * SECOND).await;
     assert_eq!(validator.validate(&before).await.unwrap_err(), Rejection::Key(KeyNotFound::Unknown));
+}
+
+/// F40b: a key id of more than 256 octets is no reason to fetch anything, as one of 256 is.
+#[tokio::test]
+async fn kid_65k_rejected_pre_lookup() {
+    let clock = FakeClock::new();
+    let server = at(&clock);
+    let with_cap = |bytes| {
+        let api = Api::new(AUDIENCE, Issuer::auth0("northwind.eu.auth0.com")).with_max_token_bytes(bytes);
+        Validator::builder(api).with_fetch(server.clone()).with_clock(clock.clone()).build().expect("a configuration")
+    };
+    let validator = with_cap(1024 * 1024);
+    let with_kid = |octets| server.token().kid(&"k".repeat(octets)).sign();
+    assert!(validator.validate(&server.token().sign()).await.is_ok());
+    clock.run_for(2 * SECOND).await;
+    for octets in [257, 65_536] {
+        let refused = validator.validate(&with_kid(octets)).await.map(drop);
+        assert_eq!(refused, Err(Rejection::Token(TokenError::KidTooLong)), "{octets}");
+    }
+    assert_eq!(server.fetches(), 1);
+    let refused = validator.validate(&with_kid(256)).await.map(drop);
+    assert_eq!(refused, Err(Rejection::Key(KeyNotFound::Unknown)));
+    assert_eq!(server.fetches(), 2);
+
+    // At the usual cap such a token is not even read.
+    let (long, usual) = (with_kid(65_536), 16 * 1024);
+    let refused = with_cap(usual).validate(&long).await.map(drop);
+    assert_eq!(refused, Err(Rejection::Token(TokenError::TooLong { length: long.len(), limit: usual })));
 }
 
 /// A key that is there, but not for signatures, or not for this algorithm, is not looked for elsewhere.
