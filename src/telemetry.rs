@@ -107,6 +107,11 @@ pub(crate) fn jwks_private_key_published(issuer: &str) {
     jwks_event!(error, issuer, "the key set holds a private key; it is not used, and the issuer must replace it");
 }
 
+/// The same, and the configuration wants its public half used.
+pub(crate) fn jwks_private_key_published_and_used(issuer: &str) {
+    jwks_event!(error, issuer, "the key set holds a private key, and tokens of whoever has read it are accepted");
+}
+
 /// A set without usable keys came.
 pub(crate) fn jwks_empty_set(issuer: &str) {
     jwks_event!(error, issuer, "the key set has no usable key");

@@ -75,7 +75,15 @@ pub(super) struct Fetched {
 #[derive(Debug)]
 pub(super) enum Keys {
     NotModified,
-    New { table: KeyTable, skipped: Vec<SkipReason> },
+    New { table: KeyTable, flaws: Flaws },
+}
+
+/// What is wrong with single keys of a set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flaws {
+    pub(super) skipped: Vec<SkipReason>,
+    /// How many keys are in use though their private half was published.
+    pub(super) disclosed: usize,
 }
 
 /// Why an operation failed, and how long the server wants to be left alone.
@@ -252,12 +260,13 @@ impl From<RefreshError> for Failure {
 }
 
 fn import(document: &[u8], policy: &RefreshPolicy, algorithms: &[Algorithm]) -> Result<Keys, Failure> {
-    let set = KeySet::parse_remote(document, policy.max_keys).map_err(RefreshError::from)?;
+    let set = KeySet::parse_remote(document, policy.max_keys, policy.private_keys).map_err(RefreshError::from)?;
     let table = set.bind(algorithms, KeyOrigin::Remote);
     if table.usable() == 0 && policy.empty_set == EmptySet::IsFailure {
         return Err(RefreshError::NoUsableKeys.into());
     }
-    Ok(Keys::New { table, skipped: set.skipped().map(|key| key.reason()).collect() })
+    let flaws = Flaws { skipped: set.skipped().map(|key| key.reason()).collect(), disclosed: set.disclosed() };
+    Ok(Keys::New { table, flaws })
 }
 
 const ACCEPT_KEYS: HeaderValue = HeaderValue::from_static("application/jwk-set+json, application/json;q=0.9");

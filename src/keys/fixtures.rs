@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::keys::jwk::PublishedKey;
+use crate::keys::jwk::{PrivateKeys, PublishedKey};
 use crate::keys::set::KeySet;
 use crate::keys::table::{Found, KeyOrigin, KeyTable};
 use crate::keys::verify::VerifyingKey;
@@ -64,5 +64,5 @@ pub(super) fn verifying(jwk: &str, algorithm: Algorithm) -> VerifyingKey {
 
 /// The thumbprint of a key as it stands in JSON.
 pub(super) fn published(jwk: &str) -> PublishedKey {
-    PublishedKey::from_json(jwk).map_err(|refused| refused.reason).expect("a good key")
+    PublishedKey::from_json(jwk, PrivateKeys::Skipped).map_err(|refused| refused.reason).expect("a good key")
 }

@@ -10,7 +10,7 @@ use jsonwebtoken::{AlgorithmFamily, DecodingKey, DecodingKeyKind};
 use crate::defaults;
 use crate::keys::der;
 use crate::keys::error::{KeyError, SkipReason};
-use crate::keys::jwk::PublishedKey;
+use crate::keys::jwk::{PrivateKeys, PublishedKey};
 use crate::keys::material::{Curve, Material};
 use crate::keys::secret::{Secret, SecretError};
 use crate::keys::set::KeySet;
@@ -22,7 +22,7 @@ impl TryFrom<JwkSet> for KeySet {
 
     fn try_from(set: JwkSet) -> Result<Self, KeyError> {
         let keys: Vec<String> = set.keys.iter().map(to_json).collect::<Result<_, _>>()?;
-        Self::import(keys.iter().map(String::as_str), defaults::MAX_KEYS)
+        Self::import(keys.iter().map(String::as_str), defaults::MAX_KEYS, PrivateKeys::Skipped)
     }
 }
 
@@ -31,7 +31,7 @@ impl TryFrom<Jwk> for KeySet {
     type Error = KeyError;
 
     fn try_from(key: Jwk) -> Result<Self, KeyError> {
-        let key = PublishedKey::from_json(&to_json(&key)?).map_err(|refused| refused.reason)?;
+        let key = PublishedKey::from_json(&to_json(&key)?, PrivateKeys::Skipped).map_err(|refused| refused.reason)?;
         Ok(Self::of_key(key))
     }
 }

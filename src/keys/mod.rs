@@ -29,6 +29,7 @@ mod verify;
 
 pub use self::error::{KeyError, SkipReason};
 pub use self::interop::NoCounterpart;
+pub(crate) use self::jwk::PrivateKeys;
 pub use self::secret::{Secret, SecretError};
 pub use self::set::{KeySet, SkippedKey};
 pub use self::signed::SignedToken;

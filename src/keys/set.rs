@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::defaults;
 use crate::keys::error::{KeyError, SkipReason};
 use crate::keys::json::Document;
-use crate::keys::jwk::{PublishedKey, Refused};
+use crate::keys::jwk::{PrivateKeys, PublishedKey, Refused};
 use crate::keys::material::Material;
 use crate::keys::pem;
 use crate::keys::table::{KeyOrigin, KeyTable};
@@ -63,8 +63,13 @@ impl KeySet {
     /// See [`KeyError`]. A bad key among others is no error: it is listed by [`skipped`](Self::skipped).
     pub fn from_jwks(document: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         match Document::split(document.as_ref())? {
-            Document::Set(keys) => Self::import(keys.iter().map(|key| key.get()), defaults::MAX_KEYS),
-            Document::Key(json) => Ok(Self::of_key(PublishedKey::from_json(json).map_err(|refused| refused.reason)?)),
+            Document::Set(keys) => {
+                Self::import(keys.iter().map(|key| key.get()), defaults::MAX_KEYS, PrivateKeys::Skipped)
+            }
+            Document::Key(json) => {
+                let key = PublishedKey::from_json(json, PrivateKeys::Skipped);
+                Ok(Self::of_key(key.map_err(|refused| refused.reason)?))
+            }
         }
     }
 
@@ -95,22 +100,26 @@ impl KeySet {
     }
 
     /// Reads what an issuer publishes: a JWK Set with at most `max_keys` keys, and nothing else.
-    pub(crate) fn parse_remote(document: &[u8], max_keys: usize) -> Result<Self, KeyError> {
+    pub(crate) fn parse_remote(document: &[u8], max_keys: usize, private: PrivateKeys) -> Result<Self, KeyError> {
         match Document::split(document)? {
-            Document::Set(keys) => Self::import(keys.iter().map(|key| key.get()), max_keys),
+            Document::Set(keys) => Self::import(keys.iter().map(|key| key.get()), max_keys, private),
             Document::Key(_) => Err(KeyError::NotAKeySet),
         }
     }
 
     /// Vets JWKs one by one.
-    pub(super) fn import<'j>(keys: impl ExactSizeIterator<Item = &'j str>, limit: usize) -> Result<Self, KeyError> {
+    pub(super) fn import<'j>(
+        keys: impl ExactSizeIterator<Item = &'j str>,
+        limit: usize,
+        private: PrivateKeys,
+    ) -> Result<Self, KeyError> {
         let count = keys.len();
         if count > limit {
             return Err(KeyError::TooManyKeys { count, limit });
         }
         let mut inner = Inner::default();
         for (position, json) in keys.enumerate() {
-            match PublishedKey::from_json(json) {
+            match PublishedKey::from_json(json, private) {
                 Ok(key) => inner.keys.push(key),
                 Err(Refused { kid, reason }) => inner.skipped.push(SkippedKey { kid, position, reason }),
             }
@@ -124,8 +133,8 @@ impl KeySet {
 
     /// Keys without id, for whatever algorithm they fit.
     pub(super) fn of_materials(materials: Vec<Material>) -> Self {
-        let keys = materials.into_iter().map(|material| PublishedKey { kid: None, algorithm: None, material });
-        Self::of_keys(keys.collect())
+        let key = |material| PublishedKey { kid: None, algorithm: None, material, is_disclosed: false };
+        Self::of_keys(materials.into_iter().map(key).collect())
     }
 
     fn of_keys(keys: Vec<PublishedKey>) -> Self {
@@ -185,6 +194,11 @@ impl KeySet {
     #[must_use]
     pub fn skipped(&self) -> impl ExactSizeIterator<Item = &SkippedKey> {
         self.inner.skipped.iter()
+    }
+
+    /// How many of the keys were published with their private half.
+    pub(crate) fn disclosed(&self) -> usize {
+        self.inner.keys.iter().filter(|key| key.is_disclosed).count()
     }
 
     /// Binds each key to the listed algorithms that it fits: to its own if it names one, else to all of them.
@@ -262,6 +276,10 @@ mod tests {
     use crate::keys::fixtures::{ED25519, P256, RSA, changed, key_set, with_kid};
     use crate::keys::table::Found;
 
+    fn remote(document: &[u8], max_keys: usize) -> Result<KeySet, KeyError> {
+        KeySet::parse_remote(document, max_keys, PrivateKeys::Skipped)
+    }
+
     #[test]
     fn one_bad_key_never_costs_the_others() {
         let bad = [
@@ -297,20 +315,20 @@ mod tests {
         assert_eq!(KeySet::from_jwks(RSA).expect("a key").len(), 1);
         let unusable = KeyError::Unusable { reason: SkipReason::Use };
         assert_eq!(KeySet::from_jwks(changed(RSA, "use", "enc")).map(drop), Err(unusable));
-        assert_eq!(KeySet::parse_remote(RSA.as_bytes(), 100).map(drop), Err(KeyError::NotAKeySet));
-        assert_eq!(KeySet::parse_remote(b"{}", 100).map(drop), Err(KeyError::NotAKeySet));
-        assert!(KeySet::parse_remote(b"{\"keys\":[]}", 100).expect("a set").is_empty());
+        assert_eq!(remote(RSA.as_bytes(), 100).map(drop), Err(KeyError::NotAKeySet));
+        assert_eq!(remote(b"{}", 100).map(drop), Err(KeyError::NotAKeySet));
+        assert!(remote(b"{\"keys\":[]}", 100).expect("a set").is_empty());
     }
 
     #[test]
     fn bounds_the_number_of_keys_before_it_looks_at_them() {
         let many = |count: usize| format!("{{\"keys\":[{}]}}", vec!["1"; count].join(","));
-        assert_eq!(KeySet::parse_remote(many(100).as_bytes(), 100).expect("a set").skipped().len(), 100);
+        assert_eq!(remote(many(100).as_bytes(), 100).expect("a set").skipped().len(), 100);
         let error = KeyError::TooManyKeys { count: 101, limit: 100 };
-        assert_eq!(KeySet::parse_remote(many(101).as_bytes(), 100).map(drop), Err(error));
+        assert_eq!(remote(many(101).as_bytes(), 100).map(drop), Err(error));
         assert_eq!(KeySet::from_jwks(many(101)).map(drop), Err(error));
         let error = KeyError::TooManyKeys { count: 2, limit: 1 };
-        assert_eq!(KeySet::parse_remote(many(2).as_bytes(), 1).map(drop), Err(error));
+        assert_eq!(remote(many(2).as_bytes(), 1).map(drop), Err(error));
     }
 
     #[test]

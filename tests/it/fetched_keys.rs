@@ -93,6 +93,32 @@ async fn kid_65k_rejected_pre_lookup() {
     assert_eq!(refused, Err(Rejection::Token(TokenError::TooLong { length: long.len(), limit: usual })));
 }
 
+/// F14: the key that signs is published with its private half.
+#[tokio::test]
+async fn a_published_private_key_verifies_only_where_that_was_asked_for() {
+    let not_for_it = Err(Rejection::Key(KeyNotFound::NotForVerification));
+    let accepting = || RefreshPolicy::new().dangerous_accept_private_keys();
+    for (policy, member, verdict) in [
+        (RefreshPolicy::new(), "x", Ok(())),
+        (RefreshPolicy::new(), "d", not_for_it.clone()),
+        (accepting(), "d", Ok(())),
+        (accepting(), "x", Ok(())),
+    ] {
+        let clock = FakeClock::new();
+        let server = at(&clock);
+        let mut set: serde_json::Value = serde_json::from_str(&server.jwks()).expect("a key set");
+        let other = TestIssuer::named("https://other.test/").jwks();
+        let other: serde_json::Value = serde_json::from_str(&other).expect("a key set");
+        set["keys"][0][member] = "AAAA".into();
+        set["keys"].as_array_mut().expect("keys").push(other["keys"][0].clone());
+        server.publish(set.to_string());
+        let api = Api::new(AUDIENCE, Issuer::auth0("northwind.eu.auth0.com"));
+        let builder = Validator::builder(api).with_fetch(server.clone()).with_clock(clock.clone());
+        let validator = builder.with_refresh_policy(policy).build().expect("a good configuration");
+        assert_eq!(validator.validate(&server.token().sign()).await.map(drop), verdict, "{member}");
+    }
+}
+
 /// A key that is there, but not for signatures, or not for this algorithm, is not looked for elsewhere.
 #[tokio::test]
 async fn a_key_that_may_not_verify_causes_no_fetch() {

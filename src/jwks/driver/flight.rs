@@ -139,7 +139,7 @@ impl Landed {
     pub(super) fn publish(self, shared: &Shared, times: Times, core: &mut Core) {
         let cause = self.cause;
         let Fetched { freshness, place, keys } = self.fetched;
-        let Keys::New { table, skipped } = keys else {
+        let Keys::New { table, flaws } = keys else {
             shared.published.confirm(freshness.stored(place), times);
             return core.untold.push(KeyEventKind::NotModified { cause });
         };
@@ -150,24 +150,28 @@ impl Landed {
         shared.published.replace(table, freshness.stored(place), times);
         let snapshot = shared.published.load();
         let (epoch, usable) = (snapshot.epoch, snapshot.table.usable());
-        telemetry::jwks_keys(shared.label(), usable, skipped.len());
+        let skipped = flaws.skipped.len();
+        telemetry::jwks_keys(shared.label(), usable, skipped);
         core.untold.push(match is_first {
-            true => KeyEventKind::InitialLoad { usable, skipped: skipped.len() },
-            false => KeyEventKind::Refreshed { cause, changed, epoch, added, removed, usable, skipped: skipped.len() },
+            true => KeyEventKind::InitialLoad { usable, skipped },
+            false => KeyEventKind::Refreshed { cause, changed, epoch, added, removed, usable, skipped },
         });
         // A private key that is added under the id of its public half, or under none, changes no key in use.
-        let is_news = mem::replace(&mut core.skipped, skipped.clone()) != skipped;
+        let is_news = mem::replace(&mut core.told, flaws.clone()) != flaws;
         if !changed && !is_news {
             return;
         }
         if replaced > 0 {
             core.untold.push(KeyEventKind::KeyMaterialChanged { replaced });
         }
-        for reason in skipped {
+        for reason in flaws.skipped {
             core.untold.push(KeyEventKind::KeySkipped { reason });
             if reason == SkipReason::Private {
-                core.untold.push(KeyEventKind::PrivateKeyPublished);
+                core.untold.push(KeyEventKind::PrivateKeyPublished { in_use: false });
             }
+        }
+        for _ in 0..flaws.disclosed {
+            core.untold.push(KeyEventKind::PrivateKeyPublished { in_use: true });
         }
     }
 }

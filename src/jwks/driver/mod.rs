@@ -16,13 +16,12 @@ use crate::jwks::driver::flight::{Flight, Landed};
 use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::jitter::Dice;
-use crate::jwks::operation::{Failure, Report};
+use crate::jwks::operation::{Failure, Flaws, Report};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::race::caught;
 use crate::jwks::refresh::{Action, Cause, Event, Refresh};
 use crate::jwks::shared::{Alive, Origin, Progress, Reply, Shared, Task};
 use crate::jwks::status::KeyState;
-use crate::keys::SkipReason;
 use crate::telemetry;
 
 /// What outlives a task whose runtime ends.
@@ -36,8 +35,8 @@ pub(super) struct Core {
     answered: Vec<Reply>,
     /// Those who need one that has not begun.
     waiting: Vec<Reply>,
-    /// Why keys of the last set are not used, as far as that was told.
-    skipped: Vec<SkipReason>,
+    /// What is wrong with keys of the last set, as far as that was told.
+    told: Flaws,
     /// What has happened, until the lock is released and somebody may be told.
     untold: Vec<KeyEventKind>,
     /// When the hook last heard of misses.
@@ -57,7 +56,7 @@ impl Core {
             rediscovery: Rediscovery::new(policy.discovery_every),
             answered: Vec::new(),
             waiting: Vec::new(),
-            skipped: Vec::new(),
+            told: Flaws::default(),
             untold: Vec::new(),
             misses_told: None,
         }

@@ -109,8 +109,12 @@ pub enum KeyEventKind {
         /// How many.
         replaced: usize,
     },
-    /// The issuer publishes a private key, with which whoever reads the set can sign. It is not used.
-    PrivateKeyPublished,
+    /// The issuer publishes a private key, with which whoever reads the set can sign; told once for a set.
+    PrivateKeyPublished {
+        /// Whether its public half verifies, because the policy
+        /// [wants it](crate::jwks::RefreshPolicy::dangerous_accept_private_keys).
+        in_use: bool,
+    },
     /// A set without usable keys came, and counts as a failed fetch.
     EmptySet,
     /// The discovery document names another `jwks_uri` than before.
@@ -141,7 +145,7 @@ impl KeyEventKind {
             Self::Miss { .. } => "miss",
             Self::KeySkipped { .. } => "key_skipped",
             Self::KeyMaterialChanged { .. } => "key_material_changed",
-            Self::PrivateKeyPublished => "private_key_published",
+            Self::PrivateKeyPublished { .. } => "private_key_published",
             Self::EmptySet => "empty_set",
             Self::DiscoveryChanged => "discovery_changed",
             Self::DiscoveryFailed { .. } => "discovery_failed",
@@ -169,7 +173,8 @@ impl KeyEventKind {
             Self::Miss { .. } => {}
             Self::KeySkipped { reason } => telemetry::jwks_key_skipped(issuer, reason.name()),
             Self::KeyMaterialChanged { replaced } => telemetry::jwks_key_material_changed(issuer, replaced),
-            Self::PrivateKeyPublished => telemetry::jwks_private_key_published(issuer),
+            Self::PrivateKeyPublished { in_use: false } => telemetry::jwks_private_key_published(issuer),
+            Self::PrivateKeyPublished { in_use: true } => telemetry::jwks_private_key_published_and_used(issuer),
             Self::EmptySet => telemetry::jwks_empty_set(issuer),
             Self::DiscoveryChanged => telemetry::jwks_discovery_changed(issuer),
             Self::DiscoveryFailed { error } => telemetry::jwks_discovery_failed(issuer, error.name()),

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::defaults;
 use crate::jwks::events::{EventHook, KeyEvent};
+use crate::keys::PrivateKeys;
 
 pub use self::violation::PolicyViolation;
 
@@ -59,6 +60,7 @@ pub struct RefreshPolicy {
     pub(crate) empty_set: EmptySet,
     pub(crate) redirects: Redirects,
     pub(crate) event_hook: Option<EventHook>,
+    pub(crate) private_keys: PrivateKeys,
     /// Where chance starts from, so that it repeats itself; only the `testing` module sets it.
     pub(crate) seed: Option<u64>,
 }
@@ -137,6 +139,7 @@ impl RefreshPolicy {
             empty_set: EmptySet::IsFailure,
             redirects: Redirects::Refused,
             event_hook: None,
+            private_keys: PrivateKeys::Skipped,
             seed: None,
         }
     }
@@ -402,7 +405,7 @@ impl RefreshPolicy {
     ///
     /// let (alerts, page) = std::sync::mpsc::channel();
     /// let policy = RefreshPolicy::new().with_event_hook(move |event| match event.kind() {
-    ///     KeyEventKind::Expired | KeyEventKind::PrivateKeyPublished => {
+    ///     KeyEventKind::Expired | KeyEventKind::PrivateKeyPublished { .. } => {
     ///         let _nobody_reads = alerts.send(event.clone());
     ///     }
     ///     _ => {}
@@ -424,6 +427,20 @@ impl RefreshPolicy {
     #[must_use]
     pub fn dangerous_accept_empty_set(mut self) -> Self {
         self.empty_set = EmptySet::IsAnswer;
+        self
+    }
+
+    /// Verifies with the public half of a private key that the issuer publishes; by default such a key is passed over
+    /// ([`SkipReason::Private`](crate::keys::SkipReason::Private)). Either way an error is logged for it, and its private
+    /// members are not read. It has to be fit for verifying in every other way. Shared secrets stay out.
+    ///
+    /// # Security
+    ///
+    /// Everybody who has read the key set can sign tokens, for any subject and scope. It may bridge the hours until the
+    /// issuer has a new key, where no other service would be worse.
+    #[must_use]
+    pub fn dangerous_accept_private_keys(mut self) -> Self {
+        self.private_keys = PrivateKeys::PublicHalfUsed;
         self
     }
 }

@@ -13,6 +13,7 @@ fn the_defaults_and_their_variants_are_valid() {
         RefreshPolicy::new().strict_freshness(),
         RefreshPolicy::new().dangerous_unbounded_staleness(),
         RefreshPolicy::new().dangerous_accept_empty_set(),
+        RefreshPolicy::new().dangerous_accept_private_keys(),
         RefreshPolicy::new().with_longer_max_age(3600 * SECOND),
         RefreshPolicy::new().with_refresh_every(60 * SECOND),
         RefreshPolicy::new().with_max_stale(300 * SECOND),

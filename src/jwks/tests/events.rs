@@ -11,6 +11,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::fetch::FetchError;
+use crate::jwks::events::KeyEventKind;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::shared::Origin;
 use crate::jwks::tests::kit::{HOUR, MINUTE, SECOND, URL, Verdict, World, jwk, jwks, set_of};
@@ -127,6 +128,49 @@ async fn a_private_key_is_told_of_whatever_its_id() {
         assert!(world.serves("a"));
         assert_eq!(world.epoch(), 1);
     }
+}
+
+/// Told once for each set, used or not, and never shown.
+#[tokio::test]
+async fn a_private_key_is_told_of_though_its_public_half_is_used() {
+    let (log, _listening) = listen();
+    let private = jwk("a", "a").replace('}', r#","d":"c2lnbnMtYW55dGhpbmc"}"#);
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hears = Arc::clone(&heard);
+    let policy = RefreshPolicy::new().with_event_hook(move |event| {
+        if let KeyEventKind::PrivateKeyPublished { in_use } = event.kind() {
+            hears.lock().expect("unpoisoned").push(in_use);
+        }
+    });
+    let world = World::with(
+        policy.clone().dangerous_accept_private_keys(),
+        Reply::json(set_of(&[private.clone(), jwk("b", "b")])),
+    );
+    world.run(HOUR).await;
+    assert!(world.serves("a") && world.serves("b"));
+    let told =
+        "ERROR tower_bearer::jwks: the key set holds a private key, and tokens of whoever has read it are accepted";
+    assert_eq!((log.lines(told), log.lines("skipped a key")), (1, 0), "{}", log.text());
+
+    // The keys in use stay the same, and what is published of them is news.
+    world.publish(&["a", "b"]);
+    world.run(HOUR).await;
+    assert_eq!((log.lines(told), world.epoch()), (1, 1));
+    world.answer(Reply::json(set_of(&[private.clone(), jwk("b", "b")])));
+    world.run(HOUR).await;
+    assert_eq!((log.lines(told), world.epoch()), (2, 1));
+    assert!(!log.text().contains("c2lnbnM"), "{}", log.text());
+
+    let default = World::with(policy, Reply::json(set_of(&[private, jwk("b", "b")])));
+    default.clock.settle().await;
+    assert!(!default.serves("a") && default.serves("b"));
+    assert_eq!(*heard.lock().expect("unpoisoned"), [true, true, false]);
+    assert_eq!(
+        (log.lines(told), log.lines("the key set holds a private key; it is not used")),
+        (2, 1),
+        "{}",
+        log.text()
+    );
 }
 
 #[tokio::test]

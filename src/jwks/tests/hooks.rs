@@ -94,7 +94,7 @@ async fn the_hook_hears_the_life_of_a_key_set() {
     let expected = [
         Kind::InitialLoad { usable: 1, skipped: 1 },
         Kind::KeySkipped { reason: SkipReason::Private },
-        Kind::PrivateKeyPublished,
+        Kind::PrivateKeyPublished { in_use: false },
     ];
     assert_eq!(heard.take(), expected.map(|kind| (Duration::ZERO, kind)));
 

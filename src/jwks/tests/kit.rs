@@ -11,7 +11,7 @@ use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::shared::Origin;
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::source::{KeySource, View};
-use crate::keys::{Found, KeyOrigin, KeySet, KeyTable};
+use crate::keys::{Found, KeyOrigin, KeySet, KeyTable, PrivateKeys};
 use crate::testing::{FakeClock, FakeFetch, Reply};
 use crate::token::Algorithm;
 
@@ -56,7 +56,8 @@ pub(in crate::jwks) fn set_of(keys: &[impl AsRef<str>]) -> String {
 }
 
 pub(in crate::jwks) fn table(document: &str) -> KeyTable {
-    KeySet::parse_remote(document.as_bytes(), 100).expect("a key set").bind(&[Algorithm::ES256], KeyOrigin::Remote)
+    let set = KeySet::parse_remote(document.as_bytes(), 100, PrivateKeys::Skipped).expect("a key set");
+    set.bind(&[Algorithm::ES256], KeyOrigin::Remote)
 }
 
 pub(in crate::jwks) fn has(table: &KeyTable, kid: &str) -> bool {

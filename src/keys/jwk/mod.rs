@@ -16,6 +16,15 @@ pub(super) struct PublishedKey {
     /// The one algorithm that the key is for; if absent, whoever configures the API decides, never a token.
     pub(super) algorithm: Option<Algorithm>,
     pub(super) material: Material,
+    /// The private half was published with it.
+    pub(super) is_disclosed: bool,
+}
+
+/// What becomes of a private key in a published set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PrivateKeys {
+    Skipped,
+    PublicHalfUsed,
 }
 
 /// A key that was passed over, with its id where it has one.
@@ -26,7 +35,7 @@ pub(super) struct Refused {
 
 impl PublishedKey {
     /// Vets one element of a set.
-    pub(super) fn from_json(json: &str) -> Result<Self, Refused> {
+    pub(super) fn from_json(json: &str, private: PrivateKeys) -> Result<Self, Refused> {
         let Some(members) = Members::of(json) else {
             let is_object = json.starts_with('{');
             let reason = if is_object { SkipReason::MemberMalformed } else { SkipReason::NotAnObject };
@@ -35,10 +44,14 @@ impl PublishedKey {
         // Read first, so that a token naming a key that was passed over is known to name one.
         let kid = key_id(&members);
         let known = kid.as_ref().ok().cloned().flatten();
-        Self::from_members(&members, kid).map_err(|reason| Refused { kid: known, reason })
+        Self::from_members(&members, kid, private).map_err(|reason| Refused { kid: known, reason })
     }
 
-    fn from_members(members: &Members<'_>, kid: Result<Option<Box<str>>, SkipReason>) -> Result<Self, SkipReason> {
+    fn from_members(
+        members: &Members<'_>,
+        kid: Result<Option<Box<str>>, SkipReason>,
+        private: PrivateKeys,
+    ) -> Result<Self, SkipReason> {
         if members.has_duplicate() {
             return Err(SkipReason::DuplicateMember);
         }
@@ -46,22 +59,36 @@ impl PublishedKey {
         if key_type.as_deref() == Ok("oct") {
             return Err(SkipReason::Symmetric);
         }
-        if PRIVATE_MEMBERS.iter().any(|name| members.has(name)) {
+        let is_disclosed = PRIVATE_MEMBERS.iter().any(|name| members.has(name));
+        if is_disclosed && private == PrivateKeys::Skipped {
             return Err(SkipReason::Private);
         }
-        let key_type = key_type?;
-        if !KEY_TYPES.contains(&&*key_type) {
+        match key_type.and_then(|key_type| Self::public_half(members, &key_type, kid)) {
+            Ok(key) => Ok(Self { is_disclosed, ..key }),
+            // Whatever else is wrong with it: this is what has to be told.
+            Err(_) if is_disclosed => Err(SkipReason::Private),
+            Err(reason) => Err(reason),
+        }
+    }
+
+    /// Reads what verifies; members that sign are not looked at.
+    fn public_half(
+        members: &Members<'_>,
+        key_type: &str,
+        kid: Result<Option<Box<str>>, SkipReason>,
+    ) -> Result<Self, SkipReason> {
+        if !KEY_TYPES.contains(&key_type) {
             return Err(SkipReason::KeyType);
         }
         let kid = kid?;
         vet_use(members)?;
         let algorithm =
             text(members, "alg")?.map(|name| Algorithm::from_name(&name).ok_or(SkipReason::Algorithm)).transpose()?;
-        let material = material(members, &key_type)?;
+        let material = material(members, key_type)?;
         if algorithm.is_some_and(|algorithm| !material.fits(algorithm)) {
             return Err(SkipReason::AlgorithmMismatch);
         }
-        Ok(Self { kid, algorithm, material })
+        Ok(Self { kid, algorithm, material, is_disclosed: false })
     }
 }
 

@@ -4,7 +4,11 @@ use super::*;
 use crate::keys::fixtures::{ED25519, P256, P384, P521, RSA, changed, lacking, published};
 
 fn refused(json: &str) -> SkipReason {
-    PublishedKey::from_json(json).map(drop).map_err(|refused| refused.reason).expect_err(json)
+    refused_with(json, PrivateKeys::Skipped)
+}
+
+fn refused_with(json: &str, private: PrivateKeys) -> SkipReason {
+    PublishedKey::from_json(json, private).map(drop).map_err(|refused| refused.reason).expect_err(json)
 }
 
 fn member(jwk: &str, name: &str) -> String {
@@ -67,6 +71,38 @@ fn refuses_secrets_and_private_keys() {
 }
 
 #[test]
+fn takes_the_public_half_of_a_private_key_on_request() {
+    let used = |json: &str| PublishedKey::from_json(json, PrivateKeys::PublicHalfUsed).ok().expect("a good key");
+    for jwk in [RSA, P256, ED25519] {
+        let public = used(jwk);
+        assert!(!public.is_disclosed);
+        for private in [json!("AQAB"), json!(null), json!("")] {
+            let jwk = changed(jwk, "d", private);
+            let key = used(&jwk);
+            assert!(key.is_disclosed);
+            assert_eq!(key.material.thumbprint(), public.material.thumbprint());
+            assert_eq!(refused(&jwk), SkipReason::Private);
+        }
+    }
+    let refused = |json: &str| refused_with(json, PrivateKeys::PublicHalfUsed);
+    // What is more wrong with a private key takes nothing off its being one.
+    for (member, value) in
+        [("use", json!("enc")), ("key_ops", json!(["sign"])), ("alg", json!("none")), ("n", json!("AQAB"))]
+    {
+        assert_eq!(
+            refused(&changed(&changed(RSA, "d", "AQAB"), member, value.clone())),
+            SkipReason::Private,
+            "{member}"
+        );
+        assert_ne!(refused(&changed(RSA, member, value)), SkipReason::Private, "{member}");
+    }
+    assert_eq!(refused(r#"{"kty":"AKP","priv":"AAAA"}"#), SkipReason::Private);
+    assert_eq!(refused(r#"{"d":"AAAA"}"#), SkipReason::Private);
+    assert_eq!(refused(r#"{"kty":"oct","k":"AAAA"}"#), SkipReason::Symmetric);
+    assert_eq!(refused(&changed(RSA, "kid", 7)), SkipReason::KidMalformed);
+}
+
+#[test]
 fn refuses_keys_for_other_purposes() {
     for usage in ["enc", "SIG", "sig ", "", "signature"] {
         assert_eq!(refused(&changed(RSA, "use", usage)), SkipReason::Use, "{usage}");
@@ -124,7 +160,8 @@ fn bounds_and_types_the_key_id_and_keeps_that_of_a_refused_key() {
     for kid in ["k".repeat(256), String::new(), "\u{0}/é".to_owned()] {
         assert_eq!(published(&changed(RSA, "kid", kid.as_str())).kid.as_deref(), Some(kid.as_str()));
     }
-    let refused = PublishedKey::from_json(r#"{"kty":"RSA","use":"enc","kid":"7"}"#).err().expect("refused");
+    let refused =
+        PublishedKey::from_json(r#"{"kty":"RSA","use":"enc","kid":"7"}"#, PrivateKeys::Skipped).err().expect("refused");
     assert_eq!((refused.kid.as_deref(), refused.reason), (Some("7"), SkipReason::Use));
 }
 
