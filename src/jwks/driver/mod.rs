@@ -207,11 +207,9 @@ impl Driver<'_> {
         has_misses.then_some(due)
     }
 
-    /// The source is closed: ends what is in flight and tells so, after everything that came before it.
+    /// The source is closed: ends what is in flight. What is untold is told when the task is parked.
     fn end(mut self) {
         self.step(Event::Close, None);
-        let news = mem::take(&mut self.shared.core().untold);
-        self.shared.teller.tell(news);
         // Again: this task may have told an older state since.
         self.shared.tell_closed();
     }

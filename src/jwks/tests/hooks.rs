@@ -239,14 +239,16 @@ async fn a_hook_may_end_its_own_source() {
         let (within, calls) = (Arc::clone(&slot), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&calls);
         let (world, heard) = world_with(Reply::json(jwks(&["a"])), move |_| {
-            let mut source = within.try_lock().expect("no call within a call");
-            counted.fetch_add(1, Ordering::SeqCst);
-            let Some(source) = source.take() else { return };
-            source.revoke_kid("a");
-            assert_eq!((source.status().usable_keys(), source.pending_reloads()), (0, 0));
-            if close {
-                source.close();
+            let mut slot = within.try_lock().expect("no call within a call");
+            if let Some(source) = slot.take() {
+                source.revoke_kid("a");
+                assert_eq!((source.status().usable_keys(), source.pending_reloads()), (0, 0));
+                if close {
+                    source.close();
+                }
             }
+            // Last, since nobody hears of a panic.
+            counted.fetch_add(1, Ordering::SeqCst);
         });
         let (clock, network) = (world.clock, world.network);
         let (cold, ready) = (tokio::spawn(world.source.ready_snapshot()), tokio::spawn(world.source.ready()));
@@ -284,22 +286,28 @@ async fn a_slow_hook_keeps_nobody_waiting() {
     let bell = Arc::new(Bell::default());
     let rang = Arc::clone(&bell);
     let slow = Arc::new(Mutex::new(None::<FakeClock>));
-    let within = Arc::clone(&slow);
+    let (within, early) = (Arc::clone(&slow), Arc::new(AtomicBool::new(false)));
+    let is_early = Arc::clone(&early);
     let (world, heard) = world_with(Reply::json(jwks(&["a"])), move |_| {
-        assert!(rang.has_rung(), "waiters are told first");
+        if !rang.has_rung() {
+            is_early.store(true, Ordering::SeqCst);
+        }
         if let Some(clock) = within.lock().expect("unpoisoned").take() {
             clock.advance(10 * MINUTE);
         }
     });
     *slow.lock().expect("unpoisoned") = Some(world.clock.clone());
+    world.network.once(URL, Reply::json(jwks(&["a"])).after(SECOND));
+    world.clock.settle().await;
     let mut waiting = Box::pin(world.source.ready());
     let waker = Waker::from(Arc::clone(&bell));
     assert_eq!(waiting.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
-    world.clock.settle().await;
+    world.run(SECOND).await;
     assert_eq!(waiting.await, Ok(()));
+    assert!(!early.load(Ordering::SeqCst), "waiters are told first");
     // Its ten minutes have let the keys grow stale; the fetch that was due meanwhile is made at once.
-    let late = 10 * MINUTE;
-    let stale = Kind::StaleEntered { remaining: HOUR - late };
+    let late = SECOND + 10 * MINUTE;
+    let stale = Kind::StaleEntered { remaining: HOUR - 10 * MINUTE };
     let expected = [(late, stale), (late, unchanged(Cause::Scheduled, 1, 1)), (late, Kind::StaleRecovered)];
     assert_eq!(heard.take()[1..], expected);
     assert_eq!((world.network.calls(), world.source.status().state()), (2, KeyState::Fresh));
@@ -401,6 +409,57 @@ async fn a_closed_source_takes_nothing_in() {
     world.clock.settle().await;
     assert_eq!((heard.kinds(), world.network.calls()), (vec![Kind::Closed], 1));
     assert_eq!((world.epoch(), world.source.status().state()), (0, KeyState::Closed));
+
+    // What had come to pass before the end, and nobody had noticed.
+    let (world, heard) = world_with(Reply::json(jwks(&["a"])), |_| {});
+    world.clock.settle().await;
+    world.clock.advance(2 * HOUR);
+    world.source.close();
+    world.clock.settle().await;
+    assert_eq!(heard.kinds(), [initial(1), Kind::Expired, Kind::Closed]);
+}
+
+/// Closes a source as soon as it is woken.
+struct Closer(Mutex<Option<KeySource>>);
+
+impl Wake for Closer {
+    fn wake(self: Arc<Self>) {
+        let source = self.0.lock().expect("unpoisoned").take();
+        source.inspect(KeySource::close);
+    }
+}
+
+/// Whom a task wakes with its last breath sees that none runs, and tells the end in its place.
+#[test]
+fn a_source_that_is_closed_while_its_task_dies_ends_once() {
+    let callers = runtime();
+    let slot: Arc<Mutex<Option<KeySource>>> = Arc::default();
+    let waiting: Arc<Mutex<Option<Waiting<_>>>> = Arc::default();
+    let (elsewhere, within, waits) = (callers.handle().clone(), Arc::clone(&slot), Arc::clone(&waiting));
+    let (world, heard) = world_with(Reply::hang(), move |_| {
+        let Some(source) = within.lock().expect("unpoisoned").take() else { return };
+        let _entered = elsewhere.enter();
+        let mut ready: Waiting<_> = Box::pin(source.ready());
+        let waker = Waker::from(Arc::new(Closer(Mutex::new(Some(source)))));
+        assert_eq!(ready.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
+        *waits.lock().expect("unpoisoned") = Some(ready);
+    });
+    *slot.lock().expect("unpoisoned") = Some(world.source.clone());
+    for _ in 0..2 {
+        let carrier = runtime();
+        carrier.block_on(async {
+            let _started = world.source.status();
+            world.clock.settle().await;
+        });
+    }
+    let kinds = heard.kinds();
+    let interrupted = RefreshError::Interrupted;
+    assert!(
+        matches!(kinds[..], [Kind::RefreshFailed { error, .. }, Kind::Closed] if error == interrupted),
+        "{kinds:?}"
+    );
+    assert_eq!(world.source.status().state(), KeyState::Closed);
+    drop(waiting);
 }
 
 type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;

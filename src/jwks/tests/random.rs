@@ -1,8 +1,11 @@
-//! Any sequence of answers and requests: who gets what is decided by the state of the keys alone.
+//! Any sequence of answers and requests: who gets what is decided by the state of the keys alone, and the events tell it.
+
+use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 
 use crate::fetch::FetchError;
+use crate::jwks::events::KeyEventKind;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::status::KeyState;
 use crate::jwks::tests::kit::{SECOND, Verdict, World, jwks};
@@ -33,18 +36,27 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
         runtime.block_on(async {
-            let policy = RefreshPolicy::new().with_max_stale(400 * SECOND);
+            let heard = Arc::new(Mutex::new(Vec::new()));
+            let hears = Arc::clone(&heard);
+            let policy = RefreshPolicy::new().with_max_stale(400 * SECOND).with_event_hook(move |event| {
+                hears.lock().expect("unpoisoned").push(event.kind());
+            });
+            let mut not_found = 0;
             let world = World::with(policy, Reply::json(jwks(&["a"])));
             for (reply, seconds) in script {
                 world.answer(reply);
                 world.run(std::time::Duration::from_secs(seconds)).await;
-                check(&world).await;
+                not_found += check(&world).await;
             }
+            drop(world.source);
+            world.clock.settle().await;
+            make_sense(&heard.lock().expect("unpoisoned"), not_found);
         });
     }
 }
 
-async fn check(world: &World) {
+/// Makes two requests, and counts those whose key was not found.
+async fn check(world: &World) -> u64 {
     let state = world.source.status().state();
     let is_usable = matches!(state, KeyState::Fresh | KeyState::Aging | KeyState::Stale);
     assert_eq!(world.serves("a"), is_usable, "{state}");
@@ -61,4 +73,45 @@ async fn check(world: &World) {
     if !is_usable && !world.source.status().is_ready() {
         assert!(told_unavailable(known) && told_unavailable(unknown), "{state}: {known:?}, {unknown:?}");
     }
+    [known, unknown].into_iter().map(|verdict| u64::from(verdict == Verdict::NotFound)).sum()
+}
+
+/// Reads the events as somebody would who has nothing else.
+fn make_sense(events: &[KeyEventKind], not_found: u64) {
+    let (mut epoch, mut failures, mut worn, mut misses, mut open) = (0, 0, 0, 0, true);
+    for event in events {
+        assert!(open, "nothing comes after the end: {events:?}");
+        match *event {
+            KeyEventKind::InitialLoad { .. } => {
+                assert_eq!(epoch, 0, "{events:?}");
+                (epoch, failures) = (1, 0);
+            }
+            KeyEventKind::Refreshed { changed, epoch: told, .. } => {
+                assert_eq!(told, epoch + u64::from(changed), "{events:?}");
+                assert!(epoch > 0, "{events:?}");
+                (epoch, failures) = (told, 0);
+            }
+            KeyEventKind::RefreshFailed { consecutive, .. } => {
+                failures += 1;
+                assert_eq!(consecutive, failures, "{events:?}");
+            }
+            KeyEventKind::StaleEntered { .. } => {
+                assert_eq!(worn, 0, "{events:?}");
+                worn = 1;
+            }
+            KeyEventKind::Expired => {
+                assert_eq!(worn, 1, "{events:?}");
+                worn = 2;
+            }
+            KeyEventKind::StaleRecovered => {
+                assert!(worn > 0 && failures == 0, "{events:?}");
+                worn = 0;
+            }
+            KeyEventKind::Miss { requests, .. } => misses += requests,
+            KeyEventKind::EmptySet => assert!(failures > 0, "{events:?}"),
+            KeyEventKind::Closed => open = false,
+            _ => panic!("{event:?} was not caused: {events:?}"),
+        }
+    }
+    assert_eq!((open, misses), (false, not_found), "{events:?}");
 }
