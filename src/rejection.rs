@@ -7,6 +7,7 @@ use crate::bearer::CredentialError;
 use crate::claims::ClaimError;
 use crate::guard::Unmet;
 use crate::host::HostError;
+use crate::jwks::RefreshError;
 use crate::token::{Algorithm, TokenError};
 
 /// Why a request gets no claims: the first check that failed, in the fixed order of the pipeline.
@@ -44,11 +45,14 @@ pub enum Rejection {
     Check(CheckFailed),
     /// The token is good, and does not allow this.
     Requirement(Unmet),
-    /// The issuer's keys could not be had; the token was not judged. What keeps them away, and since when, is in the
-    /// [`status`](crate::jwks::KeySource::status) of the issuer's source, and in the log.
+    /// The issuer's keys could not be had; the token was not judged. Clients are told when to come back, and no more.
     KeysUnavailable {
         /// Until the next attempt, at least a second.
         retry_after: Duration,
+        /// For how long no key could be used: since the last ones expired, or since the first were asked for.
+        since: Duration,
+        /// What the last attempt failed of, or what keeps any from being made; `None` if none has ended yet.
+        cause: Option<RefreshError>,
     },
 }
 
@@ -88,7 +92,13 @@ pub enum NearMiss {
 #[non_exhaustive]
 pub enum KeyNotFound {
     /// The key set has no such `kid`.
-    Unknown,
+    Unknown {
+        /// How long ago the issuer confirmed that set; `None` for keys and secrets that were given.
+        ///
+        /// It is zero where the set was fetched for this very token. Tests that want an exact value read it off a
+        /// [`FakeClock`](crate::testing::FakeClock), others leave it out with `..`.
+        age: Option<Duration>,
+    },
     /// The `kid` is there, but that key may not verify this algorithm.
     NotForVerification,
     /// The token has no `kid`, and more than one key fits.
@@ -205,6 +215,14 @@ impl Rejection {
         }
     }
 
+    /// The fixed name of what keeps the issuer's keys away.
+    pub(crate) fn cause_name(&self) -> Option<&'static str> {
+        match self {
+            Self::KeysUnavailable { cause, .. } => cause.map(RefreshError::name),
+            _ => None,
+        }
+    }
+
     /// Says whether the signature was looked at. Where it was not, nothing of the token is known to be true.
     #[must_use]
     pub fn signature_checked(&self) -> bool {
@@ -290,7 +308,10 @@ impl fmt::Display for Rejection {
             Self::CustomClaims => f.write_str("the claims are not of the application's shape"),
             Self::Check(_) => f.write_str("a check of the application refuses"),
             Self::Requirement(unmet) => unmet.fmt(f),
-            Self::KeysUnavailable { .. } => f.write_str("the issuer's keys are not available"),
+            Self::KeysUnavailable { cause: None, .. } => f.write_str("the issuer's keys are not available"),
+            Self::KeysUnavailable { cause: Some(cause), .. } => {
+                write!(f, "the issuer's keys are not available: {cause}")
+            }
         }
     }
 }
@@ -321,7 +342,7 @@ impl fmt::Display for IssuerError {
 impl fmt::Display for KeyNotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unknown => "the issuer has no key of that kid",
+            Self::Unknown { .. } => "the issuer has no key of that kid",
             Self::NotForVerification => "the issuer's key of that kid may not verify this algorithm",
             Self::Ambiguous => "the token has no kid, and more than one key of the issuer fits",
         })

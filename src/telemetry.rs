@@ -423,12 +423,13 @@ pub(crate) fn token_cache_shrank(bytes: u32) {
 
 /// A token was refused, or a good one does not suffice.
 ///
-/// `late_by` goes with the hint of a token that has expired a moment ago, `lacks` with a requirement: it names in the
-/// program's own words what is missing. No other line has them.
+/// `late_by` goes with the hint of a token that has expired a moment ago, `cause` with keys that could not be had, `lacks`
+/// with a requirement: it names in the program's own words what is missing. No other line has them.
 pub(crate) fn rejected(
     kind: &'static str,
     hint: Option<&'static str>,
     late_by: Option<Duration>,
+    cause: Option<&'static str>,
     lacks: Option<&dyn Display>,
     signature_checked: bool,
 ) {
@@ -438,6 +439,7 @@ pub(crate) fn rejected(
         kind,
         hint,
         late_by = late_by.map(tracing::field::debug),
+        cause,
         // Shown as a quoted text, whatever characters a name has.
         lacks = lacks.map(|lacks| tracing::field::debug(lacks.to_string())),
         signature_checked,
@@ -455,14 +457,14 @@ pub(crate) fn rejections_are_read() -> bool {
 
 /// A request was refused for its headers, before any token was looked at.
 pub(crate) fn credential_refused(kind: &'static str, hint: Option<&'static str>) {
-    rejected(kind, hint, None, None, false);
+    rejected(kind, hint, None, None, None, false);
     #[cfg(feature = "metrics")]
     NOBODY.count(kind);
 }
 
 /// A good token, or a request without one, does not meet what a route asks.
 pub(crate) fn requirement_unmet(kind: &'static str, lacks: Option<&dyn Display>, signature_checked: bool) {
-    rejected(kind, None, None, lacks, signature_checked);
+    rejected(kind, None, None, None, lacks, signature_checked);
     #[cfg(feature = "metrics")]
     metrics::counter!("jwt_requirement_unmet_total", "reason" => kind).increment(1);
 }

@@ -106,7 +106,7 @@ impl Challenges {
                 let challenge = self.ending(challenge).into_value();
                 Answer::challenging(StatusCode::FORBIDDEN, Some(INSUFFICIENT_SCOPE), challenge)
             }
-            Rejection::KeysUnavailable { retry_after } => Answer::unavailable(*retry_after),
+            Rejection::KeysUnavailable { retry_after, .. } => Answer::unavailable(*retry_after),
         }
     }
 
@@ -375,7 +375,8 @@ mod tests {
     #[test]
     fn retry_after_is_rounded_up_and_at_least_one() {
         for (wait, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (59_999, "60"), (60_000, "60")] {
-            let rejection = Rejection::KeysUnavailable { retry_after: Duration::from_millis(wait) };
+            let retry_after = Duration::from_millis(wait);
+            let rejection = Rejection::KeysUnavailable { retry_after, since: retry_after, cause: None };
             let mut headers = HeaderMap::new();
             Challenges::default().answer(&rejection).write_headers(&mut headers);
             assert_eq!(headers[RETRY_AFTER], seconds, "{wait} ms");

@@ -122,6 +122,10 @@ impl std::error::Error for RefreshError {}
 pub(crate) struct KeysUnavailable {
     /// Time to the next attempt, at least a second.
     pub(crate) retry_after: Duration,
+    /// For how long none could be used: since the last ones expired, or since they were first asked for.
+    pub(crate) since: Duration,
+    /// What keeps them away, if that is known.
+    pub(crate) cause: Option<RefreshError>,
 }
 
 /// Why [`KeySource::ready_within`](crate::jwks::KeySource::ready_within) gave up.

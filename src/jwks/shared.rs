@@ -15,7 +15,7 @@ use crate::defaults;
 use crate::fetch::{Endpoint, EndpointError, Fetch};
 use crate::jwks::discovery::Discovery;
 use crate::jwks::driver::{self, Core};
-use crate::jwks::error::RefreshError;
+use crate::jwks::error::{KeysUnavailable, RefreshError};
 use crate::jwks::events::{MissAction, Teller};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::{Activity, Refresh};
@@ -72,6 +72,8 @@ pub(super) struct Progress {
     pub(super) failures: u32,
     pub(super) last_error: Option<RefreshError>,
     pub(super) next_attempt: Option<Monotonic>,
+    /// From when on no key may be used; `None` before anybody asked for one.
+    unusable_from: Option<Monotonic>,
     /// From when on a miss may start a fetch.
     pub(super) miss_from: Monotonic,
     pub(super) owes_miss_fetch: bool,
@@ -93,6 +95,7 @@ impl Progress {
             failures: machine.failures(),
             last_error: machine.last_error(),
             next_attempt: machine.next_attempt(),
+            unusable_from: machine.unusable_from(),
             miss_from: machine.miss_fetch_from(),
             owes_miss_fetch: machine.owes_miss_fetch(),
         }
@@ -113,8 +116,20 @@ impl Progress {
         }
     }
 
+    /// What a request is told that finds no keys; `runs` says whether more can come.
+    pub(super) fn unavailable(&self, runs: bool, now: Monotonic) -> KeysUnavailable {
+        let since = self.unusable_from.map_or(Duration::ZERO, |from| now.saturating_since(from));
+        KeysUnavailable { retry_after: self.retry_after(now), since, cause: self.failure(runs) }
+    }
+
+    /// The end, for those who look before the machine has made its last step.
+    fn close(&mut self, now: Monotonic) {
+        self.activity = Activity::Closed;
+        self.unusable_from = Some(self.unusable_from.map_or(now, |from| from.min(now)));
+    }
+
     /// The time to the next attempt, as a client is told it.
-    pub(super) fn retry_after(&self, now: Monotonic) -> Duration {
+    fn retry_after(&self, now: Monotonic) -> Duration {
         let wait = match self.activity {
             Activity::Backoff { until, .. } => until.saturating_since(now),
             _ => Duration::ZERO,
@@ -264,7 +279,8 @@ impl Shared {
             return;
         }
         self.published.close();
-        self.progress.send_modify(|progress| progress.activity = Activity::Closed);
+        let now = self.clock.monotonic();
+        self.progress.send_modify(|progress| progress.close(now));
         self.port.wake.notify_one();
         self.tell_closed();
         // A task tells it after all else that it has to tell.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::clock::Monotonic;
 use crate::jwks::freshness::{Standing, Stored, Times};
@@ -27,6 +28,11 @@ impl Snapshot {
     /// How many keys may be used.
     pub(super) fn usable_keys(&self, now: Monotonic) -> usize {
         if self.is_usable(now) { self.table.usable() } else { 0 }
+    }
+
+    /// The time since the issuer last confirmed the keys; `None` before the first.
+    pub(super) fn age(&self, now: Monotonic) -> Option<Duration> {
+        (self.epoch > 0).then(|| now.saturating_since(self.times.confirmed_at))
     }
 
     /// Where the keys stand in their life; `None` before the first.
@@ -142,8 +148,6 @@ impl Published {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use crate::jwks::freshness::Phase;
     use crate::jwks::jitter::Roll;
     use crate::jwks::policy::RefreshPolicy;

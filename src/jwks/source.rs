@@ -109,6 +109,12 @@ impl KeySource {
         wait::first_keys(Arc::clone(&self.handle.shared))
     }
 
+    /// The time since the issuer last confirmed the keys.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        let shared = &self.handle.shared;
+        shared.published.load().age(shared.clock.monotonic())
+    }
+
     /// The time, for [`miss`](Self::miss).
     pub(crate) fn now(&self) -> Monotonic {
         self.handle.shared.clock.monotonic()
@@ -145,7 +151,7 @@ impl KeySource {
         let until = |at: Monotonic| if in_flight { Duration::ZERO } else { at.saturating_since(now) };
         KeyStatus {
             state,
-            age: (snapshot.epoch > 0).then(|| now.saturating_since(snapshot.times.confirmed_at)),
+            age: snapshot.age(now),
             next_refresh: told.next_attempt.map(until),
             consecutive_failures: told.failures,
             last_error: told.last_error,

@@ -41,7 +41,7 @@ pub(super) async fn first_keys(shared: Arc<Shared>) -> Result<Arc<Snapshot>, Key
             return Ok(snapshot);
         }
         shared.wake_if_late(now);
-        let unavailable = KeysUnavailable { retry_after: told.retry_after(now) };
+        let unavailable = told.unavailable(runs, now);
         if !runs || now >= deadline || !is_worth_waiting(&shared, told) {
             return Err(unavailable);
         }
@@ -68,7 +68,7 @@ pub(super) async fn newer_keys(
         let told = *progress.borrow_and_update();
         let now = shared.clock.monotonic();
         let Some(snapshot) = shared.usable(now) else {
-            return Err(KeysUnavailable { retry_after: told.retry_after(now) });
+            return Err(told.unavailable(runs, now));
         };
         if snapshot.epoch > epoch {
             epoch = snapshot.epoch;

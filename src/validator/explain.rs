@@ -232,9 +232,8 @@ impl<'r> Report<'r> {
                 self.add("signature", Err(Rejection::Signature), |finding| finding);
                 None
             }
-            Err(rejection @ Rejection::KeysUnavailable { .. }) => {
-                let failure = issuer.keys.source().and_then(|source| source.status().last_error());
-                let hint = failure.map(|error| format!("the last fetch of the issuer's keys failed: {error}"));
+            Err(rejection @ Rejection::KeysUnavailable { cause, .. }) => {
+                let hint = cause.map(|error| format!("the issuer's keys cannot be had: {error}"));
                 self.findings.push(Finding::failed("key", rejection, hint).expecting("the issuer's keys"));
                 self.findings.push(Finding::skipped("signature"));
                 None

@@ -29,7 +29,8 @@ impl Core {
         // Some hints need another look at the token; nobody pays for those that nobody reads.
         let hint = if telemetry::rejections_are_read() { self.hint(token, rejection) } else { None };
         let (text, late_by) = hint.map_or((None, None), |hint| (Some(hint.text), hint.late_by));
-        telemetry::rejected(rejection.kind().name(), text, late_by, None, rejection.signature_checked());
+        let (kind, cause) = (rejection.kind().name(), rejection.cause_name());
+        telemetry::rejected(kind, text, late_by, cause, None, rejection.signature_checked());
     }
 
     /// What the operator should look at, if the cause looks like a common slip.
@@ -55,7 +56,7 @@ impl Core {
                 ClaimError::TokenType => Some(Hint::from("the API's profile does not take this typ")),
                 _ => None,
             },
-            Rejection::Key(KeyNotFound::Unknown) => {
+            Rejection::Key(KeyNotFound::Unknown { .. }) => {
                 Some(Hint::from("the issuer does not publish this key: a token of another tenant or environment?"))
             }
             _ => None,

@@ -1,5 +1,7 @@
 //! The keys of one trusted issuer, whether they were given or are fetched.
 
+use std::time::Duration;
+
 use crate::jwks::{KeySource, KeysUnavailable, Miss, SecretSource, View};
 use crate::keys::{Found, KeyTable};
 use crate::rejection::Rejection;
@@ -65,6 +67,11 @@ impl Keyring {
         }
     }
 
+    /// How long ago the issuer confirmed its keys; `None` for keys that were given.
+    pub(super) fn age(&self) -> Option<Duration> {
+        self.source().and_then(KeySource::age)
+    }
+
     /// Says whether tokens can be verified at this moment.
     pub(super) fn is_ready(&self) -> bool {
         match self {
@@ -83,7 +90,8 @@ impl Keyring {
 }
 
 fn unavailable(error: KeysUnavailable) -> Rejection {
-    Rejection::KeysUnavailable { retry_after: error.retry_after }
+    let KeysUnavailable { retry_after, since, cause } = error;
+    Rejection::KeysUnavailable { retry_after, since, cause }
 }
 
 /// Given keys never change.

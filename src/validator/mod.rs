@@ -237,7 +237,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             None => match self.core.open(token, circumstances, validation) {
                 Err(rejection) => Err(rejection),
                 Ok((token, issuer)) => match issuer.keys.at_hand(|keys, epoch| issuer.prove(token, keys, epoch))? {
-                    Err(Rejection::Key(KeyNotFound::Unknown)) if issuer.keys.may_learn() => return None,
+                    Err(Rejection::Key(KeyNotFound::Unknown { .. })) if issuer.keys.may_learn() => return None,
                     proof => proof.and_then(|proof| self.conclude(proof, circumstances, tag)),
                 },
             },
@@ -418,7 +418,7 @@ impl Trusted {
             },
             Found::NotForVerification => Err(Rejection::Key(KeyNotFound::NotForVerification)),
             Found::Ambiguous => Err(Rejection::Key(KeyNotFound::Ambiguous)),
-            Found::Unknown => Err(Rejection::Key(KeyNotFound::Unknown)),
+            Found::Unknown => Err(Rejection::Key(KeyNotFound::Unknown { age: self.keys.age() })),
         }
     }
 }

@@ -13,6 +13,7 @@ use tower_bearer::bearer::CredentialError;
 use tower_bearer::claims::{ClaimError, Fault};
 use tower_bearer::guard::Unmet;
 use tower_bearer::host::HostError;
+use tower_bearer::jwks::RefreshError;
 use tower_bearer::rejection::{CheckFailed, IssuerError, KeyNotFound};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::token::TokenError;
@@ -39,7 +40,7 @@ fn faults_of_a_token() -> Vec<Rejection> {
         Rejection::Issuer(IssuerError::UnknownHost),
         Rejection::Algorithm { algorithm: Algorithm::HS256 },
         Rejection::UnverifiedClaims(ClaimError::Expired),
-        Rejection::Key(KeyNotFound::Unknown),
+        Rejection::Key(KeyNotFound::Unknown { age: None }),
         Rejection::Key(KeyNotFound::NotForVerification),
         Rejection::Signature,
         Rejection::Claims(ClaimError::Expired),
@@ -150,9 +151,12 @@ async fn unavailable_keys_are_nobodys_fault_and_bear_no_challenge() {
         r#"{"error":"temporarily_unavailable","error_description":"the access token cannot be checked at the moment"}"#;
     for (wait, seconds) in [(Duration::ZERO, "1"), (Duration::from_millis(1_001), "2"), (Duration::from_secs(30), "30")]
     {
-        let rejection = Rejection::KeysUnavailable { retry_after: wait };
-        let expected = Expected { status: 503, challenge: None, retry_after: Some(seconds), body };
-        assert_answer(rejection, expected).await;
+        // What keeps the keys away, and since when, is nobody else's business.
+        for cause in [None, Some(RefreshError::IssuerMismatch)] {
+            let rejection = Rejection::KeysUnavailable { retry_after: wait, since: 86_400 * wait, cause };
+            let expected = Expected { status: 503, challenge: None, retry_after: Some(seconds), body };
+            assert_answer(rejection, expected).await;
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use tower::{Layer, ServiceExt};
 use tower_bearer::Requirement;
 #[cfg(feature = "metrics")]
 use tower_bearer::axum::BearerRejection;
-use tower_bearer::testing::TestIssuer;
+use tower_bearer::testing::{Outage, TestIssuer};
 use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -80,6 +80,21 @@ async fn a_refusal_tells_its_kind_and_whether_the_signature_was_looked_at() {
     for (line, expected) in rejected.iter().zip(expected) {
         assert!(line.ends_with(expected), "{expected} in {line}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_for_want_of_keys_tells_what_keeps_them_away() {
+    let log = Log::default();
+    let _subscribed = log.clone().subscribed();
+    let server = TestIssuer::new();
+    server.outage(Outage::Status(http::StatusCode::INTERNAL_SERVER_ERROR));
+    let api = Api::new("https://api.test/", Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()));
+    let validator = Validator::builder(api).with_fetch(server.clone()).build().expect("a good configuration");
+    let response = send(BearerLayer::new(validator).layer(shows_subject()), bearing(&server.token().sign())).await;
+    assert_eq!(response.status(), 503);
+    let rejected = log.lines("token rejected");
+    let expected = r#"kind="keys_unavailable" cause="http_5xx" signature_checked=false"#;
+    assert!(matches!(&rejected[..], [line] if line.ends_with(expected)), "{rejected:?}");
 }
 
 #[tokio::test]

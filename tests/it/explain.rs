@@ -299,7 +299,7 @@ async fn it_says_why_there_are_no_keys() {
     let explanation = validator.explain(&server.token().sign()).await;
     assert_eq!(explanation.rejection().map(Rejection::kind), Some(RejectionKind::KeysUnavailable));
     let hints: Vec<&str> = explanation.hints().collect();
-    assert_eq!(hints, ["the last fetch of the issuer's keys failed: the server answered with status 403"]);
+    assert_eq!(hints, ["the issuer's keys cannot be had: the server answered with status 403"]);
 }
 
 #[tokio::test]

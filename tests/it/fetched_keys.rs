@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::StatusCode;
-use tower_bearer::fetch::Fetch;
-use tower_bearer::jwks::{KeyState, RefreshPolicy, Start};
+use tower_bearer::fetch::{Fetch, FetchError};
+use tower_bearer::jwks::{KeyState, RefreshError, RefreshPolicy, Start};
 use tower_bearer::rejection::KeyNotFound;
 use tower_bearer::testing::{FakeClock, Outage, TestIssuer, TestNetwork};
 use tower_bearer::token::TokenError;
@@ -62,7 +62,10 @@ async fn a_new_key_is_fetched_when_it_is_first_seen() {
     assert!(validator.validate(&before).await.is_ok(), "the old key is still published");
     server.replace_keys();
     clock.run_for(300 * SECOND).await;
-    assert_eq!(validator.validate(&before).await.unwrap_err(), Rejection::Key(KeyNotFound::Unknown));
+    assert_eq!(
+        validator.validate(&before).await.unwrap_err(),
+        Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) })
+    );
 }
 
 /// F40b: a key id of more than 256 octets is no reason to fetch anything, as one of 256 is.
@@ -84,7 +87,7 @@ async fn kid_65k_rejected_pre_lookup() {
     }
     assert_eq!(server.fetches(), 1);
     let refused = validator.validate(&with_kid(256)).await.map(drop);
-    assert_eq!(refused, Err(Rejection::Key(KeyNotFound::Unknown)));
+    assert_eq!(refused, Err(Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) })));
     assert_eq!(server.fetches(), 2);
 
     // At the usual cap such a token is not even read.
@@ -127,7 +130,7 @@ async fn a_key_that_may_not_verify_causes_no_fetch() {
         ("use", "sig", Ok(()), 1),
         ("use", "enc", not_for_it(), 1),
         ("alg", "PS256", not_for_it(), 1),
-        ("kid", "another", Err(Rejection::Key(KeyNotFound::Unknown)), 2),
+        ("kid", "another", Err(Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) })), 2),
     ] {
         let clock = FakeClock::new();
         let server = at(&clock);
@@ -173,7 +176,10 @@ async fn a_stranger_cannot_trigger_fetches_at_will() {
     let fetched = server.fetches();
     for n in 0..200 {
         let token = server.token().kid(&format!("random-{n}")).sign();
-        assert_eq!(validator.validate(&token).await.unwrap_err(), Rejection::Key(KeyNotFound::Unknown));
+        assert_eq!(
+            validator.validate(&token).await.unwrap_err(),
+            Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) })
+        );
     }
     assert!(server.fetches() <= fetched + 1, "{} fetches", server.fetches());
 }
@@ -211,13 +217,15 @@ async fn known_keys_go_on_through_an_outage_until_they_are_too_old() {
     assert!(validator.validate(&server.token().sign()).await.is_ok(), "stale keys are used");
     assert_eq!(
         validator.validate(&server.token().kid("new").sign()).await.unwrap_err(),
-        Rejection::Key(KeyNotFound::Unknown),
-        "an unknown kid is no outage"
+        Rejection::Key(KeyNotFound::Unknown { age: Some(3_500 * SECOND) }),
+        "an unknown kid is no outage, however old the set is"
     );
     assert!(validator.is_ready());
     clock.run_for(200 * SECOND).await;
     let rejection = validator.validate(&server.token().sign()).await.unwrap_err();
-    assert!(matches!(rejection, Rejection::KeysUnavailable { retry_after } if retry_after >= SECOND), "{rejection:?}");
+    let Rejection::KeysUnavailable { retry_after, since, cause } = rejection else { panic!("{rejection:?}") };
+    assert!((SECOND..=15 * SECOND).contains(&retry_after), "{retry_after:?}");
+    assert_eq!((since, cause), (100 * SECOND, Some(RefreshError::Status { status: 500 })), "an hour after the start");
     assert!(!validator.is_ready());
     server.outage(Outage::None);
     clock.run_for(15 * SECOND).await;
@@ -237,7 +245,10 @@ async fn without_keys_the_answer_is_unavailable_and_never_yes() {
     });
     clock.run_for(SECOND).await;
     let rejection = waiting.await.expect("no panic").unwrap_err();
-    assert!(matches!(rejection, Rejection::KeysUnavailable { .. }), "{rejection:?}");
+    let Rejection::KeysUnavailable { cause, .. } = rejection else { panic!("{rejection:?}") };
+    let down = RefreshError::Network { error: FetchError::Connect };
+    assert_eq!(cause, Some(down));
+    assert_eq!(rejection.to_string(), format!("the issuer's keys are not available: {down}"));
     let hopeless = validator.validate(&server.token().expired().sign()).await.unwrap_err();
     assert!(matches!(hopeless, Rejection::UnverifiedClaims(_)), "what needs no key is decided without: {hopeless:?}");
 }
@@ -279,7 +290,7 @@ async fn issuers_50_one_hangs() {
             let (token, new) = (server.token().sign(), server.token().kid("new").sign());
             assert!(at_once(validator.validate(&token)).is_ok());
             let rejection = validator.validate(&new).await.unwrap_err();
-            assert_eq!(rejection, Rejection::Key(KeyNotFound::Unknown));
+            assert_eq!(rejection, Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) }));
         }
         clock.run_for(60 * SECOND).await;
     }
@@ -303,7 +314,10 @@ async fn a_key_can_be_revoked_and_the_set_reloaded() {
     server.replace_keys();
     assert_eq!(source.reload().await, Ok(()));
     assert_eq!(source.status().state(), KeyState::Fresh);
-    assert_eq!(validator.validate(&token).await.unwrap_err(), Rejection::Key(KeyNotFound::Unknown));
+    assert_eq!(
+        validator.validate(&token).await.unwrap_err(),
+        Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) })
+    );
 }
 
 #[tokio::test]

@@ -223,7 +223,10 @@ async fn removed_key_evicts_cached_token() {
         async move { validator.validate(&token).await.map(drop) }
     });
     bench.clock.run_for(Duration::from_secs(30)).await;
-    assert_eq!(refusal.await.expect("no panic"), Err(Rejection::Key(KeyNotFound::Unknown)));
+    assert_eq!(
+        refusal.await.expect("no panic"),
+        Err(Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) }))
+    );
 }
 
 #[tokio::test]

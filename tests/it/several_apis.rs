@@ -111,7 +111,7 @@ async fn a_secret_is_found_by_its_kid_and_by_no_other() {
     let (one, two, stranger) = (server(), server(), server());
     let (ok, signature) = (Ok(()), Err(Rejection::Signature));
     let key = |cause| Err(Rejection::Key(cause));
-    let (unknown, ambiguous) = (key(KeyNotFound::Unknown), key(KeyNotFound::Ambiguous));
+    let (unknown, ambiguous) = (key(KeyNotFound::Unknown { age: None }), key(KeyNotFound::Ambiguous));
     // Under which ids the two secrets are; then for tokens of the first, the second and a stranger the verdicts without
     // `kid`, under "1", "2" and "3".
     let table = [

@@ -87,7 +87,7 @@ async fn the_first_failure_wins_in_the_fixed_order() {
         Rejection::UnverifiedClaims(ClaimError::Expired)
     );
     let current = || ours().audience(AUDIENCE).expires_in(Duration::from_secs(60)).claim("nbf", "no date");
-    assert_eq!(refused(&validator, current().kid("nobody")).await, Rejection::Key(KeyNotFound::Unknown));
+    assert_eq!(refused(&validator, current().kid("nobody")).await, Rejection::Key(KeyNotFound::Unknown { age: None }));
     assert_eq!(refused(&validator, current().kid(&server.kid())).await, Rejection::Signature);
     let genuine = || server.token().claim("nbf", "no date").claim("at_hash", "x");
     assert_eq!(refused(&validator, genuine().typ("logout+jwt")).await, Rejection::Claims(ClaimError::TokenType));
@@ -166,7 +166,10 @@ async fn one_issuer_never_speaks_for_another() {
     let validator = Validator::new(api).expect("a good configuration");
     assert_eq!(validator.validate(&a.token().sign()).await.unwrap().issuer(), "https://a.test/");
     assert_eq!(validator.validate(&b.token().sign()).await.unwrap().issuer(), "https://b.test/");
-    assert_eq!(refused(&validator, b.token().issuer("https://a.test/")).await, Rejection::Key(KeyNotFound::Unknown));
+    assert_eq!(
+        refused(&validator, b.token().issuer("https://a.test/")).await,
+        Rejection::Key(KeyNotFound::Unknown { age: None })
+    );
     assert_eq!(refused(&validator, a.token().signed_by(&b)).await, Rejection::Signature);
 }
 

@@ -190,7 +190,7 @@ impl Driver<'_> {
         self.shared.teller.tell(news);
         let snapshot = self.shared.published.load();
         let state = KeyState::from(snapshot.standing(now));
-        let age = (snapshot.epoch > 0).then(|| now.saturating_since(snapshot.times.confirmed_at));
+        let age = snapshot.age(now);
         telemetry::jwks_state(self.shared.label(), state.number(), snapshot.usable_keys(now), age);
         wake_at
     }

@@ -25,6 +25,8 @@ pub(super) struct Refresh {
     activity: Activity,
     generation: u64,
     times: Option<Times>,
+    /// From when on no key may be used; `None` before anybody asked for one.
+    unusable_from: Option<Monotonic>,
     /// The last standing that was told.
     told: Option<Standing>,
     failures: u32,
@@ -64,6 +66,7 @@ impl Refresh {
             activity: Activity::Asleep,
             generation: 0,
             times: None,
+            unusable_from: None,
             told: None,
             failures: 0,
             last_error: None,
@@ -80,7 +83,10 @@ impl Refresh {
         }
         self.tell_standing(now, roll, &mut actions);
         match event {
-            Event::Start if self.activity == Activity::Asleep => self.fetch(Cause::Initial, now, roll, &mut actions),
+            Event::Start if self.activity == Activity::Asleep => {
+                self.unusable_from = Some(now);
+                self.fetch(Cause::Initial, now, roll, &mut actions);
+            }
             Event::Start => {}
             Event::Timer => self.timer(now, roll, &mut actions),
             Event::Miss => self.miss(now, roll, &mut actions),
@@ -89,6 +95,7 @@ impl Refresh {
             Event::Interrupted(error) => self.interrupted(error, now, roll, &mut actions),
             Event::Close => {
                 self.activity = Activity::Closed;
+                self.unusable_from = Some(self.unusable_from.map_or(now, |from| from.min(now)));
                 actions.push(Action::Close);
             }
         }
@@ -141,6 +148,11 @@ impl Refresh {
 
     pub(super) fn failures(&self) -> u32 {
         self.failures
+    }
+
+    /// From when on no key may be used, be it past or to come; `None` before anybody asked for one.
+    pub(super) fn unusable_from(&self) -> Option<Monotonic> {
+        self.unusable_from
     }
 
     pub(super) fn last_error(&self) -> Option<RefreshError> {
@@ -272,6 +284,7 @@ impl Refresh {
             actions.push(Action::TellRecovered);
         }
         self.times = Some(times);
+        self.unusable_from = Some(times.hard_at);
         self.told = Some(Standing::Fresh);
         self.failures = 0;
         self.last_error = None;

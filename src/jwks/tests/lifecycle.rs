@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::SystemClock;
 use crate::fetch::{Endpoint, FetchError};
 use crate::jwks::error::RefreshError;
-use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::policy::{RefreshPolicy, Start};
 use crate::jwks::shared::Origin;
 use crate::jwks::source::KeySource;
 use crate::jwks::status::KeyState;
@@ -55,6 +55,48 @@ async fn drop_wakes_those_who_wait_for_a_new_key() {
     drop(world.source);
     world.clock.settle().await;
     assert!(miss.await.expect("no panic").is_err());
+}
+
+/// What a request without keys is told: since when there are none, and why.
+#[tokio::test]
+async fn unavailable_keys_tell_since_when_and_why() {
+    let told = async |world: &World| {
+        let unavailable = world.source.ready_snapshot().await.expect_err("no keys");
+        (unavailable.since, unavailable.cause)
+    };
+    let down = RefreshError::Network { error: FetchError::Tls };
+    let policy = RefreshPolicy::new().with_cold_wait(Duration::ZERO);
+    let world = World::with(policy.clone(), Reply::error(FetchError::Tls).after(SECOND));
+    // Nothing has been tried yet, then nothing has ended, then it has failed.
+    assert_eq!(told(&world).await, (Duration::ZERO, None));
+    world.run(SECOND / 2).await;
+    assert_eq!(told(&world).await, (SECOND / 2, None));
+    world.run(HOUR - SECOND / 2).await;
+    assert_eq!(told(&world).await, (HOUR, Some(down)));
+
+    // Keys that are back, and expire.
+    world.publish(&["a"]);
+    world.run(15 * SECOND).await;
+    let age = world.source.status().age().expect("loaded");
+    world.answer(Reply::error(FetchError::Tls));
+    world.run(HOUR + MINUTE - age).await;
+    assert_eq!(told(&world).await, (MINUTE, Some(down)));
+    world.source.close();
+    world.clock.settle().await;
+    world.run(MINUTE).await;
+    assert_eq!(told(&world).await, (2 * MINUTE, Some(RefreshError::SourceClosed)), "no key since they expired");
+
+    // Closed while keys were there, and while nothing was.
+    let world = World::loaded(&["a"]).await;
+    world.run(MINUTE).await;
+    world.source.close();
+    assert_eq!(told(&world).await, (Duration::ZERO, Some(RefreshError::SourceClosed)));
+    world.run(MINUTE).await;
+    assert_eq!(told(&world).await, (MINUTE, Some(RefreshError::SourceClosed)));
+    let world = World::with(policy.with_start(Start::Lazy), Reply::hang());
+    world.source.close();
+    world.run(MINUTE).await;
+    assert_eq!(told(&world).await, (MINUTE, Some(RefreshError::SourceClosed)));
 }
 
 #[tokio::test]
