@@ -45,6 +45,16 @@ pub(crate) const MEMO_LIFE: Duration = Duration::from_secs(300);
 /// timer wheel.
 pub(crate) const MEMO_OVERHEAD_BYTES: usize = 320;
 
+/// Headers that are known without being read: one for each key that signs, and one during a rotation, of a few issuers.
+pub(crate) const MAX_KNOWN_HEADERS: usize = 8;
+
+/// Longest encoded header that is kept. Issuers write about a hundred octets; one that embeds certificates would have each
+/// comparison cost what it saves.
+pub(crate) const MAX_KNOWN_HEADER_BYTES: usize = 512;
+
+/// With no room left, one in so many new headers takes the oldest's place.
+pub(crate) const KNOWN_HEADER_TURN: u32 = 64;
+
 // ── keys ──
 
 /// Smallest RSA modulus, RFC 7518 §3.3.

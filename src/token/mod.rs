@@ -39,7 +39,8 @@ pub(crate) use self::payload::{Claim, Member, Payload};
 pub struct UnverifiedToken<'t> {
     header: Header,
     payload: Payload,
-    /// The header's JSON text, and after it the signature: what is needed no longer than the token itself.
+    /// The header's JSON text, unless it was known, and after it the signature: what is needed no longer than the token
+    /// itself.
     decoded: Vec<u8>,
     signature_at: usize,
     signing_input: &'t str,
@@ -55,11 +56,24 @@ impl<'t> UnverifiedToken<'t> {
     ///
     /// See [`TokenError`].
     pub fn parse(token: &'t str) -> Result<Self, TokenError> {
+        Self::parse_knowing(token, |_| None)
+    }
+
+    /// The same, where `known` may give what an encoded header was read as before.
+    pub(crate) fn parse_knowing(
+        token: &'t str,
+        known: impl FnOnce(&str) -> Option<Header>,
+    ) -> Result<Self, TokenError> {
         let (signing_input, header, payload, signature) = split(token)?;
         let mut decoded = Vec::with_capacity(header.len().saturating_add(signature.len()));
-        decode(Part::Header, header, &mut decoded)?;
-        let header = str::from_utf8(&decoded).map_err(|_| TokenError::Json { part: Part::Header })?;
-        let header = Header::parse(header)?;
+        let header = match known(header) {
+            Some(header) => header,
+            None => {
+                decode(Part::Header, header, &mut decoded)?;
+                let json = str::from_utf8(&decoded).map_err(|_| TokenError::Json { part: Part::Header })?;
+                Header::parse(json)?
+            }
+        };
         let payload = Payload::parse(decode_payload(payload)?)?;
         let signature_at = decoded.len();
         decode(Part::Signature, signature, &mut decoded)?;
@@ -117,6 +131,11 @@ impl Span {
         let range: Range<usize> = usize::try_from(self.start).ok()?..usize::try_from(self.end.get()).ok()?;
         whole.get(range)
     }
+}
+
+/// The first segment of a token, as it stands there.
+pub(crate) fn header_segment(token: &str) -> &str {
+    cut(token).map_or("", |(header, _)| header)
 }
 
 /// Splits at the dots, never into more pieces than are looked at (CVE-2025-30204).

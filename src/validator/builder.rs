@@ -11,6 +11,7 @@ use crate::fetch::{self, Fetch};
 use crate::jwks::{KeySource, NotReady, Origin, RefreshPolicy};
 use crate::token::Algorithm;
 use crate::validator::application::Application;
+use crate::validator::headers::KnownHeaders;
 use crate::validator::keyring::Keyring;
 use crate::validator::routing::Routes;
 use crate::validator::{Core, Trusted, Validator};
@@ -180,6 +181,7 @@ impl ValidatorBuilder {
             organization_of: policy.organization_of,
             routes,
             issuers: issuers.collect(),
+            headers: KnownHeaders::default(),
             max_token_bytes: policy.max_token_bytes,
             memo_bytes: self.memo_bytes,
             clock: self.clock,

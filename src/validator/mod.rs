@@ -5,6 +5,7 @@ mod builder;
 mod circumstances;
 mod explain;
 mod explanation;
+mod headers;
 mod hints;
 mod keyring;
 mod memo;
@@ -21,6 +22,7 @@ use self::builder::Shareable;
 pub use self::builder::{StartError, ValidatorBuilder};
 pub(crate) use self::circumstances::Circumstances;
 pub use self::explanation::{Explanation, Finding, Outcome};
+use self::headers::KnownHeaders;
 use self::keyring::Keyring;
 use self::memo::{Life, Memo, Verdict};
 use self::routing::{Route, Routes};
@@ -70,6 +72,7 @@ struct Core {
     organization_of: Option<OrganizationOfRequest>,
     routes: Routes,
     issuers: Box<[Trusted]>,
+    headers: KnownHeaders,
     max_token_bytes: usize,
     memo_bytes: usize,
     clock: Arc<dyn Clock>,
@@ -236,9 +239,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
             }
             None => match self.core.open(token, circumstances, validation) {
                 Err(rejection) => Err(rejection),
-                Ok((token, issuer)) => match issuer.keys.at_hand(|keys, epoch| issuer.prove(token, keys, epoch))? {
+                Ok((parsed, issuer)) => match issuer.keys.at_hand(|keys, epoch| issuer.prove(parsed, keys, epoch))? {
                     Err(Rejection::Key(KeyNotFound::Unknown { .. })) if issuer.keys.may_learn() => return None,
-                    proof => proof.and_then(|proof| self.conclude(proof, circumstances, tag)),
+                    proof => proof.and_then(|proof| self.conclude(token, proof, circumstances, tag)),
                 },
             },
         })
@@ -253,7 +256,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let (parsed, issuer) = self.core.open(token, circumstances, validation)?;
         let header = parsed.header();
         let (keys, epoch) = issuer.keys.for_token(header.kid(), header.algorithm()).await?;
-        self.conclude(issuer.prove(parsed, &keys, epoch)?, circumstances, self.tag(token))
+        self.conclude(token, issuer.prove(parsed, &keys, epoch)?, circumstances, self.tag(token))
     }
 
     /// Ends a validation with its verdict.
@@ -271,10 +274,12 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// Judges what the signature has proven, and remembers a success.
     fn conclude(
         &self,
+        token: &str,
         proof: Proof,
         circumstances: &Circumstances,
         tag: Option<TokenTag>,
     ) -> Result<Claims<C>, Rejection> {
+        self.core.headers.learn(token, proof.token.header());
         let judged_at = self.core.clock.now();
         let place = self.core.judge(&proof.token, judged_at)?;
         self.core.fits(proof.token.payload(), circumstances)?;
@@ -351,7 +356,8 @@ impl Core {
     ) -> Result<(UnverifiedToken<'t>, &'s Trusted), Rejection> {
         let host = circumstances.host.as_ref();
         self.check_length(token.len())?;
-        let token = UnverifiedToken::parse(token).map_err(Rejection::Token)?;
+        let token = UnverifiedToken::parse_knowing(token, |segment| self.headers.find(segment));
+        let token = token.map_err(Rejection::Token)?;
         let route = self.routes.find(token.payload(), &self.hosts, host).map_err(Rejection::Issuer)?;
         validation.claims_issuer(route.label);
         let issuer = self.issuers.get(route.issuer).ok_or(Rejection::Signature)?;

@@ -53,6 +53,43 @@ async fn every_algorithm_verifies_and_a_changed_signature_does_not() {
     }
 }
 
+/// An issuer's tokens carry the same header, and one that was read before is not read again.
+#[tokio::test]
+async fn a_header_that_was_read_before_changes_no_verdict() {
+    let server = TestIssuer::new();
+    let stranger = TestIssuer::named(server.issuer());
+    let genuine = || server.token().subject("ann");
+    let seasoned = Validator::builder(Api::new(AUDIENCE, trusted(&server))).without_memo().build().expect("good");
+    let good = genuine().sign();
+    let first = seasoned.validate(&good).await.expect("a good token").header().clone();
+    for token in [
+        genuine(),
+        genuine().expired(),
+        genuine().audience("https://other.test/"),
+        genuine().with_broken_signature(),
+        genuine().signed_by(&stranger),
+        genuine().raw_payload("[]"),
+        genuine().typ("logout+jwt"),
+        genuine().typ("at+jwt"),
+        genuine().kid("another"),
+        genuine().without_kid(),
+        genuine().header("crit", ["exp"]),
+        genuine().header("x", 1),
+        genuine().with_duplicate_header("alg", "RS256"),
+        genuine().algorithm(Algorithm::PS256),
+        genuine().hs256_with_public_key(),
+        genuine().unsigned(),
+    ] {
+        let text = token.sign();
+        let fresh = validator(&server).validate(&text).await.map(|claims| claims.header().clone());
+        for time in ["the first time", "again"] {
+            let told = seasoned.validate(&text).await.map(|claims| claims.header().clone());
+            assert_eq!(told, fresh, "{text} {time}");
+        }
+    }
+    assert_eq!(seasoned.validate(&good).await.map(|claims| claims.header().clone()), Ok(first));
+}
+
 #[tokio::test]
 async fn the_first_failure_wins_in_the_fixed_order() {
     let server = TestIssuer::new();

@@ -11,7 +11,7 @@ fn encode(text: &str) -> String {
     BASE64URL.encode(text)
 }
 
-fn token(header: &str, payload: &str) -> String {
+pub(crate) fn token(header: &str, payload: &str) -> String {
     format!("{}.{}.{}", encode(header), encode(payload), encode("sig"))
 }
 
