@@ -13,7 +13,9 @@
 mod support;
 
 use std::hint::black_box;
+use std::sync::Arc;
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::digest;
 use axum::Router;
 use axum::body::Body;
@@ -55,8 +57,28 @@ fn main() {
         request
     }));
     row("a layer that inserts the token's SHA-256", compare(&mut bare, &mut requests(digest, &fields)), None);
+    let least = requests(open.clone().layer(least_memo(&fields)), &fields);
+    row("a layer that finds the token in a map", compare(&mut bare, &mut { least }), None);
     row("with memo", compare(&mut bare, &mut hit), Some(1.95));
     row("without memo", compare(&mut bare, &mut miss), None);
+}
+
+/// The least that a memo does: the layer's own tag of the token, found in the layer's own kind of map, into the extensions.
+/// Nothing is checked, neither the credential's grammar nor a date nor a key.
+fn least_memo(fields: &[HeaderValue]) -> MapRequestLayer<impl Fn(Request<Body>) -> Request<Body> + Clone + use<>> {
+    let key = Arc::new(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[7; 32]).expect("a key")));
+    let tag = move |field: &HeaderValue| -> [u8; 16] {
+        let nonce = Nonce::assume_unique_for_key([0; 12]);
+        let tag = key.seal_in_place_separate_tag(nonce, Aad::from(field.as_bytes()), &mut []).expect("short enough");
+        tag.as_ref().try_into().expect("16 octets")
+    };
+    let verdicts = moka::sync::Cache::new(10_000);
+    fields.iter().for_each(|field| verdicts.insert(tag(field), Arc::new(field.clone())));
+    MapRequestLayer::new(move |mut request: Request<Body>| {
+        let verdict = verdicts.get(&tag(request.headers().get(AUTHORIZATION).expect("a token"))).expect("a known one");
+        request.extensions_mut().insert(verdict);
+        request
+    })
 }
 
 /// One request after the other, each with the next token.

@@ -40,7 +40,12 @@ impl Floor {
 impl Key {
     fn of(server: &TestIssuer, algorithm: Algorithm) -> Self {
         if algorithm.is_symmetric() {
-            return Self::Secret(hmac::Key::new(hmac::HMAC_SHA256, server.secret().as_bytes()));
+            let digest = match algorithm {
+                Algorithm::HS384 => hmac::HMAC_SHA384,
+                Algorithm::HS512 => hmac::HMAC_SHA512,
+                _ => hmac::HMAC_SHA256,
+            };
+            return Self::Secret(hmac::Key::new(digest, server.secret().as_bytes()));
         }
         let jwks: serde_json::Value = serde_json::from_str(&server.jwks()).expect("JSON");
         let octets = |name: &str| {
@@ -51,13 +56,20 @@ impl Key {
             let components = RsaPublicKeyComponents { n: octets("n"), e: octets("e") };
             components.to_parsed_public_key(parameters).expect("a good key")
         };
+        let point = |parameters| {
+            let point = [vec![4], octets("x"), octets("y")].concat();
+            ParsedPublicKey::new(parameters, point).expect("a good key")
+        };
         Self::Public(match algorithm {
             Algorithm::RS256 => rsa(&signature::RSA_PKCS1_2048_8192_SHA256),
+            Algorithm::RS384 => rsa(&signature::RSA_PKCS1_2048_8192_SHA384),
+            Algorithm::RS512 => rsa(&signature::RSA_PKCS1_2048_8192_SHA512),
             Algorithm::PS256 => rsa(&signature::RSA_PSS_2048_8192_SHA256),
-            Algorithm::ES256 => {
-                let point = [vec![4], octets("x"), octets("y")].concat();
-                ParsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point).expect("a good key")
-            }
+            Algorithm::PS384 => rsa(&signature::RSA_PSS_2048_8192_SHA384),
+            Algorithm::PS512 => rsa(&signature::RSA_PSS_2048_8192_SHA512),
+            Algorithm::ES256 => point(&signature::ECDSA_P256_SHA256_FIXED),
+            Algorithm::ES384 => point(&signature::ECDSA_P384_SHA384_FIXED),
+            Algorithm::ES512 => point(&signature::ECDSA_P521_SHA512_FIXED),
             Algorithm::EdDSA => ParsedPublicKey::new(&signature::ED25519, octets("x")).expect("a good key"),
             other => panic!("no floor for {other}"),
         })
