@@ -53,6 +53,23 @@ impl fmt::Debug for Tagger {
     }
 }
 
+impl TokenTag {
+    /// One half, for a place in a table: as good as random, and nobody outside can choose it.
+    pub(crate) fn place(self) -> u64 {
+        self.half(0)
+    }
+
+    /// The other half.
+    pub(crate) fn mark(self) -> u64 {
+        self.half(8)
+    }
+
+    fn half(self, from: usize) -> u64 {
+        let octets = self.0.get(from..).and_then(|octets| octets.first_chunk());
+        octets.map_or(0, |octets| u64::from_le_bytes(*octets))
+    }
+}
+
 impl fmt::Debug for TokenTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenTag(..)")

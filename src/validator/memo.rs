@@ -4,12 +4,14 @@
 //! token down the whole pipeline again, so that every refusal is the same with and without memo.
 
 use std::any::TypeId;
+use std::cell::Cell;
 use std::fmt;
 use std::mem::size_of;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::Guard;
 use moka::Expiry;
 use moka::sync::Cache;
 
@@ -18,6 +20,7 @@ use crate::clock::{Monotonic, Timestamp};
 use crate::defaults;
 use crate::keys::{Found, KeyTable, Tagger, Thumbprint, TokenTag};
 use crate::telemetry;
+use crate::validator::recent::Recent;
 
 /// The tokens that one validator has verified lately, bounded by bytes; clones share it.
 ///
@@ -28,11 +31,21 @@ use crate::telemetry;
 /// clock, and is housekeeping; whether a verdict still counts is asked of the validator's own clock and keys at every hit.
 pub(super) struct Memo<C> {
     tagger: Arc<Tagger>,
+    /// All of them, with what bounds them: their weight, their age, how much they are used.
     verdicts: Cache<TokenTag, Arc<Verdict<C>>>,
+    /// Some of them, found without any of that.
+    recent: Arc<Recent<C>>,
+}
+
+/// A verdict that was found.
+pub(super) enum Remembered<C> {
+    Recently(Guard<Option<Arc<Verdict<C>>>>),
+    Kept(Arc<Verdict<C>>),
 }
 
 /// That a token was good, and what that hangs on.
 pub(super) struct Verdict<C> {
+    tag: TokenTag,
     claims: Claims<C>,
     /// The place of the issuer's route.
     place: usize,
@@ -44,6 +57,16 @@ pub(super) struct Verdict<C> {
     weight: u32,
     /// That it left because it counts no more, and not to make room.
     dismissed: AtomicBool,
+}
+
+/// What a verdict hangs on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Proven {
+    /// The place of the issuer's route.
+    pub(super) place: usize,
+    /// The key that proved the token, and the epoch in which it did.
+    pub(super) thumbprint: Thumbprint,
+    pub(super) epoch: u64,
 }
 
 /// How long a verdict counts.
@@ -61,11 +84,14 @@ impl<C: Send + Sync + 'static> Memo<C> {
     /// Remembers as many verdicts as fit; `None` if that is none.
     pub(super) fn new(bytes: usize) -> Option<Self> {
         let tagger = Arc::new(Tagger::new()?);
+        let recent = Arc::new(Recent::within(bytes.checked_div(defaults::MEMO_RECENT_SHARE)?));
+        let gone = Arc::clone(&recent);
         let verdicts = Cache::builder()
-            .max_capacity(u64::try_from(bytes).ok()?)
+            .max_capacity(u64::try_from(bytes.saturating_sub(recent.footprint())).ok()?)
             .weigher(|_, verdict: &Arc<Verdict<C>>| verdict.weight)
+            .eviction_listener(move |tag: Arc<TokenTag>, _, _| gone.release(*tag))
             .expire_after(Housekeeping);
-        (bytes > 0).then(|| Self { tagger, verdicts: verdicts.build() })
+        (bytes > 0).then(|| Self { tagger, verdicts: verdicts.build(), recent })
     }
 
     /// The name under which a token is remembered.
@@ -74,12 +100,24 @@ impl<C: Send + Sync + 'static> Memo<C> {
     }
 
     /// What is remembered of a token; it counts only after [`Verdict::is_timely`] and [`Verdict::is_proven_by`].
-    pub(super) fn find(&self, tag: TokenTag) -> Option<Arc<Verdict<C>>> {
-        self.verdicts.get(&tag)
+    pub(super) fn find(&self, tag: TokenTag) -> Option<Remembered<C>> {
+        if let Some(verdict) = self.recent.find(tag) {
+            if is_noted() {
+                self.verdicts.get(&tag);
+            }
+            return Some(Remembered::Recently(verdict));
+        }
+        let verdict = self.verdicts.get(&tag)?;
+        self.recent.keep(Arc::clone(&verdict));
+        if !self.verdicts.contains_key(&tag) {
+            // It has left in the meantime, and was released before it came.
+            self.recent.release(tag);
+        }
+        Some(Remembered::Kept(verdict))
     }
 
-    pub(super) fn remember(&self, tag: TokenTag, verdict: Verdict<C>) {
-        self.verdicts.insert(tag, Arc::new(verdict));
+    pub(super) fn remember(&self, verdict: Verdict<C>) {
+        self.verdicts.insert(verdict.tag, Arc::new(verdict));
     }
 
     /// Lets go of a verdict that can never count again.
@@ -90,8 +128,25 @@ impl<C: Send + Sync + 'static> Memo<C> {
     }
 }
 
+impl<C> Remembered<C> {
+    pub(super) fn verdict(&self) -> Option<&Verdict<C>> {
+        match self {
+            Self::Recently(verdict) => verdict.as_deref(),
+            Self::Kept(verdict) => Some(verdict),
+        }
+    }
+}
+
+impl<C> Verdict<C> {
+    /// The name of its token.
+    pub(super) fn tag(&self) -> TokenTag {
+        self.tag
+    }
+}
+
 impl<C: 'static> Verdict<C> {
-    pub(super) fn new(claims: Claims<C>, place: usize, thumbprint: Thumbprint, epoch: u64, life: Life) -> Self {
+    pub(super) fn new(tag: TokenTag, claims: Claims<C>, proof: Proven, life: Life) -> Self {
+        let Proven { place, thumbprint, epoch } = proof;
         // What `C` keeps outside of itself was read from the payload, so it is taken to be about as large.
         let custom = if TypeId::of::<C>() == TypeId::of::<NoCustomClaims>() {
             0
@@ -102,6 +157,7 @@ impl<C: 'static> Verdict<C> {
         let weight = u32::try_from(weight.saturating_add(defaults::MEMO_OVERHEAD_BYTES)).unwrap_or(u32::MAX);
         telemetry::token_cache_grew(weight);
         Self {
+            tag,
             claims,
             place,
             thumbprint,
@@ -157,7 +213,8 @@ impl<C> Drop for Verdict<C> {
 
 impl<C> Clone for Memo<C> {
     fn clone(&self) -> Self {
-        Self { tagger: Arc::clone(&self.tagger), verdicts: self.verdicts.clone() }
+        let (tagger, recent) = (Arc::clone(&self.tagger), Arc::clone(&self.recent));
+        Self { tagger, verdicts: self.verdicts.clone(), recent }
     }
 }
 
@@ -165,6 +222,15 @@ impl<C> fmt::Debug for Memo<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Memo").field("entries", &self.verdicts.entry_count()).finish_non_exhaustive()
     }
+}
+
+/// Says whether the map is to note this use: one of some dozens, counted by thread.
+fn is_noted() -> bool {
+    thread_local!(static USES: Cell<u32> = const { Cell::new(0) });
+    USES.with(|uses| {
+        uses.set(uses.get().wrapping_add(1));
+        uses.get().is_multiple_of(defaults::MEMO_NOTED_USE)
+    })
 }
 
 /// Frees what no request asks for any more.
@@ -189,15 +255,18 @@ impl<C> Expiry<TokenTag, Arc<Verdict<C>>> for Housekeeping {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     /// A verdict that counts for so many seconds.
-    fn verdict(seconds: u64) -> Verdict<NoCustomClaims> {
+    fn verdict(tag: TokenTag, seconds: u64) -> Verdict<NoCustomClaims> {
         let claims = Claims::for_tests(r#"{"iss":"i","exp":1}"#);
         let judged_at = Timestamp::from_secs(1_000);
         let ends_at = judged_at.saturating_add(Duration::from_secs(seconds));
         let forget_at = Monotonic::default().saturating_add(defaults::MEMO_LIFE);
-        Verdict::new(claims, 0, Thumbprint::secret(b"a key"), 1, Life { judged_at, ends_at, forget_at })
+        let proven = Proven { place: 0, thumbprint: Thumbprint::secret(b"a key"), epoch: 1 };
+        Verdict::new(tag, claims, proven, Life { judged_at, ends_at, forget_at })
     }
 
     fn memo() -> Memo<NoCustomClaims> {
@@ -208,11 +277,15 @@ mod tests {
         memo.tag(&format!("token {number}")).expect("short enough")
     }
 
+    fn is_recent(memo: &Memo<NoCustomClaims>, tag: TokenTag) -> bool {
+        memo.recent.find(tag).is_some()
+    }
+
     #[test]
     fn what_is_over_is_not_found_and_what_is_let_go_is_freed_at_the_next_maintenance() {
         let memo = memo();
-        memo.remember(tag(&memo, 1), verdict(0));
-        memo.remember(tag(&memo, 2), verdict(60));
+        memo.remember(verdict(tag(&memo, 1), 0));
+        memo.remember(verdict(tag(&memo, 2), 60));
         assert!(memo.find(tag(&memo, 1)).is_none() && memo.find(tag(&memo, 2)).is_some());
         for number in [1, 2] {
             memo.forget(tag(&memo, number));
@@ -222,15 +295,80 @@ mod tests {
     }
 
     #[test]
+    fn what_was_found_once_is_found_without_the_map_until_the_map_lets_it_go() {
+        let memo = memo();
+        let (one, other) = (tag(&memo, 1), tag(&memo, 2));
+        for tag in [one, other] {
+            memo.remember(verdict(tag, 60));
+            assert!(!is_recent(&memo, tag));
+            assert!(matches!(memo.find(tag), Some(Remembered::Kept(_))));
+            assert!(matches!(memo.find(tag), Some(Remembered::Recently(found)) if is_of(found.as_deref(), tag)));
+        }
+        memo.forget(one);
+        assert!(memo.find(one).is_none() && !is_recent(&memo, one));
+        assert!(memo.find(other).is_some());
+        memo.remember(verdict(other, 60));
+        assert!(!is_recent(&memo, other), "its successor took its place");
+    }
+
+    fn is_of(found: Option<&Verdict<NoCustomClaims>>, tag: TokenTag) -> bool {
+        found.is_some_and(|verdict| verdict.tag() == tag)
+    }
+
+    #[test]
+    fn the_map_is_told_of_one_use_in_so_many() {
+        let memo = memo();
+        memo.remember(verdict(tag(&memo, 1), 60));
+        assert!(memo.find(tag(&memo, 1)).is_some());
+        memo.verdicts.invalidate_all();
+        // Found until the map does its housekeeping, which a use that it notes makes it do.
+        let uses = (0..10_000).take_while(|_| memo.find(tag(&memo, 1)).is_some()).count();
+        assert!((1..5_000).contains(&uses), "{uses}");
+    }
+
+    #[test]
     fn the_weight_is_bounded() {
-        let weight = u64::from(verdict(60).weight);
+        let weight = u64::from(verdict(tag(&memo(), 0), 60).weight);
         let memo = Memo::new(usize::try_from(weight * 10).expect("small")).expect("entropy");
         for number in 0..1_000 {
-            memo.remember(tag(&memo, number), verdict(60));
+            memo.remember(verdict(tag(&memo, number), 60));
+            memo.find(tag(&memo, number));
         }
         memo.verdicts.run_pending_tasks();
         assert!((1..=10).contains(&memo.verdicts.entry_count()), "{}", memo.verdicts.entry_count());
-        assert!(memo.verdicts.weighted_size() <= weight * 10);
+        let recent = u64::try_from(memo.recent.footprint()).expect("small");
+        assert!(memo.verdicts.weighted_size() + recent <= weight * 10);
+        for number in 0..1_000 {
+            let tag = tag(&memo, number);
+            assert!(memo.verdicts.contains_key(&tag) || !is_recent(&memo, tag), "{number} has left the map only");
+        }
+    }
+
+    #[test]
+    fn what_threads_find_and_forget_at_once_leaves_nothing_behind() {
+        let memo = memo();
+        thread::scope(|scope| {
+            for thread in 0..4 {
+                let memo = &memo;
+                scope.spawn(move || {
+                    for round in 0..2_000 {
+                        let tag = tag(memo, (round + thread) % 5);
+                        match round % 7 {
+                            0 | 1 => memo.remember(verdict(tag, 60)),
+                            2 => memo.forget(tag),
+                            _ => assert!(memo.find(tag).is_none_or(|found| is_of(found.verdict(), tag))),
+                        }
+                    }
+                });
+            }
+        });
+        memo.verdicts.run_pending_tasks();
+        for number in 0..5 {
+            let tag = tag(&memo, number);
+            assert!(memo.verdicts.contains_key(&tag) || !is_recent(&memo, tag), "{number} has left the map only");
+            memo.forget(tag);
+            assert!(!is_recent(&memo, tag));
+        }
     }
 
     #[test]
@@ -248,8 +386,9 @@ mod tests {
                 assert!(text.lines().any(|line| line == expected), "{expected} in\n{text}");
             }
         };
+        let memo = memo();
         metrics::with_local_recorder(&recorder, || {
-            let (one, two) = (verdict(60), verdict(60));
+            let (one, two) = (verdict(tag(&memo, 1), 60), verdict(tag(&memo, 2), 60));
             let weight = one.weight;
             says(2, 2 * weight);
             drop(two);

@@ -9,6 +9,7 @@ mod headers;
 mod hints;
 mod keyring;
 mod memo;
+mod recent;
 mod routing;
 
 use std::fmt;
@@ -24,7 +25,7 @@ pub(crate) use self::circumstances::Circumstances;
 pub use self::explanation::{Explanation, Finding, Outcome};
 use self::headers::KnownHeaders;
 use self::keyring::Keyring;
-use self::memo::{Life, Memo, Verdict};
+use self::memo::{Life, Memo, Proven, Remembered, Verdict};
 use self::routing::{Route, Routes};
 use crate::claims::{ClaimError, Claims, Evidence, Fault, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};
@@ -291,7 +292,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         {
             let forget_at = self.core.clock.monotonic().saturating_add(defaults::MEMO_LIFE);
             let life = Life { judged_at, ends_at, forget_at };
-            memo.remember(tag, Verdict::new(claims.clone(), place, thumbprint, proof.epoch, life));
+            let proven = Proven { place, thumbprint, epoch: proof.epoch };
+            memo.remember(Verdict::new(tag, claims.clone(), proven, life));
         }
         Ok(claims)
     }
@@ -304,8 +306,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// The claims of a token that was verified before, if that still counts; the application's checks are still to come.
     fn recall<'s>(&'s self, tag: TokenTag, host: Option<&Host>, validation: &Validation<'s>) -> Option<Claims<C>> {
         let memo = self.memo.as_ref()?;
-        let verdict = memo.find(tag);
-        let standing = verdict.as_deref().map_or(Standing::Unknown, |verdict| {
+        let found = memo.find(tag);
+        let verdict = found.as_ref().and_then(Remembered::verdict);
+        let standing = verdict.map_or(Standing::Unknown, |verdict| {
             self.core.routes.at(verdict.place()).map_or(Standing::Unknown, |route| {
                 validation.claims_issuer(route.label);
                 self.core.standing(verdict, route, host)
