@@ -106,3 +106,22 @@ impl fmt::Debug for EventHook {
         f.write_str("EventHook")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The driver need not wake for each request of a flood: it is woken once, until it has taken what was counted.
+    #[test]
+    fn a_flood_wakes_the_driver_once() {
+        let teller = Teller::new("https://id.example/", Some(EventHook::new(|_| {})));
+        for _ in 0..3 {
+            let woken = (0..100).filter(|_| teller.missed(MissAction::Cooldown)).count();
+            assert_eq!(woken, 1);
+            let counted = KeyEventKind::Miss { action: MissAction::Cooldown, requests: 100 };
+            assert_eq!((teller.take_misses(), teller.has_misses()), (vec![counted], false));
+        }
+        let deaf = Teller::new("https://id.example/", None);
+        assert!(!deaf.missed(MissAction::Cooldown), "nobody wants to hear of it");
+    }
+}

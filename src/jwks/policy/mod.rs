@@ -380,7 +380,8 @@ impl RefreshPolicy {
     /// port. Anything else is still [`RefreshError::Redirect`](crate::jwks::RefreshError::Redirect): another host, another
     /// port, https to http or the other way round, user information, a fragment, a third redirect, a loop. 303 leads to
     /// something other than what was asked for, and is not followed. All of it has to fit into the
-    /// [time of one attempt](Self::with_attempt_timeout).
+    /// [time of one attempt](Self::with_attempt_timeout). An attempt is then up to three requests instead of one, also where
+    /// a stranger's key id causes it.
     ///
     /// # Security
     ///

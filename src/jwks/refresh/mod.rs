@@ -353,14 +353,17 @@ impl Refresh {
         actions.push(Action::Fetch(Order { generation: self.generation, cause, condition, deadline }));
     }
 
-    /// How long a server may tell us to stay away. What it tells a fetch that a stranger caused does not put off the
-    /// scheduled refresh, which may be answered otherwise.
+    /// How long a server may tell us to stay away. What it tells a fetch that a stranger caused, or the retry of one, does not
+    /// put off the scheduled refresh, which may be answered otherwise.
     fn longest_pause(&self, own: Duration, now: Monotonic) -> Duration {
         let longest = self.policy.retry_after_max;
-        match (self.in_flight(), self.times) {
-            (Some(Cause::Miss), Some(times)) => longest.min(times.ahead_at.saturating_since(now).max(own)),
-            _ => longest,
+        let Some(times) = self.times else { return longest };
+        match self.in_flight() {
+            Some(Cause::Miss) => {}
+            Some(Cause::Retry) if now < times.ahead_at => {}
+            _ => return longest,
         }
+        longest.min(times.ahead_at.saturating_since(now).max(own))
     }
 
     fn backoff(&self, now: Monotonic, chance: Chance) -> Duration {

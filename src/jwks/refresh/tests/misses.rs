@@ -110,6 +110,25 @@ fn t11_a_stranger_does_not_put_off_the_refresh() {
     }
 }
 
+/// F35: nor does what it tells the retry of such a fetch, which nobody else has caused either; that of a refresh stays away.
+#[test]
+fn t11_the_retry_of_a_strangers_fetch_does_not_put_off_the_refresh() {
+    for (cause, expected) in [(Cause::Miss, 100), (Cause::Scheduled, 300)] {
+        let mut simulation = Simulation::loaded_with(RefreshPolicy::new().strict_freshness());
+        let ahead_at = simulation.published.expect("loaded").ahead_at;
+        if cause == Cause::Miss {
+            simulation.now = Monotonic::from_origin(ahead_at.since_origin() - 101 * SECOND);
+            simulation.step(Event::Miss);
+        } else {
+            fire(&mut simulation);
+        }
+        simulation.finish(failed());
+        assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Retry));
+        simulation.finish(Outcome::Failed { error: DOWN, retry_after: Some(300 * SECOND) });
+        assert_eq!(rounded(wait_of(&simulation)), expected, "{cause:?}");
+    }
+}
+
 /// F40d: an issuer whose set differs at every fetch, as several servers with sets of their own make it.
 #[test]
 fn t13_a_set_that_always_changes_does_not_take_the_budget_away() {
