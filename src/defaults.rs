@@ -49,6 +49,10 @@ pub(crate) const MEMO_OVERHEAD_BYTES: usize = 320;
 /// 8,000 tokens that fit beside it.
 pub(crate) const MEMO_RECENT_SHARE: usize = 64;
 
+/// And never more, as this part is taken when the validator is made: who bounds the memo by a number that is never reached
+/// does not expect to pay for it.
+pub(crate) const MAX_MEMO_RECENT_BYTES: usize = 16 * 1024 * 1024;
+
 /// One use in so many is noted by the map, which then knows well enough what is used most. A prime: clients that take
 /// turns each get theirs.
 pub(crate) const MEMO_NOTED_USE: u32 = 61;

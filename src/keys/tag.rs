@@ -64,6 +64,12 @@ impl TokenTag {
         self.half(8)
     }
 
+    /// Made of its halves.
+    #[cfg(test)]
+    pub(crate) fn for_tests(place: u64, mark: u64) -> Self {
+        Self((u128::from(mark) << 64 | u128::from(place)).to_le_bytes())
+    }
+
     fn half(self, from: usize) -> u64 {
         let octets = self.0.get(from..).and_then(|octets| octets.first_chunk());
         octets.map_or(0, |octets| u64::from_le_bytes(*octets))

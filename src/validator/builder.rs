@@ -94,7 +94,8 @@ impl ValidatorBuilder {
     }
 
     /// Remembers verified tokens in about `bytes` of memory; 0 is [`without_memo`](Self::without_memo). Default: 8 MiB, some
-    /// thousand tokens. Once it is full, the tokens that are used most stay.
+    /// thousand tokens. Once it is full, the tokens that are used most stay. One part in 64, 16 MiB at most, is taken when
+    /// the validator is made, the rest as tokens come.
     ///
     /// A token that is seen again costs about a fiftieth of a signature check. Its claims are remembered and not its text,
     /// only after full success and only under algorithms with public keys, until `exp` and for at most five minutes. On

@@ -62,8 +62,13 @@ impl KnownHeaders {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Api, Issuer};
+    use crate::keys::KeySet;
+    use crate::rejection::Rejection;
+    use crate::testing::TestIssuer;
     use crate::token::tests::token as compact;
     use crate::token::{Algorithm, UnverifiedToken};
+    use crate::validator::Validator;
 
     fn token(kid: usize) -> String {
         compact(&format!(r#"{{"alg":"RS256","kid":"{kid}"}}"#), "{}")
@@ -94,6 +99,20 @@ mod tests {
         // The same header, written otherwise, is another text.
         assert!(!knows(&headers, &compact(r#"{"kid":"1","alg":"RS256"}"#, "{}")));
         assert_eq!(headers.find(&segment).map(|header| header.algorithm()), Some(Algorithm::RS256));
+    }
+
+    #[tokio::test]
+    async fn only_a_token_whose_signature_holds_adds_its_header() {
+        let server = TestIssuer::new();
+        let issuer = Issuer::with_static_keys(server.issuer(), KeySet::from_jwks(server.jwks()));
+        let validator = Validator::new(Api::new("https://api.test/", issuer)).expect("a good configuration");
+        let knows = |token: &str| validator.core.headers.find(header_segment(token)).is_some();
+        let (forged, good) = (server.token().with_broken_signature().sign(), server.token().sign());
+        assert_eq!(header_segment(&forged), header_segment(&good));
+        assert_eq!(validator.validate(&forged).await.map(drop), Err(Rejection::Signature));
+        assert!(!knows(&forged));
+        assert_eq!(validator.validate(&good).await.map(drop), Ok(()));
+        assert!(knows(&good));
     }
 
     #[test]

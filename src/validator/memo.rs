@@ -84,7 +84,8 @@ impl<C: Send + Sync + 'static> Memo<C> {
     /// Remembers as many verdicts as fit; `None` if that is none.
     pub(super) fn new(bytes: usize) -> Option<Self> {
         let tagger = Arc::new(Tagger::new()?);
-        let recent = Arc::new(Recent::within(bytes.checked_div(defaults::MEMO_RECENT_SHARE)?));
+        let share = bytes.checked_div(defaults::MEMO_RECENT_SHARE)?;
+        let recent = Arc::new(Recent::within(share.min(defaults::MAX_MEMO_RECENT_BYTES)));
         let gone = Arc::clone(&recent);
         let verdicts = Cache::builder()
             .max_capacity(u64::try_from(bytes.saturating_sub(recent.footprint())).ok()?)
@@ -102,18 +103,24 @@ impl<C: Send + Sync + 'static> Memo<C> {
     /// What is remembered of a token; it counts only after [`Verdict::is_timely`] and [`Verdict::is_proven_by`].
     pub(super) fn find(&self, tag: TokenTag) -> Option<Remembered<C>> {
         if let Some(verdict) = self.recent.find(tag) {
-            if is_noted() {
-                self.verdicts.get(&tag);
+            if is_noted() && self.verdicts.get(&tag).is_none() {
+                // The map lets go of what is over, but only when it comes to it.
+                self.recent.release(tag);
             }
             return Some(Remembered::Recently(verdict));
         }
         let verdict = self.verdicts.get(&tag)?;
-        self.recent.keep(Arc::clone(&verdict));
-        if !self.verdicts.contains_key(&tag) {
-            // It has left in the meantime, and was released before it came.
-            self.recent.release(tag);
-        }
+        self.bring_forward(&verdict);
         Some(Remembered::Kept(verdict))
+    }
+
+    /// Has a verdict of the map found without the map, for as long as the map has one of that token.
+    fn bring_forward(&self, verdict: &Arc<Verdict<C>>) {
+        self.recent.keep(Arc::clone(verdict));
+        if !self.verdicts.contains_key(&verdict.tag) {
+            // It has left in the meantime, and was released before it came.
+            self.recent.release(verdict.tag);
+        }
     }
 
     pub(super) fn remember(&self, verdict: Verdict<C>) {
@@ -125,6 +132,8 @@ impl<C: Send + Sync + 'static> Memo<C> {
         if let Some(verdict) = self.verdicts.remove(&tag) {
             verdict.dismissed.store(true, Ordering::Relaxed);
         }
+        // What the map does not have, it does not tell of.
+        self.recent.release(tag);
     }
 }
 
@@ -204,7 +213,7 @@ impl<C: 'static> Verdict<C> {
 impl<C> Drop for Verdict<C> {
     fn drop(&mut self) {
         telemetry::token_cache_shrank(self.weight);
-        // Counted here, since a listener would make the cache take a lock for each key.
+        // Counted here and not where the map tells of it: the map tells nothing of those that go with it.
         if !*self.dismissed.get_mut() {
             telemetry::token_cache_evicted();
         }
@@ -254,13 +263,13 @@ impl<C> Expiry<TokenTag, Arc<Verdict<C>>> for Housekeeping {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::thread;
 
     use super::*;
 
     /// A verdict that counts for so many seconds.
-    fn verdict(tag: TokenTag, seconds: u64) -> Verdict<NoCustomClaims> {
+    pub(in crate::validator) fn verdict(tag: TokenTag, seconds: u64) -> Verdict<NoCustomClaims> {
         let claims = Claims::for_tests(r#"{"iss":"i","exp":1}"#);
         let judged_at = Timestamp::from_secs(1_000);
         let ends_at = judged_at.saturating_add(Duration::from_secs(seconds));
@@ -309,6 +318,41 @@ mod tests {
         assert!(memo.find(other).is_some());
         memo.remember(verdict(other, 60));
         assert!(!is_recent(&memo, other), "its successor took its place");
+    }
+
+    #[test]
+    fn what_left_the_map_on_the_way_does_not_stay() {
+        let memo = memo();
+        let tag = tag(&memo, 1);
+        for leaves in [false, true] {
+            memo.remember(verdict(tag, 60));
+            let found = memo.verdicts.get(&tag).expect("it was just remembered");
+            if leaves {
+                memo.forget(tag);
+            }
+            memo.bring_forward(&found);
+            assert_eq!(is_recent(&memo, tag), !leaves);
+        }
+    }
+
+    #[test]
+    fn what_the_map_does_not_have_is_let_go_of_by_whoever_finds_it() {
+        let memo = memo();
+        let tag = tag(&memo, 1);
+        memo.recent.keep(Arc::new(verdict(tag, 60)));
+        assert!(is_recent(&memo, tag));
+        memo.forget(tag);
+        assert!(!is_recent(&memo, tag));
+        memo.recent.keep(Arc::new(verdict(tag, 60)));
+        assert!((0..10_000).any(|_| memo.find(tag).is_none()));
+    }
+
+    #[test]
+    fn the_greatest_bound_takes_no_memory_ahead() {
+        let memo = Memo::<NoCustomClaims>::new(usize::MAX).expect("entropy");
+        assert_eq!(memo.recent.footprint(), defaults::MAX_MEMO_RECENT_BYTES);
+        memo.remember(verdict(tag(&memo, 1), 60));
+        assert!(memo.find(tag(&memo, 1)).is_some() && memo.find(tag(&memo, 2)).is_none());
     }
 
     fn is_of(found: Option<&Verdict<NoCustomClaims>>, tag: TokenTag) -> bool {

@@ -4,7 +4,7 @@
 //! further with it than one alone. So it is asked only for what is not here, and now and then for what is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use arc_swap::{ArcSwapOption, Guard};
 
@@ -15,8 +15,8 @@ use crate::validator::memo::Verdict;
 ///
 /// # Security
 ///
-/// It holds nothing that the map does not hold: whatever leaves the map is released here, too. A verdict that is found
-/// here is judged as one from the map.
+/// It holds nothing of a token of which the map holds nothing: whatever leaves the map is released here, too. A verdict that
+/// is found here is judged as one from the map.
 pub(super) struct Recent<C> {
     sets: Box<[Set<C>]>,
 }
@@ -59,10 +59,15 @@ impl<C> Recent<C> {
             place.store(Some(verdict));
             mark.store(tag.mark(), Ordering::Relaxed);
         }
+        fence(Ordering::SeqCst);
     }
 
     /// Lets go of a verdict.
+    ///
+    /// Of two threads, one that keeps a verdict and then asks the map for it, and one that takes it from the map and then
+    /// releases it, at least one sees what the other did: there is a fence on both sides.
     pub(super) fn release(&self, tag: TokenTag) {
+        fence(Ordering::SeqCst);
         let places = self.set(tag).into_iter().flat_map(|set| &set.places);
         for place in places {
             let found = place.load();
@@ -95,6 +100,40 @@ const WAYS: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::claims::NoCustomClaims;
+    use crate::validator::memo::tests::verdict;
+
+    fn finds(recent: &Recent<NoCustomClaims>, tag: TokenTag) -> bool {
+        recent.find(tag).is_some_and(|found| is_of(&found, tag))
+    }
+
+    #[test]
+    fn a_verdict_is_found_and_released_by_its_whole_tag() {
+        let recent = Recent::within(0);
+        let (one, other) = (TokenTag::for_tests(1, 7), TokenTag::for_tests(2, 7));
+        recent.keep(Arc::new(verdict(one, 60)));
+        assert!(recent.find(other).is_none(), "of another token, in the same set and with the same mark");
+        recent.release(other);
+        assert!(finds(&recent, one));
+        recent.keep(Arc::new(verdict(other, 60)));
+        assert!(finds(&recent, one) && finds(&recent, other));
+        recent.release(one);
+        assert!(recent.find(one).is_none() && finds(&recent, other));
+    }
+
+    #[test]
+    fn there_is_room_for_a_set_and_each_token_takes_one_place() {
+        let recent = Recent::within(0);
+        let taken = || recent.sets[0].places.iter().filter(|place| place.load().is_some()).count();
+        for number in 0..100 {
+            let tag = TokenTag::for_tests(number, number);
+            for _ in 0..2 {
+                recent.keep(Arc::new(verdict(tag, 60)));
+            }
+            assert!(finds(&recent, tag));
+            assert_eq!(taken(), WAYS.min(usize::try_from(number + 1).expect("small")));
+        }
+    }
 
     #[test]
     fn a_set_is_one_cache_line_and_there_is_always_one() {
