@@ -18,8 +18,11 @@ use aws_lc_rs::rand;
 ///   memo of 8 MiB holds some thousand tags: one attempt succeeds with a chance below 2⁻⁹⁹, and each attempt is a request.
 ///   Nothing can be searched offline, as collisions of a public hash can.
 /// - The constant nonce would give `H` away to somebody who sees the tags of chosen messages (SP 800-38D §8). Tags go
-///   nowhere: they are keys of one map in this process, no message, log or answer holds one, and the map hashes them once
-///   more under a key of its own, so that not even the time of a look-up depends on them in a way that can be told.
+///   nowhere: they are names in one process, and no message, log or answer holds one.
+/// - Some bits of a tag, eleven in a memo of 8 MiB, choose the cache line where it is looked for. Whoever can watch the
+///   caches of this processor may learn those of any text that is sent, and from enough of them `H`. That admits nobody:
+///   with `H`, a second text for a tag can be made only from the token that has the tag, and gets no more than that token
+///   gets. Of a token that is not known, `H` says nothing, and eleven bits leave a chance of 2⁻¹¹⁷ for each attempt.
 /// - Who reads this process's memory could make collisions, but there finds living tokens to replay anyway.
 /// - A tag holds 16 octets, so the token cannot be had back from it.
 pub(crate) struct Tagger {
