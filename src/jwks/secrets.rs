@@ -64,7 +64,7 @@ impl SecretSource {
     /// # Errors
     ///
     /// [`SwapError`] if there is none, more than are tried for one token, or one that an issuer's algorithm cannot use;
-    /// the old ones then stay.
+    /// the old ones then stay. An issuer counts from its validator's configuration on, for as long as the source lives.
     pub fn replace(&self, secrets: impl IntoIterator<Item = Secret>) -> Result<(), SwapError> {
         let mut state = self.state();
         let next = State { secrets: secrets.into_iter().collect(), algorithms: state.algorithms.clone() };

@@ -6,6 +6,7 @@ use http::header::{AGE, CACHE_CONTROL, DATE, ETAG, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue};
 
 use crate::clock::Monotonic;
+use crate::defaults;
 use crate::fetch::Endpoint;
 use crate::jwks::jitter::{self, Roll};
 use crate::jwks::policy::{RefreshPolicy, Staleness};
@@ -93,14 +94,15 @@ impl Times {
         roll: Roll,
     ) -> Self {
         let period = period(remaining, policy);
+        let least = jitter::percent(floor(policy), defaults::LEAST_GAP_PERCENT);
         let low = jitter::percent(period, 100_u8.saturating_sub(policy.jitter_percent));
-        let soft = roll.first.between(low, period);
+        let soft = roll.first.between(low.max(least), period);
         let (early, late) = ahead_percents(policy);
         let earliest = match phase {
             Phase::Start if policy.jitter_percent > 0 => jitter::percent(soft, early).min(policy.refresh_floor),
             Phase::Start | Phase::Course => jitter::percent(soft, early),
         };
-        let ahead = roll.second.between(earliest, jitter::percent(soft, late));
+        let ahead = roll.second.between(earliest, jitter::percent(soft, late)).max(least);
         let soft_at = now.saturating_add(soft);
         let hard_at = match policy.staleness {
             Staleness::Strict => soft_at,
@@ -158,8 +160,12 @@ fn is_etag(field: &HeaderValue) -> bool {
 fn period(remaining: Option<Duration>, policy: &RefreshPolicy) -> Duration {
     let every = policy.refresh_every;
     let longest = policy.longer_max_age.unwrap_or(every).max(every);
-    let floor = policy.refresh_floor.min(every);
-    remaining.map_or(every, |remaining| remaining.clamp(floor, longest))
+    remaining.map_or(every, |remaining| remaining.clamp(floor(policy), longest))
+}
+
+/// The shortest period that a server may ask for.
+fn floor(policy: &RefreshPolicy) -> Duration {
+    policy.refresh_floor.min(policy.refresh_every)
 }
 
 /// The refresh starts within half the jitter around its percentage.

@@ -174,6 +174,22 @@ fn times_spread_by_the_jitter() {
 }
 
 #[test]
+fn two_scheduled_fetches_lie_more_than_half_a_minute_apart_whatever_the_jitter() {
+    let now = Monotonic::from_origin(Duration::from_secs(1000));
+    for (jitter, ahead) in (0..=50).flat_map(|jitter| (50..=95).map(move |ahead| (jitter, ahead))) {
+        let policy = RefreshPolicy::new().with_jitter_percent(jitter).with_refresh_ahead_percent(ahead);
+        assert_eq!(policy.validate(), Ok(()));
+        for (phase, first, second) in [(Phase::Start, 0, 0), (Phase::Course, 0, 0), (Phase::Course, u32::MAX, 0)] {
+            let roll = Roll { first: Chance(first), second: Chance(second) };
+            let times = Times::of(Some(Duration::ZERO), &policy, phase, now, roll);
+            let gap = times.ahead_at.saturating_since(now);
+            assert!(gap > Duration::from_secs(30), "jitter {jitter}, ahead {ahead}: {gap:?}");
+            assert!(times.ahead_at <= times.soft_at, "jitter {jitter}, ahead {ahead}: {times:?}");
+        }
+    }
+}
+
+#[test]
 fn the_first_refresh_starts_anywhere_from_the_floor_on() {
     let policy = RefreshPolicy::new();
     let first = |policy: &RefreshPolicy, chance| spans(times_in(Phase::Start, policy, chance));

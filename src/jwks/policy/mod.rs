@@ -395,11 +395,12 @@ impl RefreshPolicy {
     /// Calls `hook` with everything that happens to the keys, for alerts, audits, or to invalidate what was made of them:
     /// the events that are also logged, as data. A policy has one hook; by default none.
     ///
-    /// It is called for one event after the other, by the task that fetches, once the new keys are in use and whoever
-    /// waited for them has been told; no lock is held, and it may do with the source what it likes. It must not block:
-    /// while it runs, this source fetches nothing, and no request notices as long as its keys are known. Misses, which
-    /// strangers can cause, are counted and told at most once a second. A hook that panics is called again for the next
-    /// event. One that owns the validator keeps both alive for ever.
+    /// It is called for one event after the other, by the task that fetches or, where none runs, by whoever closes the
+    /// source, once the new keys are in use and whoever waited for them has been told; no lock is held, and it may do
+    /// with the source what it likes. It must not block: while it runs, this source fetches nothing, and no request
+    /// notices as long as its keys are known. Misses, which strangers can cause, are counted and told at most once a
+    /// second. A hook that panics is called again for the next event. One that owns the validator keeps both alive for
+    /// ever.
     ///
     /// ```
     /// use tower_bearer::jwks::{KeyEventKind, RefreshPolicy};

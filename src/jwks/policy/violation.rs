@@ -95,7 +95,7 @@ impl RefreshPolicy {
 impl fmt::Display for PolicyViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::RefreshTooOften => "keys may be refreshed at most once a minute",
+            Self::RefreshTooOften => "the refresh period must be at least a minute",
             Self::RefreshFloor => "the refresh floor must lie between a minute and the refresh period",
             Self::StaleBeforeRefresh => "the longest staleness is shorter than the refresh period",
             Self::LongerMaxAge => "the longer max-age must lie between the refresh period and the longest staleness",
