@@ -41,9 +41,9 @@ pub(crate) const MEMO_BYTES: usize = 8 * 1024 * 1024;
 /// trace in keys and dates must show after a time that an operator can wait for.
 pub(crate) const MEMO_LIFE: Duration = Duration::from_secs(300);
 
-/// What the map itself takes for one verdict, as counted by an allocator: its node, its place in two queues and in the
-/// timer wheel.
-pub(crate) const MEMO_OVERHEAD_BYTES: usize = 320;
+/// What it takes to keep one verdict, as counted by an allocator: the map's node, its place in two queues and in the timer
+/// wheel, and two counts of references.
+pub(crate) const MEMO_OVERHEAD_BYTES: usize = 370;
 
 /// The part of the memo's memory, one in so many, for what is found without the map's notes: 128 KiB of 8 MiB, for the
 /// 8,000 tokens that fit beside it.

@@ -32,7 +32,7 @@ use crate::validator::recent::Recent;
 pub(super) struct Memo<C> {
     tagger: Arc<Tagger>,
     /// All of them, with what bounds them: their weight, their age, how much they are used.
-    verdicts: Cache<TokenTag, Arc<Verdict<C>>>,
+    verdicts: Cache<TokenTag, Arc<Kept<C>>>,
     /// Some of them, found without any of that.
     recent: Arc<Recent<C>>,
 }
@@ -40,7 +40,16 @@ pub(super) struct Memo<C> {
 /// A verdict that was found.
 pub(super) enum Remembered<C> {
     Recently(Guard<Option<Arc<Verdict<C>>>>),
-    Kept(Arc<Verdict<C>>),
+    Kept(Arc<Kept<C>>),
+}
+
+/// A verdict in the map.
+///
+/// Once the map and whoever found it there have let go of it, it is released from the table, too; so that it cannot stay
+/// there however the two meet. A listener of the map's would tell of it as well, but have it take a lock for each key.
+pub(super) struct Kept<C> {
+    verdict: Arc<Verdict<C>>,
+    recent: Arc<Recent<C>>,
 }
 
 /// That a token was good, and what that hangs on.
@@ -86,11 +95,9 @@ impl<C: Send + Sync + 'static> Memo<C> {
         let tagger = Arc::new(Tagger::new()?);
         let share = bytes.checked_div(defaults::MEMO_RECENT_SHARE)?;
         let recent = Arc::new(Recent::within(share.min(defaults::MAX_MEMO_RECENT_BYTES)));
-        let gone = Arc::clone(&recent);
         let verdicts = Cache::builder()
             .max_capacity(u64::try_from(bytes.saturating_sub(recent.footprint())).ok()?)
-            .weigher(|_, verdict: &Arc<Verdict<C>>| verdict.weight)
-            .eviction_listener(move |tag: Arc<TokenTag>, _, _| gone.release(*tag))
+            .weigher(|_, kept: &Arc<Kept<C>>| kept.verdict.weight)
             .expire_after(Housekeeping);
         (bytes > 0).then(|| Self { tagger, verdicts: verdicts.build(), recent })
     }
@@ -109,30 +116,22 @@ impl<C: Send + Sync + 'static> Memo<C> {
             }
             return Some(Remembered::Recently(verdict));
         }
-        let verdict = self.verdicts.get(&tag)?;
-        self.bring_forward(&verdict);
-        Some(Remembered::Kept(verdict))
-    }
-
-    /// Has a verdict of the map found without the map, for as long as the map has one of that token.
-    fn bring_forward(&self, verdict: &Arc<Verdict<C>>) {
-        self.recent.keep(Arc::clone(verdict));
-        if !self.verdicts.contains_key(&verdict.tag) {
-            // It has left in the meantime, and was released before it came.
-            self.recent.release(verdict.tag);
-        }
+        let kept = self.verdicts.get(&tag)?;
+        self.recent.keep(Arc::clone(&kept.verdict));
+        Some(Remembered::Kept(kept))
     }
 
     pub(super) fn remember(&self, verdict: Verdict<C>) {
-        self.verdicts.insert(verdict.tag, Arc::new(verdict));
+        let kept = Kept { verdict: Arc::new(verdict), recent: Arc::clone(&self.recent) };
+        self.verdicts.insert(kept.verdict.tag, Arc::new(kept));
     }
 
     /// Lets go of a verdict that can never count again.
     pub(super) fn forget(&self, tag: TokenTag) {
-        if let Some(verdict) = self.verdicts.remove(&tag) {
-            verdict.dismissed.store(true, Ordering::Relaxed);
+        if let Some(kept) = self.verdicts.remove(&tag) {
+            kept.verdict.dismissed.store(true, Ordering::Relaxed);
         }
-        // What the map does not have, it does not tell of.
+        // Now, and not when the map frees it.
         self.recent.release(tag);
     }
 }
@@ -141,7 +140,7 @@ impl<C> Remembered<C> {
     pub(super) fn verdict(&self) -> Option<&Verdict<C>> {
         match self {
             Self::Recently(verdict) => verdict.as_deref(),
-            Self::Kept(verdict) => Some(verdict),
+            Self::Kept(kept) => Some(&kept.verdict),
         }
     }
 }
@@ -210,10 +209,15 @@ impl<C: 'static> Verdict<C> {
     }
 }
 
+impl<C> Drop for Kept<C> {
+    fn drop(&mut self) {
+        self.recent.release(self.verdict.tag);
+    }
+}
+
 impl<C> Drop for Verdict<C> {
     fn drop(&mut self) {
         telemetry::token_cache_shrank(self.weight);
-        // Counted here and not where the map tells of it: the map tells nothing of those that go with it.
         if !*self.dismissed.get_mut() {
             telemetry::token_cache_evicted();
         }
@@ -245,20 +249,20 @@ fn is_noted() -> bool {
 /// Frees what no request asks for any more.
 struct Housekeeping;
 
-impl<C> Expiry<TokenTag, Arc<Verdict<C>>> for Housekeeping {
-    fn expire_after_create(&self, _: &TokenTag, verdict: &Arc<Verdict<C>>, _: Instant) -> Option<Duration> {
-        let Life { judged_at, ends_at, .. } = verdict.life;
+impl<C> Expiry<TokenTag, Arc<Kept<C>>> for Housekeeping {
+    fn expire_after_create(&self, _: &TokenTag, kept: &Arc<Kept<C>>, _: Instant) -> Option<Duration> {
+        let Life { judged_at, ends_at, .. } = kept.verdict.life;
         Some(ends_at.saturating_since(judged_at).min(defaults::MEMO_LIFE))
     }
 
     fn expire_after_update(
         &self,
         tag: &TokenTag,
-        verdict: &Arc<Verdict<C>>,
+        kept: &Arc<Kept<C>>,
         updated_at: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        self.expire_after_create(tag, verdict, updated_at)
+        self.expire_after_create(tag, kept, updated_at)
     }
 }
 
@@ -316,8 +320,25 @@ pub(super) mod tests {
         memo.forget(one);
         assert!(memo.find(one).is_none() && !is_recent(&memo, one));
         assert!(memo.find(other).is_some());
-        memo.remember(verdict(other, 60));
-        assert!(!is_recent(&memo, other), "its successor took its place");
+    }
+
+    /// The map frees what has left it some time later, when no thread can be looking at it any more.
+    fn in_the_end(memo: &Memo<NoCustomClaims>, what: &str, holds: impl Fn() -> bool) {
+        let other = tag(memo, usize::MAX);
+        for _ in 0..100_000 {
+            if holds() {
+                return;
+            }
+            memo.remember(verdict(other, 60));
+            memo.forget(other);
+            memo.verdicts.run_pending_tasks();
+            thread::yield_now();
+        }
+        panic!("never: {what}");
+    }
+
+    fn is_of(found: Option<&Verdict<NoCustomClaims>>, tag: TokenTag) -> bool {
+        found.is_some_and(|verdict| verdict.tag() == tag)
     }
 
     #[test]
@@ -326,11 +347,14 @@ pub(super) mod tests {
         let tag = tag(&memo, 1);
         for leaves in [false, true] {
             memo.remember(verdict(tag, 60));
-            let found = memo.verdicts.get(&tag).expect("it was just remembered");
+            let kept = memo.verdicts.get(&tag).expect("it was just remembered");
             if leaves {
                 memo.forget(tag);
+                in_the_end(&memo, "only this thread has it", || Arc::strong_count(&kept) == 1);
             }
-            memo.bring_forward(&found);
+            memo.recent.keep(Arc::clone(&kept.verdict));
+            assert!(is_recent(&memo, tag));
+            drop(kept);
             assert_eq!(is_recent(&memo, tag), !leaves);
         }
     }
@@ -348,26 +372,14 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_greatest_bound_takes_no_memory_ahead() {
-        let memo = Memo::<NoCustomClaims>::new(usize::MAX).expect("entropy");
-        assert_eq!(memo.recent.footprint(), defaults::MAX_MEMO_RECENT_BYTES);
-        memo.remember(verdict(tag(&memo, 1), 60));
-        assert!(memo.find(tag(&memo, 1)).is_some() && memo.find(tag(&memo, 2)).is_none());
-    }
-
-    fn is_of(found: Option<&Verdict<NoCustomClaims>>, tag: TokenTag) -> bool {
-        found.is_some_and(|verdict| verdict.tag() == tag)
-    }
-
-    #[test]
     fn the_map_is_told_of_one_use_in_so_many() {
         let memo = memo();
         memo.remember(verdict(tag(&memo, 1), 60));
         assert!(memo.find(tag(&memo, 1)).is_some());
         memo.verdicts.invalidate_all();
-        // Found until the map does its housekeeping, which a use that it notes makes it do.
-        let uses = (0..10_000).take_while(|_| memo.find(tag(&memo, 1)).is_some()).count();
-        assert!((1..5_000).contains(&uses), "{uses}");
+        // Found until the map does its housekeeping, which the uses that it notes make it do.
+        let uses = (0..1_000_000).take_while(|_| memo.find(tag(&memo, 1)).is_some()).count();
+        assert!((1..1_000_000).contains(&uses), "{uses}");
     }
 
     #[test]
@@ -384,7 +396,9 @@ pub(super) mod tests {
         assert!(memo.verdicts.weighted_size() + recent <= weight * 10);
         for number in 0..1_000 {
             let tag = tag(&memo, number);
-            assert!(memo.verdicts.contains_key(&tag) || !is_recent(&memo, tag), "{number} has left the map only");
+            in_the_end(&memo, "what has left the map leaves the table", || {
+                memo.verdicts.contains_key(&tag) || !is_recent(&memo, tag)
+            });
         }
     }
 
@@ -409,15 +423,22 @@ pub(super) mod tests {
         memo.verdicts.run_pending_tasks();
         for number in 0..5 {
             let tag = tag(&memo, number);
-            assert!(memo.verdicts.contains_key(&tag) || !is_recent(&memo, tag), "{number} has left the map only");
             memo.forget(tag);
-            assert!(!is_recent(&memo, tag));
+            in_the_end(&memo, "what has left the map leaves the table", || !is_recent(&memo, tag));
         }
     }
 
     #[test]
     fn nothing_fits_into_no_memory() {
         assert!(Memo::<NoCustomClaims>::new(0).is_none());
+    }
+
+    #[test]
+    fn the_greatest_bound_takes_no_memory_ahead() {
+        let memo = Memo::<NoCustomClaims>::new(usize::MAX).expect("entropy");
+        assert_eq!(memo.recent.footprint(), defaults::MAX_MEMO_RECENT_BYTES);
+        memo.remember(verdict(tag(&memo, 1), 60));
+        assert!(memo.find(tag(&memo, 1)).is_some() && memo.find(tag(&memo, 2)).is_none());
     }
 
     #[cfg(feature = "metrics")]

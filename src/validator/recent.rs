@@ -4,7 +4,7 @@
 //! further with it than one alone. So it is asked only for what is not here, and now and then for what is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwapOption, Guard};
 
@@ -59,15 +59,10 @@ impl<C> Recent<C> {
             place.store(Some(verdict));
             mark.store(tag.mark(), Ordering::Relaxed);
         }
-        fence(Ordering::SeqCst);
     }
 
-    /// Lets go of a verdict.
-    ///
-    /// Of two threads, one that keeps a verdict and then asks the map for it, and one that takes it from the map and then
-    /// releases it, at least one sees what the other did: there is a fence on both sides.
+    /// Lets go of a token's verdict.
     pub(super) fn release(&self, tag: TokenTag) {
-        fence(Ordering::SeqCst);
         let places = self.set(tag).into_iter().flat_map(|set| &set.places);
         for place in places {
             let found = place.load();
