@@ -34,6 +34,24 @@ async fn a_thousand_requests_for_a_new_key_share_one_fetch() {
     assert_eq!(world.network.calls(), 2);
 }
 
+/// Even one that came in the moment in which the set landed: it has waited for that set, and needs no other.
+#[tokio::test]
+async fn a_miss_in_the_moment_of_the_landing_has_waited_for_it() {
+    let world = World::loaded(&["a"]).await;
+    world.answer(Reply::json(jwks(&["a", "b"])).after(SECOND));
+    while world.network.in_flight() == 0 {
+        world.run(SECOND / 10).await;
+    }
+    let mut request = Box::pin(World::request(&world.source, "b"));
+    assert_eq!(request.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending);
+    // The driver has not run since, and finds both.
+    world.clock.advance(SECOND);
+    world.clock.settle().await;
+    assert_eq!(request.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Verdict::Served));
+    world.run(20 * SECOND).await;
+    assert_eq!((world.network.calls(), world.epoch()), (2, 2), "no fetch of its own");
+}
+
 #[tokio::test]
 async fn a_miss_goes_past_every_cache_and_asks_for_everything() {
     let world = World::loaded(&["a"]).await;

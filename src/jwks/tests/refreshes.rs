@@ -1,6 +1,7 @@
 //! Renewal in the background, and what happens when it fails.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -8,12 +9,14 @@ use http::StatusCode;
 use http::header::{AGE, CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
 
 use crate::clock::{Clock as _, Timestamp};
-use crate::fetch::FetchError;
+use crate::fetch::{Endpoint, FetchError};
 use crate::jwks::error::RefreshError;
+use crate::jwks::operation::{Caches, Operation, Question, Target};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::status::KeyState;
 use crate::jwks::tests::kit::{HOUR, MINUTE, ONE_REFRESH, SECOND, URL, Verdict, World, jwk, jwks, set_of};
-use crate::testing::Reply;
+use crate::testing::{FakeClock, FakeFetch, Reply};
+use crate::token::Algorithm;
 
 /// Runs until the next fetch, and returns how long that took.
 async fn until_fetch(world: &World) -> Duration {
@@ -403,6 +406,7 @@ async fn slow_answers_are_aborted_at_3_s_and_the_operation_at_5_s() {
     world.run(Duration::from_millis(2999)).await;
     assert_eq!(world.network.in_flight(), 1);
     world.run(Duration::from_millis(1)).await;
+    assert!(reload.is_finished(), "the attempt takes longer than it may");
     assert_eq!(reload.await.expect("no panic"), Err(RefreshError::Timeout));
     assert_eq!(world.network.in_flight(), 0, "the exchange was dropped");
 
@@ -417,6 +421,34 @@ async fn slow_answers_are_aborted_at_3_s_and_the_operation_at_5_s() {
     world.run(Duration::from_millis(1)).await;
     assert_eq!(reload.await.expect("no panic"), Err(RefreshError::Timeout));
     assert_eq!(world.network.in_flight(), 0);
+}
+
+/// Nobody has to drop it: the second attempt ends with the operation, however much time one alone would have.
+#[tokio::test]
+async fn an_operation_ends_by_itself_at_its_deadline() {
+    let clock = FakeClock::new();
+    let network = FakeFetch::new(&clock);
+    network.once(URL, Reply::error(FetchError::Closed).after(Duration::from_millis(2500)));
+    network.always(URL, Reply::hang());
+    let policy = Arc::new(RefreshPolicy::new());
+    let operation = Operation {
+        fetch: Arc::new(network.clone()),
+        clock: Arc::new(clock.clone()),
+        deadline: clock.monotonic().saturating_add(policy.operation_timeout),
+        algorithms: Arc::from([Algorithm::ES256]),
+        pause: Duration::from_millis(100),
+        retries: policy.retries,
+        policy,
+    };
+    let target = Target::Keys(Endpoint::new(URL).expect("a URL"));
+    let question = Question { target, if_none_match: None, caches: Caches::Welcome };
+    let report = tokio::spawn(operation.keys(question));
+    clock.run_for(Duration::from_millis(4999)).await;
+    assert_eq!((network.calls(), network.in_flight(), report.is_finished()), (2, 1, false));
+    clock.run_for(Duration::from_millis(1)).await;
+    assert!(report.is_finished(), "it goes on after its deadline");
+    let failure = report.await.expect("no panic").result.expect_err("nothing came");
+    assert_eq!((failure.error, failure.retry_after), (RefreshError::Timeout, None));
 }
 
 #[tokio::test]
