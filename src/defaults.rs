@@ -103,9 +103,9 @@ pub(crate) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(25);
 /// costs about 300 octets.
 pub(crate) const REFRESH_EVERY: Duration = Duration::from_secs(300);
 
-/// The shortest period that a server may ask for, or a policy name: it bounds the load on the server. With jitter, and ahead
-/// of its end, that is a poll in 40 to 51 seconds. The first
-/// refresh comes at random from here on, so that replicas that started together do not come back together.
+/// The shortest period that a server may ask for, or a policy name: it bounds the load on the server. With jitter, and
+/// ahead of its end, that is a poll in 40 to 51 seconds. The first refresh comes at random from here on, so that replicas
+/// that started together do not come back together.
 pub(crate) const REFRESH_FLOOR: Duration = Duration::from_secs(60);
 
 /// Part of the floor that lies between two scheduled fetches at least, whatever the jitter: never three of them in a minute.

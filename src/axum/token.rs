@@ -12,7 +12,8 @@ use crate::telemetry;
 
 /// Extracts the token that a [`BearerLayer`](crate::BearerLayer) has verified, for calls to other APIs.
 ///
-/// Only under a layer with [`with_raw_token`](crate::BearerLayer::with_raw_token); without it every request that has claims gets 500.
+/// Only under a layer with [`with_raw_token`](crate::BearerLayer::with_raw_token); without it every request that has claims
+/// gets 500.
 impl<S: Send + Sync> FromRequestParts<S> for BearerToken<'static> {
     type Rejection = ClaimsRejection;
 

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
+
 use crate::clock::Monotonic;
 use crate::jwks::freshness::{Standing, Stored, Times};
 use crate::keys::KeyTable;
-use arc_swap::{ArcSwap, Guard};
 
 /// The keys of one moment.
 #[derive(Debug)]

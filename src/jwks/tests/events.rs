@@ -5,7 +5,6 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use http::StatusCode;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -13,7 +12,6 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::fetch::FetchError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::policy::RefreshPolicy;
-use crate::jwks::shared::Origin;
 use crate::jwks::tests::kit::{HOUR, MINUTE, SECOND, URL, Verdict, World, jwk, jwks, set_of};
 use crate::testing::Reply;
 
@@ -186,25 +184,11 @@ async fn an_unchanged_set_is_no_news() {
 #[tokio::test]
 async fn the_log_tells_where_the_keys_have_gone() {
     let (log, _listening) = listen();
-    let document = |to| Reply::json(format!(r#"{{"issuer":"https://login.example","jwks_uri":"{to}"}}"#));
-    let openid = "https://login.example/.well-known/openid-configuration";
-    let moved = "https://keys.example/two";
-    let world =
-        World::at(Origin::discovery("https://login.example").expect("issuer"), RefreshPolicy::new(), |network| {
-            network.always(openid, document(URL));
-            network.always(URL, Reply::json(jwks(&["a"])));
-            network.always(moved, Reply::json(jwks(&["b"])));
-        });
-    world.run(6 * MINUTE).await;
-    world.answer(Reply::status(StatusCode::NOT_FOUND));
-    world.network.always(openid, Reply::status(StatusCode::BAD_GATEWAY));
-    world.source.reload().await.expect_err("gone");
-    world.run(SECOND).await;
+    let world = World::discovered(RefreshPolicy::new()).await;
+    world.lose_keys().await;
     let words = "could not read the discovery document issuer=\"https://login.example\" class=\"http_5xx\"";
     assert_eq!((log.lines(words), log.lines("the key set has moved")), (1, 0), "{}", log.text());
-    world.network.always(openid, document(moved));
-    world.run(2 * MINUTE).await;
-    assert!(world.serves("b"));
+    world.move_keys().await;
     assert_eq!((log.lines(words), log.lines("the key set has moved")), (1, 1), "{}", log.text());
 }
 

@@ -20,7 +20,7 @@ use crate::jwks::refresh::Cause;
 use crate::jwks::shared::Origin;
 use crate::jwks::source::KeySource;
 use crate::jwks::status::KeyState;
-use crate::jwks::tests::kit::{HOUR, MINUTE, SECOND, URL, Verdict, World, jwk, jwks, set_of};
+use crate::jwks::tests::kit::{HOUR, ISSUER, MINUTE, SECOND, URL, Verdict, World, jwk, jwks, set_of};
 use crate::keys::SkipReason;
 use crate::testing::{FakeClock, FakeFetch, Reply};
 
@@ -178,30 +178,16 @@ async fn the_hook_hears_an_outage() {
 
 #[tokio::test]
 async fn the_hook_hears_where_the_keys_have_gone() {
-    let issuer = "https://login.example";
-    let document = |to| Reply::json(format!(r#"{{"issuer":"{issuer}","jwks_uri":"{to}"}}"#));
-    let openid = "https://login.example/.well-known/openid-configuration";
-    let moved = "https://keys.example/two";
     let heard = Arc::new(Mutex::new(Vec::new()));
     let hears = Arc::clone(&heard);
     let policy = RefreshPolicy::new().with_jitter_percent(0).with_event_hook(move |event| {
         hears.lock().expect("unpoisoned").push((event.issuer().to_owned(), event.kind().name()));
     });
-    let world = World::at(Origin::discovery(issuer).expect("issuer"), policy, |network| {
-        network.always(openid, document(URL));
-        network.always(URL, Reply::json(jwks(&["a"])));
-        network.always(moved, Reply::json(jwks(&["b"])));
-    });
-    world.run(6 * MINUTE).await;
-    world.answer(Reply::status(StatusCode::NOT_FOUND));
-    world.network.always(openid, Reply::status(StatusCode::BAD_GATEWAY));
-    world.source.reload().await.expect_err("gone");
-    world.run(SECOND).await;
-    world.network.always(openid, document(moved));
-    world.run(2 * MINUTE).await;
-    assert!(world.serves("b"));
+    let world = World::discovered(policy).await;
+    world.lose_keys().await;
+    world.move_keys().await;
     let heard = std::mem::take(&mut *heard.lock().expect("unpoisoned"));
-    assert!(heard.iter().all(|(whose, _)| whose == issuer));
+    assert!(heard.iter().all(|(whose, _)| whose == ISSUER));
     let names: Vec<&str> = heard.into_iter().map(|(_, name)| name).filter(|name| *name != "refresh_failed").collect();
     assert_eq!(names, ["initial_load", "refreshed", "reload", "discovery_failed", "discovery_changed", "refreshed"]);
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::task::JoinHandle;
 
 use crate::fetch::Endpoint;
@@ -16,6 +17,9 @@ use crate::testing::{FakeClock, FakeFetch, Reply};
 use crate::token::Algorithm;
 
 pub(in crate::jwks) const URL: &str = "https://login.example/jwks";
+pub(in crate::jwks) const ISSUER: &str = "https://login.example";
+const OPENID: &str = "https://login.example/.well-known/openid-configuration";
+const MOVED: &str = "https://keys.example/two";
 pub(in crate::jwks) const SECOND: Duration = Duration::from_secs(1);
 pub(in crate::jwks) const MINUTE: Duration = Duration::from_secs(60);
 pub(in crate::jwks) const HOUR: Duration = Duration::from_secs(3600);
@@ -53,6 +57,10 @@ pub(in crate::jwks) fn set_of(keys: &[impl AsRef<str>]) -> String {
     }
     document.push_str("]}");
     document
+}
+
+fn discovery_document(jwks_uri: &str) -> Reply {
+    Reply::json(format!(r#"{{"issuer":"{ISSUER}","jwks_uri":"{jwks_uri}"}}"#))
 }
 
 pub(in crate::jwks) fn table(document: &str) -> KeyTable {
@@ -118,6 +126,32 @@ impl World {
         world.clock.settle().await;
         assert_eq!(world.network.calls(), 1);
         world
+    }
+
+    /// A source whose discovery document names [`URL`], with the key `a`, for long enough to have been read.
+    pub(in crate::jwks) async fn discovered(policy: RefreshPolicy) -> Self {
+        let world = Self::at(Origin::discovery(ISSUER).expect("issuer"), policy, |network| {
+            network.always(OPENID, discovery_document(URL));
+            network.always(URL, Reply::json(jwks(&["a"])));
+            network.always(MOVED, Reply::json(jwks(&["b"])));
+        });
+        world.run(6 * MINUTE).await;
+        world
+    }
+
+    /// The keys of [`discovered`](Self::discovered) are gone, and nobody says where to.
+    pub(in crate::jwks) async fn lose_keys(&self) {
+        self.answer(Reply::status(StatusCode::NOT_FOUND));
+        self.network.always(OPENID, Reply::status(StatusCode::BAD_GATEWAY));
+        self.source.reload().await.expect_err("gone");
+        self.run(SECOND).await;
+    }
+
+    /// The document names another place, which has the key `b`.
+    pub(in crate::jwks) async fn move_keys(&self) {
+        self.network.always(OPENID, discovery_document(MOVED));
+        self.run(2 * MINUTE).await;
+        assert!(self.serves("b"));
     }
 
     pub(in crate::jwks) fn publish(&self, kids: &[&str]) {
