@@ -23,7 +23,7 @@ impl<'h> BearerToken<'h> {
     }
 
     /// Takes what follows the scheme.
-    pub(crate) fn read(octets: &'h [u8]) -> Result<Self, CredentialError> {
+    fn read(octets: &'h [u8]) -> Result<Self, CredentialError> {
         if octets.is_empty() {
             return Err(CredentialError::Empty);
         }
@@ -47,6 +47,44 @@ impl<'h> BearerToken<'h> {
 impl fmt::Debug for BearerToken<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("BearerToken(redacted)")
+    }
+}
+
+/// A token as it is presented: octets of any kind, and where they come from.
+#[derive(Clone)]
+pub(crate) enum Credential<'t> {
+    /// What follows the scheme in the header. Its grammar is not asked for what turns out to be a token, whose own is narrower.
+    Field(&'t [u8]),
+    /// Read from wherever the application lets it stand.
+    Token(BearerToken<'t>),
+    /// Handed over by the application, which answers for where it comes from.
+    Text(&'t str),
+}
+
+impl<'t> Credential<'t> {
+    pub(crate) fn octets(&self) -> &[u8] {
+        match self {
+            Self::Field(octets) => octets,
+            Self::Token(token) => token.as_str().as_bytes(),
+            Self::Text(text) => text.as_bytes(),
+        }
+    }
+
+    /// Says whether it could be a token of some kind.
+    pub(crate) fn check(&self) -> Result<(), CredentialError> {
+        match self {
+            Self::Field(octets) => BearerToken::read(octets).map(drop),
+            Self::Token(_) | Self::Text(_) => Ok(()),
+        }
+    }
+
+    /// Reads it where that has not been done.
+    pub(crate) fn read(self) -> Result<BearerToken<'t>, CredentialError> {
+        match self {
+            Self::Field(octets) => BearerToken::read(octets),
+            Self::Token(token) => Ok(token),
+            Self::Text(text) => BearerToken::parse(text),
+        }
     }
 }
 
@@ -120,10 +158,9 @@ fn only<'h>(mut found: impl Iterator<Item = &'h [u8]>) -> Result<Option<BearerTo
 
 /// What follows the scheme `Bearer`; `None` under any other scheme, whatever its octets.
 fn credential(field: &HeaderValue) -> Option<&[u8]> {
-    let octets = field.as_bytes().trim_ascii_end();
-    let end = octets.iter().position(|octet| !is_tchar(*octet)).unwrap_or(octets.len());
-    let (scheme, rest) = octets.split_at_checked(end)?;
-    if !scheme.eq_ignore_ascii_case(SCHEME) {
+    let (scheme, rest) = field.as_bytes().trim_ascii_end().split_at_checked(SCHEME.len())?;
+    // A scheme is a token (RFC 9110 §11.1), so it ends where that does.
+    if !scheme.eq_ignore_ascii_case(SCHEME) || rest.first().copied().is_some_and(is_tchar) {
         return None;
     }
     let spaces = rest.iter().position(|octet| *octet != b' ').unwrap_or(rest.len());

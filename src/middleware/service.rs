@@ -10,7 +10,7 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, COOKIE, ORIGIN,
 use http::{Extensions, HeaderMap, HeaderName, Method, Request, Response, Uri};
 use tower_service::Service;
 
-use crate::bearer::{self, BearerToken, CredentialError};
+use crate::bearer::{self, BearerToken, Credential, CredentialError};
 use crate::challenge::Protocol;
 use crate::claims::{Claims, NoCustomClaims};
 use crate::host::{Host, HostError};
@@ -94,7 +94,7 @@ struct Admitted<C> {
 
 impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
     fn judge<B>(&self, request: &Request<B>) -> Verdict<C> {
-        let (token, circumstances) = match self.read(request) {
+        let (credential, circumstances) = match self.read(request) {
             Ok(Some(read)) => read,
             Ok(None) => return Verdict::Admitted(None),
             Err(rejection) => {
@@ -102,50 +102,52 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
                 return Verdict::Refused(rejection);
             }
         };
-        match self.validator.decide(token.as_str(), &circumstances) {
-            Some(Ok(claims)) => Verdict::Admitted(Some(self.admit(claims, token))),
+        match self.validator.decide(&credential, &circumstances) {
+            Some(Ok(claims)) => Verdict::Admitted(Some(self.admit(claims, credential))),
             Some(Err(rejection)) => Verdict::Refused(rejection),
-            None => Verdict::Waiting(token.into_owned(), circumstances),
+            None => match credential.read() {
+                Ok(token) => Verdict::Waiting(token.into_owned(), circumstances),
+                Err(error) => Verdict::Refused(Rejection::Credential(error)),
+            },
         }
     }
 
-    fn admit(&self, claims: Claims<C>, token: BearerToken<'_>) -> Admitted<C> {
+    fn admit(&self, claims: Claims<C>, credential: Credential<'_>) -> Admitted<C> {
         let token = match self.raw_token {
-            RawToken::Kept => Some(token.into_owned()),
+            // What was admitted is in the grammar.
+            RawToken::Kept => credential.read().ok().map(BearerToken::into_owned),
             RawToken::Dropped => None,
         };
         Admitted { claims, token }
     }
 
     /// Reads the credential and what else takes part in the verdict; `None` for a request that passes without credential.
-    fn read<'r, B>(&self, request: &'r Request<B>) -> Result<Option<(BearerToken<'r>, Circumstances)>, Rejection> {
-        let Some(token) = self.credential(request.headers())? else {
+    fn read<'r, B>(&self, request: &'r Request<B>) -> Result<Option<(Credential<'r>, Circumstances)>, Rejection> {
+        let Some(credential) = self.credential(request.headers())? else {
             let passes = self.anonymous == Anonymous::Passed
                 || (self.preflight == Preflight::Passed && is_preflight(request.method(), request.headers()));
             return if passes { Ok(None) } else { Err(Rejection::NoCredential) };
         };
         if !self.validator.needs_host() {
-            return Ok(Some((token, Circumstances::default())));
+            return Ok(Some((credential, Circumstances::default())));
         }
         let host = self.host_source.find(request.uri(), request.headers()).map_err(Rejection::Host)?;
         let circumstances = self.validator.circumstances(&RequestHead::with_host(request, host));
-        Ok(Some((token, circumstances)))
+        Ok(Some((credential, circumstances)))
     }
 
     /// The one credential, wherever it may stand.
-    fn credential<'h>(&self, headers: &'h HeaderMap) -> Result<Option<BearerToken<'h>>, Rejection> {
-        let field = match bearer::unread(headers).map_err(Rejection::Credential)? {
-            None => None,
-            Some(octets) => {
-                self.validator.check_length(octets.len())?;
-                Some(BearerToken::read(octets).map_err(Rejection::Credential)?)
-            }
-        };
+    fn credential<'h>(&self, headers: &'h HeaderMap) -> Result<Option<Credential<'h>>, Rejection> {
+        let field = bearer::unread(headers).map_err(Rejection::Credential)?.map(Credential::Field);
+        if let Some(field) = &field {
+            self.validator.check_length(field.octets().len())?;
+        }
         let Some(source) = &self.token_source else { return Ok(field) };
         match (field, source(headers).map_err(Rejection::Credential)?) {
             // RFC 6750 §2: a request brings its token in one way only.
             (Some(_), Some(_)) => Err(Rejection::Credential(CredentialError::Multiple)),
-            (token, None) | (None, token) => Ok(token),
+            (field, None) => Ok(field),
+            (None, Some(token)) => Ok(Some(Credential::Token(token))),
         }
     }
 
@@ -198,10 +200,11 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
     where
         R: Respond<ResB>,
     {
-        match self.validator.validate_under(token.as_str(), &circumstances).await {
+        let credential = Credential::Token(token);
+        match self.validator.validate_under(&credential, &circumstances).await {
             Ok(claims) => {
                 let mut extensions = Extensions::new();
-                self.mark(&mut extensions, Some(self.admit(claims, token)));
+                self.mark(&mut extensions, Some(self.admit(claims, credential)));
                 Ok(extensions)
             }
             Err(rejection) => Err(self.refuse(rejection, protocol)),

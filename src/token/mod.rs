@@ -43,7 +43,7 @@ pub struct UnverifiedToken<'t> {
     /// itself.
     decoded: Vec<u8>,
     signature_at: usize,
-    signing_input: &'t str,
+    signing_input: &'t [u8],
 }
 
 impl<'t> UnverifiedToken<'t> {
@@ -56,15 +56,17 @@ impl<'t> UnverifiedToken<'t> {
     ///
     /// See [`TokenError`].
     pub fn parse(token: &'t str) -> Result<Self, TokenError> {
-        Self::parse_knowing(token, |_| None)
+        Self::parse_knowing(token.as_bytes(), |_| None)
     }
 
-    /// The same, where `known` may give what an encoded header was read as before.
+    /// The same for octets of any kind, where `known` may give what an encoded header was read as before.
+    ///
+    /// What can be taken apart is base64url and two dots, so it is in the grammar of RFC 6750 §2.1, too.
     pub(crate) fn parse_knowing(
-        token: &'t str,
-        known: impl FnOnce(&str) -> Option<Header>,
+        token: &'t [u8],
+        known: impl FnOnce(&[u8]) -> Option<Header>,
     ) -> Result<Self, TokenError> {
-        let (signing_input, header, payload, signature) = split(token)?;
+        let [signing_input, header, payload, signature] = split(token)?;
         let mut decoded = Vec::with_capacity(header.len().saturating_add(signature.len()));
         let header = match known(header) {
             Some(header) => header,
@@ -88,7 +90,7 @@ impl<'t> UnverifiedToken<'t> {
 
     /// The octets that were signed: header, dot, payload, in their encoded form (RFC 7515 §5.1).
     pub(crate) fn signing_input(&self) -> &'t [u8] {
-        self.signing_input.as_bytes()
+        self.signing_input
     }
 
     /// The decoded signature.
@@ -134,16 +136,17 @@ impl Span {
 }
 
 /// The first segment of a token, as it stands there.
-pub(crate) fn header_segment(token: &str) -> &str {
-    cut(token).map_or("", |(header, _)| header)
+pub(crate) fn header_segment(token: &[u8]) -> &[u8] {
+    cut(token).map_or(&[], |(header, _)| header)
 }
 
-/// Splits at the dots, never into more pieces than are looked at (CVE-2025-30204).
-fn split(token: &str) -> Result<(&str, &str, &str, &str), TokenError> {
+/// Splits at the dots into the signing input and the three segments, never into more pieces than are looked at
+/// (CVE-2025-30204).
+fn split(token: &[u8]) -> Result<[&[u8]; 4], TokenError> {
     let (header, rest) = cut(token).ok_or(TokenError::NotAJwt)?;
     let (payload, signature) = cut(rest).ok_or(TokenError::NotAJwt)?;
     if let Some((_, rest)) = cut(signature) {
-        let has_five = rest.splitn(3, '.').count() == 2;
+        let has_five = rest.splitn(3, |octet| *octet == b'.').count() == 2;
         return Err(if has_five { TokenError::Encrypted } else { TokenError::NotAJwt });
     }
     for (part, segment) in [(Part::Header, header), (Part::Payload, payload), (Part::Signature, signature)] {
@@ -153,24 +156,24 @@ fn split(token: &str) -> Result<(&str, &str, &str, &str), TokenError> {
     }
     let end = header.len().saturating_add(1).saturating_add(payload.len());
     let signing_input = token.get(..end).ok_or(TokenError::NotAJwt)?;
-    Ok((signing_input, header, payload, signature))
+    Ok([signing_input, header, payload, signature])
 }
 
 /// What stands before the first dot, and after it.
-fn cut(text: &str) -> Option<(&str, &str)> {
-    let (segment, rest) = text.split_at_checked(memchr::memchr(b'.', text.as_bytes())?)?;
+fn cut(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (segment, rest) = text.split_at_checked(memchr::memchr(b'.', text)?)?;
     Some((segment, rest.get(1..)?))
 }
 
 /// Appends the octets of a segment.
 ///
 /// RFC 7515 §2 and RFC 4648 §3.5: no padding, and no bits that decode to nothing, so one token has one spelling.
-fn decode(part: Part, segment: &str, to: &mut Vec<u8>) -> Result<(), TokenError> {
+fn decode(part: Part, segment: &[u8], to: &mut Vec<u8>) -> Result<(), TokenError> {
     URL_SAFE_NO_PAD.decode_append(segment, to).map_err(|_| TokenError::Encoding { part })
 }
 
 /// Decodes the one segment that outlives the token, into memory of exactly its size.
-fn decode_payload(segment: &str) -> Result<String, TokenError> {
+fn decode_payload(segment: &[u8]) -> Result<String, TokenError> {
     let part = Part::Payload;
     let octets = URL_SAFE_NO_PAD.decode_to_vec(segment).map_err(|_| TokenError::Encoding { part })?;
     String::from_utf8(octets).map_err(|_| TokenError::Json { part })

@@ -116,7 +116,7 @@ impl<'r> Report<'r> {
         let finding = match outcome {
             Ok(()) => Finding::passed(check),
             Err(rejection) => {
-                let hint = self.core.hint(self.token, &rejection).map(|hint| hint.to_string());
+                let hint = self.core.hint(self.token.as_bytes(), &rejection).map(|hint| hint.to_string());
                 Finding::failed(check, rejection, hint)
             }
         };

@@ -25,7 +25,7 @@ pub(super) struct Hint {
 
 impl Core {
     /// Tells the log of a refusal.
-    pub(super) fn note(&self, token: &str, rejection: &Rejection) {
+    pub(super) fn note(&self, token: &[u8], rejection: &Rejection) {
         // Some hints need another look at the token; nobody pays for those that nobody reads.
         let hint = if telemetry::rejections_are_read() { self.hint(token, rejection) } else { None };
         let (text, late_by) = hint.map_or((None, None), |hint| (Some(hint.text), hint.late_by));
@@ -34,9 +34,9 @@ impl Core {
     }
 
     /// What the operator should look at, if the cause looks like a common slip.
-    pub(super) fn hint(&self, token: &str, rejection: &Rejection) -> Option<Hint> {
+    pub(super) fn hint(&self, token: &[u8], rejection: &Rejection) -> Option<Hint> {
         let readable = token.len() <= self.max_token_bytes;
-        let parsed = readable.then(|| UnverifiedToken::parse(token).ok()).flatten();
+        let parsed = readable.then(|| UnverifiedToken::parse_knowing(token, |_| None).ok()).flatten();
         let seen = parsed.as_ref().and_then(|token| self.seen(token, rejection));
         seen.or_else(|| rejection.hint().map(Hint::from))
     }

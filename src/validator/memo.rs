@@ -103,7 +103,7 @@ impl<C: Send + Sync + 'static> Memo<C> {
     }
 
     /// The name under which a token is remembered.
-    pub(super) fn tag(&self, token: &str) -> Option<TokenTag> {
+    pub(super) fn tag(&self, token: &[u8]) -> Option<TokenTag> {
         self.tagger.tag(token)
     }
 
@@ -287,7 +287,7 @@ pub(super) mod tests {
     }
 
     fn tag(memo: &Memo<NoCustomClaims>, number: usize) -> TokenTag {
-        memo.tag(&format!("token {number}")).expect("short enough")
+        memo.tag(format!("token {number}").as_bytes()).expect("short enough")
     }
 
     fn is_recent(memo: &Memo<NoCustomClaims>, tag: TokenTag) -> bool {

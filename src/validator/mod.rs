@@ -27,6 +27,7 @@ use self::headers::KnownHeaders;
 use self::keyring::Keyring;
 use self::memo::{Life, Memo, Proven, Remembered, Verdict};
 use self::routing::{Route, Routes};
+use crate::bearer::Credential;
 use crate::claims::{ClaimError, Claims, Evidence, Fault, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
@@ -138,7 +139,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ///
     /// [`Rejection`] for the first check that fails.
     pub async fn validate(&self, token: &str) -> Result<Claims<C>, Rejection> {
-        self.validate_under(token, &Circumstances::default()).await
+        self.validate_under(&Credential::Text(token), &Circumstances::default()).await
     }
 
     /// Validates a token that came with a request for `host` (`host` or `host:port`), for an API that binds issuers to
@@ -155,7 +156,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         // Of this request nothing but the host is known.
         let request = Request::new(());
         let circumstances = self.circumstances(&RequestHead::with_host(&request, Some(host)));
-        self.validate_under(token, &circumstances).await
+        self.validate_under(&Credential::Text(token), &circumstances).await
     }
 
     /// Validates a token that came with a request: for an API that binds issuers to hosts, or whose organizations are a
@@ -166,7 +167,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// [`Rejection`] for the first check that fails.
     pub async fn validate_request(&self, token: &str, request: &RequestHead<'_>) -> Result<Claims<C>, Rejection> {
         let circumstances = self.circumstances(request);
-        self.validate_under(token, &circumstances).await
+        self.validate_under(&Credential::Text(token), &circumstances).await
     }
 
     /// Says whether this process can judge tokens: the keys of at least one issuer are usable. For a readiness probe; the
@@ -203,7 +204,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// The same for what has been read of a request.
     pub(crate) async fn validate_under(
         &self,
-        token: &str,
+        token: &Credential<'_>,
         circumstances: &Circumstances,
     ) -> Result<Claims<C>, Rejection> {
         if let Some(verdict) = self.decide(token, circumstances) {
@@ -216,7 +217,11 @@ impl<C: Send + Sync + 'static> Validator<C> {
     }
 
     /// Decides without waiting; `None` if the keys have to be waited for.
-    pub(crate) fn decide(&self, token: &str, circumstances: &Circumstances) -> Option<Result<Claims<C>, Rejection>> {
+    pub(crate) fn decide(
+        &self,
+        token: &Credential<'_>,
+        circumstances: &Circumstances,
+    ) -> Option<Result<Claims<C>, Rejection>> {
         let validation = Validation::at_once(&*self.core.clock);
         let verdict = validation.within(|| self.decide_within(token, circumstances, &validation));
         match &verdict {
@@ -228,11 +233,11 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     fn decide_within<'s>(
         &'s self,
-        token: &str,
+        token: &Credential<'_>,
         circumstances: &Circumstances,
         validation: &Validation<'s>,
     ) -> Option<Result<Claims<C>, Rejection>> {
-        let tag = self.tag(token);
+        let tag = self.tag(token.octets());
         Some(match tag.and_then(|tag| self.recall(tag, circumstances.host.as_ref(), validation)) {
             Some(claims) => {
                 let fits = self.core.fits(claims.payload(), circumstances);
@@ -242,7 +247,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
                 Err(rejection) => Err(rejection),
                 Ok((parsed, issuer)) => match issuer.keys.at_hand(|keys, epoch| issuer.prove(parsed, keys, epoch))? {
                     Err(Rejection::Key(KeyNotFound::Unknown { .. })) if issuer.keys.may_learn() => return None,
-                    proof => proof.and_then(|proof| self.conclude(token, proof, circumstances, tag)),
+                    proof => proof.and_then(|proof| self.conclude(token.octets(), proof, circumstances, tag)),
                 },
             },
         })
@@ -250,23 +255,24 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     async fn wait<'s>(
         &'s self,
-        token: &str,
+        token: &Credential<'_>,
         circumstances: &Circumstances,
         validation: &Validation<'s>,
     ) -> Result<Claims<C>, Rejection> {
         let (parsed, issuer) = self.core.open(token, circumstances, validation)?;
         let header = parsed.header();
         let (keys, epoch) = issuer.keys.for_token(header.kid(), header.algorithm()).await?;
+        let token = token.octets();
         self.conclude(token, issuer.prove(parsed, &keys, epoch)?, circumstances, self.tag(token))
     }
 
     /// Ends a validation with its verdict.
-    fn tell(&self, token: &str, validation: Validation<'_>, verdict: &Result<Claims<C>, Rejection>) {
+    fn tell(&self, token: &Credential<'_>, validation: Validation<'_>, verdict: &Result<Claims<C>, Rejection>) {
         let clock = &*self.core.clock;
         match verdict {
             Ok(_) => validation.accepted(clock),
             Err(rejection) => {
-                validation.within(|| self.core.note(token, rejection));
+                validation.within(|| self.core.note(token.octets(), rejection));
                 validation.rejected(rejection.kind().name(), clock);
             }
         }
@@ -275,7 +281,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// Judges what the signature has proven, and remembers a success.
     fn conclude(
         &self,
-        token: &str,
+        token: &[u8],
         proof: Proof,
         circumstances: &Circumstances,
         tag: Option<TokenTag>,
@@ -299,7 +305,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     }
 
     /// The name under which a token may be remembered.
-    fn tag(&self, token: &str) -> Option<TokenTag> {
+    fn tag(&self, token: &[u8]) -> Option<TokenTag> {
         self.memo.as_ref().filter(|_| token.len() <= self.core.max_token_bytes)?.tag(token)
     }
 
@@ -353,14 +359,18 @@ impl Core {
     /// Everything that needs no key: size, form, issuer, algorithm, and the claims that may refuse early.
     fn open<'s, 't>(
         &'s self,
-        token: &'t str,
+        credential: &'t Credential<'_>,
         circumstances: &Circumstances,
         validation: &Validation<'s>,
     ) -> Result<(UnverifiedToken<'t>, &'s Trusted), Rejection> {
         let host = circumstances.host.as_ref();
-        self.check_length(token.len())?;
-        let token = UnverifiedToken::parse_knowing(token, |segment| self.headers.find(segment));
-        let token = token.map_err(Rejection::Token)?;
+        let octets = credential.octets();
+        self.check_length(octets.len())?;
+        let token = UnverifiedToken::parse_knowing(octets, |segment| self.headers.find(segment));
+        let token = token.map_err(|error| match credential.check() {
+            Ok(()) => Rejection::Token(error),
+            Err(error) => Rejection::Credential(error),
+        })?;
         let route = self.routes.find(token.payload(), &self.hosts, host).map_err(Rejection::Issuer)?;
         validation.claims_issuer(route.label);
         let issuer = self.issuers.get(route.issuer).ok_or(Rejection::Signature)?;

@@ -11,7 +11,7 @@ pub(crate) struct Jws<'t> {
 
 /// Takes a token apart as [`UnverifiedToken::parse`](crate::token::UnverifiedToken::parse) does, but for the claims set.
 pub(crate) fn take_apart(token: &str) -> Result<Jws<'_>, TokenError> {
-    let (signing_input, header, payload, signature) = split(token)?;
+    let [signing_input, header, payload, signature] = split(token.as_bytes())?;
     let octets = |part, segment| {
         let mut octets = Vec::new();
         decode(part, segment, &mut octets).map(|()| octets)
@@ -20,5 +20,5 @@ pub(crate) fn take_apart(token: &str) -> Result<Jws<'_>, TokenError> {
     let header = Header::parse(std::str::from_utf8(&header).map_err(|_| TokenError::Json { part: Part::Header })?)?;
     octets(Part::Payload, payload)?;
     let signature = octets(Part::Signature, signature)?;
-    Ok(Jws { header, signing_input: signing_input.as_bytes(), signature })
+    Ok(Jws { header, signing_input, signature })
 }

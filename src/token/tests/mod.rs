@@ -6,6 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use proptest::prelude::*;
 
 use super::*;
+use crate::bearer::Credential;
 
 fn encode(text: &str) -> String {
     BASE64URL.encode(text)
@@ -28,6 +29,26 @@ fn takes_a_token_apart() {
     assert_eq!(parsed.signing_input(), token.rsplit_once('.').expect("dots").0.as_bytes());
     assert_eq!(parsed.signature(), b"sig");
     assert_eq!(parsed.payload().text(Claim::Sub), Member::Is("me"));
+}
+
+/// RFC 6750 §2.1: so the grammar of the credential has to be asked only for what cannot be taken apart.
+#[test]
+fn what_can_be_taken_apart_is_in_the_grammar_of_credentials() {
+    let genuine = token(HEADER, "{}").into_bytes();
+    let header = UnverifiedToken::parse_knowing(&genuine, |_| None).expect("well-formed").header().clone();
+    let mut taken = 0;
+    for at in 0..genuine.len() {
+        for octet in 0..=u8::MAX {
+            let mut octets = genuine.clone();
+            octets[at] = octet;
+            let is_known = |segment: &[u8]| (segment == header_segment(&genuine)).then(|| header.clone());
+            if UnverifiedToken::parse_knowing(&octets, is_known).is_ok() {
+                assert_eq!(Credential::Field(&octets).check(), Ok(()), "octet {octet:#x} at {at}");
+                taken += 1;
+            }
+        }
+    }
+    assert!(taken > genuine.len(), "{taken}");
 }
 
 #[test]
@@ -100,7 +121,7 @@ proptest! {
     #[test]
     fn decodes_exactly_what_the_strict_reference_decodes(segment in "[A-Za-z0-9_-]{0,100}[-A-Za-z0-9_+/= .\n\u{e9}]{0,3}[A-Za-z0-9_-]{0,70}") {
         let mut octets = b"before".to_vec();
-        let outcome = decode(Part::Signature, &segment, &mut octets);
+        let outcome = decode(Part::Signature, segment.as_bytes(), &mut octets);
         match BASE64URL.decode(&segment) {
             Ok(expected) => {
                 prop_assert_eq!(outcome, Ok(()));
@@ -113,7 +134,7 @@ proptest! {
     #[test]
     fn decodes_what_was_encoded(octets in prop::collection::vec(any::<u8>(), 0..600)) {
         let mut decoded = Vec::new();
-        decode(Part::Signature, &BASE64URL.encode(&octets), &mut decoded).expect("canonical");
+        decode(Part::Signature, BASE64URL.encode(&octets).as_bytes(), &mut decoded).expect("canonical");
         prop_assert_eq!(decoded, octets);
     }
 }
