@@ -44,7 +44,7 @@ impl<'j> Walk<'j> {
             return Ok(());
         }
         loop {
-            let name = self.string()?;
+            let name = self.text()?;
             self.skip_blanks();
             self.expect(b':')?;
             self.skip_blanks();
@@ -99,27 +99,37 @@ impl<'j> Walk<'j> {
         Ok(start..self.at)
     }
 
-    fn string(&mut self) -> Result<Text<'j>, ObjectError> {
+    fn text(&mut self) -> Result<Text<'j>, ObjectError> {
         let start = self.at;
-        let mut has_escapes = false;
-        self.expect(b'"')?;
-        loop {
-            self.step(plain_octets(self.rest()));
-            match self.next() {
-                Some(b'"') => break,
-                Some(b'\\') => self.escape()?,
-                _ => return Err(ObjectError::Syntax),
-            }
-            has_escapes = true;
-        }
-        self.step(1);
-        self.has_escapes |= has_escapes;
+        let has_escapes = self.string()?;
         let quoted = self.json.get(start..self.at).ok_or(ObjectError::Syntax)?;
         Ok(Text { quoted, has_escapes })
     }
 
+    /// Walks over a string, and says whether it has escapes.
+    fn string(&mut self) -> Result<bool, ObjectError> {
+        self.expect(b'"')?;
+        self.step(plain_octets(self.rest()));
+        let has_escapes = !self.take(b'"');
+        if has_escapes {
+            self.has_escapes = true;
+            self.rest_of_string()?;
+        }
+        Ok(has_escapes)
+    }
+
+    /// Goes on where plain text ends.
+    fn rest_of_string(&mut self) -> Result<(), ObjectError> {
+        while !self.take(b'"') {
+            self.expect(b'\\')?;
+            self.escape()?;
+            self.step(plain_octets(self.rest()));
+        }
+        Ok(())
+    }
+
+    /// Walks over what stands behind a backslash.
     fn escape(&mut self) -> Result<(), ObjectError> {
-        self.step(1);
         let escaped = self.next();
         self.step(1);
         match escaped {
