@@ -45,9 +45,9 @@ pub(crate) const MEMO_LIFE: Duration = Duration::from_secs(300);
 /// wheel, and two counts of references.
 pub(crate) const MEMO_OVERHEAD_BYTES: usize = 370;
 
-/// The part of the memo's memory, one in so many, for what is found without the map's notes: 128 KiB of 8 MiB, for the
-/// 8,000 tokens that fit beside it.
-pub(crate) const MEMO_RECENT_SHARE: usize = 64;
+/// The part of the memo's memory, one in so many, for what is found without the map's notes: 256 KiB of 8 MiB, which is
+/// two places for each of the 7,000 tokens that fit beside it, so that hardly one has to do without.
+pub(crate) const MEMO_RECENT_SHARE: usize = 32;
 
 /// And never more, as this part is taken when the validator is made: who bounds the memo by a number that is never reached
 /// does not expect to pay for it.

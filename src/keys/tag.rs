@@ -19,10 +19,6 @@ use aws_lc_rs::rand;
 ///   Nothing can be searched offline, as collisions of a public hash can.
 /// - The constant nonce would give `H` away to somebody who sees the tags of chosen messages (SP 800-38D §8). Tags go
 ///   nowhere: they are names in one process, and no message, log or answer holds one.
-/// - Some bits of a tag, eleven in a memo of 8 MiB, choose the cache line where it is looked for. Whoever can watch the
-///   caches of this processor may learn those of any text that is sent, and from enough of them `H`. That admits nobody:
-///   with `H`, a second text for a tag can be made only from the token that has the tag, and gets no more than that token
-///   gets. Of a token that is not known, `H` says nothing, and eleven bits leave a chance of 2⁻¹¹⁷ for each attempt.
 /// - Who reads this process's memory could make collisions, but there finds living tokens to replay anyway.
 /// - A tag holds 16 octets, so the token cannot be had back from it.
 pub(crate) struct Tagger {
@@ -56,26 +52,10 @@ impl fmt::Debug for Tagger {
     }
 }
 
+#[cfg(test)]
 impl TokenTag {
-    /// One half, for a place in a table: as good as random, and nobody outside can choose it.
-    pub(crate) fn place(self) -> u64 {
-        self.half(0)
-    }
-
-    /// The other half.
-    pub(crate) fn mark(self) -> u64 {
-        self.half(8)
-    }
-
-    /// Made of its halves.
-    #[cfg(test)]
-    pub(crate) fn for_tests(place: u64, mark: u64) -> Self {
-        Self((u128::from(mark) << 64 | u128::from(place)).to_le_bytes())
-    }
-
-    fn half(self, from: usize) -> u64 {
-        let octets = self.0.get(from..).and_then(|octets| octets.first_chunk());
-        octets.map_or(0, |octets| u64::from_le_bytes(*octets))
+    pub(crate) fn for_tests(number: u64) -> Self {
+        Self(u128::from(number).to_le_bytes())
     }
 }
 

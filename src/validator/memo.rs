@@ -4,7 +4,7 @@
 //! token down the whole pipeline again, so that every refusal is the same with and without memo.
 
 use std::any::TypeId;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::mem::size_of;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::clock::{Monotonic, Timestamp};
 use crate::defaults;
 use crate::keys::{Found, KeyTable, Tagger, Thumbprint, TokenTag};
 use crate::telemetry;
-use crate::validator::recent::Recent;
+use crate::validator::recent::{Mark, Recent};
 
 /// The tokens that one validator has verified lately, bounded by bytes; clones share it.
 ///
@@ -38,9 +38,23 @@ pub(super) struct Memo<C> {
 }
 
 /// A verdict that was found.
-pub(super) enum Remembered<C> {
-    Recently(Guard<Option<Arc<Verdict<C>>>>),
-    Kept(Arc<Kept<C>>),
+pub(super) struct Remembered<'m, C> {
+    memo: &'m Memo<C>,
+    found: Place<C>,
+}
+
+/// Where it was found.
+enum Place<C> {
+    Recent(Guard<Option<Arc<Verdict<C>>>>),
+    Map(Arc<Kept<C>>),
+}
+
+/// A token that is looked for in a memo; what it takes is made when it is needed.
+pub(super) struct Search<'m, 't, C> {
+    memo: &'m Memo<C>,
+    token: &'t [u8],
+    mark: Mark,
+    tag: OnceCell<Option<TokenTag>>,
 }
 
 /// A verdict in the map.
@@ -54,6 +68,7 @@ pub(super) struct Kept<C> {
 
 /// That a token was good, and what that hangs on.
 pub(super) struct Verdict<C> {
+    mark: Mark,
     tag: TokenTag,
     claims: Claims<C>,
     /// The place of the issuer's route.
@@ -102,50 +117,68 @@ impl<C: Send + Sync + 'static> Memo<C> {
         (bytes > 0).then(|| Self { tagger, verdicts: verdicts.build(), recent })
     }
 
-    /// The name under which a token is remembered.
-    pub(super) fn tag(&self, token: &[u8]) -> Option<TokenTag> {
-        self.tagger.tag(token)
-    }
-
-    /// What is remembered of a token; it counts only after [`Verdict::is_timely`] and [`Verdict::is_proven_by`].
-    pub(super) fn find(&self, tag: TokenTag) -> Option<Remembered<C>> {
-        if let Some(verdict) = self.recent.find(tag) {
-            if is_noted() && self.verdicts.get(&tag).is_none() {
-                // The map lets go of what is over, but only when it comes to it.
-                self.recent.release(tag);
-            }
-            return Some(Remembered::Recently(verdict));
-        }
-        let kept = self.verdicts.get(&tag)?;
-        self.recent.keep(Arc::clone(&kept.verdict));
-        Some(Remembered::Kept(kept))
-    }
-
-    pub(super) fn remember(&self, verdict: Verdict<C>) {
-        let kept = Kept { verdict: Arc::new(verdict), recent: Arc::clone(&self.recent) };
-        self.verdicts.insert(kept.verdict.tag, Arc::new(kept));
-    }
-
-    /// Lets go of a verdict that can never count again.
-    pub(super) fn forget(&self, tag: TokenTag) {
-        if let Some(kept) = self.verdicts.remove(&tag) {
-            kept.verdict.dismissed.store(true, Ordering::Relaxed);
-        }
-        // Now, and not when the map frees it.
-        self.recent.release(tag);
+    /// Starts to look for a token.
+    pub(super) fn search<'m, 't>(&'m self, token: &'t [u8]) -> Search<'m, 't, C> {
+        Search { memo: self, token, mark: self.recent.mark(token), tag: OnceCell::new() }
     }
 }
 
-impl<C> Remembered<C> {
-    pub(super) fn verdict(&self) -> Option<&Verdict<C>> {
-        match self {
-            Self::Recently(verdict) => verdict.as_deref(),
-            Self::Kept(kept) => Some(&kept.verdict),
+/// What is found counts only after [`Verdict::is_timely`] and [`Verdict::is_proven_by`].
+impl<'m, C: Send + Sync + 'static> Search<'m, '_, C> {
+    /// Finds the verdict if it was used lately.
+    pub(super) fn recently(&self) -> Option<Remembered<'m, C>> {
+        let Memo { verdicts, recent, .. } = self.memo;
+        let found = recent.find(self.mark, || self.tag())?;
+        if is_noted() && self.tag().is_some_and(|tag| verdicts.get(&tag).is_none()) {
+            // The map lets go of what is over, but only when it comes to it.
+            found.iter().for_each(|verdict| recent.release(verdict.mark, verdict.tag));
         }
+        Some(Remembered { memo: self.memo, found: Place::Recent(found) })
+    }
+
+    /// Finds the verdict in the map.
+    pub(super) fn kept(&self) -> Option<Remembered<'m, C>> {
+        let kept = self.memo.verdicts.get(&self.tag()?)?;
+        self.memo.recent.keep(Arc::clone(&kept.verdict));
+        Some(Remembered { memo: self.memo, found: Place::Map(kept) })
+    }
+
+    /// Remembers that the token was good.
+    pub(super) fn remember(&self, claims: Claims<C>, proof: Proven, life: Life) {
+        let Some(tag) = self.tag() else { return };
+        let verdict = Arc::new(Verdict::new(self.mark, tag, claims, proof, life));
+        self.memo.verdicts.insert(tag, Arc::new(Kept { verdict, recent: Arc::clone(&self.memo.recent) }));
+    }
+
+    fn tag(&self) -> Option<TokenTag> {
+        *self.tag.get_or_init(|| self.memo.tagger.tag(self.token))
+    }
+}
+
+impl<C: Send + Sync + 'static> Remembered<'_, C> {
+    pub(super) fn verdict(&self) -> Option<&Verdict<C>> {
+        match &self.found {
+            Place::Recent(verdict) => verdict.as_deref(),
+            Place::Map(kept) => Some(&kept.verdict),
+        }
+    }
+
+    /// Lets go of a verdict that can never count again.
+    pub(super) fn forget(&self) {
+        let Some(verdict) = self.verdict() else { return };
+        if let Some(kept) = self.memo.verdicts.remove(&verdict.tag) {
+            kept.verdict.dismissed.store(true, Ordering::Relaxed);
+        }
+        // Now, and not when the map frees it.
+        self.memo.recent.release(verdict.mark, verdict.tag);
     }
 }
 
 impl<C> Verdict<C> {
+    pub(super) fn mark(&self) -> Mark {
+        self.mark
+    }
+
     /// The name of its token.
     pub(super) fn tag(&self) -> TokenTag {
         self.tag
@@ -153,7 +186,7 @@ impl<C> Verdict<C> {
 }
 
 impl<C: 'static> Verdict<C> {
-    pub(super) fn new(tag: TokenTag, claims: Claims<C>, proof: Proven, life: Life) -> Self {
+    fn new(mark: Mark, tag: TokenTag, claims: Claims<C>, proof: Proven, life: Life) -> Self {
         let Proven { place, thumbprint, epoch } = proof;
         // What `C` keeps outside of itself was read from the payload, so it is taken to be about as large.
         let custom = if TypeId::of::<C>() == TypeId::of::<NoCustomClaims>() {
@@ -165,6 +198,7 @@ impl<C: 'static> Verdict<C> {
         let weight = u32::try_from(weight.saturating_add(defaults::MEMO_OVERHEAD_BYTES)).unwrap_or(u32::MAX);
         telemetry::token_cache_grew(weight);
         Self {
+            mark,
             tag,
             claims,
             place,
@@ -211,7 +245,7 @@ impl<C: 'static> Verdict<C> {
 
 impl<C> Drop for Kept<C> {
     fn drop(&mut self) {
-        self.recent.release(self.verdict.tag);
+        self.recent.release(self.verdict.mark, self.verdict.tag);
     }
 }
 
@@ -273,36 +307,92 @@ pub(super) mod tests {
     use super::*;
 
     /// A verdict that counts for so many seconds.
-    pub(in crate::validator) fn verdict(tag: TokenTag, seconds: u64) -> Verdict<NoCustomClaims> {
+    pub(in crate::validator) fn verdict(mark: Mark, tag: TokenTag, seconds: u64) -> Verdict<NoCustomClaims> {
+        let (claims, proof, life) = good_for(seconds);
+        Verdict::new(mark, tag, claims, proof, life)
+    }
+
+    fn good_for(seconds: u64) -> (Claims, Proven, Life) {
         let claims = Claims::for_tests(r#"{"iss":"i","exp":1}"#);
         let judged_at = Timestamp::from_secs(1_000);
         let ends_at = judged_at.saturating_add(Duration::from_secs(seconds));
         let forget_at = Monotonic::default().saturating_add(defaults::MEMO_LIFE);
-        let proven = Proven { place: 0, thumbprint: Thumbprint::secret(b"a key"), epoch: 1 };
-        Verdict::new(tag, claims, proven, Life { judged_at, ends_at, forget_at })
+        let proof = Proven { place: 0, thumbprint: Thumbprint::secret(b"a key"), epoch: 1 };
+        (claims, proof, Life { judged_at, ends_at, forget_at })
     }
 
     fn memo() -> Memo<NoCustomClaims> {
         Memo::new(defaults::MEMO_BYTES).expect("entropy")
     }
 
-    fn tag(memo: &Memo<NoCustomClaims>, number: usize) -> TokenTag {
-        memo.tag(format!("token {number}").as_bytes()).expect("short enough")
+    /// One of any number of tokens, in a memo.
+    #[derive(Clone, Copy)]
+    struct Token<'m> {
+        memo: &'m Memo<NoCustomClaims>,
+        number: usize,
     }
 
-    fn is_recent(memo: &Memo<NoCustomClaims>, tag: TokenTag) -> bool {
-        memo.recent.find(tag).is_some()
+    impl<'m> Token<'m> {
+        fn with<T>(self, look: impl FnOnce(Search<'m, '_, NoCustomClaims>) -> T) -> T {
+            look(self.memo.search(format!("token {:16}", self.number).as_bytes()))
+        }
+
+        fn tag(self) -> TokenTag {
+            self.with(|search| search.tag().expect("short enough"))
+        }
+
+        fn remember(self, seconds: u64) {
+            let (claims, proof, life) = good_for(seconds);
+            self.with(|search| search.remember(claims, proof, life));
+        }
+
+        fn recently(self) -> Option<Remembered<'m, NoCustomClaims>> {
+            self.with(|search| search.recently())
+        }
+
+        fn kept(self) -> Option<Remembered<'m, NoCustomClaims>> {
+            self.with(|search| search.kept())
+        }
+
+        /// As a request does.
+        fn find(self) -> Option<Remembered<'m, NoCustomClaims>> {
+            let found = self.recently().or_else(|| self.kept());
+            assert!(found.iter().all(|found| found.verdict().is_none_or(|verdict| verdict.tag() == self.tag())));
+            found
+        }
+
+        fn forget(self) {
+            self.find().iter().for_each(Remembered::forget);
+        }
+
+        /// Puts it into the table, past the map.
+        fn keep(self) {
+            let verdict = self.with(|search| verdict(search.mark, self.tag(), 60));
+            self.memo.recent.keep(Arc::new(verdict));
+        }
+
+        /// Without telling the map.
+        fn is_recent(self) -> bool {
+            self.with(|search| self.memo.recent.find(search.mark, || Some(self.tag())).is_some())
+        }
+
+        fn is_in_map(self) -> bool {
+            self.memo.verdicts.contains_key(&self.tag())
+        }
+    }
+
+    fn token(memo: &Memo<NoCustomClaims>, number: usize) -> Token<'_> {
+        Token { memo, number }
     }
 
     #[test]
     fn what_is_over_is_not_found_and_what_is_let_go_is_freed_at_the_next_maintenance() {
-        let memo = memo();
-        memo.remember(verdict(tag(&memo, 1), 0));
-        memo.remember(verdict(tag(&memo, 2), 60));
-        assert!(memo.find(tag(&memo, 1)).is_none() && memo.find(tag(&memo, 2)).is_some());
-        for number in [1, 2] {
-            memo.forget(tag(&memo, number));
-        }
+        let (one, memo) = (memo(), memo());
+        let (over, good) = (token(&one, 1), token(&memo, 1));
+        over.remember(0);
+        good.remember(60);
+        assert!(over.find().is_none() && good.find().is_some());
+        good.forget();
         memo.verdicts.run_pending_tasks();
         assert_eq!((memo.verdicts.entry_count(), memo.verdicts.weighted_size()), (0, 0));
     }
@@ -310,95 +400,90 @@ pub(super) mod tests {
     #[test]
     fn what_was_found_once_is_found_without_the_map_until_the_map_lets_it_go() {
         let memo = memo();
-        let (one, other) = (tag(&memo, 1), tag(&memo, 2));
-        for tag in [one, other] {
-            memo.remember(verdict(tag, 60));
-            assert!(!is_recent(&memo, tag));
-            assert!(matches!(memo.find(tag), Some(Remembered::Kept(_))));
-            assert!(matches!(memo.find(tag), Some(Remembered::Recently(found)) if is_of(found.as_deref(), tag)));
+        let (one, other) = (token(&memo, 1), token(&memo, 2));
+        for token in [one, other] {
+            token.remember(60);
+            assert!(token.recently().is_none() && token.kept().is_some() && token.recently().is_some());
         }
-        memo.forget(one);
-        assert!(memo.find(one).is_none() && !is_recent(&memo, one));
-        assert!(memo.find(other).is_some());
+        one.forget();
+        assert!(one.find().is_none() && !one.is_recent());
+        assert!(other.find().is_some());
     }
 
     /// The map frees what has left it some time later, when no thread can be looking at it any more.
     fn in_the_end(memo: &Memo<NoCustomClaims>, what: &str, holds: impl Fn() -> bool) {
-        let other = tag(memo, usize::MAX);
+        let other = token(memo, usize::MAX);
         for _ in 0..100_000 {
             if holds() {
                 return;
             }
-            memo.remember(verdict(other, 60));
-            memo.forget(other);
+            other.remember(60);
+            other.forget();
             memo.verdicts.run_pending_tasks();
             thread::yield_now();
         }
         panic!("never: {what}");
     }
 
-    fn is_of(found: Option<&Verdict<NoCustomClaims>>, tag: TokenTag) -> bool {
-        found.is_some_and(|verdict| verdict.tag() == tag)
-    }
-
     #[test]
     fn what_left_the_map_on_the_way_does_not_stay() {
         let memo = memo();
-        let tag = tag(&memo, 1);
+        let token = token(&memo, 1);
         for leaves in [false, true] {
-            memo.remember(verdict(tag, 60));
-            let kept = memo.verdicts.get(&tag).expect("it was just remembered");
+            token.remember(60);
+            let kept = memo.verdicts.get(&token.tag()).expect("it was just remembered");
             if leaves {
-                memo.forget(tag);
+                token.forget();
                 in_the_end(&memo, "only this thread has it", || Arc::strong_count(&kept) == 1);
             }
             memo.recent.keep(Arc::clone(&kept.verdict));
-            assert!(is_recent(&memo, tag));
+            assert!(token.is_recent());
             drop(kept);
-            assert_eq!(is_recent(&memo, tag), !leaves);
+            assert_eq!(token.is_recent(), !leaves);
         }
     }
 
     #[test]
     fn what_the_map_does_not_have_is_let_go_of_by_whoever_finds_it() {
         let memo = memo();
-        let tag = tag(&memo, 1);
-        memo.recent.keep(Arc::new(verdict(tag, 60)));
-        assert!(is_recent(&memo, tag));
-        memo.forget(tag);
-        assert!(!is_recent(&memo, tag));
-        memo.recent.keep(Arc::new(verdict(tag, 60)));
-        assert!((0..10_000).any(|_| memo.find(tag).is_none()));
+        let token = token(&memo, 1);
+        token.keep();
+        assert!(token.is_recent());
+        token.forget();
+        assert!(!token.is_recent());
+        token.keep();
+        assert!((0..10_000).any(|_| token.recently().is_none()));
     }
 
     #[test]
     fn the_map_is_told_of_one_use_in_so_many() {
         let memo = memo();
-        memo.remember(verdict(tag(&memo, 1), 60));
-        assert!(memo.find(tag(&memo, 1)).is_some());
+        let token = token(&memo, 1);
+        token.remember(60);
+        assert!(token.find().is_some());
         memo.verdicts.invalidate_all();
         // Found until the map does its housekeeping, which the uses that it notes make it do.
-        let uses = (0..1_000_000).take_while(|_| memo.find(tag(&memo, 1)).is_some()).count();
+        let uses = (0..1_000_000).take_while(|_| token.find().is_some()).count();
         assert!((1..1_000_000).contains(&uses), "{uses}");
     }
 
     #[test]
     fn the_weight_is_bounded() {
-        let weight = u64::from(verdict(tag(&memo(), 0), 60).weight);
+        let any = memo();
+        let weight = token(&any, 0).with(|search| verdict(search.mark, token(&any, 0).tag(), 60).weight);
+        let weight = u64::from(weight);
         let memo = Memo::new(usize::try_from(weight * 10).expect("small")).expect("entropy");
         for number in 0..1_000 {
-            memo.remember(verdict(tag(&memo, number), 60));
-            memo.find(tag(&memo, number));
+            token(&memo, number).remember(60);
+            token(&memo, number).find();
         }
         memo.verdicts.run_pending_tasks();
         assert!((1..=10).contains(&memo.verdicts.entry_count()), "{}", memo.verdicts.entry_count());
         let recent = u64::try_from(memo.recent.footprint()).expect("small");
         assert!(memo.verdicts.weighted_size() + recent <= weight * 10);
         for number in 0..1_000 {
-            let tag = tag(&memo, number);
-            in_the_end(&memo, "what has left the map leaves the table", || {
-                memo.verdicts.contains_key(&tag) || !is_recent(&memo, tag)
-            });
+            let token = token(&memo, number);
+            in_the_end(&memo, "what has left the map leaves the table", || token.is_in_map() || !token.is_recent());
         }
     }
 
@@ -410,11 +495,11 @@ pub(super) mod tests {
                 let memo = &memo;
                 scope.spawn(move || {
                     for round in 0..2_000 {
-                        let tag = tag(memo, (round + thread) % 5);
+                        let token = token(memo, (round + thread) % 5);
                         match round % 7 {
-                            0 | 1 => memo.remember(verdict(tag, 60)),
-                            2 => memo.forget(tag),
-                            _ => assert!(memo.find(tag).is_none_or(|found| is_of(found.verdict(), tag))),
+                            0 | 1 => token.remember(60),
+                            2 => token.forget(),
+                            _ => drop(token.find()),
                         }
                     }
                 });
@@ -422,9 +507,9 @@ pub(super) mod tests {
         });
         memo.verdicts.run_pending_tasks();
         for number in 0..5 {
-            let tag = tag(&memo, number);
-            memo.forget(tag);
-            in_the_end(&memo, "what has left the map leaves the table", || !is_recent(&memo, tag));
+            let token = token(&memo, number);
+            token.forget();
+            in_the_end(&memo, "what has left the map leaves the table", || !token.is_recent());
         }
     }
 
@@ -437,8 +522,8 @@ pub(super) mod tests {
     fn the_greatest_bound_takes_no_memory_ahead() {
         let memo = Memo::<NoCustomClaims>::new(usize::MAX).expect("entropy");
         assert_eq!(memo.recent.footprint(), defaults::MAX_MEMO_RECENT_BYTES);
-        memo.remember(verdict(tag(&memo, 1), 60));
-        assert!(memo.find(tag(&memo, 1)).is_some() && memo.find(tag(&memo, 2)).is_none());
+        token(&memo, 1).remember(60);
+        assert!(token(&memo, 1).find().is_some() && token(&memo, 2).find().is_none());
     }
 
     #[cfg(feature = "metrics")]
@@ -453,7 +538,9 @@ pub(super) mod tests {
         };
         let memo = memo();
         metrics::with_local_recorder(&recorder, || {
-            let (one, two) = (verdict(tag(&memo, 1), 60), verdict(tag(&memo, 2), 60));
+            let good =
+                |number| token(&memo, number).with(|search| verdict(search.mark, token(&memo, number).tag(), 60));
+            let (one, two) = (good(1), good(2));
             let weight = one.weight;
             says(2, 2 * weight);
             drop(two);

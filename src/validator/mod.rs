@@ -25,7 +25,7 @@ pub(crate) use self::circumstances::Circumstances;
 pub use self::explanation::{Explanation, Finding, Outcome};
 use self::headers::KnownHeaders;
 use self::keyring::Keyring;
-use self::memo::{Life, Memo, Proven, Remembered, Verdict};
+use self::memo::{Life, Memo, Proven, Remembered, Search, Verdict};
 use self::routing::{Route, Routes};
 use crate::bearer::Credential;
 use crate::claims::{ClaimError, Claims, Evidence, Fault, NoCustomClaims, Rules};
@@ -34,7 +34,7 @@ use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
 use crate::defaults;
 use crate::host::Host;
 use crate::jwks::KeySource;
-use crate::keys::{Found, KeyTable, SignedToken, TokenTag};
+use crate::keys::{Found, KeyTable, SignedToken};
 use crate::rejection::{CheckFailed, KeyNotFound, Rejection};
 use crate::request::RequestHead;
 use crate::telemetry::{self, Validation};
@@ -237,19 +237,25 @@ impl<C: Send + Sync + 'static> Validator<C> {
         circumstances: &Circumstances,
         validation: &Validation<'s>,
     ) -> Option<Result<Claims<C>, Rejection>> {
-        let tag = self.tag(token.octets());
-        Some(match tag.and_then(|tag| self.recall(tag, circumstances.host.as_ref(), validation)) {
-            Some(claims) => {
-                let fits = self.core.fits(claims.payload(), circumstances);
-                fits.and_then(|()| self.application.check(claims))
+        let search = self.search(token.octets());
+        let recall = |found: Remembered<C>| self.recall(&found, circumstances.host.as_ref(), validation);
+        if let Some(claims) = search.as_ref().and_then(Search::recently).and_then(recall) {
+            return Some(self.readmit(claims, circumstances));
+        }
+        let (parsed, issuer) = match self.core.open(token, circumstances, validation) {
+            Ok(opened) => opened,
+            Err(rejection) => return Some(Err(rejection)),
+        };
+        // Only now, since what is refused by now is in no memo, and the map takes longer than the refusal.
+        if let Some(search) = &search {
+            if let Some(claims) = search.kept().and_then(recall) {
+                return Some(self.readmit(claims, circumstances));
             }
-            None => match self.core.open(token, circumstances, validation) {
-                Err(rejection) => Err(rejection),
-                Ok((parsed, issuer)) => match issuer.keys.at_hand(|keys, epoch| issuer.prove(parsed, keys, epoch))? {
-                    Err(Rejection::Key(KeyNotFound::Unknown { .. })) if issuer.keys.may_learn() => return None,
-                    proof => proof.and_then(|proof| self.conclude(token.octets(), proof, circumstances, tag)),
-                },
-            },
+            telemetry::token_cache_miss();
+        }
+        Some(match issuer.keys.at_hand(|keys, epoch| issuer.prove(parsed, keys, epoch))? {
+            Err(Rejection::Key(KeyNotFound::Unknown { .. })) if issuer.keys.may_learn() => return None,
+            proof => proof.and_then(|proof| self.conclude(token.octets(), proof, circumstances, search)),
         })
     }
 
@@ -263,7 +269,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let header = parsed.header();
         let (keys, epoch) = issuer.keys.for_token(header.kid(), header.algorithm()).await?;
         let token = token.octets();
-        self.conclude(token, issuer.prove(parsed, &keys, epoch)?, circumstances, self.tag(token))
+        self.conclude(token, issuer.prove(parsed, &keys, epoch)?, circumstances, self.search(token))
     }
 
     /// Ends a validation with its verdict.
@@ -284,7 +290,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         token: &[u8],
         proof: Proof,
         circumstances: &Circumstances,
-        tag: Option<TokenTag>,
+        search: Option<Search<'_, '_, C>>,
     ) -> Result<Claims<C>, Rejection> {
         self.core.headers.learn(token, proof.token.header());
         let judged_at = self.core.clock.now();
@@ -292,47 +298,50 @@ impl<C: Send + Sync + 'static> Validator<C> {
         self.core.fits(proof.token.payload(), circumstances)?;
         let (header, payload, thumbprint) = proof.token.into_parts();
         let claims = self.application.admit(Claims::verified(header, payload))?;
-        if let (Some(memo), Some(tag)) = (&self.memo, tag)
+        if let Some(search) = search
             && !claims.header().algorithm().is_symmetric()
             && let Some(ends_at) = self.core.rules.holds_until(claims.payload())
         {
             let forget_at = self.core.clock.monotonic().saturating_add(defaults::MEMO_LIFE);
             let life = Life { judged_at, ends_at, forget_at };
             let proven = Proven { place, thumbprint, epoch: proof.epoch };
-            memo.remember(Verdict::new(tag, claims.clone(), proven, life));
+            search.remember(claims.clone(), proven, life);
         }
         Ok(claims)
     }
 
-    /// The name under which a token may be remembered.
-    fn tag(&self, token: &[u8]) -> Option<TokenTag> {
-        self.memo.as_ref().filter(|_| token.len() <= self.core.max_token_bytes)?.tag(token)
+    /// Starts to look for what is remembered of a token.
+    fn search<'m, 't>(&'m self, token: &'t [u8]) -> Option<Search<'m, 't, C>> {
+        Some(self.memo.as_ref().filter(|_| token.len() <= self.core.max_token_bytes)?.search(token))
     }
 
-    /// The claims of a token that was verified before, if that still counts; the application's checks are still to come.
-    fn recall<'s>(&'s self, tag: TokenTag, host: Option<&Host>, validation: &Validation<'s>) -> Option<Claims<C>> {
-        let memo = self.memo.as_ref()?;
-        let found = memo.find(tag);
-        let verdict = found.as_ref().and_then(Remembered::verdict);
-        let standing = verdict.map_or(Standing::Unknown, |verdict| {
-            self.core.routes.at(verdict.place()).map_or(Standing::Unknown, |route| {
-                validation.claims_issuer(route.label);
-                self.core.standing(verdict, route, host)
-            })
-        });
+    /// The claims of a token that was verified before, if that still counts.
+    fn recall<'s>(
+        &'s self,
+        found: &Remembered<C>,
+        host: Option<&Host>,
+        validation: &Validation<'s>,
+    ) -> Option<Claims<C>> {
+        let verdict = found.verdict()?;
+        let route = self.core.routes.at(verdict.place())?;
+        validation.claims_issuer(route.label);
+        let standing = self.core.standing(verdict, route, host);
         match standing {
             Standing::Counts => telemetry::token_cache_hit(),
-            Standing::Unknown => telemetry::token_cache_miss(),
-            Standing::Ended => {
-                memo.forget(tag);
-                telemetry::token_cache_miss();
-            }
+            Standing::Unknown => {}
+            Standing::Ended => found.forget(),
             Standing::KeyGone => {
-                memo.forget(tag);
+                found.forget();
                 telemetry::token_cache_stale_epoch();
             }
         }
-        verdict.filter(|_| standing == Standing::Counts).map(|verdict| verdict.claims().clone())
+        (standing == Standing::Counts).then(|| verdict.claims().clone())
+    }
+
+    /// Asks of a token that was verified before what is never remembered.
+    fn readmit(&self, claims: Claims<C>, circumstances: &Circumstances) -> Result<Claims<C>, Rejection> {
+        self.core.fits(claims.payload(), circumstances)?;
+        self.application.check(claims)
     }
 }
 

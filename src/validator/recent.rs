@@ -3,6 +3,7 @@
 //! The map that bounds the memo notes every use, and all threads write to the same notes: two threads together got no
 //! further with it than one alone. So it is asked only for what is not here, and now and then for what is.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +12,7 @@ use arc_swap::{ArcSwapOption, Guard};
 use crate::keys::TokenTag;
 use crate::validator::memo::Verdict;
 
-/// A bounded number of verdicts, by tag; which one has to make room for another is left to chance.
+/// A bounded number of verdicts, by mark and tag; which one has to make room for another is left to chance.
 ///
 /// # Security
 ///
@@ -19,12 +20,24 @@ use crate::validator::memo::Verdict;
 /// is found here is judged as one from the map.
 pub(super) struct Recent<C> {
     sets: Box<[Set<C>]>,
+    /// What makes of a token's end a mark that nobody outside can choose.
+    secrets: [u64; 2],
 }
 
-/// The places where a tag can be: one cache line.
+/// What a token is looked for by before its tag is made, which takes longer than all else that a hit needs: a keyed hash
+/// of its last sixteen octets, which are the signature's and differ from token to token.
+///
+/// # Security
+///
+/// Tokens may share it, and nothing rests on it. It is equal for all of those octets or for none of them, so the time that a
+/// tag takes tells nobody of a signature bit by bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark(u64);
+
+/// The places where a mark can be: one cache line.
 struct Set<C> {
-    /// A part of the tag at each place, so that looking there is worth it. Written after the place, so it may be wrong for
-    /// a moment; nothing depends on it.
+    /// The mark at each place, so that looking there is worth it. Written after the place, so it may be wrong for a moment;
+    /// nothing depends on it.
     marks: [AtomicU64; WAYS],
     places: [ArcSwapOption<Verdict<C>>; WAYS],
 }
@@ -33,7 +46,10 @@ impl<C> Recent<C> {
     /// Takes as many octets as may be, at least those of one set.
     pub(super) fn within(bytes: usize) -> Self {
         let sets = bytes.checked_div(size_of::<Set<C>>()).unwrap_or_default().max(1);
-        Self { sets: (0..sets).map(|_| Set::default()).collect() }
+        Self {
+            sets: (0..sets).map(|_| Set::default()).collect(),
+            secrets: [0, 1].map(|number| RandomState::new().hash_one(number)),
+        }
     }
 
     /// The octets that it takes itself.
@@ -41,29 +57,43 @@ impl<C> Recent<C> {
         size_of_val(&*self.sets)
     }
 
-    pub(super) fn find(&self, tag: TokenTag) -> Option<Guard<Option<Arc<Verdict<C>>>>> {
-        let set = self.set(tag)?;
-        let marked = set.marks.iter().zip(&set.places).filter(|(mark, _)| mark.load(Ordering::Relaxed) == tag.mark());
+    pub(super) fn mark(&self, token: &[u8]) -> Mark {
+        Mark::of(token, self.secrets)
+    }
+
+    /// Finds a token's verdict; its tag is made only where a verdict has its mark.
+    pub(super) fn find(
+        &self,
+        mark: Mark,
+        tag: impl FnOnce() -> Option<TokenTag>,
+    ) -> Option<Guard<Option<Arc<Verdict<C>>>>> {
+        let set = self.set(mark)?;
+        let is_marked = |place: &AtomicU64| place.load(Ordering::Relaxed) == mark.0;
+        if !set.marks.iter().any(is_marked) {
+            return None;
+        }
+        let tag = tag()?;
+        let marked = set.marks.iter().zip(&set.places).filter(|(place, _)| is_marked(place));
         marked.map(|(_, place)| place.load()).find(|found| is_of(found, tag))
     }
 
     /// Takes in a verdict, in place of another if there is no room.
     pub(super) fn keep(&self, verdict: Arc<Verdict<C>>) {
-        let tag = verdict.tag();
-        let Some(set) = self.set(tag) else { return };
+        let (mark, tag) = (verdict.mark(), verdict.tag());
+        let Some(set) = self.set(mark) else { return };
         let own = set.places.iter().position(|place| is_of(&place.load(), tag));
         let free = || set.places.iter().position(|place| place.load().is_none());
-        let any = || usize::try_from(tag.mark()).unwrap_or_default() % WAYS;
+        let any = || usize::try_from(mark.0 >> 32).unwrap_or_default() % WAYS;
         let at = own.or_else(free).unwrap_or_else(any);
-        if let (Some(mark), Some(place)) = (set.marks.get(at), set.places.get(at)) {
+        if let (Some(marked), Some(place)) = (set.marks.get(at), set.places.get(at)) {
             place.store(Some(verdict));
-            mark.store(tag.mark(), Ordering::Relaxed);
+            marked.store(mark.0, Ordering::Relaxed);
         }
     }
 
-    /// Lets go of a token's verdict.
-    pub(super) fn release(&self, tag: TokenTag) {
-        let places = self.set(tag).into_iter().flat_map(|set| &set.places);
+    /// Lets go of a verdict, or of another one of the same token.
+    pub(super) fn release(&self, mark: Mark, tag: TokenTag) {
+        let places = self.set(mark).into_iter().flat_map(|set| &set.places);
         for place in places {
             let found = place.load();
             if is_of(&found, tag) {
@@ -73,9 +103,21 @@ impl<C> Recent<C> {
         }
     }
 
-    fn set(&self, tag: TokenTag) -> Option<&Set<C>> {
-        let place = tag.place().checked_rem(u64::try_from(self.sets.len()).ok()?)?;
+    fn set(&self, mark: Mark) -> Option<&Set<C>> {
+        let place = mark.0.checked_rem(u64::try_from(self.sets.len()).ok()?)?;
         self.sets.get(usize::try_from(place).ok()?)
+    }
+}
+
+impl Mark {
+    fn of(token: &[u8], [one, other]: [u64; 2]) -> Self {
+        let (rest, last) = token.split_last_chunk().unwrap_or((token, &[0; 8]));
+        let before = rest.last_chunk().unwrap_or(&[0; 8]);
+        let (last, before) = (u64::from_le_bytes(*last) ^ one, u64::from_le_bytes(*before) ^ other);
+        // Each half of the product hangs on every octet.
+        let product = u128::from(last).wrapping_mul(u128::from(before));
+        let half = |octets: u128| u64::try_from(octets & u128::from(u64::MAX)).unwrap_or_default();
+        Self(half(product) ^ half(product >> 64))
     }
 }
 
@@ -98,22 +140,61 @@ mod tests {
     use crate::claims::NoCustomClaims;
     use crate::validator::memo::tests::verdict;
 
-    fn finds(recent: &Recent<NoCustomClaims>, tag: TokenTag) -> bool {
-        recent.find(tag).is_some_and(|found| is_of(&found, tag))
+    fn finds(recent: &Recent<NoCustomClaims>, mark: u64, tag: TokenTag) -> bool {
+        recent.find(Mark(mark), || Some(tag)).is_some_and(|found| is_of(&found, tag))
+    }
+
+    fn keep(recent: &Recent<NoCustomClaims>, mark: u64, tag: TokenTag) {
+        recent.keep(Arc::new(verdict(Mark(mark), tag, 60)));
     }
 
     #[test]
     fn a_verdict_is_found_and_released_by_its_whole_tag() {
         let recent = Recent::within(0);
-        let (one, other) = (TokenTag::for_tests(1, 7), TokenTag::for_tests(2, 7));
-        recent.keep(Arc::new(verdict(one, 60)));
-        assert!(recent.find(other).is_none(), "of another token, in the same set and with the same mark");
-        recent.release(other);
-        assert!(finds(&recent, one));
-        recent.keep(Arc::new(verdict(other, 60)));
-        assert!(finds(&recent, one) && finds(&recent, other));
-        recent.release(one);
-        assert!(recent.find(one).is_none() && finds(&recent, other));
+        let (one, other) = (TokenTag::for_tests(1), TokenTag::for_tests(2));
+        keep(&recent, 7, one);
+        assert!(!finds(&recent, 7, other), "of another token with the same mark");
+        recent.release(Mark(7), other);
+        assert!(finds(&recent, 7, one));
+        keep(&recent, 7, other);
+        assert!(finds(&recent, 7, one) && finds(&recent, 7, other));
+        recent.release(Mark(7), one);
+        assert!(!finds(&recent, 7, one) && finds(&recent, 7, other));
+    }
+
+    #[test]
+    fn a_tag_is_made_only_where_the_mark_is_known() {
+        let recent = Recent::<NoCustomClaims>::within(0);
+        let made = std::cell::Cell::new(0);
+        let find = |mark| {
+            let tag = || {
+                made.set(made.get() + 1);
+                Some(TokenTag::for_tests(1))
+            };
+            recent.find(Mark(mark), tag).is_some()
+        };
+        assert!(!find(7));
+        keep(&recent, 7, TokenTag::for_tests(1));
+        keep(&recent, 7, TokenTag::for_tests(2));
+        assert!(!find(8));
+        assert_eq!(made.get(), 0);
+        assert!(find(7));
+        assert_eq!(made.get(), 1);
+    }
+
+    #[test]
+    fn a_mark_is_made_of_the_last_octets_and_of_a_secret() {
+        let (recent, other) = (Recent::<()>::within(0), Recent::<()>::within(0));
+        let token = b"header.payload.signature-of-this-token";
+        assert_eq!(recent.mark(token), recent.mark(b"x.y.signature-of-this-token"));
+        for at in token.len() - 16..token.len() {
+            let mut changed = *token;
+            changed[at] ^= 1;
+            assert_ne!(recent.mark(token), recent.mark(&changed), "{at}");
+        }
+        assert_ne!(recent.mark(token), other.mark(token));
+        assert_eq!(recent.mark(b"short"), recent.mark(b""));
+        assert_ne!(recent.mark(b"not short"), recent.mark(b""));
     }
 
     #[test]
@@ -121,11 +202,11 @@ mod tests {
         let recent = Recent::within(0);
         let taken = || recent.sets[0].places.iter().filter(|place| place.load().is_some()).count();
         for number in 0..100 {
-            let tag = TokenTag::for_tests(number, number);
+            let tag = TokenTag::for_tests(number);
             for _ in 0..2 {
-                recent.keep(Arc::new(verdict(tag, 60)));
+                keep(&recent, number, tag);
             }
-            assert!(finds(&recent, tag));
+            assert!(finds(&recent, number, tag));
             assert_eq!(taken(), WAYS.min(usize::try_from(number + 1).expect("small")));
         }
     }

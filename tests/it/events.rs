@@ -247,6 +247,8 @@ async fn a_scrape_tells_the_hit_rate_and_the_size_of_the_memo() {
     for _ in 0..2 {
         assert!(validator.validate(&token).await.is_ok());
     }
+    let expired = server.token().expired().sign();
+    assert!(validator.validate(&expired).await.is_err());
     says(&[
         r#"jwt_token_cache_total{outcome="miss"} 1"#,
         r#"jwt_token_cache_total{outcome="hit"} 2"#,
@@ -261,7 +263,7 @@ async fn a_scrape_tells_the_hit_rate_and_the_size_of_the_memo() {
     keys.revoke_kid(&server.kid());
     assert!(validator.validate(&token).await.is_err());
     says(&[
-        r#"jwt_token_cache_total{outcome="miss"} 1"#,
+        r#"jwt_token_cache_total{outcome="miss"} 2"#,
         r#"jwt_token_cache_total{outcome="hit"} 2"#,
         r#"jwt_token_cache_total{outcome="stale_epoch"} 1"#,
     ]);
