@@ -3,24 +3,20 @@
 //! A remembered verdict can only admit. Whatever casts doubt on it (a date, a key that has gone, another host) sends the
 //! token down the whole pipeline again, so that every refusal is the same with and without memo.
 
-use std::any::TypeId;
 use std::cell::{Cell, OnceCell};
 use std::fmt;
-use std::mem::size_of;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::Guard;
 use moka::Expiry;
 use moka::sync::Cache;
 
-use crate::claims::{Claims, NoCustomClaims};
-use crate::clock::{Monotonic, Timestamp};
+use crate::claims::Claims;
 use crate::defaults;
-use crate::keys::{Found, KeyTable, Tagger, Thumbprint, TokenTag};
-use crate::telemetry;
+use crate::keys::{Tagger, TokenTag};
 use crate::validator::recent::{Mark, Recent};
+use crate::validator::verdict::{Life, Proven, Verdict};
 
 /// The tokens that one validator has verified lately, bounded by bytes; clones share it.
 ///
@@ -66,44 +62,6 @@ pub(super) struct Kept<C> {
     recent: Arc<Recent<C>>,
 }
 
-/// That a token was good, and what that hangs on.
-pub(super) struct Verdict<C> {
-    mark: Mark,
-    tag: TokenTag,
-    claims: Claims<C>,
-    /// The place of the issuer's route.
-    place: usize,
-    /// The key that proved it.
-    thumbprint: Thumbprint,
-    /// The last epoch of the issuer's keys in which that key was seen to prove it.
-    epoch: AtomicU64,
-    life: Life,
-    weight: u32,
-    /// That it left because it counts no more, and not to make room.
-    dismissed: AtomicBool,
-}
-
-/// What a verdict hangs on.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Proven {
-    /// The place of the issuer's route.
-    pub(super) place: usize,
-    /// The key that proved the token, and the epoch in which it did.
-    pub(super) thumbprint: Thumbprint,
-    pub(super) epoch: u64,
-}
-
-/// How long a verdict counts.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Life {
-    /// Every date held at this moment.
-    pub(super) judged_at: Timestamp,
-    /// And from this moment on, one of them does not.
-    pub(super) ends_at: Timestamp,
-    /// No verdict is older than [`defaults::MEMO_LIFE`], whatever the wall clock does.
-    pub(super) forget_at: Monotonic,
-}
-
 impl<C: Send + Sync + 'static> Memo<C> {
     /// Remembers as many verdicts as fit; `None` if that is none.
     pub(super) fn new(bytes: usize) -> Option<Self> {
@@ -112,7 +70,7 @@ impl<C: Send + Sync + 'static> Memo<C> {
         let recent = Arc::new(Recent::within(share.min(defaults::MAX_MEMO_RECENT_BYTES)));
         let verdicts = Cache::builder()
             .max_capacity(u64::try_from(bytes.saturating_sub(recent.footprint())).ok()?)
-            .weigher(|_, kept: &Arc<Kept<C>>| kept.verdict.weight)
+            .weigher(|_, kept: &Arc<Kept<C>>| kept.verdict.weight())
             .expire_after(Housekeeping);
         (bytes > 0).then(|| Self { tagger, verdicts: verdicts.build(), recent })
     }
@@ -131,7 +89,7 @@ impl<'m, C: Send + Sync + 'static> Search<'m, '_, C> {
         let found = recent.find(self.mark, || self.tag())?;
         if is_noted() && self.tag().is_some_and(|tag| verdicts.get(&tag).is_none()) {
             // The map lets go of what is over, but only when it comes to it.
-            found.iter().for_each(|verdict| recent.release(verdict.mark, verdict.tag));
+            found.iter().for_each(|verdict| recent.release(verdict.mark(), verdict.tag()));
         }
         Some(Remembered { memo: self.memo, found: Place::Recent(found) })
     }
@@ -166,95 +124,17 @@ impl<C: Send + Sync + 'static> Remembered<'_, C> {
     /// Lets go of a verdict that can never count again.
     pub(super) fn forget(&self) {
         let Some(verdict) = self.verdict() else { return };
-        if let Some(kept) = self.memo.verdicts.remove(&verdict.tag) {
-            kept.verdict.dismissed.store(true, Ordering::Relaxed);
+        if let Some(kept) = self.memo.verdicts.remove(&verdict.tag()) {
+            kept.verdict.dismiss();
         }
         // Now, and not when the map frees it.
-        self.memo.recent.release(verdict.mark, verdict.tag);
-    }
-}
-
-impl<C> Verdict<C> {
-    pub(super) fn mark(&self) -> Mark {
-        self.mark
-    }
-
-    /// The name of its token.
-    pub(super) fn tag(&self) -> TokenTag {
-        self.tag
-    }
-}
-
-impl<C: 'static> Verdict<C> {
-    fn new(mark: Mark, tag: TokenTag, claims: Claims<C>, proof: Proven, life: Life) -> Self {
-        let Proven { place, thumbprint, epoch } = proof;
-        // What `C` keeps outside of itself was read from the payload, so it is taken to be about as large.
-        let custom = if TypeId::of::<C>() == TypeId::of::<NoCustomClaims>() {
-            0
-        } else {
-            size_of::<C>().saturating_add(claims.json().len())
-        };
-        let weight = claims.footprint().saturating_add(custom).saturating_add(size_of::<Self>());
-        let weight = u32::try_from(weight.saturating_add(defaults::MEMO_OVERHEAD_BYTES)).unwrap_or(u32::MAX);
-        telemetry::token_cache_grew(weight);
-        Self {
-            mark,
-            tag,
-            claims,
-            place,
-            thumbprint,
-            epoch: AtomicU64::new(epoch),
-            life,
-            weight,
-            dismissed: AtomicBool::new(false),
-        }
-    }
-
-    pub(super) fn claims(&self) -> &Claims<C> {
-        &self.claims
-    }
-
-    pub(super) fn place(&self) -> usize {
-        self.place
-    }
-
-    /// Says whether all dates hold, and the verdict is young enough.
-    ///
-    /// Between the moment at which every date held and the first at which one does not, all of them hold. A wall clock
-    /// that was set back before the first has the token judged anew.
-    pub(super) fn is_timely(&self, now: Timestamp, monotonic: Monotonic) -> bool {
-        self.life.judged_at <= now && now < self.life.ends_at && monotonic < self.life.forget_at
-    }
-
-    /// Says whether the key that proved the token would prove it again: the epoch is the same, or the new table finds the
-    /// same key for the same header.
-    pub(super) fn is_proven_by(&self, table: &KeyTable, epoch: u64) -> bool {
-        if self.epoch.load(Ordering::Relaxed) == epoch {
-            return true;
-        }
-        let header = self.claims.header();
-        let Found::Keys(mut keys) = table.find(header.kid(), header.algorithm()) else { return false };
-        let stands = keys.any(|key| *key.thumbprint() == self.thumbprint);
-        if stands {
-            // Two requests that race store what is true of both their epochs; the worse of it is one more look-up.
-            self.epoch.store(epoch, Ordering::Relaxed);
-        }
-        stands
+        self.memo.recent.release(verdict.mark(), verdict.tag());
     }
 }
 
 impl<C> Drop for Kept<C> {
     fn drop(&mut self) {
-        self.recent.release(self.verdict.mark, self.verdict.tag);
-    }
-}
-
-impl<C> Drop for Verdict<C> {
-    fn drop(&mut self) {
-        telemetry::token_cache_shrank(self.weight);
-        if !*self.dismissed.get_mut() {
-            telemetry::token_cache_evicted();
-        }
+        self.recent.release(self.verdict.mark(), self.verdict.tag());
     }
 }
 
@@ -285,8 +165,7 @@ struct Housekeeping;
 
 impl<C> Expiry<TokenTag, Arc<Kept<C>>> for Housekeeping {
     fn expire_after_create(&self, _: &TokenTag, kept: &Arc<Kept<C>>, _: Instant) -> Option<Duration> {
-        let Life { judged_at, ends_at, .. } = kept.verdict.life;
-        Some(ends_at.saturating_since(judged_at).min(defaults::MEMO_LIFE))
+        Some(kept.verdict.lasts())
     }
 
     fn expire_after_update(
@@ -301,25 +180,12 @@ impl<C> Expiry<TokenTag, Arc<Kept<C>>> for Housekeeping {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use std::thread;
 
     use super::*;
-
-    /// A verdict that counts for so many seconds.
-    pub(in crate::validator) fn verdict(mark: Mark, tag: TokenTag, seconds: u64) -> Verdict<NoCustomClaims> {
-        let (claims, proof, life) = good_for(seconds);
-        Verdict::new(mark, tag, claims, proof, life)
-    }
-
-    fn good_for(seconds: u64) -> (Claims, Proven, Life) {
-        let claims = Claims::for_tests(r#"{"iss":"i","exp":1}"#);
-        let judged_at = Timestamp::from_secs(1_000);
-        let ends_at = judged_at.saturating_add(Duration::from_secs(seconds));
-        let forget_at = Monotonic::default().saturating_add(defaults::MEMO_LIFE);
-        let proof = Proven { place: 0, thumbprint: Thumbprint::secret(b"a key"), epoch: 1 };
-        (claims, proof, Life { judged_at, ends_at, forget_at })
-    }
+    use crate::claims::NoCustomClaims;
+    use crate::validator::verdict::tests::{good_for, verdict};
 
     fn memo() -> Memo<NoCustomClaims> {
         Memo::new(defaults::MEMO_BYTES).expect("entropy")
@@ -470,7 +336,7 @@ pub(super) mod tests {
     #[test]
     fn the_weight_is_bounded() {
         let any = memo();
-        let weight = token(&any, 0).with(|search| verdict(search.mark, token(&any, 0).tag(), 60).weight);
+        let weight = token(&any, 0).with(|search| verdict(search.mark, token(&any, 0).tag(), 60).weight());
         let weight = u64::from(weight);
         let memo = Memo::new(usize::try_from(weight * 10).expect("small")).expect("entropy");
         for number in 0..1_000 {
@@ -524,29 +390,5 @@ pub(super) mod tests {
         assert_eq!(memo.recent.footprint(), defaults::MAX_MEMO_RECENT_BYTES);
         token(&memo, 1).remember(60);
         assert!(token(&memo, 1).find().is_some() && token(&memo, 2).find().is_none());
-    }
-
-    #[cfg(feature = "metrics")]
-    #[test]
-    fn the_gauges_follow_what_is_in_memory() {
-        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-        let says = |entries: u32, bytes: u32| {
-            let text = recorder.handle().render();
-            for expected in [format!("jwt_token_cache_entries {entries}"), format!("jwt_token_cache_bytes {bytes}")] {
-                assert!(text.lines().any(|line| line == expected), "{expected} in\n{text}");
-            }
-        };
-        let memo = memo();
-        metrics::with_local_recorder(&recorder, || {
-            let good =
-                |number| token(&memo, number).with(|search| verdict(search.mark, token(&memo, number).tag(), 60));
-            let (one, two) = (good(1), good(2));
-            let weight = one.weight;
-            says(2, 2 * weight);
-            drop(two);
-            says(1, weight);
-            drop(one);
-            says(0, 0);
-        });
     }
 }

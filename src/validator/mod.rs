@@ -11,6 +11,7 @@ mod keyring;
 mod memo;
 mod recent;
 mod routing;
+mod verdict;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,8 +26,9 @@ pub(crate) use self::circumstances::Circumstances;
 pub use self::explanation::{Explanation, Finding, Outcome};
 use self::headers::KnownHeaders;
 use self::keyring::Keyring;
-use self::memo::{Life, Memo, Proven, Remembered, Search, Verdict};
+use self::memo::{Memo, Remembered, Search};
 use self::routing::{Route, Routes};
+use self::verdict::{Life, Proven, Verdict};
 use crate::bearer::Credential;
 use crate::claims::{ClaimError, Claims, Evidence, Fault, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::{ArcSwapOption, Guard};
 
 use crate::keys::TokenTag;
-use crate::validator::memo::Verdict;
+use crate::validator::verdict::Verdict;
 
 /// A bounded number of verdicts, by mark and tag; which one has to make room for another is left to chance.
 ///
@@ -121,6 +121,13 @@ impl Mark {
     }
 }
 
+#[cfg(test)]
+impl Mark {
+    pub(super) fn for_tests(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 impl<C> Default for Set<C> {
     fn default() -> Self {
         Self { marks: Default::default(), places: Default::default() }
@@ -138,7 +145,7 @@ const WAYS: usize = 4;
 mod tests {
     use super::*;
     use crate::claims::NoCustomClaims;
-    use crate::validator::memo::tests::verdict;
+    use crate::validator::verdict::tests::verdict;
 
     fn finds(recent: &Recent<NoCustomClaims>, mark: u64, tag: TokenTag) -> bool {
         recent.find(Mark(mark), || Some(tag)).is_some_and(|found| is_of(&found, tag))

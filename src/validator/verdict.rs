@@ -1,0 +1,186 @@
+//! One verdict that is remembered: what it says, what it hangs on, and for how long.
+
+use std::any::TypeId;
+use std::mem::size_of;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::claims::{Claims, NoCustomClaims};
+use crate::clock::{Monotonic, Timestamp};
+use crate::defaults;
+use crate::keys::{Found, KeyTable, Thumbprint, TokenTag};
+use crate::telemetry;
+use crate::validator::recent::Mark;
+
+/// That a token was good, and what that hangs on.
+pub(super) struct Verdict<C> {
+    /// What its token is looked for by, and what stands for it.
+    mark: Mark,
+    tag: TokenTag,
+    claims: Claims<C>,
+    /// The place of the issuer's route.
+    place: usize,
+    /// The key that proved it.
+    thumbprint: Thumbprint,
+    /// The last epoch of the issuer's keys in which that key was seen to prove it.
+    epoch: AtomicU64,
+    life: Life,
+    weight: u32,
+    /// That it left because it counts no more, and not to make room.
+    dismissed: AtomicBool,
+}
+
+/// What a verdict hangs on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Proven {
+    /// The place of the issuer's route.
+    pub(super) place: usize,
+    /// The key that proved the token, and the epoch in which it did.
+    pub(super) thumbprint: Thumbprint,
+    pub(super) epoch: u64,
+}
+
+/// How long a verdict counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    /// Every date held at this moment.
+    pub(super) judged_at: Timestamp,
+    /// And from this moment on, one of them does not.
+    pub(super) ends_at: Timestamp,
+    /// No verdict is older than [`defaults::MEMO_LIFE`], whatever the wall clock does.
+    pub(super) forget_at: Monotonic,
+}
+
+impl<C> Verdict<C> {
+    pub(super) fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    pub(super) fn tag(&self) -> TokenTag {
+        self.tag
+    }
+
+    /// The octets that it takes, with what the map needs to keep it.
+    pub(super) fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    /// How long it can count at most.
+    pub(super) fn lasts(&self) -> Duration {
+        self.life.ends_at.saturating_since(self.life.judged_at).min(defaults::MEMO_LIFE)
+    }
+
+    /// Notes that it leaves because it counts no more.
+    pub(super) fn dismiss(&self) {
+        self.dismissed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<C: 'static> Verdict<C> {
+    pub(super) fn new(mark: Mark, tag: TokenTag, claims: Claims<C>, proof: Proven, life: Life) -> Self {
+        let Proven { place, thumbprint, epoch } = proof;
+        // What `C` keeps outside of itself was read from the payload, so it is taken to be about as large.
+        let custom = if TypeId::of::<C>() == TypeId::of::<NoCustomClaims>() {
+            0
+        } else {
+            size_of::<C>().saturating_add(claims.json().len())
+        };
+        let weight = claims.footprint().saturating_add(custom).saturating_add(size_of::<Self>());
+        let weight = u32::try_from(weight.saturating_add(defaults::MEMO_OVERHEAD_BYTES)).unwrap_or(u32::MAX);
+        telemetry::token_cache_grew(weight);
+        Self {
+            mark,
+            tag,
+            claims,
+            place,
+            thumbprint,
+            epoch: AtomicU64::new(epoch),
+            life,
+            weight,
+            dismissed: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn claims(&self) -> &Claims<C> {
+        &self.claims
+    }
+
+    pub(super) fn place(&self) -> usize {
+        self.place
+    }
+
+    /// Says whether all dates hold, and the verdict is young enough.
+    ///
+    /// Between the moment at which every date held and the first at which one does not, all of them hold. A wall clock
+    /// that was set back before the first has the token judged anew.
+    pub(super) fn is_timely(&self, now: Timestamp, monotonic: Monotonic) -> bool {
+        self.life.judged_at <= now && now < self.life.ends_at && monotonic < self.life.forget_at
+    }
+
+    /// Says whether the key that proved the token would prove it again: the epoch is the same, or the new table finds the
+    /// same key for the same header.
+    pub(super) fn is_proven_by(&self, table: &KeyTable, epoch: u64) -> bool {
+        if self.epoch.load(Ordering::Relaxed) == epoch {
+            return true;
+        }
+        let header = self.claims.header();
+        let Found::Keys(mut keys) = table.find(header.kid(), header.algorithm()) else { return false };
+        let stands = keys.any(|key| *key.thumbprint() == self.thumbprint);
+        if stands {
+            // Two requests that race store what is true of both their epochs; the worse of it is one more look-up.
+            self.epoch.store(epoch, Ordering::Relaxed);
+        }
+        stands
+    }
+}
+
+impl<C> Drop for Verdict<C> {
+    fn drop(&mut self) {
+        telemetry::token_cache_shrank(self.weight);
+        if !*self.dismissed.get_mut() {
+            telemetry::token_cache_evicted();
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A verdict that counts for so many seconds.
+    pub(in crate::validator) fn verdict(mark: Mark, tag: TokenTag, seconds: u64) -> Verdict<NoCustomClaims> {
+        let (claims, proof, life) = good_for(seconds);
+        Verdict::new(mark, tag, claims, proof, life)
+    }
+
+    pub(in crate::validator) fn good_for(seconds: u64) -> (Claims, Proven, Life) {
+        let claims = Claims::for_tests(r#"{"iss":"i","exp":1}"#);
+        let judged_at = Timestamp::from_secs(1_000);
+        let ends_at = judged_at.saturating_add(Duration::from_secs(seconds));
+        let forget_at = Monotonic::default().saturating_add(defaults::MEMO_LIFE);
+        let proof = Proven { place: 0, thumbprint: Thumbprint::secret(b"a key"), epoch: 1 };
+        (claims, proof, Life { judged_at, ends_at, forget_at })
+    }
+
+    #[cfg(feature = "metrics")]
+    #[test]
+    fn the_gauges_follow_what_is_in_memory() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let says = |entries: u32, bytes: u32| {
+            let text = recorder.handle().render();
+            for expected in [format!("jwt_token_cache_entries {entries}"), format!("jwt_token_cache_bytes {bytes}")] {
+                assert!(text.lines().any(|line| line == expected), "{expected} in\n{text}");
+            }
+        };
+        metrics::with_local_recorder(&recorder, || {
+            let good = |number| verdict(Mark::for_tests(number), TokenTag::for_tests(number), 60);
+            let (one, two) = (good(1), good(2));
+            let weight = one.weight;
+            says(2, 2 * weight);
+            drop(two);
+            says(1, weight);
+            drop(one);
+            says(0, 0);
+        });
+    }
+}
