@@ -1,4 +1,4 @@
-//! What a refusal costs: everything but the last two rows must stay far below the signature check that it saves.
+//! What a refusal costs: whatever is refused before the signature must stay far below the check that it saves.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -31,6 +31,8 @@ fn main() {
     let server = server(Algorithm::RS256);
     let floor = Floor::of(&server, Algorithm::RS256, &token(&server, 0).sign());
     let validator = Validator::new(api(&server, Algorithm::RS256)).expect("a good configuration");
+    // A service in use knows the header that its issuer writes.
+    now(validator.validate(&token(&server, 0).sign())).expect("a good token");
     let inner =
         service_fn(|_: Request<Empty<Bytes>>| async { Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())) });
     let mut guarded = BearerLayer::new(validator).layer(inner);
@@ -42,7 +44,8 @@ fn main() {
         ("wrong issuer", Some(genuine().issuer("https://other.eu.auth0.com/").sign()), Some(BUDGET)),
         ("wrong audience", Some(genuine().audience("https://api.southwind.com/").sign()), Some(BUDGET)),
         ("expired", Some(genuine().expired().sign()), Some(BUDGET)),
-        ("unknown kid (keys given by hand)", Some(genuine().kid("unknown").sign()), Some(BUDGET)),
+        // Its header is new each time, and only the keys can refuse it.
+        ("unknown kid (keys given by hand)", Some(genuine().kid("unknown").sign()), None),
         ("bad signature", Some(genuine().with_broken_signature().sign()), None),
         ("wrong type, genuine signature", Some(genuine().typ("logout+jwt").sign()), None),
     ];
