@@ -26,8 +26,17 @@ pub(crate) struct Challenges {
     scope: Option<Arc<str>>,
     /// Where the resource tells of itself (RFC 9728 §5.1).
     resource_metadata: Option<Arc<str>>,
-    /// What is said to every token that does not hold, written once; `None` where nothing is configured.
-    invalid_token: Option<Arc<HeaderValue>>,
+    /// What hangs on nothing else, written once; `None` where nothing is configured, or only for one request.
+    written: Option<Arc<Written>>,
+}
+
+/// The challenges that are the same for every request.
+#[derive(Debug, PartialEq, Eq)]
+struct Written {
+    /// Where there was no credential.
+    bare: HeaderValue,
+    invalid_request: HeaderValue,
+    invalid_token: HeaderValue,
 }
 
 impl Challenges {
@@ -46,7 +55,7 @@ impl Challenges {
             return Err(ChallengeError::Scope);
         }
         self.scope = Some(Arc::from(scope));
-        Ok(self)
+        Ok(self.rewritten())
     }
 
     /// Names the place of the resource's metadata, a URL that has been vetted.
@@ -59,6 +68,7 @@ impl Challenges {
     pub(crate) fn asking_for(mut self, scope: Arc<str>) -> Self {
         if !scope.is_empty() {
             self.scope = Some(scope);
+            self.written = None;
         }
         self
     }
@@ -72,11 +82,13 @@ impl Challenges {
     pub(crate) fn answer(&self, rejection: &Rejection) -> Answer {
         match rejection {
             Rejection::NoCredential => {
-                Answer::challenging(StatusCode::UNAUTHORIZED, None, self.ending(self.bare()).into_value())
+                let challenge = self.at_hand(SCHEME, |written| &written.bare, Self::bare);
+                Answer::challenging(StatusCode::UNAUTHORIZED, None, challenge)
             }
             Rejection::Credential(_) | Rejection::Host(_) => {
-                let challenge = self.ending(self.naming(INVALID_REQUEST));
-                Answer::challenging(StatusCode::BAD_REQUEST, Some(INVALID_REQUEST), challenge.into_value())
+                let challenge =
+                    self.at_hand(PLAIN_INVALID_REQUEST, |written| &written.invalid_request, Self::invalid_request);
+                Answer::challenging(StatusCode::BAD_REQUEST, Some(INVALID_REQUEST), challenge)
             }
             Rejection::Token(_)
             | Rejection::Issuer(_)
@@ -87,8 +99,8 @@ impl Challenges {
             | Rejection::Claims(_)
             | Rejection::CustomClaims
             | Rejection::Check(_) => {
-                let written = self.invalid_token.as_deref().cloned();
-                let challenge = written.unwrap_or(HeaderValue::from_static(PLAIN_INVALID_TOKEN));
+                let challenge =
+                    self.at_hand(PLAIN_INVALID_TOKEN, |written| &written.invalid_token, Self::invalid_token);
                 Answer::challenging(StatusCode::UNAUTHORIZED, Some(INVALID_TOKEN), challenge)
             }
             Rejection::Requirement(unmet @ Unmet::Authentication { acr_values, max_age, .. }) => {
@@ -110,9 +122,32 @@ impl Challenges {
         }
     }
 
+    /// A challenge that is written already, or has to be for this request.
+    fn at_hand(
+        &self,
+        plain: &'static str,
+        of: impl FnOnce(&Written) -> &HeaderValue,
+        write: impl FnOnce(&Self) -> HeaderValue,
+    ) -> HeaderValue {
+        match &self.written {
+            Some(written) => of(written).clone(),
+            None if self.is_plain() => HeaderValue::from_static(plain),
+            None => write(self),
+        }
+    }
+
     // RFC 6750 §3.1: a request without credential gets no error code.
-    fn bare(&self) -> Challenge {
-        self.start().with_any("scope", self.scope.as_deref())
+    fn bare(&self) -> HeaderValue {
+        self.ending(self.start().with_any("scope", self.scope.as_deref())).into_value()
+    }
+
+    fn invalid_request(&self) -> HeaderValue {
+        self.ending(self.naming(INVALID_REQUEST)).into_value()
+    }
+
+    fn invalid_token(&self) -> HeaderValue {
+        let challenge = self.naming(INVALID_TOKEN).with("error_description", INVALID_TOKEN.description);
+        self.ending(challenge).into_value()
     }
 
     fn naming(&self, error: ErrorText) -> Challenge {
@@ -125,8 +160,8 @@ impl Challenges {
     }
 
     fn rewritten(mut self) -> Self {
-        let challenge = self.naming(INVALID_TOKEN).with("error_description", INVALID_TOKEN.description);
-        self.invalid_token = Some(Arc::new(self.ending(challenge).into_value()));
+        let (bare, invalid_request, invalid_token) = (self.bare(), self.invalid_request(), self.invalid_token());
+        self.written = Some(Arc::new(Written { bare, invalid_request, invalid_token }));
         self
     }
 
@@ -300,6 +335,9 @@ const INVALID_REQUEST: ErrorText =
 const INVALID_TOKEN: ErrorText =
     ErrorText { code: "invalid_token", description: "the access token is malformed, expired, or not valid here" };
 
+/// The challenge of [`INVALID_REQUEST`] where nothing is configured.
+const PLAIN_INVALID_REQUEST: &str = r#"Bearer error="invalid_request""#;
+
 /// The challenge of [`INVALID_TOKEN`] where nothing is configured.
 const PLAIN_INVALID_TOKEN: &str = concat!(
     r#"Bearer error="invalid_token", "#,
@@ -340,18 +378,39 @@ mod tests {
 
     #[test]
     fn what_is_written_once_is_what_would_be_written_each_time() {
-        let written = |challenges: &Challenges| challenges.invalid_token.as_deref().cloned();
-        let plain = Challenges::default().rewritten();
-        assert_eq!(written(&plain), Some(HeaderValue::from_static(PLAIN_INVALID_TOKEN)));
+        let said = |challenges: &Challenges| {
+            let fixed = [
+                Rejection::NoCredential,
+                Rejection::Credential(crate::bearer::CredentialError::Malformed),
+                Rejection::Signature,
+            ];
+            fixed.map(|rejection| {
+                let mut headers = HeaderMap::new();
+                challenges.answer(&rejection).write_headers(&mut headers);
+                headers[WWW_AUTHENTICATE].to_str().expect("ASCII").to_owned()
+            })
+        };
+        let invalid_token = format!(r#"error="invalid_token", error_description="{}""#, INVALID_TOKEN.description);
+        let plain = said(&Challenges::default());
+        assert_eq!(plain, ["Bearer", r#"Bearer error="invalid_request""#, &format!("Bearer {invalid_token}")]);
+        assert_eq!(plain, said(&Challenges::default().rewritten()));
         let configured = Challenges::default()
             .with_resource_metadata("https://a.example/x")
             .with_realm("shop")
-            .and_then(|challenges| challenges.with_scope("read"));
-        let expected = format!(
-            r#"Bearer realm="shop", error="invalid_token", error_description="{}", resource_metadata="https://a.example/x""#,
-            INVALID_TOKEN.description
-        );
-        assert_eq!(written(&configured.expect("printable")), HeaderValue::from_str(&expected).ok());
+            .and_then(|challenges| challenges.with_scope("read"))
+            .expect("printable");
+        let start = r#"Bearer realm="shop", "#;
+        let end = r#", resource_metadata="https://a.example/x""#;
+        let expected = [
+            format!(r#"{start}scope="read"{end}"#),
+            format!(r#"{start}error="invalid_request"{end}"#),
+            format!("{start}{invalid_token}{end}"),
+        ];
+        assert_eq!(said(&configured), expected);
+        // For one request they are written anew, and only the scopes differ.
+        let [bare, invalid_request, invalid_token] = expected;
+        let asked = said(&configured.asking_for(Arc::from("admin")));
+        assert_eq!(asked, [bare.replace("read", "admin"), invalid_request, invalid_token]);
     }
 
     #[test]
