@@ -419,8 +419,11 @@ fn measure_the_bound() {
     let held_under = |bound: usize| {
         let issuer = Issuer::with_static_keys(server.issuer(), KeySet::from_jwks(server.jwks()));
         let api = Api::new(AUDIENCE, issuer.with_algorithms([Algorithm::ES256]));
-        let validator = Validator::builder(api).with_memo_bytes(bound).build().expect("a good configuration");
+        let mut kept = None;
+        // The validator is part of it.
         let held = allocation_counter::measure(|| {
+            let validator = Validator::builder(api).with_memo_bytes(bound).build().expect("a good configuration");
+            let validator = kept.insert(validator);
             for token in &tokens {
                 assert!(runtime.block_on(validator.validate(token)).is_ok());
             }
