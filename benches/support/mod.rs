@@ -44,7 +44,7 @@ pub fn api(server: &TestIssuer, algorithm: Algorithm) -> Api {
     Api::new(AUDIENCE, issuer.with_algorithms([algorithm]))
 }
 
-/// A token as Auth0 issues it for a user, with permissions: 960 octets under RS256.
+/// A token as Auth0 issues it for a user, with permissions: 892 octets under RS256.
 pub fn token(server: &TestIssuer, number: usize) -> TokenBuilder {
     server
         .token()

@@ -11,7 +11,7 @@ use aws_lc_rs::rand;
 /// # Security
 ///
 /// A verdict that is remembered under a tag is as good as forged for whoever finds a second token with that tag. SHA-256
-/// would do, at five times the cost of this and more than everything else that a hit needs. A secret polynomial does too:
+/// would do, at three times the cost of this and more than everything else that a hit needs. A secret polynomial does too:
 ///
 /// - A tag is `GHASH_H(token) ⊕ E(0)` with `H` and `E(0)` from the secret key. Two different tokens of at most `n` blocks
 ///   collide for at most `n + 1` of the 2¹²⁸ values of `H`. The largest token that an API may allow has 65,536 blocks, and a

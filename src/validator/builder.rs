@@ -94,8 +94,10 @@ impl ValidatorBuilder {
     }
 
     /// Remembers verified tokens in about `bytes` of memory; 0 is [`without_memo`](Self::without_memo). Default: 8 MiB, some
-    /// thousand tokens. Once it is full, the tokens that are used most stay. One part in 64, 16 MiB at most, is taken when
-    /// the validator is made, the rest as tokens come.
+    /// thousand tokens. Once it is full, the tokens that are used most stay. One part in 32, 16 MiB at most, is taken when
+    /// the validator is made, the rest as tokens come. What the application's own claims hold outside of themselves cannot be
+    /// asked, and is taken to be as long as the token's claims: right for a struct of texts; with a `serde_json::Value` the
+    /// whole takes up to half as much again.
     ///
     /// A token that is seen again costs about a fiftieth of a signature check. Its claims are remembered and not its text,
     /// only after full success and only under algorithms with public keys, until `exp` and for at most five minutes. On

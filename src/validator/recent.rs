@@ -29,7 +29,7 @@ pub(super) struct Recent<C> {
 ///
 /// # Security
 ///
-/// Tokens may share it, and nothing rests on it. It is equal for all of those octets or for none of them, so the time that a
+/// Tokens may share it, and nothing rests on it. All sixteen octets have to be right for it to be found, so the time that a
 /// tag takes tells nobody of a signature bit by bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark(u64);

@@ -79,7 +79,8 @@ impl<C> Verdict<C> {
 impl<C: 'static> Verdict<C> {
     pub(super) fn new(mark: Mark, tag: TokenTag, claims: Claims<C>, proof: Proven, life: Life) -> Self {
         let Proven { place, thumbprint, epoch } = proof;
-        // What `C` keeps outside of itself was read from the payload, so it is taken to be about as large.
+        // What `C` keeps outside of itself was read from the payload, so it is taken to be about as large. A
+        // tree of values is larger, as `with_memo_bytes` says.
         let custom = if TypeId::of::<C>() == TypeId::of::<NoCustomClaims>() {
             0
         } else {
