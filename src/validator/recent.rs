@@ -35,6 +35,7 @@ pub(super) struct Recent<C> {
 pub(super) struct Mark(u64);
 
 /// The places where a mark can be: one cache line.
+#[repr(align(64))]
 struct Set<C> {
     /// The mark at each place, so that looking there is worth it. Written after the place, so it may be wrong for a moment;
     /// nothing depends on it.
@@ -220,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_set_is_one_cache_line_and_there_is_always_one() {
-        assert_eq!(size_of::<Set<()>>(), 64);
+        assert_eq!((size_of::<Set<()>>(), align_of::<Set<()>>()), (64, 64));
         assert_eq!(Recent::<()>::within(0).footprint(), 64);
         assert_eq!(Recent::<()>::within(128 * 1024).footprint(), 128 * 1024);
     }
