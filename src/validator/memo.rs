@@ -331,6 +331,43 @@ mod tests {
         // Found until the map does its housekeeping, which the uses that it notes make it do.
         let uses = (0..1_000_000).take_while(|_| token.find().is_some()).count();
         assert!((1..1_000_000).contains(&uses), "{uses}");
+        // That was a use that it notes; the next one is as many uses away.
+        token.keep();
+        let uses = (0..1_000_000).take_while(|_| token.recently().is_some()).count();
+        assert_eq!(u32::try_from(uses), Ok(defaults::MEMO_NOTED_USE));
+    }
+
+    #[test]
+    fn each_token_has_a_mark_of_its_own() {
+        let memo = memo();
+        let mark = |number| token(&memo, number).with(|search| search.mark);
+        assert_eq!(mark(1), mark(1));
+        assert_ne!(mark(1), mark(2));
+    }
+
+    #[cfg(feature = "metrics")]
+    #[test]
+    fn what_counts_no_more_is_not_said_to_have_made_room() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let evicted = || recorder.handle().render().matches(r#"outcome="evicted"} 1"#).count();
+        metrics::with_local_recorder(&recorder, || {
+            for (is_forgotten, expected) in [(true, 0), (false, 1)] {
+                let memo = memo();
+                let token = token(&memo, 1);
+                token.remember(60);
+                // Whoever has it last tells of its end, which is to be this thread.
+                let verdict = memo.verdicts.get(&token.tag()).map(|kept| Arc::clone(&kept.verdict));
+                let verdict = verdict.expect("it was just remembered");
+                if is_forgotten {
+                    token.forget();
+                } else {
+                    memo.verdicts.invalidate(&token.tag());
+                }
+                in_the_end(&memo, "only this thread has it", || Arc::strong_count(&verdict) == 1);
+                drop(verdict);
+                assert_eq!(evicted(), expected);
+            }
+        });
     }
 
     #[test]

@@ -170,6 +170,20 @@ mod tests {
         assert!(!finds(&recent, 7, one) && finds(&recent, 7, other));
     }
 
+    /// Two threads that keep a verdict at once may take two places for it.
+    #[test]
+    fn a_token_that_has_come_to_two_places_is_released_from_both() {
+        let recent = Recent::within(0);
+        let (one, other) = (TokenTag::for_tests(1), TokenTag::for_tests(2));
+        let set = &recent.sets[0];
+        for (at, tag) in [one, other, one].into_iter().enumerate() {
+            set.places[at].store(Some(Arc::new(verdict(Mark(7), tag, 60))));
+            set.marks[at].store(7, Ordering::Relaxed);
+        }
+        recent.release(Mark(7), one);
+        assert!(!finds(&recent, 7, one) && finds(&recent, 7, other));
+    }
+
     #[test]
     fn a_tag_is_made_only_where_the_mark_is_known() {
         let recent = Recent::<NoCustomClaims>::within(0);
@@ -203,6 +217,33 @@ mod tests {
         assert_ne!(recent.mark(token), other.mark(token));
         assert_eq!(recent.mark(b"short"), recent.mark(b""));
         assert_ne!(recent.mark(b"not short"), recent.mark(b""));
+    }
+
+    #[test]
+    fn each_of_those_octets_chooses_the_set() {
+        let recent = Recent::<()>::within(0);
+        let token = b"header.payload.signature-of-this-token";
+        for at in token.len() - 16..token.len() {
+            let places = (b'0'..=b'z').map(|octet| {
+                let mut changed = *token;
+                changed[at] = octet;
+                recent.mark(&changed).0 % 4_096
+            });
+            let places: std::collections::HashSet<u64> = places.collect();
+            assert!(places.len() > 16, "{at}: {places:?}");
+        }
+    }
+
+    #[test]
+    fn each_set_has_places_of_its_own() {
+        let recent = Recent::within(16 * size_of::<Set<NoCustomClaims>>());
+        let tokens = 0..16 * u64::try_from(WAYS).expect("small");
+        for number in tokens.clone() {
+            keep(&recent, number, TokenTag::for_tests(number));
+        }
+        for number in tokens {
+            assert!(finds(&recent, number, TokenTag::for_tests(number)), "{number}");
+        }
     }
 
     #[test]

@@ -163,6 +163,24 @@ pub(super) mod tests {
         (claims, proof, Life { judged_at, ends_at, forget_at })
     }
 
+    #[test]
+    fn a_verdict_counts_from_its_moment_until_the_first_date_fails_or_it_is_too_old() {
+        let good = verdict(Mark::for_tests(1), TokenTag::for_tests(1), 60);
+        let at = Timestamp::from_secs;
+        let after = |age| Monotonic::default().saturating_add(age);
+        let young = after(defaults::MEMO_LIFE - Duration::from_nanos(1));
+        assert!(good.is_timely(at(1_000), young) && good.is_timely(at(1_059), young));
+        assert!(!good.is_timely(at(999), young), "the wall clock was set back");
+        assert!(!good.is_timely(at(1_060), young), "a date fails");
+        assert!(!good.is_timely(at(1_059), after(defaults::MEMO_LIFE)), "it is too old");
+    }
+
+    #[test]
+    fn the_map_keeps_a_verdict_no_longer_than_it_counts() {
+        let lasts = |seconds| verdict(Mark::for_tests(1), TokenTag::for_tests(1), seconds).lasts();
+        assert_eq!((lasts(60), lasts(3_600)), (Duration::from_secs(60), defaults::MEMO_LIFE));
+    }
+
     #[cfg(feature = "metrics")]
     #[test]
     fn the_gauges_follow_what_is_in_memory() {
