@@ -165,6 +165,22 @@ async fn nothing_is_remembered_past_exp() {
 }
 
 #[tokio::test]
+async fn a_verdict_that_has_ended_is_let_go() {
+    let bench = Bench::new();
+    let start = bench.clock.now();
+    let token = bench.token_for(60);
+    assert_eq!((bench.reads(&token).await, bench.reads(&token).await), (1, 0));
+    // A clock that is set back without anybody having asked in between ends nothing.
+    bench.clock.set_wall(start.saturating_add(Duration::from_secs(66)));
+    bench.clock.set_wall(start);
+    assert_eq!(bench.reads(&token).await, 0);
+    bench.clock.set_wall(start.saturating_add(Duration::from_secs(66)));
+    assert_eq!(bench.refusal(&token).await, Rejection::UnverifiedClaims(ClaimError::Expired));
+    bench.clock.set_wall(start);
+    assert_eq!((bench.reads(&token).await, bench.reads(&token).await), (1, 0));
+}
+
+#[tokio::test]
 async fn nothing_is_remembered_past_five_minutes() {
     let bench = Bench::new();
     let token = bench.token_for(3600);
@@ -252,6 +268,23 @@ async fn the_same_key_under_another_id_revives_nothing() {
     let (_, source) = bench.validator.key_sources().next().expect("keys are fetched");
     source.revoke_kid(&kid);
     assert_eq!(bench.refusal(&token).await, Rejection::Key(KeyNotFound::NotForVerification));
+}
+
+#[tokio::test]
+async fn another_key_under_the_same_id_revives_nothing() {
+    let bench = Bench::new();
+    let token = bench.token_for(3600);
+    let ours = bench.server.jwks();
+    let other = es256();
+    let theirs = other.jwks().replace(&other.kid(), &bench.server.kid());
+    assert_eq!((bench.reads(&token).await, bench.reads(&token).await), (1, 0));
+    let (_, source) = bench.validator.key_sources().next().expect("keys are fetched");
+    bench.server.publish(theirs);
+    source.reload().await.expect("the server answers");
+    assert_eq!(bench.refusal(&token).await, Rejection::Signature);
+    bench.server.publish(ours);
+    source.reload().await.expect("the server answers");
+    assert_eq!((bench.reads(&token).await, bench.reads(&token).await), (1, 0));
 }
 
 /// The text of the one key in a set.
