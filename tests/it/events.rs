@@ -249,10 +249,13 @@ async fn a_scrape_tells_the_hit_rate_and_the_size_of_the_memo() {
     }
     let expired = server.token().expired().sign();
     assert!(validator.validate(&expired).await.is_err());
+    let accepted = format!(r#"jwt_validation_total{{issuer="{}",result="accepted",reason="none"}} 4"#, server.issuer());
     says(&[
         r#"jwt_token_cache_total{outcome="miss"} 1"#,
         r#"jwt_token_cache_total{outcome="hit"} 2"#,
         "jwt_token_cache_entries 1",
+        // A hit is counted for the issuer as any other verdict.
+        &accepted,
     ]);
     let text = scrape.render();
     let bytes = text.lines().find_map(|line| line.strip_prefix("jwt_token_cache_bytes ")).expect("a size");
