@@ -92,6 +92,22 @@ async fn a_cookie_counts_only_where_the_application_says_so() {
 }
 
 #[tokio::test]
+async fn a_credential_over_the_limit_is_refused_before_another_place_is_looked_at() {
+    let server = TestIssuer::new();
+    let token = server.token().subject("ann").sign();
+    let with = layer(&server).with_token_source(|headers| bearer::from_cookie(headers, "access"));
+    let beside = |credential: &str| {
+        let request = gate::bearing(credential).header("cookie", format!("access={token}"));
+        request.body(Body::default()).expect("a request")
+    };
+    let limit = 16 * 1024;
+    let long = gate::through(with.clone(), beside(&"a".repeat(limit + 1))).await;
+    assert_eq!((long.status, long.challenge()), (401, gate::INVALID_TOKEN));
+    let doubled = gate::through(with, beside(&"a".repeat(limit))).await;
+    assert_eq!((doubled.status, doubled.challenge()), (400, "Bearer error=\"invalid_request\""));
+}
+
+#[tokio::test]
 async fn a_websocket_brings_its_token_as_a_subprotocol() {
     let server = TestIssuer::new();
     let token = server.token().subject("ann").sign();

@@ -189,6 +189,28 @@ async fn tokens_that_can_be_read_two_ways_are_refused() {
     }
 }
 
+/// What a header may hold is the layer's question (RFC 6750 §2.1).
+#[tokio::test]
+async fn a_text_that_no_header_may_hold_is_no_token() {
+    let server = TestIssuer::new();
+    let validator = validator(&server);
+    let token = server.token().sign();
+    assert!(validator.validate(&token).await.is_ok());
+    let (signing_input, _) = token.rsplit_once('.').expect("a token");
+    let encoding = TokenError::Encoding { part: Part::Signature };
+    for (text, expected) in [
+        (String::new(), TokenError::NotAJwt),
+        ("a b".to_owned(), TokenError::NotAJwt),
+        (format!("{token} "), encoding),
+        (format!("{token}="), encoding),
+        (format!("{signing_input}.ü"), encoding),
+    ] {
+        let explanation = validator.explain(&text).await;
+        assert!(!explanation.is_accepted(), "{text}");
+        assert_eq!(validator.validate(&text).await.map(drop), Err(Rejection::Token(expected)), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn public_keys_never_serve_as_secrets() {
     let server = TestIssuer::new();
