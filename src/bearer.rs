@@ -23,7 +23,7 @@ impl<'h> BearerToken<'h> {
     }
 
     /// Takes what follows the scheme.
-    fn read(octets: &'h [u8]) -> Result<Self, CredentialError> {
+    pub(crate) fn read(octets: &'h [u8]) -> Result<Self, CredentialError> {
         if octets.is_empty() {
             return Err(CredentialError::Empty);
         }

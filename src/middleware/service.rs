@@ -85,6 +85,14 @@ enum Verdict<C> {
     Waiting(BearerToken<'static>, Circumstances),
 }
 
+impl<C> Verdict<C> {
+    /// Of a request that no validator is asked about.
+    fn turned_away(rejection: Rejection) -> Self {
+        telemetry::credential_refused(rejection.kind().name(), rejection.hint());
+        Self::Refused(rejection)
+    }
+}
+
 /// What an authenticated request is to carry.
 struct Admitted<C> {
     claims: Claims<C>,
@@ -97,17 +105,14 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
         let (credential, circumstances) = match self.read(request) {
             Ok(Some(read)) => read,
             Ok(None) => return Verdict::Admitted(None),
-            Err(rejection) => {
-                telemetry::credential_refused(rejection.kind().name(), rejection.hint());
-                return Verdict::Refused(rejection);
-            }
+            Err(rejection) => return Verdict::turned_away(rejection),
         };
         match self.validator.decide(&credential, &circumstances) {
             Some(Ok(claims)) => Verdict::Admitted(Some(self.admit(claims, credential))),
             Some(Err(rejection)) => Verdict::Refused(rejection),
             None => match credential.read() {
                 Ok(token) => Verdict::Waiting(token.into_owned(), circumstances),
-                Err(error) => Verdict::Refused(Rejection::Credential(error)),
+                Err(error) => Verdict::turned_away(Rejection::Credential(error)),
             },
         }
     }
@@ -138,16 +143,20 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
 
     /// The one credential, wherever it may stand.
     fn credential<'h>(&self, headers: &'h HeaderMap) -> Result<Option<Credential<'h>>, Rejection> {
-        let field = bearer::unread(headers).map_err(Rejection::Credential)?.map(Credential::Field);
-        if let Some(field) = &field {
-            self.validator.check_length(field.octets().len())?;
+        let field = bearer::unread(headers).map_err(Rejection::Credential)?;
+        if let Some(octets) = field {
+            self.validator.check_length(octets.len())?;
         }
-        let Some(source) = &self.token_source else { return Ok(field) };
-        match (field, source(headers).map_err(Rejection::Credential)?) {
+        if self.token_source.is_none() && !self.validator.needs_host() {
+            return Ok(field.map(Credential::Field));
+        }
+        // A fault of the field comes before those of whatever else is looked at.
+        let field = field.map(BearerToken::read).transpose().map_err(Rejection::Credential)?;
+        let elsewhere = self.token_source.as_ref().map_or(Ok(None), |source| source(headers));
+        match (field, elsewhere.map_err(Rejection::Credential)?) {
             // RFC 6750 §2: a request brings its token in one way only.
             (Some(_), Some(_)) => Err(Rejection::Credential(CredentialError::Multiple)),
-            (field, None) => Ok(field),
-            (None, Some(token)) => Ok(Some(Credential::Token(token))),
+            (token, None) | (None, token) => Ok(token.map(Credential::Token)),
         }
     }
 

@@ -30,7 +30,9 @@ pub(super) struct Recent<C> {
 /// # Security
 ///
 /// Tokens may share it, and nothing rests on it. All sixteen octets have to be right for it to be found, so the time that a
-/// tag takes tells nobody of a signature bit by bit.
+/// tag takes tells nobody of a signature bit by bit. Whoever can watch the caches of this processor may learn which texts
+/// lead to one line, and from many of them the secrets: that makes texts which share a mark, each of which costs a tag, or
+/// takes a place in the table from verdicts that are then found in the map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark(u64);
 

@@ -146,6 +146,8 @@ impl<C> Drop for Verdict<C> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     /// A verdict that counts for so many seconds.
@@ -179,6 +181,15 @@ pub(super) mod tests {
     fn the_map_keeps_a_verdict_no_longer_than_it_counts() {
         let lasts = |seconds| verdict(Mark::for_tests(1), TokenTag::for_tests(1), seconds).lasts();
         assert_eq!((lasts(60), lasts(3_600)), (Duration::from_secs(60), defaults::MEMO_LIFE));
+    }
+
+    #[test]
+    fn claims_of_the_applications_own_weigh_as_much_as_they_can_be_told() {
+        let (claims, proof, life) = good_for(60);
+        let (mark, tag, json) = (Mark::for_tests(1), TokenTag::for_tests(1), claims.json().len());
+        let plain = Verdict::new(mark, tag, claims.clone(), proof, life).weight();
+        let custom = Verdict::new(mark, tag, claims.with_custom(Arc::new(String::new())), proof, life).weight();
+        assert_eq!(usize::try_from(custom - plain), Ok(size_of::<String>() + json));
     }
 
     #[cfg(feature = "metrics")]

@@ -6,9 +6,10 @@ use axum::Router;
 use axum::routing::get;
 use http::{Request, Response};
 use tower::{Layer, ServiceExt as _, service_fn};
-use tower_bearer::bearer::{self, BearerToken};
+use tower_bearer::bearer::{self, BearerToken, CredentialError};
+use tower_bearer::host::HostError;
 use tower_bearer::testing::{Outage, TestIssuer};
-use tower_bearer::{Api, BearerLayer, Issuer, Validator};
+use tower_bearer::{Api, BearerLayer, Issuer, Rejection, Validator};
 
 use crate::gate::{self, AUDIENCE, Answer, Body, OK, trusted};
 
@@ -88,6 +89,47 @@ async fn a_cookie_counts_only_where_the_application_says_so() {
     ] {
         let answer = gate::through(with(), doubled).await;
         assert_eq!((answer.status, answer.challenge()), (400, "Bearer error=\"invalid_request\""));
+    }
+}
+
+#[tokio::test]
+async fn a_fault_of_the_field_comes_before_those_of_whatever_else_is_looked_at() {
+    let server = TestIssuer::new();
+    let token = server.token().sign();
+    let inner = service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::default())) });
+    let verdict = async |layer: BearerLayer, request: Request<Body>| {
+        let response = layer.layer(inner).oneshot(request).await.expect("infallible");
+        let rejection = response.extensions().get::<Rejection>().cloned();
+        assert_eq!(response.status() == 200, rejection.is_none());
+        rejection
+    };
+    let credential = |error| Some(Rejection::Credential(error));
+    let cookies = layer(&server).with_token_source(|headers| bearer::from_cookie(headers, "access"));
+    let with_cookie = |field: &str, cookie: &str| {
+        let request = Request::get("/").header("authorization", field).header("cookie", format!("access={cookie}"));
+        request.body(Body::default()).expect("a request")
+    };
+    for (field, cookie, expected) in [
+        ("Bearer a, b", &*token, credential(CredentialError::Malformed)),
+        ("Bearer", &token, credential(CredentialError::Empty)),
+        ("Bearer", "a b", credential(CredentialError::Empty)),
+        (&format!("Bearer {token}"), "a b", credential(CredentialError::Malformed)),
+        (&format!("Bearer {token}"), &token, credential(CredentialError::Multiple)),
+        (&format!("Bearer {token}"), "", None),
+        ("Basic dTpw", &token, None),
+    ] {
+        assert_eq!(verdict(cookies.clone(), with_cookie(field, cookie)).await, expected, "{field} and {cookie}");
+    }
+    let bound = Api::new(AUDIENCE, trusted(&server)).with_issuer_for_host("api.test", server.issuer());
+    let bound = BearerLayer::new(Validator::new(bound).expect("a good configuration"));
+    for (field, host, expected) in [
+        ("Bearer a, b", "a b", credential(CredentialError::Malformed)),
+        ("Bearer", "a b", credential(CredentialError::Empty)),
+        (&format!("Bearer {token}"), "a b", Some(Rejection::Host(HostError::Malformed))),
+        (&format!("Bearer {token}"), "api.test", None),
+    ] {
+        let request = Request::get("/").header("authorization", field).header("host", host).body(Body::default());
+        assert_eq!(verdict(bound.clone(), request.expect("a request")).await, expected, "{field} for {host}");
     }
 }
 
