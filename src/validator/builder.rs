@@ -99,7 +99,7 @@ impl ValidatorBuilder {
     /// asked, and is taken to be as long as the token's claims: right for a struct of texts; with a `serde_json::Value` the
     /// whole takes up to half as much again.
     ///
-    /// A token that is seen again costs about a fiftieth of a signature check. Its claims are remembered and not its text,
+    /// A token that is seen again costs about a fortieth of a signature check. Its claims are remembered and not its text,
     /// only after full success and only under algorithms with public keys, until `exp` and for at most five minutes. On
     /// every request it is asked again whether the keys are usable and that token's key among them, whether the dates
     /// hold, whether the host is the issuer's, and what the checks of the application say.

@@ -107,7 +107,7 @@ pub async fn all(tokens: &Tokens) -> anyhow::Result<(Vec<Contestant>, Vec<(&'sta
             distinct: 1_000,
         },
         Contestant {
-            name: "tower-bearer without memo, claims of five fields",
+            name: "tower-bearer without memo, own claims",
             router: ours_reading(validator().without_memo().build()?.with_custom_claims()),
             distinct: 1_000,
         },
