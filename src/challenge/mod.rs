@@ -19,19 +19,19 @@ use crate::guard::{Unmet, is_scope_token};
 use crate::rejection::Rejection;
 
 /// What every challenge of one layer says besides the fault. Cheap to clone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Challenges {
     realm: Option<Arc<str>>,
     /// Said only where there was no credential: what a token should bring.
     scope: Option<Arc<str>>,
     /// Where the resource tells of itself (RFC 9728 §5.1).
     resource_metadata: Option<Arc<str>>,
-    /// What hangs on nothing else, written once; `None` where nothing is configured, or only for one request.
+    /// What depends on nothing else, written once; `None` where nothing is configured, or a route's scopes were added.
     written: Option<Arc<Written>>,
 }
 
 /// The challenges that are the same for every request.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Written {
     /// Where there was no credential.
     bare: HeaderValue,
@@ -169,6 +169,16 @@ impl Challenges {
         Challenge(String::from(SCHEME)).with_any("realm", self.realm.as_deref())
     }
 }
+
+/// By what is said, written already or not.
+impl PartialEq for Challenges {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { realm, scope, resource_metadata, written: _ } = self;
+        (realm, scope, resource_metadata) == (&other.realm, &other.scope, &other.resource_metadata)
+    }
+}
+
+impl Eq for Challenges {}
 
 /// What a client gets instead of the handler's response.
 #[derive(Clone, Debug, PartialEq, Eq)]

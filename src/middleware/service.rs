@@ -153,11 +153,15 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
         // A fault of the field comes before those of whatever else is looked at.
         let field = field.map(BearerToken::read).transpose().map_err(Rejection::Credential)?;
         let elsewhere = self.token_source.as_ref().map_or(Ok(None), |source| source(headers));
-        match (field, elsewhere.map_err(Rejection::Credential)?) {
+        let token = match (field, elsewhere.map_err(Rejection::Credential)?) {
             // RFC 6750 §2: a request brings its token in one way only.
-            (Some(_), Some(_)) => Err(Rejection::Credential(CredentialError::Multiple)),
-            (token, None) | (None, token) => Ok(token.map(Credential::Token)),
+            (Some(_), Some(_)) => return Err(Rejection::Credential(CredentialError::Multiple)),
+            (token, None) | (None, token) => token,
+        };
+        if let Some(token) = &token {
+            self.validator.check_length(token.as_str().len())?;
         }
+        Ok(token.map(Credential::Token))
     }
 
     /// Keeps credentials out of logs of headers.

@@ -97,7 +97,7 @@ impl ValidatorBuilder {
     /// thousand tokens. Once it is full, the tokens that are used most stay. One part in 32, 16 MiB at most, is taken when
     /// the validator is made, the rest as tokens come. What the application's own claims hold outside of themselves cannot be
     /// asked, and is taken to be as long as the token's claims: right for a struct of texts; with a `serde_json::Value` the
-    /// whole takes up to half as much again.
+    /// whole was seen to take half as much again, and lists of short values take more.
     ///
     /// A token that is seen again costs about a fortieth of a signature check. Its claims are remembered and not its text,
     /// only after full success and only under algorithms with public keys, until `exp` and for at most five minutes. On

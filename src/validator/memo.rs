@@ -121,7 +121,7 @@ impl<C: Send + Sync + 'static> Remembered<'_, C> {
         }
     }
 
-    /// Lets go of a verdict that can never count again.
+    /// Lets go of a verdict that counts no more, and of any other of its token.
     pub(super) fn forget(&self) {
         let Some(verdict) = self.verdict() else { return };
         if let Some(kept) = self.memo.verdicts.remove(&verdict.tag()) {

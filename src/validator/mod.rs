@@ -239,6 +239,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
         circumstances: &Circumstances,
         validation: &Validation<'s>,
     ) -> Option<Result<Claims<C>, Rejection>> {
+        if let Err(rejection) = self.core.check_length(token.octets().len()) {
+            return Some(Err(rejection));
+        }
         let search = self.search(token.octets());
         let recall = |found: Remembered<C>| self.recall(&found, circumstances.host.as_ref(), validation);
         if let Some(claims) = search.as_ref().and_then(Search::recently).and_then(recall) {
@@ -248,17 +251,16 @@ impl<C: Send + Sync + 'static> Validator<C> {
             Ok(opened) => opened,
             Err(rejection) => return Some(Err(rejection)),
         };
-        // Only now, since what is refused by now is in no memo, and the map takes longer than the refusal.
-        if let Some(search) = &search {
-            if let Some(claims) = search.kept().and_then(recall) {
-                return Some(self.readmit(claims, circumstances));
-            }
-            telemetry::token_cache_miss();
+        // Only now, since no verdict counts for what is refused by now, and the map takes longer than the refusal.
+        if let Some(claims) = search.as_ref().and_then(Search::kept).and_then(recall) {
+            return Some(self.readmit(claims, circumstances));
         }
-        Some(match issuer.keys.at_hand(|keys, epoch| issuer.prove(parsed, keys, epoch))? {
+        let proof = match issuer.keys.at_hand(|keys, epoch| issuer.prove(parsed, keys, epoch))? {
             Err(Rejection::Key(KeyNotFound::Unknown { .. })) if issuer.keys.may_learn() => return None,
-            proof => proof.and_then(|proof| self.conclude(token.octets(), proof, circumstances, search)),
-        })
+            proof => proof,
+        };
+        self.note_miss();
+        Some(proof.and_then(|proof| self.conclude(token.octets(), proof, circumstances, search)))
     }
 
     async fn wait<'s>(
@@ -267,6 +269,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         circumstances: &Circumstances,
         validation: &Validation<'s>,
     ) -> Result<Claims<C>, Rejection> {
+        self.note_miss();
         let (parsed, issuer) = self.core.open(token, circumstances, validation)?;
         let header = parsed.header();
         let (keys, epoch) = issuer.keys.for_token(header.kid(), header.algorithm()).await?;
@@ -279,6 +282,10 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let clock = &*self.core.clock;
         match verdict {
             Ok(_) => validation.accepted(clock),
+            // There was no token to validate.
+            Err(rejection @ Rejection::Credential(_)) => {
+                telemetry::credential_refused(rejection.kind().name(), rejection.hint());
+            }
             Err(rejection) => {
                 validation.within(|| self.core.note(token.octets(), rejection));
                 validation.rejected(rejection.kind().name(), clock);
@@ -310,6 +317,13 @@ impl<C: Send + Sync + 'static> Validator<C> {
             search.remember(claims.clone(), proven, life);
         }
         Ok(claims)
+    }
+
+    /// Notes that the keys have to be asked about a token; only once for one that has to wait for them.
+    fn note_miss(&self) {
+        if self.memo.is_some() {
+            telemetry::token_cache_miss();
+        }
     }
 
     /// Starts to look for what is remembered of a token.
@@ -367,7 +381,7 @@ impl Core {
         if length > limit { Err(Rejection::Token(TokenError::TooLong { length, limit })) } else { Ok(()) }
     }
 
-    /// Everything that needs no key: size, form, issuer, algorithm, and the claims that may refuse early.
+    /// Everything but the length that needs no key: form, issuer, algorithm, and the claims that may refuse early.
     fn open<'s, 't>(
         &'s self,
         credential: &'t Credential<'_>,
@@ -375,9 +389,7 @@ impl Core {
         validation: &Validation<'s>,
     ) -> Result<(UnverifiedToken<'t>, &'s Trusted), Rejection> {
         let host = circumstances.host.as_ref();
-        let octets = credential.octets();
-        self.check_length(octets.len())?;
-        let token = UnverifiedToken::parse_knowing(octets, |segment| self.headers.find(segment));
+        let token = UnverifiedToken::parse_knowing(credential.octets(), |segment| self.headers.find(segment));
         let token = token.map_err(|error| match credential.check() {
             Ok(()) => Rejection::Token(error),
             Err(error) => Rejection::Credential(error),

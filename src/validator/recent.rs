@@ -39,8 +39,8 @@ pub(super) struct Mark(u64);
 /// The places where a mark can be: one cache line.
 #[repr(align(64))]
 struct Set<C> {
-    /// The mark at each place, so that looking there is worth it. Written after the place, so it may be wrong for a moment;
-    /// nothing depends on it.
+    /// The mark at each place, so that looking there is worth it. It is written after the place and not taken back with it,
+    /// so it may be wrong until the place is filled again: that costs a tag, or a look into the map.
     marks: [AtomicU64; WAYS],
     places: [ArcSwapOption<Verdict<C>>; WAYS],
 }
@@ -117,7 +117,7 @@ impl Mark {
         let (rest, last) = token.split_last_chunk().unwrap_or((token, &[0; 8]));
         let before = rest.last_chunk().unwrap_or(&[0; 8]);
         let (last, before) = (u64::from_le_bytes(*last) ^ one, u64::from_le_bytes(*before) ^ other);
-        // Each half of the product hangs on every octet.
+        // Each half of the product depends on every octet.
         let product = u128::from(last).wrapping_mul(u128::from(before));
         let half = |octets: u128| u64::try_from(octets & u128::from(u64::MAX)).unwrap_or_default();
         Self(half(product) ^ half(product >> 64))

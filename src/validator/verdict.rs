@@ -1,4 +1,4 @@
-//! One verdict that is remembered: what it says, what it hangs on, and for how long.
+//! One verdict that is remembered: what it says, what it depends on, and for how long.
 
 use std::any::TypeId;
 use std::mem::size_of;
@@ -12,7 +12,7 @@ use crate::keys::{Found, KeyTable, Thumbprint, TokenTag};
 use crate::telemetry;
 use crate::validator::recent::Mark;
 
-/// That a token was good, and what that hangs on.
+/// That a token was good, and what that depends on.
 pub(super) struct Verdict<C> {
     /// What its token is looked for by, and what stands for it.
     mark: Mark,
@@ -30,7 +30,7 @@ pub(super) struct Verdict<C> {
     dismissed: AtomicBool,
 }
 
-/// What a verdict hangs on.
+/// What a verdict depends on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Proven {
     /// The place of the issuer's route.

@@ -185,10 +185,41 @@ async fn a_scrape_counts_what_is_refused_before_the_token() {
     send(BearerLayer::new(validator).layer(shows_subject()), request(&["Bearer a b"])).await;
     let counted = r#"jwt_validation_total{issuer="none",result="rejected",reason="invalid_request"} 2"#;
     assert!(scrape.render().contains(counted), "{counted} in\n{}", scrape.render());
+    // The good one only: of the others, no token was validated.
+    let timed = r#"jwt_validation_seconds_count{path="at_once"} 1"#;
+    assert!(scrape.render().lines().any(|line| line == timed), "{}", scrape.render());
     let host = r#"hint="the request's host is malformed, stands twice or contradicts its target""#;
     for said in [&*format!(r#"kind="invalid_request" {host} signature"#), r#"kind="invalid_request" signature"#] {
         assert_eq!(log.lines(said).len(), 1, "{said} in\n{}", log.text());
     }
+}
+
+/// A request through the layer looks twice before it waits.
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn a_token_that_waits_for_keys_is_one_miss() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let scrape = recorder.handle();
+    let _recorded = metrics::set_default_local_recorder(&recorder);
+    let server = TestIssuer::new();
+    let api = Api::new(AUDIENCE, Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()));
+    let cold = Validator::builder(api).with_fetch(server.clone()).build().expect("a good configuration");
+    let layer = BearerLayer::new(cold);
+    let says = |expected: &str| {
+        let text = scrape.render();
+        assert!(text.lines().any(|line| line == expected), "{expected} in\n{text}");
+    };
+    let authorization = format!("Bearer {}", server.token().sign());
+    for (outcome, times) in [("miss", 1), ("hit", 1), ("hit", 2)] {
+        let response = send(layer.layer(shows_subject()), request(&[&authorization])).await;
+        assert_eq!(response.status(), 200);
+        says(&format!(r#"jwt_token_cache_total{{outcome="{outcome}"}} {times}"#));
+    }
+    says(r#"jwt_token_cache_total{outcome="miss"} 1"#);
+    let strange = format!("Bearer {}", server.token().kid("strange").sign());
+    assert_eq!(send(layer.layer(shows_subject()), request(&[&strange])).await.status(), 401);
+    says(r#"jwt_token_cache_total{outcome="miss"} 2"#);
+    says(r#"jwt_validation_seconds_count{path="waited"} 2"#);
 }
 
 /// Requirements count wherever they are asked.

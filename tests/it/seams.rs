@@ -9,6 +9,7 @@ use tower::{Layer, ServiceExt as _, service_fn};
 use tower_bearer::bearer::{self, BearerToken, CredentialError};
 use tower_bearer::host::HostError;
 use tower_bearer::testing::{Outage, TestIssuer};
+use tower_bearer::token::TokenError;
 use tower_bearer::{Api, BearerLayer, Issuer, Rejection, Validator};
 
 use crate::gate::{self, AUDIENCE, Answer, Body, OK, trusted};
@@ -120,6 +121,8 @@ async fn a_fault_of_the_field_comes_before_those_of_whatever_else_is_looked_at()
     ] {
         assert_eq!(verdict(cookies.clone(), with_cookie(field, cookie)).await, expected, "{field} and {cookie}");
     }
+    let long = "a".repeat(16 * 1024 + 1);
+    let too_long = Some(Rejection::Token(TokenError::TooLong { length: long.len(), limit: 16 * 1024 }));
     let bound = Api::new(AUDIENCE, trusted(&server)).with_issuer_for_host("api.test", server.issuer());
     let bound = BearerLayer::new(Validator::new(bound).expect("a good configuration"));
     for (field, host, expected) in [
@@ -130,6 +133,16 @@ async fn a_fault_of_the_field_comes_before_those_of_whatever_else_is_looked_at()
     ] {
         let request = Request::get("/").header("authorization", field).header("host", host).body(Body::default());
         assert_eq!(verdict(bound.clone(), request.expect("a request")).await, expected, "{field} for {host}");
+    }
+    let bound = bound.with_token_source(|headers| bearer::from_cookie(headers, "access"));
+    for (cookie, host, expected) in [
+        (&*long, "a b", too_long),
+        (&*token, "a b", Some(Rejection::Host(HostError::Malformed))),
+        (&*token, "api.test", None),
+    ] {
+        let request = Request::get("/").header("cookie", format!("access={cookie}")).header("host", host);
+        let request = request.body(Body::default()).expect("a request");
+        assert_eq!(verdict(bound.clone(), request).await, expected, "a cookie of {} for {host}", cookie.len());
     }
 }
 
