@@ -15,7 +15,8 @@ use moka::sync::Cache;
 use crate::claims::Claims;
 use crate::defaults;
 use crate::keys::{Tagger, TokenTag};
-use crate::validator::recent::{Mark, Recent};
+use crate::validator::mark::Mark;
+use crate::validator::recent::Recent;
 use crate::validator::verdict::{Life, Proven, Verdict};
 
 /// The tokens that one validator has verified lately, bounded by bytes; clones share it.

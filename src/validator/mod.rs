@@ -8,6 +8,7 @@ mod explanation;
 mod headers;
 mod hints;
 mod keyring;
+mod mark;
 mod memo;
 mod recent;
 mod routing;

@@ -3,13 +3,13 @@
 //! The map that bounds the memo notes every use, and all threads write to the same notes: two threads together got no
 //! further with it than one alone. So it is asked only for what is not here, and now and then for what is.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwapOption, Guard};
 
 use crate::keys::TokenTag;
+use crate::validator::mark::{Mark, Marker};
 use crate::validator::verdict::Verdict;
 
 /// A bounded number of verdicts, by mark and tag; which one has to make room for another is left to chance.
@@ -20,21 +20,8 @@ use crate::validator::verdict::Verdict;
 /// is found here is judged as one from the map.
 pub(super) struct Recent<C> {
     sets: Box<[Set<C>]>,
-    /// What makes of a token's end a mark that nobody outside can choose.
-    secrets: [u64; 2],
+    marker: Marker,
 }
-
-/// What a token is looked for by before its tag is made, which takes longer than all else that a hit needs: a keyed hash
-/// of its last sixteen octets, which are the signature's and differ from token to token.
-///
-/// # Security
-///
-/// Tokens may share it, and nothing rests on it. All sixteen octets have to be right for it to be found, so the time that a
-/// tag takes tells nobody of a signature bit by bit. Whoever can watch the caches of this processor may learn which texts
-/// lead to one line, and from many of them the secrets: that makes texts which share a mark, each of which costs a tag, or
-/// takes a place in the table from verdicts that are then found in the map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark(u64);
 
 /// The places where a mark can be: one cache line.
 #[repr(align(64))]
@@ -49,10 +36,7 @@ impl<C> Recent<C> {
     /// Takes as many octets as may be, at least those of one set.
     pub(super) fn within(bytes: usize) -> Self {
         let sets = bytes.checked_div(size_of::<Set<C>>()).unwrap_or_default().max(1);
-        Self {
-            sets: (0..sets).map(|_| Set::default()).collect(),
-            secrets: [0, 1].map(|number| RandomState::new().hash_one(number)),
-        }
+        Self { sets: (0..sets).map(|_| Set::default()).collect(), marker: Marker::default() }
     }
 
     /// The octets that it takes itself.
@@ -61,7 +45,7 @@ impl<C> Recent<C> {
     }
 
     pub(super) fn mark(&self, token: &[u8]) -> Mark {
-        Mark::of(token, self.secrets)
+        self.marker.mark(token)
     }
 
     /// Finds a token's verdict; its tag is made only where a verdict has its mark.
@@ -71,7 +55,7 @@ impl<C> Recent<C> {
         tag: impl FnOnce() -> Option<TokenTag>,
     ) -> Option<Guard<Option<Arc<Verdict<C>>>>> {
         let set = self.set(mark)?;
-        let is_marked = |place: &AtomicU64| place.load(Ordering::Relaxed) == mark.0;
+        let is_marked = |place: &AtomicU64| place.load(Ordering::Relaxed) == mark.bits();
         if !set.marks.iter().any(is_marked) {
             return None;
         }
@@ -86,11 +70,11 @@ impl<C> Recent<C> {
         let Some(set) = self.set(mark) else { return };
         let own = set.places.iter().position(|place| is_of(&place.load(), tag));
         let free = || set.places.iter().position(|place| place.load().is_none());
-        let any = || usize::try_from(mark.0 >> 32).unwrap_or_default() % WAYS;
+        let any = || usize::try_from(mark.bits() >> 32).unwrap_or_default() % WAYS;
         let at = own.or_else(free).unwrap_or_else(any);
         if let (Some(marked), Some(place)) = (set.marks.get(at), set.places.get(at)) {
             place.store(Some(verdict));
-            marked.store(mark.0, Ordering::Relaxed);
+            marked.store(mark.bits(), Ordering::Relaxed);
         }
     }
 
@@ -107,27 +91,8 @@ impl<C> Recent<C> {
     }
 
     fn set(&self, mark: Mark) -> Option<&Set<C>> {
-        let place = mark.0.checked_rem(u64::try_from(self.sets.len()).ok()?)?;
+        let place = mark.bits().checked_rem(u64::try_from(self.sets.len()).ok()?)?;
         self.sets.get(usize::try_from(place).ok()?)
-    }
-}
-
-impl Mark {
-    fn of(token: &[u8], [one, other]: [u64; 2]) -> Self {
-        let (rest, last) = token.split_last_chunk().unwrap_or((token, &[0; 8]));
-        let before = rest.last_chunk().unwrap_or(&[0; 8]);
-        let (last, before) = (u64::from_le_bytes(*last) ^ one, u64::from_le_bytes(*before) ^ other);
-        // Each half of the product depends on every octet.
-        let product = u128::from(last).wrapping_mul(u128::from(before));
-        let half = |octets: u128| u64::try_from(octets & u128::from(u64::MAX)).unwrap_or_default();
-        Self(half(product) ^ half(product >> 64))
-    }
-}
-
-#[cfg(test)]
-impl Mark {
-    pub(super) fn for_tests(number: u64) -> Self {
-        Self(number)
     }
 }
 
@@ -151,11 +116,11 @@ mod tests {
     use crate::validator::verdict::tests::verdict;
 
     fn finds(recent: &Recent<NoCustomClaims>, mark: u64, tag: TokenTag) -> bool {
-        recent.find(Mark(mark), || Some(tag)).is_some_and(|found| is_of(&found, tag))
+        recent.find(Mark::for_tests(mark), || Some(tag)).is_some_and(|found| is_of(&found, tag))
     }
 
     fn keep(recent: &Recent<NoCustomClaims>, mark: u64, tag: TokenTag) {
-        recent.keep(Arc::new(verdict(Mark(mark), tag, 60)));
+        recent.keep(Arc::new(verdict(Mark::for_tests(mark), tag, 60)));
     }
 
     #[test]
@@ -164,11 +129,11 @@ mod tests {
         let (one, other) = (TokenTag::for_tests(1), TokenTag::for_tests(2));
         keep(&recent, 7, one);
         assert!(!finds(&recent, 7, other), "of another token with the same mark");
-        recent.release(Mark(7), other);
+        recent.release(Mark::for_tests(7), other);
         assert!(finds(&recent, 7, one));
         keep(&recent, 7, other);
         assert!(finds(&recent, 7, one) && finds(&recent, 7, other));
-        recent.release(Mark(7), one);
+        recent.release(Mark::for_tests(7), one);
         assert!(!finds(&recent, 7, one) && finds(&recent, 7, other));
     }
 
@@ -179,10 +144,10 @@ mod tests {
         let (one, other) = (TokenTag::for_tests(1), TokenTag::for_tests(2));
         let set = &recent.sets[0];
         for (at, tag) in [one, other, one].into_iter().enumerate() {
-            set.places[at].store(Some(Arc::new(verdict(Mark(7), tag, 60))));
+            set.places[at].store(Some(Arc::new(verdict(Mark::for_tests(7), tag, 60))));
             set.marks[at].store(7, Ordering::Relaxed);
         }
-        recent.release(Mark(7), one);
+        recent.release(Mark::for_tests(7), one);
         assert!(!finds(&recent, 7, one) && finds(&recent, 7, other));
     }
 
@@ -195,7 +160,7 @@ mod tests {
                 made.set(made.get() + 1);
                 Some(TokenTag::for_tests(1))
             };
-            recent.find(Mark(mark), tag).is_some()
+            recent.find(Mark::for_tests(mark), tag).is_some()
         };
         assert!(!find(7));
         keep(&recent, 7, TokenTag::for_tests(1));
@@ -204,36 +169,6 @@ mod tests {
         assert_eq!(made.get(), 0);
         assert!(find(7));
         assert_eq!(made.get(), 1);
-    }
-
-    #[test]
-    fn a_mark_is_made_of_the_last_octets_and_of_a_secret() {
-        let (recent, other) = (Recent::<()>::within(0), Recent::<()>::within(0));
-        let token = b"header.payload.signature-of-this-token";
-        assert_eq!(recent.mark(token), recent.mark(b"x.y.signature-of-this-token"));
-        for at in token.len() - 16..token.len() {
-            let mut changed = *token;
-            changed[at] ^= 1;
-            assert_ne!(recent.mark(token), recent.mark(&changed), "{at}");
-        }
-        assert_ne!(recent.mark(token), other.mark(token));
-        assert_eq!(recent.mark(b"short"), recent.mark(b""));
-        assert_ne!(recent.mark(b"not short"), recent.mark(b""));
-    }
-
-    #[test]
-    fn each_of_those_octets_chooses_the_set() {
-        let recent = Recent::<()>::within(0);
-        let token = b"header.payload.signature-of-this-token";
-        for at in token.len() - 16..token.len() {
-            let places = (b'0'..=b'z').map(|octet| {
-                let mut changed = *token;
-                changed[at] = octet;
-                recent.mark(&changed).0 % 4_096
-            });
-            let places: std::collections::HashSet<u64> = places.collect();
-            assert!(places.len() > 16, "{at}: {places:?}");
-        }
     }
 
     #[test]

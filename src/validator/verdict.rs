@@ -10,7 +10,7 @@ use crate::clock::{Monotonic, Timestamp};
 use crate::defaults;
 use crate::keys::{Found, KeyTable, Thumbprint, TokenTag};
 use crate::telemetry;
-use crate::validator::recent::Mark;
+use crate::validator::mark::Mark;
 
 /// That a token was good, and what that depends on.
 pub(super) struct Verdict<C> {

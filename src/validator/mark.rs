@@ -1,0 +1,93 @@
+//! A quick word for a token, by which a verdict is looked for before the token's tag is made.
+
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+
+/// Marks tokens, with secrets of its own.
+pub(super) struct Marker {
+    secrets: [u64; 2],
+}
+
+/// What a token is looked for by before its tag is made, which takes longer than all else that a hit needs: a keyed hash
+/// of its last sixteen octets, which are the signature's and differ from token to token.
+///
+/// # Security
+///
+/// Tokens may share it, and nothing rests on it. All sixteen octets have to be right for it to be found, so the time that a
+/// tag takes tells nobody of a signature bit by bit. Whoever can watch the caches of this processor may learn which texts
+/// lead to one line, and from many of them the secrets: that makes texts which share a mark, each of which costs a tag, or
+/// takes a place in the table from verdicts that are then found in the map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark(u64);
+
+impl Marker {
+    pub(super) fn mark(&self, token: &[u8]) -> Mark {
+        let [one, other] = self.secrets;
+        let (rest, last) = token.split_last_chunk().unwrap_or((token, &[0; 8]));
+        let before = rest.last_chunk().unwrap_or(&[0; 8]);
+        let (last, before) = (u64::from_le_bytes(*last) ^ one, u64::from_le_bytes(*before) ^ other);
+        // Each half of the product depends on every octet.
+        let product = u128::from(last).wrapping_mul(u128::from(before));
+        let half = |octets: u128| u64::try_from(octets & u128::from(u64::MAX)).unwrap_or_default();
+        Mark(half(product) ^ half(product >> 64))
+    }
+}
+
+impl Default for Marker {
+    fn default() -> Self {
+        Self { secrets: [0, 1].map(|number| RandomState::new().hash_one(number)) }
+    }
+}
+
+impl fmt::Debug for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Marker(..)")
+    }
+}
+
+impl Mark {
+    /// All of it, for a place in a table and to compare.
+    pub(super) fn bits(self) -> u64 {
+        self.0
+    }
+
+    #[cfg(test)]
+    pub(super) fn for_tests(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_made_of_the_last_octets_and_of_a_secret() {
+        let (marker, other) = (Marker::default(), Marker::default());
+        let token = b"header.payload.signature-of-this-token";
+        assert_eq!(marker.mark(token), marker.mark(b"x.y.signature-of-this-token"));
+        for at in token.len() - 16..token.len() {
+            let mut changed = *token;
+            changed[at] ^= 1;
+            assert_ne!(marker.mark(token), marker.mark(&changed), "{at}");
+        }
+        assert_ne!(marker.mark(token), other.mark(token));
+        assert_eq!(marker.mark(b"short"), marker.mark(b""));
+        assert_ne!(marker.mark(b"not short"), marker.mark(b""));
+    }
+
+    #[test]
+    fn each_of_those_octets_chooses_the_set() {
+        let marker = Marker::default();
+        let token = b"header.payload.signature-of-this-token";
+        for at in token.len() - 16..token.len() {
+            let places = (b'0'..=b'z').map(|octet| {
+                let mut changed = *token;
+                changed[at] = octet;
+                marker.mark(&changed).0 % 4_096
+            });
+            let places: std::collections::HashSet<u64> = places.collect();
+            assert!(places.len() > 16, "{at}: {places:?}");
+        }
+    }
+}
