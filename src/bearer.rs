@@ -51,7 +51,6 @@ impl fmt::Debug for BearerToken<'_> {
 }
 
 /// A token as it is presented: octets of any kind, and where they come from.
-#[derive(Clone)]
 pub(crate) enum Credential<'t> {
     /// What follows the scheme in the header. Its grammar is not asked for what turns out to be a token, whose own is narrower.
     Field(&'t [u8]),

@@ -10,6 +10,7 @@ mod hints;
 mod keyring;
 mod mark;
 mod memo;
+mod recall;
 mod recent;
 mod routing;
 mod verdict;
@@ -28,8 +29,8 @@ pub use self::explanation::{Explanation, Finding, Outcome};
 use self::headers::KnownHeaders;
 use self::keyring::Keyring;
 use self::memo::{Memo, Remembered, Search};
-use self::routing::{Route, Routes};
-use self::verdict::{Life, Proven, Verdict};
+use self::routing::Routes;
+use self::verdict::{Life, Proven};
 use crate::bearer::Credential;
 use crate::claims::{ClaimError, Claims, Evidence, Fault, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};
@@ -319,60 +320,6 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
         Ok(claims)
     }
-
-    /// Notes that the keys have to be asked about a token; only once for one that has to wait for them.
-    fn note_miss(&self) {
-        if self.memo.is_some() {
-            telemetry::token_cache_miss();
-        }
-    }
-
-    /// Starts to look for what is remembered of a token.
-    fn search<'m, 't>(&'m self, token: &'t [u8]) -> Option<Search<'m, 't, C>> {
-        Some(self.memo.as_ref()?.search(token))
-    }
-
-    /// The claims of a token that was verified before, if that still counts.
-    fn recall<'s>(
-        &'s self,
-        found: &Remembered<C>,
-        host: Option<&Host>,
-        validation: &Validation<'s>,
-    ) -> Option<Claims<C>> {
-        let verdict = found.verdict()?;
-        let route = self.core.routes.at(verdict.place())?;
-        validation.claims_issuer(route.label);
-        let standing = self.core.standing(verdict, route, host);
-        match standing {
-            Standing::Counts => telemetry::token_cache_hit(),
-            Standing::Unknown => {}
-            Standing::Ended => found.forget(),
-            Standing::KeyGone => {
-                found.forget();
-                telemetry::token_cache_stale_epoch();
-            }
-        }
-        (standing == Standing::Counts).then(|| verdict.claims().clone())
-    }
-
-    /// Asks of a token that was verified before what is never remembered.
-    fn readmit(&self, claims: Claims<C>, circumstances: &Circumstances) -> Result<Claims<C>, Rejection> {
-        self.core.fits(claims.payload(), circumstances)?;
-        self.application.check(claims)
-    }
-}
-
-/// What a remembered verdict is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// It is as good as a new one.
-    Counts,
-    /// There is none, or it says nothing about this request.
-    Unknown,
-    /// Its time is over.
-    Ended,
-    /// The key that proved it is in use no more.
-    KeyGone,
 }
 
 impl Core {
@@ -427,26 +374,6 @@ impl Core {
             Some(organization) => organization.judge(payload),
         };
         fault.map_err(|fault| Rejection::Claims(ClaimError::Organization(fault)))
-    }
-
-    /// Asks everything again that can have changed since a token was verified.
-    fn standing<C: 'static>(&self, verdict: &Verdict<C>, route: Route<'_>, host: Option<&Host>) -> Standing {
-        if !verdict.is_timely(self.clock.now(), self.clock.monotonic()) {
-            return Standing::Ended;
-        }
-        let Some(issuer) = self.issuers.get(route.issuer) else { return Standing::Ended };
-        match issuer.keys.at_hand(|keys, epoch| verdict.is_proven_by(keys, epoch)) {
-            Some(true) if route.is_open_to(&self.hosts, host) => Standing::Counts,
-            Some(false) => Standing::KeyGone,
-            // Keys that cannot be used now may be used again.
-            Some(true) | None => Standing::Unknown,
-        }
-    }
-
-    /// A memo for one reading of the claims; none where no issuer has public keys.
-    fn memo<C: Send + Sync + 'static>(&self) -> Option<Memo<C>> {
-        let is_public = |issuer: &Trusted| issuer.algorithms.iter().any(|algorithm| !algorithm.is_symmetric());
-        if self.issuers.iter().any(is_public) { Memo::new(self.memo_bytes) } else { None }
     }
 }
 
