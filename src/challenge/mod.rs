@@ -373,10 +373,14 @@ const SERVER_ERROR: ErrorText = ErrorText { code: "server_error", description: "
 mod tests {
     use super::*;
 
-    fn bare(challenges: &Challenges) -> String {
+    fn said(challenges: &Challenges, rejection: &Rejection) -> String {
         let mut headers = HeaderMap::new();
-        challenges.answer(&Rejection::NoCredential).write_headers(&mut headers);
+        challenges.answer(rejection).write_headers(&mut headers);
         headers[WWW_AUTHENTICATE].to_str().expect("ASCII").to_owned()
+    }
+
+    fn bare(challenges: &Challenges) -> String {
+        said(challenges, &Rejection::NoCredential)
     }
 
     #[test]
@@ -388,22 +392,18 @@ mod tests {
 
     #[test]
     fn what_is_written_once_is_what_would_be_written_each_time() {
-        let said = |challenges: &Challenges| {
+        let all_said = |challenges: &Challenges| {
             let fixed = [
                 Rejection::NoCredential,
                 Rejection::Credential(crate::bearer::CredentialError::Malformed),
                 Rejection::Signature,
             ];
-            fixed.map(|rejection| {
-                let mut headers = HeaderMap::new();
-                challenges.answer(&rejection).write_headers(&mut headers);
-                headers[WWW_AUTHENTICATE].to_str().expect("ASCII").to_owned()
-            })
+            fixed.map(|rejection| said(challenges, &rejection))
         };
         let invalid_token = format!(r#"error="invalid_token", error_description="{}""#, INVALID_TOKEN.description);
-        let plain = said(&Challenges::default());
+        let plain = all_said(&Challenges::default());
         assert_eq!(plain, ["Bearer", r#"Bearer error="invalid_request""#, &format!("Bearer {invalid_token}")]);
-        assert_eq!(plain, said(&Challenges::default().rewritten()));
+        assert_eq!(plain, all_said(&Challenges::default().rewritten()));
         let configured = Challenges::default()
             .with_resource_metadata("https://a.example/x")
             .with_realm("shop")
@@ -416,10 +416,10 @@ mod tests {
             format!(r#"{start}error="invalid_request"{end}"#),
             format!("{start}{invalid_token}{end}"),
         ];
-        assert_eq!(said(&configured), expected);
+        assert_eq!(all_said(&configured), expected);
         // For one request they are written anew, and only the scopes differ.
         let [bare, invalid_request, invalid_token] = expected;
-        let asked = said(&configured.asking_for(Arc::from("admin")));
+        let asked = all_said(&configured.asking_for(Arc::from("admin")));
         assert_eq!(asked, [bare.replace("read", "admin"), invalid_request, invalid_token]);
     }
 

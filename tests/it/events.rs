@@ -187,7 +187,7 @@ async fn a_scrape_counts_what_is_refused_before_the_token() {
     assert!(scrape.render().contains(counted), "{counted} in\n{}", scrape.render());
     // The good one only: of the others, no token was validated.
     let timed = r#"jwt_validation_seconds_count{path="at_once"} 1"#;
-    assert!(scrape.render().lines().any(|line| line == timed), "{}", scrape.render());
+    shows_lines(&scrape, &[timed]);
     let host = r#"hint="the request's host is malformed, stands twice or contradicts its target""#;
     for said in [&*format!(r#"kind="invalid_request" {host} signature"#), r#"kind="invalid_request" signature"#] {
         assert_eq!(log.lines(said).len(), 1, "{said} in\n{}", log.text());
@@ -205,10 +205,7 @@ async fn a_token_that_waits_for_keys_is_one_miss() {
     let api = Api::new(AUDIENCE, Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()));
     let cold = Validator::builder(api).with_fetch(server.clone()).build().expect("a good configuration");
     let layer = BearerLayer::new(cold);
-    let says = |expected: &str| {
-        let text = scrape.render();
-        assert!(text.lines().any(|line| line == expected), "{expected} in\n{text}");
-    };
+    let says = |expected: &str| shows_lines(&scrape, &[expected]);
     let authorization = format!("Bearer {}", server.token().sign());
     for (outcome, times) in [("miss", 1), ("hit", 1), ("hit", 2)] {
         let response = send(layer.layer(shows_subject()), request(&[&authorization])).await;
@@ -262,12 +259,7 @@ async fn a_scrape_tells_the_hit_rate_and_the_size_of_the_memo() {
     let server = TestIssuer::new();
     let issuer = Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
     let builder = || Validator::builder(Api::new(AUDIENCE, issuer.clone())).with_fetch(server.clone());
-    let says = |expected: &[&str]| {
-        let text = scrape.render();
-        for expected in expected {
-            assert!(text.lines().any(|line| line == *expected), "{expected} in\n{text}");
-        }
-    };
+    let says = |expected: &[&str]| shows_lines(&scrape, expected);
     let token = server.token().sign();
     let forgetful = builder().without_memo().build().expect("a good configuration");
     assert!(forgetful.validate(&token).await.is_ok());
@@ -301,6 +293,14 @@ async fn a_scrape_tells_the_hit_rate_and_the_size_of_the_memo() {
         r#"jwt_token_cache_total{outcome="hit"} 2"#,
         r#"jwt_token_cache_total{outcome="stale_epoch"} 1"#,
     ]);
+}
+
+#[cfg(feature = "metrics")]
+fn shows_lines(scrape: &metrics_exporter_prometheus::PrometheusHandle, expected: &[&str]) {
+    let text = scrape.render();
+    for expected in expected {
+        assert!(text.lines().any(|line| line == *expected), "{expected} in\n{text}");
+    }
 }
 
 /// A log in memory.

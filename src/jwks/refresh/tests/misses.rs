@@ -93,18 +93,24 @@ fn t11_a_miss_whose_fetch_failed_is_owed_one_more() {
     assert!(!simulation.machine.owes_miss_fetch());
 }
 
+/// A fetch is under way: the scheduled one, or a stranger's so many seconds before it.
+fn fetching(cause: Cause, ahead: u32) -> Simulation {
+    let mut simulation = Simulation::loaded_with(RefreshPolicy::new().strict_freshness());
+    let ahead_at = simulation.published.expect("loaded").ahead_at;
+    if cause == Cause::Miss {
+        simulation.now = Monotonic::from_origin(ahead_at.since_origin() - ahead * SECOND);
+        simulation.step(Event::Miss);
+    } else {
+        fire(&mut simulation);
+    }
+    simulation
+}
+
 /// F35: what a server tells a stranger's fetch does not put off the scheduled one.
 #[test]
 fn t11_a_stranger_does_not_put_off_the_refresh() {
     for (cause, longest) in [(Cause::Miss, 11), (Cause::Scheduled, 300)] {
-        let mut simulation = Simulation::loaded_with(RefreshPolicy::new().strict_freshness());
-        let ahead_at = simulation.published.expect("loaded").ahead_at;
-        if cause == Cause::Miss {
-            simulation.now = Monotonic::from_origin(ahead_at.since_origin() - 10 * SECOND);
-            simulation.step(Event::Miss);
-        } else {
-            fire(&mut simulation);
-        }
+        let mut simulation = fetching(cause, 10);
         simulation.finish(Outcome::Failed { error: DOWN, retry_after: Some(300 * SECOND) });
         assert!(wait_of(&simulation) <= longest * SECOND && wait_of(&simulation) >= 10 * SECOND, "{cause:?}");
     }
@@ -114,14 +120,7 @@ fn t11_a_stranger_does_not_put_off_the_refresh() {
 #[test]
 fn t11_the_retry_of_a_strangers_fetch_does_not_put_off_the_refresh() {
     for (cause, expected) in [(Cause::Miss, 100), (Cause::Scheduled, 300)] {
-        let mut simulation = Simulation::loaded_with(RefreshPolicy::new().strict_freshness());
-        let ahead_at = simulation.published.expect("loaded").ahead_at;
-        if cause == Cause::Miss {
-            simulation.now = Monotonic::from_origin(ahead_at.since_origin() - 101 * SECOND);
-            simulation.step(Event::Miss);
-        } else {
-            fire(&mut simulation);
-        }
+        let mut simulation = fetching(cause, 101);
         simulation.finish(failed());
         assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Retry));
         simulation.finish(Outcome::Failed { error: DOWN, retry_after: Some(300 * SECOND) });
