@@ -6,10 +6,9 @@
 //!
 //! Takes the origin of the page, and prints where the API listens and a token to call it with.
 
-#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
-use std::error::Error;
-
+use anyhow::Context as _;
 use axum::routing::get;
 use axum::{Json, Router};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
@@ -18,15 +17,19 @@ use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
 use tower_http::cors::CorsLayer;
 
+const USAGE: &str = "browser needs the origin of the page that calls the API, such as
+  cargo run --example browser -- http://localhost:3000";
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let page = std::env::args().nth(1).ok_or("usage: browser <origin of the page>")?;
+async fn main() -> anyhow::Result<()> {
+    let page = std::env::args().nth(1).context(USAGE)?;
     let issuer = TestIssuer::auth0("northwind.eu.auth0.com");
     let api = Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"));
     let validator = Validator::builder(api).with_fetch(issuer.clone()).build()?;
 
+    let origin = page.parse::<HeaderValue>().with_context(|| format!("{page:?} is not an origin"))?;
     let cors = CorsLayer::new()
-        .allow_origin(page.parse::<HeaderValue>()?)
+        .allow_origin(origin)
         .allow_methods([Method::GET])
         .allow_headers([AUTHORIZATION])
         // Without this the page sees the status of a refusal and not why.

@@ -4,9 +4,7 @@
 //! cargo run --example direct
 //! ```
 
-#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
-
-use std::error::Error;
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 use serde::Deserialize;
 use tower_bearer::rejection::CheckFailed;
@@ -21,7 +19,7 @@ struct Northwind {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> anyhow::Result<()> {
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
     let api = Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"));
     let validator =
@@ -50,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ("on the denylist", token.subject("auth0|left-the-company")),
     ] {
         match validator.validate(&token.sign()).await {
-            Ok(_) => return Err(format!("{what}: accepted").into()),
+            Ok(_) => anyhow::bail!("{what}: accepted"),
             Err(rejection) => println!("{what}: {rejection} [{}]", rejection.kind().name()),
         }
     }

@@ -6,11 +6,11 @@
 //!
 //! Speaks HTTP/1.1 and HTTP/2, and prints a token to call it with.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to whoever runs it")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints what it does")]
 
 use std::convert::Infallible;
-use std::error::Error;
 
+use anyhow::Context as _;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -23,7 +23,7 @@ use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> anyhow::Result<()> {
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
     let api = Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"));
     let validator = Validator::builder(api).with_fetch(server.clone()).build()?;
@@ -34,9 +34,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .service(service_fn(hello));
 
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8081".to_owned());
-    let listener = tokio::net::TcpListener::bind(&address)
-        .await
-        .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    let listener =
+        tokio::net::TcpListener::bind(&address).await.with_context(|| format!("cannot listen on {address}"))?;
     let token = server.token().audience("https://api.northwind.com").scope("read:orders").sign();
     println!("curl -i http://{}/ -H 'Authorization: Bearer {token}'", listener.local_addr()?);
     loop {

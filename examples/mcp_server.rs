@@ -6,10 +6,9 @@
 //! cargo run --example mcp_server -- --serve   # keeps both servers running
 //! ```
 
-#![expect(clippy::print_stdout, clippy::indexing_slicing, reason = "an example talks to whoever runs it")]
+#![expect(clippy::print_stdout, clippy::indexing_slicing, reason = "an example prints what it does")]
 
-use std::error::Error;
-
+use anyhow::{Context as _, bail};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use reqwest::{Client, Response, StatusCode};
@@ -19,7 +18,7 @@ use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let resource = format!("http://{}/mcp", listener.local_addr()?);
     let authorization_server =
@@ -41,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The server: one endpoint for JSON-RPC, and the document that tells of it.
-fn app(resource: &str, issuer: &str) -> Result<Router, Box<dyn Error>> {
+fn app(resource: &str, issuer: &str) -> anyhow::Result<Router> {
     let validator = Validator::new(Api::new(resource, Issuer::oidc(issuer)))?;
     let metadata = ResourceMetadata::new(resource, [issuer])?.with_scopes(["tools:call"])?.with_name("Northwind tools");
     let bearer = BearerLayer::new(validator).with_resource_metadata(&metadata).with_challenge_scope("tools:call");
@@ -60,26 +59,26 @@ async fn answer(claims: Claims, Json(call): Json<Value>) -> Json<Value> {
 }
 
 /// The client.
-async fn walk(client: &Client, url: &str) -> Result<Value, Box<dyn Error>> {
+async fn walk(client: &Client, url: &str) -> anyhow::Result<Value> {
     let refused = list_tools(client, url, None).await?;
     if refused.status() != StatusCode::UNAUTHORIZED {
-        return Err(format!("expected 401, got {}", refused.status()).into());
+        bail!("expected 401, got {}", refused.status());
     }
-    let challenge = refused.headers().get("www-authenticate").ok_or("no challenge")?.to_str()?.to_owned();
+    let challenge = refused.headers().get("www-authenticate").context("no challenge")?.to_str()?.to_owned();
     println!("1. {} {challenge}", refused.status().as_u16());
 
-    let place = parameter(&challenge, "resource_metadata").ok_or("the challenge names no metadata")?;
+    let place = parameter(&challenge, "resource_metadata").context("the challenge names no metadata")?;
     let metadata: Value = client.get(place).send().await?.error_for_status()?.json().await?;
     println!("2. {place}\n   {metadata}");
     // RFC 9728 §3.3: the document must be about the very URL that was asked.
     if metadata["resource"] != url {
-        return Err("the metadata is about another resource".into());
+        bail!("the metadata is about another resource");
     }
 
-    let issuer = metadata["authorization_servers"][0].as_str().ok_or("no authorization server")?;
+    let issuer = metadata["authorization_servers"][0].as_str().context("no authorization server")?;
     let discovery = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
     let server: Value = client.get(&discovery).send().await?.error_for_status()?.json().await?;
-    let endpoint = server["token_endpoint"].as_str().ok_or("no token endpoint")?;
+    let endpoint = server["token_endpoint"].as_str().context("no token endpoint")?;
     println!("3. {discovery}\n   token endpoint {endpoint}");
 
     let grant = [
@@ -90,7 +89,7 @@ async fn walk(client: &Client, url: &str) -> Result<Value, Box<dyn Error>> {
         ("scope", parameter(&challenge, "scope").unwrap_or_default()),
     ];
     let granted: Value = client.post(endpoint).form(&grant).send().await?.error_for_status()?.json().await?;
-    let token = granted["access_token"].as_str().ok_or("no access token")?;
+    let token = granted["access_token"].as_str().context("no access token")?;
     println!("4. a token of {} octets", token.len());
 
     let answer: Value = list_tools(client, url, Some(token)).await?.error_for_status()?.json().await?;

@@ -6,10 +6,9 @@
 //!
 //! Serves `GET /me` on a free port of 127.0.0.1, and says which.
 
-#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
-use std::error::Error;
-
+use anyhow::{Context as _, bail};
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -17,18 +16,29 @@ use axum::routing::get;
 use tower_bearer::fetch::ReqwestFetch;
 use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Validator};
 
+mod log;
+
+const USAGE: &str =
+    "private_ca needs a PEM file with the certificates of the private authority, the issuer and the audience, such as
+  cargo run --example private_ca -- company-ca.pem https://id.northwind.internal https://api.northwind.com
+The names of algorithms may follow (default: RS256).";
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> anyhow::Result<()> {
+    log::start();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [authority, issuer, audience, algorithms @ ..] = arguments.as_slice() else {
-        return Err("usage: private_ca <ca.pem> <issuer> <audience> [<algorithm> ..]".into());
+        bail!(USAGE);
     };
     let mut trusted = Issuer::oidc(issuer);
     if !algorithms.is_empty() {
         let parsed: Result<Vec<Algorithm>, _> = algorithms.iter().map(|name| name.parse()).collect();
         trusted = trusted.with_algorithms(parsed?);
     }
-    let fetch = ReqwestFetch::with_root_certificates(std::fs::read(authority)?)?;
+    let fetch = ReqwestFetch::with_root_certificates(
+        std::fs::read(authority).with_context(|| format!("cannot read {authority}"))?,
+    )
+    .with_context(|| format!("cannot use {authority}"))?;
     let validator = Validator::builder(Api::new(audience, trusted)).with_fetch(fetch).build()?;
 
     let app = Router::new().route("/me", get(me)).layer(BearerLayer::new(validator).with_json_body());

@@ -1,14 +1,18 @@
-//! A test issuer, an API behind the layer, one good token and a dozen bad ones.
+//! A test issuer, an API behind the layer, and the answers to one good and sixteen bad requests.
 //!
 //! ```text
 //! cargo run --example quickstart              # prints the table and ends
-//! cargo run --example quickstart -- --serve   # keeps both servers running and prints curl lines
+//! cargo run --example quickstart -- --serve   # keeps both servers running and prints curl commands
 //! ```
 
-#![expect(clippy::print_stdout, clippy::indexing_slicing, reason = "an example talks to whoever runs it")]
+#![expect(
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "an example prints what it does"
+)]
 
-use std::error::Error;
-
+use anyhow::Context as _;
 use axum::routing::get;
 use axum::{Json, Router};
 use reqwest::Client;
@@ -19,11 +23,11 @@ use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
 const AUDIENCE: &str = "https://api.northwind.com";
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> anyhow::Result<()> {
     let server =
         TestIssuer::new().with_client("my-client", "my-secret").with_api(AUDIENCE, ["read:orders"]).serve().await?;
 
-    // The API. Against a real tenant the issuer is `Issuer::auth0("tenant.eu.auth0.com")`.
+    // The API. For a real tenant the issuer is `Issuer::auth0("tenant.eu.auth0.com")`.
     let validator = Validator::new(Api::new(AUDIENCE, Issuer::oidc(server.url())))?;
     let app = Router::new()
         .route("/orders", get(orders).route_layer(RequireLayer::scope("read:orders").with_json_body()))
@@ -35,30 +39,28 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = Client::builder().no_proxy().build()?;
     let token = client_credentials(&client, &server.issuer().token_endpoint()).await?;
 
-    let mut table = Table::default();
-    for (sent, credential) in requests(server.issuer(), &token) {
-        let why = why(&validator, credential.as_deref()).await;
+    println!("An API whose GET /orders needs a token of its issuer with the scope read:orders.");
+    println!("Seventeen requests, its answers, and the reason that its log shows to you alone:\n");
+    print_row("request", "status", "error", "reason in the log");
+    for (name, credential) in requests(server.issuer(), &token) {
         let mut request = client.get(&orders_url);
         if let Some(credential) = &credential {
             request = request.header("authorization", credential);
         }
-        let answer = request.send().await?;
-        let challenge = answer.headers().get("www-authenticate").map_or("", |value| value.to_str().unwrap_or("?"));
-        // The description is the same for every token that is not good enough; the table leaves it out.
-        let challenge = challenge.split(", error_description").next().unwrap_or_default();
-        table.add([sent.to_owned(), answer.status().as_u16().to_string(), challenge.to_owned(), why]);
+        let response = request.send().await?;
+        let challenge = response.headers().get("www-authenticate").map_or("", |value| value.to_str().unwrap_or("?"));
+        let error = challenge.split("error=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("-");
+        let reason = reason(&validator, credential.as_deref()).await;
+        print_row(name, response.status().as_str(), error, &reason);
     }
-    table.print();
+    println!("\n\"signature not checked\": the claims alone were enough to reject the token, so the signature was");
+    println!("never verified. Such a token may come from anyone: believe nothing that it says.");
 
     if std::env::args().any(|argument| argument == "--serve") {
-        println!("\nThe servers keep running until Ctrl-C. Get a token and call the API:\n");
-        println!("  TOKEN=$(curl -s {} \\", server.issuer().token_endpoint());
-        println!("    -H 'content-type: application/json' \\");
-        println!("    -d '{}' \\", grant());
-        println!("    | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')");
-        println!("  curl -i {orders_url} -H \"Authorization: Bearer $TOKEN\"");
-        println!("  curl -i {orders_url}");
+        print_commands(&server.issuer().token_endpoint(), &orders_url);
         tokio::signal::ctrl_c().await?;
+    } else {
+        print_next_steps();
     }
     running.abort();
     server.shutdown().await;
@@ -70,9 +72,9 @@ async fn orders(claims: Claims) -> Json<Value> {
 }
 
 /// The client-credentials request of the Auth0 documentation.
-async fn client_credentials(client: &Client, endpoint: &str) -> Result<String, Box<dyn Error>> {
-    let answer: Value = client.post(endpoint).json(&grant()).send().await?.error_for_status()?.json().await?;
-    Ok(answer["access_token"].as_str().ok_or("no access_token in the answer")?.to_owned())
+async fn client_credentials(client: &Client, endpoint: &str) -> anyhow::Result<String> {
+    let response: Value = client.post(endpoint).json(&grant()).send().await?.error_for_status()?.json().await?;
+    Ok(response["access_token"].as_str().context("the response of the token endpoint has no access_token")?.to_owned())
 }
 
 fn grant() -> Value {
@@ -84,35 +86,35 @@ fn grant() -> Value {
     })
 }
 
-/// What is sent: a name for the table, and the `Authorization` field.
+/// Each request: a name for the table, and the `Authorization` field.
 fn requests(issuer: &TestIssuer, token: &str) -> Vec<(&'static str, Option<String>)> {
     let good = || issuer.token().audience(AUDIENCE).scope("read:orders");
     let bearer = |token: &str| Some(format!("Bearer {token}"));
-    let broken = |name, token: TokenBuilder| (name, bearer(&token.sign()));
-    let stranger = TestIssuer::named(issuer.issuer());
+    let bad = |name, token: TokenBuilder| (name, bearer(&token.sign()));
+    let other_issuer = TestIssuer::named(issuer.issuer());
     vec![
-        ("the token of the token endpoint", bearer(token)),
+        ("a valid token", bearer(token)),
         ("no token", None),
         ("another scheme", Some("Basic bXktY2xpZW50Om15LXNlY3JldA==".to_owned())),
-        ("two tokens in one field", Some(format!("Bearer {token}, Bearer {token}"))),
+        ("two tokens in one header", Some(format!("Bearer {token}, Bearer {token}"))),
         ("an opaque token", bearer("2YotnFZFEjr1zCsicMWpAA")),
-        broken("expired an hour ago", good().expired()),
-        broken("for another API", good().audience("https://api.fabrikam.com")),
-        broken("no audience at all", good().without("aud")),
-        broken("issuer without its slash", good().issuer(issuer.issuer().trim_end_matches('/'))),
-        broken("signature changed", good().with_broken_signature()),
-        broken("signed by a stranger", good().signed_by(&stranger)),
-        broken("alg: none", good().unsigned()),
-        broken("HS256 with the public key", good().hs256_with_public_key()),
-        broken("a key that nobody published", good().kid("nobody")),
-        broken("a claim twice", good().with_duplicate_claim("sub", "admin")),
-        broken("an ID token", good().claim("at_hash", "x")),
-        broken("scope not granted", good().scope("read:profile")),
+        bad("expired an hour ago", good().expired()),
+        bad("for another API", good().audience("https://api.fabrikam.com")),
+        bad("no audience", good().without("aud")),
+        bad("issuer without its slash", good().issuer(issuer.issuer().trim_end_matches('/'))),
+        bad("signature changed", good().with_broken_signature()),
+        bad("signed by another issuer", good().signed_by(&other_issuer)),
+        bad("alg: none", good().unsigned()),
+        bad("HS256 with the public key", good().hs256_with_public_key()),
+        bad("a key never published", good().kid("unknown")),
+        bad("a duplicate claim", good().with_duplicate_claim("sub", "admin")),
+        bad("an ID token", good().claim("at_hash", "x")),
+        bad("scope not granted", good().scope("read:profile")),
     ]
 }
 
-/// What the operator sees in the log; the client is told less.
-async fn why(validator: &Validator, credential: Option<&str>) -> String {
+/// The reason that an operator finds in the log. The client gets only the error code.
+async fn reason(validator: &Validator, credential: Option<&str>) -> String {
     let Some(token) = credential.and_then(|credential| credential.strip_prefix("Bearer ")) else {
         return "no bearer token".to_owned();
     };
@@ -126,28 +128,42 @@ async fn why(validator: &Validator, credential: Option<&str>) -> String {
     }
 }
 
-/// Four columns, as wide as what stands in them.
-#[derive(Default)]
-struct Table {
-    rows: Vec<[String; 4]>,
-}
+/// Widths of the columns; the last one is wrapped, so that a line has at most 100 characters.
+const WIDTHS: [usize; 4] = [25, 6, 18, 45];
 
-impl Table {
-    fn add(&mut self, row: [String; 4]) {
-        self.rows.push(row);
-    }
-
-    fn print(mut self) {
-        self.rows.insert(0, ["sent", "status", "challenge", "why"].map(str::to_owned));
-        let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        let widths = [width(0), width(1), width(2)];
-        for [sent, status, challenge, why] in &self.rows {
-            println!(
-                "{sent:w0$}  {status:w1$}  {challenge:w2$}  {why}",
-                w0 = widths[0],
-                w1 = widths[1],
-                w2 = widths[2]
-            );
+fn print_row(request: &str, status: &str, error: &str, reason: &str) {
+    let [w0, w1, w2, last] = WIDTHS;
+    let mut lines = vec![String::new()];
+    for word in reason.split(' ') {
+        let line = lines.len() - 1;
+        if lines[line].len() + word.len() >= last {
+            lines.push(word.to_owned());
+        } else {
+            let space = if lines[line].is_empty() { "" } else { " " };
+            lines[line] += &format!("{space}{word}");
         }
     }
+    println!("{request:w0$}  {status:w1$}  {error:w2$}  {}", lines[0]);
+    for line in &lines[1..] {
+        println!("{:w0$}  {:w1$}  {:w2$}  {line}", "", "", "");
+    }
+}
+
+fn print_commands(token_endpoint: &str, orders_url: &str) {
+    println!("\nBoth servers run until Ctrl-C. Get a token and call the API:\n");
+    println!("  TOKEN=$(curl -s {token_endpoint} \\");
+    println!("    -H 'content-type: application/json' \\");
+    println!("    -d '{}' \\", grant());
+    println!("    | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')");
+    println!("  curl -i {orders_url} -H \"Authorization: Bearer $TOKEN\"");
+    println!("  curl -i {orders_url}");
+}
+
+fn print_next_steps() {
+    println!("\nNext:");
+    println!("  cargo run --example quickstart -- --serve   call this API with curl");
+    println!("  src/guide/quickstart.md                     write an API for your own Auth0 tenant");
+    println!("  cargo run --example server -- examples/server/server.toml");
+    println!("                                              run an API from a configuration file");
+    println!("  cargo doc --open                            read the guide and the reference");
 }

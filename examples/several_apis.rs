@@ -4,9 +4,7 @@
 //! cargo run --example several_apis
 //! ```
 
-#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
-
-use std::error::Error;
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 use axum::Router;
 use axum::routing::get;
@@ -19,7 +17,7 @@ const STOCK: &str = "https://stock.northwind.com";
 const LEGACY: &str = "https://legacy.northwind.com";
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> anyhow::Result<()> {
     // One tenant: its APIs `orders` and `stock` are signed with RS256, `legacy` with HS256 and a secret of its own.
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
     let old = TestIssuer::named(server.issuer()).with_algorithms([Algorithm::HS256]);
@@ -49,14 +47,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let answer = client.get(format!("{url}{path}")).bearer_auth(&token).send().await?;
             row.push_str(&format!(" {:>8}", answer.status().as_u16()));
             if answer.status().is_success() != (path == home) {
-                return Err(format!("{what} at {path}: {}", answer.status()).into());
+                anyhow::bail!("{what} at {path}: {}", answer.status());
             }
         }
         println!("{row}");
     }
     println!("the tenant's keys were fetched {} time(s)", server.fetches());
     if server.fetches() != 1 {
-        return Err("the keys of one tenant are fetched once".into());
+        anyhow::bail!("the keys of one tenant are fetched once");
     }
     serving.abort();
     Ok(())

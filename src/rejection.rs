@@ -301,7 +301,7 @@ impl fmt::Display for Rejection {
             Self::Token(error) => error.fmt(f),
             Self::Issuer(error) => error.fmt(f),
             Self::Algorithm { algorithm } => write!(f, "{algorithm} is not an algorithm of this issuer"),
-            Self::UnverifiedClaims(error) => write!(f, "{error} (the signature was not looked at)"),
+            Self::UnverifiedClaims(error) => write!(f, "{error} (signature not checked)"),
             Self::Key(error) => error.fmt(f),
             Self::Signature => f.write_str("the signature does not hold"),
             Self::Claims(error) => error.fmt(f),

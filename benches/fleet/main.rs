@@ -39,7 +39,7 @@ fn main() {
     });
     let table = table::of(&days);
     println!("\n{table}");
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/guide/fleet");
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/guide/fleet");
     for (name, text) in [("table.md", table), ("plot.svg", plot::of(&days))] {
         fs::write(guide.join(name), text).expect("the guide can be written to");
         println!("wrote src/guide/fleet/{name}");

@@ -8,7 +8,7 @@ from processes import Process, ask, wait_until
 
 
 class Api:
-    """`examples/server.rs` with one issuer."""
+    """`examples/server` with one issuer."""
 
     binaries = {}
 

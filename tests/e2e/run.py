@@ -85,7 +85,7 @@ class Suite:
 def build(folder):
     """Builds the examples and copies them, so that another build meanwhile changes nothing."""
     examples = [word for name in EXAMPLES for word in ("--example", name)]
-    command = ["cargo", "build", "--quiet", "--message-format=json", "--features", "metrics", *examples]
+    command = ["cargo", "build", "--quiet", "--message-format=json", *examples]
     output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     binaries = {}
     for message in map(json.loads, output.splitlines()):

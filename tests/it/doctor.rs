@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 
 use tower_bearer::testing::TestIssuer;
-use tower_bearer::{Algorithm, Explanation};
+use tower_bearer::{Algorithm, Explanation, Finding, Outcome};
 
 #[allow(dead_code, reason = "the tests call what `main` calls")]
-#[path = "../../examples/doctor.rs"]
+#[path = "../../examples/server/doctor.rs"]
 pub(crate) mod program;
 
 /// A file that is gone when the test ends.
@@ -31,6 +31,22 @@ async fn call(file: &File, arguments: &[&str]) -> Result<Explanation, String> {
     program::run([file.0.clone().into_os_string()].into_iter().chain(arguments).collect())
         .await
         .map_err(|e| e.to_string())
+}
+
+/// The file and the token that the usage text names. No server listens where the sample's keys are.
+#[tokio::test]
+async fn explains_the_token_of_the_usage_text_without_the_network() {
+    assert!(program::USAGE.contains("doctor examples/server/server.toml - < examples/server/rejected.jwt"));
+    let sample = include_str!("../../examples/server/server.toml");
+    let token = include_str!("../../examples/server/rejected.jwt").trim();
+    let keys = "https://northwind.auth0.example/.well-known/jwks.json";
+    assert!(sample.contains(keys));
+    let file = File::new("sample", &sample.replace(keys, "http://127.0.0.1:9/jwks.json"));
+    let explanation = call(&file, &[token]).await.expect("an explanation");
+    assert_eq!(program::code(&explanation), 1);
+    let failed = explanation.findings().iter().filter(|finding| finding.outcome() == Outcome::Failed);
+    assert_eq!(failed.map(Finding::check).collect::<Vec<_>>(), ["iss", "exp"]);
+    assert_eq!(explanation.hints().next(), Some("iss lacks the trailing slash"));
 }
 
 #[tokio::test]

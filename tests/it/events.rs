@@ -8,9 +8,7 @@ use axum::body::Body;
 use axum::routing::get;
 use http::Request;
 use tower::{Layer, ServiceExt};
-#[cfg(feature = "metrics")]
 use tower_bearer::Requirement;
-#[cfg(feature = "metrics")]
 use tower_bearer::axum::BearerRejection;
 use tower_bearer::testing::{Outage, TestIssuer};
 use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
@@ -118,7 +116,6 @@ async fn a_missing_layer_is_an_error_in_the_log() {
     }
 }
 
-#[cfg(feature = "metrics")]
 #[tokio::test]
 async fn a_scrape_counts_verdicts_by_issuer_and_reason() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
@@ -142,7 +139,6 @@ async fn a_scrape_counts_verdicts_by_issuer_and_reason() {
 }
 
 /// A configuration that is replaced while the program runs.
-#[cfg(feature = "metrics")]
 #[tokio::test]
 async fn a_successor_that_shares_the_keys_goes_on_with_the_gauges() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
@@ -169,7 +165,6 @@ async fn a_successor_that_shares_the_keys_goes_on_with_the_gauges() {
 }
 
 /// What is refused before a token is looked at counts, too, whoever reads the host.
-#[cfg(feature = "metrics")]
 #[tokio::test]
 async fn a_scrape_counts_what_is_refused_before_the_token() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
@@ -195,7 +190,6 @@ async fn a_scrape_counts_what_is_refused_before_the_token() {
 }
 
 /// A request through the layer looks twice before it waits.
-#[cfg(feature = "metrics")]
 #[tokio::test]
 async fn a_token_that_waits_for_keys_is_one_miss() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
@@ -220,7 +214,6 @@ async fn a_token_that_waits_for_keys_is_one_miss() {
 }
 
 /// Requirements count wherever they are asked.
-#[cfg(feature = "metrics")]
 #[tokio::test]
 async fn a_scrape_counts_unmet_requirements_of_layers_and_handlers() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
@@ -250,7 +243,6 @@ async fn a_scrape_counts_unmet_requirements_of_layers_and_handlers() {
     }
 }
 
-#[cfg(feature = "metrics")]
 #[tokio::test]
 async fn a_scrape_tells_the_hit_rate_and_the_size_of_the_memo() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
@@ -295,7 +287,6 @@ async fn a_scrape_tells_the_hit_rate_and_the_size_of_the_memo() {
     ]);
 }
 
-#[cfg(feature = "metrics")]
 fn shows_lines(scrape: &metrics_exporter_prometheus::PrometheusHandle, expected: &[&str]) {
     let text = scrape.render();
     for expected in expected {

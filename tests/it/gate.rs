@@ -1,6 +1,7 @@
 //! A service behind layers, and what it answers.
 
 use std::convert::Infallible;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -14,6 +15,11 @@ use tower_bearer::{Claims, Issuer};
 pub(crate) const AUDIENCE: &str = "https://api.test/";
 
 pub(crate) type Body = Full<Bytes>;
+
+/// The root of the repository.
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
 
 /// The server's public keys, given by hand.
 pub(crate) fn trusted(server: &TestIssuer) -> Issuer {

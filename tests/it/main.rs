@@ -21,6 +21,7 @@ mod cors;
 mod doctor;
 mod events;
 mod example_server;
+#[path = "../support/exceptions.rs"]
 mod exceptions;
 mod explain;
 mod fetched_keys;
@@ -54,6 +55,7 @@ mod secrets;
 mod several_apis;
 mod threat_model;
 mod validator;
+#[path = "../support/vectors.rs"]
 mod vectors;
 mod vectors_headers;
 mod vectors_jwks;

@@ -1,6 +1,7 @@
 //! What holds for every input: no panic, one reading, no forgery one bit away, nothing of a token in a text of ours.
 
 use std::convert::Infallible;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -20,7 +21,7 @@ use tower_bearer::host::Host;
 use tower_bearer::keys::{KeySet, Secret};
 use tower_bearer::metadata::ResourceMetadata;
 use tower_bearer::rejection::CheckFailed;
-use tower_bearer::testing::TokenBuilder;
+use tower_bearer::testing::{TestIssuer, TokenBuilder};
 use tower_bearer::token::UnverifiedToken;
 use tower_bearer::{Algorithm, Api, BearerLayer, Outcome, RequireLayer, Requirement, Validator};
 
@@ -35,6 +36,13 @@ const FAMILIES: [Algorithm; 5] =
 fn passes(validator: &Validator, token: &str) -> bool {
     block_on(validator.validate(token)).is_ok()
 }
+
+/// An issuer and its API, shared by all cases: to build a validator takes longer than to run most of them.
+static SHARED: LazyLock<(TestIssuer, Validator)> = LazyLock::new(|| {
+    let server = server(Algorithm::EdDSA);
+    let validator = validator(&server, Algorithm::EdDSA);
+    (server, validator)
+});
 
 fn encode(text: impl AsRef<[u8]>) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(text)
@@ -108,12 +116,12 @@ proptest! {
     /// Rule 128: the claims are the octets that were signed, and an application's type reads the same values.
     #[test]
     fn claims_come_out_as_they_were_signed(own in any_json(), subject in any::<String>(), jti in any::<String>()) {
-        let server = server(Algorithm::EdDSA);
+        let (server, validator) = &*SHARED;
         let claims = json!({
             "iss": server.issuer(), "aud": AUDIENCE, "exp": NOW + 60, "sub": subject, "jti": jti, "own": own,
         });
         let text = claims.to_string();
-        let validator = validator(&server, Algorithm::EdDSA).with_custom_claims::<Map<String, Value>>();
+        let validator = validator.clone().with_custom_claims::<Map<String, Value>>();
         let read = block_on(validator.validate(&server.token().raw_payload(&*text).sign()));
         let read = read.expect("a good token");
         prop_assert_eq!(read.json(), text);
@@ -126,19 +134,21 @@ proptest! {
     /// Rules 30 and 31: nothing can be put anywhere into a token.
     #[test]
     fn no_character_fits_into_a_valid_token(at in any::<prop::sample::Index>(), character in any::<char>()) {
-        let server = server(Algorithm::EdDSA);
+        let (server, validator) = &*SHARED;
         let token = server.token().sign();
         let at = at.index(token.len() + 1);
         let changed = format!("{}{character}{}", &token[..at], &token[at..]);
-        prop_assert!(!passes(&validator(&server, Algorithm::EdDSA), &changed));
+        prop_assert!(!passes(validator, &changed));
     }
 
     /// Rule 26: whatever a token holds, no error says it.
     #[test]
     fn errors_hold_nothing_of_a_token(fault in 0..FAULTS, name in any_name()) {
         const MARK: &str = "Xq7zMARKw2";
-        let server = server(Algorithm::EdDSA);
-        let validator = validator_of(Api::new(AUDIENCE, trusted(&server, Algorithm::EdDSA)).with_required_claims(["org_id"]));
+        static REQUIRING: LazyLock<Validator> = LazyLock::new(|| {
+            validator_of(Api::new(AUDIENCE, trusted(&SHARED.0, Algorithm::EdDSA)).with_required_claims(["org_id"]))
+        });
+        let (server, validator) = (&SHARED.0, &*REQUIRING);
         let value = format!("{MARK} \" \\ \r\n");
         let token = broken(server.token(), fault).claim("sub", &value).claim(&format!("{MARK}{name}"), &value)
             .header("x", &value).header(&format!("{MARK}{name}"), 1);
@@ -212,8 +222,8 @@ proptest! {
         place in "[!-~]{0,20}",
         credential in prop_oneof![Just(None), "[ -~]{0,30}".prop_map(Some), Just(Some("the token".to_owned()))],
     ) {
-        let server = server(Algorithm::EdDSA);
-        let layer = BearerLayer::new(validator(&server, Algorithm::EdDSA)).try_with_realm(&realm);
+        let (server, validator) = &*SHARED;
+        let layer = BearerLayer::new(validator.clone()).try_with_realm(&realm);
         let layer = layer.and_then(|layer| layer.try_with_challenge_scope(&scope)).expect("well-formed");
         let metadata = ResourceMetadata::new(&format!("https://api.test/{place}"), [server.issuer()]).ok();
         let layer = metadata.iter().fold(layer, |layer, metadata| layer.with_resource_metadata(metadata));

@@ -103,7 +103,7 @@ fn rule_122_no_method_is_exempt_unless_preflights_are_let_through() {
 
 #[test]
 fn rule_123_unsafe_code_is_forbidden_and_panics_are_denied() {
-    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).expect("the manifest");
+    let manifest = std::fs::read_to_string(crate::gate::repository().join("Cargo.toml")).expect("the manifest");
     assert!(manifest.contains("unsafe_code = \"forbid\""));
     for lint in ["arithmetic_side_effects", "expect_used", "indexing_slicing", "panic", "unwrap_used"] {
         assert!(manifest.contains(&format!("{lint} = \"warn\"")), "{lint}");

@@ -324,7 +324,7 @@ fn every_public_type_is_accounted_for() {
     let shown_above: BTreeSet<&str> =
         include_str!("secrets.rs").split("show(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     let mut unaccounted = Vec::new();
-    collect_public_types(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut |name| {
+    collect_public_types(&crate::gate::repository().join("src"), &mut |name| {
         if !shown_above.contains(name) && !HOLDS_NO_SECRET.contains(&name) {
             unaccounted.push(name.to_owned());
         }
@@ -475,9 +475,11 @@ fn is_in_memory(disguised: &[u8], mask: u8) -> bool {
         for at in (start..end).step_by(usize::try_from(step).expect("small")) {
             let length = buffer.len().min(usize::try_from(end - at).expect("a length"));
             let Ok(read) = memory.read_at(&mut buffer[..length], at) else { continue };
-            found |= buffer[..read]
-                .windows(disguised.len())
-                .any(|window| window.iter().zip(disguised).all(|(octet, disguised)| octet ^ mask == *disguised));
+            let matches = |at| {
+                let window: Option<&[u8]> = buffer[..read].get(at..at + disguised.len());
+                window.is_some_and(|window| window.iter().zip(disguised).all(|(byte, masked)| byte ^ mask == *masked))
+            };
+            found |= memchr::memchr_iter(disguised[0] ^ mask, &buffer[..read]).any(matches);
             // What was read must not be found again.
             buffer.fill(0);
         }

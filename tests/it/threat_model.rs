@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+
+use crate::gate;
 
 const GUIDE: &str = include_str!("../../src/guide/threat_model.md");
 
@@ -33,7 +34,7 @@ fn every_rule_has_its_row() {
 /// A name in backquotes after a file's name is a test in that file.
 #[test]
 fn every_test_that_is_named_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = gate::repository();
     let mut named = 0;
     for line in GUIDE.lines().filter(|line| line.starts_with('|')) {
         let mut file = None;

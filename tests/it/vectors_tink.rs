@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use jsonwebtoken::EncodingKey;
+use jsonwebtoken_10::EncodingKey;
 use serde_json::Value;
 use tower_bearer::clock::Timestamp;
 use tower_bearer::testing::FakeClock;
@@ -90,7 +90,7 @@ fn complete(token: &str, validator: &Value, secret: &str) -> String {
     };
     let signed = format!("{header}.{}", BASE64_URL_SAFE_NO_PAD.encode(completed));
     let key = EncodingKey::from_base64_secret(&standard(secret)).expect("a secret");
-    let mac = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, jsonwebtoken::Algorithm::HS256).expect("a MAC");
+    let mac = jsonwebtoken_10::crypto::sign(signed.as_bytes(), &key, jsonwebtoken_10::Algorithm::HS256).expect("a MAC");
     format!("{signed}.{mac}")
 }
 

@@ -8,9 +8,9 @@ use crate::keys::{KeySet, Secret};
 use crate::token::Algorithm;
 use crate::token::tests::jws;
 
-#[path = "../../../tests/it/exceptions.rs"]
+#[path = "../../../tests/support/exceptions.rs"]
 mod exceptions;
-#[path = "../../../tests/it/vectors.rs"]
+#[path = "../../../tests/support/vectors.rs"]
 mod vectors;
 
 pub(super) use self::exceptions::Verdicts;

@@ -4,22 +4,22 @@ mod network;
 mod server;
 mod token;
 
-use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{DecodingKey, Validation};
+use jsonwebtoken_10::jwk::JwkSet;
+use jsonwebtoken_10::{DecodingKey, Validation};
 use serde_json::Value;
 
 use crate::testing::{TestIssuer, TestServer, TokenBuilder};
 
 /// Verifies a token against the published key that its `kid` names, and returns its claims.
-pub(super) fn verified(issuer: &TestIssuer, token: &str) -> jsonwebtoken::errors::Result<Value> {
-    let header = jsonwebtoken::decode_header(token)?;
+pub(super) fn verified(issuer: &TestIssuer, token: &str) -> jsonwebtoken_10::errors::Result<Value> {
+    let header = jsonwebtoken_10::decode_header(token)?;
     let keys: JwkSet = serde_json::from_str(&issuer.jwks()).expect("a JWK Set");
     let kid = header.kid.expect("a kid");
     let key = keys.find(&kid).expect("a published key");
     let mut validation = Validation::new(header.alg);
     validation.set_issuer(&[issuer.issuer()]);
     validation.set_audience(&["https://api.test/"]);
-    jsonwebtoken::decode::<Value>(token, &DecodingKey::from_jwk(key)?, &validation).map(|token| token.claims)
+    jsonwebtoken_10::decode::<Value>(token, &DecodingKey::from_jwk(key)?, &validation).map(|token| token.claims)
 }
 
 #[test]

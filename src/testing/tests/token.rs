@@ -5,8 +5,8 @@ use std::time::Duration;
 use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{DecodingKey, Validation};
+use jsonwebtoken_10::errors::ErrorKind;
+use jsonwebtoken_10::{DecodingKey, Validation};
 use serde_json::{Value, json};
 
 use super::{segment, verified};
@@ -81,15 +81,15 @@ fn signs_es512_in_the_fixed_form() {
 fn signs_hmacs_with_the_secret_and_without_kid() {
     let issuer = TestIssuer::new().with_algorithms([Algorithm::HS256]);
     for (algorithm, theirs) in [
-        (Algorithm::HS256, jsonwebtoken::Algorithm::HS256),
-        (Algorithm::HS384, jsonwebtoken::Algorithm::HS384),
-        (Algorithm::HS512, jsonwebtoken::Algorithm::HS512),
+        (Algorithm::HS256, jsonwebtoken_10::Algorithm::HS256),
+        (Algorithm::HS384, jsonwebtoken_10::Algorithm::HS384),
+        (Algorithm::HS512, jsonwebtoken_10::Algorithm::HS512),
     ] {
         let token = issuer.token().algorithm(algorithm).sign();
         let mut validation = Validation::new(theirs);
         validation.set_audience(&["https://api.test/"]);
         let key = DecodingKey::from_secret(issuer.secret().as_bytes());
-        jsonwebtoken::decode::<Value>(&token, &key, &validation).expect("genuine");
+        jsonwebtoken_10::decode::<Value>(&token, &key, &validation).expect("genuine");
         assert_eq!(segment(&token, 0), format!(r#"{{"alg":"{algorithm}","typ":"JWT"}}"#));
     }
     assert_eq!(issuer.jwks(), r#"{"keys":[]}"#);
@@ -159,7 +159,7 @@ fn each_header_method_changes_that_member_only() {
         let message = token.rsplit_once('.').expect("dots").0.as_bytes();
         let key = DecodingKey::from_rsa_pem(issuer.public_key_pem().as_bytes()).expect("a PEM key");
         let signature = token.rsplit_once('.').expect("dots").1;
-        let genuine = jsonwebtoken::crypto::verify(signature, message, &key, jsonwebtoken::Algorithm::RS256);
+        let genuine = jsonwebtoken_10::crypto::verify(signature, message, &key, jsonwebtoken_10::Algorithm::RS256);
         assert_eq!(genuine, Ok(true), "{header}");
     }
 }
@@ -192,10 +192,10 @@ fn forgeries_fail_for_the_reason_they_name() {
 fn the_public_key_as_secret_fools_a_naive_verifier() {
     let issuer = TestIssuer::new();
     let token = issuer.token().hs256_with_public_key().sign();
-    let mut naive = Validation::new(jsonwebtoken::Algorithm::HS256);
+    let mut naive = Validation::new(jsonwebtoken_10::Algorithm::HS256);
     naive.set_audience(&["https://api.test/"]);
     let key = DecodingKey::from_secret(issuer.public_key_pem().as_bytes());
-    jsonwebtoken::decode::<Value>(&token, &key, &naive).expect("fooled");
+    jsonwebtoken_10::decode::<Value>(&token, &key, &naive).expect("fooled");
     assert!(segment(&token, 0).contains(&issuer.kid()));
 }
 

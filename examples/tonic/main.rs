@@ -6,9 +6,7 @@
 //!
 //! With `-- --serve` it keeps running and prints tokens, for a client of your own. No protoc and no build script: `tonic/greeter.rs` is the service by hand.
 
-#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
-
-use std::error::Error;
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Server};
@@ -17,13 +15,12 @@ use tower_bearer::{Api, BearerLayer, Issuer, RequireLayer, Validator};
 
 use self::greeter::Greeter;
 
-#[path = "tonic/greeter.rs"]
 mod greeter;
 
 const AUDIENCE: &str = "https://grpc.northwind.com";
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> anyhow::Result<()> {
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
     let api = Api::new(AUDIENCE, Issuer::auth0("northwind.eu.auth0.com"));
     let validator = Validator::builder(api).with_fetch(server.clone()).build()?;

@@ -10,7 +10,7 @@
 //! `write:orders`), `GET /optional` (anonymous allowed), `GET /readyz`, `GET /livez`. It ends on SIGTERM and Ctrl-C, once
 //! what runs is finished or ten seconds have passed; a second signal ends it at once.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to whoever runs it")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints what it does")]
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -31,15 +31,13 @@ use tower_bearer::{BearerLayer, Claims, RequireLayer, Requirement, Validator};
 
 use self::settings::Settings;
 
-#[path = "server/settings.rs"]
+#[path = "../log.rs"]
+mod log;
 mod settings;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
+    log::start();
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,15 +1,13 @@
 //! An API whose metrics Prometheus scrapes, and whose spans go to the log.
 //!
 //! ```text
-//! RUST_LOG=tower_bearer=debug cargo run --example observability --features metrics
+//! RUST_LOG=tower_bearer=debug cargo run --example observability
 //! ```
 //!
 //! Starts a test issuer, the API and `GET /metrics`, sends some requests of each kind, and prints the scrape. With
 //! `-- --serve` it goes on.
 
-#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
-
-use std::error::Error;
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 use axum::Router;
 use axum::routing::get;
@@ -18,14 +16,14 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
 use tower_bearer::{Api, BearerLayer, Issuer, RequireLayer, Validator};
 
+#[path = "../log.rs"]
+mod log;
+
 const AUDIENCE: &str = "https://api.northwind.example/";
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
+async fn main() -> anyhow::Result<()> {
+    log::start();
     // Buckets from a remembered token to one that waits for keys.
     let buckets = [0.000_002, 0.000_01, 0.000_05, 0.000_2, 0.001, 0.01, 0.1, 1.0, 5.0];
     let recorder = PrometheusBuilder::new()

@@ -1,8 +1,8 @@
 //! Why is my token refused? Explains one token against the configuration of an API.
 //!
 //! ```text
+//! cargo run --example doctor -- examples/server/server.toml - < examples/server/rejected.jwt
 //! cargo run --example doctor -- server.toml eyJhbGciOi...
-//! cargo run --example doctor -- server.toml - < token.txt
 //! cargo run --example doctor -- server.toml eyJhbGciOi... --host api.brand-a.com
 //! cargo run --example doctor -- server.toml eyJhbGciOi... --scope write:orders
 //! ```
@@ -11,7 +11,7 @@
 //! wrong, 3 the issuer's keys cannot be had. Colours go to terminals; `CLICOLOR_FORCE=1` sends them anywhere, `NO_COLOR`
 //! nowhere. A token on the command line is seen by everybody who lists the processes: prefer standard input.
 
-#![expect(clippy::print_stderr, reason = "an example talks to whoever runs it")]
+#![expect(clippy::print_stderr, reason = "an example prints what it does")]
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -23,11 +23,12 @@ use tower_bearer::{Explanation, Finding, Outcome, RejectionKind, Requirement};
 
 use self::settings::Settings;
 
-#[path = "server/settings.rs"]
 #[allow(dead_code, reason = "the server reads more of it")]
 pub(crate) mod settings;
 
-pub(crate) const USAGE: &str = "usage: doctor <config.toml> <token, or - for standard input> [--host <host>] [--scope <scope that a route asks for>]";
+pub(crate) const USAGE: &str =
+    "usage: doctor <config.toml> <token, or - for standard input> [--host <host>] [--scope <scope of a route>]
+try it: doctor examples/server/server.toml - < examples/server/rejected.jwt";
 
 const ACCEPTED: u8 = 0;
 const REFUSED: u8 = 1;
