@@ -6,7 +6,9 @@
 //!
 //! Takes the origin of the page, and prints where the API listens and a token to call it with.
 
-#![expect(clippy::print_stdout, reason = "an example prints what it does")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints what it does")]
+
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use axum::routing::get;
@@ -21,7 +23,17 @@ const USAGE: &str = "browser needs the origin of the page that calls the API, su
   cargo run --example browser -- http://localhost:3000";
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> anyhow::Result<()> {
     let page = std::env::args().nth(1).context(USAGE)?;
     let issuer = TestIssuer::auth0("northwind.eu.auth0.com");
     let api = Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"));

@@ -1,6 +1,6 @@
 //! The log of an example: standard error, level `info` unless `RUST_LOG` says otherwise.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -15,7 +15,7 @@ pub(crate) fn start() {
         Some(Ok(filter)) => (filter, None),
         Some(Err(error)) => (info, Some(error)),
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     tracing_subscriber::registry().with(lines).with(filter).init();
     if let Some(error) = error {
         tracing::warn!("RUST_LOG is ignored: {error}");

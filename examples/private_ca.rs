@@ -6,7 +6,9 @@
 //!
 //! Serves `GET /me` on a free port of 127.0.0.1, and says which.
 
-#![expect(clippy::print_stdout, reason = "an example prints what it does")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints what it does")]
+
+use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use axum::Router;
@@ -24,7 +26,17 @@ const USAGE: &str =
 The names of algorithms may follow (default: RS256).";
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> anyhow::Result<()> {
     log::start();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [authority, issuer, audience, algorithms @ ..] = arguments.as_slice() else {

@@ -96,7 +96,7 @@ pub enum KeyNotFound {
         /// How long ago the issuer confirmed that set; `None` for keys and secrets that were given.
         ///
         /// It is zero where the set was fetched for this very token. Tests that want an exact value read it off a
-        /// [`FakeClock`](crate::testing::FakeClock), others leave it out with `..`.
+        /// `testing::FakeClock`, others leave it out with `..`.
         age: Option<Duration>,
     },
     /// The `kid` is there, but that key may not verify this algorithm.
