@@ -165,5 +165,5 @@ fn print_next_steps() {
     println!("  src/guide/quickstart.md                     write an API for your own Auth0 tenant");
     println!("  cargo run --example server -- examples/server/server.toml");
     println!("                                              run an API from a configuration file");
-    println!("  cargo doc --all-features --open                            read the guide and the reference");
+    println!("  cargo doc --all-features --open             read the guide and the reference");
 }
