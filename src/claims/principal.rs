@@ -62,8 +62,12 @@ impl<C> Claims<C> {
     ///
     /// [`ClaimMismatch`] if it is there and is no `T`.
     pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ClaimMismatch> {
-        let raw = required::raw(self.payload(), name);
-        raw.map(serde_json::from_str).transpose().map_err(|_| ClaimMismatch(()))
+        self.raw_claim(name).map(serde_json::from_str).transpose().map_err(|_| ClaimMismatch(()))
+    }
+
+    /// The JSON text of one claim of the top level.
+    pub(crate) fn raw_claim(&self, name: &str) -> Option<&str> {
+        required::raw(self.payload(), name)
     }
 }
 

@@ -5,8 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::claims::Claims;
 use crate::clock::Timestamp;
 use crate::guard::Requirement;
@@ -67,9 +65,7 @@ impl Node {
             Self::OrganizationName(name) => {
                 claims.organization_name().is_some_and(|organization| organization.eq_ignore_ascii_case(name))
             }
-            Self::Claim(name, test, value) => {
-                matches!(claims.claim::<Value>(name), Ok(Some(claim)) if test.holds(&claim, value))
-            }
+            Self::Claim(name, test, value) => claims.raw_claim(name).is_some_and(|claim| test.holds(claim, value)),
             Self::Acr(values) => claims.acr().is_some_and(|acr| values.contains(acr)),
             Self::AuthenticationAge(age) => claims.auth_time().is_some_and(|at| {
                 at <= facts.now.saturating_add(facts.leeway)
@@ -163,7 +159,7 @@ impl Parts {
 }
 
 impl Test {
-    fn holds(self, claim: &Value, value: &ClaimValue) -> bool {
+    fn holds(self, claim: &str, value: &ClaimValue) -> bool {
         match self {
             Self::Equals => value.equals(claim),
             Self::Contains => value.is_in(claim),

@@ -182,7 +182,7 @@ fn a_claim_equals_a_value_of_its_own_type() {
     }
     assert_eq!(check(&department, "{}"), other(name));
     assert_eq!(check(&Requirement::claim_equals("level", 3), r#"{"level":3}"#), Ok(()));
-    for wrong in [r#"{"level":"3"}"#, r#"{"level":3.0}"#, r#"{"level":-3}"#, r#"{"level":true}"#] {
+    for wrong in [r#"{"level":"3"}"#, r#"{"level":3.0}"#, r#"{"level":3e0}"#, r#"{"level":-3}"#, r#"{"level":true}"#] {
         assert_eq!(check(&Requirement::claim_equals("level", 3), wrong), other("level"), "{wrong}");
     }
     assert_eq!(check(&Requirement::claim_equals("level", u64::MAX), r#"{"level":18446744073709551615}"#), Ok(()));

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde_json::Value;
+use crate::token;
 
 /// A value that a claim is compared with: a string, a whole number, or a truth value.
 ///
@@ -47,29 +47,24 @@ impl ClaimValue {
         Self(Kind::Flag(flag))
     }
 
-    /// Says whether the claim is this value.
-    pub(super) fn equals(&self, claim: &Value) -> bool {
+    /// Says whether the claim, given as JSON text, is this value.
+    pub(super) fn equals(&self, claim: &str) -> bool {
         match &self.0 {
-            Kind::Text(text) => claim.as_str() == Some(text),
-            Kind::Number(number) => whole(claim) == Some(*number),
-            Kind::Flag(flag) => claim.as_bool() == Some(*flag),
+            Kind::Text(text) => token::unquote(claim).is_some_and(|claim| claim == *text),
+            Kind::Number(number) => claim.parse() == Ok(*number),
+            Kind::Flag(flag) => claim == if *flag { "true" } else { "false" },
         }
     }
 
     /// Says whether the claim is an array that holds this value, or a space-delimited string that holds it as a word.
-    pub(super) fn is_in(&self, claim: &Value) -> bool {
-        match (claim, &self.0) {
-            (Value::Array(values), _) => values.iter().any(|value| self.equals(value)),
-            (Value::String(words), Kind::Text(word)) => {
-                !word.is_empty() && words.split(' ').any(|candidate| candidate == word)
-            }
-            _ => false,
+    pub(super) fn is_in(&self, claim: &str) -> bool {
+        if let Some(words) = token::unquote(claim) {
+            return matches!(&self.0, Kind::Text(word) if !word.is_empty() && words.split(' ').any(|other| other == word));
         }
+        let mut is_in = false;
+        let is_array = token::elements(claim, &mut |element| is_in |= self.equals(element));
+        is_array.is_some() && is_in
     }
-}
-
-fn whole(claim: &Value) -> Option<i128> {
-    claim.as_i64().map(i128::from).or_else(|| claim.as_u64().map(i128::from))
 }
 
 impl fmt::Debug for ClaimValue {

@@ -27,13 +27,13 @@ pub enum RefreshError {
     },
     /// 304, though the request was not conditional.
     UnexpectedNotModified,
-    /// The body is no JWK Set: a login page, truncated JSON, a member `keys` twice.
+    /// The body is no JWK Set: a login page, truncated JSON, a member `keys` twice, a member name that serde_json reserves.
     InvalidDocument,
     /// The set has more keys than are looked at.
     TooManyKeys,
     /// The set has no key that can verify one of the API's algorithms.
     NoUsableKeys,
-    /// The discovery document is not JSON with `issuer` and `jwks_uri`.
+    /// The discovery document is not JSON with `issuer` and `jwks_uri`, or has a member name that serde_json reserves.
     InvalidDiscovery,
     /// The discovery document is another issuer's.
     IssuerMismatch,

@@ -16,6 +16,8 @@ pub enum KeyError {
     NotAKeySet,
     /// The member `keys` stands twice, so that two readers could see two different sets.
     DuplicateKeys,
+    /// A member outside of the keys has a name that serde_json reserves: it begins with `$serde_json::private::`.
+    ReservedMember,
     /// More keys than one set may hold.
     TooManyKeys {
         /// How many there are.
@@ -53,6 +55,7 @@ impl fmt::Display for KeyError {
             Self::TooDeep => "the key set is nested too deeply",
             Self::NotAKeySet => "the document is neither a JWK set nor a JWK",
             Self::DuplicateKeys => "the key set has the member \"keys\" twice",
+            Self::ReservedMember => "the key set has a reserved member name",
             Self::TooManyKeys { count, limit } => {
                 return write!(f, "the key set holds {count} keys, more than the {limit} allowed");
             }
@@ -108,6 +111,8 @@ skip_reasons! {
     NotAnObject = "not_an_object", "it is not a JSON object";
     /// A member name stands twice (RFC 7517 §4).
     DuplicateMember = "duplicate_member", "a member name stands twice";
+    /// A member at any depth has a name that serde_json reserves: it begins with `$serde_json::private::`.
+    ReservedMember = "reserved_member", "a member name is reserved";
     /// A member that the key type needs is not there.
     MemberMissing = "member_missing", "a required member is missing";
     /// A member has another JSON type than it should.

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::defaults;
 use crate::keys::error::KeyError;
+use crate::token;
 
 /// A document with keys in it.
 pub(super) enum Document<'j> {
@@ -32,6 +33,10 @@ impl<'j> Document<'j> {
             return Err(KeyError::NotAKeySet);
         }
         let members = Members::of(whole.get()).ok_or(KeyError::Json)?;
+        // Each key is vetted alone.
+        if members.has_reserved(Some(KEYS)) {
+            return Err(KeyError::ReservedMember);
+        }
         match members.only(KEYS) {
             Err(Twice) => Err(KeyError::DuplicateKeys),
             Ok(None) if members.has("kty") => Ok(Self::Key(whole.get())),
@@ -72,6 +77,15 @@ impl<'j> Members<'j> {
         let mut same = self.members.iter().skip(start).take_while(|(member, _)| member == name);
         let first = same.next();
         if same.next().is_some() { Err(Twice) } else { Ok(first.map(|(_, value)| *value)) }
+    }
+
+    /// Returns whether a member at any depth has a name that serde_json reserves. The value of the member `except` is not
+    /// looked at.
+    pub(super) fn has_reserved(&self, except: Option<&str>) -> bool {
+        let is_reserved = |(name, value): &(Cow<'j, str>, &str)| {
+            token::is_reserved(name) || (except != Some(&**name) && token::has_reserved_member(value))
+        };
+        self.members.iter().any(is_reserved)
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -212,6 +226,20 @@ mod tests {
         for document in [r#"{"keys":[],"keys":[]}"#, r#"{"keys":[],"a":1,"\u006beys":[]}"#, r#"{"keys":1,"keys":1}"#] {
             assert_eq!(refused(document.as_bytes()), KeyError::DuplicateKeys, "{document}");
         }
+    }
+
+    #[test]
+    fn refuses_reserved_names_outside_of_the_keys() {
+        for document in [
+            r#"{"keys":[],"$serde_json::private::RawValue":"1"}"#,
+            r#"{"keys":[],"x":[{"\u0024serde_json::private::Number":"1"}]}"#,
+            r#"{"kty":"RSA","":{"$serde_json::private::RawValue":"1"}}"#,
+        ] {
+            assert_eq!(refused(document.as_bytes()), KeyError::ReservedMember, "{document}");
+        }
+        assert_eq!(elements(r#"{"keys":[],"x":"$serde_json::private::RawValue"}"#), [""; 0]);
+        // Such a key is skipped, and costs no other.
+        assert_eq!(elements(r#"{"keys":[{"$serde_json::private::RawValue":"1"},2]}"#).len(), 2);
     }
 
     #[test]

@@ -44,6 +44,12 @@ pub enum TokenError {
         /// Which part.
         part: Part,
     },
+    /// A member at any depth has a name that begins with `$serde_json::private::`: serde_json, which reads the
+    /// application's own claims, would read another value than the one that stands there.
+    ReservedMember {
+        /// Which part.
+        part: Part,
+    },
     /// The header has no `alg` (RFC 7515 §4.1.1).
     AlgorithmMissing,
     /// `alg` is not the name of a signature algorithm.
@@ -90,6 +96,7 @@ impl TokenError {
             ObjectError::Syntax => Self::Json { part },
             ObjectError::DuplicateMember => Self::DuplicateMember { part },
             ObjectError::TooDeep => Self::TooDeep { part },
+            ObjectError::ReservedMember => Self::ReservedMember { part },
         }
     }
 }
@@ -109,6 +116,7 @@ impl fmt::Display for TokenError {
             Self::Json { part } => write!(f, "the {} is not one JSON object", part.name()),
             Self::DuplicateMember { part } => write!(f, "the {} has a member name twice", part.name()),
             Self::TooDeep { part } => write!(f, "the {} is nested too deeply", part.name()),
+            Self::ReservedMember { part } => write!(f, "the {} has a reserved member name", part.name()),
             Self::AlgorithmMissing => f.write_str("the header has no alg"),
             Self::AlgorithmUnknown => f.write_str("the header's alg is not a signature algorithm"),
             Self::CriticalHeader => f.write_str("the header has critical extensions"),

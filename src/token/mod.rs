@@ -7,6 +7,7 @@ mod error;
 mod header;
 mod object;
 mod payload;
+mod reserved;
 mod walk;
 
 use std::borrow::Cow;
@@ -22,6 +23,7 @@ pub use self::header::Header;
 pub(crate) use self::header::is_media_type;
 pub(crate) use self::object::elements;
 pub(crate) use self::payload::{Claim, Member, Payload};
+pub(crate) use self::reserved::{has_reserved_member, is_reserved};
 
 /// A compact JWS that has been taken apart and believed in nothing.
 ///
@@ -48,7 +50,7 @@ pub struct UnverifiedToken<'t> {
 
 impl<'t> UnverifiedToken<'t> {
     /// Takes a token apart: three non-empty segments of canonical base64url, header and payload each one JSON object
-    /// with unique names, at most 32 levels deep.
+    /// with unique names, at most 32 levels deep, and without the member names that serde_json reserves.
     ///
     /// The caller bounds the length; work and memory are linear in it.
     ///

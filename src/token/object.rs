@@ -1,4 +1,4 @@
-//! One JSON object, read strictly: unique member names, bounded depth, values left as text.
+//! One JSON object, read strictly: unique member names, none of them reserved, bounded depth, values left as text.
 //!
 //! This is pass 1 over header and payload. It finds the registered members, refuses what two parsers could read
 //! differently, and runs no code of the user's.
@@ -18,6 +18,8 @@ pub(super) enum ObjectError {
     DuplicateMember,
     /// Nested deeper than the limit.
     TooDeep,
+    /// A member at any depth has a name that serde_json reserves.
+    ReservedMember,
 }
 
 /// The members that were looked for.
@@ -184,6 +186,24 @@ mod tests {
         assert_eq!(read(&many("fresh")), Ok([None, None]));
         assert_eq!(read(&many("n3")), Err(ObjectError::DuplicateMember));
         assert_eq!(read(&many("n1999")), Err(ObjectError::DuplicateMember));
+    }
+
+    #[test]
+    fn refuses_reserved_names_at_any_depth() {
+        for json in [
+            r#"{"$serde_json::private::RawValue":"1"}"#,
+            r#"{"a":[{"$serde_json::private::Number":"1"}]}"#,
+            r#"{"x":{"y":{"\u0024serde_json::private::":0}}}"#,
+            r#"{"x":{"$serde_json::\u0070rivate::RawValue":0}}"#,
+        ] {
+            assert_eq!(read(json), Err(ObjectError::ReservedMember), "{json}");
+        }
+        for json in [
+            r#"{"x":"$serde_json::private::RawValue","$":1,"$serde_json::private:":2}"#,
+            r#"{"x":{"\\u0024serde_json::private::RawValue":0}}"#,
+        ] {
+            assert_eq!(read(json), Ok([None, None]), "{json}");
+        }
     }
 
     #[test]

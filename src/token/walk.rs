@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use crate::defaults;
+use crate::token;
 use crate::token::object::ObjectError;
 
 /// How far a text has been walked.
@@ -45,6 +46,9 @@ impl<'j> Walk<'j> {
         }
         loop {
             let name = self.text()?;
+            if name.is_reserved() {
+                return Err(ObjectError::ReservedMember);
+            }
             self.skip_blanks();
             self.expect(b':')?;
             self.skip_blanks();
@@ -228,6 +232,14 @@ impl<'j> Walk<'j> {
 
     fn step(&mut self, octets: usize) {
         self.at = self.at.saturating_add(octets);
+    }
+}
+
+impl Text<'_> {
+    /// Returns whether this is a member name that serde_json reserves. For nearly every name its first byte decides.
+    fn is_reserved(self) -> bool {
+        matches!(self.quoted.as_bytes(), [_, b'$' | b'\\', ..])
+            && token::read(self.quoted, self.has_escapes).is_some_and(|name| token::is_reserved(&name))
     }
 }
 

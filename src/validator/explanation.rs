@@ -3,8 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
-
 use crate::claims::Claims;
 use crate::clock::Timestamp;
 use crate::guard::{Requirement, Unmet};
@@ -107,10 +105,10 @@ fn found(unmet: &Unmet, claims: &Claims) -> Option<String> {
         Unmet::Scope { .. } | Unmet::Permission { .. } => said(&[Claim::Scope, Claim::Scp, Claim::Permissions]),
         Unmet::Authentication { .. } => said(&[Claim::Acr, Claim::AuthTime]),
         Unmet::Claim { claim, .. } => {
-            let value: Option<Box<RawValue>> = claims.claim(claim).ok().flatten();
+            let value = claims.raw_claim(claim);
             // Without one, the client is read from `azp`.
             let client = || if &**claim == "client_id" { said(&[Claim::Azp]) } else { None };
-            value.map(|value| value.get().to_owned()).or_else(client)
+            value.map(str::to_owned).or_else(client)
         }
     }
 }

@@ -13,7 +13,7 @@ use tower_bearer::testing::{FakeClock, TestIssuer};
 use tower_bearer::token::{Part, TokenError, UnverifiedToken};
 use tower_bearer::{Algorithm, Api, Issuer, Rejection, Validator};
 
-use crate::kit::{AUDIENCE, block_on, server, trusted, validator, validator_of};
+use crate::kit::{AUDIENCE, Site, block_on, server, trusted, validator, validator_of};
 
 const MEGABYTE: usize = 1024 * 1024;
 
@@ -80,6 +80,39 @@ fn json_a_hundred_thousand_levels_deep_costs_its_length() {
         let info = measure(|| assert_eq!(KeySet::from_jwks(&set).map(drop), Err(KeyError::TooDeep)));
         assert_eq!(info.count_total, 0);
     }
+}
+
+/// serde_json reads an object with one of its private names as the value that the text inside it says, without a bound on the
+/// depth of the whole.
+#[test]
+fn reserved_member_names_are_refused_at_any_depth() {
+    let site = Site::new();
+    let token = || site.server.token();
+    let raw = |claim: &str, inner: &str| {
+        let text = serde_json::to_string(inner).expect("a string");
+        token().raw_claim(claim, &format!("{{\"$serde_json::private::RawValue\":{text}}}"))
+    };
+    let mut nested = String::from("1");
+    for _ in 0..6 {
+        let text = serde_json::to_string(&nested).expect("a string");
+        nested = format!("{}{{\"$serde_json::private::RawValue\":{text}}}{}", "[".repeat(28), "]".repeat(28));
+    }
+    let payload = Rejection::Token(TokenError::ReservedMember { part: Part::Payload });
+    for disguised in [
+        raw("role", "\"admin\""),
+        raw("https://northwind.com/roles", "[\"admin\"]"),
+        token().raw_claim("x", r#"[{"a":{"$serde_json::private::Number":"1"}}]"#),
+        token().raw_claim("x", r#"{"\u0024serde_json::private::RawValue":"1"}"#),
+        token().claim("$serde_json::private::RawValue", "1"),
+        token().raw_claim("x", &nested),
+    ] {
+        assert_eq!(site.refusal(disguised), payload);
+    }
+    let header = Rejection::Token(TokenError::ReservedMember { part: Part::Header });
+    assert_eq!(site.refusal(token().header("$serde_json::private::RawValue", "1")), header);
+    assert_eq!(site.refusal(token().header("jwk", json!({ "$serde_json::private::Number": "1" }))), header);
+    let near = token().claim("x", json!({ "$serde_json": "$serde_json::private::RawValue" })).claim("$ref", 1);
+    assert_eq!(site.judge(near).map(drop), Ok(()));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::fetch::{Endpoint, EndpointError, PlainHttp};
 use crate::jwks::error::RefreshError;
+use crate::token;
 
 pub(super) use self::schedule::Rediscovery;
 
@@ -68,6 +69,9 @@ impl Discovery {
         }
         // RFC 8259 §8.1: UTF-8 throughout, in what is passed over too.
         let document = str::from_utf8(document).map_err(|_| RefreshError::InvalidDiscovery)?;
+        if token::has_reserved_member(document) {
+            return Err(RefreshError::InvalidDiscovery);
+        }
         let document: Document = serde_json::from_str(document).map_err(|_| RefreshError::InvalidDiscovery)?;
         if document.issuer != *self.issuer {
             return Err(RefreshError::IssuerMismatch);

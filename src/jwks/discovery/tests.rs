@@ -94,6 +94,8 @@ fn refuses_what_is_no_discovery_document() {
         r#"{"issuer":"https://a.example/","issuer":"https://b.example/","jwks_uri":"https://a.example/k"}"#,
         r#"{"issuer":"https://a.example/","jwks_uri":"https://a.example/k","jwks_uri":"https://b.example/k"}"#,
         "{\"issuer\":\"https://a.example/\",\"jwks_uri\":\"https://a.example/k\"} x",
+        r#"{"issuer":"https://a.example/","jwks_uri":"https://a.example/k","$serde_json::private::RawValue":"1"}"#,
+        r#"{"issuer":"https://a.example/","jwks_uri":"https://a.example/k","x":[{"\u0024serde_json::private::Number":"1"}]}"#,
     ] {
         assert_eq!(read(document), Err(RefreshError::InvalidDiscovery), "{document}");
     }

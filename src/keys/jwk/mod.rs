@@ -80,6 +80,9 @@ impl PublishedKey {
         if !KEY_TYPES.contains(&key_type) {
             return Err(SkipReason::KeyType);
         }
+        if members.has_reserved(None) {
+            return Err(SkipReason::ReservedMember);
+        }
         let kid = kid?;
         vet_use(members)?;
         let algorithm =

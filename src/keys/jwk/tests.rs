@@ -41,6 +41,20 @@ fn refuses_two_members_of_one_name() {
 }
 
 #[test]
+fn refuses_reserved_member_names_at_any_depth() {
+    for member in [
+        r#"{"$serde_json::private::RawValue":"1","#,
+        r#"{"\u0024serde_json::private::Number":"1","#,
+        r#"{"x5c":[{"$serde_json::private::RawValue":"1"}],"#,
+    ] {
+        let jwk = RSA.replacen('{', member, 1);
+        assert_eq!(refused(&jwk), SkipReason::ReservedMember, "{member}");
+        assert_eq!(refused(&jwk.replacen('{', r#"{"d":"AQAB","#, 1)), SkipReason::Private, "{member}");
+    }
+    assert!(published(&RSA.replacen('{', r#"{"x":"$serde_json::private::RawValue","#, 1)).kid.is_none());
+}
+
+#[test]
 fn refuses_unknown_types_and_curves() {
     assert_eq!(refused(&lacking(RSA, "kty")), SkipReason::MemberMissing);
     assert_eq!(refused(&changed(RSA, "kty", 1)), SkipReason::MemberMalformed);
