@@ -255,7 +255,7 @@ fn claim_kind(error: &ClaimError) -> RejectionKind {
         | ClaimError::IssuedAt(_)
         | ClaimError::IssuedInFuture
         | ClaimError::TooOld => RejectionKind::NotTimely,
-        ClaimError::Subject | ClaimError::Required { .. } => RejectionKind::Claim,
+        ClaimError::Subject | ClaimError::JwtId | ClaimError::Required { .. } => RejectionKind::Claim,
         ClaimError::Client(_) => RejectionKind::Client,
         ClaimError::Organization(_) => RejectionKind::Organization,
         ClaimError::Confirmation => RejectionKind::Confirmation,

@@ -447,6 +447,12 @@ pub(crate) fn rejected(
     );
 }
 
+/// A good token has a claim of another type than registered, which nothing asks for.
+pub(crate) fn claim_ignored(claim: &'static str) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(target: "tower_bearer::validation", claim, "claim of another type ignored");
+}
+
 /// Says whether anybody reads of refusals, so that hints that cost something are looked for.
 pub(crate) fn rejections_are_read() -> bool {
     #[cfg(feature = "tracing")]

@@ -29,10 +29,14 @@ pub enum ClaimError {
     TooOld,
     /// `sub` is not a string (RFC 7519 §4.1.2).
     Subject,
-    /// A required claim is missing, of another type than registered, or empty.
+    /// `jti` is not a string (RFC 7519 §4.1.7).
+    JwtId,
+    /// A required claim is missing, empty, or of another type than registered.
     Required {
         /// The claim's name, from the configuration.
         claim: Arc<str>,
+        /// What is wrong with it.
+        fault: Fault,
     },
     /// The client that the token was issued to is none of the API's (RFC 9068 §2.2 `client_id`, else `azp`).
     Client(Fault),
@@ -51,7 +55,7 @@ pub enum ClaimError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It is not there.
+    /// It is not there, or empty.
     Missing,
     /// It is of another type than registered, or out of range.
     Malformed,
@@ -73,7 +77,8 @@ impl fmt::Display for ClaimError {
             Self::IssuedInFuture => f.write_str("the token was issued in the future"),
             Self::TooOld => f.write_str("the token was issued too long ago"),
             Self::Subject => f.write_str("sub is not a string"),
-            Self::Required { claim } => write!(f, "the required claim {claim} is missing, empty or of another type"),
+            Self::JwtId => f.write_str("jti is not a string"),
+            Self::Required { claim, fault } => write!(f, "the required claim {claim} {fault}"),
             Self::Client(fault) => write!(f, "the client {fault}"),
             Self::Organization(fault) => write!(f, "the organization {fault}"),
             Self::Confirmation => f.write_str("the token is bound to a key, and no proof of possession was made"),

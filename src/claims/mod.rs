@@ -18,6 +18,7 @@ use serde::Deserialize;
 pub(crate) use self::dates::date;
 pub use self::error::{ClaimError, Fault};
 pub use self::principal::{Actor, ActorError, ClaimMismatch, Principal};
+pub(crate) use self::required::malformed;
 pub(crate) use self::rules::{Check, Confirmation, Evidence, OrganizationRule, Rules};
 pub use self::rules::{Organization, Profile};
 pub use self::values::{Audience, AuthenticationMethods, Permissions, Scopes};
@@ -29,6 +30,9 @@ use crate::token::{Claim, Header, Member, Payload};
 /// There is no way to make one but to validate a token (and `testing::claims()` in tests of handlers). Cloning costs one
 /// reference count, one more with a `C`, and one more where an extractor knows how the layers around answer. `C` is the
 /// application's own type for the claims that this crate does not know; it is deserialised from the verified octets.
+///
+/// `iss`, `sub`, `aud`, `exp`, `nbf` and `jti` have their registered type, or the token is refused. Every other accessor
+/// returns `None`, an empty list or an error for a claim of another type, and never another claim in its place.
 pub struct Claims<C = NoCustomClaims> {
     verified: Arc<Verified>,
     custom: Custom<C>,

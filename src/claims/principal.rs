@@ -138,7 +138,7 @@ fn present<'j, D: Deserializer<'j>, T: Deserialize<'j>>(deserializer: D) -> Resu
 
 impl Actor {
     /// Reads at most `left` links.
-    fn read(raw: &str, left: usize) -> Result<Self, ActorError> {
+    pub(super) fn read(raw: &str, left: usize) -> Result<Self, ActorError> {
         let left = left.checked_sub(1).ok_or(ActorError::TooLong)?;
         if !raw.starts_with('{') {
             return Err(ActorError::Malformed);

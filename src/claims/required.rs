@@ -6,26 +6,47 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 
 use crate::claims::dates;
+use crate::claims::error::Fault;
+use crate::claims::principal::Actor;
 use crate::claims::texts;
+use crate::defaults;
 use crate::token::{Claim, Member, Payload};
 
-/// Says whether the claim is there with its registered type, and holds something.
+/// Checks that a claim is present with its registered type, and holds something.
 ///
 /// A claim that this crate does not know may have any type but null.
-pub(super) fn is_met(payload: &Payload, name: &str) -> bool {
-    let Some(claim) = Claim::from_name(name) else {
-        return raw(payload, name).is_some_and(holds_something);
+pub(super) fn check(payload: &Payload, name: &str) -> Result<(), Fault> {
+    let holds = match Claim::from_name(name) {
+        Some(claim) => registered(payload, claim),
+        None => match unregistered(payload.json(), name) {
+            None => Member::Absent,
+            Some("null") => Member::Malformed,
+            Some(raw) => Member::Is(holds_something(raw)),
+        },
     };
-    let Some(raw) = payload.raw(claim) else { return false };
-    match claim {
-        Claim::Exp | Claim::Nbf | Claim::Iat | Claim::AuthTime => matches!(dates::date(payload, claim), Member::Is(_)),
-        Claim::Aud | Claim::Scope | Claim::Scp => {
-            texts::collect(raw).is_some_and(|all| all.iter().any(|text| !text.is_empty()))
-        }
-        Claim::Amr | Claim::Permissions => {
-            raw.starts_with('[') && texts::collect(raw).is_some_and(|all| all.iter().any(|text| !text.is_empty()))
-        }
-        Claim::Cnf | Claim::Act => raw.starts_with('{') && holds_something(raw),
+    match holds {
+        Member::Absent | Member::Is(false) => Err(Fault::Missing),
+        Member::Malformed => Err(Fault::Malformed),
+        Member::Is(true) => Ok(()),
+    }
+}
+
+/// The claims that are present with another type than registered. Their accessors return `None`, or an error.
+pub(crate) fn malformed(payload: &Payload) -> impl Iterator<Item = &'static str> {
+    let is_malformed = |claim: &&Claim| registered(payload, **claim) == Member::Malformed;
+    Claim::ALL.iter().filter(is_malformed).map(|claim| claim.name())
+}
+
+/// Whether a claim of its registered type holds something.
+fn registered(payload: &Payload, claim: Claim) -> Member<bool> {
+    let Some(raw) = payload.raw(claim) else { return Member::Absent };
+    let any = |texts: Vec<Box<str>>| texts.iter().any(|text| !text.is_empty());
+    let holds = match claim {
+        Claim::Exp | Claim::Nbf | Claim::Iat | Claim::AuthTime => dates::date(payload, claim).ok().map(|_| true),
+        Claim::Aud | Claim::Scope | Claim::Scp => texts::collect(raw).map(any),
+        Claim::Amr | Claim::Permissions => texts::collect(raw).filter(|_| raw.starts_with('[')).map(any),
+        Claim::Cnf => raw.starts_with('{').then(|| holds_something(raw)),
+        Claim::Act => Actor::read(raw, defaults::MAX_ACTORS).ok().map(|_| holds_something(raw)),
         Claim::Iss
         | Claim::Sub
         | Claim::Jti
@@ -33,6 +54,7 @@ pub(super) fn is_met(payload: &Payload, name: &str) -> bool {
         | Claim::Azp
         | Claim::Acr
         | Claim::Nonce
+        | Claim::Sid
         | Claim::AtHash
         | Claim::CHash
         | Claim::OrgId
@@ -40,8 +62,9 @@ pub(super) fn is_met(payload: &Payload, name: &str) -> bool {
         | Claim::Gty
         | Claim::SubProfile
         | Claim::TokenUse
-        | Claim::Typ => payload.text(claim).ok().is_some_and(|text| !text.is_empty()),
-    }
+        | Claim::Typ => payload.text(claim).ok().map(|text| !text.is_empty()),
+    };
+    holds.map_or(Member::Malformed, Member::Is)
 }
 
 /// The JSON text of a claim, whatever its name.
@@ -59,7 +82,7 @@ fn unregistered<'p>(json: &'p str, name: &str) -> Option<&'p str> {
 
 fn holds_something(raw: &str) -> bool {
     let inner: String = raw.chars().filter(|character| !character.is_ascii_whitespace()).collect();
-    !matches!(inner.as_str(), "null" | "\"\"" | "[]" | "{}")
+    !matches!(inner.as_str(), "\"\"" | "[]" | "{}")
 }
 
 #[cfg(test)]
@@ -68,22 +91,34 @@ mod tests {
 
     #[test]
     fn a_registered_claim_needs_its_type_and_a_value() {
-        let met = |json: &str, name: &str| is_met(&Payload::for_tests(json), name);
-        for (name, good, bad) in [
-            ("sub", "\"x\"", ["\"\"", "1", "null"]),
-            ("scope", "\"a\"", ["\"\"", "1", "[1]"]),
-            ("permissions", "[\"a\"]", ["[]", "\"a\"", "[\"\"]"]),
-            ("iat", "1", ["\"1\"", "null", "1e400"]),
-            ("act", "{\"sub\":\"a\"}", ["{}", "\"a\"", "[]"]),
-            ("https://a.example/roles", "[1]", ["[ ]", "null", "\"\""]),
-            ("anything", "false", ["{ }", "null", "[]"]),
+        let check = |json: &str, name: &str| check(&Payload::for_tests(json), name);
+        for (name, good, empty, malformed) in [
+            ("sub", "\"x\"", &["\"\""][..], &["1", "null"][..]),
+            ("sid", "\"x\"", &["\"\""], &["1", "null"]),
+            ("scope", "\"a\"", &["\"\"", "[]"], &["1", "[1]", "null"]),
+            ("permissions", "[\"a\"]", &["[]", "[\"\"]"], &["\"a\"", "null"]),
+            ("iat", "1", &[], &["\"1\"", "null", "1e400"]),
+            ("act", "{\"sub\":\"a\"}", &["{}"], &["\"a\"", "[]", "{\"sub\":1}", "null"]),
+            ("https://a.example/roles", "[1]", &["[ ]", "\"\""], &["null"]),
+            ("anything", "false", &["{ }", "[]"], &["null"]),
         ] {
-            assert!(met(&format!("{{\"{name}\":{good}}}"), name), "{name} {good}");
-            assert!(!met("{}", name), "{name} absent");
-            for bad in bad {
-                assert!(!met(&format!("{{\"{name}\":{bad}}}"), name), "{name} {bad}");
+            assert_eq!(check(&format!("{{\"{name}\":{good}}}"), name), Ok(()), "{name} {good}");
+            assert_eq!(check("{}", name), Err(Fault::Missing), "{name} absent");
+            for empty in empty {
+                assert_eq!(check(&format!("{{\"{name}\":{empty}}}"), name), Err(Fault::Missing), "{name} {empty}");
+            }
+            for other in malformed {
+                assert_eq!(check(&format!("{{\"{name}\":{other}}}"), name), Err(Fault::Malformed), "{name} {other}");
             }
         }
+    }
+
+    #[test]
+    fn lists_claims_of_another_type_than_registered() {
+        let payload = Payload::for_tests(
+            r#"{"iss":"i","auth_time":"2026-11-29","org_id":7,"client_id":"","acr":null,"amr":[],"scope":"","own":7}"#,
+        );
+        assert_eq!(malformed(&payload).collect::<Vec<_>>(), ["acr", "auth_time", "org_id"]);
     }
 
     #[test]

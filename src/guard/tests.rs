@@ -220,6 +220,28 @@ fn a_client_is_one_of_those_named() {
 }
 
 #[test]
+fn a_claim_of_another_type_is_unmet_and_no_other_claim_takes_its_place() {
+    let client = Requirement::client_ids(["web"]);
+    for value in ["7", "null", "[\"web\"]"] {
+        let claims = format!("{{\"client_id\":{value},\"azp\":\"web\"}}");
+        assert_eq!(check(&client, &claims), other("client_id"), "{value}");
+        assert_eq!(Claims::for_tests(&claims).client_id(), None, "{value}");
+    }
+    assert_eq!(check(&client, r#"{"azp":"web"}"#), Ok(()));
+    for value in ["7", "null", "{\"read\":true}"] {
+        let claims = format!("{{\"scope\":{value},\"scp\":[\"read\"]}}");
+        assert_eq!(check(&Requirement::scope("read"), &claims), lacks("read", "read"), "{value}");
+    }
+    assert_eq!(check(&Requirement::scope("read"), r#"{"scp":["read"]}"#), Ok(()));
+    for value in ["7", "null", "[\"org_1\"]"] {
+        let claims = format!("{{\"org_id\":{value},\"org_name\":{value},\"acr\":{value}}}");
+        assert_eq!(check(&Requirement::organization("org_1"), &claims), other("org_id"), "{value}");
+        assert_eq!(check(&Requirement::organization_name("org_1"), &claims), other("org_name"), "{value}");
+        assert_eq!(check(&Requirement::acr_values(["org_1"]), &claims), weak(Some("org_1"), None, ""), "{value}");
+    }
+}
+
+#[test]
 fn an_organization_has_its_id_or_its_name_in_lower_case() {
     let id = Requirement::organization("org_1");
     assert_eq!(check(&id, r#"{"org_id":"org_1"}"#), Ok(()));

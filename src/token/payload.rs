@@ -99,7 +99,7 @@ macro_rules! claims {
         pub(crate) enum Claim { $($variant),+ }
 
         impl Claim {
-            const ALL: &'static [Self] = &[$(Self::$variant),+];
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant),+];
             const COUNT: usize = Self::ALL.len();
 
             /// The member's name.
@@ -136,6 +136,8 @@ claims! {
     Nonce = "nonce",
     AtHash = "at_hash",
     CHash = "c_hash",
+    // OpenID Connect Front-Channel Logout §3
+    Sid = "sid",
     // RFC 7800 §3.1
     Cnf = "cnf",
     // Auth0

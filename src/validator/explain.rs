@@ -280,6 +280,7 @@ impl Core {
             "nbf" => finding.finding(date(Claim::Nbf).as_deref()).expecting("a time that has come"),
             "iat" => finding.finding(date(Claim::Iat).as_deref()),
             "sub" => finding.finding(raw(Claim::Sub)).expecting("a string"),
+            "jti" => finding.finding(raw(Claim::Jti)).expecting("a string"),
             "required claims" if !rules.required.is_empty() => finding.expecting(rules.required.join(", ")),
             "cnf" => finding.finding(raw(Claim::Cnf)).expecting("no cnf"),
             "client" if !rules.clients.is_empty() => {

@@ -32,7 +32,7 @@ use self::memo::{Memo, Remembered, Search};
 use self::routing::Routes;
 use self::verdict::{Life, Proven};
 use crate::bearer::Credential;
-use crate::claims::{ClaimError, Claims, Evidence, Fault, NoCustomClaims, Rules};
+use crate::claims::{self, ClaimError, Claims, Evidence, Fault, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
 use crate::defaults;
@@ -129,6 +129,12 @@ impl Validator {
 impl<C: Send + Sync + 'static> Validator<C> {
     /// Adds a check of the application's own (a denylist, a tenant rule). It runs after everything else held, on every
     /// request, and is never remembered.
+    ///
+    /// # Security
+    ///
+    /// `None` from an accessor does not mean that the claim is absent: for `org_id`, `client_id`, `acr` and others it is also
+    /// the answer for a claim of another type. A check that denies by such a claim reads it with [`Claims::claim`], which
+    /// returns an error then. A `jti` or `sub` of another type never reaches a check.
     #[must_use]
     pub fn with_check(mut self, check: impl Fn(&Claims<C>) -> Result<(), CheckFailed> + Send + Sync + 'static) -> Self {
         self.application.add_check(Arc::new(check));
@@ -309,6 +315,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
         self.core.fits(proof.token.payload(), circumstances)?;
         let (header, payload, thumbprint) = proof.token.into_parts();
         let claims = self.application.admit(Claims::verified(header, payload))?;
+        if telemetry::rejections_are_read() {
+            claims::malformed(claims.payload()).for_each(telemetry::claim_ignored);
+        }
         if let Some(search) = search
             && !claims.header().algorithm().is_symmetric()
             && let Some(ends_at) = self.core.rules.holds_until(claims.payload())

@@ -294,6 +294,27 @@ fn shows_lines(scrape: &metrics_exporter_prometheus::PrometheusHandle, expected:
     }
 }
 
+/// ADFS writes `auth_time` as a text.
+#[tokio::test]
+async fn a_claim_of_another_type_that_nothing_asks_for_is_told_once() {
+    let log = Log::default();
+    let _subscribed = log.clone().subscribed();
+    let server = TestIssuer::new();
+    let ours = validator(&server);
+    let token = server.token().claim("auth_time", "2026-11-29T10:00:00Z").claim("org_id", 771_177).sign();
+    for _ in 0..2 {
+        let claims = ours.validate(&token).await.expect("a good token");
+        assert_eq!((claims.auth_time(), claims.organization()), (None, None));
+    }
+    assert!(ours.validate(&server.token().claim("auth_time", 1).sign()).await.is_ok());
+    let lines = log.lines("claim of another type ignored");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for (line, claim) in lines.iter().zip(["auth_time", "org_id"]) {
+        assert!(line.contains(&format!("claim=\"{claim}\"")) && line.contains("DEBUG"), "{line}");
+    }
+    assert!(!log.text().contains("2026-11-29T10:00:00Z") && !log.text().contains("771177"));
+}
+
 /// A log in memory.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);

@@ -49,6 +49,7 @@ async fn a_good_token_passes_every_check() {
             "nbf",
             "iat",
             "sub",
+            "jti",
             "required claims",
             "cnf",
             "ID token",

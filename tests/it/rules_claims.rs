@@ -153,9 +153,21 @@ fn rule_080_sub_is_a_string() {
     }
     let required = |api: Api| api.with_required_claims(["sub"]);
     for token in [site.server.token().without("sub"), site.server.token().subject("")] {
-        assert!(matches!(takes(&site, required, token), Err(Rejection::Claims(ClaimError::Required { .. }))));
+        let missing = ClaimError::Required { claim: "sub".into(), fault: Fault::Missing };
+        assert_eq!(takes(&site, required, token), claims(missing));
     }
     assert_eq!(takes(&site, required, site.server.token()), Ok(()));
+}
+
+/// A denylist of `jti` values would miss a token whose `jti` is of another type.
+#[test]
+fn rejects_a_jti_of_another_type() {
+    let site = Site::new();
+    for jti in [json!(7), json!(null), json!(["x"]), json!({}), json!(true)] {
+        assert_eq!(site.judge(site.server.token().claim("jti", jti)).map(drop), claims(ClaimError::JwtId));
+    }
+    let claims = site.judge(site.server.token().claim("jti", "7")).expect("a good token");
+    assert_eq!(claims.jwt_id(), Some("7"));
 }
 
 #[test]
@@ -169,7 +181,7 @@ fn rule_081_the_profile_of_rfc_9068_wants_its_type_and_claims() {
     assert_eq!(takes(&site, rfc, site.server.token().rfc9068().without_header("typ")), claims(ClaimError::TokenType));
     for claim in ["sub", "client_id", "iat", "jti"] {
         let refusal = takes(&site, rfc, site.server.token().rfc9068().without(claim));
-        assert_eq!(refusal, claims(ClaimError::Required { claim: claim.into() }));
+        assert_eq!(refusal, claims(ClaimError::Required { claim: claim.into(), fault: Fault::Missing }));
     }
     // Nor does a client of the API's stand in for `aud`, as it does for tokens of Cognito.
     let clients = |api: Api| api.with_client_ids(["test-client"]);

@@ -327,7 +327,7 @@ async fn rules_of_the_api_are_applied() {
     assert!(required.validate(&server.token().organization("org_1").sign()).await.is_ok());
     assert_eq!(
         refused(&required, server.token()).await,
-        Rejection::Claims(ClaimError::Required { claim: Arc::from("org_id") })
+        Rejection::Claims(ClaimError::Required { claim: Arc::from("org_id"), fault: Fault::Missing })
     );
     let bound = server.token().claim("cnf", serde_json::json!({ "jkt": "x" }));
     assert_eq!(refused(&with(|api| api), bound.clone()).await, Rejection::Claims(ClaimError::Confirmation));

@@ -85,6 +85,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check { name: "nbf", cheap: false, judge: not_before },
     Check { name: "iat", cheap: false, judge: issued_at },
     Check { name: "sub", cheap: false, judge: subject },
+    Check { name: "jti", cheap: false, judge: jwt_id },
     Check { name: "required claims", cheap: false, judge: required_claims },
     Check { name: "cnf", cheap: false, judge: confirmation },
     Check { name: "ID token", cheap: false, judge: id_token },
@@ -221,6 +222,14 @@ fn subject(_: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
     }
 }
 
+/// A denylist that reads `jti` would miss a token whose `jti` is no string.
+fn jwt_id(_: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+    match evidence.payload.text(Claim::Jti) {
+        Member::Malformed => Err(ClaimError::JwtId),
+        Member::Absent | Member::Is(_) => Ok(()),
+    }
+}
+
 fn required_claims(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
     let profile: &[Claim] = match rules.profile {
         Profile::Any | Profile::Auth0 => &[],
@@ -228,14 +237,13 @@ fn required_claims(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimErr
         Profile::Rfc9068 => &[Claim::Sub, Claim::ClientId, Claim::Iat, Claim::Jti],
     };
     for claim in profile {
-        if !required::is_met(evidence.payload, claim.name()) {
-            return Err(ClaimError::Required { claim: Arc::from(claim.name()) });
-        }
+        required::check(evidence.payload, claim.name())
+            .map_err(|fault| ClaimError::Required { claim: Arc::from(claim.name()), fault })?;
     }
-    match rules.required.iter().find(|claim| !required::is_met(evidence.payload, claim)) {
-        None => Ok(()),
-        Some(claim) => Err(ClaimError::Required { claim: Arc::clone(claim) }),
-    }
+    rules.required.iter().try_for_each(|claim| {
+        required::check(evidence.payload, claim)
+            .map_err(|fault| ClaimError::Required { claim: Arc::clone(claim), fault })
+    })
 }
 
 fn confirmation(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {

@@ -217,7 +217,7 @@ fn rfc_9068_requires_its_claims() {
     assert_eq!(judge_with(&strict, header, all), Ok(()));
     for claim in ["sub", "client_id", "iat", "jti"] {
         let verdict = judge_with(&strict, header, &format!("{all}\n{claim}=~"));
-        assert_eq!(verdict, Err(ClaimError::Required { claim: Arc::from(claim) }), "{claim}");
+        assert_eq!(verdict, lacks(claim), "{claim}");
     }
 }
 
@@ -226,8 +226,14 @@ fn configured_claims_are_required() {
     let strict = Rules { required: Box::from([Arc::from("sub"), Arc::from("tenant")]), ..rules() };
     let judge = |change: &str| judge_with(&strict, HEADER, change);
     assert_eq!(judge("tenant=7"), Ok(()));
-    assert_eq!(judge(""), Err(ClaimError::Required { claim: Arc::from("tenant") }));
-    assert_eq!(judge("tenant=7\nsub=\"\""), Err(ClaimError::Required { claim: Arc::from("sub") }));
+    assert_eq!(judge(""), lacks("tenant"));
+    assert_eq!(judge("tenant=7\nsub=\"\""), lacks("sub"));
+    let malformed = Err(ClaimError::Required { claim: Arc::from("tenant"), fault: Fault::Malformed });
+    assert_eq!(judge("tenant=null"), malformed);
+}
+
+fn lacks(claim: &str) -> Result<(), ClaimError> {
+    Err(ClaimError::Required { claim: Arc::from(claim), fault: Fault::Missing })
 }
 
 #[test]
@@ -236,6 +242,42 @@ fn sub_is_a_string() {
         assert_eq!(judge(&format!("sub={value}")), Err(ClaimError::Subject), "{value}");
     }
     assert_eq!(judge("sub=~"), Ok(()));
+}
+
+#[test]
+fn rejects_a_jti_that_is_no_string() {
+    for value in ["null", "7", "true", "[\"j\"]", "{}"] {
+        assert_eq!(judge(&format!("jti={value}")), Err(ClaimError::JwtId), "{value}");
+    }
+    for value in ["\"j\"", "\"7\"", "\"\"", "~"] {
+        assert_eq!(judge(&format!("jti={value}")), Ok(()), "{value}");
+    }
+}
+
+#[test]
+fn accepts_other_claims_of_another_type_where_nothing_asks_for_them() {
+    let others = [
+        "client_id",
+        "azp",
+        "sid",
+        "org_id",
+        "org_name",
+        "auth_time",
+        "acr",
+        "amr",
+        "act",
+        "nonce",
+        "scope",
+        "permissions",
+    ];
+    for claim in others {
+        for value in ["null", "false", "[1]"] {
+            assert_eq!(judge(&format!("{claim}={value}")), Ok(()), "{claim} {value}");
+            let asking = Rules { required: Box::from([Arc::from(claim)]), ..rules() };
+            let malformed = Err(ClaimError::Required { claim: Arc::from(claim), fault: Fault::Malformed });
+            assert_eq!(judge_with(&asking, HEADER, &format!("{claim}={value}")), malformed, "{claim} {value}");
+        }
+    }
 }
 
 #[test]
@@ -266,7 +308,7 @@ fn id_tokens_are_refused_by_their_marks() {
 
 #[test]
 fn the_first_failure_wins_and_a_sink_can_collect_them_all() {
-    let everything_wrong = r#"{"iss":1,"aud":[],"exp":0,"nbf":"x","iat":"x","sub":1,"cnf":1,"at_hash":1}"#;
+    let everything_wrong = r#"{"iss":1,"aud":[],"exp":0,"nbf":"x","iat":"x","sub":1,"jti":1,"cnf":1,"at_hash":1}"#;
     assert_eq!(judge_text(&rules(), r#"{"alg":"RS256","typ":"x"}"#, everything_wrong), Err(ClaimError::TokenType));
     assert_eq!(judge_text(&rules(), HEADER, everything_wrong), Err(ClaimError::Issuer(Fault::Malformed)));
     let token = format!(
@@ -284,7 +326,7 @@ fn the_first_failure_wins_and_a_sink_can_collect_them_all() {
         }
         ControlFlow::Continue(())
     });
-    assert_eq!(failed, ["iss", "aud", "exp", "nbf", "iat", "sub", "cnf", "ID token"]);
+    assert_eq!(failed, ["iss", "aud", "exp", "nbf", "iat", "sub", "jti", "cnf", "ID token"]);
 }
 
 #[test]
