@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::bearer::CredentialError;
-use crate::claims::ClaimError;
+use crate::claims::{ClaimError, Fault};
 use crate::guard::Unmet;
 use crate::host::HostError;
 use crate::jwks::RefreshError;
@@ -146,17 +146,19 @@ pub enum RejectionKind {
     Signature,
     /// `typ`, or the marks of an ID token.
     TokenType,
-    /// `aud`.
+    /// `aud` names other APIs.
     Audience,
-    /// `exp`.
+    /// `exp` lies in the past.
     Expired,
-    /// `nbf`, `iat`, or the maximum age.
+    /// `nbf` or `iat` lies in the future, or the token is older than the maximum age.
     NotTimely,
-    /// Another claim, or a required one.
-    Claim,
-    /// The client that the token was issued to.
+    /// A claim that must be there is missing, or empty.
+    MissingClaim,
+    /// A claim has another type than registered, or is out of range.
+    MalformedClaim,
+    /// The client that the token was issued to is another, or none.
     Client,
-    /// The organization that the token is for.
+    /// The organization that the token is for is another, or none.
     Organization,
     /// Bound to a key.
     Confirmation,
@@ -181,6 +183,8 @@ impl Rejection {
             Self::Credential(_) | Self::Host(_) => RejectionKind::InvalidRequest,
             Self::Token(TokenError::TooLong { .. }) => RejectionKind::TokenTooLong,
             Self::Token(_) => RejectionKind::MalformedToken,
+            Self::Issuer(IssuerError::Missing) => RejectionKind::MissingClaim,
+            Self::Issuer(IssuerError::Malformed) => RejectionKind::MalformedClaim,
             Self::Issuer(_) => RejectionKind::Issuer,
             Self::Algorithm { .. } => RejectionKind::Algorithm,
             Self::Key(_) => RejectionKind::KeyNotFound,
@@ -247,18 +251,29 @@ pub(crate) const ID_TOKEN: &str = "this is an ID token: the client has to send t
 fn claim_kind(error: &ClaimError) -> RejectionKind {
     match error {
         ClaimError::TokenType | ClaimError::IdToken { .. } => RejectionKind::TokenType,
-        ClaimError::Issuer(_) => RejectionKind::Issuer,
-        ClaimError::Audience(_) => RejectionKind::Audience,
-        ClaimError::Expiry(_) | ClaimError::Expired => RejectionKind::Expired,
-        ClaimError::NotBefore
-        | ClaimError::NotYetValid
-        | ClaimError::IssuedAt(_)
-        | ClaimError::IssuedInFuture
-        | ClaimError::TooOld => RejectionKind::NotTimely,
-        ClaimError::Subject | ClaimError::JwtId | ClaimError::Required { .. } => RejectionKind::Claim,
+        ClaimError::Issuer(fault) => fault_kind(*fault, RejectionKind::Issuer),
+        ClaimError::Audience(fault) => fault_kind(*fault, RejectionKind::Audience),
+        ClaimError::Expiry(fault) => fault_kind(*fault, RejectionKind::Expired),
+        ClaimError::Expired => RejectionKind::Expired,
+        ClaimError::IssuedAt(fault) => fault_kind(*fault, RejectionKind::NotTimely),
+        ClaimError::NotYetValid | ClaimError::IssuedInFuture | ClaimError::TooOld => RejectionKind::NotTimely,
+        ClaimError::NotBefore | ClaimError::Subject | ClaimError::JwtId => RejectionKind::MalformedClaim,
+        ClaimError::Required { fault, .. } => fault_kind(*fault, RejectionKind::MalformedClaim),
+        ClaimError::Client(Fault::Malformed) | ClaimError::Organization(Fault::Malformed) => {
+            RejectionKind::MalformedClaim
+        }
+        // Tokens without client or organization are common: this API is not for them.
         ClaimError::Client(_) => RejectionKind::Client,
         ClaimError::Organization(_) => RejectionKind::Organization,
         ClaimError::Confirmation => RejectionKind::Confirmation,
+    }
+}
+
+fn fault_kind(fault: Fault, mismatch: RejectionKind) -> RejectionKind {
+    match fault {
+        Fault::Missing => RejectionKind::MissingClaim,
+        Fault::Malformed => RejectionKind::MalformedClaim,
+        Fault::Mismatch => mismatch,
     }
 }
 
@@ -279,7 +294,8 @@ impl RejectionKind {
             Self::Audience => "audience",
             Self::Expired => "expired",
             Self::NotTimely => "not_timely",
-            Self::Claim => "claim",
+            Self::MissingClaim => "missing_claim",
+            Self::MalformedClaim => "malformed_claim",
             Self::Client => "client",
             Self::Organization => "organization",
             Self::Confirmation => "confirmation",

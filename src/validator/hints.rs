@@ -52,6 +52,9 @@ impl Core {
             Rejection::UnverifiedClaims(error) | Rejection::Claims(error) => match error {
                 ClaimError::Audience(fault) => self.other_audience(payload, *fault).map(Hint::from),
                 ClaimError::Expired => late(payload, self.clock.now()),
+                ClaimError::Expiry(Fault::Malformed) => not_in_seconds(payload, Claim::Exp).map(Hint::from),
+                ClaimError::NotBefore => not_in_seconds(payload, Claim::Nbf).map(Hint::from),
+                ClaimError::IssuedAt(Fault::Malformed) => not_in_seconds(payload, Claim::Iat).map(Hint::from),
                 ClaimError::NotYetValid => Some(Hint::from("not valid yet: clock skew?")),
                 ClaimError::TokenType => Some(Hint::from("the API's profile does not take this typ")),
                 _ => None,
@@ -150,6 +153,16 @@ pub(super) fn of_unmet(unmet: &Unmet, claims: &Claims) -> Option<&'static str> {
         Unmet::Permission { missing, .. } if claims.scopes().contains(missing) => {
             Some("the token has a scope of that name: ask for `scope_or_permission`")
         }
+        Unmet::Authentication { max_age: Some(_), .. } => not_in_seconds(claims.payload(), Claim::AuthTime),
+        _ => None,
+    }
+}
+
+/// Numbers of this size are times between 2001 and 2286, and no date before the year 10,000 if they count seconds.
+fn not_in_seconds(payload: &Payload, claim: Claim) -> Option<&'static str> {
+    match payload.raw(claim)?.parse::<f64>().ok()? {
+        1e12..1e13 => Some("the date is in milliseconds: a NumericDate is in seconds (RFC 7519 §2)"),
+        1e15..1e16 => Some("the date is in microseconds: a NumericDate is in seconds (RFC 7519 §2)"),
         _ => None,
     }
 }

@@ -242,6 +242,39 @@ async fn it_tells_a_skewed_clock_from_an_old_token() {
 }
 
 #[tokio::test]
+async fn it_knows_a_date_that_is_not_in_seconds() {
+    let server = TestIssuer::new();
+    let aged = Api::new(AUDIENCE, trusted(&server)).with_max_age(Duration::from_secs(600));
+    let aged = Validator::new(aged).expect("a good configuration");
+    let recent = Requirement::max_authentication_age(Duration::from_secs(60));
+    let now = SystemClock.now().as_secs();
+    for (unit, factor) in [("milliseconds", 1_000), ("microseconds", 1_000_000)] {
+        let expected = format!("the date is in {unit}: a NumericDate is in seconds (RFC 7519 §2)");
+        for claim in ["exp", "nbf", "iat"] {
+            for (date, is_whole) in [((now + 60) * factor, true), ((now - 60) * factor, false)] {
+                let date = if is_whole { date.to_string() } else { format!("{date}.5") };
+                let token = server.token().raw_claim(claim, &date).sign();
+                assert_eq!(hint(&aged, &token).await, expected, "{claim} {date}");
+            }
+        }
+        let explained = aged.explain(&server.token().claim("auth_time", now * factor).sign()).await;
+        assert_eq!(explained.with_requirement(&recent).hints().collect::<Vec<_>>(), [expected]);
+    }
+    // Nothing that people write by mistake has so many digits, or is no number.
+    for date in ["253402300800", "180000060000000", "18000006000000000", "\"1800000600000\"", "null", "-1800000600000"]
+    {
+        for claim in ["exp", "nbf", "iat"] {
+            let explanation = aged.explain(&server.token().raw_claim(claim, date).sign()).await;
+            assert!(
+                !explanation.hints().any(|hint| hint.starts_with("the date is in")),
+                "{claim} {date}: {explanation}"
+            );
+        }
+    }
+    assert_eq!(aged.explain(&server.token().sign()).await.hints().next(), None);
+}
+
+#[tokio::test]
 async fn it_knows_the_domains_of_a_tenant() {
     let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
     let login = tenant.custom_domain("https://login.northwind.com/");

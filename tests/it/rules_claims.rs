@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tower_bearer::claims::{ClaimError, Fault, Profile};
+use tower_bearer::config::Organizations;
 use tower_bearer::rejection::IssuerError;
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
 use tower_bearer::token::{Part, TokenError};
-use tower_bearer::{Algorithm, Api, Rejection, Requirement};
+use tower_bearer::{Algorithm, Api, Rejection, RejectionKind, Requirement};
 
 use crate::kit::{AUDIENCE, NOW, Site, block_on, trusted, validator_of};
 
@@ -168,6 +169,58 @@ fn rejects_a_jti_of_another_type() {
     }
     let claims = site.judge(site.server.token().claim("jti", "7")).expect("a good token");
     assert_eq!(claims.jwt_id(), Some("7"));
+}
+
+/// Each is a fault of the issuer's, and no matter of time, trust or audience.
+#[test]
+fn missing_and_malformed_claims_have_kinds_of_their_own() {
+    let site = Site::new();
+    let kind =
+        |set: fn(Api) -> Api, token: TokenBuilder| takes(&site, set, token).map_err(|rejection| rejection.kind());
+    let plain: fn(Api) -> Api = |api| api;
+    let aged: fn(Api) -> Api = |api| api.with_max_age(Duration::from_secs(600));
+    let strict: fn(Api) -> Api = |api| {
+        api.with_required_claims(["sid"]).with_client_ids(["web"]).with_organizations(Organizations::ids(["org_1"]))
+    };
+    let token = || site.server.token();
+    let full = || token().without("azp").claim("sid", "s").claim("client_id", "web").claim("org_id", "org_1");
+    for claim in ["iss", "aud", "exp"] {
+        assert_eq!(kind(plain, token().without(claim)), Err(RejectionKind::MissingClaim), "{claim}");
+    }
+    assert_eq!(kind(aged, token().without("iat")), Err(RejectionKind::MissingClaim));
+    assert_eq!(kind(strict, full().without("sid")), Err(RejectionKind::MissingClaim));
+    assert_eq!(kind(strict, full().without("client_id")), Err(RejectionKind::Client));
+    assert_eq!(kind(strict, full().without("org_id")), Err(RejectionKind::Organization));
+    for claim in ["sid", "client_id", "org_id"] {
+        assert_eq!(kind(strict, full().claim(claim, 7)), Err(RejectionKind::MalformedClaim), "{claim}");
+        assert_eq!(kind(strict, full().claim(claim, json!(null))), Err(RejectionKind::MalformedClaim), "{claim}");
+    }
+    for claim in ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"] {
+        for value in [json!(null), json!({}), json!([7]), json!(false)] {
+            assert_eq!(
+                kind(plain, token().claim(claim, &value)),
+                Err(RejectionKind::MalformedClaim),
+                "{claim} {value}"
+            );
+        }
+    }
+    for claim in ["exp", "nbf"] {
+        for value in [json!("1800000600"), json!(1_800_000_600_000_i64), json!(1_800_000_600_000_000_i64)] {
+            assert_eq!(
+                kind(plain, token().claim(claim, &value)),
+                Err(RejectionKind::MalformedClaim),
+                "{claim} {value}"
+            );
+        }
+    }
+    assert_eq!(kind(plain, token().claim("exp", NOW)), Err(RejectionKind::Expired));
+    assert_eq!(kind(plain, token().claim("nbf", NOW + 1)), Err(RejectionKind::NotTimely));
+    assert_eq!(kind(plain, token().audience("https://other.test/")), Err(RejectionKind::Audience));
+    assert_eq!(kind(plain, token().issuer("https://other.test/")), Err(RejectionKind::Issuer));
+    assert_eq!(kind(strict, full().claim("client_id", "other")), Err(RejectionKind::Client));
+    assert_eq!(kind(strict, full().claim("org_id", "org_2")), Err(RejectionKind::Organization));
+    assert_eq!(kind(strict, full()), Ok(()));
+    assert_eq!(kind(aged, token()), Ok(()));
 }
 
 #[test]
