@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::bearer::CredentialError;
-use crate::claims::{ClaimError, Fault};
+use crate::claims::{ClaimError, CustomClaimsError, Fault};
 use crate::guard::Unmet;
 use crate::host::HostError;
 use crate::jwks::RefreshError;
@@ -40,7 +40,7 @@ pub enum Rejection {
     /// The token is genuine, and a claim refuses it.
     Claims(ClaimError),
     /// The token is genuine, and its claims are not of the shape of the application's own type.
-    CustomClaims,
+    CustomClaims(CustomClaimsError),
     /// A check of the application's refuses.
     Check(CheckFailed),
     /// The token is good, and does not allow this.
@@ -190,7 +190,7 @@ impl Rejection {
             Self::Key(_) => RejectionKind::KeyNotFound,
             Self::Signature => RejectionKind::Signature,
             Self::UnverifiedClaims(error) | Self::Claims(error) => claim_kind(error),
-            Self::CustomClaims => RejectionKind::CustomClaims,
+            Self::CustomClaims(_) => RejectionKind::CustomClaims,
             Self::Check(_) => RejectionKind::Check,
             Self::Requirement(Unmet::Authentication { .. }) => RejectionKind::InsufficientAuthentication,
             Self::Requirement(_) => RejectionKind::InsufficientScope,
@@ -240,7 +240,7 @@ impl Rejection {
             | Self::UnverifiedClaims(_)
             | Self::Key(_)
             | Self::KeysUnavailable { .. } => false,
-            Self::Signature | Self::Claims(_) | Self::CustomClaims | Self::Check(_) | Self::Requirement(_) => true,
+            Self::Signature | Self::Claims(_) | Self::CustomClaims(_) | Self::Check(_) | Self::Requirement(_) => true,
         }
     }
 }
@@ -321,7 +321,7 @@ impl fmt::Display for Rejection {
             Self::Key(error) => error.fmt(f),
             Self::Signature => f.write_str("the signature does not hold"),
             Self::Claims(error) => error.fmt(f),
-            Self::CustomClaims => f.write_str("the claims are not of the application's shape"),
+            Self::CustomClaims(_) => f.write_str("the claims are not of the application's shape"),
             Self::Check(_) => f.write_str("a check of the application refuses"),
             Self::Requirement(unmet) => unmet.fmt(f),
             Self::KeysUnavailable { cause: None, .. } => f.write_str("the issuer's keys are not available"),
@@ -332,7 +332,15 @@ impl fmt::Display for Rejection {
     }
 }
 
-impl std::error::Error for Rejection {}
+impl std::error::Error for Rejection {
+    /// The member and the reason of [`Rejection::CustomClaims`]; what `Display` says of any other rejection is all.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::CustomClaims(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 impl fmt::Display for IssuerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,8 +1,8 @@
 //! Events: the only file that names `tracing` or `metrics`.
 //!
 //! One function per event, taking only `&'static str`, numbers and `Duration`, the issuer as the configuration spells it,
-//! and what a requirement of the program's names: no token, key id, subject or other text of a stranger can reach a log
-//! line through here.
+//! what a requirement of the program's names, and the name of a verified claim that does not fit the application's type: no
+//! token, key id, subject or other text of a stranger can reach a log line through here.
 
 #![cfg_attr(
     not(all(feature = "tracing", feature = "metrics")),
@@ -423,13 +423,15 @@ pub(crate) fn token_cache_shrank(bytes: u32) {
 
 /// A token was refused, or a good one does not suffice.
 ///
-/// `late_by` goes with the hint of a token that has expired a moment ago, `cause` with keys that could not be had, `lacks`
-/// with a requirement: it names in the program's own words what is missing. No other line has them.
+/// `late_by` goes with the hint of a token that has expired a moment ago, `cause` with keys that could not be had,
+/// `mismatch` with claims that are not of the application's type: it names the claim, and never a value. `lacks` goes with a
+/// requirement: it names in the program's own words what is missing. No other line has them.
 pub(crate) fn rejected(
     kind: &'static str,
     hint: Option<&'static str>,
     late_by: Option<Duration>,
     cause: Option<&'static str>,
+    mismatch: Option<&dyn Display>,
     lacks: Option<&dyn Display>,
     signature_checked: bool,
 ) {
@@ -440,7 +442,8 @@ pub(crate) fn rejected(
         hint,
         late_by = late_by.map(tracing::field::debug),
         cause,
-        // Shown as a quoted text, whatever characters a name has.
+        // Shown as quoted texts, whatever characters a name has.
+        mismatch = mismatch.map(|mismatch| tracing::field::debug(mismatch.to_string())),
         lacks = lacks.map(|lacks| tracing::field::debug(lacks.to_string())),
         signature_checked,
         "token rejected"
@@ -463,14 +466,14 @@ pub(crate) fn rejections_are_read() -> bool {
 
 /// A request was refused for its headers, before any token was looked at.
 pub(crate) fn credential_refused(kind: &'static str, hint: Option<&'static str>) {
-    rejected(kind, hint, None, None, None, false);
+    rejected(kind, hint, None, None, None, None, false);
     #[cfg(feature = "metrics")]
     NOBODY.count(kind);
 }
 
 /// A good token, or a request without one, does not meet what a route asks.
 pub(crate) fn requirement_unmet(kind: &'static str, lacks: Option<&dyn Display>, signature_checked: bool) {
-    rejected(kind, None, None, None, lacks, signature_checked);
+    rejected(kind, None, None, None, None, lacks, signature_checked);
     #[cfg(feature = "metrics")]
     metrics::counter!("jwt_requirement_unmet_total", "reason" => kind).increment(1);
 }

@@ -97,7 +97,7 @@ impl Challenges {
             | Rejection::Key(_)
             | Rejection::Signature
             | Rejection::Claims(_)
-            | Rejection::CustomClaims
+            | Rejection::CustomClaims(_)
             | Rejection::Check(_) => {
                 let challenge =
                     self.at_hand(PLAIN_INVALID_TOKEN, |written| &written.invalid_token, Self::invalid_token);

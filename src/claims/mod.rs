@@ -1,5 +1,6 @@
 //! Proven payload to judged claims (RFC 7519 §4, RFC 9068 §4).
 
+mod custom;
 mod dates;
 mod error;
 mod principal;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+pub use self::custom::CustomClaimsError;
+pub(crate) use self::custom::read_custom;
 pub(crate) use self::dates::date;
 pub use self::error::{ClaimError, Fault};
 pub use self::principal::{Actor, ActorError, ClaimMismatch, Principal};

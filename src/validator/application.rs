@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::claims::{Claims, NoCustomClaims};
+use crate::claims::{self, Claims, CustomClaimsError, NoCustomClaims};
 use crate::rejection::{CheckFailed, Rejection};
 
 /// How the application reads its own claims (pass 2), and what it checks last.
 pub(super) struct Application<C> {
-    read: fn(Claims) -> Option<Claims<C>>,
+    read: fn(Claims) -> Result<Claims<C>, CustomClaimsError>,
     checks: Vec<Check<C>>,
 }
 
@@ -20,7 +20,7 @@ type Check<C> = Arc<dyn Fn(&Claims<C>) -> Result<(), CheckFailed> + Send + Sync>
 impl Application<NoCustomClaims> {
     /// Reads nothing and checks nothing.
     pub(super) fn none() -> Self {
-        Self { read: Some, checks: Vec::new() }
+        Self { read: Ok, checks: Vec::new() }
     }
 
     /// Reads claims into `C`; the checks made so far stay.
@@ -28,8 +28,8 @@ impl Application<NoCustomClaims> {
         let keep = |check: Check<NoCustomClaims>| -> Check<C> { Arc::new(move |claims| check(&claims.registered())) };
         Application {
             read: |claims| {
-                let custom = serde_json::from_str(claims.json()).ok()?;
-                Some(claims.with_custom(Arc::new(custom)))
+                let custom = claims::read_custom(claims.json())?;
+                Ok(claims.with_custom(Arc::new(custom)))
             },
             checks: self.checks.into_iter().map(keep).collect(),
         }
@@ -43,7 +43,7 @@ impl<C> Application<C> {
 
     /// Adds the application's own claims, and lets its checks have the last word.
     pub(super) fn admit(&self, claims: Claims) -> Result<Claims<C>, Rejection> {
-        self.check((self.read)(claims).ok_or(Rejection::CustomClaims)?)
+        self.check((self.read)(claims).map_err(Rejection::CustomClaims)?)
     }
 
     /// Asks the application's checks alone, of claims that were admitted before.

@@ -89,7 +89,11 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let (header, payload, _) = signed.into_parts();
         let outcome = self.application.admit(Claims::verified(header, payload));
         let claims = outcome.as_ref().ok().map(Claims::registered);
-        report.add(APPLICATION, outcome.map(|_| ()), |finding| finding);
+        let mismatch = match &outcome {
+            Err(Rejection::CustomClaims(error)) => Some(error.to_string()),
+            _ => None,
+        };
+        report.add(APPLICATION, outcome.map(|_| ()), |finding| finding.finding(mismatch.as_deref()));
         Some(Accepted { claims: claims?, now: self.core.clock.now(), leeway: self.core.rules.leeway })
     }
 }

@@ -199,7 +199,8 @@ impl Finding {
         self.expected.as_deref()
     }
 
-    /// What the token says, as it is written there; long values are cut.
+    /// What the token says, as it is written there; long values are cut. Where the application's own claims do not fit, the
+    /// claim and the reason, without a value.
     #[must_use]
     pub fn found(&self) -> Option<&str> {
         self.found.as_deref()

@@ -30,7 +30,11 @@ impl Core {
         let hint = if telemetry::rejections_are_read() { self.hint(token, rejection) } else { None };
         let (text, late_by) = hint.map_or((None, None), |hint| (Some(hint.text), hint.late_by));
         let (kind, cause) = (rejection.kind().name(), rejection.cause_name());
-        telemetry::rejected(kind, text, late_by, cause, None, rejection.signature_checked());
+        let mismatch: Option<&dyn fmt::Display> = match rejection {
+            Rejection::CustomClaims(error) => Some(error),
+            _ => None,
+        };
+        telemetry::rejected(kind, text, late_by, cause, mismatch, None, rejection.signature_checked());
     }
 
     /// What the operator should look at, if the cause looks like a common slip.

@@ -118,8 +118,8 @@ impl Validator {
 
     /// Reads the application's own claims into `C`, from the verified octets, once everything else held.
     ///
-    /// A token whose claims are not of that shape is refused with [`Rejection::CustomClaims`]. Unknown claims are
-    /// ignored unless `C` itself denies them.
+    /// A token whose claims are not of that shape is refused with [`Rejection::CustomClaims`], which names the claim and
+    /// the reason. Unknown claims are ignored unless `C` itself denies them.
     #[must_use]
     pub fn with_custom_claims<C: DeserializeOwned + Send + Sync + 'static>(self) -> Validator<C> {
         Validator { memo: self.core.memo(), core: self.core, application: self.application.reading() }

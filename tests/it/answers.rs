@@ -10,7 +10,7 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use tower::Layer;
 use tower_bearer::axum::BearerRejection;
 use tower_bearer::bearer::CredentialError;
-use tower_bearer::claims::{ClaimError, Fault};
+use tower_bearer::claims::{ClaimError, CustomClaimsError, Fault};
 use tower_bearer::guard::Unmet;
 use tower_bearer::host::HostError;
 use tower_bearer::jwks::RefreshError;
@@ -46,7 +46,7 @@ fn faults_of_a_token() -> Vec<Rejection> {
         Rejection::Claims(ClaimError::Expired),
         Rejection::Claims(ClaimError::Audience(Fault::Missing)),
         Rejection::Claims(ClaimError::Confirmation),
-        Rejection::CustomClaims,
+        Rejection::CustomClaims(CustomClaimsError::new(Some("department"), "invalid type: string, expected u8")),
         Rejection::Check(CheckFailed::new()),
     ]
 }

@@ -294,6 +294,27 @@ fn shows_lines(scrape: &metrics_exporter_prometheus::PrometheusHandle, expected:
     }
 }
 
+#[derive(serde::Deserialize)]
+struct Northwind {
+    #[serde(rename = "department")]
+    _department: u8,
+}
+
+#[tokio::test]
+async fn the_log_names_the_claim_that_does_not_fit_the_applications_type_and_no_value() {
+    let log = Log::default();
+    let _subscribed = log.clone().subscribed();
+    let server = TestIssuer::new();
+    let typed = validator(&server).with_custom_claims::<Northwind>();
+    assert!(typed.validate(&server.token().claim("department", "secret-department").sign()).await.is_err());
+    assert!(typed.validate(&server.token().claim("department", 7).sign()).await.is_ok());
+    let lines = log.lines("token rejected");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let expected = r#"mismatch="claim \"department\": invalid type: string, expected u8""#;
+    assert!(lines[0].contains(expected) && lines[0].contains(r#"kind="custom_claims""#), "{lines:?}");
+    assert!(!log.text().contains("secret-department"));
+}
+
 /// ADFS writes `auth_time` as a text.
 #[tokio::test]
 async fn a_claim_of_another_type_that_nothing_asks_for_is_told_once() {

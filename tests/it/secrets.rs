@@ -347,6 +347,7 @@ const HOLDS_NO_SECRET: &[&str] = &[
     "ClaimValue",
     "ClaimsRejection",
     "CredentialError",
+    "CustomClaimsError",
     "EmptyBody",
     "Endpoint",
     "EndpointError",

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
-use tower_bearer::claims::{ClaimError, Fault, Profile};
+use tower_bearer::claims::{ClaimError, CustomClaimsError, Fault, Profile};
 use tower_bearer::guard::Unmet;
 use tower_bearer::host::HostError;
 use tower_bearer::keys::KeySet;
@@ -291,7 +291,19 @@ async fn the_applications_claims_are_read_last() {
     let good = server.token().claim("https://northwind.com/department", "sales");
     assert_eq!(typed.validate(&good.clone().sign()).await.unwrap().custom().department, "sales");
     let wrong = good.claim("https://northwind.com/department", 7);
-    assert_eq!(typed.validate(&wrong.clone().sign()).await.unwrap_err(), Rejection::CustomClaims);
+    let reason = "invalid type: integer, expected a string";
+    let mismatch = CustomClaimsError::new(Some("https://northwind.com/department"), reason);
+    let rejection = typed.validate(&wrong.clone().sign()).await.unwrap_err();
+    assert_eq!(rejection, Rejection::CustomClaims(mismatch.clone()));
+    let source = std::error::Error::source(&rejection).expect("a source");
+    assert_eq!(source.to_string(), format!("claim \"https://northwind.com/department\": {reason}"));
+    let explanation = typed.explain(&wrong.clone().sign()).await;
+    let finding = explanation.findings().last().expect("findings");
+    assert_eq!((finding.check(), finding.found()), ("application", Some(&*mismatch.to_string())));
+    assert_eq!(finding.rejection(), Some(&rejection));
+    let missing = typed.validate(&server.token().sign()).await.unwrap_err();
+    let reason = "missing field `https://northwind.com/department`";
+    assert_eq!(missing, Rejection::CustomClaims(CustomClaimsError::new(None, reason)));
     assert_eq!(typed.validate(&wrong.with_broken_signature().sign()).await.unwrap_err(), Rejection::Signature);
 }
 
