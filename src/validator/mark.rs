@@ -76,9 +76,11 @@ mod tests {
         assert_ne!(marker.mark(b"not short"), marker.mark(b""));
     }
 
+    /// The secrets are fixed (the digits of pi). One octet moves the low bits of the product in equal steps, a multiple of
+    /// the other factor, and with about one random pair of secrets in 200 the steps return to at most 16 sets.
     #[test]
     fn each_of_those_octets_chooses_the_set() {
-        let marker = Marker::default();
+        let marker = Marker { secrets: [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344] };
         let token = b"header.payload.signature-of-this-token";
         for at in token.len() - 16..token.len() {
             let places = (b'0'..=b'z').map(|octet| {
