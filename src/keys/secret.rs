@@ -372,7 +372,10 @@ mod tests {
         assert_eq!(secret.bind(Algorithm::HS256).expect("bound").kid(), None);
         let named = secret.clone().with_kid("1").and_then(|secret| secret.bind(Algorithm::HS256)).expect("bound");
         assert_eq!(named.kid(), Some("1"));
-        assert_eq!(refused(secret.with_kid("k".repeat(257))), SecretError::KidTooLong);
+        for (longest, too_long) in [("k".repeat(256), "k".repeat(257)), ("é".repeat(128), "é".repeat(129))] {
+            assert!(secret.clone().with_kid(longest).is_ok());
+            assert_eq!(refused(secret.clone().with_kid(too_long)), SecretError::KidTooLong);
+        }
     }
 
     #[test]

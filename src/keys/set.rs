@@ -339,8 +339,10 @@ mod tests {
         assert!(matches!(table.find(Some("old"), Algorithm::RS256), Found::Unknown));
         assert_eq!(key_set(&[RSA, P256]).with_kid("1").map(drop), Err(KeyError::NotOneKey));
         assert_eq!(key_set::<&str>(&[]).with_kid("1").map(drop), Err(KeyError::NotOneKey));
-        assert_eq!(key_set(&[RSA]).with_kid("k".repeat(257)).map(drop), Err(KeyError::KidTooLong));
-        assert!(key_set(&[RSA]).with_kid("k".repeat(256)).is_ok());
+        for (longest, too_long) in [("k".repeat(256), "k".repeat(257)), ("é".repeat(128), "é".repeat(129))] {
+            assert!(key_set(&[RSA]).with_kid(longest).is_ok());
+            assert_eq!(key_set(&[RSA]).with_kid(too_long).map(drop), Err(KeyError::KidTooLong));
+        }
     }
 
     #[test]
