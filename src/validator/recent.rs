@@ -84,8 +84,7 @@ impl<C> Recent<C> {
         for place in places {
             let found = place.load();
             if is_of(&found, tag) {
-                // Another verdict that has come there in the meantime stays.
-                place.compare_and_swap(&found, None);
+                clear(place, &found);
             }
         }
     }
@@ -104,6 +103,11 @@ impl<C> Default for Set<C> {
 
 fn is_of<C>(found: &Option<Arc<Verdict<C>>>, tag: TokenTag) -> bool {
     found.as_ref().is_some_and(|verdict| verdict.tag() == tag)
+}
+
+/// Empties a place that still holds what was found there; a verdict that was stored since then stays.
+fn clear<C>(place: &ArcSwapOption<Verdict<C>>, found: &Guard<Option<Arc<Verdict<C>>>>) {
+    place.compare_and_swap(found, None);
 }
 
 /// Eight octets for each mark and each place: 64 octets.
@@ -149,6 +153,21 @@ mod tests {
         }
         recent.release(Mark::for_tests(7), one);
         assert!(!finds(&recent, 7, one) && finds(&recent, 7, other));
+    }
+
+    #[test]
+    fn clears_a_place_only_while_it_holds_what_was_found_there() {
+        let (one, other) = (TokenTag::for_tests(1), TokenTag::for_tests(2));
+        for (stored, expected) in [(None, None), (Some(one), Some(one)), (Some(other), Some(other))] {
+            let new = |tag| Some(Arc::new(verdict(Mark::for_tests(7), tag, 60)));
+            let place = ArcSwapOption::new(new(one));
+            let found = place.load();
+            if let Some(tag) = stored {
+                place.store(new(tag));
+            }
+            clear(&place, &found);
+            assert_eq!(place.load().as_ref().map(|verdict| verdict.tag()), expected);
+        }
     }
 
     #[test]

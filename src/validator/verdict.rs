@@ -149,6 +149,9 @@ pub(super) mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::keys::{KeyOrigin, KeySet};
+    use crate::testing::TestIssuer;
+    use crate::token::Algorithm;
 
     /// A verdict that counts for so many seconds.
     pub(in crate::validator) fn verdict(mark: Mark, tag: TokenTag, seconds: u64) -> Verdict<NoCustomClaims> {
@@ -175,6 +178,34 @@ pub(super) mod tests {
         assert!(!good.is_timely(at(999), young), "the wall clock was set back");
         assert!(!good.is_timely(at(1_060), young), "a date fails");
         assert!(!good.is_timely(at(1_059), after(defaults::MEMO_LIFE)), "it is too old");
+    }
+
+    /// The requests of one token may hold snapshots of different epochs, in any order.
+    #[test]
+    fn looks_the_key_up_unless_the_epoch_is_the_one_in_which_it_was_seen_last() {
+        let keys = KeySet::from_jwks(TestIssuer::new().jwks()).expect("a key set");
+        let with_key = keys.bind(&[Algorithm::RS256], KeyOrigin::Remote);
+        let without = KeyTable::of_secrets(Vec::new());
+        let Found::Keys(mut found) = with_key.find(None, Algorithm::RS256) else { panic!("one key") };
+        let thumbprint = *found.next().expect("one key").thumbprint();
+        let (claims, proof, life) = good_for(60);
+        let proof = Proven { thumbprint, epoch: 1, ..proof };
+        let good = Verdict::new(Mark::for_tests(1), TokenTag::for_tests(1), claims, proof, life);
+        // A look-up in `without` fails.
+        for (table, epoch, expected) in [
+            (&without, 1, true),
+            (&without, 0, false),
+            (&without, 2, false),
+            (&without, 1, true),
+            (&with_key, 3, true),
+            (&without, 3, true),
+            (&without, 1, false),
+            (&without, 2, false),
+            (&without, 4, false),
+            (&with_key, 2, true),
+        ] {
+            assert_eq!(good.is_proven_by(table, epoch), expected, "epoch {epoch}");
+        }
     }
 
     #[test]
