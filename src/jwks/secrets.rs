@@ -182,6 +182,24 @@ mod tests {
     }
 
     #[test]
+    fn keeps_the_replaced_secrets_when_another_issuer_is_served_or_refused() {
+        let (old, new) = ("the first secret", "the second secret");
+        let long = |text: &str| secret(&format!("{text} has more than the forty-eight bytes of HS384"));
+        let source = SecretSource::new(long(old));
+        source.serve(&[Algorithm::HS256]).expect("long enough");
+        source.replace([long(new)]).expect("a good secret");
+        let only_new = SecretSource::new(long(new));
+        only_new.serve(&[Algorithm::HS256]).expect("long enough");
+        assert_eq!(source.table().digest(), only_new.table().digest());
+        assert!(source.serve(&[Algorithm::HS512]).is_err());
+        assert_eq!(source.table().digest(), only_new.table().digest());
+        for served in [&source, &only_new] {
+            served.serve(&[Algorithm::HS384]).expect("long enough");
+        }
+        assert_eq!(source.table().digest(), only_new.table().digest());
+    }
+
+    #[test]
     fn debug_shows_nothing() {
         assert_eq!(format!("{:?}", SecretSource::new(secret("hush"))), "SecretSource(..)");
     }

@@ -104,6 +104,24 @@ async fn secrets_are_swapped_without_a_restart() {
     assert!(!format!("{source:?} {validator:?}").contains(&new.secret()));
 }
 
+/// A validator that is built later binds the secrets of the source again.
+#[tokio::test]
+async fn a_replaced_secret_does_not_come_back() {
+    let server = || TestIssuer::new().with_algorithms([Algorithm::HS256]);
+    let (old, new) = (server(), server());
+    let secret = |server: &TestIssuer| Secret::utf8(server.secret()).expect("a secret");
+    let source = SecretSource::new(secret(&old));
+    let issuer = || Issuer::shared_secrets(old.issuer(), &source);
+    let first = Validator::new(Api::new("https://api.test/", issuer())).expect("a good configuration");
+    source.replace([secret(&new)]).expect("a good secret");
+    let later = issuer().with_algorithms([Algorithm::HS256, Algorithm::HS512]);
+    let later = Validator::new(Api::new("https://api.test/", later)).expect("a good configuration");
+    for validator in [&first, &later] {
+        assert_eq!(validator.validate(&old.token().sign()).await.map(drop), Err(Rejection::Signature));
+        assert_eq!(validator.validate(&new.token().sign()).await.map(drop), Ok(()));
+    }
+}
+
 /// The whole table of two secrets: which `kid` leads to which, whatever order they are given in.
 #[tokio::test]
 async fn a_secret_is_found_by_its_kid_and_by_no_other() {
