@@ -122,7 +122,7 @@ pub enum Problem {
     UnknownIssuer,
     /// An issuer has no host that a request could name.
     NoHost,
-    /// The refresh policy contradicts itself.
+    /// The refresh policy contradicts itself, or that of shared keys.
     RefreshPolicy(PolicyViolation),
     /// There is no way to fetch: the feature `reqwest` is off and no `Fetch` is given, or its client cannot be built.
     NoFetch,

@@ -109,6 +109,11 @@ impl KeySource {
         wait::first_keys(Arc::clone(&self.handle.shared))
     }
 
+    /// The policy by which keys are fetched.
+    pub(crate) fn policy(&self) -> &RefreshPolicy {
+        &self.handle.shared.policy
+    }
+
     /// The time since the issuer last confirmed the keys.
     pub(crate) fn age(&self) -> Option<Duration> {
         let shared = &self.handle.shared;

@@ -14,6 +14,7 @@ use crate::validator::application::Application;
 use crate::validator::headers::KnownHeaders;
 use crate::validator::keyring::Keyring;
 use crate::validator::routing::Routes;
+use crate::validator::sharing::{PolicyRule, Shareable, SharedSources};
 use crate::validator::{Core, Trusted, Validator};
 
 /// A validator in the making: the API, and what it uses to fetch and to tell time.
@@ -24,16 +25,7 @@ pub struct ValidatorBuilder {
     clock: Arc<dyn Clock>,
     refresh: RefreshPolicy,
     memo_bytes: usize,
-    /// Sources of other validators.
-    shared: Vec<Shareable>,
-}
-
-/// A key source, and what it serves.
-#[derive(Clone, Debug)]
-pub(super) struct Shareable {
-    origin: Origin,
-    algorithms: Box<[Algorithm]>,
-    source: KeySource,
+    shared: SharedSources,
 }
 
 impl ValidatorBuilder {
@@ -44,7 +36,7 @@ impl ValidatorBuilder {
             clock: Arc::new(SystemClock),
             refresh: RefreshPolicy::new(),
             memo_bytes: defaults::MEMO_BYTES,
-            shared: Vec::new(),
+            shared: SharedSources::default(),
         }
     }
 
@@ -73,8 +65,12 @@ impl ValidatorBuilder {
     /// process fetch a tenant's keys once. Default: every validator fetches for itself.
     ///
     /// Only the source is shared: issuers, algorithms and rules stay each API's own. A source is shared if it serves all
-    /// the algorithms that this API lists for the issuer; it goes on with the clock, the fetch and the refresh policy of
-    /// the validator that made it.
+    /// the algorithms that this API lists for the issuer. It fetches with the [`Fetch`], the clock and the refresh policy of
+    /// the validator that made it; `with_fetch` of this builder applies to the issuers whose keys are not shared.
+    ///
+    /// Both validators need the same refresh policy, since that of this builder would have no effect: otherwise
+    /// [`build`](Self::build) fails with [`SharedPolicyDiffers`](crate::jwks::PolicyViolation::SharedPolicyDiffers). To use the
+    /// policy of `other`, share by [`with_keys_and_policy_of`](Self::with_keys_and_policy_of).
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
@@ -88,8 +84,25 @@ impl ValidatorBuilder {
     /// # let _ = stock; Ok(()) }
     /// ```
     #[must_use]
-    pub fn with_keys_of<C>(mut self, other: &Validator<C>) -> Self {
-        self.shared.extend(other.core.issuers.iter().filter_map(|issuer| issuer.shareable.clone()));
+    pub fn with_keys_of<C>(self, other: &Validator<C>) -> Self {
+        self.sharing(other, PolicyRule::Same)
+    }
+
+    /// Uses the key sources of `other` as [`with_keys_of`](Self::with_keys_of) does, under the refresh policy of `other`, where
+    /// it differs from the policy of this builder. The policy of this builder applies to the issuers whose keys are not
+    /// shared.
+    ///
+    /// # Security
+    ///
+    /// A `dangerous_*` setting is not taken over: if the other policy has one that this builder's policy lacks,
+    /// [`build`](Self::build) fails with [`SharedPolicyDangerous`](crate::jwks::PolicyViolation::SharedPolicyDangerous).
+    #[must_use]
+    pub fn with_keys_and_policy_of<C>(self, other: &Validator<C>) -> Self {
+        self.sharing(other, PolicyRule::OfSource)
+    }
+
+    fn sharing<C>(mut self, other: &Validator<C>, rule: PolicyRule) -> Self {
+        self.shared.add(other.core.issuers.iter().filter_map(|issuer| issuer.shareable.clone()), rule);
         self
     }
 
@@ -127,15 +140,10 @@ impl ValidatorBuilder {
             faults.push("refresh policy", Problem::RefreshPolicy(violation));
         }
         let policy = self.api.resolve(&mut faults);
-        let fetches = |policy: &Policy| {
-            policy.issuers.iter().any(|issuer| match &issuer.keys {
-                KeyOrigin::Remote(origin) => self.shared_source(origin, &issuer.algorithms).is_none(),
-                KeyOrigin::Fixed(_) | KeyOrigin::Swapped(_) => false,
-            })
-        };
-        let fetch = match (&self.fetch, &policy) {
-            (None, Some(policy)) if fetches(policy) => fetch::default_backend(),
-            (given, _) => given.clone().or_else(|| Some(Arc::new(fetch::Nothing))),
+        let fetches = policy.as_ref().is_some_and(|policy| self.needs_fetch(policy, &mut faults));
+        let fetch = match &self.fetch {
+            None if fetches => fetch::default_backend(),
+            given => given.clone().or_else(|| Some(Arc::new(fetch::Nothing))),
         };
         if fetch.is_none() {
             faults.push("fetch", Problem::NoFetch);
@@ -193,19 +201,30 @@ impl ValidatorBuilder {
 }
 
 impl ValidatorBuilder {
+    /// Says whether any keys have to be fetched by this validator itself, and records where sharing is refused.
+    fn needs_fetch(&self, policy: &Policy, faults: &mut Faults) -> bool {
+        let mut needs_fetch = false;
+        for issuer in &policy.issuers {
+            let KeyOrigin::Remote(origin) = &issuer.keys else { continue };
+            match self.shared.find(origin, &issuer.algorithms, &self.refresh) {
+                Ok(shared) => needs_fetch |= shared.is_none(),
+                Err(violation) => {
+                    let name = issuer.domains.first().map(|name| &**name).unwrap_or_default();
+                    faults.push(&format!("issuer {name:?} refresh policy"), Problem::RefreshPolicy(violation));
+                }
+            }
+        }
+        needs_fetch
+    }
+
     /// Another validator's source for these keys, else a new one.
     fn source(&self, origin: Origin, algorithms: &[Algorithm], fetch: &Arc<dyn Fetch>) -> Shareable {
-        if let Some(shared) = self.shared_source(&origin, algorithms) {
+        if let Ok(Some(shared)) = self.shared.find(&origin, algorithms, &self.refresh) {
             return shared.clone();
         }
         let (fetch, clock) = (Arc::clone(fetch), Arc::clone(&self.clock));
         let source = KeySource::build(origin.clone(), algorithms, self.refresh.clone(), fetch, clock);
         Shareable { origin, algorithms: Box::from(algorithms), source }
-    }
-
-    fn shared_source(&self, origin: &Origin, algorithms: &[Algorithm]) -> Option<&Shareable> {
-        let serves = |shared: &&Shareable| algorithms.iter().all(|algorithm| shared.algorithms.contains(algorithm));
-        self.shared.iter().filter(serves).find(|shared| shared.origin == *origin)
     }
 }
 

@@ -13,6 +13,7 @@ mod memo;
 mod recall;
 mod recent;
 mod routing;
+mod sharing;
 mod verdict;
 
 use std::fmt;
@@ -22,7 +23,6 @@ use http::Request;
 use serde::de::DeserializeOwned;
 
 use self::application::Application;
-use self::builder::Shareable;
 pub use self::builder::{StartError, ValidatorBuilder};
 pub(crate) use self::circumstances::Circumstances;
 pub use self::explanation::{Explanation, Finding, Outcome};
@@ -30,6 +30,7 @@ use self::headers::KnownHeaders;
 use self::keyring::Keyring;
 use self::memo::{Memo, Remembered, Search};
 use self::routing::Routes;
+use self::sharing::Shareable;
 use self::verdict::{Life, Proven};
 use crate::bearer::Credential;
 use crate::claims::{self, ClaimError, Claims, Evidence, Fault, NoCustomClaims, Rules};

@@ -1,10 +1,13 @@
 //! Several APIs in one process: tokens of one never pass the other, and a tenant's keys are fetched once.
 
+use std::time::Duration;
+
 use tower_bearer::claims::{ClaimError, Fault};
-use tower_bearer::jwks::SecretSource;
+use tower_bearer::config::{ConfigFault, Problem};
+use tower_bearer::jwks::{PolicyViolation, RefreshPolicy, SecretSource};
 use tower_bearer::rejection::{IssuerError, KeyNotFound, NearMiss};
 use tower_bearer::testing::TestIssuer;
-use tower_bearer::{Algorithm, Api, Issuer, Rejection, Secret, Validator};
+use tower_bearer::{Algorithm, Api, Issuer, Rejection, Secret, Validator, ValidatorBuilder};
 
 const ORDERS: &str = "https://orders.northwind.com";
 const STOCK: &str = "https://stock.northwind.com";
@@ -82,6 +85,87 @@ async fn issuers_and_algorithms_stay_each_apis_own() {
     let slash = server.token().issuer("https://northwind.eu.auth0.com").audience(STOCK).sign();
     let near = Some(NearMiss::TrailingSlash);
     assert_eq!(narrow.validate(&slash).await.unwrap_err(), Rejection::Issuer(IssuerError::Unknown { near }));
+}
+
+type Share = fn(ValidatorBuilder, &Validator) -> ValidatorBuilder;
+
+const KEYS: Share = |builder, other| builder.with_keys_of(other);
+const KEYS_AND_POLICY: Share = |builder, other| builder.with_keys_and_policy_of(other);
+
+fn minute() -> RefreshPolicy {
+    RefreshPolicy::new().with_refresh_every(Duration::from_secs(60))
+}
+
+/// Shares the keys of a validator under the policy `theirs` with one under the policy `own`.
+async fn shared(theirs: RefreshPolicy, own: RefreshPolicy, share: Share) -> Result<(), Vec<ConfigFault>> {
+    let server = TestIssuer::auth0("northwind.eu.auth0.com");
+    let orders = Validator::builder(Api::new(ORDERS, remote(&server))).with_fetch(server.clone());
+    let orders = orders.with_refresh_policy(theirs).build().expect("a good configuration");
+    let stock = Validator::builder(Api::new(STOCK, remote(&server))).with_refresh_policy(own);
+    let stock = share(stock, &orders).build().map_err(|error| error.faults().to_vec())?;
+    assert!(orders.validate(&server.token().audience(ORDERS).sign()).await.is_ok());
+    assert!(stock.validate(&server.token().audience(STOCK).sign()).await.is_ok());
+    assert_eq!(server.fetches(), 1);
+    Ok(())
+}
+
+fn refused(violation: PolicyViolation) -> Result<(), Vec<ConfigFault>> {
+    let problem = Problem::RefreshPolicy(violation);
+    Err(vec![ConfigFault::new("issuer \"https://northwind.eu.auth0.com/\" refresh policy", problem)])
+}
+
+#[tokio::test]
+async fn refuses_to_share_keys_under_another_refresh_policy() {
+    let new = RefreshPolicy::new;
+    let hooked = new().with_event_hook(|_| {});
+    for (theirs, own) in [
+        (minute(), new()),
+        (new(), minute()),
+        (hooked.clone(), new()),
+        (hooked.clone(), new().with_event_hook(|_| {})),
+        (new(), new().dangerous_unbounded_staleness()),
+    ] {
+        assert_eq!(shared(theirs.clone(), own.clone(), KEYS).await, refused(PolicyViolation::SharedPolicyDiffers));
+        assert_eq!(shared(theirs, own, KEYS_AND_POLICY).await, Ok(()), "the caller says so");
+    }
+    for same in [new(), minute(), hooked, new().dangerous_accept_private_keys()] {
+        assert_eq!(shared(same.clone(), same, KEYS).await, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn no_dangerous_setting_is_taken_over_with_shared_keys() {
+    let new = RefreshPolicy::new;
+    for dangerous in [
+        RefreshPolicy::dangerous_unbounded_staleness,
+        RefreshPolicy::dangerous_accept_empty_set,
+        RefreshPolicy::dangerous_accept_private_keys,
+    ] {
+        for share in [KEYS, KEYS_AND_POLICY] {
+            for own in [new(), minute()] {
+                assert_eq!(shared(dangerous(new()), own, share).await, refused(PolicyViolation::SharedPolicyDangerous));
+            }
+            assert_eq!(shared(dangerous(new()), dangerous(new()), share).await, Ok(()));
+        }
+        assert_eq!(shared(dangerous(new()), dangerous(minute()), KEYS_AND_POLICY).await, Ok(()));
+    }
+    let both = new().dangerous_accept_empty_set().dangerous_accept_private_keys();
+    let one = new().dangerous_accept_empty_set();
+    assert_eq!(shared(both, one, KEYS_AND_POLICY).await, refused(PolicyViolation::SharedPolicyDangerous));
+}
+
+#[tokio::test]
+async fn of_several_sources_the_one_under_the_same_policy_is_shared() {
+    let server = TestIssuer::auth0("northwind.eu.auth0.com");
+    let builder = |policy| {
+        let builder = Validator::builder(Api::new(ORDERS, remote(&server))).with_fetch(server.clone());
+        builder.with_refresh_policy(policy)
+    };
+    let slow = builder(RefreshPolicy::new()).build().expect("a good configuration");
+    let fast = builder(minute()).build().expect("a good configuration");
+    let both = builder(minute()).with_keys_of(&slow).with_keys_of(&fast).build().expect("one has the same policy");
+    assert!(both.validate(&server.token().audience(ORDERS).sign()).await.is_ok());
+    assert_eq!(server.fetches(), 2);
 }
 
 #[tokio::test]

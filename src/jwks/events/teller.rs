@@ -101,6 +101,13 @@ impl Tally {
     }
 }
 
+/// A closure has no equality; its clones are the same allocation.
+impl PartialEq for EventHook {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl fmt::Debug for EventHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EventHook")

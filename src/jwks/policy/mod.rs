@@ -14,7 +14,8 @@ pub use self::violation::PolicyViolation;
 
 /// When keys are fetched, how long they are used, and how long anybody waits for them.
 ///
-/// The defaults suit production. A policy is checked as a whole, when the key source is built.
+/// The defaults suit production. A policy is checked as a whole, when the key source is built. Two policies are equal if all
+/// their settings are; an event hook equals its own clones only.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,7 +29,7 @@ pub use self::violation::PolicyViolation;
 /// let faults = policy.with_refresh_every(Duration::from_secs(1)).validate().unwrap_err();
 /// assert_eq!(faults.len(), 2); // below the floor, and below the longest cool-down
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RefreshPolicy {
     pub(crate) start: Start,
     pub(crate) refresh_every: Duration,
@@ -444,6 +445,18 @@ impl RefreshPolicy {
     pub fn dangerous_accept_private_keys(mut self) -> Self {
         self.private_keys = PrivateKeys::PublicHalfUsed;
         self
+    }
+
+    /// Says whether it has a `dangerous_*` setting that `other` lacks.
+    pub(crate) fn is_more_dangerous_than(&self, other: &Self) -> bool {
+        let settings = |policy: &Self| {
+            [
+                policy.staleness == Staleness::Unbounded,
+                policy.empty_set == EmptySet::IsAnswer,
+                policy.private_keys == PrivateKeys::PublicHalfUsed,
+            ]
+        };
+        settings(self).into_iter().zip(settings(other)).any(|(ours, theirs)| ours && !theirs)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::defaults;
 use crate::jwks::policy::{RefreshPolicy, Staleness};
 
-/// A number of a [`RefreshPolicy`] that cannot work.
+/// Why a [`RefreshPolicy`] cannot work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PolicyViolation {
@@ -39,6 +39,10 @@ pub enum PolicyViolation {
     NothingAllowed,
     /// The discovery document would be read more often than the keys.
     DiscoveryTooOften,
+    /// The validator whose keys are shared has another policy.
+    SharedPolicyDiffers,
+    /// The validator whose keys are shared has a policy with a `dangerous_*` setting that this one lacks.
+    SharedPolicyDangerous,
 }
 
 impl RefreshPolicy {
@@ -46,7 +50,7 @@ impl RefreshPolicy {
     ///
     /// # Errors
     ///
-    /// Every [`PolicyViolation`] at once.
+    /// Every [`PolicyViolation`] at once, except those of shared keys.
     pub fn validate(&self) -> Result<(), Vec<PolicyViolation>> {
         let violations: Vec<_> = self.rules().into_iter().filter_map(|(broken, rule)| broken.then_some(rule)).collect();
         if violations.is_empty() { Ok(()) } else { Err(violations) }
@@ -111,6 +115,14 @@ impl fmt::Display for PolicyViolation {
             Self::MaxDocumentBytes => "a document must be allowed at least 1024 octets",
             Self::NothingAllowed => "at least one key and one waiting request must be allowed",
             Self::DiscoveryTooOften => "discovery must not be more frequent than the refresh",
+            Self::SharedPolicyDiffers => {
+                "the validator whose keys are shared has another policy; give both the same one, or share with \
+                 `with_keys_and_policy_of`"
+            }
+            Self::SharedPolicyDangerous => {
+                "the validator whose keys are shared has a policy with a `dangerous_` setting that this one lacks; set it here \
+                 as well, or fetch the keys separately"
+            }
         })
     }
 }
