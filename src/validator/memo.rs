@@ -102,8 +102,11 @@ impl<'m, C: Send + Sync + 'static> Search<'m, '_, C> {
         Some(Remembered { memo: self.memo, found: Place::Map(kept) })
     }
 
-    /// Remembers that the token was good.
+    /// Remembers that the token was good, unless the result would expire at once.
     pub(super) fn remember(&self, claims: Claims<C>, proof: Proven, life: Life) {
+        if life.lasts().is_zero() {
+            return;
+        }
         let Some(tag) = self.tag() else { return };
         let verdict = Arc::new(Verdict::new(self.mark, tag, claims, proof, life));
         self.memo.verdicts.insert(tag, Arc::new(Kept { verdict, recent: Arc::clone(&self.memo.recent) }));
@@ -262,6 +265,18 @@ mod tests {
         good.forget();
         memo.verdicts.run_pending_tasks();
         assert_eq!((memo.verdicts.entry_count(), memo.verdicts.weighted_size()), (0, 0));
+    }
+
+    #[test]
+    fn inserts_no_result_whose_life_is_over() {
+        let memo = memo();
+        for (seconds, is_inserted) in [(0, false), (1, true)] {
+            let search = memo.search(b"a token");
+            let (claims, proof, life) = good_for(seconds);
+            search.remember(claims, proof, life);
+            // The tag is the first step of an insertion.
+            assert_eq!(search.tag.get().is_some(), is_inserted, "{seconds} s");
+        }
     }
 
     #[test]

@@ -51,6 +51,13 @@ pub(super) struct Life {
     pub(super) forget_at: Monotonic,
 }
 
+impl Life {
+    /// Its length; zero for a token that is accepted only by the leeway.
+    pub(super) fn lasts(self) -> Duration {
+        self.ends_at.saturating_since(self.judged_at).min(defaults::MEMO_LIFE)
+    }
+}
+
 impl<C> Verdict<C> {
     pub(super) fn mark(&self) -> Mark {
         self.mark
@@ -67,7 +74,7 @@ impl<C> Verdict<C> {
 
     /// How long it can count at most.
     pub(super) fn lasts(&self) -> Duration {
-        self.life.ends_at.saturating_since(self.life.judged_at).min(defaults::MEMO_LIFE)
+        self.life.lasts()
     }
 
     /// Notes that it leaves because it counts no more.
