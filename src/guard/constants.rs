@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::guard::names::Names;
 use crate::guard::node::{Node, Parts, Test};
-use crate::guard::unmet::NOT_A_SCOPE;
+use crate::guard::unmet::{NO_REQUIREMENTS, NOT_A_SCOPE};
 use crate::guard::{ClaimValue, Requirement, is_scope_token};
 
 /// Constants: each asks for what the method without `static_` asks for, and panics where that one does; in a `const` the
@@ -94,12 +94,14 @@ impl Requirement {
     /// Asks for all of them; the slice has to be a constant of its own.
     #[must_use]
     pub const fn static_all_of(requirements: &'static [Self]) -> Self {
+        assert!(!requirements.is_empty(), "{}", NO_REQUIREMENTS);
         Self(Node::All(Parts::Constant(requirements)))
     }
 
     /// Asks for at least one of them, as [`Requirement::any_of`]; the slice has to be a constant of its own.
     #[must_use]
     pub const fn static_any_of(requirements: &'static [Self]) -> Self {
+        assert!(!requirements.is_empty(), "{}", NO_REQUIREMENTS);
         Self(Node::Any(Parts::Constant(requirements)))
     }
 }

@@ -17,9 +17,9 @@ pub(crate) use self::demand::Demand;
 use self::names::Names;
 pub(crate) use self::node::Facts;
 use self::node::{Node, Parts, Test};
-use self::unmet::NOT_A_SCOPE;
 pub(crate) use self::unmet::is_scope_token;
 pub use self::unmet::{Insufficient, RequirementError, Unmet};
+use self::unmet::{NO_REQUIREMENTS, NOT_A_SCOPE};
 pub use self::value::ClaimValue;
 use crate::claims::Claims;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
@@ -199,22 +199,54 @@ impl Requirement {
 
 /// Combinations.
 impl Requirement {
-    /// Asks for all of them. No requirement at all is met.
+    /// Asks for all of them.
     ///
     /// Of several that are not met the first is reported, but an authentication that does not do before all others: its
     /// challenge names the scopes, too (RFC 9470 §3), and the client has to come back only once.
+    ///
+    /// # Panics
+    ///
+    /// If there are none, since every token would meet that; for a list that comes from outside there is
+    /// [`Requirement::try_all_of`].
     #[must_use]
+    #[track_caller]
     pub fn all_of(requirements: impl IntoIterator<Item = Self>) -> Self {
-        Self(Node::All(Parts::Shared(requirements.into_iter().collect())))
+        Self(Node::All(Parts::Shared(some(requirements).into())))
     }
 
-    /// Asks for at least one of them. Of no requirement at all none is met: whatever list it came from, nobody passes.
+    /// Asks for all of them, where the list may be empty.
+    ///
+    /// # Errors
+    ///
+    /// [`RequirementError::Empty`] if there are none.
+    pub fn try_all_of(requirements: impl IntoIterator<Item = Self>) -> Result<Self, RequirementError> {
+        let requirements: Vec<Self> = requirements.into_iter().collect();
+        if requirements.is_empty() { Err(RequirementError::Empty) } else { Ok(Self::all_of(requirements)) }
+    }
+
+    /// Asks for at least one of them.
     ///
     /// A challenge cannot offer a choice: it names the alternative that the token meets already, else the first that it can
     /// name, and that one is reported. Put first what a client should ask for.
+    ///
+    /// # Panics
+    ///
+    /// If there are none, since no token could meet that; for a list that comes from outside there is
+    /// [`Requirement::try_any_of`].
     #[must_use]
+    #[track_caller]
     pub fn any_of(requirements: impl IntoIterator<Item = Self>) -> Self {
-        Self(Node::Any(Parts::Shared(requirements.into_iter().collect())))
+        Self(Node::Any(Parts::Shared(some(requirements).into())))
+    }
+
+    /// Asks for at least one of them, where the list may be empty.
+    ///
+    /// # Errors
+    ///
+    /// [`RequirementError::Empty`] if there are none.
+    pub fn try_any_of(requirements: impl IntoIterator<Item = Self>) -> Result<Self, RequirementError> {
+        let requirements: Vec<Self> = requirements.into_iter().collect();
+        if requirements.is_empty() { Err(RequirementError::Empty) } else { Ok(Self::any_of(requirements)) }
     }
 
     /// Judges claims at the time `now`; `leeway` forgives clock skew in the age of the authentication.
@@ -280,6 +312,14 @@ impl fmt::Debug for Requirement {
 fn named(name: &str) -> Cow<'static, str> {
     assert!(!name.is_empty(), "what is asked for has a name");
     Cow::Owned(name.to_owned())
+}
+
+/// Takes the parts of a combination, of which there must be at least one.
+#[track_caller]
+fn some(requirements: impl IntoIterator<Item = Requirement>) -> Vec<Requirement> {
+    let requirements: Vec<Requirement> = requirements.into_iter().collect();
+    assert!(!requirements.is_empty(), "{NO_REQUIREMENTS}");
+    requirements
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub(super) enum Test {
     Contains,
 }
 
-/// The parts of a combination.
+/// The parts of a combination, at least one.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Parts {
     Constant(&'static [Requirement]),

@@ -50,7 +50,6 @@ fn a_refusal_names_every_scope_that_is_needed_once() {
     assert_eq!(check(&both, r#"{"scope":"a","permissions":["p"]}"#), lacks("b", "a b"));
     assert_eq!(check(&both, "{}"), lacks("a", "a b"));
     assert_eq!(check(&both, r#"{"scope":"a b"}"#), lacks_permission("p", "a b"));
-    assert_eq!(check(&Requirement::all_of([]), "{}"), Ok(()));
 }
 
 #[test]
@@ -71,7 +70,6 @@ fn of_alternatives_the_one_that_is_met_is_named_or_the_first_that_can_be() {
     let either = Requirement::any_of([Requirement::permission("p"), client(), Requirement::scope("a")]);
     assert_eq!(check(&either, "{}"), lacks("a", "a"));
     assert_eq!(check(&Requirement::any_of([Requirement::permission("p"), client()]), "{}"), lacks_permission("p", ""));
-    assert_eq!(check(&Requirement::any_of([]), "{}"), lacks("", ""));
     // Whoever has the permission needs no scope for it.
     let write = || Requirement::scope_or_permission("write");
     let both = Requirement::all_of([write(), Requirement::any_of([write(), client()]), Requirement::scope("b")]);
@@ -157,6 +155,16 @@ fn a_name_that_no_challenge_can_carry_is_refused() {
         assert_eq!(Requirement::try_scope(name), Err(RequirementError::Scope), "{name:?}");
     }
     assert_eq!(Requirement::try_scope("read:orders"), Ok(Requirement::scope("read:orders")));
+}
+
+#[test]
+fn refuses_a_combination_of_no_requirements_when_it_is_built() {
+    assert_eq!(Requirement::try_all_of([]), Err(RequirementError::Empty));
+    assert_eq!(Requirement::try_any_of([]), Err(RequirementError::Empty));
+    let read = || vec![Requirement::scope("read")];
+    assert_eq!(Requirement::try_all_of(read()), Ok(Requirement::all_of(read())));
+    assert_eq!(Requirement::try_any_of(read()), Ok(Requirement::any_of(read())));
+    assert_eq!(RequirementError::Empty.to_string(), "a combination has at least one requirement");
 }
 
 fn other(claim: &str) -> Result<(), Unmet> {
@@ -293,7 +301,7 @@ fn constants_and_values_are_the_same_requirement() {
 
 #[test]
 fn a_name_that_asks_for_nothing_is_the_programs_fault() {
-    let faulty: [fn() -> Requirement; 14] = [
+    let faulty: [fn() -> Requirement; 18] = [
         || Requirement::scope("a b"),
         || Requirement::permission(""),
         || Requirement::scope_or_permission("a b"),
@@ -308,6 +316,10 @@ fn a_name_that_asks_for_nothing_is_the_programs_fault() {
         || Requirement::static_client_ids(&[]),
         || Requirement::static_client_ids(&["web", ""]),
         || Requirement::static_acr_values(&["gold silver"]),
+        || Requirement::all_of([]),
+        || Requirement::any_of([]),
+        || Requirement::static_all_of(&[]),
+        || Requirement::static_any_of(&[]),
     ];
     for (at, make) in faulty.into_iter().enumerate() {
         assert!(std::panic::catch_unwind(make).is_err(), "{at}");
@@ -327,24 +339,33 @@ fn a_bad_name_is_told_with_the_place_in_the_program() {
         let text = info.payload().downcast_ref::<String>().cloned().unwrap_or_default();
         sink.lock().expect("no panic").push(format!("{}: {text}", file.unwrap_or_default()));
     }));
-    let made: [fn(); 5] = [
+    let made: [fn(); 9] = [
         || drop(Requirement::scope("a b")),
         || drop(Requirement::acr_values(["a b"])),
         || drop(Requirement::client_ids(["web", ""])),
         || drop(Requirement::organization("")),
         || drop(crate::RequireLayer::any_scope(["a", "a b"])),
+        || drop(Requirement::all_of([])),
+        || drop(Requirement::any_of([])),
+        || drop(crate::RequireLayer::any_scope([])),
+        || drop(crate::RequireLayer::all_scopes([])),
     ];
     let failed = made.map(|make| std::panic::catch_unwind(make).is_err());
     std::panic::set_hook(Box::new(move |info| before(info)));
-    assert_eq!(failed, [true; 5]);
+    assert_eq!(failed, [true; 9]);
     let place = "src/guard/tests.rs: ";
     let scope = format!("{place}\"a b\": {NOT_A_SCOPE}");
+    let empty = format!("{place}{NO_REQUIREMENTS}");
     let expected = [
         scope.clone(),
         format!("{place}[\"a b\"]: {NOT_ACR_VALUES}"),
         format!("{place}[\"web\", \"\"]: of no client at all there is no token"),
         place.to_owned(),
         scope,
+        empty.clone(),
+        empty.clone(),
+        empty.clone(),
+        empty,
     ];
     assert_eq!(*told.lock().expect("no panic"), expected);
 }
@@ -369,7 +390,6 @@ fn what_is_unmet_is_said_by_its_name_and_never_by_a_value() {
         (Requirement::claim_equals("tier", "gold"), "the claim tier is missing or has another value than is asked for"),
         (Requirement::organization("org_1"), "the claim org_id is missing or has another value than is asked for"),
         (Requirement::acr_values(["gold"]), "the authentication was too weak or too long ago"),
-        (Requirement::any_of([]), "no token suffices here"),
     ] {
         let unmet = check(&requirement, r#"{"tier":"silver"}"#).expect_err("nothing of it");
         assert_eq!(unmet.to_string(), said);

@@ -13,7 +13,7 @@ use crate::guard::demand::{Authentication, Demand, union};
 pub enum Unmet {
     /// A scope is missing.
     Scope {
-        /// The scope that is missing; of several, the first. Empty if no scope would do.
+        /// The scope that is missing; of several, the first.
         missing: Arc<str>,
         /// The scopes that the requirement needs, space-delimited.
         scope: Arc<str>,
@@ -97,7 +97,6 @@ impl Unmet {
 impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Scope { missing, .. } if missing.is_empty() => f.write_str("no token suffices here"),
             Self::Scope { missing, .. } => write!(f, "the token lacks the scope {missing}"),
             Self::Permission { missing, .. } => write!(f, "the token lacks the permission {missing}"),
             Self::Claim { claim, .. } => {
@@ -165,12 +164,15 @@ impl std::error::Error for Insufficient {}
 pub enum RequirementError {
     /// The name is no scope-token: one or more of %x21 / %x23-5B / %x5D-7E (RFC 6749 §3.3).
     Scope,
+    /// A combination of no requirements.
+    Empty,
 }
 
 impl fmt::Display for RequirementError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Scope => f.write_str(NOT_A_SCOPE),
+            Self::Empty => f.write_str(NO_REQUIREMENTS),
         }
     }
 }
@@ -194,3 +196,5 @@ pub(crate) const fn is_scope_token(name: &str) -> bool {
 
 pub(super) const NOT_A_SCOPE: &str =
     "a scope has one or more visible ASCII characters, without space, quote and backslash";
+
+pub(super) const NO_REQUIREMENTS: &str = "a combination has at least one requirement";

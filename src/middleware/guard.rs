@@ -79,22 +79,22 @@ impl RequireLayer {
         Self::new(Requirement::scope(name))
     }
 
-    /// Asks for at least one of several scopes; of none, nobody passes. A challenge names the first.
+    /// Asks for at least one of several scopes. A challenge names the first.
     ///
     /// # Panics
     ///
-    /// As [`Requirement::scope`].
+    /// As [`Requirement::scope`], and if there are none.
     #[must_use]
     #[track_caller]
     pub fn any_scope<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
         Self::new(Requirement::any_of(scopes(names)))
     }
 
-    /// Asks for every one of several scopes; of none, for a token and nothing more.
+    /// Asks for every one of several scopes.
     ///
     /// # Panics
     ///
-    /// As [`Requirement::scope`].
+    /// As [`Requirement::scope`], and if there are none.
     #[must_use]
     #[track_caller]
     pub fn all_scopes<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {

@@ -29,7 +29,7 @@ async fn a_met_requirement_lets_pass() {
         RequireLayer::any_scope(["admin", "read:orders"]),
         RequireLayer::all_scopes(["list", "read:orders"]),
         RequireLayer::permission("write:orders"),
-        RequireLayer::new(Requirement::all_of([])),
+        RequireLayer::new(Requirement::all_of([Requirement::scope("list")])),
     ] {
         assert_eq!(through(&bearer, &require, bearing(&token)).await.status(), StatusCode::OK, "{require:?}");
     }

@@ -8,7 +8,7 @@ use tower::util::{BoxCloneService, MapRequestLayer};
 use tower::{Layer, service_fn};
 use tower_bearer::bearer::BearerToken;
 use tower_bearer::testing::TestIssuer;
-use tower_bearer::{BearerLayer, Claims, RequireLayer, Requirement};
+use tower_bearer::{BearerLayer, Claims, RequireLayer};
 
 use crate::probe::{TestBody, bearing, request, send, shows_subject, text, validator};
 
@@ -85,7 +85,7 @@ async fn an_inner_layer_that_sees_no_credential_leaves_nothing_of_the_outer_one(
         let response = send(service, bearing(&token)).await;
         assert_eq!((response.status(), text(response).await.as_str()), (StatusCode::OK, expected));
     }
-    let require = RequireLayer::new(Requirement::all_of([]));
+    let require = RequireLayer::scope("read:orders");
     let stripped = outer.layer(stripping.layer(anonymous.layer(require.layer(seen))));
     assert_eq!(send(stripped, bearing(&token)).await.status(), StatusCode::UNAUTHORIZED);
 }
