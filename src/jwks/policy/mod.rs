@@ -367,7 +367,8 @@ impl RefreshPolicy {
         self
     }
 
-    /// Allows these hosts only in a discovery document's `jwks_uri`; by default any host, as long as it is https.
+    /// Allows these hosts only in a discovery document's `jwks_uri`; by default any host, as long as it is https. An empty list
+    /// is refused.
     #[must_use]
     pub fn with_jwks_hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
         self.jwks_hosts = Some(hosts.into_iter().map(Into::into).collect());

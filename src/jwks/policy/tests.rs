@@ -18,6 +18,7 @@ fn the_defaults_and_their_variants_are_valid() {
         RefreshPolicy::new().with_refresh_every(60 * SECOND),
         RefreshPolicy::new().with_max_stale(300 * SECOND),
         RefreshPolicy::new().with_same_origin_redirects(),
+        RefreshPolicy::new().with_jwks_hosts(["keys.example"]),
         RefreshPolicy::new().with_retries(0),
         RefreshPolicy::new().with_cold_wait(Duration::ZERO).with_miss_wait(Duration::ZERO),
     ] {
@@ -52,6 +53,7 @@ fn each_number_is_checked() {
         (new().with_max_document_bytes(1023), PolicyViolation::MaxDocumentBytes),
         (new().with_max_keys(0), PolicyViolation::NothingAllowed),
         (new().with_max_waiters(0), PolicyViolation::NothingAllowed),
+        (new().with_jwks_hosts([""; 0]), PolicyViolation::NothingAllowed),
         (new().with_discovery_every(299 * SECOND), PolicyViolation::DiscoveryTooOften),
     ] {
         assert_eq!(violations(&policy), [expected], "{policy:?}");

@@ -35,7 +35,7 @@ pub enum PolicyViolation {
     MissCooldown,
     /// A document of less than 1 KiB holds no key set.
     MaxDocumentBytes,
-    /// No key, or no waiting request, is allowed at all.
+    /// No key, no waiting request, or no host of a `jwks_uri` is allowed at all.
     NothingAllowed,
     /// The discovery document would be read more often than the keys.
     DiscoveryTooOften,
@@ -90,7 +90,10 @@ impl RefreshPolicy {
                 PolicyViolation::MissCooldown,
             ),
             (self.max_document_bytes < 1024, PolicyViolation::MaxDocumentBytes),
-            (self.max_keys == 0 || self.max_waiters == 0, PolicyViolation::NothingAllowed),
+            (
+                self.max_keys == 0 || self.max_waiters == 0 || self.jwks_hosts.as_ref().is_some_and(Vec::is_empty),
+                PolicyViolation::NothingAllowed,
+            ),
             (self.discovery_every < every, PolicyViolation::DiscoveryTooOften),
         ]
     }
@@ -113,7 +116,9 @@ impl fmt::Display for PolicyViolation {
                 "the miss cool-down must be above zero, in order, and at most the refresh period and the quiet"
             }
             Self::MaxDocumentBytes => "a document must be allowed at least 1024 octets",
-            Self::NothingAllowed => "at least one key and one waiting request must be allowed",
+            Self::NothingAllowed => {
+                "at least one key, one waiting request and, in a list of hosts, one host must be allowed"
+            }
             Self::DiscoveryTooOften => "discovery must not be more frequent than the refresh",
             Self::SharedPolicyDiffers => {
                 "the validator whose keys are shared has another policy; give both the same one, or share with \
