@@ -11,8 +11,8 @@ use crate::token::UnverifiedToken;
 
 /// Starts claims as a validator would hand them on, to call a handler with: nothing is signed, and nothing is judged.
 ///
-/// They begin as those of [`TestIssuer::token`]: `iss` `https://issuer.test/`, `aud` `https://api.test/`, a subject, an hour
-/// to live, and the scope `read:orders`.
+/// They begin as those of [`TestIssuer::token`]: `iss` `https://issuer.test/`, `aud` `https://api.test/`, a subject, and an
+/// hour to live; no scope and no permission.
 ///
 /// ```
 /// use serde::Deserialize;
@@ -124,6 +124,7 @@ impl fmt::Debug for ClaimsBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Requirement;
 
     #[test]
     fn each_setter_sets_its_claim() {
@@ -141,6 +142,16 @@ mod tests {
         assert!(claims.audience().contains("https://a.test/") && claims.scopes().contains("b"));
         assert!(claims.permissions().contains("p"));
         assert_eq!((claims.organization(), claims.issued_at()), (Some("org_1"), None));
+    }
+
+    #[test]
+    fn grants_no_right_by_default() {
+        let (scope, permission) = (Requirement::scope("read:orders"), Requirement::permission("read:orders"));
+        let bare = claims().build();
+        assert_eq!((bare.scopes().iter().count(), bare.permissions().iter().count()), (0, 0));
+        assert!(bare.require(&scope).is_err() && bare.require(&permission).is_err());
+        assert_eq!(claims().scope("read:orders").build().require(&scope), Ok(()));
+        assert_eq!(claims().permissions(["read:orders"]).build().require(&permission), Ok(()));
     }
 
     #[test]

@@ -144,7 +144,9 @@ impl TestIssuer {
         if api.lists_permissions {
             token = token.permissions(api.scopes.iter().map(String::as_str));
         }
-        token = if scope.is_empty() { token.without("scope") } else { token.scope(&scope) };
+        if !scope.is_empty() {
+            token = token.scope(&scope);
+        }
         let mut answer = Map::from_iter([
             ("access_token".to_owned(), json!(token.sign())),
             ("token_type".to_owned(), json!("Bearer")),

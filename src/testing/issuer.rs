@@ -307,6 +307,10 @@ impl TestIssuer {
 impl TestIssuer {
     /// Signs with new keys and a new secret from now on; publishes the old keys after the new ones.
     ///
+    /// A validator is not notified. It fetches the keys at the first token of a new key, unless it has fetched for an unknown
+    /// `kid` shortly before: during that cool-down (1 to 15 s by the validator's clock) it refuses the token. Let a
+    /// [`FakeClock`](crate::testing::FakeClock) pass the cool-down, or call [`KeySource::reload`](crate::jwks::KeySource::reload).
+    ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();
     /// let old = issuer.kid();

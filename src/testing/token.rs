@@ -28,8 +28,9 @@ use crate::token::Algorithm;
 /// | `aud` | `https://api.test/`, as a string |
 /// | `iat` | now, by the issuer's clock |
 /// | `exp` | one hour later |
-/// | `scope` | `read:orders` |
 /// | `azp` | `test-client` |
+///
+/// There is no `scope` and no `permissions`: a test states the rights that it needs.
 ///
 /// ```
 /// use tower_bearer::testing::TestIssuer;
@@ -43,7 +44,8 @@ use crate::token::Algorithm;
 #[must_use = "a token comes out of `sign`"]
 pub struct TokenBuilder {
     pub(super) issuer: TestIssuer,
-    pub(super) signer: TestIssuer,
+    /// Another issuer whose key signs.
+    pub(super) signer: Option<TestIssuer>,
     pub(super) algorithm: Algorithm,
     pub(super) header: Members,
     pub(super) claims: Members,
@@ -83,7 +85,7 @@ impl TokenBuilder {
         header.push("kid", Slot::Kid);
         let builder = Self {
             issuer: issuer.clone(),
-            signer: issuer.clone(),
+            signer: None,
             algorithm,
             header,
             claims: Members::default(),
@@ -99,7 +101,6 @@ impl TokenBuilder {
             .audience("https://api.test/")
             .issued_at(now)
             .expires_in(LIFETIME)
-            .scope("read:orders")
             .claim("azp", "test-client")
     }
 
@@ -303,7 +304,8 @@ impl TokenBuilder {
 
 /// Out comes the token.
 impl TokenBuilder {
-    /// Writes header and payload and signs them with the key that the signer has now.
+    /// Writes header and payload and signs them with the key that the signer has now. The key is read once: beside a
+    /// [rotation](TestIssuer::rotate), too, `kid` names the key that signs.
     ///
     /// ```
     /// let token = tower_bearer::testing::TestIssuer::new().token().sign();
@@ -321,10 +323,15 @@ impl TokenBuilder {
         }
     }
 
-    fn signature(&self, own: &TestKey, message: &[u8]) -> Vec<u8> {
+    /// The third segment of a token whose header names the key `own`.
+    pub(super) fn signature(&self, own: &TestKey, message: &[u8]) -> Vec<u8> {
+        let sign = || match &self.signer {
+            Some(signer) => signer.key(self.algorithm).sign(message),
+            None => own.sign(message),
+        };
         match &self.proof {
-            Proof::Signature => self.signer.key(self.algorithm).sign(message),
-            Proof::BrokenSignature => flip_one_bit(self.signer.key(self.algorithm).sign(message)),
+            Proof::Signature => sign(),
+            Proof::BrokenSignature => flip_one_bit(sign()),
             Proof::PublicKeyHmac => signer::hmac_sha256(own.public_key_pem().as_bytes(), message),
             Proof::Given(signature) => signature.clone(),
         }

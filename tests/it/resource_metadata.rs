@@ -78,7 +78,7 @@ async fn every_challenge_names_its_place() {
             "Bearer realm=\"mcp\", error=\"insufficient_scope\", scope=\"read:orders\"".to_owned(),
         ),
         (
-            gate::bearing(&server.token().sign()),
+            gate::bearing(&server.token().scope("read:orders").sign()),
             401,
             "Bearer realm=\"mcp\", error=\"insufficient_user_authentication\", acr_values=\"gold\"".to_owned(),
         ),
@@ -87,7 +87,9 @@ async fn every_challenge_names_its_place() {
         let expected = format!("{challenge}, resource_metadata=\"{PLACE}\"");
         assert_eq!((answer.status, answer.challenge()), (status, &*expected));
     }
-    let good = gate::through(stack(), gate::with_token(&server.token().claim("acr", "gold").sign())).await;
+    let good =
+        gate::through(stack(), gate::with_token(&server.token().scope("read:orders").claim("acr", "gold").sign()))
+            .await;
     assert_eq!((good.status, good.challenge()), (OK, ""));
 }
 

@@ -72,7 +72,7 @@ fn rule_016_each_error_has_its_status() {
     let (status, headers) = answer(&site, read_orders(), Some(site.server.token().expired()));
     assert_eq!((status.as_u16(), parameter(&headers, "error").as_deref()), (401, Some("invalid_token")));
     assert_eq!(site.send(&["Bearer"]), (400, Some("invalid_request".to_owned())));
-    assert_eq!(answer(&site, read_orders(), Some(site.server.token())).0, StatusCode::OK);
+    assert_eq!(answer(&site, read_orders(), Some(site.server.token().scope("read:orders"))).0, StatusCode::OK);
 }
 
 /// The reader of challenges refuses doubled parameters, bare values and foreign characters.

@@ -42,7 +42,7 @@ fn is_valid_by_default() {
         claims,
         json!({
             "iss": "https://issuer.test/", "sub": "auth0|user", "aud": "https://api.test/", "iat": iat,
-            "exp": iat + 3600, "scope": "read:orders", "azp": "test-client",
+            "exp": iat + 3600, "azp": "test-client",
         })
     );
     assert_eq!(segment(&token, 0), format!(r#"{{"alg":"RS256","typ":"JWT","kid":"{}"}}"#, issuer.kid()));
@@ -94,6 +94,23 @@ fn signs_hmacs_with_the_secret_and_without_kid() {
     }
     assert_eq!(issuer.jwks(), r#"{"keys":[]}"#);
     assert_eq!((issuer.kid(), issuer.public_key_pem()), (String::new(), String::new()));
+}
+
+#[test]
+fn reads_the_key_once_so_that_a_rotation_beside_it_breaks_no_token() {
+    let algorithm = Algorithm::EdDSA;
+    let issuer = TestIssuer::new().with_algorithms([algorithm]);
+    let theirs = TestIssuer::new().with_algorithms([algorithm]);
+    let named = issuer.key(algorithm);
+    issuer.rotate();
+    // The same key makes the same signature (RFC 8032 §5.1.6).
+    let (own, foreign) = (named.sign(b"message"), theirs.key(algorithm).sign(b"message"));
+    let signature = |builder: TokenBuilder| builder.signature(&named, b"message");
+    assert_eq!(signature(issuer.token()), own);
+    assert_eq!(signature(issuer.token().signed_by(&issuer.custom_domain("https://login.test/"))), own);
+    assert_eq!(signature(issuer.token().signed_by(&theirs)), foreign);
+    assert_ne!(signature(issuer.token().with_broken_signature()), own);
+    verified(&issuer, &issuer.token().sign()).expect("genuine");
 }
 
 #[test]
