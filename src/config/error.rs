@@ -139,7 +139,7 @@ impl fmt::Display for Problem {
             Self::TrailingSlash => {
                 f.write_str("lacks the trailing slash; Auth0's `iss` is `https://<domain>/`, compared exactly")
             }
-            Self::Url(error) => error.fmt(f),
+            Self::Url(error) => write!(f, "{error}{}", alternative(*error)),
             Self::IssuerUrl => f.write_str("an issuer has neither query nor fragment (RFC 8414 §2)"),
             Self::DuplicateIssuer => f.write_str("stands twice; the `iss` of a token must lead to one set of keys"),
             Self::NoAlgorithms => f.write_str("lists no algorithm; RS256 is the usual one"),
@@ -190,6 +190,16 @@ impl fmt::Display for Problem {
                 f.write_str("no HTTP client: turn on the feature `reqwest`, or give a `Fetch` with `with_fetch`")
             }
         }
+    }
+}
+
+/// What allows a URL of an issuer that is refused by default, to be appended to the error.
+fn alternative(error: EndpointError) -> &'static str {
+    match error {
+        EndpointError::PlainHttp => {
+            ", or `dangerous_allow_http` in a network that you trust, such as that of docker compose"
+        }
+        EndpointError::Malformed | EndpointError::UserInfo | EndpointError::Fragment => "",
     }
 }
 

@@ -87,7 +87,7 @@ impl fmt::Display for Endpoint {
 pub enum EndpointError {
     /// Not an absolute `https://` or `http://` URL with a host.
     Malformed,
-    /// Plain http beyond loopback.
+    /// Plain http beyond loopback; of an issuer, [`dangerous_allow_http`](crate::Issuer::dangerous_allow_http) allows it.
     PlainHttp,
     /// A user name or password stands in the URL.
     UserInfo,

@@ -37,7 +37,9 @@ pub enum RefreshError {
     InvalidDiscovery,
     /// The discovery document is another issuer's.
     IssuerMismatch,
-    /// `jwks_uri` is no URL that may be fetched: plain http, or a host that is not allowed.
+    /// `jwks_uri` is no URL that may be fetched, such as plain http without
+    /// [`dangerous_allow_http`](crate::Issuer::dangerous_allow_http), or a host that
+    /// [`with_jwks_hosts`](crate::jwks::RefreshPolicy::with_jwks_hosts) does not list.
     JwksUriRefused,
     /// The [`Fetch`](crate::fetch::Fetch) implementation panicked.
     Panic,
@@ -106,7 +108,10 @@ impl fmt::Display for RefreshError {
             Self::NoUsableKeys => "the key set has no usable key",
             Self::InvalidDiscovery => "the discovery document has no issuer and jwks_uri",
             Self::IssuerMismatch => "the discovery document belongs to another issuer",
-            Self::JwksUriRefused => "the jwks_uri of the discovery document is not allowed",
+            Self::JwksUriRefused => {
+                "the jwks_uri of the discovery document is not allowed; plain http needs `dangerous_allow_http`, and a list of \
+                 hosts must name its host"
+            }
             Self::Panic => "the fetcher panicked",
             Self::Interrupted => "the runtime that fetched keys ended",
             Self::NoRuntime => "no tokio runtime is running",

@@ -106,6 +106,22 @@ fn what_is_fetched_is_https() {
 }
 
 #[test]
+fn names_the_setting_that_allows_plain_http_where_it_is_refused() {
+    let hint = "plain http is allowed on loopback only; use https, or `dangerous_allow_http` in a network that you trust, such \
+                as that of docker compose";
+    let jwks = || Issuer::with_jwks_uri("https://as.example/", "http://keycloak:8080/certs");
+    let oidc = || Issuer::oidc("http://keycloak:8080/realms/shop");
+    for issuer in [jwks, oidc] {
+        let problems: Vec<Problem> = faults_of(issuer()).into_iter().map(|(_, problem)| problem).collect();
+        assert_eq!(problems, [Problem::Url(EndpointError::PlainHttp)]);
+        assert_eq!(problems.iter().map(Problem::to_string).collect::<Vec<_>>(), [hint]);
+        assert_eq!(faults_of(issuer().dangerous_allow_http()), []);
+    }
+    let other = Problem::Url(EndpointError::UserInfo);
+    assert_eq!(other.to_string(), "a URL with user name or password is not allowed");
+}
+
+#[test]
 fn algorithms_fit_the_kind_of_key() {
     let setting = "issuer \"https://hs.example/\" algorithms";
     assert_eq!(faults_of(hs().with_algorithms([])), one(setting, Problem::NoAlgorithms));

@@ -126,6 +126,11 @@ fn refuses_a_jwks_uri_that_may_not_be_fetched() {
         let document = format!(r#"{{"issuer":"https://a.example/","jwks_uri":"{uri}"}}"#);
         assert_eq!(read(&document), Err(RefreshError::JwksUriRefused), "{uri}");
     }
+    assert_eq!(
+        RefreshError::JwksUriRefused.to_string(),
+        "the jwks_uri of the discovery document is not allowed; plain http needs `dangerous_allow_http`, and a list of hosts \
+         must name its host"
+    );
     let local = r#"{"issuer":"http://localhost:9/","jwks_uri":"http://[::1]:1/k"}"#;
     assert!(Discovery::of("http://localhost:9/").expect("issuer").read(local.as_bytes(), None).is_ok());
     let plain = r#"{"issuer":"http://a.example/","jwks_uri":"http://b.example/k"}"#;
