@@ -163,8 +163,8 @@ pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// Pause between two fetches for unknown key ids, while they prove fruitful.
 pub(crate) const MISS_COOLDOWN_MIN: Duration = Duration::from_secs(1);
 
-/// Longest such pause: a stranger's random key ids cost at most eight fetches a minute, and a new key is never
-/// unknown for longer.
+/// Longest such pause: a stranger's random key ids cost at most eight fetches a minute, and while the issuer answers, a new
+/// key is unknown for no longer than this and one fetch.
 pub(crate) const MISS_COOLDOWN_MAX: Duration = Duration::from_secs(15);
 
 /// Time without a miss after which that pause starts from its minimum again.

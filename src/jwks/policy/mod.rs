@@ -313,7 +313,8 @@ impl RefreshPolicy {
     }
 
     /// Sets what that pause grows to while they bring nothing new: 15 seconds by default, which a flood of random key
-    /// ids turns into at most eight fetches a minute, and which is the longest that a new key stays unknown.
+    /// ids turns into at most eight fetches a minute. While the issuer answers, a new key stays unknown for no longer than
+    /// this and one fetch.
     #[must_use]
     pub fn with_miss_cooldown_max(mut self, pause: Duration) -> Self {
         self.miss_cooldown_max = pause;
