@@ -81,6 +81,10 @@ pub(crate) const MAX_CANDIDATES: usize = 4;
 /// Most keys of one set. Real sets hold 1 to 10; more would let a set burn time at every refresh.
 pub(crate) const MAX_KEYS: usize = 100;
 
+/// Most keys that are remembered as found under one denied id, so that an issuer that replaces the key under it at every
+/// refresh does not fill the memory: ten sets of the largest size.
+pub(crate) const MAX_THUMBPRINTS_PER_DENIED_KID: usize = 1000;
+
 /// Deepest nesting of a key set. A set needs 4 levels, and vendors' additions a few more.
 pub(crate) const MAX_JWKS_DEPTH: usize = 16;
 

@@ -7,6 +7,7 @@
 //!
 //! What happens in time is decided by a pure state machine, `refresh`; `driver` carries it out.
 
+mod deny_list;
 mod discovery;
 mod driver;
 mod error;

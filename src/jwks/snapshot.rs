@@ -1,14 +1,14 @@
 //! The keys in use: read by every request without a lock, written by one hand at a time.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 
 use crate::clock::Monotonic;
+use crate::jwks::deny_list::DenyList;
 use crate::jwks::freshness::{Standing, Stored, Times};
-use crate::keys::KeyTable;
+use crate::keys::{KeyTable, Thumbprint};
 
 /// The keys of one moment.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(super) struct Published {
 struct Writer {
     /// The set as the issuer published it, denied keys included.
     whole: KeyTable,
-    denied: BTreeSet<Box<str>>,
+    denied: DenyList,
     stored: Option<Stored>,
     closed: bool,
 }
@@ -63,7 +63,7 @@ impl Published {
         let empty = Snapshot { table: whole.clone(), epoch: 0, times: Times::NEVER };
         Self {
             current: ArcSwap::from_pointee(empty),
-            writer: Mutex::new(Writer { whole, denied: BTreeSet::new(), stored: None, closed: false }),
+            writer: Mutex::new(Writer { whole, denied: DenyList::default(), stored: None, closed: false }),
         }
     }
 
@@ -89,6 +89,7 @@ impl Published {
     /// Puts a newly loaded set into use.
     pub(super) fn replace(&self, table: KeyTable, stored: Option<Stored>, times: Times) {
         let mut writer = self.writer();
+        writer.denied.record(&table);
         writer.whole = table;
         writer.stored = stored;
         self.publish(&writer, times);
@@ -101,18 +102,30 @@ impl Published {
         self.publish(&writer, times);
     }
 
-    /// Takes a key id out of use, at once and in every set to come.
-    pub(super) fn deny(&self, kid: &str) {
-        let mut writer = self.writer();
-        if writer.denied.insert(Box::from(kid)) {
-            self.publish(&writer, self.load().times);
-        }
+    /// Takes a key id and the keys that are found under it out of use, at once and in every set to come.
+    pub(super) fn deny_kid(&self, kid: &str) {
+        self.update_denied(|denied, whole| denied.deny_kid(kid, whole));
     }
 
-    /// Lets a denied key id in again.
-    pub(super) fn allow(&self, kid: &str) {
+    /// Undoes [`deny_kid`](Self::deny_kid).
+    pub(super) fn allow_kid(&self, kid: &str) {
+        self.update_denied(|denied, _| denied.allow_kid(kid));
+    }
+
+    /// Takes a key out of use, at once and in every set to come.
+    pub(super) fn deny_key(&self, thumbprint: Thumbprint) {
+        self.update_denied(|denied, _| denied.deny_key(thumbprint));
+    }
+
+    /// Undoes [`deny_key`](Self::deny_key).
+    pub(super) fn allow_key(&self, thumbprint: Thumbprint) {
+        self.update_denied(|denied, _| denied.allow_key(thumbprint));
+    }
+
+    fn update_denied(&self, update: impl FnOnce(&mut DenyList, &KeyTable) -> bool) {
         let mut writer = self.writer();
-        if writer.denied.remove(kid) {
+        let Writer { denied, whole, .. } = &mut *writer;
+        if update(denied, whole) {
             self.publish(&writer, self.load().times);
         }
     }
@@ -128,11 +141,7 @@ impl Published {
     fn publish(&self, writer: &Writer, times: Times) {
         let before = self.load();
         let times = if writer.closed { Times::NEVER } else { times };
-        let table = if writer.denied.is_empty() {
-            writer.whole.clone()
-        } else {
-            writer.whole.without_kids(|kid| writer.denied.contains(kid))
-        };
+        let table = writer.denied.allowed(&writer.whole);
         let is_first = before.epoch == 0 && times != Times::NEVER;
         let (table, epoch) = if is_first || table.digest() != before.table.digest() {
             (table, before.epoch.saturating_add(1))
@@ -184,12 +193,12 @@ mod tests {
     fn a_denied_key_stays_out_until_it_is_allowed() {
         let published = Published::nothing();
         published.replace(table(&jwks(&["a", "b"])), None, times(1));
-        published.deny("a");
+        published.deny_kid("a");
         assert!(!knows(&published, "a") && knows(&published, "b"));
         assert_eq!((published.load().epoch, published.load().times), (2, times(1)));
         published.replace(table(&jwks(&["a", "b", "c"])), None, times(2));
         assert!(!knows(&published, "a") && knows(&published, "c"));
-        published.allow("a");
+        published.allow_kid("a");
         assert!(knows(&published, "a"));
         assert_eq!(published.load().epoch, 4);
     }
@@ -197,7 +206,7 @@ mod tests {
     #[test]
     fn denying_before_the_first_keys_counts() {
         let published = Published::nothing();
-        published.deny("a");
+        published.deny_kid("a");
         assert_eq!(published.load().epoch, 0);
         published.replace(table(&jwks(&["a", "b"])), None, times(1));
         assert!(!knows(&published, "a") && knows(&published, "b"));

@@ -18,7 +18,7 @@ use crate::jwks::shared::{Origin, Shared};
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::status::{KeyState, KeyStatus};
 use crate::jwks::wait::{self, Miss};
-use crate::keys::KeyTable;
+use crate::keys::{KeyTable, Thumbprint};
 use crate::token::Algorithm;
 
 /// The keys of one issuer, kept fresh by a task in the background.
@@ -210,16 +210,47 @@ impl KeySource {
         self.handle.shared.port.reloads.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Takes a key out of use: from the return of this call on no token verifies with it, whatever the issuer
-    /// publishes, until [`unrevoke_kid`](Self::unrevoke_kid) or the end of the process.
+    /// Revokes a key id and every key that the issuer has published, or publishes from now on, under it: no token verifies
+    /// with such a key after this call returns, under any other id or without one, until
+    /// [`unrevoke_kid`](Self::unrevoke_kid) or the end of the process.
+    ///
+    /// A key that was published under this id only before this process started, and since then under another, is not
+    /// known by the id: revoke it with [`revoke_key`](Self::revoke_key).
     pub fn revoke_kid(&self, kid: &str) {
-        self.handle.shared.published.deny(kid);
+        self.handle.shared.published.deny_kid(kid);
         self.tell_driver();
     }
 
-    /// Lets a key be used again.
+    /// Undoes [`revoke_kid`](Self::revoke_kid): allows the id, and the keys that were revoked with it. A key that is also
+    /// revoked by its thumbprint, or with another id, stays revoked.
     pub fn unrevoke_kid(&self, kid: &str) {
-        self.handle.shared.published.allow(kid);
+        self.handle.shared.published.allow_kid(kid);
+        self.tell_driver();
+    }
+
+    /// Revokes a key by its thumbprint (RFC 7638), under whatever id the issuer publishes it, or without one: no token
+    /// verifies with it after this call returns, until [`unrevoke_key`](Self::unrevoke_key) or the end of the process.
+    ///
+    /// ```
+    /// use tower_bearer::jwks::KeySource;
+    /// use tower_bearer::keys::{KeySet, Thumbprint};
+    ///
+    /// # fn revoke(source: &KeySource, stolen: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// source.revoke_key("kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k".parse()?);
+    /// // Of a key in a file:
+    /// for thumbprint in KeySet::from_pem(stolen)?.thumbprints() {
+    ///     source.revoke_key(thumbprint);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn revoke_key(&self, thumbprint: Thumbprint) {
+        self.handle.shared.published.deny_key(thumbprint);
+        self.tell_driver();
+    }
+
+    /// Undoes [`revoke_key`](Self::revoke_key). A key that was found under a revoked id stays revoked.
+    pub fn unrevoke_key(&self, thumbprint: Thumbprint) {
+        self.handle.shared.published.allow_key(thumbprint);
         self.tell_driver();
     }
 

@@ -35,7 +35,7 @@ pub use self::set::{KeySet, SkippedKey};
 pub use self::signed::SignedToken;
 pub(crate) use self::table::{Changes, Found, KeyOrigin, KeyTable};
 pub(crate) use self::tag::{Tagger, TokenTag};
-pub(crate) use self::thumbprint::Thumbprint;
+pub use self::thumbprint::{Thumbprint, ThumbprintError};
 
 #[cfg(test)]
 mod fixtures;

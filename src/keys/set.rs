@@ -10,6 +10,7 @@ use crate::keys::jwk::{PrivateKeys, PublishedKey, Refused};
 use crate::keys::material::Material;
 use crate::keys::pem;
 use crate::keys::table::{KeyOrigin, KeyTable};
+use crate::keys::thumbprint::Thumbprint;
 use crate::keys::verify::{Verifier, VerifyingKey};
 use crate::token::Algorithm;
 
@@ -121,7 +122,9 @@ impl KeySet {
         for (position, json) in keys.enumerate() {
             match PublishedKey::from_json(json, private) {
                 Ok(key) => inner.keys.push(key),
-                Err(Refused { kid, reason }) => inner.skipped.push(SkippedKey { kid, position, reason }),
+                Err(Refused { kid, reason, thumbprint }) => {
+                    inner.skipped.push(SkippedKey { kid, position, reason, thumbprint });
+                }
             }
         }
         Ok(Self { inner: Arc::new(inner) })
@@ -196,6 +199,12 @@ impl KeySet {
         self.inner.skipped.iter()
     }
 
+    /// The thumbprints of the keys that can be used, in document order.
+    #[must_use]
+    pub fn thumbprints(&self) -> impl ExactSizeIterator<Item = Thumbprint> {
+        self.inner.keys.iter().map(|key| key.material.thumbprint())
+    }
+
     /// How many of the keys were published with their private half.
     pub(crate) fn disclosed(&self) -> usize {
         self.inner.keys.iter().filter(|key| key.is_disclosed).count()
@@ -214,8 +223,9 @@ impl KeySet {
                 }
             }
         }
-        let of_keys = self.inner.keys.iter().filter_map(|key| key.kid.clone());
-        let of_skipped = self.inner.skipped.iter().filter_map(|key| key.kid.clone());
+        let of_keys =
+            self.inner.keys.iter().filter_map(|key| Some((key.kid.clone()?, Some(key.material.thumbprint()))));
+        let of_skipped = self.inner.skipped.iter().filter_map(|key| Some((key.kid.clone()?, key.thumbprint)));
         KeyTable::new(verifying, of_keys.chain(of_skipped).collect(), origin)
     }
 }
@@ -239,6 +249,7 @@ pub struct SkippedKey {
     kid: Option<Box<str>>,
     position: usize,
     reason: SkipReason,
+    thumbprint: Option<Thumbprint>,
 }
 
 impl SkippedKey {

@@ -1,14 +1,30 @@
 //! The thumbprint of a key (RFC 7638).
 
 use std::fmt;
+use std::str::FromStr;
 
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// A SHA-256 thumbprint: the same key has the same one, whatever its `kid` and however it was written.
+/// The SHA-256 thumbprint of a key (RFC 7638): the same key has the same one, whatever its `kid` and however it was written.
+///
+/// Names a key for [`KeySource::revoke_key`](crate::jwks::KeySource::revoke_key). It is parsed from base64url, as tools
+/// print it, made of its 32 bytes, or read from a key by [`KeySet::thumbprints`](crate::keys::KeySet::thumbprints).
+/// `Debug` shows nothing of it.
+///
+/// ```
+/// use tower_bearer::keys::{KeySet, Thumbprint, ThumbprintError};
+///
+/// let thumbprint: Thumbprint = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k".parse()?;
+/// let key = r#"{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+/// assert!(KeySet::from_jwks(key)?.thumbprints().eq([thumbprint]));
+///
+/// assert_eq!("kPrK_qmx".parse::<Thumbprint>(), Err(ThumbprintError));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Thumbprint([u8; 32]);
+pub struct Thumbprint([u8; 32]);
 
 impl Thumbprint {
     /// RFC 7638 §3.2: `e`, `kty`, `n`.
@@ -40,6 +56,34 @@ impl Thumbprint {
         Self(sha256(json.as_bytes()))
     }
 }
+
+impl From<[u8; 32]> for Thumbprint {
+    fn from(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+}
+
+/// Reads base64url without padding: 43 characters.
+impl FromStr for Thumbprint {
+    type Err = ThumbprintError;
+
+    fn from_str(text: &str) -> Result<Self, ThumbprintError> {
+        let digest = URL_SAFE_NO_PAD.decode(text).map_err(|_| ThumbprintError)?;
+        digest.try_into().map(Self).map_err(|_| ThumbprintError)
+    }
+}
+
+/// The text is not the base64url encoding of a SHA-256 thumbprint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThumbprintError;
+
+impl fmt::Display for ThumbprintError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the text is not the base64url encoding of a SHA-256 thumbprint")
+    }
+}
+
+impl std::error::Error for ThumbprintError {}
 
 impl fmt::Debug for Thumbprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,6 +131,22 @@ mod tests {
         assert_eq!(text(&changed(RSA, "kid", "another")), text(RSA));
         assert_eq!(text(&changed(P256, "alg", "ES256")), text(P256));
         assert_ne!(text(RSA), text(RSA_7638));
+    }
+
+    #[test]
+    fn parses_what_tools_print_and_nothing_else() {
+        let printed = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+        assert_eq!(printed.parse(), Ok(published(RSA_7638).material.thumbprint()));
+        assert_eq!(
+            Thumbprint::from(*published(RSA).material.thumbprint().as_bytes()),
+            published(RSA).material.thumbprint()
+        );
+        let (longer, padded, hex) = (format!("{printed}AA"), format!("{printed}="), "36cb".repeat(16));
+        for text in
+            ["", &printed[1..], &longer, &padded, &hex, &printed.replace('_', "/"), &printed.replace("Xs", "Xt")]
+        {
+            assert_eq!(text.parse::<Thumbprint>(), Err(ThumbprintError), "{text}");
+        }
     }
 
     #[test]

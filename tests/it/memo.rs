@@ -270,6 +270,27 @@ async fn the_same_key_under_another_id_revives_nothing() {
     assert_eq!(bench.refusal(&token).await, Rejection::Key(KeyNotFound::NotForVerification));
 }
 
+/// The revoked id names a key, so the tokens that name the key otherwise are refused as well.
+#[tokio::test]
+async fn a_revoked_key_counts_at_once_under_every_id() {
+    let bench = Bench::new();
+    let (kid, jwks) = (bench.server.kid(), bench.server.jwks());
+    let twice = jwks.replace("]}", &format!(",{}]}}", key_of(&jwks).replace(&kid, "alias")));
+    bench.server.publish(twice);
+    let token = bench.server.token().kid("alias").expires_in(Duration::from_secs(3600)).sign();
+    assert_eq!((bench.reads(&token).await, bench.reads(&token).await), (1, 0));
+    let (_, source) = bench.validator.key_sources().next().expect("keys are fetched");
+    source.revoke_kid(&kid);
+    assert_eq!(bench.refusal(&token).await, Rejection::Key(KeyNotFound::NotForVerification));
+    source.unrevoke_kid(&kid);
+    assert_eq!((bench.reads(&token).await, bench.reads(&token).await), (1, 0));
+    let key = KeySet::from_jwks(jwks).expect("a key set").thumbprints().next().expect("a key");
+    source.revoke_key(key);
+    assert_eq!(bench.refusal(&token).await, Rejection::Key(KeyNotFound::NotForVerification));
+    source.unrevoke_key(key);
+    assert_eq!(bench.reads(&token).await, 1);
+}
+
 #[tokio::test]
 async fn another_key_under_the_same_id_revives_nothing() {
     let bench = Bench::new();

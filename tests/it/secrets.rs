@@ -122,7 +122,9 @@ fn careless(clock: &FakeClock) -> TestIssuer {
     let server = TestIssuer::new().with_clock(Arc::new(clock.clone()));
     let mut jwks: Value = serde_json::from_str(&server.jwks()).expect("a key set");
     let keys = jwks["keys"].as_array_mut().expect("keys");
-    let mut private = keys[0].clone();
+    // Of another key than the one that signs, which would no longer verify.
+    let other: Value = serde_json::from_str(&TestIssuer::new().jwks()).expect("a key set");
+    let mut private = other["keys"][0].clone();
     private["d"] = PRIVATE.into();
     keys.extend([private, json!({ "kty": "oct", "k": base64(SECRET), "kid": "shared" }), json!({ "kty": PRIVATE })]);
     server.publish(jwks.to_string());
@@ -294,6 +296,8 @@ fn no_public_type_shows_a_secret() {
         }
         validator.key_sources().for_each(|(_, source)| {
             show("KeySource", source);
+            let keys = KeySet::from_jwks(server.jwks()).expect("a key set");
+            show("Thumbprint", &keys.thumbprints().collect::<Vec<_>>());
             show("KeyStatus", &source.status());
         });
         let heard = heard.lock().expect("no panic").clone();
@@ -401,6 +405,7 @@ const HOLDS_NO_SECRET: &[&str] = &[
     "StartError",
     "SwapError",
     "SystemClock",
+    "ThumbprintError",
     "TestNetwork",
     "TestServer",
     "Timestamp",

@@ -10,7 +10,8 @@ use crate::jwks::policy::{RefreshPolicy, Start};
 use crate::jwks::shared::Origin;
 use crate::jwks::source::KeySource;
 use crate::jwks::status::KeyState;
-use crate::jwks::tests::kit::{HOUR, MINUTE, ONE_REFRESH, SECOND, URL, Verdict, World, jwks};
+use crate::jwks::tests::kit::{HOUR, MINUTE, ONE_REFRESH, SECOND, URL, Verdict, World, jwk, jwks, set_of};
+use crate::keys::KeySet;
 use crate::testing::{FakeClock, FakeFetch, Reply};
 use crate::token::Algorithm;
 
@@ -248,6 +249,42 @@ async fn a_revoked_key_is_out_at_once_and_stays_out() {
     assert!(!world.serves("a") && world.serves("c"));
     world.source.unrevoke_kid("a");
     assert!(world.serves("a"));
+}
+
+/// A key under a second id, without id, or published again under another id is the same key.
+#[tokio::test]
+async fn a_revoked_id_takes_its_key_out_under_every_id() {
+    let unnamed = jwk("", "c").replace(r#""kid":"","#, "");
+    let world = World::at_url(Reply::json(set_of(&[jwk("a", "a"), jwk("twin", "a"), jwk("b", "b"), unnamed]))).await;
+    assert_eq!(world.source.status().usable_keys(), 3);
+    world.source.revoke_kid("a");
+    assert_eq!(["a", "twin", "b"].map(|kid| world.serves(kid)), [false, false, true]);
+    assert_eq!((world.epoch(), world.source.status().usable_keys()), (2, 2));
+
+    let renamed = jwk("", "a").replace(r#""kid":"","#, "");
+    world.answer(Reply::json(set_of(&[jwk("again", "a"), renamed, jwk("b", "b")])));
+    world.source.reload().await.expect("reloaded");
+    assert_eq!((world.serves("again"), world.source.status().usable_keys()), (false, 1));
+
+    world.source.unrevoke_kid("a");
+    assert_eq!((world.serves("again"), world.source.status().usable_keys()), (true, 2));
+}
+
+#[tokio::test]
+async fn a_key_is_revoked_by_its_thumbprint() {
+    let unnamed = jwk("", "a").replace(r#""kid":"","#, "");
+    let thumbprint = KeySet::from_jwks(&unnamed).expect("a key").thumbprints().next().expect("one");
+    let world = World::new(Reply::json(set_of(&[&unnamed, &jwk("a", "a"), &jwk("b", "b")])));
+    // Before the first keys are there.
+    world.source.revoke_key(thumbprint);
+    world.clock.settle().await;
+    assert_eq!(["a", "b"].map(|kid| world.serves(kid)), [false, true]);
+    assert_eq!(world.source.status().usable_keys(), 1);
+    world.answer(Reply::json(set_of(&[unnamed, jwk("b", "b")])));
+    world.source.reload().await.expect("reloaded");
+    assert_eq!(world.source.status().usable_keys(), 1);
+    world.source.unrevoke_key(thumbprint);
+    assert_eq!(world.source.status().usable_keys(), 2);
 }
 
 #[tokio::test]

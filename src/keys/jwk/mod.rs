@@ -7,6 +7,7 @@ use crate::defaults;
 use crate::keys::error::SkipReason;
 use crate::keys::json::Members;
 use crate::keys::material::{Curve, Material};
+use crate::keys::thumbprint::Thumbprint;
 use crate::token::Algorithm;
 
 /// A public key as it was published.
@@ -31,6 +32,8 @@ pub(crate) enum PrivateKeys {
 pub(super) struct Refused {
     pub(super) kid: Option<Box<str>>,
     pub(super) reason: SkipReason,
+    /// That of its public half, if that could be read.
+    pub(super) thumbprint: Option<Thumbprint>,
 }
 
 impl PublishedKey {
@@ -39,12 +42,15 @@ impl PublishedKey {
         let Some(members) = Members::of(json) else {
             let is_object = json.starts_with('{');
             let reason = if is_object { SkipReason::MemberMalformed } else { SkipReason::NotAnObject };
-            return Err(Refused { kid: None, reason });
+            return Err(Refused { kid: None, reason, thumbprint: None });
         };
         // Read first, so that a token naming a key that was passed over is known to name one.
         let kid = key_id(&members);
         let known = kid.as_ref().ok().cloned().flatten();
-        Self::from_members(&members, kid, private).map_err(|reason| Refused { kid: known, reason })
+        Self::from_members(&members, kid, private).map_err(|reason| {
+            let material = required_text(&members, "kty").and_then(|key_type| material(&members, &key_type));
+            Refused { kid: known, reason, thumbprint: material.ok().map(|material| material.thumbprint()) }
+        })
     }
 
     fn from_members(

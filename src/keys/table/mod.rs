@@ -28,12 +28,15 @@ struct Inner {
     /// Sorted by `kid` (absent first), and under one `kid` in document order.
     keys: Box<[VerifyingKey]>,
     /// Every `kid` of the document, sorted: those of skipped and of revoked keys too.
-    known: Box<[Box<str>]>,
+    known: Box<[KnownKid]>,
     /// Sorted, each once.
     thumbprints: Box<[Thumbprint]>,
     digest: [u8; 32],
     origin: KeyOrigin,
 }
+
+/// A `kid` of the document, with the thumbprint of its key if the key could be read, whether or not it may verify.
+pub(super) type KnownKid = (Box<str>, Option<Thumbprint>);
 
 /// How many keys a renewed table has won and lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +62,7 @@ pub(crate) enum Found<'k> {
 
 impl KeyTable {
     /// Sorts keys that stand in document order; `known` are all the ids of the document.
-    pub(super) fn new(mut keys: Vec<VerifyingKey>, mut known: Vec<Box<str>>, origin: KeyOrigin) -> Self {
+    pub(super) fn new(mut keys: Vec<VerifyingKey>, mut known: Vec<KnownKid>, origin: KeyOrigin) -> Self {
         keys.sort_by(|one, other| one.kid().cmp(&other.kid()));
         let keys = without_duplicates(keys);
         known.sort_unstable();
@@ -80,7 +83,7 @@ impl KeyTable {
 
     /// The table of configured secrets.
     pub(crate) fn of_secrets(secrets: Vec<VerifyingKey>) -> Self {
-        let known = secrets.iter().filter_map(|key| key.kid().map(Box::from)).collect();
+        let known = secrets.iter().filter_map(|key| Some((Box::from(key.kid()?), None))).collect();
         Self::new(secrets, known, KeyOrigin::Static)
     }
 
@@ -100,7 +103,7 @@ impl KeyTable {
         let candidates = Candidates::new(self.under(Some(kid)), unnamed, algorithm);
         if !candidates.is_empty() {
             Found::Keys(candidates)
-        } else if self.inner.known.binary_search_by(|known| (**known).cmp(kid)).is_ok() {
+        } else if self.inner.known.binary_search_by(|(known, _)| (**known).cmp(kid)).is_ok() {
             Found::NotForVerification
         } else {
             Found::Unknown
@@ -155,7 +158,7 @@ impl KeyTable {
         Changes {
             added: missing_in(earlier, self),
             removed: missing_in(self, earlier),
-            replaced: self.inner.known.iter().filter(|kid| is_replaced(kid)).count(),
+            replaced: kids(&self.inner.known).filter(|kid| is_replaced(kid)).count(),
         }
     }
 
@@ -164,9 +167,14 @@ impl KeyTable {
         self.inner.thumbprints.binary_search(thumbprint).is_ok()
     }
 
-    /// The same table without the keys whose `kid` is denied; the ids stay known, so that they cause no fetches.
-    pub(crate) fn without_kids(&self, denied: impl Fn(&str) -> bool) -> Self {
-        let stays = |key: &&VerifyingKey| !key.kid().is_some_and(&denied);
+    /// The thumbprints of the keys that the document has under this `kid`, whether or not they may verify.
+    pub(crate) fn thumbprints_under(&self, kid: &str) -> impl Iterator<Item = Thumbprint> {
+        self.inner.known.iter().filter(move |(known, _)| **known == *kid).filter_map(|(_, thumbprint)| *thumbprint)
+    }
+
+    /// The same table without the keys that are denied; their ids stay known, so that they cause no fetches.
+    pub(crate) fn without(&self, denied: impl Fn(Option<&str>, &Thumbprint) -> bool) -> Self {
+        let stays = |key: &&VerifyingKey| !denied(key.kid(), key.thumbprint());
         let keys = self.inner.keys.iter().filter(stays).cloned().collect();
         Self::new(keys, self.inner.known.to_vec(), self.inner.origin)
     }
@@ -175,7 +183,7 @@ impl KeyTable {
     pub(crate) fn is_crowded(&self) -> bool {
         Algorithm::ALL.into_iter().any(|algorithm| {
             let fitting = |kid: Option<&str>| self.under(kid).iter().filter(|key| key.algorithm() == algorithm).count();
-            let named = self.inner.known.iter().map(|kid| fitting(Some(kid))).max().unwrap_or(0);
+            let named = kids(&self.inner.known).map(|kid| fitting(Some(kid))).max().unwrap_or(0);
             fitting(None).saturating_add(named) > defaults::MAX_CANDIDATES
         })
     }
@@ -231,7 +239,12 @@ fn without_duplicates(keys: Vec<VerifyingKey>) -> Vec<VerifyingKey> {
     unique
 }
 
-fn digest(keys: &[VerifyingKey], known: &[Box<str>]) -> [u8; 32] {
+/// The ids, each once.
+fn kids(known: &[KnownKid]) -> impl Iterator<Item = &str> {
+    known.chunk_by(|(one, _), (other, _)| one == other).filter_map(|same| same.first()).map(|(kid, _)| &**kid)
+}
+
+fn digest(keys: &[VerifyingKey], known: &[KnownKid]) -> [u8; 32] {
     let mut entries: Vec<_> = keys.iter().map(|key| (key.kid(), key.algorithm(), *key.thumbprint())).collect();
     entries.sort_unstable();
     let mut text = Vec::new();
@@ -241,7 +254,7 @@ fn digest(keys: &[VerifyingKey], known: &[Box<str>]) -> [u8; 32] {
         text.extend_from_slice(thumbprint.as_bytes());
     }
     text.push(END_OF_KEYS);
-    known.iter().for_each(|kid| push(&mut text, Some(kid)));
+    kids(known).for_each(|kid| push(&mut text, Some(kid)));
     thumbprint::sha256(&text)
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::keys::fixtures::{ED25519, P256, RSA, RSA_7638, changed, key_set, lacking, remote, with_kid};
+use crate::keys::fixtures::{ED25519, P256, RSA, RSA_7638, changed, key_set, lacking, published, remote, with_kid};
 
 const ALGORITHMS: [Algorithm; 4] = [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA];
 
@@ -133,7 +133,7 @@ fn the_digest_tells_algorithms_apart_and_where_an_id_ends() {
 #[test]
 fn denied_keys_are_gone_but_known() {
     let table = remote(&[with_kid(RSA, "1"), with_kid(P256, "2"), ED25519.to_owned()], &ALGORITHMS);
-    let denied = table.without_kids(|kid| kid == "1");
+    let denied = table.without(|kid, _| kid == Some("1"));
     assert!(matches!(denied.find(Some("1"), Algorithm::RS256), Found::NotForVerification));
     assert!(matches!(denied.find(None, Algorithm::RS256), Found::NotForVerification));
     assert_eq!(kids(denied.find(Some("2"), Algorithm::ES256)), [Some("2")]);
@@ -142,7 +142,27 @@ fn denied_keys_are_gone_but_known() {
     let thumbprint = keys.next().expect("a key").thumbprint();
     assert!(table.contains(thumbprint) && !denied.contains(thumbprint));
     assert_ne!(table.digest(), denied.digest());
-    assert_eq!(table.without_kids(|_| false).digest(), table.digest());
+    assert_eq!(table.without(|_, _| false).digest(), table.digest());
+}
+
+/// Those of keys that verify no listed algorithm, and of keys that are skipped, as far as they can be read.
+#[test]
+fn knows_the_thumbprints_of_an_id_whether_or_not_its_keys_verify() {
+    let key = |jwk: &str| published(jwk).material.thumbprint();
+    let encryption = changed(&with_kid(RSA, "1"), "use", "enc");
+    let unlisted = changed(&with_kid(RSA_7638, "1"), "alg", "RS512");
+    let private = changed(&with_kid(ED25519, "1"), "d", "AQAB");
+    let unreadable = changed(&with_kid(P256, "1"), "x", "AQAB");
+    let table =
+        remote(&[with_kid(P256, "1"), encryption, unlisted, private, unreadable, with_kid(RSA, "2")], &ALGORITHMS);
+    let sorted = |mut thumbprints: Vec<Thumbprint>| {
+        thumbprints.sort_unstable();
+        thumbprints
+    };
+    let expected = sorted([P256, RSA, RSA_7638, ED25519].map(key).to_vec());
+    assert_eq!(sorted(table.thumbprints_under("1").collect()), expected);
+    assert_eq!(table.thumbprints_under("2").collect::<Vec<_>>(), [key(RSA)]);
+    assert_eq!(table.thumbprints_under("3").count(), 0);
 }
 
 impl KeyTable {

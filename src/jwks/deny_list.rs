@@ -1,0 +1,121 @@
+//! Keys that the application has revoked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::defaults;
+use crate::keys::{KeyTable, Thumbprint};
+
+/// What may not verify, whatever the issuer publishes.
+#[derive(Debug, Default)]
+pub(super) struct DenyList {
+    /// Each denied id, with the keys that were found under it since: they are denied under any id.
+    kids: BTreeMap<Box<str>, BTreeSet<Thumbprint>>,
+    thumbprints: BTreeSet<Thumbprint>,
+}
+
+impl DenyList {
+    /// Denies an id and the keys that `table` has under it. Returns whether it was allowed before.
+    pub(super) fn deny_kid(&mut self, kid: &str, table: &KeyTable) -> bool {
+        let is_new = !self.kids.contains_key(kid);
+        self.kids.entry(Box::from(kid)).or_default();
+        self.record(table);
+        is_new
+    }
+
+    /// Allows an id, and the keys that were denied for it alone.
+    pub(super) fn allow_kid(&mut self, kid: &str) -> bool {
+        self.kids.remove(kid).is_some()
+    }
+
+    /// Denies a key under any id and under none.
+    pub(super) fn deny_key(&mut self, thumbprint: Thumbprint) -> bool {
+        self.thumbprints.insert(thumbprint)
+    }
+
+    /// Allows a key, unless an id under which it was found is denied.
+    pub(super) fn allow_key(&mut self, thumbprint: Thumbprint) -> bool {
+        self.thumbprints.remove(&thumbprint)
+    }
+
+    /// Denies the keys that a newly published set has under denied ids.
+    pub(super) fn record(&mut self, table: &KeyTable) {
+        for (kid, found) in &mut self.kids {
+            // The first ones count most: they were there when the id was denied.
+            let room = defaults::MAX_THUMBPRINTS_PER_DENIED_KID.saturating_sub(found.len());
+            let new: Vec<_> = table.thumbprints_under(kid).filter(|thumbprint| !found.contains(thumbprint)).collect();
+            found.extend(new.into_iter().take(room));
+        }
+    }
+
+    /// The keys of a set that may verify.
+    pub(super) fn allowed(&self, table: &KeyTable) -> KeyTable {
+        if self.kids.is_empty() && self.thumbprints.is_empty() {
+            return table.clone();
+        }
+        table.without(|kid, thumbprint| {
+            kid.is_some_and(|kid| self.kids.contains_key(kid))
+                || self.thumbprints.contains(thumbprint)
+                || self.kids.values().any(|found| found.contains(thumbprint))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jwks::tests::kit::{has, jwk, set_of, table};
+
+    fn of(keys: &[(&str, &str)]) -> KeyTable {
+        let keys: Vec<String> = keys.iter().map(|(kid, of)| jwk(kid, of)).collect();
+        table(&set_of(&keys))
+    }
+
+    #[test]
+    fn denies_every_key_that_was_found_under_a_denied_id() {
+        let mut denied = DenyList::default();
+        assert!(denied.deny_kid("1", &of(&[("1", "a"), ("2", "b")])));
+        assert!(!denied.deny_kid("1", &of(&[("1", "a")])), "it is denied already");
+        let next = of(&[("1", "c"), ("3", "a"), ("4", "d")]);
+        denied.record(&next);
+        let allowed = denied.allowed(&next);
+        assert_eq!(["1", "3", "4"].map(|kid| has(&allowed, kid)), [false, false, true]);
+        // What was found under the id since is denied as well.
+        assert!(!has(&denied.allowed(&of(&[("5", "c")])), "5"));
+        assert!(denied.allow_kid("1") && !denied.allow_kid("1"));
+        let allowed = denied.allowed(&next);
+        assert_eq!(["1", "3", "4"].map(|kid| has(&allowed, kid)), [true, true, true]);
+    }
+
+    #[test]
+    fn each_denial_is_undone_by_itself() {
+        let set = of(&[("1", "a"), ("2", "a")]);
+        let thumbprint = set.thumbprints_under("1").next().expect("a key");
+        let mut denied = DenyList::default();
+        assert!(denied.deny_key(thumbprint) && !denied.deny_key(thumbprint));
+        assert!(denied.deny_kid("1", &set));
+        assert!(denied.allow_key(thumbprint) && !denied.allow_key(thumbprint));
+        assert_eq!(["1", "2"].map(|kid| has(&denied.allowed(&set), kid)), [false, false], "the id is still denied");
+        denied.deny_key(thumbprint);
+        denied.allow_kid("1");
+        assert_eq!(["1", "2"].map(|kid| has(&denied.allowed(&set), kid)), [false, false], "the key is still denied");
+        denied.allow_key(thumbprint);
+        assert_eq!(denied.allowed(&set).digest(), set.digest());
+    }
+
+    /// An issuer that puts a new key under a denied id with every refresh does not fill the memory.
+    #[test]
+    fn a_denied_id_has_a_limit_of_keys() {
+        let mut denied = DenyList::default();
+        denied.deny_kid("1", &of(&[("1", "a")]));
+        let many = (0..=defaults::MAX_THUMBPRINTS_PER_DENIED_KID).map(|number| {
+            let mut digest = [0; 32];
+            digest[..8].copy_from_slice(&number.to_be_bytes());
+            Thumbprint::from(digest)
+        });
+        denied.kids.get_mut("1").expect("denied").extend(many.skip(2));
+        let latest = of(&[("1", "b"), ("2", "b"), ("3", "a")]);
+        denied.record(&latest);
+        assert_eq!(denied.kids["1"].len(), defaults::MAX_THUMBPRINTS_PER_DENIED_KID);
+        assert_eq!(["1", "2", "3"].map(|kid| has(&denied.allowed(&latest), kid)), [false, true, false]);
+    }
+}
