@@ -1,8 +1,8 @@
 //! Public keys in DER: SubjectPublicKeyInfo (RFC 5280 §4.1.2.7) and RSAPublicKey (RFC 8017 §A.1.1).
 
-use spki::der::asn1::UintRef;
+use spki::der::asn1::{AnyRef, UintRef};
 use spki::der::oid::ObjectIdentifier;
-use spki::der::{Decode as _, Reader as _, SliceReader};
+use spki::der::{Decode as _, Reader as _, SliceReader, Tag, Tagged as _};
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
 use crate::keys::error::{KeyError, SkipReason};
@@ -10,7 +10,7 @@ use crate::keys::material::{Curve, Material};
 
 /// Reads a SubjectPublicKeyInfo.
 pub(super) fn subject_public_key(der: &[u8]) -> Result<Material, KeyError> {
-    let info = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| KeyError::Der)?;
+    let info = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| not_public(der))?;
     let key = info.subject_public_key.as_bytes().ok_or(KeyError::Der)?;
     match Kind::of(&info.algorithm)? {
         Kind::Rsa => rsa_public_key(key),
@@ -21,13 +21,24 @@ pub(super) fn subject_public_key(der: &[u8]) -> Result<Material, KeyError> {
 
 /// Reads an RSAPublicKey.
 pub(super) fn rsa_public_key(der: &[u8]) -> Result<Material, KeyError> {
-    let (n, e) = modulus_and_exponent(der).map_err(|_| KeyError::Der)?;
+    let (n, e) = modulus_and_exponent(der).map_err(|_| not_public(der))?;
     Ok(Material::rsa(n.as_bytes(), e.as_bytes())?)
 }
 
 /// Says whether these octets are a public key, be it good or bad.
 pub(super) fn is_public_key(der: &[u8]) -> bool {
     SubjectPublicKeyInfoRef::from_der(der).is_ok() || modulus_and_exponent(der).is_ok()
+}
+
+/// Why these bytes are no public key. Each form of a private key is a sequence that begins with a version of 0 or 1, where a
+/// public key has its algorithm or its modulus: RSAPrivateKey (RFC 8017 §A.1.2), ECPrivateKey (RFC 5915 §3),
+/// OneAsymmetricKey (RFC 5958 §2).
+fn not_public(der: &[u8]) -> KeyError {
+    let version = AnyRef::from_der(der).and_then(|any| {
+        any.tag().assert_eq(Tag::Sequence)?;
+        u8::decode(&mut SliceReader::new(any.value())?)
+    });
+    if matches!(version, Ok(0 | 1)) { KeyError::PrivateKey } else { KeyError::Der }
 }
 
 /// What an algorithm identifier names.
@@ -122,13 +133,30 @@ mod tests {
         assert_eq!(refused(&[]), KeyError::Der);
         let longer = [rsa_key().as_slice(), &[0]].concat();
         assert_eq!(rsa_public_key(&longer).map(drop), Err(KeyError::Der));
-        // A private key begins like a public one: 0, n, e, d, ...
-        let private = sequence(&[&[2, 1, 0], &[2, 1, 3], &[2, 1, 5], &[2, 1, 7]]);
-        assert_eq!(rsa_public_key(&private).map(drop), Err(KeyError::Der));
         let negative = sequence(&[&[2, 1, 0xff], &[2, 1, 3]]);
         assert_eq!(rsa_public_key(&negative).map(drop), Err(KeyError::Der));
         // A key of seven bits less than whole octets.
         assert_eq!(refused(&bytes(&ED25519_SPKI.replace("032100", "032107"))), KeyError::Der);
+    }
+
+    #[test]
+    fn names_private_keys_in_every_form() {
+        let algorithm = sequence(&[&bytes("06032b6570")]);
+        for private in [
+            // RSAPrivateKey: version, n, e, d, ...
+            sequence(&[&[2, 1, 0], &[2, 1, 3], &[2, 1, 5], &[2, 1, 7]]),
+            // ECPrivateKey, and OneAsymmetricKey with and without the public key.
+            sequence(&[&[2, 1, 1], &[4, 2, 1, 2]]),
+            sequence(&[&[2, 1, 0], &algorithm, &[4, 2, 1, 2]]),
+            sequence(&[&[2, 1, 1], &algorithm, &[4, 2, 1, 2], &[0x81, 1, 0]]),
+        ] {
+            assert_eq!(refused(&private), KeyError::PrivateKey);
+            assert_eq!(rsa_public_key(&private).map(drop), Err(KeyError::PrivateKey));
+        }
+        let other_version = sequence(&[&[2, 1, 2], &[2, 1, 3], &[2, 1, 5]]);
+        for der in [&[][..], b"junk", &sequence(&[]), &sequence(&[&[4, 1, 0]]), &other_version, &[2, 1, 0]] {
+            assert_eq!((refused(der), rsa_public_key(der).map(drop)), (KeyError::Der, Err(KeyError::Der)), "{der:?}");
+        }
     }
 
     #[test]

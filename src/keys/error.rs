@@ -65,7 +65,7 @@ impl fmt::Display for KeyError {
             Self::Certificate => {
                 "the PEM block is a certificate; take its public key with `openssl x509 -pubkey -noout`"
             }
-            Self::PrivateKey => "the PEM block is a private key; a resource server needs only the public key",
+            Self::PrivateKey => "the key is a private key; a resource server needs only the public key",
             Self::Der => "the key is not the DER encoding of a public key",
             Self::Secret => "the key is a shared secret, not a public key",
             Self::NotOneKey => "a key id can be given only to a set of one key",

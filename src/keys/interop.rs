@@ -16,7 +16,13 @@ use crate::keys::secret::{Secret, SecretError};
 use crate::keys::set::KeySet;
 use crate::token::Algorithm;
 
-/// Vets the keys of a set one by one, as [`KeySet::from_jwks`] does.
+/// Vets the keys of a set one by one, as [`KeySet::from_jwks`] does, as far as `jsonwebtoken` has kept them.
+///
+/// # Security
+///
+/// `jsonwebtoken` drops the private members of an RSA, EC or OKP key when it reads one, and the first of two members of one
+/// name. A key that was published with its private half is skipped by `from_jwks`, and cannot be recognised here. Where the
+/// document is at hand, pass it to [`KeySet::from_jwks`].
 impl TryFrom<JwkSet> for KeySet {
     type Error = KeyError;
 
@@ -26,7 +32,11 @@ impl TryFrom<JwkSet> for KeySet {
     }
 }
 
-/// Vets one key.
+/// Vets one key, as far as `jsonwebtoken` has kept it.
+///
+/// # Security
+///
+/// A key that was published with its private half cannot be recognised here: see the conversion from [`JwkSet`].
 impl TryFrom<Jwk> for KeySet {
     type Error = KeyError;
 
@@ -36,7 +46,8 @@ impl TryFrom<Jwk> for KeySet {
     }
 }
 
-/// Vets a public key; a shared secret is refused here and becomes a [`Secret`].
+/// Vets a public key; a shared secret is refused here and becomes a [`Secret`], a private key is
+/// [`KeyError::PrivateKey`], as in [`KeySet::from_pem`].
 impl TryFrom<DecodingKey> for KeySet {
     type Error = KeyError;
 
@@ -197,6 +208,42 @@ mod tests {
         ] {
             verifies_as(KeySet::try_from(key.expect("a key")), expected);
         }
+    }
+
+    /// What the conversions document: `jsonwebtoken` reads a private key as the public one that it belongs to. When this
+    /// fails, it has begun to keep the private members, and the conversions can refuse such a key.
+    #[test]
+    fn jsonwebtoken_drops_the_private_half_of_a_key() {
+        for key in [RSA, P256, ED25519] {
+            let private = changed(key, "d", "AQAB");
+            assert_eq!(KeySet::from_jwks(&private).map(drop), Err(KeyError::Unusable { reason: SkipReason::Private }));
+            assert_eq!(jwk(&private), jwk(key));
+        }
+        // Of a key type that it does not know, it keeps everything.
+        let private = r#"{"kty":"AKP","priv":"AAAA"}"#;
+        for refused in [KeySet::from_jwks(private), KeySet::try_from(jwk(private))] {
+            assert_eq!(refused.map(drop), Err(KeyError::Unusable { reason: SkipReason::Private }));
+        }
+    }
+
+    /// `DecodingKey::from_rsa_pem` takes a private key for a public one, and `from_*_der` takes any bytes.
+    #[test]
+    fn names_private_keys_in_decoding_keys() {
+        let pem = private_rsa_pem();
+        assert_eq!(KeySet::from_pem(&pem).map(drop), Err(KeyError::PrivateKey));
+        let pem = DecodingKey::from_rsa_pem(pem.as_bytes()).expect("jsonwebtoken takes it");
+        let version_and_key = [0x30, 7, 2, 1, 1, 4, 2, 1, 2];
+        for key in [pem, DecodingKey::from_ec_der(&version_and_key), DecodingKey::from_ed_der(&version_and_key)] {
+            assert_eq!(KeySet::try_from(key).map(drop), Err(KeyError::PrivateKey));
+        }
+    }
+
+    /// An RSAPrivateKey with small numbers, in PEM: only its form counts.
+    fn private_rsa_pem() -> String {
+        let mut der = vec![0x30, 27, 2, 1, 0];
+        (1..9).for_each(|number| der.extend([2, 1, number]));
+        let base64 = base64::engine::Engine::encode(&base64::engine::general_purpose::STANDARD, der);
+        format!("-----BEGIN RSA PRIVATE KEY-----\n{base64}\n-----END RSA PRIVATE KEY-----\n")
     }
 
     #[test]
