@@ -85,6 +85,10 @@ pub(crate) const MAX_KEYS: usize = 100;
 /// refresh does not fill the memory: ten sets of the largest size.
 pub(crate) const MAX_THUMBPRINTS_PER_DENIED_KID: usize = 1000;
 
+/// Most keys that a source remembers as compromised; it then keeps those of the last set only, so that an issuer that
+/// publishes new private keys at every refresh does not fill the memory.
+pub(crate) const MAX_COMPROMISED_KEYS: usize = 1000;
+
 /// Deepest nesting of a key set. A set needs 4 levels, and vendors' additions a few more.
 pub(crate) const MAX_JWKS_DEPTH: usize = 16;
 

@@ -97,9 +97,13 @@ pub(crate) fn jwks_miss(issuer: &str, action: &'static str) {
     jwks_metric!(counter "jwks_miss_total", issuer, "action" => action; increment(1));
 }
 
-/// One key of a set was passed over.
-pub(crate) fn jwks_key_skipped(issuer: &str, reason: &'static str) {
-    jwks_event!(debug, issuer, reason, "skipped a key");
+/// One key of a set was skipped. Where the set is refused for it, the operator needs the reason.
+pub(crate) fn jwks_key_skipped(issuer: &str, position: usize, reason: &'static str, set_refused: bool) {
+    if set_refused {
+        jwks_event!(warn, issuer, position, reason, "skipped a key");
+    } else {
+        jwks_event!(debug, issuer, position, reason, "skipped a key");
+    }
 }
 
 /// The issuer publishes a private key: whoever reads the set can sign with it.

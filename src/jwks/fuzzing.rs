@@ -129,6 +129,7 @@ fn event(step: Step, generation: u64) -> Event {
         7 => finished(Outcome::Failed { error: DOWN, retry_after: span }),
         8 => Event::Interrupted(if step.span.is_some() { RefreshError::Interrupted } else { DOWN }),
         9 if step.span == Some(0) => Event::Close,
+        9 if step.span == Some(1) => Event::Expire,
         _ => Event::Timer,
     }
 }

@@ -1,5 +1,6 @@
 //! One operation: at most two attempts under one deadline, from a request to vetted keys.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::jwks::freshness::{self, Freshness, Stored};
 use crate::jwks::policy::{EmptySet, RefreshPolicy};
 use crate::jwks::race::{caught, within};
 use crate::jwks::redirect::Trail;
-use crate::keys::{KeyOrigin, KeySet, KeyTable, SkipReason};
+use crate::keys::{KeyOrigin, KeySet, KeyTable, SkipReason, SkippedKey, Thumbprint};
 use crate::token::Algorithm;
 
 /// Everything that one operation needs; it owns it, so that nothing but its task can end it.
@@ -26,6 +27,8 @@ pub(super) struct Operation {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) policy: Arc<RefreshPolicy>,
     pub(super) algorithms: Arc<[Algorithm]>,
+    /// The keys whose private halves have been published.
+    pub(super) compromised: Arc<BTreeSet<Thumbprint>>,
     pub(super) deadline: Monotonic,
     /// Pause before a second attempt.
     pub(super) pause: Duration,
@@ -60,6 +63,8 @@ pub(super) enum Caches {
 pub(super) struct Report {
     /// The `jwks_uri`, if discovery was needed and succeeded, whatever became of the keys.
     pub(super) discovered: Option<Endpoint>,
+    /// What is wrong with keys of the document, if one was read, whether or not its set is refused.
+    pub(super) flaws: Option<Flaws>,
     pub(super) result: Result<Fetched, Failure>,
 }
 
@@ -75,15 +80,24 @@ pub(super) struct Fetched {
 #[derive(Debug)]
 pub(super) enum Keys {
     NotModified,
-    New { table: KeyTable, flaws: Flaws },
+    New(KeyTable),
 }
 
 /// What is wrong with single keys of a set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Flaws {
-    pub(super) skipped: Vec<SkipReason>,
-    /// How many keys are in use though their private half was published.
-    pub(super) disclosed: usize,
+    pub(super) skipped: Arc<[SkippedKey]>,
+    /// The keys that are in use although their private halves were published with them.
+    pub(super) disclosed: Vec<Thumbprint>,
+}
+
+/// What makes flaws differ from earlier ones: not the order of the keys, which some issuers change with every answer.
+pub(super) type FlawSummary = Vec<(Option<SkipReason>, Option<Thumbprint>)>;
+
+/// What a document holds.
+struct Imported {
+    flaws: Option<Flaws>,
+    keys: Result<KeyTable, RefreshError>,
 }
 
 /// Why an operation failed, and how long the server wants to be left alone.
@@ -109,10 +123,10 @@ struct Request {
 impl Operation {
     /// Fetches keys; a panic of the fetcher or of a parser is a failure like any other.
     pub(super) async fn keys(mut self, question: Question) -> Report {
-        let mut discovered = None;
-        let result = caught(self.ask(question, &mut discovered)).await;
+        let (mut discovered, mut flaws) = (None, None);
+        let result = caught(self.ask(question, &mut discovered, &mut flaws)).await;
         let result = result.unwrap_or(Err(Failure::from(RefreshError::Panic)));
-        Report { discovered, result }
+        Report { discovered, flaws, result }
     }
 
     /// Reads the discovery document only.
@@ -122,7 +136,12 @@ impl Operation {
         found.unwrap_or(Some(Err(RefreshError::Panic.into()))).unwrap_or(Err(RefreshError::Timeout.into()))
     }
 
-    async fn ask(&mut self, question: Question, discovered: &mut Option<Endpoint>) -> Result<Fetched, Failure> {
+    async fn ask(
+        &mut self,
+        question: Question,
+        discovered: &mut Option<Endpoint>,
+        flaws: &mut Option<Flaws>,
+    ) -> Result<Fetched, Failure> {
         let endpoint = match question.target {
             Target::Keys(endpoint) => endpoint,
             Target::Behind(discovery) => discovered.insert(self.discover(&discovery).await?).clone(),
@@ -137,7 +156,11 @@ impl Operation {
         let (freshness, keys) = match (response.status, request.stored_at(&place)) {
             (StatusCode::NOT_MODIFIED, Some(stored)) => (freshness.freshening(stored), Keys::NotModified),
             (StatusCode::NOT_MODIFIED, None) => return Err(RefreshError::UnexpectedNotModified.into()),
-            _ => (freshness, self.import(response.body).await?),
+            _ => {
+                let imported = self.import(response.body).await;
+                *flaws = imported.flaws;
+                (freshness, Keys::New(imported.keys?))
+            }
         };
         Ok(Fetched { freshness, place, keys })
     }
@@ -206,13 +229,14 @@ impl Operation {
     }
 
     /// Vets a document. A large one goes to a thread for blocking work, so that no request waits behind it.
-    async fn import(&self, document: Bytes) -> Result<Keys, Failure> {
+    async fn import(&self, document: Bytes) -> Imported {
         let (policy, algorithms) = (Arc::clone(&self.policy), Arc::clone(&self.algorithms));
+        let compromised = Arc::clone(&self.compromised);
         if document.len() <= defaults::PARSE_INLINE_BYTES {
-            return import(&document, &policy, &algorithms);
+            return import(&document, &policy, &algorithms, &compromised);
         }
-        let parsed = tokio::task::spawn_blocking(move || import(&document, &policy, &algorithms)).await;
-        parsed.unwrap_or(Err(RefreshError::Panic.into()))
+        let parsed = tokio::task::spawn_blocking(move || import(&document, &policy, &algorithms, &compromised)).await;
+        parsed.unwrap_or(Imported { flaws: None, keys: Err(RefreshError::Panic) })
     }
 
     fn headers(&self, accept: HeaderValue) -> HeaderMap {
@@ -259,14 +283,40 @@ impl From<RefreshError> for Failure {
     }
 }
 
-fn import(document: &[u8], policy: &RefreshPolicy, algorithms: &[Algorithm]) -> Result<Keys, Failure> {
-    let set = KeySet::parse_remote(document, policy.max_keys, policy.private_keys).map_err(RefreshError::from)?;
-    let table = set.bind(algorithms, KeyOrigin::Remote);
-    if table.usable() == 0 && policy.empty_set == EmptySet::IsFailure {
-        return Err(RefreshError::NoUsableKeys.into());
+impl Flaws {
+    pub(super) fn summary(&self) -> FlawSummary {
+        let skipped = self.skipped.iter().map(|key| (Some(key.reason()), key.thumbprint()));
+        let mut all: Vec<_> = skipped.chain(self.disclosed.iter().map(|key| (None, Some(*key)))).collect();
+        all.sort_unstable();
+        all
     }
-    let flaws = Flaws { skipped: set.skipped().map(|key| key.reason()).collect(), disclosed: set.disclosed() };
-    Ok(Keys::New { table, flaws })
+
+    /// The keys whose private halves the document holds.
+    pub(super) fn private_keys(&self) -> impl Iterator<Item = Thumbprint> {
+        let private = self.skipped.iter().filter(|key| key.reason() == SkipReason::Private);
+        private.filter_map(SkippedKey::thumbprint)
+    }
+}
+
+fn import(
+    document: &[u8],
+    policy: &RefreshPolicy,
+    algorithms: &[Algorithm],
+    compromised: &BTreeSet<Thumbprint>,
+) -> Imported {
+    let set = match KeySet::parse_remote(document, policy.max_keys, policy.private_keys) {
+        Ok(set) => set.without_compromised(compromised),
+        Err(error) => {
+            let private = KeySet::private_keys_in(document);
+            let flaws = Flaws { skipped: private.into(), disclosed: Vec::new() };
+            return Imported { flaws: (!flaws.skipped.is_empty()).then_some(flaws), keys: Err(error.into()) };
+        }
+    };
+    let flaws = Flaws { skipped: set.skipped_for(algorithms).into(), disclosed: set.disclosed_for(algorithms) };
+    let table = set.bind(algorithms, KeyOrigin::Remote);
+    let is_refused = table.usable() == 0 && policy.empty_set == EmptySet::IsFailure;
+    let keys = if is_refused { Err(RefreshError::NoUsableKeys) } else { Ok(table) };
+    Imported { flaws: Some(flaws), keys }
 }
 
 const ACCEPT_KEYS: HeaderValue = HeaderValue::from_static("application/jwk-set+json, application/json;q=0.9");

@@ -1,5 +1,6 @@
 //! The keys in use: read by every request without a lock, written by one hand at a time.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -56,15 +57,20 @@ struct Writer {
     closed: bool,
 }
 
+/// What is left of a set from which keys were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remaining {
+    None,
+    Some,
+}
+
 impl Published {
     /// Nothing yet: a snapshot that is never usable.
     pub(super) fn nothing() -> Self {
         let whole = KeyTable::of_secrets(Vec::new());
         let empty = Snapshot { table: whole.clone(), epoch: 0, times: Times::NEVER };
-        Self {
-            current: ArcSwap::from_pointee(empty),
-            writer: Mutex::new(Writer { whole, denied: DenyList::default(), stored: None, closed: false }),
-        }
+        let writer = Writer { whole, denied: DenyList::default(), stored: None, closed: false };
+        Self { current: ArcSwap::from_pointee(empty), writer: Mutex::new(writer) }
     }
 
     /// The current snapshot; no lock, no allocation.
@@ -84,6 +90,22 @@ impl Published {
     /// What a 304 may confirm of that set.
     pub(super) fn stored(&self) -> Option<Stored> {
         self.writer().stored.clone()
+    }
+
+    /// Takes compromised keys out of the set at hand. If none is left, the set expires.
+    pub(super) fn withdraw(&self, compromised: &BTreeSet<Thumbprint>, now: Monotonic) -> Remaining {
+        let mut writer = self.writer();
+        let rest = writer.whole.without(|_, thumbprint| compromised.contains(thumbprint));
+        if rest.usable() == writer.whole.usable() {
+            return Remaining::Some;
+        }
+        let remaining = if rest.usable() == 0 { Remaining::None } else { Remaining::Some };
+        writer.whole = rest;
+        // A 304 would confirm the set with the keys that it has lost.
+        writer.stored = None;
+        let times = self.load().times;
+        self.publish(&writer, if remaining == Remaining::None { times.ended(now) } else { times });
+        remaining
     }
 
     /// Puts a newly loaded set into use.

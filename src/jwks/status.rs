@@ -80,7 +80,7 @@ pub enum KeyState {
     Aging,
     /// Past the period, since refreshing fails; still in use.
     Stale,
-    /// Too old: no longer in use, requests get 503.
+    /// No longer in use, requests get 503: the keys are too old, or the private half of the last of them has been published.
     Expired,
     /// The source was closed.
     Closed,

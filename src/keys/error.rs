@@ -125,6 +125,8 @@ skip_reasons! {
     Symmetric = "symmetric", "it is a shared secret";
     /// A private key: it is no longer the signer's alone.
     Private = "private", "it is a private key";
+    /// A public key whose private half has been published, in this set or in an earlier one of its source.
+    Compromised = "compromised", "its private half has been published";
     /// `use` is there and not `sig` (RFC 7517 §4.2).
     Use = "use", "its use is not signatures";
     /// `key_ops` is there without `verify`, or names an operation twice (RFC 7517 §4.3).
@@ -133,6 +135,8 @@ skip_reasons! {
     Algorithm = "unsupported_alg", "its algorithm is not supported";
     /// `alg` does not fit `kty` and `crv`.
     AlgorithmMismatch = "alg_mismatch", "its algorithm does not fit its type";
+    /// The key verifies none of the algorithms that are configured for its issuer.
+    AlgorithmNotListed = "alg_not_listed", "it verifies none of the configured algorithms";
     /// `kid` is not a string (RFC 7517 §4.5).
     KidMalformed = "kid_malformed", "its key id is not a string";
     /// `kid` is longer than 256 octets.

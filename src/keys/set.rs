@@ -1,7 +1,11 @@
 //! A set of published keys (RFC 7517 §5), each vetted alone.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
+
+use serde_json::value::RawValue;
 
 use crate::defaults;
 use crate::keys::error::{KeyError, SkipReason};
@@ -100,12 +104,17 @@ impl KeySet {
         Ok(Self::of_materials(pem::public_keys(pem.as_ref())?))
     }
 
-    /// Reads what an issuer publishes: a JWK Set with at most `max_keys` keys, and nothing else.
+    /// Reads what an issuer publishes: a JWK Set with at most `max_keys` keys, and nothing else. Where private keys are
+    /// skipped, their public halves are skipped as well, under whatever id they stand in the set.
     pub(crate) fn parse_remote(document: &[u8], max_keys: usize, private: PrivateKeys) -> Result<Self, KeyError> {
-        match Document::split(document)? {
-            Document::Set(keys) => Self::import(keys.iter().map(|key| key.get()), max_keys, private),
-            Document::Key(_) => Err(KeyError::NotAKeySet),
+        let Document::Set(keys) = Document::split(document)? else { return Err(KeyError::NotAKeySet) };
+        let set = Self::import(keys.iter().map(|key| key.get()), max_keys, private)?;
+        if private == PrivateKeys::PublicHalfUsed {
+            return Ok(set);
         }
+        let published = set.inner.skipped.iter().filter(|key| key.reason == SkipReason::Private);
+        let compromised = published.filter_map(|key| key.thumbprint).collect();
+        Ok(set.without_compromised(&compromised))
     }
 
     /// Vets JWKs one by one.
@@ -121,7 +130,7 @@ impl KeySet {
         let mut inner = Inner::default();
         for (position, json) in keys.enumerate() {
             match PublishedKey::from_json(json, private) {
-                Ok(key) => inner.keys.push(key),
+                Ok(key) => inner.keys.push(PublishedKey { position, ..key }),
                 Err(Refused { kid, reason, thumbprint }) => {
                     inner.skipped.push(SkippedKey { kid, position, reason, thumbprint });
                 }
@@ -130,14 +139,43 @@ impl KeySet {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Finds the private keys of a document that is refused as a whole, as far as it can be read, at most
+    /// [`defaults::MAX_KEYS`].
+    pub(crate) fn private_keys_in(document: &[u8]) -> Vec<SkippedKey> {
+        let keys = match Document::split(document) {
+            Ok(Document::Set(keys)) => keys.into_iter().map(RawValue::get).collect(),
+            Ok(Document::Key(json)) => vec![json],
+            Err(_) => Vec::new(),
+        };
+        let refused = keys.into_iter().enumerate().filter_map(|(position, json)| {
+            let Refused { kid, reason, thumbprint } = PublishedKey::from_json(json, PrivateKeys::Skipped).err()?;
+            (reason == SkipReason::Private).then_some(SkippedKey { kid, position, reason, thumbprint })
+        });
+        refused.take(defaults::MAX_KEYS).collect()
+    }
+
+    /// Skips the keys of these thumbprints, whose private halves have been published.
+    pub(crate) fn without_compromised(mut self, thumbprints: &BTreeSet<Thumbprint>) -> Self {
+        let is_compromised = |key: &PublishedKey| thumbprints.contains(&key.material.thumbprint());
+        if self.inner.keys.iter().any(is_compromised) {
+            let inner = Arc::make_mut(&mut self.inner);
+            let (compromised, others) = mem::take(&mut inner.keys).into_iter().partition::<Vec<_>, _>(is_compromised);
+            inner.keys = others;
+            inner.skipped.extend(compromised.into_iter().map(|key| key.skipped(SkipReason::Compromised)));
+            inner.skipped.sort_by_key(SkippedKey::position);
+        }
+        self
+    }
+
     pub(super) fn of_key(key: PublishedKey) -> Self {
         Self::of_keys(vec![key])
     }
 
     /// Keys without id, for whatever algorithm they fit.
     pub(super) fn of_materials(materials: Vec<Material>) -> Self {
-        let key = |material| PublishedKey { kid: None, algorithm: None, material, is_disclosed: false };
-        Self::of_keys(materials.into_iter().map(key).collect())
+        let key =
+            |(position, material)| PublishedKey { kid: None, algorithm: None, material, is_disclosed: false, position };
+        Self::of_keys(materials.into_iter().enumerate().map(key).collect())
     }
 
     fn of_keys(keys: Vec<PublishedKey>) -> Self {
@@ -205,17 +243,27 @@ impl KeySet {
         self.inner.keys.iter().map(|key| key.material.thumbprint())
     }
 
-    /// How many of the keys were published with their private half.
-    pub(crate) fn disclosed(&self) -> usize {
-        self.inner.keys.iter().filter(|key| key.is_disclosed).count()
+    /// The keys that verify none of these algorithms, and those that verify nothing, in document order.
+    pub(crate) fn skipped_for(&self, algorithms: &[Algorithm]) -> Vec<SkippedKey> {
+        let unlisted = self.inner.keys.iter().filter(|key| !key.verifies_any(algorithms)).map(|key| {
+            key.clone().skipped(if key.is_disclosed { SkipReason::Private } else { SkipReason::AlgorithmNotListed })
+        });
+        let mut skipped: Vec<_> = self.inner.skipped.iter().cloned().chain(unlisted).collect();
+        skipped.sort_by_key(SkippedKey::position);
+        skipped
+    }
+
+    /// The keys that verify one of these algorithms although their private halves were published with them.
+    pub(crate) fn disclosed_for(&self, algorithms: &[Algorithm]) -> Vec<Thumbprint> {
+        let used = self.inner.keys.iter().filter(|key| key.is_disclosed && key.verifies_any(algorithms));
+        used.map(|key| key.material.thumbprint()).collect()
     }
 
     /// Binds each key to the listed algorithms that it fits: to its own if it names one, else to all of them.
     pub(crate) fn bind(&self, algorithms: &[Algorithm], origin: KeyOrigin) -> KeyTable {
         let mut verifying = Vec::new();
         for key in &self.inner.keys {
-            let wanted = |algorithm: &&Algorithm| key.algorithm.is_none_or(|own| own == **algorithm);
-            for algorithm in algorithms.iter().filter(wanted) {
+            for algorithm in algorithms.iter().filter(|algorithm| key.verifies(**algorithm)) {
                 if let Some(parsed) = key.material.parsed_for(*algorithm) {
                     let verifier = Verifier::Public(parsed);
                     let thumbprint = key.material.thumbprint();
@@ -227,6 +275,17 @@ impl KeySet {
             self.inner.keys.iter().filter_map(|key| Some((key.kid.clone()?, Some(key.material.thumbprint()))));
         let of_skipped = self.inner.skipped.iter().filter_map(|key| Some((key.kid.clone()?, key.thumbprint)));
         KeyTable::new(verifying, of_keys.chain(of_skipped).collect(), origin)
+    }
+}
+
+impl PublishedKey {
+    fn verifies_any(&self, algorithms: &[Algorithm]) -> bool {
+        algorithms.iter().any(|algorithm| self.verifies(*algorithm))
+    }
+
+    fn skipped(self, reason: SkipReason) -> SkippedKey {
+        let thumbprint = Some(self.material.thumbprint());
+        SkippedKey { kid: self.kid, position: self.position, reason, thumbprint }
     }
 }
 
@@ -270,6 +329,11 @@ impl SkippedKey {
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
     }
+
+    /// The thumbprint of its public half, if that could be read.
+    pub(crate) fn thumbprint(&self) -> Option<Thumbprint> {
+        self.thumbprint
+    }
 }
 
 impl fmt::Debug for SkippedKey {
@@ -284,7 +348,7 @@ impl fmt::Debug for SkippedKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::fixtures::{ED25519, P256, RSA, changed, key_set, with_kid};
+    use crate::keys::fixtures::{ED25519, P256, RSA, RSA_7638, changed, key_set, with_kid};
     use crate::keys::table::Found;
 
     fn remote(document: &[u8], max_keys: usize) -> Result<KeySet, KeyError> {
@@ -377,6 +441,84 @@ mod tests {
         assert!(matches!(own.bind(&all, KeyOrigin::Remote).find(None, Algorithm::RS256), Found::NotForVerification));
         assert_eq!(own.bind(&[Algorithm::RS256], KeyOrigin::Remote).usable(), 0);
         assert_eq!(own.bind(&[], KeyOrigin::Remote).usable(), 0);
+    }
+
+    fn reasons(set: &KeySet) -> Vec<(usize, SkipReason)> {
+        set.skipped().map(|key| (key.position(), key.reason())).collect()
+    }
+
+    /// Whoever reads the set can sign for the public half as well, under whatever id it is published.
+    #[test]
+    fn a_key_whose_private_half_is_published_beside_it_is_skipped() {
+        let published = |keys: &[&str], private: PrivateKeys| {
+            let document = format!("{{\"keys\":[{}]}}", keys.join(","));
+            KeySet::parse_remote(document.as_bytes(), 100, private).expect("a set")
+        };
+        let private = |jwk: &str| changed(jwk, "d", "AQAB");
+        let keys = [with_kid(RSA, "1"), private(&with_kid(RSA, "2")), with_kid(P256, "3"), RSA.to_owned()];
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let expected = [(0, SkipReason::Compromised), (1, SkipReason::Private), (3, SkipReason::Compromised)];
+        let set = published(&keys, PrivateKeys::Skipped);
+        assert_eq!((set.len(), reasons(&set)), (1, expected.to_vec()));
+        let table = set.bind(&[Algorithm::RS256], KeyOrigin::Remote);
+        assert!(matches!(table.find(Some("1"), Algorithm::RS256), Found::NotForVerification));
+        // A private key that may not verify, or that no parser would read, has been published all the same.
+        for bad in [changed(&private(RSA), "use", "enc"), private(RSA).replacen('{', r#"{"d":"AQAB","#, 1)] {
+            let expected = [(0, SkipReason::Compromised), (1, SkipReason::Private)];
+            assert_eq!(reasons(&published(&[RSA, &bad], PrivateKeys::Skipped)), expected, "{bad}");
+        }
+        // The private half is that of another key; it is wanted; it is in the operator's own file.
+        let other = published(&[RSA, &private(P256)], PrivateKeys::Skipped);
+        assert_eq!(reasons(&other), [(1, SkipReason::Private)]);
+        assert_eq!(reasons(&published(&keys, PrivateKeys::PublicHalfUsed)), []);
+        assert_eq!(reasons(&key_set(&keys)), [(1, SkipReason::Private)]);
+    }
+
+    #[test]
+    fn a_key_that_was_compromised_earlier_is_skipped() {
+        let compromised: BTreeSet<Thumbprint> = key_set(&[RSA]).thumbprints().collect();
+        let set = key_set(&[P256, RSA]).without_compromised(&compromised);
+        assert_eq!((set.len(), reasons(&set)), (1, vec![(1, SkipReason::Compromised)]));
+        assert_eq!(reasons(&key_set(&[P256, RSA]).without_compromised(&BTreeSet::new())), []);
+    }
+
+    #[test]
+    fn finds_private_keys_in_documents_that_are_refused() {
+        let private = changed(RSA, "d", "AQAB");
+        let found = |document: &str| {
+            let keys = KeySet::private_keys_in(document.as_bytes());
+            keys.iter().map(|key| (key.position(), key.reason(), key.thumbprint())).collect::<Vec<_>>()
+        };
+        let thumbprint = key_set(&[RSA]).thumbprints().next();
+        let at = |position| vec![(position, SkipReason::Private, thumbprint)];
+        assert_eq!(found(&private), at(0));
+        let many = format!("{{\"keys\":[{}{private}]}}", "1,".repeat(100));
+        assert_eq!(remote(many.as_bytes(), 100).map(drop), Err(KeyError::TooManyKeys { count: 101, limit: 100 }));
+        assert_eq!(found(&many), at(100));
+        let more = format!("{{\"keys\":[{}]}}", vec![r#"{"d":1}"#; 200].join(","));
+        assert_eq!(found(&more).len(), 100);
+        for other in [RSA, "{}", "<html>", &private[1..]] {
+            assert_eq!(found(other), [], "{other}");
+        }
+    }
+
+    #[test]
+    fn tells_which_keys_verify_none_of_the_algorithms() {
+        let set = key_set(&[changed(RSA, "alg", "PS256"), P256.to_owned(), "null".to_owned(), RSA_7638.to_owned()]);
+        let skipped = |algorithms: &[Algorithm]| -> Vec<_> {
+            set.skipped_for(algorithms).iter().map(|key| (key.position(), key.reason())).collect()
+        };
+        let (unlisted, not_an_object) = (SkipReason::AlgorithmNotListed, SkipReason::NotAnObject);
+        assert_eq!(skipped(&[Algorithm::RS256]), [(0, unlisted), (1, unlisted), (2, not_an_object)]);
+        assert_eq!(skipped(&[Algorithm::RS256, Algorithm::PS256, Algorithm::ES256]), [(2, not_an_object)]);
+        let private = format!("{{\"keys\":[{}]}}", changed(RSA, "d", "AQAB"));
+        let set = KeySet::parse_remote(private.as_bytes(), 100, PrivateKeys::PublicHalfUsed).expect("a set");
+        let unlisted = set.skipped_for(&[Algorithm::ES256]);
+        assert_eq!(unlisted.iter().map(SkippedKey::reason).collect::<Vec<_>>(), [SkipReason::Private]);
+        assert_eq!(
+            (set.disclosed_for(&[Algorithm::ES256]).len(), set.disclosed_for(&[Algorithm::RS256]).len()),
+            (0, 1)
+        );
     }
 
     #[test]

@@ -122,6 +122,35 @@ async fn a_published_private_key_verifies_only_where_that_was_asked_for() {
     }
 }
 
+/// Remembered tokens included, and though the set that shows the private half is refused as a whole.
+#[tokio::test]
+async fn a_published_private_key_stops_verifying_at_once() {
+    for accepted in [false, true] {
+        let clock = FakeClock::new();
+        let server = at(&clock);
+        let policy = RefreshPolicy::new();
+        let policy = if accepted { policy.dangerous_accept_private_keys() } else { policy };
+        let api = Api::new(AUDIENCE, Issuer::auth0("northwind.eu.auth0.com"));
+        let builder = Validator::builder(api).with_fetch(server.clone());
+        let builder = builder.with_clock(clock.clone()).with_refresh_policy(policy);
+        let validator = builder.build().expect("a good configuration");
+        let token = server.token().sign();
+        assert!(validator.validate(&token).await.is_ok());
+        let (_, source) = validator.key_sources().next().expect("one issuer");
+        server.publish(server.jwks().replace(r#""kty":"#, r#""d":"AAAA","kty":"#));
+        let refused = Err(RefreshError::NoUsableKeys);
+        assert_eq!(source.reload().await, if accepted { Ok(()) } else { refused });
+        let verdict = validator.validate(&token).await.map(drop);
+        let cause = Some(RefreshError::NoUsableKeys);
+        match verdict {
+            Ok(()) => assert!(accepted),
+            Err(Rejection::KeysUnavailable { cause: told, .. }) => assert_eq!((accepted, told), (false, cause)),
+            Err(other) => panic!("{other:?}"),
+        }
+        assert_eq!(validator.is_ready(), accepted);
+    }
+}
+
 /// A key that is there, but not for signatures, or not for this algorithm, is not looked for elsewhere.
 #[tokio::test]
 async fn a_key_that_may_not_verify_causes_no_fetch() {

@@ -10,11 +10,11 @@ use crate::jwks::driver::{Core, Driver, answer};
 use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::freshness::{Standing, Times};
-use crate::jwks::jitter::Chance;
-use crate::jwks::operation::{Caches, Failure, Fetched, Keys, Operation, Question, Report, Target};
+use crate::jwks::operation::{Caches, Failure, Fetched, Flaws, Keys, Operation, Question, Report, Target};
 use crate::jwks::refresh::{Cause, Change, Condition, Event, Order, Outcome};
 use crate::jwks::shared::{Origin, Shared};
-use crate::keys::{Changes, SkipReason};
+use crate::jwks::snapshot::Remaining;
+use crate::keys::{Changes, PrivateKeys, SkipReason};
 use crate::telemetry;
 
 /// A fetch in flight.
@@ -29,6 +29,7 @@ pub(super) struct Flight {
 pub(super) struct Landed {
     cause: Cause,
     fetched: Fetched,
+    skipped: usize,
 }
 
 impl Driver<'_> {
@@ -46,7 +47,7 @@ impl Driver<'_> {
             if_none_match: self.shared.published.stored().filter(|_| condition == Condition::IfNoneMatch),
             caches: if cause.is_fresh() { Caches::Bypassed } else { Caches::Welcome },
         };
-        let operation = operation(self.shared, deadline, core.dice.chance());
+        let operation = operation(self.shared, core, deadline);
         let flight = Flight { generation, cause, started: now };
         self.keys = Some((flight, Box::pin(operation.keys(question))));
     }
@@ -62,24 +63,74 @@ impl Driver<'_> {
     pub(super) fn landed(&mut self, flight: &Flight, report: Report) {
         self.keys = None;
         let now = self.shared.clock.monotonic();
+        let Report { discovered, flaws, result } = report;
         let answered = {
             let core = &mut *self.shared.core();
-            if let Some(endpoint) = report.discovered {
+            if let Some(endpoint) = discovered {
                 core.rediscovery.found(now, core.dice.chance());
                 core.endpoint = Some(endpoint);
             }
             mem::take(&mut core.answered)
         };
-        let outcome = match &report.result {
+        let outcome = match &result {
             Ok(fetched) => judge(self.shared, fetched),
             Err(failure) => Outcome::Failed { error: failure.error, retry_after: failure.retry_after },
         };
         flight.count(self.shared, outcome.name(), now);
-        let result = report.result.as_ref().map(drop).map_err(|failure| failure.error);
-        let landed = report.result.ok().map(|fetched| Landed { cause: flight.cause, fetched });
+        let reply = result.as_ref().map(drop).map_err(|failure| failure.error);
+        if let Some(flaws) = &flaws {
+            self.withdraw_compromised(flaws, reply, now);
+        }
+        let skipped = flaws.as_ref().map_or(0, |flaws| flaws.skipped.len());
+        let landed = result.ok().map(|fetched| Landed { cause: flight.cause, fetched, skipped });
         self.step(Event::Finished { generation: flight.generation, outcome }, landed);
+        if let Some(flaws) = flaws {
+            self.report(&flaws, outcome);
+        }
         // Only now is the set in use, as whoever called `reload()` expects.
-        answer(answered.into_iter(), result);
+        answer(answered.into_iter(), reply);
+    }
+
+    /// Stops verifying with keys whose private halves this document holds. An accepted set is without them already; one
+    /// that is refused leaves the keys at hand in use, except for these.
+    fn withdraw_compromised(&mut self, flaws: &Flaws, result: Result<(), RefreshError>, now: Monotonic) {
+        if self.shared.policy.private_keys == PrivateKeys::PublicHalfUsed {
+            return;
+        }
+        let compromised = {
+            let core = &mut *self.shared.core();
+            let known = Arc::make_mut(&mut core.compromised);
+            known.extend(flaws.private_keys());
+            if known.len() > defaults::MAX_COMPROMISED_KEYS {
+                *known = flaws.private_keys().collect();
+            }
+            Arc::clone(&core.compromised)
+        };
+        if result.is_err() && self.shared.published.withdraw(&compromised, now) == Remaining::None {
+            self.step(Event::Expire, None);
+        }
+    }
+
+    /// Reports what is wrong with keys of a set: once, as long as it is the same.
+    fn report(&self, flaws: &Flaws, outcome: Outcome) {
+        let core = &mut *self.shared.core();
+        let summary = flaws.summary();
+        // A private key that is added under the id of its public half, or under none, changes no key in use.
+        let is_new = mem::replace(&mut core.told, summary.clone()) != summary;
+        if !is_new && !matches!(outcome, Outcome::Loaded { change: Change::Changed, .. }) {
+            return;
+        }
+        let set_refused = matches!(outcome, Outcome::Failed { .. });
+        for key in &*flaws.skipped {
+            let (position, reason) = (key.position(), key.reason());
+            core.untold.push(KeyEventKind::KeySkipped { position, reason, set_refused });
+            if reason == SkipReason::Private {
+                core.untold.push(KeyEventKind::PrivateKeyPublished { in_use: false });
+            }
+        }
+        for _ in &flaws.disclosed {
+            core.untold.push(KeyEventKind::PrivateKeyPublished { in_use: true });
+        }
     }
 
     /// Thinks about where the keys are when they could not be had there.
@@ -99,7 +150,7 @@ impl Driver<'_> {
         let is_due = core.rediscovery.due().is_some_and(|due| now >= due);
         if let (Origin::Discovery(discovery), true, None) = (&self.shared.origin, is_due, &self.discovery) {
             let deadline = now.saturating_add(self.shared.policy.operation_timeout);
-            let operation = operation(self.shared, deadline, core.dice.chance());
+            let operation = operation(self.shared, core, deadline);
             self.discovery = Some(Box::pin(operation.discovery(discovery.clone())));
         }
     }
@@ -138,8 +189,9 @@ impl Landed {
     /// Puts it into use.
     pub(super) fn publish(self, shared: &Shared, times: Times, core: &mut Core) {
         let cause = self.cause;
+        let skipped = self.skipped;
         let Fetched { freshness, place, keys } = self.fetched;
-        let Keys::New { table, flaws } = keys else {
+        let Keys::New(table) = keys else {
             shared.published.confirm(freshness.stored(place), times);
             return core.untold.push(KeyEventKind::NotModified { cause });
         };
@@ -150,40 +202,26 @@ impl Landed {
         shared.published.replace(table, freshness.stored(place), times);
         let snapshot = shared.published.load();
         let (epoch, usable) = (snapshot.epoch, snapshot.table.usable());
-        let skipped = flaws.skipped.len();
         telemetry::jwks_keys(shared.label(), usable, skipped);
         core.untold.push(match is_first {
             true => KeyEventKind::InitialLoad { usable, skipped },
             false => KeyEventKind::Refreshed { cause, changed, epoch, added, removed, usable, skipped },
         });
-        // A private key that is added under the id of its public half, or under none, changes no key in use.
-        let is_news = mem::replace(&mut core.told, flaws.clone()) != flaws;
-        if !changed && !is_news {
-            return;
-        }
         if replaced > 0 {
             core.untold.push(KeyEventKind::KeyMaterialChanged { replaced });
-        }
-        for reason in flaws.skipped {
-            core.untold.push(KeyEventKind::KeySkipped { reason });
-            if reason == SkipReason::Private {
-                core.untold.push(KeyEventKind::PrivateKeyPublished { in_use: false });
-            }
-        }
-        for _ in 0..flaws.disclosed {
-            core.untold.push(KeyEventKind::PrivateKeyPublished { in_use: true });
         }
     }
 }
 
-fn operation(shared: &Shared, deadline: Monotonic, chance: Chance) -> Operation {
+fn operation(shared: &Shared, core: &mut Core, deadline: Monotonic) -> Operation {
     Operation {
         fetch: Arc::clone(&shared.fetch),
         clock: Arc::clone(&shared.clock),
         policy: Arc::clone(&shared.policy),
         algorithms: Arc::clone(&shared.algorithms),
+        compromised: Arc::clone(&core.compromised),
         deadline,
-        pause: chance.between(defaults::RETRY_PAUSE_MIN, defaults::RETRY_PAUSE_MAX),
+        pause: core.dice.chance().between(defaults::RETRY_PAUSE_MIN, defaults::RETRY_PAUSE_MAX),
         retries: shared.policy.retries,
     }
 }
@@ -193,7 +231,7 @@ fn judge(shared: &Shared, fetched: &Fetched) -> Outcome {
     let remaining = fetched.freshness.remaining();
     match &fetched.keys {
         Keys::NotModified => Outcome::NotModified { remaining },
-        Keys::New { table, .. } => {
+        Keys::New(table) => {
             let is_first = shared.published.load().epoch == 0;
             let is_same = !is_first && table.digest() == shared.published.whole().digest();
             Outcome::Loaded { remaining, change: if is_same { Change::Same } else { Change::Changed } }

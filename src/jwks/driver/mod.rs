@@ -2,9 +2,11 @@
 
 mod flight;
 
+use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::mem;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
@@ -16,12 +18,13 @@ use crate::jwks::driver::flight::{Flight, Landed};
 use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::jitter::Dice;
-use crate::jwks::operation::{Failure, Flaws, Report};
+use crate::jwks::operation::{Failure, FlawSummary, Report};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::race::caught;
 use crate::jwks::refresh::{Action, Cause, Event, Refresh};
 use crate::jwks::shared::{Alive, Origin, Progress, Reply, Shared, Task};
 use crate::jwks::status::KeyState;
+use crate::keys::Thumbprint;
 use crate::telemetry;
 
 /// What outlives a task whose runtime ends.
@@ -36,7 +39,9 @@ pub(super) struct Core {
     /// Those who need one that has not begun.
     waiting: Vec<Reply>,
     /// What is wrong with keys of the last set, as far as that was told.
-    told: Flaws,
+    told: FlawSummary,
+    /// The keys whose private halves have been published: no later set brings them back.
+    compromised: Arc<BTreeSet<Thumbprint>>,
     /// What has happened, until the lock is released and somebody may be told.
     untold: Vec<KeyEventKind>,
     /// When the hook last heard of misses.
@@ -56,7 +61,8 @@ impl Core {
             rediscovery: Rediscovery::new(policy.discovery_every),
             answered: Vec::new(),
             waiting: Vec::new(),
-            told: Flaws::default(),
+            told: FlawSummary::default(),
+            compromised: Arc::default(),
             untold: Vec::new(),
             misses_told: None,
         }

@@ -90,7 +90,8 @@ pub enum KeyEventKind {
     },
     /// Stale or expired keys were confirmed or replaced.
     StaleRecovered,
-    /// The keys are too old and used no more: requests are refused with 503.
+    /// The keys are no longer used: they are too old, or the private half of the last one of them has been published.
+    /// Requests are refused with 503.
     Expired,
     /// Tokens named unknown key ids, since this was last told.
     Miss {
@@ -99,19 +100,26 @@ pub enum KeyEventKind {
         /// How many requests it were.
         requests: u64,
     },
-    /// One key of a set is passed over; told once for a set, and not at every poll.
+    /// One key of a set is skipped; reported once for a set, and not at every poll.
     KeySkipped {
+        /// Where the key stands in the set, from 0.
+        position: usize,
         /// Why.
         reason: SkipReason,
+        /// Whether the set is refused as a whole: the fetch has failed, and [`RefreshFailed`](Self::RefreshFailed) says of
+        /// what.
+        set_refused: bool,
     },
     /// Key ids stand for other key material than before: an issuer's mistake, or a restored backup.
     KeyMaterialChanged {
         /// How many.
         replaced: usize,
     },
-    /// The issuer publishes a private key, with which whoever reads the set can sign; told once for a set.
+    /// The issuer publishes a private key, with which whoever reads the set can sign; reported once for a set, also if the
+    /// set is refused as a whole. Its public half is no longer in use: not from this set, nor from an earlier or a later
+    /// one of this source.
     PrivateKeyPublished {
-        /// Whether its public half verifies, because the policy
+        /// Whether its public half still verifies, because the policy
         /// [wants it](crate::jwks::RefreshPolicy::dangerous_accept_private_keys).
         in_use: bool,
     },
@@ -171,7 +179,9 @@ impl KeyEventKind {
             Self::Expired => telemetry::jwks_expired(issuer),
             // Each request has its own line, among its other lines.
             Self::Miss { .. } => {}
-            Self::KeySkipped { reason } => telemetry::jwks_key_skipped(issuer, reason.name()),
+            Self::KeySkipped { position, reason, set_refused } => {
+                telemetry::jwks_key_skipped(issuer, position, reason.name(), set_refused);
+            }
             Self::KeyMaterialChanged { replaced } => telemetry::jwks_key_material_changed(issuer, replaced),
             Self::PrivateKeyPublished { in_use: false } => telemetry::jwks_private_key_published(issuer),
             Self::PrivateKeyPublished { in_use: true } => telemetry::jwks_private_key_published_and_used(issuer),

@@ -112,6 +112,12 @@ impl Times {
         Self { confirmed_at: now, ahead_at: now.saturating_add(ahead), soft_at: soft_at.min(hard_at), hard_at }
     }
 
+    /// The same for a set that may not be used any more.
+    pub(super) fn ended(self, now: Monotonic) -> Self {
+        let [ahead_at, soft_at, hard_at] = [self.ahead_at, self.soft_at, self.hard_at].map(|at| at.min(now));
+        Self { ahead_at, soft_at, hard_at, ..self }
+    }
+
     pub(super) fn standing(&self, now: Monotonic) -> Standing {
         if now >= self.hard_at {
             Standing::Expired

@@ -435,9 +435,11 @@ impl RefreshPolicy {
         self
     }
 
-    /// Verifies with the public half of a private key that the issuer publishes; by default such a key is passed over
-    /// ([`SkipReason::Private`](crate::keys::SkipReason::Private)). Either way an error is logged for it, and its private
-    /// members are not read. It has to be fit for verifying in every other way. Shared secrets stay out.
+    /// Verifies with the public half of a private key that the issuer publishes; by default such a key is skipped
+    /// ([`SkipReason::Private`](crate::keys::SkipReason::Private)), and the key that it belongs to stops verifying at once,
+    /// also if the set is refused as a whole, and stays out of use until the process ends
+    /// ([`SkipReason::Compromised`](crate::keys::SkipReason::Compromised)). Either way an error is logged for it, and its
+    /// private members are not read. It has to be fit for verifying in every other way. Shared secrets stay out.
     ///
     /// # Security
     ///

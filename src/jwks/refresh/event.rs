@@ -57,6 +57,8 @@ pub(in crate::jwks) enum Event {
     Demand(RefreshCause),
     /// A fetch ended.
     Finished { generation: u64, outcome: Outcome },
+    /// No key of the set at hand may be used any more, however young it is.
+    Expire,
     /// The task that carried a fetch died.
     Interrupted(RefreshError),
     /// The last handle is gone.

@@ -92,6 +92,7 @@ impl Refresh {
             Event::Miss => self.miss(now, roll, &mut actions),
             Event::Demand(cause) => self.demanded(cause, now, roll, &mut actions),
             Event::Finished { generation, outcome } => self.finished(generation, outcome, now, roll, &mut actions),
+            Event::Expire => self.expire(now, roll, &mut actions),
             Event::Interrupted(error) => self.interrupted(error, now, roll, &mut actions),
             Event::Close => {
                 self.activity = Activity::Closed;
@@ -171,6 +172,13 @@ impl Refresh {
             self.hurry(now, roll.first);
         }
         self.told = Some(told.max(standing));
+    }
+
+    fn expire(&mut self, now: Monotonic, roll: Roll, actions: &mut Vec<Action>) {
+        let Some(times) = self.times.map(|times| times.ended(now)) else { return };
+        self.times = Some(times);
+        self.unusable_from = Some(times.hard_at);
+        self.tell_standing(now, roll, actions);
     }
 
     /// The service is down from now on: a long pause that began before is cut short, unless the server asked for it.

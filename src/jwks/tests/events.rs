@@ -113,19 +113,53 @@ async fn the_log_tells_of_a_hook_that_panics() {
     assert_eq!(log.lines(&told), 1, "{}", log.text());
 }
 
-/// Under the id of its public half, or under none: no key in use changes, and whoever reads the set can sign.
+/// Under the id of its public half, or under none: whoever reads the set can sign.
 #[tokio::test]
-async fn a_private_key_is_told_of_whatever_its_id() {
+async fn reports_a_private_key_whatever_its_id() {
     for kid in [r#""kid":"a","#, ""] {
         let (log, _listening) = listen();
-        let world = World::loaded(&["a"]).await;
+        let world = World::loaded(&["a", "b"]).await;
         let private = jwk("a", "a").replace(r#""kid":"a","#, kid).replace('}', r#","d":"AAAA"}"#);
-        world.answer(Reply::json(set_of(&[jwk("a", "a"), private])));
+        world.answer(Reply::json(set_of(&[jwk("a", "a"), private, jwk("b", "b")])));
         world.run(HOUR).await;
         assert_eq!(log.lines("the key set holds a private key"), 1, "{}", log.text());
-        assert!(world.serves("a"));
-        assert_eq!(world.epoch(), 1);
+        assert_eq!(
+            log.lines(r#"skipped a key issuer="https://login.example/jwks" position=0 reason="compromised""#),
+            1
+        );
+        assert!(!world.serves("a") && world.serves("b"));
+        assert_eq!(world.epoch(), 2);
     }
+}
+
+/// A refused set is logged with the reason for each of its keys, once, and at a level that is on by default.
+#[tokio::test]
+async fn logs_why_each_key_of_a_refused_set_is_skipped() {
+    let (log, _listening) = listen();
+    let keys = [
+        jwk("a", "a").replace("ES256", "ES999"),
+        jwk("b", "b").replace(r#""use":"sig""#, r#""use":"enc""#),
+        jwk("c", "c").replace(r#""x":"F"#, r#""x":"*"#),
+        jwk("d", "d").replace(r#""kid":"d""#, r#""kid":4"#),
+        jwk("e", "e").replace('}', r#","d":"AAAA"}"#),
+        r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#.to_owned(),
+        r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#.to_owned(),
+    ];
+    let world = World::new(Reply::json(set_of(&keys)));
+    world.run(HOUR).await;
+    let reasons = ["unsupported_alg", "use", "encoding", "kid_malformed", "private", "rsa_size", "alg_not_listed"];
+    for (position, reason) in reasons.into_iter().enumerate() {
+        let line =
+            format!("WARN tower_bearer::jwks: skipped a key issuer=\"{URL}\" position={position} reason=\"{reason}\"");
+        assert_eq!(log.lines(&line), 1, "{line}\n{}", log.text());
+    }
+    assert_eq!(log.lines("ERROR tower_bearer::jwks: the key set holds a private key; it is not used"), 1);
+
+    // The same flaws beside a usable key are logged for those who look for them.
+    world.answer(Reply::json(set_of(&[&jwk("a", "a"), &keys[1]])));
+    world.run(MINUTE).await;
+    let line = format!("DEBUG tower_bearer::jwks: skipped a key issuer=\"{URL}\" position=1 reason=\"use\"");
+    assert_eq!((log.lines(&line), world.serves("a")), (1, true), "{}", log.text());
 }
 
 /// Told once for each set, used or not, and never shown.

@@ -93,7 +93,7 @@ async fn the_hook_hears_the_life_of_a_key_set() {
     world.clock.settle().await;
     let expected = [
         Kind::InitialLoad { usable: 1, skipped: 1 },
-        Kind::KeySkipped { reason: SkipReason::Private },
+        Kind::KeySkipped { position: 1, reason: SkipReason::Private, set_refused: false },
         Kind::PrivateKeyPublished { in_use: false },
     ];
     assert_eq!(heard.take(), expected.map(|kind| (Duration::ZERO, kind)));

@@ -4,6 +4,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "tests count and add freely; an overflow fails them")]
 
 mod cold;
+mod compromised;
 #[cfg(all(feature = "tracing", feature = "metrics"))]
 mod events;
 mod guarantees;

@@ -436,6 +436,7 @@ async fn an_operation_ends_by_itself_at_its_deadline() {
         clock: Arc::new(clock.clone()),
         deadline: clock.monotonic().saturating_add(policy.operation_timeout),
         algorithms: Arc::from([Algorithm::ES256]),
+        compromised: Arc::default(),
         pause: Duration::from_millis(100),
         retries: policy.retries,
         policy,

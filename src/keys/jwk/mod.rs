@@ -19,6 +19,8 @@ pub(super) struct PublishedKey {
     pub(super) material: Material,
     /// The private half was published with it.
     pub(super) is_disclosed: bool,
+    /// Where it stands in its set, from 0.
+    pub(super) position: usize,
 }
 
 /// What becomes of a private key in a published set.
@@ -58,16 +60,17 @@ impl PublishedKey {
         kid: Result<Option<Box<str>>, SkipReason>,
         private: PrivateKeys,
     ) -> Result<Self, SkipReason> {
+        let key_type = required_text(members, "kty");
+        let is_symmetric = key_type.as_deref() == Ok("oct");
+        let is_disclosed = !is_symmetric && PRIVATE_MEMBERS.iter().any(|name| members.has(name));
+        if is_disclosed && (private == PrivateKeys::Skipped || members.has_duplicate()) {
+            return Err(SkipReason::Private);
+        }
         if members.has_duplicate() {
             return Err(SkipReason::DuplicateMember);
         }
-        let key_type = required_text(members, "kty");
-        if key_type.as_deref() == Ok("oct") {
+        if is_symmetric {
             return Err(SkipReason::Symmetric);
-        }
-        let is_disclosed = PRIVATE_MEMBERS.iter().any(|name| members.has(name));
-        if is_disclosed && private == PrivateKeys::Skipped {
-            return Err(SkipReason::Private);
         }
         match key_type.and_then(|key_type| Self::public_half(members, &key_type, kid)) {
             Ok(key) => Ok(Self { is_disclosed, ..key }),
@@ -97,7 +100,12 @@ impl PublishedKey {
         if algorithm.is_some_and(|algorithm| !material.fits(algorithm)) {
             return Err(SkipReason::AlgorithmMismatch);
         }
-        Ok(Self { kid, algorithm, material, is_disclosed: false })
+        Ok(Self { kid, algorithm, material, is_disclosed: false, position: 0 })
+    }
+
+    /// Says whether the key may verify this algorithm.
+    pub(super) fn verifies(&self, algorithm: Algorithm) -> bool {
+        self.algorithm.is_none_or(|own| own == algorithm) && self.material.fits(algorithm)
     }
 }
 

@@ -200,6 +200,26 @@ fn t18_expiry_cuts_a_long_pause_short_unless_the_server_asked_for_it() {
 }
 
 #[test]
+fn expires_the_set_at_once_and_retries_soon() {
+    let mut simulation = Simulation::loaded();
+    simulation.machine.failures = 10;
+    fire(&mut simulation);
+    assert_eq!(simulation.step(Event::Expire), [Action::TellExpired]);
+    assert_eq!(simulation.machine.unusable_from(), Some(simulation.now));
+    assert_eq!(simulation.step(Event::Expire), [], "it has expired already");
+    simulation.finish(failed());
+    assert!(wait_of(&simulation) <= 15 * SECOND);
+    fire(&mut simulation);
+    let actions = simulation.finish(loaded(Change::Changed));
+    assert!(actions.contains(&Action::TellRecovered), "{actions:?}");
+    assert!(simulation.machine.unusable_from() > Some(simulation.now));
+
+    let mut cold = Simulation::new();
+    cold.step(Event::Start);
+    assert_eq!(cold.step(Event::Expire), [], "there is no set yet");
+}
+
+#[test]
 fn t19_a_panic_of_the_task_is_a_failure() {
     let mut simulation = Simulation::loaded();
     fire(&mut simulation);

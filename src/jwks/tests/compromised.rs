@@ -1,0 +1,157 @@
+//! Keys whose private halves an issuer publishes.
+
+use std::sync::{Arc, Mutex};
+
+use http::StatusCode;
+use http::header::{ETAG, IF_NONE_MATCH};
+
+use crate::jwks::error::RefreshError;
+use crate::jwks::events::KeyEventKind as Kind;
+use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::status::KeyState;
+use crate::jwks::tests::kit::{HOUR, MINUTE, SECOND, Verdict, World, jwk, jwks, set_of};
+use crate::keys::SkipReason;
+use crate::testing::Reply;
+
+fn private(kid: &str) -> String {
+    jwk(kid, kid).replace('}', r#","d":"AAAA"}"#)
+}
+
+type Events = Arc<Mutex<Vec<Kind>>>;
+
+fn policy() -> (RefreshPolicy, Events) {
+    let events = Events::default();
+    let received = Arc::clone(&events);
+    let policy = RefreshPolicy::new().with_jitter_percent(0).with_event_hook(move |event| {
+        received.lock().expect("unpoisoned").push(event.kind());
+    });
+    (policy, events)
+}
+
+/// The names of the events since the last call, without those of each failed fetch.
+fn names(events: &Events) -> Vec<&'static str> {
+    let events = std::mem::take(&mut *events.lock().expect("unpoisoned"));
+    events.iter().map(|kind| kind.name()).filter(|name| !matches!(*name, "refresh_failed" | "empty_set")).collect()
+}
+
+fn is_unavailable(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Unavailable(_))
+}
+
+#[tokio::test]
+async fn is_reported_though_the_first_set_is_refused() {
+    let (policy, events) = policy();
+    let world = World::with(policy, Reply::json(set_of(&[private("a")])));
+    assert!(is_unavailable(World::request(&world.source, "a").await));
+    world.run(MINUTE).await;
+    assert_eq!(world.source.status().last_error(), Some(RefreshError::NoUsableKeys));
+    let reported: Vec<Kind> = events.lock().expect("unpoisoned").drain(..).collect();
+    let [Kind::RefreshFailed { .. }, Kind::EmptySet, skipped, published, later @ ..] = &reported[..] else {
+        panic!("{reported:?}");
+    };
+    assert_eq!(*skipped, Kind::KeySkipped { position: 0, reason: SkipReason::Private, set_refused: true });
+    assert_eq!(*published, Kind::PrivateKeyPublished { in_use: false });
+    // Once, though every retry brings it again.
+    assert!(later.len() > 4 && later.iter().all(|kind| matches!(kind, Kind::RefreshFailed { .. } | Kind::EmptySet)));
+}
+
+#[tokio::test]
+async fn stops_verifying_at_once_though_the_set_is_refused() {
+    let (policy, events) = policy();
+    let world = World::loaded_with(policy, &["a"]).await;
+    assert_eq!((world.ask("a").await, names(&events)), (Verdict::Served, vec!["initial_load"]));
+
+    world.answer(Reply::json(set_of(&[private("a")])));
+    assert_eq!(world.source.reload().await, Err(RefreshError::NoUsableKeys));
+    assert!(!world.serves("a"));
+    for kid in ["a", "zz"] {
+        assert!(is_unavailable(world.ask(kid).await), "{kid}");
+    }
+    let status = world.source.status();
+    assert_eq!((status.state(), status.usable_keys(), status.is_ready()), (KeyState::Expired, 0, false));
+    assert_eq!(names(&events), ["reload", "expired", "key_skipped", "private_key_published"]);
+
+    // The same key without its private half is as well known as before.
+    world.publish(&["a"]);
+    world.run(MINUTE).await;
+    assert!(is_unavailable(world.ask("a").await));
+    assert_eq!(names(&events), ["key_skipped"]);
+
+    world.publish(&["a", "b"]);
+    world.run(15 * SECOND).await;
+    assert!(!world.serves("a") && world.serves("b"));
+    assert_eq!(names(&events), ["refreshed", "stale_recovered", "key_skipped"]);
+}
+
+/// The keys beside it stay in use while the set is refused, and a 304 does not bring it back.
+#[tokio::test]
+async fn stops_verifying_without_the_keys_beside_it() {
+    let etag = |kids: &[&str], etag: &'static str| Reply::json(jwks(kids)).with_header(ETAG, etag);
+    let world = World::at_url(etag(&["a", "b"], "\"1\"")).await;
+    world.answer(Reply::json(set_of(&[private("a")])));
+    assert_eq!(world.source.reload().await, Err(RefreshError::NoUsableKeys));
+    assert!(!world.serves("a") && world.serves("b"));
+    assert_eq!((world.epoch(), world.source.status().state()), (2, KeyState::Fresh));
+    world.answer(Reply::status(StatusCode::NOT_MODIFIED));
+    world.run(MINUTE).await;
+    let requests = world.network.requests();
+    assert!(requests.len() > 2 && requests.iter().all(|request| !request.headers.contains_key(IF_NONE_MATCH)));
+    world.answer(etag(&["a", "b"], "\"1\""));
+    world.run(2 * MINUTE).await;
+    assert!(!world.serves("a") && world.serves("b"));
+    assert_eq!(world.source.status().consecutive_failures(), 0);
+}
+
+#[tokio::test]
+async fn stays_out_of_use_after_an_accepted_set_has_shown_it() {
+    let world = World::loaded(&["a", "b"]).await;
+    world.answer(Reply::json(set_of(&[private("a"), jwk("b", "b")])));
+    world.source.reload().await.expect("reloaded");
+    assert!(!world.serves("a") && world.serves("b"));
+    world.answer(Reply::json(set_of(&[jwk("again", "a"), jwk("b", "b")])));
+    world.run(HOUR).await;
+    assert!(!world.serves("again") && world.serves("b"));
+    assert_eq!(world.ask("again").await, Verdict::NotFound);
+}
+
+/// Not a key set, or one with too many keys: whoever reads it finds the key all the same.
+#[tokio::test]
+async fn stops_verifying_whatever_else_the_document_is_refused_for() {
+    let many = set_of(&[vec!["1".to_owned(); 100], vec![private("a")]].concat());
+    for (document, error) in [(private("a"), RefreshError::InvalidDocument), (many, RefreshError::TooManyKeys)] {
+        let (policy, events) = policy();
+        let world = World::loaded_with(policy, &["a", "b"]).await;
+        world.answer(Reply::json(document));
+        assert_eq!(world.source.reload().await, Err(error));
+        assert!(!world.serves("a") && world.serves("b"), "{error}");
+        assert_eq!(names(&events), ["initial_load", "reload", "key_skipped", "private_key_published"], "{error}");
+    }
+}
+
+/// Where the policy accepts public halves, a refused set takes nothing out of use either.
+#[tokio::test]
+async fn goes_on_verifying_where_the_policy_accepts_public_halves() {
+    let (policy, events) = policy();
+    let world = World::loaded_with(policy.dangerous_accept_private_keys(), &["a"]).await;
+    world.answer(Reply::json(set_of(&[private("a")])));
+    world.source.reload().await.expect("reloaded");
+    assert_eq!(
+        (world.serves("a"), names(&events)),
+        (true, vec!["initial_load", "reload", "refreshed", "private_key_published"])
+    );
+    world.answer(Reply::json(set_of(&[private("a").replace("sig", "enc")])));
+    assert_eq!(world.source.reload().await, Err(RefreshError::NoUsableKeys));
+    assert_eq!((world.serves("a"), names(&events)), (true, vec!["reload", "key_skipped", "private_key_published"]));
+}
+
+/// An issuer that shuffles its keys has nothing new to report.
+#[tokio::test]
+async fn is_reported_once_in_whatever_order() {
+    let (policy, events) = policy();
+    let world = World::with(policy, Reply::json(set_of(&[private("a"), jwk("b", "b"), "7".to_owned()])));
+    world.clock.settle().await;
+    assert_eq!(names(&events), ["initial_load", "key_skipped", "private_key_published", "key_skipped"]);
+    world.answer(Reply::json(set_of(&["7".to_owned(), jwk("b", "b"), private("a")])));
+    world.source.reload().await.expect("reloaded");
+    assert_eq!(names(&events), ["reload", "refreshed"]);
+}
