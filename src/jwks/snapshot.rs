@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, Guard};
 use crate::clock::Monotonic;
 use crate::jwks::deny_list::DenyList;
 use crate::jwks::freshness::{Standing, Stored, Times};
-use crate::keys::{KeyTable, Thumbprint};
+use crate::keys::{KeyTable, SkippedKey, Thumbprint};
 
 /// The keys of one moment.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ struct Writer {
     whole: KeyTable,
     denied: DenyList,
     stored: Option<Stored>,
+    skipped: Arc<[SkippedKey]>,
     closed: bool,
 }
 
@@ -69,7 +70,8 @@ impl Published {
     pub(super) fn nothing() -> Self {
         let whole = KeyTable::of_secrets(Vec::new());
         let empty = Snapshot { table: whole.clone(), epoch: 0, times: Times::NEVER };
-        let writer = Writer { whole, denied: DenyList::default(), stored: None, closed: false };
+        let skipped = Arc::default();
+        let writer = Writer { whole, denied: DenyList::default(), stored: None, skipped, closed: false };
         Self { current: ArcSwap::from_pointee(empty), writer: Mutex::new(writer) }
     }
 
@@ -90,6 +92,15 @@ impl Published {
     /// What a 304 may confirm of that set.
     pub(super) fn stored(&self) -> Option<Stored> {
         self.writer().stored.clone()
+    }
+
+    /// The keys of the last document that may not verify, whether or not its set was refused.
+    pub(super) fn skipped(&self) -> Arc<[SkippedKey]> {
+        Arc::clone(&self.writer().skipped)
+    }
+
+    pub(super) fn set_skipped(&self, skipped: Arc<[SkippedKey]>) {
+        self.writer().skipped = skipped;
     }
 
     /// Takes compromised keys out of the set at hand. If none is left, the set expires.

@@ -18,7 +18,7 @@ use crate::jwks::shared::{Origin, Shared};
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::status::{KeyState, KeyStatus};
 use crate::jwks::wait::{self, Miss};
-use crate::keys::{KeyTable, Thumbprint};
+use crate::keys::{KeyTable, SkippedKey, Thumbprint};
 use crate::token::Algorithm;
 
 /// The keys of one issuer, kept fresh by a task in the background.
@@ -112,6 +112,11 @@ impl KeySource {
     /// The policy by which keys are fetched.
     pub(crate) fn policy(&self) -> &RefreshPolicy {
         &self.handle.shared.policy
+    }
+
+    /// The keys of the last document that may not verify, whether or not its set was refused.
+    pub(crate) fn skipped_keys(&self) -> Arc<[SkippedKey]> {
+        self.handle.shared.published.skipped()
     }
 
     /// The time since the issuer last confirmed the keys.

@@ -7,6 +7,7 @@ use http::Request;
 use crate::claims::{Check, ClaimError, Claims, Evidence, Profile};
 use crate::clock::Timestamp;
 use crate::host::Host;
+use crate::jwks::KeySource;
 use crate::keys::SignedToken;
 use crate::rejection::{IssuerError, Rejection};
 use crate::request::RequestHead;
@@ -238,12 +239,13 @@ impl<'r> Report<'r> {
             }
             Err(rejection @ Rejection::KeysUnavailable { cause, .. }) => {
                 let hint = cause.map(|error| format!("the issuer's keys cannot be had: {error}"));
-                self.findings.push(Finding::failed("key", rejection, hint).expecting("the issuer's keys"));
+                let expected = issuer.with_skipped_keys("the issuer's keys");
+                self.findings.push(Finding::failed("key", rejection, hint).expecting(expected));
                 self.findings.push(Finding::skipped("signature"));
                 None
             }
             Err(rejection) => {
-                let expected = "a key of this kid and algorithm among the issuer's";
+                let expected = issuer.with_skipped_keys("a key of this kid and algorithm among the issuer's");
                 self.add("key", Err(rejection), |finding| finding.expecting(expected).finding(kid.as_deref()));
                 self.findings.push(Finding::skipped("signature"));
                 None
@@ -301,6 +303,20 @@ impl Core {
     }
 }
 
+impl Trusted {
+    /// Adds to what is expected of the issuer's keys why keys of its last set may not verify.
+    fn with_skipped_keys(&self, expected: &str) -> String {
+        let skipped = self.keys.source().map(KeySource::skipped_keys).unwrap_or_default();
+        let listed = skipped.iter().take(MOST_SKIPPED_KEYS);
+        let mut reasons: Vec<_> = listed.map(|key| format!("key {}: {}", key.position(), key.reason())).collect();
+        let others = skipped.len().saturating_sub(MOST_SKIPPED_KEYS);
+        if others > 0 {
+            reasons.push(format!("and {others} more"));
+        }
+        if reasons.is_empty() { expected.to_owned() } else { format!("{expected}; skipped: {}", reasons.join(", ")) }
+    }
+}
+
 /// A date as it stands in the token, and how far it is from now.
 fn dated(raw: Option<&str>, date: Option<Timestamp>, now: Timestamp) -> Option<String> {
     let raw = raw?;
@@ -310,6 +326,9 @@ fn dated(raw: Option<&str>, date: Option<Timestamp>, now: Timestamp) -> Option<S
         Some(date) => format!("{raw}, {} s ago", now.saturating_since(date).as_secs()),
     })
 }
+
+/// Real sets hold ten keys or fewer.
+const MOST_SKIPPED_KEYS: usize = 10;
 
 const APPLICATION: &str = "application";
 

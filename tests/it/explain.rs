@@ -336,6 +336,43 @@ async fn it_says_why_there_are_no_keys() {
     assert_eq!(hints, ["the issuer's keys cannot be had: the server answered with status 403"]);
 }
 
+/// By position, since the key ids are the issuer's to choose.
+#[tokio::test]
+async fn it_says_why_keys_are_skipped() {
+    let server = TestIssuer::new();
+    let good = server.jwks();
+    let unlisted = good.replace(r#""alg":"RS256""#, r#""alg":"RS512""#);
+    assert_ne!(unlisted, good);
+    let key = |document: &str| document.trim_start_matches(r#"{"keys":["#).trim_end_matches("]}").to_owned();
+    let encrypting = r#"{"kty":"RSA","use":"enc","n":"AQAB","e":"AQAB"}"#;
+    server.publish(format!(r#"{{"keys":[{encrypting},{},7]}}"#, key(&unlisted)));
+    let issuer = Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
+    let patience = RefreshPolicy::new().with_cold_wait(Duration::from_millis(50));
+    let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone());
+    let validator = validator.with_refresh_policy(patience).build().expect("a good configuration");
+    let token = server.token().sign();
+    let of_key = |explanation: &Explanation| {
+        let key = explanation.findings().iter().find(|finding| finding.check() == "key").expect("it is checked");
+        key.expected().map(str::to_owned)
+    };
+    let skipped = "key 0: its use is not signatures, key 1: it verifies none of the configured algorithms, \
+                   key 2: it is not a JSON object";
+    let refused = validator.explain(&token).await;
+    assert_eq!(refused.rejection().map(Rejection::kind), Some(RejectionKind::KeysUnavailable));
+    assert_eq!(of_key(&refused), Some(format!("the issuer's keys; skipped: {skipped}")));
+
+    // A set that is accepted, without the key that is looked for.
+    server.publish(format!(r#"{{"keys":[{encrypting},{}]}}"#, key(&good)));
+    let (_, source) = validator.key_sources().next().expect("keys are fetched");
+    source.reload().await.expect("the server answers");
+    let expected = "a key of this kid and algorithm among the issuer's";
+    let with_reason = Some(format!("{expected}; skipped: key 0: its use is not signatures"));
+    assert_eq!(of_key(&validator.explain(&server.token().kid("other").sign()).await), with_reason);
+    server.publish(good);
+    source.reload().await.expect("the server answers");
+    assert_eq!(of_key(&validator.explain(&server.token().kid("other").sign()).await).as_deref(), Some(expected));
+}
+
 #[tokio::test]
 async fn what_it_quotes_cannot_steer_a_terminal() {
     let server = TestIssuer::new();

@@ -114,6 +114,7 @@ impl Driver<'_> {
     /// Reports what is wrong with keys of a set: once, as long as it is the same.
     fn report(&self, flaws: &Flaws, outcome: Outcome) {
         let core = &mut *self.shared.core();
+        self.shared.published.set_skipped(Arc::clone(&flaws.skipped));
         let summary = flaws.summary();
         // A private key that is added under the id of its public half, or under none, changes no key in use.
         let is_new = mem::replace(&mut core.told, summary.clone()) != summary;
