@@ -79,8 +79,10 @@ pub enum IssuerError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NearMiss {
-    /// Only the trailing slash differs.
-    TrailingSlash,
+    /// The token's `iss` lacks the trailing slash.
+    MissingSlash,
+    /// The token's `iss` has a trailing slash too many.
+    ExtraSlash,
     /// Only upper and lower case differ.
     Case,
     /// Only `http` and `https` differ.
@@ -99,7 +101,8 @@ pub enum KeyNotFound {
         /// `testing::FakeClock`, others leave it out with `..`.
         age: Option<Duration>,
     },
-    /// The `kid` is there, but that key may not verify this algorithm.
+    /// The `kid` is there, or the token has none, and no such key is usable: it was skipped (its size, its `use`, its
+    /// encoding), it is for another algorithm, or its `kid` is revoked.
     NotForVerification,
     /// The token has no `kid`, and more than one key fits.
     Ambiguous,
@@ -198,27 +201,6 @@ impl Rejection {
         }
     }
 
-    /// What the operator should look at, where the cause is a common slip rather than an attack.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Token(TokenError::NotAJwt) => Some("opaque: the client asked for no audience, most likely"),
-            Self::Token(TokenError::Encrypted) => Some("encrypted token: turn token encryption off for this API"),
-            Self::Issuer(IssuerError::Unknown { near: Some(near) }) => Some(match near {
-                NearMiss::TrailingSlash => "iss differs from a configured issuer by the trailing slash only",
-                NearMiss::Case => "iss differs from a configured issuer by upper and lower case only",
-                NearMiss::Scheme => "iss differs from a configured issuer by http and https only",
-            }),
-            Self::Issuer(IssuerError::NotForHost) => Some("a token of another host's issuer"),
-            Self::Issuer(IssuerError::UnknownHost) => Some(
-                "no issuer is bound to the request's host; calls without a layer name it: validate_for, explain_for",
-            ),
-            Self::Host(_) => Some("the request's host is malformed, stands twice or contradicts its target"),
-            Self::Claims(ClaimError::IdToken { .. }) => Some(ID_TOKEN),
-            _ => None,
-        }
-    }
-
     /// The fixed name of what keeps the issuer's keys away.
     pub(crate) fn cause_name(&self) -> Option<&'static str> {
         match self {
@@ -244,9 +226,6 @@ impl Rejection {
         }
     }
 }
-
-/// What is seen by the marks of an ID token, and by its audience.
-pub(crate) const ID_TOKEN: &str = "this is an ID token: the client has to send the access token";
 
 fn claim_kind(error: &ClaimError) -> RejectionKind {
     match error {
@@ -348,7 +327,7 @@ impl fmt::Display for IssuerError {
             Self::Missing => "iss is missing",
             Self::Malformed => "iss is not one string",
             Self::Unknown { near: None } => "iss is not a trusted issuer",
-            Self::Unknown { near: Some(NearMiss::TrailingSlash) } => {
+            Self::Unknown { near: Some(NearMiss::MissingSlash | NearMiss::ExtraSlash) } => {
                 "iss is not a trusted issuer; one differs by the trailing slash only"
             }
             Self::Unknown { near: Some(NearMiss::Case) } => {
@@ -367,7 +346,7 @@ impl fmt::Display for KeyNotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unknown { .. } => "the issuer has no key of that kid",
-            Self::NotForVerification => "the issuer's key of that kid may not verify this algorithm",
+            Self::NotForVerification => "the issuer has no usable key for the token's kid and algorithm",
             Self::Ambiguous => "the token has no kid, and more than one key of the issuer fits",
         })
     }

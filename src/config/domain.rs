@@ -36,7 +36,7 @@ pub(super) fn check_issuer(setting: &str, issuer: &str, plain: PlainHttp, faults
     if issuer.contains(['?', '#']) {
         return faults.push(setting, Problem::IssuerUrl);
     }
-    if endpoint(setting, issuer, plain, faults).is_some() && lacks_auth0_slash(issuer) {
+    if endpoint(setting, issuer, plain, faults).is_some() && is_auth0_domain(issuer) && !issuer.ends_with('/') {
         faults.push(setting, Problem::TrailingSlash);
     }
 }
@@ -61,8 +61,9 @@ pub(super) fn host_of(issuer: &str) -> Option<String> {
     uri.host().map(str::to_ascii_lowercase)
 }
 
-fn lacks_auth0_slash(issuer: &str) -> bool {
-    host_of(issuer).is_some_and(|host| host.ends_with(".auth0.com")) && !issuer.ends_with('/')
+/// Says whether an issuer is the canonical domain of an Auth0 tenant.
+pub(crate) fn is_auth0_domain(issuer: &str) -> bool {
+    host_of(issuer).is_some_and(|host| host.ends_with(".auth0.com"))
 }
 
 /// The well-known place of an Auth0 tenant's keys, on the domain itself.

@@ -179,8 +179,10 @@ impl Issuer {
         }
         let algorithms = self.resolve_algorithms(name, faults);
         let keys = self.resolve_keys(name, &algorithms, faults);
+        let domains = domains?;
         Some(TrustedIssuer {
-            domains: domains?.into_boxed_slice(),
+            is_auth0: matches!(self.keys, Keys::Auth0) || domains.iter().any(|issuer| domain::is_auth0_domain(issuer)),
+            domains: domains.into_boxed_slice(),
             algorithms: algorithms.into_boxed_slice(),
             keys: keys?,
         })
@@ -339,6 +341,8 @@ impl fmt::Debug for Issuer {
 pub(crate) struct TrustedIssuer {
     /// Its `iss` values.
     pub(crate) domains: Box<[Box<str>]>,
+    /// Whether it is a tenant of Auth0, where no two tenants share a signing key.
+    pub(crate) is_auth0: bool,
     pub(crate) algorithms: Box<[Algorithm]>,
     pub(crate) keys: KeyOrigin,
 }

@@ -12,6 +12,7 @@ mod organizations;
 
 pub use self::api::Api;
 pub(crate) use self::api::Policy;
+pub(crate) use self::domain::is_auth0_domain;
 pub(crate) use self::error::Faults;
 pub use self::error::{ConfigError, ConfigFault, Problem};
 pub(crate) use self::hosts::HostRules;

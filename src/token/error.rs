@@ -15,7 +15,11 @@ pub enum TokenError {
         /// The longest that is allowed.
         limit: usize,
     },
-    /// Not three segments: an opaque token, which usually means that the client asked for no `audience`.
+    /// The text is empty.
+    NoToken,
+    /// The text holds white space: a scheme before the token (`Bearer …`), a line break, or several words.
+    WhiteSpace,
+    /// Not three segments: an opaque token, or a JWT that was cut off.
     NotAJwt,
     /// Five segments: an encrypted token (RFC 7516), which this crate does not take.
     Encrypted,
@@ -107,9 +111,9 @@ impl fmt::Display for TokenError {
             Self::TooLong { length, limit } => {
                 write!(f, "the token has {length} octets, more than the {limit} allowed")
             }
-            Self::NotAJwt => {
-                f.write_str("not a JWT; an opaque token usually means that the client asked for no audience")
-            }
+            Self::NoToken => f.write_str("there is no token"),
+            Self::WhiteSpace => f.write_str("the token has white space before, after or inside it"),
+            Self::NotAJwt => f.write_str("not a JWT: it does not have three segments"),
             Self::Encrypted => f.write_str("the token is encrypted; only signed tokens are taken"),
             Self::Empty { part } => write!(f, "the {} is empty", part.name()),
             Self::Encoding { part } => write!(f, "the {} is not canonical base64url", part.name()),

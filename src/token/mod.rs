@@ -68,6 +68,14 @@ impl<'t> UnverifiedToken<'t> {
         token: &'t [u8],
         known: impl FnOnce(&[u8]) -> Option<Header>,
     ) -> Result<Self, TokenError> {
+        Self::decode(token, known).map_err(|error| match token {
+            [] => TokenError::NoToken,
+            _ if has_white_space(token) => TokenError::WhiteSpace,
+            _ => error,
+        })
+    }
+
+    fn decode(token: &'t [u8], known: impl FnOnce(&[u8]) -> Option<Header>) -> Result<Self, TokenError> {
         let [signing_input, header, payload, signature] = split(token)?;
         let mut decoded = Vec::with_capacity(header.len().saturating_add(signature.len()));
         let header = match known(header) {
@@ -159,6 +167,11 @@ fn split(token: &[u8]) -> Result<[&[u8]; 4], TokenError> {
     let end = header.len().saturating_add(1).saturating_add(payload.len());
     let signing_input = token.get(..end).ok_or(TokenError::NotAJwt)?;
     Ok([signing_input, header, payload, signature])
+}
+
+/// Only of a text that is refused anyhow, and which can be long.
+fn has_white_space(text: &[u8]) -> bool {
+    memchr::memchr3(b' ', b'\t', b'\n', text).or_else(|| memchr::memchr(b'\r', text)).is_some()
 }
 
 /// What stands before the first dot, and after it.

@@ -184,7 +184,7 @@ impl ValidatorBuilder {
                 }
             };
             let name = issuer.domains.first().cloned().unwrap_or_default();
-            Trusted { name, algorithms: issuer.algorithms, keys, shareable }
+            Trusted { name, algorithms: issuer.algorithms, is_auth0: issuer.is_auth0, keys, shareable }
         });
         Core {
             rules: policy.rules,

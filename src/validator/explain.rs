@@ -54,7 +54,11 @@ impl<C: Send + Sync + 'static> Validator<C> {
                 let circumstances = self.circumstances(&RequestHead::with_host(&request, Some(host)));
                 self.explain_under(token, &circumstances).await
             }
-            Err(error) => Explanation::new(vec![Finding::failed("host", Rejection::Host(error), None)], None),
+            Err(error) => {
+                let rejection = Rejection::Host(error);
+                let hint = rejection.hint();
+                Explanation::new(vec![Finding::failed("host", rejection, hint)], None)
+            }
         }
     }
 
@@ -121,7 +125,7 @@ impl<'r> Report<'r> {
         let finding = match outcome {
             Ok(()) => Finding::passed(check),
             Err(rejection) => {
-                let hint = self.core.hint(self.token.as_bytes(), &rejection).map(|hint| hint.to_string());
+                let hint = self.core.hint(self.token.as_bytes(), &rejection);
                 Finding::failed(check, rejection, hint)
             }
         };
@@ -143,15 +147,9 @@ impl<'r> Report<'r> {
         if !fits {
             return None;
         }
-        // A layer would not even have found a token here.
-        let hint = match self.token {
-            "" => Some("there is no token"),
-            _ if self.token.contains(char::is_whitespace) => Some("give the token alone, without scheme and spaces"),
-            _ => None,
-        };
         let parsed = UnverifiedToken::parse(self.token);
         let outcome = parsed.as_ref().map(|_| ()).map_err(|error| Rejection::Token(*error));
-        self.add("form", outcome, |finding| finding.expecting("a signed JWT: header.payload.signature").advising(hint));
+        self.add("form", outcome, |finding| finding.expecting("a signed JWT: header.payload.signature"));
         parsed.ok()
     }
 
@@ -237,10 +235,9 @@ impl<'r> Report<'r> {
                 self.add("signature", Err(Rejection::Signature), |finding| finding);
                 None
             }
-            Err(rejection @ Rejection::KeysUnavailable { cause, .. }) => {
-                let hint = cause.map(|error| format!("the issuer's keys cannot be had: {error}"));
+            Err(rejection @ Rejection::KeysUnavailable { .. }) => {
                 let expected = issuer.with_skipped_keys("the issuer's keys");
-                self.findings.push(Finding::failed("key", rejection, hint).expecting(expected));
+                self.add("key", Err(rejection), |finding| finding.expecting(expected));
                 self.findings.push(Finding::skipped("signature"));
                 None
             }

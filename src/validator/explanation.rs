@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::guard::{Requirement, Unmet};
 use crate::rejection::Rejection;
 use crate::token::Claim;
-use crate::validator::hints;
+use crate::validator::hints::hint_of_unmet;
 
 /// What became of every check over one token: made by [`Validator::explain`](crate::Validator::explain).
 ///
@@ -59,8 +59,8 @@ impl Explanation {
             Some(Accepted { claims, now, leeway }) => match requirement.check(claims, *now, *leeway) {
                 Ok(()) => Finding::passed(REQUIREMENT),
                 Err(unmet) => {
-                    let (hint, found) = (hints::of_unmet(&unmet, claims), found(&unmet, claims));
-                    let failed = Finding::failed(REQUIREMENT, Rejection::Requirement(unmet), hint.map(str::to_owned));
+                    let (hint, found) = (hint_of_unmet(&unmet, claims), found(&unmet, claims));
+                    let failed = Finding::failed(REQUIREMENT, Rejection::Requirement(unmet), hint);
                     failed.finding(found.as_deref())
                 }
             },
@@ -87,7 +87,8 @@ impl Explanation {
         &self.findings
     }
 
-    /// What to change, for every check that failed and has a hint.
+    /// What to look at, for every check that failed and has a hint: the hints of the log, see
+    /// [`Validator::hint`](crate::Validator::hint).
     pub fn hints(&self) -> impl Iterator<Item = &str> {
         self.findings.iter().filter_map(Finding::hint)
     }
@@ -131,7 +132,7 @@ pub struct Finding {
     rejection: Option<Rejection>,
     expected: Option<String>,
     found: Option<String>,
-    hint: Option<String>,
+    hint: Option<&'static str>,
 }
 
 /// How a check went.
@@ -155,7 +156,7 @@ impl Finding {
         Self { outcome: Outcome::Skipped, ..Self::passed(check) }
     }
 
-    pub(super) fn failed(check: &'static str, rejection: Rejection, hint: Option<String>) -> Self {
+    pub(super) fn failed(check: &'static str, rejection: Rejection, hint: Option<&'static str>) -> Self {
         Self { outcome: Outcome::Failed, rejection: Some(rejection), hint, ..Self::passed(check) }
     }
 
@@ -166,12 +167,6 @@ impl Finding {
 
     pub(super) fn finding(mut self, found: Option<&str>) -> Self {
         self.found = found.map(shortened);
-        self
-    }
-
-    /// Puts this hint into the place of any other.
-    pub(super) fn advising(mut self, hint: Option<&'static str>) -> Self {
-        self.hint = hint.map(str::to_owned).or(self.hint);
         self
     }
 
@@ -206,10 +201,10 @@ impl Finding {
         self.found.as_deref()
     }
 
-    /// What to change.
+    /// What to look at, if the cause is a common mistake.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
-        self.hint.as_deref()
+        self.hint
     }
 }
 
@@ -224,7 +219,7 @@ impl fmt::Display for Finding {
         if let Some(rejection) = &self.rejection {
             write!(f, ": {rejection}")?;
         }
-        let details = [("found", &self.found), ("expected", &self.expected), ("hint", &self.hint)];
+        let details = [("found", self.found()), ("expected", self.expected()), ("hint", self.hint)];
         let shown = details.into_iter().filter(|(name, _)| *name == "found" || self.outcome == Outcome::Failed);
         for (name, text) in shown {
             if let Some(text) = text {

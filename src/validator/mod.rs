@@ -90,6 +90,8 @@ struct Trusted {
     /// Its first `iss` value.
     name: Box<str>,
     algorithms: Box<[Algorithm]>,
+    /// Whether it is a tenant of Auth0.
+    is_auth0: bool,
     keys: Keyring,
     /// Its source, for other validators.
     shareable: Option<Shareable>,

@@ -112,7 +112,7 @@ fn claimed(payload: &Payload) -> Result<&str, IssuerError> {
 /// Says how two different issuers resemble each other, for the operator's log.
 fn near_miss(claimed: &str, known: &str) -> Option<NearMiss> {
     if claimed.strip_suffix('/').unwrap_or(claimed) == known.strip_suffix('/').unwrap_or(known) {
-        Some(NearMiss::TrailingSlash)
+        Some(if claimed.ends_with('/') { NearMiss::ExtraSlash } else { NearMiss::MissingSlash })
     } else if claimed.eq_ignore_ascii_case(known) {
         Some(NearMiss::Case)
     } else {
@@ -150,8 +150,8 @@ mod tests {
     #[test]
     fn a_near_miss_is_refused_and_named() {
         for (iss, near) in [
-            (r#""https://a.example""#, Some(NearMiss::TrailingSlash)),
-            (r#""https://b.example/""#, Some(NearMiss::TrailingSlash)),
+            (r#""https://a.example""#, Some(NearMiss::MissingSlash)),
+            (r#""https://b.example/""#, Some(NearMiss::ExtraSlash)),
             (r#""https://A.example/""#, Some(NearMiss::Case)),
             (r#""http://a.example/""#, Some(NearMiss::Scheme)),
             (r#""https://a.example//""#, None),

@@ -83,7 +83,7 @@ async fn issuers_and_algorithms_stay_each_apis_own() {
     assert_eq!(server.fetches(), 2);
 
     let slash = server.token().issuer("https://northwind.eu.auth0.com").audience(STOCK).sign();
-    let near = Some(NearMiss::TrailingSlash);
+    let near = Some(NearMiss::MissingSlash);
     assert_eq!(narrow.validate(&slash).await.unwrap_err(), Rejection::Issuer(IssuerError::Unknown { near }));
 }
 

@@ -122,6 +122,11 @@ impl Rules {
         CHECKS.iter().filter(|check| check.cheap).try_for_each(|check| (check.judge)(self, evidence))
     }
 
+    /// Says whether the claims mark an ID token, by the same check that rejects one.
+    pub(crate) fn is_marked_as_id_token(&self, evidence: Evidence<'_>) -> bool {
+        id_token(self, evidence).is_err()
+    }
+
     /// The moment up to which a claims set that holds now holds, for verdicts that are remembered; leeway is not counted.
     ///
     /// Only two dates end a validity: `exp`, and `iat` where the age counts. `nbf`, once passed, stays passed.

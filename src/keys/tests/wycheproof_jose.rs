@@ -86,8 +86,12 @@ fn encrypted_tokens_are_refused_unread() {
             tried += 1;
             let token = case.as_str().map_or_else(|| case.to_string(), str::to_owned);
             let refusal = UnverifiedToken::parse(&token).map(drop).expect_err("refused");
-            let five_segments = token.matches('.').count() == 4;
-            assert_eq!(refusal, if five_segments { TokenError::Encrypted } else { TokenError::NotAJwt }, "{token}");
+            let expected = match token.matches('.').count() {
+                _ if token.contains([' ', '\n']) => TokenError::WhiteSpace,
+                4 => TokenError::Encrypted,
+                _ => TokenError::NotAJwt,
+            };
+            assert_eq!(refusal, expected, "{token}");
         }
     }
     assert_eq!(tried, 139 + 34);
