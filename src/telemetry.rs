@@ -476,8 +476,13 @@ pub(crate) fn credential_refused(kind: &'static str, hint: Option<&'static str>)
 }
 
 /// A good token, or a request without one, does not meet what a route asks.
-pub(crate) fn requirement_unmet(kind: &'static str, lacks: Option<&dyn Display>, signature_checked: bool) {
-    rejected(kind, None, None, None, None, lacks, signature_checked);
+pub(crate) fn requirement_unmet(
+    kind: &'static str,
+    hint: Option<&'static str>,
+    lacks: Option<&dyn Display>,
+    signature_checked: bool,
+) {
+    rejected(kind, hint, None, None, None, lacks, signature_checked);
     #[cfg(feature = "metrics")]
     metrics::counter!("jwt_requirement_unmet_total", "reason" => kind).increment(1);
 }

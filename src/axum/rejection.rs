@@ -14,6 +14,7 @@ use crate::guard::{Facts, Insufficient, Unmet};
 use crate::metadata::ResourceMetadata;
 use crate::middleware::{EmptyBody, JsonBody, ResponseHook, note_unmet, refuse};
 use crate::rejection::Rejection;
+use crate::validator;
 
 /// A [`Rejection`] as a response, for handlers that validate a token themselves: the same status, challenge and headers
 /// that a [`BearerLayer`](crate::BearerLayer) answers with.
@@ -33,6 +34,8 @@ use crate::rejection::Rejection;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BearerRejection {
     rejection: Rejection,
+    /// For the log, where the claims show a common mistake.
+    hint: Option<&'static str>,
     /// Boxed, so that a result with this error is small.
     challenges: Box<Challenges>,
     body: BodyForm,
@@ -53,6 +56,7 @@ impl BearerRejection {
         let challenges = answering.map(|answering| answering.challenges.clone()).unwrap_or_default();
         Self {
             rejection,
+            hint: None,
             challenges: Box::new(challenges),
             body: answering.map_or(BodyForm::Empty, |answering| BodyForm::of(&*answering.body)),
             protocol: place.protocol,
@@ -101,7 +105,7 @@ impl BearerRejection {
 impl From<Rejection> for BearerRejection {
     fn from(rejection: Rejection) -> Self {
         let challenges = Box::default();
-        Self { rejection, challenges, body: BodyForm::Empty, protocol: Protocol::Http }
+        Self { rejection, hint: None, challenges, body: BodyForm::Empty, protocol: Protocol::Http }
     }
 }
 
@@ -109,12 +113,13 @@ impl From<Rejection> for BearerRejection {
 impl From<Insufficient> for BearerRejection {
     fn from(insufficient: Insufficient) -> Self {
         let claims = insufficient.claims().clone();
+        let hint = validator::hint_of_unmet(insufficient.unmet(), &claims);
         let Some(place) = claims.context.as_ref().and_then(|context| context.downcast_ref::<Place>()) else {
-            return Self::from(Unmet::from(insufficient));
+            return Self { hint, ..Self::from(Unmet::from(insufficient)) };
         };
         let facts = Facts { claims: &claims, now: SystemClock.now(), leeway: defaults::LEEWAY };
         let unmet = Unmet::from(insufficient).within(place.demand(Some(&facts)));
-        Self::at(place, Rejection::Requirement(unmet))
+        Self { hint, ..Self::at(place, Rejection::Requirement(unmet)) }
     }
 }
 
@@ -128,7 +133,7 @@ impl From<Unmet> for BearerRejection {
 impl IntoResponse for BearerRejection {
     fn into_response(self) -> Response {
         if matches!(self.rejection, Rejection::Requirement(_) | Rejection::NoCredential) {
-            note_unmet(&self.rejection);
+            note_unmet(&self.rejection, self.hint);
         }
         let answer = self.challenges.answer(&self.rejection);
         match self.body {

@@ -21,6 +21,7 @@ use crate::middleware::response::{
 };
 use crate::rejection::Rejection;
 use crate::telemetry;
+use crate::validator;
 
 /// Lets a request pass only if its verified claims meet a [`Requirement`]. It stands inside a
 /// [`BearerLayer`](crate::BearerLayer), whose realm its challenges carry.
@@ -174,7 +175,7 @@ impl<R> RequireLayer<R> {
         let around = extensions.get::<Around>();
         let answering = around.and_then(Around::answering);
         let challenges = || answering.map(|answering| answering.challenges.clone()).unwrap_or_default();
-        let (rejection, challenges) = match (extensions.get::<Claims>(), around) {
+        let (rejection, hint, challenges) = match (extensions.get::<Claims>(), around) {
             (Some(claims), _) => {
                 let now = self.clock.now();
                 let Err(unmet) = self.requirement.check(claims, now, self.leeway) else { return Ok(()) };
@@ -183,18 +184,19 @@ impl<R> RequireLayer<R> {
                     Some(around) => unmet.within(around.demand(Some(&facts))),
                     None => unmet,
                 };
-                (Rejection::Requirement(unmet), challenges())
+                let hint = validator::hint_of_unmet(&unmet, claims);
+                (Rejection::Requirement(unmet), hint, challenges())
             }
             (None, Some(around)) => {
                 let asked = around.demand(None).and(self.requirement.demand(None));
-                (Rejection::NoCredential, challenges().asking_for(asked.scope))
+                (Rejection::NoCredential, None, challenges().asking_for(asked.scope))
             }
             (None, None) => {
                 telemetry::misconfigured("a RequireLayer has no BearerLayer around it");
                 return Err(misconfigured(&self.body, protocol));
             }
         };
-        note_unmet(&rejection);
+        note_unmet(&rejection, hint);
         Err(refuse(&self.body, challenges.answer(&rejection), protocol, rejection))
     }
 }

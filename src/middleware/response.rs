@@ -147,12 +147,12 @@ pub(crate) fn refuse<B>(
 }
 
 /// Tells the log and the metrics of a good token, or a request without one, that does not meet what is asked.
-pub(crate) fn note_unmet(rejection: &Rejection) {
+pub(crate) fn note_unmet(rejection: &Rejection, hint: Option<&'static str>) {
     let lacks: Option<&dyn fmt::Display> = match rejection {
         Rejection::Requirement(unmet) => Some(unmet),
         _ => None,
     };
-    telemetry::requirement_unmet(rejection.kind().name(), lacks, rejection.signature_checked());
+    telemetry::requirement_unmet(rejection.kind().name(), hint, lacks, rejection.signature_checked());
 }
 
 /// The response where the program lacks a layer.

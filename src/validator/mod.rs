@@ -27,6 +27,7 @@ pub use self::builder::{StartError, ValidatorBuilder};
 pub(crate) use self::circumstances::Circumstances;
 pub use self::explanation::{Explanation, Finding, Outcome};
 use self::headers::KnownHeaders;
+pub(crate) use self::hints::hint_of_unmet;
 use self::keyring::Keyring;
 use self::memo::{Memo, Remembered, Search};
 use self::routing::Routes;

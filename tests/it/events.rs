@@ -81,6 +81,38 @@ async fn a_refusal_tells_its_kind_and_whether_the_signature_was_looked_at() {
 }
 
 #[tokio::test]
+async fn an_unmet_requirement_is_logged_with_its_hint() {
+    let log = Log::default();
+    let _subscribed = log.clone().subscribed();
+    async fn in_code(claims: Claims) -> Result<(), BearerRejection> {
+        Ok(claims.require(&Requirement::permission("read"))?)
+    }
+    let server = TestIssuer::new();
+    let code = get(in_code);
+    let layered = get(async || ()).route_layer(RequireLayer::scope("write"));
+    let app = Router::new().route("/code", code).route("/layer", layered);
+    let app = app.layer(BearerLayer::new(validator(&server)));
+    let token = |scope, permission| server.token().scope(scope).permissions([permission]).sign();
+    for (path, token) in [
+        ("/layer", token("read", "write")),
+        ("/code", token("read", "write")),
+        ("/layer", token("read", "writes")),
+        ("/code", token("reads", "write")),
+    ] {
+        let request = Request::get(path).header("authorization", format!("Bearer {token}")).body(Body::empty());
+        let response = app.clone().oneshot(request.expect("a request")).await.expect("infallible");
+        assert_eq!(response.status(), 403, "{path}");
+    }
+    let hinted = log.lines("hint=");
+    let [layer, code] = &hinted[..] else { panic!("{hinted:?}") };
+    assert!(layer.contains("ask for `scope_or_permission`") && layer.contains("lacks the scope write"), "{layer}");
+    assert!(
+        code.contains("the token has a scope of that name") && code.contains("lacks the permission read"),
+        "{code}"
+    );
+}
+
+#[tokio::test]
 async fn a_refusal_for_want_of_keys_tells_what_keeps_them_away() {
     let log = Log::default();
     let _subscribed = log.clone().subscribed();

@@ -130,7 +130,7 @@ impl Core {
 }
 
 /// Finds the hint for a requirement that is not met.
-pub(super) fn hint_of_unmet(unmet: &Unmet, claims: &Claims) -> Option<&'static str> {
+pub(crate) fn hint_of_unmet(unmet: &Unmet, claims: &Claims) -> Option<&'static str> {
     find(|applies| match applies {
         Applies::Accepted(applies) => applies(unmet, claims),
         Applies::Rejection(_) | Applies::Unverified(_) | Applies::Signed(_) => false,
