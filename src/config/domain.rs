@@ -36,9 +36,25 @@ pub(super) fn check_issuer(setting: &str, issuer: &str, plain: PlainHttp, faults
     if issuer.contains(['?', '#']) {
         return faults.push(setting, Problem::IssuerUrl);
     }
+    if let Some(issuer) = issuer_of_document(issuer) {
+        return faults.push(setting, Problem::DiscoveryUrl { issuer: Box::from(issuer) });
+    }
     if endpoint(setting, issuer, plain, faults).is_some() && is_auth0_domain(issuer) && !issuer.ends_with('/') {
         faults.push(setting, Problem::TrailingSlash);
     }
+}
+
+/// The issuer whose discovery document is at this URL: behind its path (OpenID Connect Discovery 1.0 §4), or before it (RFC
+/// 8414 §3.1).
+fn issuer_of_document(url: &str) -> Option<String> {
+    let (origin, path) = DOCUMENTS.iter().find_map(|document| url.split_once(document))?;
+    if !(path.is_empty() || path.starts_with('/')) {
+        return None;
+    }
+    let issuer = format!("{origin}{path}");
+    // Auth0 is known to write the slash.
+    let slash = if is_auth0_domain(&issuer) && !issuer.ends_with('/') { "/" } else { "" };
+    Some(format!("{issuer}{slash}"))
 }
 
 /// Reads a bare domain of Auth0 as its issuer.
@@ -70,3 +86,5 @@ pub(crate) fn is_auth0_domain(issuer: &str) -> bool {
 pub(super) fn auth0_jwks_uri(issuer: &str) -> Result<Endpoint, EndpointError> {
     Endpoint::new(&format!("{issuer}.well-known/jwks.json"))
 }
+
+const DOCUMENTS: &[&str] = &["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"];

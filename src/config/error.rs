@@ -85,6 +85,11 @@ pub enum Problem {
     Url(EndpointError),
     /// An issuer has a query or a fragment (RFC 8414 §2).
     IssuerUrl,
+    /// An issuer is given as the URL of its discovery document.
+    DiscoveryUrl {
+        /// The issuer that this document belongs to; whether it ends with a slash, only the document says.
+        issuer: Box<str>,
+    },
     /// The same issuer stands twice.
     DuplicateIssuer,
     /// No algorithm is listed.
@@ -141,6 +146,9 @@ impl fmt::Display for Problem {
             }
             Self::Url(error) => write!(f, "{error}{}", alternative(*error)),
             Self::IssuerUrl => f.write_str("an issuer has neither query nor fragment (RFC 8414 §2)"),
+            Self::DiscoveryUrl { issuer } => {
+                write!(f, "is the URL of a discovery document; write its `issuer`, such as `{issuer}`")
+            }
             Self::DuplicateIssuer => f.write_str("stands twice; the `iss` of a token must lead to one set of keys"),
             Self::NoAlgorithms => f.write_str("lists no algorithm; RS256 is the usual one"),
             Self::DuplicateAlgorithm(algorithm) => write!(f, "lists {algorithm} twice"),
@@ -166,17 +174,13 @@ impl fmt::Display for Problem {
                 skipped.iter().try_for_each(|reason| write!(f, "; one was passed over: {reason}"))
             }
             Self::TooManyKeys => {
-                write!(
-                    f,
-                    "lets a token come with more than {} keys to try; give them different `kid`s, or take old ones out",
-                    defaults::MAX_CANDIDATES
-                )
+                let most = defaults::MAX_CANDIDATES;
+                write!(f, "holds more than {most} keys to try for one token; set different `kid`s, or remove old keys")
             }
-            Self::Leeway => write!(
-                f,
-                "is more than {} s (RFC 7519 §4.1.4: no more than a few minutes)",
-                defaults::MAX_LEEWAY.as_secs()
-            ),
+            Self::Leeway => {
+                let most = defaults::MAX_LEEWAY.as_secs();
+                write!(f, "is more than {most} s (RFC 7519 §4.1.4: no more than a few minutes)")
+            }
             Self::MaxAge => f.write_str("is zero, so that no token could pass"),
             Self::TokenSize => {
                 write!(f, "lies outside {} to {} octets", defaults::MIN_TOKEN_CAP, defaults::MAX_TOKEN_CAP)

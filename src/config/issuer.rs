@@ -61,7 +61,8 @@ impl Issuer {
         Self::new(Domain::Auth0(domain.into()), Keys::Auth0)
     }
 
-    /// A server with discovery: OpenID Connect Discovery 1.0 §4, else RFC 8414 §3. `issuer` is the exact `iss` value.
+    /// A server with discovery: OpenID Connect Discovery 1.0 §4, else RFC 8414 §3. `issuer` is the exact `iss` value, not the
+    /// URL of the document.
     #[must_use]
     pub fn oidc(issuer: impl Into<String>) -> Self {
         Self::new(Domain::Exact(issuer.into()), Keys::Discovery)

@@ -90,6 +90,34 @@ fn an_issuer_is_what_a_token_can_carry() {
 }
 
 #[test]
+fn rejects_the_url_of_a_discovery_document_and_names_the_issuer() {
+    for (url, issuer) in [
+        ("https://as.example/.well-known/openid-configuration", "https://as.example"),
+        ("https://as.example/realms/a/.well-known/openid-configuration", "https://as.example/realms/a"),
+        ("https://as.example/.well-known/oauth-authorization-server", "https://as.example"),
+        ("https://as.example/.well-known/oauth-authorization-server/tenant/a", "https://as.example/tenant/a"),
+        ("https://as.example/.well-known/openid-configuration/tenant/a", "https://as.example/tenant/a"),
+        ("https://t.eu.auth0.com/.well-known/openid-configuration", "https://t.eu.auth0.com/"),
+        ("http://127.0.0.1:9000/.well-known/openid-configuration", "http://127.0.0.1:9000"),
+    ] {
+        let expected = one(&format!("issuer {url:?}"), Problem::DiscoveryUrl { issuer: Box::from(issuer) });
+        let keys = "https://keys.example/";
+        assert_eq!(faults_of(Issuer::with_jwks_uri(url, keys)), expected, "{url}");
+        assert_eq!(faults_of(Issuer::oidc("https://as2.example").with_domain(url)), expected, "{url}");
+        assert_eq!(faults_of(Issuer::oidc(url)), expected, "{url}");
+    }
+    for issuer in ["https://as.example/.well-known/openid", "https://as.example/.well-known/openid-configuration-2"] {
+        assert_eq!(faults_of(Issuer::with_jwks_uri(issuer, "https://keys.example/")), [], "{issuer}");
+    }
+    let error = Validator::new(Api::new(AUDIENCE, Issuer::oidc("https://as.example/.well-known/openid-configuration")));
+    let text = error.expect_err("a document").to_string();
+    assert!(
+        text.ends_with("is the URL of a discovery document; write its `issuer`, such as `https://as.example`"),
+        "{text}"
+    );
+}
+
+#[test]
 fn what_is_fetched_is_https() {
     let jwks = |uri: &str| faults_of(Issuer::with_jwks_uri("https://as.example/", uri));
     for (uri, error) in [
