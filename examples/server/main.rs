@@ -35,10 +35,15 @@ use self::settings::Settings;
 mod log;
 mod settings;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     log::start();
-    match run().await {
+    let outcome = tokio::runtime::Runtime::new().map_err(Box::from).and_then(|runtime| {
+        let outcome = runtime.block_on(run());
+        // Dropped, it would wait for its blocking threads: one may look a name up that no name server answers.
+        runtime.shutdown_background();
+        outcome
+    });
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -52,7 +57,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let Settings { listen, validator } = Settings::read(path.as_ref())?;
     // Before anybody can know that the server listens: a signal must not find it without its handler.
     let mut stop = Stop::listen()?;
-    let listener = TcpListener::bind(&listen).await.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let listener = tokio::select! {
+        bound = TcpListener::bind(&listen) => bound.map_err(|error| format!("cannot listen on {listen}: {error}"))?,
+        () = stop.requested() => return Ok(()),
+    };
     println!("listening on http://{}", listener.local_addr()?);
     serve(listener, &app(validator), &mut stop).await;
     Ok(())

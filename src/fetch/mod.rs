@@ -7,6 +7,8 @@
 #[cfg(feature = "reqwest")]
 mod address;
 mod endpoint;
+#[cfg(feature = "reqwest")]
+mod lookup;
 mod reference;
 #[cfg(feature = "reqwest")]
 mod reqwest;

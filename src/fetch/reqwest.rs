@@ -3,16 +3,20 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 
 use crate::defaults;
 use crate::fetch::address::is_public;
+use crate::fetch::lookup::Lookups;
 use crate::fetch::{Fetch, FetchError, FetchFuture, FetchRequest, FetchResponse};
 
 /// Fetches over https with a `reqwest::Client`.
+///
+/// A host name is looked up by the system's resolver, on a thread of this client. A later attempt joins a lookup that is in
+/// flight, so that a name server that does not answer costs one thread per host.
 #[derive(Clone, Debug)]
 pub struct ReqwestFetch {
     client: reqwest::Client,
@@ -140,13 +144,14 @@ impl ReqwestFetchBuilder {
     /// [`FetchError::Tls`] if the PEM of an authority holds no certificate or one that cannot be read, or if the system's
     /// trust store cannot be read.
     pub fn build(self) -> Result<ReqwestFetch, FetchError> {
-        let mut builder = client_builder();
+        self.build_with(Lookups::system())
+    }
+
+    fn build_with(self, lookups: Lookups) -> Result<ReqwestFetch, FetchError> {
+        let mut builder = client_builder(self.reach, lookups);
         let roots = self.roots?;
         if !roots.is_empty() {
             builder = builder.tls_certs_merge(roots);
-        }
-        if let Some(reach) = self.reach {
-            builder = builder.dns_resolver(Within(reach));
         }
         let client = builder.build().map_err(|_| FetchError::Tls)?;
         Ok(ReqwestFetch { client, reach: self.reach })
@@ -180,16 +185,18 @@ impl Fetch for ReqwestFetch {
 }
 
 /// Looks names up as the system does, and keeps the addresses that may be connected to.
-struct Within(Reach);
+struct Resolver {
+    lookups: Lookups,
+    reach: Option<Reach>,
+}
 
-impl reqwest::dns::Resolve for Within {
+impl reqwest::dns::Resolve for Resolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let Self(reach) = *self;
+        let (lookups, reach) = (self.lookups.clone(), self.reach);
         Box::pin(async move {
-            // The port is that of the URL, whatever stands here.
-            let look_up = move || (name.as_str(), 0).to_socket_addrs();
-            let found = tokio::task::spawn_blocking(look_up).await??;
-            let kept: Vec<SocketAddr> = found.filter(|address| reach(address.ip())).collect();
+            let found = lookups.addresses(name.as_str()).await?;
+            let is_allowed = |address: &SocketAddr| reach.is_none_or(|reach| reach(address.ip()));
+            let kept: Vec<SocketAddr> = found.iter().copied().filter(is_allowed).collect();
             if kept.is_empty() {
                 return Err(Box::from(Unreachable));
             }
@@ -217,8 +224,9 @@ fn literal(url: &reqwest::Url) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-fn client_builder() -> reqwest::ClientBuilder {
+fn client_builder(reach: Option<Reach>, lookups: Lookups) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
+        .dns_resolver(Resolver { lookups, reach })
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .connect_timeout(defaults::CONNECT_TIMEOUT)
@@ -295,6 +303,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use crate::fetch::Endpoint;
+    use crate::fetch::lookup::tests::SilentServer;
 
     use super::*;
 
@@ -378,5 +387,26 @@ mod tests {
         // What has no address at all is not refused, but not there.
         assert_eq!(get(Some(is_public), "no-such-name.invalid", port).await, Err(FetchError::Connect));
         assert_eq!(accepted.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn attempts_without_an_answer_of_the_name_server_share_one_lookup() {
+        let (port, accepted) = server().await;
+        let names = SilentServer::new();
+        let client = ReqwestFetch::builder().build_with(names.lookups.clone()).expect("a client");
+        let endpoint = Endpoint::dangerous_allow_http(&format!("http://silent.test:{port}/")).expect("a URL");
+        let attempt = || tokio::spawn(client.fetch(FetchRequest::new(endpoint.clone(), 100)));
+        for _ in 0..10 {
+            let given_up = attempt();
+            tokio::task::yield_now().await;
+            given_up.abort();
+            assert!(given_up.await.expect_err("no address yet").is_cancelled());
+        }
+        let last = attempt();
+        tokio::task::yield_now().await;
+        names.answer(Ok(vec![SocketAddr::from(([127, 0, 0, 1], 0))]));
+        let response = last.await.expect("no panic");
+        assert_eq!(response.map(|response| response.body).as_deref(), Ok(&b"{}"[..]));
+        assert_eq!((names.begun(), accepted.load(Ordering::SeqCst)), (1, 1));
     }
 }
