@@ -1,9 +1,10 @@
 //! Every fault of a configuration, at once.
 
+use std::error::Error as _;
 use std::fmt;
 
 use crate::defaults;
-use crate::fetch::EndpointError;
+use crate::fetch::{BuildClientError, EndpointError};
 use crate::jwks::PolicyViolation;
 use crate::keys::{KeyError, SecretError, SkipReason};
 use crate::token::Algorithm;
@@ -129,8 +130,10 @@ pub enum Problem {
     NoHost,
     /// The refresh policy contradicts itself, or that of shared keys.
     RefreshPolicy(PolicyViolation),
-    /// There is no way to fetch: the feature `reqwest` is off and no `Fetch` is given, or its client cannot be built.
+    /// There is no way to fetch: the feature `reqwest` is off and no `Fetch` is given.
     NoFetch,
+    /// The HTTP client of the feature `reqwest` cannot be built.
+    HttpClient(BuildClientError),
 }
 
 impl fmt::Display for Problem {
@@ -190,9 +193,7 @@ impl fmt::Display for Problem {
             Self::UnknownIssuer => f.write_str("is not one of the API's issuers, spelled exactly"),
             Self::NoHost => f.write_str("is no URL with a host, so that no request could name it"),
             Self::RefreshPolicy(violation) => violation.fmt(f),
-            Self::NoFetch => {
-                f.write_str("no HTTP client: turn on the feature `reqwest`, or give a `Fetch` with `with_fetch`")
-            }
+            Self::NoFetch | Self::HttpClient(_) => self.fmt_client(f),
         }
     }
 }
@@ -204,6 +205,18 @@ fn alternative(error: EndpointError) -> &'static str {
             ", or `dangerous_allow_http` in a network that you trust, such as that of docker compose"
         }
         EndpointError::Malformed | EndpointError::UserInfo | EndpointError::Fragment => "",
+    }
+}
+
+impl Problem {
+    /// Writes why there is no HTTP client.
+    fn fmt_client(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::HttpClient(error) = self else {
+            return f.write_str("no HTTP client: turn on the feature `reqwest`, or give a `Fetch` with `with_fetch`");
+        };
+        write!(f, "the HTTP client cannot be built: {error}")?;
+        let mut causes = std::iter::successors(error.source(), |cause| (**cause).source());
+        causes.try_for_each(|cause| write!(f, ": {cause}"))
     }
 }
 

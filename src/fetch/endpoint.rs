@@ -49,6 +49,11 @@ impl Endpoint {
         &self.0
     }
 
+    /// Says whether the connection to it needs TLS.
+    pub(crate) fn is_https(&self) -> bool {
+        self.0.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("https"))
+    }
+
     pub(crate) fn parse(url: &str, plain: PlainHttp) -> Result<Self, EndpointError> {
         vet_octets(url)?;
         let uri: Uri = url.parse().map_err(|_| EndpointError::Malformed)?;
@@ -159,6 +164,7 @@ mod tests {
             "http://[::1]:80/",
         ] {
             assert_eq!(Endpoint::new(url).map(|e| e.as_str().to_owned()), Ok(url.to_owned()));
+            assert_eq!(Endpoint::new(url).map(|e| e.is_https()), Ok(url.starts_with("https")));
         }
         for url in [
             "http://a.example/",

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "reqwest")]
 mod address;
+mod client_error;
 mod endpoint;
 #[cfg(feature = "reqwest")]
 mod lookup;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+pub use self::client_error::{BuildClientError, BuildClientErrorKind};
 pub(crate) use self::endpoint::PlainHttp;
 pub use self::endpoint::{Endpoint, EndpointError};
 #[cfg(feature = "reqwest")]
@@ -56,16 +58,28 @@ impl Fetch for Nothing {
     }
 }
 
-/// The backend that is used where none is given, if there is one.
-#[cfg(feature = "reqwest")]
-pub(crate) fn default_backend() -> Option<Arc<dyn Fetch>> {
-    let backend: Arc<dyn Fetch> = Arc::new(ReqwestFetch::new().ok()?);
-    Some(backend)
+/// Whether an https URL is among those to fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// There is one: a client without CA certificates is of no use.
+    Https,
+    /// All are plain http.
+    PlainHttp,
 }
 
-/// The backend that is used where none is given, if there is one.
+/// The backend that is used where none is given; `None` if the crate was built without one.
+#[cfg(feature = "reqwest")]
+pub(crate) fn default_backend(transport: Transport) -> Option<Result<Arc<dyn Fetch>, BuildClientError>> {
+    let backend = match (ReqwestFetch::new(), transport) {
+        (Err(_), Transport::PlainHttp) => ReqwestFetch::without_trust_store(),
+        (built, _) => built,
+    };
+    Some(backend.map(|backend| -> Arc<dyn Fetch> { Arc::new(backend) }))
+}
+
+/// The backend that is used where none is given; `None` if the crate was built without one.
 #[cfg(not(feature = "reqwest"))]
-pub(crate) fn default_backend() -> Option<Arc<dyn Fetch>> {
+pub(crate) fn default_backend(_: Transport) -> Option<Result<Arc<dyn Fetch>, BuildClientError>> {
     None
 }
 

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
@@ -11,7 +12,9 @@ use http::StatusCode;
 use crate::defaults;
 use crate::fetch::address::is_public;
 use crate::fetch::lookup::Lookups;
-use crate::fetch::{Fetch, FetchError, FetchFuture, FetchRequest, FetchResponse};
+use crate::fetch::{
+    BuildClientError, BuildClientErrorKind, Fetch, FetchError, FetchFuture, FetchRequest, FetchResponse,
+};
 
 /// Fetches over https with a `reqwest::Client`.
 ///
@@ -32,9 +35,17 @@ impl ReqwestFetch {
     ///
     /// # Errors
     ///
-    /// [`FetchError::Tls`] if the system's trust store cannot be read.
-    pub fn new() -> Result<Self, FetchError> {
+    /// [`BuildClientError`] if the system's trust store has no CA certificate.
+    pub fn new() -> Result<Self, BuildClientError> {
         Self::builder().build()
+    }
+
+    /// A client that trusts no certificate, and so fetches over plain http only.
+    pub(super) fn without_trust_store() -> Result<Self, BuildClientError> {
+        let reach = None;
+        let client = client_builder(reach, Lookups::system()).tls_certs_only([]).build();
+        let client = client.map_err(|error| BuildClientError::new(BuildClientErrorKind::TrustStore, error))?;
+        Ok(Self { client, reach })
     }
 
     /// Starts from the same client, and takes what is to be different.
@@ -58,13 +69,12 @@ impl ReqwestFetch {
     ///
     /// # Errors
     ///
-    /// [`FetchError::Tls`] if `pem` holds no certificate or one that cannot be read, or if the system's trust store cannot
-    /// be read.
+    /// [`BuildClientError`] if `pem` holds no certificate or one that cannot be used.
     ///
     /// # Security
     ///
     /// Whoever holds the key of such an authority can stand in for every issuer of the validator that uses this.
-    pub fn with_root_certificates(pem: impl AsRef<[u8]>) -> Result<Self, FetchError> {
+    pub fn with_root_certificates(pem: impl AsRef<[u8]>) -> Result<Self, BuildClientError> {
         Self::builder().with_root_certificates(pem).build()
     }
 
@@ -95,7 +105,7 @@ impl ReqwestFetch {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ReqwestFetchBuilder {
-    roots: Result<Vec<reqwest::Certificate>, FetchError>,
+    roots: Result<Vec<reqwest::Certificate>, BuildClientError>,
     reach: Option<Reach>,
 }
 
@@ -107,11 +117,7 @@ impl ReqwestFetchBuilder {
     ///
     /// Whoever holds the key of such an authority can stand in for every issuer of the validator that uses this.
     pub fn with_root_certificates(mut self, pem: impl AsRef<[u8]>) -> Self {
-        let more = reqwest::Certificate::from_pem_bundle(pem.as_ref()).ok().filter(|more| !more.is_empty());
-        self.roots = match (self.roots, more) {
-            (Ok(roots), Some(more)) => Ok([roots, more].concat()),
-            _ => Err(FetchError::Tls),
-        };
+        self.roots = self.roots.and_then(|roots| Ok([roots, certificates(pem.as_ref())?].concat()));
         self
     }
 
@@ -141,20 +147,39 @@ impl ReqwestFetchBuilder {
     ///
     /// # Errors
     ///
-    /// [`FetchError::Tls`] if the PEM of an authority holds no certificate or one that cannot be read, or if the system's
-    /// trust store cannot be read.
-    pub fn build(self) -> Result<ReqwestFetch, FetchError> {
+    /// [`BuildClientError`] if the PEM of an authority holds no certificate or one that cannot be used, or if there is no CA
+    /// certificate at all, neither in the system's trust store nor here.
+    pub fn build(self) -> Result<ReqwestFetch, BuildClientError> {
         self.build_with(Lookups::system())
     }
 
-    fn build_with(self, lookups: Lookups) -> Result<ReqwestFetch, FetchError> {
-        let mut builder = client_builder(self.reach, lookups);
+    fn build_with(self, lookups: Lookups) -> Result<ReqwestFetch, BuildClientError> {
+        let builder = client_builder(self.reach, lookups);
         let roots = self.roots?;
-        if !roots.is_empty() {
-            builder = builder.tls_certs_merge(roots);
-        }
-        let client = builder.build().map_err(|_| FetchError::Tls)?;
+        // With roots of its own a client needs none of the system's.
+        let (builder, kind) = match roots.is_empty() {
+            true => (builder, BuildClientErrorKind::TrustStore),
+            false => (builder.tls_certs_merge(roots), BuildClientErrorKind::Certificate),
+        };
+        let client = builder.build().map_err(|error| BuildClientError::new(kind, error))?;
         Ok(ReqwestFetch { client, reach: self.reach })
+    }
+}
+
+impl BuildClientError {
+    fn new(kind: BuildClientErrorKind, cause: reqwest::Error) -> Self {
+        Self { kind, cause: Some(Arc::new(cause)) }
+    }
+}
+
+/// Reads at least one certificate.
+fn certificates(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, BuildClientError> {
+    match reqwest::Certificate::from_pem_bundle(pem) {
+        Ok(found) if found.is_empty() => {
+            Err(BuildClientError { kind: BuildClientErrorKind::NoCertificate, cause: None })
+        }
+        Ok(found) => Ok(found),
+        Err(error) => Err(BuildClientError::new(BuildClientErrorKind::Certificate, error)),
     }
 }
 
@@ -311,17 +336,25 @@ mod tests {
     const ROOT: &str = include_str!("../../tests/data/tls/root.pem");
 
     #[test]
-    fn takes_roots_in_pem_and_refuses_what_holds_none() {
+    fn takes_roots_in_pem_and_says_what_is_wrong_with_others() {
+        use BuildClientErrorKind::{Certificate, NoCertificate};
+
         assert!(ReqwestFetch::with_root_certificates(ROOT).is_ok());
         assert!(ReqwestFetch::with_root_certificates(format!("{ROOT}\n{ROOT}")).is_ok());
         let broken = ROOT.replacen("MII", "MIJ", 1);
-        for pem in ["", "no pem", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", &broken] {
-            assert_eq!(ReqwestFetch::with_root_certificates(pem).map(|_| ()), Err(FetchError::Tls), "{pem:?}");
+        for (pem, kind) in [
+            ("", NoCertificate),
+            ("no pem", NoCertificate),
+            ("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", Certificate),
+            (&broken, Certificate),
+        ] {
+            let alone = ReqwestFetch::with_root_certificates(pem).map(drop).expect_err(pem);
+            assert_eq!((alone.kind(), alone.source().is_some()), (kind, kind == Certificate), "{pem:?}");
             for builder in [
                 ReqwestFetch::builder().with_root_certificates(ROOT).with_root_certificates(pem),
                 ReqwestFetch::builder().with_root_certificates(pem).with_root_certificates(ROOT),
             ] {
-                assert_eq!(builder.build().map(|_| ()), Err(FetchError::Tls), "{pem:?}");
+                assert_eq!(builder.build().map(drop), Err(alone.clone()), "{pem:?}");
             }
         }
     }

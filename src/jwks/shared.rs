@@ -12,7 +12,7 @@ use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use crate::clock::{Clock, Monotonic};
 use crate::defaults;
-use crate::fetch::{Endpoint, EndpointError, Fetch};
+use crate::fetch::{Endpoint, EndpointError, Fetch, Transport};
 use crate::jwks::discovery::Discovery;
 use crate::jwks::driver::{self, Core};
 use crate::jwks::error::{KeysUnavailable, RefreshError};
@@ -51,6 +51,15 @@ impl Origin {
     /// Whoever stands between can put keys of their own into the set.
     pub(crate) fn dangerous_discovery_over_http(issuer: &str) -> Result<Self, EndpointError> {
         Discovery::dangerous_over_http(issuer).map(Self::Discovery)
+    }
+
+    /// Whether the first fetch needs TLS. A discovery document over plain http may name a `jwks_uri` that does.
+    pub(crate) fn transport(&self) -> Transport {
+        let endpoint = match self {
+            Self::Jwks { endpoint, .. } => endpoint,
+            Self::Discovery(discovery) => discovery.openid(),
+        };
+        if endpoint.is_https() { Transport::Https } else { Transport::PlainHttp }
     }
 
     /// The name in events and metrics: the issuer as configured, never from a token.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Api, ConfigError, Faults, KeyOrigin, Policy, Problem};
 use crate::defaults;
-use crate::fetch::{self, Fetch};
+use crate::fetch::{self, Fetch, Transport};
 use crate::jwks::{KeySource, NotReady, Origin, RefreshPolicy};
 use crate::token::Algorithm;
 use crate::validator::application::Application;
@@ -140,14 +140,18 @@ impl ValidatorBuilder {
             faults.push("refresh policy", Problem::RefreshPolicy(violation));
         }
         let policy = self.api.resolve(&mut faults);
-        let fetches = policy.as_ref().is_some_and(|policy| self.needs_fetch(policy, &mut faults));
-        let fetch = match &self.fetch {
-            None if fetches => fetch::default_backend(),
-            given => given.clone().or_else(|| Some(Arc::new(fetch::Nothing))),
+        let transport = policy.as_ref().and_then(|policy| self.transport(policy, &mut faults));
+        let fetch: Option<Arc<dyn Fetch>> = match (&self.fetch, transport) {
+            (Some(given), _) => Some(Arc::clone(given)),
+            (None, None) => Some(Arc::new(fetch::Nothing)),
+            (None, Some(transport)) => match fetch::default_backend(transport) {
+                Some(built) => built.map_err(|error| faults.push("fetch", Problem::HttpClient(error))).ok(),
+                None => {
+                    faults.push("fetch", Problem::NoFetch);
+                    None
+                }
+            },
         };
-        if fetch.is_none() {
-            faults.push("fetch", Problem::NoFetch);
-        }
         let (policy, fetch) = faults.or(policy.zip(fetch))?;
         let core = Arc::new(self.assemble(policy, &fetch));
         Ok(Validator { memo: core.memo(), core, application: Application::none() })
@@ -201,20 +205,22 @@ impl ValidatorBuilder {
 }
 
 impl ValidatorBuilder {
-    /// Says whether any keys have to be fetched by this validator itself, and records where sharing is refused.
-    fn needs_fetch(&self, policy: &Policy, faults: &mut Faults) -> bool {
-        let mut needs_fetch = false;
+    /// How the validator's own sources fetch; `None` if it has none. Records where sharing is refused.
+    fn transport(&self, policy: &Policy, faults: &mut Faults) -> Option<Transport> {
+        let mut transport = None;
         for issuer in &policy.issuers {
             let KeyOrigin::Remote(origin) = &issuer.keys else { continue };
             match self.shared.find(origin, &issuer.algorithms, &self.refresh) {
-                Ok(shared) => needs_fetch |= shared.is_none(),
+                Ok(Some(_)) => {}
+                Ok(None) if transport == Some(Transport::Https) => {}
+                Ok(None) => transport = Some(origin.transport()),
                 Err(violation) => {
                     let name = issuer.domains.first().map(|name| &**name).unwrap_or_default();
                     faults.push(&format!("issuer {name:?} refresh policy"), Problem::RefreshPolicy(violation));
                 }
             }
         }
-        needs_fetch
+        transport
     }
 
     /// Another validator's source for these keys, else a new one.

@@ -4,6 +4,7 @@
 
 #![expect(clippy::expect_used, reason = "a server of the test that cannot serve fails the test")]
 
+use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,8 +17,10 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tower_bearer::fetch::{FetchError, ReqwestFetch};
+use tower_bearer::config::Problem;
+use tower_bearer::fetch::{BuildClientErrorKind, FetchError, ReqwestFetch};
 use tower_bearer::jwks::{KeySource, RefreshError};
+use tower_bearer::keys::KeySet;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, Issuer, Validator};
 
@@ -157,4 +160,60 @@ async fn a_certificate_that_turns_bad_takes_no_keys() {
         assert_eq!(source(&validator).reload().await, Ok(()), "{what}");
         assert_eq!(source(&validator).status().consecutive_failures(), 0, "{what}");
     }
+}
+
+/// Runs the test `name` again, in a process whose trust store is empty; returns `false` in that process.
+fn runs_without_trust_store(name: &str) -> bool {
+    const CHILD: &str = "TOWER_BEARER_WITHOUT_TRUST_STORE";
+    if std::env::var_os(CHILD).is_some() {
+        return false;
+    }
+    let itself = std::env::current_exe().expect("a test binary");
+    let mut child = std::process::Command::new(itself);
+    child.args(["--exact", &format!("certificates::{name}")]);
+    child.env(CHILD, "1").env("SSL_CERT_FILE", "/nowhere/ca.pem").env_remove("SSL_CERT_DIR");
+    let output = child.output().expect("a process");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+    true
+}
+
+#[tokio::test]
+async fn without_ca_certificates_only_keys_that_come_over_https_are_refused() {
+    if runs_without_trust_store("without_ca_certificates_only_keys_that_come_over_https_are_refused") {
+        return;
+    }
+    let named = "https://id.test/";
+    let build = |issuers: &[&Issuer]| {
+        let api = Api::new(AUDIENCE, issuers[0].clone());
+        Validator::new(issuers[1..].iter().fold(api, |api, issuer| api.with_issuer((*issuer).clone())))
+    };
+    let over_http = Issuer::with_jwks_uri("https://other.test/", "http://127.0.0.1:1/jwks");
+    for https in [Issuer::oidc(named), Issuer::with_jwks_uri(named, "https://id.test/jwks")] {
+        for issuers in [&[&https][..], &[&over_http, &https]] {
+            let error = build(issuers).map(drop).expect_err("no CA certificate");
+            let [fault] = error.faults() else { panic!("{error}") };
+            let Problem::HttpClient(client) = fault.problem() else { panic!("{error}") };
+            assert_eq!((fault.setting(), client.kind()), ("fetch", BuildClientErrorKind::TrustStore));
+            assert!(client.source().is_some_and(|cause| cause.source().is_some()), "{client:?}");
+            let text = error.to_string();
+            for word in ["trust store", "`ca-certificates`", "SSL_CERT_FILE", "No CA certificates were loaded"] {
+                assert!(text.contains(word), "{word} in {text}");
+            }
+            assert!(!text.contains("feature"), "{text}");
+        }
+    }
+
+    // Plain http on loopback, keys from a file and a private authority need none of the system's.
+    let server = TestIssuer::new().serve().await.expect("a port");
+    let issuer = server.issuer();
+    let api = Api::new(AUDIENCE, Issuer::oidc(issuer.issuer()));
+    let validator = Validator::builder(api).build_ready(Duration::from_secs(10)).await.expect("the first keys");
+    serves(&validator, issuer).await;
+    let keys = KeySet::from_jwks(issuer.jwks());
+    assert!(build(&[&Issuer::with_static_keys(named, keys)]).is_ok());
+    assert!(build(&[&over_http]).is_ok());
+    let behind_tls = Server::start(GOOD, issuer).await;
+    serves(&self::validator(&behind_tls, issuer, "localhost", trusting()), issuer).await;
+    assert_eq!(ReqwestFetch::new().map(drop).map_err(|error| error.kind()), Err(BuildClientErrorKind::TrustStore));
 }

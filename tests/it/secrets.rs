@@ -344,6 +344,8 @@ const HOLDS_NO_SECRET: &[&str] = &[
     "AuthenticationMethods",
     "BearerRejection",
     "BearerService",
+    "BuildClientError",
+    "BuildClientErrorKind",
     "ChallengeError",
     "CheckFailed",
     "ClaimError",
