@@ -1,7 +1,8 @@
 //! Time: the only reader of the clock.
 //!
-//! The wall clock judges dates in tokens and nothing else; every interval (key refresh, cool-down, deadline) is
-//! measured on the monotonic clock. Both come through [`Clock`], so that tests can turn them by hand.
+//! The wall clock judges the dates in tokens; every interval (key refresh, cool-down, deadline) is measured on the
+//! monotonic clock. On many systems that clock stops while the machine is suspended, so the age of a key set is the larger
+//! of what both clocks say. Both come through [`Clock`], so that tests can turn them by hand.
 
 use std::fmt;
 use std::future::Future;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A source of wall time, monotonic time and timers.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Returns the wall time, against which `exp`, `nbf` and `iat` are judged.
+    /// Returns the wall time, against which `exp`, `nbf` and `iat` are judged. A key set is never younger than it says.
     fn now(&self) -> Timestamp;
 
     /// Returns the monotonic time, on which intervals are measured.
@@ -137,10 +138,29 @@ impl Monotonic {
         Self(self.0.saturating_add(span))
     }
 
+    /// The point `span` earlier; stays at the origin instead of wrapping.
+    pub(crate) fn saturating_sub(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(span))
+    }
+
     /// The time from `earlier` to this point, zero if `earlier` is later.
     #[must_use]
     pub fn saturating_since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// What both clocks say at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) wall: Timestamp,
+    pub(crate) monotonic: Monotonic,
+}
+
+impl Moment {
+    /// Reads both clocks.
+    pub(crate) fn now(clock: &dyn Clock) -> Self {
+        Self { wall: clock.now(), monotonic: clock.monotonic() }
     }
 }
 

@@ -203,7 +203,8 @@ pub(crate) const DISCOVERY_BACKOFF_MAX: Duration = Duration::from_secs(3600);
 /// When a known key set is gone, the discovery document is read before its time, but not more often than this.
 pub(crate) const DISCOVERY_RECHECK: Duration = Duration::from_secs(300);
 
-/// A timer this late means that the process or the machine slept; the next request then wakes the driver.
+/// A timer this late, or a wall clock that counted this much more than the monotonic one, means that the process or the
+/// machine slept; the next request then wakes the driver.
 pub(crate) const TIMER_SLACK: Duration = Duration::from_secs(1);
 
 /// Shortest `Retry-After` that a client is told.

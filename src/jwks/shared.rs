@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
-use crate::clock::{Clock, Monotonic};
+use crate::clock::{Clock, Moment, Monotonic};
 use crate::defaults;
 use crate::fetch::{Endpoint, EndpointError, Fetch, Transport};
 use crate::jwks::discovery::Discovery;
@@ -233,10 +233,8 @@ impl Shared {
         Ok(())
     }
 
-    /// The current keys, if they may be used.
-    pub(super) fn usable(&self, now: Monotonic) -> Option<Arc<Snapshot>> {
-        let snapshot = self.published.load_full();
-        snapshot.is_usable(now).then_some(snapshot)
+    pub(super) fn now(&self) -> Moment {
+        Moment::now(&*self.clock)
     }
 
     pub(super) fn take_reloads(&self) -> Vec<Reply> {
@@ -273,10 +271,12 @@ impl Shared {
         self.late_from.store(late, Ordering::Release);
     }
 
-    /// Wakes the driver if its timer should have fired long ago: timers may sleep while the machine is suspended.
-    pub(super) fn wake_if_late(&self, now: Monotonic) {
+    /// Wakes the driver if its timer should have fired long ago, or if the monotonic clock did not count all of the age of
+    /// `snapshot`: timers and that clock may stop while the machine is suspended.
+    pub(super) fn wake_if_late(&self, snapshot: &Snapshot, now: Moment) {
         let late_from = Duration::from_nanos(self.late_from.load(Ordering::Acquire));
-        if now.since_origin() >= late_from {
+        let was_suspended = snapshot.uncounted(now) >= defaults::TIMER_SLACK;
+        if was_suspended || now.monotonic.since_origin() >= late_from {
             self.late_from.store(u64::MAX, Ordering::Release);
             self.port.wake.notify_one();
         }

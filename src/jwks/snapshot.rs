@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::clock::Monotonic;
+use crate::clock::{Moment, Monotonic, Timestamp};
+use crate::defaults;
 use crate::jwks::deny_list::DenyList;
 use crate::jwks::freshness::{Standing, Stored, Times};
 use crate::keys::{KeyTable, SkippedKey, Thumbprint};
@@ -19,27 +20,41 @@ pub(crate) struct Snapshot {
     /// Counts the changes of `table`; 0 before the first keys.
     pub(crate) epoch: u64,
     pub(super) times: Times,
+    /// The wall time at which the issuer last confirmed the keys.
+    confirmed_wall: Timestamp,
 }
 
 impl Snapshot {
     /// Says whether the keys may be used.
-    pub(super) fn is_usable(&self, now: Monotonic) -> bool {
-        now < self.times.hard_at
+    pub(super) fn is_usable(&self, now: Moment) -> bool {
+        self.adjusted(now) < self.times.hard_at
     }
 
     /// How many keys may be used.
-    pub(super) fn usable_keys(&self, now: Monotonic) -> usize {
+    pub(super) fn usable_keys(&self, now: Moment) -> usize {
         if self.is_usable(now) { self.table.usable() } else { 0 }
     }
 
-    /// The time since the issuer last confirmed the keys; `None` before the first.
-    pub(super) fn age(&self, now: Monotonic) -> Option<Duration> {
-        (self.epoch > 0).then(|| now.saturating_since(self.times.confirmed_at))
+    /// The time since the issuer last confirmed the keys, by the clock that counts more; `None` before the first.
+    pub(super) fn age(&self, now: Moment) -> Option<Duration> {
+        (self.epoch > 0).then(|| self.times.age(self.adjusted(now)))
     }
 
     /// Where the keys stand in their life; `None` before the first.
-    pub(super) fn standing(&self, now: Monotonic) -> Option<Standing> {
-        (self.epoch > 0).then(|| self.times.standing(now))
+    pub(super) fn standing(&self, now: Moment) -> Option<Standing> {
+        (self.epoch > 0).then(|| self.times.standing(self.adjusted(now)))
+    }
+
+    /// By how much the keys are older by the wall clock than by the monotonic one; zero if they are not, and before the
+    /// first.
+    pub(super) fn uncounted(&self, now: Moment) -> Duration {
+        let by_wall = if self.epoch > 0 { now.wall.saturating_since(self.confirmed_wall) } else { Duration::ZERO };
+        by_wall.saturating_sub(self.times.age(now.monotonic))
+    }
+
+    /// The time that the monotonic clock would show if it had counted as much as the wall clock.
+    fn adjusted(&self, now: Moment) -> Monotonic {
+        now.monotonic.saturating_add(self.uncounted(now))
     }
 }
 
@@ -69,7 +84,7 @@ impl Published {
     /// Nothing yet: a snapshot that is never usable.
     pub(super) fn nothing() -> Self {
         let whole = KeyTable::of_secrets(Vec::new());
-        let empty = Snapshot { table: whole.clone(), epoch: 0, times: Times::NEVER };
+        let empty = Snapshot { table: whole.clone(), epoch: 0, times: Times::NEVER, confirmed_wall: Timestamp::EPOCH };
         let skipped = Arc::default();
         let writer = Writer { whole, denied: DenyList::default(), stored: None, skipped, closed: false };
         Self { current: ArcSwap::from_pointee(empty), writer: Mutex::new(writer) }
@@ -114,25 +129,39 @@ impl Published {
         writer.whole = rest;
         // A 304 would confirm the set with the keys that it has lost.
         writer.stored = None;
-        let times = self.load().times;
-        self.publish(&writer, if remaining == Remaining::None { times.ended(now) } else { times });
+        let current = self.load();
+        let times = if remaining == Remaining::None { current.times.ended(now) } else { current.times };
+        self.publish(&writer, times, current.confirmed_wall);
         remaining
     }
 
     /// Puts a newly loaded set into use.
-    pub(super) fn replace(&self, table: KeyTable, stored: Option<Stored>, times: Times) {
+    pub(super) fn replace(&self, table: KeyTable, stored: Option<Stored>, times: Times, wall: Timestamp) {
         let mut writer = self.writer();
         writer.denied.record(&table);
         writer.whole = table;
         writer.stored = stored;
-        self.publish(&writer, times);
+        self.publish(&writer, times, wall);
     }
 
     /// Gives the set at hand new times.
-    pub(super) fn confirm(&self, stored: Option<Stored>, times: Times) {
+    pub(super) fn confirm(&self, stored: Option<Stored>, times: Times, wall: Timestamp) {
         let mut writer = self.writer();
         writer.stored = stored;
-        self.publish(&writer, times);
+        self.publish(&writer, times, wall);
+    }
+
+    /// Adds to the age of the set the time that only the wall clock has counted, so that a wall clock that is set back later
+    /// does not make it younger. Returns that time, if there is any.
+    pub(super) fn count_suspension(&self, now: Moment) -> Option<Duration> {
+        let writer = self.writer();
+        let current = self.load();
+        let uncounted = current.uncounted(now);
+        if uncounted < defaults::TIMER_SLACK {
+            return None;
+        }
+        self.publish(&writer, current.times.older_by(uncounted), current.confirmed_wall);
+        Some(uncounted)
     }
 
     /// Takes a key id and the keys that are found under it out of use, at once and in every set to come.
@@ -159,7 +188,7 @@ impl Published {
         let mut writer = self.writer();
         let Writer { denied, whole, .. } = &mut *writer;
         if update(denied, whole) {
-            self.publish(&writer, self.load().times);
+            self.republish(&writer);
         }
     }
 
@@ -167,11 +196,16 @@ impl Published {
     pub(super) fn close(&self) {
         let mut writer = self.writer();
         writer.closed = true;
-        self.publish(&writer, Times::NEVER);
+        self.republish(&writer);
+    }
+
+    fn republish(&self, writer: &Writer) {
+        let current = self.load();
+        self.publish(writer, current.times, current.confirmed_wall);
     }
 
     /// The epoch moves exactly when the keys in use do, so that verdicts that were remembered stay valid otherwise.
-    fn publish(&self, writer: &Writer, times: Times) {
+    fn publish(&self, writer: &Writer, times: Times, confirmed_wall: Timestamp) {
         let before = self.load();
         let times = if writer.closed { Times::NEVER } else { times };
         let table = writer.denied.allowed(&writer.whole);
@@ -181,7 +215,7 @@ impl Published {
         } else {
             (before.table.clone(), before.epoch)
         };
-        self.current.store(Arc::new(Snapshot { table, epoch, times }));
+        self.current.store(Arc::new(Snapshot { table, epoch, times, confirmed_wall }));
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
@@ -200,6 +234,9 @@ mod tests {
 
     use super::*;
 
+    const WALL: Timestamp = Timestamp::from_secs(1_000_000);
+    const START: Moment = Moment { wall: WALL, monotonic: Monotonic::from_origin(Duration::ZERO) };
+
     fn times(second: u64) -> Times {
         let now = Monotonic::from_origin(Duration::from_secs(second));
         Times::of(None, &RefreshPolicy::new(), Phase::Course, now, Roll::default())
@@ -213,23 +250,23 @@ mod tests {
     fn the_epoch_moves_exactly_with_the_keys() {
         let published = Published::nothing();
         assert_eq!(published.load().epoch, 0);
-        published.replace(table(&jwks(&["a"])), None, times(1));
+        published.replace(table(&jwks(&["a"])), None, times(1), WALL);
         assert_eq!(published.load().epoch, 1);
-        published.replace(table(&jwks(&["a"])), None, times(2));
-        published.confirm(None, times(3));
+        published.replace(table(&jwks(&["a"])), None, times(2), WALL);
+        published.confirm(None, times(3), WALL);
         assert_eq!((published.load().epoch, published.load().times), (1, times(3)));
-        published.replace(table(&jwks(&["a", "b"])), None, times(4));
+        published.replace(table(&jwks(&["a", "b"])), None, times(4), WALL);
         assert_eq!(published.load().epoch, 2);
     }
 
     #[test]
     fn a_denied_key_stays_out_until_it_is_allowed() {
         let published = Published::nothing();
-        published.replace(table(&jwks(&["a", "b"])), None, times(1));
+        published.replace(table(&jwks(&["a", "b"])), None, times(1), WALL);
         published.deny_kid("a");
         assert!(!knows(&published, "a") && knows(&published, "b"));
         assert_eq!((published.load().epoch, published.load().times), (2, times(1)));
-        published.replace(table(&jwks(&["a", "b", "c"])), None, times(2));
+        published.replace(table(&jwks(&["a", "b", "c"])), None, times(2), WALL);
         assert!(!knows(&published, "a") && knows(&published, "c"));
         published.allow_kid("a");
         assert!(knows(&published, "a"));
@@ -241,24 +278,67 @@ mod tests {
         let published = Published::nothing();
         published.deny_kid("a");
         assert_eq!(published.load().epoch, 0);
-        published.replace(table(&jwks(&["a", "b"])), None, times(1));
+        published.replace(table(&jwks(&["a", "b"])), None, times(1), WALL);
         assert!(!knows(&published, "a") && knows(&published, "b"));
     }
 
     #[test]
     fn an_empty_set_that_was_accepted_is_the_first_epoch() {
         let published = Published::nothing();
-        published.replace(Published::nothing().whole(), None, times(1));
+        published.replace(Published::nothing().whole(), None, times(1), WALL);
         assert_eq!(published.load().epoch, 1);
     }
 
     #[test]
     fn closing_ends_the_use() {
         let published = Published::nothing();
-        published.replace(table(&jwks(&["a"])), None, times(1));
-        assert!(published.load().is_usable(Monotonic::default()));
+        published.replace(table(&jwks(&["a"])), None, times(1), WALL);
+        assert!(published.load().is_usable(START));
         published.close();
-        published.replace(table(&jwks(&["a"])), None, times(2));
-        assert!(!published.load().is_usable(Monotonic::default()));
+        published.replace(table(&jwks(&["a"])), None, times(2), WALL);
+        assert!(!published.load().is_usable(START));
+    }
+
+    fn after(start: Timestamp, wall_seconds: u64, seconds: u64) -> Moment {
+        let wall = start.saturating_add(Duration::from_secs(wall_seconds));
+        Moment { wall, monotonic: Monotonic::from_origin(Duration::from_secs(seconds)) }
+    }
+
+    #[test]
+    fn the_age_is_the_larger_of_both_clocks() {
+        let published = Published::nothing();
+        published.replace(table(&jwks(&["a"])), None, times(0), WALL);
+        let age = |now| published.load().age(now);
+        let hours = |hours: u64| hours * 3600;
+        for (now, expected) in [
+            (after(WALL, 0, 0), 0),
+            (after(WALL, 10, 10), 10),
+            (after(WALL, hours(2), 10), hours(2)),
+            (after(WALL, 10, 20), 20),
+            (after(Timestamp::EPOCH, 0, 20), 20),
+        ] {
+            assert_eq!(age(now), Some(Duration::from_secs(expected)), "{now:?}");
+        }
+        assert!(published.load().is_usable(after(WALL, hours(1) - 1, 10)));
+        assert!(!published.load().is_usable(after(WALL, hours(1), 10)));
+    }
+
+    #[test]
+    fn what_was_counted_stays_when_the_wall_clock_is_set_back() {
+        let published = Published::nothing();
+        assert_eq!(published.count_suspension(after(WALL, 100, 0)), None, "there are no keys yet");
+        published.replace(table(&jwks(&["a"])), None, times(0), WALL);
+        assert_eq!(published.count_suspension(after(WALL, 10, 10)), None);
+        let hidden = Duration::from_secs(600);
+        assert_eq!(published.count_suspension(after(WALL, 610, 10)), Some(hidden));
+        assert_eq!(published.count_suspension(after(WALL, 610, 10)), None, "it is counted once");
+        for now in [after(WALL, 620, 20), after(WALL, 20, 20), after(Timestamp::EPOCH, 0, 20)] {
+            assert_eq!(published.load().age(now), Some(hidden + Duration::from_secs(20)), "{now:?}");
+        }
+        published.deny_kid("a");
+        assert_eq!(published.load().age(after(WALL, 20, 20)), Some(hidden + Duration::from_secs(20)));
+        published.confirm(None, times(30), WALL);
+        assert_eq!(published.load().age(after(WALL, 10, 40)), Some(Duration::from_secs(10)));
+        assert_eq!(published.load().epoch, 2, "no key has changed but the denied one");
     }
 }

@@ -90,13 +90,13 @@ impl KeySource {
     pub(crate) fn snapshot(&self) -> View {
         let shared = &self.handle.shared;
         let _later = shared.ensure_running();
-        let now = shared.clock.monotonic();
+        let now = shared.now();
         let snapshot = shared.published.load();
-        shared.wake_if_late(now);
+        shared.wake_if_late(&snapshot, now);
         if !snapshot.is_usable(now) {
             return View::Unavailable;
         }
-        if snapshot.times.standing(now) == Standing::Stale {
+        if snapshot.standing(now) == Some(Standing::Stale) {
             shared.stale_served.count(shared.label());
         }
         View::Usable(snapshot)
@@ -122,7 +122,7 @@ impl KeySource {
     /// The time since the issuer last confirmed the keys.
     pub(crate) fn age(&self) -> Option<Duration> {
         let shared = &self.handle.shared;
-        shared.published.load().age(shared.clock.monotonic())
+        shared.published.load().age(shared.now())
     }
 
     /// The time, for [`miss`](Self::miss).
@@ -153,12 +153,12 @@ impl KeySource {
         let shared = &self.handle.shared;
         let _later = shared.ensure_running();
         let told = *shared.progress.borrow();
-        let now = shared.clock.monotonic();
-        shared.wake_if_late(now);
+        let now = shared.now();
         let snapshot = shared.published.load();
+        shared.wake_if_late(&snapshot, now);
         let state = if told.is_closed() { KeyState::Closed } else { KeyState::from(snapshot.standing(now)) };
         let in_flight = matches!(told.activity, Activity::Fetching { .. });
-        let until = |at: Monotonic| if in_flight { Duration::ZERO } else { at.saturating_since(now) };
+        let until = |at: Monotonic| if in_flight { Duration::ZERO } else { at.saturating_since(now.monotonic) };
         KeyStatus {
             state,
             age: snapshot.age(now),

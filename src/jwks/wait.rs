@@ -36,11 +36,10 @@ pub(super) async fn first_keys(shared: Arc<Shared>) -> Result<Arc<Snapshot>, Key
     loop {
         let runs = can_wait(&shared);
         let told = *progress.borrow_and_update();
-        let now = shared.clock.monotonic();
-        if let Some(snapshot) = shared.usable(now) {
+        let (now, usable) = look(&shared);
+        if let Some(snapshot) = usable {
             return Ok(snapshot);
         }
-        shared.wake_if_late(now);
         let unavailable = told.unavailable(runs, now);
         if !runs || now >= deadline || !is_worth_waiting(&shared, told) {
             return Err(unavailable);
@@ -66,8 +65,8 @@ pub(super) async fn newer_keys(
     let miss = loop {
         let runs = can_wait(&shared);
         let told = *progress.borrow_and_update();
-        let now = shared.clock.monotonic();
-        let Some(snapshot) = shared.usable(now) else {
+        let (now, usable) = look(&shared);
+        let Some(snapshot) = usable else {
             return Err(told.unavailable(runs, now));
         };
         if snapshot.epoch > epoch {
@@ -77,7 +76,6 @@ pub(super) async fn newer_keys(
                 break Miss::Newer(snapshot);
             }
         }
-        shared.wake_if_late(now);
         // Asked before the time is looked at: who may not wait wants the key for those who come after it.
         if asking.answer(&shared, told, epoch, now) == Answer::No || !runs || now >= deadline {
             break Miss::Unchanged;
@@ -100,16 +98,23 @@ pub(super) async fn ready(shared: Arc<Shared>, limit: Option<Duration>) -> Resul
     loop {
         let runs = can_wait(&shared);
         let told = *progress.borrow_and_update();
-        let now = shared.clock.monotonic();
-        if shared.usable(now).is_some() {
+        let (now, usable) = look(&shared);
+        if usable.is_some() {
             return Ok(());
         }
-        shared.wake_if_late(now);
         if !runs || now >= deadline || told.is_closed() {
             return Err(NotReady { last_error: told.failure(runs) });
         }
         change(&mut progress, &shared, deadline).await;
     }
+}
+
+/// The time, and the keys if they may be used; wakes a driver whose timer is late.
+fn look(shared: &Shared) -> (Monotonic, Option<Arc<Snapshot>>) {
+    let now = shared.now();
+    let snapshot = shared.published.load_full();
+    shared.wake_if_late(&snapshot, now);
+    (now.monotonic, Some(snapshot).filter(|snapshot| snapshot.is_usable(now)))
 }
 
 /// Makes sure that a driver runs, and says whether its news can be waited for: timers need a runtime here, too.

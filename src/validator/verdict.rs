@@ -120,9 +120,12 @@ impl<C: 'static> Verdict<C> {
     /// Says whether all dates hold, and the verdict is young enough.
     ///
     /// Between the moment at which every date held and the first at which one does not, all of them hold. A wall clock
-    /// that was set back before the first has the token judged anew.
+    /// that was set back before the first has the token judged anew. The age counts by both clocks, since the monotonic one
+    /// may stop while the machine is suspended.
     pub(super) fn is_timely(&self, now: Timestamp, monotonic: Monotonic) -> bool {
-        self.life.judged_at <= now && now < self.life.ends_at && monotonic < self.life.forget_at
+        let Life { judged_at, ends_at, forget_at } = self.life;
+        let is_young = monotonic < forget_at && now < judged_at.saturating_add(defaults::MEMO_LIFE);
+        judged_at <= now && now < ends_at && is_young
     }
 
     /// Says whether the key that proved the token would prove it again: the epoch is the same, or the new table finds the
@@ -185,6 +188,9 @@ pub(super) mod tests {
         assert!(!good.is_timely(at(999), young), "the wall clock was set back");
         assert!(!good.is_timely(at(1_060), young), "a date fails");
         assert!(!good.is_timely(at(1_059), after(defaults::MEMO_LIFE)), "it is too old");
+        let long = verdict(Mark::for_tests(1), TokenTag::for_tests(1), 3_600);
+        assert!(long.is_timely(at(1_299), young));
+        assert!(!long.is_timely(at(1_300), young), "it is too old by the wall clock");
     }
 
     /// The requests of one token may hold snapshots of different epochs, in any order.

@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use crate::clock::Monotonic;
+use crate::clock::{Moment, Monotonic, Timestamp};
 use crate::defaults;
 use crate::fetch::Endpoint;
 use crate::jwks::driver::{Core, Driver, answer};
@@ -135,13 +135,13 @@ impl Driver<'_> {
     }
 
     /// Thinks about where the keys are when they could not be had there.
-    pub(super) fn failed(&self, error: RefreshError, core: &mut Core, now: Monotonic) {
+    pub(super) fn failed(&self, error: RefreshError, core: &mut Core, now: Moment) {
         if error == RefreshError::NoUsableKeys {
             core.untold.push(KeyEventKind::EmptySet);
         }
         let is_gone = matches!(error, RefreshError::Status { status: 404 | 410 });
         if is_gone || self.shared.published.load().standing(now) >= Some(Standing::Stale) {
-            core.rediscovery.recheck(now);
+            core.rediscovery.recheck(now.monotonic);
         }
     }
 
@@ -188,19 +188,19 @@ impl Flight {
 
 impl Landed {
     /// Puts it into use.
-    pub(super) fn publish(self, shared: &Shared, times: Times, core: &mut Core) {
+    pub(super) fn publish(self, shared: &Shared, times: Times, wall: Timestamp, core: &mut Core) {
         let cause = self.cause;
         let skipped = self.skipped;
         let Fetched { freshness, place, keys } = self.fetched;
         let Keys::New(table) = keys else {
-            shared.published.confirm(freshness.stored(place), times);
+            shared.published.confirm(freshness.stored(place), times, wall);
             return core.untold.push(KeyEventKind::NotModified { cause });
         };
         let is_first = shared.published.load().epoch == 0;
         let old = shared.published.whole();
         let changed = is_first || table.digest() != old.digest();
         let Changes { added, removed, replaced } = table.changes_since(&old);
-        shared.published.replace(table, freshness.stored(place), times);
+        shared.published.replace(table, freshness.stored(place), times, wall);
         let snapshot = shared.published.load();
         let (epoch, usable) = (snapshot.epoch, snapshot.table.usable());
         telemetry::jwks_keys(shared.label(), usable, skipped);

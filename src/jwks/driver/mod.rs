@@ -181,7 +181,8 @@ impl Driver<'_> {
 
     /// Tells everybody where things stand and what has happened, starts a due rediscovery, and names the next time to wake.
     fn settle(&mut self) -> Option<Monotonic> {
-        let now = self.shared.clock.monotonic();
+        let moment = self.shared.now();
+        let now = moment.monotonic;
         self.rediscover(now);
         let mut core = self.shared.core();
         let progress = Progress::of(&core.machine, Task::Running);
@@ -195,9 +196,9 @@ impl Driver<'_> {
         self.shared.progress.send_if_modified(|told| mem::replace(told, progress) != progress);
         self.shared.teller.tell(news);
         let snapshot = self.shared.published.load();
-        let state = KeyState::from(snapshot.standing(now));
-        let age = snapshot.age(now);
-        telemetry::jwks_state(self.shared.label(), state.number(), snapshot.usable_keys(now), age);
+        let state = KeyState::from(snapshot.standing(moment));
+        let age = snapshot.age(moment);
+        telemetry::jwks_state(self.shared.label(), state.number(), snapshot.usable_keys(moment), age);
         wake_at
     }
 
@@ -238,8 +239,12 @@ impl Driver<'_> {
     /// Lets the machine make one step, and does what it asks for.
     fn step(&mut self, event: Event, mut landed: Option<Landed>) {
         let shared = self.shared;
-        let now = shared.clock.monotonic();
+        let moment = shared.now();
+        let now = moment.monotonic;
         let core = &mut *shared.core();
+        if let Some(uncounted) = shared.published.count_suspension(moment) {
+            core.machine.age_by(uncounted);
+        }
         let roll = core.dice.roll();
         for action in core.machine.step(event, now, roll) {
             match action {
@@ -247,12 +252,12 @@ impl Driver<'_> {
                 Action::Abort => self.abort(core, now),
                 Action::Publish(times) => {
                     if let Some(landed) = landed.take() {
-                        landed.publish(shared, times, core);
+                        landed.publish(shared, times, moment.wall, core);
                     }
                 }
                 Action::TellFailed { error, .. } => {
                     core.untold.extend(news_of(action));
-                    self.failed(error, core, now);
+                    self.failed(error, core, moment);
                 }
                 Action::TellStale { .. } | Action::TellExpired | Action::TellRecovered => {
                     core.untold.extend(news_of(action));

@@ -71,6 +71,8 @@ pub(super) struct Times {
     pub(super) soft_at: Monotonic,
     /// From here on the set is used no more.
     pub(super) hard_at: Monotonic,
+    /// By how much the set is older than the monotonic clock says.
+    pub(super) uncounted: Duration,
 }
 
 impl Times {
@@ -80,6 +82,7 @@ impl Times {
         ahead_at: Monotonic::from_origin(Duration::ZERO),
         soft_at: Monotonic::from_origin(Duration::ZERO),
         hard_at: Monotonic::from_origin(Duration::ZERO),
+        uncounted: Duration::ZERO,
     };
 
     /// The times of a set that was confirmed `now`.
@@ -109,7 +112,24 @@ impl Times {
             Staleness::Bounded(limit) => now.saturating_add(limit),
             Staleness::Unbounded => Monotonic::from_origin(Duration::MAX),
         };
-        Self { confirmed_at: now, ahead_at: now.saturating_add(ahead), soft_at: soft_at.min(hard_at), hard_at }
+        let ahead_at = now.saturating_add(ahead);
+        Self { confirmed_at: now, ahead_at, soft_at: soft_at.min(hard_at), hard_at, uncounted: Duration::ZERO }
+    }
+
+    /// The times of the same set once it is known to be older by `span` than the monotonic clock says.
+    pub(super) fn older_by(self, span: Duration) -> Self {
+        Self {
+            confirmed_at: self.confirmed_at,
+            ahead_at: self.ahead_at.saturating_sub(span),
+            soft_at: self.soft_at.saturating_sub(span),
+            hard_at: self.hard_at.saturating_sub(span),
+            uncounted: self.uncounted.saturating_add(span),
+        }
+    }
+
+    /// The time since the issuer confirmed the set.
+    pub(super) fn age(&self, now: Monotonic) -> Duration {
+        now.saturating_since(self.confirmed_at).saturating_add(self.uncounted)
     }
 
     /// The same for a set that may not be used any more.

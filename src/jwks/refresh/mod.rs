@@ -103,6 +103,12 @@ impl Refresh {
         actions
     }
 
+    /// Makes the keys at hand older by `span`, which the monotonic clock did not count.
+    pub(super) fn age_by(&mut self, span: Duration) {
+        self.times = self.times.map(|times| times.older_by(span));
+        self.unusable_from = self.times.map_or(self.unusable_from, |times| Some(times.hard_at));
+    }
+
     /// When [`Event::Timer`] is due; `None` only before the start and after the end.
     pub(super) fn wake_at(&self) -> Option<Monotonic> {
         let due = match self.activity {

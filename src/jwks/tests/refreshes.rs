@@ -455,12 +455,62 @@ async fn an_operation_ends_by_itself_at_its_deadline() {
 #[tokio::test]
 async fn ntp_jump() {
     let world = World::loaded(&["a"]).await;
-    for wall in [Timestamp::EPOCH, Timestamp::from_secs(4_000_000_000)] {
+    // Back, and a little ahead: the set is as old as before.
+    for wall in [Timestamp::EPOCH, world.clock.now().saturating_add(SECOND)] {
         world.clock.set_wall(wall);
         world.clock.settle().await;
         assert_eq!(world.source.status().state(), KeyState::Fresh);
     }
+    world.clock.settle().await;
     assert_eq!(world.network.calls(), 1);
+    // Far ahead: it may be old, and is fetched again.
+    world.clock.set_wall(Timestamp::from_secs(4_000_000_000));
+    assert_eq!(world.source.status().state(), KeyState::Expired);
+    world.clock.settle().await;
+    assert_eq!((world.network.calls(), world.source.status().state()), (2, KeyState::Fresh));
+}
+
+/// Lets a machine sleep as most do: the monotonic clock stops, too.
+fn suspend_both(world: &World, span: Duration) {
+    world.clock.set_wall(world.clock.now().saturating_add(span));
+}
+
+#[tokio::test]
+async fn a_key_that_was_removed_during_a_suspension_goes_when_it_ends() {
+    let world = World::loaded(&["a", "b"]).await;
+    world.publish(&["b"]);
+    suspend_both(&world, 10 * MINUTE);
+    let status = world.source.status();
+    assert_eq!((status.state(), status.age()), (KeyState::Stale, Some(10 * MINUTE)));
+    world.clock.settle().await;
+    assert!(!world.serves("a") && world.serves("b"));
+    assert_eq!((world.network.calls(), world.source.status().state()), (2, KeyState::Fresh));
+
+    // A long one: the keys are too old to be used, and the first request waits for new ones.
+    suspend_both(&world, 2 * HOUR);
+    assert!(!world.serves("b"));
+    assert_eq!(World::request(&world.source, "b").await, Verdict::Served);
+    assert_eq!(world.network.calls(), 3);
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_is_set_back_makes_no_set_younger() {
+    let world = World::loaded(&["a"]).await;
+    world.answer(Reply::error(FetchError::Tls));
+    suspend_both(&world, 2 * HOUR);
+    assert!(!world.serves("a"));
+    world.clock.settle().await;
+    for wall in [world.clock.now().saturating_sub(2 * HOUR), Timestamp::EPOCH] {
+        world.clock.set_wall(wall);
+        let status = world.source.status();
+        assert_eq!((status.state(), status.age()), (KeyState::Expired, Some(2 * HOUR)));
+        assert!(!world.serves("a"));
+    }
+    world.publish(&["a"]);
+    world.run(15 * SECOND).await;
+    assert!(world.serves("a"));
+    let age = world.source.status().age().expect("loaded");
+    assert!(age < 15 * SECOND, "{age:?}");
 }
 
 #[tokio::test]
