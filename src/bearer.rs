@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use http::header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderValue};
@@ -85,6 +86,38 @@ impl<'t> Credential<'t> {
             Self::Text(text) => BearerToken::parse(text),
         }
     }
+}
+
+/// The credential of a request that waits: a part of a header value, whose bytes it shares with the request.
+pub(crate) struct SharedCredential {
+    value: HeaderValue,
+    part: Range<usize>,
+}
+
+impl SharedCredential {
+    /// Shares the header value that `credential` is a part of. A credential that is a part of none, which only a token
+    /// source of the application returns, is copied; `None` if it has bytes that a header value cannot have.
+    pub(crate) fn new(credential: &Credential<'_>, headers: &HeaderMap) -> Option<Self> {
+        let token = credential.octets();
+        let sharing =
+            |value: &HeaderValue| Some(Self { part: range_within(value.as_bytes(), token)?, value: value.clone() });
+        headers.values().find_map(sharing).or_else(|| {
+            let value = HeaderValue::from_bytes(token).ok()?;
+            Some(Self { part: 0..token.len(), value })
+        })
+    }
+
+    /// The same credential again.
+    pub(crate) fn credential(&self) -> Credential<'_> {
+        Credential::Field(self.value.as_bytes().get(self.part.clone()).unwrap_or_default())
+    }
+}
+
+/// The range of `part` in `whole`, by their addresses; `None` if it is no part of it.
+fn range_within(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
+    let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+    let end = start.checked_add(part.len())?;
+    (end <= whole.len()).then_some(start..end)
 }
 
 /// Finds the one credential of a request.
@@ -333,6 +366,25 @@ mod tests {
         assert_eq!(read(&["chat, bearer"]), Ok(None));
         assert_eq!(read(&["bearer.a", "bearer.b"]), Err(CredentialError::Multiple));
         assert_eq!(read(&["bearer."]), Err(CredentialError::Malformed));
+    }
+
+    #[test]
+    fn a_waiting_credential_shares_the_bytes_of_its_header_value() {
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, HeaderValue::from_static("theme=dark; access=a.b.c"));
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer d.e.f"));
+        let field = Credential::Field(unread(&headers).expect("one").expect("a credential"));
+        let cookie = Credential::Token(from_cookie(&headers, "access").expect("one").expect("a token"));
+        for (credential, name) in [(field, AUTHORIZATION), (cookie, COOKIE)] {
+            let shared = SharedCredential::new(&credential, &headers).expect("a part");
+            assert_eq!(shared.credential().octets(), credential.octets());
+            assert_eq!(shared.value.as_bytes().as_ptr(), headers[&name].as_bytes().as_ptr());
+        }
+        // The same text elsewhere is no part.
+        let elsewhere = Credential::Text("a.b.c");
+        let copied = SharedCredential::new(&elsewhere, &headers).expect("visible ASCII");
+        assert_eq!((copied.credential().octets(), copied.value.len()), (&b"a.b.c"[..], 5));
+        assert!(SharedCredential::new(&Credential::Text("a\nb"), &headers).is_none());
     }
 
     #[test]

@@ -188,7 +188,7 @@ pub(crate) const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 /// Bodies above this are parsed on a thread for blocking work; smaller ones take less than a millisecond.
 pub(crate) const PARSE_INLINE_BYTES: usize = 64 * 1024;
 
-/// Most requests that wait at once; each costs a few hundred octets.
+/// Most requests that wait at once; each costs at most 1 KiB beside the request itself, however long its token is.
 pub(crate) const MAX_WAITERS: usize = 10_000;
 
 /// Time between two readings of a discovery document: a moved key set is a rare, announced event.

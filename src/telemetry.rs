@@ -12,8 +12,12 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::OnceLock;
+use std::task::{Context, Poll};
 use std::time::Duration;
+
+use pin_project_lite::pin_project;
 
 use crate::clock::Clock;
 #[cfg(feature = "metrics")]
@@ -313,11 +317,8 @@ impl<'v> Validation<'v> {
     }
 
     /// Runs `work` inside the span, whenever it is polled.
-    pub(crate) fn during<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
-        #[cfg(feature = "tracing")]
-        return tracing::Instrument::instrument(work, self.span.clone());
-        #[cfg(not(feature = "tracing"))]
-        work
+    pub(crate) fn during<F: Future>(&self, work: F) -> During<'_, 'v, F> {
+        During { work, validation: self }
     }
 
     /// The token is good.
@@ -353,6 +354,25 @@ impl<'v> Validation<'v> {
             times.record(took.as_secs_f64());
             issuer.unwrap_or(&NOBODY).count(reason);
         }
+    }
+}
+
+pin_project! {
+    /// The future of [`Validation::during`].
+    pub(crate) struct During<'s, 'v, F> {
+        #[pin]
+        work: F,
+        validation: &'s Validation<'v>,
+    }
+}
+
+impl<F: Future> Future for During<'_, '_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let work = this.work;
+        this.validation.within(|| work.poll(context))
     }
 }
 

@@ -38,6 +38,7 @@ pub use self::policy::{PolicyViolation, RefreshPolicy, Start};
 pub use self::refresh::RefreshCause;
 pub use self::secrets::{SecretSource, SwapError};
 pub(crate) use self::shared::Origin;
+pub(crate) use self::snapshot::Snapshot;
 pub use self::source::KeySource;
 pub(crate) use self::source::View;
 pub use self::status::{KeyState, KeyStatus};

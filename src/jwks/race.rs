@@ -2,19 +2,38 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
 
 use crate::clock::Sleep;
 
 /// Runs `future` until the timer ends it; `None` if it did. What is ready in time wins.
-pub(super) async fn within<F: Future>(future: F, mut timer: Sleep) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|context| match future.as_mut().poll(context) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => timer.as_mut().poll(context).map(|()| None),
-    })
-    .await
+pub(super) fn within<F: Future>(future: F, timer: Sleep) -> Within<F> {
+    Within { future, timer }
+}
+
+pin_project! {
+    /// The future of [`within`]: a type, since an `async fn` takes memory for its argument twice, and each request that
+    /// waits holds one.
+    pub(super) struct Within<F> {
+        #[pin]
+        future: F,
+        timer: Sleep,
+    }
+}
+
+impl<F: Future> Future for Within<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.future.poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => this.timer.as_mut().poll(context).map(|()| None),
+        }
+    }
 }
 
 /// Runs `future`; `None` if it panicked. It is not polled again after that, so no broken state is seen.

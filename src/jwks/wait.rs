@@ -3,10 +3,12 @@
 //! A waiter subscribes before it looks, so that no outcome slips in between; it owns no part of the fetch, so that it
 //! may be dropped at any time.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::watch::error::RecvError;
 use tokio::sync::{SemaphorePermit, watch};
 
 use crate::clock::Monotonic;
@@ -29,65 +31,61 @@ pub(crate) enum Miss {
 }
 
 /// Waits for the first keys, at most `cold_wait`; not at all while a failure keeps everybody waiting.
-pub(super) async fn first_keys(shared: Arc<Shared>) -> Result<Arc<Snapshot>, KeysUnavailable> {
+///
+/// Like [`newer_keys`] it is no `async fn`, which takes memory for its arguments twice, and decides in a synchronous function,
+/// whose locals the waiting request does not hold.
+pub(super) fn first_keys(shared: Arc<Shared>) -> impl Future<Output = Result<Arc<Snapshot>, KeysUnavailable>> {
     let deadline = shared.clock.monotonic().saturating_add(shared.policy.cold_wait);
     let mut progress = shared.progress.subscribe();
-    let mut place = None;
-    loop {
-        let runs = can_wait(&shared);
-        let told = *progress.borrow_and_update();
-        let (now, usable) = look(&shared);
-        if let Some(snapshot) = usable {
-            return Ok(snapshot);
+    async move {
+        let mut place = None;
+        loop {
+            if let Some(outcome) = look_for_first(&shared, &mut progress, deadline, &mut place) {
+                return outcome;
+            }
+            let _told = change(&mut progress, &shared, deadline).await;
         }
-        let unavailable = told.unavailable(runs, now);
-        if !runs || now >= deadline || !is_worth_waiting(&shared, told) {
-            return Err(unavailable);
-        }
-        place = Some(place.or_else(|| Place::take(&shared)).ok_or(unavailable)?);
-        change(&mut progress, &shared, deadline).await;
     }
+}
+
+/// Decides on a request without keys; `None` if it waits for the next change.
+fn look_for_first<'s>(
+    shared: &'s Arc<Shared>,
+    progress: &mut watch::Receiver<Progress>,
+    deadline: Monotonic,
+    place: &mut Option<Place<'s>>,
+) -> Option<Result<Arc<Snapshot>, KeysUnavailable>> {
+    let runs = can_wait(shared);
+    let told = *progress.borrow_and_update();
+    let (now, usable) = look(shared);
+    if let Some(snapshot) = usable {
+        return Some(Ok(snapshot));
+    }
+    let may_wait = runs && now < deadline && is_worth_waiting(shared, told) && Place::ensure(place, shared);
+    if may_wait { None } else { Some(Err(told.unavailable(runs, now))) }
 }
 
 /// Waits for a set that `found` is satisfied with, at most `miss_wait`, if one may be fetched now; `since` is when the
 /// request began to wait for the first keys, if it had to, since it waits no longer than `cold_wait` for both.
-pub(super) async fn newer_keys(
+pub(super) fn newer_keys<F: Fn(&KeyTable) -> bool>(
     shared: Arc<Shared>,
-    mut epoch: u64,
+    epoch: u64,
     since: Option<Monotonic>,
-    found: impl Fn(&KeyTable) -> bool,
-) -> Result<Miss, KeysUnavailable> {
+    found: F,
+) -> impl Future<Output = Result<Miss, KeysUnavailable>> {
     let deadline = shared.clock.monotonic().saturating_add(shared.policy.miss_wait);
     let deadline = since.map_or(deadline, |since| deadline.min(since.saturating_add(shared.policy.cold_wait)));
     let mut progress = shared.progress.subscribe();
-    let mut asking = Asking::default();
-    let mut place = None;
-    let miss = loop {
-        let runs = can_wait(&shared);
-        let told = *progress.borrow_and_update();
-        let (now, usable) = look(&shared);
-        let Some(snapshot) = usable else {
-            return Err(told.unavailable(runs, now));
-        };
-        if snapshot.epoch > epoch {
-            epoch = snapshot.epoch;
-            if found(&snapshot.table) {
-                asking.is_served();
-                break Miss::Newer(snapshot);
+    let mut asking = Asking::new(epoch);
+    async move {
+        let mut place = None;
+        loop {
+            if let Some(outcome) = asking.look(&shared, &mut progress, deadline, &mut place, &found) {
+                return outcome;
             }
+            let _told = change(&mut progress, &shared, deadline).await;
         }
-        // Asked before the time is looked at: who may not wait wants the key for those who come after it.
-        if asking.answer(&shared, told, epoch, now) == Answer::No || !runs || now >= deadline {
-            break Miss::Unchanged;
-        }
-        place = place.or_else(|| Place::take(&shared));
-        if place.is_none() {
-            break Miss::Unchanged;
-        }
-        change(&mut progress, &shared, deadline).await;
-    };
-    shared.tell_miss(asking.action.unwrap_or(MissAction::Unavailable));
-    Ok(miss)
+    }
 }
 
 /// Waits until keys are usable, through any number of failures.
@@ -105,7 +103,7 @@ pub(super) async fn ready(shared: Arc<Shared>, limit: Option<Duration>) -> Resul
         if !runs || now >= deadline || told.is_closed() {
             return Err(NotReady { last_error: told.failure(runs) });
         }
-        change(&mut progress, &shared, deadline).await;
+        let _told = change(&mut progress, &shared, deadline).await;
     }
 }
 
@@ -143,14 +141,15 @@ fn is_worth_waiting(shared: &Shared, told: Progress) -> bool {
 ///
 /// It tells the driver once, as soon as it looks, and once more for each set that came without its key: what is fetched
 /// for it does not hang on how long it waits.
-#[derive(Default)]
 struct Asking {
+    /// The newest set that this request has looked at.
+    epoch: u64,
     /// The fetch that was in flight when this request last looked.
     joined: Option<(u64, Cause)>,
     /// The last fetch before this request asked for one.
     asked_after: Option<u64>,
-    /// The epoch of the set that it told the driver of.
-    told_of: Option<u64>,
+    /// It told the driver that its key is not in that set.
+    has_told: bool,
     action: Option<MissAction>,
 }
 
@@ -161,23 +160,62 @@ enum Answer {
 }
 
 impl Asking {
-    fn answer(&mut self, shared: &Shared, told: Progress, epoch: u64, now: Monotonic) -> Answer {
+    fn new(epoch: u64) -> Self {
+        Self { epoch, joined: None, asked_after: None, has_told: false, action: None }
+    }
+
+    /// Decides on the request; `None` if it waits for the next change.
+    fn look<'s>(
+        &mut self,
+        shared: &'s Arc<Shared>,
+        progress: &mut watch::Receiver<Progress>,
+        deadline: Monotonic,
+        place: &mut Option<Place<'s>>,
+        found: &impl Fn(&KeyTable) -> bool,
+    ) -> Option<Result<Miss, KeysUnavailable>> {
+        let runs = can_wait(shared);
+        let told = *progress.borrow_and_update();
+        let (now, usable) = look(shared);
+        let Some(snapshot) = usable else {
+            return Some(Err(told.unavailable(runs, now)));
+        };
+        let is_newer = snapshot.epoch > self.epoch;
+        if is_newer {
+            self.epoch = snapshot.epoch;
+            self.has_told = false;
+        }
+        let miss = if is_newer && found(&snapshot.table) {
+            self.is_served();
+            Miss::Newer(snapshot)
+        } else {
+            // Asked before the time is looked at: who may not wait wants the key for those who come after it.
+            let may_wait = self.answer(shared, told, now) == Answer::Wait && runs && now < deadline;
+            if may_wait && Place::ensure(place, shared) {
+                return None;
+            }
+            Miss::Unchanged
+        };
+        shared.tell_miss(self.action.unwrap_or(MissAction::Unavailable));
+        Some(Ok(miss))
+    }
+
+    fn answer(&mut self, shared: &Shared, told: Progress, now: Monotonic) -> Answer {
         let has_fetched = self.asked_after.is_some_and(|generation| told.generation > generation);
         let action = if has_fetched { MissAction::Fetched } else { MissAction::Joined };
         match told.activity {
             Activity::Fetching { cause, .. } if !self.has_seen_through(told) => {
-                self.tell(shared, epoch);
+                self.tell(shared);
                 self.action = Some(action);
                 self.joined = Some((told.generation, cause));
                 Answer::Wait
             }
             Activity::Fetching { .. } => {
-                self.tell(shared, epoch);
+                self.tell(shared);
                 Answer::No
             }
             Activity::Idle if self.has_seen_through(told) || now < told.miss_from => {
                 if !told.owes_miss_fetch {
-                    self.tell(shared, epoch);
+                    self.tell(shared);
                 }
                 let has_waited = has_fetched || self.joined.is_some();
                 self.action = Some(if has_waited { action } else { MissAction::Cooldown });
@@ -185,7 +223,7 @@ impl Asking {
             }
             Activity::Idle => {
                 self.asked_after = Some(told.generation);
-                self.tell(shared, epoch);
+                self.tell(shared);
                 Answer::Wait
             }
             Activity::Backoff { .. } if told.task == Task::Running => {
@@ -197,9 +235,8 @@ impl Asking {
         }
     }
 
-    fn tell(&mut self, shared: &Shared, epoch: u64) {
-        if self.told_of != Some(epoch) {
-            self.told_of = Some(epoch);
+    fn tell(&mut self, shared: &Shared) {
+        if !mem::replace(&mut self.has_told, true) {
             shared.post_miss();
         }
     }
@@ -221,26 +258,37 @@ impl Asking {
 
 /// A place among those who wait; there is a limit to them.
 struct Place<'s> {
-    issuer: &'s str,
+    shared: &'s Shared,
     _permit: SemaphorePermit<'s>,
 }
 
 impl<'s> Place<'s> {
+    /// Takes a place, unless there is one already; says whether there is one now.
+    fn ensure(place: &mut Option<Self>, shared: &'s Shared) -> bool {
+        if place.is_none() {
+            *place = Self::take(shared);
+        }
+        place.is_some()
+    }
+
     fn take(shared: &'s Shared) -> Option<Self> {
         let permit = shared.waiters.try_acquire().ok()?;
         telemetry::jwks_waiter_came(shared.label());
-        Some(Self { issuer: shared.label(), _permit: permit })
+        Some(Self { shared, _permit: permit })
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        telemetry::jwks_waiter_left(self.issuer);
+        telemetry::jwks_waiter_left(self.shared.label());
     }
 }
 
-/// Waits for news, or for the deadline.
-async fn change(progress: &mut watch::Receiver<Progress>, shared: &Shared, deadline: Monotonic) {
-    // The sender lives in `shared`, so this never fails.
-    let _told = within(progress.changed(), shared.clock.sleep_until(deadline)).await;
+/// Waits for news, or for the deadline. The sender lives in `shared`, so it never fails.
+fn change(
+    progress: &mut watch::Receiver<Progress>,
+    shared: &Shared,
+    deadline: Monotonic,
+) -> impl Future<Output = Option<Result<(), RecvError>>> {
+    within(progress.changed(), shared.clock.sleep_until(deadline))
 }

@@ -10,7 +10,7 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, COOKIE, ORIGIN,
 use http::{Extensions, HeaderMap, HeaderName, Method, Request, Response, Uri};
 use tower_service::Service;
 
-use crate::bearer::{self, BearerToken, Credential, CredentialError};
+use crate::bearer::{self, BearerToken, Credential, CredentialError, SharedCredential};
 use crate::challenge::Protocol;
 use crate::claims::{Claims, NoCustomClaims};
 use crate::host::{Host, HostError};
@@ -21,7 +21,7 @@ use crate::middleware::response::{Respond, refuse};
 use crate::rejection::Rejection;
 use crate::request::RequestHead;
 use crate::telemetry;
-use crate::validator::Circumstances;
+use crate::validator::{Circumstances, Decision, PendingKey};
 
 /// The service of a [`BearerLayer`], `L`, around `S`.
 pub struct BearerService<S, L> {
@@ -63,13 +63,13 @@ where
                 self.inner = self.inner.clone();
                 ResponseFuture::refused(self.layer.refuse(rejection, protocol))
             }
-            Verdict::Waiting(token, circumstances) => {
+            Verdict::Waiting(credential, circumstances, key) => {
                 let clone = self.inner.clone();
                 // The service that was polled ready goes with the request; the clone never was.
                 let ready = mem::replace(&mut self.inner, clone);
-                // Until the verdict, the request carries nothing that somebody else verified.
-                self.layer.mark(request.extensions_mut(), None);
-                let verdict = Arc::clone(&self.layer).wait(token, circumstances, protocol);
+                // The request carries nothing that somebody else verified.
+                BearerLayer::<C, R>::clear(request.extensions_mut());
+                let verdict = Arc::clone(&self.layer).wait(credential, circumstances, key, protocol);
                 ResponseFuture::waiting(Box::pin(verdict), ready, request)
             }
         }
@@ -82,7 +82,7 @@ enum Verdict<C> {
     Admitted(Option<Admitted<C>>),
     Refused(Rejection),
     /// Keys have to be waited for.
-    Waiting(BearerToken<'static>, Circumstances),
+    Waiting(SharedCredential, Circumstances, PendingKey),
 }
 
 impl<C> Verdict<C> {
@@ -108,11 +108,11 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
             Err(rejection) => return Verdict::turned_away(rejection),
         };
         match self.validator.decide(&credential, &circumstances) {
-            Some(Ok(claims)) => Verdict::Admitted(Some(self.admit(claims, credential))),
-            Some(Err(rejection)) => Verdict::Refused(rejection),
-            None => match credential.read() {
-                Ok(token) => Verdict::Waiting(token.into_owned(), circumstances),
-                Err(error) => Verdict::turned_away(Rejection::Credential(error)),
+            Decision::Made(Ok(claims)) => Verdict::Admitted(Some(self.admit(claims, credential))),
+            Decision::Made(Err(rejection)) => Verdict::Refused(rejection),
+            Decision::Pending(key) => match SharedCredential::new(&credential, request.headers()) {
+                Some(credential) => Verdict::Waiting(credential, circumstances, key),
+                None => Verdict::turned_away(Rejection::Credential(CredentialError::Malformed)),
             },
         }
     }
@@ -204,23 +204,39 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
         }
     }
 
-    async fn wait<ResB>(
+    /// Removes what any layer knows.
+    fn clear(extensions: &mut Extensions) {
+        extensions.remove::<BearerToken<'static>>();
+        extensions.remove::<Around>();
+        extensions.remove::<Claims>();
+        extensions.remove::<Claims<C>>();
+    }
+
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` takes memory for its arguments twice, in each waiting request"
+    )]
+    fn wait<ResB>(
         self: Arc<Self>,
-        token: BearerToken<'static>,
+        credential: SharedCredential,
         circumstances: Circumstances,
+        key: PendingKey,
         protocol: Protocol,
-    ) -> Result<Extensions, Response<ResB>>
+    ) -> impl Future<Output = Result<Extensions, Response<ResB>>> + Send
     where
         R: Respond<ResB>,
     {
-        let credential = Credential::Token(token);
-        match self.validator.validate_under(&credential, &circumstances).await {
-            Ok(claims) => {
-                let mut extensions = Extensions::new();
-                self.mark(&mut extensions, Some(self.admit(claims, credential)));
-                Ok(extensions)
+        async move {
+            let waited = self.validator.wait_for(&key).await;
+            let credential = credential.credential();
+            match self.validator.decide_after(&credential, &circumstances, waited) {
+                Ok(claims) => {
+                    let mut extensions = Extensions::new();
+                    self.mark(&mut extensions, Some(self.admit(claims, credential)));
+                    Ok(extensions)
+                }
+                Err(rejection) => Err(self.refuse(rejection, protocol)),
             }
-            Err(rejection) => Err(self.refuse(rejection, protocol)),
         }
     }
 

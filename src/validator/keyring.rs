@@ -1,8 +1,9 @@
 //! The keys of one trusted issuer, whether they were given or are fetched.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::jwks::{KeySource, KeysUnavailable, Miss, SecretSource, View};
+use crate::jwks::{KeySource, KeysUnavailable, Miss, SecretSource, Snapshot, View};
 use crate::keys::{Found, KeyTable};
 use crate::rejection::Rejection;
 use crate::token::Algorithm;
@@ -39,31 +40,38 @@ impl Keyring {
     }
 
     /// Waits until there are keys, and once more if the token's key is not among them.
-    pub(super) async fn for_token(
-        &self,
-        kid: Option<&str>,
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` takes memory for its arguments twice, in each waiting request"
+    )]
+    pub(super) fn for_token<'a>(
+        &'a self,
+        kid: Option<&'a str>,
         algorithm: Algorithm,
-    ) -> Result<(KeyTable, u64), Rejection> {
-        let source = match self {
-            Self::Fixed(keys) => return Ok((keys.clone(), FIXED_EPOCH)),
-            Self::Swapped(secrets) => return Ok((KeyTable::clone(&secrets.table()), FIXED_EPOCH)),
-            Self::Remote(source) => source,
-        };
-        let (table, epoch, since) = match source.snapshot() {
-            View::Usable(snapshot) => (snapshot.table.clone(), snapshot.epoch, None),
-            View::Unavailable => {
-                let since = source.now();
-                let snapshot = source.ready_snapshot().await.map_err(unavailable)?;
-                (snapshot.table.clone(), snapshot.epoch, Some(since))
-            }
-        };
-        let knows = |table: &KeyTable| !matches!(table.find(kid, algorithm), Found::Unknown);
-        if knows(&table) {
-            return Ok((table, epoch));
-        }
-        match source.miss(epoch, since, knows).await.map_err(unavailable)? {
-            Miss::Newer(snapshot) => Ok((snapshot.table.clone(), snapshot.epoch)),
-            Miss::Unchanged => Ok((table, epoch)),
+    ) -> impl Future<Output = Result<(KeyTable, u64), Rejection>> + Send + 'a {
+        async move {
+            let source = match self {
+                Self::Fixed(keys) => return Ok((keys.clone(), FIXED_EPOCH)),
+                Self::Swapped(secrets) => return Ok((KeyTable::clone(&secrets.table()), FIXED_EPOCH)),
+                Self::Remote(source) => source,
+            };
+            let (snapshot, since) = match usable(source) {
+                Some(snapshot) => (snapshot, None),
+                None => {
+                    let since = source.now();
+                    (source.ready_snapshot().await.map_err(unavailable)?, Some(since))
+                }
+            };
+            let knows = |table: &KeyTable| !matches!(table.find(kid, algorithm), Found::Unknown);
+            let newest = if knows(&snapshot.table) {
+                snapshot
+            } else {
+                match source.miss(snapshot.epoch, since, knows).await.map_err(unavailable)? {
+                    Miss::Newer(newer) => newer,
+                    Miss::Unchanged => snapshot,
+                }
+            };
+            Ok((newest.table.clone(), newest.epoch))
         }
     }
 
@@ -86,6 +94,14 @@ impl Keyring {
             Self::Fixed(_) | Self::Swapped(_) => None,
             Self::Remote(source) => Some(source),
         }
+    }
+}
+
+/// The keys at hand, if they may be used.
+fn usable(source: &KeySource) -> Option<Arc<Snapshot>> {
+    match source.snapshot() {
+        View::Usable(snapshot) => Some(Arc::clone(&snapshot)),
+        View::Unavailable => None,
     }
 }
 

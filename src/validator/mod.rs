@@ -3,6 +3,7 @@
 mod application;
 mod builder;
 mod circumstances;
+mod decision;
 mod explain;
 mod explanation;
 mod headers;
@@ -25,12 +26,13 @@ use serde::de::DeserializeOwned;
 use self::application::Application;
 pub use self::builder::{StartError, ValidatorBuilder};
 pub(crate) use self::circumstances::Circumstances;
+pub(crate) use self::decision::{Decision, PendingKey, Waited};
 pub use self::explanation::{Explanation, Finding, Outcome};
 use self::headers::KnownHeaders;
 pub(crate) use self::hints::hint_of_unmet;
 use self::keyring::Keyring;
 use self::memo::{Memo, Remembered, Search};
-use self::routing::Routes;
+use self::routing::{Route, Routes};
 use self::sharing::Shareable;
 use self::verdict::{Life, Proven};
 use crate::bearer::Credential;
@@ -221,28 +223,60 @@ impl<C: Send + Sync + 'static> Validator<C> {
         token: &Credential<'_>,
         circumstances: &Circumstances,
     ) -> Result<Claims<C>, Rejection> {
-        if let Some(verdict) = self.decide(token, circumstances) {
-            return verdict;
+        match self.decide(token, circumstances) {
+            Decision::Made(verdict) => verdict,
+            Decision::Pending(key) => {
+                let waited = self.wait_for(&key).await;
+                self.decide_after(token, circumstances, waited)
+            }
         }
-        let validation = Validation::waiting(&*self.core.clock);
-        let verdict = validation.during(self.wait(token, circumstances, &validation)).await;
+    }
+
+    /// Waits for the key that a decision is pending on. While it waits nothing of the token is in memory but what the caller
+    /// holds.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` takes memory for its arguments twice, in each waiting request"
+    )]
+    pub(crate) fn wait_for<'a>(&'a self, key: &'a PendingKey) -> impl Future<Output = Waited<'a>> + Send + use<'a, C> {
+        async move {
+            let validation = Validation::waiting(&*self.core.clock);
+            self.note_miss();
+            let keys = match self.issuer_of(key, &validation) {
+                Some(issuer) => validation.during(issuer.keys.for_token(key.kid.as_deref(), key.algorithm)).await,
+                None => Err(Rejection::Signature),
+            };
+            Waited { keys, validation }
+        }
+    }
+
+    /// Decides once the key has been waited for.
+    pub(crate) fn decide_after<'s>(
+        &'s self,
+        token: &Credential<'_>,
+        circumstances: &Circumstances,
+        waited: Waited<'s>,
+    ) -> Result<Claims<C>, Rejection> {
+        let Waited { keys, validation } = waited;
+        let verdict = validation.within(|| {
+            let (keys, epoch) = keys?;
+            let (parsed, _, issuer) = self.core.open(token, circumstances, &validation)?;
+            let token = token.octets();
+            self.conclude(token, issuer.prove(parsed, &keys, epoch)?, circumstances, self.search(token))
+        });
         self.tell(token, validation, &verdict);
         verdict
     }
 
-    /// Decides without waiting; `None` if the keys have to be waited for.
-    pub(crate) fn decide(
-        &self,
-        token: &Credential<'_>,
-        circumstances: &Circumstances,
-    ) -> Option<Result<Claims<C>, Rejection>> {
+    /// Decides without waiting.
+    pub(crate) fn decide(&self, token: &Credential<'_>, circumstances: &Circumstances) -> Decision<C> {
         let validation = Validation::at_once(&*self.core.clock);
-        let verdict = validation.within(|| self.decide_within(token, circumstances, &validation));
-        match &verdict {
-            Some(verdict) => self.tell(token, validation, verdict),
-            None => validation.postponed(),
+        let decision = validation.within(|| self.decide_within(token, circumstances, &validation));
+        match &decision {
+            Decision::Made(verdict) => self.tell(token, validation, verdict),
+            Decision::Pending(_) => validation.postponed(),
         }
-        verdict
+        decision
     }
 
     fn decide_within<'s>(
@@ -250,43 +284,53 @@ impl<C: Send + Sync + 'static> Validator<C> {
         token: &Credential<'_>,
         circumstances: &Circumstances,
         validation: &Validation<'s>,
-    ) -> Option<Result<Claims<C>, Rejection>> {
+    ) -> Decision<C> {
         if let Err(rejection) = self.core.check_length(token.octets().len()) {
-            return Some(Err(rejection));
+            return Decision::Made(Err(rejection));
         }
         let search = self.search(token.octets());
         let recall = |found: Remembered<C>| self.recall(&found, circumstances.host.as_ref(), validation);
         if let Some(claims) = search.as_ref().and_then(Search::recently).and_then(recall) {
-            return Some(self.readmit(claims, circumstances));
+            return Decision::Made(self.readmit(claims, circumstances));
         }
-        let (parsed, issuer) = match self.core.open(token, circumstances, validation) {
+        let (parsed, _, issuer) = match self.core.open(token, circumstances, validation) {
             Ok(opened) => opened,
-            Err(rejection) => return Some(Err(rejection)),
+            Err(rejection) => return Decision::Made(Err(rejection)),
         };
         // Only now, since no verdict counts for what is refused by now, and the map takes longer than the refusal.
         if let Some(claims) = search.as_ref().and_then(Search::kept).and_then(recall) {
-            return Some(self.readmit(claims, circumstances));
+            return Decision::Made(self.readmit(claims, circumstances));
         }
-        let proof = match issuer.keys.at_hand(|keys, epoch| issuer.prove(parsed, keys, epoch))? {
-            Err(Rejection::Key(KeyNotFound::Unknown { .. })) if issuer.keys.may_learn() => return None,
-            proof => proof,
+        let proof = match issuer.keys.at_hand(|keys, epoch| issuer.prove(parsed, keys, epoch)) {
+            None => return self.pending(token, circumstances, validation),
+            Some(Err(Rejection::Key(KeyNotFound::Unknown { .. }))) if issuer.keys.may_learn() => {
+                return self.pending(token, circumstances, validation);
+            }
+            Some(proof) => proof,
         };
         self.note_miss();
-        Some(proof.and_then(|proof| self.conclude(token.octets(), proof, circumstances, search)))
+        Decision::Made(proof.and_then(|proof| self.conclude(token.octets(), proof, circumstances, search)))
     }
 
-    async fn wait<'s>(
+    /// Names the key that a token needs. It reads the token again, so that a token whose key is at hand needs no copy of its
+    /// key id.
+    fn pending<'s>(
         &'s self,
         token: &Credential<'_>,
         circumstances: &Circumstances,
         validation: &Validation<'s>,
-    ) -> Result<Claims<C>, Rejection> {
-        self.note_miss();
-        let (parsed, issuer) = self.core.open(token, circumstances, validation)?;
-        let header = parsed.header();
-        let (keys, epoch) = issuer.keys.for_token(header.kid(), header.algorithm()).await?;
-        let token = token.octets();
-        self.conclude(token, issuer.prove(parsed, &keys, epoch)?, circumstances, self.search(token))
+    ) -> Decision<C> {
+        match self.core.open(token, circumstances, validation) {
+            Ok((parsed, route, _)) => Decision::Pending(PendingKey::new(route, parsed.header())),
+            Err(rejection) => Decision::Made(Err(rejection)),
+        }
+    }
+
+    /// The issuer whose key is waited for.
+    fn issuer_of<'s>(&'s self, key: &PendingKey, validation: &Validation<'s>) -> Option<&'s Trusted> {
+        let route = self.core.routes.at(key.route)?;
+        validation.claims_issuer(route.label);
+        self.core.issuers.get(route.issuer)
     }
 
     /// Ends a validation with its verdict.
@@ -348,7 +392,7 @@ impl Core {
         credential: &'t Credential<'_>,
         circumstances: &Circumstances,
         validation: &Validation<'s>,
-    ) -> Result<(UnverifiedToken<'t>, &'s Trusted), Rejection> {
+    ) -> Result<(UnverifiedToken<'t>, Route<'s>, &'s Trusted), Rejection> {
         let host = circumstances.host.as_ref();
         let token = UnverifiedToken::parse_knowing(credential.octets(), |segment| self.headers.find(segment));
         let token = token.map_err(|error| match credential.check() {
@@ -365,7 +409,7 @@ impl Core {
         let now = self.clock.now();
         let evidence = Evidence { header: token.header(), payload: token.payload(), issuer: route.label.name(), now };
         self.rules.refuse_early(evidence).map_err(Rejection::UnverifiedClaims)?;
-        Ok((token, issuer))
+        Ok((token, route, issuer))
     }
 
     /// Makes every check over claims that are proven, and tells the route's place.

@@ -6,14 +6,14 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, COOKIE};
 use http::{Extensions, HeaderValue, Request, Response};
 use http_body_util::Empty;
 use serde::Deserialize;
 use tower::{Layer as _, Service as _, service_fn};
 use tower_bearer::keys::KeySet;
-use tower_bearer::testing::{TestIssuer, TokenBuilder};
-use tower_bearer::{Algorithm, Api, BearerLayer, Issuer, Secret, Validator};
+use tower_bearer::testing::{Outage, TestIssuer, TokenBuilder};
+use tower_bearer::{Algorithm, Api, BearerLayer, Issuer, Secret, Validator, bearer};
 
 const AUDIENCE: &str = "https://api.test/";
 
@@ -169,6 +169,57 @@ fn a_refusal_allocates_for_its_answer_only() {
         for layer in [&plain, &named] {
             // A map and its table for the headers and one for the extensions, and the rejection in there.
             assert_eq!(of_requests(layer, field, &Extensions::new(), false), 5, "{kind}");
+        }
+    }
+}
+
+/// Bytes that a request which waits for keys has in memory, beside itself and the future of the service.
+fn beside_a_waiting_request(layer: &BearerLayer, request: Request<Empty<Bytes>>) -> usize {
+    let inner = service_fn(|_: Request<Empty<Bytes>>| async move {
+        Ok::<_, std::convert::Infallible>(Response::new(Empty::<Bytes>::new()))
+    });
+    let mut guarded = layer.layer(inner);
+    let itself = size_of_val(&request);
+    let (mut waiting, mut future_itself) = (None, 0);
+    let counted = allocation_counter::measure(|| {
+        let mut future = Box::pin(guarded.call(request));
+        assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        future_itself = size_of_val(&*future);
+        waiting = Some(future);
+    });
+    usize::try_from(counted.bytes_current).expect("more than before") - itself - future_itself
+}
+
+#[test]
+fn a_request_that_waits_for_keys_takes_no_memory_for_its_token() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let _entered = runtime.enter();
+    let server = TestIssuer::new().with_algorithms([Algorithm::ES256]);
+    server.outage(Outage::Hang);
+    let issuer = Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()).with_algorithms([Algorithm::ES256]);
+    let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone()).build().expect("good");
+    let in_header = BearerLayer::new(validator);
+    let in_cookie = in_header.clone().with_token_source(|headers| bearer::from_cookie(headers, "access"));
+    let token = token(&server);
+    for kid in [server.kid(), "k".repeat(256)] {
+        for padding in [0, 11_000] {
+            let token = token.clone().kid(&kid).claim("padding", "x".repeat(padding)).sign();
+            assert!(padding == 0 || token.len() > 15_000);
+            let fields = [
+                (&in_header, AUTHORIZATION, format!("Bearer {token}")),
+                (&in_cookie, COOKIE, format!("theme=dark; access={token}")),
+            ];
+            for (layer, name, value) in fields {
+                let request = || Request::get("/").header(&name, &value).body(Empty::new()).expect("a request");
+                // The least of several: the first starts the task that fetches.
+                let bytes = (0..5).map(|_| beside_a_waiting_request(layer, request())).min().unwrap_or_default();
+                assert!(
+                    bytes <= 1024,
+                    "{bytes} bytes beside a token of {} and a kid of {} in {name}",
+                    token.len(),
+                    kid.len()
+                );
+            }
         }
     }
 }
