@@ -46,9 +46,9 @@ fn main() {
     ] {
         server.publish(published[0].clone());
         let validator = runtime.block_on(async {
-            let issuer = Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
+            let issuer = Issuer::jwks(server.issuer(), server.jwks_uri());
             let builder =
-                Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone()).with_memo_bytes(bytes);
+                Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone()).with_token_cache_bytes(bytes);
             builder.build_ready(Duration::from_secs(5)).await.expect("keys")
         });
         println!("\n{name}, RS256, while keys are renewed all the time ({ROUNDS} rounds, median [least, most])");

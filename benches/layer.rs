@@ -39,7 +39,7 @@ fn main() {
     let fields: Vec<HeaderValue> = (0..1_000).map(field).collect();
     let builder = || Validator::builder(api(&server, Algorithm::RS256));
     let remembering = builder().build().expect("a good configuration");
-    let forgetful = builder().without_memo().build().expect("a good configuration");
+    let forgetful = builder().without_token_cache().build().expect("a good configuration");
 
     let open = Router::new().route("/", get(async || "hello"));
     let greet = async |claims: Claims| if claims.subject().is_some() { "hello" } else { "who" };

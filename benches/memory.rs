@@ -36,7 +36,7 @@ fn main() {
         let mut kept = None;
         // The validator itself is part of it.
         let held = allocation_counter::measure(|| {
-            let builder = Validator::builder(api(&server, algorithm)).with_memo_bytes(bound);
+            let builder = Validator::builder(api(&server, algorithm)).with_token_cache_bytes(bound);
             let validator = kept.insert(builder.build().expect("a good configuration"));
             for text in &texts[..tokens] {
                 drop(now(validator.validate(text)).expect("valid"));

@@ -61,15 +61,15 @@ struct Contestant {
 }
 
 impl Contestant {
-    fn new(name: &'static str, memo_bytes: usize, outage: Option<Outage>, runtime: &Runtime) -> Self {
+    fn new(name: &'static str, token_cache_bytes: usize, outage: Option<Outage>, runtime: &Runtime) -> Self {
         let server = server(Algorithm::RS256);
         let texts: Vec<String> = (0..200).map(|number| token(&server, number).sign()).collect();
         let strangers = (0..200).map(|number| token(&server, number).kid(&format!("random-{number}")).sign()).collect();
-        let issuer = Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
+        let issuer = Issuer::jwks(server.issuer(), server.jwks_uri());
         let builder = Validator::builder(Api::new(AUDIENCE, issuer))
             .with_fetch(server.clone())
             .with_refresh_policy(busy())
-            .with_memo_bytes(memo_bytes);
+            .with_token_cache_bytes(token_cache_bytes);
         let validator = runtime.block_on(builder.build_ready(Duration::from_secs(5))).expect("keys");
         server.outage(outage.unwrap_or(Outage::None));
         texts.iter().for_each(|text| drop(now(validator.validate(text)).expect("valid")));
@@ -94,11 +94,11 @@ fn busy() -> RefreshPolicy {
         .with_refresh_every(millis(300))
         .with_attempt_timeout(millis(50))
         .with_operation_timeout(millis(50))
-        .with_miss_wait(millis(50))
+        .with_unknown_kid_wait(millis(50))
         .with_backoff_min(millis(1))
         .with_backoff_max(millis(60))
-        .with_miss_cooldown_min(millis(1))
-        .with_miss_cooldown_max(millis(15))
+        .with_unknown_kid_cooldown_min(millis(1))
+        .with_unknown_kid_cooldown_max(millis(15))
 }
 
 fn measure(name: &str, turns: usize, contestants: &[Contestant], bystander: &Contestant, runtime: &Runtime) {

@@ -27,7 +27,7 @@ fn main() {
 fn measure(algorithm: Algorithm) {
     let server = server(algorithm);
     let text = token(&server, 0).sign();
-    let warm = Validator::builder(api(&server, algorithm)).without_memo().build().expect("a good configuration");
+    let warm = Validator::builder(api(&server, algorithm)).without_token_cache().build().expect("a good configuration");
     let custom = warm.clone().with_custom_claims::<Custom>();
     let floor = Floor::of(&server, algorithm, &text);
     let rsa_budget = |budget: f64| matches!(algorithm, Algorithm::RS256 | Algorithm::PS256).then_some(budget);
@@ -43,7 +43,8 @@ fn measure(algorithm: Algorithm) {
     let mut validate = || drop(black_box(now(custom.validate(black_box(&text))).expect("valid")));
     row("warm, without memo, custom claims", compare(&mut || floor.check(), &mut validate), rsa_budget(1.16));
     let mut start = || {
-        let fresh = Validator::builder(api(&server, algorithm)).without_memo().build().expect("a good configuration");
+        let fresh =
+            Validator::builder(api(&server, algorithm)).without_token_cache().build().expect("a good configuration");
         drop(black_box(now(fresh.validate(black_box(&text))).expect("valid")));
     };
     row("cold: configuration, key import, one token", compare(&mut || floor.check(), &mut start), None);

@@ -7,7 +7,7 @@
 #![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 use serde::Deserialize;
-use tower_bearer::rejection::CheckFailed;
+use tower_bearer::rejection::CheckError;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, Claims, Issuer, Validator};
 
@@ -25,7 +25,7 @@ async fn main() -> anyhow::Result<()> {
     let validator =
         Validator::builder(api).with_fetch(server.clone()).build()?.with_custom_claims::<Northwind>().with_check(
             |claims: &Claims<Northwind>| match claims.subject() {
-                Some("auth0|left-the-company") => Err(CheckFailed::new()),
+                Some("auth0|left-the-company") => Err(CheckError::new()),
                 _ => Ok(()),
             },
         );

@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
-use tower_bearer::metadata::ResourceMetadata;
+use tower_bearer::metadata::ProtectedResourceMetadata;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
 
@@ -42,7 +42,8 @@ async fn main() -> anyhow::Result<()> {
 /// The server: one endpoint for JSON-RPC, and the document that tells of it.
 fn app(resource: &str, issuer: &str) -> anyhow::Result<Router> {
     let validator = Validator::new(Api::new(resource, Issuer::oidc(issuer)))?;
-    let metadata = ResourceMetadata::new(resource, [issuer])?.with_scopes(["tools:call"])?.with_name("Northwind tools");
+    let metadata =
+        ProtectedResourceMetadata::new(resource, [issuer])?.with_scopes(["tools:call"])?.with_name("Northwind tools");
     let bearer = BearerLayer::new(validator).with_resource_metadata(&metadata).with_challenge_scope("tools:call");
     let rpc =
         Router::new().route("/mcp", post(answer)).route_layer(RequireLayer::scope("tools:call")).route_layer(bearer);

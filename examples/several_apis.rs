@@ -25,7 +25,7 @@ async fn main() -> anyhow::Result<()> {
     let tenant = Issuer::auth0("northwind.eu.auth0.com");
     let orders = Validator::builder(Api::new(ORDERS, tenant.clone())).with_fetch(server.clone()).build()?;
     let stock = Validator::builder(Api::new(STOCK, tenant)).with_keys_of(&orders).build()?;
-    let secret = Issuer::shared_secret("https://northwind.eu.auth0.com/", Secret::utf8(old.secret()));
+    let secret = Issuer::shared_secret("https://northwind.eu.auth0.com/", Secret::from_text(old.secret()));
     let legacy = Validator::new(Api::new(LEGACY, secret))?;
 
     let app = Router::new().nest("/orders", api(orders)).nest("/stock", api(stock)).nest("/legacy", api(legacy));

@@ -62,7 +62,7 @@ impl Timestamp {
     /// The point `seconds` after the epoch, or before it when negative.
     #[must_use]
     pub const fn from_secs(seconds: i64) -> Self {
-        Self(widen(seconds).saturating_mul(NANOS_PER_SECOND))
+        Self(extend(seconds).saturating_mul(NANOS_PER_SECOND))
     }
 
     /// The point `nanos` nanoseconds after the epoch.
@@ -175,7 +175,7 @@ fn nanos(span: Duration) -> i128 {
 }
 
 #[expect(clippy::as_conversions, reason = "widening; `From` is not const")]
-const fn widen(seconds: i64) -> i128 {
+const fn extend(seconds: i64) -> i128 {
     seconds as i128
 }
 

@@ -35,27 +35,27 @@ pub(crate) const MAX_ACTORS: usize = 8;
 
 /// Memory for verdicts that are remembered: some thousand tokens, which is the users of one process within five minutes,
 /// for less than a connection pool takes.
-pub(crate) const MEMO_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const TOKEN_CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Longest time for which a verdict counts. Clients use one token for many requests within minutes; what changes without
 /// trace in keys and dates must show after a time that an operator can wait for.
-pub(crate) const MEMO_LIFE: Duration = Duration::from_secs(300);
+pub(crate) const TOKEN_CACHE_MAX_AGE: Duration = Duration::from_secs(300);
 
 /// What it takes to keep one verdict, as counted by an allocator: the map's node, its place in two queues and in the timer
 /// wheel, and two counts of references.
-pub(crate) const MEMO_OVERHEAD_BYTES: usize = 370;
+pub(crate) const TOKEN_CACHE_ENTRY_OVERHEAD_BYTES: usize = 370;
 
 /// The part of the memo's memory, one in so many, for what is found without the map's notes: 256 KiB of 8 MiB, which is
 /// two places for each of the 7,000 tokens that fit beside it, so that hardly one has to do without.
-pub(crate) const MEMO_RECENT_SHARE: usize = 32;
+pub(crate) const TOKEN_CACHE_TABLE_SHARE: usize = 32;
 
 /// And never more, as this part is taken when the validator is made: who bounds the memo by a number that is never reached
 /// does not expect to pay for it.
-pub(crate) const MAX_MEMO_RECENT_BYTES: usize = 16 * 1024 * 1024;
+pub(crate) const TOKEN_CACHE_MAX_TABLE_BYTES: usize = 16 * 1024 * 1024;
 
 /// One use in so many is noted by the map, which then knows well enough what is used most. A prime: clients that take
 /// turns each get theirs.
-pub(crate) const MEMO_NOTED_USE: u32 = 61;
+pub(crate) const TOKEN_CACHE_RECORDED_USE: u32 = 61;
 
 /// Headers that are known without being read: one for each key that signs, and one during a rotation, of a few issuers.
 pub(crate) const MAX_KNOWN_HEADERS: usize = 8;
@@ -151,7 +151,7 @@ pub(crate) const RETRY_PAUSE_MAX: Duration = Duration::from_millis(150);
 pub(crate) const COLD_WAIT: Duration = Duration::from_secs(5);
 
 /// Longest wait of a request for a key id that is not known yet; a client's own limit is seldom shorter.
-pub(crate) const MISS_WAIT: Duration = Duration::from_secs(2);
+pub(crate) const UNKNOWN_KID_WAIT: Duration = Duration::from_secs(2);
 
 /// Redirects that one attempt follows where any are followed: one to a tidier path, and one more.
 pub(crate) const MAX_REDIRECTS: usize = 2;
@@ -169,18 +169,18 @@ pub(crate) const BACKOFF_MAX_UNAVAILABLE: Duration = Duration::from_secs(15);
 pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// Pause between two fetches for unknown key ids, while they prove fruitful.
-pub(crate) const MISS_COOLDOWN_MIN: Duration = Duration::from_secs(1);
+pub(crate) const UNKNOWN_KID_COOLDOWN_MIN: Duration = Duration::from_secs(1);
 
 /// Longest such pause: a stranger's random key ids cost at most eight fetches a minute, and while the issuer answers, a new
 /// key is unknown for no longer than this and one fetch.
-pub(crate) const MISS_COOLDOWN_MAX: Duration = Duration::from_secs(15);
+pub(crate) const UNKNOWN_KID_COOLDOWN_MAX: Duration = Duration::from_secs(15);
 
 /// Time without a miss after which that pause starts from its minimum again.
-pub(crate) const MISS_QUIET: Duration = Duration::from_secs(60);
+pub(crate) const UNKNOWN_KID_QUIET: Duration = Duration::from_secs(60);
 
 /// Time between two events that tell an application's hook of unknown key ids: soon enough for an alert, and a flood calls
 /// it no more often than a clock does.
-pub(crate) const MISS_EVENT_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const UNKNOWN_KID_EVENT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Largest key set or discovery document. A hundred RSA-4096 keys with certificates stay below.
 pub(crate) const MAX_DOCUMENT_BYTES: usize = 256 * 1024;

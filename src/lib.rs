@@ -46,8 +46,6 @@ pub mod fetch;
 mod telemetry;
 
 // 1. Request to credential.
-pub mod bearer;
-pub mod host;
 pub mod request;
 
 // 2. Credential to parsed, untrusted token.
@@ -59,7 +57,7 @@ pub mod jwks;
 
 // 4. Proven payload to judged claims.
 pub mod claims;
-pub mod guard;
+pub mod requirement;
 
 // 5. What we trust, and the verdict.
 pub mod config;
@@ -67,7 +65,7 @@ pub mod rejection;
 mod validator;
 
 // 6. Answers to the client.
-mod challenge;
+mod response;
 pub mod metadata;
 
 // 7. Servers.
@@ -75,7 +73,7 @@ pub mod middleware;
 
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
-pub mod axum;
+pub mod extract;
 
 // For users' tests.
 #[cfg(any(test, feature = "testing"))]
@@ -92,9 +90,9 @@ pub mod guide;
 
 pub use crate::claims::{Audience, Claims, NoCustomClaims, Permissions, Scopes};
 pub use crate::config::{Api, ConfigError, Issuer};
-pub use crate::guard::Requirement;
 pub use crate::keys::Secret;
 pub use crate::middleware::{BearerLayer, RequireLayer};
 pub use crate::rejection::{Rejection, RejectionKind};
+pub use crate::requirement::Requirement;
 pub use crate::token::Algorithm;
-pub use crate::validator::{Explanation, Finding, Outcome, StartError, Validator, ValidatorBuilder};
+pub use crate::validator::{BuildError, Explanation, Finding, Outcome, Validator, ValidatorBuilder};

@@ -8,7 +8,7 @@ use http::Uri;
 use serde_json::{Map, Value, json};
 
 use crate::fetch::{Endpoint, EndpointError};
-use crate::guard::is_scope_token;
+use crate::requirement::is_scope_token;
 
 /// The metadata document of a protected resource, and where it stands (RFC 9728 §2, §3).
 ///
@@ -18,9 +18,9 @@ use crate::guard::is_scope_token;
 /// belongs around it.
 ///
 /// ```
-/// use tower_bearer::metadata::ResourceMetadata;
+/// use tower_bearer::metadata::ProtectedResourceMetadata;
 ///
-/// let metadata = ResourceMetadata::new("https://api.northwind.com/mcp", ["https://northwind.eu.auth0.com/"])?
+/// let metadata = ProtectedResourceMetadata::new("https://api.northwind.com/mcp", ["https://northwind.eu.auth0.com/"])?
 ///     .with_scopes(["read:orders"])?
 ///     .with_name("Northwind orders");
 /// assert_eq!(metadata.path(), "/.well-known/oauth-protected-resource/mcp");
@@ -33,12 +33,12 @@ use crate::guard::is_scope_token;
 /// Everything in it comes from the configuration, never from a request: a `Host` that a client chose would send other
 /// clients to another place.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ResourceMetadata {
+pub struct ProtectedResourceMetadata {
     url: Arc<str>,
     members: Map<String, Value>,
 }
 
-impl ResourceMetadata {
+impl ProtectedResourceMetadata {
     /// A resource by its identifier, which clients use as they know it, and the issuers whose tokens it takes.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl ResourceMetadata {
     ///
     /// # Errors
     ///
-    /// As [`ResourceMetadata::with_documentation`].
+    /// As [`ProtectedResourceMetadata::with_documentation`].
     pub fn with_policy(self, url: &str) -> Result<Self, MetadataError> {
         self.with_link("resource_policy_uri", url)
     }
@@ -110,7 +110,7 @@ impl ResourceMetadata {
     ///
     /// # Errors
     ///
-    /// As [`ResourceMetadata::with_documentation`].
+    /// As [`ProtectedResourceMetadata::with_documentation`].
     pub fn with_terms_of_service(self, url: &str) -> Result<Self, MetadataError> {
         self.with_link("resource_tos_uri", url)
     }
@@ -159,7 +159,7 @@ fn well_known(resource: &str) -> Result<String, EndpointError> {
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
-impl fmt::Debug for ResourceMetadata {
+impl fmt::Debug for ProtectedResourceMetadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResourceMetadata").field("url", &self.url).finish_non_exhaustive()
     }
@@ -201,8 +201,8 @@ mod tests {
 
     const ISSUER: &str = "https://as.example/";
 
-    fn metadata(resource: &str) -> Result<ResourceMetadata, MetadataError> {
-        ResourceMetadata::new(resource, [ISSUER])
+    fn metadata(resource: &str) -> Result<ProtectedResourceMetadata, MetadataError> {
+        ProtectedResourceMetadata::new(resource, [ISSUER])
     }
 
     #[test]
@@ -265,9 +265,9 @@ mod tests {
             assert_eq!(metadata(&resource), Err(MetadataError::Resource(EndpointError::Malformed)), "{path}");
         }
         assert!(metadata("https://api.example/%7Btenant%7D/mcp").is_ok());
-        let none = ResourceMetadata::new("https://api.example", []);
+        let none = ProtectedResourceMetadata::new("https://api.example", []);
         assert_eq!(none, Err(MetadataError::NoAuthorizationServer));
-        let plain = ResourceMetadata::new("https://api.example", ["http://as.example/"]);
+        let plain = ProtectedResourceMetadata::new("https://api.example", ["http://as.example/"]);
         assert_eq!(plain, Err(MetadataError::AuthorizationServer(EndpointError::PlainHttp)));
         let good = || metadata("https://api.example").expect("a resource");
         assert_eq!(good().with_scopes(["a b"]), Err(MetadataError::Scope));

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::bearer::CredentialError;
-use crate::claims::{ClaimError, CustomClaimsError, Fault};
-use crate::guard::Unmet;
-use crate::host::HostError;
+use crate::claims::{ClaimError, ClaimErrorReason, CustomClaimsError};
 use crate::jwks::RefreshError;
+use crate::request::HostError;
+use crate::request::credential::CredentialError;
+use crate::requirement::UnmetRequirement;
 use crate::token::{Algorithm, TokenError};
 
 /// Why a request gets no claims: the first check that failed, in the fixed order of the pipeline.
@@ -42,9 +42,9 @@ pub enum Rejection {
     /// The token is genuine, and its claims are not of the shape of the application's own type.
     CustomClaims(CustomClaimsError),
     /// A check of the application's refuses.
-    Check(CheckFailed),
+    Check(CheckError),
     /// The token is good, and does not allow this.
-    Requirement(Unmet),
+    Requirement(UnmetRequirement),
     /// The issuer's keys could not be had; the token was not judged. Clients are told when to come back, and no more.
     KeysUnavailable {
         /// Until the next attempt, at least a second.
@@ -111,9 +111,9 @@ pub enum KeyNotFound {
 /// A check of the application's own that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct CheckFailed;
+pub struct CheckError;
 
-impl CheckFailed {
+impl CheckError {
     /// Refuses the token as invalid: 401 `invalid_token`.
     #[must_use]
     pub const fn new() -> Self {
@@ -121,7 +121,7 @@ impl CheckFailed {
     }
 }
 
-impl Default for CheckFailed {
+impl Default for CheckError {
     fn default() -> Self {
         Self::new()
     }
@@ -195,7 +195,7 @@ impl Rejection {
             Self::UnverifiedClaims(error) | Self::Claims(error) => claim_kind(error),
             Self::CustomClaims(_) => RejectionKind::CustomClaims,
             Self::Check(_) => RejectionKind::Check,
-            Self::Requirement(Unmet::Authentication { .. }) => RejectionKind::InsufficientAuthentication,
+            Self::Requirement(UnmetRequirement::Authentication { .. }) => RejectionKind::InsufficientAuthentication,
             Self::Requirement(_) => RejectionKind::InsufficientScope,
             Self::KeysUnavailable { .. } => RejectionKind::KeysUnavailable,
         }
@@ -230,15 +230,15 @@ impl Rejection {
 fn claim_kind(error: &ClaimError) -> RejectionKind {
     match error {
         ClaimError::TokenType | ClaimError::IdToken { .. } => RejectionKind::TokenType,
-        ClaimError::Issuer(fault) => fault_kind(*fault, RejectionKind::Issuer),
-        ClaimError::Audience(fault) => fault_kind(*fault, RejectionKind::Audience),
-        ClaimError::Expiry(fault) => fault_kind(*fault, RejectionKind::Expired),
+        ClaimError::Issuer(reason) => reason_kind(*reason, RejectionKind::Issuer),
+        ClaimError::Audience(reason) => reason_kind(*reason, RejectionKind::Audience),
+        ClaimError::Expiry(reason) => reason_kind(*reason, RejectionKind::Expired),
         ClaimError::Expired => RejectionKind::Expired,
-        ClaimError::IssuedAt(fault) => fault_kind(*fault, RejectionKind::NotTimely),
+        ClaimError::IssuedAt(reason) => reason_kind(*reason, RejectionKind::NotTimely),
         ClaimError::NotYetValid | ClaimError::IssuedInFuture | ClaimError::TooOld => RejectionKind::NotTimely,
         ClaimError::NotBefore | ClaimError::Subject | ClaimError::JwtId => RejectionKind::MalformedClaim,
-        ClaimError::Required { fault, .. } => fault_kind(*fault, RejectionKind::MalformedClaim),
-        ClaimError::Client(Fault::Malformed) | ClaimError::Organization(Fault::Malformed) => {
+        ClaimError::Required { reason, .. } => reason_kind(*reason, RejectionKind::MalformedClaim),
+        ClaimError::Client(ClaimErrorReason::Malformed) | ClaimError::Organization(ClaimErrorReason::Malformed) => {
             RejectionKind::MalformedClaim
         }
         // Tokens without client or organization are common: this API is not for them.
@@ -248,11 +248,11 @@ fn claim_kind(error: &ClaimError) -> RejectionKind {
     }
 }
 
-fn fault_kind(fault: Fault, mismatch: RejectionKind) -> RejectionKind {
-    match fault {
-        Fault::Missing => RejectionKind::MissingClaim,
-        Fault::Malformed => RejectionKind::MalformedClaim,
-        Fault::Mismatch => mismatch,
+fn reason_kind(reason: ClaimErrorReason, mismatch: RejectionKind) -> RejectionKind {
+    match reason {
+        ClaimErrorReason::Missing => RejectionKind::MissingClaim,
+        ClaimErrorReason::Malformed => RejectionKind::MalformedClaim,
+        ClaimErrorReason::Mismatch => mismatch,
     }
 }
 
@@ -352,7 +352,7 @@ impl fmt::Display for KeyNotFound {
     }
 }
 
-impl fmt::Display for CheckFailed {
+impl fmt::Display for CheckError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a check of the application refuses")
     }
@@ -360,4 +360,4 @@ impl fmt::Display for CheckFailed {
 
 impl std::error::Error for IssuerError {}
 impl std::error::Error for KeyNotFound {}
-impl std::error::Error for CheckFailed {}
+impl std::error::Error for CheckError {}

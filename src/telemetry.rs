@@ -96,9 +96,9 @@ pub(crate) fn jwks_expired(issuer: &str) {
 }
 
 /// A token named an unknown key id.
-pub(crate) fn jwks_miss(issuer: &str, action: &'static str) {
+pub(crate) fn jwks_unknown_kid(issuer: &str, action: &'static str) {
     jwks_event!(debug, issuer, action, "unknown key id");
-    jwks_metric!(counter "jwks_miss_total", issuer, "action" => action; increment(1));
+    jwks_metric!(counter "jwks_unknown_kid_total", issuer, "action" => action; increment(1));
 }
 
 /// One key of a set was skipped. Where the set is refused for it, the operator needs the reason.
@@ -195,7 +195,7 @@ impl StaleServed {
         {
             let labels = || vec![metrics::Label::new("issuer", issuer.to_owned())];
             let key = self.key.get_or_init(|| metrics::Key::from_parts("jwks_stale_served_total", labels()));
-            metrics::with_recorder(|recorder| recorder.register_counter(key, &VERDICTS).increment(1));
+            metrics::with_recorder(|recorder| recorder.register_counter(key, &DECISIONS).increment(1));
         }
     }
 }
@@ -241,7 +241,7 @@ impl Label {
             metrics::Key::from_parts("jwt_validation_total", labels)
         };
         let count = |key: &metrics::Key| {
-            metrics::with_recorder(|recorder| recorder.register_counter(key, &VERDICTS).increment(1));
+            metrics::with_recorder(|recorder| recorder.register_counter(key, &DECISIONS).increment(1));
         };
         let mut slots = self.verdicts.iter().map(|slot| slot.get_or_init(|| (reason, key())));
         match slots.find(|(known, _)| *known == reason) {
@@ -352,7 +352,7 @@ impl<'v> Validation<'v> {
                 false => metrics::histogram!("jwt_validation_seconds", "path" => "at_once"),
             };
             times.record(took.as_secs_f64());
-            issuer.unwrap_or(&NOBODY).count(reason);
+            issuer.unwrap_or(&NO_ISSUER_LABEL).count(reason);
         }
     }
 }
@@ -393,10 +393,10 @@ fn result_of(reason: &str) -> &'static str {
 const REASONS: usize = 24;
 
 #[cfg(feature = "metrics")]
-static NOBODY: Label = Label::new(Cow::Borrowed(NO_ISSUER));
+static NO_ISSUER_LABEL: Label = Label::new(Cow::Borrowed(NO_ISSUER));
 
 #[cfg(feature = "metrics")]
-static VERDICTS: metrics::Metadata<'static> =
+static DECISIONS: metrics::Metadata<'static> =
     metrics::Metadata::new(module_path!(), metrics::Level::INFO, Some(module_path!()));
 
 /// Counts one use of the verified-token memo.
@@ -489,10 +489,10 @@ pub(crate) fn rejections_are_read() -> bool {
 }
 
 /// A request was refused for its headers, before any token was looked at.
-pub(crate) fn credential_refused(kind: &'static str, hint: Option<&'static str>) {
+pub(crate) fn credential_rejected(kind: &'static str, hint: Option<&'static str>) {
     rejected(kind, hint, None, None, None, None, false);
     #[cfg(feature = "metrics")]
-    NOBODY.count(kind);
+    NO_ISSUER_LABEL.count(kind);
 }
 
 /// A good token, or a request without one, does not meet what a route asks.

@@ -11,10 +11,10 @@ use tower_bearer::Algorithm;
 use tower_bearer::clock::Clock as _;
 use tower_bearer::testing::{FakeClock, TestIssuer};
 
-use crate::dice::Dice;
 use crate::ledger::{Caller, Ledger};
 use crate::network::Network;
 use crate::replicas::{Policy, Replica, Token};
+use crate::rng::Rng;
 
 pub const DAY: usize = 24 * HOUR;
 pub const REPLICAS: usize = 1_000;
@@ -60,7 +60,7 @@ struct Fleet {
     replicas: Vec<Replica>,
     token: Arc<Token>,
     strangers: Vec<Arc<Token>>,
-    dice: Dice,
+    rng: Rng,
     ledger: Arc<Mutex<Ledger>>,
 }
 
@@ -75,7 +75,7 @@ impl Fleet {
         let replicas = (0..REPLICAS).map(|number| Replica::start(policy, number, &server, &network, &clock)).collect();
         let token = Arc::new(Token::of(&server, server.kid()));
         let ledger = Arc::new(Mutex::new(Ledger::new(DAY)));
-        Self { clock, server, network, replicas, token, strangers: Vec::new(), dice: Dice(1), ledger }
+        Self { clock, server, network, replicas, token, strangers: Vec::new(), rng: Rng(1), ledger }
     }
 
     async fn live(&mut self, second: usize) {
@@ -92,11 +92,11 @@ impl Fleet {
         }
         self.network.hang(OUTAGE.contains(&second));
         for _ in 0..CLIENTS {
-            let number = self.dice.below(REPLICAS);
+            let number = self.rng.below(REPLICAS);
             self.ask(number, second, Caller::Client, Arc::clone(&self.token));
         }
         for _ in 0..if FLOOD.contains(&second) { STRANGERS } else { 0 } {
-            let (number, which) = (self.dice.below(REPLICAS), self.dice.below(self.strangers.len()));
+            let (number, which) = (self.rng.below(REPLICAS), self.rng.below(self.strangers.len()));
             self.ask(number, second, Caller::Stranger, Arc::clone(&self.strangers[which]));
         }
         self.clock.run_for(SECOND).await;

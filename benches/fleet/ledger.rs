@@ -70,7 +70,7 @@ impl Ledger {
         self.clients[span].iter().sum()
     }
 
-    pub fn turned_away(&self, span: Range<usize>) -> u32 {
+    pub fn rejected_early(&self, span: Range<usize>) -> u32 {
         self.refused[span.clone()].iter().chain(&self.unavailable[span]).sum()
     }
 

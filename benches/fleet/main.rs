@@ -17,7 +17,7 @@
 )]
 
 mod day;
-mod dice;
+mod rng;
 mod ledger;
 mod network;
 mod plot;

@@ -12,7 +12,7 @@ use tower_bearer::fetch::{Fetch, FetchFuture, FetchRequest, FetchResponse};
 use tower_bearer::testing::FakeClock;
 
 use crate::day::DAY;
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// Answers within 40 to 160 ms, knows validators, and counts.
 #[derive(Clone, Debug)]
@@ -29,14 +29,14 @@ struct Inner {
     etag: HeaderValue,
     hangs: bool,
     fetches: Vec<u32>,
-    dice: Dice,
+    rng: Rng,
 }
 
 impl Network {
     pub fn new(clock: &FakeClock, key_set: String) -> Self {
         let etag = HeaderValue::from_static("\"v0\"");
         let (key_set, fetches) = (Bytes::from(key_set), vec![0; DAY]);
-        let inner = Inner { version: 0, key_set, etag, hangs: false, fetches, dice: Dice(2) };
+        let inner = Inner { version: 0, key_set, etag, hangs: false, fetches, rng: Rng(2) };
         Self { clock: clock.clone(), start: clock.monotonic(), inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -67,7 +67,7 @@ impl Fetch for Network {
         if inner.hangs {
             return Box::pin(pending());
         }
-        let latency = Duration::from_millis(40 + u64::try_from(inner.dice.below(120)).expect("small"));
+        let latency = Duration::from_millis(40 + u64::try_from(inner.rng.below(120)).expect("small"));
         let arrives = self.clock.sleep_until(now.saturating_add(latency));
         let is_known = request.headers.get(IF_NONE_MATCH) == Some(&inner.etag);
         let (status, body) =

@@ -160,7 +160,7 @@ const ROWS: [Row; 2] = [
         title: "valid requests that are refused",
         top: 270.0,
         ticks: &[(0.0, "0 %"), (0.5, "50 %"), (1.0, "100 %")],
-        height: |day, span| f64::from(day.turned_away(span.clone())) / f64::from(day.clients(span).max(1)),
+        height: |day, span| f64::from(day.rejected_early(span.clone())) / f64::from(day.clients(span).max(1)),
     },
 ];
 

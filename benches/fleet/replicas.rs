@@ -81,7 +81,7 @@ impl Replica {
         };
         match policy {
             Policy::Ours => {
-                let api = Api::new(AUDIENCE, Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()));
+                let api = Api::new(AUDIENCE, Issuer::jwks(server.issuer(), server.jwks_uri()));
                 let seed = u64::try_from(number).expect("few replicas");
                 let validator = Validator::builder(api)
                     .with_fetch(network.clone())

@@ -20,7 +20,7 @@ pub fn of(days: &[(Policy, Ledger)]) -> String {
         ("refused, rotation in the flood", |day| healed(day, FLOODED_ROTATION)),
         ("refused, outage", |day| {
             let span = OUTAGE.start..OUTAGE.end + HOUR;
-            format!("{} of {}", day.turned_away(span), day.clients(OUTAGE))
+            format!("{} of {}", day.rejected_early(span), day.clients(OUTAGE))
         }),
         ("requests that waited for the issuer", |day| day.waited(0..DAY).to_string()),
         ("the longest wait, outage aside and in it", |day| {
@@ -54,7 +54,7 @@ const QUIET: std::ops::Range<usize> = HOUR..6 * HOUR;
 
 fn healed(day: &Ledger, rotation: usize) -> String {
     let span = rotation..rotation + HOUR;
-    match day.turned_away(span.clone()) {
+    match day.rejected_early(span.clone()) {
         0 => "0".to_owned(),
         refused => format!("{refused}, for {} s", day.healed_after(span)),
     }

@@ -37,9 +37,9 @@ pub fn server(algorithm: Algorithm) -> TestIssuer {
 /// An API that takes that issuer's tokens.
 pub fn api(server: &TestIssuer, algorithm: Algorithm) -> Api {
     let issuer = if algorithm.is_symmetric() {
-        Issuer::shared_secret(server.issuer(), Secret::utf8(server.secret()))
+        Issuer::shared_secret(server.issuer(), Secret::from_text(server.secret()))
     } else {
-        Issuer::with_static_keys(server.issuer(), tower_bearer::keys::KeySet::from_jwks(server.jwks()))
+        Issuer::static_keys(server.issuer(), tower_bearer::keys::KeySet::from_jwks(server.jwks()))
     };
     Api::new(AUDIENCE, issuer.with_algorithms([algorithm]))
 }

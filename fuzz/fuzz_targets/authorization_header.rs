@@ -4,8 +4,8 @@
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderValue, Uri};
 use libfuzzer_sys::fuzz_target;
-use tower_bearer::bearer::{self, BearerToken};
-use tower_bearer::host::Host;
+use tower_bearer::request::credential::{self, BearerToken};
+use tower_bearer::request::Host;
 
 fuzz_target!(|octets: &[u8]| {
     let mut headers = HeaderMap::new();
@@ -15,12 +15,12 @@ fuzz_target!(|octets: &[u8]| {
             headers.append(HOST, value);
         }
     }
-    if let Ok(Some(token)) = bearer::extract(&headers) {
+    if let Ok(Some(token)) = credential::extract(&headers) {
         assert_eq!(headers.get_all(AUTHORIZATION).iter().count(), 1);
         assert!(BearerToken::parse(token.as_str()).is_ok());
         assert!(token.as_str().bytes().all(|octet| octet.is_ascii_graphic() && octet != b','));
     }
-    if let Ok(Some(host)) = Host::of_request(&Uri::from_static("/"), &headers) {
+    if let Ok(Some(host)) = Host::from_request(&Uri::from_static("/"), &headers) {
         assert_eq!(Host::parse(host.as_str()).as_ref(), Ok(&host));
     }
 });

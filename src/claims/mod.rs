@@ -6,7 +6,7 @@ mod error;
 mod principal;
 mod required;
 mod rules;
-mod texts;
+mod string_or_array;
 mod values;
 
 use std::any::Any;
@@ -19,10 +19,10 @@ use serde::Deserialize;
 pub use self::custom::CustomClaimsError;
 pub(crate) use self::custom::read_custom;
 pub(crate) use self::dates::date;
-pub use self::error::{ClaimError, Fault};
-pub use self::principal::{Actor, ActorError, ClaimMismatch, Principal};
+pub use self::error::{ClaimError, ClaimErrorReason};
+pub use self::principal::{Actor, ActorError, ClaimTypeError, Principal};
 pub(crate) use self::required::malformed;
-pub(crate) use self::rules::{Check, Confirmation, Evidence, OrganizationRule, Rules};
+pub(crate) use self::rules::{Check, CheckInput, Confirmation, OrganizationRule, Rules};
 pub use self::rules::{Organization, Profile};
 pub use self::values::{Audience, AuthenticationMethods, Permissions, Scopes};
 use crate::clock::Timestamp;
@@ -197,8 +197,8 @@ impl<C> Claims<C> {
 
     /// The octets of memory that all clones of these claims take together, without the application's own.
     pub(crate) fn footprint(&self) -> usize {
-        let texts = self.header().footprint().saturating_add(self.payload().footprint());
-        size_of::<Verified>().saturating_add(texts)
+        let string_or_array = self.header().footprint().saturating_add(self.payload().footprint());
+        size_of::<Verified>().saturating_add(string_or_array)
     }
 
     fn text(&self, claim: Claim) -> Option<&str> {

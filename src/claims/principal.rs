@@ -53,16 +53,16 @@ impl<C> Claims<C> {
     /// are better read once, by [`with_custom_claims`](crate::Validator::with_custom_claims).
     ///
     /// ```
-    /// # fn roles(claims: &tower_bearer::Claims) -> Result<(), tower_bearer::claims::ClaimMismatch> {
+    /// # fn roles(claims: &tower_bearer::Claims) -> Result<(), tower_bearer::claims::ClaimTypeError> {
     /// let roles: Option<Vec<String>> = claims.claim("https://northwind.com/roles")?;
     /// # let _ = roles; Ok(()) }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`ClaimMismatch`] if it is there and is no `T`.
-    pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ClaimMismatch> {
-        self.raw_claim(name).map(serde_json::from_str).transpose().map_err(|_| ClaimMismatch(()))
+    /// [`ClaimTypeError`] if it is there and is no `T`.
+    pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ClaimTypeError> {
+        self.raw_claim(name).map(serde_json::from_str).transpose().map_err(|_| ClaimTypeError(()))
     }
 
     /// The JSON text of one claim of the top level.
@@ -213,15 +213,15 @@ impl std::error::Error for ActorError {}
 
 /// A claim is there, and has another type than the one asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClaimMismatch(());
+pub struct ClaimTypeError(());
 
-impl fmt::Display for ClaimMismatch {
+impl fmt::Display for ClaimTypeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the claim has another type than the one asked for")
     }
 }
 
-impl std::error::Error for ClaimMismatch {}
+impl std::error::Error for ClaimTypeError {}
 
 #[cfg(test)]
 mod tests {
@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(claims.claim::<std::collections::BTreeMap<String, u8>>("a.b c/d\u{e4}").unwrap().unwrap()["n"], 1);
         assert_eq!(claims.claim("sub"), Ok(Some("ann".to_owned())));
         assert_eq!(claims.claim::<String>("https://northwind.com/rol"), Ok(None));
-        assert_eq!(claims.claim::<u8>("sub"), Err(ClaimMismatch(())));
-        assert_eq!(claims.claim::<String>("none"), Err(ClaimMismatch(())));
+        assert_eq!(claims.claim::<u8>("sub"), Err(ClaimTypeError(())));
+        assert_eq!(claims.claim::<String>("none"), Err(ClaimTypeError(())));
     }
 }

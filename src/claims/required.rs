@@ -6,16 +6,16 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 
 use crate::claims::dates;
-use crate::claims::error::Fault;
+use crate::claims::error::ClaimErrorReason;
 use crate::claims::principal::Actor;
-use crate::claims::texts;
+use crate::claims::string_or_array;
 use crate::defaults;
 use crate::token::{Claim, Member, Payload};
 
 /// Checks that a claim is present with its registered type, and holds something.
 ///
 /// A claim that this crate does not know may have any type but null.
-pub(super) fn check(payload: &Payload, name: &str) -> Result<(), Fault> {
+pub(super) fn check(payload: &Payload, name: &str) -> Result<(), ClaimErrorReason> {
     let holds = match Claim::from_name(name) {
         Some(claim) => registered(payload, claim),
         None => match unregistered(payload.json(), name) {
@@ -25,8 +25,8 @@ pub(super) fn check(payload: &Payload, name: &str) -> Result<(), Fault> {
         },
     };
     match holds {
-        Member::Absent | Member::Is(false) => Err(Fault::Missing),
-        Member::Malformed => Err(Fault::Malformed),
+        Member::Absent | Member::Is(false) => Err(ClaimErrorReason::Missing),
+        Member::Malformed => Err(ClaimErrorReason::Malformed),
         Member::Is(true) => Ok(()),
     }
 }
@@ -40,11 +40,11 @@ pub(crate) fn malformed(payload: &Payload) -> impl Iterator<Item = &'static str>
 /// Whether a claim of its registered type holds something.
 fn registered(payload: &Payload, claim: Claim) -> Member<bool> {
     let Some(raw) = payload.raw(claim) else { return Member::Absent };
-    let any = |texts: Vec<Box<str>>| texts.iter().any(|text| !text.is_empty());
+    let any = |string_or_array: Vec<Box<str>>| string_or_array.iter().any(|text| !text.is_empty());
     let holds = match claim {
         Claim::Exp | Claim::Nbf | Claim::Iat | Claim::AuthTime => dates::date(payload, claim).ok().map(|_| true),
-        Claim::Aud | Claim::Scope | Claim::Scp => texts::collect(raw).map(any),
-        Claim::Amr | Claim::Permissions => texts::collect(raw).filter(|_| raw.starts_with('[')).map(any),
+        Claim::Aud | Claim::Scope | Claim::Scp => string_or_array::collect(raw).map(any),
+        Claim::Amr | Claim::Permissions => string_or_array::collect(raw).filter(|_| raw.starts_with('[')).map(any),
         Claim::Cnf => raw.starts_with('{').then(|| holds_something(raw)),
         Claim::Act => Actor::read(raw, defaults::MAX_ACTORS).ok().map(|_| holds_something(raw)),
         Claim::Iss
@@ -103,12 +103,20 @@ mod tests {
             ("anything", "false", &["{ }", "[]"], &["null"]),
         ] {
             assert_eq!(check(&format!("{{\"{name}\":{good}}}"), name), Ok(()), "{name} {good}");
-            assert_eq!(check("{}", name), Err(Fault::Missing), "{name} absent");
+            assert_eq!(check("{}", name), Err(ClaimErrorReason::Missing), "{name} absent");
             for empty in empty {
-                assert_eq!(check(&format!("{{\"{name}\":{empty}}}"), name), Err(Fault::Missing), "{name} {empty}");
+                assert_eq!(
+                    check(&format!("{{\"{name}\":{empty}}}"), name),
+                    Err(ClaimErrorReason::Missing),
+                    "{name} {empty}"
+                );
             }
             for other in malformed {
-                assert_eq!(check(&format!("{{\"{name}\":{other}}}"), name), Err(Fault::Malformed), "{name} {other}");
+                assert_eq!(
+                    check(&format!("{{\"{name}\":{other}}}"), name),
+                    Err(ClaimErrorReason::Malformed),
+                    "{name} {other}"
+                );
             }
         }
     }

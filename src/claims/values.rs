@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use crate::claims::texts;
+use crate::claims::string_or_array;
 use crate::token::{Claim, Member, Payload};
 
 /// The `aud` of a token: a string, or an array of strings (RFC 7519 §4.1.3).
@@ -45,7 +45,7 @@ impl<'c> Audience<'c> {
     pub(super) fn names_any(payload: &'c Payload, ours: &[Box<str>]) -> Member<bool> {
         let Some(raw) = payload.raw(Claim::Aud) else { return Member::Absent };
         let (mut empty, mut named) = (true, false);
-        let well_formed = texts::for_each(raw, &mut |text| {
+        let well_formed = string_or_array::for_each(raw, &mut |text| {
             empty = false;
             named = ours.iter().any(|ours| **ours == *text);
             if named { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -61,7 +61,7 @@ impl<'c> Audience<'c> {
 
     /// The audiences in the token's order.
     pub fn iter(&self) -> impl Iterator<Item = Box<str>> + use<> {
-        self.raw.and_then(texts::collect).unwrap_or_default().into_iter()
+        self.raw.and_then(string_or_array::collect).unwrap_or_default().into_iter()
     }
 }
 
@@ -78,7 +78,7 @@ impl<'c> Scopes<'c> {
 
     /// The scopes in the token's order.
     pub fn iter(&self) -> impl Iterator<Item = Box<str>> + use<> {
-        let all = self.raw.and_then(texts::collect).unwrap_or_default();
+        let all = self.raw.and_then(string_or_array::collect).unwrap_or_default();
         let scopes = all.iter().flat_map(|text| self.words(text)).filter(|scope| !scope.is_empty());
         scopes.map(Box::from).collect::<Vec<Box<str>>>().into_iter()
     }
@@ -109,7 +109,7 @@ impl<'c> Permissions<'c> {
 
     /// The permissions in the token's order.
     pub fn iter(&self) -> impl Iterator<Item = Box<str>> + use<> {
-        self.raw.and_then(texts::collect).unwrap_or_default().into_iter()
+        self.raw.and_then(string_or_array::collect).unwrap_or_default().into_iter()
     }
 
     /// Says whether no permission at all is granted.
@@ -132,7 +132,7 @@ impl<'c> AuthenticationMethods<'c> {
 
     /// The methods in the token's order.
     pub fn iter(&self) -> impl Iterator<Item = Box<str>> + use<> {
-        self.raw.and_then(texts::collect).unwrap_or_default().into_iter()
+        self.raw.and_then(string_or_array::collect).unwrap_or_default().into_iter()
     }
 
     /// Says whether no method at all is named.
@@ -146,7 +146,7 @@ impl<'c> AuthenticationMethods<'c> {
 fn any(raw: Option<&str>, holds: impl Fn(&str) -> bool) -> bool {
     let Some(raw) = raw else { return false };
     let mut found = false;
-    let well_formed = texts::for_each(raw, &mut |text| {
+    let well_formed = string_or_array::for_each(raw, &mut |text| {
         found = holds(text);
         if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::claims::{Confirmation, OrganizationRule, Profile, Rules};
-use crate::config::error::{Faults, Problem, numbered};
+use crate::config::error::{SettingErrorKind, SettingErrors, numbered};
 use crate::config::hosts::HostRules;
 use crate::config::issuer::{Issuer, TrustedIssuer};
 use crate::config::organizations::{self, OrganizationOfRequest, Organizations};
@@ -169,22 +169,22 @@ impl Api {
     }
 
     /// Resolves the whole configuration and records every fault.
-    pub(crate) fn resolve(&self, faults: &mut Faults) -> Option<Policy> {
-        self.check_rules(faults);
-        let issuers: Vec<Option<TrustedIssuer>> = self.issuers.iter().map(|issuer| issuer.resolve(faults)).collect();
+    pub(crate) fn resolve(&self, errors: &mut SettingErrors) -> Option<Policy> {
+        self.check_rules(errors);
+        let issuers: Vec<Option<TrustedIssuer>> = self.issuers.iter().map(|issuer| issuer.resolve(errors)).collect();
         let mut known = BTreeSet::new();
         // Those of an issuer with other faults, too: what refers to them would seem wrong, and twins would go unseen.
         for domain in self.issuers.iter().flat_map(Issuer::domains) {
             let setting = format!("issuer {domain:?}");
             if !known.insert(domain) {
-                faults.push(&setting, Problem::DuplicateIssuer);
+                errors.push(&setting, SettingErrorKind::DuplicateIssuer);
             }
         }
         let known: Vec<Box<str>> = known.into_iter().collect();
-        let hosts = HostRules::resolve(&self.hosts, self.issuer_from_host, &known, faults);
-        let clients = self.clients.as_ref().map(|ids| organizations::listed("client ids", ids, faults));
+        let hosts = HostRules::resolve(&self.hosts, self.issuer_from_host, &known, errors);
+        let clients = self.clients.as_ref().map(|ids| organizations::listed("client ids", ids, errors));
         let (organizations, organization_of) = match &self.organizations {
-            Some(organizations) => organizations.resolve(faults),
+            Some(organizations) => organizations.resolve(errors),
             None => (OrganizationRule::Any, None),
         };
         let rules = Rules {
@@ -201,25 +201,25 @@ impl Api {
         Some(Policy { rules, issuers, hosts, organization_of, max_token_bytes: self.max_token_bytes })
     }
 
-    fn check_rules(&self, faults: &mut Faults) {
+    fn check_rules(&self, errors: &mut SettingErrors) {
         for (at, audience) in self.audiences.iter().enumerate() {
             if audience.is_empty() {
-                faults.push(&numbered("audience", at, self.audiences.len()), Problem::Empty);
+                errors.push(&numbered("audience", at, self.audiences.len()), SettingErrorKind::Empty);
             } else if audience.chars().any(char::is_control) || audience.trim() != audience {
-                faults.push(&format!("audience {audience:?}"), Problem::Unprintable);
+                errors.push(&format!("audience {audience:?}"), SettingErrorKind::Unprintable);
             }
         }
         if self.required.iter().any(String::is_empty) {
-            faults.push("required claims", Problem::Empty);
+            errors.push("required claims", SettingErrorKind::Empty);
         }
         if self.leeway > defaults::MAX_LEEWAY {
-            faults.push("leeway", Problem::Leeway);
+            errors.push("leeway", SettingErrorKind::Leeway);
         }
         if self.max_age == Some(Duration::ZERO) {
-            faults.push("max age", Problem::MaxAge);
+            errors.push("max age", SettingErrorKind::MaxAge);
         }
         if !(defaults::MIN_TOKEN_CAP..=defaults::MAX_TOKEN_CAP).contains(&self.max_token_bytes) {
-            faults.push("max token bytes", Problem::TokenSize);
+            errors.push("max token bytes", SettingErrorKind::TokenSize);
         }
     }
 }

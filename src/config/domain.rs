@@ -2,7 +2,7 @@
 
 use http::Uri;
 
-use crate::config::error::{Faults, Problem};
+use crate::config::error::{SettingErrorKind, SettingErrors};
 use crate::fetch::{Endpoint, EndpointError};
 
 /// Whether plain http may be used beyond loopback.
@@ -13,34 +13,34 @@ pub(super) enum PlainHttp {
 }
 
 /// Takes a URL to fetch from, or records why not.
-pub(super) fn endpoint(setting: &str, url: &str, plain: PlainHttp, faults: &mut Faults) -> Option<Endpoint> {
+pub(super) fn endpoint(setting: &str, url: &str, plain: PlainHttp, errors: &mut SettingErrors) -> Option<Endpoint> {
     let endpoint = match plain {
         PlainHttp::OnLoopback => Endpoint::new(url),
         PlainHttp::Allowed => Endpoint::dangerous_allow_http(url),
     };
-    endpoint.map_err(|error| faults.push(setting, Problem::Url(error))).ok()
+    endpoint.map_err(|error| errors.push(setting, SettingErrorKind::Url(error))).ok()
 }
 
 /// Records what is wrong with an `iss` value. It is compared as text; these rules catch what no issuer writes.
-pub(super) fn check_issuer(setting: &str, issuer: &str, plain: PlainHttp, faults: &mut Faults) {
+pub(super) fn check_issuer(setting: &str, issuer: &str, plain: PlainHttp, errors: &mut SettingErrors) {
     if issuer.is_empty() {
-        return faults.push(setting, Problem::Empty);
+        return errors.push(setting, SettingErrorKind::Empty);
     }
     if issuer.chars().any(|character| character.is_whitespace() || character.is_control()) {
-        return faults.push(setting, Problem::Unprintable);
+        return errors.push(setting, SettingErrorKind::Unprintable);
     }
     // RFC 7519 §4.1.1: any StringOrURI. Only what is meant as a URL is held to the rules of one.
     if !issuer.contains("://") {
         return;
     }
     if issuer.contains(['?', '#']) {
-        return faults.push(setting, Problem::IssuerUrl);
+        return errors.push(setting, SettingErrorKind::IssuerUrl);
     }
     if let Some(issuer) = issuer_of_document(issuer) {
-        return faults.push(setting, Problem::DiscoveryUrl { issuer: Box::from(issuer) });
+        return errors.push(setting, SettingErrorKind::DiscoveryUrl { issuer: Box::from(issuer) });
     }
-    if endpoint(setting, issuer, plain, faults).is_some() && is_auth0_domain(issuer) && !issuer.ends_with('/') {
-        faults.push(setting, Problem::TrailingSlash);
+    if endpoint(setting, issuer, plain, errors).is_some() && is_auth0_domain(issuer) && !issuer.ends_with('/') {
+        errors.push(setting, SettingErrorKind::TrailingSlash);
     }
 }
 
@@ -58,7 +58,7 @@ fn issuer_of_document(url: &str) -> Option<String> {
 }
 
 /// Reads a bare domain of Auth0 as its issuer.
-pub(super) fn auth0_issuer(setting: &str, domain: &str, faults: &mut Faults) -> Option<String> {
+pub(super) fn auth0_issuer(setting: &str, domain: &str, errors: &mut SettingErrors) -> Option<String> {
     let is_domain = domain.contains('.')
         && domain.split('.').all(|label| !label.is_empty())
         && domain.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-.".contains(&octet));
@@ -66,7 +66,7 @@ pub(super) fn auth0_issuer(setting: &str, domain: &str, faults: &mut Faults) -> 
         // Names compare without case (RFC 4343); Auth0 writes them in lower case.
         return Some(format!("https://{}/", domain.to_ascii_lowercase()));
     }
-    faults.push(setting, if domain.is_empty() { Problem::Empty } else { Problem::NotADomain });
+    errors.push(setting, if domain.is_empty() { SettingErrorKind::Empty } else { SettingErrorKind::NotADomain });
     None
 }
 

@@ -5,31 +5,31 @@ use std::fmt;
 
 use crate::defaults;
 use crate::fetch::{BuildClientError, EndpointError};
-use crate::jwks::PolicyViolation;
+use crate::jwks::RefreshPolicyError;
 use crate::keys::{KeyError, SecretError, SkipReason};
 use crate::token::Algorithm;
 
 /// All the faults of a configuration; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    faults: Vec<ConfigFault>,
+    errors: Vec<SettingError>,
 }
 
 impl ConfigError {
     /// The faults in the order of the settings.
     #[must_use]
-    pub fn faults(&self) -> &[ConfigFault] {
-        &self.faults
+    pub fn errors(&self) -> &[SettingError] {
+        &self.errors
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.faults.as_slice() {
+        match self.errors.as_slice() {
             [one] => write!(f, "the configuration has a fault: {one}"),
             several => {
                 write!(f, "the configuration has {} faults:", several.len())?;
-                several.iter().try_for_each(|fault| write!(f, "\n  - {fault}"))
+                several.iter().try_for_each(|error| write!(f, "\n  - {error}"))
             }
         }
     }
@@ -39,16 +39,16 @@ impl std::error::Error for ConfigError {}
 
 /// One fault: which setting, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigFault {
+pub struct SettingError {
     setting: Box<str>,
-    problem: Problem,
+    kind: SettingErrorKind,
 }
 
-impl ConfigFault {
+impl SettingError {
     /// Says what is wrong with a setting; for settings that a program reads itself, to be reported beside ours.
     #[must_use]
-    pub fn new(setting: &str, problem: Problem) -> Self {
-        Self { setting: Box::from(setting), problem }
+    pub fn new(setting: &str, kind: SettingErrorKind) -> Self {
+        Self { setting: Box::from(setting), kind }
     }
 
     /// The setting, with the issuer or the value that it belongs to. Never a secret.
@@ -59,21 +59,21 @@ impl ConfigFault {
 
     /// What is wrong, and by its `Display` what would be right.
     #[must_use]
-    pub fn problem(&self) -> &Problem {
-        &self.problem
+    pub fn kind(&self) -> &SettingErrorKind {
+        &self.kind
     }
 }
 
-impl fmt::Display for ConfigFault {
+impl fmt::Display for SettingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.setting, self.problem)
+        write!(f, "{}: {}", self.setting, self.kind)
     }
 }
 
 /// What is wrong with a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Problem {
+pub enum SettingErrorKind {
     /// It is empty.
     Empty,
     /// It holds control characters or white space.
@@ -129,14 +129,14 @@ pub enum Problem {
     /// An issuer has no host that a request could name.
     NoHost,
     /// The refresh policy contradicts itself, or that of shared keys.
-    RefreshPolicy(PolicyViolation),
+    RefreshPolicy(RefreshPolicyError),
     /// There is no way to fetch: the feature `reqwest` is off and no `Fetch` is given.
     NoFetch,
     /// The HTTP client of the feature `reqwest` cannot be built.
     HttpClient(BuildClientError),
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for SettingErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("is empty"),
@@ -208,7 +208,7 @@ fn alternative(error: EndpointError) -> &'static str {
     }
 }
 
-impl Problem {
+impl SettingErrorKind {
     /// Writes why there is no HTTP client.
     fn fmt_client(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::HttpClient(error) = self else {
@@ -227,13 +227,13 @@ pub(super) fn numbered(setting: &str, at: usize, of: usize) -> String {
 
 /// Collects faults while a configuration is resolved.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(Vec<ConfigFault>);
+pub(crate) struct SettingErrors(Vec<SettingError>);
 
-impl Faults {
-    pub(crate) fn push(&mut self, setting: &str, problem: Problem) {
-        let fault = ConfigFault::new(setting, problem);
-        if !self.0.contains(&fault) {
-            self.0.push(fault);
+impl SettingErrors {
+    pub(crate) fn push(&mut self, setting: &str, kind: SettingErrorKind) {
+        let error = SettingError::new(setting, kind);
+        if !self.0.contains(&error) {
+            self.0.push(error);
         }
     }
 
@@ -241,7 +241,7 @@ impl Faults {
     pub(crate) fn or<T>(self, value: Option<T>) -> Result<T, ConfigError> {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
-            _ => Err(ConfigError { faults: self.0 }),
+            _ => Err(ConfigError { errors: self.0 }),
         }
     }
 }

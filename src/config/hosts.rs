@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::config::domain;
-use crate::config::error::{Faults, Problem};
-use crate::host::Host;
+use crate::config::error::{SettingErrorKind, SettingErrors};
+use crate::request::Host;
 
 /// For every host under which an API is reached, the one `iss` that is accepted there. Empty: any host, any issuer.
 #[derive(Clone, Debug, Default)]
@@ -18,24 +18,24 @@ impl HostRules {
         explicit: &[(String, String)],
         identity: bool,
         issuers: &[Box<str>],
-        faults: &mut Faults,
+        errors: &mut SettingErrors,
     ) -> Self {
         let mut rules = Self::default();
         for (host, issuer) in explicit {
             let setting = format!("issuer for host {host:?}");
             if !issuers.iter().any(|known| **known == **issuer) {
-                faults.push(&format!("{setting}, issuer {issuer:?}"), Problem::UnknownIssuer);
+                errors.push(&format!("{setting}, issuer {issuer:?}"), SettingErrorKind::UnknownIssuer);
             }
             match Host::parse(host) {
-                Ok(host) => rules.bind(host.as_str(), issuer, faults),
-                Err(_) => faults.push(&setting, Problem::Host),
+                Ok(host) => rules.bind(host.as_str(), issuer, errors),
+                Err(_) => errors.push(&setting, SettingErrorKind::Host),
             }
         }
         for issuer in issuers.iter().filter(|_| identity) {
             let setting = format!("issuer from host, issuer {issuer:?}");
             match domain::host_of(issuer).and_then(|host| Host::parse(&host).ok()) {
-                Some(host) => rules.bind(host.as_str(), issuer, faults),
-                None => faults.push(&setting, Problem::NoHost),
+                Some(host) => rules.bind(host.as_str(), issuer, errors),
+                None => errors.push(&setting, SettingErrorKind::NoHost),
             }
         }
         rules
@@ -56,10 +56,10 @@ impl HostRules {
         self.bound.get(host.as_str()).map(|issuer| &**issuer)
     }
 
-    fn bind(&mut self, host: &str, issuer: &str, faults: &mut Faults) {
+    fn bind(&mut self, host: &str, issuer: &str, errors: &mut SettingErrors) {
         let before = self.bound.insert(Box::from(host), Box::from(issuer));
         if let Some(before) = before.filter(|before| **before != *issuer) {
-            faults.push(&format!("host {host:?}, issuers {before:?} and {issuer:?}"), Problem::DuplicateHost);
+            errors.push(&format!("host {host:?}, issuers {before:?} and {issuer:?}"), SettingErrorKind::DuplicateHost);
         }
     }
 }

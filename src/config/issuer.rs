@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::config::domain::{self, PlainHttp};
-use crate::config::error::{Faults, Problem, numbered};
-use crate::jwks::{Origin, SecretSource, SwapError};
+use crate::config::error::{SettingErrorKind, SettingErrors, numbered};
+use crate::jwks::{Origin, ReplaceSecretError, SecretSource};
 use crate::keys::{self, KeyError, KeySet, KeyTable, Secret, SecretError, SkippedKey};
 use crate::token::Algorithm;
 
@@ -50,7 +50,7 @@ enum Keys {
     Jwks(String),
     Static(Result<KeySet, KeyError>),
     Secrets(Vec<Result<Secret, SecretError>>),
-    Swapped(SecretSource),
+    SecretSource(SecretSource),
 }
 
 impl Issuer {
@@ -70,7 +70,7 @@ impl Issuer {
 
     /// A server whose key set has a known place. `issuer` is the exact `iss` value.
     #[must_use]
-    pub fn with_jwks_uri(issuer: impl Into<String>, jwks_uri: impl Into<String>) -> Self {
+    pub fn jwks(issuer: impl Into<String>, jwks_uri: impl Into<String>) -> Self {
         Self::new(Domain::Exact(issuer.into()), Keys::Jwks(jwks_uri.into()))
     }
 
@@ -78,7 +78,7 @@ impl Issuer {
     ///
     /// Takes a [`KeySet`], or the result of one of its constructors, whose error is then reported with all other faults.
     #[must_use]
-    pub fn with_static_keys(issuer: impl Into<String>, keys: impl Into<Result<KeySet, KeyError>>) -> Self {
+    pub fn static_keys(issuer: impl Into<String>, keys: impl Into<Result<KeySet, KeyError>>) -> Self {
         Self::new(Domain::Exact(issuer.into()), Keys::Static(keys.into()))
     }
 
@@ -102,7 +102,7 @@ impl Issuer {
     /// As for [`Issuer::shared_secret`].
     #[must_use]
     pub fn shared_secrets(issuer: impl Into<String>, secrets: &SecretSource) -> Self {
-        Self::new(Domain::Exact(issuer.into()), Keys::Swapped(secrets.clone()))
+        Self::new(Domain::Exact(issuer.into()), Keys::SecretSource(secrets.clone()))
     }
 
     /// Adds a custom domain of the same Auth0 tenant: its tokens have another `iss` and are signed with the same keys.
@@ -124,7 +124,7 @@ impl Issuer {
     pub fn with_secret(mut self, secret: impl Into<Result<Secret, SecretError>>) -> Self {
         match &mut self.keys {
             Keys::Secrets(secrets) => secrets.push(secret.into()),
-            Keys::Auth0 | Keys::Discovery | Keys::Jwks(_) | Keys::Static(_) | Keys::Swapped(_) => {
+            Keys::Auth0 | Keys::Discovery | Keys::Jwks(_) | Keys::Static(_) | Keys::SecretSource(_) => {
                 self.misplaced_secret = true;
             }
         }
@@ -162,7 +162,7 @@ impl Issuer {
 
     /// Its `iss` values, as far as they can be told or guessed, whatever else is wrong with it.
     pub(crate) fn domains(&self) -> Vec<Box<str>> {
-        let unheard = &mut Faults::default();
+        let unheard = &mut SettingErrors::default();
         [&self.first]
             .into_iter()
             .chain(&self.others)
@@ -171,15 +171,15 @@ impl Issuer {
     }
 
     /// Turns the settings into something that can verify, and records every fault on the way.
-    pub(crate) fn resolve(&self, faults: &mut Faults) -> Option<TrustedIssuer> {
+    pub(crate) fn resolve(&self, errors: &mut SettingErrors) -> Option<TrustedIssuer> {
         let name = self.first.as_str();
         let domains: Option<Vec<Box<str>>> =
-            [&self.first].into_iter().chain(&self.others).map(|domain| self.resolve_domain(domain, faults)).collect();
+            [&self.first].into_iter().chain(&self.others).map(|domain| self.resolve_domain(domain, errors)).collect();
         if self.misplaced_secret {
-            faults.push(&setting(name, " secret"), Problem::SecretWithPublicKeys);
+            errors.push(&setting(name, " secret"), SettingErrorKind::SecretWithPublicKeys);
         }
-        let algorithms = self.resolve_algorithms(name, faults);
-        let keys = self.resolve_keys(name, &algorithms, faults);
+        let algorithms = self.resolve_algorithms(name, errors);
+        let keys = self.resolve_keys(name, &algorithms, errors);
         let domains = domains?;
         Some(TrustedIssuer {
             is_auth0: matches!(self.keys, Keys::Auth0) || domains.iter().any(|issuer| domain::is_auth0_domain(issuer)),
@@ -189,44 +189,44 @@ impl Issuer {
         })
     }
 
-    fn resolve_domain(&self, domain: &Domain, faults: &mut Faults) -> Option<Box<str>> {
+    fn resolve_domain(&self, domain: &Domain, errors: &mut SettingErrors) -> Option<Box<str>> {
         match domain {
             Domain::Auth0(bare) => {
-                domain::auth0_issuer(&format!("Auth0 domain {bare:?}"), bare, faults).map(String::into_boxed_str)
+                domain::auth0_issuer(&format!("Auth0 domain {bare:?}"), bare, errors).map(String::into_boxed_str)
             }
             Domain::Exact(issuer) => {
-                domain::check_issuer(&setting(issuer, ""), issuer, self.plain, faults);
+                domain::check_issuer(&setting(issuer, ""), issuer, self.plain, errors);
                 Some(Box::from(issuer.as_str()))
             }
         }
     }
 
-    fn resolve_algorithms(&self, name: &str, faults: &mut Faults) -> Vec<Algorithm> {
-        let symmetric = matches!(self.keys, Keys::Secrets(_) | Keys::Swapped(_));
+    fn resolve_algorithms(&self, name: &str, errors: &mut SettingErrors) -> Vec<Algorithm> {
+        let symmetric = matches!(self.keys, Keys::Secrets(_) | Keys::SecretSource(_));
         let Some(listed) = &self.algorithms else {
             return vec![if symmetric { Algorithm::HS256 } else { Algorithm::RS256 }];
         };
         let setting = setting(name, " algorithms");
         if listed.is_empty() {
-            faults.push(&setting, Problem::NoAlgorithms);
+            errors.push(&setting, SettingErrorKind::NoAlgorithms);
         }
         for (at, algorithm) in listed.iter().enumerate() {
             if listed.iter().take(at).any(|earlier| earlier == algorithm) {
-                faults.push(&setting, Problem::DuplicateAlgorithm(*algorithm));
+                errors.push(&setting, SettingErrorKind::DuplicateAlgorithm(*algorithm));
             }
             match (symmetric, algorithm.is_symmetric()) {
-                (true, false) => faults.push(&setting, Problem::AsymmetricWithSecret(*algorithm)),
-                (false, true) => faults.push(&setting, Problem::SymmetricWithPublicKeys(*algorithm)),
+                (true, false) => errors.push(&setting, SettingErrorKind::AsymmetricWithSecret(*algorithm)),
+                (false, true) => errors.push(&setting, SettingErrorKind::SymmetricWithPublicKeys(*algorithm)),
                 (true, true) | (false, false) => {}
             }
         }
         listed.clone()
     }
 
-    fn resolve_keys(&self, name: &str, algorithms: &[Algorithm], faults: &mut Faults) -> Option<KeyOrigin> {
+    fn resolve_keys(&self, name: &str, algorithms: &[Algorithm], errors: &mut SettingErrors) -> Option<KeyOrigin> {
         match &self.keys {
             Keys::Auth0 => {
-                let issuer = self.resolve_domain(&self.first, &mut Faults::default())?;
+                let issuer = self.resolve_domain(&self.first, &mut SettingErrors::default())?;
                 domain::auth0_jwks_uri(&issuer).ok().map(|endpoint| KeyOrigin::Remote(Origin::jwks(&issuer, endpoint)))
             }
             Keys::Discovery => {
@@ -234,16 +234,16 @@ impl Issuer {
                     PlainHttp::OnLoopback => Origin::discovery(name),
                     PlainHttp::Allowed => Origin::dangerous_discovery_over_http(name),
                 };
-                let refused = |error| faults.push(&setting(name, ""), Problem::Url(error));
+                let refused = |error| errors.push(&setting(name, ""), SettingErrorKind::Url(error));
                 origin.map(KeyOrigin::Remote).map_err(refused).ok()
             }
             Keys::Jwks(uri) => {
-                let endpoint = domain::endpoint(&setting(name, " jwks_uri"), uri, self.plain, faults);
+                let endpoint = domain::endpoint(&setting(name, " jwks_uri"), uri, self.plain, errors);
                 endpoint.map(|endpoint| KeyOrigin::Remote(Origin::jwks(name, endpoint)))
             }
-            Keys::Static(set) => bind_static(&setting(name, " static keys"), set, algorithms, faults),
-            Keys::Swapped(source) => bind_source(&setting(name, " secret"), source, algorithms, faults),
-            Keys::Secrets(secrets) => bind_secrets(name, secrets, algorithms, faults),
+            Keys::Static(set) => bind_static(&setting(name, " static keys"), set, algorithms, errors),
+            Keys::SecretSource(source) => bind_source(&setting(name, " secret"), source, algorithms, errors),
+            Keys::Secrets(secrets) => bind_secrets(name, secrets, algorithms, errors),
         }
     }
 }
@@ -252,25 +252,25 @@ fn bind_static(
     setting: &str,
     set: &Result<KeySet, KeyError>,
     algorithms: &[Algorithm],
-    faults: &mut Faults,
+    errors: &mut SettingErrors,
 ) -> Option<KeyOrigin> {
-    let set = set.as_ref().map_err(|error| faults.push(setting, Problem::Keys(*error))).ok()?;
+    let set = set.as_ref().map_err(|error| errors.push(setting, SettingErrorKind::Keys(*error))).ok()?;
     let table = set.bind(algorithms, keys::KeyOrigin::Static);
     if table.usable() == 0 {
         let skipped = set.skipped().next().map(SkippedKey::reason);
-        faults.push(setting, Problem::NoUsableKey { skipped });
+        errors.push(setting, SettingErrorKind::NoUsableKey { skipped });
     }
     if table.is_crowded() {
-        faults.push(setting, Problem::TooManyKeys);
+        errors.push(setting, SettingErrorKind::TooManyKeys);
     }
-    Some(KeyOrigin::Fixed(table))
+    Some(KeyOrigin::Static(table))
 }
 
 fn bind_secrets(
     name: &str,
     secrets: &[Result<Secret, SecretError>],
     algorithms: &[Algorithm],
-    faults: &mut Faults,
+    errors: &mut SettingErrors,
 ) -> Option<KeyOrigin> {
     let all = setting(name, " secret");
     let mut keys = Vec::new();
@@ -279,30 +279,30 @@ fn bind_secrets(
         for algorithm in algorithms.iter().filter(|algorithm| algorithm.is_symmetric()) {
             match secret.as_ref().map_err(SecretError::clone).and_then(|secret| secret.bind(*algorithm)) {
                 Ok(key) => keys.push(key),
-                Err(error) => faults.push(&one, Problem::Secret(error)),
+                Err(error) => errors.push(&one, SettingErrorKind::Secret(error)),
             }
         }
     }
     let table = KeyTable::of_secrets(keys);
     if table.is_crowded() {
-        faults.push(&all, Problem::TooManyKeys);
+        errors.push(&all, SettingErrorKind::TooManyKeys);
     }
-    Some(KeyOrigin::Fixed(table))
+    Some(KeyOrigin::Static(table))
 }
 
 fn bind_source(
     setting: &str,
     source: &SecretSource,
     algorithms: &[Algorithm],
-    faults: &mut Faults,
+    errors: &mut SettingErrors,
 ) -> Option<KeyOrigin> {
     match source.serve(algorithms) {
         Ok(()) => {}
-        Err(SwapError::Secret(error)) => faults.push(setting, Problem::Secret(error)),
-        Err(SwapError::TooMany) => faults.push(setting, Problem::TooManyKeys),
-        Err(SwapError::None) => faults.push(setting, Problem::Empty),
+        Err(ReplaceSecretError::Secret(error)) => errors.push(setting, SettingErrorKind::Secret(error)),
+        Err(ReplaceSecretError::TooMany) => errors.push(setting, SettingErrorKind::TooManyKeys),
+        Err(ReplaceSecretError::None) => errors.push(setting, SettingErrorKind::Empty),
     }
-    Some(KeyOrigin::Swapped(source.clone()))
+    Some(KeyOrigin::SecretSource(source.clone()))
 }
 
 impl Domain {
@@ -315,7 +315,7 @@ impl Domain {
     /// The `iss` that was meant where a bare domain came with scheme or slash, so that one slip is told once.
     fn meant(&self) -> Option<Box<str>> {
         let bare = self.as_str().trim_start_matches("https://").trim_end_matches('/');
-        domain::auth0_issuer("", bare, &mut Faults::default()).map(String::into_boxed_str)
+        domain::auth0_issuer("", bare, &mut SettingErrors::default()).map(String::into_boxed_str)
     }
 }
 
@@ -326,7 +326,7 @@ impl fmt::Debug for Issuer {
             Keys::Discovery => "discovery",
             Keys::Jwks(_) => "JWKS URI",
             Keys::Static(_) => "static",
-            Keys::Secrets(_) | Keys::Swapped(_) => "shared secret",
+            Keys::Secrets(_) | Keys::SecretSource(_) => "shared secret",
         };
         f.debug_struct("Issuer")
             .field("first", &self.first)
@@ -354,9 +354,9 @@ pub(crate) enum KeyOrigin {
     /// Fetched, and renewed.
     Remote(Origin),
     /// Given: public keys, or secrets.
-    Fixed(KeyTable),
+    Static(KeyTable),
     /// Given, and replaced by the application.
-    Swapped(SecretSource),
+    SecretSource(SecretSource),
 }
 
 fn setting(issuer: &str, what: &str) -> String {

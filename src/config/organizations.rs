@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::claims::{Organization, OrganizationRule};
-use crate::config::error::{Faults, Problem};
+use crate::config::error::{SettingErrorKind, SettingErrors};
 use crate::request::RequestHead;
 
 /// For which organizations an API takes tokens: a fixed set of ids or names, or what the request says.
@@ -22,7 +22,7 @@ use crate::request::RequestHead;
 /// let fixed = api().with_organizations(Organizations::ids(["org_4Tk", "org_9xA"]));
 ///
 /// // acme.api.northwind.com takes tokens of the organization named acme only.
-/// let by_subdomain = api().with_organizations(Organizations::of_request(|request| {
+/// let by_subdomain = api().with_organizations(Organizations::from_request(|request| {
 ///     let (name, _) = request.host()?.as_str().split_once('.')?;
 ///     Some(Organization::name(name))
 /// }));
@@ -70,24 +70,26 @@ impl Organizations {
     /// request. The target is the one that the layer sees: inside axum's `nest` the prefix is gone, and a segment is then
     /// another one than outside; put the layer outside, or read `axum::extract::OriginalUri` from the extensions.
     #[must_use]
-    pub fn of_request(organization: impl Fn(&RequestHead<'_>) -> Option<Organization> + Send + Sync + 'static) -> Self {
+    pub fn from_request(
+        organization: impl Fn(&RequestHead<'_>) -> Option<Organization> + Send + Sync + 'static,
+    ) -> Self {
         Self(Known::OfRequest(Arc::new(organization)))
     }
 
     /// Splits the policy into what is judged of the token alone, and what of the request.
-    pub(super) fn resolve(&self, faults: &mut Faults) -> (OrganizationRule, Option<OrganizationOfRequest>) {
+    pub(super) fn resolve(&self, errors: &mut SettingErrors) -> (OrganizationRule, Option<OrganizationOfRequest>) {
         match &self.0 {
-            Known::Ids(ids) => (OrganizationRule::Ids(listed("organization ids", ids, faults).into()), None),
-            Known::Names(names) => (OrganizationRule::Names(listed("organization names", names, faults).into()), None),
+            Known::Ids(ids) => (OrganizationRule::Ids(listed("organization ids", ids, errors).into()), None),
+            Known::Names(names) => (OrganizationRule::Names(listed("organization names", names, errors).into()), None),
             Known::OfRequest(function) => (OrganizationRule::Any, Some(Arc::clone(function))),
         }
     }
 }
 
 /// Takes a list in which nothing is empty, itself included.
-pub(super) fn listed(setting: &str, texts: &[String], faults: &mut Faults) -> Box<[Box<str>]> {
+pub(super) fn listed(setting: &str, texts: &[String], errors: &mut SettingErrors) -> Box<[Box<str>]> {
     if texts.is_empty() || texts.iter().any(String::is_empty) {
-        faults.push(setting, Problem::Empty);
+        errors.push(setting, SettingErrorKind::Empty);
     }
     texts.iter().map(|text| Box::from(text.as_str())).collect()
 }

@@ -136,12 +136,12 @@ pub(crate) struct KeysUnavailable {
 /// Why [`KeySource::ready_within`](crate::jwks::KeySource::ready_within) gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct NotReady {
+pub struct NotReadyError {
     /// What the last attempt failed of, if one has ended.
     pub last_error: Option<RefreshError>,
 }
 
-impl fmt::Display for NotReady {
+impl fmt::Display for NotReadyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.last_error {
             Some(error) => write!(f, "no usable keys: {error}"),
@@ -150,4 +150,4 @@ impl fmt::Display for NotReady {
     }
 }
 
-impl std::error::Error for NotReady {}
+impl std::error::Error for NotReadyError {}

@@ -12,7 +12,7 @@ use crate::fetch::FetchError;
 use crate::jwks::discovery::Discovery;
 use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::{self, Freshness, Phase, Times};
-use crate::jwks::jitter::{Chance, Roll};
+use crate::jwks::jitter::{Jitter, Sample};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::{Action, Activity, Cause, Change, Event, Outcome, Refresh};
 
@@ -50,15 +50,15 @@ pub fn cache_control(lines: &[u8]) {
     let now = Monotonic::from_origin(Duration::from_secs(1000));
     let remaining = Freshness::from_headers(&headers).remaining();
     let _ = freshness::retry_after(&headers);
-    for (chance, phase) in [(0, Phase::Start), (u32::MAX / 2, Phase::Course), (u32::MAX, Phase::Start)] {
-        let roll = Roll { first: Chance(chance), second: Chance(u32::MAX - chance) };
-        let times = Times::of(remaining, &policy, phase, now, roll);
+    for (jitter, phase) in [(0, Phase::First), (u32::MAX / 2, Phase::Later), (u32::MAX, Phase::First)] {
+        let sample = Sample { first: Jitter(jitter), second: Jitter(u32::MAX - jitter) };
+        let times = Times::of(remaining, &policy, phase, now, sample);
         assert!(
-            now <= times.ahead_at && times.ahead_at <= times.soft_at && times.soft_at <= times.hard_at,
+            now <= times.refresh_at && times.refresh_at <= times.stale_at && times.stale_at <= times.expires_at,
             "{times:?}"
         );
         let longest = policy.longer_max_age.unwrap_or(policy.refresh_every).max(policy.refresh_every);
-        assert!(times.soft_at <= now.saturating_add(longest), "{times:?}");
+        assert!(times.stale_at <= now.saturating_add(longest), "{times:?}");
     }
 }
 
@@ -70,7 +70,7 @@ pub struct Step {
     /// How many milliseconds have passed before it.
     pub pause: u32,
     /// How the dice fall.
-    pub dice: (u32, u32),
+    pub rng: (u32, u32),
     /// A span in seconds, where the event has one.
     pub span: Option<u32>,
 }
@@ -86,13 +86,13 @@ pub fn refresh_machine(steps: impl IntoIterator<Item = Step>) {
     let mut in_flight: Option<u64> = None;
     for step in steps {
         now = now.saturating_add(Duration::from_millis(u64::from(step.pause)));
-        let roll = Roll { first: Chance(step.dice.0), second: Chance(step.dice.1) };
+        let sample = Sample { first: Jitter(step.rng.0), second: Jitter(step.rng.1) };
         let event = event(step, machine.generation());
         let interrupted = matches!(event, Event::Interrupted(_));
         if interrupted || matches!(event, Event::Finished { .. }) {
             in_flight = None;
         }
-        for action in machine.step(event, now, roll) {
+        for action in machine.step(event, now, sample) {
             match action {
                 Action::Fetch(order) => {
                     assert!(!interrupted, "a fetch is ordered from a task that is gone");
@@ -100,7 +100,9 @@ pub fn refresh_machine(steps: impl IntoIterator<Item = Step>) {
                     in_flight = Some(order.generation);
                 }
                 Action::Abort | Action::Close => in_flight = None,
-                Action::Publish(times) => assert!(times.ahead_at <= times.soft_at && times.soft_at <= times.hard_at),
+                Action::Publish(times) => {
+                    assert!(times.refresh_at <= times.stale_at && times.stale_at <= times.expires_at)
+                }
                 _ => {}
             }
         }
@@ -119,10 +121,10 @@ fn event(step: Step, generation: u64) -> Event {
     let span = step.span.map(|seconds| Duration::from_secs(u64::from(seconds)));
     let finished = |outcome| Event::Finished { generation, outcome };
     match step.event % 11 {
-        0 => Event::Start,
-        1 => Event::Miss,
-        2 => Event::Demand(Cause::Manual),
-        3 => Event::Demand(Cause::Moved),
+        0 => Event::Begin,
+        1 => Event::UnknownKid,
+        2 => Event::FetchNow(Cause::Manual),
+        3 => Event::FetchNow(Cause::Moved),
         4 => finished(Outcome::Loaded { remaining: span, change: Change::Changed }),
         5 => finished(Outcome::Loaded { remaining: span, change: Change::Same }),
         6 => finished(Outcome::NotModified { remaining: span }),

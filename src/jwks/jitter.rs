@@ -5,16 +5,16 @@ use std::time::Duration;
 
 /// Two random numbers, as many as one step of the machine needs.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Roll {
-    pub(super) first: Chance,
-    pub(super) second: Chance,
+pub(super) struct Sample {
+    pub(super) first: Jitter,
+    pub(super) second: Jitter,
 }
 
 /// A fraction of `u32::MAX`.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Chance(pub(super) u32);
+pub(super) struct Jitter(pub(super) u32);
 
-impl Chance {
+impl Jitter {
     /// A point between two spans: `low` for the smallest chance, `high` for the largest.
     pub(super) fn between(self, low: Duration, high: Duration) -> Duration {
         let room = high.saturating_sub(low).as_nanos();
@@ -32,9 +32,9 @@ pub(super) fn percent(span: Duration, percent: u8) -> Duration {
 /// A generator (SplitMix64) for spreading load, not for secrets; seeded from the operating system through the
 /// standard library's hasher.
 #[derive(Debug)]
-pub(super) struct Dice(u64);
+pub(super) struct Rng(u64);
 
-impl Dice {
+impl Rng {
     pub(super) fn seeded() -> Self {
         Self::from_seed(RandomState::new().build_hasher().finish())
     }
@@ -44,15 +44,15 @@ impl Dice {
         Self(seed)
     }
 
-    pub(super) fn roll(&mut self) -> Roll {
-        Roll { first: self.chance(), second: self.chance() }
+    pub(super) fn sample(&mut self) -> Sample {
+        Sample { first: self.jitter(), second: self.jitter() }
     }
 
-    pub(super) fn chance(&mut self) -> Chance {
+    pub(super) fn jitter(&mut self) -> Jitter {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        Chance(u32::try_from((mixed ^ (mixed >> 31)) >> u32::BITS).unwrap_or_default())
+        Jitter(u32::try_from((mixed ^ (mixed >> 31)) >> u32::BITS).unwrap_or_default())
     }
 }
 
@@ -68,10 +68,10 @@ mod tests {
 
     #[test]
     fn chances_stay_within_the_span() {
-        assert_eq!(Chance(0).between(SECOND, 2 * SECOND), SECOND);
-        assert!(Chance(u32::MAX).between(SECOND, 2 * SECOND) < 2 * SECOND);
-        assert_eq!(Chance(u32::MAX).between(SECOND, SECOND), SECOND);
-        assert_eq!(Chance(7).between(2 * SECOND, SECOND), 2 * SECOND);
+        assert_eq!(Jitter(0).between(SECOND, 2 * SECOND), SECOND);
+        assert!(Jitter(u32::MAX).between(SECOND, 2 * SECOND) < 2 * SECOND);
+        assert_eq!(Jitter(u32::MAX).between(SECOND, SECOND), SECOND);
+        assert_eq!(Jitter(7).between(2 * SECOND, SECOND), 2 * SECOND);
     }
 
     #[test]
@@ -82,8 +82,8 @@ mod tests {
 
     #[test]
     fn dice_fall_evenly() {
-        let mut dice = Dice::from_seed(1);
-        let high = (0..1000).filter(|_| dice.chance().0 > u32::MAX / 2).count();
+        let mut rng = Rng::from_seed(1);
+        let high = (0..1000).filter(|_| rng.jitter().0 > u32::MAX / 2).count();
         assert!((450..550).contains(&high), "{high}");
     }
 }

@@ -15,8 +15,8 @@ use crate::jwks::discovery::Discovery;
 use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::{self, Freshness, Stored};
 use crate::jwks::policy::{EmptySet, RefreshPolicy};
-use crate::jwks::race::{caught, within};
-use crate::jwks::redirect::Trail;
+use crate::jwks::redirect::RedirectTrail;
+use crate::jwks::timeout::{catch_panic, within};
 use crate::keys::{KeyOrigin, KeySet, KeyTable, SkipReason, SkippedKey, Thumbprint};
 use crate::token::Algorithm;
 
@@ -37,7 +37,7 @@ pub(super) struct Operation {
 
 /// How the set is asked for.
 #[derive(Clone, Debug)]
-pub(super) struct Question {
+pub(super) struct KeyRequest {
     pub(super) target: Target,
     pub(super) if_none_match: Option<Stored>,
     pub(super) caches: Caches,
@@ -48,13 +48,13 @@ pub(super) struct Question {
 pub(super) enum Target {
     Keys(Endpoint),
     /// Not known yet: the discovery document comes first.
-    Behind(Discovery),
+    Discovery(Discovery),
 }
 
 /// Whether a cache on the way may answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Caches {
-    Welcome,
+    Allowed,
     Bypassed,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Report {
     /// The `jwks_uri`, if discovery was needed and succeeded, whatever became of the keys.
     pub(super) discovered: Option<Endpoint>,
     /// What is wrong with keys of the document, if one was read, whether or not its set is refused.
-    pub(super) flaws: Option<Flaws>,
+    pub(super) skipped_report: Option<SkippedReport>,
     pub(super) result: Result<Fetched, Failure>,
 }
 
@@ -73,7 +73,7 @@ pub(super) struct Report {
 pub(super) struct Fetched {
     pub(super) freshness: Freshness,
     /// Where the answer came from.
-    pub(super) place: Endpoint,
+    pub(super) endpoint: Endpoint,
     pub(super) keys: Keys,
 }
 
@@ -85,7 +85,7 @@ pub(super) enum Keys {
 
 /// What is wrong with single keys of a set.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Flaws {
+pub(super) struct SkippedReport {
     pub(super) skipped: Arc<[SkippedKey]>,
     /// The keys that are in use although their private halves were published with them.
     pub(super) disclosed: Vec<Thumbprint>,
@@ -96,7 +96,7 @@ pub(super) type FlawSummary = Vec<(Option<SkipReason>, Option<Thumbprint>)>;
 
 /// What a document holds.
 struct Imported {
-    flaws: Option<Flaws>,
+    skipped_report: Option<SkippedReport>,
     keys: Result<KeyTable, RefreshError>,
 }
 
@@ -110,7 +110,7 @@ pub(super) struct Failure {
 /// An answer, and where the last redirect led to it.
 struct Answer {
     response: FetchResponse,
-    place: Endpoint,
+    endpoint: Endpoint,
 }
 
 /// What is asked for, wherever it may be.
@@ -122,47 +122,47 @@ struct Request {
 
 impl Operation {
     /// Fetches keys; a panic of the fetcher or of a parser is a failure like any other.
-    pub(super) async fn keys(mut self, question: Question) -> Report {
-        let (mut discovered, mut flaws) = (None, None);
-        let result = caught(self.ask(question, &mut discovered, &mut flaws)).await;
+    pub(super) async fn keys(mut self, key_request: KeyRequest) -> Report {
+        let (mut discovered, mut skipped_report) = (None, None);
+        let result = catch_panic(self.ask(key_request, &mut discovered, &mut skipped_report)).await;
         let result = result.unwrap_or(Err(Failure::from(RefreshError::Panic)));
-        Report { discovered, flaws, result }
+        Report { discovered, skipped_report, result }
     }
 
     /// Reads the discovery document only.
     pub(super) async fn discovery(mut self, discovery: Discovery) -> Result<Endpoint, Failure> {
         let deadline = self.clock.sleep_until(self.deadline);
-        let found = caught(within(self.discover(&discovery), deadline)).await;
+        let found = catch_panic(within(self.discover(&discovery), deadline)).await;
         found.unwrap_or(Some(Err(RefreshError::Panic.into()))).unwrap_or(Err(RefreshError::Timeout.into()))
     }
 
     async fn ask(
         &mut self,
-        question: Question,
+        key_request: KeyRequest,
         discovered: &mut Option<Endpoint>,
-        flaws: &mut Option<Flaws>,
+        skipped_report: &mut Option<SkippedReport>,
     ) -> Result<Fetched, Failure> {
-        let endpoint = match question.target {
+        let endpoint = match key_request.target {
             Target::Keys(endpoint) => endpoint,
-            Target::Behind(discovery) => discovered.insert(self.discover(&discovery).await?).clone(),
+            Target::Discovery(discovery) => discovered.insert(self.discover(&discovery).await?).clone(),
         };
         let mut headers = self.headers(ACCEPT_KEYS);
-        if question.caches == Caches::Bypassed {
+        if key_request.caches == Caches::Bypassed {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
-        let request = Request { endpoint, headers, if_none_match: question.if_none_match };
-        let Answer { response, place } = self.exchange(&request).await?;
+        let request = Request { endpoint, headers, if_none_match: key_request.if_none_match };
+        let Answer { response, endpoint } = self.exchange(&request).await?;
         let freshness = Freshness::from_headers(&response.headers);
-        let (freshness, keys) = match (response.status, request.stored_at(&place)) {
+        let (freshness, keys) = match (response.status, request.stored_at(&endpoint)) {
             (StatusCode::NOT_MODIFIED, Some(stored)) => (freshness.freshening(stored), Keys::NotModified),
             (StatusCode::NOT_MODIFIED, None) => return Err(RefreshError::UnexpectedNotModified.into()),
             _ => {
                 let imported = self.import(response.body).await;
-                *flaws = imported.flaws;
+                *skipped_report = imported.skipped_report;
                 (freshness, Keys::New(imported.keys?))
             }
         };
-        Ok(Fetched { freshness, place, keys })
+        Ok(Fetched { freshness, endpoint, keys })
     }
 
     /// The document of OpenID Connect; where there is none, that of RFC 8414. A server may have either, with a path in
@@ -205,10 +205,10 @@ impl Operation {
     async fn attempt(&self, request: &Request) -> Result<Answer, Failure> {
         let until = self.clock.monotonic().saturating_add(self.policy.attempt_timeout).min(self.deadline);
         let answer = within(self.follow(request), self.clock.sleep_until(until)).await;
-        let Answer { response, place } = answer.unwrap_or(Err(FetchError::Timeout)).map_err(RefreshError::from)?;
+        let Answer { response, endpoint } = answer.unwrap_or(Err(FetchError::Timeout)).map_err(RefreshError::from)?;
         let error = match response.status {
             StatusCode::OK if response.body.len() > self.policy.max_document_bytes => FetchError::TooLarge.into(),
-            StatusCode::OK | StatusCode::NOT_MODIFIED => return Ok(Answer { response, place }),
+            StatusCode::OK | StatusCode::NOT_MODIFIED => return Ok(Answer { response, endpoint }),
             status if status.is_redirection() => RefreshError::Redirect,
             status => RefreshError::Status { status: status.as_u16() },
         };
@@ -217,13 +217,13 @@ impl Operation {
 
     /// The last answer of a chain of redirects, which may itself be one.
     async fn follow(&self, request: &Request) -> Result<Answer, FetchError> {
-        let mut trail = Trail::new(self.policy.redirects);
-        let mut place = request.endpoint.clone();
+        let mut trail = RedirectTrail::new(self.policy.redirects);
+        let mut endpoint = request.endpoint.clone();
         loop {
-            let response = self.fetch.fetch(request.to(&place, self.policy.max_document_bytes)).await?;
-            match trail.next(&place, &response) {
-                Some(next) => place = next,
-                None => return Ok(Answer { response, place }),
+            let response = self.fetch.fetch(request.to(&endpoint, self.policy.max_document_bytes)).await?;
+            match trail.next(&endpoint, &response) {
+                Some(next) => endpoint = next,
+                None => return Ok(Answer { response, endpoint }),
             }
         }
     }
@@ -236,7 +236,7 @@ impl Operation {
             return import(&document, &policy, &algorithms, &compromised);
         }
         let parsed = tokio::task::spawn_blocking(move || import(&document, &policy, &algorithms, &compromised)).await;
-        parsed.unwrap_or(Imported { flaws: None, keys: Err(RefreshError::Panic) })
+        parsed.unwrap_or(Imported { skipped_report: None, keys: Err(RefreshError::Panic) })
     }
 
     fn headers(&self, accept: HeaderValue) -> HeaderMap {
@@ -252,17 +252,17 @@ impl Operation {
 }
 
 impl Request {
-    fn to(&self, place: &Endpoint, max_bytes: usize) -> FetchRequest {
-        let mut request = FetchRequest::new(place.clone(), max_bytes);
+    fn to(&self, endpoint: &Endpoint, max_bytes: usize) -> FetchRequest {
+        let mut request = FetchRequest::new(endpoint.clone(), max_bytes);
         request.headers = self.headers.clone();
-        if let Some(stored) = self.stored_at(place) {
+        if let Some(stored) = self.stored_at(endpoint) {
             request.headers.insert(IF_NONE_MATCH, stored.etag.clone());
         }
         request
     }
 
-    fn stored_at(&self, place: &Endpoint) -> Option<&Stored> {
-        self.if_none_match.as_ref().filter(|stored| stored.place == *place)
+    fn stored_at(&self, endpoint: &Endpoint) -> Option<&Stored> {
+        self.if_none_match.as_ref().filter(|stored| stored.endpoint == *endpoint)
     }
 }
 
@@ -283,7 +283,7 @@ impl From<RefreshError> for Failure {
     }
 }
 
-impl Flaws {
+impl SkippedReport {
     pub(super) fn summary(&self) -> FlawSummary {
         let skipped = self.skipped.iter().map(|key| (Some(key.reason()), key.thumbprint()));
         let mut all: Vec<_> = skipped.chain(self.disclosed.iter().map(|key| (None, Some(*key)))).collect();
@@ -308,15 +308,19 @@ fn import(
         Ok(set) => set.without_compromised(compromised),
         Err(error) => {
             let private = KeySet::private_keys_in(document);
-            let flaws = Flaws { skipped: private.into(), disclosed: Vec::new() };
-            return Imported { flaws: (!flaws.skipped.is_empty()).then_some(flaws), keys: Err(error.into()) };
+            let skipped_report = SkippedReport { skipped: private.into(), disclosed: Vec::new() };
+            return Imported {
+                skipped_report: (!skipped_report.skipped.is_empty()).then_some(skipped_report),
+                keys: Err(error.into()),
+            };
         }
     };
-    let flaws = Flaws { skipped: set.skipped_for(algorithms).into(), disclosed: set.disclosed_for(algorithms) };
+    let skipped_report =
+        SkippedReport { skipped: set.skipped_for(algorithms).into(), disclosed: set.disclosed_for(algorithms) };
     let table = set.bind(algorithms, KeyOrigin::Remote);
     let is_refused = table.usable() == 0 && policy.empty_set == EmptySet::IsFailure;
     let keys = if is_refused { Err(RefreshError::NoUsableKeys) } else { Ok(table) };
-    Imported { flaws: Some(flaws), keys }
+    Imported { skipped_report: Some(skipped_report), keys }
 }
 
 const ACCEPT_KEYS: HeaderValue = HeaderValue::from_static("application/jwk-set+json, application/json;q=0.9");

@@ -9,12 +9,12 @@ use crate::jwks::policy::Redirects;
 
 /// The places that one attempt has asked, one redirect after the other.
 #[derive(Debug)]
-pub(super) struct Trail {
+pub(super) struct RedirectTrail {
     redirects: Redirects,
     asked: Vec<Endpoint>,
 }
 
-impl Trail {
+impl RedirectTrail {
     pub(super) fn new(redirects: Redirects) -> Self {
         Self { redirects, asked: Vec::new() }
     }

@@ -19,15 +19,15 @@ use crate::token::Algorithm;
 /// use tower_bearer::{Api, Issuer, Secret, Validator};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let secrets = SecretSource::new(Secret::utf8("the secret of this year: thirty-two octets")?);
+/// let secrets = SecretSource::new(Secret::from_text("the secret of this year: thirty-two octets")?);
 /// let issuer = Issuer::shared_secrets("https://id.northwind.com/", &secrets);
 /// let validator = Validator::new(Api::new("https://api.northwind.com", issuer))?;
 ///
-/// let next = Secret::utf8("the secret of next year: thirty-two octets")?;
+/// let next = Secret::from_text("the secret of next year: thirty-two octets")?;
 /// secrets.replace([next])?;
 ///
 /// // All or nothing: what cannot be used leaves everything as it is.
-/// assert!(secrets.replace([Secret::utf8("short")?]).is_err());
+/// assert!(secrets.replace([Secret::from_text("short")?]).is_err());
 /// # let _ = validator; Ok(()) }
 /// ```
 #[derive(Clone)]
@@ -63,9 +63,9 @@ impl SecretSource {
     ///
     /// # Errors
     ///
-    /// [`SwapError`] if there is none, more than are tried for one token, or one that an issuer's algorithm cannot use;
+    /// [`ReplaceSecretError`] if there is none, more than are tried for one token, or one that an issuer's algorithm cannot use;
     /// the old ones then stay. An issuer counts from its validator's configuration on, for as long as the source lives.
-    pub fn replace(&self, secrets: impl IntoIterator<Item = Secret>) -> Result<(), SwapError> {
+    pub fn replace(&self, secrets: impl IntoIterator<Item = Secret>) -> Result<(), ReplaceSecretError> {
         let mut state = self.state();
         let next = State { secrets: secrets.into_iter().collect(), algorithms: state.algorithms.clone() };
         self.shared.table.store(Arc::new(next.bind()?));
@@ -74,7 +74,7 @@ impl SecretSource {
     }
 
     /// Takes on the algorithms of one more issuer.
-    pub(crate) fn serve(&self, algorithms: &[Algorithm]) -> Result<(), SwapError> {
+    pub(crate) fn serve(&self, algorithms: &[Algorithm]) -> Result<(), ReplaceSecretError> {
         let mut state = self.state();
         let mut next = state.clone();
         for algorithm in algorithms.iter().filter(|algorithm| algorithm.is_symmetric()) {
@@ -99,18 +99,18 @@ impl SecretSource {
 }
 
 impl State {
-    fn bind(&self) -> Result<KeyTable, SwapError> {
+    fn bind(&self) -> Result<KeyTable, ReplaceSecretError> {
         if self.secrets.is_empty() {
-            return Err(SwapError::None);
+            return Err(ReplaceSecretError::None);
         }
         let mut keys = Vec::new();
         for secret in &self.secrets {
             for algorithm in &self.algorithms {
-                keys.push(secret.bind(*algorithm).map_err(SwapError::Secret)?);
+                keys.push(secret.bind(*algorithm).map_err(ReplaceSecretError::Secret)?);
             }
         }
         let table = KeyTable::of_secrets(keys);
-        if table.is_crowded() { Err(SwapError::TooMany) } else { Ok(table) }
+        if table.is_crowded() { Err(ReplaceSecretError::TooMany) } else { Ok(table) }
     }
 }
 
@@ -123,7 +123,7 @@ impl fmt::Debug for SecretSource {
 /// Why secrets were not replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SwapError {
+pub enum ReplaceSecretError {
     /// No secret at all: every token would be refused.
     None,
     /// More secrets without `kid` than are tried for one token.
@@ -132,7 +132,7 @@ pub enum SwapError {
     Secret(SecretError),
 }
 
-impl fmt::Display for SwapError {
+impl fmt::Display for ReplaceSecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => f.write_str("there is no secret"),
@@ -142,7 +142,7 @@ impl fmt::Display for SwapError {
     }
 }
 
-impl std::error::Error for SwapError {}
+impl std::error::Error for ReplaceSecretError {}
 
 #[cfg(test)]
 mod tests {
@@ -150,7 +150,7 @@ mod tests {
     use crate::keys::Found;
 
     fn secret(text: &str) -> Secret {
-        Secret::utf8(text).expect("a text")
+        Secret::from_text(text).expect("a text")
     }
 
     #[test]
@@ -158,11 +158,11 @@ mod tests {
         let source = SecretSource::new(secret("the first secret has thirty-two octets"));
         source.serve(&[Algorithm::HS256]).expect("long enough");
         let before = source.table().digest();
-        assert_eq!(source.replace([]), Err(SwapError::None));
+        assert_eq!(source.replace([]), Err(ReplaceSecretError::None));
         let long = "the second secret has thirty-two octets too";
-        assert!(matches!(source.replace([secret(long), secret("short")]), Err(SwapError::Secret(_))));
+        assert!(matches!(source.replace([secret(long), secret("short")]), Err(ReplaceSecretError::Secret(_))));
         let five = [1, 2, 3, 4, 5].map(|number| secret(&format!("{long} {number}")));
-        assert_eq!(source.replace(five), Err(SwapError::TooMany));
+        assert_eq!(source.replace(five), Err(ReplaceSecretError::TooMany));
         assert_eq!(source.table().digest(), before);
         assert_eq!(source.replace([secret(long)]), Ok(()));
         assert_ne!(source.table().digest(), before);
@@ -178,7 +178,10 @@ mod tests {
             assert!(matches!(source.table().find(None, algorithm), Found::Keys(_)), "{algorithm}");
         }
         let forty = "a secret of forty octets is not enough for it";
-        assert!(matches!(source.replace([secret(forty)]), Err(SwapError::Secret(SecretError::TooShort { .. }))));
+        assert!(matches!(
+            source.replace([secret(forty)]),
+            Err(ReplaceSecretError::Secret(SecretError::TooShort { .. }))
+        ));
     }
 
     #[test]

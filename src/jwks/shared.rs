@@ -16,10 +16,10 @@ use crate::fetch::{Endpoint, EndpointError, Fetch, Transport};
 use crate::jwks::discovery::Discovery;
 use crate::jwks::driver::{self, Core};
 use crate::jwks::error::{KeysUnavailable, RefreshError};
-use crate::jwks::events::{MissAction, Teller};
+use crate::jwks::events::{Notifier, UnknownKidAction};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::{Activity, Refresh};
-use crate::jwks::snapshot::{Published, Snapshot};
+use crate::jwks::snapshot::{Snapshot, SnapshotStore};
 use crate::jwks::status::KeyState;
 use crate::telemetry::{self, StaleServed};
 use crate::token::Algorithm;
@@ -84,8 +84,8 @@ pub(super) struct Progress {
     /// From when on no key may be used; `None` before anybody asked for one.
     unusable_from: Option<Monotonic>,
     /// From when on a miss may start a fetch.
-    pub(super) miss_from: Monotonic,
-    pub(super) owes_miss_fetch: bool,
+    pub(super) unknown_kid_from: Monotonic,
+    pub(super) has_follow_up_fetch: bool,
 }
 
 /// Whether somebody carries the machine.
@@ -105,8 +105,8 @@ impl Progress {
             last_error: machine.last_error(),
             next_attempt: machine.next_attempt(),
             unusable_from: machine.unusable_from(),
-            miss_from: machine.miss_fetch_from(),
-            owes_miss_fetch: machine.owes_miss_fetch(),
+            unknown_kid_from: machine.unknown_kid_fetch_from(),
+            has_follow_up_fetch: machine.has_follow_up_fetch(),
         }
     }
 
@@ -149,9 +149,9 @@ impl Progress {
 
 /// How requests reach the driver: flags, so that a flood costs no memory and at most one wake-up.
 #[derive(Debug, Default)]
-pub(super) struct Port {
+pub(super) struct Mailbox {
     pub(super) wake: Notify,
-    pub(super) missed: AtomicBool,
+    pub(super) unknown_kid_seen: AtomicBool,
     pub(super) closing: AtomicBool,
     pub(super) reloads: Mutex<Vec<Reply>>,
 }
@@ -166,12 +166,12 @@ pub(super) struct Shared {
     pub(super) policy: Arc<RefreshPolicy>,
     pub(super) fetch: Arc<dyn Fetch>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) published: Published,
+    pub(super) published: SnapshotStore,
     pub(super) progress: watch::Sender<Progress>,
-    pub(super) port: Port,
+    pub(super) mailbox: Mailbox,
     pub(super) waiters: Semaphore,
     pub(super) stale_served: StaleServed,
-    pub(super) teller: Teller,
+    pub(super) notifier: Notifier,
     /// Only the driver takes it, and never across an await; it lives here to outlive a task whose runtime ends.
     core: Mutex<Core>,
     running: AtomicBool,
@@ -192,15 +192,15 @@ impl Shared {
         let max_waiters = policy.max_waiters.min(Semaphore::MAX_PERMITS);
         Self {
             core: Mutex::new(Core::new(machine, &origin, &policy)),
-            teller: Teller::new(origin.label(), policy.event_hook.clone()),
+            notifier: Notifier::new(origin.label(), policy.event_hook.clone()),
             origin,
             algorithms: Arc::from(algorithms),
             policy: Arc::new(policy),
             fetch,
             clock,
-            published: Published::nothing(),
+            published: SnapshotStore::nothing(),
             progress: watch::Sender::new(progress),
-            port: Port::default(),
+            mailbox: Mailbox::default(),
             waiters: Semaphore::new(max_waiters),
             stale_served: StaleServed::default(),
             running: AtomicBool::new(false),
@@ -227,8 +227,8 @@ impl Shared {
         let runtime = Handle::try_current().map_err(|_| NoRuntime)?;
         if !self.running.swap(true, Ordering::SeqCst) {
             // Made before the task is spawned: a runtime that is shutting down drops the task unpolled.
-            let alive = Alive(Arc::clone(self));
-            drop(runtime.spawn(driver::drive(alive)));
+            let task_guard = TaskGuard(Arc::clone(self));
+            drop(runtime.spawn(driver::drive(task_guard)));
         }
         Ok(())
     }
@@ -238,7 +238,7 @@ impl Shared {
     }
 
     pub(super) fn take_reloads(&self) -> Vec<Reply> {
-        mem::take(&mut *self.port.reloads.lock().unwrap_or_else(PoisonError::into_inner))
+        mem::take(&mut *self.mailbox.reloads.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Says whether a task carries the machine. With [`is_closing`](Self::is_closing) it is asked in one order for all
@@ -248,20 +248,20 @@ impl Shared {
     }
 
     pub(super) fn is_closing(&self) -> bool {
-        self.port.closing.load(Ordering::SeqCst)
+        self.mailbox.closing.load(Ordering::SeqCst)
     }
 
     /// Tells the driver of a miss.
-    pub(super) fn post_miss(&self) {
-        if !self.port.missed.swap(true, Ordering::AcqRel) {
-            self.port.wake.notify_one();
+    pub(super) fn post_unknown_kid(&self) {
+        if !self.mailbox.unknown_kid_seen.swap(true, Ordering::AcqRel) {
+            self.mailbox.wake.notify_one();
         }
     }
 
     /// Tells that a request has come to an end with its unknown key id.
-    pub(super) fn tell_miss(&self, action: MissAction) {
-        if self.teller.missed(action) {
-            self.port.wake.notify_one();
+    pub(super) fn count_unknown_kid(&self, action: UnknownKidAction) {
+        if self.notifier.unknown_kid_seen(action) {
+            self.mailbox.wake.notify_one();
         }
     }
 
@@ -278,28 +278,28 @@ impl Shared {
         let was_suspended = snapshot.uncounted(now) >= defaults::TIMER_SLACK;
         if was_suspended || now.monotonic.since_origin() >= late_from {
             self.late_from.store(u64::MAX, Ordering::Release);
-            self.port.wake.notify_one();
+            self.mailbox.wake.notify_one();
         }
     }
 
     /// Ends the source for everybody: the task, the fetch in flight, and all who wait.
     pub(super) fn close(&self) {
-        if self.port.closing.swap(true, Ordering::SeqCst) {
+        if self.mailbox.closing.swap(true, Ordering::SeqCst) {
             return;
         }
         self.published.close();
         let now = self.clock.monotonic();
         self.progress.send_modify(|progress| progress.close(now));
-        self.port.wake.notify_one();
-        self.tell_closed();
+        self.mailbox.wake.notify_one();
+        self.report_closed();
         // A task tells it after all else that it has to tell.
         if !self.runs() {
-            self.teller.tell_end();
+            self.notifier.notify_closed();
         }
     }
 
     /// Lets the gauges show the end.
-    pub(super) fn tell_closed(&self) {
+    pub(super) fn report_closed(&self) {
         telemetry::jwks_state(self.label(), KeyState::Closed.number(), 0, None);
     }
 }
@@ -315,19 +315,19 @@ impl fmt::Debug for Shared {
 pub(super) struct NoRuntime;
 
 /// Notices the end of the task, however it comes: return, panic, or the end of its runtime.
-pub(super) struct Alive(pub(super) Arc<Shared>);
+pub(super) struct TaskGuard(pub(super) Arc<Shared>);
 
-impl Drop for Alive {
+impl Drop for TaskGuard {
     fn drop(&mut self) {
         let error = if std::thread::panicking() { RefreshError::Panic } else { RefreshError::Interrupted };
         // It tells of it, and a subscriber that panics then must not leave the source for running.
-        let _twice = catch_unwind(AssertUnwindSafe(|| driver::park(&self.0, error)));
+        let _twice = catch_unwind(AssertUnwindSafe(|| driver::interrupt(&self.0, error)));
         self.0.running.store(false, Ordering::SeqCst);
         // Who came in between took the task for running: a waiter looks again, a reload is answered.
         self.0.progress.send_modify(|_| {});
         driver::refuse(self.0.take_reloads(), error);
         if self.0.is_closing() {
-            self.0.teller.tell_end();
+            self.0.notifier.notify_closed();
         }
     }
 }

@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, Guard};
 use crate::clock::{Moment, Monotonic, Timestamp};
 use crate::defaults;
 use crate::jwks::deny_list::DenyList;
-use crate::jwks::freshness::{Standing, Stored, Times};
+use crate::jwks::freshness::{FreshnessState, Stored, Times};
 use crate::keys::{KeyTable, SkippedKey, Thumbprint};
 
 /// The keys of one moment.
@@ -27,7 +27,7 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// Says whether the keys may be used.
     pub(super) fn is_usable(&self, now: Moment) -> bool {
-        self.adjusted(now) < self.times.hard_at
+        self.adjusted(now) < self.times.expires_at
     }
 
     /// How many keys may be used.
@@ -41,8 +41,8 @@ impl Snapshot {
     }
 
     /// Where the keys stand in their life; `None` before the first.
-    pub(super) fn standing(&self, now: Moment) -> Option<Standing> {
-        (self.epoch > 0).then(|| self.times.standing(self.adjusted(now)))
+    pub(super) fn freshness_state(&self, now: Moment) -> Option<FreshnessState> {
+        (self.epoch > 0).then(|| self.times.freshness_state(self.adjusted(now)))
     }
 
     /// By how much the keys are older by the wall clock than by the monotonic one; zero if they are not, and before the
@@ -59,7 +59,7 @@ impl Snapshot {
 }
 
 /// The current snapshot and what the next one is made of.
-pub(super) struct Published {
+pub(super) struct SnapshotStore {
     current: ArcSwap<Snapshot>,
     writer: Mutex<Writer>,
 }
@@ -80,7 +80,7 @@ pub(super) enum Remaining {
     Some,
 }
 
-impl Published {
+impl SnapshotStore {
     /// Nothing yet: a snapshot that is never usable.
     pub(super) fn nothing() -> Self {
         let whole = KeyTable::of_secrets(Vec::new());
@@ -121,12 +121,12 @@ impl Published {
     /// Takes compromised keys out of the set at hand. If none is left, the set expires.
     pub(super) fn withdraw(&self, compromised: &BTreeSet<Thumbprint>, now: Monotonic) -> Remaining {
         let mut writer = self.writer();
-        let rest = writer.whole.without(|_, thumbprint| compromised.contains(thumbprint));
-        if rest.usable() == writer.whole.usable() {
+        let set_activity = writer.whole.without(|_, thumbprint| compromised.contains(thumbprint));
+        if set_activity.usable() == writer.whole.usable() {
             return Remaining::Some;
         }
-        let remaining = if rest.usable() == 0 { Remaining::None } else { Remaining::Some };
-        writer.whole = rest;
+        let remaining = if set_activity.usable() == 0 { Remaining::None } else { Remaining::Some };
+        writer.whole = set_activity;
         // A 304 would confirm the set with the keys that it has lost.
         writer.stored = None;
         let current = self.load();
@@ -226,7 +226,7 @@ impl Published {
 #[cfg(test)]
 mod tests {
     use crate::jwks::freshness::Phase;
-    use crate::jwks::jitter::Roll;
+    use crate::jwks::jitter::Sample;
     use crate::jwks::policy::RefreshPolicy;
     use crate::jwks::tests::kit::{jwks, table};
     use crate::keys::Found;
@@ -239,16 +239,16 @@ mod tests {
 
     fn times(second: u64) -> Times {
         let now = Monotonic::from_origin(Duration::from_secs(second));
-        Times::of(None, &RefreshPolicy::new(), Phase::Course, now, Roll::default())
+        Times::of(None, &RefreshPolicy::new(), Phase::Later, now, Sample::default())
     }
 
-    fn knows(published: &Published, kid: &str) -> bool {
+    fn knows(published: &SnapshotStore, kid: &str) -> bool {
         matches!(published.load().table.find(Some(kid), Algorithm::ES256), Found::Keys(_))
     }
 
     #[test]
     fn the_epoch_moves_exactly_with_the_keys() {
-        let published = Published::nothing();
+        let published = SnapshotStore::nothing();
         assert_eq!(published.load().epoch, 0);
         published.replace(table(&jwks(&["a"])), None, times(1), WALL);
         assert_eq!(published.load().epoch, 1);
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_denied_key_stays_out_until_it_is_allowed() {
-        let published = Published::nothing();
+        let published = SnapshotStore::nothing();
         published.replace(table(&jwks(&["a", "b"])), None, times(1), WALL);
         published.deny_kid("a");
         assert!(!knows(&published, "a") && knows(&published, "b"));
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn denying_before_the_first_keys_counts() {
-        let published = Published::nothing();
+        let published = SnapshotStore::nothing();
         published.deny_kid("a");
         assert_eq!(published.load().epoch, 0);
         published.replace(table(&jwks(&["a", "b"])), None, times(1), WALL);
@@ -284,14 +284,14 @@ mod tests {
 
     #[test]
     fn an_empty_set_that_was_accepted_is_the_first_epoch() {
-        let published = Published::nothing();
-        published.replace(Published::nothing().whole(), None, times(1), WALL);
+        let published = SnapshotStore::nothing();
+        published.replace(SnapshotStore::nothing().whole(), None, times(1), WALL);
         assert_eq!(published.load().epoch, 1);
     }
 
     #[test]
     fn closing_ends_the_use() {
-        let published = Published::nothing();
+        let published = SnapshotStore::nothing();
         published.replace(table(&jwks(&["a"])), None, times(1), WALL);
         assert!(published.load().is_usable(START));
         published.close();
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn the_age_is_the_larger_of_both_clocks() {
-        let published = Published::nothing();
+        let published = SnapshotStore::nothing();
         published.replace(table(&jwks(&["a"])), None, times(0), WALL);
         let age = |now| published.load().age(now);
         let hours = |hours: u64| hours * 3600;
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn what_was_counted_stays_when_the_wall_clock_is_set_back() {
-        let published = Published::nothing();
+        let published = SnapshotStore::nothing();
         assert_eq!(published.count_suspension(after(WALL, 100, 0)), None, "there are no keys yet");
         published.replace(table(&jwks(&["a"])), None, times(0), WALL);
         assert_eq!(published.count_suspension(after(WALL, 10, 10)), None);

@@ -10,14 +10,14 @@ use tokio::sync::oneshot;
 
 use crate::clock::{Clock, Monotonic};
 use crate::fetch::Fetch;
-use crate::jwks::error::{KeysUnavailable, NotReady, RefreshError};
-use crate::jwks::freshness::Standing;
-use crate::jwks::policy::{RefreshPolicy, Start};
+use crate::jwks::error::{KeysUnavailable, NotReadyError, RefreshError};
+use crate::jwks::freshness::FreshnessState;
+use crate::jwks::policy::{InitialFetch, RefreshPolicy};
 use crate::jwks::refresh::Activity;
 use crate::jwks::shared::{Origin, Shared};
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::status::{KeyState, KeyStatus};
-use crate::jwks::wait::{self, Miss};
+use crate::jwks::wait::{self, UnknownKid};
 use crate::keys::{KeyTable, SkippedKey, Thumbprint};
 use crate::token::Algorithm;
 
@@ -35,7 +35,7 @@ use crate::token::Algorithm;
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 /// # runtime.block_on(async {
 /// let issuer = TestIssuer::new();
-/// let trusted = Issuer::with_jwks_uri(issuer.issuer(), issuer.jwks_uri());
+/// let trusted = Issuer::jwks(issuer.issuer(), issuer.jwks_uri());
 /// let api = Api::new("https://api.test/", trusted);
 /// let validator = Validator::builder(api).with_fetch(issuer.fetcher()).build()?;
 ///
@@ -79,7 +79,7 @@ impl KeySource {
     ) -> Self {
         let start = policy.start;
         let shared = Arc::new(Shared::new(origin, algorithms, policy, fetch, clock));
-        if start == Start::Warm {
+        if start == InitialFetch::Eager {
             // Without a runtime the first use starts it.
             let _later = shared.ensure_running();
         }
@@ -96,7 +96,7 @@ impl KeySource {
         if !snapshot.is_usable(now) {
             return View::Unavailable;
         }
-        if snapshot.standing(now) == Some(Standing::Stale) {
+        if snapshot.freshness_state(now) == Some(FreshnessState::Stale) {
             shared.stale_served.count(shared.label());
         }
         View::Usable(snapshot)
@@ -131,7 +131,7 @@ impl KeySource {
     }
 
     /// Asks for keys newer than `epoch` because a token's key is not among them, and waits for them at most as long as
-    /// the policy's `miss_wait`; a request that has waited for the first keys `since` then, for both at most as long as
+    /// the policy's `unknown_kid_wait`; a request that has waited for the first keys `since` then, for both at most as long as
     /// `cold_wait`. `found` says whether a table has the key: an answer is only given up once no fetch that the budget
     /// allows can bring it.
     pub(crate) fn miss<F>(
@@ -139,7 +139,7 @@ impl KeySource {
         epoch: u64,
         since: Option<Monotonic>,
         found: F,
-    ) -> impl Future<Output = Result<Miss, KeysUnavailable>> + Send + use<F>
+    ) -> impl Future<Output = Result<UnknownKid, KeysUnavailable>> + Send + use<F>
     where
         F: Fn(&KeyTable) -> bool + Send,
     {
@@ -152,19 +152,19 @@ impl KeySource {
     pub fn status(&self) -> KeyStatus {
         let shared = &self.handle.shared;
         let _later = shared.ensure_running();
-        let told = *shared.progress.borrow();
+        let status = *shared.progress.borrow();
         let now = shared.now();
         let snapshot = shared.published.load();
         shared.wake_if_late(&snapshot, now);
-        let state = if told.is_closed() { KeyState::Closed } else { KeyState::from(snapshot.standing(now)) };
-        let in_flight = matches!(told.activity, Activity::Fetching { .. });
+        let state = if status.is_closed() { KeyState::Closed } else { KeyState::from(snapshot.freshness_state(now)) };
+        let in_flight = matches!(status.activity, Activity::Fetching { .. });
         let until = |at: Monotonic| if in_flight { Duration::ZERO } else { at.saturating_since(now.monotonic) };
         KeyStatus {
             state,
             age: snapshot.age(now),
-            next_refresh: told.next_attempt.map(until),
-            consecutive_failures: told.failures,
-            last_error: told.last_error,
+            next_refresh: status.next_attempt.map(until),
+            consecutive_failures: status.failures,
+            last_error: status.last_error,
             usable_keys: snapshot.usable_keys(now),
             epoch: snapshot.epoch,
         }
@@ -174,8 +174,8 @@ impl KeySource {
     ///
     /// # Errors
     ///
-    /// [`NotReady`] outside a tokio runtime and after [`close`](Self::close), where waiting would never end.
-    pub fn ready(&self) -> impl Future<Output = Result<(), NotReady>> + Send + 'static + use<> {
+    /// [`NotReadyError`] outside a tokio runtime and after [`close`](Self::close), where waiting would never end.
+    pub fn ready(&self) -> impl Future<Output = Result<(), NotReadyError>> + Send + 'static + use<> {
         wait::ready(Arc::clone(&self.handle.shared), None)
     }
 
@@ -183,8 +183,11 @@ impl KeySource {
     ///
     /// # Errors
     ///
-    /// [`NotReady`], with what the last attempt failed of.
-    pub fn ready_within(&self, limit: Duration) -> impl Future<Output = Result<(), NotReady>> + Send + 'static + use<> {
+    /// [`NotReadyError`], with what the last attempt failed of.
+    pub fn ready_within(
+        &self,
+        limit: Duration,
+    ) -> impl Future<Output = Result<(), NotReadyError>> + Send + 'static + use<> {
         wait::ready(Arc::clone(&self.handle.shared), Some(limit))
     }
 
@@ -199,20 +202,20 @@ impl KeySource {
     pub async fn reload(&self) -> Result<(), RefreshError> {
         let shared = &self.handle.shared;
         let (reply, outcome) = oneshot::channel();
-        shared.port.reloads.lock().unwrap_or_else(PoisonError::into_inner).push(reply);
+        shared.mailbox.reloads.lock().unwrap_or_else(PoisonError::into_inner).push(reply);
         if shared.ensure_running().is_err() {
             // Nobody will take it, and the list must not grow.
             drop(outcome);
-            shared.port.reloads.lock().unwrap_or_else(PoisonError::into_inner).retain(|reply| !reply.is_closed());
+            shared.mailbox.reloads.lock().unwrap_or_else(PoisonError::into_inner).retain(|reply| !reply.is_closed());
             return Err(if shared.is_closing() { RefreshError::SourceClosed } else { RefreshError::NoRuntime });
         }
-        shared.port.wake.notify_one();
+        shared.mailbox.wake.notify_one();
         outcome.await.unwrap_or(Err(RefreshError::SourceClosed))
     }
 
     #[cfg(test)]
     pub(super) fn pending_reloads(&self) -> usize {
-        self.handle.shared.port.reloads.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.handle.shared.mailbox.reloads.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Revokes a key id and every key that the issuer has published, or publishes from now on, under it: no token verifies
@@ -261,7 +264,7 @@ impl KeySource {
 
     /// The gauge of usable keys has one hand that sets it, so that none writes an older count over a newer.
     fn tell_driver(&self) {
-        self.handle.shared.port.wake.notify_one();
+        self.handle.shared.mailbox.wake.notify_one();
     }
 
     /// Ends the source and all its clones: the task, a fetch in flight and everybody who waits. No key is usable from

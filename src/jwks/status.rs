@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::jwks::error::RefreshError;
-use crate::jwks::freshness::Standing;
+use crate::jwks::freshness::FreshnessState;
 
 /// How a key source is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,14 +113,14 @@ impl KeyState {
     }
 }
 
-impl From<Option<Standing>> for KeyState {
-    fn from(standing: Option<Standing>) -> Self {
-        match standing {
+impl From<Option<FreshnessState>> for KeyState {
+    fn from(freshness_state: Option<FreshnessState>) -> Self {
+        match freshness_state {
             None => Self::Empty,
-            Some(Standing::Fresh) => Self::Fresh,
-            Some(Standing::Aging) => Self::Aging,
-            Some(Standing::Stale) => Self::Stale,
-            Some(Standing::Expired) => Self::Expired,
+            Some(FreshnessState::Fresh) => Self::Fresh,
+            Some(FreshnessState::Aging) => Self::Aging,
+            Some(FreshnessState::Stale) => Self::Stale,
+            Some(FreshnessState::Expired) => Self::Expired,
         }
     }
 }

@@ -12,18 +12,18 @@ use tokio::sync::watch::error::RecvError;
 use tokio::sync::{SemaphorePermit, watch};
 
 use crate::clock::Monotonic;
-use crate::jwks::error::{KeysUnavailable, NotReady};
-use crate::jwks::events::MissAction;
-use crate::jwks::race::within;
+use crate::jwks::error::{KeysUnavailable, NotReadyError};
+use crate::jwks::events::UnknownKidAction;
 use crate::jwks::refresh::{Activity, Cause};
 use crate::jwks::shared::{Progress, Shared, Task};
 use crate::jwks::snapshot::Snapshot;
+use crate::jwks::timeout::within;
 use crate::keys::KeyTable;
 use crate::telemetry;
 
 /// What became of an unknown key id.
 #[derive(Debug)]
-pub(crate) enum Miss {
+pub(crate) enum UnknownKid {
     /// A newer set has it.
     Newer(Arc<Snapshot>),
     /// It is in no set that may be fetched now.
@@ -38,9 +38,9 @@ pub(super) fn first_keys(shared: Arc<Shared>) -> impl Future<Output = Result<Arc
     let deadline = shared.clock.monotonic().saturating_add(shared.policy.cold_wait);
     let mut progress = shared.progress.subscribe();
     async move {
-        let mut place = None;
+        let mut permit = None;
         loop {
-            if let Some(outcome) = look_for_first(&shared, &mut progress, deadline, &mut place) {
+            if let Some(outcome) = look_for_first(&shared, &mut progress, deadline, &mut permit) {
                 return outcome;
             }
             let _told = change(&mut progress, &shared, deadline).await;
@@ -53,34 +53,35 @@ fn look_for_first<'s>(
     shared: &'s Arc<Shared>,
     progress: &mut watch::Receiver<Progress>,
     deadline: Monotonic,
-    place: &mut Option<Place<'s>>,
+    permit: &mut Option<WaiterPermit<'s>>,
 ) -> Option<Result<Arc<Snapshot>, KeysUnavailable>> {
     let runs = can_wait(shared);
-    let told = *progress.borrow_and_update();
+    let status = *progress.borrow_and_update();
     let (now, usable) = look(shared);
     if let Some(snapshot) = usable {
         return Some(Ok(snapshot));
     }
-    let may_wait = runs && now < deadline && is_worth_waiting(shared, told) && Place::ensure(place, shared);
-    if may_wait { None } else { Some(Err(told.unavailable(runs, now))) }
+    let may_wait =
+        runs && now < deadline && is_worth_waiting_for(shared, status) && WaiterPermit::ensure(permit, shared);
+    if may_wait { None } else { Some(Err(status.unavailable(runs, now))) }
 }
 
-/// Waits for a set that `found` is satisfied with, at most `miss_wait`, if one may be fetched now; `since` is when the
+/// Waits for a set that `found` is satisfied with, at most `unknown_kid_wait`, if one may be fetched now; `since` is when the
 /// request began to wait for the first keys, if it had to, since it waits no longer than `cold_wait` for both.
 pub(super) fn newer_keys<F: Fn(&KeyTable) -> bool>(
     shared: Arc<Shared>,
     epoch: u64,
     since: Option<Monotonic>,
     found: F,
-) -> impl Future<Output = Result<Miss, KeysUnavailable>> {
-    let deadline = shared.clock.monotonic().saturating_add(shared.policy.miss_wait);
+) -> impl Future<Output = Result<UnknownKid, KeysUnavailable>> {
+    let deadline = shared.clock.monotonic().saturating_add(shared.policy.unknown_kid_wait);
     let deadline = since.map_or(deadline, |since| deadline.min(since.saturating_add(shared.policy.cold_wait)));
     let mut progress = shared.progress.subscribe();
-    let mut asking = Asking::new(epoch);
+    let mut request = KidRequest::new(epoch);
     async move {
-        let mut place = None;
+        let mut permit = None;
         loop {
-            if let Some(outcome) = asking.look(&shared, &mut progress, deadline, &mut place, &found) {
+            if let Some(outcome) = request.look(&shared, &mut progress, deadline, &mut permit, &found) {
                 return outcome;
             }
             let _told = change(&mut progress, &shared, deadline).await;
@@ -89,19 +90,19 @@ pub(super) fn newer_keys<F: Fn(&KeyTable) -> bool>(
 }
 
 /// Waits until keys are usable, through any number of failures.
-pub(super) async fn ready(shared: Arc<Shared>, limit: Option<Duration>) -> Result<(), NotReady> {
+pub(super) async fn ready(shared: Arc<Shared>, limit: Option<Duration>) -> Result<(), NotReadyError> {
     let limit = limit.unwrap_or(Duration::MAX);
     let deadline = shared.clock.monotonic().saturating_add(limit);
     let mut progress = shared.progress.subscribe();
     loop {
         let runs = can_wait(&shared);
-        let told = *progress.borrow_and_update();
+        let status = *progress.borrow_and_update();
         let (now, usable) = look(&shared);
         if usable.is_some() {
             return Ok(());
         }
-        if !runs || now >= deadline || told.is_closed() {
-            return Err(NotReady { last_error: told.failure(runs) });
+        if !runs || now >= deadline || status.is_closed() {
+            return Err(NotReadyError { last_error: status.failure(runs) });
         }
         let _told = change(&mut progress, &shared, deadline).await;
     }
@@ -122,15 +123,15 @@ fn can_wait(shared: &Arc<Shared>) -> bool {
 
 /// Says whether the next change may bring usable keys. A failure is shared by all who waited for it, and those who come
 /// after it do not queue up for the next.
-fn is_worth_waiting(shared: &Shared, told: Progress) -> bool {
+fn is_worth_waiting_for(shared: &Shared, status: Progress) -> bool {
     let had_keys = shared.published.load().epoch > 0;
-    match told.activity {
+    match status.activity {
         Activity::Asleep => true,
-        Activity::Fetching { .. } => !(had_keys && told.failures > 0),
-        Activity::Backoff { .. } => told.task == Task::Absent,
+        Activity::Fetching { .. } => !(had_keys && status.failures > 0),
+        Activity::Backoff { .. } => status.task == Task::Absent,
         // Keys expired without a failure: the machine was suspended, and its timer has not noticed yet.
         Activity::Idle => {
-            shared.port.wake.notify_one();
+            shared.mailbox.wake.notify_one();
             true
         }
         Activity::Closed => false,
@@ -141,16 +142,16 @@ fn is_worth_waiting(shared: &Shared, told: Progress) -> bool {
 ///
 /// It tells the driver once, as soon as it looks, and once more for each set that came without its key: what is fetched
 /// for it does not hang on how long it waits.
-struct Asking {
+struct KidRequest {
     /// The newest set that this request has looked at.
     epoch: u64,
     /// The fetch that was in flight when this request last looked.
     joined: Option<(u64, Cause)>,
     /// The last fetch before this request asked for one.
-    asked_after: Option<u64>,
+    requested_after: Option<u64>,
     /// It told the driver that its key is not in that set.
     has_told: bool,
-    action: Option<MissAction>,
+    action: Option<UnknownKidAction>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,9 +160,9 @@ enum Answer {
     No,
 }
 
-impl Asking {
+impl KidRequest {
     fn new(epoch: u64) -> Self {
-        Self { epoch, joined: None, asked_after: None, has_told: false, action: None }
+        Self { epoch, joined: None, requested_after: None, has_told: false, action: None }
     }
 
     /// Decides on the request; `None` if it waits for the next change.
@@ -170,14 +171,14 @@ impl Asking {
         shared: &'s Arc<Shared>,
         progress: &mut watch::Receiver<Progress>,
         deadline: Monotonic,
-        place: &mut Option<Place<'s>>,
+        permit: &mut Option<WaiterPermit<'s>>,
         found: &impl Fn(&KeyTable) -> bool,
-    ) -> Option<Result<Miss, KeysUnavailable>> {
+    ) -> Option<Result<UnknownKid, KeysUnavailable>> {
         let runs = can_wait(shared);
-        let told = *progress.borrow_and_update();
+        let status = *progress.borrow_and_update();
         let (now, usable) = look(shared);
         let Some(snapshot) = usable else {
-            return Some(Err(told.unavailable(runs, now)));
+            return Some(Err(status.unavailable(runs, now)));
         };
         let is_newer = snapshot.epoch > self.epoch;
         if is_newer {
@@ -186,48 +187,48 @@ impl Asking {
         }
         let miss = if is_newer && found(&snapshot.table) {
             self.is_served();
-            Miss::Newer(snapshot)
+            UnknownKid::Newer(snapshot)
         } else {
             // Asked before the time is looked at: who may not wait wants the key for those who come after it.
-            let may_wait = self.answer(shared, told, now) == Answer::Wait && runs && now < deadline;
-            if may_wait && Place::ensure(place, shared) {
+            let may_wait = self.answer(shared, status, now) == Answer::Wait && runs && now < deadline;
+            if may_wait && WaiterPermit::ensure(permit, shared) {
                 return None;
             }
-            Miss::Unchanged
+            UnknownKid::Unchanged
         };
-        shared.tell_miss(self.action.unwrap_or(MissAction::Unavailable));
+        shared.count_unknown_kid(self.action.unwrap_or(UnknownKidAction::Unavailable));
         Some(Ok(miss))
     }
 
-    fn answer(&mut self, shared: &Shared, told: Progress, now: Monotonic) -> Answer {
-        let has_fetched = self.asked_after.is_some_and(|generation| told.generation > generation);
-        let action = if has_fetched { MissAction::Fetched } else { MissAction::Joined };
-        match told.activity {
-            Activity::Fetching { cause, .. } if !self.has_seen_through(told) => {
-                self.tell(shared);
+    fn answer(&mut self, shared: &Shared, status: Progress, now: Monotonic) -> Answer {
+        let has_fetched = self.requested_after.is_some_and(|generation| status.generation > generation);
+        let action = if has_fetched { UnknownKidAction::Fetched } else { UnknownKidAction::Joined };
+        match status.activity {
+            Activity::Fetching { cause, .. } if !self.has_completed(status) => {
+                self.notify(shared);
                 self.action = Some(action);
-                self.joined = Some((told.generation, cause));
+                self.joined = Some((status.generation, cause));
                 Answer::Wait
             }
             Activity::Fetching { .. } => {
-                self.tell(shared);
+                self.notify(shared);
                 Answer::No
             }
-            Activity::Idle if self.has_seen_through(told) || now < told.miss_from => {
-                if !told.owes_miss_fetch {
-                    self.tell(shared);
+            Activity::Idle if self.has_completed(status) || now < status.unknown_kid_from => {
+                if !status.has_follow_up_fetch {
+                    self.notify(shared);
                 }
                 let has_waited = has_fetched || self.joined.is_some();
-                self.action = Some(if has_waited { action } else { MissAction::Cooldown });
+                self.action = Some(if has_waited { action } else { UnknownKidAction::Cooldown });
                 Answer::No
             }
             Activity::Idle => {
-                self.asked_after = Some(told.generation);
-                self.tell(shared);
+                self.requested_after = Some(status.generation);
+                self.notify(shared);
                 Answer::Wait
             }
-            Activity::Backoff { .. } if told.task == Task::Running => {
-                self.action = Some(MissAction::Backoff);
+            Activity::Backoff { .. } if status.task == Task::Running => {
+                self.action = Some(UnknownKidAction::Backoff);
                 Answer::No
             }
             Activity::Asleep | Activity::Backoff { .. } => Answer::Wait,
@@ -235,40 +236,40 @@ impl Asking {
         }
     }
 
-    fn tell(&mut self, shared: &Shared) {
+    fn notify(&mut self, shared: &Shared) {
         if !mem::replace(&mut self.has_told, true) {
-            shared.post_miss();
+            shared.post_unknown_kid();
         }
     }
 
     /// A newer set has the key: that of a fetch for this request, of one that it joined, or one that was there already.
     fn is_served(&mut self) {
-        let action = if self.asked_after.is_some() { MissAction::Fetched } else { MissAction::Renewed };
+        let action = if self.requested_after.is_some() { UnknownKidAction::Fetched } else { UnknownKidAction::Renewed };
         self.action = self.action.or(Some(action));
     }
 
     /// Says whether a fetch past all caches has ended since this request joined it.
-    fn has_seen_through(&self, told: Progress) -> bool {
+    fn has_completed(&self, status: Progress) -> bool {
         self.joined.is_some_and(|(generation, cause)| {
-            let is_over = told.generation > generation || matches!(told.activity, Activity::Idle);
+            let is_over = status.generation > generation || matches!(status.activity, Activity::Idle);
             is_over && cause.is_fresh()
         })
     }
 }
 
 /// A place among those who wait; there is a limit to them.
-struct Place<'s> {
+struct WaiterPermit<'s> {
     shared: &'s Shared,
     _permit: SemaphorePermit<'s>,
 }
 
-impl<'s> Place<'s> {
+impl<'s> WaiterPermit<'s> {
     /// Takes a place, unless there is one already; says whether there is one now.
-    fn ensure(place: &mut Option<Self>, shared: &'s Shared) -> bool {
-        if place.is_none() {
-            *place = Self::take(shared);
+    fn ensure(permit: &mut Option<Self>, shared: &'s Shared) -> bool {
+        if permit.is_none() {
+            *permit = Self::take(shared);
         }
-        place.is_some()
+        permit.is_some()
     }
 
     fn take(shared: &'s Shared) -> Option<Self> {
@@ -278,7 +279,7 @@ impl<'s> Place<'s> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for WaiterPermit<'_> {
     fn drop(&mut self) {
         telemetry::jwks_waiter_left(self.shared.label());
     }

@@ -70,40 +70,44 @@ impl TryFrom<DecodingKey> for Secret {
 
     fn try_from(key: DecodingKey) -> Result<Self, SecretError> {
         match (key.family(), key.kind()) {
-            (AlgorithmFamily::Hmac, DecodingKeyKind::SecretOrDer(octets)) => Self::bytes(octets.as_slice()),
+            (AlgorithmFamily::Hmac, DecodingKeyKind::SecretOrDer(octets)) => Self::new(octets.as_slice()),
             _ => Err(SecretError::NotSymmetric),
         }
     }
 }
 
 impl TryFrom<jsonwebtoken::Algorithm> for Algorithm {
-    type Error = NoCounterpart;
+    type Error = UnsupportedAlgorithmError;
 
-    fn try_from(other: jsonwebtoken::Algorithm) -> Result<Self, NoCounterpart> {
-        COUNTERPARTS.iter().find(|(_, theirs)| *theirs == other).map(|(ours, _)| *ours).ok_or(NoCounterpart)
+    fn try_from(other: jsonwebtoken::Algorithm) -> Result<Self, UnsupportedAlgorithmError> {
+        COUNTERPARTS.iter().find(|(_, theirs)| *theirs == other).map(|(ours, _)| *ours).ok_or(UnsupportedAlgorithmError)
     }
 }
 
 /// `jsonwebtoken` has no ES512.
 impl TryFrom<Algorithm> for jsonwebtoken::Algorithm {
-    type Error = NoCounterpart;
+    type Error = UnsupportedAlgorithmError;
 
-    fn try_from(algorithm: Algorithm) -> Result<Self, NoCounterpart> {
-        COUNTERPARTS.iter().find(|(ours, _)| *ours == algorithm).map(|(_, theirs)| *theirs).ok_or(NoCounterpart)
+    fn try_from(algorithm: Algorithm) -> Result<Self, UnsupportedAlgorithmError> {
+        COUNTERPARTS
+            .iter()
+            .find(|(ours, _)| *ours == algorithm)
+            .map(|(_, theirs)| *theirs)
+            .ok_or(UnsupportedAlgorithmError)
     }
 }
 
 /// The other library has no such algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoCounterpart;
+pub struct UnsupportedAlgorithmError;
 
-impl fmt::Display for NoCounterpart {
+impl fmt::Display for UnsupportedAlgorithmError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the other library has no such algorithm")
     }
 }
 
-impl std::error::Error for NoCounterpart {}
+impl std::error::Error for UnsupportedAlgorithmError {}
 
 fn to_json(key: &Jwk) -> Result<String, KeyError> {
     serde_json::to_string(key).map_err(|_| KeyError::Json)
@@ -281,6 +285,6 @@ mod tests {
             assert_eq!(format!("{other:?}"), algorithm.name());
             assert_eq!(Algorithm::try_from(other), Ok(algorithm));
         }
-        assert_eq!(jsonwebtoken::Algorithm::try_from(Algorithm::ES512), Err(NoCounterpart));
+        assert_eq!(jsonwebtoken::Algorithm::try_from(Algorithm::ES512), Err(UnsupportedAlgorithmError));
     }
 }

@@ -23,18 +23,18 @@ mod secret;
 mod set;
 mod signed;
 mod table;
-mod tag;
+mod fingerprint;
 mod thumbprint;
 mod verify;
 
 pub use self::error::{KeyError, SkipReason};
-pub use self::interop::NoCounterpart;
+pub(crate) use self::fingerprint::{Fingerprinter, TokenFingerprint};
+pub use self::interop::UnsupportedAlgorithmError;
 pub(crate) use self::jwk::PrivateKeys;
 pub use self::secret::{Secret, SecretError};
 pub use self::set::{KeySet, SkippedKey};
 pub use self::signed::SignedToken;
 pub(crate) use self::table::{Changes, Found, KeyOrigin, KeyTable};
-pub(crate) use self::tag::{Tagger, TokenTag};
 pub use self::thumbprint::{Thumbprint, ThumbprintError};
 
 #[cfg(test)]

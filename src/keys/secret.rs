@@ -25,9 +25,9 @@ use crate::token::Algorithm;
 /// use tower_bearer::Secret;
 /// use tower_bearer::keys::SecretError;
 ///
-/// let secret = Secret::base64url("AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow")?;
+/// let secret = Secret::from_base64url("AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow")?;
 /// assert_eq!(format!("{secret:?}"), "Secret(..)");
-/// assert_eq!(Secret::utf8("-----BEGIN PUBLIC KEY-----\n..").unwrap_err(), SecretError::KeyFile);
+/// assert_eq!(Secret::from_text("-----BEGIN PUBLIC KEY-----\n..").unwrap_err(), SecretError::KeyFile);
 /// # Ok::<(), SecretError>(())
 /// ```
 ///
@@ -54,8 +54,8 @@ impl Secret {
     /// # Errors
     ///
     /// [`SecretError::Empty`] and [`SecretError::KeyFile`].
-    pub fn utf8(text: impl Into<String>) -> Result<Self, SecretError> {
-        Self::new(Zeroizing::new(text.into().into_bytes()))
+    pub fn from_text(text: impl Into<String>) -> Result<Self, SecretError> {
+        Self::vetted(Zeroizing::new(text.into().into_bytes()))
     }
 
     /// Decodes standard base64, with or without padding.
@@ -63,8 +63,8 @@ impl Secret {
     /// # Errors
     ///
     /// [`SecretError::Encoding`], [`SecretError::Empty`] and [`SecretError::KeyFile`].
-    pub fn base64(text: impl Into<String>) -> Result<Self, SecretError> {
-        Self::new(decode_base64(&STANDARD, text.into().into_bytes())?)
+    pub fn from_base64(text: impl Into<String>) -> Result<Self, SecretError> {
+        Self::vetted(decode_base64(&STANDARD, text.into().into_bytes())?)
     }
 
     /// Decodes base64url, with or without padding.
@@ -72,8 +72,8 @@ impl Secret {
     /// # Errors
     ///
     /// [`SecretError::Encoding`], [`SecretError::Empty`] and [`SecretError::KeyFile`].
-    pub fn base64url(text: impl Into<String>) -> Result<Self, SecretError> {
-        Self::new(decode_base64(&URL_SAFE, text.into().into_bytes())?)
+    pub fn from_base64url(text: impl Into<String>) -> Result<Self, SecretError> {
+        Self::vetted(decode_base64(&URL_SAFE, text.into().into_bytes())?)
     }
 
     /// Decodes pairs of hexadecimal digits of either case.
@@ -81,13 +81,13 @@ impl Secret {
     /// # Errors
     ///
     /// [`SecretError::Encoding`], [`SecretError::Empty`] and [`SecretError::KeyFile`].
-    pub fn hex(text: impl Into<String>) -> Result<Self, SecretError> {
+    pub fn from_hex(text: impl Into<String>) -> Result<Self, SecretError> {
         let text = Zeroizing::new(text.into());
         let mut octets = Zeroizing::new(Vec::with_capacity(text.len() / 2));
         for pair in text.as_bytes().chunks(2) {
             octets.push(hex_octet(pair).ok_or(SecretError::Encoding)?);
         }
-        Self::new(octets)
+        Self::vetted(octets)
     }
 
     /// Takes octets as they are.
@@ -95,11 +95,11 @@ impl Secret {
     /// # Errors
     ///
     /// [`SecretError::Empty`] and [`SecretError::KeyFile`].
-    pub fn bytes(octets: impl Into<Vec<u8>>) -> Result<Self, SecretError> {
-        Self::new(Zeroizing::new(octets.into()))
+    pub fn new(octets: impl Into<Vec<u8>>) -> Result<Self, SecretError> {
+        Self::vetted(Zeroizing::new(octets.into()))
     }
 
-    fn new(octets: Zeroizing<Vec<u8>>) -> Result<Self, SecretError> {
+    fn vetted(octets: Zeroizing<Vec<u8>>) -> Result<Self, SecretError> {
         if octets.is_empty() {
             return Err(SecretError::Empty);
         }
@@ -284,31 +284,37 @@ mod tests {
 
     #[test]
     fn decodes_as_it_is_told() {
-        assert_eq!(octets(Secret::utf8("+/8=")), b"+/8=");
-        assert_eq!(octets(Secret::bytes(vec![0, 255])), [0, 255]);
-        assert_eq!(octets(Secret::base64("+/8=")), [0xfb, 0xff]);
-        assert_eq!(octets(Secret::base64("+/8")), [0xfb, 0xff]);
-        assert_eq!(octets(Secret::base64url("-_8=")), [0xfb, 0xff]);
-        assert_eq!(octets(Secret::base64url("-_8")), [0xfb, 0xff]);
-        assert_eq!(octets(Secret::hex("00fFA9")), [0, 255, 0xa9]);
+        assert_eq!(octets(Secret::from_text("+/8=")), b"+/8=");
+        assert_eq!(octets(Secret::new(vec![0, 255])), [0, 255]);
+        assert_eq!(octets(Secret::from_base64("+/8=")), [0xfb, 0xff]);
+        assert_eq!(octets(Secret::from_base64("+/8")), [0xfb, 0xff]);
+        assert_eq!(octets(Secret::from_base64url("-_8=")), [0xfb, 0xff]);
+        assert_eq!(octets(Secret::from_base64url("-_8")), [0xfb, 0xff]);
+        assert_eq!(octets(Secret::from_hex("00fFA9")), [0, 255, 0xa9]);
     }
 
     #[test]
     fn refuses_what_is_not_in_the_named_encoding() {
         for text in ["-_8", "+/9", "+ 8", "A", "+/8=\n"] {
-            assert_eq!(refused(Secret::base64(text)), SecretError::Encoding, "{text}");
+            assert_eq!(refused(Secret::from_base64(text)), SecretError::Encoding, "{text}");
         }
         for text in ["+/8", "-_9", "A"] {
-            assert_eq!(refused(Secret::base64url(text)), SecretError::Encoding, "{text}");
+            assert_eq!(refused(Secret::from_base64url(text)), SecretError::Encoding, "{text}");
         }
         for text in ["0", "0g", "+1", "0x00", "00 00", "é"] {
-            assert_eq!(refused(Secret::hex(text)), SecretError::Encoding, "{text}");
+            assert_eq!(refused(Secret::from_hex(text)), SecretError::Encoding, "{text}");
         }
     }
 
     #[test]
     fn refuses_no_octets_at_all() {
-        for empty in [Secret::utf8(""), Secret::base64(""), Secret::base64url(""), Secret::hex(""), Secret::bytes([])] {
+        for empty in [
+            Secret::from_text(""),
+            Secret::from_base64(""),
+            Secret::from_base64url(""),
+            Secret::from_hex(""),
+            Secret::new([]),
+        ] {
             assert_eq!(refused(empty), SecretError::Empty);
         }
     }
@@ -329,25 +335,25 @@ mod tests {
             " ecdsa-sha2-nistp256 AAAA".to_owned(),
             RSA.to_owned(),
         ] {
-            assert_eq!(refused(Secret::utf8(text.as_str())), SecretError::KeyFile, "{text}");
-            assert_eq!(refused(Secret::bytes(text.as_bytes())), SecretError::KeyFile, "{text}");
+            assert_eq!(refused(Secret::from_text(text.as_str())), SecretError::KeyFile, "{text}");
+            assert_eq!(refused(Secret::new(text.as_bytes())), SecretError::KeyFile, "{text}");
         }
-        assert_eq!(refused(Secret::bytes(der)), SecretError::KeyFile);
-        assert_eq!(refused(Secret::base64(body(PEM).replace('\n', ""))), SecretError::KeyFile);
+        assert_eq!(refused(Secret::new(der)), SecretError::KeyFile);
+        assert_eq!(refused(Secret::from_base64(body(PEM).replace('\n', ""))), SecretError::KeyFile);
         for fine in [
             "-----a secret with dashes-----",
             "{not a key, though it looks like one}",
             "not a \"kty\" either",
             "MIIBIjANBgkqhkiG9w0BAQEF",
         ] {
-            assert!(Secret::utf8(fine).is_ok(), "{fine}");
+            assert!(Secret::from_text(fine).is_ok(), "{fine}");
         }
     }
 
     #[test]
     fn needs_as_many_octets_as_the_hash() {
         for (algorithm, needed) in [(Algorithm::HS256, 32), (Algorithm::HS384, 48), (Algorithm::HS512, 64)] {
-            let secret = |length: usize| Secret::bytes(vec![7; length]).expect("a secret");
+            let secret = |length: usize| Secret::new(vec![7; length]).expect("a secret");
             assert!(secret(needed).bind(algorithm).is_ok());
             let error = SecretError::TooShort { algorithm, octets: needed - 1, needed };
             assert_eq!(secret(needed - 1).bind(algorithm).map(drop), Err(error));
@@ -365,7 +371,7 @@ mod tests {
 
     #[test]
     fn binds_to_hmac_only_and_keeps_its_id() {
-        let secret = Secret::bytes([7; 64]).expect("a secret");
+        let secret = Secret::new([7; 64]).expect("a secret");
         for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| !algorithm.is_symmetric()) {
             assert_eq!(secret.bind(algorithm).map(drop), Err(SecretError::NotSymmetric), "{algorithm}");
         }
@@ -380,6 +386,6 @@ mod tests {
 
     #[test]
     fn debug_shows_nothing() {
-        assert_eq!(format!("{:?}", Secret::utf8("hunter2")), "Ok(Secret(..))");
+        assert_eq!(format!("{:?}", Secret::from_text("hunter2")), "Ok(Secret(..))");
     }
 }

@@ -39,12 +39,12 @@ struct Parked<S, B>
 where
     S: Service<Request<B>>,
 {
-    verdict: Verdict<S::Response>,
+    decision: RequestOutcome<S::Response>,
     call: Option<(S, Request<B>)>,
 }
 
 /// Completes with what the request is to carry, or with the answer to it.
-pub(super) type Verdict<R> = Pin<Box<dyn Future<Output = Result<Extensions, R>> + Send>>;
+pub(super) type RequestOutcome<R> = Pin<Box<dyn Future<Output = Result<Extensions, R>> + Send>>;
 
 impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
     pub(super) fn refused(response: S::Response) -> Self {
@@ -55,8 +55,8 @@ impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
         Self { state: State::Inner { future } }
     }
 
-    pub(super) fn waiting(verdict: Verdict<S::Response>, service: S, request: Request<B>) -> Self {
-        Self { state: State::Waiting { parked: Box::new(Parked { verdict, call: Some((service, request)) }) } }
+    pub(super) fn waiting(decision: RequestOutcome<S::Response>, service: S, request: Request<B>) -> Self {
+        Self { state: State::Waiting { parked: Box::new(Parked { decision, call: Some((service, request)) }) } }
     }
 }
 
@@ -78,8 +78,8 @@ impl<S: Service<Request<B>>, B> Future for ResponseFuture<S, B> {
 
 impl<S: Service<Request<B>>, B> Parked<S, B> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<State<S, B>> {
-        let verdict = await_ready!(self.verdict.as_mut().poll(context));
-        Poll::Ready(match (verdict, self.call.take()) {
+        let decision = await_ready!(self.decision.as_mut().poll(context));
+        Poll::Ready(match (decision, self.call.take()) {
             (Ok(carried), Some((mut service, mut request))) => {
                 request.extensions_mut().extend(carried);
                 State::Inner { future: service.call(request) }
@@ -135,10 +135,10 @@ mod tests {
 
     fn parked() -> (oneshot::Sender<Sent>, ResponseFuture<Strict, ()>) {
         let (sender, receiver) = oneshot::channel::<Sent>();
-        let verdict = Box::pin(async move { receiver.await.expect("the verdict comes") });
+        let decision = Box::pin(async move { receiver.await.expect("the verdict comes") });
         let mut request = Request::new(());
         request.extensions_mut().insert(1_u8);
-        (sender, ResponseFuture::waiting(verdict, Strict { ready: true }, request))
+        (sender, ResponseFuture::waiting(decision, Strict { ready: true }, request))
     }
 
     #[tokio::test]

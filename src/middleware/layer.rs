@@ -6,13 +6,13 @@ use std::sync::Arc;
 use http::{HeaderMap, Response};
 use tower_layer::Layer;
 
-use crate::bearer::{BearerToken, CredentialError};
-use crate::challenge::{ChallengeError, Challenges};
 use crate::claims::NoCustomClaims;
-use crate::metadata::ResourceMetadata;
-use crate::middleware::around::Answering;
-use crate::middleware::response::{EmptyBody, JsonBody, Refusal, ResponseHook};
+use crate::metadata::ProtectedResourceMetadata;
+use crate::middleware::outer_layers::ResponseOptions;
+use crate::middleware::response::{EmptyBody, ErrorResponse, JsonBody, ResponseHook};
 use crate::middleware::service::BearerService;
+use crate::request::credential::{BearerToken, CredentialError};
+use crate::response::{ChallengeError, Challenges};
 use crate::validator::Validator;
 
 /// Lets a request pass only with a valid access token, whose claims it puts into the request's extensions.
@@ -31,7 +31,7 @@ use crate::validator::Validator;
 /// use tower_bearer::{Api, BearerLayer, Issuer, Secret, Validator};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let issuer = Issuer::shared_secret("https://id.northwind.com/", Secret::utf8("thirty-two octets or more, please"));
+/// let issuer = Issuer::shared_secret("https://id.northwind.com/", Secret::from_text("thirty-two octets or more, please"));
 /// let validator = Validator::new(Api::new("https://api.northwind.com", issuer))?;
 /// let layer = BearerLayer::new(validator).with_realm("northwind").with_challenge_scope("read:orders");
 /// assert!(layer.try_with_realm("north\r\nwind").is_err());
@@ -45,7 +45,7 @@ pub struct BearerLayer<C = NoCustomClaims, R = EmptyBody> {
     pub(super) token_source: Option<TokenSource>,
     pub(super) raw_token: RawToken,
     /// Realm, metadata and body, for layers and handlers further in.
-    pub(super) answering: Arc<Answering>,
+    pub(super) response_options: Arc<ResponseOptions>,
     pub(super) body: R,
 }
 
@@ -74,7 +74,7 @@ pub(super) enum HostSource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RawToken {
     Dropped,
-    Kept,
+    MapEntry,
 }
 
 /// Finds a credential elsewhere than in `Authorization`.
@@ -92,7 +92,7 @@ impl<C> BearerLayer<C> {
             host_source: HostSource::Request,
             token_source: None,
             raw_token: RawToken::Dropped,
-            answering: Arc::new(Answering::new(Challenges::default(), EmptyBody::default())),
+            response_options: Arc::new(ResponseOptions::new(Challenges::default(), EmptyBody::default())),
             body: EmptyBody::default(),
         }
     }
@@ -134,17 +134,18 @@ impl<C, R> BearerLayer<C, R> {
     }
 
     /// Looks for the token elsewhere too: in a cookie, in a WebSocket subprotocol, by
-    /// [`bearer::from_cookie`](crate::bearer::from_cookie) and
-    /// [`bearer::from_subprotocol`](crate::bearer::from_subprotocol), or in a header of the application's own. A request
+    /// [`credential::from_cookie`](crate::credential::from_cookie) and
+    /// [`credential::from_subprotocol`](crate::credential::from_subprotocol), or in a header of the application's own. A request
     /// that brings a token there and in `Authorization` is malformed (RFC 6750 §2).
     ///
     /// Default: the `Authorization` header only. Query and form are not offered (RFC 9700 §4.3.2).
     ///
     /// ```
     /// # fn layer(validator: tower_bearer::Validator) -> tower_bearer::BearerLayer {
-    /// use tower_bearer::{BearerLayer, bearer};
+    /// use tower_bearer::BearerLayer;
+    /// use tower_bearer::request::credential;
     ///
-    /// BearerLayer::new(validator).with_token_source(|headers| bearer::from_cookie(headers, "__Host-access"))
+    /// BearerLayer::new(validator).with_token_source(|headers| credential::from_cookie(headers, "__Host-access"))
     /// # }
     /// ```
     ///
@@ -174,15 +175,15 @@ impl<C, R> BearerLayer<C, R> {
     /// services that it names in `aud`, and prefer a token exchange (RFC 8693).
     #[must_use]
     pub fn with_raw_token(mut self) -> Self {
-        self.raw_token = RawToken::Kept;
+        self.raw_token = RawToken::MapEntry;
         self
     }
 
     /// Names the place of the resource's metadata in every challenge, so that a client finds the authorization server from
     /// the refusal alone (RFC 9728 §5.1). Default: none.
     #[must_use]
-    pub fn with_resource_metadata(self, metadata: &ResourceMetadata) -> Self {
-        let challenges = self.answering.challenges.clone().with_resource_metadata(metadata.url());
+    pub fn with_resource_metadata(self, metadata: &ProtectedResourceMetadata) -> Self {
+        let challenges = self.response_options.challenges.clone().with_resource_metadata(metadata.url());
         self.with_challenges(challenges)
     }
 
@@ -204,7 +205,7 @@ impl<C, R> BearerLayer<C, R> {
     ///
     /// [`ChallengeError::Realm`] if it holds control characters or is not ASCII.
     pub fn try_with_realm(self, realm: &str) -> Result<Self, ChallengeError> {
-        let challenges = self.answering.challenges.clone().with_realm(realm)?;
+        let challenges = self.response_options.challenges.clone().with_realm(realm)?;
         Ok(self.with_challenges(challenges))
     }
 
@@ -227,7 +228,7 @@ impl<C, R> BearerLayer<C, R> {
     ///
     /// [`ChallengeError::Scope`] if `scope` is not one or more scope-tokens, one space apart.
     pub fn try_with_challenge_scope(self, scope: &str) -> Result<Self, ChallengeError> {
-        let challenges = self.answering.challenges.clone().with_scope(scope)?;
+        let challenges = self.response_options.challenges.clone().with_scope(scope)?;
         Ok(self.with_challenges(challenges))
     }
 
@@ -243,13 +244,13 @@ impl<C, R> BearerLayer<C, R> {
     #[must_use]
     pub fn with_response_hook<B: 'static>(
         self,
-        hook: impl Fn(&Refusal<'_>) -> Response<B> + Send + Sync + 'static,
+        hook: impl Fn(&ErrorResponse<'_>) -> Response<B> + Send + Sync + 'static,
     ) -> BearerLayer<C, ResponseHook<B>> {
         self.with_body(ResponseHook::new(hook))
     }
 
     fn with_challenges(mut self, challenges: Challenges) -> Self {
-        Arc::make_mut(&mut self.answering).challenges = challenges;
+        Arc::make_mut(&mut self.response_options).challenges = challenges;
         self
     }
 
@@ -261,7 +262,7 @@ impl<C, R> BearerLayer<C, R> {
             host_source: self.host_source,
             token_source: self.token_source,
             raw_token: self.raw_token,
-            answering: Arc::new(Answering::new(self.answering.challenges.clone(), body.clone())),
+            response_options: Arc::new(ResponseOptions::new(self.response_options.challenges.clone(), body.clone())),
             body,
         }
     }
@@ -293,7 +294,7 @@ impl<C, R: Clone> Clone for BearerLayer<C, R> {
             host_source: self.host_source,
             token_source: self.token_source.clone(),
             raw_token: self.raw_token,
-            answering: Arc::clone(&self.answering),
+            response_options: Arc::clone(&self.response_options),
             body: self.body.clone(),
         }
     }
@@ -308,7 +309,7 @@ impl<C, R: fmt::Debug> fmt::Debug for BearerLayer<C, R> {
             .field("host_source", &self.host_source)
             .field("token_source", &self.token_source.is_some())
             .field("raw_token", &self.raw_token)
-            .field("challenges", &self.answering.challenges)
+            .field("challenges", &self.response_options.challenges)
             .field("body", &self.body)
             .finish()
     }

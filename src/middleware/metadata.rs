@@ -11,23 +11,23 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tower_service::Service;
 
-use crate::metadata::ResourceMetadata;
+use crate::metadata::ProtectedResourceMetadata;
 
-/// Answers `GET` and `HEAD` with the document of a [`ResourceMetadata`] (RFC 9728 §3.2), whatever the path: the router
-/// sends it what comes for [`ResourceMetadata::path`]. Other methods get 405.
+/// Answers `GET` and `HEAD` with the document of a [`ProtectedResourceMetadata`] (RFC 9728 §3.2), whatever the path: the router
+/// sends it what comes for [`ProtectedResourceMetadata::path`]. Other methods get 405.
 ///
-/// Under axum a `ResourceMetadata` is a handler by itself: `.route(metadata.path(), get(metadata.clone()))`.
+/// Under axum a `ProtectedResourceMetadata` is a handler by itself: `.route(metadata.path(), get(metadata.clone()))`.
 ///
 /// ```
 /// use bytes::Bytes;
 /// use http::Request;
 /// use http_body_util::Full;
 /// use tower::ServiceExt;
-/// use tower_bearer::metadata::ResourceMetadata;
+/// use tower_bearer::metadata::ProtectedResourceMetadata;
 /// use tower_bearer::middleware::MetadataService;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let metadata = ResourceMetadata::new("https://api.northwind.com/mcp", ["https://northwind.eu.auth0.com/"])?;
+/// let metadata = ProtectedResourceMetadata::new("https://api.northwind.com/mcp", ["https://northwind.eu.auth0.com/"])?;
 /// // The type of the body is the server's.
 /// let service = MetadataService::<Full<Bytes>>::new(&metadata);
 /// let response = service.oneshot(Request::get(metadata.path()).body(())?).await?;
@@ -42,7 +42,7 @@ pub struct MetadataService<B> {
 impl<B> MetadataService<B> {
     /// Serves this document.
     #[must_use]
-    pub fn new(metadata: &ResourceMetadata) -> Self {
+    pub fn new(metadata: &ProtectedResourceMetadata) -> Self {
         Self { document: metadata.json(), body: PhantomData }
     }
 }

@@ -16,7 +16,7 @@
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let issuer = Issuer::shared_secret("https://id.northwind.com/", Secret::utf8("thirty-two octets or more, please"));
+//! let issuer = Issuer::shared_secret("https://id.northwind.com/", Secret::from_text("thirty-two octets or more, please"));
 //! let validator = Validator::new(Api::new("https://api.northwind.com", issuer))?;
 //! let service = ServiceBuilder::new()
 //!     .layer(BearerLayer::new(validator).with_realm("northwind").with_json_body())
@@ -29,24 +29,24 @@
 //! # Ok(()) }
 //! ```
 
-mod around;
+mod outer_layers;
 mod future;
-mod guard;
+mod require;
 mod layer;
 mod metadata;
 mod response;
 mod service;
 
-#[cfg(feature = "axum")]
-pub(crate) use self::around::{Answering, Around};
 pub use self::future::ResponseFuture;
-pub use self::guard::{RequireLayer, RequireService};
 pub use self::layer::BearerLayer;
 pub use self::metadata::MetadataService;
 #[cfg(feature = "axum")]
 pub(crate) use self::metadata::document;
-pub use self::response::{EmptyBody, JsonBody, Refusal, Respond, ResponseHook};
+#[cfg(feature = "axum")]
+pub(crate) use self::outer_layers::{OuterLayers, ResponseOptions};
+pub use self::require::{RequireLayer, RequireService};
+pub use self::response::{EmptyBody, ErrorBody, ErrorResponse, JsonBody, ResponseHook};
 #[cfg(feature = "axum")]
 pub(crate) use self::response::{misconfigured, note_unmet, refuse};
 pub use self::service::BearerService;
-pub use crate::challenge::ChallengeError;
+pub use crate::response::ChallengeError;

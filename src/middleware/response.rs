@@ -7,17 +7,17 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::challenge::{Answer, Protocol};
 use crate::rejection::Rejection;
+use crate::response::{Answer, Protocol};
 use crate::telemetry;
 
 /// Makes the body, and further headers, of the response to a refused request.
 ///
 /// [`EmptyBody`] is the default; `with_json_body()` and `with_response_hook(..)` on the layers choose the others. Status,
 /// `WWW-Authenticate`, `Retry-After` and `Cache-Control` are written over whatever it returns.
-pub trait Respond<B>: Clone + Send + Sync + 'static {
+pub trait ErrorBody<B>: Clone + Send + Sync + 'static {
     /// Makes the response; its status doesn't count.
-    fn respond(&self, refusal: &Refusal<'_>) -> Response<B>;
+    fn respond(&self, error_response: &ErrorResponse<'_>) -> Response<B>;
 }
 
 /// Answers without body.
@@ -25,8 +25,8 @@ pub trait Respond<B>: Clone + Send + Sync + 'static {
 #[non_exhaustive]
 pub struct EmptyBody;
 
-impl<B: Default> Respond<B> for EmptyBody {
-    fn respond(&self, _: &Refusal<'_>) -> Response<B> {
+impl<B: Default> ErrorBody<B> for EmptyBody {
+    fn respond(&self, _: &ErrorResponse<'_>) -> Response<B> {
         Response::default()
     }
 }
@@ -36,12 +36,12 @@ impl<B: Default> Respond<B> for EmptyBody {
 #[non_exhaustive]
 pub struct JsonBody;
 
-impl<B: From<Bytes>> Respond<B> for JsonBody {
-    fn respond(&self, refusal: &Refusal<'_>) -> Response<B> {
-        if refusal.is_grpc() {
+impl<B: From<Bytes>> ErrorBody<B> for JsonBody {
+    fn respond(&self, error_response: &ErrorResponse<'_>) -> Response<B> {
+        if error_response.is_grpc() {
             return Response::new(B::from(Bytes::new()));
         }
-        let mut response = Response::new(B::from(refusal.json()));
+        let mut response = Response::new(B::from(error_response.json()));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
@@ -50,17 +50,17 @@ impl<B: From<Bytes>> Respond<B> for JsonBody {
 /// Answers with what a function of the application returns.
 pub struct ResponseHook<B>(Hook<B>);
 
-type Hook<B> = Arc<dyn Fn(&Refusal<'_>) -> Response<B> + Send + Sync>;
+type Hook<B> = Arc<dyn Fn(&ErrorResponse<'_>) -> Response<B> + Send + Sync>;
 
 impl<B> ResponseHook<B> {
-    pub(super) fn new(hook: impl Fn(&Refusal<'_>) -> Response<B> + Send + Sync + 'static) -> Self {
+    pub(super) fn new(hook: impl Fn(&ErrorResponse<'_>) -> Response<B> + Send + Sync + 'static) -> Self {
         Self(Arc::new(hook))
     }
 }
 
-impl<B: 'static> Respond<B> for ResponseHook<B> {
-    fn respond(&self, refusal: &Refusal<'_>) -> Response<B> {
-        (self.0)(refusal)
+impl<B: 'static> ErrorBody<B> for ResponseHook<B> {
+    fn respond(&self, error_response: &ErrorResponse<'_>) -> Response<B> {
+        (self.0)(error_response)
     }
 }
 
@@ -87,12 +87,12 @@ impl<B> fmt::Debug for ResponseHook<B> {
 
 /// A request that is being refused, as a response hook sees it.
 #[derive(Clone, Copy, Debug)]
-pub struct Refusal<'r> {
+pub struct ErrorResponse<'r> {
     answer: &'r Answer,
     rejection: Option<&'r Rejection>,
 }
 
-impl Refusal<'_> {
+impl ErrorResponse<'_> {
     /// Why the request is refused; `None` if nothing is wrong with it, and the program lacks a layer.
     ///
     /// # Security
@@ -136,7 +136,7 @@ impl Refusal<'_> {
 
 /// The response to a rejected request. It carries the [`Rejection`] as an extension, for layers further out that log.
 pub(crate) fn refuse<B>(
-    body: &impl Respond<B>,
+    body: &impl ErrorBody<B>,
     answer: Answer,
     protocol: Protocol,
     rejection: Rejection,
@@ -156,12 +156,12 @@ pub(crate) fn note_unmet(rejection: &Rejection, hint: Option<&'static str>) {
 }
 
 /// The response where the program lacks a layer.
-pub(crate) fn misconfigured<B>(body: &impl Respond<B>, protocol: Protocol) -> Response<B> {
+pub(crate) fn misconfigured<B>(body: &impl ErrorBody<B>, protocol: Protocol) -> Response<B> {
     write(body, Answer::misconfigured().over(protocol), None)
 }
 
-fn write<B>(body: &impl Respond<B>, answer: Answer, rejection: Option<&Rejection>) -> Response<B> {
-    let mut response = body.respond(&Refusal { answer: &answer, rejection });
+fn write<B>(body: &impl ErrorBody<B>, answer: Answer, rejection: Option<&Rejection>) -> Response<B> {
+    let mut response = body.respond(&ErrorResponse { answer: &answer, rejection });
     *response.status_mut() = answer.status();
     answer.write_headers(response.headers_mut());
     response

@@ -10,18 +10,18 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, COOKIE, ORIGIN,
 use http::{Extensions, HeaderMap, HeaderName, Method, Request, Response, Uri};
 use tower_service::Service;
 
-use crate::bearer::{self, BearerToken, Credential, CredentialError, SharedCredential};
-use crate::challenge::Protocol;
 use crate::claims::{Claims, NoCustomClaims};
-use crate::host::{Host, HostError};
-use crate::middleware::around::Around;
 use crate::middleware::future::ResponseFuture;
 use crate::middleware::layer::{Anonymous, BearerLayer, HostSource, Preflight, RawToken};
-use crate::middleware::response::{Respond, refuse};
+use crate::middleware::outer_layers::OuterLayers;
+use crate::middleware::response::{ErrorBody, refuse};
 use crate::rejection::Rejection;
 use crate::request::RequestHead;
+use crate::request::credential::{self, BearerToken, Credential, CredentialError, SharedCredential};
+use crate::request::{Host, HostError};
+use crate::response::Protocol;
 use crate::telemetry;
-use crate::validator::{Circumstances, Decision, PendingKey};
+use crate::validator::{Decision, PendingKey, RequestContext};
 
 /// The service of a [`BearerLayer`], `L`, around `S`.
 pub struct BearerService<S, L> {
@@ -39,7 +39,7 @@ impl<S, C, R, ReqB, ResB> Service<Request<ReqB>> for BearerService<S, BearerLaye
 where
     S: Service<Request<ReqB>, Response = Response<ResB>> + Clone,
     C: Send + Sync + 'static,
-    R: Respond<ResB>,
+    R: ErrorBody<ResB>,
     ResB: 'static,
 {
     type Response = Response<ResB>;
@@ -53,42 +53,42 @@ where
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
         self.layer.hide_credentials(request.headers_mut());
         let protocol = Protocol::of(request.method(), request.version(), request.headers());
-        match self.layer.judge(&request) {
-            Verdict::Admitted(admitted) => {
+        match self.layer.decide(&request) {
+            RequestOutcome::Admitted(admitted) => {
                 self.layer.mark(request.extensions_mut(), admitted);
                 ResponseFuture::inner(self.inner.call(request))
             }
-            Verdict::Refused(rejection) => {
+            RequestOutcome::Refused(rejection) => {
                 // What the inner service has reserved for this request is given back.
                 self.inner = self.inner.clone();
                 ResponseFuture::refused(self.layer.refuse(rejection, protocol))
             }
-            Verdict::Waiting(credential, circumstances, key) => {
+            RequestOutcome::Waiting(credential, context, key) => {
                 let clone = self.inner.clone();
                 // The service that was polled ready goes with the request; the clone never was.
                 let ready = mem::replace(&mut self.inner, clone);
                 // The request carries nothing that somebody else verified.
                 BearerLayer::<C, R>::clear(request.extensions_mut());
-                let verdict = Arc::clone(&self.layer).wait(credential, circumstances, key, protocol);
-                ResponseFuture::waiting(Box::pin(verdict), ready, request)
+                let decision = Arc::clone(&self.layer).wait(credential, context, key, protocol);
+                ResponseFuture::waiting(Box::pin(decision), ready, request)
             }
         }
     }
 }
 
 /// What the headers of a request come to.
-enum Verdict<C> {
+enum RequestOutcome<C> {
     /// Passes, with claims or, where that is allowed, without.
     Admitted(Option<Admitted<C>>),
     Refused(Rejection),
     /// Keys have to be waited for.
-    Waiting(SharedCredential, Circumstances, PendingKey),
+    Waiting(SharedCredential, RequestContext, PendingKey),
 }
 
-impl<C> Verdict<C> {
+impl<C> RequestOutcome<C> {
     /// Of a request that no validator is asked about.
-    fn turned_away(rejection: Rejection) -> Self {
-        telemetry::credential_refused(rejection.kind().name(), rejection.hint());
+    fn rejected_early(rejection: Rejection) -> Self {
+        telemetry::credential_rejected(rejection.kind().name(), rejection.hint());
         Self::Refused(rejection)
     }
 }
@@ -101,18 +101,18 @@ struct Admitted<C> {
 }
 
 impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
-    fn judge<B>(&self, request: &Request<B>) -> Verdict<C> {
-        let (credential, circumstances) = match self.read(request) {
+    fn decide<B>(&self, request: &Request<B>) -> RequestOutcome<C> {
+        let (credential, context) = match self.read(request) {
             Ok(Some(read)) => read,
-            Ok(None) => return Verdict::Admitted(None),
-            Err(rejection) => return Verdict::turned_away(rejection),
+            Ok(None) => return RequestOutcome::Admitted(None),
+            Err(rejection) => return RequestOutcome::rejected_early(rejection),
         };
-        match self.validator.decide(&credential, &circumstances) {
-            Decision::Made(Ok(claims)) => Verdict::Admitted(Some(self.admit(claims, credential))),
-            Decision::Made(Err(rejection)) => Verdict::Refused(rejection),
+        match self.validator.try_validate(&credential, &context) {
+            Decision::Made(Ok(claims)) => RequestOutcome::Admitted(Some(self.admit(claims, credential))),
+            Decision::Made(Err(rejection)) => RequestOutcome::Refused(rejection),
             Decision::Pending(key) => match SharedCredential::new(&credential, request.headers()) {
-                Some(credential) => Verdict::Waiting(credential, circumstances, key),
-                None => Verdict::turned_away(Rejection::Credential(CredentialError::Malformed)),
+                Some(credential) => RequestOutcome::Waiting(credential, context, key),
+                None => RequestOutcome::rejected_early(Rejection::Credential(CredentialError::Malformed)),
             },
         }
     }
@@ -120,30 +120,30 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
     fn admit(&self, claims: Claims<C>, credential: Credential<'_>) -> Admitted<C> {
         let token = match self.raw_token {
             // What was admitted is in the grammar.
-            RawToken::Kept => credential.read().ok().map(BearerToken::into_owned),
+            RawToken::MapEntry => credential.read().ok().map(BearerToken::into_owned),
             RawToken::Dropped => None,
         };
         Admitted { claims, token }
     }
 
     /// Reads the credential and what else takes part in the verdict; `None` for a request that passes without credential.
-    fn read<'r, B>(&self, request: &'r Request<B>) -> Result<Option<(Credential<'r>, Circumstances)>, Rejection> {
+    fn read<'r, B>(&self, request: &'r Request<B>) -> Result<Option<(Credential<'r>, RequestContext)>, Rejection> {
         let Some(credential) = self.credential(request.headers())? else {
             let passes = self.anonymous == Anonymous::Passed
                 || (self.preflight == Preflight::Passed && is_preflight(request.method(), request.headers()));
             return if passes { Ok(None) } else { Err(Rejection::NoCredential) };
         };
         if !self.validator.needs_host() {
-            return Ok(Some((credential, Circumstances::default())));
+            return Ok(Some((credential, RequestContext::default())));
         }
         let host = self.host_source.find(request.uri(), request.headers()).map_err(Rejection::Host)?;
-        let circumstances = self.validator.circumstances(&RequestHead::with_host(request, host));
-        Ok(Some((credential, circumstances)))
+        let context = self.validator.context(&RequestHead::with_host(request, host));
+        Ok(Some((credential, context)))
     }
 
     /// The one credential, wherever it may stand.
     fn credential<'h>(&self, headers: &'h HeaderMap) -> Result<Option<Credential<'h>>, Rejection> {
-        let field = bearer::unread(headers).map_err(Rejection::Credential)?;
+        let field = credential::unread(headers).map_err(Rejection::Credential)?;
         if let Some(octets) = field {
             self.validator.check_length(octets.len())?;
         }
@@ -182,10 +182,10 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
     fn mark(&self, extensions: &mut Extensions, admitted: Option<Admitted<C>>) {
         extensions.remove::<BearerToken<'static>>();
         // Where there are claims, they say by themselves that this layer ran.
-        if admitted.is_none() || !self.answering.is_plain() {
-            extensions.insert(Around::new(Arc::clone(&self.answering)));
+        if admitted.is_none() || !self.response_options.is_plain() {
+            extensions.insert(OuterLayers::new(Arc::clone(&self.response_options)));
         } else {
-            extensions.remove::<Around>();
+            extensions.remove::<OuterLayers>();
         }
         match admitted {
             Some(Admitted { claims, token }) => {
@@ -207,7 +207,7 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
     /// Removes what any layer knows.
     fn clear(extensions: &mut Extensions) {
         extensions.remove::<BearerToken<'static>>();
-        extensions.remove::<Around>();
+        extensions.remove::<OuterLayers>();
         extensions.remove::<Claims>();
         extensions.remove::<Claims<C>>();
     }
@@ -219,17 +219,17 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
     fn wait<ResB>(
         self: Arc<Self>,
         credential: SharedCredential,
-        circumstances: Circumstances,
+        context: RequestContext,
         key: PendingKey,
         protocol: Protocol,
     ) -> impl Future<Output = Result<Extensions, Response<ResB>>> + Send
     where
-        R: Respond<ResB>,
+        R: ErrorBody<ResB>,
     {
         async move {
             let waited = self.validator.wait_for(&key).await;
             let credential = credential.credential();
-            match self.validator.decide_after(&credential, &circumstances, waited) {
+            match self.validator.decide_after(&credential, &context, waited) {
                 Ok(claims) => {
                     let mut extensions = Extensions::new();
                     self.mark(&mut extensions, Some(self.admit(claims, credential)));
@@ -242,19 +242,19 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
 
     fn refuse<ResB>(&self, rejection: Rejection, protocol: Protocol) -> Response<ResB>
     where
-        R: Respond<ResB>,
+        R: ErrorBody<ResB>,
     {
-        refuse(&self.body, self.answering.challenges.answer(&rejection), protocol, rejection)
+        refuse(&self.body, self.response_options.challenges.answer(&rejection), protocol, rejection)
     }
 }
 
 impl HostSource {
     fn find(self, target: &Uri, headers: &HeaderMap) -> Result<Option<Host>, HostError> {
         match self {
-            Self::Request => Host::of_request(target, headers),
+            Self::Request => Host::from_request(target, headers),
             Self::ForwardedHost => match single(headers, &FORWARDED_HOST)? {
                 Some(forwarded) => Host::parse(forwarded).map(Some),
-                None => Host::of_request(target, headers),
+                None => Host::from_request(target, headers),
             },
         }
     }

@@ -119,7 +119,7 @@ impl TestIssuer {
     }
 
     /// Answers a request for a token as Auth0 does.
-    pub(super) fn grant(&self, request: &TokenRequest) -> Result<Value, Refusal> {
+    pub(super) fn grant(&self, request: &TokenRequest) -> Result<Value, ErrorResponse> {
         let (id, api, lifetime) = self.state().registry.check(request)?;
         let asked: Vec<&str> = request.scope.as_deref().unwrap_or_default().split_ascii_whitespace().collect();
         let openid = asked.contains(&OPENID);
@@ -160,21 +160,21 @@ impl TestIssuer {
 }
 
 impl Registry {
-    fn check(&self, request: &TokenRequest) -> Result<(String, Api, Duration), Refusal> {
-        let grant_type = request.grant_type.as_deref().ok_or(Refusal::Missing("grant_type"))?;
+    fn check(&self, request: &TokenRequest) -> Result<(String, Api, Duration), ErrorResponse> {
+        let grant_type = request.grant_type.as_deref().ok_or(ErrorResponse::Missing("grant_type"))?;
         if grant_type != "client_credentials" {
-            return Err(Refusal::GrantType(grant_type.to_owned()));
+            return Err(ErrorResponse::GrantType(grant_type.to_owned()));
         }
-        let id = request.client_id.as_deref().ok_or(Refusal::Missing("client_id"))?;
-        let client = self.clients.iter().find(|client| client.id == id).ok_or(Refusal::Unauthorized)?;
+        let id = request.client_id.as_deref().ok_or(ErrorResponse::Missing("client_id"))?;
+        let client = self.clients.iter().find(|client| client.id == id).ok_or(ErrorResponse::Unauthorized)?;
         if request.client_secret.as_deref() != Some(client.secret.as_str()) {
-            return Err(Refusal::Unauthorized);
+            return Err(ErrorResponse::Unauthorized);
         }
-        let audience = request.audience.as_deref().ok_or(Refusal::NoAudience)?;
+        let audience = request.audience.as_deref().ok_or(ErrorResponse::NoAudience)?;
         let api = self.apis.iter().find(|api| api.audience == audience);
-        let api = api.ok_or_else(|| Refusal::UnknownAudience(audience.to_owned()))?;
+        let api = api.ok_or_else(|| ErrorResponse::UnknownAudience(audience.to_owned()))?;
         if client.audiences.as_ref().is_some_and(|allowed| !allowed.iter().any(|allowed| allowed == audience)) {
-            return Err(Refusal::NotGranted { client: id.to_owned(), audience: audience.to_owned() });
+            return Err(ErrorResponse::NotGranted { client: id.to_owned(), audience: audience.to_owned() });
         }
         Ok((id.to_owned(), api.clone(), self.lifetime))
     }
@@ -209,7 +209,7 @@ impl TokenRequest {
 
 /// Why there is no token.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum ErrorResponse {
     Malformed,
     Missing(&'static str),
     GrantType(String),
@@ -219,7 +219,7 @@ pub(super) enum Refusal {
     NotGranted { client: String, audience: String },
 }
 
-impl Refusal {
+impl ErrorResponse {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Malformed | Self::Missing(_) => StatusCode::BAD_REQUEST,

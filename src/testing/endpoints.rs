@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::{Map, Value};
 
-use crate::testing::clients::{Refusal, TokenRequest};
+use crate::testing::clients::{ErrorResponse, TokenRequest};
 use crate::testing::issuer::TestIssuer;
 use crate::testing::respond::{self, Reply, TOKEN};
 
@@ -51,12 +51,12 @@ fn token(issuer: &TestIssuer, headers: &HeaderMap, body: &[u8]) -> Response<Byte
     response
 }
 
-fn read(headers: &HeaderMap, body: &[u8]) -> Result<TokenRequest, Refusal> {
+fn read(headers: &HeaderMap, body: &[u8]) -> Result<TokenRequest, ErrorResponse> {
     let mut request = TokenRequest::default();
     if header(headers, &CONTENT_TYPE).starts_with("application/json") {
-        let members: Map<String, Value> = serde_json::from_slice(body).map_err(|_| Refusal::Malformed)?;
+        let members: Map<String, Value> = serde_json::from_slice(body).map_err(|_| ErrorResponse::Malformed)?;
         for (name, value) in &members {
-            request.set(name, value.as_str().ok_or(Refusal::Malformed)?);
+            request.set(name, value.as_str().ok_or(ErrorResponse::Malformed)?);
         }
     } else {
         for (name, value) in form_urlencoded::parse(body) {

@@ -185,9 +185,9 @@ impl Fetch for FakeFetch {
         let max_bytes = request.max_bytes;
         let Reply { after, outcome } = self.reply_to(request);
         let network = self.clone();
-        let flight = InFlight::start(&self.in_flight);
+        let in_flight = InFlight::start(&self.in_flight);
         Box::pin(async move {
-            let _flight = flight;
+            let _flight = in_flight;
             if !after.is_zero() {
                 network.clock.sleep_until(network.clock.monotonic().saturating_add(after)).await;
             }

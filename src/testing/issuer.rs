@@ -10,7 +10,7 @@ use crate::fetch::Fetch;
 use crate::testing::outage::Outage;
 use crate::testing::respond::{KEY_SET, OPENID_CONFIGURATION, TOKEN};
 use crate::testing::signer::TestKey;
-use crate::testing::tenant::{Face, State, Tenant};
+use crate::testing::tenant::{IssuerEndpoint, State, Tenant};
 use crate::testing::token::TokenBuilder;
 use crate::token::Algorithm;
 
@@ -34,7 +34,7 @@ use crate::token::Algorithm;
 #[derive(Clone)]
 pub struct TestIssuer {
     tenant: Arc<Tenant>,
-    face: Face,
+    face: IssuerEndpoint,
     named: bool,
 }
 
@@ -71,7 +71,7 @@ impl TestIssuer {
     /// ```
     #[must_use]
     pub fn named(issuer: &str) -> Self {
-        let face = Face::new(issuer);
+        let face = IssuerEndpoint::new(issuer);
         Self { tenant: Arc::new(Tenant::new(face.clone())), face, named: true }
     }
 
@@ -160,7 +160,7 @@ impl TestIssuer {
     /// ```
     #[must_use]
     pub fn custom_domain(&self, issuer: &str) -> Self {
-        let face = Face::new(issuer);
+        let face = IssuerEndpoint::new(issuer);
         let mut state = self.state();
         if !state.faces.contains(&face) {
             state.faces.push(face.clone());
@@ -414,7 +414,7 @@ impl TestIssuer {
         self.tenant.state()
     }
 
-    pub(super) fn face(&self) -> &Face {
+    pub(super) fn face(&self) -> &IssuerEndpoint {
         &self.face
     }
 
@@ -424,7 +424,7 @@ impl TestIssuer {
 
     /// The handle on this server as it listens at `base`.
     pub(super) fn served_at(&self, base: &str) -> Self {
-        let face = Face {
+        let face = IssuerEndpoint {
             issuer: if self.named { Arc::clone(&self.face.issuer) } else { Arc::from(base) },
             base: Arc::from(base),
         };
@@ -438,10 +438,10 @@ impl TestIssuer {
     pub(super) fn at_host(&self, host: Option<&str>) -> Self {
         let asked = self.faces().into_iter().find(|face| Some(face.host()) == host);
         let issuer = asked.map_or_else(|| Arc::clone(&self.face.issuer), |face| face.issuer);
-        Self { face: Face { issuer, base: Arc::clone(&self.face.base) }, ..self.clone() }
+        Self { face: IssuerEndpoint { issuer, base: Arc::clone(&self.face.base) }, ..self.clone() }
     }
 
-    pub(super) fn faces(&self) -> Vec<Face> {
+    pub(super) fn faces(&self) -> Vec<IssuerEndpoint> {
         self.state().faces.clone()
     }
 

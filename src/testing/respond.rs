@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::clock::Clock;
 use crate::testing::outage::Outage;
-use crate::testing::tenant::{Face, Tenant};
+use crate::testing::tenant::{IssuerEndpoint, Tenant};
 
 /// A document that the issuer publishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Reply {
     }
 }
 
-impl Face {
+impl IssuerEndpoint {
     /// The host of the domain, with the port if it has one.
     pub(super) fn host(&self) -> &str {
         let origin = origin(&self.issuer);
@@ -89,7 +89,7 @@ impl Face {
 
 impl Tenant {
     /// Counts the request and answers it with the document, or with the present fault.
-    pub(super) fn answer(&self, face: &Face, document: Document, request: &HeaderMap) -> Reply {
+    pub(super) fn answer(&self, face: &IssuerEndpoint, document: Document, request: &HeaderMap) -> Reply {
         match document {
             Document::KeySet => self.key_set_requests.add_one(),
             Document::Discovery => self.discovery_requests.add_one(),
@@ -120,7 +120,7 @@ impl Tenant {
         Reply::At(Duration::ZERO, response)
     }
 
-    fn publish(&self, face: &Face, document: Document, request: &HeaderMap) -> Response<Bytes> {
+    fn publish(&self, face: &IssuerEndpoint, document: Document, request: &HeaderMap) -> Response<Bytes> {
         let mut state = self.state();
         let body = match (document, state.outage) {
             (Document::KeySet, Outage::EmptySet) => r#"{"keys":[]}"#.to_owned(),

@@ -27,7 +27,7 @@ pub(super) struct Tenant {
 pub(super) struct State {
     pub(super) algorithms: Vec<Algorithm>,
     pub(super) names_algorithms: bool,
-    pub(super) faces: Vec<Face>,
+    pub(super) faces: Vec<IssuerEndpoint>,
     pub(super) outage: Outage,
     pub(super) published: Option<String>,
     pub(super) cache_control: Option<HeaderValue>,
@@ -40,13 +40,13 @@ pub(super) struct State {
 
 /// One domain: what its tokens say as `iss`, and under which URL its documents are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Face {
+pub(super) struct IssuerEndpoint {
     pub(super) issuer: Arc<str>,
     /// Ends with a slash.
     pub(super) base: Arc<str>,
 }
 
-impl Face {
+impl IssuerEndpoint {
     /// A domain whose documents are under its own name.
     pub(super) fn new(issuer: &str) -> Self {
         let base = if issuer.ends_with('/') { Arc::from(issuer) } else { Arc::from(format!("{issuer}/")) };
@@ -59,7 +59,7 @@ impl Face {
 }
 
 impl Tenant {
-    pub(super) fn new(face: Face) -> Self {
+    pub(super) fn new(face: IssuerEndpoint) -> Self {
         Self {
             state: Mutex::new(State {
                 algorithms: vec![Algorithm::RS256],

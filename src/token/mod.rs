@@ -8,7 +8,7 @@ mod header;
 mod object;
 mod payload;
 mod reserved;
-mod walk;
+mod scanner;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use crate::token;
 use crate::token::Span;
-use crate::token::walk::Walk;
+use crate::token::scanner::JsonScanner;
 
 /// Why a text is not the one object that it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +37,9 @@ pub(super) fn members<const N: usize>(
 ) -> Result<Members<N>, ObjectError> {
     let mut spans = [None; N];
     let mut others = Names::default();
-    let mut walk = Walk::over(json);
-    walk.skip_blanks();
-    walk.object(1, &mut |name, value| {
+    let mut scanner = JsonScanner::over(json);
+    scanner.skip_blanks();
+    scanner.object(1, &mut |name, value| {
         let name = token::read(name.quoted, name.has_escapes).ok_or(ObjectError::Syntax)?;
         match index_of(&name).and_then(|index| spans.get_mut(index)) {
             None => others.push(name),
@@ -48,16 +48,16 @@ pub(super) fn members<const N: usize>(
         }
         Ok(())
     })?;
-    let has_escapes = walk.has_escapes();
-    walk.end()?;
+    let has_escapes = scanner.has_escapes();
+    scanner.end()?;
     if others.has_duplicate() { Err(ObjectError::DuplicateMember) } else { Ok(Members { spans, has_escapes }) }
 }
 
 /// Tells each element of a JSON array; `None` for any other text.
 pub(crate) fn elements<'j>(json: &'j str, element: &mut impl FnMut(&'j str)) -> Option<()> {
-    let mut walk = Walk::over(json);
+    let mut scanner = JsonScanner::over(json);
     let each = &mut |place| element(json.get(place).unwrap_or_default());
-    walk.array(1, each).and_then(|()| walk.end()).ok()
+    scanner.array(1, each).and_then(|()| scanner.end()).ok()
 }
 
 /// The names that are not registered, kept only to find duplicates.

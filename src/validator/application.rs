@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use crate::claims::{self, Claims, CustomClaimsError, NoCustomClaims};
-use crate::rejection::{CheckFailed, Rejection};
+use crate::rejection::{CheckError, Rejection};
 
 /// How the application reads its own claims (pass 2), and what it checks last.
 pub(super) struct Application<C> {
@@ -15,7 +15,7 @@ pub(super) struct Application<C> {
 }
 
 /// A check of the application's own.
-type Check<C> = Arc<dyn Fn(&Claims<C>) -> Result<(), CheckFailed> + Send + Sync>;
+type Check<C> = Arc<dyn Fn(&Claims<C>) -> Result<(), CheckError> + Send + Sync>;
 
 impl Application<NoCustomClaims> {
     /// Reads nothing and checks nothing.

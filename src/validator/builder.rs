@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Api, ConfigError, Faults, KeyOrigin, Policy, Problem};
+use crate::config::{Api, ConfigError, KeyOrigin, Policy, SettingErrorKind, SettingErrors};
 use crate::defaults;
 use crate::fetch::{self, Fetch, Transport};
-use crate::jwks::{KeySource, NotReady, Origin, RefreshPolicy};
+use crate::jwks::{KeySource, NotReadyError, Origin, RefreshPolicy};
 use crate::token::Algorithm;
 use crate::validator::application::Application;
-use crate::validator::headers::KnownHeaders;
-use crate::validator::keyring::Keyring;
+use crate::validator::header_cache::HeaderCache;
+use crate::validator::key_ring::KeyRing;
 use crate::validator::routing::Routes;
 use crate::validator::sharing::{PolicyRule, Shareable, SharedSources};
-use crate::validator::{Core, Trusted, Validator};
+use crate::validator::{Core, IssuerState, Validator};
 
 /// A validator in the making: the API, and what it uses to fetch and to tell time.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct ValidatorBuilder {
     fetch: Option<Arc<dyn Fetch>>,
     clock: Arc<dyn Clock>,
     refresh: RefreshPolicy,
-    memo_bytes: usize,
+    token_cache_bytes: usize,
     shared: SharedSources,
 }
 
@@ -35,7 +35,7 @@ impl ValidatorBuilder {
             fetch: None,
             clock: Arc::new(SystemClock),
             refresh: RefreshPolicy::new(),
-            memo_bytes: defaults::MEMO_BYTES,
+            token_cache_bytes: defaults::TOKEN_CACHE_BYTES,
             shared: SharedSources::default(),
         }
     }
@@ -69,7 +69,7 @@ impl ValidatorBuilder {
     /// the validator that made it; `with_fetch` of this builder applies to the issuers whose keys are not shared.
     ///
     /// Both validators need the same refresh policy, since that of this builder would have no effect: otherwise
-    /// [`build`](Self::build) fails with [`SharedPolicyDiffers`](crate::jwks::PolicyViolation::SharedPolicyDiffers). To use the
+    /// [`build`](Self::build) fails with [`SharedPolicyDiffers`](crate::jwks::RefreshPolicyError::SharedPolicyDiffers). To use the
     /// policy of `other`, share by [`with_keys_and_policy_of`](Self::with_keys_and_policy_of).
     ///
     /// ```
@@ -95,7 +95,7 @@ impl ValidatorBuilder {
     /// # Security
     ///
     /// A `dangerous_*` setting is not taken over: if the other policy has one that this builder's policy lacks,
-    /// [`build`](Self::build) fails with [`SharedPolicyDangerous`](crate::jwks::PolicyViolation::SharedPolicyDangerous).
+    /// [`build`](Self::build) fails with [`SharedPolicyDangerous`](crate::jwks::RefreshPolicyError::SharedPolicyDangerous).
     #[must_use]
     pub fn with_keys_and_policy_of<C>(self, other: &Validator<C>) -> Self {
         self.sharing(other, PolicyRule::OfSource)
@@ -106,7 +106,7 @@ impl ValidatorBuilder {
         self
     }
 
-    /// Remembers verified tokens in about `bytes` of memory; 0 is [`without_memo`](Self::without_memo). Default: 8 MiB, some
+    /// Remembers verified tokens in about `bytes` of memory; 0 is [`without_token_cache`](Self::without_token_cache). Default: 8 MiB, some
     /// thousand tokens. Once it is full, the tokens that are used most stay. One part in 32, 16 MiB at most, is taken when
     /// the validator is made, the rest as tokens come. What the application's own claims hold outside of themselves cannot be
     /// asked, and is taken to be as long as the token's claims: right for a struct of texts; with a `serde_json::Value` the
@@ -117,15 +117,15 @@ impl ValidatorBuilder {
     /// every request it is asked again whether the keys are usable and that token's key among them, whether the dates
     /// hold, whether the host is the issuer's, and what the checks of the application say.
     #[must_use]
-    pub fn with_memo_bytes(mut self, bytes: usize) -> Self {
-        self.memo_bytes = bytes;
+    pub fn with_token_cache_bytes(mut self, bytes: usize) -> Self {
+        self.token_cache_bytes = bytes;
         self
     }
 
-    /// Verifies every token anew. Default: verified tokens are [remembered](Self::with_memo_bytes).
+    /// Verifies every token anew. Default: verified tokens are [remembered](Self::with_token_cache_bytes).
     #[must_use]
-    pub fn without_memo(self) -> Self {
-        self.with_memo_bytes(0)
+    pub fn without_token_cache(self) -> Self {
+        self.with_token_cache_bytes(0)
     }
 
     /// Makes the validator. Inside a tokio runtime it starts to fetch at once, else with its first use; that runtime
@@ -135,26 +135,26 @@ impl ValidatorBuilder {
     ///
     /// [`ConfigError`] lists every fault of the configuration at once.
     pub fn build(self) -> Result<Validator, ConfigError> {
-        let mut faults = Faults::default();
+        let mut errors = SettingErrors::default();
         for violation in self.refresh.validate().err().unwrap_or_default() {
-            faults.push("refresh policy", Problem::RefreshPolicy(violation));
+            errors.push("refresh policy", SettingErrorKind::RefreshPolicy(violation));
         }
-        let policy = self.api.resolve(&mut faults);
-        let transport = policy.as_ref().and_then(|policy| self.transport(policy, &mut faults));
+        let policy = self.api.resolve(&mut errors);
+        let transport = policy.as_ref().and_then(|policy| self.transport(policy, &mut errors));
         let fetch: Option<Arc<dyn Fetch>> = match (&self.fetch, transport) {
             (Some(given), _) => Some(Arc::clone(given)),
             (None, None) => Some(Arc::new(fetch::Nothing)),
             (None, Some(transport)) => match fetch::default_backend(transport) {
-                Some(built) => built.map_err(|error| faults.push("fetch", Problem::HttpClient(error))).ok(),
+                Some(built) => built.map_err(|error| errors.push("fetch", SettingErrorKind::HttpClient(error))).ok(),
                 None => {
-                    faults.push("fetch", Problem::NoFetch);
+                    errors.push("fetch", SettingErrorKind::NoFetch);
                     None
                 }
             },
         };
-        let (policy, fetch) = faults.or(policy.zip(fetch))?;
+        let (policy, fetch) = errors.or(policy.zip(fetch))?;
         let core = Arc::new(self.assemble(policy, &fetch));
-        Ok(Validator { memo: core.memo(), core, application: Application::none() })
+        Ok(Validator { token_cache: core.token_cache(), core, application: Application::none() })
     }
 
     /// Makes the validator and waits until every issuer's keys are there, but no longer than `limit`: for services that
@@ -162,16 +162,16 @@ impl ValidatorBuilder {
     ///
     /// # Errors
     ///
-    /// [`StartError::Config`] as for [`ValidatorBuilder::build`], and [`StartError::NotReady`] when the time is up.
-    pub async fn build_ready(self, limit: Duration) -> Result<Validator, StartError> {
+    /// [`BuildError::Config`] as for [`ValidatorBuilder::build`], and [`BuildError::NotReadyError`] when the time is up.
+    pub async fn build_ready(self, limit: Duration) -> Result<Validator, BuildError> {
         let clock = Arc::clone(&self.clock);
         let deadline = clock.monotonic().saturating_add(limit);
-        let validator = self.build().map_err(StartError::Config)?;
+        let validator = self.build().map_err(BuildError::Config)?;
         // Whatever the policy says, all sources start now and not one after the other.
         let _started = validator.is_ready();
         for source in validator.core.issuers.iter().filter_map(|issuer| issuer.keys.source()) {
             let left = deadline.saturating_since(clock.monotonic());
-            source.ready_within(left).await.map_err(StartError::NotReady)?;
+            source.ready_within(left).await.map_err(BuildError::NotReadyError)?;
         }
         Ok(validator)
     }
@@ -180,15 +180,15 @@ impl ValidatorBuilder {
         let routes = Routes::new(policy.issuers.iter().map(|issuer| &*issuer.domains));
         let issuers = policy.issuers.into_iter().map(|issuer| {
             let (keys, shareable) = match issuer.keys {
-                KeyOrigin::Fixed(table) => (Keyring::Fixed(table), None),
-                KeyOrigin::Swapped(secrets) => (Keyring::Swapped(secrets), None),
+                KeyOrigin::Static(table) => (KeyRing::Static(table), None),
+                KeyOrigin::SecretSource(secrets) => (KeyRing::SecretSource(secrets), None),
                 KeyOrigin::Remote(origin) => {
                     let shared = self.source(origin, &issuer.algorithms, fetch);
-                    (Keyring::Remote(shared.source.clone()), Some(shared))
+                    (KeyRing::Remote(shared.source.clone()), Some(shared))
                 }
             };
             let name = issuer.domains.first().cloned().unwrap_or_default();
-            Trusted { name, algorithms: issuer.algorithms, is_auth0: issuer.is_auth0, keys, shareable }
+            IssuerState { name, algorithms: issuer.algorithms, is_auth0: issuer.is_auth0, keys, shareable }
         });
         Core {
             rules: policy.rules,
@@ -196,9 +196,9 @@ impl ValidatorBuilder {
             organization_of: policy.organization_of,
             routes,
             issuers: issuers.collect(),
-            headers: KnownHeaders::default(),
+            header_cache: HeaderCache::default(),
             max_token_bytes: policy.max_token_bytes,
-            memo_bytes: self.memo_bytes,
+            token_cache_bytes: self.token_cache_bytes,
             clock: self.clock,
         }
     }
@@ -206,7 +206,7 @@ impl ValidatorBuilder {
 
 impl ValidatorBuilder {
     /// How the validator's own sources fetch; `None` if it has none. Records where sharing is refused.
-    fn transport(&self, policy: &Policy, faults: &mut Faults) -> Option<Transport> {
+    fn transport(&self, policy: &Policy, errors: &mut SettingErrors) -> Option<Transport> {
         let mut transport = None;
         for issuer in &policy.issuers {
             let KeyOrigin::Remote(origin) = &issuer.keys else { continue };
@@ -216,7 +216,7 @@ impl ValidatorBuilder {
                 Ok(None) => transport = Some(origin.transport()),
                 Err(violation) => {
                     let name = issuer.domains.first().map(|name| &**name).unwrap_or_default();
-                    faults.push(&format!("issuer {name:?} refresh policy"), Problem::RefreshPolicy(violation));
+                    errors.push(&format!("issuer {name:?} refresh policy"), SettingErrorKind::RefreshPolicy(violation));
                 }
             }
         }
@@ -237,20 +237,20 @@ impl ValidatorBuilder {
 /// Why a validator did not become ready at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum StartError {
+pub enum BuildError {
     /// The configuration has faults.
     Config(ConfigError),
     /// An issuer's keys did not come in time.
-    NotReady(NotReady),
+    NotReadyError(NotReadyError),
 }
 
-impl fmt::Display for StartError {
+impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
-            Self::NotReady(error) => error.fmt(f),
+            Self::NotReadyError(error) => error.fmt(f),
         }
     }
 }
 
-impl std::error::Error for StartError {}
+impl std::error::Error for BuildError {}

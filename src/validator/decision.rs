@@ -33,6 +33,6 @@ pub(crate) struct Waited<'v> {
 
 impl PendingKey {
     pub(super) fn new(route: Route<'_>, header: &Header) -> Self {
-        Self { route: route.place, kid: header.kid().map(Box::from), algorithm: header.algorithm() }
+        Self { route: route.index, kid: header.kid().map(Box::from), algorithm: header.algorithm() }
     }
 }

@@ -2,20 +2,14 @@
 
 mod application;
 mod builder;
-mod circumstances;
+mod context;
 mod decision;
 mod explain;
-mod explanation;
-mod headers;
-mod hints;
-mod keyring;
-mod mark;
-mod memo;
-mod recall;
-mod recent;
+mod header_cache;
+mod key_ring;
+mod token_cache;
 mod routing;
 mod sharing;
-mod verdict;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,27 +18,27 @@ use http::Request;
 use serde::de::DeserializeOwned;
 
 use self::application::Application;
-pub use self::builder::{StartError, ValidatorBuilder};
-pub(crate) use self::circumstances::Circumstances;
+pub use self::builder::{BuildError, ValidatorBuilder};
+pub(crate) use self::context::RequestContext;
 pub(crate) use self::decision::{Decision, PendingKey, Waited};
-pub use self::explanation::{Explanation, Finding, Outcome};
-use self::headers::KnownHeaders;
-pub(crate) use self::hints::hint_of_unmet;
-use self::keyring::Keyring;
-use self::memo::{Memo, Remembered, Search};
+pub use self::explain::explanation::{Explanation, Finding, Outcome};
+pub(crate) use self::explain::hints::hint_of_unmet;
+use self::header_cache::HeaderCache;
+use self::key_ring::KeyRing;
 use self::routing::{Route, Routes};
 use self::sharing::Shareable;
-use self::verdict::{Life, Proven};
-use crate::bearer::Credential;
-use crate::claims::{self, ClaimError, Claims, Evidence, Fault, NoCustomClaims, Rules};
+use self::token_cache::entry::{EntryLifetime, VerifiedBy};
+use self::token_cache::{CacheHit, Search, TokenCache};
+use crate::claims::{self, CheckInput, ClaimError, ClaimErrorReason, Claims, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
 use crate::defaults;
-use crate::host::Host;
 use crate::jwks::KeySource;
 use crate::keys::{Found, KeyTable, SignedToken};
-use crate::rejection::{CheckFailed, KeyNotFound, Rejection};
+use crate::rejection::{CheckError, KeyNotFound, Rejection};
+use crate::request::Host;
 use crate::request::RequestHead;
+use crate::request::credential::Credential;
 use crate::telemetry::{self, Validation};
 use crate::token::{Algorithm, Payload, TokenError, UnverifiedToken};
 
@@ -71,7 +65,7 @@ use crate::token::{Algorithm, Payload, TokenError, UnverifiedToken};
 pub struct Validator<C = NoCustomClaims> {
     core: Arc<Core>,
     application: Application<C>,
-    memo: Option<Memo<C>>,
+    token_cache: Option<TokenCache<C>>,
 }
 
 /// What does not depend on the application's own claims.
@@ -81,27 +75,27 @@ struct Core {
     /// Which organization a request is about, where that decides.
     organization_of: Option<OrganizationOfRequest>,
     routes: Routes,
-    issuers: Box<[Trusted]>,
-    headers: KnownHeaders,
+    issuers: Box<[IssuerState]>,
+    header_cache: HeaderCache,
     max_token_bytes: usize,
-    memo_bytes: usize,
+    token_cache_bytes: usize,
     clock: Arc<dyn Clock>,
 }
 
 /// One issuer, ready to verify.
-struct Trusted {
+struct IssuerState {
     /// Its first `iss` value.
     name: Box<str>,
     algorithms: Box<[Algorithm]>,
     /// Whether it is a tenant of Auth0.
     is_auth0: bool,
-    keys: Keyring,
+    keys: KeyRing,
     /// Its source, for other validators.
     shareable: Option<Shareable>,
 }
 
 /// A token whose signature holds, and the epoch of the keys that proved it.
-struct Proof {
+struct VerifiedToken {
     token: SignedToken,
     epoch: u64,
 }
@@ -128,7 +122,7 @@ impl Validator {
     /// the reason. Unknown claims are ignored unless `C` itself denies them.
     #[must_use]
     pub fn with_custom_claims<C: DeserializeOwned + Send + Sync + 'static>(self) -> Validator<C> {
-        Validator { memo: self.core.memo(), core: self.core, application: self.application.reading() }
+        Validator { token_cache: self.core.token_cache(), core: self.core, application: self.application.reading() }
     }
 }
 
@@ -142,7 +136,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// the answer for a claim of another type. A check that denies by such a claim reads it with [`Claims::claim`], which
     /// returns an error then. A `jti` or `sub` of another type never reaches a check.
     #[must_use]
-    pub fn with_check(mut self, check: impl Fn(&Claims<C>) -> Result<(), CheckFailed> + Send + Sync + 'static) -> Self {
+    pub fn with_check(mut self, check: impl Fn(&Claims<C>) -> Result<(), CheckError> + Send + Sync + 'static) -> Self {
         self.application.add_check(Arc::new(check));
         self
     }
@@ -155,7 +149,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ///
     /// [`Rejection`] for the first check that fails.
     pub async fn validate(&self, token: &str) -> Result<Claims<C>, Rejection> {
-        self.validate_under(&Credential::Text(token), &Circumstances::default()).await
+        self.validate_under(&Credential::Text(token), &RequestContext::default()).await
     }
 
     /// Validates a token that came with a request for `host` (`host` or `host:port`), for an API that binds issuers to
@@ -166,13 +160,13 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// [`Rejection`] for the first check that fails; [`Rejection::Host`] if `host` is malformed.
     pub async fn validate_for(&self, token: &str, host: &str) -> Result<Claims<C>, Rejection> {
         let refused = |rejection: &Rejection| {
-            telemetry::credential_refused(rejection.kind().name(), rejection.hint());
+            telemetry::credential_rejected(rejection.kind().name(), rejection.hint());
         };
         let host = Host::parse(host).map_err(Rejection::Host).inspect_err(refused)?;
         // Of this request nothing but the host is known.
         let request = Request::new(());
-        let circumstances = self.circumstances(&RequestHead::with_host(&request, Some(host)));
-        self.validate_under(&Credential::Text(token), &circumstances).await
+        let context = self.context(&RequestHead::with_host(&request, Some(host)));
+        self.validate_under(&Credential::Text(token), &context).await
     }
 
     /// Validates a token that came with a request: for an API that binds issuers to hosts, or whose organizations are a
@@ -182,8 +176,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ///
     /// [`Rejection`] for the first check that fails.
     pub async fn validate_request(&self, token: &str, request: &RequestHead<'_>) -> Result<Claims<C>, Rejection> {
-        let circumstances = self.circumstances(request);
-        self.validate_under(&Credential::Text(token), &circumstances).await
+        let context = self.context(request);
+        self.validate_under(&Credential::Text(token), &context).await
     }
 
     /// Says whether this process can judge tokens: the keys of at least one issuer are usable. For a readiness probe; the
@@ -212,22 +206,22 @@ impl<C: Send + Sync + 'static> Validator<C> {
     }
 
     /// What of a request takes part in the verdict.
-    pub(crate) fn circumstances(&self, request: &RequestHead<'_>) -> Circumstances {
+    pub(crate) fn context(&self, request: &RequestHead<'_>) -> RequestContext {
         let organization = self.core.organization_of.as_ref().and_then(|of| of(request));
-        Circumstances { host: request.host().cloned(), organization }
+        RequestContext { host: request.host().cloned(), organization }
     }
 
     /// The same for what has been read of a request.
     pub(crate) async fn validate_under(
         &self,
         token: &Credential<'_>,
-        circumstances: &Circumstances,
+        context: &RequestContext,
     ) -> Result<Claims<C>, Rejection> {
-        match self.decide(token, circumstances) {
-            Decision::Made(verdict) => verdict,
+        match self.try_validate(token, context) {
+            Decision::Made(entry) => entry,
             Decision::Pending(key) => {
                 let waited = self.wait_for(&key).await;
-                self.decide_after(token, circumstances, waited)
+                self.decide_after(token, context, waited)
             }
         }
     }
@@ -241,7 +235,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     pub(crate) fn wait_for<'a>(&'a self, key: &'a PendingKey) -> impl Future<Output = Waited<'a>> + Send + use<'a, C> {
         async move {
             let validation = Validation::waiting(&*self.core.clock);
-            self.note_miss();
+            self.record_cache_miss();
             let keys = match self.issuer_of(key, &validation) {
                 Some(issuer) => validation.during(issuer.keys.for_token(key.kid.as_deref(), key.algorithm)).await,
                 None => Err(Rejection::Signature),
@@ -254,26 +248,26 @@ impl<C: Send + Sync + 'static> Validator<C> {
     pub(crate) fn decide_after<'s>(
         &'s self,
         token: &Credential<'_>,
-        circumstances: &Circumstances,
+        context: &RequestContext,
         waited: Waited<'s>,
     ) -> Result<Claims<C>, Rejection> {
         let Waited { keys, validation } = waited;
-        let verdict = validation.within(|| {
+        let entry = validation.within(|| {
             let (keys, epoch) = keys?;
-            let (parsed, _, issuer) = self.core.open(token, circumstances, &validation)?;
+            let (parsed, _, issuer) = self.core.check_before_keys(token, context, &validation)?;
             let token = token.octets();
-            self.conclude(token, issuer.prove(parsed, &keys, epoch)?, circumstances, self.search(token))
+            self.finish(token, issuer.prove(parsed, &keys, epoch)?, context, self.search(token))
         });
-        self.tell(token, validation, &verdict);
-        verdict
+        self.report(token, validation, &entry);
+        entry
     }
 
     /// Decides without waiting.
-    pub(crate) fn decide(&self, token: &Credential<'_>, circumstances: &Circumstances) -> Decision<C> {
+    pub(crate) fn try_validate(&self, token: &Credential<'_>, context: &RequestContext) -> Decision<C> {
         let validation = Validation::at_once(&*self.core.clock);
-        let decision = validation.within(|| self.decide_within(token, circumstances, &validation));
+        let decision = validation.within(|| self.decide_within(token, context, &validation));
         match &decision {
-            Decision::Made(verdict) => self.tell(token, validation, verdict),
+            Decision::Made(entry) => self.report(token, validation, entry),
             Decision::Pending(_) => validation.postponed(),
         }
         decision
@@ -282,34 +276,34 @@ impl<C: Send + Sync + 'static> Validator<C> {
     fn decide_within<'s>(
         &'s self,
         token: &Credential<'_>,
-        circumstances: &Circumstances,
+        context: &RequestContext,
         validation: &Validation<'s>,
     ) -> Decision<C> {
         if let Err(rejection) = self.core.check_length(token.octets().len()) {
             return Decision::Made(Err(rejection));
         }
         let search = self.search(token.octets());
-        let recall = |found: Remembered<C>| self.recall(&found, circumstances.host.as_ref(), validation);
-        if let Some(claims) = search.as_ref().and_then(Search::recently).and_then(recall) {
-            return Decision::Made(self.readmit(claims, circumstances));
+        let lookup = |found: CacheHit<C>| self.lookup(&found, context.host.as_ref(), validation);
+        if let Some(claims) = search.as_ref().and_then(Search::find_recent).and_then(lookup) {
+            return Decision::Made(self.recheck(claims, context));
         }
-        let (parsed, _, issuer) = match self.core.open(token, circumstances, validation) {
+        let (parsed, _, issuer) = match self.core.check_before_keys(token, context, validation) {
             Ok(opened) => opened,
             Err(rejection) => return Decision::Made(Err(rejection)),
         };
         // Only now, since no verdict counts for what is refused by now, and the map takes longer than the refusal.
-        if let Some(claims) = search.as_ref().and_then(Search::kept).and_then(recall) {
-            return Decision::Made(self.readmit(claims, circumstances));
+        if let Some(claims) = search.as_ref().and_then(Search::map_entry).and_then(lookup) {
+            return Decision::Made(self.recheck(claims, context));
         }
-        let proof = match issuer.keys.at_hand(|keys, epoch| issuer.prove(parsed, keys, epoch)) {
-            None => return self.pending(token, circumstances, validation),
-            Some(Err(Rejection::Key(KeyNotFound::Unknown { .. }))) if issuer.keys.may_learn() => {
-                return self.pending(token, circumstances, validation);
+        let proof = match issuer.keys.with_current(|keys, epoch| issuer.prove(parsed, keys, epoch)) {
+            None => return self.pending(token, context, validation),
+            Some(Err(Rejection::Key(KeyNotFound::Unknown { .. }))) if issuer.keys.may_fetch() => {
+                return self.pending(token, context, validation);
             }
             Some(proof) => proof,
         };
-        self.note_miss();
-        Decision::Made(proof.and_then(|proof| self.conclude(token.octets(), proof, circumstances, search)))
+        self.record_cache_miss();
+        Decision::Made(proof.and_then(|proof| self.finish(token.octets(), proof, context, search)))
     }
 
     /// Names the key that a token needs. It reads the token again, so that a token whose key is at hand needs no copy of its
@@ -317,50 +311,50 @@ impl<C: Send + Sync + 'static> Validator<C> {
     fn pending<'s>(
         &'s self,
         token: &Credential<'_>,
-        circumstances: &Circumstances,
+        context: &RequestContext,
         validation: &Validation<'s>,
     ) -> Decision<C> {
-        match self.core.open(token, circumstances, validation) {
+        match self.core.check_before_keys(token, context, validation) {
             Ok((parsed, route, _)) => Decision::Pending(PendingKey::new(route, parsed.header())),
             Err(rejection) => Decision::Made(Err(rejection)),
         }
     }
 
     /// The issuer whose key is waited for.
-    fn issuer_of<'s>(&'s self, key: &PendingKey, validation: &Validation<'s>) -> Option<&'s Trusted> {
+    fn issuer_of<'s>(&'s self, key: &PendingKey, validation: &Validation<'s>) -> Option<&'s IssuerState> {
         let route = self.core.routes.at(key.route)?;
         validation.claims_issuer(route.label);
         self.core.issuers.get(route.issuer)
     }
 
     /// Ends a validation with its verdict.
-    fn tell(&self, token: &Credential<'_>, validation: Validation<'_>, verdict: &Result<Claims<C>, Rejection>) {
+    fn report(&self, token: &Credential<'_>, validation: Validation<'_>, entry: &Result<Claims<C>, Rejection>) {
         let clock = &*self.core.clock;
-        match verdict {
+        match entry {
             Ok(_) => validation.accepted(clock),
             // There was no token to validate.
             Err(rejection @ Rejection::Credential(_)) => {
-                telemetry::credential_refused(rejection.kind().name(), rejection.hint());
+                telemetry::credential_rejected(rejection.kind().name(), rejection.hint());
             }
             Err(rejection) => {
-                validation.within(|| self.core.note(token.octets(), rejection));
+                validation.within(|| self.core.log_rejection(token.octets(), rejection));
                 validation.rejected(rejection.kind().name(), clock);
             }
         }
     }
 
     /// Judges what the signature has proven, and remembers a success.
-    fn conclude(
+    fn finish(
         &self,
         token: &[u8],
-        proof: Proof,
-        circumstances: &Circumstances,
+        proof: VerifiedToken,
+        context: &RequestContext,
         search: Option<Search<'_, '_, C>>,
     ) -> Result<Claims<C>, Rejection> {
-        self.core.headers.learn(token, proof.token.header());
+        self.core.header_cache.insert(token, proof.token.header());
         let judged_at = self.core.clock.now();
-        let place = self.core.judge(&proof.token, judged_at)?;
-        self.core.fits(proof.token.payload(), circumstances)?;
+        let route_index = self.core.evaluate(&proof.token, judged_at)?;
+        self.core.check_organization(proof.token.payload(), context)?;
         let (header, payload, thumbprint) = proof.token.into_parts();
         let claims = self.application.admit(Claims::verified(header, payload))?;
         if telemetry::rejections_are_read() {
@@ -368,12 +362,12 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
         if let Some(search) = search
             && !claims.header().algorithm().is_symmetric()
-            && let Some(ends_at) = self.core.rules.holds_until(claims.payload())
+            && let Some(ends_at) = self.core.rules.valid_until(claims.payload())
         {
-            let forget_at = self.core.clock.monotonic().saturating_add(defaults::MEMO_LIFE);
-            let life = Life { judged_at, ends_at, forget_at };
-            let proven = Proven { place, thumbprint, epoch: proof.epoch };
-            search.remember(claims.clone(), proven, life);
+            let evict_at = self.core.clock.monotonic().saturating_add(defaults::TOKEN_CACHE_MAX_AGE);
+            let life = EntryLifetime { judged_at, ends_at, evict_at };
+            let proven = VerifiedBy { route_index, thumbprint, epoch: proof.epoch };
+            search.insert(claims.clone(), proven, life);
         }
         Ok(claims)
     }
@@ -387,14 +381,14 @@ impl Core {
     }
 
     /// Everything but the length that needs no key: form, issuer, algorithm, and the claims that may refuse early.
-    fn open<'s, 't>(
+    fn check_before_keys<'s, 't>(
         &'s self,
         credential: &'t Credential<'_>,
-        circumstances: &Circumstances,
+        context: &RequestContext,
         validation: &Validation<'s>,
-    ) -> Result<(UnverifiedToken<'t>, Route<'s>, &'s Trusted), Rejection> {
-        let host = circumstances.host.as_ref();
-        let token = UnverifiedToken::parse_knowing(credential.octets(), |segment| self.headers.find(segment));
+    ) -> Result<(UnverifiedToken<'t>, Route<'s>, &'s IssuerState), Rejection> {
+        let host = context.host.as_ref();
+        let token = UnverifiedToken::parse_knowing(credential.octets(), |segment| self.header_cache.find(segment));
         let token = token.map_err(|error| match credential.check() {
             Ok(()) => Rejection::Token(error),
             Err(error) => Rejection::Credential(error),
@@ -407,40 +401,40 @@ impl Core {
             return Err(Rejection::Algorithm { algorithm });
         }
         let now = self.clock.now();
-        let evidence = Evidence { header: token.header(), payload: token.payload(), issuer: route.label.name(), now };
-        self.rules.refuse_early(evidence).map_err(Rejection::UnverifiedClaims)?;
+        let input = CheckInput { header: token.header(), payload: token.payload(), issuer: route.label.name(), now };
+        self.rules.check_unverified(input).map_err(Rejection::UnverifiedClaims)?;
         Ok((token, route, issuer))
     }
 
     /// Makes every check over claims that are proven, and tells the route's place.
-    fn judge(&self, signed: &SignedToken, now: Timestamp) -> Result<usize, Rejection> {
+    fn evaluate(&self, signed: &SignedToken, now: Timestamp) -> Result<usize, Rejection> {
         let route = self.routes.route_of(signed.payload()).map_err(Rejection::Issuer)?;
-        let evidence = Evidence { header: signed.header(), payload: signed.payload(), issuer: route.label.name(), now };
-        self.rules.hold(evidence).map_err(Rejection::Claims)?;
-        Ok(route.place)
+        let input = CheckInput { header: signed.header(), payload: signed.payload(), issuer: route.label.name(), now };
+        self.rules.hold(input).map_err(Rejection::Claims)?;
+        Ok(route.index)
     }
 
     /// Judges the claims by what the application says of the request: on every request, and never remembered.
-    fn fits(&self, payload: &Payload, circumstances: &Circumstances) -> Result<(), Rejection> {
+    fn check_organization(&self, payload: &Payload, context: &RequestContext) -> Result<(), Rejection> {
         if self.organization_of.is_none() {
             return Ok(());
         }
-        let fault = match &circumstances.organization {
+        let reason = match &context.organization {
             // A request that is about no organization takes no token at all.
-            None => Err(Fault::Mismatch),
-            Some(organization) => organization.judge(payload),
+            None => Err(ClaimErrorReason::Mismatch),
+            Some(organization) => organization.evaluate(payload),
         };
-        fault.map_err(|fault| Rejection::Claims(ClaimError::Organization(fault)))
+        reason.map_err(|reason| Rejection::Claims(ClaimError::Organization(reason)))
     }
 }
 
-impl Trusted {
+impl IssuerState {
     /// Checks the signature with the keys that the token may be checked with.
-    fn prove(&self, token: UnverifiedToken<'_>, keys: &KeyTable, epoch: u64) -> Result<Proof, Rejection> {
+    fn prove(&self, token: UnverifiedToken<'_>, keys: &KeyTable, epoch: u64) -> Result<VerifiedToken, Rejection> {
         let header = token.header();
         match keys.find(header.kid(), header.algorithm()) {
             Found::Keys(candidates) => match SignedToken::prove(token, candidates) {
-                Ok(token) => Ok(Proof { token, epoch }),
+                Ok(token) => Ok(VerifiedToken { token, epoch }),
                 Err(_) => Err(Rejection::Signature),
             },
             Found::NotForVerification => Err(Rejection::Key(KeyNotFound::NotForVerification)),
@@ -452,7 +446,11 @@ impl Trusted {
 
 impl<C> Clone for Validator<C> {
     fn clone(&self) -> Self {
-        Self { core: Arc::clone(&self.core), application: self.application.clone(), memo: self.memo.clone() }
+        Self {
+            core: Arc::clone(&self.core),
+            application: self.application.clone(),
+            token_cache: self.token_cache.clone(),
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::config::HostRules;
-use crate::host::Host;
 use crate::rejection::{IssuerError, NearMiss};
+use crate::request::Host;
 use crate::telemetry::Label;
 use crate::token::{Claim, Member, Payload};
 
@@ -28,7 +28,7 @@ pub(super) struct Route<'r> {
     /// The `iss` value, as configured.
     pub(super) label: &'r Label,
     /// Its place among all `iss` values, for as long as they stay the same.
-    pub(super) place: usize,
+    pub(super) index: usize,
     /// The issuer's place in the configuration.
     pub(super) issuer: usize,
 }
@@ -65,8 +65,8 @@ impl Routes {
     }
 
     /// The route that was found before at this place.
-    pub(super) fn at(&self, place: usize) -> Option<Route<'_>> {
-        self.known.get(place).map(|known| Route { label: &known.label, place, issuer: known.issuer })
+    pub(super) fn at(&self, index: usize) -> Option<Route<'_>> {
+        self.known.get(index).map(|known| Route { label: &known.label, index, issuer: known.issuer })
     }
 
     /// The issuer that a token claims, whatever the host.
@@ -80,10 +80,10 @@ impl Routes {
     }
 
     fn look_up(&self, claimed: &str) -> Result<Route<'_>, IssuerError> {
-        let place = self.known.binary_search_by(|known| known.label.name().cmp(claimed));
-        place
+        let index = self.known.binary_search_by(|known| known.label.name().cmp(claimed));
+        index
             .ok()
-            .and_then(|place| self.at(place))
+            .and_then(|index| self.at(index))
             .ok_or_else(|| IssuerError::Unknown { near: self.names().find_map(|known| near_miss(claimed, known)) })
     }
 }

@@ -1,6 +1,6 @@
 //! Key sources that several validators use.
 
-use crate::jwks::{KeySource, Origin, PolicyViolation, RefreshPolicy};
+use crate::jwks::{KeySource, Origin, RefreshPolicy, RefreshPolicyError};
 use crate::token::Algorithm;
 
 /// A key source, and what it serves.
@@ -29,14 +29,14 @@ impl SharedSources {
         self.0.extend(sources.map(|source| (source, rule)));
     }
 
-    /// Finds the source of these keys that serves all the algorithms; a [`PolicyViolation`] if every such source fetches under a
+    /// Finds the source of these keys that serves all the algorithms; a [`RefreshPolicyError`] if every such source fetches under a
     /// policy that a validator with the policy `own` may not use.
     pub(super) fn find(
         &self,
         origin: &Origin,
         algorithms: &[Algorithm],
         own: &RefreshPolicy,
-    ) -> Result<Option<&Shareable>, PolicyViolation> {
+    ) -> Result<Option<&Shareable>, RefreshPolicyError> {
         let mut violation = None;
         for (shared, rule) in &self.0 {
             let serves_all = || algorithms.iter().all(|algorithm| shared.algorithms.contains(algorithm));
@@ -53,15 +53,15 @@ impl SharedSources {
 }
 
 impl PolicyRule {
-    fn check(self, policy: &RefreshPolicy, own: &RefreshPolicy) -> Result<(), PolicyViolation> {
+    fn check(self, policy: &RefreshPolicy, own: &RefreshPolicy) -> Result<(), RefreshPolicyError> {
         if policy == own {
             Ok(())
         } else if policy.is_more_dangerous_than(own) {
-            Err(PolicyViolation::SharedPolicyDangerous)
+            Err(RefreshPolicyError::SharedPolicyDangerous)
         } else if self == Self::OfSource {
             Ok(())
         } else {
-            Err(PolicyViolation::SharedPolicyDiffers)
+            Err(RefreshPolicyError::SharedPolicyDiffers)
         }
     }
 }

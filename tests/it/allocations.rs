@@ -12,16 +12,17 @@ use http_body_util::Empty;
 use serde::Deserialize;
 use tower::{Layer as _, Service as _, service_fn};
 use tower_bearer::keys::KeySet;
+use tower_bearer::request::credential;
 use tower_bearer::testing::{Outage, TestIssuer, TokenBuilder};
-use tower_bearer::{Algorithm, Api, BearerLayer, Issuer, Secret, Validator, bearer};
+use tower_bearer::{Algorithm, Api, BearerLayer, Issuer, Secret, Validator};
 
 const AUDIENCE: &str = "https://api.test/";
 
 fn api(server: &TestIssuer, algorithm: Algorithm) -> Api {
     let issuer = if algorithm.is_symmetric() {
-        Issuer::shared_secret(server.issuer(), Secret::utf8(server.secret()))
+        Issuer::shared_secret(server.issuer(), Secret::from_text(server.secret()))
     } else {
-        Issuer::with_static_keys(server.issuer(), KeySet::from_jwks(server.jwks()))
+        Issuer::static_keys(server.issuer(), KeySet::from_jwks(server.jwks()))
     };
     Api::new(AUDIENCE, issuer.with_algorithms([algorithm]))
 }
@@ -55,7 +56,7 @@ fn of_validation(validator: &Validator, text: &str) -> u64 {
 fn a_validation_allocates_four_times_at_most() {
     for algorithm in Algorithm::ALL {
         let server = TestIssuer::new().with_algorithms([algorithm]);
-        let validator = Validator::builder(api(&server, algorithm)).without_memo().build().expect("good");
+        let validator = Validator::builder(api(&server, algorithm)).without_token_cache().build().expect("good");
         let text = token(&server).sign();
         assert!(now(validator.validate(&text)).is_ok());
         // The payload, the signature, the key id, and what shares header and payload.
@@ -76,7 +77,7 @@ struct Custom {
 #[test]
 fn claims_of_the_applications_own_are_all_that_they_add() {
     let server = TestIssuer::new().with_algorithms([Algorithm::ES256]);
-    let validator = Validator::builder(api(&server, Algorithm::ES256)).without_memo().build().expect("good");
+    let validator = Validator::builder(api(&server, Algorithm::ES256)).without_token_cache().build().expect("good");
     let validator = validator.with_custom_claims::<Custom>();
     let text = token(&server).sign();
     let claims = now(validator.validate(&text)).expect("a good token");
@@ -196,10 +197,10 @@ fn a_request_that_waits_for_keys_takes_no_memory_for_its_token() {
     let _entered = runtime.enter();
     let server = TestIssuer::new().with_algorithms([Algorithm::ES256]);
     server.outage(Outage::Hang);
-    let issuer = Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()).with_algorithms([Algorithm::ES256]);
+    let issuer = Issuer::jwks(server.issuer(), server.jwks_uri()).with_algorithms([Algorithm::ES256]);
     let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone()).build().expect("good");
     let in_header = BearerLayer::new(validator);
-    let in_cookie = in_header.clone().with_token_source(|headers| bearer::from_cookie(headers, "access"));
+    let in_cookie = in_header.clone().with_token_source(|headers| credential::from_cookie(headers, "access"));
     let token = token(&server);
     for kid in [server.kid(), "k".repeat(256)] {
         for padding in [0, 11_000] {

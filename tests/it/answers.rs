@@ -8,13 +8,13 @@ use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use tower::Layer;
-use tower_bearer::axum::BearerRejection;
-use tower_bearer::bearer::CredentialError;
-use tower_bearer::claims::{ClaimError, CustomClaimsError, Fault};
-use tower_bearer::guard::Unmet;
-use tower_bearer::host::HostError;
+use tower_bearer::claims::{ClaimError, ClaimErrorReason, CustomClaimsError};
+use tower_bearer::extract::BearerRejection;
 use tower_bearer::jwks::RefreshError;
-use tower_bearer::rejection::{CheckFailed, IssuerError, KeyNotFound};
+use tower_bearer::rejection::{CheckError, IssuerError, KeyNotFound};
+use tower_bearer::request::HostError;
+use tower_bearer::request::credential::CredentialError;
+use tower_bearer::requirement::UnmetRequirement;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::token::TokenError;
 use tower_bearer::{Algorithm, BearerLayer, Rejection};
@@ -44,10 +44,10 @@ fn faults_of_a_token() -> Vec<Rejection> {
         Rejection::Key(KeyNotFound::NotForVerification),
         Rejection::Signature,
         Rejection::Claims(ClaimError::Expired),
-        Rejection::Claims(ClaimError::Audience(Fault::Missing)),
+        Rejection::Claims(ClaimError::Audience(ClaimErrorReason::Missing)),
         Rejection::Claims(ClaimError::Confirmation),
         Rejection::CustomClaims(CustomClaimsError::new(Some("department"), "invalid type: string, expected u8")),
-        Rejection::Check(CheckFailed::new()),
+        Rejection::Check(CheckError::new()),
     ]
 }
 
@@ -122,7 +122,8 @@ async fn a_lack_of_scope_is_forbidden_and_names_the_scopes() {
         ("read:orders write:orders", r#"Bearer error="insufficient_scope", scope="read:orders write:orders""#),
         ("", r#"Bearer error="insufficient_scope""#),
     ] {
-        let rejection = Rejection::Requirement(Unmet::Scope { missing: Arc::from("admin"), scope: Arc::from(scope) });
+        let rejection =
+            Rejection::Requirement(UnmetRequirement::Scope { missing: Arc::from("admin"), scope: Arc::from(scope) });
         assert_answer(rejection, Expected { status: 403, challenge: Some(challenge), retry_after: None, body }).await;
     }
 }
@@ -140,7 +141,8 @@ async fn a_weak_or_old_authentication_asks_to_step_up() {
         (gold, Some(0), r#"Bearer error="insufficient_user_authentication", acr_values="gold silver", max_age="0""#),
     ] {
         let max_age = max_age.map(Duration::from_millis);
-        let rejection = Rejection::Requirement(Unmet::Authentication { acr_values, max_age, scope: Arc::from("") });
+        let rejection =
+            Rejection::Requirement(UnmetRequirement::Authentication { acr_values, max_age, scope: Arc::from("") });
         assert_answer(rejection, Expected { status: 401, challenge: Some(challenge), retry_after: None, body }).await;
     }
 }
@@ -165,8 +167,8 @@ fn every_challenge_with_a_realm_can_be_read_strictly() {
     let others = [
         Rejection::NoCredential,
         Rejection::Credential(CredentialError::Empty),
-        Rejection::Requirement(Unmet::Permission { missing: Arc::from("p"), scope: Arc::from("a b") }),
-        Rejection::Requirement(Unmet::Authentication {
+        Rejection::Requirement(UnmetRequirement::Permission { missing: Arc::from("p"), scope: Arc::from("a b") }),
+        Rejection::Requirement(UnmetRequirement::Authentication {
             acr_values: Some(Arc::from("x")),
             max_age: None,
             scope: Arc::from("a b"),

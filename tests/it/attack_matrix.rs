@@ -94,9 +94,9 @@ impl Config {
         let issuer = match (&config.jwks, &config.secret_b64u) {
             (Some(file), _) => {
                 let keys = vectors::read(&format!("attack-matrix/{file}")).expect("the key set beside the cases");
-                Issuer::with_static_keys(&config.issuer, KeySet::from_jwks(keys))
+                Issuer::static_keys(&config.issuer, KeySet::from_jwks(keys))
             }
-            (None, Some(secret)) => Issuer::shared_secret(&config.issuer, Secret::base64url(secret)),
+            (None, Some(secret)) => Issuer::shared_secret(&config.issuer, Secret::from_base64url(secret)),
             (None, None) => panic!("{} has no keys", case.api),
         };
         let profile = if case.mode.as_deref() == Some("rfc9068") { Profile::Rfc9068 } else { Profile::Any };
@@ -158,17 +158,17 @@ async fn every_case_of_the_matrix_gets_its_answer() {
 
 async fn outcome(config: &Config, case: &Case, token: &str) -> Outcome {
     let answer = |status, error: Option<&str>| Outcome { status, error: error.map(str::to_owned) };
-    if tower_bearer::bearer::BearerToken::parse(token).is_err() {
+    if tower_bearer::request::credential::BearerToken::parse(token).is_err() {
         return answer(400, Some("invalid_request"));
     }
-    let verdict = config.validator(case).validate(token).await;
-    let verdict = verdict.and_then(|claims| match &case.route {
+    let outcome = config.validator(case).validate(token).await;
+    let outcome = outcome.and_then(|claims| match &case.route {
         None => Ok(()),
         Some(route) => Requirement::scope(&route.required_scope)
             .check(&claims, Timestamp::from_secs(config.now), Duration::ZERO)
             .map_err(Rejection::Requirement),
     });
-    match verdict {
+    match outcome {
         Ok(()) => answer(200, None),
         Err(rejection) if rejection.kind() == RejectionKind::InsufficientScope => {
             answer(403, Some("insufficient_scope"))

@@ -100,7 +100,7 @@ impl Stage<'_> {
 }
 
 fn remote(server: &TestIssuer, api: &ApiConfig) -> Issuer {
-    Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()).with_algorithms(api.algorithms())
+    Issuer::jwks(server.issuer(), server.jwks_uri()).with_algorithms(api.algorithms())
 }
 
 fn built(builder: ValidatorBuilder) -> Validator {
@@ -421,7 +421,7 @@ impl Stage<'_> {
     async fn tags_wrong_at_either_end(&self) -> Outcome {
         let api = &self.config.apis["hs"];
         let server = self.server_of(api);
-        let issuer = Issuer::shared_secret(server.issuer(), Secret::utf8(server.secret()));
+        let issuer = Issuer::shared_secret(server.issuer(), Secret::from_text(server.secret()));
         let builder = Validator::builder(self.config.api(&api.audience, issuer.with_algorithms(api.algorithms())));
         let validator = built(builder.with_clock(self.clock.clone()));
         let token = server.token().audience(&api.audience);

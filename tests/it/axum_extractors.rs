@@ -8,7 +8,7 @@ use http::{Request, Response, StatusCode};
 use serde::Deserialize;
 use tower::ServiceExt;
 use tower::util::MapRequestLayer;
-use tower_bearer::axum::{BearerRejection, ClaimsRejection};
+use tower_bearer::extract::{BearerRejection, ClaimsRejection};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{BearerLayer, Claims, Rejection, RequireLayer, Requirement};
 

@@ -17,7 +17,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tower_bearer::config::Problem;
+use tower_bearer::config::SettingErrorKind;
 use tower_bearer::fetch::{BuildClientErrorKind, FetchError, ReqwestFetch};
 use tower_bearer::jwks::{KeySource, RefreshError};
 use tower_bearer::keys::KeySet;
@@ -88,7 +88,7 @@ fn acceptor(certificate: &str) -> TlsAcceptor {
 
 fn validator(server: &Server, issuer: &TestIssuer, host: &str, fetch: ReqwestFetch) -> Validator {
     let url = format!("https://{host}:{}/jwks", server.address.port());
-    let api = Api::new(AUDIENCE, Issuer::with_jwks_uri(issuer.issuer(), url));
+    let api = Api::new(AUDIENCE, Issuer::jwks(issuer.issuer(), url));
     Validator::builder(api).with_fetch(fetch).build().expect("a good configuration")
 }
 
@@ -188,13 +188,13 @@ async fn without_ca_certificates_only_keys_that_come_over_https_are_refused() {
         let api = Api::new(AUDIENCE, issuers[0].clone());
         Validator::new(issuers[1..].iter().fold(api, |api, issuer| api.with_issuer((*issuer).clone())))
     };
-    let over_http = Issuer::with_jwks_uri("https://other.test/", "http://127.0.0.1:1/jwks");
-    for https in [Issuer::oidc(named), Issuer::with_jwks_uri(named, "https://id.test/jwks")] {
+    let over_http = Issuer::jwks("https://other.test/", "http://127.0.0.1:1/jwks");
+    for https in [Issuer::oidc(named), Issuer::jwks(named, "https://id.test/jwks")] {
         for issuers in [&[&https][..], &[&over_http, &https]] {
             let error = build(issuers).map(drop).expect_err("no CA certificate");
-            let [fault] = error.faults() else { panic!("{error}") };
-            let Problem::HttpClient(client) = fault.problem() else { panic!("{error}") };
-            assert_eq!((fault.setting(), client.kind()), ("fetch", BuildClientErrorKind::TrustStore));
+            let [reason] = error.errors() else { panic!("{error}") };
+            let SettingErrorKind::HttpClient(client) = reason.kind() else { panic!("{error}") };
+            assert_eq!((reason.setting(), client.kind()), ("fetch", BuildClientErrorKind::TrustStore));
             assert!(client.source().is_some_and(|cause| cause.source().is_some()), "{client:?}");
             let text = error.to_string();
             for word in ["trust store", "`ca-certificates`", "SSL_CERT_FILE", "No CA certificates were loaded"] {
@@ -211,7 +211,7 @@ async fn without_ca_certificates_only_keys_that_come_over_https_are_refused() {
     let validator = Validator::builder(api).build_ready(Duration::from_secs(10)).await.expect("the first keys");
     serves(&validator, issuer).await;
     let keys = KeySet::from_jwks(issuer.jwks());
-    assert!(build(&[&Issuer::with_static_keys(named, keys)]).is_ok());
+    assert!(build(&[&Issuer::static_keys(named, keys)]).is_ok());
     assert!(build(&[&over_http]).is_ok());
     let behind_tls = Server::start(GOOD, issuer).await;
     serves(&self::validator(&behind_tls, issuer, "localhost", trusting()), issuer).await;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::Request;
-use tower_bearer::claims::{ClaimError, Fault, Organization};
-use tower_bearer::config::{Organizations, Problem};
+use tower_bearer::claims::{ClaimError, ClaimErrorReason, Organization};
+use tower_bearer::config::{Organizations, SettingErrorKind};
 use tower_bearer::request::RequestHead;
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
 use tower_bearer::{Api, BearerLayer, Rejection, RejectionKind, Validator};
@@ -28,7 +28,7 @@ async fn the_client_is_one_of_those_configured() {
     assert_eq!(outcome(&validator, from("web")).await, Ok(()));
     assert_eq!(outcome(&validator, server.token().without("client_id").claim("azp", "cron")).await, Ok(()));
     let other = outcome(&validator, from("other")).await.unwrap_err();
-    assert_eq!(other, Rejection::Claims(ClaimError::Client(Fault::Mismatch)));
+    assert_eq!(other, Rejection::Claims(ClaimError::Client(ClaimErrorReason::Mismatch)));
     assert_eq!(other.kind(), RejectionKind::Client);
 }
 
@@ -42,12 +42,12 @@ async fn a_token_without_audience_is_taken_by_its_client_alone() {
     let claims = with.validate(&cognito().sign()).await.expect("a token of Cognito");
     assert_eq!((claims.client_id(), claims.audience().iter().count()), (Some("web"), 0));
     let refused = |error| Err(Rejection::UnverifiedClaims(error));
-    let missing = ClaimError::Audience(Fault::Missing);
+    let missing = ClaimError::Audience(ClaimErrorReason::Missing);
     assert_eq!(outcome(&with, cognito().claim("token_use", "id")).await, refused(missing.clone()));
     assert_eq!(outcome(&with, cognito().without("token_use")).await, refused(missing.clone()));
     assert_eq!(
         outcome(&with, cognito().claim("client_id", "other")).await,
-        refused(ClaimError::Client(Fault::Mismatch))
+        refused(ClaimError::Client(ClaimErrorReason::Mismatch))
     );
     let without = validator(&server, |api| api);
     assert_eq!(outcome(&without, cognito()).await, refused(missing));
@@ -58,12 +58,12 @@ async fn a_fixed_set_of_organizations() {
     let server = TestIssuer::new();
     let ids = validator(&server, |api| api.with_organizations(Organizations::ids(["org_1", "org_2"])));
     assert_eq!(outcome(&ids, server.token().organization("org_2")).await, Ok(()));
-    let refused = |fault| Err(Rejection::Claims(ClaimError::Organization(fault)));
-    assert_eq!(outcome(&ids, server.token().organization("org_3")).await, refused(Fault::Mismatch));
-    assert_eq!(outcome(&ids, server.token()).await, refused(Fault::Missing));
+    let refused = |reason| Err(Rejection::Claims(ClaimError::Organization(reason)));
+    assert_eq!(outcome(&ids, server.token().organization("org_3")).await, refused(ClaimErrorReason::Mismatch));
+    assert_eq!(outcome(&ids, server.token()).await, refused(ClaimErrorReason::Missing));
     let names = validator(&server, |api| api.with_organizations(Organizations::names(["acme"])));
     assert_eq!(outcome(&names, server.token().claim("org_name", "ACME")).await, Ok(()));
-    assert_eq!(outcome(&names, server.token().claim("org_name", "acme.")).await, refused(Fault::Mismatch));
+    assert_eq!(outcome(&names, server.token().claim("org_name", "acme.")).await, refused(ClaimErrorReason::Mismatch));
     let open = validator(&server, |api| api);
     let claims = open.validate(&server.token().organization("org_9").sign()).await.expect("no policy");
     assert_eq!(claims.organization(), Some("org_9"));
@@ -85,7 +85,7 @@ async fn the_request_decides_the_organization_every_time() {
     let server = TestIssuer::new();
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
-    let by_subdomain = Organizations::of_request(move |request| {
+    let by_subdomain = Organizations::from_request(move |request| {
         count.fetch_add(1, Ordering::Relaxed);
         let (name, _) = request.host()?.as_str().split_once(".api.test")?;
         Some(Organization::name(name))
@@ -104,7 +104,7 @@ async fn the_request_decides_the_organization_every_time() {
     let doubled = doubled.body(Body::default()).expect("a request");
     assert_eq!(gate::through(BearerLayer::new(validator.clone()), doubled).await.status, 400);
 
-    let mismatch = Err(Rejection::Claims(ClaimError::Organization(Fault::Mismatch)));
+    let mismatch = Err(Rejection::Claims(ClaimError::Organization(ClaimErrorReason::Mismatch)));
     assert!(validator.validate_for(&token, "acme.api.test").await.is_ok());
     assert_eq!(validator.validate_for(&token, "globex.api.test").await.map(|_| ()), mismatch);
     assert_eq!(validator.validate(&token).await.map(|_| ()), mismatch, "of no request nothing is known");
@@ -113,13 +113,14 @@ async fn the_request_decides_the_organization_every_time() {
 #[tokio::test]
 async fn direct_callers_show_the_request() {
     let server = TestIssuer::new();
-    let by_path =
-        Organizations::of_request(|request| request.uri().path().strip_prefix("/organizations/").map(Organization::id));
+    let by_path = Organizations::from_request(|request| {
+        request.uri().path().strip_prefix("/organizations/").map(Organization::id)
+    });
     let validator = validator(&server, |api| api.with_organizations(by_path));
     let token = server.token().organization("org_1").sign();
     for (path, accepted) in [("/organizations/org_1", true), ("/organizations/org_2", false), ("/", false)] {
         let request = Request::get(path).body(()).expect("a request");
-        let head = RequestHead::of(&request).expect("no host");
+        let head = RequestHead::new(&request).expect("no host");
         assert_eq!(validator.validate_request(&token, &head).await.is_ok(), accepted, "{path}");
     }
 }
@@ -127,9 +128,9 @@ async fn direct_callers_show_the_request() {
 #[test]
 fn an_empty_policy_is_a_fault_of_configuration() {
     let server = TestIssuer::new();
-    let faults = |api: Api| {
+    let errors = |api: Api| {
         let error = Validator::new(api).expect_err("a fault");
-        error.faults().iter().map(|fault| (fault.setting().to_owned(), fault.problem().clone())).collect::<Vec<_>>()
+        error.errors().iter().map(|reason| (reason.setting().to_owned(), reason.kind().clone())).collect::<Vec<_>>()
     };
     let api = || Api::new(AUDIENCE, trusted(&server));
     for (api, setting) in [
@@ -138,6 +139,6 @@ fn an_empty_policy_is_a_fault_of_configuration() {
         (api().with_organizations(Organizations::ids([""; 0])), "organization ids"),
         (api().with_organizations(Organizations::names(["acme", ""])), "organization names"),
     ] {
-        assert_eq!(faults(api), [(setting.to_owned(), Problem::Empty)]);
+        assert_eq!(errors(api), [(setting.to_owned(), SettingErrorKind::Empty)]);
     }
 }

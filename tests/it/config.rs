@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_bearer::config::Problem;
+use tower_bearer::config::SettingErrorKind;
 use tower_bearer::fetch::EndpointError;
 use tower_bearer::keys::{KeyError, KeySet, SecretError, SkipReason};
 use tower_bearer::{Algorithm, Api, Issuer, Secret, Validator};
@@ -11,24 +11,24 @@ const AUDIENCE: &str = "https://api.example/";
 const LONG: &str = "a secret of more than thirty-two octets";
 
 /// The faults of an API, as (setting, problem).
-fn faults(api: Api) -> Vec<(String, Problem)> {
+fn errors(api: Api) -> Vec<(String, SettingErrorKind)> {
     match Validator::builder(api).build() {
         Ok(_) => Vec::new(),
         Err(error) => {
-            error.faults().iter().map(|fault| (fault.setting().to_owned(), fault.problem().clone())).collect()
+            error.errors().iter().map(|reason| (reason.setting().to_owned(), reason.kind().clone())).collect()
         }
     }
 }
 
-fn faults_of(issuer: Issuer) -> Vec<(String, Problem)> {
-    faults(Api::new(AUDIENCE, issuer))
+fn faults_of(issuer: Issuer) -> Vec<(String, SettingErrorKind)> {
+    errors(Api::new(AUDIENCE, issuer))
 }
 
 fn hs() -> Issuer {
-    Issuer::shared_secret("https://hs.example/", Secret::utf8(LONG))
+    Issuer::shared_secret("https://hs.example/", Secret::from_text(LONG))
 }
 
-fn one(setting: &str, problem: Problem) -> Vec<(String, Problem)> {
+fn one(setting: &str, problem: SettingErrorKind) -> Vec<(String, SettingErrorKind)> {
     vec![(setting.to_owned(), problem)]
 }
 
@@ -39,10 +39,10 @@ async fn good_configurations_have_no_fault() {
         Issuer::oidc("https://id.example.com/realms/a"),
         Issuer::oidc("http://127.0.0.1:9000"),
         Issuer::oidc("http://as.internal/").dangerous_allow_http(),
-        Issuer::with_jwks_uri("https://as.example", "https://keys.example/jwks"),
-        Issuer::with_jwks_uri("urn:example:issuer", "https://keys.example/jwks")
+        Issuer::jwks("https://as.example", "https://keys.example/jwks"),
+        Issuer::jwks("urn:example:issuer", "https://keys.example/jwks")
             .with_algorithms([Algorithm::ES256, Algorithm::RS256]),
-        hs().with_domain("accounts.example").with_secret(Secret::utf8("another secret of thirty-two octets!")),
+        hs().with_domain("accounts.example").with_secret(Secret::from_text("another secret of thirty-two octets!")),
     ] {
         assert_eq!(faults_of(issuer.clone()), [], "{issuer:?}");
     }
@@ -61,29 +61,29 @@ fn an_auth0_domain_is_bare() {
         "u@t.auth0.com",
     ] {
         let setting = format!("Auth0 domain {domain:?}");
-        assert_eq!(faults_of(Issuer::auth0(domain)), one(&setting, Problem::NotADomain), "{domain}");
+        assert_eq!(faults_of(Issuer::auth0(domain)), one(&setting, SettingErrorKind::NotADomain), "{domain}");
         assert_eq!(
             faults_of(Issuer::auth0("t.auth0.com").with_custom_domain(domain)),
-            one(&setting, Problem::NotADomain),
+            one(&setting, SettingErrorKind::NotADomain),
             "{domain}"
         );
     }
-    assert_eq!(faults_of(Issuer::auth0("")), one("Auth0 domain \"\"", Problem::Empty));
+    assert_eq!(faults_of(Issuer::auth0("")), one("Auth0 domain \"\"", SettingErrorKind::Empty));
 }
 
 #[test]
 fn an_issuer_is_what_a_token_can_carry() {
-    let with = |issuer: &str| faults_of(Issuer::with_jwks_uri(issuer, "https://keys.example/"));
+    let with = |issuer: &str| faults_of(Issuer::jwks(issuer, "https://keys.example/"));
     for (issuer, problem) in [
-        ("", Problem::Empty),
-        ("https://as.example/ ", Problem::Unprintable),
-        ("https://as.example/\n", Problem::Unprintable),
-        ("http://as.example/", Problem::Url(EndpointError::PlainHttp)),
-        ("ftp://as.example/", Problem::Url(EndpointError::Malformed)),
-        ("https://u:p@as.example/", Problem::Url(EndpointError::UserInfo)),
-        ("https://as.example/?x=1", Problem::IssuerUrl),
-        ("https://as.example/#x", Problem::IssuerUrl),
-        ("https://northwind.eu.auth0.com", Problem::TrailingSlash),
+        ("", SettingErrorKind::Empty),
+        ("https://as.example/ ", SettingErrorKind::Unprintable),
+        ("https://as.example/\n", SettingErrorKind::Unprintable),
+        ("http://as.example/", SettingErrorKind::Url(EndpointError::PlainHttp)),
+        ("ftp://as.example/", SettingErrorKind::Url(EndpointError::Malformed)),
+        ("https://u:p@as.example/", SettingErrorKind::Url(EndpointError::UserInfo)),
+        ("https://as.example/?x=1", SettingErrorKind::IssuerUrl),
+        ("https://as.example/#x", SettingErrorKind::IssuerUrl),
+        ("https://northwind.eu.auth0.com", SettingErrorKind::TrailingSlash),
     ] {
         assert_eq!(with(issuer), one(&format!("issuer {issuer:?}"), problem), "{issuer}");
     }
@@ -100,14 +100,14 @@ fn rejects_the_url_of_a_discovery_document_and_names_the_issuer() {
         ("https://t.eu.auth0.com/.well-known/openid-configuration", "https://t.eu.auth0.com/"),
         ("http://127.0.0.1:9000/.well-known/openid-configuration", "http://127.0.0.1:9000"),
     ] {
-        let expected = one(&format!("issuer {url:?}"), Problem::DiscoveryUrl { issuer: Box::from(issuer) });
+        let expected = one(&format!("issuer {url:?}"), SettingErrorKind::DiscoveryUrl { issuer: Box::from(issuer) });
         let keys = "https://keys.example/";
-        assert_eq!(faults_of(Issuer::with_jwks_uri(url, keys)), expected, "{url}");
+        assert_eq!(faults_of(Issuer::jwks(url, keys)), expected, "{url}");
         assert_eq!(faults_of(Issuer::oidc("https://as2.example").with_domain(url)), expected, "{url}");
         assert_eq!(faults_of(Issuer::oidc(url)), expected, "{url}");
     }
     for issuer in ["https://as.example/.well-known/openid", "https://as.example/.well-known/openid-configuration-2"] {
-        assert_eq!(faults_of(Issuer::with_jwks_uri(issuer, "https://keys.example/")), [], "{issuer}");
+        assert_eq!(faults_of(Issuer::jwks(issuer, "https://keys.example/")), [], "{issuer}");
     }
     let error = Validator::new(Api::new(AUDIENCE, Issuer::oidc("https://as.example/.well-known/openid-configuration")));
     let text = error.expect_err("a document").to_string();
@@ -119,7 +119,7 @@ fn rejects_the_url_of_a_discovery_document_and_names_the_issuer() {
 
 #[test]
 fn what_is_fetched_is_https() {
-    let jwks = |uri: &str| faults_of(Issuer::with_jwks_uri("https://as.example/", uri));
+    let jwks = |uri: &str| faults_of(Issuer::jwks("https://as.example/", uri));
     for (uri, error) in [
         ("http://keys.example/", EndpointError::PlainHttp),
         ("keys.json", EndpointError::Malformed),
@@ -127,74 +127,77 @@ fn what_is_fetched_is_https() {
         ("https://u@keys.example/", EndpointError::UserInfo),
         ("https://keys.example/#k", EndpointError::Fragment),
     ] {
-        assert_eq!(jwks(uri), one("issuer \"https://as.example/\" jwks_uri", Problem::Url(error)), "{uri}");
+        assert_eq!(jwks(uri), one("issuer \"https://as.example/\" jwks_uri", SettingErrorKind::Url(error)), "{uri}");
     }
     let discovery = faults_of(Issuer::oidc("accounts.example"));
-    assert_eq!(discovery, one("issuer \"accounts.example\"", Problem::Url(EndpointError::Malformed)));
+    assert_eq!(discovery, one("issuer \"accounts.example\"", SettingErrorKind::Url(EndpointError::Malformed)));
 }
 
 #[test]
 fn names_the_setting_that_allows_plain_http_where_it_is_refused() {
     let hint = "plain http is allowed on loopback only; use https, or `dangerous_allow_http` in a network that you trust, such \
                 as that of docker compose";
-    let jwks = || Issuer::with_jwks_uri("https://as.example/", "http://keycloak:8080/certs");
+    let jwks = || Issuer::jwks("https://as.example/", "http://keycloak:8080/certs");
     let oidc = || Issuer::oidc("http://keycloak:8080/realms/shop");
     for issuer in [jwks, oidc] {
-        let problems: Vec<Problem> = faults_of(issuer()).into_iter().map(|(_, problem)| problem).collect();
-        assert_eq!(problems, [Problem::Url(EndpointError::PlainHttp)]);
-        assert_eq!(problems.iter().map(Problem::to_string).collect::<Vec<_>>(), [hint]);
+        let problems: Vec<SettingErrorKind> = faults_of(issuer()).into_iter().map(|(_, problem)| problem).collect();
+        assert_eq!(problems, [SettingErrorKind::Url(EndpointError::PlainHttp)]);
+        assert_eq!(problems.iter().map(SettingErrorKind::to_string).collect::<Vec<_>>(), [hint]);
         assert_eq!(faults_of(issuer().dangerous_allow_http()), []);
     }
-    let other = Problem::Url(EndpointError::UserInfo);
+    let other = SettingErrorKind::Url(EndpointError::UserInfo);
     assert_eq!(other.to_string(), "a URL with user name or password is not allowed");
 }
 
 #[test]
 fn algorithms_fit_the_kind_of_key() {
     let setting = "issuer \"https://hs.example/\" algorithms";
-    assert_eq!(faults_of(hs().with_algorithms([])), one(setting, Problem::NoAlgorithms));
+    assert_eq!(faults_of(hs().with_algorithms([])), one(setting, SettingErrorKind::NoAlgorithms));
     assert_eq!(
         faults_of(hs().with_algorithms([Algorithm::HS256, Algorithm::RS256])),
-        one(setting, Problem::AsymmetricWithSecret(Algorithm::RS256))
+        one(setting, SettingErrorKind::AsymmetricWithSecret(Algorithm::RS256))
     );
     assert_eq!(
         faults_of(hs().with_algorithms([Algorithm::HS256, Algorithm::HS256])),
-        one(setting, Problem::DuplicateAlgorithm(Algorithm::HS256))
+        one(setting, SettingErrorKind::DuplicateAlgorithm(Algorithm::HS256))
     );
     let tenant = Issuer::auth0("t.auth0.com").with_algorithms([Algorithm::HS256]);
     assert_eq!(
         faults_of(tenant),
-        one("issuer \"t.auth0.com\" algorithms", Problem::SymmetricWithPublicKeys(Algorithm::HS256))
+        one("issuer \"t.auth0.com\" algorithms", SettingErrorKind::SymmetricWithPublicKeys(Algorithm::HS256))
     );
-    let mixed = Issuer::auth0("t.auth0.com").with_secret(Secret::utf8(LONG));
-    assert_eq!(faults_of(mixed), one("issuer \"t.auth0.com\" secret", Problem::SecretWithPublicKeys));
+    let mixed = Issuer::auth0("t.auth0.com").with_secret(Secret::from_text(LONG));
+    assert_eq!(faults_of(mixed), one("issuer \"t.auth0.com\" secret", SettingErrorKind::SecretWithPublicKeys));
 }
 
 #[test]
 fn secrets_are_long_enough_and_no_keys() {
     let with = |secret| faults_of(Issuer::shared_secret("https://hs.example/", secret));
     let setting = "issuer \"https://hs.example/\" secret";
-    assert_eq!(with(Secret::utf8("")), one(setting, Problem::Secret(SecretError::Empty)));
+    assert_eq!(with(Secret::from_text("")), one(setting, SettingErrorKind::Secret(SecretError::Empty)));
     assert_eq!(
-        with(Secret::utf8("-----BEGIN PUBLIC KEY-----\nMIIB")),
-        one(setting, Problem::Secret(SecretError::KeyFile))
+        with(Secret::from_text("-----BEGIN PUBLIC KEY-----\nMIIB")),
+        one(setting, SettingErrorKind::Secret(SecretError::KeyFile))
     );
-    assert_eq!(with(Secret::hex("0g")), one(setting, Problem::Secret(SecretError::Encoding)));
+    assert_eq!(with(Secret::from_hex("0g")), one(setting, SettingErrorKind::Secret(SecretError::Encoding)));
     let short = "sixteen octets!!";
     assert_eq!(
-        with(Secret::utf8(short)),
-        one(setting, Problem::Secret(SecretError::TooShort { algorithm: Algorithm::HS256, octets: 16, needed: 32 }))
+        with(Secret::from_text(short)),
+        one(
+            setting,
+            SettingErrorKind::Secret(SecretError::TooShort { algorithm: Algorithm::HS256, octets: 16, needed: 32 })
+        )
     );
-    assert_eq!(with(Secret::utf8(short).map(Secret::dangerous_short_secret)), []);
-    let five = (0..4).fold(hs(), |issuer, n| issuer.with_secret(Secret::utf8(format!("{LONG}{n}"))));
-    assert_eq!(faults_of(five), one(setting, Problem::TooManyKeys));
+    assert_eq!(with(Secret::from_text(short).map(Secret::dangerous_short_secret)), []);
+    let five = (0..4).fold(hs(), |issuer, n| issuer.with_secret(Secret::from_text(format!("{LONG}{n}"))));
+    assert_eq!(faults_of(five), one(setting, SettingErrorKind::TooManyKeys));
 }
 
 #[test]
 fn static_keys_are_usable() {
-    let with = |keys| faults_of(Issuer::with_static_keys("https://as.example/", keys));
+    let with = |keys| faults_of(Issuer::static_keys("https://as.example/", keys));
     let setting = "issuer \"https://as.example/\" static keys";
-    let none = |skipped| one(setting, Problem::NoUsableKey { skipped });
+    let none = |skipped| one(setting, SettingErrorKind::NoUsableKey { skipped });
     assert_eq!(with(KeySet::from_jwks(r#"{"keys":[]}"#)), none(None));
     let secret = with(KeySet::from_jwks(r#"{"keys":[{"kty":"oct","k":"AAAA"}]}"#));
     assert_eq!(secret, none(Some(SkipReason::Symmetric)));
@@ -202,91 +205,102 @@ fn static_keys_are_usable() {
         secret[0].1.to_string(),
         "holds no key that fits a listed algorithm; one was passed over: it is a shared secret"
     );
-    assert_eq!(with(KeySet::from_pem("")), one(setting, Problem::Keys(KeyError::Pem)));
+    assert_eq!(with(KeySet::from_pem("")), one(setting, SettingErrorKind::Keys(KeyError::Pem)));
 }
 
 #[test]
 fn rules_are_within_their_ranges() {
     let api = || Api::new(AUDIENCE, hs());
-    assert_eq!(faults(Api::new("", hs())), one("audience", Problem::Empty));
-    assert_eq!(faults(api().with_audience("a ")), one("audience \"a \"", Problem::Unprintable));
-    assert_eq!(faults(api().with_leeway(Duration::from_secs(301))), one("leeway", Problem::Leeway));
-    assert_eq!(faults(api().with_leeway(Duration::from_secs(300))), []);
-    assert_eq!(faults(api().with_max_age(Duration::ZERO)), one("max age", Problem::MaxAge));
-    assert_eq!(faults(api().with_required_claims([""])), one("required claims", Problem::Empty));
+    assert_eq!(errors(Api::new("", hs())), one("audience", SettingErrorKind::Empty));
+    assert_eq!(errors(api().with_audience("a ")), one("audience \"a \"", SettingErrorKind::Unprintable));
+    assert_eq!(errors(api().with_leeway(Duration::from_secs(301))), one("leeway", SettingErrorKind::Leeway));
+    assert_eq!(errors(api().with_leeway(Duration::from_secs(300))), []);
+    assert_eq!(errors(api().with_max_age(Duration::ZERO)), one("max age", SettingErrorKind::MaxAge));
+    assert_eq!(errors(api().with_required_claims([""])), one("required claims", SettingErrorKind::Empty));
     for bytes in [0, 255, 1_048_577, usize::MAX] {
-        assert_eq!(faults(api().with_max_token_bytes(bytes)), one("max token bytes", Problem::TokenSize), "{bytes}");
+        assert_eq!(
+            errors(api().with_max_token_bytes(bytes)),
+            one("max token bytes", SettingErrorKind::TokenSize),
+            "{bytes}"
+        );
     }
-    assert_eq!(faults(api().with_issuer(hs())), one("issuer \"https://hs.example/\"", Problem::DuplicateIssuer));
+    assert_eq!(
+        errors(api().with_issuer(hs())),
+        one("issuer \"https://hs.example/\"", SettingErrorKind::DuplicateIssuer)
+    );
 }
 
 #[test]
 fn hosts_are_bound_to_known_issuers_once() {
     let api = || Api::new(AUDIENCE, hs().with_domain("https://other.example/"));
-    assert_eq!(faults(api().with_issuer_for_host("api.example:8443", "https://hs.example/")), []);
+    assert_eq!(errors(api().with_issuer_for_host("api.example:8443", "https://hs.example/")), []);
     assert_eq!(
-        faults(api().with_issuer_for_host("https://api.example", "https://hs.example/")),
-        one("issuer for host \"https://api.example\"", Problem::Host)
+        errors(api().with_issuer_for_host("https://api.example", "https://hs.example/")),
+        one("issuer for host \"https://api.example\"", SettingErrorKind::Host)
     );
     assert_eq!(
-        faults(api().with_issuer_for_host("api.example", "https://hs.example")),
-        one("issuer for host \"api.example\", issuer \"https://hs.example\"", Problem::UnknownIssuer)
+        errors(api().with_issuer_for_host("api.example", "https://hs.example")),
+        one("issuer for host \"api.example\", issuer \"https://hs.example\"", SettingErrorKind::UnknownIssuer)
     );
     let twice = api()
         .with_issuer_for_host("api.example", "https://hs.example/")
         .with_issuer_for_host("API.example:1", "https://other.example/");
     let both = "host \"api.example\", issuers \"https://hs.example/\" and \"https://other.example/\"";
-    assert_eq!(faults(twice), one(both, Problem::DuplicateHost));
+    assert_eq!(errors(twice), one(both, SettingErrorKind::DuplicateHost));
     let same_host = Api::new(AUDIENCE, hs().with_domain("https://hs.example/b")).with_issuer_from_host();
     let both = "host \"hs.example\", issuers \"https://hs.example/\" and \"https://hs.example/b\"";
-    assert_eq!(faults(same_host), one(both, Problem::DuplicateHost));
-    let nameless = Api::new(AUDIENCE, Issuer::shared_secret("accounts", Secret::utf8(LONG))).with_issuer_from_host();
-    assert_eq!(faults(nameless), one("issuer from host, issuer \"accounts\"", Problem::NoHost));
+    assert_eq!(errors(same_host), one(both, SettingErrorKind::DuplicateHost));
+    let nameless =
+        Api::new(AUDIENCE, Issuer::shared_secret("accounts", Secret::from_text(LONG))).with_issuer_from_host();
+    assert_eq!(errors(nameless), one("issuer from host, issuer \"accounts\"", SettingErrorKind::NoHost));
 }
 
 #[test]
 fn an_issuer_with_a_fault_still_counts_where_others_name_it() {
-    let keyless = |uri: &str| Issuer::with_jwks_uri("https://as.example/", uri).with_domain("https://as2.example/");
+    let keyless = |uri: &str| Issuer::jwks("https://as.example/", uri).with_domain("https://as2.example/");
     let api = |uri: &str| Api::new(AUDIENCE, keyless(uri)).with_issuer_for_host("api.example", "https://as2.example/");
-    let plain = ("issuer \"https://as.example/\" jwks_uri".to_owned(), Problem::Url(EndpointError::PlainHttp));
-    let twice = ("issuer \"https://as.example/\"".to_owned(), Problem::DuplicateIssuer);
-    let unknown = ("issuer for host \"b.example\", issuer \"https://as3.example/\"".to_owned(), Problem::UnknownIssuer);
+    let plain = ("issuer \"https://as.example/\" jwks_uri".to_owned(), SettingErrorKind::Url(EndpointError::PlainHttp));
+    let twice = ("issuer \"https://as.example/\"".to_owned(), SettingErrorKind::DuplicateIssuer);
+    let unknown =
+        ("issuer for host \"b.example\", issuer \"https://as3.example/\"".to_owned(), SettingErrorKind::UnknownIssuer);
     let keys = "http://keys.example/";
-    assert_eq!(faults(api(keys)), std::slice::from_ref(&plain));
-    let another = Issuer::shared_secret("https://as.example/", Secret::utf8(LONG));
+    assert_eq!(errors(api(keys)), std::slice::from_ref(&plain));
+    let another = Issuer::shared_secret("https://as.example/", Secret::from_text(LONG));
     assert_eq!(
-        faults(api(keys).with_issuer(another).with_issuer_for_host("b.example", "https://as3.example/")),
+        errors(api(keys).with_issuer(another).with_issuer_for_host("b.example", "https://as3.example/")),
         [plain, twice, unknown]
     );
     let misspelt = Issuer::auth0("t.auth0.com").with_custom_domain("https://login.example");
     assert_eq!(
-        faults(Api::new(AUDIENCE, misspelt).with_issuer_for_host("api.example", "https://t.auth0.com/")),
-        one("Auth0 domain \"https://login.example\"", Problem::NotADomain)
+        errors(Api::new(AUDIENCE, misspelt).with_issuer_for_host("api.example", "https://t.auth0.com/")),
+        one("Auth0 domain \"https://login.example\"", SettingErrorKind::NotADomain)
     );
     for bound in ["https://t.auth0.com/", "https://login.example/"] {
         let slashed = Issuer::auth0("https://t.auth0.com/").with_custom_domain("login.example");
         assert_eq!(
-            faults(Api::new(AUDIENCE, slashed).with_issuer_for_host("api.example", bound)),
-            one("Auth0 domain \"https://t.auth0.com/\"", Problem::NotADomain)
+            errors(Api::new(AUDIENCE, slashed).with_issuer_for_host("api.example", bound)),
+            one("Auth0 domain \"https://t.auth0.com/\"", SettingErrorKind::NotADomain)
         );
     }
 }
 
 #[tokio::test]
 async fn a_host_may_be_bound_to_any_name_of_an_issuer() {
-    let issuer = Issuer::with_jwks_uri("https://as.example/", "https://keys.example/").with_domain("urn:as");
-    assert_eq!(faults(Api::new(AUDIENCE, issuer).with_issuer_for_host("api.example", "urn:as")), []);
+    let issuer = Issuer::jwks("https://as.example/", "https://keys.example/").with_domain("urn:as");
+    assert_eq!(errors(Api::new(AUDIENCE, issuer).with_issuer_for_host("api.example", "urn:as")), []);
 }
 
 #[test]
 fn of_several_without_a_name_the_one_at_fault_is_numbered() {
-    let short = |octets| Problem::Secret(SecretError::TooShort { algorithm: Algorithm::HS256, octets, needed: 32 });
+    let short =
+        |octets| SettingErrorKind::Secret(SecretError::TooShort { algorithm: Algorithm::HS256, octets, needed: 32 });
     let named = |number: usize| format!("issuer \"https://hs.example/\" secret {number} of 3");
-    let three = |second: &str, third: &str| hs().with_secret(Secret::utf8(second)).with_secret(Secret::utf8(third));
+    let three =
+        |second: &str, third: &str| hs().with_secret(Secret::from_text(second)).with_secret(Secret::from_text(third));
     assert_eq!(faults_of(three("four", "five")), [(named(2), short(4)), (named(3), short(4))]);
     assert_eq!(faults_of(three(&LONG.to_uppercase(), "six")), one(&named(3), short(3)));
-    let audiences = |first: &str, second: &str| faults(Api::new(first, hs()).with_audience(second));
-    let empty = |number: usize| (format!("audience {number} of 2"), Problem::Empty);
+    let audiences = |first: &str, second: &str| errors(Api::new(first, hs()).with_audience(second));
+    let empty = |number: usize| (format!("audience {number} of 2"), SettingErrorKind::Empty);
     assert_eq!(audiences("", ""), [empty(1), empty(2)]);
     assert_eq!(audiences(AUDIENCE, ""), [empty(2)]);
     assert_eq!(audiences(AUDIENCE, "b"), []);
@@ -294,12 +308,12 @@ fn of_several_without_a_name_the_one_at_fault_is_numbered() {
 
 #[test]
 fn all_faults_are_reported_at_once_and_no_secret_with_them() {
-    let issuer = Issuer::shared_secret("http://hs.example", Secret::utf8("too short"))
+    let issuer = Issuer::shared_secret("http://hs.example", Secret::from_text("too short"))
         .with_algorithms([Algorithm::HS512, Algorithm::ES256]);
     let api =
         Api::new("", issuer).with_leeway(Duration::from_secs(3_600)).with_issuer(Issuer::auth0("https://t.auth0.com/"));
     let error = Validator::new(api).expect_err("many faults");
-    let settings: Vec<&str> = error.faults().iter().map(|fault| fault.setting()).collect();
+    let settings: Vec<&str> = error.errors().iter().map(|reason| reason.setting()).collect();
     assert_eq!(
         settings,
         [

@@ -94,7 +94,7 @@ fn our_own_backend_asks_for_no_coding_and_decodes_none() {
 /// What a key source makes of such a set, at its first fetch and at one on demand.
 fn reloaded(fetch: ReqwestFetch, body: Vec<u8>) -> (Result<(), RefreshError>, String) {
     let (url, serving) = serve(2, body);
-    let api = Api::new(AUDIENCE, Issuer::with_jwks_uri("https://login.test/", url));
+    let api = Api::new(AUDIENCE, Issuer::jwks("https://login.test/", url));
     let validator = Validator::builder(api).with_fetch(fetch).build().expect("a good configuration");
     let result = runtime().block_on(async {
         let (_, source) = validator.key_sources().next().expect("one issuer");

@@ -11,7 +11,7 @@ use crate::gate::{self, AUDIENCE, Body, OK, trusted};
 
 const SHOP: &str = "https://shop.northwind.com";
 
-fn bearer(server: &TestIssuer) -> BearerLayer {
+fn credential(server: &TestIssuer) -> BearerLayer {
     BearerLayer::new(Validator::new(Api::new(AUDIENCE, trusted(server))).expect("a good configuration"))
 }
 
@@ -33,7 +33,8 @@ fn preflight() -> http::request::Builder {
 #[tokio::test]
 async fn a_preflight_is_answered_by_the_cors_layer_outside() {
     let server = TestIssuer::new();
-    let stack = ServiceBuilder::new().layer(cors()).layer(bearer(&server)).layer(RequireLayer::scope("read:orders"));
+    let stack =
+        ServiceBuilder::new().layer(cors()).layer(credential(&server)).layer(RequireLayer::scope("read:orders"));
     let answer = gate::through(stack, preflight().body(Body::default()).expect("a request")).await;
     assert_eq!(answer.status, OK);
     assert_eq!(answer.headers["access-control-allow-origin"], SHOP);
@@ -44,7 +45,7 @@ async fn a_preflight_is_answered_by_the_cors_layer_outside() {
 #[tokio::test]
 async fn a_refusal_can_be_read_by_the_script_that_caused_it() {
     let server = TestIssuer::new();
-    let stack = || ServiceBuilder::new().layer(cors()).layer(bearer(&server));
+    let stack = || ServiceBuilder::new().layer(cors()).layer(credential(&server));
     for (request, status) in
         [(Request::get("/"), 401), (gate::bearing("opaque"), 401), (gate::bearing(&server.token().sign()), OK)]
     {
@@ -63,8 +64,8 @@ async fn the_bearer_layer_outside_refuses_preflights_unless_told() {
     let server = TestIssuer::new();
     let outside = |layer: BearerLayer| ServiceBuilder::new().layer(layer).layer(cors());
     let request = || preflight().body(Body::default()).expect("a request");
-    assert_eq!(gate::through(outside(bearer(&server)), request()).await.status, 401);
-    let passing = gate::through(outside(bearer(&server).with_preflight_passthrough()), request()).await;
+    assert_eq!(gate::through(outside(credential(&server)), request()).await.status, 401);
+    let passing = gate::through(outside(credential(&server).with_preflight_passthrough()), request()).await;
     assert_eq!(
         (passing.status, &passing.headers["access-control-allow-origin"]),
         (OK, &HeaderValue::from_static(SHOP))
@@ -75,7 +76,7 @@ async fn the_bearer_layer_outside_refuses_preflights_unless_told() {
 async fn only_a_true_preflight_passes() {
     let server = TestIssuer::new();
     let status = async |request: http::request::Builder| {
-        let layer = bearer(&server).with_preflight_passthrough();
+        let layer = credential(&server).with_preflight_passthrough();
         gate::through(layer, request.body(Body::default()).expect("a request")).await.status
     };
     assert_eq!(status(preflight()).await, OK);

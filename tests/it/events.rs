@@ -9,7 +9,7 @@ use axum::routing::get;
 use http::Request;
 use tower::{Layer, ServiceExt};
 use tower_bearer::Requirement;
-use tower_bearer::axum::BearerRejection;
+use tower_bearer::extract::BearerRejection;
 use tower_bearer::testing::{Outage, TestIssuer};
 use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
 use tracing::subscriber::DefaultGuard;
@@ -63,10 +63,10 @@ async fn a_refusal_tells_its_kind_and_whether_the_signature_was_looked_at() {
     let log = Log::default();
     let _subscribed = log.clone().subscribed();
     let server = TestIssuer::new();
-    let bearer = BearerLayer::new(validator(&server)).with_anonymous();
+    let credential = BearerLayer::new(validator(&server)).with_anonymous();
     let require = RequireLayer::scope("admin");
     for request in [request(&[]), bearing(&server.token().sign()), bearing("opaque")] {
-        send(bearer.layer(require.layer(shows_subject())), request).await;
+        send(credential.layer(require.layer(shows_subject())), request).await;
     }
     let rejected: Vec<String> = log.lines("token rejected");
     let expected = [
@@ -118,7 +118,7 @@ async fn a_refusal_for_want_of_keys_tells_what_keeps_them_away() {
     let _subscribed = log.clone().subscribed();
     let server = TestIssuer::new();
     server.outage(Outage::Status(http::StatusCode::INTERNAL_SERVER_ERROR));
-    let api = Api::new("https://api.test/", Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()));
+    let api = Api::new("https://api.test/", Issuer::jwks(server.issuer(), server.jwks_uri()));
     let validator = Validator::builder(api).with_fetch(server.clone()).build().expect("a good configuration");
     let response = send(BearerLayer::new(validator).layer(shows_subject()), bearing(&server.token().sign())).await;
     assert_eq!(response.status(), 503);
@@ -143,8 +143,8 @@ async fn a_missing_layer_is_an_error_in_the_log() {
     let handler = r#"fault="a handler wants claims and has no BearerLayer around it""#;
     let guard = r#"fault="a RequireLayer has no BearerLayer around it""#;
     assert_eq!(errors.len(), 3, "{errors:?}");
-    for (line, fault) in errors.iter().zip([handler, handler, guard]) {
-        assert!(line.ends_with(fault), "{fault} in {line}");
+    for (line, reason) in errors.iter().zip([handler, handler, guard]) {
+        assert!(line.ends_with(reason), "{reason} in {line}");
     }
 }
 
@@ -177,7 +177,7 @@ async fn a_successor_that_shares_the_keys_goes_on_with_the_gauges() {
     let scrape = recorder.handle();
     let _recorded = metrics::set_default_local_recorder(&recorder);
     let server = TestIssuer::new();
-    let issuer = || Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
+    let issuer = || Issuer::jwks(server.issuer(), server.jwks_uri());
     let old = Validator::builder(Api::new(AUDIENCE, issuer())).with_fetch(server.clone());
     let old = old.build().expect("a good configuration");
     let new = Validator::builder(Api::new("https://other.test/", issuer())).with_keys_of(&old);
@@ -230,7 +230,7 @@ async fn a_token_that_waits_for_keys_is_one_miss() {
     let scrape = recorder.handle();
     let _recorded = metrics::set_default_local_recorder(&recorder);
     let server = TestIssuer::new();
-    let api = Api::new(AUDIENCE, Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()));
+    let api = Api::new(AUDIENCE, Issuer::jwks(server.issuer(), server.jwks_uri()));
     let cold = Validator::builder(api).with_fetch(server.clone()).build().expect("a good configuration");
     let layer = BearerLayer::new(cold);
     let says = |expected: &str| shows_lines(&scrape, &[expected]);
@@ -283,11 +283,11 @@ async fn a_scrape_tells_the_hit_rate_and_the_size_of_the_memo() {
     let scrape = recorder.handle();
     let _recorded = metrics::set_default_local_recorder(&recorder);
     let server = TestIssuer::new();
-    let issuer = Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
+    let issuer = Issuer::jwks(server.issuer(), server.jwks_uri());
     let builder = || Validator::builder(Api::new(AUDIENCE, issuer.clone())).with_fetch(server.clone());
     let says = |expected: &[&str]| shows_lines(&scrape, expected);
     let token = server.token().sign();
-    let forgetful = builder().without_memo().build().expect("a good configuration");
+    let forgetful = builder().without_token_cache().build().expect("a good configuration");
     assert!(forgetful.validate(&token).await.is_ok());
     assert!(!scrape.render().contains("jwt_token_cache"), "nothing is counted where nothing is remembered");
 

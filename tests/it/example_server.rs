@@ -26,8 +26,8 @@ fn refused(from: &str, to: &str) -> String {
     read(&file.replacen(from, to, 1)).map(drop).expect_err(to)
 }
 
-fn only(fault: &str) -> String {
-    format!("the configuration has a fault: {fault}")
+fn only(reason: &str) -> String {
+    format!("the configuration has a fault: {reason}")
 }
 
 #[test]
@@ -58,8 +58,8 @@ fn an_unknown_setting_is_refused_and_the_known_ones_are_in_the_sample() {
         ("{ utf8", "{ utf9 = \"\", utf8", "api.issuer[0].secrets[0].utf9"),
         ("[api]", "[jwks]\nrefresh = \"5m\"\n[api]", "jwks.refresh"),
     ] {
-        let fault = refused(from, to);
-        let known = fault.strip_prefix(&only(&format!("{table}: is no setting; known here: "))).expect(&fault);
+        let reason = refused(from, to);
+        let known = reason.strip_prefix(&only(&format!("{table}: is no setting; known here: "))).expect(&reason);
         for name in known.split(", ") {
             assert!(SAMPLE.contains(name), "{name} is not in the sample");
         }
@@ -71,24 +71,24 @@ fn secrets_may_stand_in_the_environment() {
     // Cargo sets these for every test.
     let named = |variable: &str| file().replace(&format!("utf8 = \"{SECRET}\""), &format!("utf8_env = \"{variable}\""));
     assert!(read(&named("CARGO_PKG_DESCRIPTION")).is_ok());
-    let fault = "api.issuer[0].secrets[0].utf8_env: the environment variable \"TOWER_BEARER_UNSET\" is not set";
-    assert_eq!(read(&named("TOWER_BEARER_UNSET")).map(drop), Err(only(fault)));
+    let reason = "api.issuer[0].secrets[0].utf8_env: the environment variable \"TOWER_BEARER_UNSET\" is not set";
+    assert_eq!(read(&named("TOWER_BEARER_UNSET")).map(drop), Err(only(reason)));
 }
 
 #[test]
 fn what_is_no_toml_is_reported_with_its_line_and_without_its_text() {
     for (from, to) in [("[api]", "[api"), ("audience", "audience = 1\naudience"), ("\"https://hs.test/\"", "hunter2")] {
-        let fault = refused(from, to);
+        let reason = refused(from, to);
         assert!(
-            fault.starts_with("the configuration has a fault: server.toml, line ") && !fault.contains("hunter2"),
-            "{fault}"
+            reason.starts_with("the configuration has a fault: server.toml, line ") && !reason.contains("hunter2"),
+            "{reason}"
         );
     }
 }
 
 #[test]
 fn a_setting_of_another_type_is_named_and_not_shown() {
-    for (from, to, fault) in [
+    for (from, to, reason) in [
         ("\"127.0.0.1:0\"", "8080", "listen: is not a string"),
         ("[api]", "[api]\nleeway = 5", "api.leeway: is not a length of time, like \"5s\" or \"1h\""),
         ("[api]", "[api]\nleeway = \"soon\"", "api.leeway: is not a length of time, like \"5s\" or \"1h\""),
@@ -104,34 +104,34 @@ fn a_setting_of_another_type_is_named_and_not_shown() {
             "api.issuer[0].secrets: is not an array of tables, like [[api.issuer]] or [{ .. }]",
         ),
     ] {
-        assert_eq!(refused(from, to), only(fault));
+        assert_eq!(refused(from, to), only(reason));
     }
 }
 
 #[test]
 fn what_is_missing_is_named() {
-    for (from, to, fault) in [
+    for (from, to, reason) in [
         ("listen = \"127.0.0.1:0\"", "", "listen: is missing; it is a string"),
         ("audience = \"https://api.test/\"", "", "api.audience: is missing; it is a string, or an array of strings"),
         ("domains = [\"https://hs.test/\"]", "", "api.issuer[0].domains: is missing; it is an array of strings"),
         ("\"https://api.test/\"", "[]", "api.audience: is empty; it lists what the issuer calls this API"),
         ("[\"https://hs.test/\"]", "[]", "api.issuer[0].domains: is empty; it lists the exact `iss` values"),
     ] {
-        assert_eq!(refused(from, to), only(fault));
+        assert_eq!(refused(from, to), only(reason));
     }
-    let fault = "api.issuer: there is none; every API needs at least one [[api.issuer]]";
-    assert_eq!(read("listen = \"127.0.0.1:0\"\n[api]\naudience = \"a\"\n").map(drop), Err(only(fault)));
+    let reason = "api.issuer: there is none; every API needs at least one [[api.issuer]]";
+    assert_eq!(read("listen = \"127.0.0.1:0\"\n[api]\naudience = \"a\"\n").map(drop), Err(only(reason)));
 }
 
 #[test]
 fn keys_come_from_one_place_only() {
     let two = "jwks_uri = \"https://x.test/\"\nsecrets";
-    let fault = "api.issuer[0].jwks_uri: stands beside secrets; choose one";
-    assert_eq!(refused("secrets", two), only(fault));
+    let reason = "api.issuer[0].jwks_uri: stands beside secrets; choose one";
+    assert_eq!(refused("secrets", two), only(reason));
     let two = "hex = \"00\", utf8";
-    let fault =
+    let reason =
         "api.issuer[0].secrets[0]: needs exactly one of utf8, base64, base64url, hex, or one of their _env forms";
-    assert_eq!(refused("utf8", two), only(fault));
+    assert_eq!(refused("utf8", two), only(reason));
 }
 
 /// The faults of a file whose issuers are these, each by its start.
@@ -141,7 +141,7 @@ fn assert_faults(issuers: &str, expected: &[&str]) {
         format!("listen = \"127.0.0.1:0\"\n[api]\naudience = \"a\"\n{issuers}").replace("[issuer]", "[[api.issuer]]");
     let faults = read(&file).map(drop).expect_err(issuers);
     let lines: Vec<&str> = match faults.strip_prefix("the configuration has a fault: ") {
-        Some(fault) => vec![fault],
+        Some(reason) => vec![reason],
         None => faults.lines().skip(1).map(|line| line.trim_start_matches("  - ")).collect(),
     };
     assert_eq!(lines.len(), expected.len(), "{faults}");
@@ -249,7 +249,7 @@ fn all_faults_are_reported_at_once_and_no_secret_is_among_them() {
         "jwks.max_keys: is not a whole number",
         "lissten: is no setting",
         "refresh policy: the refresh period must be at least a minute",
-        "refresh policy: the miss cool-down",
+        "refresh policy: the unknown kid cool-down",
         "audience: is empty",
         "required claims: is empty",
         "leeway: is more than 300 s",
@@ -264,4 +264,24 @@ fn all_faults_are_reported_at_once_and_no_secret_is_among_them() {
         assert!(line.starts_with(&format!("  - {start}")), "{line}\n{faults}");
     }
     assert!(!faults.contains("hunter2"), "{faults}");
+}
+
+#[test]
+fn accepts_the_former_names_of_settings_and_rejects_them_beside_the_new_ones() {
+    for (former, name, value) in [
+        ("start", "initial_fetch", "\"lazy\""),
+        ("start", "initial_fetch", "\"warm\""),
+        ("miss_wait", "unknown_kid_wait", "\"1s\""),
+        ("miss_cooldown_min", "unknown_kid_cooldown_min", "\"2s\""),
+        ("miss_cooldown_max", "unknown_kid_cooldown_max", "\"20s\""),
+        ("miss_quiet", "unknown_kid_quiet", "\"50s\""),
+    ] {
+        let with = |lines: &str| read(&file().replace("[api]", &format!("[jwks]\n{lines}\n[api]"))).map(drop);
+        assert_eq!(with(&format!("{name} = {value}")), Ok(()));
+        assert_eq!(with(&format!("{former} = {value}")), Ok(()));
+        let both = only(&format!("jwks.{former}: stands beside {name}, its new name; choose one"));
+        assert_eq!(with(&format!("{name} = {value}\n{former} = {value}")), Err(both));
+        let wrong = with(&format!("{former} = 7")).expect_err(former);
+        assert!(wrong.contains(&format!("jwks.{name}: is not")), "{wrong}");
+    }
 }

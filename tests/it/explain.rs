@@ -9,7 +9,7 @@ use tower_bearer::claims::{Organization, Profile};
 use tower_bearer::clock::{Clock as _, SystemClock};
 use tower_bearer::config::Organizations;
 use tower_bearer::jwks::RefreshPolicy;
-use tower_bearer::rejection::CheckFailed;
+use tower_bearer::rejection::CheckError;
 use tower_bearer::testing::{Outage, TestIssuer, TokenBuilder};
 use tower_bearer::{
     Algorithm, Api, BearerLayer, Explanation, Finding, Issuer, Outcome, Rejection, RejectionKind, Requirement, Secret,
@@ -107,7 +107,7 @@ async fn a_host_that_is_not_bound_is_told_with_those_that_are() {
 async fn an_organization_is_told_by_the_claim_that_is_judged() {
     let server = TestIssuer::new();
     let token = server.token().organization("org_1").claim("org_name", "ac").sign();
-    let about = |organization: Option<Organization>| Organizations::of_request(move |_| organization.clone());
+    let about = |organization: Option<Organization>| Organizations::from_request(move |_| organization.clone());
     for (organizations, check, found, expected) in [
         (Organizations::names(["Acme"]), "organization", Some("\"ac\""), "org_name Acme"),
         (Organizations::ids(["org_2", "org_3"]), "organization", Some("\"org_1\""), "org_id org_2 or org_3"),
@@ -126,7 +126,7 @@ async fn an_organization_is_told_by_the_claim_that_is_judged() {
 async fn it_refuses_with_the_same_rejection_as_validate() {
     let server = TestIssuer::new();
     let validator = validator(&server).with_check(|claims| match claims.subject() {
-        Some("banned") => Err(CheckFailed::new()),
+        Some("banned") => Err(CheckError::new()),
         _ => Ok(()),
     });
     let stranger = TestIssuer::named("https://stranger.test/");
@@ -347,7 +347,8 @@ async fn hints_in_a_rejection_are_those_of_the_log() {
 async fn it_knows_a_public_key_from_a_secret() {
     let server = TestIssuer::new();
     let secret = "a secret of more than thirty-two octets";
-    let symmetric = Validator::new(Api::new(AUDIENCE, Issuer::shared_secret(server.issuer(), Secret::utf8(secret))));
+    let symmetric =
+        Validator::new(Api::new(AUDIENCE, Issuer::shared_secret(server.issuer(), Secret::from_text(secret))));
     let symmetric = symmetric.expect("a good configuration");
     let expected = "RS256 token at an HS256 API: see the API's signing algorithm at the issuer";
     assert_eq!(hint(&symmetric, &server.token().sign()).await, expected);
@@ -364,7 +365,7 @@ async fn it_knows_a_public_key_from_a_secret() {
 #[tokio::test]
 async fn it_asks_the_request_for_the_organization() {
     let server = TestIssuer::new();
-    let policy = Organizations::of_request(|request| {
+    let policy = Organizations::from_request(|request| {
         request.host().map(|host| tower_bearer::claims::Organization::name(host.as_str()))
     });
     let api = Api::new(AUDIENCE, trusted(&server)).with_organizations(policy);
@@ -380,7 +381,7 @@ async fn it_asks_the_request_for_the_organization() {
 async fn it_says_why_there_are_no_keys() {
     let server = TestIssuer::new();
     server.outage(Outage::Status(StatusCode::FORBIDDEN));
-    let issuer = Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
+    let issuer = Issuer::jwks(server.issuer(), server.jwks_uri());
     let patience = RefreshPolicy::new().with_cold_wait(Duration::from_millis(50));
     let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone());
     let validator = validator.with_refresh_policy(patience).build().expect("a good configuration");
@@ -401,7 +402,7 @@ async fn it_says_why_keys_are_skipped() {
     let key = |document: &str| document.trim_start_matches(r#"{"keys":["#).trim_end_matches("]}").to_owned();
     let encrypting = r#"{"kty":"RSA","use":"enc","n":"AQAB","e":"AQAB"}"#;
     server.publish(format!(r#"{{"keys":[{encrypting},{},7]}}"#, key(&unlisted)));
-    let issuer = Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
+    let issuer = Issuer::jwks(server.issuer(), server.jwks_uri());
     let patience = RefreshPolicy::new().with_cold_wait(Duration::from_millis(50));
     let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone());
     let validator = validator.with_refresh_policy(patience).build().expect("a good configuration");

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tower_bearer::fetch::{Fetch, FetchError};
-use tower_bearer::jwks::{KeyState, RefreshError, RefreshPolicy, Start};
+use tower_bearer::jwks::{InitialFetch, KeyState, RefreshError, RefreshPolicy};
 use tower_bearer::rejection::KeyNotFound;
 use tower_bearer::testing::{FakeClock, Outage, TestIssuer, TestNetwork};
 use tower_bearer::token::TokenError;
-use tower_bearer::{Api, Issuer, Rejection, StartError, Validator};
+use tower_bearer::{Api, BuildError, Issuer, Rejection, Validator};
 
 const AUDIENCE: &str = "https://api.test/";
 const SECOND: Duration = Duration::from_secs(1);
@@ -101,7 +101,7 @@ async fn kid_65k_rejected_pre_lookup() {
 async fn a_published_private_key_verifies_only_where_that_was_asked_for() {
     let not_for_it = Err(Rejection::Key(KeyNotFound::NotForVerification));
     let accepting = || RefreshPolicy::new().dangerous_accept_private_keys();
-    for (policy, member, verdict) in [
+    for (policy, member, outcome) in [
         (RefreshPolicy::new(), "x", Ok(())),
         (RefreshPolicy::new(), "d", not_for_it.clone()),
         (accepting(), "d", Ok(())),
@@ -118,7 +118,7 @@ async fn a_published_private_key_verifies_only_where_that_was_asked_for() {
         let api = Api::new(AUDIENCE, Issuer::auth0("northwind.eu.auth0.com"));
         let builder = Validator::builder(api).with_fetch(server.clone()).with_clock(clock.clone());
         let validator = builder.with_refresh_policy(policy).build().expect("a good configuration");
-        assert_eq!(validator.validate(&server.token().sign()).await.map(drop), verdict, "{member}");
+        assert_eq!(validator.validate(&server.token().sign()).await.map(drop), outcome, "{member}");
     }
 }
 
@@ -140,9 +140,9 @@ async fn a_published_private_key_stops_verifying_at_once() {
         server.publish(server.jwks().replace(r#""kty":"#, r#""d":"AAAA","kty":"#));
         let refused = Err(RefreshError::NoUsableKeys);
         assert_eq!(source.reload().await, if accepted { Ok(()) } else { refused });
-        let verdict = validator.validate(&token).await.map(drop);
+        let outcome = validator.validate(&token).await.map(drop);
         let cause = Some(RefreshError::NoUsableKeys);
-        match verdict {
+        match outcome {
             Ok(()) => assert!(accepted),
             Err(Rejection::KeysUnavailable { cause: told, .. }) => assert_eq!((accepted, told), (false, cause)),
             Err(other) => panic!("{other:?}"),
@@ -155,7 +155,7 @@ async fn a_published_private_key_stops_verifying_at_once() {
 #[tokio::test]
 async fn a_key_that_may_not_verify_causes_no_fetch() {
     let not_for_it = || Err(Rejection::Key(KeyNotFound::NotForVerification));
-    for (member, value, verdict, fetches) in [
+    for (member, value, outcome, fetches) in [
         ("use", "sig", Ok(()), 1),
         ("use", "enc", not_for_it(), 1),
         ("alg", "PS256", not_for_it(), 1),
@@ -171,7 +171,7 @@ async fn a_key_that_may_not_verify_causes_no_fetch() {
         server.publish(set.to_string());
         let validator = validator(&server, &clock);
         let judged = validator.validate(&server.token().sign()).await.map(drop);
-        assert_eq!((judged, server.fetches()), (verdict, fetches), "{member}: {value}");
+        assert_eq!((judged, server.fetches()), (outcome, fetches), "{member}: {value}");
     }
 }
 
@@ -307,7 +307,7 @@ async fn issuers_50_one_hangs() {
     let clock = FakeClock::new();
     let named = |n: usize| TestIssuer::named(&format!("https://as{n}.test/")).with_clock(Arc::new(clock.clone()));
     let servers: Vec<TestIssuer> = (0..50).map(named).collect();
-    let trusted = |server: &TestIssuer| Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
+    let trusted = |server: &TestIssuer| Issuer::jwks(server.issuer(), server.jwks_uri());
     let api = Api::new(AUDIENCE, trusted(&servers[0]));
     let api = servers[1..].iter().fold(api, |api, server| api.with_issuer(trusted(server)));
     servers[0].outage(Outage::Hang);
@@ -355,16 +355,16 @@ async fn a_service_may_insist_on_keys_at_start() {
     let server = at(&clock);
     let builder = || {
         let api = Api::new(AUDIENCE, Issuer::auth0("northwind.eu.auth0.com"));
-        let lazy = RefreshPolicy::new().with_start(Start::Lazy);
+        let lazy = RefreshPolicy::new().with_initial_fetch(InitialFetch::Lazy);
         Validator::builder(api).with_fetch(server.clone()).with_clock(clock.clone()).with_refresh_policy(lazy)
     };
     assert!(builder().build_ready(SECOND).await.is_ok_and(|validator| validator.is_ready()));
     server.outage(Outage::Hang);
     let waiting = tokio::spawn(builder().build_ready(SECOND));
     clock.run_for(SECOND).await;
-    assert!(matches!(waiting.await, Ok(Err(StartError::NotReady(_)))));
+    assert!(matches!(waiting.await, Ok(Err(BuildError::NotReadyError(_)))));
     let wrong = Validator::builder(Api::new("", Issuer::auth0("northwind.eu.auth0.com"))).build_ready(SECOND).await;
-    assert!(matches!(wrong, Err(StartError::Config(error)) if error.faults().len() == 1));
+    assert!(matches!(wrong, Err(BuildError::Config(error)) if error.errors().len() == 1));
 }
 
 #[test]

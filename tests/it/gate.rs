@@ -23,7 +23,7 @@ pub(crate) fn repository() -> PathBuf {
 
 /// The server's public keys, given by hand.
 pub(crate) fn trusted(server: &TestIssuer) -> Issuer {
-    Issuer::with_static_keys(server.issuer(), KeySet::from_jwks(server.jwks()))
+    Issuer::static_keys(server.issuer(), KeySet::from_jwks(server.jwks()))
 }
 
 /// Status, headers and body of an answer.

@@ -54,7 +54,7 @@ async fn a_real_client_sees_the_status_of_each_refusal() {
 async fn without_keys_the_service_is_unavailable() {
     let server = TestIssuer::new();
     server.outage(Outage::Status(StatusCode::BAD_GATEWAY));
-    let issuer = Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
+    let issuer = Issuer::jwks(server.issuer(), server.jwks_uri());
     let patience = RefreshPolicy::new().with_cold_wait(Duration::from_millis(50));
     let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone());
     let validator = validator.with_refresh_policy(patience).build().expect("a good configuration");

@@ -27,9 +27,9 @@ fn patient(server: &TestIssuer) -> Validator {
 fn cost(validator: &Validator, token: &str) -> (AllocationInfo, Rejection) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     (0..2).for_each(|_| assert!(runtime.block_on(validator.validate(token)).is_err()));
-    let mut verdict = None;
-    let info = measure(|| verdict = Some(runtime.block_on(validator.validate(token))));
-    (info, verdict.expect("a verdict").expect_err("a refusal"))
+    let mut outcome = None;
+    let info = measure(|| outcome = Some(runtime.block_on(validator.validate(token))));
+    (info, outcome.expect("a verdict").expect_err("a refusal"))
 }
 
 fn token(header: &str, payload: &str) -> String {
@@ -209,7 +209,7 @@ fn a_document_over_the_limit_is_not_read() {
     block_on(async {
         let clock = FakeClock::new();
         let server = TestIssuer::new().with_clock(std::sync::Arc::new(clock.clone()));
-        let api = Api::new(AUDIENCE, Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()));
+        let api = Api::new(AUDIENCE, Issuer::jwks(server.issuer(), server.jwks_uri()));
         let validator = Validator::builder(api).with_clock(clock.clone()).with_fetch(server.clone());
         let validator = validator.build().expect("a good configuration");
         clock.run_for(Duration::from_secs(1)).await;

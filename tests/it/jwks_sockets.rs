@@ -144,7 +144,7 @@ fn policy() -> RefreshPolicy {
     RefreshPolicy::new()
         .with_attempt_timeout(ATTEMPT)
         .with_operation_timeout(OPERATION)
-        .with_miss_wait(ATTEMPT)
+        .with_unknown_kid_wait(ATTEMPT)
         .with_cold_wait(OPERATION)
 }
 
@@ -168,7 +168,7 @@ impl World {
     }
 
     fn with(policy: RefreshPolicy, issuer: TestIssuer, server: Server, url: impl FnOnce(String) -> String) -> Self {
-        let trusted = Issuer::with_jwks_uri(issuer.issuer(), url(server.url()));
+        let trusted = Issuer::jwks(issuer.issuer(), url(server.url()));
         let validator = Validator::builder(Api::new(AUDIENCE, trusted)).with_refresh_policy(policy).build();
         Self { server, issuer, validator: validator.expect("a good configuration") }
     }
@@ -457,7 +457,7 @@ async fn an_address_that_is_not_public_is_refused_unasked() {
         ("localhost", ReqwestFetch::new().expect("a client"), Ok(())),
     ] {
         let server = Server::start(Manner::Answer(ok(&issuer.jwks()))).await;
-        let trusted = Issuer::with_jwks_uri(issuer.issuer(), server.url().replace("127.0.0.1", host));
+        let trusted = Issuer::jwks(issuer.issuer(), server.url().replace("127.0.0.1", host));
         let builder = Validator::builder(Api::new(AUDIENCE, trusted)).with_refresh_policy(policy()).with_fetch(fetch);
         let validator = builder.build().expect("a good configuration");
         let source = validator.key_sources().next().expect("one issuer").1;

@@ -8,7 +8,7 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{Request, Response};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 use tower_bearer::clock::Timestamp;
-use tower_bearer::config::Problem;
+use tower_bearer::config::SettingErrorKind;
 use tower_bearer::keys::KeySet;
 use tower_bearer::testing::{FakeClock, TestIssuer, TokenBuilder};
 use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Rejection, Secret, Validator};
@@ -35,9 +35,9 @@ pub(crate) fn server(algorithm: Algorithm) -> TestIssuer {
 /// What an API trusts that has this server's keys at hand.
 pub(crate) fn trusted(server: &TestIssuer, algorithm: Algorithm) -> Issuer {
     let issuer = if algorithm.is_symmetric() {
-        Issuer::shared_secret(server.issuer(), Secret::utf8(server.secret()))
+        Issuer::shared_secret(server.issuer(), Secret::from_text(server.secret()))
     } else {
-        Issuer::with_static_keys(server.issuer(), KeySet::from_jwks(server.jwks()))
+        Issuer::static_keys(server.issuer(), KeySet::from_jwks(server.jwks()))
     };
     issuer.with_algorithms([algorithm])
 }
@@ -54,9 +54,9 @@ pub(crate) fn validator_of(api: Api) -> Validator {
 }
 
 /// What is wrong with the configuration of an API.
-pub(crate) fn problems(api: Api) -> Vec<Problem> {
-    let faults = Validator::new(api).err().map(|error| error.faults().to_vec()).unwrap_or_default();
-    faults.into_iter().map(|fault| fault.problem().clone()).collect()
+pub(crate) fn problems(api: Api) -> Vec<SettingErrorKind> {
+    let errors = Validator::new(api).err().map(|error| error.errors().to_vec()).unwrap_or_default();
+    errors.into_iter().map(|reason| reason.kind().clone()).collect()
 }
 
 /// One API behind the layer, with the server that it trusts.

@@ -23,7 +23,7 @@ struct Tenant {
 
 /// An API that fetches the server's keys, by a clock of the test's.
 fn fetching(server: &TestIssuer, clock: &FakeClock) -> Validator {
-    let api = Api::new(AUDIENCE, Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()));
+    let api = Api::new(AUDIENCE, Issuer::jwks(server.issuer(), server.jwks_uri()));
     Validator::builder(api).with_fetch(server.clone()).with_clock(clock.clone()).build().expect("a good configuration")
 }
 

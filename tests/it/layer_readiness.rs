@@ -63,11 +63,11 @@ async fn the_service_that_was_polled_ready_is_called() {
 async fn works_over_a_concurrency_limit_a_buffer_and_load_shedding() {
     let server = TestIssuer::new();
     let token = server.token().scope("read").sign();
-    let (bearer, require) = (BearerLayer::new(validator(&server)), RequireLayer::scope("read"));
+    let (credential, require) = (BearerLayer::new(validator(&server)), RequireLayer::scope("read"));
 
-    let mut limited = bearer.layer(require.layer(ConcurrencyLimit::new(Strict::default(), 1)));
-    let mut buffered = bearer.layer(require.layer(Buffer::new(Strict::default(), 1)));
-    let mut shedding = bearer.layer(require.layer(LoadShed::new(ConcurrencyLimit::new(Strict::default(), 1))));
+    let mut limited = credential.layer(require.layer(ConcurrencyLimit::new(Strict::default(), 1)));
+    let mut buffered = credential.layer(require.layer(Buffer::new(Strict::default(), 1)));
+    let mut shedding = credential.layer(require.layer(LoadShed::new(ConcurrencyLimit::new(Strict::default(), 1))));
     for _ in 0..3 {
         let response = limited.ready().await.expect("infallible").call(bearing(&token)).await.expect("infallible");
         assert_eq!(response.status(), StatusCode::OK);

@@ -11,8 +11,8 @@ use tower_bearer::{BearerLayer, Rejection, RequireLayer, Requirement};
 use crate::probe::{TestBody, bearing, request, send, shows_subject, text, validator};
 use tower_bearer::testing::FakeClock;
 
-async fn through(bearer: &BearerLayer, require: &RequireLayer, request: Request<TestBody>) -> Response<TestBody> {
-    send(bearer.layer(require.layer(shows_subject())), request).await
+async fn through(credential: &BearerLayer, require: &RequireLayer, request: Request<TestBody>) -> Response<TestBody> {
+    send(credential.layer(require.layer(shows_subject())), request).await
 }
 
 fn challenge_text(response: &Response<TestBody>) -> &str {
@@ -22,7 +22,7 @@ fn challenge_text(response: &Response<TestBody>) -> &str {
 #[tokio::test]
 async fn a_met_requirement_lets_pass() {
     let server = TestIssuer::new();
-    let bearer = BearerLayer::new(validator(&server));
+    let credential = BearerLayer::new(validator(&server));
     let token = server.token().scope("read:orders list").permissions(["write:orders"]).sign();
     for require in [
         RequireLayer::scope("read:orders"),
@@ -31,7 +31,7 @@ async fn a_met_requirement_lets_pass() {
         RequireLayer::permission("write:orders"),
         RequireLayer::new(Requirement::all_of([Requirement::scope("list")])),
     ] {
-        assert_eq!(through(&bearer, &require, bearing(&token)).await.status(), StatusCode::OK, "{require:?}");
+        assert_eq!(through(&credential, &require, bearing(&token)).await.status(), StatusCode::OK, "{require:?}");
     }
 }
 
@@ -62,13 +62,13 @@ async fn an_anonymous_request_gets_a_bare_challenge_with_the_scope() {
     let server = TestIssuer::new();
     let plain = BearerLayer::new(validator(&server)).with_anonymous();
     let named = plain.clone().with_realm("north").with_challenge_scope("hint");
-    for (bearer, require, challenge) in [
+    for (credential, require, challenge) in [
         (&plain, RequireLayer::scope("admin"), r#"Bearer scope="admin""#),
         (&plain, RequireLayer::permission("p"), "Bearer"),
         (&named, RequireLayer::scope("admin"), r#"Bearer realm="north", scope="admin""#),
         (&named, RequireLayer::permission("p"), r#"Bearer realm="north", scope="hint""#),
     ] {
-        let response = through(bearer, &require, request(&[])).await;
+        let response = through(credential, &require, request(&[])).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(challenge_text(&response), challenge);
     }
@@ -97,7 +97,7 @@ async fn without_a_bearer_layer_the_program_is_wrong() {
 #[tokio::test]
 async fn an_old_or_weak_authentication_has_to_step_up() {
     let server = TestIssuer::new();
-    let bearer = BearerLayer::new(validator(&server));
+    let credential = BearerLayer::new(validator(&server));
     let recent = RequireLayer::new(Requirement::max_authentication_age(Duration::from_secs(60)));
     let at = |now: i64| recent.clone().with_clock(FakeClock::at(Timestamp::from_secs(now)));
     let token = server.token().claim("auth_time", 1_000).sign();
@@ -108,7 +108,7 @@ async fn an_old_or_weak_authentication_has_to_step_up() {
         (at(1_359).with_leeway(Duration::MAX), StatusCode::OK),
         (at(1_360).with_leeway(Duration::MAX), StatusCode::UNAUTHORIZED),
     ] {
-        let response = through(&bearer, &require, bearing(&token)).await;
+        let response = through(&credential, &require, bearing(&token)).await;
         assert_eq!(response.status(), status);
         if status == StatusCode::UNAUTHORIZED {
             let expected = r#"Bearer error="insufficient_user_authentication", max_age="60""#;
@@ -116,9 +116,9 @@ async fn an_old_or_weak_authentication_has_to_step_up() {
         }
     }
     let strong = RequireLayer::new(Requirement::acr_values(["gold"]));
-    let response = through(&bearer, &strong, bearing(&server.token().claim("acr", "silver").sign())).await;
+    let response = through(&credential, &strong, bearing(&server.token().claim("acr", "silver").sign())).await;
     let expected = r#"Bearer error="insufficient_user_authentication", acr_values="gold""#;
     assert_eq!((response.status(), challenge_text(&response)), (StatusCode::UNAUTHORIZED, expected));
-    let response = through(&bearer, &strong, bearing(&server.token().claim("acr", "gold").sign())).await;
+    let response = through(&credential, &strong, bearing(&server.token().claim("acr", "gold").sign())).await;
     assert_eq!(response.status(), StatusCode::OK);
 }

@@ -38,7 +38,7 @@ mod layer_hosts;
 mod layer_readiness;
 mod layer_require;
 mod layer_stack;
-mod memo;
+mod token_cache;
 mod probe;
 mod properties;
 mod requesting_domain;

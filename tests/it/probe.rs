@@ -21,7 +21,7 @@ pub(crate) type TestBody = Full<Bytes>;
 
 /// An API that trusts the server's public keys, given by hand.
 pub(crate) fn api(server: &TestIssuer) -> Api {
-    Api::new(AUDIENCE, Issuer::with_static_keys(server.issuer(), KeySet::from_jwks(server.jwks())))
+    Api::new(AUDIENCE, Issuer::static_keys(server.issuer(), KeySet::from_jwks(server.jwks())))
 }
 
 pub(crate) fn validator(server: &TestIssuer) -> Validator {

@@ -13,14 +13,14 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
-use tower_bearer::bearer;
 use tower_bearer::claims::{Organization, Profile};
 use tower_bearer::clock::Timestamp;
 use tower_bearer::config::Organizations;
-use tower_bearer::host::Host;
 use tower_bearer::keys::{KeySet, Secret};
-use tower_bearer::metadata::ResourceMetadata;
-use tower_bearer::rejection::CheckFailed;
+use tower_bearer::metadata::ProtectedResourceMetadata;
+use tower_bearer::rejection::CheckError;
+use tower_bearer::request::Host;
+use tower_bearer::request::credential;
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
 use tower_bearer::token::UnverifiedToken;
 use tower_bearer::{Algorithm, Api, BearerLayer, Outcome, RequireLayer, Requirement, Validator};
@@ -98,9 +98,9 @@ proptest! {
         let Ok(value) = HeaderValue::from_bytes(&value) else { return Ok(()) };
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, value.clone());
-        let _ = bearer::extract(&headers);
+        let _ = credential::extract(&headers);
         headers.insert(http::header::HOST, value);
-        let _ = Host::of_request(&http::Uri::from_static("/"), &headers);
+        let _ = Host::from_request(&http::Uri::from_static("/"), &headers);
     }
 
     /// Rules 52 to 62 and 124.
@@ -108,7 +108,7 @@ proptest! {
     fn no_document_makes_the_key_parser_panic(octets in vec(any::<u8>(), 0..300), keys in vec(any_object(), 0..4)) {
         let _ = KeySet::from_jwks(&octets);
         let _ = KeySet::from_pem(&octets);
-        let _ = Secret::bytes(octets);
+        let _ = Secret::new(octets);
         let set = KeySet::from_jwks(format!("{{\"keys\":[{}]}}", keys.join(",")));
         prop_assert_eq!(set.map(|set| set.len() + set.skipped().len()), Ok(keys.len()));
     }
@@ -143,16 +143,16 @@ proptest! {
 
     /// Rule 26: whatever a token holds, no error says it.
     #[test]
-    fn errors_hold_nothing_of_a_token(fault in 0..FAULTS, name in any_name()) {
+    fn errors_hold_nothing_of_a_token(reason in 0..FAULTS, name in any_name()) {
         const MARK: &str = "Xq7zMARKw2";
         static REQUIRING: LazyLock<Validator> = LazyLock::new(|| {
             validator_of(Api::new(AUDIENCE, trusted(&SHARED.0, Algorithm::EdDSA)).with_required_claims(["org_id"]))
         });
         let (server, validator) = (&SHARED.0, &*REQUIRING);
         let value = format!("{MARK} \" \\ \r\n");
-        let token = broken(server.token(), fault).claim("sub", &value).claim(&format!("{MARK}{name}"), &value)
+        let token = broken(server.token(), reason).claim("sub", &value).claim(&format!("{MARK}{name}"), &value)
             .header("x", &value).header(&format!("{MARK}{name}"), 1);
-        let token = if fault % 2 == 0 { token.header("kid", MARK) } else { token }.sign();
+        let token = if reason % 2 == 0 { token.header("kid", MARK) } else { token }.sign();
         let rejection = block_on(validator.validate(&token)).expect_err("no org_id");
         let shown = format!("{rejection} {rejection:?} {:?} {:?}", rejection.kind(), rejection.hint());
         prop_assert!(!shown.contains(MARK), "{}", shown);
@@ -165,7 +165,7 @@ proptest! {
     #[test]
     fn explain_tells_the_verdict_of_validate(
         secret in any::<bool>(),
-        faults in vec(0..FAULTS, 0..3),
+        errors in vec(0..FAULTS, 0..3),
         claims in vec((any_name(), any_json()), 0..3),
         demands in vec(0..DEMANDS, 0..3),
         text in prop_oneof![3 => Just(None), 1 => ".{0,40}".prop_map(Some), 1 => any_object().prop_map(Some)],
@@ -177,17 +177,17 @@ proptest! {
         let api = demands.into_iter().fold(api, |api, demand| demanding(api, demand, server.issuer()));
         let validator = validator_of(api).with_custom_claims::<Own>();
         let validator = validator.with_check(|claims| match claims.subject() {
-            Some("") => Err(CheckFailed::new()),
+            Some("") => Err(CheckError::new()),
             _ => Ok(()),
         });
-        let token = faults.into_iter().fold(server.token(), broken);
+        let token = errors.into_iter().fold(server.token(), broken);
         let token = claims.iter().fold(token, |token, (name, value)| token.claim(name, value));
         let token = match text {
             Some(text) if text.starts_with('{') => token.raw_payload(text).sign(),
             Some(text) => text,
             None => token.sign(),
         };
-        let verdict = || block_on(async {
+        let outcome = || block_on(async {
             match host {
                 None => validator.validate(&token).await,
                 Some(host) => validator.validate_for(&token, host).await,
@@ -200,7 +200,7 @@ proptest! {
             }
         });
         for _ in 0..2 {
-            prop_assert_eq!(verdict().err(), explanation.rejection().cloned(), "{}", &explanation);
+            prop_assert_eq!(outcome().err(), explanation.rejection().cloned(), "{}", &explanation);
         }
         let all_passed = explanation.findings().iter().all(|finding| finding.outcome() == Outcome::Passed);
         prop_assert_eq!(all_passed, explanation.is_accepted(), "{}", &explanation);
@@ -213,7 +213,7 @@ proptest! {
     /// Rules 14 to 20: every challenge parses under the grammar, whatever the configuration and the request hold.
     #[test]
     fn challenges_always_parse(
-        fault in 0..FAULTS,
+        reason in 0..FAULTS,
         realm in "[ -~]{0,40}",
         scope in "[!#-\\[\\]-~]{1,10}( [!#-\\[\\]-~]{1,10}){0,3}",
         class in "[!#-\\[\\]-~]{1,20}",
@@ -225,14 +225,14 @@ proptest! {
         let (server, validator) = &*SHARED;
         let layer = BearerLayer::new(validator.clone()).try_with_realm(&realm);
         let layer = layer.and_then(|layer| layer.try_with_challenge_scope(&scope)).expect("well-formed");
-        let metadata = ResourceMetadata::new(&format!("https://api.test/{place}"), [server.issuer()]).ok();
+        let metadata = ProtectedResourceMetadata::new(&format!("https://api.test/{place}"), [server.issuer()]).ok();
         let layer = metadata.iter().fold(layer, |layer, metadata| layer.with_resource_metadata(metadata));
         let requirement = match demand {
             0 => RequireLayer::new(Requirement::acr_values([&*class])),
             1 => RequireLayer::new(Requirement::max_authentication_age(Duration::from_secs(age))),
             _ => RequireLayer::all_scopes(scope.split(' ')),
         };
-        let token = broken(server.token(), fault).claim("sub", &realm).sign();
+        let token = broken(server.token(), reason).claim("sub", &realm).sign();
         let mut request = Request::new(String::new());
         if let Some(text) = credential {
             let value = if text == "the token" { format!("Bearer {token}") } else { format!("Bearer {text}") };
@@ -244,7 +244,7 @@ proptest! {
         prop_assert!(response.status().is_client_error());
         let parameters = challenge(response.headers());
         let has = |name: &str| parameters.iter().find(|(other, _)| other == name).map(|(_, value)| &**value);
-        prop_assert_eq!(has("resource_metadata"), metadata.as_ref().map(ResourceMetadata::url));
+        prop_assert_eq!(has("resource_metadata"), metadata.as_ref().map(ProtectedResourceMetadata::url));
         if has("error") == Some("insufficient_user_authentication") {
             let asked = if demand == 0 { class } else { age.to_string() };
             prop_assert_eq!(has("acr_values").or(has("max_age")), Some(&*asked));
@@ -276,7 +276,7 @@ fn demanding(api: Api, demand: usize, issuer: &str) -> Api {
         3 => api.with_max_age(Duration::from_secs(60)),
         4 => api.with_client_ids(["test-client"]),
         5 => api.with_organizations(Organizations::ids(["org_acme"])),
-        6 => api.with_organizations(Organizations::of_request(|request| {
+        6 => api.with_organizations(Organizations::from_request(|request| {
             request.host().map(|host| Organization::name(host.as_str()))
         })),
         _ => api.with_issuer_for_host("api.test", issuer),
@@ -284,8 +284,8 @@ fn demanding(api: Api, demand: usize, issuer: &str) -> Api {
 }
 
 /// A token with one fault; the last lacks only what a test asks for beyond.
-fn broken(token: TokenBuilder, fault: usize) -> TokenBuilder {
-    match fault {
+fn broken(token: TokenBuilder, reason: usize) -> TokenBuilder {
+    match reason {
         0 => token.with_broken_signature(),
         1 => token.audience("Xq7zMARKw2"),
         2 => token.expired(),
@@ -407,7 +407,7 @@ fn only_scheme_case_and_spaces_are_free() {
     let read = |field: &str| {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, field.parse().expect("a field"));
-        bearer::extract(&headers).map(|token| token.is_some())
+        credential::extract(&headers).map(|token| token.is_some())
     };
     for field in ["Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c", "bEaReR a.b.c "] {
         assert_eq!(read(field), Ok(true), "{field}");

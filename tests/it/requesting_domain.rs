@@ -12,8 +12,8 @@ use hyper_util::service::TowerToHyperService;
 use tower::{ServiceBuilder, service_fn};
 use tower_bearer::claims::Organization;
 use tower_bearer::config::Organizations;
-use tower_bearer::host::HostError;
 use tower_bearer::rejection::IssuerError;
+use tower_bearer::request::HostError;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, BearerLayer, Rejection, Validator};
 
@@ -128,7 +128,7 @@ async fn a_forwarded_host_counts_only_where_it_is_trusted() {
 async fn the_forwarded_host_binds_issuer_and_organization() {
     let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
     let login = tenant.custom_domain("https://login.northwind.com/");
-    let seen = Organizations::of_request(|request| {
+    let seen = Organizations::from_request(|request| {
         let host = request.host()?.as_str();
         let named = request.uri().path().strip_prefix("/organizations/")?;
         (host == "login.northwind.com").then(|| Organization::id(named))
@@ -172,9 +172,9 @@ async fn a_management_token_of_a_custom_domain_works_only_through_that_domain() 
         (&custom, "northwind.eu.auth0.com", false),
         (&canonical, "login.northwind.com", false),
     ] {
-        let verdict = validator.validate_for(token, host).await;
+        let outcome = validator.validate_for(token, host).await;
         let refused = Err(Rejection::Issuer(IssuerError::NotForHost));
-        assert_eq!(verdict.map(|_| ()), if accepted { Ok(()) } else { refused }, "{host}");
+        assert_eq!(outcome.map(|_| ()), if accepted { Ok(()) } else { refused }, "{host}");
         let answer = gate::through(BearerLayer::new(validator.clone()), request(token, "/", &[host])).await;
         assert_eq!(answer.status, if accepted { OK } else { 401 }, "{host}");
     }

@@ -7,12 +7,12 @@ use axum::response::IntoResponse as _;
 use axum::routing::{any, get};
 use http::Request;
 use tower::{ServiceBuilder, ServiceExt as _};
-use tower_bearer::axum::{BearerRejection, Needs, Required};
-use tower_bearer::bearer::BearerToken;
 use tower_bearer::clock::{Clock as _, SystemClock};
-use tower_bearer::guard::{ClaimValue, Unmet};
-use tower_bearer::metadata::ResourceMetadata;
-use tower_bearer::middleware::{Refusal, Respond};
+use tower_bearer::extract::{BearerRejection, Required, StaticRequirement};
+use tower_bearer::metadata::ProtectedResourceMetadata;
+use tower_bearer::middleware::{ErrorBody, ErrorResponse};
+use tower_bearer::request::credential::BearerToken;
+use tower_bearer::requirement::{ClaimValue, UnmetRequirement};
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
 use tower_bearer::{Api, BearerLayer, Claims, NoCustomClaims, RequireLayer, Requirement, Validator};
 
@@ -126,19 +126,19 @@ async fn a_claim_a_client_and_an_organization_are_asked_for_per_route() {
 
 struct ReadOrders;
 
-impl Needs for ReadOrders {
+impl StaticRequirement for ReadOrders {
     const REQUIREMENT: &'static Requirement = &Requirement::static_scope("read:orders");
 }
 
 struct Gold;
 
-impl Needs for Gold {
+impl StaticRequirement for Gold {
     const REQUIREMENT: &'static Requirement = &Requirement::static_acr_values(&["gold"]);
 }
 
 struct Strong;
 
-impl Needs for Strong {
+impl StaticRequirement for Strong {
     const REQUIREMENT: &'static Requirement = &Requirement::max_authentication_age(std::time::Duration::from_secs(60));
 }
 
@@ -212,8 +212,8 @@ async fn claims_are_asked_in_a_handler() {
 
 /// The same requirement, asked in each of the ways.
 fn ways(
-    bearer: BearerLayer<NoCustomClaims, impl Respond<axum::body::Body>>,
-    require: RequireLayer<impl Respond<axum::body::Body>>,
+    credential: BearerLayer<NoCustomClaims, impl ErrorBody<axum::body::Body>>,
+    require: RequireLayer<impl ErrorBody<axum::body::Body>>,
 ) -> Router {
     async fn in_code(claims: Claims) -> Result<(), BearerRejection> {
         Ok(claims.require(ReadOrders::REQUIREMENT)?)
@@ -227,12 +227,12 @@ fn ways(
         .route("/code", any(in_code))
         .route_layer(RequireLayer::scope("admin"))
         .route_layer(RequireLayer::any_scope(["write:orders", "admin"]));
-    routes.route("/twice", any(in_code_twice)).layer(bearer)
+    routes.route("/twice", any(in_code_twice)).layer(credential)
 }
 
 struct Admin;
 
-impl Needs for Admin {
+impl StaticRequirement for Admin {
     const REQUIREMENT: &'static Requirement = &Requirement::static_scope("admin");
 }
 
@@ -255,8 +255,9 @@ async fn each_way_answers_the_same(app: Router, request: impl Fn(&str) -> Reques
 #[tokio::test]
 async fn whoever_refuses_answers_as_the_layers_around_do() {
     let server = TestIssuer::new();
-    let metadata = ResourceMetadata::new("https://api.test/orders", ["https://issuer.test/"]).expect("metadata");
-    let bearer = || layer(&server).with_realm("northwind").with_resource_metadata(&metadata);
+    let metadata =
+        ProtectedResourceMetadata::new("https://api.test/orders", ["https://issuer.test/"]).expect("metadata");
+    let credential = || layer(&server).with_realm("northwind").with_resource_metadata(&metadata);
     let require = || RequireLayer::new(ReadOrders::REQUIREMENT.clone());
     let token = server.token().scope("admin").sign();
     let http = |path: &str| {
@@ -266,19 +267,19 @@ async fn whoever_refuses_answers_as_the_layers_around_do() {
     let challenge = "Bearer realm=\"northwind\", error=\"insufficient_scope\", scope=\"admin read:orders\", \
                      resource_metadata=\"https://api.test/.well-known/oauth-protected-resource/orders\"";
 
-    let answer = each_way_answers_the_same(ways(bearer(), require()), http).await;
+    let answer = each_way_answers_the_same(ways(credential(), require()), http).await;
     assert_eq!((answer.status, answer.challenge(), &*answer.body), (403, challenge, ""));
 
-    let json = ways(bearer().with_json_body(), require().with_json_body());
+    let json = ways(credential().with_json_body(), require().with_json_body());
     let answer = each_way_answers_the_same(json.clone(), http).await;
     let body = r#"{"error":"insufficient_scope","error_description":"the access token does not allow this"}"#;
     assert_eq!((answer.status, answer.challenge(), &*answer.body), (403, challenge, body));
 
-    let hook = |refusal: &Refusal<'_>| {
+    let hook = |refusal: &ErrorResponse<'_>| {
         let response = http::Response::builder().header("x-hook", refusal.error().unwrap_or_default());
         response.body(axum::body::Body::from("go away")).expect("a response")
     };
-    let hooked = ways(bearer().with_response_hook(hook), require().with_response_hook(hook));
+    let hooked = ways(credential().with_response_hook(hook), require().with_response_hook(hook));
     let answer = each_way_answers_the_same(hooked, http).await;
     assert_eq!((&*answer.body, &answer.headers["x-hook"]), ("go away", &"insufficient_scope".parse().expect("text")));
 
@@ -298,9 +299,9 @@ async fn extractors_refuse_strangers_as_the_layers_around_do() {
     async fn typed(_: Required<ReadOrders>) {}
     async fn raw(_: BearerToken<'static>) {}
     let server = TestIssuer::new();
-    let bearer = layer(&server).with_anonymous().with_raw_token().with_realm("northwind").with_json_body();
+    let credential = layer(&server).with_anonymous().with_raw_token().with_realm("northwind").with_json_body();
     let routes = Router::new().route("/", get(handler)).route("/typed", get(typed)).route("/raw", get(raw));
-    let app = routes.layer(bearer.clone());
+    let app = routes.layer(credential.clone());
     for (path, challenge) in [
         ("/", "Bearer realm=\"northwind\""),
         ("/raw", "Bearer realm=\"northwind\""),
@@ -312,7 +313,7 @@ async fn extractors_refuse_strangers_as_the_layers_around_do() {
     }
     // An inner layer's word counts, also where it has nothing to say.
     let inner = Router::new().route("/", get(handler)).layer(layer(&server).with_anonymous());
-    let answer = ask(inner.layer(bearer), "/", None).await;
+    let answer = ask(inner.layer(credential), "/", None).await;
     assert_eq!((answer.status, answer.challenge(), &*answer.body), (401, "Bearer", ""));
 }
 
@@ -348,7 +349,7 @@ async fn one_challenge_asks_for_a_stronger_authentication_and_the_scope() {
 }
 
 /// An extractor's requirement of constants, and whom it lets pass.
-async fn passes<N: Needs + 'static>(server: &TestIssuer, token: TokenBuilder) -> (u16, String) {
+async fn passes<N: StaticRequirement + 'static>(server: &TestIssuer, token: TokenBuilder) -> (u16, String) {
     let app = Router::new().route("/", get(|_: Required<N>| async {})).layer(layer(server));
     let answer = ask(app, "/", Some(&token.sign())).await;
     (answer.status, answer.challenge().to_owned())
@@ -358,7 +359,7 @@ macro_rules! needs {
     ($name:ident, $requirement:expr) => {
         struct $name;
 
-        impl Needs for $name {
+        impl StaticRequirement for $name {
             const REQUIREMENT: &'static Requirement = &$requirement;
         }
     };
@@ -405,9 +406,12 @@ async fn constants_of_every_kind_are_asked_in_the_type_of_an_extractor() {
 
 #[tokio::test]
 async fn what_is_unmet_and_its_challenge_belong_together() {
-    let scope = |missing: &str, scope: &str| Unmet::Scope { missing: Arc::from(missing), scope: Arc::from(scope) };
-    let permission =
-        |missing: &str, scope: &str| Unmet::Permission { missing: Arc::from(missing), scope: Arc::from(scope) };
+    let scope =
+        |missing: &str, scope: &str| UnmetRequirement::Scope { missing: Arc::from(missing), scope: Arc::from(scope) };
+    let permission = |missing: &str, scope: &str| UnmetRequirement::Permission {
+        missing: Arc::from(missing),
+        scope: Arc::from(scope),
+    };
     let (read, write) = (|| Requirement::scope("read"), || Requirement::scope("write"));
     for (requirement, unmet, challenge) in [
         (Requirement::permission("p"), permission("p", ""), "Bearer error=\"insufficient_scope\"".to_owned()),

@@ -5,8 +5,8 @@ use axum::routing::get;
 use http::{Method, Request};
 use serde_json::{Value, json};
 use tower::{ServiceBuilder, ServiceExt as _};
-use tower_bearer::axum::BearerRejection;
-use tower_bearer::metadata::ResourceMetadata;
+use tower_bearer::extract::BearerRejection;
+use tower_bearer::metadata::ProtectedResourceMetadata;
 use tower_bearer::middleware::MetadataService;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, BearerLayer, Rejection, RequireLayer, Requirement, Validator};
@@ -15,8 +15,8 @@ use crate::gate::{self, AUDIENCE, Answer, Body, OK, trusted};
 
 const PLACE: &str = "https://api.northwind.com/.well-known/oauth-protected-resource/mcp";
 
-fn metadata() -> ResourceMetadata {
-    let metadata = ResourceMetadata::new("https://api.northwind.com/mcp", ["https://northwind.eu.auth0.com/"]);
+fn metadata() -> ProtectedResourceMetadata {
+    let metadata = ProtectedResourceMetadata::new("https://api.northwind.com/mcp", ["https://northwind.eu.auth0.com/"]);
     metadata.and_then(|metadata| metadata.with_scopes(["read:orders"])).expect("a resource")
 }
 

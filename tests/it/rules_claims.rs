@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tower_bearer::claims::{ClaimError, Fault, Profile};
+use tower_bearer::claims::{ClaimError, ClaimErrorReason, Profile};
 use tower_bearer::config::Organizations;
 use tower_bearer::rejection::IssuerError;
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
@@ -81,7 +81,7 @@ fn rule_073_and_074_aud_holds_our_identifier_and_only_strings() {
     for other in
         [json!("https://api.test"), json!(""), json!(["x"]), json!("https://API.test/"), json!(format!("{AUDIENCE} x"))]
     {
-        assert_eq!(judge(other), early(ClaimError::Audience(Fault::Mismatch)));
+        assert_eq!(judge(other), early(ClaimError::Audience(ClaimErrorReason::Mismatch)));
     }
     for malformed in [
         json!(null),
@@ -92,17 +92,17 @@ fn rule_073_and_074_aud_holds_our_identifier_and_only_strings() {
         json!([[AUDIENCE]]),
         json!([]),
     ] {
-        assert_eq!(judge(malformed.clone()), early(ClaimError::Audience(Fault::Malformed)), "{malformed}");
+        assert_eq!(judge(malformed.clone()), early(ClaimError::Audience(ClaimErrorReason::Malformed)), "{malformed}");
     }
     let missing = site.judge(site.server.token().without("aud")).map(drop);
-    assert_eq!(missing, early(ClaimError::Audience(Fault::Missing)));
+    assert_eq!(missing, early(ClaimError::Audience(ClaimErrorReason::Missing)));
 }
 
 #[test]
 fn rule_075_to_078_dates_are_numbers_read_to_the_nanosecond() {
     let site = Site::new();
     let judge = |claim: &str, json: &str| site.judge(site.server.token().raw_claim(claim, json)).map(drop);
-    for (json, verdict) in [
+    for (json, outcome) in [
         (format!("{}", NOW + 1), Ok(())),
         (format!("{NOW}.000000001"), Ok(())),
         (format!("{NOW}"), early(ClaimError::Expired)),
@@ -111,20 +111,20 @@ fn rule_075_to_078_dates_are_numbers_read_to_the_nanosecond() {
         ("1e9".to_owned(), early(ClaimError::Expired)),
         ("253402300799".to_owned(), Ok(())),
     ] {
-        assert_eq!(judge("exp", &json), verdict, "{json}");
+        assert_eq!(judge("exp", &json), outcome, "{json}");
     }
     let aged = |api: Api| api.with_max_age(Duration::from_secs(600));
     let iat = |json: &str| site.server.token().raw_claim("iat", json);
     let no_numbers = ["\"1900000000\"", "null", "true", "[1900000000]", "{}"];
     let no_dates = ["1e308", "1e400", "18446744073709551616", "253402300800"];
     for json in no_numbers.into_iter().chain(no_dates) {
-        assert_eq!(judge("exp", json), early(ClaimError::Expiry(Fault::Malformed)), "{json}");
+        assert_eq!(judge("exp", json), early(ClaimError::Expiry(ClaimErrorReason::Malformed)), "{json}");
         assert_eq!(judge("nbf", json), claims(ClaimError::NotBefore), "{json}");
-        assert_eq!(takes(&site, aged, iat(json)), claims(ClaimError::IssuedAt(Fault::Malformed)), "{json}");
+        assert_eq!(takes(&site, aged, iat(json)), claims(ClaimError::IssuedAt(ClaimErrorReason::Malformed)), "{json}");
     }
     // Where the age does not count, nothing is computed from `iat`: it has to be a number, and any will do.
     for json in no_numbers {
-        assert_eq!(judge("iat", json), claims(ClaimError::IssuedAt(Fault::Malformed)), "{json}");
+        assert_eq!(judge("iat", json), claims(ClaimError::IssuedAt(ClaimErrorReason::Malformed)), "{json}");
     }
     for json in no_dates {
         assert_eq!(judge("iat", json), Ok(()), "{json}");
@@ -132,7 +132,7 @@ fn rule_075_to_078_dates_are_numbers_read_to_the_nanosecond() {
     assert_eq!(judge("nbf", &format!("{NOW}")), Ok(()));
     assert_eq!(judge("nbf", &format!("{NOW}.000000001")), claims(ClaimError::NotYetValid));
     let missing = site.judge(site.server.token().without("exp")).map(drop);
-    assert_eq!(missing, early(ClaimError::Expiry(Fault::Missing)));
+    assert_eq!(missing, early(ClaimError::Expiry(ClaimErrorReason::Missing)));
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn rule_080_sub_is_a_string() {
     }
     let required = |api: Api| api.with_required_claims(["sub"]);
     for token in [site.server.token().without("sub"), site.server.token().subject("")] {
-        let missing = ClaimError::Required { claim: "sub".into(), fault: Fault::Missing };
+        let missing = ClaimError::Required { claim: "sub".into(), reason: ClaimErrorReason::Missing };
         assert_eq!(takes(&site, required, token), claims(missing));
     }
     assert_eq!(takes(&site, required, site.server.token()), Ok(()));
@@ -234,7 +234,7 @@ fn rule_081_the_profile_of_rfc_9068_wants_its_type_and_claims() {
     assert_eq!(takes(&site, rfc, site.server.token().rfc9068().without_header("typ")), claims(ClaimError::TokenType));
     for claim in ["sub", "client_id", "iat", "jti"] {
         let refusal = takes(&site, rfc, site.server.token().rfc9068().without(claim));
-        assert_eq!(refusal, claims(ClaimError::Required { claim: claim.into(), fault: Fault::Missing }));
+        assert_eq!(refusal, claims(ClaimError::Required { claim: claim.into(), reason: ClaimErrorReason::Missing }));
     }
     // Nor does a client of the API's stand in for `aud`, as it does for tokens of Cognito.
     let clients = |api: Api| api.with_client_ids(["test-client"]);
@@ -242,7 +242,7 @@ fn rule_081_the_profile_of_rfc_9068_wants_its_type_and_claims() {
     assert_eq!(takes(&site, clients, token()), Ok(()));
     assert_eq!(takes(&site, |api| rfc(clients(api)), token().rfc9068().claim("aud", AUDIENCE)), Ok(()));
     let refusal = takes(&site, |api| rfc(clients(api)), token().rfc9068());
-    assert_eq!(refusal, Err(Rejection::UnverifiedClaims(ClaimError::Audience(Fault::Missing))));
+    assert_eq!(refusal, Err(Rejection::UnverifiedClaims(ClaimError::Audience(ClaimErrorReason::Missing))));
 }
 
 #[test]
@@ -343,7 +343,7 @@ fn rule_088_line_breaks_in_a_token_reach_no_text_of_ours() {
 async fn rule_090_unverified_claims_choose_among_configured_issuers_only() {
     let (server, stranger) = (TestIssuer::new(), TestIssuer::named("https://stranger.test/"));
     let network = tower_bearer::testing::TestNetwork::new([&server, &stranger]);
-    let policy = tower_bearer::jwks::RefreshPolicy::new().with_start(tower_bearer::jwks::Start::Lazy);
+    let policy = tower_bearer::jwks::RefreshPolicy::new().with_initial_fetch(tower_bearer::jwks::InitialFetch::Lazy);
     let api = Api::new(AUDIENCE, tower_bearer::Issuer::oidc(server.issuer()));
     let builder = tower_bearer::Validator::builder(api).with_fetch(network).with_refresh_policy(policy);
     let validator = builder.build().expect("a good configuration");

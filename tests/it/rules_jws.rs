@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
-use tower_bearer::config::Problem;
+use tower_bearer::config::SettingErrorKind;
 use tower_bearer::keys::{KeyError, KeySet, Secret, SecretError, SkipReason};
 use tower_bearer::rejection::KeyNotFound;
 use tower_bearer::token::{Part, TokenError, UnverifiedToken};
@@ -134,7 +134,7 @@ fn rule_036_a_key_verifies_its_own_algorithm_only() {
     // One RSA key pair under a `kid` for each algorithm; both algorithms are listed.
     let server = server(Algorithm::RS256).with_algorithms([Algorithm::RS256, Algorithm::PS256]);
     let keys = KeySet::from_jwks(server.jwks());
-    let issuer = Issuer::with_static_keys(server.issuer(), keys).with_algorithms([Algorithm::RS256, Algorithm::PS256]);
+    let issuer = Issuer::static_keys(server.issuer(), keys).with_algorithms([Algorithm::RS256, Algorithm::PS256]);
     let validator = validator_of(Api::new(AUDIENCE, issuer));
     let rs256 = server.kid();
     assert!(block_on(validator.validate(&server.token().sign())).is_ok());
@@ -152,14 +152,17 @@ fn rule_037_public_keys_and_secrets_never_mix() {
     for algorithms in [vec![Algorithm::HS256], vec![Algorithm::RS256, Algorithm::HS256]] {
         let issuer = trusted(&site.server, Algorithm::RS256).with_algorithms(algorithms.clone());
         let problems = problems(Api::new(AUDIENCE, issuer));
-        assert!(problems.contains(&Problem::SymmetricWithPublicKeys(Algorithm::HS256)), "{algorithms:?}: {problems:?}");
+        assert!(
+            problems.contains(&SettingErrorKind::SymmetricWithPublicKeys(Algorithm::HS256)),
+            "{algorithms:?}: {problems:?}"
+        );
     }
     let pem = site.server.public_key_pem();
     let jwk = site.server.jwks();
     let mangled =
         [pem.clone(), format!(" {pem}"), format!("x\n{pem}"), pem.replace('\n', "\r\n"), format!("\u{feff}{pem}"), jwk];
     for key_file in mangled {
-        assert_eq!(Secret::utf8(&*key_file).map(drop), Err(SecretError::KeyFile), "{key_file}");
+        assert_eq!(Secret::from_text(&*key_file).map(drop), Err(SecretError::KeyFile), "{key_file}");
     }
 }
 
@@ -183,7 +186,7 @@ async fn rule_040_keys_that_a_token_brings_are_not_read() {
     let stranger = tower_bearer::testing::TestIssuer::new();
     let jwk = serde_json::from_str::<serde_json::Value>(&stranger.jwks()).expect("a set")["keys"][0].clone();
     let network = tower_bearer::testing::TestNetwork::new([&server, &stranger]);
-    let api = Api::new(AUDIENCE, Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()));
+    let api = Api::new(AUDIENCE, Issuer::jwks(server.issuer(), server.jwks_uri()));
     let validator = Validator::builder(api).with_fetch(network).build().expect("a good configuration");
     assert!(validator.validate(&server.token().sign()).await.is_ok());
     for (name, value) in [
@@ -258,16 +261,16 @@ fn rule_043_to_046_signatures_of_another_length_are_refused() {
 fn rule_045_secrets_are_as_long_as_the_hash() {
     for (algorithm, octets) in [(Algorithm::HS256, 32), (Algorithm::HS384, 48), (Algorithm::HS512, 64)] {
         let build = |length: usize| {
-            let issuer = Issuer::shared_secret("https://hs.test/", Secret::bytes(vec![7; length]));
+            let issuer = Issuer::shared_secret("https://hs.test/", Secret::new(vec![7; length]));
             problems(Api::new(AUDIENCE, issuer.with_algorithms([algorithm])))
         };
         assert_eq!(build(octets), []);
         for length in [1, octets - 1] {
             let error = SecretError::TooShort { algorithm, octets: length, needed: octets };
-            assert_eq!(build(length), [Problem::Secret(error)]);
+            assert_eq!(build(length), [SettingErrorKind::Secret(error)]);
         }
     }
-    assert_eq!(Secret::utf8("").map(drop), Err(SecretError::Empty));
+    assert_eq!(Secret::from_text("").map(drop), Err(SecretError::Empty));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Value, json};
-use tower_bearer::config::Problem;
+use tower_bearer::config::SettingErrorKind;
 use tower_bearer::fetch::EndpointError;
 use tower_bearer::keys::{KeyError, KeySet, SkipReason};
 use tower_bearer::rejection::KeyNotFound;
@@ -78,7 +78,7 @@ fn rule_056_a_keys_alg_is_its_only_one_and_without_one_the_api_decides() {
     // CVE-2026-22818: the header's alg does not fill the gap.
     let server = server(Algorithm::RS256).without_key_algorithms();
     let keys = KeySet::from_jwks(server.jwks());
-    let issuer = Issuer::with_static_keys(server.issuer(), keys).with_algorithms([Algorithm::PS256]);
+    let issuer = Issuer::static_keys(server.issuer(), keys).with_algorithms([Algorithm::PS256]);
     let validator = crate::kit::validator_of(Api::new(AUDIENCE, issuer));
     let refusal = block_on(validator.validate(&server.token().sign()));
     assert_eq!(refusal.map(drop), Err(Rejection::Algorithm { algorithm: Algorithm::RS256 }));
@@ -138,7 +138,7 @@ fn rule_061_of_two_keys_under_one_kid_the_algorithm_chooses_and_else_each_is_tri
         changed(&key, "kid", "same")
     };
     let keys = KeySet::from_jwks(json!({ "keys": [key(&other), key(&ec), key(&rsa)] }).to_string());
-    let issuer = Issuer::with_static_keys("https://issuer.test/", keys);
+    let issuer = Issuer::static_keys("https://issuer.test/", keys);
     let issuer = issuer.with_algorithms([Algorithm::RS256, Algorithm::ES256]);
     let validator = crate::kit::validator_of(Api::new(AUDIENCE, issuer));
     for server in [rsa, other, ec] {
@@ -168,7 +168,7 @@ impl Remote {
     async fn new() -> Self {
         let clock = FakeClock::new();
         let server = TestIssuer::new().with_clock(Arc::new(clock.clone()));
-        let api = Api::new(AUDIENCE, Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()));
+        let api = Api::new(AUDIENCE, Issuer::jwks(server.issuer(), server.jwks_uri()));
         let builder = Validator::builder(api).with_clock(clock.clone()).with_fetch(server.clone());
         let validator = builder.build().expect("a good configuration");
         clock.run_for(Duration::from_secs(1)).await;
@@ -188,7 +188,7 @@ impl Remote {
 /// Redirects, gzip bombs and endless bodies have their tests over real sockets, in `jwks_sockets`.
 #[test]
 fn rule_064_keys_come_over_https_from_the_configured_place_only() {
-    let build = |url| problems(Api::new(AUDIENCE, Issuer::with_jwks_uri("https://as.example/", url)));
+    let build = |url| problems(Api::new(AUDIENCE, Issuer::jwks("https://as.example/", url)));
     assert_eq!(build("https://as.example/jwks"), []);
     for (url, error) in [
         ("http://as.example/jwks", EndpointError::PlainHttp),
@@ -196,7 +196,7 @@ fn rule_064_keys_come_over_https_from_the_configured_place_only() {
         ("https://u:p@as.example/", EndpointError::UserInfo),
         ("file:///etc/passwd", EndpointError::Malformed),
     ] {
-        assert_eq!(build(url), [Problem::Url(error)], "{url}");
+        assert_eq!(build(url), [SettingErrorKind::Url(error)], "{url}");
     }
 }
 
@@ -231,7 +231,7 @@ async fn rule_066_and_072_keys_belong_to_their_issuer() {
         set["keys"][0]["kid"] = "rs1".into();
         server.publish(set.to_string());
     }
-    let api = [&a, &b].map(|server| Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()));
+    let api = [&a, &b].map(|server| Issuer::jwks(server.issuer(), server.jwks_uri()));
     let [first, second] = api;
     let api = Api::new(AUDIENCE, first).with_issuer(second);
     let validator = Validator::builder(api).with_fetch(TestNetwork::new([&a, &b])).build().expect("configured");

@@ -5,9 +5,9 @@ use std::time::Duration;
 use http::{Method, Request};
 use tower_bearer::claims::ClaimError;
 use tower_bearer::clock::Timestamp;
-use tower_bearer::config::Problem;
+use tower_bearer::config::SettingErrorKind;
 use tower_bearer::keys::SecretError;
-use tower_bearer::rejection::CheckFailed;
+use tower_bearer::rejection::CheckError;
 use tower_bearer::testing::{FakeClock, TestIssuer};
 use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Rejection, RejectionKind, Secret, Validator};
 
@@ -17,7 +17,7 @@ use crate::kit::{AUDIENCE, BARE, NOW, Site, block_on, problems, server, trusted,
 fn rule_114_and_119_every_api_checks_issuer_audience_and_dates() {
     for audience in ["", " ", "a\nb"] {
         let api = Api::new(audience, trusted(&server(Algorithm::RS256), Algorithm::RS256));
-        let problem = if audience.is_empty() { Problem::Empty } else { Problem::Unprintable };
+        let problem = if audience.is_empty() { SettingErrorKind::Empty } else { SettingErrorKind::Unprintable };
         assert_eq!(problems(api), [problem], "{audience:?}");
     }
     let site = Site::new();
@@ -37,18 +37,19 @@ fn rule_118_the_algorithm_is_the_configurations() {
     assert!(block_on(validator(&server, Algorithm::ES256).validate(&server.token().sign())).is_ok());
     let other = trusted(&server, Algorithm::ES256).with_algorithms([Algorithm::ES384]);
     // No key fits what is listed, and no token changes that.
-    assert_eq!(problems(Api::new(AUDIENCE, other)), [Problem::NoUsableKey { skipped: None }]);
+    assert_eq!(problems(Api::new(AUDIENCE, other)), [SettingErrorKind::NoUsableKey { skipped: None }]);
 }
 
 #[test]
 fn rule_120_short_secrets_take_a_word_of_warning() {
     let build =
         |secret: Result<Secret, _>| problems(Api::new(AUDIENCE, Issuer::shared_secret("https://hs.test/", secret)));
-    let short =
-        |octets, needed| [Problem::Secret(SecretError::TooShort { algorithm: Algorithm::HS256, octets, needed })];
-    assert_eq!(build(Secret::utf8("sixteen octets!!")), short(16, 32));
-    assert_eq!(build(Secret::utf8("sixteen octets!!").map(Secret::dangerous_short_secret)), []);
-    assert_eq!(build(Secret::utf8("fifteen octets!").map(Secret::dangerous_short_secret)), short(15, 16));
+    let short = |octets, needed| {
+        [SettingErrorKind::Secret(SecretError::TooShort { algorithm: Algorithm::HS256, octets, needed })]
+    };
+    assert_eq!(build(Secret::from_text("sixteen octets!!")), short(16, 32));
+    assert_eq!(build(Secret::from_text("sixteen octets!!").map(Secret::dangerous_short_secret)), []);
+    assert_eq!(build(Secret::from_text("fifteen octets!").map(Secret::dangerous_short_secret)), short(15, 16));
 }
 
 /// ECDSA lets anybody write a second valid signature, so a denylist goes by `jti` and not by the token's text.
@@ -57,7 +58,7 @@ fn rule_121_a_denylist_by_jti_holds_for_every_spelling_of_a_token() {
     use base64::Engine as _;
     let server = server(Algorithm::ES256);
     let denying = validator(&server, Algorithm::ES256)
-        .with_check(|claims: &Claims| if claims.jwt_id() == Some("stolen") { Err(CheckFailed::new()) } else { Ok(()) });
+        .with_check(|claims: &Claims| if claims.jwt_id() == Some("stolen") { Err(CheckError::new()) } else { Ok(()) });
     let stolen = server.token().claim("jti", "stolen").sign();
     let (signed, signature) = stolen.rsplit_once('.').expect("three segments");
     let base64url = base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -65,7 +66,7 @@ fn rule_121_a_denylist_by_jti_holds_for_every_spelling_of_a_token() {
     assert_ne!(mirrored, stolen);
     assert!(block_on(validator(&server, Algorithm::ES256).validate(&mirrored)).is_ok(), "it verifies");
     for token in [stolen, mirrored] {
-        assert_eq!(block_on(denying.validate(&token)).map(drop), Err(Rejection::Check(CheckFailed::new())));
+        assert_eq!(block_on(denying.validate(&token)).map(drop), Err(Rejection::Check(CheckError::new())));
     }
     assert!(block_on(denying.validate(&server.token().claim("jti", "own").sign())).is_ok());
 }
@@ -115,16 +116,16 @@ async fn rule_125_without_keys_nothing_passes() {
     let clock = FakeClock::new();
     let server = TestIssuer::new().with_clock(std::sync::Arc::new(clock.clone()));
     server.outage(tower_bearer::testing::Outage::Refuse);
-    let api = Api::new(AUDIENCE, Issuer::with_jwks_uri(server.issuer(), server.jwks_uri()));
+    let api = Api::new(AUDIENCE, Issuer::jwks(server.issuer(), server.jwks_uri()));
     let builder = Validator::builder(api).with_clock(clock.clone()).with_fetch(server.clone());
     let validator = builder.build().expect("a good configuration");
     clock.run_for(Duration::from_secs(30)).await;
     // A retry may be in flight at this moment, and its outcome takes time.
     let token = server.token().sign();
-    let (verdict, ()) = tokio::join!(validator.validate(&token), clock.run_for(Duration::from_secs(5)));
-    let verdict = verdict.map(drop);
-    assert!(matches!(verdict, Err(Rejection::KeysUnavailable { .. })), "{verdict:?}");
-    assert_eq!(verdict.unwrap_err().kind(), RejectionKind::KeysUnavailable);
+    let (outcome, ()) = tokio::join!(validator.validate(&token), clock.run_for(Duration::from_secs(5)));
+    let outcome = outcome.map(drop);
+    assert!(matches!(outcome, Err(Rejection::KeysUnavailable { .. })), "{outcome:?}");
+    assert_eq!(outcome.unwrap_err().kind(), RejectionKind::KeysUnavailable);
 }
 
 #[test]
@@ -132,7 +133,11 @@ fn rule_126_time_is_injected_and_saturates() {
     let issuer = || trusted(&server(Algorithm::RS256), Algorithm::RS256);
     assert!(Validator::new(Api::new(AUDIENCE, issuer()).with_leeway(Duration::from_secs(300))).is_ok());
     for leeway in [Duration::from_secs(301), Duration::MAX] {
-        assert_eq!(problems(Api::new(AUDIENCE, issuer()).with_leeway(leeway)), [Problem::Leeway], "{leeway:?}");
+        assert_eq!(
+            problems(Api::new(AUDIENCE, issuer()).with_leeway(leeway)),
+            [SettingErrorKind::Leeway],
+            "{leeway:?}"
+        );
     }
     let server = server(Algorithm::RS256);
     for (now, error) in [

@@ -109,7 +109,7 @@ fn rule_012_another_scheme_is_no_credential() {
 #[test]
 fn rule_013_forwarded_headers_count_only_where_they_are_trusted() {
     let site = Site::new();
-    let issuer = Issuer::shared_secret(site.server.issuer(), Secret::utf8(site.server.secret()));
+    let issuer = Issuer::shared_secret(site.server.issuer(), Secret::from_text(site.server.secret()));
     let api = Api::new(AUDIENCE, issuer.with_algorithms([Algorithm::HS256]));
     let api = api.with_issuer_for_host("api.test", site.server.issuer()).with_leeway(Duration::ZERO);
     let layer = BearerLayer::new(validator_of(api));

@@ -6,8 +6,8 @@ use axum::Router;
 use axum::routing::get;
 use http::{Request, Response};
 use tower::{Layer, ServiceExt as _, service_fn};
-use tower_bearer::bearer::{self, BearerToken, CredentialError};
-use tower_bearer::host::HostError;
+use tower_bearer::request::HostError;
+use tower_bearer::request::credential::{self, BearerToken, CredentialError};
 use tower_bearer::testing::{Outage, TestIssuer};
 use tower_bearer::token::TokenError;
 use tower_bearer::{Api, BearerLayer, Issuer, Rejection, Validator};
@@ -44,7 +44,7 @@ async fn the_token_goes_on_only_where_the_application_asks_for_it() {
 #[tokio::test]
 async fn the_token_goes_on_after_a_wait_for_keys_too() {
     let server = TestIssuer::new();
-    let issuer = Issuer::with_jwks_uri(server.issuer(), server.jwks_uri());
+    let issuer = Issuer::jwks(server.issuer(), server.jwks_uri());
     let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone()).build();
     server.outage(Outage::None);
     let token = server.token().sign();
@@ -74,7 +74,7 @@ async fn an_extractor_hands_the_token_on() {
 async fn a_cookie_counts_only_where_the_application_says_so() {
     let server = TestIssuer::new();
     let token = server.token().subject("ann").sign();
-    let with = || layer(&server).with_token_source(|headers| bearer::from_cookie(headers, "access"));
+    let with = || layer(&server).with_token_source(|headers| credential::from_cookie(headers, "access"));
     let request = |cookie: String| Request::get("/").header("cookie", cookie).body(Body::default()).expect("a request");
     let good = || request(format!("theme=dark; access={token}"));
     let answer = gate::through(with(), good()).await;
@@ -98,14 +98,14 @@ async fn a_fault_of_the_field_comes_before_those_of_whatever_else_is_looked_at()
     let server = TestIssuer::new();
     let token = server.token().sign();
     let inner = service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::default())) });
-    let verdict = async |layer: BearerLayer, request: Request<Body>| {
+    let outcome = async |layer: BearerLayer, request: Request<Body>| {
         let response = layer.layer(inner).oneshot(request).await.expect("infallible");
         let rejection = response.extensions().get::<Rejection>().cloned();
         assert_eq!(response.status() == 200, rejection.is_none());
         rejection
     };
     let credential = |error| Some(Rejection::Credential(error));
-    let cookies = layer(&server).with_token_source(|headers| bearer::from_cookie(headers, "access"));
+    let cookies = layer(&server).with_token_source(|headers| credential::from_cookie(headers, "access"));
     let with_cookie = |field: &str, cookie: &str| {
         let request = Request::get("/").header("authorization", field).header("cookie", format!("access={cookie}"));
         request.body(Body::default()).expect("a request")
@@ -119,7 +119,7 @@ async fn a_fault_of_the_field_comes_before_those_of_whatever_else_is_looked_at()
         (&format!("Bearer {token}"), "", None),
         ("Basic dTpw", &token, None),
     ] {
-        assert_eq!(verdict(cookies.clone(), with_cookie(field, cookie)).await, expected, "{field} and {cookie}");
+        assert_eq!(outcome(cookies.clone(), with_cookie(field, cookie)).await, expected, "{field} and {cookie}");
     }
     let long = "a".repeat(16 * 1024 + 1);
     let too_long = Some(Rejection::Token(TokenError::TooLong { length: long.len(), limit: 16 * 1024 }));
@@ -132,9 +132,9 @@ async fn a_fault_of_the_field_comes_before_those_of_whatever_else_is_looked_at()
         (&format!("Bearer {token}"), "api.test", None),
     ] {
         let request = Request::get("/").header("authorization", field).header("host", host).body(Body::default());
-        assert_eq!(verdict(bound.clone(), request.expect("a request")).await, expected, "{field} for {host}");
+        assert_eq!(outcome(bound.clone(), request.expect("a request")).await, expected, "{field} for {host}");
     }
-    let bound = bound.with_token_source(|headers| bearer::from_cookie(headers, "access"));
+    let bound = bound.with_token_source(|headers| credential::from_cookie(headers, "access"));
     for (cookie, host, expected) in [
         (&*long, "a b", too_long),
         (&*token, "a b", Some(Rejection::Host(HostError::Malformed))),
@@ -142,7 +142,7 @@ async fn a_fault_of_the_field_comes_before_those_of_whatever_else_is_looked_at()
     ] {
         let request = Request::get("/").header("cookie", format!("access={cookie}")).header("host", host);
         let request = request.body(Body::default()).expect("a request");
-        assert_eq!(verdict(bound.clone(), request).await, expected, "a cookie of {} for {host}", cookie.len());
+        assert_eq!(outcome(bound.clone(), request).await, expected, "a cookie of {} for {host}", cookie.len());
     }
 }
 
@@ -150,7 +150,7 @@ async fn a_fault_of_the_field_comes_before_those_of_whatever_else_is_looked_at()
 async fn a_credential_over_the_limit_is_refused_before_another_place_is_looked_at() {
     let server = TestIssuer::new();
     let token = server.token().subject("ann").sign();
-    let with = layer(&server).with_token_source(|headers| bearer::from_cookie(headers, "access"));
+    let with = layer(&server).with_token_source(|headers| credential::from_cookie(headers, "access"));
     let beside = |credential: &str| {
         let request = gate::bearing(credential).header("cookie", format!("access={token}"));
         request.body(Body::default()).expect("a request")
@@ -166,7 +166,7 @@ async fn a_credential_over_the_limit_is_refused_before_another_place_is_looked_a
 async fn a_websocket_brings_its_token_as_a_subprotocol() {
     let server = TestIssuer::new();
     let token = server.token().subject("ann").sign();
-    let with = || layer(&server).with_token_source(|headers| bearer::from_subprotocol(headers, "bearer."));
+    let with = || layer(&server).with_token_source(|headers| credential::from_subprotocol(headers, "bearer."));
     let request = |protocols: String| {
         Request::get("/").header("sec-websocket-protocol", protocols).body(Body::default()).expect("a request")
     };
@@ -185,7 +185,7 @@ async fn a_websocket_brings_its_token_as_a_subprotocol() {
 #[tokio::test]
 async fn what_brought_the_token_is_marked_sensitive() {
     let server = TestIssuer::new();
-    let with = layer(&server).with_token_source(|headers| bearer::from_cookie(headers, "access"));
+    let with = layer(&server).with_token_source(|headers| credential::from_cookie(headers, "access"));
     let inner = service_fn(|request: Request<Body>| async move {
         let sensitive = request.headers()["cookie"].is_sensitive();
         Ok::<_, Infallible>(Response::new(Body::from(sensitive.to_string())))

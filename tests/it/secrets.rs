@@ -15,11 +15,11 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
-use tower_bearer::bearer::{self, BearerToken};
 use tower_bearer::fetch::{Endpoint, FetchRequest, FetchResponse};
 use tower_bearer::jwks::{RefreshPolicy, SecretSource};
 use tower_bearer::keys::{KeySet, Secret};
 use tower_bearer::request::RequestHead;
+use tower_bearer::request::credential::{self, BearerToken};
 use tower_bearer::testing::{self, FakeClock, FakeFetch, Outage, Reply, TestIssuer};
 use tower_bearer::token::UnverifiedToken;
 use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
@@ -146,7 +146,7 @@ fn no_log_line_and_no_answer_holds_a_secret() {
         block_on(async {
             let clock = FakeClock::new();
             let (server, stranger) = (careless(&clock), TestIssuer::new());
-            let shared = Issuer::shared_secret("https://hs.example/", Secret::utf8(SECRET));
+            let shared = Issuer::shared_secret("https://hs.example/", Secret::from_text(SECRET));
             let api = Api::new(AUDIENCE, Issuer::oidc(server.issuer())).with_issuer(shared);
             let key = HeaderValue::from_static(API_KEY);
             let policy = RefreshPolicy::new().with_header(HeaderName::from_static("x-api-key"), key);
@@ -155,15 +155,15 @@ fn no_log_line_and_no_answer_holds_a_secret() {
             clock.run_for(Duration::from_secs(1)).await;
             tokens_seen = tokens(&server, &stranger);
             for token in &tokens_seen {
-                let verdict = validator.validate(token).await;
+                let outcome = validator.validate(token).await;
                 kinds.insert(
-                    verdict
+                    outcome
                         .as_ref()
                         .map_err(|rejection| rejection.kind().name())
                         .map(|_| "accepted")
                         .unwrap_or_else(|kind| kind),
                 );
-                assert_holds_no_secret(&format!("{verdict:?}"), &tokens_seen, "a verdict");
+                assert_holds_no_secret(&format!("{outcome:?}"), &tokens_seen, "a verdict");
                 let answer = answer(&validator, token).await;
                 assert_holds_no_secret(&answer, &tokens_seen, "an answer");
             }
@@ -185,10 +185,10 @@ fn no_log_line_and_no_answer_holds_a_secret() {
 
 /// Head and body of the answer to a request with this token, as JSON answers are the more talkative ones.
 async fn answer(validator: &Validator, token: &str) -> String {
-    let bearer = BearerLayer::new(validator.clone()).with_realm("test").with_json_body();
+    let credential = BearerLayer::new(validator.clone()).with_realm("test").with_json_body();
     let require = RequireLayer::scope("write:orders").with_json_body();
     let inner = service_fn(|_| async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) });
-    let body_of = ServiceBuilder::new().layer(bearer).layer(require).service(inner);
+    let body_of = ServiceBuilder::new().layer(credential).layer(require).service(inner);
     let request = Request::builder().header(AUTHORIZATION, format!("Bearer {token}")).body(String::new());
     let response = body_of.oneshot(request.expect("a request")).await.expect("an answer");
     let (parts, body) = response.into_parts();
@@ -212,18 +212,18 @@ fn no_public_type_shows_a_secret() {
         show("BearerToken", &bearer_token);
         let mut request = Request::new(());
         request.headers_mut().insert(AUTHORIZATION, format!("Bearer {token}").parse().expect("a field"));
-        show("extract", &bearer::extract(request.headers()));
-        show("RequestHead", &RequestHead::of(&request));
+        show("extract", &credential::extract(request.headers()));
+        show("RequestHead", &RequestHead::new(&request));
         let parsed = UnverifiedToken::parse(&token).expect("a token");
         show("UnverifiedToken", &parsed);
         show("Header", parsed.header());
 
         for secret in [
-            Secret::utf8(SECRET),
-            Secret::hex(hex(SECRET)),
-            Secret::base64url(base64(SECRET)),
-            Secret::bytes(SECRET.as_bytes()),
-            Secret::utf8(SECRET).map(Secret::dangerous_short_secret),
+            Secret::from_text(SECRET),
+            Secret::from_hex(hex(SECRET)),
+            Secret::from_base64url(base64(SECRET)),
+            Secret::new(SECRET.as_bytes()),
+            Secret::from_text(SECRET).map(Secret::dangerous_short_secret),
         ] {
             show("Secret", &secret);
             show("SecretSource", &secret.clone().map(SecretSource::new));
@@ -234,13 +234,13 @@ fn no_public_type_shows_a_secret() {
             show("ValidatorBuilder", &Validator::builder(api.clone()));
             show("Validator", &validator_of(api));
         }
-        let short = Secret::utf8(&SECRET[..10]);
-        show("SecretError", &Secret::base64(SECRET));
-        let fault = Validator::new(Api::new(AUDIENCE, Issuer::shared_secret("https://hs.example/", short)));
-        let fault = fault.expect_err("too short");
-        assert!(!format!("{fault} {fault:?}").contains(&SECRET[..10]));
-        show("ConfigError", &fault);
-        show("ConfigFault", &fault.faults());
+        let short = Secret::from_text(&SECRET[..10]);
+        show("SecretError", &Secret::from_base64(SECRET));
+        let reason = Validator::new(Api::new(AUDIENCE, Issuer::shared_secret("https://hs.example/", short)));
+        let reason = reason.expect_err("too short");
+        assert!(!format!("{reason} {reason:?}").contains(&SECRET[..10]));
+        show("ConfigError", &reason);
+        show("SettingError", &reason.errors());
 
         let keys = KeySet::from_jwks(
             json!({ "keys": [
@@ -270,7 +270,7 @@ fn no_public_type_shows_a_secret() {
         show("Reply", &Reply::json(private.clone()).with_header(cookie.clone(), PRIVATE));
         let headers = [(cookie, HeaderValue::from_static(PRIVATE))].into_iter().collect();
         show("FetchResponse", &FetchResponse::new(http::StatusCode::OK, headers, private.into()));
-        let asking = Api::new(AUDIENCE, Issuer::with_jwks_uri("https://as.example/", "https://as.example/jwks"));
+        let asking = Api::new(AUDIENCE, Issuer::jwks("https://as.example/", "https://as.example/jwks"));
         let asking = Validator::builder(asking).with_clock(clock.clone()).with_fetch(network.clone());
         let asking = asking.with_refresh_policy(policy.clone()).build().expect("a good configuration");
         clock.run_for(Duration::from_secs(1)).await;
@@ -288,9 +288,9 @@ fn no_public_type_shows_a_secret() {
         let validator = builder.with_refresh_policy(policy).build();
         let Ok(validator) = validator else { return show("ConfigError", &validator.map(drop)) };
         clock.run_for(Duration::from_secs(1)).await;
-        let verdict = validator.validate(&token).await;
-        show("Rejection", &verdict.as_ref().map(drop));
-        if let Ok(claims) = &verdict {
+        let outcome = validator.validate(&token).await;
+        show("Rejection", &outcome.as_ref().map(drop));
+        if let Ok(claims) = &outcome {
             show("Claims", claims);
             show("Actor", &claims.actor());
         }
@@ -347,9 +347,9 @@ const HOLDS_NO_SECRET: &[&str] = &[
     "BuildClientError",
     "BuildClientErrorKind",
     "ChallengeError",
-    "CheckFailed",
+    "CheckError",
     "ClaimError",
-    "ClaimMismatch",
+    "ClaimTypeError",
     "ClaimValue",
     "ClaimsRejection",
     "CredentialError",
@@ -359,53 +359,53 @@ const HOLDS_NO_SECRET: &[&str] = &[
     "EndpointError",
     "FakeClock",
     "FakeFetch",
-    "Fault",
+    "ClaimErrorReason",
     "FetchError",
     "Host",
     "HostError",
-    "Insufficient",
+    "RequirementError",
     "IssuerError",
     "JsonBody",
     "KeyNotFound",
     "KeyState",
     "MetadataError",
     "MetadataService",
-    "MissAction",
+    "UnknownKidAction",
     "Monotonic",
     "NearMiss",
-    "NoCounterpart",
+    "UnsupportedAlgorithmError",
     "NoCustomClaims",
-    "NotReady",
+    "NotReadyError",
     "Organization",
     "Organizations",
     "Outage",
     "Outcome",
     "Part",
     "Permissions",
-    "PolicyViolation",
+    "RefreshPolicyError",
     "Principal",
-    "Problem",
+    "SettingErrorKind",
     "Profile",
     "RefreshCause",
     "RefreshError",
-    "Refusal",
+    "ErrorResponse",
     "RejectionKind",
     "RequireService",
     "Required",
     "Requirement",
-    "RequirementError",
+    "ScopeSyntaxError",
     "ReqwestFetch",
     "ReqwestFetchBuilder",
-    "ResourceMetadata",
+    "ProtectedResourceMetadata",
     "ResponseFuture",
     "ResponseHook",
     "Scopes",
     "SignedToken",
     "Step",
     "SkipReason",
-    "Start",
-    "StartError",
-    "SwapError",
+    "InitialFetch",
+    "BuildError",
+    "ReplaceSecretError",
     "SystemClock",
     "ThumbprintError",
     "TestNetwork",
@@ -413,7 +413,7 @@ const HOLDS_NO_SECRET: &[&str] = &[
     "Timestamp",
     "TokenError",
     "UnknownAlgorithm",
-    "Unmet",
+    "UnmetRequirement",
 ];
 
 fn collect_public_types(folder: &Path, found: &mut impl FnMut(&str)) {
@@ -459,7 +459,7 @@ fn a_dropped_secret_is_wiped() {
         disguised.iter().for_each(|octet| text.push(char::from(octet ^ MASK)));
         text
     };
-    for secret in [Secret::utf8(plain()), Secret::bytes(plain().into_bytes())] {
+    for secret in [Secret::from_text(plain()), Secret::new(plain().into_bytes())] {
         let secret = secret.expect("a secret");
         assert!(is_in_memory(part, MASK), "a living secret is found");
         let issuer = Issuer::shared_secret("https://hs.example/", secret.clone());

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tower_bearer::claims::{ClaimError, Fault};
-use tower_bearer::config::{ConfigFault, Problem};
-use tower_bearer::jwks::{PolicyViolation, RefreshPolicy, SecretSource};
+use tower_bearer::claims::{ClaimError, ClaimErrorReason};
+use tower_bearer::config::{SettingError, SettingErrorKind};
+use tower_bearer::jwks::{RefreshPolicy, RefreshPolicyError, SecretSource};
 use tower_bearer::rejection::{IssuerError, KeyNotFound, NearMiss};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Algorithm, Api, Issuer, Rejection, Secret, Validator, ValidatorBuilder};
@@ -13,7 +13,7 @@ const ORDERS: &str = "https://orders.northwind.com";
 const STOCK: &str = "https://stock.northwind.com";
 
 fn remote(server: &TestIssuer) -> Issuer {
-    Issuer::with_jwks_uri(server.issuer(), server.jwks_uri())
+    Issuer::jwks(server.issuer(), server.jwks_uri())
 }
 
 #[tokio::test]
@@ -22,7 +22,7 @@ async fn public_keys_here_and_a_secret_there_never_mix() {
     let symmetric = TestIssuer::named(asymmetric.issuer()).with_algorithms([Algorithm::HS256]);
     let orders = Validator::builder(Api::new(ORDERS, remote(&asymmetric))).with_fetch(asymmetric.clone()).build();
     let orders = orders.expect("a good configuration");
-    let secret = Issuer::shared_secret(symmetric.issuer(), Secret::utf8(symmetric.secret()));
+    let secret = Issuer::shared_secret(symmetric.issuer(), Secret::from_text(symmetric.secret()));
     let stock = Validator::new(Api::new(STOCK, secret)).expect("a good configuration");
 
     let (rs, hs) = (asymmetric.token(), symmetric.token());
@@ -35,7 +35,7 @@ async fn public_keys_here_and_a_secret_there_never_mix() {
         assert_eq!(rs.unwrap_err(), Rejection::Algorithm { algorithm: Algorithm::RS256 });
     }
     let elsewhere = orders.validate(&rs.audience(STOCK).sign()).await;
-    assert_eq!(elsewhere.unwrap_err(), Rejection::UnverifiedClaims(ClaimError::Audience(Fault::Mismatch)));
+    assert_eq!(elsewhere.unwrap_err(), Rejection::UnverifiedClaims(ClaimError::Audience(ClaimErrorReason::Mismatch)));
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn one_key_source_serves_every_api_of_a_tenant() {
     assert!(third.validate(&token("https://third.northwind.com")).await.is_ok());
     assert_eq!(server.fetches(), 1, "three APIs, one tenant, one fetch");
     let crossed = stock.validate(&token(ORDERS)).await;
-    assert_eq!(crossed.unwrap_err(), Rejection::UnverifiedClaims(ClaimError::Audience(Fault::Mismatch)));
+    assert_eq!(crossed.unwrap_err(), Rejection::UnverifiedClaims(ClaimError::Audience(ClaimErrorReason::Mismatch)));
 }
 
 #[tokio::test]
@@ -97,21 +97,21 @@ fn minute() -> RefreshPolicy {
 }
 
 /// Shares the keys of a validator under the policy `theirs` with one under the policy `own`.
-async fn shared(theirs: RefreshPolicy, own: RefreshPolicy, share: Share) -> Result<(), Vec<ConfigFault>> {
+async fn shared(theirs: RefreshPolicy, own: RefreshPolicy, share: Share) -> Result<(), Vec<SettingError>> {
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
     let orders = Validator::builder(Api::new(ORDERS, remote(&server))).with_fetch(server.clone());
     let orders = orders.with_refresh_policy(theirs).build().expect("a good configuration");
     let stock = Validator::builder(Api::new(STOCK, remote(&server))).with_refresh_policy(own);
-    let stock = share(stock, &orders).build().map_err(|error| error.faults().to_vec())?;
+    let stock = share(stock, &orders).build().map_err(|error| error.errors().to_vec())?;
     assert!(orders.validate(&server.token().audience(ORDERS).sign()).await.is_ok());
     assert!(stock.validate(&server.token().audience(STOCK).sign()).await.is_ok());
     assert_eq!(server.fetches(), 1);
     Ok(())
 }
 
-fn refused(violation: PolicyViolation) -> Result<(), Vec<ConfigFault>> {
-    let problem = Problem::RefreshPolicy(violation);
-    Err(vec![ConfigFault::new("issuer \"https://northwind.eu.auth0.com/\" refresh policy", problem)])
+fn refused(violation: RefreshPolicyError) -> Result<(), Vec<SettingError>> {
+    let problem = SettingErrorKind::RefreshPolicy(violation);
+    Err(vec![SettingError::new("issuer \"https://northwind.eu.auth0.com/\" refresh policy", problem)])
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn refuses_to_share_keys_under_another_refresh_policy() {
         (hooked.clone(), new().with_event_hook(|_| {})),
         (new(), new().dangerous_unbounded_staleness()),
     ] {
-        assert_eq!(shared(theirs.clone(), own.clone(), KEYS).await, refused(PolicyViolation::SharedPolicyDiffers));
+        assert_eq!(shared(theirs.clone(), own.clone(), KEYS).await, refused(RefreshPolicyError::SharedPolicyDiffers));
         assert_eq!(shared(theirs, own, KEYS_AND_POLICY).await, Ok(()), "the caller says so");
     }
     for same in [new(), minute(), hooked, new().dangerous_accept_private_keys()] {
@@ -143,7 +143,10 @@ async fn no_dangerous_setting_is_taken_over_with_shared_keys() {
     ] {
         for share in [KEYS, KEYS_AND_POLICY] {
             for own in [new(), minute()] {
-                assert_eq!(shared(dangerous(new()), own, share).await, refused(PolicyViolation::SharedPolicyDangerous));
+                assert_eq!(
+                    shared(dangerous(new()), own, share).await,
+                    refused(RefreshPolicyError::SharedPolicyDangerous)
+                );
             }
             assert_eq!(shared(dangerous(new()), dangerous(new()), share).await, Ok(()));
         }
@@ -151,7 +154,7 @@ async fn no_dangerous_setting_is_taken_over_with_shared_keys() {
     }
     let both = new().dangerous_accept_empty_set().dangerous_accept_private_keys();
     let one = new().dangerous_accept_empty_set();
-    assert_eq!(shared(both, one, KEYS_AND_POLICY).await, refused(PolicyViolation::SharedPolicyDangerous));
+    assert_eq!(shared(both, one, KEYS_AND_POLICY).await, refused(RefreshPolicyError::SharedPolicyDangerous));
 }
 
 #[tokio::test]
@@ -172,7 +175,7 @@ async fn of_several_sources_the_one_under_the_same_policy_is_shared() {
 async fn secrets_are_swapped_without_a_restart() {
     let server = || TestIssuer::new().with_algorithms([Algorithm::HS256]);
     let (old, new) = (server(), server());
-    let secret = |server: &TestIssuer| Secret::utf8(server.secret()).expect("a secret");
+    let secret = |server: &TestIssuer| Secret::from_text(server.secret()).expect("a secret");
     let source = SecretSource::new(secret(&old));
     let api = Api::new("https://api.test/", Issuer::shared_secrets(old.issuer(), &source));
     let validator = Validator::new(api).expect("a good configuration");
@@ -183,7 +186,7 @@ async fn secrets_are_swapped_without_a_restart() {
     assert_eq!((good(&old).await, good(&new).await), (Ok(()), Ok(())));
     source.replace([secret(&new)]).expect("a good secret");
     assert_eq!((good(&old).await, good(&new).await), (Err(Rejection::Signature), Ok(())));
-    assert!(source.replace([Secret::utf8("too short").expect("a text")]).is_err());
+    assert!(source.replace([Secret::from_text("too short").expect("a text")]).is_err());
     assert_eq!(good(&new).await, Ok(()), "what cannot be used changes nothing");
     assert!(!format!("{source:?} {validator:?}").contains(&new.secret()));
 }
@@ -193,7 +196,7 @@ async fn secrets_are_swapped_without_a_restart() {
 async fn a_replaced_secret_does_not_come_back() {
     let server = || TestIssuer::new().with_algorithms([Algorithm::HS256]);
     let (old, new) = (server(), server());
-    let secret = |server: &TestIssuer| Secret::utf8(server.secret()).expect("a secret");
+    let secret = |server: &TestIssuer| Secret::from_text(server.secret()).expect("a secret");
     let source = SecretSource::new(secret(&old));
     let issuer = || Issuer::shared_secrets(old.issuer(), &source);
     let first = Validator::new(Api::new("https://api.test/", issuer())).expect("a good configuration");
@@ -236,12 +239,12 @@ async fn a_secret_is_found_by_its_kid_and_by_no_other() {
         ([None, Some("2")], [[&ok, &ok, &ok, &ok], [&signature, &signature, &ok, &signature], [&signature; 4]]),
         ([None, None], [[&ok; 4], [&ok; 4], [&signature; 4]]),
     ];
-    for (ids, verdicts) in table {
+    for (ids, outcomes) in table {
         let secrets: Vec<Secret> = [&one, &two]
             .iter()
             .zip(ids)
             .map(|(server, id)| {
-                let secret = Secret::utf8(server.secret()).expect("a secret");
+                let secret = Secret::from_text(server.secret()).expect("a secret");
                 id.map_or(secret.clone(), |id| secret.with_kid(id).expect("an id"))
             })
             .collect();
@@ -249,11 +252,11 @@ async fn a_secret_is_found_by_its_kid_and_by_no_other() {
             let issuer = Issuer::shared_secret(one.issuer(), secrets[order[0]].clone());
             let api = Api::new("https://api.test/", issuer.with_secret(secrets[order[1]].clone()));
             let validator = Validator::new(api).expect("a good configuration");
-            for (server, verdicts) in [&one, &two, &stranger].into_iter().zip(verdicts) {
-                for (kid, verdict) in [None, Some("1"), Some("2"), Some("3")].into_iter().zip(verdicts) {
+            for (server, outcomes) in [&one, &two, &stranger].into_iter().zip(outcomes) {
+                for (kid, outcome) in [None, Some("1"), Some("2"), Some("3")].into_iter().zip(outcomes) {
                     let token = server.token().without_kid();
                     let token = kid.map_or(token.clone(), |kid| token.header("kid", kid));
-                    assert_eq!(validator.validate(&token.sign()).await.map(drop), *verdict, "{ids:?}, {kid:?}");
+                    assert_eq!(validator.validate(&token.sign()).await.map(drop), *outcome, "{ids:?}, {kid:?}");
                 }
             }
         }

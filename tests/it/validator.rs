@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
-use tower_bearer::claims::{ClaimError, CustomClaimsError, Fault, Profile};
-use tower_bearer::guard::Unmet;
-use tower_bearer::host::HostError;
+use tower_bearer::claims::{ClaimError, ClaimErrorReason, CustomClaimsError, Profile};
 use tower_bearer::keys::KeySet;
-use tower_bearer::rejection::{CheckFailed, IssuerError, KeyNotFound, NearMiss};
+use tower_bearer::rejection::{CheckError, IssuerError, KeyNotFound, NearMiss};
+use tower_bearer::request::HostError;
+use tower_bearer::requirement::UnmetRequirement;
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
 use tower_bearer::token::{Part, TokenError};
 use tower_bearer::{Algorithm, Api, Claims, Issuer, Rejection, RejectionKind, Requirement, Secret, Validator};
@@ -19,7 +19,7 @@ const AUDIENCE: &str = "https://api.test/";
 
 /// The server's public keys, given by hand.
 fn trusted(server: &TestIssuer) -> Issuer {
-    Issuer::with_static_keys(server.issuer(), KeySet::from_jwks(server.jwks()))
+    Issuer::static_keys(server.issuer(), KeySet::from_jwks(server.jwks()))
 }
 
 fn validator(server: &TestIssuer) -> Validator {
@@ -35,7 +35,7 @@ async fn every_algorithm_verifies_and_a_changed_signature_does_not() {
     for algorithm in Algorithm::ALL {
         let server = TestIssuer::new().with_algorithms([algorithm]);
         let issuer = if algorithm.is_symmetric() {
-            Issuer::shared_secret(server.issuer(), Secret::utf8(server.secret()))
+            Issuer::shared_secret(server.issuer(), Secret::from_text(server.secret()))
         } else {
             trusted(&server)
         };
@@ -59,7 +59,8 @@ async fn a_header_that_was_read_before_changes_no_verdict() {
     let server = TestIssuer::new();
     let stranger = TestIssuer::named(server.issuer());
     let genuine = || server.token().subject("ann");
-    let seasoned = Validator::builder(Api::new(AUDIENCE, trusted(&server))).without_memo().build().expect("good");
+    let seasoned =
+        Validator::builder(Api::new(AUDIENCE, trusted(&server))).without_token_cache().build().expect("good");
     let good = genuine().sign();
     let first = seasoned.validate(&good).await.expect("a good token").header().clone();
     for token in [
@@ -117,7 +118,7 @@ async fn the_first_failure_wins_in_the_fixed_order() {
     );
     assert_eq!(
         refused(&validator, ours().kid("nobody")).await,
-        Rejection::UnverifiedClaims(ClaimError::Audience(Fault::Mismatch))
+        Rejection::UnverifiedClaims(ClaimError::Audience(ClaimErrorReason::Mismatch))
     );
     assert_eq!(
         refused(&validator, ours().audience(AUDIENCE).kid("nobody")).await,
@@ -317,12 +318,12 @@ async fn checks_have_the_last_word_and_survive_a_change_of_claims() {
     let checked = validator(&server)
         .with_check(move |claims: &Claims| {
             count.fetch_add(1, Ordering::Relaxed);
-            if claims.subject() == Some("banned") { Err(CheckFailed::new()) } else { Ok(()) }
+            if claims.subject() == Some("banned") { Err(CheckError::new()) } else { Ok(()) }
         })
         .with_custom_claims::<serde_json::Map<String, serde_json::Value>>();
     assert!(checked.validate(&server.token().subject("ann").sign()).await.is_ok());
     let banned = checked.validate(&server.token().subject("banned").sign()).await.unwrap_err();
-    assert_eq!((banned.kind(), banned), (RejectionKind::Check, Rejection::Check(CheckFailed::new())));
+    assert_eq!((banned.kind(), banned), (RejectionKind::Check, Rejection::Check(CheckError::new())));
     let expired = checked.validate(&server.token().subject("banned").expired().sign()).await.unwrap_err();
     assert_eq!(expired.kind(), RejectionKind::Expired);
     assert_eq!(seen.load(Ordering::Relaxed), 2, "a check runs only over claims that held");
@@ -341,7 +342,7 @@ async fn rules_of_the_api_are_applied() {
     assert!(required.validate(&server.token().organization("org_1").sign()).await.is_ok());
     assert_eq!(
         refused(&required, server.token()).await,
-        Rejection::Claims(ClaimError::Required { claim: Arc::from("org_id"), fault: Fault::Missing })
+        Rejection::Claims(ClaimError::Required { claim: Arc::from("org_id"), reason: ClaimErrorReason::Missing })
     );
     let bound = server.token().claim("cnf", serde_json::json!({ "jkt": "x" }));
     assert_eq!(refused(&with(|api| api), bound.clone()).await, Rejection::Claims(ClaimError::Confirmation));
@@ -356,8 +357,8 @@ async fn rules_of_the_api_are_applied() {
 async fn several_secrets_rotate() {
     let (old, new) =
         (TestIssuer::new().with_algorithms([Algorithm::HS256]), TestIssuer::new().with_algorithms([Algorithm::HS256]));
-    let issuer =
-        Issuer::shared_secret(old.issuer(), Secret::utf8(old.secret())).with_secret(Secret::utf8(new.secret()));
+    let issuer = Issuer::shared_secret(old.issuer(), Secret::from_text(old.secret()))
+        .with_secret(Secret::from_text(new.secret()));
     let validator = Validator::new(Api::new(AUDIENCE, issuer)).expect("a good configuration");
     for server in [&old, &new] {
         assert!(validator.validate(&server.token().sign()).await.is_ok());
@@ -374,13 +375,17 @@ async fn requirements_are_asked_of_verified_claims() {
     let now = tower_bearer::clock::Timestamp::from_secs(0);
     assert_eq!(Requirement::scope("read:orders").check(&claims, now, Duration::ZERO), Ok(()));
     let unmet = Requirement::scope("write:orders").check(&claims, now, Duration::ZERO);
-    assert_eq!(unmet, Err(Unmet::Scope { missing: Arc::from("write:orders"), scope: Arc::from("write:orders") }));
+    assert_eq!(
+        unmet,
+        Err(UnmetRequirement::Scope { missing: Arc::from("write:orders"), scope: Arc::from("write:orders") })
+    );
 }
 
 #[test]
 fn a_validator_is_shared_between_threads_and_shows_no_secret() {
     fn shared<T: Clone + Send + Sync + 'static>(_: &T) {}
-    let issuer = Issuer::shared_secret("https://hs.example/", Secret::utf8("a secret of more than thirty-two octets"));
+    let issuer =
+        Issuer::shared_secret("https://hs.example/", Secret::from_text("a secret of more than thirty-two octets"));
     let validator = Validator::new(Api::new(AUDIENCE, issuer.clone())).expect("a good configuration");
     shared(&validator);
     shared(&validator.clone().with_custom_claims::<Northwind>());

@@ -14,7 +14,7 @@ fn every_header_case_of_the_matrix_gets_its_answer() {
     let matrix: Value = serde_json::from_slice(&text).expect("the matrix");
     let keys = vectors::read("attack-matrix/jwks_A.json").expect("the key set");
     let config = &matrix["config"]["apis"]["rs"];
-    let issuer = Issuer::with_static_keys(config["issuer"].as_str().expect("text"), KeySet::from_jwks(keys));
+    let issuer = Issuer::static_keys(config["issuer"].as_str().expect("text"), KeySet::from_jwks(keys));
     let api = Api::new(config["audience"].as_str().expect("text"), issuer).with_required_claims(["sub"]);
     let layer = BearerLayer::new(validator_of(api));
     let (mut asked, mut unbuildable) = (0, 0);

@@ -104,8 +104,7 @@ fn redirects_are_not_followed() {
         let elsewhere = "http://169.254.169.254/latest/meta-data/";
         let redirect = Reply::status(StatusCode::FOUND).with_header(http::header::LOCATION, elsewhere);
         network.always("https://as.example/jwks", redirect);
-        let api =
-            Api::new("https://api.example/", Issuer::with_jwks_uri("https://as.example/", "https://as.example/jwks"));
+        let api = Api::new("https://api.example/", Issuer::jwks("https://as.example/", "https://as.example/jwks"));
         let validator =
             Validator::builder(api).with_clock(clock.clone()).with_fetch(network.clone()).build().expect("configured");
         clock.run_for(Duration::from_secs(5)).await;

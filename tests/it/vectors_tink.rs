@@ -26,7 +26,7 @@ fn claim_cases_of_tink() {
     let file: Value = serde_json::from_slice(&text).expect("the cases");
     let secret = file["key"]["k"].as_str().expect("a secret");
     let mut refusals = Vec::new();
-    let mut verdicts = Verdicts::new("Tink", include_str!("../data/exceptions/tink.txt"));
+    let mut outcomes = Verdicts::new("Tink", include_str!("../data/exceptions/tink.txt"));
     for case in file["cases"].as_array().expect("cases") {
         // One token is too long for the file: {"a":{"a":… 110,000 levels deep.
         let token = case["token"].as_str().map_or_else(|| too_deep(110_000), str::to_owned);
@@ -34,14 +34,14 @@ fn claim_cases_of_tink() {
         let id = case["name"].as_str().expect("a name").replace([' ', ','], "_");
         let validator = validator(&case["validator"], secret);
         assert_eq!(validator.is_none(), id == "iss_empty_string", "{id} can be configured");
-        let verdict = validator.map(|validator| block_on(validator.validate(&token)));
-        if let Some(Err(rejection)) = &verdict {
+        let outcome = validator.map(|validator| block_on(validator.validate(&token)));
+        if let Some(Err(rejection)) = &outcome {
             refusals.push(format!("{id} {rejection:?}"));
         }
-        let accepted = verdict.is_some_and(|verdict| verdict.is_ok());
-        verdicts.record(id, case["valid"] == true, accepted);
+        let accepted = outcome.is_some_and(|outcome| outcome.is_ok());
+        outcomes.record(id, case["valid"] == true, accepted);
     }
-    verdicts.finish(21, 39);
+    outcomes.finish(21, 39);
     // Not just refused, but for what the case is about.
     let expected: Vec<&str> = include_str!("../data/refusals/tink.txt").lines().collect();
     assert_eq!(refusals, expected);
@@ -50,7 +50,7 @@ fn claim_cases_of_tink() {
 /// An API as a case's validator describes it; `None` if nobody could configure it.
 fn validator(case: &Value, secret: &str) -> Option<Validator> {
     let issuer = case["expected_issuer"].as_str().unwrap_or(ISSUER).trim_end();
-    let issuer = Issuer::shared_secret(issuer, Secret::base64url(secret)).with_algorithms([Algorithm::HS256]);
+    let issuer = Issuer::shared_secret(issuer, Secret::from_base64url(secret)).with_algorithms([Algorithm::HS256]);
     let audience = case["expected_audience"].as_str().unwrap_or(AUDIENCE).trim_end();
     let skew = Duration::from_secs(case["skew"].as_u64().unwrap_or_default());
     let mut api = Api::new(audience, issuer).with_leeway(skew).with_max_token_bytes(1024 * 1024);

@@ -77,7 +77,7 @@ pub async fn all(tokens: &Tokens) -> anyhow::Result<(Vec<Contestant>, Vec<(&'sta
     let (issuer, jwks) = (tokens.issuer.issuer().to_owned(), tokens.issuer.jwks());
     let validator = || {
         let keys = tower_bearer::keys::KeySet::from_jwks(&jwks);
-        Validator::builder(Api::new(AUDIENCE, Issuer::with_static_keys(&issuer, keys)))
+        Validator::builder(Api::new(AUDIENCE, Issuer::static_keys(&issuer, keys)))
     };
     let mut all = vec![
         Contestant {
@@ -98,17 +98,17 @@ pub async fn all(tokens: &Tokens) -> anyhow::Result<(Vec<Contestant>, Vec<(&'sta
         Contestant { name: "tower-bearer, 1,000 tokens", router: ours(validator().build()?), distinct: 1_000 },
         Contestant {
             name: "tower-bearer, 10,000 tokens",
-            router: ours(validator().with_memo_bytes(32 << 20).build()?),
+            router: ours(validator().with_token_cache_bytes(32 << 20).build()?),
             distinct: 10_000,
         },
         Contestant {
             name: "tower-bearer without memo",
-            router: ours(validator().without_memo().build()?),
+            router: ours(validator().without_token_cache().build()?),
             distinct: 1_000,
         },
         Contestant {
             name: "tower-bearer without memo, own claims",
-            router: ours_reading(validator().without_memo().build()?.with_custom_claims()),
+            router: ours_reading(validator().without_token_cache().build()?.with_custom_claims()),
             distinct: 1_000,
         },
     ];

@@ -3,7 +3,7 @@
 use std::env::{self, VarError};
 use std::fs;
 
-use tower_bearer::config::ConfigFault;
+use tower_bearer::config::SettingError;
 use tower_bearer::keys::{KeyError, KeySet, SecretError};
 use tower_bearer::{Algorithm, Issuer, Secret};
 
@@ -34,7 +34,7 @@ pub(super) fn stand_in() -> Issuer {
 }
 
 /// The text of a fault, without the name of an issuer that the file does not name.
-pub(super) fn told(fault: &ConfigFault) -> String {
+pub(super) fn told(fault: &SettingError) -> String {
     let text = fault.to_string();
     let named = text.split_once("issuer \"https://unknown-").and_then(|(before, rest)| {
         let (at, after) = rest.split_once(".invalid/\"")?;
@@ -50,7 +50,7 @@ fn invented(at: usize) -> String {
 
 /// An issuer with public keys, for one whose own cannot be read.
 fn with_some_keys(first: impl Into<String>) -> Issuer {
-    Issuer::with_jwks_uri(first, "https://unknown.invalid/")
+    Issuer::jwks(first, "https://unknown.invalid/")
 }
 
 /// An issuer with its keys, or with some of the same kind in place of those that cannot be read.
@@ -77,8 +77,8 @@ fn keys(section: &mut Section, first: &str) -> Keys {
     let secret = given.contains(&"secrets");
     let issuer = match (uri, file) {
         _ if secret => with_secrets(section, first),
-        (Some(uri), _) => Issuer::with_jwks_uri(first, uri),
-        (None, Some(keys)) => Issuer::with_static_keys(first, keys),
+        (Some(uri), _) => Issuer::jwks(first, uri),
+        (None, Some(keys)) => Issuer::static_keys(first, keys),
         (None, None) if given.is_empty() => Issuer::oidc(first),
         (None, None) => with_some_keys(first),
     };
@@ -99,7 +99,7 @@ fn with_secrets(section: &mut Section, first: &str) -> Issuer {
 /// One for those that cannot be read: the others keep their numbers, and the library judges them and the algorithms.
 fn some_secret() -> Result<Secret, SecretError> {
     // As long as the longest algorithm needs.
-    Secret::utf8("unknown ".repeat(8))
+    Secret::from_text("unknown ".repeat(8))
 }
 
 fn read_keys(file: &str) -> std::io::Result<Result<KeySet, KeyError>> {
@@ -123,10 +123,10 @@ fn algorithms(section: &mut Section) -> Option<Vec<Algorithm>> {
 fn secret(mut section: Section) -> Option<Result<Secret, SecretError>> {
     type Read = fn(String) -> Result<Secret, SecretError>;
     let forms: [(&str, &str, Read); 4] = [
-        ("utf8", "utf8_env", Secret::utf8),
-        ("base64", "base64_env", Secret::base64),
-        ("base64url", "base64url_env", Secret::base64url),
-        ("hex", "hex_env", Secret::hex),
+        ("utf8", "utf8_env", Secret::from_text),
+        ("base64", "base64_env", Secret::from_base64),
+        ("base64url", "base64url_env", Secret::from_base64url),
+        ("hex", "hex_env", Secret::from_hex),
     ];
     let mut given = Vec::new();
     for (name, variable, read) in forms {

@@ -16,7 +16,7 @@ use tower_bearer::claims::Profile;
 use tower_bearer::config::Organizations;
 use tower_bearer::{Api, Issuer, Validator};
 
-pub(crate) use self::section::Faults;
+pub(crate) use self::section::SettingErrors;
 use self::section::{OneOrMany, Section};
 
 /// What the file says.
@@ -27,16 +27,17 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Reads the file, or reports every fault.
-    pub(crate) fn read(path: &Path) -> Result<Self, Faults> {
+    pub(crate) fn read(path: &Path) -> Result<Self, SettingErrors> {
         let shown = path.display();
-        let text = fs::read_to_string(path).map_err(|error| Faults::only(format!("{shown}: {error}")))?;
+        let text = fs::read_to_string(path).map_err(|error| SettingErrors::only(format!("{shown}: {error}")))?;
         Self::parse(&text, &shown.to_string())
     }
 
     /// Reads the text of a file of this name.
-    pub(crate) fn parse(text: &str, name: &str) -> Result<Self, Faults> {
-        let file: Table = text.parse().map_err(|error| Faults::only(format!("{name}, {}", syntax(&error, text))))?;
-        let faults = Faults::default();
+    pub(crate) fn parse(text: &str, name: &str) -> Result<Self, SettingErrors> {
+        let file: Table =
+            text.parse().map_err(|error| SettingErrors::only(format!("{name}, {}", syntax(&error, text))))?;
+        let faults = SettingErrors::default();
         let mut file = Section::whole(file, &faults);
         let listen = file.need("listen").map(|listen| address(listen, &file));
         let api = file.need_section("api").map(api);
@@ -45,7 +46,7 @@ impl Settings {
         let built = api.map(|api| Validator::builder(api).with_refresh_policy(policy).build());
         match (listen, built) {
             (Some(listen), Some(Ok(validator))) if faults.is_empty() => return Ok(Self { listen, validator }),
-            (_, Some(Err(error))) => error.faults().iter().for_each(|fault| faults.push(issuer::told(fault))),
+            (_, Some(Err(error))) => error.errors().iter().for_each(|fault| faults.push(issuer::told(fault))),
             _ => {}
         }
         Err(faults)

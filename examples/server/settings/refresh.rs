@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use tower_bearer::jwks::{RefreshPolicy, Start};
+use tower_bearer::jwks::{InitialFetch, RefreshPolicy};
 
 use super::section::Section;
 
 /// The policy; whether it makes sense as a whole, the library says.
 pub(super) fn policy(mut section: Section) -> RefreshPolicy {
+    for (former, name) in FORMER_NAMES {
+        section.alias(former, name);
+    }
     let mut policy = RefreshPolicy::new();
     for (name, set) in DURATIONS {
         policy = section.duration(name).into_iter().fold(policy, set);
@@ -22,21 +25,31 @@ pub(super) fn policy(mut section: Section) -> RefreshPolicy {
     if section.take("same_origin_redirects") == Some(true) {
         policy = policy.with_same_origin_redirects();
     }
-    policy = start(&mut section).into_iter().fold(policy, RefreshPolicy::with_start);
+    policy = initial_fetch(&mut section).into_iter().fold(policy, RefreshPolicy::with_initial_fetch);
     section.end();
     policy
 }
 
-fn start(section: &mut Section) -> Option<Start> {
-    match section.take::<String>("start")?.as_str() {
-        "warm" => Some(Start::Warm),
-        "lazy" => Some(Start::Lazy),
+fn initial_fetch(section: &mut Section) -> Option<InitialFetch> {
+    match section.take::<String>("initial_fetch")?.as_str() {
+        // `warm` is the former name.
+        "eager" | "warm" => Some(InitialFetch::Eager),
+        "lazy" => Some(InitialFetch::Lazy),
         _ => {
-            section.fault("start", "is not \"warm\" or \"lazy\"");
+            section.fault("initial_fetch", "is not \"eager\" or \"lazy\"");
             None
         }
     }
 }
+
+/// Settings that had another name before.
+const FORMER_NAMES: [(&str, &str); 5] = [
+    ("start", "initial_fetch"),
+    ("miss_wait", "unknown_kid_wait"),
+    ("miss_cooldown_min", "unknown_kid_cooldown_min"),
+    ("miss_cooldown_max", "unknown_kid_cooldown_max"),
+    ("miss_quiet", "unknown_kid_quiet"),
+];
 
 type Set<T> = fn(RefreshPolicy, T) -> RefreshPolicy;
 
@@ -48,14 +61,14 @@ const DURATIONS: [(&str, Set<Duration>); 16] = [
     ("attempt_timeout", RefreshPolicy::with_attempt_timeout),
     ("operation_timeout", RefreshPolicy::with_operation_timeout),
     ("cold_wait", RefreshPolicy::with_cold_wait),
-    ("miss_wait", RefreshPolicy::with_miss_wait),
+    ("unknown_kid_wait", RefreshPolicy::with_unknown_kid_wait),
     ("backoff_min", RefreshPolicy::with_backoff_min),
     ("backoff_max", RefreshPolicy::with_backoff_max),
     ("backoff_max_unavailable", RefreshPolicy::with_backoff_max_unavailable),
     ("retry_after_max", RefreshPolicy::with_retry_after_max),
-    ("miss_cooldown_min", RefreshPolicy::with_miss_cooldown_min),
-    ("miss_cooldown_max", RefreshPolicy::with_miss_cooldown_max),
-    ("miss_quiet", RefreshPolicy::with_miss_quiet),
+    ("unknown_kid_cooldown_min", RefreshPolicy::with_unknown_kid_cooldown_min),
+    ("unknown_kid_cooldown_max", RefreshPolicy::with_unknown_kid_cooldown_max),
+    ("unknown_kid_quiet", RefreshPolicy::with_unknown_kid_quiet),
     ("discovery_every", RefreshPolicy::with_discovery_every),
 ];
 

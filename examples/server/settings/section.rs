@@ -15,16 +15,16 @@ pub(super) struct Section {
     name: String,
     left: Table,
     known: Vec<&'static str>,
-    faults: Faults,
+    faults: SettingErrors,
 }
 
 impl Section {
     /// The file itself.
-    pub(super) fn whole(file: Table, faults: &Faults) -> Self {
+    pub(super) fn whole(file: Table, faults: &SettingErrors) -> Self {
         Self::named(String::new(), file, faults)
     }
 
-    fn named(name: String, left: Table, faults: &Faults) -> Self {
+    fn named(name: String, left: Table, faults: &SettingErrors) -> Self {
         Self { name, left, known: Vec::new(), faults: faults.clone() }
     }
 
@@ -34,6 +34,16 @@ impl Section {
         // An error of the parser would show the value, which may be a secret.
         let read = T::deserialize(self.left.remove(name)?);
         read.map_err(|_| self.fault(name, format!("is not {}", T::FORM))).ok()
+    }
+
+    /// Accepts the former name of a setting.
+    pub(super) fn alias(&mut self, former: &str, name: &str) {
+        let Some(value) = self.left.remove(former) else { return };
+        if self.left.contains_key(name) {
+            self.fault(former, format!("stands beside {name}, its new name; choose one"));
+        } else {
+            self.left.insert(name.to_owned(), value);
+        }
     }
 
     /// A setting that has to be there.
@@ -102,9 +112,9 @@ impl Section {
 
 /// Every fault of the file, in the order in which they are found.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Faults(Rc<RefCell<Vec<String>>>);
+pub(crate) struct SettingErrors(Rc<RefCell<Vec<String>>>);
 
-impl Faults {
+impl SettingErrors {
     /// One fault that keeps all others from being looked for.
     pub(super) fn only(fault: String) -> Self {
         let faults = Self::default();
@@ -121,7 +131,7 @@ impl Faults {
     }
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for SettingErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.borrow().as_slice() {
             [one] => write!(f, "the configuration has a fault: {one}"),
@@ -133,7 +143,7 @@ impl fmt::Display for Faults {
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for SettingErrors {}
 
 /// What a setting looks like in the file.
 pub(super) trait Form: DeserializeOwned {

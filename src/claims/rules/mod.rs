@@ -9,7 +9,7 @@ use std::time::Duration;
 pub use self::organization::Organization;
 pub(crate) use self::organization::OrganizationRule;
 use crate::claims::dates;
-use crate::claims::error::{ClaimError, Fault};
+use crate::claims::error::{ClaimError, ClaimErrorReason};
 use crate::claims::required;
 use crate::claims::values::Audience;
 use crate::clock::Timestamp;
@@ -60,7 +60,7 @@ pub(crate) enum Confirmation {
 
 /// What the checks look at.
 #[derive(Clone, Copy)]
-pub(crate) struct Evidence<'e> {
+pub(crate) struct CheckInput<'e> {
     pub(crate) header: &'e Header,
     pub(crate) payload: &'e Payload,
     /// The configured issuer whose keys are asked.
@@ -73,44 +73,44 @@ pub(crate) struct Check {
     pub(crate) name: &'static str,
     /// Whether it may refuse, never admit, before the signature is looked at.
     pub(crate) cheap: bool,
-    judge: fn(&Rules, Evidence<'_>) -> Result<(), ClaimError>,
+    evaluate: fn(&Rules, CheckInput<'_>) -> Result<(), ClaimError>,
 }
 
 /// The checks in the order in which they are made. The first failure wins.
 pub(crate) const CHECKS: &[Check] = &[
-    Check { name: "typ", cheap: false, judge: token_type },
-    Check { name: "iss", cheap: false, judge: issuer },
-    Check { name: "aud", cheap: true, judge: audience },
-    Check { name: "exp", cheap: true, judge: expiry },
-    Check { name: "nbf", cheap: false, judge: not_before },
-    Check { name: "iat", cheap: false, judge: issued_at },
-    Check { name: "sub", cheap: false, judge: subject },
-    Check { name: "jti", cheap: false, judge: jwt_id },
-    Check { name: "required claims", cheap: false, judge: required_claims },
-    Check { name: "cnf", cheap: false, judge: confirmation },
-    Check { name: "ID token", cheap: false, judge: id_token },
-    Check { name: "client", cheap: false, judge: client },
-    Check { name: "organization", cheap: false, judge: organization },
+    Check { name: "typ", cheap: false, evaluate: token_type },
+    Check { name: "iss", cheap: false, evaluate: issuer },
+    Check { name: "aud", cheap: true, evaluate: audience },
+    Check { name: "exp", cheap: true, evaluate: expiry },
+    Check { name: "nbf", cheap: false, evaluate: not_before },
+    Check { name: "iat", cheap: false, evaluate: issued_at },
+    Check { name: "sub", cheap: false, evaluate: subject },
+    Check { name: "jti", cheap: false, evaluate: jwt_id },
+    Check { name: "required claims", cheap: false, evaluate: required_claims },
+    Check { name: "cnf", cheap: false, evaluate: confirmation },
+    Check { name: "ID token", cheap: false, evaluate: id_token },
+    Check { name: "client", cheap: false, evaluate: client },
+    Check { name: "organization", cheap: false, evaluate: organization },
 ];
 
 impl Rules {
     /// Makes every check in order and hands each outcome to `sink`, until it breaks.
-    pub(crate) fn judge(
+    pub(crate) fn evaluate(
         &self,
-        evidence: Evidence<'_>,
+        input: CheckInput<'_>,
         sink: &mut dyn FnMut(&'static Check, Result<(), ClaimError>) -> ControlFlow<()>,
     ) {
         for check in CHECKS {
-            if sink(check, (check.judge)(self, evidence)).is_break() {
+            if sink(check, (check.evaluate)(self, input)).is_break() {
                 return;
             }
         }
     }
 
     /// Stops at the first failure.
-    pub(crate) fn hold(&self, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+    pub(crate) fn hold(&self, input: CheckInput<'_>) -> Result<(), ClaimError> {
         let mut verdict = Ok(());
-        self.judge(evidence, &mut |_, outcome| {
+        self.evaluate(input, &mut |_, outcome| {
             verdict = outcome;
             if verdict.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -118,19 +118,19 @@ impl Rules {
     }
 
     /// Makes only the checks that may refuse before the signature is looked at.
-    pub(crate) fn refuse_early(&self, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-        CHECKS.iter().filter(|check| check.cheap).try_for_each(|check| (check.judge)(self, evidence))
+    pub(crate) fn check_unverified(&self, input: CheckInput<'_>) -> Result<(), ClaimError> {
+        CHECKS.iter().filter(|check| check.cheap).try_for_each(|check| (check.evaluate)(self, input))
     }
 
     /// Says whether the claims mark an ID token, by the same check that rejects one.
-    pub(crate) fn is_marked_as_id_token(&self, evidence: Evidence<'_>) -> bool {
-        id_token(self, evidence).is_err()
+    pub(crate) fn is_marked_as_id_token(&self, input: CheckInput<'_>) -> bool {
+        id_token(self, input).is_err()
     }
 
     /// The moment up to which a claims set that holds now holds, for verdicts that are remembered; leeway is not counted.
     ///
     /// Only two dates end a validity: `exp`, and `iat` where the age counts. `nbf`, once passed, stays passed.
-    pub(crate) fn holds_until(&self, payload: &Payload) -> Option<Timestamp> {
+    pub(crate) fn valid_until(&self, payload: &Payload) -> Option<Timestamp> {
         let expiry = dates::date(payload, Claim::Exp).ok()?;
         match self.max_age {
             None => Some(expiry),
@@ -139,8 +139,8 @@ impl Rules {
     }
 }
 
-fn token_type(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-    let typ = evidence.header.typ();
+fn token_type(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
+    let typ = input.header.typ();
     let is = |expected| typ.is_some_and(|typ| token::is_media_type(typ, expected));
     let taken = match rules.profile {
         Profile::Any => typ.is_none() || is("jwt") || is("at+jwt"),
@@ -151,68 +151,68 @@ fn token_type(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
     if taken { Ok(()) } else { Err(ClaimError::TokenType) }
 }
 
-fn issuer(_: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-    match evidence.payload.text(Claim::Iss) {
-        Member::Absent => Err(ClaimError::Issuer(Fault::Missing)),
-        Member::Malformed => Err(ClaimError::Issuer(Fault::Malformed)),
+fn issuer(_: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
+    match input.payload.text(Claim::Iss) {
+        Member::Absent => Err(ClaimError::Issuer(ClaimErrorReason::Missing)),
+        Member::Malformed => Err(ClaimError::Issuer(ClaimErrorReason::Malformed)),
         // RFC 9068 §4: exactly match, and RFC 7519 §7.3: no normalisation.
-        Member::Is(issuer) if issuer != evidence.issuer => Err(ClaimError::Issuer(Fault::Mismatch)),
+        Member::Is(issuer) if issuer != input.issuer => Err(ClaimError::Issuer(ClaimErrorReason::Mismatch)),
         Member::Is(_) => Ok(()),
     }
 }
 
-fn audience(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-    match Audience::names_any(evidence.payload, &rules.audiences) {
+fn audience(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
+    match Audience::names_any(input.payload, &rules.audiences) {
         // Cognito writes no `aud`: a client of the API's stands in for it, but for RFC 9068, which requires it (§2.2).
         Member::Absent
             if rules.profile != Profile::Rfc9068
                 && !rules.clients.is_empty()
-                && is_access_token_of_a_client(evidence.payload) =>
+                && is_access_token_of_a_client(input.payload) =>
         {
-            client(rules, evidence)
+            client(rules, input)
         }
-        Member::Absent => Err(ClaimError::Audience(Fault::Missing)),
-        Member::Malformed => Err(ClaimError::Audience(Fault::Malformed)),
+        Member::Absent => Err(ClaimError::Audience(ClaimErrorReason::Missing)),
+        Member::Malformed => Err(ClaimError::Audience(ClaimErrorReason::Malformed)),
         Member::Is(true) => Ok(()),
-        Member::Is(false) => Err(ClaimError::Audience(Fault::Mismatch)),
+        Member::Is(false) => Err(ClaimError::Audience(ClaimErrorReason::Mismatch)),
     }
 }
 
-fn expiry(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-    match dates::date(evidence.payload, Claim::Exp) {
-        Member::Absent => Err(ClaimError::Expiry(Fault::Missing)),
-        Member::Malformed => Err(ClaimError::Expiry(Fault::Malformed)),
+fn expiry(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
+    match dates::date(input.payload, Claim::Exp) {
+        Member::Absent => Err(ClaimError::Expiry(ClaimErrorReason::Missing)),
+        Member::Malformed => Err(ClaimError::Expiry(ClaimErrorReason::Malformed)),
         // RFC 7519 §4.1.4: on or after is too late.
-        Member::Is(expiry) if evidence.now < expiry.saturating_add(rules.leeway) => Ok(()),
+        Member::Is(expiry) if input.now < expiry.saturating_add(rules.leeway) => Ok(()),
         Member::Is(_) => Err(ClaimError::Expired),
     }
 }
 
-fn not_before(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-    match dates::date(evidence.payload, Claim::Nbf) {
+fn not_before(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
+    match dates::date(input.payload, Claim::Nbf) {
         Member::Absent => Ok(()),
         Member::Malformed => Err(ClaimError::NotBefore),
-        Member::Is(start) if start <= evidence.now.saturating_add(rules.leeway) => Ok(()),
+        Member::Is(start) if start <= input.now.saturating_add(rules.leeway) => Ok(()),
         Member::Is(_) => Err(ClaimError::NotYetValid),
     }
 }
 
 /// A future `iat` is no fault by itself (RFC 7519 erratum 7720), only where the age counts.
-fn issued_at(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+fn issued_at(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     let Some(max_age) = rules.max_age else {
         // Where the age does not count, any number will do: some servers write milliseconds.
-        let is_number = evidence.payload.raw(Claim::Iat).is_none_or(dates::is_number);
-        return if is_number { Ok(()) } else { Err(ClaimError::IssuedAt(Fault::Malformed)) };
+        let is_number = input.payload.raw(Claim::Iat).is_none_or(dates::is_number);
+        return if is_number { Ok(()) } else { Err(ClaimError::IssuedAt(ClaimErrorReason::Malformed)) };
     };
-    let issued = match dates::date(evidence.payload, Claim::Iat) {
-        Member::Absent => return Err(ClaimError::IssuedAt(Fault::Missing)),
-        Member::Malformed => return Err(ClaimError::IssuedAt(Fault::Malformed)),
+    let issued = match dates::date(input.payload, Claim::Iat) {
+        Member::Absent => return Err(ClaimError::IssuedAt(ClaimErrorReason::Missing)),
+        Member::Malformed => return Err(ClaimError::IssuedAt(ClaimErrorReason::Malformed)),
         Member::Is(issued) => issued,
     };
-    if issued > evidence.now.saturating_add(rules.leeway) {
+    if issued > input.now.saturating_add(rules.leeway) {
         return Err(ClaimError::IssuedInFuture);
     }
-    if evidence.now < issued.saturating_add(max_age).saturating_add(rules.leeway) {
+    if input.now < issued.saturating_add(max_age).saturating_add(rules.leeway) {
         Ok(())
     } else {
         Err(ClaimError::TooOld)
@@ -220,47 +220,47 @@ fn issued_at(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
 }
 
 /// A `sub` that is no string would be dropped silently by the accessor; RFC 7519 §4.1.2 has no other type for it.
-fn subject(_: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-    match evidence.payload.text(Claim::Sub) {
+fn subject(_: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
+    match input.payload.text(Claim::Sub) {
         Member::Malformed => Err(ClaimError::Subject),
         Member::Absent | Member::Is(_) => Ok(()),
     }
 }
 
 /// A denylist that reads `jti` would miss a token whose `jti` is no string.
-fn jwt_id(_: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-    match evidence.payload.text(Claim::Jti) {
+fn jwt_id(_: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
+    match input.payload.text(Claim::Jti) {
         Member::Malformed => Err(ClaimError::JwtId),
         Member::Absent | Member::Is(_) => Ok(()),
     }
 }
 
-fn required_claims(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+fn required_claims(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     let profile: &[Claim] = match rules.profile {
         Profile::Any | Profile::Auth0 => &[],
         // RFC 9068 §2.2.
         Profile::Rfc9068 => &[Claim::Sub, Claim::ClientId, Claim::Iat, Claim::Jti],
     };
     for claim in profile {
-        required::check(evidence.payload, claim.name())
-            .map_err(|fault| ClaimError::Required { claim: Arc::from(claim.name()), fault })?;
+        required::check(input.payload, claim.name())
+            .map_err(|reason| ClaimError::Required { claim: Arc::from(claim.name()), reason })?;
     }
     rules.required.iter().try_for_each(|claim| {
-        required::check(evidence.payload, claim)
-            .map_err(|fault| ClaimError::Required { claim: Arc::clone(claim), fault })
+        required::check(input.payload, claim)
+            .map_err(|reason| ClaimError::Required { claim: Arc::clone(claim), reason })
     })
 }
 
-fn confirmation(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-    match (rules.confirmation, evidence.payload.raw(Claim::Cnf)) {
+fn confirmation(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
+    match (rules.confirmation, input.payload.raw(Claim::Cnf)) {
         (Confirmation::Refused, Some(_)) => Err(ClaimError::Confirmation),
         (Confirmation::Ignored, _) | (Confirmation::Refused, None) => Ok(()),
     }
 }
 
 /// ID tokens by their marks; the defence proper is `aud` (RFC 8725 §3.9).
-fn id_token(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-    let payload = evidence.payload;
+fn id_token(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
+    let payload = input.payload;
     let says = |claim, text| payload.text(claim) == Member::Is(text);
     let marked = [
         (Claim::AtHash, payload.raw(Claim::AtHash).is_some()),
@@ -281,24 +281,24 @@ fn is_access_token_of_a_client(payload: &Payload) -> bool {
 }
 
 /// `client_id`, else `azp`, as [`Claims::client_id`](crate::claims::Claims::client_id) reads them.
-fn client(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
+fn client(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     if rules.clients.is_empty() {
         return Ok(());
     }
-    let named = match evidence.payload.text(Claim::ClientId) {
-        Member::Absent => evidence.payload.text(Claim::Azp),
+    let named = match input.payload.text(Claim::ClientId) {
+        Member::Absent => input.payload.text(Claim::Azp),
         named => named,
     };
     match named {
-        Member::Absent => Err(ClaimError::Client(Fault::Missing)),
-        Member::Malformed => Err(ClaimError::Client(Fault::Malformed)),
+        Member::Absent => Err(ClaimError::Client(ClaimErrorReason::Missing)),
+        Member::Malformed => Err(ClaimError::Client(ClaimErrorReason::Malformed)),
         Member::Is(client) if rules.clients.iter().any(|ours| **ours == *client) => Ok(()),
-        Member::Is(_) => Err(ClaimError::Client(Fault::Mismatch)),
+        Member::Is(_) => Err(ClaimError::Client(ClaimErrorReason::Mismatch)),
     }
 }
 
-fn organization(rules: &Rules, evidence: Evidence<'_>) -> Result<(), ClaimError> {
-    rules.organizations.judge(evidence.payload).map_err(ClaimError::Organization)
+fn organization(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
+    rules.organizations.evaluate(input.payload).map_err(ClaimError::Organization)
 }
 
 #[cfg(test)]

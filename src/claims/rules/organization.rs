@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::claims::error::Fault;
+use crate::claims::error::ClaimErrorReason;
 use crate::token::{Claim, Member, Payload};
 
 /// One organization, by its id or its name.
@@ -41,7 +41,7 @@ impl Organization {
     }
 
     /// Says whether the token is for this organization.
-    pub(crate) fn judge(&self, payload: &Payload) -> Result<(), Fault> {
+    pub(crate) fn evaluate(&self, payload: &Payload) -> Result<(), ClaimErrorReason> {
         match &self.0 {
             Key::Id(id) => is_one_of(payload, Claim::OrgId, |organization| organization == &**id),
             Key::Name(name) => is_one_of(payload, Claim::OrgName, |organization| same_name(organization, name)),
@@ -71,7 +71,7 @@ impl OrganizationRule {
         }
     }
 
-    pub(super) fn judge(&self, payload: &Payload) -> Result<(), Fault> {
+    pub(super) fn evaluate(&self, payload: &Payload) -> Result<(), ClaimErrorReason> {
         match self {
             Self::Any => Ok(()),
             Self::Ids(ids) => is_one_of(payload, Claim::OrgId, |id| ids.iter().any(|ours| **ours == *id)),
@@ -82,12 +82,12 @@ impl OrganizationRule {
     }
 }
 
-fn is_one_of(payload: &Payload, claim: Claim, holds: impl Fn(&str) -> bool) -> Result<(), Fault> {
+fn is_one_of(payload: &Payload, claim: Claim, holds: impl Fn(&str) -> bool) -> Result<(), ClaimErrorReason> {
     match payload.text(claim) {
-        Member::Absent | Member::Is("") => Err(Fault::Missing),
-        Member::Malformed => Err(Fault::Malformed),
+        Member::Absent | Member::Is("") => Err(ClaimErrorReason::Missing),
+        Member::Malformed => Err(ClaimErrorReason::Malformed),
         Member::Is(text) if holds(text) => Ok(()),
-        Member::Is(_) => Err(Fault::Mismatch),
+        Member::Is(_) => Err(ClaimErrorReason::Mismatch),
     }
 }
 

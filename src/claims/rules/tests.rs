@@ -31,16 +31,16 @@ fn judge_text(rules: &Rules, header: &str, claims: &str) -> Result<(), ClaimErro
     let encode = |text: &str| base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, text);
     let token = format!("{}.{}.AA", encode(header), encode(claims));
     let token = UnverifiedToken::parse(&token).expect("well-formed");
-    let evidence = Evidence {
+    let input = CheckInput {
         header: token.header(),
         payload: token.payload(),
         issuer: "https://as.example/",
         now: Timestamp::from_secs(NOW),
     };
-    rules.hold(evidence)
+    rules.hold(input)
 }
 
-fn judge(change: &str) -> Result<(), ClaimError> {
+fn evaluate(change: &str) -> Result<(), ClaimError> {
     judge_with(&rules(), HEADER, change)
 }
 
@@ -66,14 +66,14 @@ fn replace(claims: &str, name: &str, value: &str) -> String {
 
 #[test]
 fn a_plain_access_token_holds() {
-    assert_eq!(judge(""), Ok(()));
+    assert_eq!(evaluate(""), Ok(()));
 }
 
 #[test]
 fn iss_is_one_string_and_the_very_issuer() {
-    assert_eq!(judge("iss=~"), Err(ClaimError::Issuer(Fault::Missing)));
+    assert_eq!(evaluate("iss=~"), Err(ClaimError::Issuer(ClaimErrorReason::Missing)));
     for value in ["null", "1", "true", r#"["https://as.example/"]"#, r#"{"a":1}"#] {
-        assert_eq!(judge(&format!("iss={value}")), Err(ClaimError::Issuer(Fault::Malformed)), "{value}");
+        assert_eq!(evaluate(&format!("iss={value}")), Err(ClaimError::Issuer(ClaimErrorReason::Malformed)), "{value}");
     }
     for value in [
         "",
@@ -86,14 +86,18 @@ fn iss_is_one_string_and_the_very_issuer() {
         "https://as.example/ ",
         "https://аs.example/",
     ] {
-        assert_eq!(judge(&format!("iss=\"{value}\"")), Err(ClaimError::Issuer(Fault::Mismatch)), "{value}");
+        assert_eq!(
+            evaluate(&format!("iss=\"{value}\"")),
+            Err(ClaimError::Issuer(ClaimErrorReason::Mismatch)),
+            "{value}"
+        );
     }
-    assert_eq!(judge(r#"iss="https:\/\/as.example\/""#), Ok(()));
+    assert_eq!(evaluate(r#"iss="https:\/\/as.example\/""#), Ok(()));
 }
 
 #[test]
 fn aud_is_a_string_or_an_array_that_holds_ours() {
-    assert_eq!(judge("aud=~"), Err(ClaimError::Audience(Fault::Missing)));
+    assert_eq!(evaluate("aud=~"), Err(ClaimError::Audience(ClaimErrorReason::Missing)));
     for value in [
         "null",
         "1",
@@ -104,7 +108,11 @@ fn aud_is_a_string_or_an_array_that_holds_ours() {
         r#"[null,"https://api.example/"]"#,
         r#"[["https://api.example/"]]"#,
     ] {
-        assert_eq!(judge(&format!("aud={value}")), Err(ClaimError::Audience(Fault::Malformed)), "{value}");
+        assert_eq!(
+            evaluate(&format!("aud={value}")),
+            Err(ClaimError::Audience(ClaimErrorReason::Malformed)),
+            "{value}"
+        );
     }
     for value in [
         r#""""#,
@@ -115,60 +123,60 @@ fn aud_is_a_string_or_an_array_that_holds_ours() {
         r#""*""#,
         r#"["https://other.example/"]"#,
     ] {
-        assert_eq!(judge(&format!("aud={value}")), Err(ClaimError::Audience(Fault::Mismatch)), "{value}");
+        assert_eq!(evaluate(&format!("aud={value}")), Err(ClaimError::Audience(ClaimErrorReason::Mismatch)), "{value}");
     }
     for value in [
         r#"["https://api.example/"]"#,
         r#"["https://as.example/userinfo","https://api.example/"]"#,
         r#"["https://api.example/","https://api.example/"]"#,
     ] {
-        assert_eq!(judge(&format!("aud={value}")), Ok(()), "{value}");
+        assert_eq!(evaluate(&format!("aud={value}")), Ok(()), "{value}");
     }
 }
 
 #[test]
 fn exp_is_a_number_after_now_with_the_leeway() {
-    assert_eq!(judge("exp=~"), Err(ClaimError::Expiry(Fault::Missing)));
+    assert_eq!(evaluate("exp=~"), Err(ClaimError::Expiry(ClaimErrorReason::Missing)));
     for value in
         ["null", "\"1800000600\"", "true", "[1800000600]", "{}", "1e400", "18446744073709551616", "253402300800"]
     {
-        assert_eq!(judge(&format!("exp={value}")), Err(ClaimError::Expiry(Fault::Malformed)), "{value}");
+        assert_eq!(evaluate(&format!("exp={value}")), Err(ClaimError::Expiry(ClaimErrorReason::Malformed)), "{value}");
     }
     for value in ["1799999995", "1799999994.999999999", "0", "-0.0", "-1", "-1e19"] {
-        assert_eq!(judge(&format!("exp={value}")), Err(ClaimError::Expired), "{value}");
+        assert_eq!(evaluate(&format!("exp={value}")), Err(ClaimError::Expired), "{value}");
     }
     for value in ["1799999995.000000001", "1799999996", "1800000000", "1.8000006e9", "253402300799"] {
-        assert_eq!(judge(&format!("exp={value}")), Ok(()), "{value}");
+        assert_eq!(evaluate(&format!("exp={value}")), Ok(()), "{value}");
     }
 }
 
 #[test]
 fn nbf_is_a_number_not_after_now_with_the_leeway() {
     for value in ["null", "\"0\"", "false", "1e400"] {
-        assert_eq!(judge(&format!("nbf={value}")), Err(ClaimError::NotBefore), "{value}");
+        assert_eq!(evaluate(&format!("nbf={value}")), Err(ClaimError::NotBefore), "{value}");
     }
     for value in ["1800000005.000000001", "1800000006", "253402300799"] {
-        assert_eq!(judge(&format!("nbf={value}")), Err(ClaimError::NotYetValid), "{value}");
+        assert_eq!(evaluate(&format!("nbf={value}")), Err(ClaimError::NotYetValid), "{value}");
     }
     for value in ["1800000005", "1800000000", "1799999999.5", "-5"] {
-        assert_eq!(judge(&format!("nbf={value}")), Ok(()), "{value}");
+        assert_eq!(evaluate(&format!("nbf={value}")), Ok(()), "{value}");
     }
 }
 
 #[test]
 fn iat_counts_only_where_the_age_does() {
-    assert_eq!(judge("iat=\"1\""), Err(ClaimError::IssuedAt(Fault::Malformed)));
-    assert_eq!(judge("iat=null"), Err(ClaimError::IssuedAt(Fault::Malformed)));
+    assert_eq!(evaluate("iat=\"1\""), Err(ClaimError::IssuedAt(ClaimErrorReason::Malformed)));
+    assert_eq!(evaluate("iat=null"), Err(ClaimError::IssuedAt(ClaimErrorReason::Malformed)));
     for value in ["0", "1900000000", "1799999999", "1799999999000", "1e400", "-1"] {
-        assert_eq!(judge(&format!("iat={value}")), Ok(()), "{value}");
+        assert_eq!(evaluate(&format!("iat={value}")), Ok(()), "{value}");
     }
     let aged = Rules { max_age: Some(Duration::from_secs(60)), ..rules() };
-    let judge = |change: &str| judge_with(&aged, HEADER, change);
-    assert_eq!(judge("iat=~"), Err(ClaimError::IssuedAt(Fault::Missing)));
-    assert_eq!(judge("iat=1800000006"), Err(ClaimError::IssuedInFuture));
-    assert_eq!(judge("iat=1800000005"), Ok(()));
-    assert_eq!(judge("iat=1799999935"), Err(ClaimError::TooOld));
-    assert_eq!(judge("iat=1799999936"), Ok(()));
+    let evaluate = |change: &str| judge_with(&aged, HEADER, change);
+    assert_eq!(evaluate("iat=~"), Err(ClaimError::IssuedAt(ClaimErrorReason::Missing)));
+    assert_eq!(evaluate("iat=1800000006"), Err(ClaimError::IssuedInFuture));
+    assert_eq!(evaluate("iat=1800000005"), Ok(()));
+    assert_eq!(evaluate("iat=1799999935"), Err(ClaimError::TooOld));
+    assert_eq!(evaluate("iat=1799999936"), Ok(()));
 }
 
 #[test]
@@ -224,33 +232,33 @@ fn rfc_9068_requires_its_claims() {
 #[test]
 fn configured_claims_are_required() {
     let strict = Rules { required: Box::from([Arc::from("sub"), Arc::from("tenant")]), ..rules() };
-    let judge = |change: &str| judge_with(&strict, HEADER, change);
-    assert_eq!(judge("tenant=7"), Ok(()));
-    assert_eq!(judge(""), lacks("tenant"));
-    assert_eq!(judge("tenant=7\nsub=\"\""), lacks("sub"));
-    let malformed = Err(ClaimError::Required { claim: Arc::from("tenant"), fault: Fault::Malformed });
-    assert_eq!(judge("tenant=null"), malformed);
+    let evaluate = |change: &str| judge_with(&strict, HEADER, change);
+    assert_eq!(evaluate("tenant=7"), Ok(()));
+    assert_eq!(evaluate(""), lacks("tenant"));
+    assert_eq!(evaluate("tenant=7\nsub=\"\""), lacks("sub"));
+    let malformed = Err(ClaimError::Required { claim: Arc::from("tenant"), reason: ClaimErrorReason::Malformed });
+    assert_eq!(evaluate("tenant=null"), malformed);
 }
 
 fn lacks(claim: &str) -> Result<(), ClaimError> {
-    Err(ClaimError::Required { claim: Arc::from(claim), fault: Fault::Missing })
+    Err(ClaimError::Required { claim: Arc::from(claim), reason: ClaimErrorReason::Missing })
 }
 
 #[test]
 fn sub_is_a_string() {
     for value in ["null", "1", "[\"s\"]", "{}"] {
-        assert_eq!(judge(&format!("sub={value}")), Err(ClaimError::Subject), "{value}");
+        assert_eq!(evaluate(&format!("sub={value}")), Err(ClaimError::Subject), "{value}");
     }
-    assert_eq!(judge("sub=~"), Ok(()));
+    assert_eq!(evaluate("sub=~"), Ok(()));
 }
 
 #[test]
 fn rejects_a_jti_that_is_no_string() {
     for value in ["null", "7", "true", "[\"j\"]", "{}"] {
-        assert_eq!(judge(&format!("jti={value}")), Err(ClaimError::JwtId), "{value}");
+        assert_eq!(evaluate(&format!("jti={value}")), Err(ClaimError::JwtId), "{value}");
     }
     for value in ["\"j\"", "\"7\"", "\"\"", "~"] {
-        assert_eq!(judge(&format!("jti={value}")), Ok(()), "{value}");
+        assert_eq!(evaluate(&format!("jti={value}")), Ok(()), "{value}");
     }
 }
 
@@ -272,9 +280,9 @@ fn accepts_other_claims_of_another_type_where_nothing_asks_for_them() {
     ];
     for claim in others {
         for value in ["null", "false", "[1]"] {
-            assert_eq!(judge(&format!("{claim}={value}")), Ok(()), "{claim} {value}");
+            assert_eq!(evaluate(&format!("{claim}={value}")), Ok(()), "{claim} {value}");
             let asking = Rules { required: Box::from([Arc::from(claim)]), ..rules() };
-            let malformed = Err(ClaimError::Required { claim: Arc::from(claim), fault: Fault::Malformed });
+            let malformed = Err(ClaimError::Required { claim: Arc::from(claim), reason: ClaimErrorReason::Malformed });
             assert_eq!(judge_with(&asking, HEADER, &format!("{claim}={value}")), malformed, "{claim} {value}");
         }
     }
@@ -284,7 +292,7 @@ fn accepts_other_claims_of_another_type_where_nothing_asks_for_them() {
 fn bound_tokens_are_refused_unless_told_otherwise() {
     let ignoring = Rules { confirmation: Confirmation::Ignored, ..rules() };
     for value in [r#"{"jkt":"x"}"#, r#"{"x5t#S256":"x"}"#, r#"{"other":1}"#, "[]", "null", "{}"] {
-        assert_eq!(judge(&format!("cnf={value}")), Err(ClaimError::Confirmation), "{value}");
+        assert_eq!(evaluate(&format!("cnf={value}")), Err(ClaimError::Confirmation), "{value}");
         assert_eq!(judge_with(&ignoring, HEADER, &format!("cnf={value}")), Ok(()), "{value}");
     }
 }
@@ -297,10 +305,10 @@ fn id_tokens_are_refused_by_their_marks() {
         ("token_use", "token_use=\"id\""),
         ("typ", "typ=\"ID\""),
     ] {
-        assert_eq!(judge(change), Err(ClaimError::IdToken { marker }), "{change}");
+        assert_eq!(evaluate(change), Err(ClaimError::IdToken { marker }), "{change}");
     }
     for change in ["token_use=\"access\"", "typ=\"Bearer\"", "nonce=\"n\""] {
-        assert_eq!(judge(change), Ok(()), "{change}");
+        assert_eq!(evaluate(change), Ok(()), "{change}");
     }
     let auth0 = Rules { profile: Profile::Auth0, ..rules() };
     assert_eq!(judge_with(&auth0, HEADER, "nonce=\"n\""), Err(ClaimError::IdToken { marker: "nonce" }));
@@ -310,17 +318,17 @@ fn id_tokens_are_refused_by_their_marks() {
 fn the_first_failure_wins_and_a_sink_can_collect_them_all() {
     let everything_wrong = r#"{"iss":1,"aud":[],"exp":0,"nbf":"x","iat":"x","sub":1,"jti":1,"cnf":1,"at_hash":1}"#;
     assert_eq!(judge_text(&rules(), r#"{"alg":"RS256","typ":"x"}"#, everything_wrong), Err(ClaimError::TokenType));
-    assert_eq!(judge_text(&rules(), HEADER, everything_wrong), Err(ClaimError::Issuer(Fault::Malformed)));
+    assert_eq!(judge_text(&rules(), HEADER, everything_wrong), Err(ClaimError::Issuer(ClaimErrorReason::Malformed)));
     let token = format!(
         "{}.{}.AA",
         base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, HEADER),
         base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, everything_wrong)
     );
     let token = UnverifiedToken::parse(&token).expect("well-formed");
-    let evidence =
-        Evidence { header: token.header(), payload: token.payload(), issuer: "i", now: Timestamp::from_secs(NOW) };
+    let input =
+        CheckInput { header: token.header(), payload: token.payload(), issuer: "i", now: Timestamp::from_secs(NOW) };
     let mut failed = Vec::new();
-    rules().judge(evidence, &mut |check, outcome| {
+    rules().evaluate(input, &mut |check, outcome| {
         if outcome.is_err() {
             failed.push(check.name);
         }
@@ -338,24 +346,24 @@ fn only_aud_and_exp_refuse_before_the_signature() {
 #[test]
 fn a_client_is_one_of_those_configured() {
     let rules = Rules { clients: Box::from([Box::from("web"), Box::from("cron")]), ..rules() };
-    let judge = |change: &str| judge_with(&rules, HEADER, change);
-    assert_eq!(judge("client_id=\"cron\""), Ok(()));
-    assert_eq!(judge("azp=\"web\""), Ok(()));
-    assert_eq!(judge("client_id=\"web\"\nazp=\"other\""), Ok(()), "client_id goes before azp");
-    assert_eq!(judge(""), Err(ClaimError::Client(Fault::Missing)));
-    assert_eq!(judge("azp=[\"web\"]"), Err(ClaimError::Client(Fault::Malformed)));
-    assert_eq!(judge("client_id=1\nazp=\"web\""), Err(ClaimError::Client(Fault::Malformed)));
+    let evaluate = |change: &str| judge_with(&rules, HEADER, change);
+    assert_eq!(evaluate("client_id=\"cron\""), Ok(()));
+    assert_eq!(evaluate("azp=\"web\""), Ok(()));
+    assert_eq!(evaluate("client_id=\"web\"\nazp=\"other\""), Ok(()), "client_id goes before azp");
+    assert_eq!(evaluate(""), Err(ClaimError::Client(ClaimErrorReason::Missing)));
+    assert_eq!(evaluate("azp=[\"web\"]"), Err(ClaimError::Client(ClaimErrorReason::Malformed)));
+    assert_eq!(evaluate("client_id=1\nazp=\"web\""), Err(ClaimError::Client(ClaimErrorReason::Malformed)));
     for other in ["client_id=\"WEB\"", "client_id=\"other\"\nazp=\"web\"", "azp=\"\""] {
-        assert_eq!(judge(other), Err(ClaimError::Client(Fault::Mismatch)), "{other}");
+        assert_eq!(evaluate(other), Err(ClaimError::Client(ClaimErrorReason::Mismatch)), "{other}");
     }
 }
 
 #[test]
 fn a_token_without_audience_needs_a_configured_client_and_its_use() {
     let cognito = Rules { clients: Box::from([Box::from("web")]), ..rules() };
-    let judge = |change: &str| judge_with(&cognito, HEADER, change);
-    assert_eq!(judge("aud=~\nclient_id=\"web\"\ntoken_use=\"access\""), Ok(()));
-    let missing = Err(ClaimError::Audience(Fault::Missing));
+    let evaluate = |change: &str| judge_with(&cognito, HEADER, change);
+    assert_eq!(evaluate("aud=~\nclient_id=\"web\"\ntoken_use=\"access\""), Ok(()));
+    let missing = Err(ClaimError::Audience(ClaimErrorReason::Missing));
     for change in [
         "aud=~\nclient_id=\"web\"",
         "aud=~\nclient_id=\"web\"\ntoken_use=\"id\"",
@@ -363,15 +371,18 @@ fn a_token_without_audience_needs_a_configured_client_and_its_use() {
         "aud=~\nazp=\"web\"\ntoken_use=\"access\"",
         "aud=~\ntoken_use=\"access\"",
     ] {
-        assert_eq!(judge(change), missing, "{change}");
+        assert_eq!(evaluate(change), missing, "{change}");
     }
-    let other = judge("aud=~\nclient_id=\"other\"\ntoken_use=\"access\"");
-    assert_eq!(other, Err(ClaimError::Client(Fault::Mismatch)));
+    let other = evaluate("aud=~\nclient_id=\"other\"\ntoken_use=\"access\"");
+    assert_eq!(other, Err(ClaimError::Client(ClaimErrorReason::Mismatch)));
     let unlisted = judge_with(&rules(), HEADER, "aud=~\nclient_id=\"web\"\ntoken_use=\"access\"");
     assert_eq!(unlisted, missing, "without configured clients there is no way around aud");
-    let wrong = judge("aud=\"https://other.example/\"\nclient_id=\"web\"\ntoken_use=\"access\"");
-    assert_eq!(wrong, Err(ClaimError::Audience(Fault::Mismatch)), "an aud that is there counts");
-    assert_eq!(judge("aud=null\nclient_id=\"web\"\ntoken_use=\"access\""), Err(ClaimError::Audience(Fault::Malformed)));
+    let wrong = evaluate("aud=\"https://other.example/\"\nclient_id=\"web\"\ntoken_use=\"access\"");
+    assert_eq!(wrong, Err(ClaimError::Audience(ClaimErrorReason::Mismatch)), "an aud that is there counts");
+    assert_eq!(
+        evaluate("aud=null\nclient_id=\"web\"\ntoken_use=\"access\""),
+        Err(ClaimError::Audience(ClaimErrorReason::Malformed))
+    );
 }
 
 #[test]
@@ -383,18 +394,18 @@ fn an_organization_is_one_of_those_configured() {
     for name in ["acme", "ACME"] {
         assert_eq!(judge_with(&names, HEADER, &format!("org_name=\"{name}\"")), Ok(()), "{name}");
     }
-    for (rules, change, fault) in [
-        (&ids, "", Fault::Missing),
-        (&ids, "org_id=\"\"", Fault::Missing),
-        (&ids, "org_name=\"org_1\"", Fault::Missing),
-        (&ids, "org_id=[\"org_1\"]", Fault::Malformed),
-        (&ids, "org_id=\"ORG_1\"", Fault::Mismatch),
-        (&names, "org_id=\"acme\"", Fault::Missing),
-        (&names, "org_name=\"acme2\"", Fault::Mismatch),
+    for (rules, change, reason) in [
+        (&ids, "", ClaimErrorReason::Missing),
+        (&ids, "org_id=\"\"", ClaimErrorReason::Missing),
+        (&ids, "org_name=\"org_1\"", ClaimErrorReason::Missing),
+        (&ids, "org_id=[\"org_1\"]", ClaimErrorReason::Malformed),
+        (&ids, "org_id=\"ORG_1\"", ClaimErrorReason::Mismatch),
+        (&names, "org_id=\"acme\"", ClaimErrorReason::Missing),
+        (&names, "org_name=\"acme2\"", ClaimErrorReason::Mismatch),
         // U+212A lower-cases to k; only ASCII letters are folded.
-        (&names, "org_name=\"\u{212a}ite\"", Fault::Mismatch),
+        (&names, "org_name=\"\u{212a}ite\"", ClaimErrorReason::Mismatch),
     ] {
-        assert_eq!(judge_with(rules, HEADER, change), Err(ClaimError::Organization(fault)), "{change}");
+        assert_eq!(judge_with(rules, HEADER, change), Err(ClaimError::Organization(reason)), "{change}");
     }
-    assert_eq!(judge("org_id=\"org_9\""), Ok(()), "without a policy the accessor tells of it");
+    assert_eq!(evaluate("org_id=\"org_9\""), Ok(()), "without a policy the accessor tells of it");
 }

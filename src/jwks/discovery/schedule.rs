@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Monotonic;
 use crate::defaults;
-use crate::jwks::jitter::{self, Chance};
+use crate::jwks::jitter::{self, Jitter};
 
 /// The time of the next reading. Pure: time and chance are arguments.
 #[derive(Clone, Copy, Debug)]
@@ -25,18 +25,18 @@ impl Rediscovery {
         self.due
     }
 
-    pub(in crate::jwks) fn found(&mut self, now: Monotonic, chance: Chance) {
+    pub(in crate::jwks) fn found(&mut self, now: Monotonic, jitter: Jitter) {
         self.failures = 0;
         self.last_attempt = now;
-        self.due = Some(now.saturating_add(chance.between(jitter::percent(self.every, 90), self.every)));
+        self.due = Some(now.saturating_add(jitter.between(jitter::percent(self.every, 90), self.every)));
     }
 
-    pub(in crate::jwks) fn failed(&mut self, now: Monotonic, chance: Chance) {
+    pub(in crate::jwks) fn failed(&mut self, now: Monotonic, jitter: Jitter) {
         let doubled = defaults::DISCOVERY_BACKOFF_MIN.saturating_mul(2_u32.saturating_pow(self.failures));
         let pause = doubled.min(defaults::DISCOVERY_BACKOFF_MAX);
         self.failures = self.failures.saturating_add(1);
         self.last_attempt = now;
-        self.due = Some(now.saturating_add(chance.between(jitter::percent(pause, 50), pause)));
+        self.due = Some(now.saturating_add(jitter.between(jitter::percent(pause, 50), pause)));
     }
 
     /// The known key set cannot be had any more: perhaps it has moved, and a day is too long to wait for that. Once a
@@ -63,7 +63,7 @@ mod tests {
     fn reads_again_after_its_own_period() {
         let mut schedule = Rediscovery::new(DAY);
         assert_eq!(schedule.due(), None);
-        schedule.found(at(100), Chance(0));
+        schedule.found(at(100), Jitter(0));
         assert_eq!(schedule.due(), Some(at(100 + 77_760)));
     }
 
@@ -72,7 +72,7 @@ mod tests {
         let mut schedule = Rediscovery::new(DAY);
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            schedule.failed(at(0), Chance(0));
+            schedule.failed(at(0), Jitter(0));
             pauses.push(schedule.due().expect("armed").since_origin().as_secs());
         }
         assert_eq!(pauses, [30, 60, 120, 240, 480, 960, 1800, 1800]);
@@ -83,14 +83,14 @@ mod tests {
         let mut schedule = Rediscovery::new(DAY);
         schedule.recheck(at(5));
         assert_eq!(schedule.due(), None);
-        schedule.found(at(100), Chance(0));
+        schedule.found(at(100), Jitter(0));
         schedule.recheck(at(150));
         assert_eq!(schedule.due(), Some(at(400)));
-        schedule.found(at(400), Chance(0));
+        schedule.found(at(400), Jitter(0));
         schedule.recheck(at(5000));
         assert_eq!(schedule.due(), Some(at(5000)));
         for _ in 0..8 {
-            schedule.failed(at(5000), Chance(0));
+            schedule.failed(at(5000), Jitter(0));
         }
         schedule.recheck(at(5400));
         assert_eq!(schedule.due(), Some(at(5000 + 1800)));

@@ -1,6 +1,6 @@
 //! The driver task: the only one that fetches, and the only one that tells the machine what happened.
 
-mod flight;
+mod in_flight;
 
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
@@ -14,23 +14,23 @@ use crate::clock::Monotonic;
 use crate::defaults;
 use crate::fetch::Endpoint;
 use crate::jwks::discovery::Rediscovery;
-use crate::jwks::driver::flight::{Flight, Landed};
+use crate::jwks::driver::in_flight::{Completed, InFlight};
 use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind;
-use crate::jwks::jitter::Dice;
+use crate::jwks::jitter::Rng;
 use crate::jwks::operation::{Failure, FlawSummary, Report};
 use crate::jwks::policy::RefreshPolicy;
-use crate::jwks::race::caught;
 use crate::jwks::refresh::{Action, Cause, Event, Refresh};
-use crate::jwks::shared::{Alive, Origin, Progress, Reply, Shared, Task};
+use crate::jwks::shared::{Origin, Progress, Reply, Shared, Task, TaskGuard};
 use crate::jwks::status::KeyState;
+use crate::jwks::timeout::catch_panic;
 use crate::keys::Thumbprint;
 use crate::telemetry;
 
 /// What outlives a task whose runtime ends.
 pub(super) struct Core {
     machine: Refresh,
-    dice: Dice,
+    rng: Rng,
     /// Where the keys are, once that is known.
     endpoint: Option<Endpoint>,
     rediscovery: Rediscovery,
@@ -39,13 +39,13 @@ pub(super) struct Core {
     /// Those who need one that has not begun.
     waiting: Vec<Reply>,
     /// What is wrong with keys of the last set, as far as that was told.
-    told: FlawSummary,
+    last_reported: FlawSummary,
     /// The keys whose private halves have been published: no later set brings them back.
     compromised: Arc<BTreeSet<Thumbprint>>,
     /// What has happened, until the lock is released and somebody may be told.
-    untold: Vec<KeyEventKind>,
+    pending_events: Vec<KeyEventKind>,
     /// When the hook last heard of misses.
-    misses_told: Option<Monotonic>,
+    unknown_kids_reported_at: Option<Monotonic>,
 }
 
 impl Core {
@@ -56,24 +56,24 @@ impl Core {
         };
         Self {
             machine,
-            dice: policy.seed.map_or_else(Dice::seeded, Dice::from_seed),
+            rng: policy.seed.map_or_else(Rng::seeded, Rng::from_seed),
             endpoint,
             rediscovery: Rediscovery::new(policy.discovery_every),
             answered: Vec::new(),
             waiting: Vec::new(),
-            told: FlawSummary::default(),
+            last_reported: FlawSummary::default(),
             compromised: Arc::default(),
-            untold: Vec::new(),
-            misses_told: None,
+            pending_events: Vec::new(),
+            unknown_kids_reported_at: None,
         }
     }
 }
 
 /// Runs the machine until the source is closed, through panics of what it does not own: a subscriber, a recorder.
-pub(super) async fn drive(alive: Alive) {
-    let shared = &alive.0;
-    while caught(run(shared)).await.is_none() {
-        let _twice = caught(async { park(shared, RefreshError::Panic) }).await;
+pub(super) async fn drive(task_guard: TaskGuard) {
+    let shared = &task_guard.0;
+    while catch_panic(run(shared)).await.is_none() {
+        let _twice = catch_panic(async { interrupt(shared, RefreshError::Panic) }).await;
         if shared.is_closing() {
             return;
         }
@@ -86,48 +86,48 @@ async fn run(shared: &Shared) {
     if shared.is_closing() {
         return driver.end();
     }
-    driver.step(Event::Start, None);
+    driver.step(Event::Begin, None);
     driver.step(Event::Timer, None);
     // A task before this one may have left some.
-    driver.take_wishes();
+    driver.take_commands();
     loop {
         let wake_at = driver.settle();
-        let happening = driver.next(wake_at).await;
+        let wakeup = driver.next(wake_at).await;
         // Whatever has come, a closed source takes it in no more.
         if shared.is_closing() {
             return driver.end();
         }
-        match happening {
-            Happening::Keys(flight, report) => {
+        match wakeup {
+            Wakeup::Keys(in_flight, report) => {
                 // Who has come until now has waited for this fetch.
-                driver.take_wishes();
-                driver.landed(&flight, report);
+                driver.take_commands();
+                driver.completed(&in_flight, report);
             }
-            Happening::Discovery(result) => driver.rediscovered(result),
-            Happening::Woken | Happening::Timer => {}
+            Wakeup::Discovery(result) => driver.rediscovered(result),
+            Wakeup::Woken | Wakeup::Timer => {}
         }
         driver.step(Event::Timer, None);
-        driver.take_wishes();
+        driver.take_commands();
     }
 }
 
 /// Leaves the machine in order when its task dies: what was in flight has failed.
-pub(super) fn park(shared: &Shared, error: RefreshError) {
+pub(super) fn interrupt(shared: &Shared, error: RefreshError) {
     let now = shared.clock.monotonic();
-    let news = {
+    let events = {
         let core = &mut *shared.core();
-        let roll = core.dice.roll();
+        let sample = core.rng.sample();
         let event = if shared.is_closing() { Event::Close } else { Event::Interrupted(error) };
-        for action in core.machine.step(event, now, roll) {
-            core.untold.extend(news_of(action));
+        for action in core.machine.step(event, now, sample) {
+            core.pending_events.extend(event_of(action));
         }
         let progress = Progress::of(&core.machine, Task::Absent);
         let error = if progress.is_closed() { RefreshError::SourceClosed } else { error };
         answer(core.answered.drain(..).chain(core.waiting.drain(..)), Err(error));
         shared.progress.send_replace(progress);
-        mem::take(&mut core.untold)
+        mem::take(&mut core.pending_events)
     };
-    shared.teller.tell(news);
+    shared.notifier.notify(events);
 }
 
 /// Answers those who called `reload()` while the task was ending.
@@ -138,14 +138,14 @@ pub(super) fn refuse(replies: Vec<Reply>, error: RefreshError) {
 /// The task's own things; all else is shared.
 struct Driver<'s> {
     shared: &'s Shared,
-    keys: Option<(Flight, InFlight<Report>)>,
-    discovery: Option<InFlight<Result<Endpoint, Failure>>>,
+    keys: Option<(InFlight, Pending<Report>)>,
+    discovery: Option<Pending<Result<Endpoint, Failure>>>,
 }
 
-type InFlight<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-enum Happening {
-    Keys(Flight, Report),
+enum Wakeup {
+    Keys(InFlight, Report),
     Discovery(Result<Endpoint, Failure>),
     Woken,
     Timer,
@@ -153,26 +153,26 @@ enum Happening {
 
 impl Driver<'_> {
     /// Waits for the next thing to happen.
-    async fn next(&mut self, wake_at: Option<Monotonic>) -> Happening {
-        let mut woken = pin!(self.shared.port.wake.notified());
+    async fn next(&mut self, wake_at: Option<Monotonic>) -> Wakeup {
+        let mut woken = pin!(self.shared.mailbox.wake.notified());
         let mut timer = wake_at.map(|at| self.shared.clock.sleep_until(at));
         let (keys, discovery) = (&mut self.keys, &mut self.discovery);
         poll_fn(|context| {
-            if let Some((flight, future)) = keys
+            if let Some((in_flight, future)) = keys
                 && let Poll::Ready(report) = future.as_mut().poll(context)
             {
-                return Poll::Ready(Happening::Keys(flight.clone(), report));
+                return Poll::Ready(Wakeup::Keys(in_flight.clone(), report));
             }
             if let Some(future) = discovery
                 && let Poll::Ready(result) = future.as_mut().poll(context)
             {
-                return Poll::Ready(Happening::Discovery(result));
+                return Poll::Ready(Wakeup::Discovery(result));
             }
             if woken.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Happening::Woken);
+                return Poll::Ready(Wakeup::Woken);
             }
             match &mut timer {
-                Some(timer) => timer.as_mut().poll(context).map(|()| Happening::Timer),
+                Some(timer) => timer.as_mut().poll(context).map(|()| Wakeup::Timer),
                 None => Poll::Pending,
             }
         })
@@ -187,57 +187,59 @@ impl Driver<'_> {
         let mut core = self.shared.core();
         let progress = Progress::of(&core.machine, Task::Running);
         let rediscovery_at = core.rediscovery.due().filter(|_| self.discovery.is_none());
-        let misses_at = self.hear_misses(&mut core, now);
-        let wake_at = [core.machine.wake_at(), rediscovery_at, misses_at].into_iter().flatten().min();
-        let news = mem::take(&mut core.untold);
+        let unknown_kids_at = self.report_unknown_kids(&mut core, now);
+        let wake_at = [core.machine.wake_at(), rediscovery_at, unknown_kids_at].into_iter().flatten().min();
+        let events = mem::take(&mut core.pending_events);
         drop(core);
         self.shared.arm(wake_at);
         // Requests go on before the hook is called, however long that takes.
-        self.shared.progress.send_if_modified(|told| mem::replace(told, progress) != progress);
-        self.shared.teller.tell(news);
+        self.shared.progress.send_if_modified(|last_reported| mem::replace(last_reported, progress) != progress);
+        self.shared.notifier.notify(events);
         let snapshot = self.shared.published.load();
-        let state = KeyState::from(snapshot.standing(moment));
+        let state = KeyState::from(snapshot.freshness_state(moment));
         let age = snapshot.age(moment);
         telemetry::jwks_state(self.shared.label(), state.number(), snapshot.usable_keys(moment), age);
         wake_at
     }
 
     /// Puts misses among the news, if there was a pause since they last were; else names its end.
-    fn hear_misses(&self, core: &mut Core, now: Monotonic) -> Option<Monotonic> {
-        let due = core.misses_told.map_or(now, |told| told.saturating_add(defaults::MISS_EVENT_PAUSE));
-        let has_misses = self.shared.teller.has_misses();
-        if has_misses && now >= due {
-            core.misses_told = Some(now);
-            core.untold.extend(self.shared.teller.take_misses());
+    fn report_unknown_kids(&self, core: &mut Core, now: Monotonic) -> Option<Monotonic> {
+        let due = core
+            .unknown_kids_reported_at
+            .map_or(now, |last_reported| last_reported.saturating_add(defaults::UNKNOWN_KID_EVENT_INTERVAL));
+        let has_unknown_kids = self.shared.notifier.has_unknown_kids();
+        if has_unknown_kids && now >= due {
+            core.unknown_kids_reported_at = Some(now);
+            core.pending_events.extend(self.shared.notifier.take_unknown_kids());
             return None;
         }
-        has_misses.then_some(due)
+        has_unknown_kids.then_some(due)
     }
 
     /// The source is closed: ends what is in flight. What is untold is told when the task is parked.
     fn end(mut self) {
         self.step(Event::Close, None);
         // Again: this task may have told an older state since.
-        self.shared.tell_closed();
+        self.shared.report_closed();
     }
 
     /// Takes what requests have left at the port.
-    fn take_wishes(&mut self) {
-        if self.shared.port.missed.swap(false, Ordering::AcqRel) {
-            self.step(Event::Miss, None);
+    fn take_commands(&mut self) {
+        if self.shared.mailbox.unknown_kid_seen.swap(false, Ordering::AcqRel) {
+            self.step(Event::UnknownKid, None);
         }
         let reloads = self.shared.take_reloads();
         if !reloads.is_empty() {
             let mut core = self.shared.core();
-            core.untold.push(KeyEventKind::Reload);
+            core.pending_events.push(KeyEventKind::Reload);
             core.waiting.extend(reloads);
             drop(core);
-            self.step(Event::Demand(Cause::Manual), None);
+            self.step(Event::FetchNow(Cause::Manual), None);
         }
     }
 
     /// Lets the machine make one step, and does what it asks for.
-    fn step(&mut self, event: Event, mut landed: Option<Landed>) {
+    fn step(&mut self, event: Event, mut completed: Option<Completed>) {
         let shared = self.shared;
         let moment = shared.now();
         let now = moment.monotonic;
@@ -245,22 +247,22 @@ impl Driver<'_> {
         if let Some(uncounted) = shared.published.count_suspension(moment) {
             core.machine.age_by(uncounted);
         }
-        let roll = core.dice.roll();
-        for action in core.machine.step(event, now, roll) {
+        let sample = core.rng.sample();
+        for action in core.machine.step(event, now, sample) {
             match action {
-                Action::Fetch(order) => self.take_off(order, core, now),
+                Action::Fetch(order) => self.start_fetch(order, core, now),
                 Action::Abort => self.abort(core, now),
                 Action::Publish(times) => {
-                    if let Some(landed) = landed.take() {
-                        landed.publish(shared, times, moment.wall, core);
+                    if let Some(completed) = completed.take() {
+                        completed.publish(shared, times, moment.wall, core);
                     }
                 }
-                Action::TellFailed { error, .. } => {
-                    core.untold.extend(news_of(action));
+                Action::NotifyFailed { error, .. } => {
+                    core.pending_events.extend(event_of(action));
                     self.failed(error, core, moment);
                 }
-                Action::TellStale { .. } | Action::TellExpired | Action::TellRecovered => {
-                    core.untold.extend(news_of(action));
+                Action::NotifyStale { .. } | Action::NotifyExpired | Action::NotifyRecovered => {
+                    core.pending_events.extend(event_of(action));
                 }
                 Action::Close => (self.keys, self.discovery) = (None, None),
             }
@@ -269,12 +271,12 @@ impl Driver<'_> {
 }
 
 /// What an action has to tell.
-fn news_of(action: Action) -> Option<KeyEventKind> {
+fn event_of(action: Action) -> Option<KeyEventKind> {
     match action {
-        Action::TellStale { remaining } => Some(KeyEventKind::StaleEntered { remaining }),
-        Action::TellExpired => Some(KeyEventKind::Expired),
-        Action::TellRecovered => Some(KeyEventKind::StaleRecovered),
-        Action::TellFailed { error, consecutive, next_in } => {
+        Action::NotifyStale { remaining } => Some(KeyEventKind::StaleEntered { remaining }),
+        Action::NotifyExpired => Some(KeyEventKind::Expired),
+        Action::NotifyRecovered => Some(KeyEventKind::StaleRecovered),
+        Action::NotifyFailed { error, consecutive, next_in } => {
             Some(KeyEventKind::RefreshFailed { error, consecutive, next_in })
         }
         Action::Fetch(_) | Action::Abort | Action::Publish(_) | Action::Close => None,

@@ -1,6 +1,6 @@
 //! `KeyEvent`: what happens to a key source, told to the log and to the application by one hand.
 
-mod teller;
+mod notifier;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use crate::jwks::refresh::RefreshCause;
 use crate::keys::SkipReason;
 use crate::telemetry::{self, Refreshed};
 
-pub(crate) use self::teller::EventHook;
-pub(super) use self::teller::Teller;
+pub(crate) use self::notifier::EventHook;
+pub(super) use self::notifier::Notifier;
 
 /// Something that happened to the keys of an issuer: see
 /// [`RefreshPolicy::with_event_hook`](crate::jwks::RefreshPolicy::with_event_hook).
@@ -94,9 +94,9 @@ pub enum KeyEventKind {
     /// Requests are refused with 503.
     Expired,
     /// Tokens named unknown key ids, since this was last told.
-    Miss {
+    UnknownKid {
         /// What came of it.
-        action: MissAction,
+        action: UnknownKidAction,
         /// How many requests it were.
         requests: u64,
     },
@@ -150,7 +150,7 @@ impl KeyEventKind {
             Self::StaleEntered { .. } => "stale_entered",
             Self::StaleRecovered => "stale_recovered",
             Self::Expired => "expired",
-            Self::Miss { .. } => "miss",
+            Self::UnknownKid { .. } => "unknown_kid",
             Self::KeySkipped { .. } => "key_skipped",
             Self::KeyMaterialChanged { .. } => "key_material_changed",
             Self::PrivateKeyPublished { .. } => "private_key_published",
@@ -178,7 +178,7 @@ impl KeyEventKind {
             Self::StaleRecovered => telemetry::jwks_stale_recovered(issuer),
             Self::Expired => telemetry::jwks_expired(issuer),
             // Each request has its own line, among its other lines.
-            Self::Miss { .. } => {}
+            Self::UnknownKid { .. } => {}
             Self::KeySkipped { position, reason, set_refused } => {
                 telemetry::jwks_key_skipped(issuer, position, reason.name(), set_refused);
             }
@@ -197,7 +197,7 @@ impl KeyEventKind {
 /// What came of a token's unknown key id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum MissAction {
+pub enum UnknownKidAction {
     /// It caused a fetch.
     Fetched,
     /// It waited for the fetch that was in flight.
@@ -212,11 +212,11 @@ pub enum MissAction {
     Unavailable,
 }
 
-impl MissAction {
+impl UnknownKidAction {
     const ALL: [Self; 6] =
         [Self::Fetched, Self::Joined, Self::Renewed, Self::Cooldown, Self::Backoff, Self::Unavailable];
 
-    /// A short fixed name: the label `action` of the metric `jwks_miss_total`.
+    /// A short fixed name: the label `action` of the metric `jwks_unknown_kid_total`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::clock::Monotonic;
 use crate::defaults;
 use crate::fetch::Endpoint;
-use crate::jwks::jitter::{self, Roll};
+use crate::jwks::jitter::{self, Sample};
 use crate::jwks::policy::{RefreshPolicy, Staleness};
 
 /// What a server says about the age of its answer.
@@ -41,8 +41,8 @@ impl Freshness {
     }
 
     /// What the next 304 may confirm, if there is a validator to ask with.
-    pub(super) fn stored(self, place: Endpoint) -> Option<Stored> {
-        Some(Stored { etag: self.etag?, place, lifetime: self.lifetime })
+    pub(super) fn stored(self, endpoint: Endpoint) -> Option<Stored> {
+        Some(Stored { etag: self.etag?, endpoint, lifetime: self.lifetime })
     }
 
     /// How long the answer goes on being fresh: its lifetime less its age.
@@ -56,7 +56,7 @@ impl Freshness {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stored {
     pub(super) etag: HeaderValue,
-    pub(super) place: Endpoint,
+    pub(super) endpoint: Endpoint,
     lifetime: Option<Lifetime>,
 }
 
@@ -66,11 +66,11 @@ pub(super) struct Times {
     /// When the issuer last said that these are its keys.
     pub(super) confirmed_at: Monotonic,
     /// When the next scheduled refresh starts.
-    pub(super) ahead_at: Monotonic,
+    pub(super) refresh_at: Monotonic,
     /// From here on the set is stale: the refresh should have brought a new one.
-    pub(super) soft_at: Monotonic,
+    pub(super) stale_at: Monotonic,
     /// From here on the set is used no more.
-    pub(super) hard_at: Monotonic,
+    pub(super) expires_at: Monotonic,
     /// By how much the set is older than the monotonic clock says.
     pub(super) uncounted: Duration,
 }
@@ -79,9 +79,9 @@ impl Times {
     /// Before any set: nothing may be used.
     pub(super) const NEVER: Self = Self {
         confirmed_at: Monotonic::from_origin(Duration::ZERO),
-        ahead_at: Monotonic::from_origin(Duration::ZERO),
-        soft_at: Monotonic::from_origin(Duration::ZERO),
-        hard_at: Monotonic::from_origin(Duration::ZERO),
+        refresh_at: Monotonic::from_origin(Duration::ZERO),
+        stale_at: Monotonic::from_origin(Duration::ZERO),
+        expires_at: Monotonic::from_origin(Duration::ZERO),
         uncounted: Duration::ZERO,
     };
 
@@ -94,35 +94,41 @@ impl Times {
         policy: &RefreshPolicy,
         phase: Phase,
         now: Monotonic,
-        roll: Roll,
+        sample: Sample,
     ) -> Self {
         let period = period(remaining, policy);
         let least = jitter::percent(floor(policy), defaults::LEAST_GAP_PERCENT);
         let low = jitter::percent(period, 100_u8.saturating_sub(policy.jitter_percent));
-        let soft = roll.first.between(low.max(least), period);
+        let soft = sample.first.between(low.max(least), period);
         let (early, late) = ahead_percents(policy);
         let earliest = match phase {
-            Phase::Start if policy.jitter_percent > 0 => jitter::percent(soft, early).min(policy.refresh_floor),
-            Phase::Start | Phase::Course => jitter::percent(soft, early),
+            Phase::First if policy.jitter_percent > 0 => jitter::percent(soft, early).min(policy.refresh_floor),
+            Phase::First | Phase::Later => jitter::percent(soft, early),
         };
-        let ahead = roll.second.between(earliest, jitter::percent(soft, late)).max(least);
-        let soft_at = now.saturating_add(soft);
-        let hard_at = match policy.staleness {
-            Staleness::Strict => soft_at,
+        let ahead = sample.second.between(earliest, jitter::percent(soft, late)).max(least);
+        let stale_at = now.saturating_add(soft);
+        let expires_at = match policy.staleness {
+            Staleness::Strict => stale_at,
             Staleness::Bounded(limit) => now.saturating_add(limit),
             Staleness::Unbounded => Monotonic::from_origin(Duration::MAX),
         };
-        let ahead_at = now.saturating_add(ahead);
-        Self { confirmed_at: now, ahead_at, soft_at: soft_at.min(hard_at), hard_at, uncounted: Duration::ZERO }
+        let refresh_at = now.saturating_add(ahead);
+        Self {
+            confirmed_at: now,
+            refresh_at,
+            stale_at: stale_at.min(expires_at),
+            expires_at,
+            uncounted: Duration::ZERO,
+        }
     }
 
     /// The times of the same set once it is known to be older by `span` than the monotonic clock says.
     pub(super) fn older_by(self, span: Duration) -> Self {
         Self {
             confirmed_at: self.confirmed_at,
-            ahead_at: self.ahead_at.saturating_sub(span),
-            soft_at: self.soft_at.saturating_sub(span),
-            hard_at: self.hard_at.saturating_sub(span),
+            refresh_at: self.refresh_at.saturating_sub(span),
+            stale_at: self.stale_at.saturating_sub(span),
+            expires_at: self.expires_at.saturating_sub(span),
             uncounted: self.uncounted.saturating_add(span),
         }
     }
@@ -134,19 +140,20 @@ impl Times {
 
     /// The same for a set that may not be used any more.
     pub(super) fn ended(self, now: Monotonic) -> Self {
-        let [ahead_at, soft_at, hard_at] = [self.ahead_at, self.soft_at, self.hard_at].map(|at| at.min(now));
-        Self { ahead_at, soft_at, hard_at, ..self }
+        let [refresh_at, stale_at, expires_at] =
+            [self.refresh_at, self.stale_at, self.expires_at].map(|at| at.min(now));
+        Self { refresh_at, stale_at, expires_at, ..self }
     }
 
-    pub(super) fn standing(&self, now: Monotonic) -> Standing {
-        if now >= self.hard_at {
-            Standing::Expired
-        } else if now >= self.soft_at {
-            Standing::Stale
-        } else if now >= self.ahead_at {
-            Standing::Aging
+    pub(super) fn freshness_state(&self, now: Monotonic) -> FreshnessState {
+        if now >= self.expires_at {
+            FreshnessState::Expired
+        } else if now >= self.stale_at {
+            FreshnessState::Stale
+        } else if now >= self.refresh_at {
+            FreshnessState::Aging
         } else {
-            Standing::Fresh
+            FreshnessState::Fresh
         }
     }
 }
@@ -156,14 +163,14 @@ impl Times {
 pub(super) enum Phase {
     /// It is: its refresh starts anywhere from the floor on, so that replicas that started together do not come back
     /// together.
-    Start,
+    First,
     /// It is not: the jitter keeps apart what the start has set apart.
-    Course,
+    Later,
 }
 
 /// Where a key set stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
+pub(super) enum FreshnessState {
     Fresh,
     Aging,
     Stale,

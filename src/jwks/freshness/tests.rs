@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use crate::clock::Monotonic;
 use crate::fetch::Endpoint;
-use crate::jwks::freshness::{ETAG_MAX_BYTES, Freshness, Phase, Standing, Times, period, retry_after};
-use crate::jwks::jitter::{Chance, Roll};
+use crate::jwks::freshness::{ETAG_MAX_BYTES, Freshness, FreshnessState, Phase, Times, period, retry_after};
+use crate::jwks::jitter::{Jitter, Sample};
 use crate::jwks::policy::RefreshPolicy;
 
 fn headers(fields: &[(HeaderName, &str)]) -> HeaderMap {
@@ -73,7 +73,7 @@ fn a_304_says_of_its_age_what_it_says_and_leaves_the_rest() {
     let stored = [(CACHE_CONTROL, "max-age=120"), (AGE, "100"), (ETAG, "\"v1\"")];
     let stored = Freshness::from_headers(&headers(&stored));
     assert_eq!(stored.remaining(), Some(Duration::from_secs(20)));
-    let stored = stored.stored(place()).expect("a validator");
+    let stored = stored.stored(endpoint()).expect("a validator");
     for (fields, expected) in [
         // The stored lifetime holds again, from the start.
         (&[][..], Some(120)),
@@ -89,12 +89,12 @@ fn a_304_says_of_its_age_what_it_says_and_leaves_the_rest() {
         assert_eq!(freshened.etag.as_ref(), Some(&stored.etag), "{fields:?}");
     }
     let silent = Freshness::from_headers(&headers(&[(ETAG, "\"v1\"")]));
-    let stored = silent.stored(place()).expect("a validator");
+    let stored = silent.stored(endpoint()).expect("a validator");
     assert_eq!(Freshness::from_headers(&HeaderMap::new()).freshening(&stored).remaining(), None);
-    assert_eq!(Freshness::from_headers(&HeaderMap::new()).stored(place()), None);
+    assert_eq!(Freshness::from_headers(&HeaderMap::new()).stored(endpoint()), None);
 }
 
-fn place() -> Endpoint {
+fn endpoint() -> Endpoint {
     Endpoint::new("https://login.example/jwks").expect("a URL")
 }
 
@@ -152,17 +152,17 @@ fn a_server_shortens_the_period_to_the_floor_and_never_lengthens_it() {
     }
 }
 
-fn times(policy: &RefreshPolicy, chance: u32) -> Times {
-    times_in(Phase::Course, policy, chance)
+fn times(policy: &RefreshPolicy, jitter: u32) -> Times {
+    times_in(Phase::Later, policy, jitter)
 }
 
-fn times_in(phase: Phase, policy: &RefreshPolicy, chance: u32) -> Times {
-    let roll = Roll { first: Chance(chance), second: Chance(chance) };
-    Times::of(None, policy, phase, Monotonic::from_origin(Duration::from_secs(1000)), roll)
+fn times_in(phase: Phase, policy: &RefreshPolicy, jitter: u32) -> Times {
+    let sample = Sample { first: Jitter(jitter), second: Jitter(jitter) };
+    Times::of(None, policy, phase, Monotonic::from_origin(Duration::from_secs(1000)), sample)
 }
 
 fn spans(times: Times) -> [u64; 3] {
-    [times.ahead_at, times.soft_at, times.hard_at].map(|at| at.saturating_since(times.confirmed_at).as_secs())
+    [times.refresh_at, times.stale_at, times.expires_at].map(|at| at.saturating_since(times.confirmed_at).as_secs())
 }
 
 #[test]
@@ -179,12 +179,12 @@ fn two_scheduled_fetches_lie_more_than_half_a_minute_apart_whatever_the_jitter()
     for (jitter, ahead) in (0..=50).flat_map(|jitter| (50..=95).map(move |ahead| (jitter, ahead))) {
         let policy = RefreshPolicy::new().with_jitter_percent(jitter).with_refresh_ahead_percent(ahead);
         assert_eq!(policy.validate(), Ok(()));
-        for (phase, first, second) in [(Phase::Start, 0, 0), (Phase::Course, 0, 0), (Phase::Course, u32::MAX, 0)] {
-            let roll = Roll { first: Chance(first), second: Chance(second) };
-            let times = Times::of(Some(Duration::ZERO), &policy, phase, now, roll);
-            let gap = times.ahead_at.saturating_since(now);
+        for (phase, first, second) in [(Phase::First, 0, 0), (Phase::Later, 0, 0), (Phase::Later, u32::MAX, 0)] {
+            let sample = Sample { first: Jitter(first), second: Jitter(second) };
+            let times = Times::of(Some(Duration::ZERO), &policy, phase, now, sample);
+            let gap = times.refresh_at.saturating_since(now);
             assert!(gap > Duration::from_secs(30), "jitter {jitter}, ahead {ahead}: {gap:?}");
-            assert!(times.ahead_at <= times.soft_at, "jitter {jitter}, ahead {ahead}: {times:?}");
+            assert!(times.refresh_at <= times.stale_at, "jitter {jitter}, ahead {ahead}: {times:?}");
         }
     }
 }
@@ -192,40 +192,43 @@ fn two_scheduled_fetches_lie_more_than_half_a_minute_apart_whatever_the_jitter()
 #[test]
 fn the_first_refresh_starts_anywhere_from_the_floor_on() {
     let policy = RefreshPolicy::new();
-    let first = |policy: &RefreshPolicy, chance| spans(times_in(Phase::Start, policy, chance));
+    let first = |policy: &RefreshPolicy, jitter| spans(times_in(Phase::First, policy, jitter));
     assert_eq!(first(&policy, 0), [60, 270, 3600]);
     assert_eq!(first(&policy, u32::MAX / 2), [151, 284, 3600]);
     assert_eq!(first(&policy, u32::MAX), [254, 299, 3600]);
     // Where there is no room above the floor, or nothing is left to chance, it starts as any other.
     let short = RefreshPolicy::new().with_refresh_every(Duration::from_secs(70));
     let exact = RefreshPolicy::new().with_jitter_percent(0);
-    for chance in [0, u32::MAX] {
-        assert_eq!(first(&short, chance), spans(times(&short, chance)));
-        assert_eq!(first(&exact, chance), [240, 300, 3600]);
+    for jitter in [0, u32::MAX] {
+        assert_eq!(first(&short, jitter), spans(times(&short, jitter)));
+        assert_eq!(first(&exact, jitter), [240, 300, 3600]);
     }
 }
 
 #[test]
 fn strict_keys_expire_with_their_period_and_unbounded_ones_never() {
     let strict = times(&RefreshPolicy::new().strict_freshness(), 0);
-    assert_eq!(strict.hard_at, strict.soft_at);
-    assert_eq!(strict.standing(strict.soft_at), Standing::Expired);
+    assert_eq!(strict.expires_at, strict.stale_at);
+    assert_eq!(strict.freshness_state(strict.stale_at), FreshnessState::Expired);
     let unbounded = times(&RefreshPolicy::new().dangerous_unbounded_staleness(), 0);
-    assert_eq!(unbounded.standing(Monotonic::from_origin(Duration::from_secs(u64::MAX / 2))), Standing::Stale);
+    assert_eq!(
+        unbounded.freshness_state(Monotonic::from_origin(Duration::from_secs(u64::MAX / 2))),
+        FreshnessState::Stale
+    );
 }
 
 #[test]
 fn standing_changes_at_each_moment_and_not_before() {
     let times = times(&RefreshPolicy::new(), 0);
     for (at, before, from) in [
-        (times.ahead_at, Standing::Fresh, Standing::Aging),
-        (times.soft_at, Standing::Aging, Standing::Stale),
-        (times.hard_at, Standing::Stale, Standing::Expired),
+        (times.refresh_at, FreshnessState::Fresh, FreshnessState::Aging),
+        (times.stale_at, FreshnessState::Aging, FreshnessState::Stale),
+        (times.expires_at, FreshnessState::Stale, FreshnessState::Expired),
     ] {
         let just_before = Monotonic::from_origin(at.since_origin().saturating_sub(Duration::from_nanos(1)));
-        assert_eq!((times.standing(just_before), times.standing(at)), (before, from));
+        assert_eq!((times.freshness_state(just_before), times.freshness_state(at)), (before, from));
     }
-    assert_eq!(Times::NEVER.standing(Monotonic::default()), Standing::Expired);
+    assert_eq!(Times::NEVER.freshness_state(Monotonic::default()), FreshnessState::Expired);
 }
 
 proptest! {
@@ -245,13 +248,13 @@ proptest! {
         let (fields, stored) = (read(fields), read(stored));
         prop_assert_eq!(retry_after(&fields).is_some(), fields.contains_key(RETRY_AFTER));
         let mut freshness = Freshness::from_headers(&fields);
-        if let Some(stored) = Freshness::from_headers(&stored).stored(place()) {
+        if let Some(stored) = Freshness::from_headers(&stored).stored(endpoint()) {
             freshness = freshness.freshening(&stored);
         }
         let (policy, now) = (RefreshPolicy::new(), Monotonic::from_origin(Duration::from_secs(1000)));
-        let phase = if is_first { Phase::Start } else { Phase::Course };
-        let roll = Roll { first: Chance(rolls.0), second: Chance(rolls.1) };
-        let times = Times::of(freshness.remaining(), &policy, phase, now, roll);
+        let phase = if is_first { Phase::First } else { Phase::Later };
+        let sample = Sample { first: Jitter(rolls.0), second: Jitter(rolls.1) };
+        let times = Times::of(freshness.remaining(), &policy, phase, now, sample);
         let [ahead, soft, hard] = spans(times);
         prop_assert!((40..=soft).contains(&ahead), "{times:?}");
         prop_assert!((54..=300).contains(&soft) && hard == 3600, "{times:?}");

@@ -1,6 +1,6 @@
 //! `RefreshPolicy`: every number of the key source, each with its default and reason.
 
-mod violation;
+mod error;
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::defaults;
 use crate::jwks::events::{EventHook, KeyEvent};
 use crate::keys::PrivateKeys;
 
-pub use self::violation::PolicyViolation;
+pub use self::error::RefreshPolicyError;
 
 /// When keys are fetched, how long they are used, and how long anybody waits for them.
 ///
@@ -31,7 +31,7 @@ pub use self::violation::PolicyViolation;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefreshPolicy {
-    pub(crate) start: Start,
+    pub(crate) start: InitialFetch,
     pub(crate) refresh_every: Duration,
     pub(crate) refresh_floor: Duration,
     /// What nobody may go below; only the `testing` module lifts it.
@@ -44,14 +44,14 @@ pub struct RefreshPolicy {
     pub(crate) operation_timeout: Duration,
     pub(crate) retries: u8,
     pub(crate) cold_wait: Duration,
-    pub(crate) miss_wait: Duration,
+    pub(crate) unknown_kid_wait: Duration,
     pub(crate) backoff_min: Duration,
     pub(crate) backoff_max: Duration,
     pub(crate) backoff_max_unavailable: Duration,
     pub(crate) retry_after_max: Duration,
-    pub(crate) miss_cooldown_min: Duration,
-    pub(crate) miss_cooldown_max: Duration,
-    pub(crate) miss_quiet: Duration,
+    pub(crate) unknown_kid_cooldown_min: Duration,
+    pub(crate) unknown_kid_cooldown_max: Duration,
+    pub(crate) unknown_kid_quiet: Duration,
     pub(crate) max_document_bytes: usize,
     pub(crate) max_keys: usize,
     pub(crate) max_waiters: usize,
@@ -71,11 +71,11 @@ pub struct RefreshPolicy {
 /// For a service that must not start without keys, build it and await [`ready_within`](crate::jwks::KeySource::ready_within).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Start {
+pub enum InitialFetch {
     /// With the first request, or the first question for its status.
     Lazy,
     /// In the background as soon as it is built inside a tokio runtime.
-    Warm,
+    Eager,
 }
 
 /// How long a set is used past its period.
@@ -111,7 +111,7 @@ impl RefreshPolicy {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            start: Start::Warm,
+            start: InitialFetch::Eager,
             refresh_every: defaults::REFRESH_EVERY,
             refresh_floor: defaults::REFRESH_FLOOR,
             lowest_period: defaults::REFRESH_FLOOR,
@@ -123,14 +123,14 @@ impl RefreshPolicy {
             operation_timeout: defaults::OPERATION_TIMEOUT,
             retries: defaults::RETRIES,
             cold_wait: defaults::COLD_WAIT,
-            miss_wait: defaults::MISS_WAIT,
+            unknown_kid_wait: defaults::UNKNOWN_KID_WAIT,
             backoff_min: defaults::BACKOFF_MIN,
             backoff_max: defaults::BACKOFF_MAX,
             backoff_max_unavailable: defaults::BACKOFF_MAX_UNAVAILABLE,
             retry_after_max: defaults::RETRY_AFTER_MAX,
-            miss_cooldown_min: defaults::MISS_COOLDOWN_MIN,
-            miss_cooldown_max: defaults::MISS_COOLDOWN_MAX,
-            miss_quiet: defaults::MISS_QUIET,
+            unknown_kid_cooldown_min: defaults::UNKNOWN_KID_COOLDOWN_MIN,
+            unknown_kid_cooldown_max: defaults::UNKNOWN_KID_COOLDOWN_MAX,
+            unknown_kid_quiet: defaults::UNKNOWN_KID_QUIET,
             max_document_bytes: defaults::MAX_DOCUMENT_BYTES,
             max_keys: defaults::MAX_KEYS,
             max_waiters: defaults::MAX_WAITERS,
@@ -145,9 +145,9 @@ impl RefreshPolicy {
         }
     }
 
-    /// Sets when the first fetch starts: [`Start::Warm`] by default, so that the first request finds keys.
+    /// Sets when the first fetch starts: [`InitialFetch::Eager`] by default, so that the first request finds keys.
     #[must_use]
-    pub fn with_start(mut self, start: Start) -> Self {
+    pub fn with_initial_fetch(mut self, start: InitialFetch) -> Self {
         self.start = start;
         self
     }
@@ -269,8 +269,8 @@ impl RefreshPolicy {
 
     /// Sets how long a request waits when its key id is not known: 2 seconds by default, less than clients allow.
     #[must_use]
-    pub fn with_miss_wait(mut self, limit: Duration) -> Self {
-        self.miss_wait = limit;
+    pub fn with_unknown_kid_wait(mut self, limit: Duration) -> Self {
+        self.unknown_kid_wait = limit;
         self
     }
 
@@ -307,8 +307,8 @@ impl RefreshPolicy {
 
     /// Sets the pause between two fetches for unknown key ids while they prove fruitful: 1 second by default.
     #[must_use]
-    pub fn with_miss_cooldown_min(mut self, pause: Duration) -> Self {
-        self.miss_cooldown_min = pause;
+    pub fn with_unknown_kid_cooldown_min(mut self, pause: Duration) -> Self {
+        self.unknown_kid_cooldown_min = pause;
         self
     }
 
@@ -316,15 +316,15 @@ impl RefreshPolicy {
     /// ids turns into at most eight fetches a minute. While the issuer answers, a new key stays unknown for no longer than
     /// this and one fetch.
     #[must_use]
-    pub fn with_miss_cooldown_max(mut self, pause: Duration) -> Self {
-        self.miss_cooldown_max = pause;
+    pub fn with_unknown_kid_cooldown_max(mut self, pause: Duration) -> Self {
+        self.unknown_kid_cooldown_max = pause;
         self
     }
 
     /// Sets after how long without a miss that pause starts from its minimum again: 60 seconds by default.
     #[must_use]
-    pub fn with_miss_quiet(mut self, span: Duration) -> Self {
-        self.miss_quiet = span;
+    pub fn with_unknown_kid_quiet(mut self, span: Duration) -> Self {
+        self.unknown_kid_quiet = span;
         self
     }
 

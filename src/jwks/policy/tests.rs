@@ -2,7 +2,7 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn violations(policy: &RefreshPolicy) -> Vec<PolicyViolation> {
+fn violations(policy: &RefreshPolicy) -> Vec<RefreshPolicyError> {
     policy.validate().err().unwrap_or_default()
 }
 
@@ -20,7 +20,7 @@ fn the_defaults_and_their_variants_are_valid() {
         RefreshPolicy::new().with_same_origin_redirects(),
         RefreshPolicy::new().with_jwks_hosts(["keys.example"]),
         RefreshPolicy::new().with_retries(0),
-        RefreshPolicy::new().with_cold_wait(Duration::ZERO).with_miss_wait(Duration::ZERO),
+        RefreshPolicy::new().with_cold_wait(Duration::ZERO).with_unknown_kid_wait(Duration::ZERO),
     ] {
         assert_eq!(policy.validate(), Ok(()), "{policy:?}");
     }
@@ -30,31 +30,31 @@ fn the_defaults_and_their_variants_are_valid() {
 fn each_number_is_checked() {
     let new = RefreshPolicy::new;
     for (policy, expected) in [
-        (new().with_refresh_every(59 * SECOND), PolicyViolation::RefreshTooOften),
-        (new().with_refresh_floor(59 * SECOND), PolicyViolation::RefreshFloor),
-        (new().with_refresh_floor(301 * SECOND), PolicyViolation::RefreshFloor),
-        (new().with_max_stale(299 * SECOND), PolicyViolation::StaleBeforeRefresh),
-        (new().with_longer_max_age(299 * SECOND), PolicyViolation::LongerMaxAge),
-        (new().with_longer_max_age(3601 * SECOND), PolicyViolation::LongerMaxAge),
-        (new().with_refresh_ahead_percent(49), PolicyViolation::AheadPercent),
-        (new().with_refresh_ahead_percent(96), PolicyViolation::AheadPercent),
-        (new().with_jitter_percent(51), PolicyViolation::JitterPercent),
-        (new().with_attempt_timeout(Duration::ZERO), PolicyViolation::AttemptTimeout),
-        (new().with_attempt_timeout(6 * SECOND), PolicyViolation::AttemptTimeout),
-        (new().with_retries(2), PolicyViolation::TooManyRetries),
-        (new().with_miss_wait(6 * SECOND), PolicyViolation::MissWait),
-        (new().with_backoff_min(Duration::ZERO), PolicyViolation::Backoff),
-        (new().with_backoff_max(SECOND / 2), PolicyViolation::Backoff),
-        (new().with_backoff_max_unavailable(SECOND / 2), PolicyViolation::Backoff),
-        (new().with_miss_cooldown_min(Duration::ZERO), PolicyViolation::MissCooldown),
-        (new().with_miss_cooldown_min(16 * SECOND), PolicyViolation::MissCooldown),
-        (new().with_miss_cooldown_max(301 * SECOND), PolicyViolation::MissCooldown),
-        (new().with_miss_quiet(14 * SECOND), PolicyViolation::MissCooldown),
-        (new().with_max_document_bytes(1023), PolicyViolation::MaxDocumentBytes),
-        (new().with_max_keys(0), PolicyViolation::NothingAllowed),
-        (new().with_max_waiters(0), PolicyViolation::NothingAllowed),
-        (new().with_jwks_hosts([""; 0]), PolicyViolation::NothingAllowed),
-        (new().with_discovery_every(299 * SECOND), PolicyViolation::DiscoveryTooOften),
+        (new().with_refresh_every(59 * SECOND), RefreshPolicyError::RefreshTooOften),
+        (new().with_refresh_floor(59 * SECOND), RefreshPolicyError::RefreshFloor),
+        (new().with_refresh_floor(301 * SECOND), RefreshPolicyError::RefreshFloor),
+        (new().with_max_stale(299 * SECOND), RefreshPolicyError::StaleBeforeRefresh),
+        (new().with_longer_max_age(299 * SECOND), RefreshPolicyError::LongerMaxAge),
+        (new().with_longer_max_age(3601 * SECOND), RefreshPolicyError::LongerMaxAge),
+        (new().with_refresh_ahead_percent(49), RefreshPolicyError::AheadPercent),
+        (new().with_refresh_ahead_percent(96), RefreshPolicyError::AheadPercent),
+        (new().with_jitter_percent(51), RefreshPolicyError::JitterPercent),
+        (new().with_attempt_timeout(Duration::ZERO), RefreshPolicyError::AttemptTimeout),
+        (new().with_attempt_timeout(6 * SECOND), RefreshPolicyError::AttemptTimeout),
+        (new().with_retries(2), RefreshPolicyError::TooManyRetries),
+        (new().with_unknown_kid_wait(6 * SECOND), RefreshPolicyError::MissWait),
+        (new().with_backoff_min(Duration::ZERO), RefreshPolicyError::Backoff),
+        (new().with_backoff_max(SECOND / 2), RefreshPolicyError::Backoff),
+        (new().with_backoff_max_unavailable(SECOND / 2), RefreshPolicyError::Backoff),
+        (new().with_unknown_kid_cooldown_min(Duration::ZERO), RefreshPolicyError::MissCooldown),
+        (new().with_unknown_kid_cooldown_min(16 * SECOND), RefreshPolicyError::MissCooldown),
+        (new().with_unknown_kid_cooldown_max(301 * SECOND), RefreshPolicyError::MissCooldown),
+        (new().with_unknown_kid_quiet(14 * SECOND), RefreshPolicyError::MissCooldown),
+        (new().with_max_document_bytes(1023), RefreshPolicyError::MaxDocumentBytes),
+        (new().with_max_keys(0), RefreshPolicyError::NothingAllowed),
+        (new().with_max_waiters(0), RefreshPolicyError::NothingAllowed),
+        (new().with_jwks_hosts([""; 0]), RefreshPolicyError::NothingAllowed),
+        (new().with_discovery_every(299 * SECOND), RefreshPolicyError::DiscoveryTooOften),
     ] {
         assert_eq!(violations(&policy), [expected], "{policy:?}");
     }
@@ -66,17 +66,18 @@ fn all_violations_come_at_once() {
     assert_eq!(
         violations(&policy),
         [
-            PolicyViolation::RefreshTooOften,
-            PolicyViolation::TooManyRetries,
-            PolicyViolation::MissCooldown,
-            PolicyViolation::NothingAllowed,
+            RefreshPolicyError::RefreshTooOften,
+            RefreshPolicyError::TooManyRetries,
+            RefreshPolicyError::MissCooldown,
+            RefreshPolicyError::NothingAllowed,
         ]
     );
 }
 
 #[test]
 fn only_a_test_may_go_below_the_floor() {
-    let policy = RefreshPolicy::new().without_refresh_floor().with_refresh_every(SECOND).with_miss_cooldown_max(SECOND);
+    let policy =
+        RefreshPolicy::new().without_refresh_floor().with_refresh_every(SECOND).with_unknown_kid_cooldown_max(SECOND);
     assert_eq!(policy.validate(), Ok(()));
     assert!(policy.with_refresh_every(Duration::ZERO).validate().is_err(), "nor may a test poll without a pause");
 }

@@ -17,7 +17,7 @@ pub enum RefreshCause {
     /// The one before failed.
     Retry,
     /// A token named a key id that is not known.
-    Miss,
+    UnknownKid,
     /// [`KeySource::reload`](crate::jwks::KeySource::reload) was called.
     Manual,
     /// Discovery found another `jwks_uri`.
@@ -32,7 +32,7 @@ impl RefreshCause {
             Self::Initial => "initial",
             Self::Scheduled => "scheduled",
             Self::Retry => "retry",
-            Self::Miss => "miss",
+            Self::UnknownKid => "unknown_kid",
             Self::Manual => "manual",
             Self::Moved => "moved",
         }
@@ -40,7 +40,7 @@ impl RefreshCause {
 
     /// Says whether the fetch goes past every cache, so that what it does not bring is not published yet.
     pub(in crate::jwks) const fn is_fresh(self) -> bool {
-        matches!(self, Self::Miss | Self::Manual | Self::Moved)
+        matches!(self, Self::UnknownKid | Self::Manual | Self::Moved)
     }
 }
 
@@ -48,13 +48,13 @@ impl RefreshCause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::jwks) enum Event {
     /// Somebody needs keys, or may need them soon.
-    Start,
+    Begin,
     /// The time that [`Refresh::wake_at`](super::Refresh::wake_at) named has come, or time may have leapt.
     Timer,
     /// A token named a key id that is not in the current set.
-    Miss,
+    UnknownKid,
     /// A fetch is wanted now, whatever the cool-down says: [`RefreshCause::Manual`] or [`RefreshCause::Moved`].
-    Demand(RefreshCause),
+    FetchNow(RefreshCause),
     /// A fetch ended.
     Finished { generation: u64, outcome: Outcome },
     /// No key of the set at hand may be used any more, however young it is.
@@ -98,26 +98,26 @@ pub(in crate::jwks) enum Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::jwks) enum Action {
     /// Start a fetch.
-    Fetch(Order),
+    Fetch(FetchOrder),
     /// Drop the fetch in flight.
     Abort,
     /// Put the loaded or confirmed set into use.
     Publish(Times),
     /// Tell that the keys are past their period.
-    TellStale { remaining: Duration },
+    NotifyStale { remaining: Duration },
     /// Tell that the keys are used no more.
-    TellExpired,
+    NotifyExpired,
     /// Tell that stale or expired keys were confirmed again.
-    TellRecovered,
+    NotifyRecovered,
     /// Tell that a fetch failed.
-    TellFailed { error: RefreshError, consecutive: u32, next_in: Duration },
+    NotifyFailed { error: RefreshError, consecutive: u32, next_in: Duration },
     /// End the task and wake every waiter.
     Close,
 }
 
 /// One fetch to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::jwks) struct Order {
+pub(in crate::jwks) struct FetchOrder {
     /// Outcomes of other generations are dropped.
     pub(in crate::jwks) generation: u64,
     pub(in crate::jwks) cause: RefreshCause,

@@ -8,15 +8,15 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Timestamp;
 use crate::jwks::error::RefreshError;
-use crate::jwks::policy::{RefreshPolicy, Start};
+use crate::jwks::policy::{InitialFetch, RefreshPolicy};
 use crate::jwks::source::{KeySource, View};
 use crate::jwks::status::KeyState;
-use crate::jwks::tests::kit::{MINUTE, ONE_REFRESH, SECOND, URL, Verdict, World, jwks};
+use crate::jwks::tests::kit::{MINUTE, ONE_REFRESH, Outcome, SECOND, URL, World, jwks};
 use crate::testing::Reply;
 
 const LONG_AGO: &str = "Wed, 21 Oct 2015 07:28:00 GMT";
 
-fn requests(source: &KeySource, count: usize, kid: &'static str) -> Vec<JoinHandle<Verdict>> {
+fn requests(source: &KeySource, count: usize, kid: &'static str) -> Vec<JoinHandle<Outcome>> {
     (0..count)
         .map(|_| {
             let source = source.clone();
@@ -25,7 +25,7 @@ fn requests(source: &KeySource, count: usize, kid: &'static str) -> Vec<JoinHand
         .collect()
 }
 
-async fn verdicts(requests: Vec<JoinHandle<Verdict>>) -> Vec<Verdict> {
+async fn verdicts(requests: Vec<JoinHandle<Outcome>>) -> Vec<Outcome> {
     let mut verdicts = Vec::new();
     for request in requests {
         verdicts.push(request.await.expect("no panic"));
@@ -43,11 +43,11 @@ async fn warm_start_fetches_before_the_first_request() {
 
 #[tokio::test]
 async fn lazy_start_waits_for_a_use() {
-    let policy = RefreshPolicy::new().with_start(Start::Lazy);
+    let policy = RefreshPolicy::new().with_initial_fetch(InitialFetch::Lazy);
     let world = World::with(policy.clone(), Reply::json(jwks(&["a"])));
     world.run(MINUTE).await;
     assert_eq!(world.network.calls(), 0);
-    assert_eq!(World::request(&world.source, "a").await, Verdict::Served);
+    assert_eq!(World::request(&world.source, "a").await, Outcome::Served);
 
     let probed = World::with(policy, Reply::json(jwks(&["a"])));
     assert_eq!(probed.source.status().state(), KeyState::Empty);
@@ -60,7 +60,7 @@ async fn cold_10k_one_fetch() {
     let world = World::new(Reply::json(jwks(&["a"])).after(SECOND));
     let requests = requests(&world.source, 10_000, "a");
     world.run(SECOND).await;
-    assert!(verdicts(requests).await.iter().all(|verdict| *verdict == Verdict::Served));
+    assert!(verdicts(requests).await.iter().all(|verdict| *verdict == Outcome::Served));
     assert_eq!(world.network.calls(), 1);
 }
 
@@ -70,7 +70,7 @@ async fn cold_10k_failure_shared_no_convoy() {
     let waiting = requests(&world.source, 10_000, "a");
     world.run(3 * SECOND).await;
     for verdict in verdicts(waiting).await {
-        assert!(matches!(verdict, Verdict::Unavailable(wait) if wait == SECOND), "{verdict:?}");
+        assert!(matches!(verdict, Outcome::Unavailable(wait) if wait == SECOND), "{verdict:?}");
     }
     assert_eq!(world.network.calls(), 1);
     // Nobody queues up for the retry.
@@ -88,7 +88,7 @@ async fn waits_for_at_most_cold_wait() {
     world.run(Duration::from_millis(1999)).await;
     assert!(!waiting[0].is_finished());
     world.run(Duration::from_millis(1)).await;
-    assert_eq!(verdicts(waiting).await, [Verdict::Unavailable(SECOND)]);
+    assert_eq!(verdicts(waiting).await, [Outcome::Unavailable(SECOND)]);
 }
 
 #[tokio::test]
@@ -99,10 +99,10 @@ async fn max_waiters_is_a_limit() {
     world.clock.settle().await;
     assert_eq!(waiting.iter().filter(|request| request.is_finished()).count(), 2);
     world.run(SECOND).await;
-    let served = verdicts(waiting).await.into_iter().filter(|verdict| *verdict == Verdict::Served).count();
+    let served = verdicts(waiting).await.into_iter().filter(|verdict| *verdict == Outcome::Served).count();
     assert_eq!(served, 3);
     // The places are free again.
-    assert_eq!(World::request(&world.source, "a").await, Verdict::Served);
+    assert_eq!(World::request(&world.source, "a").await, Outcome::Served);
 }
 
 #[tokio::test]
@@ -122,12 +122,12 @@ async fn a_failing_issuer_is_asked_at_most_12_times_in_the_first_minute_and_hear
 async fn an_empty_set_at_start_is_no_set() {
     let world = World::new(Reply::json(r#"{"keys":[]}"#));
     for kid in ["a", "zz"] {
-        assert!(matches!(World::request(&world.source, kid).await, Verdict::Unavailable(_)), "{kid}");
+        assert!(matches!(World::request(&world.source, kid).await, Outcome::Unavailable(_)), "{kid}");
     }
     assert_eq!(world.source.status().last_error(), Some(RefreshError::NoUsableKeys));
     world.publish(&["a"]);
     world.run(15 * SECOND).await;
-    assert_eq!(world.ask("a").await, Verdict::Served);
+    assert_eq!(world.ask("a").await, Outcome::Served);
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn tells_when_to_come_back() {
         let reply = Reply::status(StatusCode::SERVICE_UNAVAILABLE);
         let world = World::new(reply.with_header(RETRY_AFTER, retry_after).with_header(DATE, LONG_AGO));
         world.run(10 * SECOND).await;
-        assert_eq!(World::request(&world.source, "a").await, Verdict::Unavailable(20 * SECOND), "{retry_after}");
+        assert_eq!(World::request(&world.source, "a").await, Outcome::Unavailable(20 * SECOND), "{retry_after}");
         assert_eq!(world.network.calls_to(URL), 1);
     }
 }
@@ -188,7 +188,7 @@ fn no_runtime_at_build() {
     assert_eq!(world.source.status().state(), KeyState::Empty);
     assert_eq!(world.network.calls(), 0);
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
-    assert_eq!(runtime.block_on(World::request(&world.source, "a")), Verdict::Served);
+    assert_eq!(runtime.block_on(World::request(&world.source, "a")), Outcome::Served);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn two_runtimes() {
     let runtime = || tokio::runtime::Builder::new_current_thread().build().expect("runtime");
     let world = World::new(Reply::json(jwks(&["a"])));
     let first = runtime();
-    assert_eq!(first.block_on(World::request(&world.source, "a")), Verdict::Served);
+    assert_eq!(first.block_on(World::request(&world.source, "a")), Outcome::Served);
     drop(first);
     // Keys stay in use, and the next use inside another runtime carries the refresh on.
     assert!(world.serves("a"));
@@ -231,6 +231,6 @@ fn a_fetch_that_died_with_its_runtime_starts_again_at_once() {
     drop(first);
     assert_eq!((world.network.calls(), world.network.in_flight()), (1, 0));
     world.publish(&["a"]);
-    assert_eq!(runtime().block_on(World::request(&world.source, "a")), Verdict::Served);
+    assert_eq!(runtime().block_on(World::request(&world.source, "a")), Outcome::Served);
     assert_eq!(world.source.status().consecutive_failures(), 0);
 }

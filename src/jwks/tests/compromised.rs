@@ -9,7 +9,7 @@ use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind as Kind;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::status::KeyState;
-use crate::jwks::tests::kit::{HOUR, MINUTE, SECOND, Verdict, World, jwk, jwks, set_of};
+use crate::jwks::tests::kit::{HOUR, MINUTE, Outcome, SECOND, World, jwk, jwks, set_of};
 use crate::keys::SkipReason;
 use crate::testing::Reply;
 
@@ -34,8 +34,8 @@ fn names(events: &Events) -> Vec<&'static str> {
     events.iter().map(|kind| kind.name()).filter(|name| !matches!(*name, "refresh_failed" | "empty_set")).collect()
 }
 
-fn is_unavailable(verdict: Verdict) -> bool {
-    matches!(verdict, Verdict::Unavailable(_))
+fn is_unavailable(verdict: Outcome) -> bool {
+    matches!(verdict, Outcome::Unavailable(_))
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn is_reported_though_the_first_set_is_refused() {
 async fn stops_verifying_at_once_though_the_set_is_refused() {
     let (policy, events) = policy();
     let world = World::loaded_with(policy, &["a"]).await;
-    assert_eq!((world.ask("a").await, names(&events)), (Verdict::Served, vec!["initial_load"]));
+    assert_eq!((world.ask("a").await, names(&events)), (Outcome::Served, vec!["initial_load"]));
 
     world.answer(Reply::json(set_of(&[private("a")])));
     assert_eq!(world.source.reload().await, Err(RefreshError::NoUsableKeys));
@@ -111,7 +111,7 @@ async fn stays_out_of_use_after_an_accepted_set_has_shown_it() {
     world.answer(Reply::json(set_of(&[jwk("again", "a"), jwk("b", "b")])));
     world.run(HOUR).await;
     assert!(!world.serves("again") && world.serves("b"));
-    assert_eq!(world.ask("again").await, Verdict::NotFound);
+    assert_eq!(world.ask("again").await, Outcome::NotFound);
 }
 
 /// Not a key set, or one with too many keys: whoever reads it finds the key all the same.

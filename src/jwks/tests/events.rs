@@ -12,7 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::fetch::FetchError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::policy::RefreshPolicy;
-use crate::jwks::tests::kit::{HOUR, MINUTE, SECOND, URL, Verdict, World, jwk, jwks, set_of};
+use crate::jwks::tests::kit::{HOUR, MINUTE, Outcome, SECOND, URL, World, jwk, jwks, set_of};
 use crate::testing::Reply;
 
 /// Everything that is logged on this thread.
@@ -72,7 +72,7 @@ async fn the_log_tells_the_life_of_a_key_set() {
     }
     assert_eq!(log.lines("added=2 removed=1 usable=2 skipped=0"), 1, "{}", log.text());
 
-    assert_eq!(World::request(&world.source, "strange-kid").await, Verdict::NotFound);
+    assert_eq!(World::request(&world.source, "strange-kid").await, Outcome::NotFound);
     assert_eq!(log.lines("action=\"fetched\""), 1, "{}", log.text());
 
     world.answer(Reply::error(FetchError::Connect));
@@ -109,8 +109,8 @@ async fn the_log_tells_of_a_hook_that_panics() {
     world.clock.settle().await;
     assert!(world.serves("a"));
     assert_eq!((log.lines("loaded the first keys"), log.lines("skipped a key")), (1, 2), "{}", log.text());
-    let told = format!("ERROR tower_bearer::jwks: an event hook panicked issuer=\"{URL}\" panics=2");
-    assert_eq!(log.lines(&told), 1, "{}", log.text());
+    let last_reported = format!("ERROR tower_bearer::jwks: an event hook panicked issuer=\"{URL}\" panics=2");
+    assert_eq!(log.lines(&last_reported), 1, "{}", log.text());
 }
 
 /// Under the id of its public half, or under none: whoever reads the set can sign.
@@ -168,10 +168,10 @@ async fn a_private_key_is_told_of_though_its_public_half_is_used() {
     let (log, _listening) = listen();
     let private = jwk("a", "a").replace('}', r#","d":"c2lnbnMtYW55dGhpbmc"}"#);
     let heard = Arc::new(Mutex::new(Vec::new()));
-    let hears = Arc::clone(&heard);
+    let call = Arc::clone(&heard);
     let policy = RefreshPolicy::new().with_event_hook(move |event| {
         if let KeyEventKind::PrivateKeyPublished { in_use } = event.kind() {
-            hears.lock().expect("unpoisoned").push(in_use);
+            call.lock().expect("unpoisoned").push(in_use);
         }
     });
     let world = World::with(
@@ -180,17 +180,17 @@ async fn a_private_key_is_told_of_though_its_public_half_is_used() {
     );
     world.run(HOUR).await;
     assert!(world.serves("a") && world.serves("b"));
-    let told =
+    let last_reported =
         "ERROR tower_bearer::jwks: the key set holds a private key, and tokens of whoever has read it are accepted";
-    assert_eq!((log.lines(told), log.lines("skipped a key")), (1, 0), "{}", log.text());
+    assert_eq!((log.lines(last_reported), log.lines("skipped a key")), (1, 0), "{}", log.text());
 
     // The keys in use stay the same, and what is published of them is news.
     world.publish(&["a", "b"]);
     world.run(HOUR).await;
-    assert_eq!((log.lines(told), world.epoch()), (1, 1));
+    assert_eq!((log.lines(last_reported), world.epoch()), (1, 1));
     world.answer(Reply::json(set_of(&[private.clone(), jwk("b", "b")])));
     world.run(HOUR).await;
-    assert_eq!((log.lines(told), world.epoch()), (2, 1));
+    assert_eq!((log.lines(last_reported), world.epoch()), (2, 1));
     assert!(!log.text().contains("c2lnbnM"), "{}", log.text());
 
     let default = World::with(policy, Reply::json(set_of(&[private, jwk("b", "b")])));
@@ -198,7 +198,7 @@ async fn a_private_key_is_told_of_though_its_public_half_is_used() {
     assert!(!default.serves("a") && default.serves("b"));
     assert_eq!(*heard.lock().expect("unpoisoned"), [true, true, false]);
     assert_eq!(
-        (log.lines(told), log.lines("the key set holds a private key; it is not used")),
+        (log.lines(last_reported), log.lines("the key set holds a private key; it is not used")),
         (2, 1),
         "{}",
         log.text()
@@ -280,10 +280,10 @@ fn the_metrics_have_fixed_names_and_bounded_labels() {
             let world = World::new(Reply::json(jwks(&["a"])).after(SECOND));
             let cold = world.spawn("a");
             world.run(SECOND).await;
-            assert_eq!(cold.await.expect("no panic"), Verdict::Served);
+            assert_eq!(cold.await.expect("no panic"), Outcome::Served);
             let miss = world.spawn("strange-kid");
             world.run(SECOND).await;
-            assert_eq!(miss.await.expect("no panic"), Verdict::NotFound);
+            assert_eq!(miss.await.expect("no panic"), Outcome::NotFound);
             world.answer(Reply::error(FetchError::Tls));
             world.run(10 * MINUTE).await;
             assert!(world.serves("a"));
@@ -293,14 +293,14 @@ fn the_metrics_have_fixed_names_and_bounded_labels() {
     let issuer = format!("issuer={URL}");
     for expected in [
         format!("jwks_fetch_total{{{issuer},cause=initial,outcome=changed}}"),
-        format!("jwks_fetch_total{{{issuer},cause=miss,outcome=unchanged}}"),
+        format!("jwks_fetch_total{{{issuer},cause=unknown_kid,outcome=unchanged}}"),
         format!("jwks_fetch_total{{{issuer},cause=retry,outcome=tls}}"),
         format!("jwks_fetch_seconds{{{issuer}}}"),
         format!("jwks_keys{{{issuer},state=usable}}"),
         format!("jwks_keys{{{issuer},state=skipped}}"),
         format!("jwks_age_seconds{{{issuer}}}"),
         format!("jwks_state{{{issuer}}}"),
-        format!("jwks_miss_total{{{issuer},action=fetched}}"),
+        format!("jwks_unknown_kid_total{{{issuer},action=fetched}}"),
         format!("jwks_waiters{{{issuer}}}"),
         format!("jwks_stale_served_total{{{issuer}}}"),
     ] {
@@ -341,13 +341,13 @@ fn those_who_wait_for_two_sources_of_one_issuer_add_up() {
 
 async fn live(meters: &Meters) {
     let waiters = || meters.gauge("jwks_waiters", "");
-    let misses = |action| meters.count(&format!("jwks_miss_total{{issuer={URL},action={action}}}"));
+    let unknown_kids = |action| meters.count(&format!("jwks_unknown_kid_total{{issuer={URL},action={action}}}"));
     let world = World::new(Reply::json(jwks(&["a", "b"])).after(SECOND));
     let cold = world.spawn("a");
     world.clock.settle().await;
     assert_eq!((meters.state(), waiters()), ((0.0, 0.0), 1.0));
     world.run(SECOND).await;
-    assert_eq!(cold.await.expect("no panic"), Verdict::Served);
+    assert_eq!(cold.await.expect("no panic"), Outcome::Served);
     assert_eq!((meters.state(), waiters()), ((1.0, 2.0), 0.0));
 
     world.source.revoke_kid("a");
@@ -365,12 +365,12 @@ async fn live(meters: &Meters) {
     let late = world.spawn("z");
     world.run(SECOND / 2).await;
     for request in [first, second, late] {
-        assert_eq!(request.await.expect("no panic"), Verdict::NotFound);
+        assert_eq!(request.await.expect("no panic"), Outcome::NotFound);
     }
     assert_eq!(waiters(), 0.0);
-    assert_eq!(["fetched", "joined", "cooldown", "backoff"].map(misses), [2, 1, 0, 0]);
-    assert_eq!(world.ask("x").await, Verdict::NotFound);
-    assert_eq!(["fetched", "joined", "cooldown", "backoff"].map(misses), [2, 1, 1, 0]);
+    assert_eq!(["fetched", "joined", "cooldown", "backoff"].map(unknown_kids), [2, 1, 0, 0]);
+    assert_eq!(world.ask("x").await, Outcome::NotFound);
+    assert_eq!(["fetched", "joined", "cooldown", "backoff"].map(unknown_kids), [2, 1, 1, 0]);
 
     world.run(MINUTE).await;
     world.answer(Reply::error(FetchError::Tls));
@@ -378,8 +378,8 @@ async fn live(meters: &Meters) {
     assert_eq!(meters.state(), (3.0, 2.0));
     let age = meters.gauge("jwks_age_seconds", "");
     assert!((480.0..=660.0).contains(&age), "{age}");
-    assert_eq!(world.ask("x").await, Verdict::NotFound);
-    assert_eq!(["fetched", "joined", "cooldown", "backoff"].map(misses), [2, 1, 1, 1]);
+    assert_eq!(world.ask("x").await, Outcome::NotFound);
+    assert_eq!(["fetched", "joined", "cooldown", "backoff"].map(unknown_kids), [2, 1, 1, 1]);
     world.run(HOUR).await;
     assert_eq!(meters.state(), (4.0, 0.0));
     world.publish(&["a"]);

@@ -12,7 +12,7 @@ use crate::fetch::{Endpoint, FetchError};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::shared::Origin;
 use crate::jwks::source::KeySource;
-use crate::jwks::tests::kit::{SECOND, URL, Verdict, World, jwks};
+use crate::jwks::tests::kit::{Outcome, SECOND, URL, World, jwks};
 use crate::testing::{FakeClock, FakeFetch, Reply};
 
 const TICK: Duration = Duration::from_millis(100);
@@ -39,10 +39,10 @@ fn reply() -> impl Strategy<Value = Reply> {
 }
 
 /// Starts a request that tells by how much it waited too long.
-fn timed(world: &World, kid: &'static str, cold_wait: Duration) -> JoinHandle<(Verdict, Duration)> {
+fn timed(world: &World, kid: &'static str, cold_wait: Duration) -> JoinHandle<(Outcome, Duration)> {
     let (source, clock) = (world.source.clone(), world.clock.clone());
     tokio::spawn(async move {
-        let longest = if source.status().is_ready() { defaults::MISS_WAIT } else { cold_wait };
+        let longest = if source.status().is_ready() { defaults::UNKNOWN_KID_WAIT } else { cold_wait };
         let start = clock.monotonic();
         let verdict = World::request(&source, kid).await;
         (verdict, clock.monotonic().saturating_since(start).saturating_sub(longest))
@@ -75,7 +75,7 @@ async fn cold(
     let mut too_long = Duration::ZERO;
     for request in requests {
         let (verdict, beyond) = request.await.expect("no panic");
-        assert_ne!(verdict, if kid == "a" { Verdict::NotFound } else { Verdict::Served });
+        assert_ne!(verdict, if kid == "a" { Outcome::NotFound } else { Outcome::Served });
         too_long = too_long.max(beyond);
     }
     (begun(&world), too_long)
@@ -90,10 +90,10 @@ async fn dropping(
     delays: &[u16],
     published_at: u8,
     drops: bool,
-) -> (Vec<Monotonic>, Vec<Option<Verdict>>) {
+) -> (Vec<Monotonic>, Vec<Option<Outcome>>) {
     let world = World::with(seeded(), Reply::json(jwks(&["a"])));
     world.clock.settle().await;
-    let mut requests: Vec<(Arrival, JoinHandle<Verdict>)> = Vec::new();
+    let mut requests: Vec<(Arrival, JoinHandle<Outcome>)> = Vec::new();
     for tick in 0..=u8::MAX {
         let kids: &[&str] = if tick < published_at { &["a"] } else { &["a", "b"] };
         let delay = Duration::from_millis(u64::from(delays[world.network.calls() % delays.len()]));
@@ -143,7 +143,7 @@ async fn side_by_side(script: &[(Reply, u8)], suffers: bool) -> (Vec<Monotonic>,
             drop(tokio::spawn(async move { source.reload().await }));
         }
         let source = one.clone();
-        let request = tokio::spawn(async move { World::request(&source, "a").await == Verdict::Served });
+        let request = tokio::spawn(async move { World::request(&source, "a").await == Outcome::Served });
         clock.run_for(SECOND * u32::from(*seconds)).await;
         served.push(request.is_finished());
     }
@@ -188,7 +188,7 @@ proptest! {
     fn a_wall_clock_that_is_set_back_decides_nothing(
         script in proptest::collection::vec((reply(), 1_u8..120, 0_u64..1_000_000_000), 1..12),
     ) {
-        let told = |is_right: bool| run(async {
+        let last_reported = |is_right: bool| run(async {
             let world = World::with(seeded().with_max_stale(400 * SECOND), Reply::json(jwks(&["a"])));
             let mut states = Vec::new();
             for (reply, seconds, wall) in &script {
@@ -201,7 +201,7 @@ proptest! {
             }
             (begun(&world), states)
         });
-        prop_assert_eq!(told(true), told(false));
+        prop_assert_eq!(last_reported(true), last_reported(false));
     }
 
     /// G9: whatever the wall clock says, a set is used no longer than by the monotonic clock alone.

@@ -14,13 +14,13 @@ use tokio::runtime::{Builder, Runtime};
 use crate::clock::{Clock as _, Monotonic};
 use crate::fetch::{Endpoint, FetchError};
 use crate::jwks::error::RefreshError;
-use crate::jwks::events::{KeyEvent, KeyEventKind as Kind, MissAction};
+use crate::jwks::events::{KeyEvent, KeyEventKind as Kind, UnknownKidAction};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::Cause;
 use crate::jwks::shared::Origin;
 use crate::jwks::source::KeySource;
 use crate::jwks::status::KeyState;
-use crate::jwks::tests::kit::{HOUR, ISSUER, MINUTE, SECOND, URL, Verdict, World, jwk, jwks, set_of};
+use crate::jwks::tests::kit::{HOUR, ISSUER, MINUTE, Outcome, SECOND, URL, World, jwk, jwks, set_of};
 use crate::keys::SkipReason;
 use crate::testing::{FakeClock, FakeFetch, Reply};
 
@@ -60,9 +60,9 @@ fn world_with(reply: Reply, then: impl Fn(&KeyEvent) + Send + Sync + 'static) ->
     let network = FakeFetch::new(&clock);
     network.always(URL, reply);
     let heard = Heard::new(&clock);
-    let hears = heard.clone();
+    let call = heard.clone();
     let policy = RefreshPolicy::new().with_jitter_percent(0).with_event_hook(move |event| {
-        hears.hear(event);
+        call.hear(event);
         then(event);
     });
     let source = World::source(origin(), policy, &network, &clock);
@@ -125,10 +125,11 @@ async fn the_hook_hears_the_life_of_a_key_set() {
     assert_eq!(heard.kinds(), [Kind::Reload, unchanged(Cause::Manual, 2, 2)]);
 
     // The fetch of the miss, and the one at the end of the cool-down.
-    assert_eq!(World::request(&world.source, "strange-kid").await, Verdict::NotFound);
+    assert_eq!(World::request(&world.source, "strange-kid").await, Outcome::NotFound);
     world.run(SECOND).await;
-    let fetched = Kind::Miss { action: MissAction::Fetched, requests: 1 };
-    let expected = [(480, unchanged(Cause::Miss, 2, 2)), (480, fetched), (481, unchanged(Cause::Miss, 2, 2))];
+    let fetched = Kind::UnknownKid { action: UnknownKidAction::Fetched, requests: 1 };
+    let expected =
+        [(480, unchanged(Cause::UnknownKid, 2, 2)), (480, fetched), (481, unchanged(Cause::UnknownKid, 2, 2))];
     assert_eq!(heard.take(), expected.map(|(at, kind)| (at * SECOND, kind)));
 
     world.answer(Reply::json(r#"{"keys":[]}"#));
@@ -157,10 +158,10 @@ async fn the_hook_hears_an_outage() {
     world.answer(Reply::error(FetchError::Tls));
     world.run(HOUR).await;
     let outage = heard.take();
-    let (failed, standing): (Vec<_>, Vec<_>) =
+    let (failed, freshness_state): (Vec<_>, Vec<_>) =
         outage.into_iter().partition(|(_, kind)| matches!(kind, Kind::RefreshFailed { .. }));
     let stale = Kind::StaleEntered { remaining: HOUR - 5 * MINUTE };
-    assert_eq!(standing, [(300 * SECOND, stale), (HOUR, Kind::Expired)]);
+    assert_eq!(freshness_state, [(300 * SECOND, stale), (HOUR, Kind::Expired)]);
     assert!(failed.len() > 10, "{failed:?}");
     let mut due = 240 * SECOND;
     for (number, (at, kind)) in (1..).zip(&failed) {
@@ -179,9 +180,9 @@ async fn the_hook_hears_an_outage() {
 #[tokio::test]
 async fn the_hook_hears_where_the_keys_have_gone() {
     let heard = Arc::new(Mutex::new(Vec::new()));
-    let hears = Arc::clone(&heard);
+    let call = Arc::clone(&heard);
     let policy = RefreshPolicy::new().with_jitter_percent(0).with_event_hook(move |event| {
-        hears.lock().expect("unpoisoned").push((event.issuer().to_owned(), event.kind().name()));
+        call.lock().expect("unpoisoned").push((event.issuer().to_owned(), event.kind().name()));
     });
     let world = World::discovered(policy).await;
     world.lose_keys().await;
@@ -255,7 +256,7 @@ async fn a_hook_may_end_its_own_source() {
 struct Bell(AtomicBool);
 
 impl Bell {
-    fn has_rung(&self) -> bool {
+    fn was_woken(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }
@@ -275,7 +276,7 @@ async fn a_slow_hook_keeps_nobody_waiting() {
     let (within, early) = (Arc::clone(&slow), Arc::new(AtomicBool::new(false)));
     let is_early = Arc::clone(&early);
     let (world, heard) = world_with(Reply::json(jwks(&["a"])), move |_| {
-        if !rang.has_rung() {
+        if !rang.was_woken() {
             is_early.store(true, Ordering::SeqCst);
         }
         if let Some(clock) = within.lock().expect("unpoisoned").take() {
@@ -307,29 +308,30 @@ async fn a_flood_of_misses_calls_the_hook_once_a_second() {
     let mut asked = 0;
     for _ in 0..300 {
         for _ in 0..20 {
-            assert_eq!(world.ask("strange-kid").await, Verdict::NotFound);
+            assert_eq!(world.ask("strange-kid").await, Outcome::NotFound);
             asked += 1;
         }
         world.run(SECOND / 10).await;
     }
     world.run(SECOND).await;
-    let misses: Vec<(Duration, MissAction, u64)> = heard
+    let unknown_kids: Vec<(Duration, UnknownKidAction, u64)> = heard
         .take()
         .into_iter()
         .filter_map(|(at, kind)| match kind {
-            Kind::Miss { action, requests } => Some((at, action, requests)),
+            Kind::UnknownKid { action, requests } => Some((at, action, requests)),
             _ => None,
         })
         .collect();
-    assert_eq!(misses.iter().map(|(_, _, requests)| requests).sum::<u64>(), asked);
-    assert_eq!(misses[0], (Duration::ZERO, MissAction::Fetched, 1));
-    for action in [MissAction::Fetched, MissAction::Cooldown] {
-        let told: Vec<Duration> = misses.iter().filter(|miss| miss.1 == action).map(|miss| miss.0).collect();
-        assert!(told.windows(2).all(|pair| pair[1] - pair[0] >= SECOND), "{action:?}: {told:?}");
+    assert_eq!(unknown_kids.iter().map(|(_, _, requests)| requests).sum::<u64>(), asked);
+    assert_eq!(unknown_kids[0], (Duration::ZERO, UnknownKidAction::Fetched, 1));
+    for action in [UnknownKidAction::Fetched, UnknownKidAction::Cooldown] {
+        let last_reported: Vec<Duration> =
+            unknown_kids.iter().filter(|miss| miss.1 == action).map(|miss| miss.0).collect();
+        assert!(last_reported.windows(2).all(|pair| pair[1] - pair[0] >= SECOND), "{action:?}: {last_reported:?}");
     }
     // From the second second on 200 requests a second, each of which finds the cool-down running.
-    assert_eq!(misses[2], (2 * SECOND, MissAction::Cooldown, 200));
-    assert!((30..=40).contains(&misses.len()), "{misses:?}");
+    assert_eq!(unknown_kids[2], (2 * SECOND, UnknownKidAction::Cooldown, 200));
+    assert!((30..=40).contains(&unknown_kids.len()), "{unknown_kids:?}");
 }
 
 #[tokio::test]
@@ -337,16 +339,16 @@ async fn misses_under_way_are_told_before_the_end() {
     let (world, heard) = world_with(Reply::json(jwks(&["a"])), |_| {});
     world.clock.settle().await;
     for _ in 0..3 {
-        assert_eq!(world.ask("strange-kid").await, Verdict::NotFound);
+        assert_eq!(world.ask("strange-kid").await, Outcome::NotFound);
     }
     world.source.close();
     world.clock.settle().await;
-    let miss = |action, requests| Kind::Miss { action, requests };
+    let miss = |action, requests| Kind::UnknownKid { action, requests };
     let expected = [
         initial(1),
-        unchanged(Cause::Miss, 1, 1),
-        miss(MissAction::Fetched, 1),
-        miss(MissAction::Cooldown, 2),
+        unchanged(Cause::UnknownKid, 1, 1),
+        miss(UnknownKidAction::Fetched, 1),
+        miss(UnknownKidAction::Cooldown, 2),
         Kind::Closed,
     ];
     assert_eq!(heard.kinds(), expected);
@@ -454,7 +456,7 @@ type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 #[derive(Default)]
 struct Latecomers {
     source: Option<KeySource>,
-    ready: Option<Waiting<Result<(), crate::jwks::NotReady>>>,
+    ready: Option<Waiting<Result<(), crate::jwks::NotReadyError>>>,
     reload: Option<Waiting<Result<(), RefreshError>>>,
 }
 
@@ -490,7 +492,7 @@ fn nobody_who_comes_while_a_task_dies_is_forgotten() {
     let kinds = heard.kinds();
     assert!(matches!(kinds[..], [Kind::RefreshFailed { error: RefreshError::Interrupted, .. }]), "{kinds:?}");
     let mut late = std::mem::take(&mut *latecomers.lock().expect("unpoisoned"));
-    assert!(bell.has_rung(), "it looks again, and starts the next task");
+    assert!(bell.was_woken(), "it looks again, and starts the next task");
     let reload = late.reload.as_mut().expect("the hook was called").as_mut();
     let answer = reload.poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(answer, Poll::Ready(Err(RefreshError::Interrupted)));

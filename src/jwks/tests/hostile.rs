@@ -18,7 +18,7 @@ use crate::jwks::error::RefreshError;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::shared::Origin;
 use crate::jwks::source::{KeySource, View};
-use crate::jwks::tests::kit::{MINUTE, SECOND, URL, Verdict, World, has, jwks};
+use crate::jwks::tests::kit::{MINUTE, Outcome, SECOND, URL, World, has, jwks};
 use crate::testing::{FakeClock, FakeFetch, Reply};
 use crate::token::Algorithm;
 
@@ -186,7 +186,7 @@ async fn no_backend_holds_a_cold_request_longer_than_the_policy_says() {
         stage.clock.run_for(defaults::COLD_WAIT).await;
         for request in requests {
             assert!(request.is_finished(), "{manner:?}");
-            assert!(matches!(request.await.expect("no panic"), Verdict::Unavailable(_)), "{manner:?}");
+            assert!(matches!(request.await.expect("no panic"), Outcome::Unavailable(_)), "{manner:?}");
         }
         assert_eq!(stage.source.status().last_error(), Some(error), "{manner:?}");
         stage.fetch.becomes(None);
@@ -218,8 +218,8 @@ async fn slow_drip_aborted_5s() {
 
 #[tokio::test]
 async fn a_fetch_that_panics_when_dropped_wakes_all_the_same() {
-    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    let before = alive();
+    let task_guard = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = task_guard();
     let stage = Stage::new(Some(Manner::PanicsWhenDropped)).await;
     let waiting = tokio::spawn(stage.source.ready());
     stage.clock.settle().await;
@@ -229,7 +229,7 @@ async fn a_fetch_that_panics_when_dropped_wakes_all_the_same() {
     assert!(waiting.is_finished(), "nobody waits for a source that is gone");
     let refused = waiting.await.expect("no panic").expect_err("closed");
     assert_eq!(refused.last_error, Some(RefreshError::SourceClosed));
-    assert_eq!(alive(), before, "no task lives on");
+    assert_eq!(task_guard(), before, "no task lives on");
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn waiters_outlive_the_runtime_of_the_driver() {
         assert_eq!((world.network.calls(), world.network.in_flight()), (2, 1), "one of them carries on");
         world.run(SECOND).await;
         for request in requests {
-            assert_eq!(request.await.expect("no panic"), Verdict::Served);
+            assert_eq!(request.await.expect("no panic"), Outcome::Served);
         }
     });
     assert_eq!(world.source.status().consecutive_failures(), 0);
@@ -286,7 +286,7 @@ fn waiters_outlive_the_runtime_of_the_driver() {
         world.clock.settle().await;
         for request in requests {
             assert!(request.is_finished(), "nobody waits in vain");
-            assert_eq!(request.await.expect("no panic"), Verdict::Served);
+            assert_eq!(request.await.expect("no panic"), Outcome::Served);
         }
     });
     assert_eq!((world.network.calls(), world.epoch()), (4, 2));

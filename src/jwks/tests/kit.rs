@@ -179,13 +179,13 @@ impl World {
     }
 
     /// Starts a request of its own.
-    pub(in crate::jwks) fn spawn(&self, kid: &'static str) -> JoinHandle<Verdict> {
+    pub(in crate::jwks) fn spawn(&self, kid: &'static str) -> JoinHandle<Outcome> {
         let source = self.source.clone();
         tokio::spawn(async move { Self::request(&source, kid).await })
     }
 
     /// The verdict on one request, for which no time may have to pass.
-    pub(in crate::jwks) async fn ask(&self, kid: &'static str) -> Verdict {
+    pub(in crate::jwks) async fn ask(&self, kid: &'static str) -> Outcome {
         let request = self.spawn(kid);
         self.clock.settle().await;
         assert!(request.is_finished(), "the request waits");
@@ -193,28 +193,28 @@ impl World {
     }
 
     /// What a validator does with a token of this key id; the time that it takes is the clock's.
-    pub(in crate::jwks) async fn request(source: &KeySource, kid: &str) -> Verdict {
+    pub(in crate::jwks) async fn request(source: &KeySource, kid: &str) -> Outcome {
         let (snapshot, since): (Arc<Snapshot>, _) = match source.snapshot() {
             View::Usable(snapshot) => (Arc::clone(&snapshot), None),
             View::Unavailable => match (source.now(), source.ready_snapshot().await) {
                 (since, Ok(snapshot)) => (snapshot, Some(since)),
-                (_, Err(unavailable)) => return Verdict::Unavailable(unavailable.retry_after),
+                (_, Err(unavailable)) => return Outcome::Unavailable(unavailable.retry_after),
             },
         };
         if has(&snapshot.table, kid) {
-            return Verdict::Served;
+            return Outcome::Served;
         }
         match source.miss(snapshot.epoch, since, |table| has(table, kid)).await {
-            Ok(crate::jwks::Miss::Newer(newer)) if has(&newer.table, kid) => Verdict::Served,
-            Ok(_) => Verdict::NotFound,
-            Err(unavailable) => Verdict::Unavailable(unavailable.retry_after),
+            Ok(crate::jwks::UnknownKid::Newer(newer)) if has(&newer.table, kid) => Outcome::Served,
+            Ok(_) => Outcome::NotFound,
+            Err(unavailable) => Outcome::Unavailable(unavailable.retry_after),
         }
     }
 }
 
 /// A validator's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::jwks) enum Verdict {
+pub(in crate::jwks) enum Outcome {
     Served,
     NotFound,
     Unavailable(Duration),

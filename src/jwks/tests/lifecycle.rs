@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::clock::SystemClock;
 use crate::fetch::{Endpoint, FetchError};
 use crate::jwks::error::RefreshError;
-use crate::jwks::policy::{RefreshPolicy, Start};
+use crate::jwks::policy::{InitialFetch, RefreshPolicy};
 use crate::jwks::shared::Origin;
 use crate::jwks::source::KeySource;
 use crate::jwks::status::KeyState;
-use crate::jwks::tests::kit::{HOUR, MINUTE, ONE_REFRESH, SECOND, URL, Verdict, World, jwk, jwks, set_of};
+use crate::jwks::tests::kit::{HOUR, MINUTE, ONE_REFRESH, Outcome, SECOND, URL, World, jwk, jwks, set_of};
 use crate::keys::KeySet;
 use crate::testing::{FakeClock, FakeFetch, Reply};
 use crate::token::Algorithm;
@@ -23,7 +23,7 @@ fn reload(source: &KeySource) -> tokio::task::JoinHandle<Result<(), RefreshError
 #[tokio::test]
 async fn panic_in_fetcher_survives() {
     let world = World::new(Reply::panic());
-    assert!(matches!(World::request(&world.source, "a").await, Verdict::Unavailable(_)));
+    assert!(matches!(World::request(&world.source, "a").await, Outcome::Unavailable(_)));
     assert_eq!(world.source.status().last_error(), Some(RefreshError::Panic));
     world.publish(&["a"]);
     world.run(2 * SECOND).await;
@@ -61,7 +61,7 @@ async fn drop_wakes_those_who_wait_for_a_new_key() {
 /// What a request without keys is told: since when there are none, and why.
 #[tokio::test]
 async fn unavailable_keys_tell_since_when_and_why() {
-    let told = async |world: &World| {
+    let last_reported = async |world: &World| {
         let unavailable = world.source.ready_snapshot().await.expect_err("no keys");
         (unavailable.since, unavailable.cause)
     };
@@ -69,11 +69,11 @@ async fn unavailable_keys_tell_since_when_and_why() {
     let policy = RefreshPolicy::new().with_cold_wait(Duration::ZERO);
     let world = World::with(policy.clone(), Reply::error(FetchError::Tls).after(SECOND));
     // Nothing has been tried yet, then nothing has ended, then it has failed.
-    assert_eq!(told(&world).await, (Duration::ZERO, None));
+    assert_eq!(last_reported(&world).await, (Duration::ZERO, None));
     world.run(SECOND / 2).await;
-    assert_eq!(told(&world).await, (SECOND / 2, None));
+    assert_eq!(last_reported(&world).await, (SECOND / 2, None));
     world.run(HOUR - SECOND / 2).await;
-    assert_eq!(told(&world).await, (HOUR, Some(down)));
+    assert_eq!(last_reported(&world).await, (HOUR, Some(down)));
 
     // Keys that are back, and expire.
     world.publish(&["a"]);
@@ -81,23 +81,27 @@ async fn unavailable_keys_tell_since_when_and_why() {
     let age = world.source.status().age().expect("loaded");
     world.answer(Reply::error(FetchError::Tls));
     world.run(HOUR + MINUTE - age).await;
-    assert_eq!(told(&world).await, (MINUTE, Some(down)));
+    assert_eq!(last_reported(&world).await, (MINUTE, Some(down)));
     world.source.close();
     world.clock.settle().await;
     world.run(MINUTE).await;
-    assert_eq!(told(&world).await, (2 * MINUTE, Some(RefreshError::SourceClosed)), "no key since they expired");
+    assert_eq!(
+        last_reported(&world).await,
+        (2 * MINUTE, Some(RefreshError::SourceClosed)),
+        "no key since they expired"
+    );
 
     // Closed while keys were there, and while nothing was.
     let world = World::loaded(&["a"]).await;
     world.run(MINUTE).await;
     world.source.close();
-    assert_eq!(told(&world).await, (Duration::ZERO, Some(RefreshError::SourceClosed)));
+    assert_eq!(last_reported(&world).await, (Duration::ZERO, Some(RefreshError::SourceClosed)));
     world.run(MINUTE).await;
-    assert_eq!(told(&world).await, (MINUTE, Some(RefreshError::SourceClosed)));
-    let world = World::with(policy.with_start(Start::Lazy), Reply::hang());
+    assert_eq!(last_reported(&world).await, (MINUTE, Some(RefreshError::SourceClosed)));
+    let world = World::with(policy.with_initial_fetch(InitialFetch::Lazy), Reply::hang());
     world.source.close();
     world.run(MINUTE).await;
-    assert_eq!(told(&world).await, (MINUTE, Some(RefreshError::SourceClosed)));
+    assert_eq!(last_reported(&world).await, (MINUTE, Some(RefreshError::SourceClosed)));
 }
 
 #[tokio::test]
@@ -116,7 +120,7 @@ async fn closing_ends_all_clones() {
     let clone = world.source.clone();
     world.source.close();
     assert!(!world.serves("a"));
-    assert!(matches!(world.ask("a").await, Verdict::Unavailable(_)));
+    assert!(matches!(world.ask("a").await, Outcome::Unavailable(_)));
     assert_eq!(clone.status().state(), KeyState::Closed);
     assert_eq!(clone.reload().await, Err(RefreshError::SourceClosed));
     clone.close();
@@ -204,16 +208,16 @@ async fn reload_cancelled_everywhere() {
 /// F52: no task outlives its source, however that ends.
 #[tokio::test]
 async fn no_task_leaks() {
-    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    let before = alive();
+    let task_guard = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = task_guard();
     for reply in [Reply::hang(), Reply::json(jwks(&["a"])), Reply::panic()] {
         let (dropped, closed) = (World::new(reply.clone()), World::new(reply));
         dropped.clock.settle().await;
-        assert_eq!(alive(), before + 2);
+        assert_eq!(task_guard(), before + 2);
         drop(dropped);
         closed.source.close();
         closed.clock.settle().await;
-        assert_eq!(alive(), before);
+        assert_eq!(task_guard(), before);
     }
 }
 
@@ -305,7 +309,7 @@ async fn workers_8_one_fetch() {
     let world = World::new(Reply::json(jwks(&["a"])));
     let requests: Vec<_> = (0..8).map(|_| world.spawn("a")).collect();
     for request in requests {
-        assert_eq!(request.await.expect("no panic"), Verdict::Served);
+        assert_eq!(request.await.expect("no panic"), Outcome::Served);
     }
     assert_eq!(world.network.calls(), 1);
 }
@@ -375,7 +379,7 @@ async fn outside_a_runtime_nobody_waits_and_nothing_panics() {
     std::thread::spawn(move || {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         let request = Box::pin(World::request(&source, "a")).as_mut().poll(&mut context);
-        assert!(matches!(request, std::task::Poll::Ready(Verdict::Unavailable(_))), "{request:?}");
+        assert!(matches!(request, std::task::Poll::Ready(Outcome::Unavailable(_))), "{request:?}");
         let ready = Box::pin(source.ready()).as_mut().poll(&mut context);
         assert!(matches!(ready, std::task::Poll::Ready(Err(_))), "{ready:?}");
     })
@@ -399,7 +403,7 @@ async fn many_threads_at_once() {
                             source.revoke_kid("b");
                             source.unrevoke_kid("b");
                         }
-                        2 => assert_eq!(World::request(&source, "a").await, Verdict::Served),
+                        2 => assert_eq!(World::request(&source, "a").await, Outcome::Served),
                         _ => drop(source.status()),
                     }
                 }

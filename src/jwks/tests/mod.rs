@@ -12,7 +12,7 @@ mod hooks;
 mod hostile;
 pub(in crate::jwks) mod kit;
 mod lifecycle;
-mod misses;
+mod unknown_kids;
 mod origins;
 mod random;
 mod redirects;

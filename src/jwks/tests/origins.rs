@@ -8,7 +8,7 @@ use crate::jwks::error::RefreshError;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::shared::Origin;
 use crate::jwks::status::KeyState;
-use crate::jwks::tests::kit::{HOUR, MINUTE, SECOND, Verdict, World, jwks};
+use crate::jwks::tests::kit::{HOUR, MINUTE, Outcome, SECOND, World, jwks};
 use crate::testing::{FakeFetch, Reply};
 
 const ISSUER: &str = "https://login.example/tenant/a";
@@ -33,7 +33,7 @@ fn healthy(network: &FakeFetch) {
 #[tokio::test]
 async fn finds_the_keys_behind_the_openid_document() {
     let world = world(RefreshPolicy::new(), healthy);
-    assert_eq!(World::request(&world.source, "a").await, Verdict::Served);
+    assert_eq!(World::request(&world.source, "a").await, Outcome::Served);
     let requests = world.network.requests();
     assert_eq!(requests.iter().map(|request| &*request.url).collect::<Vec<_>>(), [OPENID, KEYS]);
     assert_eq!(requests[0].headers[ACCEPT], "application/json");
@@ -46,14 +46,14 @@ async fn falls_back_to_rfc_8414_on_404_only() {
         network.always(OAUTH, document(KEYS));
         network.always(KEYS, Reply::json(jwks(&["a"])));
     });
-    assert_eq!(World::request(&found.source, "a").await, Verdict::Served);
+    assert_eq!(World::request(&found.source, "a").await, Outcome::Served);
     assert_eq!((found.network.calls_to(OPENID), found.network.calls_to(OAUTH)), (1, 1));
 
     let broken = world(RefreshPolicy::new(), |network| {
         network.always(OPENID, Reply::status(StatusCode::INTERNAL_SERVER_ERROR));
         network.always(OAUTH, document(KEYS));
     });
-    assert!(matches!(World::request(&broken.source, "a").await, Verdict::Unavailable(_)));
+    assert!(matches!(World::request(&broken.source, "a").await, Outcome::Unavailable(_)));
     assert_eq!(broken.network.calls_to(OAUTH), 0);
 }
 
@@ -72,7 +72,7 @@ async fn a_wrong_document_gives_no_keys() {
             network.always(OPENID, reply);
             network.always(KEYS, Reply::json(jwks(&["a"])));
         });
-        assert!(matches!(World::request(&world.source, "a").await, Verdict::Unavailable(_)), "{error}");
+        assert!(matches!(World::request(&world.source, "a").await, Outcome::Unavailable(_)), "{error}");
         assert_eq!(world.source.status().last_error(), Some(error));
         assert_eq!(world.network.calls_to(KEYS), 0, "{error}");
         // It recovers by itself once the document is right.
@@ -86,7 +86,7 @@ async fn a_wrong_document_gives_no_keys() {
 async fn hosts_may_be_pinned() {
     let policy = RefreshPolicy::new().with_jwks_hosts(["login.example"]);
     let world = world(policy, healthy);
-    assert!(matches!(World::request(&world.source, "a").await, Verdict::Unavailable(_)));
+    assert!(matches!(World::request(&world.source, "a").await, Outcome::Unavailable(_)));
     assert_eq!(world.source.status().last_error(), Some(RefreshError::JwksUriRefused));
 }
 

@@ -8,7 +8,7 @@ use crate::fetch::FetchError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::status::KeyState;
-use crate::jwks::tests::kit::{SECOND, Verdict, World, jwks};
+use crate::jwks::tests::kit::{Outcome, SECOND, World, jwks};
 use crate::testing::Reply;
 
 /// What the issuer answers from now on.
@@ -37,9 +37,9 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
         runtime.block_on(async {
             let heard = Arc::new(Mutex::new(Vec::new()));
-            let hears = Arc::clone(&heard);
+            let call = Arc::clone(&heard);
             let policy = RefreshPolicy::new().with_max_stale(400 * SECOND).with_event_hook(move |event| {
-                hears.lock().expect("unpoisoned").push(event.kind());
+                call.lock().expect("unpoisoned").push(event.kind());
             });
             let mut not_found = 0;
             let world = World::with(policy, Reply::json(jwks(&["a"])));
@@ -64,21 +64,21 @@ async fn check(world: &World) -> u64 {
     world.run(5 * SECOND).await;
     let (known, unknown) = (known.await.expect("no panic"), unknown.await.expect("no panic"));
     if is_usable {
-        assert_eq!(known, Verdict::Served, "{state}");
+        assert_eq!(known, Outcome::Served, "{state}");
         // Unless the keys expire while it waits: then nobody knows.
         let stays_usable = world.source.status().is_ready();
-        assert!(unknown == Verdict::NotFound || !stays_usable && unknown != Verdict::Served, "{state}: {unknown:?}");
+        assert!(unknown == Outcome::NotFound || !stays_usable && unknown != Outcome::Served, "{state}: {unknown:?}");
     }
-    let told_unavailable = |verdict| matches!(verdict, Verdict::Unavailable(wait) if wait >= SECOND);
+    let told_unavailable = |verdict| matches!(verdict, Outcome::Unavailable(wait) if wait >= SECOND);
     if !is_usable && !world.source.status().is_ready() {
         assert!(told_unavailable(known) && told_unavailable(unknown), "{state}: {known:?}, {unknown:?}");
     }
-    [known, unknown].into_iter().map(|verdict| u64::from(verdict == Verdict::NotFound)).sum()
+    [known, unknown].into_iter().map(|verdict| u64::from(verdict == Outcome::NotFound)).sum()
 }
 
 /// Reads the events as somebody would who has nothing else.
 fn make_sense(events: &[KeyEventKind], not_found: u64) {
-    let (mut epoch, mut failures, mut worn, mut misses, mut open) = (0, 0, 0, 0, true);
+    let (mut epoch, mut failures, mut worn, mut unknown_kids, mut open) = (0, 0, 0, 0, true);
     for event in events {
         assert!(open, "nothing comes after the end: {events:?}");
         match *event {
@@ -86,10 +86,10 @@ fn make_sense(events: &[KeyEventKind], not_found: u64) {
                 assert_eq!(epoch, 0, "{events:?}");
                 (epoch, failures) = (1, 0);
             }
-            KeyEventKind::Refreshed { changed, epoch: told, .. } => {
-                assert_eq!(told, epoch + u64::from(changed), "{events:?}");
+            KeyEventKind::Refreshed { changed, epoch: last_reported, .. } => {
+                assert_eq!(last_reported, epoch + u64::from(changed), "{events:?}");
                 assert!(epoch > 0, "{events:?}");
-                (epoch, failures) = (told, 0);
+                (epoch, failures) = (last_reported, 0);
             }
             KeyEventKind::RefreshFailed { consecutive, .. } => {
                 failures += 1;
@@ -107,11 +107,11 @@ fn make_sense(events: &[KeyEventKind], not_found: u64) {
                 assert!(worn > 0 && failures == 0, "{events:?}");
                 worn = 0;
             }
-            KeyEventKind::Miss { requests, .. } => misses += requests,
+            KeyEventKind::UnknownKid { requests, .. } => unknown_kids += requests,
             KeyEventKind::EmptySet => assert!(failures > 0, "{events:?}"),
             KeyEventKind::Closed => open = false,
             _ => panic!("{event:?} was not caused: {events:?}"),
         }
     }
-    assert_eq!((open, misses), (false, not_found), "{events:?}");
+    assert_eq!((open, unknown_kids), (false, not_found), "{events:?}");
 }

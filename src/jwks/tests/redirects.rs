@@ -30,8 +30,8 @@ fn following() -> RefreshPolicy {
 async fn started(policy: RefreshPolicy, first: Reply) -> World {
     let world = World::at(Origin::jwks(URL, Endpoint::new(URL).expect("url")), policy, |network| {
         network.always(URL, first);
-        for place in [SECOND_PLACE, THIRD_PLACE, FOURTH_PLACE] {
-            network.always(place, Reply::json(jwks(&["a"])));
+        for endpoint in [SECOND_PLACE, THIRD_PLACE, FOURTH_PLACE] {
+            network.always(endpoint, Reply::json(jwks(&["a"])));
         }
     });
     world.clock.settle().await;

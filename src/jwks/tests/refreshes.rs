@@ -11,10 +11,10 @@ use http::header::{AGE, CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTE
 use crate::clock::{Clock as _, Timestamp};
 use crate::fetch::{Endpoint, FetchError};
 use crate::jwks::error::RefreshError;
-use crate::jwks::operation::{Caches, Operation, Question, Target};
+use crate::jwks::operation::{Caches, KeyRequest, Operation, Target};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::status::KeyState;
-use crate::jwks::tests::kit::{HOUR, MINUTE, ONE_REFRESH, SECOND, URL, Verdict, World, jwk, jwks, set_of};
+use crate::jwks::tests::kit::{HOUR, MINUTE, ONE_REFRESH, Outcome, SECOND, URL, World, jwk, jwks, set_of};
 use crate::testing::{FakeClock, FakeFetch, Reply};
 use crate::token::Algorithm;
 
@@ -44,7 +44,7 @@ async fn expiry_10k_zero_waits() {
         assert!(world.serves("a"), "{state}");
         for _ in 0..10_000 {
             let first_look = pin!(World::request(&world.source, "a")).poll(&mut Context::from_waker(Waker::noop()));
-            assert_eq!(first_look, Poll::Ready(Verdict::Served), "{state}");
+            assert_eq!(first_look, Poll::Ready(Outcome::Served), "{state}");
         }
         assert_eq!((world.network.calls(), world.network.in_flight()), (calls, 1));
     }
@@ -71,7 +71,7 @@ async fn expired_keys_make_nobody_wait() {
         world.run(SECOND / 2).await;
     }
     assert_eq!(world.source.status().state(), KeyState::Expired);
-    assert!(matches!(world.ask("a").await, Verdict::Unavailable(_)));
+    assert!(matches!(world.ask("a").await, Outcome::Unavailable(_)));
 }
 
 /// What a 304 says of its age counts like that of a 200.
@@ -143,11 +143,11 @@ async fn stale_then_hard_expiry_503() {
     assert_eq!((status.state(), status.is_ready()), (KeyState::Stale, true));
     assert_eq!(status.last_error(), Some(RefreshError::Status { status: 503 }));
     world.run(HOUR - 311 * SECOND).await;
-    assert_eq!(world.ask("a").await, Verdict::Served);
+    assert_eq!(world.ask("a").await, Outcome::Served);
     world.run(SECOND).await;
     let status = world.source.status();
     assert_eq!((status.state(), status.is_ready(), status.usable_keys()), (KeyState::Expired, false, 0));
-    assert!(matches!(world.ask("a").await, Verdict::Unavailable(wait) if wait >= SECOND && wait <= 15 * SECOND));
+    assert!(matches!(world.ask("a").await, Outcome::Unavailable(wait) if wait >= SECOND && wait <= 15 * SECOND));
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn expired_recovers_le_15s() {
     assert_eq!(world.source.status().state(), KeyState::Expired);
     world.publish(&["a"]);
     world.run(15 * SECOND).await;
-    assert_eq!(world.ask("a").await, Verdict::Served);
+    assert_eq!(world.ask("a").await, Outcome::Served);
     assert_eq!(world.source.status().state(), KeyState::Fresh);
 }
 
@@ -258,7 +258,7 @@ async fn a_large_set_is_parsed_as_well() {
     let padding = format!(r#""x-padding":"{}""#, "x".repeat(100 * 1024));
     let document = jwks(&["a"]).replacen('{', &format!("{{{padding},"), 1);
     let world = World::new(Reply::json(document));
-    assert_eq!(World::request(&world.source, "a").await, Verdict::Served);
+    assert_eq!(World::request(&world.source, "a").await, Outcome::Served);
 }
 
 #[tokio::test]
@@ -268,7 +268,7 @@ async fn empty_keys_keeps_old_then_expires() {
     world.run(HOUR - SECOND).await;
     assert!(world.serves("a"));
     world.run(SECOND).await;
-    assert!(matches!(world.ask("a").await, Verdict::Unavailable(_)));
+    assert!(matches!(world.ask("a").await, Outcome::Unavailable(_)));
 }
 
 #[tokio::test]
@@ -276,7 +276,7 @@ async fn empty_set_cooldown_holds() {
     let world = World::loaded(&["a"]).await;
     world.answer(Reply::json(r#"{"keys":[]}"#));
     for _ in 0..60 {
-        assert_eq!(world.ask("zz").await, Verdict::NotFound);
+        assert_eq!(world.ask("zz").await, Outcome::NotFound);
         world.run(SECOND).await;
     }
     assert!(world.network.calls() <= 9, "{}", world.network.calls());
@@ -287,7 +287,7 @@ async fn an_empty_set_is_believed_on_request_only() {
     let world = World::loaded_with(RefreshPolicy::new().dangerous_accept_empty_set(), &["a"]).await;
     world.answer(Reply::json(r#"{"keys":[]}"#));
     world.run(5 * MINUTE).await;
-    assert_eq!(world.ask("a").await, Verdict::NotFound);
+    assert_eq!(world.ask("a").await, Outcome::NotFound);
     assert_eq!(world.source.status().state(), KeyState::Fresh);
 }
 
@@ -442,8 +442,8 @@ async fn an_operation_ends_by_itself_at_its_deadline() {
         policy,
     };
     let target = Target::Keys(Endpoint::new(URL).expect("a URL"));
-    let question = Question { target, if_none_match: None, caches: Caches::Welcome };
-    let report = tokio::spawn(operation.keys(question));
+    let key_request = KeyRequest { target, if_none_match: None, caches: Caches::Allowed };
+    let report = tokio::spawn(operation.keys(key_request));
     clock.run_for(Duration::from_millis(4999)).await;
     assert_eq!((network.calls(), network.in_flight(), report.is_finished()), (2, 1, false));
     clock.run_for(Duration::from_millis(1)).await;
@@ -489,7 +489,7 @@ async fn a_key_that_was_removed_during_a_suspension_goes_when_it_ends() {
     // A long one: the keys are too old to be used, and the first request waits for new ones.
     suspend_both(&world, 2 * HOUR);
     assert!(!world.serves("b"));
-    assert_eq!(World::request(&world.source, "b").await, Verdict::Served);
+    assert_eq!(World::request(&world.source, "b").await, Outcome::Served);
     assert_eq!(world.network.calls(), 3);
 }
 
@@ -533,14 +533,16 @@ async fn suspend_resume() {
     // A long one: the keys are too old to be used, and the first request waits for new ones.
     world.clock.suspend(2 * HOUR);
     assert!(!world.serves("a"));
-    assert_eq!(World::request(&world.source, "a").await, Verdict::Served);
+    assert_eq!(World::request(&world.source, "a").await, Outcome::Served);
     assert_eq!(world.network.calls(), 3);
 }
 
 #[tokio::test]
 async fn a_test_that_polls_fast_does_not_poll_faster_than_it_says() {
-    let policy =
-        RefreshPolicy::new().without_refresh_floor().with_refresh_every(10 * SECOND).with_miss_cooldown_max(SECOND);
+    let policy = RefreshPolicy::new()
+        .without_refresh_floor()
+        .with_refresh_every(10 * SECOND)
+        .with_unknown_kid_cooldown_max(SECOND);
     let world = World::with(policy, Reply::json(jwks(&["a"])).with_header(CACHE_CONTROL, "no-store"));
     world.run(MINUTE).await;
     assert!((6..=9).contains(&world.network.calls()), "{}", world.network.calls());

@@ -48,7 +48,7 @@ pub(super) fn table_for(jwks: &Value, algorithms: &[Algorithm]) -> KeyTable {
 }
 
 fn secret(jwk: &Value) -> Option<VerifyingKey> {
-    let mut secret = Secret::base64url(jwk["k"].as_str()?).ok()?;
+    let mut secret = Secret::from_base64url(jwk["k"].as_str()?).ok()?;
     if let Some(kid) = jwk["kid"].as_str() {
         secret = secret.with_kid(kid).ok()?;
     }

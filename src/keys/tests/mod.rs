@@ -26,7 +26,7 @@ const ES256_TOKEN: &str = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEz
 const HS256_SECRET: &str = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
 
 fn rfc_secret() -> VerifyingKey {
-    Secret::base64url(HS256_SECRET).and_then(|secret| secret.bind(Algorithm::HS256)).expect("a secret")
+    Secret::from_base64url(HS256_SECRET).and_then(|secret| secret.bind(Algorithm::HS256)).expect("a secret")
 }
 
 fn prove(token: &str, keys: &[VerifyingKey]) -> Option<SignedToken> {
@@ -144,7 +144,7 @@ fn secrets_verify_the_whole_tag_only() {
 
 #[test]
 fn several_secrets_are_all_tried() {
-    let secrets = (1..=4).map(|octet| Secret::bytes([octet; 64]).expect("a secret"));
+    let secrets = (1..=4).map(|octet| Secret::new([octet; 64]).expect("a secret"));
     let bound: Vec<VerifyingKey> = secrets.map(|secret| secret.bind(Algorithm::HS512).expect("bound")).collect();
     let table = KeyTable::of_secrets(bound);
     let Found::Keys(keys) = table.find(Some("any"), Algorithm::HS512) else { panic!("no keys") };
@@ -222,7 +222,7 @@ fn sign_hmac(algorithm: Algorithm) -> (VerifyingKey, Vec<u8>) {
         _ => aws_lc_rs::hmac::HMAC_SHA512,
     };
     let tag = aws_lc_rs::hmac::sign(&aws_lc_rs::hmac::Key::new(hash, &[7; 64]), MESSAGE);
-    let secret = Secret::bytes([7; 64]).expect("a secret");
+    let secret = Secret::new([7; 64]).expect("a secret");
     (secret.bind(algorithm).expect("bound"), tag.as_ref().to_vec())
 }
 
@@ -281,7 +281,7 @@ proptest! {
     fn no_document_makes_the_import_panic(octets in any::<Vec<u8>>(), at in any::<proptest::sample::Index>()) {
         let _ = KeySet::from_jwks(&octets);
         let _ = KeySet::from_pem(&octets);
-        let _ = Secret::bytes(octets.as_slice());
+        let _ = Secret::new(octets.as_slice());
         let mut set = format!("{{\"keys\":[{RSA},{P256},{ED25519}]}}").into_bytes();
         let index = at.index(set.len());
         set[index] = octets.first().copied().unwrap_or_default();

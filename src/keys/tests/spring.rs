@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::claims::{Confirmation, Evidence, OrganizationRule, Profile, Rules};
+use crate::claims::{CheckInput, Confirmation, OrganizationRule, Profile, Rules};
 use crate::clock::Timestamp;
 use crate::keys::tests::corpus;
 use crate::keys::{Found, KeyTable, SignedToken};
@@ -59,9 +59,9 @@ fn faults(keys: &KeyTable, token: &str) -> String {
         organizations: OrganizationRule::Any,
     };
     let now = Timestamp::from_secs(NOW);
-    let evidence = Evidence { header: signed.header(), payload: signed.payload(), issuer: "", now };
+    let input = CheckInput { header: signed.header(), payload: signed.payload(), issuer: "", now };
     let mut faults = Vec::new();
-    rules.judge(evidence, &mut |check, outcome| {
+    rules.evaluate(input, &mut |check, outcome| {
         if outcome.is_err() && !["iss", "aud"].contains(&check.name) {
             faults.push(check.name);
         }

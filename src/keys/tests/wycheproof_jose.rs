@@ -63,7 +63,7 @@ fn why_refused(key: &Value) -> Option<String> {
         let Some(algorithm) = Algorithm::from_name(key["alg"].as_str()?) else {
             return Some("no algorithm of a signature".to_owned());
         };
-        let bound = Secret::base64url(secret).and_then(|secret| secret.bind(algorithm));
+        let bound = Secret::from_base64url(secret).and_then(|secret| secret.bind(algorithm));
         return bound.err().map(|error| format!("{error:?}"));
     }
     let set = KeySet::from_jwks(json!({ "keys": [key] }).to_string()).expect("a set");

@@ -6,7 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use proptest::prelude::*;
 
 use super::*;
-use crate::bearer::Credential;
+use crate::request::credential::Credential;
 
 fn encode(text: &str) -> String {
     BASE64URL.encode(text)

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use crate::clock::Monotonic;
 use crate::jwks::error::RefreshError;
-use crate::jwks::freshness::Standing;
-use crate::jwks::jitter::{Chance, Dice, Roll};
+use crate::jwks::freshness::FreshnessState;
+use crate::jwks::jitter::{Jitter, Rng, Sample};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::tests::simulation::{SECOND, Simulation, failed, loaded};
 use crate::jwks::refresh::{Cause, Change, Event, Outcome};
@@ -17,7 +17,7 @@ use crate::jwks::refresh::{Cause, Change, Event, Outcome};
 enum Deed {
     Pass(u32),
     Fire,
-    Miss,
+    UnknownKid,
     Flood(u8),
     Reload,
     Moved,
@@ -35,7 +35,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         3 => (0_u32..400_000).prop_map(Deed::Pass),
         1 => (0_u32..8_000_000).prop_map(Deed::Pass),
         8 => Just(Deed::Fire),
-        4 => Just(Deed::Miss),
+        4 => Just(Deed::UnknownKid),
         2 => (1_u8..70).prop_map(Deed::Flood),
         1 => Just(Deed::Reload),
         1 => Just(Deed::Moved),
@@ -58,8 +58,8 @@ fn policy() -> impl Strategy<Value = RefreshPolicy> {
     ]
 }
 
-fn roll() -> impl Strategy<Value = Roll> {
-    (any::<u32>(), any::<u32>()).prop_map(|(first, second)| Roll { first: Chance(first), second: Chance(second) })
+fn sample() -> impl Strategy<Value = Sample> {
+    (any::<u32>(), any::<u32>()).prop_map(|(first, second)| Sample { first: Jitter(first), second: Jitter(second) })
 }
 
 fn finish(simulation: &mut Simulation, outcome: Outcome) {
@@ -75,15 +75,15 @@ fn perform(simulation: &mut Simulation, deed: Deed) {
             simulation.now = simulation.now.max(simulation.machine.wake_at().unwrap_or(simulation.now));
             simulation.step(Event::Timer);
         }
-        Deed::Miss => drop(simulation.step(Event::Miss)),
+        Deed::UnknownKid => drop(simulation.step(Event::UnknownKid)),
         Deed::Flood(seconds) => {
             for _ in 0..seconds {
-                simulation.step(Event::Miss);
+                simulation.step(Event::UnknownKid);
                 simulation.run(SECOND, |_| Some(loaded(Change::Same)));
             }
         }
-        Deed::Reload => drop(simulation.step(Event::Demand(Cause::Manual))),
-        Deed::Moved => drop(simulation.step(Event::Demand(Cause::Moved))),
+        Deed::Reload => drop(simulation.step(Event::FetchNow(Cause::Manual))),
+        Deed::Moved => drop(simulation.step(Event::FetchNow(Cause::Moved))),
         Deed::Load => finish(simulation, loaded(Change::Same)),
         Deed::Confirm => finish(simulation, Outcome::NotModified { remaining: Some(Duration::ZERO) }),
         Deed::Change(seconds) => {
@@ -113,35 +113,35 @@ proptest! {
     #[test]
     fn timer_always_armed_prop(
         policy in policy(),
-        deeds in proptest::collection::vec((deed(), roll()), 1..120),
+        deeds in proptest::collection::vec((deed(), sample()), 1..120),
     ) {
         let mut simulation = Simulation::with(policy);
-        simulation.step(Event::Start);
-        for (deed, roll) in deeds {
-            simulation.roll = roll;
+        simulation.step(Event::Begin);
+        for (deed, sample) in deeds {
+            simulation.sample = sample;
             let published = simulation.published;
             perform(&mut simulation, deed);
             // G2 and G10: the machine's judgement of the keys is that of their own times, and nothing else.
             if let Some(times) = simulation.published {
-                let usable = simulation.now < times.hard_at;
-                prop_assert_eq!(simulation.standing() < Some(Standing::Expired), usable);
+                let usable = simulation.now < times.expires_at;
+                prop_assert_eq!(simulation.freshness_state() < Some(FreshnessState::Expired), usable);
             }
             prop_assert!(simulation.published.is_some() || published.is_none(), "keys were lost");
         }
         // G1: a window without a change of the set, and one with some.
         prop_assert!(simulation.busiest_minute(|cause| cause == Cause::Scheduled) <= 2);
         let at_most = if simulation.changes.is_empty() { 8 } else { 12 };
-        prop_assert!(simulation.busiest_minute(|cause| cause == Cause::Miss) <= at_most, "{:?}", simulation.begun);
+        prop_assert!(simulation.busiest_minute(|cause| cause == Cause::UnknownKid) <= at_most, "{:?}", simulation.begun);
         // G7: whatever has happened, a healthy issuer brings fresh keys within the longest pause.
         simulation.run(310 * SECOND, |_| Some(loaded(Change::Same)));
-        prop_assert!(simulation.standing() < Some(Standing::Stale), "{:?}", simulation.machine);
+        prop_assert!(simulation.freshness_state() < Some(FreshnessState::Stale), "{:?}", simulation.machine);
     }
 
     /// G1: an issuer that fails is asked 8 times in the first minute (12 while nothing can be served), then 2 (8) times.
     #[test]
-    fn a_failing_issuer_is_asked_seldom(rolls in proptest::collection::vec(roll(), 400), has_keys in any::<bool>()) {
+    fn a_failing_issuer_is_asked_seldom(rolls in proptest::collection::vec(sample(), 400), has_keys in any::<bool>()) {
         let mut simulation = if has_keys { Simulation::loaded() } else { Simulation::new() };
-        simulation.step(Event::Start);
+        simulation.step(Event::Begin);
         let mut rolls = rolls.into_iter().cycle();
         if has_keys {
             simulation.now = simulation.machine.wake_at().expect("armed");
@@ -150,8 +150,8 @@ proptest! {
         let start = simulation.now;
         simulation.begun.retain(|(at, _)| *at >= start);
         for _ in 0..600 {
-            simulation.roll = rolls.next().expect("a cycle");
-            simulation.step(Event::Miss);
+            simulation.sample = rolls.next().expect("a cycle");
+            simulation.step(Event::UnknownKid);
             simulation.run(SECOND, |_| Some(failed()));
         }
         let (first, later) = if has_keys { (8, 2) } else { (12, 8) };
@@ -168,12 +168,12 @@ proptest! {
 
     /// G1: a flood of unknown key ids from rest costs 8 fetches a minute, 12 if the set changes once meanwhile.
     #[test]
-    fn a_flood_is_answered_seldom(rolls in proptest::collection::vec(roll(), 100), change_at in 0_usize..600) {
+    fn a_flood_is_answered_seldom(rolls in proptest::collection::vec(sample(), 100), change_at in 0_usize..600) {
         let mut simulation = Simulation::loaded();
         let changes_before = simulation.changes.len();
         for tick in 0..600 {
-            simulation.roll = rolls[tick % rolls.len()];
-            simulation.step(Event::Miss);
+            simulation.sample = rolls[tick % rolls.len()];
+            simulation.step(Event::UnknownKid);
             simulation.run(Duration::from_millis(100), |_| {
                 let change = if tick >= change_at { Change::Changed } else { Change::Same };
                 Some(loaded(change))
@@ -183,11 +183,11 @@ proptest! {
             }
         }
         for tick in 0..600 {
-            simulation.roll = rolls[tick % rolls.len()];
-            simulation.step(Event::Miss);
+            simulation.sample = rolls[tick % rolls.len()];
+            simulation.step(Event::UnknownKid);
             simulation.run(Duration::from_millis(100), |_| Some(loaded(Change::Same)));
         }
-        prop_assert!(simulation.busiest_minute(|cause| cause == Cause::Miss) <= 12);
+        prop_assert!(simulation.busiest_minute(|cause| cause == Cause::UnknownKid) <= 12);
     }
 }
 
@@ -196,10 +196,10 @@ proptest! {
 fn a_flood_from_rest_costs_seven_fetches_in_a_minute() {
     let mut simulation = Simulation::loaded();
     for _ in 0..590 {
-        simulation.step(Event::Miss);
+        simulation.step(Event::UnknownKid);
         simulation.run(Duration::from_millis(100), |_| Some(loaded(Change::Same)));
     }
-    assert_eq!(simulation.busiest_minute(|cause| cause == Cause::Miss), 7, "{:?}", simulation.begun);
+    assert_eq!(simulation.busiest_minute(|cause| cause == Cause::UnknownKid), 7, "{:?}", simulation.begun);
 }
 
 /// G3: whatever the flood, a new key is there within the longest cool-down.
@@ -209,7 +209,7 @@ fn a_flood_does_not_delay_a_new_key() {
     for second in 0..600 {
         let before = simulation.begun.len();
         for _ in 0..15 {
-            simulation.step(Event::Miss);
+            simulation.step(Event::UnknownKid);
             simulation.run(SECOND, |_| Some(loaded(Change::Same)));
         }
         assert!(simulation.begun.len() > before, "no fetch in 15 s after {second} rounds");
@@ -222,15 +222,15 @@ fn a_flood_does_not_delay_a_new_key() {
 fn replicas_100_jitter() {
     const SECONDS: usize = 3000;
     for seed in 0..10 {
-        let mut dice = Dice::from_seed(seed);
+        let mut rng = Rng::from_seed(seed);
         let mut starts = vec![0; SECONDS + 1];
         for _ in 0..100 {
             let mut simulation = Simulation::new();
-            simulation.roll = dice.roll();
-            simulation.step(Event::Start);
+            simulation.sample = rng.sample();
+            simulation.step(Event::Begin);
             let start = simulation.now;
             for _ in 0..12 {
-                simulation.roll = dice.roll();
+                simulation.sample = rng.sample();
                 simulation.run(250 * SECOND, |_| Some(loaded(Change::Same)));
             }
             for (at, _) in simulation.begun.iter().skip(1) {
@@ -249,18 +249,18 @@ fn replicas_100_jitter() {
 /// F55: nor do strangers that flood all replicas at once keep them in step.
 #[test]
 fn replicas_100_drift_apart_in_a_flood() {
-    let mut dice = Dice::from_seed(1);
+    let mut rng = Rng::from_seed(1);
     let mut starts: Vec<u64> = Vec::new();
     for _ in 0..100 {
         let mut simulation = Simulation::loaded();
         let start = simulation.now;
         for _ in 0..600 {
-            simulation.roll = dice.roll();
-            simulation.step(Event::Miss);
+            simulation.sample = rng.sample();
+            simulation.step(Event::UnknownKid);
             simulation.run(SECOND, |_| Some(loaded(Change::Same)));
         }
-        let misses = simulation.begun.iter().filter(|(_, cause)| *cause == Cause::Miss);
-        starts.extend(misses.map(|(at, _)| at.saturating_since(start).as_secs()));
+        let unknown_kids = simulation.begun.iter().filter(|(_, cause)| *cause == Cause::UnknownKid);
+        starts.extend(unknown_kids.map(|(at, _)| at.saturating_since(start).as_secs()));
     }
     let busiest =
         |span: std::ops::Range<u64>| span.map(|second| starts.iter().filter(|at| **at == second).count()).max();

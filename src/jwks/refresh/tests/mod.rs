@@ -3,7 +3,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "tests count and add freely; an overflow fails them")]
 
 mod bounds;
-mod misses;
+mod unknown_kids;
 mod rotation;
 mod simulation;
 mod transitions;

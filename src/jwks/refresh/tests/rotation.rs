@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::clock::Monotonic;
-use crate::jwks::jitter::{Chance, Roll};
+use crate::jwks::jitter::{Jitter, Sample};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::tests::simulation::{SECOND, Simulation, loaded};
 use crate::jwks::refresh::{Action, Change, Event};
@@ -34,12 +34,12 @@ impl Issuer {
     }
 
     fn miss(&mut self) {
-        let told = self.simulation.step(Event::Miss);
-        self.take(&told);
+        let last_reported = self.simulation.step(Event::UnknownKid);
+        self.take(&last_reported);
     }
 
-    fn take(&mut self, told: &[Action]) {
-        if told.iter().any(|action| matches!(action, Action::Fetch(_))) {
+    fn take(&mut self, last_reported: &[Action]) {
+        if last_reported.iter().any(|action| matches!(action, Action::Fetch(_))) {
             let fetches = self.simulation.begun.len();
             let delay = Duration::from_millis(u64::from(self.delays[fetches % self.delays.len()]));
             self.answer = Some((self.simulation.now.saturating_add(delay), self.is_published));
@@ -54,17 +54,17 @@ impl Issuer {
             let wake_at = self.simulation.machine.wake_at();
             let Some(next) = [lands_at, wake_at].into_iter().flatten().min().filter(|at| *at <= end) else { break };
             self.simulation.now = self.simulation.now.max(next);
-            let told = match self.answer.filter(|(at, _)| *at == next) {
+            let last_reported = match self.answer.filter(|(at, _)| *at == next) {
                 Some((_, has_key)) => {
                     self.answer = None;
                     self.asked_at = self.simulation.begun.last().expect("it was begun").0;
-                    let is_news = has_key && !self.is_known;
+                    let is_new = has_key && !self.is_known;
                     self.is_known |= has_key;
-                    self.simulation.finish(loaded(if is_news { Change::Changed } else { Change::Same }))
+                    self.simulation.finish(loaded(if is_new { Change::Changed } else { Change::Same }))
                 }
                 None => self.simulation.step(Event::Timer),
             };
-            self.take(&told);
+            self.take(&last_reported);
         }
         self.simulation.now = end;
     }
@@ -84,7 +84,7 @@ proptest! {
         let needed_at = published_at + needed_after;
         for tick in 0..needed_at + 210 {
             let (first, second) = rolls[tick % rolls.len()];
-            issuer.simulation.roll = Roll { first: Chance(first), second: Chance(second) };
+            issuer.simulation.sample = Sample { first: Jitter(first), second: Jitter(second) };
             issuer.is_published |= tick >= published_at;
             let is_needed = tick == needed_at && !issuer.is_known;
             if is_needed || flood[tick % flood.len()] && (tick < needed_at || goes_on) {
@@ -93,7 +93,7 @@ proptest! {
             issuer.tick();
         }
         let policy = RefreshPolicy::new();
-        let promised = policy.miss_cooldown_max + policy.operation_timeout;
+        let promised = policy.unknown_kid_cooldown_max + policy.operation_timeout;
         prop_assert_eq!(promised + SECOND, 210 * TICK, "one second for the ticks");
         prop_assert!(issuer.is_known, "{:?}", issuer.simulation.machine);
     }
@@ -110,7 +110,7 @@ proptest! {
         let promised = policy.refresh_every + policy.operation_timeout;
         for tick in 0..6000 {
             let (first, second) = rolls[tick % rolls.len()];
-            issuer.simulation.roll = Roll { first: Chance(first), second: Chance(second) };
+            issuer.simulation.sample = Sample { first: Jitter(first), second: Jitter(second) };
             if flood[tick % flood.len()] {
                 issuer.miss();
             }

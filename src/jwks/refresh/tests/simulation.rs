@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::clock::Monotonic;
 use crate::fetch::FetchError;
 use crate::jwks::error::RefreshError;
-use crate::jwks::freshness::{Standing, Times};
-use crate::jwks::jitter::{Chance, Roll};
+use crate::jwks::freshness::{FreshnessState, Times};
+use crate::jwks::jitter::{Jitter, Sample};
 use crate::jwks::policy::RefreshPolicy;
-use crate::jwks::refresh::{Action, Activity, Cause, Change, Event, Order, Outcome, Refresh};
+use crate::jwks::refresh::{Action, Activity, Cause, Change, Event, FetchOrder, Outcome, Refresh};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
@@ -18,8 +18,8 @@ pub(super) const DOWN: RefreshError = RefreshError::Network { error: FetchError:
 pub(super) struct Simulation {
     pub(super) machine: Refresh,
     pub(super) now: Monotonic,
-    pub(super) roll: Roll,
-    pub(super) in_flight: Option<Order>,
+    pub(super) sample: Sample,
+    pub(super) in_flight: Option<FetchOrder>,
     /// Every fetch that began.
     pub(super) begun: Vec<(Monotonic, Cause)>,
     /// Every change of the set.
@@ -36,7 +36,7 @@ impl Simulation {
         Self {
             machine: Refresh::new(policy),
             now: Monotonic::from_origin(1000 * SECOND),
-            roll: Roll { first: Chance(u32::MAX), second: Chance(u32::MAX) },
+            sample: Sample { first: Jitter(u32::MAX), second: Jitter(u32::MAX) },
             in_flight: None,
             begun: Vec::new(),
             changes: Vec::new(),
@@ -51,7 +51,7 @@ impl Simulation {
 
     pub(super) fn loaded_with(policy: RefreshPolicy) -> Self {
         let mut simulation = Self::with(policy);
-        simulation.step(Event::Start);
+        simulation.step(Event::Begin);
         simulation.finish(loaded(Change::Changed));
         simulation
     }
@@ -59,7 +59,7 @@ impl Simulation {
     /// One step, checked against what holds after every step.
     pub(super) fn step(&mut self, event: Event) -> Vec<Action> {
         let times_before = self.machine.times;
-        let actions = self.machine.step(event, self.now, self.roll);
+        let actions = self.machine.step(event, self.now, self.sample);
         let mut was_published = false;
         for action in &actions {
             match action {
@@ -73,7 +73,7 @@ impl Simulation {
                     was_published = true;
                     self.published = Some(*times);
                     assert_eq!(times.confirmed_at, self.now);
-                    assert!(times.ahead_at <= times.soft_at && times.soft_at <= times.hard_at, "{times:?}");
+                    assert!(times.refresh_at <= times.stale_at && times.stale_at <= times.expires_at, "{times:?}");
                 }
                 Action::Close => self.in_flight = None,
                 _ => {}
@@ -104,7 +104,7 @@ impl Simulation {
     }
 
     /// Passes time from timer to timer; `answer` tells what becomes of each fetch, `None` that it hangs.
-    pub(super) fn run(&mut self, span: Duration, mut answer: impl FnMut(&Order) -> Option<Outcome>) {
+    pub(super) fn run(&mut self, span: Duration, mut answer: impl FnMut(&FetchOrder) -> Option<Outcome>) {
         let end = self.now.saturating_add(span);
         loop {
             while let Some(outcome) = self.in_flight.as_ref().and_then(&mut answer) {
@@ -122,8 +122,8 @@ impl Simulation {
         self.now = self.now.saturating_add(span);
     }
 
-    pub(super) fn standing(&self) -> Option<Standing> {
-        self.published.map(|times| times.standing(self.now))
+    pub(super) fn freshness_state(&self) -> Option<FreshnessState> {
+        self.published.map(|times| times.freshness_state(self.now))
     }
 
     /// Largest number of fetches of this kind in any window of a minute.

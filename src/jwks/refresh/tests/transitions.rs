@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::clock::Monotonic;
 use crate::jwks::error::RefreshError;
-use crate::jwks::freshness::Standing;
-use crate::jwks::jitter::Roll;
+use crate::jwks::freshness::FreshnessState;
+use crate::jwks::jitter::Sample;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::tests::simulation::{
     DOWN, SECOND, Simulation, failed, fetch, fire, loaded, rounded, wait_of,
@@ -18,25 +18,25 @@ const MINUTE: Duration = Duration::from_secs(60);
 fn t1_the_first_use_fetches_once() {
     let mut simulation = Simulation::new();
     assert_eq!(simulation.machine.activity(), Activity::Asleep);
-    assert_eq!(fetch(&simulation.step(Event::Start)), Some(Cause::Initial));
-    assert_eq!(simulation.step(Event::Start), []);
+    assert_eq!(fetch(&simulation.step(Event::Begin)), Some(Cause::Initial));
+    assert_eq!(simulation.step(Event::Begin), []);
 }
 
 #[test]
 fn t2_a_loaded_set_is_fresh_and_its_refresh_is_armed() {
     let mut simulation = Simulation::new();
-    simulation.step(Event::Start);
+    simulation.step(Event::Begin);
     let actions = simulation.finish(loaded(Change::Changed));
     assert!(matches!(actions[..], [Action::Publish(_)]), "{actions:?}");
-    assert_eq!(simulation.standing(), Some(Standing::Fresh));
+    assert_eq!(simulation.freshness_state(), Some(FreshnessState::Fresh));
     assert_eq!(simulation.machine.activity(), Activity::Idle);
-    assert_eq!(simulation.machine.next_attempt(), simulation.published.map(|times| times.ahead_at));
+    assert_eq!(simulation.machine.next_attempt(), simulation.published.map(|times| times.refresh_at));
 }
 
 #[test]
 fn t2_out_of_order_generation() {
     let mut simulation = Simulation::new();
-    simulation.step(Event::Start);
+    simulation.step(Event::Begin);
     let late = simulation.machine.generation();
     fire(&mut simulation);
     fire(&mut simulation);
@@ -62,19 +62,19 @@ fn t4_a_failure_keeps_the_keys_and_backs_off() {
     let times = simulation.published;
     fire(&mut simulation);
     let actions = simulation.finish(failed());
-    assert!(matches!(actions[..], [Action::TellFailed { error: DOWN, consecutive: 1, .. }]), "{actions:?}");
+    assert!(matches!(actions[..], [Action::NotifyFailed { error: DOWN, consecutive: 1, .. }]), "{actions:?}");
     assert_eq!(simulation.published, times);
     assert!(matches!(simulation.machine.activity(), Activity::Backoff { .. }));
 }
 
 #[test]
 fn t4_pauses_double_to_a_minute_and_half_of_each_is_certain() {
-    for (roll, expected) in [
-        (Roll::default(), [500_u64, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]),
-        (Simulation::new().roll, [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]),
+    for (sample, expected) in [
+        (Sample::default(), [500_u64, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]),
+        (Simulation::new().sample, [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]),
     ] {
         let mut simulation = Simulation::loaded_with(RefreshPolicy::new().dangerous_unbounded_staleness());
-        simulation.roll = roll;
+        simulation.sample = sample;
         let mut pauses = Vec::new();
         for _ in expected {
             while simulation.in_flight.is_none() {
@@ -105,7 +105,7 @@ fn t4_retry_after_is_honoured_up_to_five_minutes_and_never_shortens() {
 fn t5_the_refresh_starts_ahead_of_time() {
     let mut simulation = Simulation::loaded();
     assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Scheduled));
-    assert_eq!(simulation.standing(), Some(Standing::Aging));
+    assert_eq!(simulation.freshness_state(), Some(FreshnessState::Aging));
 }
 
 #[test]
@@ -120,11 +120,11 @@ fn t6_the_retry_comes_when_the_pause_is_over() {
 #[test]
 fn t15_a_reload_ignores_cool_down_and_backoff() {
     let mut simulation = Simulation::loaded();
-    simulation.step(Event::Miss);
+    simulation.step(Event::UnknownKid);
     simulation.finish(loaded(Change::Same));
-    assert_eq!(fetch(&simulation.step(Event::Demand(Cause::Manual))), Some(Cause::Manual));
+    assert_eq!(fetch(&simulation.step(Event::FetchNow(Cause::Manual))), Some(Cause::Manual));
     simulation.finish(failed());
-    assert_eq!(fetch(&simulation.step(Event::Demand(Cause::Manual))), Some(Cause::Manual));
+    assert_eq!(fetch(&simulation.step(Event::FetchNow(Cause::Manual))), Some(Cause::Manual));
 }
 
 #[test]
@@ -132,8 +132,8 @@ fn t15_a_reload_gets_its_own_fetch_after_the_one_in_flight() {
     for outcome in [loaded(Change::Same), failed()] {
         let mut simulation = Simulation::loaded();
         fire(&mut simulation);
-        assert_eq!(simulation.step(Event::Demand(Cause::Manual)), []);
-        assert_eq!(simulation.step(Event::Demand(Cause::Manual)), []);
+        assert_eq!(simulation.step(Event::FetchNow(Cause::Manual)), []);
+        assert_eq!(simulation.step(Event::FetchNow(Cause::Manual)), []);
         assert_eq!(fetch(&simulation.finish(outcome)), Some(Cause::Manual));
         assert_eq!(fetch(&simulation.finish(loaded(Change::Same))), None, "both share one");
     }
@@ -142,40 +142,38 @@ fn t15_a_reload_gets_its_own_fetch_after_the_one_in_flight() {
 #[test]
 fn t17_stale_and_expired_are_told_once_each() {
     let mut simulation = Simulation::loaded();
-    let mut told = Vec::new();
+    let mut last_reported = Vec::new();
     for _ in 0..5000 {
         simulation.pass(SECOND);
         if simulation.in_flight.is_some() {
             simulation.finish(failed());
         }
-        told.extend(
-            simulation.step(Event::Timer).into_iter().filter(|action| {
-                matches!(action, Action::TellStale { .. } | Action::TellExpired | Action::TellRecovered)
-            }),
-        );
+        last_reported.extend(simulation.step(Event::Timer).into_iter().filter(|action| {
+            matches!(action, Action::NotifyStale { .. } | Action::NotifyExpired | Action::NotifyRecovered)
+        }));
     }
-    assert!(matches!(told[..], [Action::TellStale { .. }, Action::TellExpired]), "{told:?}");
-    assert_eq!(simulation.standing(), Some(Standing::Expired));
+    assert!(matches!(last_reported[..], [Action::NotifyStale { .. }, Action::NotifyExpired]), "{last_reported:?}");
+    assert_eq!(simulation.freshness_state(), Some(FreshnessState::Expired));
     simulation.run(MINUTE, |_| Some(loaded(Change::Same)));
-    assert_eq!(simulation.standing(), Some(Standing::Fresh));
+    assert_eq!(simulation.freshness_state(), Some(FreshnessState::Fresh));
 }
 
 #[test]
 fn t17_expiry_is_told_at_its_very_moment_even_while_a_fetch_is_in_flight() {
     let mut simulation = Simulation::loaded_with(RefreshPolicy::new().strict_freshness());
-    let hard_at = simulation.published.expect("loaded").hard_at;
-    simulation.now = Monotonic::from_origin(hard_at.since_origin().saturating_sub(SECOND));
+    let expires_at = simulation.published.expect("loaded").expires_at;
+    simulation.now = Monotonic::from_origin(expires_at.since_origin().saturating_sub(SECOND));
     assert_eq!(fetch(&simulation.step(Event::Timer)), Some(Cause::Scheduled));
-    assert_eq!(simulation.machine.wake_at(), Some(hard_at));
-    assert_eq!(fire(&mut simulation), [Action::TellExpired]);
+    assert_eq!(simulation.machine.wake_at(), Some(expires_at));
+    assert_eq!(fire(&mut simulation), [Action::NotifyExpired]);
     let actions = simulation.finish(loaded(Change::Same));
-    assert!(actions.contains(&Action::TellRecovered), "{actions:?}");
+    assert!(actions.contains(&Action::NotifyRecovered), "{actions:?}");
 }
 
 #[test]
 fn t18_pauses_are_short_while_nothing_can_be_served() {
     let mut simulation = Simulation::new();
-    simulation.step(Event::Start);
+    simulation.step(Event::Begin);
     for _ in 0..20 {
         simulation.finish(failed());
         assert!(wait_of(&simulation) <= 15 * SECOND);
@@ -187,14 +185,14 @@ fn t18_pauses_are_short_while_nothing_can_be_served() {
 fn t18_expiry_cuts_a_long_pause_short_unless_the_server_asked_for_it() {
     for (retry_after, expected) in [(None, 15), (Some(300 * SECOND), 299)] {
         let mut simulation = Simulation::loaded();
-        let hard_at = simulation.published.expect("loaded").hard_at;
+        let expires_at = simulation.published.expect("loaded").expires_at;
         simulation.machine.failures = 10;
-        simulation.now = Monotonic::from_origin(hard_at.since_origin().saturating_sub(SECOND));
+        simulation.now = Monotonic::from_origin(expires_at.since_origin().saturating_sub(SECOND));
         simulation.step(Event::Timer);
         simulation.finish(Outcome::Failed { error: DOWN, retry_after });
         assert!(wait_of(&simulation) >= 59 * SECOND);
-        simulation.now = hard_at;
-        assert_eq!(simulation.step(Event::Timer), [Action::TellExpired]);
+        simulation.now = expires_at;
+        assert_eq!(simulation.step(Event::Timer), [Action::NotifyExpired]);
         assert_eq!(rounded(wait_of(&simulation)), expected);
     }
 }
@@ -204,18 +202,18 @@ fn expires_the_set_at_once_and_retries_soon() {
     let mut simulation = Simulation::loaded();
     simulation.machine.failures = 10;
     fire(&mut simulation);
-    assert_eq!(simulation.step(Event::Expire), [Action::TellExpired]);
+    assert_eq!(simulation.step(Event::Expire), [Action::NotifyExpired]);
     assert_eq!(simulation.machine.unusable_from(), Some(simulation.now));
     assert_eq!(simulation.step(Event::Expire), [], "it has expired already");
     simulation.finish(failed());
     assert!(wait_of(&simulation) <= 15 * SECOND);
     fire(&mut simulation);
     let actions = simulation.finish(loaded(Change::Changed));
-    assert!(actions.contains(&Action::TellRecovered), "{actions:?}");
+    assert!(actions.contains(&Action::NotifyRecovered), "{actions:?}");
     assert!(simulation.machine.unusable_from() > Some(simulation.now));
 
     let mut cold = Simulation::new();
-    cold.step(Event::Start);
+    cold.step(Event::Begin);
     assert_eq!(cold.step(Event::Expire), [], "there is no set yet");
 }
 
@@ -237,12 +235,12 @@ fn t19_a_dying_task_is_ordered_no_fetch() {
     for error in [RefreshError::Panic, RefreshError::Interrupted] {
         let mut simulation = Simulation::loaded();
         fire(&mut simulation);
-        assert_eq!(simulation.step(Event::Demand(Cause::Manual)), []);
+        assert_eq!(simulation.step(Event::FetchNow(Cause::Manual)), []);
         simulation.in_flight = None;
         assert_eq!(fetch(&simulation.step(Event::Interrupted(error))), None, "{error:?}");
         assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Retry));
-        let told = simulation.finish(loaded(Change::Same));
-        assert_eq!(fetch(&told), Some(Cause::Manual), "what was demanded still comes");
+        let last_reported = simulation.finish(loaded(Change::Same));
+        assert_eq!(fetch(&last_reported), Some(Cause::Manual), "what was demanded still comes");
     }
 }
 
@@ -277,7 +275,7 @@ fn t20_closing_ends_everything() {
     let mut simulation = Simulation::loaded();
     fire(&mut simulation);
     assert_eq!(simulation.step(Event::Close), [Action::Close]);
-    for event in [Event::Start, Event::Timer, Event::Miss, Event::Demand(Cause::Manual), Event::Close] {
+    for event in [Event::Begin, Event::Timer, Event::UnknownKid, Event::FetchNow(Cause::Manual), Event::Close] {
         assert_eq!(simulation.step(event), [], "{event:?}");
     }
 }
@@ -285,11 +283,11 @@ fn t20_closing_ends_everything() {
 #[test]
 fn t21_the_deadline_of_the_operation_aborts_it() {
     let mut simulation = Simulation::new();
-    simulation.step(Event::Start);
+    simulation.step(Event::Begin);
     assert_eq!(wait_of(&simulation), 5 * SECOND);
     let actions = fire(&mut simulation);
     assert!(
-        matches!(actions[..], [Action::Abort, Action::TellFailed { error: RefreshError::Timeout, .. }]),
+        matches!(actions[..], [Action::Abort, Action::NotifyFailed { error: RefreshError::Timeout, .. }]),
         "{actions:?}"
     );
 }
@@ -324,6 +322,6 @@ fn what_was_answered_with_an_error_is_asked_for_without_condition() {
 #[test]
 fn a_moved_set_is_fetched_at_once() {
     let mut simulation = Simulation::loaded();
-    assert_eq!(fetch(&simulation.step(Event::Demand(Cause::Moved))), Some(Cause::Moved));
+    assert_eq!(fetch(&simulation.step(Event::FetchNow(Cause::Moved))), Some(Cause::Moved));
     assert_eq!(simulation.in_flight.map(|order| order.condition), Some(Condition::Always));
 }

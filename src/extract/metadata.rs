@@ -1,0 +1,23 @@
+//! `ProtectedResourceMetadata` as a response, and so as a handler.
+
+use axum_core::response::{IntoResponse, Response};
+
+use crate::metadata::ProtectedResourceMetadata;
+use crate::middleware::document;
+
+/// The document of RFC 9728 §3.2; axum takes a clone of it as a handler.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use tower_bearer::metadata::ProtectedResourceMetadata;
+///
+/// let metadata = ProtectedResourceMetadata::new("https://api.northwind.com/mcp", ["https://northwind.eu.auth0.com/"])?;
+/// let app: Router = Router::new().route(metadata.path(), get(metadata.clone()));
+/// # let _ = app;
+/// # Ok::<(), tower_bearer::metadata::MetadataError>(())
+/// ```
+impl IntoResponse for ProtectedResourceMetadata {
+    fn into_response(self) -> Response {
+        document(self.json())
+    }
+}

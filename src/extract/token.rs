@@ -1,0 +1,31 @@
+//! `BearerToken<'static>` as an extractor.
+
+use axum_core::extract::FromRequestParts;
+use http::request::Parts;
+
+use crate::claims::Claims;
+use crate::extract::claims::ClaimsRejection;
+use crate::extract::context::HandlerContext;
+use crate::middleware::OuterLayers;
+use crate::request::credential::BearerToken;
+use crate::telemetry;
+
+/// Extracts the token that a [`BearerLayer`](crate::BearerLayer) has verified, for calls to other APIs.
+///
+/// Only under a layer with [`with_raw_token`](crate::BearerLayer::with_raw_token); without it every request that has claims
+/// gets 500.
+impl<S: Send + Sync> FromRequestParts<S> for BearerToken<'static> {
+    type Rejection = ClaimsRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
+        let extensions = &parts.extensions;
+        match (extensions.get::<Self>(), extensions.get::<Claims>(), extensions.get::<OuterLayers>()) {
+            (Some(token), _, _) => Ok(token.clone()),
+            (None, None, Some(_)) => Err(ClaimsRejection::anonymous(&HandlerContext::of(parts, None))),
+            _ => {
+                telemetry::misconfigured("a handler wants the token and its BearerLayer does not keep it");
+                Err(ClaimsRejection::NoLayer)
+            }
+        }
+    }
+}

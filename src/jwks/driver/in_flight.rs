@@ -1,0 +1,246 @@
+//! A fetch from take-off to landing.
+
+use std::mem;
+use std::sync::Arc;
+
+use crate::clock::{Moment, Monotonic, Timestamp};
+use crate::defaults;
+use crate::fetch::Endpoint;
+use crate::jwks::driver::{Core, Driver, answer};
+use crate::jwks::error::RefreshError;
+use crate::jwks::events::KeyEventKind;
+use crate::jwks::freshness::{FreshnessState, Times};
+use crate::jwks::operation::{Caches, Failure, Fetched, KeyRequest, Keys, Operation, Report, SkippedReport, Target};
+use crate::jwks::refresh::{Cause, Change, Condition, Event, FetchOrder, Outcome};
+use crate::jwks::shared::{Origin, Shared};
+use crate::jwks::snapshot::Remaining;
+use crate::keys::{Changes, PrivateKeys, SkipReason};
+use crate::telemetry;
+
+/// A fetch in flight.
+#[derive(Clone)]
+pub(super) struct InFlight {
+    generation: u64,
+    cause: Cause,
+    started: Monotonic,
+}
+
+/// What a fetch brought, until the machine says that it may be used.
+pub(super) struct Completed {
+    cause: Cause,
+    fetched: Fetched,
+    skipped: usize,
+}
+
+impl Driver<'_> {
+    pub(super) fn start_fetch(&mut self, order: FetchOrder, core: &mut Core, now: Monotonic) {
+        let FetchOrder { generation, cause, condition, deadline } = order;
+        if matches!(cause, Cause::Manual | Cause::Moved) {
+            core.answered = mem::take(&mut core.waiting);
+        }
+        let target = match (&core.endpoint, &self.shared.origin) {
+            (Some(endpoint), _) | (None, Origin::Jwks { endpoint, .. }) => Target::Keys(endpoint.clone()),
+            (None, Origin::Discovery(discovery)) => Target::Discovery(discovery.clone()),
+        };
+        let key_request = KeyRequest {
+            target,
+            if_none_match: self.shared.published.stored().filter(|_| condition == Condition::IfNoneMatch),
+            caches: if cause.is_fresh() { Caches::Bypassed } else { Caches::Allowed },
+        };
+        let operation = operation(self.shared, core, deadline);
+        let in_flight = InFlight { generation, cause, started: now };
+        self.keys = Some((in_flight, Box::pin(operation.keys(key_request))));
+    }
+
+    /// The operation's time is up: dropping it ends the exchange.
+    pub(super) fn abort(&mut self, core: &mut Core, now: Monotonic) {
+        if let Some((in_flight, _dropped)) = self.keys.take() {
+            in_flight.count(self.shared, RefreshError::Timeout.name(), now);
+            answer(core.answered.drain(..), Err(RefreshError::Timeout));
+        }
+    }
+
+    pub(super) fn completed(&mut self, in_flight: &InFlight, report: Report) {
+        self.keys = None;
+        let now = self.shared.clock.monotonic();
+        let Report { discovered, skipped_report, result } = report;
+        let answered = {
+            let core = &mut *self.shared.core();
+            if let Some(endpoint) = discovered {
+                core.rediscovery.found(now, core.rng.jitter());
+                core.endpoint = Some(endpoint);
+            }
+            mem::take(&mut core.answered)
+        };
+        let outcome = match &result {
+            Ok(fetched) => evaluate(self.shared, fetched),
+            Err(failure) => Outcome::Failed { error: failure.error, retry_after: failure.retry_after },
+        };
+        in_flight.count(self.shared, outcome.name(), now);
+        let reply = result.as_ref().map(drop).map_err(|failure| failure.error);
+        if let Some(skipped_report) = &skipped_report {
+            self.withdraw_compromised(skipped_report, reply, now);
+        }
+        let skipped = skipped_report.as_ref().map_or(0, |skipped_report| skipped_report.skipped.len());
+        let completed = result.ok().map(|fetched| Completed { cause: in_flight.cause, fetched, skipped });
+        self.step(Event::Finished { generation: in_flight.generation, outcome }, completed);
+        if let Some(skipped_report) = skipped_report {
+            self.report(&skipped_report, outcome);
+        }
+        // Only now is the set in use, as whoever called `reload()` expects.
+        answer(answered.into_iter(), reply);
+    }
+
+    /// Stops verifying with keys whose private halves this document holds. An accepted set is without them already; one
+    /// that is refused leaves the keys at hand in use, except for these.
+    fn withdraw_compromised(
+        &mut self,
+        skipped_report: &SkippedReport,
+        result: Result<(), RefreshError>,
+        now: Monotonic,
+    ) {
+        if self.shared.policy.private_keys == PrivateKeys::PublicHalfUsed {
+            return;
+        }
+        let compromised = {
+            let core = &mut *self.shared.core();
+            let known = Arc::make_mut(&mut core.compromised);
+            known.extend(skipped_report.private_keys());
+            if known.len() > defaults::MAX_COMPROMISED_KEYS {
+                *known = skipped_report.private_keys().collect();
+            }
+            Arc::clone(&core.compromised)
+        };
+        if result.is_err() && self.shared.published.withdraw(&compromised, now) == Remaining::None {
+            self.step(Event::Expire, None);
+        }
+    }
+
+    /// Reports what is wrong with keys of a set: once, as long as it is the same.
+    fn report(&self, skipped_report: &SkippedReport, outcome: Outcome) {
+        let core = &mut *self.shared.core();
+        self.shared.published.set_skipped(Arc::clone(&skipped_report.skipped));
+        let summary = skipped_report.summary();
+        // A private key that is added under the id of its public half, or under none, changes no key in use.
+        let is_new = mem::replace(&mut core.last_reported, summary.clone()) != summary;
+        if !is_new && !matches!(outcome, Outcome::Loaded { change: Change::Changed, .. }) {
+            return;
+        }
+        let set_refused = matches!(outcome, Outcome::Failed { .. });
+        for key in &*skipped_report.skipped {
+            let (position, reason) = (key.position(), key.reason());
+            core.pending_events.push(KeyEventKind::KeySkipped { position, reason, set_refused });
+            if reason == SkipReason::Private {
+                core.pending_events.push(KeyEventKind::PrivateKeyPublished { in_use: false });
+            }
+        }
+        for _ in &skipped_report.disclosed {
+            core.pending_events.push(KeyEventKind::PrivateKeyPublished { in_use: true });
+        }
+    }
+
+    /// Thinks about where the keys are when they could not be had there.
+    pub(super) fn failed(&self, error: RefreshError, core: &mut Core, now: Moment) {
+        if error == RefreshError::NoUsableKeys {
+            core.pending_events.push(KeyEventKind::EmptySet);
+        }
+        let is_gone = matches!(error, RefreshError::Status { status: 404 | 410 });
+        if is_gone || self.shared.published.load().freshness_state(now) >= Some(FreshnessState::Stale) {
+            core.rediscovery.recheck(now.monotonic);
+        }
+    }
+
+    /// Starts to read the discovery document again, if it is time; keys are refreshed meanwhile as ever.
+    pub(super) fn rediscover(&mut self, now: Monotonic) {
+        let core = &mut *self.shared.core();
+        let is_due = core.rediscovery.due().is_some_and(|due| now >= due);
+        if let (Origin::Discovery(discovery), true, None) = (&self.shared.origin, is_due, &self.discovery) {
+            let deadline = now.saturating_add(self.shared.policy.operation_timeout);
+            let operation = operation(self.shared, core, deadline);
+            self.discovery = Some(Box::pin(operation.discovery(discovery.clone())));
+        }
+    }
+
+    /// A moved key set is fetched at once; the keys at hand stay in use until the new ones are there.
+    pub(super) fn rediscovered(&mut self, result: Result<Endpoint, Failure>) {
+        self.discovery = None;
+        let now = self.shared.clock.monotonic();
+        let mut core = self.shared.core();
+        let jitter = core.rng.jitter();
+        match result {
+            Err(failure) => {
+                core.rediscovery.failed(now, jitter);
+                core.pending_events.push(KeyEventKind::DiscoveryFailed { error: failure.error });
+            }
+            Ok(endpoint) => {
+                core.rediscovery.found(now, jitter);
+                if core.endpoint.replace(endpoint.clone()) != Some(endpoint) {
+                    core.pending_events.push(KeyEventKind::DiscoveryChanged);
+                    drop(core);
+                    self.step(Event::FetchNow(Cause::Moved), None);
+                }
+            }
+        }
+    }
+}
+
+impl InFlight {
+    fn count(&self, shared: &Shared, outcome: &'static str, now: Monotonic) {
+        let took = now.saturating_since(self.started);
+        telemetry::jwks_fetched(shared.label(), self.cause.name(), outcome, took);
+    }
+}
+
+impl Completed {
+    /// Puts it into use.
+    pub(super) fn publish(self, shared: &Shared, times: Times, wall: Timestamp, core: &mut Core) {
+        let cause = self.cause;
+        let skipped = self.skipped;
+        let Fetched { freshness, endpoint, keys } = self.fetched;
+        let Keys::New(table) = keys else {
+            shared.published.confirm(freshness.stored(endpoint), times, wall);
+            return core.pending_events.push(KeyEventKind::NotModified { cause });
+        };
+        let is_first = shared.published.load().epoch == 0;
+        let old = shared.published.whole();
+        let changed = is_first || table.digest() != old.digest();
+        let Changes { added, removed, replaced } = table.changes_since(&old);
+        shared.published.replace(table, freshness.stored(endpoint), times, wall);
+        let snapshot = shared.published.load();
+        let (epoch, usable) = (snapshot.epoch, snapshot.table.usable());
+        telemetry::jwks_keys(shared.label(), usable, skipped);
+        core.pending_events.push(match is_first {
+            true => KeyEventKind::InitialLoad { usable, skipped },
+            false => KeyEventKind::Refreshed { cause, changed, epoch, added, removed, usable, skipped },
+        });
+        if replaced > 0 {
+            core.pending_events.push(KeyEventKind::KeyMaterialChanged { replaced });
+        }
+    }
+}
+
+fn operation(shared: &Shared, core: &mut Core, deadline: Monotonic) -> Operation {
+    Operation {
+        fetch: Arc::clone(&shared.fetch),
+        clock: Arc::clone(&shared.clock),
+        policy: Arc::clone(&shared.policy),
+        algorithms: Arc::clone(&shared.algorithms),
+        compromised: Arc::clone(&core.compromised),
+        deadline,
+        pause: core.rng.jitter().between(defaults::RETRY_PAUSE_MIN, defaults::RETRY_PAUSE_MAX),
+        retries: shared.policy.retries,
+    }
+}
+
+/// Compares a loaded set with the one at hand.
+fn evaluate(shared: &Shared, fetched: &Fetched) -> Outcome {
+    let remaining = fetched.freshness.remaining();
+    match &fetched.keys {
+        Keys::NotModified => Outcome::NotModified { remaining },
+        Keys::New(table) => {
+            let is_first = shared.published.load().epoch == 0;
+            let is_same = !is_first && table.digest() == shared.published.whole().digest();
+            Outcome::Loaded { remaining, change: if is_same { Change::Same } else { Change::Changed } }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Futures against a timer, and futures that may panic.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+use crate::clock::Sleep;
+
+/// Runs `future` until the timer ends it; `None` if it did. What is ready in time wins.
+pub(super) fn within<F: Future>(future: F, timer: Sleep) -> Within<F> {
+    Within { future, timer }
+}
+
+pin_project! {
+    /// The future of [`within`]: a type, since an `async fn` takes memory for its argument twice, and each request that
+    /// waits holds one.
+    pub(super) struct Within<F> {
+        #[pin]
+        future: F,
+        timer: Sleep,
+    }
+}
+
+impl<F: Future> Future for Within<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.future.poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => this.timer.as_mut().poll(context).map(|()| None),
+        }
+    }
+}
+
+/// Runs `future`; `None` if it panicked. It is not polled again after that, so no broken state is seen.
+pub(super) async fn catch_panic<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Some),
+        Err(_panic) => Poll::Ready(None),
+    })
+    .await
+}

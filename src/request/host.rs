@@ -1,0 +1,203 @@
+//! Request to host: which of an API's names the client used (RFC 9110 §7.2).
+
+use std::fmt;
+use std::net::Ipv6Addr;
+
+use http::header::HOST;
+use http::uri::Authority;
+use http::{HeaderMap, Uri};
+
+/// A host name without port, in lower case.
+///
+/// An IPv6 address stands in brackets and in its canonical form (RFC 5952). A name with a dot at its end is another than
+/// the same name without.
+///
+/// ```
+/// use tower_bearer::request::Host;
+///
+/// assert_eq!(Host::parse("API.Northwind.com:8443")?.as_str(), "api.northwind.com");
+/// assert_eq!(Host::parse("[2001:DB8:0::1]:443")?.as_str(), "[2001:db8::1]");
+/// assert!(Host::parse("user@api.northwind.com").is_err());
+/// # Ok::<(), tower_bearer::request::HostError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Host(Box<str>);
+
+impl Host {
+    /// Reads `host[:port]`.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Malformed`] for anything else: user information, a path, white space, an empty name, a port that is
+    /// none.
+    pub fn parse(text: &str) -> Result<Self, HostError> {
+        let authority: Authority = text.parse().map_err(|_| HostError::Malformed)?;
+        Self::of_authority(&authority)
+    }
+
+    /// Finds the host of a request: the target's authority (`:authority` of HTTP/2, absolute form), else `Host`.
+    ///
+    /// `Ok(None)` says that the request names none.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError`] if `Host` stands twice, is malformed, or contradicts the target.
+    ///
+    /// # Security
+    ///
+    /// A client chooses its `Host`. It separates brands, and is no boundary unless the front door pins it.
+    pub fn from_request(target: &Uri, headers: &HeaderMap) -> Result<Option<Self>, HostError> {
+        let mut fields = headers.get_all(HOST).iter();
+        let field = fields.next();
+        if fields.next().is_some() {
+            return Err(HostError::Multiple);
+        }
+        let named = match field {
+            None => None,
+            Some(field) => Some(Self::parse(field.to_str().map_err(|_| HostError::Malformed)?)?),
+        };
+        match (target.authority().map(Self::of_authority).transpose()?, named) {
+            (Some(target), Some(named)) if target != named => Err(HostError::Contradiction),
+            (Some(host), _) | (None, Some(host)) => Ok(Some(host)),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The name, in lower case, without port.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn of_authority(authority: &Authority) -> Result<Self, HostError> {
+        let (whole, host) = (authority.as_str(), authority.host());
+        let port = whole.strip_prefix(host).ok_or(HostError::Malformed)?;
+        let port_is_fine = match port.strip_prefix(':') {
+            None => port.is_empty(),
+            // RFC 3986 §3.2.3: the port may be empty.
+            Some("") => true,
+            Some(digits) => digits.parse::<u16>().is_ok() && digits.bytes().all(|octet| octet.is_ascii_digit()),
+        };
+        let name = Self::canonical(host).filter(|_| port_is_fine).ok_or(HostError::Malformed)?;
+        Ok(Self(name.into_boxed_str()))
+    }
+
+    fn canonical(host: &str) -> Option<String> {
+        if let Some(address) = host.strip_prefix('[') {
+            let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
+            return Some(format!("[{address}]"));
+        }
+        let is_label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_~".contains(&octet))
+        };
+        let name = host.strip_suffix('.').unwrap_or(host);
+        name.split('.').all(is_label).then(|| host.to_ascii_lowercase())
+    }
+}
+
+/// Why the host of a request cannot be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HostError {
+    /// Not `host[:port]`.
+    Malformed,
+    /// More than one `Host` field (RFC 9112 §3.2).
+    Multiple,
+    /// `Host` and the request target name different hosts.
+    Contradiction,
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "the host is malformed",
+            Self::Multiple => "more than one Host field",
+            Self::Contradiction => "Host contradicts the request target",
+        })
+    }
+}
+
+impl std::error::Error for HostError {}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn find(target: &str, fields: &[&[u8]]) -> Result<Option<String>, HostError> {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(HOST, HeaderValue::from_bytes(field).expect("a field value"));
+        }
+        let target: Uri = target.parse().expect("a target");
+        Host::from_request(&target, &headers).map(|host| host.map(|host| host.as_str().to_owned()))
+    }
+
+    #[test]
+    fn port_and_case_do_not_matter() {
+        for (target, field) in [
+            ("/", "API.Brand-A.com"),
+            ("/", "api.brand-a.com:8443"),
+            ("https://Api.brand-a.com:1/x", "api.BRAND-a.com:2"),
+        ] {
+            assert_eq!(find(target, &[field.as_bytes()]), Ok(Some("api.brand-a.com".to_owned())), "{target} {field}");
+        }
+        assert_eq!(find("https://api.brand-a.com/", &[]), Ok(Some("api.brand-a.com".to_owned())));
+        for (field, host) in [
+            ("api.example:", "api.example"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]:", "[::1]"),
+            ("[2001:DB8::A]", "[2001:db8::a]"),
+            ("[0:0:0:0:0:0:0:1]:80", "[::1]"),
+            ("192.0.2.1:80", "192.0.2.1"),
+            ("localhost", "localhost"),
+            ("Api.example.", "api.example."),
+        ] {
+            assert_eq!(find("/", &[field.as_bytes()]), Ok(Some(host.to_owned())), "{field}");
+        }
+        assert_eq!(find("/", &[]), Ok(None));
+    }
+
+    #[test]
+    fn refuses_what_is_doubled_contradicting_or_malformed() {
+        assert_eq!(find("/", &[b"a.example", b"a.example"]), Err(HostError::Multiple));
+        assert_eq!(find("https://a.example/", &[b"b.example"]), Err(HostError::Contradiction));
+        assert_eq!(find("https://a.example/", &[b"a.example."]), Err(HostError::Contradiction));
+        assert_eq!(find("https://[::1]/", &[b"[::2]"]), Err(HostError::Contradiction));
+        assert_eq!(find("https://u@a.example/", &[]), Err(HostError::Malformed));
+        assert_eq!(find("https://u@a.example/", &[b"a.example"]), Err(HostError::Malformed));
+        for field in [
+            &b""[..],
+            b"a b",
+            b"a.example/x",
+            b"u@a.example",
+            b"u:p@a.example",
+            b"a.example:x",
+            b"a.example:+1",
+            b"a.example:99999",
+            b"a.example, b.example",
+            b"\xe9",
+            b"https://a.example",
+            b"::1",
+            b"[::1",
+            b"::1]:80",
+            b"[::1]x",
+            b"a[::1]",
+            b"[]",
+            b"[a.example]",
+            b"[::1%25eth0]",
+            b"a.example:80@b.example",
+            b"a%2eexample",
+            b"a.example\tb",
+            b" ",
+            b".",
+            b"..",
+            b"a..example",
+            b".a.example",
+            b":80",
+        ] {
+            assert_eq!(find("/", &[field]), Err(HostError::Malformed), "{field:?}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What the validator reads of a request: the one credential, the host, and the head.
+
+pub mod credential;
+mod head;
+mod host;
+
+pub use self::credential::{BearerToken, CredentialError};
+pub use self::head::RequestHead;
+pub use self::host::{Host, HostError};

@@ -1,0 +1,108 @@
+//! A value that a claim is compared with.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::token;
+
+/// A value that a claim is compared with: a string, a whole number, or a truth value.
+///
+/// Strings compare code point by code point, with case (RFC 7519 §7.3); a string never equals a number, and `3.0` is no
+/// whole number.
+///
+/// ```
+/// use tower_bearer::requirement::ClaimValue;
+///
+/// const CLERK: ClaimValue = ClaimValue::text("clerk");
+/// assert_eq!(CLERK, ClaimValue::from("clerk"));
+/// assert_ne!(ClaimValue::from("3"), ClaimValue::from(3));
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClaimValue(Kind);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Kind {
+    Text(Cow<'static, str>),
+    Number(i128),
+    Flag(bool),
+}
+
+impl ClaimValue {
+    /// A string, for constants.
+    #[must_use]
+    pub const fn text(text: &'static str) -> Self {
+        Self(Kind::Text(Cow::Borrowed(text)))
+    }
+
+    /// A whole number, for constants.
+    #[must_use]
+    pub const fn number(number: i64) -> Self {
+        #[expect(clippy::as_conversions, reason = "`From` is not constant, and nothing is lost")]
+        Self(Kind::Number(number as i128))
+    }
+
+    /// A truth value, for constants.
+    #[must_use]
+    pub const fn flag(flag: bool) -> Self {
+        Self(Kind::Flag(flag))
+    }
+
+    /// Says whether the claim, given as JSON text, is this value.
+    pub(super) fn equals(&self, claim: &str) -> bool {
+        match &self.0 {
+            Kind::Text(text) => token::unquote(claim).is_some_and(|claim| claim == *text),
+            Kind::Number(number) => claim.parse() == Ok(*number),
+            Kind::Flag(flag) => claim == if *flag { "true" } else { "false" },
+        }
+    }
+
+    /// Says whether the claim is an array that holds this value, or a space-delimited string that holds it as a word.
+    pub(super) fn is_in(&self, claim: &str) -> bool {
+        if let Some(words) = token::unquote(claim) {
+            return matches!(&self.0, Kind::Text(word) if !word.is_empty() && words.split(' ').any(|other| other == word));
+        }
+        let mut is_in = false;
+        let is_array = token::elements(claim, &mut |element| is_in |= self.equals(element));
+        is_array.is_some() && is_in
+    }
+}
+
+impl fmt::Debug for ClaimValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Text(text) => text.fmt(f),
+            Kind::Number(number) => number.fmt(f),
+            Kind::Flag(flag) => flag.fmt(f),
+        }
+    }
+}
+
+impl From<&str> for ClaimValue {
+    fn from(text: &str) -> Self {
+        Self::from(text.to_owned())
+    }
+}
+
+impl From<String> for ClaimValue {
+    fn from(text: String) -> Self {
+        Self(Kind::Text(Cow::Owned(text)))
+    }
+}
+
+impl From<bool> for ClaimValue {
+    fn from(flag: bool) -> Self {
+        Self::flag(flag)
+    }
+}
+
+macro_rules! from_numbers {
+    ($($type:ty),+) => {
+        $(impl From<$type> for ClaimValue {
+            fn from(number: $type) -> Self {
+                Self(Kind::Number(i128::from(number)))
+            }
+        })+
+    };
+}
+
+from_numbers!(i32, i64, u32, u64);
