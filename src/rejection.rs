@@ -98,7 +98,7 @@ pub enum KeyNotFound {
         /// How long ago the issuer confirmed that set; `None` for keys and secrets that were given.
         ///
         /// It is zero where the set was fetched for this very token. Tests that want an exact value read it off a
-        /// `testing::FakeClock`, others leave it out with `..`.
+        /// [`FakeClock`](crate::testing::FakeClock), others leave it out with `..`.
         age: Option<Duration>,
     },
     /// The `kid` is there, or the token has none, and no such key is usable: it was skipped (its size, its `use`, its
