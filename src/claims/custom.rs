@@ -3,9 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::value::StrDeserializer;
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer as _, MapAccess, Visitor};
-use serde_json::error::Category;
+use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer, StrDeserializer};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, Expected, IntoDeserializer, MapAccess, Unexpected,
+    Visitor,
+};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// Why a token's claims are not of the application's own type: the member, and serde's reason.
 ///
@@ -37,12 +42,13 @@ impl CustomClaimsError {
         &self.reason
     }
 
-    /// Reads the claims a second time, and tracks the member.
-    fn locate<C: DeserializeOwned>(json: &str, first: serde_json::Error) -> Self {
-        let mut member = None;
-        let inner = &mut serde_json::Deserializer::from_str(json);
-        let error = C::deserialize(MemberTracker { inner, member: &mut member }).err().unwrap_or(first);
-        Self::new(member.as_deref(), &without_values(&error))
+    /// Reads the claims a second time, with errors that hold no values, and tracks the member.
+    fn locate<C: DeserializeOwned>(json: &str) -> Self {
+        let Ok(Members(members)) = serde_json::from_str(json) else { return Self::new(None, OWN_MESSAGE) };
+        let mut reader = MemberReader { members: members.into_iter(), value: None, member: None };
+        let read = C::deserialize(ClaimsReader(&mut reader));
+        let reason = read.err().map_or_else(|| OWN_MESSAGE.to_owned(), |error| error.0);
+        Self::new(reader.member.as_deref(), &reason)
     }
 }
 
@@ -59,57 +65,174 @@ impl std::error::Error for CustomClaimsError {}
 
 /// Reads the application's own claims from a claims set.
 pub(crate) fn read_custom<C: DeserializeOwned>(json: &str) -> Result<C, CustomClaimsError> {
-    serde_json::from_str(json).map_err(|error| CustomClaimsError::locate::<C>(json, error))
+    serde_json::from_str(json).map_err(|_| CustomClaimsError::locate::<C>(json))
 }
 
-/// serde's message without what it quotes from the token. What stands behind the last `expected` is the program's.
-fn without_values(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let message = message.strip_suffix(&place).unwrap_or(&message);
-    if error.classify() != Category::Data || FROM_THE_PROGRAM.iter().any(|start| message.starts_with(start)) {
-        return message.to_owned();
+/// A reason as serde words it, without what serde quotes from the token.
+#[derive(Debug)]
+struct Reason(String);
+
+impl Reason {
+    fn expecting(problem: &str, found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let expected = expected.to_string();
+        // A type may have composed the text out of the value.
+        match found {
+            Unexpected::Str(text) if !text.is_empty() && expected.contains(text) => {
+                Self(format!("{problem}: {}", kind(found)))
+            }
+            _ => Self(format!("{problem}: {}, expected {expected}", kind(found))),
+        }
     }
-    let Some((start, quoted)) = QUOTING.iter().find_map(|start| Some((start, message.strip_prefix(start)?))) else {
-        return OWN_MESSAGE.to_owned();
-    };
-    let kind = KINDS.iter().find(|kind| start.ends_with(": ") && quoted.starts_with(**kind));
-    let has_expected = !NO_CHOICE.iter().any(|end| message.ends_with(end));
-    let expected = quoted.rfind(EXPECTED).filter(|_| has_expected).and_then(|at| quoted.get(at..));
-    match kind {
-        Some(kind) => format!("{start}{kind}{}", expected.unwrap_or_default()),
-        None => format!("{}{}", start.trim_end_matches([':', ' ']), expected.unwrap_or_default()),
+
+    fn choosing(problem: &str, names: &'static [&'static str]) -> Self {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        match names.as_slice() {
+            [] => Self(problem.to_owned()),
+            [one] => Self(format!("{problem}, expected {one}")),
+            [one, other] => Self(format!("{problem}, expected {one} or {other}")),
+            several => Self(format!("{problem}, expected one of {}", several.join(", "))),
+        }
     }
 }
 
-/// A deserializer of one object, or a visitor or reader of its members, that tracks which member is being read.
-struct MemberTracker<'m, T> {
-    inner: T,
-    member: &'m mut Option<String>,
-}
-
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for MemberTracker<'_, D> {
-    type Error = D::Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_map(MemberTracker { inner: visitor, member: self.member })
+impl serde::de::Error for Reason {
+    /// The text is that of the application's type and may quote the token. One text is known to be serde's own.
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        let message = message.to_string();
+        let name = message.strip_prefix(UNTAGGED).unwrap_or_default();
+        let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        Self(if is_name { message } else { OWN_MESSAGE.to_owned() })
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::expecting("invalid type", found, expected)
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::expecting("invalid value", found, expected)
+    }
+
+    fn invalid_length(_: usize, expected: &dyn Expected) -> Self {
+        Self(format!("invalid length, expected {expected}"))
+    }
+
+    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
+        Self::choosing("unknown variant", expected)
+    }
+
+    fn unknown_field(_: &str, expected: &'static [&'static str]) -> Self {
+        Self::choosing("unknown field", expected)
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self(format!("missing field `{field}`"))
+    }
+
+    fn duplicate_field(_: &'static str) -> Self {
+        Self("duplicate field".to_owned())
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Reason {}
+
+/// What serde calls the type of a JSON value.
+fn kind(found: Unexpected<'_>) -> &'static str {
+    match found {
+        Unexpected::Bool(_) => "boolean",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "integer",
+        Unexpected::Float(_) => "floating point",
+        Unexpected::Str(_) | Unexpected::Char(_) => "string",
+        Unexpected::Unit | Unexpected::Option => "null",
+        Unexpected::Seq => "sequence",
+        Unexpected::Map => "map",
+        _ => "another type",
+    }
+}
+
+/// The members of a claims set in their order, each with its JSON text.
+struct Members<'de>(Vec<(String, &'de RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Members<'de>, A::Error> {
+                let mut all = Vec::new();
+                while let Some(member) = members.next_entry()? {
+                    all.push(member);
+                }
+                Ok(Members(all))
+            }
+        }
+
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+/// Reads members one by one, and tracks which one is being read.
+struct MemberReader<'de> {
+    members: std::vec::IntoIter<(String, &'de RawValue)>,
+    value: Option<&'de RawValue>,
+    member: Option<String>,
+}
+
+impl<'de> MapAccess<'de> for &mut MemberReader<'de> {
+    type Error = Reason;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Reason> {
+        let next = self.members.next();
+        (self.member, self.value) = next.map_or((None, None), |(name, value)| (Some(name), Some(value)));
+        let Some(name) = self.member.as_deref() else { return Ok(None) };
+        let name: StrDeserializer<'_, Reason> = name.into_deserializer();
+        seed.deserialize(name).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Reason> {
+        let json = self.value.take().map_or("null", RawValue::get);
+        // The text is JSON: only a number can be at fault.
+        let value = serde_json::from_str(json).map_err(|_| Reason("number out of range".to_owned()))?;
+        seed.deserialize(ValueReader(value))
+    }
+}
+
+/// The claims set as a deserializer.
+struct ClaimsReader<'r, 'de>(&'r mut MemberReader<'de>);
+
+impl<'de> Deserializer<'de> for ClaimsReader<'_, 'de> {
+    type Error = Reason;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Reason> {
+        visitor.visit_map(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Reason> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, D::Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Reason> {
         visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        name: &'static str,
-        variants: &'static [&'static str],
+        _: &'static str,
+        _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.inner.deserialize_enum(name, variants, visitor)
+    ) -> Result<V::Value, Reason> {
+        visitor.visit_enum(MapAccessDeserializer::new(self.0))
     }
 
     serde::forward_to_deserialize_any! {
@@ -118,46 +241,68 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for MemberTracker<'_, D> {
     }
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for MemberTracker<'_, V> {
-    type Value = V::Value;
+/// The value of a member as a deserializer.
+struct ValueReader(Value);
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.expecting(f)
+impl<'de> Deserializer<'de> for ValueReader {
+    type Error = Reason;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Reason> {
+        match self.0 {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(value),
+            Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
+                (Some(value), ..) => visitor.visit_u64(value),
+                (None, Some(value), _) => visitor.visit_i64(value),
+                (None, None, Some(value)) => visitor.visit_f64(value),
+                (None, None, None) => Err(Reason::custom("a number")),
+            },
+            Value::String(text) => visitor.visit_string(text),
+            Value::Array(values) => visitor.visit_seq(SeqDeserializer::new(values.into_iter().map(ValueReader))),
+            Value::Object(members) => visitor
+                .visit_map(MapDeserializer::new(members.into_iter().map(|(name, value)| (name, ValueReader(value))))),
+        }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
-        self.inner.visit_map(MemberTracker { inner: members, member: self.member })
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Reason> {
+        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Reason> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Reason> {
+        match self.0 {
+            Value::String(name) => visitor.visit_enum(name.into_deserializer()),
+            Value::Object(members) => visitor.visit_enum(MapAccessDeserializer::new(MapDeserializer::new(
+                members.into_iter().map(|(name, value)| (name, ValueReader(value))),
+            ))),
+            other => ValueReader(other).deserialize_any(visitor),
+        }
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct identifier ignored_any
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for MemberTracker<'_, A> {
-    type Error = A::Error;
+impl IntoDeserializer<'_, Reason> for ValueReader {
+    type Deserializer = Self;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        *self.member = self.inner.next_key()?;
-        let Some(name) = self.member.as_deref() else { return Ok(None) };
-        let name: StrDeserializer<'_, A::Error> = name.into_deserializer();
-        seed.deserialize(name).map(Some)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        self.inner.next_value_seed(seed)
+    fn into_deserializer(self) -> Self {
+        self
     }
 }
 
-/// How messages of serde begin that hold names of the program only.
-const FROM_THE_PROGRAM: [&str; 2] = ["missing field `", "data did not match any variant of untagged enum "];
-
-/// How messages of serde begin that quote the token.
-const QUOTING: [&str; 6] =
-    ["invalid type: ", "invalid value: ", "invalid length ", "unknown variant ", "unknown field ", "duplicate field "];
-
-/// What serde calls the types of JSON values.
-const KINDS: [&str; 8] = ["boolean", "integer", "floating point", "number", "string", "null", "map", "sequence"];
-
-const EXPECTED: &str = ", expected ";
-
-const NO_CHOICE: [&str; 2] = [", there are no variants", ", there are no fields"];
+/// How serde's message begins where no variant of an untagged enum fits; the name of the enum follows.
+const UNTAGGED: &str = "data did not match any variant of untagged enum ";
 
 const OWN_MESSAGE: &str = "the application's type refuses the value";
 
@@ -246,6 +391,37 @@ mod tests {
         let good = r#"{"department":7,"roles":["clerk"],"home":{"city":"x","a":1},"day":"monday","id":7,"price":1.5}"#;
         assert!(read_custom::<Northwind>(good).is_ok());
         assert_eq!(read_custom::<Northwind>("{}").map(|all| all.roles.is_none()), Ok(true));
+    }
+
+    /// Messages that a type writes itself may quote the value, however they begin.
+    #[test]
+    fn leaves_out_what_a_type_writes_itself() {
+        macro_rules! own {
+            ($name:ident, $error:expr) => {
+                #[derive(Debug)]
+                struct $name;
+
+                impl<'de> Deserialize<'de> for $name {
+                    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                        let text = String::deserialize(deserializer)?;
+                        let error: fn(&str) -> D::Error = $error;
+                        Err(error(&text))
+                    }
+                }
+            };
+        }
+        own!(LikeAValue, |text| D::Error::custom(format!("invalid value: no level, expected 1 to 5, got {text}")));
+        own!(LikeAField, |text| D::Error::custom(format!("missing field `{text}`")));
+        own!(LikeAnEnum, |text| D::Error::custom(format!("data did not match any variant of untagged enum {text} x")));
+        own!(Composed, |text| D::Error::invalid_value(Unexpected::Str(text), &format!("not {text}").as_str()));
+        own!(Fixed, |text| D::Error::invalid_value(Unexpected::Str(text), &"1 to 5"));
+        let json = r#"{"level":"secret"}"#;
+        let refuses = format!("claim \"level\": {OWN_MESSAGE}");
+        assert_eq!(refused::<BTreeMap<String, LikeAValue>>(json), refuses);
+        assert_eq!(refused::<BTreeMap<String, LikeAField>>(json), refuses);
+        assert_eq!(refused::<BTreeMap<String, LikeAnEnum>>(json), refuses);
+        assert_eq!(refused::<BTreeMap<String, Composed>>(json), "claim \"level\": invalid value: string");
+        assert_eq!(refused::<BTreeMap<String, Fixed>>(json), "claim \"level\": invalid value: string, expected 1 to 5");
     }
 
     #[test]
