@@ -116,17 +116,17 @@ impl Driver<'_> {
         }
     }
 
-    /// Reports what is wrong with keys of a set: once, as long as it is the same.
+    /// Reports what is wrong with keys of a set: once, as long as it is the same, and again once it causes a refusal.
     fn report(&self, skipped_report: &SkippedReport, outcome: Outcome) {
         let core = &mut *self.shared.core();
         self.shared.published.set_skipped(Arc::clone(&skipped_report.skipped));
-        let summary = skipped_report.summary();
+        let set_refused = matches!(outcome, Outcome::Failed { .. });
+        let report = (skipped_report.summary(), set_refused);
         // A private key that is added under the id of its public half, or under none, changes no key in use.
-        let is_new = mem::replace(&mut core.last_reported, summary.clone()) != summary;
+        let is_new = mem::replace(&mut core.last_reported, report.clone()) != report;
         if !is_new && !matches!(outcome, Outcome::Loaded { change: Change::Changed, .. }) {
             return;
         }
-        let set_refused = matches!(outcome, Outcome::Failed { .. });
         for key in &*skipped_report.skipped {
             let (position, reason) = (key.position(), key.reason());
             core.pending_events.push(KeyEventKind::KeySkipped { position, reason, set_refused });

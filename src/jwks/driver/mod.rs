@@ -38,8 +38,8 @@ pub(super) struct Core {
     answered: Vec<Reply>,
     /// Those who need one that has not begun.
     waiting: Vec<Reply>,
-    /// What is wrong with keys of the last set, as far as that was told.
-    last_reported: FlawSummary,
+    /// What was wrong with keys of the last set when it was reported, and whether that set was refused.
+    last_reported: (FlawSummary, bool),
     /// The keys whose private halves have been published: no later set brings them back.
     compromised: Arc<BTreeSet<Thumbprint>>,
     /// What has happened, until the lock is released and somebody may be told.
@@ -61,7 +61,7 @@ impl Core {
             rediscovery: Rediscovery::new(policy.discovery_every),
             answered: Vec::new(),
             waiting: Vec::new(),
-            last_reported: FlawSummary::default(),
+            last_reported: Default::default(),
             compromised: Arc::default(),
             pending_events: Vec::new(),
             unknown_kids_reported_at: None,

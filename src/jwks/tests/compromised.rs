@@ -144,6 +144,25 @@ async fn goes_on_verifying_where_the_policy_accepts_public_halves() {
     assert_eq!((world.serves("a"), names(&events)), (true, vec!["reload", "key_skipped", "private_key_published"]));
 }
 
+/// The keys of an accepted set cost nothing; the same ones explain later why a set is refused.
+#[tokio::test]
+async fn reports_the_same_flaws_again_once_the_set_is_refused() {
+    let (policy, events) = policy();
+    let encryption = jwk("w", "c").replace("sig", "enc");
+    let world = World::with(policy, Reply::json(set_of(&[encryption.clone(), jwk("b", "b")])));
+    world.clock.settle().await;
+    assert_eq!(names(&events), ["initial_load", "key_skipped"]);
+    world.answer(Reply::json(set_of(&[encryption.clone()])));
+    assert_eq!(world.source.reload().await, Err(RefreshError::NoUsableKeys));
+    let reported = events.lock().expect("unpoisoned").drain(..).find(|kind| kind.name() == "key_skipped");
+    assert_eq!(reported, Some(Kind::KeySkipped { position: 0, reason: SkipReason::Use, set_refused: true }));
+    assert_eq!(world.source.reload().await, Err(RefreshError::NoUsableKeys));
+    assert_eq!(names(&events), ["reload"]);
+    world.answer(Reply::json(set_of(&[encryption, jwk("b", "b")])));
+    world.source.reload().await.expect("accepted");
+    assert_eq!(names(&events), ["reload", "refreshed", "key_skipped"]);
+}
+
 /// An issuer that shuffles its keys has nothing new to report.
 #[tokio::test]
 async fn is_reported_once_in_whatever_order() {
