@@ -83,6 +83,17 @@ async fn stops_verifying_at_once_though_the_set_is_refused() {
     assert_eq!(names(&events), ["refreshed", "stale_recovered", "key_skipped"]);
 }
 
+/// Where an empty set counts, the set without the key is in use: the request has a wrong key id, and the keys are there.
+#[tokio::test]
+async fn leaves_an_empty_set_where_the_policy_accepts_one() {
+    let (policy, events) = policy();
+    let world = World::loaded_with(policy.dangerous_accept_empty_set(), &["a"]).await;
+    world.answer(Reply::json(set_of(&[private("a")])));
+    world.source.reload().await.expect("accepted");
+    assert_eq!(world.ask("a").await, Outcome::NotFound);
+    assert_eq!(names(&events), ["initial_load", "reload", "refreshed", "key_skipped", "private_key_published"]);
+}
+
 /// The keys beside it stay in use while the set is refused, and a 304 does not bring it back.
 #[tokio::test]
 async fn stops_verifying_without_the_keys_beside_it() {
