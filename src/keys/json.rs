@@ -79,6 +79,11 @@ impl<'j> Members<'j> {
         if same.next().is_some() { Err(Twice) } else { Ok(first.map(|(_, value)| *value)) }
     }
 
+    /// The members and their JSON texts, in the order of their names.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &'j str)> + Clone {
+        self.members.iter().map(|(name, value)| (&**name, *value))
+    }
+
     /// Returns whether a member at any depth has a name that serde_json reserves. The value of the member `except` is not
     /// looked at.
     pub(super) fn has_reserved(&self, except: Option<&str>) -> bool {

@@ -495,7 +495,7 @@ mod tests {
         let many = format!("{{\"keys\":[{}{private}]}}", "1,".repeat(100));
         assert_eq!(remote(many.as_bytes(), 100).map(drop), Err(KeyError::TooManyKeys { count: 101, limit: 100 }));
         assert_eq!(found(&many), at(100));
-        let more = format!("{{\"keys\":[{}]}}", vec![r#"{"d":1}"#; 200].join(","));
+        let more = format!("{{\"keys\":[{}]}}", vec![r#"{"d":"1"}"#; 200].join(","));
         assert_eq!(found(&more).len(), 100);
         for other in [RSA, "{}", "<html>", &private[1..]] {
             assert_eq!(found(other), [], "{other}");

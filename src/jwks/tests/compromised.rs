@@ -174,6 +174,21 @@ async fn reports_the_same_flaws_again_once_the_set_is_refused() {
     assert_eq!(names(&events), ["reload", "refreshed", "key_skipped"]);
 }
 
+/// Members that serializers write without a value take no key out of use, nor does the `p` of another key type.
+#[tokio::test]
+async fn is_not_found_in_members_without_a_value() {
+    let other = r#"{"kty":"DSA","kid":"x","p":"AA","q":"AA","g":"AA","y":"AA"}"#.to_owned();
+    for member in [r#","d":null}"#, r#","d":""}"#, r#","oth":null}"#, r#","p":null,"q":null}"#] {
+        let (policy, events) = policy();
+        let world = World::loaded_with(policy, &["a", "b"]).await;
+        let keys = [jwk("a", "a").replace('}', member), jwk("b", "b").replace('}', member), other.clone()];
+        world.answer(Reply::json(set_of(&keys)));
+        world.source.reload().await.expect("accepted");
+        assert!(world.serves("a") && world.serves("b"), "{member}");
+        assert_eq!(names(&events), ["initial_load", "reload", "refreshed", "key_skipped"], "{member}");
+    }
+}
+
 /// An issuer that shuffles its keys has nothing new to report.
 #[tokio::test]
 async fn is_reported_once_in_whatever_order() {

@@ -74,14 +74,53 @@ fn refuses_unknown_types_and_curves() {
 fn refuses_secrets_and_private_keys() {
     assert_eq!(refused(r#"{"kty":"oct","k":"AAAA","kid":"1"}"#), SkipReason::Symmetric);
     assert_eq!(refused(r#"{"kty":"oct"}"#), SkipReason::Symmetric);
+    for private in ["d", "p", "q", "dp", "dq", "qi"] {
+        assert_eq!(refused(&changed(RSA, private, "AQAB")), SkipReason::Private, "{private}");
+    }
+    assert_eq!(refused(&changed(RSA, "oth", json!([{}]))), SkipReason::Private);
+    for jwk in [P256, ED25519] {
+        assert_eq!(refused(&changed(jwk, "d", "AQAB")), SkipReason::Private, "{jwk}");
+    }
+    assert_eq!(refused(r#"{"kty":"AKP","priv":"AAAA"}"#), SkipReason::Private);
+}
+
+/// Serializers write members that a key does not have as `null` or as empty text.
+#[test]
+fn accepts_private_members_without_a_value() {
     for jwk in [RSA, P256, ED25519] {
-        for private in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
-            for value in [json!("AQAB"), json!(null), json!("")] {
-                assert_eq!(refused(&changed(jwk, private, value)), SkipReason::Private, "{private}");
+        for private in ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"] {
+            for value in [json!(null), json!(""), json!([]), json!(0)] {
+                let key = PublishedKey::from_json(&changed(jwk, private, value.clone()), PrivateKeys::PublicHalfUsed);
+                assert!(!key.ok().expect("a good key").is_disclosed, "{private}: {value}");
+                published(&changed(jwk, private, value));
             }
         }
     }
-    assert_eq!(refused(r#"{"kty":"AKP","priv":"AAAA"}"#), SkipReason::Private);
+    published(&RSA.replacen('{', r#"{"oth": [ ],"#, 1));
+}
+
+#[test]
+fn private_members_are_those_of_the_key_type() {
+    for member in ["p", "q", "dp", "dq", "qi", "k", "priv"] {
+        published(&changed(P256, member, "AQAB"));
+        published(&changed(ED25519, member, "AQAB"));
+    }
+    for (jwk, reason) in [
+        (r#"{"kty":"DSA","p":"AA","q":"AA","g":"AA","y":"AA"}"#, SkipReason::KeyType),
+        (r#"{"kty":"LMS","k":"AA"}"#, SkipReason::KeyType),
+        (r#"{"kty":"AKP","pub":"AA","d":"AA"}"#, SkipReason::KeyType),
+        (r#"{"kty":"LMS","priv":"AA"}"#, SkipReason::Private),
+        (r#"{"kty":"DSA","d":"AA"}"#, SkipReason::Private),
+        (r#"{"d":"AA"}"#, SkipReason::Private),
+        (r#"{"kty":7,"d":"AA"}"#, SkipReason::Private),
+        (r#"{"kty":"oct","d":"AA","k":"AA"}"#, SkipReason::Symmetric),
+        (r#"{"kty":"oct","kty":"oct","k":"AA","d":"AA"}"#, SkipReason::DuplicateMember),
+        (r#"{"kty":"oct","kty":"EC","d":"AA"}"#, SkipReason::Private),
+        (r#"{"kty":"oct","kty":"EC","k":"AA"}"#, SkipReason::DuplicateMember),
+        (r#"{"kty":"RSA","d":"","d":"AA"}"#, SkipReason::Private),
+    ] {
+        assert_eq!(refused(jwk), reason, "{jwk}");
+    }
 }
 
 #[test]
@@ -90,13 +129,11 @@ fn takes_the_public_half_of_a_private_key_on_request() {
     for jwk in [RSA, P256, ED25519] {
         let public = used(jwk);
         assert!(!public.is_disclosed);
-        for private in [json!("AQAB"), json!(null), json!("")] {
-            let jwk = changed(jwk, "d", private);
-            let key = used(&jwk);
-            assert!(key.is_disclosed);
-            assert_eq!(key.material.thumbprint(), public.material.thumbprint());
-            assert_eq!(refused(&jwk), SkipReason::Private);
-        }
+        let jwk = changed(jwk, "d", "AQAB");
+        let key = used(&jwk);
+        assert!(key.is_disclosed);
+        assert_eq!(key.material.thumbprint(), public.material.thumbprint());
+        assert_eq!(refused(&jwk), SkipReason::Private);
     }
     let refused = |json: &str| refused_with(json, PrivateKeys::PublicHalfUsed);
     // What is more wrong with a private key takes nothing off its being one.
