@@ -89,6 +89,15 @@ pub(crate) const MAX_THUMBPRINTS_PER_DENIED_KID: usize = 1000;
 /// publishes new private keys at every refresh does not fill the memory.
 pub(crate) const MAX_COMPROMISED_KEYS: usize = 1000;
 
+/// Most private keys that are looked for in one document, and most public ones: ten sets of the largest size.
+pub(crate) const MAX_SCANNED_KEYS: usize = 1000;
+
+/// Most values of one member that stands more than once in a key whose private half is published.
+pub(crate) const MAX_SCANNED_VALUES: usize = 4;
+
+/// Deepest nesting at which keys are looked for in a document that is not fit for a key set.
+pub(crate) const MAX_SCAN_DEPTH: usize = 64;
+
 /// Deepest nesting of a key set. A set needs 4 levels, and vendors' additions a few more.
 pub(crate) const MAX_JWKS_DEPTH: usize = 16;
 

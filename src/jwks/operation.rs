@@ -17,7 +17,7 @@ use crate::jwks::freshness::{self, Freshness, Stored};
 use crate::jwks::policy::{EmptySet, RefreshPolicy};
 use crate::jwks::redirect::RedirectTrail;
 use crate::jwks::timeout::{catch_panic, within};
-use crate::keys::{KeyOrigin, KeySet, KeyTable, SkipReason, SkippedKey, Thumbprint};
+use crate::keys::{KeyOrigin, KeySet, KeyTable, RefusedKeys, SkipReason, SkippedKey, Thumbprint};
 use crate::token::Algorithm;
 
 /// Everything that one operation needs; it owns it, so that nothing but its task can end it.
@@ -89,6 +89,8 @@ pub(super) struct SkippedReport {
     pub(super) skipped: Arc<[SkippedKey]>,
     /// The keys that are in use although their private halves were published with them.
     pub(super) disclosed: Vec<Thumbprint>,
+    /// The keys whose private halves the document holds.
+    pub(super) private: BTreeSet<Thumbprint>,
 }
 
 /// What makes flaws differ from earlier ones: not the order of the keys, which some issuers change with every answer.
@@ -290,12 +292,6 @@ impl SkippedReport {
         all.sort_unstable();
         all
     }
-
-    /// The keys whose private halves the document holds.
-    pub(super) fn private_keys(&self) -> impl Iterator<Item = Thumbprint> {
-        let private = self.skipped.iter().filter(|key| key.reason() == SkipReason::Private);
-        private.filter_map(SkippedKey::thumbprint)
-    }
 }
 
 fn import(
@@ -307,16 +303,19 @@ fn import(
     let set = match KeySet::parse_remote(document, policy.max_keys, policy.private_keys) {
         Ok(set) => set.without_compromised(compromised),
         Err(error) => {
-            let private = KeySet::private_keys_in(document);
-            let skipped_report = SkippedReport { skipped: private.into(), disclosed: Vec::new() };
+            let RefusedKeys { skipped, private } = KeySet::refused_keys(document);
+            let skipped_report = SkippedReport { skipped: skipped.into(), disclosed: Vec::new(), private };
             return Imported {
                 skipped_report: (!skipped_report.skipped.is_empty()).then_some(skipped_report),
                 keys: Err(error.into()),
             };
         }
     };
-    let skipped_report =
-        SkippedReport { skipped: set.skipped_for(algorithms).into(), disclosed: set.disclosed_for(algorithms) };
+    let skipped_report = SkippedReport {
+        skipped: set.skipped_for(algorithms).into(),
+        disclosed: set.disclosed_for(algorithms),
+        private: set.private_thumbprints().clone(),
+    };
     let table = set.bind(algorithms, KeyOrigin::Remote);
     let is_refused = table.usable() == 0 && policy.empty_set == EmptySet::IsFailure;
     let keys = if is_refused { Err(RefreshError::NoUsableKeys) } else { Ok(table) };

@@ -52,7 +52,7 @@ impl Curve {
         Self::ALL.into_iter().find(|curve| curve.name() == name)
     }
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::P256 => "P-256",
             Self::P384 => "P-384",
@@ -61,7 +61,7 @@ impl Curve {
     }
 
     /// Octets of one coordinate.
-    const fn length(self) -> usize {
+    pub(super) const fn length(self) -> usize {
         match self {
             Self::P256 => 32,
             Self::P384 => 48,

@@ -5,14 +5,13 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
-
 use crate::defaults;
 use crate::keys::error::{KeyError, SkipReason};
 use crate::keys::json::Document;
 use crate::keys::jwk::{PrivateKeys, PublishedKey, Refused};
 use crate::keys::material::Material;
 use crate::keys::pem;
+use crate::keys::scan::{ScannedKey, scan};
 use crate::keys::table::{KeyOrigin, KeyTable};
 use crate::keys::thumbprint::Thumbprint;
 use crate::keys::verify::{Verifier, VerifyingKey};
@@ -42,6 +41,8 @@ pub struct KeySet {
 struct Inner {
     keys: Vec<PublishedKey>,
     skipped: Vec<SkippedKey>,
+    /// Of the private keys in the document, with each value of a doubled member.
+    private: BTreeSet<Thumbprint>,
 }
 
 impl KeySet {
@@ -105,15 +106,23 @@ impl KeySet {
     }
 
     /// Reads what an issuer publishes: a JWK Set with at most `max_keys` keys, and nothing else. Where private keys are
-    /// skipped, their public halves are skipped as well, under whatever id they stand in the set.
+    /// skipped, their public halves are skipped as well, under whatever id they stand in the set. That holds also for
+    /// private keys that are malformed, or outside of the set's array.
     pub(crate) fn parse_remote(document: &[u8], max_keys: usize, private: PrivateKeys) -> Result<Self, KeyError> {
         let Document::Set(keys) = Document::split(document)? else { return Err(KeyError::NotAKeySet) };
-        let set = Self::import(keys.iter().map(|key| key.get()), max_keys, private)?;
+        let mut set = Self::import(keys.iter().map(|key| key.get()), max_keys, private)?;
         if private == PrivateKeys::PublicHalfUsed {
             return Ok(set);
         }
-        let published = set.inner.skipped.iter().filter(|key| key.reason == SkipReason::Private);
-        let compromised = published.filter_map(|key| key.thumbprint).collect();
+        let inner = Arc::make_mut(&mut set.inner);
+        let scanned = scan(document);
+        let outside = scanned.iter().filter(|key| key.is_private && !key.in_set && !key.thumbprints.is_empty());
+        let outside = outside.map(|key| SkippedKey { kid: None, ..key.skipped() });
+        inner.skipped.extend(outside.take(defaults::MAX_KEYS));
+        inner.skipped.sort_by_key(SkippedKey::position);
+        let skipped = inner.skipped.iter().filter(|key| key.reason == SkipReason::Private);
+        inner.private = skipped.filter_map(|key| key.thumbprint).chain(private_thumbprints(&scanned)).collect();
+        let compromised = inner.private.clone();
         Ok(set.without_compromised(&compromised))
     }
 
@@ -139,19 +148,21 @@ impl KeySet {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Finds the private keys of a document that is refused as a whole, as far as it can be read, at most
-    /// [`defaults::MAX_KEYS`].
-    pub(crate) fn private_keys_in(document: &[u8]) -> Vec<SkippedKey> {
-        let keys = match Document::split(document) {
-            Ok(Document::Set(keys)) => keys.into_iter().map(RawValue::get).collect(),
-            Ok(Document::Key(json)) => vec![json],
-            Err(_) => Vec::new(),
-        };
-        let refused = keys.into_iter().enumerate().filter_map(|(position, json)| {
-            let Refused { kid, reason, thumbprint } = PublishedKey::from_json(json, PrivateKeys::Skipped).err()?;
-            (reason == SkipReason::Private).then_some(SkippedKey { kid, position, reason, thumbprint })
-        });
-        refused.take(defaults::MAX_KEYS).collect()
+    /// Finds the keys of a document that is refused as a whole, as far as it can be read; of the private keys, at most
+    /// [`defaults::MAX_KEYS`] are listed.
+    pub(crate) fn refused_keys(document: &[u8]) -> RefusedKeys {
+        let scanned = scan(document);
+        let skipped = scanned.iter().filter(|key| key.is_private).map(ScannedKey::skipped);
+        RefusedKeys {
+            skipped: skipped.take(defaults::MAX_KEYS).collect(),
+            private: private_thumbprints(&scanned).collect(),
+        }
+    }
+
+    /// The thumbprints of the private keys in the document, at most [`defaults::MAX_COMPROMISED_KEYS`] and one for each
+    /// skipped key. They are empty where public halves of private keys are used.
+    pub(crate) fn private_thumbprints(&self) -> &BTreeSet<Thumbprint> {
+        &self.inner.private
     }
 
     /// Skips the keys of these thumbprints, whose private halves have been published.
@@ -179,7 +190,7 @@ impl KeySet {
     }
 
     fn of_keys(keys: Vec<PublishedKey>) -> Self {
-        Self { inner: Arc::new(Inner { keys, skipped: Vec::new() }) }
+        Self { inner: Arc::new(Inner { keys, ..Inner::default() }) }
     }
 
     /// Gives the set's only key an id, in place of any that it has: tokens with another `kid` are then not its own.
@@ -278,6 +289,27 @@ impl KeySet {
     }
 }
 
+/// What a document that is refused as a whole discloses.
+#[derive(Debug)]
+pub(crate) struct RefusedKeys {
+    pub(crate) skipped: Vec<SkippedKey>,
+    /// Of the private keys, with each value of a doubled member.
+    pub(crate) private: BTreeSet<Thumbprint>,
+}
+
+fn private_thumbprints(scanned: &[ScannedKey]) -> impl Iterator<Item = Thumbprint> {
+    let private = scanned.iter().filter(|key| key.is_private);
+    private.flat_map(|key| key.thumbprints.iter().copied()).take(defaults::MAX_COMPROMISED_KEYS)
+}
+
+impl ScannedKey {
+    /// A private key.
+    fn skipped(&self) -> SkippedKey {
+        let thumbprint = self.thumbprints.first().copied();
+        SkippedKey { kid: self.kid.clone(), position: self.position, reason: SkipReason::Private, thumbprint }
+    }
+}
+
 impl PublishedKey {
     fn verifies_any(&self, algorithms: &[Algorithm]) -> bool {
         algorithms.iter().any(|algorithm| self.verifies(*algorithm))
@@ -318,7 +350,7 @@ impl SkippedKey {
         self.reason
     }
 
-    /// Where it stands in the set, from 0.
+    /// Where it stands in the set, from 0; for a private key elsewhere in the document, where in its array, or 0.
     #[must_use]
     pub fn position(&self) -> usize {
         self.position
@@ -463,10 +495,21 @@ mod tests {
         let table = set.bind(&[Algorithm::RS256], KeyOrigin::Remote);
         assert!(matches!(table.find(Some("1"), Algorithm::RS256), Found::NotForVerification));
         // A private key that may not verify, or that no parser would read, has been published all the same.
-        for bad in [changed(&private(RSA), "use", "enc"), private(RSA).replacen('{', r#"{"d":"AQAB","#, 1)] {
+        let doubled = |member: &str| private(RSA).replacen('{', &format!("{{{member},"), 1);
+        for bad in [
+            changed(&private(RSA), "use", "enc"),
+            doubled(r#""d":"AQAB""#),
+            doubled(r#""kty":"EC""#),
+            doubled(r#""n":"AQAB""#),
+            doubled(r#""\ud800":1"#),
+            changed(&private(RSA), "e", "AAEAAQ"),
+        ] {
             let expected = [(0, SkipReason::Compromised), (1, SkipReason::Private)];
             assert_eq!(reasons(&published(&[RSA, &bad], PrivateKeys::Skipped)), expected, "{bad}");
         }
+        let outside = format!("{{\"keys\":[{RSA}],\"x\":{{\"y\":[1,{}]}}}}", private(RSA));
+        let set = remote(outside.as_bytes(), 100).expect("a set");
+        assert_eq!(reasons(&set), [(0, SkipReason::Compromised), (1, SkipReason::Private)]);
         // The private half is that of another key; it is wanted; it is in the operator's own file.
         let other = published(&[RSA, &private(P256)], PrivateKeys::Skipped);
         assert_eq!(reasons(&other), [(1, SkipReason::Private)]);
@@ -486,8 +529,8 @@ mod tests {
     fn finds_private_keys_in_documents_that_are_refused() {
         let private = changed(RSA, "d", "AQAB");
         let found = |document: &str| {
-            let keys = KeySet::private_keys_in(document.as_bytes());
-            keys.iter().map(|key| (key.position(), key.reason(), key.thumbprint())).collect::<Vec<_>>()
+            let keys = KeySet::refused_keys(document.as_bytes());
+            keys.skipped.iter().map(|key| (key.position(), key.reason(), key.thumbprint())).collect::<Vec<_>>()
         };
         let thumbprint = key_set(&[RSA]).thumbprints().next();
         let at = |position| vec![(position, SkipReason::Private, thumbprint)];
@@ -500,6 +543,7 @@ mod tests {
         for other in [RSA, "{}", "<html>", &private[1..]] {
             assert_eq!(found(other), [], "{other}");
         }
+        assert_eq!(KeySet::refused_keys(private.as_bytes()).private, thumbprint.into_iter().collect());
     }
 
     #[test]

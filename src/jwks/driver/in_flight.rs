@@ -105,9 +105,9 @@ impl Driver<'_> {
         let compromised = {
             let core = &mut *self.shared.core();
             let known = Arc::make_mut(&mut core.compromised);
-            known.extend(skipped_report.private_keys());
+            known.extend(&skipped_report.private);
             if known.len() > defaults::MAX_COMPROMISED_KEYS {
-                *known = skipped_report.private_keys().collect();
+                known.clone_from(&skipped_report.private);
             }
             Arc::clone(&core.compromised)
         };

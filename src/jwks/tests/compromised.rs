@@ -90,8 +90,8 @@ async fn leaves_an_empty_set_where_the_policy_accepts_one() {
     let world = World::loaded_with(policy.dangerous_accept_empty_set(), &["a"]).await;
     world.answer(Reply::json(set_of(&[private("a")])));
     world.source.reload().await.expect("accepted");
-    assert_eq!(world.ask("a").await, Outcome::NotFound);
     assert_eq!(names(&events), ["initial_load", "reload", "refreshed", "key_skipped", "private_key_published"]);
+    assert_eq!(world.ask("a").await, Outcome::NotFound);
 }
 
 /// The keys beside it stay in use while the set is refused, and a 304 does not bring it back.
@@ -136,6 +136,45 @@ async fn stops_verifying_whatever_else_the_document_is_refused_for() {
         assert_eq!(world.source.reload().await, Err(error));
         assert!(!world.serves("a") && world.serves("b"), "{error}");
         assert_eq!(names(&events), ["initial_load", "reload", "key_skipped", "private_key_published"], "{error}");
+    }
+}
+
+/// Other parsers may read a key that this crate cannot parse.
+#[tokio::test]
+async fn stops_verifying_though_the_key_or_the_document_is_malformed() {
+    let key = private("a");
+    let with = |members: &str| key.replacen('{', &format!("{{{members},"), 1);
+    for (set, name) in [
+        (set_of(&[with(r#""kty":"RSA""#)]), "two types"),
+        (set_of(&[with(r#""x":"AA""#)]), "two values of x"),
+        (set_of(&[with(r#""\ud800":1"#)]), "an invalid escape"),
+        (set_of(&[key.replace(r#""kid":"a""#, r#""kid":7"#)]), "an id that is no text"),
+        (format!(r#"{{"keys":[],"keys":[{key}]}}"#), "two members keys"),
+        (format!(r#"{{"$serde_json::private::X":1,"keys":[{key}]}}"#), "a reserved name"),
+        (format!(r#"{{"x":{}{},"keys":[{key}]}}"#, "[".repeat(20), "]".repeat(20)), "too deep"),
+        (format!("[{key}]"), "an array"),
+        (format!(r#"{{"keys":[{key}"#), "cut off"),
+    ] {
+        let (policy, events) = policy();
+        let world = World::loaded_with(policy, &["a", "b"]).await;
+        world.answer(Reply::json(set));
+        world.source.reload().await.expect_err(name);
+        assert!(!world.serves("a") && world.serves("b"), "{name}");
+        assert_eq!(names(&events), ["initial_load", "reload", "key_skipped", "private_key_published"], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn stops_verifying_where_an_accepted_set_has_a_malformed_private_key() {
+    for members in [r#""kty":"RSA""#, r#""x":"AA""#, r#""\ud800":1"#] {
+        let (policy, events) = policy();
+        let world = World::loaded_with(policy, &["a", "b"]).await;
+        let key = private("a").replacen('{', &format!("{{{members},"), 1);
+        world.answer(Reply::json(set_of(&[jwk("a", "a"), key, jwk("b", "b")])));
+        world.source.reload().await.expect("accepted");
+        assert!(!world.serves("a") && world.serves("b"), "{members}");
+        let expected = ["initial_load", "reload", "refreshed", "key_skipped", "key_skipped", "private_key_published"];
+        assert_eq!(names(&events), expected, "{members}");
     }
 }
 

@@ -7,6 +7,7 @@ use crate::defaults;
 use crate::keys::error::SkipReason;
 use crate::keys::json::Members;
 use crate::keys::material::{Curve, Material};
+use crate::keys::scan::scan;
 use crate::keys::thumbprint::Thumbprint;
 use crate::token::Algorithm;
 
@@ -43,7 +44,11 @@ impl PublishedKey {
     pub(super) fn from_json(json: &str, private: PrivateKeys) -> Result<Self, Refused> {
         let Some(members) = Members::of(json) else {
             let is_object = json.starts_with('{');
-            let reason = if is_object { SkipReason::MemberMalformed } else { SkipReason::NotAnObject };
+            let reason = match is_object {
+                true if scan(json.as_bytes()).iter().any(|key| key.is_private) => SkipReason::Private,
+                true => SkipReason::MemberMalformed,
+                false => SkipReason::NotAnObject,
+            };
             return Err(Refused { kid: None, reason, thumbprint: None });
         };
         // Read first, so that a token naming a key that was passed over is known to name one.
@@ -113,8 +118,9 @@ impl PublishedKey {
 /// type has a value. Some serializers write members that a key does not have as `null` or `""`.
 ///
 /// With several members `kty`, each of them counts.
-fn is_private<'m>(members: impl Iterator<Item = (&'m str, &'m str)> + Clone) -> bool {
-    let mut key_types = members.clone().filter(|(name, _)| *name == "kty").map(|(_, json)| private_members(json)).peekable();
+pub(super) fn is_private<'m>(members: impl Iterator<Item = (&'m str, &'m str)> + Clone) -> bool {
+    let mut key_types =
+        members.clone().filter(|(name, _)| *name == "kty").map(|(_, json)| private_members(json)).peekable();
     let private: Vec<&str> = match key_types.peek() {
         Some(_) => key_types.flatten().copied().collect(),
         None => OTHER_PRIVATE_MEMBERS.to_vec(),
