@@ -85,8 +85,8 @@ pub(crate) const MAX_KEYS: usize = 100;
 /// refresh does not fill the memory: ten sets of the largest size.
 pub(crate) const MAX_THUMBPRINTS_PER_DENIED_KID: usize = 1000;
 
-/// Most keys that a source remembers as compromised; it then keeps those of the last set only, so that an issuer that
-/// publishes new private keys at every refresh does not fill the memory.
+/// Most keys that a source remembers as compromised, so that an issuer that publishes new private keys at every refresh does
+/// not fill the memory: ten sets of the largest size. The oldest are evicted first, those of the latest set never.
 pub(crate) const MAX_COMPROMISED_KEYS: usize = 1000;
 
 /// Most private keys that are looked for in one document, and most public ones: ten sets of the largest size.

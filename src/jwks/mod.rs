@@ -15,6 +15,7 @@ mod events;
 mod freshness;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod history;
 mod jitter;
 mod operation;
 mod policy;

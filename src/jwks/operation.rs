@@ -14,6 +14,7 @@ use crate::fetch::{Endpoint, Fetch, FetchError, FetchRequest, FetchResponse};
 use crate::jwks::discovery::Discovery;
 use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::{self, Freshness, Stored};
+use crate::jwks::history::History;
 use crate::jwks::policy::{EmptySet, RefreshPolicy};
 use crate::jwks::redirect::RedirectTrail;
 use crate::jwks::timeout::{catch_panic, within};
@@ -27,8 +28,7 @@ pub(super) struct Operation {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) policy: Arc<RefreshPolicy>,
     pub(super) algorithms: Arc<[Algorithm]>,
-    /// The keys whose private halves have been published.
-    pub(super) compromised: Arc<BTreeSet<Thumbprint>>,
+    pub(super) compromised: Arc<CompromisedKeys>,
     pub(super) deadline: Monotonic,
     /// Pause before a second attempt.
     pub(super) pause: Duration,
@@ -95,6 +95,9 @@ pub(super) struct SkippedReport {
 
 /// What makes flaws differ from earlier ones: not the order of the keys, which some issuers change with every answer.
 pub(super) type FlawSummary = Vec<(Option<SkipReason>, Option<Thumbprint>)>;
+
+/// The keys whose private halves have been published.
+pub(super) type CompromisedKeys = History<Thumbprint, { defaults::MAX_COMPROMISED_KEYS }>;
 
 /// What a document holds.
 struct Imported {
@@ -292,16 +295,22 @@ impl SkippedReport {
         all.sort_unstable();
         all
     }
+
+    /// The keys of the document whose private halves have been published, in it or earlier.
+    pub(super) fn compromised(&self) -> impl Iterator<Item = Thumbprint> {
+        let earlier = self.skipped.iter().filter(|key| key.reason() == SkipReason::Compromised);
+        self.private.iter().copied().chain(earlier.filter_map(SkippedKey::thumbprint))
+    }
 }
 
 fn import(
     document: &[u8],
     policy: &RefreshPolicy,
     algorithms: &[Algorithm],
-    compromised: &BTreeSet<Thumbprint>,
+    compromised: &CompromisedKeys,
 ) -> Imported {
     let set = match KeySet::parse_remote(document, policy.max_keys, policy.private_keys) {
-        Ok(set) => set.without_compromised(compromised),
+        Ok(set) => set.without_compromised(|thumbprint| compromised.contains(thumbprint)),
         Err(error) => {
             let RefusedKeys { skipped, private } = KeySet::refused_keys(document);
             let skipped_report = SkippedReport { skipped: skipped.into(), disclosed: Vec::new(), private };

@@ -1,6 +1,5 @@
 //! The keys in use: read by every request without a lock, written by one hand at a time.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use crate::clock::{Moment, Monotonic, Timestamp};
 use crate::defaults;
 use crate::jwks::deny_list::DenyList;
 use crate::jwks::freshness::{FreshnessState, Stored, Times};
+use crate::jwks::operation::CompromisedKeys;
 use crate::keys::{KeyTable, SkippedKey, Thumbprint};
 
 /// The keys of one moment.
@@ -119,7 +119,7 @@ impl SnapshotStore {
     }
 
     /// Takes compromised keys out of the set at hand. If none is left, the set expires.
-    pub(super) fn withdraw(&self, compromised: &BTreeSet<Thumbprint>, now: Monotonic) -> Remaining {
+    pub(super) fn withdraw(&self, compromised: &CompromisedKeys, now: Monotonic) -> Remaining {
         let mut writer = self.writer();
         let set_activity = writer.whole.without(|_, thumbprint| compromised.contains(thumbprint));
         if set_activity.usable() == writer.whole.usable() {

@@ -105,10 +105,7 @@ impl Driver<'_> {
         let compromised = {
             let core = &mut *self.shared.core();
             let known = Arc::make_mut(&mut core.compromised);
-            known.extend(&skipped_report.private);
-            if known.len() > defaults::MAX_COMPROMISED_KEYS {
-                known.clone_from(&skipped_report.private);
-            }
+            known.record(skipped_report.compromised());
             Arc::clone(&core.compromised)
         };
         if result.is_err() && self.shared.published.withdraw(&compromised, now) == Remaining::None {

@@ -2,7 +2,6 @@
 
 mod in_flight;
 
-use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::mem;
 use std::pin::{Pin, pin};
@@ -18,13 +17,12 @@ use crate::jwks::driver::in_flight::{Completed, InFlight};
 use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::jitter::Rng;
-use crate::jwks::operation::{Failure, FlawSummary, Report};
+use crate::jwks::operation::{CompromisedKeys, Failure, FlawSummary, Report};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::{Action, Cause, Event, Refresh};
 use crate::jwks::shared::{Origin, Progress, Reply, Shared, Task, TaskGuard};
 use crate::jwks::status::KeyState;
 use crate::jwks::timeout::catch_panic;
-use crate::keys::Thumbprint;
 use crate::telemetry;
 
 /// What outlives a task whose runtime ends.
@@ -41,7 +39,7 @@ pub(super) struct Core {
     /// What was wrong with keys of the last set when it was reported, and whether that set was refused.
     last_reported: (FlawSummary, bool),
     /// The keys whose private halves have been published: no later set brings them back.
-    compromised: Arc<BTreeSet<Thumbprint>>,
+    compromised: Arc<CompromisedKeys>,
     /// What has happened, until the lock is released and somebody may be told.
     pending_events: Vec<KeyEventKind>,
     /// When the hook last heard of misses.

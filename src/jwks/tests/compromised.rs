@@ -125,6 +125,34 @@ async fn stays_out_of_use_after_an_accepted_set_has_shown_it() {
     assert_eq!(world.ask("again").await, Outcome::NotFound);
 }
 
+/// An issuer may publish more private keys than the source remembers: a key of the current set is not forgotten.
+#[tokio::test]
+async fn is_remembered_while_it_is_in_the_set() {
+    let mut new = 0..;
+    let mut others = || -> Vec<String> {
+        let points = new.by_ref().take(98).map(|number| format!("{number:A<43}"));
+        points.map(|x| format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}","d":"AA"}}"#)).collect()
+    };
+    let (policy, _) = policy();
+    let world = World::loaded_with(policy, &["a", "b"]).await;
+    world.answer(Reply::json(set_of(&[private("a"), jwk("b", "b")])));
+    world.source.reload().await.expect("accepted");
+    for round in 0..12 {
+        let keys = [others(), vec![jwk("a", "a"), jwk("b", "b")]].concat();
+        world.answer(Reply::json(set_of(&keys)));
+        world.source.reload().await.expect("accepted");
+        assert!(!world.serves("a") && world.serves("b"), "{round}");
+    }
+    // Once it has been absent from more sets than are remembered, it is forgotten.
+    for _ in 0..11 {
+        world.answer(Reply::json(set_of(&[others(), vec![jwk("b", "b")]].concat())));
+        world.source.reload().await.expect("accepted");
+    }
+    world.publish(&["a", "b"]);
+    world.source.reload().await.expect("accepted");
+    assert!(world.serves("a"));
+}
+
 /// Not a key set, or one with too many keys: whoever reads it finds the key all the same.
 #[tokio::test]
 async fn stops_verifying_whatever_else_the_document_is_refused_for() {
