@@ -85,6 +85,10 @@ pub(crate) const MAX_KEYS: usize = 100;
 /// refresh does not fill the memory: ten sets of the largest size.
 pub(crate) const MAX_THUMBPRINTS_PER_DENIED_KID: usize = 1000;
 
+/// Most pairs of an id and a key that a source remembers for revocations by id: ten sets of the largest size. The oldest are
+/// evicted first, those of the latest set never.
+pub(crate) const MAX_KID_HISTORY: usize = 1000;
+
 /// Most keys that a source remembers as compromised, so that an issuer that publishes new private keys at every refresh does
 /// not fill the memory: ten sets of the largest size. The oldest are evicted first, those of the latest set never.
 pub(crate) const MAX_COMPROMISED_KEYS: usize = 1000;

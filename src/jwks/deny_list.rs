@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::defaults;
-use crate::keys::{KeyTable, Thumbprint};
+use crate::jwks::history::History;
+use crate::keys::{KeyTable, NamedKey, Thumbprint};
 
 /// What may not verify, whatever the issuer publishes.
 #[derive(Debug, Default)]
@@ -11,15 +12,20 @@ pub(super) struct DenyList {
     /// Each denied id, with the keys that were found under it since: they are denied under any id.
     kids: BTreeMap<Box<str>, BTreeSet<Thumbprint>>,
     thumbprints: BTreeSet<Thumbprint>,
+    /// The keys that the issuer has published, under which ids.
+    history: History<NamedKey, { defaults::MAX_KID_HISTORY }>,
 }
 
 impl DenyList {
-    /// Denies an id and the keys that `table` has under it. Returns whether it was allowed before.
-    pub(super) fn deny_kid(&mut self, kid: &str, table: &KeyTable) -> bool {
-        let is_new = !self.kids.contains_key(kid);
-        self.kids.entry(Box::from(kid)).or_default();
-        self.record(table);
-        is_new
+    /// Denies an id and the keys that have been published under it. Returns whether it was allowed before.
+    pub(super) fn deny_kid(&mut self, kid: &str) -> bool {
+        if self.kids.contains_key(kid) {
+            return false;
+        }
+        let found = self.history.iter().filter(|(known, _)| **known == *kid).map(|(_, thumbprint)| *thumbprint);
+        let found = found.take(defaults::MAX_THUMBPRINTS_PER_DENIED_KID).collect();
+        self.kids.insert(Box::from(kid), found);
+        true
     }
 
     /// Allows an id, and the keys that were denied for it alone.
@@ -37,14 +43,17 @@ impl DenyList {
         self.thumbprints.remove(&thumbprint)
     }
 
-    /// Denies the keys that a newly published set has under denied ids.
-    pub(super) fn record(&mut self, table: &KeyTable) {
-        for (kid, found) in &mut self.kids {
+    /// Records the keys of a document, and denies those that it has under denied ids.
+    pub(super) fn record(&mut self, published: Vec<NamedKey>) {
+        for (kid, thumbprint) in &published {
             // The first ones count most: they were there when the id was denied.
-            let room = defaults::MAX_THUMBPRINTS_PER_DENIED_KID.saturating_sub(found.len());
-            let new: Vec<_> = table.thumbprints_under(kid).filter(|thumbprint| !found.contains(thumbprint)).collect();
-            found.extend(new.into_iter().take(room));
+            if let Some(found) = self.kids.get_mut(kid)
+                && found.len() < defaults::MAX_THUMBPRINTS_PER_DENIED_KID
+            {
+                found.insert(*thumbprint);
+            }
         }
+        self.history.record(published);
     }
 
     /// The keys of a set that may verify.
@@ -73,10 +82,11 @@ mod tests {
     #[test]
     fn denies_every_key_that_was_found_under_a_denied_id() {
         let mut denied = DenyList::default();
-        assert!(denied.deny_kid("1", &of(&[("1", "a"), ("2", "b")])));
-        assert!(!denied.deny_kid("1", &of(&[("1", "a")])), "it is denied already");
+        denied.record(of(&[("1", "a"), ("2", "b")]).named_keys());
+        assert!(denied.deny_kid("1"));
+        assert!(!denied.deny_kid("1"), "it is denied already");
         let next = of(&[("1", "c"), ("3", "a"), ("4", "d")]);
-        denied.record(&next);
+        denied.record(next.named_keys());
         let allowed = denied.allowed(&next);
         assert_eq!(["1", "3", "4"].map(|kid| has(&allowed, kid)), [false, false, true]);
         // What was found under the id since is denied as well.
@@ -87,12 +97,35 @@ mod tests {
     }
 
     #[test]
+    fn denies_keys_of_earlier_sets_by_their_ids_of_then() {
+        let mut denied = DenyList::default();
+        denied.record(of(&[("1", "a"), ("2", "b")]).named_keys());
+        let latest = of(&[("7", "a"), ("2", "b")]);
+        denied.record(latest.named_keys());
+        denied.deny_kid("1");
+        let allowed = denied.allowed(&latest);
+        assert_eq!(["7", "2"].map(|kid| has(&allowed, kid)), [false, true]);
+        // Pairs that are too old are evicted.
+        denied.allow_kid("1");
+        for number in 0..defaults::MAX_KID_HISTORY - 3 {
+            denied.record(vec![(number.to_string().into(), Thumbprint::from([7; 32]))]);
+        }
+        denied.deny_kid("1");
+        assert!(!has(&denied.allowed(&latest), "7"));
+        denied.allow_kid("1");
+        denied.record(vec![("x".into(), Thumbprint::from([7; 32]))]);
+        denied.deny_kid("1");
+        assert!(has(&denied.allowed(&latest), "7"));
+    }
+
+    #[test]
     fn each_denial_is_undone_by_itself() {
         let set = of(&[("1", "a"), ("2", "a")]);
-        let thumbprint = set.thumbprints_under("1").next().expect("a key");
+        let (_, thumbprint) = set.named_keys()[0];
         let mut denied = DenyList::default();
+        denied.record(set.named_keys());
         assert!(denied.deny_key(thumbprint) && !denied.deny_key(thumbprint));
-        assert!(denied.deny_kid("1", &set));
+        assert!(denied.deny_kid("1"));
         assert!(denied.allow_key(thumbprint) && !denied.allow_key(thumbprint));
         assert_eq!(["1", "2"].map(|kid| has(&denied.allowed(&set), kid)), [false, false], "the id is still denied");
         denied.deny_key(thumbprint);
@@ -106,7 +139,8 @@ mod tests {
     #[test]
     fn a_denied_id_has_a_limit_of_keys() {
         let mut denied = DenyList::default();
-        denied.deny_kid("1", &of(&[("1", "a")]));
+        denied.record(of(&[("1", "a")]).named_keys());
+        denied.deny_kid("1");
         let many = (0..=defaults::MAX_THUMBPRINTS_PER_DENIED_KID).map(|number| {
             let mut digest = [0; 32];
             digest[..8].copy_from_slice(&number.to_be_bytes());
@@ -114,7 +148,7 @@ mod tests {
         });
         denied.kids.get_mut("1").expect("denied").extend(many.skip(2));
         let latest = of(&[("1", "b"), ("2", "b"), ("3", "a")]);
-        denied.record(&latest);
+        denied.record(latest.named_keys());
         assert_eq!(denied.kids["1"].len(), defaults::MAX_THUMBPRINTS_PER_DENIED_KID);
         assert_eq!(["1", "2", "3"].map(|kid| has(&denied.allowed(&latest), kid)), [false, true, false]);
     }

@@ -36,7 +36,6 @@ impl<E: Ord + Clone, const LIMIT: usize> History<E, LIMIT> {
         self.entries.contains_key(entry)
     }
 
-    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &E> {
         self.entries.keys()
     }

@@ -18,7 +18,7 @@ use crate::jwks::history::History;
 use crate::jwks::policy::{EmptySet, RefreshPolicy};
 use crate::jwks::redirect::RedirectTrail;
 use crate::jwks::timeout::{catch_panic, within};
-use crate::keys::{KeyOrigin, KeySet, KeyTable, RefusedKeys, SkipReason, SkippedKey, Thumbprint};
+use crate::keys::{KeyOrigin, KeySet, KeyTable, NamedKey, RefusedKeys, SkipReason, SkippedKey, Thumbprint};
 use crate::token::Algorithm;
 
 /// Everything that one operation needs; it owns it, so that nothing but its task can end it.
@@ -91,6 +91,8 @@ pub(super) struct SkippedReport {
     pub(super) disclosed: Vec<Thumbprint>,
     /// The keys whose private halves the document holds.
     pub(super) private: BTreeSet<Thumbprint>,
+    /// The keys that have an id, if the set is refused.
+    pub(super) refused: Vec<NamedKey>,
 }
 
 /// What makes flaws differ from earlier ones: not the order of the keys, which some issuers change with every answer.
@@ -312,21 +314,20 @@ fn import(
     let set = match KeySet::parse_remote(document, policy.max_keys, policy.private_keys) {
         Ok(set) => set.without_compromised(|thumbprint| compromised.contains(thumbprint)),
         Err(error) => {
-            let RefusedKeys { skipped, private } = KeySet::refused_keys(document);
-            let skipped_report = SkippedReport { skipped: skipped.into(), disclosed: Vec::new(), private };
-            return Imported {
-                skipped_report: (!skipped_report.skipped.is_empty()).then_some(skipped_report),
-                keys: Err(error.into()),
-            };
+            let RefusedKeys { skipped, private, named: refused } = KeySet::refused_keys(document);
+            let has_keys = !skipped.is_empty() || !refused.is_empty();
+            let skipped_report = SkippedReport { skipped: skipped.into(), disclosed: Vec::new(), private, refused };
+            return Imported { skipped_report: has_keys.then_some(skipped_report), keys: Err(error.into()) };
         }
     };
+    let table = set.bind(algorithms, KeyOrigin::Remote);
+    let is_refused = table.usable() == 0 && policy.empty_set == EmptySet::IsFailure;
     let skipped_report = SkippedReport {
         skipped: set.skipped_for(algorithms).into(),
         disclosed: set.disclosed_for(algorithms),
         private: set.private_thumbprints().clone(),
+        refused: if is_refused { table.named_keys() } else { Vec::new() },
     };
-    let table = set.bind(algorithms, KeyOrigin::Remote);
-    let is_refused = table.usable() == 0 && policy.empty_set == EmptySet::IsFailure;
     let keys = if is_refused { Err(RefreshError::NoUsableKeys) } else { Ok(table) };
     Imported { skipped_report: Some(skipped_report), keys }
 }

@@ -10,7 +10,7 @@ use crate::defaults;
 use crate::jwks::deny_list::DenyList;
 use crate::jwks::freshness::{FreshnessState, Stored, Times};
 use crate::jwks::operation::CompromisedKeys;
-use crate::keys::{KeyTable, SkippedKey, Thumbprint};
+use crate::keys::{KeyTable, NamedKey, SkippedKey, Thumbprint};
 
 /// The keys of one moment.
 #[derive(Debug)]
@@ -138,10 +138,19 @@ impl SnapshotStore {
     /// Puts a newly loaded set into use.
     pub(super) fn replace(&self, table: KeyTable, stored: Option<Stored>, times: Times, wall: Timestamp) {
         let mut writer = self.writer();
-        writer.denied.record(&table);
+        writer.denied.record(table.named_keys());
         writer.whole = table;
         writer.stored = stored;
         self.publish(&writer, times, wall);
+    }
+
+    /// Records the keys of a set that is refused: if one of them is under a denied id, it is taken out of use.
+    pub(super) fn record_refused(&self, keys: Vec<NamedKey>) {
+        if !keys.is_empty() {
+            let mut writer = self.writer();
+            writer.denied.record(keys);
+            self.republish(&writer);
+        }
     }
 
     /// Gives the set at hand new times.
@@ -164,30 +173,35 @@ impl SnapshotStore {
         Some(uncounted)
     }
 
-    /// Takes a key id and the keys that are found under it out of use, at once and in every set to come.
+    /// Takes a key id and the keys that have been published under it out of use, at once and in every set to come.
     pub(super) fn deny_kid(&self, kid: &str) {
-        self.update_denied(|denied, whole| denied.deny_kid(kid, whole));
+        let mut writer = self.writer();
+        let Writer { denied, whole, .. } = &mut *writer;
+        // The keys of refused sets may have evicted those in use.
+        denied.record(whole.named_keys());
+        if denied.deny_kid(kid) {
+            self.republish(&writer);
+        }
     }
 
     /// Undoes [`deny_kid`](Self::deny_kid).
     pub(super) fn allow_kid(&self, kid: &str) {
-        self.update_denied(|denied, _| denied.allow_kid(kid));
+        self.update_denied(|denied| denied.allow_kid(kid));
     }
 
     /// Takes a key out of use, at once and in every set to come.
     pub(super) fn deny_key(&self, thumbprint: Thumbprint) {
-        self.update_denied(|denied, _| denied.deny_key(thumbprint));
+        self.update_denied(|denied| denied.deny_key(thumbprint));
     }
 
     /// Undoes [`deny_key`](Self::deny_key).
     pub(super) fn allow_key(&self, thumbprint: Thumbprint) {
-        self.update_denied(|denied, _| denied.allow_key(thumbprint));
+        self.update_denied(|denied| denied.allow_key(thumbprint));
     }
 
-    fn update_denied(&self, update: impl FnOnce(&mut DenyList, &KeyTable) -> bool) {
+    fn update_denied(&self, update: impl FnOnce(&mut DenyList) -> bool) {
         let mut writer = self.writer();
-        let Writer { denied, whole, .. } = &mut *writer;
-        if update(denied, whole) {
+        if update(&mut writer.denied) {
             self.republish(&writer);
         }
     }

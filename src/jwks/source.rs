@@ -218,12 +218,14 @@ impl KeySource {
         self.handle.shared.mailbox.reloads.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Revokes a key id and every key that the issuer has published, or publishes from now on, under it: no token verifies
-    /// with such a key after this call returns, under any other id or without one, until
-    /// [`unrevoke_kid`](Self::unrevoke_kid) or the end of the process.
+    /// Revokes a key id and every key that this source has read, or reads from now on, under it: no token verifies with such
+    /// a key after this call returns, under any other id or without one, until [`unrevoke_kid`](Self::unrevoke_kid) or the
+    /// end of the process.
     ///
-    /// A key that was published under this id only before this process started, and since then under another, is not
-    /// known by the id: revoke it with [`revoke_key`](Self::revoke_key).
+    /// A source knows the keys of the current set, and of the earlier ones the latest 1,000 pairs of id and key. The keys of
+    /// a set that is refused count as well, if their id and their public members can be read. A revoked id stands for 1,000
+    /// keys at most. A key that was published under the id only longer ago, or before this process started, and is now
+    /// published under another, is not known by it: revoke it with [`revoke_key`](Self::revoke_key).
     pub fn revoke_kid(&self, kid: &str) {
         self.handle.shared.published.deny_kid(kid);
         self.tell_driver();

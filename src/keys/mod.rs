@@ -36,7 +36,7 @@ pub use self::secret::{Secret, SecretError};
 pub(crate) use self::set::RefusedKeys;
 pub use self::set::{KeySet, SkippedKey};
 pub use self::signed::SignedToken;
-pub(crate) use self::table::{Changes, Found, KeyOrigin, KeyTable};
+pub(crate) use self::table::{Changes, Found, KeyOrigin, KeyTable, NamedKey};
 pub use self::thumbprint::{Thumbprint, ThumbprintError};
 
 #[cfg(test)]

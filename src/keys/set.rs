@@ -12,7 +12,7 @@ use crate::keys::jwk::{PrivateKeys, PublishedKey, Refused};
 use crate::keys::material::Material;
 use crate::keys::pem;
 use crate::keys::scan::{ScannedKey, scan};
-use crate::keys::table::{KeyOrigin, KeyTable};
+use crate::keys::table::{KeyOrigin, KeyTable, NamedKey};
 use crate::keys::thumbprint::Thumbprint;
 use crate::keys::verify::{Verifier, VerifyingKey};
 use crate::token::Algorithm;
@@ -153,9 +153,13 @@ impl KeySet {
     pub(crate) fn refused_keys(document: &[u8]) -> RefusedKeys {
         let scanned = scan(document);
         let skipped = scanned.iter().filter(|key| key.is_private).map(ScannedKey::skipped);
+        let named = scanned
+            .iter()
+            .flat_map(|key| key.thumbprints.iter().filter_map(|thumbprint| Some((key.kid.clone()?, *thumbprint))));
         RefusedKeys {
             skipped: skipped.take(defaults::MAX_KEYS).collect(),
             private: private_thumbprints(&scanned).collect(),
+            named: named.take(defaults::MAX_KID_HISTORY).collect(),
         }
     }
 
@@ -295,6 +299,8 @@ pub(crate) struct RefusedKeys {
     pub(crate) skipped: Vec<SkippedKey>,
     /// Of the private keys, with each value of a doubled member.
     pub(crate) private: BTreeSet<Thumbprint>,
+    /// The keys that have an id, at most [`defaults::MAX_KID_HISTORY`].
+    pub(crate) named: Vec<NamedKey>,
 }
 
 fn private_thumbprints(scanned: &[ScannedKey]) -> impl Iterator<Item = Thumbprint> {

@@ -63,7 +63,7 @@ impl Driver<'_> {
     pub(super) fn completed(&mut self, in_flight: &InFlight, report: Report) {
         self.keys = None;
         let now = self.shared.clock.monotonic();
-        let Report { discovered, skipped_report, result } = report;
+        let Report { discovered, mut skipped_report, result } = report;
         let answered = {
             let core = &mut *self.shared.core();
             if let Some(endpoint) = discovered {
@@ -78,7 +78,8 @@ impl Driver<'_> {
         };
         in_flight.count(self.shared, outcome.name(), now);
         let reply = result.as_ref().map(drop).map_err(|failure| failure.error);
-        if let Some(skipped_report) = &skipped_report {
+        if let Some(skipped_report) = &mut skipped_report {
+            self.shared.published.record_refused(mem::take(&mut skipped_report.refused));
             self.withdraw_compromised(skipped_report, reply, now);
         }
         let skipped = skipped_report.as_ref().map_or(0, |skipped_report| skipped_report.skipped.len());

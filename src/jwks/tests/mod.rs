@@ -17,4 +17,5 @@ mod origins;
 mod random;
 mod redirects;
 mod refreshes;
+mod revocation;
 mod wire;

@@ -38,6 +38,9 @@ struct Inner {
 /// A `kid` of the document, with the thumbprint of its key if the key could be read, whether or not it may verify.
 pub(super) type KnownKid = (Box<str>, Option<Thumbprint>);
 
+/// A `kid` of a document with the thumbprint of a key under it.
+pub(crate) type NamedKey = (Box<str>, Thumbprint);
+
 /// How many keys a renewed table has won and lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Changes {
@@ -167,9 +170,9 @@ impl KeyTable {
         self.inner.thumbprints.binary_search(thumbprint).is_ok()
     }
 
-    /// The thumbprints of the keys that the document has under this `kid`, whether or not they may verify.
-    pub(crate) fn thumbprints_under(&self, kid: &str) -> impl Iterator<Item = Thumbprint> {
-        self.inner.known.iter().filter(move |(known, _)| **known == *kid).filter_map(|(_, thumbprint)| *thumbprint)
+    /// The keys that the document has under a `kid`, whether or not they may verify.
+    pub(crate) fn named_keys(&self) -> Vec<NamedKey> {
+        self.inner.known.iter().filter_map(|(kid, thumbprint)| Some((kid.clone(), (*thumbprint)?))).collect()
     }
 
     /// The same table without the keys that are denied; their ids stay known, so that they cause no fetches.

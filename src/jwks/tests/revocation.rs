@@ -1,0 +1,81 @@
+//! Keys that the application revokes by id.
+
+use crate::jwks::error::RefreshError;
+use crate::jwks::tests::kit::{SECOND, World, jwk, set_of};
+use crate::testing::Reply;
+
+/// A source that has read a set of these keys: each an id, and the id of its material.
+async fn loaded(keys: &[(&str, &str)]) -> World {
+    let world = World::at_url(set(keys)).await;
+    world.run(SECOND).await;
+    world
+}
+
+fn set(keys: &[(&str, &str)]) -> Reply {
+    let keys: Vec<String> = keys.iter().map(|(kid, of)| jwk(kid, of)).collect();
+    Reply::json(set_of(&keys))
+}
+
+async fn publish(world: &World, keys: &[(&str, &str)]) {
+    world.answer(set(keys));
+    world.source.reload().await.expect("accepted");
+}
+
+fn served<const N: usize>(world: &World, kids: [&str; N]) -> [bool; N] {
+    kids.map(|kid| world.serves(kid))
+}
+
+#[tokio::test]
+async fn revokes_a_key_by_the_id_that_it_had_in_an_earlier_set() {
+    let world = loaded(&[("1", "a"), ("3", "b")]).await;
+    publish(&world, &[("7", "a"), ("3", "b")]).await;
+    assert_eq!(served(&world, ["7", "3"]), [true, true]);
+    world.source.revoke_kid("1");
+    assert_eq!(served(&world, ["7", "3"]), [false, true]);
+    publish(&world, &[("8", "a"), ("3", "b")]).await;
+    assert_eq!(served(&world, ["8", "3"]), [false, true]);
+    world.source.unrevoke_kid("1");
+    assert_eq!(served(&world, ["8", "3"]), [true, true]);
+}
+
+/// The set has no usable key, or cannot be read as a set: it shows all the same which key the id stands for.
+#[tokio::test]
+async fn revokes_a_key_by_the_id_that_it_has_in_a_refused_set() {
+    let encryption = set_of(&[jwk("5", "a").replace("sig", "enc")]);
+    let many = set_of(&[vec!["1".to_owned(); 100], vec![jwk("5", "a")]].concat());
+    let two = format!(r#"{{"keys":[],"keys":[{}]}}"#, jwk("5", "a"));
+    for (document, error) in [
+        (encryption, RefreshError::NoUsableKeys),
+        (many, RefreshError::TooManyKeys),
+        (two, RefreshError::InvalidDocument),
+    ] {
+        for revoked_first in [true, false] {
+            let world = loaded(&[("7", "a"), ("3", "b")]).await;
+            if revoked_first {
+                world.source.revoke_kid("5");
+                assert_eq!(served(&world, ["7", "3"]), [true, true]);
+            }
+            world.answer(Reply::json(document.clone()));
+            assert_eq!(world.source.reload().await, Err(error));
+            if !revoked_first {
+                assert_eq!(served(&world, ["7", "3"]), [true, true]);
+                world.source.revoke_kid("5");
+            }
+            assert_eq!(served(&world, ["7", "3"]), [false, true], "{error}");
+            publish(&world, &[("9", "a"), ("3", "b")]).await;
+            assert_eq!(served(&world, ["9", "3"]), [false, true], "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn revokes_the_keys_in_use_though_refused_sets_have_filled_the_history() {
+    let world = loaded(&[("1", "a"), ("2", "a"), ("3", "b")]).await;
+    for round in 0..11 {
+        let keys = (0..101).map(|number| jwk(&format!("{round}-{number}"), "c"));
+        world.answer(Reply::json(set_of(&keys.collect::<Vec<_>>())));
+        assert_eq!(world.source.reload().await, Err(RefreshError::TooManyKeys));
+    }
+    world.source.revoke_kid("1");
+    assert_eq!(served(&world, ["1", "2", "3"]), [false, false, true]);
+}
