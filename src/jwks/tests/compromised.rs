@@ -113,6 +113,18 @@ async fn stops_verifying_without_the_keys_beside_it() {
     assert_eq!(world.source.status().consecutive_failures(), 0);
 }
 
+/// The only key in use is replaced at the moment at which it is withdrawn: there is no time without keys.
+#[tokio::test]
+async fn expires_no_set_where_an_accepted_one_replaces_the_only_key() {
+    let (policy, events) = policy();
+    let world = World::loaded_with(policy, &["a"]).await;
+    world.answer(Reply::json(set_of(&[private("a"), jwk("b", "b")])));
+    world.source.reload().await.expect("accepted");
+    assert!(!world.serves("a") && world.serves("b"));
+    assert_eq!((world.epoch(), world.source.status().state()), (2, KeyState::Fresh));
+    assert_eq!(names(&events), ["initial_load", "reload", "refreshed", "key_skipped", "private_key_published"]);
+}
+
 #[tokio::test]
 async fn stays_out_of_use_after_an_accepted_set_has_shown_it() {
     let world = World::loaded(&["a", "b"]).await;

@@ -38,6 +38,23 @@ async fn revokes_a_key_by_the_id_that_it_had_in_an_earlier_set() {
     assert_eq!(served(&world, ["8", "3"]), [true, true]);
 }
 
+#[tokio::test]
+async fn revokes_an_id_before_the_first_set_with_the_key_under_each_of_its_ids() {
+    let world = World::new(set(&[("1", "a"), ("2", "a"), ("3", "b")]));
+    world.source.revoke_kid("1");
+    world.run(SECOND).await;
+    assert!(world.source.status().is_ready());
+    assert_eq!(served(&world, ["1", "2", "3"]), [false, false, true]);
+}
+
+#[tokio::test]
+async fn revokes_a_new_key_under_a_revoked_id_under_its_other_ids() {
+    let world = loaded(&[("1", "a"), ("3", "b")]).await;
+    world.source.revoke_kid("1");
+    publish(&world, &[("1", "c"), ("2", "c"), ("3", "b")]).await;
+    assert_eq!(served(&world, ["1", "2", "3"]), [false, false, true]);
+}
+
 /// The set has no usable key, or cannot be read as a set: it shows all the same which key the id stands for.
 #[tokio::test]
 async fn revokes_a_key_by_the_id_that_it_has_in_a_refused_set() {
