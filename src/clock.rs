@@ -1,8 +1,8 @@
-//! Time: the only reader of the clock.
+//! Wall time, monotonic time and timers. No other module reads the system clock.
 //!
-//! The wall clock judges the dates in tokens; every interval (key refresh, cool-down, deadline) is measured on the
-//! monotonic clock. On many systems that clock stops while the machine is suspended, so the age of a key set is the larger
-//! of what both clocks say. Both come through [`Clock`], so that tests can turn them by hand.
+//! The dates in tokens are compared with the wall clock. Every interval (key refresh, cool-down, deadline) is measured on
+//! the monotonic clock. On many systems the monotonic clock stops while the machine is suspended, so the age of a key set
+//! is the larger of its ages by the two clocks. Both clocks are behind the trait [`Clock`], so that tests can control them.
 
 use std::fmt;
 use std::future::Future;
@@ -12,20 +12,21 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A source of wall time, monotonic time and timers.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Returns the wall time, against which `exp`, `nbf` and `iat` are judged. A key set is never younger than it says.
+    /// Returns the wall time. `exp`, `nbf` and `iat` are compared with it, and it gives a lower bound for the age of a key
+    /// set.
     fn now(&self) -> Timestamp;
 
-    /// Returns the monotonic time, on which intervals are measured.
+    /// Returns the monotonic time. Intervals are measured on it.
     fn monotonic(&self) -> Monotonic;
 
-    /// Completes once [`Clock::monotonic`] has reached `deadline`.
+    /// Returns a future that completes once [`Clock::monotonic`] has reached `deadline`.
     fn sleep_until(&self, deadline: Monotonic) -> Sleep;
 }
 
 /// The future of [`Clock::sleep_until`].
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The operating system's clocks, with timers from tokio.
+/// The operating system's clocks, with the timers of tokio.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -33,7 +34,7 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since) => Timestamp::EPOCH.saturating_add(since),
-            // A clock before 1970 is wrong; the epoch makes every `nbf` and `iat` lie in the future.
+            // A clock before 1970 is wrong. With the epoch as the time, every `nbf` and `iat` is in the future.
             Err(_) => Timestamp::EPOCH,
         }
     }
@@ -48,7 +49,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A point in wall time: whole nanoseconds since 1970-01-01T00:00:00Z, leap seconds ignored (RFC 7519 §2).
+/// A point in wall time: a whole number of nanoseconds since 1970-01-01T00:00:00Z, leap seconds ignored (RFC 7519 §2).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i128);
 
@@ -56,47 +57,47 @@ impl Timestamp {
     /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
 
-    /// The last second of the year 9999, beyond which no date of a token is believed.
+    /// The last second of the year 9999. A later date in a token is rejected.
     pub const MAX: Self = Self::from_secs(253_402_300_799);
 
-    /// The point `seconds` after the epoch, or before it when negative.
+    /// Returns the point `seconds` after the epoch, or before it if `seconds` is negative.
     #[must_use]
     pub const fn from_secs(seconds: i64) -> Self {
         Self(extend(seconds).saturating_mul(NANOS_PER_SECOND))
     }
 
-    /// The point `nanos` nanoseconds after the epoch.
+    /// Returns the point `nanos` nanoseconds after the epoch, or before it if `nanos` is negative.
     #[must_use]
     pub const fn from_nanos(nanos: i128) -> Self {
         Self(nanos)
     }
 
-    /// Whole seconds since the epoch, rounded down.
+    /// Returns the whole seconds since the epoch, rounded down.
     #[must_use]
     pub fn as_secs(self) -> i64 {
         let seconds = self.0.div_euclid(NANOS_PER_SECOND);
         i64::try_from(seconds).unwrap_or(if seconds < 0 { i64::MIN } else { i64::MAX })
     }
 
-    /// Nanoseconds since the epoch.
+    /// Returns the nanoseconds since the epoch.
     #[must_use]
     pub const fn as_nanos(self) -> i128 {
         self.0
     }
 
-    /// The point `span` later; stays at the end of the range instead of wrapping.
+    /// Returns the point `span` later, at most the end of the range.
     #[must_use]
     pub fn saturating_add(self, span: Duration) -> Self {
         Self(self.0.saturating_add(nanos(span)))
     }
 
-    /// The point `span` earlier; stays at the start of the range instead of wrapping.
+    /// Returns the point `span` earlier, at least the start of the range.
     #[must_use]
     pub fn saturating_sub(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(span)))
     }
 
-    /// The time from `earlier` to this point, zero if `earlier` is later.
+    /// Returns the time from `earlier` to this point, or zero if `earlier` is later.
     #[must_use]
     pub fn saturating_since(self, earlier: Self) -> Duration {
         let nanos = self.0.saturating_sub(earlier.0).max(0);
@@ -115,42 +116,42 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// A point in monotonic time: the time since an origin that is fixed for the process and means nothing by itself.
+/// A point in monotonic time: the time since an arbitrary origin, which is fixed for the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Monotonic(Duration);
 
 impl Monotonic {
-    /// The point `since_origin` after the origin.
+    /// Returns the point `since_origin` after the origin.
     #[must_use]
     pub const fn from_origin(since_origin: Duration) -> Self {
         Self(since_origin)
     }
 
-    /// The time since the origin.
+    /// Returns the time since the origin.
     #[must_use]
     pub const fn since_origin(self) -> Duration {
         self.0
     }
 
-    /// The point `span` later; stays at the end of the range instead of wrapping.
+    /// Returns the point `span` later, at most the end of the range.
     #[must_use]
     pub fn saturating_add(self, span: Duration) -> Self {
         Self(self.0.saturating_add(span))
     }
 
-    /// The point `span` earlier; stays at the origin instead of wrapping.
+    /// Returns the point `span` earlier, at least the origin.
     pub(crate) fn saturating_sub(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(span))
     }
 
-    /// The time from `earlier` to this point, zero if `earlier` is later.
+    /// Returns the time from `earlier` to this point, or zero if `earlier` is later.
     #[must_use]
     pub fn saturating_since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 }
 
-/// What both clocks say at one moment.
+/// The wall time and the monotonic time at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     pub(crate) wall: Timestamp,
@@ -164,7 +165,7 @@ impl Moment {
     }
 }
 
-/// The process's origin of monotonic time: the first moment that anybody asked.
+/// Returns the origin of monotonic time: the moment of the first call in this process.
 fn origin() -> Instant {
     static ORIGIN: OnceLock<Instant> = OnceLock::new();
     *ORIGIN.get_or_init(Instant::now)
@@ -186,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_round_down_on_both_sides_of_the_epoch() {
+    fn as_secs_rounds_down_on_both_sides_of_the_epoch() {
         assert_eq!(Timestamp::from_nanos(1_999_999_999).as_secs(), 1);
         assert_eq!(Timestamp::from_nanos(-1).as_secs(), -1);
         assert_eq!(Timestamp::from_secs(i64::MAX).as_secs(), i64::MAX);
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn arithmetic_stays_at_the_ends() {
+    fn arithmetic_saturates_at_the_ends_of_the_range() {
         let end = Timestamp::from_nanos(i128::MAX);
         assert_eq!(end.saturating_add(Duration::MAX), end);
         let start = Timestamp::from_nanos(i128::MIN);
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn monotonic_time_never_runs_backwards() {
+    fn monotonic_time_never_decreases() {
         let earlier = SystemClock.monotonic();
         assert!(SystemClock.monotonic() >= earlier);
         assert_eq!(

@@ -1,70 +1,72 @@
-//! Every default of the crate with its reason; no other file holds such a number.
+//! Every default and limit of the crate, with its reason. No other file contains such a number.
 
 use std::time::Duration;
 
 // ── token ──
 
-/// Longest credential that is looked at. Auth0 tokens with a hundred permissions stay under 8 KiB, and common
-/// servers cap a whole header block at 8 to 32 KiB.
+/// Longest credential that is parsed. Auth0 tokens with a hundred permissions are below 8 KiB, and common servers limit a
+/// whole header block to 8 to 32 KiB.
 pub(crate) const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
-/// Range of the cap itself: below, no real token fits; above, one request could cost megabytes.
+/// Smallest configurable limit for a token: no real token fits into less.
 pub(crate) const MIN_TOKEN_CAP: usize = 256;
 
-/// See [`MIN_TOKEN_CAP`].
+/// Largest configurable limit for a token: with more, one request could cost megabytes.
 pub(crate) const MAX_TOKEN_CAP: usize = 1024 * 1024;
 
-/// Longest key id. Thumbprints have 43 octets, UUIDs 36; the longest seen in the field is under 100.
+/// Longest `kid`. Thumbprints have 43 bytes, UUIDs 36. The longest one seen in practice has fewer than 100.
 pub(crate) const MAX_KID_BYTES: usize = 256;
 
-/// Deepest nesting of header and payload. Real claims (`act` chains, `realm_access`) stay under 10.
+/// Deepest nesting of header and payload. Real claims (`act` chains, `realm_access`) have fewer than 10 levels.
 pub(crate) const MAX_JSON_DEPTH: usize = 32;
 
 // ── claims ──
 
-/// Clock skew that is forgiven. Servers run NTP; 5 s covers a machine just before its correction.
+/// Clock skew that is tolerated. Servers run NTP; 5 s covers a machine just before NTP corrects its clock.
 pub(crate) const LEEWAY: Duration = Duration::from_secs(5);
 
-/// Largest leeway that may be set: RFC 7519 §4.1.4 says "no more than a few minutes".
+/// Largest configurable leeway: RFC 7519 §4.1.4 says "no more than a few minutes".
 pub(crate) const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
-/// Longest chain of actors. Auth0 ends a delegation after five hops; only the first actor may count in a decision.
+/// Longest chain of actors (RFC 8693 §4.1). Auth0 ends a delegation after five hops. Only the first actor may be used for
+/// access control.
 pub(crate) const MAX_ACTORS: usize = 8;
 
-// ── memo of verdicts ──
+// ── token cache ──
 
-/// Memory for verdicts that are remembered: some thousand tokens, which is the users of one process within five minutes,
-/// for less than a connection pool takes.
+/// Memory of the token cache. It is enough for some thousand tokens, which covers the users of one process within five
+/// minutes, and it is less than a connection pool takes.
 pub(crate) const TOKEN_CACHE_BYTES: usize = 8 * 1024 * 1024;
 
-/// Longest time for which a verdict counts. Clients use one token for many requests within minutes; what changes without
-/// trace in keys and dates must show after a time that an operator can wait for.
+/// Longest time for which a cache entry is valid. Clients use one token for many requests within minutes. A change that
+/// neither the keys nor the dates of the token show takes effect after this time at the latest.
 pub(crate) const TOKEN_CACHE_MAX_AGE: Duration = Duration::from_secs(300);
 
-/// What it takes to keep one verdict, as counted by an allocator: the map's node, its place in two queues and in the timer
-/// wheel, and two counts of references.
+/// Memory of one cache entry besides its data, as measured with a counting allocator: the node of the map, its nodes in two
+/// queues and in the timer wheel, and two reference counts.
 pub(crate) const TOKEN_CACHE_ENTRY_OVERHEAD_BYTES: usize = 370;
 
-/// The part of the memo's memory, one in so many, for what is found without the map's notes: 256 KiB of 8 MiB, which is
-/// two places for each of the 7,000 tokens that fit beside it, so that hardly one has to do without.
+/// One part in this many of the cache's memory goes to the lookup table, which finds entries without recording each use in
+/// the map. That is 256 KiB of 8 MiB: two slots for each of the 7,000 tokens that fit into the rest, so nearly every token
+/// has a slot.
 pub(crate) const TOKEN_CACHE_TABLE_SHARE: usize = 32;
 
-/// And never more, as this part is taken when the validator is made: who bounds the memo by a number that is never reached
-/// does not expect to pay for it.
+/// Largest lookup table. The table is allocated when the validator is built; entries take memory only when they are stored.
+/// The limit keeps a very large cache limit from allocating memory that is never used.
 pub(crate) const TOKEN_CACHE_MAX_TABLE_BYTES: usize = 16 * 1024 * 1024;
 
-/// One use in so many is noted by the map, which then knows well enough what is used most. A prime: clients that take
-/// turns each get theirs.
+/// One use in this many is recorded in the map, which is enough to find the entries that are used most. A prime number, so
+/// that clients that send requests in turns are all recorded.
 pub(crate) const TOKEN_CACHE_RECORDED_USE: u32 = 61;
 
-/// Headers that are known without being read: one for each key that signs, and one during a rotation, of a few issuers.
+/// Parsed headers that are cached: one for each signing key of a few issuers, and one more during a rotation.
 pub(crate) const MAX_KNOWN_HEADERS: usize = 8;
 
-/// Longest encoded header that is kept. Issuers write about a hundred octets; one that embeds certificates would have each
-/// comparison cost what it saves.
+/// Longest encoded header that is cached. Headers of issuers have about a hundred bytes. To compare a header that embeds
+/// certificates costs as much as to parse it.
 pub(crate) const MAX_KNOWN_HEADER_BYTES: usize = 512;
 
-/// With no room left, one in so many new headers takes the oldest's place.
+/// If the header cache is full, one new header in this many replaces the oldest entry.
 pub(crate) const KNOWN_HEADER_TURN: u32 = 64;
 
 // ── keys ──
@@ -72,24 +74,24 @@ pub(crate) const KNOWN_HEADER_TURN: u32 = 64;
 /// Smallest RSA modulus, RFC 7518 §3.3.
 pub(crate) const MIN_RSA_BITS: usize = 2048;
 
-/// Largest RSA modulus. Verification cost grows with the square of it: larger keys are a way to burn our time.
+/// Largest RSA modulus. The cost of a verification grows with its square, so larger keys are a denial-of-service risk.
 pub(crate) const MAX_RSA_BITS: usize = 8192;
 
-/// Secrets, or static keys without `kid`, that are tried for one token: two during a rotation, with room to spare.
+/// Most secrets, or static keys without `kid`, that are tried for one token. A rotation needs two.
 pub(crate) const MAX_CANDIDATES: usize = 4;
 
-/// Most keys of one set. Real sets hold 1 to 10; more would let a set burn time at every refresh.
+/// Most keys in one set. Real sets have 1 to 10 keys. Each key costs time at every refresh.
 pub(crate) const MAX_KEYS: usize = 100;
 
-/// Most keys that are remembered as found under one denied id, so that an issuer that replaces the key under it at every
-/// refresh does not fill the memory: ten sets of the largest size.
+/// Most thumbprints that are stored for one denied `kid`: those of ten sets of the largest size. The limit bounds the memory
+/// if an issuer replaces the key of that `kid` at every refresh.
 pub(crate) const MAX_THUMBPRINTS_PER_DENIED_KID: usize = 1000;
 
 /// Most pairs of an id and a key that a source remembers for revocations by id: ten sets of the largest size. The oldest are
 /// evicted first, those of the latest set never.
 pub(crate) const MAX_KID_HISTORY: usize = 1000;
 
-/// Most keys that a source remembers as compromised, so that an issuer that publishes new private keys at every refresh does
+/// Most keys that a source records as compromised, so that an issuer that publishes new private keys at every refresh does
 /// not fill the memory: ten sets of the largest size. The oldest are evicted first, those of the latest set never.
 pub(crate) const MAX_COMPROMISED_KEYS: usize = 1000;
 
@@ -105,120 +107,123 @@ pub(crate) const MAX_SCAN_DEPTH: usize = 64;
 /// Deepest nesting of a key set. A set needs 4 levels, and vendors' additions a few more.
 pub(crate) const MAX_JWKS_DEPTH: usize = 16;
 
-/// Shortest secret that `dangerous_short_secret` allows: the 128 bits below which guessing is thinkable.
+/// Shortest secret that `dangerous_short_secret` allows: with fewer than 128 bits, guessing is feasible.
 pub(crate) const MIN_SHORT_SECRET_BYTES: usize = 16;
 
 // ── network ──
 
-/// Longest wait for a connection; three times the slowest handshake across an ocean.
+/// Longest time to open a connection: three times the slowest handshake across an ocean.
 #[cfg(feature = "reqwest")]
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Idle connections are dropped before load balancers usually drop them (30 to 60 s).
+/// Time after which an idle connection is closed: before load balancers usually close it (30 to 60 s).
 #[cfg(feature = "reqwest")]
 pub(crate) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(25);
 
 // ── jwks ──
 
-/// Time between two polls of a key set. It is also how long a removed key is still accepted; with an `ETag` a poll
-/// costs about 300 octets.
+/// Time between two scheduled fetches of a key set. A key that the issuer has removed is accepted for up to this time. With
+/// an `ETag`, a fetch costs about 300 bytes.
 pub(crate) const REFRESH_EVERY: Duration = Duration::from_secs(300);
 
-/// The shortest period that a server may ask for, or a policy name: it bounds the load on the server. With jitter, and
-/// ahead of its end, that is a poll in 40 to 51 seconds. The first refresh comes at random from here on, so that replicas
-/// that started together do not come back together.
+/// Shortest refresh period that a `Cache-Control` header or a policy can set. It bounds the load on the issuer. A refresh
+/// starts before the end of the period and with jitter, so this is one fetch every 40 to 51 seconds. The first refresh comes
+/// at a random time from this period on, so that replicas that start together do not refresh together.
 pub(crate) const REFRESH_FLOOR: Duration = Duration::from_secs(60);
 
-/// Part of the floor that lies between two scheduled fetches at least, whatever the jitter: never three of them in a minute.
+/// Shortest time between two scheduled fetches, in percent of the shortest period, whatever the jitter: there are never
+/// three scheduled fetches within a minute.
 pub(crate) const LEAST_GAP_PERCENT: u8 = 51;
 
-/// Part of the period after which the refresh starts: the last fifth is room for retries before keys turn stale.
+/// Percentage of the period after which the refresh starts. The last fifth leaves time for retries before keys are stale.
 pub(crate) const REFRESH_AHEAD_PERCENT: u8 = 80;
 
-/// Spread of every period, so that replicas that started together drift apart.
+/// Jitter of every period, in percent, so that replicas that start together do not stay synchronized.
 pub(crate) const JITTER_PERCENT: u8 = 10;
 
-/// How long keys are used after the issuer last confirmed them. It outlasts an ordinary outage of an issuer, and no
-/// revoked key outlives it.
+/// How long keys are used after the issuer last confirmed them. It is longer than an ordinary outage of an issuer, and it is
+/// the longest time for which a revoked key is accepted.
 pub(crate) const MAX_STALE: Duration = Duration::from_secs(3600);
 
-/// Longest single exchange: far above any healthy answer, and short enough for a second one within the operation.
+/// Timeout of one attempt: far longer than any healthy response takes, and short enough for a second attempt within the
+/// operation.
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Longest operation, retry included: what a cold caller is made to wait at most.
+/// Timeout of one operation, retries included: the longest time that a request waits for the first keys.
 pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Second attempts within one operation: one heals an idle connection that the server has closed.
+/// Retries within one operation: one is enough if the server has closed an idle connection.
 pub(crate) const RETRIES: u8 = 1;
 
-/// Time that must be left for a second attempt; less would only fail once more.
+/// Time that must be left for a retry. With less, the retry would time out as well.
 pub(crate) const RETRY_NEEDS: Duration = Duration::from_millis(1500);
 
-/// Shortest pause before a second attempt.
+/// Shortest pause before a retry.
 pub(crate) const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
 
-/// Longest pause before a second attempt.
+/// Longest pause before a retry.
 pub(crate) const RETRY_PAUSE_MAX: Duration = Duration::from_millis(150);
 
-/// Longest wait of a request for the first keys: as long as the operation that brings them.
+/// Longest time that a request waits for the first keys: the timeout of the operation that fetches them.
 pub(crate) const COLD_WAIT: Duration = Duration::from_secs(5);
 
-/// Longest wait of a request for a key id that is not known yet; a client's own limit is seldom shorter.
+/// Longest time that a request waits for an unknown kid. The timeout of a client is seldom shorter.
 pub(crate) const UNKNOWN_KID_WAIT: Duration = Duration::from_secs(2);
 
-/// Redirects that one attempt follows where any are followed: one to a tidier path, and one more.
+/// Most redirects that one attempt follows, if redirects are allowed: one to a normalized path, and one more.
 pub(crate) const MAX_REDIRECTS: usize = 2;
 
-/// Pause after the first failure.
+/// Backoff after the first failure.
 pub(crate) const BACKOFF_MIN: Duration = Duration::from_secs(1);
 
-/// Longest pause between failures while keys are at hand.
+/// Longest backoff while there are usable keys.
 pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
-/// Longest pause between failures while no request can be answered: the service is down and must recover fast.
+/// Longest backoff while there are no usable keys: every request is rejected, so recovery must be fast.
 pub(crate) const BACKOFF_MAX_UNAVAILABLE: Duration = Duration::from_secs(15);
 
-/// Longest `Retry-After` that is obeyed.
+/// Longest `Retry-After` of an issuer that is honored.
 pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
-/// Pause between two fetches for unknown key ids, while they prove fruitful.
+/// Shortest cool-down between two fetches for unknown kids. It applies while these fetches find new keys.
 pub(crate) const UNKNOWN_KID_COOLDOWN_MIN: Duration = Duration::from_secs(1);
 
-/// Longest such pause: a stranger's random key ids cost at most eight fetches a minute, and while the issuer answers, a new
-/// key is unknown for no longer than this and one fetch.
+/// Longest cool-down. Random unknown kids of an attacker cause at most eight fetches a minute. While the issuer responds, a
+/// new key is unknown for at most this time plus one fetch.
 pub(crate) const UNKNOWN_KID_COOLDOWN_MAX: Duration = Duration::from_secs(15);
 
-/// Time without a miss after which that pause starts from its minimum again.
+/// Time without an unknown kid after which the cool-down is reset to its minimum.
 pub(crate) const UNKNOWN_KID_QUIET: Duration = Duration::from_secs(60);
 
-/// Time between two events that tell an application's hook of unknown key ids: soon enough for an alert, and a flood calls
-/// it no more often than a clock does.
+/// Shortest time between two calls of the event hook for unknown kids. It is short enough for an alert, and a flood of
+/// unknown kids does not call the hook more often.
 pub(crate) const UNKNOWN_KID_EVENT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Largest key set or discovery document. A hundred RSA-4096 keys with certificates stay below.
+/// Largest key set or discovery document. A hundred RSA-4096 keys with certificates are below it.
 pub(crate) const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 
-/// Bodies above this are parsed on a thread for blocking work; smaller ones take less than a millisecond.
+/// Bodies larger than this are parsed on a blocking thread. Smaller ones are parsed in less than a millisecond.
 pub(crate) const PARSE_INLINE_BYTES: usize = 64 * 1024;
 
-/// Most requests that wait at once; each costs at most 1 KiB beside the request itself, however long its token is.
+/// Most requests that wait at the same time. Each costs at most 1 KiB besides the request, whatever the length of its token.
 pub(crate) const MAX_WAITERS: usize = 10_000;
 
-/// Time between two readings of a discovery document: a moved key set is a rare, announced event.
+/// Time between two fetches of a discovery document. A new `jwks_uri` is rare and announced.
 pub(crate) const DISCOVERY_EVERY: Duration = Duration::from_secs(24 * 3600);
 
-/// Pause after the first failed rediscovery; nothing waits for it, since the last `jwks_uri` stays in use.
+/// Backoff after the first failed fetch of a known discovery document. No request waits for it, since the last `jwks_uri`
+/// stays in use.
 pub(crate) const DISCOVERY_BACKOFF_MIN: Duration = Duration::from_secs(60);
 
-/// Longest pause between failed rediscoveries.
+/// Longest backoff between such fetches.
 pub(crate) const DISCOVERY_BACKOFF_MAX: Duration = Duration::from_secs(3600);
 
-/// When a known key set is gone, the discovery document is read before its time, but not more often than this.
+/// If the key set is no longer found at its URL, the discovery document is fetched early, but not more often than this.
 pub(crate) const DISCOVERY_RECHECK: Duration = Duration::from_secs(300);
 
-/// A timer this late, or a wall clock that counted this much more than the monotonic one, means that the process or the
-/// machine slept; the next request then wakes the driver.
+/// If a timer is this late, or the wall clock has advanced this much more than the monotonic clock, then the process or the
+/// machine was suspended. The next request then wakes the driver.
 pub(crate) const TIMER_SLACK: Duration = Duration::from_secs(1);
 
-/// Shortest `Retry-After` that a client is told.
+/// Shortest `Retry-After` that is sent to a client.
 pub(crate) const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);

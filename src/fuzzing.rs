@@ -1,3 +1,3 @@
-//! Doors for the fuzz targets into what has no public name; compiled for them only.
+//! Entry points for the fuzz targets into private modules; compiled only with `cfg(fuzzing)`.
 
 pub use crate::jwks::fuzzing::{Step, cache_control, discovery, refresh_machine};

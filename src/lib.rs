@@ -1,5 +1,7 @@
-//! The resource-server half of OAuth 2.0: a tower layer that verifies bearer access tokens (JWT) and hands their claims to
+//! The resource-server half of OAuth 2.0: a tower layer that verifies bearer access tokens (JWT) and passes their claims to
 //! the handler.
+//!
+//! To start, read the [quickstart](guide::quickstart). The [guide](guide) has a page for each further task.
 //!
 //! ```no_run
 //! use axum::{Router, routing::get};
@@ -18,28 +20,52 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # The way of a request
+//! # Which type for what
 //!
-//! The modules stand in the order in which a request passes them; whoever asks where a token was refused walks down this
-//! list. Each uses only those above it.
+//! | task | type |
+//! |---|---|
+//! | name the issuer that is trusted | [`Issuer`] |
+//! | describe the API: audience, algorithms, rules | [`Api`] |
+//! | verify tokens against an `Api` | [`Validator`], [`ValidatorBuilder`] |
+//! | protect all routes of a server | [`BearerLayer`] |
+//! | protect one route by scope, permission or claim | [`RequireLayer`], [`Requirement`] |
+//! | read the claims in a handler | [`Claims`] |
+//! | read claims into an own type | [`Claims<T>`](Claims) with `T: Deserialize` instead of [`NoCustomClaims`] |
+//! | verify tokens with HS256, HS384 or HS512 | [`Secret`] |
+//! | find out why a token is rejected | [`Rejection`], [`RejectionKind`], [`Validator::explain`] |
+//! | configure refresh, caching and timeouts of the key set | [`RefreshPolicy`](jwks::RefreshPolicy) |
+//! | replace the HTTP client | [`Fetch`](fetch::Fetch) |
+//! | serve Protected Resource Metadata (RFC 9728) | [`ProtectedResourceMetadata`](metadata::ProtectedResourceMetadata) |
 //!
-//! 1. [`bearer`], [`host`] and [`request`]: the one credential and the host, out of the request
-//! 2. [`token`]: taken apart, believed in nothing
-//! 3. [`keys`] and [`jwks`]: the key, and the proof of the signature
-//! 4. [`claims`] and [`guard`]: what the token says, judged; what a route asks of it
-//! 5. [`config`], [`rejection`] and [`Validator`]: what is trusted, and the verdict
-//! 6. [`middleware`] and [`mod@axum`]: the layers, the extractors, and what a client is answered
+//! # The path of a request
+//!
+//! The modules are listed in the order in which a request passes through them. Each uses only the modules above it. To find
+//! out where a token is rejected, read the list from the top.
+//!
+//! 1. [`request`]: extracts the credential and the host from the request
+//! 2. [`token`]: parses the token; nothing in it is trusted yet
+//! 3. [`keys`] and [`jwks`]: find the key and verify the signature
+//! 4. [`claims`] and [`requirement`]: check the claims, and what a route requires of them
+//! 5. [`config`], [`rejection`] and [`Validator`]: hold the configuration and decide about the token
+//! 6. [`metadata`], [`middleware`] and [`extract`]: the layers, the extractors and the responses
 //!
 //! # Features
 //!
-//! `reqwest` (default) fetches keys over https; `tracing` (default) logs; `axum` (default) brings extractors; `metrics` counts;
-//! `testing` brings a test issuer, a token builder, a fake clock and a fake network. Features only add.
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `reqwest` | yes | an HTTP client that fetches keys over https |
+//! | `tracing` | yes | logs and spans |
+//! | `axum` | yes | extractors for axum |
+//! | `metrics` | no | metrics through the `metrics` facade |
+//! | `testing` | no | a test issuer, a token builder, a fake clock and a fake network |
+//!
+//! Features are additive.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// The modules stand in the order in which a request passes them, and each uses only those above it.
+// The modules are listed in the order in which a request passes through them. Each uses only the modules above it.
 
-// Ground: knows nothing of tokens.
+// Base: independent of tokens.
 mod defaults;
 pub mod clock;
 pub mod fetch;
@@ -48,27 +74,27 @@ mod telemetry;
 // 1. Request to credential.
 pub mod request;
 
-// 2. Credential to parsed, untrusted token.
+// 2. Credential to a parsed token that is not trusted yet.
 pub mod token;
 
-// 3. Token to key to proven signature.
+// 3. Token to key to verified signature.
 pub mod keys;
 pub mod jwks;
 
-// 4. Proven payload to judged claims.
+// 4. Verified payload to checked claims.
 pub mod claims;
 pub mod requirement;
 
-// 5. What we trust, and the verdict.
+// 5. Configuration and decision.
 pub mod config;
 pub mod rejection;
 mod validator;
 
-// 6. Answers to the client.
+// 6. Responses to the client.
 mod response;
 pub mod metadata;
 
-// 7. Servers.
+// 7. Layers and extractors.
 pub mod middleware;
 
 #[cfg(feature = "axum")]
@@ -80,19 +106,27 @@ pub mod extract;
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 
-// For the fuzz targets, which alone set this.
+// For the fuzz targets; only they set `cfg(fuzzing)`.
 #[cfg(fuzzing)]
 pub mod fuzzing;
 
-// To read on docs pages.
+// Documentation only.
 #[cfg(any(doc, doctest))]
 pub mod guide;
 
+#[doc(inline)]
 pub use crate::claims::{Audience, Claims, NoCustomClaims, Permissions, Scopes};
+#[doc(inline)]
 pub use crate::config::{Api, ConfigError, Issuer};
+#[doc(inline)]
 pub use crate::keys::Secret;
+#[doc(inline)]
 pub use crate::middleware::{BearerLayer, RequireLayer};
+#[doc(inline)]
 pub use crate::rejection::{Rejection, RejectionKind};
+#[doc(inline)]
 pub use crate::requirement::Requirement;
+#[doc(inline)]
 pub use crate::token::Algorithm;
+#[doc(inline)]
 pub use crate::validator::{BuildError, Explanation, Finding, Outcome, Validator, ValidatorBuilder};

@@ -1,12 +1,12 @@
-//! Events: the only file that names `tracing` or `metrics`.
+//! Logs, spans and metrics. Only this file uses `tracing` and `metrics`.
 //!
-//! One function per event, taking only `&'static str`, numbers and `Duration`, the issuer as the configuration spells it,
-//! what a requirement of the program's names, and the name of a verified claim that does not fit the application's type: no
-//! token, key id, subject or other text of a stranger can reach a log line through here.
+//! There is one function per event. The parameters are `&'static str`, numbers, `Duration`, the issuer as configured, the
+//! names in a requirement of the application, and the name of a verified claim that has another type than the application
+//! expects. So no token, `kid`, subject or other text from a client reaches a log line.
 
 #![cfg_attr(
     not(all(feature = "tracing", feature = "metrics")),
-    allow(unused_variables, reason = "what is not emitted is not read")
+    allow(unused_variables, reason = "without a feature, nothing reads the parameters of its events")
 )]
 
 use std::borrow::Cow;
@@ -23,7 +23,7 @@ use crate::clock::Clock;
 #[cfg(feature = "metrics")]
 use crate::clock::Monotonic;
 
-/// Emits an event of the key source.
+/// Logs an event of the key source.
 macro_rules! jwks_event {
     ($level:ident, $($event:tt)+) => {
         #[cfg(feature = "tracing")]
@@ -31,7 +31,7 @@ macro_rules! jwks_event {
     };
 }
 
-/// Makes a metric of the key source.
+/// Updates a metric of the key source.
 macro_rules! jwks_metric {
     ($kind:ident $name:literal, $issuer:expr $(, $label:literal => $value:expr)*; $act:ident($amount:expr)) => {
         #[cfg(feature = "metrics")]
@@ -39,12 +39,12 @@ macro_rules! jwks_metric {
     };
 }
 
-/// The first keys are there.
+/// The key source has fetched its first key set.
 pub(crate) fn jwks_initial_load(issuer: &str, usable: usize, skipped: usize) {
     jwks_event!(info, issuer, usable, skipped, "loaded the first keys");
 }
 
-/// How a set differs from the one before, and what it holds.
+/// How a key set differs from the previous one, and how many keys it has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refreshed {
     pub(crate) epoch: u64,
@@ -54,54 +54,54 @@ pub(crate) struct Refreshed {
     pub(crate) skipped: usize,
 }
 
-/// A set came that differs from the one before.
+/// A fetch returned a key set that differs from the previous one.
 pub(crate) fn jwks_refreshed(issuer: &str, cause: &'static str, set: Refreshed) {
     let Refreshed { epoch, added, removed, usable, skipped } = set;
     jwks_event!(info, issuer, cause, epoch, added, removed, usable, skipped, "the key set changed");
 }
 
-/// So many key ids stand for other key material than before: an issuer's mistake, or a restored backup.
+/// Under `replaced` kids the issuer publishes other keys than before: a mistake of the issuer, or a restored backup.
 pub(crate) fn jwks_key_material_changed(issuer: &str, replaced: usize) {
-    jwks_event!(warn, issuer, replaced, "a key id stands for another key");
+    jwks_event!(warn, issuer, replaced, "a kid identifies another key than before");
 }
 
-/// A set came that is the same as before.
+/// A fetch returned a key set that is equal to the previous one.
 pub(crate) fn jwks_unchanged(issuer: &str, cause: &'static str) {
     jwks_event!(debug, issuer, cause, "the key set is unchanged");
 }
 
-/// The server confirmed the set at hand.
+/// The issuer confirmed the current key set (304).
 pub(crate) fn jwks_not_modified(issuer: &str, cause: &'static str) {
     jwks_event!(debug, issuer, cause, "the key set is not modified");
 }
 
-/// A fetch brought no keys.
+/// A fetch failed.
 pub(crate) fn jwks_refresh_failed(issuer: &str, class: &'static str, consecutive: u32, next_in: Duration) {
     jwks_event!(warn, issuer, class, consecutive, ?next_in, "could not fetch keys");
 }
 
-/// Keys are past their period and stay in use for the time that remains.
+/// The keys are stale. They stay in use for `remaining`.
 pub(crate) fn jwks_stale_entered(issuer: &str, remaining: Duration) {
     jwks_event!(warn, issuer, ?remaining, "the keys are stale");
 }
 
-/// Stale or expired keys were confirmed or replaced.
+/// A fetch confirmed or replaced stale or expired keys.
 pub(crate) fn jwks_stale_recovered(issuer: &str) {
     jwks_event!(info, issuer, "the keys are fresh again");
 }
 
-/// Keys are too old and used no more.
+/// The keys have expired and are no longer used.
 pub(crate) fn jwks_expired(issuer: &str) {
-    jwks_event!(error, issuer, "the keys expired; requests are refused");
+    jwks_event!(error, issuer, "the keys expired; requests are rejected");
 }
 
-/// A token named an unknown key id.
+/// A token has an unknown kid.
 pub(crate) fn jwks_unknown_kid(issuer: &str, action: &'static str) {
-    jwks_event!(debug, issuer, action, "unknown key id");
+    jwks_event!(debug, issuer, action, "unknown kid");
     jwks_metric!(counter "jwks_unknown_kid_total", issuer, "action" => action; increment(1));
 }
 
-/// One key of a set was skipped. Where the set is refused for it, the operator needs the reason.
+/// One key of a set was skipped. If the whole set is rejected for that reason, the level is warn.
 pub(crate) fn jwks_key_skipped(issuer: &str, position: usize, reason: &'static str, set_refused: bool) {
     if set_refused {
         jwks_event!(warn, issuer, position, reason, "skipped a key");
@@ -110,59 +110,59 @@ pub(crate) fn jwks_key_skipped(issuer: &str, position: usize, reason: &'static s
     }
 }
 
-/// The issuer publishes a private key: whoever reads the set can sign with it.
+/// The issuer publishes a private key. Anyone who reads the set can sign with it.
 pub(crate) fn jwks_private_key_published(issuer: &str) {
-    jwks_event!(error, issuer, "the key set holds a private key; it is not used, and the issuer must replace it");
+    jwks_event!(error, issuer, "the key set contains a private key; it is not used, and the issuer must replace it");
 }
 
-/// The same, and the configuration wants its public half used.
+/// The issuer publishes a private key, and the configuration allows its public half.
 pub(crate) fn jwks_private_key_published_and_used(issuer: &str) {
-    jwks_event!(error, issuer, "the key set holds a private key, and tokens of whoever has read it are accepted");
+    jwks_event!(error, issuer, "the key set contains a private key, which is used; anyone who read it can sign tokens");
 }
 
-/// A set without usable keys came.
+/// A fetch returned a key set without usable keys.
 pub(crate) fn jwks_empty_set(issuer: &str) {
     jwks_event!(error, issuer, "the key set has no usable key");
 }
 
-/// The discovery document names another `jwks_uri` than before.
+/// The discovery document has another `jwks_uri` than before.
 pub(crate) fn jwks_discovery_changed(issuer: &str) {
-    jwks_event!(warn, issuer, "the key set has moved");
+    jwks_event!(warn, issuer, "the discovery document has a new jwks_uri");
 }
 
-/// The discovery document could not be read again; the last `jwks_uri` stays in use.
+/// The discovery document could not be fetched again. The last `jwks_uri` stays in use.
 pub(crate) fn jwks_discovery_failed(issuer: &str, class: &'static str) {
-    jwks_event!(warn, issuer, class, "could not read the discovery document");
+    jwks_event!(warn, issuer, class, "could not fetch the discovery document");
 }
 
-/// Somebody called `reload()`.
+/// The application called `reload()`.
 pub(crate) fn jwks_reload(issuer: &str) {
     jwks_event!(info, issuer, "reloading keys on demand");
 }
 
-/// The application's hook for events panicked so many times, and was not told again.
+/// The application's event hook panicked `panics` durations. The events are not repeated.
 pub(crate) fn jwks_hook_panicked(issuer: &str, panics: usize) {
     jwks_event!(error, issuer, panics, "an event hook panicked");
 }
 
-/// The source ended.
+/// The key source was closed.
 pub(crate) fn jwks_closed(issuer: &str) {
     jwks_event!(debug, issuer, "the key source is closed");
 }
 
-/// A fetch ended, one way or another.
+/// A fetch ended, with or without success.
 pub(crate) fn jwks_fetched(issuer: &str, cause: &'static str, outcome: &'static str, took: Duration) {
     jwks_metric!(counter "jwks_fetch_total", issuer, "cause" => cause, "outcome" => outcome; increment(1));
     jwks_metric!(histogram "jwks_fetch_seconds", issuer; record(took));
 }
 
-/// A set came with this many keys.
+/// A fetch returned a key set with this many keys.
 pub(crate) fn jwks_keys(issuer: &str, usable: usize, skipped: usize) {
     jwks_event!(debug, issuer, usable, skipped, "keys in use");
     jwks_metric!(gauge "jwks_keys", issuer, "state" => "skipped"; set(gauge(skipped)));
 }
 
-/// The source stands here, with this many keys that may be used: 0 empty, 1 fresh, 2 aging, 3 stale, 4 expired, 5 closed.
+/// The state of the key source and the number of usable keys. The states: 0 empty, 1 fresh, 2 aging, 3 stale, 4 expired, 5 closed.
 pub(crate) fn jwks_state(issuer: &str, state: u8, usable: usize, age: Option<Duration>) {
     jwks_metric!(gauge "jwks_state", issuer; set(f64::from(state)));
     jwks_metric!(gauge "jwks_keys", issuer, "state" => "usable"; set(gauge(usable)));
@@ -171,18 +171,19 @@ pub(crate) fn jwks_state(issuer: &str, state: u8, usable: usize, age: Option<Dur
     }
 }
 
-/// One more request waits for keys. Counted up and down, it is right whoever else counts at the same time: a request on
-/// another thread, or another source of the same issuer.
+/// One more request waits for keys. The gauge is incremented and decremented, so it stays correct if other threads or other
+/// key sources of the same issuer update it at the same time.
 pub(crate) fn jwks_waiter_came(issuer: &str) {
     jwks_metric!(gauge "jwks_waiters", issuer; increment(1));
 }
 
-/// A request waits no more.
+/// A request no longer waits for keys.
 pub(crate) fn jwks_waiter_left(issuer: &str) {
     jwks_metric!(gauge "jwks_waiters", issuer; decrement(1));
 }
 
-/// Counts the requests that were handed stale keys: every one for a while, so the key of the counter is made once.
+/// Counts the requests that were verified with stale keys. During an outage that is every request, so the metric key is
+/// created once.
 #[derive(Debug, Default)]
 pub(crate) struct StaleServed {
     #[cfg(feature = "metrics")]
@@ -206,14 +207,14 @@ fn gauge(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// A name under which verdicts are told: a configured `iss` value, or [`NO_ISSUER`].
+/// The value of the label `issuer`: a configured `iss` value, or [`NO_ISSUER`].
 ///
-/// The keys of its counters are made once: with a key at hand, counting allocates nothing where nobody listens.
+/// The metric keys of its counters are created once, so counting does not allocate if no recorder is installed.
 #[derive(Debug)]
 pub(crate) struct Label {
     name: Cow<'static, str>,
     #[cfg(feature = "metrics")]
-    verdicts: [OnceLock<(&'static str, metrics::Key)>; REASONS],
+    counter_keys: [OnceLock<(&'static str, metrics::Key)>; REASONS],
 }
 
 impl Label {
@@ -221,7 +222,7 @@ impl Label {
         Self {
             name,
             #[cfg(feature = "metrics")]
-            verdicts: [const { OnceLock::new() }; REASONS],
+            counter_keys: [const { OnceLock::new() }; REASONS],
         }
     }
 
@@ -229,7 +230,7 @@ impl Label {
         &self.name
     }
 
-    /// Counts a verdict; `reason` is [`ACCEPTED`] or why not.
+    /// Counts a decision. `reason` is [`ACCEPTED`] or the reason of the rejection.
     #[cfg(feature = "metrics")]
     fn count(&self, reason: &'static str) {
         let key = || {
@@ -243,7 +244,7 @@ impl Label {
         let count = |key: &metrics::Key| {
             metrics::with_recorder(|recorder| recorder.register_counter(key, &DECISIONS).increment(1));
         };
-        let mut slots = self.verdicts.iter().map(|slot| slot.get_or_init(|| (reason, key())));
+        let mut slots = self.counter_keys.iter().map(|slot| slot.get_or_init(|| (reason, key())));
         match slots.find(|(known, _)| *known == reason) {
             Some((_, known)) => count(known),
             None => count(&key()),
@@ -251,10 +252,10 @@ impl Label {
     }
 }
 
-/// One validation from its start to its verdict: a span around it, and its time where metrics are on.
+/// One validation from its start to its decision: its span, and its duration if metrics are enabled.
 #[must_use]
 pub(crate) struct Validation<'v> {
-    /// The configured `iss` value that the token claims, once that is known.
+    /// The configured `iss` value that the token has, once it is known.
     issuer: OnceLock<&'v Label>,
     #[cfg(feature = "metrics")]
     waited: bool,
@@ -265,12 +266,12 @@ pub(crate) struct Validation<'v> {
 }
 
 impl<'v> Validation<'v> {
-    /// Starts one that has its keys at hand.
+    /// Starts a validation whose keys are available.
     pub(crate) fn at_once(clock: &dyn Clock) -> Self {
         Self::start(false, clock)
     }
 
-    /// Starts one that waits for keys.
+    /// Starts a validation that waits for keys.
     pub(crate) fn waiting(clock: &dyn Clock) -> Self {
         Self::start(true, clock)
     }
@@ -294,15 +295,15 @@ impl<'v> Validation<'v> {
         }
     }
 
-    /// Notes which of the configured `iss` values the token claims.
+    /// Records which of the configured `iss` values the token has.
     pub(crate) fn claims_issuer(&self, issuer: &'v Label) {
-        if self.is_told() {
-            let _known_already = self.issuer.set(issuer);
+        if self.is_observed() {
+            let _already_set = self.issuer.set(issuer);
         }
     }
 
-    /// Says whether anybody hears of the verdict.
-    fn is_told(&self) -> bool {
+    /// Returns whether the decision is logged or counted.
+    fn is_observed(&self) -> bool {
         #[cfg(feature = "tracing")]
         return cfg!(feature = "metrics") || !self.span.is_disabled();
         #[cfg(not(feature = "tracing"))]
@@ -316,22 +317,22 @@ impl<'v> Validation<'v> {
         work()
     }
 
-    /// Runs `work` inside the span, whenever it is polled.
+    /// Wraps `work` in a future that polls it inside the span.
     pub(crate) fn during<F: Future>(&self, work: F) -> During<'_, 'v, F> {
         During { work, validation: self }
     }
 
-    /// The token is good.
+    /// Ends the validation of an accepted token.
     pub(crate) fn accepted(self, clock: &dyn Clock) {
         self.end(ACCEPTED, clock);
     }
 
-    /// The token is refused.
+    /// Ends the validation of a rejected token.
     pub(crate) fn rejected(self, reason: &'static str, clock: &dyn Clock) {
         self.end(reason, clock);
     }
 
-    /// The verdict has to wait for keys; another validation goes on.
+    /// Ends the validation because the decision has to wait for keys. A second validation follows.
     pub(crate) fn postponed(self) {
         #[cfg(feature = "tracing")]
         self.span.record("result", "postponed");
@@ -347,11 +348,11 @@ impl<'v> Validation<'v> {
         #[cfg(feature = "metrics")]
         {
             let took = clock.monotonic().saturating_since(self.started);
-            let times = match self.waited {
+            let durations = match self.waited {
                 true => metrics::histogram!("jwt_validation_seconds", "path" => "waited"),
                 false => metrics::histogram!("jwt_validation_seconds", "path" => "at_once"),
             };
-            times.record(took.as_secs_f64());
+            durations.record(took.as_secs_f64());
             issuer.unwrap_or(&NO_ISSUER_LABEL).count(reason);
         }
     }
@@ -376,11 +377,11 @@ impl<F: Future> Future for During<'_, '_, F> {
     }
 }
 
-/// The name where a token names no configured issuer.
+/// The name if a token has no configured issuer.
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 const NO_ISSUER: &str = "none";
 
-/// The reason of what was not refused.
+/// The reason of a token that was not rejected.
 const ACCEPTED: &str = "none";
 
 #[cfg(any(feature = "tracing", feature = "metrics"))]
@@ -388,7 +389,7 @@ fn result_of(reason: &str) -> &'static str {
     if reason == ACCEPTED { "accepted" } else { "rejected" }
 }
 
-/// More than there are kinds of rejection.
+/// More than the number of rejection kinds.
 #[cfg(feature = "metrics")]
 const REASONS: usize = 24;
 
@@ -399,7 +400,7 @@ static NO_ISSUER_LABEL: Label = Label::new(Cow::Borrowed(NO_ISSUER));
 static DECISIONS: metrics::Metadata<'static> =
     metrics::Metadata::new(module_path!(), metrics::Level::INFO, Some(module_path!()));
 
-/// Counts one use of the verified-token memo.
+/// Counts one lookup in the token cache, or one eviction.
 macro_rules! token_cache_metric {
     ($outcome:literal) => {
         #[cfg(feature = "metrics")]
@@ -407,27 +408,27 @@ macro_rules! token_cache_metric {
     };
 }
 
-/// A token had been verified before, and still counts.
+/// The cache has a valid entry for the token.
 pub(crate) fn token_cache_hit() {
     token_cache_metric!("hit");
 }
 
-/// A token is to be verified.
+/// The cache has no valid entry for the token, so the token is verified.
 pub(crate) fn token_cache_miss() {
     token_cache_metric!("miss");
 }
 
-/// A token had been verified before, with a key that is in use no more.
+/// The cache has an entry for the token, but its key is no longer in use.
 pub(crate) fn token_cache_stale_epoch() {
     token_cache_metric!("stale_epoch");
 }
 
-/// A verdict had to make room, or was too old.
+/// An entry was evicted for space, or it was too old.
 pub(crate) fn token_cache_evicted() {
     token_cache_metric!("evicted");
 }
 
-/// One more verdict is in memory; the gauges are over all validators of the process.
+/// An entry was stored. The gauges are totals over all validators of the process.
 pub(crate) fn token_cache_grew(bytes: u32) {
     #[cfg(feature = "metrics")]
     {
@@ -436,7 +437,7 @@ pub(crate) fn token_cache_grew(bytes: u32) {
     }
 }
 
-/// A verdict has left memory.
+/// The memory of an entry was freed.
 pub(crate) fn token_cache_shrank(bytes: u32) {
     #[cfg(feature = "metrics")]
     {
@@ -445,11 +446,11 @@ pub(crate) fn token_cache_shrank(bytes: u32) {
     }
 }
 
-/// A token was refused, or a good one does not suffice.
+/// A token was rejected, or a valid token does not meet a requirement.
 ///
-/// `late_by` goes with the hint of a token that has expired a moment ago, `cause` with keys that could not be had,
-/// `mismatch` with claims that are not of the application's type: it names the claim, and never a value. `lacks` goes with a
-/// requirement: it names in the program's own words what is missing. No other line has them.
+/// `late_by` is set with the hint for a token that expired a moment ago, `cause` if keys could not be fetched, `mismatch` if
+/// claims do not have the application's type. `mismatch` contains the name of the claim and never a value. `lacks` is set for
+/// an unmet requirement: it names what is missing, as configured in the application. No other event has these fields.
 pub(crate) fn rejected(
     kind: &'static str,
     hint: Option<&'static str>,
@@ -466,7 +467,7 @@ pub(crate) fn rejected(
         hint,
         late_by = late_by.map(tracing::field::debug),
         cause,
-        // Shown as quoted texts, whatever characters a name has.
+        // Formatted with `Debug`, so that special characters in a name are escaped.
         mismatch = mismatch.map(|mismatch| tracing::field::debug(mismatch.to_string())),
         lacks = lacks.map(|lacks| tracing::field::debug(lacks.to_string())),
         signature_checked,
@@ -474,13 +475,13 @@ pub(crate) fn rejected(
     );
 }
 
-/// A good token has a claim of another type than registered, which nothing asks for.
+/// A valid token has a claim of another type than registered, and no rule requires the claim.
 pub(crate) fn claim_ignored(claim: &'static str) {
     #[cfg(feature = "tracing")]
     tracing::debug!(target: "tower_bearer::validation", claim, "claim of another type ignored");
 }
 
-/// Says whether anybody reads of refusals, so that hints that cost something are looked for.
+/// Returns whether rejections are logged. Only then are expensive hints computed.
 pub(crate) fn rejections_are_read() -> bool {
     #[cfg(feature = "tracing")]
     return tracing::enabled!(target: "tower_bearer::validation", tracing::Level::DEBUG);
@@ -488,14 +489,14 @@ pub(crate) fn rejections_are_read() -> bool {
     false
 }
 
-/// A request was refused for its headers, before any token was looked at.
+/// A request was rejected because of its headers, before any token was parsed.
 pub(crate) fn credential_rejected(kind: &'static str, hint: Option<&'static str>) {
     rejected(kind, hint, None, None, None, None, false);
     #[cfg(feature = "metrics")]
     NO_ISSUER_LABEL.count(kind);
 }
 
-/// A good token, or a request without one, does not meet what a route asks.
+/// A valid token, or a request without one, does not meet the requirement of a route.
 pub(crate) fn requirement_unmet(
     kind: &'static str,
     hint: Option<&'static str>,
@@ -507,8 +508,8 @@ pub(crate) fn requirement_unmet(
     metrics::counter!("jwt_requirement_unmet_total", "reason" => kind).increment(1);
 }
 
-/// The program asks for claims where nothing provides them.
+/// A handler or layer requires claims where no layer provides them.
 pub(crate) fn misconfigured(fault: &'static str) {
     #[cfg(feature = "tracing")]
-    tracing::error!(target: "tower_bearer::server", fault, "request refused: the server is misconfigured");
+    tracing::error!(target: "tower_bearer::server", fault, "request rejected: the server is misconfigured");
 }

@@ -139,7 +139,7 @@ async fn a_missing_layer_is_an_error_in_the_log() {
         assert_eq!(app.clone().oneshot(request).await.expect("infallible").status(), 500, "{path}");
     }
     send(RequireLayer::scope("admin").layer(shows_subject()), request(&[])).await;
-    let errors = log.lines("ERROR tower_bearer::server: request refused: the server is misconfigured");
+    let errors = log.lines("ERROR tower_bearer::server: request rejected: the server is misconfigured");
     let handler = r#"fault="a handler wants claims and has no BearerLayer around it""#;
     let guard = r#"fault="a RequireLayer has no BearerLayer around it""#;
     assert_eq!(errors.len(), 3, "{errors:?}");

@@ -61,13 +61,13 @@ async fn the_log_tells_the_life_of_a_key_set() {
     let private = jwk("secret-kid", "c").replace('}', r#","d":"AAAA"}"#);
     let world = World::new(Reply::json(set_of(&[jwk("a", "a"), private])));
     world.clock.settle().await;
-    for words in ["loaded the first keys", "the key set holds a private key", "skipped a key"] {
+    for words in ["loaded the first keys", "the key set contains a private key", "skipped a key"] {
         assert_eq!(log.lines(words), 1, "{words}\n{}", log.text());
     }
 
     world.answer(Reply::json(set_of(&[jwk("a", "b"), jwk("secret-kid", "d")])));
     world.source.reload().await.expect("reloaded");
-    for words in ["reloading keys on demand", "the key set changed", "a key id stands for another key"] {
+    for words in ["reloading keys on demand", "the key set changed", "a kid identifies another key than before"] {
         assert_eq!(log.lines(words), 1, "{words}\n{}", log.text());
     }
     assert_eq!(log.lines("added=2 removed=1 usable=2 skipped=0"), 1, "{}", log.text());
@@ -122,7 +122,7 @@ async fn reports_a_private_key_whatever_its_id() {
         let private = jwk("a", "a").replace(r#""kid":"a","#, kid).replace('}', r#","d":"AAAA"}"#);
         world.answer(Reply::json(set_of(&[jwk("a", "a"), private, jwk("b", "b")])));
         world.run(HOUR).await;
-        assert_eq!(log.lines("the key set holds a private key"), 1, "{}", log.text());
+        assert_eq!(log.lines("the key set contains a private key"), 1, "{}", log.text());
         assert_eq!(
             log.lines(r#"skipped a key issuer="https://login.example/jwks" position=0 reason="compromised""#),
             1
@@ -153,7 +153,7 @@ async fn logs_why_each_key_of_a_refused_set_is_skipped() {
             format!("WARN tower_bearer::jwks: skipped a key issuer=\"{URL}\" position={position} reason=\"{reason}\"");
         assert_eq!(log.lines(&line), 1, "{line}\n{}", log.text());
     }
-    assert_eq!(log.lines("ERROR tower_bearer::jwks: the key set holds a private key; it is not used"), 1);
+    assert_eq!(log.lines("ERROR tower_bearer::jwks: the key set contains a private key; it is not used"), 1);
 
     // The same flaws beside a usable key are logged for those who look for them.
     world.answer(Reply::json(set_of(&[&jwk("a", "a"), &keys[1]])));
@@ -180,8 +180,7 @@ async fn a_private_key_is_told_of_though_its_public_half_is_used() {
     );
     world.run(HOUR).await;
     assert!(world.serves("a") && world.serves("b"));
-    let last_reported =
-        "ERROR tower_bearer::jwks: the key set holds a private key, and tokens of whoever has read it are accepted";
+    let last_reported = "ERROR tower_bearer::jwks: the key set contains a private key, which is used; anyone who read it can sign tokens";
     assert_eq!((log.lines(last_reported), log.lines("skipped a key")), (1, 0), "{}", log.text());
 
     // The keys in use stay the same, and what is published of them is news.
@@ -198,7 +197,7 @@ async fn a_private_key_is_told_of_though_its_public_half_is_used() {
     assert!(!default.serves("a") && default.serves("b"));
     assert_eq!(*heard.lock().expect("unpoisoned"), [true, true, false]);
     assert_eq!(
-        (log.lines(last_reported), log.lines("the key set holds a private key; it is not used")),
+        (log.lines(last_reported), log.lines("the key set contains a private key; it is not used")),
         (2, 1),
         "{}",
         log.text()
@@ -220,10 +219,10 @@ async fn the_log_tells_where_the_keys_have_gone() {
     let (log, _listening) = listen();
     let world = World::discovered(RefreshPolicy::new()).await;
     world.lose_keys().await;
-    let words = "could not read the discovery document issuer=\"https://login.example\" class=\"http_5xx\"";
-    assert_eq!((log.lines(words), log.lines("the key set has moved")), (1, 0), "{}", log.text());
+    let words = "could not fetch the discovery document issuer=\"https://login.example\" class=\"http_5xx\"";
+    assert_eq!((log.lines(words), log.lines("the discovery document has a new jwks_uri")), (1, 0), "{}", log.text());
     world.move_keys().await;
-    assert_eq!((log.lines(words), log.lines("the key set has moved")), (1, 1), "{}", log.text());
+    assert_eq!((log.lines(words), log.lines("the discovery document has a new jwks_uri")), (1, 1), "{}", log.text());
 }
 
 /// Every metric by its name and labels: a count, or the bits of what a gauge shows.
