@@ -1,14 +1,14 @@
-//! Which addresses belong to the public internet.
+//! Which IP addresses are public.
 //!
-//! The special ones are those of the IANA registries (RFC 6890), and what clouds and operating systems answer at besides.
+//! The other addresses are those of the IANA special-purpose registries (RFC 6890), and a few addresses of cloud services.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Says whether an address is neither this machine's, nor of a network around it, nor of no network at all.
+/// Returns whether an address is globally reachable: not of this machine, of a private network or of a reserved range.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_public_v4(v4),
-        IpAddr::V6(v6) => carried(v6).map_or_else(|| is_public_v6(v6), is_public_v4),
+        IpAddr::V6(v6) => embedded_v4(v6).map_or_else(|| is_public_v6(v6), is_public_v4),
     }
 }
 
@@ -27,40 +27,40 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     is_in(&GLOBAL_UNICAST) && !SPECIAL_V6.iter().any(is_in)
 }
 
-/// The IPv4 address that a packet to this one ends at.
-fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
+/// Returns the IPv4 address to which packets for this IPv6 address are delivered.
+fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let v4 = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match address.segments() {
-        // Mapped (RFC 4291 §2.5.5.2): the system opens an IPv4 connection.
+        // IPv4-mapped (RFC 4291 §2.5.5.2): the operating system opens an IPv4 connection.
         [0, 0, 0, 0, 0, 0xffff, high, low] => Some(v4(high, low)),
-        // NAT64 (RFC 6052 §2.1): a translator opens it.
+        // NAT64 (RFC 6052 §2.1): a translator opens an IPv4 connection.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(v4(high, low)),
-        // 6to4 (RFC 3056 §2): a relay there unwraps it.
+        // 6to4 (RFC 3056 §2): a relay at that address unwraps the packet.
         [0x2002, high, low, ..] => Some(v4(high, low)),
         _ => None,
     }
 }
 
-/// Networks by their prefix, besides those that the standard library knows.
+/// Networks by prefix, in addition to those that the standard library checks.
 const SPECIAL_V4: [(Ipv4Addr, u32); 7] = [
-    // This network (RFC 791 §3.2); systems take 0.0.0.0 for loopback.
+    // This network (RFC 791 §3.2); operating systems treat 0.0.0.0 as loopback.
     (Ipv4Addr::new(0, 0, 0, 0), 8),
-    // Between a carrier and its customers (RFC 6598), and a cloud's metadata.
+    // Shared between a carrier and its customers (RFC 6598), and the metadata service of a cloud.
     (Ipv4Addr::new(100, 64, 0, 0), 10),
-    // A cloud's services for its machines, at an address that looks public.
+    // The platform services of a cloud (Azure), at an address that looks public.
     (Ipv4Addr::new(168, 63, 129, 16), 32),
-    // Protocol assignments (RFC 6890 §2.1), and a cloud's metadata.
+    // Protocol assignments (RFC 6890 §2.1), and the metadata service of a cloud.
     (Ipv4Addr::new(192, 0, 0, 0), 24),
-    // Relays for 6to4, given up (RFC 7526).
+    // 6to4 relays, deprecated (RFC 7526).
     (Ipv4Addr::new(192, 88, 99, 0), 24),
     // Benchmarks (RFC 2544).
     (Ipv4Addr::new(198, 18, 0, 0), 15),
-    // Reserved (RFC 1112 §4), broadcast among them.
+    // Reserved (RFC 1112 §4), including broadcast.
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// All that is assigned for unicast in the open (RFC 4291 §2.4). Outside are loopback, private (`fc00::/7`, RFC 4193),
-/// link-local and multicast addresses, those that hold IPv4 ones in a form given up, and networks not known yet.
+/// Global unicast addresses (RFC 4291 §2.4). Outside of it are loopback, private (`fc00::/7`, RFC 4193), link-local and
+/// multicast addresses, the deprecated IPv4-compatible addresses, and ranges that are not assigned yet.
 const GLOBAL_UNICAST: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
 const SPECIAL_V6: [(Ipv6Addr, u32); 3] = [
@@ -79,9 +79,9 @@ mod tests {
         is_public(text.parse().expect(text))
     }
 
-    /// Each network's first and last address, and the neighbours outside, where those are public.
+    /// The first and the last address of each network, and the addresses before and after it, if those are public.
     #[test]
-    fn refuses_special_v4_networks_to_their_edges() {
+    fn rejects_special_v4_networks_up_to_their_first_and_last_address() {
         for (network, before, first, last, after) in [
             ("this network", None, "0.0.0.0", "0.255.255.255", Some("1.0.0.0")),
             ("private 10", Some("9.255.255.255"), "10.0.0.0", "10.255.255.255", Some("11.0.0.0")),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_special_v6_networks_to_their_edges() {
+    fn rejects_special_v6_networks_up_to_their_first_and_last_address() {
         let last = "ffff:ffff:ffff:ffff";
         for (inside, outside) in [
             ("1fff:ffff:ffff:ffff:L", "2000::"),
@@ -151,12 +151,12 @@ mod tests {
     }
 
     #[test]
-    fn looks_into_addresses_that_carry_others() {
+    fn rejects_v6_addresses_that_embed_a_special_v4_address() {
         for v4 in
             ["0.0.0.0", "10.0.0.1", "100.100.100.200", "127.0.0.1", "169.254.169.254", "192.168.1.1", "255.255.255.255"]
         {
-            let octets = v4.parse::<Ipv4Addr>().expect(v4).octets();
-            let [high, low] = [[octets[0], octets[1]], [octets[2], octets[3]]].map(u16::from_be_bytes);
+            let bytes = v4.parse::<Ipv4Addr>().expect(v4).octets();
+            let [high, low] = [[bytes[0], bytes[1]], [bytes[2], bytes[3]]].map(u16::from_be_bytes);
             for address in [
                 format!("::ffff:{v4}"),
                 format!("::{v4}"),
@@ -170,7 +170,7 @@ mod tests {
         for address in ["::ffff:93.184.216.34", "64:ff9b::93.184.216.34", "2002:5db8:d822::1"] {
             assert!(public(address), "{address}");
         }
-        // Forms that lead nowhere in the open, whatever they hold: IPv4-compatible, translated, NAT64 of a network's own.
+        // Forms that are not routed on the internet, whatever they embed: IPv4-compatible, IPv4-translated, local NAT64.
         for address in
             ["::93.184.216.34", "::ffff:0:93.184.216.34", "64:ff9b:1::93.184.216.34", "64:ff9b::1:93.184.216.34"]
         {

@@ -1,10 +1,10 @@
-//! `BuildClientError`: why an HTTP client cannot be built.
+//! `BuildClientError`: the error of building an HTTP client.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// Why the HTTP client of a `ReqwestFetch` cannot be built; [`source`](Error::source) is the client's own error.
+/// The error if the HTTP client of a `ReqwestFetch` cannot be built. [`source`](Error::source) is the error of `reqwest`.
 #[derive(Clone, Debug)]
 pub struct BuildClientError {
     pub(super) kind: BuildClientErrorKind,
@@ -12,7 +12,7 @@ pub struct BuildClientError {
 }
 
 impl BuildClientError {
-    /// What is wrong.
+    /// Returns the reason.
     #[must_use]
     pub fn kind(&self) -> BuildClientErrorKind {
         self.kind
@@ -22,7 +22,7 @@ impl BuildClientError {
 impl fmt::Display for BuildClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            BuildClientErrorKind::NoCertificate => "the PEM text of the certificate authority holds no certificate",
+            BuildClientErrorKind::NoCertificate => "the PEM text of the certificate authority contains no certificate",
             BuildClientErrorKind::Certificate => "a certificate of the certificate authority cannot be used",
             BuildClientErrorKind::TrustStore => {
                 "the system's trust store has no CA certificate; install the package `ca-certificates`, name a PEM file in \
@@ -39,7 +39,7 @@ impl Error for BuildClientError {
     }
 }
 
-/// Errors are equal if they say the same.
+/// Two errors are equal if they have the same kind and the same source text.
 impl PartialEq for BuildClientError {
     fn eq(&self, other: &Self) -> bool {
         let text = |error: &Self| error.cause.as_ref().map(ToString::to_string);
@@ -49,15 +49,15 @@ impl PartialEq for BuildClientError {
 
 impl Eq for BuildClientError {}
 
-/// What keeps an HTTP client from being built.
+/// Why an HTTP client cannot be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BuildClientErrorKind {
-    /// The PEM text of a private certificate authority holds no certificate.
+    /// The PEM text of a private certificate authority contains no certificate.
     NoCertificate,
     /// A certificate of a private certificate authority cannot be used.
     Certificate,
     /// The system's trust store has no CA certificate: the package `ca-certificates` is missing, as in
-    /// images built from scratch, or `SSL_CERT_FILE` or `SSL_CERT_DIR` name a wrong path.
+    /// container images built from scratch, or `SSL_CERT_FILE` or `SSL_CERT_DIR` contains a wrong path.
     TrustStore,
 }

@@ -1,4 +1,4 @@
-//! `Endpoint`: a URL that may be fetched.
+//! `Endpoint`: a URL of a key set or discovery document.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use http::Uri;
 
-/// An absolute https URL without user information or fragment; plain http only on loopback, or by the caller's word.
+/// An absolute https URL without user information and fragment. Plain http is accepted on loopback, or if the caller allows
+/// it.
 ///
 /// ```
 /// use tower_bearer::fetch::{Endpoint, EndpointError};
@@ -21,7 +22,7 @@ use http::Uri;
 pub struct Endpoint(Arc<str>);
 
 impl Endpoint {
-    /// Takes an https URL, or an http URL whose host is `localhost`, `127.0.0.0/8` or `[::1]`.
+    /// Parses an https URL, or an http URL whose host is `localhost`, `127.0.0.0/8` or `[::1]`.
     ///
     /// # Errors
     ///
@@ -30,7 +31,7 @@ impl Endpoint {
         Self::parse(url, PlainHttp::OnLoopback)
     }
 
-    /// Takes http URLs of any host, too.
+    /// Parses an https URL, or an http URL with any host.
     ///
     /// # Errors
     ///
@@ -38,24 +39,24 @@ impl Endpoint {
     ///
     /// # Security
     ///
-    /// Whoever stands between this process and the server can put keys of their own into the set, and then sign tokens.
+    /// An attacker on the network path to the server can add their own keys to the key set and then sign valid tokens.
     pub fn dangerous_allow_http(url: &str) -> Result<Self, EndpointError> {
         Self::parse(url, PlainHttp::Anywhere)
     }
 
-    /// The URL as it was given.
+    /// Returns the URL as it was passed.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Says whether the connection to it needs TLS.
+    /// Returns whether the connection uses TLS.
     pub(crate) fn is_https(&self) -> bool {
         self.0.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("https"))
     }
 
     pub(crate) fn parse(url: &str, plain: PlainHttp) -> Result<Self, EndpointError> {
-        vet_octets(url)?;
+        check_characters(url)?;
         let uri: Uri = url.parse().map_err(|_| EndpointError::Malformed)?;
         let authority = uri.authority().ok_or(EndpointError::Malformed)?;
         if authority.as_str().contains('@') {
@@ -86,17 +87,17 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Why a URL may not be fetched.
+/// Why a URL is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndpointError {
     /// Not an absolute `https://` or `http://` URL with a host.
     Malformed,
-    /// Plain http beyond loopback; of an issuer, [`dangerous_allow_http`](crate::Issuer::dangerous_allow_http) allows it.
+    /// Plain http to a host other than loopback. For an issuer, [`dangerous_allow_http`](crate::Issuer::dangerous_allow_http) allows it.
     PlainHttp,
-    /// A user name or password stands in the URL.
+    /// The URL contains a user name or password.
     UserInfo,
-    /// A fragment stands in the URL.
+    /// The URL contains a fragment.
     Fragment,
 }
 
@@ -113,7 +114,7 @@ impl fmt::Display for EndpointError {
 
 impl std::error::Error for EndpointError {}
 
-/// Where plain http is allowed.
+/// For which hosts plain http is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PlainHttp {
     Nowhere,
@@ -131,13 +132,13 @@ impl PlainHttp {
     }
 }
 
-/// RFC 3986 §2: a URL, or a reference to one, is ASCII, and not all of it. It may stand in a challenge, and two parsers could
-/// read anything else differently.
-pub(super) fn vet_octets(url: &str) -> Result<(), EndpointError> {
+/// Checks the characters of a URL or URL reference: only a part of ASCII is allowed (RFC 3986 §2). A URL can appear in a
+/// challenge, and two parsers could interpret other characters differently.
+pub(super) fn check_characters(url: &str) -> Result<(), EndpointError> {
     if url.contains('#') {
         return Err(EndpointError::Fragment);
     }
-    if !url.bytes().all(|octet| octet.is_ascii_graphic() && !br#""<>\^`{|}"#.contains(&octet)) {
+    if !url.bytes().all(|byte| byte.is_ascii_graphic() && !br#""<>\^`{|}"#.contains(&byte)) {
         return Err(EndpointError::Malformed);
     }
     Ok(())
@@ -155,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_https_anywhere_and_http_on_loopback_only() {
+    fn accepts_https_for_any_host_and_http_for_loopback_only() {
         for url in [
             "https://a.example/",
             "https://a.example:8443/x?y=z",
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_plain_url() {
+    fn rejects_text_that_is_no_plain_url() {
         for (url, error) in [
             ("", EndpointError::Malformed),
             ("a.example", EndpointError::Malformed),

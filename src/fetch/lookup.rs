@@ -1,4 +1,4 @@
-//! Host names to addresses: one lookup in flight per host, on a thread that no runtime waits for.
+//! Name resolution with one lookup in flight per host, on a thread outside of the runtime.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -10,27 +10,28 @@ use std::thread;
 
 use tokio::sync::watch;
 
-/// The lookups of one client; clones share them.
+/// The lookups of one client. Clones share them.
 ///
-/// A lookup in the system's resolver cannot be cancelled, and takes half a minute where no name server answers: much
-/// longer than the attempt that needs it. Later attempts join it, so that a host occupies one thread at most, however
-/// often it is tried. The thread is not the runtime's, since a runtime that shuts down waits for its blocking threads.
+/// A lookup in the system's resolver cannot be cancelled. If no name resolver responds, it takes half a minute, which is much
+/// longer than the attempt that started it. Later attempts join the lookup in flight, so a host occupies at most one thread,
+/// however many attempts there are. The thread does not belong to the runtime, since a runtime waits for its blocking
+/// threads when it shuts down.
 #[derive(Clone)]
 pub(super) struct Lookups {
     in_flight: Arc<Mutex<InFlight>>,
     resolver: Resolver,
 }
 
-/// The outcomes to come, by host.
+/// The receiver of the outcome of each lookup in flight, by host.
 type InFlight = HashMap<Box<str>, watch::Receiver<Option<Found>>>;
 
-/// Resolves a host name, and blocks meanwhile.
+/// Resolves a host name. Blocks the thread.
 type Resolver = Arc<dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
 
 type Found = Result<Arc<[SocketAddr]>, LookupError>;
 
 impl Lookups {
-    /// Resolves names as the system does. The port of the addresses means nothing.
+    /// Resolves names with the system's resolver. The port of the addresses is 0.
     pub(super) fn system() -> Self {
         Self::with_resolver(|host| Ok((host, 0).to_socket_addrs()?.collect()))
     }
@@ -41,8 +42,8 @@ impl Lookups {
         Self { in_flight: Arc::default(), resolver: Arc::new(resolver) }
     }
 
-    /// Returns the addresses of `host`: those that the lookup in flight finds, else those of a new one. The lookup goes
-    /// on if the future is dropped.
+    /// Returns the addresses of `host`. Joins the lookup in flight, or starts one. If the future is dropped, the lookup
+    /// continues.
     pub(super) async fn addresses(&self, host: &str) -> Found {
         let mut outcome = self.join(host).map_err(LookupError::from)?;
         let found = outcome.wait_for(Option::is_some).await;
@@ -76,7 +77,7 @@ impl Lookups {
     }
 }
 
-/// The entry of a lookup, which is removed when the lookup ends, also by a panic.
+/// The entry of a lookup in flight. It is removed when the lookup ends, also if it panics.
 struct Entry {
     lookups: Lookups,
     host: Box<str>,
@@ -88,7 +89,7 @@ impl Drop for Entry {
     }
 }
 
-/// Why a lookup failed; every attempt that joined it gets the same error.
+/// Why a lookup failed. Every attempt that joined the lookup gets the same error.
 #[derive(Clone, Debug)]
 pub(super) struct LookupError(Arc<io::Error>);
 
@@ -115,40 +116,40 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A name server that answers a lookup only when the test says so.
-    pub(in crate::fetch) struct SilentServer {
+    /// A resolver that completes a lookup only when the test calls `respond`.
+    pub(in crate::fetch) struct ScriptedResolver {
         pub(in crate::fetch) lookups: Lookups,
-        /// How many lookups have begun, and how many have ended.
-        begun: Arc<AtomicUsize>,
+        /// How many lookups have started, and how many have ended.
+        started: Arc<AtomicUsize>,
         ended: Arc<AtomicUsize>,
-        answers: mpsc::Sender<io::Result<Vec<SocketAddr>>>,
+        responses: mpsc::Sender<io::Result<Vec<SocketAddr>>>,
     }
 
-    impl SilentServer {
+    impl ScriptedResolver {
         pub(in crate::fetch) fn new() -> Self {
-            let (answers, receiver) = mpsc::channel();
+            let (responses, receiver) = mpsc::channel();
             let receiver = Mutex::new(receiver);
-            let (begun, ended) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-            let counts = (Arc::clone(&begun), Arc::clone(&ended));
+            let (started, ended) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+            let counts = (Arc::clone(&started), Arc::clone(&ended));
             let lookups = Lookups::with_resolver(move |_| {
                 counts.0.fetch_add(1, Ordering::SeqCst);
-                let answer = receiver.lock().expect("unpoisoned").recv();
+                let response = receiver.lock().expect("unpoisoned").recv();
                 counts.1.fetch_add(1, Ordering::SeqCst);
-                answer.unwrap_or_else(|_| Err(io::Error::other("the test is over")))
+                response.unwrap_or_else(|_| Err(io::Error::other("the test is over")))
             });
-            Self { lookups, begun, ended, answers }
+            Self { lookups, started, ended, responses }
         }
 
-        pub(in crate::fetch) fn begun(&self) -> usize {
-            self.begun.load(Ordering::SeqCst)
+        pub(in crate::fetch) fn started(&self) -> usize {
+            self.started.load(Ordering::SeqCst)
         }
 
         pub(in crate::fetch) fn ended(&self) -> usize {
             self.ended.load(Ordering::SeqCst)
         }
 
-        pub(in crate::fetch) fn answer(&self, answer: io::Result<Vec<SocketAddr>>) {
-            self.answers.send(answer).expect("the lookups stand");
+        pub(in crate::fetch) fn respond(&self, response: io::Result<Vec<SocketAddr>>) {
+            self.responses.send(response).expect("the lookups exist");
         }
     }
 
@@ -156,63 +157,63 @@ pub(super) mod tests {
         SocketAddr::from(([192, 0, 2, last], 0))
     }
 
-    /// Polls a future once and drops it, as an attempt whose time is up.
-    fn give_up<T>(attempt: impl Future<Output = T>) {
+    /// Polls a future once and drops it, like an attempt that timed out.
+    fn poll_once<T>(attempt: impl Future<Output = T>) {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(std::pin::pin!(attempt).poll(&mut context).is_pending());
     }
 
     #[tokio::test]
-    async fn later_attempts_join_the_lookup_in_flight() {
-        let server = SilentServer::new();
+    async fn joins_the_lookup_in_flight_for_the_same_host() {
+        let resolver = ScriptedResolver::new();
         for _ in 0..5 {
-            give_up(server.lookups.addresses("a.test"));
+            poll_once(resolver.lookups.addresses("a.test"));
         }
         let joined: Vec<_> = (0..3)
             .map(|_| {
-                let lookups = server.lookups.clone();
+                let lookups = resolver.lookups.clone();
                 tokio::spawn(async move { lookups.addresses("a.test").await })
             })
             .collect();
         tokio::task::yield_now().await;
-        server.answer(Ok(vec![address(1)]));
+        resolver.respond(Ok(vec![address(1)]));
         for attempt in joined {
             let found = attempt.await.expect("no panic").expect("addresses");
             assert_eq!(*found, [address(1)]);
         }
-        assert_eq!(server.begun(), 1);
+        assert_eq!(resolver.started(), 1);
 
-        // Nothing is kept of a lookup that ended.
-        server.answer(Ok(vec![address(2)]));
-        assert_eq!(*server.lookups.addresses("a.test").await.expect("addresses"), [address(2)]);
-        assert_eq!(server.begun(), 2);
+        // The outcome of a lookup that ended is not cached.
+        resolver.respond(Ok(vec![address(2)]));
+        assert_eq!(*resolver.lookups.addresses("a.test").await.expect("addresses"), [address(2)]);
+        assert_eq!(resolver.started(), 2);
     }
 
     #[tokio::test]
-    async fn each_host_has_a_lookup_of_its_own_and_errors_are_shared() {
-        let server = SilentServer::new();
-        give_up(server.lookups.addresses("a.test"));
-        give_up(server.lookups.addresses("b.test"));
-        let hosts = |server: &SilentServer| server.lookups.in_flight().len();
-        assert_eq!(hosts(&server), 2);
-        let (one, other) = (server.lookups.clone(), server.lookups.clone());
+    async fn starts_one_lookup_per_host_and_shares_its_error() {
+        let resolver = ScriptedResolver::new();
+        poll_once(resolver.lookups.addresses("a.test"));
+        poll_once(resolver.lookups.addresses("b.test"));
+        let hosts = |resolver: &ScriptedResolver| resolver.lookups.in_flight().len();
+        assert_eq!(hosts(&resolver), 2);
+        let (one, other) = (resolver.lookups.clone(), resolver.lookups.clone());
         let attempts = [
             tokio::spawn(async move { one.addresses("a.test").await }),
             tokio::spawn(async move { other.addresses("b.test").await }),
         ];
         tokio::task::yield_now().await;
         for _ in 0..2 {
-            server.answer(Err(io::Error::other("as scripted")));
+            resolver.respond(Err(io::Error::other("as scripted")));
         }
         for attempt in attempts {
             let error = attempt.await.expect("no panic").expect_err("as scripted");
             assert_eq!(error.to_string(), "as scripted");
         }
-        assert_eq!((server.begun(), hosts(&server)), (2, 0));
+        assert_eq!((resolver.started(), hosts(&resolver)), (2, 0));
     }
 
     #[tokio::test]
-    async fn a_lookup_that_panics_fails_its_attempts_only() {
+    async fn returns_an_error_if_the_lookup_panics_and_retries_later() {
         let calls = AtomicUsize::new(0);
         let lookups = Lookups::with_resolver(move |_| {
             assert!(calls.fetch_add(1, Ordering::SeqCst) > 0, "as scripted");
@@ -223,12 +224,12 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_runtime_shuts_down_while_a_lookup_is_in_flight() {
-        let server = SilentServer::new();
+    fn does_not_block_the_shutdown_of_a_runtime_while_a_lookup_is_in_flight() {
+        let resolver = ScriptedResolver::new();
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let lookups = server.lookups.clone();
-        runtime.block_on(async { give_up(lookups.addresses("a.test")) });
+        let lookups = resolver.lookups.clone();
+        runtime.block_on(async { poll_once(lookups.addresses("a.test")) });
         drop(runtime);
-        assert_eq!(server.ended(), 0, "the runtime waited for the lookup");
+        assert_eq!(resolver.ended(), 0, "the runtime waited for the lookup");
     }
 }

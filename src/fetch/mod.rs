@@ -1,8 +1,8 @@
-//! The network: one door, which users can replace.
+//! The HTTP client, which users can replace.
 //!
-//! Keys and discovery documents are fetched through [`Fetch`]. The crate brings a backend over `reqwest`
-//! (feature `reqwest`, on by default); any other HTTP client fits behind the same trait. Whatever stands behind it,
-//! the caller in `jwks` wraps every attempt in its own deadline and counts the octets itself.
+//! Keys and discovery documents are fetched through the trait [`Fetch`]. The crate has an implementation with `reqwest`
+//! (feature `reqwest`, enabled by default); the trait can be implemented with any other HTTP client. With every
+//! implementation, `jwks` applies its own deadline to each attempt and checks the size of the body.
 
 #[cfg(feature = "reqwest")]
 mod address;
@@ -30,9 +30,9 @@ pub use self::reqwest::{ReqwestFetch, ReqwestFetchBuilder};
 
 /// Fetches a document over HTTP.
 ///
-/// An implementation makes exactly one `GET`: it follows no redirect, keeps no cookies, decodes no content coding
-/// beyond what it counts against `max_bytes`, and does not retry. It needs no deadline of its own; dropping the
-/// future must abort the exchange.
+/// An implementation sends exactly one `GET`. It follows no redirects, stores no cookies and does not retry. If it decodes
+/// content codings, it compares the decoded size with `max_bytes`. It needs no deadline; if the future is dropped, it must
+/// abort the exchange.
 ///
 /// # Security
 ///
@@ -48,26 +48,26 @@ impl<F: Fetch + ?Sized> Fetch for Arc<F> {
     }
 }
 
-/// Fetches nothing, where nothing is to be fetched.
+/// The implementation for a configuration in which no issuer has a URL. Every fetch fails.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Nothing;
+pub(crate) struct NoFetch;
 
-impl Fetch for Nothing {
+impl Fetch for NoFetch {
     fn fetch(&self, _: FetchRequest) -> FetchFuture {
         Box::pin(std::future::ready(Err(FetchError::Connect)))
     }
 }
 
-/// Whether an https URL is among those to fetch.
+/// Whether any of the URLs to fetch is an https URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
-    /// There is one: a client without CA certificates is of no use.
+    /// At least one is https: the client needs CA certificates.
     Https,
-    /// All are plain http.
+    /// All of them are plain http.
     PlainHttp,
 }
 
-/// The backend that is used where none is given; `None` if the crate was built without one.
+/// Returns the default implementation, or `None` if the crate was built without one.
 #[cfg(feature = "reqwest")]
 pub(crate) fn default_backend(transport: Transport) -> Option<Result<Arc<dyn Fetch>, BuildClientError>> {
     let backend = match (ReqwestFetch::new(), transport) {
@@ -77,7 +77,7 @@ pub(crate) fn default_backend(transport: Transport) -> Option<Result<Arc<dyn Fet
     Some(backend.map(|backend| -> Arc<dyn Fetch> { Arc::new(backend) }))
 }
 
-/// The backend that is used where none is given; `None` if the crate was built without one.
+/// Returns the default implementation, or `None` if the crate was built without one.
 #[cfg(not(feature = "reqwest"))]
 pub(crate) fn default_backend(_: Transport) -> Option<Result<Arc<dyn Fetch>, BuildClientError>> {
     None
@@ -86,40 +86,40 @@ pub(crate) fn default_backend(_: Transport) -> Option<Result<Arc<dyn Fetch>, Bui
 /// The future of [`Fetch::fetch`].
 pub type FetchFuture = Pin<Box<dyn Future<Output = Result<FetchResponse, FetchError>> + Send>>;
 
-/// One `GET` to make.
+/// A `GET` request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FetchRequest {
-    /// Where to.
+    /// The URL.
     pub endpoint: Endpoint,
     /// Request headers to send (`accept`, `if-none-match`, `cache-control`).
     pub headers: HeaderMap,
-    /// Largest body, in octets after any decoding, that may be returned; more is [`FetchError::TooLarge`].
+    /// Largest body, in bytes after decoding. A larger body is [`FetchError::TooLarge`].
     pub max_bytes: usize,
 }
 
 impl FetchRequest {
-    /// A request without headers.
+    /// Creates a request without headers.
     #[must_use]
     pub fn new(endpoint: Endpoint, max_bytes: usize) -> Self {
         Self { endpoint, headers: HeaderMap::new(), max_bytes }
     }
 }
 
-/// What came back. `Debug` shows neither headers nor body, which hold what a careless server publishes.
+/// The response to a [`FetchRequest`]. `Debug` shows neither headers nor body, since they can contain confidential data.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct FetchResponse {
-    /// The status, whatever it is.
+    /// The status. It need not be a success.
     pub status: StatusCode,
     /// The response headers.
     pub headers: HeaderMap,
-    /// The body, at most `max_bytes` long; only that of a 200 is ever looked at.
+    /// The body, at most `max_bytes` long. Only the body of a 200 response is read.
     pub body: Bytes,
 }
 
 impl FetchResponse {
-    /// A response made of its parts.
+    /// Creates a response from its parts.
     #[must_use]
     pub fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
         Self { status, headers, body }
@@ -130,33 +130,33 @@ impl fmt::Debug for FetchResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FetchResponse")
             .field("status", &self.status)
-            .field("octets", &self.body.len())
+            .field("bytes", &self.body.len())
             .finish_non_exhaustive()
     }
 }
 
-/// Why a fetch gave no response.
+/// Why a fetch returned no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// No connection: name not found, refused, unreachable.
+    /// No connection could be opened: the name was not found, or the server refused the connection or was unreachable.
     Connect,
-    /// The connection closed before an answer began; safe to try once more on a fresh one.
+    /// The connection closed before a response started. It is safe to retry on a new connection.
     Closed,
-    /// TLS failed: wrong host, expired or unknown certificate.
+    /// The TLS handshake failed: wrong host name, expired certificate, or unknown certificate authority.
     Tls,
-    /// The host has no address that may be connected to, see `ReqwestFetchBuilder::with_public_addresses_only`.
+    /// The host has no address that is allowed, see `ReqwestFetchBuilder::with_public_addresses_only`.
     AddressRefused,
     /// The body is longer than `max_bytes`.
     TooLarge,
-    /// The backend's own time limit ran out.
+    /// The timeout of the HTTP client expired.
     Timeout,
-    /// Anything else on the wire.
+    /// Any other error of the exchange.
     Other,
 }
 
 impl FetchError {
-    /// A fixed name for logs and metrics.
+    /// Returns a fixed name for logs and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -174,12 +174,12 @@ impl FetchError {
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Connect => "no connection could be made",
-            Self::Closed => "the connection closed before an answer",
+            Self::Connect => "no connection could be opened",
+            Self::Closed => "the connection closed before a response started",
             Self::Tls => "the TLS handshake failed",
             Self::AddressRefused => "the host has no public address",
             Self::TooLarge => "the body is larger than allowed",
-            Self::Timeout => "the exchange took too long",
+            Self::Timeout => "the exchange timed out",
             Self::Other => "the exchange failed",
         })
     }

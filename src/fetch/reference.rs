@@ -1,14 +1,16 @@
-//! References (RFC 3986 §4.1) that stay at the server that gave them.
+//! URL references (RFC 3986 §4.1), resolved within the same origin.
 
-use crate::fetch::endpoint::{Endpoint, PlainHttp, vet_octets};
+use crate::fetch::endpoint::{Endpoint, PlainHttp, check_characters};
 
 impl Endpoint {
-    /// Resolves a reference against this URL (RFC 3986 §5.2), if it leads to the same origin: scheme, host and port are
-    /// compared as text, so that two parsers cannot read two hosts. `None` for whatever leads elsewhere, and for what may
-    /// not stand in an [`Endpoint`]: user information, a fragment, a backslash.
+    /// Resolves a reference against this URL (RFC 3986 §5.2).
+    ///
+    /// Returns `None` if the result has another origin. Scheme, host and port are compared as text, so that two parsers
+    /// cannot see two different hosts. Also returns `None` if the reference contains something that an [`Endpoint`] must
+    /// not contain: user information, a fragment, a backslash.
     pub(crate) fn within_origin(&self, reference: &str) -> Option<Self> {
-        vet_octets(reference).ok()?;
-        let base = Parts::of(self.as_str())?;
+        check_characters(reference).ok()?;
+        let base = UrlParts::parse(self.as_str())?;
         let absolute = if reference.starts_with("//") {
             format!("{}:{reference}", base.scheme)
         } else if has_scheme(reference) {
@@ -16,35 +18,35 @@ impl Endpoint {
         } else {
             format!("{}://{}{}", base.scheme, base.authority, base.merged(reference))
         };
-        let target = Parts::of(&absolute)?;
-        if !target.is_at_origin_of(&base) {
+        let target = UrlParts::parse(&absolute)?;
+        if !target.has_origin_of(&base) {
             return None;
         }
-        let Parts { scheme, authority, path, query } = target;
-        // The scheme is that of this URL, where plain http is allowed already if it stands there.
-        Self::parse(&format!("{scheme}://{authority}{}{query}", without_dots(path)), PlainHttp::Anywhere).ok()
+        let UrlParts { scheme, authority, path, query } = target;
+        // The scheme is that of this URL. If that is plain http, it was allowed when this URL was parsed.
+        Self::parse(&format!("{scheme}://{authority}{}{query}", remove_dot_segments(path)), PlainHttp::Anywhere).ok()
     }
 }
 
-/// An absolute URL without fragment, taken apart.
-struct Parts<'u> {
+/// The components of an absolute URL without fragment.
+struct UrlParts<'u> {
     scheme: &'u str,
     authority: &'u str,
-    /// Empty, or from its first slash on.
+    /// Empty, or starts with a slash.
     path: &'u str,
-    /// Empty, or from its question mark on.
+    /// Empty, or starts with a question mark.
     query: &'u str,
 }
 
-impl<'u> Parts<'u> {
-    fn of(url: &'u str) -> Option<Self> {
+impl<'u> UrlParts<'u> {
+    fn parse(url: &'u str) -> Option<Self> {
         let (scheme, rest) = url.split_once("://")?;
         let (hierarchy, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
         let (authority, path) = hierarchy.split_at(hierarchy.find('/').unwrap_or(hierarchy.len()));
         Some(Self { scheme, authority, path, query })
     }
 
-    /// Path and query of a reference that has neither scheme nor authority (RFC 3986 §5.2.2 and §5.2.3).
+    /// Returns path and query of a reference that has neither scheme nor authority (RFC 3986 §5.2.2 and §5.2.3).
     fn merged(&self, reference: &str) -> String {
         let Self { path, query, .. } = self;
         match reference.chars().next() {
@@ -58,37 +60,37 @@ impl<'u> Parts<'u> {
         }
     }
 
-    fn is_at_origin_of(&self, base: &Self) -> bool {
+    fn has_origin_of(&self, base: &Self) -> bool {
         self.scheme.eq_ignore_ascii_case(base.scheme) && self.host_and_port().eq_ignore_ascii_case(base.host_and_port())
     }
 
-    /// The authority, without a port that says no more than the scheme.
+    /// Returns the authority without the default port of the scheme.
     fn host_and_port(&self) -> &'u str {
         let default = if self.scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
         self.authority.strip_suffix(default).unwrap_or(self.authority)
     }
 }
 
-/// RFC 3986 §3.1: what stands before a colon in the first segment is a scheme, well-formed or not.
+/// Returns whether the reference has a scheme, well-formed or not: text before a colon in the first segment (RFC 3986 §3.1).
 fn has_scheme(reference: &str) -> bool {
     reference.split(['/', '?']).next().is_some_and(|segment| segment.contains(':'))
 }
 
-/// RFC 3986 §5.2.4, for a path that is empty or starts with a slash.
-fn without_dots(path: &str) -> String {
-    let mut kept = Vec::new();
+/// Removes dot segments (RFC 3986 §5.2.4) from a path that is empty or starts with a slash.
+fn remove_dot_segments(path: &str) -> String {
+    let mut output = Vec::new();
     let mut segments = path.split('/').skip(1).peekable();
     while let Some(segment) = segments.next() {
         match segment {
             "." => {}
-            ".." => drop(kept.pop()),
-            segment => kept.push(segment),
+            ".." => drop(output.pop()),
+            segment => output.push(segment),
         }
         if matches!(segment, "." | "..") && segments.peek().is_none() {
-            kept.push("");
+            output.push("");
         }
     }
-    format!("/{}", kept.join("/"))
+    format!("/{}", output.join("/"))
 }
 
 #[cfg(test)]
@@ -100,9 +102,9 @@ mod tests {
         base.within_origin(reference).map(|target| target.as_str().to_owned())
     }
 
-    /// RFC 3986 §5.4, over https and at a host that is not one letter long.
+    /// The examples of RFC 3986 §5.4, with https and another host.
     #[test]
-    fn resolves_the_examples_of_the_rfc() {
+    fn resolves_the_examples_of_rfc_3986() {
         for (reference, path) in [
             ("g", "/b/c/g"),
             ("./g", "/b/c/g"),
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_same_origin_however_it_is_written() {
+    fn accepts_the_same_origin_in_any_spelling() {
         for (base, reference, target) in [
             ("https://a.example/k", "https://a.example/x", "https://a.example/x"),
             ("https://a.example/k", "https://A.Example/x", "https://A.Example/x"),
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_whatever_leads_elsewhere() {
+    fn rejects_references_to_another_origin() {
         for reference in [
             "https://b.example/k",
             "https://a.example.evil.example/k",
@@ -231,7 +233,11 @@ mod tests {
         ] {
             assert_eq!(from("https://a.example/k", reference), None, "{reference:?}");
         }
-        assert_eq!(from("http://127.0.0.1:9/k", "https://127.0.0.1:9/k"), None, "nor to a better scheme");
-        assert_eq!(from("http://127.0.0.1:9/k", "http://localhost:9/k"), None, "nor by another name");
+        assert_eq!(
+            from("http://127.0.0.1:9/k", "https://127.0.0.1:9/k"),
+            None,
+            "another scheme, although it is a better one"
+        );
+        assert_eq!(from("http://127.0.0.1:9/k", "http://localhost:9/k"), None, "another name of the same host");
     }
 }

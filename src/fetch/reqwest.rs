@@ -1,4 +1,4 @@
-//! The backend over `reqwest` with rustls.
+//! `ReqwestFetch`: an implementation of `Fetch` with `reqwest` and rustls.
 
 use std::error::Error;
 use std::fmt;
@@ -18,20 +18,20 @@ use crate::fetch::{
 
 /// Fetches over https with a `reqwest::Client`.
 ///
-/// A host name is looked up by the system's resolver, on a thread of this client. A later attempt joins a lookup that is in
-/// flight, so that a name server that does not answer costs one thread per host.
+/// Host names are resolved by the system's resolver, on a thread of this client. A later attempt joins the lookup in flight,
+/// so a name server that does not respond costs one thread per host.
 #[derive(Clone, Debug)]
 pub struct ReqwestFetch {
     client: reqwest::Client,
-    reach: Option<Reach>,
+    address_filter: Option<AddressFilter>,
 }
 
-/// Says of an address whether it may be connected to.
-type Reach = fn(IpAddr) -> bool;
+/// Returns whether connections to an address are allowed.
+type AddressFilter = fn(IpAddr) -> bool;
 
 impl ReqwestFetch {
     /// Builds a client that follows no redirects, uses no proxy from the environment, decodes no content coding, and
-    /// lets idle connections go before servers usually do.
+    /// closes idle connections before servers usually do.
     ///
     /// # Errors
     ///
@@ -40,20 +40,20 @@ impl ReqwestFetch {
         Self::builder().build()
     }
 
-    /// A client that trusts no certificate, and so fetches over plain http only.
+    /// Builds a client that trusts no certificate, so it can fetch over plain http only.
     pub(super) fn without_trust_store() -> Result<Self, BuildClientError> {
-        let reach = None;
-        let client = client_builder(reach, Lookups::system()).tls_certs_only([]).build();
+        let address_filter = None;
+        let client = client_builder(address_filter, Lookups::system()).tls_certs_only([]).build();
         let client = client.map_err(|error| BuildClientError::new(BuildClientErrorKind::TrustStore, error))?;
-        Ok(Self { client, reach })
+        Ok(Self { client, address_filter })
     }
 
-    /// Starts from the same client, and takes what is to be different.
+    /// Returns a builder with the settings of [`new`](Self::new).
     pub fn builder() -> ReqwestFetchBuilder {
-        ReqwestFetchBuilder { roots: Ok(Vec::new()), reach: None }
+        ReqwestFetchBuilder { roots: Ok(Vec::new()), address_filter: None }
     }
 
-    /// The same as [`new`](Self::new), trusting besides the system's roots those of a private certificate authority; see
+    /// Builds the client of [`new`](Self::new), which also trusts a private certificate authority; see
     /// [`ReqwestFetchBuilder::with_root_certificates`].
     ///
     /// ```no_run
@@ -69,29 +69,30 @@ impl ReqwestFetch {
     ///
     /// # Errors
     ///
-    /// [`BuildClientError`] if `pem` holds no certificate or one that cannot be used.
+    /// [`BuildClientError`] if `pem` contains no certificate, or one that cannot be used.
     ///
     /// # Security
     ///
-    /// Whoever holds the key of such an authority can stand in for every issuer of the validator that uses this.
+    /// Anyone with the private key of such an authority can impersonate every issuer of the validator that uses this client.
     pub fn with_root_certificates(pem: impl AsRef<[u8]>) -> Result<Self, BuildClientError> {
         Self::builder().with_root_certificates(pem).build()
     }
 
-    /// Takes a client of your own: a proxy, a client certificate.
+    /// Uses an own client, for example with a proxy or a client certificate.
     ///
-    /// If it decodes content codings, the limit of a document's size counts what comes out.
+    /// If the client decodes content codings, the limit for the size of a document applies to the decoded size.
     ///
     /// # Security
     ///
-    /// Turn redirects off in it: one that it follows is refused here, but only after the other server was asked.
+    /// Disable redirects in the client. If it follows one, the response is rejected, but the request has already been sent to
+    /// the other server.
     #[must_use]
     pub fn with_client(client: reqwest::Client) -> Self {
-        Self { client, reach: None }
+        Self { client, address_filter: None }
     }
 }
 
-/// What a [`ReqwestFetch`] is built from.
+/// Builds a [`ReqwestFetch`].
 ///
 /// ```no_run
 /// use tower_bearer::fetch::ReqwestFetch;
@@ -106,40 +107,41 @@ impl ReqwestFetch {
 #[must_use]
 pub struct ReqwestFetchBuilder {
     roots: Result<Vec<reqwest::Certificate>, BuildClientError>,
-    reach: Option<Reach>,
+    address_filter: Option<AddressFilter>,
 }
 
 impl ReqwestFetchBuilder {
-    /// Trusts besides the system's roots those of a private certificate authority: one or several PEM blocks of
-    /// `CERTIFICATE`.
+    /// Trusts a private certificate authority in addition to the system's trust store.
+    ///
+    /// `pem` contains one or more `CERTIFICATE` blocks.
     ///
     /// # Security
     ///
-    /// Whoever holds the key of such an authority can stand in for every issuer of the validator that uses this.
+    /// Anyone with the private key of such an authority can impersonate every issuer of the validator that uses this client.
     pub fn with_root_certificates(mut self, pem: impl AsRef<[u8]>) -> Self {
         self.roots = self.roots.and_then(|roots| Ok([roots, certificates(pem.as_ref())?].concat()));
         self
     }
 
-    /// Connects to public addresses only, for issuers that others choose, or name servers that others run.
+    /// Connects to public addresses only. Use it if third parties choose the issuers or run the name servers.
     ///
-    /// Without it, a `jwks_uri` or a name that its owner points inwards makes this process ask whatever it can reach: its
-    /// own ports, the machines around it, a cloud's metadata service. With it, of the addresses that a name has, only public
-    /// ones are connected to. They are judged at each connection, so that it does not help to change them later (DNS
-    /// rebinding); an address that stands in the URL itself is judged just so. If none is left there is no connection, and
-    /// the fetch is a [`FetchError::AddressRefused`].
+    /// Without it, a `jwks_uri` or a DNS name that points to an internal address makes this process send requests to
+    /// internal services (SSRF): its own ports, other machines in the network, the metadata service of a cloud. With it,
+    /// only the public addresses of a name are used. The check is made at each connection, so a later change of the DNS
+    /// records (DNS rebinding) does not circumvent it. An IP address in the URL is checked in the same way. If no address is
+    /// left, the fetch fails with [`FetchError::AddressRefused`].
     ///
-    /// Not public are loopback, private (RFC 1918, RFC 4193), link-local, shared (RFC 6598), multicast, reserved,
-    /// benchmarking and documentation addresses, those of the protocols themselves (RFC 6890), the few at which clouds
-    /// answer their machines, and IPv6 addresses that carry one of these (mapped, NAT64, 6to4, Teredo).
+    /// These addresses are not public: loopback, private (RFC 1918, RFC 4193), link-local, shared (RFC 6598), multicast,
+    /// reserved, benchmarking and documentation addresses, protocol assignments (RFC 6890), the addresses of a few cloud
+    /// services, and IPv6 addresses that embed one of these (mapped, NAT64, 6to4, Teredo).
     ///
     /// # Security
     ///
-    /// It says nothing about public addresses that a firewall leads inwards. It is a matter of this client alone: one of
-    /// [your own](ReqwestFetch::with_client) and any other [`Fetch`] connect to what they like, and so does a proxy, which
-    /// looks names up by itself.
+    /// The check does not cover public addresses that a firewall forwards to internal services. It applies to this client
+    /// only, not to [an own client](ReqwestFetch::with_client) or another implementation of [`Fetch`]. It does not apply to
+    /// a proxy, which resolves names itself.
     pub fn with_public_addresses_only(mut self) -> Self {
-        self.reach = Some(is_public);
+        self.address_filter = Some(is_public);
         self
     }
 
@@ -147,22 +149,22 @@ impl ReqwestFetchBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildClientError`] if the PEM of an authority holds no certificate or one that cannot be used, or if there is no CA
-    /// certificate at all, neither in the system's trust store nor here.
+    /// [`BuildClientError`] if the PEM of an authority contains no certificate, or one that cannot be used, or if there is no
+    /// CA certificate at all, neither in the system's trust store nor in this builder.
     pub fn build(self) -> Result<ReqwestFetch, BuildClientError> {
         self.build_with(Lookups::system())
     }
 
     fn build_with(self, lookups: Lookups) -> Result<ReqwestFetch, BuildClientError> {
-        let builder = client_builder(self.reach, lookups);
+        let builder = client_builder(self.address_filter, lookups);
         let roots = self.roots?;
-        // With roots of its own a client needs none of the system's.
+        // With own root certificates, an empty trust store of the system is no error.
         let (builder, kind) = match roots.is_empty() {
             true => (builder, BuildClientErrorKind::TrustStore),
             false => (builder.tls_certs_merge(roots), BuildClientErrorKind::Certificate),
         };
         let client = builder.build().map_err(|error| BuildClientError::new(kind, error))?;
-        Ok(ReqwestFetch { client, reach: self.reach })
+        Ok(ReqwestFetch { client, address_filter: self.address_filter })
     }
 }
 
@@ -172,7 +174,7 @@ impl BuildClientError {
     }
 }
 
-/// Reads at least one certificate.
+/// Parses one or more certificates.
 fn certificates(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, BuildClientError> {
     match reqwest::Certificate::from_pem_bundle(pem) {
         Ok(found) if found.is_empty() => {
@@ -185,73 +187,74 @@ fn certificates(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, BuildClientErro
 
 impl Fetch for ReqwestFetch {
     fn fetch(&self, request: FetchRequest) -> FetchFuture {
-        let Self { client, reach } = self.clone();
+        let Self { client, address_filter } = self.clone();
         Box::pin(async move {
             let built = client.get(request.endpoint.as_str()).headers(request.headers).build();
             let get = built.map_err(|error| classify(&error))?;
-            let asked = get.url().clone();
-            // Only names are looked up.
-            if let (Some(reach), Some(address)) = (reach, literal(&asked))
-                && !reach(address)
+            let requested = get.url().clone();
+            // The resolver checks names only.
+            if let (Some(address_filter), Some(address)) = (address_filter, ip_literal(&requested))
+                && !address_filter(address)
             {
                 return Err(FetchError::AddressRefused);
             }
             let response = client.execute(get).await.map_err(|error| classify(&error))?;
             let (status, headers) = (response.status(), response.headers().clone());
-            if *response.url() != asked {
-                // The client has followed a redirect: hand it over as the redirect that it was.
+            if *response.url() != requested {
+                // An own client has followed a redirect. Return the redirect instead of the response of the other URL.
                 return Ok(FetchResponse::new(StatusCode::FOUND, headers, Bytes::new()));
             }
-            // An error page is not read: however long or slow it is, its status and `Retry-After` count.
+            // The body of an error is not read, whatever its length. Its status and `Retry-After` are enough.
             let body = if status == StatusCode::OK { read(response, request.max_bytes).await? } else { Bytes::new() };
             Ok(FetchResponse::new(status, headers, body))
         })
     }
 }
 
-/// Looks names up as the system does, and keeps the addresses that may be connected to.
+/// Resolves names with the system's resolver and returns the addresses that are allowed.
 struct Resolver {
     lookups: Lookups,
-    reach: Option<Reach>,
+    address_filter: Option<AddressFilter>,
 }
 
 impl reqwest::dns::Resolve for Resolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let (lookups, reach) = (self.lookups.clone(), self.reach);
+        let (lookups, address_filter) = (self.lookups.clone(), self.address_filter);
         Box::pin(async move {
             let found = lookups.addresses(name.as_str()).await?;
-            let is_allowed = |address: &SocketAddr| reach.is_none_or(|reach| reach(address.ip()));
-            let kept: Vec<SocketAddr> = found.iter().copied().filter(is_allowed).collect();
-            if kept.is_empty() {
-                return Err(Box::from(Unreachable));
+            let is_allowed =
+                |address: &SocketAddr| address_filter.is_none_or(|address_filter| address_filter(address.ip()));
+            let allowed: Vec<SocketAddr> = found.iter().copied().filter(is_allowed).collect();
+            if allowed.is_empty() {
+                return Err(Box::from(NoAllowedAddressError));
             }
-            let kept: reqwest::dns::Addrs = Box::new(kept.into_iter());
-            Ok(kept)
+            let allowed: reqwest::dns::Addrs = Box::new(allowed.into_iter());
+            Ok(allowed)
         })
     }
 }
 
-/// A name has addresses, and none of them may be connected to.
+/// A name has addresses, but none of them is allowed.
 #[derive(Debug)]
-struct Unreachable;
+struct NoAllowedAddressError;
 
-impl fmt::Display for Unreachable {
+impl fmt::Display for NoAllowedAddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         FetchError::AddressRefused.fmt(f)
     }
 }
 
-impl Error for Unreachable {}
+impl Error for NoAllowedAddressError {}
 
-/// The address that stands in a URL in place of a name, in whatever notation: the URL is in its normal form.
-fn literal(url: &reqwest::Url) -> Option<IpAddr> {
+/// Returns the IP address if the host of a URL is one. `url` is normalized, so every notation is recognized.
+fn ip_literal(url: &reqwest::Url) -> Option<IpAddr> {
     let host = url.host_str()?;
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-fn client_builder(reach: Option<Reach>, lookups: Lookups) -> reqwest::ClientBuilder {
+fn client_builder(address_filter: Option<AddressFilter>, lookups: Lookups) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
-        .dns_resolver(Resolver { lookups, reach })
+        .dns_resolver(Resolver { lookups, address_filter })
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .connect_timeout(defaults::CONNECT_TIMEOUT)
@@ -259,7 +262,7 @@ fn client_builder(reach: Option<Reach>, lookups: Lookups) -> reqwest::ClientBuil
         .pool_max_idle_per_host(1)
         .retry(reqwest::retry::never())
         .referer(false)
-        // An application may turn these features on for clients of its own.
+        // The application may have enabled these features of `reqwest` for its own clients.
         .no_gzip()
         .no_brotli()
         .no_zstd()
@@ -267,7 +270,7 @@ fn client_builder(reach: Option<Reach>, lookups: Lookups) -> reqwest::ClientBuil
         .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
 }
 
-/// Reads the body while counting, so that a longer one is dropped with its connection.
+/// Reads the body up to `max_bytes`. A longer body is dropped with its connection.
 async fn read(mut response: reqwest::Response, max_bytes: usize) -> Result<Bytes, FetchError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
@@ -279,12 +282,12 @@ async fn read(mut response: reqwest::Response, max_bytes: usize) -> Result<Bytes
     Ok(body.freeze())
 }
 
-/// Sorts errors by what can be done about them: only a connection that closed or could not be made is tried again.
+/// Classifies errors by what can be done about them. Only `Closed` and `Connect` are retried.
 fn classify(error: &reqwest::Error) -> FetchError {
     if error.is_timeout() {
         FetchError::Timeout
     } else if error.is_connect() {
-        if has_cause::<Unreachable>(error, |_| true) {
+        if has_cause::<NoAllowedAddressError>(error, |_| true) {
             FetchError::AddressRefused
         } else if has_cause(error, is_handshake) {
             FetchError::Tls
@@ -292,17 +295,17 @@ fn classify(error: &reqwest::Error) -> FetchError {
             FetchError::Connect
         }
     } else if error.is_request() {
-        // The connection stood, the request went out or would have, and no response began.
+        // The connection was open, and it closed before a response started.
         FetchError::Closed
     } else {
         FetchError::Other
     }
 }
 
-fn has_cause<E: Error + 'static>(error: &reqwest::Error, is_it: fn(&E) -> bool) -> bool {
+fn has_cause<E: Error + 'static>(error: &reqwest::Error, predicate: fn(&E) -> bool) -> bool {
     let mut next = error.source();
     while let Some(cause) = next {
-        if cause.downcast_ref::<E>().is_some_and(is_it) {
+        if cause.downcast_ref::<E>().is_some_and(predicate) {
             return true;
         }
         next = cause.source();
@@ -310,10 +313,10 @@ fn has_cause<E: Error + 'static>(error: &reqwest::Error, is_it: fn(&E) -> bool) 
     false
 }
 
-/// A handshake that fails surfaces as an I/O error of invalid data, or of an early end; what fails below it has kinds of
-/// its own (refused, unreachable, reset), and name resolution has none of these two.
+/// Returns whether an I/O error is a failed TLS handshake: its kind is `InvalidData` or `UnexpectedEof`. Errors of the
+/// connection have other kinds (refused, unreachable, reset), and name resolution has neither of these two.
 ///
-/// Looks into an error that wraps another: `source` would step over the inner one.
+/// Also checks an error that this error wraps, since `source` skips the inner error.
 fn is_handshake(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>());
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) || inner.is_some_and(is_handshake)
@@ -328,15 +331,15 @@ mod tests {
     use tokio::net::TcpListener;
 
     use crate::fetch::Endpoint;
-    use crate::fetch::lookup::tests::SilentServer;
+    use crate::fetch::lookup::tests::ScriptedResolver;
 
     use super::*;
 
-    // Self-signed, P-256, of nobody.
+    // Self-signed, P-256, made for this test.
     const ROOT: &str = include_str!("../../tests/data/tls/root.pem");
 
     #[test]
-    fn takes_roots_in_pem_and_says_what_is_wrong_with_others() {
+    fn accepts_root_certificates_in_pem_and_returns_the_reason_otherwise() {
         use BuildClientErrorKind::{Certificate, NoCertificate};
 
         assert!(ReqwestFetch::with_root_certificates(ROOT).is_ok());
@@ -359,7 +362,7 @@ mod tests {
         }
     }
 
-    /// A server on loopback that counts who comes.
+    /// A server on loopback that counts its connections.
     async fn server() -> (u16, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -375,14 +378,14 @@ mod tests {
         (port, accepted)
     }
 
-    async fn get(reach: Option<Reach>, host: &str, port: u16) -> Result<Bytes, FetchError> {
-        let builder = ReqwestFetchBuilder { reach, ..ReqwestFetch::builder() };
+    async fn get(address_filter: Option<AddressFilter>, host: &str, port: u16) -> Result<Bytes, FetchError> {
+        let builder = ReqwestFetchBuilder { address_filter, ..ReqwestFetch::builder() };
         let endpoint = Endpoint::dangerous_allow_http(&format!("http://{host}:{port}/")).expect("a URL");
         let response = builder.build().expect("a client").fetch(FetchRequest::new(endpoint, 100)).await;
         response.map(|response| response.body)
     }
 
-    /// However loopback is written: names are looked up, numbers are not.
+    /// Spellings of loopback. Names are resolved, numbers are not.
     const LOOPBACK: [&str; 9] = [
         "localhost",
         "LOCALHOST",
@@ -396,12 +399,12 @@ mod tests {
     ];
 
     #[tokio::test]
-    async fn connects_to_no_address_out_of_reach() {
+    async fn rejects_addresses_that_the_filter_excludes() {
         let (port, accepted) = server().await;
         for host in LOOPBACK.into_iter().chain(["[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"]) {
             assert_eq!(get(Some(is_public), host, port).await, Err(FetchError::AddressRefused), "{host}");
         }
-        assert_eq!(accepted.load(Ordering::SeqCst), 0, "nobody came");
+        assert_eq!(accepted.load(Ordering::SeqCst), 0, "no connection was opened");
         for (number, host) in LOOPBACK.into_iter().enumerate() {
             assert_eq!(get(None, host, port).await.as_deref(), Ok(&b"{}"[..]), "{host}");
             assert_eq!(accepted.load(Ordering::SeqCst), number + 1);
@@ -409,37 +412,37 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connects_to_the_addresses_within_reach() {
+    async fn connects_to_addresses_that_the_filter_allows() {
         let (port, accepted) = server().await;
-        // Where a name has addresses of both kinds, one kind is left.
+        // If a name has addresses of both families, one family is left.
         for host in ["localhost", "127.0.0.1", "127.1"] {
             assert_eq!(get(Some(|address| address.is_ipv4()), host, port).await.as_deref(), Ok(&b"{}"[..]), "{host}");
         }
         assert_eq!(accepted.load(Ordering::SeqCst), 3);
         assert_eq!(get(Some(|address| address.is_ipv6()), "127.0.0.1", port).await, Err(FetchError::AddressRefused));
-        // What has no address at all is not refused, but not there.
+        // A name without any address is `Connect`, not `AddressRefused`.
         assert_eq!(get(Some(is_public), "no-such-name.invalid", port).await, Err(FetchError::Connect));
         assert_eq!(accepted.load(Ordering::SeqCst), 3);
     }
 
     #[tokio::test]
-    async fn attempts_without_an_answer_of_the_name_server_share_one_lookup() {
+    async fn attempts_share_one_lookup_while_the_name_server_does_not_respond() {
         let (port, accepted) = server().await;
-        let names = SilentServer::new();
+        let names = ScriptedResolver::new();
         let client = ReqwestFetch::builder().build_with(names.lookups.clone()).expect("a client");
         let endpoint = Endpoint::dangerous_allow_http(&format!("http://silent.test:{port}/")).expect("a URL");
         let attempt = || tokio::spawn(client.fetch(FetchRequest::new(endpoint.clone(), 100)));
         for _ in 0..10 {
-            let given_up = attempt();
+            let cancelled = attempt();
             tokio::task::yield_now().await;
-            given_up.abort();
-            assert!(given_up.await.expect_err("no address yet").is_cancelled());
+            cancelled.abort();
+            assert!(cancelled.await.expect_err("no address yet").is_cancelled());
         }
         let last = attempt();
         tokio::task::yield_now().await;
-        names.answer(Ok(vec![SocketAddr::from(([127, 0, 0, 1], 0))]));
+        names.respond(Ok(vec![SocketAddr::from(([127, 0, 0, 1], 0))]));
         let response = last.await.expect("no panic");
         assert_eq!(response.map(|response| response.body).as_deref(), Ok(&b"{}"[..]));
-        assert_eq!((names.begun(), accepted.load(Ordering::SeqCst)), (1, 1));
+        assert_eq!((names.started(), accepted.load(Ordering::SeqCst)), (1, 1));
     }
 }

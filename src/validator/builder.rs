@@ -143,7 +143,7 @@ impl ValidatorBuilder {
         let transport = policy.as_ref().and_then(|policy| self.transport(policy, &mut errors));
         let fetch: Option<Arc<dyn Fetch>> = match (&self.fetch, transport) {
             (Some(given), _) => Some(Arc::clone(given)),
-            (None, None) => Some(Arc::new(fetch::Nothing)),
+            (None, None) => Some(Arc::new(fetch::NoFetch)),
             (None, Some(transport)) => match fetch::default_backend(transport) {
                 Some(built) => built.map_err(|error| errors.push("fetch", SettingErrorKind::HttpClient(error))).ok(),
                 None => {
