@@ -260,7 +260,7 @@ fn bind_static(
         let skipped = set.skipped().next().map(SkippedKey::reason);
         errors.push(setting, SettingErrorKind::NoUsableKey { skipped });
     }
-    if table.is_crowded() {
+    if table.exceeds_candidate_limit() {
         errors.push(setting, SettingErrorKind::TooManyKeys);
     }
     Some(KeyOrigin::Static(table))
@@ -283,8 +283,8 @@ fn bind_secrets(
             }
         }
     }
-    let table = KeyTable::of_secrets(keys);
-    if table.is_crowded() {
+    let table = KeyTable::from_secrets(keys);
+    if table.exceeds_candidate_limit() {
         errors.push(&all, SettingErrorKind::TooManyKeys);
     }
     Some(KeyOrigin::Static(table))

@@ -54,7 +54,7 @@ impl SecretSource {
     #[must_use]
     pub fn new(secret: Secret) -> Self {
         let state = State { secrets: vec![secret], algorithms: Vec::new() };
-        let table = ArcSwap::from_pointee(KeyTable::of_secrets(Vec::new()));
+        let table = ArcSwap::from_pointee(KeyTable::from_secrets(Vec::new()));
         Self { shared: Arc::new(Shared { table, state: Mutex::new(state) }) }
     }
 
@@ -109,8 +109,8 @@ impl State {
                 keys.push(secret.bind(*algorithm).map_err(ReplaceSecretError::Secret)?);
             }
         }
-        let table = KeyTable::of_secrets(keys);
-        if table.is_crowded() { Err(ReplaceSecretError::TooMany) } else { Ok(table) }
+        let table = KeyTable::from_secrets(keys);
+        if table.exceeds_candidate_limit() { Err(ReplaceSecretError::TooMany) } else { Ok(table) }
     }
 }
 

@@ -83,7 +83,7 @@ pub(super) enum Remaining {
 impl SnapshotStore {
     /// Nothing yet: a snapshot that is never usable.
     pub(super) fn nothing() -> Self {
-        let whole = KeyTable::of_secrets(Vec::new());
+        let whole = KeyTable::from_secrets(Vec::new());
         let empty = Snapshot { table: whole.clone(), epoch: 0, times: Times::NEVER, confirmed_wall: Timestamp::EPOCH };
         let skipped = Arc::default();
         let writer = Writer { whole, denied: DenyList::default(), stored: None, skipped, closed: false };

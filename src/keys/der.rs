@@ -8,31 +8,32 @@ use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 use crate::keys::error::{KeyError, SkipReason};
 use crate::keys::material::{Curve, Material};
 
-/// Reads a SubjectPublicKeyInfo.
+/// Parses a SubjectPublicKeyInfo.
 pub(super) fn subject_public_key(der: &[u8]) -> Result<Material, KeyError> {
     let info = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| not_public(der))?;
     let key = info.subject_public_key.as_bytes().ok_or(KeyError::Der)?;
-    match Kind::of(&info.algorithm)? {
-        Kind::Rsa => rsa_public_key(key),
-        Kind::Ec(curve) => Ok(Material::ec_point(curve, key)?),
-        Kind::Ed25519 => Ok(Material::ed25519(key)?),
+    match KeyType::from_algorithm(&info.algorithm)? {
+        KeyType::Rsa => rsa_public_key(key),
+        KeyType::Ec(curve) => Ok(Material::ec_point(curve, key)?),
+        KeyType::Ed25519 => Ok(Material::ed25519(key)?),
     }
 }
 
-/// Reads an RSAPublicKey.
+/// Parses an RSAPublicKey.
 pub(super) fn rsa_public_key(der: &[u8]) -> Result<Material, KeyError> {
     let (n, e) = modulus_and_exponent(der).map_err(|_| not_public(der))?;
     Ok(Material::rsa(n.as_bytes(), e.as_bytes())?)
 }
 
-/// Says whether these octets are a public key, be it good or bad.
+/// Returns whether these bytes are the encoding of a public key, usable or not.
 pub(super) fn is_public_key(der: &[u8]) -> bool {
     SubjectPublicKeyInfoRef::from_der(der).is_ok() || modulus_and_exponent(der).is_ok()
 }
 
-/// Why these bytes are no public key. Each form of a private key is a sequence that begins with a version of 0 or 1, where a
-/// public key has its algorithm or its modulus: RSAPrivateKey (RFC 8017 §A.1.2), ECPrivateKey (RFC 5915 §3),
-/// OneAsymmetricKey (RFC 5958 §2).
+/// Returns why these bytes are no public key.
+///
+/// Each form of a private key is a sequence that starts with a version of 0 or 1: RSAPrivateKey (RFC 8017 §A.1.2),
+/// ECPrivateKey (RFC 5915 §3), OneAsymmetricKey (RFC 5958 §2). A public key starts with its algorithm or its modulus.
 fn not_public(der: &[u8]) -> KeyError {
     let version = AnyRef::from_der(der).and_then(|any| {
         any.tag().assert_eq(Tag::Sequence)?;
@@ -41,20 +42,20 @@ fn not_public(der: &[u8]) -> KeyError {
     if matches!(version, Ok(0 | 1)) { KeyError::PrivateKey } else { KeyError::Der }
 }
 
-/// What an algorithm identifier names.
-enum Kind {
+/// The key type of an algorithm identifier.
+enum KeyType {
     Rsa,
     Ec(Curve),
     Ed25519,
 }
 
-impl Kind {
-    fn of(algorithm: &AlgorithmIdentifierRef<'_>) -> Result<Self, KeyError> {
+impl KeyType {
+    fn from_algorithm(algorithm: &AlgorithmIdentifierRef<'_>) -> Result<Self, KeyError> {
         match (algorithm.oid, algorithm.parameters) {
-            // RFC 3279 §2.3.1 wants the parameters NULL; they are also met absent.
+            // RFC 3279 §2.3.1 requires NULL parameters. In practice they are also absent.
             (RSA_ENCRYPTION, parameters) if parameters.is_none_or(|any| any.is_null()) => Ok(Self::Rsa),
             (EC_PUBLIC_KEY, Some(parameters)) => {
-                // RFC 5480 §2.1.1: a named curve, never parameters of the sender's own.
+                // RFC 5480 §2.1.1: a named curve, never explicit parameters.
                 let curve = parameters.decode_as::<ObjectIdentifier>().map_err(|_| SkipReason::Curve)?;
                 Ok(Self::Ec(named_curve(curve).ok_or(SkipReason::Curve)?))
             }
@@ -96,14 +97,14 @@ mod tests {
 
     fn bytes(hex: &str) -> Vec<u8> {
         let digits: Vec<u32> = hex.chars().map(|digit| digit.to_digit(16).expect("hex")).collect();
-        digits.chunks(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).expect("an octet")).collect()
+        digits.chunks(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).expect("a byte")).collect()
     }
 
-    fn refused(der: &[u8]) -> KeyError {
-        subject_public_key(der).map(drop).expect_err("refused")
+    fn error_of(der: &[u8]) -> KeyError {
+        subject_public_key(der).map(drop).expect_err("rejected")
     }
 
-    /// A sequence of its parts; all of them are short, or have two octets of length.
+    /// Encodes a sequence, with a length of one byte if it is short, else of two bytes.
     fn sequence(parts: &[&[u8]]) -> Vec<u8> {
         let content = parts.concat();
         let [high, low] = u16::try_from(content.len()).expect("short").to_be_bytes();
@@ -124,23 +125,23 @@ mod tests {
     }
 
     #[test]
-    fn takes_one_encoding_and_nothing_after_it() {
+    fn accepts_one_encoding_and_rejects_trailing_bytes() {
         let good = bytes(ED25519_SPKI);
         assert!(subject_public_key(&good).is_ok());
         assert!(rsa_public_key(&rsa_key()).is_ok());
-        assert_eq!(refused(&[good.as_slice(), &[0]].concat()), KeyError::Der);
-        assert_eq!(refused(&good[..43]), KeyError::Der);
-        assert_eq!(refused(&[]), KeyError::Der);
+        assert_eq!(error_of(&[good.as_slice(), &[0]].concat()), KeyError::Der);
+        assert_eq!(error_of(&good[..43]), KeyError::Der);
+        assert_eq!(error_of(&[]), KeyError::Der);
         let longer = [rsa_key().as_slice(), &[0]].concat();
         assert_eq!(rsa_public_key(&longer).map(drop), Err(KeyError::Der));
         let negative = sequence(&[&[2, 1, 0xff], &[2, 1, 3]]);
         assert_eq!(rsa_public_key(&negative).map(drop), Err(KeyError::Der));
-        // A key of seven bits less than whole octets.
-        assert_eq!(refused(&bytes(&ED25519_SPKI.replace("032100", "032107"))), KeyError::Der);
+        // A bit string with seven unused bits.
+        assert_eq!(error_of(&bytes(&ED25519_SPKI.replace("032100", "032107"))), KeyError::Der);
     }
 
     #[test]
-    fn names_private_keys_in_every_form() {
+    fn detects_private_keys_in_every_form() {
         let algorithm = sequence(&[&bytes("06032b6570")]);
         for private in [
             // RSAPrivateKey: version, n, e, d, ...
@@ -150,31 +151,31 @@ mod tests {
             sequence(&[&[2, 1, 0], &algorithm, &[4, 2, 1, 2]]),
             sequence(&[&[2, 1, 1], &algorithm, &[4, 2, 1, 2], &[0x81, 1, 0]]),
         ] {
-            assert_eq!(refused(&private), KeyError::PrivateKey);
+            assert_eq!(error_of(&private), KeyError::PrivateKey);
             assert_eq!(rsa_public_key(&private).map(drop), Err(KeyError::PrivateKey));
         }
         let other_version = sequence(&[&[2, 1, 2], &[2, 1, 3], &[2, 1, 5]]);
         for der in [&[][..], b"junk", &sequence(&[]), &sequence(&[&[4, 1, 0]]), &other_version, &[2, 1, 0]] {
-            assert_eq!((refused(der), rsa_public_key(der).map(drop)), (KeyError::Der, Err(KeyError::Der)), "{der:?}");
+            assert_eq!((error_of(der), rsa_public_key(der).map(drop)), (KeyError::Der, Err(KeyError::Der)), "{der:?}");
         }
     }
 
     #[test]
-    fn parameters_are_those_of_the_type() {
+    fn rejects_parameters_that_do_not_match_the_key_type() {
         assert!(subject_public_key(&rsa_spki(&[5, 0])).is_ok());
         assert!(subject_public_key(&rsa_spki(&[])).is_ok());
         let key_type = KeyError::Unusable { reason: SkipReason::KeyType };
-        assert_eq!(refused(&rsa_spki(&[2, 1, 0])), key_type);
+        assert_eq!(error_of(&rsa_spki(&[2, 1, 0])), key_type);
         let with_null = ED25519_SPKI.replace("302a300506032b6570", "302c300706032b65700500");
-        assert_eq!(refused(&bytes(&with_null)), key_type);
-        // id-RSASSA-PSS, whose parameters would have to be obeyed.
+        assert_eq!(error_of(&bytes(&with_null)), key_type);
+        // id-RSASSA-PSS: its parameters restrict the key, and they are not supported.
         let pss = sequence(&[&sequence(&[&bytes("06092a864886f70d01010a")]), &[3, 2, 0, 0]]);
-        assert_eq!(refused(&pss), key_type);
+        assert_eq!(error_of(&pss), key_type);
         let curve = KeyError::Unusable { reason: SkipReason::Curve };
-        // Explicit curve parameters (CVE-2020-0601), in short.
+        // Explicit curve parameters (CVE-2020-0601), abbreviated.
         let explicit = sequence(&[&sequence(&[&bytes("06072a8648ce3d0201"), &sequence(&[&[2, 1, 1]])]), &[3, 2, 0, 4]]);
-        assert_eq!(refused(&explicit), curve);
+        assert_eq!(error_of(&explicit), curve);
         let no_curve = sequence(&[&sequence(&[&bytes("06072a8648ce3d0201")]), &[3, 2, 0, 4]]);
-        assert_eq!(refused(&no_curve), key_type);
+        assert_eq!(error_of(&no_curve), key_type);
     }
 }

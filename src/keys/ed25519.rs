@@ -1,11 +1,11 @@
-//! Which Ed25519 points are safe to verify with.
+//! Checks of Ed25519 public keys.
 
-/// Says whether an encoded Ed25519 point has small order or is not in canonical form (RFC 8032 §5.1.3).
+/// Returns whether an encoded Ed25519 point has small order or is not in canonical form (RFC 8032 §5.1.3).
 ///
-/// Under a point of small order some signatures hold for almost any message: anybody can make them.
+/// With a point of small order, some signatures are valid for almost any message, so anyone can forge them.
 pub(super) fn is_weak(encoded: &[u8; 32]) -> bool {
     let mut y = *encoded;
-    // The highest bit is the sign of x, and each of these y is as weak with either sign.
+    // The highest bit is the sign of x. Each of these y is weak with either sign.
     y[31] &= 0x7f;
     let is_canonical = y.iter().rev().lt(FIELD_PRIME.iter().rev());
     !is_canonical || SMALL_ORDER_Y.contains(&y)
@@ -19,7 +19,7 @@ const FIELD_PRIME: [u8; 32] = {
     prime
 };
 
-/// The y of the eight points of small order: 1, −1, 0 and the two of order eight (order 1, 2, 4, 8, 8).
+/// The y coordinates of the eight points of small order: 1, −1, 0 and the two of order eight (order 1, 2, 4, 8, 8).
 const SMALL_ORDER_Y: [[u8; 32]; 5] = [
     {
         let mut one = [0; 32];
@@ -60,8 +60,8 @@ mod tests {
     }
 
     #[test]
-    fn every_other_spelling_of_a_point_is_weak() {
-        // p .. 2^255 - 1: the 19 numbers that stand for 0 .. 18 a second time.
+    fn non_canonical_encodings_are_weak() {
+        // p .. 2^255 - 1: the 19 numbers that are a second encoding of 0 .. 18.
         for low in 0xed..=0xff {
             let mut y = FIELD_PRIME;
             y[0] = low;

@@ -1,50 +1,50 @@
-//! Why a document holds no keys, and why one key of it was passed over.
+//! `KeyError` and `SkipReason`: why a document is rejected, and why one of its keys is skipped.
 
 use std::fmt;
 
-/// Why a document could not be read as keys.
+/// Why a document could not be parsed as keys.
 ///
-/// One bad key never makes a set unreadable: it is skipped with a [`SkipReason`].
+/// One unusable key of a set is not an error. It is skipped with a [`SkipReason`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// Not one JSON value in UTF-8: truncated, followed by something, or led by a byte order mark.
+    /// Not one JSON value in UTF-8: for example truncated, followed by other text, or preceded by a byte order mark.
     Json,
     /// Nested deeper than 16 levels.
     TooDeep,
-    /// JSON, but neither an object with an array `keys` nor one key (RFC 7517 §5).
+    /// JSON, but neither an object with an array `keys` (RFC 7517 §5) nor a single key.
     NotAKeySet,
-    /// The member `keys` stands twice, so that two readers could see two different sets.
+    /// There are two members `keys`, so two parsers could see two different sets.
     DuplicateKeys,
     /// A member outside of the keys has a name that serde_json reserves: it begins with `$serde_json::private::`.
     ReservedMember,
-    /// More keys than one set may hold.
+    /// More keys than the limit for one set.
     TooManyKeys {
-        /// How many there are.
+        /// The number of keys in the document.
         count: usize,
-        /// How many there may be.
+        /// The largest allowed number.
         limit: usize,
     },
-    /// The document's only key may not be used.
+    /// The only key of the document is unusable.
     Unusable {
-        /// Why.
+        /// The reason.
         reason: SkipReason,
     },
     /// No PEM block was found, or one is damaged (RFC 7468).
     Pem,
     /// A PEM block with a label other than `PUBLIC KEY` and `RSA PUBLIC KEY`.
     PemLabel,
-    /// A certificate; this crate builds no trust from certificates, so take the public key out of it.
+    /// A certificate. This crate does not use certificates, so extract the public key from it.
     Certificate,
-    /// A private key, which has no business on a resource server.
+    /// A private key. A resource server must not have it.
     PrivateKey,
     /// Not the DER encoding of a public key (RFC 5280 §4.1.2.7, RFC 8017 §A.1.1).
     Der,
-    /// A shared secret; make a [`Secret`](crate::keys::Secret) of it.
+    /// A shared secret. Create a [`Secret`](crate::keys::Secret) from it instead.
     Secret,
-    /// A key id can be given only to a set of exactly one key.
+    /// A `kid` can be set only for a set of exactly one key.
     NotOneKey,
-    /// The key id is longer than 256 octets.
+    /// The `kid` is longer than 256 bytes.
     KidTooLong,
 }
 
@@ -54,22 +54,22 @@ impl fmt::Display for KeyError {
             Self::Json => "the key set is not one JSON document in UTF-8",
             Self::TooDeep => "the key set is nested too deeply",
             Self::NotAKeySet => "the document is neither a JWK set nor a JWK",
-            Self::DuplicateKeys => "the key set has the member \"keys\" twice",
+            Self::DuplicateKeys => "the key set has two members \"keys\"",
             Self::ReservedMember => "the key set has a reserved member name",
             Self::TooManyKeys { count, limit } => {
-                return write!(f, "the key set holds {count} keys, more than the {limit} allowed");
+                return write!(f, "the key set has {count} keys, more than the {limit} allowed");
             }
             Self::Unusable { reason } => return write!(f, "the key cannot be used: {reason}"),
             Self::Pem => "the text is not well-formed PEM",
             Self::PemLabel => "the PEM block is neither a PUBLIC KEY nor an RSA PUBLIC KEY",
             Self::Certificate => {
-                "the PEM block is a certificate; take its public key with `openssl x509 -pubkey -noout`"
+                "the PEM block is a certificate; extract its public key with `openssl x509 -pubkey -noout`"
             }
             Self::PrivateKey => "the key is a private key; a resource server needs only the public key",
             Self::Der => "the key is not the DER encoding of a public key",
             Self::Secret => "the key is a shared secret, not a public key",
-            Self::NotOneKey => "a key id can be given only to a set of one key",
-            Self::KidTooLong => "the key id is longer than 256 octets",
+            Self::NotOneKey => "a kid can be set only for a set of exactly one key",
+            Self::KidTooLong => "the kid is longer than 256 bytes",
         })
     }
 }
@@ -82,16 +82,16 @@ impl From<SkipReason> for KeyError {
     }
 }
 
-/// Declares each reason once: the variant, its name for logs and metrics, and its sentence.
+/// Declares each reason once: the variant, its name for logs and metrics, and its `Display` text.
 macro_rules! skip_reasons {
     ($($(#[$doc:meta])+ $variant:ident = $name:literal, $sentence:literal;)+) => {
-        /// Why one key was passed over while the rest of its set stays in use (RFC 7517 §5).
+        /// Why one key of a set was skipped. The other keys of the set are still used (RFC 7517 §5).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum SkipReason { $($(#[$doc])+ $variant,)+ }
 
         impl SkipReason {
-            /// A short fixed name, fit for a metric's label.
+            /// Returns a short fixed name for logs and metric labels.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
@@ -107,55 +107,55 @@ macro_rules! skip_reasons {
 }
 
 skip_reasons! {
-    /// The array's element is not an object.
+    /// The element of the array is not an object.
     NotAnObject = "not_an_object", "it is not a JSON object";
-    /// A member name stands twice (RFC 7517 §4).
-    DuplicateMember = "duplicate_member", "a member name stands twice";
+    /// Two members have the same name (RFC 7517 §4).
+    DuplicateMember = "duplicate_member", "two members have the same name";
     /// A member at any depth has a name that serde_json reserves: it begins with `$serde_json::private::`.
     ReservedMember = "reserved_member", "a member name is reserved";
-    /// A member that the key type needs is not there.
+    /// A member that the key type requires is missing.
     MemberMissing = "member_missing", "a required member is missing";
-    /// A member has another JSON type than it should.
+    /// A member has the wrong JSON type.
     MemberMalformed = "member_malformed", "a member has the wrong JSON type";
-    /// `kty` is one that this crate does not verify with.
+    /// `kty` is not supported by this crate.
     KeyType = "unsupported_kty", "its type is not supported";
-    /// `crv` is one that this crate does not verify with.
+    /// `crv` is not supported by this crate.
     Curve = "unsupported_crv", "its curve is not supported";
     /// A shared secret (`kty` is `oct`) among public keys.
     Symmetric = "symmetric", "it is a shared secret";
-    /// A private key: it is no longer the signer's alone.
+    /// A private key. Since it is published, the issuer is no longer the only one who can sign with it.
     Private = "private", "it is a private key";
-    /// A public key whose private half has been published, in this set or in an earlier one of its source.
-    Compromised = "compromised", "its private half has been published";
-    /// `use` is there and not `sig` (RFC 7517 §4.2).
+    /// A public key whose private key has been published, in this set or in an earlier set of the same source.
+    Compromised = "compromised", "its private key has been published";
+    /// `use` is present and not `sig` (RFC 7517 §4.2).
     Use = "use", "its use is not signatures";
-    /// `key_ops` is there without `verify`, or names an operation twice (RFC 7517 §4.3).
+    /// `key_ops` is present without `verify`, or contains an operation twice (RFC 7517 §4.3).
     Operations = "key_ops", "its operations do not include verify";
-    /// `alg` is none of the signature algorithms that this crate knows.
+    /// `alg` is not a signature algorithm that this crate supports.
     Algorithm = "unsupported_alg", "its algorithm is not supported";
-    /// `alg` does not fit `kty` and `crv`.
-    AlgorithmMismatch = "alg_mismatch", "its algorithm does not fit its type";
+    /// `alg` does not match `kty` and `crv`.
+    AlgorithmMismatch = "alg_mismatch", "its algorithm does not match its type";
     /// The key verifies none of the algorithms that are configured for its issuer.
     AlgorithmNotListed = "alg_not_listed", "it verifies none of the configured algorithms";
     /// `kid` is not a string (RFC 7517 §4.5).
-    KidMalformed = "kid_malformed", "its key id is not a string";
-    /// `kid` is longer than 256 octets.
-    KidTooLong = "kid_too_long", "its key id is too long";
+    KidMalformed = "kid_malformed", "its kid is not a string";
+    /// `kid` is longer than 256 bytes.
+    KidTooLong = "kid_too_long", "its kid is too long";
     /// A member is not base64url (RFC 7518 §2).
     Encoding = "encoding", "a member is not base64url";
     /// The modulus has fewer than 2048 or more than 8192 bits (RFC 7518 §3.3).
     RsaSize = "rsa_size", "its modulus does not have 2048 to 8192 bits";
-    /// The modulus is even, or led by more than one zero octet.
+    /// The modulus is even, or has more than one leading zero byte.
     RsaModulus = "rsa_modulus", "its modulus is malformed";
-    /// The exponent is even, below 3, has more than 33 bits, or is led by a zero octet.
+    /// The exponent is even, below 3, has more than 33 bits, or has a leading zero byte.
     RsaExponent = "rsa_exponent", "its exponent is unsafe";
-    /// The modulus comes from a faulty chip and can be factored (ROCA, CVE-2017-15361).
+    /// The modulus was generated by a faulty chip and can be factored (ROCA, CVE-2017-15361).
     RsaFactorable = "rsa_factorable", "its modulus can be factored";
-    /// A coordinate has not the full length of its field (RFC 7518 §6.2.1.2, RFC 8037 §2).
+    /// A coordinate does not have the full length of its field (RFC 7518 §6.2.1.2, RFC 8037 §2).
     CoordinateLength = "coordinate_length", "a coordinate has the wrong length";
     /// The point is not on the curve.
     NotOnCurve = "not_on_curve", "its point is not on the curve";
-    /// The Ed25519 point has small order, so that anybody can forge signatures, or is not in canonical form.
+    /// The Ed25519 point has small order, so that anyone can forge signatures, or is not in canonical form.
     WeakPoint = "weak_point", "its point is weak";
 }
 

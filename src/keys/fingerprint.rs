@@ -1,44 +1,45 @@
-//! A short name for a whole token, under which a verdict can be remembered without the token.
+//! `TokenFingerprint`: a keyed hash of a token, the key of the token cache. The cache does not contain the token.
 
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::rand;
 
-/// Names tokens: AES-256-GMAC (NIST SP 800-38D) over all of a token's octets, under a key that is drawn when the tagger
-/// is made, used for nothing else, and never leaves this process.
+/// Computes fingerprints of tokens: AES-256-GMAC (NIST SP 800-38D) over all bytes of a token. The key is random, is used only
+/// for this, and never leaves this process.
 ///
 /// # Security
 ///
-/// A verdict that is remembered under a tag is as good as forged for whoever finds a second token with that tag. SHA-256
-/// would do, at three times the cost of this and more than everything else that a hit needs. A secret polynomial does too:
+/// A second token with the fingerprint of a cached token would be accepted without a valid signature, so collisions must be
+/// infeasible. SHA-256 is sufficient, but it costs three times as much, and more than all other work of a cache hit. A
+/// polynomial hash with a secret key is sufficient as well:
 ///
-/// - A tag is `GHASH_H(token) ⊕ E(0)` with `H` and `E(0)` from the secret key. Two different tokens of at most `n` blocks
-///   collide for at most `n + 1` of the 2¹²⁸ values of `H`. The largest token that an API may allow has 65,536 blocks, and a
-///   memo of 8 MiB holds some thousand tags: one attempt succeeds with a chance below 2⁻⁹⁹, and each attempt is a request.
-///   Nothing can be searched offline, as collisions of a public hash can.
-/// - The constant nonce would give `H` away to somebody who sees the tags of chosen messages (SP 800-38D §8). Tags go
-///   nowhere: they are names in one process, and no message, log or answer holds one.
-/// - Who reads this process's memory could make collisions, but there finds living tokens to replay anyway.
-/// - A tag holds 16 octets, so the token cannot be had back from it.
+/// - A fingerprint is `GHASH_H(token) ⊕ E(0)`. `H` and `E(0)` are derived from the secret key. Two different tokens of at
+///   most `n` blocks collide for at most `n + 1` of the 2¹²⁸ values of `H`. The largest token that an API can allow has
+///   65,536 blocks, and a token cache of 8 MiB has some thousand entries. So one attempt succeeds with a probability below
+///   2⁻⁹⁹, and each attempt is a request. An attacker cannot search for collisions offline, as with a public hash.
+/// - With the constant nonce, an attacker who sees the fingerprints of chosen messages could compute `H` (SP 800-38D §8).
+///   Fingerprints never leave the process: no message, log or response contains one.
+/// - An attacker who can read the memory of this process could compute collisions, but could also copy valid tokens from it.
+/// - A fingerprint has 16 bytes, so the token cannot be reconstructed from it.
 pub(crate) struct Fingerprinter {
     key: LessSafeKey,
 }
 
-/// The name of one token, meaningless to any other [`Fingerprinter`].
+/// The fingerprint of one token. It is valid only for the [`Fingerprinter`] that computed it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TokenFingerprint([u8; 16]);
 
 impl Fingerprinter {
-    /// Draws a key; `None` if the system has no entropy to give.
+    /// Generates a random key. Returns `None` if the system has no entropy.
     pub(crate) fn new() -> Option<Self> {
-        let mut octets = [0; 32];
-        rand::fill(&mut octets).ok()?;
-        let key = UnboundKey::new(&AES_256_GCM, &octets).ok()?;
+        let mut bytes = [0; 32];
+        rand::fill(&mut bytes).ok()?;
+        let key = UnboundKey::new(&AES_256_GCM, &bytes).ok()?;
         Some(Self { key: LessSafeKey::new(key) })
     }
 
-    /// Names a token; `None` if it is longer than the cipher takes, which is 2³⁶ octets.
+    /// Computes the fingerprint of a token. Returns `None` if the token is longer than the limit of the cipher, 2³⁶ bytes.
     pub(crate) fn fingerprint(&self, token: &[u8]) -> Option<TokenFingerprint> {
         let nonce = Nonce::assume_unique_for_key([0; 12]);
         let fingerprint = self.key.seal_in_place_separate_tag(nonce, Aad::from(token), &mut []).ok()?;
@@ -48,7 +49,7 @@ impl Fingerprinter {
 
 impl fmt::Debug for Fingerprinter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tagger(..)")
+        f.write_str("Fingerprinter(..)")
     }
 }
 
@@ -61,7 +62,7 @@ impl TokenFingerprint {
 
 impl fmt::Debug for TokenFingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenTag(..)")
+        f.write_str("TokenFingerprint(..)")
     }
 }
 
@@ -69,39 +70,39 @@ impl fmt::Debug for TokenFingerprint {
 mod tests {
     use super::*;
 
-    fn fingerprint(tagger: &Fingerprinter, token: &str) -> TokenFingerprint {
-        tagger.fingerprint(token.as_bytes()).expect("short enough")
+    fn fingerprint(fingerprinter: &Fingerprinter, token: &str) -> TokenFingerprint {
+        fingerprinter.fingerprint(token.as_bytes()).expect("short enough")
     }
 
     #[test]
-    fn one_token_has_one_tag() {
-        let tagger = Fingerprinter::new().expect("entropy");
-        assert_eq!(fingerprint(&tagger, "a.b.c"), fingerprint(&tagger, "a.b.c"));
+    fn returns_the_same_fingerprint_for_the_same_token() {
+        let fingerprinter = Fingerprinter::new().expect("entropy");
+        assert_eq!(fingerprint(&fingerprinter, "a.b.c"), fingerprint(&fingerprinter, "a.b.c"));
     }
 
     #[test]
-    fn any_other_text_has_another_tag() {
-        let tagger = Fingerprinter::new().expect("entropy");
+    fn returns_another_fingerprint_for_any_other_text() {
+        let fingerprinter = Fingerprinter::new().expect("entropy");
         let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl";
-        let ours = fingerprint(&tagger, token);
+        let ours = fingerprint(&fingerprinter, token);
         for at in 0..token.len() {
             for bit in 0..7 {
-                let mut octets = token.as_bytes().to_vec();
-                octets[at] ^= 1 << bit;
-                let other = String::from_utf8(octets).expect("ASCII");
-                assert_ne!(ours, fingerprint(&tagger, &other), "octet {at}, bit {bit}");
+                let mut bytes = token.as_bytes().to_vec();
+                bytes[at] ^= 1 << bit;
+                let other = String::from_utf8(bytes).expect("ASCII");
+                assert_ne!(ours, fingerprint(&fingerprinter, &other), "byte {at}, bit {bit}");
             }
-            assert_ne!(ours, fingerprint(&tagger, &token[..at]));
-            assert_ne!(ours, fingerprint(&tagger, &token[at + 1..]));
+            assert_ne!(ours, fingerprint(&fingerprinter, &token[..at]));
+            assert_ne!(ours, fingerprint(&fingerprinter, &token[at + 1..]));
         }
-        // GCM pads with zeros: the length is part of what is named.
-        assert_ne!(ours, fingerprint(&tagger, &format!("{token}\0")));
+        // GCM pads with zeros, but the length is part of the input.
+        assert_ne!(ours, fingerprint(&fingerprinter, &format!("{token}\0")));
     }
 
     #[test]
-    fn taggers_share_nothing_and_show_nothing() {
+    fn fingerprints_differ_between_fingerprinters_and_debug_hides_them() {
         let (one, other) = (Fingerprinter::new().expect("entropy"), Fingerprinter::new().expect("entropy"));
         assert_ne!(fingerprint(&one, "a.b.c"), fingerprint(&other, "a.b.c"));
-        assert_eq!(format!("{one:?} {:?}", fingerprint(&one, "a.b.c")), "Tagger(..) TokenTag(..)");
+        assert_eq!(format!("{one:?} {:?}", fingerprint(&one, "a.b.c")), "Fingerprinter(..) TokenFingerprint(..)");
     }
 }

@@ -1,4 +1,4 @@
-//! Public keys of the RFCs' examples, and ways to break exactly one thing of them.
+//! Public keys from examples of the RFCs, and functions that change one member of them.
 
 use serde_json::Value;
 
@@ -28,14 +28,14 @@ pub(super) const P521: &str = r#"{"kty":"EC","crv":"P-521","x":"AekpBQ8ST8a8VcfV
 /// RFC 8037 §A.2.
 pub(super) const ED25519: &str = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
-/// A key with one member set to another value.
+/// Returns a key with one member set to another value.
 pub(super) fn changed(jwk: &str, member: &str, value: impl Into<Value>) -> String {
     let mut jwk: Value = serde_json::from_str(jwk).expect("a fixture");
     jwk[member] = value.into();
     jwk.to_string()
 }
 
-/// A key without one member.
+/// Returns a key without one member.
 pub(super) fn lacking(jwk: &str, member: &str) -> String {
     let mut jwk: Value = serde_json::from_str(jwk).expect("a fixture");
     jwk.as_object_mut().expect("an object").remove(member).expect("the member");
@@ -55,14 +55,14 @@ pub(super) fn remote<K: AsRef<str>>(keys: &[K], algorithms: &[Algorithm]) -> Key
     key_set(keys).bind(algorithms, KeyOrigin::Remote)
 }
 
-/// The one key of a document, bound to an algorithm.
+/// Returns the only key of a document, bound to an algorithm.
 pub(super) fn verifying(jwk: &str, algorithm: Algorithm) -> VerifyingKey {
     let table = KeySet::from_jwks(jwk).expect("a key").bind(&[algorithm], KeyOrigin::Static);
-    let Found::Keys(mut keys) = table.find(None, algorithm) else { panic!("{algorithm} does not fit") };
+    let Found::Keys(mut keys) = table.find(None, algorithm) else { panic!("{algorithm} is not supported") };
     keys.next().expect("one key").clone()
 }
 
-/// The thumbprint of a key as it stands in JSON.
+/// Parses a JWK.
 pub(super) fn published(jwk: &str) -> PublishedKey {
-    PublishedKey::from_json(jwk, PrivateKeys::Skipped).map_err(|refused| refused.reason).expect("a good key")
+    PublishedKey::from_json(jwk, PrivateKeys::Skipped).map_err(|skipped| skipped.reason).expect("a good key")
 }

@@ -1,6 +1,6 @@
-//! Conversions from and to the types of `jsonwebtoken`, which applications may already hold.
+//! Conversions from and to the types of `jsonwebtoken`.
 //!
-//! Only its types are used: its functions need a process-global crypto provider and panic without one.
+//! Only its types are used. Its functions need a process-global crypto provider and panic without one.
 
 use std::fmt;
 
@@ -16,13 +16,13 @@ use crate::keys::secret::{Secret, SecretError};
 use crate::keys::set::KeySet;
 use crate::token::Algorithm;
 
-/// Vets the keys of a set one by one, as [`KeySet::from_jwks`] does, as far as `jsonwebtoken` has kept them.
+/// Checks each key separately, like [`KeySet::from_jwks`], as far as `jsonwebtoken` has preserved its members.
 ///
 /// # Security
 ///
-/// `jsonwebtoken` drops the private members of an RSA, EC or OKP key when it reads one, and the first of two members of one
-/// name. A key that was published with its private half is skipped by `from_jwks`, and cannot be recognised here. Where the
-/// document is at hand, pass it to [`KeySet::from_jwks`].
+/// When `jsonwebtoken` parses an RSA, EC or OKP key, it drops the private members, and the first of two members with the same
+/// name. So this conversion cannot detect a key that was published with its private key; `from_jwks` skips such a key. If
+/// you have the document, pass it to [`KeySet::from_jwks`].
 impl TryFrom<JwkSet> for KeySet {
     type Error = KeyError;
 
@@ -32,21 +32,21 @@ impl TryFrom<JwkSet> for KeySet {
     }
 }
 
-/// Vets one key, as far as `jsonwebtoken` has kept it.
+/// Checks one key, as far as `jsonwebtoken` has preserved its members.
 ///
 /// # Security
 ///
-/// A key that was published with its private half cannot be recognised here: see the conversion from [`JwkSet`].
+/// This conversion cannot detect a key that was published with its private key: see the conversion from [`JwkSet`].
 impl TryFrom<Jwk> for KeySet {
     type Error = KeyError;
 
     fn try_from(key: Jwk) -> Result<Self, KeyError> {
-        let key = PublishedKey::from_json(&to_json(&key)?, PrivateKeys::Skipped).map_err(|refused| refused.reason)?;
-        Ok(Self::of_key(key))
+        let key = PublishedKey::from_json(&to_json(&key)?, PrivateKeys::Skipped).map_err(|skipped| skipped.reason)?;
+        Ok(Self::from_key(key))
     }
 }
 
-/// Vets a public key; a shared secret is refused here and becomes a [`Secret`], a private key is
+/// Checks a public key. A shared secret is [`KeyError::Secret`]; convert it to a [`Secret`] instead. A private key is
 /// [`KeyError::PrivateKey`], as in [`KeySet::from_pem`].
 impl TryFrom<DecodingKey> for KeySet {
     type Error = KeyError;
@@ -56,21 +56,21 @@ impl TryFrom<DecodingKey> for KeySet {
             (AlgorithmFamily::Hmac, _) => Err(KeyError::Secret),
             (AlgorithmFamily::Rsa, DecodingKeyKind::RsaModulusExponent { n, e }) => Ok(Material::rsa(n, e)?),
             (AlgorithmFamily::Rsa, DecodingKeyKind::SecretOrDer(der)) => rsa(der),
-            (AlgorithmFamily::Ec, DecodingKeyKind::SecretOrDer(octets)) => ec(octets),
-            (AlgorithmFamily::Ed, DecodingKeyKind::SecretOrDer(octets)) => ed25519(octets),
+            (AlgorithmFamily::Ec, DecodingKeyKind::SecretOrDer(bytes)) => ec(bytes),
+            (AlgorithmFamily::Ed, DecodingKeyKind::SecretOrDer(bytes)) => ed25519(bytes),
             (_, DecodingKeyKind::RsaModulusExponent { .. }) => Err(SkipReason::KeyType.into()),
         };
-        Ok(Self::of_materials(vec![material?]))
+        Ok(Self::from_materials(vec![material?]))
     }
 }
 
-/// Takes a shared secret over; public keys are refused here and become a [`KeySet`].
+/// Converts a shared secret. A public key is [`SecretError::NotSymmetric`]; convert it to a [`KeySet`] instead.
 impl TryFrom<DecodingKey> for Secret {
     type Error = SecretError;
 
     fn try_from(key: DecodingKey) -> Result<Self, SecretError> {
         match (key.family(), key.kind()) {
-            (AlgorithmFamily::Hmac, DecodingKeyKind::SecretOrDer(octets)) => Self::new(octets.as_slice()),
+            (AlgorithmFamily::Hmac, DecodingKeyKind::SecretOrDer(bytes)) => Self::new(bytes.as_slice()),
             _ => Err(SecretError::NotSymmetric),
         }
     }
@@ -80,7 +80,7 @@ impl TryFrom<jsonwebtoken::Algorithm> for Algorithm {
     type Error = UnsupportedAlgorithmError;
 
     fn try_from(other: jsonwebtoken::Algorithm) -> Result<Self, UnsupportedAlgorithmError> {
-        COUNTERPARTS.iter().find(|(_, theirs)| *theirs == other).map(|(ours, _)| *ours).ok_or(UnsupportedAlgorithmError)
+        ALGORITHMS.iter().find(|(_, theirs)| *theirs == other).map(|(ours, _)| *ours).ok_or(UnsupportedAlgorithmError)
     }
 }
 
@@ -89,7 +89,7 @@ impl TryFrom<Algorithm> for jsonwebtoken::Algorithm {
     type Error = UnsupportedAlgorithmError;
 
     fn try_from(algorithm: Algorithm) -> Result<Self, UnsupportedAlgorithmError> {
-        COUNTERPARTS
+        ALGORITHMS
             .iter()
             .find(|(ours, _)| *ours == algorithm)
             .map(|(_, theirs)| *theirs)
@@ -118,19 +118,19 @@ fn rsa(der: &[u8]) -> Result<Material, KeyError> {
         .or_else(|error| if error == KeyError::Der { der::subject_public_key(der) } else { Err(error) })
 }
 
-/// `jsonwebtoken` holds the bare point, whose length tells the curve; `from_ec_der` may hold DER as well.
-fn ec(octets: &[u8]) -> Result<Material, KeyError> {
-    match Curve::of_point(octets) {
-        Some(curve) => Ok(Material::ec_point(curve, octets)?),
-        None => der::subject_public_key(octets),
+/// Parses a point, whose length determines the curve, or DER: `DecodingKey::from_ec_der` accepts any bytes.
+fn ec(bytes: &[u8]) -> Result<Material, KeyError> {
+    match Curve::from_point(bytes) {
+        Some(curve) => Ok(Material::ec_point(curve, bytes)?),
+        None => der::subject_public_key(bytes),
     }
 }
 
-fn ed25519(octets: &[u8]) -> Result<Material, KeyError> {
-    if octets.len() == 32 { Ok(Material::ed25519(octets)?) } else { der::subject_public_key(octets) }
+fn ed25519(bytes: &[u8]) -> Result<Material, KeyError> {
+    if bytes.len() == 32 { Ok(Material::ed25519(bytes)?) } else { der::subject_public_key(bytes) }
 }
 
-const COUNTERPARTS: [(Algorithm, jsonwebtoken::Algorithm); 12] = [
+const ALGORITHMS: [(Algorithm, jsonwebtoken::Algorithm); 12] = [
     (Algorithm::RS256, jsonwebtoken::Algorithm::RS256),
     (Algorithm::RS384, jsonwebtoken::Algorithm::RS384),
     (Algorithm::RS512, jsonwebtoken::Algorithm::RS512),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_published_keys_one_by_one() {
+    fn checks_each_jwk_of_a_set_separately() {
         for key in [RSA, P256, P384, P521, ED25519] {
             verifies_as(KeySet::try_from(jwk(key)), key);
         }
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn vets_published_keys_as_those_of_a_document() {
+    fn applies_the_checks_of_from_jwks() {
         for (key, reason) in [
             (changed(RSA, "e", "AQ"), SkipReason::RsaExponent),
             (changed(RSA, "key_ops", json!(["encrypt"])), SkipReason::Operations),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_decoding_keys_however_they_were_made() {
+    fn accepts_decoding_keys_from_every_constructor() {
         for (key, expected) in [
             (DecodingKey::from_rsa_components(&member(RSA, "n"), &member(RSA, "e")), RSA),
             (DecodingKey::from_rsa_pem(pem!("rsa-2048.spki")), RSA),
@@ -214,8 +214,8 @@ mod tests {
         }
     }
 
-    /// What the conversions document: `jsonwebtoken` reads a private key as the public one that it belongs to. When this
-    /// fails, it has begun to keep the private members, and the conversions can refuse such a key.
+    /// `jsonwebtoken` parses a private key as its public key, as the conversions document. If this test fails, `jsonwebtoken`
+    /// preserves the private members, and the conversions can reject such a key.
     #[test]
     fn jsonwebtoken_drops_the_private_half_of_a_key() {
         for key in [RSA, P256, ED25519] {
@@ -223,26 +223,26 @@ mod tests {
             assert_eq!(KeySet::from_jwks(&private).map(drop), Err(KeyError::Unusable { reason: SkipReason::Private }));
             assert_eq!(jwk(&private), jwk(key));
         }
-        // Of a key type that it does not know, it keeps everything.
+        // It preserves all members of an unknown key type.
         let private = r#"{"kty":"AKP","priv":"AAAA"}"#;
-        for refused in [KeySet::from_jwks(private), KeySet::try_from(jwk(private))] {
-            assert_eq!(refused.map(drop), Err(KeyError::Unusable { reason: SkipReason::Private }));
+        for skipped in [KeySet::from_jwks(private), KeySet::try_from(jwk(private))] {
+            assert_eq!(skipped.map(drop), Err(KeyError::Unusable { reason: SkipReason::Private }));
         }
     }
 
-    /// `DecodingKey::from_rsa_pem` takes a private key for a public one, and `from_*_der` takes any bytes.
+    /// `DecodingKey::from_rsa_pem` accepts a private key, and `from_*_der` accepts any bytes.
     #[test]
-    fn names_private_keys_in_decoding_keys() {
+    fn detects_private_keys_in_decoding_keys() {
         let pem = private_rsa_pem();
         assert_eq!(KeySet::from_pem(&pem).map(drop), Err(KeyError::PrivateKey));
-        let pem = DecodingKey::from_rsa_pem(pem.as_bytes()).expect("jsonwebtoken takes it");
+        let pem = DecodingKey::from_rsa_pem(pem.as_bytes()).expect("jsonwebtoken accepts it");
         let version_and_key = [0x30, 7, 2, 1, 1, 4, 2, 1, 2];
         for key in [pem, DecodingKey::from_ec_der(&version_and_key), DecodingKey::from_ed_der(&version_and_key)] {
             assert_eq!(KeySet::try_from(key).map(drop), Err(KeyError::PrivateKey));
         }
     }
 
-    /// An RSAPrivateKey with small numbers, in PEM: only its form counts.
+    /// An RSAPrivateKey with small numbers, in PEM. Only its structure matters.
     fn private_rsa_pem() -> String {
         let mut der = vec![0x30, 27, 2, 1, 0];
         (1..9).for_each(|number| der.extend([2, 1, number]));
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn vets_decoding_keys() {
+    fn rejects_unusable_decoding_keys() {
         let unusable = |reason| Err(KeyError::Unusable { reason });
         let x = member(P256, "x");
         for (key, error) in [
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_secrets_as_secrets() {
+    fn converts_secrets_and_rejects_public_keys_as_secrets() {
         let secret = Secret::try_from(DecodingKey::from_secret(&[7; 32])).expect("a secret");
         assert!(secret.bind(Algorithm::HS256).is_ok());
         assert_eq!(Secret::try_from(DecodingKey::from_secret(b"")).map(drop), Err(SecretError::Empty));
@@ -279,9 +279,9 @@ mod tests {
     }
 
     #[test]
-    fn algorithms_have_the_same_names() {
+    fn algorithms_convert_to_algorithms_with_the_same_name() {
         for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| *algorithm != Algorithm::ES512) {
-            let other = jsonwebtoken::Algorithm::try_from(algorithm).expect("a counterpart");
+            let other = jsonwebtoken::Algorithm::try_from(algorithm).expect("supported");
             assert_eq!(format!("{other:?}"), algorithm.name());
             assert_eq!(Algorithm::try_from(other), Ok(algorithm));
         }

@@ -1,6 +1,6 @@
-//! A key set's document, taken apart into texts: one per key, and of each key one per member.
+//! Splits the JSON document of a key set into one text per key, and the text of a key into one text per member.
 //!
-//! Nothing is judged here but what two readers could read differently.
+//! The only checks here are for constructs that two parsers could interpret differently.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,16 +13,16 @@ use crate::defaults;
 use crate::keys::error::KeyError;
 use crate::token;
 
-/// A document with keys in it.
+/// A parsed document with keys.
 pub(super) enum Document<'j> {
     /// The elements of the array `keys` (RFC 7517 §5).
     Set(Vec<&'j RawValue>),
-    /// One key by itself.
+    /// A single key.
     Key(&'j str),
 }
 
 impl<'j> Document<'j> {
-    /// Splits a document at its top level; other members than `keys` are ignored.
+    /// Splits a document at its top level. Members other than `keys` are ignored.
     pub(super) fn split(document: &'j [u8]) -> Result<Self, KeyError> {
         let json = str::from_utf8(document).map_err(|_| KeyError::Json)?;
         if is_too_deep(json) {
@@ -32,13 +32,13 @@ impl<'j> Document<'j> {
         if !whole.get().starts_with('{') {
             return Err(KeyError::NotAKeySet);
         }
-        let members = Members::of(whole.get()).ok_or(KeyError::Json)?;
-        // Each key is vetted alone.
+        let members = Members::parse(whole.get()).ok_or(KeyError::Json)?;
+        // Reserved names in a key make only that key unusable, so `keys` is excluded here.
         if members.has_reserved(Some(KEYS)) {
             return Err(KeyError::ReservedMember);
         }
-        match members.only(KEYS) {
-            Err(Twice) => Err(KeyError::DuplicateKeys),
+        match members.unique(KEYS) {
+            Err(DuplicateMember) => Err(KeyError::DuplicateKeys),
             Ok(None) if members.has("kty") => Ok(Self::Key(whole.get())),
             Ok(None) => Err(KeyError::NotAKeySet),
             Ok(Some(keys)) => serde_json::from_str(keys).map(Self::Set).map_err(|_| KeyError::NotAKeySet),
@@ -46,37 +46,37 @@ impl<'j> Document<'j> {
     }
 }
 
-/// The members of one JSON object, their names unescaped and their values left as text.
+/// The members of one JSON object, with unescaped names and values as JSON text.
 pub(super) struct Members<'j> {
     /// Sorted by name.
     members: Vec<(Cow<'j, str>, &'j str)>,
 }
 
-/// The member stands more than once.
+/// The object has more than one member with this name.
 #[derive(Debug)]
-pub(super) struct Twice;
+pub(super) struct DuplicateMember;
 
 impl<'j> Members<'j> {
-    /// Reads one object; `None` for anything else.
-    pub(super) fn of(json: &'j str) -> Option<Self> {
+    /// Parses one object. Returns `None` for anything else.
+    pub(super) fn parse(json: &'j str) -> Option<Self> {
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        let mut members = deserializer.deserialize_map(Object).ok()?;
+        let mut members = deserializer.deserialize_map(MembersVisitor).ok()?;
         deserializer.end().ok()?;
         members.sort_by(|(one, _), (other, _)| one.cmp(other));
         Some(Self { members })
     }
 
-    /// Says whether any two members have the same name (RFC 7517 §4).
+    /// Returns whether two members have the same name (RFC 7517 §4).
     pub(super) fn has_duplicate(&self) -> bool {
         self.members.windows(2).any(|pair| matches!(pair, [(one, _), (other, _)] if one == other))
     }
 
-    /// The JSON text of a member.
-    pub(super) fn only(&self, name: &str) -> Result<Option<&'j str>, Twice> {
+    /// Returns the JSON text of the member `name`, or an error if there is more than one.
+    pub(super) fn unique(&self, name: &str) -> Result<Option<&'j str>, DuplicateMember> {
         let start = self.members.partition_point(|(member, _)| **member < *name);
         let mut same = self.members.iter().skip(start).take_while(|(member, _)| member == name);
         let first = same.next();
-        if same.next().is_some() { Err(Twice) } else { Ok(first.map(|(_, value)| *value)) }
+        if same.next().is_some() { Err(DuplicateMember) } else { Ok(first.map(|(_, value)| *value)) }
     }
 
     /// The members and their JSON texts, in the order of their names.
@@ -85,7 +85,7 @@ impl<'j> Members<'j> {
     }
 
     /// Returns whether a member at any depth has a name that serde_json reserves. The value of the member `except` is not
-    /// looked at.
+    /// checked.
     pub(super) fn has_reserved(&self, except: Option<&str>) -> bool {
         let is_reserved = |(name, value): &(Cow<'j, str>, &str)| {
             token::is_reserved(name) || (except != Some(&**name) && token::has_reserved_member(value))
@@ -98,10 +98,10 @@ impl<'j> Members<'j> {
     }
 }
 
-/// Visits an object's members.
-struct Object;
+/// Collects the members of an object.
+struct MembersVisitor;
 
-impl<'j> Visitor<'j> for Object {
+impl<'j> Visitor<'j> for MembersVisitor {
     type Value = Vec<(Cow<'j, str>, &'j str)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,7 +110,7 @@ impl<'j> Visitor<'j> for Object {
 
     fn visit_map<A: MapAccess<'j>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
-        while let Some(name) = map.next_key_seed(Name)? {
+        while let Some(name) = map.next_key_seed(MemberName)? {
             let value: &'j RawValue = map.next_value()?;
             members.push((name, value.get()));
         }
@@ -118,10 +118,10 @@ impl<'j> Visitor<'j> for Object {
     }
 }
 
-/// A member name with its escapes resolved, borrowed where it has none.
-struct Name;
+/// Deserializes a member name. The name is borrowed if it has no escapes.
+struct MemberName;
 
-impl<'j> DeserializeSeed<'j> for Name {
+impl<'j> DeserializeSeed<'j> for MemberName {
     type Value = Cow<'j, str>;
 
     fn deserialize<D: serde::Deserializer<'j>>(self, deserializer: D) -> Result<Cow<'j, str>, D::Error> {
@@ -129,7 +129,7 @@ impl<'j> DeserializeSeed<'j> for Name {
     }
 }
 
-impl<'j> Visitor<'j> for Name {
+impl<'j> Visitor<'j> for MemberName {
     type Value = Cow<'j, str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,11 +145,12 @@ impl<'j> Visitor<'j> for Name {
     }
 }
 
-/// Says whether arrays and objects nest deeper than allowed; exact for JSON, and for anything else no matter.
+/// Returns whether arrays and objects are nested deeper than allowed. The result is exact for valid JSON; other text is
+/// rejected later.
 fn is_too_deep(json: &str) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for octet in json.bytes() {
-        match octet {
+    for byte in json.bytes() {
+        match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
             b'"' => in_string = !in_string,
@@ -172,8 +173,8 @@ const KEYS: &str = "keys";
 mod tests {
     use super::*;
 
-    fn refused(document: &[u8]) -> KeyError {
-        Document::split(document).map(drop).expect_err("refused")
+    fn error_of(document: &[u8]) -> KeyError {
+        Document::split(document).map(drop).expect_err("rejected")
     }
 
     fn elements(document: &str) -> Vec<&str> {
@@ -184,14 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_elements_and_ignores_other_members() {
+    fn returns_the_elements_and_ignores_other_members() {
         assert_eq!(elements(r#" {"x":{"keys":1},"keys":[ {"a": 1} ,null,5],"x":2} "#), [r#"{"a": 1}"#, "null", "5"]);
         assert_eq!(elements(r#"{"\u006beys":[]}"#), [""; 0]);
         assert!(matches!(Document::split(br#" {"kty":"RSA"} "#), Ok(Document::Key(r#"{"kty":"RSA"}"#))));
     }
 
     #[test]
-    fn refuses_what_is_not_one_json_document() {
+    fn rejects_text_that_is_not_one_json_document() {
         for document in [
             &b""[..],
             b" ",
@@ -205,12 +206,12 @@ mod tests {
             b"{\"keys\":[],\"x\":\"\xff\"}",
             br#"{"\ud800":1,"keys":[]}"#,
         ] {
-            assert_eq!(refused(document), KeyError::Json, "{document:?}");
+            assert_eq!(error_of(document), KeyError::Json, "{document:?}");
         }
     }
 
     #[test]
-    fn refuses_what_is_not_a_set() {
+    fn rejects_documents_that_are_no_key_set() {
         for document in [
             "[]",
             "{}",
@@ -222,52 +223,52 @@ mod tests {
             r#"{"keys":null}"#,
             r#"{"keys":"[]"}"#,
         ] {
-            assert_eq!(refused(document.as_bytes()), KeyError::NotAKeySet, "{document}");
+            assert_eq!(error_of(document.as_bytes()), KeyError::NotAKeySet, "{document}");
         }
     }
 
     #[test]
-    fn refuses_two_sets_in_one_document() {
+    fn rejects_documents_with_two_keys_members() {
         for document in [r#"{"keys":[],"keys":[]}"#, r#"{"keys":[],"a":1,"\u006beys":[]}"#, r#"{"keys":1,"keys":1}"#] {
-            assert_eq!(refused(document.as_bytes()), KeyError::DuplicateKeys, "{document}");
+            assert_eq!(error_of(document.as_bytes()), KeyError::DuplicateKeys, "{document}");
         }
     }
 
     #[test]
-    fn refuses_reserved_names_outside_of_the_keys() {
+    fn rejects_reserved_names_outside_of_the_keys() {
         for document in [
             r#"{"keys":[],"$serde_json::private::RawValue":"1"}"#,
             r#"{"keys":[],"x":[{"\u0024serde_json::private::Number":"1"}]}"#,
             r#"{"kty":"RSA","":{"$serde_json::private::RawValue":"1"}}"#,
         ] {
-            assert_eq!(refused(document.as_bytes()), KeyError::ReservedMember, "{document}");
+            assert_eq!(error_of(document.as_bytes()), KeyError::ReservedMember, "{document}");
         }
         assert_eq!(elements(r#"{"keys":[],"x":"$serde_json::private::RawValue"}"#), [""; 0]);
-        // Such a key is skipped, and costs no other.
+        // Such a key is skipped, and the other keys are not affected.
         assert_eq!(elements(r#"{"keys":[{"$serde_json::private::RawValue":"1"},2]}"#).len(), 2);
     }
 
     #[test]
-    fn bounds_the_depth() {
+    fn limits_the_depth() {
         let nested = |levels: usize| format!("{{\"keys\":[],\"x\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
         assert_eq!(elements(&nested(15)), [""; 0]);
-        assert_eq!(refused(nested(16).as_bytes()), KeyError::TooDeep);
-        assert_eq!(refused(nested(100_000).as_bytes()), KeyError::TooDeep);
+        assert_eq!(error_of(nested(16).as_bytes()), KeyError::TooDeep);
+        assert_eq!(error_of(nested(100_000).as_bytes()), KeyError::TooDeep);
         let brackets_in_text = format!("{{\"keys\":[],\"x\":\"{}\\\"{}\"}}", "[".repeat(100), "{".repeat(100));
         assert_eq!(elements(&brackets_in_text), [""; 0]);
     }
 
     #[test]
-    fn finds_members_by_name_after_unescaping() {
-        let members = Members::of(r#"{"b":2,"\u0061":[1],"c":3,"c":4}"#).expect("an object");
-        assert!(matches!(members.only("a"), Ok(Some("[1]"))));
-        assert!(matches!(members.only("x"), Ok(None)));
-        assert!(members.only("c").is_err());
+    fn returns_members_by_their_unescaped_name() {
+        let members = Members::parse(r#"{"b":2,"\u0061":[1],"c":3,"c":4}"#).expect("an object");
+        assert!(matches!(members.unique("a"), Ok(Some("[1]"))));
+        assert!(matches!(members.unique("x"), Ok(None)));
+        assert!(members.unique("c").is_err());
         assert!(members.has("b") && members.has("c") && !members.has("d"));
         assert!(members.has_duplicate());
-        assert!(!Members::of(r#"{"a":{"a":1},"b":1}"#).expect("an object").has_duplicate());
+        assert!(!Members::parse(r#"{"a":{"a":1},"b":1}"#).expect("an object").has_duplicate());
         for other in ["[]", "{} {}", "", r#"{"a":1"#] {
-            assert!(Members::of(other).is_none(), "{other}");
+            assert!(Members::parse(other).is_none(), "{other}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The public part of a key, vetted (RFC 7518 §6, RFC 8037 §2): only what is safe to verify with gets in.
+//! Checked public keys (RFC 7518 §6, RFC 8037 §2). Only keys that are safe to verify with are accepted.
 
 use aws_lc_rs::signature::{self, EcdsaVerificationAlgorithm, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents};
 
@@ -8,7 +8,7 @@ use crate::keys::rsa;
 use crate::keys::thumbprint::Thumbprint;
 use crate::token::Algorithm;
 
-/// A public key that has passed every rule of its type.
+/// A public key that meets every rule of its type.
 #[derive(Clone)]
 pub(super) struct Material {
     public: Public,
@@ -17,7 +17,7 @@ pub(super) struct Material {
 
 #[derive(Clone)]
 enum Public {
-    /// Big-endian, without leading zeros. Parsed once for each algorithm, since a parsed key is bound to one.
+    /// Big-endian, without leading zeros. Parsed for each algorithm, since a parsed key is bound to one algorithm.
     Rsa {
         n: Box<[u8]>,
         e: Box<[u8]>,
@@ -31,7 +31,7 @@ enum Public {
     },
 }
 
-/// A curve of RFC 7518 §6.2.1.1; each has one algorithm (§3.4).
+/// A curve of RFC 7518 §6.2.1.1. Each curve has one algorithm (§3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Curve {
     P256,
@@ -42,8 +42,8 @@ pub(super) enum Curve {
 impl Curve {
     const ALL: [Self; 3] = [Self::P256, Self::P384, Self::P521];
 
-    /// The curve whose uncompressed points are as long as this.
-    pub(super) fn of_point(point: &[u8]) -> Option<Self> {
+    /// Returns the curve whose uncompressed points have the length of `point`.
+    pub(super) fn from_point(point: &[u8]) -> Option<Self> {
         let length = point.strip_prefix(&[UNCOMPRESSED])?.len();
         Self::ALL.into_iter().find(|curve| length == curve.length().saturating_mul(2))
     }
@@ -60,7 +60,7 @@ impl Curve {
         }
     }
 
-    /// Octets of one coordinate.
+    /// Returns the length of a coordinate in bytes.
     pub(super) const fn length(self) -> usize {
         match self {
             Self::P256 => 32,
@@ -87,33 +87,33 @@ impl Curve {
 }
 
 impl Material {
-    /// An RSA key of its modulus and exponent, both big-endian.
+    /// Creates an RSA key from modulus and exponent, both big-endian.
     pub(super) fn rsa(n: &[u8], e: &[u8]) -> Result<Self, SkipReason> {
-        // RFC 7518 §6.3.1.1: some implementations put one zero octet before the modulus.
+        // Some implementations put one zero byte before the modulus (RFC 7518 §6.3.1.1).
         let n = n.strip_prefix(&[0]).unwrap_or(n);
-        rsa::vet(n, e)?;
+        rsa::check(n, e)?;
         Ok(Self { public: Public::Rsa { n: n.into(), e: e.into() }, thumbprint: Thumbprint::rsa(n, e) })
     }
 
-    /// An EC key of its coordinates.
+    /// Creates an EC key from its coordinates.
     pub(super) fn ec(curve: Curve, x: &[u8], y: &[u8]) -> Result<Self, SkipReason> {
         if x.len() != curve.length() || y.len() != curve.length() {
             return Err(SkipReason::CoordinateLength);
         }
-        // SEC 1 §2.3.3, written here: the backend would take DER and compressed points too.
+        // The point is encoded here (SEC 1 §2.3.3), since aws-lc-rs also accepts DER and compressed points.
         let point = [&[UNCOMPRESSED], x, y].concat();
         let key = ParsedPublicKey::new(curve.parameters(), point).map_err(|_| SkipReason::NotOnCurve)?;
         Ok(Self { public: Public::Ec { curve, key }, thumbprint: Thumbprint::ec(curve.name(), x, y) })
     }
 
-    /// An EC key of its uncompressed point (SEC 1 §2.3.3).
+    /// Creates an EC key from its uncompressed point (SEC 1 §2.3.3).
     pub(super) fn ec_point(curve: Curve, point: &[u8]) -> Result<Self, SkipReason> {
         let Some((&UNCOMPRESSED, coordinates)) = point.split_first() else { return Err(SkipReason::Encoding) };
         let (x, y) = coordinates.split_at_checked(curve.length()).ok_or(SkipReason::CoordinateLength)?;
         Self::ec(curve, x, y)
     }
 
-    /// An Ed25519 key.
+    /// Creates an Ed25519 key from its encoded point.
     pub(super) fn ed25519(point: &[u8]) -> Result<Self, SkipReason> {
         let point: &[u8; 32] = point.try_into().map_err(|_| SkipReason::CoordinateLength)?;
         if ed25519::is_weak(point) {
@@ -127,8 +127,8 @@ impl Material {
         self.thumbprint
     }
 
-    /// Says whether the key can verify this algorithm at all.
-    pub(super) fn fits(&self, algorithm: Algorithm) -> bool {
+    /// Returns whether the key type can verify this algorithm.
+    pub(super) fn supports(&self, algorithm: Algorithm) -> bool {
         match &self.public {
             Public::Rsa { .. } => rsa_parameters(algorithm).is_some(),
             Public::Ec { curve, .. } => algorithm == curve.algorithm(),
@@ -136,13 +136,13 @@ impl Material {
         }
     }
 
-    /// The key parsed for one algorithm; `None` if it does not fit.
+    /// Returns the key parsed for one algorithm, or `None` if the key type does not support it.
     pub(super) fn parsed_for(&self, algorithm: Algorithm) -> Option<ParsedPublicKey> {
         match &self.public {
             Public::Rsa { n, e } => {
                 RsaPublicKeyComponents { n, e }.to_parsed_public_key(rsa_parameters(algorithm)?).ok()
             }
-            Public::Ec { key, .. } | Public::Ed25519 { key } => self.fits(algorithm).then(|| key.clone()),
+            Public::Ec { key, .. } | Public::Ed25519 { key } => self.supports(algorithm).then(|| key.clone()),
         }
     }
 }
@@ -167,90 +167,90 @@ mod tests {
     use super::*;
     use crate::keys::fixtures::{ED25519, P256, P384, P521, RSA, published};
 
-    fn octets(jwk: &str, name: &str) -> Vec<u8> {
+    fn bytes(jwk: &str, name: &str) -> Vec<u8> {
         use base64::Engine as _;
         let jwk: serde_json::Value = serde_json::from_str(jwk).expect("a fixture");
         base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(jwk[name].as_str().expect("text")).expect("base64url")
     }
 
-    fn refused(material: Result<Material, SkipReason>) -> SkipReason {
-        material.map(drop).expect_err("refused")
+    fn error_of(material: Result<Material, SkipReason>) -> SkipReason {
+        material.map(drop).expect_err("rejected")
     }
 
     #[test]
-    fn one_leading_zero_octet_of_the_modulus_is_forgiven() {
-        let (n, e) = (octets(RSA, "n"), octets(RSA, "e"));
-        let led = Material::rsa(&[&[0], n.as_slice()].concat(), &e).expect("good");
-        assert_eq!(led.thumbprint(), published(RSA).material.thumbprint());
-        assert_eq!(refused(Material::rsa(&[&[0, 0], n.as_slice()].concat(), &e)), SkipReason::RsaModulus);
-        assert_eq!(refused(Material::rsa(&n, &[0, 1, 0, 1])), SkipReason::RsaExponent);
+    fn accepts_one_leading_zero_byte_of_the_modulus() {
+        let (n, e) = (bytes(RSA, "n"), bytes(RSA, "e"));
+        let with_leading_zero = Material::rsa(&[&[0], n.as_slice()].concat(), &e).expect("good");
+        assert_eq!(with_leading_zero.thumbprint(), published(RSA).material.thumbprint());
+        assert_eq!(error_of(Material::rsa(&[&[0, 0], n.as_slice()].concat(), &e)), SkipReason::RsaModulus);
+        assert_eq!(error_of(Material::rsa(&n, &[0, 1, 0, 1])), SkipReason::RsaExponent);
     }
 
     #[test]
-    fn coordinates_have_the_full_length_of_their_field() {
+    fn rejects_coordinates_without_the_full_length_of_their_field() {
         for (jwk, curve) in [(P256, Curve::P256), (P384, Curve::P384), (P521, Curve::P521)] {
-            let (x, y) = (octets(jwk, "x"), octets(jwk, "y"));
+            let (x, y) = (bytes(jwk, "x"), bytes(jwk, "y"));
             assert!(Material::ec(curve, &x, &y).is_ok());
-            let led = [&[0], x.as_slice()].concat();
-            assert_eq!(refused(Material::ec(curve, &led, &y)), SkipReason::CoordinateLength);
-            assert_eq!(refused(Material::ec(curve, &x[1..], &y)), SkipReason::CoordinateLength);
-            assert_eq!(refused(Material::ec(curve, &x, &[])), SkipReason::CoordinateLength);
-            // The same octets, divided elsewhere.
+            let with_leading_zero = [&[0], x.as_slice()].concat();
+            assert_eq!(error_of(Material::ec(curve, &with_leading_zero, &y)), SkipReason::CoordinateLength);
+            assert_eq!(error_of(Material::ec(curve, &x[1..], &y)), SkipReason::CoordinateLength);
+            assert_eq!(error_of(Material::ec(curve, &x, &[])), SkipReason::CoordinateLength);
+            // The same bytes, split at another position.
             let moved = [x.as_slice(), &y[..1]].concat();
-            assert_eq!(refused(Material::ec(curve, &moved, &y[1..])), SkipReason::CoordinateLength);
+            assert_eq!(error_of(Material::ec(curve, &moved, &y[1..])), SkipReason::CoordinateLength);
             for other in Curve::ALL.into_iter().filter(|other| *other != curve) {
-                assert_eq!(refused(Material::ec(other, &x, &y)), SkipReason::CoordinateLength);
+                assert_eq!(error_of(Material::ec(other, &x, &y)), SkipReason::CoordinateLength);
             }
         }
     }
 
     #[test]
-    fn points_lie_on_the_curve() {
-        let (x, mut y) = (octets(P256, "x"), octets(P256, "y"));
+    fn rejects_points_that_are_not_on_the_curve() {
+        let (x, mut y) = (bytes(P256, "x"), bytes(P256, "y"));
         y[31] ^= 1;
-        assert_eq!(refused(Material::ec(Curve::P256, &x, &y)), SkipReason::NotOnCurve);
+        assert_eq!(error_of(Material::ec(Curve::P256, &x, &y)), SkipReason::NotOnCurve);
         for off in [[0; 32], [0xff; 32]] {
-            assert_eq!(refused(Material::ec(Curve::P256, &off, &off)), SkipReason::NotOnCurve);
+            assert_eq!(error_of(Material::ec(Curve::P256, &off, &off)), SkipReason::NotOnCurve);
         }
     }
 
     #[test]
-    fn only_uncompressed_points_are_points() {
-        let (x, y) = (octets(P256, "x"), octets(P256, "y"));
+    fn accepts_uncompressed_points_only() {
+        let (x, y) = (bytes(P256, "x"), bytes(P256, "y"));
         let point = [&[4], x.as_slice(), &y].concat();
         assert!(Material::ec_point(Curve::P256, &point).is_ok());
-        assert_eq!(Curve::of_point(&point), Some(Curve::P256));
+        assert_eq!(Curve::from_point(&point), Some(Curve::P256));
         for start in [0, 2, 3, 5, 6, 7] {
             let other = [&[start], x.as_slice(), &y].concat();
-            assert_eq!(refused(Material::ec_point(Curve::P256, &other)), SkipReason::Encoding);
-            assert_eq!(Curve::of_point(&other), None);
+            assert_eq!(error_of(Material::ec_point(Curve::P256, &other)), SkipReason::Encoding);
+            assert_eq!(Curve::from_point(&other), None);
         }
         let compressed = [&[3], x.as_slice()].concat();
-        assert_eq!(refused(Material::ec_point(Curve::P256, &compressed)), SkipReason::Encoding);
-        assert_eq!(refused(Material::ec_point(Curve::P256, &point[..20])), SkipReason::CoordinateLength);
-        assert_eq!(refused(Material::ec_point(Curve::P256, &point[..64])), SkipReason::CoordinateLength);
-        assert_eq!(refused(Material::ec_point(Curve::P256, &[])), SkipReason::Encoding);
+        assert_eq!(error_of(Material::ec_point(Curve::P256, &compressed)), SkipReason::Encoding);
+        assert_eq!(error_of(Material::ec_point(Curve::P256, &point[..20])), SkipReason::CoordinateLength);
+        assert_eq!(error_of(Material::ec_point(Curve::P256, &point[..64])), SkipReason::CoordinateLength);
+        assert_eq!(error_of(Material::ec_point(Curve::P256, &[])), SkipReason::Encoding);
     }
 
     #[test]
-    fn ed25519_points_have_32_octets_and_are_not_weak() {
-        let x = octets(ED25519, "x");
+    fn rejects_ed25519_points_that_are_weak_or_have_another_length() {
+        let x = bytes(ED25519, "x");
         assert!(Material::ed25519(&x).is_ok());
         for wrong in [&x[..31], &[&[0], x.as_slice()].concat(), &[]] {
-            assert_eq!(refused(Material::ed25519(wrong)), SkipReason::CoordinateLength);
+            assert_eq!(error_of(Material::ed25519(wrong)), SkipReason::CoordinateLength);
         }
         let mut identity = [0; 32];
         identity[0] = 1;
-        assert_eq!(refused(Material::ed25519(&identity)), SkipReason::WeakPoint);
-        assert_eq!(refused(Material::ed25519(&[0xff; 32])), SkipReason::WeakPoint);
+        assert_eq!(error_of(Material::ed25519(&identity)), SkipReason::WeakPoint);
+        assert_eq!(error_of(Material::ed25519(&[0xff; 32])), SkipReason::WeakPoint);
     }
 
     #[test]
-    fn parses_for_exactly_the_algorithms_that_fit() {
+    fn parses_for_exactly_the_supported_algorithms() {
         for jwk in [RSA, P256, P384, P521, ED25519] {
             let material = published(jwk).material;
             for algorithm in Algorithm::ALL {
-                assert_eq!(material.parsed_for(algorithm).is_some(), material.fits(algorithm), "{algorithm}");
+                assert_eq!(material.parsed_for(algorithm).is_some(), material.supports(algorithm), "{algorithm}");
             }
         }
     }

@@ -1,14 +1,14 @@
-//! Token to key to proven signature (RFC 7515 §5.2, 7517, 7518, 7638, 8037).
+//! Keys and signatures (RFC 7515 §5.2, RFC 7517, RFC 7518, RFC 7638, RFC 8037).
 //!
-//! Everything here is pure and immutable: no clock, no network, no log. The way of a key:
+//! This module is pure and immutable: it uses no clock, no network and no log. From a document to a verified signature:
 //!
-//! 1. A document becomes a [`KeySet`]; each of its keys is vetted alone, and what is unfit is skipped with a reason.
-//! 2. An API's algorithms bind the set: every key is parsed once for each algorithm that it may verify.
-//! 3. A token's `kid` and `alg` find the keys to try, at most four, among that one issuer's.
-//! 4. The first of them that verifies makes a [`SignedToken`].
+//! 1. A document is parsed into a [`KeySet`]. Each key is checked separately; an unusable key is skipped with a reason.
+//! 2. The set is bound to the algorithms of an API: every key is parsed once for each algorithm that it may verify.
+//! 3. The `kid` and `alg` of a token select at most four candidate keys of its issuer.
+//! 4. The first candidate that verifies the signature yields a [`SignedToken`].
 //!
-//! A shared [`Secret`] enters at step 2. No key verifies an algorithm that it was not bound to, so no token can choose
-//! how its own signature is checked (RFC 8725 §3.1).
+//! A shared [`Secret`] starts at step 2. No key verifies an algorithm that it is not bound to, so a token cannot choose how
+//! its own signature is checked (RFC 8725 §3.1).
 
 mod der;
 mod ed25519;

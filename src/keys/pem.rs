@@ -8,15 +8,15 @@ use crate::keys::der;
 use crate::keys::error::KeyError;
 use crate::keys::material::Material;
 
-/// Reads every block of a text; text outside of blocks is ignored (RFC 7468 §5.2).
+/// Parses every block of a text. Text outside of blocks is ignored (RFC 7468 §5.2).
 ///
-/// One bad block costs the others: the text is an operator's own, so a fault in it is better told than skipped.
+/// One bad block is an error for the whole text: the operator wrote the text and can correct it.
 pub(super) fn public_keys(pem: &[u8]) -> Result<Vec<Material>, KeyError> {
     let text = str::from_utf8(pem).map_err(|_| KeyError::Pem)?;
     let mut lines = text.lines().map(str::trim);
     let mut keys = Vec::new();
     while let Some(label) = lines.by_ref().find_map(opening_label) {
-        vet_label(label)?;
+        check_label(label)?;
         let der = block(&mut lines, label)?;
         keys.push(match label {
             PKCS1 => der::rsa_public_key(&der)?,
@@ -30,7 +30,7 @@ pub(super) fn public_keys(pem: &[u8]) -> Result<Vec<Material>, KeyError> {
     }
 }
 
-/// Reads base64 lines up to the block's end; lines may have any length, as they have after a copy and paste.
+/// Decodes the base64 lines up to the end of the block. Lines may have any length, as after a copy and paste.
 fn block<'p>(lines: &mut impl Iterator<Item = &'p str>, label: &str) -> Result<Vec<u8>, KeyError> {
     let mut base64 = String::new();
     for line in lines {
@@ -47,7 +47,7 @@ fn opening_label(line: &str) -> Option<&str> {
     line.strip_prefix("-----BEGIN ")?.strip_suffix(DASHES)
 }
 
-fn vet_label(label: &str) -> Result<(), KeyError> {
+fn check_label(label: &str) -> Result<(), KeyError> {
     match label {
         SPKI | PKCS1 => Ok(()),
         // "PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "OPENSSH PRIVATE KEY"
@@ -73,7 +73,7 @@ mod tests {
         };
     }
 
-    fn refused(pem: &str) -> KeyError {
+    fn error_of(pem: &str) -> KeyError {
         public_keys(pem.as_bytes()).map(drop).expect_err(pem)
     }
 
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_same_keys_as_from_jwk() {
+    fn parses_the_same_keys_as_from_jwk() {
         for (pem, jwk) in [
             (pem!("rsa-2048.spki"), RSA),
             (pem!("rsa-2048.pkcs1"), RSA),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_several_blocks_with_text_around_them() {
+    fn parses_several_blocks_and_ignores_text_around_them() {
         let text = format!("old key\r\n{}\nnew key\n{}end", pem!("rsa-2048.pkcs1"), pem!("p256.spki"));
         assert_eq!(public_keys(text.replace('\n', "\r\n").as_bytes()).expect("two").len(), 2);
         let lines: Vec<&str> = pem!("p256.spki").lines().collect();
@@ -107,22 +107,22 @@ mod tests {
     }
 
     #[test]
-    fn names_private_keys_and_certificates() {
+    fn detects_private_keys_and_certificates() {
         for label in
             ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "OPENSSH PRIVATE KEY"]
         {
-            assert_eq!(refused(&relabelled(label)), KeyError::PrivateKey, "{label}");
+            assert_eq!(error_of(&relabelled(label)), KeyError::PrivateKey, "{label}");
         }
-        assert_eq!(refused(&relabelled("CERTIFICATE")), KeyError::Certificate);
+        assert_eq!(error_of(&relabelled("CERTIFICATE")), KeyError::Certificate);
         for label in ["CERTIFICATE REQUEST", "EC PARAMETERS", "public key", "SSH2 PUBLIC KEY", ""] {
-            assert_eq!(refused(&relabelled(label)), KeyError::PemLabel, "{label}");
+            assert_eq!(error_of(&relabelled(label)), KeyError::PemLabel, "{label}");
         }
         let second = format!("{}{}", pem!("p256.spki"), relabelled("PRIVATE KEY"));
-        assert_eq!(refused(&second), KeyError::PrivateKey);
+        assert_eq!(error_of(&second), KeyError::PrivateKey);
     }
 
     #[test]
-    fn refuses_damaged_text() {
+    fn rejects_malformed_pem() {
         let good = pem!("p256.spki");
         let (body, _) = good.split_once("-----END").expect("an end");
         for damaged in [
@@ -134,31 +134,31 @@ mod tests {
             good.replace('M', "*"),
             format!("-----BEGIN PUBLIC KEY-----\n{good}"),
         ] {
-            assert_eq!(refused(&damaged), KeyError::Pem, "{damaged}");
+            assert_eq!(error_of(&damaged), KeyError::Pem, "{damaged}");
         }
         assert_eq!(public_keys(b"\xff").map(drop), Err(KeyError::Pem));
         let cut = good.replace("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE", "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEAAAA");
-        assert_eq!(refused(&cut), KeyError::Der);
+        assert_eq!(error_of(&cut), KeyError::Der);
         let swapped = pem!("rsa-2048.pkcs1").replace("RSA PUBLIC KEY", "PUBLIC KEY");
-        assert_eq!(refused(&swapped), KeyError::Der);
+        assert_eq!(error_of(&swapped), KeyError::Der);
     }
 
     #[test]
-    fn vets_keys_as_those_of_a_jwk() {
+    fn applies_the_checks_of_a_jwk() {
         for (pem, reason) in [
             (pem!("rsa-1024.spki"), SkipReason::RsaSize),
             (pem!("secp256k1.spki"), SkipReason::Curve),
             (pem!("x25519.spki"), SkipReason::KeyType),
             (pem!("p256-compressed.spki"), SkipReason::Encoding),
         ] {
-            assert_eq!(refused(pem), KeyError::Unusable { reason });
+            assert_eq!(error_of(pem), KeyError::Unusable { reason });
         }
     }
 
     #[test]
-    fn bounds_the_number_of_keys() {
+    fn limits_the_number_of_keys() {
         assert_eq!(public_keys(pem!("ed25519.spki").repeat(100).as_bytes()).expect("a hundred").len(), 100);
         let many = pem!("ed25519.spki").repeat(101);
-        assert_eq!(refused(&many), KeyError::TooManyKeys { count: 101, limit: 100 });
+        assert_eq!(error_of(&many), KeyError::TooManyKeys { count: 101, limit: 100 });
     }
 }

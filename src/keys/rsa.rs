@@ -1,10 +1,10 @@
-//! What an RSA key must be to verify with it (RFC 7518 §3.3, §6.3.1).
+//! Checks of RSA public keys (RFC 7518 §3.3, §6.3.1).
 
 use crate::defaults;
 use crate::keys::error::SkipReason;
 
-/// Vets a modulus and an exponent, both big-endian without leading zeros.
-pub(super) fn vet(n: &[u8], e: &[u8]) -> Result<(), SkipReason> {
+/// Checks a modulus and an exponent, both big-endian without leading zeros.
+pub(super) fn check(n: &[u8], e: &[u8]) -> Result<(), SkipReason> {
     let (Some(1..), Some(last)) = (n.first(), n.last()) else { return Err(SkipReason::RsaModulus) };
     if !(defaults::MIN_RSA_BITS..=defaults::MAX_RSA_BITS).contains(&bits(n)) {
         return Err(SkipReason::RsaSize);
@@ -18,44 +18,44 @@ pub(super) fn vet(n: &[u8], e: &[u8]) -> Result<(), SkipReason> {
     if is_factorable(n) { Err(SkipReason::RsaFactorable) } else { Ok(()) }
 }
 
-/// The length of a big-endian number that has no leading zero octet.
+/// Returns the bit length of a big-endian number without leading zero bytes.
 fn bits(number: &[u8]) -> usize {
     let leading = number.first().map_or(0, |first| usize::try_from(first.leading_zeros()).unwrap_or_default());
     number.len().saturating_mul(8).saturating_sub(leading)
 }
 
-/// An odd number of at least 3 and less than 2³³, in as few octets as it needs: `e` of 1 makes every signature its own
-/// message, and large ones burn our time.
+/// Returns whether the exponent is an odd number from 3 to 2³³, without leading zero bytes. With an `e` of 1, every
+/// signature is its own message. A large `e` makes verification slow.
 fn is_safe_exponent(e: &[u8]) -> bool {
     if !matches!(e.first(), Some(1..)) || e.len() > 8 {
         return false;
     }
-    let value = e.iter().fold(0_u64, |value, octet| value << 8 | u64::from(*octet));
+    let value = e.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
     (3..1 << 33).contains(&value) && !value.is_multiple_of(2)
 }
 
-/// Recognises the moduli that faulty chips made until 2017 and that can be factored (ROCA, CVE-2017-15361).
+/// Detects the moduli that faulty chips generated until 2017, which can be factored (ROCA, CVE-2017-15361).
 ///
-/// Their residues are powers of 65537 modulo every small prime; of other moduli, one in 2²⁷ has this form by chance.
+/// Their residues are powers of 65537 modulo every small prime. One in 2²⁷ other moduli has this form by chance.
 fn is_factorable(n: &[u8]) -> bool {
-    TELLING_PRIMES.iter().all(|prime| {
-        let residue = n.iter().try_fold(0_u64, |rest, octet| (rest << 8 | u64::from(*octet)).checked_rem(*prime));
+    ROCA_PRIMES.iter().all(|prime| {
+        let residue = n.iter().try_fold(0_u64, |rest, byte| (rest << 8 | u64::from(*byte)).checked_rem(*prime));
         let powers = std::iter::successors(Some(1_u64), |power| power.saturating_mul(65_537).checked_rem(*prime));
         powers.take(POWERS).any(|power| Some(power) == residue)
     })
 }
 
 /// The primes below 160 modulo which 65537 has few powers.
-const TELLING_PRIMES: [u64; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
+const ROCA_PRIMES: [u64; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
 
-/// As many as there can be modulo the largest of these primes.
+/// The most powers that there can be modulo the largest of these primes.
 const POWERS: usize = 157;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A modulus of so many bits whose other bits are set; not a product of two primes, which is not looked at.
+    /// Returns a number with `bits` bits, all set. It is not a product of two primes, which is not checked.
     fn modulus(bits: usize) -> Vec<u8> {
         let mut n = vec![0xff; bits.div_ceil(8)];
         n[0] = 0xff >> n.len().saturating_mul(8).saturating_sub(bits);
@@ -67,26 +67,26 @@ mod tests {
     #[test]
     fn weak_rsa_matrix_moduli_of_less_than_2048_or_more_than_8192_bits() {
         for bits in [2048, 2049, 2055, 2056, 3072, 4096, 8191, 8192] {
-            assert_eq!(vet(&modulus(bits), &E), Ok(()), "{bits}");
+            assert_eq!(check(&modulus(bits), &E), Ok(()), "{bits}");
         }
         for bits in [1, 8, 512, 1024, 2040, 2047, 8193, 8200, 16_384] {
-            assert_eq!(vet(&modulus(bits), &E), Err(SkipReason::RsaSize), "{bits}");
+            assert_eq!(check(&modulus(bits), &E), Err(SkipReason::RsaSize), "{bits}");
         }
     }
 
     #[test]
-    fn weak_rsa_matrix_moduli_that_are_even_empty_or_led_by_zeros() {
+    fn weak_rsa_matrix_moduli_that_are_even_empty_or_have_leading_zeros() {
         let mut even = modulus(2048);
         even[255] = 0xfe;
-        assert_eq!(vet(&even, &E), Err(SkipReason::RsaModulus));
-        assert_eq!(vet(&[], &E), Err(SkipReason::RsaModulus));
-        assert_eq!(vet(&[&[0], modulus(2048).as_slice()].concat(), &E), Err(SkipReason::RsaModulus));
+        assert_eq!(check(&even, &E), Err(SkipReason::RsaModulus));
+        assert_eq!(check(&[], &E), Err(SkipReason::RsaModulus));
+        assert_eq!(check(&[&[0], modulus(2048).as_slice()].concat(), &E), Err(SkipReason::RsaModulus));
     }
 
     #[test]
     fn weak_rsa_matrix_exponents_that_are_even_or_not_of_3_to_33_bits() {
         for e in [&[3][..], &[5], &[17], &[1, 0, 1], &[0xff; 4], &[1, 0, 0, 0, 1], &[1, 0xff, 0xff, 0xff, 0xff]] {
-            assert_eq!(vet(&modulus(2048), e), Ok(()), "{e:?}");
+            assert_eq!(check(&modulus(2048), e), Ok(()), "{e:?}");
         }
         for e in [
             &[][..],
@@ -104,17 +104,17 @@ mod tests {
             &[1, 0, 0, 0, 0, 0, 0, 0, 3],
             &[0xff; 256],
         ] {
-            assert_eq!(vet(&modulus(2048), e), Err(SkipReason::RsaExponent), "{e:?}");
+            assert_eq!(check(&modulus(2048), e), Err(SkipReason::RsaExponent), "{e:?}");
         }
     }
 
     #[test]
     fn weak_rsa_matrix_moduli_of_the_faulty_chips() {
-        // 1 more than a multiple of every telling prime, and 1 is a power of 65537.
-        let product: u128 = TELLING_PRIMES.iter().copied().map(u128::from).product();
-        let product: Vec<u8> = product.to_be_bytes().into_iter().skip_while(|octet| *octet == 0).collect();
+        // One more than a multiple of every prime in the list, and 1 is a power of 65537.
+        let product: u128 = ROCA_PRIMES.iter().copied().map(u128::from).product();
+        let product: Vec<u8> = product.to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect();
         let modulus = |last: u8| [&product, &[0; 260][..], &[last]].concat();
-        assert_eq!(vet(&modulus(1), &E), Err(SkipReason::RsaFactorable));
-        assert_eq!(vet(&modulus(3), &E), Ok(()));
+        assert_eq!(check(&modulus(1), &E), Err(SkipReason::RsaFactorable));
+        assert_eq!(check(&modulus(3), &E), Ok(()));
     }
 }

@@ -14,12 +14,12 @@ use crate::keys::thumbprint::Thumbprint;
 use crate::keys::verify::{Verifier, VerifyingKey};
 use crate::token::Algorithm;
 
-/// A secret that signer and verifier share, for HS256, HS384 and HS512.
+/// A secret that issuer and resource server share, for HS256, HS384 and HS512.
 ///
-/// The encoding is always named: the same text means three different secrets as UTF-8, base64 and hex, and guessing
-/// would let a wrong one through. Auth0 signs with the UTF-8 octets of the secret that its dashboard shows.
+/// The caller always names the encoding. The same text is three different secrets in UTF-8, base64 and hex, and a guess could
+/// be wrong. Auth0 signs with the UTF-8 bytes of the secret that its dashboard shows.
 ///
-/// The octets are wiped from memory when the secret is dropped, and `Debug` shows nothing of them.
+/// The bytes are zeroed in memory when the secret is dropped. `Debug` does not show them.
 ///
 /// ```
 /// use tower_bearer::Secret;
@@ -33,7 +33,8 @@ use crate::token::Algorithm;
 ///
 /// # Security
 ///
-/// Whoever holds the secret can sign as well as verify. Prefer an asymmetric algorithm where the issuer offers one.
+/// Anyone who has the secret can sign tokens as well as verify them. Prefer an asymmetric algorithm if the issuer supports
+/// one.
 #[derive(Clone)]
 pub struct Secret {
     octets: Zeroizing<Vec<u8>>,
@@ -49,34 +50,34 @@ enum Strength {
 }
 
 impl Secret {
-    /// Takes the octets of a text as they are.
+    /// Uses the UTF-8 bytes of a text.
     ///
     /// # Errors
     ///
     /// [`SecretError::Empty`] and [`SecretError::KeyFile`].
     pub fn from_text(text: impl Into<String>) -> Result<Self, SecretError> {
-        Self::vetted(Zeroizing::new(text.into().into_bytes()))
+        Self::checked(Zeroizing::new(text.into().into_bytes()))
     }
 
-    /// Decodes standard base64, with or without padding.
+    /// Decodes a secret in standard base64, with or without padding.
     ///
     /// # Errors
     ///
     /// [`SecretError::Encoding`], [`SecretError::Empty`] and [`SecretError::KeyFile`].
     pub fn from_base64(text: impl Into<String>) -> Result<Self, SecretError> {
-        Self::vetted(decode_base64(&STANDARD, text.into().into_bytes())?)
+        Self::checked(decode_base64(&STANDARD, text.into().into_bytes())?)
     }
 
-    /// Decodes base64url, with or without padding.
+    /// Decodes a secret in base64url, with or without padding.
     ///
     /// # Errors
     ///
     /// [`SecretError::Encoding`], [`SecretError::Empty`] and [`SecretError::KeyFile`].
     pub fn from_base64url(text: impl Into<String>) -> Result<Self, SecretError> {
-        Self::vetted(decode_base64(&URL_SAFE, text.into().into_bytes())?)
+        Self::checked(decode_base64(&URL_SAFE, text.into().into_bytes())?)
     }
 
-    /// Decodes pairs of hexadecimal digits of either case.
+    /// Decodes a secret in hexadecimal digits, in upper or lower case.
     ///
     /// # Errors
     ///
@@ -85,21 +86,21 @@ impl Secret {
         let text = Zeroizing::new(text.into());
         let mut octets = Zeroizing::new(Vec::with_capacity(text.len() / 2));
         for pair in text.as_bytes().chunks(2) {
-            octets.push(hex_octet(pair).ok_or(SecretError::Encoding)?);
+            octets.push(hex_byte(pair).ok_or(SecretError::Encoding)?);
         }
-        Self::vetted(octets)
+        Self::checked(octets)
     }
 
-    /// Takes octets as they are.
+    /// Uses the bytes unchanged.
     ///
     /// # Errors
     ///
     /// [`SecretError::Empty`] and [`SecretError::KeyFile`].
     pub fn new(octets: impl Into<Vec<u8>>) -> Result<Self, SecretError> {
-        Self::vetted(Zeroizing::new(octets.into()))
+        Self::checked(Zeroizing::new(octets.into()))
     }
 
-    fn vetted(octets: Zeroizing<Vec<u8>>) -> Result<Self, SecretError> {
+    fn checked(octets: Zeroizing<Vec<u8>>) -> Result<Self, SecretError> {
         if octets.is_empty() {
             return Err(SecretError::Empty);
         }
@@ -109,10 +110,10 @@ impl Secret {
         Ok(Self { octets, kid: None, strength: Strength::Full })
     }
 
-    /// Gives the secret an id: it is then tried for tokens with that `kid`, and for one without `kid` only if it is the
-    /// issuer's only secret.
+    /// Sets the `kid` of the secret. It is then tried for tokens with that `kid`. For a token without `kid` it is tried only if
+    /// it is the issuer's only secret.
     ///
-    /// A secret without id is tried for every token: the plain way through a rotation.
+    /// A secret without `kid` is tried for every token, which is the simple way to rotate secrets.
     ///
     /// # Errors
     ///
@@ -126,14 +127,14 @@ impl Secret {
         Ok(self)
     }
 
-    /// Allows a secret of 16 octets or more, where the rule is the length of the hash: 32, 48 or 64.
+    /// Allows a secret of at least 16 bytes. By default it must be as long as the hash: 32, 48 or 64 bytes (RFC 7518 §3.2).
     ///
     /// Some of Auth0's older applications have secrets of 16 characters.
     ///
     /// # Security
     ///
-    /// One token is enough to try secrets offline. Sixteen characters of a keyboard hold less than 128 bits: rotate the
-    /// secret instead, if you can.
+    /// With one token, an attacker can try secrets offline. Sixteen typed characters have less than 128 bits of entropy. If
+    /// possible, rotate the secret instead.
     #[must_use]
     pub fn dangerous_short_secret(mut self) -> Self {
         self.strength = Strength::Short;
@@ -160,7 +161,7 @@ impl Secret {
     }
 }
 
-/// Lets a constructor of an issuer take a secret, or the outcome of reading one.
+/// Lets the constructors of an issuer accept a secret or the result of decoding one.
 impl From<Secret> for Result<Secret, SecretError> {
     fn from(secret: Secret) -> Self {
         Ok(secret)
@@ -186,14 +187,14 @@ fn engine(alphabet: &Alphabet) -> GeneralPurpose {
     GeneralPurpose::new(alphabet, config)
 }
 
-fn hex_octet(pair: &[u8]) -> Option<u8> {
+fn hex_byte(pair: &[u8]) -> Option<u8> {
     let [high, low] = pair else { return None };
     let digit = |octet: u8| char::from(octet).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     Some(digit(*high)? << 4 | digit(*low)?)
 }
 
-/// Says whether a "secret" is a key in one of its usual files. A public key is everybody's, so with one as secret
-/// everybody could sign (CVE-2015-9235 and its many kin).
+/// Returns whether a "secret" is a key in one of the usual file formats. With a public key as the secret, anyone could sign
+/// tokens (CVE-2015-9235 and many similar ones).
 fn is_key_file(octets: &[u8]) -> bool {
     let text = octets.trim_ascii();
     let contains = |part: &[u8]| octets.windows(part.len()).any(|window| window == part);
@@ -204,9 +205,9 @@ fn is_key_file(octets: &[u8]) -> bool {
         || is_base64_of_public_key(octets)
 }
 
-/// The lines of a PEM block without its label.
+/// Returns whether the text is the content of a PEM block without its label lines.
 fn is_base64_of_public_key(octets: &[u8]) -> bool {
-    // At full length at once: a vector that grows leaves what it held behind, unwiped.
+    // Allocated with the full capacity, since a vector that grows leaves a copy in memory that is not zeroed.
     let mut text = Zeroizing::new(Vec::with_capacity(octets.len()));
     text.extend(octets.iter().filter(|octet| !octet.is_ascii_whitespace()));
     [&STANDARD, &URL_SAFE]
@@ -214,31 +215,31 @@ fn is_base64_of_public_key(octets: &[u8]) -> bool {
         .any(|alphabet| decode_base64(alphabet, text.to_vec()).is_ok_and(|decoded| der::is_public_key(&decoded)))
 }
 
-/// RFC 4253 §6.6 as OpenSSH writes it, and RFC 4716.
+/// RFC 4253 §6.6 in the format of OpenSSH, and RFC 4716.
 const KEY_FILE_STARTS: [&[u8]; 5] = [b"ssh-rsa", b"ssh-ed25519", b"ecdsa-sha2-", b"ssh-dss", b"---- BEGIN SSH2"];
 
 /// Why a secret cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SecretError {
-    /// No octets at all.
+    /// The secret has no bytes.
     Empty,
-    /// Not in the encoding that was named.
+    /// The text is not in the named encoding.
     Encoding,
-    /// A key in PEM, DER, JWK or ssh form, which is no secret.
+    /// The text is a key in PEM, DER, JWK or SSH format, not a secret.
     KeyFile,
-    /// Fewer octets than the algorithm needs (RFC 7518 §3.2).
+    /// The secret has fewer bytes than the algorithm requires (RFC 7518 §3.2).
     TooShort {
         /// The algorithm.
         algorithm: Algorithm,
-        /// How many octets there are.
+        /// The length of the secret in bytes.
         octets: usize,
-        /// How many are needed.
+        /// The required length in bytes.
         needed: usize,
     },
-    /// The algorithm, or the key that was to become a secret, is not one of HMAC.
+    /// The algorithm, or the key to convert, is not for HMAC.
     NotSymmetric,
-    /// The key id is longer than 256 octets.
+    /// The `kid` is longer than 256 bytes.
     KidTooLong,
 }
 
@@ -246,15 +247,17 @@ impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("the secret is empty"),
-            Self::Encoding => f.write_str("the secret is not in the encoding that was named"),
-            Self::KeyFile => f.write_str("the secret is a key file; with a public key as secret, everybody could sign"),
+            Self::Encoding => f.write_str("the secret is not in the named encoding"),
+            Self::KeyFile => {
+                f.write_str("the secret is a key file; with a public key as the secret, anyone could sign tokens")
+            }
             Self::TooShort { algorithm, octets, needed } => write!(
                 f,
-                "the secret has {octets} octets, and {algorithm} needs {needed}; for one of Auth0's older secrets of 16 \
-                 characters there is `dangerous_short_secret`"
+                "the secret has {octets} bytes, and {algorithm} requires {needed}; for an old Auth0 secret of 16 characters \
+                 use `dangerous_short_secret`"
             ),
             Self::NotSymmetric => f.write_str("a secret verifies HS256, HS384 and HS512 only"),
-            Self::KidTooLong => f.write_str("the secret's key id is longer than 256 octets"),
+            Self::KidTooLong => f.write_str("the kid of the secret is longer than 256 bytes"),
         }
     }
 }
@@ -273,8 +276,8 @@ mod tests {
         secret.expect("a secret").octets.to_vec()
     }
 
-    fn refused(secret: Result<Secret, SecretError>) -> SecretError {
-        secret.map(drop).expect_err("refused")
+    fn error_of(secret: Result<Secret, SecretError>) -> SecretError {
+        secret.map(drop).expect_err("rejected")
     }
 
     /// The base64 lines of a PEM block.
@@ -283,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn decodes_as_it_is_told() {
+    fn decodes_each_encoding() {
         assert_eq!(octets(Secret::from_text("+/8=")), b"+/8=");
         assert_eq!(octets(Secret::new(vec![0, 255])), [0, 255]);
         assert_eq!(octets(Secret::from_base64("+/8=")), [0xfb, 0xff]);
@@ -294,20 +297,20 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_in_the_named_encoding() {
+    fn rejects_text_in_another_encoding() {
         for text in ["-_8", "+/9", "+ 8", "A", "+/8=\n"] {
-            assert_eq!(refused(Secret::from_base64(text)), SecretError::Encoding, "{text}");
+            assert_eq!(error_of(Secret::from_base64(text)), SecretError::Encoding, "{text}");
         }
         for text in ["+/8", "-_9", "A"] {
-            assert_eq!(refused(Secret::from_base64url(text)), SecretError::Encoding, "{text}");
+            assert_eq!(error_of(Secret::from_base64url(text)), SecretError::Encoding, "{text}");
         }
         for text in ["0", "0g", "+1", "0x00", "00 00", "é"] {
-            assert_eq!(refused(Secret::from_hex(text)), SecretError::Encoding, "{text}");
+            assert_eq!(error_of(Secret::from_hex(text)), SecretError::Encoding, "{text}");
         }
     }
 
     #[test]
-    fn refuses_no_octets_at_all() {
+    fn rejects_empty_secrets() {
         for empty in [
             Secret::from_text(""),
             Secret::from_base64(""),
@@ -315,12 +318,12 @@ mod tests {
             Secret::from_hex(""),
             Secret::new([]),
         ] {
-            assert_eq!(refused(empty), SecretError::Empty);
+            assert_eq!(error_of(empty), SecretError::Empty);
         }
     }
 
     #[test]
-    fn refuses_key_files() {
+    fn rejects_key_files() {
         let der = base64::engine::general_purpose::STANDARD.decode(body(PEM).replace('\n', "")).expect("base64");
         for text in [
             PEM.to_owned(),
@@ -335,11 +338,11 @@ mod tests {
             " ecdsa-sha2-nistp256 AAAA".to_owned(),
             RSA.to_owned(),
         ] {
-            assert_eq!(refused(Secret::from_text(text.as_str())), SecretError::KeyFile, "{text}");
-            assert_eq!(refused(Secret::new(text.as_bytes())), SecretError::KeyFile, "{text}");
+            assert_eq!(error_of(Secret::from_text(text.as_str())), SecretError::KeyFile, "{text}");
+            assert_eq!(error_of(Secret::new(text.as_bytes())), SecretError::KeyFile, "{text}");
         }
-        assert_eq!(refused(Secret::new(der)), SecretError::KeyFile);
-        assert_eq!(refused(Secret::from_base64(body(PEM).replace('\n', ""))), SecretError::KeyFile);
+        assert_eq!(error_of(Secret::new(der)), SecretError::KeyFile);
+        assert_eq!(error_of(Secret::from_base64(body(PEM).replace('\n', ""))), SecretError::KeyFile);
         for fine in [
             "-----a secret with dashes-----",
             "{not a key, though it looks like one}",
@@ -351,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn needs_as_many_octets_as_the_hash() {
+    fn rejects_secrets_shorter_than_the_hash() {
         for (algorithm, needed) in [(Algorithm::HS256, 32), (Algorithm::HS384, 48), (Algorithm::HS512, 64)] {
             let secret = |length: usize| Secret::new(vec![7; length]).expect("a secret");
             assert!(secret(needed).bind(algorithm).is_ok());
@@ -364,13 +367,13 @@ mod tests {
         let error = SecretError::TooShort { algorithm: Algorithm::HS256, octets: 16, needed: 32 };
         assert_eq!(
             error.to_string(),
-            "the secret has 16 octets, and HS256 needs 32; for one of Auth0's older secrets of 16 characters there is \
+            "the secret has 16 bytes, and HS256 requires 32; for an old Auth0 secret of 16 characters use \
              `dangerous_short_secret`"
         );
     }
 
     #[test]
-    fn binds_to_hmac_only_and_keeps_its_id() {
+    fn binds_to_hmac_algorithms_only_and_keeps_its_kid() {
         let secret = Secret::new([7; 64]).expect("a secret");
         for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| !algorithm.is_symmetric()) {
             assert_eq!(secret.bind(algorithm).map(drop), Err(SecretError::NotSymmetric), "{algorithm}");
@@ -380,7 +383,7 @@ mod tests {
         assert_eq!(named.kid(), Some("1"));
         for (longest, too_long) in [("k".repeat(256), "k".repeat(257)), ("é".repeat(128), "é".repeat(129))] {
             assert!(secret.clone().with_kid(longest).is_ok());
-            assert_eq!(refused(secret.clone().with_kid(too_long)), SecretError::KidTooLong);
+            assert_eq!(error_of(secret.clone().with_kid(too_long)), SecretError::KidTooLong);
         }
     }
 

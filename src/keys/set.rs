@@ -1,4 +1,4 @@
-//! A set of published keys (RFC 7517 §5), each vetted alone.
+//! `KeySet`: a set of published keys (RFC 7517 §5). Each key is checked separately.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::defaults;
 use crate::keys::error::{KeyError, SkipReason};
 use crate::keys::json::Document;
-use crate::keys::jwk::{PrivateKeys, PublishedKey, Refused};
+use crate::keys::jwk::{PrivateKeys, PublishedKey, SkippedJwk};
 use crate::keys::material::Material;
 use crate::keys::pem;
 use crate::keys::scan::{ScannedKey, scan};
@@ -17,21 +17,21 @@ use crate::keys::thumbprint::Thumbprint;
 use crate::keys::verify::{Verifier, VerifyingKey};
 use crate::token::Algorithm;
 
-/// Public keys, parsed and vetted one by one; what is wrong with one of them never costs the others.
+/// A set of public keys. Each key is parsed and checked separately; an unusable key is skipped and does not affect the others.
 ///
-/// A key gets in if it is safe to verify with, and says nothing against it:
+/// A key is usable if these conditions hold:
 ///
-/// - RSA: 2048 to 8192 bits, odd, with an odd exponent from 3 to 33 bits.
-/// - EC: P-256, P-384 or P-521, coordinates of full length, a point on the curve.
-/// - OKP: Ed25519, 32 octets, neither of small order nor in another than the canonical form.
-/// - `use` is absent or `sig`; `key_ops` is absent or holds `verify`; `alg`, if there, is a signature algorithm that
-///   fits the key. Without `alg`, the API's list decides; never a token.
+/// - RSA: the modulus is odd and has 2048 to 8192 bits, and the exponent is odd, at least 3, and has at most 33 bits.
+/// - EC: the curve is P-256, P-384 or P-521, the coordinates have full length, and the point is on the curve.
+/// - OKP: the curve is Ed25519, and the point has 32 bytes, canonical form, and no small order.
+/// - `use` is absent or `sig`. `key_ops` is absent or contains `verify`. `alg` is absent or a signature algorithm that
+///   matches the key type. Without `alg`, the list of the API decides, never a token.
 ///
 /// Cheap to clone. `Debug` shows counts only.
 ///
 /// # Security
 ///
-/// Certificates that come with a key (`x5c`, `x5u`) are not looked at: no trust is built from them.
+/// Certificates that are published with a key (`x5c`, `x5u`) are ignored. They are not a source of trust.
 #[derive(Clone)]
 pub struct KeySet {
     inner: Arc<Inner>,
@@ -46,7 +46,7 @@ struct Inner {
 }
 
 impl KeySet {
-    /// Reads a JWK Set (`{"keys": [..]}`), or one single JWK.
+    /// Parses a JWK Set (`{"keys": [..]}`), or one JWK.
     ///
     /// ```
     /// use tower_bearer::keys::{KeyError, KeySet, SkipReason};
@@ -66,7 +66,7 @@ impl KeySet {
     ///
     /// # Errors
     ///
-    /// See [`KeyError`]. A bad key among others is no error: it is listed by [`skipped`](Self::skipped).
+    /// See [`KeyError`]. An unusable key in a set is no error; [`skipped`](Self::skipped) lists it.
     pub fn from_jwks(document: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         match Document::split(document.as_ref())? {
             Document::Set(keys) => {
@@ -74,14 +74,14 @@ impl KeySet {
             }
             Document::Key(json) => {
                 let key = PublishedKey::from_json(json, PrivateKeys::Skipped);
-                Ok(Self::of_key(key.map_err(|refused| refused.reason)?))
+                Ok(Self::from_key(key.map_err(|skipped_jwk| skipped_jwk.reason)?))
             }
         }
     }
 
-    /// Reads public keys in PEM: one or several blocks of `PUBLIC KEY` or `RSA PUBLIC KEY`.
+    /// Parses public keys in PEM: one or more blocks of `PUBLIC KEY` or `RSA PUBLIC KEY`.
     ///
-    /// The keys have no id and name no algorithm: each verifies every algorithm of the API's list that it fits.
+    /// The keys have no `kid` and no `alg`. Each verifies every algorithm of the API's list that matches its key type.
     ///
     /// ```
     /// use tower_bearer::keys::{KeyError, KeySet};
@@ -100,9 +100,10 @@ impl KeySet {
     ///
     /// # Errors
     ///
-    /// See [`KeyError`]. Unlike a published set, the text is the operator's own: one bad block is an error.
+    /// See [`KeyError`]. Unlike in a published set, one bad block is an error, since the operator controls the text and can
+    /// correct it.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
-        Ok(Self::of_materials(pem::public_keys(pem.as_ref())?))
+        Ok(Self::from_materials(pem::public_keys(pem.as_ref())?))
     }
 
     /// Reads what an issuer publishes: a JWK Set with at most `max_keys` keys, and nothing else. Where private keys are
@@ -126,7 +127,7 @@ impl KeySet {
         Ok(set.without_compromised(|thumbprint| compromised.contains(thumbprint)))
     }
 
-    /// Vets JWKs one by one.
+    /// Parses and checks each JWK separately.
     pub(super) fn import<'j>(
         keys: impl ExactSizeIterator<Item = &'j str>,
         limit: usize,
@@ -140,7 +141,7 @@ impl KeySet {
         for (position, json) in keys.enumerate() {
             match PublishedKey::from_json(json, private) {
                 Ok(key) => inner.keys.push(PublishedKey { position, ..key }),
-                Err(Refused { kid, reason, thumbprint }) => {
+                Err(SkippedJwk { kid, reason, thumbprint }) => {
                     inner.skipped.push(SkippedKey { kid, position, reason, thumbprint });
                 }
             }
@@ -182,22 +183,23 @@ impl KeySet {
         self
     }
 
-    pub(super) fn of_key(key: PublishedKey) -> Self {
-        Self::of_keys(vec![key])
+    pub(super) fn from_key(key: PublishedKey) -> Self {
+        Self::from_keys(vec![key])
     }
 
-    /// Keys without id, for whatever algorithm they fit.
-    pub(super) fn of_materials(materials: Vec<Material>) -> Self {
+    /// Creates a set of keys without `kid` and `alg`.
+    pub(super) fn from_materials(materials: Vec<Material>) -> Self {
         let key =
             |(position, material)| PublishedKey { kid: None, algorithm: None, material, is_disclosed: false, position };
-        Self::of_keys(materials.into_iter().enumerate().map(key).collect())
+        Self::from_keys(materials.into_iter().enumerate().map(key).collect())
     }
 
-    fn of_keys(keys: Vec<PublishedKey>) -> Self {
+    fn from_keys(keys: Vec<PublishedKey>) -> Self {
         Self { inner: Arc::new(Inner { keys, ..Inner::default() }) }
     }
 
-    /// Gives the set's only key an id, in place of any that it has: tokens with another `kid` are then not its own.
+    /// Sets the `kid` of the only key of the set, and replaces the one that it has. Tokens with another `kid` are then not
+    /// verified with it.
     ///
     /// # Errors
     ///
@@ -214,19 +216,19 @@ impl KeySet {
         Ok(self)
     }
 
-    /// Adds the keys of another set behind those of this one.
+    /// Appends the keys of another set to this one.
     ///
     /// ```
     /// # fn keys(old: &str, new: &str) -> Result<tower_bearer::keys::KeySet, tower_bearer::keys::KeyError> {
     /// use tower_bearer::keys::KeySet;
     ///
     /// // During a rotation, both keys verify.
-    /// let keys = KeySet::from_pem(old)?.with_kid("2025")?.and(KeySet::from_pem(new)?.with_kid("2026")?);
+    /// let keys = KeySet::from_pem(old)?.with_kid("2025")?.merge(KeySet::from_pem(new)?.with_kid("2026")?);
     /// # Ok(keys)
     /// # }
     /// ```
     #[must_use]
-    pub fn and(mut self, other: Self) -> Self {
+    pub fn merge(mut self, other: Self) -> Self {
         let other = Arc::unwrap_or_clone(other.inner);
         let inner = Arc::make_mut(&mut self.inner);
         inner.keys.extend(other.keys);
@@ -234,31 +236,31 @@ impl KeySet {
         self
     }
 
-    /// How many keys can be used.
+    /// Returns the number of usable keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.inner.keys.len()
     }
 
-    /// Says whether no key can be used.
+    /// Returns whether the set has no usable key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.inner.keys.is_empty()
     }
 
-    /// The keys that were passed over, in document order.
+    /// Returns the keys that were skipped, in document order.
     #[must_use]
     pub fn skipped(&self) -> impl ExactSizeIterator<Item = &SkippedKey> {
         self.inner.skipped.iter()
     }
 
-    /// The thumbprints of the keys that can be used, in document order.
+    /// Returns the thumbprints of the usable keys, in document order.
     #[must_use]
     pub fn thumbprints(&self) -> impl ExactSizeIterator<Item = Thumbprint> {
         self.inner.keys.iter().map(|key| key.material.thumbprint())
     }
 
-    /// The keys that verify none of these algorithms, and those that verify nothing, in document order.
+    /// Returns the keys that verify none of these algorithms, and the keys that were skipped, in document order.
     pub(crate) fn skipped_for(&self, algorithms: &[Algorithm]) -> Vec<SkippedKey> {
         let unlisted = self.inner.keys.iter().filter(|key| !key.verifies_any(algorithms)).map(|key| {
             key.clone().skipped(if key.is_disclosed { SkipReason::Private } else { SkipReason::AlgorithmNotListed })
@@ -268,13 +270,13 @@ impl KeySet {
         skipped
     }
 
-    /// The keys that verify one of these algorithms although their private halves were published with them.
+    /// Returns the thumbprints of the keys that verify one of these algorithms and were published with their private key.
     pub(crate) fn disclosed_for(&self, algorithms: &[Algorithm]) -> Vec<Thumbprint> {
         let used = self.inner.keys.iter().filter(|key| key.is_disclosed && key.verifies_any(algorithms));
         used.map(|key| key.material.thumbprint()).collect()
     }
 
-    /// Binds each key to the listed algorithms that it fits: to its own if it names one, else to all of them.
+    /// Binds each key to its `alg` if that is listed. Binds a key without `alg` to every listed algorithm of its key type.
     pub(crate) fn bind(&self, algorithms: &[Algorithm], origin: KeyOrigin) -> KeyTable {
         let mut verifying = Vec::new();
         for key in &self.inner.keys {
@@ -286,10 +288,10 @@ impl KeySet {
                 }
             }
         }
-        let of_keys =
+        let from_keys =
             self.inner.keys.iter().filter_map(|key| Some((key.kid.clone()?, Some(key.material.thumbprint()))));
         let of_skipped = self.inner.skipped.iter().filter_map(|key| Some((key.kid.clone()?, key.thumbprint)));
-        KeyTable::new(verifying, of_keys.chain(of_skipped).collect(), origin)
+        KeyTable::new(verifying, from_keys.chain(of_skipped).collect(), origin)
     }
 }
 
@@ -327,7 +329,7 @@ impl PublishedKey {
     }
 }
 
-/// Lets a constructor of an issuer take a set, or the outcome of making one.
+/// Lets the constructors of an issuer accept a key set or the result of parsing one.
 impl From<KeySet> for Result<KeySet, KeyError> {
     fn from(set: KeySet) -> Self {
         Ok(set)
@@ -340,7 +342,7 @@ impl fmt::Debug for KeySet {
     }
 }
 
-/// A key of a set that may not be used; it holds no key material.
+/// A key of a set that was skipped. It contains no key material.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SkippedKey {
     kid: Option<Box<str>>,
@@ -350,7 +352,7 @@ pub struct SkippedKey {
 }
 
 impl SkippedKey {
-    /// Why it was passed over.
+    /// Returns why the key was skipped.
     #[must_use]
     pub fn reason(&self) -> SkipReason {
         self.reason
@@ -362,13 +364,13 @@ impl SkippedKey {
         self.position
     }
 
-    /// Its id, if it has a well-formed one; whoever publishes the set chose it.
+    /// Returns its `kid`, if it has a well-formed one. The publisher of the set chose the value.
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
     }
 
-    /// The thumbprint of its public half, if that could be read.
+    /// Returns the thumbprint of its public key, if that could be parsed.
     pub(crate) fn thumbprint(&self) -> Option<Thumbprint> {
         self.thumbprint
     }
@@ -394,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_key_never_costs_the_others() {
+    fn skips_an_unusable_key_and_accepts_the_others() {
         let bad = [
             "null",
             "5",
@@ -424,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_single_key_where_it_was_configured_and_nowhere_else() {
+    fn accepts_a_single_jwk_from_the_configuration_but_not_from_an_issuer() {
         assert_eq!(KeySet::from_jwks(RSA).expect("a key").len(), 1);
         let unusable = KeyError::Unusable { reason: SkipReason::Use };
         assert_eq!(KeySet::from_jwks(changed(RSA, "use", "enc")).map(drop), Err(unusable));
@@ -434,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_the_number_of_keys_before_it_looks_at_them() {
+    fn limits_the_number_of_keys_before_parsing_them() {
         let many = |count: usize| format!("{{\"keys\":[{}]}}", vec!["1"; count].join(","));
         assert_eq!(remote(many(100).as_bytes(), 100).expect("a set").skipped().len(), 100);
         let error = KeyError::TooManyKeys { count: 101, limit: 100 };
@@ -445,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_can_be_given_to_one_key() {
+    fn with_kid_requires_exactly_one_key() {
         let set = KeySet::from_jwks(with_kid(RSA, "old")).and_then(|set| set.with_kid("new")).expect("one key");
         let table = set.bind(&[Algorithm::RS256], KeyOrigin::Static);
         assert!(matches!(table.find(Some("new"), Algorithm::RS256), Found::Keys(_)));
@@ -459,14 +461,14 @@ mod tests {
     }
 
     #[test]
-    fn sets_can_be_added_up() {
+    fn merge_appends_the_keys_of_the_other_set() {
         let old = key_set(&[with_kid(RSA, "1")]);
-        let both = old.clone().and(key_set(&[with_kid(P256, "2"), "null".to_owned()]));
+        let both = old.clone().merge(key_set(&[with_kid(P256, "2"), "null".to_owned()]));
         assert_eq!((old.len(), both.len(), both.skipped().len()), (1, 2, 1));
     }
 
     #[test]
-    fn binds_a_key_to_its_own_algorithm_or_to_all_that_fit() {
+    fn binds_a_key_to_its_alg_or_to_all_algorithms_of_its_type() {
         let all = Algorithm::ALL;
         for (jwk, count) in [(RSA, 6), (P256, 1), (ED25519, 1)] {
             let table = key_set(&[jwk]).bind(&all, KeyOrigin::Remote);
@@ -485,9 +487,9 @@ mod tests {
         set.skipped().map(|key| (key.position(), key.reason())).collect()
     }
 
-    /// Whoever reads the set can sign for the public half as well, under whatever id it is published.
+    /// Anyone who reads the set can sign for the public key, whatever its `kid`.
     #[test]
-    fn a_key_whose_private_half_is_published_beside_it_is_skipped() {
+    fn skips_a_public_key_whose_private_key_is_in_the_same_set() {
         let published = |keys: &[&str], private: PrivateKeys| {
             let document = format!("{{\"keys\":[{}]}}", keys.join(","));
             KeySet::parse_remote(document.as_bytes(), 100, private).expect("a set")
@@ -524,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_was_compromised_earlier_is_skipped() {
+    fn skips_a_key_that_was_compromised_earlier() {
         let compromised: BTreeSet<Thumbprint> = key_set(&[RSA]).thumbprints().collect();
         let set = key_set(&[P256, RSA]).without_compromised(|thumbprint| compromised.contains(thumbprint));
         assert_eq!((set.len(), reasons(&set)), (1, vec![(1, SkipReason::Compromised)]));
@@ -532,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_private_keys_in_documents_that_are_refused() {
+    fn returns_private_keys_of_rejected_documents() {
         let private = changed(RSA, "d", "AQAB");
         let found = |document: &str| {
             let keys = KeySet::refused_keys(document.as_bytes());
@@ -553,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_which_keys_verify_none_of_the_algorithms() {
+    fn returns_the_keys_that_verify_none_of_the_algorithms() {
         let set = key_set(&[changed(RSA, "alg", "PS256"), P256.to_owned(), "null".to_owned(), RSA_7638.to_owned()]);
         let skipped = |algorithms: &[Algorithm]| -> Vec<_> {
             set.skipped_for(algorithms).iter().map(|key| (key.position(), key.reason())).collect()

@@ -1,4 +1,4 @@
-//! A token whose signature holds.
+//! `SignedToken`: a token with a valid signature.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use crate::keys::thumbprint::Thumbprint;
 use crate::keys::verify::VerifyingKey;
 use crate::token::{Header, Payload, UnverifiedToken};
 
-/// A token that one of the issuer's keys has signed; its claims are genuine, and not yet judged.
+/// A token with a valid signature of one of the issuer's keys. Its claims are authentic but not checked yet.
 ///
-/// Only the proof makes one.
+/// The only way to create one is to verify a signature.
 #[derive(Clone)]
 pub struct SignedToken {
     header: Header,
@@ -17,36 +17,36 @@ pub struct SignedToken {
 }
 
 impl SignedToken {
-    /// Tries the keys in turn; gives the token back if none has signed it.
+    /// Verifies the signature with each key in order, until one succeeds.
     ///
     /// # Errors
     ///
-    /// The token itself.
+    /// The unchanged token, if the signature is not valid for any of the keys.
     ///
     /// # Security
     ///
-    /// A key that is bound to another algorithm than the header's is never tried, whoever passes it.
+    /// A key that is bound to another algorithm than the one in the header is never used.
     #[expect(clippy::result_large_err, reason = "the token is moved on either way, never boxed on the warm path")]
     pub(crate) fn prove<'t, 'k>(
         token: UnverifiedToken<'t>,
         keys: impl Iterator<Item = &'k VerifyingKey>,
     ) -> Result<Self, UnverifiedToken<'t>> {
         let algorithm = token.header().algorithm();
-        let mut fitting = keys.filter(|key| key.algorithm() == algorithm);
-        let Some(key) = fitting.find(|key| key.verify(token.signing_input(), token.signature())) else {
+        let mut candidates = keys.filter(|key| key.algorithm() == algorithm);
+        let Some(key) = candidates.find(|key| key.verify(token.signing_input(), token.signature())) else {
             return Err(token);
         };
         let (header, payload) = token.into_parts();
         Ok(Self { header, payload, thumbprint: *key.thumbprint() })
     }
 
-    /// The header that was signed.
+    /// Returns the signed header.
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The claims that were signed.
+    /// Returns the signed claims.
     pub(crate) fn payload(&self) -> &Payload {
         &self.payload
     }
@@ -56,7 +56,7 @@ impl SignedToken {
         &self.thumbprint
     }
 
-    /// Gives up the parts.
+    /// Returns the parts.
     pub(crate) fn into_parts(self) -> (Header, Payload, Thumbprint) {
         (self.header, self.payload, self.thumbprint)
     }

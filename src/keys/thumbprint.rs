@@ -1,4 +1,4 @@
-//! The thumbprint of a key (RFC 7638).
+//! Thumbprints of keys (RFC 7638).
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,11 +7,11 @@ use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// The SHA-256 thumbprint of a key (RFC 7638): the same key has the same one, whatever its `kid` and however it was written.
+/// The SHA-256 thumbprint of a key (RFC 7638). It depends on the public key only, not on its `kid` or its encoding.
 ///
-/// Names a key for [`KeySource::revoke_key`](crate::jwks::KeySource::revoke_key). It is parsed from base64url, as tools
-/// print it, made of its 32 bytes, or read from a key by [`KeySet::thumbprints`](crate::keys::KeySet::thumbprints).
-/// `Debug` shows nothing of it.
+/// It identifies a key in [`KeySource::revoke_key`](crate::jwks::KeySource::revoke_key). It is parsed from base64url, which
+/// is what tools print, created from its 32 bytes, or computed by
+/// [`KeySet::thumbprints`](crate::keys::KeySet::thumbprints). `Debug` does not show its value.
 ///
 /// ```
 /// use tower_bearer::keys::{KeySet, Thumbprint, ThumbprintError};
@@ -27,24 +27,24 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub struct Thumbprint([u8; 32]);
 
 impl Thumbprint {
-    /// RFC 7638 §3.2: `e`, `kty`, `n`.
+    /// Computes the thumbprint of an RSA key (RFC 7638 §3.2: `e`, `kty`, `n`).
     pub(super) fn rsa(n: &[u8], e: &[u8]) -> Self {
-        Self::of(&format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, base64url(e), base64url(n)))
+        Self::from_json(&format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, base64url(e), base64url(n)))
     }
 
-    /// RFC 7638 §3.2: `crv`, `kty`, `x`, `y`.
+    /// Computes the thumbprint of an EC key (RFC 7638 §3.2: `crv`, `kty`, `x`, `y`).
     pub(super) fn ec(curve: &str, x: &[u8], y: &[u8]) -> Self {
-        Self::of(&format!(r#"{{"crv":"{curve}","kty":"EC","x":"{}","y":"{}"}}"#, base64url(x), base64url(y)))
+        Self::from_json(&format!(r#"{{"crv":"{curve}","kty":"EC","x":"{}","y":"{}"}}"#, base64url(x), base64url(y)))
     }
 
-    /// RFC 8037 §2: `crv`, `kty`, `x`.
+    /// Computes the thumbprint of an OKP key (RFC 8037 §2: `crv`, `kty`, `x`).
     pub(super) fn okp(curve: &str, x: &[u8]) -> Self {
-        Self::of(&format!(r#"{{"crv":"{curve}","kty":"OKP","x":"{}"}}"#, base64url(x)))
+        Self::from_json(&format!(r#"{{"crv":"{curve}","kty":"OKP","x":"{}"}}"#, base64url(x)))
     }
 
-    /// Tells secrets apart inside this process; it never leaves it (RFC 7638 §7).
-    pub(crate) fn secret(octets: &[u8]) -> Self {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, octets);
+    /// Computes an identifier for a secret. It must not leave this process (RFC 7638 §7).
+    pub(crate) fn secret(bytes: &[u8]) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, bytes);
         Self(from_slice(hmac::sign(&key, b"tower-bearer thumbprint").as_ref()))
     }
 
@@ -52,7 +52,7 @@ impl Thumbprint {
         &self.0
     }
 
-    fn of(json: &str) -> Self {
+    fn from_json(json: &str) -> Self {
         Self(sha256(json.as_bytes()))
     }
 }
@@ -63,7 +63,7 @@ impl From<[u8; 32]> for Thumbprint {
     }
 }
 
-/// Reads base64url without padding: 43 characters.
+/// Parses base64url without padding: 43 characters.
 impl FromStr for Thumbprint {
     type Err = ThumbprintError;
 
@@ -91,19 +91,19 @@ impl fmt::Debug for Thumbprint {
     }
 }
 
-pub(super) fn sha256(octets: &[u8]) -> [u8; 32] {
-    from_slice(digest::digest(&digest::SHA256, octets).as_ref())
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    from_slice(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
-/// Takes over the 32 octets of a SHA-256 digest or MAC.
+/// Copies the 32 bytes of a SHA-256 digest or MAC.
 fn from_slice(digest: &[u8]) -> [u8; 32] {
-    let mut octets = [0; 32];
-    octets.copy_from_slice(digest);
-    octets
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest);
+    bytes
 }
 
-fn base64url(octets: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(octets)
+fn base64url(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 #[cfg(test)]
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn is_that_of_the_key_and_not_of_its_writing() {
+    fn depends_on_the_key_and_not_on_its_encoding() {
         let n =
             serde_json::from_str::<serde_json::Value>(RSA).expect("a fixture")["n"].as_str().expect("text").to_owned();
         let padded = changed(RSA, "n", format!("{n}=="));
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn parses_what_tools_print_and_nothing_else() {
+    fn parses_base64url_without_padding_only() {
         let printed = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
         assert_eq!(printed.parse(), Ok(published(RSA_7638).material.thumbprint()));
         assert_eq!(
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_secrets_apart_and_shows_nothing() {
+    fn differs_between_secrets_and_debug_hides_it() {
         assert_eq!(Thumbprint::secret(b"one"), Thumbprint::secret(b"one"));
         assert_ne!(Thumbprint::secret(b"one"), Thumbprint::secret(b"two"));
         assert_eq!(format!("{:?}", Thumbprint::secret(b"one")), "Thumbprint(..)");

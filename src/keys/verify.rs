@@ -1,4 +1,4 @@
-//! One key, bound to the one algorithm that it verifies.
+//! `VerifyingKey`: a key that is bound to one algorithm.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use aws_lc_rs::signature::ParsedPublicKey;
 use crate::keys::thumbprint::Thumbprint;
 use crate::token::Algorithm;
 
-/// A key that has been parsed for exactly one algorithm: no token chooses how its own signature is checked.
+/// A key that is parsed for exactly one algorithm, so a token cannot choose how its own signature is checked.
 #[derive(Clone)]
 pub(crate) struct VerifyingKey {
     kid: Option<Box<str>>,
@@ -17,11 +17,11 @@ pub(crate) struct VerifyingKey {
     verifier: Verifier,
 }
 
-/// What checks the signature, parsed once.
+/// The parsed key that checks signatures.
 #[derive(Clone)]
 pub(super) enum Verifier {
     Public(ParsedPublicKey),
-    /// Boxed, since it holds hash states of over a thousand octets.
+    /// Boxed, since its hash states take more than a thousand bytes.
     Secret(Box<hmac::Key>),
 }
 
@@ -30,9 +30,9 @@ impl VerifyingKey {
         Self { kid, algorithm, thumbprint, verifier }
     }
 
-    /// Says whether `signature` is this key's over `message`.
+    /// Returns whether `signature` is valid for `message` and this key.
     ///
-    /// ECDSA signatures are `R || S` of full length (RFC 7518 §3.4), MACs are compared whole and in constant time.
+    /// ECDSA signatures are `R || S` of full length (RFC 7518 §3.4). MACs are compared in full length and in constant time.
     #[must_use]
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.verifier {

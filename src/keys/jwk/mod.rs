@@ -1,4 +1,4 @@
-//! One JWK (RFC 7517 §4), vetted alone: whatever is wrong with it concerns no other key.
+//! Parses and checks one JWK (RFC 7517 §4), independently of the other keys of its set.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
@@ -11,52 +11,52 @@ use crate::keys::scan::scan;
 use crate::keys::thumbprint::Thumbprint;
 use crate::token::Algorithm;
 
-/// A public key as it was published.
+/// A published public key.
 #[derive(Clone)]
 pub(super) struct PublishedKey {
     pub(super) kid: Option<Box<str>>,
-    /// The one algorithm that the key is for; if absent, whoever configures the API decides, never a token.
+    /// The `alg` of the key. If it is absent, the configuration of the API decides, never a token.
     pub(super) algorithm: Option<Algorithm>,
     pub(super) material: Material,
-    /// The private half was published with it.
+    /// Whether its private key was published with it.
     pub(super) is_disclosed: bool,
-    /// Where it stands in its set, from 0.
+    /// Its position in the set, from 0.
     pub(super) position: usize,
 }
 
-/// What becomes of a private key in a published set.
+/// How a private key in a published set is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PrivateKeys {
     Skipped,
     PublicHalfUsed,
 }
 
-/// A key that was passed over, with its id where it has one.
-pub(super) struct Refused {
+/// A JWK that was skipped, with its `kid` if it has one.
+pub(super) struct SkippedJwk {
     pub(super) kid: Option<Box<str>>,
     pub(super) reason: SkipReason,
-    /// That of its public half, if that could be read.
+    /// The thumbprint of its public key, if that could be parsed.
     pub(super) thumbprint: Option<Thumbprint>,
 }
 
 impl PublishedKey {
-    /// Vets one element of a set.
-    pub(super) fn from_json(json: &str, private: PrivateKeys) -> Result<Self, Refused> {
-        let Some(members) = Members::of(json) else {
+    /// Parses and checks one element of a set.
+    pub(super) fn from_json(json: &str, private: PrivateKeys) -> Result<Self, SkippedJwk> {
+        let Some(members) = Members::parse(json) else {
             let is_object = json.starts_with('{');
             let reason = match is_object {
                 true if scan(json.as_bytes()).iter().any(|key| key.is_private) => SkipReason::Private,
                 true => SkipReason::MemberMalformed,
                 false => SkipReason::NotAnObject,
             };
-            return Err(Refused { kid: None, reason, thumbprint: None });
+            return Err(SkippedJwk { kid: None, reason, thumbprint: None });
         };
-        // Read first, so that a token naming a key that was passed over is known to name one.
+        // The `kid` is parsed first, so that a token with the `kid` of a skipped key is not an unknown kid.
         let kid = key_id(&members);
-        let known = kid.as_ref().ok().cloned().flatten();
+        let kid_if_valid = kid.as_ref().ok().cloned().flatten();
         Self::from_members(&members, kid, private).map_err(|reason| {
             let material = required_text(&members, "kty").and_then(|key_type| material(&members, &key_type));
-            Refused { kid: known, reason, thumbprint: material.ok().map(|material| material.thumbprint()) }
+            SkippedJwk { kid: kid_if_valid, reason, thumbprint: material.ok().map(|material| material.thumbprint()) }
         })
     }
 
@@ -79,13 +79,13 @@ impl PublishedKey {
         }
         match key_type.and_then(|key_type| Self::public_half(members, &key_type, kid)) {
             Ok(key) => Ok(Self { is_disclosed, ..key }),
-            // Whatever else is wrong with it: this is what has to be told.
+            // Of several reasons, the published private key is the important one.
             Err(_) if is_disclosed => Err(SkipReason::Private),
             Err(reason) => Err(reason),
         }
     }
 
-    /// Reads what verifies; members that sign are not looked at.
+    /// Parses the public members. Private members are ignored.
     fn public_half(
         members: &Members<'_>,
         key_type: &str,
@@ -98,19 +98,19 @@ impl PublishedKey {
             return Err(SkipReason::ReservedMember);
         }
         let kid = kid?;
-        vet_use(members)?;
+        check_use(members)?;
         let algorithm =
             text(members, "alg")?.map(|name| Algorithm::from_name(&name).ok_or(SkipReason::Algorithm)).transpose()?;
         let material = material(members, key_type)?;
-        if algorithm.is_some_and(|algorithm| !material.fits(algorithm)) {
+        if algorithm.is_some_and(|algorithm| !material.supports(algorithm)) {
             return Err(SkipReason::AlgorithmMismatch);
         }
         Ok(Self { kid, algorithm, material, is_disclosed: false, position: 0 })
     }
 
-    /// Says whether the key may verify this algorithm.
+    /// Returns whether the key may verify this algorithm.
     pub(super) fn verifies(&self, algorithm: Algorithm) -> bool {
-        self.algorithm.is_none_or(|own| own == algorithm) && self.material.fits(algorithm)
+        self.algorithm.is_none_or(|own| own == algorithm) && self.material.supports(algorithm)
     }
 }
 
@@ -148,7 +148,7 @@ fn has_value(name: &str, json: &str) -> bool {
     }
 }
 
-/// RFC 7517 §4.5: a string, here of at most 256 octets.
+/// Parses `kid`: a string (RFC 7517 §4.5) of at most 256 bytes.
 fn key_id(members: &Members<'_>) -> Result<Option<Box<str>>, SkipReason> {
     let kid = text(members, "kid").map_err(|_| SkipReason::KidMalformed)?;
     match kid {
@@ -157,8 +157,8 @@ fn key_id(members: &Members<'_>) -> Result<Option<Box<str>>, SkipReason> {
     }
 }
 
-/// RFC 7517 §4.2 and §4.3: a key says what it is for, and both ways of saying it must agree.
-fn vet_use(members: &Members<'_>) -> Result<(), SkipReason> {
+/// Checks that `use` and `key_ops` both allow the verification of signatures (RFC 7517 §4.2, §4.3).
+fn check_use(members: &Members<'_>) -> Result<(), SkipReason> {
     if text(members, "use")?.is_some_and(|usage| usage != "sig") {
         return Err(SkipReason::Use);
     }
@@ -175,19 +175,19 @@ fn vet_use(members: &Members<'_>) -> Result<(), SkipReason> {
 
 fn material(members: &Members<'_>, key_type: &str) -> Result<Material, SkipReason> {
     match key_type {
-        "RSA" => Material::rsa(&octets(members, "n")?, &octets(members, "e")?),
+        "RSA" => Material::rsa(&bytes(members, "n")?, &bytes(members, "e")?),
         "EC" => {
             let curve = Curve::from_name(&required_text(members, "crv")?).ok_or(SkipReason::Curve)?;
-            Material::ec(curve, &octets(members, "x")?, &octets(members, "y")?)
+            Material::ec(curve, &bytes(members, "x")?, &bytes(members, "y")?)
         }
-        "OKP" if required_text(members, "crv")? == "Ed25519" => Material::ed25519(&octets(members, "x")?),
+        "OKP" if required_text(members, "crv")? == "Ed25519" => Material::ed25519(&bytes(members, "x")?),
         "OKP" => Err(SkipReason::Curve),
         _ => Err(SkipReason::KeyType),
     }
 }
 
 fn raw<'j>(members: &Members<'j>, name: &str) -> Result<Option<&'j str>, SkipReason> {
-    members.only(name).map_err(|_| SkipReason::DuplicateMember)
+    members.unique(name).map_err(|_| SkipReason::DuplicateMember)
 }
 
 fn text(members: &Members<'_>, name: &str) -> Result<Option<String>, SkipReason> {
@@ -201,9 +201,9 @@ fn required_text(members: &Members<'_>, name: &str) -> Result<String, SkipReason
     text(members, name)?.ok_or(SkipReason::MemberMissing)
 }
 
-fn octets(members: &Members<'_>, name: &str) -> Result<Vec<u8>, SkipReason> {
+fn bytes(members: &Members<'_>, name: &str) -> Result<Vec<u8>, SkipReason> {
     let text = required_text(members, name)?;
-    // RFC 7518 §2 wants no padding, yet it is met in the field.
+    // RFC 7518 §2 forbids padding, but some issuers publish it.
     let base64url = if text.ends_with('=') { URL_SAFE } else { URL_SAFE_NO_PAD };
     base64url.decode(text).map_err(|_| SkipReason::Encoding)
 }

@@ -3,12 +3,12 @@ use serde_json::json;
 use super::*;
 use crate::keys::fixtures::{ED25519, P256, P384, P521, RSA, changed, lacking, published};
 
-fn refused(json: &str) -> SkipReason {
-    refused_with(json, PrivateKeys::Skipped)
+fn skip_reason(json: &str) -> SkipReason {
+    skip_reason_with(json, PrivateKeys::Skipped)
 }
 
-fn refused_with(json: &str, private: PrivateKeys) -> SkipReason {
-    PublishedKey::from_json(json, private).map(drop).map_err(|refused| refused.reason).expect_err(json)
+fn skip_reason_with(json: &str, private: PrivateKeys) -> SkipReason {
+    PublishedKey::from_json(json, private).map(drop).map_err(|skipped| skipped.reason).expect_err(json)
 }
 
 fn member(jwk: &str, name: &str) -> String {
@@ -16,7 +16,7 @@ fn member(jwk: &str, name: &str) -> String {
 }
 
 #[test]
-fn takes_every_supported_type_and_ignores_what_it_does_not_know() {
+fn accepts_every_supported_type_and_ignores_unknown_members() {
     for jwk in [RSA, P256, P384, P521, ED25519] {
         assert!(published(jwk).kid.is_none());
     }
@@ -27,61 +27,61 @@ fn takes_every_supported_type_and_ignores_what_it_does_not_know() {
 }
 
 #[test]
-fn refuses_what_is_not_an_object() {
+fn skips_elements_that_are_not_objects() {
     for json in ["null", "5", "[]", r#""RSA""#, "true"] {
-        assert_eq!(refused(json), SkipReason::NotAnObject, "{json}");
+        assert_eq!(skip_reason(json), SkipReason::NotAnObject, "{json}");
     }
 }
 
 #[test]
-fn refuses_two_members_of_one_name() {
+fn skips_keys_with_duplicate_members() {
     for twice in [r#"{"n":"AQAB","#, r#"{"\u006e":"AQAB","#, r#"{"kty":"RSA","#, r#"{"x":1,"x":1,"#] {
-        assert_eq!(refused(&RSA.replacen('{', twice, 1)), SkipReason::DuplicateMember, "{twice}");
+        assert_eq!(skip_reason(&RSA.replacen('{', twice, 1)), SkipReason::DuplicateMember, "{twice}");
     }
 }
 
 #[test]
-fn refuses_reserved_member_names_at_any_depth() {
+fn skips_keys_with_reserved_member_names_at_any_depth() {
     for member in [
         r#"{"$serde_json::private::RawValue":"1","#,
         r#"{"\u0024serde_json::private::Number":"1","#,
         r#"{"x5c":[{"$serde_json::private::RawValue":"1"}],"#,
     ] {
         let jwk = RSA.replacen('{', member, 1);
-        assert_eq!(refused(&jwk), SkipReason::ReservedMember, "{member}");
-        assert_eq!(refused(&jwk.replacen('{', r#"{"d":"AQAB","#, 1)), SkipReason::Private, "{member}");
+        assert_eq!(skip_reason(&jwk), SkipReason::ReservedMember, "{member}");
+        assert_eq!(skip_reason(&jwk.replacen('{', r#"{"d":"AQAB","#, 1)), SkipReason::Private, "{member}");
     }
     assert!(published(&RSA.replacen('{', r#"{"x":"$serde_json::private::RawValue","#, 1)).kid.is_none());
 }
 
 #[test]
-fn refuses_unknown_types_and_curves() {
-    assert_eq!(refused(&lacking(RSA, "kty")), SkipReason::MemberMissing);
-    assert_eq!(refused(&changed(RSA, "kty", 1)), SkipReason::MemberMalformed);
+fn skips_unknown_types_and_curves() {
+    assert_eq!(skip_reason(&lacking(RSA, "kty")), SkipReason::MemberMissing);
+    assert_eq!(skip_reason(&changed(RSA, "kty", 1)), SkipReason::MemberMalformed);
     for key_type in ["AKP", "rsa", "RSA ", "EC2", ""] {
-        assert_eq!(refused(&changed(RSA, "kty", key_type)), SkipReason::KeyType, "{key_type}");
+        assert_eq!(skip_reason(&changed(RSA, "kty", key_type)), SkipReason::KeyType, "{key_type}");
     }
     for curve in ["secp256k1", "p-256", "Ed25519", "P-256 ", ""] {
-        assert_eq!(refused(&changed(P256, "crv", curve)), SkipReason::Curve, "{curve}");
+        assert_eq!(skip_reason(&changed(P256, "crv", curve)), SkipReason::Curve, "{curve}");
     }
     for curve in ["Ed448", "X25519", "X448", "P-256", "ed25519"] {
-        assert_eq!(refused(&changed(ED25519, "crv", curve)), SkipReason::Curve, "{curve}");
+        assert_eq!(skip_reason(&changed(ED25519, "crv", curve)), SkipReason::Curve, "{curve}");
     }
-    assert_eq!(refused(&changed(P256, "crv", 256)), SkipReason::MemberMalformed);
+    assert_eq!(skip_reason(&changed(P256, "crv", 256)), SkipReason::MemberMalformed);
 }
 
 #[test]
-fn refuses_secrets_and_private_keys() {
-    assert_eq!(refused(r#"{"kty":"oct","k":"AAAA","kid":"1"}"#), SkipReason::Symmetric);
-    assert_eq!(refused(r#"{"kty":"oct"}"#), SkipReason::Symmetric);
+fn skips_secrets_and_private_keys() {
+    assert_eq!(skip_reason(r#"{"kty":"oct","k":"AAAA","kid":"1"}"#), SkipReason::Symmetric);
+    assert_eq!(skip_reason(r#"{"kty":"oct"}"#), SkipReason::Symmetric);
     for private in ["d", "p", "q", "dp", "dq", "qi"] {
-        assert_eq!(refused(&changed(RSA, private, "AQAB")), SkipReason::Private, "{private}");
+        assert_eq!(skip_reason(&changed(RSA, private, "AQAB")), SkipReason::Private, "{private}");
     }
-    assert_eq!(refused(&changed(RSA, "oth", json!([{}]))), SkipReason::Private);
+    assert_eq!(skip_reason(&changed(RSA, "oth", json!([{}]))), SkipReason::Private);
     for jwk in [P256, ED25519] {
-        assert_eq!(refused(&changed(jwk, "d", "AQAB")), SkipReason::Private, "{jwk}");
+        assert_eq!(skip_reason(&changed(jwk, "d", "AQAB")), SkipReason::Private, "{jwk}");
     }
-    assert_eq!(refused(r#"{"kty":"AKP","priv":"AAAA"}"#), SkipReason::Private);
+    assert_eq!(skip_reason(r#"{"kty":"AKP","priv":"AAAA"}"#), SkipReason::Private);
 }
 
 /// Serializers write members that a key does not have as `null` or as empty text.
@@ -100,7 +100,7 @@ fn accepts_private_members_without_a_value() {
 }
 
 #[test]
-fn private_members_are_those_of_the_key_type() {
+fn skips_only_private_members_of_the_key_type() {
     for member in ["p", "q", "dp", "dq", "qi", "k", "priv"] {
         published(&changed(P256, member, "AQAB"));
         published(&changed(ED25519, member, "AQAB"));
@@ -119,12 +119,12 @@ fn private_members_are_those_of_the_key_type() {
         (r#"{"kty":"oct","kty":"EC","k":"AA"}"#, SkipReason::DuplicateMember),
         (r#"{"kty":"RSA","d":"","d":"AA"}"#, SkipReason::Private),
     ] {
-        assert_eq!(refused(jwk), reason, "{jwk}");
+        assert_eq!(skip_reason(jwk), reason, "{jwk}");
     }
 }
 
 #[test]
-fn takes_the_public_half_of_a_private_key_on_request() {
+fn accepts_the_public_key_of_a_private_key_if_configured() {
     let used = |json: &str| PublishedKey::from_json(json, PrivateKeys::PublicHalfUsed).ok().expect("a good key");
     for jwk in [RSA, P256, ED25519] {
         let public = used(jwk);
@@ -133,33 +133,33 @@ fn takes_the_public_half_of_a_private_key_on_request() {
         let key = used(&jwk);
         assert!(key.is_disclosed);
         assert_eq!(key.material.thumbprint(), public.material.thumbprint());
-        assert_eq!(refused(&jwk), SkipReason::Private);
+        assert_eq!(skip_reason(&jwk), SkipReason::Private);
     }
-    let refused = |json: &str| refused_with(json, PrivateKeys::PublicHalfUsed);
-    // What is more wrong with a private key takes nothing off its being one.
+    let skip_reason = |json: &str| skip_reason_with(json, PrivateKeys::PublicHalfUsed);
+    // A private key with further defects is still reported as a private key.
     for (member, value) in
         [("use", json!("enc")), ("key_ops", json!(["sign"])), ("alg", json!("none")), ("n", json!("AQAB"))]
     {
         assert_eq!(
-            refused(&changed(&changed(RSA, "d", "AQAB"), member, value.clone())),
+            skip_reason(&changed(&changed(RSA, "d", "AQAB"), member, value.clone())),
             SkipReason::Private,
             "{member}"
         );
-        assert_ne!(refused(&changed(RSA, member, value)), SkipReason::Private, "{member}");
+        assert_ne!(skip_reason(&changed(RSA, member, value)), SkipReason::Private, "{member}");
     }
-    assert_eq!(refused(r#"{"kty":"AKP","priv":"AAAA"}"#), SkipReason::Private);
-    assert_eq!(refused(r#"{"d":"AAAA"}"#), SkipReason::Private);
-    assert_eq!(refused(r#"{"kty":"oct","k":"AAAA"}"#), SkipReason::Symmetric);
-    assert_eq!(refused(&changed(RSA, "kid", 7)), SkipReason::KidMalformed);
+    assert_eq!(skip_reason(r#"{"kty":"AKP","priv":"AAAA"}"#), SkipReason::Private);
+    assert_eq!(skip_reason(r#"{"d":"AAAA"}"#), SkipReason::Private);
+    assert_eq!(skip_reason(r#"{"kty":"oct","k":"AAAA"}"#), SkipReason::Symmetric);
+    assert_eq!(skip_reason(&changed(RSA, "kid", 7)), SkipReason::KidMalformed);
 }
 
 #[test]
-fn refuses_keys_for_other_purposes() {
-    for usage in ["enc", "SIG", "sig ", "", "signature"] {
-        assert_eq!(refused(&changed(RSA, "use", usage)), SkipReason::Use, "{usage}");
+fn skips_keys_for_other_uses() {
+    for key_use in ["enc", "SIG", "sig ", "", "signature"] {
+        assert_eq!(skip_reason(&changed(RSA, "use", key_use)), SkipReason::Use, "{key_use}");
     }
     for malformed in [json!(1), json!(null), json!(["sig"])] {
-        assert_eq!(refused(&changed(RSA, "use", malformed)), SkipReason::MemberMalformed);
+        assert_eq!(skip_reason(&changed(RSA, "use", malformed)), SkipReason::MemberMalformed);
     }
     for operations in [
         json!([]),
@@ -172,19 +172,19 @@ fn refuses_keys_for_other_purposes() {
         json!(null),
         json!({"verify": true}),
     ] {
-        assert_eq!(refused(&changed(RSA, "key_ops", operations)), SkipReason::Operations);
+        assert_eq!(skip_reason(&changed(RSA, "key_ops", operations)), SkipReason::Operations);
     }
     let both = changed(&changed(RSA, "use", "sig"), "key_ops", json!(["sign", "verify"]));
     assert_eq!(published(&both).algorithm, None);
 }
 
 #[test]
-fn refuses_algorithms_that_it_does_not_know_or_that_do_not_fit() {
+fn skips_keys_with_unknown_or_mismatched_algorithms() {
     for algorithm in ["RSA-OAEP", "ES256K", "none", "rs256", "", "A256GCM", "ES521"] {
-        assert_eq!(refused(&changed(RSA, "alg", algorithm)), SkipReason::Algorithm, "{algorithm}");
+        assert_eq!(skip_reason(&changed(RSA, "alg", algorithm)), SkipReason::Algorithm, "{algorithm}");
     }
-    assert_eq!(refused(&changed(RSA, "alg", 256)), SkipReason::MemberMalformed);
-    for (jwk, fitting) in [
+    assert_eq!(skip_reason(&changed(RSA, "alg", 256)), SkipReason::MemberMalformed);
+    for (jwk, supported) in [
         (RSA, &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"][..]),
         (P256, &["ES256"]),
         (P384, &["ES384"]),
@@ -193,44 +193,44 @@ fn refuses_algorithms_that_it_does_not_know_or_that_do_not_fit() {
     ] {
         for algorithm in Algorithm::ALL {
             let jwk = changed(jwk, "alg", algorithm.name());
-            if fitting.contains(&algorithm.name()) {
+            if supported.contains(&algorithm.name()) {
                 assert_eq!(published(&jwk).algorithm, Some(algorithm));
             } else {
-                assert_eq!(refused(&jwk), SkipReason::AlgorithmMismatch, "{jwk}");
+                assert_eq!(skip_reason(&jwk), SkipReason::AlgorithmMismatch, "{jwk}");
             }
         }
     }
 }
 
 #[test]
-fn bounds_and_types_the_key_id_and_keeps_that_of_a_refused_key() {
+fn checks_type_and_length_of_the_kid_and_returns_it_for_skipped_keys() {
     for malformed in [json!(1), json!(null), json!(["1"]), json!({})] {
-        assert_eq!(refused(&changed(RSA, "kid", malformed)), SkipReason::KidMalformed);
+        assert_eq!(skip_reason(&changed(RSA, "kid", malformed)), SkipReason::KidMalformed);
     }
     for too_long in ["k".repeat(257), "é".repeat(129)] {
-        assert_eq!(refused(&changed(RSA, "kid", too_long)), SkipReason::KidTooLong);
+        assert_eq!(skip_reason(&changed(RSA, "kid", too_long)), SkipReason::KidTooLong);
     }
     for kid in ["k".repeat(256), "é".repeat(128), String::new(), "\u{0}/é".to_owned()] {
         assert_eq!(published(&changed(RSA, "kid", kid.as_str())).kid.as_deref(), Some(kid.as_str()));
     }
-    let refused =
-        PublishedKey::from_json(r#"{"kty":"RSA","use":"enc","kid":"7"}"#, PrivateKeys::Skipped).err().expect("refused");
-    assert_eq!((refused.kid.as_deref(), refused.reason), (Some("7"), SkipReason::Use));
+    let skipped =
+        PublishedKey::from_json(r#"{"kty":"RSA","use":"enc","kid":"7"}"#, PrivateKeys::Skipped).err().expect("skipped");
+    assert_eq!((skipped.kid.as_deref(), skipped.reason), (Some("7"), SkipReason::Use));
 }
 
 #[test]
-fn reads_numbers_as_base64url_with_or_without_padding() {
+fn decodes_numbers_as_base64url_with_or_without_padding() {
     let n = member(RSA, "n");
-    assert!(published(&changed(RSA, "n", format!("{n}=="))).material.fits(Algorithm::RS256));
+    assert!(published(&changed(RSA, "n", format!("{n}=="))).material.supports(Algorithm::RS256));
     for n in [format!("{n}="), n.replace(['-', '_'], "+"), format!("{n} "), format!("{}B", &n[..341]), "é".to_owned()]
     {
-        assert_eq!(refused(&changed(RSA, "n", n.as_str())), SkipReason::Encoding, "{n}");
+        assert_eq!(skip_reason(&changed(RSA, "n", n.as_str())), SkipReason::Encoding, "{n}");
     }
-    assert_eq!(refused(&changed(RSA, "n", "")), SkipReason::RsaModulus);
-    assert_eq!(refused(&changed(RSA, "n", 5)), SkipReason::MemberMalformed);
+    assert_eq!(skip_reason(&changed(RSA, "n", "")), SkipReason::RsaModulus);
+    assert_eq!(skip_reason(&changed(RSA, "n", 5)), SkipReason::MemberMalformed);
     for (jwk, name) in
         [(RSA, "n"), (RSA, "e"), (P256, "x"), (P256, "y"), (P256, "crv"), (ED25519, "x"), (ED25519, "crv")]
     {
-        assert_eq!(refused(&lacking(jwk, name)), SkipReason::MemberMissing, "{name}");
+        assert_eq!(skip_reason(&lacking(jwk, name)), SkipReason::MemberMissing, "{name}");
     }
 }

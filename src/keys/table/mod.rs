@@ -1,4 +1,4 @@
-//! The keys that verify tokens, found by `kid` and algorithm.
+//! `KeyTable`: the verification keys of an issuer, indexed by `kid` and algorithm.
 
 use std::fmt;
 use std::slice;
@@ -9,33 +9,33 @@ use crate::keys::thumbprint::{self, Thumbprint};
 use crate::keys::verify::VerifyingKey;
 use crate::token::Algorithm;
 
-/// Where keys come from, which decides what a missing `kid` means.
+/// The origin of the keys. It decides what a missing `kid` means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyOrigin {
-    /// Published by an issuer: a token without `kid` must leave exactly one key to try.
+    /// Published by an issuer. A token without `kid` is accepted only if exactly one key is a candidate.
     Remote,
-    /// Configured by hand: a key without `kid` is tried for every token of its algorithm.
+    /// Configured by the operator. A key without `kid` is tried for every token of its algorithm.
     Static,
 }
 
-/// The keys of one issuer, each bound to its algorithm; immutable, and cheap to clone.
+/// The keys of one issuer, each bound to its algorithm. Immutable and cheap to clone.
 #[derive(Clone)]
 pub(crate) struct KeyTable {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    /// Sorted by `kid` (absent first), and under one `kid` in document order.
+    /// Sorted by `kid` (absent first). Keys with the same `kid` are in document order.
     keys: Box<[VerifyingKey]>,
-    /// Every `kid` of the document, sorted: those of skipped and of revoked keys too.
+    /// Every `kid` of the document, sorted, including those of skipped and revoked keys.
     known: Box<[KnownKid]>,
-    /// Sorted, each once.
+    /// Sorted, without duplicates.
     thumbprints: Box<[Thumbprint]>,
     digest: [u8; 32],
     origin: KeyOrigin,
 }
 
-/// A `kid` of the document, with the thumbprint of its key if the key could be read, whether or not it may verify.
+/// A `kid` of the document, and the thumbprint of its key if that could be parsed, whether or not the key may verify.
 pub(super) type KnownKid = (Box<str>, Option<Thumbprint>);
 
 /// A `kid` of a document with the thumbprint of a key under it.
@@ -46,25 +46,25 @@ pub(crate) type NamedKey = (Box<str>, Thumbprint);
 pub(crate) struct Changes {
     pub(crate) added: usize,
     pub(crate) removed: usize,
-    /// Ids that stand for other key material than before.
+    /// The number of kids that identify other keys than before.
     pub(crate) replaced: usize,
 }
 
-/// What a table knows about a token's `kid` and algorithm.
+/// The result of a lookup by `kid` and algorithm.
 #[derive(Debug)]
 pub(crate) enum Found<'k> {
-    /// These keys may verify it.
+    /// These keys may verify the token.
     Keys(Candidates<'k>),
-    /// The `kid` is there, or the token has none, and no key may verify this algorithm: fetching again cannot help.
+    /// The table has the `kid`, or the token has none, but no key may verify this algorithm. Another fetch does not help.
     NotForVerification,
-    /// The token has no `kid`, and more than one key fits.
+    /// The token has no `kid`, and more than one key is a candidate.
     Ambiguous,
-    /// The set has no such `kid`.
+    /// The table does not have the `kid`.
     Unknown,
 }
 
 impl KeyTable {
-    /// Sorts keys that stand in document order; `known` are all the ids of the document.
+    /// Creates a table from keys in document order. `known` are all kids of the document.
     pub(super) fn new(mut keys: Vec<VerifyingKey>, mut known: Vec<KnownKid>, origin: KeyOrigin) -> Self {
         keys.sort_by(|one, other| one.kid().cmp(&other.kid()));
         let keys = without_duplicates(keys);
@@ -84,13 +84,13 @@ impl KeyTable {
         Self { inner: Arc::new(inner) }
     }
 
-    /// The table of configured secrets.
-    pub(crate) fn of_secrets(secrets: Vec<VerifyingKey>) -> Self {
+    /// Creates a table from configured secrets.
+    pub(crate) fn from_secrets(secrets: Vec<VerifyingKey>) -> Self {
         let known = secrets.iter().filter_map(|key| Some((Box::from(key.kid()?), None))).collect();
         Self::new(secrets, known, KeyOrigin::Static)
     }
 
-    /// Finds the keys for a token, at most [`defaults::MAX_CANDIDATES`].
+    /// Returns the candidate keys for a token, at most [`defaults::MAX_CANDIDATES`].
     pub(crate) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Found<'_> {
         match kid {
             Some(kid) => self.find_named(kid, algorithm),
@@ -120,17 +120,17 @@ impl KeyTable {
                 return Found::Keys(candidates);
             }
         }
-        let mut fitting = self.inner.keys.iter().filter(|key| key.algorithm() == algorithm);
-        let Some(only) = fitting.next() else { return Found::NotForVerification };
-        // One key under two ids is still one key.
-        if fitting.all(|other| other.thumbprint() == only.thumbprint()) {
+        let mut candidates = self.inner.keys.iter().filter(|key| key.algorithm() == algorithm);
+        let Some(only) = candidates.next() else { return Found::NotForVerification };
+        // One key with two kids is still one key.
+        if candidates.all(|other| other.thumbprint() == only.thumbprint()) {
             Found::Keys(Candidates::new(slice::from_ref(only), &[], algorithm))
         } else {
             Found::Ambiguous
         }
     }
 
-    /// The keys under one `kid`, or those without one.
+    /// Returns the keys with this `kid`, or those without one.
     fn under(&self, kid: Option<&str>) -> &[VerifyingKey] {
         let keys = &self.inner.keys;
         let start = keys.partition_point(|key| key.kid() < kid);
@@ -138,25 +138,25 @@ impl KeyTable {
         keys.get(start..end).unwrap_or_default()
     }
 
-    /// How many keys can verify; a key that is bound to two algorithms counts once.
+    /// Returns the number of usable keys. A key that is bound to two algorithms counts once.
     pub(crate) fn usable(&self) -> usize {
         self.inner.thumbprints.len()
     }
 
-    /// Equal for two tables exactly if they hold the same keys under the same ids, in whatever order.
+    /// Returns a digest that is equal for two tables if and only if they have the same keys with the same kids, in any order.
     pub(crate) fn digest(&self) -> [u8; 32] {
         self.inner.digest
     }
 
-    /// Counts what has come and gone since an earlier table of the same issuer.
+    /// Compares the table with an earlier one of the same issuer.
     pub(crate) fn changes_since(&self, earlier: &Self) -> Changes {
         let missing_in = |other: &Self, one: &Self| {
             one.inner.thumbprints.iter().filter(|thumbprint| !other.contains(thumbprint)).count()
         };
         let is_replaced = |kid: &str| {
             let (old, new) = (earlier.under(Some(kid)), self.under(Some(kid)));
-            let stays = |key: &VerifyingKey| new.iter().any(|other| other.thumbprint() == key.thumbprint());
-            !new.is_empty() && !old.is_empty() && !old.iter().any(stays)
+            let is_retained = |key: &VerifyingKey| new.iter().any(|other| other.thumbprint() == key.thumbprint());
+            !new.is_empty() && !old.is_empty() && !old.iter().any(is_retained)
         };
         Changes {
             added: missing_in(earlier, self),
@@ -165,7 +165,7 @@ impl KeyTable {
         }
     }
 
-    /// Says whether this key is still in use, for verdicts that were remembered.
+    /// Returns whether the table has this key. Used to validate entries of the token cache.
     pub(crate) fn contains(&self, thumbprint: &Thumbprint) -> bool {
         self.inner.thumbprints.binary_search(thumbprint).is_ok()
     }
@@ -175,19 +175,21 @@ impl KeyTable {
         self.inner.known.iter().filter_map(|(kid, thumbprint)| Some((kid.clone(), (*thumbprint)?))).collect()
     }
 
-    /// The same table without the keys that are denied; their ids stay known, so that they cause no fetches.
+    /// Returns the table without the denied keys. Their kids stay known, so tokens with these kids cause no fetches.
     pub(crate) fn without(&self, denied: impl Fn(Option<&str>, &Thumbprint) -> bool) -> Self {
-        let stays = |key: &&VerifyingKey| !denied(key.kid(), key.thumbprint());
-        let keys = self.inner.keys.iter().filter(stays).cloned().collect();
+        let is_retained = |key: &&VerifyingKey| !denied(key.kid(), key.thumbprint());
+        let keys = self.inner.keys.iter().filter(is_retained).cloned().collect();
         Self::new(keys, self.inner.known.to_vec(), self.inner.origin)
     }
 
-    /// Says whether a token could come with more keys to try than are ever tried: those under one `kid`, and those without.
-    pub(crate) fn is_crowded(&self) -> bool {
+    /// Returns whether a token could have more candidates than the limit, counting the keys with its `kid` and those without
+    /// one.
+    pub(crate) fn exceeds_candidate_limit(&self) -> bool {
         Algorithm::ALL.into_iter().any(|algorithm| {
-            let fitting = |kid: Option<&str>| self.under(kid).iter().filter(|key| key.algorithm() == algorithm).count();
-            let named = kids(&self.inner.known).map(|kid| fitting(Some(kid))).max().unwrap_or(0);
-            fitting(None).saturating_add(named) > defaults::MAX_CANDIDATES
+            let candidates =
+                |kid: Option<&str>| self.under(kid).iter().filter(|key| key.algorithm() == algorithm).count();
+            let named = kids(&self.inner.known).map(|kid| candidates(Some(kid))).max().unwrap_or(0);
+            candidates(None).saturating_add(named) > defaults::MAX_CANDIDATES
         })
     }
 }
@@ -201,7 +203,7 @@ impl fmt::Debug for KeyTable {
     }
 }
 
-/// The keys to try for one token: those under its `kid` first, each group in document order.
+/// The keys to try for one token: first those with its `kid`, then those without one, each in document order.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidates<'k> {
     named: slice::Iter<'k, VerifyingKey>,
@@ -230,7 +232,7 @@ impl<'k> Iterator for Candidates<'k> {
     }
 }
 
-/// Drops what is published twice under the same id, so that it takes no place among the candidates.
+/// Removes keys that are published twice with the same `kid`, so that they do not use up the limit for candidates.
 fn without_duplicates(keys: Vec<VerifyingKey>) -> Vec<VerifyingKey> {
     let mut unique: Vec<VerifyingKey> = Vec::with_capacity(keys.len());
     for key in keys {
@@ -242,7 +244,7 @@ fn without_duplicates(keys: Vec<VerifyingKey>) -> Vec<VerifyingKey> {
     unique
 }
 
-/// The ids, each once.
+/// Returns each `kid` once.
 fn kids(known: &[KnownKid]) -> impl Iterator<Item = &str> {
     known.chunk_by(|(one, _), (other, _)| one == other).filter_map(|same| same.first()).map(|(kid, _)| &**kid)
 }
@@ -261,7 +263,7 @@ fn digest(keys: &[VerifyingKey], known: &[KnownKid]) -> [u8; 32] {
     thumbprint::sha256(&text)
 }
 
-/// Writes a text with its length before it, so that no two lists have the same octets.
+/// Writes a text with its length before it, so that two different lists never have the same bytes.
 fn push(to: &mut Vec<u8>, text: Option<&str>) {
     to.push(u8::from(text.is_some()));
     let text = text.unwrap_or_default();
@@ -269,7 +271,7 @@ fn push(to: &mut Vec<u8>, text: Option<&str>) {
     to.extend_from_slice(text.as_bytes());
 }
 
-/// Neither 0 nor 1, the octets that a key's entry starts with.
+/// Differs from 0 and 1, the bytes with which the entry of a key starts.
 const END_OF_KEYS: u8 = 2;
 
 #[cfg(test)]

@@ -14,19 +14,19 @@ fn fixed<K: AsRef<str>>(keys: &[K]) -> KeyTable {
     key_set(keys).bind(&ALGORITHMS, KeyOrigin::Static)
 }
 
-/// RSA keys that differ in their thumbprint only.
+/// Returns an RSA key with another exponent, so only its thumbprint differs.
 fn rsa(e: &str) -> String {
     changed(RSA, "e", e)
 }
 
 #[test]
-fn finds_a_key_by_id_and_algorithm() {
+fn finds_a_key_by_kid_and_algorithm() {
     let table = remote(&[with_kid(RSA, "1"), with_kid(P256, "2"), with_kid(RSA_7638, "3")], &ALGORITHMS);
     assert_eq!(kids(table.find(Some("1"), Algorithm::RS256)), [Some("1")]);
     assert_eq!(kids(table.find(Some("1"), Algorithm::PS256)), [Some("1")]);
     assert_eq!(kids(table.find(Some("2"), Algorithm::ES256)), [Some("2")]);
     assert_eq!(kids(table.find(Some("3"), Algorithm::RS256)), [Some("3")]);
-    // Key 3 names RS256 itself; and nothing was bound to RS512.
+    // Key 3 has `alg` RS256, and no key is bound to RS512.
     assert!(matches!(table.find(Some("3"), Algorithm::PS256), Found::NotForVerification));
     assert!(matches!(table.find(Some("1"), Algorithm::RS512), Found::NotForVerification));
     assert!(matches!(table.find(Some("2"), Algorithm::RS256), Found::NotForVerification));
@@ -34,18 +34,18 @@ fn finds_a_key_by_id_and_algorithm() {
 }
 
 #[test]
-fn ids_compare_octet_by_octet() {
+fn kids_are_compared_byte_by_byte() {
     let table = remote(&[with_kid(RSA, "Key"), with_kid(P256, ""), lacking(RSA_7638, "kid")], &ALGORITHMS);
     for kid in ["key", "KEY", "Key ", " Key", "Ke", "Key\0", "K\u{435}y"] {
         assert!(matches!(table.find(Some(kid), Algorithm::RS256), Found::Unknown), "{kid:?}");
     }
     assert_eq!(kids(table.find(Some(""), Algorithm::ES256)), [Some("")]);
-    // The empty id is an id, and not that of a key without one.
+    // An empty `kid` is different from an absent `kid`.
     assert!(matches!(table.find(Some(""), Algorithm::RS256), Found::NotForVerification));
 }
 
 #[test]
-fn knows_the_ids_of_keys_that_were_passed_over() {
+fn kids_of_skipped_keys_are_not_unknown() {
     let encryption = changed(&with_kid(RSA, "enc"), "use", "enc");
     let table = remote(&[encryption.as_str(), r#"{"kty":"AKP","kid":"ml"}"#, P256], &ALGORITHMS);
     assert!(matches!(table.find(Some("enc"), Algorithm::RS256), Found::NotForVerification));
@@ -54,27 +54,27 @@ fn knows_the_ids_of_keys_that_were_passed_over() {
 }
 
 #[test]
-fn a_token_without_id_needs_exactly_one_published_key() {
+fn a_token_without_kid_requires_exactly_one_published_candidate() {
     let table = remote(&[with_kid(RSA, "1"), with_kid(P256, "2")], &ALGORITHMS);
     assert_eq!(kids(table.find(None, Algorithm::RS256)), [Some("1")]);
     assert_eq!(kids(table.find(None, Algorithm::ES256)), [Some("2")]);
     assert!(matches!(table.find(None, Algorithm::EdDSA), Found::NotForVerification));
     let two = remote(&[with_kid(RSA, "1"), lacking(RSA_7638, "kid")], &ALGORITHMS);
     assert!(matches!(two.find(None, Algorithm::RS256), Found::Ambiguous));
-    // Key 2 is for RS256 alone.
+    // Key 2 is for RS256 only.
     assert_eq!(kids(two.find(None, Algorithm::PS256)), [Some("1")]);
     let same = remote(&[with_kid(RSA, "1"), with_kid(RSA, "2"), RSA.to_owned()], &ALGORITHMS);
     assert_eq!(kids(same.find(None, Algorithm::RS256)).len(), 1);
 }
 
 #[test]
-fn published_keys_without_id_are_not_tried_for_tokens_with_one() {
+fn published_keys_without_kid_are_not_tried_for_tokens_with_a_kid() {
     assert!(matches!(remote(&[RSA], &ALGORITHMS).find(Some("1"), Algorithm::RS256), Found::Unknown));
     assert_eq!(kids(fixed(&[RSA]).find(Some("1"), Algorithm::RS256)), [None]);
 }
 
 #[test]
-fn configured_keys_without_id_are_tried_for_every_token() {
+fn static_keys_without_kid_are_tried_for_every_token() {
     let table = fixed(&[RSA.to_owned(), with_kid(RSA_7638, "1"), rsa("AQAD"), P256.to_owned()]);
     assert_eq!(kids(table.find(None, Algorithm::RS256)), [None, None]);
     assert_eq!(kids(table.find(Some("1"), Algorithm::RS256)), [Some("1"), None, None]);
@@ -86,22 +86,22 @@ fn configured_keys_without_id_are_tried_for_every_token() {
 }
 
 #[test]
-fn tries_at_most_four_keys_in_document_order() {
+fn returns_at_most_four_candidates_in_document_order() {
     let exponents = ["AQAD", "Aw", "BQ", "Bw", "CQ"];
     let same_id = exponents.map(|e| with_kid(&rsa(e), "1"));
     let expected: Vec<_> = key_set(&same_id[..4]).bind(&[Algorithm::RS256], KeyOrigin::Remote).thumbprints();
     let table = remote(&same_id, &ALGORITHMS);
     let Found::Keys(found) = table.find(Some("1"), Algorithm::RS256) else { panic!("no keys") };
     assert_eq!(found.map(|key| *key.thumbprint()).collect::<Vec<_>>(), expected);
-    // One key published five times takes one place.
+    // A key that is published several times is one candidate.
     let repeated = remote(&["AQAD", "AQAD", "AQAD", "AQAD", "Aw"].map(|e| with_kid(&rsa(e), "1")), &ALGORITHMS);
     assert_eq!(kids(repeated.find(Some("1"), Algorithm::RS256)).len(), 2);
-    assert!(fixed(&exponents.map(rsa)).is_crowded());
-    assert!(!fixed(&exponents.map(rsa)[..4]).is_crowded());
+    assert!(fixed(&exponents.map(rsa)).exceeds_candidate_limit());
+    assert!(!fixed(&exponents.map(rsa)[..4]).exceeds_candidate_limit());
 }
 
 #[test]
-fn the_digest_is_that_of_the_content() {
+fn digest_depends_on_the_content_only() {
     let keys = [with_kid(RSA, "1"), with_kid(P256, "2")];
     let reversed = [with_kid(P256, "2"), with_kid(RSA, "1")];
     let digest = remote(&keys, &ALGORITHMS).digest();
@@ -121,7 +121,7 @@ fn the_digest_is_that_of_the_content() {
 }
 
 #[test]
-fn the_digest_tells_algorithms_apart_and_where_an_id_ends() {
+fn digest_differs_for_other_algorithms_and_other_kid_boundaries() {
     let bound_to = |algorithm: &str| remote(&[changed(RSA, "alg", algorithm)], &ALGORITHMS).digest();
     assert_ne!(bound_to("RS256"), bound_to("PS256"));
     let skipped = |kid: &str| serde_json::json!({"kty": "AKP", "kid": kid}).to_string();
@@ -131,7 +131,7 @@ fn the_digest_tells_algorithms_apart_and_where_an_id_ends() {
 }
 
 #[test]
-fn denied_keys_are_gone_but_known() {
+fn without_removes_denied_keys_but_their_kids_stay_known() {
     let table = remote(&[with_kid(RSA, "1"), with_kid(P256, "2"), ED25519.to_owned()], &ALGORITHMS);
     let denied = table.without(|kid, _| kid == Some("1"));
     assert!(matches!(denied.find(Some("1"), Algorithm::RS256), Found::NotForVerification));
@@ -145,9 +145,9 @@ fn denied_keys_are_gone_but_known() {
     assert_eq!(table.without(|_, _| false).digest(), table.digest());
 }
 
-/// Those of keys that verify no listed algorithm, and of keys that are skipped, as far as they can be read.
+/// Also those of keys that verify no listed algorithm, and of skipped keys that can be parsed.
 #[test]
-fn knows_the_thumbprints_of_an_id_whether_or_not_its_keys_verify() {
+fn returns_the_thumbprints_of_a_kid_whether_or_not_its_keys_verify() {
     let key = |jwk: &str| published(jwk).material.thumbprint();
     let encryption = changed(&with_kid(RSA, "1"), "use", "enc");
     let unlisted = changed(&with_kid(RSA_7638, "1"), "alg", "RS512");
@@ -174,13 +174,13 @@ impl KeyTable {
 }
 
 #[test]
-fn counts_what_came_and_went() {
+fn counts_added_removed_and_replaced_keys() {
     let old = remote(&[with_kid(RSA, "1"), with_kid(P256, "2")], &ALGORITHMS);
     let changes = |added, removed, replaced| Changes { added, removed, replaced };
     assert_eq!(old.changes_since(&old), changes(0, 0, 0));
     let rotated = remote(&[with_kid(P256, "2"), with_kid(RSA_7638, "3")], &ALGORITHMS);
     assert_eq!(rotated.changes_since(&old), changes(1, 1, 0));
-    // The same key under another id is no other key.
+    // The same key with another `kid` is not a new key.
     let renamed = remote(&[with_kid(RSA, "9"), with_kid(P256, "2")], &ALGORITHMS);
     assert_eq!(renamed.changes_since(&old), changes(0, 0, 0));
     let replaced = remote(&[with_kid(RSA_7638, "1"), with_kid(P256, "2")], &ALGORITHMS);

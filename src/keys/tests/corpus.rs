@@ -1,4 +1,4 @@
-//! Public corpora: the reader, and the way from a corpus's JWK to a verdict over a JWS.
+//! Reads public test vectors, and verifies a JWS with the JWK of a test vector.
 
 use serde_json::Value;
 
@@ -15,36 +15,36 @@ mod vectors;
 
 pub(super) use self::exceptions::Verdicts;
 
-/// Reads a JSON file of the vectors; `None` where there are none.
+/// Reads a JSON file of the test vectors. Returns `None` if the vectors are not installed.
 pub(super) fn json(name: &str) -> Option<Value> {
     vectors::read(name).map(|text| serde_json::from_slice(&text).expect(name))
 }
 
-/// Reads a text file of the vectors; `None` where there are none.
+/// Reads a text file of the test vectors. Returns `None` if the vectors are not installed.
 pub(super) fn text(name: &str) -> Option<String> {
     vectors::read(name).map(|text| String::from_utf8(text).expect(name).trim().to_owned())
 }
 
-/// The groups of a Wycheproof file, and their cases.
+/// Returns each case of a Wycheproof file with its group.
 pub(super) fn groups(file: &Value) -> impl Iterator<Item = (&Value, &Value)> {
     let groups = file["testGroups"].as_array().expect("groups").iter();
     groups.flat_map(|group| group["tests"].as_array().expect("tests").iter().map(move |case| (group, case)))
 }
 
-/// A JWK or a JWK set as an issuer would be given it, for every algorithm that there is: shared secrets on one side,
-/// public keys on the other, never both.
+/// Converts a JWK or a JWK Set to the key table of an issuer that lists every algorithm. The keys are either all secrets or
+/// all public keys.
 pub(super) fn table(jwks: &Value) -> KeyTable {
     table_for(jwks, &Algorithm::ALL)
 }
 
-/// The same for an API that lists these algorithms.
+/// Converts a JWK or a JWK Set to the key table of an issuer that lists these algorithms.
 pub(super) fn table_for(jwks: &Value, algorithms: &[Algorithm]) -> KeyTable {
     let keys = jwks["keys"].as_array().map_or_else(|| vec![jwks], |keys| keys.iter().collect());
     if keys.iter().all(|key| key["kty"] == "oct") {
-        return KeyTable::of_secrets(keys.into_iter().filter_map(secret).collect());
+        return KeyTable::from_secrets(keys.into_iter().filter_map(secret).collect());
     }
     let set = KeySet::from_jwks(jwks.to_string());
-    set.map_or_else(|_| KeyTable::of_secrets(Vec::new()), |set| set.bind(algorithms, KeyOrigin::Static))
+    set.map_or_else(|_| KeyTable::from_secrets(Vec::new()), |set| set.bind(algorithms, KeyOrigin::Static))
 }
 
 fn secret(jwk: &Value) -> Option<VerifyingKey> {
@@ -55,7 +55,7 @@ fn secret(jwk: &Value) -> Option<VerifyingKey> {
     secret.bind(Algorithm::from_name(jwk["alg"].as_str()?)?).ok()
 }
 
-/// The same key without its private members, which no key set may hold.
+/// Returns the key without its private members.
 pub(super) fn public(jwk: &Value) -> Value {
     let mut jwk = jwk.clone();
     let members = jwk.as_object_mut().expect("a JWK");
@@ -63,14 +63,14 @@ pub(super) fn public(jwk: &Value) -> Value {
     jwk
 }
 
-/// Says whether a token's signature holds under one of these keys; its payload may be anything.
+/// Returns whether the signature of a token is valid for one of these keys. The payload is not parsed.
 pub(super) fn accepts(keys: &KeyTable, token: &str) -> bool {
     let Ok(jws) = jws::take_apart(token) else { return false };
     let Found::Keys(mut candidates) = keys.find(jws.header.kid(), jws.header.algorithm()) else { return false };
     candidates.any(|key| key.verify(jws.signing_input, &jws.signature))
 }
 
-/// Says whether a text is refused already for its form.
-pub(super) fn take_apart_fails(token: &str) -> bool {
+/// Returns whether a text is rejected because it is not a well-formed JWS.
+pub(super) fn is_malformed(token: &str) -> bool {
     jws::take_apart(token).is_err()
 }

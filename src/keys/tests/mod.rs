@@ -1,4 +1,4 @@
-//! From a token to its proof, with the examples of the RFCs and with keys made on the spot.
+//! Tests of signature verification, with the examples of the RFCs and with generated keys.
 
 mod corpus;
 mod rfc_examples;
@@ -38,7 +38,7 @@ fn decode(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn proves_the_examples_of_rfc_7515() {
+fn verifies_the_examples_of_rfc_7515() {
     let keys = [rfc_secret(), verifying(RSA, Algorithm::RS256), verifying(P256, Algorithm::ES256)];
     for (token, key) in [HS256_TOKEN, RS256_TOKEN, ES256_TOKEN].into_iter().zip(&keys) {
         let signed = prove(token, &keys).expect("proven");
@@ -49,7 +49,7 @@ fn proves_the_examples_of_rfc_7515() {
 }
 
 #[test]
-fn verifies_the_examples_whose_payload_is_no_claims_set() {
+fn verifies_examples_whose_payload_is_no_claims_set() {
     // RFC 8037 §A.4
     let ed25519 = verifying(ED25519, Algorithm::EdDSA);
     let signature = decode("hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg");
@@ -63,7 +63,7 @@ fn verifies_the_examples_whose_payload_is_no_claims_set() {
     assert!(!p521.verify(b"eyJhbGciOiJFUzUxMiJ9.UGF5bG9hZB", &signature));
 }
 
-/// RFC 7520 §4: the payload is a sentence of Tolkien's, the same in §4.1 and §4.2.
+/// The payload of RFC 7520 §4.1 and §4.2.
 const COOKBOOK_PAYLOAD: &str = "SXTigJlzIGEgZGFuZ2Vyb3VzIGJ1c2luZXNzLCBGcm9kbywgZ29pbmcgb3V0IHlvdXIgZG9vci4gWW91IHN0ZXAgb250byB0aGUgcm9hZCwgYW5kIGlmIHlvdSBkb24ndCBrZWVwIHlvdXIgZmVldCwgdGhlcmXigJlzIG5vIGtub3dpbmcgd2hlcmUgeW91IG1pZ2h0IGJlIHN3ZXB0IG9mZiB0by4";
 
 #[test]
@@ -90,7 +90,7 @@ fn verifies_the_rsa_examples_of_rfc_7520() {
 }
 
 #[test]
-fn gives_the_token_back_if_no_key_has_signed_it() {
+fn returns_the_token_if_no_key_verifies_it() {
     let others = [verifying(RSA_7638, Algorithm::RS256), verifying(P256, Algorithm::ES256), rfc_secret()];
     let token = UnverifiedToken::parse(RS256_TOKEN).expect("well-formed");
     let token = SignedToken::prove(token, others.iter()).expect_err("another key");
@@ -99,12 +99,12 @@ fn gives_the_token_back_if_no_key_has_signed_it() {
 }
 
 #[test]
-fn never_tries_a_key_under_another_algorithm_than_its_own() {
-    // The RS256 token under the right key, bound to another algorithm.
+fn never_uses_a_key_for_another_algorithm_than_its_own() {
+    // The RS256 token with the right key, bound to another algorithm.
     for algorithm in [Algorithm::RS384, Algorithm::PS256] {
         assert!(prove(RS256_TOKEN, &[verifying(RSA, algorithm)]).is_none());
     }
-    // A signature that holds as RS256, under headers that say something else.
+    // A valid RS256 signature, with headers that name another algorithm.
     for algorithm in Algorithm::ALL {
         let header = format!(r#"{{"alg":"{algorithm}"}}"#);
         let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode("{}"));
@@ -115,7 +115,7 @@ fn never_tries_a_key_under_another_algorithm_than_its_own() {
 }
 
 #[test]
-fn refuses_signatures_that_anybody_can_make() {
+fn rejects_signatures_that_anyone_can_forge() {
     // Zero, and the order of the curve, as R or S (CVE-2022-21449).
     let p256 = verifying(P256, Algorithm::ES256);
     let order = decode("_____wAAAAD__________7zm-q2nF56E87nKwvxjJVE");
@@ -126,13 +126,13 @@ fn refuses_signatures_that_anybody_can_make() {
     for signature in [vec![], vec![0; 256], vec![1; 256], [vec![0; 255], vec![1]].concat(), vec![0xff; 256]] {
         assert!(!rsa.verify(b"any", &signature));
     }
-    // Under the neutral point, R = B and S = 1 would hold for any message.
+    // With the neutral point as the key, R = B and S = 1 is a valid signature of any message.
     let neutral = changed(ED25519, "x", URL_SAFE_NO_PAD.encode([&[1], &[0; 31][..]].concat()));
     assert_eq!(KeySet::from_jwks(neutral).map(drop), Err(KeyError::Unusable { reason: SkipReason::WeakPoint }));
 }
 
 #[test]
-fn secrets_verify_the_whole_tag_only() {
+fn secrets_verify_the_full_tag_only() {
     let key = rfc_secret();
     let (message, tag) = HS256_TOKEN.rsplit_once('.').expect("dots");
     let tag = decode(tag);
@@ -146,7 +146,7 @@ fn secrets_verify_the_whole_tag_only() {
 fn several_secrets_are_all_tried() {
     let secrets = (1..=4).map(|octet| Secret::new([octet; 64]).expect("a secret"));
     let bound: Vec<VerifyingKey> = secrets.map(|secret| secret.bind(Algorithm::HS512).expect("bound")).collect();
-    let table = KeyTable::of_secrets(bound);
+    let table = KeyTable::from_secrets(bound);
     let Found::Keys(keys) = table.find(Some("any"), Algorithm::HS512) else { panic!("no keys") };
     let hmac = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA512, &[4; 64]);
     let tag = aws_lc_rs::hmac::sign(&hmac, b"message");
@@ -156,7 +156,7 @@ fn several_secrets_are_all_tried() {
     assert!(matches!(table.find(Some("any"), Algorithm::HS256), Found::Unknown));
 }
 
-/// A key made on the spot for each algorithm, with its signature over [`MESSAGE`].
+/// A generated key for each algorithm, with its signature of [`MESSAGE`].
 struct Signed {
     key: VerifyingKey,
     signature: Vec<u8>,
@@ -227,7 +227,7 @@ fn sign_hmac(algorithm: Algorithm) -> (VerifyingKey, Vec<u8>) {
 }
 
 fn bound(material: material::Material, algorithm: Algorithm) -> VerifyingKey {
-    let table = KeySet::of_materials(vec![material]).bind(&[algorithm], KeyOrigin::Static);
+    let table = KeySet::from_materials(vec![material]).bind(&[algorithm], KeyOrigin::Static);
     let Found::Keys(mut keys) = table.find(None, algorithm) else { panic!("{algorithm} does not fit") };
     keys.next().expect("one key").clone()
 }

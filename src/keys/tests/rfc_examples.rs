@@ -1,4 +1,4 @@
-//! The examples of RFC 7515, 7517, 7520, 7638, 7797 and 8037, as files beside the checkout.
+//! The examples other RFC 7515, 7517, 7520, 7638, 7797 and 8037, read from the test vectors.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::keys::thumbprint::Thumbprint;
 use crate::keys::{KeyError, KeySet, SkipReason};
 use crate::token::{TokenError, UnverifiedToken};
 
-/// The key of an example. RFC 7520 names none of its algorithms in the key, RFC 7515 no algorithm for its secret.
+/// Returns the key other an example, with `alg`. The keys other RFC 7520 and the secret other RFC 7515 have no `alg`.
 fn key(name: &str, algorithm: &str) -> Option<Value> {
     let mut jwk = public(&read(name)?);
     jwk["alg"] = json!(algorithm);
@@ -16,7 +16,7 @@ fn key(name: &str, algorithm: &str) -> Option<Value> {
 }
 
 #[test]
-fn compact_examples_hold_under_their_key_and_no_other() {
+fn verifies_compact_examples_with_their_own_key_only() {
     let examples = [
         ("rfc7515_A.1", "HS256"),
         ("rfc7515_A.2", "RS256"),
@@ -29,17 +29,17 @@ fn compact_examples_hold_under_their_key_and_no_other() {
     ];
     for (example, algorithm) in examples {
         let Some(token) = text(&format!("latchset-jose/{example}.jwsc")) else { return };
-        for (of, alg) in examples {
-            let Some(jwk) = key(&format!("latchset-jose/{of}.jwk"), alg) else { return };
+        for (other, alg) in examples {
+            let Some(jwk) = key(&format!("latchset-jose/{other}.jwk"), alg) else { return };
             // RFC 7520 signs 4.1 and 4.2 with one key.
-            let same = of == example;
-            assert_eq!(accepts(&table(&jwk), &token), same, "{example} ({algorithm}) under the key of {of}");
+            let same = other == example;
+            assert_eq!(accepts(&table(&jwk), &token), same, "{example} ({algorithm}) with the key other {other}");
         }
     }
 }
 
 #[test]
-fn cookbook_examples_are_the_same_tokens() {
+fn verifies_the_tokens_of_the_cookbook() {
     for (file, algorithm) in [
         ("jws/4_1.rsa_v15_signature", "RS256"),
         ("jws/4_2.rsa-pss_signature", "PS384"),
@@ -57,7 +57,7 @@ fn cookbook_examples_are_the_same_tokens() {
 
 /// Rules 28, 29, 35, 38, 39, 47 and 48: every other serialization, detached or unencoded payloads, no signature.
 #[test]
-fn everything_that_is_no_compact_jws_is_refused() {
+fn rejects_everything_that_is_no_compact_jws() {
     let mut tried = 0;
     for name in [
         "rfc7515_A.5.jwsc",
@@ -95,14 +95,14 @@ fn everything_that_is_no_compact_jws_is_refused() {
         "rfc7520_5.13.jweg",
     ] {
         let Some(token) = text(&format!("latchset-jose/{name}")) else { return };
-        assert!(corpus::take_apart_fails(&token), "{name}");
+        assert!(corpus::is_malformed(&token), "{name}");
         tried += 1;
     }
     for number in 1..=9 {
         for (end, compact) in [("jwec", true), ("jweg", false)] {
             let Some(token) = text(&format!("latchset-jose/rfc7520_5.{number}.{end}")) else { return };
-            let refusal = UnverifiedToken::parse(&token).map(drop).expect_err("a JWE");
-            assert!(!compact || refusal == TokenError::Encrypted, "5.{number}.{end}: {refusal}");
+            let error = UnverifiedToken::parse(&token).map(drop).expect_err("a JWE");
+            assert!(!compact || error == TokenError::Encrypted, "5.{number}.{end}: {error}");
             tried += 1;
         }
     }
@@ -110,7 +110,7 @@ fn everything_that_is_no_compact_jws_is_refused() {
         let Some(example) = read(&format!("cookbook/{file}.json")) else { return };
         for (form, token) in example["output"].as_object().expect("outputs") {
             let token = token.as_str().map_or_else(|| token.to_string(), str::to_owned);
-            assert!(corpus::take_apart_fails(&token), "{file} {form}");
+            assert!(corpus::is_malformed(&token), "{file} {form}");
             tried += 1;
         }
     }
@@ -122,7 +122,7 @@ fn everything_that_is_no_compact_jws_is_refused() {
 
 /// Rules 54 and 60.
 #[test]
-fn key_sets_of_rfc_7517_keep_public_keys_for_signatures() {
+fn accepts_only_the_public_signature_keys_of_rfc_7517() {
     let expected: [(&str, &[Option<SkipReason>]); 3] = [
         ("A.1", &[Some(SkipReason::Use), None]),
         ("A.2", &[Some(SkipReason::Private), Some(SkipReason::Private)]),
@@ -133,16 +133,16 @@ fn key_sets_of_rfc_7517_keep_public_keys_for_signatures() {
         let set = KeySet::from_jwks(set).expect("a set");
         assert_eq!(set.len(), keys.iter().filter(|reason| reason.is_none()).count(), "{example}");
         let reasons: Vec<_> = set.skipped().map(|key| Some(key.reason())).collect();
-        let wanted: Vec<_> = keys.iter().copied().filter(Option::is_some).collect();
-        assert_eq!(reasons, wanted, "{example}");
+        let expected_reasons: Vec<_> = keys.iter().copied().filter(Option::is_some).collect();
+        assert_eq!(reasons, expected_reasons, "{example}");
     }
     let Some(with_certificate) = text("latchset-jose/rfc7517_B.jwk") else { return };
     assert_eq!(KeySet::from_jwks(with_certificate).expect("a key").len(), 1);
 }
 
-/// Rules 46, 54 and 60: the keys of RFC 7520 §3 and RFC 7517 appendices, one by one.
+/// Rules 46, 54 and 60: each key other RFC 7520 §3.
 #[test]
-fn private_and_symmetric_keys_never_become_public_ones() {
+fn skips_private_and_symmetric_keys_of_rfc_7520() {
     for (file, outcome) in [
         ("3_1.ec_public_key", None),
         ("3_2.ec_private_key", Some(SkipReason::Private)),
@@ -159,7 +159,7 @@ fn private_and_symmetric_keys_never_become_public_ones() {
 
 /// Rule 63.
 #[test]
-fn the_thumbprint_of_rfc_7638() {
+fn computes_the_thumbprint_of_rfc_7638() {
     let (Some(jwk), Some(expected)) = (text("latchset-jose/rfc7638_3.1.jwk"), text("latchset-jose/rfc7638_3.1.thp"))
     else {
         return;

@@ -1,4 +1,4 @@
-//! The tokens of Spring Security's resource server, judged without `iss` and `aud`, which they lack.
+//! The test tokens of Spring Security's resource server. They have no `iss` and no `aud`, so these checks are ignored.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use crate::keys::tests::corpus;
 use crate::keys::{Found, KeyTable, SignedToken};
 use crate::token::{Algorithm, UnverifiedToken};
 
-/// After the tokens were made, and before those expire that should not.
+/// A time after the tokens were issued, and before the valid ones expire.
 const NOW: i64 = 1_600_000_000;
 
 #[test]
-fn tokens_of_spring_security() {
+fn returns_the_expected_errors_for_tokens_of_spring_security() {
     for (name, keys, expected) in [
         ("Expired", "Default", "exp"),
         ("ExpiresAt4687177990", "Default", ""),
@@ -33,12 +33,12 @@ fn tokens_of_spring_security() {
         let Some(mut keys) = corpus::json(&file(&format!("{keys}.jwks"))) else { return };
         let published = keys["keys"].as_array_mut().expect("keys");
         published.iter_mut().for_each(|key| *key = corpus::public(key));
-        assert_eq!(faults(&corpus::table_for(&keys, &[Algorithm::RS256]), &token), expected, "{name}");
+        assert_eq!(failed_checks(&corpus::table_for(&keys, &[Algorithm::RS256]), &token), expected, "{name}");
     }
 }
 
-/// What is wrong with the token, its `iss` and `aud` apart.
-fn faults(keys: &KeyTable, token: &str) -> String {
+/// Returns the failed checks of the token, except those of `iss` and `aud`.
+fn failed_checks(keys: &KeyTable, token: &str) -> String {
     let token = match UnverifiedToken::parse(token) {
         Ok(token) => token,
         Err(error) => return format!("{error:?}"),
@@ -60,12 +60,12 @@ fn faults(keys: &KeyTable, token: &str) -> String {
     };
     let now = Timestamp::from_secs(NOW);
     let input = CheckInput { header: signed.header(), payload: signed.payload(), issuer: "", now };
-    let mut faults = Vec::new();
+    let mut failed_checks = Vec::new();
     rules.evaluate(input, &mut |check, outcome| {
         if outcome.is_err() && !["iss", "aud"].contains(&check.name) {
-            faults.push(check.name);
+            failed_checks.push(check.name);
         }
         ControlFlow::Continue(())
     });
-    faults.join(" ")
+    failed_checks.join(" ")
 }

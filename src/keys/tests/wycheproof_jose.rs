@@ -1,4 +1,4 @@
-//! Wycheproof's JOSE files: signatures (rules 28 to 48), keys (rules 42 to 61), and encrypted tokens, which are refused.
+//! Wycheproof's JOSE files: signatures (rules 28 to 48), keys (rules 42 to 61), and encrypted tokens, which are rejected.
 
 use serde_json::{Value, json};
 
@@ -10,10 +10,10 @@ fn keys_of(group: &Value) -> &Value {
     if group["public"].is_null() { &group["private"] } else { &group["public"] }
 }
 
-/// Judges each signed case of a file; encrypted ones are left to their own test.
-fn judge_signed(file: &str, exceptions: &str, mut verdicts: impl FnMut(Verdicts), name: &'static str) {
+/// Verifies each signed case of a file. Encrypted cases have another test.
+fn check_signed(file: &str, exceptions: &str, mut verdicts: impl FnMut(Verdicts), name: &'static str) {
     let Some(file) = corpus::json(file) else { return };
-    let mut judged = Verdicts::new(name, exceptions);
+    let mut results = Verdicts::new(name, exceptions);
     for (group, case) in corpus::groups(&file) {
         if case["jws"].is_null() {
             continue;
@@ -21,34 +21,34 @@ fn judge_signed(file: &str, exceptions: &str, mut verdicts: impl FnMut(Verdicts)
         // One case is in the JSON serialization.
         let token = case["jws"].as_str().map_or_else(|| case["jws"].to_string(), str::to_owned);
         let accepted = corpus::accepts(&corpus::table(keys_of(group)), &token);
-        judged.record(&case["tcId"], case["result"] == "valid", accepted);
+        results.record(&case["tcId"], case["result"] == "valid", accepted);
     }
-    verdicts(judged);
+    verdicts(results);
 }
 
 #[test]
 fn json_web_signature() {
     let exceptions = include_str!("../../../tests/data/exceptions/wycheproof_json_web_signature.txt");
     let finish = |verdicts: Verdicts| verdicts.finish(36, 365);
-    judge_signed("wycheproof/json_web_signature_test.json", exceptions, finish, "json_web_signature");
+    check_signed("wycheproof/json_web_signature_test.json", exceptions, finish, "json_web_signature");
 }
 
 #[test]
 fn json_web_key() {
     let exceptions = include_str!("../../../tests/data/exceptions/wycheproof_json_web_key.txt");
     let finish = |verdicts: Verdicts| verdicts.finish(6, 20);
-    judge_signed("wycheproof/json_web_key_test.json", exceptions, finish, "json_web_key");
+    check_signed("wycheproof/json_web_key_test.json", exceptions, finish, "json_web_key");
 }
 
-/// The bad keys of that file are refused for what is bad about them, not just by an unlucky signature.
+/// Unusable keys of that file are skipped for the right reason, and not only because the signature is invalid.
 #[test]
-fn bad_keys_are_refused_for_what_they_are() {
+fn skips_unusable_keys_for_the_expected_reason() {
     let Some(file) = corpus::json("wycheproof/json_web_key_test.json") else { return };
     let mut refused = Vec::new();
     for (group, case) in corpus::groups(&file) {
         for key in keys_of(group)["keys"].as_array().expect("keys") {
-            if let Some(why) = why_refused(key) {
-                refused.push(format!("{} {why}", case["tcId"]));
+            if let Some(reason) = skip_reason(key) {
+                refused.push(format!("{} {reason}", case["tcId"]));
             }
         }
     }
@@ -57,8 +57,8 @@ fn bad_keys_are_refused_for_what_they_are() {
     assert_eq!(refused, expected);
 }
 
-/// What a key set says of a public key, and an API of a shared secret.
-fn why_refused(key: &Value) -> Option<String> {
+/// Returns reason a key set skips a public key, or reason a secret is rejected.
+fn skip_reason(key: &Value) -> Option<String> {
     if let Some(secret) = key["k"].as_str() {
         let Some(algorithm) = Algorithm::from_name(key["alg"].as_str()?) else {
             return Some("no algorithm of a signature".to_owned());
@@ -73,33 +73,33 @@ fn why_refused(key: &Value) -> Option<String> {
 #[test]
 fn json_web_crypto() {
     let finish = |verdicts: Verdicts| verdicts.finish(4, 45);
-    judge_signed("wycheproof/json_web_crypto_test.json", "", finish, "json_web_crypto");
+    check_signed("wycheproof/json_web_crypto_test.json", "", finish, "json_web_crypto");
 }
 
-/// Rules 47 and 51: a JWE is refused unread, whatever its `alg`, `zip` or `p2c`.
+/// Rules 47 and 51: a JWE is rejected without parsing, whatever its `alg`, `zip` or `p2c`.
 #[test]
-fn encrypted_tokens_are_refused_unread() {
+fn rejects_encrypted_tokens_without_parsing_them() {
     let mut tried = 0;
     for file in ["json_web_encryption_test", "json_web_crypto_test"] {
         let Some(file) = corpus::json(&format!("wycheproof/{file}.json")) else { return };
         for case in corpus::groups(&file).map(|(_, case)| &case["jwe"]).filter(|jwe| !jwe.is_null()) {
             tried += 1;
             let token = case.as_str().map_or_else(|| case.to_string(), str::to_owned);
-            let refusal = UnverifiedToken::parse(&token).map(drop).expect_err("refused");
+            let error = UnverifiedToken::parse(&token).map(drop).expect_err("refused");
             let expected = match token.matches('.').count() {
                 _ if token.contains([' ', '\n']) => TokenError::WhiteSpace,
                 4 => TokenError::Encrypted,
                 _ => TokenError::NotAJwt,
             };
-            assert_eq!(refusal, expected, "{token}");
+            assert_eq!(error, expected, "{token}");
         }
     }
     assert_eq!(tried, 139 + 34);
 }
 
-/// Rule 46: a key for key agreement is no key for signatures, whatever else the set holds.
+/// Rule 46: a key for key agreement does not verify signatures.
 #[test]
-fn x25519_keys_are_skipped() {
+fn skips_x25519_keys() {
     let Some(file) = corpus::json("wycheproof/x25519_jwk_test.json") else { return };
     let (mut skipped, mut others) = (0, 0);
     for (_, case) in corpus::groups(&file) {
@@ -107,7 +107,7 @@ fn x25519_keys_are_skipped() {
         let set = KeySet::from_jwks(json!({ "keys": [key] }).to_string()).expect("a set");
         match set.skipped().next().map(SkippedKey::reason) {
             Some(_) => skipped += 1,
-            // A few cases offer a key of another kind where X25519 is wanted: that one may verify.
+            // A few cases have a key of another type instead of X25519. That key may verify.
             None => {
                 assert!(key["crv"] != "X25519" && key["crv"] != "X448", "{key}");
                 others += 1;

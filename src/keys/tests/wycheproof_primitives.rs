@@ -1,4 +1,4 @@
-//! Wycheproof's primitive vectors, with the parameters that JWA allows (rules 42 to 46); every other parameter refuses.
+//! Wycheproof's primitive vectors, with the parameters that JWA allows (rules 42 to 46). Every other parameter is rejected.
 
 use std::fmt::Debug;
 
@@ -11,9 +11,9 @@ use crate::keys::verify::VerifyingKey;
 use crate::keys::{KeySet, Secret};
 use crate::token::Algorithm;
 
-/// The key as an issuer's set would hold it; `None` if it may not be used.
+/// Returns the key as part of the key set of an issuer, or `None` if it is unusable.
 fn key(material: Material, algorithm: Algorithm) -> Option<VerifyingKey> {
-    let table = KeySet::of_materials(vec![material]).bind(&[algorithm], KeyOrigin::Static);
+    let table = KeySet::from_materials(vec![material]).bind(&[algorithm], KeyOrigin::Static);
     match table.find(None, algorithm) {
         Found::Keys(mut keys) => keys.next().cloned(),
         _ => None,
@@ -60,7 +60,7 @@ fn ecdsa() {
     verdicts.finish(597, 2_695);
 }
 
-/// Rule 42: PKCS #1 v1.5 padding to the letter.
+/// Rule 42: PKCS #1 v1.5 padding, strictly.
 #[test]
 fn rsa_pkcs1() {
     use rsa_pkcs1_verify::TestName;
@@ -139,7 +139,7 @@ fn ed25519() {
     verdicts.finish(88, 63);
 }
 
-/// Rule 45: the whole tag, under a secret of sufficient length. Short secrets are tried as far as they can be allowed.
+/// Rule 45: the full tag, with a secret of sufficient length. Short secrets are allowed as far as possible.
 #[test]
 fn hmac() {
     use mac::TestName;

@@ -209,7 +209,7 @@ pub(in crate::validator) mod tests {
     fn looks_the_key_up_unless_the_epoch_is_the_one_in_which_it_was_seen_last() {
         let keys = KeySet::from_jwks(TestIssuer::new().jwks()).expect("a key set");
         let with_key = keys.bind(&[Algorithm::RS256], KeyOrigin::Remote);
-        let without = KeyTable::of_secrets(Vec::new());
+        let without = KeyTable::from_secrets(Vec::new());
         let Found::Keys(mut found) = with_key.find(None, Algorithm::RS256) else { panic!("one key") };
         let thumbprint = *found.next().expect("one key").thumbprint();
         let (claims, proof, life) = valid_for(60);
