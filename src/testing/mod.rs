@@ -40,6 +40,7 @@
 mod claims;
 mod clients;
 mod clock;
+mod control;
 mod endpoints;
 mod fetch;
 mod forgery;
