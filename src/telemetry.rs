@@ -140,7 +140,7 @@ pub(crate) fn jwks_reload(issuer: &str) {
     jwks_event!(info, issuer, "reloading keys on demand");
 }
 
-/// The application's event hook panicked `panics` durations. The events are not repeated.
+/// The application's event hook panicked `panics` times. The events are not repeated.
 pub(crate) fn jwks_hook_panicked(issuer: &str, panics: usize) {
     jwks_event!(error, issuer, panics, "an event hook panicked");
 }
@@ -509,7 +509,7 @@ pub(crate) fn requirement_unmet(
 }
 
 /// A handler or layer requires claims where no layer provides them.
-pub(crate) fn misconfigured(fault: &'static str) {
+pub(crate) fn misconfigured(reason: &'static str) {
     #[cfg(feature = "tracing")]
-    tracing::error!(target: "tower_bearer::server", fault, "request rejected: the server is misconfigured");
+    tracing::error!(target: "tower_bearer::server", reason, "request rejected: the server is misconfigured");
 }

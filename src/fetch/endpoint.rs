@@ -93,7 +93,8 @@ impl fmt::Display for Endpoint {
 pub enum EndpointError {
     /// Not an absolute `https://` or `http://` URL with a host.
     Malformed,
-    /// Plain http to a host other than loopback. For an issuer, [`dangerous_allow_http`](crate::Issuer::dangerous_allow_http) allows it.
+    /// Plain http to a host other than loopback. For an issuer,
+    /// [`dangerous_allow_http`](crate::Issuer::dangerous_allow_http) allows it.
     PlainHttp,
     /// The URL contains a user name or password.
     UserInfo,

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 /// The lookups of one client. Clones share them.
 ///
-/// A lookup in the system's resolver cannot be cancelled. If no name resolver responds, it takes half a minute, which is much
+/// A lookup in the system's resolver cannot be cancelled. If no name server responds, it takes half a minute, which is much
 /// longer than the attempt that started it. Later attempts join the lookup in flight, so a host occupies at most one thread,
 /// however many attempts there are. The thread does not belong to the runtime, since a runtime waits for its blocking
 /// threads when it shuts down.

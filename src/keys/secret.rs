@@ -37,7 +37,7 @@ use crate::token::Algorithm;
 /// one.
 #[derive(Clone)]
 pub struct Secret {
-    octets: Zeroizing<Vec<u8>>,
+    bytes: Zeroizing<Vec<u8>>,
     kid: Option<Box<str>>,
     strength: Strength,
 }
@@ -84,11 +84,11 @@ impl Secret {
     /// [`SecretError::Encoding`], [`SecretError::Empty`] and [`SecretError::KeyFile`].
     pub fn from_hex(text: impl Into<String>) -> Result<Self, SecretError> {
         let text = Zeroizing::new(text.into());
-        let mut octets = Zeroizing::new(Vec::with_capacity(text.len() / 2));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() / 2));
         for pair in text.as_bytes().chunks(2) {
-            octets.push(hex_byte(pair).ok_or(SecretError::Encoding)?);
+            bytes.push(hex_byte(pair).ok_or(SecretError::Encoding)?);
         }
-        Self::checked(octets)
+        Self::checked(bytes)
     }
 
     /// Uses the bytes unchanged.
@@ -96,18 +96,18 @@ impl Secret {
     /// # Errors
     ///
     /// [`SecretError::Empty`] and [`SecretError::KeyFile`].
-    pub fn new(octets: impl Into<Vec<u8>>) -> Result<Self, SecretError> {
-        Self::checked(Zeroizing::new(octets.into()))
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, SecretError> {
+        Self::checked(Zeroizing::new(bytes.into()))
     }
 
-    fn checked(octets: Zeroizing<Vec<u8>>) -> Result<Self, SecretError> {
-        if octets.is_empty() {
+    fn checked(bytes: Zeroizing<Vec<u8>>) -> Result<Self, SecretError> {
+        if bytes.is_empty() {
             return Err(SecretError::Empty);
         }
-        if is_key_file(&octets) {
+        if is_key_file(&bytes) {
             return Err(SecretError::KeyFile);
         }
-        Ok(Self { octets, kid: None, strength: Strength::Full })
+        Ok(Self { bytes, kid: None, strength: Strength::Full })
     }
 
     /// Sets the `kid` of the secret. It is then tried for tokens with that `kid`. For a token without `kid` it is tried only if
@@ -153,11 +153,11 @@ impl Secret {
             Strength::Full => hash.digest_algorithm().output_len(),
             Strength::Short => defaults::MIN_SHORT_SECRET_BYTES,
         };
-        if self.octets.len() < needed {
-            return Err(SecretError::TooShort { algorithm, octets: self.octets.len(), needed });
+        if self.bytes.len() < needed {
+            return Err(SecretError::TooShort { algorithm, octets: self.bytes.len(), needed });
         }
-        let verifier = Verifier::Secret(Box::new(hmac::Key::new(hash, &self.octets)));
-        Ok(VerifyingKey::new(self.kid.clone(), algorithm, Thumbprint::secret(&self.octets), verifier))
+        let verifier = Verifier::Secret(Box::new(hmac::Key::new(hash, &self.bytes)));
+        Ok(VerifyingKey::new(self.kid.clone(), algorithm, Thumbprint::secret(&self.bytes), verifier))
     }
 }
 
@@ -176,10 +176,10 @@ impl fmt::Debug for Secret {
 
 fn decode_base64(alphabet: &Alphabet, text: Vec<u8>) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     let text = Zeroizing::new(text);
-    let mut octets = Zeroizing::new(vec![0; base64::decoded_len_estimate(text.len())]);
-    let length = engine(alphabet).decode_slice(&*text, &mut octets).map_err(|_| SecretError::Encoding)?;
-    octets.truncate(length);
-    Ok(octets)
+    let mut bytes = Zeroizing::new(vec![0; base64::decoded_len_estimate(text.len())]);
+    let length = engine(alphabet).decode_slice(&*text, &mut bytes).map_err(|_| SecretError::Encoding)?;
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 fn engine(alphabet: &Alphabet) -> GeneralPurpose {
@@ -189,27 +189,27 @@ fn engine(alphabet: &Alphabet) -> GeneralPurpose {
 
 fn hex_byte(pair: &[u8]) -> Option<u8> {
     let [high, low] = pair else { return None };
-    let digit = |octet: u8| char::from(octet).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     Some(digit(*high)? << 4 | digit(*low)?)
 }
 
 /// Returns whether a "secret" is a key in one of the usual file formats. With a public key as the secret, anyone could sign
 /// tokens (CVE-2015-9235 and many similar ones).
-fn is_key_file(octets: &[u8]) -> bool {
-    let text = octets.trim_ascii();
-    let contains = |part: &[u8]| octets.windows(part.len()).any(|window| window == part);
+fn is_key_file(bytes: &[u8]) -> bool {
+    let text = bytes.trim_ascii();
+    let contains = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
     KEY_FILE_STARTS.iter().any(|start| text.starts_with(start))
         || contains(b"-----BEGIN")
         || (text.starts_with(b"{") && contains(b"\"kty\""))
-        || der::is_public_key(octets)
-        || is_base64_of_public_key(octets)
+        || der::is_public_key(bytes)
+        || is_base64_of_public_key(bytes)
 }
 
 /// Returns whether the text is the content of a PEM block without its label lines.
-fn is_base64_of_public_key(octets: &[u8]) -> bool {
+fn is_base64_of_public_key(bytes: &[u8]) -> bool {
     // Allocated with the full capacity, since a vector that grows leaves a copy in memory that is not zeroed.
-    let mut text = Zeroizing::new(Vec::with_capacity(octets.len()));
-    text.extend(octets.iter().filter(|octet| !octet.is_ascii_whitespace()));
+    let mut text = Zeroizing::new(Vec::with_capacity(bytes.len()));
+    text.extend(bytes.iter().filter(|byte| !byte.is_ascii_whitespace()));
     [&STANDARD, &URL_SAFE]
         .into_iter()
         .any(|alphabet| decode_base64(alphabet, text.to_vec()).is_ok_and(|decoded| der::is_public_key(&decoded)))
@@ -272,8 +272,8 @@ mod tests {
     const PEM: &str = include_str!("../../tests/data/keys/rsa-2048.spki.pem");
     const PKCS1: &str = include_str!("../../tests/data/keys/rsa-2048.pkcs1.pem");
 
-    fn octets(secret: Result<Secret, SecretError>) -> Vec<u8> {
-        secret.expect("a secret").octets.to_vec()
+    fn bytes(secret: Result<Secret, SecretError>) -> Vec<u8> {
+        secret.expect("a secret").bytes.to_vec()
     }
 
     fn error_of(secret: Result<Secret, SecretError>) -> SecretError {
@@ -287,13 +287,13 @@ mod tests {
 
     #[test]
     fn decodes_each_encoding() {
-        assert_eq!(octets(Secret::from_text("+/8=")), b"+/8=");
-        assert_eq!(octets(Secret::new(vec![0, 255])), [0, 255]);
-        assert_eq!(octets(Secret::from_base64("+/8=")), [0xfb, 0xff]);
-        assert_eq!(octets(Secret::from_base64("+/8")), [0xfb, 0xff]);
-        assert_eq!(octets(Secret::from_base64url("-_8=")), [0xfb, 0xff]);
-        assert_eq!(octets(Secret::from_base64url("-_8")), [0xfb, 0xff]);
-        assert_eq!(octets(Secret::from_hex("00fFA9")), [0, 255, 0xa9]);
+        assert_eq!(bytes(Secret::from_text("+/8=")), b"+/8=");
+        assert_eq!(bytes(Secret::new(vec![0, 255])), [0, 255]);
+        assert_eq!(bytes(Secret::from_base64("+/8=")), [0xfb, 0xff]);
+        assert_eq!(bytes(Secret::from_base64("+/8")), [0xfb, 0xff]);
+        assert_eq!(bytes(Secret::from_base64url("-_8=")), [0xfb, 0xff]);
+        assert_eq!(bytes(Secret::from_base64url("-_8")), [0xfb, 0xff]);
+        assert_eq!(bytes(Secret::from_hex("00fFA9")), [0, 255, 0xa9]);
     }
 
     #[test]

@@ -472,9 +472,9 @@ mod tests {
         let all = Algorithm::ALL;
         for (jwk, count) in [(RSA, 6), (P256, 1), (ED25519, 1)] {
             let table = key_set(&[jwk]).bind(&all, KeyOrigin::Remote);
-            let fitting =
+            let supported =
                 all.iter().filter(|algorithm| matches!(table.find(None, **algorithm), Found::Keys(_))).count();
-            assert_eq!((fitting, table.usable()), (count, 1));
+            assert_eq!((supported, table.usable()), (count, 1));
         }
         let own = key_set(&[changed(RSA, "alg", "PS256")]);
         assert!(matches!(own.bind(&all, KeyOrigin::Remote).find(None, Algorithm::PS256), Found::Keys(_)));

@@ -1,4 +1,4 @@
-//! `claims()`: verified claims without a token, for unit tests of handlers.
+//! `claims()`: builds verified claims without a token, for unit tests of handlers.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use crate::claims::{Claims, NoCustomClaims};
 use crate::testing::{TestIssuer, TokenBuilder};
 use crate::token::UnverifiedToken;
 
-/// Starts claims as a validator would hand them on, to call a handler with: nothing is signed, and nothing is judged.
+/// Returns a builder for verified claims, to call a handler with. Nothing is signed and nothing is checked.
 ///
-/// They begin as those of [`TestIssuer::token`]: `iss` `https://issuer.test/`, `aud` `https://api.test/`, a subject, and an
-/// hour to live; no scope and no permission.
+/// The claims start as those of [`TestIssuer::token`]: `iss` `https://issuer.test/`, `aud` `https://api.test/`, a subject, and
+/// a lifetime of one hour. There are no scopes and no permissions.
 ///
 /// ```
 /// use serde::Deserialize;
@@ -30,11 +30,11 @@ use crate::token::UnverifiedToken;
 /// ```
 #[must_use]
 pub fn claims() -> ClaimsBuilder {
-    // A signature that nobody checks spares the one that would have to be made.
+    // The signature is never verified, so a placeholder avoids the cost of signing.
     ClaimsBuilder { token: TestIssuer::new().token().with_signature(*b"none") }
 }
 
-/// Claims in the making; see [`claims`].
+/// Builds verified claims; see [`claims`].
 #[derive(Clone)]
 pub struct ClaimsBuilder {
     token: TokenBuilder,
@@ -83,30 +83,31 @@ impl ClaimsBuilder {
         self.with(|token| token.claim(name, value))
     }
 
-    /// Takes a claim away.
+    /// Removes a claim.
     #[must_use]
     pub fn without(self, name: &str) -> Self {
         self.with(|token| token.without(name))
     }
 
-    /// The claims of a handler that reads none of its own.
+    /// Builds claims without custom claims.
     #[must_use]
     pub fn build(self) -> Claims {
         self.build_as::<NoCustomClaims>().registered()
     }
 
-    /// The claims of a handler that reads `C`.
+    /// Builds claims with the custom claims `C`.
     ///
     /// # Panics
     ///
-    /// If the claims are not of the shape of `C`: the test builds what no validator would hand on.
+    /// Panics if the claims cannot be deserialized into `C`. A validator rejects such a token.
     #[must_use]
     #[expect(clippy::expect_used, reason = "documented; a test that cannot go on fails")]
     pub fn build_as<C: DeserializeOwned>(self) -> Claims<C> {
         let token = self.token.sign();
-        let (header, payload) = UnverifiedToken::parse(&token).expect("the builder makes a token").into_parts();
+        let (header, payload) =
+            UnverifiedToken::parse(&token).expect("the builder creates well-formed tokens").into_parts();
         let claims = Claims::verified(header, payload);
-        let custom = serde_json::from_str(claims.json()).expect("claims of the shape of `C`");
+        let custom = serde_json::from_str(claims.json()).expect("claims that deserialize into `C`");
         claims.with_custom(std::sync::Arc::new(custom))
     }
 
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn grants_no_right_by_default() {
+    fn has_no_scopes_and_permissions_by_default() {
         let (scope, permission) = (Requirement::scope("read:orders"), Requirement::permission("read:orders"));
         let bare = claims().build();
         assert_eq!((bare.scopes().iter().count(), bare.permissions().iter().count()), (0, 0));
@@ -155,8 +156,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "claims of the shape of `C`")]
-    fn claims_of_another_shape_are_a_fault_of_the_test() {
+    #[should_panic(expected = "claims that deserialize into `C`")]
+    fn panics_if_the_claims_do_not_have_the_custom_type() {
         #[derive(Debug, serde::Deserialize)]
         struct Strict {
             #[expect(dead_code, reason = "only its type matters")]

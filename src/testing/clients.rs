@@ -1,4 +1,4 @@
-//! Clients and APIs that a test issuer knows, and which tokens it grants them.
+//! Registered clients and APIs of a test issuer, and the client credentials grant.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::testing::issuer::TestIssuer;
 
-/// What is registered with one test issuer.
+/// The registered clients and APIs of one test issuer.
 #[derive(Debug)]
 pub(super) struct Registry {
     clients: Vec<Client>,
@@ -19,7 +19,7 @@ pub(super) struct Registry {
 struct Client {
     id: String,
     secret: String,
-    /// `None`: every API.
+    /// `None` means every API.
     audiences: Option<Vec<String>>,
 }
 
@@ -38,7 +38,7 @@ impl Default for Registry {
 
 /// Clients and APIs.
 impl TestIssuer {
-    /// Registers a client that may get tokens for every API. Default: none.
+    /// Registers a client that may request tokens for every API. By default there is no client.
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
@@ -52,7 +52,7 @@ impl TestIssuer {
         self.register(id, secret, None)
     }
 
-    /// Registers a client that may get tokens for these APIs only.
+    /// Registers a client that may request tokens for these APIs only.
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
@@ -72,7 +72,7 @@ impl TestIssuer {
         self.register(id, secret, Some(audiences))
     }
 
-    /// Registers an API whose tokens list these scopes in `scope`. Default: none.
+    /// Registers an API with these scopes, which its tokens contain in `scope`. By default there is no API.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new().with_api("https://api.northwind.com", ["read:orders"]);
@@ -82,8 +82,8 @@ impl TestIssuer {
         self.add_api(audience, scopes.into_iter().map(str::to_owned).collect(), false)
     }
 
-    /// Registers an API with Auth0's role-based access control: its tokens list these both in `scope` and, whatever
-    /// was asked for, in `permissions`.
+    /// Registers an API with Auth0's role-based access control. Its tokens contain the permissions in `scope`, as far as the
+    /// client requests them, and always in `permissions`.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new().with_rbac_api("https://api.northwind.com", ["read:orders"]);
@@ -93,7 +93,7 @@ impl TestIssuer {
         self.add_api(audience, permissions.into_iter().map(str::to_owned).collect(), true)
     }
 
-    /// Sets how long tokens of the token endpoint live, in whole seconds. Default: 24 h, as Auth0's.
+    /// Sets the lifetime of the tokens of the token endpoint, in whole seconds. The default is that of Auth0, 24 h.
     ///
     /// ```
     /// use std::time::Duration;
@@ -118,13 +118,13 @@ impl TestIssuer {
         self
     }
 
-    /// Answers a request for a token as Auth0 does.
+    /// Handles a token request like Auth0.
     pub(super) fn grant(&self, request: &TokenRequest) -> Result<Value, ErrorResponse> {
         let (id, api, lifetime) = self.state().registry.check(request)?;
-        let asked: Vec<&str> = request.scope.as_deref().unwrap_or_default().split_ascii_whitespace().collect();
-        let openid = asked.contains(&OPENID);
-        let narrowed = asked.iter().any(|scope| *scope != OPENID);
-        let granted = api.scopes.iter().map(String::as_str).filter(|scope| !narrowed || asked.contains(scope));
+        let requested: Vec<&str> = request.scope.as_deref().unwrap_or_default().split_ascii_whitespace().collect();
+        let openid = requested.contains(&OPENID);
+        let is_restricted = requested.iter().any(|scope| *scope != OPENID);
+        let granted = api.scopes.iter().map(String::as_str).filter(|scope| !is_restricted || requested.contains(scope));
         let scope = openid.then_some(OPENID).into_iter().chain(granted).collect::<Vec<_>>().join(" ");
 
         let mut token = self
@@ -147,15 +147,15 @@ impl TestIssuer {
         if !scope.is_empty() {
             token = token.scope(&scope);
         }
-        let mut answer = Map::from_iter([
+        let mut response = Map::from_iter([
             ("access_token".to_owned(), json!(token.sign())),
             ("token_type".to_owned(), json!("Bearer")),
             ("expires_in".to_owned(), json!(lifetime.as_secs())),
         ]);
         if !scope.is_empty() {
-            answer.insert("scope".to_owned(), json!(scope));
+            response.insert("scope".to_owned(), json!(scope));
         }
-        Ok(Value::Object(answer))
+        Ok(Value::Object(response))
     }
 }
 
@@ -180,7 +180,7 @@ impl Registry {
     }
 }
 
-/// What a client asks for; an empty parameter counts as absent (RFC 6749 §3.2).
+/// The parameters of a token request. An empty parameter counts as absent (RFC 6749 §3.2).
 #[derive(Debug, Default)]
 pub(super) struct TokenRequest {
     pub(super) grant_type: Option<String>,
@@ -192,7 +192,7 @@ pub(super) struct TokenRequest {
 }
 
 impl TokenRequest {
-    /// Sets a parameter; unknown ones are ignored (RFC 6749 §3.2).
+    /// Sets a parameter. Unknown parameters are ignored (RFC 6749 §3.2).
     pub(super) fn set(&mut self, name: &str, value: &str) {
         let parameter = match name {
             "grant_type" => &mut self.grant_type,
@@ -207,7 +207,7 @@ impl TokenRequest {
     }
 }
 
-/// Why there is no token.
+/// Why a token request fails.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ErrorResponse {
     Malformed,
@@ -228,7 +228,8 @@ impl ErrorResponse {
         }
     }
 
-    /// Auth0's codes, which RFC 6749 §5.2 would choose otherwise: 401 and 403 both say `access_denied`.
+    /// Returns the body of the response. The error codes are those of Auth0, which differ from RFC 6749 §5.2: 401 and 403 both
+    /// have `access_denied`.
     pub(super) fn body(&self) -> Value {
         let (error, description) = match self {
             Self::Malformed => ("invalid_request", "The body is neither JSON nor a form".to_owned()),
@@ -253,5 +254,5 @@ impl ErrorResponse {
 
 const OPENID: &str = "openid";
 
-/// Auth0's default for the tokens of an API.
+/// Auth0's default lifetime for tokens of an API.
 const AUTH0_LIFETIME: Duration = Duration::from_secs(86_400);

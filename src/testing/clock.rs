@@ -1,4 +1,4 @@
-//! `FakeClock`: time that stands still until it is told to pass.
+//! `FakeClock`: a clock that the test advances.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Monotonic, Sleep, Timestamp};
 
-/// A [`Clock`] that stands still until it is told to pass; clones show the same time.
+/// A [`Clock`] that the test advances. Clones share the same time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,21 +35,21 @@ pub struct FakeClock {
 struct Inner {
     wall: Timestamp,
     monotonic: Monotonic,
-    /// Up to when timers have fired; behind `monotonic` only while suspended.
+    /// The time up to which timers have fired. It is before `monotonic` only after `suspend`.
     fired: Monotonic,
-    /// In order of their deadlines, and of their beginning under one deadline.
+    /// Ordered by deadline, then by the order in which they were first polled.
     sleepers: BTreeMap<(Monotonic, u64), Waker>,
     next_sleeper: u64,
 }
 
 impl FakeClock {
-    /// A clock whose wall time is 2026-01-01T00:00:00Z.
+    /// Creates a clock with the wall time 2026-01-01T00:00:00Z.
     #[must_use]
     pub fn new() -> Self {
         Self::at(Timestamp::from_secs(START_OF_2026))
     }
 
-    /// A clock whose wall time is `wall`.
+    /// Creates a clock with the wall time `wall`.
     #[must_use]
     pub fn at(wall: Timestamp) -> Self {
         let start = Monotonic::from_origin(Duration::from_secs(1));
@@ -58,21 +58,21 @@ impl FakeClock {
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
-    /// Lets time leap ahead, and wakes in order whoever has slept long enough. What they do then, they do at the time
-    /// after the leap; [`run_for`](Self::run_for) lets each see the time that it waited for.
+    /// Advances the time in one step and wakes the tasks whose deadline has passed, in order. These tasks see the time after
+    /// the step. With [`run_for`](Self::run_for), each task sees the time of its own deadline.
     pub fn advance(&self, span: Duration) {
         let woken = {
             let mut inner = self.inner();
-            inner.leap(span);
+            inner.advance(span);
             inner.fired = inner.monotonic;
-            inner.take_due()
+            inner.remove_due()
         };
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// Lets time pass as it would by itself: from timer to timer, with [`settle`](Self::settle) after each.
+    /// Advances the time from timer to timer, and calls [`settle`](Self::settle) after each.
     ///
-    /// It needs a current-thread tokio runtime, as `settle` does.
+    /// It requires a current-thread tokio runtime, like `settle`.
     pub async fn run_for(&self, span: Duration) {
         let end = self.inner().monotonic.saturating_add(span);
         self.settle().await;
@@ -87,20 +87,20 @@ impl FakeClock {
         }
     }
 
-    /// Lets every other task run until it waits for something: on a current-thread runtime, whose tasks take turns.
+    /// Yields until every other task is waiting. It requires a current-thread tokio runtime.
     pub async fn settle(&self) {
-        for _ in 0..TURNS {
+        for _ in 0..SETTLE_YIELDS {
             tokio::task::yield_now().await;
         }
     }
 
-    /// Lets time leap ahead while timers sleep, as when a machine is suspended: whoever asks for the time sees it, but
-    /// nobody is woken before time passes again.
+    /// Advances the time without firing timers, like a machine that is suspended. The clock returns the new time, but tasks
+    /// are woken only when the time is advanced again.
     pub fn suspend(&self, span: Duration) {
-        self.inner().leap(span);
+        self.inner().advance(span);
     }
 
-    /// Sets the wall time, as a correction by NTP does; intervals don't notice.
+    /// Sets the wall time, like a correction by NTP. The monotonic time does not change.
     pub fn set_wall(&self, wall: Timestamp) {
         self.inner().wall = wall;
     }
@@ -131,12 +131,12 @@ impl Clock for FakeClock {
 }
 
 impl Inner {
-    fn leap(&mut self, span: Duration) {
+    fn advance(&mut self, span: Duration) {
         self.wall = self.wall.saturating_add(span);
         self.monotonic = self.monotonic.saturating_add(span);
     }
 
-    fn take_due(&mut self) -> Vec<Waker> {
+    fn remove_due(&mut self) -> Vec<Waker> {
         let mut woken = Vec::new();
         while let Some(sleeper) = self.sleepers.first_entry() {
             if sleeper.key().0 > self.fired {
@@ -176,7 +176,7 @@ impl Future for Sleeper {
 impl Drop for Sleeper {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            // The waker may be the last owner of a task that holds other sleepers: drop it without the lock.
+            // The waker can be the last owner of a task that contains other sleepers, so it is dropped after the lock is released.
             let _waker = self.clock.inner().sleepers.remove(&(self.deadline, number));
         }
     }
@@ -185,8 +185,8 @@ impl Drop for Sleeper {
 /// 2026-01-01T00:00:00Z.
 const START_OF_2026: i64 = 1_767_225_600;
 
-/// Turns for other tasks; a chain of wake-ups longer than this is not seen in one go.
-const TURNS: usize = 64;
+/// How often `settle` yields. It does not wait for a longer chain of wake-ups.
+const SETTLE_YIELDS: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sleepers_wake_in_order_and_see_their_own_time() {
+    async fn run_for_wakes_tasks_in_order_at_their_own_deadline() {
         let clock = FakeClock::new();
         let start = clock.monotonic();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sleeper_that_sleeps_again_is_woken_within_one_run() {
+    async fn run_for_wakes_a_task_that_sleeps_twice() {
         let clock = FakeClock::new();
         let twice = tokio::spawn({
             let clock = clock.clone();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn timers_sleep_while_suspended() {
+    async fn suspend_does_not_fire_timers() {
         let clock = FakeClock::new();
         let sleeper = tokio::spawn(after(&clock, SECOND));
         clock.settle().await;
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wall_clock_steps_alone() {
+    fn set_wall_does_not_change_the_monotonic_time() {
         let clock = FakeClock::at(Timestamp::from_secs(100));
         let before = clock.monotonic();
         clock.set_wall(Timestamp::from_secs(5));
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn dropped_sleepers_leave_nothing_behind() {
+    fn removes_dropped_sleepers() {
         let clock = FakeClock::new();
         let mut sleeper = after(&clock, SECOND);
         let mut context = Context::from_waker(Waker::noop());

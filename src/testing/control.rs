@@ -8,19 +8,19 @@ use crate::testing::outage::Outage;
 use crate::testing::respond::{KEY_SET, OPENID_CONFIGURATION, TOKEN};
 use crate::testing::token::TokenBuilder;
 
-/// What it says of itself.
+/// Names, documents and keys.
 impl TestIssuer {
-    /// The `iss` of its tokens.
+    /// Returns the `iss` of its tokens.
     ///
     /// ```
     /// assert_eq!(tower_bearer::testing::TestIssuer::new().issuer(), "https://issuer.test/");
     /// ```
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.face().issuer
+        &self.endpoint().issuer
     }
 
-    /// The URL of its key set.
+    /// Returns the URL of its key set.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();
@@ -28,10 +28,10 @@ impl TestIssuer {
     /// ```
     #[must_use]
     pub fn jwks_uri(&self) -> String {
-        self.face().url(KEY_SET)
+        self.endpoint().url(KEY_SET)
     }
 
-    /// The URL of its discovery document.
+    /// Returns the URL of its discovery document.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();
@@ -39,10 +39,10 @@ impl TestIssuer {
     /// ```
     #[must_use]
     pub fn discovery_uri(&self) -> String {
-        self.face().url(OPENID_CONFIGURATION)
+        self.endpoint().url(OPENID_CONFIGURATION)
     }
 
-    /// The URL of its token endpoint, which answers once it is served.
+    /// Returns the URL of its token endpoint. The endpoint is available only while the issuer is served.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();
@@ -50,12 +50,12 @@ impl TestIssuer {
     /// ```
     #[must_use]
     pub fn token_endpoint(&self) -> String {
-        self.face().url(TOKEN)
+        self.endpoint().url(TOKEN)
     }
 
-    /// Its key set as JSON: public keys only, the current ones first, each with `kid`, `use` and `alg`.
+    /// Returns its key set as JSON: public keys only, the current keys first, each with `kid`, `use` and `alg`.
     ///
-    /// It is the same text that a fetch gets, whatever the outage.
+    /// This is the body of a successful fetch. An outage does not change it.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();
@@ -66,7 +66,7 @@ impl TestIssuer {
         self.state().key_set()
     }
 
-    /// Its discovery document as JSON.
+    /// Returns its discovery document as JSON.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();
@@ -74,10 +74,10 @@ impl TestIssuer {
     /// ```
     #[must_use]
     pub fn discovery(&self) -> String {
-        self.face().discovery()
+        self.endpoint().discovery()
     }
 
-    /// The id of the key that signs now; empty if it signs with its secret.
+    /// Returns the `kid` of the current key, or an empty string if the issuer signs with its secret.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();
@@ -88,7 +88,7 @@ impl TestIssuer {
         self.current_key().kid().unwrap_or_default().to_owned()
     }
 
-    /// The public key that belongs to [`TestIssuer::kid`] as `PUBLIC KEY` PEM text; empty if it signs with its secret.
+    /// Returns the current public key as `PUBLIC KEY` PEM text, or an empty string if the issuer signs with its secret.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();
@@ -99,7 +99,7 @@ impl TestIssuer {
         self.current_key().public_key_pem()
     }
 
-    /// The secret of its HS256, HS384 and HS512 tokens: 64 characters, whose octets are the key.
+    /// Returns the secret for its HS256, HS384 and HS512 tokens: 64 characters. Their bytes are the key.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();
@@ -110,7 +110,7 @@ impl TestIssuer {
         self.state().secret()
     }
 
-    /// A token that is valid now; see [`TokenBuilder`] for what it says.
+    /// Returns a builder for a token that is valid now. [`TokenBuilder`] lists its claims.
     ///
     /// ```
     /// let token = tower_bearer::testing::TestIssuer::new().token().sign();
@@ -120,7 +120,7 @@ impl TestIssuer {
         TokenBuilder::new(self)
     }
 
-    /// This server as a network: what [`Arc::new`] of a clone gives, with its type erased.
+    /// Returns this issuer as a type-erased [`Fetch`].
     ///
     /// ```
     /// use tower_bearer::fetch::{Endpoint, FetchRequest};
@@ -142,13 +142,14 @@ impl TestIssuer {
     }
 }
 
-/// What happens to it.
+/// Rotation, outages and counters.
 impl TestIssuer {
-    /// Signs with new keys and a new secret from now on; publishes the old keys after the new ones.
+    /// Replaces the keys and the secret that sign. The old keys stay published, after the new ones.
     ///
-    /// A validator is not notified. It fetches the keys at the first token of a new key, unless it has fetched for an unknown
-    /// `kid` shortly before: during that cool-down (1 to 15 s by the validator's clock) it refuses the token. Let a
-    /// [`FakeClock`](crate::testing::FakeClock) pass the cool-down, or call [`KeySource::reload`](crate::jwks::KeySource::reload).
+    /// A validator is not notified. It fetches the keys when it receives the first token of a new key. If it has already
+    /// fetched for an unknown `kid` shortly before, it rejects the token until the cool-down ends (1 to 15 s by the clock of
+    /// the validator). Advance a [`FakeClock`](crate::testing::FakeClock) past the cool-down, or call
+    /// [`KeySource::reload`](crate::jwks::KeySource::reload).
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();
@@ -163,7 +164,7 @@ impl TestIssuer {
         self.state().rotate();
     }
 
-    /// Publishes the current keys only.
+    /// Removes the old keys from the published set.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();
@@ -175,7 +176,7 @@ impl TestIssuer {
         self.state().revoke_previous_keys();
     }
 
-    /// Signs with new keys and a new secret, and publishes nothing else: "rotate and revoke".
+    /// Replaces the keys and the secret, and removes the old keys from the published set: "rotate and revoke".
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();
@@ -189,7 +190,7 @@ impl TestIssuer {
         state.revoke_previous_keys();
     }
 
-    /// Publishes this text instead of its key set, whatever it is; the keys that sign stay.
+    /// Publishes this text instead of the key set. The text need not be a key set. The keys that sign do not change.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();
@@ -200,7 +201,7 @@ impl TestIssuer {
         self.state().published = Some(key_set.into());
     }
 
-    /// Acts out a fault until told otherwise.
+    /// Simulates an outage until it is changed.
     ///
     /// ```
     /// use http::StatusCode;
@@ -213,33 +214,33 @@ impl TestIssuer {
         self.state().outage = outage;
     }
 
-    /// How often the key set was asked for, under every domain, in memory and over loopback, with or without success.
+    /// Returns the number of requests for the key set: for every domain, in memory and over loopback, successful or not.
     ///
     /// ```
     /// assert_eq!(tower_bearer::testing::TestIssuer::new().fetches(), 0);
     /// ```
     #[must_use]
     pub fn fetches(&self) -> usize {
-        self.tenant().key_set_requests.value()
+        self.shared().key_set_requests.value()
     }
 
-    /// How often a discovery document was asked for, counted like [`TestIssuer::fetches`].
+    /// Returns the number of requests for a discovery document, counted like [`TestIssuer::fetches`].
     ///
     /// ```
     /// assert_eq!(tower_bearer::testing::TestIssuer::new().discovery_fetches(), 0);
     /// ```
     #[must_use]
     pub fn discovery_fetches(&self) -> usize {
-        self.tenant().discovery_requests.value()
+        self.shared().discovery_requests.value()
     }
 
-    /// How often the token endpoint was asked for a token, counted like [`TestIssuer::fetches`].
+    /// Returns the number of requests to the token endpoint, counted like [`TestIssuer::fetches`].
     ///
     /// ```
     /// assert_eq!(tower_bearer::testing::TestIssuer::new().token_requests(), 0);
     /// ```
     #[must_use]
     pub fn token_requests(&self) -> usize {
-        self.tenant().token_requests.value()
+        self.shared().token_requests.value()
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP requests to a test issuer's documents and token endpoint.
+//! Handles HTTP requests to the documents and the token endpoint of a test issuer.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::testing::clients::{ErrorResponse, TokenRequest};
 use crate::testing::issuer::TestIssuer;
 use crate::testing::respond::{self, Reply, TOKEN};
 
-/// Answers one request, or closes the connection.
+/// Responds to one request, or closes the connection.
 pub(super) async fn answer(issuer: &TestIssuer, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Closed> {
     let issuer = issuer.at_host(request.headers().get(HOST).and_then(|host| host.to_str().ok()));
     let clock = issuer.clock();
@@ -29,14 +29,14 @@ async fn route(issuer: &TestIssuer, request: Request<Incoming>) -> Reply {
     if parts.method == Method::POST && url == issuer.url(TOKEN) {
         let body = Limited::new(body, MAX_BODY).collect().await;
         let body = body.map_or_else(|_| Bytes::new(), |body| body.to_bytes());
-        issuer.tenant().token_requests.add_one();
-        return issuer.tenant().unless_out(|| token(issuer, &parts.headers, &body));
+        issuer.shared().token_requests.add_one();
+        return issuer.shared().unless_outage(|| token(issuer, &parts.headers, &body));
     }
-    match issuer.face().document(&url) {
+    match issuer.endpoint().document(&url) {
         Some(document) if parts.method == Method::GET => {
-            issuer.tenant().answer(issuer.face(), document, &parts.headers)
+            issuer.shared().answer(issuer.endpoint(), document, &parts.headers)
         }
-        _ => issuer.tenant().unless_out(|| respond::response(StatusCode::NOT_FOUND, Bytes::new())),
+        _ => issuer.shared().unless_outage(|| respond::response(StatusCode::NOT_FOUND, Bytes::new())),
     }
 }
 
@@ -44,7 +44,7 @@ fn token(issuer: &TestIssuer, headers: &HeaderMap, body: &[u8]) -> Response<Byte
     let granted = read(headers, body).and_then(|request| issuer.grant(&request));
     let mut response = match granted {
         Ok(answer) => respond::json_response(StatusCode::OK, answer.to_string()),
-        Err(refusal) => respond::json_response(refusal.status(), refusal.body().to_string()),
+        Err(error) => respond::json_response(error.status(), error.body().to_string()),
     };
     // RFC 6749 §5.1
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -70,7 +70,7 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<TokenRequest, ErrorResponse>
     Ok(request)
 }
 
-/// RFC 6749 §2.3.1: id and secret are form-encoded before they are joined.
+/// Parses HTTP Basic credentials. Id and secret are form-encoded before they are joined (RFC 6749 §2.3.1).
 fn basic(authorization: &str) -> Option<(String, String)> {
     let (scheme, credential) = authorization.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -82,7 +82,7 @@ fn basic(authorization: &str) -> Option<(String, String)> {
 }
 
 fn form_decoded(text: &str) -> String {
-    // The parser reads pairs: an equals sign in front makes the whole text one value.
+    // The parser expects pairs, so an equals sign in front makes the whole text one value.
     let pair = format!("={text}");
     form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
@@ -91,13 +91,13 @@ fn header<'h>(headers: &'h HeaderMap, name: &http::HeaderName) -> &'h str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// The connection is to end without an answer.
+/// The error that closes the connection without a response.
 #[derive(Debug)]
 pub(super) struct Closed;
 
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the test issuer acts out a refused connection")
+        f.write_str("the test issuer simulates a refused connection")
     }
 }
 

@@ -1,4 +1,4 @@
-//! `FakeFetch`: a network that answers as it was told.
+//! `FakeFetch`: an HTTP client with scripted responses.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -14,9 +14,9 @@ use crate::clock::{Clock as _, Monotonic};
 use crate::fetch::{Fetch, FetchError, FetchFuture, FetchRequest, FetchResponse};
 use crate::testing::clock::FakeClock;
 
-/// A [`Fetch`] that answers as it was told, at the time of a [`FakeClock`]; clones are one network.
+/// A [`Fetch`] with scripted responses, on the time of a [`FakeClock`]. Clones share the script.
 ///
-/// An address that nobody told it about answers 404. Every request is recorded.
+/// The response for an unknown URL is 404. Every request is recorded.
 #[derive(Clone)]
 pub struct FakeFetch {
     clock: FakeClock,
@@ -31,19 +31,19 @@ struct Inner {
     seen: Vec<SeenRequest>,
 }
 
-/// A request that was made.
+/// A recorded request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SeenRequest {
-    /// Where to.
+    /// The URL.
     pub url: String,
-    /// With which headers.
+    /// The request headers.
     pub headers: HeaderMap,
-    /// When, on the fake clock.
+    /// The time of the request, on the fake clock.
     pub at: Monotonic,
 }
 
-/// What an address answers.
+/// A scripted response, or its absence.
 #[derive(Clone, Debug)]
 pub struct Reply {
     after: Duration,
@@ -59,43 +59,43 @@ enum Outcome {
 }
 
 impl Reply {
-    /// A status without a body.
+    /// Returns a response with this status and no body.
     #[must_use]
     pub fn status(status: StatusCode) -> Self {
-        Self::of(Outcome::Response(FetchResponse::new(status, HeaderMap::new(), Bytes::new())))
+        Self::new(Outcome::Response(FetchResponse::new(status, HeaderMap::new(), Bytes::new())))
     }
 
-    /// 200 with a body.
+    /// Returns a response with the status 200 and this body.
     #[must_use]
     pub fn json(body: impl Into<Bytes>) -> Self {
-        Self::of(Outcome::Response(FetchResponse::new(StatusCode::OK, HeaderMap::new(), body.into())))
+        Self::new(Outcome::Response(FetchResponse::new(StatusCode::OK, HeaderMap::new(), body.into())))
     }
 
-    /// No response.
+    /// Returns an error instead of a response.
     #[must_use]
     pub fn error(error: FetchError) -> Self {
-        Self::of(Outcome::Error(error))
+        Self::new(Outcome::Error(error))
     }
 
-    /// Silence, until the caller gives up.
+    /// Returns a reply that never completes.
     #[must_use]
     pub fn hang() -> Self {
-        Self::of(Outcome::Never)
+        Self::new(Outcome::Never)
     }
 
-    /// A bug in the fetcher.
+    /// Returns a reply that panics.
     #[must_use]
     pub fn panic() -> Self {
-        Self::of(Outcome::Panic)
+        Self::new(Outcome::Panic)
     }
 
-    /// Adds a response header; without effect where there is no response.
+    /// Adds a response header. Has no effect if there is no response.
     ///
     /// # Panics
     ///
-    /// Panics if the value is not a header's.
+    /// Panics if the value is not a valid header value.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "a test that gives a malformed header should end there")]
+    #[expect(clippy::expect_used, reason = "documented; the test is wrong")]
     pub fn with_header(mut self, name: HeaderName, value: &str) -> Self {
         if let Outcome::Response(response) = &mut self.outcome {
             response.headers.append(name, HeaderValue::from_str(value).expect("a header value"));
@@ -103,7 +103,7 @@ impl Reply {
         self
     }
 
-    /// Sets the body; without effect where there is no response.
+    /// Sets the body. Has no effect if there is no response.
     #[must_use]
     pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
         if let Outcome::Response(response) = &mut self.outcome {
@@ -112,54 +112,54 @@ impl Reply {
         self
     }
 
-    /// Comes only after a while on the fake clock.
+    /// Delays the reply by this time, on the fake clock.
     #[must_use]
     pub fn after(mut self, span: Duration) -> Self {
         self.after = span;
         self
     }
 
-    fn of(outcome: Outcome) -> Self {
+    fn new(outcome: Outcome) -> Self {
         Self { after: Duration::ZERO, outcome }
     }
 }
 
 impl FakeFetch {
-    /// A network on which nothing answers yet.
+    /// Creates a client without scripted responses.
     #[must_use]
     pub fn new(clock: &FakeClock) -> Self {
         Self { clock: clock.clone(), inner: Arc::default(), in_flight: Arc::default() }
     }
 
-    /// Answers every request to `url` from now on, except for those that [`once`](Self::once) was told about.
+    /// Sets the response for every request to `url`. Responses of [`once`](Self::once) have precedence.
     pub fn always(&self, url: &str, reply: Reply) {
         self.inner().always.insert(url.to_owned(), reply);
     }
 
-    /// Answers one request to `url`: the next one, or the one after those that were told before.
+    /// Queues a response for one request to `url`, after those that are queued already.
     pub fn once(&self, url: &str, reply: Reply) {
         self.inner().once.entry(url.to_owned()).or_default().push_back(reply);
     }
 
-    /// How many requests were made.
+    /// Returns the number of requests.
     #[must_use]
     pub fn calls(&self) -> usize {
         self.inner().seen.len()
     }
 
-    /// How many requests were made to `url`.
+    /// Returns the number of requests to `url`.
     #[must_use]
     pub fn calls_to(&self, url: &str) -> usize {
         self.inner().seen.iter().filter(|request| request.url == url).count()
     }
 
-    /// Every request so far, in order.
+    /// Returns all requests in order.
     #[must_use]
     pub fn requests(&self) -> Vec<SeenRequest> {
         self.inner().seen.clone()
     }
 
-    /// How many requests are neither answered nor dropped.
+    /// Returns the number of requests that are in flight: neither completed nor dropped.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Acquire)
@@ -180,14 +180,14 @@ impl FakeFetch {
 }
 
 impl Fetch for FakeFetch {
-    #[expect(clippy::panic, reason = "the test asked for it")]
+    #[expect(clippy::panic, reason = "the test scripted it")]
     fn fetch(&self, request: FetchRequest) -> FetchFuture {
         let max_bytes = request.max_bytes;
         let Reply { after, outcome } = self.reply_to(request);
         let network = self.clone();
         let in_flight = InFlight::start(&self.in_flight);
         Box::pin(async move {
-            let _flight = in_flight;
+            let _guard = in_flight;
             if !after.is_zero() {
                 network.clock.sleep_until(network.clock.monotonic().saturating_add(after)).await;
             }
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_once_then_always_then_not_found() {
+    async fn returns_once_before_always_and_404_otherwise() {
         let network = FakeFetch::new(&FakeClock::new());
         assert_eq!(network.fetch(request()).await.map(|response| response.status.as_u16()), Ok(404));
         network.always(URL, Reply::json("{}"));
@@ -247,14 +247,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn keeps_to_the_largest_body() {
+    async fn rejects_bodies_above_the_limit() {
         let network = FakeFetch::new(&FakeClock::new());
         network.always(URL, Reply::json("12345678901"));
         assert_eq!(network.fetch(request()).await.map(drop), Err(FetchError::TooLarge));
     }
 
     #[tokio::test]
-    async fn a_late_reply_comes_when_time_has_passed() {
+    async fn delays_a_reply_on_the_fake_clock() {
         let clock = FakeClock::new();
         let network = FakeFetch::new(&clock);
         network.always(URL, Reply::json("{}").after(Duration::from_secs(2)));

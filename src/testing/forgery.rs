@@ -1,19 +1,19 @@
-//! The part of `TokenBuilder` that touches header, key and signature.
+//! `TokenBuilder`: header, key and signature.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::testing::issuer::TestIssuer;
-use crate::testing::members::Slot;
-use crate::testing::token::{Form, Proof, TokenBuilder};
+use crate::testing::members::MemberValue;
+use crate::testing::token::{SignatureKind, TokenBuilder, TokenKind};
 use crate::token::Algorithm;
 
 /// Header.
 impl TokenBuilder {
-    /// Signs with the issuer's key for this algorithm, and names it in `alg` and `kid`.
+    /// Signs with the issuer's key for this algorithm, and sets `alg` and `kid` to match.
     ///
-    /// The key is published only if the issuer's algorithms list it; see [`TestIssuer::with_algorithms`].
+    /// The key is published only if the algorithms of the issuer include this one; see [`TestIssuer::with_algorithms`].
     ///
     /// ```
     /// use tower_bearer::Algorithm;
@@ -27,36 +27,36 @@ impl TokenBuilder {
         self
     }
 
-    /// Sets any header member to any value that serde can write as JSON; the key that signs stays.
+    /// Sets any header member to any value that serializes as JSON. The key that signs does not change.
     ///
     /// # Panics
     ///
-    /// If the value can't be written as JSON, as a map whose keys are no strings.
+    /// Panics if the value does not serialize as JSON, for example a map whose keys are not strings.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();
     /// let token = issuer.token().header("crit", ["exp"]).header("alg", "rs256").sign();
     /// ```
     pub fn header(mut self, name: &str, value: impl Serialize) -> Self {
-        self.header.set(name, Slot::of(&value));
+        self.header.set(name, MemberValue::json(&value));
         self
     }
 
-    /// Adds a header member at the end, though its name may be there already.
+    /// Appends a header member, even if there is one with this name.
     ///
     /// # Panics
     ///
-    /// If the value can't be written as JSON, as a map whose keys are no strings.
+    /// Panics if the value does not serialize as JSON, for example a map whose keys are not strings.
     ///
     /// ```
     /// let token = tower_bearer::testing::TestIssuer::new().token().with_duplicate_header("alg", "none").sign();
     /// ```
     pub fn with_duplicate_header(mut self, name: &str, value: impl Serialize) -> Self {
-        self.header.push(name, Slot::of(&value));
+        self.header.push(name, MemberValue::json(&value));
         self
     }
 
-    /// Leaves a header member out.
+    /// Removes a header member.
     ///
     /// ```
     /// let token = tower_bearer::testing::TestIssuer::new().token().without_header("typ").sign();
@@ -75,16 +75,16 @@ impl TokenBuilder {
         self.header("typ", typ)
     }
 
-    /// Sets `kid`; the key that signs stays.
+    /// Sets `kid`. The key that signs does not change.
     ///
     /// ```
-    /// let token = tower_bearer::testing::TestIssuer::new().token().kid("nobody-knows-it").sign();
+    /// let token = tower_bearer::testing::TestIssuer::new().token().kid("unknown").sign();
     /// ```
     pub fn kid(self, kid: &str) -> Self {
         self.header("kid", kid)
     }
 
-    /// Leaves `kid` out; the key that signs stays.
+    /// Removes `kid`. The key that signs does not change.
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
@@ -98,7 +98,7 @@ impl TokenBuilder {
         self.without_header("kid")
     }
 
-    /// Writes this text as the header; the key that signs stays.
+    /// Uses this text as the header. The key that signs does not change.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();
@@ -112,18 +112,18 @@ impl TokenBuilder {
 
 /// Signature.
 impl TokenBuilder {
-    /// Signs with the current key of another issuer; the header still names our own `kid`, the claims our own `iss`.
+    /// Signs with the current key of another issuer. The header still has the `kid`, and the claims the `iss`, of this issuer.
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
     ///
     /// let (ours, theirs) = (TestIssuer::new(), TestIssuer::new());
     /// let forged = ours.token().signed_by(&theirs).sign();
-    /// let foreign = theirs.token().issuer(ours.issuer()).sign(); // the same with their `kid`
+    /// let foreign = theirs.token().issuer(ours.issuer()).sign(); // the same, with the other `kid`
     /// ```
     pub fn signed_by(mut self, other: &TestIssuer) -> Self {
         // A custom domain of the same server has the same key.
-        self.signer = (!Arc::ptr_eq(other.tenant(), self.issuer.tenant())).then(|| other.clone());
+        self.signer = (!Arc::ptr_eq(other.shared(), self.issuer.shared())).then(|| other.clone());
         self
     }
 
@@ -133,22 +133,22 @@ impl TokenBuilder {
     /// let token = tower_bearer::testing::TestIssuer::new().token().with_broken_signature().sign();
     /// ```
     pub fn with_broken_signature(mut self) -> Self {
-        self.proof = Proof::BrokenSignature;
+        self.signature_kind = SignatureKind::BrokenSignature;
         self
     }
 
-    /// Puts these octets in the place of the signature; none leave the third segment empty.
+    /// Uses these bytes as the signature. Without bytes, the third segment is empty.
     ///
     /// ```
     /// let token = tower_bearer::testing::TestIssuer::new().token().with_signature([]).sign();
     /// assert!(token.ends_with('.'));
     /// ```
     pub fn with_signature(mut self, signature: impl Into<Vec<u8>>) -> Self {
-        self.proof = Proof::Given(signature.into());
+        self.signature_kind = SignatureKind::Given(signature.into());
         self
     }
 
-    /// Says `"alg":"none"` and leaves the third segment empty (RFC 7519 §6).
+    /// Sets `"alg":"none"` and leaves the third segment empty (RFC 7519 §6).
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
@@ -161,8 +161,8 @@ impl TokenBuilder {
         self.header("alg", "none").with_signature([])
     }
 
-    /// Says `"alg":"HS256"` and signs with the text of [`TestIssuer::public_key_pem`] as the secret: the confusion of
-    /// RFC 8725 §2.1. An issuer that signs with its secret does so with its RS256 key.
+    /// Sets `"alg":"HS256"` and signs with the text of [`TestIssuer::public_key_pem`] as the secret: the algorithm confusion
+    /// attack of RFC 8725 §2.1. For an issuer that signs with its secret, the public key is that of RS256.
     ///
     /// ```
     /// let token = tower_bearer::testing::TestIssuer::new().token().hs256_with_public_key().sign();
@@ -171,11 +171,11 @@ impl TokenBuilder {
         if self.algorithm.is_symmetric() {
             self.algorithm = Algorithm::RS256;
         }
-        self.proof = Proof::PublicKeyHmac;
+        self.signature_kind = SignatureKind::PublicKeyHmac;
         self.header("alg", "HS256")
     }
 
-    /// Gives the token the five segments of an encrypted one (RFC 7516 §7.1); nobody can decrypt it.
+    /// Creates a token with the five segments of an encrypted one (RFC 7516 §7.1), filled with random text.
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
@@ -185,7 +185,7 @@ impl TokenBuilder {
     /// assert_eq!(UnverifiedToken::parse(&token).unwrap_err(), TokenError::Encrypted);
     /// ```
     pub fn encrypted(mut self) -> Self {
-        self.form = Form::Encrypted;
+        self.kind = TokenKind::Encrypted;
         self
     }
 }

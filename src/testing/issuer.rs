@@ -1,4 +1,4 @@
-//! `TestIssuer`: an authorization server in memory.
+//! `TestIssuer`: an in-memory authorization server.
 
 use std::fmt;
 use std::sync::{Arc, MutexGuard};
@@ -6,14 +6,15 @@ use std::sync::{Arc, MutexGuard};
 use http::HeaderValue;
 
 use crate::clock::Clock;
+use crate::testing::shared::{IssuerEndpoint, SharedState, State};
 use crate::testing::signer::TestKey;
-use crate::testing::tenant::{IssuerEndpoint, State, Tenant};
 use crate::token::Algorithm;
 
-/// An authorization server in memory: it has keys, publishes them, and signs any token it is asked for.
+/// An in-memory authorization server. It has keys, publishes them, and signs the tokens that a test needs.
 ///
-/// It signs with RS256 unless told otherwise. It is a [`Fetch`] that answers at its own URLs, and
-/// [`TestIssuer::serve`] puts it onto loopback. Clones are handles on the same server; no two servers share a key.
+/// It signs with RS256 by default. It implements [`Fetch`](crate::fetch::Fetch) for its own URLs;
+/// [`TestIssuer::serve`] starts an HTTP server on loopback. Clones are handles to the same issuer. Two issuers never share a
+/// key.
 ///
 /// ```
 /// use tower_bearer::testing::TestIssuer;
@@ -29,20 +30,21 @@ use crate::token::Algorithm;
 /// ```
 #[derive(Clone)]
 pub struct TestIssuer {
-    tenant: Arc<Tenant>,
-    face: IssuerEndpoint,
-    named: bool,
+    shared: Arc<SharedState>,
+    endpoint: IssuerEndpoint,
+    has_fixed_name: bool,
 }
 
-/// What it is.
+/// Constructors and configuration.
 impl TestIssuer {
-    /// A server named `https://issuer.test/`, or by its own URL once it is served.
+    /// Creates an issuer with the name `https://issuer.test/`. When it is [served](TestIssuer::serve), its name becomes the URL
+    /// of the server.
     #[must_use]
     pub fn new() -> Self {
-        Self { named: false, ..Self::named(DEFAULT_ISSUER) }
+        Self { has_fixed_name: false, ..Self::named(DEFAULT_ISSUER) }
     }
 
-    /// An Auth0 tenant: `iss` is `https://{domain}/`.
+    /// Creates an Auth0 tenant, with the `iss` `https://{domain}/`.
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
@@ -56,7 +58,7 @@ impl TestIssuer {
         Self::named(&format!("https://{domain}/"))
     }
 
-    /// A server with exactly this `iss`, which it keeps when it is served.
+    /// Creates an issuer with exactly this `iss`. The name stays the same when the issuer is served.
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
@@ -67,14 +69,15 @@ impl TestIssuer {
     /// ```
     #[must_use]
     pub fn named(issuer: &str) -> Self {
-        let face = IssuerEndpoint::new(issuer);
-        Self { tenant: Arc::new(Tenant::new(face.clone())), face, named: true }
+        let endpoint = IssuerEndpoint::new(issuer);
+        Self { shared: Arc::new(SharedState::new(endpoint.clone())), endpoint, has_fixed_name: true }
     }
 
-    /// Publishes keys of these algorithms, and signs with the first. Default: RS256; so does an empty list.
+    /// Sets the algorithms: the issuer publishes a key for each and signs with the first. The default, also for an empty list,
+    /// is RS256.
     ///
-    /// All RSA algorithms share one key pair, under a `kid` each: a token that names the wrong one of them is genuine
-    /// but for its `alg`. Shared secrets are not published.
+    /// All RSA algorithms share one key pair, with a different `kid` for each. So a token with the wrong `alg` of these is
+    /// valid except for its `alg`. Shared secrets are not published.
     ///
     /// ```
     /// use tower_bearer::Algorithm;
@@ -90,7 +93,7 @@ impl TestIssuer {
         self
     }
 
-    /// Leaves `alg` out of the published keys, as an Auth0 tenant can be told to.
+    /// Omits `alg` in the published keys, which is an option of Auth0 tenants.
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
@@ -99,11 +102,11 @@ impl TestIssuer {
     /// ```
     #[must_use]
     pub fn without_key_algorithms(self) -> Self {
-        self.state().names_algorithms = false;
+        self.state().publishes_alg = false;
         self
     }
 
-    /// Sends this `Cache-Control` with the documents. Default: what Auth0 sends,
+    /// Sets the `Cache-Control` header of the documents. The default is the one of Auth0,
     /// `public, max-age=15, stale-while-revalidate=15, stale-if-error=86400`.
     ///
     /// ```
@@ -118,7 +121,7 @@ impl TestIssuer {
         self
     }
 
-    /// Sends neither `Cache-Control` nor `ETag`, and answers no conditional request with 304.
+    /// Disables `Cache-Control`, `ETag` and the response 304 to conditional requests.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new().without_caching();
@@ -129,7 +132,7 @@ impl TestIssuer {
         self
     }
 
-    /// Dates tokens by this clock. Default: [`SystemClock`](crate::clock::SystemClock).
+    /// Sets the clock for the dates in tokens. The default is [`SystemClock`](crate::clock::SystemClock).
     ///
     /// ```
     /// use std::sync::Arc;
@@ -144,7 +147,7 @@ impl TestIssuer {
         self
     }
 
-    /// The same server under one more domain: the same keys, clients and counters, another `iss`.
+    /// Adds a custom domain and returns a handle for it: the same keys, clients and counters, but another `iss`.
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
@@ -156,53 +159,53 @@ impl TestIssuer {
     /// ```
     #[must_use]
     pub fn custom_domain(&self, issuer: &str) -> Self {
-        let face = IssuerEndpoint::new(issuer);
+        let endpoint = IssuerEndpoint::new(issuer);
         let mut state = self.state();
-        if !state.faces.contains(&face) {
-            state.faces.push(face.clone());
+        if !state.endpoints.contains(&endpoint) {
+            state.endpoints.push(endpoint.clone());
         }
-        Self { tenant: Arc::clone(&self.tenant), face, named: true }
+        Self { shared: Arc::clone(&self.shared), endpoint, has_fixed_name: true }
     }
 }
 
 impl TestIssuer {
-    pub(super) fn tenant(&self) -> &Arc<Tenant> {
-        &self.tenant
+    pub(super) fn shared(&self) -> &Arc<SharedState> {
+        &self.shared
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.tenant.state()
+        self.shared.state()
     }
 
-    pub(super) fn face(&self) -> &IssuerEndpoint {
-        &self.face
+    pub(super) fn endpoint(&self) -> &IssuerEndpoint {
+        &self.endpoint
     }
 
     pub(super) fn url(&self, path: &str) -> String {
-        self.face.url(path)
+        self.endpoint.url(path)
     }
 
-    /// The handle on this server as it listens at `base`.
+    /// Returns a handle for the server that listens at `base`.
     pub(super) fn served_at(&self, base: &str) -> Self {
-        let face = IssuerEndpoint {
-            issuer: if self.named { Arc::clone(&self.face.issuer) } else { Arc::from(base) },
+        let endpoint = IssuerEndpoint {
+            issuer: if self.has_fixed_name { Arc::clone(&self.endpoint.issuer) } else { Arc::from(base) },
             base: Arc::from(base),
         };
         let mut state = self.state();
-        state.faces.retain(|present| self.named || *present != self.face);
-        state.faces.push(face.clone());
-        Self { tenant: Arc::clone(&self.tenant), face, named: true }
+        state.endpoints.retain(|present| self.has_fixed_name || *present != self.endpoint);
+        state.endpoints.push(endpoint.clone());
+        Self { shared: Arc::clone(&self.shared), endpoint, has_fixed_name: true }
     }
 
-    /// The handle with the name of the domain that was asked, at the address of this one.
+    /// Returns a handle with the name of the domain in the `Host` header, and the address of this one.
     pub(super) fn at_host(&self, host: Option<&str>) -> Self {
-        let asked = self.faces().into_iter().find(|face| Some(face.host()) == host);
-        let issuer = asked.map_or_else(|| Arc::clone(&self.face.issuer), |face| face.issuer);
-        Self { face: IssuerEndpoint { issuer, base: Arc::clone(&self.face.base) }, ..self.clone() }
+        let by_host = self.endpoints().into_iter().find(|endpoint| Some(endpoint.host()) == host);
+        let issuer = by_host.map_or_else(|| Arc::clone(&self.endpoint.issuer), |endpoint| endpoint.issuer);
+        Self { endpoint: IssuerEndpoint { issuer, base: Arc::clone(&self.endpoint.base) }, ..self.clone() }
     }
 
-    pub(super) fn faces(&self) -> Vec<IssuerEndpoint> {
-        self.state().faces.clone()
+    pub(super) fn endpoints(&self) -> Vec<IssuerEndpoint> {
+        self.state().endpoints.clone()
     }
 
     pub(super) fn clock(&self) -> Arc<dyn Clock> {

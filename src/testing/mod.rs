@@ -1,8 +1,7 @@
-//! A test issuer, a token builder, a fake clock and a fake network: for users' tests and for this crate's own.
+//! A test issuer, a token builder, a fake clock and a fake network for the tests of an application.
 //!
-//! [`TestIssuer`] is an authorization server that lives in the test. It publishes keys through
-//! [`Fetch`](crate::fetch::Fetch) without a network, or over loopback, and its [`TokenBuilder`] makes tokens that are
-//! valid unless one thing is broken on purpose:
+//! [`TestIssuer`] is an in-memory authorization server. It publishes its keys through [`Fetch`](crate::fetch::Fetch) without
+//! a network, or over loopback. Its [`TokenBuilder`] creates valid tokens, and tokens that are invalid in exactly one way:
 //!
 //! ```
 //! use tower_bearer::testing::TestIssuer;
@@ -13,7 +12,7 @@
 //! assert_ne!(good, expired);
 //! ```
 //!
-//! [`FakeClock`] is time that a test turns by hand, and [`FakeFetch`] a network that answers as it was told:
+//! [`FakeClock`] is a clock that the test controls. [`FakeFetch`] is an HTTP client with scripted responses:
 //!
 //! ```
 //! use std::time::Duration;
@@ -29,13 +28,13 @@
 //!
 //! let network = FakeFetch::new(&clock);
 //! network.always("https://login.example.com/jwks", Reply::json(r#"{"keys":[]}"#));
-//! network.once("https://login.example.com/jwks", Reply::status(StatusCode::BAD_GATEWAY)); // before that
+//! network.once("https://login.example.com/jwks", Reply::status(StatusCode::BAD_GATEWAY)); // sent first
 //! assert_eq!(network.calls(), 0);
 //! ```
 //!
 //! # Security
 //!
-//! Some of its keys come with the source of this crate, so everybody has them. Never trust a test issuer outside tests.
+//! Some of its private keys are published in the source of this crate. Never trust a test issuer outside of tests.
 
 mod claims;
 mod clients;
@@ -52,8 +51,8 @@ mod policy;
 mod respond;
 mod rsa_pool;
 mod server;
+mod shared;
 mod signer;
-mod tenant;
 mod token;
 
 pub use self::claims::{ClaimsBuilder, claims};

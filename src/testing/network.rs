@@ -1,4 +1,4 @@
-//! The test issuers as a network in memory.
+//! `TestNetwork`, and `Fetch` for a test issuer: requests to test issuers without a network.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::testing::respond::{self, Reply};
 
 /// Several test issuers behind one [`Fetch`], each at its own URLs.
 ///
-/// A single [`TestIssuer`] is a [`Fetch`] by itself. A path that nobody publishes gets 404 at a host that exists here,
-/// and [`FetchError::Connect`] elsewhere.
+/// A single [`TestIssuer`] implements [`Fetch`] itself. An unknown path at the host of an issuer returns 404. A request to
+/// any other host fails with [`FetchError::Connect`].
 ///
 /// ```
 /// use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::testing::respond::{self, Reply};
 pub struct TestNetwork(Vec<TestIssuer>);
 
 impl TestNetwork {
-    /// A network of these issuers.
+    /// Creates a network of these issuers.
     #[must_use]
     pub fn new<'i>(issuers: impl IntoIterator<Item = &'i TestIssuer>) -> Self {
         Self(issuers.into_iter().cloned().collect())
@@ -48,7 +48,7 @@ impl Fetch for TestIssuer {
 }
 
 fn fetch(issuers: &[TestIssuer], request: &FetchRequest) -> FetchFuture {
-    // The outage is the one of this moment, not of the first poll.
+    // The response is determined when the request is made, not at the first poll.
     let reply = reply(issuers, request);
     let max_bytes = request.max_bytes;
     Box::pin(async move {
@@ -61,20 +61,20 @@ fn fetch(issuers: &[TestIssuer], request: &FetchRequest) -> FetchFuture {
     })
 }
 
-/// What the host of the URL says, and the clock on which it says it; `None` without such a host.
+/// Returns the reply of the issuer at the host of the URL, and its clock. Returns `None` if no issuer has that host.
 fn reply(issuers: &[TestIssuer], request: &FetchRequest) -> Option<(Reply, Arc<dyn Clock>)> {
     let url = request.endpoint.as_str();
     let mut host = None;
     for issuer in issuers {
-        for face in issuer.faces() {
-            if let Some(document) = face.document(url) {
-                return Some((issuer.tenant().answer(&face, document, &request.headers), issuer.clock()));
+        for endpoint in issuer.endpoints() {
+            if let Some(document) = endpoint.document(url) {
+                return Some((issuer.shared().answer(&endpoint, document, &request.headers), issuer.clock()));
             }
-            if respond::origin(&face.base) == respond::origin(url) {
+            if respond::origin(&endpoint.base) == respond::origin(url) {
                 host = Some(issuer);
             }
         }
     }
     let not_found = || respond::response(StatusCode::NOT_FOUND, Bytes::new());
-    host.map(|issuer| (issuer.tenant().unless_out(not_found), issuer.clock()))
+    host.map(|issuer| (issuer.shared().unless_outage(not_found), issuer.clock()))
 }

@@ -1,41 +1,41 @@
-//! What can be wrong with an authorization server.
+//! `Outage`: a simulated outage of the test issuer.
 
 use std::time::Duration;
 
 use http::StatusCode;
 
-/// A fault that a [`TestIssuer`](crate::testing::TestIssuer) acts out until it is told otherwise.
+/// An outage that a [`TestIssuer`](crate::testing::TestIssuer) simulates until it is changed.
 ///
-/// It hits every document and the token endpoint alike, in memory and over loopback. Requests are counted all the same.
+/// It affects every document and the token endpoint, in memory and over loopback. Requests are counted during an outage.
 ///
 /// ```
 /// use tower_bearer::testing::{Outage, TestIssuer};
 ///
 /// let issuer = TestIssuer::new();
-/// issuer.outage(Outage::Refuse); // from now on
-/// issuer.outage(Outage::None); // over
+/// issuer.outage(Outage::Refuse); // starts
+/// issuer.outage(Outage::None); // ends
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outage {
-    /// All is well. The default.
+    /// No outage. The default.
     #[default]
     None,
-    /// Every answer has this status and an empty body.
+    /// Every response has this status and an empty body.
     Status(StatusCode),
-    /// Every answer is 429 with this `Retry-After`, rounded down to seconds, as Auth0 answers beyond its rate limit.
+    /// Every response is 429 with this `Retry-After`, rounded down to seconds, like a response of Auth0 above its rate limit.
     RateLimited(Duration),
-    /// No answer ever comes; the connection stays open.
+    /// There is no response, and the connection stays open.
     Hang,
-    /// Every answer comes this much later by the issuer's clock.
+    /// Every response is delayed by this time, on the clock of the issuer.
     Delay(Duration),
-    /// No connection: [`FetchError::Connect`](crate::fetch::FetchError::Connect) in memory; over loopback the
-    /// connection is closed without an answer, since the port stays ours.
+    /// No connection. In memory, a fetch fails with [`FetchError::Connect`](crate::fetch::FetchError::Connect). Over loopback,
+    /// the connection is closed without a response, since the port stays open.
     Refuse,
-    /// Every answer is 200 with a page of HTML, as captive portals and proxies give.
+    /// Every response is 200 with an HTML page, like that of a captive portal or proxy.
     Garbage,
-    /// The key set is valid and has no keys; everything else works.
+    /// The key set is valid and has no keys. Everything else works.
     EmptySet,
-    /// The key set is followed by a mebibyte of blanks; everything else works.
+    /// The key set is followed by 1 MiB of spaces. Everything else works.
     Oversized,
 }

@@ -1,21 +1,23 @@
-//! What only a test may relax.
+//! `RefreshPolicy` settings that are for tests only.
 
 use std::time::Duration;
 
 use crate::jwks::RefreshPolicy;
 
 impl RefreshPolicy {
-    /// Lets a test poll more often than once a minute, over a real network for example; with a
-    /// [`FakeClock`](crate::testing::FakeClock) there is no need to.
+    /// Allows refresh periods below one minute, for example for a test with a real network. A test with a
+    /// [`FakeClock`](crate::testing::FakeClock) does not need it.
     #[must_use]
     pub fn without_refresh_floor(mut self) -> Self {
         self.lowest_period = SHORTEST;
         self
     }
 
-    /// Lets jitter and pauses fall the same way in every run; by default they start from the operating system's chance.
+    /// Sets the seed of the random numbers for jitter and pauses, so that every run is the same. By default the operating
+    /// system provides the seed.
     ///
-    /// Sources with one seed and one fate fetch at the same moments. To see replicas drift apart, give each its own.
+    /// Key sources with the same seed and the same responses fetch at the same times. To simulate replicas, use a different
+    /// seed for each.
     #[must_use]
     pub fn with_jitter_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -23,5 +25,5 @@ impl RefreshPolicy {
     }
 }
 
-/// Even a test must not poll without a pause.
+/// Even a test must not fetch without a pause.
 const SHORTEST: Duration = Duration::from_millis(10);

@@ -1,4 +1,4 @@
-//! What the test issuer answers: its documents, or the fault it acts out.
+//! The responses of the test issuer: its documents, or the simulated outage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::clock::Clock;
 use crate::testing::outage::Outage;
-use crate::testing::tenant::{IssuerEndpoint, Tenant};
+use crate::testing::shared::{IssuerEndpoint, SharedState};
 
 /// A document that the issuer publishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) enum Document {
     Discovery,
 }
 
-/// How a request ends.
+/// The outcome of a request.
 #[derive(Debug)]
 pub(super) enum Reply {
     At(Duration, Response<Bytes>),
@@ -31,7 +31,7 @@ pub(super) enum Reply {
 }
 
 impl Reply {
-    /// Waits as long as the fault demands; `None` means that no connection came about.
+    /// Waits for the delay and returns the response, or `None` if the connection is refused.
     pub(super) async fn arrive(self, clock: Arc<dyn Clock>) -> Option<Response<Bytes>> {
         match self {
             Self::Never => std::future::pending().await,
@@ -47,13 +47,13 @@ impl Reply {
 }
 
 impl IssuerEndpoint {
-    /// The host of the domain, with the port if it has one.
+    /// Returns the host of the domain, with the port if it has one.
     pub(super) fn host(&self) -> &str {
         let origin = origin(&self.issuer);
         origin.split_once("://").map_or(origin, |(_, host)| host)
     }
 
-    /// Finds the document at `url`; RFC 8414 §3.1 puts the well-known part before the issuer's path.
+    /// Returns the document at `url`. RFC 8414 §3.1 puts the well-known part before the path of the issuer.
     pub(super) fn document(&self, url: &str) -> Option<Document> {
         let origin = origin(&self.base);
         let path = self.base.strip_prefix(origin).unwrap_or_default().trim_end_matches('/');
@@ -69,7 +69,7 @@ impl IssuerEndpoint {
         }
     }
 
-    /// The members of Auth0's discovery document that a resource server or a client reads.
+    /// Returns the members of Auth0's discovery document that a resource server or a client reads.
     pub(super) fn discovery(&self) -> String {
         json!({
             "issuer": &*self.issuer,
@@ -87,18 +87,18 @@ impl IssuerEndpoint {
     }
 }
 
-impl Tenant {
-    /// Counts the request and answers it with the document, or with the present fault.
-    pub(super) fn answer(&self, face: &IssuerEndpoint, document: Document, request: &HeaderMap) -> Reply {
+impl SharedState {
+    /// Counts the request and returns the document or the current outage.
+    pub(super) fn answer(&self, endpoint: &IssuerEndpoint, document: Document, request: &HeaderMap) -> Reply {
         match document {
             Document::KeySet => self.key_set_requests.add_one(),
             Document::Discovery => self.discovery_requests.add_one(),
         }
-        self.unless_out(|| self.publish(face, document, request))
+        self.unless_outage(|| self.publish(endpoint, document, request))
     }
 
-    /// Gives the answer unless a fault hits every answer.
-    pub(super) fn unless_out(&self, answer: impl FnOnce() -> Response<Bytes>) -> Reply {
+    /// Returns the response, unless the current outage affects every response.
+    pub(super) fn unless_outage(&self, answer: impl FnOnce() -> Response<Bytes>) -> Reply {
         let outage = self.state().outage;
         let response = match outage {
             Outage::Hang => return Reply::Never,
@@ -120,17 +120,17 @@ impl Tenant {
         Reply::At(Duration::ZERO, response)
     }
 
-    fn publish(&self, face: &IssuerEndpoint, document: Document, request: &HeaderMap) -> Response<Bytes> {
+    fn publish(&self, endpoint: &IssuerEndpoint, document: Document, request: &HeaderMap) -> Response<Bytes> {
         let mut state = self.state();
         let body = match (document, state.outage) {
             (Document::KeySet, Outage::EmptySet) => r#"{"keys":[]}"#.to_owned(),
             (Document::KeySet, Outage::Oversized) => state.key_set() + &" ".repeat(OVERSIZE),
             (Document::KeySet, _) => state.key_set(),
-            (Document::Discovery, _) => face.discovery(),
+            (Document::Discovery, _) => endpoint.discovery(),
         };
         let Some(cache_control) = state.cache_control.clone() else { return json_response(StatusCode::OK, body) };
         let tag = entity_tag(&body);
-        let unchanged = request.get_all(IF_NONE_MATCH).iter().any(|known| names(known, &tag));
+        let unchanged = request.get_all(IF_NONE_MATCH).iter().any(|known| matches_tag(known, &tag));
         let mut response = if unchanged {
             response(StatusCode::NOT_MODIFIED, Bytes::new())
         } else {
@@ -154,21 +154,21 @@ pub(super) fn json_response(status: StatusCode, body: String) -> Response<Bytes>
     response
 }
 
-/// Scheme and authority of a URL.
+/// Returns scheme and authority of a URL.
 pub(super) fn origin(url: &str) -> &str {
     let authority = url.find("://").map_or(0, |at| at.saturating_add("://".len()));
     let end = url.get(authority..).and_then(|rest| rest.find('/'));
     end.and_then(|end| url.get(..authority.saturating_add(end))).unwrap_or(url)
 }
 
-/// A weak tag, as Auth0 sends.
+/// Returns a weak entity tag, as Auth0 does.
 fn entity_tag(body: &str) -> String {
     let digest = digest(&SHA256, body.as_bytes());
     format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(digest))
 }
 
-/// RFC 9110 §13.1.2: a list of tags, compared weakly, or an asterisk.
-fn names(known: &HeaderValue, tag: &str) -> bool {
+/// Returns whether an `If-None-Match` header matches the tag: a list of tags, compared weakly, or `*` (RFC 9110 §13.1.2).
+fn matches_tag(known: &HeaderValue, tag: &str) -> bool {
     let opaque = tag.trim_start_matches("W/");
     known.to_str().is_ok_and(|list| {
         list.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == opaque)

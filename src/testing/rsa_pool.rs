@@ -1,9 +1,9 @@
-//! RSA keys for test issuers, lent out and taken back.
+//! A pool of RSA keys for test issuers.
 //!
-//! Making one takes a tenth of a second, too long for every test. The pool starts with a few that were made before,
-//! makes more when they run out, and lends a key again after its issuer is gone. No two living issuers share one, and no
-//! thread, which is what a test runs on, gets one twice, for it may trust the key set of an issuer that it has dropped:
-//! otherwise a token of a stranger would be genuine, and the test for it would prove nothing.
+//! It takes a tenth of a second to generate an RSA key, which is too long for every test. The pool starts with a few embedded
+//! keys and generates more when it is empty. It reuses a key after its issuer is dropped. Two issuers never share a key at
+//! the same time. A thread, and so a test, never gets the same key twice: the test can still trust the key set of an issuer
+//! that it has dropped, so a token of another issuer with the same key would be accepted.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,35 +12,35 @@ use std::thread::{self, ThreadId};
 
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 
-/// A key pair that goes back to the pool when dropped.
-pub(super) struct LentKey(Option<Pooled>);
+/// A key pair that returns to the pool when it is dropped.
+pub(super) struct PooledKey(Option<PoolEntry>);
 
-/// A key pair, and who has had it.
-struct Pooled {
+/// A key pair in the pool, with the threads that have used it.
+struct PoolEntry {
     pair: KeyPair,
-    borrowers: Vec<ThreadId>,
+    used_by: Vec<ThreadId>,
 }
 
-impl LentKey {
-    /// Borrows a key pair that nobody else has.
+impl PooledKey {
+    /// Takes a key pair that is not in use from the pool, or generates one.
     #[expect(clippy::expect_used, reason = "generating an RSA key fails only without memory or entropy")]
-    pub(super) fn take() -> Self {
-        let borrower = thread::current().id();
-        let ready = pool().take(borrower);
-        let generate = || Pooled::new(KeyPair::generate(KeySize::Rsa2048).expect("memory and entropy suffice"));
+    pub(super) fn acquire() -> Self {
+        let thread = thread::current().id();
+        let ready = pool().acquire(thread);
+        let generate = || PoolEntry::new(KeyPair::generate(KeySize::Rsa2048).expect("memory and entropy suffice"));
         let mut key = ready.unwrap_or_else(generate);
-        key.borrowers.push(borrower);
+        key.used_by.push(thread);
         Self(Some(key))
     }
 
-    /// The key pair.
-    #[expect(clippy::expect_used, reason = "only `drop` takes the pair out")]
+    /// Returns the key pair.
+    #[expect(clippy::expect_used, reason = "only `drop` removes the pair")]
     pub(super) fn pair(&self) -> &KeyPair {
-        &self.0.as_ref().expect("the pair is there until the drop").pair
+        &self.0.as_ref().expect("the pair is present until the drop").pair
     }
 }
 
-impl Drop for LentKey {
+impl Drop for PooledKey {
     fn drop(&mut self) {
         if let Some(key) = self.0.take() {
             pool().returned.push_back(key);
@@ -48,29 +48,30 @@ impl Drop for LentKey {
     }
 }
 
-impl fmt::Debug for LentKey {
+impl fmt::Debug for PooledKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LentKey(..)")
+        f.write_str("PooledKey(..)")
     }
 }
 
-impl Pooled {
+impl PoolEntry {
     fn new(pair: KeyPair) -> Self {
-        Self { pair, borrowers: Vec::new() }
+        Self { pair, used_by: Vec::new() }
     }
 }
 
 struct Pool {
-    unused: Vec<Pooled>,
-    returned: VecDeque<Pooled>,
+    unused: Vec<PoolEntry>,
+    returned: VecDeque<PoolEntry>,
 }
 
 impl Pool {
-    fn take(&mut self, borrower: ThreadId) -> Option<Pooled> {
+    fn acquire(&mut self, thread: ThreadId) -> Option<PoolEntry> {
         self.unused.pop().or_else(|| {
-            // The last ones rest: where issuers move between threads, their key sets may be trusted a little longer, too.
-            let rested = self.returned.len().saturating_sub(RESTING);
-            let at = self.returned.iter().take(rested).position(|key| !key.borrowers.contains(&borrower))?;
+            // The last returned keys are not reused yet: if an issuer moves between threads, another thread can still trust its
+            // key set.
+            let reusable = self.returned.len().saturating_sub(REUSE_DISTANCE);
+            let at = self.returned.iter().take(reusable).position(|key| !key.used_by.contains(&thread))?;
             self.returned.remove(at)
         })
     }
@@ -79,16 +80,16 @@ impl Pool {
 fn pool() -> MutexGuard<'static, Pool> {
     static POOL: OnceLock<Mutex<Pool>> = OnceLock::new();
     let pool = POOL.get_or_init(|| {
-        let unused = EMBEDDED.iter().filter_map(|pkcs8| KeyPair::from_pkcs8(pkcs8).ok()).map(Pooled::new).collect();
+        let unused = EMBEDDED.iter().filter_map(|pkcs8| KeyPair::from_pkcs8(pkcs8).ok()).map(PoolEntry::new).collect();
         Mutex::new(Pool { unused, returned: VecDeque::new() })
     });
     pool.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many keys rest in the pool before one is lent again.
-const RESTING: usize = 4;
+/// How many keys must have been returned after a key before it is reused.
+const REUSE_DISTANCE: usize = 4;
 
-/// Made for this file with `openssl genpkey` and published with it: they protect nothing.
+/// Generated for this file with `openssl genpkey`. They are public and protect nothing.
 const EMBEDDED: [&[u8]; 4] = [
     include_bytes!("keys/rsa-1.p8"),
     include_bytes!("keys/rsa-2.p8"),
@@ -107,38 +108,38 @@ mod tests {
     }
 
     #[test]
-    fn every_embedded_key_is_readable() {
+    fn parses_every_embedded_key() {
         for pkcs8 in EMBEDDED {
             KeyPair::from_pkcs8(pkcs8).expect("a key pair");
         }
     }
 
     #[test]
-    fn no_two_borrowers_share_a_key() {
-        let (first, second) = (LentKey::take(), LentKey::take());
+    fn two_acquired_keys_differ() {
+        let (first, second) = (PooledKey::acquire(), PooledKey::acquire());
         assert_ne!(public(first.pair()), public(second.pair()));
     }
 
     #[test]
-    fn a_key_rests_before_it_is_lent_again() {
-        let key = || Pooled::new(KeyPair::from_pkcs8(EMBEDDED[0]).expect("a key pair"));
+    fn does_not_reuse_a_key_too_early() {
+        let key = || PoolEntry::new(KeyPair::from_pkcs8(EMBEDDED[0]).expect("a key pair"));
         let mut pool = Pool { unused: vec![key()], returned: VecDeque::new() };
-        let borrower = thread::current().id();
-        assert!(pool.take(borrower).is_some());
-        pool.returned.extend((0..RESTING).map(|_| key()));
-        assert!(pool.take(borrower).is_none());
+        let thread = thread::current().id();
+        assert!(pool.acquire(thread).is_some());
+        pool.returned.extend((0..REUSE_DISTANCE).map(|_| key()));
+        assert!(pool.acquire(thread).is_none());
         pool.returned.push_back(key());
-        assert!(pool.take(borrower).is_some());
+        assert!(pool.acquire(thread).is_some());
     }
 
     #[test]
-    fn nobody_gets_a_key_twice() {
-        let key = |borrowers| Pooled { pair: KeyPair::from_pkcs8(EMBEDDED[0]).expect("a key pair"), borrowers };
-        let me = thread::current().id();
+    fn never_returns_a_key_to_the_same_thread_twice() {
+        let key = |used_by| PoolEntry { pair: KeyPair::from_pkcs8(EMBEDDED[0]).expect("a key pair"), used_by };
+        let this_thread = thread::current().id();
         let other = thread::spawn(|| thread::current().id()).join().expect("an id");
-        let mut pool = Pool { unused: Vec::new(), returned: (0..RESTING).map(|_| key(Vec::new())).collect() };
-        pool.returned.push_front(key(vec![me]));
-        assert!(pool.take(me).is_none());
-        assert!(pool.take(other).is_some());
+        let mut pool = Pool { unused: Vec::new(), returned: (0..REUSE_DISTANCE).map(|_| key(Vec::new())).collect() };
+        pool.returned.push_front(key(vec![this_thread]));
+        assert!(pool.acquire(this_thread).is_none());
+        assert!(pool.acquire(other).is_some());
     }
 }

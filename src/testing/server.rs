@@ -1,4 +1,4 @@
-//! `TestServer`: a test issuer on loopback.
+//! `TestServer`: an HTTP server on loopback for a test issuer.
 
 use std::io;
 use std::mem;
@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::testing::endpoints;
 use crate::testing::issuer::TestIssuer;
 
-/// A [`TestIssuer`] that listens on loopback, over plain HTTP/1.1, until it is shut down or dropped.
+/// An HTTP/1.1 server on loopback for a [`TestIssuer`]. It runs until it is shut down or dropped.
 ///
 /// | path | |
 /// |---|---|
@@ -22,10 +22,10 @@ use crate::testing::issuer::TestIssuer;
 /// | `/.well-known/openid-configuration`, `/.well-known/oauth-authorization-server` | the discovery document |
 /// | `/oauth/token` | tokens for registered clients |
 ///
-/// The token endpoint takes `grant_type=client_credentials`, `client_id`, `client_secret` (or both as HTTP Basic),
-/// `audience`, and optionally `scope` and `organization`, as JSON or as a form. Its tokens and its errors have the form
-/// of Auth0's: `sub` is `{client_id}@clients`, and `aud` becomes an array with the `/userinfo` URL when `scope` asks
-/// for `openid`. A request whose `Host` is one of the issuer's domains is answered under that name.
+/// The token endpoint accepts JSON or a form with `grant_type=client_credentials`, `client_id`, `client_secret` (or both as
+/// HTTP Basic), `audience`, and optionally `scope` and `organization`. Its tokens and errors have the format of Auth0: `sub`
+/// is `{client_id}@clients`, and if `scope` contains `openid`, `aud` is an array with the `/userinfo` URL. If the `Host` of a
+/// request is one of the issuer's domains, the response uses the name of that domain.
 ///
 /// ```
 /// use tower_bearer::testing::TestIssuer;
@@ -50,16 +50,16 @@ pub struct TestServer {
     connections: Connections,
 }
 
-/// On loopback.
+/// Serving on loopback.
 impl TestIssuer {
-    /// Listens on `127.0.0.1` at a port that is free.
+    /// Starts a server on `127.0.0.1` at a free port.
     ///
-    /// An issuer from [`TestIssuer::new`] is named by its URL from now on; one with a name of its own keeps it, while
-    /// its `jwks_uri` and token endpoint move to the server. Handles made before keep what they say.
+    /// The name of an issuer from [`TestIssuer::new`] becomes the URL of the server. An issuer with an explicit name keeps it;
+    /// only its `jwks_uri` and token endpoint change to URLs of the server. Earlier handles do not change.
     ///
     /// # Errors
     ///
-    /// When the port can't be opened.
+    /// Returns an error if the port cannot be opened.
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
@@ -76,11 +76,11 @@ impl TestIssuer {
         self.serve_on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
     }
 
-    /// Listens on this address; port 0 means a free one.
+    /// Starts a server on this address. Port 0 means a free port.
     ///
     /// # Errors
     ///
-    /// When the port can't be opened.
+    /// Returns an error if the port cannot be opened.
     ///
     /// ```
     /// use std::net::{Ipv6Addr, SocketAddr};
@@ -106,7 +106,7 @@ impl TestIssuer {
 }
 
 impl TestServer {
-    /// The issuer under its present name, to make tokens and faults with.
+    /// Returns the issuer with the name that it has on this server, to create tokens and simulate outages.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -122,7 +122,7 @@ impl TestServer {
         &self.issuer
     }
 
-    /// Where it listens, as a URL with a slash at the end.
+    /// Returns the URL of the server, with a trailing slash.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -137,7 +137,7 @@ impl TestServer {
         &self.url
     }
 
-    /// Where it listens, as an address.
+    /// Returns the address of the server.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -152,7 +152,7 @@ impl TestServer {
         self.address
     }
 
-    /// Closes the port and every connection, and returns when all its tasks are gone.
+    /// Closes the port and every connection, and waits until all tasks of the server have ended.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -166,7 +166,7 @@ impl TestServer {
     /// ```
     pub async fn shutdown(mut self) {
         self.accepting.abort();
-        // It always ends as cancelled, which is what we want.
+        // The result is always the cancellation.
         drop((&mut self.accepting).await);
         let mut connections = mem::take(&mut *self.connections.lock());
         connections.shutdown().await;
@@ -196,19 +196,19 @@ async fn accept(listener: TcpListener, issuer: TestIssuer, connections: Connecti
             Ok((stream, _)) => {
                 let mut connections = connections.lock();
                 while connections.try_join_next().is_some() {}
-                connections.spawn(converse(stream, issuer.clone()));
+                connections.spawn(serve_connection(stream, issuer.clone()));
             }
-            // Out of file descriptors, or the client has gone: neither ends the server.
+            // No file descriptors left, or the client has disconnected. The server continues in both cases.
             Err(_) => tokio::task::yield_now().await,
         }
     }
 }
 
-async fn converse(stream: TcpStream, issuer: TestIssuer) {
+async fn serve_connection(stream: TcpStream, issuer: TestIssuer) {
     let service = service_fn(move |request| {
         let issuer = issuer.clone();
         async move { endpoints::answer(&issuer, request).await }
     });
-    // A connection that breaks concerns its client alone, who sees it.
+    // An error of a connection is visible to its client, and the test needs no more.
     drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
 }

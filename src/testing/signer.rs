@@ -1,4 +1,4 @@
-//! Keys that sign: one per algorithm, made when first needed.
+//! Signing keys of a test issuer: one per algorithm, generated at the first use.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -11,10 +11,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::testing::rsa_pool::LentKey;
+use crate::testing::rsa_pool::PooledKey;
 use crate::token::Algorithm;
 
-/// A key bound to one algorithm, with the id under which it is published.
+/// A signing key that is bound to one algorithm, with the `kid` under which it is published.
 #[derive(Debug)]
 pub(super) struct TestKey {
     kid: Option<String>,
@@ -23,9 +23,9 @@ pub(super) struct TestKey {
 }
 
 impl TestKey {
-    /// A key for `algorithm` with an id that no other key has.
+    /// Creates a key for `algorithm` with a unique `kid`.
     pub(super) fn new(algorithm: Algorithm, material: &Material) -> Self {
-        let kid = (!algorithm.is_symmetric()).then(|| random_text(KID_OCTETS));
+        let kid = (!algorithm.is_symmetric()).then(|| random_text(KID_BYTES));
         Self { kid, algorithm, pair: Pair::new(algorithm, material) }
     }
 
@@ -33,7 +33,7 @@ impl TestKey {
         self.algorithm
     }
 
-    /// The key id; none for a shared secret, which nobody publishes.
+    /// Returns the `kid`, or `None` for a shared secret, which is not published.
     pub(super) fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
     }
@@ -42,7 +42,7 @@ impl TestKey {
         self.pair.sign(message)
     }
 
-    /// The public key as JWK members; none for a shared secret.
+    /// Returns the public key as JWK members, or `None` for a shared secret.
     pub(super) fn jwk(&self) -> Option<Value> {
         let mut jwk = self.pair.jwk()?;
         let members = jwk.as_object_mut()?;
@@ -52,34 +52,34 @@ impl TestKey {
         Some(jwk)
     }
 
-    /// The public key as `PUBLIC KEY` PEM text (RFC 7468 §13); empty for a shared secret.
+    /// Returns the public key as `PUBLIC KEY` PEM text (RFC 7468 §13), or an empty string for a shared secret.
     pub(super) fn public_key_pem(&self) -> String {
         self.pair.spki().map(|der| pem(&der)).unwrap_or_default()
     }
 }
 
-/// What the keys of one generation share: the RSA pair and the secret.
+/// The RSA key pair and the secret that all keys between two rotations share.
 ///
-/// One RSA pair under every RSA algorithm makes a token that names the wrong one genuine but for its `alg`.
+/// All RSA algorithms share one key pair, so a token with the wrong RSA algorithm is valid except for its `alg`.
 #[derive(Debug)]
 pub(super) struct Material {
-    rsa: OnceLock<Arc<LentKey>>,
+    rsa: OnceLock<Arc<PooledKey>>,
     secret: String,
 }
 
 impl Material {
     pub(super) fn new() -> Self {
-        Self { rsa: OnceLock::new(), secret: random_text(SECRET_OCTETS) }
+        Self { rsa: OnceLock::new(), secret: random_text(SECRET_BYTES) }
     }
 
-    /// The shared secret: 64 characters, enough for HS512 (RFC 7518 §3.2).
+    /// Returns the shared secret: 64 characters, enough for HS512 (RFC 7518 §3.2).
     pub(super) fn secret(&self) -> &str {
         &self.secret
     }
 }
 
 enum Pair {
-    Rsa { key: Arc<LentKey>, encoding: &'static dyn RsaEncoding },
+    Rsa { key: Arc<PooledKey>, encoding: &'static dyn RsaEncoding },
     Ecdsa { pair: EcdsaKeyPair, curve: &'static str },
     Ed25519(Ed25519KeyPair),
     Secret(Box<hmac::Key>),
@@ -87,8 +87,10 @@ enum Pair {
 
 impl Pair {
     fn new(algorithm: Algorithm, material: &Material) -> Self {
-        let rsa =
-            |encoding| Self::Rsa { key: Arc::clone(material.rsa.get_or_init(|| Arc::new(LentKey::take()))), encoding };
+        let rsa = |encoding| Self::Rsa {
+            key: Arc::clone(material.rsa.get_or_init(|| Arc::new(PooledKey::acquire()))),
+            encoding,
+        };
         let secret = |hash| Self::Secret(Box::new(hmac::Key::new(hash, material.secret.as_bytes())));
         match algorithm {
             Algorithm::RS256 => rsa(&signature::RSA_PKCS1_SHA256),
@@ -117,13 +119,13 @@ impl Pair {
         Self::Ed25519(Ed25519KeyPair::generate().expect("memory and entropy suffice"))
     }
 
-    #[expect(clippy::expect_used, reason = "a key of our own making signs messages of any length")]
+    #[expect(clippy::expect_used, reason = "a generated key signs messages of any length")]
     fn sign(&self, message: &[u8]) -> Vec<u8> {
         match self {
             Self::Rsa { key, encoding } => {
                 let mut signature = vec![0; key.pair().public_modulus_len()];
                 let signed = key.pair().sign(*encoding, &SystemRandom::new(), message, &mut signature);
-                signed.expect("2048 bits hold every padding");
+                signed.expect("2048 bits are enough for every padding");
                 signature
             }
             Self::Ecdsa { pair, .. } => {
@@ -134,7 +136,7 @@ impl Pair {
         }
     }
 
-    /// RFC 7518 §6.2 and §6.3, RFC 8037 §2.
+    /// Returns the members of RFC 7518 §6.2 and §6.3, RFC 8037 §2.
     fn jwk(&self) -> Option<Value> {
         match self {
             Self::Rsa { key, .. } => {
@@ -172,22 +174,22 @@ impl fmt::Debug for Pair {
     }
 }
 
-/// Computes an HMAC with SHA-256 under any octets.
+/// Computes an HMAC with SHA-256 and any bytes as the key.
 pub(super) fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref().to_vec()
 }
 
-/// Random octets as base64url.
+/// Returns random bytes as base64url.
 #[expect(clippy::expect_used, reason = "a system without entropy runs no tests")]
-pub(super) fn random_text(octets: usize) -> String {
-    let mut random = vec![0; octets];
+pub(super) fn random_text(length: usize) -> String {
+    let mut random = vec![0; length];
     rand::fill(&mut random).expect("the system has entropy");
     URL_SAFE_NO_PAD.encode(random)
 }
 
-/// Cuts the modulus out of an `RSAPublicKey` (RFC 8017 §A.1.1); `None` unless it has 2048 bits and the exponent 65537.
+/// Returns the modulus of an `RSAPublicKey` (RFC 8017 §A.1.1), or `None` unless it has 2048 bits and the exponent is 65537.
 fn modulus(der: &[u8]) -> Option<&[u8]> {
-    der.strip_prefix(RSA_2048_HEAD)?.strip_suffix(EXPONENT_65537)
+    der.strip_prefix(RSA_2048_PREFIX)?.strip_suffix(EXPONENT_65537)
 }
 
 fn pem(der: &[u8]) -> String {
@@ -206,14 +208,14 @@ fn pem(der: &[u8]) -> String {
 /// RFC 7468 §2: lines of 64 characters.
 const PEM_LINE: usize = 64;
 
-/// A sequence of 266 octets, in it an integer of 257, the first of which is zero.
-const RSA_2048_HEAD: &[u8] = &[0x30, 0x82, 0x01, 0x0a, 0x02, 0x82, 0x01, 0x01, 0x00];
+/// The start of a sequence of 266 bytes with an integer of 257 bytes, whose first byte is zero.
+const RSA_2048_PREFIX: &[u8] = &[0x30, 0x82, 0x01, 0x0a, 0x02, 0x82, 0x01, 0x01, 0x00];
 
-/// An integer of three octets.
+/// An integer of three bytes.
 const EXPONENT_65537: &[u8] = &[0x02, 0x03, 0x01, 0x00, 0x01];
 
 /// 22 characters, about as long as Auth0's key ids.
-const KID_OCTETS: usize = 16;
+const KID_BYTES: usize = 16;
 
 /// 64 characters of base64url.
-const SECRET_OCTETS: usize = 48;
+const SECRET_BYTES: usize = 48;

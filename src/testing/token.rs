@@ -1,4 +1,4 @@
-//! `TokenBuilder`: tokens that are valid, or wrong in exactly one way.
+//! `TokenBuilder`: creates tokens that are valid, or invalid in exactly one way.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use serde_json::json;
 
 use crate::clock::Timestamp;
 use crate::testing::issuer::TestIssuer;
-use crate::testing::members::{Members, Slot};
+use crate::testing::members::{MemberValue, Members};
 use crate::testing::signer::{self, TestKey};
 use crate::token::Algorithm;
 
-/// A token under construction: valid by default; each method sets, or breaks, one thing.
+/// Builds a token. It is valid by default; each method sets or breaks one thing.
 ///
 /// | header | |
 /// |---|---|
 /// | `alg` | the issuer's first algorithm: RS256 |
 /// | `typ` | `JWT` |
-/// | `kid` | the id of the issuer's current key; none under an HS algorithm |
+/// | `kid` | that of the issuer's current key; none for an HS algorithm |
 ///
 /// | claim | |
 /// |---|---|
@@ -30,7 +30,7 @@ use crate::token::Algorithm;
 /// | `exp` | one hour later |
 /// | `azp` | `test-client` |
 ///
-/// There is no `scope` and no `permissions`: a test states the rights that it needs.
+/// There is no `scope` and no `permissions`. A test sets the rights that it needs.
 ///
 /// ```
 /// use tower_bearer::testing::TestIssuer;
@@ -41,33 +41,33 @@ use crate::token::Algorithm;
 /// let forged = issuer.token().signed_by(&TestIssuer::new()).sign();
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "a token comes out of `sign`"]
+#[must_use = "call `sign` to create the token"]
 pub struct TokenBuilder {
     pub(super) issuer: TestIssuer,
-    /// Another issuer whose key signs.
+    /// Another issuer, whose key signs the token.
     pub(super) signer: Option<TestIssuer>,
     pub(super) algorithm: Algorithm,
     pub(super) header: Members,
     pub(super) claims: Members,
     pub(super) raw_header: Option<String>,
     pub(super) raw_payload: Option<String>,
-    pub(super) proof: Proof,
-    pub(super) form: Form,
+    pub(super) signature_kind: SignatureKind,
+    pub(super) kind: TokenKind,
     now: Timestamp,
 }
 
-/// What stands in the third segment.
+/// The content of the third segment.
 #[derive(Clone, Debug)]
-pub(super) enum Proof {
+pub(super) enum SignatureKind {
     Signature,
     BrokenSignature,
     PublicKeyHmac,
     Given(Vec<u8>),
 }
 
-/// How the segments are put together.
+/// The kind of the token.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Form {
+pub(super) enum TokenKind {
     Signed,
     Encrypted,
 }
@@ -80,9 +80,9 @@ impl TokenBuilder {
             (state.algorithm(), state.clock.now())
         };
         let mut header = Members::default();
-        header.push("alg", Slot::Algorithm);
-        header.push("typ", Slot::of(&"JWT"));
-        header.push("kid", Slot::Kid);
+        header.push("alg", MemberValue::Algorithm);
+        header.push("typ", MemberValue::json(&"JWT"));
+        header.push("kid", MemberValue::Kid);
         let builder = Self {
             issuer: issuer.clone(),
             signer: None,
@@ -91,8 +91,8 @@ impl TokenBuilder {
             claims: Members::default(),
             raw_header: None,
             raw_payload: None,
-            proof: Proof::Signature,
-            form: Form::Signed,
+            signature_kind: SignatureKind::Signature,
+            kind: TokenKind::Signed,
             now,
         };
         builder
@@ -142,7 +142,7 @@ impl TokenBuilder {
         self.claim("aud", audiences.into_iter().collect::<Vec<_>>())
     }
 
-    /// Sets `scope`: names with single blanks between them.
+    /// Sets `scope`: names, separated by single spaces.
     ///
     /// ```
     /// let token = tower_bearer::testing::TestIssuer::new().token().scope("read:orders write:orders").sign();
@@ -169,7 +169,7 @@ impl TokenBuilder {
         self.claim("org_id", id)
     }
 
-    /// Sets `exp` to a time after now; a zero duration means now.
+    /// Sets `exp` to this time after now. A zero duration means now.
     ///
     /// ```
     /// use std::time::Duration;
@@ -224,46 +224,46 @@ impl TokenBuilder {
         self.claim("iat", time.as_secs())
     }
 
-    /// Sets any claim to any value that serde can write as JSON.
+    /// Sets any claim to any value that serializes as JSON.
     ///
     /// # Panics
     ///
-    /// If the value can't be written as JSON, as a map whose keys are no strings.
+    /// Panics if the value does not serialize as JSON, for example a map whose keys are not strings.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();
     /// let token = issuer.token().claim("https://northwind.com/roles", ["admin"]).claim("cnf", serde_json::json!({})).sign();
     /// ```
     pub fn claim(mut self, name: &str, value: impl Serialize) -> Self {
-        self.claims.set(name, Slot::of(&value));
+        self.claims.set(name, MemberValue::json(&value));
         self
     }
 
-    /// Sets any claim to JSON text, written as it is: `1.5e9`, `1e400`, or nonsense.
+    /// Sets any claim to this JSON text, without changes: `1.5e9`, `1e400`, or invalid text.
     ///
     /// ```
     /// let token = tower_bearer::testing::TestIssuer::new().token().raw_claim("exp", "1e400").sign();
     /// ```
     pub fn raw_claim(mut self, name: &str, json: &str) -> Self {
-        self.claims.set(name, Slot::Json(json.to_owned()));
+        self.claims.set(name, MemberValue::Json(json.to_owned()));
         self
     }
 
-    /// Adds a claim at the end, though its name may be there already.
+    /// Appends a claim, even if there is one with this name.
     ///
     /// # Panics
     ///
-    /// If the value can't be written as JSON, as a map whose keys are no strings.
+    /// Panics if the value does not serialize as JSON, for example a map whose keys are not strings.
     ///
     /// ```
     /// let token = tower_bearer::testing::TestIssuer::new().token().with_duplicate_claim("sub", "auth0|admin").sign();
     /// ```
     pub fn with_duplicate_claim(mut self, name: &str, value: impl Serialize) -> Self {
-        self.claims.push(name, Slot::of(&value));
+        self.claims.push(name, MemberValue::json(&value));
         self
     }
 
-    /// Leaves a claim out.
+    /// Removes a claim.
     ///
     /// ```
     /// let token = tower_bearer::testing::TestIssuer::new().token().without("exp").sign();
@@ -273,7 +273,7 @@ impl TokenBuilder {
         self
     }
 
-    /// Writes this text as the payload and nothing of the claims.
+    /// Uses this text as the payload instead of the claims.
     ///
     /// ```
     /// let token = tower_bearer::testing::TestIssuer::new().token().raw_payload("[]").sign();
@@ -283,8 +283,7 @@ impl TokenBuilder {
         self
     }
 
-    /// Turns the token into the form of RFC 9068: `typ` is `at+jwt`, `client_id` takes the place of `azp`, and there
-    /// is a `jti` that no other token has.
+    /// Changes the token to the profile of RFC 9068: `typ` is `at+jwt`, `client_id` replaces `azp`, and `jti` is unique.
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
@@ -295,17 +294,14 @@ impl TokenBuilder {
     /// # Ok::<(), tower_bearer::token::TokenError>(())
     /// ```
     pub fn rfc9068(self) -> Self {
-        self.typ("at+jwt")
-            .without("azp")
-            .claim("client_id", "test-client")
-            .claim("jti", signer::random_text(JTI_OCTETS))
+        self.typ("at+jwt").without("azp").claim("client_id", "test-client").claim("jti", signer::random_text(JTI_BYTES))
     }
 }
 
-/// Out comes the token.
+/// Signing.
 impl TokenBuilder {
-    /// Writes header and payload and signs them with the key that the signer has now. The key is read once: beside a
-    /// [rotation](TestIssuer::rotate), too, `kid` names the key that signs.
+    /// Serializes header and payload and signs them with the current key. The key is read once, so `kid` matches the key that
+    /// signs even if another thread [rotates](TestIssuer::rotate) the keys.
     ///
     /// ```
     /// let token = tower_bearer::testing::TestIssuer::new().token().sign();
@@ -317,42 +313,44 @@ impl TokenBuilder {
         let header = self.raw_header.clone().unwrap_or_else(|| self.header.to_json(self.algorithm.name(), key.kid()));
         let payload = self.raw_payload.clone().unwrap_or_else(|| self.claims.to_json(self.algorithm.name(), key.kid()));
         let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(&payload));
-        match self.form {
-            Form::Signed => format!("{signed}.{}", URL_SAFE_NO_PAD.encode(self.signature(&key, signed.as_bytes()))),
-            Form::Encrypted => encrypted(&payload),
+        match self.kind {
+            TokenKind::Signed => {
+                format!("{signed}.{}", URL_SAFE_NO_PAD.encode(self.signature(&key, signed.as_bytes())))
+            }
+            TokenKind::Encrypted => encrypted(&payload),
         }
     }
 
-    /// The third segment of a token whose header names the key `own`.
+    /// Returns the third segment of a token whose header has the `kid` of the key `own`.
     pub(super) fn signature(&self, own: &TestKey, message: &[u8]) -> Vec<u8> {
         let sign = || match &self.signer {
             Some(signer) => signer.key(self.algorithm).sign(message),
             None => own.sign(message),
         };
-        match &self.proof {
-            Proof::Signature => sign(),
-            Proof::BrokenSignature => flip_one_bit(sign()),
-            Proof::PublicKeyHmac => signer::hmac_sha256(own.public_key_pem().as_bytes(), message),
-            Proof::Given(signature) => signature.clone(),
+        match &self.signature_kind {
+            SignatureKind::Signature => sign(),
+            SignatureKind::BrokenSignature => flip_one_bit(sign()),
+            SignatureKind::PublicKeyHmac => signer::hmac_sha256(own.public_key_pem().as_bytes(), message),
+            SignatureKind::Given(signature) => signature.clone(),
         }
     }
 }
 
 fn flip_one_bit(mut signature: Vec<u8>) -> Vec<u8> {
-    if let Some(octet) = signature.last_mut() {
-        *octet ^= 1;
+    if let Some(byte) = signature.last_mut() {
+        *byte ^= 1;
     }
     signature
 }
 
-/// Header, wrapped key, initialisation vector, ciphertext and tag, of the lengths that RFC 7516 would give them.
+/// Returns header, wrapped key, initialization vector, ciphertext and tag, with the lengths of RFC 7516.
 fn encrypted(payload: &str) -> String {
     let header = json!({ "alg": "RSA-OAEP-256", "enc": "A256GCM", "typ": "JWT", "cty": "JWT" }).to_string();
-    let noise = [256, 12, payload.len(), 16].map(signer::random_text);
-    format!("{}.{}", URL_SAFE_NO_PAD.encode(header), noise.join("."))
+    let random = [256, 12, payload.len(), 16].map(signer::random_text);
+    format!("{}.{}", URL_SAFE_NO_PAD.encode(header), random.join("."))
 }
 
-/// Far beyond any leeway, either way.
+/// Much longer than any leeway.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
-const JTI_OCTETS: usize = 16;
+const JTI_BYTES: usize = 16;

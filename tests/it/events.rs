@@ -140,8 +140,8 @@ async fn a_missing_layer_is_an_error_in_the_log() {
     }
     send(RequireLayer::scope("admin").layer(shows_subject()), request(&[])).await;
     let errors = log.lines("ERROR tower_bearer::server: request rejected: the server is misconfigured");
-    let handler = r#"fault="a handler wants claims and has no BearerLayer around it""#;
-    let guard = r#"fault="a RequireLayer has no BearerLayer around it""#;
+    let handler = r#"reason="a handler wants claims and has no BearerLayer around it""#;
+    let guard = r#"reason="a RequireLayer has no BearerLayer around it""#;
     assert_eq!(errors.len(), 3, "{errors:?}");
     for (line, reason) in errors.iter().zip([handler, handler, guard]) {
         assert!(line.ends_with(reason), "{reason} in {line}");

@@ -180,7 +180,8 @@ async fn a_private_key_is_told_of_though_its_public_half_is_used() {
     );
     world.run(HOUR).await;
     assert!(world.serves("a") && world.serves("b"));
-    let last_reported = "ERROR tower_bearer::jwks: the key set contains a private key, which is used; anyone who read it can sign tokens";
+    let last_reported = "ERROR tower_bearer::jwks: the key set contains a private key, which is used; anyone who read it can sign \
+         tokens";
     assert_eq!((log.lines(last_reported), log.lines("skipped a key")), (1, 0), "{}", log.text());
 
     // The keys in use stay the same, and what is published of them is news.

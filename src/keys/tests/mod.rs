@@ -41,7 +41,7 @@ fn decode(text: &str) -> Vec<u8> {
 fn verifies_the_examples_of_rfc_7515() {
     let keys = [rfc_secret(), verifying(RSA, Algorithm::RS256), verifying(P256, Algorithm::ES256)];
     for (token, key) in [HS256_TOKEN, RS256_TOKEN, ES256_TOKEN].into_iter().zip(&keys) {
-        let signed = prove(token, &keys).expect("proven");
+        let signed = prove(token, &keys).expect("verified");
         assert_eq!(signed.thumbprint(), key.thumbprint());
         assert_eq!(signed.header().algorithm(), key.algorithm());
         assert!(signed.payload().json().contains("joe"));
@@ -144,7 +144,7 @@ fn secrets_verify_the_full_tag_only() {
 
 #[test]
 fn several_secrets_are_all_tried() {
-    let secrets = (1..=4).map(|octet| Secret::new([octet; 64]).expect("a secret"));
+    let secrets = (1..=4).map(|byte| Secret::new([byte; 64]).expect("a secret"));
     let bound: Vec<VerifyingKey> = secrets.map(|secret| secret.bind(Algorithm::HS512).expect("bound")).collect();
     let table = KeyTable::from_secrets(bound);
     let Found::Keys(keys) = table.find(Some("any"), Algorithm::HS512) else { panic!("no keys") };
@@ -191,10 +191,10 @@ fn sign_rsa(algorithm: Algorithm, message: &[u8]) -> (VerifyingKey, Vec<u8>) {
         Algorithm::PS384 => &signature::RSA_PSS_SHA384,
         _ => &signature::RSA_PSS_SHA512,
     };
-    let mut octets = vec![0; 256];
-    RSA_PAIR.sign(encoding, &SystemRandom::new(), message, &mut octets).expect("signed");
+    let mut signature = vec![0; 256];
+    RSA_PAIR.sign(encoding, &SystemRandom::new(), message, &mut signature).expect("signed");
     let material = der::rsa_public_key(RSA_PAIR.public_key().as_ref()).expect("a good key");
-    (bound(material, algorithm), octets)
+    (bound(material, algorithm), signature)
 }
 
 fn sign_ec(algorithm: Algorithm) -> (VerifyingKey, Vec<u8>) {
@@ -204,9 +204,9 @@ fn sign_ec(algorithm: Algorithm) -> (VerifyingKey, Vec<u8>) {
         _ => (&signature::ECDSA_P521_SHA512_FIXED_SIGNING, material::Curve::P521),
     };
     let pair = EcdsaKeyPair::generate(signing).expect("a key pair");
-    let octets = pair.sign(&SystemRandom::new(), MESSAGE).expect("signed").as_ref().to_vec();
+    let signature = pair.sign(&SystemRandom::new(), MESSAGE).expect("signed").as_ref().to_vec();
     let material = material::Material::ec_point(curve, pair.public_key().as_ref()).expect("a good key");
-    (bound(material, algorithm), octets)
+    (bound(material, algorithm), signature)
 }
 
 fn sign_ed25519() -> (VerifyingKey, Vec<u8>) {
@@ -228,7 +228,7 @@ fn sign_hmac(algorithm: Algorithm) -> (VerifyingKey, Vec<u8>) {
 
 fn bound(material: material::Material, algorithm: Algorithm) -> VerifyingKey {
     let table = KeySet::from_materials(vec![material]).bind(&[algorithm], KeyOrigin::Static);
-    let Found::Keys(mut keys) = table.find(None, algorithm) else { panic!("{algorithm} does not fit") };
+    let Found::Keys(mut keys) = table.find(None, algorithm) else { panic!("{algorithm} is not supported") };
     keys.next().expect("one key").clone()
 }
 
@@ -243,7 +243,7 @@ fn every_algorithm_verifies_its_own_signatures_and_no_others() {
 }
 
 #[test]
-fn signatures_of_another_length_are_refused() {
+fn rejects_signatures_of_another_length() {
     for Signed { key, signature } in SIGNED.iter() {
         let half = signature.len() / 2;
         let (first, second) = signature.split_at(half);
@@ -252,7 +252,7 @@ fn signatures_of_another_length_are_refused() {
             &signature[..signature.len() - 1],
             &[signature.as_slice(), &[0]].concat(),
             &[&[0], signature.as_slice()].concat(),
-            // Both halves led by a zero octet: the same numbers, for ECDSA.
+            // A zero byte before both halves: for ECDSA, the numbers are the same.
             &[&[0], first, &[0], second].concat(),
             first,
             &[],
@@ -264,27 +264,27 @@ fn signatures_of_another_length_are_refused() {
 
 proptest! {
     #[test]
-    fn any_flipped_bit_of_a_signature_or_message_is_noticed(which in 0..SIGNED.len(), at in any::<proptest::sample::Index>(), bit in 0..8_u32) {
+    fn rejects_a_signature_or_message_with_a_flipped_bit(which in 0..SIGNED.len(), at in any::<proptest::sample::Index>(), bit in 0..8_u32) {
         let Signed { key, signature } = &SIGNED[which];
         prop_assert!(key.verify(MESSAGE, signature));
-        let flip = |octets: &[u8]| {
-            let mut octets = octets.to_vec();
-            let index = at.index(octets.len());
-            octets[index] ^= 1 << bit;
-            octets
+        let flip = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            let index = at.index(bytes.len());
+            bytes[index] ^= 1 << bit;
+            bytes
         };
         prop_assert!(!key.verify(MESSAGE, &flip(signature)));
         prop_assert!(!key.verify(&flip(MESSAGE), signature));
     }
 
     #[test]
-    fn no_document_makes_the_import_panic(octets in any::<Vec<u8>>(), at in any::<proptest::sample::Index>()) {
-        let _ = KeySet::from_jwks(&octets);
-        let _ = KeySet::from_pem(&octets);
-        let _ = Secret::new(octets.as_slice());
+    fn parsing_a_document_never_panics(bytes in any::<Vec<u8>>(), at in any::<proptest::sample::Index>()) {
+        let _ = KeySet::from_jwks(&bytes);
+        let _ = KeySet::from_pem(&bytes);
+        let _ = Secret::new(bytes.as_slice());
         let mut set = format!("{{\"keys\":[{RSA},{P256},{ED25519}]}}").into_bytes();
         let index = at.index(set.len());
-        set[index] = octets.first().copied().unwrap_or_default();
+        set[index] = bytes.first().copied().unwrap_or_default();
         if let Ok(set) = KeySet::from_jwks(&set) {
             prop_assert!(set.len() <= 3 && set.skipped().len() <= 3);
         }

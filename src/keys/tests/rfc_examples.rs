@@ -1,4 +1,4 @@
-//! The examples other RFC 7515, 7517, 7520, 7638, 7797 and 8037, read from the test vectors.
+//! The examples of RFC 7515, 7517, 7520, 7638, 7797 and 8037, read from the test vectors.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::keys::thumbprint::Thumbprint;
 use crate::keys::{KeyError, KeySet, SkipReason};
 use crate::token::{TokenError, UnverifiedToken};
 
-/// Returns the key other an example, with `alg`. The keys other RFC 7520 and the secret other RFC 7515 have no `alg`.
+/// Returns the key of an example, with `alg`. The keys of RFC 7520 and the secret of RFC 7515 have no `alg`.
 fn key(name: &str, algorithm: &str) -> Option<Value> {
     let mut jwk = public(&read(name)?);
     jwk["alg"] = json!(algorithm);
@@ -33,7 +33,7 @@ fn verifies_compact_examples_with_their_own_key_only() {
             let Some(jwk) = key(&format!("latchset-jose/{other}.jwk"), alg) else { return };
             // RFC 7520 signs 4.1 and 4.2 with one key.
             let same = other == example;
-            assert_eq!(accepts(&table(&jwk), &token), same, "{example} ({algorithm}) with the key other {other}");
+            assert_eq!(accepts(&table(&jwk), &token), same, "{example} ({algorithm}) with the key of {other}");
         }
     }
 }
@@ -140,7 +140,7 @@ fn accepts_only_the_public_signature_keys_of_rfc_7517() {
     assert_eq!(KeySet::from_jwks(with_certificate).expect("a key").len(), 1);
 }
 
-/// Rules 46, 54 and 60: each key other RFC 7520 §3.
+/// Rules 46, 54 and 60: each key of RFC 7520 §3.
 #[test]
 fn skips_private_and_symmetric_keys_of_rfc_7520() {
     for (file, outcome) in [

@@ -44,17 +44,17 @@ fn json_web_key() {
 #[test]
 fn skips_unusable_keys_for_the_expected_reason() {
     let Some(file) = corpus::json("wycheproof/json_web_key_test.json") else { return };
-    let mut refused = Vec::new();
+    let mut rejected = Vec::new();
     for (group, case) in corpus::groups(&file) {
         for key in keys_of(group)["keys"].as_array().expect("keys") {
             if let Some(reason) = skip_reason(key) {
-                refused.push(format!("{} {reason}", case["tcId"]));
+                rejected.push(format!("{} {reason}", case["tcId"]));
             }
         }
     }
     let expected: Vec<&str> =
         include_str!("../../../tests/data/refusals/wycheproof_json_web_key.txt").lines().collect();
-    assert_eq!(refused, expected);
+    assert_eq!(rejected, expected);
 }
 
 /// Returns reason a key set skips a public key, or reason a secret is rejected.
@@ -85,7 +85,7 @@ fn rejects_encrypted_tokens_without_parsing_them() {
         for case in corpus::groups(&file).map(|(_, case)| &case["jwe"]).filter(|jwe| !jwe.is_null()) {
             tried += 1;
             let token = case.as_str().map_or_else(|| case.to_string(), str::to_owned);
-            let error = UnverifiedToken::parse(&token).map(drop).expect_err("refused");
+            let error = UnverifiedToken::parse(&token).map(drop).expect_err("rejected");
             let expected = match token.matches('.').count() {
                 _ if token.contains([' ', '\n']) => TokenError::WhiteSpace,
                 4 => TokenError::Encrypted,

@@ -1,4 +1,4 @@
-//! The kit is judged by an implementation that is not ours: `jsonwebtoken` over pure Rust.
+//! Tests of the test kit. `jsonwebtoken` verifies its tokens, as an independent implementation.
 
 mod network;
 mod server;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::testing::{TestIssuer, TestServer, TokenBuilder};
 
-/// Verifies a token against the published key that its `kid` names, and returns its claims.
+/// Verifies a token with the published key of its `kid`, and returns its claims.
 pub(super) fn verified(issuer: &TestIssuer, token: &str) -> jsonwebtoken_10::errors::Result<Value> {
     let header = jsonwebtoken_10::decode_header(token)?;
     let keys: JwkSet = serde_json::from_str(&issuer.jwks()).expect("a JWK Set");
@@ -23,18 +23,18 @@ pub(super) fn verified(issuer: &TestIssuer, token: &str) -> jsonwebtoken_10::err
 }
 
 #[test]
-fn handles_cross_threads() {
-    fn crosses<T: Send + Sync + 'static>() {}
-    crosses::<TestIssuer>();
-    crosses::<TokenBuilder>();
-    crosses::<TestServer>();
+fn handles_are_send_and_sync() {
+    fn assert_send_sync<T: Send + Sync + 'static>() {}
+    assert_send_sync::<TestIssuer>();
+    assert_send_sync::<TokenBuilder>();
+    assert_send_sync::<TestServer>();
 }
 
-/// The JSON text in a segment.
+/// Returns the JSON text of a segment.
 pub(super) fn segment(token: &str, index: usize) -> String {
     use base64::Engine as _;
 
     let segment = token.split('.').nth(index).expect("a segment");
-    let octets = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(segment).expect("base64url");
-    String::from_utf8(octets).expect("UTF-8")
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(segment).expect("base64url");
+    String::from_utf8(bytes).expect("UTF-8")
 }

@@ -1,4 +1,4 @@
-//! What the test issuer publishes, and how it fails.
+//! Tests of the documents and the simulated outages of the test issuer.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn header<'r>(response: &'r FetchResponse, name: &http::HeaderName) -> Option<&'
 }
 
 #[tokio::test]
-async fn publishes_its_keys_as_auth0_does() {
+async fn publishes_its_keys_like_auth0() {
     let issuer = TestIssuer::new();
     let response = keys(&issuer).await.expect("an answer");
     assert_eq!((response.status, &*response.body), (StatusCode::OK, issuer.jwks().as_bytes()));
@@ -38,7 +38,7 @@ async fn publishes_its_keys_as_auth0_does() {
 }
 
 #[tokio::test]
-async fn answers_304_until_the_keys_change() {
+async fn returns_304_until_the_keys_change() {
     let issuer = TestIssuer::new();
     let tag = keys(&issuer).await.expect("an answer").headers[ETAG].clone();
     let mut conditional = request(&issuer.jwks_uri());
@@ -59,14 +59,14 @@ async fn answers_304_until_the_keys_change() {
 }
 
 #[tokio::test]
-async fn rotation_keeps_the_old_key_and_replacement_does_not() {
+async fn rotate_keeps_the_old_key_and_replace_keys_does_not() {
     let issuer = TestIssuer::new();
     let (old, old_secret) = (issuer.token().sign(), issuer.secret());
     issuer.rotate();
     let new = issuer.token().sign();
     verified(&issuer, &old).expect("still published");
     verified(&issuer, &new).expect("published");
-    assert!(issuer.jwks().find(&issuer.kid()) < issuer.jwks().rfind("kid"), "the new key stands first");
+    assert!(issuer.jwks().find(&issuer.kid()) < issuer.jwks().rfind("kid"), "the new key is first");
     assert_ne!(issuer.secret(), old_secret);
     issuer.replace_keys();
     assert_eq!(issuer.jwks().matches("\"kid\"").count(), 1);
@@ -74,7 +74,7 @@ async fn rotation_keeps_the_old_key_and_replacement_does_not() {
 }
 
 #[tokio::test]
-async fn every_domain_has_the_same_keys_under_its_own_name() {
+async fn every_domain_publishes_the_same_keys_with_its_own_name() {
     let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
     let login = tenant.custom_domain("https://login.northwind.com/");
     assert_eq!(keys(&login).await.expect("an answer").body, keys(&tenant).await.expect("an answer").body);
@@ -87,7 +87,7 @@ async fn every_domain_has_the_same_keys_under_its_own_name() {
 }
 
 #[tokio::test]
-async fn an_issuer_with_a_path_answers_both_forms_of_discovery() {
+async fn serves_both_discovery_urls_of_an_issuer_with_a_path() {
     let issuer = TestIssuer::named("https://idp.test/realms/a");
     for url in [
         "https://idp.test/realms/a/.well-known/openid-configuration",
@@ -98,12 +98,12 @@ async fn an_issuer_with_a_path_answers_both_forms_of_discovery() {
     }
     let elsewhere = issuer.fetch(request("https://idp.test/.well-known/jwks.json")).await.expect("an answer");
     assert_eq!(elsewhere.status, StatusCode::NOT_FOUND);
-    let stranger = issuer.fetch(request("https://other.test/.well-known/jwks.json")).await;
-    assert_eq!(stranger.expect_err("no such host"), FetchError::Connect);
+    let other_host = issuer.fetch(request("https://other.test/.well-known/jwks.json")).await;
+    assert_eq!(other_host.expect_err("no such host"), FetchError::Connect);
 }
 
 #[tokio::test]
-async fn a_network_asks_the_issuer_of_the_url() {
+async fn network_routes_requests_by_url() {
     let (ours, theirs) = (TestIssuer::new(), TestIssuer::auth0("other.auth0.com"));
     let network = TestNetwork::new([&ours, &theirs]);
     let response = network.fetch(request(&theirs.jwks_uri())).await.expect("an answer");
@@ -112,7 +112,7 @@ async fn a_network_asks_the_issuer_of_the_url() {
 }
 
 #[tokio::test]
-async fn acts_out_every_fault_and_recovers() {
+async fn simulates_every_outage_and_recovers() {
     let issuer = TestIssuer::new();
     issuer.outage(Outage::Refuse);
     assert_eq!(keys(&issuer).await.expect_err("refused"), FetchError::Connect);
@@ -130,11 +130,11 @@ async fn acts_out_every_fault_and_recovers() {
     assert_eq!(keys(&issuer).await.expect_err("too large"), FetchError::TooLarge);
     issuer.outage(Outage::None);
     assert_eq!(keys(&issuer).await.expect("an answer").status, StatusCode::OK);
-    assert_eq!(issuer.fetches(), 7, "failures count, too");
+    assert_eq!(issuer.fetches(), 7, "failures are counted");
 }
 
 #[tokio::test(start_paused = true)]
-async fn hangs_or_answers_late() {
+async fn hangs_or_delays_the_response() {
     let issuer = TestIssuer::new();
     issuer.outage(Outage::Hang);
     let hour = Duration::from_secs(3600);
@@ -148,7 +148,7 @@ async fn hangs_or_answers_late() {
 #[tokio::test]
 async fn publishes_any_text_and_any_list_of_algorithms() {
     let issuer = TestIssuer::new().with_algorithms([Algorithm::PS256, Algorithm::RS256, Algorithm::HS256]);
-    assert_eq!(issuer.jwks().matches("\"kid\"").count(), 2, "the secret stays at home");
+    assert_eq!(issuer.jwks().matches("\"kid\"").count(), 2, "the secret is not published");
     let nameless = TestIssuer::new().without_key_algorithms();
     verified(&nameless, &nameless.token().sign()).expect("valid");
     issuer.publish("nothing");

@@ -1,4 +1,4 @@
-//! The test issuer over loopback, asked by a client that knows nothing of it.
+//! Tests of the test issuer over loopback, with `reqwest` as the client.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn claims(answer: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn publishes_keys_and_discovery_under_its_own_url() {
+async fn publishes_keys_and_discovery_at_its_own_url() {
     let server = served().await;
     let issuer = server.issuer();
     let discovery: Value = get(issuer.discovery_uri()).await.json().await.expect("JSON");
@@ -64,7 +64,7 @@ async fn publishes_keys_and_discovery_under_its_own_url() {
 }
 
 #[tokio::test]
-async fn keeps_a_name_of_its_own_and_answers_under_the_host_that_was_asked() {
+async fn keeps_an_explicit_name_and_uses_the_domain_of_the_host_header() {
     let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
     let login = tenant.custom_domain("https://login.northwind.com/");
     let server = tenant.serve().await.expect("a free port");
@@ -79,7 +79,7 @@ async fn keeps_a_name_of_its_own_and_answers_under_the_host_that_was_asked() {
 }
 
 #[tokio::test]
-async fn grants_tokens_of_auth0s_form() {
+async fn grants_tokens_in_the_format_of_auth0() {
     let server = served().await;
     let (status, answer) = post(&server, request(|_| ())).await;
     assert_eq!(status, StatusCode::OK);
@@ -100,7 +100,7 @@ async fn grants_tokens_of_auth0s_form() {
 }
 
 #[tokio::test]
-async fn a_request_shapes_the_token() {
+async fn grants_tokens_according_to_the_request_parameters() {
     let server = served().await;
     let (_, openid) = post(&server, request(|r| r["scope"] = json!("openid read:orders"))).await;
     let claims_of_openid = claims(&openid);
@@ -124,7 +124,7 @@ async fn a_request_shapes_the_token() {
 }
 
 #[tokio::test]
-async fn takes_forms_and_basic_credentials() {
+async fn accepts_forms_and_basic_credentials() {
     let issuer = TestIssuer::new().with_client("a b", "p&q=+").with_api(API, []);
     let server = issuer.serve().await.expect("a free port");
     let client = reqwest::Client::new();
@@ -140,7 +140,7 @@ async fn takes_forms_and_basic_credentials() {
 }
 
 #[tokio::test]
-async fn refuses_as_auth0_does() {
+async fn returns_the_errors_of_auth0() {
     type Change = fn(&mut Value);
     let cases: [(Change, u16, &str, &str); 10] = [
         (|r| r["client_secret"] = json!("x"), 401, "access_denied", "Unauthorized"),
@@ -167,13 +167,13 @@ async fn refuses_as_auth0_does() {
     let server = served().await;
     for (change, status, error, description) in cases {
         let expected = json!({ "error": error, "error_description": description });
-        let (answered, body) = post(&server, request(change)).await;
-        assert_eq!((answered.as_u16(), body), (status, expected));
+        let (actual_status, body) = post(&server, request(change)).await;
+        assert_eq!((actual_status.as_u16(), body), (status, expected));
     }
 }
 
 #[tokio::test]
-async fn acts_out_faults_on_the_wire() {
+async fn simulates_outages_over_loopback() {
     let server = served().await;
     let issuer = server.issuer();
     let client = reqwest::Client::builder().timeout(Duration::from_millis(200)).build().expect("a client");
@@ -185,13 +185,13 @@ async fn acts_out_faults_on_the_wire() {
     assert_eq!(get(issuer.token_endpoint()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
     issuer.outage(Outage::None);
     assert_eq!(get(issuer.jwks_uri()).await.status(), StatusCode::OK);
-    assert!(issuer.fetches() >= 3, "a client may try a closed connection again");
+    assert!(issuer.fetches() >= 3, "a client may retry a closed connection");
 }
 
 #[tokio::test]
-async fn leaves_no_task_and_no_port_behind() {
+async fn shutdown_and_drop_end_all_tasks_and_close_the_port() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    for way in [Way::Shutdown, Way::Drop] {
+    for stop in [Stop::Shutdown, Stop::Drop] {
         let server = served().await;
         let address = server.address();
         server.issuer().outage(Outage::Hang);
@@ -201,10 +201,10 @@ async fn leaves_no_task_and_no_port_behind() {
         while server.issuer().fetches() == 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(tasks(), 3, "one accepts, two converse");
-        match way {
-            Way::Shutdown => server.shutdown().await,
-            Way::Drop => {
+        assert_eq!(tasks(), 3, "one task accepts, two serve connections");
+        match stop {
+            Stop::Shutdown => server.shutdown().await,
+            Stop::Drop => {
                 drop(server);
                 while tasks() > 0 {
                     tokio::task::yield_now().await;
@@ -216,7 +216,7 @@ async fn leaves_no_task_and_no_port_behind() {
     }
 }
 
-enum Way {
+enum Stop {
     Shutdown,
     Drop,
 }

@@ -1,4 +1,4 @@
-//! What `TokenBuilder` writes.
+//! Tests of `TokenBuilder`.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ fn is_valid_by_default() {
 }
 
 #[test]
-fn signs_with_every_algorithm_that_the_judge_knows() {
+fn signs_with_every_algorithm_that_jsonwebtoken_supports() {
     let issuer = TestIssuer::new().with_algorithms(PUBLIC);
     for algorithm in PUBLIC {
         let token = issuer.token().algorithm(algorithm).sign();
@@ -74,7 +74,7 @@ fn signs_es512_in_the_fixed_form() {
     let parsed = UnverifiedToken::parse(&token).expect("well-formed");
     assert_eq!(parsed.signature().len(), 132);
     let key = UnparsedPublicKey::new(&ECDSA_P521_SHA512_FIXED, point);
-    key.verify(parsed.signing_input(), parsed.signature()).expect("genuine");
+    key.verify(parsed.signing_input(), parsed.signature()).expect("valid");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn signs_hmacs_with_the_secret_and_without_kid() {
         let mut validation = Validation::new(theirs);
         validation.set_audience(&["https://api.test/"]);
         let key = DecodingKey::from_secret(issuer.secret().as_bytes());
-        jsonwebtoken_10::decode::<Value>(&token, &key, &validation).expect("genuine");
+        jsonwebtoken_10::decode::<Value>(&token, &key, &validation).expect("valid");
         assert_eq!(segment(&token, 0), format!(r#"{{"alg":"{algorithm}","typ":"JWT"}}"#));
     }
     assert_eq!(issuer.jwks(), r#"{"keys":[]}"#);
@@ -97,7 +97,7 @@ fn signs_hmacs_with_the_secret_and_without_kid() {
 }
 
 #[test]
-fn reads_the_key_once_so_that_a_rotation_beside_it_breaks_no_token() {
+fn reads_the_key_once_so_that_a_concurrent_rotation_breaks_no_token() {
     let algorithm = Algorithm::EdDSA;
     let issuer = TestIssuer::new().with_algorithms([algorithm]);
     let theirs = TestIssuer::new().with_algorithms([algorithm]);
@@ -110,7 +110,7 @@ fn reads_the_key_once_so_that_a_rotation_beside_it_breaks_no_token() {
     assert_eq!(signature(issuer.token().signed_by(&issuer.custom_domain("https://login.test/"))), own);
     assert_eq!(signature(issuer.token().signed_by(&theirs)), foreign);
     assert_ne!(signature(issuer.token().with_broken_signature()), own);
-    verified(&issuer, &issuer.token().sign()).expect("genuine");
+    verified(&issuer, &issuer.token().sign()).expect("valid");
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn each_claim_method_changes_that_claim_only() {
 }
 
 #[test]
-fn dates_follow_now() {
+fn dates_are_relative_to_now() {
     let builder = TestIssuer::new().token();
     let iat = claims(&builder.clone().sign())["iat"].as_i64().expect("a number");
     let exp = |builder: TokenBuilder| claims(&builder.sign())["exp"].as_i64().expect("a number");
@@ -176,13 +176,13 @@ fn each_header_method_changes_that_member_only() {
         let message = token.rsplit_once('.').expect("dots").0.as_bytes();
         let key = DecodingKey::from_rsa_pem(issuer.public_key_pem().as_bytes()).expect("a PEM key");
         let signature = token.rsplit_once('.').expect("dots").1;
-        let genuine = jsonwebtoken_10::crypto::verify(signature, message, &key, jsonwebtoken_10::Algorithm::RS256);
-        assert_eq!(genuine, Ok(true), "{header}");
+        let is_valid = jsonwebtoken_10::crypto::verify(signature, message, &key, jsonwebtoken_10::Algorithm::RS256);
+        assert_eq!(is_valid, Ok(true), "{header}");
     }
 }
 
 #[test]
-fn doubles_and_raw_payloads_are_written_as_given() {
+fn writes_duplicates_and_raw_payloads_unchanged() {
     let issuer = TestIssuer::new();
     let token = issuer.token().with_duplicate_claim("sub", "b").sign();
     assert!(segment(&token, 1).ends_with(r#","sub":"b"}"#));
@@ -192,7 +192,7 @@ fn doubles_and_raw_payloads_are_written_as_given() {
 }
 
 #[test]
-fn forgeries_fail_for_the_reason_they_name() {
+fn forged_tokens_are_rejected_for_the_expected_reason() {
     let (ours, theirs) = (TestIssuer::new(), TestIssuer::new());
     let forged = ours.token().signed_by(&theirs).sign();
     assert_eq!(segment(&forged, 0), segment(&ours.token().sign(), 0));
@@ -206,13 +206,13 @@ fn forgeries_fail_for_the_reason_they_name() {
 }
 
 #[test]
-fn the_public_key_as_secret_fools_a_naive_verifier() {
+fn a_naive_verifier_accepts_the_public_key_as_secret() {
     let issuer = TestIssuer::new();
     let token = issuer.token().hs256_with_public_key().sign();
     let mut naive = Validation::new(jsonwebtoken_10::Algorithm::HS256);
     naive.set_audience(&["https://api.test/"]);
     let key = DecodingKey::from_secret(issuer.public_key_pem().as_bytes());
-    jsonwebtoken_10::decode::<Value>(&token, &key, &naive).expect("fooled");
+    jsonwebtoken_10::decode::<Value>(&token, &key, &naive).expect("accepted");
     assert!(segment(&token, 0).contains(&issuer.kid()));
 }
 

@@ -1,4 +1,4 @@
-//! What every handle on one test issuer shares: keys, domains, counters, the present outage.
+//! The shared state of all handles to one test issuer: keys, domains, counters, the current outage.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,32 +13,32 @@ use crate::testing::outage::Outage;
 use crate::testing::signer::{Material, TestKey};
 use crate::token::Algorithm;
 
-/// One authorization server under all its domains.
+/// One test issuer with all its domains.
 #[derive(Debug)]
-pub(super) struct Tenant {
+pub(super) struct SharedState {
     state: Mutex<State>,
     pub(super) key_set_requests: Counter,
     pub(super) discovery_requests: Counter,
     pub(super) token_requests: Counter,
 }
 
-/// What tests change while requests come in.
+/// The state that a test can change while requests are handled.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) algorithms: Vec<Algorithm>,
-    pub(super) names_algorithms: bool,
-    pub(super) faces: Vec<IssuerEndpoint>,
+    pub(super) publishes_alg: bool,
+    pub(super) endpoints: Vec<IssuerEndpoint>,
     pub(super) outage: Outage,
     pub(super) published: Option<String>,
     pub(super) cache_control: Option<HeaderValue>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) registry: Registry,
     current: Generation,
-    /// The latest first.
+    /// The newest first.
     previous: Vec<Generation>,
 }
 
-/// One domain: what its tokens say as `iss`, and under which URL its documents are.
+/// One domain: the `iss` of its tokens, and the base URL of its documents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct IssuerEndpoint {
     pub(super) issuer: Arc<str>,
@@ -47,7 +47,7 @@ pub(super) struct IssuerEndpoint {
 }
 
 impl IssuerEndpoint {
-    /// A domain whose documents are under its own name.
+    /// Creates a domain whose documents are at its own URL.
     pub(super) fn new(issuer: &str) -> Self {
         let base = if issuer.ends_with('/') { Arc::from(issuer) } else { Arc::from(format!("{issuer}/")) };
         Self { issuer: Arc::from(issuer), base }
@@ -58,13 +58,13 @@ impl IssuerEndpoint {
     }
 }
 
-impl Tenant {
-    pub(super) fn new(face: IssuerEndpoint) -> Self {
+impl SharedState {
+    pub(super) fn new(endpoint: IssuerEndpoint) -> Self {
         Self {
             state: Mutex::new(State {
                 algorithms: vec![Algorithm::RS256],
-                names_algorithms: true,
-                faces: vec![face],
+                publishes_alg: true,
+                endpoints: vec![endpoint],
                 outage: Outage::None,
                 published: None,
                 cache_control: Some(HeaderValue::from_static(AUTH0_CACHE_CONTROL)),
@@ -79,14 +79,14 @@ impl Tenant {
         }
     }
 
-    /// The state; a test that panicked elsewhere leaves it usable.
+    /// Locks the state. It stays usable if another thread panics.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// The key that signs now with that algorithm, made when first asked for.
+    /// Returns the current key for the algorithm. It is generated at the first call.
     pub(super) fn key(&mut self, algorithm: Algorithm) -> Arc<TestKey> {
         self.current.key(algorithm)
     }
@@ -95,7 +95,7 @@ impl State {
         self.current.material.secret().to_owned()
     }
 
-    /// The algorithm of tokens that name none.
+    /// Returns the default algorithm for tokens.
     pub(super) fn algorithm(&self) -> Algorithm {
         self.algorithms.first().copied().unwrap_or(Algorithm::RS256)
     }
@@ -108,7 +108,7 @@ impl State {
         self.previous.clear();
     }
 
-    /// The JWK Set document: the current keys first, no shared secret.
+    /// Returns the JWK Set document: the current keys first, without shared secrets.
     pub(super) fn key_set(&mut self) -> String {
         if let Some(published) = &self.published {
             return published.clone();
@@ -117,14 +117,14 @@ impl State {
         for generation in iter::once(&mut self.current).chain(&mut self.previous) {
             keys.extend(self.algorithms.iter().filter_map(|&algorithm| generation.key(algorithm).jwk()));
         }
-        if !self.names_algorithms {
+        if !self.publishes_alg {
             keys.iter_mut().filter_map(Value::as_object_mut).for_each(|key| drop(key.remove("alg")));
         }
         json!({ "keys": keys }).to_string()
     }
 }
 
-/// The keys between two rotations.
+/// The keys that are current between two rotations.
 #[derive(Debug)]
 struct Generation {
     material: Material,
@@ -146,7 +146,7 @@ impl Generation {
     }
 }
 
-/// A number of requests.
+/// Counts requests.
 #[derive(Debug, Default)]
 pub(super) struct Counter(AtomicUsize);
 
@@ -160,5 +160,5 @@ impl Counter {
     }
 }
 
-/// What Auth0 sends with its key set.
+/// The `Cache-Control` header of Auth0 for its key set.
 const AUTH0_CACHE_CONTROL: &str = "public, max-age=15, stale-while-revalidate=15, stale-if-error=86400";
