@@ -115,7 +115,7 @@ pub(crate) fn jwks_private_key_published(issuer: &str) {
     jwks_event!(error, issuer, "the key set contains a private key; it is not used, and the issuer must replace it");
 }
 
-/// The issuer publishes a private key, and the configuration allows its public half.
+/// The issuer publishes a private key, and the configuration allows its use.
 pub(crate) fn jwks_private_key_published_and_used(issuer: &str) {
     jwks_event!(error, issuer, "the key set contains a private key, which is used; anyone who read it can sign tokens");
 }
@@ -173,16 +173,16 @@ pub(crate) fn jwks_state(issuer: &str, state: u8, usable: usize, age: Option<Dur
 
 /// One more request waits for keys. The gauge is incremented and decremented, so it stays correct if other threads or other
 /// key sources of the same issuer update it at the same time.
-pub(crate) fn jwks_waiter_came(issuer: &str) {
+pub(crate) fn jwks_waiter_added(issuer: &str) {
     jwks_metric!(gauge "jwks_waiters", issuer; increment(1));
 }
 
 /// A request no longer waits for keys.
-pub(crate) fn jwks_waiter_left(issuer: &str) {
+pub(crate) fn jwks_waiter_removed(issuer: &str) {
     jwks_metric!(gauge "jwks_waiters", issuer; decrement(1));
 }
 
-/// Counts the requests that were verified with stale keys. During an outage that is every request, so the metric key is
+/// Counts the requests that were verified with stale keys. Instrumented an outage that is every request, so the metric key is
 /// created once.
 #[derive(Debug, Default)]
 pub(crate) struct StaleServed {
@@ -296,7 +296,7 @@ impl<'v> Validation<'v> {
     }
 
     /// Records which of the configured `iss` values the token has.
-    pub(crate) fn claims_issuer(&self, issuer: &'v Label) {
+    pub(crate) fn record_issuer(&self, issuer: &'v Label) {
         if self.is_observed() {
             let _already_set = self.issuer.set(issuer);
         }
@@ -311,15 +311,15 @@ impl<'v> Validation<'v> {
     }
 
     /// Runs `work` inside the span.
-    pub(crate) fn within<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn in_scope<T>(&self, work: impl FnOnce() -> T) -> T {
         #[cfg(feature = "tracing")]
         let _entered = self.span.enter();
         work()
     }
 
     /// Wraps `work` in a future that polls it inside the span.
-    pub(crate) fn during<F: Future>(&self, work: F) -> During<'_, 'v, F> {
-        During { work, validation: self }
+    pub(crate) fn instrument<F: Future>(&self, work: F) -> Instrumented<'_, 'v, F> {
+        Instrumented { work, validation: self }
     }
 
     /// Ends the validation of an accepted token.
@@ -359,21 +359,21 @@ impl<'v> Validation<'v> {
 }
 
 pin_project! {
-    /// The future of [`Validation::during`].
-    pub(crate) struct During<'s, 'v, F> {
+    /// The future of [`Validation::instrument`].
+    pub(crate) struct Instrumented<'s, 'v, F> {
         #[pin]
         work: F,
         validation: &'s Validation<'v>,
     }
 }
 
-impl<F: Future> Future for During<'_, '_, F> {
+impl<F: Future> Future for Instrumented<'_, '_, F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let work = this.work;
-        this.validation.within(|| work.poll(context))
+        this.validation.in_scope(|| work.poll(context))
     }
 }
 
@@ -429,7 +429,7 @@ pub(crate) fn token_cache_evicted() {
 }
 
 /// An entry was stored. The gauges are totals over all validators of the process.
-pub(crate) fn token_cache_grew(bytes: u32) {
+pub(crate) fn token_cache_inserted(bytes: u32) {
     #[cfg(feature = "metrics")]
     {
         metrics::gauge!("jwt_token_cache_entries").increment(1);
@@ -438,7 +438,7 @@ pub(crate) fn token_cache_grew(bytes: u32) {
 }
 
 /// The memory of an entry was freed.
-pub(crate) fn token_cache_shrank(bytes: u32) {
+pub(crate) fn token_cache_freed(bytes: u32) {
     #[cfg(feature = "metrics")]
     {
         metrics::gauge!("jwt_token_cache_entries").decrement(1);
@@ -482,7 +482,7 @@ pub(crate) fn claim_ignored(claim: &'static str) {
 }
 
 /// Returns whether rejections are logged. Only then are expensive hints computed.
-pub(crate) fn rejections_are_read() -> bool {
+pub(crate) fn logs_rejections() -> bool {
     #[cfg(feature = "tracing")]
     return tracing::enabled!(target: "tower_bearer::validation", tracing::Level::DEBUG);
     #[cfg(not(feature = "tracing"))]

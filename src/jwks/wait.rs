@@ -274,14 +274,14 @@ impl<'s> WaiterPermit<'s> {
 
     fn take(shared: &'s Shared) -> Option<Self> {
         let permit = shared.waiters.try_acquire().ok()?;
-        telemetry::jwks_waiter_came(shared.label());
+        telemetry::jwks_waiter_added(shared.label());
         Some(Self { shared, _permit: permit })
     }
 }
 
 impl Drop for WaiterPermit<'_> {
     fn drop(&mut self) {
-        telemetry::jwks_waiter_left(self.shared.label());
+        telemetry::jwks_waiter_removed(self.shared.label());
     }
 }
 

@@ -217,7 +217,7 @@ mod tests {
     /// `jsonwebtoken` parses a private key as its public key, as the conversions document. If this test fails, `jsonwebtoken`
     /// preserves the private members, and the conversions can reject such a key.
     #[test]
-    fn jsonwebtoken_drops_the_private_half_of_a_key() {
+    fn jsonwebtoken_drops_the_private_members_of_a_key() {
         for key in [RSA, P256, ED25519] {
             let private = changed(key, "d", "AQAB");
             assert_eq!(KeySet::from_jwks(&private).map(drop), Err(KeyError::Unusable { reason: SkipReason::Private }));

@@ -24,8 +24,8 @@ fn bits(number: &[u8]) -> usize {
     number.len().saturating_mul(8).saturating_sub(leading)
 }
 
-/// Returns whether the exponent is an odd number from 3 to 2³³, without leading zero bytes. With an `e` of 1, every
-/// signature is its own message. A large `e` makes verification slow.
+/// Returns whether the exponent is an odd number, at least 3 and below 2³³, without leading zero bytes. With
+/// an `e` of 1, every signature is its own message. A large `e` makes verification slow.
 fn is_safe_exponent(e: &[u8]) -> bool {
     if !matches!(e.first(), Some(1..)) || e.len() > 8 {
         return false;

@@ -27,7 +27,7 @@ impl SignedToken {
     ///
     /// A key that is bound to another algorithm than the one in the header is never used.
     #[expect(clippy::result_large_err, reason = "the token is moved on either way, never boxed on the warm path")]
-    pub(crate) fn prove<'t, 'k>(
+    pub(crate) fn verify<'t, 'k>(
         token: UnverifiedToken<'t>,
         keys: impl Iterator<Item = &'k VerifyingKey>,
     ) -> Result<Self, UnverifiedToken<'t>> {

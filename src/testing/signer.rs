@@ -214,7 +214,7 @@ const RSA_2048_PREFIX: &[u8] = &[0x30, 0x82, 0x01, 0x0a, 0x02, 0x82, 0x01, 0x01,
 /// An integer of three bytes.
 const EXPONENT_65537: &[u8] = &[0x02, 0x03, 0x01, 0x00, 0x01];
 
-/// 22 characters, about as long as Auth0's key ids.
+/// 22 characters, about as long as the kids of Auth0.
 const KID_BYTES: usize = 16;
 
 /// 64 characters of base64url.

@@ -237,7 +237,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             let validation = Validation::waiting(&*self.core.clock);
             self.record_cache_miss();
             let keys = match self.issuer_of(key, &validation) {
-                Some(issuer) => validation.during(issuer.keys.for_token(key.kid.as_deref(), key.algorithm)).await,
+                Some(issuer) => validation.instrument(issuer.keys.for_token(key.kid.as_deref(), key.algorithm)).await,
                 None => Err(Rejection::Signature),
             };
             Waited { keys, validation }
@@ -252,7 +252,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         waited: Waited<'s>,
     ) -> Result<Claims<C>, Rejection> {
         let Waited { keys, validation } = waited;
-        let entry = validation.within(|| {
+        let entry = validation.in_scope(|| {
             let (keys, epoch) = keys?;
             let (parsed, _, issuer) = self.core.check_before_keys(token, context, &validation)?;
             let token = token.octets();
@@ -265,7 +265,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// Decides without waiting.
     pub(crate) fn try_validate(&self, token: &Credential<'_>, context: &RequestContext) -> Decision<C> {
         let validation = Validation::at_once(&*self.core.clock);
-        let decision = validation.within(|| self.decide_within(token, context, &validation));
+        let decision = validation.in_scope(|| self.decide_within(token, context, &validation));
         match &decision {
             Decision::Made(entry) => self.report(token, validation, entry),
             Decision::Pending(_) => validation.postponed(),
@@ -323,7 +323,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// The issuer whose key is waited for.
     fn issuer_of<'s>(&'s self, key: &PendingKey, validation: &Validation<'s>) -> Option<&'s IssuerState> {
         let route = self.core.routes.at(key.route)?;
-        validation.claims_issuer(route.label);
+        validation.record_issuer(route.label);
         self.core.issuers.get(route.issuer)
     }
 
@@ -337,7 +337,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
                 telemetry::credential_rejected(rejection.kind().name(), rejection.hint());
             }
             Err(rejection) => {
-                validation.within(|| self.core.log_rejection(token.octets(), rejection));
+                validation.in_scope(|| self.core.log_rejection(token.octets(), rejection));
                 validation.rejected(rejection.kind().name(), clock);
             }
         }
@@ -357,7 +357,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         self.core.check_organization(proof.token.payload(), context)?;
         let (header, payload, thumbprint) = proof.token.into_parts();
         let claims = self.application.admit(Claims::verified(header, payload))?;
-        if telemetry::rejections_are_read() {
+        if telemetry::logs_rejections() {
             claims::malformed(claims.payload()).for_each(telemetry::claim_ignored);
         }
         if let Some(search) = search
@@ -394,7 +394,7 @@ impl Core {
             Err(error) => Rejection::Credential(error),
         })?;
         let route = self.routes.find(token.payload(), &self.hosts, host).map_err(Rejection::Issuer)?;
-        validation.claims_issuer(route.label);
+        validation.record_issuer(route.label);
         let issuer = self.issuers.get(route.issuer).ok_or(Rejection::Signature)?;
         let algorithm = token.header().algorithm();
         if !issuer.algorithms.contains(&algorithm) {
@@ -433,7 +433,7 @@ impl IssuerState {
     fn prove(&self, token: UnverifiedToken<'_>, keys: &KeyTable, epoch: u64) -> Result<VerifiedToken, Rejection> {
         let header = token.header();
         match keys.find(header.kid(), header.algorithm()) {
-            Found::Keys(candidates) => match SignedToken::prove(token, candidates) {
+            Found::Keys(candidates) => match SignedToken::verify(token, candidates) {
                 Ok(token) => Ok(VerifiedToken { token, epoch }),
                 Err(_) => Err(Rejection::Signature),
             },

@@ -77,7 +77,7 @@ impl PublishedKey {
         if is_symmetric {
             return Err(SkipReason::Symmetric);
         }
-        match key_type.and_then(|key_type| Self::public_half(members, &key_type, kid)) {
+        match key_type.and_then(|key_type| Self::public_key(members, &key_type, kid)) {
             Ok(key) => Ok(Self { is_disclosed, ..key }),
             // Of several reasons, the published private key is the important one.
             Err(_) if is_disclosed => Err(SkipReason::Private),
@@ -86,7 +86,7 @@ impl PublishedKey {
     }
 
     /// Parses the public members. Private members are ignored.
-    fn public_half(
+    fn public_key(
         members: &Members<'_>,
         key_type: &str,
         kid: Result<Option<Box<str>>, SkipReason>,

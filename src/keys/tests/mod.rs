@@ -29,8 +29,8 @@ fn rfc_secret() -> VerifyingKey {
     Secret::from_base64url(HS256_SECRET).and_then(|secret| secret.bind(Algorithm::HS256)).expect("a secret")
 }
 
-fn prove(token: &str, keys: &[VerifyingKey]) -> Option<SignedToken> {
-    SignedToken::prove(UnverifiedToken::parse(token).expect("well-formed"), keys.iter()).ok()
+fn verified(token: &str, keys: &[VerifyingKey]) -> Option<SignedToken> {
+    SignedToken::verify(UnverifiedToken::parse(token).expect("well-formed"), keys.iter()).ok()
 }
 
 fn decode(text: &str) -> Vec<u8> {
@@ -41,7 +41,7 @@ fn decode(text: &str) -> Vec<u8> {
 fn verifies_the_examples_of_rfc_7515() {
     let keys = [rfc_secret(), verifying(RSA, Algorithm::RS256), verifying(P256, Algorithm::ES256)];
     for (token, key) in [HS256_TOKEN, RS256_TOKEN, ES256_TOKEN].into_iter().zip(&keys) {
-        let signed = prove(token, &keys).expect("verified");
+        let signed = verified(token, &keys).expect("verified");
         assert_eq!(signed.thumbprint(), key.thumbprint());
         assert_eq!(signed.header().algorithm(), key.algorithm());
         assert!(signed.payload().json().contains("joe"));
@@ -93,16 +93,16 @@ fn verifies_the_rsa_examples_of_rfc_7520() {
 fn returns_the_token_if_no_key_verifies_it() {
     let others = [verifying(RSA_7638, Algorithm::RS256), verifying(P256, Algorithm::ES256), rfc_secret()];
     let token = UnverifiedToken::parse(RS256_TOKEN).expect("well-formed");
-    let token = SignedToken::prove(token, others.iter()).expect_err("another key");
-    let token = SignedToken::prove(token, [].iter()).expect_err("no key");
-    assert!(SignedToken::prove(token, [verifying(RSA, Algorithm::RS256)].iter()).is_ok());
+    let token = SignedToken::verify(token, others.iter()).expect_err("another key");
+    let token = SignedToken::verify(token, [].iter()).expect_err("no key");
+    assert!(SignedToken::verify(token, [verifying(RSA, Algorithm::RS256)].iter()).is_ok());
 }
 
 #[test]
 fn never_uses_a_key_for_another_algorithm_than_its_own() {
     // The RS256 token with the right key, bound to another algorithm.
     for algorithm in [Algorithm::RS384, Algorithm::PS256] {
-        assert!(prove(RS256_TOKEN, &[verifying(RSA, algorithm)]).is_none());
+        assert!(verified(RS256_TOKEN, &[verifying(RSA, algorithm)]).is_none());
     }
     // A valid RS256 signature, with headers that name another algorithm.
     for algorithm in Algorithm::ALL {
@@ -110,7 +110,7 @@ fn never_uses_a_key_for_another_algorithm_than_its_own() {
         let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode("{}"));
         let (key, signature) = sign_rsa(Algorithm::RS256, input.as_bytes());
         let token = format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature));
-        assert_eq!(prove(&token, &[key]).is_some(), algorithm == Algorithm::RS256, "{algorithm}");
+        assert_eq!(verified(&token, &[key]).is_some(), algorithm == Algorithm::RS256, "{algorithm}");
     }
 }
 

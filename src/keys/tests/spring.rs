@@ -47,7 +47,7 @@ fn failed_checks(keys: &KeyTable, token: &str) -> String {
         Found::Keys(candidates) => candidates,
         _ => return "no key".to_owned(),
     };
-    let Ok(signed) = SignedToken::prove(token, candidates) else { return "signature".to_owned() };
+    let Ok(signed) = SignedToken::verify(token, candidates) else { return "signature".to_owned() };
     let rules = Rules {
         audiences: Box::from([]),
         leeway: Duration::from_secs(60),

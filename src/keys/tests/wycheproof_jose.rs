@@ -57,7 +57,7 @@ fn skips_unusable_keys_for_the_expected_reason() {
     assert_eq!(rejected, expected);
 }
 
-/// Returns reason a key set skips a public key, or reason a secret is rejected.
+/// Returns why a key set skips a public key, or why a secret is rejected.
 fn skip_reason(key: &Value) -> Option<String> {
     if let Some(secret) = key["k"].as_str() {
         let Some(algorithm) = Algorithm::from_name(key["alg"].as_str()?) else {

@@ -102,7 +102,7 @@ impl<C: 'static> CacheEntry<C> {
         let weight = claims.footprint().saturating_add(custom).saturating_add(size_of::<Self>());
         let weight =
             u32::try_from(weight.saturating_add(defaults::TOKEN_CACHE_ENTRY_OVERHEAD_BYTES)).unwrap_or(u32::MAX);
-        telemetry::token_cache_grew(weight);
+        telemetry::token_cache_inserted(weight);
         Self {
             slot_tag,
             fingerprint,
@@ -154,7 +154,7 @@ impl<C: 'static> CacheEntry<C> {
 
 impl<C> Drop for CacheEntry<C> {
     fn drop(&mut self) {
-        telemetry::token_cache_shrank(self.weight);
+        telemetry::token_cache_freed(self.weight);
         if !*self.invalid.get_mut() {
             telemetry::token_cache_evicted();
         }

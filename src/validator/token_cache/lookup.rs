@@ -45,7 +45,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ) -> Option<Claims<C>> {
         let entry = found.entry()?;
         let route = self.core.routes.at(entry.route_index())?;
-        validation.claims_issuer(route.label);
+        validation.record_issuer(route.label);
         let state = self.core.state(entry, route, host);
         match state {
             EntryState::Counts => telemetry::token_cache_hit(),

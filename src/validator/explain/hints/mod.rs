@@ -63,7 +63,7 @@ impl Core {
     /// Writes the log line of a rejection.
     pub(in crate::validator) fn log_rejection(&self, token: &[u8], rejection: &Rejection) {
         // Some hints read the token again; that costs nothing where nobody reads them.
-        let (hint, late_by) = if telemetry::rejections_are_read() {
+        let (hint, late_by) = if telemetry::logs_rejections() {
             (self.hint(token, rejection), self.late_by(token, rejection))
         } else {
             (None, None)
@@ -105,7 +105,7 @@ impl Core {
         }
         let header = token.header();
         let prove = |keys: &KeyTable, _: u64| match keys.find(header.kid(), header.algorithm()) {
-            Found::Keys(keys) => SignedToken::prove(token.clone(), keys).ok(),
+            Found::Keys(keys) => SignedToken::verify(token.clone(), keys).ok(),
             Found::NotForVerification | Found::Ambiguous | Found::Unknown => None,
         };
         let tenants = self.issuers.iter().filter(|issuer| issuer.is_auth0 && !header.algorithm().is_symmetric());
