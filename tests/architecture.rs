@@ -1,18 +1,19 @@
-//! The house rules, read off the source text: the order of the modules, the owner of each outside thing, the length of
-//! each file.
+//! Checks the architecture rules against the source text: the order of the modules, import cycles within a folder, the
+//! files that may use an external crate or the system clock, the length of each file.
 //!
 //! Code under `#[cfg(test)]`, comments and doc links are exempt.
 
-#![expect(clippy::arithmetic_side_effects, reason = "line numbers of our own files")]
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::arithmetic_side_effects, reason = "line numbers and indexes of our own files")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test whose setup fails must fail")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Longest file, in lines that hold code outside tests.
-const HARD_LIMIT: usize = 400;
+/// The longest allowed file, in lines of code outside tests.
+const MAX_CODE_LINES: usize = 400;
 
-/// Outside things, and the only places that may name them.
+/// Paths outside the crate, and the only files or folders that may use them.
 const OWNERS: &[(&[&str], &[&str])] = &[
     (&["SystemTime::now", "Instant::now"], &["clock.rs"]),
     (&["tracing::", "metrics::"], &["telemetry.rs"]),
@@ -25,8 +26,8 @@ const OWNERS: &[(&[&str], &[&str])] = &[
     (&["hyper::", "hyper_util::"], &["testing/"]),
 ];
 
-/// What a level of stations may not hold: they are pure, so that each can be read, tested and fuzzed by itself.
-const BARRED: &[(&[&str], &[&str])] = &[
+/// Modules that stay pure, so that each can be read, tested and fuzzed alone, and the text that they must not contain.
+const FORBIDDEN: &[(&[&str], &[&str])] = &[
     (
         &["request", "token", "keys", "claims"],
         &["async ", ".await", "Mutex", "RwLock", "telemetry::", "SystemClock", "Clock::"],
@@ -35,15 +36,15 @@ const BARRED: &[(&[&str], &[&str])] = &[
     (&["response", "metadata"], &["async ", ".await", "Mutex", "RwLock", "telemetry::", "SystemClock", "Clock::"]),
 ];
 
-/// Where a feature may be switched besides `lib.rs` and every `mod.rs`: the only file that names `tracing` and `metrics`,
-/// and the defaults of a backend.
-const SWITCHES: &[&str] = &["telemetry.rs", "defaults.rs"];
+/// The files that may contain `cfg(feature)` besides `lib.rs` and every `mod.rs`: the only file that uses `tracing` and
+/// `metrics`, and the defaults of the HTTP client.
+const FEATURE_FILES: &[&str] = &["telemetry.rs", "defaults.rs"];
 
-/// What may stand beside the sources at the top of the repository.
+/// The files and folders that are allowed at the top of the repository.
 const TOP_LEVEL: &[&str] = &[
     "Cargo.toml",
     "Cargo.lock",
-    // In the packaged crate.
+    // Only in the packaged crate.
     "Cargo.toml.orig",
     "README.md",
     "CHANGELOG.md",
@@ -57,60 +58,98 @@ const TOP_LEVEL: &[&str] = &[
     "target",
 ];
 
+/// The imports that are part of an import cycle within a folder of `src/`: folder, importing module, imported module.
+///
+/// The list must match exactly: a new cycle fails, and so does an entry whose cycle no longer exists.
+const KNOWN_CYCLES: &[(&str, &str, &str)] = &[
+    ("claims", "principal", "required"),
+    ("claims", "required", "principal"),
+    ("jwks", "driver", "shared"),
+    ("jwks", "events", "refresh"),
+    ("jwks", "freshness", "policy"),
+    ("jwks", "policy", "events"),
+    ("jwks", "refresh", "freshness"),
+    ("jwks", "refresh", "policy"),
+    ("jwks", "shared", "driver"),
+    ("middleware", "layer", "service"),
+    ("middleware", "service", "layer"),
+    ("testing", "clients", "issuer"),
+    ("testing", "issuer", "respond"),
+    ("testing", "issuer", "tenant"),
+    ("testing", "issuer", "token"),
+    ("testing", "respond", "tenant"),
+    ("testing", "tenant", "clients"),
+    ("testing", "token", "issuer"),
+    ("token", "object", "scanner"),
+    ("token", "scanner", "object"),
+];
+
 #[test]
-fn modules_use_only_what_is_declared_above_them() {
+fn modules_use_only_modules_declared_above_them() {
     let modules = declared_modules(&read(&source().join("lib.rs")));
-    assert!(modules.len() > 10, "lib.rs declares the stations: {modules:?}");
+    assert!(modules.len() > 10, "lib.rs declares the modules: {modules:?}");
     let found: Vec<String> =
         code_files().iter().flat_map(|file| misordered(&file.name, &file.text, &modules)).collect();
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
 #[test]
-fn every_outside_thing_has_one_owner() {
+fn import_cycles_within_a_folder_match_the_list() {
+    let found = cyclic_imports(&code_files());
+    let known = KNOWN_CYCLES.iter().map(|(folder, from, to)| Import::new(folder, from, to)).collect();
+    let added: Vec<String> = found.difference(&known).map(|import| format!("new cycle: {import:?}")).collect();
+    let removed: Vec<String> = known
+        .difference(&found)
+        .map(|import| format!("no longer in a cycle, remove from the list: {import:?}"))
+        .collect();
+    assert!(found == known, "\n{}", [added, removed].concat().join("\n"));
+}
+
+#[test]
+fn external_paths_are_used_only_by_their_owners() {
     let found: Vec<String> = code_files().iter().flat_map(|file| misplaced(&file.name, &file.text)).collect();
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
 #[test]
-fn pure_stations_neither_wait_nor_lock_nor_log() {
-    let found: Vec<String> = code_files().iter().flat_map(|file| barred(&file.name, &file.text)).collect();
+fn pure_modules_contain_no_async_lock_or_log() {
+    let found: Vec<String> = code_files().iter().flat_map(|file| forbidden_in(&file.name, &file.text)).collect();
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
 #[test]
-fn features_are_switched_in_few_places() {
+fn features_are_switched_only_in_listed_files() {
     let found: Vec<String> = code_files().iter().flat_map(|file| switches(&file.name, &file.text)).collect();
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
 #[test]
-fn no_file_is_longer_than_a_reader_can_hold() {
+fn no_file_exceeds_the_maximum_length() {
     let found: Vec<String> = code_files()
         .iter()
         .map(|file| (file.name.clone(), code_lines(&file.text).count()))
-        .filter(|(_, lines)| *lines > HARD_LIMIT)
-        .map(|(name, lines)| format!("src/{name}: {lines} lines of code, more than {HARD_LIMIT}"))
+        .filter(|(_, lines)| *lines > MAX_CODE_LINES)
+        .map(|(name, lines)| format!("src/{name}: {lines} lines of code, more than {MAX_CODE_LINES}"))
         .collect();
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
 #[test]
-fn lib_rs_holds_no_code() {
+fn lib_rs_contains_only_modules_and_re_exports() {
     let text = read(&source().join("lib.rs"));
     for (number, line) in code_lines(&text) {
         let allowed =
             ["pub mod ", "mod ", "pub use ", "#", "}", "{"].iter().any(|start| line.trim_start().starts_with(start));
         let continued = line.starts_with("    ");
-        assert!(allowed || continued, "src/lib.rs:{number}: only modules and re-exports stand here: {line}");
+        assert!(allowed || continued, "src/lib.rs:{number}: only modules and re-exports are allowed here: {line}");
     }
 }
 
 #[test]
-fn the_top_level_holds_nothing_else() {
+fn the_top_level_contains_only_listed_entries() {
     for entry in fs::read_dir(root()).expect("the repository").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        assert!(name.starts_with('.') || TOP_LEVEL.contains(&name.as_str()), "{name} has no place at the top level");
+        assert!(name.starts_with('.') || TOP_LEVEL.contains(&name.as_str()), "{name} is not allowed at the top level");
     }
 }
 
@@ -134,16 +173,52 @@ fn the_checks_find_what_they_look_for() {
     for line in
         ["async fn f() {}", "f().await", "telemetry::rejected();", "let m = Mutex::new(1);", "SystemClock.now()"]
     {
-        assert_eq!(barred("token/header.rs", line).len(), 1, "{line}");
-        assert_eq!(barred("validator/mod.rs", line), [""; 0], "{line}");
+        assert_eq!(forbidden_in("token/header.rs", line).len(), 1, "{line}");
+        assert_eq!(forbidden_in("validator/mod.rs", line), [""; 0], "{line}");
     }
-    assert_eq!(barred("requirement/mod.rs", "SystemClock.now()"), [""; 0]);
-    assert_eq!(barred("claims.rs", "#[cfg(test)]\nmod tests {\n    async fn f() {}\n}\n"), [""; 0]);
+    assert_eq!(forbidden_in("requirement/mod.rs", "SystemClock.now()"), [""; 0]);
+    assert_eq!(forbidden_in("claims.rs", "#[cfg(test)]\nmod tests {\n    async fn f() {}\n}\n"), [""; 0]);
     assert_eq!(switches("extract/claims.rs", "#[cfg(feature = \"tracing\")]").len(), 1);
     assert_eq!(switches("extract/mod.rs", "#[cfg(feature = \"tracing\")]"), [""; 0]);
+
+    let imports = |files: &[(&str, &str)]| -> Vec<Import> {
+        let file = |&(name, text): &(&str, &str)| SourceFile { name: name.to_owned(), text: text.to_owned() };
+        cyclic_imports(&files.iter().map(file).collect::<Vec<_>>()).into_iter().collect()
+    };
+    let (there, back) = (Import::new("a", "x", "y"), Import::new("a", "y", "x"));
+    assert_eq!(imports(&[("a/x.rs", "use crate::a::y::Y;"), ("a/y.rs", "")]), []);
+    assert_eq!(imports(&[("a/x.rs", "use crate::a::y::Y;"), ("a/y.rs", "use crate::a::x::X;")]), [there, back]);
+    for text in [
+        "use crate::a::x;",
+        "use super::x::X;",
+        "fn f() { crate::a::x::g() }",
+        "use crate::a::{\n    Z,\n    x::{X, Y},\n};",
+    ] {
+        assert_eq!(imports(&[("a/x.rs", "use crate::a::y::Y;"), ("a/y.rs", text)]).len(), 2, "{text}");
+        assert_eq!(imports(&[("a/x/z.rs", "use crate::a::y::Y;"), ("a/y/mod.rs", text)]).len(), 2, "{text}");
+    }
+    // A longer cycle is found, and an import that only leads to it is not part of it.
+    let ring = [
+        ("a/w.rs", "use crate::a::x::X;"),
+        ("a/x.rs", "use crate::a::y::Y;"),
+        ("a/y.rs", "use crate::a::z::Z;"),
+        ("a/z.rs", "use crate::a::x::X;"),
+    ];
+    assert_eq!(imports(&ring).len(), 3);
+    for text in [
+        "use crate::a::X;",
+        "use crate::a::xx::X;",
+        "use crate::b::x::X;",
+        "use crate::a::{X, y::Z};",
+        "/// [`crate::a::x::X`]",
+        "#[cfg(test)]\nmod tests {\n    use crate::a::x::X;\n}\n",
+    ] {
+        assert_eq!(imports(&[("a/x.rs", "use crate::a::y::Y;"), ("a/y.rs", text)]), [], "{text}");
+    }
+    assert_eq!(imports(&[("a/mod.rs", "use crate::a::x::X;"), ("a/x.rs", "use crate::a::Z;")]), []);
 }
 
-/// A source file with its name relative to `src/`.
+/// A source file; its name is relative to `src/`.
 struct SourceFile {
     name: String,
     text: String,
@@ -161,11 +236,11 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every source file but those that hold tests only.
+/// Returns every source file except those that contain only tests.
 fn code_files() -> Vec<SourceFile> {
     let mut files = Vec::new();
     collect(&source(), &mut files);
-    assert!(files.len() > 20, "the sources were found");
+    assert!(files.len() > 20, "too few source files: {}", files.len());
     files
 }
 
@@ -182,7 +257,7 @@ fn collect(folder: &Path, files: &mut Vec<SourceFile>) {
     }
 }
 
-/// The modules of lib.rs in the order of their declaration.
+/// Returns the modules of lib.rs in the order of declaration.
 fn declared_modules(lib: &str) -> Vec<String> {
     let declaration = |line: &str| {
         let line = line.trim_start_matches("pub ");
@@ -192,8 +267,8 @@ fn declared_modules(lib: &str) -> Vec<String> {
 }
 
 fn misordered(name: &str, text: &str, modules: &[String]) -> Vec<String> {
-    let own = station(name);
-    let Some(own_place) = modules.iter().position(|module| module == own) else {
+    let own = module(name);
+    let Some(own_position) = modules.iter().position(|module| module == own) else {
         return if own == "lib" { Vec::new() } else { vec![format!("src/{name}: {own} is not declared in lib.rs")] };
     };
     let is_top = !name.contains('/') || name.matches('/').count() == 1 && name.ends_with("/mod.rs");
@@ -203,74 +278,151 @@ fn misordered(name: &str, text: &str, modules: &[String]) -> Vec<String> {
             let used: String =
                 rest.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect();
             match modules.iter().position(|module| *module == used) {
-                Some(place) if place > own_place => {
+                Some(position) if position > own_position => {
                     found.push(format!("src/{name}:{number}: {own} uses {used}, which is declared below it"))
                 }
                 Some(_) => {}
-                None => {
-                    found.push(format!("src/{name}:{number}: `crate::{used}` is no module; write the full module path"))
-                }
+                None => found
+                    .push(format!("src/{name}:{number}: `crate::{used}` is not a module; write the full module path")),
             }
         }
         if line.contains("super::super::") || is_top && line.contains("super::") {
-            found.push(format!("src/{name}:{number}: `super::` leaves the station; write `crate::`"));
+            found.push(format!("src/{name}:{number}: `super::` leaves the module; write `crate::`"));
         }
     }
     found
+}
+
+/// An import between two modules of one folder.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Import {
+    folder: String,
+    from: String,
+    to: String,
+}
+
+impl Import {
+    fn new(folder: &str, from: &str, to: &str) -> Self {
+        Self { folder: folder.to_owned(), from: from.to_owned(), to: to.to_owned() }
+    }
+}
+
+/// Returns the imports between modules of one folder that are part of a cycle.
+///
+/// A module is a file, or a subfolder with all its files. Imports from and into the folder's own `mod.rs` do not count.
+fn cyclic_imports(files: &[SourceFile]) -> BTreeSet<Import> {
+    let imports: BTreeSet<Import> = files.iter().flat_map(sibling_imports).collect();
+    let is_cyclic = |import: &Import| {
+        let mut reached = BTreeSet::from([import.to.as_str()]);
+        loop {
+            let next: Vec<&str> = imports
+                .iter()
+                .filter(|other| other.folder == import.folder && reached.contains(other.from.as_str()))
+                .map(|other| other.to.as_str())
+                .filter(|to| !reached.contains(to))
+                .collect();
+            if next.is_empty() {
+                return reached.contains(import.from.as_str());
+            }
+            reached.extend(next);
+        }
+    };
+    imports.iter().filter(|import| is_cyclic(import)).cloned().collect()
+}
+
+/// Returns the imports of a file from the siblings of each module that contains it.
+fn sibling_imports(file: &SourceFile) -> BTreeSet<Import> {
+    let path = file.name.trim_end_matches(".rs").trim_end_matches("/mod");
+    let modules: Vec<&str> = path.split('/').collect();
+    let mut code: String = code_lines(&file.text).map(|(_, line)| line.to_owned() + "\n").collect();
+    if let Some((_, parents)) = modules.split_last() {
+        code = code.replace("super::", &[&["crate"], parents, &[""]].concat().join("::"));
+    }
+    let mut imports = BTreeSet::new();
+    for depth in 1..modules.len() {
+        let folder = modules[..depth].join("/");
+        let prefix = [&["crate"], &modules[..depth], &[""]].concat().join("::");
+        for used in code.split(&prefix).skip(1).flat_map(first_segments) {
+            if used != modules[depth] {
+                imports.insert(Import::new(&folder, modules[depth], &used));
+            }
+        }
+    }
+    imports
+}
+
+/// Returns the first segment of a path, or of each path of a group in braces.
+fn first_segments(path: &str) -> Vec<String> {
+    let segment = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let Some(group) = path.strip_prefix('{') else { return vec![segment(path)] };
+    let mut segments = vec![segment(group.trim_start())];
+    let mut depth = 0_usize;
+    for (at, character) in group.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => segments.push(segment(group[at + 1..].trim_start())),
+            _ => {}
+        }
+    }
+    segments
 }
 
 fn misplaced(name: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (number, line) in code_lines(text) {
-        for (things, owners) in OWNERS {
-            let at_home = owners.iter().any(|owner| name.starts_with(owner));
-            for thing in things.iter().filter(|thing| !at_home && names_outside(line, thing)) {
-                found.push(format!("src/{name}:{number}: `{thing}` belongs to {}", owners.join(" and ")));
+        for (paths, owners) in OWNERS {
+            let is_owner = owners.iter().any(|owner| name.starts_with(owner));
+            for path in paths.iter().filter(|path| !is_owner && uses_external(line, path)) {
+                found.push(format!("src/{name}:{number}: `{path}` may be used only in {}", owners.join(" and ")));
             }
         }
     }
     found
 }
 
-fn barred(name: &str, text: &str) -> Vec<String> {
-    let station = station(name);
-    let things: Vec<&str> = BARRED
+fn forbidden_in(name: &str, text: &str) -> Vec<String> {
+    let module = module(name);
+    let forbidden: Vec<&str> = FORBIDDEN
         .iter()
-        .filter(|(stations, _)| stations.contains(&station))
-        .flat_map(|(_, things)| *things)
+        .filter(|(modules, _)| modules.contains(&module))
+        .flat_map(|(_, texts)| *texts)
         .copied()
         .collect();
-    let lines = code_lines(text).flat_map(|(number, line)| things.iter().map(move |thing| (number, line, *thing)));
+    let lines = code_lines(text).flat_map(|(number, line)| forbidden.iter().map(move |text| (number, line, *text)));
     lines
-        .filter(|(_, line, thing)| line.contains(thing))
-        .map(|(number, _, thing)| format!("src/{name}:{number}: `{}` has no place in {station}", thing.trim()))
+        .filter(|(_, line, text)| line.contains(text))
+        .map(|(number, _, text)| format!("src/{name}:{number}: `{}` is not allowed in {module}", text.trim()))
         .collect()
 }
 
 fn switches(name: &str, text: &str) -> Vec<String> {
-    if name == "lib.rs" || name.ends_with("mod.rs") || SWITCHES.contains(&name) {
+    if name == "lib.rs" || name.ends_with("mod.rs") || FEATURE_FILES.contains(&name) {
         return Vec::new();
     }
     let switching = code_lines(text).filter(|(_, line)| line.contains("feature = "));
-    switching.map(|(number, _)| format!("src/{name}:{number}: features are switched in lib.rs and mod.rs")).collect()
+    switching
+        .map(|(number, _)| format!("src/{name}:{number}: `cfg(feature)` is allowed only in lib.rs and mod.rs"))
+        .collect()
 }
 
-/// The module of lib.rs that a file belongs to.
-fn station(name: &str) -> &str {
+/// Returns the module of lib.rs to which a file belongs.
+fn module(name: &str) -> &str {
     name.split('/').next().unwrap_or(name).trim_end_matches(".rs")
 }
 
-/// Says whether a line names an outside thing; `self::reqwest::` is a module of ours.
-fn names_outside(line: &str, thing: &str) -> bool {
-    line.match_indices(thing).any(|(at, _)| {
+/// Returns whether a line uses an external path; `self::reqwest::` is a module of this crate.
+fn uses_external(line: &str, path: &str) -> bool {
+    line.match_indices(path).any(|(at, _)| {
         let before = &line[..at];
         let is_word = !before.ends_with(|character: char| character.is_alphanumeric() || character == '_');
-        let is_ours = ["self::", "super::", "crate::"].iter().any(|start| before.ends_with(start));
-        is_word && !is_ours && !before.ends_with("fetch::")
+        let is_internal = ["self::", "super::", "crate::"].iter().any(|start| before.ends_with(start));
+        is_word && !is_internal && !before.ends_with("fetch::")
     })
 }
 
-/// Numbered lines that hold code outside tests and comments.
+/// Returns the numbered lines that contain code outside tests and comments.
 fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut lines = Vec::new();
     let mut all = text.lines().enumerate();
@@ -287,7 +439,7 @@ fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     lines.into_iter()
 }
 
-/// Skips the item after an attribute: to its semicolon, or to the end of its braces.
+/// Skips the item after an attribute, up to its semicolon or closing brace.
 fn skip_item<'t>(lines: &mut impl Iterator<Item = (usize, &'t str)>) {
     let mut depth = 0_usize;
     for (_, line) in lines {
