@@ -1,4 +1,4 @@
-//! Doors into this station for the fuzz targets, each with what must hold for every input.
+//! Entry points of this module for the fuzz targets, each with the invariants that hold for every input.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,31 +16,31 @@ use crate::jwks::jitter::{Jitter, Sample};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::{Action, Activity, Cause, Change, Event, Outcome, Refresh};
 
-/// Reads a discovery document; one that is accepted is an object with our issuer and an https `jwks_uri`.
+/// Parses a discovery document. An accepted one is an object with the expected issuer and an https `jwks_uri`.
 ///
 /// # Panics
 ///
-/// If it accepts anything else.
+/// If anything else is accepted.
 pub fn discovery(document: &[u8]) {
-    let discovery = Discovery::of(ISSUER).expect("a good issuer");
+    let discovery = Discovery::of(ISSUER).expect("a valid issuer");
     let Ok(endpoint) = discovery.read(document, None) else { return };
-    // Values that are passed over are no text, number or depth that anybody has to represent.
+    // Skipped values stay raw: their strings, numbers and depth need no representation.
     let members: BTreeMap<String, &RawValue> =
         serde_json::from_slice(document).expect("an accepted document is an object");
-    let text = |name: &str| serde_json::from_str::<String>(members[name].get()).expect("a text");
+    let text = |name: &str| serde_json::from_str::<String>(members[name].get()).expect("a string");
     assert_eq!(text("issuer"), ISSUER);
     assert_eq!(text("jwks_uri"), endpoint.as_str());
     assert!(endpoint.as_str().to_ascii_lowercase().starts_with("https://"), "{endpoint}");
 }
 
-/// Reads lines as the caching headers of an answer; the times that come of them stand in order and within the policy.
+/// Parses lines as the caching headers of a response. The derived times are ordered and within the policy.
 ///
 /// # Panics
 ///
-/// If they do not.
+/// If they are not.
 pub fn cache_control(lines: &[u8]) {
     let mut headers = HeaderMap::new();
-    for (at, line) in lines.split(|octet| *octet == b'\n').take(10).enumerate() {
+    for (at, line) in lines.split(|byte| *byte == b'\n').take(10).enumerate() {
         let names: [HeaderName; 5] = [CACHE_CONTROL, AGE, RETRY_AFTER, ETAG, DATE];
         if let (Some(name), Ok(value)) = (names.get(at % 5), HeaderValue::from_bytes(line)) {
             headers.append(name, value);
@@ -62,20 +62,21 @@ pub fn cache_control(lines: &[u8]) {
     }
 }
 
-/// One thing that happens to the machine.
+/// One event of the state machine, with the time before it.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    /// What: its remainder by eleven.
+    /// The event; its remainder by eleven selects the kind.
     pub event: u8,
-    /// How many milliseconds have passed before it.
+    /// Milliseconds that pass before the event.
     pub pause: u32,
-    /// How the dice fall.
-    pub rng: (u32, u32),
-    /// A span in seconds, where the event has one.
+    /// The random numbers of the step.
+    pub sample: (u32, u32),
+    /// A duration in seconds, for the events that have one.
     pub span: Option<u32>,
 }
 
-/// Runs the machine through events: never two fetches at once, and always something in flight or armed until it closes.
+/// Runs the state machine through events. There are never two fetches at once, and until it closes either a fetch is in
+/// flight or a timer is armed.
 ///
 /// # Panics
 ///
@@ -86,7 +87,7 @@ pub fn refresh_machine(steps: impl IntoIterator<Item = Step>) {
     let mut in_flight: Option<u64> = None;
     for step in steps {
         now = now.saturating_add(Duration::from_millis(u64::from(step.pause)));
-        let sample = Sample { first: Jitter(step.rng.0), second: Jitter(step.rng.1) };
+        let sample = Sample { first: Jitter(step.sample.0), second: Jitter(step.sample.1) };
         let event = event(step, machine.generation());
         let interrupted = matches!(event, Event::Interrupted(_));
         if interrupted || matches!(event, Event::Finished { .. }) {
@@ -95,7 +96,7 @@ pub fn refresh_machine(steps: impl IntoIterator<Item = Step>) {
         for action in machine.step(event, now, sample) {
             match action {
                 Action::Fetch(order) => {
-                    assert!(!interrupted, "a fetch is ordered from a task that is gone");
+                    assert!(!interrupted, "a fetch is ordered from a task that has ended");
                     assert!(in_flight.is_none(), "two fetches at once after {event:?}");
                     in_flight = Some(order.generation);
                 }

@@ -6,7 +6,7 @@ fn urls(issuer: &str) -> (String, String) {
 }
 
 #[test]
-fn derives_both_addresses_from_the_issuer() {
+fn derives_both_urls_from_the_issuer() {
     for (issuer, openid, oauth) in [
         (
             "https://a.example",
@@ -39,7 +39,7 @@ fn derives_both_addresses_from_the_issuer() {
 }
 
 #[test]
-fn refuses_what_is_no_issuer() {
+fn rejects_an_invalid_issuer() {
     for (issuer, error) in [
         ("a.example", EndpointError::Malformed),
         ("https://a.example/?tenant=b", EndpointError::Malformed),
@@ -58,14 +58,14 @@ fn read(document: &str) -> Result<String, RefreshError> {
 }
 
 #[test]
-fn takes_the_key_set_of_its_own_issuer() {
+fn accepts_a_document_of_the_same_issuer() {
     let document = r#"{"issuer":"https://a.example/","jwks_uri":"https://keys.example/k","other":[1,{"issuer":2}]}"#;
     assert_eq!(read(document), Ok("https://keys.example/k".to_owned()));
     assert_eq!(read(&format!("{document} \n")), Ok("https://keys.example/k".to_owned()));
 }
 
 #[test]
-fn refuses_the_document_of_another_issuer() {
+fn rejects_a_document_of_another_issuer() {
     for issuer in [
         "https://a.example",
         "https://A.example/",
@@ -80,7 +80,7 @@ fn refuses_the_document_of_another_issuer() {
 }
 
 #[test]
-fn refuses_what_is_no_discovery_document() {
+fn rejects_an_invalid_document() {
     for document in [
         "",
         "<html>",
@@ -111,7 +111,7 @@ fn refuses_what_is_no_discovery_document() {
 }
 
 #[test]
-fn refuses_a_jwks_uri_that_may_not_be_fetched() {
+fn rejects_a_jwks_uri_that_is_not_allowed() {
     for uri in [
         "http://a.example/k",
         "http://[::1]:1/k",
@@ -139,7 +139,7 @@ fn refuses_a_jwks_uri_that_may_not_be_fetched() {
 }
 
 #[test]
-fn keeps_to_the_allowed_hosts() {
+fn accepts_only_allowed_hosts() {
     let discovery = Discovery::of("https://a.example/").expect("issuer");
     let hosts = ["keys.example".to_owned()];
     let read = |uri: &str| {

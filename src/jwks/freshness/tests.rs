@@ -1,4 +1,4 @@
-//! What headers say, and the times that come of it.
+//! Tests of caching headers, and of the times that are derived from them.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn remaining(fields: &[(HeaderName, &str)]) -> Option<u64> {
 }
 
 #[test]
-fn reads_what_rfc_9111_allows_and_ignores_the_rest() {
+fn parses_valid_headers_of_rfc_9111_and_ignores_others() {
     for (field, expected) in [
         ("max-age=120", Some(120)),
         ("public, Max-Age=120, must-revalidate", Some(120)),
@@ -47,7 +47,7 @@ fn reads_what_rfc_9111_allows_and_ignores_the_rest() {
 }
 
 #[test]
-fn takes_the_age_off() {
+fn subtracts_the_age() {
     for (age, expected) in [("100", 200), ("300", 0), ("99999", 0), ("-5", 300), ("x", 300)] {
         assert_eq!(remaining(&[(CACHE_CONTROL, "max-age=300"), (AGE, age)]), Some(expected), "{age}");
     }
@@ -56,7 +56,7 @@ fn takes_the_age_off() {
 }
 
 #[test]
-fn keeps_the_etag_as_it_stands() {
+fn keeps_the_etag_unchanged() {
     for etag in ["\"x\"", "W/\"x\"", "unquoted"] {
         assert_eq!(Freshness::from_headers(&headers(&[(ETAG, etag)])).etag, HeaderValue::from_str(etag).ok());
     }
@@ -69,13 +69,13 @@ fn keeps_the_etag_as_it_stands() {
 }
 
 #[test]
-fn a_304_says_of_its_age_what_it_says_and_leaves_the_rest() {
+fn a_304_replaces_only_the_headers_that_it_has() {
     let stored = [(CACHE_CONTROL, "max-age=120"), (AGE, "100"), (ETAG, "\"v1\"")];
     let stored = Freshness::from_headers(&headers(&stored));
     assert_eq!(stored.remaining(), Some(Duration::from_secs(20)));
     let stored = stored.stored(endpoint()).expect("a validator");
     for (fields, expected) in [
-        // The stored lifetime holds again, from the start.
+        // The stored lifetime applies again in full.
         (&[][..], Some(120)),
         (&[(AGE, "30")], Some(90)),
         (&[(CACHE_CONTROL, "max-age=90")], Some(90)),
@@ -99,7 +99,7 @@ fn endpoint() -> Endpoint {
 }
 
 #[test]
-fn retry_after_is_read_in_seconds() {
+fn parses_retry_after_in_seconds() {
     for (field, expected) in [("120", 120), (" 7 ", 7), ("0", 0), ("-1", 0), ("1.5", 0), ("soon", 0), ("", 0)] {
         let expected = Some(Duration::from_secs(expected));
         assert_eq!(retry_after(&headers(&[(RETRY_AFTER, field)])), expected, "{field}");
@@ -108,37 +108,37 @@ fn retry_after_is_read_in_seconds() {
 }
 
 #[test]
-fn retry_after_as_a_date_counts_from_the_answers_own() {
+fn compares_a_retry_after_date_with_the_date_header() {
     let now = "Wed, 21 Oct 2015 07:28:00 GMT";
     for (at, sent, expected) in [
         ("Wed, 21 Oct 2015 07:30:00 GMT", now, 120),
-        // The forms of old, in either field.
+        // The obsolete date formats, in either header.
         ("Wednesday, 21-Oct-15 07:30:00 GMT", now, 120),
         ("Wed Oct 21 07:30:00 2015", now, 120),
         ("Wed, 21 Oct 2015 07:30:00 GMT", "Wed Oct 21 07:28:00 2015", 120),
         ("Fri, 31 Dec 9999 23:59:59 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", 253_402_300_799),
-        // Past, present, or beside no date.
+        // A past date, the current date, or no `Date` header.
         ("Wed, 21 Oct 2015 07:27:59 GMT", now, 0),
         (now, now, 0),
         (now, "yesterday", 0),
         (now, "", 0),
-        // No dates: a zone, a day that is not, a year that is none.
+        // Not dates: another zone, an invalid day, an invalid year.
         ("Wed, 21 Oct 2015 07:30:00 +0000", now, 0),
         ("Wed, 31 Feb 2015 07:30:00 GMT", now, 0),
         ("Wed, 21 Oct 99999 07:30:00 GMT", now, 0),
         ("2015-10-21T07:30:00Z", now, 0),
-        // Seconds need no date.
+        // Seconds need no `Date` header.
         ("60", now, 60),
     ] {
         let fields = headers(&[(RETRY_AFTER, at), (DATE, sent)]);
         assert_eq!(retry_after(&fields), Some(Duration::from_secs(expected)), "{at} after {sent}");
     }
-    assert_eq!(retry_after(&headers(&[(RETRY_AFTER, now)])), Some(Duration::ZERO), "no date to count from");
+    assert_eq!(retry_after(&headers(&[(RETRY_AFTER, now)])), Some(Duration::ZERO), "no date to compare with");
     assert_eq!(retry_after(&headers(&[(DATE, now)])), None);
 }
 
 #[test]
-fn a_server_shortens_the_period_to_the_floor_and_never_lengthens_it() {
+fn a_server_shortens_the_period_to_the_floor_but_never_extends_it() {
     let policy = RefreshPolicy::new();
     for (remaining, expected) in [(None, 300), (Some(0), 60), (Some(59), 60), (Some(120), 120), (Some(31_536_000), 300)]
     {
@@ -166,7 +166,7 @@ fn spans(times: Times) -> [u64; 3] {
 }
 
 #[test]
-fn times_spread_by_the_jitter() {
+fn jitter_spreads_the_times() {
     let policy = RefreshPolicy::new();
     assert_eq!(spans(times(&policy, 0)), [202, 270, 3600]);
     assert_eq!(spans(times(&policy, u32::MAX)), [254, 299, 3600]);
@@ -174,7 +174,7 @@ fn times_spread_by_the_jitter() {
 }
 
 #[test]
-fn two_scheduled_fetches_lie_more_than_half_a_minute_apart_whatever_the_jitter() {
+fn scheduled_fetches_are_more_than_30_s_apart_for_any_jitter() {
     let now = Monotonic::from_origin(Duration::from_secs(1000));
     for (jitter, ahead) in (0..=50).flat_map(|jitter| (50..=95).map(move |ahead| (jitter, ahead))) {
         let policy = RefreshPolicy::new().with_jitter_percent(jitter).with_refresh_ahead_percent(ahead);
@@ -190,13 +190,13 @@ fn two_scheduled_fetches_lie_more_than_half_a_minute_apart_whatever_the_jitter()
 }
 
 #[test]
-fn the_first_refresh_starts_anywhere_from_the_floor_on() {
+fn spreads_the_first_refresh_from_the_floor_on() {
     let policy = RefreshPolicy::new();
     let first = |policy: &RefreshPolicy, jitter| spans(times_in(Phase::First, policy, jitter));
     assert_eq!(first(&policy, 0), [60, 270, 3600]);
     assert_eq!(first(&policy, u32::MAX / 2), [151, 284, 3600]);
     assert_eq!(first(&policy, u32::MAX), [254, 299, 3600]);
-    // Where there is no room above the floor, or nothing is left to chance, it starts as any other.
+    // Without room above the floor, or without jitter, the first refresh starts as any other.
     let short = RefreshPolicy::new().with_refresh_every(Duration::from_secs(70));
     let exact = RefreshPolicy::new().with_jitter_percent(0);
     for jitter in [0, u32::MAX] {
@@ -218,7 +218,7 @@ fn strict_keys_expire_with_their_period_and_unbounded_ones_never() {
 }
 
 #[test]
-fn standing_changes_at_each_moment_and_not_before() {
+fn freshness_changes_exactly_at_each_time() {
     let times = times(&RefreshPolicy::new(), 0);
     for (at, before, from) in [
         (times.refresh_at, FreshnessState::Fresh, FreshnessState::Aging),
@@ -232,9 +232,9 @@ fn standing_changes_at_each_moment_and_not_before() {
 }
 
 proptest! {
-    /// Whatever the headers are, the times stand in order and within the policy.
+    /// For any headers, the times are ordered and within the policy.
     #[test]
-    fn no_header_moves_the_times_out_of_the_policy(
+    fn keeps_the_times_within_the_policy_for_any_header(
         fields in proptest::collection::vec((0_usize..5, field()), 0..8),
         stored in proptest::collection::vec((0_usize..5, field()), 0..4),
         rolls in (any::<u32>(), any::<u32>()),
@@ -261,7 +261,7 @@ proptest! {
     }
 }
 
-/// What such a field may hold, and what not.
+/// Valid and invalid values of such a header.
 fn field() -> impl Strategy<Value = String> {
     prop_oneof![
         2 => "(max-age=[0-9\"-]{0,24}|no-store|no-cache|public)(, ?max-age=[0-9]{1,3})?",

@@ -7,7 +7,7 @@ fn violations(policy: &RefreshPolicy) -> Vec<RefreshPolicyError> {
 }
 
 #[test]
-fn the_defaults_and_their_variants_are_valid() {
+fn accepts_the_defaults_and_their_variants() {
     for policy in [
         RefreshPolicy::default(),
         RefreshPolicy::new().strict_freshness(),
@@ -27,7 +27,7 @@ fn the_defaults_and_their_variants_are_valid() {
 }
 
 #[test]
-fn each_number_is_checked() {
+fn rejects_each_number_out_of_range() {
     let new = RefreshPolicy::new;
     for (policy, expected) in [
         (new().with_refresh_every(59 * SECOND), RefreshPolicyError::RefreshTooOften),
@@ -61,7 +61,7 @@ fn each_number_is_checked() {
 }
 
 #[test]
-fn all_violations_come_at_once() {
+fn returns_all_violations_at_once() {
     let policy = RefreshPolicy::new().with_refresh_every(SECOND).with_retries(9).with_max_keys(0);
     assert_eq!(
         violations(&policy),
@@ -75,7 +75,7 @@ fn all_violations_come_at_once() {
 }
 
 #[test]
-fn only_a_test_may_go_below_the_floor() {
+fn accepts_periods_below_the_floor_only_without_the_floor() {
     let policy =
         RefreshPolicy::new().without_refresh_floor().with_refresh_every(SECOND).with_unknown_kid_cooldown_max(SECOND);
     assert_eq!(policy.validate(), Ok(()));

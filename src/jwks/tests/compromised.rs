@@ -1,4 +1,4 @@
-//! Keys whose private halves an issuer publishes.
+//! Tests of keys whose private halves an issuer publishes.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind as Kind;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::status::KeyState;
-use crate::jwks::tests::kit::{HOUR, MINUTE, Outcome, SECOND, World, jwk, jwks, set_of};
+use crate::jwks::tests::kit::{Fixture, HOUR, MINUTE, Outcome, SECOND, jwk, jwks, set_of};
 use crate::keys::SkipReason;
 use crate::testing::Reply;
 
@@ -28,58 +28,58 @@ fn policy() -> (RefreshPolicy, Events) {
     (policy, events)
 }
 
-/// The names of the events since the last call, without those of each failed fetch.
+/// Returns the names of the events since the last call, without those that every failed fetch emits.
 fn names(events: &Events) -> Vec<&'static str> {
     let events = std::mem::take(&mut *events.lock().expect("unpoisoned"));
     events.iter().map(|kind| kind.name()).filter(|name| !matches!(*name, "refresh_failed" | "empty_set")).collect()
 }
 
-fn is_unavailable(verdict: Outcome) -> bool {
-    matches!(verdict, Outcome::Unavailable(_))
+fn is_unavailable(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Unavailable(_))
 }
 
 #[tokio::test]
-async fn is_reported_though_the_first_set_is_refused() {
+async fn reports_a_private_key_in_a_rejected_first_set() {
     let (policy, events) = policy();
-    let world = World::with(policy, Reply::json(set_of(&[private("a")])));
-    assert!(is_unavailable(World::request(&world.source, "a").await));
-    world.run(MINUTE).await;
-    assert_eq!(world.source.status().last_error(), Some(RefreshError::NoUsableKeys));
+    let fixture = Fixture::with(policy, Reply::json(set_of(&[private("a")])));
+    assert!(is_unavailable(Fixture::request(&fixture.source, "a").await));
+    fixture.run(MINUTE).await;
+    assert_eq!(fixture.source.status().last_error(), Some(RefreshError::NoUsableKeys));
     let reported: Vec<Kind> = events.lock().expect("unpoisoned").drain(..).collect();
     let [Kind::RefreshFailed { .. }, Kind::EmptySet, skipped, published, later @ ..] = &reported[..] else {
         panic!("{reported:?}");
     };
     assert_eq!(*skipped, Kind::KeySkipped { position: 0, reason: SkipReason::Private, set_refused: true });
     assert_eq!(*published, Kind::PrivateKeyPublished { in_use: false });
-    // Once, though every retry brings it again.
+    // Reported once, although every retry receives it again.
     assert!(later.len() > 4 && later.iter().all(|kind| matches!(kind, Kind::RefreshFailed { .. } | Kind::EmptySet)));
 }
 
 #[tokio::test]
-async fn stops_verifying_at_once_though_the_set_is_refused() {
+async fn withdraws_a_compromised_key_at_once_from_a_rejected_set() {
     let (policy, events) = policy();
-    let world = World::loaded_with(policy, &["a"]).await;
-    assert_eq!((world.ask("a").await, names(&events)), (Outcome::Served, vec!["initial_load"]));
+    let fixture = Fixture::loaded_with(policy, &["a"]).await;
+    assert_eq!((fixture.request_now("a").await, names(&events)), (Outcome::Served, vec!["initial_load"]));
 
-    world.answer(Reply::json(set_of(&[private("a")])));
-    assert_eq!(world.source.reload().await, Err(RefreshError::NoUsableKeys));
-    assert!(!world.serves("a"));
+    fixture.answer(Reply::json(set_of(&[private("a")])));
+    assert_eq!(fixture.source.reload().await, Err(RefreshError::NoUsableKeys));
+    assert!(!fixture.serves("a"));
     for kid in ["a", "zz"] {
-        assert!(is_unavailable(world.ask(kid).await), "{kid}");
+        assert!(is_unavailable(fixture.request_now(kid).await), "{kid}");
     }
-    let status = world.source.status();
+    let status = fixture.source.status();
     assert_eq!((status.state(), status.usable_keys(), status.is_ready()), (KeyState::Expired, 0, false));
     assert_eq!(names(&events), ["reload", "expired", "key_skipped", "private_key_published"]);
 
-    // The same key without its private half is as well known as before.
-    world.publish(&["a"]);
-    world.run(MINUTE).await;
-    assert!(is_unavailable(world.ask("a").await));
+    // The same key without its private half stays compromised.
+    fixture.publish(&["a"]);
+    fixture.run(MINUTE).await;
+    assert!(is_unavailable(fixture.request_now("a").await));
     assert_eq!(names(&events), ["key_skipped"]);
 
-    world.publish(&["a", "b"]);
-    world.run(15 * SECOND).await;
-    assert!(!world.serves("a") && world.serves("b"));
+    fixture.publish(&["a", "b"]);
+    fixture.run(15 * SECOND).await;
+    assert!(!fixture.serves("a") && fixture.serves("b"));
     assert_eq!(names(&events), ["refreshed", "stale_recovered", "key_skipped"]);
 }
 
@@ -87,54 +87,54 @@ async fn stops_verifying_at_once_though_the_set_is_refused() {
 #[tokio::test]
 async fn leaves_an_empty_set_where_the_policy_accepts_one() {
     let (policy, events) = policy();
-    let world = World::loaded_with(policy.dangerous_accept_empty_set(), &["a"]).await;
-    world.answer(Reply::json(set_of(&[private("a")])));
-    world.source.reload().await.expect("accepted");
+    let fixture = Fixture::loaded_with(policy.dangerous_accept_empty_set(), &["a"]).await;
+    fixture.answer(Reply::json(set_of(&[private("a")])));
+    fixture.source.reload().await.expect("accepted");
     assert_eq!(names(&events), ["initial_load", "reload", "refreshed", "key_skipped", "private_key_published"]);
-    assert_eq!(world.ask("a").await, Outcome::NotFound);
+    assert_eq!(fixture.request_now("a").await, Outcome::NotFound);
 }
 
-/// The keys beside it stay in use while the set is refused, and a 304 does not bring it back.
+/// The other keys stay in use while the set is rejected, and a 304 does not restore the compromised key.
 #[tokio::test]
-async fn stops_verifying_without_the_keys_beside_it() {
+async fn withdraws_a_compromised_key_and_keeps_the_others() {
     let etag = |kids: &[&str], etag: &'static str| Reply::json(jwks(kids)).with_header(ETAG, etag);
-    let world = World::at_url(etag(&["a", "b"], "\"1\"")).await;
-    world.answer(Reply::json(set_of(&[private("a")])));
-    assert_eq!(world.source.reload().await, Err(RefreshError::NoUsableKeys));
-    assert!(!world.serves("a") && world.serves("b"));
-    assert_eq!((world.epoch(), world.source.status().state()), (2, KeyState::Fresh));
-    world.answer(Reply::status(StatusCode::NOT_MODIFIED));
-    world.run(MINUTE).await;
-    let requests = world.network.requests();
+    let fixture = Fixture::at_url(etag(&["a", "b"], "\"1\"")).await;
+    fixture.answer(Reply::json(set_of(&[private("a")])));
+    assert_eq!(fixture.source.reload().await, Err(RefreshError::NoUsableKeys));
+    assert!(!fixture.serves("a") && fixture.serves("b"));
+    assert_eq!((fixture.epoch(), fixture.source.status().state()), (2, KeyState::Fresh));
+    fixture.answer(Reply::status(StatusCode::NOT_MODIFIED));
+    fixture.run(MINUTE).await;
+    let requests = fixture.network.requests();
     assert!(requests.len() > 2 && requests.iter().all(|request| !request.headers.contains_key(IF_NONE_MATCH)));
-    world.answer(etag(&["a", "b"], "\"1\""));
-    world.run(2 * MINUTE).await;
-    assert!(!world.serves("a") && world.serves("b"));
-    assert_eq!(world.source.status().consecutive_failures(), 0);
+    fixture.answer(etag(&["a", "b"], "\"1\""));
+    fixture.run(2 * MINUTE).await;
+    assert!(!fixture.serves("a") && fixture.serves("b"));
+    assert_eq!(fixture.source.status().consecutive_failures(), 0);
 }
 
 /// The only key in use is replaced at the moment at which it is withdrawn: there is no time without keys.
 #[tokio::test]
 async fn expires_no_set_where_an_accepted_one_replaces_the_only_key() {
     let (policy, events) = policy();
-    let world = World::loaded_with(policy, &["a"]).await;
-    world.answer(Reply::json(set_of(&[private("a"), jwk("b", "b")])));
-    world.source.reload().await.expect("accepted");
-    assert!(!world.serves("a") && world.serves("b"));
-    assert_eq!((world.epoch(), world.source.status().state()), (2, KeyState::Fresh));
+    let fixture = Fixture::loaded_with(policy, &["a"]).await;
+    fixture.answer(Reply::json(set_of(&[private("a"), jwk("b", "b")])));
+    fixture.source.reload().await.expect("accepted");
+    assert!(!fixture.serves("a") && fixture.serves("b"));
+    assert_eq!((fixture.epoch(), fixture.source.status().state()), (2, KeyState::Fresh));
     assert_eq!(names(&events), ["initial_load", "reload", "refreshed", "key_skipped", "private_key_published"]);
 }
 
 #[tokio::test]
-async fn stays_out_of_use_after_an_accepted_set_has_shown_it() {
-    let world = World::loaded(&["a", "b"]).await;
-    world.answer(Reply::json(set_of(&[private("a"), jwk("b", "b")])));
-    world.source.reload().await.expect("reloaded");
-    assert!(!world.serves("a") && world.serves("b"));
-    world.answer(Reply::json(set_of(&[jwk("again", "a"), jwk("b", "b")])));
-    world.run(HOUR).await;
-    assert!(!world.serves("again") && world.serves("b"));
-    assert_eq!(world.ask("again").await, Outcome::NotFound);
+async fn rejects_a_compromised_key_after_an_accepted_set_disclosed_it() {
+    let fixture = Fixture::loaded(&["a", "b"]).await;
+    fixture.answer(Reply::json(set_of(&[private("a"), jwk("b", "b")])));
+    fixture.source.reload().await.expect("reloaded");
+    assert!(!fixture.serves("a") && fixture.serves("b"));
+    fixture.answer(Reply::json(set_of(&[jwk("again", "a"), jwk("b", "b")])));
+    fixture.run(HOUR).await;
+    assert!(!fixture.serves("again") && fixture.serves("b"));
+    assert_eq!(fixture.request_now("again").await, Outcome::NotFound);
 }
 
 /// An issuer may publish more private keys than the source remembers: a key of the current set is not forgotten.
@@ -146,35 +146,35 @@ async fn is_remembered_while_it_is_in_the_set() {
         points.map(|x| format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}","d":"AA"}}"#)).collect()
     };
     let (policy, _) = policy();
-    let world = World::loaded_with(policy, &["a", "b"]).await;
-    world.answer(Reply::json(set_of(&[private("a"), jwk("b", "b")])));
-    world.source.reload().await.expect("accepted");
+    let fixture = Fixture::loaded_with(policy, &["a", "b"]).await;
+    fixture.answer(Reply::json(set_of(&[private("a"), jwk("b", "b")])));
+    fixture.source.reload().await.expect("accepted");
     for round in 0..12 {
         let keys = [others(), vec![jwk("a", "a"), jwk("b", "b")]].concat();
-        world.answer(Reply::json(set_of(&keys)));
-        world.source.reload().await.expect("accepted");
-        assert!(!world.serves("a") && world.serves("b"), "{round}");
+        fixture.answer(Reply::json(set_of(&keys)));
+        fixture.source.reload().await.expect("accepted");
+        assert!(!fixture.serves("a") && fixture.serves("b"), "{round}");
     }
     // Once it has been absent from more sets than are remembered, it is forgotten.
     for _ in 0..11 {
-        world.answer(Reply::json(set_of(&[others(), vec![jwk("b", "b")]].concat())));
-        world.source.reload().await.expect("accepted");
+        fixture.answer(Reply::json(set_of(&[others(), vec![jwk("b", "b")]].concat())));
+        fixture.source.reload().await.expect("accepted");
     }
-    world.publish(&["a", "b"]);
-    world.source.reload().await.expect("accepted");
-    assert!(world.serves("a"));
+    fixture.publish(&["a", "b"]);
+    fixture.source.reload().await.expect("accepted");
+    assert!(fixture.serves("a"));
 }
 
-/// Not a key set, or one with too many keys: whoever reads it finds the key all the same.
+/// A document that is not a key set, or has too many keys, still discloses the private key.
 #[tokio::test]
-async fn stops_verifying_whatever_else_the_document_is_refused_for() {
+async fn withdraws_a_compromised_key_from_an_invalid_document() {
     let many = set_of(&[vec!["1".to_owned(); 100], vec![private("a")]].concat());
     for (document, error) in [(private("a"), RefreshError::InvalidDocument), (many, RefreshError::TooManyKeys)] {
         let (policy, events) = policy();
-        let world = World::loaded_with(policy, &["a", "b"]).await;
-        world.answer(Reply::json(document));
-        assert_eq!(world.source.reload().await, Err(error));
-        assert!(!world.serves("a") && world.serves("b"), "{error}");
+        let fixture = Fixture::loaded_with(policy, &["a", "b"]).await;
+        fixture.answer(Reply::json(document));
+        assert_eq!(fixture.source.reload().await, Err(error));
+        assert!(!fixture.serves("a") && fixture.serves("b"), "{error}");
         assert_eq!(names(&events), ["initial_load", "reload", "key_skipped", "private_key_published"], "{error}");
     }
 }
@@ -196,10 +196,10 @@ async fn stops_verifying_though_the_key_or_the_document_is_malformed() {
         (format!(r#"{{"keys":[{key}"#), "cut off"),
     ] {
         let (policy, events) = policy();
-        let world = World::loaded_with(policy, &["a", "b"]).await;
-        world.answer(Reply::json(set));
-        world.source.reload().await.expect_err(name);
-        assert!(!world.serves("a") && world.serves("b"), "{name}");
+        let fixture = Fixture::loaded_with(policy, &["a", "b"]).await;
+        fixture.answer(Reply::json(set));
+        fixture.source.reload().await.expect_err(name);
+        assert!(!fixture.serves("a") && fixture.serves("b"), "{name}");
         assert_eq!(names(&events), ["initial_load", "reload", "key_skipped", "private_key_published"], "{name}");
     }
 }
@@ -208,30 +208,30 @@ async fn stops_verifying_though_the_key_or_the_document_is_malformed() {
 async fn stops_verifying_where_an_accepted_set_has_a_malformed_private_key() {
     for members in [r#""kty":"RSA""#, r#""x":"AA""#, r#""\ud800":1"#] {
         let (policy, events) = policy();
-        let world = World::loaded_with(policy, &["a", "b"]).await;
+        let fixture = Fixture::loaded_with(policy, &["a", "b"]).await;
         let key = private("a").replacen('{', &format!("{{{members},"), 1);
-        world.answer(Reply::json(set_of(&[jwk("a", "a"), key, jwk("b", "b")])));
-        world.source.reload().await.expect("accepted");
-        assert!(!world.serves("a") && world.serves("b"), "{members}");
+        fixture.answer(Reply::json(set_of(&[jwk("a", "a"), key, jwk("b", "b")])));
+        fixture.source.reload().await.expect("accepted");
+        assert!(!fixture.serves("a") && fixture.serves("b"), "{members}");
         let expected = ["initial_load", "reload", "refreshed", "key_skipped", "key_skipped", "private_key_published"];
         assert_eq!(names(&events), expected, "{members}");
     }
 }
 
-/// Where the policy accepts public halves, a refused set takes nothing out of use either.
+/// If the policy accepts public halves, a rejected set does not withdraw a key either.
 #[tokio::test]
-async fn goes_on_verifying_where_the_policy_accepts_public_halves() {
+async fn keeps_a_disclosed_key_if_the_policy_accepts_private_keys() {
     let (policy, events) = policy();
-    let world = World::loaded_with(policy.dangerous_accept_private_keys(), &["a"]).await;
-    world.answer(Reply::json(set_of(&[private("a")])));
-    world.source.reload().await.expect("reloaded");
+    let fixture = Fixture::loaded_with(policy.dangerous_accept_private_keys(), &["a"]).await;
+    fixture.answer(Reply::json(set_of(&[private("a")])));
+    fixture.source.reload().await.expect("reloaded");
     assert_eq!(
-        (world.serves("a"), names(&events)),
+        (fixture.serves("a"), names(&events)),
         (true, vec!["initial_load", "reload", "refreshed", "private_key_published"])
     );
-    world.answer(Reply::json(set_of(&[private("a").replace("sig", "enc")])));
-    assert_eq!(world.source.reload().await, Err(RefreshError::NoUsableKeys));
-    assert_eq!((world.serves("a"), names(&events)), (true, vec!["reload", "key_skipped", "private_key_published"]));
+    fixture.answer(Reply::json(set_of(&[private("a").replace("sig", "enc")])));
+    assert_eq!(fixture.source.reload().await, Err(RefreshError::NoUsableKeys));
+    assert_eq!((fixture.serves("a"), names(&events)), (true, vec!["reload", "key_skipped", "private_key_published"]));
 }
 
 /// The keys of an accepted set cost nothing; the same ones explain later why a set is refused.
@@ -239,17 +239,17 @@ async fn goes_on_verifying_where_the_policy_accepts_public_halves() {
 async fn reports_the_same_flaws_again_once_the_set_is_refused() {
     let (policy, events) = policy();
     let encryption = jwk("w", "c").replace("sig", "enc");
-    let world = World::with(policy, Reply::json(set_of(&[encryption.clone(), jwk("b", "b")])));
-    world.clock.settle().await;
+    let fixture = Fixture::with(policy, Reply::json(set_of(&[encryption.clone(), jwk("b", "b")])));
+    fixture.clock.settle().await;
     assert_eq!(names(&events), ["initial_load", "key_skipped"]);
-    world.answer(Reply::json(set_of(&[encryption.clone()])));
-    assert_eq!(world.source.reload().await, Err(RefreshError::NoUsableKeys));
+    fixture.answer(Reply::json(set_of(&[encryption.clone()])));
+    assert_eq!(fixture.source.reload().await, Err(RefreshError::NoUsableKeys));
     let reported = events.lock().expect("unpoisoned").drain(..).find(|kind| kind.name() == "key_skipped");
     assert_eq!(reported, Some(Kind::KeySkipped { position: 0, reason: SkipReason::Use, set_refused: true }));
-    assert_eq!(world.source.reload().await, Err(RefreshError::NoUsableKeys));
+    assert_eq!(fixture.source.reload().await, Err(RefreshError::NoUsableKeys));
     assert_eq!(names(&events), ["reload"]);
-    world.answer(Reply::json(set_of(&[encryption, jwk("b", "b")])));
-    world.source.reload().await.expect("accepted");
+    fixture.answer(Reply::json(set_of(&[encryption, jwk("b", "b")])));
+    fixture.source.reload().await.expect("accepted");
     assert_eq!(names(&events), ["reload", "refreshed", "key_skipped"]);
 }
 
@@ -259,23 +259,23 @@ async fn is_not_found_in_members_without_a_value() {
     let other = r#"{"kty":"DSA","kid":"x","p":"AA","q":"AA","g":"AA","y":"AA"}"#.to_owned();
     for member in [r#","d":null}"#, r#","d":""}"#, r#","oth":null}"#, r#","p":null,"q":null}"#] {
         let (policy, events) = policy();
-        let world = World::loaded_with(policy, &["a", "b"]).await;
+        let fixture = Fixture::loaded_with(policy, &["a", "b"]).await;
         let keys = [jwk("a", "a").replace('}', member), jwk("b", "b").replace('}', member), other.clone()];
-        world.answer(Reply::json(set_of(&keys)));
-        world.source.reload().await.expect("accepted");
-        assert!(world.serves("a") && world.serves("b"), "{member}");
+        fixture.answer(Reply::json(set_of(&keys)));
+        fixture.source.reload().await.expect("accepted");
+        assert!(fixture.serves("a") && fixture.serves("b"), "{member}");
         assert_eq!(names(&events), ["initial_load", "reload", "refreshed", "key_skipped"], "{member}");
     }
 }
 
-/// An issuer that shuffles its keys has nothing new to report.
+/// A change in the order of the keys is not a new report.
 #[tokio::test]
-async fn is_reported_once_in_whatever_order() {
+async fn reports_a_private_key_once_in_any_order() {
     let (policy, events) = policy();
-    let world = World::with(policy, Reply::json(set_of(&[private("a"), jwk("b", "b"), "7".to_owned()])));
-    world.clock.settle().await;
+    let fixture = Fixture::with(policy, Reply::json(set_of(&[private("a"), jwk("b", "b"), "7".to_owned()])));
+    fixture.clock.settle().await;
     assert_eq!(names(&events), ["initial_load", "key_skipped", "private_key_published", "key_skipped"]);
-    world.answer(Reply::json(set_of(&["7".to_owned(), jwk("b", "b"), private("a")])));
-    world.source.reload().await.expect("reloaded");
+    fixture.answer(Reply::json(set_of(&["7".to_owned(), jwk("b", "b"), private("a")])));
+    fixture.source.reload().await.expect("reloaded");
     assert_eq!(names(&events), ["reload", "refreshed"]);
 }

@@ -1,4 +1,4 @@
-//! What the log and the metrics tell, and what they never tell.
+//! Tests of the log lines and metrics of a key source, and of what they must not contain.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,10 +12,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::fetch::FetchError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::policy::RefreshPolicy;
-use crate::jwks::tests::kit::{HOUR, MINUTE, Outcome, SECOND, URL, World, jwk, jwks, set_of};
+use crate::jwks::tests::kit::{Fixture, HOUR, MINUTE, Outcome, SECOND, URL, jwk, jwks, set_of};
 use crate::testing::Reply;
 
-/// Everything that is logged on this thread.
+/// The captured log of this thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -24,16 +24,16 @@ impl Log {
         String::from_utf8(self.0.lock().expect("unpoisoned").clone()).expect("UTF-8")
     }
 
-    /// Counts the lines with these words.
+    /// Returns the number of lines that contain `words`.
     fn lines(&self, words: &str) -> usize {
         self.text().lines().filter(|line| line.contains(words)).count()
     }
 }
 
 impl io::Write for Log {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("unpoisoned").extend_from_slice(octets);
-        Ok(octets.len())
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("unpoisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -49,46 +49,46 @@ impl MakeWriter<'_> for Log {
     }
 }
 
-fn listen() -> (Log, impl Drop) {
+fn capture_log() -> (Log, impl Drop) {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false);
     (log, subscriber.with_max_level(tracing::Level::TRACE).finish().set_default())
 }
 
 #[tokio::test]
-async fn the_log_tells_the_life_of_a_key_set() {
-    let (log, _listening) = listen();
+async fn logs_every_event_of_a_key_set() {
+    let (log, _guard) = capture_log();
     let private = jwk("secret-kid", "c").replace('}', r#","d":"AAAA"}"#);
-    let world = World::new(Reply::json(set_of(&[jwk("a", "a"), private])));
-    world.clock.settle().await;
+    let fixture = Fixture::new(Reply::json(set_of(&[jwk("a", "a"), private])));
+    fixture.clock.settle().await;
     for words in ["loaded the first keys", "the key set contains a private key", "skipped a key"] {
         assert_eq!(log.lines(words), 1, "{words}\n{}", log.text());
     }
 
-    world.answer(Reply::json(set_of(&[jwk("a", "b"), jwk("secret-kid", "d")])));
-    world.source.reload().await.expect("reloaded");
+    fixture.answer(Reply::json(set_of(&[jwk("a", "b"), jwk("secret-kid", "d")])));
+    fixture.source.reload().await.expect("reloaded");
     for words in ["reloading keys on demand", "the key set changed", "a kid identifies another key than before"] {
         assert_eq!(log.lines(words), 1, "{words}\n{}", log.text());
     }
     assert_eq!(log.lines("added=2 removed=1 usable=2 skipped=0"), 1, "{}", log.text());
 
-    assert_eq!(World::request(&world.source, "strange-kid").await, Outcome::NotFound);
+    assert_eq!(Fixture::request(&fixture.source, "strange-kid").await, Outcome::NotFound);
     assert_eq!(log.lines("action=\"fetched\""), 1, "{}", log.text());
 
-    world.answer(Reply::error(FetchError::Connect));
-    world.run(HOUR + MINUTE).await;
+    fixture.answer(Reply::error(FetchError::Connect));
+    fixture.run(HOUR + MINUTE).await;
     for words in ["the keys are stale", "the keys expired"] {
         assert_eq!(log.lines(words), 1, "{words}\n{}", log.text());
     }
     assert!(log.lines("could not fetch keys") > 10);
-    world.publish(&["a"]);
-    world.run(15 * SECOND).await;
+    fixture.publish(&["a"]);
+    fixture.run(15 * SECOND).await;
     assert_eq!(log.lines("the keys are fresh again"), 1);
-    world.answer(Reply::json(r#"{"keys":[]}"#));
-    world.source.reload().await.expect_err("an empty set");
+    fixture.answer(Reply::json(r#"{"keys":[]}"#));
+    fixture.source.reload().await.expect_err("an empty set");
     assert_eq!(log.lines("the key set has no usable key"), 1);
-    let clock = world.clock.clone();
-    drop(world);
+    let clock = fixture.clock.clone();
+    drop(fixture);
     clock.settle().await;
     assert_eq!(log.lines("the key source is closed"), 1);
 
@@ -98,44 +98,44 @@ async fn the_log_tells_the_life_of_a_key_set() {
     }
 }
 
-/// The log and the hook hear the same: a line for each event, and what the hook did of it.
+/// The log has a line for each event, and one for the panics of the hook.
 #[tokio::test]
-async fn the_log_tells_of_a_hook_that_panics() {
-    let (log, _listening) = listen();
+async fn logs_the_panics_of_a_hook() {
+    let (log, _guard) = capture_log();
     let policy = RefreshPolicy::new().with_event_hook(|event| {
-        assert_ne!(event.kind().name(), "key_skipped", "as scripted: a hook panics");
+        assert_ne!(event.kind().name(), "key_skipped", "scripted: a hook panics");
     });
-    let world = World::with(policy, Reply::json(set_of(&[jwk("a", "a"), "7".to_owned(), "8".to_owned()])));
-    world.clock.settle().await;
-    assert!(world.serves("a"));
+    let fixture = Fixture::with(policy, Reply::json(set_of(&[jwk("a", "a"), "7".to_owned(), "8".to_owned()])));
+    fixture.clock.settle().await;
+    assert!(fixture.serves("a"));
     assert_eq!((log.lines("loaded the first keys"), log.lines("skipped a key")), (1, 2), "{}", log.text());
-    let last_reported = format!("ERROR tower_bearer::jwks: an event hook panicked issuer=\"{URL}\" panics=2");
-    assert_eq!(log.lines(&last_reported), 1, "{}", log.text());
+    let panic_line = format!("ERROR tower_bearer::jwks: an event hook panicked issuer=\"{URL}\" panics=2");
+    assert_eq!(log.lines(&panic_line), 1, "{}", log.text());
 }
 
-/// Under the id of its public half, or under none: whoever reads the set can sign.
+/// The private key may have the id of its public half or no id: it can sign tokens in both cases.
 #[tokio::test]
-async fn reports_a_private_key_whatever_its_id() {
+async fn logs_a_private_key_with_any_id() {
     for kid in [r#""kid":"a","#, ""] {
-        let (log, _listening) = listen();
-        let world = World::loaded(&["a", "b"]).await;
+        let (log, _guard) = capture_log();
+        let fixture = Fixture::loaded(&["a", "b"]).await;
         let private = jwk("a", "a").replace(r#""kid":"a","#, kid).replace('}', r#","d":"AAAA"}"#);
-        world.answer(Reply::json(set_of(&[jwk("a", "a"), private, jwk("b", "b")])));
-        world.run(HOUR).await;
+        fixture.answer(Reply::json(set_of(&[jwk("a", "a"), private, jwk("b", "b")])));
+        fixture.run(HOUR).await;
         assert_eq!(log.lines("the key set contains a private key"), 1, "{}", log.text());
         assert_eq!(
             log.lines(r#"skipped a key issuer="https://login.example/jwks" position=0 reason="compromised""#),
             1
         );
-        assert!(!world.serves("a") && world.serves("b"));
-        assert_eq!(world.epoch(), 2);
+        assert!(!fixture.serves("a") && fixture.serves("b"));
+        assert_eq!(fixture.epoch(), 2);
     }
 }
 
-/// A refused set is logged with the reason for each of its keys, once, and at a level that is on by default.
+/// A rejected set is logged once with the reason for each of its keys, at a level that is on by default.
 #[tokio::test]
-async fn logs_why_each_key_of_a_refused_set_is_skipped() {
-    let (log, _listening) = listen();
+async fn logs_the_reason_for_each_skipped_key_of_a_rejected_set() {
+    let (log, _guard) = capture_log();
     let keys = [
         jwk("a", "a").replace("ES256", "ES999"),
         jwk("b", "b").replace(r#""use":"sig""#, r#""use":"enc""#),
@@ -145,8 +145,8 @@ async fn logs_why_each_key_of_a_refused_set_is_skipped() {
         r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#.to_owned(),
         r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#.to_owned(),
     ];
-    let world = World::new(Reply::json(set_of(&keys)));
-    world.run(HOUR).await;
+    let fixture = Fixture::new(Reply::json(set_of(&keys)));
+    fixture.run(HOUR).await;
     let reasons = ["unsupported_alg", "use", "encoding", "kid_malformed", "private", "rsa_size", "alg_not_listed"];
     for (position, reason) in reasons.into_iter().enumerate() {
         let line =
@@ -155,50 +155,50 @@ async fn logs_why_each_key_of_a_refused_set_is_skipped() {
     }
     assert_eq!(log.lines("ERROR tower_bearer::jwks: the key set contains a private key; it is not used"), 1);
 
-    // The same flaws beside a usable key are logged for those who look for them.
-    world.answer(Reply::json(set_of(&[&jwk("a", "a"), &keys[1]])));
-    world.run(MINUTE).await;
+    // In a set with a usable key, the same skipped keys are logged at debug level.
+    fixture.answer(Reply::json(set_of(&[&jwk("a", "a"), &keys[1]])));
+    fixture.run(MINUTE).await;
     let line = format!("DEBUG tower_bearer::jwks: skipped a key issuer=\"{URL}\" position=1 reason=\"use\"");
-    assert_eq!((log.lines(&line), world.serves("a")), (1, true), "{}", log.text());
+    assert_eq!((log.lines(&line), fixture.serves("a")), (1, true), "{}", log.text());
 }
 
-/// Told once for each set, used or not, and never shown.
+/// The event occurs once for each set, whether or not the key is used, and the log never contains the private key.
 #[tokio::test]
-async fn a_private_key_is_told_of_though_its_public_half_is_used() {
-    let (log, _listening) = listen();
+async fn logs_a_private_key_whose_public_half_is_used() {
+    let (log, _guard) = capture_log();
     let private = jwk("a", "a").replace('}', r#","d":"c2lnbnMtYW55dGhpbmc"}"#);
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let call = Arc::clone(&heard);
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let received = Arc::clone(&events);
     let policy = RefreshPolicy::new().with_event_hook(move |event| {
         if let KeyEventKind::PrivateKeyPublished { in_use } = event.kind() {
-            call.lock().expect("unpoisoned").push(in_use);
+            received.lock().expect("unpoisoned").push(in_use);
         }
     });
-    let world = World::with(
+    let fixture = Fixture::with(
         policy.clone().dangerous_accept_private_keys(),
         Reply::json(set_of(&[private.clone(), jwk("b", "b")])),
     );
-    world.run(HOUR).await;
-    assert!(world.serves("a") && world.serves("b"));
-    let last_reported = "ERROR tower_bearer::jwks: the key set contains a private key, which is used; anyone who read it can sign \
+    fixture.run(HOUR).await;
+    assert!(fixture.serves("a") && fixture.serves("b"));
+    let disclosed = "ERROR tower_bearer::jwks: the key set contains a private key, which is used; anyone who read it can sign \
          tokens";
-    assert_eq!((log.lines(last_reported), log.lines("skipped a key")), (1, 0), "{}", log.text());
+    assert_eq!((log.lines(disclosed), log.lines("skipped a key")), (1, 0), "{}", log.text());
 
-    // The keys in use stay the same, and what is published of them is news.
-    world.publish(&["a", "b"]);
-    world.run(HOUR).await;
-    assert_eq!((log.lines(last_reported), world.epoch()), (1, 1));
-    world.answer(Reply::json(set_of(&[private.clone(), jwk("b", "b")])));
-    world.run(HOUR).await;
-    assert_eq!((log.lines(last_reported), world.epoch()), (2, 1));
+    // The keys in use stay the same, but a newly published private half is an event.
+    fixture.publish(&["a", "b"]);
+    fixture.run(HOUR).await;
+    assert_eq!((log.lines(disclosed), fixture.epoch()), (1, 1));
+    fixture.answer(Reply::json(set_of(&[private.clone(), jwk("b", "b")])));
+    fixture.run(HOUR).await;
+    assert_eq!((log.lines(disclosed), fixture.epoch()), (2, 1));
     assert!(!log.text().contains("c2lnbnM"), "{}", log.text());
 
-    let default = World::with(policy, Reply::json(set_of(&[private, jwk("b", "b")])));
+    let default = Fixture::with(policy, Reply::json(set_of(&[private, jwk("b", "b")])));
     default.clock.settle().await;
     assert!(!default.serves("a") && default.serves("b"));
-    assert_eq!(*heard.lock().expect("unpoisoned"), [true, true, false]);
+    assert_eq!(*events.lock().expect("unpoisoned"), [true, true, false]);
     assert_eq!(
-        (log.lines(last_reported), log.lines("the key set contains a private key; it is not used")),
+        (log.lines(disclosed), log.lines("the key set contains a private key; it is not used")),
         (2, 1),
         "{}",
         log.text()
@@ -206,31 +206,31 @@ async fn a_private_key_is_told_of_though_its_public_half_is_used() {
 }
 
 #[tokio::test]
-async fn an_unchanged_set_is_no_news() {
-    let (log, _listening) = listen();
-    let world = World::new(Reply::json(set_of(&[jwk("a", "a"), "7".to_owned()])));
-    world.run(HOUR).await;
+async fn logs_an_unchanged_set_at_debug_level_only() {
+    let (log, _guard) = capture_log();
+    let fixture = Fixture::new(Reply::json(set_of(&[jwk("a", "a"), "7".to_owned()])));
+    fixture.run(HOUR).await;
     assert!(log.lines("the key set is unchanged") > 10);
     assert_eq!(log.lines("skipped a key"), 1, "once per set, not per poll");
     assert_eq!(log.lines(" INFO ") + log.lines(" WARN ") + log.lines(" ERROR "), 1, "{}", log.text());
 }
 
 #[tokio::test]
-async fn the_log_tells_where_the_keys_have_gone() {
-    let (log, _listening) = listen();
-    let world = World::discovered(RefreshPolicy::new()).await;
-    world.lose_keys().await;
+async fn logs_a_new_jwks_uri() {
+    let (log, _guard) = capture_log();
+    let fixture = Fixture::discovered(RefreshPolicy::new()).await;
+    fixture.remove_keys().await;
     let words = "could not fetch the discovery document issuer=\"https://login.example\" class=\"http_5xx\"";
     assert_eq!((log.lines(words), log.lines("the discovery document has a new jwks_uri")), (1, 0), "{}", log.text());
-    world.move_keys().await;
+    fixture.move_keys().await;
     assert_eq!((log.lines(words), log.lines("the discovery document has a new jwks_uri")), (1, 1), "{}", log.text());
 }
 
-/// Every metric by its name and labels: a count, or the bits of what a gauge shows.
+/// Every metric by name and labels: the count of a counter, or the bits of a gauge's value.
 #[derive(Default)]
-struct Meters(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+struct Metrics(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
 
-impl Meters {
+impl Metrics {
     fn at(&self, key: &Key) -> Arc<AtomicU64> {
         let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
         let name = format!("{}{{{}}}", key.name(), labels.join(","));
@@ -238,21 +238,21 @@ impl Meters {
     }
 
     fn count(&self, name: &str) -> u64 {
-        self.0.lock().expect("unpoisoned").get(name).map_or(0, |meter| meter.load(Ordering::SeqCst))
+        self.0.lock().expect("unpoisoned").get(name).map_or(0, |metric| metric.load(Ordering::SeqCst))
     }
 
-    /// What a gauge of this issuer's shows.
+    /// Returns the value of a gauge of this issuer.
     fn gauge(&self, name: &str, labels: &str) -> f64 {
         f64::from_bits(self.count(&format!("{name}{{issuer={URL}{labels}}}")))
     }
 
-    /// The state, and the number of usable keys.
+    /// Returns the state and the number of usable keys.
     fn state(&self) -> (f64, f64) {
         (self.gauge("jwks_state", ""), self.gauge("jwks_keys", ",state=usable"))
     }
 }
 
-impl Recorder for Meters {
+impl Recorder for Metrics {
     fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
@@ -272,24 +272,24 @@ impl Recorder for Meters {
 }
 
 #[test]
-fn the_metrics_have_fixed_names_and_bounded_labels() {
-    let meters = Meters::default();
-    metrics::with_local_recorder(&meters, || {
+fn metrics_have_fixed_names_and_bounded_labels() {
+    let metrics = Metrics::default();
+    metrics::with_local_recorder(&metrics, || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
         runtime.block_on(async {
-            let world = World::new(Reply::json(jwks(&["a"])).after(SECOND));
-            let cold = world.spawn("a");
-            world.run(SECOND).await;
+            let fixture = Fixture::new(Reply::json(jwks(&["a"])).after(SECOND));
+            let cold = fixture.spawn("a");
+            fixture.run(SECOND).await;
             assert_eq!(cold.await.expect("no panic"), Outcome::Served);
-            let miss = world.spawn("strange-kid");
-            world.run(SECOND).await;
-            assert_eq!(miss.await.expect("no panic"), Outcome::NotFound);
-            world.answer(Reply::error(FetchError::Tls));
-            world.run(10 * MINUTE).await;
-            assert!(world.serves("a"));
+            let unknown = fixture.spawn("strange-kid");
+            fixture.run(SECOND).await;
+            assert_eq!(unknown.await.expect("no panic"), Outcome::NotFound);
+            fixture.answer(Reply::error(FetchError::Tls));
+            fixture.run(10 * MINUTE).await;
+            assert!(fixture.serves("a"));
         });
     });
-    let names: BTreeSet<String> = meters.0.into_inner().expect("unpoisoned").into_keys().collect();
+    let names: BTreeSet<String> = metrics.0.into_inner().expect("unpoisoned").into_keys().collect();
     let issuer = format!("issuer={URL}");
     for expected in [
         format!("jwks_fetch_total{{{issuer},cause=initial,outcome=changed}}"),
@@ -310,22 +310,22 @@ fn the_metrics_have_fixed_names_and_bounded_labels() {
 }
 
 #[test]
-fn the_meters_follow_the_source() {
-    let meters = Meters::default();
-    metrics::with_local_recorder(&meters, || {
+fn metrics_match_the_state_of_the_source() {
+    let metrics = Metrics::default();
+    metrics::with_local_recorder(&metrics, || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
-        runtime.block_on(live(&meters));
+        runtime.block_on(check_metrics(&metrics));
     });
 }
 
 #[test]
-fn those_who_wait_for_two_sources_of_one_issuer_add_up() {
-    let meters = Meters::default();
-    let waiters = || meters.gauge("jwks_waiters", "");
-    metrics::with_local_recorder(&meters, || {
+fn counts_the_waiters_of_two_sources_of_one_issuer_together() {
+    let metrics = Metrics::default();
+    let waiters = || metrics.gauge("jwks_waiters", "");
+    metrics::with_local_recorder(&metrics, || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
         runtime.block_on(async {
-            let (one, other) = (World::new(Reply::hang()), World::new(Reply::hang()));
+            let (one, other) = (Fixture::new(Reply::hang()), Fixture::new(Reply::hang()));
             let _requests = [one.spawn("a"), one.spawn("b"), other.spawn("a")];
             one.clock.settle().await;
             assert_eq!(waiters(), 3.0);
@@ -339,54 +339,54 @@ fn those_who_wait_for_two_sources_of_one_issuer_add_up() {
     });
 }
 
-async fn live(meters: &Meters) {
-    let waiters = || meters.gauge("jwks_waiters", "");
-    let unknown_kids = |action| meters.count(&format!("jwks_unknown_kid_total{{issuer={URL},action={action}}}"));
-    let world = World::new(Reply::json(jwks(&["a", "b"])).after(SECOND));
-    let cold = world.spawn("a");
-    world.clock.settle().await;
-    assert_eq!((meters.state(), waiters()), ((0.0, 0.0), 1.0));
-    world.run(SECOND).await;
+async fn check_metrics(metrics: &Metrics) {
+    let waiters = || metrics.gauge("jwks_waiters", "");
+    let unknown_kids = |action| metrics.count(&format!("jwks_unknown_kid_total{{issuer={URL},action={action}}}"));
+    let fixture = Fixture::new(Reply::json(jwks(&["a", "b"])).after(SECOND));
+    let cold = fixture.spawn("a");
+    fixture.clock.settle().await;
+    assert_eq!((metrics.state(), waiters()), ((0.0, 0.0), 1.0));
+    fixture.run(SECOND).await;
     assert_eq!(cold.await.expect("no panic"), Outcome::Served);
-    assert_eq!((meters.state(), waiters()), ((1.0, 2.0), 0.0));
+    assert_eq!((metrics.state(), waiters()), ((1.0, 2.0), 0.0));
 
-    world.source.revoke_kid("a");
-    world.clock.settle().await;
-    assert_eq!(meters.state(), (1.0, 1.0));
-    world.source.unrevoke_kid("a");
-    world.clock.settle().await;
-    assert_eq!(meters.state(), (1.0, 2.0));
+    fixture.source.revoke_kid("a");
+    fixture.clock.settle().await;
+    assert_eq!(metrics.state(), (1.0, 1.0));
+    fixture.source.unrevoke_kid("a");
+    fixture.clock.settle().await;
+    assert_eq!(metrics.state(), (1.0, 2.0));
 
-    world.answer(Reply::json(jwks(&["a", "b"])).after(SECOND / 2));
-    world.run(2 * SECOND).await;
-    let (first, second) = (world.spawn("x"), world.spawn("y"));
-    world.clock.settle().await;
+    fixture.answer(Reply::json(jwks(&["a", "b"])).after(SECOND / 2));
+    fixture.run(2 * SECOND).await;
+    let (first, second) = (fixture.spawn("x"), fixture.spawn("y"));
+    fixture.clock.settle().await;
     assert_eq!(waiters(), 2.0);
-    let late = world.spawn("z");
-    world.run(SECOND / 2).await;
+    let late = fixture.spawn("z");
+    fixture.run(SECOND / 2).await;
     for request in [first, second, late] {
         assert_eq!(request.await.expect("no panic"), Outcome::NotFound);
     }
     assert_eq!(waiters(), 0.0);
     assert_eq!(["fetched", "joined", "cooldown", "backoff"].map(unknown_kids), [2, 1, 0, 0]);
-    assert_eq!(world.ask("x").await, Outcome::NotFound);
+    assert_eq!(fixture.request_now("x").await, Outcome::NotFound);
     assert_eq!(["fetched", "joined", "cooldown", "backoff"].map(unknown_kids), [2, 1, 1, 0]);
 
-    world.run(MINUTE).await;
-    world.answer(Reply::error(FetchError::Tls));
-    world.run(10 * MINUTE).await;
-    assert_eq!(meters.state(), (3.0, 2.0));
-    let age = meters.gauge("jwks_age_seconds", "");
+    fixture.run(MINUTE).await;
+    fixture.answer(Reply::error(FetchError::Tls));
+    fixture.run(10 * MINUTE).await;
+    assert_eq!(metrics.state(), (3.0, 2.0));
+    let age = metrics.gauge("jwks_age_seconds", "");
     assert!((480.0..=660.0).contains(&age), "{age}");
-    assert_eq!(world.ask("x").await, Outcome::NotFound);
+    assert_eq!(fixture.request_now("x").await, Outcome::NotFound);
     assert_eq!(["fetched", "joined", "cooldown", "backoff"].map(unknown_kids), [2, 1, 1, 1]);
-    world.run(HOUR).await;
-    assert_eq!(meters.state(), (4.0, 0.0));
-    world.publish(&["a"]);
-    world.run(15 * SECOND).await;
-    assert_eq!(meters.state(), (1.0, 1.0));
-    world.source.close();
-    assert_eq!(meters.state(), (5.0, 0.0));
-    world.clock.settle().await;
-    assert_eq!(meters.state(), (5.0, 0.0));
+    fixture.run(HOUR).await;
+    assert_eq!(metrics.state(), (4.0, 0.0));
+    fixture.publish(&["a"]);
+    fixture.run(15 * SECOND).await;
+    assert_eq!(metrics.state(), (1.0, 1.0));
+    fixture.source.close();
+    assert_eq!(metrics.state(), (5.0, 0.0));
+    fixture.clock.settle().await;
+    assert_eq!(metrics.state(), (5.0, 0.0));
 }

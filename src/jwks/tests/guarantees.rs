@@ -1,5 +1,5 @@
-//! G5, G6, G8 and G9 under any schedule: what requests do, what another source suffers, and how far the wall clock is set
-//! back, moves no fetch.
+//! Property tests of G5, G6, G8 and G9: requests, failures of another source and a wall clock that is set back do not
+//! change when a source fetches.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::fetch::{Endpoint, FetchError};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::shared::Origin;
 use crate::jwks::source::KeySource;
-use crate::jwks::tests::kit::{Outcome, SECOND, URL, World, jwks};
+use crate::jwks::tests::kit::{Fixture, Outcome, SECOND, URL, jwks};
 use crate::testing::{FakeClock, FakeFetch, Reply};
 
 const TICK: Duration = Duration::from_millis(100);
@@ -25,7 +25,7 @@ fn run<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().expect("runtime").block_on(work)
 }
 
-/// What the issuer answers from now on.
+/// The reply of the issuer from now on.
 fn reply() -> impl Strategy<Value = Reply> {
     (0_usize..5, 0_u64..3500).prop_map(|(kind, millis)| {
         let reply = match kind {
@@ -38,90 +38,91 @@ fn reply() -> impl Strategy<Value = Reply> {
     })
 }
 
-/// Starts a request that tells by how much it waited too long.
-fn timed(world: &World, kid: &'static str, cold_wait: Duration) -> JoinHandle<(Outcome, Duration)> {
-    let (source, clock) = (world.source.clone(), world.clock.clone());
+/// Starts a request that returns by how much it exceeded its longest allowed wait.
+fn timed(fixture: &Fixture, kid: &'static str, cold_wait: Duration) -> JoinHandle<(Outcome, Duration)> {
+    let (source, clock) = (fixture.source.clone(), fixture.clock.clone());
     tokio::spawn(async move {
         let longest = if source.status().is_ready() { defaults::UNKNOWN_KID_WAIT } else { cold_wait };
         let start = clock.monotonic();
-        let verdict = World::request(&source, kid).await;
-        (verdict, clock.monotonic().saturating_since(start).saturating_sub(longest))
+        let outcome = Fixture::request(&source, kid).await;
+        (outcome, clock.monotonic().saturating_since(start).saturating_sub(longest))
     })
 }
 
-/// When fetches began.
-fn begun(world: &World) -> Vec<Monotonic> {
-    world.network.requests().iter().map(|request| request.at).collect()
+/// Returns when the fetches started.
+fn fetch_times(fixture: &Fixture) -> Vec<Monotonic> {
+    fixture.network.requests().iter().map(|request| request.at).collect()
 }
 
-/// A cold source whose issuer answers as scripted, and so many requests at each tick.
+/// Runs a cold source with scripted replies, and starts `arrivals` requests at each tick.
 async fn cold(
     replies: &[Reply],
     cold_wait: Duration,
     arrivals: &[u8],
     kid: &'static str,
 ) -> (Vec<Monotonic>, Duration) {
-    let world = World::with(seeded().with_cold_wait(cold_wait), replies[replies.len() - 1].clone());
+    let fixture = Fixture::with(seeded().with_cold_wait(cold_wait), replies[replies.len() - 1].clone());
     for reply in replies {
-        world.network.once(URL, reply.clone());
+        fixture.network.once(URL, reply.clone());
     }
     let mut requests = Vec::new();
     for arriving in arrivals {
-        requests.extend((0..*arriving).map(|_| timed(&world, kid, cold_wait)));
-        world.run(TICK).await;
-        assert!(world.network.in_flight() <= 1);
+        requests.extend((0..*arriving).map(|_| timed(&fixture, kid, cold_wait)));
+        fixture.run(TICK).await;
+        assert!(fixture.network.in_flight() <= 1);
     }
-    world.run(10 * SECOND).await;
-    let mut too_long = Duration::ZERO;
+    fixture.run(10 * SECOND).await;
+    let mut excess = Duration::ZERO;
     for request in requests {
-        let (verdict, beyond) = request.await.expect("no panic");
-        assert_ne!(verdict, if kid == "a" { Outcome::NotFound } else { Outcome::Served });
-        too_long = too_long.max(beyond);
+        let (outcome, excess_wait) = request.await.expect("no panic");
+        assert_ne!(outcome, if kid == "a" { Outcome::NotFound } else { Outcome::Served });
+        excess = excess.max(excess_wait);
     }
-    (begun(&world), too_long)
+    (fetch_times(&fixture), excess)
 }
 
-/// One request of a script: when it comes, and after how many ticks its client goes away, if it does.
+/// One request of a script: the tick at which it arrives, and the number of ticks after which it is dropped, if it is.
 type Arrival = (u8, Option<u8>);
 
-/// Requests for `b`, which is published in between; says when fetches began and what became of the requests that stayed.
-async fn dropping(
+/// Runs requests for the key `b`, which is published at a tick. Returns when the fetches started, and the outcomes of the
+/// requests that are not dropped.
+async fn run_with_drops(
     script: &[Arrival],
     delays: &[u16],
     published_at: u8,
     drops: bool,
 ) -> (Vec<Monotonic>, Vec<Option<Outcome>>) {
-    let world = World::with(seeded(), Reply::json(jwks(&["a"])));
-    world.clock.settle().await;
+    let fixture = Fixture::with(seeded(), Reply::json(jwks(&["a"])));
+    fixture.clock.settle().await;
     let mut requests: Vec<(Arrival, JoinHandle<Outcome>)> = Vec::new();
     for tick in 0..=u8::MAX {
         let kids: &[&str] = if tick < published_at { &["a"] } else { &["a", "b"] };
-        let delay = Duration::from_millis(u64::from(delays[world.network.calls() % delays.len()]));
-        world.answer(Reply::json(jwks(kids)).after(delay));
+        let delay = Duration::from_millis(u64::from(delays[fixture.network.calls() % delays.len()]));
+        fixture.answer(Reply::json(jwks(kids)).after(delay));
         for arrival in script.iter().filter(|(at, _)| *at == tick) {
-            requests.push((*arrival, world.spawn("b")));
-            // Its first look is its own; it goes away while it waits.
-            world.clock.settle().await;
+            requests.push((*arrival, fixture.spawn("b")));
+            // The first lookup always completes; the request is dropped while it waits.
+            fixture.clock.settle().await;
         }
-        for ((at, leaves), request) in &requests {
-            if drops && leaves.is_some_and(|ticks| at.saturating_add(ticks) == tick) {
+        for ((at, dropped_after), request) in &requests {
+            if drops && dropped_after.is_some_and(|ticks| at.saturating_add(ticks) == tick) {
                 request.abort();
-                world.clock.settle().await;
+                fixture.clock.settle().await;
             }
         }
-        world.run(TICK).await;
+        fixture.run(TICK).await;
     }
-    world.run(300 * SECOND).await;
-    let mut verdicts = Vec::new();
-    for ((_, leaves), request) in requests {
-        let verdict = request.await.ok();
-        verdicts.push(verdict.filter(|_| leaves.is_none()));
+    fixture.run(300 * SECOND).await;
+    let mut outcomes = Vec::new();
+    for ((_, dropped_after), request) in requests {
+        let outcome = request.await.ok();
+        outcomes.push(outcome.filter(|_| dropped_after.is_none()));
     }
-    (begun(&world), verdicts)
+    (fetch_times(&fixture), outcomes)
 }
 
-/// Two sources with one backend; the second of them suffers, if `suffers`.
-async fn side_by_side(script: &[(Reply, u8)], suffers: bool) -> (Vec<Monotonic>, Vec<bool>) {
+/// Runs two sources with one HTTP client; the second one gets failures and unknown key ids if `is_disturbed`.
+async fn side_by_side(script: &[(Reply, u8)], is_disturbed: bool) -> (Vec<Monotonic>, Vec<bool>) {
     const OTHER: &str = "https://other.example/jwks";
     let clock = FakeClock::new();
     let network = FakeFetch::new(&clock);
@@ -129,21 +130,21 @@ async fn side_by_side(script: &[(Reply, u8)], suffers: bool) -> (Vec<Monotonic>,
     network.always(OTHER, Reply::json(jwks(&["a"])));
     let [one, other] = [URL, OTHER].map(|url| -> KeySource {
         let origin = Origin::jwks(url, Endpoint::new(url).expect("url"));
-        World::source(origin, seeded().with_max_waiters(4), &network, &clock)
+        Fixture::source(origin, seeded().with_max_waiters(4), &network, &clock)
     });
     let mut served = Vec::new();
     for (reply, seconds) in script {
-        if suffers {
+        if is_disturbed {
             network.always(OTHER, reply.clone());
             for source in std::iter::repeat_n(&other, 6) {
                 let source = source.clone();
-                drop(tokio::spawn(async move { World::request(&source, "zz").await }));
+                drop(tokio::spawn(async move { Fixture::request(&source, "zz").await }));
             }
             let source = other.clone();
             drop(tokio::spawn(async move { source.reload().await }));
         }
         let source = one.clone();
-        let request = tokio::spawn(async move { World::request(&source, "a").await == Outcome::Served });
+        let request = tokio::spawn(async move { Fixture::request(&source, "a").await == Outcome::Served });
         clock.run_for(SECOND * u32::from(*seconds)).await;
         served.push(request.is_finished());
     }
@@ -154,79 +155,79 @@ async fn side_by_side(script: &[(Reply, u8)], suffers: bool) -> (Vec<Monotonic>,
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// G5: however many requests come while a source is cold, it fetches as if none had, and none waits longer than
-    /// `cold_wait`, even where it needs a second fetch for its key id.
+    /// G5: the number of requests to a cold source does not change its fetches, and no request waits longer than
+    /// `cold_wait`, even if it needs a second fetch for its key id.
     #[test]
-    fn cold_requests_share_what_is_fetched_anyway(
+    fn cold_requests_share_the_scheduled_fetches(
         replies in proptest::collection::vec(reply(), 1..6),
         cold_wait in 1000_u64..=5000,
         arrivals in proptest::collection::vec(0_u8..4, 1..80),
     ) {
         let cold_wait = Duration::from_millis(cold_wait);
-        let nobody = vec![0; arrivals.len()];
-        let (alone, _) = run(cold(&replies, cold_wait, &nobody, "a"));
-        let (crowded, too_long) = run(cold(&replies, cold_wait, &arrivals, "a"));
-        prop_assert_eq!((alone, Duration::ZERO), (crowded, too_long));
-        let (_, too_long) = run(cold(&replies, cold_wait, &arrivals, "zz"));
-        prop_assert_eq!(too_long, Duration::ZERO);
+        let none = vec![0; arrivals.len()];
+        let (without_requests, _) = run(cold(&replies, cold_wait, &none, "a"));
+        let (with_requests, excess) = run(cold(&replies, cold_wait, &arrivals, "a"));
+        prop_assert_eq!((without_requests, Duration::ZERO), (with_requests, excess));
+        let (_, excess) = run(cold(&replies, cold_wait, &arrivals, "zz"));
+        prop_assert_eq!(excess, Duration::ZERO);
     }
 
-    /// G6: which clients go away, and when, changes no fetch and no answer of the others.
+    /// G6: a dropped request changes neither a fetch nor the outcome of another request.
     #[test]
-    fn clients_that_go_away_change_nothing(
+    fn dropped_requests_change_no_fetch_and_no_outcome(
         script in proptest::collection::vec((0_u8..200, proptest::option::of(0_u8..40)), 1..30),
         delays in proptest::collection::vec(0_u16..2900, 1..6),
         published_at in 0_u8..200,
     ) {
-        let stayed = run(dropping(&script, &delays, published_at, false));
-        let left = run(dropping(&script, &delays, published_at, true));
-        prop_assert_eq!(stayed, left);
+        let without_drops = run(run_with_drops(&script, &delays, published_at, false));
+        let with_drops = run(run_with_drops(&script, &delays, published_at, true));
+        prop_assert_eq!(without_drops, with_drops);
     }
 
-    /// G9: the wall clock may be set back at any time.
+    /// G9: a wall clock that is set back at any time changes neither fetches nor states.
     #[test]
-    fn a_wall_clock_that_is_set_back_decides_nothing(
+    fn a_wall_clock_set_back_changes_no_fetch_and_no_state(
         script in proptest::collection::vec((reply(), 1_u8..120, 0_u64..1_000_000_000), 1..12),
     ) {
-        let last_reported = |is_right: bool| run(async {
-            let world = World::with(seeded().with_max_stale(400 * SECOND), Reply::json(jwks(&["a"])));
+        let fetches_and_states = |is_right: bool| run(async {
+            let fixture = Fixture::with(seeded().with_max_stale(400 * SECOND), Reply::json(jwks(&["a"])));
             let mut states = Vec::new();
             for (reply, seconds, wall) in &script {
                 if !is_right {
-                    world.clock.set_wall(world.clock.now().saturating_sub(Duration::from_secs(*wall)));
+                    fixture.clock.set_wall(fixture.clock.now().saturating_sub(Duration::from_secs(*wall)));
                 }
-                world.answer(reply.clone());
-                world.run(SECOND * u32::from(*seconds)).await;
-                states.push((world.source.status(), world.serves("a")));
+                fixture.answer(reply.clone());
+                fixture.run(SECOND * u32::from(*seconds)).await;
+                states.push((fixture.source.status(), fixture.serves("a")));
             }
-            (begun(&world), states)
+            (fetch_times(&fixture), states)
         });
-        prop_assert_eq!(last_reported(true), last_reported(false));
+        prop_assert_eq!(fetches_and_states(true), fetches_and_states(false));
     }
 
-    /// G9: whatever the wall clock says, a set is used no longer than by the monotonic clock alone.
+    /// G9: a set is never used longer than the monotonic clock alone allows.
     #[test]
-    fn no_wall_clock_lengthens_the_use_of_a_set(
+    fn no_wall_clock_extends_the_use_of_a_set(
         script in proptest::collection::vec((1_u8..120, 0_i64..5_000_000_000), 1..12),
     ) {
         let max_stale = 400 * SECOND;
         run(async {
-            let world = World::loaded_with(seeded().with_max_stale(max_stale), &["a"]).await;
-            world.answer(Reply::error(FetchError::Tls));
-            let confirmed_at = world.clock.monotonic();
+            let fixture = Fixture::loaded_with(seeded().with_max_stale(max_stale), &["a"]).await;
+            fixture.answer(Reply::error(FetchError::Tls));
+            let confirmed_at = fixture.clock.monotonic();
             for (seconds, wall) in script {
-                world.clock.set_wall(Timestamp::from_secs(wall));
-                world.run(SECOND * u32::from(seconds)).await;
-                let age = world.clock.monotonic().saturating_since(confirmed_at);
-                assert!(age < max_stale || !world.serves("a"), "{age:?}");
-                assert!(world.source.status().age() >= Some(age));
+                fixture.clock.set_wall(Timestamp::from_secs(wall));
+                fixture.run(SECOND * u32::from(seconds)).await;
+                let age = fixture.clock.monotonic().saturating_since(confirmed_at);
+                assert!(age < max_stale || !fixture.serves("a"), "{age:?}");
+                assert!(fixture.source.status().age() >= Some(age));
             }
         });
     }
 
-    /// G8: what one source suffers, and what strangers do to it, moves no fetch of another with the same backend.
+    /// G8: failures and unknown key ids of one source do not change the fetches of another with the same HTTP client.
     #[test]
-    fn a_source_that_suffers_takes_nothing_from_another(
+    fn failures_of_one_source_do_not_affect_another(
         script in proptest::collection::vec((reply(), 1_u8..90), 1..12),
     ) {
         prop_assert_eq!(run(side_by_side(&script, false)), run(side_by_side(&script, true)));

@@ -1,4 +1,4 @@
-//! What an application's hook hears, and what it may do meanwhile.
+//! Tests of the event hook: the events that it receives, and what it may do during the call.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,29 +20,29 @@ use crate::jwks::refresh::Cause;
 use crate::jwks::shared::Origin;
 use crate::jwks::source::KeySource;
 use crate::jwks::status::KeyState;
-use crate::jwks::tests::kit::{HOUR, ISSUER, MINUTE, Outcome, SECOND, URL, World, jwk, jwks, set_of};
+use crate::jwks::tests::kit::{Fixture, HOUR, ISSUER, MINUTE, Outcome, SECOND, URL, jwk, jwks, set_of};
 use crate::keys::SkipReason;
 use crate::testing::{FakeClock, FakeFetch, Reply};
 
-/// Everything that was heard, with the time since the start.
+/// The received events, each with the time since the start.
 #[derive(Clone)]
-struct Heard {
+struct Recorder {
     clock: FakeClock,
     start: Monotonic,
     events: Arc<Mutex<Vec<(Duration, KeyEvent)>>>,
 }
 
-impl Heard {
+impl Recorder {
     fn new(clock: &FakeClock) -> Self {
         Self { clock: clock.clone(), start: clock.monotonic(), events: Arc::default() }
     }
 
-    fn hear(&self, event: &KeyEvent) {
+    fn record(&self, event: &KeyEvent) {
         let at = self.clock.monotonic().saturating_since(self.start);
         self.events.lock().expect("unpoisoned").push((at, event.clone()));
     }
 
-    /// What was heard since the last call, with the time.
+    /// Returns the events since the last call, each with its time.
     fn take(&self) -> Vec<(Duration, Kind)> {
         let events = std::mem::take(&mut *self.events.lock().expect("unpoisoned"));
         assert!(events.iter().all(|(_, event)| event.issuer() == URL), "{events:?}");
@@ -54,19 +54,19 @@ impl Heard {
     }
 }
 
-/// A source without jitter, whose hook hears everything and then does `then`; its first fetch is not made yet.
-fn world_with(reply: Reply, then: impl Fn(&KeyEvent) + Send + Sync + 'static) -> (World, Heard) {
+/// Creates a source without jitter, whose hook records each event and then calls `then`. The first fetch has not started.
+fn fixture_with(reply: Reply, then: impl Fn(&KeyEvent) + Send + Sync + 'static) -> (Fixture, Recorder) {
     let clock = FakeClock::new();
     let network = FakeFetch::new(&clock);
     network.always(URL, reply);
-    let heard = Heard::new(&clock);
-    let call = heard.clone();
+    let recorder = Recorder::new(&clock);
+    let call = recorder.clone();
     let policy = RefreshPolicy::new().with_jitter_percent(0).with_event_hook(move |event| {
-        call.hear(event);
+        call.record(event);
         then(event);
     });
-    let source = World::source(origin(), policy, &network, &clock);
-    (World { clock, network, source }, heard)
+    let source = Fixture::source(origin(), policy, &network, &clock);
+    (Fixture { clock, network, source }, recorder)
 }
 
 fn origin() -> Origin {
@@ -85,23 +85,23 @@ fn unchanged(cause: Cause, epoch: u64, usable: usize) -> Kind {
     Kind::Refreshed { cause, changed: false, epoch, added: 0, removed: 0, usable, skipped: 0 }
 }
 
-/// A script of everything that a server that answers can do, to the second.
+/// A script of every kind of reply from a reachable server, with exact times.
 #[tokio::test]
-async fn the_hook_hears_the_life_of_a_key_set() {
+async fn calls_the_hook_for_every_event_of_a_key_set() {
     let private = jwk("secret-kid", "c").replace('}', r#","d":"AAAA"}"#);
-    let (world, heard) = world_with(Reply::json(set_of(&[jwk("a", "a"), private])), |_| {});
-    world.clock.settle().await;
+    let (fixture, recorder) = fixture_with(Reply::json(set_of(&[jwk("a", "a"), private])), |_| {});
+    fixture.clock.settle().await;
     let expected = [
         Kind::InitialLoad { usable: 1, skipped: 1 },
         Kind::KeySkipped { position: 1, reason: SkipReason::Private, set_refused: false },
         Kind::PrivateKeyPublished { in_use: false },
     ];
-    assert_eq!(heard.take(), expected.map(|kind| (Duration::ZERO, kind)));
+    assert_eq!(recorder.take(), expected.map(|kind| (Duration::ZERO, kind)));
 
-    // One id stands for another key, and one is new.
+    // One key id now has another key, and one is new.
     let second = set_of(&[jwk("a", "b"), jwk("d", "d")]);
-    world.answer(Reply::json(second.clone()).with_header(ETAG, "\"2\""));
-    world.run(240 * SECOND).await;
+    fixture.answer(Reply::json(second.clone()).with_header(ETAG, "\"2\""));
+    fixture.run(240 * SECOND).await;
     let expected = [
         Kind::Refreshed {
             cause: Cause::Scheduled,
@@ -114,50 +114,50 @@ async fn the_hook_hears_the_life_of_a_key_set() {
         },
         Kind::KeyMaterialChanged { replaced: 1 },
     ];
-    assert_eq!(heard.take(), expected.map(|kind| (240 * SECOND, kind)));
+    assert_eq!(recorder.take(), expected.map(|kind| (240 * SECOND, kind)));
 
-    world.answer(Reply::status(StatusCode::NOT_MODIFIED));
-    world.run(240 * SECOND).await;
-    assert_eq!(heard.take(), [(480 * SECOND, Kind::NotModified { cause: Cause::Scheduled })]);
+    fixture.answer(Reply::status(StatusCode::NOT_MODIFIED));
+    fixture.run(240 * SECOND).await;
+    assert_eq!(recorder.take(), [(480 * SECOND, Kind::NotModified { cause: Cause::Scheduled })]);
 
-    world.answer(Reply::json(second));
-    world.source.reload().await.expect("reloaded");
-    assert_eq!(heard.kinds(), [Kind::Reload, unchanged(Cause::Manual, 2, 2)]);
+    fixture.answer(Reply::json(second));
+    fixture.source.reload().await.expect("reloaded");
+    assert_eq!(recorder.kinds(), [Kind::Reload, unchanged(Cause::Manual, 2, 2)]);
 
-    // The fetch of the miss, and the one at the end of the cool-down.
-    assert_eq!(World::request(&world.source, "strange-kid").await, Outcome::NotFound);
-    world.run(SECOND).await;
+    // The fetch for the unknown kid, and the follow-up fetch at the end of the cool-down.
+    assert_eq!(Fixture::request(&fixture.source, "strange-kid").await, Outcome::NotFound);
+    fixture.run(SECOND).await;
     let fetched = Kind::UnknownKid { action: UnknownKidAction::Fetched, requests: 1 };
     let expected =
         [(480, unchanged(Cause::UnknownKid, 2, 2)), (480, fetched), (481, unchanged(Cause::UnknownKid, 2, 2))];
-    assert_eq!(heard.take(), expected.map(|(at, kind)| (at * SECOND, kind)));
+    assert_eq!(recorder.take(), expected.map(|(at, kind)| (at * SECOND, kind)));
 
-    world.answer(Reply::json(r#"{"keys":[]}"#));
-    world.source.reload().await.expect_err("an empty set");
-    let kinds = heard.kinds();
+    fixture.answer(Reply::json(r#"{"keys":[]}"#));
+    fixture.source.reload().await.expect_err("an empty set");
+    let kinds = recorder.kinds();
     let [Kind::Reload, Kind::RefreshFailed { error, consecutive: 1, .. }, Kind::EmptySet] = kinds[..] else {
         panic!("{kinds:?}");
     };
     assert_eq!(error, RefreshError::NoUsableKeys);
 
-    world.source.close();
-    world.source.close();
-    assert_eq!(heard.kinds(), [], "the task tells it");
-    world.clock.settle().await;
-    drop(world.source);
-    world.clock.run_for(HOUR).await;
-    assert_eq!(heard.kinds(), [Kind::Closed], "once, and nothing after it");
+    fixture.source.close();
+    fixture.source.close();
+    assert_eq!(recorder.kinds(), [], "the task notifies");
+    fixture.clock.settle().await;
+    drop(fixture.source);
+    fixture.clock.run_for(HOUR).await;
+    assert_eq!(recorder.kinds(), [Kind::Closed], "one event, and none after it");
 }
 
-/// Keys that were confirmed at the start are fetched again after 240 s, stale after 300 s, and expired after an hour.
+/// Keys that are loaded at the start are refreshed after 240 s, stale after 300 s, and expired after an hour.
 #[tokio::test]
-async fn the_hook_hears_an_outage() {
-    let (world, heard) = world_with(Reply::json(jwks(&["b", "d"])), |_| {});
-    world.clock.settle().await;
-    assert_eq!(heard.kinds(), [initial(2)]);
-    world.answer(Reply::error(FetchError::Tls));
-    world.run(HOUR).await;
-    let outage = heard.take();
+async fn calls_the_hook_for_the_events_of_an_outage() {
+    let (fixture, recorder) = fixture_with(Reply::json(jwks(&["b", "d"])), |_| {});
+    fixture.clock.settle().await;
+    assert_eq!(recorder.kinds(), [initial(2)]);
+    fixture.answer(Reply::error(FetchError::Tls));
+    fixture.run(HOUR).await;
+    let outage = recorder.take();
     let (failed, freshness_state): (Vec<_>, Vec<_>) =
         outage.into_iter().partition(|(_, kind)| matches!(kind, Kind::RefreshFailed { .. }));
     let stale = Kind::StaleEntered { remaining: HOUR - 5 * MINUTE };
@@ -165,41 +165,42 @@ async fn the_hook_hears_an_outage() {
     assert!(failed.len() > 10, "{failed:?}");
     let mut due = 240 * SECOND;
     for (number, (at, kind)) in (1..).zip(&failed) {
-        let Kind::RefreshFailed { error, consecutive, next_in } = *kind else { unreachable!("sorted out above") };
+        let Kind::RefreshFailed { error, consecutive, next_in } = *kind else { unreachable!("partitioned above") };
         assert_eq!((*at, error, consecutive), (due, RefreshError::Network { error: FetchError::Tls }, number));
         due = *at + next_in;
     }
 
-    world.publish(&["a"]);
-    world.run(15 * SECOND).await;
+    fixture.publish(&["a"]);
+    fixture.run(15 * SECOND).await;
     let renewed =
         Kind::Refreshed { cause: Cause::Retry, changed: true, epoch: 2, added: 1, removed: 2, usable: 1, skipped: 0 };
-    assert_eq!(heard.kinds(), [renewed, Kind::StaleRecovered]);
+    assert_eq!(recorder.kinds(), [renewed, Kind::StaleRecovered]);
 }
 
 #[tokio::test]
-async fn the_hook_hears_where_the_keys_have_gone() {
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let call = Arc::clone(&heard);
+async fn calls_the_hook_for_a_moved_key_set() {
+    let recorder = Arc::new(Mutex::new(Vec::new()));
+    let call = Arc::clone(&recorder);
     let policy = RefreshPolicy::new().with_jitter_percent(0).with_event_hook(move |event| {
         call.lock().expect("unpoisoned").push((event.issuer().to_owned(), event.kind().name()));
     });
-    let world = World::discovered(policy).await;
-    world.lose_keys().await;
-    world.move_keys().await;
-    let heard = std::mem::take(&mut *heard.lock().expect("unpoisoned"));
-    assert!(heard.iter().all(|(whose, _)| whose == ISSUER));
-    let names: Vec<&str> = heard.into_iter().map(|(_, name)| name).filter(|name| *name != "refresh_failed").collect();
+    let fixture = Fixture::discovered(policy).await;
+    fixture.remove_keys().await;
+    fixture.move_keys().await;
+    let recorder = std::mem::take(&mut *recorder.lock().expect("unpoisoned"));
+    assert!(recorder.iter().all(|(issuer, _)| issuer == ISSUER));
+    let names: Vec<&str> =
+        recorder.into_iter().map(|(_, name)| name).filter(|name| *name != "refresh_failed").collect();
     assert_eq!(names, ["initial_load", "refreshed", "reload", "discovery_failed", "discovery_changed", "refreshed"]);
 }
 
 #[tokio::test]
-async fn a_hook_that_panics_is_called_again_and_keys_are_renewed() {
-    let (world, heard) = world_with(Reply::json(jwks(&["a"])), |_| panic!("as scripted: the hook panics"));
-    world.clock.settle().await;
-    world.publish(&["b"]);
-    world.run(240 * SECOND).await;
-    assert!(world.serves("b"));
+async fn refreshes_keys_and_calls_the_hook_again_after_it_panicked() {
+    let (fixture, recorder) = fixture_with(Reply::json(jwks(&["a"])), |_| panic!("scripted: the hook panics"));
+    fixture.clock.settle().await;
+    fixture.publish(&["b"]);
+    fixture.run(240 * SECOND).await;
+    assert!(fixture.serves("b"));
     let renewed = Kind::Refreshed {
         cause: Cause::Scheduled,
         changed: true,
@@ -209,24 +210,24 @@ async fn a_hook_that_panics_is_called_again_and_keys_are_renewed() {
         usable: 1,
         skipped: 0,
     };
-    assert_eq!(heard.take(), [(Duration::ZERO, initial(1)), (240 * SECOND, renewed)]);
-    world.run(HOUR).await;
-    assert_eq!(heard.take().len(), 15, "one poll every 240 s, as without a hook");
-    assert_eq!((world.network.calls(), world.source.status().consecutive_failures()), (17, 0));
-    drop(world.source);
-    world.clock.settle().await;
-    assert_eq!(heard.kinds(), [Kind::Closed]);
+    assert_eq!(recorder.take(), [(Duration::ZERO, initial(1)), (240 * SECOND, renewed)]);
+    fixture.run(HOUR).await;
+    assert_eq!(recorder.take().len(), 15, "one poll every 240 s, as without a hook");
+    assert_eq!((fixture.network.calls(), fixture.source.status().consecutive_failures()), (17, 0));
+    drop(fixture.source);
+    fixture.clock.settle().await;
+    assert_eq!(recorder.kinds(), [Kind::Closed]);
 }
 
-/// Of one handle that the hook holds itself: nothing is locked while it is called, and it is not called within itself.
+/// The hook owns the last handle: no lock is held while it is called, and it is not called recursively.
 #[tokio::test]
-async fn a_hook_may_end_its_own_source() {
+async fn closes_a_source_inside_its_own_hook() {
     for close in [true, false] {
         let slot: Arc<Mutex<Option<KeySource>>> = Arc::default();
         let (within, calls) = (Arc::clone(&slot), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&calls);
-        let (world, heard) = world_with(Reply::json(jwks(&["a"])), move |_| {
-            let mut slot = within.try_lock().expect("no call within a call");
+        let (fixture, recorder) = fixture_with(Reply::json(jwks(&["a"])), move |_| {
+            let mut slot = within.try_lock().expect("no recursive call");
             if let Some(source) = slot.take() {
                 source.revoke_kid("a");
                 assert_eq!((source.status().usable_keys(), source.pending_reloads()), (0, 0));
@@ -234,87 +235,87 @@ async fn a_hook_may_end_its_own_source() {
                     source.close();
                 }
             }
-            // Last, since nobody hears of a panic.
+            // At the end, since a panic above would go unnoticed.
             counted.fetch_add(1, Ordering::SeqCst);
         });
-        let (clock, network) = (world.clock, world.network);
-        let (cold, ready) = (tokio::spawn(world.source.ready_snapshot()), tokio::spawn(world.source.ready()));
-        *slot.lock().expect("unpoisoned") = Some(world.source);
+        let (clock, network) = (fixture.clock, fixture.network);
+        let (cold, ready) = (tokio::spawn(fixture.source.ready_snapshot()), tokio::spawn(fixture.source.ready()));
+        *slot.lock().expect("unpoisoned") = Some(fixture.source);
         clock.settle().await;
-        assert_eq!(heard.kinds(), [initial(1), Kind::Closed]);
+        assert_eq!(recorder.kinds(), [initial(1), Kind::Closed]);
         assert_eq!(calls.load(Ordering::SeqCst), 2);
-        let refused = ready.await.expect("no panic").expect_err("closed");
-        assert_eq!(refused.last_error, Some(RefreshError::SourceClosed));
+        let not_ready = ready.await.expect("no panic").expect_err("closed");
+        assert_eq!(not_ready.last_error, Some(RefreshError::SourceClosed));
         assert!(cold.await.expect("no panic").is_err());
         clock.run_for(HOUR).await;
-        assert_eq!((network.calls(), heard.kinds()), (1, vec![]), "nothing runs on");
+        assert_eq!((network.calls(), recorder.kinds()), (1, vec![]), "no task remains");
     }
 }
 
-/// Woken by whatever it waits for.
+/// A waker that records that it was called.
 #[derive(Default)]
-struct Bell(AtomicBool);
+struct WakeFlag(AtomicBool);
 
-impl Bell {
+impl WakeFlag {
     fn was_woken(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }
 
-impl Wake for Bell {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::SeqCst);
     }
 }
 
-/// However long it takes: what it is told of is in use, and who waited for it goes on.
+/// The keys are in use and the waiters are woken before the hook is called, so a slow hook does not delay them.
 #[tokio::test]
-async fn a_slow_hook_keeps_nobody_waiting() {
-    let bell = Arc::new(Bell::default());
-    let rang = Arc::clone(&bell);
+async fn wakes_waiters_before_a_slow_hook() {
+    let wake_flag = Arc::new(WakeFlag::default());
+    let woken = Arc::clone(&wake_flag);
     let slow = Arc::new(Mutex::new(None::<FakeClock>));
     let (within, early) = (Arc::clone(&slow), Arc::new(AtomicBool::new(false)));
     let is_early = Arc::clone(&early);
-    let (world, heard) = world_with(Reply::json(jwks(&["a"])), move |_| {
-        if !rang.was_woken() {
+    let (fixture, recorder) = fixture_with(Reply::json(jwks(&["a"])), move |_| {
+        if !woken.was_woken() {
             is_early.store(true, Ordering::SeqCst);
         }
         if let Some(clock) = within.lock().expect("unpoisoned").take() {
             clock.advance(10 * MINUTE);
         }
     });
-    *slow.lock().expect("unpoisoned") = Some(world.clock.clone());
-    world.network.once(URL, Reply::json(jwks(&["a"])).after(SECOND));
-    world.clock.settle().await;
-    let mut waiting = Box::pin(world.source.ready());
-    let waker = Waker::from(Arc::clone(&bell));
+    *slow.lock().expect("unpoisoned") = Some(fixture.clock.clone());
+    fixture.network.once(URL, Reply::json(jwks(&["a"])).after(SECOND));
+    fixture.clock.settle().await;
+    let mut waiting = Box::pin(fixture.source.ready());
+    let waker = Waker::from(Arc::clone(&wake_flag));
     assert_eq!(waiting.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
-    world.run(SECOND).await;
+    fixture.run(SECOND).await;
     assert_eq!(waiting.await, Ok(()));
-    assert!(!early.load(Ordering::SeqCst), "waiters are told first");
-    // Its ten minutes have let the keys grow stale; the fetch that was due meanwhile is made at once.
+    assert!(!early.load(Ordering::SeqCst), "waiters are woken first");
+    // The keys became stale during the ten minutes of the call; the overdue fetch starts at once.
     let late = SECOND + 10 * MINUTE;
     let stale = Kind::StaleEntered { remaining: HOUR - 10 * MINUTE };
     let expected = [(late, stale), (late, unchanged(Cause::Scheduled, 1, 1)), (late, Kind::StaleRecovered)];
-    assert_eq!(heard.take()[1..], expected);
-    assert_eq!((world.network.calls(), world.source.status().state()), (2, KeyState::Fresh));
+    assert_eq!(recorder.take()[1..], expected);
+    assert_eq!((fixture.network.calls(), fixture.source.status().state()), (2, KeyState::Fresh));
 }
 
-/// A flood of strangers' key ids: every miss is counted, and few calls are made.
+/// Every request with an unknown kid is counted, but the hook is called at most once a second for each action.
 #[tokio::test]
-async fn a_flood_of_misses_calls_the_hook_once_a_second() {
-    let (world, heard) = world_with(Reply::json(jwks(&["a"])), |_| {});
-    world.clock.settle().await;
-    let mut asked = 0;
+async fn calls_the_hook_once_a_second_in_a_flood_of_unknown_kids() {
+    let (fixture, recorder) = fixture_with(Reply::json(jwks(&["a"])), |_| {});
+    fixture.clock.settle().await;
+    let mut sent = 0;
     for _ in 0..300 {
         for _ in 0..20 {
-            assert_eq!(world.ask("strange-kid").await, Outcome::NotFound);
-            asked += 1;
+            assert_eq!(fixture.request_now("strange-kid").await, Outcome::NotFound);
+            sent += 1;
         }
-        world.run(SECOND / 10).await;
+        fixture.run(SECOND / 10).await;
     }
-    world.run(SECOND).await;
-    let unknown_kids: Vec<(Duration, UnknownKidAction, u64)> = heard
+    fixture.run(SECOND).await;
+    let unknown_kids: Vec<(Duration, UnknownKidAction, u64)> = recorder
         .take()
         .into_iter()
         .filter_map(|(at, kind)| match kind {
@@ -322,92 +323,91 @@ async fn a_flood_of_misses_calls_the_hook_once_a_second() {
             _ => None,
         })
         .collect();
-    assert_eq!(unknown_kids.iter().map(|(_, _, requests)| requests).sum::<u64>(), asked);
+    assert_eq!(unknown_kids.iter().map(|(_, _, requests)| requests).sum::<u64>(), sent);
     assert_eq!(unknown_kids[0], (Duration::ZERO, UnknownKidAction::Fetched, 1));
     for action in [UnknownKidAction::Fetched, UnknownKidAction::Cooldown] {
-        let last_reported: Vec<Duration> =
-            unknown_kids.iter().filter(|miss| miss.1 == action).map(|miss| miss.0).collect();
-        assert!(last_reported.windows(2).all(|pair| pair[1] - pair[0] >= SECOND), "{action:?}: {last_reported:?}");
+        let times: Vec<Duration> = unknown_kids.iter().filter(|event| event.1 == action).map(|event| event.0).collect();
+        assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= SECOND), "{action:?}: {times:?}");
     }
-    // From the second second on 200 requests a second, each of which finds the cool-down running.
+    // After the first second, the cool-down applies to all 200 requests of each second.
     assert_eq!(unknown_kids[2], (2 * SECOND, UnknownKidAction::Cooldown, 200));
     assert!((30..=40).contains(&unknown_kids.len()), "{unknown_kids:?}");
 }
 
 #[tokio::test]
-async fn misses_under_way_are_told_before_the_end() {
-    let (world, heard) = world_with(Reply::json(jwks(&["a"])), |_| {});
-    world.clock.settle().await;
+async fn reports_counted_unknown_kids_before_the_close() {
+    let (fixture, recorder) = fixture_with(Reply::json(jwks(&["a"])), |_| {});
+    fixture.clock.settle().await;
     for _ in 0..3 {
-        assert_eq!(world.ask("strange-kid").await, Outcome::NotFound);
+        assert_eq!(fixture.request_now("strange-kid").await, Outcome::NotFound);
     }
-    world.source.close();
-    world.clock.settle().await;
-    let miss = |action, requests| Kind::UnknownKid { action, requests };
+    fixture.source.close();
+    fixture.clock.settle().await;
+    let unknown_kid = |action, requests| Kind::UnknownKid { action, requests };
     let expected = [
         initial(1),
         unchanged(Cause::UnknownKid, 1, 1),
-        miss(UnknownKidAction::Fetched, 1),
-        miss(UnknownKidAction::Cooldown, 2),
+        unknown_kid(UnknownKidAction::Fetched, 1),
+        unknown_kid(UnknownKidAction::Cooldown, 2),
         Kind::Closed,
     ];
-    assert_eq!(heard.kinds(), expected);
+    assert_eq!(recorder.kinds(), expected);
 }
 
-/// Where no task has ever run, whoever closes the source tells it.
+/// If no task has ever run, `close` itself notifies.
 #[test]
-fn a_source_without_a_runtime_tells_its_end_by_itself() {
-    let (world, heard) = world_with(Reply::json(jwks(&["a"])), |_| {});
-    let clone = world.source.clone();
-    drop(world.source);
-    assert_eq!(heard.kinds(), []);
+fn notifies_of_the_close_without_a_runtime() {
+    let (fixture, recorder) = fixture_with(Reply::json(jwks(&["a"])), |_| {});
+    let clone = fixture.source.clone();
+    drop(fixture.source);
+    assert_eq!(recorder.kinds(), []);
     clone.close();
-    assert_eq!(heard.kinds(), [Kind::Closed]);
+    assert_eq!(recorder.kinds(), [Kind::Closed]);
     drop(clone);
     let runtime = runtime();
-    runtime.block_on(world.clock.run_for(HOUR));
-    assert_eq!((heard.kinds(), world.network.calls()), (vec![], 0));
+    runtime.block_on(fixture.clock.run_for(HOUR));
+    assert_eq!((recorder.kinds(), fixture.network.calls()), (vec![], 0));
 }
 
-/// Closed, and then the runtime goes before the task has noticed.
+/// The source is closed, and its runtime ends before the task runs again.
 #[test]
-fn a_task_that_dies_with_its_runtime_tells_the_end() {
-    let carrier = runtime();
-    let (world, heard) = carrier.block_on(async { world_with(Reply::hang(), |_| {}) });
-    carrier.block_on(world.clock.settle());
-    world.source.close();
-    assert_eq!((heard.kinds(), world.network.in_flight()), (vec![], 1));
-    drop(carrier);
-    assert_eq!((heard.kinds(), world.network.in_flight()), (vec![Kind::Closed], 0));
-    assert_eq!(world.source.status().state(), KeyState::Closed);
+fn notifies_of_the_close_when_the_task_ends_with_its_runtime() {
+    let driver_runtime = runtime();
+    let (fixture, recorder) = driver_runtime.block_on(async { fixture_with(Reply::hang(), |_| {}) });
+    driver_runtime.block_on(fixture.clock.settle());
+    fixture.source.close();
+    assert_eq!((recorder.kinds(), fixture.network.in_flight()), (vec![], 1));
+    drop(driver_runtime);
+    assert_eq!((recorder.kinds(), fixture.network.in_flight()), (vec![Kind::Closed], 0));
+    assert_eq!(fixture.source.status().state(), KeyState::Closed);
 }
 
-/// Closed before the first turn of its task, and with the first keys on their way.
+/// The source is closed before the first poll of its task, and with the first fetch in flight.
 #[tokio::test]
-async fn a_closed_source_takes_nothing_in() {
-    let (world, heard) = world_with(Reply::json(jwks(&["a"])), |_| {});
-    world.source.close();
-    world.clock.settle().await;
-    assert_eq!((heard.kinds(), world.network.calls()), (vec![Kind::Closed], 0));
+async fn ignores_the_fetch_in_flight_after_the_close() {
+    let (fixture, recorder) = fixture_with(Reply::json(jwks(&["a"])), |_| {});
+    fixture.source.close();
+    fixture.clock.settle().await;
+    assert_eq!((recorder.kinds(), fixture.network.calls()), (vec![Kind::Closed], 0));
 
-    let (world, heard) = world_with(Reply::json(jwks(&["a"])).after(SECOND), |_| {});
-    world.clock.settle().await;
-    world.clock.advance(SECOND);
-    world.source.close();
-    world.clock.settle().await;
-    assert_eq!((heard.kinds(), world.network.calls()), (vec![Kind::Closed], 1));
-    assert_eq!((world.epoch(), world.source.status().state()), (0, KeyState::Closed));
+    let (fixture, recorder) = fixture_with(Reply::json(jwks(&["a"])).after(SECOND), |_| {});
+    fixture.clock.settle().await;
+    fixture.clock.advance(SECOND);
+    fixture.source.close();
+    fixture.clock.settle().await;
+    assert_eq!((recorder.kinds(), fixture.network.calls()), (vec![Kind::Closed], 1));
+    assert_eq!((fixture.epoch(), fixture.source.status().state()), (0, KeyState::Closed));
 
-    // What had come to pass before the end, and nobody had noticed.
-    let (world, heard) = world_with(Reply::json(jwks(&["a"])), |_| {});
-    world.clock.settle().await;
-    world.clock.advance(2 * HOUR);
-    world.source.close();
-    world.clock.settle().await;
-    assert_eq!(heard.kinds(), [initial(1), Kind::Expired, Kind::Closed]);
+    // The keys expired before the end, and the task had not run since.
+    let (fixture, recorder) = fixture_with(Reply::json(jwks(&["a"])), |_| {});
+    fixture.clock.settle().await;
+    fixture.clock.advance(2 * HOUR);
+    fixture.source.close();
+    fixture.clock.settle().await;
+    assert_eq!(recorder.kinds(), [initial(1), Kind::Expired, Kind::Closed]);
 }
 
-/// Closes a source as soon as it is woken.
+/// A waker that closes a source.
 struct Closer(Mutex<Option<KeySource>>);
 
 impl Wake for Closer {
@@ -417,14 +417,14 @@ impl Wake for Closer {
     }
 }
 
-/// Whom a task wakes with its last breath sees that none runs, and tells the end in its place.
+/// A waiter that an ending task wakes closes the source: no task runs any more, so `close` itself notifies.
 #[test]
-fn a_source_that_is_closed_while_its_task_dies_ends_once() {
+fn notifies_once_when_closed_while_the_task_ends() {
     let callers = runtime();
     let slot: Arc<Mutex<Option<KeySource>>> = Arc::default();
     let waiting: Arc<Mutex<Option<Waiting<_>>>> = Arc::default();
     let (elsewhere, within, waits) = (callers.handle().clone(), Arc::clone(&slot), Arc::clone(&waiting));
-    let (world, heard) = world_with(Reply::hang(), move |_| {
+    let (fixture, recorder) = fixture_with(Reply::hang(), move |_| {
         let Some(source) = within.lock().expect("unpoisoned").take() else { return };
         let _entered = elsewhere.enter();
         let mut ready: Waiting<_> = Box::pin(source.ready());
@@ -432,42 +432,42 @@ fn a_source_that_is_closed_while_its_task_dies_ends_once() {
         assert_eq!(ready.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
         *waits.lock().expect("unpoisoned") = Some(ready);
     });
-    *slot.lock().expect("unpoisoned") = Some(world.source.clone());
+    *slot.lock().expect("unpoisoned") = Some(fixture.source.clone());
     for _ in 0..2 {
-        let carrier = runtime();
-        carrier.block_on(async {
-            let _started = world.source.status();
-            world.clock.settle().await;
+        let driver_runtime = runtime();
+        driver_runtime.block_on(async {
+            let _started = fixture.source.status();
+            fixture.clock.settle().await;
         });
     }
-    let kinds = heard.kinds();
+    let kinds = recorder.kinds();
     let interrupted = RefreshError::Interrupted;
     assert!(
         matches!(kinds[..], [Kind::RefreshFailed { error, .. }, Kind::Closed] if error == interrupted),
         "{kinds:?}"
     );
-    assert_eq!(world.source.status().state(), KeyState::Closed);
+    assert_eq!(fixture.source.status().state(), KeyState::Closed);
     drop(waiting);
 }
 
 type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// What came while a task was ending, and took it for running.
+/// The calls that the hook makes while a task ends but still counts as running.
 #[derive(Default)]
-struct Latecomers {
+struct LateCalls {
     source: Option<KeySource>,
     ready: Option<Waiting<Result<(), crate::jwks::NotReadyError>>>,
     reload: Option<Waiting<Result<(), RefreshError>>>,
 }
 
-/// The hook runs between the last words of a task and its end: whoever begins to wait then is waited on by nobody.
+/// The hook is called while a task ends. A waiter that starts then is woken, and a reload is answered.
 #[test]
-fn nobody_who_comes_while_a_task_dies_is_forgotten() {
+fn answers_calls_made_while_a_task_ends() {
     let callers = runtime();
-    let (elsewhere, bell) = (callers.handle().clone(), Arc::new(Bell::default()));
-    let latecomers: Arc<Mutex<Latecomers>> = Arc::default();
-    let (within, waker) = (Arc::clone(&latecomers), Waker::from(Arc::clone(&bell)));
-    let (world, heard) = world_with(Reply::hang(), move |_| {
+    let (elsewhere, wake_flag) = (callers.handle().clone(), Arc::new(WakeFlag::default()));
+    let late_calls: Arc<Mutex<LateCalls>> = Arc::default();
+    let (within, waker) = (Arc::clone(&late_calls), Waker::from(Arc::clone(&wake_flag)));
+    let (fixture, recorder) = fixture_with(Reply::hang(), move |_| {
         let mut late = within.lock().expect("unpoisoned");
         let Some(source) = late.source.take() else { return };
         let _entered = elsewhere.enter();
@@ -477,29 +477,29 @@ fn nobody_who_comes_while_a_task_dies_is_forgotten() {
         assert_eq!(reload.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending);
         (late.ready, late.reload) = (Some(ready), Some(reload));
     });
-    latecomers.lock().expect("unpoisoned").source = Some(world.source.clone());
-    // The first end of a runtime is not told as a failure, the second is.
+    late_calls.lock().expect("unpoisoned").source = Some(fixture.source.clone());
+    // The first end of a runtime is not reported as a failure, the second is.
     for _ in 0..2 {
-        assert_eq!(heard.kinds(), []);
-        let carrier = runtime();
-        carrier.block_on(async {
-            let _started = world.source.status();
-            world.clock.settle().await;
+        assert_eq!(recorder.kinds(), []);
+        let driver_runtime = runtime();
+        driver_runtime.block_on(async {
+            let _started = fixture.source.status();
+            fixture.clock.settle().await;
         });
-        assert_eq!(world.network.in_flight(), 1);
-        drop(carrier);
+        assert_eq!(fixture.network.in_flight(), 1);
+        drop(driver_runtime);
     }
-    let kinds = heard.kinds();
+    let kinds = recorder.kinds();
     assert!(matches!(kinds[..], [Kind::RefreshFailed { error: RefreshError::Interrupted, .. }]), "{kinds:?}");
-    let mut late = std::mem::take(&mut *latecomers.lock().expect("unpoisoned"));
-    assert!(bell.was_woken(), "it looks again, and starts the next task");
+    let mut late = std::mem::take(&mut *late_calls.lock().expect("unpoisoned"));
+    assert!(wake_flag.was_woken(), "the waiter is woken to start the next task");
     let reload = late.reload.as_mut().expect("the hook was called").as_mut();
     let answer = reload.poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(answer, Poll::Ready(Err(RefreshError::Interrupted)));
-    world.answer(Reply::json(jwks(&["a"])));
+    fixture.answer(Reply::json(jwks(&["a"])));
     callers.block_on(async {
         let ready = tokio::spawn(late.ready.take().expect("the hook was called"));
-        world.run(SECOND).await;
+        fixture.run(SECOND).await;
         assert_eq!(ready.await.expect("no panic"), Ok(()));
     });
 }

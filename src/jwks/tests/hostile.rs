@@ -1,4 +1,4 @@
-//! Backends that break every promise of [`Fetch`], and runtimes that end under load.
+//! Tests of `Fetch` implementations that break the contract of [`Fetch`], and of runtimes that end under load.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,86 +18,86 @@ use crate::jwks::error::RefreshError;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::shared::Origin;
 use crate::jwks::source::{KeySource, View};
-use crate::jwks::tests::kit::{MINUTE, Outcome, SECOND, URL, World, has, jwks};
+use crate::jwks::tests::kit::{Fixture, MINUTE, Outcome, SECOND, URL, has, jwks};
 use crate::testing::{FakeClock, FakeFetch, Reply};
 use crate::token::Algorithm;
 
 const TICK: Duration = Duration::from_millis(1);
 
-/// How a backend misbehaves.
+/// A way in which a client breaks the contract.
 #[derive(Clone, Copy, Debug)]
-enum Manner {
+enum Misbehavior {
     PanicsBeforeItStarts,
     PanicsAtTheFirstPoll,
     NeverReady,
     WakesWithoutProgress,
     LongerThanAllowed,
     PanicsWhenDropped,
-    /// An octet of the body each second, for ever.
+    /// Receives one byte of the body each second, without end.
     Drips,
 }
 
-/// What `reload()` says of each.
-const ALL: [(Manner, RefreshError); 7] = [
-    (Manner::PanicsBeforeItStarts, RefreshError::Panic),
-    (Manner::PanicsAtTheFirstPoll, RefreshError::Panic),
-    (Manner::NeverReady, RefreshError::Timeout),
-    (Manner::WakesWithoutProgress, RefreshError::Timeout),
-    (Manner::LongerThanAllowed, RefreshError::Network { error: FetchError::TooLarge }),
-    (Manner::PanicsWhenDropped, RefreshError::Panic),
-    (Manner::Drips, RefreshError::Timeout),
+/// Each misbehavior with the error that `reload()` returns.
+const ALL: [(Misbehavior, RefreshError); 7] = [
+    (Misbehavior::PanicsBeforeItStarts, RefreshError::Panic),
+    (Misbehavior::PanicsAtTheFirstPoll, RefreshError::Panic),
+    (Misbehavior::NeverReady, RefreshError::Timeout),
+    (Misbehavior::WakesWithoutProgress, RefreshError::Timeout),
+    (Misbehavior::LongerThanAllowed, RefreshError::Network { error: FetchError::TooLarge }),
+    (Misbehavior::PanicsWhenDropped, RefreshError::Panic),
+    (Misbehavior::Drips, RefreshError::Timeout),
 ];
 
-/// A backend that is good until it is told otherwise.
+/// A client that works until a misbehavior is set.
 #[derive(Debug)]
-struct Turncoat {
+struct FaultyFetch {
     good: FakeFetch,
     clock: FakeClock,
-    manner: Mutex<Option<Manner>>,
-    /// Octets that have dripped.
-    dripped: Arc<AtomicUsize>,
+    misbehavior: Mutex<Option<Misbehavior>>,
+    /// Number of bytes that [`Misbehavior::Drips`] has received.
+    received: Arc<AtomicUsize>,
 }
 
-impl Turncoat {
-    fn becomes(&self, manner: Option<Manner>) {
-        *self.manner.lock().expect("unpoisoned") = manner;
+impl FaultyFetch {
+    fn set_misbehavior(&self, misbehavior: Option<Misbehavior>) {
+        *self.misbehavior.lock().expect("unpoisoned") = misbehavior;
     }
 }
 
-impl Fetch for Turncoat {
+impl Fetch for FaultyFetch {
     fn fetch(&self, request: FetchRequest) -> FetchFuture {
-        let manner = *self.manner.lock().expect("unpoisoned");
-        match manner {
+        let misbehavior = *self.misbehavior.lock().expect("unpoisoned");
+        match misbehavior {
             None => self.good.fetch(request),
-            Some(Manner::PanicsBeforeItStarts) => panic!("as scripted: before it starts"),
-            Some(Manner::LongerThanAllowed) => {
+            Some(Misbehavior::PanicsBeforeItStarts) => panic!("scripted: before it starts"),
+            Some(Misbehavior::LongerThanAllowed) => {
                 let body = Bytes::from(vec![b' '; request.max_bytes + 1]);
                 Box::pin(std::future::ready(Ok(FetchResponse::new(StatusCode::OK, HeaderMap::new(), body))))
             }
-            Some(Manner::Drips) => {
-                let (clock, dripped) = (self.clock.clone(), Arc::clone(&self.dripped));
+            Some(Misbehavior::Drips) => {
+                let (clock, received) = (self.clock.clone(), Arc::clone(&self.received));
                 Box::pin(async move {
                     loop {
                         clock.sleep_until(clock.monotonic().saturating_add(SECOND)).await;
-                        dripped.fetch_add(1, Ordering::Relaxed);
+                        received.fetch_add(1, Ordering::Relaxed);
                     }
                 })
             }
-            Some(manner) => Box::pin(Endless(manner)),
+            Some(misbehavior) => Box::pin(Endless(misbehavior)),
         }
     }
 }
 
-/// A fetch that brings nothing.
-struct Endless(Manner);
+/// A fetch that never completes.
+struct Endless(Misbehavior);
 
 impl Future for Endless {
     type Output = Result<FetchResponse, FetchError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.0 {
-            Manner::PanicsAtTheFirstPoll => panic!("as scripted: at the first poll"),
-            Manner::WakesWithoutProgress => context.waker().wake_by_ref(),
+            Misbehavior::PanicsAtTheFirstPoll => panic!("scripted: at the first poll"),
+            Misbehavior::WakesWithoutProgress => context.waker().wake_by_ref(),
             _ => {}
         }
         Poll::Pending
@@ -106,29 +106,29 @@ impl Future for Endless {
 
 impl Drop for Endless {
     fn drop(&mut self) {
-        if matches!(self.0, Manner::PanicsWhenDropped) {
-            panic!("as scripted: when dropped");
+        if matches!(self.0, Misbehavior::PanicsWhenDropped) {
+            panic!("scripted: when dropped");
         }
     }
 }
 
-struct Stage {
+struct HostileFixture {
     clock: FakeClock,
-    fetch: Arc<Turncoat>,
+    fetch: Arc<FaultyFetch>,
     source: KeySource,
 }
 
-impl Stage {
-    async fn new(manner: Option<Manner>) -> Self {
-        Self::with(RefreshPolicy::new(), manner).await
+impl HostileFixture {
+    async fn new(misbehavior: Option<Misbehavior>) -> Self {
+        Self::with(RefreshPolicy::new(), misbehavior).await
     }
 
-    async fn with(policy: RefreshPolicy, manner: Option<Manner>) -> Self {
+    async fn with(policy: RefreshPolicy, misbehavior: Option<Misbehavior>) -> Self {
         let clock = FakeClock::new();
         let good = FakeFetch::new(&clock);
         good.always(URL, Reply::json(jwks(&["a"])));
-        let manner = Mutex::new(manner);
-        let fetch = Arc::new(Turncoat { good, clock: clock.clone(), manner, dripped: Arc::default() });
+        let misbehavior = Mutex::new(misbehavior);
+        let fetch = Arc::new(FaultyFetch { good, clock: clock.clone(), misbehavior, received: Arc::default() });
         let origin = Origin::jwks(URL, Endpoint::new(URL).expect("a URL"));
         let backend = Arc::clone(&fetch);
         let source = KeySource::build(origin, &[Algorithm::ES256], policy, backend, Arc::new(clock.clone()));
@@ -143,7 +143,7 @@ impl Stage {
         }
     }
 
-    /// Lets time pass in steps, in each of which the known key is served.
+    /// Advances the time in steps of a second, and asserts at each that the known key is served.
     async fn serves_for(&self, seconds: u32) {
         for second in 0..seconds {
             assert!(self.serves(), "not at {second} s");
@@ -153,141 +153,141 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn no_backend_takes_the_keys_away_and_each_is_overcome() {
-    for (manner, error) in ALL {
-        let stage = Stage::new(None).await;
-        stage.fetch.becomes(Some(manner));
-        let source = stage.source.clone();
+async fn keeps_keys_and_recovers_from_every_misbehavior() {
+    for (misbehavior, error) in ALL {
+        let fixture = HostileFixture::new(None).await;
+        fixture.fetch.set_misbehavior(Some(misbehavior));
+        let source = fixture.source.clone();
         let reload = tokio::spawn(async move { source.reload().await });
-        stage.serves_for(6).await;
-        assert!(reload.is_finished(), "{manner:?} outlives the operation");
-        assert_eq!(reload.await.expect("no panic"), Err(error), "{manner:?}");
-        stage.serves_for(600).await;
-        assert_eq!(stage.source.status().last_error(), Some(error), "{manner:?}");
-        assert!(stage.source.status().consecutive_failures() > 5, "{manner:?}");
+        fixture.serves_for(6).await;
+        assert!(reload.is_finished(), "{misbehavior:?} runs longer than the operation");
+        assert_eq!(reload.await.expect("no panic"), Err(error), "{misbehavior:?}");
+        fixture.serves_for(600).await;
+        assert_eq!(fixture.source.status().last_error(), Some(error), "{misbehavior:?}");
+        assert!(fixture.source.status().consecutive_failures() > 5, "{misbehavior:?}");
 
-        stage.fetch.becomes(None);
-        stage.clock.run_for(2 * MINUTE).await;
-        assert!(stage.serves());
-        assert_eq!(stage.source.status().consecutive_failures(), 0, "{manner:?}");
+        fixture.fetch.set_misbehavior(None);
+        fixture.clock.run_for(2 * MINUTE).await;
+        assert!(fixture.serves());
+        assert_eq!(fixture.source.status().consecutive_failures(), 0, "{misbehavior:?}");
     }
 }
 
 #[tokio::test]
-async fn no_backend_holds_a_cold_request_longer_than_the_policy_says() {
-    for (manner, error) in ALL {
-        let stage = Stage::new(Some(manner)).await;
+async fn cold_requests_wait_at_most_cold_wait_for_every_misbehavior() {
+    for (misbehavior, error) in ALL {
+        let fixture = HostileFixture::new(Some(misbehavior)).await;
         let requests: Vec<_> = (0..100)
             .map(|_| {
-                let source = stage.source.clone();
-                tokio::spawn(async move { World::request(&source, "a").await })
+                let source = fixture.source.clone();
+                tokio::spawn(async move { Fixture::request(&source, "a").await })
             })
             .collect();
-        stage.clock.run_for(defaults::COLD_WAIT).await;
+        fixture.clock.run_for(defaults::COLD_WAIT).await;
         for request in requests {
-            assert!(request.is_finished(), "{manner:?}");
-            assert!(matches!(request.await.expect("no panic"), Outcome::Unavailable(_)), "{manner:?}");
+            assert!(request.is_finished(), "{misbehavior:?}");
+            assert!(matches!(request.await.expect("no panic"), Outcome::Unavailable(_)), "{misbehavior:?}");
         }
-        assert_eq!(stage.source.status().last_error(), Some(error), "{manner:?}");
-        stage.fetch.becomes(None);
-        stage.clock.run_for(15 * SECOND).await;
-        assert!(stage.serves(), "{manner:?}");
+        assert_eq!(fixture.source.status().last_error(), Some(error), "{misbehavior:?}");
+        fixture.fetch.set_misbehavior(None);
+        fixture.clock.run_for(15 * SECOND).await;
+        assert!(fixture.serves(), "{misbehavior:?}");
     }
 }
 
-/// The limits hold for the body as well: it drips on until the attempt, or the operation, is over, and no longer.
+/// The timeouts of the attempt and the operation include the body: the fetch is dropped when one of them ends.
 #[tokio::test]
 async fn slow_drip_aborted_5s() {
     for limit in [RefreshPolicy::new().attempt_timeout, RefreshPolicy::new().operation_timeout] {
-        let stage = Stage::with(RefreshPolicy::new().with_attempt_timeout(limit), None).await;
-        stage.fetch.becomes(Some(Manner::Drips));
-        let source = stage.source.clone();
+        let fixture = HostileFixture::with(RefreshPolicy::new().with_attempt_timeout(limit), None).await;
+        fixture.fetch.set_misbehavior(Some(Misbehavior::Drips));
+        let source = fixture.source.clone();
         let reload = tokio::spawn(async move { source.reload().await });
-        stage.serves_for(u32::try_from(limit.as_secs()).expect("seconds") - 1).await;
-        stage.clock.run_for(SECOND - TICK).await;
+        fixture.serves_for(u32::try_from(limit.as_secs()).expect("seconds") - 1).await;
+        fixture.clock.run_for(SECOND - TICK).await;
         assert!(!reload.is_finished(), "not before {limit:?}");
-        stage.fetch.becomes(None);
-        stage.clock.run_for(TICK).await;
+        fixture.fetch.set_misbehavior(None);
+        fixture.clock.run_for(TICK).await;
         assert_eq!(reload.await.expect("no panic"), Err(RefreshError::Timeout));
-        let dripped = stage.fetch.dripped.load(Ordering::Relaxed);
-        assert!(dripped >= 2, "{dripped}");
-        stage.serves_for(60).await;
-        assert_eq!(stage.fetch.dripped.load(Ordering::Relaxed), dripped, "it was dropped at {limit:?}");
+        let received = fixture.fetch.received.load(Ordering::Relaxed);
+        assert!(received >= 2, "{received}");
+        fixture.serves_for(60).await;
+        assert_eq!(fixture.fetch.received.load(Ordering::Relaxed), received, "it was dropped at {limit:?}");
     }
 }
 
 #[tokio::test]
-async fn a_fetch_that_panics_when_dropped_wakes_all_the_same() {
-    let task_guard = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    let before = task_guard();
-    let stage = Stage::new(Some(Manner::PanicsWhenDropped)).await;
-    let waiting = tokio::spawn(stage.source.ready());
-    stage.clock.settle().await;
+async fn wakes_waiters_when_a_fetch_panics_on_drop() {
+    let alive_tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = alive_tasks();
+    let fixture = HostileFixture::new(Some(Misbehavior::PanicsWhenDropped)).await;
+    let waiting = tokio::spawn(fixture.source.ready());
+    fixture.clock.settle().await;
     assert!(!waiting.is_finished());
-    drop(stage.source);
-    stage.clock.settle().await;
-    assert!(waiting.is_finished(), "nobody waits for a source that is gone");
-    let refused = waiting.await.expect("no panic").expect_err("closed");
-    assert_eq!(refused.last_error, Some(RefreshError::SourceClosed));
-    assert_eq!(task_guard(), before, "no task lives on");
+    drop(fixture.source);
+    fixture.clock.settle().await;
+    assert!(waiting.is_finished(), "no request waits for a dropped source");
+    let not_ready = waiting.await.expect("no panic").expect_err("closed");
+    assert_eq!(not_ready.last_error, Some(RefreshError::SourceClosed));
+    assert_eq!(alive_tasks(), before, "no task remains");
 }
 
 #[test]
-fn waiters_outlive_the_runtime_of_the_driver() {
+fn serves_waiters_after_the_runtime_of_the_driver_ended() {
     let runtime = || Builder::new_current_thread().build().expect("a runtime");
     let end = |runtime: Runtime| drop(runtime);
-    let world = World::new(Reply::hang());
-    let mut carrier = runtime();
-    carrier.block_on(async {
-        let _status = world.source.status();
-        world.clock.settle().await;
+    let fixture = Fixture::new(Reply::hang());
+    let mut driver_runtime = runtime();
+    driver_runtime.block_on(async {
+        let _status = fixture.source.status();
+        fixture.clock.settle().await;
     });
-    assert_eq!(world.network.calls(), 1);
+    assert_eq!(fixture.network.calls(), 1);
 
-    // Each runtime ends with a fetch in flight and a thousand that wait elsewhere, one of which starts it anew.
+    // Each runtime ends with a fetch in flight and a thousand requests waiting in another, one of which restarts it.
     let callers = runtime();
     let requests = callers.block_on(async {
-        let requests: Vec<_> = (0..1000).map(|_| world.spawn("a")).collect();
-        world.clock.settle().await;
+        let requests: Vec<_> = (0..1000).map(|_| fixture.spawn("a")).collect();
+        fixture.clock.settle().await;
         requests
     });
-    end(carrier);
-    assert_eq!((world.network.calls(), world.network.in_flight()), (1, 0));
-    world.answer(Reply::json(jwks(&["a"])).after(SECOND));
+    end(driver_runtime);
+    assert_eq!((fixture.network.calls(), fixture.network.in_flight()), (1, 0));
+    fixture.answer(Reply::json(jwks(&["a"])).after(SECOND));
     callers.block_on(async {
-        world.clock.settle().await;
-        assert_eq!((world.network.calls(), world.network.in_flight()), (2, 1), "one of them carries on");
-        world.run(SECOND).await;
+        fixture.clock.settle().await;
+        assert_eq!((fixture.network.calls(), fixture.network.in_flight()), (2, 1), "one of them starts a new fetch");
+        fixture.run(SECOND).await;
         for request in requests {
             assert_eq!(request.await.expect("no panic"), Outcome::Served);
         }
     });
-    assert_eq!(world.source.status().consecutive_failures(), 0);
+    assert_eq!(fixture.source.status().consecutive_failures(), 0);
 
-    // The same for those who wait for a new key.
-    world.answer(Reply::hang());
+    // The same for requests that wait for a new key.
+    fixture.answer(Reply::hang());
     end(callers);
-    carrier = runtime();
+    driver_runtime = runtime();
     let callers = runtime();
-    carrier.block_on(async {
-        assert!(world.serves("a"));
-        world.clock.settle().await;
+    driver_runtime.block_on(async {
+        assert!(fixture.serves("a"));
+        fixture.clock.settle().await;
     });
     let requests = callers.block_on(async {
-        let requests: Vec<_> = (0..1000).map(|_| world.spawn("b")).collect();
-        world.clock.settle().await;
+        let requests: Vec<_> = (0..1000).map(|_| fixture.spawn("b")).collect();
+        fixture.clock.settle().await;
         requests
     });
-    carrier.block_on(world.clock.settle());
-    assert_eq!(world.network.in_flight(), 1);
-    end(carrier);
-    world.answer(Reply::json(jwks(&["a", "b"])));
+    driver_runtime.block_on(fixture.clock.settle());
+    assert_eq!(fixture.network.in_flight(), 1);
+    end(driver_runtime);
+    fixture.answer(Reply::json(jwks(&["a", "b"])));
     callers.block_on(async {
-        world.clock.settle().await;
+        fixture.clock.settle().await;
         for request in requests {
-            assert!(request.is_finished(), "nobody waits in vain");
+            assert!(request.is_finished(), "no request waits without a fetch");
             assert_eq!(request.await.expect("no panic"), Outcome::Served);
         }
     });
-    assert_eq!((world.network.calls(), world.epoch()), (4, 2));
+    assert_eq!((fixture.network.calls(), fixture.epoch()), (4, 2));
 }

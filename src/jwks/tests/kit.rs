@@ -1,4 +1,4 @@
-//! Key sets and sources for the tests of this module.
+//! Key sets, and key sources on a fake clock and a fake network, for the tests of this module.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ pub(in crate::jwks) const SECOND: Duration = Duration::from_secs(1);
 pub(in crate::jwks) const MINUTE: Duration = Duration::from_secs(60);
 pub(in crate::jwks) const HOUR: Duration = Duration::from_secs(3600);
 
-/// When a source that was loaded has been refreshed for the first time, and not yet for the second.
+/// A time after the load at which a source has made its first scheduled refresh, and not yet the second.
 pub(in crate::jwks) const ONE_REFRESH: Duration = Duration::from_secs(256);
 
-/// Points on P-256: the public keys of this test, one for each of the ids `a` to `e`.
+/// Points on P-256: the public keys of these tests, one for each of the key ids `a` to `e`.
 const POINTS: [(&str, &str); 5] = [
     ("Qo-thZ_V7Pgyh7pEJ4pcpdtpdZ8gknJ2_AORFz6CuSM", "zfNwxUMw0drlM8R80zUJwGnXW59K1l0yptXf3EDfgkE"),
     ("Vv0IU6itthhFgPm1YLVOoT-692xR8rz8BWiIAT1jWRA", "EG6ySLET9-FxQcpbIJ31o9SV6CDbWuYslhEOFnhP0w4"),
@@ -36,24 +36,25 @@ const POINTS: [(&str, &str); 5] = [
     ("v6y67EtUX0N_ESQELOclHR-9Yu-UAAPjGr-bMtokS38", "VDAvuz7MZHklKG0kYRcu_26Ub7YzpyNh9U3bmFaSz8o"),
 ];
 
-/// A published key whose material is that of the id `of`.
+/// Returns a JWK with the id `kid` and the key material of the id `of`.
 pub(in crate::jwks) fn jwk(kid: &str, of: &str) -> String {
     let point = usize::from(of.as_bytes()[0] - b'a') % POINTS.len();
     let (x, y) = POINTS[point];
     format!(r#"{{"kty":"EC","crv":"P-256","use":"sig","alg":"ES256","kid":"{kid}","x":"{x}","y":"{y}"}}"#)
 }
 
-/// A key set with these ids.
+/// Returns a key set with these key ids.
 pub(in crate::jwks) fn jwks(kids: &[&str]) -> String {
     let keys: Vec<String> = kids.iter().map(|kid| jwk(kid, kid)).collect();
     set_of(&keys)
 }
 
+/// Returns a key set of these JWKs.
 pub(in crate::jwks) fn set_of(keys: &[impl AsRef<str>]) -> String {
     let mut document = String::from(r#"{"keys":["#);
     for (position, key) in keys.iter().enumerate() {
         let comma = if position == 0 { "" } else { "," };
-        write!(document, "{comma}{}", key.as_ref()).expect("a string takes everything");
+        write!(document, "{comma}{}", key.as_ref()).expect("writing to a string does not fail");
     }
     document.push_str("]}");
     document
@@ -72,15 +73,15 @@ pub(in crate::jwks) fn has(table: &KeyTable, kid: &str) -> bool {
     matches!(table.find(Some(kid), Algorithm::ES256), Found::Keys(_))
 }
 
-/// A source on a fake clock and a fake network.
-pub(in crate::jwks) struct World {
+/// A key source on a fake clock and a fake network.
+pub(in crate::jwks) struct Fixture {
     pub(in crate::jwks) clock: FakeClock,
     pub(in crate::jwks) network: FakeFetch,
     pub(in crate::jwks) source: KeySource,
 }
 
-impl World {
-    /// A source whose URL answers `reply`; the first fetch is under way.
+impl Fixture {
+    /// Creates a source whose URL answers `reply`; the first fetch is in flight.
     pub(in crate::jwks) fn new(reply: Reply) -> Self {
         Self::with(RefreshPolicy::new(), reply)
     }
@@ -108,46 +109,46 @@ impl World {
         KeySource::build(origin, &[Algorithm::ES256], policy, fetch, clock)
     }
 
-    /// A source that has loaded what its URL answered.
+    /// Creates a source that has loaded `reply`.
     pub(in crate::jwks) async fn at_url(reply: Reply) -> Self {
-        let world = Self::new(reply);
-        world.clock.settle().await;
-        assert!(world.source.status().is_ready());
-        world
+        let fixture = Self::new(reply);
+        fixture.clock.settle().await;
+        assert!(fixture.source.status().is_ready());
+        fixture
     }
 
-    /// A source that holds the keys of `kids`.
+    /// Creates a source that has loaded the keys `kids`.
     pub(in crate::jwks) async fn loaded(kids: &[&str]) -> Self {
         Self::loaded_with(RefreshPolicy::new(), kids).await
     }
 
     pub(in crate::jwks) async fn loaded_with(policy: RefreshPolicy, kids: &[&str]) -> Self {
-        let world = Self::with(policy, Reply::json(jwks(kids)));
-        world.clock.settle().await;
-        assert_eq!(world.network.calls(), 1);
-        world
+        let fixture = Self::with(policy, Reply::json(jwks(kids)));
+        fixture.clock.settle().await;
+        assert_eq!(fixture.network.calls(), 1);
+        fixture
     }
 
-    /// A source whose discovery document names [`URL`], with the key `a`, for long enough to have been read.
+    /// Creates a source whose discovery document names [`URL`] with the key `a`, and runs it until the document has been read.
     pub(in crate::jwks) async fn discovered(policy: RefreshPolicy) -> Self {
-        let world = Self::at(Origin::discovery(ISSUER).expect("issuer"), policy, |network| {
+        let fixture = Self::at(Origin::discovery(ISSUER).expect("issuer"), policy, |network| {
             network.always(OPENID, discovery_document(URL));
             network.always(URL, Reply::json(jwks(&["a"])));
             network.always(MOVED, Reply::json(jwks(&["b"])));
         });
-        world.run(6 * MINUTE).await;
-        world
+        fixture.run(6 * MINUTE).await;
+        fixture
     }
 
-    /// The keys of [`discovered`](Self::discovered) are gone, and nobody says where to.
-    pub(in crate::jwks) async fn lose_keys(&self) {
+    /// Removes the key set of [`discovered`](Self::discovered) and the discovery document, and reloads.
+    pub(in crate::jwks) async fn remove_keys(&self) {
         self.answer(Reply::status(StatusCode::NOT_FOUND));
         self.network.always(OPENID, Reply::status(StatusCode::BAD_GATEWAY));
-        self.source.reload().await.expect_err("gone");
+        self.source.reload().await.expect_err("the keys are removed");
         self.run(SECOND).await;
     }
 
-    /// The document names another place, which has the key `b`.
+    /// Points the discovery document to another URL, which has the key `b`.
     pub(in crate::jwks) async fn move_keys(&self) {
         self.network.always(OPENID, discovery_document(MOVED));
         self.run(2 * MINUTE).await;
@@ -166,7 +167,7 @@ impl World {
         self.clock.run_for(span).await;
     }
 
-    /// Says whether a request with this key id is served without waiting.
+    /// Returns whether a request with this key id is served without waiting.
     pub(in crate::jwks) fn serves(&self, kid: &str) -> bool {
         match self.source.snapshot() {
             View::Usable(snapshot) => has(&snapshot.table, kid),
@@ -178,21 +179,21 @@ impl World {
         self.source.status().epoch()
     }
 
-    /// Starts a request of its own.
+    /// Starts a request on its own task.
     pub(in crate::jwks) fn spawn(&self, kid: &'static str) -> JoinHandle<Outcome> {
         let source = self.source.clone();
         tokio::spawn(async move { Self::request(&source, kid).await })
     }
 
-    /// The verdict on one request, for which no time may have to pass.
-    pub(in crate::jwks) async fn ask(&self, kid: &'static str) -> Outcome {
+    /// Returns the outcome of one request, which must complete without a wait.
+    pub(in crate::jwks) async fn request_now(&self, kid: &'static str) -> Outcome {
         let request = self.spawn(kid);
         self.clock.settle().await;
         assert!(request.is_finished(), "the request waits");
         request.await.expect("no panic")
     }
 
-    /// What a validator does with a token of this key id; the time that it takes is the clock's.
+    /// Looks up a key as a validator does for a token with this key id. A wait needs the fake clock to advance.
     pub(in crate::jwks) async fn request(source: &KeySource, kid: &str) -> Outcome {
         let (snapshot, since): (Arc<Snapshot>, _) = match source.snapshot() {
             View::Usable(snapshot) => (Arc::clone(&snapshot), None),
@@ -212,7 +213,7 @@ impl World {
     }
 }
 
-/// A validator's answer.
+/// The result of a key lookup for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::jwks) enum Outcome {
     Served,

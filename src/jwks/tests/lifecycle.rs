@@ -1,4 +1,4 @@
-//! The driver from birth to death, and what its owner may ask of it.
+//! Tests of the driver task from start to end, and of reload, revocation and status.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::jwks::policy::{InitialFetch, RefreshPolicy};
 use crate::jwks::shared::Origin;
 use crate::jwks::source::KeySource;
 use crate::jwks::status::KeyState;
-use crate::jwks::tests::kit::{HOUR, MINUTE, ONE_REFRESH, Outcome, SECOND, URL, World, jwk, jwks, set_of};
+use crate::jwks::tests::kit::{Fixture, HOUR, MINUTE, ONE_REFRESH, Outcome, SECOND, URL, jwk, jwks, set_of};
 use crate::keys::KeySet;
 use crate::testing::{FakeClock, FakeFetch, Reply};
 use crate::token::Algorithm;
@@ -22,306 +22,307 @@ fn reload(source: &KeySource) -> tokio::task::JoinHandle<Result<(), RefreshError
 
 #[tokio::test]
 async fn panic_in_fetcher_survives() {
-    let world = World::new(Reply::panic());
-    assert!(matches!(World::request(&world.source, "a").await, Outcome::Unavailable(_)));
-    assert_eq!(world.source.status().last_error(), Some(RefreshError::Panic));
-    world.publish(&["a"]);
-    world.run(2 * SECOND).await;
-    assert!(world.serves("a"));
+    let fixture = Fixture::new(Reply::panic());
+    assert!(matches!(Fixture::request(&fixture.source, "a").await, Outcome::Unavailable(_)));
+    assert_eq!(fixture.source.status().last_error(), Some(RefreshError::Panic));
+    fixture.publish(&["a"]);
+    fixture.run(2 * SECOND).await;
+    assert!(fixture.serves("a"));
 }
 
 #[tokio::test]
 async fn drop_wakes_waiters() {
-    let world = World::new(Reply::hang());
-    let cold = tokio::spawn(world.source.ready_snapshot());
-    let ready = tokio::spawn(world.source.ready());
-    world.clock.settle().await;
-    assert_eq!(world.network.in_flight(), 1);
-    drop(world.source);
-    world.clock.settle().await;
+    let fixture = Fixture::new(Reply::hang());
+    let cold = tokio::spawn(fixture.source.ready_snapshot());
+    let ready = tokio::spawn(fixture.source.ready());
+    fixture.clock.settle().await;
+    assert_eq!(fixture.network.in_flight(), 1);
+    drop(fixture.source);
+    fixture.clock.settle().await;
     assert!(cold.await.expect("no panic").is_err());
-    let refused = ready.await.expect("no panic").expect_err("closed");
-    assert_eq!(refused.last_error, Some(RefreshError::SourceClosed));
-    assert_eq!(world.network.in_flight(), 0, "the fetch was dropped");
-    world.clock.run_for(HOUR).await;
-    assert_eq!(world.network.calls(), 1, "nothing runs on");
+    let not_ready = ready.await.expect("no panic").expect_err("closed");
+    assert_eq!(not_ready.last_error, Some(RefreshError::SourceClosed));
+    assert_eq!(fixture.network.in_flight(), 0, "the fetch was dropped");
+    fixture.clock.run_for(HOUR).await;
+    assert_eq!(fixture.network.calls(), 1, "no task remains");
 }
 
 #[tokio::test]
-async fn drop_wakes_those_who_wait_for_a_new_key() {
-    let world = World::loaded(&["a"]).await;
-    world.answer(Reply::hang());
-    let miss = tokio::spawn(world.source.miss(1, None, |_| false));
-    world.clock.settle().await;
-    drop(world.source);
-    world.clock.settle().await;
-    assert!(miss.await.expect("no panic").is_err());
+async fn drop_wakes_waiters_for_an_unknown_kid() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::hang());
+    let request = tokio::spawn(fixture.source.miss(1, None, |_| false));
+    fixture.clock.settle().await;
+    drop(fixture.source);
+    fixture.clock.settle().await;
+    assert!(request.await.expect("no panic").is_err());
 }
 
-/// What a request without keys is told: since when there are none, and why.
+/// The error without keys has the time since there are none, and the last error.
 #[tokio::test]
-async fn unavailable_keys_tell_since_when_and_why() {
-    let last_reported = async |world: &World| {
-        let unavailable = world.source.ready_snapshot().await.expect_err("no keys");
+async fn returns_since_when_and_why_keys_are_unavailable() {
+    let since_and_cause = async |fixture: &Fixture| {
+        let unavailable = fixture.source.ready_snapshot().await.expect_err("no keys");
         (unavailable.since, unavailable.cause)
     };
     let down = RefreshError::Network { error: FetchError::Tls };
     let policy = RefreshPolicy::new().with_cold_wait(Duration::ZERO);
-    let world = World::with(policy.clone(), Reply::error(FetchError::Tls).after(SECOND));
-    // Nothing has been tried yet, then nothing has ended, then it has failed.
-    assert_eq!(last_reported(&world).await, (Duration::ZERO, None));
-    world.run(SECOND / 2).await;
-    assert_eq!(last_reported(&world).await, (SECOND / 2, None));
-    world.run(HOUR - SECOND / 2).await;
-    assert_eq!(last_reported(&world).await, (HOUR, Some(down)));
+    let fixture = Fixture::with(policy.clone(), Reply::error(FetchError::Tls).after(SECOND));
+    // No fetch has started, then one is in flight, then it has failed.
+    assert_eq!(since_and_cause(&fixture).await, (Duration::ZERO, None));
+    fixture.run(SECOND / 2).await;
+    assert_eq!(since_and_cause(&fixture).await, (SECOND / 2, None));
+    fixture.run(HOUR - SECOND / 2).await;
+    assert_eq!(since_and_cause(&fixture).await, (HOUR, Some(down)));
 
-    // Keys that are back, and expire.
-    world.publish(&["a"]);
-    world.run(15 * SECOND).await;
-    let age = world.source.status().age().expect("loaded");
-    world.answer(Reply::error(FetchError::Tls));
-    world.run(HOUR + MINUTE - age).await;
-    assert_eq!(last_reported(&world).await, (MINUTE, Some(down)));
-    world.source.close();
-    world.clock.settle().await;
-    world.run(MINUTE).await;
+    // Keys are loaded, and expire.
+    fixture.publish(&["a"]);
+    fixture.run(15 * SECOND).await;
+    let age = fixture.source.status().age().expect("loaded");
+    fixture.answer(Reply::error(FetchError::Tls));
+    fixture.run(HOUR + MINUTE - age).await;
+    assert_eq!(since_and_cause(&fixture).await, (MINUTE, Some(down)));
+    fixture.source.close();
+    fixture.clock.settle().await;
+    fixture.run(MINUTE).await;
     assert_eq!(
-        last_reported(&world).await,
+        since_and_cause(&fixture).await,
         (2 * MINUTE, Some(RefreshError::SourceClosed)),
         "no key since they expired"
     );
 
-    // Closed while keys were there, and while nothing was.
-    let world = World::loaded(&["a"]).await;
-    world.run(MINUTE).await;
-    world.source.close();
-    assert_eq!(last_reported(&world).await, (Duration::ZERO, Some(RefreshError::SourceClosed)));
-    world.run(MINUTE).await;
-    assert_eq!(last_reported(&world).await, (MINUTE, Some(RefreshError::SourceClosed)));
-    let world = World::with(policy.with_initial_fetch(InitialFetch::Lazy), Reply::hang());
-    world.source.close();
-    world.run(MINUTE).await;
-    assert_eq!(last_reported(&world).await, (MINUTE, Some(RefreshError::SourceClosed)));
+    // Closed with usable keys, and before any fetch.
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.run(MINUTE).await;
+    fixture.source.close();
+    assert_eq!(since_and_cause(&fixture).await, (Duration::ZERO, Some(RefreshError::SourceClosed)));
+    fixture.run(MINUTE).await;
+    assert_eq!(since_and_cause(&fixture).await, (MINUTE, Some(RefreshError::SourceClosed)));
+    let fixture = Fixture::with(policy.with_initial_fetch(InitialFetch::Lazy), Reply::hang());
+    fixture.source.close();
+    fixture.run(MINUTE).await;
+    assert_eq!(since_and_cause(&fixture).await, (MINUTE, Some(RefreshError::SourceClosed)));
 }
 
 #[tokio::test]
-async fn a_clone_keeps_the_source_alive() {
-    let world = World::loaded(&["a"]).await;
-    let clone = world.source.clone();
-    drop(world.source);
-    world.clock.run_for(ONE_REFRESH).await;
-    assert_eq!(world.network.calls(), 2);
+async fn keeps_the_source_alive_while_a_clone_exists() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    let clone = fixture.source.clone();
+    drop(fixture.source);
+    fixture.clock.run_for(ONE_REFRESH).await;
+    assert_eq!(fixture.network.calls(), 2);
     assert!(clone.status().is_ready());
 }
 
 #[tokio::test]
-async fn closing_ends_all_clones() {
-    let world = World::loaded(&["a"]).await;
-    let clone = world.source.clone();
-    world.source.close();
-    assert!(!world.serves("a"));
-    assert!(matches!(world.ask("a").await, Outcome::Unavailable(_)));
+async fn close_ends_all_clones() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    let clone = fixture.source.clone();
+    fixture.source.close();
+    assert!(!fixture.serves("a"));
+    assert!(matches!(fixture.request_now("a").await, Outcome::Unavailable(_)));
     assert_eq!(clone.status().state(), KeyState::Closed);
     assert_eq!(clone.reload().await, Err(RefreshError::SourceClosed));
     clone.close();
-    world.run(HOUR).await;
-    assert_eq!(world.network.calls(), 1);
+    fixture.run(HOUR).await;
+    assert_eq!(fixture.network.calls(), 1);
 }
 
 #[tokio::test]
-async fn closing_answers_a_reload_under_way() {
-    let world = World::loaded(&["a"]).await;
-    world.answer(Reply::hang());
-    let pending = reload(&world.source);
-    world.clock.settle().await;
-    world.source.close();
+async fn close_answers_a_pending_reload() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::hang());
+    let pending = reload(&fixture.source);
+    fixture.clock.settle().await;
+    fixture.source.close();
     assert_eq!(pending.await.expect("no panic"), Err(RefreshError::SourceClosed));
 }
 
 #[tokio::test]
-async fn reload_has_the_new_keys_when_it_returns() {
-    let world = World::loaded(&["a"]).await;
-    world.publish(&["b"]);
-    assert_eq!(world.source.reload().await, Ok(()));
-    assert!(world.serves("b") && !world.serves("a"));
+async fn reload_returns_after_the_new_keys_are_in_use() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.publish(&["b"]);
+    assert_eq!(fixture.source.reload().await, Ok(()));
+    assert!(fixture.serves("b") && !fixture.serves("a"));
 }
 
 #[tokio::test]
 async fn reload_ignores_cool_down_and_backoff() {
-    let world = World::loaded(&["a"]).await;
+    let fixture = Fixture::loaded(&["a"]).await;
     for _ in 0..20 {
-        assert_eq!(world.source.reload().await, Ok(()));
+        assert_eq!(fixture.source.reload().await, Ok(()));
     }
-    assert_eq!(world.network.calls(), 21);
-    world.answer(Reply::error(FetchError::Tls));
-    assert!(world.source.reload().await.is_err());
-    world.publish(&["b"]);
-    assert_eq!(world.source.reload().await, Ok(()));
-    assert!(world.serves("b"));
+    assert_eq!(fixture.network.calls(), 21);
+    fixture.answer(Reply::error(FetchError::Tls));
+    assert!(fixture.source.reload().await.is_err());
+    fixture.publish(&["b"]);
+    assert_eq!(fixture.source.reload().await, Ok(()));
+    assert!(fixture.serves("b"));
 }
 
 #[tokio::test]
-async fn reload_waits_for_a_fetch_that_began_after_it() {
-    let world = World::loaded(&["a"]).await;
-    // A scheduled fetch is in flight, and will bring what was published before.
-    world.network.once(URL, Reply::json(jwks(&["a"])).after(SECOND));
-    while world.network.in_flight() == 0 {
-        world.run(SECOND / 2).await;
+async fn reload_waits_for_a_fetch_that_starts_after_it() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    // A scheduled fetch is in flight, and its reply is older than the publication.
+    fixture.network.once(URL, Reply::json(jwks(&["a"])).after(SECOND));
+    while fixture.network.in_flight() == 0 {
+        fixture.run(SECOND / 2).await;
     }
-    world.publish(&["b"]);
-    let (one, other) = (reload(&world.source), reload(&world.source));
-    world.run(SECOND).await;
+    fixture.publish(&["b"]);
+    let (one, other) = (reload(&fixture.source), reload(&fixture.source));
+    fixture.run(SECOND).await;
     assert_eq!((one.await.expect("no panic"), other.await.expect("no panic")), (Ok(()), Ok(())));
-    assert!(world.serves("b"));
-    assert_eq!(world.network.calls(), 3, "both share one");
+    assert!(fixture.serves("b"));
+    assert_eq!(fixture.network.calls(), 3, "both share one fetch");
 }
 
 #[tokio::test]
-async fn reload_warms_a_cold_source() {
-    let world = World::new(Reply::json(jwks(&["a"])));
-    assert_eq!(world.source.reload().await, Ok(()));
-    assert!(world.serves("a"));
+async fn reload_loads_the_first_keys() {
+    let fixture = Fixture::new(Reply::json(jwks(&["a"])));
+    assert_eq!(fixture.source.reload().await, Ok(()));
+    assert!(fixture.serves("a"));
 }
 
-/// Whoever asked for a reload may go away; it comes all the same, and the next is answered.
+/// A dropped reload still runs to its end, and the next reload is answered.
 #[tokio::test]
 async fn reload_cancelled_everywhere() {
     for polls in 1..4 {
-        let world = World::loaded(&["a"]).await;
-        world.answer(Reply::json(jwks(&["b"])).after(SECOND));
-        let mut gone = Box::pin(world.source.reload());
+        let fixture = Fixture::loaded(&["a"]).await;
+        fixture.answer(Reply::json(jwks(&["b"])).after(SECOND));
+        let mut dropped = Box::pin(fixture.source.reload());
         for _ in 0..polls {
-            let poll = gone.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+            let poll = dropped.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
             assert_eq!(poll, std::task::Poll::Pending);
-            world.clock.settle().await;
+            fixture.clock.settle().await;
         }
-        drop(gone);
-        world.run(SECOND).await;
-        assert!(world.serves("b"));
-        let next = reload(&world.source);
-        world.run(SECOND).await;
+        drop(dropped);
+        fixture.run(SECOND).await;
+        assert!(fixture.serves("b"));
+        let next = reload(&fixture.source);
+        fixture.run(SECOND).await;
         assert_eq!(next.await.expect("no panic"), Ok(()));
-        assert_eq!(world.network.calls(), 3);
+        assert_eq!(fixture.network.calls(), 3);
     }
 }
 
 /// F52: no task outlives its source, however that ends.
 #[tokio::test]
 async fn no_task_leaks() {
-    let task_guard = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    let before = task_guard();
+    let alive_tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = alive_tasks();
     for reply in [Reply::hang(), Reply::json(jwks(&["a"])), Reply::panic()] {
-        let (dropped, closed) = (World::new(reply.clone()), World::new(reply));
+        let (dropped, closed) = (Fixture::new(reply.clone()), Fixture::new(reply));
         dropped.clock.settle().await;
-        assert_eq!(task_guard(), before + 2);
+        assert_eq!(alive_tasks(), before + 2);
         drop(dropped);
         closed.source.close();
         closed.clock.settle().await;
-        assert_eq!(task_guard(), before);
+        assert_eq!(alive_tasks(), before);
     }
 }
 
-/// Nobody will answer them, so nobody keeps them.
+/// A closed source rejects reloads at once and does not store them.
 #[tokio::test]
-async fn refused_reloads_are_forgotten() {
-    let world = World::loaded(&["a"]).await;
-    world.source.close();
-    world.clock.settle().await;
+async fn rejected_reloads_are_not_stored() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.source.close();
+    fixture.clock.settle().await;
     for _ in 0..1000 {
-        assert_eq!(world.source.reload().await, Err(RefreshError::SourceClosed));
+        assert_eq!(fixture.source.reload().await, Err(RefreshError::SourceClosed));
     }
-    assert_eq!(world.source.pending_reloads(), 0);
+    assert_eq!(fixture.source.pending_reloads(), 0);
 }
 
 #[test]
 fn reload_needs_a_runtime() {
-    let world = World::new(Reply::json(jwks(&["a"])));
-    let mut pending = Box::pin(world.source.reload());
+    let fixture = Fixture::new(Reply::json(jwks(&["a"])));
+    let mut pending = Box::pin(fixture.source.reload());
     let outcome = pending.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
     assert_eq!(outcome, std::task::Poll::Ready(Err(RefreshError::NoRuntime)));
 }
 
 #[tokio::test]
-async fn a_revoked_key_is_out_at_once_and_stays_out() {
-    let world = World::loaded(&["a", "b"]).await;
-    world.source.revoke_kid("a");
-    assert!(!world.serves("a") && world.serves("b"));
-    assert_eq!((world.epoch(), world.source.status().usable_keys()), (2, 1));
-    world.run(HOUR).await;
-    world.publish(&["a", "b", "c"]);
-    world.run(5 * MINUTE).await;
-    assert!(!world.serves("a") && world.serves("c"));
-    world.source.unrevoke_kid("a");
-    assert!(world.serves("a"));
+async fn rejects_a_revoked_key_at_once_and_after_a_refresh() {
+    let fixture = Fixture::loaded(&["a", "b"]).await;
+    fixture.source.revoke_kid("a");
+    assert!(!fixture.serves("a") && fixture.serves("b"));
+    assert_eq!((fixture.epoch(), fixture.source.status().usable_keys()), (2, 1));
+    fixture.run(HOUR).await;
+    fixture.publish(&["a", "b", "c"]);
+    fixture.run(5 * MINUTE).await;
+    assert!(!fixture.serves("a") && fixture.serves("c"));
+    fixture.source.unrevoke_kid("a");
+    assert!(fixture.serves("a"));
 }
 
-/// A key under a second id, without id, or published again under another id is the same key.
+/// A revoked id revokes its key: also under a second id, without id, or republished under another id.
 #[tokio::test]
-async fn a_revoked_id_takes_its_key_out_under_every_id() {
+async fn rejects_the_key_of_a_revoked_id_under_every_id() {
     let unnamed = jwk("", "c").replace(r#""kid":"","#, "");
-    let world = World::at_url(Reply::json(set_of(&[jwk("a", "a"), jwk("twin", "a"), jwk("b", "b"), unnamed]))).await;
-    assert_eq!(world.source.status().usable_keys(), 3);
-    world.source.revoke_kid("a");
-    assert_eq!(["a", "twin", "b"].map(|kid| world.serves(kid)), [false, false, true]);
-    assert_eq!((world.epoch(), world.source.status().usable_keys()), (2, 2));
+    let fixture =
+        Fixture::at_url(Reply::json(set_of(&[jwk("a", "a"), jwk("twin", "a"), jwk("b", "b"), unnamed]))).await;
+    assert_eq!(fixture.source.status().usable_keys(), 3);
+    fixture.source.revoke_kid("a");
+    assert_eq!(["a", "twin", "b"].map(|kid| fixture.serves(kid)), [false, false, true]);
+    assert_eq!((fixture.epoch(), fixture.source.status().usable_keys()), (2, 2));
 
     let renamed = jwk("", "a").replace(r#""kid":"","#, "");
-    world.answer(Reply::json(set_of(&[jwk("again", "a"), renamed, jwk("b", "b")])));
-    world.source.reload().await.expect("reloaded");
-    assert_eq!((world.serves("again"), world.source.status().usable_keys()), (false, 1));
+    fixture.answer(Reply::json(set_of(&[jwk("again", "a"), renamed, jwk("b", "b")])));
+    fixture.source.reload().await.expect("reloaded");
+    assert_eq!((fixture.serves("again"), fixture.source.status().usable_keys()), (false, 1));
 
-    world.source.unrevoke_kid("a");
-    assert_eq!((world.serves("again"), world.source.status().usable_keys()), (true, 2));
+    fixture.source.unrevoke_kid("a");
+    assert_eq!((fixture.serves("again"), fixture.source.status().usable_keys()), (true, 2));
 }
 
 #[tokio::test]
-async fn a_key_is_revoked_by_its_thumbprint() {
+async fn rejects_a_key_revoked_by_thumbprint() {
     let unnamed = jwk("", "a").replace(r#""kid":"","#, "");
     let thumbprint = KeySet::from_jwks(&unnamed).expect("a key").thumbprints().next().expect("one");
-    let world = World::new(Reply::json(set_of(&[&unnamed, &jwk("a", "a"), &jwk("b", "b")])));
-    // Before the first keys are there.
-    world.source.revoke_key(thumbprint);
-    world.clock.settle().await;
-    assert_eq!(["a", "b"].map(|kid| world.serves(kid)), [false, true]);
-    assert_eq!(world.source.status().usable_keys(), 1);
-    world.answer(Reply::json(set_of(&[unnamed, jwk("b", "b")])));
-    world.source.reload().await.expect("reloaded");
-    assert_eq!(world.source.status().usable_keys(), 1);
-    world.source.unrevoke_key(thumbprint);
-    assert_eq!(world.source.status().usable_keys(), 2);
+    let fixture = Fixture::new(Reply::json(set_of(&[&unnamed, &jwk("a", "a"), &jwk("b", "b")])));
+    // Before the first keys are loaded.
+    fixture.source.revoke_key(thumbprint);
+    fixture.clock.settle().await;
+    assert_eq!(["a", "b"].map(|kid| fixture.serves(kid)), [false, true]);
+    assert_eq!(fixture.source.status().usable_keys(), 1);
+    fixture.answer(Reply::json(set_of(&[unnamed, jwk("b", "b")])));
+    fixture.source.reload().await.expect("reloaded");
+    assert_eq!(fixture.source.status().usable_keys(), 1);
+    fixture.source.unrevoke_key(thumbprint);
+    assert_eq!(fixture.source.status().usable_keys(), 2);
 }
 
 #[tokio::test]
-async fn status_tells_how_things_are() {
-    let world = World::loaded(&["a", "b"]).await;
-    world.run(50 * SECOND).await;
-    let status = world.source.status();
+async fn returns_the_status_of_a_loaded_source() {
+    let fixture = Fixture::loaded(&["a", "b"]).await;
+    fixture.run(50 * SECOND).await;
+    let status = fixture.source.status();
     assert_eq!((status.state(), status.usable_keys(), status.epoch()), (KeyState::Fresh, 2, 1));
     assert_eq!(status.age(), Some(50 * SECOND));
     let next = status.next_refresh().expect("armed");
     assert!(next >= 10 * SECOND && next <= 205 * SECOND, "{next:?}");
     assert_eq!((status.consecutive_failures(), status.last_error()), (0, None));
-    assert_eq!(format!("{:?}", world.source), format!("KeySource {{ origin: {URL:?}, .. }}"));
+    assert_eq!(format!("{:?}", fixture.source), format!("KeySource {{ origin: {URL:?}, .. }}"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn workers_8_one_fetch() {
-    let world = World::new(Reply::json(jwks(&["a"])));
-    let requests: Vec<_> = (0..8).map(|_| world.spawn("a")).collect();
+    let fixture = Fixture::new(Reply::json(jwks(&["a"])));
+    let requests: Vec<_> = (0..8).map(|_| fixture.spawn("a")).collect();
     for request in requests {
         assert_eq!(request.await.expect("no panic"), Outcome::Served);
     }
-    assert_eq!(world.network.calls(), 1);
+    assert_eq!(fixture.network.calls(), 1);
 }
 
-/// Panics at a line with these words.
-struct Bomb(&'static str);
+/// A log writer that panics at a line with these words.
+struct PanickingWriter(&'static str);
 
-impl std::io::Write for Bomb {
-    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-        let line = String::from_utf8_lossy(octets);
-        assert!(!line.contains(self.0), "as scripted: a subscriber panics");
-        Ok(octets.len())
+impl std::io::Write for PanickingWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let line = String::from_utf8_lossy(bytes);
+        assert!(!line.contains(self.0), "scripted: a subscriber panics");
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -329,45 +330,45 @@ impl std::io::Write for Bomb {
     }
 }
 
-fn listen_and_panic_at(words: &'static str) -> impl Drop {
+fn panic_at_log_line(words: &'static str) -> impl Drop {
     use tracing_subscriber::util::SubscriberInitExt as _;
 
-    tracing_subscriber::fmt().with_writer(move || Bomb(words)).with_ansi(false).finish().set_default()
+    tracing_subscriber::fmt().with_writer(move || PanickingWriter(words)).with_ansi(false).finish().set_default()
 }
 
-/// A subscriber that panics takes the refresh with it for a second, and not for good.
+/// A panic of a subscriber ends the task; the refresh is retried a second later.
 #[tokio::test]
-async fn panic_in_a_subscriber_survives() {
-    let _listening = listen_and_panic_at("the key set changed");
-    let world = World::loaded(&["a"]).await;
-    world.publish(&["b"]);
-    world.run(5 * MINUTE).await;
-    assert!(world.serves("b"), "what was published stays so");
-    let calls = world.network.calls();
-    world.run(HOUR).await;
-    assert!(world.network.calls() >= calls + 12, "without traffic: {}", world.network.calls());
-    assert_eq!(world.source.status().state(), KeyState::Fresh);
+async fn refreshes_after_a_subscriber_panicked() {
+    let _guard = panic_at_log_line("the key set changed");
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.publish(&["b"]);
+    fixture.run(5 * MINUTE).await;
+    assert!(fixture.serves("b"), "published keys stay in use");
+    let calls = fixture.network.calls();
+    fixture.run(HOUR).await;
+    assert!(fixture.network.calls() >= calls + 12, "without traffic: {}", fixture.network.calls());
+    assert_eq!(fixture.source.status().state(), KeyState::Fresh);
 }
 
-/// A task that ends with its runtime tells of it for the second time, and the third is started all the same.
+/// The second task that ends with its runtime is reported, the subscriber panics, and the third task still starts.
 #[test]
-fn panic_in_a_subscriber_while_a_task_dies_survives() {
-    let _listening = listen_and_panic_at("could not fetch keys");
-    let world = World::new(Reply::hang());
+fn restarts_the_task_after_a_subscriber_panicked_at_its_end() {
+    let _guard = panic_at_log_line("could not fetch keys");
+    let fixture = Fixture::new(Reply::hang());
     for calls in 1..4 {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
-            let _started = world.source.status();
-            world.run(SECOND).await;
+            let _started = fixture.source.status();
+            fixture.run(SECOND).await;
         });
-        assert_eq!((world.network.calls(), world.network.in_flight()), (calls, 1));
+        assert_eq!((fixture.network.calls(), fixture.network.in_flight()), (calls, 1));
     }
-    assert_eq!(world.source.status().last_error(), Some(RefreshError::Interrupted));
+    assert_eq!(fixture.source.status().last_error(), Some(RefreshError::Interrupted));
 }
 
-/// A thread without a runtime, while the source runs in one: no timer could end its wait.
+/// On a thread without a runtime no timer could end a wait, even if the source runs in a runtime.
 #[tokio::test]
-async fn outside_a_runtime_nobody_waits_and_nothing_panics() {
+async fn requests_outside_a_runtime_fail_without_a_wait() {
     let (clock, scripted) = (FakeClock::new(), FakeClock::new());
     let network = FakeFetch::new(&scripted);
     network.always(URL, Reply::hang());
@@ -378,7 +379,7 @@ async fn outside_a_runtime_nobody_waits_and_nothing_panics() {
     assert_eq!(network.in_flight(), 1);
     std::thread::spawn(move || {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        let request = Box::pin(World::request(&source, "a")).as_mut().poll(&mut context);
+        let request = Box::pin(Fixture::request(&source, "a")).as_mut().poll(&mut context);
         assert!(matches!(request, std::task::Poll::Ready(Outcome::Unavailable(_))), "{request:?}");
         let ready = Box::pin(source.ready()).as_mut().poll(&mut context);
         assert!(matches!(ready, std::task::Poll::Ready(Err(_))), "{ready:?}");
@@ -387,14 +388,14 @@ async fn outside_a_runtime_nobody_waits_and_nothing_panics() {
     .expect("no panic");
 }
 
-/// Threads that ask, miss, revoke and reload at once: nothing hangs and nothing is lost.
+/// Concurrent requests, revocations and reloads neither hang nor lose a key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_threads_at_once() {
-    let world = World::new(Reply::json(jwks(&["a", "b"])));
-    world.source.ready().await.expect("ready");
+async fn serves_concurrent_requests_reloads_and_revocations() {
+    let fixture = Fixture::new(Reply::json(jwks(&["a", "b"])));
+    fixture.source.ready().await.expect("ready");
     let tasks: Vec<_> = (0..16_usize)
         .map(|task| {
-            let source = world.source.clone();
+            let source = fixture.source.clone();
             tokio::spawn(async move {
                 for _ in 0..200 {
                     match task % 4 {
@@ -403,7 +404,7 @@ async fn many_threads_at_once() {
                             source.revoke_kid("b");
                             source.unrevoke_kid("b");
                         }
-                        2 => assert_eq!(World::request(&source, "a").await, Outcome::Served),
+                        2 => assert_eq!(Fixture::request(&source, "a").await, Outcome::Served),
                         _ => drop(source.status()),
                     }
                 }
@@ -413,5 +414,5 @@ async fn many_threads_at_once() {
     for task in tasks {
         tokio::time::timeout(Duration::from_secs(30), task).await.expect("no hang").expect("no panic");
     }
-    assert!(world.serves("a") && world.serves("b"));
+    assert!(fixture.serves("a") && fixture.serves("b"));
 }

@@ -1,7 +1,6 @@
-//! The source as a whole: a driver task, requests that wait, a clock that stands still, a network that was told what to
-//! answer.
+//! Tests of the key source as a whole: driver task, waiting requests, a fake clock and a network with scripted replies.
 
-#![expect(clippy::arithmetic_side_effects, reason = "tests count and add freely; an overflow fails them")]
+#![expect(clippy::arithmetic_side_effects, reason = "an overflow in a test fails the test")]
 
 mod cold;
 mod compromised;

@@ -1,4 +1,4 @@
-//! Renewal in the background, and what happens when it fails.
+//! Tests of background refreshes and their failures.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,175 +14,177 @@ use crate::jwks::error::RefreshError;
 use crate::jwks::operation::{Caches, KeyRequest, Operation, Target};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::status::KeyState;
-use crate::jwks::tests::kit::{HOUR, MINUTE, ONE_REFRESH, Outcome, SECOND, URL, World, jwk, jwks, set_of};
+use crate::jwks::tests::kit::{Fixture, HOUR, MINUTE, ONE_REFRESH, Outcome, SECOND, URL, jwk, jwks, set_of};
 use crate::testing::{FakeClock, FakeFetch, Reply};
 use crate::token::Algorithm;
 
-/// Runs until the next fetch, and returns how long that took.
-async fn until_fetch(world: &World) -> Duration {
-    let (calls, start) = (world.network.calls(), world.clock.monotonic());
-    while world.network.calls() == calls {
-        world.run(SECOND).await;
+/// Runs until the next fetch starts, and returns the time until then.
+async fn until_fetch(fixture: &Fixture) -> Duration {
+    let (calls, start) = (fixture.network.calls(), fixture.clock.monotonic());
+    while fixture.network.calls() == calls {
+        fixture.run(SECOND).await;
     }
-    world.clock.monotonic().saturating_since(start)
+    fixture.clock.monotonic().saturating_since(start)
 }
 
-fn seconds(span: Duration, expected: std::ops::RangeInclusive<u64>) {
+fn assert_seconds(span: Duration, expected: std::ops::RangeInclusive<u64>) {
     assert!(expected.contains(&span.as_secs()), "{span:?} is not within {expected:?} s");
 }
 
 #[tokio::test]
 async fn expiry_10k_zero_waits() {
-    let world = World::loaded(&["a"]).await;
-    // While the refresh is in flight, and again once the keys are stale since it brings nothing.
-    world.answer(Reply::hang());
+    let fixture = Fixture::loaded(&["a"]).await;
+    // While the refresh is in flight, and again when the keys are stale because it hangs.
+    fixture.answer(Reply::hang());
     for state in [KeyState::Aging, KeyState::Stale] {
-        while world.source.status().state() != state || world.network.in_flight() == 0 {
-            world.run(SECOND / 2).await;
+        while fixture.source.status().state() != state || fixture.network.in_flight() == 0 {
+            fixture.run(SECOND / 2).await;
         }
-        let calls = world.network.calls();
-        assert!(world.serves("a"), "{state}");
+        let calls = fixture.network.calls();
+        assert!(fixture.serves("a"), "{state}");
         for _ in 0..10_000 {
-            let first_look = pin!(World::request(&world.source, "a")).poll(&mut Context::from_waker(Waker::noop()));
-            assert_eq!(first_look, Poll::Ready(Outcome::Served), "{state}");
+            let first_poll = pin!(Fixture::request(&fixture.source, "a")).poll(&mut Context::from_waker(Waker::noop()));
+            assert_eq!(first_poll, Poll::Ready(Outcome::Served), "{state}");
         }
-        assert_eq!((world.network.calls(), world.network.in_flight()), (calls, 1));
+        assert_eq!((fixture.network.calls(), fixture.network.in_flight()), (calls, 1));
     }
 }
 
-/// Requests are many while keys are stale, and pay nothing for it.
+/// Stale keys must not make requests more expensive.
 #[tokio::test]
-async fn stale_keys_are_served_without_an_allocation() {
-    let world = World::loaded(&["a"]).await;
-    world.answer(Reply::error(FetchError::Connect));
-    world.run(310 * SECOND).await;
-    assert_eq!(world.source.status().state(), KeyState::Stale);
-    assert!(world.serves("a"), "what is made on first use is there");
-    assert_eq!(allocation_counter::measure(|| assert!(world.serves("a"))).count_total, 0);
+async fn serves_stale_keys_without_an_allocation() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::error(FetchError::Connect));
+    fixture.run(310 * SECOND).await;
+    assert_eq!(fixture.source.status().state(), KeyState::Stale);
+    assert!(fixture.serves("a"), "warms up what is created on first use");
+    assert_eq!(allocation_counter::measure(|| assert!(fixture.serves("a"))).count_total, 0);
 }
 
-/// Expired keys are refused at once: nobody queues up for the next retry.
+/// With expired keys a request fails at once instead of waiting for the next retry.
 #[tokio::test]
-async fn expired_keys_make_nobody_wait() {
-    let world = World::loaded(&["a"]).await;
-    world.answer(Reply::hang());
-    world.run(HOUR).await;
-    while world.network.in_flight() == 0 {
-        world.run(SECOND / 2).await;
+async fn fails_at_once_with_expired_keys() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::hang());
+    fixture.run(HOUR).await;
+    while fixture.network.in_flight() == 0 {
+        fixture.run(SECOND / 2).await;
     }
-    assert_eq!(world.source.status().state(), KeyState::Expired);
-    assert!(matches!(world.ask("a").await, Outcome::Unavailable(_)));
+    assert_eq!(fixture.source.status().state(), KeyState::Expired);
+    assert!(matches!(fixture.request_now("a").await, Outcome::Unavailable(_)));
 }
 
-/// What a 304 says of its age counts like that of a 200.
+/// The caching headers of a 304 count like those of a 200.
 #[tokio::test]
-async fn a_304_has_times_of_its_own() {
-    let world = World::at_url(Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\"")).await;
-    world.answer(Reply::status(StatusCode::NOT_MODIFIED).with_header(CACHE_CONTROL, "max-age=60"));
-    until_fetch(&world).await;
-    seconds(until_fetch(&world).await, 40..=54);
+async fn applies_the_caching_headers_of_a_304() {
+    let fixture = Fixture::at_url(Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\"")).await;
+    fixture.answer(Reply::status(StatusCode::NOT_MODIFIED).with_header(CACHE_CONTROL, "max-age=60"));
+    until_fetch(&fixture).await;
+    assert_seconds(until_fetch(&fixture).await, 40..=54);
 }
 
-/// And where it says nothing, what was said last goes on being valid: RFC 9111 §4.3.4.
+/// Without caching headers in a 304, the stored ones stay valid (RFC 9111 §4.3.4).
 #[tokio::test]
-async fn a_304_without_times_leaves_the_stored_ones() {
+async fn keeps_the_stored_caching_headers_after_a_304_without_any() {
     let set = Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\"").with_header(CACHE_CONTROL, "max-age=60");
-    let world = World::at_url(set).await;
+    let fixture = Fixture::at_url(set).await;
     let unchanged = || Reply::status(StatusCode::NOT_MODIFIED);
-    world.answer(unchanged());
+    fixture.answer(unchanged());
     for _ in 0..3 {
-        seconds(until_fetch(&world).await, 40..=52);
+        assert_seconds(until_fetch(&fixture).await, 40..=52);
     }
-    // Another word takes its place, until there is yet another.
-    world.network.once(URL, unchanged().with_header(CACHE_CONTROL, "max-age=150"));
-    until_fetch(&world).await;
+    // A new `max-age` replaces the stored one.
+    fixture.network.once(URL, unchanged().with_header(CACHE_CONTROL, "max-age=150"));
+    until_fetch(&fixture).await;
     for _ in 0..3 {
-        seconds(until_fetch(&world).await, 101..=128);
+        assert_seconds(until_fetch(&fixture).await, 101..=128);
     }
-    // The age is that of each answer, and never the one before.
-    world.network.once(URL, unchanged().with_header(AGE, "90"));
-    until_fetch(&world).await;
-    seconds(until_fetch(&world).await, 40..=52);
-    seconds(until_fetch(&world).await, 101..=128);
-    // A whole set brings its own times, or none.
-    world.answer(Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\""));
-    until_fetch(&world).await;
-    world.answer(unchanged());
+    // `Age` counts for its own response only.
+    fixture.network.once(URL, unchanged().with_header(AGE, "90"));
+    until_fetch(&fixture).await;
+    assert_seconds(until_fetch(&fixture).await, 40..=52);
+    assert_seconds(until_fetch(&fixture).await, 101..=128);
+    // A 200 replaces the stored headers, even if it has none.
+    fixture.answer(Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\""));
+    until_fetch(&fixture).await;
+    fixture.answer(unchanged());
     for _ in 0..2 {
-        seconds(until_fetch(&world).await, 202..=256);
+        assert_seconds(until_fetch(&fixture).await, 202..=256);
     }
 }
 
-/// The validator is that of the set at hand, and only it.
+/// `If-None-Match` has the ETag of the current set only.
 #[tokio::test]
-async fn each_set_brings_its_own_validator() {
-    let world = World::at_url(Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\"")).await;
-    world.answer(Reply::json(jwks(&["b"])).with_header(ETAG, "\"v2\""));
-    until_fetch(&world).await;
-    until_fetch(&world).await;
-    let sent = world.network.requests()[2].headers.get(IF_NONE_MATCH).cloned();
+async fn sends_the_etag_of_the_current_set() {
+    let fixture = Fixture::at_url(Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\"")).await;
+    fixture.answer(Reply::json(jwks(&["b"])).with_header(ETAG, "\"v2\""));
+    until_fetch(&fixture).await;
+    until_fetch(&fixture).await;
+    let sent = fixture.network.requests()[2].headers.get(IF_NONE_MATCH).cloned();
     assert_eq!(sent.as_ref().map(|etag| etag.as_bytes()), Some(&b"\"v2\""[..]));
 }
 
 #[tokio::test]
-async fn keys_are_renewed_without_traffic() {
-    let world = World::loaded(&["a"]).await;
-    seconds(until_fetch(&world).await, 60..=256);
-    world.publish(&["b"]);
-    seconds(until_fetch(&world).await, 202..=256);
-    assert!(world.serves("b") && !world.serves("a"));
-    assert_eq!(world.epoch(), 2);
+async fn refreshes_keys_without_traffic() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    assert_seconds(until_fetch(&fixture).await, 60..=256);
+    fixture.publish(&["b"]);
+    assert_seconds(until_fetch(&fixture).await, 202..=256);
+    assert!(fixture.serves("b") && !fixture.serves("a"));
+    assert_eq!(fixture.epoch(), 2);
 }
 
 #[tokio::test]
 async fn stale_then_hard_expiry_503() {
-    let world = World::loaded(&["a"]).await;
-    world.answer(Reply::status(StatusCode::SERVICE_UNAVAILABLE));
-    world.run(310 * SECOND).await;
-    let status = world.source.status();
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::status(StatusCode::SERVICE_UNAVAILABLE));
+    fixture.run(310 * SECOND).await;
+    let status = fixture.source.status();
     assert_eq!((status.state(), status.is_ready()), (KeyState::Stale, true));
     assert_eq!(status.last_error(), Some(RefreshError::Status { status: 503 }));
-    world.run(HOUR - 311 * SECOND).await;
-    assert_eq!(world.ask("a").await, Outcome::Served);
-    world.run(SECOND).await;
-    let status = world.source.status();
+    fixture.run(HOUR - 311 * SECOND).await;
+    assert_eq!(fixture.request_now("a").await, Outcome::Served);
+    fixture.run(SECOND).await;
+    let status = fixture.source.status();
     assert_eq!((status.state(), status.is_ready(), status.usable_keys()), (KeyState::Expired, false, 0));
-    assert!(matches!(world.ask("a").await, Outcome::Unavailable(wait) if wait >= SECOND && wait <= 15 * SECOND));
+    assert!(
+        matches!(fixture.request_now("a").await, Outcome::Unavailable(wait) if wait >= SECOND && wait <= 15 * SECOND)
+    );
 }
 
 #[tokio::test]
 async fn expired_recovers_le_15s() {
-    let world = World::loaded(&["a"]).await;
-    world.answer(Reply::error(FetchError::Connect));
-    world.run(HOUR + 10 * MINUTE).await;
-    assert_eq!(world.source.status().state(), KeyState::Expired);
-    world.publish(&["a"]);
-    world.run(15 * SECOND).await;
-    assert_eq!(world.ask("a").await, Outcome::Served);
-    assert_eq!(world.source.status().state(), KeyState::Fresh);
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::error(FetchError::Connect));
+    fixture.run(HOUR + 10 * MINUTE).await;
+    assert_eq!(fixture.source.status().state(), KeyState::Expired);
+    fixture.publish(&["a"]);
+    fixture.run(15 * SECOND).await;
+    assert_eq!(fixture.request_now("a").await, Outcome::Served);
+    assert_eq!(fixture.source.status().state(), KeyState::Fresh);
 }
 
 #[tokio::test]
-async fn strict_freshness_serves_nothing_past_the_period() {
-    let world = World::loaded_with(RefreshPolicy::new().strict_freshness(), &["a"]).await;
-    world.answer(Reply::error(FetchError::Connect));
-    world.run(269 * SECOND).await;
-    assert!(world.serves("a"));
-    world.run(31 * SECOND).await;
-    assert_eq!(world.source.status().state(), KeyState::Expired);
+async fn strict_freshness_rejects_stale_keys() {
+    let fixture = Fixture::loaded_with(RefreshPolicy::new().strict_freshness(), &["a"]).await;
+    fixture.answer(Reply::error(FetchError::Connect));
+    fixture.run(269 * SECOND).await;
+    assert!(fixture.serves("a"));
+    fixture.run(31 * SECOND).await;
+    assert_eq!(fixture.source.status().state(), KeyState::Expired);
 }
 
 #[tokio::test]
-async fn unbounded_staleness_serves_for_ever() {
-    let world = World::loaded_with(RefreshPolicy::new().dangerous_unbounded_staleness(), &["a"]).await;
-    world.answer(Reply::error(FetchError::Connect));
-    world.run(12 * HOUR).await;
-    assert!(world.serves("a"));
-    assert_eq!(world.source.status().state(), KeyState::Stale);
+async fn unbounded_staleness_serves_without_a_limit() {
+    let fixture = Fixture::loaded_with(RefreshPolicy::new().dangerous_unbounded_staleness(), &["a"]).await;
+    fixture.answer(Reply::error(FetchError::Connect));
+    fixture.run(12 * HOUR).await;
+    assert!(fixture.serves("a"));
+    assert_eq!(fixture.source.status().state(), KeyState::Stale);
 }
 
 #[tokio::test]
-async fn what_is_no_key_set_keeps_the_old_one() {
+async fn keeps_the_old_set_when_the_response_is_no_key_set() {
     let weak = jwk("b", "b").replace("P-256", "P-384");
     for (reply, error) in [
         (Reply::json(r#"{"keys":[]}"#), RefreshError::NoUsableKeys),
@@ -216,13 +218,13 @@ async fn unexpected_304_fails() {
 }
 
 async fn keeps_the_old_set(reply: Reply, error: RefreshError) {
-    let world = World::loaded(&["a"]).await;
-    world.answer(reply);
-    assert_eq!(world.source.reload().await, Err(error));
-    assert!(world.serves("a") && !world.serves("b"), "{error}");
-    let status = world.source.status();
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(reply);
+    assert_eq!(fixture.source.reload().await, Err(error));
+    assert!(fixture.serves("a") && !fixture.serves("b"), "{error}");
+    let status = fixture.source.status();
     assert_eq!((status.epoch(), status.consecutive_failures(), status.last_error()), (1, 1, Some(error)));
-    assert_eq!(world.network.calls(), 2, "{error} is not tried again at once");
+    assert_eq!(fixture.network.calls(), 2, "{error} is not retried at once");
 }
 
 #[tokio::test]
@@ -233,13 +235,13 @@ async fn one_malformed_key_others_ok() {
     }
 }
 
-/// ML-DSA keys of RFC 9964, which no signature of today needs.
+/// ML-DSA keys (RFC 9964), whose algorithms are not supported.
 #[tokio::test]
 async fn akp_ok() {
     only_the_other_is_used(r#"{"kty":"AKP","alg":"ML-DSA-44","kid":"q","pub":"AAAA"}"#).await;
 }
 
-/// A secret that is published is none.
+/// A published symmetric key is not secret.
 #[tokio::test]
 async fn oct_never() {
     only_the_other_is_used(r#"{"kty":"oct","kid":"o","k":"AAAA"}"#).await;
@@ -247,106 +249,106 @@ async fn oct_never() {
 }
 
 async fn only_the_other_is_used(key: &str) {
-    let world = World::new(Reply::json(set_of(&[key, &jwk("a", "a")])));
-    world.clock.settle().await;
-    assert!(world.serves("a"), "{key}");
-    assert_eq!(world.source.status().usable_keys(), 1, "{key}");
+    let fixture = Fixture::new(Reply::json(set_of(&[key, &jwk("a", "a")])));
+    fixture.clock.settle().await;
+    assert!(fixture.serves("a"), "{key}");
+    assert_eq!(fixture.source.status().usable_keys(), 1, "{key}");
 }
 
 #[tokio::test]
-async fn a_large_set_is_parsed_as_well() {
+async fn accepts_a_large_set() {
     let padding = format!(r#""x-padding":"{}""#, "x".repeat(100 * 1024));
     let document = jwks(&["a"]).replacen('{', &format!("{{{padding},"), 1);
-    let world = World::new(Reply::json(document));
-    assert_eq!(World::request(&world.source, "a").await, Outcome::Served);
+    let fixture = Fixture::new(Reply::json(document));
+    assert_eq!(Fixture::request(&fixture.source, "a").await, Outcome::Served);
 }
 
 #[tokio::test]
 async fn empty_keys_keeps_old_then_expires() {
-    let world = World::loaded(&["a"]).await;
-    world.answer(Reply::json(r#"{"keys":[]}"#));
-    world.run(HOUR - SECOND).await;
-    assert!(world.serves("a"));
-    world.run(SECOND).await;
-    assert!(matches!(world.ask("a").await, Outcome::Unavailable(_)));
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::json(r#"{"keys":[]}"#));
+    fixture.run(HOUR - SECOND).await;
+    assert!(fixture.serves("a"));
+    fixture.run(SECOND).await;
+    assert!(matches!(fixture.request_now("a").await, Outcome::Unavailable(_)));
 }
 
 #[tokio::test]
 async fn empty_set_cooldown_holds() {
-    let world = World::loaded(&["a"]).await;
-    world.answer(Reply::json(r#"{"keys":[]}"#));
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::json(r#"{"keys":[]}"#));
     for _ in 0..60 {
-        assert_eq!(world.ask("zz").await, Outcome::NotFound);
-        world.run(SECOND).await;
+        assert_eq!(fixture.request_now("zz").await, Outcome::NotFound);
+        fixture.run(SECOND).await;
     }
-    assert!(world.network.calls() <= 9, "{}", world.network.calls());
+    assert!(fixture.network.calls() <= 9, "{}", fixture.network.calls());
 }
 
 #[tokio::test]
-async fn an_empty_set_is_believed_on_request_only() {
-    let world = World::loaded_with(RefreshPolicy::new().dangerous_accept_empty_set(), &["a"]).await;
-    world.answer(Reply::json(r#"{"keys":[]}"#));
-    world.run(5 * MINUTE).await;
-    assert_eq!(world.ask("a").await, Outcome::NotFound);
-    assert_eq!(world.source.status().state(), KeyState::Fresh);
+async fn accepts_an_empty_set_if_the_policy_allows_it() {
+    let fixture = Fixture::loaded_with(RefreshPolicy::new().dangerous_accept_empty_set(), &["a"]).await;
+    fixture.answer(Reply::json(r#"{"keys":[]}"#));
+    fixture.run(5 * MINUTE).await;
+    assert_eq!(fixture.request_now("a").await, Outcome::NotFound);
+    assert_eq!(fixture.source.status().state(), KeyState::Fresh);
 }
 
 #[tokio::test]
 async fn same_kid_new_material() {
-    let world = World::loaded(&["a"]).await;
-    world.answer(Reply::json(set_of(&[jwk("a", "b")])));
-    let calls = world.network.calls();
-    // A signature that fails under a known key id fetches nothing; the scheduled refresh brings the new key.
-    world.run(ONE_REFRESH).await;
-    assert_eq!((world.network.calls() - calls, world.epoch()), (1, 2));
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::json(set_of(&[jwk("a", "b")])));
+    let calls = fixture.network.calls();
+    // An invalid signature under a known key id starts no fetch; the scheduled refresh loads the new key.
+    fixture.run(ONE_REFRESH).await;
+    assert_eq!((fixture.network.calls() - calls, fixture.epoch()), (1, 2));
 }
 
 #[tokio::test]
 async fn not_modified_304_extends_not_epoch() {
-    let world = World::at_url(Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\"")).await;
-    world.answer(Reply::status(StatusCode::NOT_MODIFIED));
-    world.run(10 * HOUR).await;
-    let status = world.source.status();
+    let fixture = Fixture::at_url(Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\"")).await;
+    fixture.answer(Reply::status(StatusCode::NOT_MODIFIED));
+    fixture.run(10 * HOUR).await;
+    let status = fixture.source.status();
     assert_eq!((status.epoch(), status.consecutive_failures(), status.state()), (1, 0, KeyState::Fresh));
-    for request in world.network.requests().iter().skip(1) {
+    for request in fixture.network.requests().iter().skip(1) {
         assert_eq!(request.headers.get(IF_NONE_MATCH).map(|etag| etag.as_bytes()), Some(&b"\"v1\""[..]));
     }
 }
 
 #[tokio::test]
-async fn after_an_unexpected_304_the_whole_set_is_asked_for() {
-    let world = World::at_url(Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\"")).await;
-    world.network.once(URL, Reply::status(StatusCode::NOT_MODIFIED));
-    assert_eq!(world.source.reload().await, Err(RefreshError::UnexpectedNotModified));
-    world.run(2 * SECOND).await;
-    let retry = world.network.requests()[2].headers.contains_key(IF_NONE_MATCH);
+async fn requests_the_whole_set_after_an_unexpected_304() {
+    let fixture = Fixture::at_url(Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\"")).await;
+    fixture.network.once(URL, Reply::status(StatusCode::NOT_MODIFIED));
+    assert_eq!(fixture.source.reload().await, Err(RefreshError::UnexpectedNotModified));
+    fixture.run(2 * SECOND).await;
+    let retry = fixture.network.requests()[2].headers.contains_key(IF_NONE_MATCH);
     assert!(!retry);
-    assert_eq!(world.source.status().consecutive_failures(), 0);
+    assert_eq!(fixture.source.status().consecutive_failures(), 0);
 }
 
 #[tokio::test]
 async fn max_age_zero_clamped() {
     for field in ["max-age=0", "no-store", "max-age=300, no-cache"] {
-        let world = World::at_url(Reply::json(jwks(&["a"])).with_header(CACHE_CONTROL, field)).await;
-        seconds(until_fetch(&world).await, 40..=52);
+        let fixture = Fixture::at_url(Reply::json(jwks(&["a"])).with_header(CACHE_CONTROL, field)).await;
+        assert_seconds(until_fetch(&fixture).await, 40..=52);
     }
     let aged = Reply::json(jwks(&["a"])).with_header(CACHE_CONTROL, "max-age=100000").with_header(AGE, "99880");
-    let world = World::at_url(aged).await;
-    seconds(until_fetch(&world).await, 60..=103);
-    seconds(until_fetch(&world).await, 81..=103);
+    let fixture = Fixture::at_url(aged).await;
+    assert_seconds(until_fetch(&fixture).await, 60..=103);
+    assert_seconds(until_fetch(&fixture).await, 81..=103);
 }
 
 #[tokio::test]
 async fn max_age_year_ignored() {
     let year = || Reply::json(jwks(&["a"])).with_header(CACHE_CONTROL, "max-age=31536000");
-    let world = World::at_url(year()).await;
-    seconds(until_fetch(&world).await, 60..=256);
-    seconds(until_fetch(&world).await, 202..=256);
+    let fixture = Fixture::at_url(year()).await;
+    assert_seconds(until_fetch(&fixture).await, 60..=256);
+    assert_seconds(until_fetch(&fixture).await, 202..=256);
     let longer = RefreshPolicy::new().with_longer_max_age(HOUR);
-    let world = World::with(longer, year());
-    world.clock.settle().await;
-    seconds(until_fetch(&world).await, 60..=3061);
-    seconds(until_fetch(&world).await, 2430..=3061);
+    let fixture = Fixture::with(longer, year());
+    fixture.clock.settle().await;
+    assert_seconds(until_fetch(&fixture).await, 60..=3061);
+    assert_seconds(until_fetch(&fixture).await, 2430..=3061);
 }
 
 #[tokio::test]
@@ -358,22 +360,22 @@ async fn idle_conn_reset_retried() {
         Reply::status(StatusCode::SERVICE_UNAVAILABLE),
         Reply::status(StatusCode::GATEWAY_TIMEOUT),
     ] {
-        let world = World::loaded(&["a"]).await;
-        world.network.once(URL, reply);
+        let fixture = Fixture::loaded(&["a"]).await;
+        fixture.network.once(URL, reply);
         let reload = tokio::spawn({
-            let source = world.source.clone();
+            let source = fixture.source.clone();
             async move { source.reload().await }
         });
-        world.run(Duration::from_millis(49)).await;
+        fixture.run(Duration::from_millis(49)).await;
         assert!(!reload.is_finished());
-        world.run(Duration::from_millis(101)).await;
+        fixture.run(Duration::from_millis(101)).await;
         assert_eq!(reload.await.expect("no panic"), Ok(()));
-        assert_eq!((world.network.calls(), world.source.status().consecutive_failures()), (3, 0));
+        assert_eq!((fixture.network.calls(), fixture.source.status().consecutive_failures()), (3, 0));
     }
 }
 
 #[tokio::test]
-async fn what_a_fresh_connection_cannot_heal_is_not_retried() {
+async fn retries_only_errors_that_a_new_connection_can_fix() {
     for reply in [
         Reply::status(StatusCode::SERVICE_UNAVAILABLE).with_header(RETRY_AFTER, "1"),
         Reply::status(StatusCode::SERVICE_UNAVAILABLE).with_header(RETRY_AFTER, "Wed, 21 Oct 2015 07:28:00 GMT"),
@@ -381,51 +383,51 @@ async fn what_a_fresh_connection_cannot_heal_is_not_retried() {
         Reply::status(StatusCode::INTERNAL_SERVER_ERROR),
         Reply::error(FetchError::Timeout),
         Reply::error(FetchError::Other),
-        // Too late for a second attempt: less than 1.5 s are left.
+        // Too late for a second attempt: less than 1.5 s remain.
         Reply::error(FetchError::Closed).after(Duration::from_millis(2999)),
     ] {
         let policy = RefreshPolicy::new().with_operation_timeout(4 * SECOND);
-        let world = World::loaded_with(policy, &["a"]).await;
-        world.answer(reply.clone());
-        let source = world.source.clone();
+        let fixture = Fixture::loaded_with(policy, &["a"]).await;
+        fixture.answer(reply.clone());
+        let source = fixture.source.clone();
         let reload = tokio::spawn(async move { source.reload().await });
-        world.run(Duration::from_millis(3000)).await;
+        fixture.run(Duration::from_millis(3000)).await;
         assert!(reload.await.expect("no panic").is_err(), "{reply:?}");
-        let first_minute = world.network.requests();
+        let first_minute = fixture.network.requests();
         let begun = first_minute.iter().filter(|request| request.headers.contains_key(CACHE_CONTROL)).count();
         assert_eq!(begun, 1, "{reply:?}");
     }
 }
 
 #[tokio::test]
-async fn slow_answers_are_aborted_at_3_s_and_the_operation_at_5_s() {
-    let world = World::loaded(&["a"]).await;
-    world.answer(Reply::hang());
-    let source = world.source.clone();
+async fn aborts_an_attempt_after_3_s_and_the_operation_after_5_s() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::hang());
+    let source = fixture.source.clone();
     let reload = tokio::spawn(async move { source.reload().await });
-    world.run(Duration::from_millis(2999)).await;
-    assert_eq!(world.network.in_flight(), 1);
-    world.run(Duration::from_millis(1)).await;
-    assert!(reload.is_finished(), "the attempt takes longer than it may");
+    fixture.run(Duration::from_millis(2999)).await;
+    assert_eq!(fixture.network.in_flight(), 1);
+    fixture.run(Duration::from_millis(1)).await;
+    assert!(reload.is_finished(), "the attempt exceeds its timeout");
     assert_eq!(reload.await.expect("no panic"), Err(RefreshError::Timeout));
-    assert_eq!(world.network.in_flight(), 0, "the exchange was dropped");
+    assert_eq!(fixture.network.in_flight(), 0, "the exchange was dropped");
 
-    // A retry that hangs as well is cut by the deadline of the operation.
-    let world = World::loaded(&["a"]).await;
-    world.network.once(URL, Reply::error(FetchError::Closed).after(Duration::from_millis(2500)));
-    world.answer(Reply::hang());
-    let source = world.source.clone();
+    // A retry that hangs as well is aborted at the deadline of the operation.
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.network.once(URL, Reply::error(FetchError::Closed).after(Duration::from_millis(2500)));
+    fixture.answer(Reply::hang());
+    let source = fixture.source.clone();
     let reload = tokio::spawn(async move { source.reload().await });
-    world.run(Duration::from_millis(4999)).await;
-    assert_eq!((world.network.in_flight(), reload.is_finished()), (1, false));
-    world.run(Duration::from_millis(1)).await;
+    fixture.run(Duration::from_millis(4999)).await;
+    assert_eq!((fixture.network.in_flight(), reload.is_finished()), (1, false));
+    fixture.run(Duration::from_millis(1)).await;
     assert_eq!(reload.await.expect("no panic"), Err(RefreshError::Timeout));
-    assert_eq!(world.network.in_flight(), 0);
+    assert_eq!(fixture.network.in_flight(), 0);
 }
 
-/// Nobody has to drop it: the second attempt ends with the operation, however much time one alone would have.
+/// The second attempt ends at the deadline of the operation, without a drop, although its own timeout is later.
 #[tokio::test]
-async fn an_operation_ends_by_itself_at_its_deadline() {
+async fn an_operation_ends_at_its_deadline() {
     let clock = FakeClock::new();
     let network = FakeFetch::new(&clock);
     network.once(URL, Reply::error(FetchError::Closed).after(Duration::from_millis(2500)));
@@ -447,114 +449,114 @@ async fn an_operation_ends_by_itself_at_its_deadline() {
     clock.run_for(Duration::from_millis(4999)).await;
     assert_eq!((network.calls(), network.in_flight(), report.is_finished()), (2, 1, false));
     clock.run_for(Duration::from_millis(1)).await;
-    assert!(report.is_finished(), "it goes on after its deadline");
-    let failure = report.await.expect("no panic").result.expect_err("nothing came");
+    assert!(report.is_finished(), "the operation runs past its deadline");
+    let failure = report.await.expect("no panic").result.expect_err("no response");
     assert_eq!((failure.error, failure.retry_after), (RefreshError::Timeout, None));
 }
 
 #[tokio::test]
 async fn ntp_jump() {
-    let world = World::loaded(&["a"]).await;
-    // Back, and a little ahead: the set is as old as before.
-    for wall in [Timestamp::EPOCH, world.clock.now().saturating_add(SECOND)] {
-        world.clock.set_wall(wall);
-        world.clock.settle().await;
-        assert_eq!(world.source.status().state(), KeyState::Fresh);
+    let fixture = Fixture::loaded(&["a"]).await;
+    // Set back, and set forward a little: the age of the set does not change.
+    for wall in [Timestamp::EPOCH, fixture.clock.now().saturating_add(SECOND)] {
+        fixture.clock.set_wall(wall);
+        fixture.clock.settle().await;
+        assert_eq!(fixture.source.status().state(), KeyState::Fresh);
     }
-    world.clock.settle().await;
-    assert_eq!(world.network.calls(), 1);
-    // Far ahead: it may be old, and is fetched again.
-    world.clock.set_wall(Timestamp::from_secs(4_000_000_000));
-    assert_eq!(world.source.status().state(), KeyState::Expired);
-    world.clock.settle().await;
-    assert_eq!((world.network.calls(), world.source.status().state()), (2, KeyState::Fresh));
+    fixture.clock.settle().await;
+    assert_eq!(fixture.network.calls(), 1);
+    // Set far forward: the set may be old, and is fetched again.
+    fixture.clock.set_wall(Timestamp::from_secs(4_000_000_000));
+    assert_eq!(fixture.source.status().state(), KeyState::Expired);
+    fixture.clock.settle().await;
+    assert_eq!((fixture.network.calls(), fixture.source.status().state()), (2, KeyState::Fresh));
 }
 
-/// Lets a machine sleep as most do: the monotonic clock stops, too.
-fn suspend_both(world: &World, span: Duration) {
-    world.clock.set_wall(world.clock.now().saturating_add(span));
+/// Suspends a machine whose monotonic clock stops during the suspension.
+fn suspend_both(fixture: &Fixture, span: Duration) {
+    fixture.clock.set_wall(fixture.clock.now().saturating_add(span));
 }
 
 #[tokio::test]
-async fn a_key_that_was_removed_during_a_suspension_goes_when_it_ends() {
-    let world = World::loaded(&["a", "b"]).await;
-    world.publish(&["b"]);
-    suspend_both(&world, 10 * MINUTE);
-    let status = world.source.status();
+async fn drops_a_key_that_was_removed_during_a_suspension() {
+    let fixture = Fixture::loaded(&["a", "b"]).await;
+    fixture.publish(&["b"]);
+    suspend_both(&fixture, 10 * MINUTE);
+    let status = fixture.source.status();
     assert_eq!((status.state(), status.age()), (KeyState::Stale, Some(10 * MINUTE)));
-    world.clock.settle().await;
-    assert!(!world.serves("a") && world.serves("b"));
-    assert_eq!((world.network.calls(), world.source.status().state()), (2, KeyState::Fresh));
+    fixture.clock.settle().await;
+    assert!(!fixture.serves("a") && fixture.serves("b"));
+    assert_eq!((fixture.network.calls(), fixture.source.status().state()), (2, KeyState::Fresh));
 
-    // A long one: the keys are too old to be used, and the first request waits for new ones.
-    suspend_both(&world, 2 * HOUR);
-    assert!(!world.serves("b"));
-    assert_eq!(World::request(&world.source, "b").await, Outcome::Served);
-    assert_eq!(world.network.calls(), 3);
+    // A long suspension: the keys have expired, and the first request waits for new ones.
+    suspend_both(&fixture, 2 * HOUR);
+    assert!(!fixture.serves("b"));
+    assert_eq!(Fixture::request(&fixture.source, "b").await, Outcome::Served);
+    assert_eq!(fixture.network.calls(), 3);
 }
 
 #[tokio::test]
-async fn a_wall_clock_that_is_set_back_makes_no_set_younger() {
-    let world = World::loaded(&["a"]).await;
-    world.answer(Reply::error(FetchError::Tls));
-    suspend_both(&world, 2 * HOUR);
-    assert!(!world.serves("a"));
-    world.clock.settle().await;
-    for wall in [world.clock.now().saturating_sub(2 * HOUR), Timestamp::EPOCH] {
-        world.clock.set_wall(wall);
-        let status = world.source.status();
+async fn keeps_the_age_of_a_set_when_the_wall_clock_is_set_back() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::error(FetchError::Tls));
+    suspend_both(&fixture, 2 * HOUR);
+    assert!(!fixture.serves("a"));
+    fixture.clock.settle().await;
+    for wall in [fixture.clock.now().saturating_sub(2 * HOUR), Timestamp::EPOCH] {
+        fixture.clock.set_wall(wall);
+        let status = fixture.source.status();
         assert_eq!((status.state(), status.age()), (KeyState::Expired, Some(2 * HOUR)));
-        assert!(!world.serves("a"));
+        assert!(!fixture.serves("a"));
     }
-    world.publish(&["a"]);
-    world.run(15 * SECOND).await;
-    assert!(world.serves("a"));
-    let age = world.source.status().age().expect("loaded");
+    fixture.publish(&["a"]);
+    fixture.run(15 * SECOND).await;
+    assert!(fixture.serves("a"));
+    let age = fixture.source.status().age().expect("loaded");
     assert!(age < 15 * SECOND, "{age:?}");
 }
 
 #[tokio::test]
-async fn a_probe_alone_notices_that_time_has_leapt() {
-    let world = World::loaded(&["a"]).await;
-    world.clock.suspend(10 * MINUTE);
-    assert_eq!(world.source.status().state(), KeyState::Stale);
-    world.clock.settle().await;
-    assert_eq!((world.network.calls(), world.source.status().state()), (2, KeyState::Fresh));
+async fn status_detects_a_suspension_without_a_request() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.clock.suspend(10 * MINUTE);
+    assert_eq!(fixture.source.status().state(), KeyState::Stale);
+    fixture.clock.settle().await;
+    assert_eq!((fixture.network.calls(), fixture.source.status().state()), (2, KeyState::Fresh));
 }
 
 #[tokio::test]
 async fn suspend_resume() {
-    let world = World::loaded(&["a"]).await;
-    // A short sleep: the first use refreshes, and is served meanwhile.
-    world.clock.suspend(10 * MINUTE);
-    assert!(world.serves("a"));
-    world.clock.settle().await;
-    assert_eq!((world.network.calls(), world.source.status().state()), (2, KeyState::Fresh));
-    // A long one: the keys are too old to be used, and the first request waits for new ones.
-    world.clock.suspend(2 * HOUR);
-    assert!(!world.serves("a"));
-    assert_eq!(World::request(&world.source, "a").await, Outcome::Served);
-    assert_eq!(world.network.calls(), 3);
+    let fixture = Fixture::loaded(&["a"]).await;
+    // A short suspension: the first request is served, and starts a refresh.
+    fixture.clock.suspend(10 * MINUTE);
+    assert!(fixture.serves("a"));
+    fixture.clock.settle().await;
+    assert_eq!((fixture.network.calls(), fixture.source.status().state()), (2, KeyState::Fresh));
+    // A long suspension: the keys have expired, and the first request waits for new ones.
+    fixture.clock.suspend(2 * HOUR);
+    assert!(!fixture.serves("a"));
+    assert_eq!(Fixture::request(&fixture.source, "a").await, Outcome::Served);
+    assert_eq!(fixture.network.calls(), 3);
 }
 
 #[tokio::test]
-async fn a_test_that_polls_fast_does_not_poll_faster_than_it_says() {
+async fn refreshes_at_the_configured_period_without_the_floor() {
     let policy = RefreshPolicy::new()
         .without_refresh_floor()
         .with_refresh_every(10 * SECOND)
         .with_unknown_kid_cooldown_max(SECOND);
-    let world = World::with(policy, Reply::json(jwks(&["a"])).with_header(CACHE_CONTROL, "no-store"));
-    world.run(MINUTE).await;
-    assert!((6..=9).contains(&world.network.calls()), "{}", world.network.calls());
+    let fixture = Fixture::with(policy, Reply::json(jwks(&["a"])).with_header(CACHE_CONTROL, "no-store"));
+    fixture.run(MINUTE).await;
+    assert!((6..=9).contains(&fixture.network.calls()), "{}", fixture.network.calls());
 }
 
 #[tokio::test]
-async fn a_seed_makes_chance_repeat_itself() {
+async fn repeats_the_schedule_for_the_same_seed() {
     let moments = async |seed| {
-        let world = World::loaded_with(RefreshPolicy::new().with_jitter_seed(seed), &["a"]).await;
-        let start = world.network.requests()[0].at;
-        world.run(HOUR).await;
-        let requests = world.network.requests();
+        let fixture = Fixture::loaded_with(RefreshPolicy::new().with_jitter_seed(seed), &["a"]).await;
+        let start = fixture.network.requests()[0].at;
+        fixture.run(HOUR).await;
+        let requests = fixture.network.requests();
         requests.iter().map(|request| request.at.saturating_since(start)).collect::<Vec<_>>()
     };
     assert_eq!(moments(7).await, moments(7).await);

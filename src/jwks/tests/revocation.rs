@@ -1,14 +1,14 @@
 //! Keys that the application revokes by id.
 
 use crate::jwks::error::RefreshError;
-use crate::jwks::tests::kit::{SECOND, World, jwk, set_of};
+use crate::jwks::tests::kit::{Fixture, SECOND, jwk, set_of};
 use crate::testing::Reply;
 
 /// A source that has read a set of these keys: each an id, and the id of its material.
-async fn loaded(keys: &[(&str, &str)]) -> World {
-    let world = World::at_url(set(keys)).await;
-    world.run(SECOND).await;
-    world
+async fn loaded(keys: &[(&str, &str)]) -> Fixture {
+    let fixture = Fixture::at_url(set(keys)).await;
+    fixture.run(SECOND).await;
+    fixture
 }
 
 fn set(keys: &[(&str, &str)]) -> Reply {
@@ -16,43 +16,43 @@ fn set(keys: &[(&str, &str)]) -> Reply {
     Reply::json(set_of(&keys))
 }
 
-async fn publish(world: &World, keys: &[(&str, &str)]) {
-    world.answer(set(keys));
-    world.source.reload().await.expect("accepted");
+async fn publish(fixture: &Fixture, keys: &[(&str, &str)]) {
+    fixture.answer(set(keys));
+    fixture.source.reload().await.expect("accepted");
 }
 
-fn served<const N: usize>(world: &World, kids: [&str; N]) -> [bool; N] {
-    kids.map(|kid| world.serves(kid))
+fn served<const N: usize>(fixture: &Fixture, kids: [&str; N]) -> [bool; N] {
+    kids.map(|kid| fixture.serves(kid))
 }
 
 #[tokio::test]
 async fn revokes_a_key_by_the_id_that_it_had_in_an_earlier_set() {
-    let world = loaded(&[("1", "a"), ("3", "b")]).await;
-    publish(&world, &[("7", "a"), ("3", "b")]).await;
-    assert_eq!(served(&world, ["7", "3"]), [true, true]);
-    world.source.revoke_kid("1");
-    assert_eq!(served(&world, ["7", "3"]), [false, true]);
-    publish(&world, &[("8", "a"), ("3", "b")]).await;
-    assert_eq!(served(&world, ["8", "3"]), [false, true]);
-    world.source.unrevoke_kid("1");
-    assert_eq!(served(&world, ["8", "3"]), [true, true]);
+    let fixture = loaded(&[("1", "a"), ("3", "b")]).await;
+    publish(&fixture, &[("7", "a"), ("3", "b")]).await;
+    assert_eq!(served(&fixture, ["7", "3"]), [true, true]);
+    fixture.source.revoke_kid("1");
+    assert_eq!(served(&fixture, ["7", "3"]), [false, true]);
+    publish(&fixture, &[("8", "a"), ("3", "b")]).await;
+    assert_eq!(served(&fixture, ["8", "3"]), [false, true]);
+    fixture.source.unrevoke_kid("1");
+    assert_eq!(served(&fixture, ["8", "3"]), [true, true]);
 }
 
 #[tokio::test]
 async fn revokes_an_id_before_the_first_set_with_the_key_under_each_of_its_ids() {
-    let world = World::new(set(&[("1", "a"), ("2", "a"), ("3", "b")]));
-    world.source.revoke_kid("1");
-    world.run(SECOND).await;
-    assert!(world.source.status().is_ready());
-    assert_eq!(served(&world, ["1", "2", "3"]), [false, false, true]);
+    let fixture = Fixture::new(set(&[("1", "a"), ("2", "a"), ("3", "b")]));
+    fixture.source.revoke_kid("1");
+    fixture.run(SECOND).await;
+    assert!(fixture.source.status().is_ready());
+    assert_eq!(served(&fixture, ["1", "2", "3"]), [false, false, true]);
 }
 
 #[tokio::test]
 async fn revokes_a_new_key_under_a_revoked_id_under_its_other_ids() {
-    let world = loaded(&[("1", "a"), ("3", "b")]).await;
-    world.source.revoke_kid("1");
-    publish(&world, &[("1", "c"), ("2", "c"), ("3", "b")]).await;
-    assert_eq!(served(&world, ["1", "2", "3"]), [false, false, true]);
+    let fixture = loaded(&[("1", "a"), ("3", "b")]).await;
+    fixture.source.revoke_kid("1");
+    publish(&fixture, &[("1", "c"), ("2", "c"), ("3", "b")]).await;
+    assert_eq!(served(&fixture, ["1", "2", "3"]), [false, false, true]);
 }
 
 /// The set has no usable key, or cannot be read as a set: it shows all the same which key the id stands for.
@@ -67,32 +67,32 @@ async fn revokes_a_key_by_the_id_that_it_has_in_a_refused_set() {
         (two, RefreshError::InvalidDocument),
     ] {
         for revoked_first in [true, false] {
-            let world = loaded(&[("7", "a"), ("3", "b")]).await;
+            let fixture = loaded(&[("7", "a"), ("3", "b")]).await;
             if revoked_first {
-                world.source.revoke_kid("5");
-                assert_eq!(served(&world, ["7", "3"]), [true, true]);
+                fixture.source.revoke_kid("5");
+                assert_eq!(served(&fixture, ["7", "3"]), [true, true]);
             }
-            world.answer(Reply::json(document.clone()));
-            assert_eq!(world.source.reload().await, Err(error));
+            fixture.answer(Reply::json(document.clone()));
+            assert_eq!(fixture.source.reload().await, Err(error));
             if !revoked_first {
-                assert_eq!(served(&world, ["7", "3"]), [true, true]);
-                world.source.revoke_kid("5");
+                assert_eq!(served(&fixture, ["7", "3"]), [true, true]);
+                fixture.source.revoke_kid("5");
             }
-            assert_eq!(served(&world, ["7", "3"]), [false, true], "{error}");
-            publish(&world, &[("9", "a"), ("3", "b")]).await;
-            assert_eq!(served(&world, ["9", "3"]), [false, true], "{error}");
+            assert_eq!(served(&fixture, ["7", "3"]), [false, true], "{error}");
+            publish(&fixture, &[("9", "a"), ("3", "b")]).await;
+            assert_eq!(served(&fixture, ["9", "3"]), [false, true], "{error}");
         }
     }
 }
 
 #[tokio::test]
 async fn revokes_the_keys_in_use_though_refused_sets_have_filled_the_history() {
-    let world = loaded(&[("1", "a"), ("2", "a"), ("3", "b")]).await;
+    let fixture = loaded(&[("1", "a"), ("2", "a"), ("3", "b")]).await;
     for round in 0..11 {
         let keys = (0..101).map(|number| jwk(&format!("{round}-{number}"), "c"));
-        world.answer(Reply::json(set_of(&keys.collect::<Vec<_>>())));
-        assert_eq!(world.source.reload().await, Err(RefreshError::TooManyKeys));
+        fixture.answer(Reply::json(set_of(&keys.collect::<Vec<_>>())));
+        assert_eq!(fixture.source.reload().await, Err(RefreshError::TooManyKeys));
     }
-    world.source.revoke_kid("1");
-    assert_eq!(served(&world, ["1", "2", "3"]), [false, false, true]);
+    fixture.source.revoke_kid("1");
+    assert_eq!(served(&fixture, ["1", "2", "3"]), [false, false, true]);
 }

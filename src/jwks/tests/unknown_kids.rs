@@ -1,4 +1,4 @@
-//! Key ids that are not known.
+//! Tests of requests with unknown key ids.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -10,286 +10,286 @@ use http::header::{CACHE_CONTROL, IF_NONE_MATCH};
 use crate::fetch::FetchError;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::status::KeyState;
-use crate::jwks::tests::kit::{HOUR, MINUTE, Outcome, SECOND, URL, World, has, jwk, jwks, set_of};
+use crate::jwks::tests::kit::{Fixture, HOUR, MINUTE, Outcome, SECOND, URL, has, jwk, jwks, set_of};
 use crate::jwks::wait::UnknownKid;
 use crate::testing::Reply;
 
 #[tokio::test]
 async fn startup_cooldown_allows_first_miss() {
-    let world = World::loaded(&["a"]).await;
-    world.publish(&["a", "b"]);
-    assert_eq!(World::request(&world.source, "b").await, Outcome::Served);
-    assert_eq!((world.network.calls(), world.epoch()), (2, 2));
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.publish(&["a", "b"]);
+    assert_eq!(Fixture::request(&fixture.source, "b").await, Outcome::Served);
+    assert_eq!((fixture.network.calls(), fixture.epoch()), (2, 2));
 }
 
 #[tokio::test]
-async fn a_thousand_requests_for_a_new_key_share_one_fetch() {
-    let world = World::loaded(&["a"]).await;
-    world.answer(Reply::json(jwks(&["a", "b"])).after(SECOND));
-    let requests: Vec<_> = (0..1000).map(|_| world.spawn("b")).collect();
-    world.run(SECOND).await;
+async fn requests_for_a_new_key_share_one_fetch() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::json(jwks(&["a", "b"])).after(SECOND));
+    let requests: Vec<_> = (0..1000).map(|_| fixture.spawn("b")).collect();
+    fixture.run(SECOND).await;
     for request in requests {
         assert_eq!(request.await.expect("no panic"), Outcome::Served);
     }
-    assert_eq!(world.network.calls(), 2);
+    assert_eq!(fixture.network.calls(), 2);
 }
 
-/// Even one that came in the moment in which the set landed: it has waited for that set, and needs no other.
+/// A request that starts to wait when the fetch completes gets its set, and needs no other fetch.
 #[tokio::test]
-async fn a_miss_in_the_moment_of_the_landing_has_waited_for_it() {
-    let world = World::loaded(&["a"]).await;
-    world.answer(Reply::json(jwks(&["a", "b"])).after(SECOND));
-    while world.network.in_flight() == 0 {
-        world.run(SECOND / 10).await;
+async fn serves_an_unknown_kid_that_arrives_as_the_fetch_completes() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::json(jwks(&["a", "b"])).after(SECOND));
+    while fixture.network.in_flight() == 0 {
+        fixture.run(SECOND / 10).await;
     }
-    let mut request = Box::pin(World::request(&world.source, "b"));
+    let mut request = Box::pin(Fixture::request(&fixture.source, "b"));
     assert_eq!(request.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending);
-    // The driver has not run since, and finds both.
-    world.clock.advance(SECOND);
-    world.clock.settle().await;
+    // The driver has not run since, and finds both events.
+    fixture.clock.advance(SECOND);
+    fixture.clock.settle().await;
     assert_eq!(request.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Outcome::Served));
-    world.run(20 * SECOND).await;
-    assert_eq!((world.network.calls(), world.epoch()), (2, 2), "no fetch of its own");
+    fixture.run(20 * SECOND).await;
+    assert_eq!((fixture.network.calls(), fixture.epoch()), (2, 2), "no second fetch");
 }
 
 #[tokio::test]
-async fn a_miss_goes_past_every_cache_and_asks_for_everything() {
-    let world = World::loaded(&["a"]).await;
-    assert_eq!(World::request(&world.source, "b").await, Outcome::NotFound);
-    let headers = &world.network.requests()[1].headers;
+async fn sends_no_cache_and_no_etag_for_an_unknown_kid() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    assert_eq!(Fixture::request(&fixture.source, "b").await, Outcome::NotFound);
+    let headers = &fixture.network.requests()[1].headers;
     assert_eq!(headers.get(CACHE_CONTROL).map(|value| value.as_bytes()), Some(&b"no-cache"[..]));
     assert!(!headers.contains_key(IF_NONE_MATCH));
-    assert!(!world.network.requests()[0].headers.contains_key(CACHE_CONTROL));
+    assert!(!fixture.network.requests()[0].headers.contains_key(CACHE_CONTROL));
 }
 
 #[tokio::test]
 async fn flood_1000_random_kids_fetch_le_8_per_min() {
-    let world = World::loaded(&["a"]).await;
-    let before = world.network.calls();
+    let fixture = Fixture::loaded(&["a"]).await;
+    let before = fixture.network.calls();
     for _ in 0..60 {
-        let requests: Vec<_> = (0..1000).map(|_| world.spawn("zz")).collect();
-        world.run(SECOND).await;
-        assert!(requests.iter().all(|request| request.is_finished()), "nobody waits for a budget");
-        assert!(world.serves("a"));
+        let requests: Vec<_> = (0..1000).map(|_| fixture.spawn("zz")).collect();
+        fixture.run(SECOND).await;
+        assert!(requests.iter().all(|request| request.is_finished()), "no request waits for the cool-down");
+        assert!(fixture.serves("a"));
     }
-    let fetches = world.network.calls() - before;
+    let fetches = fixture.network.calls() - before;
     assert!((6..=8).contains(&fetches), "{fetches}");
 }
 
 #[tokio::test]
 async fn rotation_under_flood_le_c_max() {
-    let world = World::loaded(&["a"]).await;
+    let fixture = Fixture::loaded(&["a"]).await;
     for second in 0..60 {
         if second == 20 {
-            world.publish(&["a", "b"]);
+            fixture.publish(&["a", "b"]);
         }
         for _ in 0..1000 {
-            drop(world.spawn("zz"));
+            drop(fixture.spawn("zz"));
         }
-        world.run(SECOND).await;
-        assert!(world.serves("a"), "at {second} s");
-        assert!(world.serves("b") || second <= 35, "the new key is unknown at {second} s");
+        fixture.run(SECOND).await;
+        assert!(fixture.serves("a"), "at {second} s");
+        assert!(fixture.serves("b") || second <= 35, "the new key is unknown at {second} s");
     }
-    let in_a_minute = world.network.calls() - 1;
+    let in_a_minute = fixture.network.calls() - 1;
     assert!((8..=12).contains(&in_a_minute), "{in_a_minute}");
 }
 
 #[tokio::test]
 async fn flood_idp_down_known_ok() {
-    let world = World::loaded(&["a"]).await;
-    world.answer(Reply::error(FetchError::Connect));
-    let before = world.network.calls();
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::error(FetchError::Connect));
+    let before = fixture.network.calls();
     for second in 0..60 {
-        let requests: Vec<_> = (0..100).map(|_| world.spawn("zz")).collect();
-        world.run(SECOND).await;
+        let requests: Vec<_> = (0..100).map(|_| fixture.spawn("zz")).collect();
+        fixture.run(SECOND).await;
         for request in requests {
             assert_eq!(request.await.expect("no panic"), Outcome::NotFound, "at {second} s");
         }
-        assert!(world.serves("a"));
+        assert!(fixture.serves("a"));
     }
-    // Eight operations of at most two attempts.
-    let attempts = world.network.calls() - before;
+    // Eight operations of at most two attempts each.
+    let attempts = fixture.network.calls() - before;
     assert!(attempts <= 16, "{attempts}");
 }
 
 #[tokio::test]
 async fn flood_then_expiry_known_ok() {
-    let world = World::loaded(&["a"]).await;
+    let fixture = Fixture::loaded(&["a"]).await;
     for _ in 0..600 {
-        world.spawn("zz");
-        world.run(SECOND).await;
-        assert!(world.serves("a"), "the flood has spent nothing that the refresh needs");
+        fixture.spawn("zz");
+        fixture.run(SECOND).await;
+        assert!(fixture.serves("a"), "the flood does not delay the refresh");
     }
-    assert_eq!(world.source.status().state(), KeyState::Fresh);
+    assert_eq!(fixture.source.status().state(), KeyState::Fresh);
 }
 
 #[tokio::test]
 async fn trailing_edge_heals_without_traffic() {
-    let world = World::loaded(&["a"]).await;
-    assert_eq!(World::request(&world.source, "b").await, Outcome::NotFound);
-    assert_eq!(World::request(&world.source, "b").await, Outcome::NotFound);
-    world.publish(&["a", "b"]);
-    assert!(!world.serves("b"));
-    world.run(SECOND).await;
-    assert!(world.serves("b"), "the second miss was owed a fetch");
-    assert_eq!(world.network.calls(), 3);
+    let fixture = Fixture::loaded(&["a"]).await;
+    assert_eq!(Fixture::request(&fixture.source, "b").await, Outcome::NotFound);
+    assert_eq!(Fixture::request(&fixture.source, "b").await, Outcome::NotFound);
+    fixture.publish(&["a", "b"]);
+    assert!(!fixture.serves("b"));
+    fixture.run(SECOND).await;
+    assert!(fixture.serves("b"), "the second unknown kid scheduled a follow-up fetch");
+    assert_eq!(fixture.network.calls(), 3);
 }
 
 #[tokio::test]
-async fn a_key_absent_from_the_fetch_made_for_it_is_looked_for_once_more() {
-    let world = World::loaded(&["a"]).await;
-    assert_eq!(World::request(&world.source, "b").await, Outcome::NotFound);
-    world.publish(&["a", "b"]);
-    world.run(SECOND).await;
-    assert!(world.serves("b"));
-    world.run(MINUTE).await;
-    assert_eq!(world.network.calls(), 3, "and then no more");
+async fn fetches_once_more_when_the_unknown_kid_is_not_found() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    assert_eq!(Fixture::request(&fixture.source, "b").await, Outcome::NotFound);
+    fixture.publish(&["a", "b"]);
+    fixture.run(SECOND).await;
+    assert!(fixture.serves("b"));
+    fixture.run(MINUTE).await;
+    assert_eq!(fixture.network.calls(), 3, "and no more fetches");
 }
 
 #[tokio::test]
-async fn those_who_waited_in_vain_are_owed_one_more_fetch() {
-    let world = World::loaded(&["a"]).await;
-    world.answer(Reply::json(jwks(&["a"])).after(SECOND / 2));
-    let request = world.spawn("b");
-    world.run(SECOND / 2).await;
+async fn schedules_a_follow_up_after_a_waiting_request_was_not_found() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::json(jwks(&["a"])).after(SECOND / 2));
+    let request = fixture.spawn("b");
+    fixture.run(SECOND / 2).await;
     assert_eq!(request.await.expect("no panic"), Outcome::NotFound);
-    world.publish(&["a", "b"]);
-    world.run(SECOND).await;
-    assert!(world.serves("b"));
+    fixture.publish(&["a", "b"]);
+    fixture.run(SECOND).await;
+    assert!(fixture.serves("b"));
 }
 
 #[tokio::test]
-async fn a_miss_that_joins_a_scheduled_fetch_gets_one_of_its_own() {
-    let world = World::loaded(&["a"]).await;
-    // The scheduled fetch is answered by a cache that has not heard of `b`.
-    world.network.once(URL, Reply::json(jwks(&["a"])).after(SECOND));
-    world.publish(&["a", "b"]);
-    while world.network.in_flight() == 0 {
-        world.run(SECOND / 2).await;
+async fn fetches_for_an_unknown_kid_that_joined_a_scheduled_fetch() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    // The reply to the scheduled fetch is from a cache that does not have `b` yet.
+    fixture.network.once(URL, Reply::json(jwks(&["a"])).after(SECOND));
+    fixture.publish(&["a", "b"]);
+    while fixture.network.in_flight() == 0 {
+        fixture.run(SECOND / 2).await;
     }
-    let request = world.spawn("b");
-    world.clock.settle().await;
-    assert_eq!(world.network.calls(), 2);
-    world.run(SECOND).await;
+    let request = fixture.spawn("b");
+    fixture.clock.settle().await;
+    assert_eq!(fixture.network.calls(), 2);
+    fixture.run(SECOND).await;
     assert_eq!(request.await.expect("no panic"), Outcome::Served);
-    assert_eq!(world.network.calls(), 3);
+    assert_eq!(fixture.network.calls(), 3);
 }
 
 #[tokio::test]
-async fn a_renewed_set_without_the_key_is_no_final_answer() {
-    let world = World::loaded(&["a"]).await;
-    world.network.once(URL, Reply::json(jwks(&["a", "c"])).after(SECOND));
-    world.publish(&["a", "b", "c"]);
-    while world.network.in_flight() == 0 {
-        world.run(SECOND / 2).await;
+async fn fetches_again_when_a_changed_set_lacks_the_key() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.network.once(URL, Reply::json(jwks(&["a", "c"])).after(SECOND));
+    fixture.publish(&["a", "b", "c"]);
+    while fixture.network.in_flight() == 0 {
+        fixture.run(SECOND / 2).await;
     }
-    let request = world.spawn("b");
-    world.run(SECOND).await;
+    let request = fixture.spawn("b");
+    fixture.run(SECOND).await;
     assert_eq!(request.await.expect("no panic"), Outcome::Served);
 }
 
 #[tokio::test]
-async fn an_older_epoch_is_told_to_look_again_without_a_fetch() {
-    let world = World::loaded(&["a"]).await;
-    world.publish(&["a", "b"]);
-    world.source.reload().await.expect("reloaded");
-    let calls = world.network.calls();
-    let miss = world.source.miss(1, None, |table| has(table, "b")).await.expect("keys are usable");
-    assert!(matches!(miss, UnknownKid::Newer(snapshot) if snapshot.epoch == 2));
-    assert_eq!(world.network.calls(), calls);
+async fn returns_the_newer_snapshot_for_an_older_epoch_without_a_fetch() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.publish(&["a", "b"]);
+    fixture.source.reload().await.expect("reloaded");
+    let calls = fixture.network.calls();
+    let newer = fixture.source.miss(1, None, |table| has(table, "b")).await.expect("keys are usable");
+    assert!(matches!(newer, UnknownKid::Newer(snapshot) if snapshot.epoch == 2));
+    assert_eq!(fixture.network.calls(), calls);
 }
 
 #[tokio::test]
-async fn waits_for_at_most_miss_wait_and_the_fetch_goes_on() {
-    let world = World::loaded(&["a"]).await;
-    world.answer(Reply::json(jwks(&["a", "b"])).after(Duration::from_millis(2500)));
-    let request = world.spawn("b");
-    world.run(Duration::from_millis(1999)).await;
+async fn waits_at_most_unknown_kid_wait_and_keeps_the_fetch() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::json(jwks(&["a", "b"])).after(Duration::from_millis(2500)));
+    let request = fixture.spawn("b");
+    fixture.run(Duration::from_millis(1999)).await;
     assert!(!request.is_finished());
-    world.run(Duration::from_millis(1)).await;
+    fixture.run(Duration::from_millis(1)).await;
     assert_eq!(request.await.expect("no panic"), Outcome::NotFound);
-    world.run(SECOND).await;
-    assert!(world.serves("b"));
-    assert_eq!(world.network.calls(), 2);
+    fixture.run(SECOND).await;
+    assert!(fixture.serves("b"));
+    assert_eq!(fixture.network.calls(), 2);
 }
 
-/// What is fetched for a request does not hang on how long it waits: neither the trailing edge after the fetch for it, nor
-/// the fetch of its own after one that it joined.
+/// The follow-up fetch does not depend on how long the request waits: neither after its own fetch, nor after one that it
+/// joined.
 #[tokio::test]
-async fn what_is_owed_comes_though_the_client_is_gone() {
+async fn makes_the_follow_up_fetch_after_the_request_was_dropped() {
     for has_joined in [false, true] {
-        for (delay, is_patient) in [(1500, true), (1500, false), (2500, true)] {
-            let world = World::loaded(&["a"]).await;
+        for (delay, stays) in [(1500, true), (1500, false), (2500, true)] {
+            let fixture = Fixture::loaded(&["a"]).await;
             let old = Reply::json(jwks(&["a"])).after(Duration::from_millis(delay));
-            world.network.once(URL, old);
-            world.publish(&["a", "b"]);
-            while has_joined && world.network.in_flight() == 0 {
-                world.run(SECOND / 4).await;
+            fixture.network.once(URL, old);
+            fixture.publish(&["a", "b"]);
+            while has_joined && fixture.network.in_flight() == 0 {
+                fixture.run(SECOND / 4).await;
             }
-            let request = world.spawn("b");
-            world.clock.settle().await;
-            assert_eq!(world.network.in_flight(), 1);
-            if !is_patient {
+            let request = fixture.spawn("b");
+            fixture.clock.settle().await;
+            assert_eq!(fixture.network.in_flight(), 1);
+            if !stays {
                 request.abort();
             }
-            world.run(5 * SECOND).await;
-            assert!(world.serves("b"), "{has_joined} {delay} {is_patient}");
-            assert_eq!(world.network.calls(), 3, "{has_joined} {delay} {is_patient}");
+            fixture.run(5 * SECOND).await;
+            assert!(fixture.serves("b"), "{has_joined} {delay} {stays}");
+            assert_eq!(fixture.network.calls(), 3, "{has_joined} {delay} {stays}");
         }
     }
 }
 
 #[tokio::test]
 async fn leader_cancelled_everywhere() {
-    // Every request is dropped after its n-th poll; whoever asks last is served by the same one fetch.
+    // Ten requests are dropped after their n-th poll; a last request is served by the same fetch.
     for polls in 0..6 {
-        let world = World::loaded(&["a"]).await;
-        world.answer(Reply::json(jwks(&["a", "b"])).after(SECOND));
+        let fixture = Fixture::loaded(&["a"]).await;
+        fixture.answer(Reply::json(jwks(&["a", "b"])).after(SECOND));
         for _ in 0..10 {
-            let mut request = Box::pin(World::request(&world.source, "b"));
+            let mut request = Box::pin(Fixture::request(&fixture.source, "b"));
             for _ in 0..polls {
                 assert_eq!(request.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending);
-                world.clock.settle().await;
+                fixture.clock.settle().await;
             }
         }
-        let last = world.spawn("b");
-        world.run(SECOND).await;
+        let last = fixture.spawn("b");
+        fixture.run(SECOND).await;
         assert_eq!(last.await.expect("no panic"), Outcome::Served, "after {polls} polls");
-        assert_eq!(world.network.calls(), 2, "after {polls} polls");
+        assert_eq!(fixture.network.calls(), 2, "after {polls} polls");
     }
 }
 
 #[tokio::test]
 async fn cold_leader_cancelled_everywhere() {
     for polls in 0..6 {
-        let world = World::new(Reply::json(jwks(&["a"])).after(SECOND));
+        let fixture = Fixture::new(Reply::json(jwks(&["a"])).after(SECOND));
         for _ in 0..10 {
-            let mut request = Box::pin(World::request(&world.source, "a"));
+            let mut request = Box::pin(Fixture::request(&fixture.source, "a"));
             for _ in 0..polls {
                 assert_eq!(request.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending);
-                world.clock.settle().await;
+                fixture.clock.settle().await;
             }
         }
-        world.run(SECOND).await;
-        assert!(world.serves("a"));
-        assert_eq!(world.network.calls(), 1, "after {polls} polls");
+        fixture.run(SECOND).await;
+        assert!(fixture.serves("a"));
+        assert_eq!(fixture.network.calls(), 1, "after {polls} polls");
     }
 }
 
 #[tokio::test]
-async fn no_outcome_slips_between_look_and_wait() {
+async fn serves_a_request_whose_fetch_completes_between_two_polls() {
     // The fetch ends between any two polls of the waiter.
     for polls in 0..4 {
-        let world = World::loaded(&["a"]).await;
-        world.answer(Reply::json(jwks(&["a", "b"])).after(SECOND));
-        let mut request = Box::pin(World::request(&world.source, "b"));
-        let mut verdict = request.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let fixture = Fixture::loaded(&["a"]).await;
+        fixture.answer(Reply::json(jwks(&["a", "b"])).after(SECOND));
+        let mut request = Box::pin(Fixture::request(&fixture.source, "b"));
+        let mut outcome = request.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         for _ in 0..polls {
-            verdict = request.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            outcome = request.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         }
-        assert_eq!(verdict, Poll::Pending);
-        world.clock.settle().await;
-        world.run(SECOND).await;
+        assert_eq!(outcome, Poll::Pending);
+        fixture.clock.settle().await;
+        fixture.run(SECOND).await;
         assert_eq!(request.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Outcome::Served));
     }
 }
@@ -297,10 +297,10 @@ async fn no_outcome_slips_between_look_and_wait() {
 #[tokio::test]
 async fn enc_key_no_refresh() {
     let enc = jwk("e", "e").replace(r#""use":"sig""#, r#""use":"enc""#);
-    let world = World::new(Reply::json(set_of(&[jwk("a", "a"), enc])));
-    world.clock.settle().await;
-    // A validator asks for newer keys only when the key id is in no key of the set.
-    let table = match world.source.snapshot() {
+    let fixture = Fixture::new(Reply::json(set_of(&[jwk("a", "a"), enc])));
+    fixture.clock.settle().await;
+    // A validator requests newer keys only if no key of the set has the key id.
+    let table = match fixture.source.snapshot() {
         crate::jwks::source::View::Usable(snapshot) => snapshot.table.clone(),
         crate::jwks::source::View::Unavailable => panic!("no keys"),
     };
@@ -310,60 +310,60 @@ async fn enc_key_no_refresh() {
 
 #[tokio::test]
 async fn error_kind_not_found_vs_unavailable() {
-    let world = World::loaded(&["a"]).await;
-    world.answer(Reply::status(StatusCode::INTERNAL_SERVER_ERROR));
-    // Fresh, aging and stale: a stranger's key id is the stranger's fault.
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::status(StatusCode::INTERNAL_SERVER_ERROR));
+    // With fresh, aging and stale keys, an unknown key id is an error of the client.
     for state in [KeyState::Fresh, KeyState::Aging, KeyState::Stale] {
-        while world.source.status().state() != state {
-            world.run(SECOND).await;
+        while fixture.source.status().state() != state {
+            fixture.run(SECOND).await;
         }
-        assert_eq!(world.ask("zz").await, Outcome::NotFound, "{state}");
-        assert_eq!(world.ask("a").await, Outcome::Served, "{state}");
+        assert_eq!(fixture.request_now("zz").await, Outcome::NotFound, "{state}");
+        assert_eq!(fixture.request_now("a").await, Outcome::Served, "{state}");
     }
-    world.run(HOUR).await;
-    assert_eq!(world.source.status().state(), KeyState::Expired);
+    fixture.run(HOUR).await;
+    assert_eq!(fixture.source.status().state(), KeyState::Expired);
     for kid in ["zz", "a"] {
-        assert!(matches!(world.ask(kid).await, Outcome::Unavailable(_)), "{kid}");
+        assert!(matches!(fixture.request_now(kid).await, Outcome::Unavailable(_)), "{kid}");
     }
 }
 
-/// Whoever may not wait wants the key for those who come after.
+/// A request that may not wait still starts a fetch, which serves later requests.
 #[tokio::test]
-async fn without_patience_a_miss_still_fetches() {
-    let world = World::loaded_with(RefreshPolicy::new().with_unknown_kid_wait(Duration::ZERO), &["a"]).await;
-    world.publish(&["a", "b"]);
-    assert_eq!(world.ask("b").await, Outcome::NotFound);
-    assert_eq!(world.ask("b").await, Outcome::Served);
-    assert_eq!(world.network.calls(), 2);
+async fn fetches_for_an_unknown_kid_without_a_wait() {
+    let fixture = Fixture::loaded_with(RefreshPolicy::new().with_unknown_kid_wait(Duration::ZERO), &["a"]).await;
+    fixture.publish(&["a", "b"]);
+    assert_eq!(fixture.request_now("b").await, Outcome::NotFound);
+    assert_eq!(fixture.request_now("b").await, Outcome::Served);
+    assert_eq!(fixture.network.calls(), 2);
 }
 
-/// The first keys and then a key that is not among them: both waits together are `cold_wait`.
+/// The wait for the first keys and the wait for an unknown kid take at most `cold_wait` together.
 #[tokio::test]
-async fn a_cold_request_waits_no_longer_for_an_unknown_key() {
-    let world = World::new(Reply::json(jwks(&["a"])).after(Duration::from_millis(2900)));
+async fn waits_at_most_cold_wait_for_the_first_keys_and_an_unknown_kid() {
+    let fixture = Fixture::new(Reply::json(jwks(&["a"])).after(Duration::from_millis(2900)));
     let policy_says = crate::defaults::COLD_WAIT;
-    let request = world.spawn("b");
-    world.run(Duration::from_millis(2900)).await;
-    world.answer(Reply::hang());
-    let late = World::with(RefreshPolicy::new().with_cold_wait(3 * SECOND), Reply::hang());
+    let request = fixture.spawn("b");
+    fixture.run(Duration::from_millis(2900)).await;
+    fixture.answer(Reply::hang());
+    let late = Fixture::with(RefreshPolicy::new().with_cold_wait(3 * SECOND), Reply::hang());
     late.network.once(URL, Reply::json(jwks(&["a"])).after(Duration::from_millis(2900)));
-    let hasty = late.spawn("b");
+    let short_wait = late.spawn("b");
     late.run(3 * SECOND).await;
-    assert!(hasty.is_finished(), "3 s are over");
-    assert_eq!(hasty.await.expect("no panic"), Outcome::NotFound);
-    world.run(policy_says - Duration::from_millis(2900)).await;
+    assert!(short_wait.is_finished(), "3 s are over");
+    assert_eq!(short_wait.await.expect("no panic"), Outcome::NotFound);
+    fixture.run(policy_says - Duration::from_millis(2900)).await;
     assert!(request.is_finished());
 }
 
 #[tokio::test]
-async fn too_many_waiters_are_told_at_once_that_the_key_is_unknown() {
+async fn returns_not_found_at_once_above_max_waiters() {
     let policy = RefreshPolicy::new().with_max_waiters(2);
-    let world = World::loaded_with(policy, &["a"]).await;
-    world.answer(Reply::json(jwks(&["a", "b"])).after(SECOND));
-    let requests: Vec<_> = (0..5).map(|_| world.spawn("b")).collect();
-    world.clock.settle().await;
+    let fixture = Fixture::loaded_with(policy, &["a"]).await;
+    fixture.answer(Reply::json(jwks(&["a", "b"])).after(SECOND));
+    let requests: Vec<_> = (0..5).map(|_| fixture.spawn("b")).collect();
+    fixture.clock.settle().await;
     assert_eq!(requests.iter().filter(|request| request.is_finished()).count(), 3);
-    world.run(SECOND).await;
+    fixture.run(SECOND).await;
     let mut served = 0;
     for request in requests {
         served += usize::from(request.await.expect("no panic") == Outcome::Served);
@@ -372,13 +372,13 @@ async fn too_many_waiters_are_told_at_once_that_the_key_is_unknown() {
 }
 
 #[tokio::test]
-async fn removed_key_leaves_with_the_epoch() {
-    let world = World::loaded(&["a", "b"]).await;
-    let old = world.source.ready_snapshot().await.expect("usable");
-    world.publish(&["b"]);
-    world.run(5 * MINUTE).await;
-    let new = world.source.ready_snapshot().await.expect("usable");
+async fn drops_a_removed_key_with_the_next_epoch() {
+    let fixture = Fixture::loaded(&["a", "b"]).await;
+    let old = fixture.source.ready_snapshot().await.expect("usable");
+    fixture.publish(&["b"]);
+    fixture.run(5 * MINUTE).await;
+    let new = fixture.source.ready_snapshot().await.expect("usable");
     assert!(has(&old.table, "a") && !has(&new.table, "a"));
     assert_eq!((old.epoch, new.epoch), (1, 2));
-    assert_eq!(Arc::strong_count(&old), 1, "nobody else holds the old set");
+    assert_eq!(Arc::strong_count(&old), 1, "the old set has no other owner");
 }

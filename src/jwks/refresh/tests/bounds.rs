@@ -1,4 +1,4 @@
-//! The guarantees, under any sequence of events.
+//! Property tests of the guarantees under any sequence of events.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::tests::simulation::{SECOND, Simulation, failed, loaded};
 use crate::jwks::refresh::{Cause, Change, Event, Outcome};
 
-/// What a test lets happen.
+/// One step of a test.
 #[derive(Clone, Copy, Debug)]
-enum Deed {
+enum Input {
     Pass(u32),
     Fire,
     UnknownKid,
@@ -30,22 +30,22 @@ enum Deed {
     Stray,
 }
 
-fn deed() -> impl Strategy<Value = Deed> {
+fn input() -> impl Strategy<Value = Input> {
     prop_oneof![
-        3 => (0_u32..400_000).prop_map(Deed::Pass),
-        1 => (0_u32..8_000_000).prop_map(Deed::Pass),
-        8 => Just(Deed::Fire),
-        4 => Just(Deed::UnknownKid),
-        2 => (1_u8..70).prop_map(Deed::Flood),
-        1 => Just(Deed::Reload),
-        1 => Just(Deed::Moved),
-        5 => Just(Deed::Load),
-        2 => Just(Deed::Confirm),
-        1 => proptest::option::of(any::<u32>()).prop_map(Deed::Change),
-        5 => proptest::option::of(0_u32..1000).prop_map(Deed::Fail),
-        1 => Just(Deed::Panic),
-        1 => Just(Deed::RuntimeEnds),
-        1 => Just(Deed::Stray),
+        3 => (0_u32..400_000).prop_map(Input::Pass),
+        1 => (0_u32..8_000_000).prop_map(Input::Pass),
+        8 => Just(Input::Fire),
+        4 => Just(Input::UnknownKid),
+        2 => (1_u8..70).prop_map(Input::Flood),
+        1 => Just(Input::Reload),
+        1 => Just(Input::Moved),
+        5 => Just(Input::Load),
+        2 => Just(Input::Confirm),
+        1 => proptest::option::of(any::<u32>()).prop_map(Input::Change),
+        5 => proptest::option::of(0_u32..1000).prop_map(Input::Fail),
+        1 => Just(Input::Panic),
+        1 => Just(Input::RuntimeEnds),
+        1 => Just(Input::Stray),
     ]
 }
 
@@ -68,39 +68,39 @@ fn finish(simulation: &mut Simulation, outcome: Outcome) {
     }
 }
 
-fn perform(simulation: &mut Simulation, deed: Deed) {
-    match deed {
-        Deed::Pass(millis) => simulation.pass(Duration::from_millis(u64::from(millis))),
-        Deed::Fire => {
+fn perform(simulation: &mut Simulation, input: Input) {
+    match input {
+        Input::Pass(millis) => simulation.pass(Duration::from_millis(u64::from(millis))),
+        Input::Fire => {
             simulation.now = simulation.now.max(simulation.machine.wake_at().unwrap_or(simulation.now));
             simulation.step(Event::Timer);
         }
-        Deed::UnknownKid => drop(simulation.step(Event::UnknownKid)),
-        Deed::Flood(seconds) => {
+        Input::UnknownKid => drop(simulation.step(Event::UnknownKid)),
+        Input::Flood(seconds) => {
             for _ in 0..seconds {
                 simulation.step(Event::UnknownKid);
                 simulation.run(SECOND, |_| Some(loaded(Change::Same)));
             }
         }
-        Deed::Reload => drop(simulation.step(Event::FetchNow(Cause::Manual))),
-        Deed::Moved => drop(simulation.step(Event::FetchNow(Cause::Moved))),
-        Deed::Load => finish(simulation, loaded(Change::Same)),
-        Deed::Confirm => finish(simulation, Outcome::NotModified { remaining: Some(Duration::ZERO) }),
-        Deed::Change(seconds) => {
+        Input::Reload => drop(simulation.step(Event::FetchNow(Cause::Manual))),
+        Input::Moved => drop(simulation.step(Event::FetchNow(Cause::Moved))),
+        Input::Load => finish(simulation, loaded(Change::Same)),
+        Input::Confirm => finish(simulation, Outcome::NotModified { remaining: Some(Duration::ZERO) }),
+        Input::Change(seconds) => {
             let remaining = seconds.map(|seconds| Duration::from_secs(u64::from(seconds)));
             finish(simulation, Outcome::Loaded { remaining, change: Change::Changed });
         }
-        Deed::Fail(seconds) => {
+        Input::Fail(seconds) => {
             let retry_after = seconds.map(|seconds| Duration::from_secs(u64::from(seconds)));
             finish(simulation, Outcome::Failed { error: RefreshError::InvalidDocument, retry_after });
         }
-        Deed::Panic | Deed::RuntimeEnds => {
+        Input::Panic | Input::RuntimeEnds => {
             simulation.in_flight = None;
-            let is_panic = matches!(deed, Deed::Panic);
+            let is_panic = matches!(input, Input::Panic);
             let error = if is_panic { RefreshError::Panic } else { RefreshError::Interrupted };
             simulation.step(Event::Interrupted(error));
         }
-        Deed::Stray => {
+        Input::Stray => {
             let generation = simulation.machine.generation().saturating_sub(1);
             simulation.step(Event::Finished { generation, outcome: loaded(Change::Changed) });
         }
@@ -108,71 +108,71 @@ fn perform(simulation: &mut Simulation, deed: Deed) {
 }
 
 proptest! {
-    /// G1, G2, G7, G10 and the order of all that is published; [`Simulation::step`] asserts after every step that
-    /// exactly one of a fetch and a timer is there, and that nothing but a confirmation moves the times of the keys.
+    /// G1, G2, G7, G10 and the order of the published times. [`Simulation::step`] asserts after every step that either a
+    /// fetch is in flight or a timer is armed, and that only a confirmation changes the times of the keys.
     #[test]
     fn timer_always_armed_prop(
         policy in policy(),
-        deeds in proptest::collection::vec((deed(), sample()), 1..120),
+        inputs in proptest::collection::vec((input(), sample()), 1..120),
     ) {
         let mut simulation = Simulation::with(policy);
         simulation.step(Event::Begin);
-        for (deed, sample) in deeds {
+        for (input, sample) in inputs {
             simulation.sample = sample;
             let published = simulation.published;
-            perform(&mut simulation, deed);
-            // G2 and G10: the machine's judgement of the keys is that of their own times, and nothing else.
+            perform(&mut simulation, input);
+            // G2 and G10: whether the keys are usable depends on their own times alone.
             if let Some(times) = simulation.published {
                 let usable = simulation.now < times.expires_at;
                 prop_assert_eq!(simulation.freshness_state() < Some(FreshnessState::Expired), usable);
             }
             prop_assert!(simulation.published.is_some() || published.is_none(), "keys were lost");
         }
-        // G1: a window without a change of the set, and one with some.
+        // G1: the limits without and with a change of the set.
         prop_assert!(simulation.busiest_minute(|cause| cause == Cause::Scheduled) <= 2);
         let at_most = if simulation.changes.is_empty() { 8 } else { 12 };
-        prop_assert!(simulation.busiest_minute(|cause| cause == Cause::UnknownKid) <= at_most, "{:?}", simulation.begun);
-        // G7: whatever has happened, a healthy issuer brings fresh keys within the longest pause.
+        prop_assert!(simulation.busiest_minute(|cause| cause == Cause::UnknownKid) <= at_most, "{:?}", simulation.started);
+        // G7: after any sequence, a healthy issuer leads to fresh keys within the longest pause.
         simulation.run(310 * SECOND, |_| Some(loaded(Change::Same)));
         prop_assert!(simulation.freshness_state() < Some(FreshnessState::Stale), "{:?}", simulation.machine);
     }
 
-    /// G1: an issuer that fails is asked 8 times in the first minute (12 while nothing can be served), then 2 (8) times.
+    /// G1: a failing issuer gets at most 8 fetches in the first minute (12 without usable keys), then 2 (8) a minute.
     #[test]
-    fn a_failing_issuer_is_asked_seldom(rolls in proptest::collection::vec(sample(), 400), has_keys in any::<bool>()) {
+    fn limits_fetches_from_a_failing_issuer(samples in proptest::collection::vec(sample(), 400), has_keys in any::<bool>()) {
         let mut simulation = if has_keys { Simulation::loaded() } else { Simulation::new() };
         simulation.step(Event::Begin);
-        let mut rolls = rolls.into_iter().cycle();
+        let mut samples = samples.into_iter().cycle();
         if has_keys {
             simulation.now = simulation.machine.wake_at().expect("armed");
             simulation.step(Event::Timer);
         }
         let start = simulation.now;
-        simulation.begun.retain(|(at, _)| *at >= start);
+        simulation.started.retain(|(at, _)| *at >= start);
         for _ in 0..600 {
-            simulation.sample = rolls.next().expect("a cycle");
+            simulation.sample = samples.next().expect("a cycle");
             simulation.step(Event::UnknownKid);
             simulation.run(SECOND, |_| Some(failed()));
         }
         let (first, later) = if has_keys { (8, 2) } else { (12, 8) };
-        let asked = |from: u64, to: u64| {
+        let fetches = |from: u64, to: u64| {
             let age = |at: Monotonic| at.saturating_since(start);
             let (from, to) = (Duration::from_secs(from), Duration::from_secs(to));
-            simulation.begun.iter().filter(|(at, _)| age(*at) >= from && age(*at) < to).count()
+            simulation.started.iter().filter(|(at, _)| age(*at) >= from && age(*at) < to).count()
         };
-        prop_assert!(asked(0, 60) <= first, "{}", asked(0, 60));
+        prop_assert!(fetches(0, 60) <= first, "{}", fetches(0, 60));
         for minute in 1..10 {
-            prop_assert!(asked(minute * 60, minute * 60 + 60) <= later, "{:?}", simulation.begun);
+            prop_assert!(fetches(minute * 60, minute * 60 + 60) <= later, "{:?}", simulation.started);
         }
     }
 
-    /// G1: a flood of unknown key ids from rest costs 8 fetches a minute, 12 if the set changes once meanwhile.
+    /// G1: a flood of unknown key ids causes at most 8 fetches a minute, 12 if the set changes once meanwhile.
     #[test]
-    fn a_flood_is_answered_seldom(rolls in proptest::collection::vec(sample(), 100), change_at in 0_usize..600) {
+    fn limits_fetches_in_a_flood(samples in proptest::collection::vec(sample(), 100), change_at in 0_usize..600) {
         let mut simulation = Simulation::loaded();
         let changes_before = simulation.changes.len();
         for tick in 0..600 {
-            simulation.sample = rolls[tick % rolls.len()];
+            simulation.sample = samples[tick % samples.len()];
             simulation.step(Event::UnknownKid);
             simulation.run(Duration::from_millis(100), |_| {
                 let change = if tick >= change_at { Change::Changed } else { Change::Same };
@@ -183,7 +183,7 @@ proptest! {
             }
         }
         for tick in 0..600 {
-            simulation.sample = rolls[tick % rolls.len()];
+            simulation.sample = samples[tick % samples.len()];
             simulation.step(Event::UnknownKid);
             simulation.run(Duration::from_millis(100), |_| Some(loaded(Change::Same)));
         }
@@ -191,33 +191,33 @@ proptest! {
     }
 }
 
-/// At 0, 1, 3, 7, 15, 30 and 45 s, or up to a tenth earlier.
+/// Fetches start at 0, 1, 3, 7, 15, 30 and 45 s, or up to a tenth earlier.
 #[test]
-fn a_flood_from_rest_costs_seven_fetches_in_a_minute() {
+fn makes_seven_fetches_a_minute_in_a_flood() {
     let mut simulation = Simulation::loaded();
     for _ in 0..590 {
         simulation.step(Event::UnknownKid);
         simulation.run(Duration::from_millis(100), |_| Some(loaded(Change::Same)));
     }
-    assert_eq!(simulation.busiest_minute(|cause| cause == Cause::UnknownKid), 7, "{:?}", simulation.begun);
+    assert_eq!(simulation.busiest_minute(|cause| cause == Cause::UnknownKid), 7, "{:?}", simulation.started);
 }
 
-/// G3: whatever the flood, a new key is there within the longest cool-down.
+/// G3: during a flood a fetch starts at least once in the longest cool-down.
 #[test]
-fn a_flood_does_not_delay_a_new_key() {
+fn fetches_within_the_longest_cool_down_in_a_flood() {
     let mut simulation = Simulation::loaded();
     for second in 0..600 {
-        let before = simulation.begun.len();
+        let before = simulation.started.len();
         for _ in 0..15 {
             simulation.step(Event::UnknownKid);
             simulation.run(SECOND, |_| Some(loaded(Change::Same)));
         }
-        assert!(simulation.begun.len() > before, "no fetch in 15 s after {second} rounds");
+        assert!(simulation.started.len() > before, "no fetch in 15 s after {second} rounds");
     }
 }
 
-/// F55: replicas that start together do not come back together, the first time or any later one. The row allows them 3
-/// fetches a second; they make 2 at most over ten seconds, and by chance a few more within a single one.
+/// F55: replicas that start together do not refresh together, neither the first time nor later. The limit is 3 fetches a
+/// second; over ten seconds they make at most 2 a second, and by chance a few more within a single second.
 #[test]
 fn replicas_100_jitter() {
     const SECONDS: usize = 3000;
@@ -233,7 +233,7 @@ fn replicas_100_jitter() {
                 simulation.sample = rng.sample();
                 simulation.run(250 * SECOND, |_| Some(loaded(Change::Same)));
             }
-            for (at, _) in simulation.begun.iter().skip(1) {
+            for (at, _) in simulation.started.iter().skip(1) {
                 let second = at.saturating_since(start).as_secs();
                 starts[usize::try_from(second).expect("an hour at most")] += 1;
             }
@@ -241,12 +241,12 @@ fn replicas_100_jitter() {
         let busiest = |span: usize| starts.windows(span).map(|span| span.iter().sum::<u32>()).max();
         assert!(busiest(10) <= Some(20), "{:?} fetches in ten seconds, seed {seed}", busiest(10));
         assert!(busiest(1) <= Some(6), "{:?} fetches in one second, seed {seed}", busiest(1));
-        // They do come back: each has its twelve or so refreshes.
+        // They do refresh: about twelve times each.
         assert!((1100..=1500).contains(&starts.iter().sum::<u32>()), "{starts:?}");
     }
 }
 
-/// F55: nor do strangers that flood all replicas at once keep them in step.
+/// F55: a flood of unknown key ids on all replicas at once does not synchronize them.
 #[test]
 fn replicas_100_drift_apart_in_a_flood() {
     let mut rng = Rng::from_seed(1);
@@ -259,12 +259,12 @@ fn replicas_100_drift_apart_in_a_flood() {
             simulation.step(Event::UnknownKid);
             simulation.run(SECOND, |_| Some(loaded(Change::Same)));
         }
-        let unknown_kids = simulation.begun.iter().filter(|(_, cause)| *cause == Cause::UnknownKid);
+        let unknown_kids = simulation.started.iter().filter(|(_, cause)| *cause == Cause::UnknownKid);
         starts.extend(unknown_kids.map(|(at, _)| at.saturating_since(start).as_secs()));
     }
     let busiest =
         |span: std::ops::Range<u64>| span.map(|second| starts.iter().filter(|at| **at == second).count()).max();
-    assert_eq!(busiest(0..2), Some(200), "the first stranger finds all of them at rest, and is owed one more");
+    assert_eq!(busiest(0..2), Some(200), "the first unknown kid starts a fetch and a follow-up on each replica");
     assert!(
         busiest(300..600) <= Some(30),
         "{:?} fetches in a second, after {:?} once",

@@ -1,6 +1,6 @@
-//! The machine by itself: every transition, and its bounds under any sequence of events.
+//! Tests of the state machine alone: every transition, and its bounds under any sequence of events.
 
-#![expect(clippy::arithmetic_side_effects, reason = "tests count and add freely; an overflow fails them")]
+#![expect(clippy::arithmetic_side_effects, reason = "an overflow in a test fails the test")]
 
 mod bounds;
 mod unknown_kids;

@@ -1,4 +1,4 @@
-//! A machine with a clock and an issuer around it, and a record of what it did.
+//! The state machine with a simulated clock and issuer, and a record of its fetches.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) const DOWN: RefreshError = RefreshError::Network { error: FetchError::Connect };
 
-/// The machine under test.
+/// A state machine under test.
 pub(super) struct Simulation {
     pub(super) machine: Refresh,
     pub(super) now: Monotonic,
     pub(super) sample: Sample,
     pub(super) in_flight: Option<FetchOrder>,
-    /// Every fetch that began.
-    pub(super) begun: Vec<(Monotonic, Cause)>,
+    /// Every fetch that started.
+    pub(super) started: Vec<(Monotonic, Cause)>,
     /// Every change of the set.
     pub(super) changes: Vec<Monotonic>,
     pub(super) published: Option<Times>,
@@ -38,13 +38,13 @@ impl Simulation {
             now: Monotonic::from_origin(1000 * SECOND),
             sample: Sample { first: Jitter(u32::MAX), second: Jitter(u32::MAX) },
             in_flight: None,
-            begun: Vec::new(),
+            started: Vec::new(),
             changes: Vec::new(),
             published: None,
         }
     }
 
-    /// A machine that has loaded its first set.
+    /// Creates a machine that has loaded its first set.
     pub(super) fn loaded() -> Self {
         Self::loaded_with(RefreshPolicy::new())
     }
@@ -56,7 +56,7 @@ impl Simulation {
         simulation
     }
 
-    /// One step, checked against what holds after every step.
+    /// Performs one step, and asserts the invariants that hold after every step.
     pub(super) fn step(&mut self, event: Event) -> Vec<Action> {
         let times_before = self.machine.times;
         let actions = self.machine.step(event, self.now, self.sample);
@@ -66,7 +66,7 @@ impl Simulation {
                 Action::Fetch(order) => {
                     assert!(self.in_flight.is_none(), "two fetches at once after {event:?}: {actions:?}");
                     self.in_flight = Some(*order);
-                    self.begun.push((self.now, order.cause));
+                    self.started.push((self.now, order.cause));
                 }
                 Action::Abort => self.in_flight = None,
                 Action::Publish(times) => {
@@ -79,13 +79,13 @@ impl Simulation {
                 _ => {}
             }
         }
-        let is_moved = was_published || event == Event::Expire;
-        assert!(is_moved || self.machine.times == times_before, "{event:?} moved the times of the keys");
+        let may_change_times = was_published || event == Event::Expire;
+        assert!(may_change_times || self.machine.times == times_before, "{event:?} changed the times of the keys");
         self.check_liveness();
         actions
     }
 
-    /// G7: a fetch is in flight, or a time is armed for the next one.
+    /// G7: a fetch is in flight, or a timer is armed for the next one.
     fn check_liveness(&self) {
         let fetching = matches!(self.machine.activity(), Activity::Fetching { .. });
         assert_eq!(fetching, self.in_flight.is_some());
@@ -103,7 +103,7 @@ impl Simulation {
         self.step(Event::Finished { generation: order.generation, outcome })
     }
 
-    /// Passes time from timer to timer; `answer` tells what becomes of each fetch, `None` that it hangs.
+    /// Advances the time from timer to timer. `answer` returns the outcome of each fetch, or `None` if it hangs.
     pub(super) fn run(&mut self, span: Duration, mut answer: impl FnMut(&FetchOrder) -> Option<Outcome>) {
         let end = self.now.saturating_add(span);
         loop {
@@ -126,9 +126,10 @@ impl Simulation {
         self.published.map(|times| times.freshness_state(self.now))
     }
 
-    /// Largest number of fetches of this kind in any window of a minute.
+    /// Returns the largest number of fetches with such a cause in any window of a minute.
     pub(super) fn busiest_minute(&self, counts: impl Fn(Cause) -> bool) -> usize {
-        let starts: Vec<Monotonic> = self.begun.iter().filter(|(_, cause)| counts(*cause)).map(|(at, _)| *at).collect();
+        let starts: Vec<Monotonic> =
+            self.started.iter().filter(|(_, cause)| counts(*cause)).map(|(at, _)| *at).collect();
         let within = |from: Monotonic| {
             starts.iter().filter(|at| **at >= from && at.saturating_since(from) < 60 * SECOND).count()
         };
@@ -144,7 +145,7 @@ pub(super) fn failed() -> Outcome {
     Outcome::Failed { error: DOWN, retry_after: None }
 }
 
-/// The cause of the one fetch among the actions.
+/// Returns the cause of the fetch among the actions.
 pub(super) fn fetch(actions: &[Action]) -> Option<Cause> {
     actions.iter().find_map(|action| match action {
         Action::Fetch(order) => Some(order.cause),
@@ -152,13 +153,13 @@ pub(super) fn fetch(actions: &[Action]) -> Option<Cause> {
     })
 }
 
-/// Moves to the time that is armed, and fires.
+/// Advances the time to the armed timer, and fires it.
 pub(super) fn fire(simulation: &mut Simulation) -> Vec<Action> {
     simulation.now = simulation.machine.wake_at().expect("armed");
     simulation.step(Event::Timer)
 }
 
-pub(super) fn wait_of(simulation: &Simulation) -> Duration {
+pub(super) fn time_to_next_attempt(simulation: &Simulation) -> Duration {
     simulation.machine.next_attempt().expect("armed").saturating_since(simulation.now)
 }
 

@@ -1,4 +1,4 @@
-//! Each transition of the machine.
+//! Tests of each transition of the state machine.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::jwks::freshness::FreshnessState;
 use crate::jwks::jitter::Sample;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::tests::simulation::{
-    DOWN, SECOND, Simulation, failed, fetch, fire, loaded, rounded, wait_of,
+    DOWN, SECOND, Simulation, failed, fetch, fire, loaded, rounded, time_to_next_attempt,
 };
 use crate::jwks::refresh::{Action, Activity, Cause, Change, Condition, Event, Outcome};
 
@@ -57,7 +57,7 @@ fn t3_a_304_confirms() {
 }
 
 #[test]
-fn t4_a_failure_keeps_the_keys_and_backs_off() {
+fn t4_keeps_the_keys_and_backs_off_after_a_failure() {
     let mut simulation = Simulation::loaded();
     let times = simulation.published;
     fire(&mut simulation);
@@ -68,7 +68,7 @@ fn t4_a_failure_keeps_the_keys_and_backs_off() {
 }
 
 #[test]
-fn t4_pauses_double_to_a_minute_and_half_of_each_is_certain() {
+fn t4_backoff_doubles_to_a_minute_with_equal_jitter() {
     for (sample, expected) in [
         (Sample::default(), [500_u64, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]),
         (Simulation::new().sample, [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]),
@@ -81,7 +81,7 @@ fn t4_pauses_double_to_a_minute_and_half_of_each_is_certain() {
                 fire(&mut simulation);
             }
             simulation.finish(failed());
-            pauses.push(wait_of(&simulation));
+            pauses.push(time_to_next_attempt(&simulation));
         }
         for (pause, expected) in pauses.iter().zip(expected) {
             let expected = Duration::from_millis(expected);
@@ -91,13 +91,13 @@ fn t4_pauses_double_to_a_minute_and_half_of_each_is_certain() {
 }
 
 #[test]
-fn t4_retry_after_is_honoured_up_to_five_minutes_and_never_shortens() {
-    for (asked, expected) in [(30, 30), (86_400, 300), (0, 1)] {
+fn t4_honours_retry_after_up_to_five_minutes_if_longer_than_the_backoff() {
+    for (requested, expected) in [(30, 30), (86_400, 300), (0, 1)] {
         let mut simulation = Simulation::loaded();
         fire(&mut simulation);
-        let retry_after = Some(Duration::from_secs(asked));
+        let retry_after = Some(Duration::from_secs(requested));
         simulation.finish(Outcome::Failed { error: DOWN, retry_after });
-        assert_eq!(rounded(wait_of(&simulation)), expected, "{asked}");
+        assert_eq!(rounded(time_to_next_attempt(&simulation)), expected, "{requested}");
     }
 }
 
@@ -109,7 +109,7 @@ fn t5_the_refresh_starts_ahead_of_time() {
 }
 
 #[test]
-fn t6_the_retry_comes_when_the_pause_is_over() {
+fn t6_retries_when_the_backoff_ends() {
     let mut simulation = Simulation::loaded();
     fire(&mut simulation);
     simulation.finish(failed());
@@ -128,38 +128,38 @@ fn t15_a_reload_ignores_cool_down_and_backoff() {
 }
 
 #[test]
-fn t15_a_reload_gets_its_own_fetch_after_the_one_in_flight() {
+fn t15_a_reload_fetches_after_the_fetch_in_flight() {
     for outcome in [loaded(Change::Same), failed()] {
         let mut simulation = Simulation::loaded();
         fire(&mut simulation);
         assert_eq!(simulation.step(Event::FetchNow(Cause::Manual)), []);
         assert_eq!(simulation.step(Event::FetchNow(Cause::Manual)), []);
         assert_eq!(fetch(&simulation.finish(outcome)), Some(Cause::Manual));
-        assert_eq!(fetch(&simulation.finish(loaded(Change::Same))), None, "both share one");
+        assert_eq!(fetch(&simulation.finish(loaded(Change::Same))), None, "both share one fetch");
     }
 }
 
 #[test]
-fn t17_stale_and_expired_are_told_once_each() {
+fn t17_notifies_once_of_stale_and_expired_each() {
     let mut simulation = Simulation::loaded();
-    let mut last_reported = Vec::new();
+    let mut actions = Vec::new();
     for _ in 0..5000 {
         simulation.pass(SECOND);
         if simulation.in_flight.is_some() {
             simulation.finish(failed());
         }
-        last_reported.extend(simulation.step(Event::Timer).into_iter().filter(|action| {
+        actions.extend(simulation.step(Event::Timer).into_iter().filter(|action| {
             matches!(action, Action::NotifyStale { .. } | Action::NotifyExpired | Action::NotifyRecovered)
         }));
     }
-    assert!(matches!(last_reported[..], [Action::NotifyStale { .. }, Action::NotifyExpired]), "{last_reported:?}");
+    assert!(matches!(actions[..], [Action::NotifyStale { .. }, Action::NotifyExpired]), "{actions:?}");
     assert_eq!(simulation.freshness_state(), Some(FreshnessState::Expired));
     simulation.run(MINUTE, |_| Some(loaded(Change::Same)));
     assert_eq!(simulation.freshness_state(), Some(FreshnessState::Fresh));
 }
 
 #[test]
-fn t17_expiry_is_told_at_its_very_moment_even_while_a_fetch_is_in_flight() {
+fn t17_notifies_of_expiry_on_time_with_a_fetch_in_flight() {
     let mut simulation = Simulation::loaded_with(RefreshPolicy::new().strict_freshness());
     let expires_at = simulation.published.expect("loaded").expires_at;
     simulation.now = Monotonic::from_origin(expires_at.since_origin().saturating_sub(SECOND));
@@ -171,18 +171,18 @@ fn t17_expiry_is_told_at_its_very_moment_even_while_a_fetch_is_in_flight() {
 }
 
 #[test]
-fn t18_pauses_are_short_while_nothing_can_be_served() {
+fn t18_backoff_is_short_without_usable_keys() {
     let mut simulation = Simulation::new();
     simulation.step(Event::Begin);
     for _ in 0..20 {
         simulation.finish(failed());
-        assert!(wait_of(&simulation) <= 15 * SECOND);
+        assert!(time_to_next_attempt(&simulation) <= 15 * SECOND);
         fire(&mut simulation);
     }
 }
 
 #[test]
-fn t18_expiry_cuts_a_long_pause_short_unless_the_server_asked_for_it() {
+fn t18_expiry_shortens_a_backoff_but_not_a_retry_after() {
     for (retry_after, expected) in [(None, 15), (Some(300 * SECOND), 299)] {
         let mut simulation = Simulation::loaded();
         let expires_at = simulation.published.expect("loaded").expires_at;
@@ -190,15 +190,15 @@ fn t18_expiry_cuts_a_long_pause_short_unless_the_server_asked_for_it() {
         simulation.now = Monotonic::from_origin(expires_at.since_origin().saturating_sub(SECOND));
         simulation.step(Event::Timer);
         simulation.finish(Outcome::Failed { error: DOWN, retry_after });
-        assert!(wait_of(&simulation) >= 59 * SECOND);
+        assert!(time_to_next_attempt(&simulation) >= 59 * SECOND);
         simulation.now = expires_at;
         assert_eq!(simulation.step(Event::Timer), [Action::NotifyExpired]);
-        assert_eq!(rounded(wait_of(&simulation)), expected);
+        assert_eq!(rounded(time_to_next_attempt(&simulation)), expected);
     }
 }
 
 #[test]
-fn expires_the_set_at_once_and_retries_soon() {
+fn expires_the_set_at_once_and_retries_early() {
     let mut simulation = Simulation::loaded();
     simulation.machine.failures = 10;
     fire(&mut simulation);
@@ -206,7 +206,7 @@ fn expires_the_set_at_once_and_retries_soon() {
     assert_eq!(simulation.machine.unusable_from(), Some(simulation.now));
     assert_eq!(simulation.step(Event::Expire), [], "it has expired already");
     simulation.finish(failed());
-    assert!(wait_of(&simulation) <= 15 * SECOND);
+    assert!(time_to_next_attempt(&simulation) <= 15 * SECOND);
     fire(&mut simulation);
     let actions = simulation.finish(loaded(Change::Changed));
     assert!(actions.contains(&Action::NotifyRecovered), "{actions:?}");
@@ -226,12 +226,12 @@ fn t19_a_panic_of_the_task_is_a_failure() {
     assert_eq!(simulation.machine.failures(), 1);
     assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Retry));
     simulation.finish(loaded(Change::Same));
-    assert_eq!(simulation.step(Event::Interrupted(RefreshError::Panic)), [], "nothing was in flight");
+    assert_eq!(simulation.step(Event::Interrupted(RefreshError::Panic)), [], "no fetch was in flight");
 }
 
-/// Found by fuzzing: the fetch was ordered from a task that was gone, and the machine waited for it until its deadline.
+/// Found by fuzzing: the fetch was ordered from a task that had ended, and the machine waited for it until its deadline.
 #[test]
-fn t19_a_dying_task_is_ordered_no_fetch() {
+fn t19_orders_no_fetch_from_an_ending_task() {
     for error in [RefreshError::Panic, RefreshError::Interrupted] {
         let mut simulation = Simulation::loaded();
         fire(&mut simulation);
@@ -239,13 +239,13 @@ fn t19_a_dying_task_is_ordered_no_fetch() {
         simulation.in_flight = None;
         assert_eq!(fetch(&simulation.step(Event::Interrupted(error))), None, "{error:?}");
         assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Retry));
-        let last_reported = simulation.finish(loaded(Change::Same));
-        assert_eq!(fetch(&last_reported), Some(Cause::Manual), "what was demanded still comes");
+        let actions = simulation.finish(loaded(Change::Same));
+        assert_eq!(fetch(&actions), Some(Cause::Manual), "the requested reload still follows");
     }
 }
 
 #[test]
-fn t19_the_end_of_a_runtime_is_nobodys_failure() {
+fn t19_the_end_of_a_runtime_counts_as_no_failure() {
     let mut simulation = Simulation::loaded();
     fire(&mut simulation);
     simulation.in_flight = None;
@@ -254,12 +254,12 @@ fn t19_the_end_of_a_runtime_is_nobodys_failure() {
     assert_eq!(fetch(&simulation.step(Event::Timer)), Some(Cause::Retry));
 }
 
-/// G1: a runtime for each request, none of which lives to see the answer.
+/// G1: each request has its own runtime, which ends before the response.
 #[test]
-fn t19_runtimes_that_die_all_the_time_ask_no_more_often_than_failures() {
+fn t19_backs_off_when_runtimes_keep_ending() {
     let mut simulation = Simulation::loaded();
     fire(&mut simulation);
-    simulation.begun.clear();
+    simulation.started.clear();
     for _ in 0..600 {
         if simulation.in_flight.take().is_some() {
             simulation.step(Event::Interrupted(RefreshError::Interrupted));
@@ -267,7 +267,7 @@ fn t19_runtimes_that_die_all_the_time_ask_no_more_often_than_failures() {
         simulation.step(Event::Timer);
         simulation.pass(SECOND / 10);
     }
-    assert!((5..=8).contains(&simulation.begun.len()), "{:?}", simulation.begun);
+    assert!((5..=8).contains(&simulation.started.len()), "{:?}", simulation.started);
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn t20_closing_ends_everything() {
 fn t21_the_deadline_of_the_operation_aborts_it() {
     let mut simulation = Simulation::new();
     simulation.step(Event::Begin);
-    assert_eq!(wait_of(&simulation), 5 * SECOND);
+    assert_eq!(time_to_next_attempt(&simulation), 5 * SECOND);
     let actions = fire(&mut simulation);
     assert!(
         matches!(actions[..], [Action::Abort, Action::NotifyFailed { error: RefreshError::Timeout, .. }]),
@@ -301,9 +301,9 @@ fn after_an_unexpected_304_the_next_request_is_unconditional() {
     assert_eq!(simulation.in_flight.map(|order| order.condition), Some(Condition::Always));
 }
 
-/// A server, or something on the way, may dislike the validator: then the retry goes without it.
+/// A server or proxy may fail because of `If-None-Match`, so the retry is sent without it.
 #[test]
-fn what_was_answered_with_an_error_is_asked_for_without_condition() {
+fn retries_without_if_none_match_after_an_error_response() {
     let status = RefreshError::Status { status: 412 };
     for (error, condition) in [
         (status, Condition::Always),

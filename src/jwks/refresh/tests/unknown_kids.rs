@@ -1,49 +1,49 @@
-//! Each transition that an unknown key id makes.
+//! Tests of each transition that an unknown key id causes.
 
 use crate::clock::Monotonic;
 use crate::jwks::freshness::Times;
 use crate::jwks::jitter::Jitter;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::tests::simulation::{
-    DOWN, SECOND, Simulation, failed, fetch, fire, loaded, rounded, wait_of,
+    DOWN, SECOND, Simulation, failed, fetch, fire, loaded, rounded, time_to_next_attempt,
 };
 use crate::jwks::refresh::{Cause, Change, Condition, Event, Outcome};
 
 #[test]
-fn t7_the_first_miss_after_the_initial_load_fetches() {
+fn t7_the_first_unknown_kid_after_the_initial_load_fetches() {
     let mut simulation = Simulation::loaded();
     assert_eq!(fetch(&simulation.step(Event::UnknownKid)), Some(Cause::UnknownKid));
     assert_eq!(simulation.in_flight.map(|order| order.condition), Some(Condition::Always));
 }
 
 #[test]
-fn t8_a_miss_within_the_cool_down_is_owed_a_fetch() {
+fn t8_schedules_a_follow_up_for_an_unknown_kid_in_the_cool_down() {
     let mut simulation = Simulation::loaded();
     simulation.step(Event::UnknownKid);
     simulation.finish(loaded(Change::Same));
     assert_eq!(simulation.step(Event::UnknownKid), []);
     assert!(simulation.machine.has_follow_up_fetch());
-    assert_eq!(rounded(wait_of(&simulation)), 1);
+    assert_eq!(rounded(time_to_next_attempt(&simulation)), 1);
     assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::UnknownKid));
     assert!(!simulation.machine.has_follow_up_fetch());
 }
 
 #[test]
-fn t10_a_miss_joins_the_fetch_in_flight() {
+fn t10_an_unknown_kid_joins_the_fetch_in_flight() {
     let mut simulation = Simulation::loaded();
     fire(&mut simulation);
     assert_eq!(simulation.step(Event::UnknownKid), []);
-    // Still absent: the scheduled fetch has not spent the budget for misses, and may have been answered by a cache.
+    // Still unknown: the scheduled fetch starts no cool-down, and its reply may be from a cache.
     assert_eq!(fetch(&simulation.finish(loaded(Change::Same))), Some(Cause::UnknownKid));
     assert_eq!(fetch(&simulation.finish(loaded(Change::Same))), None);
     assert!(simulation.machine.has_follow_up_fetch());
     assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::UnknownKid));
     simulation.finish(loaded(Change::Same));
-    assert!(!simulation.machine.has_follow_up_fetch(), "and then no more");
+    assert!(!simulation.machine.has_follow_up_fetch(), "and no more fetches");
 }
 
 #[test]
-fn t10_a_miss_that_joined_is_owed_what_the_budget_allows() {
+fn t10_schedules_a_follow_up_for_an_unknown_kid_that_joined() {
     let mut simulation = Simulation::loaded();
     simulation.step(Event::UnknownKid);
     simulation.finish(loaded(Change::Same));
@@ -57,7 +57,7 @@ fn t10_a_miss_that_joined_is_owed_what_the_budget_allows() {
 }
 
 #[test]
-fn t10_whoever_joins_a_fetch_that_changes_the_set_asks_again() {
+fn t10_schedules_no_follow_up_when_the_joined_fetch_changes_the_set() {
     let mut simulation = Simulation::loaded();
     fire(&mut simulation);
     simulation.step(Event::UnknownKid);
@@ -65,9 +65,9 @@ fn t10_whoever_joins_a_fetch_that_changes_the_set_asks_again() {
     assert!(!simulation.machine.has_follow_up_fetch());
 }
 
-/// F24: what a cache confirms in between does not pay what is owed.
+/// F24: a scheduled fetch in between, which a cache may answer, does not replace the follow-up fetch.
 #[test]
-fn t8_a_scheduled_fetch_pays_no_debt() {
+fn t8_a_scheduled_fetch_keeps_the_follow_up() {
     let mut simulation = Simulation::loaded();
     simulation.step(Event::UnknownKid);
     simulation.finish(loaded(Change::Same));
@@ -78,9 +78,10 @@ fn t8_a_scheduled_fetch_pays_no_debt() {
     assert_eq!((simulation.machine.has_follow_up_fetch(), simulation.machine.next_attempt()), (true, due));
 }
 
-/// F24: a miss whose fetch failed is not satisfied by a retry, which a cache may answer; nor does it try for ever.
+/// F24: after a failed fetch for an unknown kid, a retry, which a cache may answer, is not enough: one follow-up fetch is
+/// scheduled, and no more.
 #[test]
-fn t11_a_miss_whose_fetch_failed_is_owed_one_more() {
+fn t11_schedules_one_follow_up_after_a_failed_fetch_for_an_unknown_kid() {
     let mut simulation = Simulation::loaded();
     simulation.step(Event::UnknownKid);
     simulation.finish(failed());
@@ -93,7 +94,7 @@ fn t11_a_miss_whose_fetch_failed_is_owed_one_more() {
     assert!(!simulation.machine.has_follow_up_fetch());
 }
 
-/// A fetch is under way: the scheduled one, or a stranger's so many seconds before it.
+/// Returns a machine with a fetch in flight: the scheduled one, or one for an unknown kid `ahead` seconds before it.
 fn fetching(cause: Cause, ahead: u32) -> Simulation {
     let mut simulation = Simulation::loaded_with(RefreshPolicy::new().strict_freshness());
     let refresh_at = simulation.published.expect("loaded").refresh_at;
@@ -106,41 +107,44 @@ fn fetching(cause: Cause, ahead: u32) -> Simulation {
     simulation
 }
 
-/// F35: what a server tells a stranger's fetch does not put off the scheduled one.
+/// F35: `Retry-After` on a fetch for an unknown kid does not delay the scheduled fetch.
 #[test]
-fn t11_a_stranger_does_not_put_off_the_refresh() {
+fn t11_retry_after_for_an_unknown_kid_does_not_delay_the_refresh() {
     for (cause, longest) in [(Cause::UnknownKid, 11), (Cause::Scheduled, 300)] {
         let mut simulation = fetching(cause, 10);
         simulation.finish(Outcome::Failed { error: DOWN, retry_after: Some(300 * SECOND) });
-        assert!(wait_of(&simulation) <= longest * SECOND && wait_of(&simulation) >= 10 * SECOND, "{cause:?}");
+        assert!(
+            time_to_next_attempt(&simulation) <= longest * SECOND && time_to_next_attempt(&simulation) >= 10 * SECOND,
+            "{cause:?}"
+        );
     }
 }
 
-/// F35: nor does what it tells the retry of such a fetch, which nobody else has caused either; that of a refresh stays away.
+/// F35: the same for the retry of such a fetch. `Retry-After` on the retry of a refresh is honoured.
 #[test]
-fn t11_the_retry_of_a_strangers_fetch_does_not_put_off_the_refresh() {
+fn t11_retry_after_for_a_retry_of_it_does_not_delay_the_refresh() {
     for (cause, expected) in [(Cause::UnknownKid, 100), (Cause::Scheduled, 300)] {
         let mut simulation = fetching(cause, 101);
         simulation.finish(failed());
         assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Retry));
         simulation.finish(Outcome::Failed { error: DOWN, retry_after: Some(300 * SECOND) });
-        assert_eq!(rounded(wait_of(&simulation)), expected, "{cause:?}");
+        assert_eq!(rounded(time_to_next_attempt(&simulation)), expected, "{cause:?}");
     }
 }
 
-/// F40d: an issuer whose set differs at every fetch, as several servers with sets of their own make it.
+/// F40d: the set differs at every fetch, for example if several servers have different sets.
 #[test]
-fn t13_a_set_that_always_changes_does_not_take_the_budget_away() {
+fn t13_limits_fetches_when_the_set_changes_at_every_fetch() {
     let mut simulation = Simulation::loaded();
     for _ in 0..3000 {
         simulation.step(Event::UnknownKid);
         simulation.run(SECOND / 10, |_| Some(loaded(Change::Changed)));
     }
-    assert!(simulation.busiest_minute(|cause| cause == Cause::UnknownKid) <= 12, "{:?}", simulation.begun);
+    assert!(simulation.busiest_minute(|cause| cause == Cause::UnknownKid) <= 12, "{:?}", simulation.started);
 }
 
 #[test]
-fn t11_after_a_failure_a_miss_fetches_nothing() {
+fn t11_an_unknown_kid_during_the_backoff_starts_no_fetch() {
     let mut simulation = Simulation::loaded();
     fire(&mut simulation);
     simulation.finish(failed());
@@ -150,7 +154,7 @@ fn t11_after_a_failure_a_miss_fetches_nothing() {
 }
 
 #[test]
-fn t12_fruitless_misses_are_spaced_ever_wider() {
+fn t12_the_cool_down_grows_with_each_unchanged_fetch() {
     let mut simulation = Simulation::loaded();
     let start = simulation.now;
     simulation.step(Event::UnknownKid);
@@ -172,12 +176,12 @@ fn t12_the_cool_down_is_shortened_at_random() {
         simulation.step(Event::UnknownKid);
         simulation.finish(loaded(Change::Same));
         simulation.step(Event::UnknownKid);
-        assert_eq!(wait_of(&simulation).as_millis(), expected, "{jitter}");
+        assert_eq!(time_to_next_attempt(&simulation).as_millis(), expected, "{jitter}");
     }
 }
 
 #[test]
-fn t12_a_miss_fetch_that_fails_is_fruitless_too() {
+fn t12_the_cool_down_grows_with_each_failed_fetch() {
     let mut simulation = Simulation::loaded();
     let start = simulation.now;
     let mut at = Vec::new();
@@ -185,7 +189,7 @@ fn t12_a_miss_fetch_that_fails_is_fruitless_too() {
         if fetch(&simulation.step(Event::UnknownKid)) == Some(Cause::UnknownKid) {
             at.push(simulation.now.saturating_since(start).as_secs());
         }
-        // The fetches for misses fail, and the retries succeed.
+        // The fetches for unknown kids fail, and the retries succeed.
         simulation
             .run(SECOND / 10, |order| Some(if order.cause == Cause::Retry { loaded(Change::Same) } else { failed() }));
     }
