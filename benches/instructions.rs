@@ -1,21 +1,21 @@
-//! A fixed number of validations and nothing else: run under callgrind, it tells instructions for one validation, a figure
-//! that does not depend on the machine's mood. `.ci/run` prints it.
+//! Runs a fixed number of validations. Under callgrind this gives the instructions of one validation, a figure that does not
+//! depend on the load of the machine. `.ci/run` prints it.
 //!
-//! The first argument says what to run, the second how often; two counts and a subtraction leave out the preparation.
+//! The first argument is the case, the second the number of runs. The difference of two counts excludes the preparation.
 
 #![expect(
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
     unreachable_pub,
-    reason = "a bench prints and ends where it cannot go on"
+    reason = "a bench prints and panics on errors"
 )]
 
 #[allow(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::indexing_slicing,
-    reason = "a bench counts freely"
+    reason = "a bench does unchecked arithmetic"
 )]
 mod support;
 
@@ -36,7 +36,7 @@ fn main() {
     let mut arguments = env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let (Some(what), Some(times)) = (arguments.next(), arguments.next()) else {
         println!(
-            "instructions: {{floor|validate|memo|refuse|open|layer}} {{times}}, under callgrind; see .ci/instructions"
+            "instructions: {{floor|validate|cached|reject|open|layer}} {{times}}, under callgrind; see .ci/instructions"
         );
         return;
     };
@@ -44,25 +44,25 @@ fn main() {
     let server = server(Algorithm::RS256);
     let text = token(&server, 0).sign();
     let builder = || Validator::builder(api(&server, Algorithm::RS256));
-    let remembering = builder().build().expect("a good configuration");
-    let forgetful = builder().without_token_cache().build().expect("a good configuration");
+    let caching = builder().build().expect("a valid configuration");
+    let uncached = builder().without_token_cache().build().expect("a valid configuration");
     let open = Router::new().route("/", get(async || "hello"));
     let greet = async |claims: Claims| if claims.subject().is_some() { "hello" } else { "who" };
-    let guarded = Router::new().route("/", get(greet)).layer(BearerLayer::new(remembering.clone()));
+    let guarded = Router::new().route("/", get(greet)).layer(BearerLayer::new(caching.clone()));
     match &*what {
         "floor" => {
-            let floor = Floor::of(&server, Algorithm::RS256, &text);
+            let floor = Floor::new(&server, Algorithm::RS256, &text);
             repeat(times, || floor.check());
         }
-        "validate" => repeat(times, || drop(black_box(now(forgetful.validate(black_box(&text))).expect("valid")))),
-        "memo" => repeat(times, || drop(black_box(now(remembering.validate(black_box(&text))).expect("valid")))),
-        "refuse" => {
+        "validate" => repeat(times, || drop(black_box(now(uncached.validate(black_box(&text))).expect("valid")))),
+        "cached" => repeat(times, || drop(black_box(now(caching.validate(black_box(&text))).expect("valid")))),
+        "reject" => {
             let text = token(&server, 0).expired().sign();
-            repeat(times, || drop(black_box(now(remembering.validate(black_box(&text))).expect_err("expired"))));
+            repeat(times, || drop(black_box(now(caching.validate(black_box(&text))).expect_err("expired"))));
         }
         "open" => requests(times, open, &text),
         "layer" => requests(times, guarded, &text),
-        other => panic!("what is {other}?"),
+        other => panic!("unknown case {other}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the layer adds to a request through an axum router, in process.
+//! Measures what the layer adds to a request through an axum router, in process.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -7,7 +7,7 @@
     clippy::panic,
     clippy::print_stdout,
     unreachable_pub,
-    reason = "a bench prints, counts freely and ends where it cannot go on"
+    reason = "a bench prints, does unchecked arithmetic and panics on errors"
 )]
 
 mod support;
@@ -38,23 +38,23 @@ fn main() {
         |number| HeaderValue::try_from(format!("Bearer {}", token(&server, number).sign())).expect("a field value");
     let fields: Vec<HeaderValue> = (0..1_000).map(field).collect();
     let builder = || Validator::builder(api(&server, Algorithm::RS256));
-    let remembering = builder().build().expect("a good configuration");
-    let forgetful = builder().without_token_cache().build().expect("a good configuration");
+    let caching = builder().build().expect("a valid configuration");
+    let uncached = builder().without_token_cache().build().expect("a valid configuration");
 
     let open = Router::new().route("/", get(async || "hello"));
     let greet = async |claims: Claims| if claims.subject().is_some() { "hello" } else { "who" };
-    let hit = Router::new().route("/", get(greet)).layer(BearerLayer::new(remembering));
-    let miss = Router::new().route("/", get(greet)).layer(BearerLayer::new(forgetful));
+    let hit = Router::new().route("/", get(greet)).layer(BearerLayer::new(caching));
+    let miss = Router::new().route("/", get(greet)).layer(BearerLayer::new(uncached));
 
     let (mut hit, mut miss) = (requests(hit, &fields), requests(miss, &fields));
-    // Every token once, so that the memo knows them all.
+    // Every token once, so that the token cache has an entry for each.
     (0..fields.len()).for_each(|_| hit());
     heading("one request through axum, RS256, 1,000 tokens", "axum without authentication");
     let (mut bare, mut contestant) = (requests(open.clone(), &fields), requests(open.clone(), &fields));
     row("no authentication", compare(&mut bare, &mut contestant), None);
     let idle = open.clone().layer(MapRequestLayer::new(|request: Request<Body>| request));
     row("a layer that does nothing", compare(&mut bare, &mut requests(idle, &fields)), None);
-    // Not even a look into a table: what no memo that is keyed by SHA-256 can do without.
+    // The minimum of any cache that is keyed by SHA-256, without even a lookup.
     let digest = open.clone().layer(MapRequestLayer::new(|mut request: Request<Body>| {
         let field = request.headers().get(AUTHORIZATION).expect("a token");
         let digest = digest::digest(&digest::SHA256, field.as_bytes());
@@ -62,39 +62,40 @@ fn main() {
         request
     }));
     row("a layer that inserts the token's SHA-256", compare(&mut bare, &mut requests(digest, &fields)), None);
-    let least = requests(open.clone().layer(least_memo(&fields)), &fields);
-    row("a layer that finds the token in a table", compare(&mut bare, &mut { least }), None);
-    row("with memo", compare(&mut bare, &mut hit), Some(1.95));
-    row("without memo", compare(&mut bare, &mut miss), None);
+    let minimal = requests(open.clone().layer(minimal_cache(&fields)), &fields);
+    row("a layer that finds the token in a table", compare(&mut bare, &mut { minimal }), None);
+    row("with token cache", compare(&mut bare, &mut hit), Some(1.95));
+    row("without token cache", compare(&mut bare, &mut miss), None);
 }
 
-/// What no memo can do without: the layer's own tag of the token, found in a table that never changes, into the extensions.
-/// Nothing is checked, neither the credential's grammar nor a date nor a key, and nothing bounds or renews the table.
-fn least_memo(fields: &[HeaderValue]) -> MapRequestLayer<impl Fn(Request<Body>) -> Request<Body> + Clone + use<>> {
+/// The minimum of any token cache: computes the same fingerprint of the token as the layer, looks it up in a constant table,
+/// and inserts the entry into the extensions. Credential syntax, dates and keys are not checked; the table has no bound.
+fn minimal_cache(fields: &[HeaderValue]) -> MapRequestLayer<impl Fn(Request<Body>) -> Request<Body> + Clone + use<>> {
     let key = Arc::new(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[7; 32]).expect("a key")));
-    let tag = move |field: &HeaderValue| -> [u8; 16] {
+    let fingerprint = move |field: &HeaderValue| -> [u8; 16] {
         let nonce = Nonce::assume_unique_for_key([0; 12]);
         let tag = key.seal_in_place_separate_tag(nonce, Aad::from(field.as_bytes()), &mut []).expect("short enough");
-        tag.as_ref().try_into().expect("16 octets")
+        tag.as_ref().try_into().expect("16 bytes")
     };
-    let verdicts = fields.iter().map(|field| (tag(field), Arc::new(field.clone())));
-    let verdicts: Arc<HashMap<[u8; 16], Arc<HeaderValue>>> = Arc::new(verdicts.collect());
+    let entries = fields.iter().map(|field| (fingerprint(field), Arc::new(field.clone())));
+    let entries: Arc<HashMap<[u8; 16], Arc<HeaderValue>>> = Arc::new(entries.collect());
     MapRequestLayer::new(move |mut request: Request<Body>| {
-        let verdict = verdicts.get(&tag(request.headers().get(AUTHORIZATION).expect("a token"))).expect("a known one");
-        request.extensions_mut().insert(Arc::clone(verdict));
+        let entry =
+            entries.get(&fingerprint(request.headers().get(AUTHORIZATION).expect("a token"))).expect("a known token");
+        request.extensions_mut().insert(Arc::clone(entry));
         request
     })
 }
 
-/// One request after the other, each with the next token; with each is done what `axum::serve` does.
+/// Returns a function that sends one request with the next token, and does for it what `axum::serve` does.
 fn requests(router: Router, fields: &[HeaderValue]) -> impl FnMut() {
-    // Once for a connection: layers are put around handlers here, and not for every request.
+    // Once per connection: `with_state` wraps the handlers in their layers.
     let boxed = router.with_state::<()>(()).map_request(|request: Request<Empty<Bytes>>| request.map(Body::new));
     let connection = TowerToHyperService::new(boxed);
     let mut next = 0;
     move || {
         next = (next + 379) % fields.len();
-        // A server finds the field where it has just read it to, and looks at its octets.
+        // As in a server, the field value is a slice of a buffer that was just read, and is validated.
         let read = Bytes::copy_from_slice(fields[next].as_bytes());
         let field = HeaderValue::from_maybe_shared(read).expect("a field value");
         let request = Request::get("/").header(AUTHORIZATION, field).body(Empty::new()).expect("a request");

@@ -1,9 +1,10 @@
-//! What tokens of known keys feel of an issuer that hangs or fails, and of a flood of unknown key ids: nothing.
+//! Measures the latency of tokens with known keys while an issuer hangs or fails, and during a flood of unknown key ids. The
+//! latency must not change.
 //!
-//! Every contestant has a source and an issuer of its own, and a policy that fetches a thousand times as often as the
-//! default, so that something is in flight all the time. A second thread sends strangers' tokens without a pause to a
-//! bystander, or to the contestant itself: it costs the machine the same either way. Latencies are those of the wall
-//! clock, taken in turns, and each block's 99th percentile is held against that of its quiet neighbour.
+//! Every contestant has its own source and issuer, and a policy that fetches a thousand times as often as the default, so
+//! that a fetch is nearly always in flight. A second thread sends tokens with unknown key ids without a pause, either to the
+//! contestant or to a bystander, so that the load of the machine is the same. Latencies are wall-clock times, taken in
+//! rotation; the 99th percentile of each block is compared with the block of the quiet contestant beside it.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -14,7 +15,7 @@
     clippy::panic,
     clippy::print_stdout,
     unreachable_pub,
-    reason = "a bench prints, counts freely and ends where it cannot go on"
+    reason = "a bench prints, does unchecked arithmetic and panics on errors"
 )]
 
 mod support;
@@ -30,41 +31,42 @@ use tower_bearer::jwks::RefreshPolicy;
 use tower_bearer::testing::{Outage, TestIssuer};
 use tower_bearer::{Algorithm, Api, Issuer, Validator};
 
-/// Blocks of samples; ranks of their ratios, counted from 0, that hold the median in between with 95 % confidence.
+/// Number of blocks of samples, and the ranks (from 0) of their ratios that bound the 95 % interval of the median.
 const BLOCKS: usize = 31;
 const INTERVAL: (usize, usize) = (9, 21);
 const REQUESTS: usize = 100;
 
 fn main() {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-    // A hit is so quick that it takes more turns to meet what else happens.
-    for (name, bytes, turns) in [("without memo", 0, 20), ("memo hit", 8 << 20, 200)] {
+    // A cache hit is so fast that more turns are needed to coincide with fetches.
+    for (name, bytes, turns) in [("without token cache", 0, 20), ("token cache hit", 8 << 20, 200)] {
         let contestants = [
             Contestant::new("quiet", bytes, None, &runtime),
             Contestant::new("the issuer hangs", bytes, Some(Outage::Hang), &runtime),
             Contestant::new("the issuer fails", bytes, Some(Outage::Status(StatusCode::BAD_GATEWAY)), &runtime),
-            Contestant::new("unknown key ids flood in", bytes, None, &runtime),
-            Contestant::new("the flood while the issuer hangs", bytes, Some(Outage::Hang), &runtime),
+            Contestant::new("a flood of unknown key ids", bytes, None, &runtime),
+            Contestant::new("a flood while the issuer hangs", bytes, Some(Outage::Hang), &runtime),
         ];
         let bystander = Contestant::new("bystander", bytes, None, &runtime);
         measure(name, turns, &contestants, &bystander, &runtime);
     }
 }
 
-/// A validator whose issuer has a fate.
+/// A validator with its own issuer, which may have an outage.
 struct Contestant {
     name: &'static str,
     server: TestIssuer,
     validator: Validator,
     texts: Vec<String>,
-    strangers: Vec<String>,
+    unknown_kids: Vec<String>,
 }
 
 impl Contestant {
     fn new(name: &'static str, token_cache_bytes: usize, outage: Option<Outage>, runtime: &Runtime) -> Self {
         let server = server(Algorithm::RS256);
         let texts: Vec<String> = (0..200).map(|number| token(&server, number).sign()).collect();
-        let strangers = (0..200).map(|number| token(&server, number).kid(&format!("random-{number}")).sign()).collect();
+        let unknown_kids =
+            (0..200).map(|number| token(&server, number).kid(&format!("random-{number}")).sign()).collect();
         let issuer = Issuer::jwks(server.issuer(), server.jwks_uri());
         let builder = Validator::builder(Api::new(AUDIENCE, issuer))
             .with_fetch(server.clone())
@@ -73,10 +75,10 @@ impl Contestant {
         let validator = runtime.block_on(builder.build_ready(Duration::from_secs(5))).expect("keys");
         server.outage(outage.unwrap_or(Outage::None));
         texts.iter().for_each(|text| drop(now(validator.validate(text)).expect("valid")));
-        Self { name, server, validator, texts, strangers }
+        Self { name, server, validator, texts, unknown_kids }
     }
 
-    /// Whoever measures against a flood of its own is flooded; the others have a bystander for it.
+    /// Returns whether the flood goes to this contestant, and not to the bystander.
     fn is_flooded(&self) -> bool {
         self.name.contains("flood")
     }
@@ -86,7 +88,7 @@ impl Contestant {
     }
 }
 
-/// Everything a thousand times as often as by default, but keys last as long.
+/// A policy with all periods a thousandth of the default, except how long keys are used.
 fn busy() -> RefreshPolicy {
     let millis = Duration::from_millis;
     RefreshPolicy::new()
@@ -107,15 +109,15 @@ fn measure(name: &str, turns: usize, contestants: &[Contestant], bystander: &Con
     let flooded: Vec<(Validator, Vec<String>)> = contestants
         .iter()
         .chain([bystander])
-        .map(|contestant| (contestant.validator.clone(), contestant.strangers.clone()))
+        .map(|contestant| (contestant.validator.clone(), contestant.unknown_kids.clone()))
         .collect();
     let flood = runtime.spawn({
         let (target, sent) = (Arc::clone(&target), Arc::clone(&sent));
         async move {
             for number in 0.. {
                 let at = target.load(Ordering::Relaxed);
-                let (validator, strangers) = &flooded[at];
-                validator.validate(&strangers[number % strangers.len()]).await.expect_err("a stranger");
+                let (validator, unknown_kids) = &flooded[at];
+                validator.validate(&unknown_kids[number % unknown_kids.len()]).await.expect_err("an unknown kid");
                 sent[at].fetch_add(1, Ordering::Relaxed);
                 if number % 32 == 0 {
                     tokio::task::yield_now().await;
@@ -138,8 +140,8 @@ fn measure(name: &str, turns: usize, contestants: &[Contestant], bystander: &Con
     flood.abort();
     report(name, contestants, &samples);
     for (at, contestant) in contestants.iter().enumerate() {
-        let (fetches, strangers) = (contestant.fetches() - before[at], sent[at].load(Ordering::Relaxed));
-        println!("  {}: {fetches} fetches and {strangers} strangers meanwhile", contestant.name);
+        let (fetches, unknown_kids) = (contestant.fetches() - before[at], sent[at].load(Ordering::Relaxed));
+        println!("  {}: {fetches} fetches and {unknown_kids} unknown key ids meanwhile", contestant.name);
     }
 }
 
@@ -156,9 +158,9 @@ fn report(name: &str, contestants: &[Contestant], samples: &[Vec<Duration>]) {
         let mut ratios: Vec<f64> = (0..BLOCKS).map(|number| block(at, number) / block(0, number)).collect();
         ratios.sort_by(f64::total_cmp);
         let [low, median, high] = [INTERVAL.0, BLOCKS / 2, INTERVAL.1].map(|rank| ratios[rank]);
-        let verdict = if median <= 1.1 { "" } else { "  above the budget of 1.10" };
+        let note = if median <= 1.1 { "" } else { "  above the budget of 1.10" };
         println!(
-            "{:<36}{:>9.2}{:>9.2}{:>9.2}{:>9.0}{:>10.3} [{low:.3}, {high:.3}]{verdict}",
+            "{:<36}{:>9.2}{:>9.2}{:>9.2}{:>9.0}{:>10.3} [{low:.3}, {high:.3}]{note}",
             contestant.name,
             shown(0.5),
             shown(0.99),
@@ -177,6 +179,6 @@ fn sorted(samples: &[Duration]) -> Vec<Duration> {
 
 fn rank(sorted: &[Duration], share: f64) -> Duration {
     let last = sorted.len() - 1;
-    // Neither sign nor size can go wrong: a share lies between 0 and 1.
+    // A share is between 0 and 1, so the cast neither truncates nor loses the sign.
     sorted[((sorted.len() as f64 * share) as usize).min(last)]
 }

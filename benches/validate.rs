@@ -1,4 +1,4 @@
-//! What one validation costs, as a multiple of the raw signature check of the same token: the floor.
+//! Measures one validation, as a multiple of the raw signature check of the same token (the floor).
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -7,7 +7,7 @@
     clippy::panic,
     clippy::print_stdout,
     unreachable_pub,
-    reason = "a bench prints, counts freely and ends where it cannot go on"
+    reason = "a bench prints, does unchecked arithmetic and panics on errors"
 )]
 
 mod support;
@@ -21,17 +21,18 @@ use tower_bearer::{Algorithm, Validator};
 
 fn main() {
     Algorithm::ALL.into_iter().for_each(measure);
-    against_digest();
+    compare_with_digest();
 }
 
 fn measure(algorithm: Algorithm) {
     let server = server(algorithm);
     let text = token(&server, 0).sign();
-    let warm = Validator::builder(api(&server, algorithm)).without_token_cache().build().expect("a good configuration");
+    let warm =
+        Validator::builder(api(&server, algorithm)).without_token_cache().build().expect("a valid configuration");
     let custom = warm.clone().with_custom_claims::<Custom>();
-    let floor = Floor::of(&server, algorithm, &text);
+    let floor = Floor::new(&server, algorithm, &text);
     let rsa_budget = |budget: f64| matches!(algorithm, Algorithm::RS256 | Algorithm::PS256).then_some(budget);
-    heading(&format!("validate {algorithm}, {} octets", text.len()), "floor");
+    heading(&format!("validate {algorithm}, {} bytes", text.len()), "floor");
 
     let mut validate = || drop(black_box(now(warm.validate(black_box(&text))).expect("valid")));
     let budget = match algorithm {
@@ -39,12 +40,12 @@ fn measure(algorithm: Algorithm) {
         Algorithm::HS256 => Some(3.5),
         _ => rsa_budget(1.10),
     };
-    row("warm, without memo", compare(&mut || floor.check(), &mut validate), budget);
+    row("warm, without token cache", compare(&mut || floor.check(), &mut validate), budget);
     let mut validate = || drop(black_box(now(custom.validate(black_box(&text))).expect("valid")));
-    row("warm, without memo, custom claims", compare(&mut || floor.check(), &mut validate), rsa_budget(1.16));
+    row("warm, without token cache, custom claims", compare(&mut || floor.check(), &mut validate), rsa_budget(1.16));
     let mut start = || {
         let fresh =
-            Validator::builder(api(&server, algorithm)).without_token_cache().build().expect("a good configuration");
+            Validator::builder(api(&server, algorithm)).without_token_cache().build().expect("a valid configuration");
         drop(black_box(now(fresh.validate(black_box(&text))).expect("valid")));
     };
     row("cold: configuration, key import, one token", compare(&mut || floor.check(), &mut start), None);
@@ -53,16 +54,16 @@ fn measure(algorithm: Algorithm) {
     }
 
     let texts: Vec<String> = (0..1_000).map(|number| token(&server, number).sign()).collect();
-    let fresh = || Validator::new(api(&server, algorithm)).expect("a good configuration");
+    let fresh = || Validator::new(api(&server, algorithm)).expect("a valid configuration");
     let (mut validator, mut next) = (fresh(), 0);
-    let mut first_sight = || {
+    let mut first_use = || {
         if next == texts.len() {
             (validator, next) = (fresh(), 0);
         }
         drop(black_box(now(validator.validate(&texts[next])).expect("valid")));
         next += 1;
     };
-    row("first sight, with memo", compare(&mut || floor.check(), &mut first_sight), rsa_budget(1.20));
+    row("first use of a token, with token cache", compare(&mut || floor.check(), &mut first_use), rsa_budget(1.20));
 
     let validator = fresh();
     for text in &texts {
@@ -70,18 +71,18 @@ fn measure(algorithm: Algorithm) {
     }
     let mut next = 0;
     let mut hit = || {
-        // A stride that is prime to the number of tokens: every token, in no order that a cache line follows.
+        // The stride is coprime to the number of tokens: every token is used, in an order without cache locality.
         next = (next + 379) % texts.len();
         drop(black_box(now(validator.validate(&texts[next])).expect("valid")));
     };
-    row("memo hit, 1,000 tokens", compare(&mut || floor.check(), &mut hit), None);
+    row("token cache hit, 1,000 tokens", compare(&mut || floor.check(), &mut hit), None);
 }
 
-/// The memo hit against the digest that a memo keyed by SHA-256 would need to begin with.
-fn against_digest() {
+/// Compares a token cache hit with the SHA-256 digest that a cache keyed by SHA-256 would have to compute.
+fn compare_with_digest() {
     let server = server(Algorithm::RS256);
     let texts: Vec<String> = (0..1_000).map(|number| token(&server, number).sign()).collect();
-    let validator = Validator::new(api(&server, Algorithm::RS256)).expect("a good configuration");
+    let validator = Validator::new(api(&server, Algorithm::RS256)).expect("a valid configuration");
     let custom = validator.clone().with_custom_claims::<Custom>();
     for text in &texts {
         drop(now(validator.validate(text)).expect("valid"));
@@ -92,7 +93,7 @@ fn against_digest() {
         at = (at + 379) % texts.len();
         black_box(digest::digest(&digest::SHA256, texts[at].as_bytes()));
     };
-    heading("memo hit, RS256", "SHA-256 of the token");
+    heading("token cache hit, RS256", "SHA-256 of the token");
     let mut hit = || {
         other = (other + 379) % texts.len();
         drop(black_box(now(validator.validate(&texts[other])).expect("valid")));

@@ -1,8 +1,9 @@
-//! A day of a fleet in virtual time: what the issuer sees of it and what callers see, under three policies.
+//! Simulates a day of a fleet of replicas in virtual time, under three refresh policies, and measures the requests to the
+//! issuer and the responses to clients.
 //!
-//! Ours is the crate itself: a real `Validator` for each replica, on a clock that the bench turns. The two others are the
-//! common designs, reduced to when they fetch; they see the same callers and the same issuer. Chance starts from fixed
-//! seeds, so that every run writes the same page and the same plot into the guide.
+//! The first policy is this crate: a real `Validator` for each replica, on a fake clock. The two others are common designs,
+//! reduced to their fetch schedule, with the same clients and the same issuer. The random seeds are fixed, so that every run
+//! writes the same table and plot into the guide.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -13,12 +14,12 @@
     clippy::panic,
     clippy::print_stdout,
     unreachable_pub,
-    reason = "a bench prints, counts freely and ends where it cannot go on"
+    reason = "a bench prints, does unchecked arithmetic and panics on errors"
 )]
 
 mod day;
 mod rng;
-mod ledger;
+mod observations;
 mod network;
 mod plot;
 mod replicas;
@@ -31,17 +32,17 @@ use std::time::Instant;
 use crate::replicas::Policy;
 
 fn main() {
-    let days = [Policy::Ours, Policy::FixedPeriod, Policy::CoolDown].map(|policy| {
+    let days = [Policy::ThisCrate, Policy::FixedPeriod, Policy::CoolDown].map(|policy| {
         let start = Instant::now();
-        let ledger = day::live(policy);
-        println!("{}: {} requests in {:.1} s", policy.name(), ledger.asked(), start.elapsed().as_secs_f64());
-        (policy, ledger)
+        let day = day::simulate(policy);
+        println!("{}: {} requests in {:.1} s", policy.name(), day.requests(), start.elapsed().as_secs_f64());
+        (policy, day)
     });
-    let table = table::of(&days);
+    let table = table::render(&days);
     println!("\n{table}");
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/guide/fleet");
-    for (name, text) in [("table.md", table), ("plot.svg", plot::of(&days))] {
-        fs::write(guide.join(name), text).expect("the guide can be written to");
+    for (name, text) in [("table.md", table), ("plot.svg", plot::render(&days))] {
+        fs::write(guide.join(name), text).expect("the guide is writable");
         println!("wrote src/guide/fleet/{name}");
     }
 }

@@ -1,4 +1,4 @@
-//! The issuer as replicas reach it.
+//! The network between the replicas and the issuer.
 
 use std::future::pending;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use tower_bearer::testing::FakeClock;
 use crate::day::DAY;
 use crate::rng::Rng;
 
-/// Answers within 40 to 160 ms, knows validators, and counts.
+/// Answers within 40 to 160 ms, supports ETags, and counts requests.
 #[derive(Clone, Debug)]
 pub struct Network {
     clock: FakeClock,
@@ -68,13 +68,13 @@ impl Fetch for Network {
             return Box::pin(pending());
         }
         let latency = Duration::from_millis(40 + u64::try_from(inner.rng.below(120)).expect("small"));
-        let arrives = self.clock.sleep_until(now.saturating_add(latency));
-        let is_known = request.headers.get(IF_NONE_MATCH) == Some(&inner.etag);
+        let arrival = self.clock.sleep_until(now.saturating_add(latency));
+        let is_current = request.headers.get(IF_NONE_MATCH) == Some(&inner.etag);
         let (status, body) =
-            if is_known { (StatusCode::NOT_MODIFIED, Bytes::new()) } else { (StatusCode::OK, inner.key_set.clone()) };
+            if is_current { (StatusCode::NOT_MODIFIED, Bytes::new()) } else { (StatusCode::OK, inner.key_set.clone()) };
         let response = FetchResponse::new(status, HeaderMap::from_iter([(ETAG, inner.etag.clone())]), body);
         Box::pin(async move {
-            arrives.await;
+            arrival.await;
             Ok(response)
         })
     }

@@ -1,18 +1,18 @@
-//! The day as a plot: the hours in which something happens, side by side. Text has the colour of the page around it.
+//! Renders the day as an SVG plot: the eventful hours side by side. Text has the colour of the surrounding page.
 
 use std::fmt::Write as _;
 use std::ops::Range;
 
 use crate::day::{FLOOD, FLOODED_ROTATION, MINUTE, OUTAGE, QUIET_ROTATION};
-use crate::ledger::Ledger;
+use crate::observations::Observations;
 use crate::replicas::Policy;
 
-/// One span of the day, with what happens in it.
+/// A span of the day, with its event.
 struct Window {
     title: &'static str,
     span: Range<usize>,
     shade: Option<Range<usize>>,
-    mark: Option<usize>,
+    marker: Option<usize>,
     width: f64,
 }
 
@@ -21,11 +21,11 @@ struct Row {
     title: &'static str,
     top: f64,
     ticks: &'static [(f64, &'static str)],
-    /// The height of what was seen in a span, from 0 to 1.
-    height: fn(&Ledger, Range<usize>) -> f64,
+    /// The height of the value of a span, from 0 to 1.
+    height: fn(&Observations, Range<usize>) -> f64,
 }
 
-pub fn of(days: &[(Policy, Ledger)]) -> String {
+pub fn render(days: &[(Policy, Observations)]) -> String {
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"A day of a fleet\" font-family=\"sans-serif\" \
          font-size=\"12\" fill=\"currentColor\" style=\"max-width:100%;height:auto\">\n"
@@ -51,8 +51,8 @@ pub fn of(days: &[(Policy, Ledger)]) -> String {
     svg
 }
 
-fn panel(svg: &mut String, row: &Row, window: &Window, left: f64, days: &[(Policy, Ledger)]) {
-    let Window { title, span, shade, mark, width } = window;
+fn panel(svg: &mut String, row: &Row, window: &Window, left: f64, days: &[(Policy, Observations)]) {
+    let Window { title, span, shade, marker, width } = window;
     let x = |second: usize| left + width * (second - span.start) as f64 / span.len() as f64;
     let bottom = row.top + PANEL;
     if let Some(shade) = shade {
@@ -70,21 +70,21 @@ fn panel(svg: &mut String, row: &Row, window: &Window, left: f64, days: &[(Polic
         let y = row.top + PANEL * (1.0 - height);
         line(svg, &format!("<path d=\"M{left:.1} {y:.1}h{width}\" stroke=\"currentColor\" stroke-opacity=\"0.2\"/>"));
     }
-    if let Some(mark) = mark {
-        let x = x(*mark);
+    if let Some(marker) = marker {
+        let x = x(*marker);
         line(
             svg,
             &format!("<path d=\"M{x:.1} {:.1}v{PANEL}\" stroke=\"currentColor\" stroke-dasharray=\"3 3\"/>", row.top),
         );
     }
-    // Ours is drawn last, on top of the others.
-    for (policy, ledger) in days.iter().rev() {
+    // This crate is drawn last, on top of the others.
+    for (policy, day) in days.iter().rev() {
         let (colour, thickness) = pen(*policy);
         let mut path = String::new();
         for from in span.clone().step_by(BUCKET) {
-            let y = bottom - PANEL * (row.height)(ledger, from..from + BUCKET).clamp(0.0, 1.0);
+            let y = bottom - PANEL * (row.height)(day, from..from + BUCKET).clamp(0.0, 1.0);
             let step = if path.is_empty() { "M" } else { "L" };
-            write!(path, "{step}{:.1} {y:.1}", x(from + BUCKET / 2)).expect("a string takes everything");
+            write!(path, "{step}{:.1} {y:.1}", x(from + BUCKET / 2)).expect("writing to a string does not fail");
         }
         line(
             svg,
@@ -98,7 +98,7 @@ fn panel(svg: &mut String, row: &Row, window: &Window, left: f64, days: &[(Polic
     label(svg, left + width, bottom + 16.0, "end", &time(span.end));
 }
 
-/// Every line holds something: an empty one would end the drawing where it stands in a page.
+/// Appends a line. An empty line would end the drawing in a Markdown page.
 fn line(svg: &mut String, element: &str) {
     svg.push_str(element);
     svg.push('\n');
@@ -112,10 +112,10 @@ fn time(second: usize) -> String {
     format!("{:02}:{:02}", second / 3_600, second / 60 % 60)
 }
 
-/// Colours that hold on a white page and on a black one.
+/// Returns the colour, readable on a white and on a black page, and the width of a line.
 fn pen(policy: Policy) -> (&'static str, &'static str) {
     match policy {
-        Policy::Ours => ("#1f9e89", "2.5"),
+        Policy::ThisCrate => ("#1f9e89", "2.5"),
         Policy::FixedPeriod => ("#e0652f", "1.5"),
         Policy::CoolDown => ("#8a63d2", "1.5"),
     }
@@ -124,26 +124,26 @@ fn pen(policy: Policy) -> (&'static str, &'static str) {
 fn windows() -> [Window; 4] {
     let around = |from: usize, to: usize| from - 5 * MINUTE..to + 10 * MINUTE;
     [
-        Window { title: "start", span: 0..15 * MINUTE, shade: None, mark: None, width: 140.0 },
+        Window { title: "start", span: 0..15 * MINUTE, shade: None, marker: None, width: 140.0 },
         Window {
             title: "a new key at 06:00",
             span: around(QUIET_ROTATION, QUIET_ROTATION),
             shade: None,
-            mark: Some(QUIET_ROTATION),
+            marker: Some(QUIET_ROTATION),
             width: 140.0,
         },
         Window {
             title: "the issuer hangs, 40 min",
             span: around(OUTAGE.start, OUTAGE.end),
             shade: Some(OUTAGE),
-            mark: None,
+            marker: None,
             width: 210.0,
         },
         Window {
             title: "flood of random key ids, a new key",
             span: around(FLOOD.start, FLOOD.end),
             shade: Some(FLOOD),
-            mark: Some(FLOODED_ROTATION),
+            marker: Some(FLOODED_ROTATION),
             width: 210.0,
         },
     ]
@@ -157,10 +157,10 @@ const ROWS: [Row; 2] = [
         height: |day, span| day.rate(span).max(1.0).log10() / 3.0,
     },
     Row {
-        title: "valid requests that are refused",
+        title: "valid requests that are rejected",
         top: 270.0,
         ticks: &[(0.0, "0 %"), (0.5, "50 %"), (1.0, "100 %")],
-        height: |day, span| f64::from(day.rejected_early(span.clone())) / f64::from(day.clients(span).max(1)),
+        height: |day, span| f64::from(day.not_accepted(span.clone())) / f64::from(day.clients(span).max(1)),
     },
 ];
 
@@ -169,5 +169,5 @@ const HEIGHT: u32 = 420;
 const LEFT: f64 = 50.0;
 const GAP: f64 = 18.0;
 const PANEL: f64 = 120.0;
-/// Seconds that one point stands for.
+/// Seconds per point.
 const BUCKET: usize = 20;

@@ -1,4 +1,4 @@
-//! One replica under each policy.
+//! A replica under each policy.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,31 +20,31 @@ use crate::network::Network;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
     /// This crate with its defaults.
-    Ours,
-    /// A set is used for five minutes; the request that finds it older fetches the next. Nothing else does.
+    ThisCrate,
+    /// A set is used for five minutes; the first request after that fetches the next set.
     FixedPeriod,
-    /// A set is used for ten minutes; an unknown key id fetches as well, but not within 30 s of the last set.
+    /// A set is used for ten minutes; an unknown key id also starts a fetch, but not within 30 s after the last set.
     CoolDown,
 }
 
 impl Policy {
     pub fn name(self) -> &'static str {
         match self {
-            Self::Ours => "this crate",
+            Self::ThisCrate => "this crate",
             Self::FixedPeriod => "fixed period of 5 min",
             Self::CoolDown => "10 min, 30 s cool-down",
         }
     }
 }
 
-/// What a caller brings.
+/// The token of a request.
 pub struct Token {
     kid: String,
     text: String,
 }
 
 impl Token {
-    pub fn of(server: &TestIssuer, kid: String) -> Self {
+    pub fn new(server: &TestIssuer, kid: String) -> Self {
         let token = server.token().audience(AUDIENCE).expires_in(Duration::from_secs(3_600));
         let text = if kid == server.kid() { token.sign() } else { token.kid(&kid).sign() };
         Self { kid, text }
@@ -55,13 +55,13 @@ impl Token {
 pub enum Answer {
     Accepted,
     /// 401.
-    Refused,
+    Rejected,
     /// 503.
     Unavailable,
 }
 
 pub enum Replica {
-    Ours(Validator),
+    ThisCrate(Validator),
     Common(Arc<Common>),
 }
 
@@ -80,49 +80,49 @@ impl Replica {
             }))
         };
         match policy {
-            Policy::Ours => {
+            Policy::ThisCrate => {
                 let api = Api::new(AUDIENCE, Issuer::jwks(server.issuer(), server.jwks_uri()));
-                let seed = u64::try_from(number).expect("few replicas");
+                let seed = u64::try_from(number).expect("a small number");
                 let validator = Validator::builder(api)
                     .with_fetch(network.clone())
                     .with_clock(clock.clone())
                     .with_refresh_policy(RefreshPolicy::new().with_jitter_seed(seed));
-                Self::Ours(validator.build().expect("a good configuration"))
+                Self::ThisCrate(validator.build().expect("a valid configuration"))
             }
             Policy::FixedPeriod => common(Duration::from_secs(300), None),
             Policy::CoolDown => common(Duration::from_secs(600), Some(Duration::from_secs(30))),
         }
     }
 
-    pub fn ask(&self, token: Arc<Token>) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+    pub fn validate(&self, token: Arc<Token>) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
         match self {
-            Self::Ours(validator) => {
+            Self::ThisCrate(validator) => {
                 let validator = validator.clone();
                 Box::pin(async move {
                     match validator.validate(&token.text).await {
                         Ok(_) => Answer::Accepted,
-                        Err(Rejection::Key(_)) => Answer::Refused,
+                        Err(Rejection::Key(_)) => Answer::Rejected,
                         Err(Rejection::KeysUnavailable { .. }) => Answer::Unavailable,
-                        Err(other) => panic!("a token of this day is refused for its key alone: {other:?}"),
+                        Err(other) => panic!("a token can be rejected only because of its key: {other:?}"),
                     }
                 })
             }
             Self::Common(common) => {
                 let common = Arc::clone(common);
-                Box::pin(async move { common.ask(&token.kid).await })
+                Box::pin(async move { common.validate(&token.kid).await })
             }
         }
     }
 }
 
-/// The two common designs. Signatures are left out, which changes nothing of what is counted.
+/// The two common designs. Signatures are not verified, which does not affect the counts.
 pub struct Common {
     period: Duration,
     cool_down: Option<Duration>,
     endpoint: Endpoint,
     network: Network,
     clock: FakeClock,
-    /// Whoever fetches holds it, so that others wait for the same fetch and share what becomes of it.
+    /// Locked during a fetch, so that other requests wait for the same fetch and share its result.
     set: Mutex<Set>,
 }
 
@@ -133,24 +133,24 @@ struct Set {
 }
 
 impl Common {
-    async fn ask(&self, kid: &str) -> Answer {
-        let came_at = self.clock.monotonic();
+    async fn validate(&self, kid: &str) -> Answer {
+        let arrived_at = self.clock.monotonic();
         let mut set = self.set.lock().await;
-        if set.failed_at > Some(came_at) {
+        if set.failed_at > Some(arrived_at) {
             return Answer::Unavailable;
         }
         let is_older_than =
             |set: &Set, span| set.loaded_at.is_none_or(|at| self.clock.monotonic().saturating_since(at) >= span);
-        let knows = |set: &Set| set.kids.iter().any(|known| known == kid);
-        let lapsed = is_older_than(&set, self.period);
-        let missed = !knows(&set) && self.cool_down.is_some_and(|cool_down| is_older_than(&set, cool_down));
-        if (lapsed || missed) && !self.load(&mut set).await {
+        let has_kid = |set: &Set| set.kids.iter().any(|known| known == kid);
+        let is_expired = is_older_than(&set, self.period);
+        let may_fetch = !has_kid(&set) && self.cool_down.is_some_and(|cool_down| is_older_than(&set, cool_down));
+        if (is_expired || may_fetch) && !self.load(&mut set).await {
             return Answer::Unavailable;
         }
-        if knows(&set) { Answer::Accepted } else { Answer::Refused }
+        if has_kid(&set) { Answer::Accepted } else { Answer::Rejected }
     }
 
-    /// Fetches within five seconds; says whether a set came.
+    /// Fetches a set within five seconds, and returns whether it was loaded.
     async fn load(&self, set: &mut Set) -> bool {
         let deadline = self.clock.sleep_until(self.clock.monotonic().saturating_add(Duration::from_secs(5)));
         let fetch = self.network.fetch(FetchRequest::new(self.endpoint.clone(), 1 << 20));

@@ -1,61 +1,61 @@
-//! The day as a table.
+//! Renders the day as a Markdown table.
 
 use std::fmt::Write as _;
 
 use crate::day::{DAY, FLOOD, FLOODED_ROTATION, HOUR, MINUTE, OUTAGE, QUIET_ROTATION};
-use crate::ledger::Ledger;
+use crate::observations::Observations;
 use crate::replicas::Policy;
 
-/// What a policy made of the day, in its own words.
-type Cell = fn(&Ledger) -> String;
+/// Returns the text of a cell.
+type Cell = fn(&Observations) -> String;
 
-pub fn of(days: &[(Policy, Ledger)]) -> String {
+pub fn render(days: &[(Policy, Observations)]) -> String {
     let rows: [(&str, Cell); 11] = [
-        ("**the issuer sees** requests in the day", |day| day.fetches.iter().sum::<u32>().to_string()),
-        ("in the busiest second of the start", |day| day.busiest(0..MINUTE).to_string()),
-        ("a second, quiet hours", |day| format!("{:.1}, at most {}", day.rate(QUIET), day.busiest(QUIET))),
-        ("a second, outage", |day| format!("{:.1}, at most {}", day.rate(OUTAGE), day.busiest(OUTAGE))),
-        ("a second, flood", |day| format!("{:.1}, at most {}", day.rate(FLOOD), day.busiest(FLOOD))),
-        ("**clients see** requests refused, quiet rotation", |day| healed(day, QUIET_ROTATION)),
-        ("refused, rotation in the flood", |day| healed(day, FLOODED_ROTATION)),
-        ("refused, outage", |day| {
+        ("**issuer**: requests in the day", |day| day.fetches.iter().sum::<u32>().to_string()),
+        ("requests in the busiest second of the start", |day| day.busiest(0..MINUTE).to_string()),
+        ("requests a second, quiet hours", |day| format!("{:.1}, at most {}", day.rate(QUIET), day.busiest(QUIET))),
+        ("requests a second, outage", |day| format!("{:.1}, at most {}", day.rate(OUTAGE), day.busiest(OUTAGE))),
+        ("requests a second, flood", |day| format!("{:.1}, at most {}", day.rate(FLOOD), day.busiest(FLOOD))),
+        ("**clients**: requests rejected, quiet rotation", |day| rejected_cell(day, QUIET_ROTATION)),
+        ("requests rejected, rotation in the flood", |day| rejected_cell(day, FLOODED_ROTATION)),
+        ("requests rejected, outage", |day| {
             let span = OUTAGE.start..OUTAGE.end + HOUR;
-            format!("{} of {}", day.rejected_early(span), day.clients(OUTAGE))
+            format!("{} of {}", day.not_accepted(span), day.clients(OUTAGE))
         }),
-        ("requests that waited for the issuer", |day| day.waited(0..DAY).to_string()),
-        ("the longest wait, outage aside and in it", |day| {
+        ("requests that waited for a fetch", |day| day.waited(0..DAY).to_string()),
+        ("longest wait, without and during the outage", |day| {
             let outage = OUTAGE.start..OUTAGE.end + MINUTE;
-            let aside = day.longest(0..outage.start).max(day.longest(outage.end..DAY));
-            format!("{:.2} s, {:.2} s", aside.as_secs_f64(), day.longest(outage).as_secs_f64())
+            let normal = day.longest(0..outage.start).max(day.longest(outage.end..DAY));
+            format!("{:.2} s, {:.2} s", normal.as_secs_f64(), day.longest(outage).as_secs_f64())
         }),
-        ("**strangers see** 503 for a random key id", |day| {
-            format!("{} of {}", day.strangers_unavailable, day.strangers)
+        ("**random key ids**: responses with 503", |day| {
+            format!("{} of {}", day.random_kids_unavailable, day.random_kids)
         }),
     ];
     let mut text = String::from("|");
     for (policy, _) in days {
-        write!(text, " | {}", policy.name()).expect("a string takes everything");
+        write!(text, " | {}", policy.name()).expect("writing to a string does not fail");
     }
     text.push_str(" |\n|---|---|---|---|\n");
     for (name, cell) in rows {
-        write!(text, "| {name}").expect("a string takes everything");
+        write!(text, "| {name}").expect("writing to a string does not fail");
         for (_, day) in days {
-            write!(text, " | {}", cell(day)).expect("a string takes everything");
+            write!(text, " | {}", cell(day)).expect("writing to a string does not fail");
         }
         text.push_str(" |\n");
     }
-    // The plot follows on the page, and an empty line ends the table before it.
+    // The plot follows in the page; an empty line ends the table.
     text.push('\n');
     text
 }
 
-/// Nothing happens in these.
+/// Hours without an event.
 const QUIET: std::ops::Range<usize> = HOUR..6 * HOUR;
 
-fn healed(day: &Ledger, rotation: usize) -> String {
+fn rejected_cell(day: &Observations, rotation: usize) -> String {
     let span = rotation..rotation + HOUR;
-    match day.rejected_early(span.clone()) {
+    match day.not_accepted(span.clone()) {
         0 => "0".to_owned(),
-        refused => format!("{refused}, for {} s", day.healed_after(span)),
+        rejected => format!("{rejected}, for {} s", day.recovered_after(span)),
     }
 }

@@ -1,4 +1,4 @@
-//! The floor: what a validation cannot do without.
+//! The floor of a validation: the signature check alone.
 
 use std::hint::black_box;
 
@@ -16,17 +16,17 @@ pub struct Floor {
     signature: Vec<u8>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "there is one of them, and a pointer to follow would count")]
+#[expect(clippy::large_enum_variant, reason = "there is one value, and a pointer would add to the measured time")]
 enum Key {
     Public(ParsedPublicKey),
     Secret(hmac::Key),
 }
 
 impl Floor {
-    pub fn of(server: &TestIssuer, algorithm: Algorithm, text: &str) -> Self {
+    pub fn new(server: &TestIssuer, algorithm: Algorithm, text: &str) -> Self {
         let (message, signature) = text.rsplit_once('.').expect("three segments");
         let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).expect("base64url");
-        Self { key: Key::of(server, algorithm), message: message.as_bytes().to_vec(), signature }
+        Self { key: Key::new(server, algorithm), message: message.as_bytes().to_vec(), signature }
     }
 
     pub fn check(&self) {
@@ -38,7 +38,7 @@ impl Floor {
 }
 
 impl Key {
-    fn of(server: &TestIssuer, algorithm: Algorithm) -> Self {
+    fn new(server: &TestIssuer, algorithm: Algorithm) -> Self {
         if algorithm.is_symmetric() {
             let digest = match algorithm {
                 Algorithm::HS384 => hmac::HMAC_SHA384,
@@ -48,17 +48,17 @@ impl Key {
             return Self::Secret(hmac::Key::new(digest, server.secret().as_bytes()));
         }
         let jwks: serde_json::Value = serde_json::from_str(&server.jwks()).expect("JSON");
-        let octets = |name: &str| {
+        let decode = |name: &str| {
             let text = jwks["keys"][0][name].as_str().expect("text");
             BASE64_URL_SAFE_NO_PAD.decode(text).expect("base64url")
         };
         let rsa = |parameters| {
-            let components = RsaPublicKeyComponents { n: octets("n"), e: octets("e") };
-            components.to_parsed_public_key(parameters).expect("a good key")
+            let components = RsaPublicKeyComponents { n: decode("n"), e: decode("e") };
+            components.to_parsed_public_key(parameters).expect("a valid key")
         };
         let point = |parameters| {
-            let point = [vec![4], octets("x"), octets("y")].concat();
-            ParsedPublicKey::new(parameters, point).expect("a good key")
+            let point = [vec![4], decode("x"), decode("y")].concat();
+            ParsedPublicKey::new(parameters, point).expect("a valid key")
         };
         Self::Public(match algorithm {
             Algorithm::RS256 => rsa(&signature::RSA_PKCS1_2048_8192_SHA256),
@@ -70,7 +70,7 @@ impl Key {
             Algorithm::ES256 => point(&signature::ECDSA_P256_SHA256_FIXED),
             Algorithm::ES384 => point(&signature::ECDSA_P384_SHA384_FIXED),
             Algorithm::ES512 => point(&signature::ECDSA_P521_SHA512_FIXED),
-            Algorithm::EdDSA => ParsedPublicKey::new(&signature::ED25519, octets("x")).expect("a good key"),
+            Algorithm::EdDSA => ParsedPublicKey::new(&signature::ED25519, decode("x")).expect("a valid key"),
             other => panic!("no floor for {other}"),
         })
     }

@@ -1,8 +1,8 @@
-//! What every bench shares: a token of ordinary size, and the measuring of two contestants against each other.
+//! Shared by all benches: a token of typical size, and the comparison of a contestant with a baseline.
 //!
-//! Neither criterion nor divan interleaves contestants, and on a machine that others use too only ratios of neighbouring
-//! samples mean anything. So each round measures the contestant and its rival one right after the other, by the CPU time
-//! of this thread, and the ratios of the rounds make a median and an interval.
+//! On a shared machine only ratios of adjacent samples are meaningful, and neither criterion nor divan interleaves
+//! contestants. Each round therefore measures the contestant and the baseline one after the other, by the CPU time of this
+//! thread. The result is the median of the ratios and its interval.
 
 #![allow(dead_code, reason = "each bench uses what it needs")]
 
@@ -20,21 +20,21 @@ use tower_bearer::{Algorithm, Api, Issuer, Secret};
 
 pub const AUDIENCE: &str = "https://api.northwind.com/";
 
-/// Rounds of every comparison: the interval of the median needs more than a handful.
+/// Number of rounds of every comparison, enough for an interval of the median.
 const PAIRS: usize = 31;
 
-/// Ranks, counted from 0, that hold the median of 31 samples in between with 95 % confidence.
+/// The ranks (from 0) of 31 samples that bound the 95 % interval of the median.
 const INTERVAL: (usize, usize) = (9, 21);
 
-/// CPU time of one sample: long against the clock's own cost, short against the scheduler's.
+/// CPU time of one sample: long compared with a clock reading, short compared with a scheduler time slice.
 const SAMPLE: Duration = Duration::from_millis(2);
 
-/// An issuer that signs with one algorithm, as Auth0 does.
+/// Creates an issuer with the claims of Auth0 that signs with one algorithm.
 pub fn server(algorithm: Algorithm) -> TestIssuer {
     TestIssuer::auth0("northwind.eu.auth0.com").with_algorithms([algorithm])
 }
 
-/// An API that takes that issuer's tokens.
+/// Creates an API that accepts tokens of that issuer.
 pub fn api(server: &TestIssuer, algorithm: Algorithm) -> Api {
     let issuer = if algorithm.is_symmetric() {
         Issuer::shared_secret(server.issuer(), Secret::from_text(server.secret()))
@@ -44,7 +44,7 @@ pub fn api(server: &TestIssuer, algorithm: Algorithm) -> Api {
     Api::new(AUDIENCE, issuer.with_algorithms([algorithm]))
 }
 
-/// A token as Auth0 issues it for a user, with permissions: 892 octets under RS256.
+/// A token as Auth0 issues it for a user, with permissions: 892 bytes with RS256.
 pub fn token(server: &TestIssuer, number: usize) -> TokenBuilder {
     server
         .token()
@@ -56,7 +56,7 @@ pub fn token(server: &TestIssuer, number: usize) -> TokenBuilder {
         .expires_in(Duration::from_secs(86_400))
 }
 
-/// The application's own claims: five fields.
+/// Custom claims of an application: five fields.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Custom {
     pub sub: String,
@@ -66,47 +66,47 @@ pub struct Custom {
     pub iat: u64,
 }
 
-/// Runs a future that has nothing to wait for.
+/// Returns the output of a future that is ready at the first poll.
 pub fn now<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => panic!("the keys are at hand"),
+        Poll::Pending => panic!("the keys are loaded"),
     }
 }
 
-/// CPU time that this thread has used.
+/// Returns the CPU time of this thread.
 pub fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
     Duration::new(seconds.expect("after the start"), nanos.expect("less than a second"))
 }
 
-/// A contestant: does its work once.
+/// A function that runs a contestant once.
 pub type Work<'w> = &'w mut dyn FnMut();
 
-/// The outcome of one comparison.
+/// The result of one comparison.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
-    /// Nanoseconds of CPU time for one run of the contestant, and of its rival.
+    /// Nanoseconds of CPU time for one run of the contestant, and of the baseline.
     pub nanos: (f64, f64),
-    /// Contestant by rival: median, and the interval that holds it with 95 % confidence.
+    /// The ratio of contestant and baseline: median, and its 95 % interval.
     pub ratio: (f64, f64, f64),
 }
 
-/// Measures a contestant against its rival, pair by pair.
-pub fn compare(rival: Work<'_>, contestant: Work<'_>) -> Outcome {
-    let (rival_runs, contestant_runs) = (runs(rival), runs(contestant));
+/// Compares a contestant with a baseline, pair by pair.
+pub fn compare(baseline: Work<'_>, contestant: Work<'_>) -> Outcome {
+    let (baseline_runs, contestant_runs) = (runs(baseline), runs(contestant));
     let mut rounds: Vec<(f64, f64)> = Vec::with_capacity(PAIRS);
     for round in 0..PAIRS {
-        // Who goes first changes, so that neither always finds the caches as the other left them.
+        // The order alternates, so that the state of the CPU caches favours neither.
         rounds.push(if round % 2 == 0 {
-            let rival = sample(rival, rival_runs);
-            (sample(contestant, contestant_runs), rival)
+            let baseline = sample(baseline, baseline_runs);
+            (sample(contestant, contestant_runs), baseline)
         } else {
-            (sample(contestant, contestant_runs), sample(rival, rival_runs))
+            (sample(contestant, contestant_runs), sample(baseline, baseline_runs))
         });
     }
-    let ratios = sorted(rounds.iter().map(|(contestant, rival)| contestant / rival));
+    let ratios = sorted(rounds.iter().map(|(contestant, baseline)| contestant / baseline));
     Outcome {
         nanos: (
             sorted(rounds.iter().map(|round| round.0))[PAIRS / 2],
@@ -122,7 +122,7 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     values
 }
 
-/// How many runs make one sample.
+/// Returns the number of runs of one sample.
 fn runs(work: Work<'_>) -> u32 {
     let mut runs = 1;
     loop {
@@ -134,7 +134,7 @@ fn runs(work: Work<'_>) -> u32 {
     }
 }
 
-/// Nanoseconds of CPU time for one run.
+/// Returns the nanoseconds of CPU time of one run.
 fn sample(work: Work<'_>, runs: u32) -> f64 {
     let start = cpu_time();
     for _ in 0..runs {
@@ -143,21 +143,21 @@ fn sample(work: Work<'_>, runs: u32) -> f64 {
     (cpu_time() - start).as_secs_f64() * 1e9 / f64::from(runs)
 }
 
-/// Starts a table of outcomes.
-pub fn heading(title: &str, rival: &str) {
+/// Prints the heading of a table.
+pub fn heading(title: &str, baseline: &str) {
     println!("\n{title} (CPU time of one thread, {PAIRS} interleaved pairs, median [95 % interval])");
-    println!("{:<44} {:>10}   {:<26} budget", "", "µs", format!("× {rival}"));
+    println!("{:<44} {:>10}   {:<26} budget", "", "µs", format!("× {baseline}"));
 }
 
-/// Prints one outcome with its budget beside it.
+/// Prints one outcome and its budget.
 pub fn row(name: &str, outcome: Outcome, budget: Option<f64>) {
     let (median, low, high) = outcome.ratio;
-    let verdict = match budget {
+    let note = match budget {
         None => String::new(),
-        Some(budget) if high <= budget => format!("≤ {budget}: kept"),
-        Some(budget) if low <= budget => format!("≤ {budget}: cannot tell"),
-        Some(budget) => format!("≤ {budget}: MISSED"),
+        Some(budget) if high <= budget => format!("≤ {budget}: met"),
+        Some(budget) if low <= budget => format!("≤ {budget}: inconclusive"),
+        Some(budget) => format!("≤ {budget}: EXCEEDED"),
     };
     let ratio = format!("{median:.3} [{low:.3}, {high:.3}]");
-    println!("{name:<44} {:>10.3}   {ratio:<26} {verdict}", outcome.nanos.0 / 1e3);
+    println!("{name:<44} {:>10.3}   {ratio:<26} {note}", outcome.nanos.0 / 1e3);
 }

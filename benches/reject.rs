@@ -1,4 +1,4 @@
-//! What a refusal costs: whatever is refused before the signature must stay far below the check that it saves.
+//! Measures rejections. A rejection before the signature check must cost far less than the check that it saves.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -7,7 +7,7 @@
     clippy::panic,
     clippy::print_stdout,
     unreachable_pub,
-    reason = "a bench prints, counts freely and ends where it cannot go on"
+    reason = "a bench prints, does unchecked arithmetic and panics on errors"
 )]
 
 mod support;
@@ -24,15 +24,15 @@ use support::{api, compare, heading, now, row, server, token};
 use tower::{Layer as _, Service as _, service_fn};
 use tower_bearer::{Algorithm, BearerLayer, Validator};
 
-/// Of the signature check, the answer included.
+/// The budget of a rejection with its response, as a multiple of the signature check.
 const BUDGET: f64 = 0.06;
 
 fn main() {
     let server = server(Algorithm::RS256);
-    let floor = Floor::of(&server, Algorithm::RS256, &token(&server, 0).sign());
-    let validator = Validator::new(api(&server, Algorithm::RS256)).expect("a good configuration");
-    // A service in use knows the header that its issuer writes.
-    now(validator.validate(&token(&server, 0).sign())).expect("a good token");
+    let floor = Floor::new(&server, Algorithm::RS256, &token(&server, 0).sign());
+    let validator = Validator::new(api(&server, Algorithm::RS256)).expect("a valid configuration");
+    // In a running service, the JOSE header of the issuer is cached.
+    now(validator.validate(&token(&server, 0).sign())).expect("a valid token");
     let inner =
         service_fn(|_: Request<Empty<Bytes>>| async { Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())) });
     let mut guarded = BearerLayer::new(validator).layer(inner);
@@ -44,15 +44,15 @@ fn main() {
         ("wrong issuer", Some(genuine().issuer("https://other.eu.auth0.com/").sign()), Some(BUDGET)),
         ("wrong audience", Some(genuine().audience("https://api.southwind.com/").sign()), Some(BUDGET)),
         ("expired", Some(genuine().expired().sign()), Some(BUDGET)),
-        // Its header is new each time, and only the keys can refuse it.
-        ("unknown kid (keys given by hand)", Some(genuine().kid("unknown").sign()), None),
+        // Its header is not cached, and it is rejected only after the key lookup.
+        ("unknown kid (static keys)", Some(genuine().kid("unknown").sign()), None),
         ("bad signature", Some(genuine().with_broken_signature().sign()), None),
         ("wrong type, genuine signature", Some(genuine().typ("logout+jwt").sign()), None),
     ];
-    heading("refuse through the layer, answer included", "RS256 floor");
+    heading("reject through the layer, with response", "RS256 floor");
     for (name, text, budget) in cases {
         let field = text.map(|text| HeaderValue::try_from(format!("Bearer {text}")).expect("a field value"));
-        let mut refuse = || {
+        let mut reject = || {
             let mut request = Request::new(Empty::<Bytes>::new());
             if let Some(field) = &field {
                 request.headers_mut().insert(AUTHORIZATION, field.clone());
@@ -61,6 +61,6 @@ fn main() {
             assert!(response.status().is_client_error(), "{name}");
             drop(black_box(response));
         };
-        row(name, compare(&mut || floor.check(), &mut refuse), budget);
+        row(name, compare(&mut || floor.check(), &mut reject), budget);
     }
 }
