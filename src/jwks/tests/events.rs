@@ -216,7 +216,7 @@ async fn logs_an_unchanged_set_at_debug_level_only() {
 }
 
 #[tokio::test]
-async fn logs_a_new_jwks_uri() {
+async fn logs_a_moved_key_set() {
     let (log, _guard) = capture_log();
     let fixture = Fixture::discovered(RefreshPolicy::new()).await;
     fixture.remove_keys().await;
