@@ -1,4 +1,4 @@
-//! The validator under test, and the reference to compare it with: `jsonwebtoken` and checks written out one by one.
+//! The validator under test, and the reference: `jsonwebtoken` with explicit checks.
 
 use std::cell::LazyCell;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tower_bearer::clock::Timestamp;
 use tower_bearer::testing::FakeClock;
 use tower_bearer::{Algorithm, Api, Issuer, Secret, Validator};
 
-const SECRET: &[u8] = b"a secret of more than thirty-two octets";
+const SECRET: &[u8] = b"a secret of more than thirty-two bytes";
 const ISSUER: &str = "https://as.example/";
 const AUDIENCE: &str = "https://api.example/";
 const NOW: i64 = 1_800_000_000;
@@ -27,10 +27,10 @@ fn validator() -> Validator {
     let issuer = Issuer::shared_secret(ISSUER, Secret::new(SECRET)).with_algorithms([Algorithm::HS256]);
     let api = Api::new(AUDIENCE, issuer).with_leeway(Duration::ZERO).with_max_token_bytes(1024 * 1024);
     let clock = FakeClock::at(Timestamp::from_secs(NOW));
-    Validator::builder(api).with_clock(clock).build().expect("a good configuration")
+    Validator::builder(api).with_clock(clock).build().expect("a valid configuration")
 }
 
-/// A token with a genuine MAC.
+/// Returns a token with a valid MAC.
 pub fn sign(header: &[u8], payload: &[u8]) -> String {
     let signed = format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(header), BASE64_URL_SAFE_NO_PAD.encode(payload));
     let key = EncodingKey::from_secret(SECRET);
@@ -38,10 +38,10 @@ pub fn sign(header: &[u8], payload: &[u8]) -> String {
     format!("{signed}.{mac}")
 }
 
-/// The claims set of a token that we accept. No refusal may panic, nor its text.
-pub fn accepts(token: &str) -> Option<String> {
-    let verdict = RUNTIME.with(|runtime| VALIDATOR.with(|validator| runtime.block_on(validator.validate(token))));
-    match verdict {
+/// Returns the claims set of a token that the validator accepts. Neither a rejection nor its text may panic.
+pub fn validate(token: &str) -> Option<String> {
+    let result = RUNTIME.with(|runtime| VALIDATOR.with(|validator| runtime.block_on(validator.validate(token))));
+    match result {
         Ok(claims) => Some(claims.json().to_owned()),
         Err(rejection) => {
             assert!(!rejection.to_string().is_empty());
@@ -50,7 +50,7 @@ pub fn accepts(token: &str) -> Option<String> {
     }
 }
 
-/// Judges a token the long way.
+/// Validates a token with the reference.
 pub fn check(token: &str) -> Result<(), String> {
     if token.split('.').take(2).any(exceeds_f64) {
         return Ok(());
@@ -60,24 +60,24 @@ pub fn check(token: &str) -> Result<(), String> {
     validation.set_issuer(&[ISSUER]);
     validation.set_audience(&[AUDIENCE]);
     validation.set_required_spec_claims(&["iss", "aud", "exp"]);
-    let decoded = jsonwebtoken::decode::<Value>(&without_unread(token)?, &DecodingKey::from_secret(SECRET), &validation);
+    let decoded = jsonwebtoken::decode::<Value>(&without_ignored(token)?, &DecodingKey::from_secret(SECRET), &validation);
     let claims = decoded.map_err(|error| error.to_string())?.claims;
-    let claims = claims.as_object().ok_or("the claims set is no object")?;
+    let claims = claims.as_object().ok_or("the claims set is not an object")?;
     header(token)?;
     if claims["iss"] != ISSUER {
         return Err("iss".to_owned());
     }
-    let for_us = match &claims["aud"] {
+    let has_audience = match &claims["aud"] {
         Value::Array(audiences) => audiences.iter().all(Value::is_string) && audiences.iter().any(|aud| aud == AUDIENCE),
         audience => audience == AUDIENCE,
     };
-    if !for_us {
+    if !has_audience {
         return Err("aud".to_owned());
     }
     dates(claims)?;
-    for marker in ["cnf", "at_hash", "c_hash"] {
-        if claims.contains_key(marker) {
-            return Err(marker.to_owned());
+    for claim in ["cnf", "at_hash", "c_hash"] {
+        if claims.contains_key(claim) {
+            return Err(claim.to_owned());
         }
     }
     if claims.get("sub").is_some_and(|sub| !sub.is_string()) {
@@ -86,31 +86,31 @@ pub fn check(token: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Members that we pass over whatever they hold: keys that the token brings, and names that a JWS does not know (RFC 7515
-/// §4). The reference wants them to be of their type.
-const UNREAD: [&str; 10] = ["jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "enc", "zip", "url", "nonce"];
+/// Header members that the validator ignores with any value: keys in the token, and names that are not defined for a JWS
+/// (RFC 7515 §4). The reference requires their registered types.
+const IGNORED: [&str; 10] = ["jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "enc", "zip", "url", "nonce"];
 
-/// The same token with a MAC anew, once its own was verified, where it has a header that only we can read.
-fn without_unread(token: &str) -> Result<String, String> {
+/// Verifies the MAC of a token, and returns the token signed again without the members in [`IGNORED`].
+fn without_ignored(token: &str) -> Result<String, String> {
     let (signed, mac) = token.rsplit_once('.').ok_or("no segments")?;
     let (header, payload) = signed.split_once('.').ok_or("two segments")?;
     let header = BASE64_URL_SAFE_NO_PAD.decode(header).map_err(|error| error.to_string())?;
     let mut members: Map<String, Value> = serde_json::from_slice(&header).map_err(|error| error.to_string())?;
     let count = members.len();
-    members.retain(|name, _| !UNREAD.contains(&name.as_str()));
+    members.retain(|name, _| !IGNORED.contains(&name.as_str()));
     if members.len() == count {
         return Ok(token.to_owned());
     }
     let key = DecodingKey::from_secret(SECRET);
-    let holds = jsonwebtoken::crypto::verify(mac, signed.as_bytes(), &key, jsonwebtoken::Algorithm::HS256);
-    if !holds.map_err(|error| error.to_string())? {
+    let is_valid = jsonwebtoken::crypto::verify(mac, signed.as_bytes(), &key, jsonwebtoken::Algorithm::HS256);
+    if !is_valid.map_err(|error| error.to_string())? {
         return Err("the MAC".to_owned());
     }
     let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).map_err(|error| error.to_string())?;
     Ok(sign(Value::Object(members).to_string().as_bytes(), &payload))
 }
 
-/// JSON all the same (RFC 8259 §6): a number that we pass over, and that the reference cannot hold.
+/// Returns whether a segment is valid JSON (RFC 8259 §6) with a number that exceeds the range of the reference's `f64`.
 fn exceeds_f64(segment: &str) -> bool {
     let json = BASE64_URL_SAFE_NO_PAD.decode(segment).unwrap_or_default();
     let read = serde_json::from_slice::<Value>(&json);
@@ -131,10 +131,10 @@ fn header(token: &str) -> Result<(), String> {
     }
 }
 
-/// As `f64`, whose rounding near a whole second is forgiven by a microsecond.
+/// Checks the dates as `f64`, with a tolerance of a microsecond for rounding.
 fn dates(claims: &Map<String, Value>) -> Result<(), String> {
     let now = NOW as f64;
-    let date = |name: &str| claims.get(name).map(|value| value.as_f64().ok_or(format!("{name} is no number"))).transpose();
+    let date = |name: &str| claims.get(name).map(|value| value.as_f64().ok_or(format!("{name} is not a number"))).transpose();
     let expiry = date("exp")?.ok_or("no exp")?;
     if expiry + 1e-6 < now || expiry > 253_402_300_799.0 {
         return Err(format!("exp {expiry}"));

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fills the corpora from the public vectors, found through TOWER_BEARER_VECTORS; says that it skips where there are none."""
+"""Fills the corpora from the public test vectors in TOWER_BEARER_VECTORS. Prints that it skips if that is not set."""
 
 import base64
 import hashlib
@@ -15,12 +15,12 @@ CLAIMS = re.compile(rb'"(iss|aud|exp)"\s*:\s*("[^"]*"|[0-9]+)')
 CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
 
 
-def seed(target, octets):
-    if isinstance(octets, str):
-        octets = octets.encode()
+def seed(target, data):
+    if isinstance(data, str):
+        data = data.encode()
     folder = CORPUS / target
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / hashlib.sha1(octets).hexdigest()).write_bytes(octets[:16384])
+    (folder / hashlib.sha1(data).hexdigest()).write_bytes(data[:16384])
 
 
 def decode(segment):
@@ -31,13 +31,13 @@ def decode(segment):
 
 
 def members(json_object):
-    """The members of an object that stands as text, to be put behind others."""
+    """Returns the members of a JSON object as text that can be appended to other members."""
     inner = re.sub(rb",(\s*,)+", b",", json_object.strip()[1:-1].strip(b" \r\n,"))
     return b"," + inner if inner else b""
 
 
 def token(text):
-    """A token is a seed for itself, for the header field, and with its parts for the JSON targets."""
+    """Adds a token as a seed of the token and header targets, and its parts as seeds of the JSON targets."""
     seed("token", text)
     seed("authorization_header", f"Bearer {text}")
     segments = text.split(".")
@@ -45,7 +45,7 @@ def token(text):
         header, payload = decode(segments[0]), decode(segments[1])
         seed("header_json", header)
         seed("claims_json", payload)
-        # The target signs anew, with its own secret: as they are, and as further members of a token that is good.
+        # The target signs with its own secret: the parts as they are, and as additional members of a valid token.
         seed("differential", ALGORITHM.sub(b'"alg":"HS256"', header) + b"\0" + payload)
         seed("differential", members(ALGORITHM.sub(b"", header)) + b"\0" + members(CLAIMS.sub(b"", payload)) + b"\0")
 
@@ -75,10 +75,10 @@ def main():
         token(path.read_bytes().decode("utf-8", "replace").strip())
     for path in [*root.glob("jwks/**/*.json"), *root.glob("latchset-jose/*.jwk*"), *root.glob("mod_auth_openidc-fuzz/jwks/*"),
                  *root.glob("mod_auth_openidc-fuzz/pem_key/*"), *root.glob("jwt_verify_lib/**/*.txt")]:
-        octets = path.read_bytes()
-        seed("jwk_set", octets)
+        data = path.read_bytes()
+        seed("jwk_set", data)
         if "openid" in path.name.lower() or "discovery" in path.name:
-            seed("discovery", octets)
+            seed("discovery", data)
     seed("discovery", '{"issuer":"https://as.example/","jwks_uri":"https://as.example/jwks"}')
     seed("discovery", '["https://as.example/","https://as.example/jwks"]')
     for lines in ["max-age=300\n0\n120\n\"x\"",

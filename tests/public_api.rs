@@ -1,10 +1,10 @@
-//! The public API, read off the source and compared with a committed list, so that a change of it is seen in a review.
+//! Compares the public API, parsed from the source, with a committed list, so that a review shows every change of it.
 //!
-//! After a change that is meant: `UPDATE_PUBLIC_API=1 cargo test --test public_api`, and read the difference.
+//! After an intended change run `UPDATE_PUBLIC_API=1 cargo test --test public_api`, and review the difference.
 //!
-//! Every `pub` item is listed where it is written; the lint `unreachable_pub` sees to it that all of them can be reached.
+//! Every `pub` item is listed under its defining module; the lint `unreachable_pub` ensures that all of them are reachable.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test whose setup fails must fail")]
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ use syn::{Attribute, Fields, ImplItem, Item, TraitItem, Visibility};
 const SNAPSHOT: &str = "tests/data/public_api.txt";
 
 #[test]
-fn the_public_api_is_the_committed_one() {
+fn the_public_api_matches_the_committed_list() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut list = List::default();
     list.module(&root.join("src/lib.rs"), &root.join("src"), "tower_bearer");
@@ -28,19 +28,19 @@ fn the_public_api_is_the_committed_one() {
         return;
     }
     let committed = fs::read_to_string(root.join(SNAPSHOT)).expect("the committed list");
-    let gone =
+    let removed =
         committed.lines().filter(|line| !actual.lines().any(|other| other == *line)).map(|line| format!("- {line}"));
-    let new =
+    let added =
         actual.lines().filter(|line| !committed.lines().any(|other| other == *line)).map(|line| format!("+ {line}"));
-    let difference: Vec<String> = gone.chain(new).collect();
+    let difference: Vec<String> = removed.chain(added).collect();
     assert!(
         difference.is_empty(),
-        "the public API has changed; if that is meant, run UPDATE_PUBLIC_API=1 cargo test --test public_api\n{}",
+        "the public API has changed; if intended, run UPDATE_PUBLIC_API=1 cargo test --test public_api\n{}",
         difference.join("\n")
     );
 }
 
-/// Lines of the list, one for each item, and the names of the public types, which alone have implementations that count.
+/// The lines of the list, one per item. Implementations are listed only for the public types in `types`.
 #[derive(Default)]
 struct List {
     lines: Vec<String>,
@@ -61,7 +61,7 @@ impl List {
         })
     }
 
-    /// Lists the items of a file, and of the modules that it declares; `folder` is where those are.
+    /// Adds the items of a file, and of the modules that it declares in `folder`.
     fn module(&mut self, file: &Path, folder: &Path, path: &str) {
         let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
@@ -97,30 +97,33 @@ impl List {
             Item::Fn(function) if is_public(&function.vis) => self.add(path, &plain(&function.sig)),
             Item::Struct(structure) if is_public(&structure.vis) => {
                 let name = format!("struct {}{}", structure.ident, plain(&structure.generics));
-                self.add(path, &format!("{}{name}", marks(&structure.attrs)));
+                self.add(path, &format!("{}{name}", non_exhaustive(&structure.attrs)));
                 self.types.insert(structure.ident.to_string());
                 self.derived(path, &structure.ident.to_string(), &structure.attrs);
                 self.fields(path, &structure.ident.to_string(), &structure.fields);
             }
             Item::Enum(choice) if is_public(&choice.vis) => {
-                self.add(path, &format!("{}enum {}{}", marks(&choice.attrs), choice.ident, plain(&choice.generics)));
+                self.add(
+                    path,
+                    &format!("{}enum {}{}", non_exhaustive(&choice.attrs), choice.ident, plain(&choice.generics)),
+                );
                 self.types.insert(choice.ident.to_string());
                 self.derived(path, &choice.ident.to_string(), &choice.attrs);
                 for variant in &choice.variants {
                     let fields: Vec<String> = variant.fields.iter().map(field).collect();
-                    let marked = marks(&variant.attrs);
+                    let marked = non_exhaustive(&variant.attrs);
                     self.add(path, &format!("enum {}: {marked}{}({})", choice.ident, variant.ident, fields.join(", ")));
                 }
             }
-            Item::Trait(promise) if is_public(&promise.vis) => {
-                let bounds = plain(&promise.supertraits);
-                self.add(path, &format!("trait {}{}: {bounds}", promise.ident, plain(&promise.generics)));
-                for inner in &promise.items {
+            Item::Trait(definition) if is_public(&definition.vis) => {
+                let bounds = plain(&definition.supertraits);
+                self.add(path, &format!("trait {}{}: {bounds}", definition.ident, plain(&definition.generics)));
+                for inner in &definition.items {
                     let text = match inner {
                         TraitItem::Fn(function) => plain(&function.sig),
                         other => plain(other),
                     };
-                    self.add(path, &format!("trait {}: {text}", promise.ident));
+                    self.add(path, &format!("trait {}: {text}", definition.ident));
                 }
             }
             Item::Impl(block) if !is_for_tests(&block.attrs) => self.block(block, path),
@@ -128,7 +131,7 @@ impl List {
         }
     }
 
-    /// Implementations of traits by their head; own functions one by one.
+    /// Adds a trait implementation as one line, and an inherent implementation with one line per public item.
     fn block(&mut self, block: &syn::ItemImpl, path: &str) {
         let (_, _, bounds) = block.generics.split_for_impl();
         let subject = plain(&block.self_ty);
@@ -187,18 +190,18 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| plain(attribute) == "#[cfg(test)]")
 }
 
-/// The feature that an item needs.
+/// Returns the `cfg` attributes of an item as text.
 fn condition(attributes: &[Attribute]) -> String {
     let conditions = attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
     conditions.map(|attribute| format!(" {}", plain(attribute))).collect()
 }
 
-fn marks(attributes: &[Attribute]) -> &'static str {
+fn non_exhaustive(attributes: &[Attribute]) -> &'static str {
     let marked = attributes.iter().any(|attribute| attribute.path().is_ident("non_exhaustive"));
     if marked { "non_exhaustive " } else { "" }
 }
 
-/// Tokens as text, with the blanks where a reader expects them.
+/// Returns tokens as text with conventional spaces.
 fn plain(tokens: &impl ToTokens) -> String {
     let mut text = tokens.to_token_stream().to_string();
     for (spaced, tight) in [

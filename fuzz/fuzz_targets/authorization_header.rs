@@ -1,4 +1,4 @@
-//! Header fields to the one credential: no panic, and whatever comes out is a b64token of RFC 6750 §2.1.
+//! Extracts the credential from header fields: no panic, and an extracted token is a b64token of RFC 6750 §2.1.
 #![no_main]
 
 use http::header::{AUTHORIZATION, HOST};
@@ -7,9 +7,9 @@ use libfuzzer_sys::fuzz_target;
 use tower_bearer::request::credential::{self, BearerToken};
 use tower_bearer::request::Host;
 
-fuzz_target!(|octets: &[u8]| {
+fuzz_target!(|bytes: &[u8]| {
     let mut headers = HeaderMap::new();
-    for line in octets.split(|octet| *octet == b'\n').take(4) {
+    for line in bytes.split(|byte| *byte == b'\n').take(4) {
         if let Ok(value) = HeaderValue::from_bytes(line) {
             headers.append(AUTHORIZATION, value.clone());
             headers.append(HOST, value);
@@ -18,7 +18,7 @@ fuzz_target!(|octets: &[u8]| {
     if let Ok(Some(token)) = credential::extract(&headers) {
         assert_eq!(headers.get_all(AUTHORIZATION).iter().count(), 1);
         assert!(BearerToken::parse(token.as_str()).is_ok());
-        assert!(token.as_str().bytes().all(|octet| octet.is_ascii_graphic() && octet != b','));
+        assert!(token.as_str().bytes().all(|byte| byte.is_ascii_graphic() && byte != b','));
     }
     if let Ok(Some(host)) = Host::from_request(&Uri::from_static("/"), &headers) {
         assert_eq!(Host::parse(host.as_str()).as_ref(), Ok(&host));

@@ -1,4 +1,4 @@
 //! See `tower_bearer::fuzzing::discovery`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|octets: &[u8]| tower_bearer::fuzzing::discovery(octets));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tower_bearer::fuzzing::discovery(bytes));

@@ -1,4 +1,4 @@
-//! A JOSE header: what is accepted, another JSON parser reads the same way.
+//! Parses a JOSE header: another JSON parser must read the same values from every accepted header.
 #![no_main]
 
 use base64::Engine as _;
@@ -12,14 +12,14 @@ fuzz_target!(|json: &[u8]| {
     let Ok(parsed) = UnverifiedToken::parse(&token) else { return };
     let header = parsed.header();
     let read: Value = match serde_json::from_slice(json) {
-        // JSON all the same (RFC 8259 §6): a number that is passed over, and that no `f64` can hold.
+        // Valid JSON (RFC 8259 §6) with a skipped number that exceeds the range of `f64`.
         Err(error) if error.to_string().starts_with("number out of range") => return,
         read => read.expect("an accepted header is JSON"),
     };
-    let read = read.as_object().expect("and an object");
+    let read = read.as_object().expect("an accepted header is an object");
     assert!(!read.contains_key("crit") && !read.contains_key("b64"));
-    let algorithm = read["alg"].as_str().expect("alg is text");
+    let algorithm = read["alg"].as_str().expect("alg is a string");
     assert!(algorithm == header.algorithm().name() || algorithm == "Ed25519");
-    assert_eq!(read.get("kid").map(|kid| kid.as_str().expect("kid is text")), header.kid());
-    assert_eq!(read.get("typ").map(|typ| typ.as_str().expect("typ is text")), header.typ());
+    assert_eq!(read.get("kid").map(|kid| kid.as_str().expect("kid is a string")), header.kid());
+    assert_eq!(read.get("typ").map(|typ| typ.as_str().expect("typ is a string")), header.typ());
 });

@@ -1,4 +1,4 @@
-//! A token's text: no panic, and one that is taken apart has exactly one spelling.
+//! Parses a token: no panic, and every accepted segment is canonical base64url.
 #![no_main]
 
 use base64::Engine as _;
@@ -11,8 +11,8 @@ fuzz_target!(|text: &str| {
     let segments: Vec<&str> = text.split('.').collect();
     assert_eq!(segments.len(), 3);
     for segment in segments {
-        let octets = BASE64_URL_SAFE_NO_PAD.decode(segment).expect("an accepted segment is base64url");
-        assert_eq!(BASE64_URL_SAFE_NO_PAD.encode(octets), segment);
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(segment).expect("an accepted segment is base64url");
+        assert_eq!(BASE64_URL_SAFE_NO_PAD.encode(bytes), segment);
     }
     assert!(parsed.header().kid().is_none_or(|kid| kid.len() <= 256));
 });

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// Draws horizontal bars, shortest first: less is better.
+/// Renders horizontal bars, shortest first; less is better.
 pub fn bars(title: &str, note: &str, bars: &[(&str, f64)]) -> String {
     let mut bars = bars.to_vec();
     bars.sort_by(|one, other| one.1.total_cmp(&other.1));

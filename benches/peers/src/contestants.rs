@@ -1,5 +1,5 @@
-//! Every contestant as an axum router that answers "hello" to a good token, with issuer, audience and expiry checked
-//! wherever the crate can check them.
+//! Every contestant as an axum router that answers "hello" to a valid token. Issuer, audience and expiry are checked if the
+//! crate can check them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,11 +22,11 @@ const AUDIENCE: &str = "https://api.northwind.com/";
 pub struct Contestant {
     pub name: &'static str,
     pub router: Router,
-    /// How many different tokens it is sent.
+    /// Number of different tokens that are sent to it.
     pub distinct: usize,
 }
 
-/// An issuer, and its tokens for many users.
+/// An issuer and its tokens for many users.
 pub struct Tokens {
     issuer: TestIssuer,
     texts: Vec<String>,
@@ -60,7 +60,7 @@ impl Tokens {
     }
 }
 
-/// The claims as the peers read them.
+/// The claims that the other crates deserialize.
 #[derive(Clone, Debug, Deserialize)]
 #[allow(dead_code, reason = "read from the token, as an application would")]
 struct Claims {
@@ -72,7 +72,7 @@ struct Claims {
     permissions: Vec<String>,
 }
 
-/// The contestants, and those that could not be set up, with the reason.
+/// Returns the contestants, and those whose setup failed, with the reason.
 pub async fn all(tokens: &Tokens) -> anyhow::Result<(Vec<Contestant>, Vec<(&'static str, String)>)> {
     let (issuer, jwks) = (tokens.issuer.issuer().to_owned(), tokens.issuer.jwks());
     let validator = || {
@@ -86,33 +86,33 @@ pub async fn all(tokens: &Tokens) -> anyhow::Result<(Vec<Contestant>, Vec<(&'sta
             distinct: 1_000,
         },
         Contestant {
-            name: "(a table of 1,000 tags, nothing checked)",
-            router: least_memo(tokens.texts(1_000)),
+            name: "(a table of 1,000 fingerprints, nothing checked)",
+            router: minimal_cache(tokens.texts(1_000)),
             distinct: 1_000,
         },
         Contestant {
-            name: "(a table of 10,000 tags, nothing checked)",
-            router: least_memo(tokens.texts(10_000)),
+            name: "(a table of 10,000 fingerprints, nothing checked)",
+            router: minimal_cache(tokens.texts(10_000)),
             distinct: 10_000,
         },
-        Contestant { name: "tower-bearer, 1,000 tokens", router: ours(validator().build()?), distinct: 1_000 },
+        Contestant { name: "tower-bearer, 1,000 tokens", router: bearer_layer(validator().build()?), distinct: 1_000 },
         Contestant {
             name: "tower-bearer, 10,000 tokens",
-            router: ours(validator().with_token_cache_bytes(32 << 20).build()?),
+            router: bearer_layer(validator().with_token_cache_bytes(32 << 20).build()?),
             distinct: 10_000,
         },
         Contestant {
-            name: "tower-bearer without memo",
-            router: ours(validator().without_token_cache().build()?),
+            name: "tower-bearer without token cache",
+            router: bearer_layer(validator().without_token_cache().build()?),
             distinct: 1_000,
         },
         Contestant {
-            name: "tower-bearer without memo, own claims",
-            router: ours_reading(validator().without_token_cache().build()?.with_custom_claims()),
+            name: "tower-bearer without cache, custom claims",
+            router: bearer_layer_with_custom_claims(validator().without_token_cache().build()?.with_custom_claims()),
             distinct: 1_000,
         },
     ];
-    let mut absent = Vec::new();
+    let mut failed = Vec::new();
     let peers: [(&'static str, anyhow::Result<Router>); 7] = [
         ("bare jsonwebtoken 11 (aws-lc)", bare(&issuer, &jwks)),
         ("aliri 0.6 (in a middleware)", aliri_(&issuer, &jwks)),
@@ -125,40 +125,40 @@ pub async fn all(tokens: &Tokens) -> anyhow::Result<(Vec<Contestant>, Vec<(&'sta
     for (name, router) in peers {
         match router {
             Ok(router) => all.push(Contestant { name, router, distinct: 1_000 }),
-            Err(error) => absent.push((name, error.to_string())),
+            Err(error) => failed.push((name, error.to_string())),
         }
     }
-    Ok((all, absent))
+    Ok((all, failed))
 }
 
-fn ours(validator: Validator) -> Router {
+fn bearer_layer(validator: Validator) -> Router {
     let hello = async |claims: tower_bearer::Claims| greet(claims.subject().is_some());
     Router::new().route("/", get(hello)).layer(BearerLayer::new(validator))
 }
 
-/// The same where the application reads claims of its own, as the peers do.
-fn ours_reading(validator: Validator<Claims>) -> Router {
+/// The same with custom claims, as in the other crates.
+fn bearer_layer_with_custom_claims(validator: Validator<Claims>) -> Router {
     let hello = async |claims: tower_bearer::Claims<Claims>| greet(!claims.custom().sub.is_empty());
     Router::new().route("/", get(hello)).layer(BearerLayer::new(validator))
 }
 
-/// What no memo can do without: the token's tag, as this crate makes it, and a look into a table that never changes. Neither
-/// the credential's grammar nor a date nor a key is checked, and nothing bounds or renews the table.
-fn least_memo(texts: &[String]) -> Router {
+/// The minimum of any token cache: computes the fingerprint of the token as this crate does, and looks it up in a constant
+/// table. Credential syntax, dates and keys are not checked; the table has no bound.
+fn minimal_cache(texts: &[String]) -> Router {
     let key = Arc::new(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[7; 32]).expect("a key")));
-    let tag = move |token: &str| -> [u8; 16] {
+    let fingerprint = move |token: &str| -> [u8; 16] {
         let nonce = Nonce::assume_unique_for_key([0; 12]);
         let tag = key.seal_in_place_separate_tag(nonce, Aad::from(token), &mut []).expect("short enough");
-        tag.as_ref().try_into().expect("16 octets")
+        tag.as_ref().try_into().expect("16 bytes")
     };
-    let verdicts = texts.iter().map(|text| (tag(text), Arc::<str>::from(text.as_str())));
-    let verdicts: Arc<HashMap<[u8; 16], Arc<str>>> = Arc::new(verdicts.collect());
+    let entries = texts.iter().map(|text| (fingerprint(text), Arc::<str>::from(text.as_str())));
+    let entries: Arc<HashMap<[u8; 16], Arc<str>>> = Arc::new(entries.collect());
     let find = move |mut request: Request| {
-        let verdict = verdicts.get(&tag(bearer(request.headers()).expect("a token"))).expect("a known token");
-        request.extensions_mut().insert(Arc::clone(verdict));
+        let entry = entries.get(&fingerprint(bearer(request.headers()).expect("a token"))).expect("a known token");
+        request.extensions_mut().insert(Arc::clone(entry));
         request
     };
-    let hello = async |Extension(verdict): Extension<Arc<str>>| greet(!verdict.is_empty());
+    let hello = async |Extension(entry): Extension<Arc<str>>| greet(!entry.is_empty());
     Router::new().route("/", get(hello)).layer(MapRequestLayer::new(find))
 }
 
@@ -166,7 +166,7 @@ fn greet(known: bool) -> &'static str {
     if known { "hello" } else { "who" }
 }
 
-/// The route behind a middleware that puts claims into the extensions.
+/// Returns a route whose middleware inserts the claims into the extensions.
 fn behind_extension() -> Router {
     Router::new().route("/", get(async |Extension(claims): Extension<Claims>| greet(!claims.sub.is_empty())))
 }
@@ -175,7 +175,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
-/// What a hand-made middleware of one's own would be: key by `kid`, one `decode`.
+/// A hand-written middleware: key by `kid`, and one `decode`.
 fn bare(issuer: &str, jwks: &str) -> anyhow::Result<Router> {
     use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, jwk::JwkSet};
     struct Setup {
@@ -204,7 +204,7 @@ fn bare(issuer: &str, jwks: &str) -> anyhow::Result<Router> {
     Ok(behind_extension().layer(from_fn_with_state(Arc::new(Setup { keys, validation }), check)))
 }
 
-/// aliri's own layer needs an authority to fetch from and two traits; this calls what that layer calls.
+/// aliri's own layer needs an authority to fetch from and two traits; this middleware makes the same calls as that layer.
 fn aliri_(issuer: &str, jwks: &str) -> anyhow::Result<Router> {
     use aliri::jwt::{self, CoreHeaders as _, HasAlgorithm as _};
     use aliri::{Jwks, JwtRef, jwa};
@@ -266,7 +266,7 @@ fn axum_jwt_auth_(issuer: &str, server: &TestIssuer) -> anyhow::Result<Router> {
     Ok(Router::new().route("/", get(hello)).with_state(Setup { decoder: Arc::new(decoder) }))
 }
 
-/// Its layer answers with the body type of axum 0.7; this does under axum 0.8 what that layer does.
+/// Its layer responds with the body type of axum 0.7; this middleware does the same under axum 0.8.
 async fn jwt_authorizer_(issuer: &str, jwks: &str) -> anyhow::Result<Router> {
     use jwt_authorizer::{Authorizer, JwtAuthorizer, Validation};
     async fn check(State(authorizer): State<Arc<Authorizer<Claims>>>, mut request: Request, next: Next) -> Response {

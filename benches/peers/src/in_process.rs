@@ -1,4 +1,4 @@
-//! One request after the other through a router, without a network.
+//! Measures sequential requests through a router, without a network.
 
 use std::ops::Range;
 
@@ -10,10 +10,10 @@ use tower::ServiceExt as _;
 use crate::contestants::{Contestant, Tokens};
 use crate::statistics::{ROUNDS, Ratio, cpu_seconds, sorted};
 
-/// What one contestant came to.
+/// The result of one contestant.
 pub struct Outcome {
     pub micros: f64,
-    /// Against the first contestant, which has no authentication.
+    /// The ratio to the first contestant, which has no authentication.
     pub ratio: Ratio,
 }
 
@@ -24,14 +24,14 @@ pub fn measure(runtime: &Runtime, contestants: &[Contestant], tokens: &Tokens) -
     let fields: Vec<Vec<HeaderValue>> =
         contestants.iter().map(|contestant| tokens.fields(contestant.distinct)).collect();
     for (contestant, fields) in contestants.iter().zip(&fields) {
-        // Every token twice, so that what is remembered, and found at once, is so from the first round on.
+        // Every token twice, so that caches are warm from the first round on.
         runtime.block_on(sample(contestant, fields, 0..2 * fields.len()))?;
     }
     let mut rounds: Vec<Vec<f64>> = Vec::new();
     for round in 0..ROUNDS {
         let mut samples = vec![0.0; contestants.len()];
         for turn in 0..contestants.len() {
-            // Who goes first changes from round to round.
+            // The order of the contestants changes in each round.
             let at = (turn + round) % contestants.len();
             let numbers = round * REQUESTS..(round + 1) * REQUESTS;
             samples[at] = runtime.block_on(sample(&contestants[at], &fields[at], numbers))?;
@@ -41,20 +41,20 @@ pub fn measure(runtime: &Runtime, contestants: &[Contestant], tokens: &Tokens) -
     Ok((0..contestants.len())
         .map(|at| Outcome {
             micros: sorted(rounds.iter().map(|round| round[at]))[ROUNDS / 2] * 1e6,
-            ratio: Ratio::of(rounds.iter().map(|round| round[at] / round[0])),
+            ratio: Ratio::from_samples(rounds.iter().map(|round| round[at] / round[0])),
         })
         .collect())
 }
 
-/// Seconds of CPU time for one request.
+/// Returns the seconds of CPU time of one request.
 async fn sample(contestant: &Contestant, fields: &[HeaderValue], numbers: Range<usize>) -> anyhow::Result<f64> {
-    // As `axum::serve` does for every connection: layers are put around handlers here, and not for every request.
+    // As `axum::serve` does for every connection: `with_state` wraps the handlers in their layers.
     let router = contestant.router.clone().with_state(());
     let (start, requests) = (cpu_seconds(), numbers.len());
     for number in numbers {
-        // A stride that is prime to the number of tokens: all of them, in no order that a cache line follows.
+        // The stride is coprime to the number of tokens: every token is used, in an order without cache locality.
         let field = &fields[number * 379 % fields.len()];
-        // And this for every request: the field stands where it has just been read to, and the response is read to its end.
+        // As in a server, the field value is a slice of a buffer that was just read, and the response body is read to its end.
         let field = HeaderValue::from_maybe_shared(Bytes::copy_from_slice(field.as_bytes()))?;
         let request = Request::get("/").header(header::AUTHORIZATION, field).body(Body::empty())?;
         let response = router.clone().oneshot(request).await?;

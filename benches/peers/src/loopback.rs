@@ -1,4 +1,4 @@
-//! Requests over loopback HTTP: all servers on one thread of their own, whose CPU time is read; a load generator on another.
+//! Measures requests over loopback HTTP: all servers run on one thread, whose CPU time is read, the load generator on another.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::contestants::{Contestant, Tokens};
 use crate::statistics::{ROUNDS, Ratio, cpu_seconds};
 
-/// What one contestant came to, against the first, which has no authentication.
+/// The ratios of one contestant to the first, which has no authentication.
 pub struct Outcome {
     pub server_cpu: Ratio,
     pub requests: Ratio,
@@ -42,48 +42,48 @@ pub fn measure(contestants: &[Contestant], tokens: &Tokens) -> anyhow::Result<Ve
         }
         rounds.push(samples);
     }
-    // The first round warms up.
+    // The first round is a warm-up.
     let rounds = &rounds[1..];
     Ok((0..contestants.len())
         .map(|at| Outcome {
-            server_cpu: Ratio::of(rounds.iter().map(|round| round[at].cpu_each / round[0].cpu_each)),
-            requests: Ratio::of(rounds.iter().map(|round| round[at].per_second / round[0].per_second)),
+            server_cpu: Ratio::from_samples(rounds.iter().map(|round| round[at].cpu_each / round[0].cpu_each)),
+            requests: Ratio::from_samples(rounds.iter().map(|round| round[at].per_second / round[0].per_second)),
         })
         .collect())
 }
 
-/// The thread that serves every contestant, each at an address of its own; only one has work at a time.
+/// The thread that serves every contestant, each at its own address; only one has requests at a time.
 struct Server {
     addresses: Vec<SocketAddr>,
-    questions: mpsc::UnboundedSender<oneshot::Sender<f64>>,
+    cpu_requests: mpsc::UnboundedSender<oneshot::Sender<f64>>,
 }
 
 impl Server {
     fn start(contestants: &[Contestant]) -> anyhow::Result<Self> {
         let routers: Vec<_> = contestants.iter().map(|contestant| contestant.router.clone()).collect();
-        let (questions, mut asked) = mpsc::unbounded_channel::<oneshot::Sender<f64>>();
+        let (cpu_requests, mut received) = mpsc::unbounded_channel::<oneshot::Sender<f64>>();
         let (ready, addresses) = std::sync::mpsc::channel();
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async move {
                 for router in routers {
                     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-                    ready.send(listener.local_addr().expect("an address")).expect("somebody waits");
+                    ready.send(listener.local_addr().expect("an address")).expect("the receiver exists");
                     tokio::spawn(async move { axum::serve(listener, router).await });
                 }
-                while let Some(answer) = asked.recv().await {
+                while let Some(answer) = received.recv().await {
                     let _ = answer.send(cpu_seconds());
                 }
             });
         });
         let addresses = contestants.iter().map(|_| addresses.recv()).collect::<Result<_, _>>()?;
-        Ok(Self { addresses, questions })
+        Ok(Self { addresses, cpu_requests })
     }
 
-    /// CPU time of the serving thread.
+    /// Returns the CPU time of the serving thread.
     async fn cpu(&self) -> anyhow::Result<f64> {
         let (answer, seconds) = oneshot::channel();
-        self.questions.send(answer)?;
+        self.cpu_requests.send(answer)?;
         Ok(seconds.await?)
     }
 }
@@ -117,7 +117,7 @@ async fn sample(
     Ok(Sample { cpu_each: spent / done as f64, per_second: done as f64 / elapsed })
 }
 
-/// Sends one request after the other on one connection, and counts the answers.
+/// Sends sequential requests on one connection, and returns the number of responses.
 async fn client(
     mut stream: TcpStream,
     requests: Arc<Vec<Vec<u8>>>,
@@ -131,7 +131,7 @@ async fn client(
         let mut length = 0;
         while !answer[..length].ends_with(b"\r\n\r\nhello") {
             let read = stream.read(&mut answer[length..]).await?;
-            anyhow::ensure!(read > 0, "the server hung up: {}", String::from_utf8_lossy(&answer[..length]));
+            anyhow::ensure!(read > 0, "the server closed the connection: {}", String::from_utf8_lossy(&answer[..length]));
             length += read;
         }
         anyhow::ensure!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..length]));

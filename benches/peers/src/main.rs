@@ -1,22 +1,22 @@
-//! Pits tower-bearer against its peers: the same RS256 token, the same axum router, one contestant after the other in every
-//! round, so that the ratios hold on a machine that others use too.
+//! Compares tower-bearer with other crates: the same RS256 token, the same axum router, and all contestants one after another
+//! in every round, so that the ratios are reliable on a shared machine.
 //!
 //! `cargo run --release -- "2 shared cores of a virtual machine"` in this folder prints a Markdown table and writes the
-//! chart of the guide; the argument is what they say of the machine.
+//! chart of the guide; the argument describes the machine in both.
 
 mod chart;
 mod contestants;
 mod in_process;
 mod loopback;
 mod statistics;
-mod surroundings;
+mod environment;
 
 use std::path::Path;
 
 use crate::contestants::Contestant;
 use crate::statistics::Ratio;
 
-/// What one contestant came to.
+/// The results of one contestant.
 struct Result {
     name: &'static str,
     in_process: Ratio,
@@ -28,7 +28,7 @@ struct Result {
 fn main() -> anyhow::Result<()> {
     let tokens = contestants::Tokens::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (contestants, absent) = runtime.block_on(contestants::all(&tokens))?;
+    let (contestants, failed) = runtime.block_on(contestants::all(&tokens))?;
     eprintln!("in process ...");
     let in_process = in_process::measure(&runtime, &contestants, &tokens)?;
     eprintln!("over loopback ...");
@@ -44,27 +44,27 @@ fn main() -> anyhow::Result<()> {
             requests: loopback.requests,
         })
         .collect();
-    let surroundings = surroundings::describe();
-    print_table(&results, &absent, &surroundings);
+    let environment = environment::describe();
+    print_table(&results, &failed, &environment);
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src/guide");
     let bars: Vec<(&str, f64)> = results.iter().map(|result| (result.name, result.server_cpu.median)).collect();
     let loopback = chart::bars(
         "Server CPU time of one request over loopback HTTP, as a multiple of axum without authentication",
-        &surroundings,
+        &environment,
         &bars,
     );
     std::fs::write(guide.join("peers_loopback.svg"), loopback)?;
     Ok(())
 }
 
-fn print_table(results: &[Result], absent: &[(&str, String)], surroundings: &str) {
+fn print_table(results: &[Result], failed: &[(&str, String)], environment: &str) {
     println!("| | in process, µs CPU | × no authentication | loopback HTTP: server CPU × | requests per second × |");
     println!("|---|---:|---:|---:|---:|");
     for Result { name, in_process, micros, server_cpu, requests } in results {
         println!("| {name} | {micros:.1} | {in_process} | {server_cpu} | {requests} |");
     }
-    for (name, reason) in absent {
+    for (name, reason) in failed {
         println!("| {name} | – | {reason} | – | – |");
     }
-    println!("\nMedian [95 % interval] of {} rounds. {surroundings}", statistics::ROUNDS);
+    println!("\nMedian [95 % interval] of {} rounds. {environment}", statistics::ROUNDS);
 }

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-/// Rounds of every comparison.
+/// Number of rounds of every comparison.
 pub const ROUNDS: usize = 21;
 
-/// Ranks, counted from 0, that hold the median of 21 samples in between with 95 % confidence.
+/// The ranks (from 0) of 21 samples that bound the 95 % interval of the median.
 const INTERVAL: (usize, usize) = (5, 15);
 
-/// A median, and the interval that holds it with 95 % confidence.
+/// A median and its 95 % interval.
 #[derive(Clone, Copy)]
 pub struct Ratio {
     pub median: f64,
@@ -17,8 +17,8 @@ pub struct Ratio {
 }
 
 impl Ratio {
-    /// Of as many values as there are rounds.
-    pub fn of(values: impl Iterator<Item = f64>) -> Self {
+    /// Computes the median and interval of [`ROUNDS`] values.
+    pub fn from_samples(values: impl Iterator<Item = f64>) -> Self {
         let values = sorted(values);
         Self { median: values[ROUNDS / 2], low: values[INTERVAL.0], high: values[INTERVAL.1] }
     }
@@ -36,7 +36,7 @@ pub fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     values
 }
 
-/// Seconds of CPU time that this thread has used.
+/// Returns the CPU time of this thread in seconds.
 pub fn cpu_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9

@@ -1,9 +1,10 @@
-//! Where and when the figures were measured.
+//! Describes the machine and the date of the measurement.
 
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// For example "2 shared cores of a virtual machine, Rust 1.95.0, 2026-11-25"; the first argument says what machine it is.
+/// Returns, for example, "2 shared cores of a virtual machine, Rust 1.95.0, 2026-11-25". The first command-line argument
+/// describes the machine.
 pub fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let machine = std::env::args().nth(1).unwrap_or_else(|| format!("{cores} cores"));
@@ -15,7 +16,7 @@ pub fn describe() -> String {
     format!("{machine}, Rust {version}, {year}-{month:02}-{day:02}")
 }
 
-/// The Gregorian date of a day since 1970-01-01.
+/// Returns the Gregorian date of a day since 1970-01-01.
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
