@@ -1,4 +1,4 @@
-"""The tokens: each with what the rules say about it, and which rule that is."""
+"""The test tokens, each with the expected result and the rule for it."""
 
 import base64
 import hashlib
@@ -13,10 +13,10 @@ ISSUER = "https://as.example/"
 AUDIENCE = "https://api.example/"
 
 
-def b64(octets):
-    if isinstance(octets, str):
-        octets = octets.encode()
-    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+def b64(data):
+    if isinstance(data, str):
+        data = data.encode()
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def number(value):
@@ -51,7 +51,7 @@ class Keys:
 
 
 def cases(keys):
-    """Yields (name, token, verdict by the rules, rule)."""
+    """Yields (name, token, expected result, rule)."""
     now = int(time.time())
     claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "somebody", "iat": now - 60, "exp": now + 600}
     header = {"alg": "RS256", "kid": "k1", "typ": "JWT"}
@@ -73,7 +73,7 @@ def cases(keys):
         return raw(header, {key: value for key, value in claims.items() if key != name})
 
     def text(member):
-        """The claims with one more member as text, in the place of one of that name."""
+        """Returns a token whose claims have one more member, given as JSON text, in place of one of the same name."""
         name = json.loads("{" + member + "}") if "Infinity" not in member and "\\ud8" not in member else {}
         rest = {key: value for key, value in claims.items() if key not in name}
         return raw(header, json.dumps(rest)[:-1] + "," + member + "}")

@@ -1,4 +1,4 @@
-// Verdicts of `jose` and of `express-oauth2-jwt-bearer`: reads {jwks, jwksUri, issuer, audience, tokens}, writes lists.
+// Validates with `jose` and `express-oauth2-jwt-bearer`: reads {jwks, jwksUri, issuer, audience, tokens}, writes lists of booleans.
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import { createLocalJWKSet, jwtVerify } from 'jose';
@@ -35,11 +35,11 @@ function bearer(token) {
   });
 }
 
-const verdicts = { jose: [], 'express-oauth2-jwt-bearer': [] };
+const results = { jose: [], 'express-oauth2-jwt-bearer': [] };
 for (const token of tokens) {
-  verdicts.jose.push(await jose(token));
-  verdicts['express-oauth2-jwt-bearer'].push(await bearer(token));
+  results.jose.push(await jose(token));
+  results['express-oauth2-jwt-bearer'].push(await bearer(token));
 }
 server.close();
-console.log(JSON.stringify(verdicts));
+console.log(JSON.stringify(results));
 process.exit(0);

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Feeds the same tokens to our example server and to four libraries of other languages, and prints every disagreement.
+"""Validates the same tokens with the example server and with four libraries of other languages, and prints every difference.
 
-The script `run` beside this one installs what it needs. Prints the tables of the guide's page; exit status 1 if our server
-is wrong by the rules in any case, or if the page holds anything else.
+The script `run` beside this one installs the dependencies. Prints the tables of the guide page. The exit status is 1 if the
+example server has an unexpected result, or if the tables of the page differ.
 """
 
 import http.client
@@ -29,7 +29,7 @@ ROOT = HERE.parent.parent
 
 
 def serve(document):
-    """Publishes a key set on loopback and gives its URL."""
+    """Publishes a key set on loopback and returns its URL."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -47,7 +47,7 @@ def serve(document):
     return f"http://127.0.0.1:{server.server_port}/jwks.json"
 
 
-class OurServer:
+class ExampleServer:
     """The example server, configured for the same API."""
 
     def __init__(self, jwks_uri):
@@ -76,7 +76,7 @@ jwks_uri = "{jwks_uri}"
             except OSError:
                 pass
             time.sleep(0.1)
-        raise SystemExit("our server does not start")
+        raise SystemExit("the example server does not start")
 
     def status(self, path, headers=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
@@ -92,7 +92,7 @@ jwks_uri = "{jwks_uri}"
 
 
 def pyjwt_accepts(token, keys):
-    """As its documentation has it for a key set: the key by `kid`, algorithms, audience, issuer, required claims."""
+    """Validates as documented for a key set: the key by `kid`, algorithms, audience, issuer, required claims."""
     try:
         kid = jwt.get_unverified_header(token).get("kid")
         key = next(key for key in keys.keys if key.key_id == kid)
@@ -115,13 +115,13 @@ def joserfc_accepts(token, keys):
         return False
 
 
-def node_verdicts(jwks, uri, tokens):
+def node_results(jwks, uri, tokens):
     folder = os.environ.get("NODE_FOLDER", str(HERE))
-    # Modules are looked up from where the script stands.
+    # Modules are resolved relative to the script.
     script = pathlib.Path(folder) / "differential.mjs"
     script.write_text((HERE / "node.mjs").read_text())
-    question = {"jwks": jwks, "jwksUri": uri, "issuer": ISSUER, "audience": AUDIENCE, "tokens": tokens}
-    answer = subprocess.run(["node", str(script)], input=json.dumps(question), capture_output=True, text=True, cwd=folder)
+    request = {"jwks": jwks, "jwksUri": uri, "issuer": ISSUER, "audience": AUDIENCE, "tokens": tokens}
+    answer = subprocess.run(["node", str(script)], input=json.dumps(request), capture_output=True, text=True, cwd=folder)
     if answer.returncode:
         raise SystemExit(answer.stderr)
     return json.loads(answer.stdout)
@@ -133,42 +133,42 @@ def main():
     uri = serve(json.dumps(jwks).encode())
     all_cases = list(cases(keys))
     tokens = [token for _, token, _, _ in all_cases]
-    ours = OurServer(uri)
+    server = ExampleServer(uri)
     try:
-        verdicts = {"tower-bearer": [ours.accepts(token) for token in tokens]}
+        results = {"tower-bearer": [server.accepts(token) for token in tokens]}
     finally:
-        ours.stop()
+        server.stop()
     pyjwt_keys = jwt.PyJWKSet.from_dict(jwks)
-    verdicts["PyJWT"] = [pyjwt_accepts(token, pyjwt_keys) for token in tokens]
+    results["PyJWT"] = [pyjwt_accepts(token, pyjwt_keys) for token in tokens]
     joserfc_keys = jwk.KeySet.import_key_set(jwks)
-    verdicts["joserfc"] = [joserfc_accepts(token, joserfc_keys) for token in tokens]
-    verdicts.update(node_verdicts(jwks, uri, tokens))
-    lines = list(report(all_cases, verdicts))
+    results["joserfc"] = [joserfc_accepts(token, joserfc_keys) for token in tokens]
+    results.update(node_results(jwks, uri, tokens))
+    lines = list(report(all_cases, results))
     print("\n".join(lines))
-    for (name, _, right, _), accepted in zip(all_cases, verdicts["tower-bearer"]):
+    for (name, _, right, _), accepted in zip(all_cases, results["tower-bearer"]):
         if accepted != (right == "accept"):
-            print(f"WRONG: our server {'accepts' if accepted else 'refuses'} `{name}`", file=sys.stderr)
-    expected = [verdict == "accept" for _, _, verdict, _ in all_cases]
-    sys.exit(verdicts["tower-bearer"] != expected or differs_from_the_guide(lines))
+            print(f"WRONG: the example server {'accepts' if accepted else 'rejects'} `{name}`", file=sys.stderr)
+    expected = [expected_result == "accept" for _, _, expected_result, _ in all_cases]
+    sys.exit(results["tower-bearer"] != expected or differs_from_the_guide(lines))
 
 
 def differs_from_the_guide(lines):
-    """Every line stands in the page, and the page has no other rows."""
+    """Returns whether a line is missing in the page, or the page has other table rows."""
     page = (ROOT / "src" / "guide" / "differential.md").read_text().splitlines()
     tables = [line for line in page if line.startswith("|")]
-    ours = [line for line in lines if line]
-    lacking = [line for line in ours if line not in page]
-    surplus = [line for line in tables if line not in ours]
-    for line in lacking:
-        print(f"the guide lacks: {line}", file=sys.stderr)
-    for line in surplus:
-        print(f"the guide has too much: {line}", file=sys.stderr)
-    return bool(lacking or surplus)
+    expected = [line for line in lines if line]
+    missing = [line for line in expected if line not in page]
+    outdated = [line for line in tables if line not in expected]
+    for line in missing:
+        print(f"the guide lacks the line: {line}", file=sys.stderr)
+    for line in outdated:
+        print(f"the guide has an outdated line: {line}", file=sys.stderr)
+    return bool(missing or outdated)
 
 
-def report(all_cases, verdicts):
-    """Yields the lines of the guide's tables."""
-    names = list(verdicts)
+def report(all_cases, results):
+    """Yields the lines of the tables in the guide."""
+    names = list(results)
     yield "| library | version | how it is asked |"
     yield "|--|--|--|"
     for name in names:
@@ -178,7 +178,7 @@ def report(all_cases, verdicts):
     yield "|--|--|--|" + "--|" * len(names)
     agreed = 0
     for at, (name, _, right, rule) in enumerate(all_cases):
-        row = [verdicts[other][at] == (right == "accept") for other in names]
+        row = [results[other][at] == (right == "accept") for other in names]
         if all(row):
             agreed += 1
             continue
@@ -190,7 +190,7 @@ def report(all_cases, verdicts):
     yield "| | against an RFC | laxer than our own rules |"
     yield "|--|--|--|"
     for other in names:
-        differing = [rule for accepted, (_, _, right, rule) in zip(verdicts[other], all_cases)
+        differing = [rule for accepted, (_, _, right, rule) in zip(results[other], all_cases)
                      if accepted != (right == "accept")]
         ours = sum(rule.startswith("ours") for rule in differing)
         yield f"| {other} | {len(differing) - ours} | {ours} |"

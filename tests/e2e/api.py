@@ -4,7 +4,7 @@ import json
 import pathlib
 import re
 
-from processes import Process, ask, wait_until
+from processes import Process, send, wait_until
 
 
 class Api:
@@ -31,7 +31,7 @@ class Api:
 
     def get(self, path, token=None, method="GET"):
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
-        return ask(method, self.origin + path, headers)
+        return send(method, self.origin + path, headers)
 
     def stop(self, *how, **limit):
         return self.process.stop(*how, **limit)
@@ -44,7 +44,7 @@ class Api:
 
 
 def listening(process):
-    """The origin that an example announces."""
+    """Waits for the origin that an example prints, and returns it."""
 
     def announced():
         return re.search(r"listening on (http\S+)", pathlib.Path(process.log).read_text())

@@ -1,4 +1,4 @@
-"""A certificate authority for one run, and a certificate for `localhost`, made with `openssl`."""
+"""Creates a certificate authority for one run, and a certificate for `localhost`, with `openssl`."""
 
 import subprocess
 

@@ -1,4 +1,4 @@
-"""Clients that are not ours: curl over HTTP/1.1 and HTTP/2, gRPC from Node.js, and a page of another origin in Chromium."""
+"""Third-party clients: curl over HTTP/1.1 and HTTP/2, gRPC from Node.js, and a cross-origin page in Chromium."""
 
 import functools
 import http.server
@@ -23,17 +23,17 @@ document.getElementById('result').textContent = JSON.stringify(answers);
 
 
 def curl_over_both_versions(folder, _server):
-    """Status and challenge arrive the same over HTTP/1.1 and over HTTP/2."""
+    """Status and challenge are the same over HTTP/1.1 and HTTP/2."""
     process = Process([Api.binaries["hyper"], "127.0.0.1:0"], folder / "hyper.log")
-    said = found(process, r"curl -i (\S+) -H '(.*)'")
+    command_line = found(process, r"curl -i (\S+) -H '(.*)'")
     for flag, version in (("--http1.1", "HTTP/1.1"), ("--http2-prior-knowledge", "HTTP/2")):
         for header, status, challenge in (
-            (said[2], "200", None),
+            (command_line[2], "200", None),
             ("x-none: 1", "401", "www-authenticate: bearer"),
             ("authorization: Bearer x.y.z", "401", 'www-authenticate: bearer error="invalid_token"'),
             ("authorization: Bearer a b", "400", 'www-authenticate: bearer error="invalid_request"'),
         ):
-            command = ["curl", "--silent", "--include", "--noproxy", "*", "--max-time", "10", flag, said[1], "-H", header]
+            command = ["curl", "--silent", "--include", "--noproxy", "*", "--max-time", "10", flag, command_line[1], "-H", header]
             head = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.lower()
             assert head.startswith(f"{version} {status}".lower()), f"{flag} {header[:30]}: {head[:80]}"
             assert (challenge or "") in head, f"{flag} {header[:30]}: {head}"
@@ -41,8 +41,8 @@ def curl_over_both_versions(folder, _server):
     process.stop()
 
 
-def grpc_from_another_language(folder, _server):
-    """A refusal reaches the gRPC library of Node.js as a status, and the channel goes on."""
+def grpc_from_nodejs(folder, _server):
+    """The gRPC library of Node.js gets a rejection as a status, and the channel stays usable."""
     process = Process([Api.binaries["tonic"], "--serve"], folder / "tonic.log")
     address = listening(process).removeprefix("http://")
     kinds = ["a good token", "no token", "an expired token", "a token without the scope"]
@@ -51,17 +51,17 @@ def grpc_from_another_language(folder, _server):
     command = ["node", client, address, *tokens, "nonsense", tokens[0]]
     answers = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout)
     statuses = [answer["status"] for answer in answers]
-    refused = "UNAUTHENTICATED"
-    assert statuses == ["OK", refused, refused, "PERMISSION_DENIED", refused, "OK"], answers
+    rejected = "UNAUTHENTICATED"
+    assert statuses == ["OK", rejected, rejected, "PERMISSION_DENIED", rejected, "OK"], answers
     assert answers[0]["answer"] == "hello, ann", answers[0]
     process.stop()
 
 
-def a_page_of_another_origin(folder, _server):
-    """A page calls the API with `fetch`: the preflight passes, and a refusal's challenge can be read."""
+def cross_origin_page(folder, _server):
+    """A cross-origin page calls the API with `fetch`: the preflight succeeds, and the challenge of a rejection is readable."""
     site = folder / "site"
     site.mkdir()
-    handler = functools.partial(Quiet, directory=site)
+    handler = functools.partial(SilentFileServer, directory=site)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     origin = f"http://localhost:{server.server_port}"
@@ -81,15 +81,15 @@ def a_page_of_another_origin(folder, _server):
 
 
 def found(process, pattern):
-    """What an example prints, once it does."""
+    """Waits until the output of an example matches the pattern, and returns the match."""
     wait_until(lambda: re.search(pattern, process.log.read_text()))
     match = re.search(pattern, process.log.read_text())
     assert match, process.log.read_text()[-500:]
     return match
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """A file server that keeps its log to itself."""
+class SilentFileServer(http.server.SimpleHTTPRequestHandler):
+    """A file server without a log."""
 
     def log_message(self, *_):
         pass

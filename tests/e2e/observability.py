@@ -1,4 +1,4 @@
-"""What Prometheus scrapes from the example `observability`, and the alerts of the guide."""
+"""Checks the metrics endpoint of the example `observability`, and the alerts of the guide in Prometheus."""
 
 import json
 import pathlib
@@ -7,7 +7,7 @@ import subprocess
 import urllib.parse
 
 from api import Api, listening
-from processes import Process, ask, free_port, wait_until
+from processes import Process, send, free_port, wait_until
 
 GUIDE = pathlib.Path(__file__).parent.parent.parent / "src/guide/observability.md"
 
@@ -21,13 +21,13 @@ EXPECTED = {
 }
 
 
-def a_scrape(folder, _server):
-    """Every line is in Prometheus' text format, and the counters tell what was sent."""
+def scrape_of_the_metrics_endpoint(folder, _server):
+    """Every line is in the text format of Prometheus, and the counters match the requests."""
     process = Process([Api.binaries["observability"], "--serve"], folder / "observability.log")
     origin = listening(process)
-    # The example has sent its requests when it has scraped itself.
+    # The example scrapes itself after it has sent its requests.
     wait_until(lambda: "# TYPE" in process.log.read_text())
-    answer = ask("GET", f"{origin}/metrics")
+    answer = send("GET", f"{origin}/metrics")
     assert answer.status == 200, answer
     found = {}
     for line in answer.body.decode().splitlines():
@@ -43,8 +43,8 @@ def a_scrape(folder, _server):
     process.stop()
 
 
-def prometheus_scrapes_and_knows_the_alerts(folder, _server):
-    """Prometheus itself takes the scrape without a complaint, and evaluates every alert of the guide."""
+def prometheus_scrapes_and_loads_the_alerts(folder, _server):
+    """Prometheus accepts the scrape, and evaluates every alert of the guide."""
     home = folder / "prometheus"
     home.mkdir()
     alerts = re.search(r"```yaml\n(groups:.*?)```", GUIDE.read_text(), re.S)[1]
@@ -65,7 +65,7 @@ def prometheus_scrapes_and_knows_the_alerts(folder, _server):
     process = Process(["prometheus", *(f"--{name}={value}" for name, value in options.items())], home / "output.log")
 
     def query(path, **parameters):
-        answer = ask("GET", f"http://{address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
+        answer = send("GET", f"http://{address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
         return answer.json()["data"] if answer.status == 200 else None
 
     def accepted():
@@ -74,7 +74,7 @@ def prometheus_scrapes_and_knows_the_alerts(folder, _server):
 
     assert wait_until(accepted, 30) is not None, (home / "output.log").read_text()[-800:]
     assert [float(series["value"][1]) for series in accepted()] == [3.0], accepted()
-    # It has been fetched and has not gone stale: one issuer, whose keys are fresh.
+    # The keys of the only issuer are fetched and fresh.
     states = query("query", query="jwks_state")["result"]
     assert [(series["metric"]["issuer"], series["value"][1]) for series in states] == [(ISSUER, "1")], states
 
@@ -85,7 +85,7 @@ def prometheus_scrapes_and_knows_the_alerts(folder, _server):
         return len(rules()) == alerts.count("- alert:") and all(rule["health"] == "ok" for rule in rules())
 
     assert wait_until(are_healthy, 30) is not None, rules()
-    # All is well with the keys, so nobody is called.
+    # The keys are fresh, so no alert that pages is active.
     assert all(rule["state"] == "inactive" for rule in rules() if rule["labels"]["severity"] == "page"), rules()
     process.stop()
     api.stop()

@@ -1,4 +1,4 @@
-"""Processes that end with the suite, free ports, and HTTP without exceptions."""
+"""Child processes that end with the suite, free ports, and HTTP requests without exceptions."""
 
 import http.client
 import json
@@ -15,7 +15,7 @@ STARTED = []
 
 
 class Process:
-    """One child process, ended by its own id."""
+    """A child process."""
 
     def __init__(self, arguments, log, environment=None):
         self.log = log
@@ -33,7 +33,7 @@ class Process:
         return self.child.poll() is None
 
     def stop(self, how=signal.SIGTERM, seconds=10):
-        """Ends the process and returns its exit status; one that does not end in time is killed."""
+        """Ends the process and returns its exit status, or kills it and returns None if it does not end in time."""
         if self.is_running():
             self.child.send_signal(how)
         try:
@@ -55,11 +55,11 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_until(holds, seconds=15.0, pause=0.05):
-    """Returns the seconds it took until `holds()` is true, or None."""
+def wait_until(condition, seconds=15.0, pause=0.05):
+    """Returns the seconds until `condition()` is true, or None after the timeout."""
     start = time.monotonic()
     while time.monotonic() - start < seconds:
-        if holds():
+        if condition():
             return time.monotonic() - start
         time.sleep(pause)
     return None
@@ -67,7 +67,7 @@ def wait_until(holds, seconds=15.0, pause=0.05):
 
 @dataclass
 class Answer:
-    """A response; status 0 stands for none."""
+    """A response; status 0 means that there was none."""
 
     status: int
     headers: dict
@@ -82,7 +82,7 @@ class Answer:
 
 
 class Connection:
-    """One kept-alive connection to an origin."""
+    """A keep-alive connection to an origin."""
 
     def __init__(self, origin, authority=None, timeout=20):
         url = urllib.parse.urlsplit(origin)
@@ -92,7 +92,7 @@ class Connection:
         else:
             self.connection = http.client.HTTPConnection(url.hostname, url.port, timeout=timeout)
 
-    def ask(self, method, path, headers=None, body=None):
+    def send(self, method, path, headers=None, body=None):
         try:
             self.connection.request(method, path, body=body, headers=headers or {})
             response = self.connection.getresponse()
@@ -103,11 +103,11 @@ class Connection:
             return Answer(0, {}, repr(error).encode())
 
 
-def ask(method, url, headers=None, body=None, authority=None):
+def send(method, url, headers=None, body=None, authority=None):
     parts = urllib.parse.urlsplit(url)
     path = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
     connection = Connection(f"{parts.scheme}://{parts.netloc}", authority)
     try:
-        return connection.ask(method, path, headers, body)
+        return connection.send(method, path, headers, body)
     finally:
         connection.connection.close()

@@ -1,4 +1,4 @@
-"""Runs the examples of this crate against authorization servers that are not ours. See README.md beside this file."""
+"""Runs the examples of this crate against third-party authorization servers. See README.md beside this file."""
 
 import argparse
 import json
@@ -25,8 +25,8 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--all", action="store_true", help="glewlwyd, a browser and Prometheus, too")
-    parser.add_argument("--only", default="", help="scenarios whose name holds this word")
+    parser.add_argument("--all", action="store_true", help="also run glewlwyd, a browser and Prometheus")
+    parser.add_argument("--only", default="", help="run the scenarios whose name contains this word")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tower-bearer-e2e-") as folder:
         folder = pathlib.Path(folder)
@@ -35,21 +35,21 @@ def main():
         suite = Suite(folder, options.only)
         try:
             suite.against(OidcProvider(folder, modules), scenarios.EVERYWHERE + scenarios.WITH_FAULTS)
-            suite.run(observability.a_scrape, None)
+            suite.run(observability.scrape_of_the_metrics_endpoint, None)
             suite.run(clients.curl_over_both_versions, None)
-            suite.run(clients.grpc_from_another_language, None)
+            suite.run(clients.grpc_from_nodejs, None)
             suite.against(OidcProvider(folder, modules, "/"), scenarios.OTHER_ISSUERS)
             suite.against(OidcProvider(folder, modules, "/tenant/a"), scenarios.OTHER_ISSUERS)
             secured = OidcProvider(folder, modules, certificates=certificates.make(folder / "certificates"))
             suite.against(secured, scenarios.OVER_HTTPS)
             if options.all:
-                suite.run(clients.a_page_of_another_origin, None)
-                suite.run(observability.prometheus_scrapes_and_knows_the_alerts, None)
+                suite.run(clients.cross_origin_page, None)
+                suite.run(observability.prometheus_scrapes_and_loads_the_alerts, None)
                 suite.against(Glewlwyd(folder), scenarios.EVERYWHERE)
         finally:
             stop_all()
-    print(f"end to end: {suite.passed} scenarios hold, {len(suite.failed)} do not")
-    # A word that fits no scenario is a mistake, not a success.
+    print(f"end to end: {suite.passed} scenarios passed, {len(suite.failed)} failed")
+    # A word that matches no scenario is an error.
     sys.exit(0 if suite.passed and not suite.failed else 1)
 
 
@@ -83,7 +83,7 @@ class Suite:
 
 
 def build(folder):
-    """Builds the examples and copies them, so that another build meanwhile changes nothing."""
+    """Builds the examples and copies them, so that a concurrent build does not replace them."""
     examples = [word for name in EXAMPLES for word in ("--example", name)]
     command = ["cargo", "build", "--quiet", "--message-format=json", *examples]
     output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout

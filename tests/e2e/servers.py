@@ -1,4 +1,4 @@
-"""The authorization servers: start, stop, rotate keys, get a token."""
+"""The authorization servers: start, stop, key rotation, tokens."""
 
 import base64
 import json
@@ -7,14 +7,14 @@ import subprocess
 import sys
 import urllib.parse
 
-from processes import Process, ask, free_port, wait_until
+from processes import Process, send, free_port, wait_until
 
 HERE = pathlib.Path(__file__).parent
 AUDIENCE = "https://api.example.test/"
 
 
 class AuthorizationServer:
-    """What the scenarios need of a server."""
+    """The interface that the scenarios use."""
 
     name = ""
     issuer = ""
@@ -25,9 +25,9 @@ class AuthorizationServer:
         form = {"grant_type": "client_credentials", key: resource, "scope": scope}
         basic = base64.b64encode(f"{client}:svc-secret".encode()).decode()
         headers = {"authorization": f"Basic {basic}", "content-type": "application/x-www-form-urlencoded"}
-        answer = ask("POST", self.token_endpoint, headers, urllib.parse.urlencode(form), self.authority)
+        answer = send("POST", self.token_endpoint, headers, urllib.parse.urlencode(form), self.authority)
         if answer.status != 200:
-            raise AssertionError(f"{self.name} gives no token: {answer.status} {answer.body[:300]}")
+            raise AssertionError(f"{self.name} returned no token: {answer.status} {answer.body[:300]}")
         return answer.json()["access_token"]
 
     @property
@@ -39,7 +39,7 @@ class AuthorizationServer:
 
 
 class OidcProvider(AuthorizationServer):
-    """`oidc-provider` with a control plane: an audience decides how its tokens look."""
+    """`oidc-provider` with control endpoints: the audience selects the format of a token."""
 
     algorithms = ["RS256", "ES256", "PS256", "ES384", "EdDSA"]
 
@@ -62,7 +62,7 @@ class OidcProvider(AuthorizationServer):
             variables["TLS_CERT"] = str(self.certificates / "localhost.pem")
             variables["TLS_KEY"] = str(self.certificates / "localhost.key")
             variables["TLS_CA"] = str(self.certificates / "ca.pem")
-        # The script runs beside its modules, since imports are resolved from there.
+        # The script runs beside its modules, since imports are resolved relative to it.
         self.process = Process(["node", self.modules / "server.mjs"], self.log, variables)
         if wait_until(lambda: self.control("hits").status == 200) is None:
             raise AssertionError(f"{self.name} did not start: {self.log.read_text()[-800:]}")
@@ -85,15 +85,15 @@ class OidcProvider(AuthorizationServer):
         self.control(f"jwks?mode={mode}")
 
     def hits(self):
-        """Requests by path since the last call."""
+        """Returns the number of requests by path since the last call."""
         return self.control("hits?reset=1").json()
 
     def control(self, what):
-        return ask("POST", f"{self.origin}/__ctl/{what}", authority=self.authority)
+        return send("POST", f"{self.origin}/__ctl/{what}", authority=self.authority)
 
 
 class Glewlwyd(AuthorizationServer):
-    """`glewlwyd` with its plugin for OpenID Connect: a client decides how its tokens are signed."""
+    """`glewlwyd` with its OpenID Connect plugin: the client selects the signature algorithm."""
 
     name = "glewlwyd"
     algorithms = ["RS256", "ES256", "PS256", "ES384", "EdDSA"]
@@ -110,7 +110,7 @@ class Glewlwyd(AuthorizationServer):
     def start(self):
         arguments = ["glewlwyd", f"--config-file={self.folder}/g.conf"]
         self.process = Process(arguments, self.folder / "output.log")
-        if wait_until(lambda: ask("GET", f"{self.origin}/config").status == 200) is None:
+        if wait_until(lambda: send("GET", f"{self.origin}/config").status == 200) is None:
             raise AssertionError("glewlwyd did not start")
         if not self.is_set_up:
             self.run("setup.py", self.origin, self.issuer)

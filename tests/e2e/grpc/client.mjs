@@ -1,4 +1,4 @@
-// Calls northwind.Greeter/Greet with each token given, in one channel, and prints what came of it as JSON.
+// Calls northwind.Greeter/Greet with each token given, in one channel, and prints the results as JSON.
 // usage: client.mjs <host:port> <token, or empty for none> ...
 import { Client, Metadata, credentials, status } from '@grpc/grpc-js';
 
