@@ -145,11 +145,11 @@ def main():
     results.update(node_results(jwks, uri, tokens))
     lines = list(report(all_cases, results))
     print("\n".join(lines))
-    for (name, _, right, _), accepted in zip(all_cases, results["tower-bearer"]):
-        if accepted != (right == "accept"):
+    for (name, _, expected, _), accepted in zip(all_cases, results["tower-bearer"]):
+        if accepted != (expected == "accept"):
             print(f"WRONG: the example server {'accepts' if accepted else 'rejects'} `{name}`", file=sys.stderr)
-    expected = [expected_result == "accept" for _, _, expected_result, _ in all_cases]
-    sys.exit(results["tower-bearer"] != expected or differs_from_the_guide(lines))
+    expectations = [expected == "accept" for _, _, expected, _ in all_cases]
+    sys.exit(results["tower-bearer"] != expectations or differs_from_the_guide(lines))
 
 
 def differs_from_the_guide(lines):
@@ -169,31 +169,31 @@ def differs_from_the_guide(lines):
 def report(all_cases, results):
     """Yields the lines of the tables in the guide."""
     names = list(results)
-    yield "| library | version | how it is asked |"
+    yield "| library | version | call |"
     yield "|--|--|--|"
     for name in names:
-        yield f"| {name if name != 'tower-bearer' else '`tower-bearer`'} | {version(name)} | {ASKED[name]} |"
-    yield f"The same {len(all_cases)} tokens went to each of them."
-    yield "| token | right | by | " + " | ".join(names) + " |"
+        yield f"| {name if name != 'tower-bearer' else '`tower-bearer`'} | {version(name)} | {CALLS[name]} |"
+    yield f"Each library validates the same {len(all_cases)} tokens."
+    yield "| token | expected | rule | " + " | ".join(names) + " |"
     yield "|--|--|--|" + "--|" * len(names)
     agreed = 0
-    for at, (name, _, right, rule) in enumerate(all_cases):
-        row = [results[other][at] == (right == "accept") for other in names]
+    for at, (name, _, expected, rule) in enumerate(all_cases):
+        row = [results[other][at] == (expected == "accept") for other in names]
         if all(row):
             agreed += 1
             continue
-        opposite = {"accept": "refuses", "refuse": "accepts"}[right]
-        wrong = opposite if rule.startswith("ours") else f"**{opposite}**"
-        marks = [f"{right}s" if is_right else wrong for is_right in row]
-        yield f"| `{name.replace('|', '/')}` | {right} | {rule} | " + " | ".join(marks) + " |"
-    yield f"All five decide alike, and as they should, on {agreed} tokens."
-    yield "| | against an RFC | laxer than our own rules |"
+        opposite = {"accept": "rejects", "reject": "accepts"}[expected]
+        wrong = opposite if rule.startswith("this crate") else f"**{opposite}**"
+        marks = [f"{expected}s" if is_expected else wrong for is_expected in row]
+        yield f"| `{name.replace('|', '/')}` | {expected} | {rule} | " + " | ".join(marks) + " |"
+    yield f"All five have the expected result for {agreed} tokens."
+    yield "| | against an RFC | laxer than the rules of this crate |"
     yield "|--|--|--|"
     for other in names:
-        differing = [rule for accepted, (_, _, right, rule) in zip(results[other], all_cases)
-                     if accepted != (right == "accept")]
-        ours = sum(rule.startswith("ours") for rule in differing)
-        yield f"| {other} | {len(differing) - ours} | {ours} |"
+        differing = [rule for accepted, (_, _, expected, rule) in zip(results[other], all_cases)
+                     if accepted != (expected == "accept")]
+        own = sum(rule.startswith("this crate") for rule in differing)
+        yield f"| {other} | {len(differing) - own} | {own} |"
 
 
 def version(name):
@@ -205,7 +205,7 @@ def version(name):
     return json.loads((folder / "node_modules" / name / "package.json").read_text())["version"]
 
 
-ASKED = {
+CALLS = {
     "tower-bearer": "the example server over HTTP, keys fetched from loopback",
     "PyJWT": "`jwt.decode` with the key of the token's `kid` from a `PyJWKSet`",
     "joserfc": "`jwt.decode` with a `KeySet`, then a `JWTClaimsRegistry`",
