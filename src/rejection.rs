@@ -153,8 +153,12 @@ pub enum RejectionKind {
     Audience,
     /// `exp` lies in the past.
     Expired,
-    /// `nbf` or `iat` lies in the future, or the token is older than the maximum age.
-    NotTimely,
+    /// `nbf` is in the future.
+    NotYetValid,
+    /// `iat` is in the future, so that the age of the token is unknown.
+    IssuedInFuture,
+    /// The token is older than the maximum age.
+    TooOld,
     /// A claim that must be there is missing, or empty.
     MissingClaim,
     /// A claim has another type than registered, or is out of range.
@@ -234,10 +238,13 @@ fn claim_kind(error: &ClaimError) -> RejectionKind {
         ClaimError::Audience(reason) => reason_kind(*reason, RejectionKind::Audience),
         ClaimError::Expiry(reason) => reason_kind(*reason, RejectionKind::Expired),
         ClaimError::Expired => RejectionKind::Expired,
-        ClaimError::IssuedAt(reason) => reason_kind(*reason, RejectionKind::NotTimely),
-        ClaimError::NotYetValid | ClaimError::IssuedInFuture | ClaimError::TooOld => RejectionKind::NotTimely,
+        ClaimError::NotYetValid => RejectionKind::NotYetValid,
+        ClaimError::IssuedInFuture => RejectionKind::IssuedInFuture,
+        ClaimError::TooOld => RejectionKind::TooOld,
         ClaimError::NotBefore | ClaimError::Subject | ClaimError::JwtId => RejectionKind::MalformedClaim,
-        ClaimError::Required { reason, .. } => reason_kind(*reason, RejectionKind::MalformedClaim),
+        ClaimError::IssuedAt(reason) | ClaimError::Required { reason, .. } => {
+            reason_kind(*reason, RejectionKind::MalformedClaim)
+        }
         ClaimError::Client(ClaimErrorReason::Malformed) | ClaimError::Organization(ClaimErrorReason::Malformed) => {
             RejectionKind::MalformedClaim
         }
@@ -272,7 +279,9 @@ impl RejectionKind {
             Self::TokenType => "token_type",
             Self::Audience => "audience",
             Self::Expired => "expired",
-            Self::NotTimely => "not_timely",
+            Self::NotYetValid => "not_yet_valid",
+            Self::IssuedInFuture => "issued_in_future",
+            Self::TooOld => "too_old",
             Self::MissingClaim => "missing_claim",
             Self::MalformedClaim => "malformed_claim",
             Self::Client => "client",

@@ -214,7 +214,9 @@ fn missing_and_malformed_claims_have_kinds_of_their_own() {
         }
     }
     assert_eq!(kind(plain, token().claim("exp", NOW)), Err(RejectionKind::Expired));
-    assert_eq!(kind(plain, token().claim("nbf", NOW + 1)), Err(RejectionKind::NotTimely));
+    assert_eq!(kind(plain, token().claim("nbf", NOW + 1)), Err(RejectionKind::NotYetValid));
+    assert_eq!(kind(aged, token().claim("iat", NOW + 60)), Err(RejectionKind::IssuedInFuture));
+    assert_eq!(kind(aged, token().claim("iat", NOW - 600)), Err(RejectionKind::TooOld));
     assert_eq!(kind(plain, token().audience("https://other.test/")), Err(RejectionKind::Audience));
     assert_eq!(kind(plain, token().issuer("https://other.test/")), Err(RejectionKind::Issuer));
     assert_eq!(kind(strict, full().claim("client_id", "other")), Err(RejectionKind::Client));

@@ -25,7 +25,7 @@ fn rule_114_and_119_every_api_checks_issuer_audience_and_dates() {
         (site.server.token().audience("https://other.test/"), RejectionKind::Audience),
         (site.server.token().issuer("https://other.test/"), RejectionKind::Issuer),
         (site.server.token().expired(), RejectionKind::Expired),
-        (site.server.token().not_before(Timestamp::from_secs(NOW + 60)), RejectionKind::NotTimely),
+        (site.server.token().not_before(Timestamp::from_secs(NOW + 60)), RejectionKind::NotYetValid),
     ] {
         assert_eq!(site.refusal(token).kind(), kind);
     }
