@@ -1,4 +1,4 @@
-//! What a protected resource tells of itself, so that clients find its authorization server (RFC 9728).
+//! Protected resource metadata: a document by which clients find the authorization server of an API (RFC 9728).
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,12 +10,11 @@ use serde_json::{Map, Value, json};
 use crate::fetch::{Endpoint, EndpointError};
 use crate::requirement::is_scope_token;
 
-/// The metadata document of a protected resource, and where it stands (RFC 9728 §2, §3).
+/// The metadata document of a protected resource, with its URL (RFC 9728 §2, §3).
 ///
-/// It is served by [`MetadataService`](crate::middleware::MetadataService) or, under axum, by itself as a handler; its place
-/// goes into every challenge with
-/// [`BearerLayer::with_resource_metadata`](crate::BearerLayer::with_resource_metadata). It is public: no layer of this crate
-/// belongs around it.
+/// [`MetadataService`](crate::middleware::MetadataService) serves the document; under axum the value is also a handler.
+/// [`BearerLayer::with_resource_metadata`](crate::BearerLayer::with_resource_metadata) adds its URL to every challenge. The
+/// document is public, so do not put a layer of this crate around its route.
 ///
 /// ```
 /// use tower_bearer::metadata::ProtectedResourceMetadata;
@@ -30,8 +29,8 @@ use crate::requirement::is_scope_token;
 ///
 /// # Security
 ///
-/// Everything in it comes from the configuration, never from a request: a `Host` that a client chose would send other
-/// clients to another place.
+/// Every value in the document comes from the configuration, never from a request. Otherwise a `Host` that one client
+/// chooses could send other clients to another server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProtectedResourceMetadata {
     url: Arc<str>,
@@ -39,11 +38,13 @@ pub struct ProtectedResourceMetadata {
 }
 
 impl ProtectedResourceMetadata {
-    /// A resource by its identifier, which clients use as they know it, and the issuers whose tokens it takes.
+    /// Creates the metadata of a resource from its identifier, exactly as clients know it, and the issuers whose tokens it
+    /// accepts.
     ///
     /// # Errors
     ///
-    /// [`MetadataError`] if one of them is no https URL without fragment (http only on loopback), or there is no issuer.
+    /// [`MetadataError`] if one of them is not an https URL without fragment (http only on loopback), or if there is no
+    /// issuer.
     pub fn new<'i>(
         resource: &str,
         authorization_servers: impl IntoIterator<Item = &'i str>,
@@ -59,45 +60,45 @@ impl ProtectedResourceMetadata {
         let mut members = Map::new();
         members.insert("resource".to_owned(), json!(resource));
         members.insert("authorization_servers".to_owned(), json!(servers));
-        // Query and form are not offered at all.
+        // This crate accepts no tokens in the query or the form body.
         members.insert("bearer_methods_supported".to_owned(), json!(["header"]));
         Ok(Self { url: Arc::from(url), members })
     }
 
-    /// Lists the scopes that clients may ask for (`scopes_supported`); of none, nothing is told (RFC 9728 §3.2). Default:
-    /// none.
+    /// Sets the scopes that clients may request (`scopes_supported`). Without scopes, the document does not have the member
+    /// (RFC 9728 §3.2). Default: none.
     ///
     /// # Errors
     ///
-    /// [`MetadataError::Scope`] if one is no scope-token of RFC 6749 §3.3.
+    /// [`MetadataError::Scope`] if one is not a scope-token of RFC 6749 §3.3.
     pub fn with_scopes<'s>(self, scopes: impl IntoIterator<Item = &'s str>) -> Result<Self, MetadataError> {
         let scopes: Vec<&str> = scopes.into_iter().collect();
         if !scopes.iter().all(|scope| is_scope_token(scope)) {
             return Err(MetadataError::Scope);
         }
-        let mut new = self.with("scopes_supported", json!(scopes));
+        let mut metadata = self.with("scopes_supported", json!(scopes));
         if scopes.is_empty() {
-            new.members.remove("scopes_supported");
+            metadata.members.remove("scopes_supported");
         }
-        Ok(new)
+        Ok(metadata)
     }
 
-    /// Names the resource for people (`resource_name`).
+    /// Sets the human-readable name of the resource (`resource_name`).
     #[must_use]
     pub fn with_name(self, name: &str) -> Self {
         self.with("resource_name", json!(name))
     }
 
-    /// Tells developers where to read on (`resource_documentation`).
+    /// Sets the URL of the documentation for developers (`resource_documentation`).
     ///
     /// # Errors
     ///
-    /// [`MetadataError::Link`] if it is no https URL without fragment.
+    /// [`MetadataError::Link`] if it is not an https URL without fragment.
     pub fn with_documentation(self, url: &str) -> Result<Self, MetadataError> {
         self.with_link("resource_documentation", url)
     }
 
-    /// Tells how data may be used (`resource_policy_uri`).
+    /// Sets the URL of the data usage policy (`resource_policy_uri`).
     ///
     /// # Errors
     ///
@@ -106,7 +107,7 @@ impl ProtectedResourceMetadata {
         self.with_link("resource_policy_uri", url)
     }
 
-    /// Tells the terms of service (`resource_tos_uri`).
+    /// Sets the URL of the terms of service (`resource_tos_uri`).
     ///
     /// # Errors
     ///
@@ -115,14 +116,14 @@ impl ProtectedResourceMetadata {
         self.with_link("resource_tos_uri", url)
     }
 
-    /// Where the document stands, for a challenge: the well-known place between host and path (RFC 9728 §3.1).
+    /// Returns the URL of the document, for a challenge: the well-known path is inserted between host and path (RFC 9728
+    /// §3.1).
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The path under which the document is to be served. axum 0.8 takes no path of which a segment begins with `:` or
-    /// `*`.
+    /// Returns the path at which to serve the document. axum 0.8 rejects paths with a segment that begins with `:` or `*`.
     #[must_use]
     pub fn path(&self) -> &str {
         let after_scheme = self.url.split_once("://").map_or("", |(_, rest)| rest);
@@ -130,7 +131,7 @@ impl ProtectedResourceMetadata {
         path.split_once('?').map_or(path, |(path, _)| path)
     }
 
-    /// The document (RFC 9728 §3.2), as `application/json`.
+    /// Returns the document as `application/json` (RFC 9728 §3.2).
     #[must_use]
     pub fn json(&self) -> Bytes {
         Bytes::from(Value::Object(self.members.clone()).to_string())
@@ -147,7 +148,7 @@ impl ProtectedResourceMetadata {
     }
 }
 
-/// RFC 9728 §3.1: the well-known suffix goes between the host and what follows it; a slash that ends the host goes away.
+/// Inserts the well-known suffix after the host and removes a trailing slash of the host (RFC 9728 §3.1).
 fn well_known(resource: &str) -> Result<String, EndpointError> {
     let endpoint = Endpoint::new(resource)?;
     let uri: Uri = endpoint.as_str().parse().map_err(|_| EndpointError::Malformed)?;
@@ -161,23 +162,23 @@ const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
 impl fmt::Debug for ProtectedResourceMetadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResourceMetadata").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("ProtectedResourceMetadata").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
-/// Why a metadata document cannot be made.
+/// The reason why a metadata document cannot be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MetadataError {
-    /// The resource is no https URL without fragment (RFC 9728 §1.2).
+    /// The resource is not an https URL without fragment (RFC 9728 §1.2).
     Resource(EndpointError),
-    /// An issuer is no https URL without fragment (RFC 8414 §2).
+    /// An issuer is not an https URL without fragment (RFC 8414 §2).
     AuthorizationServer(EndpointError),
-    /// No issuer is given, so that a client would find none.
+    /// No issuer is given.
     NoAuthorizationServer,
-    /// A scope is no scope-token (RFC 6749 §3.3).
+    /// A scope is not a scope-token (RFC 6749 §3.3).
     Scope,
-    /// A page is no https URL without fragment.
+    /// A link is not an https URL without fragment.
     Link(EndpointError),
 }
 
@@ -187,8 +188,10 @@ impl fmt::Display for MetadataError {
             Self::Resource(error) => write!(f, "resource: {error}"),
             Self::AuthorizationServer(error) => write!(f, "authorization server: {error}"),
             Self::NoAuthorizationServer => f.write_str("there is no authorization server"),
-            Self::Scope => f.write_str("a scope has one or more visible ASCII characters, without quote and backslash"),
-            Self::Link(error) => write!(f, "page: {error}"),
+            Self::Scope => {
+                f.write_str("a scope must be one or more visible ASCII characters other than quote and backslash")
+            }
+            Self::Link(error) => write!(f, "link: {error}"),
         }
     }
 }
@@ -206,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_well_known_part_goes_between_host_and_path() {
+    fn inserts_the_well_known_path_between_host_and_path() {
         for (resource, url, path) in [
             ("https://api.example", "https://api.example/.well-known/oauth-protected-resource", WELL_KNOWN),
             ("https://api.example/", "https://api.example/.well-known/oauth-protected-resource", WELL_KNOWN),
@@ -232,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_holds_what_was_given_and_nothing_else() {
+    fn document_contains_exactly_the_configured_members() {
         let given = metadata("https://api.example/mcp").expect("a resource");
         assert_eq!(
             serde_json::from_slice::<Value>(&given.json()).expect("JSON"),
@@ -256,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_no_client_could_use() {
+    fn rejects_invalid_urls_and_scopes() {
         assert_eq!(metadata("https://api.example/#x"), Err(MetadataError::Resource(EndpointError::Fragment)));
         assert_eq!(metadata("http://api.example/"), Err(MetadataError::Resource(EndpointError::PlainHttp)));
         assert_eq!(metadata("api"), Err(MetadataError::Resource(EndpointError::Malformed)));

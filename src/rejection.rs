@@ -1,4 +1,4 @@
-//! The umbrella over every stage's small error.
+//! `Rejection`: the reason why a request is rejected. It wraps the error of the stage that failed.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,78 +10,78 @@ use crate::request::credential::CredentialError;
 use crate::requirement::UnmetRequirement;
 use crate::token::{Algorithm, TokenError};
 
-/// Why a request gets no claims: the first check that failed, in the fixed order of the pipeline.
+/// The reason why a request is rejected: the first check that failed, in the fixed order of the pipeline.
 ///
-/// `Display` says it to the operator, never to the client: what the client may know is the challenge's business.
+/// `Display` is for operators. A client receives only the challenge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// There is no credential, or one of another scheme.
+    /// The request has no credential, or one of another scheme.
     NoCredential,
-    /// The credential is doubled or malformed (RFC 6750 §3.1: `invalid_request`).
+    /// The request has more than one credential, or a malformed one (RFC 6750 §3.1: `invalid_request`).
     Credential(CredentialError),
-    /// The request's host cannot be told, and the API binds issuers to hosts.
+    /// The host of the request cannot be determined, and the API binds issuers to hosts.
     Host(HostError),
-    /// The credential is no token that could be judged.
+    /// The credential cannot be parsed as a token.
     Token(TokenError),
-    /// The claimed issuer is none that is trusted here.
+    /// The token's `iss` is not a trusted issuer.
     Issuer(IssuerError),
-    /// The token's `alg` is not in the issuer's list.
+    /// The token's `alg` is not in the issuer's list of algorithms.
     Algorithm {
-        /// What the token claims.
+        /// The algorithm in the token's header.
         algorithm: Algorithm,
     },
-    /// A claim refuses already before the signature is looked at.
+    /// A claim fails its check before the signature is verified.
     UnverifiedClaims(ClaimError),
     /// The issuer has no key for this token.
     Key(KeyNotFound),
-    /// The signature does not hold.
+    /// The signature is invalid.
     Signature,
-    /// The token is genuine, and a claim refuses it.
+    /// The signature is valid, but a claim fails its check.
     Claims(ClaimError),
-    /// The token is genuine, and its claims are not of the shape of the application's own type.
+    /// The signature is valid, but the claims cannot be deserialized into the application's custom claims type.
     CustomClaims(CustomClaimsError),
-    /// A check of the application's refuses.
+    /// A check of the application rejects the claims.
     Check(CheckError),
-    /// The token is good, and does not allow this.
+    /// The token is valid, but does not meet the requirement of the route.
     Requirement(UnmetRequirement),
-    /// The issuer's keys could not be had; the token was not judged. Clients are told when to come back, and no more.
+    /// The issuer's keys are not available, so the token cannot be verified. The client receives only `Retry-After`.
     KeysUnavailable {
-        /// Until the next attempt, at least a second.
+        /// The time until the next attempt to fetch the keys, at least one second.
         retry_after: Duration,
-        /// For how long no key could be used: since the last ones expired, or since the first were asked for.
+        /// How long the issuer has had no usable key: since the last keys expired, or since the first fetch started.
         since: Duration,
-        /// What the last attempt failed of, or what keeps any from being made; `None` if none has ended yet.
+        /// Why the last attempt failed, or why none can be made; `None` if no attempt has ended yet.
         cause: Option<RefreshError>,
     },
 }
 
-/// Why no trusted issuer fits.
+/// The reason why no trusted issuer matches a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IssuerError {
     /// The token has no `iss`.
     Missing,
-    /// `iss` is not one string.
+    /// `iss` is not a string.
     Malformed,
     /// `iss` is not a configured issuer.
     Unknown {
-        /// How it misses a configured one by a hair, if it does.
+        /// How `iss` differs from a similar configured issuer, if there is one.
         near: Option<NearMiss>,
     },
-    /// `iss` is trusted, but not under the host that the request used.
+    /// `iss` is trusted, but not for the host of the request.
     NotForHost,
-    /// The host that the request used belongs to no issuer, or there is none.
+    /// The host of the request is bound to no issuer, or the request names no host.
     UnknownHost,
 }
 
-/// How an `iss` resembles a configured issuer without being it.
+/// The one difference between an `iss` and a similar configured issuer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NearMiss {
     /// The token's `iss` lacks the trailing slash.
     MissingSlash,
-    /// The token's `iss` has a trailing slash too many.
+    /// The token's `iss` has an extra trailing slash.
     ExtraSlash,
     /// Only upper and lower case differ.
     Case,
@@ -89,32 +89,32 @@ pub enum NearMiss {
     Scheme,
 }
 
-/// Why the issuer has no key for a token.
+/// The reason why the issuer has no key for a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyNotFound {
-    /// The key set has no such `kid`.
+    /// The key set has no key with this `kid`.
     Unknown {
-        /// How long ago the issuer confirmed that set; `None` for keys and secrets that were given.
+        /// The time since the issuer confirmed the key set; `None` for static keys and secrets.
         ///
-        /// It is zero where the set was fetched for this very token. Tests that want an exact value read it off a
-        /// [`FakeClock`](crate::testing::FakeClock), others leave it out with `..`.
+        /// It is zero if the set was fetched for this token. Tests that compare an exact value use a
+        /// [`FakeClock`](crate::testing::FakeClock); other tests ignore the field with `..`.
         age: Option<Duration>,
     },
-    /// The `kid` is there, or the token has none, and no such key is usable: it was skipped (its size, its `use`, its
-    /// encoding), it is for another algorithm, or its `kid` is revoked.
+    /// No matching key is usable: the key was skipped (because of its size, `use` or encoding), it is for another algorithm,
+    /// or its `kid` is revoked. A token without `kid` also fails with this reason if the set has no usable key.
     NotForVerification,
-    /// The token has no `kid`, and more than one key fits.
+    /// The token has no `kid`, and more than one key matches.
     Ambiguous,
 }
 
-/// A check of the application's own that failed.
+/// The error of a failed check of the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct CheckError;
 
 impl CheckError {
-    /// Refuses the token as invalid: 401 `invalid_token`.
+    /// Creates the error. The token is rejected as invalid: 401 `invalid_token`.
     #[must_use]
     pub const fn new() -> Self {
         Self
@@ -127,31 +127,31 @@ impl Default for CheckError {
     }
 }
 
-/// The kinds of rejection, for logs and metrics: few, fixed, and without data.
+/// The kind of a rejection, for logs and metrics: a small fixed set without data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum RejectionKind {
-    /// No credential of the Bearer scheme.
+    /// The request has no credential of the Bearer scheme.
     NoCredential,
-    /// A doubled or malformed credential, or host.
+    /// The credential or the host is malformed, or present more than once.
     InvalidRequest,
-    /// No token, or one that cannot be read one way only.
+    /// The token is empty, malformed or ambiguous.
     MalformedToken,
-    /// Longer than allowed.
+    /// The token is longer than allowed.
     TokenTooLong,
-    /// Not a trusted issuer.
+    /// The issuer is not trusted.
     Issuer,
-    /// Not an allowed algorithm.
+    /// The algorithm is not allowed.
     Algorithm,
-    /// No such key.
+    /// The issuer has no key for the token.
     KeyNotFound,
-    /// The signature does not hold.
+    /// The signature is invalid.
     Signature,
-    /// `typ`, or the marks of an ID token.
+    /// `typ` is not accepted, or a claim marks the token as an ID token.
     TokenType,
-    /// `aud` names other APIs.
+    /// `aud` does not contain an audience of the API.
     Audience,
-    /// `exp` lies in the past.
+    /// `exp` is in the past.
     Expired,
     /// `nbf` is in the future.
     NotYetValid,
@@ -159,30 +159,30 @@ pub enum RejectionKind {
     IssuedInFuture,
     /// The token is older than the maximum age.
     TooOld,
-    /// A claim that must be there is missing, or empty.
+    /// A required claim is missing or empty.
     MissingClaim,
-    /// A claim has another type than registered, or is out of range.
+    /// A claim does not have its registered type, or is out of range.
     MalformedClaim,
-    /// The client that the token was issued to is another, or none.
+    /// The token was issued to another client, or names none.
     Client,
-    /// The organization that the token is for is another, or none.
+    /// The token is for another organization, or names none.
     Organization,
-    /// Bound to a key.
+    /// The token is bound to a key (`cnf`).
     Confirmation,
-    /// Not of the application's shape.
+    /// The claims cannot be deserialized into the application's custom claims type.
     CustomClaims,
-    /// The application's own check.
+    /// A check of the application rejects the claims.
     Check,
-    /// Not enough scope or permission.
+    /// A required scope, permission or claim value is missing.
     InsufficientScope,
-    /// Authentication too weak or too old.
+    /// The authentication is too weak or too old (RFC 9470).
     InsufficientAuthentication,
-    /// No keys: nobody's fault but ours or the issuer's.
+    /// The issuer's keys are not available. The cause is this service or the issuer, not the client.
     KeysUnavailable,
 }
 
 impl Rejection {
-    /// The kind, by which callers, logs and metrics tell rejections apart.
+    /// Returns the kind, which callers, logs and metrics use to distinguish rejections.
     #[must_use]
     pub fn kind(&self) -> RejectionKind {
         match self {
@@ -205,7 +205,7 @@ impl Rejection {
         }
     }
 
-    /// The fixed name of what keeps the issuer's keys away.
+    /// Returns the fixed name of the error that makes the issuer's keys unavailable.
     pub(crate) fn cause_name(&self) -> Option<&'static str> {
         match self {
             Self::KeysUnavailable { cause, .. } => cause.map(RefreshError::name),
@@ -213,7 +213,7 @@ impl Rejection {
         }
     }
 
-    /// Says whether the signature was looked at. Where it was not, nothing of the token is known to be true.
+    /// Returns whether the signature was verified before the rejection. If not, no content of the token can be trusted.
     #[must_use]
     pub fn signature_checked(&self) -> bool {
         match self {
@@ -248,7 +248,7 @@ fn claim_kind(error: &ClaimError) -> RejectionKind {
         ClaimError::Client(ClaimErrorReason::Malformed) | ClaimError::Organization(ClaimErrorReason::Malformed) => {
             RejectionKind::MalformedClaim
         }
-        // Tokens without client or organization are common: this API is not for them.
+        // Tokens without client or organization are common: such a token is not for this API, and not malformed.
         ClaimError::Client(_) => RejectionKind::Client,
         ClaimError::Organization(_) => RejectionKind::Organization,
         ClaimError::Confirmation => RejectionKind::Confirmation,
@@ -264,7 +264,7 @@ fn reason_kind(reason: ClaimErrorReason, mismatch: RejectionKind) -> RejectionKi
 }
 
 impl RejectionKind {
-    /// A fixed name for logs and metrics.
+    /// Returns the fixed name for logs and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -304,13 +304,13 @@ impl fmt::Display for Rejection {
             Self::Host(error) => error.fmt(f),
             Self::Token(error) => error.fmt(f),
             Self::Issuer(error) => error.fmt(f),
-            Self::Algorithm { algorithm } => write!(f, "{algorithm} is not an algorithm of this issuer"),
+            Self::Algorithm { algorithm } => write!(f, "the algorithm {algorithm} is not allowed for this issuer"),
             Self::UnverifiedClaims(error) => write!(f, "{error} (signature not checked)"),
             Self::Key(error) => error.fmt(f),
-            Self::Signature => f.write_str("the signature does not hold"),
+            Self::Signature => f.write_str("the signature is invalid"),
             Self::Claims(error) => error.fmt(f),
-            Self::CustomClaims(_) => f.write_str("the claims are not of the application's shape"),
-            Self::Check(_) => f.write_str("a check of the application refuses"),
+            Self::CustomClaims(_) => f.write_str("the claims do not match the application's custom claims type"),
+            Self::Check(_) => f.write_str("a check of the application rejected the token"),
             Self::Requirement(unmet) => unmet.fmt(f),
             Self::KeysUnavailable { cause: None, .. } => f.write_str("the issuer's keys are not available"),
             Self::KeysUnavailable { cause: Some(cause), .. } => {
@@ -321,7 +321,7 @@ impl fmt::Display for Rejection {
 }
 
 impl std::error::Error for Rejection {
-    /// The member and the reason of [`Rejection::CustomClaims`]; what `Display` says of any other rejection is all.
+    /// Returns the [`CustomClaimsError`] of [`Rejection::CustomClaims`]. `Display` is complete for every other rejection.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::CustomClaims(error) => Some(error),
@@ -334,19 +334,19 @@ impl fmt::Display for IssuerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Missing => "iss is missing",
-            Self::Malformed => "iss is not one string",
+            Self::Malformed => "iss is not a string",
             Self::Unknown { near: None } => "iss is not a trusted issuer",
             Self::Unknown { near: Some(NearMiss::MissingSlash | NearMiss::ExtraSlash) } => {
-                "iss is not a trusted issuer; one differs by the trailing slash only"
+                "iss is not a trusted issuer; a configured issuer differs only in the trailing slash"
             }
             Self::Unknown { near: Some(NearMiss::Case) } => {
-                "iss is not a trusted issuer; one differs by upper and lower case only"
+                "iss is not a trusted issuer; a configured issuer differs only in upper and lower case"
             }
             Self::Unknown { near: Some(NearMiss::Scheme) } => {
-                "iss is not a trusted issuer; one differs by http and https only"
+                "iss is not a trusted issuer; a configured issuer differs only in http and https"
             }
-            Self::NotForHost => "iss is trusted, but not under the host of this request",
-            Self::UnknownHost => "the host of this request, if one is known, belongs to no issuer",
+            Self::NotForHost => "iss is trusted, but not for the host of this request",
+            Self::UnknownHost => "the request names no host, or a host that is bound to no issuer",
         })
     }
 }
@@ -354,16 +354,16 @@ impl fmt::Display for IssuerError {
 impl fmt::Display for KeyNotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unknown { .. } => "the issuer has no key of that kid",
+            Self::Unknown { .. } => "the issuer has no key with this kid",
             Self::NotForVerification => "the issuer has no usable key for the token's kid and algorithm",
-            Self::Ambiguous => "the token has no kid, and more than one key of the issuer fits",
+            Self::Ambiguous => "the token has no kid, and more than one key of the issuer matches",
         })
     }
 }
 
 impl fmt::Display for CheckError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a check of the application refuses")
+        f.write_str("a check of the application rejected the token")
     }
 }
 

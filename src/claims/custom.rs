@@ -1,4 +1,4 @@
-//! The application's own claims, read from the verified bytes, and why they do not fit its type.
+//! Custom claims: their deserialization into the application's type, and its errors.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use serde::de::{
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Why a token's claims are not of the application's own type: the member, and serde's reason.
+/// The reason why a claims set cannot be deserialized into the custom claims type: the member, and serde's message.
 ///
-/// Neither holds a value of the token. What serde's message quotes from it is left out, and so is the message of a type that
-/// writes its own.
+/// Neither contains a value of the token. Values that serde's message quotes are removed, and so is the message of a type
+/// that writes its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CustomClaimsError {
     member: Option<Arc<str>>,
@@ -23,20 +23,20 @@ pub struct CustomClaimsError {
 }
 
 impl CustomClaimsError {
-    /// Makes an error for tests of code that handles a [`Rejection`](crate::Rejection).
+    /// Creates an error, for tests of code that handles a [`Rejection`](crate::Rejection).
     #[must_use]
     pub fn new(member: Option<&str>, reason: &str) -> Self {
         Self { member: member.map(Arc::from), reason: Arc::from(reason) }
     }
 
-    /// The claim whose value does not fit. `None` if a claim is missing, which the reason names then, or if it is unknown
-    /// which one: of flattened and tagged types serde reads all claims before it compares any.
+    /// Returns the claim whose value does not match. Returns `None` if a claim is missing, which the reason then names, or
+    /// if the claim is unknown: for flattened and tagged types serde reads all claims before it compares any.
     #[must_use]
     pub fn member(&self) -> Option<&str> {
         self.member.as_deref()
     }
 
-    /// What serde says, without values: `invalid type: string, expected u8`.
+    /// Returns the message of serde without values: `invalid type: string, expected u8`.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
@@ -44,10 +44,10 @@ impl CustomClaimsError {
 
     /// Reads the claims a second time, with errors that hold no values, and tracks the member.
     fn locate<C: DeserializeOwned>(json: &str) -> Self {
-        let Ok(Members(members)) = serde_json::from_str(json) else { return Self::new(None, OWN_MESSAGE) };
+        let Ok(Members(members)) = serde_json::from_str(json) else { return Self::new(None, CUSTOM_MESSAGE) };
         let mut reader = MemberReader { members: members.into_iter(), value: None, member: None };
         let read = C::deserialize(ClaimsReader(&mut reader));
-        let reason = read.err().map_or_else(|| OWN_MESSAGE.to_owned(), |error| error.0);
+        let reason = read.err().map_or_else(|| CUSTOM_MESSAGE.to_owned(), |error| error.0);
         Self::new(reader.member.as_deref(), &reason)
     }
 }
@@ -63,7 +63,7 @@ impl fmt::Display for CustomClaimsError {
 
 impl std::error::Error for CustomClaimsError {}
 
-/// Reads the application's own claims from a claims set.
+/// Deserializes the custom claims from a claims set.
 pub(crate) fn read_custom<C: DeserializeOwned>(json: &str) -> Result<C, CustomClaimsError> {
     serde_json::from_str(json).map_err(|_| CustomClaimsError::locate::<C>(json))
 }
@@ -101,7 +101,7 @@ impl serde::de::Error for Reason {
         let message = message.to_string();
         let name = message.strip_prefix(UNTAGGED).unwrap_or_default();
         let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        Self(if is_name { message } else { OWN_MESSAGE.to_owned() })
+        Self(if is_name { message } else { CUSTOM_MESSAGE.to_owned() })
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -304,7 +304,7 @@ impl IntoDeserializer<'_, Reason> for ValueReader {
 /// How serde's message begins where no variant of an untagged enum fits; the name of the enum follows.
 const UNTAGGED: &str = "data did not match any variant of untagged enum ";
 
-const OWN_MESSAGE: &str = "the application's type refuses the value";
+const CUSTOM_MESSAGE: &str = "the application's type rejects the value";
 
 #[cfg(test)]
 mod tests {
@@ -359,12 +359,12 @@ mod tests {
         Number(u32),
     }
 
-    fn refused<C: DeserializeOwned + fmt::Debug>(json: &str) -> String {
+    fn error<C: DeserializeOwned + fmt::Debug>(json: &str) -> String {
         read_custom::<C>(json).expect_err(json).to_string()
     }
 
     #[test]
-    fn names_the_member_and_the_reason_and_no_value() {
+    fn error_contains_member_and_reason_but_no_value() {
         for (json, expected) in [
             (r#"{"department":"secret, expected 7"}"#, r#"claim "department": invalid type: string, expected u8"#),
             (r#"{"department":77777}"#, r#"claim "department": invalid value: integer, expected u8"#),
@@ -377,8 +377,8 @@ mod tests {
             (r#"{"roles":["secret`, expected x"]}"#, r#"claim "roles": unknown variant, expected `clerk` or `admin`"#),
             (r#"{"home":{"street":"secret"}}"#, r#"claim "home": missing field `city`"#),
             (r#"{"home":{"city":7}, "day":"monday"}"#, r#"claim "home": invalid type: integer, expected a string"#),
-            (r#"{"day":"secret"}"#, r#"claim "day": the application's type refuses the value"#),
-            (r#"{"day":"secret" , "id":7}"#, r#"claim "day": the application's type refuses the value"#),
+            (r#"{"day":"secret"}"#, r#"claim "day": the application's type rejects the value"#),
+            (r#"{"day":"secret" , "id":7}"#, r#"claim "day": the application's type rejects the value"#),
             (r#"{"id":"secret"}"#, r#"claim "id": data did not match any variant of untagged enum Id"#),
             (r#"{"price":1e999}"#, r#"claim "price": number out of range"#),
             (
@@ -386,7 +386,7 @@ mod tests {
                 "claim \"\\u{202e}secret\": unknown field, expected one of `department`, `dept`, `roles`, `home`, `day`, `id`, `price`",
             ),
         ] {
-            assert_eq!(refused::<Northwind>(json), expected, "{json}");
+            assert_eq!(error::<Northwind>(json), expected, "{json}");
         }
         let good = r#"{"department":7,"roles":["clerk"],"home":{"city":"x","a":1},"day":"monday","id":7,"price":1.5}"#;
         assert!(read_custom::<Northwind>(good).is_ok());
@@ -416,16 +416,16 @@ mod tests {
         own!(Composed, |text| D::Error::invalid_value(Unexpected::Str(text), &format!("not {text}").as_str()));
         own!(Fixed, |text| D::Error::invalid_value(Unexpected::Str(text), &"1 to 5"));
         let json = r#"{"level":"secret"}"#;
-        let refuses = format!("claim \"level\": {OWN_MESSAGE}");
-        assert_eq!(refused::<BTreeMap<String, LikeAValue>>(json), refuses);
-        assert_eq!(refused::<BTreeMap<String, LikeAField>>(json), refuses);
-        assert_eq!(refused::<BTreeMap<String, LikeAnEnum>>(json), refuses);
-        assert_eq!(refused::<BTreeMap<String, Composed>>(json), "claim \"level\": invalid value: string");
-        assert_eq!(refused::<BTreeMap<String, Fixed>>(json), "claim \"level\": invalid value: string, expected 1 to 5");
+        let refuses = format!("claim \"level\": {CUSTOM_MESSAGE}");
+        assert_eq!(error::<BTreeMap<String, LikeAValue>>(json), refuses);
+        assert_eq!(error::<BTreeMap<String, LikeAField>>(json), refuses);
+        assert_eq!(error::<BTreeMap<String, LikeAnEnum>>(json), refuses);
+        assert_eq!(error::<BTreeMap<String, Composed>>(json), "claim \"level\": invalid value: string");
+        assert_eq!(error::<BTreeMap<String, Fixed>>(json), "claim \"level\": invalid value: string, expected 1 to 5");
     }
 
     #[test]
-    fn finds_the_member_whatever_the_shape_of_the_type() {
+    fn finds_the_member_for_every_shape_of_type() {
         #[derive(Debug, Deserialize)]
         #[serde(transparent)]
         struct Wrapped(#[expect(dead_code, reason = "read by serde only")] Home);
@@ -439,18 +439,15 @@ mod tests {
         }
 
         let city = "claim \"city\": invalid type: integer, expected a string";
-        assert_eq!(refused::<Home>(r#"{"x":1,"city":7,"y":2}"#), city);
-        assert_eq!(refused::<Wrapped>(r#"{"city":7}"#), city);
-        assert_eq!(refused::<Option<Home>>(r#"{"city":7}"#), city);
-        assert_eq!(refused::<BTreeMap<String, String>>(r#"{"a":"b","city":7}"#), city);
-        assert_eq!(refused::<Home>(r#"{"x":1}"#), "missing field `city`");
-        assert_eq!(
-            refused::<Outer>(r#"{"level":"x","city":"y"}"#),
-            "claim \"level\": invalid type: string, expected u8"
-        );
-        assert_eq!(refused::<Outer>(r#"{"level":1,"city":7}"#), "invalid type: integer, expected a string");
-        assert_eq!(refused::<Outer>(r#"{"level":1}"#), "missing field `city`");
-        assert_eq!(refused::<String>(r#"{"city":"secret"}"#), "invalid type: map, expected a string");
-        assert_eq!(refused::<Vec<u8>>(r#"{"city":"secret"}"#), "invalid type: map, expected a sequence");
+        assert_eq!(error::<Home>(r#"{"x":1,"city":7,"y":2}"#), city);
+        assert_eq!(error::<Wrapped>(r#"{"city":7}"#), city);
+        assert_eq!(error::<Option<Home>>(r#"{"city":7}"#), city);
+        assert_eq!(error::<BTreeMap<String, String>>(r#"{"a":"b","city":7}"#), city);
+        assert_eq!(error::<Home>(r#"{"x":1}"#), "missing field `city`");
+        assert_eq!(error::<Outer>(r#"{"level":"x","city":"y"}"#), "claim \"level\": invalid type: string, expected u8");
+        assert_eq!(error::<Outer>(r#"{"level":1,"city":7}"#), "invalid type: integer, expected a string");
+        assert_eq!(error::<Outer>(r#"{"level":1}"#), "missing field `city`");
+        assert_eq!(error::<String>(r#"{"city":"secret"}"#), "invalid type: map, expected a string");
+        assert_eq!(error::<Vec<u8>>(r#"{"city":"secret"}"#), "invalid type: map, expected a sequence");
     }
 }

@@ -1,9 +1,9 @@
-//! NumericDate: seconds since 1970 as a JSON number (RFC 7519 §2), read without rounding.
+//! NumericDate: seconds since 1970 as a JSON number (RFC 7519 §2), parsed exactly.
 
 use crate::clock::Timestamp;
 use crate::token::{Claim, Member, Payload};
 
-/// Reads a claim that should be a date.
+/// Returns a claim that must be a NumericDate.
 pub(crate) fn date(payload: &Payload, claim: Claim) -> Member<Timestamp> {
     match payload.raw(claim) {
         None => Member::Absent,
@@ -11,18 +11,18 @@ pub(crate) fn date(payload: &Payload, claim: Claim) -> Member<Timestamp> {
     }
 }
 
-/// Says whether a JSON value is a number.
+/// Returns whether a JSON value is a number.
 pub(super) fn is_number(raw: &str) -> bool {
     raw.starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }
 
-/// Reads a JSON number's own text as a point in time, rounded up to the next nanosecond.
+/// Parses the text of a JSON number as a point in time, rounded up to the next nanosecond.
 ///
-/// The text is read, not an `f64`, so nothing saturates, wraps or rounds. Rounding up is exact for what is asked:
-/// `now` has whole nanoseconds, and for those `now < date` holds just when `now < ⌈date⌉`, and `date <= now` just when
-/// `⌈date⌉ <= now`. `None` for any other JSON value, and for numbers that are no date before the year 10,000.
+/// It parses the text and not an `f64`, so that nothing saturates, wraps or rounds. Rounding up keeps every comparison
+/// exact: `now` has whole nanoseconds, so `now < date` if and only if `now < ⌈date⌉`, and `date <= now` if and only if
+/// `⌈date⌉ <= now`. Returns `None` for any other JSON value, and for numbers that are not a date before the year 10,000.
 fn numeric_date(raw: &str) -> Option<Timestamp> {
-    // As nearly every issuer writes it.
+    // Fast path: nearly every issuer writes whole seconds.
     if let Some(date) = plain_digits(raw).map(Timestamp::from_secs) {
         return (date <= Timestamp::MAX).then_some(date);
     }
@@ -46,18 +46,18 @@ fn numeric_date(raw: &str) -> Option<Timestamp> {
     (date <= Timestamp::MAX).then_some(date)
 }
 
-/// Reads whole seconds, where there is nothing but digits, and few enough of them.
+/// Parses whole seconds; `None` if the text is not 1 to 12 digits.
 fn plain_digits(raw: &str) -> Option<i64> {
     if raw.is_empty() || raw.len() > PLAIN_DIGITS {
         return None;
     }
-    raw.bytes().try_fold(0_i64, |value, octet| {
-        let digit = octet.is_ascii_digit().then(|| i64::from(octet & 0xf))?;
+    raw.bytes().try_fold(0_i64, |value, digit| {
+        let digit = digit.is_ascii_digit().then(|| i64::from(digit & 0xf))?;
         Some(value.wrapping_mul(10).wrapping_add(digit))
     })
 }
 
-/// Reads an exponent. One of more than 18 digits is beyond any date, or a zero in disguise: nobody writes it.
+/// Parses an exponent of at most 18 digits. A longer one is beyond any date, or the value is zero, which no issuer writes.
 fn read_exponent(text: &str) -> Option<i64> {
     let digits = text.trim_start_matches(['+', '-']);
     if digits.len() > 18 {
@@ -66,41 +66,41 @@ fn read_exponent(text: &str) -> Option<i64> {
     text.parse().ok()
 }
 
-/// digits × 10^shift, rounded up; `None` beyond 29 digits.
+/// Returns digits × 10^shift, rounded up; `None` beyond 29 digits.
 fn scale(digits: impl Iterator<Item = u8> + Clone, shift: i64, negative: bool) -> Option<i128> {
     let significant = digits.skip_while(|digit| *digit == b'0');
     let count = i64::try_from(significant.clone().count()).ok()?;
     if count == 0 {
         return Some(0);
     }
-    let kept = count.checked_add(shift)?;
-    if kept > MAX_DIGITS {
+    let integer_digits = count.checked_add(shift)?;
+    if integer_digits > MAX_DIGITS {
         return None;
     }
     let mut value: i128 = 0;
-    let mut dropped = false;
+    let mut has_rest = false;
     for (at, digit) in (0_i64..).zip(significant) {
         let digit = i128::from(digit.checked_sub(b'0')?);
-        if at < kept {
+        if at < integer_digits {
             value = value.checked_mul(10)?.checked_add(digit)?;
         } else {
-            dropped |= digit != 0;
+            has_rest |= digit != 0;
         }
     }
-    for _ in count..kept {
+    for _ in count..integer_digits {
         value = value.checked_mul(10)?;
     }
-    match (negative, dropped) {
+    match (negative, has_rest) {
         (true, _) => value.checked_neg(),
         (false, true) => value.checked_add(1),
         (false, false) => Some(value),
     }
 }
 
-/// Digits of seconds that no date needs more of, far inside an `i64`.
+/// More digits than the seconds of any date have, and few enough for an `i64`.
 const PLAIN_DIGITS: usize = 12;
 
-/// Ten times the age of the universe in nanoseconds, and far inside an `i128`.
+/// Enough for ten times the age of the universe in nanoseconds, and few enough for an `i128`.
 const MAX_DIGITS: i64 = 29;
 
 #[cfg(test)]
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_numbers_exactly() {
+    fn parses_numbers_exactly() {
         for (raw, expected) in [
             ("0", 0),
             ("-0", 0),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_date() {
+    fn rejects_values_that_are_not_a_date() {
         for raw in [
             "253402300799.1",
             "253402300800",
@@ -168,7 +168,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_integers(seconds in -1_000_000_000_000_i64..253_402_300_799) {
+        fn agrees_with_integer_parsing(seconds in -1_000_000_000_000_i64..253_402_300_799) {
             prop_assert_eq!(numeric_date(&seconds.to_string()), Some(Timestamp::from_secs(seconds)));
         }
 

@@ -1,72 +1,72 @@
-//! Why a claims set is not good enough.
+//! `ClaimError`: the reason why a claim fails its check.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Why a claims set is not good enough for an API.
+/// The first check of the claims set that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ClaimError {
-    /// The header's `typ` is not one that the profile takes (RFC 8725 §3.11, RFC 9068 §4).
+    /// The header's `typ` is not accepted by the profile (RFC 8725 §3.11, RFC 9068 §4).
     TokenType,
-    /// `iss` is not the issuer whose keys were asked (RFC 7519 §4.1.1).
+    /// `iss` is not the issuer whose keys verify the token (RFC 7519 §4.1.1).
     Issuer(ClaimErrorReason),
-    /// `aud` holds none of the API's audiences (RFC 7519 §4.1.3, RFC 9068 §4).
+    /// `aud` contains none of the API's audiences (RFC 7519 §4.1.3, RFC 9068 §4).
     Audience(ClaimErrorReason),
-    /// `exp` is missing or no date before the year 10,000 (RFC 7519 §4.1.4).
+    /// `exp` is missing, or not a date before the year 10,000 (RFC 7519 §4.1.4).
     Expiry(ClaimErrorReason),
-    /// The token has expired; the leeway is used up.
+    /// The token has expired, even with the leeway.
     Expired,
-    /// `nbf` is no date before the year 10,000 (RFC 7519 §4.1.5).
+    /// `nbf` is not a date before the year 10,000 (RFC 7519 §4.1.5).
     NotBefore,
     /// The token is not valid yet, even with the leeway.
     NotYetValid,
-    /// `iat` is no date, or missing though the maximum age needs it (RFC 7519 §4.1.6).
+    /// `iat` is not a date, or it is missing although a maximum age is configured (RFC 7519 §4.1.6).
     IssuedAt(ClaimErrorReason),
-    /// `iat` lies in the future, so the age is not known.
+    /// `iat` is in the future, so that the age of the token is unknown.
     IssuedInFuture,
-    /// The token was issued longer ago than the maximum age.
+    /// The token is older than the maximum age.
     TooOld,
     /// `sub` is not a string (RFC 7519 §4.1.2).
     Subject,
     /// `jti` is not a string (RFC 7519 §4.1.7).
     JwtId,
-    /// A required claim is missing, empty, or of another type than registered.
+    /// A required claim is missing, empty, or not of its registered type.
     Required {
         /// The claim's name, from the configuration.
         claim: Arc<str>,
         /// What is wrong with it.
         reason: ClaimErrorReason,
     },
-    /// The client that the token was issued to is none of the API's (RFC 9068 §2.2 `client_id`, else `azp`).
+    /// The token was issued to none of the configured clients (`client_id` of RFC 9068 §2.2, else `azp`).
     Client(ClaimErrorReason),
-    /// The token is for none of the organizations that the API, or the request, names.
+    /// The token is for none of the organizations that the API or the request names.
     Organization(ClaimErrorReason),
-    /// `cnf` binds the token to a key (RFC 7800 §3.1), and nothing proves that the sender holds it (RFC 9449 §7.2).
+    /// `cnf` binds the token to a key (RFC 7800 §3.1), and the request has no proof of possession (RFC 9449 §7.2).
     Confirmation,
-    /// The token is an ID token (RFC 8725 §3.12); the name of the claim that says so.
+    /// The token is an ID token (RFC 8725 §3.12).
     IdToken {
-        /// `at_hash`, `c_hash`, `token_use`, `typ` or `nonce`.
+        /// The claim that marks it: `at_hash`, `c_hash`, `token_use`, `typ` or `nonce`.
         marker: &'static str,
     },
 }
 
-/// What is wrong with a claim that must be there.
+/// The reason why a required claim is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ClaimErrorReason {
-    /// It is not there, or empty.
+    /// The claim is absent or empty.
     Missing,
-    /// It is of another type than registered, or out of range.
+    /// The claim does not have its registered type, or is out of range.
     Malformed,
-    /// It holds another value than expected.
+    /// The claim does not have an expected value.
     Mismatch,
 }
 
 impl fmt::Display for ClaimError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TokenType => f.write_str("the token's type is not taken here"),
+            Self::TokenType => f.write_str("the token type (typ) is not accepted"),
             Self::Issuer(reason) => write!(f, "iss {reason}"),
             Self::Audience(reason) => write!(f, "aud {reason}"),
             Self::Expiry(reason) => write!(f, "exp {reason}"),
@@ -75,14 +75,16 @@ impl fmt::Display for ClaimError {
             Self::NotYetValid => f.write_str("the token is not valid yet"),
             Self::IssuedAt(reason) => write!(f, "iat {reason}"),
             Self::IssuedInFuture => f.write_str("the token was issued in the future"),
-            Self::TooOld => f.write_str("the token was issued too long ago"),
+            Self::TooOld => f.write_str("the token is older than the maximum age"),
             Self::Subject => f.write_str("sub is not a string"),
             Self::JwtId => f.write_str("jti is not a string"),
             Self::Required { claim, reason } => write!(f, "the required claim {claim} {reason}"),
             Self::Client(reason) => write!(f, "the client {reason}"),
             Self::Organization(reason) => write!(f, "the organization {reason}"),
-            Self::Confirmation => f.write_str("the token is bound to a key, and no proof of possession was made"),
-            Self::IdToken { marker } => write!(f, "an ID token is no access token ({marker} says that it is one)"),
+            Self::Confirmation => {
+                f.write_str("the token is bound to a key (cnf), and the request has no proof of possession")
+            }
+            Self::IdToken { marker } => write!(f, "the token is an ID token, not an access token (claim {marker})"),
         }
     }
 }
@@ -92,7 +94,7 @@ impl fmt::Display for ClaimErrorReason {
         f.write_str(match self {
             Self::Missing => "is missing",
             Self::Malformed => "is malformed",
-            Self::Mismatch => "has another value",
+            Self::Mismatch => "does not match",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Proven payload to judged claims (RFC 7519 §4, RFC 9068 §4).
+//! The claims of a token: their validation and typed access (RFC 7519 §4, RFC 9068 §4).
 
 mod custom;
 mod dates;
@@ -30,147 +30,147 @@ use crate::token::{Claim, Header, Member, Payload};
 
 /// The claims of a token that passed every check.
 ///
-/// There is no way to make one but to validate a token (and `testing::claims()` in tests of handlers). Cloning costs one
-/// reference count, one more with a `C`, and one more where an extractor knows how the layers around answer. `C` is the
-/// application's own type for the claims that this crate does not know; it is deserialised from the verified octets.
+/// Only the validation of a token creates them (and `testing::claims()` in tests of handlers). A clone increments one
+/// reference count, one more with a `C`, and one more if an extractor attached its context. `C` is the application's type
+/// for custom claims; it is deserialized from the verified payload.
 ///
-/// `iss`, `sub`, `aud`, `exp`, `nbf` and `jti` have their registered type, or the token is refused. Every other accessor
-/// returns `None`, an empty list or an error for a claim of another type, and never another claim in its place.
+/// `iss`, `sub`, `aud`, `exp`, `nbf` and `jti` have their registered type, or the token is rejected. Every other accessor
+/// returns `None`, an empty list or an error for a claim of another type. It never returns another claim instead.
 pub struct Claims<C = NoCustomClaims> {
     verified: Arc<Verified>,
     custom: Custom<C>,
-    /// What the server's extractor knows of the request, for an answer from within a handler.
+    /// The context that an extractor attached, for responses to errors inside a handler.
     pub(crate) context: Option<Context>,
 }
 
-/// Where the application's own claims are.
+/// The storage of the custom claims.
 enum Custom<C> {
-    /// Read from the token.
+    /// Deserialized from the token.
     Read(Arc<C>),
-    /// Nowhere: there is one value, without even the count of references that every thread would write to.
+    /// A static value, so that threads do not contend for a reference count.
     Fixed(fn(&Verified) -> &C),
 }
 
-/// Read only by who has put it there, since what it holds belongs to later stages.
+/// An opaque value that only the module which attached it reads; its type belongs to a later stage.
 pub(crate) type Context = Arc<dyn Any + Send + Sync>;
 
-/// The octets that were verified, read once.
+/// The verified token, parsed once.
 struct Verified {
     header: Header,
     payload: Payload,
 }
 
-/// Stands where an application reads no claims of its own.
+/// The type of the custom claims of an application that has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[non_exhaustive]
 pub struct NoCustomClaims {}
 
 impl<C> Claims<C> {
-    /// The issuer, exactly as configured (RFC 7519 §4.1.1).
+    /// Returns the issuer, exactly as configured (RFC 7519 §4.1.1).
     #[must_use]
     pub fn issuer(&self) -> &str {
         self.text(Claim::Iss).unwrap_or_default()
     }
 
-    /// Whom the token is about: a user or, with the client-credentials grant, the client (RFC 7519 §4.1.2).
+    /// Returns the subject: a user or, with the client credentials grant, the client (RFC 7519 §4.1.2).
     ///
     /// # Security
     ///
-    /// Unique within one issuer only. Its shape does not tell users from machines.
+    /// A subject is unique only within one issuer. Its format does not distinguish users from machines.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.text(Claim::Sub)
     }
 
-    /// Whom the token is for (RFC 7519 §4.1.3); one of them is this API.
+    /// Returns the audiences (RFC 7519 §4.1.3). One of them is an audience of this API.
     #[must_use]
     pub fn audience(&self) -> Audience<'_> {
-        Audience::of(self.payload())
+        Audience::new(self.payload())
     }
 
-    /// When the token expires, leeway not counted (RFC 7519 §4.1.4).
+    /// Returns the expiration time, without leeway (RFC 7519 §4.1.4).
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
-        // A set without `exp` was refused.
+        // A claims set without `exp` is rejected.
         self.date(Claim::Exp).unwrap_or(Timestamp::EPOCH)
     }
 
-    /// From when on the token is valid (RFC 7519 §4.1.5).
+    /// Returns the time before which the token is not valid (RFC 7519 §4.1.5).
     #[must_use]
     pub fn not_before(&self) -> Option<Timestamp> {
         self.date(Claim::Nbf)
     }
 
-    /// When the token was issued (RFC 7519 §4.1.6).
+    /// Returns the time at which the token was issued (RFC 7519 §4.1.6).
     #[must_use]
     pub fn issued_at(&self) -> Option<Timestamp> {
         self.date(Claim::Iat)
     }
 
-    /// The token's own id (RFC 7519 §4.1.7).
+    /// Returns the id of the token (RFC 7519 §4.1.7).
     #[must_use]
     pub fn jwt_id(&self) -> Option<&str> {
         self.text(Claim::Jti)
     }
 
-    /// The client that asked for the token: `client_id` (RFC 9068 §2.2) or, where there is none, `azp`.
+    /// Returns the client that requested the token: `client_id` (RFC 9068 §2.2), or `azp` if there is no `client_id`.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
         match self.payload().text(Claim::ClientId) {
             Member::Absent => self.text(Claim::Azp),
-            named => named.ok(),
+            client => client.ok(),
         }
     }
 
-    /// The scopes granted (RFC 8693 §4.2).
+    /// Returns the granted scopes (RFC 8693 §4.2).
     #[must_use]
     pub fn scopes(&self) -> Scopes<'_> {
-        Scopes::of(self.payload())
+        Scopes::new(self.payload())
     }
 
-    /// The permissions granted by Auth0's role-based access control.
+    /// Returns the permissions granted by Auth0's role-based access control.
     #[must_use]
     pub fn permissions(&self) -> Permissions<'_> {
-        Permissions::of(self.payload())
+        Permissions::new(self.payload())
     }
 
-    /// The organization's id, `org_id`.
+    /// Returns the id of the organization, `org_id`.
     #[must_use]
     pub fn organization(&self) -> Option<&str> {
         self.text(Claim::OrgId)
     }
 
-    /// The organization's name, `org_name`.
+    /// Returns the name of the organization, `org_name`.
     #[must_use]
     pub fn organization_name(&self) -> Option<&str> {
         self.text(Claim::OrgName)
     }
 
-    /// The class of the authentication (RFC 9068 §2.2.1).
+    /// Returns the authentication context class, `acr` (RFC 9068 §2.2.1).
     #[must_use]
     pub fn acr(&self) -> Option<&str> {
         self.text(Claim::Acr)
     }
 
-    /// When the user authenticated (RFC 9068 §2.2.1).
+    /// Returns the time at which the user authenticated (RFC 9068 §2.2.1).
     #[must_use]
     pub fn auth_time(&self) -> Option<Timestamp> {
         self.date(Claim::AuthTime)
     }
 
-    /// The whole claims set as the issuer wrote it: one JSON object.
+    /// Returns the whole claims set as the issuer wrote it: one JSON object.
     #[must_use]
     pub fn json(&self) -> &str {
         self.payload().json()
     }
 
-    /// The token's header.
+    /// Returns the header of the token.
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.verified.header
     }
 
-    /// The application's own claims.
+    /// Returns the custom claims.
     #[must_use]
     pub fn custom(&self) -> &C {
         match &self.custom {
@@ -179,15 +179,15 @@ impl<C> Claims<C> {
         }
     }
 
-    /// The same claims without the application's own.
+    /// Returns the same claims without the custom claims.
     #[must_use]
     pub fn registered(&self) -> Claims {
         Claims { verified: Arc::clone(&self.verified), custom: NO_CUSTOM_CLAIMS, context: self.context.clone() }
     }
 
-    /// Says whether both were read from the same claims set.
+    /// Returns whether both come from the same claims set.
     #[cfg(feature = "axum")]
-    pub(crate) fn are_those_of<D>(&self, other: &Claims<D>) -> bool {
+    pub(crate) fn is_same_claims_set<D>(&self, other: &Claims<D>) -> bool {
         Arc::ptr_eq(&self.verified, &other.verified) || self.json() == other.json()
     }
 
@@ -195,10 +195,10 @@ impl<C> Claims<C> {
         &self.verified.payload
     }
 
-    /// The octets of memory that all clones of these claims take together, without the application's own.
+    /// Returns the bytes of memory that all clones of these claims share, without the custom claims.
     pub(crate) fn footprint(&self) -> usize {
-        let string_or_array = self.header().footprint().saturating_add(self.payload().footprint());
-        size_of::<Verified>().saturating_add(string_or_array)
+        let heap = self.header().footprint().saturating_add(self.payload().footprint());
+        size_of::<Verified>().saturating_add(heap)
     }
 
     fn text(&self, claim: Claim) -> Option<&str> {
@@ -211,7 +211,7 @@ impl<C> Claims<C> {
 }
 
 impl Claims {
-    /// Takes what was proven and judged; only the validator and the testing kit call it.
+    /// Creates claims from a verified token. Only the validator and the module `testing` call it.
     pub(crate) fn verified(header: Header, payload: Payload) -> Self {
         Self { verified: Arc::new(Verified { header, payload }), custom: NO_CUSTOM_CLAIMS, context: None }
     }
@@ -224,7 +224,7 @@ impl Claims {
         Self::verified(header, payload)
     }
 
-    /// Adds the application's own claims, read from the same octets.
+    /// Adds the custom claims, deserialized from the same payload.
     pub(crate) fn with_custom<C>(self, custom: Arc<C>) -> Claims<C> {
         Claims { verified: self.verified, custom: Custom::Read(custom), context: self.context }
     }
@@ -240,7 +240,7 @@ impl<C> Clone for Claims<C> {
     }
 }
 
-/// Shows the issuer and no other claim: their values may be personal.
+/// Shows the issuer and no other claim, because their values may be personal data.
 impl<C> fmt::Debug for Claims<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Claims").field("issuer", &self.issuer()).finish_non_exhaustive()
@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accessors_read_each_registered_claim() {
+    fn accessors_return_each_registered_claim() {
         let claims = Claims::for_tests(
             r#"{"iss":"https:\/\/i.example\/","sub":"s","aud":["a","b"],"exp":10,"nbf":1.5,"iat":2,"jti":"j","azp":"z","client_id":"c",
                 "scope":"r w","permissions":["p"],"org_id":"o","org_name":"n","acr":"high","auth_time":3}"#,
@@ -275,14 +275,14 @@ mod tests {
     }
 
     #[test]
-    fn absent_claims_are_absent() {
+    fn accessors_return_none_for_absent_claims() {
         let claims = Claims::for_tests(r#"{"iss":"i","exp":1,"azp":"z"}"#);
         assert_eq!((claims.subject(), claims.jwt_id(), claims.client_id()), (None, None, Some("z")));
         assert!(claims.scopes().is_empty() && claims.permissions().is_empty());
     }
 
     #[test]
-    fn debug_shows_no_personal_data() {
+    fn debug_does_not_show_personal_data() {
         let shown = format!("{:?}", Claims::for_tests(r#"{"iss":"i","sub":"somebody@example.com","exp":1}"#));
         assert_eq!(shown, r#"Claims { issuer: "i", .. }"#);
     }

@@ -1,4 +1,4 @@
-//! Who acts: a user or a machine, for whom, and by which methods it was authenticated.
+//! The principal of a token, the actor, the authentication methods, and access to any claim by name.
 
 use std::fmt;
 
@@ -13,44 +13,44 @@ use crate::defaults;
 use crate::token::{Claim, Member};
 
 impl<C> Claims<C> {
-    /// How the user authenticated (RFC 8176, RFC 9068 §2.2.1).
+    /// Returns the methods by which the user authenticated, `amr` (RFC 8176, RFC 9068 §2.2.1).
     #[must_use]
     pub fn amr(&self) -> AuthenticationMethods<'_> {
-        AuthenticationMethods::of(self.payload())
+        AuthenticationMethods::new(self.payload())
     }
 
-    /// What the subject is, where the token says so: by `sub_profile` (draft-mora-oauth-entity-profiles), else by Auth0's
-    /// `gty`. `None` where it doesn't, or says something that is neither.
+    /// Returns what the subject is, from `sub_profile` (draft-mora-oauth-entity-profiles), else from Auth0's `gty`. Returns
+    /// `None` if the token has neither claim, or only a value that identifies neither a user nor a machine.
     ///
     /// # Security
     ///
-    /// Nothing is inferred from the shape of `sub`, which issuers choose freely.
+    /// The format of `sub` is never used, because issuers choose it freely.
     #[must_use]
     pub fn principal(&self) -> Option<Principal> {
         match self.payload().text(Claim::SubProfile) {
-            Member::Is(profiles) => Principal::of_profiles(profiles),
+            Member::Is(profiles) => Principal::from_profiles(profiles),
             Member::Malformed => None,
-            Member::Absent => Principal::of_grant(self.payload().text(Claim::Gty).ok()?),
+            Member::Absent => Principal::from_grant(self.payload().text(Claim::Gty).ok()?),
         }
     }
 
-    /// Who acts for the subject (RFC 8693 §4.1); `None` if nobody does.
+    /// Returns the actor that acts for the subject, `act` (RFC 8693 §4.1), or `None` if the token has none.
     ///
     /// # Errors
     ///
-    /// [`ActorError`] if the claim is there and cannot be read, so that a delegation is never taken for none.
+    /// [`ActorError`] if the claim is present and malformed, so that a delegation is never mistaken for none.
     ///
     /// # Security
     ///
-    /// Only this actor may count in a decision; those before it are told for information (RFC 8693 §4.1).
+    /// Access decisions may consider only this actor. The previous actors are for information (RFC 8693 §4.1).
     pub fn actor(&self) -> Result<Option<Actor>, ActorError> {
         self.payload().raw(Claim::Act).map(|raw| Actor::read(raw, defaults::MAX_ACTORS)).transpose()
     }
 
-    /// Reads one claim of the top level by its name, which may have any characters (`https://northwind.com/roles`).
+    /// Deserializes one top-level claim by its name, which may have any characters (`https://northwind.com/roles`).
     ///
-    /// `Ok(None)` if it is not there. It is read from the verified octets at every call; claims that every request needs
-    /// are better read once, by [`with_custom_claims`](crate::Validator::with_custom_claims).
+    /// Returns `Ok(None)` if the claim is absent. Each call parses the verified payload. For claims that every request
+    /// needs, use [`with_custom_claims`](crate::Validator::with_custom_claims), which deserializes them once.
     ///
     /// ```
     /// # fn roles(claims: &tower_bearer::Claims) -> Result<(), tower_bearer::claims::ClaimTypeError> {
@@ -60,47 +60,48 @@ impl<C> Claims<C> {
     ///
     /// # Errors
     ///
-    /// [`ClaimTypeError`] if it is there and is no `T`.
+    /// [`ClaimTypeError`] if the claim is present and not a `T`.
     pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ClaimTypeError> {
         self.raw_claim(name).map(serde_json::from_str).transpose().map_err(|_| ClaimTypeError(()))
     }
 
-    /// The JSON text of one claim of the top level.
+    /// Returns the JSON text of one top-level claim.
     pub(crate) fn raw_claim(&self, name: &str) -> Option<&str> {
         required::raw(self.payload(), name)
     }
 }
 
-/// What the subject of a token is.
+/// The kind of subject that a token has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Principal {
     /// A person.
     User,
-    /// A program that acts for itself: a service, an application, an agent.
+    /// A program that acts on its own behalf: a service, an application, an agent.
     Machine,
 }
 
 impl Principal {
-    /// Words of `sub_profile`; two that disagree say nothing.
-    fn of_profiles(profiles: &str) -> Option<Self> {
+    /// Reads the words of `sub_profile`; `None` if two words contradict each other.
+    fn from_profiles(profiles: &str) -> Option<Self> {
         let mut found = None;
         for word in profiles.split(' ') {
-            let said = match word {
+            let principal = match word {
                 "user" => Self::User,
                 "service" | "ai_agent" | "browser_app" | "native_app" => Self::Machine,
                 _ => continue,
             };
-            if found.is_some_and(|found| found != said) {
+            if found.is_some_and(|found| found != principal) {
                 return None;
             }
-            found = Some(said);
+            found = Some(principal);
         }
         found
     }
 
-    /// A grant that only one of them can use. Others, such as a refresh token or a token exchange, say nothing.
-    fn of_grant(grant: &str) -> Option<Self> {
+    /// Reads a grant that only users or only machines can use. Others, such as a refresh token or a token exchange, say
+    /// nothing about the subject.
+    fn from_grant(grant: &str) -> Option<Self> {
         match grant {
             "client-credentials" | "client_credentials" => Some(Self::Machine),
             "password" => Some(Self::User),
@@ -109,7 +110,7 @@ impl Principal {
     }
 }
 
-/// One link of a chain of delegation (RFC 8693 §4.1).
+/// One actor of a delegation chain (RFC 8693 §4.1).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Actor {
     subject: Option<Box<str>>,
@@ -118,7 +119,7 @@ pub struct Actor {
     previous: Option<Box<Actor>>,
 }
 
-/// What is read of an `act`; serde refuses a member that stands twice.
+/// The members of an `act` claim that are read; serde rejects duplicates.
 #[derive(Deserialize)]
 struct Members<'j> {
     #[serde(default, deserialize_with = "present")]
@@ -131,13 +132,13 @@ struct Members<'j> {
     act: Option<&'j RawValue>,
 }
 
-/// A member that is there is never taken for none: `null` is of another type.
+/// Deserializes a present member, so that `null` is an error and not an absent member.
 fn present<'j, D: Deserializer<'j>, T: Deserialize<'j>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
 impl Actor {
-    /// Reads at most `left` links.
+    /// Parses a chain of at most `left` actors.
     pub(super) fn read(raw: &str, left: usize) -> Result<Self, ActorError> {
         let left = left.checked_sub(1).ok_or(ActorError::TooLong)?;
         if !raw.starts_with('{') {
@@ -153,50 +154,50 @@ impl Actor {
         })
     }
 
-    /// Who acts; unique within one issuer only.
+    /// Returns the subject of the actor, which is unique only within one issuer.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.subject.as_deref()
     }
 
-    /// Who knows the subject, where that is another than the token's own issuer.
+    /// Returns the issuer of the actor's subject, if the claim names one.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
     }
 
-    /// The client that acts.
+    /// Returns the client id of the actor.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
         self.client_id.as_deref()
     }
 
-    /// Who acted before: for information, never for a decision.
+    /// Returns the previous actor, for information and never for an access decision.
     #[must_use]
     pub fn previous(&self) -> Option<&Self> {
         self.previous.as_deref()
     }
 
-    /// The whole chain, the current actor first.
+    /// Returns the whole chain, starting with the current actor.
     pub fn chain(&self) -> impl Iterator<Item = &Self> {
         std::iter::successors(Some(self), |actor| actor.previous())
     }
 }
 
-/// Shows no subject, which may be personal.
+/// Shows no subject, because it may be personal data.
 impl fmt::Debug for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Actor").field("links", &self.chain().count()).finish_non_exhaustive()
     }
 }
 
-/// Why an `act` claim cannot be read.
+/// The reason why an `act` claim is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ActorError {
-    /// Not an object, or a member that is read (`sub`, `iss`, `client_id`, `act`) stands twice or has another type.
+    /// The claim is not an object, or one of `sub`, `iss`, `client_id` and `act` is duplicated or has another type.
     Malformed,
-    /// More than 8 links.
+    /// The chain has more than 8 actors.
     TooLong,
 }
 
@@ -204,20 +205,20 @@ impl fmt::Display for ActorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed => f.write_str("act is malformed"),
-            Self::TooLong => write!(f, "act has more than {} links", defaults::MAX_ACTORS),
+            Self::TooLong => write!(f, "act has more than {} actors", defaults::MAX_ACTORS),
         }
     }
 }
 
 impl std::error::Error for ActorError {}
 
-/// A claim is there, and has another type than the one asked for.
+/// The error for a claim that is present but does not have the requested type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimTypeError(());
 
 impl fmt::Display for ClaimTypeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the claim has another type than the one asked for")
+        f.write_str("the claim does not have the requested type")
     }
 }
 
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_principal_is_told_by_explicit_claims_only() {
+    fn principal_depends_on_explicit_claims_only() {
         for json in [
             r#"{"gty":"client-credentials"}"#,
             r#"{"sub_profile":"ai_agent"}"#,
@@ -259,21 +260,21 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_of_actors_is_read_from_the_current_one_on() {
+    fn actor_returns_the_chain_from_the_current_actor() {
         let claims = Claims::for_tests(
             r#"{"act":{"sub":"agent","client_id":"c","act":{"sub":"gateway","iss":"i","act":{"client_id":"app"}}}}"#,
         );
-        let actor = claims.actor().expect("well-formed").expect("somebody acts");
+        let actor = claims.actor().expect("well-formed").expect("an actor");
         assert_eq!((actor.subject(), actor.client_id(), actor.issuer()), (Some("agent"), Some("c"), None));
-        let before = actor.previous().expect("one before");
-        assert_eq!((before.subject(), before.issuer()), (Some("gateway"), Some("i")));
+        let previous = actor.previous().expect("a previous actor");
+        assert_eq!((previous.subject(), previous.issuer()), (Some("gateway"), Some("i")));
         assert_eq!(actor.chain().map(Actor::client_id).collect::<Vec<_>>(), [Some("c"), None, Some("app")]);
         assert_eq!(format!("{actor:?}"), "Actor { links: 3, .. }");
         assert_eq!(Claims::for_tests("{}").actor(), Ok(None));
     }
 
     #[test]
-    fn a_chain_is_bounded() {
+    fn rejects_a_chain_of_more_than_eight_actors() {
         let chain = |links: usize| {
             let inner = r#"{"sub":"a","act":"#.repeat(links - 1);
             Claims::for_tests(&format!("{{\"act\":{inner}{{\"sub\":\"a\"}}{}}}", "}".repeat(links - 1))).actor()
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delegation_that_cannot_be_read_is_not_none() {
+    fn rejects_a_malformed_act_claim() {
         for act in [
             "null",
             "[]",
@@ -305,13 +306,13 @@ mod tests {
     }
 
     #[test]
-    fn methods_of_authentication_are_an_array() {
+    fn amr_accepts_only_an_array() {
         assert!(Claims::for_tests(r#"{"amr":["pwd","mfa"]}"#).amr().contains("mfa"));
         assert!(Claims::for_tests(r#"{"amr":"mfa"}"#).amr().is_empty());
     }
 
     #[test]
-    fn a_claim_of_any_name_is_read_by_it() {
+    fn claim_accepts_any_name() {
         let claims = Claims::for_tests(
             r#"{"https:\/\/northwind.com\/roles":["clerk"],"a.b c/d\u00e4":{"n":1},"sub":"ann","none":null}"#,
         );

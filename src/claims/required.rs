@@ -12,41 +12,41 @@ use crate::claims::string_or_array;
 use crate::defaults;
 use crate::token::{Claim, Member, Payload};
 
-/// Checks that a claim is present with its registered type, and holds something.
+/// Checks that a claim is present, has its registered type, and is not empty.
 ///
-/// A claim that this crate does not know may have any type but null.
+/// An unregistered claim may have any type except null.
 pub(super) fn check(payload: &Payload, name: &str) -> Result<(), ClaimErrorReason> {
-    let holds = match Claim::from_name(name) {
-        Some(claim) => registered(payload, claim),
-        None => match unregistered(payload.json(), name) {
+    let is_set = match Claim::from_name(name) {
+        Some(claim) => is_registered_claim_set(payload, claim),
+        None => match find_unregistered(payload.json(), name) {
             None => Member::Absent,
             Some("null") => Member::Malformed,
-            Some(raw) => Member::Is(holds_something(raw)),
+            Some(raw) => Member::Is(is_not_empty(raw)),
         },
     };
-    match holds {
+    match is_set {
         Member::Absent | Member::Is(false) => Err(ClaimErrorReason::Missing),
         Member::Malformed => Err(ClaimErrorReason::Malformed),
         Member::Is(true) => Ok(()),
     }
 }
 
-/// The claims that are present with another type than registered. Their accessors return `None`, or an error.
+/// Returns the claims that are present but do not have their registered type. Their accessors return `None` or an error.
 pub(crate) fn malformed(payload: &Payload) -> impl Iterator<Item = &'static str> {
-    let is_malformed = |claim: &&Claim| registered(payload, **claim) == Member::Malformed;
+    let is_malformed = |claim: &&Claim| is_registered_claim_set(payload, **claim) == Member::Malformed;
     Claim::ALL.iter().filter(is_malformed).map(|claim| claim.name())
 }
 
-/// Whether a claim of its registered type holds something.
-fn registered(payload: &Payload, claim: Claim) -> Member<bool> {
+/// Returns whether a claim of its registered type is not empty.
+fn is_registered_claim_set(payload: &Payload, claim: Claim) -> Member<bool> {
     let Some(raw) = payload.raw(claim) else { return Member::Absent };
     let any = |string_or_array: Vec<Box<str>>| string_or_array.iter().any(|text| !text.is_empty());
-    let holds = match claim {
+    let is_set = match claim {
         Claim::Exp | Claim::Nbf | Claim::Iat | Claim::AuthTime => dates::date(payload, claim).ok().map(|_| true),
         Claim::Aud | Claim::Scope | Claim::Scp => string_or_array::collect(raw).map(any),
         Claim::Amr | Claim::Permissions => string_or_array::collect(raw).filter(|_| raw.starts_with('[')).map(any),
-        Claim::Cnf => raw.starts_with('{').then(|| holds_something(raw)),
-        Claim::Act => Actor::read(raw, defaults::MAX_ACTORS).ok().map(|_| holds_something(raw)),
+        Claim::Cnf => raw.starts_with('{').then(|| is_not_empty(raw)),
+        Claim::Act => Actor::read(raw, defaults::MAX_ACTORS).ok().map(|_| is_not_empty(raw)),
         Claim::Iss
         | Claim::Sub
         | Claim::Jti
@@ -64,23 +64,23 @@ fn registered(payload: &Payload, claim: Claim) -> Member<bool> {
         | Claim::TokenUse
         | Claim::Typ => payload.text(claim).ok().map(|text| !text.is_empty()),
     };
-    holds.map_or(Member::Malformed, Member::Is)
+    is_set.map_or(Member::Malformed, Member::Is)
 }
 
-/// The JSON text of a claim, whatever its name.
+/// Returns the JSON text of a claim, registered or not.
 pub(super) fn raw<'p>(payload: &'p Payload, name: &str) -> Option<&'p str> {
     match Claim::from_name(name) {
         Some(claim) => payload.raw(claim),
-        None => unregistered(payload.json(), name),
+        None => find_unregistered(payload.json(), name),
     }
 }
 
-fn unregistered<'p>(json: &'p str, name: &str) -> Option<&'p str> {
+fn find_unregistered<'p>(json: &'p str, name: &str) -> Option<&'p str> {
     let members: BTreeMap<Cow<'p, str>, &'p RawValue> = serde_json::from_str(json).ok()?;
     members.get(name).map(|raw| raw.get())
 }
 
-fn holds_something(raw: &str) -> bool {
+fn is_not_empty(raw: &str) -> bool {
     let inner: String = raw.chars().filter(|character| !character.is_ascii_whitespace()).collect();
     !matches!(inner.as_str(), "\"\"" | "[]" | "{}")
 }
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_registered_claim_needs_its_type_and_a_value() {
+    fn requires_the_registered_type_and_a_value() {
         let check = |json: &str, name: &str| check(&Payload::for_tests(json), name);
         for (name, good, empty, malformed) in [
             ("sub", "\"x\"", &["\"\""][..], &["1", "null"][..]),
@@ -111,18 +111,18 @@ mod tests {
                     "{name} {empty}"
                 );
             }
-            for other in malformed {
+            for malformed in malformed {
                 assert_eq!(
-                    check(&format!("{{\"{name}\":{other}}}"), name),
+                    check(&format!("{{\"{name}\":{malformed}}}"), name),
                     Err(ClaimErrorReason::Malformed),
-                    "{name} {other}"
+                    "{name} {malformed}"
                 );
             }
         }
     }
 
     #[test]
-    fn lists_claims_of_another_type_than_registered() {
+    fn malformed_returns_claims_that_do_not_have_their_registered_type() {
         let payload = Payload::for_tests(
             r#"{"iss":"i","auth_time":"2026-11-29","org_id":7,"client_id":"","acr":null,"amr":[],"scope":"","own":7}"#,
         );
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unregistered_name_is_compared_after_unescaping() {
-        assert_eq!(unregistered(r#"{"r\u006fles":["a"]}"#, "roles"), Some(r#"["a"]"#));
+    fn finds_an_unregistered_claim_after_unescaping_its_name() {
+        assert_eq!(find_unregistered(r#"{"r\u006fles":["a"]}"#, "roles"), Some(r#"["a"]"#));
     }
 }

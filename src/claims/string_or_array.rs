@@ -1,12 +1,12 @@
-//! A string, or an array of strings, read in place.
+//! Reads a JSON string or an array of strings without copying.
 
 use std::ops::ControlFlow;
 
 use crate::token;
 
-/// Calls `visit` with each string of a JSON string or array of strings, in order, until it breaks.
+/// Calls `visit` with each string of a JSON string or array of strings, in order, until `visit` breaks.
 ///
-/// `None` for any other JSON value, and for an array with an element of another type (found only up to the break).
+/// Returns `None` for any other JSON value, and for an array with an element of another type, even after the break.
 pub(super) fn for_each(raw: &str, visit: &mut dyn FnMut(&str) -> ControlFlow<()>) -> Option<()> {
     if let Some(text) = token::unquote(raw) {
         let _ = visit(&text);
@@ -36,14 +36,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn collects_one_or_many() {
+    fn collects_a_string_or_an_array() {
         assert_eq!(collect(r#""a""#), Some(vec![Box::from("a")]));
         assert_eq!(collect(r#"[ "a" , "b\/c" ]"#), Some(vec![Box::from("a"), Box::from("b/c")]));
         assert_eq!(collect("[]"), Some(Vec::new()));
     }
 
     #[test]
-    fn one_wrong_element_spoils_the_array_wherever_it_stands() {
+    fn rejects_an_array_with_one_element_of_another_type() {
         for raw in ["1", "null", "{}", r#"{"a":"b"}"#, r#"["a",1]"#, r#"[null,"a"]"#, r#"["a",["b"]]"#] {
             assert_eq!(collect(raw), None, "{raw}");
         }

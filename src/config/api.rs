@@ -50,7 +50,7 @@ impl Api {
             required: Vec::new(),
             max_age: None,
             max_token_bytes: defaults::MAX_TOKEN_BYTES,
-            confirmation: Confirmation::Refused,
+            confirmation: Confirmation::Rejected,
             hosts: Vec::new(),
             issuer_from_host: false,
             clients: None,

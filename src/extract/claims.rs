@@ -57,7 +57,7 @@ pub(super) fn extract<C: Send + Sync + 'static>(
     let extensions = &parts.extensions;
     let registered: Option<&Claims> = extensions.get();
     match (extensions.get::<Claims<C>>(), registered, extensions.get::<OuterLayers>()) {
-        (Some(claims), Some(registered), _) if claims.are_those_of(registered) => {
+        (Some(claims), Some(registered), _) if claims.is_same_claims_set(registered) => {
             let context = HandlerContext::of(parts, asked);
             Ok(if context.is_plain() { claims.clone() } else { claims.clone().at(context) })
         }

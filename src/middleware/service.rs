@@ -143,7 +143,7 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
 
     /// The one credential, wherever it may stand.
     fn credential<'h>(&self, headers: &'h HeaderMap) -> Result<Option<Credential<'h>>, Rejection> {
-        let field = credential::unread(headers).map_err(Rejection::Credential)?;
+        let field = credential::extract_unchecked(headers).map_err(Rejection::Credential)?;
         if let Some(octets) = field {
             self.validator.check_length(octets.len())?;
         }
@@ -151,7 +151,7 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
             return Ok(field.map(Credential::Field));
         }
         // A fault of the field comes before those of whatever else is looked at.
-        let field = field.map(BearerToken::read).transpose().map_err(Rejection::Credential)?;
+        let field = field.map(BearerToken::from_bytes).transpose().map_err(Rejection::Credential)?;
         let elsewhere = self.token_source.as_ref().map_or(Ok(None), |source| source(headers));
         let token = match (field, elsewhere.map_err(Rejection::Credential)?) {
             // RFC 6750 §2: a request brings its token in one way only.

@@ -1,4 +1,4 @@
-//! Request to credential: exactly one bearer token in the `Authorization` header (RFC 6750 §2.1).
+//! Extracts the credential of a request: exactly one bearer token in the `Authorization` header (RFC 6750 §2.1).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,14 +7,14 @@ use std::ops::Range;
 use http::header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderValue};
 
-/// The credential of the `Bearer` scheme, in the grammar of RFC 6750 §2.1 and proven in nothing else.
+/// A credential of the `Bearer` scheme that matches the grammar of RFC 6750 §2.1. Nothing else about it is verified.
 ///
-/// Its `Debug` form shows no part of it.
+/// `Debug` shows no part of the token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BearerToken<'h>(Cow<'h, str>);
 
 impl<'h> BearerToken<'h> {
-    /// Takes a token that stands alone, without scheme.
+    /// Parses a token without its scheme.
     ///
     /// # Errors
     ///
@@ -23,22 +23,22 @@ impl<'h> BearerToken<'h> {
         if is_b64token(token.as_bytes()) { Ok(Self(Cow::Borrowed(token))) } else { Err(CredentialError::Malformed) }
     }
 
-    /// Takes what follows the scheme.
-    pub(crate) fn read(octets: &'h [u8]) -> Result<Self, CredentialError> {
-        if octets.is_empty() {
+    /// Parses the bytes after the scheme.
+    pub(crate) fn from_bytes(bytes: &'h [u8]) -> Result<Self, CredentialError> {
+        if bytes.is_empty() {
             return Err(CredentialError::Empty);
         }
-        let token = std::str::from_utf8(octets).map_err(|_| CredentialError::Malformed)?;
+        let token = std::str::from_utf8(bytes).map_err(|_| CredentialError::Malformed)?;
         Self::parse(token)
     }
 
-    /// The token itself.
+    /// Returns the text of the token.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Copies the token out of the headers.
+    /// Copies the token, so that it no longer borrows the headers.
     #[must_use]
     pub fn into_owned(self) -> BearerToken<'static> {
         BearerToken(Cow::Owned(self.0.into_owned()))
@@ -51,192 +51,196 @@ impl fmt::Debug for BearerToken<'_> {
     }
 }
 
-/// A token as it is presented: octets of any kind, and where they come from.
+/// A token as it was presented, with its source. Its bytes may be anything.
 pub(crate) enum Credential<'t> {
-    /// What follows the scheme in the header. Its grammar is not asked for what turns out to be a token, whose own is narrower.
+    /// The bytes after the scheme in the header. Their grammar is checked only if they are not a JWT, whose grammar is
+    /// narrower.
     Field(&'t [u8]),
-    /// Read from wherever the application lets it stand.
+    /// A token that a token source of the application returned.
     Token(BearerToken<'t>),
-    /// Handed over by the application, which answers for where it comes from.
+    /// A text that the application passed in. The application is responsible for its source.
     Text(&'t str),
 }
 
 impl<'t> Credential<'t> {
-    pub(crate) fn octets(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
-            Self::Field(octets) => octets,
+            Self::Field(bytes) => bytes,
             Self::Token(token) => token.as_str().as_bytes(),
             Self::Text(text) => text.as_bytes(),
         }
     }
 
-    /// Says whether it could be a token of some kind.
+    /// Checks that it matches the grammar of bearer tokens, where this has not been checked.
     pub(crate) fn check(&self) -> Result<(), CredentialError> {
         match self {
-            Self::Field(octets) => BearerToken::read(octets).map(drop),
+            Self::Field(bytes) => BearerToken::from_bytes(bytes).map(drop),
             Self::Token(_) | Self::Text(_) => Ok(()),
         }
     }
 
-    /// Reads it where that has not been done.
+    /// Converts it to a bearer token and checks the grammar, where this has not been checked.
     pub(crate) fn read(self) -> Result<BearerToken<'t>, CredentialError> {
         match self {
-            Self::Field(octets) => BearerToken::read(octets),
+            Self::Field(bytes) => BearerToken::from_bytes(bytes),
             Self::Token(token) => Ok(token),
             Self::Text(text) => BearerToken::parse(text),
         }
     }
 }
 
-/// The credential of a request that waits: a part of a header value, whose bytes it shares with the request.
+/// The credential of a waiting request: a range of a header value whose bytes it shares with the request.
 pub(crate) struct SharedCredential {
     value: HeaderValue,
     part: Range<usize>,
 }
 
 impl SharedCredential {
-    /// Shares the header value that `credential` is a part of. A credential that is a part of none, which only a token
-    /// source of the application returns, is copied; `None` if it has bytes that a header value cannot have.
+    /// Shares the header value that contains `credential`. Copies a credential that is in no header value, which only a
+    /// token source of the application returns. Returns `None` if it has bytes that a header value cannot have.
     pub(crate) fn new(credential: &Credential<'_>, headers: &HeaderMap) -> Option<Self> {
-        let token = credential.octets();
-        let sharing =
+        let token = credential.as_bytes();
+        let share =
             |value: &HeaderValue| Some(Self { part: range_within(value.as_bytes(), token)?, value: value.clone() });
-        headers.values().find_map(sharing).or_else(|| {
+        headers.values().find_map(share).or_else(|| {
             let value = HeaderValue::from_bytes(token).ok()?;
             Some(Self { part: 0..token.len(), value })
         })
     }
 
-    /// The same credential again.
+    /// Returns the credential.
     pub(crate) fn credential(&self) -> Credential<'_> {
         Credential::Field(self.value.as_bytes().get(self.part.clone()).unwrap_or_default())
     }
 }
 
-/// The range of `part` in `whole`, by their addresses; `None` if it is no part of it.
+/// Returns the range of `part` in `whole`, by their addresses; `None` if `part` is not inside `whole`.
 fn range_within(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
     let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
     let end = start.checked_add(part.len())?;
     (end <= whole.len()).then_some(start..end)
 }
 
-/// Finds the one credential of a request.
+/// Extracts the only credential of a request.
 ///
-/// `Ok(None)` says that there is none, or one of another scheme. The scheme is compared without case, and one or more
-/// spaces follow it.
+/// Returns `Ok(None)` if there is none, or one of another scheme. The scheme is compared without case and followed by one
+/// or more spaces.
 ///
 /// # Errors
 ///
-/// [`CredentialError`] for a second `Authorization` field, and for a `Bearer` credential that is empty, a list, or
-/// outside the grammar.
+/// [`CredentialError`] for a second `Authorization` field, and for a `Bearer` credential that is empty, a list, or does
+/// not match the grammar.
 pub fn extract(headers: &HeaderMap) -> Result<Option<BearerToken<'_>>, CredentialError> {
-    unread(headers)?.map(BearerToken::read).transpose()
+    extract_unchecked(headers)?.map(BearerToken::from_bytes).transpose()
 }
 
-/// Finds what follows the scheme of the one credential, and looks at none of it: a length can be judged before.
-pub(crate) fn unread(headers: &HeaderMap) -> Result<Option<&[u8]>, CredentialError> {
+/// Extracts the bytes after the scheme without checking them, so that the length can be checked first.
+pub(crate) fn extract_unchecked(headers: &HeaderMap) -> Result<Option<&[u8]>, CredentialError> {
     let mut fields = headers.get_all(AUTHORIZATION).iter();
     let Some(field) = fields.next() else { return Ok(None) };
-    // RFC 9110 §5.3: a field that is no list stands once; choosing one of two would let others choose differently.
+    // RFC 9110 §5.3: a field that is not a list occurs once. If it occurs twice, a proxy could choose the other one.
     if fields.next().is_some() {
         return Err(CredentialError::Multiple);
     }
     Ok(credential(field))
 }
 
-/// Finds a token in the cookie `name` (RFC 6265 §5.4); for
+/// Extracts a token from the cookie `name` (RFC 6265 §5.4), for
 /// [`BearerLayer::with_token_source`](crate::BearerLayer::with_token_source).
 ///
-/// `Ok(None)` if there is no such cookie, or an empty one, which is how a cookie is taken away.
+/// Returns `Ok(None)` if there is no such cookie, or if it is empty, as servers leave it when they clear a cookie.
 ///
 /// # Errors
 ///
-/// [`CredentialError::Multiple`] if the cookie is there twice, [`CredentialError::Malformed`] if its value is no token.
+/// [`CredentialError::Multiple`] if the cookie occurs twice, [`CredentialError::Malformed`] if its value is not a token.
 pub fn from_cookie<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<BearerToken<'h>>, CredentialError> {
-    let pairs = headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|octet| *octet == b';'));
+    let pairs = headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
     let values = pairs.filter_map(|pair| {
         let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
         Some(rest).filter(|value| !value.is_empty())
     });
-    only(values)
+    at_most_one(values)
 }
 
-/// Finds a token among the subprotocols that a WebSocket client offers (RFC 6455 §11.3.4), behind `prefix`: with
-/// `bearer.` it is `Sec-WebSocket-Protocol: chat, bearer.<token>`. For
-/// [`BearerLayer::with_token_source`](crate::BearerLayer::with_token_source); a browser can set no header there.
+/// Extracts a token from the subprotocols that a WebSocket client offers (RFC 6455 §11.3.4), for
+/// [`BearerLayer::with_token_source`](crate::BearerLayer::with_token_source).
+///
+/// The token follows `prefix`: with `bearer.` the header is `Sec-WebSocket-Protocol: chat, bearer.<token>`. A browser can
+/// set no `Authorization` header on a WebSocket request.
 ///
 /// # Errors
 ///
-/// [`CredentialError::Multiple`] if there are two, [`CredentialError::Malformed`] if what follows the prefix is no token.
+/// [`CredentialError::Multiple`] if there are two, [`CredentialError::Malformed`] if the text after the prefix is not a
+/// token.
 ///
 /// # Security
 ///
-/// The server must answer with another subprotocol, never with this one, which holds the token.
+/// The server must select another subprotocol in its response, never this one, which contains the token.
 pub fn from_subprotocol<'h>(headers: &'h HeaderMap, prefix: &str) -> Result<Option<BearerToken<'h>>, CredentialError> {
     let fields = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-    let protocols = fields.flat_map(|field| field.as_bytes().split(|octet| *octet == b','));
-    only(protocols.filter_map(|protocol| protocol.trim_ascii().strip_prefix(prefix.as_bytes())))
+    let protocols = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
+    at_most_one(protocols.filter_map(|protocol| protocol.trim_ascii().strip_prefix(prefix.as_bytes())))
 }
 
-/// Takes a token that stands once.
-fn only<'h>(mut found: impl Iterator<Item = &'h [u8]>) -> Result<Option<BearerToken<'h>>, CredentialError> {
-    let Some(octets) = found.next() else { return Ok(None) };
+/// Parses the only token; an error if there are several.
+fn at_most_one<'h>(mut found: impl Iterator<Item = &'h [u8]>) -> Result<Option<BearerToken<'h>>, CredentialError> {
+    let Some(bytes) = found.next() else { return Ok(None) };
     if found.next().is_some() {
         return Err(CredentialError::Multiple);
     }
-    let token = std::str::from_utf8(octets).map_err(|_| CredentialError::Malformed)?;
+    let token = std::str::from_utf8(bytes).map_err(|_| CredentialError::Malformed)?;
     BearerToken::parse(token).map(Some)
 }
 
-/// What follows the scheme `Bearer`; `None` under any other scheme, whatever its octets.
+/// Returns the bytes after the scheme `Bearer`; `None` for any other scheme, whatever its bytes.
 fn credential(field: &HeaderValue) -> Option<&[u8]> {
     let (scheme, rest) = field.as_bytes().trim_ascii_end().split_at_checked(SCHEME.len())?;
-    // A scheme is a token (RFC 9110 §11.1), so it ends where that does.
+    // A scheme is a token (RFC 9110 §11.1): it ends at the first byte that is not a tchar.
     if !scheme.eq_ignore_ascii_case(SCHEME) || rest.first().copied().is_some_and(is_tchar) {
         return None;
     }
-    let spaces = rest.iter().position(|octet| *octet != b' ').unwrap_or(rest.len());
-    // Without a space in between the rest is kept whole, and is no b64token: "Bearer\t…", "Bearer,…".
+    let spaces = rest.iter().position(|byte| *byte != b' ').unwrap_or(rest.len());
+    // Without a space, the rest is returned whole and is not a b64token: "Bearer\t…", "Bearer,…".
     if spaces == 0 { Some(rest) } else { rest.get(spaces..) }
 }
 
 /// RFC 6750 §2.1: `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
-fn is_b64token(octets: &[u8]) -> bool {
-    let body = octets.iter().rposition(|octet| *octet != b'=').map_or(0, |last| last.saturating_add(1));
-    // Without early exit and without branches, so that it is done for many octets at once; each range is a subtraction and
-    // a comparison, and `-`, `.`, `/` stand before the digits.
-    let is_body = |octet: u8| {
-        ((octet | 0x20).wrapping_sub(b'a') < 26)
-            | (octet.wrapping_sub(b'-') <= b'9'.wrapping_sub(b'-'))
-            | (octet == b'_')
-            | (octet == b'~')
-            | (octet == b'+')
+fn is_b64token(bytes: &[u8]) -> bool {
+    let body = bytes.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last.saturating_add(1));
+    // Without early exit and branches, so that the compiler vectorizes the loop. Each range is a subtraction and a
+    // comparison; `-`, `.` and `/` precede the digits in ASCII.
+    let is_body = |byte: u8| {
+        ((byte | 0x20).wrapping_sub(b'a') < 26)
+            | (byte.wrapping_sub(b'-') <= b'9'.wrapping_sub(b'-'))
+            | (byte == b'_')
+            | (byte == b'~')
+            | (byte == b'+')
     };
-    let all_body = |body: &[u8]| body.iter().fold(true, |good, octet| good & is_body(*octet));
-    body > 0 && octets.get(..body).is_some_and(all_body)
+    let all_body = |body: &[u8]| body.iter().fold(true, |good, byte| good & is_body(*byte));
+    body > 0 && bytes.get(..body).is_some_and(all_body)
 }
 
 /// RFC 9110 §5.6.2: `tchar`.
-fn is_tchar(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet)
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Why a request has no usable credential though it seems to bring one.
+/// The reason why the credential of a request cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CredentialError {
-    /// More than one `Authorization` field, or a token in more than one place.
+    /// The request has more than one `Authorization` field, or a token in more than one place.
     Multiple,
-    /// The scheme without a token.
+    /// The scheme has no token.
     Empty,
-    /// Not a b64token: a list, parameters, a space inside, octets that are not visible ASCII.
+    /// The credential is not a b64token: it is a list, has parameters or a space, or bytes that are not visible ASCII.
     Malformed,
 }
 
 impl fmt::Display for CredentialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Multiple => "more than one credential",
+            Self::Multiple => "the request has more than one credential",
             Self::Empty => "the Bearer credential is empty",
             Self::Malformed => "the Bearer credential is malformed",
         })
@@ -260,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_one_token_under_the_scheme_in_any_case() {
+    fn accepts_one_token_with_the_scheme_in_any_case() {
         for field in
             ["Bearer a.b-c_d~e+f/g==", "bearer a.b-c_d~e+f/g==", "bEaReR  a.b-c_d~e+f/g==", "BEARER a.b-c_d~e+f/g== "]
         {
@@ -269,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn another_scheme_is_no_credential_whatever_its_octets() {
+    fn ignores_credentials_of_other_schemes() {
         assert_eq!(read(&[]), Ok(None));
         for field in [
             &b"Basic dTpw"[..],
@@ -286,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_more_than_one_field() {
+    fn rejects_more_than_one_authorization_field() {
         for fields in [
             [&b"Bearer a"[..], b"Bearer a"],
             [b"Bearer a", b"Bearer b"],
@@ -299,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_malformed_credentials() {
+    fn rejects_malformed_credentials() {
         for field in [&b"Bearer"[..], b"bearer", b"Bearer ", b"Bearer    "] {
             assert_eq!(read(&[field]), Err(CredentialError::Empty), "{field:?}");
         }
@@ -325,10 +329,10 @@ mod tests {
     }
 
     #[test]
-    fn a_token_has_the_octets_of_the_grammar_and_no_others() {
+    fn accepts_exactly_the_bytes_of_the_b64token_grammar() {
         let listed = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/";
-        for octet in 0..=u8::MAX {
-            assert_eq!(is_b64token(&[b'a', octet, b'a']), listed.contains(&octet), "{octet:#x}");
+        for byte in 0..=u8::MAX {
+            assert_eq!(is_b64token(&[b'a', byte, b'a']), listed.contains(&byte), "{byte:#x}");
         }
     }
 
@@ -337,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_found_by_its_whole_name() {
+    fn finds_a_cookie_by_its_whole_name() {
         let read = |fields: &[&'static str]| {
             let headers = headers(&COOKIE, fields);
             from_cookie(&headers, "access").map(|token| token.map(|token| token.as_str().to_owned()))
@@ -357,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subprotocol_is_found_by_its_prefix() {
+    fn finds_a_subprotocol_by_its_prefix() {
         let read = |fields: &[&'static str]| {
             let headers = headers(&SEC_WEBSOCKET_PROTOCOL, fields);
             from_subprotocol(&headers, "bearer.").map(|token| token.map(|token| token.as_str().to_owned()))
@@ -369,26 +373,26 @@ mod tests {
     }
 
     #[test]
-    fn a_waiting_credential_shares_the_bytes_of_its_header_value() {
+    fn shared_credential_shares_the_bytes_of_its_header_value() {
         let mut headers = HeaderMap::new();
         headers.insert(COOKIE, HeaderValue::from_static("theme=dark; access=a.b.c"));
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer d.e.f"));
-        let field = Credential::Field(unread(&headers).expect("one").expect("a credential"));
+        let field = Credential::Field(extract_unchecked(&headers).expect("one").expect("a credential"));
         let cookie = Credential::Token(from_cookie(&headers, "access").expect("one").expect("a token"));
         for (credential, name) in [(field, AUTHORIZATION), (cookie, COOKIE)] {
-            let shared = SharedCredential::new(&credential, &headers).expect("a part");
-            assert_eq!(shared.credential().octets(), credential.octets());
+            let shared = SharedCredential::new(&credential, &headers).expect("in a header value");
+            assert_eq!(shared.credential().as_bytes(), credential.as_bytes());
             assert_eq!(shared.value.as_bytes().as_ptr(), headers[&name].as_bytes().as_ptr());
         }
-        // The same text elsewhere is no part.
+        // An equal text at another address is not in the header value.
         let elsewhere = Credential::Text("a.b.c");
         let copied = SharedCredential::new(&elsewhere, &headers).expect("visible ASCII");
-        assert_eq!((copied.credential().octets(), copied.value.len()), (&b"a.b.c"[..], 5));
+        assert_eq!((copied.credential().as_bytes(), copied.value.len()), (&b"a.b.c"[..], 5));
         assert!(SharedCredential::new(&Credential::Text("a\nb"), &headers).is_none());
     }
 
     #[test]
-    fn debug_shows_nothing_of_the_token() {
+    fn debug_does_not_show_the_token() {
         let token = BearerToken::parse("abc").expect("well-formed");
         assert_eq!(
             format!("{:?} {:?}", token, token.clone().into_owned()),

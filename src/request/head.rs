@@ -1,4 +1,4 @@
-//! The head of a request: what the application's own policies see of it.
+//! The head of a request, as the policies of the application receive it.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use http::{Extensions, HeaderMap, Method, Request, Uri};
 
 use crate::request::{Host, HostError};
 
-/// Method, target, headers, extensions and host of a request, borrowed; never its body.
+/// The borrowed head of a request: method, target, headers, extensions and host, without the body.
 ///
 /// ```
 /// use http::Request;
@@ -30,17 +30,17 @@ pub struct RequestHead<'r> {
 }
 
 impl<'r> RequestHead<'r> {
-    /// Looks at a request, and finds its host as [`Host::from_request`] does.
+    /// Borrows the head of a request and determines its host as [`Host::from_request`] does.
     ///
     /// # Errors
     ///
-    /// [`HostError`] if the host cannot be told.
+    /// [`HostError`] if the host cannot be determined.
     pub fn new<B>(request: &'r Request<B>) -> Result<Self, HostError> {
         let host = Host::from_request(request.uri(), request.headers())?;
         Ok(Self::with_host(request, host))
     }
 
-    /// Looks at a request whose host has been found.
+    /// Borrows the head of a request whose host is known.
     pub(crate) fn with_host<B>(request: &'r Request<B>, host: Option<Host>) -> Self {
         Self {
             method: request.method(),
@@ -51,42 +51,42 @@ impl<'r> RequestHead<'r> {
         }
     }
 
-    /// The method.
+    /// Returns the method.
     #[must_use]
     pub fn method(&self) -> &'r Method {
         self.method
     }
 
-    /// The request target.
+    /// Returns the request target.
     #[must_use]
     pub fn uri(&self) -> &'r Uri {
         self.target
     }
 
-    /// The headers.
+    /// Returns the headers.
     #[must_use]
     pub fn headers(&self) -> &'r HeaderMap {
         self.headers
     }
 
-    /// What outer layers know of the request.
+    /// Returns the extensions, which outer layers may have set.
     #[must_use]
     pub fn extensions(&self) -> &'r Extensions {
         self.extensions
     }
 
-    /// The host that the client asked for, if the request names one.
+    /// Returns the host that the client requested, if the request names one.
     ///
     /// # Security
     ///
-    /// A client chooses it, unless the front door pins it.
+    /// The client chooses the host, unless a proxy in front of the service fixes it.
     #[must_use]
     pub fn host(&self) -> Option<&Host> {
         self.host.as_ref()
     }
 }
 
-/// Shows no header values and no query: they may hold secrets.
+/// Shows no header values and no query, because they may contain secrets.
 impl fmt::Debug for RequestHead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestHead")

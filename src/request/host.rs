@@ -1,4 +1,4 @@
-//! Request to host: which of an API's names the client used (RFC 9110 §7.2).
+//! Determines the host that a request names (RFC 9110 §7.2).
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -9,8 +9,8 @@ use http::{HeaderMap, Uri};
 
 /// A host name without port, in lower case.
 ///
-/// An IPv6 address stands in brackets and in its canonical form (RFC 5952). A name with a dot at its end is another than
-/// the same name without.
+/// An IPv6 address is in brackets and in its canonical form (RFC 5952). A name with a trailing dot differs from the same
+/// name without it.
 ///
 /// ```
 /// use tower_bearer::request::Host;
@@ -24,61 +24,61 @@ use http::{HeaderMap, Uri};
 pub struct Host(Box<str>);
 
 impl Host {
-    /// Reads `host[:port]`.
+    /// Parses `host[:port]`.
     ///
     /// # Errors
     ///
-    /// [`HostError::Malformed`] for anything else: user information, a path, white space, an empty name, a port that is
-    /// none.
+    /// [`HostError::Malformed`] for anything else: user information, a path, white space, an empty name, an invalid port.
     pub fn parse(text: &str) -> Result<Self, HostError> {
         let authority: Authority = text.parse().map_err(|_| HostError::Malformed)?;
-        Self::of_authority(&authority)
+        Self::from_authority(&authority)
     }
 
-    /// Finds the host of a request: the target's authority (`:authority` of HTTP/2, absolute form), else `Host`.
+    /// Returns the host of a request: the authority of its target (`:authority` of HTTP/2, absolute form), else `Host`.
     ///
-    /// `Ok(None)` says that the request names none.
+    /// Returns `Ok(None)` if the request names none.
     ///
     /// # Errors
     ///
-    /// [`HostError`] if `Host` stands twice, is malformed, or contradicts the target.
+    /// [`HostError`] if `Host` occurs twice, is malformed, or differs from the target.
     ///
     /// # Security
     ///
-    /// A client chooses its `Host`. It separates brands, and is no boundary unless the front door pins it.
+    /// A client chooses its `Host`. The host can separate brands, but it is not a security boundary unless a proxy in front
+    /// of the service fixes it.
     pub fn from_request(target: &Uri, headers: &HeaderMap) -> Result<Option<Self>, HostError> {
         let mut fields = headers.get_all(HOST).iter();
         let field = fields.next();
         if fields.next().is_some() {
             return Err(HostError::Multiple);
         }
-        let named = match field {
+        let field_host = match field {
             None => None,
             Some(field) => Some(Self::parse(field.to_str().map_err(|_| HostError::Malformed)?)?),
         };
-        match (target.authority().map(Self::of_authority).transpose()?, named) {
-            (Some(target), Some(named)) if target != named => Err(HostError::Contradiction),
+        match (target.authority().map(Self::from_authority).transpose()?, field_host) {
+            (Some(target), Some(field_host)) if target != field_host => Err(HostError::Contradiction),
             (Some(host), _) | (None, Some(host)) => Ok(Some(host)),
             (None, None) => Ok(None),
         }
     }
 
-    /// The name, in lower case, without port.
+    /// Returns the name in lower case, without port.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    fn of_authority(authority: &Authority) -> Result<Self, HostError> {
+    fn from_authority(authority: &Authority) -> Result<Self, HostError> {
         let (whole, host) = (authority.as_str(), authority.host());
         let port = whole.strip_prefix(host).ok_or(HostError::Malformed)?;
-        let port_is_fine = match port.strip_prefix(':') {
+        let is_port_valid = match port.strip_prefix(':') {
             None => port.is_empty(),
             // RFC 3986 §3.2.3: the port may be empty.
             Some("") => true,
-            Some(digits) => digits.parse::<u16>().is_ok() && digits.bytes().all(|octet| octet.is_ascii_digit()),
+            Some(digits) => digits.parse::<u16>().is_ok() && digits.bytes().all(|byte| byte.is_ascii_digit()),
         };
-        let name = Self::canonical(host).filter(|_| port_is_fine).ok_or(HostError::Malformed)?;
+        let name = Self::canonical(host).filter(|_| is_port_valid).ok_or(HostError::Malformed)?;
         Ok(Self(name.into_boxed_str()))
     }
 
@@ -88,20 +88,20 @@ impl Host {
             return Some(format!("[{address}]"));
         }
         let is_label = |label: &str| {
-            !label.is_empty() && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_~".contains(&octet))
+            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_~".contains(&byte))
         };
         let name = host.strip_suffix('.').unwrap_or(host);
         name.split('.').all(is_label).then(|| host.to_ascii_lowercase())
     }
 }
 
-/// Why the host of a request cannot be told.
+/// The reason why the host of a request cannot be determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HostError {
-    /// Not `host[:port]`.
+    /// The host is not `host[:port]`.
     Malformed,
-    /// More than one `Host` field (RFC 9112 §3.2).
+    /// The request has more than one `Host` field (RFC 9112 §3.2).
     Multiple,
     /// `Host` and the request target name different hosts.
     Contradiction,
@@ -111,8 +111,8 @@ impl fmt::Display for HostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => "the host is malformed",
-            Self::Multiple => "more than one Host field",
-            Self::Contradiction => "Host contradicts the request target",
+            Self::Multiple => "the request has more than one Host field",
+            Self::Contradiction => "the Host field and the request target name different hosts",
         })
     }
 }
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn port_and_case_do_not_matter() {
+    fn ignores_port_and_case() {
         for (target, field) in [
             ("/", "API.Brand-A.com"),
             ("/", "api.brand-a.com:8443"),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_doubled_contradicting_or_malformed() {
+    fn rejects_duplicate_contradictory_and_malformed_hosts() {
         assert_eq!(find("/", &[b"a.example", b"a.example"]), Err(HostError::Multiple));
         assert_eq!(find("https://a.example/", &[b"b.example"]), Err(HostError::Contradiction));
         assert_eq!(find("https://a.example/", &[b"a.example."]), Err(HostError::Contradiction));

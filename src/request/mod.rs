@@ -1,4 +1,4 @@
-//! What the validator reads of a request: the one credential, the host, and the head.
+//! The parts of a request that the validator reads: the credential, the host, and the head.
 
 pub mod credential;
 mod head;

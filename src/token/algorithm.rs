@@ -9,7 +9,7 @@ use std::str::FromStr;
 /// use tower_bearer::Algorithm;
 ///
 /// assert_eq!("RS256".parse(), Ok(Algorithm::RS256));
-/// assert_eq!("Ed25519".parse(), Ok(Algorithm::EdDSA)); // RFC 9864's name for the same thing
+/// assert_eq!("Ed25519".parse(), Ok(Algorithm::EdDSA)); // the name in RFC 9864
 /// assert!("none".parse::<Algorithm>().is_err());
 /// assert!("rs256".parse::<Algorithm>().is_err()); // names are case-sensitive
 /// ```
@@ -45,7 +45,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Every algorithm that the crate knows.
+    /// All supported algorithms.
     pub const ALL: [Self; 13] = [
         Self::RS256,
         Self::RS384,
@@ -62,7 +62,7 @@ impl Algorithm {
         Self::HS512,
     ];
 
-    /// The name in a token's `alg`, as RFC 7518 writes it.
+    /// Returns the name that a token has in `alg` (RFC 7518 §3.1).
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -82,16 +82,16 @@ impl Algorithm {
         }
     }
 
-    /// Says whether signer and verifier share one secret.
+    /// Returns whether signer and verifier share a secret.
     #[must_use]
     pub const fn is_symmetric(self) -> bool {
         matches!(self, Self::HS256 | Self::HS384 | Self::HS512)
     }
 
-    /// Reads an `alg` value; case matters (RFC 7515 §4.1.1).
+    /// Returns the algorithm with this `alg` value, compared case-sensitively (RFC 7515 §4.1.1).
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        // RFC 9864 §2.2: `Ed25519` is the fully specified name of what RFC 8037 calls `EdDSA` on that curve.
+        // RFC 9864 §2.2: `Ed25519` is the fully specified name of `EdDSA` (RFC 8037) with that curve.
         if name == "Ed25519" {
             return Some(Self::EdDSA);
         }
@@ -113,7 +113,7 @@ impl FromStr for Algorithm {
     }
 }
 
-/// The name is none that this crate knows.
+/// The error for a name that is not a supported algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownAlgorithm;
 
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_reads_back() {
+    fn parses_the_name_of_every_algorithm() {
         for algorithm in Algorithm::ALL {
             assert_eq!(algorithm.name().parse(), Ok(algorithm));
         }
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn near_names_are_unknown() {
+    fn rejects_similar_names() {
         for name in [
             "", "none", "None", "rs256", "RS256 ", " RS256", "RS-256", "ES256K", "Ed448", "ed25519", "EDDSA",
             "RSA-OAEP", "dir",

@@ -1,72 +1,72 @@
-//! Why a credential is no token that could be judged.
+//! `TokenError`: the reason why a credential cannot be parsed as a token.
 
 use std::fmt;
 
 use crate::token::object::ObjectError;
 
-/// Why a credential is no token that could be judged.
+/// The reason why a credential cannot be parsed as a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// The credential is longer than the API allows; it was not looked at.
+    /// The credential is longer than the API allows. It was not parsed.
     TooLong {
-        /// Its length in octets.
+        /// Its length in bytes.
         length: usize,
-        /// The longest that is allowed.
+        /// The maximum length in bytes.
         limit: usize,
     },
     /// The text is empty.
     NoToken,
-    /// The text holds white space: a scheme before the token (`Bearer …`), a line break, or several words.
+    /// The text contains white space: a scheme before the token (`Bearer …`), a line break, or several words.
     WhiteSpace,
-    /// Not three segments: an opaque token, or a JWT that was cut off.
+    /// The token does not have three segments: it is opaque, or a truncated JWT.
     NotAJwt,
-    /// Five segments: an encrypted token (RFC 7516), which this crate does not take.
+    /// The token has five segments: it is encrypted (RFC 7516), which this crate does not support.
     Encrypted,
     /// A segment is empty.
     Empty {
-        /// Which one.
+        /// The segment.
         part: Part,
     },
     /// A segment is not canonical base64url without padding (RFC 7515 §2).
     Encoding {
-        /// Which one.
+        /// The segment.
         part: Part,
     },
-    /// Not one JSON object in UTF-8 (RFC 7515 §5.2, RFC 7519 §7.2).
+    /// The segment is not one JSON object in UTF-8 (RFC 7515 §5.2, RFC 7519 §7.2).
     Json {
-        /// Which part.
+        /// The segment.
         part: Part,
     },
-    /// A member name stands twice (RFC 7515 §4, RFC 7519 §4).
+    /// A member name is duplicated (RFC 7515 §4, RFC 7519 §4).
     DuplicateMember {
-        /// Which part.
+        /// The segment.
         part: Part,
     },
-    /// Nested deeper than 32 levels.
+    /// The JSON is nested deeper than 32 levels.
     TooDeep {
-        /// Which part.
+        /// The segment.
         part: Part,
     },
-    /// A member at any depth has a name that begins with `$serde_json::private::`: serde_json, which reads the
-    /// application's own claims, would read another value than the one that stands there.
+    /// A member at any depth has a name that begins with `$serde_json::private::`. serde_json, which deserializes custom
+    /// claims, would read it as a different value.
     ReservedMember {
-        /// Which part.
+        /// The segment.
         part: Part,
     },
     /// The header has no `alg` (RFC 7515 §4.1.1).
     AlgorithmMissing,
     /// `alg` is not the name of a signature algorithm.
     AlgorithmUnknown,
-    /// `crit` or `b64` is there (RFC 7515 §4.1.11, RFC 7797 §7).
+    /// The header has `crit` or `b64` (RFC 7515 §4.1.11, RFC 7797 §7).
     CriticalHeader,
-    /// `cty` says that the payload is a token itself (RFC 7519 §5.2).
+    /// `cty` says that the payload is itself a token (RFC 7519 §5.2).
     Nested,
     /// `cty` is not a string.
     ContentType,
     /// `kid` is not a string (RFC 7515 §4.1.4).
     KidMalformed,
-    /// `kid` is longer than 256 octets.
+    /// `kid` is longer than 256 bytes.
     KidTooLong,
     /// `typ` is not a string (RFC 7515 §4.1.9).
     TypMalformed,
@@ -76,11 +76,11 @@ pub enum TokenError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Part {
-    /// The first: the JOSE header.
+    /// The first segment: the JOSE header.
     Header,
-    /// The second: the claims set.
+    /// The second segment: the claims set.
     Payload,
-    /// The third: the signature or MAC.
+    /// The third segment: the signature or MAC.
     Signature,
 }
 
@@ -95,7 +95,7 @@ impl Part {
 }
 
 impl TokenError {
-    pub(super) const fn object(part: Part, error: ObjectError) -> Self {
+    pub(super) const fn from_object_error(part: Part, error: ObjectError) -> Self {
         match error {
             ObjectError::Syntax => Self::Json { part },
             ObjectError::DuplicateMember => Self::DuplicateMember { part },
@@ -109,22 +109,22 @@ impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLong { length, limit } => {
-                write!(f, "the token has {length} octets, more than the {limit} allowed")
+                write!(f, "the token has {length} bytes, more than the allowed {limit}")
             }
             Self::NoToken => f.write_str("there is no token"),
             Self::WhiteSpace => f.write_str("the token has white space before, after or inside it"),
-            Self::NotAJwt => f.write_str("not a JWT: it does not have three segments"),
-            Self::Encrypted => f.write_str("the token is encrypted; only signed tokens are taken"),
+            Self::NotAJwt => f.write_str("the token is not a JWT: it does not have three segments"),
+            Self::Encrypted => f.write_str("the token is encrypted; only signed tokens are accepted"),
             Self::Empty { part } => write!(f, "the {} is empty", part.name()),
             Self::Encoding { part } => write!(f, "the {} is not canonical base64url", part.name()),
             Self::Json { part } => write!(f, "the {} is not one JSON object", part.name()),
-            Self::DuplicateMember { part } => write!(f, "the {} has a member name twice", part.name()),
+            Self::DuplicateMember { part } => write!(f, "the {} has a duplicate member name", part.name()),
             Self::TooDeep { part } => write!(f, "the {} is nested too deeply", part.name()),
             Self::ReservedMember { part } => write!(f, "the {} has a reserved member name", part.name()),
             Self::AlgorithmMissing => f.write_str("the header has no alg"),
             Self::AlgorithmUnknown => f.write_str("the header's alg is not a signature algorithm"),
-            Self::CriticalHeader => f.write_str("the header has critical extensions"),
-            Self::Nested => f.write_str("the payload is a token itself"),
+            Self::CriticalHeader => f.write_str("the header has a critical extension (crit or b64)"),
+            Self::Nested => f.write_str("the payload is itself a token (cty)"),
             Self::ContentType => f.write_str("the header's cty is not a string"),
             Self::KidMalformed => f.write_str("the header's kid is not a string"),
             Self::KidTooLong => f.write_str("the header's kid is too long"),

@@ -7,10 +7,10 @@ use crate::token::algorithm::Algorithm;
 use crate::token::object;
 use crate::token::{Part, Span, TokenError};
 
-/// What the crate reads of a header: `alg`, `kid` and `typ`.
+/// The header of a token: `alg`, `kid` and `typ`.
 ///
-/// Keys that a header brings along (`jwk`, `jku`, `x5u`, `x5c`) are never read: they are the sender's word
-/// (RFC 8725 §3.10).
+/// Keys and key URLs in a header (`jwk`, `jku`, `x5u`, `x5c`) are never read, because the sender chooses them (RFC 8725
+/// §3.10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     algorithm: Algorithm,
@@ -19,39 +19,39 @@ pub struct Header {
 }
 
 impl Header {
-    /// The algorithm that the token claims. It chooses nothing: the API's configuration must list it.
+    /// Returns the algorithm that the token names. It is accepted only if the configuration of the issuer lists it.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The key id, at most 256 octets; compared octet by octet (RFC 7515 §4.1.4).
+    /// Returns the key id, at most 256 bytes, which is compared exactly (RFC 7515 §4.1.4).
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
     }
 
-    /// The media type of the token as it was written (RFC 7515 §4.1.9).
+    /// Returns the media type of the token, unchanged (RFC 7515 §4.1.9).
     #[must_use]
     pub fn typ(&self) -> Option<&str> {
         self.typ.as_deref()
     }
 
-    /// The octets that it holds outside of itself.
+    /// Returns the size of its heap allocations in bytes.
     pub(crate) fn footprint(&self) -> usize {
         let texts = [self.kid(), self.typ()].into_iter().flatten();
         texts.map(str::len).fold(0, usize::saturating_add)
     }
 
     pub(super) fn parse(json: &str) -> Result<Self, TokenError> {
-        let found =
-            object::members::<MEMBERS>(json, index_of).map_err(|error| TokenError::object(Part::Header, error))?;
+        let found = object::members::<MEMBERS>(json, index_of)
+            .map_err(|error| TokenError::from_object_error(Part::Header, error))?;
         let [algorithm, kid, typ, cty, crit, b64] = found.spans;
-        let text = |span: Option<Span>, malformed| match span.and_then(|span| span.of(json)) {
+        let text = |span: Option<Span>, malformed| match span.and_then(|span| span.slice(json)) {
             None => Ok(None),
-            Some(raw) => super::read(raw, found.has_escapes).map(Some).ok_or(malformed),
+            Some(raw) => super::unquote_with(raw, found.has_escapes).map(Some).ok_or(malformed),
         };
-        // RFC 7515 §4.1.11: no extension is understood here. RFC 7797 §7: a JWT must not use `b64`.
+        // RFC 7515 §4.1.11: this crate supports no extension. RFC 7797 §7: a JWT must not use `b64`.
         if crit.is_some() || b64.is_some() {
             return Err(TokenError::CriticalHeader);
         }
@@ -67,11 +67,11 @@ impl Header {
             return Err(TokenError::KidTooLong);
         }
         let typ = text(typ, TokenError::TypMalformed)?;
-        Ok(Self { algorithm, kid: kid.map(into_box), typ: typ.map(keep_typ) })
+        Ok(Self { algorithm, kid: kid.map(into_box), typ: typ.map(intern_typ) })
     }
 }
 
-/// Compares a `typ` or `cty` with a media type written without its `application/` prefix (RFC 7515 §4.1.9).
+/// Returns whether a `typ` or `cty` is a media type, with or without the prefix `application/` (RFC 7515 §4.1.9).
 pub(crate) fn is_media_type(value: &str, expected: &str) -> bool {
     let bare = match value.split_at_checked(APPLICATION.len()) {
         Some((prefix, rest)) if prefix.eq_ignore_ascii_case(APPLICATION) => rest,
@@ -84,8 +84,8 @@ fn into_box(text: Cow<'_, str>) -> Box<str> {
     text.into_owned().into_boxed_str()
 }
 
-/// Copies a type only where it is none of those that nearly all tokens have.
-fn keep_typ(typ: Cow<'_, str>) -> Cow<'static, str> {
+/// Returns a static string for a common type, so that it is not allocated for each token.
+fn intern_typ(typ: Cow<'_, str>) -> Cow<'static, str> {
     match COMMON_TYPES.iter().find(|common| **common == typ) {
         Some(common) => Cow::Borrowed(common),
         None => Cow::Owned(typ.into_owned()),
@@ -112,12 +112,12 @@ const APPLICATION: &str = "application/";
 mod tests {
     use super::*;
 
-    fn refused(json: &str) -> TokenError {
+    fn parse_error(json: &str) -> TokenError {
         Header::parse(json).expect_err(json)
     }
 
     #[test]
-    fn reads_alg_kid_and_typ_and_ignores_the_rest() {
+    fn parses_alg_kid_and_typ_and_ignores_other_members() {
         let header = Header::parse(r#"{"typ":"at+jwt","alg":"RS256","kid":"k\/1","x5t":"y","jwk":{"kty":"oct"},"jku":1,"enc":"A","zip":"DEF"}"#).expect("valid");
         assert_eq!((header.algorithm(), header.kid(), header.typ()), (Algorithm::RS256, Some("k/1"), Some("at+jwt")));
         let bare = Header::parse(r#"{"alg":"Ed25519"}"#).expect("valid");
@@ -125,8 +125,8 @@ mod tests {
     }
 
     #[test]
-    fn refuses_any_algorithm_that_is_not_a_known_name() {
-        assert_eq!(refused("{}"), TokenError::AlgorithmMissing);
+    fn rejects_unknown_algorithms() {
+        assert_eq!(parse_error("{}"), TokenError::AlgorithmMissing);
         for alg in [
             r#""none""#,
             r#""None""#,
@@ -140,12 +140,12 @@ mod tests {
             r#"["RS256"]"#,
             r#"{"a":"RS256"}"#,
         ] {
-            assert_eq!(refused(&format!("{{\"alg\":{alg}}}")), TokenError::AlgorithmUnknown, "{alg}");
+            assert_eq!(parse_error(&format!("{{\"alg\":{alg}}}")), TokenError::AlgorithmUnknown, "{alg}");
         }
     }
 
     #[test]
-    fn refuses_critical_extensions_in_any_form() {
+    fn rejects_critical_extensions_in_any_form() {
         for member in [
             r#""crit":[]"#,
             r#""crit":["exp"]"#,
@@ -155,39 +155,39 @@ mod tests {
             r#""b64":true"#,
             r#""b64":false,"crit":["b64"]"#,
         ] {
-            assert_eq!(refused(&format!("{{\"alg\":\"RS256\",{member}}}")), TokenError::CriticalHeader, "{member}");
+            assert_eq!(parse_error(&format!("{{\"alg\":\"RS256\",{member}}}")), TokenError::CriticalHeader, "{member}");
         }
     }
 
     #[test]
-    fn refuses_nested_tokens() {
+    fn rejects_nested_tokens() {
         for cty in ["JWT", "jwt", "application/JWT", "APPLICATION/jwt"] {
-            assert_eq!(refused(&format!("{{\"alg\":\"RS256\",\"cty\":\"{cty}\"}}")), TokenError::Nested, "{cty}");
+            assert_eq!(parse_error(&format!("{{\"alg\":\"RS256\",\"cty\":\"{cty}\"}}")), TokenError::Nested, "{cty}");
         }
-        assert_eq!(refused(r#"{"alg":"RS256","cty":1}"#), TokenError::ContentType);
+        assert_eq!(parse_error(r#"{"alg":"RS256","cty":1}"#), TokenError::ContentType);
         assert!(Header::parse(r#"{"alg":"RS256","cty":"json"}"#).is_ok());
     }
 
     #[test]
-    fn bounds_and_types_the_key_id() {
+    fn rejects_a_kid_that_is_too_long_or_not_a_string() {
         let with_kid = |kid: &str| format!("{{\"alg\":\"RS256\",\"kid\":{kid}}}");
-        // The limit counts bytes, and those of the decoded text: `é` has two, however it is written.
+        // The limit counts bytes of the decoded text: `é` has two, escaped or not.
         for (longest, too_long) in [
             ("k".repeat(256), "k".repeat(257)),
             ("é".repeat(128), "é".repeat(129)),
             ("\\u00e9".repeat(128), "\\u00e9".repeat(129)),
         ] {
             assert!(Header::parse(&with_kid(&format!("\"{longest}\""))).is_ok(), "{longest}");
-            assert_eq!(refused(&with_kid(&format!("\"{too_long}\""))), TokenError::KidTooLong, "{too_long}");
+            assert_eq!(parse_error(&with_kid(&format!("\"{too_long}\""))), TokenError::KidTooLong, "{too_long}");
         }
         for kid in ["1", "null", "[\"k\"]", "{\"a\":1}", "false"] {
-            assert_eq!(refused(&with_kid(kid)), TokenError::KidMalformed, "{kid}");
+            assert_eq!(parse_error(&with_kid(kid)), TokenError::KidMalformed, "{kid}");
         }
-        assert_eq!(refused(r#"{"alg":"RS256","typ":1}"#), TokenError::TypMalformed);
+        assert_eq!(parse_error(r#"{"alg":"RS256","typ":1}"#), TokenError::TypMalformed);
     }
 
     #[test]
-    fn media_types_compare_without_case_and_prefix() {
+    fn compares_media_types_without_case_and_prefix() {
         for same in ["at+jwt", "AT+JWT", "application/at+jwt", "Application/AT+JWT"] {
             assert!(is_media_type(same, "at+jwt"), "{same}");
         }

@@ -1,6 +1,6 @@
-//! Credential to parsed, untrusted token (RFC 7515 §3.1, RFC 7519 §7.2).
+//! Parses a credential into an unverified token (RFC 7515 §3.1, RFC 7519 §7.2).
 //!
-//! Nothing here says that a token is genuine; it says that there is one way to read it.
+//! This module does not verify signatures. It ensures that every parser reads a token in the same way.
 
 mod algorithm;
 mod error;
@@ -25,13 +25,13 @@ pub(crate) use self::object::elements;
 pub(crate) use self::payload::{Claim, Member, Payload};
 pub(crate) use self::reserved::{has_reserved_member, is_reserved};
 
-/// A compact JWS that has been taken apart and believed in nothing.
+/// A parsed compact JWS. Nothing in it is verified.
 ///
 /// ```
 /// use tower_bearer::token::{TokenError, UnverifiedToken};
 /// use tower_bearer::Algorithm;
 ///
-/// // {"alg":"HS256"} . {"sub":"me"} . a signature that nobody has checked
+/// // {"alg":"HS256"} . {"sub":"me"} . a signature that is not checked
 /// let token = UnverifiedToken::parse("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSJ9.AAAA")?;
 /// assert_eq!(token.header().algorithm(), Algorithm::HS256);
 /// assert_eq!(UnverifiedToken::parse("opaque").unwrap_err(), TokenError::NotAJwt);
@@ -41,30 +41,30 @@ pub(crate) use self::reserved::{has_reserved_member, is_reserved};
 pub struct UnverifiedToken<'t> {
     header: Header,
     payload: Payload,
-    /// The header's JSON text, unless it was known, and after it the signature: what is needed no longer than the token
-    /// itself.
+    /// The header's JSON text, unless the header was known, followed by the signature. Both are needed only while the token
+    /// is validated.
     decoded: Vec<u8>,
     signature_at: usize,
     signing_input: &'t [u8],
 }
 
 impl<'t> UnverifiedToken<'t> {
-    /// Takes a token apart: three non-empty segments of canonical base64url, header and payload each one JSON object
-    /// with unique names, at most 32 levels deep, and without the member names that serde_json reserves.
+    /// Parses a token: three non-empty segments of canonical base64url. Header and payload are each one JSON object with
+    /// unique names, at most 32 levels deep, and without the member names that serde_json reserves.
     ///
-    /// The caller bounds the length; work and memory are linear in it.
+    /// The caller limits the length. Time and memory are linear in it.
     ///
     /// # Errors
     ///
     /// See [`TokenError`].
     pub fn parse(token: &'t str) -> Result<Self, TokenError> {
-        Self::parse_knowing(token.as_bytes(), |_| None)
+        Self::parse_with_known_header(token.as_bytes(), |_| None)
     }
 
-    /// The same for octets of any kind, where `known` may give what an encoded header was read as before.
+    /// Parses arbitrary bytes. `known` may return the header that an encoded header was parsed into before.
     ///
-    /// What can be taken apart is base64url and two dots, so it is in the grammar of RFC 6750 §2.1, too.
-    pub(crate) fn parse_knowing(
+    /// A token that parses consists of base64url and two dots, so that it also matches the grammar of RFC 6750 §2.1.
+    pub(crate) fn parse_with_known_header(
         token: &'t [u8],
         known: impl FnOnce(&[u8]) -> Option<Header>,
     ) -> Result<Self, TokenError> {
@@ -92,28 +92,29 @@ impl<'t> UnverifiedToken<'t> {
         Ok(Self { header, payload, decoded, signature_at, signing_input })
     }
 
-    /// The header as the sender wrote it.
+    /// Returns the header. It is not verified.
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The octets that were signed: header, dot, payload, in their encoded form (RFC 7515 §5.1).
+    /// Returns the signed bytes: header, dot and payload in their encoded form (RFC 7515 §5.1).
     pub(crate) fn signing_input(&self) -> &'t [u8] {
         self.signing_input
     }
 
-    /// The decoded signature.
+    /// Returns the decoded signature.
     pub(crate) fn signature(&self) -> &[u8] {
         self.decoded.get(self.signature_at..).unwrap_or_default()
     }
 
-    /// The unproven claims: good for refusing and for choosing among configured issuers, never for admitting.
+    /// Returns the unverified claims. They may be used to reject the token and to select a configured issuer, never to
+    /// accept the token.
     pub(crate) fn payload(&self) -> &Payload {
         &self.payload
     }
 
-    /// Gives up the parts once the signature holds.
+    /// Returns header and payload, for use after the signature is verified.
     pub(crate) fn into_parts(self) -> (Header, Payload) {
         (self.header, self.payload)
     }
@@ -125,38 +126,38 @@ impl fmt::Debug for UnverifiedToken<'_> {
     }
 }
 
-/// A part of a text, as octet offsets.
+/// A range of a text, as byte offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
     start: u32,
-    /// Never zero, which makes room for `None`: some claims are there, most are not.
+    /// Never zero, so that `Option<Span>` needs no extra space: most claims are absent.
     end: NonZeroU32,
 }
 
 impl Span {
-    /// `None` for what is longer than any token, and for nothing at all.
-    fn new(place: Range<usize>) -> Option<Self> {
-        Some(Self { start: u32::try_from(place.start).ok()?, end: NonZeroU32::new(u32::try_from(place.end).ok()?)? })
+    /// Returns `None` for an offset that does not fit a `u32`, and for a range that ends at zero.
+    fn new(range: Range<usize>) -> Option<Self> {
+        Some(Self { start: u32::try_from(range.start).ok()?, end: NonZeroU32::new(u32::try_from(range.end).ok()?)? })
     }
 
-    fn of(self, whole: &str) -> Option<&str> {
+    fn slice(self, text: &str) -> Option<&str> {
         let range: Range<usize> = usize::try_from(self.start).ok()?..usize::try_from(self.end.get()).ok()?;
-        whole.get(range)
+        text.get(range)
     }
 }
 
-/// The first segment of a token, as it stands there.
+/// Returns the first segment of a token, still encoded.
 pub(crate) fn header_segment(token: &[u8]) -> &[u8] {
-    cut(token).map_or(&[], |(header, _)| header)
+    split_at_dot(token).map_or(&[], |(header, _)| header)
 }
 
-/// Splits at the dots into the signing input and the three segments, never into more pieces than are looked at
-/// (CVE-2025-30204).
+/// Splits a token at its dots into the signing input and the three segments. The work does not grow with the number of
+/// dots (CVE-2025-30204).
 fn split(token: &[u8]) -> Result<[&[u8]; 4], TokenError> {
-    let (header, rest) = cut(token).ok_or(TokenError::NotAJwt)?;
-    let (payload, signature) = cut(rest).ok_or(TokenError::NotAJwt)?;
-    if let Some((_, rest)) = cut(signature) {
-        let has_five = rest.splitn(3, |octet| *octet == b'.').count() == 2;
+    let (header, rest) = split_at_dot(token).ok_or(TokenError::NotAJwt)?;
+    let (payload, signature) = split_at_dot(rest).ok_or(TokenError::NotAJwt)?;
+    if let Some((_, rest)) = split_at_dot(signature) {
+        let has_five = rest.splitn(3, |byte| *byte == b'.').count() == 2;
         return Err(if has_five { TokenError::Encrypted } else { TokenError::NotAJwt });
     }
     for (part, segment) in [(Part::Header, header), (Part::Payload, payload), (Part::Signature, signature)] {
@@ -169,44 +170,44 @@ fn split(token: &[u8]) -> Result<[&[u8]; 4], TokenError> {
     Ok([signing_input, header, payload, signature])
 }
 
-/// Only of a text that is refused anyhow, and which can be long.
+/// Called only for a token that is rejected, to give a more specific reason.
 fn has_white_space(text: &[u8]) -> bool {
     memchr::memchr3(b' ', b'\t', b'\n', text).or_else(|| memchr::memchr(b'\r', text)).is_some()
 }
 
-/// What stands before the first dot, and after it.
-fn cut(text: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Splits a text at its first dot.
+fn split_at_dot(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (segment, rest) = text.split_at_checked(memchr::memchr(b'.', text)?)?;
     Some((segment, rest.get(1..)?))
 }
 
-/// Appends the octets of a segment.
+/// Decodes a segment and appends its bytes to `to`.
 ///
-/// RFC 7515 §2 and RFC 4648 §3.5: no padding, and no bits that decode to nothing, so one token has one spelling.
+/// RFC 7515 §2 and RFC 4648 §3.5: padding and non-zero trailing bits are rejected, so that a token has only one encoding.
 fn decode(part: Part, segment: &[u8], to: &mut Vec<u8>) -> Result<(), TokenError> {
     URL_SAFE_NO_PAD.decode_append(segment, to).map_err(|_| TokenError::Encoding { part })
 }
 
-/// Decodes the one segment that outlives the token, into memory of exactly its size.
+/// Decodes the payload, which outlives the token, into an allocation of its exact size.
 fn decode_payload(segment: &[u8]) -> Result<String, TokenError> {
     let part = Part::Payload;
-    let octets = URL_SAFE_NO_PAD.decode_to_vec(segment).map_err(|_| TokenError::Encoding { part })?;
-    String::from_utf8(octets).map_err(|_| TokenError::Json { part })
+    let bytes = URL_SAFE_NO_PAD.decode_to_vec(segment).map_err(|_| TokenError::Encoding { part })?;
+    String::from_utf8(bytes).map_err(|_| TokenError::Json { part })
 }
 
-/// Reads a JSON string's text; `None` for any other JSON value.
+/// Returns the text of a JSON string; `None` for any other JSON value.
 pub(crate) fn unquote(raw: &str) -> Option<Cow<'_, str>> {
     let inner = inside_quotes(raw)?;
-    read(raw, memchr::memchr(b'\\', inner.as_bytes()).is_some())
+    unquote_with(raw, memchr::memchr(b'\\', inner.as_bytes()).is_some())
 }
 
-/// The same where it is known whether the string can have escapes.
-fn read(raw: &str, may_have_escapes: bool) -> Option<Cow<'_, str>> {
+/// Returns the text of a JSON string if the caller knows whether it can have escapes.
+fn unquote_with(raw: &str, may_have_escapes: bool) -> Option<Cow<'_, str>> {
     let inner = inside_quotes(raw)?;
     if may_have_escapes { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
 }
 
-/// A JSON string without its quotes, escapes as they are; `None` for any other value.
+/// Returns a JSON string without its quotes and with its escapes unchanged; `None` for any other value.
 fn inside_quotes(raw: &str) -> Option<&str> {
     raw.strip_prefix('"')?.strip_suffix('"')
 }

@@ -1,7 +1,7 @@
-//! One JSON object, read strictly: unique member names, none of them reserved, bounded depth, values left as text.
+//! Parses one JSON object strictly: unique member names, no reserved names, limited depth. Values stay text.
 //!
-//! This is pass 1 over header and payload. It finds the registered members, refuses what two parsers could read
-//! differently, and runs no code of the user's.
+//! This is pass 1 over header and payload. It finds the registered members and rejects JSON that two parsers could read
+//! differently. It does not call code of the application.
 
 use std::borrow::Cow;
 
@@ -9,42 +9,42 @@ use crate::token;
 use crate::token::Span;
 use crate::token::scanner::JsonScanner;
 
-/// Why a text is not the one object that it should be.
+/// The reason why a text is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ObjectError {
-    /// Not JSON, not an object, or more than one value.
+    /// The text is not JSON, not an object, or more than one value.
     Syntax,
-    /// Two members have the same name once escapes are resolved.
+    /// Two members have the same name after unescaping.
     DuplicateMember,
-    /// Nested deeper than the limit.
+    /// The text is nested deeper than the limit.
     TooDeep,
     /// A member at any depth has a name that serde_json reserves.
     ReservedMember,
 }
 
-/// The members that were looked for.
+/// The registered members of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Members<const N: usize> {
     pub(super) spans: [Option<Span>; N],
-    /// Whether any text has to be read twice.
+    /// Whether any string has escapes.
     pub(super) has_escapes: bool,
 }
 
-/// Finds the members that `index_of` numbers, as spans of `json`; every other value is checked and skipped.
+/// Finds the members to which `index_of` assigns an index, as spans of `json`. Every other value is checked and skipped.
 pub(super) fn members<const N: usize>(
     json: &str,
     index_of: impl Fn(&str) -> Option<usize>,
 ) -> Result<Members<N>, ObjectError> {
     let mut spans = [None; N];
     let mut others = Names::default();
-    let mut scanner = JsonScanner::over(json);
+    let mut scanner = JsonScanner::new(json);
     scanner.skip_blanks();
     scanner.object(1, &mut |name, value| {
-        let name = token::read(name.quoted, name.has_escapes).ok_or(ObjectError::Syntax)?;
+        let name = token::unquote_with(name.quoted, name.has_escapes).ok_or(ObjectError::Syntax)?;
         match index_of(&name).and_then(|index| spans.get_mut(index)) {
             None => others.push(name),
             Some(Some(_)) => return Err(ObjectError::DuplicateMember),
-            Some(empty) => *empty = Some(Span::new(value).ok_or(ObjectError::Syntax)?),
+            Some(slot) => *slot = Some(Span::new(value).ok_or(ObjectError::Syntax)?),
         }
         Ok(())
     })?;
@@ -53,14 +53,14 @@ pub(super) fn members<const N: usize>(
     if others.has_duplicate() { Err(ObjectError::DuplicateMember) } else { Ok(Members { spans, has_escapes }) }
 }
 
-/// Tells each element of a JSON array; `None` for any other text.
+/// Calls `element` with each element of a JSON array; `None` for any other text.
 pub(crate) fn elements<'j>(json: &'j str, element: &mut impl FnMut(&'j str)) -> Option<()> {
-    let mut scanner = JsonScanner::over(json);
-    let each = &mut |place| element(json.get(place).unwrap_or_default());
+    let mut scanner = JsonScanner::new(json);
+    let each = &mut |range| element(json.get(range).unwrap_or_default());
     scanner.array(1, each).and_then(|()| scanner.end()).ok()
 }
 
-/// The names that are not registered, kept only to find duplicates.
+/// The names that are not registered, stored to find duplicates.
 #[derive(Default)]
 struct Names<'j> {
     few: [&'j str; 16],
@@ -71,15 +71,15 @@ struct Names<'j> {
 impl<'j> Names<'j> {
     fn push(&mut self, name: Cow<'j, str>) {
         match (name, self.few.get_mut(self.used)) {
-            (Cow::Borrowed(name), Some(free)) => {
-                *free = name;
+            (Cow::Borrowed(name), Some(slot)) => {
+                *slot = name;
                 self.used = self.used.saturating_add(1);
             }
             (name, _) => self.more.push(name),
         }
     }
 
-    /// Few names are compared each with each; more are sorted, so that the work stays bounded by n log n.
+    /// Compares a few names pairwise and sorts more of them, so that the work is at most n log n.
     fn has_duplicate(mut self) -> bool {
         let few = self.few.get(..self.used).unwrap_or_default();
         if self.more.is_empty() {
@@ -103,7 +103,7 @@ mod tests {
 
     fn read(json: &str) -> Result<[Option<&str>; 2], ObjectError> {
         let found = members::<2>(json, index_of)?;
-        Ok(found.spans.map(|span| span.and_then(|span| span.of(json))))
+        Ok(found.spans.map(|span| span.and_then(|span| span.slice(json))))
     }
 
     #[test]
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_one_object() {
+    fn rejects_texts_that_are_not_one_object() {
         for json in [
             "",
             " ",
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_lone_surrogates_wherever_they_stand() {
+    fn rejects_lone_surrogates_at_any_depth() {
         for json in [
             r#"{"a":"\ud800"}"#,
             r#"{"x":"\udc00"}"#,
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_duplicate_names_after_unescaping() {
+    fn rejects_duplicate_names_after_unescaping() {
         for json in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#"{"x":1,"x":2}"#, r#"{"x":1,"\u0078":2}"#] {
             assert_eq!(read(json), Err(ObjectError::DuplicateMember), "{json}");
         }
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_a_duplicate_among_many_names() {
+    fn rejects_a_duplicate_among_many_names() {
         let many = |last: &str| {
             let names: Vec<String> = (0..2_000).map(|n| format!("\"n{n}\":0")).collect();
             format!("{{{},\"{last}\":0}}", names.join(","))
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_reserved_names_at_any_depth() {
+    fn rejects_reserved_names_at_any_depth() {
         for json in [
             r#"{"$serde_json::private::RawValue":"1"}"#,
             r#"{"a":[{"$serde_json::private::Number":"1"}]}"#,
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_the_depth_and_nothing_else() {
+    fn limits_the_depth_only() {
         let nested = |levels: usize| format!("{{\"x\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
         assert_eq!(read(&nested(31)), Ok([None, None]));
         assert_eq!(read(&nested(32)), Err(ObjectError::TooDeep));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     proptest! {
-        /// serde_json has the last word on what is JSON, over texts that are nearly JSON.
+        /// Compares with serde_json over texts that are JSON or nearly JSON.
         #[test]
         fn agrees_with_serde_json_on_what_is_json(
             pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..12),
@@ -240,7 +240,7 @@ mod tests {
         }
     }
 
-    /// Read as a value, since half a surrogate pair is found in strings that are read.
+    /// Deserializes a value, because serde_json finds lone surrogates only in strings that it deserializes.
     fn is_object(json: &str) -> bool {
         serde_json::from_str::<serde_json::Value>(json).is_ok_and(|value| value.is_object())
     }

@@ -1,4 +1,4 @@
-//! The claims set of a token, as text: pass 1 (RFC 7519 §4).
+//! The claims set of a token as JSON text, with the position of each registered claim (RFC 7519 §4).
 
 use std::borrow::Cow;
 use std::mem::size_of_val;
@@ -6,31 +6,31 @@ use std::mem::size_of_val;
 use crate::token::object::{self, Members};
 use crate::token::{Part, Span, TokenError};
 
-/// A claims set whose registered members have been found, and nothing judged.
+/// A claims set in which the registered claims are located. No claim is checked.
 ///
-/// It owns the JSON text once and holds spans into it; only strings with escapes (`https:\/\/…`) are kept a second time.
+/// It owns the JSON text and stores spans into it. Only strings with escapes (`https:\/\/…`) are stored a second time.
 #[derive(Clone)]
 pub(crate) struct Payload {
     json: Box<str>,
     spans: [Option<Span>; Claim::COUNT],
-    /// Whether any text has to be read twice.
+    /// Whether any string has escapes.
     has_escapes: bool,
     unescaped: Vec<(Claim, Box<str>)>,
 }
 
-/// What a claim holds, against the type that it should have.
+/// A claim, relative to its registered type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Member<T> {
-    /// The claim is not there.
+    /// The claim is absent.
     Absent,
-    /// The claim is there with another type.
+    /// The claim has another type.
     Malformed,
-    /// The claim is there with its type.
+    /// The claim has its type.
     Is(T),
 }
 
 impl<T> Member<T> {
-    /// The value, if it is there with its type.
+    /// Returns the value if the claim has its type.
     pub(crate) fn ok(self) -> Option<T> {
         match self {
             Self::Is(value) => Some(value),
@@ -41,8 +41,8 @@ impl<T> Member<T> {
 
 impl Payload {
     pub(super) fn parse(json: String) -> Result<Self, TokenError> {
-        let Members { spans, has_escapes } =
-            object::members(&json, Claim::index_of).map_err(|error| TokenError::object(Part::Payload, error))?;
+        let Members { spans, has_escapes } = object::members(&json, Claim::index_of)
+            .map_err(|error| TokenError::from_object_error(Part::Payload, error))?;
         let mut payload = Self { json: json.into_boxed_str(), spans, has_escapes, unescaped: Vec::new() };
         for claim in Claim::ALL.iter().filter(|_| has_escapes) {
             if let Some(Cow::Owned(text)) = payload.raw(*claim).and_then(super::unquote) {
@@ -57,23 +57,23 @@ impl Payload {
         Self::parse(json.to_owned()).expect("an object with unique names")
     }
 
-    /// The whole claims set as it was signed.
+    /// Returns the whole claims set as it was signed.
     pub(crate) fn json(&self) -> &str {
         &self.json
     }
 
-    /// The octets that it holds outside of itself.
+    /// Returns the size of its heap allocations in bytes.
     pub(crate) fn footprint(&self) -> usize {
-        let again = self.unescaped.iter().map(|(claim, text)| size_of_val(claim).saturating_add(text.len()));
-        again.fold(self.json.len(), usize::saturating_add)
+        let unescaped = self.unescaped.iter().map(|(claim, text)| size_of_val(claim).saturating_add(text.len()));
+        unescaped.fold(self.json.len(), usize::saturating_add)
     }
 
-    /// A claim's JSON text, without surrounding white space.
+    /// Returns the JSON text of a claim, without surrounding white space.
     pub(crate) fn raw(&self, claim: Claim) -> Option<&str> {
-        self.spans.get(claim.index()).copied().flatten().and_then(|span| span.of(&self.json))
+        self.spans.get(claim.index()).copied().flatten().and_then(|span| span.slice(&self.json))
     }
 
-    /// A claim that should be a string.
+    /// Returns a claim that must be a string.
     pub(crate) fn text(&self, claim: Claim) -> Member<&str> {
         let raw = self.raw(claim);
         if !self.has_escapes {
@@ -91,10 +91,10 @@ impl Payload {
     }
 }
 
-/// Declares the registered claims once: the name in a token, and the variant that stands for it.
+/// Declares the registered claims: each variant with its name in a token.
 macro_rules! claims {
     ($($variant:ident = $name:literal),+ $(,)?) => {
-        /// A claim that the crate reads itself.
+        /// A claim that this crate reads.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Claim { $($variant),+ }
 
@@ -102,12 +102,12 @@ macro_rules! claims {
             pub(crate) const ALL: &'static [Self] = &[$(Self::$variant),+];
             const COUNT: usize = Self::ALL.len();
 
-            /// The member's name.
+            /// Returns the name of the claim.
             pub(crate) const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
             }
 
-            /// The claim of that name.
+            /// Returns the claim with this name.
             pub(crate) fn from_name(name: &str) -> Option<Self> {
                 Some(match name { $($name => Self::$variant,)+ _ => return None })
             }
@@ -154,7 +154,7 @@ claims! {
 }
 
 impl Claim {
-    #[expect(clippy::as_conversions, reason = "a field-less enum's own number")]
+    #[expect(clippy::as_conversions, reason = "the discriminant of a field-less enum")]
     const fn index(self) -> usize {
         self as usize
     }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn every_claim_is_found_under_its_own_name() {
+    fn finds_every_claim_by_its_name() {
         for claim in Claim::ALL {
             let payload = payload(&format!("{{\"{}\":\"x\",\"other\":1}}", claim.name()));
             for other in Claim::ALL {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_absent_from_malformed() {
+    fn distinguishes_absent_from_malformed() {
         let payload = payload(r#"{"iss":null,"sub":"","aud":["a"],"jti":"a\/\u0062"}"#);
         assert_eq!(payload.text(Claim::Iss), Member::Malformed);
         assert_eq!(payload.text(Claim::Sub), Member::Is(""));

@@ -1,34 +1,34 @@
-//! Member names to which serde_json gives a meaning of its own.
+//! Member names that serde_json reserves.
 //!
 //! serde_json represents a [`RawValue`](serde_json::value::RawValue), and with its feature `arbitrary_precision` a number, as
-//! an object with one member of a private name. A `serde_json::Value` that is read from a text with such a name is therefore
-//! another value than the text says: an object becomes a string or a number, and nests as deep as the string inside it. Any
-//! dependency of an application can turn those features on. No issuer has a use for the names, so they are refused.
+//! an object with one member of a private name. A `serde_json::Value` that is parsed from a text with such a name therefore
+//! differs from the text: an object becomes a string or a number, and it can be nested as deep as the string inside it. Any
+//! dependency of an application can enable those features. No issuer needs these names, so they are rejected.
 
 use crate::token;
 
-/// Returns whether serde_json gives a meaning to a member of this name.
+/// Returns whether serde_json reserves this member name.
 pub(crate) fn is_reserved(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
-/// Returns whether any object in a JSON text has a reserved member name; exact for JSON.
+/// Returns whether any object in a text has a reserved member name. The result is exact if the text is JSON.
 pub(crate) fn has_reserved_member(json: &str) -> bool {
     let mut rest = json;
-    while let Some((quoted, behind)) = next_string(rest) {
-        let is_name = behind.trim_start().starts_with(':');
+    while let Some((quoted, after)) = next_string(rest) {
+        let is_name = after.trim_start().starts_with(':');
         if is_name && token::unquote(quoted).is_some_and(|name| is_reserved(&name)) {
             return true;
         }
-        rest = behind;
+        rest = after;
     }
     false
 }
 
-/// The next string with its quotes, and the text behind it.
+/// Returns the next string with its quotes, and the text after it.
 fn next_string(json: &str) -> Option<(&str, &str)> {
     let (_, string) = json.split_at_checked(json.find('"')?)?;
-    let mut is_escaped = true; // so that the opening quote does not end it
+    let mut is_escaped = true; // so that the opening quote does not end the string
     let end = string.bytes().position(|byte| {
         let ends = byte == b'"' && !is_escaped;
         is_escaped = byte == b'\\' && !is_escaped;
@@ -45,12 +45,12 @@ mod tests {
 
     use super::*;
 
-    /// If this fails, serde_json has changed its private names, or has none any more.
+    /// If this fails, serde_json has changed or removed its private names.
     #[test]
-    fn serde_json_reads_another_value_than_the_text_says() {
-        let disguised = r#"{"a":[{"$serde_json::private::RawValue":"\"admin\""}]}"#;
-        assert_eq!(serde_json::from_str::<Value>(disguised).expect("JSON"), json!({"a": ["admin"]}));
-        assert!(has_reserved_member(disguised));
+    fn serde_json_parses_a_reserved_name_as_another_value() {
+        let reserved = r#"{"a":[{"$serde_json::private::RawValue":"\"admin\""}]}"#;
+        assert_eq!(serde_json::from_str::<Value>(reserved).expect("JSON"), json!({"a": ["admin"]}));
+        assert!(has_reserved_member(reserved));
     }
 
     #[test]

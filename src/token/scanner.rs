@@ -1,8 +1,8 @@
-//! A JSON text walked from start to end: its grammar is checked, and nothing is read (RFC 8259).
+//! Scans a JSON text from start to end: checks its grammar and builds no values (RFC 8259).
 //!
-//! serde_json builds or skips values, and tells no places: with it, this took three passes over the text and twice the
-//! time. What it takes and what is taken here is the same, but for half a surrogate pair, which it lets pass in strings
-//! that it skips, and for the depth.
+//! serde_json builds or skips values and reports no positions: with it, the same work took three passes over the text and
+//! twice the time. The scanner accepts the same texts as serde_json, with two exceptions: lone surrogates, which serde_json
+//! accepts in strings that it skips, and the limit of the depth.
 
 use std::ops::Range;
 
@@ -10,14 +10,14 @@ use crate::defaults;
 use crate::token;
 use crate::token::object::ObjectError;
 
-/// How far a text has been walked.
+/// A JSON text and the position up to which it is scanned.
 pub(super) struct JsonScanner<'j> {
     json: &'j str,
     at: usize,
     has_escapes: bool,
 }
 
-/// A string as it stands in a text, with its quotes.
+/// A JSON string with its quotes and escapes.
 #[derive(Clone, Copy)]
 pub(super) struct Text<'j> {
     pub(super) quoted: &'j str,
@@ -25,23 +25,23 @@ pub(super) struct Text<'j> {
 }
 
 impl<'j> JsonScanner<'j> {
-    pub(super) fn over(json: &'j str) -> Self {
+    pub(super) fn new(json: &'j str) -> Self {
         Self { json, at: 0, has_escapes: false }
     }
 
-    /// Says whether any string so far has a backslash.
+    /// Returns whether any scanned string has a backslash.
     pub(super) fn has_escapes(&self) -> bool {
         self.has_escapes
     }
 
-    /// Walks over one object, and tells of each member its name and where its value stands.
+    /// Scans one object, and calls `member` with the name and the range of the value of each member.
     pub(super) fn object(
         &mut self,
         depth: usize,
         member: &mut impl FnMut(Text<'j>, Range<usize>) -> Result<(), ObjectError>,
     ) -> Result<(), ObjectError> {
         self.open(b'{', depth)?;
-        if self.take(b'}') {
+        if self.consume(b'}') {
             return Ok(());
         }
         loop {
@@ -54,50 +54,50 @@ impl<'j> JsonScanner<'j> {
             self.skip_blanks();
             let value = self.value(depth)?;
             member(name, value)?;
-            if self.closes(b'}')? {
+            if self.scan_end_or_comma(b'}')? {
                 return Ok(());
             }
         }
     }
 
-    /// Walks over one array, and tells where each element stands.
+    /// Scans one array, and calls `element` with the range of each element.
     pub(super) fn array(&mut self, depth: usize, element: &mut impl FnMut(Range<usize>)) -> Result<(), ObjectError> {
         self.open(b'[', depth)?;
-        if self.take(b']') {
+        if self.consume(b']') {
             return Ok(());
         }
         loop {
             let value = self.value(depth)?;
             element(value);
-            if self.closes(b']')? {
+            if self.scan_end_or_comma(b']')? {
                 return Ok(());
             }
         }
     }
 
     pub(super) fn skip_blanks(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.next() {
-            self.step(1);
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.advance(1);
         }
     }
 
-    /// Nothing may follow the one value but blanks.
+    /// Checks that only blanks follow the value.
     pub(super) fn end(mut self) -> Result<(), ObjectError> {
         self.skip_blanks();
-        if self.next().is_none() { Ok(()) } else { Err(ObjectError::Syntax) }
+        if self.peek().is_none() { Ok(()) } else { Err(ObjectError::Syntax) }
     }
 
-    /// Walks over any value that stands at this depth.
+    /// Scans one value at this depth and returns its range.
     fn value(&mut self, depth: usize) -> Result<Range<usize>, ObjectError> {
         let start = self.at;
         let within = depth.saturating_add(1);
-        match self.next() {
+        match self.peek() {
             Some(b'"') => self.string().map(drop),
             Some(b'{') => self.object(within, &mut |_, _| Ok(())),
             Some(b'[') => self.array(within, &mut |_| ()),
-            Some(b't') => self.word(b"true"),
-            Some(b'f') => self.word(b"false"),
-            Some(b'n') => self.word(b"null"),
+            Some(b't') => self.literal(b"true"),
+            Some(b'f') => self.literal(b"false"),
+            Some(b'n') => self.literal(b"null"),
             _ => self.number(),
         }?;
         Ok(start..self.at)
@@ -110,38 +110,38 @@ impl<'j> JsonScanner<'j> {
         Ok(Text { quoted, has_escapes })
     }
 
-    /// Walks over a string, and says whether it has escapes.
+    /// Scans a string and returns whether it has escapes.
     fn string(&mut self) -> Result<bool, ObjectError> {
         self.expect(b'"')?;
-        self.step(plain_octets(self.rest()));
-        let has_escapes = !self.take(b'"');
+        self.advance(plain_prefix(self.rest()));
+        let has_escapes = !self.consume(b'"');
         if has_escapes {
             self.has_escapes = true;
-            self.rest_of_string()?;
+            self.string_after_escape()?;
         }
         Ok(has_escapes)
     }
 
-    /// Goes on where plain text ends.
-    fn rest_of_string(&mut self) -> Result<(), ObjectError> {
-        while !self.take(b'"') {
+    /// Scans the rest of a string from its first escape.
+    fn string_after_escape(&mut self) -> Result<(), ObjectError> {
+        while !self.consume(b'"') {
             self.expect(b'\\')?;
             self.escape()?;
-            self.step(plain_octets(self.rest()));
+            self.advance(plain_prefix(self.rest()));
         }
         Ok(())
     }
 
-    /// Walks over what stands behind a backslash.
+    /// Scans an escape after its backslash.
     fn escape(&mut self) -> Result<(), ObjectError> {
-        let escaped = self.next();
-        self.step(1);
+        let escaped = self.peek();
+        self.advance(1);
         match escaped {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(()),
             Some(b'u') => match self.code_unit()? {
-                // RFC 8259 §8.2: half of a pair is no character, and readers differ about it.
+                // RFC 8259 §8.2: a lone surrogate is not a character, and parsers treat it differently.
                 0xD800..=0xDBFF => {
-                    self.word(br"\u")?;
+                    self.literal(br"\u")?;
                     if matches!(self.code_unit()?, 0xDC00..=0xDFFF) { Ok(()) } else { Err(ObjectError::Syntax) }
                 }
                 0xDC00..=0xDFFF => Err(ObjectError::Syntax),
@@ -154,20 +154,20 @@ impl<'j> JsonScanner<'j> {
     fn code_unit(&mut self) -> Result<u16, ObjectError> {
         let digits = self.rest().get(..4).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
         let digits = digits.and_then(|digits| str::from_utf8(digits).ok());
-        self.step(4);
+        self.advance(4);
         digits.and_then(|digits| u16::from_str_radix(digits, 16).ok()).ok_or(ObjectError::Syntax)
     }
 
     fn number(&mut self) -> Result<(), ObjectError> {
-        self.take(b'-');
-        if !self.take(b'0') {
+        self.consume(b'-');
+        if !self.consume(b'0') {
             self.digits()?;
         }
-        if self.take(b'.') {
+        if self.consume(b'.') {
             self.digits()?;
         }
-        if self.take(b'e') || self.take(b'E') {
-            let _signed = self.take(b'+') || self.take(b'-');
+        if self.consume(b'e') || self.consume(b'E') {
+            let _signed = self.consume(b'+') || self.consume(b'-');
             self.digits()?;
         }
         Ok(())
@@ -175,13 +175,13 @@ impl<'j> JsonScanner<'j> {
 
     fn digits(&mut self) -> Result<(), ObjectError> {
         let start = self.at;
-        while self.next().is_some_and(|octet| octet.is_ascii_digit()) {
-            self.step(1);
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.advance(1);
         }
         if self.at > start { Ok(()) } else { Err(ObjectError::Syntax) }
     }
 
-    /// Begins what may nest.
+    /// Scans the opening bracket of an object or array.
     fn open(&mut self, bracket: u8, depth: usize) -> Result<(), ObjectError> {
         self.expect(bracket)?;
         if depth > defaults::MAX_JSON_DEPTH {
@@ -191,10 +191,11 @@ impl<'j> JsonScanner<'j> {
         Ok(())
     }
 
-    /// Passes the end of an object or array, or the comma before what comes next in it.
-    fn closes(&mut self, bracket: u8) -> Result<bool, ObjectError> {
+    /// Scans the closing bracket of an object or array and returns `true`, or the comma before its next item and returns
+    /// `false`.
+    fn scan_end_or_comma(&mut self, bracket: u8) -> Result<bool, ObjectError> {
         self.skip_blanks();
-        if self.take(bracket) {
+        if self.consume(bracket) {
             return Ok(true);
         }
         self.expect(b',')?;
@@ -202,27 +203,27 @@ impl<'j> JsonScanner<'j> {
         Ok(false)
     }
 
-    fn word(&mut self, word: &[u8]) -> Result<(), ObjectError> {
-        if !self.rest().starts_with(word) {
+    fn literal(&mut self, literal: &[u8]) -> Result<(), ObjectError> {
+        if !self.rest().starts_with(literal) {
             return Err(ObjectError::Syntax);
         }
-        self.step(word.len());
+        self.advance(literal.len());
         Ok(())
     }
 
-    fn expect(&mut self, octet: u8) -> Result<(), ObjectError> {
-        if self.take(octet) { Ok(()) } else { Err(ObjectError::Syntax) }
+    fn expect(&mut self, byte: u8) -> Result<(), ObjectError> {
+        if self.consume(byte) { Ok(()) } else { Err(ObjectError::Syntax) }
     }
 
-    fn take(&mut self, octet: u8) -> bool {
-        let there = self.next() == Some(octet);
-        if there {
-            self.step(1);
+    fn consume(&mut self, byte: u8) -> bool {
+        let is_next = self.peek() == Some(byte);
+        if is_next {
+            self.advance(1);
         }
-        there
+        is_next
     }
 
-    fn next(&self) -> Option<u8> {
+    fn peek(&self) -> Option<u8> {
         self.json.as_bytes().get(self.at).copied()
     }
 
@@ -230,40 +231,40 @@ impl<'j> JsonScanner<'j> {
         self.json.as_bytes().get(self.at..).unwrap_or_default()
     }
 
-    fn step(&mut self, octets: usize) {
-        self.at = self.at.saturating_add(octets);
+    fn advance(&mut self, bytes: usize) {
+        self.at = self.at.saturating_add(bytes);
     }
 }
 
 impl Text<'_> {
-    /// Returns whether this is a member name that serde_json reserves. For nearly every name its first byte decides.
+    /// Returns whether serde_json reserves this member name. Only the first byte is needed for nearly every name.
     fn is_reserved(self) -> bool {
         matches!(self.quoted.as_bytes(), [_, b'$' | b'\\', ..])
-            && token::read(self.quoted, self.has_escapes).is_some_and(|name| token::is_reserved(&name))
+            && token::unquote_with(self.quoted, self.has_escapes).is_some_and(|name| token::is_reserved(&name))
     }
 }
 
-/// How many octets there are before a quote, a backslash or a control character, eight at a time.
-fn plain_octets(text: &[u8]) -> usize {
+/// Returns the number of bytes before a quote, a backslash or a control character. It checks eight bytes at a time.
+fn plain_prefix(text: &[u8]) -> usize {
     let mut rest = text;
     while let Some((eight, after)) = rest.split_first_chunk() {
-        let ends = ends(u64::from_le_bytes(*eight));
+        let ends = end_mask(u64::from_le_bytes(*eight));
         if ends != 0 {
             let within = usize::try_from(ends.trailing_zeros() >> 3).unwrap_or_default();
             return text.len().saturating_sub(rest.len()).saturating_add(within);
         }
         rest = after;
     }
-    let within = rest.iter().position(|octet| matches!(octet, b'"' | b'\\' | ..=0x1f)).unwrap_or(rest.len());
+    let within = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..=0x1f)).unwrap_or(rest.len());
     text.len().saturating_sub(rest.len()).saturating_add(within)
 }
 
-/// Sets the highest bit of the first of eight octets that ends plain text; what it sets behind that one means nothing.
-fn ends(eight: u64) -> u64 {
-    let below = |octets: u64, limit: u8| octets.wrapping_sub(EACH.wrapping_mul(u64::from(limit))) & !octets;
-    let equal = |octet: u8| below(eight ^ EACH.wrapping_mul(u64::from(octet)), 1);
-    (below(eight, 0x20) | equal(b'"') | equal(b'\\')) & EACH.wrapping_mul(0x80)
+/// Sets the highest bit of the first of eight bytes that ends plain text. Bits after that byte have no meaning.
+fn end_mask(eight: u64) -> u64 {
+    let below = |bytes: u64, limit: u8| bytes.wrapping_sub(ONES.wrapping_mul(u64::from(limit))) & !bytes;
+    let equal = |byte: u8| below(eight ^ ONES.wrapping_mul(u64::from(byte)), 1);
+    (below(eight, 0x20) | equal(b'"') | equal(b'\\')) & ONES.wrapping_mul(0x80)
 }
 
-/// One in each octet.
-const EACH: u64 = u64::from_le_bytes([1; 8]);
+/// The value one in each byte.
+const ONES: u64 = u64::from_le_bytes([1; 8]);

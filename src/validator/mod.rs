@@ -255,7 +255,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let entry = validation.in_scope(|| {
             let (keys, epoch) = keys?;
             let (parsed, _, issuer) = self.core.check_before_keys(token, context, &validation)?;
-            let token = token.octets();
+            let token = token.as_bytes();
             self.finish(token, issuer.prove(parsed, &keys, epoch)?, context, self.search(token))
         });
         self.report(token, validation, &entry);
@@ -279,10 +279,10 @@ impl<C: Send + Sync + 'static> Validator<C> {
         context: &RequestContext,
         validation: &Validation<'s>,
     ) -> Decision<C> {
-        if let Err(rejection) = self.core.check_length(token.octets().len()) {
+        if let Err(rejection) = self.core.check_length(token.as_bytes().len()) {
             return Decision::Made(Err(rejection));
         }
-        let search = self.search(token.octets());
+        let search = self.search(token.as_bytes());
         let lookup = |found: CacheHit<C>| self.lookup(&found, context.host.as_ref(), validation);
         if let Some(claims) = search.as_ref().and_then(Search::find_recent).and_then(lookup) {
             return Decision::Made(self.recheck(claims, context));
@@ -303,7 +303,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             Some(proof) => proof,
         };
         self.record_cache_miss();
-        Decision::Made(proof.and_then(|proof| self.finish(token.octets(), proof, context, search)))
+        Decision::Made(proof.and_then(|proof| self.finish(token.as_bytes(), proof, context, search)))
     }
 
     /// Names the key that a token needs. It reads the token again, so that a token whose key is at hand needs no copy of its
@@ -337,7 +337,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
                 telemetry::credential_rejected(rejection.kind().name(), rejection.hint());
             }
             Err(rejection) => {
-                validation.in_scope(|| self.core.log_rejection(token.octets(), rejection));
+                validation.in_scope(|| self.core.log_rejection(token.as_bytes(), rejection));
                 validation.rejected(rejection.kind().name(), clock);
             }
         }
@@ -388,7 +388,8 @@ impl Core {
         validation: &Validation<'s>,
     ) -> Result<(UnverifiedToken<'t>, Route<'s>, &'s IssuerState), Rejection> {
         let host = context.host.as_ref();
-        let token = UnverifiedToken::parse_knowing(credential.octets(), |segment| self.header_cache.find(segment));
+        let token =
+            UnverifiedToken::parse_with_known_header(credential.as_bytes(), |segment| self.header_cache.find(segment));
         let token = token.map_err(|error| match credential.check() {
             Ok(()) => Rejection::Token(error),
             Err(error) => Rejection::Credential(error),
@@ -410,7 +411,7 @@ impl Core {
     fn evaluate(&self, signed: &SignedToken, now: Timestamp) -> Result<usize, Rejection> {
         let route = self.routes.route_of(signed.payload()).map_err(Rejection::Issuer)?;
         let input = CheckInput { header: signed.header(), payload: signed.payload(), issuer: route.label.name(), now };
-        self.rules.hold(input).map_err(Rejection::Claims)?;
+        self.rules.check(input).map_err(Rejection::Claims)?;
         Ok(route.index)
     }
 

@@ -1,4 +1,4 @@
-//! The ordered table of checks over a claims set.
+//! The checks of a claims set, as an ordered table.
 
 mod organization;
 
@@ -15,68 +15,68 @@ use crate::claims::values::Audience;
 use crate::clock::Timestamp;
 use crate::token::{self, Claim, Header, Member, Payload};
 
-/// What an API demands of a claims set.
+/// The rules of an API for a claims set.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
-    /// At least one of them must stand in `aud`.
+    /// The audiences of the API. `aud` must contain at least one of them.
     pub(crate) audiences: Box<[Box<str>]>,
-    /// Clock skew that is forgiven.
+    /// The tolerated clock skew.
     pub(crate) leeway: Duration,
-    /// Which `typ` is taken.
+    /// The accepted values of `typ`.
     pub(crate) profile: Profile,
-    /// Claims that must be there beyond `iss`, `aud` and `exp`.
+    /// The required claims besides `iss`, `aud` and `exp`.
     pub(crate) required: Box<[Arc<str>]>,
-    /// Longest time since `iat`.
+    /// The maximum time since `iat`.
     pub(crate) max_age: Option<Duration>,
-    /// What a `cnf` claim does.
+    /// The treatment of `cnf`.
     pub(crate) confirmation: Confirmation,
-    /// The clients whose tokens are taken; none: any.
+    /// The clients whose tokens are accepted. If empty, the tokens of every client are.
     pub(crate) clients: Box<[Box<str>]>,
-    /// The organizations whose tokens are taken.
+    /// The organizations whose tokens are accepted.
     pub(crate) organizations: OrganizationRule,
 }
 
-/// Which kinds of token an API takes, by the header's `typ`.
+/// The types of token that an API accepts, by the header's `typ`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Profile {
-    /// No `typ`, `JWT` or `at+jwt`: what the servers of the field issue. Every other type is refused.
+    /// Accepts no `typ`, `JWT` or `at+jwt`, as common servers issue them. Rejects every other type.
     #[default]
     Any,
-    /// `JWT`, as Auth0 issues by default; `nonce` marks an ID token.
+    /// Accepts `JWT`, which Auth0 issues by default. A `nonce` marks an ID token.
     Auth0,
-    /// `at+jwt`, with `sub`, `client_id`, `iat` and `jti` required (RFC 9068 §2.2, §4).
+    /// Accepts `at+jwt`, with `sub`, `client_id`, `iat` and `jti` required (RFC 9068 §2.2, §4).
     Rfc9068,
 }
 
-/// What a `cnf` claim does.
+/// The treatment of a token with a `cnf` claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Confirmation {
-    /// A bound token is refused, since nothing proves possession.
-    Refused,
-    /// A bound token is taken as if it were not bound.
+    /// The token is rejected, because the request has no proof of possession.
+    Rejected,
+    /// The token is accepted as if it were not bound to a key.
     Ignored,
 }
 
-/// What the checks look at.
+/// The input of the checks.
 #[derive(Clone, Copy)]
 pub(crate) struct CheckInput<'e> {
     pub(crate) header: &'e Header,
     pub(crate) payload: &'e Payload,
-    /// The configured issuer whose keys are asked.
+    /// The configured issuer whose keys verify the token.
     pub(crate) issuer: &'e str,
     pub(crate) now: Timestamp,
 }
 
-/// One row of the table.
+/// One check of the table.
 pub(crate) struct Check {
     pub(crate) name: &'static str,
-    /// Whether it may refuse, never admit, before the signature is looked at.
+    /// Whether it also runs before the signature is verified. There it can only reject a token, never accept it.
     pub(crate) cheap: bool,
     evaluate: fn(&Rules, CheckInput<'_>) -> Result<(), ClaimError>,
 }
 
-/// The checks in the order in which they are made. The first failure wins.
+/// The checks in the order in which they run. The first failure is reported.
 pub(crate) const CHECKS: &[Check] = &[
     Check { name: "typ", cheap: false, evaluate: token_type },
     Check { name: "iss", cheap: false, evaluate: issuer },
@@ -94,7 +94,7 @@ pub(crate) const CHECKS: &[Check] = &[
 ];
 
 impl Rules {
-    /// Makes every check in order and hands each outcome to `sink`, until it breaks.
+    /// Runs every check in order and passes each outcome to `sink`, until `sink` breaks.
     pub(crate) fn evaluate(
         &self,
         input: CheckInput<'_>,
@@ -107,29 +107,29 @@ impl Rules {
         }
     }
 
-    /// Stops at the first failure.
-    pub(crate) fn hold(&self, input: CheckInput<'_>) -> Result<(), ClaimError> {
-        let mut verdict = Ok(());
+    /// Runs the checks in order and returns the first failure.
+    pub(crate) fn check(&self, input: CheckInput<'_>) -> Result<(), ClaimError> {
+        let mut result = Ok(());
         self.evaluate(input, &mut |_, outcome| {
-            verdict = outcome;
-            if verdict.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            result = outcome;
+            if result.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        verdict
+        result
     }
 
-    /// Makes only the checks that may refuse before the signature is looked at.
+    /// Runs only the checks that may reject a token before the signature is verified.
     pub(crate) fn check_unverified(&self, input: CheckInput<'_>) -> Result<(), ClaimError> {
         CHECKS.iter().filter(|check| check.cheap).try_for_each(|check| (check.evaluate)(self, input))
     }
 
-    /// Says whether the claims mark an ID token, by the same check that rejects one.
+    /// Returns whether the claims mark an ID token, by the same check that rejects one.
     pub(crate) fn is_marked_as_id_token(&self, input: CheckInput<'_>) -> bool {
         id_token(self, input).is_err()
     }
 
-    /// The moment up to which a claims set that holds now holds, for verdicts that are remembered; leeway is not counted.
+    /// Returns the time until which a currently valid claims set stays valid, without leeway, for the token cache.
     ///
-    /// Only two dates end a validity: `exp`, and `iat` where the age counts. `nbf`, once passed, stays passed.
+    /// Two dates limit it: `exp`, and `iat` if a maximum age is configured. An `nbf` in the past stays in the past.
     pub(crate) fn valid_until(&self, payload: &Payload) -> Option<Timestamp> {
         let expiry = dates::date(payload, Claim::Exp).ok()?;
         match self.max_age {
@@ -142,28 +142,28 @@ impl Rules {
 fn token_type(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     let typ = input.header.typ();
     let is = |expected| typ.is_some_and(|typ| token::is_media_type(typ, expected));
-    let taken = match rules.profile {
+    let is_accepted = match rules.profile {
         Profile::Any => typ.is_none() || is("jwt") || is("at+jwt"),
         Profile::Auth0 => is("jwt"),
         // RFC 9068 §4: anything but at+jwt is rejected.
         Profile::Rfc9068 => is("at+jwt"),
     };
-    if taken { Ok(()) } else { Err(ClaimError::TokenType) }
+    if is_accepted { Ok(()) } else { Err(ClaimError::TokenType) }
 }
 
 fn issuer(_: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     match input.payload.text(Claim::Iss) {
         Member::Absent => Err(ClaimError::Issuer(ClaimErrorReason::Missing)),
         Member::Malformed => Err(ClaimError::Issuer(ClaimErrorReason::Malformed)),
-        // RFC 9068 §4: exactly match, and RFC 7519 §7.3: no normalisation.
+        // RFC 9068 §4: exact match. RFC 7519 §7.3: no normalization.
         Member::Is(issuer) if issuer != input.issuer => Err(ClaimError::Issuer(ClaimErrorReason::Mismatch)),
         Member::Is(_) => Ok(()),
     }
 }
 
 fn audience(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
-    match Audience::names_any(input.payload, &rules.audiences) {
-        // Cognito writes no `aud`: a client of the API's stands in for it, but for RFC 9068, which requires it (§2.2).
+    match Audience::contains_any(input.payload, &rules.audiences) {
+        // Cognito writes no `aud`: a configured client is accepted instead, except with RFC 9068, which requires `aud` (§2.2).
         Member::Absent
             if rules.profile != Profile::Rfc9068
                 && !rules.clients.is_empty()
@@ -182,7 +182,7 @@ fn expiry(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     match dates::date(input.payload, Claim::Exp) {
         Member::Absent => Err(ClaimError::Expiry(ClaimErrorReason::Missing)),
         Member::Malformed => Err(ClaimError::Expiry(ClaimErrorReason::Malformed)),
-        // RFC 7519 §4.1.4: on or after is too late.
+        // RFC 7519 §4.1.4: the token is expired on or after `exp`.
         Member::Is(expiry) if input.now < expiry.saturating_add(rules.leeway) => Ok(()),
         Member::Is(_) => Err(ClaimError::Expired),
     }
@@ -197,10 +197,10 @@ fn not_before(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     }
 }
 
-/// A future `iat` is no fault by itself (RFC 7519 erratum 7720), only where the age counts.
+/// Rejects a future `iat` only if a maximum age is configured: by itself it is allowed (RFC 7519 erratum 7720).
 fn issued_at(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     let Some(max_age) = rules.max_age else {
-        // Where the age does not count, any number will do: some servers write milliseconds.
+        // Without a maximum age, any number is accepted, because some servers write milliseconds.
         let is_number = input.payload.raw(Claim::Iat).is_none_or(dates::is_number);
         return if is_number { Ok(()) } else { Err(ClaimError::IssuedAt(ClaimErrorReason::Malformed)) };
     };
@@ -219,7 +219,7 @@ fn issued_at(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     }
 }
 
-/// A `sub` that is no string would be dropped silently by the accessor; RFC 7519 §4.1.2 has no other type for it.
+/// Rejects a `sub` that is not a string (RFC 7519 §4.1.2): the accessor would return `None` for it.
 fn subject(_: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     match input.payload.text(Claim::Sub) {
         Member::Malformed => Err(ClaimError::Subject),
@@ -227,7 +227,7 @@ fn subject(_: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     }
 }
 
-/// A denylist that reads `jti` would miss a token whose `jti` is no string.
+/// Rejects a `jti` that is not a string: a denylist of `jti` values would not find the token.
 fn jwt_id(_: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     match input.payload.text(Claim::Jti) {
         Member::Malformed => Err(ClaimError::JwtId),
@@ -253,24 +253,24 @@ fn required_claims(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimErro
 
 fn confirmation(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     match (rules.confirmation, input.payload.raw(Claim::Cnf)) {
-        (Confirmation::Refused, Some(_)) => Err(ClaimError::Confirmation),
-        (Confirmation::Ignored, _) | (Confirmation::Refused, None) => Ok(()),
+        (Confirmation::Rejected, Some(_)) => Err(ClaimError::Confirmation),
+        (Confirmation::Ignored, _) | (Confirmation::Rejected, None) => Ok(()),
     }
 }
 
-/// ID tokens by their marks; the defence proper is `aud` (RFC 8725 §3.9).
+/// Rejects ID tokens by their claims. The main defense is `aud` (RFC 8725 §3.9).
 fn id_token(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     let payload = input.payload;
-    let says = |claim, text| payload.text(claim) == Member::Is(text);
-    let marked = [
+    let equals = |claim, text| payload.text(claim) == Member::Is(text);
+    let markers = [
         (Claim::AtHash, payload.raw(Claim::AtHash).is_some()),
         (Claim::CHash, payload.raw(Claim::CHash).is_some()),
-        (Claim::TokenUse, says(Claim::TokenUse, "id")),
-        (Claim::Typ, says(Claim::Typ, "ID")),
-        // Keycloak puts `nonce` into access tokens, so it counts only where the server is known not to.
+        (Claim::TokenUse, equals(Claim::TokenUse, "id")),
+        (Claim::Typ, equals(Claim::Typ, "ID")),
+        // Keycloak puts `nonce` into access tokens, so it marks an ID token only for servers that do not.
         (Claim::Nonce, rules.profile == Profile::Auth0 && payload.raw(Claim::Nonce).is_some()),
     ];
-    match marked.iter().find(|(_, there)| *there) {
+    match markers.iter().find(|(_, is_set)| *is_set) {
         None => Ok(()),
         Some((claim, _)) => Err(ClaimError::IdToken { marker: claim.name() }),
     }
@@ -280,19 +280,19 @@ fn is_access_token_of_a_client(payload: &Payload) -> bool {
     payload.text(Claim::TokenUse) == Member::Is("access") && payload.raw(Claim::ClientId).is_some()
 }
 
-/// `client_id`, else `azp`, as [`Claims::client_id`](crate::claims::Claims::client_id) reads them.
+/// Checks `client_id`, else `azp`, as [`Claims::client_id`](crate::claims::Claims::client_id) returns it.
 fn client(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     if rules.clients.is_empty() {
         return Ok(());
     }
-    let named = match input.payload.text(Claim::ClientId) {
+    let client = match input.payload.text(Claim::ClientId) {
         Member::Absent => input.payload.text(Claim::Azp),
-        named => named,
+        client => client,
     };
-    match named {
+    match client {
         Member::Absent => Err(ClaimError::Client(ClaimErrorReason::Missing)),
         Member::Malformed => Err(ClaimError::Client(ClaimErrorReason::Malformed)),
-        Member::Is(client) if rules.clients.iter().any(|ours| **ours == *client) => Ok(()),
+        Member::Is(client) if rules.clients.iter().any(|accepted| **accepted == *client) => Ok(()),
         Member::Is(_) => Err(ClaimError::Client(ClaimErrorReason::Mismatch)),
     }
 }

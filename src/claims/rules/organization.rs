@@ -1,15 +1,15 @@
-//! Organizations: for which of them a token must be.
+//! The check of the organization of a token.
 
 use std::sync::Arc;
 
 use crate::claims::error::ClaimErrorReason;
 use crate::token::{Claim, Member, Payload};
 
-/// One organization, by its id or its name.
+/// An organization, identified by its id or its name.
 ///
 /// # Security
 ///
-/// Ids are never given again. Names can change, be given again, and are unique within one tenant only.
+/// Ids are never reused. Names can change and be reused, and are unique only within one tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Organization(Key);
 
@@ -20,19 +20,19 @@ enum Key {
 }
 
 impl Organization {
-    /// The organization of this `org_id`, compared exactly.
+    /// Creates an organization by its `org_id`, which is compared exactly.
     #[must_use]
     pub fn id(id: &str) -> Self {
         Self(Key::Id(Box::from(id)))
     }
 
-    /// The organization of this `org_name`, compared in lower case.
+    /// Creates an organization by its `org_name`, which is compared in lower case.
     #[must_use]
     pub fn name(name: &str) -> Self {
         Self(Key::Name(Box::from(name)))
     }
 
-    /// The claim that tells it, and its value there.
+    /// Returns the claim that identifies it, and the expected value.
     pub(crate) fn expected(&self) -> (Claim, &str) {
         match &self.0 {
             Key::Id(id) => (Claim::OrgId, id),
@@ -40,29 +40,29 @@ impl Organization {
         }
     }
 
-    /// Says whether the token is for this organization.
+    /// Checks that the token is for this organization.
     pub(crate) fn evaluate(&self, payload: &Payload) -> Result<(), ClaimErrorReason> {
         match &self.0 {
-            Key::Id(id) => is_one_of(payload, Claim::OrgId, |organization| organization == &**id),
-            Key::Name(name) => is_one_of(payload, Claim::OrgName, |organization| same_name(organization, name)),
+            Key::Id(id) => check_claim(payload, Claim::OrgId, |organization| organization == &**id),
+            Key::Name(name) => check_claim(payload, Claim::OrgName, |organization| same_name(organization, name)),
         }
     }
 }
 
-/// For which organizations tokens are taken, whatever the request.
+/// The organizations whose tokens are accepted, independent of the request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum OrganizationRule {
-    /// For any, and for none.
+    /// Any organization, or none.
     #[default]
     Any,
-    /// By `org_id`.
+    /// The organizations with these `org_id`s.
     Ids(Arc<[Box<str>]>),
-    /// By `org_name`, in lower case.
+    /// The organizations with these `org_name`s, compared in lower case.
     Names(Arc<[Box<str>]>),
 }
 
 impl OrganizationRule {
-    /// The claim that tells it, and the values that are taken; `None` where any is.
+    /// Returns the claim that identifies the organization and its accepted values; `None` if any is accepted.
     pub(crate) fn expected(&self) -> Option<(Claim, String)> {
         match self {
             Self::Any => None,
@@ -74,24 +74,24 @@ impl OrganizationRule {
     pub(super) fn evaluate(&self, payload: &Payload) -> Result<(), ClaimErrorReason> {
         match self {
             Self::Any => Ok(()),
-            Self::Ids(ids) => is_one_of(payload, Claim::OrgId, |id| ids.iter().any(|ours| **ours == *id)),
+            Self::Ids(ids) => check_claim(payload, Claim::OrgId, |id| ids.iter().any(|accepted| **accepted == *id)),
             Self::Names(names) => {
-                is_one_of(payload, Claim::OrgName, |name| names.iter().any(|ours| same_name(name, ours)))
+                check_claim(payload, Claim::OrgName, |name| names.iter().any(|accepted| same_name(name, accepted)))
             }
         }
     }
 }
 
-fn is_one_of(payload: &Payload, claim: Claim, holds: impl Fn(&str) -> bool) -> Result<(), ClaimErrorReason> {
+fn check_claim(payload: &Payload, claim: Claim, matches: impl Fn(&str) -> bool) -> Result<(), ClaimErrorReason> {
     match payload.text(claim) {
         Member::Absent | Member::Is("") => Err(ClaimErrorReason::Missing),
         Member::Malformed => Err(ClaimErrorReason::Malformed),
-        Member::Is(text) if holds(text) => Ok(()),
+        Member::Is(text) if matches(text) => Ok(()),
         Member::Is(_) => Err(ClaimErrorReason::Mismatch),
     }
 }
 
-/// Auth0 keeps names in lower case; only ASCII letters have one, so that no other letter is folded onto them.
-fn same_name(name: &str, ours: &str) -> bool {
-    name.eq_ignore_ascii_case(ours)
+/// Auth0 stores names in lower case. Only ASCII letters are folded, so that no other letter equals one of them.
+fn same_name(name: &str, other: &str) -> bool {
+    name.eq_ignore_ascii_case(other)
 }

@@ -65,12 +65,12 @@ pub(super) fn public(jwk: &Value) -> Value {
 
 /// Returns whether the signature of a token is valid for one of these keys. The payload is not parsed.
 pub(super) fn accepts(keys: &KeyTable, token: &str) -> bool {
-    let Ok(jws) = jws::take_apart(token) else { return false };
+    let Ok(jws) = jws::parse(token) else { return false };
     let Found::Keys(mut candidates) = keys.find(jws.header.kid(), jws.header.algorithm()) else { return false };
     candidates.any(|key| key.verify(jws.signing_input, &jws.signature))
 }
 
 /// Returns whether a text is rejected because it is not a well-formed JWS.
 pub(super) fn is_malformed(token: &str) -> bool {
-    jws::take_apart(token).is_err()
+    jws::parse(token).is_err()
 }

@@ -54,7 +54,7 @@ fn failed_checks(keys: &KeyTable, token: &str) -> String {
         profile: Profile::Any,
         required: Box::from([]),
         max_age: None,
-        confirmation: Confirmation::Refused,
+        confirmation: Confirmation::Rejected,
         clients: Box::from([]),
         organizations: OrganizationRule::Any,
     };

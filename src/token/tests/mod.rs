@@ -16,14 +16,14 @@ pub(crate) fn token(header: &str, payload: &str) -> String {
     format!("{}.{}.{}", encode(header), encode(payload), encode("sig"))
 }
 
-fn refused(token: &str) -> TokenError {
+fn parse_error(token: &str) -> TokenError {
     UnverifiedToken::parse(token).map(drop).expect_err(token)
 }
 
 const HEADER: &str = r#"{"alg":"RS256"}"#;
 
 #[test]
-fn takes_a_token_apart() {
+fn parses_a_token() {
     let token = token(HEADER, r#"{"sub":"me"}"#);
     let parsed = UnverifiedToken::parse(&token).expect("well-formed");
     assert_eq!(parsed.signing_input(), token.rsplit_once('.').expect("dots").0.as_bytes());
@@ -31,28 +31,28 @@ fn takes_a_token_apart() {
     assert_eq!(parsed.payload().text(Claim::Sub), Member::Is("me"));
 }
 
-/// RFC 6750 §2.1: so the grammar of the credential has to be asked only for what cannot be taken apart.
+/// RFC 6750 §2.1: so the grammar of the credential is checked only for bytes that do not parse as a token.
 #[test]
-fn what_can_be_taken_apart_is_in_the_grammar_of_credentials() {
+fn parsed_tokens_match_the_grammar_of_credentials() {
     let genuine = token(HEADER, "{}").into_bytes();
-    let header = UnverifiedToken::parse_knowing(&genuine, |_| None).expect("well-formed").header().clone();
-    let mut taken = 0;
+    let header = UnverifiedToken::parse_with_known_header(&genuine, |_| None).expect("well-formed").header().clone();
+    let mut parsed = 0;
     for at in 0..genuine.len() {
-        for octet in 0..=u8::MAX {
-            let mut octets = genuine.clone();
-            octets[at] = octet;
+        for byte in 0..=u8::MAX {
+            let mut bytes = genuine.clone();
+            bytes[at] = byte;
             let is_known = |segment: &[u8]| (segment == header_segment(&genuine)).then(|| header.clone());
-            if UnverifiedToken::parse_knowing(&octets, is_known).is_ok() {
-                assert_eq!(Credential::Field(&octets).check(), Ok(()), "octet {octet:#x} at {at}");
-                taken += 1;
+            if UnverifiedToken::parse_with_known_header(&bytes, is_known).is_ok() {
+                assert_eq!(Credential::Field(&bytes).check(), Ok(()), "byte {byte:#x} at {at}");
+                parsed += 1;
             }
         }
     }
-    assert!(taken > genuine.len(), "{taken}");
+    assert!(parsed > genuine.len(), "{parsed}");
 }
 
 #[test]
-fn refuses_other_than_three_segments() {
+fn rejects_tokens_without_three_segments() {
     for (token, error) in [
         ("", TokenError::NoToken),
         (" ", TokenError::WhiteSpace),
@@ -69,36 +69,36 @@ fn refuses_other_than_three_segments() {
         ("a..c", TokenError::Empty { part: Part::Payload }),
         ("a.b.", TokenError::Empty { part: Part::Signature }),
     ] {
-        assert_eq!(refused(token), error, "{token}");
+        assert_eq!(parse_error(token), error, "{token}");
     }
-    assert_eq!(refused(&".".repeat(1_000_000)), TokenError::NotAJwt);
+    assert_eq!(parse_error(&".".repeat(1_000_000)), TokenError::NotAJwt);
 }
 
 #[test]
-fn refuses_every_other_spelling_of_the_same_octets() {
+fn rejects_non_canonical_encodings() {
     let genuine = token(HEADER, "{}");
     assert!(UnverifiedToken::parse(&genuine).is_ok());
     let (signed, _) = genuine.rsplit_once('.').expect("dots");
-    // "c2ln" is canonical for "sig"; one octet less leaves bits over.
+    // "c2ln" is canonical for "sig"; one character less leaves trailing bits.
     assert!(UnverifiedToken::parse(&format!("{signed}.c2k")).is_ok());
     for signature in ["c2 n", "c2\nn", "c2ln\n"] {
-        assert_eq!(refused(&format!("{signed}.{signature}")), TokenError::WhiteSpace, "{signature:?}");
+        assert_eq!(parse_error(&format!("{signed}.{signature}")), TokenError::WhiteSpace, "{signature:?}");
     }
     for signature in ["c2l", "c2k=", "c2lnc", "c2+n", "c2/n", "c2ln=", "é"] {
         assert_eq!(
-            refused(&format!("{signed}.{signature}")),
+            parse_error(&format!("{signed}.{signature}")),
             TokenError::Encoding { part: Part::Signature },
             "{signature:?}"
         );
     }
-    assert_eq!(refused(&format!("{}=.e30.AA", encode(HEADER))), TokenError::Encoding { part: Part::Header });
-    assert_eq!(refused(&format!("{}.e31.AA", encode(HEADER))), TokenError::Encoding { part: Part::Payload });
+    assert_eq!(parse_error(&format!("{}=.e30.AA", encode(HEADER))), TokenError::Encoding { part: Part::Header });
+    assert_eq!(parse_error(&format!("{}.e31.AA", encode(HEADER))), TokenError::Encoding { part: Part::Payload });
 }
 
 #[test]
-fn refuses_payloads_that_are_not_one_object() {
+fn rejects_payloads_that_are_not_one_object() {
     for payload in ["", "[]", "null", "1", "{}{}", "\u{feff}{}"] {
-        let error = refused(&format!("{}.{}.AA", encode(HEADER), encode(payload)));
+        let error = parse_error(&format!("{}.{}.AA", encode(HEADER), encode(payload)));
         let expected = if payload.is_empty() {
             TokenError::Empty { part: Part::Payload }
         } else {
@@ -107,45 +107,45 @@ fn refuses_payloads_that_are_not_one_object() {
         assert_eq!(error, expected, "{payload}");
     }
     let not_utf8 = format!("{}.{}.AA", encode(HEADER), BASE64URL.encode(b"{\"a\":\"\xff\"}"));
-    assert_eq!(refused(&not_utf8), TokenError::Json { part: Part::Payload });
-    assert_eq!(refused(&token(HEADER, r#"{"x":1,"x":1}"#)), TokenError::DuplicateMember { part: Part::Payload });
+    assert_eq!(parse_error(&not_utf8), TokenError::Json { part: Part::Payload });
+    assert_eq!(parse_error(&token(HEADER, r#"{"x":1,"x":1}"#)), TokenError::DuplicateMember { part: Part::Payload });
     assert_eq!(
-        refused(&token(r#"{"alg":"RS256","alg":"none"}"#, "{}")),
+        parse_error(&token(r#"{"alg":"RS256","alg":"none"}"#, "{}")),
         TokenError::DuplicateMember { part: Part::Header }
     );
 }
 
 #[test]
-fn debug_shows_nothing_of_the_token() {
+fn debug_does_not_show_the_token() {
     let token = token(HEADER, r#"{"sub":"somebody"}"#);
     let shown = format!("{:?}", UnverifiedToken::parse(&token).expect("well-formed"));
     assert_eq!(shown, "UnverifiedToken { algorithm: RS256, .. }");
 }
 
 proptest! {
-    /// The fast decoder against one whose strictness is spelled out.
+    /// Compares the fast decoder with one that is explicitly strict.
     #[test]
     fn decodes_exactly_what_the_strict_reference_decodes(segment in "[A-Za-z0-9_-]{0,100}[-A-Za-z0-9_+/= .\n\u{e9}]{0,3}[A-Za-z0-9_-]{0,70}") {
-        let mut octets = b"before".to_vec();
-        let outcome = decode(Part::Signature, segment.as_bytes(), &mut octets);
+        let mut bytes = b"before".to_vec();
+        let outcome = decode(Part::Signature, segment.as_bytes(), &mut bytes);
         match BASE64URL.decode(&segment) {
             Ok(expected) => {
                 prop_assert_eq!(outcome, Ok(()));
-                prop_assert_eq!(octets, [b"before".as_slice(), &expected].concat());
+                prop_assert_eq!(bytes, [b"before".as_slice(), &expected].concat());
             }
             Err(_) => prop_assert_eq!(outcome, Err(TokenError::Encoding { part: Part::Signature })),
         }
     }
 
     #[test]
-    fn decodes_what_was_encoded(octets in prop::collection::vec(any::<u8>(), 0..600)) {
+    fn decodes_what_was_encoded(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         let mut decoded = Vec::new();
-        decode(Part::Signature, BASE64URL.encode(&octets).as_bytes(), &mut decoded).expect("canonical");
-        prop_assert_eq!(decoded, octets);
+        decode(Part::Signature, BASE64URL.encode(&bytes).as_bytes(), &mut decoded).expect("canonical");
+        prop_assert_eq!(decoded, bytes);
     }
 }
 
-/// No padding, and no bits that decode to nothing.
+/// A strict decoder: without padding and trailing bits.
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new()

@@ -125,7 +125,7 @@ impl Core {
 
     fn parse<'t>(&self, token: &'t [u8]) -> Option<UnverifiedToken<'t>> {
         self.check_length(token.len()).ok()?;
-        UnverifiedToken::parse_knowing(token, |_| None).ok()
+        UnverifiedToken::parse_with_known_header(token, |_| None).ok()
     }
 }
 

@@ -78,7 +78,7 @@ impl<'u> Unverified<'u> {
     }
 
     fn has_audience(self, wanted: impl Fn(&str) -> bool) -> bool {
-        Audience::of(self.payload).iter().any(|audience| wanted(&audience))
+        Audience::new(self.payload).iter().any(|audience| wanted(&audience))
     }
 
     /// Whether a claim is a date within the longest leeway before or after now.
