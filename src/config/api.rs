@@ -1,4 +1,4 @@
-//! `Api`: what one API demands of a token.
+//! `Api`: the configuration of one API.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// An API known to its issuer as `audience` (RFC 7519 §4.1.3, compared exactly).
+    /// Creates an API with one audience and one issuer. `aud` is compared with the audience exactly (RFC 7519 §4.1.3).
     #[must_use]
     pub fn new(audience: impl Into<String>, issuer: Issuer) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl Api {
         }
     }
 
-    /// Adds another name of the same API; a token for any of them is for it.
+    /// Adds another audience of the same API. A token for any of its audiences is accepted.
     #[must_use]
     pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.push(audience.into());
@@ -72,81 +72,82 @@ impl Api {
         self
     }
 
-    /// Sets how much clock skew is forgiven in `exp`, `nbf` and `iat`: at most 300 s. Default 5 s, enough for clocks
-    /// that are kept by NTP.
+    /// Sets the tolerated clock skew for `exp`, `nbf` and `iat`, at most 300 s. Default: 5 s, which is enough for clocks that
+    /// NTP synchronizes.
     #[must_use]
     pub fn with_leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
     }
 
-    /// Sets which kinds of token are taken, by `typ`. Default [`Profile::Any`], which all common servers meet.
+    /// Sets the accepted types of token, by `typ`. Default: [`Profile::Any`], which fits all common authorization servers.
     #[must_use]
     pub fn with_profile(mut self, profile: Profile) -> Self {
         self.profile = profile;
         self
     }
 
-    /// Requires claims beyond `iss`, `aud` and `exp`: present, of their registered type, not empty. Default none.
+    /// Requires claims besides `iss`, `aud` and `exp`: present, of their registered type, not empty. Default: none.
     #[must_use]
     pub fn with_required_claims<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.required.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Requires `iat`, no longer ago than `age`, whatever `exp` says. Default no bound.
+    /// Requires an `iat` that is at most `age` ago, independent of `exp`. Default: no limit.
     #[must_use]
     pub fn with_max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
     }
 
-    /// Sets the longest credential that is looked at, in octets: 256 to 1 MiB. Default 16 KiB. The memory of one
-    /// validation is bounded by a small multiple of it.
+    /// Sets the maximum length of a credential in bytes: 256 to 1 MiB. Default: 16 KiB. One validation uses at most a small
+    /// multiple of it as memory.
     #[must_use]
     pub fn with_max_token_bytes(mut self, bytes: usize) -> Self {
         self.max_token_bytes = bytes;
         self
     }
 
-    /// Takes only tokens that were issued to one of these clients: `client_id` or, where there is none, `azp`. Default:
-    /// those of every client.
+    /// Accepts only tokens that were issued to one of these clients: `client_id`, or `azp` if there is no `client_id`.
+    /// Default: the tokens of every client are accepted.
     ///
-    /// It is also the only way to take tokens without `aud`, as Amazon Cognito issues them: `client_id` must then be one of
-    /// these, and `token_use` must be `access`. An `aud` that is there is judged as ever, and [`Profile::Rfc9068`] wants one.
+    /// It is also the only way to accept tokens without `aud`, as Amazon Cognito issues them: `client_id` must then be one of
+    /// these, and `token_use` must be `access`. If a token has `aud`, it is always checked. [`Profile::Rfc9068`] requires it.
     ///
     /// # Security
     ///
-    /// A client id is unique within one issuer only, and of an API with several it counts for each of them. Where that
-    /// matters, give each issuer an `Api` and a validator of its own.
+    /// A client id is unique only within one issuer, and an API with several issuers accepts it from each of them. If that is
+    /// a risk, use a separate `Api` and validator for each issuer.
     #[must_use]
     pub fn with_client_ids<I: Into<String>>(mut self, ids: impl IntoIterator<Item = I>) -> Self {
         self.clients.get_or_insert_default().extend(ids.into_iter().map(Into::into));
         self
     }
 
-    /// Takes only tokens of these organizations. Default: those of any, and those without; the handler then finds the
-    /// organization on [`Claims`](crate::Claims).
+    /// Accepts only tokens of these organizations. Default: tokens of any organization and tokens without one are accepted.
+    /// The handler then finds the organization in [`Claims`](crate::Claims).
     #[must_use]
     pub fn with_organizations(mut self, organizations: Organizations) -> Self {
         self.organizations = Some(organizations);
         self
     }
 
-    /// Accepts under `host` only tokens of `issuer`, one of the configured `iss` values. Once a host is bound, requests
-    /// under any other host are refused.
+    /// Binds `host` to `issuer`, one of the configured `iss` values: requests to this host must have a token of this issuer.
+    /// As soon as one host is bound, requests to any host that is not bound are rejected.
     ///
     /// # Security
     ///
-    /// A client chooses its `Host`: the binding separates brands, and is no boundary unless the front door pins it.
+    /// A client chooses its `Host`. The binding separates brands, but it is not a security boundary unless a proxy in front of
+    /// the service fixes the host.
     #[must_use]
     pub fn with_issuer_for_host(mut self, host: impl Into<String>, issuer: impl Into<String>) -> Self {
         self.hosts.push((host.into(), issuer.into()));
         self
     }
 
-    /// Accepts under each issuer's own host only that issuer's tokens: a request for `login.northwind.com` needs
-    /// `iss` = `https://login.northwind.com/`, as Auth0's Management API demands under a custom domain.
+    /// Binds the host of each issuer to that issuer: a request to `login.northwind.com` must have a token with `iss` =
+    /// `https://login.northwind.com/`, as Auth0's Management API requires for custom domains.
     ///
     /// # Security
     ///
@@ -157,23 +158,23 @@ impl Api {
         self
     }
 
-    /// Takes tokens that are bound to a key (`cnf`) as if they were not.
+    /// Accepts tokens that are bound to a key (`cnf`) without proof of possession.
     ///
     /// # Security
     ///
-    /// Whoever steals such a token can then use it; RFC 9449 §7.2 forbids it for DPoP.
+    /// An attacker that steals such a token can use it. RFC 9449 §7.2 forbids this for DPoP.
     #[must_use]
     pub fn dangerous_ignore_confirmation(mut self) -> Self {
         self.confirmation = Confirmation::Ignored;
         self
     }
 
-    /// Resolves the whole configuration and records every fault.
+    /// Resolves the whole configuration and records every error.
     pub(crate) fn resolve(&self, errors: &mut SettingErrors) -> Option<Policy> {
         self.check_rules(errors);
         let issuers: Vec<Option<TrustedIssuer>> = self.issuers.iter().map(|issuer| issuer.resolve(errors)).collect();
         let mut known = BTreeSet::new();
-        // Those of an issuer with other faults, too: what refers to them would seem wrong, and twins would go unseen.
+        // Also the domains of an issuer with other errors: otherwise host bindings to it would be reported, and duplicates not.
         for domain in self.issuers.iter().flat_map(Issuer::domains) {
             let setting = format!("issuer {domain:?}");
             if !known.insert(domain) {
@@ -182,7 +183,7 @@ impl Api {
         }
         let known: Vec<Box<str>> = known.into_iter().collect();
         let hosts = HostRules::resolve(&self.hosts, self.issuer_from_host, &known, errors);
-        let clients = self.clients.as_ref().map(|ids| organizations::listed("client ids", ids, errors));
+        let clients = self.clients.as_ref().map(|ids| organizations::non_empty_list("client ids", ids, errors));
         let (organizations, organization_of) = match &self.organizations {
             Some(organizations) => organizations.resolve(errors),
             None => (OrganizationRule::Any, None),
@@ -224,12 +225,12 @@ impl Api {
     }
 }
 
-/// A configuration without faults.
+/// A valid configuration.
 pub(crate) struct Policy {
     pub(crate) rules: Rules,
     pub(crate) issuers: Vec<TrustedIssuer>,
     pub(crate) hosts: HostRules,
-    /// Which organization a request is about, where that decides.
+    /// The function that returns the organization of a request, if the policy depends on it.
     pub(crate) organization_of: Option<OrganizationOfRequest>,
     pub(crate) max_token_bytes: usize,
 }

@@ -1,18 +1,18 @@
-//! One `iss` value: how it may look.
+//! The syntax of `iss` values.
 
 use http::Uri;
 
 use crate::config::error::{SettingErrorKind, SettingErrors};
 use crate::fetch::{Endpoint, EndpointError};
 
-/// Whether plain http may be used beyond loopback.
+/// Whether plain http is allowed for hosts other than loopback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PlainHttp {
     OnLoopback,
     Allowed,
 }
 
-/// Takes a URL to fetch from, or records why not.
+/// Parses a URL to fetch from, or records the error.
 pub(super) fn endpoint(setting: &str, url: &str, plain: PlainHttp, errors: &mut SettingErrors) -> Option<Endpoint> {
     let endpoint = match plain {
         PlainHttp::OnLoopback => Endpoint::new(url),
@@ -21,7 +21,7 @@ pub(super) fn endpoint(setting: &str, url: &str, plain: PlainHttp, errors: &mut 
     endpoint.map_err(|error| errors.push(setting, SettingErrorKind::Url(error))).ok()
 }
 
-/// Records what is wrong with an `iss` value. It is compared as text; these rules catch what no issuer writes.
+/// Checks an `iss` value and records its errors. `iss` is compared as text; these rules reject values that no issuer uses.
 pub(super) fn check_issuer(setting: &str, issuer: &str, plain: PlainHttp, errors: &mut SettingErrors) {
     if issuer.is_empty() {
         return errors.push(setting, SettingErrorKind::Empty);
@@ -29,14 +29,14 @@ pub(super) fn check_issuer(setting: &str, issuer: &str, plain: PlainHttp, errors
     if issuer.chars().any(|character| character.is_whitespace() || character.is_control()) {
         return errors.push(setting, SettingErrorKind::Unprintable);
     }
-    // RFC 7519 §4.1.1: any StringOrURI. Only what is meant as a URL is held to the rules of one.
+    // RFC 7519 §4.1.1: any StringOrURI. The rules of URLs apply only to a value that is a URL.
     if !issuer.contains("://") {
         return;
     }
     if issuer.contains(['?', '#']) {
         return errors.push(setting, SettingErrorKind::IssuerUrl);
     }
-    if let Some(issuer) = issuer_of_document(issuer) {
+    if let Some(issuer) = issuer_from_discovery_url(issuer) {
         return errors.push(setting, SettingErrorKind::DiscoveryUrl { issuer: Box::from(issuer) });
     }
     if endpoint(setting, issuer, plain, errors).is_some() && is_auth0_domain(issuer) && !issuer.ends_with('/') {
@@ -44,47 +44,47 @@ pub(super) fn check_issuer(setting: &str, issuer: &str, plain: PlainHttp, errors
     }
 }
 
-/// The issuer whose discovery document is at this URL: behind its path (OpenID Connect Discovery 1.0 §4), or before it (RFC
-/// 8414 §3.1).
-fn issuer_of_document(url: &str) -> Option<String> {
-    let (origin, path) = DOCUMENTS.iter().find_map(|document| url.split_once(document))?;
+/// Returns the issuer whose discovery document is at this URL: the well-known suffix comes after the path (OpenID Connect
+/// Discovery 1.0 §4) or before it (RFC 8414 §3.1).
+fn issuer_from_discovery_url(url: &str) -> Option<String> {
+    let (origin, path) = WELL_KNOWN_SUFFIXES.iter().find_map(|suffix| url.split_once(suffix))?;
     if !(path.is_empty() || path.starts_with('/')) {
         return None;
     }
     let issuer = format!("{origin}{path}");
-    // Auth0 is known to write the slash.
+    // The `iss` of Auth0 always ends with a slash.
     let slash = if is_auth0_domain(&issuer) && !issuer.ends_with('/') { "/" } else { "" };
     Some(format!("{issuer}{slash}"))
 }
 
-/// Reads a bare domain of Auth0 as its issuer.
+/// Converts a bare Auth0 domain to its issuer, or records the error.
 pub(super) fn auth0_issuer(setting: &str, domain: &str, errors: &mut SettingErrors) -> Option<String> {
     let is_domain = domain.contains('.')
         && domain.split('.').all(|label| !label.is_empty())
-        && domain.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-.".contains(&octet));
+        && domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
     if is_domain {
-        // Names compare without case (RFC 4343); Auth0 writes them in lower case.
+        // Domain names are case-insensitive (RFC 4343); Auth0 writes them in lower case.
         return Some(format!("https://{}/", domain.to_ascii_lowercase()));
     }
     errors.push(setting, if domain.is_empty() { SettingErrorKind::Empty } else { SettingErrorKind::NotADomain });
     None
 }
 
-/// The host of an issuer that is a URL.
-pub(super) fn host_of(issuer: &str) -> Option<String> {
+/// Returns the host of an issuer that is a URL.
+pub(super) fn issuer_host(issuer: &str) -> Option<String> {
     let uri: Uri = issuer.parse().ok()?;
     uri.scheme()?;
     uri.host().map(str::to_ascii_lowercase)
 }
 
-/// Says whether an issuer is the canonical domain of an Auth0 tenant.
+/// Returns whether an issuer is the canonical domain of an Auth0 tenant.
 pub(crate) fn is_auth0_domain(issuer: &str) -> bool {
-    host_of(issuer).is_some_and(|host| host.ends_with(".auth0.com"))
+    issuer_host(issuer).is_some_and(|host| host.ends_with(".auth0.com"))
 }
 
-/// The well-known place of an Auth0 tenant's keys, on the domain itself.
+/// Returns the well-known URL of the key set of an Auth0 tenant.
 pub(super) fn auth0_jwks_uri(issuer: &str) -> Result<Endpoint, EndpointError> {
     Endpoint::new(&format!("{issuer}.well-known/jwks.json"))
 }
 
-const DOCUMENTS: &[&str] = &["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"];
+const WELL_KNOWN_SUFFIXES: &[&str] = &["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"];

@@ -1,4 +1,4 @@
-//! Every fault of a configuration, at once.
+//! `ConfigError`: all errors of a configuration at once.
 
 use std::error::Error as _;
 use std::fmt;
@@ -9,14 +9,14 @@ use crate::jwks::RefreshPolicyError;
 use crate::keys::{KeyError, SecretError, SkipReason};
 use crate::token::Algorithm;
 
-/// All the faults of a configuration; never empty.
+/// All errors of a configuration; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     errors: Vec<SettingError>,
 }
 
 impl ConfigError {
-    /// The faults in the order of the settings.
+    /// Returns the errors in the order of the settings.
     #[must_use]
     pub fn errors(&self) -> &[SettingError] {
         &self.errors
@@ -26,9 +26,9 @@ impl ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.errors.as_slice() {
-            [one] => write!(f, "the configuration has a fault: {one}"),
+            [one] => write!(f, "the configuration has an error: {one}"),
             several => {
-                write!(f, "the configuration has {} faults:", several.len())?;
+                write!(f, "the configuration has {} errors:", several.len())?;
                 several.iter().try_for_each(|error| write!(f, "\n  - {error}"))
             }
         }
@@ -37,7 +37,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// One fault: which setting, and what is wrong with it.
+/// One error of a configuration: the setting and its error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingError {
     setting: Box<str>,
@@ -45,19 +45,19 @@ pub struct SettingError {
 }
 
 impl SettingError {
-    /// Says what is wrong with a setting; for settings that a program reads itself, to be reported beside ours.
+    /// Creates an error, for settings that a program reads itself and reports together with the settings of this crate.
     #[must_use]
     pub fn new(setting: &str, kind: SettingErrorKind) -> Self {
         Self { setting: Box::from(setting), kind }
     }
 
-    /// The setting, with the issuer or the value that it belongs to. Never a secret.
+    /// Returns the setting, with the issuer or the value that it belongs to. It never contains a secret.
     #[must_use]
     pub fn setting(&self) -> &str {
         &self.setting
     }
 
-    /// What is wrong, and by its `Display` what would be right.
+    /// Returns the kind of the error. Its `Display` also says how to correct the setting.
     #[must_use]
     pub fn kind(&self) -> &SettingErrorKind {
         &self.kind
@@ -70,17 +70,17 @@ impl fmt::Display for SettingError {
     }
 }
 
-/// What is wrong with a setting.
+/// The kind of an error in a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SettingErrorKind {
-    /// It is empty.
+    /// The setting is empty.
     Empty,
-    /// It holds control characters or white space.
+    /// The setting contains control characters or white space.
     Unprintable,
     /// An Auth0 domain is given with scheme, port, path or slash.
     NotADomain,
-    /// An issuer of Auth0 without its trailing slash.
+    /// An issuer of Auth0 lacks its trailing slash.
     TrailingSlash,
     /// A URL cannot be fetched.
     Url(EndpointError),
@@ -88,37 +88,37 @@ pub enum SettingErrorKind {
     IssuerUrl,
     /// An issuer is given as the URL of its discovery document.
     DiscoveryUrl {
-        /// The issuer that this document belongs to; whether it ends with a slash, only the document says.
+        /// The issuer of this document. Only the document itself shows whether the issuer ends with a slash.
         issuer: Box<str>,
     },
-    /// The same issuer stands twice.
+    /// The same issuer is configured twice.
     DuplicateIssuer,
     /// No algorithm is listed.
     NoAlgorithms,
-    /// The same algorithm stands twice.
+    /// The same algorithm is listed twice.
     DuplicateAlgorithm(Algorithm),
-    /// An HMAC algorithm for an issuer with public keys.
+    /// An HMAC algorithm is listed for an issuer with public keys.
     SymmetricWithPublicKeys(Algorithm),
-    /// An algorithm of public keys for an issuer with a shared secret.
+    /// A public-key algorithm is listed for an issuer with a shared secret.
     AsymmetricWithSecret(Algorithm),
-    /// A secret for an issuer with public keys, or with a source of secrets.
+    /// A secret is added to an issuer with public keys, or with a secret source.
     SecretWithPublicKeys,
     /// A shared secret is not usable.
     Secret(SecretError),
     /// Static keys are not usable.
     Keys(KeyError),
-    /// None of the static keys fits a listed algorithm.
+    /// None of the static keys can be used with a listed algorithm.
     NoUsableKey {
-        /// Why the first of the keys that were passed over was so, if any was.
+        /// The reason why the first skipped key was skipped, if there is one.
         skipped: Option<SkipReason>,
     },
-    /// More secrets or nameless keys than are tried for one token.
+    /// There are more secrets, or keys without `kid`, than are tried for one token.
     TooManyKeys,
     /// The leeway is longer than allowed.
     Leeway,
     /// The maximum age is zero.
     MaxAge,
-    /// The size cap lies outside its range.
+    /// The maximum token size is outside its range.
     TokenSize,
     /// A host is not `host[:port]`.
     Host,
@@ -126,11 +126,11 @@ pub enum SettingErrorKind {
     DuplicateHost,
     /// A host is bound to an issuer that is not configured.
     UnknownIssuer,
-    /// An issuer has no host that a request could name.
+    /// An issuer has no host, so that no request can name it.
     NoHost,
-    /// The refresh policy contradicts itself, or that of shared keys.
+    /// The refresh policy is inconsistent, or differs from that of shared keys.
     RefreshPolicy(RefreshPolicyError),
-    /// There is no way to fetch: the feature `reqwest` is off and no `Fetch` is given.
+    /// There is no HTTP client: the feature `reqwest` is disabled and no `Fetch` is set.
     NoFetch,
     /// The HTTP client of the feature `reqwest` cannot be built.
     HttpClient(BuildClientError),
@@ -140,65 +140,67 @@ impl fmt::Display for SettingErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("is empty"),
-            Self::Unprintable => f.write_str("holds white space or control characters"),
+            Self::Unprintable => f.write_str("contains white space or control characters"),
             Self::NotADomain => {
-                f.write_str("is not a bare domain; write `tenant.eu.auth0.com`, without scheme, port, path and slash")
+                f.write_str("is not a bare domain; write `tenant.eu.auth0.com`, without scheme, port, path or slash")
             }
             Self::TrailingSlash => {
-                f.write_str("lacks the trailing slash; Auth0's `iss` is `https://<domain>/`, compared exactly")
+                f.write_str("lacks the trailing slash; Auth0's `iss` is `https://<domain>/` and is compared exactly")
             }
             Self::Url(error) => write!(f, "{error}{}", alternative(*error)),
-            Self::IssuerUrl => f.write_str("an issuer has neither query nor fragment (RFC 8414 §2)"),
+            Self::IssuerUrl => f.write_str("an issuer must have neither a query nor a fragment (RFC 8414 §2)"),
             Self::DiscoveryUrl { issuer } => {
                 write!(f, "is the URL of a discovery document; write its `issuer`, such as `{issuer}`")
             }
-            Self::DuplicateIssuer => f.write_str("stands twice; the `iss` of a token must lead to one set of keys"),
+            Self::DuplicateIssuer => {
+                f.write_str("is configured twice; the `iss` of a token must lead to one set of keys")
+            }
             Self::NoAlgorithms => f.write_str("lists no algorithm; RS256 is the usual one"),
             Self::DuplicateAlgorithm(algorithm) => write!(f, "lists {algorithm} twice"),
             Self::SymmetricWithPublicKeys(algorithm) => {
                 write!(
                     f,
-                    "{algorithm} needs a secret; use `Issuer::shared_secret`, or an algorithm of public keys such as RS256"
+                    "{algorithm} needs a shared secret; use `Issuer::shared_secret`, or a public-key algorithm such as RS256"
                 )
             }
             Self::AsymmetricWithSecret(algorithm) => {
                 write!(
                     f,
-                    "{algorithm} cannot be checked with a shared secret; use HS256, HS384 or HS512, or give public keys"
+                    "{algorithm} cannot be verified with a shared secret; use HS256, HS384 or HS512, or configure public keys"
                 )
             }
             Self::SecretWithPublicKeys => f.write_str(
-                "belongs to an issuer with public keys or with a source of secrets; use `Issuer::shared_secret`",
+                "belongs to an issuer with public keys or with a secret source; use `Issuer::shared_secret`",
             ),
             Self::Secret(error) => error.fmt(f),
             Self::Keys(error) => error.fmt(f),
             Self::NoUsableKey { skipped } => {
-                f.write_str("holds no key that fits a listed algorithm")?;
-                skipped.iter().try_for_each(|reason| write!(f, "; one was passed over: {reason}"))
+                f.write_str("contains no key for a listed algorithm")?;
+                skipped.iter().try_for_each(|reason| write!(f, "; one key was skipped: {reason}"))
             }
             Self::TooManyKeys => {
                 let most = defaults::MAX_CANDIDATES;
-                write!(f, "holds more than {most} keys to try for one token; set different `kid`s, or remove old keys")
+                write!(f, "has more than {most} keys to try for one token; set different `kid`s, or remove old keys")
             }
             Self::Leeway => {
                 let most = defaults::MAX_LEEWAY.as_secs();
                 write!(f, "is more than {most} s (RFC 7519 §4.1.4: no more than a few minutes)")
             }
-            Self::MaxAge => f.write_str("is zero, so that no token could pass"),
+            Self::MaxAge => f.write_str("is zero, so that every token would be rejected"),
             Self::TokenSize => {
-                write!(f, "lies outside {} to {} octets", defaults::MIN_TOKEN_CAP, defaults::MAX_TOKEN_CAP)
+                write!(f, "is not between {} and {} bytes", defaults::MIN_TOKEN_CAP, defaults::MAX_TOKEN_CAP)
             }
             Self::Host => f.write_str("is not `host` or `host:port`"),
             Self::DuplicateHost => f.write_str("the host is bound to two issuers"),
-            Self::UnknownIssuer => f.write_str("is not one of the API's issuers, spelled exactly"),
-            Self::NoHost => f.write_str("is no URL with a host, so that no request could name it"),
-            Self::RefreshPolicy(violation) => violation.fmt(f),
+            Self::UnknownIssuer => f.write_str("is not one of the API's issuers, which are compared exactly"),
+            Self::NoHost => f.write_str("is not a URL with a host, so that no request can name it"),
+            Self::RefreshPolicy(error) => error.fmt(f),
             Self::NoFetch | Self::HttpClient(_) => self.fmt_client(f),
         }
     }
 }
 
-/// What allows a URL of an issuer that is refused by default, to be appended to the error.
+/// Returns the setting that allows a URL which is rejected by default, as the end of the error text.
 fn alternative(error: EndpointError) -> &'static str {
     match error {
         EndpointError::PlainHttp => {
@@ -209,10 +211,12 @@ fn alternative(error: EndpointError) -> &'static str {
 }
 
 impl SettingErrorKind {
-    /// Writes why there is no HTTP client.
+    /// Writes the reason why there is no HTTP client.
     fn fmt_client(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::HttpClient(error) = self else {
-            return f.write_str("no HTTP client: turn on the feature `reqwest`, or give a `Fetch` with `with_fetch`");
+            return f.write_str(
+                "there is no HTTP client; enable the feature `reqwest`, or set a `Fetch` with `with_fetch`",
+            );
         };
         write!(f, "the HTTP client cannot be built: {error}")?;
         let mut causes = std::iter::successors(error.source(), |cause| (**cause).source());
@@ -220,12 +224,12 @@ impl SettingErrorKind {
     }
 }
 
-/// A setting that has no other name, with its place as soon as there are several.
+/// Adds its number to the name of a setting if there are several of the same name.
 pub(super) fn numbered(setting: &str, at: usize, of: usize) -> String {
     if of > 1 { format!("{setting} {} of {of}", at.saturating_add(1)) } else { setting.to_owned() }
 }
 
-/// Collects faults while a configuration is resolved.
+/// Collects errors while a configuration is resolved.
 #[derive(Debug, Default)]
 pub(crate) struct SettingErrors(Vec<SettingError>);
 
@@ -237,7 +241,7 @@ impl SettingErrors {
         }
     }
 
-    /// The value, if nothing was wrong.
+    /// Returns the value if there is no error.
     pub(crate) fn or<T>(self, value: Option<T>) -> Result<T, ConfigError> {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),

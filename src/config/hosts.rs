@@ -1,4 +1,4 @@
-//! Which host of an API goes with which `iss`.
+//! The bindings of hosts to issuers.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use crate::config::domain;
 use crate::config::error::{SettingErrorKind, SettingErrors};
 use crate::request::Host;
 
-/// For every host under which an API is reached, the one `iss` that is accepted there. Empty: any host, any issuer.
+/// The accepted `iss` for each bound host of an API. If empty, every issuer is accepted for every host.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HostRules {
-    bound: BTreeMap<Box<str>, Box<str>>,
+    bindings: BTreeMap<Box<str>, Box<str>>,
 }
 
 impl HostRules {
-    /// Resolves explicit bindings, and the identity map over the issuers' own hosts where it is asked for.
+    /// Resolves the explicit bindings, and binds each issuer's own host if `from_issuers` is set.
     pub(super) fn resolve(
         explicit: &[(String, String)],
-        identity: bool,
+        from_issuers: bool,
         issuers: &[Box<str>],
         errors: &mut SettingErrors,
     ) -> Self {
@@ -31,9 +31,9 @@ impl HostRules {
                 Err(_) => errors.push(&setting, SettingErrorKind::Host),
             }
         }
-        for issuer in issuers.iter().filter(|_| identity) {
+        for issuer in issuers.iter().filter(|_| from_issuers) {
             let setting = format!("issuer from host, issuer {issuer:?}");
-            match domain::host_of(issuer).and_then(|host| Host::parse(&host).ok()) {
+            match domain::issuer_host(issuer).and_then(|host| Host::parse(&host).ok()) {
                 Some(host) => rules.bind(host.as_str(), issuer, errors),
                 None => errors.push(&setting, SettingErrorKind::NoHost),
             }
@@ -41,25 +41,26 @@ impl HostRules {
         rules
     }
 
-    /// Says whether hosts matter at all.
+    /// Returns whether no host is bound.
     pub(crate) fn is_empty(&self) -> bool {
-        self.bound.is_empty()
+        self.bindings.is_empty()
     }
 
-    /// The hosts under which anything is accepted.
+    /// Returns the bound hosts.
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
-        self.bound.keys().map(|host| &**host)
+        self.bindings.keys().map(|host| &**host)
     }
 
-    /// The one `iss` that is accepted under `host`.
+    /// Returns the `iss` that is accepted for `host`.
     pub(crate) fn issuer_for(&self, host: &Host) -> Option<&str> {
-        self.bound.get(host.as_str()).map(|issuer| &**issuer)
+        self.bindings.get(host.as_str()).map(|issuer| &**issuer)
     }
 
     fn bind(&mut self, host: &str, issuer: &str, errors: &mut SettingErrors) {
-        let before = self.bound.insert(Box::from(host), Box::from(issuer));
-        if let Some(before) = before.filter(|before| **before != *issuer) {
-            errors.push(&format!("host {host:?}, issuers {before:?} and {issuer:?}"), SettingErrorKind::DuplicateHost);
+        let previous = self.bindings.insert(Box::from(host), Box::from(issuer));
+        if let Some(previous) = previous.filter(|previous| **previous != *issuer) {
+            errors
+                .push(&format!("host {host:?}, issuers {previous:?} and {issuer:?}"), SettingErrorKind::DuplicateHost);
         }
     }
 }

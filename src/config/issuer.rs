@@ -1,4 +1,4 @@
-//! `Issuer`: whom an API believes, and by which keys.
+//! `Issuer`: the configuration of one trusted authorization server and its keys.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use crate::jwks::{Origin, ReplaceSecretError, SecretSource};
 use crate::keys::{self, KeyError, KeySet, KeyTable, Secret, SecretError, SkippedKey};
 use crate::token::Algorithm;
 
-/// An authorization server whose tokens are believed: its `iss` values, its algorithms, its keys.
+/// A trusted authorization server: its `iss` values, its algorithms, its keys.
 ///
-/// One issuer holds every domain of one tenant: different `iss`, the same keys, one fetch. It is asymmetric (public
-/// keys, RS256 unless told otherwise) or symmetric (a shared secret, HS256 unless told otherwise), never both.
+/// One issuer has all domains of one tenant: different `iss` values, the same keys, one fetch. It is either asymmetric
+/// (public keys, RS256 by default) or symmetric (a shared secret, HS256 by default), never both.
 ///
 /// ```
 /// use tower_bearer::{Algorithm, Issuer};
@@ -30,16 +30,16 @@ pub struct Issuer {
     keys: Keys,
     algorithms: Option<Vec<Algorithm>>,
     plain: PlainHttp,
-    /// A secret was added to an issuer with public keys.
+    /// Whether a secret was added to an issuer with public keys, or with a secret source.
     misplaced_secret: bool,
 }
 
-/// An `iss` value as it was given.
+/// An `iss` value as it was configured.
 #[derive(Clone, Debug)]
 enum Domain {
-    /// A bare domain of an Auth0 tenant.
+    /// The bare domain of an Auth0 tenant.
     Auth0(String),
-    /// The value itself.
+    /// The exact value.
     Exact(String),
 }
 
@@ -54,48 +54,48 @@ enum Keys {
 }
 
 impl Issuer {
-    /// An Auth0 tenant by its canonical domain, such as `northwind.eu.auth0.com`: `iss` is `https://<domain>/`, the keys
-    /// are at `https://<domain>/.well-known/jwks.json`, and there is no discovery.
+    /// Creates an Auth0 tenant from its canonical domain, such as `northwind.eu.auth0.com`: `iss` is `https://<domain>/`, the
+    /// keys are at `https://<domain>/.well-known/jwks.json`, and no discovery is used.
     #[must_use]
     pub fn auth0(domain: impl Into<String>) -> Self {
         Self::new(Domain::Auth0(domain.into()), Keys::Auth0)
     }
 
-    /// A server with discovery: OpenID Connect Discovery 1.0 §4, else RFC 8414 §3. `issuer` is the exact `iss` value, not the
-    /// URL of the document.
+    /// Creates an issuer with discovery: OpenID Connect Discovery 1.0 §4, else RFC 8414 §3. `issuer` is the exact `iss` value,
+    /// not the URL of the document.
     #[must_use]
     pub fn oidc(issuer: impl Into<String>) -> Self {
         Self::new(Domain::Exact(issuer.into()), Keys::Discovery)
     }
 
-    /// A server whose key set has a known place. `issuer` is the exact `iss` value.
+    /// Creates an issuer whose key set is at a known URL. `issuer` is the exact `iss` value.
     #[must_use]
     pub fn jwks(issuer: impl Into<String>, jwks_uri: impl Into<String>) -> Self {
         Self::new(Domain::Exact(issuer.into()), Keys::Jwks(jwks_uri.into()))
     }
 
-    /// An issuer whose public keys are given here and never fetched. `issuer` is the exact `iss` value.
+    /// Creates an issuer with static public keys, which are never fetched. `issuer` is the exact `iss` value.
     ///
-    /// Takes a [`KeySet`], or the result of one of its constructors, whose error is then reported with all other faults.
+    /// Accepts a [`KeySet`], or the result of one of its constructors, whose error is reported with all other errors.
     #[must_use]
     pub fn static_keys(issuer: impl Into<String>, keys: impl Into<Result<KeySet, KeyError>>) -> Self {
         Self::new(Domain::Exact(issuer.into()), Keys::Static(keys.into()))
     }
 
-    /// An issuer that signs with a secret shared with this API (HS256). `issuer` is the exact `iss` value.
+    /// Creates an issuer that signs with a secret which it shares with this API (HS256). `issuer` is the exact `iss` value.
     ///
-    /// Takes a [`Secret`], or the result of one of its constructors, whose error is then reported with all other faults.
+    /// Accepts a [`Secret`], or the result of one of its constructors, whose error is reported with all other errors.
     ///
     /// # Security
     ///
-    /// Whoever can check such a token can also make one.
+    /// Everyone who can verify such a token can also sign one.
     #[must_use]
     pub fn shared_secret(issuer: impl Into<String>, secret: impl Into<Result<Secret, SecretError>>) -> Self {
         Self::new(Domain::Exact(issuer.into()), Keys::Secrets(vec![secret.into()]))
     }
 
-    /// An issuer that signs with a secret shared with this API, where the secret is swapped without a restart: by
-    /// [`SecretSource::replace`]. `issuer` is the exact `iss` value.
+    /// Creates an issuer that signs with a shared secret which [`SecretSource::replace`] can replace without a restart.
+    /// `issuer` is the exact `iss` value.
     ///
     /// # Security
     ///
@@ -105,21 +105,21 @@ impl Issuer {
         Self::new(Domain::Exact(issuer.into()), Keys::SecretSource(secrets.clone()))
     }
 
-    /// Adds a custom domain of the same Auth0 tenant: its tokens have another `iss` and are signed with the same keys.
+    /// Adds a custom domain of the same Auth0 tenant. Its tokens have another `iss` and are signed with the same keys.
     #[must_use]
     pub fn with_custom_domain(mut self, domain: impl Into<String>) -> Self {
         self.others.push(Domain::Auth0(domain.into()));
         self
     }
 
-    /// Adds another `iss` value of the same server, exactly as its tokens carry it.
+    /// Adds another `iss` value of the same server, exactly as in its tokens.
     #[must_use]
     pub fn with_domain(mut self, issuer: impl Into<String>) -> Self {
         self.others.push(Domain::Exact(issuer.into()));
         self
     }
 
-    /// Adds a secret, for the time of a rotation; every one of them is tried. Only after [`Issuer::shared_secret`].
+    /// Adds a secret during a rotation. Every secret is tried. Allowed only after [`Issuer::shared_secret`].
     #[must_use]
     pub fn with_secret(mut self, secret: impl Into<Result<Secret, SecretError>>) -> Self {
         match &mut self.keys {
@@ -138,11 +138,11 @@ impl Issuer {
         self
     }
 
-    /// Allows plain http beyond loopback, for the issuer, its discovery and its keys.
+    /// Allows plain http for hosts other than loopback: for the issuer, its discovery and its keys.
     ///
     /// # Security
     ///
-    /// Whoever stands between this process and the server can hand over keys of their own and then sign tokens.
+    /// An attacker between this process and the server can inject keys and then sign tokens.
     #[must_use]
     pub fn dangerous_allow_http(mut self) -> Self {
         self.plain = PlainHttp::Allowed;
@@ -160,17 +160,17 @@ impl Issuer {
         }
     }
 
-    /// Its `iss` values, as far as they can be told or guessed, whatever else is wrong with it.
+    /// Returns its `iss` values, as far as they can be determined or guessed, even if it has errors.
     pub(crate) fn domains(&self) -> Vec<Box<str>> {
-        let unheard = &mut SettingErrors::default();
+        let ignored = &mut SettingErrors::default();
         [&self.first]
             .into_iter()
             .chain(&self.others)
-            .filter_map(|domain| self.resolve_domain(domain, unheard).or_else(|| domain.meant()))
+            .filter_map(|domain| self.resolve_domain(domain, ignored).or_else(|| domain.guess_issuer()))
             .collect()
     }
 
-    /// Turns the settings into something that can verify, and records every fault on the way.
+    /// Resolves the settings to a trusted issuer, and records every error.
     pub(crate) fn resolve(&self, errors: &mut SettingErrors) -> Option<TrustedIssuer> {
         let name = self.first.as_str();
         let domains: Option<Vec<Box<str>>> =
@@ -234,8 +234,8 @@ impl Issuer {
                     PlainHttp::OnLoopback => Origin::discovery(name),
                     PlainHttp::Allowed => Origin::dangerous_discovery_over_http(name),
                 };
-                let refused = |error| errors.push(&setting(name, ""), SettingErrorKind::Url(error));
-                origin.map(KeyOrigin::Remote).map_err(refused).ok()
+                let record = |error| errors.push(&setting(name, ""), SettingErrorKind::Url(error));
+                origin.map(KeyOrigin::Remote).map_err(record).ok()
             }
             Keys::Jwks(uri) => {
                 let endpoint = domain::endpoint(&setting(name, " jwks_uri"), uri, self.plain, errors);
@@ -312,8 +312,8 @@ impl Domain {
         }
     }
 
-    /// The `iss` that was meant where a bare domain came with scheme or slash, so that one slip is told once.
-    fn meant(&self) -> Option<Box<str>> {
+    /// Guesses the `iss` of a domain that was configured with scheme or slash, so that one mistake is reported once.
+    fn guess_issuer(&self) -> Option<Box<str>> {
         let bare = self.as_str().trim_start_matches("https://").trim_end_matches('/');
         domain::auth0_issuer("", bare, &mut SettingErrors::default()).map(String::into_boxed_str)
     }
@@ -337,28 +337,29 @@ impl fmt::Debug for Issuer {
     }
 }
 
-/// An issuer without faults.
+/// A valid issuer.
 #[derive(Clone, Debug)]
 pub(crate) struct TrustedIssuer {
     /// Its `iss` values.
     pub(crate) domains: Box<[Box<str>]>,
-    /// Whether it is a tenant of Auth0, where no two tenants share a signing key.
+    /// Whether it is an Auth0 tenant. No two tenants share a signing key.
     pub(crate) is_auth0: bool,
     pub(crate) algorithms: Box<[Algorithm]>,
     pub(crate) keys: KeyOrigin,
 }
 
-/// Where the keys of an issuer come from.
+/// The origin of an issuer's keys.
 #[derive(Clone, Debug)]
 pub(crate) enum KeyOrigin {
-    /// Fetched, and renewed.
+    /// Keys that are fetched and refreshed.
     Remote(Origin),
-    /// Given: public keys, or secrets.
+    /// Static public keys or secrets.
     Static(KeyTable),
-    /// Given, and replaced by the application.
+    /// Secrets that the application can replace.
     SecretSource(SecretSource),
 }
 
-fn setting(issuer: &str, what: &str) -> String {
-    format!("issuer {issuer:?}{what}")
+/// Names a setting of an issuer in an error.
+fn setting(issuer: &str, suffix: &str) -> String {
+    format!("issuer {issuer:?}{suffix}")
 }

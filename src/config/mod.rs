@@ -1,7 +1,7 @@
-//! What an API trusts: issuers, their keys and algorithms, and the rules for claims.
+//! The configuration of an API: trusted issuers, their keys and algorithms, and the rules for claims.
 //!
-//! Constructors take what is required, `with_*` what is optional. None of them fails: `Validator::new` reports every
-//! fault of the whole configuration at once.
+//! Constructors have the required settings as arguments, `with_*` methods set optional ones. None of them fails:
+//! `Validator::new` reports all errors of the configuration at once.
 
 mod api;
 mod domain;

@@ -1,4 +1,4 @@
-//! `Organizations`: for which organizations an API takes tokens.
+//! `Organizations`: the organizations whose tokens an API accepts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,11 +7,10 @@ use crate::claims::{Organization, OrganizationRule};
 use crate::config::error::{SettingErrorKind, SettingErrors};
 use crate::request::RequestHead;
 
-/// For which organizations an API takes tokens: a fixed set of ids or names, or what the request says.
+/// The organizations whose tokens an API accepts: a fixed set of ids or names, or the organization of the request.
 ///
-/// Auth0 demands it of every API whose tokens carry `org_id`: the organization must be one that the API knows, or the one
-/// that the request is about, and a token that fails this is not valid. With a policy set, a token without organization is
-/// refused too.
+/// Auth0 requires this check of every API whose tokens contain `org_id`: the organization must be one that the API knows, or
+/// the one of the request; otherwise the token is invalid. A token without organization is also rejected.
 ///
 /// ```
 /// use tower_bearer::claims::Organization;
@@ -21,7 +20,7 @@ use crate::request::RequestHead;
 /// let api = || Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"));
 /// let fixed = api().with_organizations(Organizations::ids(["org_4Tk", "org_9xA"]));
 ///
-/// // acme.api.northwind.com takes tokens of the organization named acme only.
+/// // acme.api.northwind.com accepts only tokens of the organization with the name acme.
 /// let by_subdomain = api().with_organizations(Organizations::from_request(|request| {
 ///     let (name, _) = request.host()?.as_str().split_once('.')?;
 ///     Some(Organization::name(name))
@@ -29,65 +28,69 @@ use crate::request::RequestHead;
 /// # let _ = (fixed, by_subdomain);
 /// ```
 #[derive(Clone)]
-pub struct Organizations(Known);
+pub struct Organizations(Accepted);
 
 #[derive(Clone)]
-enum Known {
+enum Accepted {
     Ids(Vec<String>),
     Names(Vec<String>),
-    OfRequest(OrganizationOfRequest),
+    FromRequest(OrganizationOfRequest),
 }
 
-/// Which organization a request is about.
+/// The function that returns the organization of a request.
 pub(crate) type OrganizationOfRequest = Arc<dyn Fn(&RequestHead<'_>) -> Option<Organization> + Send + Sync>;
 
 impl Organizations {
-    /// Those with these `org_id`s, compared exactly.
+    /// Accepts the organizations with these `org_id`s, compared exactly.
     #[must_use]
     pub fn ids<I: Into<String>>(ids: impl IntoIterator<Item = I>) -> Self {
-        Self(Known::Ids(ids.into_iter().map(Into::into).collect()))
+        Self(Accepted::Ids(ids.into_iter().map(Into::into).collect()))
     }
 
-    /// Those with these `org_name`s, compared in lower case.
+    /// Accepts the organizations with these `org_name`s, compared in lower case.
     ///
     /// # Security
     ///
-    /// Names can change and be given again, and are unique within one tenant only: prefer ids.
+    /// Names can change and be reused, and are unique only within one tenant. Prefer ids.
     #[must_use]
     pub fn names<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
-        Self(Known::Names(names.into_iter().map(Into::into).collect()))
+        Self(Accepted::Names(names.into_iter().map(Into::into).collect()))
     }
 
-    /// The one that the request is about: by its host, its path, a header. `None` refuses whatever the token says.
+    /// Accepts the organization that `organization` returns for the request, for example from its host, its path or a header.
+    /// If it returns `None`, every token is rejected.
     ///
-    /// The function is asked for every request, and its answer is never remembered. It runs before the token is looked
-    /// at, so it must be cheap. Whoever validates without a layer uses `Validator::validate_request`.
+    /// The function is called for every request, and its result is never cached. It runs before the token is parsed, so it
+    /// must be cheap. To validate without a layer, use `Validator::validate_request`.
     ///
     /// # Security
     ///
-    /// The client chooses host, path and headers. Judged is the organization that this function reads; the handler has to
-    /// serve the same one, so let it ask the claims ([`Claims::organization`](crate::Claims::organization)) and not the
-    /// request. The target is the one that the layer sees: inside axum's `nest` the prefix is gone, and a segment is then
-    /// another one than outside; put the layer outside, or read `axum::extract::OriginalUri` from the extensions.
+    /// The client chooses host, path and headers. The token is checked against the organization that this function returns.
+    /// The handler must serve the same organization, so it should read it from the claims
+    /// ([`Claims::organization`](crate::Claims::organization)), not from the request. The request target is the one that the
+    /// layer receives: inside axum's `nest` the prefix is removed, so that the segments have other positions than outside.
+    /// Put the layer outside, or read `axum::extract::OriginalUri` from the extensions.
     #[must_use]
     pub fn from_request(
         organization: impl Fn(&RequestHead<'_>) -> Option<Organization> + Send + Sync + 'static,
     ) -> Self {
-        Self(Known::OfRequest(Arc::new(organization)))
+        Self(Accepted::FromRequest(Arc::new(organization)))
     }
 
-    /// Splits the policy into what is judged of the token alone, and what of the request.
+    /// Splits the policy into the rule for the token and the function for the request.
     pub(super) fn resolve(&self, errors: &mut SettingErrors) -> (OrganizationRule, Option<OrganizationOfRequest>) {
         match &self.0 {
-            Known::Ids(ids) => (OrganizationRule::Ids(listed("organization ids", ids, errors).into()), None),
-            Known::Names(names) => (OrganizationRule::Names(listed("organization names", names, errors).into()), None),
-            Known::OfRequest(function) => (OrganizationRule::Any, Some(Arc::clone(function))),
+            Accepted::Ids(ids) => (OrganizationRule::Ids(non_empty_list("organization ids", ids, errors).into()), None),
+            Accepted::Names(names) => {
+                (OrganizationRule::Names(non_empty_list("organization names", names, errors).into()), None)
+            }
+            Accepted::FromRequest(function) => (OrganizationRule::Any, Some(Arc::clone(function))),
         }
     }
 }
 
-/// Takes a list in which nothing is empty, itself included.
-pub(super) fn listed(setting: &str, texts: &[String], errors: &mut SettingErrors) -> Box<[Box<str>]> {
+/// Returns the texts, and records an error if the list or one of them is empty.
+pub(super) fn non_empty_list(setting: &str, texts: &[String], errors: &mut SettingErrors) -> Box<[Box<str>]> {
     if texts.is_empty() || texts.iter().any(String::is_empty) {
         errors.push(setting, SettingErrorKind::Empty);
     }
@@ -97,9 +100,9 @@ pub(super) fn listed(setting: &str, texts: &[String], errors: &mut SettingErrors
 impl fmt::Debug for Organizations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Known::Ids(ids) => f.debug_tuple("Organizations::ids").field(ids).finish(),
-            Known::Names(names) => f.debug_tuple("Organizations::names").field(names).finish(),
-            Known::OfRequest(_) => f.write_str("Organizations::of_request"),
+            Accepted::Ids(ids) => f.debug_tuple("Organizations::ids").field(ids).finish(),
+            Accepted::Names(names) => f.debug_tuple("Organizations::names").field(names).finish(),
+            Accepted::FromRequest(_) => f.write_str("Organizations::from_request"),
         }
     }
 }

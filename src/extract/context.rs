@@ -33,6 +33,6 @@ impl HandlerContext {
     /// All that is asked before the handler runs; the facts tell what a token meets already.
     pub(super) fn demand(&self, facts: Option<&Facts<'_>>) -> ChallengeParams {
         let around = self.around.as_ref().map(|around| around.demand(facts)).unwrap_or_default();
-        around.and(self.asked.map(|requirement| requirement.demand(facts)).unwrap_or_default())
+        around.merge(self.asked.map(|requirement| requirement.challenge_params(facts)).unwrap_or_default())
     }
 }

@@ -119,7 +119,7 @@ impl From<RequirementError> for BearerRejection {
             return Self { hint, ..Self::from(UnmetRequirement::from(error)) };
         };
         let facts = Facts { claims: &claims, now: SystemClock.now(), leeway: defaults::LEEWAY };
-        let unmet = UnmetRequirement::from(error).within(context.demand(Some(&facts)));
+        let unmet = UnmetRequirement::from(error).with_outer_params(context.demand(Some(&facts)));
         Self { hint, ..Self::at(context, Rejection::Requirement(unmet)) }
     }
 }

@@ -53,7 +53,7 @@ impl OuterLayers {
     /// All that the layers ask together; the facts tell what a token meets already.
     pub(crate) fn demand(&self, facts: Option<&Facts<'_>>) -> ChallengeParams {
         let asked = std::iter::successors(self.asked.as_ref(), |asked| asked.outer.as_deref());
-        asked.fold(ChallengeParams::default(), |inner, asked| asked.requirement.demand(facts).and(inner))
+        asked.fold(ChallengeParams::default(), |inner, asked| asked.requirement.challenge_params(facts).merge(inner))
     }
 }
 

@@ -61,7 +61,7 @@ impl RequireLayer {
     #[must_use]
     pub fn new(requirement: Requirement) -> Self {
         Self {
-            is_told: requirement.can_be_told(),
+            is_told: requirement.has_challenge_params(),
             requirement: Arc::new(requirement),
             clock: Arc::new(SystemClock),
             leeway: defaults::LEEWAY,
@@ -182,14 +182,14 @@ impl<R> RequireLayer<R> {
                 let Err(unmet) = self.requirement.check(claims, now, self.leeway) else { return Ok(()) };
                 let facts = Facts { claims, now, leeway: self.leeway };
                 let unmet = match outer_layers {
-                    Some(outer_layers) => unmet.within(outer_layers.demand(Some(&facts))),
+                    Some(outer_layers) => unmet.with_outer_params(outer_layers.demand(Some(&facts))),
                     None => unmet,
                 };
                 let hint = validator::hint_of_unmet(&unmet, claims);
                 (Rejection::Requirement(unmet), hint, challenges())
             }
             (None, Some(outer_layers)) => {
-                let asked = outer_layers.demand(None).and(self.requirement.demand(None));
+                let asked = outer_layers.demand(None).merge(self.requirement.challenge_params(None));
                 (Rejection::NoCredential, None, challenges().asking_for(asked.scope))
             }
             (None, None) => {

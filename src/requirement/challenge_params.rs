@@ -1,25 +1,27 @@
-//! What a requirement asks for, as far as a challenge can say it.
+//! The parameters of a challenge that a requirement determines (RFC 6750 §3, RFC 9470 §3).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Everything that a challenge can name, so that a client which follows it once need not come back a third time.
+/// The challenge parameters of a requirement. They cover the whole requirement, so that a client which requests a token by
+/// them meets it at the next request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ChallengeParams {
-    /// Space-delimited; empty if none is asked for.
+    /// The required scopes, space-delimited; empty if none is required.
     pub(crate) scope: Arc<str>,
     pub(crate) authentication: Authentication,
 }
 
-/// What is asked of an authentication (RFC 9470 §3).
+/// The requirements for an authentication (RFC 9470 §3).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Authentication {
-    /// Space-delimited.
+    /// The accepted classes, space-delimited.
     pub(crate) acr_values: Option<Arc<str>>,
+    /// The maximum time since the authentication.
     pub(crate) max_age: Option<Duration>,
 }
 
-/// The same in the making.
+/// Collects challenge parameters from the parts of a requirement.
 #[derive(Default)]
 pub(super) struct ParamsBuilder<'n> {
     scopes: Vec<&'n str>,
@@ -27,11 +29,11 @@ pub(super) struct ParamsBuilder<'n> {
 }
 
 impl ChallengeParams {
-    /// What is asked here, and further in.
-    pub(crate) fn and(self, inner: Self) -> Self {
+    /// Combines the parameters with those of an inner layer or of the handler.
+    pub(crate) fn merge(self, inner: Self) -> Self {
         let scope = union(&self.scope, &inner.scope);
-        // Whoever is further out was content with the authentication; a new one must please it again.
-        Self { scope, authentication: inner.authentication.and(self.authentication) }
+        // The outer layer accepted the authentication; a new authentication must meet its requirement again.
+        Self { scope, authentication: inner.authentication.merge(self.authentication) }
     }
 }
 
@@ -42,11 +44,11 @@ impl<'n> ParamsBuilder<'n> {
         }
     }
 
-    pub(super) fn add(&mut self, authentication: Authentication) {
-        self.authentication = std::mem::take(&mut self.authentication).and(authentication);
+    pub(super) fn add_authentication(&mut self, authentication: Authentication) {
+        self.authentication = std::mem::take(&mut self.authentication).merge(authentication);
     }
 
-    /// Says whether a challenge would say nothing of it.
+    /// Returns whether there are no parameters.
     pub(super) fn is_empty(&self) -> bool {
         self.scopes.is_empty() && self.authentication == Authentication::default()
     }
@@ -57,8 +59,8 @@ impl<'n> ParamsBuilder<'n> {
 }
 
 impl Authentication {
-    /// Both at once: the classes that please both, and the shorter time. Where no class does, the first is asked for.
-    pub(crate) fn and(self, other: Self) -> Self {
+    /// Combines both: the classes that both accept, and the shorter time. If they have no class in common, those of `self`.
+    pub(crate) fn merge(self, other: Self) -> Self {
         let max_age = match (self.max_age, other.max_age) {
             (Some(age), Some(other)) => Some(age.min(other)),
             (age, other) => age.or(other),
@@ -71,7 +73,7 @@ impl Authentication {
     }
 }
 
-/// The words of both lists, each once, those of the first in front.
+/// Returns the words of both lists without duplicates, those of the first list first.
 pub(super) fn union(scope: &str, other: &str) -> Arc<str> {
     let mut names: Vec<&str> = Vec::new();
     for name in scope.split(' ').chain(other.split(' ')) {
@@ -82,7 +84,7 @@ pub(super) fn union(scope: &str, other: &str) -> Arc<str> {
     Arc::from(names.join(" "))
 }
 
-/// The words of the first list that stand in the second, too; `None` if there are none.
+/// Returns the words that both lists contain; `None` if there are none.
 fn common(words: &str, others: &str) -> Option<Arc<str>> {
     let both: Vec<&str> = words.split(' ').filter(|word| others.split(' ').any(|other| other == *word)).collect();
     (!both.is_empty()).then(|| Arc::from(both.join(" ")))
@@ -92,25 +94,41 @@ fn common(words: &str, others: &str) -> Option<Arc<str>> {
 mod tests {
     use super::*;
 
-    fn asking(acr_values: Option<&str>, max_age: Option<u64>) -> Authentication {
+    fn authentication(acr_values: Option<&str>, max_age: Option<u64>) -> Authentication {
         Authentication { acr_values: acr_values.map(Arc::from), max_age: max_age.map(Duration::from_secs) }
     }
 
     #[test]
-    fn who_asks_twice_asks_for_what_pleases_both() {
+    fn merge_returns_the_authentication_that_meets_both() {
         for (one, other, both) in [
-            (asking(Some("gold"), None), asking(Some("gold silver"), Some(60)), asking(Some("gold"), Some(60))),
             (
-                asking(Some("gold silver"), Some(9)),
-                asking(Some("silver gold"), Some(60)),
-                asking(Some("gold silver"), Some(9)),
+                authentication(Some("gold"), None),
+                authentication(Some("gold silver"), Some(60)),
+                authentication(Some("gold"), Some(60)),
             ),
-            (asking(Some("gold"), None), asking(Some("silver"), None), asking(Some("gold"), None)),
-            (asking(Some("gold"), None), asking(Some("golden"), None), asking(Some("gold"), None)),
-            (asking(None, Some(60)), asking(Some("silver"), Some(9)), asking(Some("silver"), Some(9))),
-            (asking(None, None), asking(None, None), asking(None, None)),
+            (
+                authentication(Some("gold silver"), Some(9)),
+                authentication(Some("silver gold"), Some(60)),
+                authentication(Some("gold silver"), Some(9)),
+            ),
+            (
+                authentication(Some("gold"), None),
+                authentication(Some("silver"), None),
+                authentication(Some("gold"), None),
+            ),
+            (
+                authentication(Some("gold"), None),
+                authentication(Some("golden"), None),
+                authentication(Some("gold"), None),
+            ),
+            (
+                authentication(None, Some(60)),
+                authentication(Some("silver"), Some(9)),
+                authentication(Some("silver"), Some(9)),
+            ),
+            (authentication(None, None), authentication(None, None), authentication(None, None)),
         ] {
-            assert_eq!(one.and(other), both);
+            assert_eq!(one.merge(other), both);
         }
     }
 }

@@ -1,14 +1,14 @@
-//! Requirements as constants, whose names the compiler checks.
+//! Constructors for requirements in constants, whose names are checked at compile time.
 
 use std::borrow::Cow;
 
 use crate::requirement::names::Names;
-use crate::requirement::node::{Node, Parts, Test};
+use crate::requirement::node::{Comparison, Node, Parts};
 use crate::requirement::unmet::{NO_REQUIREMENTS, NOT_A_SCOPE};
 use crate::requirement::{ClaimValue, Requirement, is_scope_token};
 
-/// Constants: each asks for what the method without `static_` asks for, and panics where that one does; in a `const` the
-/// panic is an error of the compiler.
+/// Constants. Each function creates the same requirement as the one without `static_` and panics under the same conditions.
+/// In a `const` the panic is a compile error.
 ///
 /// ```
 /// use tower_bearer::Requirement;
@@ -22,83 +22,83 @@ use crate::requirement::{ClaimValue, Requirement, is_scope_token};
 /// assert_eq!(STRONG, Requirement::acr_values(["urn:northwind:gold"]));
 /// # let _ = BOTH;
 /// ```
-#[expect(clippy::missing_panics_doc, reason = "said above for all of them")]
+#[expect(clippy::missing_panics_doc, reason = "documented at the impl block for all functions")]
 impl Requirement {
-    /// Asks for one scope.
+    /// Requires one scope.
     #[must_use]
     pub const fn static_scope(name: &'static str) -> Self {
         assert!(is_scope_token(name), "{}", NOT_A_SCOPE);
         Self(Node::Scope(Cow::Borrowed(name)))
     }
 
-    /// Asks for one permission.
+    /// Requires one permission.
     #[must_use]
     pub const fn static_permission(name: &'static str) -> Self {
-        assert!(!name.is_empty(), "a permission has a name");
+        assert!(!name.is_empty(), "the name of a permission must not be empty");
         Self(Node::Permission(Cow::Borrowed(name)))
     }
 
-    /// Asks for the scope or the permission of one name.
+    /// Requires the scope or the permission with this name.
     #[must_use]
     pub const fn static_scope_or_permission(name: &'static str) -> Self {
         assert!(is_scope_token(name), "{}", NOT_A_SCOPE);
         Self(Node::ScopeOrPermission(Cow::Borrowed(name)))
     }
 
-    /// Asks that the claim `name` is `value`.
+    /// Requires that the claim `name` equals `value`.
     #[must_use]
     pub const fn static_claim_equals(name: &'static str, value: ClaimValue) -> Self {
-        assert!(!name.is_empty(), "a claim has a name");
-        Self(Node::Claim(Cow::Borrowed(name), Test::Equals, value))
+        assert!(!name.is_empty(), "the name of a claim must not be empty");
+        Self(Node::Claim(Cow::Borrowed(name), Comparison::Equals, value))
     }
 
-    /// Asks that the claim `name` holds `value`.
+    /// Requires that the claim `name` contains `value`.
     #[must_use]
     pub const fn static_claim_contains(name: &'static str, value: ClaimValue) -> Self {
-        assert!(!name.is_empty(), "a claim has a name");
-        Self(Node::Claim(Cow::Borrowed(name), Test::Contains, value))
+        assert!(!name.is_empty(), "the name of a claim must not be empty");
+        Self(Node::Claim(Cow::Borrowed(name), Comparison::Contains, value))
     }
 
-    /// Asks that the token was issued to one of these clients.
+    /// Requires that the token was issued to one of these clients.
     #[must_use]
     pub const fn static_client_ids(ids: &'static [&'static str]) -> Self {
-        assert!(all(ids, Kind::Name), "of no client at all there is no token");
+        assert!(all(ids, Syntax::NonEmpty), "{}", NOT_CLIENT_IDS);
         Self(Node::Client(Names::Constant(ids)))
     }
 
-    /// Asks that the token is for this organization, by `org_id`.
+    /// Requires that the token is for this organization, by `org_id`.
     #[must_use]
     pub const fn static_organization(id: &'static str) -> Self {
-        assert!(!id.is_empty(), "an organization has an id");
+        assert!(!id.is_empty(), "the id of an organization must not be empty");
         Self(Node::OrganizationId(Cow::Borrowed(id)))
     }
 
-    /// Asks that the token is for this organization, by `org_name` in lower case.
+    /// Requires that the token is for this organization, by `org_name` in lower case.
     ///
     /// # Security
     ///
     /// As for [`Requirement::organization_name`].
     #[must_use]
     pub const fn static_organization_name(name: &'static str) -> Self {
-        assert!(!name.is_empty(), "an organization has a name");
+        assert!(!name.is_empty(), "the name of an organization must not be empty");
         Self(Node::OrganizationName(Cow::Borrowed(name)))
     }
 
-    /// Asks that the authentication was of one of the classes, the most wanted first.
+    /// Requires an authentication of one of these classes, in order of preference.
     #[must_use]
     pub const fn static_acr_values(values: &'static [&'static str]) -> Self {
-        assert!(all(values, Kind::Word), "{}", NOT_ACR_VALUES);
+        assert!(all(values, Syntax::Word), "{}", NOT_ACR_VALUES);
         Self(Node::Acr(Names::Constant(values)))
     }
 
-    /// Asks for all of them; the slice has to be a constant of its own.
+    /// Requires all of the requirements. The slice must be a separate constant.
     #[must_use]
     pub const fn static_all_of(requirements: &'static [Self]) -> Self {
         assert!(!requirements.is_empty(), "{}", NO_REQUIREMENTS);
         Self(Node::All(Parts::Constant(requirements)))
     }
 
-    /// Asks for at least one of them, as [`Requirement::any_of`]; the slice has to be a constant of its own.
+    /// Requires at least one of the requirements, as [`Requirement::any_of`]. The slice must be a separate constant.
     #[must_use]
     pub const fn static_any_of(requirements: &'static [Self]) -> Self {
         assert!(!requirements.is_empty(), "{}", NO_REQUIREMENTS);
@@ -106,23 +106,23 @@ impl Requirement {
     }
 }
 
-/// What each text of a list must be.
+/// The syntax that each text of a list must have.
 #[derive(Clone, Copy)]
-enum Kind {
-    Name,
+enum Syntax {
+    NonEmpty,
     Word,
 }
 
-/// Says whether there are any, and every one is what it must be.
+/// Returns whether the list is not empty and every text has the syntax.
 #[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "`at` stays below the length")]
-const fn all(texts: &[&str], kind: Kind) -> bool {
+const fn all(texts: &[&str], syntax: Syntax) -> bool {
     let mut at = 0;
     while at < texts.len() {
-        let is_good = match kind {
-            Kind::Name => !texts[at].is_empty(),
-            Kind::Word => is_scope_token(texts[at]),
+        let is_valid = match syntax {
+            Syntax::NonEmpty => !texts[at].is_empty(),
+            Syntax::Word => is_scope_token(texts[at]),
         };
-        if !is_good {
+        if !is_valid {
             return false;
         }
         at += 1;
@@ -130,4 +130,6 @@ const fn all(texts: &[&str], kind: Kind) -> bool {
     at > 0
 }
 
-pub(super) const NOT_ACR_VALUES: &str = "acr values are one or more words of visible ASCII";
+pub(super) const NOT_ACR_VALUES: &str = "acr values must be one or more words of visible ASCII characters";
+
+pub(super) const NOT_CLIENT_IDS: &str = "client ids must be one or more non-empty strings";

@@ -1,4 +1,4 @@
-//! Requirements: what a route asks of a token that is genuine (RFC 6750 §3.1, RFC 9470).
+//! Requirements of a route for the claims of a verified token (RFC 6750 §3.1, RFC 9470).
 
 mod constants;
 mod challenge_params;
@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::challenge_params::ChallengeParams;
-use self::constants::NOT_ACR_VALUES;
+use self::constants::{NOT_ACR_VALUES, NOT_CLIENT_IDS};
 use self::names::Names;
 pub(crate) use self::node::Facts;
-use self::node::{Node, Parts, Test};
+use self::node::{Comparison, Node, Parts};
 pub(crate) use self::unmet::is_scope_token;
 use self::unmet::{NO_REQUIREMENTS, NOT_A_SCOPE};
 pub use self::unmet::{RequirementError, ScopeSyntaxError, UnmetRequirement};
@@ -25,10 +25,10 @@ use crate::claims::Claims;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::defaults;
 
-/// What a route asks of verified claims: scopes, permissions, claims, the strength and age of the authentication.
+/// A requirement for verified claims: scopes, permissions, claim values, the class and age of the authentication.
 ///
-/// It is asked per route by [`RequireLayer`](crate::RequireLayer), in code by [`Claims::require`], and in the type of an
-/// axum extractor by `axum::Required`.
+/// [`RequireLayer`](crate::RequireLayer) checks it per route, [`Claims::require`] in code, and the axum extractor `Required`
+/// in the signature of a handler.
 ///
 /// ```
 /// use tower_bearer::Requirement;
@@ -44,7 +44,7 @@ use crate::defaults;
 /// assert!(Requirement::try_scope("two words").is_err());
 /// ```
 ///
-/// Names are checked when a requirement is made, not when it is asked; in a constant the compiler checks them:
+/// Names are checked when a requirement is created. In a constant they are checked at compile time:
 ///
 /// ```
 /// use tower_bearer::Requirement;
@@ -63,12 +63,12 @@ pub struct Requirement(Node);
 
 /// Scopes and permissions.
 impl Requirement {
-    /// Asks for one scope.
+    /// Requires one scope.
     ///
     /// # Panics
     ///
-    /// If `name` is no scope-token of RFC 6749 §3.3, which is a fault of the program; for names that come from outside
-    /// there is [`Requirement::try_scope`].
+    /// If `name` is not a scope-token of RFC 6749 §3.3. Use [`Requirement::try_scope`] for names that are not constants of the
+    /// program.
     #[must_use]
     #[track_caller]
     pub fn scope(name: &str) -> Self {
@@ -76,27 +76,27 @@ impl Requirement {
         Self(Node::Scope(Cow::Owned(name.to_owned())))
     }
 
-    /// Asks for one scope whose name is not known to be well-formed.
+    /// Requires one scope. Use it for names that come from outside the program.
     ///
     /// # Errors
     ///
-    /// [`ScopeSyntaxError::Scope`] if `name` is no scope-token of RFC 6749 §3.3.
+    /// [`ScopeSyntaxError::Scope`] if `name` is not a scope-token of RFC 6749 §3.3.
     pub fn try_scope(name: &str) -> Result<Self, ScopeSyntaxError> {
         if is_scope_token(name) { Ok(Self::scope(name)) } else { Err(ScopeSyntaxError::Scope) }
     }
 
-    /// Asks for one permission (Auth0's `permissions`).
+    /// Requires one permission (Auth0's `permissions`).
     ///
     /// # Panics
     ///
-    /// If `name` is empty, which is a fault of the program.
+    /// If `name` is empty.
     #[must_use]
     #[track_caller]
     pub fn permission(name: &str) -> Self {
-        Self(Node::Permission(named(name)))
+        Self(Node::Permission(non_empty_name(name)))
     }
 
-    /// Asks for the scope or the permission of one name: the scope of a machine, or the permission that a user's role
+    /// Requires the scope or the permission with this name: the scope of a machine, or the permission that a user's role
     /// grants.
     ///
     /// # Panics
@@ -112,18 +112,19 @@ impl Requirement {
 
 /// Claims.
 impl Requirement {
-    /// Asks that the claim `name` is `value`; the name may have any characters (`https://northwind.com/department`).
+    /// Requires that the claim `name` equals `value`. The name may have any characters (`https://northwind.com/department`).
     ///
     /// # Panics
     ///
-    /// If `name` is empty, which is a fault of the program.
+    /// If `name` is empty.
     #[must_use]
     #[track_caller]
     pub fn claim_equals(name: &str, value: impl Into<ClaimValue>) -> Self {
-        Self(Node::Claim(named(name), Test::Equals, value.into()))
+        Self(Node::Claim(non_empty_name(name), Comparison::Equals, value.into()))
     }
 
-    /// Asks that the claim `name` is an array with `value` in it, or a space-delimited string with `value` as a word.
+    /// Requires that the claim `name` is an array that contains `value`, or a space-delimited string that contains the word
+    /// `value`.
     ///
     /// # Panics
     ///
@@ -131,66 +132,66 @@ impl Requirement {
     #[must_use]
     #[track_caller]
     pub fn claim_contains(name: &str, value: impl Into<ClaimValue>) -> Self {
-        Self(Node::Claim(named(name), Test::Contains, value.into()))
+        Self(Node::Claim(non_empty_name(name), Comparison::Contains, value.into()))
     }
 
-    /// Asks that the token was issued to one of these clients (`client_id`, else `azp`).
+    /// Requires that the token was issued to one of these clients (`client_id`, else `azp`).
     ///
     /// # Security
     ///
-    /// A client id is unique within one issuer only.
+    /// A client id is unique only within one issuer.
     ///
     /// # Panics
     ///
-    /// If no client is given, or one is empty: a fault of the program.
+    /// If there is no client id, or one is empty.
     #[must_use]
     #[track_caller]
     pub fn client_ids<'c>(ids: impl IntoIterator<Item = &'c str>) -> Self {
         let ids: Vec<&str> = ids.into_iter().collect();
-        assert!(!ids.is_empty() && !ids.contains(&""), "{ids:?}: of no client at all there is no token");
-        Self(Node::Client(Names::of(ids)))
+        assert!(!ids.is_empty() && !ids.contains(&""), "{ids:?}: {NOT_CLIENT_IDS}");
+        Self(Node::Client(Names::new(ids)))
     }
 
-    /// Asks that the token is for this organization, by `org_id`.
+    /// Requires that the token is for this organization, by `org_id`.
     ///
     /// # Panics
     ///
-    /// If `id` is empty, which is a fault of the program.
+    /// If `id` is empty.
     #[must_use]
     #[track_caller]
     pub fn organization(id: &str) -> Self {
-        Self(Node::OrganizationId(named(id)))
+        Self(Node::OrganizationId(non_empty_name(id)))
     }
 
-    /// Asks that the token is for this organization, by `org_name` in lower case.
+    /// Requires that the token is for this organization, by `org_name` in lower case.
     ///
     /// # Security
     ///
-    /// Names can change and be given again, and are unique within one tenant only: prefer the id.
+    /// Names can change and be reused, and are unique only within one tenant. Prefer the id.
     ///
     /// # Panics
     ///
-    /// If `name` is empty, which is a fault of the program.
+    /// If `name` is empty.
     #[must_use]
     #[track_caller]
     pub fn organization_name(name: &str) -> Self {
-        Self(Node::OrganizationName(named(name)))
+        Self(Node::OrganizationName(non_empty_name(name)))
     }
 
-    /// Asks that the authentication was of one of the classes, the most wanted first (RFC 9470 §4).
+    /// Requires an authentication of one of these classes, in order of preference (RFC 9470 §4).
     ///
     /// # Panics
     ///
-    /// If a value is no word of visible ASCII characters, or none is given: a fault of the program.
+    /// If there is no value, or one is not a word of visible ASCII characters.
     #[must_use]
     #[track_caller]
     pub fn acr_values<'v>(values: impl IntoIterator<Item = &'v str>) -> Self {
         let values: Vec<&str> = values.into_iter().collect();
         assert!(!values.is_empty() && values.iter().all(|value| is_scope_token(value)), "{values:?}: {NOT_ACR_VALUES}");
-        Self(Node::Acr(Names::of(values)))
+        Self(Node::Acr(Names::new(values)))
     }
 
-    /// Asks that the user authenticated no longer ago than `age` (RFC 9470 §4); a token without `auth_time` is too old.
+    /// Requires that the user authenticated at most `age` ago (RFC 9470 §4). A token without `auth_time` does not meet it.
     #[must_use]
     pub const fn max_authentication_age(age: Duration) -> Self {
         Self(Node::AuthenticationAge(age))
@@ -199,88 +200,88 @@ impl Requirement {
 
 /// Combinations.
 impl Requirement {
-    /// Asks for all of them.
+    /// Requires all of the requirements.
     ///
-    /// Of several that are not met the first is reported, but an authentication that does not do before all others: its
-    /// challenge names the scopes, too (RFC 9470 §3), and the client has to come back only once.
+    /// If several are not met, the first one is reported. An insufficient authentication is reported before all others,
+    /// because its challenge can also name the scopes (RFC 9470 §3), so that the client needs only one new token.
     ///
     /// # Panics
     ///
-    /// If there are none, since every token would meet that; for a list that comes from outside there is
-    /// [`Requirement::try_all_of`].
+    /// If the list is empty, because every token would meet it. Use [`Requirement::try_all_of`] for lists that come from
+    /// outside the program.
     #[must_use]
     #[track_caller]
     pub fn all_of(requirements: impl IntoIterator<Item = Self>) -> Self {
-        Self(Node::All(Parts::Shared(some(requirements).into())))
+        Self(Node::All(Parts::Shared(non_empty(requirements).into())))
     }
 
-    /// Asks for all of them, where the list may be empty.
+    /// Requires all of the requirements. Use it for lists that may be empty.
     ///
     /// # Errors
     ///
-    /// [`ScopeSyntaxError::Empty`] if there are none.
+    /// [`ScopeSyntaxError::Empty`] if the list is empty.
     pub fn try_all_of(requirements: impl IntoIterator<Item = Self>) -> Result<Self, ScopeSyntaxError> {
         let requirements: Vec<Self> = requirements.into_iter().collect();
         if requirements.is_empty() { Err(ScopeSyntaxError::Empty) } else { Ok(Self::all_of(requirements)) }
     }
 
-    /// Asks for at least one of them.
+    /// Requires at least one of the requirements.
     ///
-    /// A challenge cannot offer a choice: it names the alternative that the token meets already, else the first that it can
-    /// name, and that one is reported. Put first what a client should ask for.
+    /// A challenge cannot offer alternatives. It names the alternative that the token already meets, else the first one that
+    /// a challenge can express, which is also the one that is reported. Put the alternative first that clients should request.
     ///
     /// # Panics
     ///
-    /// If there are none, since no token could meet that; for a list that comes from outside there is
-    /// [`Requirement::try_any_of`].
+    /// If the list is empty, because no token could meet it. Use [`Requirement::try_any_of`] for lists that come from outside
+    /// the program.
     #[must_use]
     #[track_caller]
     pub fn any_of(requirements: impl IntoIterator<Item = Self>) -> Self {
-        Self(Node::Any(Parts::Shared(some(requirements).into())))
+        Self(Node::Any(Parts::Shared(non_empty(requirements).into())))
     }
 
-    /// Asks for at least one of them, where the list may be empty.
+    /// Requires at least one of the requirements. Use it for lists that may be empty.
     ///
     /// # Errors
     ///
-    /// [`ScopeSyntaxError::Empty`] if there are none.
+    /// [`ScopeSyntaxError::Empty`] if the list is empty.
     pub fn try_any_of(requirements: impl IntoIterator<Item = Self>) -> Result<Self, ScopeSyntaxError> {
         let requirements: Vec<Self> = requirements.into_iter().collect();
         if requirements.is_empty() { Err(ScopeSyntaxError::Empty) } else { Ok(Self::any_of(requirements)) }
     }
 
-    /// Judges claims at the time `now`; `leeway` forgives clock skew in the age of the authentication.
+    /// Checks claims at the time `now`. `leeway` is the tolerated clock skew for the age of the authentication.
     ///
     /// # Errors
     ///
-    /// [`UnmetRequirement`] says what is missing.
+    /// [`UnmetRequirement`] contains what is missing.
     pub fn check<C>(&self, claims: &Claims<C>, now: Timestamp, leeway: Duration) -> Result<(), UnmetRequirement> {
         let facts = Facts { claims: &claims.registered(), now, leeway };
-        // The client is told of all that this needs, not only of the first that it lacks.
-        self.0.check(&facts).map_err(|unmet| unmet.naming(self.demand(Some(&facts)), claims.scopes()))
+        // The challenge names everything that the requirement needs, not only the first part that is missing.
+        let outcome = self.0.check(&facts);
+        outcome.map_err(|unmet| unmet.with_challenge_params(self.challenge_params(Some(&facts)), claims.scopes()))
     }
 
-    /// The scopes that a token for this should bring, space-delimited, as a challenge names them to a client without
-    /// token: of alternatives, those of the first.
+    /// Returns the scopes that a token needs, space-delimited, as a challenge names them to a client without a token. Of
+    /// alternatives, it returns those of the first.
     #[must_use]
     pub fn scope_names(&self) -> Arc<str> {
-        self.demand(None).scope
+        self.challenge_params(None).scope
     }
 
-    /// Says whether a challenge can say anything of it.
-    pub(crate) fn can_be_told(&self) -> bool {
-        !self.0.needs(None).is_empty()
+    /// Returns whether a challenge can express any part of it.
+    pub(crate) fn has_challenge_params(&self) -> bool {
+        !self.0.challenge_params(None).is_empty()
     }
 
-    /// What a challenge can say of it to a client with, or without, a token.
-    pub(crate) fn demand(&self, facts: Option<&Facts<'_>>) -> ChallengeParams {
-        self.0.needs(facts).into_params()
+    /// Returns its challenge parameters for a client with a token, whose facts are given, or without one.
+    pub(crate) fn challenge_params(&self, facts: Option<&Facts<'_>>) -> ChallengeParams {
+        self.0.challenge_params(facts).into_params()
     }
 }
 
 impl<C> Claims<C> {
-    /// Asks a requirement in code, by the system's clock and with 5 s of leeway; [`Requirement::check`] takes both as
-    /// arguments.
+    /// Checks a requirement in code, with the system clock and 5 s of leeway. [`Requirement::check`] takes both as arguments.
     ///
     /// ```
     /// use tower_bearer::requirement::RequirementError;
@@ -293,8 +294,8 @@ impl<C> Claims<C> {
     ///
     /// # Errors
     ///
-    /// [`RequirementError`] says what is missing; as `axum::BearerRejection` it is the answer that a
-    /// [`RequireLayer`](crate::RequireLayer) in front of the handler would have given.
+    /// [`RequirementError`] contains what is missing. Converted to the axum rejection `BearerRejection`, it is the same
+    /// response as that of a [`RequireLayer`](crate::RequireLayer) in front of the handler.
     pub fn require(&self, requirement: &Requirement) -> Result<(), RequirementError> {
         let outcome = requirement.check(self, SystemClock.now(), defaults::LEEWAY);
         outcome.map_err(|unmet| RequirementError { unmet, claims: self.registered() })
@@ -307,16 +308,16 @@ impl fmt::Debug for Requirement {
     }
 }
 
-/// Takes a name that must not be empty.
+/// Returns a name, which must not be empty.
 #[track_caller]
-fn named(name: &str) -> Cow<'static, str> {
-    assert!(!name.is_empty(), "what is asked for has a name");
+fn non_empty_name(name: &str) -> Cow<'static, str> {
+    assert!(!name.is_empty(), "the name must not be empty");
     Cow::Owned(name.to_owned())
 }
 
-/// Takes the parts of a combination, of which there must be at least one.
+/// Collects the parts of a combination, which must not be empty.
 #[track_caller]
-fn some(requirements: impl IntoIterator<Item = Requirement>) -> Vec<Requirement> {
+fn non_empty(requirements: impl IntoIterator<Item = Requirement>) -> Vec<Requirement> {
     let requirements: Vec<Requirement> = requirements.into_iter().collect();
     assert!(!requirements.is_empty(), "{NO_REQUIREMENTS}");
     requirements

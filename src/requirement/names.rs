@@ -1,9 +1,9 @@
-//! Several names, of which one must be.
+//! A list of names, one of which a claim must equal.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Names that stand in the program, or came from elsewhere.
+/// A list of names, constant or created at run time.
 #[derive(Clone)]
 pub(super) enum Names {
     Constant(&'static [&'static str]),
@@ -11,7 +11,7 @@ pub(super) enum Names {
 }
 
 impl Names {
-    pub(super) fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
+    pub(super) fn new<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
         Self::Shared(names.into_iter().map(Box::from).collect())
     }
 
@@ -24,10 +24,10 @@ impl Names {
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
-        self.iter().any(|ours| ours == name)
+        self.iter().any(|other| other == name)
     }
 
-    /// Space-delimited, in their order.
+    /// Returns the names in order, space-delimited.
     pub(super) fn joined(&self) -> Arc<str> {
         Arc::from(self.iter().collect::<Vec<_>>().join(" "))
     }

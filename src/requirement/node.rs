@@ -1,4 +1,4 @@
-//! The tree of a requirement, and how it is judged.
+//! The tree of a requirement and its evaluation.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,19 +22,19 @@ pub(super) enum Node {
     OrganizationId(Name),
     /// Compared in lower case.
     OrganizationName(Name),
-    Claim(Name, Test, ClaimValue),
+    Claim(Name, Comparison, ClaimValue),
     Acr(Names),
     AuthenticationAge(Duration),
     All(Parts),
     Any(Parts),
 }
 
-/// A name that stands in the program, or came from elsewhere.
+/// A name, constant or created at run time.
 pub(super) type Name = Cow<'static, str>;
 
-/// How a claim is compared.
+/// The comparison of a claim with a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Test {
+pub(super) enum Comparison {
     Equals,
     Contains,
 }
@@ -46,7 +46,7 @@ pub(super) enum Parts {
     Shared(Arc<[Requirement]>),
 }
 
-/// What a requirement is judged by.
+/// The input of the evaluation.
 pub(crate) struct Facts<'f> {
     pub(crate) claims: &'f Claims,
     pub(crate) now: Timestamp,
@@ -65,7 +65,9 @@ impl Node {
             Self::OrganizationName(name) => {
                 claims.organization_name().is_some_and(|organization| organization.eq_ignore_ascii_case(name))
             }
-            Self::Claim(name, test, value) => claims.raw_claim(name).is_some_and(|claim| test.holds(claim, value)),
+            Self::Claim(name, comparison, value) => {
+                claims.raw_claim(name).is_some_and(|claim| comparison.matches(claim, value))
+            }
             Self::Acr(values) => claims.acr().is_some_and(|acr| values.contains(acr)),
             Self::AuthenticationAge(age) => claims.auth_time().is_some_and(|at| {
                 at <= facts.now.saturating_add(facts.leeway)
@@ -77,8 +79,8 @@ impl Node {
         if met { Ok(()) } else { Err(self.unmet()) }
     }
 
-    /// Reports the first that is not met, or the first authentication that does not do: its challenge says what else lacks,
-    /// too.
+    /// Returns the first part that is not met, but an insufficient authentication before all others, because its challenge
+    /// also names the missing scopes.
     fn check_all(parts: &Parts, facts: &Facts<'_>) -> Result<(), UnmetRequirement> {
         let mut first = None;
         for unmet in parts.nodes().filter_map(|node| node.check(facts).err()) {
@@ -94,19 +96,21 @@ impl Node {
         if parts.nodes().any(|node| node.check(facts).is_ok()) {
             return Ok(());
         }
-        match Self::chosen(parts, None) {
+        match Self::reported(parts, None) {
             Some(node) => node.check(facts),
             None => Err(UnmetRequirement::Scope { missing: Arc::from(""), scope: Arc::from("") }),
         }
     }
 
-    /// The alternative that stands for all of them: the first that is met, else the first that a challenge can name.
-    fn chosen<'n>(parts: &'n Parts, facts: Option<&Facts<'_>>) -> Option<&'n Self> {
+    /// Returns the alternative that is reported and named in a challenge: the first that is met, else the first that a
+    /// challenge can express.
+    fn reported<'n>(parts: &'n Parts, facts: Option<&Facts<'_>>) -> Option<&'n Self> {
         let met = facts.and_then(|facts| parts.nodes().find(|node| node.check(facts).is_ok()));
-        met.or_else(|| parts.nodes().find(|node| !node.needs(None).is_empty())).or_else(|| parts.nodes().next())
+        met.or_else(|| parts.nodes().find(|node| !node.challenge_params(None).is_empty()))
+            .or_else(|| parts.nodes().next())
     }
 
-    /// What lacks, and nothing yet of what else is needed.
+    /// Returns the part that is missing, without the scopes of the whole requirement.
     fn unmet(&self) -> UnmetRequirement {
         let scope = Arc::from("");
         match self {
@@ -124,29 +128,33 @@ impl Node {
             Self::AuthenticationAge(age) => {
                 UnmetRequirement::Authentication { acr_values: None, max_age: Some(*age), scope }
             }
-            // Combinations report one of their parts.
+            // Combinations report one of their parts, so this is not reached.
             Self::All(_) | Self::Any(_) => UnmetRequirement::Scope { missing: Arc::from(""), scope },
         }
     }
 
-    /// What a token needs for it, as far as a challenge can say it; the facts tell what a token meets already.
-    pub(super) fn needs(&self, facts: Option<&Facts<'_>>) -> ParamsBuilder<'_> {
-        let mut needs = ParamsBuilder::default();
-        self.collect(facts, &mut needs);
-        needs
+    /// Returns the challenge parameters. The facts select the alternatives that a token already meets.
+    pub(super) fn challenge_params(&self, facts: Option<&Facts<'_>>) -> ParamsBuilder<'_> {
+        let mut params = ParamsBuilder::default();
+        self.collect(facts, &mut params);
+        params
     }
 
-    fn collect<'n>(&'n self, facts: Option<&Facts<'_>>, needs: &mut ParamsBuilder<'n>) {
+    fn collect<'n>(&'n self, facts: Option<&Facts<'_>>, params: &mut ParamsBuilder<'n>) {
         match self {
-            // Whoever has the permission needs no scope beside it.
+            // A token with the permission does not need the scope.
             Self::ScopeOrPermission(name) if facts.is_some_and(|facts| facts.claims.permissions().contains(name)) => {}
-            Self::Scope(name) | Self::ScopeOrPermission(name) => needs.add_scope(name),
-            Self::Acr(values) => needs.add(Authentication { acr_values: Some(values.joined()), max_age: None }),
-            Self::AuthenticationAge(age) => needs.add(Authentication { acr_values: None, max_age: Some(*age) }),
-            Self::All(parts) => parts.nodes().for_each(|node| node.collect(facts, needs)),
+            Self::Scope(name) | Self::ScopeOrPermission(name) => params.add_scope(name),
+            Self::Acr(values) => {
+                params.add_authentication(Authentication { acr_values: Some(values.joined()), max_age: None })
+            }
+            Self::AuthenticationAge(age) => {
+                params.add_authentication(Authentication { acr_values: None, max_age: Some(*age) })
+            }
+            Self::All(parts) => parts.nodes().for_each(|node| node.collect(facts, params)),
             Self::Any(parts) => {
-                if let Some(node) = Self::chosen(parts, facts) {
-                    node.collect(facts, needs);
+                if let Some(node) = Self::reported(parts, facts) {
+                    node.collect(facts, params);
                 }
             }
             _ => {}
@@ -164,11 +172,11 @@ impl Parts {
     }
 }
 
-impl Test {
-    fn holds(self, claim: &str, value: &ClaimValue) -> bool {
+impl Comparison {
+    fn matches(self, claim: &str, value: &ClaimValue) -> bool {
         match self {
             Self::Equals => value.equals(claim),
-            Self::Contains => value.is_in(claim),
+            Self::Contains => value.is_contained_in(claim),
         }
     }
 }
@@ -182,8 +190,8 @@ impl fmt::Debug for Node {
             Self::Client(ids) => write!(f, "client of {ids:?}"),
             Self::OrganizationId(id) => write!(f, "organization {id}"),
             Self::OrganizationName(name) => write!(f, "organization named {name}"),
-            Self::Claim(name, Test::Equals, value) => write!(f, "{name} is {value:?}"),
-            Self::Claim(name, Test::Contains, value) => write!(f, "{name} contains {value:?}"),
+            Self::Claim(name, Comparison::Equals, value) => write!(f, "{name} is {value:?}"),
+            Self::Claim(name, Comparison::Contains, value) => write!(f, "{name} contains {value:?}"),
             Self::Acr(values) => write!(f, "acr of {values:?}"),
             Self::AuthenticationAge(age) => write!(f, "authentication within {age:?}"),
             Self::All(parts) => f.debug_tuple("all of").field(&parts.nodes().collect::<Vec<_>>()).finish(),

@@ -1,4 +1,4 @@
-//! What a token lacks, and why a requirement cannot be made.
+//! The errors of requirements: an unmet requirement, and invalid syntax.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,45 +7,45 @@ use std::time::Duration;
 use crate::claims::{Claims, Scopes};
 use crate::requirement::challenge_params::{Authentication, ChallengeParams, union};
 
-/// What a token lacks for a route.
+/// The part of a requirement that a token does not meet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UnmetRequirement {
     /// A scope is missing.
     Scope {
-        /// The scope that is missing; of several, the first.
+        /// The missing scope; the first one of several.
         missing: Arc<str>,
-        /// The scopes that the requirement needs, space-delimited.
+        /// All scopes that the requirement needs, space-delimited.
         scope: Arc<str>,
     },
     /// A permission is missing.
     Permission {
-        /// The permission that is missing; of several, the first.
+        /// The missing permission; the first one of several.
         missing: Arc<str>,
-        /// The scopes that the requirement needs besides, space-delimited; empty if it needs none.
+        /// All scopes that the requirement needs, space-delimited; empty if it needs none.
         scope: Arc<str>,
     },
-    /// A claim is missing or has another value: one of the application's own, the client, the organization.
+    /// A claim is missing or does not have the required value: a custom claim, the client, or the organization.
     Claim {
         /// The claim's name, from the requirement.
         claim: Arc<str>,
-        /// The scopes that the requirement needs besides, space-delimited; empty if it needs none.
+        /// All scopes that the requirement needs, space-delimited; empty if it needs none.
         scope: Arc<str>,
     },
-    /// The authentication was too weak or too long ago (RFC 9470).
+    /// The authentication is too weak or too old (RFC 9470).
     Authentication {
-        /// The classes that would do, space-delimited.
+        /// The accepted authentication context classes, space-delimited.
         acr_values: Option<Arc<str>>,
-        /// The longest time since the authentication.
+        /// The maximum time since the authentication.
         max_age: Option<Duration>,
-        /// The scopes that the requirement needs, space-delimited, if the token lacks one of them too; else empty.
+        /// All scopes that the requirement needs, space-delimited, if the token also lacks one of them; else empty.
         scope: Arc<str>,
     },
 }
 
 impl UnmetRequirement {
-    /// The scopes that a token for this route should bring, space-delimited: all that are needed, also those that this
-    /// token has (RFC 6750 §3.1). Where the authentication does not do, only if a scope lacks too (RFC 9470 §3).
+    /// Returns all scopes that a token needs for this route, space-delimited, including those that this token has (RFC 6750
+    /// §3.1). For an insufficient authentication, it returns them only if a scope is also missing (RFC 9470 §3).
     #[must_use]
     pub fn scope(&self) -> Option<&str> {
         match self {
@@ -56,29 +56,29 @@ impl UnmetRequirement {
         }
     }
 
-    /// The same, naming all that the requirement needs and not only the first that lacks.
-    pub(super) fn naming(mut self, all: ChallengeParams, scopes: Scopes<'_>) -> Self {
-        let lacks_scope = || all.scope.split(' ').any(|name| !name.is_empty() && !scopes.contains(name));
+    /// Adds the challenge parameters of the whole requirement.
+    pub(super) fn with_challenge_params(mut self, params: ChallengeParams, scopes: Scopes<'_>) -> Self {
+        let lacks_scope = || params.scope.split(' ').any(|name| !name.is_empty() && !scopes.contains(name));
         if !matches!(self, Self::Authentication { .. }) || lacks_scope() {
-            *self.scope_mut() = all.scope;
+            *self.scope_mut() = params.scope;
         }
-        self.and(all.authentication)
+        self.with_authentication(params.authentication)
     }
 
-    /// The same, naming also what the layers around need.
-    pub(crate) fn within(mut self, around: ChallengeParams) -> Self {
-        // Whoever got here has the scopes of the layers around.
+    /// Adds the challenge parameters of the outer layers.
+    pub(crate) fn with_outer_params(mut self, outer: ChallengeParams) -> Self {
+        // A token that passed the outer layers has their scopes.
         if !matches!(self, Self::Authentication { .. }) || self.scope().is_some() {
             let scope = self.scope_mut();
-            *scope = union(&around.scope, scope);
+            *scope = union(&outer.scope, scope);
         }
-        self.and(around.authentication)
+        self.with_authentication(outer.authentication)
     }
 
-    /// Where the authentication does not do, asks for all that is asked of it.
-    fn and(mut self, asked: Authentication) -> Self {
+    /// Adds further requirements to an insufficient authentication.
+    fn with_authentication(mut self, required: Authentication) -> Self {
         if let Self::Authentication { acr_values, max_age, .. } = &mut self {
-            let both = Authentication { acr_values: acr_values.take(), max_age: *max_age }.and(asked);
+            let both = Authentication { acr_values: acr_values.take(), max_age: *max_age }.merge(required);
             (*acr_values, *max_age) = (both.acr_values, both.max_age);
         }
         self
@@ -100,21 +100,21 @@ impl fmt::Display for UnmetRequirement {
             Self::Scope { missing, .. } => write!(f, "the token lacks the scope {missing}"),
             Self::Permission { missing, .. } => write!(f, "the token lacks the permission {missing}"),
             Self::Claim { claim, .. } => {
-                write!(f, "the claim {claim} is missing or has another value than is asked for")
+                write!(f, "the claim {claim} is missing or does not have the required value")
             }
-            Self::Authentication { .. } => f.write_str("the authentication was too weak or too long ago"),
+            Self::Authentication { .. } => f.write_str("the authentication is too weak or too old"),
         }
     }
 }
 
 impl std::error::Error for UnmetRequirement {}
 
-/// Claims that do not meet a requirement which was asked in code, by [`Claims::require`].
+/// The error of [`Claims::require`]: the claims and the requirement that they do not meet.
 ///
-/// `axum::BearerRejection` is made from it. Claims that an extractor handed to the handler know the layers around it, and so
-/// the answer names what layer and handler need together, with the layer's realm, metadata, body and protocol; of other
-/// claims, such as those that [`Validator::validate`](crate::Validator::validate) returns, the answer names what was asked
-/// here.
+/// The axum rejection `BearerRejection` can be created from it. Claims from an extractor contain the context of the outer
+/// layers. The response then names the requirements of layers and handler together, and uses the layer's realm, metadata,
+/// body and protocol. For other claims, such as those that [`Validator::validate`](crate::Validator::validate) returns, the
+/// response names only this requirement.
 #[derive(Clone, Debug)]
 pub struct RequirementError {
     pub(super) unmet: UnmetRequirement,
@@ -122,13 +122,13 @@ pub struct RequirementError {
 }
 
 impl RequirementError {
-    /// What is missing.
+    /// Returns what is missing.
     #[must_use]
     pub fn unmet(&self) -> &UnmetRequirement {
         &self.unmet
     }
 
-    /// The claims that do not suffice.
+    /// Returns the claims that do not meet the requirement.
     #[must_use]
     pub fn claims(&self) -> &Claims {
         &self.claims
@@ -136,12 +136,12 @@ impl RequirementError {
 }
 
 impl From<RequirementError> for UnmetRequirement {
-    fn from(insufficient: RequirementError) -> Self {
-        insufficient.unmet
+    fn from(error: RequirementError) -> Self {
+        error.unmet
     }
 }
 
-/// Equal where the same is missing.
+/// Two errors are equal if the same is missing.
 impl PartialEq for RequirementError {
     fn eq(&self, other: &Self) -> bool {
         self.unmet == other.unmet
@@ -158,13 +158,13 @@ impl fmt::Display for RequirementError {
 
 impl std::error::Error for RequirementError {}
 
-/// Why a requirement cannot be made.
+/// The reason why a requirement cannot be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ScopeSyntaxError {
-    /// The name is no scope-token: one or more of %x21 / %x23-5B / %x5D-7E (RFC 6749 §3.3).
+    /// The name is not a scope-token: one or more of %x21 / %x23-5B / %x5D-7E (RFC 6749 §3.3).
     Scope,
-    /// A combination of no requirements.
+    /// A combination has no requirements.
     Empty,
 }
 
@@ -179,22 +179,23 @@ impl fmt::Display for ScopeSyntaxError {
 
 impl std::error::Error for ScopeSyntaxError {}
 
-/// RFC 6749 §3.3: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`. Constant, so that a name can be checked by the
-/// compiler.
+/// Returns whether `name` is a scope-token: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )` (RFC 6749 §3.3).
+///
+/// The function is const, so that a name can be checked at compile time.
 #[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "`at` stays below the length")]
 pub(crate) const fn is_scope_token(name: &str) -> bool {
-    let octets = name.as_bytes();
+    let bytes = name.as_bytes();
     let mut at = 0;
-    while at < octets.len() {
-        if !octets[at].is_ascii_graphic() || octets[at] == b'"' || octets[at] == b'\\' {
+    while at < bytes.len() {
+        if !bytes[at].is_ascii_graphic() || bytes[at] == b'"' || bytes[at] == b'\\' {
             return false;
         }
         at += 1;
     }
-    !octets.is_empty()
+    !bytes.is_empty()
 }
 
 pub(super) const NOT_A_SCOPE: &str =
-    "a scope has one or more visible ASCII characters, without space, quote and backslash";
+    "a scope must be one or more visible ASCII characters other than quote and backslash";
 
-pub(super) const NO_REQUIREMENTS: &str = "a combination has at least one requirement";
+pub(super) const NO_REQUIREMENTS: &str = "a combination needs at least one requirement";

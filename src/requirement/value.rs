@@ -1,14 +1,14 @@
-//! A value that a claim is compared with.
+//! `ClaimValue`: the value with which a requirement compares a claim.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::token;
 
-/// A value that a claim is compared with: a string, a whole number, or a truth value.
+/// The value with which a requirement compares a claim: a string, an integer, or a Boolean.
 ///
-/// Strings compare code point by code point, with case (RFC 7519 §7.3); a string never equals a number, and `3.0` is no
-/// whole number.
+/// Strings are compared code point by code point, case-sensitively (RFC 7519 §7.3). A string never equals a number, and
+/// `3.0` is not an integer.
 ///
 /// ```
 /// use tower_bearer::requirement::ClaimValue;
@@ -28,26 +28,26 @@ enum Kind {
 }
 
 impl ClaimValue {
-    /// A string, for constants.
+    /// Creates a string, for constants.
     #[must_use]
     pub const fn text(text: &'static str) -> Self {
         Self(Kind::Text(Cow::Borrowed(text)))
     }
 
-    /// A whole number, for constants.
+    /// Creates an integer, for constants.
     #[must_use]
     pub const fn number(number: i64) -> Self {
-        #[expect(clippy::as_conversions, reason = "`From` is not constant, and nothing is lost")]
+        #[expect(clippy::as_conversions, reason = "`From` is not const, and the conversion is lossless")]
         Self(Kind::Number(number as i128))
     }
 
-    /// A truth value, for constants.
+    /// Creates a Boolean, for constants.
     #[must_use]
     pub const fn flag(flag: bool) -> Self {
         Self(Kind::Flag(flag))
     }
 
-    /// Says whether the claim, given as JSON text, is this value.
+    /// Returns whether the claim, given as JSON text, equals this value.
     pub(super) fn equals(&self, claim: &str) -> bool {
         match &self.0 {
             Kind::Text(text) => token::unquote(claim).is_some_and(|claim| claim == *text),
@@ -56,14 +56,14 @@ impl ClaimValue {
         }
     }
 
-    /// Says whether the claim is an array that holds this value, or a space-delimited string that holds it as a word.
-    pub(super) fn is_in(&self, claim: &str) -> bool {
+    /// Returns whether the claim is an array that contains this value, or a space-delimited string that contains this word.
+    pub(super) fn is_contained_in(&self, claim: &str) -> bool {
         if let Some(words) = token::unquote(claim) {
             return matches!(&self.0, Kind::Text(word) if !word.is_empty() && words.split(' ').any(|other| other == word));
         }
-        let mut is_in = false;
-        let is_array = token::elements(claim, &mut |element| is_in |= self.equals(element));
-        is_array.is_some() && is_in
+        let mut is_contained = false;
+        let is_array = token::elements(claim, &mut |element| is_contained |= self.equals(element));
+        is_array.is_some() && is_contained
     }
 }
 

@@ -232,11 +232,11 @@ mod tests {
             prop_assert_eq!(read(&json).is_ok(), is_object(&json), "{}", json);
             let places: Vec<usize> = (0..=json.len()).filter(|at| json.is_char_boundary(*at)).collect();
             json.insert_str(*at.get(&places), piece);
-            let ours = read(&json).or_else(|error| match error {
+            let parsed = read(&json).or_else(|error| match error {
                 ObjectError::DuplicateMember => Ok([None, None]),
                 error => Err(error),
             });
-            prop_assert_eq!(ours.is_ok(), is_object(&json), "{}", json);
+            prop_assert_eq!(parsed.is_ok(), is_object(&json), "{}", json);
         }
     }
 

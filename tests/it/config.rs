@@ -203,7 +203,7 @@ fn static_keys_are_usable() {
     assert_eq!(secret, none(Some(SkipReason::Symmetric)));
     assert_eq!(
         secret[0].1.to_string(),
-        "holds no key that fits a listed algorithm; one was passed over: it is a shared secret"
+        "contains no key for a listed algorithm; one key was skipped: it is a shared secret"
     );
     assert_eq!(with(KeySet::from_pem("")), one(setting, SettingErrorKind::Keys(KeyError::Pem)));
 }
@@ -326,6 +326,6 @@ fn all_faults_are_reported_at_once_and_no_secret_with_them() {
         ]
     );
     let text = format!("{error} {error:?}");
-    assert!(text.starts_with("the configuration has 6 faults:\n  - audience: is empty\n"), "{text}");
+    assert!(text.starts_with("the configuration has 6 errors:\n  - audience: is empty\n"), "{text}");
     assert!(!text.contains("too short"), "{text}");
 }

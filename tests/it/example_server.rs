@@ -27,7 +27,7 @@ fn refused(from: &str, to: &str) -> String {
 }
 
 fn only(reason: &str) -> String {
-    format!("the configuration has a fault: {reason}")
+    format!("the configuration has an error: {reason}")
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn what_is_no_toml_is_reported_with_its_line_and_without_its_text() {
     for (from, to) in [("[api]", "[api"), ("audience", "audience = 1\naudience"), ("\"https://hs.test/\"", "hunter2")] {
         let reason = refused(from, to);
         assert!(
-            reason.starts_with("the configuration has a fault: server.toml, line ") && !reason.contains("hunter2"),
+            reason.starts_with("the configuration has an error: server.toml, line ") && !reason.contains("hunter2"),
             "{reason}"
         );
     }
@@ -140,7 +140,7 @@ fn assert_faults(issuers: &str, expected: &[&str]) {
     let file =
         format!("listen = \"127.0.0.1:0\"\n[api]\naudience = \"a\"\n{issuers}").replace("[issuer]", "[[api.issuer]]");
     let faults = read(&file).map(drop).expect_err(issuers);
-    let lines: Vec<&str> = match faults.strip_prefix("the configuration has a fault: ") {
+    let lines: Vec<&str> = match faults.strip_prefix("the configuration has an error: ") {
         Some(reason) => vec![reason],
         None => faults.lines().skip(1).map(|line| line.trim_start_matches("  - ")).collect(),
     };
@@ -161,14 +161,14 @@ fn keys_that_cannot_be_read_hide_no_fault_beside_them() {
     );
     assert_faults(
         &format!("{at}jwks_file = \"/nowhere\"\nalgorithms = [\"RS256\", \"HS256\"]"),
-        &[file, &format!("{algorithms}HS256 needs a secret")],
+        &[file, &format!("{algorithms}HS256 needs a shared secret")],
     );
     assert_faults(&format!("{at}jwks_file = \"/nowhere\"\nalgorithms = [\"ES256\"]"), &[file]);
     let unset = "api.issuer[0].secrets[0].utf8_env: the environment variable";
     let secrets = "secrets = [{ utf8_env = \"TOWER_BEARER_UNSET\" }]";
     assert_faults(
         &format!("{at}{secrets}\nalgorithms = [\"RS256\"]"),
-        &[unset, &format!("{algorithms}RS256 cannot be checked with a shared secret")],
+        &[unset, &format!("{algorithms}RS256 cannot be verified with a shared secret")],
     );
     assert_faults(&format!("{at}{secrets}\nalgorithms = [\"HS512\"]"), &[unset]);
     assert_faults(
@@ -200,7 +200,7 @@ fn issuers_without_domains_are_told_apart_and_by_their_place() {
         &[
             &missing(0),
             &missing(1),
-            "api.issuer[1] algorithms: HS256 needs a secret",
+            "api.issuer[1] algorithms: HS256 needs a shared secret",
             "api.issuer[1] jwks_uri: plain http",
         ],
     );
@@ -253,13 +253,13 @@ fn all_faults_are_reported_at_once_and_no_secret_is_among_them() {
         "audience: is empty",
         "required claims: is empty",
         "leeway: is more than 300 s",
-        "max token bytes: lies outside",
+        "max token bytes: is not between",
         "issuer \"https://northwind.eu.auth0.com\": lacks the trailing slash",
-        "issuer \"https://northwind.eu.auth0.com\" algorithms: HS256 needs a secret",
+        "issuer \"https://northwind.eu.auth0.com\" algorithms: HS256 needs a shared secret",
         "issuer \"https://northwind.eu.auth0.com\" jwks_uri: plain http",
         "issuer \"https://hs.test/\" secret 1 of 3: the secret has 7 octets",
     ];
-    assert_eq!(lines[0], format!("the configuration has {} faults:", expected.len()), "{faults}");
+    assert_eq!(lines[0], format!("the configuration has {} errors:", expected.len()), "{faults}");
     for (line, start) in lines[1..].iter().zip(expected) {
         assert!(line.starts_with(&format!("  - {start}")), "{line}\n{faults}");
     }

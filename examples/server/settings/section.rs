@@ -134,9 +134,9 @@ impl SettingErrors {
 impl fmt::Display for SettingErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.borrow().as_slice() {
-            [one] => write!(f, "the configuration has a fault: {one}"),
+            [one] => write!(f, "the configuration has an error: {one}"),
             several => {
-                write!(f, "the configuration has {} faults:", several.len())?;
+                write!(f, "the configuration has {} errors:", several.len())?;
                 several.iter().try_for_each(|fault| write!(f, "\n  - {fault}"))
             }
         }

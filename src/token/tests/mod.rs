@@ -34,21 +34,21 @@ fn parses_a_token() {
 /// RFC 6750 §2.1: so the grammar of the credential is checked only for bytes that do not parse as a token.
 #[test]
 fn parsed_tokens_match_the_grammar_of_credentials() {
-    let genuine = token(HEADER, "{}").into_bytes();
-    let header = UnverifiedToken::parse_with_known_header(&genuine, |_| None).expect("well-formed").header().clone();
+    let valid = token(HEADER, "{}").into_bytes();
+    let header = UnverifiedToken::parse_with_known_header(&valid, |_| None).expect("well-formed").header().clone();
     let mut parsed = 0;
-    for at in 0..genuine.len() {
+    for at in 0..valid.len() {
         for byte in 0..=u8::MAX {
-            let mut bytes = genuine.clone();
+            let mut bytes = valid.clone();
             bytes[at] = byte;
-            let is_known = |segment: &[u8]| (segment == header_segment(&genuine)).then(|| header.clone());
+            let is_known = |segment: &[u8]| (segment == header_segment(&valid)).then(|| header.clone());
             if UnverifiedToken::parse_with_known_header(&bytes, is_known).is_ok() {
                 assert_eq!(Credential::Field(&bytes).check(), Ok(()), "byte {byte:#x} at {at}");
                 parsed += 1;
             }
         }
     }
-    assert!(parsed > genuine.len(), "{parsed}");
+    assert!(parsed > valid.len(), "{parsed}");
 }
 
 #[test]
@@ -76,9 +76,9 @@ fn rejects_tokens_without_three_segments() {
 
 #[test]
 fn rejects_non_canonical_encodings() {
-    let genuine = token(HEADER, "{}");
-    assert!(UnverifiedToken::parse(&genuine).is_ok());
-    let (signed, _) = genuine.rsplit_once('.').expect("dots");
+    let valid = token(HEADER, "{}");
+    assert!(UnverifiedToken::parse(&valid).is_ok());
+    let (signed, _) = valid.rsplit_once('.').expect("dots");
     // "c2ln" is canonical for "sig"; one character less leaves trailing bits.
     assert!(UnverifiedToken::parse(&format!("{signed}.c2k")).is_ok());
     for signature in ["c2 n", "c2\nn", "c2ln\n"] {
