@@ -18,7 +18,7 @@ use crate::telemetry;
 
 /// Extracts the claims that a [`BearerLayer`](crate::BearerLayer) has verified.
 ///
-/// Under a layer that lets requests without credential pass, such a request is answered with 401.
+/// If the layer accepted a request without credential, the response is 401.
 impl<S, C> FromRequestParts<S> for Claims<C>
 where
     S: Send + Sync,
@@ -31,8 +31,8 @@ where
     }
 }
 
-/// Extracts the claims, or `None` where a [`BearerLayer`](crate::BearerLayer) let a request pass without credential. A
-/// missing layer and claims of another type are not `None` but 500.
+/// Extracts the claims, or `None` if a [`BearerLayer`](crate::BearerLayer) accepted the request without credential. If the layer
+/// is missing or provides claims of another type, the response is 500.
 impl<S, C> OptionalFromRequestParts<S> for Claims<C>
 where
     S: Send + Sync,
@@ -44,39 +44,39 @@ where
         match extract(parts, None) {
             Ok(claims) => Ok(Some(claims)),
             Err(ClaimsRejection::Anonymous(_)) => Ok(None),
-            Err(wrong) => Err(wrong),
+            Err(rejection) => Err(rejection),
         }
     }
 }
 
-/// Hands out the claims of a request, with what is known around the handler; `asked` is what the extractor asks besides.
+/// Returns the claims of a request, with the context of the handler. `requirement` is that of the extractor, if it has one.
 pub(super) fn extract<C: Send + Sync + 'static>(
     parts: &Parts,
-    asked: Option<&'static Requirement>,
+    requirement: Option<&'static Requirement>,
 ) -> Result<Claims<C>, ClaimsRejection> {
     let extensions = &parts.extensions;
     let registered: Option<&Claims> = extensions.get();
     match (extensions.get::<Claims<C>>(), registered, extensions.get::<OuterLayers>()) {
         (Some(claims), Some(registered), _) if claims.is_same_claims_set(registered) => {
-            let context = HandlerContext::of(parts, asked);
-            Ok(if context.is_plain() { claims.clone() } else { claims.clone().at(context) })
+            let context = HandlerContext::new(parts, requirement);
+            Ok(if context.is_default() { claims.clone() } else { claims.clone().with_context(context) })
         }
-        // Typed claims without registered ones are those of a layer further out; the inner one let the request pass
-        // without credential, and its word counts.
-        (_, None, Some(_)) => Err(ClaimsRejection::anonymous(&HandlerContext::of(parts, asked))),
-        // None of that type, or those of a layer further out, which has judged another token.
+        // The innermost layer accepted the request without credential. Typed claims without registered ones belong to an outer
+        // layer and are ignored.
+        (_, None, Some(_)) => Err(ClaimsRejection::anonymous(&HandlerContext::new(parts, requirement))),
+        // There are no claims of this type, or they belong to an outer layer, which validated another token.
         (_, Some(_), _) => {
-            telemetry::misconfigured("a handler wants claims of another type than its BearerLayer reads");
+            telemetry::misconfigured("a handler extracts claims of another type than its BearerLayer provides");
             Err(ClaimsRejection::OtherClaims)
         }
         (_, None, None) => {
-            telemetry::misconfigured("a handler wants claims and has no BearerLayer around it");
+            telemetry::misconfigured("a handler extracts claims without a BearerLayer");
             Err(ClaimsRejection::NoLayer)
         }
     }
 }
 
-/// Why a handler gets no claims.
+/// Why an extractor returns no claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClaimsRejection {
@@ -84,14 +84,14 @@ pub enum ClaimsRejection {
     Anonymous(BearerRejection),
     /// The token does not meet the requirement: 403, or 401 for a stronger authentication (RFC 9470).
     UnmetRequirement(BearerRejection),
-    /// No `BearerLayer` ran: 500, and an error in the log, since the program is wrong.
+    /// No `BearerLayer` ran: 500 and an error in the log, because the program is misconfigured.
     NoLayer,
-    /// The `BearerLayer` reads claims into another type: 500, and an error in the log, since the program is wrong.
+    /// The `BearerLayer` provides claims of another type: 500 and an error in the log, because the program is misconfigured.
     OtherClaims,
 }
 
 impl<C> Claims<C> {
-    fn at(mut self, context: HandlerContext) -> Self {
+    fn with_context(mut self, context: HandlerContext) -> Self {
         self.context = Some(Arc::new(context));
         self
     }
@@ -99,7 +99,7 @@ impl<C> Claims<C> {
 
 impl ClaimsRejection {
     pub(super) fn anonymous(context: &HandlerContext) -> Self {
-        Self::Anonymous(BearerRejection::anonymous_at(context))
+        Self::Anonymous(BearerRejection::anonymous(context))
     }
 }
 
@@ -117,7 +117,7 @@ impl fmt::Display for ClaimsRejection {
         match self {
             Self::Anonymous(rejection) | Self::UnmetRequirement(rejection) => rejection.fmt(f),
             Self::NoLayer => f.write_str("no BearerLayer ran"),
-            Self::OtherClaims => f.write_str("the BearerLayer reads claims into another type"),
+            Self::OtherClaims => f.write_str("the BearerLayer provides claims of another type"),
         }
     }
 }

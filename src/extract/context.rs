@@ -1,4 +1,4 @@
-//! Where a handler stands, for answers from within it.
+//! `HandlerContext`: what a rejection inside a handler needs to know about the layers around it.
 
 use http::request::Parts;
 
@@ -6,33 +6,34 @@ use crate::middleware::{OuterLayers, ResponseOptions};
 use crate::requirement::{ChallengeParams, Facts, Requirement};
 use crate::response::Protocol;
 
-/// What is known around a handler; it travels with the claims that the handler is handed.
+/// The layers, requirement and protocol of a handler. It is attached to the claims that the handler receives.
 pub(super) struct HandlerContext {
-    around: Option<OuterLayers>,
-    /// By the extractor itself.
-    asked: Option<&'static Requirement>,
+    outer_layers: Option<OuterLayers>,
+    /// The requirement of the extractor.
+    requirement: Option<&'static Requirement>,
     pub(super) protocol: Protocol,
 }
 
 impl HandlerContext {
-    pub(super) fn of(head: &Parts, asked: Option<&'static Requirement>) -> Self {
-        let protocol = Protocol::of(&head.method, head.version, &head.headers);
-        Self { around: head.extensions.get().cloned(), asked, protocol }
+    pub(super) fn new(parts: &Parts, requirement: Option<&'static Requirement>) -> Self {
+        let protocol = Protocol::from_request(&parts.method, parts.version, &parts.headers);
+        Self { outer_layers: parts.extensions.get().cloned(), requirement, protocol }
     }
 
-    /// Says whether an answer from here is that from anywhere.
-    pub(super) fn is_plain(&self) -> bool {
-        self.around.is_none() && self.asked.is_none() && self.protocol == Protocol::Http
+    /// Returns whether a rejection here is the same as without a context.
+    pub(super) fn is_default(&self) -> bool {
+        self.outer_layers.is_none() && self.requirement.is_none() && self.protocol == Protocol::Http
     }
 
-    /// How the layer around answers, if it left that.
+    /// Returns the response options of the innermost `BearerLayer`, if it has recorded them.
     pub(super) fn response_options(&self) -> Option<&ResponseOptions> {
-        self.around.as_ref()?.response_options()
+        self.outer_layers.as_ref()?.response_options()
     }
 
-    /// All that is asked before the handler runs; the facts tell what a token meets already.
-    pub(super) fn demand(&self, facts: Option<&Facts<'_>>) -> ChallengeParams {
-        let around = self.around.as_ref().map(|around| around.demand(facts)).unwrap_or_default();
-        around.merge(self.asked.map(|requirement| requirement.challenge_params(facts)).unwrap_or_default())
+    /// Returns the challenge parameters for the requirements of all layers and the extractor. `facts` is the token that has
+    /// been checked, if any.
+    pub(super) fn challenge_params(&self, facts: Option<&Facts<'_>>) -> ChallengeParams {
+        let outer = self.outer_layers.as_ref().map(|layers| layers.challenge_params(facts)).unwrap_or_default();
+        outer.merge(self.requirement.map(|requirement| requirement.challenge_params(facts)).unwrap_or_default())
     }
 }

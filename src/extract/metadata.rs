@@ -1,11 +1,11 @@
-//! `ProtectedResourceMetadata` as a response, and so as a handler.
+//! `ProtectedResourceMetadata` as a response and a handler.
 
 use axum_core::response::{IntoResponse, Response};
 
 use crate::metadata::ProtectedResourceMetadata;
 use crate::middleware::document;
 
-/// The document of RFC 9728 §3.2; axum takes a clone of it as a handler.
+/// Returns the document of RFC 9728 §3.2. axum accepts a clone of it as a handler.
 ///
 /// ```
 /// use axum::{Router, routing::get};

@@ -10,14 +10,14 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::defaults;
 use crate::extract::context::HandlerContext;
 use crate::metadata::ProtectedResourceMetadata;
-use crate::middleware::{EmptyBody, JsonBody, ResponseHook, note_unmet, refuse};
+use crate::middleware::{EmptyBody, JsonBody, ResponseHook, error_response, record_unmet};
 use crate::rejection::Rejection;
 use crate::requirement::{Facts, RequirementError, UnmetRequirement};
 use crate::response::{ChallengeError, Challenges, Protocol};
 use crate::validator;
 
-/// A [`Rejection`] as a response, for handlers that validate a token themselves: the same status, challenge and headers
-/// that a [`BearerLayer`](crate::BearerLayer) answers with.
+/// A [`Rejection`] as a response, for handlers that validate tokens themselves. It has the same status, challenge and headers
+/// as the response of a [`BearerLayer`](crate::BearerLayer).
 ///
 /// ```
 /// use axum::response::IntoResponse;
@@ -34,24 +34,24 @@ use crate::validator;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BearerRejection {
     rejection: Rejection,
-    /// For the log, where the claims show a common mistake.
+    /// The hint for the log, if the claims show a common mistake.
     hint: Option<&'static str>,
     /// Boxed, so that a result with this error is small.
     challenges: Box<Challenges>,
-    body: BodyForm,
+    body: BodyKind,
     protocol: Protocol,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum BodyForm {
+enum BodyKind {
     Empty,
     Json,
     Hook(ResponseHook<Body>),
 }
 
 impl BearerRejection {
-    /// The answer that the layers around a handler would give.
-    fn at(context: &HandlerContext, rejection: Rejection) -> Self {
+    /// Creates a rejection with the options of the layers around a handler.
+    fn with_context(context: &HandlerContext, rejection: Rejection) -> Self {
         let response_options = context.response_options();
         let challenges =
             response_options.map(|response_options| response_options.challenges.clone()).unwrap_or_default();
@@ -59,46 +59,47 @@ impl BearerRejection {
             rejection,
             hint: None,
             challenges: Box::new(challenges),
-            body: response_options.map_or(BodyForm::Empty, |response_options| BodyForm::of(&*response_options.body)),
+            body: response_options
+                .map_or(BodyKind::Empty, |response_options| BodyKind::from_body(&*response_options.body)),
             protocol: context.protocol,
         }
     }
 
-    /// The same to a request without credential, which is told what to ask for.
-    pub(super) fn anonymous_at(context: &HandlerContext) -> Self {
-        let mut answer = Self::at(context, Rejection::NoCredential);
-        *answer.challenges = answer.challenges.asking_for(context.demand(None).scope);
-        answer
+    /// Creates the rejection of a request without credential. Its challenge names the scopes of the route.
+    pub(super) fn anonymous(context: &HandlerContext) -> Self {
+        let mut rejection = Self::with_context(context, Rejection::NoCredential);
+        *rejection.challenges = rejection.challenges.with_route_scope(context.challenge_params(None).scope);
+        rejection
     }
 
-    /// The rejection itself.
+    /// Returns the rejection.
     #[must_use]
     pub fn rejection(&self) -> &Rejection {
         &self.rejection
     }
 
-    /// Names the protection space in the challenge.
+    /// Adds `realm`, the protection space, to the challenge.
     ///
     /// # Errors
     ///
-    /// [`ChallengeError::Realm`](crate::middleware::ChallengeError::Realm) if it holds control characters or is not
-    /// ASCII.
+    /// [`ChallengeError::Realm`](crate::middleware::ChallengeError::Realm) if it contains control characters or
+    /// is not ASCII.
     pub fn try_with_realm(mut self, realm: &str) -> Result<Self, ChallengeError> {
         *self.challenges = self.challenges.with_realm(realm)?;
         Ok(self)
     }
 
-    /// Names the place of the resource's metadata in the challenge (RFC 9728 §5.1).
+    /// Adds the URL of the resource metadata to the challenge (RFC 9728 §5.1).
     #[must_use]
     pub fn with_resource_metadata(mut self, metadata: &ProtectedResourceMetadata) -> Self {
         *self.challenges = self.challenges.with_resource_metadata(metadata.url());
         self
     }
 
-    /// Answers with a JSON body. Default: an empty one.
+    /// Sends a JSON body. Default: an empty body.
     #[must_use]
     pub fn with_json_body(mut self) -> Self {
-        self.body = BodyForm::Json;
+        self.body = BodyKind::Json;
         self
     }
 }
@@ -106,25 +107,26 @@ impl BearerRejection {
 impl From<Rejection> for BearerRejection {
     fn from(rejection: Rejection) -> Self {
         let challenges = Box::default();
-        Self { rejection, hint: None, challenges, body: BodyForm::Empty, protocol: Protocol::Http }
+        Self { rejection, hint: None, challenges, body: BodyKind::Empty, protocol: Protocol::Http }
     }
 }
 
-/// For `claims.require(..)?` in a handler: the answer of the layers around it, if an extractor handed out the claims.
+/// For `claims.require(..)?` in a handler. If the claims come from an extractor, the response is that of the layers around the
+/// handler.
 impl From<RequirementError> for BearerRejection {
     fn from(error: RequirementError) -> Self {
         let claims = error.claims().clone();
-        let hint = validator::hint_of_unmet(error.unmet(), &claims);
+        let hint = validator::hint_for_unmet(error.unmet(), &claims);
         let Some(context) = claims.context.as_ref().and_then(|context| context.downcast_ref::<HandlerContext>()) else {
             return Self { hint, ..Self::from(UnmetRequirement::from(error)) };
         };
         let facts = Facts { claims: &claims, now: SystemClock.now(), leeway: defaults::LEEWAY };
-        let unmet = UnmetRequirement::from(error).with_outer_params(context.demand(Some(&facts)));
-        Self { hint, ..Self::at(context, Rejection::Requirement(unmet)) }
+        let unmet = UnmetRequirement::from(error).with_outer_params(context.challenge_params(Some(&facts)));
+        Self { hint, ..Self::with_context(context, Rejection::Requirement(unmet)) }
     }
 }
 
-/// Of the layers around it, such an answer knows nothing.
+/// The response does not include the options of the layers around the handler.
 impl From<UnmetRequirement> for BearerRejection {
     fn from(unmet: UnmetRequirement) -> Self {
         Self::from(Rejection::Requirement(unmet))
@@ -134,20 +136,20 @@ impl From<UnmetRequirement> for BearerRejection {
 impl IntoResponse for BearerRejection {
     fn into_response(self) -> Response {
         if matches!(self.rejection, Rejection::Requirement(_) | Rejection::NoCredential) {
-            note_unmet(&self.rejection, self.hint);
+            record_unmet(&self.rejection, self.hint);
         }
-        let answer = self.challenges.answer(&self.rejection);
+        let parts = self.challenges.error_parts(&self.rejection);
         match self.body {
-            BodyForm::Empty => refuse::<Body>(&EmptyBody::default(), answer, self.protocol, self.rejection),
-            BodyForm::Json => refuse::<Body>(&JsonBody::default(), answer, self.protocol, self.rejection),
-            BodyForm::Hook(hook) => refuse(&hook, answer, self.protocol, self.rejection),
+            BodyKind::Empty => error_response::<Body>(&EmptyBody::default(), parts, self.protocol, self.rejection),
+            BodyKind::Json => error_response::<Body>(&JsonBody::default(), parts, self.protocol, self.rejection),
+            BodyKind::Hook(hook) => error_response(&hook, parts, self.protocol, self.rejection),
         }
     }
 }
 
-impl BodyForm {
-    /// The body of a layer, if it can stand here: an application may wrap bodies between layer and handler.
-    fn of(body: &dyn Any) -> Self {
+impl BodyKind {
+    /// Returns the body of a layer, if the body type matches: a layer in between may change the type.
+    fn from_body(body: &dyn Any) -> Self {
         match body.downcast_ref::<ResponseHook<Body>>() {
             Some(hook) => Self::Hook(hook.clone()),
             None if body.is::<JsonBody>() => Self::Json,

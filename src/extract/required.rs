@@ -1,4 +1,4 @@
-//! `Required<N>`: an extractor that carries a requirement in its type.
+//! `Required<N>`: an extractor with a requirement as a type parameter.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,15 +14,15 @@ use crate::requirement::Requirement;
 
 /// A requirement as a type, for [`Required`].
 pub trait StaticRequirement {
-    /// What is asked. Made of the `static_*` constructors, it is checked by the compiler.
+    /// The requirement. The `static_*` constructors check their arguments at compile time.
     const REQUIREMENT: &'static Requirement;
 }
 
-/// Extracts the claims of a request whose token meets the requirement of `N`, so that a handler cannot be reached, nor
-/// written, without it.
+/// Extracts the claims of a request whose token meets the requirement of `N`. A handler with this parameter cannot run without
+/// the check.
 ///
-/// It stands inside a [`BearerLayer`](crate::BearerLayer). What does not suffice is answered as by a
-/// [`RequireLayer`](crate::RequireLayer), by the system's clock and with 5 s of leeway.
+/// It must be inside a [`BearerLayer`](crate::BearerLayer). If the token does not meet the requirement, the response is that of
+/// a [`RequireLayer`](crate::RequireLayer) with the system clock and 5 s of leeway.
 ///
 /// ```
 /// use axum::{Router, routing::delete};
@@ -44,11 +44,11 @@ pub trait StaticRequirement {
 /// ```
 pub struct Required<N, C = NoCustomClaims> {
     claims: Claims<C>,
-    needs: PhantomData<fn() -> N>,
+    requirement: PhantomData<fn() -> N>,
 }
 
 impl<N, C> Required<N, C> {
-    /// The claims alone.
+    /// Returns the claims.
     #[must_use]
     pub fn into_claims(self) -> Claims<C> {
         self.claims
@@ -74,7 +74,7 @@ where
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
         let claims = extract::<C>(parts, Some(N::REQUIREMENT))?;
         match claims.require(N::REQUIREMENT) {
-            Ok(()) => Ok(Self { claims, needs: PhantomData }),
+            Ok(()) => Ok(Self { claims, requirement: PhantomData }),
             Err(error) => Err(ClaimsRejection::UnmetRequirement(BearerRejection::from(error))),
         }
     }
@@ -82,7 +82,7 @@ where
 
 impl<N, C> Clone for Required<N, C> {
     fn clone(&self) -> Self {
-        Self { claims: self.claims.clone(), needs: PhantomData }
+        Self { claims: self.claims.clone(), requirement: PhantomData }
     }
 }
 

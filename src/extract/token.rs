@@ -12,8 +12,8 @@ use crate::telemetry;
 
 /// Extracts the token that a [`BearerLayer`](crate::BearerLayer) has verified, for calls to other APIs.
 ///
-/// Only under a layer with [`with_raw_token`](crate::BearerLayer::with_raw_token); without it every request that has claims
-/// gets 500.
+/// The layer needs [`with_raw_token`](crate::BearerLayer::with_raw_token); without it, the response to every request with claims
+/// is 500.
 impl<S: Send + Sync> FromRequestParts<S> for BearerToken<'static> {
     type Rejection = ClaimsRejection;
 
@@ -21,9 +21,11 @@ impl<S: Send + Sync> FromRequestParts<S> for BearerToken<'static> {
         let extensions = &parts.extensions;
         match (extensions.get::<Self>(), extensions.get::<Claims>(), extensions.get::<OuterLayers>()) {
             (Some(token), _, _) => Ok(token.clone()),
-            (None, None, Some(_)) => Err(ClaimsRejection::anonymous(&HandlerContext::of(parts, None))),
+            (None, None, Some(_)) => Err(ClaimsRejection::anonymous(&HandlerContext::new(parts, None))),
             _ => {
-                telemetry::misconfigured("a handler wants the token and its BearerLayer does not keep it");
+                telemetry::misconfigured(
+                    "a handler extracts the token, but its BearerLayer is not configured with_raw_token",
+                );
                 Err(ClaimsRejection::NoLayer)
             }
         }

@@ -1,4 +1,4 @@
-//! The future of both services: an answer, the inner service's future, or a verdict that waits for keys.
+//! The response future of both services: a rejection, the inner service's future, or a decision that waits for keys.
 
 use std::fmt;
 use std::future::{Future, Ready, ready};
@@ -12,7 +12,7 @@ use tower_service::Service;
 pin_project! {
     /// The response future of [`BearerService`](super::BearerService) and [`RequireService`](super::RequireService).
     ///
-    /// Boxes nothing unless the verdict has to wait for keys.
+    /// Allocates only if the decision has to wait for keys.
     pub struct ResponseFuture<S, B>
     where
         S: Service<Request<B>>,
@@ -28,35 +28,35 @@ pin_project! {
     where
         S: Service<Request<B>>,
     {
-        Refused { #[pin] response: Ready<S::Response> },
+        Rejected { #[pin] response: Ready<S::Response> },
         Inner { #[pin] future: S::Future },
-        Waiting { parked: Box<Parked<S, B>> },
+        Pending { pending: Box<PendingCall<S, B>> },
     }
 }
 
-/// A request that waits for its verdict, with the service that was ready for it.
-struct Parked<S, B>
+/// A request whose decision is pending, with the service that is ready for it.
+struct PendingCall<S, B>
 where
     S: Service<Request<B>>,
 {
-    decision: RequestOutcome<S::Response>,
+    decision: DecisionFuture<S::Response>,
     call: Option<(S, Request<B>)>,
 }
 
-/// Completes with what the request is to carry, or with the answer to it.
-pub(super) type RequestOutcome<R> = Pin<Box<dyn Future<Output = Result<Extensions, R>> + Send>>;
+/// Completes with the extensions of an accepted request, or with the response to a rejected one.
+pub(super) type DecisionFuture<R> = Pin<Box<dyn Future<Output = Result<Extensions, R>> + Send>>;
 
 impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
-    pub(super) fn refused(response: S::Response) -> Self {
-        Self { state: State::Refused { response: ready(response) } }
+    pub(super) fn rejected(response: S::Response) -> Self {
+        Self { state: State::Rejected { response: ready(response) } }
     }
 
     pub(super) fn inner(future: S::Future) -> Self {
         Self { state: State::Inner { future } }
     }
 
-    pub(super) fn waiting(decision: RequestOutcome<S::Response>, service: S, request: Request<B>) -> Self {
-        Self { state: State::Waiting { parked: Box::new(Parked { decision, call: Some((service, request)) }) } }
+    pub(super) fn pending(decision: DecisionFuture<S::Response>, service: S, request: Request<B>) -> Self {
+        Self { state: State::Pending { pending: Box::new(PendingCall { decision, call: Some((service, request)) }) } }
     }
 }
 
@@ -67,25 +67,25 @@ impl<S: Service<Request<B>>, B> Future for ResponseFuture<S, B> {
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProjection::Refused { response } => return response.poll(context).map(Ok),
+                StateProjection::Rejected { response } => return response.poll(context).map(Ok),
                 StateProjection::Inner { future } => return future.poll(context),
-                StateProjection::Waiting { parked } => await_ready!(parked.poll(context)),
+                StateProjection::Pending { pending } => await_ready!(pending.poll(context)),
             };
             state.set(next);
         }
     }
 }
 
-impl<S: Service<Request<B>>, B> Parked<S, B> {
+impl<S: Service<Request<B>>, B> PendingCall<S, B> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<State<S, B>> {
         let decision = await_ready!(self.decision.as_mut().poll(context));
         Poll::Ready(match (decision, self.call.take()) {
-            (Ok(carried), Some((mut service, mut request))) => {
-                request.extensions_mut().extend(carried);
+            (Ok(extensions), Some((mut service, mut request))) => {
+                request.extensions_mut().extend(extensions);
                 State::Inner { future: service.call(request) }
             }
-            (Err(response), _) => State::Refused { response: ready(response) },
-            (Ok(_), None) => unreachable!("the state is replaced once the verdict is there"),
+            (Err(response), _) => State::Rejected { response: ready(response) },
+            (Ok(_), None) => unreachable!("the state is replaced once the decision is made"),
         })
     }
 }
@@ -93,9 +93,9 @@ impl<S: Service<Request<B>>, B> Parked<S, B> {
 impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
-            State::Refused { .. } => "refused",
+            State::Rejected { .. } => "rejected",
             State::Inner { .. } => "inner",
-            State::Waiting { .. } => "waiting",
+            State::Pending { .. } => "pending",
         };
         f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
     }
@@ -109,13 +109,13 @@ mod tests {
 
     use super::*;
 
-    /// Answers with the number that the request carries; panics when it is called without having been polled ready.
+    /// Responds with the number in the request's extensions. Panics if it is called before it was polled ready.
     #[derive(Debug, Default)]
-    struct Strict {
+    struct ReadyCheckedService {
         ready: bool,
     }
 
-    impl Service<Request<()>> for Strict {
+    impl Service<Request<()>> for ReadyCheckedService {
         type Response = Option<u8>;
         type Error = Infallible;
         type Future = Ready<Result<Option<u8>, Infallible>>;
@@ -126,51 +126,51 @@ mod tests {
         }
 
         fn call(&mut self, request: Request<()>) -> Self::Future {
-            assert!(std::mem::take(&mut self.ready), "called without having been polled ready");
+            assert!(std::mem::take(&mut self.ready), "called before it was polled ready");
             ready(Ok(request.extensions().get().copied()))
         }
     }
 
-    type Sent = Result<Extensions, Option<u8>>;
+    type SentDecision = Result<Extensions, Option<u8>>;
 
-    fn parked() -> (oneshot::Sender<Sent>, ResponseFuture<Strict, ()>) {
-        let (sender, receiver) = oneshot::channel::<Sent>();
-        let decision = Box::pin(async move { receiver.await.expect("the verdict comes") });
+    fn pending_future() -> (oneshot::Sender<SentDecision>, ResponseFuture<ReadyCheckedService, ()>) {
+        let (sender, receiver) = oneshot::channel::<SentDecision>();
+        let decision = Box::pin(async move { receiver.await.expect("the decision is sent") });
         let mut request = Request::new(());
         request.extensions_mut().insert(1_u8);
-        (sender, ResponseFuture::waiting(decision, Strict { ready: true }, request))
+        (sender, ResponseFuture::pending(decision, ReadyCheckedService { ready: true }, request))
     }
 
     #[tokio::test]
-    async fn a_good_verdict_calls_the_ready_service_with_what_the_request_is_to_carry() {
-        let (sender, future) = parked();
-        assert_eq!(format!("{future:?}"), "ResponseFuture { state: \"waiting\", .. }");
+    async fn calls_the_ready_service_with_the_extensions_of_an_accepted_request() {
+        let (sender, future) = pending_future();
+        assert_eq!(format!("{future:?}"), "ResponseFuture { state: \"pending\", .. }");
         let waiting = tokio::spawn(future);
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        let mut carried = Extensions::new();
-        carried.insert(2_u8);
-        sender.send(Ok(carried)).expect("the future lives");
+        let mut extensions = Extensions::new();
+        extensions.insert(2_u8);
+        sender.send(Ok(extensions)).expect("the future is alive");
         assert_eq!(waiting.await.expect("no panic"), Ok(Some(2)));
     }
 
     #[tokio::test]
-    async fn a_bad_verdict_answers_without_calling_the_service() {
-        let (sender, future) = parked();
-        sender.send(Err(Some(9))).expect("the future lives");
+    async fn returns_the_rejection_without_calling_the_service() {
+        let (sender, future) = pending_future();
+        sender.send(Err(Some(9))).expect("the future is alive");
         assert_eq!(future.await, Ok(Some(9)));
     }
 
     #[tokio::test]
-    async fn a_dropped_request_drops_its_verdict() {
-        let (sender, future) = parked();
+    async fn drops_the_decision_with_the_request() {
+        let (sender, future) = pending_future();
         drop(future);
         assert!(sender.is_closed());
     }
 
     #[test]
-    fn waiting_doesnt_make_every_future_large() {
-        let inner = size_of::<<Strict as Service<Request<()>>>::Future>();
-        assert!(size_of::<ResponseFuture<Strict, ()>>() <= inner + 2 * size_of::<usize>());
+    fn is_small_although_a_request_may_wait() {
+        let inner = size_of::<<ReadyCheckedService as Service<Request<()>>>::Future>();
+        assert!(size_of::<ResponseFuture<ReadyCheckedService, ()>>() <= inner + 2 * size_of::<usize>());
     }
 }

@@ -1,4 +1,4 @@
-//! `BearerLayer`: which requests pass, and what the refused ones are told.
+//! `BearerLayer`: the tower layer that authenticates requests, and its options.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use crate::request::credential::{BearerToken, CredentialError};
 use crate::response::{ChallengeError, Challenges};
 use crate::validator::Validator;
 
-/// Lets a request pass only with a valid access token, whose claims it puts into the request's extensions.
+/// Accepts only requests with a valid access token, and inserts the claims into the request's extensions.
 ///
-/// The inner service finds `Claims<C>` there, and always [`Claims`](crate::Claims) without custom claims, which is what
-/// [`RequireLayer`](crate::RequireLayer) reads. Claims that were there before are replaced or removed, but for those of
-/// another `C` from a layer further out: axum's extractors never hand those out once another token was judged, or none;
-/// who reads extensions directly, and lets credentials change between layers, reads `Claims`. The `Authorization` value is
-/// marked sensitive, so that it doesn't show in logs of headers.
+/// The inner service finds `Claims<C>` in the extensions, and always [`Claims`](crate::Claims) without custom claims, which
+/// [`RequireLayer`](crate::RequireLayer) reads. This layer replaces or removes claims that an outer layer inserted, except
+/// those with another `C`. axum's extractors do not return such claims if this layer validated another token, or none. Code
+/// that reads the extensions directly, in an application where the credential can change between layers, must read `Claims`.
+/// The layer marks the `Authorization` value as sensitive, so that it does not appear in logs of headers.
 ///
-/// A refused request is answered with status and `WWW-Authenticate` after RFC 6750 §3, without body unless
-/// [`with_json_body`](BearerLayer::with_json_body) or [`with_response_hook`](BearerLayer::with_response_hook) say
-/// otherwise. The method makes no difference: `HEAD` and `OPTIONS` need a token too.
+/// The response to a rejected request has the status and `WWW-Authenticate` header of RFC 6750 §3, and no body unless
+/// [`with_json_body`](BearerLayer::with_json_body) or [`with_response_hook`](BearerLayer::with_response_hook) is set. All
+/// methods need a token, also `HEAD` and `OPTIONS`.
 ///
 /// ```
 /// use tower_bearer::{Api, BearerLayer, Issuer, Secret, Validator};
@@ -44,54 +44,54 @@ pub struct BearerLayer<C = NoCustomClaims, R = EmptyBody> {
     pub(super) host_source: HostSource,
     pub(super) token_source: Option<TokenSource>,
     pub(super) raw_token: RawToken,
-    /// Realm, metadata and body, for layers and handlers further in.
+    /// Realm, metadata and body, for inner layers and handlers.
     pub(super) response_options: Arc<ResponseOptions>,
     pub(super) body: R,
 }
 
-/// What becomes of a request without credential.
+/// How the layer treats a request without credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Anonymous {
-    Refused,
-    Passed,
+    Reject,
+    Accept,
 }
 
-/// What becomes of a CORS preflight without credential.
+/// How the layer treats a CORS preflight without credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Preflight {
-    LikeOthers,
-    Passed,
+    Authenticate,
+    Accept,
 }
 
-/// Where the host of a request is read.
+/// Where the host of a request is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HostSource {
     Request,
     ForwardedHost,
 }
 
-/// Whether the token itself goes on with the request.
+/// Whether the layer inserts the token into the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RawToken {
-    Dropped,
-    MapEntry,
+    Omit,
+    Insert,
 }
 
-/// Finds a credential elsewhere than in `Authorization`.
+/// Reads a token from other headers than `Authorization`.
 pub(super) type TokenSource =
     Arc<dyn for<'h> Fn(&'h HeaderMap) -> Result<Option<BearerToken<'h>>, CredentialError> + Send + Sync>;
 
 impl<C> BearerLayer<C> {
-    /// Refuses every request whose token `validator` refuses, and every request without one.
+    /// Creates a layer that rejects every request without a token, and every request whose token `validator` rejects.
     #[must_use]
     pub fn new(validator: Validator<C>) -> Self {
         Self {
             validator,
-            anonymous: Anonymous::Refused,
-            preflight: Preflight::LikeOthers,
+            anonymous: Anonymous::Reject,
+            preflight: Preflight::Authenticate,
             host_source: HostSource::Request,
             token_source: None,
-            raw_token: RawToken::Dropped,
+            raw_token: RawToken::Omit,
             response_options: Arc::new(ResponseOptions::new(Challenges::default(), EmptyBody::default())),
             body: EmptyBody::default(),
         }
@@ -99,46 +99,45 @@ impl<C> BearerLayer<C> {
 }
 
 impl<C, R> BearerLayer<C, R> {
-    /// Lets requests without credential pass, without claims. A bad credential is refused all the same.
+    /// Accepts requests without credential, and inserts no claims. An invalid credential is still rejected.
     ///
-    /// Default: they are refused, so that a forgotten check doesn't open a route.
+    /// Default: requests without credential are rejected, so that a forgotten check does not open a route.
     #[must_use]
     pub fn with_anonymous(mut self) -> Self {
-        self.anonymous = Anonymous::Passed;
+        self.anonymous = Anonymous::Accept;
         self
     }
 
-    /// Lets CORS preflights pass without claims: `OPTIONS` with `Origin` and `Access-Control-Request-Method`, and
-    /// without credential. For the case that CORS is answered further in.
+    /// Accepts CORS preflights without claims: `OPTIONS` with `Origin` and `Access-Control-Request-Method`, and without
+    /// credential. For an application whose CORS layer is inside this layer.
     ///
-    /// Default: refused like any other request. Better than this is a CORS layer outside of this one.
+    /// Default: a preflight is rejected like any other request. It is better to put the CORS layer outside this one.
     #[must_use]
     pub fn with_preflight_passthrough(mut self) -> Self {
-        self.preflight = Preflight::Passed;
+        self.preflight = Preflight::Accept;
         self
     }
 
-    /// Takes the request's host from `X-Forwarded-Host` where it is present: one field with one well-formed host, else
-    /// the request is malformed. Where it is absent, the request's own host counts. Matters only for an API that binds
-    /// issuers to hosts.
+    /// Reads the request's host from `X-Forwarded-Host`, if it is present: one field with one well-formed host, otherwise the
+    /// request is malformed. If the field is absent, the layer uses the default. This has an effect only for an API that
+    /// binds issuers to hosts.
     ///
-    /// Default: the request target's authority, else `Host`.
+    /// Default: the authority of the request target, otherwise `Host`.
     ///
     /// # Security
     ///
-    /// Only behind a proxy that sets or removes this field in every request; else a client chooses it at will.
+    /// Use this only behind a proxy that sets or removes the field in every request; otherwise clients can choose the host.
     #[must_use]
     pub fn with_trusted_forwarded_host(mut self) -> Self {
         self.host_source = HostSource::ForwardedHost;
         self
     }
 
-    /// Looks for the token elsewhere too: in a cookie, in a WebSocket subprotocol, by
-    /// [`credential::from_cookie`](crate::credential::from_cookie) and
-    /// [`credential::from_subprotocol`](crate::credential::from_subprotocol), or in a header of the application's own. A request
-    /// that brings a token there and in `Authorization` is malformed (RFC 6750 §2).
+    /// Adds a second source for the token: a cookie ([`credential::from_cookie`](crate::credential::from_cookie)), a WebSocket
+    /// subprotocol ([`credential::from_subprotocol`](crate::credential::from_subprotocol)), or an application-defined header. A
+    /// request with a token in this source and in `Authorization` is malformed (RFC 6750 §2).
     ///
-    /// Default: the `Authorization` header only. Query and form are not offered (RFC 9700 §4.3.2).
+    /// Default: the `Authorization` header only. Query and form parameters are not supported (RFC 9700 §4.3.2).
     ///
     /// ```
     /// # fn layer(validator: tower_bearer::Validator) -> tower_bearer::BearerLayer {
@@ -151,11 +150,11 @@ impl<C, R> BearerLayer<C, R> {
     ///
     /// # Security
     ///
-    /// `Authorization`, `Cookie` and `Sec-WebSocket-Protocol` are marked sensitive, and so kept out of logs of headers; a
-    /// header of the application's own is not.
+    /// The layer marks `Authorization`, `Cookie` and `Sec-WebSocket-Protocol` as sensitive, so that they do not appear in logs
+    /// of headers. It does not mark an application-defined header.
     ///
-    /// Browsers send cookies with requests that other sites cause: such an API needs a defence against cross-site request
-    /// forgery (`SameSite`, `Sec-Fetch-Site`), which this crate does not bring.
+    /// Browsers send cookies also with cross-site requests. An API that reads tokens from cookies needs protection against
+    /// cross-site request forgery (`SameSite`, `Sec-Fetch-Site`), which this crate does not provide.
     #[must_use]
     pub fn with_token_source(
         mut self,
@@ -165,82 +164,81 @@ impl<C, R> BearerLayer<C, R> {
         self
     }
 
-    /// Puts the token itself into the extensions of a request that passes, as
-    /// [`BearerToken<'static>`](crate::bearer::BearerToken), for calls to other APIs. Default: it stays where the client put
-    /// it, and nowhere else.
+    /// Inserts the token into the extensions of an accepted request, as [`BearerToken<'static>`](crate::bearer::BearerToken),
+    /// for calls to other APIs. Default: the token is only in the request's headers.
     ///
     /// # Security
     ///
-    /// Whoever is handed the token can use it until it expires, here and wherever it is meant for: pass it on only to
-    /// services that it names in `aud`, and prefer a token exchange (RFC 8693).
+    /// A service that receives the token can use it until it expires, at every API in its `aud`. Send it only to services
+    /// that `aud` names, and prefer a token exchange (RFC 8693).
     #[must_use]
     pub fn with_raw_token(mut self) -> Self {
-        self.raw_token = RawToken::MapEntry;
+        self.raw_token = RawToken::Insert;
         self
     }
 
-    /// Names the place of the resource's metadata in every challenge, so that a client finds the authorization server from
-    /// the refusal alone (RFC 9728 §5.1). Default: none.
+    /// Adds the URL of the resource metadata to every challenge, so that a client can find the authorization server from the
+    /// challenge (RFC 9728 §5.1). Default: none.
     #[must_use]
     pub fn with_resource_metadata(self, metadata: &ProtectedResourceMetadata) -> Self {
         let challenges = self.response_options.challenges.clone().with_resource_metadata(metadata.url());
         self.with_challenges(challenges)
     }
 
-    /// Names the protection space in every challenge (RFC 9110 §11.5). Default: none.
+    /// Adds `realm`, the protection space, to every challenge (RFC 9110 §11.5). Default: none.
     ///
     /// # Panics
     ///
-    /// If `realm` holds control characters or is not ASCII, which is a fault of the program; for realms that come from
-    /// outside there is [`BearerLayer::try_with_realm`].
+    /// If `realm` contains control characters or is not ASCII. For a realm from a configuration, use
+    /// [`BearerLayer::try_with_realm`].
     #[must_use]
     #[track_caller]
     pub fn with_realm(self, realm: &str) -> Self {
         or_panic(realm, self.try_with_realm(realm))
     }
 
-    /// Names the protection space, where the realm is not known to be well-formed.
+    /// Adds `realm` to every challenge, or returns an error if it is malformed.
     ///
     /// # Errors
     ///
-    /// [`ChallengeError::Realm`] if it holds control characters or is not ASCII.
+    /// [`ChallengeError::Realm`] if it contains control characters or is not ASCII.
     pub fn try_with_realm(self, realm: &str) -> Result<Self, ChallengeError> {
         let challenges = self.response_options.challenges.clone().with_realm(realm)?;
         Ok(self.with_challenges(challenges))
     }
 
-    /// Names the scopes, space-delimited, that a client without token should ask for (RFC 6750 §3). A hint for clients:
-    /// nothing checks it, which is the business of [`RequireLayer`](crate::RequireLayer). Default: none.
+    /// Adds `scope` to the challenge for requests without credential: the scopes, space-delimited, that the client should
+    /// request (RFC 6750 §3). This is only a hint for clients; [`RequireLayer`](crate::RequireLayer) checks scopes. Default: none.
     ///
     /// # Panics
     ///
-    /// If `scope` is not one or more scope-tokens of RFC 6749 §3.3, one space apart, which is a fault of the program;
-    /// for scopes that come from outside there is [`BearerLayer::try_with_challenge_scope`].
+    /// If `scope` is not one or more scope-tokens (RFC 6749 §3.3) with single spaces between them. For scopes from a
+    /// configuration, use [`BearerLayer::try_with_challenge_scope`].
     #[must_use]
     #[track_caller]
     pub fn with_challenge_scope(self, scope: &str) -> Self {
         or_panic(scope, self.try_with_challenge_scope(scope))
     }
 
-    /// Names the scopes that a client without token should ask for, where they are not known to be well-formed.
+    /// Adds `scope` to the challenge for requests without credential, or returns an error if it is malformed.
     ///
     /// # Errors
     ///
-    /// [`ChallengeError::Scope`] if `scope` is not one or more scope-tokens, one space apart.
+    /// [`ChallengeError::Scope`] if `scope` is not one or more scope-tokens with single spaces between them.
     pub fn try_with_challenge_scope(self, scope: &str) -> Result<Self, ChallengeError> {
         let challenges = self.response_options.challenges.clone().with_scope(scope)?;
         Ok(self.with_challenges(challenges))
     }
 
-    /// Answers refused requests with a JSON body, for response bodies that are made from `Bytes`.
+    /// Sends a JSON body with each rejection. For response bodies that implement `From<Bytes>`.
     #[must_use]
     pub fn with_json_body(self) -> BearerLayer<C, JsonBody> {
         self.with_body(JsonBody::default())
     }
 
-    /// Answers refused requests with the body and the further headers of a response that `hook` makes.
+    /// Sends the body and additional headers of the response that `hook` returns with each rejection.
     ///
-    /// Status, `WWW-Authenticate`, `Retry-After` and, below 500, `Cache-Control` stay what they are without a hook.
+    /// The hook cannot change the status, `WWW-Authenticate`, `Retry-After` and, below 500, `Cache-Control`.
     #[must_use]
     pub fn with_response_hook<B: 'static>(
         self,
@@ -268,7 +266,7 @@ impl<C, R> BearerLayer<C, R> {
     }
 }
 
-#[expect(clippy::panic, reason = "documented at the callers: the program holds a malformed text")]
+#[expect(clippy::panic, reason = "documented at the callers: a constant of the program is malformed")]
 #[track_caller]
 fn or_panic<L>(text: &str, layer: Result<L, ChallengeError>) -> L {
     match layer {

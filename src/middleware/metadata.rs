@@ -1,4 +1,4 @@
-//! `MetadataService`: serves the metadata document of a resource.
+//! `MetadataService`: serves the metadata document of a protected resource.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -13,10 +13,10 @@ use tower_service::Service;
 
 use crate::metadata::ProtectedResourceMetadata;
 
-/// Answers `GET` and `HEAD` with the document of a [`ProtectedResourceMetadata`] (RFC 9728 §3.2), whatever the path: the router
-/// sends it what comes for [`ProtectedResourceMetadata::path`]. Other methods get 405.
+/// Responds to `GET` and `HEAD` with the document of a [`ProtectedResourceMetadata`] (RFC 9728 §3.2), and to other methods
+/// with 405. It does not check the path: the router must send it the requests for [`ProtectedResourceMetadata::path`].
 ///
-/// Under axum a `ProtectedResourceMetadata` is a handler by itself: `.route(metadata.path(), get(metadata.clone()))`.
+/// In axum, `ProtectedResourceMetadata` is a handler itself: `.route(metadata.path(), get(metadata.clone()))`.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -28,7 +28,7 @@ use crate::metadata::ProtectedResourceMetadata;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let metadata = ProtectedResourceMetadata::new("https://api.northwind.com/mcp", ["https://northwind.eu.auth0.com/"])?;
-/// // The type of the body is the server's.
+/// // The body type is that of the server.
 /// let service = MetadataService::<Full<Bytes>>::new(&metadata);
 /// let response = service.oneshot(Request::get(metadata.path()).body(())?).await?;
 /// assert_eq!(response.headers()["content-type"], "application/json");
@@ -40,7 +40,7 @@ pub struct MetadataService<B> {
 }
 
 impl<B> MetadataService<B> {
-    /// Serves this document.
+    /// Creates a service for this document.
     #[must_use]
     pub fn new(metadata: &ProtectedResourceMetadata) -> Self {
         Self { document: metadata.json(), body: PhantomData }
@@ -71,7 +71,7 @@ impl<ReqB, B: From<Bytes>> Service<Request<ReqB>> for MetadataService<B> {
     }
 }
 
-/// The document as a response. An hour is short beside the life of an authorization server.
+/// Returns the document as a response that may be cached for an hour. Authorization servers change far less often.
 pub(crate) fn document<B: From<Bytes>>(json: Bytes) -> Response<B> {
     let mut response = Response::new(B::from(json));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

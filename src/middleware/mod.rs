@@ -1,7 +1,7 @@
 //! Tower layers: [`BearerLayer`] authenticates a request, [`RequireLayer`] authorizes it.
 //!
-//! Both work over any request and response body and any error type, and both answer a refused request themselves: the
-//! inner service never sees it.
+//! Both support any request body, response body and error type. Both respond to a rejected request themselves and do not call
+//! the inner service.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -47,6 +47,6 @@ pub(crate) use self::outer_layers::{OuterLayers, ResponseOptions};
 pub use self::require::{RequireLayer, RequireService};
 pub use self::response::{EmptyBody, ErrorBody, ErrorResponse, JsonBody, ResponseHook};
 #[cfg(feature = "axum")]
-pub(crate) use self::response::{misconfigured, note_unmet, refuse};
+pub(crate) use self::response::{error_response, misconfigured, record_unmet};
 pub use self::service::BearerService;
 pub use crate::response::ChallengeError;

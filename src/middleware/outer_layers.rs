@@ -1,4 +1,5 @@
-//! What the layers around a service have to say of a refusal, so that whoever refuses further in can say all of it.
+//! `OuterLayers`: the options and requirements of outer layers, so that an inner layer or extractor can send a complete
+//! challenge.
 
 use std::any::Any;
 use std::fmt;
@@ -10,50 +11,51 @@ use crate::middleware::response::EmptyBody;
 use crate::requirement::{ChallengeParams, Facts, Requirement};
 use crate::response::Challenges;
 
-/// The layers around a service, as a request tells of them.
+/// The layers around a service. Each layer records itself here, in the request's extensions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OuterLayers {
-    /// Of the innermost `BearerLayer`, if it left it.
+    /// The options of the innermost `BearerLayer`, if it has recorded them.
     response_options: Option<Arc<ResponseOptions>>,
-    /// By the innermost `RequireLayer`.
-    asked: Option<Asked>,
+    /// The requirement of the innermost `RequireLayer`.
+    innermost: Option<OuterRequirement>,
 }
 
-/// How a `BearerLayer` answers.
+/// How a `BearerLayer` responds to a rejected request.
 #[derive(Clone)]
 pub(crate) struct ResponseOptions {
     pub(crate) challenges: Challenges,
-    /// What makes the body; only one who writes the same body can use it.
+    /// The [`ErrorBody`](super::ErrorBody). A layer or extractor with another body type cannot use it.
     pub(crate) body: Arc<dyn Any + Send + Sync>,
 }
 
-/// What a `RequireLayer` asked for, and the layers around it.
+/// The requirement of a `RequireLayer`, and those of the layers around it.
 #[derive(Clone, Debug)]
-struct Asked {
+struct OuterRequirement {
     requirement: Arc<Requirement>,
-    outer: Option<Arc<Asked>>,
+    outer: Option<Arc<OuterRequirement>>,
 }
 
 impl OuterLayers {
     pub(super) fn new(response_options: Arc<ResponseOptions>) -> Self {
-        Self { response_options: Some(response_options), asked: None }
+        Self { response_options: Some(response_options), innermost: None }
     }
 
-    /// Leaves word for the layers further in.
-    pub(super) fn leave(extensions: &mut Extensions, requirement: &Arc<Requirement>) {
+    /// Records a requirement for inner layers and handlers.
+    pub(super) fn record(extensions: &mut Extensions, requirement: &Arc<Requirement>) {
         let outer_layers = extensions.get_or_insert_default::<Self>();
-        let outer = outer_layers.asked.take().map(Arc::new);
-        outer_layers.asked = Some(Asked { requirement: Arc::clone(requirement), outer });
+        let outer = outer_layers.innermost.take().map(Arc::new);
+        outer_layers.innermost = Some(OuterRequirement { requirement: Arc::clone(requirement), outer });
     }
 
     pub(crate) fn response_options(&self) -> Option<&ResponseOptions> {
         self.response_options.as_deref()
     }
 
-    /// All that the layers ask together; the facts tell what a token meets already.
-    pub(crate) fn demand(&self, facts: Option<&Facts<'_>>) -> ChallengeParams {
-        let asked = std::iter::successors(self.asked.as_ref(), |asked| asked.outer.as_deref());
-        asked.fold(ChallengeParams::default(), |inner, asked| asked.requirement.challenge_params(facts).merge(inner))
+    /// Returns the challenge parameters for the requirements of all layers. `facts` is the token that has been checked, if
+    /// any.
+    pub(crate) fn challenge_params(&self, facts: Option<&Facts<'_>>) -> ChallengeParams {
+        let layers = std::iter::successors(self.innermost.as_ref(), |layer| layer.outer.as_deref());
+        layers.fold(ChallengeParams::default(), |inner, layer| layer.requirement.challenge_params(facts).merge(inner))
     }
 }
 
@@ -62,9 +64,9 @@ impl ResponseOptions {
         Self { challenges, body: Arc::new(body) }
     }
 
-    /// Says whether nothing is configured.
-    pub(super) fn is_plain(&self) -> bool {
-        self.challenges.is_plain() && self.body.is::<EmptyBody>()
+    /// Returns whether nothing is configured.
+    pub(super) fn is_default(&self) -> bool {
+        self.challenges.is_default() && self.body.is::<EmptyBody>()
     }
 }
 

@@ -1,4 +1,4 @@
-//! `RequireLayer`: what a route asks of the claims that a `BearerLayer` has verified.
+//! `RequireLayer`: checks the verified claims of a request against a requirement.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::defaults;
 use crate::middleware::future::ResponseFuture;
 use crate::middleware::outer_layers::OuterLayers;
 use crate::middleware::response::{
-    EmptyBody, ErrorBody, ErrorResponse, JsonBody, ResponseHook, misconfigured, note_unmet, refuse,
+    EmptyBody, ErrorBody, ErrorResponse, JsonBody, ResponseHook, error_response, misconfigured, record_unmet,
 };
 use crate::rejection::Rejection;
 use crate::requirement::{Facts, Requirement};
@@ -23,19 +23,19 @@ use crate::response::Protocol;
 use crate::telemetry;
 use crate::validator;
 
-/// Lets a request pass only if its verified claims meet a [`Requirement`]. It stands inside a
-/// [`BearerLayer`](crate::BearerLayer), whose realm its challenges carry.
+/// Accepts only requests whose verified claims meet a [`Requirement`]. It must be inside a
+/// [`BearerLayer`](crate::BearerLayer), whose realm its challenges use.
 ///
-/// Where the claims don't suffice, the client gets 403 `insufficient_scope`, or 401
-/// `insufficient_user_authentication` (RFC 9470); where the `BearerLayer` let the request pass without credential, 401
-/// with a challenge. Each names the scopes that a token for the route needs, also those that this one has (RFC 6750
-/// §3.1): those of this layer together with those of every `RequireLayer` between it and its `BearerLayer`. Of
-/// alternatives one is named, see [`Requirement::any_of`].
+/// If the claims do not meet the requirement, the response is 403 `insufficient_scope`, or 401
+/// `insufficient_user_authentication` (RFC 9470). If the `BearerLayer` accepted the request without credential, the response
+/// is 401 with a challenge. Each challenge names all scopes that the route requires, including those that the token has (RFC
+/// 6750 §3.1): the scopes of this layer and of every `RequireLayer` between it and its `BearerLayer`. Of alternatives it names
+/// one; see [`Requirement::any_of`].
 ///
-/// What is asked further in, no layer knows: a client that lacks something here and there has to come back twice. Where
-/// that matters, ask for all of a route in one layer, by [`Requirement::all_of`].
+/// A challenge does not include the requirements of inner layers, so a client may need a second challenge. To avoid this, set
+/// all requirements of a route in one layer, with [`Requirement::all_of`].
 ///
-/// Without a `BearerLayer` further out every request gets 500: the program is wrong, not the client.
+/// Without an outer `BearerLayer`, every response is 500, because the program is misconfigured.
 ///
 /// ```
 /// use tower_bearer::{Requirement, RequireLayer};
@@ -49,19 +49,19 @@ use crate::validator;
 /// ```
 pub struct RequireLayer<R = EmptyBody> {
     requirement: Arc<Requirement>,
-    /// Whether a challenge can say anything of it.
-    is_told: bool,
+    /// Whether a challenge can express any part of the requirement.
+    has_challenge_params: bool,
     clock: Arc<dyn Clock>,
     leeway: Duration,
     body: R,
 }
 
 impl RequireLayer {
-    /// Asks for whatever `requirement` says.
+    /// Creates a layer that requires `requirement`.
     #[must_use]
     pub fn new(requirement: Requirement) -> Self {
         Self {
-            is_told: requirement.has_challenge_params(),
+            has_challenge_params: requirement.has_challenge_params(),
             requirement: Arc::new(requirement),
             clock: Arc::new(SystemClock),
             leeway: defaults::LEEWAY,
@@ -69,7 +69,7 @@ impl RequireLayer {
         }
     }
 
-    /// Asks for one scope.
+    /// Requires one scope.
     ///
     /// # Panics
     ///
@@ -80,7 +80,7 @@ impl RequireLayer {
         Self::new(Requirement::scope(name))
     }
 
-    /// Asks for at least one of several scopes. A challenge names the first.
+    /// Requires at least one of several scopes. A challenge names the first.
     ///
     /// # Panics
     ///
@@ -91,7 +91,7 @@ impl RequireLayer {
         Self::new(Requirement::any_of(scopes(names)))
     }
 
-    /// Asks for every one of several scopes.
+    /// Requires all of several scopes.
     ///
     /// # Panics
     ///
@@ -102,7 +102,7 @@ impl RequireLayer {
         Self::new(Requirement::all_of(scopes(names)))
     }
 
-    /// Asks for one permission (Auth0's `permissions`).
+    /// Requires one permission (Auth0's `permissions`).
     ///
     /// # Panics
     ///
@@ -114,7 +114,7 @@ impl RequireLayer {
     }
 }
 
-/// A loop, since a closure would lose the place of the caller.
+/// Uses a loop, because `#[track_caller]` does not work through a closure.
 #[track_caller]
 fn scopes<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<Requirement> {
     let mut scopes = Vec::new();
@@ -125,30 +125,30 @@ fn scopes<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<Requirement> {
 }
 
 impl<R> RequireLayer<R> {
-    /// Tells time by `clock`, for the age of an authentication. Default: the system's.
+    /// Sets the clock for the age of an authentication. Default: the system clock.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Sets how much clock skew is forgiven in the age of an authentication; more than 300 s are taken as 300 s.
-    /// Default 5 s, enough for clocks that are kept by NTP.
+    /// Sets the leeway for clock skew in the age of an authentication. The maximum is 300 s; a larger value is reduced to it.
+    /// Default: 5 s, enough for clocks that are synchronized by NTP.
     #[must_use]
     pub fn with_leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway.min(defaults::MAX_LEEWAY);
         self
     }
 
-    /// Answers refused requests with a JSON body, for response bodies that are made from `Bytes`.
+    /// Sends a JSON body with each rejection. For response bodies that implement `From<Bytes>`.
     #[must_use]
     pub fn with_json_body(self) -> RequireLayer<JsonBody> {
         self.with_body(JsonBody::default())
     }
 
-    /// Answers refused requests with the body and the further headers of a response that `hook` makes.
+    /// Sends the body and additional headers of the response that `hook` returns with each rejection.
     ///
-    /// Status, `WWW-Authenticate` and, below 500, `Cache-Control` stay what they are without a hook.
+    /// The hook cannot change the status, `WWW-Authenticate` and, below 500, `Cache-Control`.
     #[must_use]
     pub fn with_response_hook<B>(
         self,
@@ -160,14 +160,14 @@ impl<R> RequireLayer<R> {
     fn with_body<Other>(self, body: Other) -> RequireLayer<Other> {
         RequireLayer {
             requirement: self.requirement,
-            is_told: self.is_told,
+            has_challenge_params: self.has_challenge_params,
             clock: self.clock,
             leeway: self.leeway,
             body,
         }
     }
 
-    /// Answers a request whose claims don't suffice.
+    /// Returns the response to a request whose claims do not meet the requirement.
     fn decide<B>(&self, extensions: &Extensions, protocol: Protocol) -> Result<(), Response<B>>
     where
         R: ErrorBody<B>,
@@ -182,23 +182,23 @@ impl<R> RequireLayer<R> {
                 let Err(unmet) = self.requirement.check(claims, now, self.leeway) else { return Ok(()) };
                 let facts = Facts { claims, now, leeway: self.leeway };
                 let unmet = match outer_layers {
-                    Some(outer_layers) => unmet.with_outer_params(outer_layers.demand(Some(&facts))),
+                    Some(outer_layers) => unmet.with_outer_params(outer_layers.challenge_params(Some(&facts))),
                     None => unmet,
                 };
-                let hint = validator::hint_of_unmet(&unmet, claims);
+                let hint = validator::hint_for_unmet(&unmet, claims);
                 (Rejection::Requirement(unmet), hint, challenges())
             }
             (None, Some(outer_layers)) => {
-                let asked = outer_layers.demand(None).merge(self.requirement.challenge_params(None));
-                (Rejection::NoCredential, None, challenges().asking_for(asked.scope))
+                let params = outer_layers.challenge_params(None).merge(self.requirement.challenge_params(None));
+                (Rejection::NoCredential, None, challenges().with_route_scope(params.scope))
             }
             (None, None) => {
-                telemetry::misconfigured("a RequireLayer has no BearerLayer around it");
+                telemetry::misconfigured("a RequireLayer runs without a BearerLayer");
                 return Err(misconfigured(&self.body, protocol));
             }
         };
-        note_unmet(&rejection, hint);
-        Err(refuse(&self.body, challenges.answer(&rejection), protocol, rejection))
+        record_unmet(&rejection, hint);
+        Err(error_response(&self.body, challenges.error_parts(&rejection), protocol, rejection))
     }
 }
 
@@ -214,7 +214,7 @@ impl<R: Clone> Clone for RequireLayer<R> {
     fn clone(&self) -> Self {
         Self {
             requirement: Arc::clone(&self.requirement),
-            is_told: self.is_told,
+            has_challenge_params: self.has_challenge_params,
             clock: Arc::clone(&self.clock),
             leeway: self.leeway,
             body: self.body.clone(),
@@ -252,18 +252,18 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
-        let protocol = Protocol::of(request.method(), request.version(), request.headers());
+        let protocol = Protocol::from_request(request.method(), request.version(), request.headers());
         match self.layer.decide(request.extensions(), protocol) {
             Ok(()) => {
-                if self.layer.is_told {
-                    OuterLayers::leave(request.extensions_mut(), &self.layer.requirement);
+                if self.layer.has_challenge_params {
+                    OuterLayers::record(request.extensions_mut(), &self.layer.requirement);
                 }
                 ResponseFuture::inner(self.inner.call(request))
             }
             Err(response) => {
-                // What the inner service has reserved for this request is given back.
+                // Releases what `poll_ready` of the inner service has reserved for this request.
                 self.inner = self.inner.clone();
-                ResponseFuture::refused(response)
+                ResponseFuture::rejected(response)
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The response to a refused request: status and challenge are ours, the body is the application's choice.
+//! The response to a rejected request. The crate sets status and challenge; the application chooses the body.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::rejection::Rejection;
-use crate::response::{Answer, Protocol};
+use crate::response::{ErrorParts, Protocol};
 use crate::telemetry;
 
-/// Makes the body, and further headers, of the response to a refused request.
+/// Creates the body and additional headers of the response to a rejected request.
 ///
 /// [`EmptyBody`] is the default; `with_json_body()` and `with_response_hook(..)` on the layers choose the others. Status,
-/// `WWW-Authenticate`, `Retry-After` and `Cache-Control` are written over whatever it returns.
+/// `WWW-Authenticate`, `Retry-After` and `Cache-Control` overwrite what it returns.
 pub trait ErrorBody<B>: Clone + Send + Sync + 'static {
-    /// Makes the response; its status doesn't count.
+    /// Creates the response. Its status is overwritten.
     fn respond(&self, error_response: &ErrorResponse<'_>) -> Response<B>;
 }
 
-/// Answers without body.
+/// Sends an empty body.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct EmptyBody;
@@ -31,7 +31,7 @@ impl<B: Default> ErrorBody<B> for EmptyBody {
     }
 }
 
-/// Answers with `{"error":…,"error_description":…}`, or with `{}` where RFC 6750 §3.1 wants no error code.
+/// Sends `{"error":…,"error_description":…}`, or `{}` where RFC 6750 §3.1 allows no error code.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct JsonBody;
@@ -47,7 +47,7 @@ impl<B: From<Bytes>> ErrorBody<B> for JsonBody {
     }
 }
 
-/// Answers with what a function of the application returns.
+/// Sends the body and headers that a function of the application returns.
 pub struct ResponseHook<B>(Hook<B>);
 
 type Hook<B> = Arc<dyn Fn(&ErrorResponse<'_>) -> Response<B> + Send + Sync>;
@@ -70,7 +70,7 @@ impl<B> Clone for ResponseHook<B> {
     }
 }
 
-/// Equal if they are one and the same.
+/// Two hooks are equal if they are the same function object.
 impl<B> PartialEq for ResponseHook<B> {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -85,84 +85,84 @@ impl<B> fmt::Debug for ResponseHook<B> {
     }
 }
 
-/// A request that is being refused, as a response hook sees it.
+/// The error response to a request, as a response hook reads it.
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorResponse<'r> {
-    answer: &'r Answer,
+    parts: &'r ErrorParts,
     rejection: Option<&'r Rejection>,
 }
 
 impl ErrorResponse<'_> {
-    /// Why the request is refused; `None` if nothing is wrong with it, and the program lacks a layer.
+    /// Returns why the request is rejected; `None` if the program is misconfigured, because a layer is missing.
     ///
     /// # Security
     ///
-    /// It tells apart what the client should not: use it for choices, not for texts of the response.
+    /// It distinguishes cases that a client must not distinguish. Use it for decisions, and do not write it into a response.
     #[must_use]
     pub fn rejection(&self) -> Option<&Rejection> {
         self.rejection
     }
 
-    /// The status of the response; 200 over gRPC.
+    /// Returns the status of the response; 200 over gRPC.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.answer.status()
+        self.parts.status()
     }
 
-    /// The error code, such as `invalid_token`; `None` where the request brought no credential (RFC 6750 §3.1).
+    /// Returns the error code, such as `invalid_token`; `None` if the request has no credential (RFC 6750 §3.1).
     #[must_use]
     pub fn error(&self) -> Option<&'static str> {
-        self.answer.error()
+        self.parts.error()
     }
 
-    /// A fixed text that belongs to the error code and is fit for the client.
+    /// Returns the fixed description of the error code. It is safe to send to a client.
     #[must_use]
     pub fn description(&self) -> Option<&'static str> {
-        self.answer.description()
+        self.parts.description()
     }
 
-    /// Says whether the client speaks gRPC: the status then stands in `grpc-status`, and the body must be empty.
+    /// Returns whether the request is a gRPC call. If so, the status is in `grpc-status`, and the body must be empty.
     #[must_use]
     pub fn is_grpc(&self) -> bool {
-        self.answer.is_grpc()
+        self.parts.is_grpc()
     }
 
-    /// The body that `with_json_body()` would give.
+    /// Returns the body that `with_json_body()` sends.
     #[must_use]
     pub fn json(&self) -> Bytes {
-        self.answer.json()
+        self.parts.json()
     }
 }
 
-/// The response to a rejected request. It carries the [`Rejection`] as an extension, for layers further out that log.
-pub(crate) fn refuse<B>(
+/// Returns the response to a rejected request. Its extensions contain the [`Rejection`], so that outer layers can log it.
+pub(crate) fn error_response<B>(
     body: &impl ErrorBody<B>,
-    answer: Answer,
+    parts: ErrorParts,
     protocol: Protocol,
     rejection: Rejection,
 ) -> Response<B> {
-    let mut response = write(body, answer.over(protocol), Some(&rejection));
+    let mut response = write(body, parts.with_protocol(protocol), Some(&rejection));
     response.extensions_mut().insert(rejection);
     response
 }
 
-/// Tells the log and the metrics of a good token, or a request without one, that does not meet what is asked.
-pub(crate) fn note_unmet(rejection: &Rejection, hint: Option<&'static str>) {
-    let lacks: Option<&dyn fmt::Display> = match rejection {
+/// Records in log and metrics that a valid token, or a request without token, does not meet a requirement.
+pub(crate) fn record_unmet(rejection: &Rejection, hint: Option<&'static str>) {
+    let unmet: Option<&dyn fmt::Display> = match rejection {
         Rejection::Requirement(unmet) => Some(unmet),
         _ => None,
     };
-    telemetry::requirement_unmet(rejection.kind().name(), hint, lacks, rejection.signature_checked());
+    telemetry::requirement_unmet(rejection.kind().name(), hint, unmet, rejection.signature_checked());
 }
 
-/// The response where the program lacks a layer.
+/// Returns the response if the program is misconfigured, because a layer is missing.
 pub(crate) fn misconfigured<B>(body: &impl ErrorBody<B>, protocol: Protocol) -> Response<B> {
-    write(body, Answer::misconfigured().over(protocol), None)
+    write(body, ErrorParts::misconfigured().with_protocol(protocol), None)
 }
 
-fn write<B>(body: &impl ErrorBody<B>, answer: Answer, rejection: Option<&Rejection>) -> Response<B> {
-    let mut response = body.respond(&ErrorResponse { answer: &answer, rejection });
-    *response.status_mut() = answer.status();
-    answer.write_headers(response.headers_mut());
+fn write<B>(body: &impl ErrorBody<B>, parts: ErrorParts, rejection: Option<&Rejection>) -> Response<B> {
+    let mut response = body.respond(&ErrorResponse { parts: &parts, rejection });
+    *response.status_mut() = parts.status();
+    parts.write_headers(response.headers_mut());
     response
 }

@@ -1,4 +1,4 @@
-//! `BearerService`: one request, from its headers to a verdict.
+//! `BearerService`: authenticates one request.
 
 use std::any::TypeId;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::claims::{Claims, NoCustomClaims};
 use crate::middleware::future::ResponseFuture;
 use crate::middleware::layer::{Anonymous, BearerLayer, HostSource, Preflight, RawToken};
 use crate::middleware::outer_layers::OuterLayers;
-use crate::middleware::response::{ErrorBody, refuse};
+use crate::middleware::response::{ErrorBody, error_response};
 use crate::rejection::Rejection;
 use crate::request::RequestHead;
 use crate::request::credential::{self, BearerToken, Credential, CredentialError, SharedCredential};
@@ -52,51 +52,51 @@ where
 
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
         self.layer.hide_credentials(request.headers_mut());
-        let protocol = Protocol::of(request.method(), request.version(), request.headers());
+        let protocol = Protocol::from_request(request.method(), request.version(), request.headers());
         match self.layer.decide(&request) {
-            RequestOutcome::Admitted(admitted) => {
-                self.layer.mark(request.extensions_mut(), admitted);
+            RequestOutcome::Accepted(accepted) => {
+                self.layer.write_extensions(request.extensions_mut(), accepted);
                 ResponseFuture::inner(self.inner.call(request))
             }
-            RequestOutcome::Refused(rejection) => {
-                // What the inner service has reserved for this request is given back.
+            RequestOutcome::Rejected(rejection) => {
+                // Releases what `poll_ready` of the inner service has reserved for this request.
                 self.inner = self.inner.clone();
-                ResponseFuture::refused(self.layer.refuse(rejection, protocol))
+                ResponseFuture::rejected(self.layer.error_response(rejection, protocol))
             }
-            RequestOutcome::Waiting(credential, context, key) => {
+            RequestOutcome::Pending(credential, context, key) => {
                 let clone = self.inner.clone();
-                // The service that was polled ready goes with the request; the clone never was.
+                // The future needs the service that was polled ready; the clone was not polled.
                 let ready = mem::replace(&mut self.inner, clone);
-                // The request carries nothing that somebody else verified.
-                BearerLayer::<C, R>::clear(request.extensions_mut());
+                // Removes everything that an outer layer inserted.
+                BearerLayer::<C, R>::clear_extensions(request.extensions_mut());
                 let decision = Arc::clone(&self.layer).wait(credential, context, key, protocol);
-                ResponseFuture::waiting(Box::pin(decision), ready, request)
+                ResponseFuture::pending(Box::pin(decision), ready, request)
             }
         }
     }
 }
 
-/// What the headers of a request come to.
+/// The outcome of authentication, before any wait.
 enum RequestOutcome<C> {
-    /// Passes, with claims or, where that is allowed, without.
-    Admitted(Option<Admitted<C>>),
-    Refused(Rejection),
-    /// Keys have to be waited for.
-    Waiting(SharedCredential, RequestContext, PendingKey),
+    /// The request is accepted, with claims or, if the layer allows it, without.
+    Accepted(Option<Accepted<C>>),
+    Rejected(Rejection),
+    /// The decision needs keys that are not available.
+    Pending(SharedCredential, RequestContext, PendingKey),
 }
 
 impl<C> RequestOutcome<C> {
-    /// Of a request that no validator is asked about.
+    /// Rejects a request before the validator is called.
     fn rejected_early(rejection: Rejection) -> Self {
         telemetry::credential_rejected(rejection.kind().name(), rejection.hint());
-        Self::Refused(rejection)
+        Self::Rejected(rejection)
     }
 }
 
-/// What an authenticated request is to carry.
-struct Admitted<C> {
+/// What the layer inserts into the extensions of an authenticated request.
+struct Accepted<C> {
     claims: Claims<C>,
-    /// Only where the application asked for it.
+    /// Only with `with_raw_token`.
     token: Option<BearerToken<'static>>,
 }
 
@@ -104,34 +104,34 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
     fn decide<B>(&self, request: &Request<B>) -> RequestOutcome<C> {
         let (credential, context) = match self.read(request) {
             Ok(Some(read)) => read,
-            Ok(None) => return RequestOutcome::Admitted(None),
+            Ok(None) => return RequestOutcome::Accepted(None),
             Err(rejection) => return RequestOutcome::rejected_early(rejection),
         };
         match self.validator.try_validate(&credential, &context) {
-            Decision::Made(Ok(claims)) => RequestOutcome::Admitted(Some(self.admit(claims, credential))),
-            Decision::Made(Err(rejection)) => RequestOutcome::Refused(rejection),
+            Decision::Made(Ok(claims)) => RequestOutcome::Accepted(Some(self.accept(claims, credential))),
+            Decision::Made(Err(rejection)) => RequestOutcome::Rejected(rejection),
             Decision::Pending(key) => match SharedCredential::new(&credential, request.headers()) {
-                Some(credential) => RequestOutcome::Waiting(credential, context, key),
+                Some(credential) => RequestOutcome::Pending(credential, context, key),
                 None => RequestOutcome::rejected_early(Rejection::Credential(CredentialError::Malformed)),
             },
         }
     }
 
-    fn admit(&self, claims: Claims<C>, credential: Credential<'_>) -> Admitted<C> {
+    fn accept(&self, claims: Claims<C>, credential: Credential<'_>) -> Accepted<C> {
         let token = match self.raw_token {
-            // What was admitted is in the grammar.
-            RawToken::MapEntry => credential.read().ok().map(BearerToken::into_owned),
-            RawToken::Dropped => None,
+            // An accepted credential matches the grammar.
+            RawToken::Insert => credential.read().ok().map(BearerToken::into_owned),
+            RawToken::Omit => None,
         };
-        Admitted { claims, token }
+        Accepted { claims, token }
     }
 
-    /// Reads the credential and what else takes part in the verdict; `None` for a request that passes without credential.
+    /// Reads the credential and the request context; returns `None` if the request is accepted without credential.
     fn read<'r, B>(&self, request: &'r Request<B>) -> Result<Option<(Credential<'r>, RequestContext)>, Rejection> {
         let Some(credential) = self.credential(request.headers())? else {
-            let passes = self.anonymous == Anonymous::Passed
-                || (self.preflight == Preflight::Passed && is_preflight(request.method(), request.headers()));
-            return if passes { Ok(None) } else { Err(Rejection::NoCredential) };
+            let is_accepted = self.anonymous == Anonymous::Accept
+                || (self.preflight == Preflight::Accept && is_preflight(request.method(), request.headers()));
+            return if is_accepted { Ok(None) } else { Err(Rejection::NoCredential) };
         };
         if !self.validator.needs_host() {
             return Ok(Some((credential, RequestContext::default())));
@@ -141,20 +141,20 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
         Ok(Some((credential, context)))
     }
 
-    /// The one credential, wherever it may stand.
+    /// Returns the only credential, from `Authorization` or the token source.
     fn credential<'h>(&self, headers: &'h HeaderMap) -> Result<Option<Credential<'h>>, Rejection> {
         let field = credential::extract_unchecked(headers).map_err(Rejection::Credential)?;
-        if let Some(octets) = field {
-            self.validator.check_length(octets.len())?;
+        if let Some(bytes) = field {
+            self.validator.check_length(bytes.len())?;
         }
         if self.token_source.is_none() && !self.validator.needs_host() {
             return Ok(field.map(Credential::Field));
         }
-        // A fault of the field comes before those of whatever else is looked at.
+        // Errors of `Authorization` are reported before errors of the token source and the host.
         let field = field.map(BearerToken::from_bytes).transpose().map_err(Rejection::Credential)?;
-        let elsewhere = self.token_source.as_ref().map_or(Ok(None), |source| source(headers));
-        let token = match (field, elsewhere.map_err(Rejection::Credential)?) {
-            // RFC 6750 §2: a request brings its token in one way only.
+        let from_source = self.token_source.as_ref().map_or(Ok(None), |source| source(headers));
+        let token = match (field, from_source.map_err(Rejection::Credential)?) {
+            // RFC 6750 §2: a request must use only one method to send the token.
             (Some(_), Some(_)) => return Err(Rejection::Credential(CredentialError::Multiple)),
             (token, None) | (None, token) => token,
         };
@@ -164,7 +164,7 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
         Ok(token.map(Credential::Token))
     }
 
-    /// Keeps credentials out of logs of headers.
+    /// Marks credentials as sensitive, so that they do not appear in logs of headers.
     fn hide_credentials(&self, headers: &mut HeaderMap) {
         if let Some(credential) = headers.get_mut(AUTHORIZATION) {
             credential.set_sensitive(true);
@@ -178,17 +178,17 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
         }
     }
 
-    /// Puts into the extensions what this layer knows, and removes what another one knew.
-    fn mark(&self, extensions: &mut Extensions, admitted: Option<Admitted<C>>) {
+    /// Inserts the claims and options of this layer into the extensions, and removes those of an outer layer.
+    fn write_extensions(&self, extensions: &mut Extensions, accepted: Option<Accepted<C>>) {
         extensions.remove::<BearerToken<'static>>();
-        // Where there are claims, they say by themselves that this layer ran.
-        if admitted.is_none() || !self.response_options.is_plain() {
+        // With default options, the claims show that this layer ran; `OuterLayers` is not needed.
+        if accepted.is_none() || !self.response_options.is_default() {
             extensions.insert(OuterLayers::new(Arc::clone(&self.response_options)));
         } else {
             extensions.remove::<OuterLayers>();
         }
-        match admitted {
-            Some(Admitted { claims, token }) => {
+        match accepted {
+            Some(Accepted { claims, token }) => {
                 if let Some(token) = token {
                     extensions.insert(token);
                 }
@@ -204,8 +204,8 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
         }
     }
 
-    /// Removes what any layer knows.
-    fn clear(extensions: &mut Extensions) {
+    /// Removes what outer layers have inserted.
+    fn clear_extensions(extensions: &mut Extensions) {
         extensions.remove::<BearerToken<'static>>();
         extensions.remove::<OuterLayers>();
         extensions.remove::<Claims>();
@@ -227,24 +227,24 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
         R: ErrorBody<ResB>,
     {
         async move {
-            let waited = self.validator.wait_for(&key).await;
+            let awaited = self.validator.wait_for_keys(&key).await;
             let credential = credential.credential();
-            match self.validator.decide_after(&credential, &context, waited) {
+            match self.validator.decide_with_keys(&credential, &context, awaited) {
                 Ok(claims) => {
                     let mut extensions = Extensions::new();
-                    self.mark(&mut extensions, Some(self.admit(claims, credential)));
+                    self.write_extensions(&mut extensions, Some(self.accept(claims, credential)));
                     Ok(extensions)
                 }
-                Err(rejection) => Err(self.refuse(rejection, protocol)),
+                Err(rejection) => Err(self.error_response(rejection, protocol)),
             }
         }
     }
 
-    fn refuse<ResB>(&self, rejection: Rejection, protocol: Protocol) -> Response<ResB>
+    fn error_response<ResB>(&self, rejection: Rejection, protocol: Protocol) -> Response<ResB>
     where
         R: ErrorBody<ResB>,
     {
-        refuse(&self.body, self.response_options.challenges.answer(&rejection), protocol, rejection)
+        error_response(&self.body, self.response_options.challenges.error_parts(&rejection), protocol, rejection)
     }
 }
 
@@ -260,7 +260,7 @@ impl HostSource {
     }
 }
 
-/// The value of a field that stands at most once.
+/// Returns the value of a field that may be present only once.
 fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, HostError> {
     let mut fields = headers.get_all(name).iter();
     let field = fields.next();

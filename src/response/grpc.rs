@@ -1,9 +1,9 @@
-//! The same answers over gRPC: a trailers-only response with a status of its own (gRPC over HTTP/2, "Responses").
+//! Error responses over gRPC: a trailers-only response with `grpc-status` (gRPC over HTTP/2, "Responses").
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
-/// What a client speaks.
+/// The protocol of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Protocol {
     #[default]
@@ -12,18 +12,19 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
-    /// `application/grpc`, with or without a message format behind `+` or parameters behind `;`, and only as gRPC comes:
-    /// `POST` over HTTP/2 or later.
+    /// Returns `Grpc` for a `POST` over HTTP/2 or later with the content type `application/grpc`, with or without a message
+    /// format after `+` or parameters after `;`.
     ///
-    /// A refusal of such a request has the status 200. A gateway that asks this service whether a request may pass, and
-    /// hands the client's headers on, would take that for a yes; it asks by `GET` or over HTTP/1.1.
-    pub(crate) fn of(method: &Method, version: Version, headers: &HeaderMap) -> Self {
+    /// The rejection of a gRPC request has the status 200. An authorization subrequest of a gateway, with the headers of the
+    /// client's request, must not be treated as gRPC: the gateway would read 200 as accepted. Such subrequests use `GET` or
+    /// HTTP/1.1.
+    pub(crate) fn from_request(method: &Method, version: Version, headers: &HeaderMap) -> Self {
         if method != Method::POST || version < Version::HTTP_2 {
             return Self::Http;
         }
         let Some(content_type) = headers.get(CONTENT_TYPE) else { return Self::Http };
-        let octets = content_type.as_bytes();
-        match octets.split_at_checked(GRPC.len()) {
+        let bytes = content_type.as_bytes();
+        match bytes.split_at_checked(GRPC.len()) {
             Some((start, rest)) if start.eq_ignore_ascii_case(GRPC.as_bytes()) => match rest.first() {
                 None | Some(b'+' | b';' | b' ') => Self::Grpc,
                 Some(_) => Self::Http,
@@ -33,16 +34,16 @@ impl Protocol {
     }
 }
 
-/// Turns the headers of an answer into those of a trailers-only response.
+/// Adds the headers of a trailers-only response.
 pub(super) fn write_headers(status: StatusCode, message: &'static str, headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
     headers.insert(GRPC_STATUS, HeaderValue::from_static(code(status)));
-    // The texts are fixed, printable ASCII without `%`, so nothing has to be percent-encoded.
+    // The texts are constants in printable ASCII without `%`, so percent-encoding is not necessary.
     headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
 }
 
-/// The codes of `google.rpc.Code` for the answers of this crate. A malformed credential is no malformed message: the
-/// caller is unauthenticated.
+/// Returns the `google.rpc.Code` for a status of this crate. A malformed credential is `UNAUTHENTICATED`, because the gRPC
+/// message itself is not malformed.
 fn code(status: StatusCode) -> &'static str {
     match status {
         StatusCode::FORBIDDEN => PERMISSION_DENIED,
@@ -66,16 +67,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grpc_is_told_by_its_content_type() {
+    fn detects_grpc_by_method_version_and_content_type() {
         let typed = |value: &'static str| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]);
-        let of = |value| Protocol::of(&Method::POST, Version::HTTP_2, &typed(value));
+        let of = |value| Protocol::from_request(&Method::POST, Version::HTTP_2, &typed(value));
         for grpc in ["application/grpc", "application/grpc+proto", "Application/gRPC;x=y"] {
             assert_eq!(of(grpc), Protocol::Grpc, "{grpc}");
         }
         for other in ["application/grpc-web", "application/grpc-web+proto", "application/json", "application/grp", ""] {
             assert_eq!(of(other), Protocol::Http, "{other}");
         }
-        assert_eq!(Protocol::of(&Method::POST, Version::HTTP_2, &HeaderMap::new()), Protocol::Http);
+        assert_eq!(Protocol::from_request(&Method::POST, Version::HTTP_2, &HeaderMap::new()), Protocol::Http);
         let headers = typed("application/grpc");
         for (method, version) in [
             (Method::GET, Version::HTTP_2),
@@ -83,8 +84,8 @@ mod tests {
             (Method::POST, Version::HTTP_11),
             (Method::POST, Version::HTTP_10),
         ] {
-            assert_eq!(Protocol::of(&method, version, &headers), Protocol::Http, "{method} {version:?}");
+            assert_eq!(Protocol::from_request(&method, version, &headers), Protocol::Http, "{method} {version:?}");
         }
-        assert_eq!(Protocol::of(&Method::POST, Version::HTTP_3, &headers), Protocol::Grpc);
+        assert_eq!(Protocol::from_request(&Method::POST, Version::HTTP_3, &headers), Protocol::Grpc);
     }
 }

@@ -1,8 +1,8 @@
-//! Verdict to answer: status, `WWW-Authenticate` and error text (RFC 6750 §3, RFC 9470 §3).
+//! The error response to a rejection: status, `WWW-Authenticate` and error description (RFC 6750 §3, RFC 9470 §3).
 //!
-//! The only file that knows HTTP statuses. Nothing of a token reaches an answer: its texts are fixed here or come from
-//! the configuration. Every fault of a token looks the same to the client, so that no answer helps to forge one; the
-//! log, the metric and [`Rejection::kind`] tell them apart.
+//! This is the only file that selects the HTTP status of a rejection. A response contains no part of a token: all texts are
+//! constants of this file or come from the configuration. The response is the same for every reason why a token is invalid, so
+//! that it does not help an attacker to forge one. Log, metrics and [`Rejection::kind`] distinguish the reasons.
 
 mod grpc;
 
@@ -18,77 +18,80 @@ pub(crate) use self::grpc::Protocol;
 use crate::rejection::Rejection;
 use crate::requirement::{UnmetRequirement, is_scope_token};
 
-/// What every challenge of one layer says besides the fault. Cheap to clone.
+/// The configured parameters of a layer's challenges. A clone is cheap.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Challenges {
     realm: Option<Arc<str>>,
-    /// Said only where there was no credential: what a token should bring.
+    /// The scopes that a token needs. Only the challenge for a request without credential contains them.
     scope: Option<Arc<str>>,
-    /// Where the resource tells of itself (RFC 9728 §5.1).
+    /// The URL of the resource metadata (RFC 9728 §5.1).
     resource_metadata: Option<Arc<str>>,
-    /// What depends on nothing else, written once; `None` where nothing is configured, or a route's scopes were added.
-    written: Option<Arc<Written>>,
+    /// Formatted once, when a setting changes; `None` if nothing is configured or the scopes are those of a route.
+    prewritten: Option<Arc<PrewrittenChallenges>>,
 }
 
-/// The challenges that are the same for every request.
+/// The challenges that are the same for every request, already formatted.
 #[derive(Debug)]
-struct Written {
-    /// Where there was no credential.
-    bare: HeaderValue,
+struct PrewrittenChallenges {
+    /// The challenge for a request without credential.
+    without_error: HeaderValue,
     invalid_request: HeaderValue,
     invalid_token: HeaderValue,
 }
 
 impl Challenges {
-    /// Names the protection space (RFC 9110 §11.5).
+    /// Sets the realm, the protection space (RFC 9110 §11.5).
     pub(crate) fn with_realm(mut self, realm: &str) -> Result<Self, ChallengeError> {
-        if !realm.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
+        if !realm.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return Err(ChallengeError::Realm);
         }
         self.realm = Some(Arc::from(realm));
-        Ok(self.rewritten())
+        Ok(self.prewrite())
     }
 
-    /// Names the scopes that a token should bring, space-delimited.
+    /// Sets the scopes that a token needs, space-delimited.
     pub(crate) fn with_scope(mut self, scope: &str) -> Result<Self, ChallengeError> {
         if !scope.split(' ').all(is_scope_token) {
             return Err(ChallengeError::Scope);
         }
         self.scope = Some(Arc::from(scope));
-        Ok(self.rewritten())
+        Ok(self.prewrite())
     }
 
-    /// Names the place of the resource's metadata, a URL that has been vetted.
+    /// Sets the URL of the resource metadata. The caller has validated it.
     pub(crate) fn with_resource_metadata(mut self, url: &str) -> Self {
         self.resource_metadata = Some(Arc::from(url));
-        self.rewritten()
+        self.prewrite()
     }
 
-    /// The same, asking for the scopes of one route, if it names any.
-    pub(crate) fn asking_for(mut self, scope: Arc<str>) -> Self {
+    /// Replaces the scopes by those of a route. An empty `scope` changes nothing.
+    pub(crate) fn with_route_scope(mut self, scope: Arc<str>) -> Self {
         if !scope.is_empty() {
             self.scope = Some(scope);
-            self.written = None;
+            self.prewritten = None;
         }
         self
     }
 
-    /// Says whether nothing is configured.
-    pub(crate) fn is_plain(&self) -> bool {
+    /// Returns whether nothing is configured.
+    pub(crate) fn is_default(&self) -> bool {
         self.realm.is_none() && self.scope.is_none() && self.resource_metadata.is_none()
     }
 
-    /// The answer to a rejected request.
-    pub(crate) fn answer(&self, rejection: &Rejection) -> Answer {
+    /// Returns the response to a rejected request.
+    pub(crate) fn error_parts(&self, rejection: &Rejection) -> ErrorParts {
         match rejection {
             Rejection::NoCredential => {
-                let challenge = self.at_hand(SCHEME, |written| &written.bare, Self::bare);
-                Answer::challenging(StatusCode::UNAUTHORIZED, None, challenge)
+                let challenge = self.prewritten_or(SCHEME, |prewritten| &prewritten.without_error, Self::without_error);
+                ErrorParts::with_challenge(StatusCode::UNAUTHORIZED, None, challenge)
             }
             Rejection::Credential(_) | Rejection::Host(_) => {
-                let challenge =
-                    self.at_hand(PLAIN_INVALID_REQUEST, |written| &written.invalid_request, Self::invalid_request);
-                Answer::challenging(StatusCode::BAD_REQUEST, Some(INVALID_REQUEST), challenge)
+                let challenge = self.prewritten_or(
+                    PLAIN_INVALID_REQUEST,
+                    |prewritten| &prewritten.invalid_request,
+                    Self::invalid_request,
+                );
+                ErrorParts::with_challenge(StatusCode::BAD_REQUEST, Some(INVALID_REQUEST), challenge)
             }
             Rejection::Token(_)
             | Rejection::Issuer(_)
@@ -99,90 +102,94 @@ impl Challenges {
             | Rejection::Claims(_)
             | Rejection::CustomClaims(_)
             | Rejection::Check(_) => {
-                let challenge =
-                    self.at_hand(PLAIN_INVALID_TOKEN, |written| &written.invalid_token, Self::invalid_token);
-                Answer::challenging(StatusCode::UNAUTHORIZED, Some(INVALID_TOKEN), challenge)
+                let challenge = self.prewritten_or(
+                    PLAIN_INVALID_TOKEN,
+                    |prewritten| &prewritten.invalid_token,
+                    Self::invalid_token,
+                );
+                ErrorParts::with_challenge(StatusCode::UNAUTHORIZED, Some(INVALID_TOKEN), challenge)
             }
             Rejection::Requirement(unmet @ UnmetRequirement::Authentication { acr_values, max_age, .. }) => {
                 let max_age = max_age.map(|age| age.as_secs().to_string());
                 let challenge = self
-                    .naming(INSUFFICIENT_AUTHENTICATION)
-                    .with_any("acr_values", acr_values.as_deref())
-                    .with_any("max_age", max_age.as_deref())
-                    .with_any("scope", unmet.scope());
-                let challenge = self.ending(challenge).into_value();
-                Answer::challenging(StatusCode::UNAUTHORIZED, Some(INSUFFICIENT_AUTHENTICATION), challenge)
+                    .with_error(INSUFFICIENT_AUTHENTICATION)
+                    .with_optional("acr_values", acr_values.as_deref())
+                    .with_optional("max_age", max_age.as_deref())
+                    .with_optional("scope", unmet.scope());
+                let challenge = self.finish(challenge).into_value();
+                ErrorParts::with_challenge(StatusCode::UNAUTHORIZED, Some(INSUFFICIENT_AUTHENTICATION), challenge)
             }
             Rejection::Requirement(unmet) => {
-                let challenge = self.naming(INSUFFICIENT_SCOPE).with_any("scope", unmet.scope());
-                let challenge = self.ending(challenge).into_value();
-                Answer::challenging(StatusCode::FORBIDDEN, Some(INSUFFICIENT_SCOPE), challenge)
+                let challenge = self.with_error(INSUFFICIENT_SCOPE).with_optional("scope", unmet.scope());
+                let challenge = self.finish(challenge).into_value();
+                ErrorParts::with_challenge(StatusCode::FORBIDDEN, Some(INSUFFICIENT_SCOPE), challenge)
             }
-            Rejection::KeysUnavailable { retry_after, .. } => Answer::unavailable(*retry_after),
+            Rejection::KeysUnavailable { retry_after, .. } => ErrorParts::unavailable(*retry_after),
         }
     }
 
-    /// A challenge that is written already, or has to be for this request.
-    fn at_hand(
+    /// Returns the formatted challenge, or formats it for this request.
+    fn prewritten_or(
         &self,
         plain: &'static str,
-        of: impl FnOnce(&Written) -> &HeaderValue,
+        select: impl FnOnce(&PrewrittenChallenges) -> &HeaderValue,
         write: impl FnOnce(&Self) -> HeaderValue,
     ) -> HeaderValue {
-        match &self.written {
-            Some(written) => of(written).clone(),
-            None if self.is_plain() => HeaderValue::from_static(plain),
+        match &self.prewritten {
+            Some(prewritten) => select(prewritten).clone(),
+            None if self.is_default() => HeaderValue::from_static(plain),
             None => write(self),
         }
     }
 
     // RFC 6750 §3.1: a request without credential gets no error code.
-    fn bare(&self) -> HeaderValue {
-        self.ending(self.start().with_any("scope", self.scope.as_deref())).into_value()
+    fn without_error(&self) -> HeaderValue {
+        self.finish(self.start().with_optional("scope", self.scope.as_deref())).into_value()
     }
 
     fn invalid_request(&self) -> HeaderValue {
-        self.ending(self.naming(INVALID_REQUEST)).into_value()
+        self.finish(self.with_error(INVALID_REQUEST)).into_value()
     }
 
     fn invalid_token(&self) -> HeaderValue {
-        let challenge = self.naming(INVALID_TOKEN).with("error_description", INVALID_TOKEN.description);
-        self.ending(challenge).into_value()
+        let challenge = self.with_error(INVALID_TOKEN).with("error_description", INVALID_TOKEN.description);
+        self.finish(challenge).into_value()
     }
 
-    fn naming(&self, error: ErrorText) -> Challenge {
+    fn with_error(&self, error: ErrorText) -> Challenge {
         self.start().with("error", error.code)
     }
 
-    // RFC 9728 §5.1: with any error, and with none.
-    fn ending(&self, challenge: Challenge) -> Challenge {
-        challenge.with_any("resource_metadata", self.resource_metadata.as_deref())
+    // RFC 9728 §5.1: the parameter is in every challenge, with and without an error code.
+    fn finish(&self, challenge: Challenge) -> Challenge {
+        challenge.with_optional("resource_metadata", self.resource_metadata.as_deref())
     }
 
-    fn rewritten(mut self) -> Self {
-        let (bare, invalid_request, invalid_token) = (self.bare(), self.invalid_request(), self.invalid_token());
-        self.written = Some(Arc::new(Written { bare, invalid_request, invalid_token }));
+    fn prewrite(mut self) -> Self {
+        let (without_error, invalid_request, invalid_token) =
+            (self.without_error(), self.invalid_request(), self.invalid_token());
+        self.prewritten = Some(Arc::new(PrewrittenChallenges { without_error, invalid_request, invalid_token }));
         self
     }
 
     fn start(&self) -> Challenge {
-        Challenge(String::from(SCHEME)).with_any("realm", self.realm.as_deref())
+        Challenge(String::from(SCHEME)).with_optional("realm", self.realm.as_deref())
     }
 }
 
-/// By what is said, written already or not.
+/// Compares the parameters, not whether the challenges are already formatted.
 impl PartialEq for Challenges {
     fn eq(&self, other: &Self) -> bool {
-        let Self { realm, scope, resource_metadata, written: _ } = self;
+        let Self { realm, scope, resource_metadata, prewritten: _ } = self;
         (realm, scope, resource_metadata) == (&other.realm, &other.scope, &other.resource_metadata)
     }
 }
 
 impl Eq for Challenges {}
 
-/// What a client gets instead of the handler's response.
+/// The status, error code and headers of an error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct ErrorParts {
     status: StatusCode,
     error: Option<ErrorText>,
     challenge: Option<HeaderValue>,
@@ -190,8 +197,8 @@ pub(crate) struct Answer {
     protocol: Protocol,
 }
 
-impl Answer {
-    /// The answer where the program lacks a layer: the client can do nothing about it.
+impl ErrorParts {
+    /// Returns the response if the program is misconfigured, because a layer is missing.
     pub(crate) fn misconfigured() -> Self {
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,
@@ -202,8 +209,8 @@ impl Answer {
         }
     }
 
-    /// The same for a client of another protocol.
-    pub(crate) fn over(mut self, protocol: Protocol) -> Self {
+    /// Sets the protocol of the request.
+    pub(crate) fn with_protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
         self
     }
@@ -211,7 +218,7 @@ impl Answer {
     pub(crate) fn status(&self) -> StatusCode {
         match self.protocol {
             Protocol::Http => self.status,
-            // gRPC says it in `grpc-status`.
+            // The gRPC status is in `grpc-status`.
             Protocol::Grpc => StatusCode::OK,
         }
     }
@@ -220,7 +227,7 @@ impl Answer {
         self.protocol == Protocol::Grpc
     }
 
-    /// The error code of RFC 6750 §3.1.
+    /// Returns the error code of RFC 6750 §3.1.
     pub(crate) fn error(&self) -> Option<&'static str> {
         self.error.map(|error| error.code)
     }
@@ -229,40 +236,40 @@ impl Answer {
         self.error.map(|error| error.description)
     }
 
-    /// The body text of a JSON answer; an empty object where there is no error code.
+    /// Returns the JSON body; an empty object if there is no error code.
     pub(crate) fn json(&self) -> Bytes {
         match self.error {
             None => Bytes::from_static(b"{}"),
-            // Both texts are fixed below and need no escaping.
+            // Both texts are constants of this file that need no escaping.
             Some(ErrorText { code, description }) => {
                 Bytes::from(format!(r#"{{"error":"{code}","error_description":"{description}"}}"#))
             }
         }
     }
 
-    /// Writes the headers of the answer over whatever stands in their place. No challenge stands where the answer has none.
+    /// Overwrites the headers of a response. Removes `WWW-Authenticate` if these parts have no challenge.
     pub(crate) fn write_headers(self, headers: &mut HeaderMap) {
         headers.remove(WWW_AUTHENTICATE);
         let no_store = self.status.is_client_error().then_some(HeaderValue::from_static("no-store"));
-        let ours = [(WWW_AUTHENTICATE, self.challenge), (RETRY_AFTER, self.retry_after), (CACHE_CONTROL, no_store)];
-        for (name, value) in ours {
+        let fields = [(WWW_AUTHENTICATE, self.challenge), (RETRY_AFTER, self.retry_after), (CACHE_CONTROL, no_store)];
+        for (name, value) in fields {
             if let Some(value) = value {
                 headers.insert(name, value);
             }
         }
         if self.protocol == Protocol::Grpc {
-            // RFC 6750 §3.1 is about the challenge: whoever calls over gRPC reads the message and no header.
+            // RFC 6750 §3.1 is about the challenge. A gRPC client reads only the message.
             let message = self.error.map_or(NO_CREDENTIAL, |error| error.description);
             grpc::write_headers(self.status, message, headers);
         }
     }
 
-    fn challenging(status: StatusCode, error: Option<ErrorText>, challenge: HeaderValue) -> Self {
+    fn with_challenge(status: StatusCode, error: Option<ErrorText>, challenge: HeaderValue) -> Self {
         Self { status, error, challenge: Some(challenge), retry_after: None, protocol: Protocol::Http }
     }
 
     fn unavailable(retry_after: Duration) -> Self {
-        // Rounded up, so that a client that obeys doesn't come too early.
+        // Rounds up, so that a client does not retry too early.
         let fraction = u64::from(retry_after.subsec_nanos() > 0);
         let seconds = retry_after.as_secs().saturating_add(fraction).max(1);
         Self {
@@ -275,7 +282,7 @@ impl Answer {
     }
 }
 
-/// A challenge of the Bearer scheme in the making; each parameter is written once, as a quoted-string.
+/// Builds a challenge of the Bearer scheme. Each parameter is written once, as a quoted-string.
 struct Challenge(String);
 
 impl Challenge {
@@ -284,7 +291,7 @@ impl Challenge {
         self.0.push_str(name);
         self.0.push_str("=\"");
         for character in value.chars() {
-            // RFC 9110 §5.6.4: within a quoted-string, these two stand behind a backslash.
+            // RFC 9110 §5.6.4: a quoted-string escapes these two characters with a backslash.
             if matches!(character, '"' | '\\') {
                 self.0.push('\\');
             }
@@ -294,7 +301,7 @@ impl Challenge {
         self
     }
 
-    fn with_any(self, name: &str, value: Option<&str>) -> Self {
+    fn with_optional(self, name: &str, value: Option<&str>) -> Self {
         match value {
             Some(value) => self.with(name, value),
             None => self,
@@ -302,27 +309,27 @@ impl Challenge {
     }
 
     fn into_value(self) -> HeaderValue {
-        // Every value was vetted to be printable ASCII; should one not be, the scheme alone is still a challenge.
+        // Every value has been validated as printable ASCII. Otherwise, the scheme alone is still a valid challenge.
         HeaderValue::try_from(self.0).unwrap_or(HeaderValue::from_static(SCHEME))
     }
 }
 
-/// Why a setting cannot be said in a challenge.
+/// Why a challenge cannot contain a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ChallengeError {
-    /// The realm holds control characters or is not ASCII (RFC 9110 §5.6.4).
+    /// The realm contains control characters or is not ASCII (RFC 9110 §5.6.4).
     Realm,
-    /// The scope is not one or more scope-tokens with single spaces in between (RFC 6749 §3.3).
+    /// The scope is not one or more scope-tokens with single spaces between them (RFC 6749 §3.3).
     Scope,
 }
 
 impl fmt::Display for ChallengeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Realm => "a realm has printable ASCII characters only",
+            Self::Realm => "a realm must contain only printable ASCII characters",
             Self::Scope => {
-                "a scope is one or more words of visible ASCII, without quote and backslash, one space apart"
+                "a scope must be one or more words of visible ASCII, without quote and backslash, with single spaces between them"
             }
         })
     }
@@ -330,7 +337,7 @@ impl fmt::Display for ChallengeError {
 
 impl std::error::Error for ChallengeError {}
 
-/// An error code and its one description, in the characters of RFC 6750 §3: no quote, no backslash.
+/// An error code and its description. Both use only the characters of RFC 6750 §3: no quote, no backslash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ErrorText {
     code: &'static str,
@@ -373,37 +380,40 @@ const SERVER_ERROR: ErrorText = ErrorText { code: "server_error", description: "
 mod tests {
     use super::*;
 
-    fn said(challenges: &Challenges, rejection: &Rejection) -> String {
+    fn challenge(challenges: &Challenges, rejection: &Rejection) -> String {
         let mut headers = HeaderMap::new();
-        challenges.answer(rejection).write_headers(&mut headers);
+        challenges.error_parts(rejection).write_headers(&mut headers);
         headers[WWW_AUTHENTICATE].to_str().expect("ASCII").to_owned()
     }
 
-    fn bare(challenges: &Challenges) -> String {
-        said(challenges, &Rejection::NoCredential)
+    fn without_error(challenges: &Challenges) -> String {
+        challenge(challenges, &Rejection::NoCredential)
     }
 
     #[test]
-    fn a_realm_is_escaped() {
+    fn escapes_a_realm() {
         let challenges = Challenges::default().with_realm(r#"the "inner\outer" shop"#).expect("printable");
-        assert_eq!(bare(&challenges), r#"Bearer realm="the \"inner\\outer\" shop""#);
-        assert_eq!(bare(&Challenges::default().with_realm("").expect("empty is allowed")), r#"Bearer realm="""#);
+        assert_eq!(without_error(&challenges), r#"Bearer realm="the \"inner\\outer\" shop""#);
+        assert_eq!(
+            without_error(&Challenges::default().with_realm("").expect("empty is allowed")),
+            r#"Bearer realm="""#
+        );
     }
 
     #[test]
-    fn what_is_written_once_is_what_would_be_written_each_time() {
-        let all_said = |challenges: &Challenges| {
+    fn formats_the_same_challenges_once_and_per_request() {
+        let fixed_challenges = |challenges: &Challenges| {
             let fixed = [
                 Rejection::NoCredential,
                 Rejection::Credential(crate::request::CredentialError::Malformed),
                 Rejection::Signature,
             ];
-            fixed.map(|rejection| said(challenges, &rejection))
+            fixed.map(|rejection| challenge(challenges, &rejection))
         };
         let invalid_token = format!(r#"error="invalid_token", error_description="{}""#, INVALID_TOKEN.description);
-        let plain = all_said(&Challenges::default());
+        let plain = fixed_challenges(&Challenges::default());
         assert_eq!(plain, ["Bearer", r#"Bearer error="invalid_request""#, &format!("Bearer {invalid_token}")]);
-        assert_eq!(plain, all_said(&Challenges::default().rewritten()));
+        assert_eq!(plain, fixed_challenges(&Challenges::default().prewrite()));
         let configured = Challenges::default()
             .with_resource_metadata("https://a.example/x")
             .with_realm("shop")
@@ -416,44 +426,44 @@ mod tests {
             format!(r#"{start}error="invalid_request"{end}"#),
             format!("{start}{invalid_token}{end}"),
         ];
-        assert_eq!(all_said(&configured), expected);
-        // For one request they are written anew, and only the scopes differ.
-        let [bare, invalid_request, invalid_token] = expected;
-        let asked = all_said(&configured.asking_for(Arc::from("admin")));
-        assert_eq!(asked, [bare.replace("read", "admin"), invalid_request, invalid_token]);
+        assert_eq!(fixed_challenges(&configured), expected);
+        // With the scopes of a route, the challenges are formatted for the request. Only the scopes differ.
+        let [without_error, invalid_request, invalid_token] = expected;
+        let for_route = fixed_challenges(&configured.with_route_scope(Arc::from("admin")));
+        assert_eq!(for_route, [without_error.replace("read", "admin"), invalid_request, invalid_token]);
     }
 
     #[test]
-    fn a_realm_that_no_header_can_carry_is_refused() {
+    fn rejects_a_realm_that_a_header_cannot_contain() {
         for realm in ["a\r\nSet-Cookie: b", "a\tb", "a\0", "a\x7f", "é"] {
             assert_eq!(Challenges::default().with_realm(realm), Err(ChallengeError::Realm), "{realm:?}");
         }
     }
 
     #[test]
-    fn a_scope_is_a_list_of_scope_tokens() {
+    fn accepts_scope_tokens_with_single_spaces_only() {
         let challenges = Challenges::default().with_scope("read:orders write:orders").expect("a scope");
-        assert_eq!(bare(&challenges), r#"Bearer scope="read:orders write:orders""#);
-        assert_eq!(bare(&challenges.clone().asking_for(Arc::from("admin"))), r#"Bearer scope="admin""#);
-        assert_eq!(bare(&challenges.clone().asking_for(Arc::from(""))), bare(&challenges));
+        assert_eq!(without_error(&challenges), r#"Bearer scope="read:orders write:orders""#);
+        assert_eq!(without_error(&challenges.clone().with_route_scope(Arc::from("admin"))), r#"Bearer scope="admin""#);
+        assert_eq!(without_error(&challenges.clone().with_route_scope(Arc::from(""))), without_error(&challenges));
         for scope in ["", " a", "a ", "a  b", "a\"b", "a\\b", "é", "a\tb"] {
             assert_eq!(Challenges::default().with_scope(scope), Err(ChallengeError::Scope), "{scope:?}");
         }
     }
 
     #[test]
-    fn retry_after_is_rounded_up_and_at_least_one() {
+    fn rounds_retry_after_up_to_at_least_one_second() {
         for (wait, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (59_999, "60"), (60_000, "60")] {
             let retry_after = Duration::from_millis(wait);
             let rejection = Rejection::KeysUnavailable { retry_after, since: retry_after, cause: None };
             let mut headers = HeaderMap::new();
-            Challenges::default().answer(&rejection).write_headers(&mut headers);
+            Challenges::default().error_parts(&rejection).write_headers(&mut headers);
             assert_eq!(headers[RETRY_AFTER], seconds, "{wait} ms");
         }
     }
 
     #[test]
-    fn fixed_texts_keep_to_the_characters_of_rfc_6750() {
+    fn uses_only_characters_of_rfc_6750_in_error_texts() {
         for error in [
             INVALID_REQUEST,
             INVALID_TOKEN,
@@ -462,7 +472,7 @@ mod tests {
             TEMPORARILY_UNAVAILABLE,
             SERVER_ERROR,
         ] {
-            let plain = |octet: u8| matches!(octet, b' '..=b'~') && !matches!(octet, b'"' | b'\\');
+            let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
             assert!(error.code.bytes().chain(error.description.bytes()).all(plain), "{error:?}");
         }
     }

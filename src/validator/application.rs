@@ -1,4 +1,4 @@
-//! What the application adds: claims of its own, and checks of its own.
+//! The application's part of validation: custom claims and checks.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,30 +8,31 @@ use serde::de::DeserializeOwned;
 use crate::claims::{self, Claims, CustomClaimsError, NoCustomClaims};
 use crate::rejection::{CheckError, Rejection};
 
-/// How the application reads its own claims (pass 2), and what it checks last.
+/// Deserializes the custom claims (the second pass over the payload) and runs the application's checks.
 pub(super) struct Application<C> {
     read: fn(Claims) -> Result<Claims<C>, CustomClaimsError>,
     checks: Vec<Check<C>>,
 }
 
-/// A check of the application's own.
+/// A check that the application adds with `with_check`.
 type Check<C> = Arc<dyn Fn(&Claims<C>) -> Result<(), CheckError> + Send + Sync>;
 
 impl Application<NoCustomClaims> {
-    /// Reads nothing and checks nothing.
-    pub(super) fn none() -> Self {
+    /// Has no custom claims and no checks.
+    pub(super) fn new() -> Self {
         Self { read: Ok, checks: Vec::new() }
     }
 
-    /// Reads claims into `C`; the checks made so far stay.
-    pub(super) fn reading<C: DeserializeOwned + Send + Sync + 'static>(self) -> Application<C> {
-        let keep = |check: Check<NoCustomClaims>| -> Check<C> { Arc::new(move |claims| check(&claims.registered())) };
+    /// Deserializes custom claims into `C`; checks that were added before remain.
+    pub(super) fn with_custom_claims<C: DeserializeOwned + Send + Sync + 'static>(self) -> Application<C> {
+        let convert =
+            |check: Check<NoCustomClaims>| -> Check<C> { Arc::new(move |claims| check(&claims.registered())) };
         Application {
             read: |claims| {
                 let custom = claims::read_custom(claims.json())?;
                 Ok(claims.with_custom(Arc::new(custom)))
             },
-            checks: self.checks.into_iter().map(keep).collect(),
+            checks: self.checks.into_iter().map(convert).collect(),
         }
     }
 }
@@ -41,12 +42,12 @@ impl<C> Application<C> {
         self.checks.push(check);
     }
 
-    /// Adds the application's own claims, and lets its checks have the last word.
-    pub(super) fn admit(&self, claims: Claims) -> Result<Claims<C>, Rejection> {
+    /// Deserializes the custom claims of a verified token, then runs the checks.
+    pub(super) fn read_and_check(&self, claims: Claims) -> Result<Claims<C>, Rejection> {
         self.check((self.read)(claims).map_err(Rejection::CustomClaims)?)
     }
 
-    /// Asks the application's checks alone, of claims that were admitted before.
+    /// Runs the checks.
     pub(super) fn check(&self, claims: Claims<C>) -> Result<Claims<C>, Rejection> {
         self.checks.iter().try_for_each(|check| check(&claims)).map_err(Rejection::Check)?;
         Ok(claims)

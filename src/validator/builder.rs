@@ -1,4 +1,4 @@
-//! From a configuration to a validator.
+//! `ValidatorBuilder`: builds a validator from a configuration.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::validator::application::Application;
 use crate::validator::header_cache::HeaderCache;
 use crate::validator::key_ring::KeyRing;
 use crate::validator::routing::Routes;
-use crate::validator::sharing::{PolicyRule, Shareable, SharedSources};
+use crate::validator::sharing::{PolicyRule, SharedSource, SharedSources};
 use crate::validator::{Core, IssuerState, Validator};
 
-/// A validator in the making: the API, and what it uses to fetch and to tell time.
+/// Builds a [`Validator`]: the API, HTTP client, clock, refresh policy and token cache.
 #[derive(Clone, Debug)]
 pub struct ValidatorBuilder {
     api: Api,
@@ -40,37 +40,38 @@ impl ValidatorBuilder {
         }
     }
 
-    /// Fetches keys and discovery documents with `fetch`. Default: `ReqwestFetch`, with the feature `reqwest`.
+    /// Sets the client that fetches keys and discovery documents. Default: `ReqwestFetch`, if the feature `reqwest` is on.
     #[must_use]
     pub fn with_fetch(mut self, fetch: impl Fetch) -> Self {
         self.fetch = Some(Arc::new(fetch));
         self
     }
 
-    /// Tells time by `clock`. Default: the system's.
+    /// Sets the clock. Default: the system clock.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Renews keys by `policy`, each issuer for itself. Default: [`RefreshPolicy::new`].
+    /// Sets the policy by which the keys of each issuer are refreshed. Default: [`RefreshPolicy::new`].
     #[must_use]
     pub fn with_refresh_policy(mut self, policy: RefreshPolicy) -> Self {
         self.refresh = policy;
         self
     }
 
-    /// Uses the key sources of `other` for issuers whose keys come from the same place, so that several APIs of one
-    /// process fetch a tenant's keys once. Default: every validator fetches for itself.
+    /// Shares the key sources of `other` for issuers whose keys come from the same URL, so that several APIs in one process
+    /// fetch the keys of a tenant only once. Default: every validator fetches its own keys.
     ///
-    /// Only the source is shared: issuers, algorithms and rules stay each API's own. A source is shared if it serves all
-    /// the algorithms that this API lists for the issuer. It fetches with the [`Fetch`], the clock and the refresh policy of
-    /// the validator that made it; `with_fetch` of this builder applies to the issuers whose keys are not shared.
+    /// Only the source is shared: each API has its own issuers, algorithms and rules. A source is shared if it serves all
+    /// the algorithms that this API lists for the issuer. It uses the [`Fetch`], the clock and the refresh policy of the
+    /// validator that created it; `with_fetch` of this builder applies to the issuers whose keys are not shared.
     ///
-    /// Both validators need the same refresh policy, since that of this builder would have no effect: otherwise
-    /// [`build`](Self::build) fails with [`SharedPolicyDiffers`](crate::jwks::RefreshPolicyError::SharedPolicyDiffers). To use the
-    /// policy of `other`, share by [`with_keys_and_policy_of`](Self::with_keys_and_policy_of).
+    /// Both validators need the same refresh policy, because the policy of this builder has no effect on a shared source:
+    /// otherwise [`build`](Self::build) fails with
+    /// [`SharedPolicyDiffers`](crate::jwks::RefreshPolicyError::SharedPolicyDiffers). To use the policy of `other`, call
+    /// [`with_keys_and_policy_of`](Self::with_keys_and_policy_of) instead.
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
@@ -85,59 +86,61 @@ impl ValidatorBuilder {
     /// ```
     #[must_use]
     pub fn with_keys_of<C>(self, other: &Validator<C>) -> Self {
-        self.sharing(other, PolicyRule::Same)
+        self.share_keys(other, PolicyRule::Same)
     }
 
-    /// Uses the key sources of `other` as [`with_keys_of`](Self::with_keys_of) does, under the refresh policy of `other`, where
-    /// it differs from the policy of this builder. The policy of this builder applies to the issuers whose keys are not
-    /// shared.
+    /// Shares the key sources of `other` as [`with_keys_of`](Self::with_keys_of) does, but allows the refresh policy of `other`
+    /// to differ. The policy of this builder applies to the issuers whose keys are not shared.
     ///
     /// # Security
     ///
-    /// A `dangerous_*` setting is not taken over: if the other policy has one that this builder's policy lacks,
+    /// `dangerous_*` settings are not adopted: if the policy of `other` has one that the policy of this builder does not have,
     /// [`build`](Self::build) fails with [`SharedPolicyDangerous`](crate::jwks::RefreshPolicyError::SharedPolicyDangerous).
     #[must_use]
     pub fn with_keys_and_policy_of<C>(self, other: &Validator<C>) -> Self {
-        self.sharing(other, PolicyRule::OfSource)
+        self.share_keys(other, PolicyRule::UseSource)
     }
 
-    fn sharing<C>(mut self, other: &Validator<C>, rule: PolicyRule) -> Self {
-        self.shared.add(other.core.issuers.iter().filter_map(|issuer| issuer.shareable.clone()), rule);
+    fn share_keys<C>(mut self, other: &Validator<C>, rule: PolicyRule) -> Self {
+        self.shared.add(other.core.issuers.iter().filter_map(|issuer| issuer.shared_source.clone()), rule);
         self
     }
 
-    /// Remembers verified tokens in about `bytes` of memory; 0 is [`without_token_cache`](Self::without_token_cache). Default: 8 MiB, some
-    /// thousand tokens. Once it is full, the tokens that are used most stay. One part in 32, 16 MiB at most, is taken when
-    /// the validator is made, the rest as tokens come. What the application's own claims hold outside of themselves cannot be
-    /// asked, and is taken to be as long as the token's claims: right for a struct of texts; with a `serde_json::Value` the
-    /// whole was seen to take half as much again, and lists of short values take more.
+    /// Sets the size of the token cache in bytes. Default: 8 MiB, enough for a few thousand tokens; 0 is the same as
+    /// [`without_token_cache`](Self::without_token_cache).
     ///
-    /// A token that is seen again costs about a fortieth of a signature check. Its claims are remembered and not its text,
-    /// only after full success and only under algorithms with public keys, until `exp` and for at most five minutes. On
-    /// every request it is asked again whether the keys are usable and that token's key among them, whether the dates
-    /// hold, whether the host is the issuer's, and what the checks of the application say.
+    /// The size is approximate. A full cache keeps the entries that are used most. When the validator is built, the cache
+    /// allocates 1/32 of the limit, but at most 16 MiB; entries allocate memory when they are stored. The cache cannot measure
+    /// the heap memory of custom claims and estimates it by the length of the token's claims. This is accurate for a struct of
+    /// strings. With `serde_json::Value`, the measured total was about 1.5 times the limit; lists of short values take more.
+    ///
+    /// Validation of a cached token costs about 1/40 of a signature check. An entry contains the claims but not the text of
+    /// the token. Only accepted tokens are stored, and only if the algorithm is asymmetric. An entry expires at `exp`, and
+    /// after at most five minutes. Each lookup checks again that the keys are usable and include the token's key, that
+    /// the dates are valid, that the host is bound to the issuer, and that the application's checks pass.
     #[must_use]
     pub fn with_token_cache_bytes(mut self, bytes: usize) -> Self {
         self.token_cache_bytes = bytes;
         self
     }
 
-    /// Verifies every token anew. Default: verified tokens are [remembered](Self::with_token_cache_bytes).
+    /// Disables the token cache: the signature of every token is verified. Default: the cache has
+    /// [8 MiB](Self::with_token_cache_bytes).
     #[must_use]
     pub fn without_token_cache(self) -> Self {
         self.with_token_cache_bytes(0)
     }
 
-    /// Makes the validator. Inside a tokio runtime it starts to fetch at once, else with its first use; that runtime
-    /// has to be run, or dropped, from then on: see [`KeySource`].
+    /// Builds the validator. Inside a tokio runtime, fetching starts at once, otherwise at the first use. From then on, that
+    /// runtime must run or be dropped; see [`KeySource`].
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] lists every fault of the configuration at once.
+    /// [`ConfigError`] lists all errors of the configuration.
     pub fn build(self) -> Result<Validator, ConfigError> {
         let mut errors = SettingErrors::default();
-        for violation in self.refresh.validate().err().unwrap_or_default() {
-            errors.push("refresh policy", SettingErrorKind::RefreshPolicy(violation));
+        for error in self.refresh.validate().err().unwrap_or_default() {
+            errors.push("refresh policy", SettingErrorKind::RefreshPolicy(error));
         }
         let policy = self.api.resolve(&mut errors);
         let transport = policy.as_ref().and_then(|policy| self.transport(policy, &mut errors));
@@ -154,20 +157,20 @@ impl ValidatorBuilder {
         };
         let (policy, fetch) = errors.or(policy.zip(fetch))?;
         let core = Arc::new(self.assemble(policy, &fetch));
-        Ok(Validator { token_cache: core.token_cache(), core, application: Application::none() })
+        Ok(Validator { token_cache: core.token_cache(), core, application: Application::new() })
     }
 
-    /// Makes the validator and waits until every issuer's keys are there, but no longer than `limit`: for services that
-    /// must not start without.
+    /// Builds the validator and waits until the keys of every issuer are usable, but no longer than `limit`. For services that
+    /// must not start without keys.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Config`] as for [`ValidatorBuilder::build`], and [`BuildError::NotReadyError`] when the time is up.
+    /// [`BuildError::Config`] as for [`ValidatorBuilder::build`], and [`BuildError::NotReadyError`] if `limit` elapses first.
     pub async fn build_ready(self, limit: Duration) -> Result<Validator, BuildError> {
         let clock = Arc::clone(&self.clock);
         let deadline = clock.monotonic().saturating_add(limit);
         let validator = self.build().map_err(BuildError::Config)?;
-        // Whatever the policy says, all sources start now and not one after the other.
+        // Starts all fetches now and in parallel, also if the policy says `InitialFetch::Lazy`.
         let _started = validator.is_ready();
         for source in validator.core.issuers.iter().filter_map(|issuer| issuer.keys.source()) {
             let left = deadline.saturating_since(clock.monotonic());
@@ -179,7 +182,7 @@ impl ValidatorBuilder {
     fn assemble(self, policy: Policy, fetch: &Arc<dyn Fetch>) -> Core {
         let routes = Routes::new(policy.issuers.iter().map(|issuer| &*issuer.domains));
         let issuers = policy.issuers.into_iter().map(|issuer| {
-            let (keys, shareable) = match issuer.keys {
+            let (keys, shared_source) = match issuer.keys {
                 KeyOrigin::Static(table) => (KeyRing::Static(table), None),
                 KeyOrigin::SecretSource(secrets) => (KeyRing::SecretSource(secrets), None),
                 KeyOrigin::Remote(origin) => {
@@ -188,7 +191,7 @@ impl ValidatorBuilder {
                 }
             };
             let name = issuer.domains.first().cloned().unwrap_or_default();
-            IssuerState { name, algorithms: issuer.algorithms, is_auth0: issuer.is_auth0, keys, shareable }
+            IssuerState { name, algorithms: issuer.algorithms, is_auth0: issuer.is_auth0, keys, shared_source }
         });
         Core {
             rules: policy.rules,
@@ -205,7 +208,8 @@ impl ValidatorBuilder {
 }
 
 impl ValidatorBuilder {
-    /// How the validator's own sources fetch; `None` if it has none. Records where sharing is refused.
+    /// Returns the transport that the validator's own sources need, or `None` if all sources are shared or static. Records an
+    /// error for each source that cannot be shared because of its policy.
     fn transport(&self, policy: &Policy, errors: &mut SettingErrors) -> Option<Transport> {
         let mut transport = None;
         for issuer in &policy.issuers {
@@ -214,33 +218,33 @@ impl ValidatorBuilder {
                 Ok(Some(_)) => {}
                 Ok(None) if transport == Some(Transport::Https) => {}
                 Ok(None) => transport = Some(origin.transport()),
-                Err(violation) => {
+                Err(error) => {
                     let name = issuer.domains.first().map(|name| &**name).unwrap_or_default();
-                    errors.push(&format!("issuer {name:?} refresh policy"), SettingErrorKind::RefreshPolicy(violation));
+                    errors.push(&format!("issuer {name:?} refresh policy"), SettingErrorKind::RefreshPolicy(error));
                 }
             }
         }
         transport
     }
 
-    /// Another validator's source for these keys, else a new one.
-    fn source(&self, origin: Origin, algorithms: &[Algorithm], fetch: &Arc<dyn Fetch>) -> Shareable {
+    /// Returns a shared source for these keys, or a new one.
+    fn source(&self, origin: Origin, algorithms: &[Algorithm], fetch: &Arc<dyn Fetch>) -> SharedSource {
         if let Ok(Some(shared)) = self.shared.find(&origin, algorithms, &self.refresh) {
             return shared.clone();
         }
         let (fetch, clock) = (Arc::clone(fetch), Arc::clone(&self.clock));
         let source = KeySource::build(origin.clone(), algorithms, self.refresh.clone(), fetch, clock);
-        Shareable { origin, algorithms: Box::from(algorithms), source }
+        SharedSource { origin, algorithms: Box::from(algorithms), source }
     }
 }
 
-/// Why a validator did not become ready at start.
+/// The reason why [`ValidatorBuilder::build_ready`] failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The configuration has faults.
+    /// The configuration has errors.
     Config(ConfigError),
-    /// An issuer's keys did not come in time.
+    /// The keys of an issuer were not usable in time.
     NotReadyError(NotReadyError),
 }
 

@@ -1,13 +1,13 @@
-//! What of a request takes part in the verdict, besides its token.
+//! `RequestContext`: the properties of a request that validation needs besides the token.
 
 use crate::claims::Organization;
 use crate::request::Host;
 
-/// What of a request takes part in the verdict, read before the token is looked at.
+/// The properties of a request that validation needs. They are read before the token.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RequestContext {
-    /// The host that the client asked for.
+    /// The host that the request names.
     pub(super) host: Option<Host>,
-    /// The organization that the request is about.
+    /// The organization that the application derived from the request.
     pub(super) organization: Option<Organization>,
 }

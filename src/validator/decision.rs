@@ -1,4 +1,4 @@
-//! The result of a validation that does not wait: a decision, or the key that the decision is pending on.
+//! `Decision`: the result of a validation that does not wait.
 
 use crate::claims::Claims;
 use crate::keys::KeyTable;
@@ -9,30 +9,30 @@ use crate::validator::routing::Route;
 
 /// The result of a validation that does not wait.
 pub(crate) enum Decision<C> {
-    /// It is accepted or refused.
+    /// The token is accepted or rejected.
     Made(Result<Claims<C>, Rejection>),
-    /// Its key is not at hand.
+    /// The token's key is not available; the caller has to wait for it.
     Pending(PendingKey),
 }
 
-/// The key that a decision is pending on: all that is kept of a token while its key is waited for.
+/// The key that a pending decision needs. A waiting request stores nothing else of the parsed token.
 pub(crate) struct PendingKey {
-    /// The place of the issuer's route.
-    pub(super) route: usize,
+    /// The index of the issuer's route.
+    pub(super) route_index: usize,
     pub(super) kid: Option<Box<str>>,
     pub(super) algorithm: Algorithm,
 }
 
-/// The result of waiting for a key.
-pub(crate) struct Waited<'v> {
+/// The result of waiting for keys.
+pub(crate) struct AwaitedKeys<'v> {
     /// The keys of the issuer, and their epoch.
     pub(super) keys: Result<(KeyTable, u64), Rejection>,
-    /// The validation, which lasts until the decision.
+    /// The telemetry of this validation, which lasts until the decision.
     pub(super) validation: Validation<'v>,
 }
 
 impl PendingKey {
     pub(super) fn new(route: Route<'_>, header: &Header) -> Self {
-        Self { route: route.index, kid: header.kid().map(Box::from), algorithm: header.algorithm() }
+        Self { route_index: route.index, kid: header.kid().map(Box::from), algorithm: header.algorithm() }
     }
 }

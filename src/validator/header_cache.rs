@@ -1,6 +1,7 @@
-//! Headers that were read before: all tokens of an issuer carry the same one, octet by octet, until its key changes.
+//! `HeaderCache`: parsed token headers, by their encoded text.
 //!
-//! It takes three hundred nanoseconds to decode and to read a header, and a tenth of that to find that it is a known one.
+//! All tokens of an issuer have the same header, byte by byte, until the issuer's key changes. Decoding and parsing a header
+//! takes 300 ns, a cache lookup 30 ns.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,51 +11,52 @@ use arc_swap::ArcSwap;
 use crate::defaults;
 use crate::token::{Header, header_segment};
 
-/// The headers of tokens whose signature held, by the text that stood in the token; a handful of them.
+/// Caches a few parsed headers of verified tokens, by their encoded text.
 ///
 /// # Security
 ///
-/// A header says nothing about its token, and whoever sends the same text sends the same header: what is known here saves
-/// the reading and decides nothing. Only proven tokens add to it, so that no stranger can fill it.
+/// Equal texts have equal headers, so the cache saves only parsing and cannot change a decision. Only a token with a valid
+/// signature adds its header, so that an attacker cannot fill the cache.
 #[derive(Default)]
 pub(super) struct HeaderCache {
-    known: ArcSwap<Vec<Arc<Known>>>,
-    /// How many proven tokens had a header that was not known.
-    events: AtomicU32,
+    headers: ArcSwap<Vec<Arc<CachedHeader>>>,
+    /// The number of verified tokens whose header was not cached.
+    insertions: AtomicU32,
 }
 
-struct Known {
-    /// As it stands in tokens, encoded.
+struct CachedHeader {
+    /// The encoded text of the header.
     segment: Box<[u8]>,
     header: Header,
 }
 
 impl HeaderCache {
-    /// The header that this text is known to be.
+    /// Returns the header with this encoded text, if it is cached.
     pub(super) fn find(&self, segment: &[u8]) -> Option<Header> {
-        self.known.load().iter().find(|known| *known.segment == *segment).map(|known| known.header.clone())
+        self.headers.load().iter().find(|cached| *cached.segment == *segment).map(|cached| cached.header.clone())
     }
 
-    /// Keeps the header of a token whose signature held.
+    /// Stores the header of a token whose signature is valid.
     ///
-    /// Once there is no more room, only now and then, in place of the oldest: an issuer that writes another header into each
-    /// token would have every request write what all requests read.
+    /// A full cache replaces its oldest header only once in many insertions. Otherwise an issuer that writes a different
+    /// header into each token would make every request write to memory that all requests read.
     pub(super) fn insert(&self, token: &[u8], header: &Header) {
         let segment = header_segment(token);
-        let known = self.known.load();
-        if segment.len() > defaults::MAX_KNOWN_HEADER_BYTES || known.iter().any(|known| *known.segment == *segment) {
+        let headers = self.headers.load();
+        if segment.len() > defaults::MAX_KNOWN_HEADER_BYTES || headers.iter().any(|cached| *cached.segment == *segment)
+        {
             return;
         }
-        let is_full = known.len() >= defaults::MAX_KNOWN_HEADERS;
-        let turn = self.events.fetch_add(1, Ordering::Relaxed);
-        if is_full && !turn.is_multiple_of(defaults::KNOWN_HEADER_TURN) {
+        let is_full = headers.len() >= defaults::MAX_KNOWN_HEADERS;
+        let count = self.insertions.fetch_add(1, Ordering::Relaxed);
+        if is_full && !count.is_multiple_of(defaults::KNOWN_HEADER_TURN) {
             return;
         }
-        let new = Arc::new(Known { segment: Box::from(segment), header: header.clone() });
-        self.known.rcu(|known| {
-            let oldest = known.len().saturating_add(1).saturating_sub(defaults::MAX_KNOWN_HEADERS);
-            let kept = known.iter().skip(oldest).filter(|known| known.segment != new.segment);
-            kept.chain([&new]).map(Arc::clone).collect::<Vec<_>>()
+        let new = Arc::new(CachedHeader { segment: Box::from(segment), header: header.clone() });
+        self.headers.rcu(|headers| {
+            let excess = headers.len().saturating_add(1).saturating_sub(defaults::MAX_KNOWN_HEADERS);
+            let remaining = headers.iter().skip(excess).filter(|cached| cached.segment != new.segment);
+            remaining.chain([&new]).map(Arc::clone).collect::<Vec<_>>()
         });
     }
 }
@@ -79,7 +81,7 @@ mod tests {
         header_cache.insert(token.as_bytes(), parsed.header());
     }
 
-    fn knows(header_cache: &HeaderCache, token: &str) -> bool {
+    fn contains(header_cache: &HeaderCache, token: &str) -> bool {
         let found = header_cache.find(header_segment(token.as_bytes()));
         let read = UnverifiedToken::parse(token).expect("well-formed");
         assert!(found.as_ref().is_none_or(|found| found == read.header()), "{found:?}");
@@ -87,64 +89,64 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_known_by_its_whole_text_only() {
+    fn finds_a_header_by_its_whole_text_only() {
         let header_cache = HeaderCache::default();
-        assert!(!knows(&header_cache, &token(1)));
+        assert!(!contains(&header_cache, &token(1)));
         insert(&header_cache, &token(1));
-        assert!(knows(&header_cache, &token(1)) && !knows(&header_cache, &token(2)));
+        assert!(contains(&header_cache, &token(1)) && !contains(&header_cache, &token(2)));
         let known = token(1);
         let segment = header_segment(known.as_bytes());
         for other in [&segment[1..], &segment[..segment.len() - 1], &[segment, b"A"].concat(), b""] {
             assert_eq!(header_cache.find(other), None, "{other:?}");
         }
-        // The same header, written otherwise, is another text.
-        assert!(!knows(&header_cache, &compact(r#"{"kid":"1","alg":"RS256"}"#, "{}")));
+        // The same header with another encoded text is not found.
+        assert!(!contains(&header_cache, &compact(r#"{"kid":"1","alg":"RS256"}"#, "{}")));
         assert_eq!(header_cache.find(segment).map(|header| header.algorithm()), Some(Algorithm::RS256));
     }
 
     #[tokio::test]
-    async fn only_a_token_whose_signature_holds_adds_its_header() {
+    async fn stores_headers_of_tokens_with_a_valid_signature_only() {
         let server = TestIssuer::new();
         let issuer = Issuer::static_keys(server.issuer(), KeySet::from_jwks(server.jwks()));
-        let validator = Validator::new(Api::new("https://api.test/", issuer)).expect("a good configuration");
-        let knows = |token: &str| validator.core.header_cache.find(header_segment(token.as_bytes())).is_some();
-        let (forged, good) = (server.token().with_broken_signature().sign(), server.token().sign());
-        assert_eq!(header_segment(forged.as_bytes()), header_segment(good.as_bytes()));
+        let validator = Validator::new(Api::new("https://api.test/", issuer)).expect("a valid configuration");
+        let contains = |token: &str| validator.core.header_cache.find(header_segment(token.as_bytes())).is_some();
+        let (forged, valid) = (server.token().with_broken_signature().sign(), server.token().sign());
+        assert_eq!(header_segment(forged.as_bytes()), header_segment(valid.as_bytes()));
         assert_eq!(validator.validate(&forged).await.map(drop), Err(Rejection::Signature));
-        assert!(!knows(&forged));
-        assert_eq!(validator.validate(&good).await.map(drop), Ok(()));
-        assert!(knows(&good));
+        assert!(!contains(&forged));
+        assert_eq!(validator.validate(&valid).await.map(drop), Ok(()));
+        assert!(contains(&valid));
     }
 
     #[test]
-    fn there_are_never_many_and_new_ones_still_come_in() {
+    fn bounds_the_number_of_headers_and_still_stores_new_ones() {
         let header_cache = HeaderCache::default();
-        let room = defaults::MAX_KNOWN_HEADERS;
-        for kid in 0..room {
+        let capacity = defaults::MAX_KNOWN_HEADERS;
+        for kid in 0..capacity {
             insert(&header_cache, &token(kid));
             insert(&header_cache, &token(kid));
         }
-        assert!((0..room).all(|kid| knows(&header_cache, &token(kid))));
+        assert!((0..capacity).all(|kid| contains(&header_cache, &token(kid))));
         for kid in 1_000..2_000 {
             insert(&header_cache, &token(kid));
-            assert_eq!(header_cache.known.load().len(), room);
+            assert_eq!(header_cache.headers.load().len(), capacity);
         }
-        // Fewer than one in sixty of them, the last ones in place of the first.
-        assert!(!(0..room).any(|kid| knows(&header_cache, &token(kid))));
-        let taken = (1_000..2_000).filter(|kid| knows(&header_cache, &token(*kid))).count();
-        assert_eq!(taken, room);
-        // One that stays gets in at last.
+        // Fewer than one in sixty of the new headers were stored; they replaced all the old ones.
+        assert!(!(0..capacity).any(|kid| contains(&header_cache, &token(kid))));
+        let stored = (1_000..2_000).filter(|kid| contains(&header_cache, &token(*kid))).count();
+        assert_eq!(stored, capacity);
+        // A header that recurs is stored in the end.
         (0..defaults::KNOWN_HEADER_TURN).for_each(|_| insert(&header_cache, &token(7)));
-        assert!(knows(&header_cache, &token(7)));
+        assert!(contains(&header_cache, &token(7)));
     }
 
     #[test]
-    fn a_long_header_is_not_kept() {
+    fn ignores_a_long_header() {
         let header_cache = HeaderCache::default();
-        let long = |octets: usize| compact(&format!(r#"{{"alg":"RS256","x5c":"{}"}}"#, "x".repeat(octets)), "{}");
+        let long = |length: usize| compact(&format!(r#"{{"alg":"RS256","x5c":"{}"}}"#, "x".repeat(length)), "{}");
         let (short, long) = (long(100), long(defaults::MAX_KNOWN_HEADER_BYTES));
         insert(&header_cache, &short);
         insert(&header_cache, &long);
-        assert!(knows(&header_cache, &short) && !knows(&header_cache, &long));
+        assert!(contains(&header_cache, &short) && !contains(&header_cache, &long));
     }
 }

@@ -1,4 +1,4 @@
-//! The keys of one trusted issuer, whether they were given or are fetched.
+//! `KeyRing`: the keys of one trusted issuer, static or fetched.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,30 +8,30 @@ use crate::keys::{Found, KeyTable};
 use crate::rejection::Rejection;
 use crate::token::Algorithm;
 
-/// Where a validator takes an issuer's keys from.
+/// The keys of one issuer, by where they come from.
 pub(super) enum KeyRing {
-    /// Given at start: secrets or static public keys.
+    /// Configured at start: secrets or public keys.
     Static(KeyTable),
-    /// Secrets that the application replaces.
+    /// Secrets that the application can replace at run time.
     SecretSource(SecretSource),
-    /// Fetched, and renewed in the background.
+    /// Keys that are fetched and refreshed in the background.
     Remote(KeySource),
 }
 
 impl KeyRing {
-    /// Uses the keys that are at hand, and the epoch they are of; `None` if there are none that may be used.
-    pub(super) fn with_current<T>(&self, look: impl FnOnce(&KeyTable, u64) -> T) -> Option<T> {
+    /// Calls `read` with the current keys and their epoch. Returns `None` if no keys are usable.
+    pub(super) fn with_usable_keys<T>(&self, read: impl FnOnce(&KeyTable, u64) -> T) -> Option<T> {
         match self {
-            Self::Static(keys) => Some(look(keys, FIXED_EPOCH)),
-            Self::SecretSource(secrets) => Some(look(&secrets.table(), FIXED_EPOCH)),
+            Self::Static(keys) => Some(read(keys, STATIC_EPOCH)),
+            Self::SecretSource(secrets) => Some(read(&secrets.table(), STATIC_EPOCH)),
             Self::Remote(source) => match source.snapshot() {
-                View::Usable(snapshot) => Some(look(&snapshot.table, snapshot.epoch)),
+                View::Usable(snapshot) => Some(read(&snapshot.table, snapshot.epoch)),
                 View::Unavailable => None,
             },
         }
     }
 
-    /// Says whether waiting can bring a key that is not known.
+    /// Returns whether a fetch may find an unknown key.
     pub(super) fn may_fetch(&self) -> bool {
         match self {
             Self::Static(_) | Self::SecretSource(_) => false,
@@ -39,20 +39,20 @@ impl KeyRing {
         }
     }
 
-    /// Waits until there are keys, and once more if the token's key is not among them.
+    /// Waits until keys are usable. If they do not include the token's key, waits for a fetch that may find it.
     #[expect(
         clippy::manual_async_fn,
         reason = "an `async fn` takes memory for its arguments twice, in each waiting request"
     )]
-    pub(super) fn for_token<'a>(
+    pub(super) fn wait_for_key<'a>(
         &'a self,
         kid: Option<&'a str>,
         algorithm: Algorithm,
     ) -> impl Future<Output = Result<(KeyTable, u64), Rejection>> + Send + 'a {
         async move {
             let source = match self {
-                Self::Static(keys) => return Ok((keys.clone(), FIXED_EPOCH)),
-                Self::SecretSource(secrets) => return Ok((KeyTable::clone(&secrets.table()), FIXED_EPOCH)),
+                Self::Static(keys) => return Ok((keys.clone(), STATIC_EPOCH)),
+                Self::SecretSource(secrets) => return Ok((KeyTable::clone(&secrets.table()), STATIC_EPOCH)),
                 Self::Remote(source) => source,
             };
             let (snapshot, since) = match usable(source) {
@@ -62,11 +62,11 @@ impl KeyRing {
                     (source.ready_snapshot().await.map_err(unavailable)?, Some(since))
                 }
             };
-            let knows = |table: &KeyTable| !matches!(table.find(kid, algorithm), Found::Unknown);
-            let newest = if knows(&snapshot.table) {
+            let has_key = |table: &KeyTable| !matches!(table.find(kid, algorithm), Found::Unknown);
+            let newest = if has_key(&snapshot.table) {
                 snapshot
             } else {
-                match source.miss(snapshot.epoch, since, knows).await.map_err(unavailable)? {
+                match source.miss(snapshot.epoch, since, has_key).await.map_err(unavailable)? {
                     UnknownKid::Newer(newer) => newer,
                     UnknownKid::Unchanged => snapshot,
                 }
@@ -75,12 +75,12 @@ impl KeyRing {
         }
     }
 
-    /// How long ago the issuer confirmed its keys; `None` for keys that were given.
+    /// Returns how long ago the issuer confirmed its keys; `None` for keys that are not fetched.
     pub(super) fn age(&self) -> Option<Duration> {
         self.source().and_then(KeySource::age)
     }
 
-    /// Says whether tokens can be verified at this moment.
+    /// Returns whether tokens can be verified now.
     pub(super) fn is_ready(&self) -> bool {
         match self {
             Self::Static(_) | Self::SecretSource(_) => true,
@@ -88,7 +88,7 @@ impl KeyRing {
         }
     }
 
-    /// The source, if keys are fetched.
+    /// Returns the source, if the keys are fetched.
     pub(super) fn source(&self) -> Option<&KeySource> {
         match self {
             Self::Static(_) | Self::SecretSource(_) => None,
@@ -97,7 +97,7 @@ impl KeyRing {
     }
 }
 
-/// The keys at hand, if they may be used.
+/// Returns the current keys, if they are usable.
 fn usable(source: &KeySource) -> Option<Arc<Snapshot>> {
     match source.snapshot() {
         View::Usable(snapshot) => Some(Arc::clone(&snapshot)),
@@ -110,5 +110,5 @@ fn unavailable(error: KeysUnavailable) -> Rejection {
     Rejection::KeysUnavailable { retry_after, since, cause }
 }
 
-/// Given keys never change.
-const FIXED_EPOCH: u64 = 0;
+/// The epoch of keys that are not fetched.
+const STATIC_EPOCH: u64 = 0;

@@ -1,4 +1,4 @@
-//! The verdict: the whole pipeline from a token's text to claims.
+//! `Validator`: the whole pipeline from a token's text to verified claims.
 
 mod application;
 mod builder;
@@ -20,14 +20,14 @@ use serde::de::DeserializeOwned;
 use self::application::Application;
 pub use self::builder::{BuildError, ValidatorBuilder};
 pub(crate) use self::context::RequestContext;
-pub(crate) use self::decision::{Decision, PendingKey, Waited};
+pub(crate) use self::decision::{AwaitedKeys, Decision, PendingKey};
 pub use self::explain::explanation::{Explanation, Finding, Outcome};
-pub(crate) use self::explain::hints::hint_of_unmet;
+pub(crate) use self::explain::hints::hint_for_unmet;
 use self::header_cache::HeaderCache;
 use self::key_ring::KeyRing;
 use self::routing::{Route, Routes};
-use self::sharing::Shareable;
-use self::token_cache::entry::{EntryLifetime, VerifiedBy};
+use self::sharing::SharedSource;
+use self::token_cache::entry::{EntryLifetime, Verification};
 use self::token_cache::{CacheHit, Search, TokenCache};
 use crate::claims::{self, CheckInput, ClaimError, ClaimErrorReason, Claims, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};
@@ -42,9 +42,10 @@ use crate::request::credential::Credential;
 use crate::telemetry::{self, Validation};
 use crate::token::{Algorithm, Payload, TokenError, UnverifiedToken};
 
-/// Decides for one API whether an access token is good enough, and hands its claims on.
+/// Validates the access tokens of one API and returns their claims.
 ///
-/// Cheap to clone; clones share keys and everything else. Nothing is global: any number of validators live side by side.
+/// A clone is cheap and shares the keys and all other state. There is no global state: a process can have any number of
+/// validators.
 ///
 /// ```
 /// use tower_bearer::testing::TestIssuer;
@@ -68,11 +69,11 @@ pub struct Validator<C = NoCustomClaims> {
     token_cache: Option<TokenCache<C>>,
 }
 
-/// What does not depend on the application's own claims.
+/// The part of a validator that does not depend on the type of the custom claims.
 struct Core {
     rules: Rules,
     hosts: HostRules,
-    /// Which organization a request is about, where that decides.
+    /// Returns the organization of a request, if the API checks one.
     organization_of: Option<OrganizationOfRequest>,
     routes: Routes,
     issuers: Box<[IssuerState]>,
@@ -82,198 +83,207 @@ struct Core {
     clock: Arc<dyn Clock>,
 }
 
-/// One issuer, ready to verify.
+/// A trusted issuer with its keys and algorithms.
 struct IssuerState {
-    /// Its first `iss` value.
+    /// The first `iss` value of the issuer.
     name: Box<str>,
     algorithms: Box<[Algorithm]>,
-    /// Whether it is a tenant of Auth0.
+    /// Whether the issuer is an Auth0 tenant.
     is_auth0: bool,
     keys: KeyRing,
-    /// Its source, for other validators.
-    shareable: Option<Shareable>,
+    /// The key source, if other validators can share it.
+    shared_source: Option<SharedSource>,
 }
 
-/// A token whose signature holds, and the epoch of the keys that proved it.
+/// A token whose signature is valid, and the epoch of the keys that verified it.
 struct VerifiedToken {
     token: SignedToken,
     epoch: u64,
 }
 
 impl Validator {
-    /// Makes a validator that fetches with `reqwest` and reads the system's clock.
+    /// Creates a validator that fetches with `reqwest` and uses the system clock.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] lists every fault of the configuration at once.
+    /// [`ConfigError`] lists all errors of the configuration.
     pub fn new(api: Api) -> Result<Self, ConfigError> {
         Self::builder(api).build()
     }
 
-    /// Starts a validator with another HTTP client, clock or refresh policy.
+    /// Returns a builder, to set another HTTP client, clock or refresh policy.
     #[must_use]
     pub fn builder(api: Api) -> ValidatorBuilder {
         ValidatorBuilder::new(api)
     }
 
-    /// Reads the application's own claims into `C`, from the verified octets, once everything else held.
+    /// Deserializes the custom claims of each token into `C`. This happens after all other checks have passed, and reads the
+    /// verified bytes.
     ///
-    /// A token whose claims are not of that shape is refused with [`Rejection::CustomClaims`], which names the claim and
-    /// the reason. Unknown claims are ignored unless `C` itself denies them.
+    /// A token whose claims do not match `C` is rejected with [`Rejection::CustomClaims`], which names the claim and the
+    /// reason. Unknown claims are ignored unless `C` denies them (`#[serde(deny_unknown_fields)]`).
     #[must_use]
     pub fn with_custom_claims<C: DeserializeOwned + Send + Sync + 'static>(self) -> Validator<C> {
-        Validator { token_cache: self.core.token_cache(), core: self.core, application: self.application.reading() }
+        Validator {
+            token_cache: self.core.token_cache(),
+            core: self.core,
+            application: self.application.with_custom_claims(),
+        }
     }
 }
 
 impl<C: Send + Sync + 'static> Validator<C> {
-    /// Adds a check of the application's own (a denylist, a tenant rule). It runs after everything else held, on every
-    /// request, and is never remembered.
+    /// Adds an application-defined check, such as a deny list or a tenant rule. It runs on every request, after all other
+    /// checks have passed. Its result is never cached.
     ///
     /// # Security
     ///
-    /// `None` from an accessor does not mean that the claim is absent: for `org_id`, `client_id`, `acr` and others it is also
-    /// the answer for a claim of another type. A check that denies by such a claim reads it with [`Claims::claim`], which
-    /// returns an error then. A `jti` or `sub` of another type never reaches a check.
+    /// `None` from an accessor does not mean that the claim is absent: for `org_id`, `client_id`, `acr` and others, the
+    /// accessor also returns `None` if the claim has an unexpected type. A check that rejects tokens by such a claim must read
+    /// it with [`Claims::claim`], which returns an error in that case. A token whose `jti` or `sub` has an unexpected type is
+    /// rejected before any check runs.
     #[must_use]
     pub fn with_check(mut self, check: impl Fn(&Claims<C>) -> Result<(), CheckError> + Send + Sync + 'static) -> Self {
         self.application.add_check(Arc::new(check));
         self
     }
 
-    /// Validates a token: the text after `Bearer `.
+    /// Validates a token. `token` is the text after `Bearer `.
     ///
-    /// Waits only while no keys have been fetched yet, or for a `kid` that is not known; dropping the future is safe.
+    /// The future waits only if no keys have been fetched yet or if the `kid` is unknown. It is cancel safe.
     ///
     /// # Errors
     ///
     /// [`Rejection`] for the first check that fails.
     pub async fn validate(&self, token: &str) -> Result<Claims<C>, Rejection> {
-        self.validate_under(&Credential::Text(token), &RequestContext::default()).await
+        self.validate_with_context(&Credential::Text(token), &RequestContext::default()).await
     }
 
-    /// Validates a token that came with a request for `host` (`host` or `host:port`), for an API that binds issuers to
-    /// hosts.
+    /// Validates a token of a request to `host` (`host` or `host:port`). For an API that binds issuers to hosts.
     ///
     /// # Errors
     ///
     /// [`Rejection`] for the first check that fails; [`Rejection::Host`] if `host` is malformed.
     pub async fn validate_for(&self, token: &str, host: &str) -> Result<Claims<C>, Rejection> {
-        let refused = |rejection: &Rejection| {
+        let record = |rejection: &Rejection| {
             telemetry::credential_rejected(rejection.kind().name(), rejection.hint());
         };
-        let host = Host::parse(host).map_err(Rejection::Host).inspect_err(refused)?;
-        // Of this request nothing but the host is known.
+        let host = Host::parse(host).map_err(Rejection::Host).inspect_err(record)?;
+        // Only the host of this request is known.
         let request = Request::new(());
         let context = self.context(&RequestHead::with_host(&request, Some(host)));
-        self.validate_under(&Credential::Text(token), &context).await
+        self.validate_with_context(&Credential::Text(token), &context).await
     }
 
-    /// Validates a token that came with a request: for an API that binds issuers to hosts, or whose organizations are a
-    /// function of the request. A [`BearerLayer`](crate::BearerLayer) does it by itself.
+    /// Validates a token of a request. For an API that binds issuers to hosts, or that derives the organization from the
+    /// request. A [`BearerLayer`](crate::BearerLayer) calls this for you.
     ///
     /// # Errors
     ///
     /// [`Rejection`] for the first check that fails.
     pub async fn validate_request(&self, token: &str, request: &RequestHead<'_>) -> Result<Claims<C>, Rejection> {
         let context = self.context(request);
-        self.validate_under(&Credential::Text(token), &context).await
+        self.validate_with_context(&Credential::Text(token), &context).await
     }
 
-    /// Says whether this process can judge tokens: the keys of at least one issuer are usable. For a readiness probe; the
-    /// first call inside a tokio runtime starts the fetch, none waits for it.
+    /// Returns whether the keys of at least one issuer are usable. For a readiness probe: the first call inside a tokio
+    /// runtime starts the fetches, and no call waits for them.
     ///
-    /// One issuer that is down does not make the others' tokens unjudgeable: [`Validator::key_sources`] tells of each.
+    /// An issuer that is down does not affect tokens of other issuers; [`Validator::key_sources`] has the status of each.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        // Every source is asked, so that a probe starts them all.
+        // `count` calls every source, so that one probe starts all fetches.
         self.core.issuers.iter().filter(|issuer| issuer.keys.is_ready()).count() > 0
     }
 
-    /// The sources of all keys that are fetched, with the issuer that each belongs to: for status, reload and revocation.
+    /// Returns the source of each issuer whose keys are fetched, with the issuer's name: for status, reload and revocation.
     pub fn key_sources(&self) -> impl Iterator<Item = (&str, &KeySource)> {
         self.core.issuers.iter().filter_map(|issuer| issuer.keys.source().map(|source| (&*issuer.name, source)))
     }
 
-    /// Says whether the host of a request takes part in the verdict, or may do so.
+    /// Returns whether validation needs the host of the request.
     pub(crate) fn needs_host(&self) -> bool {
         !self.core.hosts.is_empty() || self.core.organization_of.is_some()
     }
 
-    /// Refuses a credential by its length, before anything else is asked of it.
+    /// Rejects a credential that is too long. This is the first check.
     pub(crate) fn check_length(&self, length: usize) -> Result<(), Rejection> {
         self.core.check_length(length)
     }
 
-    /// What of a request takes part in the verdict.
+    /// Returns the properties of a request that validation needs besides the token.
     pub(crate) fn context(&self, request: &RequestHead<'_>) -> RequestContext {
         let organization = self.core.organization_of.as_ref().and_then(|of| of(request));
         RequestContext { host: request.host().cloned(), organization }
     }
 
-    /// The same for what has been read of a request.
-    pub(crate) async fn validate_under(
+    /// Validates a token with the properties of its request.
+    pub(crate) async fn validate_with_context(
         &self,
         token: &Credential<'_>,
         context: &RequestContext,
     ) -> Result<Claims<C>, Rejection> {
         match self.try_validate(token, context) {
-            Decision::Made(entry) => entry,
+            Decision::Made(result) => result,
             Decision::Pending(key) => {
-                let waited = self.wait_for(&key).await;
-                self.decide_after(token, context, waited)
+                let awaited = self.wait_for_keys(&key).await;
+                self.decide_with_keys(token, context, awaited)
             }
         }
     }
 
-    /// Waits for the key that a decision is pending on. While it waits nothing of the token is in memory but what the caller
-    /// holds.
+    /// Waits for the key that a decision needs. The future holds no copy of the token.
     #[expect(
         clippy::manual_async_fn,
         reason = "an `async fn` takes memory for its arguments twice, in each waiting request"
     )]
-    pub(crate) fn wait_for<'a>(&'a self, key: &'a PendingKey) -> impl Future<Output = Waited<'a>> + Send + use<'a, C> {
+    pub(crate) fn wait_for_keys<'a>(
+        &'a self,
+        key: &'a PendingKey,
+    ) -> impl Future<Output = AwaitedKeys<'a>> + Send + use<'a, C> {
         async move {
             let validation = Validation::waiting(&*self.core.clock);
             self.record_cache_miss();
-            let keys = match self.issuer_of(key, &validation) {
-                Some(issuer) => validation.instrument(issuer.keys.for_token(key.kid.as_deref(), key.algorithm)).await,
+            let keys = match self.issuer_for(key, &validation) {
+                Some(issuer) => {
+                    validation.instrument(issuer.keys.wait_for_key(key.kid.as_deref(), key.algorithm)).await
+                }
                 None => Err(Rejection::Signature),
             };
-            Waited { keys, validation }
+            AwaitedKeys { keys, validation }
         }
     }
 
-    /// Decides once the key has been waited for.
-    pub(crate) fn decide_after<'s>(
+    /// Decides with the keys that [`wait_for_keys`](Self::wait_for_keys) returned.
+    pub(crate) fn decide_with_keys<'s>(
         &'s self,
         token: &Credential<'_>,
         context: &RequestContext,
-        waited: Waited<'s>,
+        awaited: AwaitedKeys<'s>,
     ) -> Result<Claims<C>, Rejection> {
-        let Waited { keys, validation } = waited;
-        let entry = validation.in_scope(|| {
+        let AwaitedKeys { keys, validation } = awaited;
+        let result = validation.in_scope(|| {
             let (keys, epoch) = keys?;
-            let (parsed, _, issuer) = self.core.check_before_keys(token, context, &validation)?;
+            let (parsed, _, issuer) = self.core.check_unverified(token, context, &validation)?;
             let token = token.as_bytes();
-            self.finish(token, issuer.prove(parsed, &keys, epoch)?, context, self.search(token))
+            self.check_verified(token, issuer.verify(parsed, &keys, epoch)?, context, self.search(token))
         });
-        self.report(token, validation, &entry);
-        entry
+        self.record_result(token, validation, &result);
+        result
     }
 
-    /// Decides without waiting.
+    /// Validates a token without waiting.
     pub(crate) fn try_validate(&self, token: &Credential<'_>, context: &RequestContext) -> Decision<C> {
         let validation = Validation::at_once(&*self.core.clock);
-        let decision = validation.in_scope(|| self.decide_within(token, context, &validation));
+        let decision = validation.in_scope(|| self.decide(token, context, &validation));
         match &decision {
-            Decision::Made(entry) => self.report(token, validation, entry),
+            Decision::Made(result) => self.record_result(token, validation, result),
             Decision::Pending(_) => validation.postponed(),
         }
         decision
     }
 
-    fn decide_within<'s>(
+    fn decide<'s>(
         &'s self,
         token: &Credential<'_>,
         context: &RequestContext,
@@ -285,54 +295,54 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let search = self.search(token.as_bytes());
         let lookup = |found: CacheHit<C>| self.lookup(&found, context.host.as_ref(), validation);
         if let Some(claims) = search.as_ref().and_then(Search::find_recent).and_then(lookup) {
-            return Decision::Made(self.recheck(claims, context));
+            return Decision::Made(self.run_uncached_checks(claims, context));
         }
-        let (parsed, _, issuer) = match self.core.check_before_keys(token, context, validation) {
-            Ok(opened) => opened,
+        let (parsed, _, issuer) = match self.core.check_unverified(token, context, validation) {
+            Ok(checked) => checked,
             Err(rejection) => return Decision::Made(Err(rejection)),
         };
-        // Only now, since no verdict counts for what is refused by now, and the map takes longer than the refusal.
-        if let Some(claims) = search.as_ref().and_then(Search::map_entry).and_then(lookup) {
-            return Decision::Made(self.recheck(claims, context));
+        // The map is slower than the checks so far, and the cache has no entry for a token that these reject.
+        if let Some(claims) = search.as_ref().and_then(Search::find_in_map).and_then(lookup) {
+            return Decision::Made(self.run_uncached_checks(claims, context));
         }
-        let proof = match issuer.keys.with_current(|keys, epoch| issuer.prove(parsed, keys, epoch)) {
+        let verified = match issuer.keys.with_usable_keys(|keys, epoch| issuer.verify(parsed, keys, epoch)) {
             None => return self.pending(token, context, validation),
             Some(Err(Rejection::Key(KeyNotFound::Unknown { .. }))) if issuer.keys.may_fetch() => {
                 return self.pending(token, context, validation);
             }
-            Some(proof) => proof,
+            Some(verified) => verified,
         };
         self.record_cache_miss();
-        Decision::Made(proof.and_then(|proof| self.finish(token.as_bytes(), proof, context, search)))
+        Decision::Made(verified.and_then(|verified| self.check_verified(token.as_bytes(), verified, context, search)))
     }
 
-    /// Names the key that a token needs. It reads the token again, so that a token whose key is at hand needs no copy of its
-    /// key id.
+    /// Returns the key that a token needs, as a pending decision. It parses the token again, so that a token whose key is
+    /// available needs no copy of its `kid`.
     fn pending<'s>(
         &'s self,
         token: &Credential<'_>,
         context: &RequestContext,
         validation: &Validation<'s>,
     ) -> Decision<C> {
-        match self.core.check_before_keys(token, context, validation) {
+        match self.core.check_unverified(token, context, validation) {
             Ok((parsed, route, _)) => Decision::Pending(PendingKey::new(route, parsed.header())),
             Err(rejection) => Decision::Made(Err(rejection)),
         }
     }
 
-    /// The issuer whose key is waited for.
-    fn issuer_of<'s>(&'s self, key: &PendingKey, validation: &Validation<'s>) -> Option<&'s IssuerState> {
-        let route = self.core.routes.at(key.route)?;
+    /// Returns the issuer of a pending key.
+    fn issuer_for<'s>(&'s self, key: &PendingKey, validation: &Validation<'s>) -> Option<&'s IssuerState> {
+        let route = self.core.routes.get(key.route_index)?;
         validation.record_issuer(route.label);
         self.core.issuers.get(route.issuer)
     }
 
-    /// Ends a validation with its verdict.
-    fn report(&self, token: &Credential<'_>, validation: Validation<'_>, entry: &Result<Claims<C>, Rejection>) {
+    /// Records the result of a validation in log and metrics.
+    fn record_result(&self, token: &Credential<'_>, validation: Validation<'_>, result: &Result<Claims<C>, Rejection>) {
         let clock = &*self.core.clock;
-        match entry {
+        match result {
             Ok(_) => validation.accepted(clock),
-            // There was no token to validate.
+            // The credential contains no token to validate.
             Err(rejection @ Rejection::Credential(_)) => {
                 telemetry::credential_rejected(rejection.kind().name(), rejection.hint());
             }
@@ -343,45 +353,46 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// Judges what the signature has proven, and remembers a success.
-    fn finish(
+    /// Checks the claims of a verified token, and stores them in the token cache if the token is accepted.
+    fn check_verified(
         &self,
         token: &[u8],
-        proof: VerifiedToken,
+        verified: VerifiedToken,
         context: &RequestContext,
         search: Option<Search<'_, '_, C>>,
     ) -> Result<Claims<C>, Rejection> {
-        self.core.header_cache.insert(token, proof.token.header());
-        let judged_at = self.core.clock.now();
-        let route_index = self.core.evaluate(&proof.token, judged_at)?;
-        self.core.check_organization(proof.token.payload(), context)?;
-        let (header, payload, thumbprint) = proof.token.into_parts();
-        let claims = self.application.admit(Claims::verified(header, payload))?;
+        self.core.header_cache.insert(token, verified.token.header());
+        let checked_at = self.core.clock.now();
+        let route_index = self.core.check_claims(&verified.token, checked_at)?;
+        self.core.check_organization(verified.token.payload(), context)?;
+        let (header, payload, thumbprint) = verified.token.into_parts();
+        let claims = self.application.read_and_check(Claims::verified(header, payload))?;
         if telemetry::logs_rejections() {
             claims::malformed(claims.payload()).for_each(telemetry::claim_ignored);
         }
         if let Some(search) = search
             && !claims.header().algorithm().is_symmetric()
-            && let Some(ends_at) = self.core.rules.valid_until(claims.payload())
+            && let Some(valid_until) = self.core.rules.valid_until(claims.payload())
         {
             let evict_at = self.core.clock.monotonic().saturating_add(defaults::TOKEN_CACHE_MAX_AGE);
-            let life = EntryLifetime { judged_at, ends_at, evict_at };
-            let proven = VerifiedBy { route_index, thumbprint, epoch: proof.epoch };
-            search.insert(claims.clone(), proven, life);
+            let lifetime = EntryLifetime { checked_at, valid_until, evict_at };
+            let verification = Verification { route_index, thumbprint, epoch: verified.epoch };
+            search.insert(claims.clone(), verification, lifetime);
         }
         Ok(claims)
     }
 }
 
 impl Core {
-    /// Refuses what is too long to be looked at.
+    /// Rejects a token that is longer than the limit, before any byte of it is read.
     fn check_length(&self, length: usize) -> Result<(), Rejection> {
         let limit = self.max_token_bytes;
         if length > limit { Err(Rejection::Token(TokenError::TooLong { length, limit })) } else { Ok(()) }
     }
 
-    /// Everything but the length that needs no key: form, issuer, algorithm, and the claims that may refuse early.
-    fn check_before_keys<'s, 't>(
+    /// Makes the checks that need no key, except for the length: parses the token, finds the issuer, and checks the algorithm
+    /// and the claims that may reject a token before its signature is verified.
+    fn check_unverified<'s, 't>(
         &'s self,
         credential: &'t Credential<'_>,
         context: &RequestContext,
@@ -407,21 +418,21 @@ impl Core {
         Ok((token, route, issuer))
     }
 
-    /// Makes every check over claims that are proven, and tells the route's place.
-    fn evaluate(&self, signed: &SignedToken, now: Timestamp) -> Result<usize, Rejection> {
-        let route = self.routes.route_of(signed.payload()).map_err(Rejection::Issuer)?;
+    /// Makes all checks of verified claims, and returns the index of the route.
+    fn check_claims(&self, signed: &SignedToken, now: Timestamp) -> Result<usize, Rejection> {
+        let route = self.routes.find_ignoring_host(signed.payload()).map_err(Rejection::Issuer)?;
         let input = CheckInput { header: signed.header(), payload: signed.payload(), issuer: route.label.name(), now };
         self.rules.check(input).map_err(Rejection::Claims)?;
         Ok(route.index)
     }
 
-    /// Judges the claims by what the application says of the request: on every request, and never remembered.
+    /// Checks that the token is for the organization of the request. This runs on every request and is never cached.
     fn check_organization(&self, payload: &Payload, context: &RequestContext) -> Result<(), Rejection> {
         if self.organization_of.is_none() {
             return Ok(());
         }
         let reason = match &context.organization {
-            // A request that is about no organization takes no token at all.
+            // A request without an organization accepts no token.
             None => Err(ClaimErrorReason::Mismatch),
             Some(organization) => organization.evaluate(payload),
         };
@@ -430,8 +441,8 @@ impl Core {
 }
 
 impl IssuerState {
-    /// Checks the signature with the keys that the token may be checked with.
-    fn prove(&self, token: UnverifiedToken<'_>, keys: &KeyTable, epoch: u64) -> Result<VerifiedToken, Rejection> {
+    /// Verifies the signature with the keys that match the token's `kid` and algorithm.
+    fn verify(&self, token: UnverifiedToken<'_>, keys: &KeyTable, epoch: u64) -> Result<VerifiedToken, Rejection> {
         let header = token.header();
         match keys.find(header.kid(), header.algorithm()) {
             Found::Keys(candidates) => match SignedToken::verify(token, candidates) {

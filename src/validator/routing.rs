@@ -1,4 +1,6 @@
-//! Claimed issuer to trusted issuer: a look-up among configured names, never a URL, before any fetch.
+//! `Routes`: finds the trusted issuer of a token by `iss`.
+//!
+//! This is a lookup among the configured names. It happens before any fetch, and no URL is derived from `iss`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,43 +11,43 @@ use crate::request::Host;
 use crate::telemetry::Label;
 use crate::token::{Claim, Member, Payload};
 
-/// Every `iss` value that is trusted, and which issuer it belongs to.
+/// All trusted `iss` values, with the issuer of each.
 pub(super) struct Routes {
     /// Sorted by name.
-    known: Box<[Known]>,
+    known: Box<[TrustedIssuer]>,
 }
 
-/// One `iss` value that is trusted.
-struct Known {
+/// One trusted `iss` value.
+struct TrustedIssuer {
     label: Label,
-    /// The issuer's place in the configuration.
+    /// The index of the issuer in the configuration.
     issuer: usize,
 }
 
-/// Where a token leads.
+/// The trusted `iss` value of a token, and its issuer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Route<'r> {
     /// The `iss` value, as configured.
     pub(super) label: &'r Label,
-    /// Its place among all `iss` values, for as long as they stay the same.
+    /// The index among all `iss` values of this validator.
     pub(super) index: usize,
-    /// The issuer's place in the configuration.
+    /// The index of the issuer in the configuration.
     pub(super) issuer: usize,
 }
 
 impl Routes {
-    /// Numbers the issuers in order; the configuration has made sure that no name stands twice.
+    /// Numbers the issuers in order. The configuration rejects duplicate names.
     pub(super) fn new<'i>(issuers: impl IntoIterator<Item = &'i [Box<str>]>) -> Self {
         let numbered = issuers.into_iter().enumerate();
         let known = |(issuer, names): (usize, &'i [Box<str>])| {
-            names.iter().map(move |name| Known { label: Label::new(Cow::Owned(name.to_string())), issuer })
+            names.iter().map(move |name| TrustedIssuer { label: Label::new(Cow::Owned(name.to_string())), issuer })
         };
-        let mut known: Box<[Known]> = numbered.flat_map(known).collect();
+        let mut known: Box<[TrustedIssuer]> = numbered.flat_map(known).collect();
         known.sort_unstable_by(|one, other| one.label.name().cmp(other.label.name()));
         Self { known }
     }
 
-    /// Finds the issuer that a token claims, where the host allows it.
+    /// Finds the issuer that a token claims, and checks that the host allows it.
     pub(super) fn find(
         &self,
         payload: &Payload,
@@ -53,7 +55,7 @@ impl Routes {
         host: Option<&Host>,
     ) -> Result<Route<'_>, IssuerError> {
         let claimed = claimed(payload)?;
-        let route = self.look_up(claimed)?;
+        let route = self.find_name(claimed)?;
         if hosts.is_empty() {
             return Ok(route);
         }
@@ -64,33 +66,33 @@ impl Routes {
         }
     }
 
-    /// The route that was found before at this place.
-    pub(super) fn at(&self, index: usize) -> Option<Route<'_>> {
+    /// Returns the route with this index.
+    pub(super) fn get(&self, index: usize) -> Option<Route<'_>> {
         self.known.get(index).map(|known| Route { label: &known.label, index, issuer: known.issuer })
     }
 
-    /// The issuer that a token claims, whatever the host.
-    pub(super) fn route_of(&self, payload: &Payload) -> Result<Route<'_>, IssuerError> {
-        self.look_up(claimed(payload)?)
+    /// Finds the issuer that a token claims, without a check of the host.
+    pub(super) fn find_ignoring_host(&self, payload: &Payload) -> Result<Route<'_>, IssuerError> {
+        self.find_name(claimed(payload)?)
     }
 
-    /// Every `iss` value that is trusted.
+    /// Returns all trusted `iss` values.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.known.iter().map(|known| known.label.name())
     }
 
-    fn look_up(&self, claimed: &str) -> Result<Route<'_>, IssuerError> {
+    fn find_name(&self, claimed: &str) -> Result<Route<'_>, IssuerError> {
         let index = self.known.binary_search_by(|known| known.label.name().cmp(claimed));
         index
             .ok()
-            .and_then(|index| self.at(index))
+            .and_then(|index| self.get(index))
             .ok_or_else(|| IssuerError::Unknown { near: self.names().find_map(|known| near_miss(claimed, known)) })
     }
 }
 
 impl Route<'_> {
-    /// Says whether the issuer is trusted under this host too.
-    pub(super) fn is_open_to(&self, hosts: &HostRules, host: Option<&Host>) -> bool {
+    /// Returns whether the issuer is trusted for this host.
+    pub(super) fn allows_host(&self, hosts: &HostRules, host: Option<&Host>) -> bool {
         hosts.is_empty() || host.and_then(|host| hosts.issuer_for(host)) == Some(self.label.name())
     }
 }
@@ -109,7 +111,7 @@ fn claimed(payload: &Payload) -> Result<&str, IssuerError> {
     }
 }
 
-/// Says how two different issuers resemble each other, for the operator's log.
+/// Returns how two similar issuers differ, for the operator's log.
 fn near_miss(claimed: &str, known: &str) -> Option<NearMiss> {
     if claimed.strip_suffix('/').unwrap_or(claimed) == known.strip_suffix('/').unwrap_or(known) {
         Some(if claimed.ends_with('/') { NearMiss::ExtraSlash } else { NearMiss::MissingSlash })
@@ -141,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn every_domain_leads_to_its_issuer() {
+    fn finds_the_issuer_of_every_domain() {
         assert_eq!(find(r#""https://a.example/""#), Ok(0));
         assert_eq!(find(r#""https:\/\/login.a.example\/""#), Ok(0));
         assert_eq!(find(r#""https://b.example""#), Ok(1));
     }
 
     #[test]
-    fn a_near_miss_is_refused_and_named() {
+    fn rejects_a_similar_issuer_and_names_the_difference() {
         for (iss, near) in [
             (r#""https://a.example""#, Some(NearMiss::MissingSlash)),
             (r#""https://b.example/""#, Some(NearMiss::ExtraSlash)),
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_missing_from_malformed() {
+    fn distinguishes_a_missing_issuer_from_a_malformed_one() {
         assert_eq!(find(r#"["https://a.example/"]"#), Err(IssuerError::Malformed));
         let none = routes().find(&Payload::for_tests("{}"), &HostRules::default(), None).map(|route| route.issuer);
         assert_eq!(none, Err(IssuerError::Missing));

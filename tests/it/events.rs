@@ -72,7 +72,7 @@ async fn a_refusal_tells_its_kind_and_whether_the_signature_was_looked_at() {
     let expected = [
         r#"kind="no_credential" signature_checked=false"#,
         r#"kind="insufficient_scope" lacks="the token lacks the scope admin" signature_checked=true"#,
-        r#"kind="malformed_token" hint="opaque: the client asked for no audience, or the server issues no JWTs; or a JWT that was cut off" signature_checked=false"#,
+        r#"kind="malformed_token" hint="opaque: the client requested no audience, the server issues no JWTs, or the JWT was cut off" signature_checked=false"#,
     ];
     assert_eq!(rejected.len(), expected.len(), "{rejected:?}");
     for (line, expected) in rejected.iter().zip(expected) {
@@ -105,7 +105,7 @@ async fn an_unmet_requirement_is_logged_with_its_hint() {
     }
     let hinted = log.lines("hint=");
     let [layer, code] = &hinted[..] else { panic!("{hinted:?}") };
-    assert!(layer.contains("ask for `scope_or_permission`") && layer.contains("lacks the scope write"), "{layer}");
+    assert!(layer.contains("require `scope_or_permission`") && layer.contains("lacks the scope write"), "{layer}");
     assert!(
         code.contains("the token has a scope of that name") && code.contains("lacks the permission read"),
         "{code}"
@@ -139,9 +139,9 @@ async fn a_missing_layer_is_an_error_in_the_log() {
         assert_eq!(app.clone().oneshot(request).await.expect("infallible").status(), 500, "{path}");
     }
     send(RequireLayer::scope("admin").layer(shows_subject()), request(&[])).await;
-    let errors = log.lines("ERROR tower_bearer::server: request rejected: the server is misconfigured");
-    let handler = r#"reason="a handler wants claims and has no BearerLayer around it""#;
-    let guard = r#"reason="a RequireLayer has no BearerLayer around it""#;
+    let errors = log.lines("ERROR tower_bearer::server: request refused: the server is misconfigured");
+    let handler = r#"fault="a handler extracts claims without a BearerLayer""#;
+    let guard = r#"fault="a RequireLayer runs without a BearerLayer""#;
     assert_eq!(errors.len(), 3, "{errors:?}");
     for (line, reason) in errors.iter().zip([handler, handler, guard]) {
         assert!(line.ends_with(reason), "{reason} in {line}");
@@ -215,8 +215,9 @@ async fn a_scrape_counts_what_is_refused_before_the_token() {
     // The good one only: of the others, no token was validated.
     let timed = r#"jwt_validation_seconds_count{path="at_once"} 1"#;
     shows_lines(&scrape, &[timed]);
-    let host = r#"hint="the request's host is malformed, stands twice or contradicts its target""#;
-    let credential = r#"hint="not one token alone: a second scheme, a comma, a quote or a space in it?""#;
+    let host = r#"hint="the request's host is malformed, is present twice or contradicts the request target""#;
+    let credential =
+        r#"hint="the credential is not a single token: does it contain a second scheme, a comma, a quote or a space?""#;
     for hint in [host, credential] {
         let said = format!(r#"kind="invalid_request" {hint} signature"#);
         assert_eq!(log.lines(&said).len(), 1, "{said} in\n{}", log.text());

@@ -86,7 +86,8 @@ async fn a_host_that_is_not_bound_is_told_with_those_that_are() {
     let api = api.with_issuer_for_host("api.test", server.issuer()).with_issuer_for_host("api.other", other.issuer());
     let validator = Validator::new(api).expect("a good configuration");
     let token = server.token().sign();
-    let unbound = "no issuer is bound to the request's host; calls without a layer name it: validate_for, explain_for";
+    let unbound =
+        "no issuer is bound to the request's host; without a layer, pass the host to validate_for or explain_for";
     for (explanation, expected, hint) in [
         (validator.explain_for(&token, "api.test").await, "https://issuer.test/ under this host", None),
         (validator.explain(&token).await, "a request for api.other or api.test", Some(unbound)),
@@ -94,7 +95,7 @@ async fn a_host_that_is_not_bound_is_told_with_those_that_are() {
         (
             validator.explain_for(&token, "api.other").await,
             "https://other.test/ under this host",
-            Some("a token of another host's issuer"),
+            Some("the token's issuer is bound to another host"),
         ),
     ] {
         let iss = explanation.findings().iter().find(|finding| finding.check() == "iss").expect("a finding");
@@ -112,7 +113,7 @@ async fn an_organization_is_told_by_the_claim_that_is_judged() {
         (Organizations::names(["Acme"]), "organization", Some("\"ac\""), "org_name Acme"),
         (Organizations::ids(["org_2", "org_3"]), "organization", Some("\"org_1\""), "org_id org_2 or org_3"),
         (about(Some(Organization::id("org_2"))), "organization of the request", Some("\"org_1\""), "org_id org_2"),
-        (about(None), "organization of the request", None, "a request that is about an organization"),
+        (about(None), "organization of the request", None, "a request for an organization"),
     ] {
         let api = Api::new(AUDIENCE, trusted(&server)).with_organizations(organizations);
         let explanation = Validator::new(api).expect("a good configuration").explain_for(&token, "api.test").await;
@@ -174,10 +175,10 @@ async fn hint(validator: &Validator, token: &str) -> String {
 async fn it_says_what_to_change() {
     let server = TestIssuer::new();
     let ours = validator(&server);
-    let opaque = "opaque: the client asked for no audience, or the server issues no JWTs; or a JWT that was cut off";
+    let opaque = "opaque: the client requested no audience, the server issues no JWTs, or the JWT was cut off";
     assert_eq!(hint(&ours, "2YotnFZFEjr1zCsicMWpAA").await, opaque);
     for wrapped in ["Bearer a.b.c", "a.b.c\n", "a.b\n.c"] {
-        assert_eq!(hint(&ours, wrapped).await, "give the token alone, without scheme and spaces");
+        assert_eq!(hint(&ours, wrapped).await, "pass the token alone, without scheme and spaces");
     }
     assert_eq!(hint(&ours, "").await, "there is no token");
     for (token, expected) in [
@@ -185,16 +186,16 @@ async fn it_says_what_to_change() {
         (server.token().encrypted(), "encrypted token: turn token encryption off for this API"),
         (
             server.token().audience("client").claim("azp", "client"),
-            "aud names the client and not the API: the client has to request a token for the API",
+            "aud names the client and not the API: the client must request a token for the API",
         ),
         (
             server.token().audience("client").claim("at_hash", "x"),
-            "marked as an ID token: the client has to send the access token",
+            "marked as an ID token: the client must send the access token",
         ),
-        (server.token().claim("at_hash", "x"), "marked as an ID token: the client has to send the access token"),
+        (server.token().claim("at_hash", "x"), "marked as an ID token: the client must send the access token"),
         (
             server.token().audience("https://api.test"),
-            "aud differs from the API's by a trailing slash or by case only: the identifier at the issuer decides",
+            "aud differs from the API's audience only in a trailing slash or in case: compare it with the API's identifier at the issuer",
         ),
         (server.token().audience("https://t.auth0.com/api/v2/"), "a token for Auth0's Management API"),
         (
@@ -211,7 +212,7 @@ async fn it_says_what_to_change() {
     let of_clients = Api::new(AUDIENCE, trusted(&server)).with_client_ids(["web"]);
     let of_clients = Validator::new(of_clients).expect("a good configuration");
     let unmarked = server.token().without("aud").claim("client_id", "web");
-    let expected = "no aud: then token_use has to be access, and client_id one of the API's clients";
+    let expected = "no aud: without it, token_use must be access and client_id one of the API's clients";
     assert_eq!(hint(&of_clients, &unmarked.clone().sign()).await, expected);
     let marked = unmarked.claim("token_use", "access").sign();
     assert!(of_clients.explain(&marked).await.is_accepted());
@@ -221,12 +222,12 @@ async fn it_says_what_to_change() {
     let no_slash = TestIssuer::named("https://idp.test");
     assert_eq!(
         hint(&validator(&no_slash), &no_slash.token().issuer("https://idp.test/").sign()).await,
-        "iss has a trailing slash too many"
+        "iss has an extra trailing slash"
     );
     let auth0 = Api::new(AUDIENCE, trusted(&server)).with_profile(Profile::Auth0);
     let auth0 = Validator::new(auth0).expect("a good configuration");
     let typ = server.token().typ("at+jwt").sign();
-    assert_eq!(hint(&auth0, &typ).await, "the API's profile does not take this typ");
+    assert_eq!(hint(&auth0, &typ).await, "the API's profile does not accept this typ");
 }
 
 #[tokio::test]
@@ -289,7 +290,7 @@ async fn it_knows_the_domains_of_a_tenant_by_their_signature() {
     };
     let canonical_only = ready(api("northwind.eu.auth0.com"), &tenant).await;
     let custom_only = ready(api("login.northwind.com"), &login).await;
-    let canonical = "issued by the canonical domain, configured is the custom one";
+    let canonical = "issued by the canonical domain, but the custom domain is configured";
     assert_eq!(hint(&custom_only, &tenant.token().sign()).await, canonical);
     let other = "issued by another domain of a configured tenant: add it as custom domain";
     assert_eq!(hint(&canonical_only, &login.token().sign()).await, other);
@@ -354,12 +355,15 @@ async fn it_knows_a_public_key_from_a_secret() {
     assert_eq!(hint(&symmetric, &server.token().sign()).await, expected);
     let both = TestIssuer::new().with_algorithms([Algorithm::RS256, Algorithm::ES256]);
     let es = both.token().algorithm(Algorithm::ES256).sign();
-    assert_eq!(hint(&symmetric, &es).await, "token signed with a private key, at an API of a shared secret");
+    assert_eq!(
+        hint(&symmetric, &es).await,
+        "token signed with a private key, but the issuer is configured with a shared secret"
+    );
     let es_only = Validator::new(Api::new(AUDIENCE, trusted(&both).with_algorithms([Algorithm::ES256])));
     let es_only = es_only.expect("a good configuration");
     let hs = server.token().hs256_with_public_key().sign();
-    assert_eq!(hint(&es_only, &hs).await, "token signed with a secret, at an API of public keys");
-    assert_eq!(hint(&validator(&both), &es).await, "the issuer's list of algorithms lacks the token's");
+    assert_eq!(hint(&es_only, &hs).await, "token signed with a secret, but the issuer is configured with public keys");
+    assert_eq!(hint(&validator(&both), &es).await, "the issuer's configured algorithms do not include the token's");
 }
 
 #[tokio::test]
@@ -532,8 +536,9 @@ async fn what_a_route_asks_is_explained_like_the_rest() {
         .claim("tier", "silver")
         .claim("acr", "low")
         .claim("azp", "spa");
-    let permission = "the token has a permission of that name: ask for `scope_or_permission`";
-    let scope = "the token has a scope of that name, which says what the client asked for, not what the user may";
+    let permission = "the token has a permission of that name: require `scope_or_permission`";
+    let scope =
+        "the token has a scope of that name, but a scope shows what the client requested, not what the user may do";
     for (requirement, rejection, found, hint) in [
         (Requirement::permission("write"), None, None, None),
         (

@@ -157,7 +157,7 @@ async fn hints_at_common_slips() {
     let validator = validator(&server);
     let opaque = validator.validate("2YotnFZFEjr1zCsicMWpAA").await.unwrap_err();
     assert_eq!(opaque, Rejection::Token(TokenError::NotAJwt));
-    let expected = "opaque: the client asked for no audience, or the server issues no JWTs; or a JWT that was cut off";
+    let expected = "opaque: the client requested no audience, the server issues no JWTs, or the JWT was cut off";
     assert_eq!(opaque.hint(), Some(expected));
     for (iss, near, hint) in [
         ("https://issuer.test", NearMiss::MissingSlash, "iss lacks the trailing slash"),

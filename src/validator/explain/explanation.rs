@@ -1,4 +1,4 @@
-//! `Explanation`: a report on one token that a person can read.
+//! `Explanation`: a readable report on one token.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,22 +8,22 @@ use crate::clock::Timestamp;
 use crate::rejection::Rejection;
 use crate::requirement::{Requirement, UnmetRequirement};
 use crate::token::Claim;
-use crate::validator::explain::hints::hint_of_unmet;
+use crate::validator::explain::hints::hint_for_unmet;
 
-/// What became of every check over one token: made by [`Validator::explain`](crate::Validator::explain).
+/// The outcome of every check of one token, as [`Validator::explain`](crate::Validator::explain) returns it.
 ///
-/// `Display` gives it as lines of text.
+/// `Display` writes it as lines of text.
 ///
 /// # Security
 ///
-/// It quotes the token's claims, which nobody may have verified: for the operator's eyes, never for an answer on the wire.
+/// It quotes the token's claims, which may be unverified. It is for operators; never send it in a response.
 #[derive(Clone, Debug)]
 pub struct Explanation {
     findings: Vec<Finding>,
     accepted: Option<Accepted>,
 }
 
-/// A token that is accepted, and how time was told.
+/// The claims of an accepted token, with the time and leeway of the validation.
 #[derive(Clone, Debug)]
 pub(in crate::validator) struct Accepted {
     pub(in crate::validator) claims: Claims,
@@ -36,8 +36,8 @@ impl Explanation {
         Self { findings, accepted }
     }
 
-    /// Adds what becomes of the token at a route that asks for `requirement`, by the validator's clock and leeway. It is
-    /// skipped if the token is refused anyhow.
+    /// Adds the outcome of a requirement, as on a route with this `requirement`, by the validator's clock and leeway. The check
+    /// is skipped if the token is rejected before.
     ///
     /// ```
     /// # use tower_bearer::testing::TestIssuer;
@@ -59,58 +59,57 @@ impl Explanation {
             Some(Accepted { claims, now, leeway }) => match requirement.check(claims, *now, *leeway) {
                 Ok(()) => Finding::passed(REQUIREMENT),
                 Err(unmet) => {
-                    let (hint, found) = (hint_of_unmet(&unmet, claims), found(&unmet, claims));
+                    let (hint, found) = (hint_for_unmet(&unmet, claims), found(&unmet, claims));
                     let failed = Finding::failed(REQUIREMENT, Rejection::Requirement(unmet), hint);
-                    failed.finding(found.as_deref())
+                    failed.with_found(found.as_deref())
                 }
             },
         };
-        self.findings.push(finding.expecting(format!("{requirement:?}")));
+        self.findings.push(finding.with_expected(format!("{requirement:?}")));
         self
     }
 
-    /// Says whether the token is accepted.
+    /// Returns whether the token is accepted.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
         self.rejection().is_none()
     }
 
-    /// Why the token is refused: what [`validate`](crate::Validator::validate) answers.
+    /// Returns the rejection that [`validate`](crate::Validator::validate) returns for this token, if any.
     #[must_use]
     pub fn rejection(&self) -> Option<&Rejection> {
         self.findings.iter().find_map(|finding| finding.rejection.as_ref())
     }
 
-    /// Every check, in the order in which they are made.
+    /// Returns all checks, in the order in which they run.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
 
-    /// What to look at, for every check that failed and has a hint: the hints of the log, see
-    /// [`Validator::hint`](crate::Validator::hint).
+    /// Returns the hints of the failed checks. They are the same as in the log; see [`Validator::hint`](crate::Validator::hint).
     pub fn hints(&self) -> impl Iterator<Item = &str> {
         self.findings.iter().filter_map(Finding::hint)
     }
 }
 
-/// What the token says of what it lacks.
+/// Returns the claims of the token that an unmet requirement is about.
 fn found(unmet: &UnmetRequirement, claims: &Claims) -> Option<String> {
     let payload = claims.payload();
-    let said = |names: &[Claim]| {
-        let said = names.iter().filter_map(|claim| Some((claim.name(), payload.raw(*claim)?)));
-        let said: Vec<_> = said.map(|(name, raw)| format!("{name} {raw}")).collect();
-        (!said.is_empty()).then(|| said.join(", "))
+    let quoted = |names: &[Claim]| {
+        let present = names.iter().filter_map(|claim| Some((claim.name(), payload.raw(*claim)?)));
+        let present: Vec<_> = present.map(|(name, raw)| format!("{name} {raw}")).collect();
+        (!present.is_empty()).then(|| present.join(", "))
     };
     match unmet {
         UnmetRequirement::Scope { .. } | UnmetRequirement::Permission { .. } => {
-            said(&[Claim::Scope, Claim::Scp, Claim::Permissions])
+            quoted(&[Claim::Scope, Claim::Scp, Claim::Permissions])
         }
-        UnmetRequirement::Authentication { .. } => said(&[Claim::Acr, Claim::AuthTime]),
+        UnmetRequirement::Authentication { .. } => quoted(&[Claim::Acr, Claim::AuthTime]),
         UnmetRequirement::Claim { claim, .. } => {
             let value = claims.raw_claim(claim);
-            // Without one, the client is read from `azp`.
-            let client = || if &**claim == "client_id" { said(&[Claim::Azp]) } else { None };
+            // Without `client_id`, the client is read from `azp`.
+            let client = || if &**claim == "client_id" { quoted(&[Claim::Azp]) } else { None };
             value.map(str::to_owned).or_else(client)
         }
     }
@@ -120,13 +119,13 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.rejection() {
             None => f.write_str("accepted")?,
-            Some(rejection) => write!(f, "refused: {rejection}")?,
+            Some(rejection) => write!(f, "rejected: {rejection}")?,
         }
         self.findings.iter().try_for_each(|finding| write!(f, "\n{finding}"))
     }
 }
 
-/// One check, and how it went. `Debug` shows nothing of the token.
+/// One check and its outcome. `Debug` shows no part of the token.
 #[derive(Clone)]
 pub struct Finding {
     check: &'static str,
@@ -137,15 +136,15 @@ pub struct Finding {
     hint: Option<&'static str>,
 }
 
-/// How a check went.
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It holds.
+    /// The check passed.
     Passed,
-    /// It does not.
+    /// The check failed.
     Failed,
-    /// It could not be made, because an earlier one failed.
+    /// The check could not run, because an earlier one failed.
     Skipped,
 }
 
@@ -162,48 +161,48 @@ impl Finding {
         Self { outcome: Outcome::Failed, rejection: Some(rejection), hint, ..Self::passed(check) }
     }
 
-    pub(in crate::validator) fn expecting(mut self, expected: impl Into<String>) -> Self {
+    pub(in crate::validator) fn with_expected(mut self, expected: impl Into<String>) -> Self {
         self.expected = Some(expected.into());
         self
     }
 
-    pub(in crate::validator) fn finding(mut self, found: Option<&str>) -> Self {
-        self.found = found.map(shortened);
+    pub(in crate::validator) fn with_found(mut self, found: Option<&str>) -> Self {
+        self.found = found.map(truncated);
         self
     }
 
-    /// The check's name: a stage of the pipeline, or the claim that it is about.
+    /// Returns the name of the check: a stage of the pipeline, or the claim that is checked.
     #[must_use]
     pub fn check(&self) -> &'static str {
         self.check
     }
 
-    /// How it went.
+    /// Returns the outcome.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.outcome
     }
 
-    /// What a token is refused with for this check alone.
+    /// Returns the rejection of a token for which only this check fails.
     #[must_use]
     pub fn rejection(&self) -> Option<&Rejection> {
         self.rejection.as_ref()
     }
 
-    /// What the configuration expects.
+    /// Returns what the configuration expects.
     #[must_use]
     pub fn expected(&self) -> Option<&str> {
         self.expected.as_deref()
     }
 
-    /// What the token says, as it is written there; long values are cut. Where the application's own claims do not fit, the
-    /// claim and the reason, without a value.
+    /// Returns what the token contains, as it is written there. Long values are truncated. For custom claims that do not match
+    /// their type, returns the claim and the reason, without a value.
     #[must_use]
     pub fn found(&self) -> Option<&str> {
         self.found.as_deref()
     }
 
-    /// What to look at, if the cause is a common mistake.
+    /// Returns a hint for the operator, if the cause is a common mistake.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.hint
@@ -238,17 +237,17 @@ impl fmt::Debug for Finding {
     }
 }
 
-/// Cuts what would fill a screen, and whatever would steer a terminal or turn the direction of its text.
-fn shortened(text: &str) -> String {
-    // Of what can be printed, only quotes and backslashes would be escaped.
+/// Truncates long text, and replaces characters that control a terminal or the direction of text.
+fn truncated(text: &str) -> String {
+    // `escape_debug` escapes quotes and backslashes, which are printable.
     let is_printable = |c: char| matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1;
-    let mut shown: String = text.chars().take(LONGEST).map(|c| if is_printable(c) { c } else { ' ' }).collect();
-    if text.chars().nth(LONGEST).is_some() {
+    let mut shown: String = text.chars().take(MAX_CHARS).map(|c| if is_printable(c) { c } else { ' ' }).collect();
+    if text.chars().nth(MAX_CHARS).is_some() {
         shown.push('…');
     }
     shown
 }
 
-const LONGEST: usize = 200;
+const MAX_CHARS: usize = 200;
 
 const REQUIREMENT: &str = "requirement";

@@ -1,4 +1,4 @@
-//! `explain`: the checks of the pipeline in their order, collecting instead of stopping.
+//! `explain`: runs the checks of the pipeline in order and collects all outcomes.
 
 pub(super) mod explanation;
 pub(super) mod hints;
@@ -21,10 +21,10 @@ use crate::validator::routing::Route;
 use crate::validator::{Core, IssuerState, Validator};
 
 impl<C: Send + Sync + 'static> Validator<C> {
-    /// Explains what becomes of a token: every check with its outcome, what was expected, and what to change.
+    /// Explains why a token is accepted or rejected: returns each check with its outcome, the expected value, and a hint.
     ///
-    /// It makes the same checks as [`validate`](Self::validate), from the same table, and goes on after a failure as far as
-    /// that makes sense. It writes no log line. It may wait for keys as a request would.
+    /// The checks are the same as those of [`validate`](Self::validate), from the same table. After a failure, the checks that
+    /// do not depend on it still run. This method writes no log line. It may wait for keys, as a request does.
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
@@ -44,18 +44,18 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ///
     /// # Security
     ///
-    /// For operators: it tells what no client should learn.
+    /// For operators only: an explanation contains details that a client must not see.
     pub async fn explain(&self, token: &str) -> Explanation {
-        self.explain_under(token, &RequestContext::default()).await
+        self.explain_with_context(token, &RequestContext::default()).await
     }
 
-    /// The same for a token that came with a request for `host`, as [`validate_for`](Self::validate_for).
+    /// Explains a token of a request to `host`, as [`validate_for`](Self::validate_for) validates it.
     pub async fn explain_for(&self, token: &str, host: &str) -> Explanation {
         match Host::parse(host) {
             Ok(host) => {
                 let request = Request::new(());
                 let context = self.context(&RequestHead::with_host(&request, Some(host)));
-                self.explain_under(token, &context).await
+                self.explain_with_context(token, &context).await
             }
             Err(error) => {
                 let rejection = Rejection::Host(error);
@@ -65,62 +65,62 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// The same for a token that came with a request, as [`validate_request`](Self::validate_request).
+    /// Explains a token of a request, as [`validate_request`](Self::validate_request) validates it.
     pub async fn explain_request(&self, token: &str, request: &RequestHead<'_>) -> Explanation {
         let context = self.context(request);
-        self.explain_under(token, &context).await
+        self.explain_with_context(token, &context).await
     }
 
-    async fn explain_under(&self, token: &str, context: &RequestContext) -> Explanation {
+    async fn explain_with_context(&self, token: &str, context: &RequestContext) -> Explanation {
         let mut report = Report { core: &self.core, token, findings: Vec::new() };
-        let Some(parsed) = report.form() else { return report.abandon(STAGES) };
+        let Some(parsed) = report.parse() else { return report.skip(STAGES) };
         let route = report.issuer(&parsed, context);
         let issuer = route.and_then(|route| self.core.issuers.get(route.issuer));
         let trusted = report.algorithm(&parsed, issuer);
         let name = route
             .map_or_else(|| parsed.payload().text(Claim::Iss).ok().unwrap_or_default(), |route| route.label.name());
-        let claims = report.evaluate(&parsed, name);
-        report.claims(&parsed, &claims, Early::Yes);
+        let claims = report.check_claims(&parsed, name);
+        report.claims(&parsed, &claims, Phase::BeforeSignature);
         let signed = report.signature(&parsed, trusted).await;
-        report.claims(&parsed, &claims, Early::No);
+        report.claims(&parsed, &claims, Phase::AfterSignature);
         report.request(&parsed, context);
         let accepted = self.explain_application(&mut report, signed);
         Explanation::new(report.findings, accepted)
     }
 
     fn explain_application(&self, report: &mut Report<'_>, signed: Option<SignedToken>) -> Option<Accepted> {
-        let good = report.findings.iter().all(|finding| finding.outcome() != Outcome::Failed);
-        let Some(signed) = signed.filter(|_| good) else {
+        let all_passed = report.findings.iter().all(|finding| finding.outcome() != Outcome::Failed);
+        let Some(signed) = signed.filter(|_| all_passed) else {
             report.findings.push(Finding::skipped(APPLICATION));
             return None;
         };
         let (header, payload, _) = signed.into_parts();
-        let outcome = self.application.admit(Claims::verified(header, payload));
+        let outcome = self.application.read_and_check(Claims::verified(header, payload));
         let claims = outcome.as_ref().ok().map(Claims::registered);
         let mismatch = match &outcome {
             Err(Rejection::CustomClaims(error)) => Some(error.to_string()),
             _ => None,
         };
-        report.add(APPLICATION, outcome.map(|_| ()), |finding| finding.finding(mismatch.as_deref()));
+        report.add(APPLICATION, outcome.map(|_| ()), |finding| finding.with_found(mismatch.as_deref()));
         Some(Accepted { claims: claims?, now: self.core.clock.now(), leeway: self.core.rules.leeway })
     }
 }
 
-/// Findings in the making.
+/// Collects the findings for one token.
 struct Report<'r> {
     core: &'r Core,
     token: &'r str,
     findings: Vec<Finding>,
 }
 
-/// Whether a check is made before the signature.
+/// Whether a check runs before or after the signature check.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Early {
-    Yes,
-    No,
+enum Phase {
+    BeforeSignature,
+    AfterSignature,
 }
 
-type Judged = Vec<(&'static Check, Result<(), ClaimError>)>;
+type CheckOutcomes = Vec<(&'static Check, Result<(), ClaimError>)>;
 
 impl<'r> Report<'r> {
     /// Adds the outcome of a check.
@@ -135,65 +135,71 @@ impl<'r> Report<'r> {
         self.findings.push(describe(finding));
     }
 
-    fn abandon(mut self, stages: &[&'static str]) -> Explanation {
+    fn skip(mut self, stages: &[&'static str]) -> Explanation {
         self.findings.extend(stages.iter().map(|stage| Finding::skipped(stage)));
         Explanation::new(self.findings, None)
     }
 
-    fn form(&mut self) -> Option<UnverifiedToken<'r>> {
+    fn parse(&mut self) -> Option<UnverifiedToken<'r>> {
         let (length, limit) = (self.token.len(), self.core.max_token_bytes);
         let size = self.core.check_length(length);
-        let check_organization = size.is_ok();
+        let is_within_limit = size.is_ok();
         self.add("size", size, |finding| {
-            finding.expecting(format!("at most {limit} octets")).finding(Some(&format!("{length} octets")))
+            finding.with_expected(format!("at most {limit} bytes")).with_found(Some(&format!("{length} bytes")))
         });
-        if !check_organization {
+        if !is_within_limit {
             return None;
         }
         let parsed = UnverifiedToken::parse(self.token);
         let outcome = parsed.as_ref().map(|_| ()).map_err(|error| Rejection::Token(*error));
-        self.add("form", outcome, |finding| finding.expecting("a signed JWT: header.payload.signature"));
+        self.add("form", outcome, |finding| finding.with_expected("a signed JWT: header.payload.signature"));
         parsed.ok()
     }
 
+    /// Checks `iss` and the host. Returns the route of a trusted issuer, also if the host does not allow it.
     fn issuer(&mut self, parsed: &UnverifiedToken<'_>, context: &RequestContext) -> Option<Route<'r>> {
         let core = self.core;
         let route = core.routes.find(parsed.payload(), &core.hosts, context.host.as_ref());
-        let mut known: Vec<&str> = core.routes.names().collect();
-        known.sort_unstable();
-        let mut expected = known.join(" or ");
+        let mut trusted: Vec<&str> = core.routes.names().collect();
+        trusted.sort_unstable();
+        let mut expected = trusted.join(" or ");
         if let Some(bound) = context.host.as_ref().and_then(|host| core.hosts.issuer_for(host)) {
             expected = format!("{bound} under this host");
         } else if matches!(route, Err(IssuerError::UnknownHost)) {
             expected = format!("a request for {}", core.hosts.hosts().collect::<Vec<_>>().join(" or "));
         }
         let outcome = route.map(|_| ()).map_err(Rejection::Issuer);
-        self.add("iss", outcome, |finding| finding.expecting(expected).finding(parsed.payload().raw(Claim::Iss)));
-        // Under the wrong host, the issuer's keys still tell whether the token is genuine.
+        self.add("iss", outcome, |finding| {
+            finding.with_expected(expected).with_found(parsed.payload().raw(Claim::Iss))
+        });
+        // The issuer's keys can verify the token even if the host is wrong.
         route.ok().or_else(|| core.routes.find(parsed.payload(), &Default::default(), None).ok())
     }
 
+    /// Checks the algorithm. Returns the issuer if the token can be verified with its keys.
     fn algorithm(&mut self, parsed: &UnverifiedToken<'_>, issuer: Option<&'r IssuerState>) -> Option<&'r IssuerState> {
         let algorithm = parsed.header().algorithm();
         let listed = |issuer: &&IssuerState| issuer.algorithms.contains(&algorithm);
         let outcome = match issuer {
             Some(issuer) if !listed(&issuer) => Err(Rejection::Algorithm { algorithm }),
             Some(_) => Ok(()),
-            // Even a stranger's algorithm can tell what is amiss.
+            // For an unknown issuer, the algorithm fails only if no configured issuer uses it.
             None if self.core.issuers.iter().any(|issuer| listed(&issuer)) => {
-                self.findings.push(Finding::skipped("alg").finding(Some(algorithm.name())));
+                self.findings.push(Finding::skipped("alg").with_found(Some(algorithm.name())));
                 return None;
             }
             None => Err(Rejection::Algorithm { algorithm }),
         };
         let issuers = issuer.map_or(&*self.core.issuers, std::slice::from_ref);
         let names: Vec<&str> = issuers.iter().flat_map(|issuer| &issuer.algorithms).map(|one| one.name()).collect();
-        self.add("alg", outcome, |finding| finding.expecting(names.join(" or ")).finding(Some(algorithm.name())));
+        self.add("alg", outcome, |finding| {
+            finding.with_expected(names.join(" or ")).with_found(Some(algorithm.name()))
+        });
         issuer.filter(listed)
     }
 
-    /// Makes the whole table of checks, collecting.
-    fn evaluate(&self, parsed: &UnverifiedToken<'_>, issuer: &str) -> Judged {
+    /// Runs all checks of claims and collects the outcomes.
+    fn check_claims(&self, parsed: &UnverifiedToken<'_>, issuer: &str) -> CheckOutcomes {
         let now = self.core.clock.now();
         let input = CheckInput { header: parsed.header(), payload: parsed.payload(), issuer, now };
         let mut outcomes = Vec::new();
@@ -204,13 +210,17 @@ impl<'r> Report<'r> {
         outcomes
     }
 
-    fn claims(&mut self, parsed: &UnverifiedToken<'_>, judged: &Judged, early: Early) {
+    /// Adds the outcomes of the checks of claims in one phase.
+    fn claims(&mut self, parsed: &UnverifiedToken<'_>, outcomes: &CheckOutcomes, phase: Phase) {
         let now = self.core.clock.now();
-        // `iss` was judged where it chose the issuer.
-        let made = judged.iter().filter(|(check, _)| check.cheap == (early == Early::Yes) && check.name != "iss");
-        for (check, outcome) in made {
-            let refuse = if early == Early::Yes { Rejection::UnverifiedClaims } else { Rejection::Claims };
-            let outcome = outcome.clone().map_err(refuse);
+        // `iss` was checked when it selected the issuer.
+        let checks = outcomes
+            .iter()
+            .filter(|(check, _)| check.cheap == (phase == Phase::BeforeSignature) && check.name != "iss");
+        for (check, outcome) in checks {
+            let to_rejection =
+                if phase == Phase::BeforeSignature { Rejection::UnverifiedClaims } else { Rejection::Claims };
+            let outcome = outcome.clone().map_err(to_rejection);
             let core = self.core;
             self.add(check.name, outcome, |finding| core.describe(finding, parsed, now));
         }
@@ -222,46 +232,48 @@ impl<'r> Report<'r> {
             return None;
         };
         let header = parsed.header();
-        let proof = match issuer.keys.for_token(header.kid(), header.algorithm()).await {
-            Ok((table, epoch)) => issuer.prove(parsed.clone(), &table, epoch),
+        let verified = match issuer.keys.wait_for_key(header.kid(), header.algorithm()).await {
+            Ok((table, epoch)) => issuer.verify(parsed.clone(), &table, epoch),
             Err(rejection) => Err(rejection),
         };
         let kid = header.kid().map(str::to_owned);
-        match proof {
-            Ok(proof) => {
-                self.findings.push(Finding::passed("key").finding(kid.as_deref()));
+        match verified {
+            Ok(verified) => {
+                self.findings.push(Finding::passed("key").with_found(kid.as_deref()));
                 self.findings.push(Finding::passed("signature"));
-                Some(proof.token)
+                Some(verified.token)
             }
             Err(Rejection::Signature) => {
-                self.findings.push(Finding::passed("key").finding(kid.as_deref()));
+                self.findings.push(Finding::passed("key").with_found(kid.as_deref()));
                 self.add("signature", Err(Rejection::Signature), |finding| finding);
                 None
             }
             Err(rejection @ Rejection::KeysUnavailable { .. }) => {
                 let expected = issuer.with_skipped_keys("the issuer's keys");
-                self.add("key", Err(rejection), |finding| finding.expecting(expected));
+                self.add("key", Err(rejection), |finding| finding.with_expected(expected));
                 self.findings.push(Finding::skipped("signature"));
                 None
             }
             Err(rejection) => {
                 let expected = issuer.with_skipped_keys("a key of this kid and algorithm among the issuer's");
-                self.add("key", Err(rejection), |finding| finding.expecting(expected).finding(kid.as_deref()));
+                self.add("key", Err(rejection), |finding| finding.with_expected(expected).with_found(kid.as_deref()));
                 self.findings.push(Finding::skipped("signature"));
                 None
             }
         }
     }
 
-    /// What the application says of the request.
+    /// Checks the organization of the request.
     fn request(&mut self, parsed: &UnverifiedToken<'_>, context: &RequestContext) {
         if self.core.organization_of.is_some() {
             let outcome = self.core.check_organization(parsed.payload(), context);
             self.add("organization of the request", outcome, |finding| match &context.organization {
-                None => finding.expecting("a request that is about an organization"),
+                None => finding.with_expected("a request for an organization"),
                 Some(organization) => {
                     let (claim, expected) = organization.expected();
-                    finding.finding(parsed.payload().raw(claim)).expecting(format!("{} {expected}", claim.name()))
+                    finding
+                        .with_found(parsed.payload().raw(claim))
+                        .with_expected(format!("{} {expected}", claim.name()))
                 }
             });
         }
@@ -269,33 +281,33 @@ impl<'r> Report<'r> {
 }
 
 impl Core {
-    /// Says what a check of the table expects, and what it found.
+    /// Adds to a finding what its check expects and what the token contains.
     fn describe(&self, finding: Finding, parsed: &UnverifiedToken<'_>, now: Timestamp) -> Finding {
         let rules = &self.rules;
         let payload = parsed.payload();
         let raw = |claim| payload.raw(claim);
         let date = |claim| dated(raw(claim), crate::claims::date(payload, claim).ok(), now);
         match finding.check() {
-            "typ" => finding.finding(parsed.header().typ()).expecting(match rules.profile {
+            "typ" => finding.with_found(parsed.header().typ()).with_expected(match rules.profile {
                 Profile::Any => "no typ, JWT or at+jwt",
                 Profile::Auth0 => "JWT",
                 Profile::Rfc9068 => "at+jwt",
             }),
-            "aud" => finding.finding(raw(Claim::Aud)).expecting(rules.audiences.join(" or ")),
-            "exp" => finding.finding(date(Claim::Exp).as_deref()).expecting("a time to come"),
-            "nbf" => finding.finding(date(Claim::Nbf).as_deref()).expecting("a time that has come"),
-            "iat" => finding.finding(date(Claim::Iat).as_deref()),
-            "sub" => finding.finding(raw(Claim::Sub)).expecting("a string"),
-            "jti" => finding.finding(raw(Claim::Jti)).expecting("a string"),
-            "required claims" if !rules.required.is_empty() => finding.expecting(rules.required.join(", ")),
-            "cnf" => finding.finding(raw(Claim::Cnf)).expecting("no cnf"),
+            "aud" => finding.with_found(raw(Claim::Aud)).with_expected(rules.audiences.join(" or ")),
+            "exp" => finding.with_found(date(Claim::Exp).as_deref()).with_expected("a time in the future"),
+            "nbf" => finding.with_found(date(Claim::Nbf).as_deref()).with_expected("a time in the past"),
+            "iat" => finding.with_found(date(Claim::Iat).as_deref()),
+            "sub" => finding.with_found(raw(Claim::Sub)).with_expected("a string"),
+            "jti" => finding.with_found(raw(Claim::Jti)).with_expected("a string"),
+            "required claims" if !rules.required.is_empty() => finding.with_expected(rules.required.join(", ")),
+            "cnf" => finding.with_found(raw(Claim::Cnf)).with_expected("no cnf"),
             "client" if !rules.clients.is_empty() => {
-                finding.finding(raw(Claim::ClientId).or(raw(Claim::Azp))).expecting(rules.clients.join(" or "))
+                finding.with_found(raw(Claim::ClientId).or(raw(Claim::Azp))).with_expected(rules.clients.join(" or "))
             }
             "organization" => match rules.organizations.expected() {
-                None => finding.finding(raw(Claim::OrgId).or(raw(Claim::OrgName))),
+                None => finding.with_found(raw(Claim::OrgId).or(raw(Claim::OrgName))),
                 Some((claim, expected)) => {
-                    finding.finding(raw(claim)).expecting(format!("{} {expected}", claim.name()))
+                    finding.with_found(raw(claim)).with_expected(format!("{} {expected}", claim.name()))
                 }
             },
             _ => finding,
@@ -304,12 +316,12 @@ impl Core {
 }
 
 impl IssuerState {
-    /// Adds to what is expected of the issuer's keys why keys of its last set may not verify.
+    /// Adds to `expected` the keys of the issuer's last set that were skipped, with the reasons.
     fn with_skipped_keys(&self, expected: &str) -> String {
         let skipped = self.keys.source().map(KeySource::skipped_keys).unwrap_or_default();
-        let listed = skipped.iter().take(MOST_SKIPPED_KEYS);
+        let listed = skipped.iter().take(MAX_LISTED_KEYS);
         let mut reasons: Vec<_> = listed.map(|key| format!("key {}: {}", key.position(), key.reason())).collect();
-        let others = skipped.len().saturating_sub(MOST_SKIPPED_KEYS);
+        let others = skipped.len().saturating_sub(MAX_LISTED_KEYS);
         if others > 0 {
             reasons.push(format!("and {others} more"));
         }
@@ -317,7 +329,7 @@ impl IssuerState {
     }
 }
 
-/// A date as it stands in the token, and how far it is from now.
+/// Returns a date as the token contains it, and its distance from now.
 fn dated(raw: Option<&str>, date: Option<Timestamp>, now: Timestamp) -> Option<String> {
     let raw = raw?;
     Some(match date {
@@ -327,8 +339,8 @@ fn dated(raw: Option<&str>, date: Option<Timestamp>, now: Timestamp) -> Option<S
     })
 }
 
-/// Real sets hold ten keys or fewer.
-const MOST_SKIPPED_KEYS: usize = 10;
+/// Real key sets have ten keys or fewer.
+const MAX_LISTED_KEYS: usize = 10;
 
 const APPLICATION: &str = "application";
 

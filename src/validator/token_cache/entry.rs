@@ -1,4 +1,4 @@
-//! One verdict that is remembered: what it says, what it depends on, and for how long.
+//! `CacheEntry`: the claims of one verified token, with what their validity depends on.
 
 use std::any::TypeId;
 use std::mem::size_of;
@@ -12,49 +12,50 @@ use crate::keys::{Found, KeyTable, Thumbprint, TokenFingerprint};
 use crate::telemetry;
 use crate::validator::token_cache::slot_tag::SlotTag;
 
-/// That a token was good, and what that depends on.
+/// The claims of an accepted token, the key that verified it, and the lifetime of the entry.
 pub(in crate::validator) struct CacheEntry<C> {
-    /// What its token is looked for by, and what stands for it.
+    /// Selects the slots of [`RecentTable`](super::table::RecentTable) that may contain the entry.
     slot_tag: SlotTag,
     fingerprint: TokenFingerprint,
     claims: Claims<C>,
-    /// The place of the issuer's route.
+    /// The index of the issuer's route.
     route_index: usize,
-    /// The key that proved it.
+    /// The key that verified the token.
     thumbprint: Thumbprint,
-    /// The last epoch of the issuer's keys in which that key was seen to prove it.
+    /// The last epoch of the issuer's keys that is known to include this key.
     epoch: AtomicU64,
-    life: EntryLifetime,
+    lifetime: EntryLifetime,
     weight: u32,
-    /// That it left because it counts no more, and not to make room.
+    /// Whether the entry was removed because it was invalid. An entry that leaves the cache otherwise counts as evicted.
     invalid: AtomicBool,
 }
 
-/// What a verdict depends on.
+/// The verification of a token's signature: the route, the key, and the epoch of the keys.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::validator) struct VerifiedBy {
-    /// The place of the issuer's route.
+pub(in crate::validator) struct Verification {
+    /// The index of the issuer's route.
     pub(in crate::validator) route_index: usize,
-    /// The key that proved the token, and the epoch in which it did.
+    /// The key that verified the token.
     pub(in crate::validator) thumbprint: Thumbprint,
+    /// The epoch of the issuer's keys at that time.
     pub(in crate::validator) epoch: u64,
 }
 
-/// How long a verdict counts.
+/// The period in which an entry is valid.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::validator) struct EntryLifetime {
-    /// Every date held at this moment.
-    pub(in crate::validator) judged_at: Timestamp,
-    /// And from this moment on, one of them does not.
-    pub(in crate::validator) ends_at: Timestamp,
-    /// No verdict is older than [`defaults::TOKEN_CACHE_MAX_AGE`], whatever the wall clock does.
+    /// The time of the validation, at which all dates were valid.
+    pub(in crate::validator) checked_at: Timestamp,
+    /// The first time after it at which a date is no longer valid.
+    pub(in crate::validator) valid_until: Timestamp,
+    /// The end of [`defaults::TOKEN_CACHE_MAX_AGE`], by the monotonic clock.
     pub(in crate::validator) evict_at: Monotonic,
 }
 
 impl EntryLifetime {
-    /// Its length; zero for a token that is accepted only by the leeway.
-    pub(in crate::validator) fn lifetime(self) -> Duration {
-        self.ends_at.saturating_since(self.judged_at).min(defaults::TOKEN_CACHE_MAX_AGE)
+    /// Returns the length of the period; zero for a token that is accepted only because of the leeway.
+    pub(in crate::validator) fn duration(self) -> Duration {
+        self.valid_until.saturating_since(self.checked_at).min(defaults::TOKEN_CACHE_MAX_AGE)
     }
 }
 
@@ -67,17 +68,17 @@ impl<C> CacheEntry<C> {
         self.fingerprint
     }
 
-    /// The octets that it takes, with what the map needs to keep it.
+    /// Returns the memory of the entry in bytes, with the overhead of the map.
     pub(in crate::validator) fn weight(&self) -> u32 {
         self.weight
     }
 
-    /// How long it can count at most.
+    /// Returns the longest time for which the entry can be valid.
     pub(in crate::validator) fn lifetime(&self) -> Duration {
-        self.life.lifetime()
+        self.lifetime.duration()
     }
 
-    /// Notes that it leaves because it counts no more.
+    /// Records that the entry is removed because it is invalid, so that it does not count as evicted.
     pub(in crate::validator) fn mark_invalid(&self) {
         self.invalid.store(true, Ordering::Relaxed);
     }
@@ -88,12 +89,12 @@ impl<C: 'static> CacheEntry<C> {
         slot_tag: SlotTag,
         fingerprint: TokenFingerprint,
         claims: Claims<C>,
-        proof: VerifiedBy,
-        life: EntryLifetime,
+        verification: Verification,
+        lifetime: EntryLifetime,
     ) -> Self {
-        let VerifiedBy { route_index, thumbprint, epoch } = proof;
-        // What `C` keeps outside of itself was read from the payload, so it is taken to be about as large. A
-        // tree of values is larger, as `with_token_cache_bytes` says.
+        let Verification { route_index, thumbprint, epoch } = verification;
+        // The heap memory of `C` cannot be measured. It was read from the payload, so the length of the payload is the
+        // estimate. A tree of values is larger, as `with_token_cache_bytes` documents.
         let custom = if TypeId::of::<C>() == TypeId::of::<NoCustomClaims>() {
             0
         } else {
@@ -110,7 +111,7 @@ impl<C: 'static> CacheEntry<C> {
             route_index,
             thumbprint,
             epoch: AtomicU64::new(epoch),
-            life,
+            lifetime,
             weight,
             invalid: AtomicBool::new(false),
         }
@@ -124,31 +125,31 @@ impl<C: 'static> CacheEntry<C> {
         self.route_index
     }
 
-    /// Says whether all dates hold, and the verdict is young enough.
+    /// Returns whether all dates are valid and the entry is younger than the maximum age.
     ///
-    /// Between the moment at which every date held and the first at which one does not, all of them hold. A wall clock
-    /// that was set back before the first has the token judged anew. The age counts by both clocks, since the monotonic one
-    /// may stop while the machine is suspended.
-    pub(in crate::validator) fn is_current(&self, now: Timestamp, monotonic: Monotonic) -> bool {
-        let EntryLifetime { judged_at, ends_at, evict_at } = self.life;
-        let is_young = monotonic < evict_at && now < judged_at.saturating_add(defaults::TOKEN_CACHE_MAX_AGE);
-        judged_at <= now && now < ends_at && is_young
+    /// All dates are valid from `checked_at` until `valid_until`. If the wall clock was set back to before `checked_at`, the
+    /// entry is not fresh. The age is measured by both clocks, because the monotonic clock may stop while the machine is
+    /// suspended.
+    pub(in crate::validator) fn is_fresh(&self, now: Timestamp, monotonic: Monotonic) -> bool {
+        let EntryLifetime { checked_at, valid_until, evict_at } = self.lifetime;
+        let is_within_max_age = monotonic < evict_at && now < checked_at.saturating_add(defaults::TOKEN_CACHE_MAX_AGE);
+        checked_at <= now && now < valid_until && is_within_max_age
     }
 
-    /// Says whether the key that proved the token would prove it again: the epoch is the same, or the new table finds the
-    /// same key for the same header.
-    pub(in crate::validator) fn is_proven_by(&self, table: &KeyTable, epoch: u64) -> bool {
+    /// Returns whether the current keys include the key that verified the token: the epoch is unchanged, or the new table
+    /// finds the same key for the same header.
+    pub(in crate::validator) fn is_key_current(&self, table: &KeyTable, epoch: u64) -> bool {
         if self.epoch.load(Ordering::Relaxed) == epoch {
             return true;
         }
         let header = self.claims.header();
         let Found::Keys(mut keys) = table.find(header.kid(), header.algorithm()) else { return false };
-        let stands = keys.any(|key| *key.thumbprint() == self.thumbprint);
-        if stands {
-            // Two requests that race store what is true of both their epochs; the worse of it is one more look-up.
+        let is_current = keys.any(|key| *key.thumbprint() == self.thumbprint);
+        if is_current {
+            // In a race, each request stores an epoch for which this is true. The cost is at most one more lookup.
             self.epoch.store(epoch, Ordering::Relaxed);
         }
-        stands
+        is_current
     }
 }
 
@@ -170,52 +171,53 @@ pub(in crate::validator) mod tests {
     use crate::testing::TestIssuer;
     use crate::token::Algorithm;
 
-    /// A verdict that counts for so many seconds.
+    /// Returns an entry that is valid for this number of seconds.
     pub(in crate::validator) fn entry(
         slot_tag: SlotTag,
         fingerprint: TokenFingerprint,
         seconds: u64,
     ) -> CacheEntry<NoCustomClaims> {
-        let (claims, proof, life) = valid_for(seconds);
-        CacheEntry::new(slot_tag, fingerprint, claims, proof, life)
+        let (claims, verification, lifetime) = valid_for(seconds);
+        CacheEntry::new(slot_tag, fingerprint, claims, verification, lifetime)
     }
 
-    pub(in crate::validator) fn valid_for(seconds: u64) -> (Claims, VerifiedBy, EntryLifetime) {
+    pub(in crate::validator) fn valid_for(seconds: u64) -> (Claims, Verification, EntryLifetime) {
         let claims = Claims::for_tests(r#"{"iss":"i","exp":1}"#);
-        let judged_at = Timestamp::from_secs(1_000);
-        let ends_at = judged_at.saturating_add(Duration::from_secs(seconds));
+        let checked_at = Timestamp::from_secs(1_000);
+        let valid_until = checked_at.saturating_add(Duration::from_secs(seconds));
         let evict_at = Monotonic::default().saturating_add(defaults::TOKEN_CACHE_MAX_AGE);
-        let proof = VerifiedBy { route_index: 0, thumbprint: Thumbprint::secret(b"a key"), epoch: 1 };
-        (claims, proof, EntryLifetime { judged_at, ends_at, evict_at })
+        let verification = Verification { route_index: 0, thumbprint: Thumbprint::secret(b"a key"), epoch: 1 };
+        (claims, verification, EntryLifetime { checked_at, valid_until, evict_at })
     }
 
     #[test]
-    fn a_verdict_counts_from_its_moment_until_the_first_date_fails_or_it_is_too_old() {
-        let good = entry(SlotTag::for_tests(1), TokenFingerprint::for_tests(1), 60);
+    fn is_fresh_from_the_check_until_a_date_fails_or_the_maximum_age_ends() {
+        let cached = entry(SlotTag::for_tests(1), TokenFingerprint::for_tests(1), 60);
         let at = Timestamp::from_secs;
         let after = |age| Monotonic::default().saturating_add(age);
-        let young = after(defaults::TOKEN_CACHE_MAX_AGE - Duration::from_nanos(1));
-        assert!(good.is_current(at(1_000), young) && good.is_current(at(1_059), young));
-        assert!(!good.is_current(at(999), young), "the wall clock was set back");
-        assert!(!good.is_current(at(1_060), young), "a date fails");
-        assert!(!good.is_current(at(1_059), after(defaults::TOKEN_CACHE_MAX_AGE)), "it is too old");
+        let within_max_age = after(defaults::TOKEN_CACHE_MAX_AGE - Duration::from_nanos(1));
+        assert!(cached.is_fresh(at(1_000), within_max_age) && cached.is_fresh(at(1_059), within_max_age));
+        assert!(!cached.is_fresh(at(999), within_max_age), "the wall clock was set back");
+        assert!(!cached.is_fresh(at(1_060), within_max_age), "a date is no longer valid");
+        assert!(!cached.is_fresh(at(1_059), after(defaults::TOKEN_CACHE_MAX_AGE)), "it has reached the maximum age");
         let long = entry(SlotTag::for_tests(1), TokenFingerprint::for_tests(1), 3_600);
-        assert!(long.is_current(at(1_299), young));
-        assert!(!long.is_current(at(1_300), young), "it is too old by the wall clock");
+        assert!(long.is_fresh(at(1_299), within_max_age));
+        assert!(!long.is_fresh(at(1_300), within_max_age), "it has reached the maximum age by the wall clock");
     }
 
-    /// The requests of one token may hold snapshots of different epochs, in any order.
+    /// Concurrent requests with one token may have snapshots of different epochs, in any order.
     #[test]
-    fn looks_the_key_up_unless_the_epoch_is_the_one_in_which_it_was_seen_last() {
+    fn looks_the_key_up_unless_the_epoch_is_the_last_known_one() {
         let keys = KeySet::from_jwks(TestIssuer::new().jwks()).expect("a key set");
         let with_key = keys.bind(&[Algorithm::RS256], KeyOrigin::Remote);
         let without = KeyTable::from_secrets(Vec::new());
         let Found::Keys(mut found) = with_key.find(None, Algorithm::RS256) else { panic!("one key") };
         let thumbprint = *found.next().expect("one key").thumbprint();
-        let (claims, proof, life) = valid_for(60);
-        let proof = VerifiedBy { thumbprint, epoch: 1, ..proof };
-        let good = CacheEntry::new(SlotTag::for_tests(1), TokenFingerprint::for_tests(1), claims, proof, life);
-        // A look-up in `without` fails.
+        let (claims, verification, lifetime) = valid_for(60);
+        let verification = Verification { thumbprint, epoch: 1, ..verification };
+        let cached =
+            CacheEntry::new(SlotTag::for_tests(1), TokenFingerprint::for_tests(1), claims, verification, lifetime);
+        // A lookup in `without` finds no key.
         for (table, epoch, expected) in [
             (&without, 1, true),
             (&without, 0, false),
@@ -228,46 +230,47 @@ pub(in crate::validator) mod tests {
             (&without, 4, false),
             (&with_key, 2, true),
         ] {
-            assert_eq!(good.is_proven_by(table, epoch), expected, "epoch {epoch}");
+            assert_eq!(cached.is_key_current(table, epoch), expected, "epoch {epoch}");
         }
     }
 
     #[test]
-    fn the_map_keeps_a_verdict_no_longer_than_it_counts() {
+    fn limits_the_lifetime_to_the_maximum_age() {
         let lifetime = |seconds| entry(SlotTag::for_tests(1), TokenFingerprint::for_tests(1), seconds).lifetime();
         assert_eq!((lifetime(60), lifetime(3_600)), (Duration::from_secs(60), defaults::TOKEN_CACHE_MAX_AGE));
     }
 
     #[test]
-    fn claims_of_the_applications_own_weigh_as_much_as_they_can_be_told() {
-        let (claims, proof, life) = valid_for(60);
+    fn estimates_the_weight_of_custom_claims_by_the_payload_length() {
+        let (claims, verification, lifetime) = valid_for(60);
         let (slot_tag, fingerprint, json) =
             (SlotTag::for_tests(1), TokenFingerprint::for_tests(1), claims.json().len());
-        let plain = CacheEntry::new(slot_tag, fingerprint, claims.clone(), proof, life).weight();
+        let plain = CacheEntry::new(slot_tag, fingerprint, claims.clone(), verification, lifetime).weight();
         let custom =
-            CacheEntry::new(slot_tag, fingerprint, claims.with_custom(Arc::new(String::new())), proof, life).weight();
+            CacheEntry::new(slot_tag, fingerprint, claims.with_custom(Arc::new(String::new())), verification, lifetime)
+                .weight();
         assert_eq!(usize::try_from(custom - plain), Ok(size_of::<String>() + json));
     }
 
     #[cfg(feature = "metrics")]
     #[test]
-    fn the_gauges_follow_what_is_in_memory() {
+    fn updates_the_gauges_when_entries_are_created_and_dropped() {
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-        let says = |entries: u32, bytes: u32| {
+        let assert_gauges = |entries: u32, bytes: u32| {
             let text = recorder.handle().render();
             for expected in [format!("jwt_token_cache_entries {entries}"), format!("jwt_token_cache_bytes {bytes}")] {
                 assert!(text.lines().any(|line| line == expected), "{expected} in\n{text}");
             }
         };
         metrics::with_local_recorder(&recorder, || {
-            let good = |number| entry(SlotTag::for_tests(number), TokenFingerprint::for_tests(number), 60);
-            let (one, two) = (good(1), good(2));
+            let cached = |number| entry(SlotTag::for_tests(number), TokenFingerprint::for_tests(number), 60);
+            let (one, two) = (cached(1), cached(2));
             let weight = one.weight;
-            says(2, 2 * weight);
+            assert_gauges(2, 2 * weight);
             drop(two);
-            says(1, weight);
+            assert_gauges(1, weight);
             drop(one);
-            says(0, 0);
+            assert_gauges(0, 0);
         });
     }
 }

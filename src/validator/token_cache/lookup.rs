@@ -1,4 +1,4 @@
-//! Whether a verdict that is remembered still counts.
+//! Lookup in the token cache, and revalidation of the entry that it finds.
 
 use crate::claims::Claims;
 use crate::rejection::Rejection;
@@ -10,33 +10,33 @@ use crate::validator::token_cache::entry::CacheEntry;
 use crate::validator::token_cache::{CacheHit, Search, TokenCache};
 use crate::validator::{Core, IssuerState, Validator};
 
-/// What a remembered verdict is worth.
+/// The state of an entry, with regard to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EntryState {
-    /// It is as good as a new one.
-    Counts,
-    /// It says nothing about this request.
-    Unknown,
-    /// Its time is over.
-    Ended,
-    /// The key that proved it is in use no more.
-    KeyGone,
+    /// The entry can be used.
+    Valid,
+    /// The entry cannot be used for this request: its issuer is not bound to the host, or no keys are usable now.
+    NotApplicable,
+    /// A date is no longer valid, or the entry has reached the maximum age.
+    Expired,
+    /// The current keys do not include the key that verified the token.
+    KeyRemoved,
 }
 
 impl<C: Send + Sync + 'static> Validator<C> {
-    /// Notes that the keys have to be asked about a token; only once for one that has to wait for them.
+    /// Counts a cache miss. A request that has to wait for keys counts once.
     pub(in crate::validator) fn record_cache_miss(&self) {
         if self.token_cache.is_some() {
             telemetry::token_cache_miss();
         }
     }
 
-    /// Starts to look for what is remembered of a token.
+    /// Starts a search for a token; `None` without a token cache.
     pub(in crate::validator) fn search<'m, 't>(&'m self, token: &'t [u8]) -> Option<Search<'m, 't, C>> {
         self.token_cache.as_ref().map(|token_cache| token_cache.search(token))
     }
 
-    /// The claims of a token that was verified before, if that still counts.
+    /// Returns the claims of the entry that was found, if it is still valid for this request. Evicts an invalid entry.
     pub(in crate::validator) fn lookup<'s>(
         &'s self,
         found: &CacheHit<C>,
@@ -44,23 +44,23 @@ impl<C: Send + Sync + 'static> Validator<C> {
         validation: &Validation<'s>,
     ) -> Option<Claims<C>> {
         let entry = found.entry()?;
-        let route = self.core.routes.at(entry.route_index())?;
+        let route = self.core.routes.get(entry.route_index())?;
         validation.record_issuer(route.label);
-        let state = self.core.state(entry, route, host);
+        let state = self.core.revalidate(entry, route, host);
         match state {
-            EntryState::Counts => telemetry::token_cache_hit(),
-            EntryState::Unknown => {}
-            EntryState::Ended => found.evict(),
-            EntryState::KeyGone => {
+            EntryState::Valid => telemetry::token_cache_hit(),
+            EntryState::NotApplicable => {}
+            EntryState::Expired => found.evict(),
+            EntryState::KeyRemoved => {
                 found.evict();
                 telemetry::token_cache_stale_epoch();
             }
         }
-        (state == EntryState::Counts).then(|| entry.claims().clone())
+        (state == EntryState::Valid).then(|| entry.claims().clone())
     }
 
-    /// Asks of a token that was verified before what is never remembered.
-    pub(in crate::validator) fn recheck(
+    /// Makes the checks whose results are never cached: the organization and the application's checks.
+    pub(in crate::validator) fn run_uncached_checks(
         &self,
         claims: Claims<C>,
         context: &RequestContext,
@@ -71,21 +71,21 @@ impl<C: Send + Sync + 'static> Validator<C> {
 }
 
 impl Core {
-    /// Asks everything again that can have changed since a token was verified.
-    fn state<C: 'static>(&self, entry: &CacheEntry<C>, route: Route<'_>, host: Option<&Host>) -> EntryState {
-        if !entry.is_current(self.clock.now(), self.clock.monotonic()) {
-            return EntryState::Ended;
+    /// Checks everything that may have changed since the entry was stored.
+    fn revalidate<C: 'static>(&self, entry: &CacheEntry<C>, route: Route<'_>, host: Option<&Host>) -> EntryState {
+        if !entry.is_fresh(self.clock.now(), self.clock.monotonic()) {
+            return EntryState::Expired;
         }
-        let Some(issuer) = self.issuers.get(route.issuer) else { return EntryState::Ended };
-        match issuer.keys.with_current(|keys, epoch| entry.is_proven_by(keys, epoch)) {
-            Some(true) if route.is_open_to(&self.hosts, host) => EntryState::Counts,
-            Some(false) => EntryState::KeyGone,
-            // Keys that cannot be used now may be used again.
-            Some(true) | None => EntryState::Unknown,
+        let Some(issuer) = self.issuers.get(route.issuer) else { return EntryState::Expired };
+        match issuer.keys.with_usable_keys(|keys, epoch| entry.is_key_current(keys, epoch)) {
+            Some(true) if route.allows_host(&self.hosts, host) => EntryState::Valid,
+            Some(false) => EntryState::KeyRemoved,
+            // Keys that are not usable now may become usable again, so the entry remains.
+            Some(true) | None => EntryState::NotApplicable,
         }
     }
 
-    /// A memo for one reading of the claims; none where no issuer has public keys.
+    /// Creates a token cache for claims of the type `C`; `None` if no issuer has public keys.
     pub(in crate::validator) fn token_cache<C: Send + Sync + 'static>(&self) -> Option<TokenCache<C>> {
         let is_public = |issuer: &IssuerState| issuer.algorithms.iter().any(|algorithm| !algorithm.is_symmetric());
         if self.issuers.iter().any(is_public) { TokenCache::new(self.token_cache_bytes) } else { None }

@@ -1,7 +1,7 @@
-//! Verdicts that are remembered: a token that was verified a moment ago needs no second signature check.
+//! `TokenCache`: the claims of tokens that were verified recently, so that the signature is not checked again.
 //!
-//! A remembered verdict can only admit. Whatever casts doubt on it (a date, a key that has gone, another host) sends the
-//! token down the whole pipeline again, so that every refusal is the same with and without memo.
+//! An entry can only accept a token. If the entry is not valid for a request (a date, a removed key, another host), the whole
+//! pipeline runs again, so that every rejection is the same with and without the cache.
 
 pub(super) mod entry;
 mod lookup;
@@ -20,38 +20,38 @@ use moka::sync::Cache;
 use crate::claims::Claims;
 use crate::defaults;
 use crate::keys::{Fingerprinter, TokenFingerprint};
-use crate::validator::token_cache::entry::{CacheEntry, EntryLifetime, VerifiedBy};
+use crate::validator::token_cache::entry::{CacheEntry, EntryLifetime, Verification};
 use crate::validator::token_cache::slot_tag::SlotTag;
 use crate::validator::token_cache::table::RecentTable;
 
-/// The tokens that one validator has verified lately, bounded by bytes; clones share it.
+/// The entries of tokens that one validator has verified recently, limited by bytes. Clones share the entries.
 ///
 /// # Security
 ///
-/// It holds tags and claims, never a token (see [`Fingerprinter`]). Only full successes get in, only under algorithms with public
-/// keys: a shared secret is checked faster than it is remembered. Its eviction is by use and by time of the machine's
-/// clock, and is housekeeping; whether a verdict still counts is asked of the validator's own clock and keys at every hit.
+/// The cache contains fingerprints and claims, never a token (see [`Fingerprinter`]). Only accepted tokens are stored, and
+/// only those of asymmetric algorithms: an HMAC check is faster than a lookup. The map evicts entries by use and by the
+/// machine's clock; this only frees memory. Each hit revalidates its entry by the validator's clock and keys.
 pub(super) struct TokenCache<C> {
     fingerprinter: Arc<Fingerprinter>,
-    /// All of them, with what bounds them: their weight, their age, how much they are used.
+    /// All entries. The map limits them by weight, age and frequency of use.
     entries: Cache<TokenFingerprint, Arc<MapEntry<C>>>,
-    /// Some of them, found without any of that.
+    /// Some of the entries, for lookups that do not write to the map.
     table: Arc<RecentTable<C>>,
 }
 
-/// A verdict that was found.
+/// An entry that a search found.
 pub(super) struct CacheHit<'m, C> {
     token_cache: &'m TokenCache<C>,
-    found: Place<C>,
+    found: Source<C>,
 }
 
-/// Where it was found.
-enum Place<C> {
+/// Where a search found its entry.
+enum Source<C> {
     RecentTable(Guard<Option<Arc<CacheEntry<C>>>>),
     Map(Arc<MapEntry<C>>),
 }
 
-/// A token that is looked for in a memo; what it takes is made when it is needed.
+/// A search for one token. It computes the fingerprint when it is first needed.
 pub(super) struct Search<'m, 't, C> {
     token_cache: &'m TokenCache<C>,
     token: &'t [u8],
@@ -59,21 +59,21 @@ pub(super) struct Search<'m, 't, C> {
     fingerprint: OnceCell<Option<TokenFingerprint>>,
 }
 
-/// A verdict in the map.
+/// An entry in the map.
 ///
-/// Once the map and whoever found it there have let go of it, it is released from the table, too; so that it cannot stay
-/// there however the two meet. A listener of the map's would tell of it as well, but have it take a lock for each key.
+/// When the map and all searches have dropped it, it removes its entry from the table. So no interleaving of the two leaves
+/// an entry in the table. An eviction listener of the map would do the same, but with a lock for each key.
 pub(super) struct MapEntry<C> {
     entry: Arc<CacheEntry<C>>,
     table: Arc<RecentTable<C>>,
 }
 
 impl<C: Send + Sync + 'static> TokenCache<C> {
-    /// Remembers as many verdicts as fit; `None` if that is none.
+    /// Creates a cache of `bytes` bytes; `None` if that is 0 or the system has no entropy.
     pub(super) fn new(bytes: usize) -> Option<Self> {
         let fingerprinter = Arc::new(Fingerprinter::new()?);
         let share = bytes.checked_div(defaults::TOKEN_CACHE_TABLE_SHARE)?;
-        let table = Arc::new(RecentTable::within(share.min(defaults::TOKEN_CACHE_MAX_TABLE_BYTES)));
+        let table = Arc::new(RecentTable::with_size(share.min(defaults::TOKEN_CACHE_MAX_TABLE_BYTES)));
         let entries = Cache::builder()
             .max_capacity(u64::try_from(bytes.saturating_sub(table.footprint())).ok()?)
             .weigher(|_, map_entry: &Arc<MapEntry<C>>| map_entry.entry.weight())
@@ -81,39 +81,39 @@ impl<C: Send + Sync + 'static> TokenCache<C> {
         (bytes > 0).then(|| Self { fingerprinter, entries: entries.build(), table })
     }
 
-    /// Starts to look for a token.
+    /// Starts a search for a token.
     pub(super) fn search<'m, 't>(&'m self, token: &'t [u8]) -> Search<'m, 't, C> {
         Search { token_cache: self, token, slot_tag: self.table.slot_tag(token), fingerprint: OnceCell::new() }
     }
 }
 
-/// What is found counts only after [`CacheEntry::is_current`] and [`CacheEntry::is_proven_by`].
+/// The caller must check an entry by [`CacheEntry::is_fresh`] and [`CacheEntry::is_key_current`] before it uses it.
 impl<'m, C: Send + Sync + 'static> Search<'m, '_, C> {
-    /// Finds the verdict if it was used lately.
+    /// Finds the entry if it was used recently.
     pub(super) fn find_recent(&self) -> Option<CacheHit<'m, C>> {
         let TokenCache { entries, table, .. } = self.token_cache;
         let found = table.find(self.slot_tag, || self.fingerprint())?;
-        if is_noted() && self.fingerprint().is_some_and(|fingerprint| entries.get(&fingerprint).is_none()) {
-            // The map lets go of what is over, but only when it comes to it.
+        if is_recorded_use() && self.fingerprint().is_some_and(|fingerprint| entries.get(&fingerprint).is_none()) {
+            // The map drops expired entries only at its next maintenance, so the table does not wait for that.
             found.iter().for_each(|entry| table.remove(entry.slot_tag(), entry.fingerprint()));
         }
-        Some(CacheHit { token_cache: self.token_cache, found: Place::RecentTable(found) })
+        Some(CacheHit { token_cache: self.token_cache, found: Source::RecentTable(found) })
     }
 
-    /// Finds the verdict in the map.
-    pub(super) fn map_entry(&self) -> Option<CacheHit<'m, C>> {
+    /// Finds the entry in the map, and stores it in the table.
+    pub(super) fn find_in_map(&self) -> Option<CacheHit<'m, C>> {
         let map_entry = self.token_cache.entries.get(&self.fingerprint()?)?;
         self.token_cache.table.insert(Arc::clone(&map_entry.entry));
-        Some(CacheHit { token_cache: self.token_cache, found: Place::Map(map_entry) })
+        Some(CacheHit { token_cache: self.token_cache, found: Source::Map(map_entry) })
     }
 
-    /// Remembers that the token was good, unless the result would expire at once.
-    pub(super) fn insert(&self, claims: Claims<C>, proof: VerifiedBy, life: EntryLifetime) {
-        if life.lifetime().is_zero() {
+    /// Stores an entry, unless it would expire at once.
+    pub(super) fn insert(&self, claims: Claims<C>, verification: Verification, lifetime: EntryLifetime) {
+        if lifetime.duration().is_zero() {
             return;
         }
         let Some(fingerprint) = self.fingerprint() else { return };
-        let entry = Arc::new(CacheEntry::new(self.slot_tag, fingerprint, claims, proof, life));
+        let entry = Arc::new(CacheEntry::new(self.slot_tag, fingerprint, claims, verification, lifetime));
         self.token_cache
             .entries
             .insert(fingerprint, Arc::new(MapEntry { entry, table: Arc::clone(&self.token_cache.table) }));
@@ -127,18 +127,18 @@ impl<'m, C: Send + Sync + 'static> Search<'m, '_, C> {
 impl<C: Send + Sync + 'static> CacheHit<'_, C> {
     pub(super) fn entry(&self) -> Option<&CacheEntry<C>> {
         match &self.found {
-            Place::RecentTable(entry) => entry.as_deref(),
-            Place::Map(map_entry) => Some(&map_entry.entry),
+            Source::RecentTable(entry) => entry.as_deref(),
+            Source::Map(map_entry) => Some(&map_entry.entry),
         }
     }
 
-    /// Lets go of a verdict that counts no more, and of any other of its token.
+    /// Removes the entry, and any newer entry for the same token.
     pub(super) fn evict(&self) {
         let Some(entry) = self.entry() else { return };
         if let Some(map_entry) = self.token_cache.entries.remove(&entry.fingerprint()) {
             map_entry.entry.mark_invalid();
         }
-        // Now, and not when the map frees it.
+        // The map drops the entry later.
         self.token_cache.table.remove(entry.slot_tag(), entry.fingerprint());
     }
 }
@@ -158,12 +158,12 @@ impl<C> Clone for TokenCache<C> {
 
 impl<C> fmt::Debug for TokenCache<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Memo").field("entries", &self.entries.entry_count()).finish_non_exhaustive()
+        f.debug_struct("TokenCache").field("entries", &self.entries.entry_count()).finish_non_exhaustive()
     }
 }
 
-/// Says whether the map is to note this use: one of some dozens, counted by thread.
-fn is_noted() -> bool {
+/// Returns whether the map records this use of an entry. It records one use in some dozens, counted by thread.
+fn is_recorded_use() -> bool {
     thread_local!(static USES: Cell<u32> = const { Cell::new(0) });
     USES.with(|uses| {
         uses.set(uses.get().wrapping_add(1));
@@ -171,7 +171,7 @@ fn is_noted() -> bool {
     })
 }
 
-/// Frees what no request asks for any more.
+/// Lets the map drop entries at the end of their lifetime.
 struct EntryExpiry;
 
 impl<C> Expiry<TokenFingerprint, Arc<MapEntry<C>>> for EntryExpiry {
@@ -202,7 +202,7 @@ mod tests {
         TokenCache::new(defaults::TOKEN_CACHE_BYTES).expect("entropy")
     }
 
-    /// One of any number of tokens, in a memo.
+    /// A token with a number, and a cache.
     #[derive(Clone, Copy)]
     struct Token<'m> {
         token_cache: &'m TokenCache<NoCustomClaims>,
@@ -219,21 +219,21 @@ mod tests {
         }
 
         fn insert(self, seconds: u64) {
-            let (claims, proof, life) = valid_for(seconds);
-            self.with(|search| search.insert(claims, proof, life));
+            let (claims, verification, lifetime) = valid_for(seconds);
+            self.with(|search| search.insert(claims, verification, lifetime));
         }
 
         fn find_recent(self) -> Option<CacheHit<'m, NoCustomClaims>> {
             self.with(|search| search.find_recent())
         }
 
-        fn map_entry(self) -> Option<CacheHit<'m, NoCustomClaims>> {
-            self.with(|search| search.map_entry())
+        fn find_in_map(self) -> Option<CacheHit<'m, NoCustomClaims>> {
+            self.with(|search| search.find_in_map())
         }
 
-        /// As a request does.
+        /// Searches as a request does.
         fn find(self) -> Option<CacheHit<'m, NoCustomClaims>> {
-            let found = self.find_recent().or_else(|| self.map_entry());
+            let found = self.find_recent().or_else(|| self.find_in_map());
             assert!(
                 found.iter().all(|found| found.entry().is_none_or(|entry| entry.fingerprint() == self.fingerprint()))
             );
@@ -244,13 +244,13 @@ mod tests {
             self.find().iter().for_each(CacheHit::evict);
         }
 
-        /// Puts it into the table, past the map.
+        /// Stores an entry in the table only.
         fn insert_into_table(self) {
             let entry = self.with(|search| entry(search.slot_tag, self.fingerprint(), 60));
             self.token_cache.table.insert(Arc::new(entry));
         }
 
-        /// Without telling the map.
+        /// Returns whether the table has an entry, without a use that the map records.
         fn is_recent(self) -> bool {
             self.with(|search| self.token_cache.table.find(search.slot_tag, || Some(self.fingerprint())).is_some())
         }
@@ -265,44 +265,44 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_is_not_found_and_what_is_let_go_is_freed_at_the_next_maintenance() {
+    fn does_not_find_expired_entries_and_frees_evicted_ones_at_the_next_maintenance() {
         let (one, token_cache) = (token_cache(), token_cache());
-        let (over, good) = (token(&one, 1), token(&token_cache, 1));
-        over.insert(0);
-        good.insert(60);
-        assert!(over.find().is_none() && good.find().is_some());
-        good.evict();
+        let (expired, valid) = (token(&one, 1), token(&token_cache, 1));
+        expired.insert(0);
+        valid.insert(60);
+        assert!(expired.find().is_none() && valid.find().is_some());
+        valid.evict();
         token_cache.entries.run_pending_tasks();
         assert_eq!((token_cache.entries.entry_count(), token_cache.entries.weighted_size()), (0, 0));
     }
 
     #[test]
-    fn inserts_no_result_whose_life_is_over() {
+    fn stores_no_entry_that_would_expire_at_once() {
         let token_cache = token_cache();
         for (seconds, is_inserted) in [(0, false), (1, true)] {
             let search = token_cache.search(b"a token");
-            let (claims, proof, life) = valid_for(seconds);
-            search.insert(claims, proof, life);
-            // The tag is the first step of an insertion.
+            let (claims, verification, lifetime) = valid_for(seconds);
+            search.insert(claims, verification, lifetime);
+            // An insertion computes the fingerprint first.
             assert_eq!(search.fingerprint.get().is_some(), is_inserted, "{seconds} s");
         }
     }
 
     #[test]
-    fn what_was_found_once_is_found_without_the_map_until_the_map_lets_it_go() {
+    fn finds_a_recent_entry_without_the_map_until_it_is_evicted() {
         let token_cache = token_cache();
         let (one, other) = (token(&token_cache, 1), token(&token_cache, 2));
         for token in [one, other] {
             token.insert(60);
-            assert!(token.find_recent().is_none() && token.map_entry().is_some() && token.find_recent().is_some());
+            assert!(token.find_recent().is_none() && token.find_in_map().is_some() && token.find_recent().is_some());
         }
         one.evict();
         assert!(one.find().is_none() && !one.is_recent());
         assert!(other.find().is_some());
     }
 
-    /// The map frees what has left it some time later, when no thread can be looking at it any more.
-    fn in_the_end(token_cache: &TokenCache<NoCustomClaims>, what: &str, holds: impl Fn() -> bool) {
+    /// Waits until `holds` returns true. The map drops removed entries later, when no thread can read them any more.
+    fn eventually(token_cache: &TokenCache<NoCustomClaims>, what: &str, holds: impl Fn() -> bool) {
         let other = token(token_cache, usize::MAX);
         for _ in 0..100_000 {
             if holds() {
@@ -317,25 +317,25 @@ mod tests {
     }
 
     #[test]
-    fn what_left_the_map_on_the_way_does_not_stay() {
+    fn removes_from_the_table_an_entry_that_left_the_map_meanwhile() {
         let token_cache = token_cache();
         let token = token(&token_cache, 1);
-        for leaves in [false, true] {
+        for is_evicted in [false, true] {
             token.insert(60);
-            let map_entry = token_cache.entries.get(&token.fingerprint()).expect("it was just remembered");
-            if leaves {
+            let map_entry = token_cache.entries.get(&token.fingerprint()).expect("it was just stored");
+            if is_evicted {
                 token.evict();
-                in_the_end(&token_cache, "only this thread has it", || Arc::strong_count(&map_entry) == 1);
+                eventually(&token_cache, "only this thread has it", || Arc::strong_count(&map_entry) == 1);
             }
             token_cache.table.insert(Arc::clone(&map_entry.entry));
             assert!(token.is_recent());
             drop(map_entry);
-            assert_eq!(token.is_recent(), !leaves);
+            assert_eq!(token.is_recent(), !is_evicted);
         }
     }
 
     #[test]
-    fn what_the_map_does_not_have_is_let_go_of_by_whoever_finds_it() {
+    fn removes_a_found_entry_that_is_not_in_the_map() {
         let token_cache = token_cache();
         let token = token(&token_cache, 1);
         token.insert_into_table();
@@ -347,23 +347,23 @@ mod tests {
     }
 
     #[test]
-    fn the_map_is_told_of_one_use_in_so_many() {
+    fn records_one_use_in_some_dozens_in_the_map() {
         let token_cache = token_cache();
         let token = token(&token_cache, 1);
         token.insert(60);
         assert!(token.find().is_some());
         token_cache.entries.invalidate_all();
-        // Found until the map does its housekeeping, which the uses that it notes make it do.
+        // The entry is found until the map runs its maintenance, which recorded uses trigger.
         let uses = (0..1_000_000).take_while(|_| token.find().is_some()).count();
         assert!((1..1_000_000).contains(&uses), "{uses}");
-        // That was a use that it notes; the next one is as many uses away.
+        // The last use was recorded, so the next recorded use is a full interval away.
         token.insert_into_table();
         let uses = (0..1_000_000).take_while(|_| token.find_recent().is_some()).count();
         assert_eq!(u32::try_from(uses), Ok(defaults::TOKEN_CACHE_RECORDED_USE));
     }
 
     #[test]
-    fn each_token_has_a_mark_of_its_own() {
+    fn gives_each_token_its_own_slot_tag() {
         let token_cache = token_cache();
         let slot_tag = |number| token(&token_cache, number).with(|search| search.slot_tag);
         assert_eq!(slot_tag(1), slot_tag(1));
@@ -372,23 +372,23 @@ mod tests {
 
     #[cfg(feature = "metrics")]
     #[test]
-    fn what_counts_no_more_is_not_said_to_have_made_room() {
+    fn does_not_count_an_invalid_entry_as_evicted() {
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
         let evicted = || recorder.handle().render().matches(r#"outcome="evicted"} 1"#).count();
         metrics::with_local_recorder(&recorder, || {
-            for (is_forgotten, expected) in [(true, 0), (false, 1)] {
+            for (is_invalid, expected) in [(true, 0), (false, 1)] {
                 let token_cache = token_cache();
                 let token = token(&token_cache, 1);
                 token.insert(60);
-                // Whoever has it last tells of its end, which is to be this thread.
+                // The last owner updates the metric. It has to be this thread, which has the local recorder.
                 let entry = token_cache.entries.get(&token.fingerprint()).map(|map_entry| Arc::clone(&map_entry.entry));
-                let entry = entry.expect("it was just remembered");
-                if is_forgotten {
+                let entry = entry.expect("it was just stored");
+                if is_invalid {
                     token.evict();
                 } else {
                     token_cache.entries.invalidate(&token.fingerprint());
                 }
-                in_the_end(&token_cache, "only this thread has it", || Arc::strong_count(&entry) == 1);
+                eventually(&token_cache, "only this thread has it", || Arc::strong_count(&entry) == 1);
                 drop(entry);
                 assert_eq!(evicted(), expected);
             }
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn the_weight_is_bounded() {
+    fn bounds_the_weight() {
         let any = token_cache();
         let weight = token(&any, 0).with(|search| entry(search.slot_tag, token(&any, 0).fingerprint(), 60).weight());
         let weight = u64::from(weight);
@@ -411,14 +411,14 @@ mod tests {
         assert!(token_cache.entries.weighted_size() + table <= weight * 10);
         for number in 0..1_000 {
             let token = token(&token_cache, number);
-            in_the_end(&token_cache, "what has left the map leaves the table", || {
+            eventually(&token_cache, "an entry that left the map leaves the table", || {
                 token.is_in_map() || !token.is_recent()
             });
         }
     }
 
     #[test]
-    fn what_threads_find_and_forget_at_once_leaves_nothing_behind() {
+    fn leaves_nothing_in_the_table_after_concurrent_lookups_and_evictions() {
         let token_cache = token_cache();
         thread::scope(|scope| {
             for thread in 0..4 {
@@ -439,17 +439,17 @@ mod tests {
         for number in 0..5 {
             let token = token(&token_cache, number);
             token.evict();
-            in_the_end(&token_cache, "what has left the map leaves the table", || !token.is_recent());
+            eventually(&token_cache, "an entry that left the map leaves the table", || !token.is_recent());
         }
     }
 
     #[test]
-    fn nothing_fits_into_no_memory() {
+    fn returns_no_cache_for_zero_bytes() {
         assert!(TokenCache::<NoCustomClaims>::new(0).is_none());
     }
 
     #[test]
-    fn the_greatest_bound_takes_no_memory_ahead() {
+    fn allocates_a_bounded_table_for_the_largest_limit() {
         let token_cache = TokenCache::<NoCustomClaims>::new(usize::MAX).expect("entropy");
         assert_eq!(token_cache.table.footprint(), defaults::TOKEN_CACHE_MAX_TABLE_BYTES);
         token(&token_cache, 1).insert(60);

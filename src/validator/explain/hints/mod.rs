@@ -1,14 +1,14 @@
-//! Hints: what an operator should look at when a token is rejected for a common mistake.
+//! Hints for operators: the likely cause of a rejection that comes from a common mistake.
 //!
-//! The log line of a rejection, [`explain`](crate::Validator::explain) and [`Validator::hint`] read one table;
-//! [`Rejection::hint`] reads the rows that need the rejection alone. No hint changes a decision, and none reaches a client.
+//! The log line of a rejection, [`explain`](crate::Validator::explain) and [`Validator::hint`] use the same table;
+//! [`Rejection::hint`] uses only the rows that need nothing but the rejection. No hint changes a decision or reaches a client.
 
 mod table;
 
 use std::fmt::Display;
 use std::time::Duration;
 
-use self::table::{Applies, HINTS, Unverified};
+use self::table::{Condition, HINTS, Unverified};
 use crate::claims::{ClaimError, Claims};
 use crate::defaults;
 use crate::keys::{Found, KeyTable, SignedToken};
@@ -19,22 +19,22 @@ use crate::token::{Claim, UnverifiedToken};
 use crate::validator::{Core, Validator};
 
 impl Rejection {
-    /// The hint for the operator, where the rejection alone shows a common mistake.
+    /// Returns the hint for the operator, if the rejection alone shows a common mistake.
     ///
-    /// It is what the log line says. Where this is `None`, the log may still have a hint that needs the token:
+    /// The log line contains the same hint. If this is `None`, the log may still have a hint that depends on the token;
     /// [`Validator::hint`] returns that one, too.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         find(|applies| match applies {
-            Applies::Rejection(applies) => applies(self),
-            Applies::Unverified(_) | Applies::Signed(_) | Applies::Accepted(_) => false,
+            Condition::Rejection(applies) => applies(self),
+            Condition::Unverified(_) | Condition::Signed(_) | Condition::Accepted(_) => false,
         })
     }
 }
 
 impl<C> Validator<C> {
-    /// The hint for the operator that the log line of this rejection carries: what to look at, if the cause is a common
-    /// mistake. `token` is the one that was rejected.
+    /// Returns the hint for the operator that the log line of this rejection contains, if the cause is a common mistake.
+    /// `token` is the token that was rejected.
     ///
     /// ```
     /// # use tower_bearer::testing::TestIssuer;
@@ -46,13 +46,13 @@ impl<C> Validator<C> {
     /// let token = server.token().audience("https://API.northwind.com").sign();
     /// let rejection = validator.validate(&token).await.unwrap_err();
     /// let hint = validator.hint(&token, &rejection).unwrap_or_default();
-    /// assert!(hint.starts_with("aud differs from the API's by a trailing slash or by case only"), "{hint}");
+    /// assert!(hint.starts_with("aud differs from the API's audience only in a trailing slash or in case"), "{hint}");
     /// # Ok(()) }
     /// ```
     ///
     /// # Security
     ///
-    /// For operators: it says what no client should learn.
+    /// For operators only: a hint contains details that a client must not see.
     #[must_use]
     pub fn hint(&self, token: &str, rejection: &Rejection) -> Option<&'static str> {
         self.core.hint(token.as_bytes(), rejection)
@@ -62,7 +62,7 @@ impl<C> Validator<C> {
 impl Core {
     /// Writes the log line of a rejection.
     pub(in crate::validator) fn log_rejection(&self, token: &[u8], rejection: &Rejection) {
-        // Some hints read the token again; that costs nothing where nobody reads them.
+        // Some hints parse the token again, so they are only looked up if the log is enabled.
         let (hint, late_by) = if telemetry::logs_rejections() {
             (self.hint(token, rejection), self.late_by(token, rejection))
         } else {
@@ -82,14 +82,14 @@ impl Core {
             let token = self.parse(token)?;
             let unverified = Unverified { core: self, header: token.header(), payload: token.payload() };
             let hint = find(|applies| match applies {
-                Applies::Unverified(applies) => applies(rejection, unverified),
-                Applies::Rejection(_) | Applies::Signed(_) | Applies::Accepted(_) => false,
+                Condition::Unverified(applies) => applies(rejection, unverified),
+                Condition::Rejection(_) | Condition::Signed(_) | Condition::Accepted(_) => false,
             });
             hint.or_else(|| {
                 let signed = self.signed_by_a_tenant(&token, rejection)?;
                 find(|applies| match applies {
-                    Applies::Signed(applies) => applies(&signed),
-                    Applies::Rejection(_) | Applies::Unverified(_) | Applies::Accepted(_) => false,
+                    Condition::Signed(applies) => applies(&signed),
+                    Condition::Rejection(_) | Condition::Unverified(_) | Condition::Accepted(_) => false,
                 })
             })
         })
@@ -97,22 +97,22 @@ impl Core {
 
     /// Verifies a token of an unknown issuer with the keys of the configured Auth0 tenants.
     ///
-    /// Other servers sign for several tenants with the same keys (Entra ID, Firebase, Google): there the signature says
-    /// nothing about the tenant.
+    /// Other servers (Entra ID, Firebase, Google) sign for several tenants with the same keys, so that the signature does not
+    /// identify the tenant.
     fn signed_by_a_tenant(&self, token: &UnverifiedToken<'_>, rejection: &Rejection) -> Option<SignedToken> {
         if *rejection != Rejection::Issuer(IssuerError::Unknown { near: None }) {
             return None;
         }
         let header = token.header();
-        let prove = |keys: &KeyTable, _: u64| match keys.find(header.kid(), header.algorithm()) {
+        let verify = |keys: &KeyTable, _: u64| match keys.find(header.kid(), header.algorithm()) {
             Found::Keys(keys) => SignedToken::verify(token.clone(), keys).ok(),
             Found::NotForVerification | Found::Ambiguous | Found::Unknown => None,
         };
         let tenants = self.issuers.iter().filter(|issuer| issuer.is_auth0 && !header.algorithm().is_symmetric());
-        tenants.filter_map(|tenant| tenant.keys.with_current(prove)).find_map(|signed| signed)
+        tenants.filter_map(|tenant| tenant.keys.with_usable_keys(verify)).find_map(|signed| signed)
     }
 
-    /// How long ago a token expired, if that is so short that a skewed clock may be the reason.
+    /// Returns how long ago a token expired, if the time is so short that clock skew may be the reason.
     fn late_by(&self, token: &[u8], rejection: &Rejection) -> Option<Duration> {
         let (Rejection::UnverifiedClaims(ClaimError::Expired) | Rejection::Claims(ClaimError::Expired)) = rejection
         else {
@@ -130,16 +130,16 @@ impl Core {
 }
 
 /// Finds the hint for a requirement that is not met.
-pub(crate) fn hint_of_unmet(unmet: &UnmetRequirement, claims: &Claims) -> Option<&'static str> {
+pub(crate) fn hint_for_unmet(unmet: &UnmetRequirement, claims: &Claims) -> Option<&'static str> {
     find(|applies| match applies {
-        Applies::Accepted(applies) => applies(unmet, claims),
-        Applies::Rejection(_) | Applies::Unverified(_) | Applies::Signed(_) => false,
+        Condition::Accepted(applies) => applies(unmet, claims),
+        Condition::Rejection(_) | Condition::Unverified(_) | Condition::Signed(_) => false,
     })
 }
 
-/// The first row that applies.
-fn find(applies: impl Fn(&Applies) -> bool) -> Option<&'static str> {
-    HINTS.iter().find(|hint| applies(&hint.applies)).map(|hint| hint.text)
+/// Returns the first row that applies.
+fn find(applies: impl Fn(&Condition) -> bool) -> Option<&'static str> {
+    HINTS.iter().find(|hint| applies(&hint.condition)).map(|hint| hint.text)
 }
 
 #[cfg(test)]

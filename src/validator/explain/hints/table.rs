@@ -2,10 +2,10 @@
 //!
 //! # Security
 //!
-//! Anybody can send a token and read in the documentation which hint it causes, so a hint must not lead an operator to
-//! accept more than before on the word of that token. Rows over an unverified token compare it with what the configuration
-//! already trusts. A hint that names something new to trust needs a [`SignedToken`], and an issuer whose keys no other
-//! tenant signs with.
+//! Anybody can send a token and read in the documentation which hint it causes. So a hint must not lead an operator to trust
+//! more because of an unverified token. Rows for an unverified token compare it only with what the configuration already
+//! trusts. A hint that suggests to trust something new needs a [`SignedToken`], and an issuer whose keys sign for one tenant
+//! only.
 
 use std::ops::Range;
 
@@ -19,25 +19,25 @@ use crate::requirement::UnmetRequirement;
 use crate::token::{Algorithm, Claim, Header, Member, Payload, TokenError};
 use crate::validator::{Core, IssuerState};
 
-/// One row: a text, and when it is true.
+/// One row: a text, and the condition for it.
 pub(super) struct Hint {
     pub(super) text: &'static str,
-    pub(super) applies: Applies,
+    pub(super) condition: Condition,
 }
 
-/// What a row may read.
-pub(super) enum Applies {
+/// The condition of a row, by what it may read.
+pub(super) enum Condition {
     /// The rejection alone.
     Rejection(fn(&Rejection) -> bool),
-    /// The token as its sender wrote it, beside the configuration.
+    /// The unverified token and the configuration.
     Unverified(fn(&Rejection, Unverified<'_>) -> bool),
     /// A token of an unknown issuer that a key of a configured Auth0 tenant has signed.
     Signed(fn(&SignedToken) -> bool),
-    /// Claims that passed every check and lack what a route requires.
+    /// Claims of an accepted token that do not meet the requirement of a route.
     Accepted(fn(&UnmetRequirement, &Claims) -> bool),
 }
 
-/// A token that nobody has verified, beside the configuration.
+/// An unverified token and the configuration.
 #[derive(Clone, Copy)]
 pub(super) struct Unverified<'u> {
     pub(super) core: &'u Core,
@@ -46,9 +46,9 @@ pub(super) struct Unverified<'u> {
 }
 
 impl<'u> Unverified<'u> {
-    /// The configured issuer that the token claims; of an unknown one, all that are configured.
+    /// Returns the configured issuer that the token claims, or all configured issuers if it is unknown.
     fn issuers(self) -> &'u [IssuerState] {
-        let route = self.core.routes.route_of(self.payload).ok();
+        let route = self.core.routes.find_ignoring_host(self.payload).ok();
         let issuer = route.and_then(|route| self.core.issuers.get(route.issuer));
         issuer.map_or(&*self.core.issuers, std::slice::from_ref)
     }
@@ -61,14 +61,14 @@ impl<'u> Unverified<'u> {
         !self.lists(|algorithm| !listed(algorithm))
     }
 
-    /// Whether the token claims to come from a configured Auth0 tenant.
-    fn is_of_auth0(self) -> bool {
+    /// Returns whether the token claims to come from a configured Auth0 tenant.
+    fn is_from_auth0(self) -> bool {
         self.known_issuer().is_some() && self.issuers().iter().all(|issuer| issuer.is_auth0)
     }
 
-    /// The `iss` of the token, if it is a configured one.
+    /// Returns the `iss` of the token, if it is configured.
     fn known_issuer(self) -> Option<&'u str> {
-        self.core.routes.route_of(self.payload).ok().map(|route| route.label.name())
+        self.core.routes.find_ignoring_host(self.payload).ok().map(|route| route.label.name())
     }
 
     fn is_marked_as_id_token(self) -> bool {
@@ -77,11 +77,11 @@ impl<'u> Unverified<'u> {
         self.core.rules.is_marked_as_id_token(input)
     }
 
-    fn has_audience(self, wanted: impl Fn(&str) -> bool) -> bool {
-        Audience::new(self.payload).iter().any(|audience| wanted(&audience))
+    fn has_audience(self, matches_audience: impl Fn(&str) -> bool) -> bool {
+        Audience::new(self.payload).iter().any(|audience| matches_audience(&audience))
     }
 
-    /// Whether a claim is a date within the longest leeway before or after now.
+    /// Returns whether a claim is a date that differs from now by the maximum leeway or less.
     fn is_close(self, claim: Claim) -> bool {
         let Some(date) = crate::claims::date(self.payload, claim).ok() else { return false };
         let now = self.core.clock.now();
@@ -89,41 +89,44 @@ impl<'u> Unverified<'u> {
     }
 }
 
-/// Every hint; of several that apply, the first counts.
+/// All hints. If several apply, the first is used.
 pub(super) const HINTS: &[Hint] = &[
     // The rejection alone.
-    rejection("not one token alone: a second scheme, a comma, a quote or a space in it?", |rejection| {
-        *rejection == Rejection::Credential(CredentialError::Malformed)
-    }),
+    rejection(
+        "the credential is not a single token: does it contain a second scheme, a comma, a quote or a space?",
+        |rejection| *rejection == Rejection::Credential(CredentialError::Malformed),
+    ),
     rejection("there is no token", |rejection| *rejection == Rejection::Token(TokenError::NoToken)),
-    rejection("give the token alone, without scheme and spaces", |rejection| {
+    rejection("pass the token alone, without scheme and spaces", |rejection| {
         *rejection == Rejection::Token(TokenError::WhiteSpace)
     }),
-    // Many servers never issue anything but opaque tokens, and nothing here tells which server it was.
+    // Many servers issue opaque tokens only, and an opaque token does not show its issuer.
     rejection(
-        "opaque: the client asked for no audience, or the server issues no JWTs; or a JWT that was cut off",
+        "opaque: the client requested no audience, the server issues no JWTs, or the JWT was cut off",
         |rejection| *rejection == Rejection::Token(TokenError::NotAJwt),
     ),
     rejection("encrypted token: turn token encryption off for this API", |rejection| {
         *rejection == Rejection::Token(TokenError::Encrypted)
     }),
     rejection("iss lacks the trailing slash", |rejection| is_near(rejection, NearMiss::MissingSlash)),
-    rejection("iss has a trailing slash too many", |rejection| is_near(rejection, NearMiss::ExtraSlash)),
-    // Two tenants of one server can be apart by upper and lower case.
+    rejection("iss has an extra trailing slash", |rejection| is_near(rejection, NearMiss::ExtraSlash)),
+    // Two tenants of one server may differ only in upper and lower case.
     rejection(
-        "iss differs from a configured issuer by upper and lower case only: its discovery document decides",
+        "iss differs from a configured issuer only in upper and lower case: compare it with the issuer's discovery document",
         |rejection| is_near(rejection, NearMiss::Case),
     ),
     rejection(
-        "iss differs from a configured issuer by http and https only: its discovery document decides",
+        "iss differs from a configured issuer only in http and https: compare it with the issuer's discovery document",
         |rejection| is_near(rejection, NearMiss::Scheme),
     ),
-    rejection("a token of another host's issuer", |rejection| *rejection == Rejection::Issuer(IssuerError::NotForHost)),
+    rejection("the token's issuer is bound to another host", |rejection| {
+        *rejection == Rejection::Issuer(IssuerError::NotForHost)
+    }),
     rejection(
-        "no issuer is bound to the request's host; calls without a layer name it: validate_for, explain_for",
+        "no issuer is bound to the request's host; without a layer, pass the host to validate_for or explain_for",
         |rejection| *rejection == Rejection::Issuer(IssuerError::UnknownHost),
     ),
-    rejection("the request's host is malformed, stands twice or contradicts its target", |rejection| {
+    rejection("the request's host is malformed, is present twice or contradicts the request target", |rejection| {
         matches!(rejection, Rejection::Host(_))
     }),
     rejection("the issuer does not publish this key: a token of another tenant or environment?", |rejection| {
@@ -133,17 +136,17 @@ pub(super) const HINTS: &[Hint] = &[
         *rejection == Rejection::Key(KeyNotFound::Unknown { age: None })
     }),
     rejection(
-        "no usable key: it was skipped (size, use, encoding, private half published), is for another algorithm, or is revoked",
+        "no usable key: it was skipped (size, use, encoding, private half published), is for another algorithm or is revoked",
         |rejection| *rejection == Rejection::Key(KeyNotFound::NotForVerification),
     ),
-    rejection("several keys fit: let the issuer write a kid into the token's header", |rejection| {
+    rejection("several keys match: configure the issuer to write a kid into the token header", |rejection| {
         *rejection == Rejection::Key(KeyNotFound::Ambiguous)
     }),
-    rejection("the API's profile does not take this typ", |rejection| {
+    rejection("the API's profile does not accept this typ", |rejection| {
         is_claim(rejection, |error| *error == ClaimError::TokenType)
     }),
     rejection(MARKED_AS_ID_TOKEN, |rejection| is_claim(rejection, |error| matches!(error, ClaimError::IdToken { .. }))),
-    // The algorithm, against the list of the issuer that the token claims.
+    // The algorithm, compared with the list of the issuer that the token claims.
     unverified("HS256 token at an RS256 API: see the API's signing algorithm at the issuer", |rejection, token| {
         is_algorithm(rejection, |algorithm| algorithm == Algorithm::HS256)
             && token.lists(|listed| listed == Algorithm::RS256)
@@ -154,34 +157,42 @@ pub(super) const HINTS: &[Hint] = &[
             && token.lists(|listed| listed == Algorithm::HS256)
             && token.lists_only(Algorithm::is_symmetric)
     }),
-    unverified("token signed with a secret, at an API of public keys", |rejection, token| {
+    unverified("token signed with a secret, but the issuer is configured with public keys", |rejection, token| {
         is_algorithm(rejection, Algorithm::is_symmetric) && !token.lists(Algorithm::is_symmetric)
     }),
-    unverified("token signed with a private key, at an API of a shared secret", |rejection, token| {
-        is_algorithm(rejection, |algorithm| !algorithm.is_symmetric()) && token.lists_only(Algorithm::is_symmetric)
+    unverified(
+        "token signed with a private key, but the issuer is configured with a shared secret",
+        |rejection, token| {
+            is_algorithm(rejection, |algorithm| !algorithm.is_symmetric()) && token.lists_only(Algorithm::is_symmetric)
+        },
+    ),
+    unverified("the issuer's configured algorithms do not include the token's", |rejection, _| {
+        is_algorithm(rejection, |_| true)
     }),
-    unverified("the issuer's list of algorithms lacks the token's", |rejection, _| is_algorithm(rejection, |_| true)),
     // The audience.
     unverified(MARKED_AS_ID_TOKEN, |rejection, token| audience(rejection).is_some() && token.is_marked_as_id_token()),
     unverified(
-        "nonce, which Auth0 writes into ID tokens: the client has to send the access token",
+        "nonce, which Auth0 writes into ID tokens: the client must send the access token",
         |rejection, token| {
             audience(rejection) == Some(ClaimErrorReason::Mismatch)
-                && token.is_of_auth0()
+                && token.is_from_auth0()
                 && token.payload.raw(Claim::Nonce).is_some()
         },
     ),
     unverified(
-        "no aud: then token_use has to be access, and client_id one of the API's clients",
+        "no aud: without it, token_use must be access and client_id one of the API's clients",
         |rejection, token| lacks_audience(rejection, token) && !token.core.rules.clients.is_empty(),
     ),
-    unverified("no aud, as in every access token of Cognito: with_client_ids names the clients", |rejection, token| {
-        lacks_audience(rejection, token)
-            && token.known_issuer().is_some_and(|issuer| issuer.starts_with("https://cognito-idp."))
-            && token.payload.text(Claim::TokenUse) == Member::Is("access")
-    }),
     unverified(
-        "aud differs from the API's by a trailing slash or by case only: the identifier at the issuer decides",
+        "no aud, as in every access token of Cognito: set the clients with with_client_ids",
+        |rejection, token| {
+            lacks_audience(rejection, token)
+                && token.known_issuer().is_some_and(|issuer| issuer.starts_with("https://cognito-idp."))
+                && token.payload.text(Claim::TokenUse) == Member::Is("access")
+        },
+    ),
+    unverified(
+        "aud differs from the API's audience only in a trailing slash or in case: compare it with the API's identifier at the issuer",
         |rejection, token| {
             let bare = |text: &str| text.trim_end_matches('/').to_ascii_lowercase();
             let is_ours = |theirs: &str| token.core.rules.audiences.iter().any(|ours| bare(ours) == bare(theirs));
@@ -189,7 +200,7 @@ pub(super) const HINTS: &[Hint] = &[
         },
     ),
     unverified("a token for Auth0's Management API", |rejection, token| {
-        let tenant = token.known_issuer().filter(|_| token.is_of_auth0());
+        let tenant = token.known_issuer().filter(|_| token.is_from_auth0());
         let is_tenant = |issuer: &str| is_auth0_domain(issuer) || tenant == Some(issuer);
         audience(rejection) == Some(ClaimErrorReason::Mismatch)
             && token.has_audience(|audience| audience.strip_suffix("api/v2/").is_some_and(is_tenant))
@@ -203,7 +214,7 @@ pub(super) const HINTS: &[Hint] = &[
         },
     ),
     unverified(
-        "aud names the client and not the API: the client has to request a token for the API",
+        "aud names the client and not the API: the client must request a token for the API",
         |rejection, token| {
             let client = token.payload.text(Claim::Azp).ok().or(token.payload.text(Claim::ClientId).ok());
             audience(rejection) == Some(ClaimErrorReason::Mismatch)
@@ -220,7 +231,7 @@ pub(super) const HINTS: &[Hint] = &[
     unverified("issued in the future: clock skew?", |rejection, token| {
         is_claim(rejection, |error| *error == ClaimError::IssuedInFuture) && token.is_close(Claim::Iat)
     }),
-    unverified("sub is a number, and RFC 7519 wants a string: change it at the issuer", |rejection, token| {
+    unverified("sub is a number, but RFC 7519 requires a string: change it at the issuer", |rejection, token| {
         let is_number = |raw: &str| raw.starts_with(|first: char| first == '-' || first.is_ascii_digit());
         is_claim(rejection, |error| *error == ClaimError::Subject)
             && token.payload.raw(Claim::Sub).is_some_and(is_number)
@@ -231,8 +242,8 @@ pub(super) const HINTS: &[Hint] = &[
     unverified(IN_MICROSECONDS, |rejection, token| {
         malformed_date(rejection).is_some_and(|date| is_within(token.payload, date, MICROSECONDS))
     }),
-    // Another domain of a tenant that is trusted already.
-    signed("issued by the canonical domain, configured is the custom one", |token| {
+    // Another domain of a trusted tenant.
+    signed("issued by the canonical domain, but the custom domain is configured", |token| {
         token.payload().text(Claim::Iss).ok().is_some_and(is_auth0_domain)
     }),
     signed("issued by another domain of a configured tenant: add it as custom domain", |token| {
@@ -240,14 +251,14 @@ pub(super) const HINTS: &[Hint] = &[
             |issuer: &str| issuer.strip_prefix("https://")?.strip_suffix('/').map(|domain| !domain.contains('/'));
         token.payload().text(Claim::Iss).ok().and_then(domain) == Some(true)
     }),
-    // What a route requires. Permissions are granted by an administrator.
+    // The requirement of a route. An administrator grants permissions.
     accepted(
-        "the token has a permission of that name: ask for `scope_or_permission`",
+        "the token has a permission of that name: require `scope_or_permission`",
         |unmet, claims| matches!(unmet, UnmetRequirement::Scope { missing, .. } if claims.permissions().contains(missing)),
     ),
-    // Without role-based access control the client grants itself every scope that it asks for.
+    // Without role-based access control, a client receives every scope that it requests.
     accepted(
-        "the token has a scope of that name, which says what the client asked for, not what the user may",
+        "the token has a scope of that name, but a scope shows what the client requested, not what the user may do",
         |unmet, claims| matches!(unmet, UnmetRequirement::Permission { missing, .. } if claims.scopes().contains(missing)),
     ),
     accepted(IN_MILLISECONDS, |unmet, claims| {
@@ -262,26 +273,26 @@ pub(super) const IN_MILLISECONDS: &str = "the date is in milliseconds: a Numeric
 
 pub(super) const IN_MICROSECONDS: &str = "the date is in microseconds: a NumericDate is in seconds (RFC 7519 §2)";
 
-/// Times between 2001 and 2286 in these units; read as seconds, they are after the year 10,000.
+/// Times between 2001 and 2286 in these units. As seconds, they are after the year 10,000.
 const MILLISECONDS: Range<f64> = 1e12..1e13;
 const MICROSECONDS: Range<f64> = 1e15..1e16;
 
-pub(super) const MARKED_AS_ID_TOKEN: &str = "marked as an ID token: the client has to send the access token";
+pub(super) const MARKED_AS_ID_TOKEN: &str = "marked as an ID token: the client must send the access token";
 
 const fn rejection(text: &'static str, applies: fn(&Rejection) -> bool) -> Hint {
-    Hint { text, applies: Applies::Rejection(applies) }
+    Hint { text, condition: Condition::Rejection(applies) }
 }
 
 const fn unverified(text: &'static str, applies: fn(&Rejection, Unverified<'_>) -> bool) -> Hint {
-    Hint { text, applies: Applies::Unverified(applies) }
+    Hint { text, condition: Condition::Unverified(applies) }
 }
 
 const fn signed(text: &'static str, applies: fn(&SignedToken) -> bool) -> Hint {
-    Hint { text, applies: Applies::Signed(applies) }
+    Hint { text, condition: Condition::Signed(applies) }
 }
 
 const fn accepted(text: &'static str, applies: fn(&UnmetRequirement, &Claims) -> bool) -> Hint {
-    Hint { text, applies: Applies::Accepted(applies) }
+    Hint { text, condition: Condition::Accepted(applies) }
 }
 
 fn is_near(rejection: &Rejection, near: NearMiss) -> bool {
@@ -296,7 +307,7 @@ fn is_algorithm(rejection: &Rejection, is: impl Fn(Algorithm) -> bool) -> bool {
     matches!(rejection, Rejection::Algorithm { algorithm } if is(*algorithm))
 }
 
-/// What is wrong with `aud`, if that is the reason.
+/// Returns the error of `aud`, if that is the reason.
 fn audience(rejection: &Rejection) -> Option<ClaimErrorReason> {
     match rejection {
         Rejection::UnverifiedClaims(ClaimError::Audience(reason)) | Rejection::Claims(ClaimError::Audience(reason)) => {
@@ -306,7 +317,7 @@ fn audience(rejection: &Rejection) -> Option<ClaimErrorReason> {
     }
 }
 
-/// The date that is no NumericDate, if that is the reason.
+/// Returns the date claim that is not a NumericDate, if that is the reason.
 fn malformed_date(rejection: &Rejection) -> Option<Claim> {
     match rejection {
         Rejection::UnverifiedClaims(error) | Rejection::Claims(error) => match error {
@@ -327,7 +338,7 @@ fn is_within(payload: &Payload, date: Claim, range: Range<f64>) -> bool {
     payload.raw(date).and_then(|raw| raw.parse().ok()).is_some_and(|number| range.contains(&number))
 }
 
-/// Whether `aud` is missing where the API's clients could stand in for it: RFC 9068 always wants one.
+/// Returns whether `aud` is missing and the profile allows a client id instead. RFC 9068 always requires `aud`.
 fn lacks_audience(rejection: &Rejection, token: Unverified<'_>) -> bool {
     audience(rejection) == Some(ClaimErrorReason::Missing) && token.core.rules.profile != Profile::Rfc9068
 }

@@ -15,16 +15,16 @@ use crate::validator::explain::hints::table::{IN_MICROSECONDS, IN_MILLISECONDS, 
 
 const AUDIENCE: &str = "https://api.test/";
 
-/// A true case of a hint, and a token that misses it narrowly.
+/// A token to which a hint applies, and a similar one to which it does not.
 struct Case {
     text: &'static str,
     validator: Validator,
-    good: String,
+    matching: String,
     near_miss: String,
 }
 
-fn case(text: &'static str, validator: &Validator, good: TokenBuilder, near_miss: TokenBuilder) -> Case {
-    Case { text, validator: validator.clone(), good: good.sign(), near_miss: near_miss.sign() }
+fn case(text: &'static str, validator: &Validator, matching: TokenBuilder, near_miss: TokenBuilder) -> Case {
+    Case { text, validator: validator.clone(), matching: matching.sign(), near_miss: near_miss.sign() }
 }
 
 fn trusted(server: &TestIssuer) -> Issuer {
@@ -32,21 +32,21 @@ fn trusted(server: &TestIssuer) -> Issuer {
 }
 
 fn validator(api: Api) -> Validator {
-    Validator::builder(api).build().expect("a good configuration")
+    Validator::builder(api).build().expect("a valid configuration")
 }
 
-/// An API that trusts an Auth0 domain, with the keys at hand.
+/// Returns a validator that trusts an Auth0 domain and has its keys.
 async fn tenant(server: &TestIssuer, domain: &str) -> Validator {
     let api = Api::new(AUDIENCE, Issuer::auth0(domain));
-    let validator = Validator::builder(api).with_fetch(server.clone()).build().expect("a good configuration");
+    let validator = Validator::builder(api).with_fetch(server.clone()).build().expect("a valid configuration");
     for (_, keys) in validator.key_sources() {
         keys.ready().await.expect("keys");
     }
     validator
 }
 
-/// The hint for a token, which is the same wherever it is asked for.
-async fn hint_of(validator: &Validator, token: &str) -> Option<&'static str> {
+/// Returns the hint for a token, after a check that `hint` and `explain` return the same.
+async fn hint_for(validator: &Validator, token: &str) -> Option<&'static str> {
     let rejection = validator.validate(token).await.expect_err("a rejected token");
     let hint = validator.hint(token, &rejection);
     let explanation = validator.explain(token).await;
@@ -56,24 +56,24 @@ async fn hint_of(validator: &Validator, token: &str) -> Option<&'static str> {
     hint
 }
 
-/// A text, a rejection that it is true of, and a narrow miss.
-type Pure = (&'static str, Rejection, Rejection);
+/// A hint, a rejection to which it applies, and a similar one to which it does not.
+type RejectionCase = (&'static str, Rejection, Rejection);
 
-/// The request, the form of the token and its issuer.
-fn of_requests() -> Vec<Pure> {
+/// The request, the format of the token, and its issuer.
+fn request_cases() -> Vec<RejectionCase> {
     use crate::rejection::IssuerError::{NotForHost, Unknown, UnknownHost};
     let token = Rejection::Token;
     let near = |near| Rejection::Issuer(Unknown { near });
     vec![
         (
-            "not one token alone: a second scheme, a comma, a quote or a space in it?",
+            "the credential is not a single token: does it contain a second scheme, a comma, a quote or a space?",
             Rejection::Credential(CredentialError::Malformed),
             Rejection::Credential(CredentialError::Multiple),
         ),
         ("there is no token", token(TokenError::NoToken), token(TokenError::Empty { part: Part::Header })),
-        ("give the token alone, without scheme and spaces", token(TokenError::WhiteSpace), token(TokenError::NotAJwt)),
+        ("pass the token alone, without scheme and spaces", token(TokenError::WhiteSpace), token(TokenError::NotAJwt)),
         (
-            "opaque: the client asked for no audience, or the server issues no JWTs; or a JWT that was cut off",
+            "opaque: the client requested no audience, the server issues no JWTs, or the JWT was cut off",
             token(TokenError::NotAJwt),
             token(TokenError::Encoding { part: Part::Header }),
         ),
@@ -83,33 +83,33 @@ fn of_requests() -> Vec<Pure> {
             token(TokenError::Nested),
         ),
         ("iss lacks the trailing slash", near(Some(NearMiss::MissingSlash)), near(Some(NearMiss::ExtraSlash))),
-        ("iss has a trailing slash too many", near(Some(NearMiss::ExtraSlash)), near(Some(NearMiss::MissingSlash))),
+        ("iss has an extra trailing slash", near(Some(NearMiss::ExtraSlash)), near(Some(NearMiss::MissingSlash))),
         (
-            "iss differs from a configured issuer by upper and lower case only: its discovery document decides",
+            "iss differs from a configured issuer only in upper and lower case: compare it with the issuer's discovery document",
             near(Some(NearMiss::Case)),
             near(Some(NearMiss::Scheme)),
         ),
         (
-            "iss differs from a configured issuer by http and https only: its discovery document decides",
+            "iss differs from a configured issuer only in http and https: compare it with the issuer's discovery document",
             near(Some(NearMiss::Scheme)),
             near(None),
         ),
-        ("a token of another host's issuer", Rejection::Issuer(NotForHost), Rejection::Issuer(UnknownHost)),
+        ("the token's issuer is bound to another host", Rejection::Issuer(NotForHost), Rejection::Issuer(UnknownHost)),
         (
-            "no issuer is bound to the request's host; calls without a layer name it: validate_for, explain_for",
+            "no issuer is bound to the request's host; without a layer, pass the host to validate_for or explain_for",
             Rejection::Issuer(UnknownHost),
             Rejection::Issuer(NotForHost),
         ),
         (
-            "the request's host is malformed, stands twice or contradicts its target",
+            "the request's host is malformed, is present twice or contradicts the request target",
             Rejection::Host(HostError::Malformed),
             Rejection::Issuer(NotForHost),
         ),
     ]
 }
 
-/// The key, and claims that need no look at the token.
-fn of_keys() -> Vec<Pure> {
+/// The key, and claims for which the rejection is enough.
+fn key_cases() -> Vec<RejectionCase> {
     use crate::claims::ClaimError::{Expired, IdToken, TokenType};
     let unknown = |age| Rejection::Key(KeyNotFound::Unknown { age });
     let id_token = || Rejection::Claims(IdToken { marker: "at_hash" });
@@ -125,22 +125,22 @@ fn of_keys() -> Vec<Pure> {
             unknown(Some(Duration::ZERO)),
         ),
         (
-            "no usable key: it was skipped (size, use, encoding, private half published), is for another algorithm, or is revoked",
+            "no usable key: it was skipped (size, use, encoding, private half published), is for another algorithm or is revoked",
             Rejection::Key(KeyNotFound::NotForVerification),
             Rejection::Key(KeyNotFound::Ambiguous),
         ),
         (
-            "several keys fit: let the issuer write a kid into the token's header",
+            "several keys match: configure the issuer to write a kid into the token header",
             Rejection::Key(KeyNotFound::Ambiguous),
             Rejection::Key(KeyNotFound::NotForVerification),
         ),
-        ("the API's profile does not take this typ", Rejection::Claims(TokenType), id_token()),
+        ("the API's profile does not accept this typ", Rejection::Claims(TokenType), id_token()),
         (MARKED_AS_ID_TOKEN, id_token(), Rejection::Claims(Expired)),
     ]
 }
 
-/// The algorithm and the type of `sub`.
-fn of_algorithms() -> Vec<Case> {
+/// The algorithm, and the type of `sub`.
+fn algorithm_cases() -> Vec<Case> {
     let server = TestIssuer::new();
     let token = || server.token();
     let plain = validator(Api::new(AUDIENCE, trusted(&server)));
@@ -157,11 +157,21 @@ fn of_algorithms() -> Vec<Case> {
             es(),
         ),
         case("RS256 token at an HS256 API: see the API's signing algorithm at the issuer", &hs256, token(), es()),
-        case("token signed with a secret, at an API of public keys", &es256, token().hs256_with_public_key(), token()),
-        case("token signed with a private key, at an API of a shared secret", &hs256, es(), token()),
-        case("the issuer's list of algorithms lacks the token's", &plain, es(), token().kid("nobody")),
         case(
-            "sub is a number, and RFC 7519 wants a string: change it at the issuer",
+            "token signed with a secret, but the issuer is configured with public keys",
+            &es256,
+            token().hs256_with_public_key(),
+            token(),
+        ),
+        case(
+            "token signed with a private key, but the issuer is configured with a shared secret",
+            &hs256,
+            es(),
+            token(),
+        ),
+        case("the issuer's configured algorithms do not include the token's", &plain, es(), token().kid("nobody")),
+        case(
+            "sub is a number, but RFC 7519 requires a string: change it at the issuer",
             &plain,
             token().claim("sub", 7),
             token().claim("sub", ["7"]),
@@ -169,16 +179,16 @@ fn of_algorithms() -> Vec<Case> {
     ]
 }
 
-/// An audience that is missing, or an ID token's.
-fn of_clients() -> Vec<Case> {
+/// A missing audience, or an ID token.
+fn client_cases() -> Vec<Case> {
     let server = TestIssuer::new();
     let token = || server.token();
     let plain = validator(Api::new(AUDIENCE, trusted(&server)));
     let clients = validator(Api::new(AUDIENCE, trusted(&server)).with_client_ids(["web"]));
     let auth0 = TestIssuer::auth0("northwind.eu.auth0.com");
-    let of_auth0 = validator(Api::new(AUDIENCE, trusted(&auth0)));
+    let auth0_validator = validator(Api::new(AUDIENCE, trusted(&auth0)));
     let cognito = TestIssuer::named("https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_A");
-    let of_cognito = validator(Api::new(AUDIENCE, trusted(&cognito)));
+    let cognito_validator = validator(Api::new(AUDIENCE, trusted(&cognito)));
     let bare = |token: TokenBuilder| token.without("aud").claim("client_id", "web");
     vec![
         case(
@@ -188,36 +198,36 @@ fn of_clients() -> Vec<Case> {
             token().audience("x").claim("nonce", "n"),
         ),
         case(
-            "nonce, which Auth0 writes into ID tokens: the client has to send the access token",
-            &of_auth0,
+            "nonce, which Auth0 writes into ID tokens: the client must send the access token",
+            &auth0_validator,
             auth0.token().audience("spa").claim("nonce", "n"),
             auth0.token().audience("spa"),
         ),
         case(
-            "no aud: then token_use has to be access, and client_id one of the API's clients",
+            "no aud: without it, token_use must be access and client_id one of the API's clients",
             &clients,
             bare(token()),
             token().audience("web").claim("client_id", "web"),
         ),
         case(
-            "no aud, as in every access token of Cognito: with_client_ids names the clients",
-            &of_cognito,
+            "no aud, as in every access token of Cognito: set the clients with with_client_ids",
+            &cognito_validator,
             bare(cognito.token()).claim("token_use", "access"),
             bare(cognito.token()),
         ),
     ]
 }
 
-/// An audience of something else.
-fn of_audiences() -> Vec<Case> {
+/// The audience of another API or client.
+fn audience_cases() -> Vec<Case> {
     let server = TestIssuer::new();
     let token = || server.token();
     let plain = validator(Api::new(AUDIENCE, trusted(&server)));
     let keycloak = TestIssuer::named("https://id.test/realms/shop");
-    let of_keycloak = validator(Api::new(AUDIENCE, trusted(&keycloak)));
+    let keycloak_validator = validator(Api::new(AUDIENCE, trusted(&keycloak)));
     vec![
         case(
-            "aud differs from the API's by a trailing slash or by case only: the identifier at the issuer decides",
+            "aud differs from the API's audience only in a trailing slash or in case: compare it with the API's identifier at the issuer",
             &plain,
             token().audience("https://API.test"),
             token().audience("https://api.test/v1"),
@@ -230,12 +240,12 @@ fn of_audiences() -> Vec<Case> {
         ),
         case(
             "aud is Keycloak's default, account: add an audience mapper for this API to the client",
-            &of_keycloak,
+            &keycloak_validator,
             keycloak.token().audience("account"),
             keycloak.token().audience("accounts"),
         ),
         case(
-            "aud names the client and not the API: the client has to request a token for the API",
+            "aud names the client and not the API: the client must request a token for the API",
             &plain,
             token().audience("spa").claim("azp", "spa"),
             token().audience("web").claim("azp", "spa"),
@@ -243,12 +253,12 @@ fn of_audiences() -> Vec<Case> {
     ]
 }
 
-/// The dates of a token, against the clock.
-fn of_dates() -> Vec<Case> {
+/// The dates of a token, compared with the clock.
+fn date_cases() -> Vec<Case> {
     let clock = FakeClock::new();
     let server = TestIssuer::new().with_clock(Arc::new(clock.clone()));
     let api = Api::new(AUDIENCE, trusted(&server)).with_max_age(Duration::from_secs(60));
-    let validator = Validator::builder(api).with_clock(clock.clone()).build().expect("a good configuration");
+    let validator = Validator::builder(api).with_clock(clock.clone()).build().expect("a valid configuration");
     let now = clock.now();
     let (close, far) = (Duration::from_secs(299), Duration::from_secs(301));
     let expired = |ago| server.token().expires_at(now.saturating_sub(ago));
@@ -264,8 +274,8 @@ fn of_dates() -> Vec<Case> {
     ]
 }
 
-/// Another domain of a tenant. Nothing but the signature tells the tenant's own token from that of somebody else.
-async fn of_domains() -> Vec<Case> {
+/// Another domain of a tenant. Only the signature distinguishes a token of the tenant from a forged one.
+async fn domain_cases() -> Vec<Case> {
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
     let login = server.custom_domain("https://login.northwind.com/");
     let (canonical_only, custom_only) =
@@ -273,7 +283,7 @@ async fn of_domains() -> Vec<Case> {
     let forged = |token: TokenBuilder| token.with_broken_signature();
     vec![
         case(
-            "issued by the canonical domain, configured is the custom one",
+            "issued by the canonical domain, but the custom domain is configured",
             &custom_only,
             server.token(),
             forged(server.token()),
@@ -287,17 +297,17 @@ async fn of_domains() -> Vec<Case> {
     ]
 }
 
-fn of_requirements() -> Vec<(&'static str, Requirement, Claims, Claims)> {
+fn requirement_cases() -> Vec<(&'static str, Requirement, Claims, Claims)> {
     let (scope, permission) = (Requirement::scope("write"), Requirement::permission("write"));
     vec![
         (
-            "the token has a permission of that name: ask for `scope_or_permission`",
+            "the token has a permission of that name: require `scope_or_permission`",
             scope,
             claims().scope("read").permissions(["write"]).build(),
             claims().scope("read").permissions(["writes"]).build(),
         ),
         (
-            "the token has a scope of that name, which says what the client asked for, not what the user may",
+            "the token has a scope of that name, but a scope shows what the client requested, not what the user may do",
             permission,
             claims().scope("write").permissions(["read"]).build(),
             claims().scope("writes").permissions(["read"]).build(),
@@ -306,64 +316,66 @@ fn of_requirements() -> Vec<(&'static str, Requirement, Claims, Claims)> {
 }
 
 #[tokio::test]
-async fn each_hint_is_given_where_it_is_true_and_not_beside_a_near_miss() {
+async fn returns_each_hint_where_it_applies_and_not_in_a_similar_case() {
     let mut covered = BTreeSet::new();
-    for (text, good, near_miss) in of_requests().into_iter().chain(of_keys()) {
-        assert_eq!(good.hint(), Some(text), "{good}");
+    for (text, matching, near_miss) in request_cases().into_iter().chain(key_cases()) {
+        assert_eq!(matching.hint(), Some(text), "{matching}");
         assert_ne!(near_miss.hint(), Some(text), "{near_miss}");
         covered.insert(text);
     }
-    let tokens = of_algorithms()
+    let tokens = algorithm_cases()
         .into_iter()
-        .chain(of_clients())
-        .chain(of_audiences())
-        .chain(of_dates())
-        .chain(of_domains().await);
-    for Case { text, validator, good, near_miss } in tokens {
-        assert_eq!(hint_of(&validator, &good).await, Some(text));
-        assert_ne!(hint_of(&validator, &near_miss).await, Some(text));
+        .chain(client_cases())
+        .chain(audience_cases())
+        .chain(date_cases())
+        .chain(domain_cases().await);
+    for Case { text, validator, matching, near_miss } in tokens {
+        assert_eq!(hint_for(&validator, &matching).await, Some(text));
+        assert_ne!(hint_for(&validator, &near_miss).await, Some(text));
         covered.insert(text);
     }
-    for (text, requirement, good, near_miss) in of_requirements() {
+    for (text, requirement, matching, near_miss) in requirement_cases() {
         let hint = |claims: &Claims| {
-            let unmet = requirement.check(claims, FakeClock::new().now(), Duration::ZERO).expect_err("not met");
-            hint_of_unmet(&unmet, claims)
+            let unmet = requirement
+                .check(claims, FakeClock::new().now(), Duration::ZERO)
+                .expect_err("the requirement is not met");
+            hint_for_unmet(&unmet, claims)
         };
-        assert_eq!((hint(&good), hint(&near_miss)), (Some(text), None));
+        assert_eq!((hint(&matching), hint(&near_miss)), (Some(text), None));
         covered.insert(text);
     }
-    assert_eq!(covered, HINTS.iter().map(|hint| hint.text).collect(), "every row has its case");
+    assert_eq!(covered, HINTS.iter().map(|hint| hint.text).collect(), "every row has a case");
 }
 
-/// Whoever can send a token must not be able to have an operator trust its issuer.
+/// A sender of a token must not be able to make an operator trust its issuer.
 #[tokio::test]
-async fn no_hint_advises_to_trust_an_issuer_without_its_signature() {
+async fn returns_no_hint_to_trust_an_issuer_without_a_valid_signature() {
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
     let validator = tenant(&server, "northwind.eu.auth0.com").await;
     let custom_only = tenant(&server.custom_domain("https://login.northwind.com/"), "login.northwind.com").await;
-    let stranger = TestIssuer::auth0("fabrikam.eu.auth0.com");
+    let unknown_issuer = TestIssuer::auth0("fabrikam.eu.auth0.com");
     let kid = server.kid();
     for issuer in ["https://login.fabrikam.com/", "https://fabrikam.eu.auth0.com/", "urn:fabrikam"] {
         for token in [
-            stranger.token().issuer(issuer),
-            stranger.token().issuer(issuer).kid(&kid),
-            stranger.token().issuer(issuer).without_kid(),
+            unknown_issuer.token().issuer(issuer),
+            unknown_issuer.token().issuer(issuer).kid(&kid),
+            unknown_issuer.token().issuer(issuer).without_kid(),
             server.token().issuer(issuer).with_broken_signature(),
             server.token().issuer(issuer).hs256_with_public_key(),
         ] {
             let token = token.sign();
-            assert_eq!(hint_of(&validator, &token).await, None, "{issuer}");
-            assert_eq!(hint_of(&custom_only, &token).await, None, "{issuer}");
+            assert_eq!(hint_for(&validator, &token).await, None, "{issuer}");
+            assert_eq!(hint_for(&custom_only, &token).await, None, "{issuer}");
         }
     }
-    // A name that no custom domain can have.
+    // A custom domain cannot have a path.
     let path = server.token().issuer("https://login.northwind.com/other/").sign();
-    assert_eq!(hint_of(&validator, &path).await, None);
+    assert_eq!(hint_for(&validator, &path).await, None);
 }
 
-/// Entra ID, Firebase and others sign for all tenants with the same keys.
+/// Entra ID, Firebase and others use the same keys for all tenants.
 #[tokio::test]
-async fn a_signature_says_nothing_about_the_tenant_of_another_server() {
+async fn returns_no_tenant_hint_for_servers_that_share_keys_between_tenants() {
     let server = TestIssuer::named("https://login.test/tenant-a/v2.0");
     let other = server.custom_domain("https://login.test/tenant-b/v2.0");
     let alone = server.custom_domain("https://tenant-c.test/");
@@ -374,16 +386,16 @@ async fn a_signature_says_nothing_about_the_tenant_of_another_server() {
         let token = foreign.token().sign();
         let rejection = validator.validate(&token).await.expect_err("another issuer");
         assert_eq!(rejection, Rejection::Issuer(IssuerError::Unknown { near: None }));
-        assert_eq!(hint_of(&validator, &token).await, None);
+        assert_eq!(hint_for(&validator, &token).await, None);
     }
 }
 
-/// Of several issuers, only the list of the one that the token claims counts.
+/// With several issuers, the hint uses only the algorithms of the issuer that the token claims.
 #[tokio::test]
-async fn the_algorithms_of_another_issuer_do_not_count() {
+async fn ignores_the_algorithms_of_other_issuers() {
     let (public, secret) = (TestIssuer::named("https://a.test/"), TestIssuer::named("https://b.test/"));
     let secret = Issuer::shared_secret(secret.issuer(), Secret::from_text("a secret of more than thirty-two octets"));
     let validator = validator(Api::new(AUDIENCE, trusted(&public)).with_issuer(secret));
-    let hint = hint_of(&validator, &public.token().hs256_with_public_key().sign()).await;
+    let hint = hint_for(&validator, &public.token().hs256_with_public_key().sign()).await;
     assert_eq!(hint, Some("HS256 token at an RS256 API: see the API's signing algorithm at the issuer"));
 }
