@@ -22,7 +22,7 @@ use crate::jwks::refresh::{Action, Activity, Cause, Change, Event, Outcome, Refr
 ///
 /// If anything else is accepted.
 pub fn discovery(document: &[u8]) {
-    let discovery = Discovery::of(ISSUER).expect("a valid issuer");
+    let discovery = Discovery::new(ISSUER).expect("a valid issuer");
     let Ok(endpoint) = discovery.read(document, None) else { return };
     // Skipped values stay raw: their strings, numbers and depth need no representation.
     let members: BTreeMap<String, &RawValue> =
@@ -52,7 +52,7 @@ pub fn cache_control(lines: &[u8]) {
     let _ = freshness::retry_after(&headers);
     for (jitter, phase) in [(0, Phase::First), (u32::MAX / 2, Phase::Later), (u32::MAX, Phase::First)] {
         let sample = Sample { first: Jitter(jitter), second: Jitter(u32::MAX - jitter) };
-        let times = Times::of(remaining, &policy, phase, now, sample);
+        let times = Times::new(remaining, &policy, phase, now, sample);
         assert!(
             now <= times.refresh_at && times.refresh_at <= times.stale_at && times.stale_at <= times.expires_at,
             "{times:?}"
@@ -108,7 +108,7 @@ pub fn refresh_machine(steps: impl IntoIterator<Item = Step>) {
             }
         }
         match machine.activity() {
-            Activity::Asleep | Activity::Closed => assert_eq!(machine.wake_at(), None),
+            Activity::NotStarted | Activity::Closed => assert_eq!(machine.wake_at(), None),
             Activity::Fetching { .. } => assert!(machine.wake_at().is_some()),
             Activity::Idle | Activity::Backoff { .. } => {
                 in_flight = None;

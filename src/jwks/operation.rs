@@ -40,7 +40,7 @@ pub(super) struct Operation {
 pub(super) struct KeyRequest {
     pub(super) target: Target,
     pub(super) if_none_match: Option<Stored>,
-    pub(super) caches: Caches,
+    pub(super) cache_mode: CacheMode,
 }
 
 /// Where the keys are.
@@ -53,9 +53,9 @@ pub(super) enum Target {
 
 /// Whether a cache on the way may answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Caches {
-    Allowed,
-    Bypassed,
+pub(super) enum CacheMode {
+    Default,
+    NoCache,
 }
 
 /// What an operation found out.
@@ -154,14 +154,14 @@ impl Operation {
             Target::Discovery(discovery) => discovered.insert(self.discover(&discovery).await?).clone(),
         };
         let mut headers = self.headers(ACCEPT_KEYS);
-        if key_request.caches == Caches::Bypassed {
+        if key_request.cache_mode == CacheMode::NoCache {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
         let request = Request { endpoint, headers, if_none_match: key_request.if_none_match };
         let Answer { response, endpoint } = self.exchange(&request).await?;
         let freshness = Freshness::from_headers(&response.headers);
         let (freshness, keys) = match (response.status, request.stored_at(&endpoint)) {
-            (StatusCode::NOT_MODIFIED, Some(stored)) => (freshness.freshening(stored), Keys::NotModified),
+            (StatusCode::NOT_MODIFIED, Some(stored)) => (freshness.freshen(stored), Keys::NotModified),
             (StatusCode::NOT_MODIFIED, None) => return Err(RefreshError::UnexpectedNotModified.into()),
             _ => {
                 let imported = self.import(response.body).await;

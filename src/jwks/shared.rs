@@ -41,7 +41,7 @@ impl Origin {
 
     /// The keys of an issuer that is asked where they are.
     pub(crate) fn discovery(issuer: &str) -> Result<Self, EndpointError> {
-        Discovery::of(issuer).map(Self::Discovery)
+        Discovery::new(issuer).map(Self::Discovery)
     }
 
     /// The same over plain http, beyond loopback.

@@ -253,7 +253,7 @@ mod tests {
 
     fn times(second: u64) -> Times {
         let now = Monotonic::from_origin(Duration::from_secs(second));
-        Times::of(None, &RefreshPolicy::new(), Phase::Later, now, Sample::default())
+        Times::new(None, &RefreshPolicy::new(), Phase::Later, now, Sample::default())
     }
 
     fn knows(published: &SnapshotStore, kid: &str) -> bool {

@@ -77,7 +77,7 @@ impl KeySource {
         fetch: Arc<dyn Fetch>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let start = policy.start;
+        let start = policy.initial_fetch;
         let shared = Arc::new(Shared::new(origin, algorithms, policy, fetch, clock));
         if start == InitialFetch::Eager {
             // Without a runtime the first use starts it.
@@ -125,7 +125,7 @@ impl KeySource {
         shared.published.load().age(shared.now())
     }
 
-    /// The time, for [`miss`](Self::miss).
+    /// The time, for [`newer_keys`](Self::newer_keys).
     pub(crate) fn now(&self) -> Monotonic {
         self.handle.shared.clock.monotonic()
     }
@@ -134,7 +134,7 @@ impl KeySource {
     /// the policy's `unknown_kid_wait`; a request that has waited for the first keys `since` then, for both at most as long as
     /// `cold_wait`. `found` says whether a table has the key: an answer is only given up once no fetch that the budget
     /// allows can bring it.
-    pub(crate) fn miss<F>(
+    pub(crate) fn newer_keys<F>(
         &self,
         epoch: u64,
         since: Option<Monotonic>,

@@ -126,7 +126,7 @@ fn can_wait(shared: &Arc<Shared>) -> bool {
 fn is_worth_waiting_for(shared: &Shared, status: Progress) -> bool {
     let had_keys = shared.published.load().epoch > 0;
     match status.activity {
-        Activity::Asleep => true,
+        Activity::NotStarted => true,
         Activity::Fetching { .. } => !(had_keys && status.failures > 0),
         Activity::Backoff { .. } => status.task == Task::Absent,
         // Keys expired without a failure: the machine was suspended, and its timer has not noticed yet.
@@ -231,7 +231,7 @@ impl KidRequest {
                 self.action = Some(UnknownKidAction::Backoff);
                 Answer::No
             }
-            Activity::Asleep | Activity::Backoff { .. } => Answer::Wait,
+            Activity::NotStarted | Activity::Backoff { .. } => Answer::Wait,
             Activity::Closed => Answer::No,
         }
     }

@@ -9,7 +9,7 @@ impl RefreshPolicy {
     /// [`FakeClock`](crate::testing::FakeClock) does not need it.
     #[must_use]
     pub fn without_refresh_floor(mut self) -> Self {
-        self.lowest_period = SHORTEST;
+        self.min_period = SHORTEST;
         self
     }
 

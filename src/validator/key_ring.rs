@@ -66,7 +66,7 @@ impl KeyRing {
             let newest = if has_key(&snapshot.table) {
                 snapshot
             } else {
-                match source.miss(snapshot.epoch, since, has_key).await.map_err(unavailable)? {
+                match source.newer_keys(snapshot.epoch, since, has_key).await.map_err(unavailable)? {
                     UnknownKid::Newer(newer) => newer,
                     UnknownKid::Unchanged => snapshot,
                 }

@@ -29,7 +29,7 @@ impl Discovery {
     /// # Errors
     ///
     /// See [`EndpointError`]; a query is [`EndpointError::Malformed`].
-    pub(crate) fn of(issuer: &str) -> Result<Self, EndpointError> {
+    pub(crate) fn new(issuer: &str) -> Result<Self, EndpointError> {
         Self::parse(issuer, PlainHttp::OnLoopback)
     }
 

@@ -1,7 +1,7 @@
 use super::*;
 
 fn urls(issuer: &str) -> (String, String) {
-    let discovery = Discovery::of(issuer).expect(issuer);
+    let discovery = Discovery::new(issuer).expect(issuer);
     (discovery.openid().to_string(), discovery.oauth().to_string())
 }
 
@@ -47,13 +47,13 @@ fn rejects_an_invalid_issuer() {
         ("https://u@a.example/", EndpointError::UserInfo),
         ("http://a.example/", EndpointError::PlainHttp),
     ] {
-        assert_eq!(Discovery::of(issuer).map(drop), Err(error), "{issuer}");
+        assert_eq!(Discovery::new(issuer).map(drop), Err(error), "{issuer}");
     }
     assert!(Discovery::dangerous_over_http("http://a.example/").is_ok());
 }
 
 fn read(document: &str) -> Result<String, RefreshError> {
-    let discovery = Discovery::of("https://a.example/").expect("issuer");
+    let discovery = Discovery::new("https://a.example/").expect("issuer");
     discovery.read(document.as_bytes(), None).map(|endpoint| endpoint.to_string())
 }
 
@@ -104,7 +104,7 @@ fn rejects_an_invalid_document() {
         b"{\"x\":\"\xbd\",\"issuer\":\"https://a.example/\",\"jwks_uri\":\"https://a.example/k\"}",
     ] {
         assert_eq!(
-            Discovery::of("https://a.example/").expect("issuer").read(document, None).map(drop),
+            Discovery::new("https://a.example/").expect("issuer").read(document, None).map(drop),
             Err(RefreshError::InvalidDiscovery)
         );
     }
@@ -132,7 +132,7 @@ fn rejects_a_jwks_uri_that_is_not_allowed() {
          must name its host"
     );
     let local = r#"{"issuer":"http://localhost:9/","jwks_uri":"http://[::1]:1/k"}"#;
-    assert!(Discovery::of("http://localhost:9/").expect("issuer").read(local.as_bytes(), None).is_ok());
+    assert!(Discovery::new("http://localhost:9/").expect("issuer").read(local.as_bytes(), None).is_ok());
     let plain = r#"{"issuer":"http://a.example/","jwks_uri":"http://b.example/k"}"#;
     let discovery = Discovery::dangerous_over_http("http://a.example/").expect("issuer");
     assert!(discovery.read(plain.as_bytes(), None).is_ok());
@@ -140,7 +140,7 @@ fn rejects_a_jwks_uri_that_is_not_allowed() {
 
 #[test]
 fn accepts_only_allowed_hosts() {
-    let discovery = Discovery::of("https://a.example/").expect("issuer");
+    let discovery = Discovery::new("https://a.example/").expect("issuer");
     let hosts = ["keys.example".to_owned()];
     let read = |uri: &str| {
         let document = format!(r#"{{"issuer":"https://a.example/","jwks_uri":"{uri}"}}"#);

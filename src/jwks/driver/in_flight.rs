@@ -10,7 +10,7 @@ use crate::jwks::driver::{Core, Driver, answer};
 use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::freshness::{FreshnessState, Times};
-use crate::jwks::operation::{Caches, Failure, Fetched, KeyRequest, Keys, Operation, Report, SkippedReport, Target};
+use crate::jwks::operation::{CacheMode, Failure, Fetched, KeyRequest, Keys, Operation, Report, SkippedReport, Target};
 use crate::jwks::refresh::{Cause, Change, Condition, Event, FetchOrder, Outcome};
 use crate::jwks::shared::{Origin, Shared};
 use crate::jwks::snapshot::Remaining;
@@ -45,7 +45,7 @@ impl Driver<'_> {
         let key_request = KeyRequest {
             target,
             if_none_match: self.shared.published.stored().filter(|_| condition == Condition::IfNoneMatch),
-            caches: if cause.is_fresh() { Caches::Bypassed } else { Caches::Allowed },
+            cache_mode: if cause.is_fresh() { CacheMode::NoCache } else { CacheMode::Default },
         };
         let operation = operation(self.shared, core, deadline);
         let in_flight = InFlight { generation, cause, started: now };

@@ -36,7 +36,7 @@ impl Freshness {
 
     /// What holds once this 304 has confirmed the answer that is `stored`: its own `Cache-Control` takes the place of the
     /// stored one, and where it has none, that goes on being valid (RFC 9111 §4.3.4).
-    pub(super) fn freshening(self, stored: &Stored) -> Self {
+    pub(super) fn freshen(self, stored: &Stored) -> Self {
         Self { lifetime: self.lifetime.or(stored.lifetime), age: self.age, etag: Some(stored.etag.clone()) }
     }
 
@@ -89,7 +89,7 @@ impl Times {
     ///
     /// The server may shorten the period down to the floor; it lengthens it only as far as the policy lets it, since
     /// the period is also how long a removed key lives on.
-    pub(super) fn of(
+    pub(super) fn new(
         remaining: Option<Duration>,
         policy: &RefreshPolicy,
         phase: Phase,

@@ -84,13 +84,13 @@ fn a_304_replaces_only_the_headers_that_it_has() {
         (&[(CACHE_CONTROL, "public")], None),
         (&[(CACHE_CONTROL, "max-age=x")], None),
     ] {
-        let freshened = Freshness::from_headers(&headers(fields)).freshening(&stored);
+        let freshened = Freshness::from_headers(&headers(fields)).freshen(&stored);
         assert_eq!(freshened.remaining(), expected.map(Duration::from_secs), "{fields:?}");
         assert_eq!(freshened.etag.as_ref(), Some(&stored.etag), "{fields:?}");
     }
     let silent = Freshness::from_headers(&headers(&[(ETAG, "\"v1\"")]));
     let stored = silent.stored(endpoint()).expect("a validator");
-    assert_eq!(Freshness::from_headers(&HeaderMap::new()).freshening(&stored).remaining(), None);
+    assert_eq!(Freshness::from_headers(&HeaderMap::new()).freshen(&stored).remaining(), None);
     assert_eq!(Freshness::from_headers(&HeaderMap::new()).stored(endpoint()), None);
 }
 
@@ -158,7 +158,7 @@ fn times(policy: &RefreshPolicy, jitter: u32) -> Times {
 
 fn times_in(phase: Phase, policy: &RefreshPolicy, jitter: u32) -> Times {
     let sample = Sample { first: Jitter(jitter), second: Jitter(jitter) };
-    Times::of(None, policy, phase, Monotonic::from_origin(Duration::from_secs(1000)), sample)
+    Times::new(None, policy, phase, Monotonic::from_origin(Duration::from_secs(1000)), sample)
 }
 
 fn spans(times: Times) -> [u64; 3] {
@@ -181,7 +181,7 @@ fn scheduled_fetches_are_more_than_30_s_apart_for_any_jitter() {
         assert_eq!(policy.validate(), Ok(()));
         for (phase, first, second) in [(Phase::First, 0, 0), (Phase::Later, 0, 0), (Phase::Later, u32::MAX, 0)] {
             let sample = Sample { first: Jitter(first), second: Jitter(second) };
-            let times = Times::of(Some(Duration::ZERO), &policy, phase, now, sample);
+            let times = Times::new(Some(Duration::ZERO), &policy, phase, now, sample);
             let gap = times.refresh_at.saturating_since(now);
             assert!(gap > Duration::from_secs(30), "jitter {jitter}, ahead {ahead}: {gap:?}");
             assert!(times.refresh_at <= times.stale_at, "jitter {jitter}, ahead {ahead}: {times:?}");
@@ -249,12 +249,12 @@ proptest! {
         prop_assert_eq!(retry_after(&fields).is_some(), fields.contains_key(RETRY_AFTER));
         let mut freshness = Freshness::from_headers(&fields);
         if let Some(stored) = Freshness::from_headers(&stored).stored(endpoint()) {
-            freshness = freshness.freshening(&stored);
+            freshness = freshness.freshen(&stored);
         }
         let (policy, now) = (RefreshPolicy::new(), Monotonic::from_origin(Duration::from_secs(1000)));
         let phase = if is_first { Phase::First } else { Phase::Later };
         let sample = Sample { first: Jitter(rolls.0), second: Jitter(rolls.1) };
-        let times = Times::of(freshness.remaining(), &policy, phase, now, sample);
+        let times = Times::new(freshness.remaining(), &policy, phase, now, sample);
         let [ahead, soft, hard] = spans(times);
         prop_assert!((40..=soft).contains(&ahead), "{times:?}");
         prop_assert!((54..=300).contains(&soft) && hard == 3600, "{times:?}");

@@ -27,12 +27,12 @@ pub enum RefreshPolicyError {
     /// More than one retry.
     TooManyRetries,
     /// A request would wait for an unknown key id longer than the refresh can take.
-    MissWait,
+    UnknownKidWait,
     /// The smallest pause between failures is zero, or above the largest.
     Backoff,
     /// The pause between fetches for unknown key ids is zero, or its minimum above its maximum, or that above the period
     /// or the quiet that resets it.
-    MissCooldown,
+    UnknownKidCooldown,
     /// A document of less than 1 KiB holds no key set.
     MaxDocumentBytes,
     /// No key, no waiting request, or no host of a `jwks_uri` is allowed at all.
@@ -57,7 +57,7 @@ impl RefreshPolicy {
     }
 
     fn rules(&self) -> [(bool, RefreshPolicyError); 14] {
-        let lowest = self.lowest_period;
+        let lowest = self.min_period;
         let every = self.refresh_every;
         let stale = match self.staleness {
             Staleness::Bounded(limit) => limit,
@@ -78,7 +78,7 @@ impl RefreshPolicy {
                 RefreshPolicyError::AttemptTimeout,
             ),
             (self.retries > 1, RefreshPolicyError::TooManyRetries),
-            (self.unknown_kid_wait > self.operation_timeout, RefreshPolicyError::MissWait),
+            (self.unknown_kid_wait > self.operation_timeout, RefreshPolicyError::UnknownKidWait),
             (
                 self.backoff_min.is_zero() || self.backoff_min > self.backoff_max.min(self.backoff_max_unavailable),
                 RefreshPolicyError::Backoff,
@@ -87,7 +87,7 @@ impl RefreshPolicy {
                 self.unknown_kid_cooldown_min.is_zero()
                     || self.unknown_kid_cooldown_min > self.unknown_kid_cooldown_max
                     || self.unknown_kid_cooldown_max > every.min(self.unknown_kid_quiet),
-                RefreshPolicyError::MissCooldown,
+                RefreshPolicyError::UnknownKidCooldown,
             ),
             (self.max_document_bytes < 1024, RefreshPolicyError::MaxDocumentBytes),
             (
@@ -110,9 +110,9 @@ impl fmt::Display for RefreshPolicyError {
             Self::JitterPercent => "the jitter must be at most 50 percent",
             Self::AttemptTimeout => "the attempt timeout must be above zero and at most the operation timeout",
             Self::TooManyRetries => "at most one retry is allowed",
-            Self::MissWait => "the miss wait must be at most the operation timeout",
+            Self::UnknownKidWait => "the miss wait must be at most the operation timeout",
             Self::Backoff => "the smallest backoff must be above zero and at most both of the largest",
-            Self::MissCooldown => {
+            Self::UnknownKidCooldown => {
                 "the unknown kid cool-down must be above zero, in order, and at most the refresh period and the quiet"
             }
             Self::MaxDocumentBytes => "a document must be allowed at least 1024 octets",

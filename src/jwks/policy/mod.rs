@@ -31,11 +31,11 @@ pub use self::error::RefreshPolicyError;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefreshPolicy {
-    pub(crate) start: InitialFetch,
+    pub(crate) initial_fetch: InitialFetch,
     pub(crate) refresh_every: Duration,
     pub(crate) refresh_floor: Duration,
     /// What nobody may go below; only the `testing` module lifts it.
-    pub(crate) lowest_period: Duration,
+    pub(crate) min_period: Duration,
     pub(crate) longer_max_age: Option<Duration>,
     pub(crate) ahead_percent: u8,
     pub(crate) jitter_percent: u8,
@@ -111,10 +111,10 @@ impl RefreshPolicy {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            start: InitialFetch::Eager,
+            initial_fetch: InitialFetch::Eager,
             refresh_every: defaults::REFRESH_EVERY,
             refresh_floor: defaults::REFRESH_FLOOR,
-            lowest_period: defaults::REFRESH_FLOOR,
+            min_period: defaults::REFRESH_FLOOR,
             longer_max_age: None,
             ahead_percent: defaults::REFRESH_AHEAD_PERCENT,
             jitter_percent: defaults::JITTER_PERCENT,
@@ -147,8 +147,8 @@ impl RefreshPolicy {
 
     /// Sets when the first fetch starts: [`InitialFetch::Eager`] by default, so that the first request finds keys.
     #[must_use]
-    pub fn with_initial_fetch(mut self, start: InitialFetch) -> Self {
-        self.start = start;
+    pub fn with_initial_fetch(mut self, initial_fetch: InitialFetch) -> Self {
+        self.initial_fetch = initial_fetch;
         self
     }
 

@@ -42,14 +42,14 @@ fn rejects_each_number_out_of_range() {
         (new().with_attempt_timeout(Duration::ZERO), RefreshPolicyError::AttemptTimeout),
         (new().with_attempt_timeout(6 * SECOND), RefreshPolicyError::AttemptTimeout),
         (new().with_retries(2), RefreshPolicyError::TooManyRetries),
-        (new().with_unknown_kid_wait(6 * SECOND), RefreshPolicyError::MissWait),
+        (new().with_unknown_kid_wait(6 * SECOND), RefreshPolicyError::UnknownKidWait),
         (new().with_backoff_min(Duration::ZERO), RefreshPolicyError::Backoff),
         (new().with_backoff_max(SECOND / 2), RefreshPolicyError::Backoff),
         (new().with_backoff_max_unavailable(SECOND / 2), RefreshPolicyError::Backoff),
-        (new().with_unknown_kid_cooldown_min(Duration::ZERO), RefreshPolicyError::MissCooldown),
-        (new().with_unknown_kid_cooldown_min(16 * SECOND), RefreshPolicyError::MissCooldown),
-        (new().with_unknown_kid_cooldown_max(301 * SECOND), RefreshPolicyError::MissCooldown),
-        (new().with_unknown_kid_quiet(14 * SECOND), RefreshPolicyError::MissCooldown),
+        (new().with_unknown_kid_cooldown_min(Duration::ZERO), RefreshPolicyError::UnknownKidCooldown),
+        (new().with_unknown_kid_cooldown_min(16 * SECOND), RefreshPolicyError::UnknownKidCooldown),
+        (new().with_unknown_kid_cooldown_max(301 * SECOND), RefreshPolicyError::UnknownKidCooldown),
+        (new().with_unknown_kid_quiet(14 * SECOND), RefreshPolicyError::UnknownKidCooldown),
         (new().with_max_document_bytes(1023), RefreshPolicyError::MaxDocumentBytes),
         (new().with_max_keys(0), RefreshPolicyError::NothingAllowed),
         (new().with_max_waiters(0), RefreshPolicyError::NothingAllowed),
@@ -68,7 +68,7 @@ fn returns_all_violations_at_once() {
         [
             RefreshPolicyError::RefreshTooOften,
             RefreshPolicyError::TooManyRetries,
-            RefreshPolicyError::MissCooldown,
+            RefreshPolicyError::UnknownKidCooldown,
             RefreshPolicyError::NothingAllowed,
         ]
     );

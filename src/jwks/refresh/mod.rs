@@ -41,7 +41,7 @@ pub(super) struct Refresh {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Activity {
     /// Nobody has asked for keys yet.
-    Asleep,
+    NotStarted,
     /// Waiting for the next refresh.
     Idle,
     /// A fetch is in flight.
@@ -63,7 +63,7 @@ impl Refresh {
     pub(super) fn new(policy: RefreshPolicy) -> Self {
         Self {
             policy,
-            activity: Activity::Asleep,
+            activity: Activity::NotStarted,
             generation: 0,
             times: None,
             unusable_from: None,
@@ -83,7 +83,7 @@ impl Refresh {
         }
         self.tell_standing(now, sample, &mut actions);
         match event {
-            Event::Begin if self.activity == Activity::Asleep => {
+            Event::Begin if self.activity == Activity::NotStarted => {
                 self.unusable_from = Some(now);
                 self.fetch(Cause::Initial, now, sample, &mut actions);
             }
@@ -112,7 +112,7 @@ impl Refresh {
     /// When [`Event::Timer`] is due; `None` only before the start and after the end.
     pub(super) fn wake_at(&self) -> Option<Monotonic> {
         let due = match self.activity {
-            Activity::Asleep | Activity::Closed => return None,
+            Activity::NotStarted | Activity::Closed => return None,
             _ => self.next_attempt()?,
         };
         let next_standing = self.times.and_then(|times| match self.last_reported {
@@ -126,7 +126,7 @@ impl Refresh {
     /// When the next fetch starts, or the one in flight must be over.
     pub(super) fn next_attempt(&self) -> Option<Monotonic> {
         match self.activity {
-            Activity::Asleep | Activity::Closed => None,
+            Activity::NotStarted | Activity::Closed => None,
             Activity::Fetching { deadline, .. } => Some(deadline),
             Activity::Backoff { until, .. } => Some(until),
             Activity::Idle => {
@@ -201,7 +201,7 @@ impl Refresh {
 
     fn timer(&mut self, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
         match self.activity {
-            Activity::Asleep | Activity::Closed => {}
+            Activity::NotStarted | Activity::Closed => {}
             Activity::Idle if self.unknown_kids.has_follow_up() && now >= self.unknown_kid_fetch_from() => {
                 self.fetch(Cause::UnknownKid, now, sample, actions);
             }
@@ -228,7 +228,7 @@ impl Refresh {
                 self.unknown_kids.join();
             }
             Activity::Idle => self.unknown_kids.schedule_follow_up(),
-            Activity::Asleep | Activity::Backoff { .. } | Activity::Closed => {}
+            Activity::NotStarted | Activity::Backoff { .. } | Activity::Closed => {}
         }
     }
 
@@ -303,7 +303,7 @@ impl Refresh {
     ) {
         let was_fresh = self.in_flight().is_some_and(Cause::is_fresh);
         let phase = if self.times.is_none() { Phase::First } else { Phase::Later };
-        let times = Times::of(remaining, &self.policy, phase, now, sample);
+        let times = Times::new(remaining, &self.policy, phase, now, sample);
         actions.push(Action::Publish(times));
         if self.last_reported >= Some(FreshnessState::Stale) {
             actions.push(Action::NotifyRecovered);

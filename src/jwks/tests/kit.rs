@@ -205,7 +205,7 @@ impl Fixture {
         if has(&snapshot.table, kid) {
             return Outcome::Served;
         }
-        match source.miss(snapshot.epoch, since, |table| has(table, kid)).await {
+        match source.newer_keys(snapshot.epoch, since, |table| has(table, kid)).await {
             Ok(crate::jwks::UnknownKid::Newer(newer)) if has(&newer.table, kid) => Outcome::Served,
             Ok(_) => Outcome::NotFound,
             Err(unavailable) => Outcome::Unavailable(unavailable.retry_after),

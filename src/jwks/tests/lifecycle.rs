@@ -51,7 +51,7 @@ async fn drop_wakes_waiters() {
 async fn drop_wakes_waiters_for_an_unknown_kid() {
     let fixture = Fixture::loaded(&["a"]).await;
     fixture.answer(Reply::hang());
-    let request = tokio::spawn(fixture.source.miss(1, None, |_| false));
+    let request = tokio::spawn(fixture.source.newer_keys(1, None, |_| false));
     fixture.clock.settle().await;
     drop(fixture.source);
     fixture.clock.settle().await;

@@ -11,7 +11,7 @@ use http::header::{AGE, CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTE
 use crate::clock::{Clock as _, Timestamp};
 use crate::fetch::{Endpoint, FetchError};
 use crate::jwks::error::RefreshError;
-use crate::jwks::operation::{Caches, KeyRequest, Operation, Target};
+use crate::jwks::operation::{CacheMode, KeyRequest, Operation, Target};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::status::KeyState;
 use crate::jwks::tests::kit::{Fixture, HOUR, MINUTE, ONE_REFRESH, Outcome, SECOND, URL, jwk, jwks, set_of};
@@ -444,7 +444,7 @@ async fn an_operation_ends_at_its_deadline() {
         policy,
     };
     let target = Target::Keys(Endpoint::new(URL).expect("a URL"));
-    let key_request = KeyRequest { target, if_none_match: None, caches: Caches::Allowed };
+    let key_request = KeyRequest { target, if_none_match: None, cache_mode: CacheMode::Default };
     let report = tokio::spawn(operation.keys(key_request));
     clock.run_for(Duration::from_millis(4999)).await;
     assert_eq!((network.calls(), network.in_flight(), report.is_finished()), (2, 1, false));

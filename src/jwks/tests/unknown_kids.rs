@@ -194,7 +194,7 @@ async fn returns_the_newer_snapshot_for_an_older_epoch_without_a_fetch() {
     fixture.publish(&["a", "b"]);
     fixture.source.reload().await.expect("reloaded");
     let calls = fixture.network.calls();
-    let newer = fixture.source.miss(1, None, |table| has(table, "b")).await.expect("keys are usable");
+    let newer = fixture.source.newer_keys(1, None, |table| has(table, "b")).await.expect("keys are usable");
     assert!(matches!(newer, UnknownKid::Newer(snapshot) if snapshot.epoch == 2));
     assert_eq!(fixture.network.calls(), calls);
 }

@@ -90,7 +90,7 @@ impl Simulation {
         let fetching = matches!(self.machine.activity(), Activity::Fetching { .. });
         assert_eq!(fetching, self.in_flight.is_some());
         match self.machine.activity() {
-            Activity::Asleep | Activity::Closed => assert_eq!(self.machine.wake_at(), None),
+            Activity::NotStarted | Activity::Closed => assert_eq!(self.machine.wake_at(), None),
             _ => assert!(self.machine.wake_at() <= self.machine.next_attempt() && self.machine.wake_at().is_some()),
         }
     }

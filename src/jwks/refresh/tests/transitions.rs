@@ -17,7 +17,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[test]
 fn t1_the_first_use_fetches_once() {
     let mut simulation = Simulation::new();
-    assert_eq!(simulation.machine.activity(), Activity::Asleep);
+    assert_eq!(simulation.machine.activity(), Activity::NotStarted);
     assert_eq!(fetch(&simulation.step(Event::Begin)), Some(Cause::Initial));
     assert_eq!(simulation.step(Event::Begin), []);
 }
