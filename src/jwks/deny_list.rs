@@ -1,4 +1,4 @@
-//! Keys that the application has revoked.
+//! The keys that the application has revoked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,10 +6,10 @@ use crate::defaults;
 use crate::jwks::history::History;
 use crate::keys::{KeyTable, NamedKey, Thumbprint};
 
-/// What may not verify, whatever the issuer publishes.
+/// Keys that are not used, whatever the issuer publishes.
 #[derive(Debug, Default)]
 pub(super) struct DenyList {
-    /// Each denied id, with the keys that were found under it since: they are denied under any id.
+    /// Each denied kid, with the keys that have been found under it. These are denied under any kid.
     kids: BTreeMap<Box<str>, BTreeSet<Thumbprint>>,
     thumbprints: BTreeSet<Thumbprint>,
     /// The keys that the issuer has published, under which ids.
@@ -28,17 +28,17 @@ impl DenyList {
         true
     }
 
-    /// Allows an id, and the keys that were denied for it alone.
+    /// Allows a kid, and the keys that were denied only because of it. Returns whether it was denied before.
     pub(super) fn allow_kid(&mut self, kid: &str) -> bool {
         self.kids.remove(kid).is_some()
     }
 
-    /// Denies a key under any id and under none.
+    /// Denies a key under any kid and without one. Returns whether it was allowed before.
     pub(super) fn deny_key(&mut self, thumbprint: Thumbprint) -> bool {
         self.thumbprints.insert(thumbprint)
     }
 
-    /// Allows a key, unless an id under which it was found is denied.
+    /// Allows a key, unless a kid under which it was found is denied. Returns whether it was denied before.
     pub(super) fn allow_key(&mut self, thumbprint: Thumbprint) -> bool {
         self.thumbprints.remove(&thumbprint)
     }
@@ -56,7 +56,7 @@ impl DenyList {
         self.history.record(published);
     }
 
-    /// The keys of a set that may verify.
+    /// Returns the keys of `table` that are not denied.
     pub(super) fn allowed(&self, table: &KeyTable) -> KeyTable {
         if self.kids.is_empty() && self.thumbprints.is_empty() {
             return table.clone();
@@ -74,23 +74,23 @@ mod tests {
     use super::*;
     use crate::jwks::tests::kit::{has, jwk, set_of, table};
 
-    fn of(keys: &[(&str, &str)]) -> KeyTable {
-        let keys: Vec<String> = keys.iter().map(|(kid, of)| jwk(kid, of)).collect();
+    fn table_of(keys: &[(&str, &str)]) -> KeyTable {
+        let keys: Vec<String> = keys.iter().map(|(kid, seed)| jwk(kid, seed)).collect();
         table(&set_of(&keys))
     }
 
     #[test]
-    fn denies_every_key_that_was_found_under_a_denied_id() {
+    fn denies_every_key_found_under_a_denied_kid() {
         let mut denied = DenyList::default();
-        denied.record(of(&[("1", "a"), ("2", "b")]).named_keys());
+        denied.record(table_of(&[("1", "a"), ("2", "b")]).named_keys());
         assert!(denied.deny_kid("1"));
         assert!(!denied.deny_kid("1"), "it is denied already");
-        let next = of(&[("1", "c"), ("3", "a"), ("4", "d")]);
+        let next = table_of(&[("1", "c"), ("3", "a"), ("4", "d")]);
         denied.record(next.named_keys());
         let allowed = denied.allowed(&next);
         assert_eq!(["1", "3", "4"].map(|kid| has(&allowed, kid)), [false, false, true]);
-        // What was found under the id since is denied as well.
-        assert!(!has(&denied.allowed(&of(&[("5", "c")])), "5"));
+        // Keys that were found under the kid later are denied as well.
+        assert!(!has(&denied.allowed(&table_of(&[("5", "c")])), "5"));
         assert!(denied.allow_kid("1") && !denied.allow_kid("1"));
         let allowed = denied.allowed(&next);
         assert_eq!(["1", "3", "4"].map(|kid| has(&allowed, kid)), [true, true, true]);
@@ -99,8 +99,8 @@ mod tests {
     #[test]
     fn denies_keys_of_earlier_sets_by_their_ids_of_then() {
         let mut denied = DenyList::default();
-        denied.record(of(&[("1", "a"), ("2", "b")]).named_keys());
-        let latest = of(&[("7", "a"), ("2", "b")]);
+        denied.record(table_of(&[("1", "a"), ("2", "b")]).named_keys());
+        let latest = table_of(&[("7", "a"), ("2", "b")]);
         denied.record(latest.named_keys());
         denied.deny_kid("1");
         let allowed = denied.allowed(&latest);
@@ -120,14 +120,14 @@ mod tests {
 
     #[test]
     fn each_denial_is_undone_by_itself() {
-        let set = of(&[("1", "a"), ("2", "a")]);
+        let set = table_of(&[("1", "a"), ("2", "a")]);
         let (_, thumbprint) = set.named_keys()[0];
         let mut denied = DenyList::default();
         denied.record(set.named_keys());
         assert!(denied.deny_key(thumbprint) && !denied.deny_key(thumbprint));
         assert!(denied.deny_kid("1"));
         assert!(denied.allow_key(thumbprint) && !denied.allow_key(thumbprint));
-        assert_eq!(["1", "2"].map(|kid| has(&denied.allowed(&set), kid)), [false, false], "the id is still denied");
+        assert_eq!(["1", "2"].map(|kid| has(&denied.allowed(&set), kid)), [false, false], "the kid is still denied");
         denied.deny_key(thumbprint);
         denied.allow_kid("1");
         assert_eq!(["1", "2"].map(|kid| has(&denied.allowed(&set), kid)), [false, false], "the key is still denied");
@@ -135,11 +135,11 @@ mod tests {
         assert_eq!(denied.allowed(&set).digest(), set.digest());
     }
 
-    /// An issuer that puts a new key under a denied id with every refresh does not fill the memory.
+    /// An issuer that publishes a new key under a denied kid with every refresh must not exhaust the memory.
     #[test]
-    fn a_denied_id_has_a_limit_of_keys() {
+    fn limits_the_keys_per_denied_kid() {
         let mut denied = DenyList::default();
-        denied.record(of(&[("1", "a")]).named_keys());
+        denied.record(table_of(&[("1", "a")]).named_keys());
         denied.deny_kid("1");
         let many = (0..=defaults::MAX_THUMBPRINTS_PER_DENIED_KID).map(|number| {
             let mut digest = [0; 32];
@@ -147,7 +147,7 @@ mod tests {
             Thumbprint::from(digest)
         });
         denied.kids.get_mut("1").expect("denied").extend(many.skip(2));
-        let latest = of(&[("1", "b"), ("2", "b"), ("3", "a")]);
+        let latest = table_of(&[("1", "b"), ("2", "b"), ("3", "a")]);
         denied.record(latest.named_keys());
         assert_eq!(denied.kids["1"].len(), defaults::MAX_THUMBPRINTS_PER_DENIED_KID);
         assert_eq!(["1", "2", "3"].map(|kid| has(&denied.allowed(&latest), kid)), [false, true, false]);

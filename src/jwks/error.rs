@@ -1,4 +1,4 @@
-//! Why a refresh failed, and what a caller without keys is told.
+//! The errors of key sources.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,44 +6,43 @@ use std::time::Duration;
 use crate::fetch::FetchError;
 use crate::keys::KeyError;
 
-/// Why an attempt to fetch keys brought none.
+/// Why a fetch of keys failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefreshError {
-    /// No answer within the time for an attempt, or for the operation.
+    /// The server did not respond within the timeout of the attempt or of the operation.
     Timeout,
-    /// The exchange failed below HTTP.
+    /// The HTTP exchange failed.
     Network {
-        /// How.
+        /// The error of the exchange.
         error: FetchError,
     },
-    /// The server answered with a redirect that is not followed: none is, unless the policy lets those
-    /// [of the same origin](crate::jwks::RefreshPolicy::with_same_origin_redirects) be.
+    /// The server responded with a redirect that is not followed. By default none is; see
+    /// [`with_same_origin_redirects`](crate::jwks::RefreshPolicy::with_same_origin_redirects).
     Redirect,
-    /// A status other than 200, or than the 304 that was asked for.
+    /// The status is neither 200 nor the 304 to a conditional request.
     Status {
         /// The status code.
         status: u16,
     },
-    /// 304, though the request was not conditional.
+    /// The server responded 304 to an unconditional request.
     UnexpectedNotModified,
-    /// The body is no JWK Set: a login page, truncated JSON, a member `keys` twice, a member name that serde_json reserves.
+    /// The body is not a JWK Set: a login page, truncated JSON, two members `keys`, a member name that serde_json reserves.
     InvalidDocument,
-    /// The set has more keys than are looked at.
+    /// The key set has more keys than the policy allows.
     TooManyKeys,
-    /// The set has no key that can verify one of the API's algorithms.
+    /// The key set has no key for any of the API's algorithms.
     NoUsableKeys,
     /// The discovery document is not JSON with `issuer` and `jwks_uri`, or has a member name that serde_json reserves.
     InvalidDiscovery,
-    /// The discovery document is another issuer's.
+    /// The discovery document belongs to another issuer.
     IssuerMismatch,
-    /// `jwks_uri` is no URL that may be fetched, such as plain http without
-    /// [`dangerous_allow_http`](crate::Issuer::dangerous_allow_http), or a host that
-    /// [`with_jwks_hosts`](crate::jwks::RefreshPolicy::with_jwks_hosts) does not list.
+    /// `jwks_uri` is not allowed: plain http without [`dangerous_allow_http`](crate::Issuer::dangerous_allow_http), or a host
+    /// that [`with_jwks_hosts`](crate::jwks::RefreshPolicy::with_jwks_hosts) does not list.
     JwksUriRefused,
     /// The [`Fetch`](crate::fetch::Fetch) implementation panicked.
     Panic,
-    /// The runtime that carried the attempt ended.
+    /// The runtime of the fetch ended.
     Interrupted,
     /// No tokio runtime is running, so nothing can be fetched.
     NoRuntime,
@@ -52,7 +51,7 @@ pub enum RefreshError {
 }
 
 impl RefreshError {
-    /// A short fixed name, fit for a metric's label.
+    /// Returns a short fixed name, suitable for a metric label.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -122,22 +121,23 @@ impl fmt::Display for RefreshError {
 
 impl std::error::Error for RefreshError {}
 
-/// No key may be used now: none was ever loaded, or the last ones are too old.
+/// No key is usable now: none was ever loaded, or the last ones have expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeysUnavailable {
-    /// Time to the next attempt, at least a second.
+    /// The time to the next attempt, at least a second.
     pub(crate) retry_after: Duration,
-    /// For how long none could be used: since the last ones expired, or since they were first asked for.
+    /// The time for which no key has been usable: since the last ones expired, or since the first use of the source.
     pub(crate) since: Duration,
-    /// What keeps them away, if that is known.
+    /// Why there are none, if that is known.
     pub(crate) cause: Option<RefreshError>,
 }
 
-/// Why [`KeySource::ready_within`](crate::jwks::KeySource::ready_within) gave up.
+/// The error of [`KeySource::ready`](crate::jwks::KeySource::ready) and
+/// [`KeySource::ready_within`](crate::jwks::KeySource::ready_within).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NotReadyError {
-    /// What the last attempt failed of, if one has ended.
+    /// Why the last fetch failed, if one has ended.
     pub last_error: Option<RefreshError>,
 }
 

@@ -1,4 +1,4 @@
-//! Entry points of this module for the fuzz targets, each with the invariants that hold for every input.
+//! Entry points for the fuzz targets, each with its invariants.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub fn discovery(document: &[u8]) {
     assert!(endpoint.as_str().to_ascii_lowercase().starts_with("https://"), "{endpoint}");
 }
 
-/// Parses lines as the caching headers of a response. The derived times are ordered and within the policy.
+/// Parses lines as the caching headers of a response. The resulting times are in order and within the policy.
 ///
 /// # Panics
 ///
@@ -80,7 +80,7 @@ pub struct Step {
 ///
 /// # Panics
 ///
-/// If that does not hold.
+/// If an invariant is violated.
 pub fn refresh_machine(steps: impl IntoIterator<Item = Step>) {
     let mut machine = Refresh::new(RefreshPolicy::new());
     let mut now = Monotonic::from_origin(Duration::from_secs(1000));

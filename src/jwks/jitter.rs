@@ -1,21 +1,22 @@
-//! Randomness as a value, so that everything that uses it stays pure.
+//! Random numbers as values, so that the functions that use them are pure.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
-/// Two random numbers, as many as one step of the machine needs.
+/// The two random numbers of one step of the state machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sample {
     pub(super) first: Jitter,
     pub(super) second: Jitter,
 }
 
-/// A fraction of `u32::MAX`.
+/// A random fraction of a span, in units of 2⁻³².
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Jitter(pub(super) u32);
 
 impl Jitter {
-    /// A point between two spans: `low` for the smallest chance, `high` for the largest.
+    /// Returns a point between two spans, proportional to the random number: `low` for zero, just under `high` for
+    /// `u32::MAX`.
     pub(super) fn between(self, low: Duration, high: Duration) -> Duration {
         let room = high.saturating_sub(low).as_nanos();
         let part = room.saturating_mul(u128::from(self.0)) >> u32::BITS;
@@ -23,14 +24,14 @@ impl Jitter {
     }
 }
 
-/// A span's part in percent.
+/// Returns a percentage of a span.
 pub(super) fn percent(span: Duration, percent: u8) -> Duration {
     let nanos = span.as_nanos().saturating_mul(u128::from(percent));
     from_nanos(nanos.checked_div(100).unwrap_or_default())
 }
 
-/// A generator (SplitMix64) for spreading load, not for secrets; seeded from the operating system through the
-/// standard library's hasher.
+/// A random number generator (SplitMix64) for spreading load, not for secrets. The operating system seeds it through the
+/// hasher of the standard library.
 #[derive(Debug)]
 pub(super) struct Rng(u64);
 
@@ -39,7 +40,7 @@ impl Rng {
         Self::from_seed(RandomState::new().build_hasher().finish())
     }
 
-    /// Dice that fall the same way each time.
+    /// Creates a generator with a reproducible sequence.
     pub(super) fn from_seed(seed: u64) -> Self {
         Self(seed)
     }
@@ -67,7 +68,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn chances_stay_within_the_span() {
+    fn jitter_stays_within_the_span() {
         assert_eq!(Jitter(0).between(SECOND, 2 * SECOND), SECOND);
         assert!(Jitter(u32::MAX).between(SECOND, 2 * SECOND) < 2 * SECOND);
         assert_eq!(Jitter(u32::MAX).between(SECOND, SECOND), SECOND);
@@ -75,13 +76,13 @@ mod tests {
     }
 
     #[test]
-    fn percents_do_not_overflow() {
+    fn percent_does_not_overflow() {
         assert_eq!(percent(10 * SECOND, 80), 8 * SECOND);
         assert_eq!(percent(Duration::MAX, 100), Duration::from_nanos(u64::MAX));
     }
 
     #[test]
-    fn dice_fall_evenly() {
+    fn random_numbers_are_evenly_distributed() {
         let mut rng = Rng::from_seed(1);
         let high = (0..1000).filter(|_| rng.jitter().0 > u32::MAX / 2).count();
         assert!((450..550).contains(&high), "{high}");

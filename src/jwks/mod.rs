@@ -1,12 +1,12 @@
-//! Where keys come from, and when they are renewed (RFC 7517 §5, RFC 8414, OpenID Connect Discovery 1.0).
+//! Key sources: fetching, caching and refreshing an issuer's keys (RFC 7517 §5, RFC 8414, OpenID Connect Discovery 1.0).
 //!
-//! One [`KeySource`] serves one issuer. A task of its own is the only one that fetches: requests read a snapshot
-//! without a lock and never own, carry or cancel a fetch. Keys are renewed before they grow old, whether or not there
-//! is traffic; when the issuer cannot be reached they stay in use for [an hour](RefreshPolicy::with_max_stale). A token
-//! with an unknown key id brings the next set at once, within a budget that strangers cannot spend for others.
+//! One [`KeySource`] serves one issuer. One background task per source does all fetching: requests read a lock-free snapshot
+//! and never start, own or cancel a fetch. The task refreshes keys before they are stale, with or without traffic. While the
+//! issuer is unreachable, the keys stay in use for [an hour](RefreshPolicy::with_max_stale). A token with an unknown `kid`
+//! triggers an immediate fetch. These fetches have their own rate limit, so that a flood of random `kid`s delays neither
+//! scheduled refreshes nor known keys.
 //!
-//! What happens in time is decided by a pure state machine, `refresh`; `driver` carries it out.
-
+//! `refresh` is a pure state machine that decides when to fetch; `driver` executes its actions.
 mod deny_list;
 mod discovery;
 mod driver;

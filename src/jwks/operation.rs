@@ -1,4 +1,4 @@
-//! One operation: at most two attempts under one deadline, from a request to vetted keys.
+//! One fetch operation: at most two attempts under one deadline, from the request to the imported keys.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::defaults;
 use crate::fetch::{Endpoint, Fetch, FetchError, FetchRequest, FetchResponse};
 use crate::jwks::discovery::Discovery;
 use crate::jwks::error::RefreshError;
-use crate::jwks::freshness::{self, Freshness, Stored};
+use crate::jwks::freshness::{self, Freshness, StoredResponse};
 use crate::jwks::history::History;
 use crate::jwks::policy::{EmptySet, RefreshPolicy};
 use crate::jwks::redirect::RedirectTrail;
@@ -21,7 +21,7 @@ use crate::jwks::timeout::{catch_panic, within};
 use crate::keys::{KeyOrigin, KeySet, KeyTable, NamedKey, RefusedKeys, SkipReason, SkippedKey, Thumbprint};
 use crate::token::Algorithm;
 
-/// Everything that one operation needs; it owns it, so that nothing but its task can end it.
+/// The inputs of one operation. It owns them, so only the driver can cancel it.
 #[derive(Debug)]
 pub(super) struct Operation {
     pub(super) fetch: Arc<dyn Fetch>,
@@ -30,49 +30,49 @@ pub(super) struct Operation {
     pub(super) algorithms: Arc<[Algorithm]>,
     pub(super) compromised: Arc<CompromisedKeys>,
     pub(super) deadline: Monotonic,
-    /// Pause before a second attempt.
+    /// The pause before a second attempt.
     pub(super) pause: Duration,
     pub(super) retries: u8,
 }
 
-/// How the set is asked for.
+/// A request for a key set.
 #[derive(Clone, Debug)]
 pub(super) struct KeyRequest {
     pub(super) target: Target,
-    pub(super) if_none_match: Option<Stored>,
+    pub(super) if_none_match: Option<StoredResponse>,
     pub(super) cache_mode: CacheMode,
 }
 
-/// Where the keys are.
+/// The location of the keys.
 #[derive(Clone, Debug)]
 pub(super) enum Target {
     Keys(Endpoint),
-    /// Not known yet: the discovery document comes first.
+    /// Not known yet: the operation reads the discovery document first.
     Discovery(Discovery),
 }
 
-/// Whether a cache on the way may answer.
+/// Whether HTTP caches on the path may answer the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CacheMode {
     Default,
     NoCache,
 }
 
-/// What an operation found out.
+/// The result of an operation.
 #[derive(Debug)]
 pub(super) struct Report {
-    /// The `jwks_uri`, if discovery was needed and succeeded, whatever became of the keys.
+    /// The `jwks_uri`, if discovery was needed and succeeded, even if fetching the keys failed.
     pub(super) discovered: Option<Endpoint>,
-    /// What is wrong with keys of the document, if one was read, whether or not its set is refused.
+    /// The skipped keys of the document, if one was read, even if its key set is rejected.
     pub(super) skipped_report: Option<SkippedReport>,
     pub(super) result: Result<Fetched, Failure>,
 }
 
-/// A set, or the word that it did not change.
+/// A key set, or the confirmation that it has not changed.
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) freshness: Freshness,
-    /// Where the answer came from.
+    /// The URL that sent the response.
     pub(super) endpoint: Endpoint,
     pub(super) keys: Keys,
 }
@@ -83,11 +83,11 @@ pub(super) enum Keys {
     New(KeyTable),
 }
 
-/// What is wrong with single keys of a set.
+/// The keys of a key set that are skipped, or used although they should not be.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SkippedReport {
     pub(super) skipped: Arc<[SkippedKey]>,
-    /// The keys that are in use although their private halves were published with them.
+    /// Keys that are in use although their private keys were published with them.
     pub(super) disclosed: Vec<Thumbprint>,
     /// The keys whose private halves the document holds.
     pub(super) private: BTreeSet<Thumbprint>,
@@ -95,8 +95,8 @@ pub(super) struct SkippedReport {
     pub(super) refused: Vec<NamedKey>,
 }
 
-/// What makes flaws differ from earlier ones: not the order of the keys, which some issuers change with every answer.
-pub(super) type FlawSummary = Vec<(Option<SkipReason>, Option<Thumbprint>)>;
+/// A [`SkippedReport`] without the order of the keys, which some issuers change with every response.
+pub(super) type SkippedSummary = Vec<(Option<SkipReason>, Option<Thumbprint>)>;
 
 /// The keys whose private halves have been published.
 pub(super) type CompromisedKeys = History<Thumbprint, { defaults::MAX_COMPROMISED_KEYS }>;
@@ -107,31 +107,31 @@ struct Imported {
     keys: Result<KeyTable, RefreshError>,
 }
 
-/// Why an operation failed, and how long the server wants to be left alone.
+/// Why an operation failed, and the server's `Retry-After`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) error: RefreshError,
     pub(super) retry_after: Option<Duration>,
 }
 
-/// An answer, and where the last redirect led to it.
-struct Answer {
+/// The response at the end of a chain of redirects, and its URL.
+struct FinalResponse {
     response: FetchResponse,
     endpoint: Endpoint,
 }
 
-/// What is asked for, wherever it may be.
-struct Request {
+/// A request that is sent again for each retry and redirect.
+struct RequestTemplate {
     endpoint: Endpoint,
     headers: HeaderMap,
-    if_none_match: Option<Stored>,
+    if_none_match: Option<StoredResponse>,
 }
 
 impl Operation {
-    /// Fetches keys; a panic of the fetcher or of a parser is a failure like any other.
+    /// Fetches keys. A panic in the fetcher or in a parser is reported as an error.
     pub(super) async fn keys(mut self, key_request: KeyRequest) -> Report {
         let (mut discovered, mut skipped_report) = (None, None);
-        let result = catch_panic(self.ask(key_request, &mut discovered, &mut skipped_report)).await;
+        let result = catch_panic(self.fetch_keys(key_request, &mut discovered, &mut skipped_report)).await;
         let result = result.unwrap_or(Err(Failure::from(RefreshError::Panic)));
         Report { discovered, skipped_report, result }
     }
@@ -143,7 +143,7 @@ impl Operation {
         found.unwrap_or(Some(Err(RefreshError::Panic.into()))).unwrap_or(Err(RefreshError::Timeout.into()))
     }
 
-    async fn ask(
+    async fn fetch_keys(
         &mut self,
         key_request: KeyRequest,
         discovered: &mut Option<Endpoint>,
@@ -157,10 +157,10 @@ impl Operation {
         if key_request.cache_mode == CacheMode::NoCache {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
-        let request = Request { endpoint, headers, if_none_match: key_request.if_none_match };
-        let Answer { response, endpoint } = self.exchange(&request).await?;
+        let request = RequestTemplate { endpoint, headers, if_none_match: key_request.if_none_match };
+        let FinalResponse { response, endpoint } = self.send_with_retry(&request).await?;
         let freshness = Freshness::from_headers(&response.headers);
-        let (freshness, keys) = match (response.status, request.stored_at(&endpoint)) {
+        let (freshness, keys) = match (response.status, request.stored_for(&endpoint)) {
             (StatusCode::NOT_MODIFIED, Some(stored)) => (freshness.freshen(stored), Keys::NotModified),
             (StatusCode::NOT_MODIFIED, None) => return Err(RefreshError::UnexpectedNotModified.into()),
             _ => {
@@ -172,16 +172,16 @@ impl Operation {
         Ok(Fetched { freshness, endpoint, keys })
     }
 
-    /// The document of OpenID Connect; where there is none, that of RFC 8414. A server may have either, with a path in
-    /// its issuer or without.
+    /// Fetches the OpenID Connect document; after a 404, the one of RFC 8414. A server may publish either, whether or not its
+    /// issuer has a path.
     async fn discover(&mut self, discovery: &Discovery) -> Result<Endpoint, Failure> {
         let request =
-            |endpoint: &Endpoint, headers| Request { endpoint: endpoint.clone(), headers, if_none_match: None };
+            |endpoint: &Endpoint, headers| RequestTemplate { endpoint: endpoint.clone(), headers, if_none_match: None };
         let headers = self.headers(ACCEPT_DISCOVERY);
-        let openid = self.exchange(&request(discovery.openid(), headers.clone())).await;
-        let Answer { response, .. } = match openid {
+        let openid = self.send_with_retry(&request(discovery.openid(), headers.clone())).await;
+        let FinalResponse { response, .. } = match openid {
             Err(Failure { error: RefreshError::Status { status: 404 }, .. }) => {
-                self.exchange(&request(discovery.oauth(), headers)).await?
+                self.send_with_retry(&request(discovery.oauth(), headers)).await?
             }
             other => other?,
         };
@@ -191,16 +191,16 @@ impl Operation {
         Ok(discovery.read(&response.body, self.policy.jwks_hosts.as_deref())?)
     }
 
-    /// One request, tried a second time if the first one failed of the connection and there is time for it.
-    async fn exchange(&mut self, request: &Request) -> Result<Answer, Failure> {
+    /// Sends a request. Retries it once if the failure is retryable and enough time is left.
+    async fn send_with_retry(&mut self, request: &RequestTemplate) -> Result<FinalResponse, Failure> {
         loop {
-            let failure = match self.attempt(request).await {
-                Ok(answer) => return Ok(answer),
+            let failure = match self.send(request).await {
+                Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
             let now = self.clock.monotonic();
             let left = self.deadline.saturating_since(now);
-            if self.retries == 0 || !failure.is_worth_a_retry() || left < defaults::RETRY_NEEDS {
+            if self.retries == 0 || !failure.is_retryable() || left < defaults::RETRY_NEEDS {
                 return Err(failure);
             }
             self.retries = self.retries.saturating_sub(1);
@@ -208,34 +208,36 @@ impl Operation {
         }
     }
 
-    /// One request and what it is redirected to, within the time for one.
-    async fn attempt(&self, request: &Request) -> Result<Answer, Failure> {
+    /// Sends a request and follows redirects within the attempt timeout.
+    async fn send(&self, request: &RequestTemplate) -> Result<FinalResponse, Failure> {
         let until = self.clock.monotonic().saturating_add(self.policy.attempt_timeout).min(self.deadline);
-        let answer = within(self.follow(request), self.clock.sleep_until(until)).await;
-        let Answer { response, endpoint } = answer.unwrap_or(Err(FetchError::Timeout)).map_err(RefreshError::from)?;
+        let result = within(self.follow_redirects(request), self.clock.sleep_until(until)).await;
+        let FinalResponse { response, endpoint } =
+            result.unwrap_or(Err(FetchError::Timeout)).map_err(RefreshError::from)?;
         let error = match response.status {
             StatusCode::OK if response.body.len() > self.policy.max_document_bytes => FetchError::TooLarge.into(),
-            StatusCode::OK | StatusCode::NOT_MODIFIED => return Ok(Answer { response, endpoint }),
+            StatusCode::OK | StatusCode::NOT_MODIFIED => return Ok(FinalResponse { response, endpoint }),
             status if status.is_redirection() => RefreshError::Redirect,
             status => RefreshError::Status { status: status.as_u16() },
         };
         Err(Failure { error, retry_after: freshness::retry_after(&response.headers) })
     }
 
-    /// The last answer of a chain of redirects, which may itself be one.
-    async fn follow(&self, request: &Request) -> Result<Answer, FetchError> {
+    /// Follows redirects and returns the last response, which may itself be a redirect.
+    async fn follow_redirects(&self, request: &RequestTemplate) -> Result<FinalResponse, FetchError> {
         let mut trail = RedirectTrail::new(self.policy.redirects);
         let mut endpoint = request.endpoint.clone();
         loop {
-            let response = self.fetch.fetch(request.to(&endpoint, self.policy.max_document_bytes)).await?;
+            let response = self.fetch.fetch(request.for_endpoint(&endpoint, self.policy.max_document_bytes)).await?;
             match trail.next(&endpoint, &response) {
                 Some(next) => endpoint = next,
-                None => return Ok(Answer { response, endpoint }),
+                None => return Ok(FinalResponse { response, endpoint }),
             }
         }
     }
 
-    /// Vets a document. A large one goes to a thread for blocking work, so that no request waits behind it.
+    /// Parses a document and imports its keys. A large one is parsed on a blocking thread, so that it does not delay
+    /// requests.
     async fn import(&self, document: Bytes) -> Imported {
         let (policy, algorithms) = (Arc::clone(&self.policy), Arc::clone(&self.algorithms));
         let compromised = Arc::clone(&self.compromised);
@@ -258,24 +260,24 @@ impl Operation {
     }
 }
 
-impl Request {
-    fn to(&self, endpoint: &Endpoint, max_bytes: usize) -> FetchRequest {
+impl RequestTemplate {
+    fn for_endpoint(&self, endpoint: &Endpoint, max_bytes: usize) -> FetchRequest {
         let mut request = FetchRequest::new(endpoint.clone(), max_bytes);
         request.headers = self.headers.clone();
-        if let Some(stored) = self.stored_at(endpoint) {
+        if let Some(stored) = self.stored_for(endpoint) {
             request.headers.insert(IF_NONE_MATCH, stored.etag.clone());
         }
         request
     }
 
-    fn stored_at(&self, endpoint: &Endpoint) -> Option<&Stored> {
+    fn stored_for(&self, endpoint: &Endpoint) -> Option<&StoredResponse> {
         self.if_none_match.as_ref().filter(|stored| stored.endpoint == *endpoint)
     }
 }
 
 impl Failure {
-    /// Only what a fresh connection may heal; a server that says when to come back is taken at its word.
-    fn is_worth_a_retry(&self) -> bool {
+    /// Returns whether a new connection may succeed. A server that sends `Retry-After` is not retried before that time.
+    fn is_retryable(&self) -> bool {
         match self.error {
             RefreshError::Network { error } => matches!(error, FetchError::Closed | FetchError::Connect),
             RefreshError::Status { status } => matches!(status, 502..=504) && self.retry_after.is_none(),
@@ -291,7 +293,7 @@ impl From<RefreshError> for Failure {
 }
 
 impl SkippedReport {
-    pub(super) fn summary(&self) -> FlawSummary {
+    pub(super) fn summary(&self) -> SkippedSummary {
         let skipped = self.skipped.iter().map(|key| (Some(key.reason()), key.thumbprint()));
         let mut all: Vec<_> = skipped.chain(self.disclosed.iter().map(|key| (None, Some(*key)))).collect();
         all.sort_unstable();
@@ -321,14 +323,14 @@ fn import(
         }
     };
     let table = set.bind(algorithms, KeyOrigin::Remote);
-    let is_refused = table.usable() == 0 && policy.empty_set == EmptySet::IsFailure;
+    let is_rejected = table.usable() == 0 && policy.empty_set == EmptySet::Rejected;
     let skipped_report = SkippedReport {
         skipped: set.skipped_for(algorithms).into(),
         disclosed: set.disclosed_for(algorithms),
         private: set.private_thumbprints().clone(),
-        refused: if is_refused { table.named_keys() } else { Vec::new() },
+        refused: if is_rejected { table.named_keys() } else { Vec::new() },
     };
-    let keys = if is_refused { Err(RefreshError::NoUsableKeys) } else { Ok(table) };
+    let keys = if is_rejected { Err(RefreshError::NoUsableKeys) } else { Ok(table) };
     Imported { skipped_report: Some(skipped_report), keys }
 }
 
@@ -337,5 +339,5 @@ const ACCEPT_DISCOVERY: HeaderValue = HeaderValue::from_static("application/json
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 const PRODUCT: HeaderValue = HeaderValue::from_static(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
 
-/// Set by the operation alone: a validator that is not ours would bring a 304 for keys that we do not have.
+/// Only the operation sets these headers: a foreign `ETag` could cause a 304 for a key set that this source does not have.
 const RESERVED: [HeaderName; 2] = [IF_NONE_MATCH, CACHE_CONTROL];

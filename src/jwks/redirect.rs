@@ -1,4 +1,4 @@
-//! Where a redirect leads, if it is one that may be followed (RFC 9110 §15.4).
+//! Redirects: which responses are followed, and to which URL (RFC 9110 §15.4).
 
 use http::StatusCode;
 use http::header::LOCATION;
@@ -7,40 +7,40 @@ use crate::defaults;
 use crate::fetch::{Endpoint, FetchResponse};
 use crate::jwks::policy::Redirects;
 
-/// The places that one attempt has asked, one redirect after the other.
+/// The URLs that one attempt has visited.
 #[derive(Debug)]
 pub(super) struct RedirectTrail {
     redirects: Redirects,
-    asked: Vec<Endpoint>,
+    visited: Vec<Endpoint>,
 }
 
 impl RedirectTrail {
     pub(super) fn new(redirects: Redirects) -> Self {
-        Self { redirects, asked: Vec::new() }
+        Self { redirects, visited: Vec::new() }
     }
 
-    /// The next place, now that `from` has given this answer; `None` if it is none that sends on, or may not.
+    /// Returns the URL to follow after `response` from `from`; `None` if it is no redirect, or one that is not allowed.
     pub(super) fn next(&mut self, from: &Endpoint, response: &FetchResponse) -> Option<Endpoint> {
-        if self.redirects == Redirects::Refused || self.asked.len() == defaults::MAX_REDIRECTS {
+        if self.redirects == Redirects::NotFollowed || self.visited.len() == defaults::MAX_REDIRECTS {
             return None;
         }
-        self.asked.push(from.clone());
+        self.visited.push(from.clone());
         let next = target(from, response)?;
-        (!self.asked.contains(&next)).then_some(next)
+        (!self.visited.contains(&next)).then_some(next)
     }
 }
 
 fn target(from: &Endpoint, response: &FetchResponse) -> Option<Endpoint> {
-    if !FOLLOWED.contains(&response.status) {
+    if !FOLLOWED_STATUSES.contains(&response.status) {
         return None;
     }
-    // RFC 9110 §10.2.2: one field. Of two, two readers could follow one each.
+    // RFC 9110 §10.2.2: one field. With two, different readers could follow different ones.
     let mut locations = response.headers.get_all(LOCATION).iter();
     let (Some(location), None) = (locations.next(), locations.next()) else { return None };
     from.within_origin(location.to_str().ok()?)
 }
 
-/// Those that say where the very thing that was asked for is: 303 names another one, 300 leaves the choice, 305 and 306 are
-/// no longer used.
-const FOLLOWED: [StatusCode; 4] =
+/// Redirects to the requested resource. 303 refers to a different resource, 300 offers a choice, 305 and 306 are no longer
+/// used.
+const FOLLOWED_STATUSES: [StatusCode; 4] =
     [StatusCode::MOVED_PERMANENTLY, StatusCode::FOUND, StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT];

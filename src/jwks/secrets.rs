@@ -1,4 +1,4 @@
-//! `SecretSource`: shared secrets that are swapped while requests are served.
+//! `SecretSource`: shared secrets that can be replaced at run time.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,25 +8,25 @@ use arc_swap::{ArcSwap, Guard};
 use crate::keys::{KeyTable, Secret, SecretError};
 use crate::token::Algorithm;
 
-/// The secrets of one issuer, to be replaced without a restart: a rotation adds the new one beside the old, and takes the
-/// old one away later.
+/// The shared secrets of one issuer, which can be replaced without a restart. A rotation adds the new secret beside the old
+/// one and removes the old one later.
 ///
-/// Clones are handles on the same secrets: one goes into the [`Issuer`](crate::Issuer), the other stays where the
-/// application learns of a rotation. `Debug` shows nothing of them.
+/// Clones share the same secrets: give one to the [`Issuer`](crate::Issuer) and keep the other for rotations. `Debug` does
+/// not show the secrets.
 ///
 /// ```
 /// use tower_bearer::jwks::SecretSource;
 /// use tower_bearer::{Api, Issuer, Secret, Validator};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let secrets = SecretSource::new(Secret::from_text("the secret of this year: thirty-two octets")?);
+/// let secrets = SecretSource::new(Secret::from_text("the secret of this year, at least 32 bytes")?);
 /// let issuer = Issuer::shared_secrets("https://id.northwind.com/", &secrets);
 /// let validator = Validator::new(Api::new("https://api.northwind.com", issuer))?;
 ///
-/// let next = Secret::from_text("the secret of next year: thirty-two octets")?;
+/// let next = Secret::from_text("the secret of next year, at least 32 bytes")?;
 /// secrets.replace([next])?;
 ///
-/// // All or nothing: what cannot be used leaves everything as it is.
+/// // All or nothing: an unusable secret changes nothing.
 /// assert!(secrets.replace([Secret::from_text("short")?]).is_err());
 /// # let _ = validator; Ok(()) }
 /// ```
@@ -36,21 +36,21 @@ pub struct SecretSource {
 }
 
 struct Shared {
-    /// What verification reads, without a lock.
+    /// The table that verification reads without a lock.
     table: ArcSwap<KeyTable>,
     state: Mutex<State>,
 }
 
-/// What the table is made of.
+/// The data from which the table is built.
 #[derive(Clone)]
 struct State {
     secrets: Vec<Secret>,
-    /// Those of every issuer that uses the source.
+    /// The algorithms of all issuers that use the source.
     algorithms: Vec<Algorithm>,
 }
 
 impl SecretSource {
-    /// Starts with one secret.
+    /// Creates a source with one secret.
     #[must_use]
     pub fn new(secret: Secret) -> Self {
         let state = State { secrets: vec![secret], algorithms: Vec::new() };
@@ -58,13 +58,14 @@ impl SecretSource {
         Self { shared: Arc::new(Shared { table, state: Mutex::new(state) }) }
     }
 
-    /// Replaces all secrets at once. Requests that are being judged finish with the old ones; every later one sees the
-    /// new.
+    /// Replaces all secrets at once. Requests that are being verified finish with the old secrets; every later request uses
+    /// the new ones.
     ///
     /// # Errors
     ///
-    /// [`ReplaceSecretError`] if there is none, more than are tried for one token, or one that an issuer's algorithm cannot use;
-    /// the old ones then stay. An issuer counts from its validator's configuration on, for as long as the source lives.
+    /// Returns a [`ReplaceSecretError`] if there is no secret, if there are more than are tried for one token, or if an
+    /// issuer's algorithm cannot use one of them. The old secrets then stay. An issuer's algorithms apply from the
+    /// configuration of its validator on, as long as the source exists.
     pub fn replace(&self, secrets: impl IntoIterator<Item = Secret>) -> Result<(), ReplaceSecretError> {
         let mut state = self.state();
         let next = State { secrets: secrets.into_iter().collect(), algorithms: state.algorithms.clone() };
@@ -73,7 +74,7 @@ impl SecretSource {
         Ok(())
     }
 
-    /// Takes on the algorithms of one more issuer.
+    /// Adds the algorithms of another issuer.
     pub(crate) fn serve(&self, algorithms: &[Algorithm]) -> Result<(), ReplaceSecretError> {
         let mut state = self.state();
         let mut next = state.clone();
@@ -87,13 +88,13 @@ impl SecretSource {
         Ok(())
     }
 
-    /// The keys of this moment: no lock, no allocation.
+    /// Returns the current keys without a lock or an allocation.
     pub(crate) fn table(&self) -> Guard<Arc<KeyTable>> {
         self.shared.table.load()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics between two steps of a change, so a poisoned state is a whole one.
+        // No code panics in the middle of a change, so a poisoned state is consistent.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -124,11 +125,11 @@ impl fmt::Debug for SecretSource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplaceSecretError {
-    /// No secret at all: every token would be refused.
+    /// There is no secret: every token would be rejected.
     None,
-    /// More secrets without `kid` than are tried for one token.
+    /// There are more secrets without `kid` than are tried for one token.
     TooMany,
-    /// A secret that an algorithm of the issuer cannot use.
+    /// An algorithm of the issuer cannot use a secret.
     Secret(SecretError),
 }
 
@@ -154,12 +155,12 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_whole_or_none() {
-        let source = SecretSource::new(secret("the first secret has thirty-two octets"));
+    fn replaces_all_secrets_or_none() {
+        let source = SecretSource::new(secret("the first secret has more than 32 bytes"));
         source.serve(&[Algorithm::HS256]).expect("long enough");
         let before = source.table().digest();
         assert_eq!(source.replace([]), Err(ReplaceSecretError::None));
-        let long = "the second secret has thirty-two octets too";
+        let long = "the second secret has more than 32 bytes too";
         assert!(matches!(source.replace([secret(long), secret("short")]), Err(ReplaceSecretError::Secret(_))));
         let five = [1, 2, 3, 4, 5].map(|number| secret(&format!("{long} {number}")));
         assert_eq!(source.replace(five), Err(ReplaceSecretError::TooMany));
@@ -169,15 +170,15 @@ mod tests {
     }
 
     #[test]
-    fn every_issuers_algorithm_counts_at_every_change() {
-        let sixty_four = "a secret of sixty-four octets or more is what HS512 wants of us, at least";
+    fn checks_new_secrets_against_the_algorithms_of_every_issuer() {
+        let sixty_four = "a secret of sixty-four bytes or more, the minimum length that HS512 requires";
         let source = SecretSource::new(secret(sixty_four));
         source.serve(&[Algorithm::HS256]).expect("long enough");
         source.clone().serve(&[Algorithm::HS512]).expect("long enough");
         for algorithm in [Algorithm::HS256, Algorithm::HS512] {
             assert!(matches!(source.table().find(None, algorithm), Found::Keys(_)), "{algorithm}");
         }
-        let forty = "a secret of forty octets is not enough for it";
+        let forty = "a secret of forty bytes is too short for it";
         assert!(matches!(
             source.replace([secret(forty)]),
             Err(ReplaceSecretError::Secret(SecretError::TooShort { .. }))
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_replaced_secrets_when_another_issuer_is_served_or_refused() {
+    fn keeps_the_replaced_secrets_when_another_issuer_is_added_or_fails() {
         let (old, new) = ("the first secret", "the second secret");
         let long = |text: &str| secret(&format!("{text} has more than the forty-eight bytes of HS384"));
         let source = SecretSource::new(long(old));
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_nothing() {
+    fn debug_does_not_show_secrets() {
         assert_eq!(format!("{:?}", SecretSource::new(secret("hush"))), "SecretSource(..)");
     }
 }

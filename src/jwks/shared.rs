@@ -1,4 +1,4 @@
-//! What requests and the driver task share.
+//! State that requests and the driver task share.
 
 use std::fmt;
 use std::mem;
@@ -24,36 +24,36 @@ use crate::jwks::status::KeyState;
 use crate::telemetry::{self, StaleServed};
 use crate::token::Algorithm;
 
-/// Where an issuer's keys are.
+/// The location of an issuer's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// The keys of an issuer at a known URL.
+    /// A configured JWKS URL.
     Jwks { issuer: Arc<str>, endpoint: Endpoint },
-    /// Where the issuer's discovery document says.
+    /// The `jwks_uri` of the issuer's discovery document.
     Discovery(Discovery),
 }
 
 impl Origin {
-    /// The keys of `issuer`, at a known URL.
+    /// Creates the origin of an issuer with a configured JWKS URL.
     pub(crate) fn jwks(issuer: &str, endpoint: Endpoint) -> Self {
         Self::Jwks { issuer: Arc::from(issuer), endpoint }
     }
 
-    /// The keys of an issuer that is asked where they are.
+    /// Creates the origin of an issuer with a discovery document.
     pub(crate) fn discovery(issuer: &str) -> Result<Self, EndpointError> {
         Discovery::new(issuer).map(Self::Discovery)
     }
 
-    /// The same over plain http, beyond loopback.
+    /// Like [`discovery`](Self::discovery), but allows plain http on every host.
     ///
     /// # Security
     ///
-    /// Whoever stands between can put keys of their own into the set.
+    /// An attacker on the network path can add their own keys to the key set.
     pub(crate) fn dangerous_discovery_over_http(issuer: &str) -> Result<Self, EndpointError> {
         Discovery::dangerous_over_http(issuer).map(Self::Discovery)
     }
 
-    /// Whether the first fetch needs TLS. A discovery document over plain http may name a `jwks_uri` that does.
+    /// Returns whether the first fetch needs TLS. A discovery document over plain http may name an https `jwks_uri`.
     pub(crate) fn transport(&self) -> Transport {
         let endpoint = match self {
             Self::Jwks { endpoint, .. } => endpoint,
@@ -62,7 +62,7 @@ impl Origin {
         if endpoint.is_https() { Transport::Https } else { Transport::PlainHttp }
     }
 
-    /// The name in events and metrics: the issuer as configured, never from a token.
+    /// Returns the name in events and metrics: the issuer as configured, never a value from a token.
     pub(super) fn label(&self) -> &str {
         match self {
             Self::Jwks { issuer, .. } => issuer,
@@ -71,32 +71,32 @@ impl Origin {
     }
 }
 
-/// What the driver tells those who wait.
+/// The status that the driver publishes to waiting requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Progress {
+pub(super) struct DriverStatus {
     pub(super) task: Task,
     pub(super) activity: Activity,
-    /// The fetch in flight, or the last one.
+    /// The generation of the fetch in flight, or of the last one.
     pub(super) generation: u64,
     pub(super) failures: u32,
     pub(super) last_error: Option<RefreshError>,
     pub(super) next_attempt: Option<Monotonic>,
-    /// From when on no key may be used; `None` before anybody asked for one.
+    /// The time from which no key is usable; `None` before the first use of the source.
     unusable_from: Option<Monotonic>,
-    /// From when on a miss may start a fetch.
-    pub(super) unknown_kid_from: Monotonic,
+    /// The time from which an unknown kid may start a fetch.
+    pub(super) unknown_kid_fetch_from: Monotonic,
     pub(super) has_follow_up_fetch: bool,
 }
 
-/// Whether somebody carries the machine.
+/// Whether a task runs the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Task {
     Absent,
     Running,
 }
 
-impl Progress {
-    pub(super) fn of(machine: &Refresh, task: Task) -> Self {
+impl DriverStatus {
+    pub(super) fn new(machine: &Refresh, task: Task) -> Self {
         Self {
             task,
             activity: machine.activity(),
@@ -105,7 +105,7 @@ impl Progress {
             last_error: machine.last_error(),
             next_attempt: machine.next_attempt(),
             unusable_from: machine.unusable_from(),
-            unknown_kid_from: machine.unknown_kid_fetch_from(),
+            unknown_kid_fetch_from: machine.unknown_kid_fetch_from(),
             has_follow_up_fetch: machine.has_follow_up_fetch(),
         }
     }
@@ -114,30 +114,30 @@ impl Progress {
         self.activity == Activity::Closed
     }
 
-    /// What keeps keys from being there, when nothing more is to come.
-    pub(super) fn failure(&self, runs: bool) -> Option<RefreshError> {
+    /// Returns why there are no keys. `driver_runs` is whether a driver can still fetch some.
+    pub(super) fn failure(&self, driver_runs: bool) -> Option<RefreshError> {
         if self.is_closed() {
             Some(RefreshError::SourceClosed)
-        } else if runs {
+        } else if driver_runs {
             self.last_error
         } else {
             Some(RefreshError::NoRuntime)
         }
     }
 
-    /// What a request is told that finds no keys; `runs` says whether more can come.
-    pub(super) fn unavailable(&self, runs: bool, now: Monotonic) -> KeysUnavailable {
+    /// Returns the error for a request without usable keys. `driver_runs` is whether a driver can still fetch some.
+    pub(super) fn unavailable(&self, driver_runs: bool, now: Monotonic) -> KeysUnavailable {
         let since = self.unusable_from.map_or(Duration::ZERO, |from| now.saturating_since(from));
-        KeysUnavailable { retry_after: self.retry_after(now), since, cause: self.failure(runs) }
+        KeysUnavailable { retry_after: self.retry_after(now), since, cause: self.failure(driver_runs) }
     }
 
-    /// The end, for those who look before the machine has made its last step.
+    /// Marks the source as closed before the state machine has processed the event.
     fn close(&mut self, now: Monotonic) {
         self.activity = Activity::Closed;
         self.unusable_from = Some(self.unusable_from.map_or(now, |from| from.min(now)));
     }
 
-    /// The time to the next attempt, as a client is told it.
+    /// Returns the time to the next attempt, for `Retry-After`.
     fn retry_after(&self, now: Monotonic) -> Duration {
         let wait = match self.activity {
             Activity::Backoff { until, .. } => until.saturating_since(now),
@@ -147,7 +147,7 @@ impl Progress {
     }
 }
 
-/// How requests reach the driver: flags, so that a flood costs no memory and at most one wake-up.
+/// Commands from requests to the driver: flags, so that a flood takes no memory and causes at most one wakeup.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     pub(super) wake: Notify,
@@ -156,10 +156,10 @@ pub(super) struct Mailbox {
     pub(super) reloads: Mutex<Vec<Reply>>,
 }
 
-/// Where the outcome of a `reload()` goes.
+/// The sender of the result of a `reload()` call.
 pub(super) type Reply = oneshot::Sender<Result<(), RefreshError>>;
 
-/// The heart of a key source.
+/// The state of a key source.
 pub(super) struct Shared {
     pub(super) origin: Origin,
     pub(super) algorithms: Arc<[Algorithm]>,
@@ -167,15 +167,15 @@ pub(super) struct Shared {
     pub(super) fetch: Arc<dyn Fetch>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) published: SnapshotStore,
-    pub(super) progress: watch::Sender<Progress>,
+    pub(super) driver_status: watch::Sender<DriverStatus>,
     pub(super) mailbox: Mailbox,
     pub(super) waiters: Semaphore,
     pub(super) stale_served: StaleServed,
     pub(super) notifier: Notifier,
-    /// Only the driver takes it, and never across an await; it lives here to outlive a task whose runtime ends.
+    /// Only the driver locks it, never across an await. It is stored here so that it survives the end of the task's runtime.
     core: Mutex<Core>,
     running: AtomicBool,
-    /// The moment, in nanoseconds, from which on the driver's timer is late.
+    /// The time, in nanoseconds since the clock's origin, from which the driver's timer is late.
     late_from: AtomicU64,
 }
 
@@ -188,7 +188,7 @@ impl Shared {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let machine = Refresh::new(policy.clone());
-        let progress = Progress::of(&machine, Task::Absent);
+        let driver_status = DriverStatus::new(&machine, Task::Absent);
         let max_waiters = policy.max_waiters.min(Semaphore::MAX_PERMITS);
         Self {
             core: Mutex::new(Core::new(machine, &origin, &policy)),
@@ -198,8 +198,8 @@ impl Shared {
             policy: Arc::new(policy),
             fetch,
             clock,
-            published: SnapshotStore::nothing(),
-            progress: watch::Sender::new(progress),
+            published: SnapshotStore::new(),
+            driver_status: watch::Sender::new(driver_status),
             mailbox: Mailbox::default(),
             waiters: Semaphore::new(max_waiters),
             stale_served: StaleServed::default(),
@@ -216,9 +216,9 @@ impl Shared {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes sure that a driver runs; where none can, says so.
+    /// Starts a driver if none runs. Returns an error if none can run.
     pub(super) fn ensure_running(self: &Arc<Self>) -> Result<(), NoRuntime> {
-        if self.runs() {
+        if self.has_task() {
             return Ok(());
         }
         if self.is_closing() {
@@ -226,7 +226,7 @@ impl Shared {
         }
         let runtime = Handle::try_current().map_err(|_| NoRuntime)?;
         if !self.running.swap(true, Ordering::SeqCst) {
-            // Made before the task is spawned: a runtime that is shutting down drops the task unpolled.
+            // Created before the task is spawned: a runtime that is shutting down drops the task without polling it.
             let task_guard = TaskGuard(Arc::clone(self));
             drop(runtime.spawn(driver::drive(task_guard)));
         }
@@ -241,9 +241,10 @@ impl Shared {
         mem::take(&mut *self.mailbox.reloads.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Says whether a task carries the machine. With [`is_closing`](Self::is_closing) it is asked in one order for all
-    /// threads: of a task that ends and a caller that closes, at least one sees the other, and tells the end.
-    fn runs(&self) -> bool {
+    /// Returns whether a task runs the state machine. All threads read this flag and [`is_closing`](Self::is_closing) in one
+    /// order (`SeqCst`). If a task ends while a caller closes the source, at least one of them sees the other's flag and
+    /// reports the close.
+    fn has_task(&self) -> bool {
         self.running.load(Ordering::SeqCst)
     }
 
@@ -251,54 +252,54 @@ impl Shared {
         self.mailbox.closing.load(Ordering::SeqCst)
     }
 
-    /// Tells the driver of a miss.
-    pub(super) fn post_unknown_kid(&self) {
+    /// Notifies the driver of an unknown kid.
+    pub(super) fn notify_unknown_kid(&self) {
         if !self.mailbox.unknown_kid_seen.swap(true, Ordering::AcqRel) {
             self.mailbox.wake.notify_one();
         }
     }
 
-    /// Tells that a request has come to an end with its unknown key id.
+    /// Counts a request with an unknown kid once its action is final.
     pub(super) fn count_unknown_kid(&self, action: UnknownKidAction) {
-        if self.notifier.unknown_kid_seen(action) {
+        if self.notifier.count_unknown_kid(action) {
             self.mailbox.wake.notify_one();
         }
     }
 
-    pub(super) fn arm(&self, wake_at: Option<Monotonic>) {
+    pub(super) fn set_late_from(&self, wake_at: Option<Monotonic>) {
         let late = wake_at.map(|at| at.saturating_add(defaults::TIMER_SLACK).since_origin().as_nanos());
         let late = late.and_then(|nanos| u64::try_from(nanos).ok()).unwrap_or(u64::MAX);
         self.late_from.store(late, Ordering::Release);
     }
 
-    /// Wakes the driver if its timer should have fired long ago, or if the monotonic clock did not count all of the age of
-    /// `snapshot`: timers and that clock may stop while the machine is suspended.
+    /// Wakes the driver if its timer is late, or if the monotonic clock has missed part of the age of `snapshot`: timers and
+    /// that clock may stop while the machine is suspended.
     pub(super) fn wake_if_late(&self, snapshot: &Snapshot, now: Moment) {
         let late_from = Duration::from_nanos(self.late_from.load(Ordering::Acquire));
-        let was_suspended = snapshot.uncounted(now) >= defaults::TIMER_SLACK;
+        let was_suspended = snapshot.clock_lag(now) >= defaults::TIMER_SLACK;
         if was_suspended || now.monotonic.since_origin() >= late_from {
             self.late_from.store(u64::MAX, Ordering::Release);
             self.mailbox.wake.notify_one();
         }
     }
 
-    /// Ends the source for everybody: the task, the fetch in flight, and all who wait.
+    /// Closes the source: stops the task and the fetch in flight, and wakes all waiters.
     pub(super) fn close(&self) {
         if self.mailbox.closing.swap(true, Ordering::SeqCst) {
             return;
         }
         self.published.close();
         let now = self.clock.monotonic();
-        self.progress.send_modify(|progress| progress.close(now));
+        self.driver_status.send_modify(|status| status.close(now));
         self.mailbox.wake.notify_one();
         self.report_closed();
-        // A task tells it after all else that it has to tell.
-        if !self.runs() {
+        // A running task sends this event itself, after its other pending events.
+        if !self.has_task() {
             self.notifier.notify_closed();
         }
     }
 
-    /// Lets the gauges show the end.
+    /// Sets the gauges to the closed state.
     pub(super) fn report_closed(&self) {
         telemetry::jwks_state(self.label(), KeyState::Closed.number(), 0, None);
     }
@@ -310,22 +311,22 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// No tokio runtime is current.
+/// The error of [`Shared::ensure_running`]: no tokio runtime is current, or the source is closed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NoRuntime;
 
-/// Notices the end of the task, however it comes: return, panic, or the end of its runtime.
+/// Cleans up at the end of the task, be it a return, a panic or the end of its runtime.
 pub(super) struct TaskGuard(pub(super) Arc<Shared>);
 
 impl Drop for TaskGuard {
     fn drop(&mut self) {
         let error = if std::thread::panicking() { RefreshError::Panic } else { RefreshError::Interrupted };
-        // It tells of it, and a subscriber that panics then must not leave the source for running.
-        let _twice = catch_unwind(AssertUnwindSafe(|| driver::interrupt(&self.0, error)));
+        // It calls tracing subscribers and the event hook. A second panic there must not leave `running` set.
+        let _panic = catch_unwind(AssertUnwindSafe(|| driver::interrupt(&self.0, error)));
         self.0.running.store(false, Ordering::SeqCst);
-        // Who came in between took the task for running: a waiter looks again, a reload is answered.
-        self.0.progress.send_modify(|_| {});
-        driver::refuse(self.0.take_reloads(), error);
+        // Callers that arrived in between saw a running task: wake the waiters to check again, and fail the reloads.
+        self.0.driver_status.send_modify(|_| {});
+        driver::send_result(self.0.take_reloads(), Err(error));
         if self.0.is_closing() {
             self.0.notifier.notify_closed();
         }

@@ -1,4 +1,4 @@
-//! The keys in use: read by every request without a lock, written by one hand at a time.
+//! The keys in use: every request reads them without a lock, and a mutex serializes the writers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,72 +8,73 @@ use arc_swap::{ArcSwap, Guard};
 use crate::clock::{Moment, Monotonic, Timestamp};
 use crate::defaults;
 use crate::jwks::deny_list::DenyList;
-use crate::jwks::freshness::{FreshnessState, Stored, Times};
+use crate::jwks::freshness::{FreshnessState, StoredResponse, Times};
 use crate::jwks::operation::CompromisedKeys;
 use crate::keys::{KeyTable, NamedKey, SkippedKey, Thumbprint};
 
-/// The keys of one moment.
+/// The usable keys at one point in time.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
-    /// What verifies.
+    /// The keys that verify tokens.
     pub(crate) table: KeyTable,
-    /// Counts the changes of `table`; 0 before the first keys.
+    /// The number of changes of `table`; 0 before the first keys.
     pub(crate) epoch: u64,
     pub(super) times: Times,
-    /// The wall time at which the issuer last confirmed the keys.
+    /// The wall-clock time at which the issuer last confirmed the keys.
     confirmed_wall: Timestamp,
 }
 
 impl Snapshot {
-    /// Says whether the keys may be used.
+    /// Returns whether the keys may be used.
     pub(super) fn is_usable(&self, now: Moment) -> bool {
         self.adjusted(now) < self.times.expires_at
     }
 
-    /// How many keys may be used.
+    /// Returns the number of usable keys.
     pub(super) fn usable_keys(&self, now: Moment) -> usize {
         if self.is_usable(now) { self.table.usable() } else { 0 }
     }
 
-    /// The time since the issuer last confirmed the keys, by the clock that counts more; `None` before the first.
+    /// Returns the time since the issuer last confirmed the keys, by the clock that shows the longer time; `None` before the
+    /// first keys.
     pub(super) fn age(&self, now: Moment) -> Option<Duration> {
         (self.epoch > 0).then(|| self.times.age(self.adjusted(now)))
     }
 
-    /// Where the keys stand in their life; `None` before the first.
+    /// Returns the freshness of the keys; `None` before the first keys.
     pub(super) fn freshness_state(&self, now: Moment) -> Option<FreshnessState> {
         (self.epoch > 0).then(|| self.times.freshness_state(self.adjusted(now)))
     }
 
-    /// By how much the keys are older by the wall clock than by the monotonic one; zero if they are not, and before the
-    /// first.
-    pub(super) fn uncounted(&self, now: Moment) -> Duration {
+    /// Returns by how much the keys are older by the wall clock than by the monotonic clock; zero if they are not, and before
+    /// the first keys.
+    pub(super) fn clock_lag(&self, now: Moment) -> Duration {
         let by_wall = if self.epoch > 0 { now.wall.saturating_since(self.confirmed_wall) } else { Duration::ZERO };
         by_wall.saturating_sub(self.times.age(now.monotonic))
     }
 
-    /// The time that the monotonic clock would show if it had counted as much as the wall clock.
+    /// Returns the time that the monotonic clock would show had it kept up with the wall clock.
     fn adjusted(&self, now: Moment) -> Monotonic {
-        now.monotonic.saturating_add(self.uncounted(now))
+        now.monotonic.saturating_add(self.clock_lag(now))
     }
 }
 
-/// The current snapshot and what the next one is made of.
+/// The current snapshot, and the data from which the next one is built.
 pub(super) struct SnapshotStore {
     current: ArcSwap<Snapshot>,
     writer: Mutex<Writer>,
 }
 
 struct Writer {
-    /// The set as the issuer published it, denied keys included.
-    whole: KeyTable,
+    /// The key set as the issuer published it, denied keys included.
+    published: KeyTable,
     denied: DenyList,
-    stored: Option<Stored>,
+    stored: Option<StoredResponse>,
     skipped: Arc<[SkippedKey]>,
     closed: bool,
 }
 
-/// What is left of a set from which keys were taken.
+/// Whether a key set from which keys were removed has any left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Remaining {
     None,
@@ -82,15 +83,16 @@ pub(super) enum Remaining {
 
 impl SnapshotStore {
     /// Nothing yet: a snapshot that is never usable.
-    pub(super) fn nothing() -> Self {
-        let whole = KeyTable::from_secrets(Vec::new());
-        let empty = Snapshot { table: whole.clone(), epoch: 0, times: Times::NEVER, confirmed_wall: Timestamp::EPOCH };
+    pub(super) fn new() -> Self {
+        let published = KeyTable::from_secrets(Vec::new());
+        let empty =
+            Snapshot { table: published.clone(), epoch: 0, times: Times::NEVER, confirmed_wall: Timestamp::EPOCH };
         let skipped = Arc::default();
-        let writer = Writer { whole, denied: DenyList::default(), stored: None, skipped, closed: false };
+        let writer = Writer { published, denied: DenyList::default(), stored: None, skipped, closed: false };
         Self { current: ArcSwap::from_pointee(empty), writer: Mutex::new(writer) }
     }
 
-    /// The current snapshot; no lock, no allocation.
+    /// Returns the current snapshot without a lock or an allocation.
     pub(super) fn load(&self) -> Guard<Arc<Snapshot>> {
         self.current.load()
     }
@@ -99,17 +101,17 @@ impl SnapshotStore {
         self.current.load_full()
     }
 
-    /// The set that the issuer published last, denied keys included.
-    pub(super) fn whole(&self) -> KeyTable {
-        self.writer().whole.clone()
+    /// Returns the key set that the issuer published last, denied keys included.
+    pub(super) fn published_table(&self) -> KeyTable {
+        self.writer().published.clone()
     }
 
-    /// What a 304 may confirm of that set.
-    pub(super) fn stored(&self) -> Option<Stored> {
+    /// Returns the stored response of that key set, which a 304 may confirm.
+    pub(super) fn stored(&self) -> Option<StoredResponse> {
         self.writer().stored.clone()
     }
 
-    /// The keys of the last document that may not verify, whether or not its set was refused.
+    /// Returns the skipped keys of the last document, even if its key set was rejected.
     pub(super) fn skipped(&self) -> Arc<[SkippedKey]> {
         Arc::clone(&self.writer().skipped)
     }
@@ -119,27 +121,27 @@ impl SnapshotStore {
     }
 
     /// Takes compromised keys out of the set at hand. If none is left, the set expires.
-    pub(super) fn withdraw(&self, compromised: &CompromisedKeys, now: Monotonic) -> Remaining {
+    pub(super) fn remove_compromised(&self, compromised: &CompromisedKeys, now: Monotonic) -> Remaining {
         let mut writer = self.writer();
-        let set_activity = writer.whole.without(|_, thumbprint| compromised.contains(thumbprint));
-        if set_activity.usable() == writer.whole.usable() {
+        let rest = writer.published.without(|_, thumbprint| compromised.contains(thumbprint));
+        if rest.usable() == writer.published.usable() {
             return Remaining::Some;
         }
-        let remaining = if set_activity.usable() == 0 { Remaining::None } else { Remaining::Some };
-        writer.whole = set_activity;
-        // A 304 would confirm the set with the keys that it has lost.
+        let remaining = if rest.usable() == 0 { Remaining::None } else { Remaining::Some };
+        writer.published = rest;
+        // A 304 would confirm the document with the removed keys.
         writer.stored = None;
         let current = self.load();
-        let times = if remaining == Remaining::None { current.times.ended(now) } else { current.times };
+        let times = if remaining == Remaining::None { current.times.expired_at(now) } else { current.times };
         self.publish(&writer, times, current.confirmed_wall);
         remaining
     }
 
-    /// Puts a newly loaded set into use.
-    pub(super) fn replace(&self, table: KeyTable, stored: Option<Stored>, times: Times, wall: Timestamp) {
+    /// Publishes a newly loaded key set.
+    pub(super) fn replace(&self, table: KeyTable, stored: Option<StoredResponse>, times: Times, wall: Timestamp) {
         let mut writer = self.writer();
         writer.denied.record(table.named_keys());
-        writer.whole = table;
+        writer.published = table;
         writer.stored = stored;
         self.publish(&writer, times, wall);
     }
@@ -154,47 +156,47 @@ impl SnapshotStore {
     }
 
     /// Gives the set at hand new times.
-    pub(super) fn confirm(&self, stored: Option<Stored>, times: Times, wall: Timestamp) {
+    pub(super) fn confirm(&self, stored: Option<StoredResponse>, times: Times, wall: Timestamp) {
         let mut writer = self.writer();
         writer.stored = stored;
         self.publish(&writer, times, wall);
     }
 
-    /// Adds to the age of the set the time that only the wall clock has counted, so that a wall clock that is set back later
-    /// does not make it younger. Returns that time, if there is any.
+    /// Adds to the age of the key set the time that only the wall clock has counted, and returns it; `None` if there is none.
+    /// The key set then does not become younger if the wall clock is set back later.
     pub(super) fn count_suspension(&self, now: Moment) -> Option<Duration> {
         let writer = self.writer();
         let current = self.load();
-        let uncounted = current.uncounted(now);
-        if uncounted < defaults::TIMER_SLACK {
+        let clock_lag = current.clock_lag(now);
+        if clock_lag < defaults::TIMER_SLACK {
             return None;
         }
-        self.publish(&writer, current.times.older_by(uncounted), current.confirmed_wall);
-        Some(uncounted)
+        self.publish(&writer, current.times.older_by(clock_lag), current.confirmed_wall);
+        Some(clock_lag)
     }
 
     /// Takes a key id and the keys that have been published under it out of use, at once and in every set to come.
     pub(super) fn deny_kid(&self, kid: &str) {
         let mut writer = self.writer();
-        let Writer { denied, whole, .. } = &mut *writer;
+        let Writer { denied, published, .. } = &mut *writer;
         // The keys of refused sets may have evicted those in use.
-        denied.record(whole.named_keys());
+        denied.record(published.named_keys());
         if denied.deny_kid(kid) {
             self.republish(&writer);
         }
     }
 
-    /// Undoes [`deny_kid`](Self::deny_kid).
+    /// Reverts [`deny_kid`](Self::deny_kid).
     pub(super) fn allow_kid(&self, kid: &str) {
         self.update_denied(|denied| denied.allow_kid(kid));
     }
 
-    /// Takes a key out of use, at once and in every set to come.
+    /// Denies a key, now and in every later key set.
     pub(super) fn deny_key(&self, thumbprint: Thumbprint) {
         self.update_denied(|denied| denied.deny_key(thumbprint));
     }
 
-    /// Undoes [`deny_key`](Self::deny_key).
+    /// Reverts [`deny_key`](Self::deny_key).
     pub(super) fn allow_key(&self, thumbprint: Thumbprint) {
         self.update_denied(|denied| denied.allow_key(thumbprint));
     }
@@ -206,7 +208,7 @@ impl SnapshotStore {
         }
     }
 
-    /// Takes everything out of use for good, whatever is in flight.
+    /// Makes all keys unusable permanently, even if a fetch in flight succeeds.
     pub(super) fn close(&self) {
         let mut writer = self.writer();
         writer.closed = true;
@@ -218,11 +220,12 @@ impl SnapshotStore {
         self.publish(writer, current.times, current.confirmed_wall);
     }
 
-    /// The epoch moves exactly when the keys in use do, so that verdicts that were remembered stay valid otherwise.
+    /// Stores a new snapshot. The epoch increases exactly when the usable keys change, so that cached tokens stay valid
+    /// otherwise.
     fn publish(&self, writer: &Writer, times: Times, confirmed_wall: Timestamp) {
         let before = self.load();
         let times = if writer.closed { Times::NEVER } else { times };
-        let table = writer.denied.allowed(&writer.whole);
+        let table = writer.denied.allowed(&writer.published);
         let is_first = before.epoch == 0 && times != Times::NEVER;
         let (table, epoch) = if is_first || table.digest() != before.table.digest() {
             (table, before.epoch.saturating_add(1))
@@ -261,8 +264,8 @@ mod tests {
     }
 
     #[test]
-    fn the_epoch_moves_exactly_with_the_keys() {
-        let published = SnapshotStore::nothing();
+    fn epoch_increases_exactly_when_the_keys_change() {
+        let published = SnapshotStore::new();
         assert_eq!(published.load().epoch, 0);
         published.replace(table(&jwks(&["a"])), None, times(1), WALL);
         assert_eq!(published.load().epoch, 1);
@@ -274,8 +277,8 @@ mod tests {
     }
 
     #[test]
-    fn a_denied_key_stays_out_until_it_is_allowed() {
-        let published = SnapshotStore::nothing();
+    fn denied_key_is_unusable_until_it_is_allowed() {
+        let published = SnapshotStore::new();
         published.replace(table(&jwks(&["a", "b"])), None, times(1), WALL);
         published.deny_kid("a");
         assert!(!knows(&published, "a") && knows(&published, "b"));
@@ -288,8 +291,8 @@ mod tests {
     }
 
     #[test]
-    fn denying_before_the_first_keys_counts() {
-        let published = SnapshotStore::nothing();
+    fn denies_a_kid_before_the_first_keys() {
+        let published = SnapshotStore::new();
         published.deny_kid("a");
         assert_eq!(published.load().epoch, 0);
         published.replace(table(&jwks(&["a", "b"])), None, times(1), WALL);
@@ -297,15 +300,15 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_set_that_was_accepted_is_the_first_epoch() {
-        let published = SnapshotStore::nothing();
-        published.replace(SnapshotStore::nothing().whole(), None, times(1), WALL);
+    fn accepted_empty_set_is_the_first_epoch() {
+        let published = SnapshotStore::new();
+        published.replace(SnapshotStore::new().published_table(), None, times(1), WALL);
         assert_eq!(published.load().epoch, 1);
     }
 
     #[test]
-    fn closing_ends_the_use() {
-        let published = SnapshotStore::nothing();
+    fn keys_are_unusable_after_close() {
+        let published = SnapshotStore::new();
         published.replace(table(&jwks(&["a"])), None, times(1), WALL);
         assert!(published.load().is_usable(START));
         published.close();
@@ -319,8 +322,8 @@ mod tests {
     }
 
     #[test]
-    fn the_age_is_the_larger_of_both_clocks() {
-        let published = SnapshotStore::nothing();
+    fn age_is_the_larger_of_both_clocks() {
+        let published = SnapshotStore::new();
         published.replace(table(&jwks(&["a"])), None, times(0), WALL);
         let age = |now| published.load().age(now);
         let hours = |hours: u64| hours * 3600;
@@ -338,8 +341,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_stays_when_the_wall_clock_is_set_back() {
-        let published = SnapshotStore::nothing();
+    fn counted_suspension_stays_when_the_wall_clock_is_set_back() {
+        let published = SnapshotStore::new();
         assert_eq!(published.count_suspension(after(WALL, 100, 0)), None, "there are no keys yet");
         published.replace(table(&jwks(&["a"])), None, times(0), WALL);
         assert_eq!(published.count_suspension(after(WALL, 10, 10)), None);
@@ -353,6 +356,6 @@ mod tests {
         assert_eq!(published.load().age(after(WALL, 20, 20)), Some(hidden + Duration::from_secs(20)));
         published.confirm(None, times(30), WALL);
         assert_eq!(published.load().age(after(WALL, 10, 40)), Some(Duration::from_secs(10)));
-        assert_eq!(published.load().epoch, 2, "no key has changed but the denied one");
+        assert_eq!(published.load().epoch, 2, "only the denied key has changed");
     }
 }

@@ -1,4 +1,4 @@
-//! `KeySource`: the handle that validators hold.
+//! `KeySource`: the handle to an issuer's keys.
 
 use std::fmt;
 use std::future::Future;
@@ -21,11 +21,12 @@ use crate::jwks::wait::{self, UnknownKid};
 use crate::keys::{KeyTable, SkippedKey, Thumbprint};
 use crate::token::Algorithm;
 
-/// The keys of one issuer, kept fresh by a task in the background.
+/// The keys of one issuer, refreshed by a background task.
 ///
-/// Cheap to clone; all clones share one key set, one task and one budget of fetches. The task starts with the first use
-/// inside a tokio runtime, moves to another runtime if its own ends, and ends with the last clone. A runtime that is kept
-/// but not run, as one that was only made to `block_on` something at start, keeps the task from working: drop it.
+/// A `KeySource` is cheap to clone. All clones share one key set, one task and the same rate limits. The task starts with the
+/// first use inside a tokio runtime and ends with the last clone. If its runtime ends, the task moves to another one. Drop a
+/// runtime that is no longer driven, such as one that was only created for a `block_on` at start: as long as it exists, the
+/// task stays there and makes no progress.
 ///
 /// ```
 /// use tower_bearer::jwks::KeyState;
@@ -53,23 +54,23 @@ pub struct KeySource {
     handle: Arc<Handle>,
 }
 
-/// Ends the task when the last clone is gone; the task holds [`Shared`] only.
+/// Closes the source when the last clone is dropped; the task owns [`Shared`] only.
 struct Handle {
     shared: Arc<Shared>,
 }
 
-/// What a request sees without waiting.
+/// The keys that a request can use without waiting.
 #[derive(Debug)]
 pub(crate) enum View {
-    /// Verify with these.
+    /// The keys are usable.
     Usable(Guard<Arc<Snapshot>>),
-    /// There are none that may be used: see [`KeySource::ready_snapshot`].
+    /// No key is usable: see [`KeySource::ready_snapshot`].
     Unavailable,
 }
 
 impl KeySource {
-    /// Makes a source; the policy has been validated. It starts at once if the policy says so and a tokio runtime is
-    /// current, else with its first use.
+    /// Creates a source. The caller has validated the policy. The task starts at once if the policy requires it and a tokio
+    /// runtime is current, else with the first use.
     pub(crate) fn build(
         origin: Origin,
         algorithms: &[Algorithm],
@@ -77,19 +78,19 @@ impl KeySource {
         fetch: Arc<dyn Fetch>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let start = policy.initial_fetch;
+        let initial_fetch = policy.initial_fetch;
         let shared = Arc::new(Shared::new(origin, algorithms, policy, fetch, clock));
-        if start == InitialFetch::Eager {
-            // Without a runtime the first use starts it.
-            let _later = shared.ensure_running();
+        if initial_fetch == InitialFetch::Eager {
+            // Without a runtime the first use starts the task.
+            let _no_runtime = shared.ensure_running();
         }
         Self { handle: Arc::new(Handle { shared }) }
     }
 
-    /// The keys of this moment: no lock, no allocation, no waiting.
+    /// Returns the current keys without a lock, an allocation or waiting.
     pub(crate) fn snapshot(&self) -> View {
         let shared = &self.handle.shared;
-        let _later = shared.ensure_running();
+        let _no_runtime = shared.ensure_running();
         let now = shared.now();
         let snapshot = shared.published.load();
         shared.wake_if_late(&snapshot, now);
@@ -102,57 +103,59 @@ impl KeySource {
         View::Usable(snapshot)
     }
 
-    /// Waits for the first keys, at most as long as the policy's `cold_wait`.
+    /// Waits for the first keys, at most the policy's `cold_wait`.
     pub(crate) fn ready_snapshot(
         &self,
     ) -> impl Future<Output = Result<Arc<Snapshot>, KeysUnavailable>> + Send + 'static + use<> {
         wait::first_keys(Arc::clone(&self.handle.shared))
     }
 
-    /// The policy by which keys are fetched.
+    /// Returns the policy.
     pub(crate) fn policy(&self) -> &RefreshPolicy {
         &self.handle.shared.policy
     }
 
-    /// The keys of the last document that may not verify, whether or not its set was refused.
+    /// Returns the skipped keys of the last document, even if its key set was rejected.
     pub(crate) fn skipped_keys(&self) -> Arc<[SkippedKey]> {
         self.handle.shared.published.skipped()
     }
 
-    /// The time since the issuer last confirmed the keys.
+    /// Returns the time since the issuer last confirmed the keys.
     pub(crate) fn age(&self) -> Option<Duration> {
         let shared = &self.handle.shared;
         shared.published.load().age(shared.now())
     }
 
-    /// The time, for [`newer_keys`](Self::newer_keys).
+    /// Returns the time, for [`newer_keys`](Self::newer_keys).
     pub(crate) fn now(&self) -> Monotonic {
         self.handle.shared.clock.monotonic()
     }
 
-    /// Asks for keys newer than `epoch` because a token's key is not among them, and waits for them at most as long as
-    /// the policy's `unknown_kid_wait`; a request that has waited for the first keys `since` then, for both at most as long as
-    /// `cold_wait`. `found` says whether a table has the key: an answer is only given up once no fetch that the budget
-    /// allows can bring it.
+    /// Requests keys newer than `epoch`, which lack the key of a token, and waits for them at most the policy's
+    /// `unknown_kid_wait`.
+    ///
+    /// `waiting_since` is the time at which the request began to wait for the first keys, if it did: both waits together take
+    /// at most `cold_wait`. `has_key` returns whether a table has the key. The result is [`UnknownKid::Unchanged`] once no
+    /// fetch that the rate limit allows can find the key within that time.
     pub(crate) fn newer_keys<F>(
         &self,
         epoch: u64,
-        since: Option<Monotonic>,
-        found: F,
+        waiting_since: Option<Monotonic>,
+        has_key: F,
     ) -> impl Future<Output = Result<UnknownKid, KeysUnavailable>> + Send + use<F>
     where
         F: Fn(&KeyTable) -> bool + Send,
     {
-        wait::newer_keys(Arc::clone(&self.handle.shared), epoch, since, found)
+        wait::newer_keys(Arc::clone(&self.handle.shared), epoch, waiting_since, has_key)
     }
 
-    /// Tells how the source is doing. It fetches nothing, but the first call inside a tokio runtime starts the source, so
-    /// that a readiness probe alone warms it.
+    /// Returns the health of the source. The call does not wait for a fetch, but the first call inside a tokio runtime starts
+    /// the source, so a readiness probe alone loads the keys.
     #[must_use]
     pub fn status(&self) -> KeyStatus {
         let shared = &self.handle.shared;
-        let _later = shared.ensure_running();
-        let status = *shared.progress.borrow();
+        let _no_runtime = shared.ensure_running();
+        let status = *shared.driver_status.borrow();
         let now = shared.now();
         let snapshot = shared.published.load();
         shared.wake_if_late(&snapshot, now);
@@ -170,20 +173,20 @@ impl KeySource {
         }
     }
 
-    /// Waits until keys are usable, however often fetching them fails.
+    /// Waits until keys are usable, across any number of failed fetches.
     ///
     /// # Errors
     ///
-    /// [`NotReadyError`] outside a tokio runtime and after [`close`](Self::close), where waiting would never end.
+    /// Returns a [`NotReadyError`] outside a tokio runtime and after [`close`](Self::close), where the wait would never end.
     pub fn ready(&self) -> impl Future<Output = Result<(), NotReadyError>> + Send + 'static + use<> {
         wait::ready(Arc::clone(&self.handle.shared), None)
     }
 
-    /// Waits until keys are usable, but no longer than `limit`: for services that must not start without.
+    /// Waits until keys are usable, but at most `limit`: for services that must not start without keys.
     ///
     /// # Errors
     ///
-    /// [`NotReadyError`], with what the last attempt failed of.
+    /// Returns a [`NotReadyError`] with the error of the last fetch.
     pub fn ready_within(
         &self,
         limit: Duration,
@@ -191,20 +194,20 @@ impl KeySource {
         wait::ready(Arc::clone(&self.handle.shared), Some(limit))
     }
 
-    /// Fetches now, past every cache and whatever the cool-down says, and waits for the outcome: for the moment when you
-    /// know that the issuer has changed its keys. The keys in use stay in use if it fails.
+    /// Fetches now, bypassing HTTP caches and the cool-down, and waits for the outcome. Call it when you know that the issuer
+    /// has changed its keys. If the fetch fails, the current keys stay in use.
     ///
-    /// A fetch that is in flight already may have begun before the change; this one starts right after it.
+    /// If a fetch is in flight already, it may have started before the change; a new fetch then starts right after it.
     ///
     /// # Errors
     ///
-    /// Why the fetch failed.
+    /// Returns why the fetch failed.
     pub async fn reload(&self) -> Result<(), RefreshError> {
         let shared = &self.handle.shared;
         let (reply, outcome) = oneshot::channel();
         shared.mailbox.reloads.lock().unwrap_or_else(PoisonError::into_inner).push(reply);
         if shared.ensure_running().is_err() {
-            // Nobody will take it, and the list must not grow.
+            // No task will receive it, and the list must not grow.
             drop(outcome);
             shared.mailbox.reloads.lock().unwrap_or_else(PoisonError::into_inner).retain(|reply| !reply.is_closed());
             return Err(if shared.is_closing() { RefreshError::SourceClosed } else { RefreshError::NoRuntime });
@@ -228,18 +231,18 @@ impl KeySource {
     /// published under another, is not known by it: revoke it with [`revoke_key`](Self::revoke_key).
     pub fn revoke_kid(&self, kid: &str) {
         self.handle.shared.published.deny_kid(kid);
-        self.tell_driver();
+        self.wake_driver();
     }
 
-    /// Undoes [`revoke_kid`](Self::revoke_kid): allows the id, and the keys that were revoked with it. A key that is also
-    /// revoked by its thumbprint, or with another id, stays revoked.
+    /// Reverts [`revoke_kid`](Self::revoke_kid): allows the `kid`, and the keys that were revoked with it. A key that is also
+    /// revoked by its thumbprint, or with another `kid`, stays revoked.
     pub fn unrevoke_kid(&self, kid: &str) {
         self.handle.shared.published.allow_kid(kid);
-        self.tell_driver();
+        self.wake_driver();
     }
 
-    /// Revokes a key by its thumbprint (RFC 7638), under whatever id the issuer publishes it, or without one: no token
-    /// verifies with it after this call returns, until [`unrevoke_key`](Self::unrevoke_key) or the end of the process.
+    /// Revokes a key by its thumbprint (RFC 7638), whatever its `kid`. After this call returns no token verifies with it,
+    /// until [`unrevoke_key`](Self::unrevoke_key) or the end of the process.
     ///
     /// ```
     /// use tower_bearer::jwks::KeySource;
@@ -247,7 +250,7 @@ impl KeySource {
     ///
     /// # fn revoke(source: &KeySource, stolen: &str) -> Result<(), Box<dyn std::error::Error>> {
     /// source.revoke_key("kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k".parse()?);
-    /// // Of a key in a file:
+    /// // The thumbprints of a key in a file:
     /// for thumbprint in KeySet::from_pem(stolen)?.thumbprints() {
     ///     source.revoke_key(thumbprint);
     /// }
@@ -255,22 +258,22 @@ impl KeySource {
     /// ```
     pub fn revoke_key(&self, thumbprint: Thumbprint) {
         self.handle.shared.published.deny_key(thumbprint);
-        self.tell_driver();
+        self.wake_driver();
     }
 
-    /// Undoes [`revoke_key`](Self::revoke_key). A key that was found under a revoked id stays revoked.
+    /// Reverts [`revoke_key`](Self::revoke_key). A key that was found under a revoked `kid` stays revoked.
     pub fn unrevoke_key(&self, thumbprint: Thumbprint) {
         self.handle.shared.published.allow_key(thumbprint);
-        self.tell_driver();
+        self.wake_driver();
     }
 
-    /// The gauge of usable keys has one hand that sets it, so that none writes an older count over a newer.
-    fn tell_driver(&self) {
+    /// Wakes the driver, which alone sets the gauge of usable keys, so that no older count overwrites a newer one.
+    fn wake_driver(&self) {
         self.handle.shared.mailbox.wake.notify_one();
     }
 
-    /// Ends the source and all its clones: the task, a fetch in flight and everybody who waits. No key is usable from
-    /// then on. Dropping the last clone does the same.
+    /// Closes the source and all its clones: stops the task and a fetch in flight, and wakes all waiters. No key is usable
+    /// from then on. Dropping the last clone has the same effect.
     pub fn close(&self) {
         self.handle.shared.close();
     }

@@ -1,4 +1,4 @@
-//! `KeyStatus`: what a readiness probe asks.
+//! `KeyStatus`: the health of a key source, for readiness probes.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::FreshnessState;
 
-/// How a key source is doing.
+/// The health of a key source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyStatus {
     pub(super) state: KeyState,
@@ -19,75 +19,75 @@ pub struct KeyStatus {
 }
 
 impl KeyStatus {
-    /// Where the keys stand in their life.
+    /// Returns the state of the keys.
     #[must_use]
     pub fn state(&self) -> KeyState {
         self.state
     }
 
-    /// Says whether tokens can be verified: fresh, aging and stale keys do.
+    /// Returns whether tokens can be verified: the keys are fresh, aging or stale.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         matches!(self.state, KeyState::Fresh | KeyState::Aging | KeyState::Stale)
     }
 
-    /// The time since the issuer last confirmed the keys.
+    /// Returns the time since the issuer last confirmed the keys; `None` before the first keys.
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
         self.age
     }
 
-    /// The time until the next fetch starts, zero while one is in flight; `None` before anybody asked for keys.
+    /// Returns the time until the next fetch starts: zero while one is in flight, `None` before the first use of the source.
     #[must_use]
     pub fn next_refresh(&self) -> Option<Duration> {
         self.next_refresh
     }
 
-    /// How many fetches in a row have failed.
+    /// Returns the number of consecutive failed fetches.
     #[must_use]
     pub fn consecutive_failures(&self) -> u32 {
         self.consecutive_failures
     }
 
-    /// What the last fetch failed of; `None` once one has succeeded.
+    /// Returns why the last fetch failed; `None` if it succeeded, and before the first one has ended.
     #[must_use]
     pub fn last_error(&self) -> Option<RefreshError> {
         self.last_error
     }
 
-    /// How many keys can verify tokens.
+    /// Returns the number of keys that can verify tokens.
     #[must_use]
     pub fn usable_keys(&self) -> usize {
         self.usable_keys
     }
 
-    /// Counts the changes of the key set; 0 before the first keys.
+    /// Returns the number of changes of the usable keys; 0 before the first keys.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 }
 
-/// Where a source's keys stand in their life.
+/// The state of a source's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyState {
-    /// There never were any: requests wait for the first, or get 503.
+    /// No keys have been loaded yet: requests wait for the first ones, or get 503.
     Empty,
-    /// Confirmed within the period.
+    /// Confirmed within the refresh interval.
     Fresh,
-    /// Still within the period, and being refreshed.
+    /// Within the refresh interval, and being refreshed.
     Aging,
-    /// Past the period, since refreshing fails; still in use.
+    /// Past the refresh interval, since refreshes fail; still in use.
     Stale,
-    /// No longer in use, requests get 503: the keys are too old, or the private half of the last of them has been published.
+    /// No longer in use, requests get 503: the keys are too old, or the private key of the last one has been published.
     Expired,
     /// The source was closed.
     Closed,
 }
 
 impl KeyState {
-    /// A short fixed name, fit for a probe's answer or a metric's label.
+    /// Returns a short fixed name, suitable for a probe's response or a metric label.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -100,7 +100,7 @@ impl KeyState {
         }
     }
 
-    /// The number that the gauge `jwks_state` shows.
+    /// Returns the value of the gauge `jwks_state`.
     pub(super) const fn number(self) -> u8 {
         match self {
             Self::Empty => 0,

@@ -1,4 +1,4 @@
-//! Futures against a timer, and futures that may panic.
+//! Combinators for futures: a timeout, and catching a panic.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,14 +9,14 @@ use pin_project_lite::pin_project;
 
 use crate::clock::Sleep;
 
-/// Runs `future` until the timer ends it; `None` if it did. What is ready in time wins.
+/// Runs `future` until `timer` fires; returns `None` if it does. If both are ready, the output of `future` is returned.
 pub(super) fn within<F: Future>(future: F, timer: Sleep) -> Within<F> {
     Within { future, timer }
 }
 
 pin_project! {
-    /// The future of [`within`]: a type, since an `async fn` takes memory for its argument twice, and each request that
-    /// waits holds one.
+    /// The future of [`within`]. This is a named type because an `async fn` stores its arguments twice, and each waiting
+    /// request owns one such future.
     pub(super) struct Within<F> {
         #[pin]
         future: F,
@@ -36,7 +36,7 @@ impl<F: Future> Future for Within<F> {
     }
 }
 
-/// Runs `future`; `None` if it panicked. It is not polled again after that, so no broken state is seen.
+/// Runs `future`; returns `None` if it panics. It is not polled again after a panic, so its broken state is never seen.
 pub(super) async fn catch_panic<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {

@@ -1,7 +1,7 @@
-//! How requests wait: for the first keys, and for a key id that is not known yet.
+//! Waiting for keys: for the first key set, and for the key of an unknown `kid`.
 //!
-//! A waiter subscribes before it looks, so that no outcome slips in between; it owns no part of the fetch, so that it
-//! may be dropped at any time.
+//! A waiter subscribes before it reads the state, so no change is lost. It owns no part of the fetch, so it can be dropped
+//! at any time.
 
 use std::mem;
 use std::sync::Arc;
@@ -15,121 +15,123 @@ use crate::clock::Monotonic;
 use crate::jwks::error::{KeysUnavailable, NotReadyError};
 use crate::jwks::events::UnknownKidAction;
 use crate::jwks::refresh::{Activity, Cause};
-use crate::jwks::shared::{Progress, Shared, Task};
+use crate::jwks::shared::{DriverStatus, Shared, Task};
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::timeout::within;
 use crate::keys::KeyTable;
 use crate::telemetry;
 
-/// What became of an unknown key id.
+/// The result of a wait for an unknown `kid`.
 #[derive(Debug)]
 pub(crate) enum UnknownKid {
-    /// A newer set has it.
+    /// A newer key set has the key.
     Newer(Arc<Snapshot>),
-    /// It is in no set that may be fetched now.
+    /// No key set that may be fetched now has the key.
     Unchanged,
 }
 
-/// Waits for the first keys, at most `cold_wait`; not at all while a failure keeps everybody waiting.
+/// Waits for the first keys, at most `cold_wait`. Returns at once if the last fetch failed and its backoff has not ended.
 ///
-/// Like [`newer_keys`] it is no `async fn`, which takes memory for its arguments twice, and decides in a synchronous function,
-/// whose locals the waiting request does not hold.
+/// Like [`newer_keys`] this is not an `async fn`, which would store its arguments twice in the future. The decision is a
+/// synchronous function, so its locals take no memory in a waiting request.
 pub(super) fn first_keys(shared: Arc<Shared>) -> impl Future<Output = Result<Arc<Snapshot>, KeysUnavailable>> {
     let deadline = shared.clock.monotonic().saturating_add(shared.policy.cold_wait);
-    let mut progress = shared.progress.subscribe();
+    let mut receiver = shared.driver_status.subscribe();
     async move {
         let mut permit = None;
         loop {
-            if let Some(outcome) = look_for_first(&shared, &mut progress, deadline, &mut permit) {
+            if let Some(outcome) = check_first_keys(&shared, &mut receiver, deadline, &mut permit) {
                 return outcome;
             }
-            let _told = change(&mut progress, &shared, deadline).await;
+            let _result = next_change(&mut receiver, &shared, deadline).await;
         }
     }
 }
 
-/// Decides on a request without keys; `None` if it waits for the next change.
-fn look_for_first<'s>(
+/// Returns the result for a request without keys; `None` if the request waits for the next change.
+fn check_first_keys<'s>(
     shared: &'s Arc<Shared>,
-    progress: &mut watch::Receiver<Progress>,
+    receiver: &mut watch::Receiver<DriverStatus>,
     deadline: Monotonic,
     permit: &mut Option<WaiterPermit<'s>>,
 ) -> Option<Result<Arc<Snapshot>, KeysUnavailable>> {
-    let runs = can_wait(shared);
-    let status = *progress.borrow_and_update();
-    let (now, usable) = look(shared);
+    let driver_runs = can_wait(shared);
+    let status = *receiver.borrow_and_update();
+    let (now, usable) = load_usable(shared);
     if let Some(snapshot) = usable {
         return Some(Ok(snapshot));
     }
     let may_wait =
-        runs && now < deadline && is_worth_waiting_for(shared, status) && WaiterPermit::ensure(permit, shared);
-    if may_wait { None } else { Some(Err(status.unavailable(runs, now))) }
+        driver_runs && now < deadline && may_become_usable(shared, status) && WaiterPermit::ensure(permit, shared);
+    if may_wait { None } else { Some(Err(status.unavailable(driver_runs, now))) }
 }
 
-/// Waits for a set that `found` is satisfied with, at most `unknown_kid_wait`, if one may be fetched now; `since` is when the
-/// request began to wait for the first keys, if it had to, since it waits no longer than `cold_wait` for both.
+/// Waits at most `unknown_kid_wait` for a key set for which `has_key` returns true, if one may be fetched now.
+///
+/// `waiting_since` is the time at which the request began to wait for the first keys, if it did: both waits together take at
+/// most `cold_wait`.
 pub(super) fn newer_keys<F: Fn(&KeyTable) -> bool>(
     shared: Arc<Shared>,
     epoch: u64,
-    since: Option<Monotonic>,
-    found: F,
+    waiting_since: Option<Monotonic>,
+    has_key: F,
 ) -> impl Future<Output = Result<UnknownKid, KeysUnavailable>> {
     let deadline = shared.clock.monotonic().saturating_add(shared.policy.unknown_kid_wait);
-    let deadline = since.map_or(deadline, |since| deadline.min(since.saturating_add(shared.policy.cold_wait)));
-    let mut progress = shared.progress.subscribe();
-    let mut request = KidRequest::new(epoch);
+    let deadline = waiting_since.map_or(deadline, |since| deadline.min(since.saturating_add(shared.policy.cold_wait)));
+    let mut receiver = shared.driver_status.subscribe();
+    let mut request = UnknownKidRequest::new(epoch);
     async move {
         let mut permit = None;
         loop {
-            if let Some(outcome) = request.look(&shared, &mut progress, deadline, &mut permit, &found) {
+            if let Some(outcome) = request.check(&shared, &mut receiver, deadline, &mut permit, &has_key) {
                 return outcome;
             }
-            let _told = change(&mut progress, &shared, deadline).await;
+            let _result = next_change(&mut receiver, &shared, deadline).await;
         }
     }
 }
 
-/// Waits until keys are usable, through any number of failures.
+/// Waits until keys are usable, across any number of failed fetches.
 pub(super) async fn ready(shared: Arc<Shared>, limit: Option<Duration>) -> Result<(), NotReadyError> {
     let limit = limit.unwrap_or(Duration::MAX);
     let deadline = shared.clock.monotonic().saturating_add(limit);
-    let mut progress = shared.progress.subscribe();
+    let mut receiver = shared.driver_status.subscribe();
     loop {
-        let runs = can_wait(&shared);
-        let status = *progress.borrow_and_update();
-        let (now, usable) = look(&shared);
+        let driver_runs = can_wait(&shared);
+        let status = *receiver.borrow_and_update();
+        let (now, usable) = load_usable(&shared);
         if usable.is_some() {
             return Ok(());
         }
-        if !runs || now >= deadline || status.is_closed() {
-            return Err(NotReadyError { last_error: status.failure(runs) });
+        if !driver_runs || now >= deadline || status.is_closed() {
+            return Err(NotReadyError { last_error: status.failure(driver_runs) });
         }
-        let _told = change(&mut progress, &shared, deadline).await;
+        let _result = next_change(&mut receiver, &shared, deadline).await;
     }
 }
 
-/// The time, and the keys if they may be used; wakes a driver whose timer is late.
-fn look(shared: &Shared) -> (Monotonic, Option<Arc<Snapshot>>) {
+/// Returns the time, and the snapshot if its keys are usable. Wakes the driver if its timer is late.
+fn load_usable(shared: &Shared) -> (Monotonic, Option<Arc<Snapshot>>) {
     let now = shared.now();
     let snapshot = shared.published.load_full();
     shared.wake_if_late(&snapshot, now);
     (now.monotonic, Some(snapshot).filter(|snapshot| snapshot.is_usable(now)))
 }
 
-/// Makes sure that a driver runs, and says whether its news can be waited for: timers need a runtime here, too.
+/// Starts a driver if none runs. Returns whether the caller can wait for its notifications: timers need a runtime here, too.
 fn can_wait(shared: &Arc<Shared>) -> bool {
     shared.ensure_running().is_ok() && Handle::try_current().is_ok()
 }
 
-/// Says whether the next change may bring usable keys. A failure is shared by all who waited for it, and those who come
-/// after it do not queue up for the next.
-fn is_worth_waiting_for(shared: &Shared, status: Progress) -> bool {
+/// Returns whether the next change may bring usable keys. All waiters share a failed fetch; requests that arrive after it do
+/// not wait for the next one.
+fn may_become_usable(shared: &Shared, status: DriverStatus) -> bool {
     let had_keys = shared.published.load().epoch > 0;
     match status.activity {
         Activity::NotStarted => true,
         Activity::Fetching { .. } => !(had_keys && status.failures > 0),
         Activity::Backoff { .. } => status.task == Task::Absent,
-        // Keys expired without a failure: the machine was suspended, and its timer has not noticed yet.
+        // The keys expired without a failed fetch: the machine was suspended, and the driver's timer has not fired yet.
         Activity::Idle => {
             shared.mailbox.wake.notify_one();
             true
@@ -138,69 +140,70 @@ fn is_worth_waiting_for(shared: &Shared, status: Progress) -> bool {
     }
 }
 
-/// One request's dealings with the budget for unknown key ids.
+/// The state of one request that waits for an unknown `kid`.
 ///
-/// It tells the driver once, as soon as it looks, and once more for each set that came without its key: what is fetched
-/// for it does not hang on how long it waits.
-struct KidRequest {
-    /// The newest set that this request has looked at.
+/// It notifies the driver once at its first check, and once for each new key set without its key. The fetch that follows does
+/// not depend on how long the request waits.
+struct UnknownKidRequest {
+    /// The epoch of the newest key set that this request has checked.
     epoch: u64,
-    /// The fetch that was in flight when this request last looked.
+    /// The fetch that was in flight at the last check.
     joined: Option<(u64, Cause)>,
-    /// The last fetch before this request asked for one.
+    /// The generation of the last fetch before this request requested one.
     requested_after: Option<u64>,
-    /// It told the driver that its key is not in that set.
-    has_told: bool,
+    /// Whether the driver knows that the key is not in that key set.
+    has_notified: bool,
     action: Option<UnknownKidAction>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+enum NextStep {
     Wait,
-    No,
+    Return,
 }
 
-impl KidRequest {
+impl UnknownKidRequest {
     fn new(epoch: u64) -> Self {
-        Self { epoch, joined: None, requested_after: None, has_told: false, action: None }
+        Self { epoch, joined: None, requested_after: None, has_notified: false, action: None }
     }
 
-    /// Decides on the request; `None` if it waits for the next change.
-    fn look<'s>(
+    /// Returns the result for the request; `None` if the request waits for the next change.
+    fn check<'s>(
         &mut self,
         shared: &'s Arc<Shared>,
-        progress: &mut watch::Receiver<Progress>,
+        receiver: &mut watch::Receiver<DriverStatus>,
         deadline: Monotonic,
         permit: &mut Option<WaiterPermit<'s>>,
-        found: &impl Fn(&KeyTable) -> bool,
+        has_key: &impl Fn(&KeyTable) -> bool,
     ) -> Option<Result<UnknownKid, KeysUnavailable>> {
-        let runs = can_wait(shared);
-        let status = *progress.borrow_and_update();
-        let (now, usable) = look(shared);
+        let driver_runs = can_wait(shared);
+        let status = *receiver.borrow_and_update();
+        let (now, usable) = load_usable(shared);
         let Some(snapshot) = usable else {
-            return Some(Err(status.unavailable(runs, now)));
+            return Some(Err(status.unavailable(driver_runs, now)));
         };
         let is_newer = snapshot.epoch > self.epoch;
         if is_newer {
             self.epoch = snapshot.epoch;
-            self.has_told = false;
+            self.has_notified = false;
         }
-        let miss = if is_newer && found(&snapshot.table) {
-            self.is_served();
+        let result = if is_newer && has_key(&snapshot.table) {
+            self.record_found();
             UnknownKid::Newer(snapshot)
         } else {
-            // Asked before the time is looked at: who may not wait wants the key for those who come after it.
-            let may_wait = self.answer(shared, status, now) == Answer::Wait && runs && now < deadline;
+            // This call precedes the check of the deadline: it notifies the driver of the unknown kid even if this request
+            // must not wait.
+            let may_wait = self.next_step(shared, status, now) == NextStep::Wait && driver_runs && now < deadline;
             if may_wait && WaiterPermit::ensure(permit, shared) {
                 return None;
             }
             UnknownKid::Unchanged
         };
         shared.count_unknown_kid(self.action.unwrap_or(UnknownKidAction::Unavailable));
-        Some(Ok(miss))
+        Some(Ok(result))
     }
 
-    fn answer(&mut self, shared: &Shared, status: Progress, now: Monotonic) -> Answer {
+    fn next_step(&mut self, shared: &Shared, status: DriverStatus, now: Monotonic) -> NextStep {
         let has_fetched = self.requested_after.is_some_and(|generation| status.generation > generation);
         let action = if has_fetched { UnknownKidAction::Fetched } else { UnknownKidAction::Joined };
         match status.activity {
@@ -208,71 +211,72 @@ impl KidRequest {
                 self.notify(shared);
                 self.action = Some(action);
                 self.joined = Some((status.generation, cause));
-                Answer::Wait
+                NextStep::Wait
             }
             Activity::Fetching { .. } => {
                 self.notify(shared);
-                Answer::No
+                NextStep::Return
             }
-            Activity::Idle if self.has_completed(status) || now < status.unknown_kid_from => {
+            Activity::Idle if self.has_completed(status) || now < status.unknown_kid_fetch_from => {
                 if !status.has_follow_up_fetch {
                     self.notify(shared);
                 }
                 let has_waited = has_fetched || self.joined.is_some();
                 self.action = Some(if has_waited { action } else { UnknownKidAction::Cooldown });
-                Answer::No
+                NextStep::Return
             }
             Activity::Idle => {
                 self.requested_after = Some(status.generation);
                 self.notify(shared);
-                Answer::Wait
+                NextStep::Wait
             }
             Activity::Backoff { .. } if status.task == Task::Running => {
                 self.action = Some(UnknownKidAction::Backoff);
-                Answer::No
+                NextStep::Return
             }
-            Activity::NotStarted | Activity::Backoff { .. } => Answer::Wait,
-            Activity::Closed => Answer::No,
+            Activity::NotStarted | Activity::Backoff { .. } => NextStep::Wait,
+            Activity::Closed => NextStep::Return,
         }
     }
 
     fn notify(&mut self, shared: &Shared) {
-        if !mem::replace(&mut self.has_told, true) {
-            shared.post_unknown_kid();
+        if !mem::replace(&mut self.has_notified, true) {
+            shared.notify_unknown_kid();
         }
     }
 
-    /// A newer set has the key: that of a fetch for this request, of one that it joined, or one that was there already.
-    fn is_served(&mut self) {
+    /// Records that a newer key set has the key: one that was fetched for this request, one whose fetch it joined, or one
+    /// that was already published.
+    fn record_found(&mut self) {
         let action = if self.requested_after.is_some() { UnknownKidAction::Fetched } else { UnknownKidAction::Renewed };
         self.action = self.action.or(Some(action));
     }
 
-    /// Says whether a fetch past all caches has ended since this request joined it.
-    fn has_completed(&self, status: Progress) -> bool {
+    /// Returns whether a fetch that bypasses caches has ended since this request joined it.
+    fn has_completed(&self, status: DriverStatus) -> bool {
         self.joined.is_some_and(|(generation, cause)| {
             let is_over = status.generation > generation || matches!(status.activity, Activity::Idle);
-            is_over && cause.is_fresh()
+            is_over && cause.bypasses_caches()
         })
     }
 }
 
-/// A place among those who wait; there is a limit to them.
+/// A permit to wait; `max_waiters` limits their number.
 struct WaiterPermit<'s> {
     shared: &'s Shared,
     _permit: SemaphorePermit<'s>,
 }
 
 impl<'s> WaiterPermit<'s> {
-    /// Takes a place, unless there is one already; says whether there is one now.
+    /// Acquires a permit if there is none yet. Returns whether there is one now.
     fn ensure(permit: &mut Option<Self>, shared: &'s Shared) -> bool {
         if permit.is_none() {
-            *permit = Self::take(shared);
+            *permit = Self::try_acquire(shared);
         }
         permit.is_some()
     }
 
-    fn take(shared: &'s Shared) -> Option<Self> {
+    fn try_acquire(shared: &'s Shared) -> Option<Self> {
         let permit = shared.waiters.try_acquire().ok()?;
         telemetry::jwks_waiter_added(shared.label());
         Some(Self { shared, _permit: permit })
@@ -285,11 +289,11 @@ impl Drop for WaiterPermit<'_> {
     }
 }
 
-/// Waits for news, or for the deadline. The sender lives in `shared`, so it never fails.
-fn change(
-    progress: &mut watch::Receiver<Progress>,
+/// Waits for a change of the driver's status, or for the deadline. `shared` owns the sender, so the receiver never fails.
+fn next_change(
+    receiver: &mut watch::Receiver<DriverStatus>,
     shared: &Shared,
     deadline: Monotonic,
 ) -> impl Future<Output = Option<Result<(), RecvError>>> {
-    within(progress.changed(), shared.clock.sleep_until(deadline))
+    within(receiver.changed(), shared.clock.sleep_until(deadline))
 }

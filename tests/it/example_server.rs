@@ -248,7 +248,7 @@ fn all_faults_are_reported_at_once_and_no_secret_is_among_them() {
         "api.max_age: is not a length of time",
         "jwks.max_keys: is not a whole number",
         "lissten: is no setting",
-        "refresh policy: the refresh period must be at least a minute",
+        "refresh policy: the refresh interval must be at least a minute",
         "refresh policy: the unknown kid cool-down",
         "audience: is empty",
         "required claims: is empty",

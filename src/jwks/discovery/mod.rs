@@ -1,4 +1,4 @@
-//! Issuer to `jwks_uri` (OpenID Connect Discovery 1.0 §4, RFC 8414 §3).
+//! Discovery of the `jwks_uri` of an issuer (OpenID Connect Discovery 1.0 §4, RFC 8414 §3).
 
 mod schedule;
 
@@ -13,18 +13,18 @@ use crate::token;
 
 pub(super) use self::schedule::Rediscovery;
 
-/// Where an issuer's discovery document stands, and what it must say.
+/// An issuer, the URLs of its discovery documents, and their validation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Discovery {
     issuer: Arc<str>,
     openid: Endpoint,
     oauth: Endpoint,
-    /// Where the document may send us over plain http.
+    /// The hosts for which `jwks_uri` may use plain http.
     linked: PlainHttp,
 }
 
 impl Discovery {
-    /// Takes an issuer identifier: an https URL without query and fragment (RFC 8414 §2).
+    /// Creates the discovery of an issuer identifier: an https URL without query and fragment (RFC 8414 §2).
     ///
     /// # Errors
     ///
@@ -33,7 +33,7 @@ impl Discovery {
         Self::parse(issuer, PlainHttp::OnLoopback)
     }
 
-    /// Takes plain http everywhere, for the documents and for the `jwks_uri` in them.
+    /// Like [`new`](Self::new), but allows plain http on every host, for the documents and for their `jwks_uri`.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ impl Discovery {
     ///
     /// # Security
     ///
-    /// Whoever stands between can put keys of their own into the set.
+    /// An attacker on the network path can add their own keys to the key set.
     pub(crate) fn dangerous_over_http(issuer: &str) -> Result<Self, EndpointError> {
         Self::parse(issuer, PlainHttp::Anywhere)
     }
@@ -50,24 +50,27 @@ impl Discovery {
         &self.issuer
     }
 
-    /// The document of OpenID Connect: the suffix behind the whole issuer.
+    /// Returns the URL of the OpenID Connect document: the suffix follows the whole issuer.
     pub(super) fn openid(&self) -> &Endpoint {
         &self.openid
     }
 
-    /// The document of RFC 8414: the suffix between host and path. It is asked for when the other is not there.
+    /// Returns the URL of the RFC 8414 document: the suffix stands between host and path. It is requested if the other one
+    /// does not exist.
     pub(super) fn oauth(&self) -> &Endpoint {
         &self.oauth
     }
 
-    /// Reads a document. Its issuer must be ours, code point by code point, or any tenant of a shared server could
-    /// answer for any other (OpenID Connect Discovery §4.3, RFC 8414 §3.3).
+    /// Parses a document and returns its `jwks_uri`.
+    ///
+    /// Its `issuer` must equal the configured one, code point by code point. Otherwise any tenant of a shared server could
+    /// publish the document of any other (OpenID Connect Discovery §4.3, RFC 8414 §3.3).
     pub(super) fn read(&self, document: &[u8], hosts: Option<&[String]>) -> Result<Endpoint, RefreshError> {
-        // RFC 8414 §3.2: an object. An array of two texts would fill the structure just as well.
+        // RFC 8414 §3.2: an object. serde would also deserialize the structure from an array of two strings.
         if !document.trim_ascii_start().starts_with(b"{") {
             return Err(RefreshError::InvalidDiscovery);
         }
-        // RFC 8259 §8.1: UTF-8 throughout, in what is passed over too.
+        // RFC 8259 §8.1: UTF-8 throughout, also in ignored members.
         let document = str::from_utf8(document).map_err(|_| RefreshError::InvalidDiscovery)?;
         if token::has_reserved_member(document) {
             return Err(RefreshError::InvalidDiscovery);
@@ -94,7 +97,7 @@ impl Discovery {
             issuer: Arc::from(issuer),
             openid: Endpoint::parse(&format!("{scheme}://{authority}{path}{OPENID_SUFFIX}"), plain_http)?,
             oauth: Endpoint::parse(&format!("{scheme}://{authority}{OAUTH_INFIX}{path}"), plain_http)?,
-            // Loopback is for what is configured: the document of a server elsewhere sends nobody there.
+            // Plain http on loopback is only allowed if the issuer itself is configured so.
             linked: match plain_http {
                 PlainHttp::OnLoopback if scheme == "https" => PlainHttp::Nowhere,
                 as_configured => as_configured,
@@ -103,7 +106,7 @@ impl Discovery {
     }
 }
 
-/// The two members that matter. A duplicate of one of them makes the document invalid.
+/// The two members that are used. A duplicate of one of them makes the document invalid.
 #[derive(Deserialize)]
 struct Document {
     issuer: String,

@@ -1,4 +1,4 @@
-//! When a discovery document is read again: the slow machine beside the one for keys, and never in its way.
+//! The schedule by which a discovery document is read again. It is independent of the key refresh and never delays it.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::clock::Monotonic;
 use crate::defaults;
 use crate::jwks::jitter::{self, Jitter};
 
-/// The time of the next reading. Pure: time and chance are arguments.
+/// The time of the next discovery. Time and randomness are arguments.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::jwks) struct Rediscovery {
     every: Duration,
@@ -20,7 +20,7 @@ impl Rediscovery {
         Self { every, due: None, last_attempt: Monotonic::default(), failures: 0 }
     }
 
-    /// When to read; `None` until a document has been read for the first time, which the key refresh does.
+    /// Returns when to read the document; `None` until the key refresh has read one for the first time.
     pub(in crate::jwks) fn due(&self) -> Option<Monotonic> {
         self.due
     }
@@ -39,8 +39,8 @@ impl Rediscovery {
         self.due = Some(now.saturating_add(jitter.between(jitter::percent(pause, 50), pause)));
     }
 
-    /// The known key set cannot be had any more: perhaps it has moved, and a day is too long to wait for that. Once a
-    /// reading fails, too, its own pauses rule.
+    /// Makes the next discovery due soon, since the keys cannot be fetched and their URL may have changed. If the last
+    /// discovery failed, its backoff applies instead.
     pub(in crate::jwks) fn recheck(&mut self, now: Monotonic) {
         if let (Some(due), 0) = (self.due, self.failures) {
             let soon = now.max(self.last_attempt.saturating_add(defaults::DISCOVERY_RECHECK));
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_again_after_its_own_period() {
+    fn discovery_is_due_after_the_discovery_interval() {
         let mut schedule = Rediscovery::new(DAY);
         assert_eq!(schedule.due(), None);
         schedule.found(at(100), Jitter(0));
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_back_off_to_an_hour() {
+    fn failures_back_off_to_half_an_hour() {
         let mut schedule = Rediscovery::new(DAY);
         let mut pauses = Vec::new();
         for _ in 0..8 {
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_key_set_is_looked_for_soon_but_not_often() {
+    fn recheck_is_due_soon_but_limited_in_rate() {
         let mut schedule = Rediscovery::new(DAY);
         schedule.recheck(at(5));
         assert_eq!(schedule.due(), None);

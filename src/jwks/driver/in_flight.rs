@@ -1,4 +1,4 @@
-//! A fetch from take-off to landing.
+//! Fetches: starting them, and processing their results.
 
 use std::mem;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::clock::{Moment, Monotonic, Timestamp};
 use crate::defaults;
 use crate::fetch::Endpoint;
-use crate::jwks::driver::{Core, Driver, answer};
+use crate::jwks::driver::{Core, Driver, send_result};
 use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::freshness::{FreshnessState, Times};
@@ -17,7 +17,7 @@ use crate::jwks::snapshot::Remaining;
 use crate::keys::{Changes, PrivateKeys, SkipReason};
 use crate::telemetry;
 
-/// A fetch in flight.
+/// The fetch in flight.
 #[derive(Clone)]
 pub(super) struct InFlight {
     generation: u64,
@@ -25,7 +25,7 @@ pub(super) struct InFlight {
     started: Monotonic,
 }
 
-/// What a fetch brought, until the machine says that it may be used.
+/// The result of a successful fetch, before the state machine publishes it.
 pub(super) struct Completed {
     cause: Cause,
     fetched: Fetched,
@@ -36,7 +36,7 @@ impl Driver<'_> {
     pub(super) fn start_fetch(&mut self, order: FetchOrder, core: &mut Core, now: Monotonic) {
         let FetchOrder { generation, cause, condition, deadline } = order;
         if matches!(cause, Cause::Manual | Cause::Moved) {
-            core.answered = mem::take(&mut core.waiting);
+            core.in_flight_replies = mem::take(&mut core.queued_replies);
         }
         let target = match (&core.endpoint, &self.shared.origin) {
             (Some(endpoint), _) | (None, Origin::Jwks { endpoint, .. }) => Target::Keys(endpoint.clone()),
@@ -45,42 +45,42 @@ impl Driver<'_> {
         let key_request = KeyRequest {
             target,
             if_none_match: self.shared.published.stored().filter(|_| condition == Condition::IfNoneMatch),
-            cache_mode: if cause.is_fresh() { CacheMode::NoCache } else { CacheMode::Default },
+            cache_mode: if cause.bypasses_caches() { CacheMode::NoCache } else { CacheMode::Default },
         };
         let operation = operation(self.shared, core, deadline);
         let in_flight = InFlight { generation, cause, started: now };
         self.keys = Some((in_flight, Box::pin(operation.keys(key_request))));
     }
 
-    /// The operation's time is up: dropping it ends the exchange.
+    /// Aborts the fetch in flight at its deadline. Dropping the future ends the exchange.
     pub(super) fn abort(&mut self, core: &mut Core, now: Monotonic) {
         if let Some((in_flight, _dropped)) = self.keys.take() {
-            in_flight.count(self.shared, RefreshError::Timeout.name(), now);
-            answer(core.answered.drain(..), Err(RefreshError::Timeout));
+            in_flight.record_metrics(self.shared, RefreshError::Timeout.name(), now);
+            send_result(core.in_flight_replies.drain(..), Err(RefreshError::Timeout));
         }
     }
 
-    pub(super) fn completed(&mut self, in_flight: &InFlight, report: Report) {
+    pub(super) fn finish_fetch(&mut self, in_flight: &InFlight, report: Report) {
         self.keys = None;
         let now = self.shared.clock.monotonic();
         let Report { discovered, mut skipped_report, result } = report;
-        let answered = {
+        let replies = {
             let core = &mut *self.shared.core();
             if let Some(endpoint) = discovered {
                 core.rediscovery.found(now, core.rng.jitter());
                 core.endpoint = Some(endpoint);
             }
-            mem::take(&mut core.answered)
+            mem::take(&mut core.in_flight_replies)
         };
         let outcome = match &result {
             Ok(fetched) => evaluate(self.shared, fetched),
             Err(failure) => Outcome::Failed { error: failure.error, retry_after: failure.retry_after },
         };
-        in_flight.count(self.shared, outcome.name(), now);
-        let reply = result.as_ref().map(drop).map_err(|failure| failure.error);
+        in_flight.record_metrics(self.shared, outcome.name(), now);
+        let reload_result = result.as_ref().map(drop).map_err(|failure| failure.error);
         if let Some(skipped_report) = &mut skipped_report {
             self.shared.published.record_refused(mem::take(&mut skipped_report.refused));
-            self.withdraw_compromised(skipped_report, reply, now);
+            self.remove_compromised(skipped_report, reload_result, now);
         }
         let skipped = skipped_report.as_ref().map_or(0, |skipped_report| skipped_report.skipped.len());
         let completed = result.ok().map(|fetched| Completed { cause: in_flight.cause, fetched, skipped });
@@ -88,18 +88,13 @@ impl Driver<'_> {
         if let Some(skipped_report) = skipped_report {
             self.report(&skipped_report, outcome);
         }
-        // Only now is the set in use, as whoever called `reload()` expects.
-        answer(answered.into_iter(), reply);
+        // Callers of `reload()` expect that the key set is in use when the call returns.
+        send_result(replies, reload_result);
     }
 
-    /// Stops verifying with keys whose private halves this document holds. An accepted set is without them already; one
-    /// that is refused leaves the keys at hand in use, except for these.
-    fn withdraw_compromised(
-        &mut self,
-        skipped_report: &SkippedReport,
-        result: Result<(), RefreshError>,
-        now: Monotonic,
-    ) {
+    /// Stops using keys whose private keys this document contains. An accepted key set has been filtered already. If the key
+    /// set is rejected, the current keys stay in use except for these.
+    fn remove_compromised(&mut self, skipped_report: &SkippedReport, result: Result<(), RefreshError>, now: Monotonic) {
         if self.shared.policy.private_keys == PrivateKeys::PublicHalfUsed {
             return;
         }
@@ -109,7 +104,7 @@ impl Driver<'_> {
             known.record(skipped_report.compromised());
             Arc::clone(&core.compromised)
         };
-        if result.is_err() && self.shared.published.withdraw(&compromised, now) == Remaining::None {
+        if result.is_err() && self.shared.published.remove_compromised(&compromised, now) == Remaining::None {
             self.step(Event::Expire, None);
         }
     }
@@ -121,7 +116,7 @@ impl Driver<'_> {
         let set_refused = matches!(outcome, Outcome::Failed { .. });
         let report = (skipped_report.summary(), set_refused);
         // A private key that is added under the id of its public half, or under none, changes no key in use.
-        let is_new = mem::replace(&mut core.last_reported, report.clone()) != report;
+        let is_new = mem::replace(&mut core.reported_skips, report.clone()) != report;
         if !is_new && !matches!(outcome, Outcome::Loaded { change: Change::Changed, .. }) {
             return;
         }
@@ -137,8 +132,8 @@ impl Driver<'_> {
         }
     }
 
-    /// Thinks about where the keys are when they could not be had there.
-    pub(super) fn failed(&self, error: RefreshError, core: &mut Core, now: Moment) {
+    /// Records a failed fetch. Reads the discovery document again soon if the keys may have moved.
+    pub(super) fn record_failure(&self, error: RefreshError, core: &mut Core, now: Moment) {
         if error == RefreshError::NoUsableKeys {
             core.pending_events.push(KeyEventKind::EmptySet);
         }
@@ -148,8 +143,8 @@ impl Driver<'_> {
         }
     }
 
-    /// Starts to read the discovery document again, if it is time; keys are refreshed meanwhile as ever.
-    pub(super) fn rediscover(&mut self, now: Monotonic) {
+    /// Starts to read the discovery document again if that is due. Key refreshes continue meanwhile.
+    pub(super) fn start_due_rediscovery(&mut self, now: Monotonic) {
         let core = &mut *self.shared.core();
         let is_due = core.rediscovery.due().is_some_and(|due| now >= due);
         if let (Origin::Discovery(discovery), true, None) = (&self.shared.origin, is_due, &self.discovery) {
@@ -159,8 +154,9 @@ impl Driver<'_> {
         }
     }
 
-    /// A moved key set is fetched at once; the keys at hand stay in use until the new ones are there.
-    pub(super) fn rediscovered(&mut self, result: Result<Endpoint, Failure>) {
+    /// Processes a discovery document that was read again. If `jwks_uri` has changed, fetches from the new one at once; the
+    /// current keys stay in use until the new ones are loaded.
+    pub(super) fn finish_rediscovery(&mut self, result: Result<Endpoint, Failure>) {
         self.discovery = None;
         let now = self.shared.clock.monotonic();
         let mut core = self.shared.core();
@@ -183,14 +179,14 @@ impl Driver<'_> {
 }
 
 impl InFlight {
-    fn count(&self, shared: &Shared, outcome: &'static str, now: Monotonic) {
+    fn record_metrics(&self, shared: &Shared, outcome: &'static str, now: Monotonic) {
         let took = now.saturating_since(self.started);
         telemetry::jwks_fetched(shared.label(), self.cause.name(), outcome, took);
     }
 }
 
 impl Completed {
-    /// Puts it into use.
+    /// Publishes the key set.
     pub(super) fn publish(self, shared: &Shared, times: Times, wall: Timestamp, core: &mut Core) {
         let cause = self.cause;
         let skipped = self.skipped;
@@ -200,7 +196,7 @@ impl Completed {
             return core.pending_events.push(KeyEventKind::NotModified { cause });
         };
         let is_first = shared.published.load().epoch == 0;
-        let old = shared.published.whole();
+        let old = shared.published.published_table();
         let changed = is_first || table.digest() != old.digest();
         let Changes { added, removed, replaced } = table.changes_since(&old);
         shared.published.replace(table, freshness.stored(endpoint), times, wall);
@@ -230,14 +226,14 @@ fn operation(shared: &Shared, core: &mut Core, deadline: Monotonic) -> Operation
     }
 }
 
-/// Compares a loaded set with the one at hand.
+/// Compares a loaded key set with the current one.
 fn evaluate(shared: &Shared, fetched: &Fetched) -> Outcome {
     let remaining = fetched.freshness.remaining();
     match &fetched.keys {
         Keys::NotModified => Outcome::NotModified { remaining },
         Keys::New(table) => {
             let is_first = shared.published.load().epoch == 0;
-            let is_same = !is_first && table.digest() == shared.published.whole().digest();
+            let is_same = !is_first && table.digest() == shared.published.published_table().digest();
             Outcome::Loaded { remaining, change: if is_same { Change::Same } else { Change::Changed } }
         }
     }

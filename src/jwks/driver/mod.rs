@@ -1,4 +1,4 @@
-//! The driver task: the only one that fetches, and the only one that tells the machine what happened.
+//! The driver task: the only task that fetches keys and passes events to the state machine.
 
 mod in_flight;
 
@@ -17,32 +17,32 @@ use crate::jwks::driver::in_flight::{Completed, InFlight};
 use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::jitter::Rng;
-use crate::jwks::operation::{CompromisedKeys, Failure, FlawSummary, Report};
+use crate::jwks::operation::{CompromisedKeys, Failure, Report, SkippedSummary};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::{Action, Cause, Event, Refresh};
-use crate::jwks::shared::{Origin, Progress, Reply, Shared, Task, TaskGuard};
+use crate::jwks::shared::{DriverStatus, Origin, Reply, Shared, Task, TaskGuard};
 use crate::jwks::status::KeyState;
 use crate::jwks::timeout::catch_panic;
 use crate::telemetry;
 
-/// What outlives a task whose runtime ends.
+/// The part of the driver's state that survives the end of the task's runtime.
 pub(super) struct Core {
     machine: Refresh,
     rng: Rng,
-    /// Where the keys are, once that is known.
+    /// The `jwks_uri`, once it is known.
     endpoint: Option<Endpoint>,
     rediscovery: Rediscovery,
-    /// Those whom the fetch in flight answers.
-    answered: Vec<Reply>,
-    /// Those who need one that has not begun.
-    waiting: Vec<Reply>,
-    /// What was wrong with keys of the last set when it was reported, and whether that set was refused.
-    last_reported: (FlawSummary, bool),
-    /// The keys whose private halves have been published: no later set brings them back.
+    /// The `reload()` calls that the fetch in flight completes.
+    in_flight_replies: Vec<Reply>,
+    /// The `reload()` calls that wait for a fetch that has not started.
+    queued_replies: Vec<Reply>,
+    /// The skipped keys of the last key set as last reported, and whether that set was rejected.
+    reported_skips: (SkippedSummary, bool),
+    /// Keys whose private key has been published. Later key sets are used without them.
     compromised: Arc<CompromisedKeys>,
-    /// What has happened, until the lock is released and somebody may be told.
+    /// Events that are sent after the lock is released.
     pending_events: Vec<KeyEventKind>,
-    /// When the hook last heard of misses.
+    /// The time of the last `unknown_kid` events.
     unknown_kids_reported_at: Option<Monotonic>,
 }
 
@@ -57,9 +57,9 @@ impl Core {
             rng: policy.seed.map_or_else(Rng::seeded, Rng::from_seed),
             endpoint,
             rediscovery: Rediscovery::new(policy.discovery_every),
-            answered: Vec::new(),
-            waiting: Vec::new(),
-            last_reported: Default::default(),
+            in_flight_replies: Vec::new(),
+            queued_replies: Vec::new(),
+            reported_skips: Default::default(),
             compromised: Arc::default(),
             pending_events: Vec::new(),
             unknown_kids_reported_at: None,
@@ -67,11 +67,12 @@ impl Core {
     }
 }
 
-/// Runs the machine until the source is closed, through panics of what it does not own: a subscriber, a recorder.
+/// Runs the driver until the source is closed. Restarts it after a panic in foreign code such as a tracing subscriber or a
+/// metrics recorder.
 pub(super) async fn drive(task_guard: TaskGuard) {
     let shared = &task_guard.0;
     while catch_panic(run(shared)).await.is_none() {
-        let _twice = catch_panic(async { interrupt(shared, RefreshError::Panic) }).await;
+        let _panic = catch_panic(async { interrupt(shared, RefreshError::Panic) }).await;
         if shared.is_closing() {
             return;
         }
@@ -82,34 +83,34 @@ pub(super) async fn drive(task_guard: TaskGuard) {
 async fn run(shared: &Shared) {
     let mut driver = Driver { shared, keys: None, discovery: None };
     if shared.is_closing() {
-        return driver.end();
+        return driver.close();
     }
     driver.step(Event::Begin, None);
     driver.step(Event::Timer, None);
-    // A task before this one may have left some.
-    driver.take_commands();
+    // An earlier task may have left commands in the mailbox.
+    driver.receive_commands();
     loop {
-        let wake_at = driver.settle();
-        let wakeup = driver.next(wake_at).await;
-        // Whatever has come, a closed source takes it in no more.
+        let wake_at = driver.publish_status();
+        let wakeup = driver.next_wakeup(wake_at).await;
+        // A closed source publishes nothing more.
         if shared.is_closing() {
-            return driver.end();
+            return driver.close();
         }
         match wakeup {
             Wakeup::Keys(in_flight, report) => {
-                // Who has come until now has waited for this fetch.
-                driver.take_commands();
-                driver.completed(&in_flight, report);
+                // Requests that arrived before this point have waited for this fetch.
+                driver.receive_commands();
+                driver.finish_fetch(&in_flight, report);
             }
-            Wakeup::Discovery(result) => driver.rediscovered(result),
-            Wakeup::Woken | Wakeup::Timer => {}
+            Wakeup::Discovery(result) => driver.finish_rediscovery(result),
+            Wakeup::Notified | Wakeup::Timer => {}
         }
         driver.step(Event::Timer, None);
-        driver.take_commands();
+        driver.receive_commands();
     }
 }
 
-/// Leaves the machine in order when its task dies: what was in flight has failed.
+/// Records the end of the task in the state machine: the fetch in flight has failed.
 pub(super) fn interrupt(shared: &Shared, error: RefreshError) {
     let now = shared.clock.monotonic();
     let events = {
@@ -119,21 +120,16 @@ pub(super) fn interrupt(shared: &Shared, error: RefreshError) {
         for action in core.machine.step(event, now, sample) {
             core.pending_events.extend(event_of(action));
         }
-        let progress = Progress::of(&core.machine, Task::Absent);
-        let error = if progress.is_closed() { RefreshError::SourceClosed } else { error };
-        answer(core.answered.drain(..).chain(core.waiting.drain(..)), Err(error));
-        shared.progress.send_replace(progress);
+        let status = DriverStatus::new(&core.machine, Task::Absent);
+        let error = if status.is_closed() { RefreshError::SourceClosed } else { error };
+        send_result(core.in_flight_replies.drain(..).chain(core.queued_replies.drain(..)), Err(error));
+        shared.driver_status.send_replace(status);
         mem::take(&mut core.pending_events)
     };
     shared.notifier.notify(events);
 }
 
-/// Answers those who called `reload()` while the task was ending.
-pub(super) fn refuse(replies: Vec<Reply>, error: RefreshError) {
-    answer(replies.into_iter(), Err(error));
-}
-
-/// The task's own things; all else is shared.
+/// The state of one driver task. Everything else is in [`Shared`].
 struct Driver<'s> {
     shared: &'s Shared,
     keys: Option<(InFlight, Pending<Report>)>,
@@ -145,14 +141,14 @@ type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 enum Wakeup {
     Keys(InFlight, Report),
     Discovery(Result<Endpoint, Failure>),
-    Woken,
+    Notified,
     Timer,
 }
 
 impl Driver<'_> {
-    /// Waits for the next thing to happen.
-    async fn next(&mut self, wake_at: Option<Monotonic>) -> Wakeup {
-        let mut woken = pin!(self.shared.mailbox.wake.notified());
+    /// Waits for the next wakeup.
+    async fn next_wakeup(&mut self, wake_at: Option<Monotonic>) -> Wakeup {
+        let mut notified = pin!(self.shared.mailbox.wake.notified());
         let mut timer = wake_at.map(|at| self.shared.clock.sleep_until(at));
         let (keys, discovery) = (&mut self.keys, &mut self.discovery);
         poll_fn(|context| {
@@ -166,8 +162,8 @@ impl Driver<'_> {
             {
                 return Poll::Ready(Wakeup::Discovery(result));
             }
-            if woken.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Wakeup::Woken);
+            if notified.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Wakeup::Notified);
             }
             match &mut timer {
                 Some(timer) => timer.as_mut().poll(context).map(|()| Wakeup::Timer),
@@ -177,21 +173,22 @@ impl Driver<'_> {
         .await
     }
 
-    /// Tells everybody where things stand and what has happened, starts a due rediscovery, and names the next time to wake.
-    fn settle(&mut self) -> Option<Monotonic> {
+    /// Starts a due rediscovery, publishes the driver's status, sends the pending events and updates the gauges. Returns the
+    /// next time to wake.
+    fn publish_status(&mut self) -> Option<Monotonic> {
         let moment = self.shared.now();
         let now = moment.monotonic;
-        self.rediscover(now);
+        self.start_due_rediscovery(now);
         let mut core = self.shared.core();
-        let progress = Progress::of(&core.machine, Task::Running);
+        let status = DriverStatus::new(&core.machine, Task::Running);
         let rediscovery_at = core.rediscovery.due().filter(|_| self.discovery.is_none());
         let unknown_kids_at = self.report_unknown_kids(&mut core, now);
         let wake_at = [core.machine.wake_at(), rediscovery_at, unknown_kids_at].into_iter().flatten().min();
         let events = mem::take(&mut core.pending_events);
         drop(core);
-        self.shared.arm(wake_at);
-        // Requests go on before the hook is called, however long that takes.
-        self.shared.progress.send_if_modified(|last_reported| mem::replace(last_reported, progress) != progress);
+        self.shared.set_late_from(wake_at);
+        // Waiting requests continue before the hook is called, which may take any time.
+        self.shared.driver_status.send_if_modified(|last_reported| mem::replace(last_reported, status) != status);
         self.shared.notifier.notify(events);
         let snapshot = self.shared.published.load();
         let state = KeyState::from(snapshot.freshness_state(moment));
@@ -200,7 +197,8 @@ impl Driver<'_> {
         wake_at
     }
 
-    /// Puts misses among the news, if there was a pause since they last were; else names its end.
+    /// Adds the counts of unknown kids to the pending events, at most once per interval. Returns the end of the interval if
+    /// it has not passed.
     fn report_unknown_kids(&self, core: &mut Core, now: Monotonic) -> Option<Monotonic> {
         let due = core
             .unknown_kids_reported_at
@@ -214,15 +212,15 @@ impl Driver<'_> {
         has_unknown_kids.then_some(due)
     }
 
-    /// The source is closed: ends what is in flight. What is untold is told when the task is parked.
-    fn end(mut self) {
+    /// Stops the fetches of a closed source. Pending events are sent when [`TaskGuard`] is dropped.
+    fn close(mut self) {
         self.step(Event::Close, None);
-        // Again: this task may have told an older state since.
+        // `Shared::close` has done so already, but this task may have set the gauges since.
         self.shared.report_closed();
     }
 
-    /// Takes what requests have left at the port.
-    fn take_commands(&mut self) {
+    /// Receives the commands in the mailbox.
+    fn receive_commands(&mut self) {
         if self.shared.mailbox.unknown_kid_seen.swap(false, Ordering::AcqRel) {
             self.step(Event::UnknownKid, None);
         }
@@ -230,20 +228,20 @@ impl Driver<'_> {
         if !reloads.is_empty() {
             let mut core = self.shared.core();
             core.pending_events.push(KeyEventKind::Reload);
-            core.waiting.extend(reloads);
+            core.queued_replies.extend(reloads);
             drop(core);
             self.step(Event::FetchNow(Cause::Manual), None);
         }
     }
 
-    /// Lets the machine make one step, and does what it asks for.
+    /// Passes an event to the state machine and executes the actions that it returns.
     fn step(&mut self, event: Event, mut completed: Option<Completed>) {
         let shared = self.shared;
         let moment = shared.now();
         let now = moment.monotonic;
         let core = &mut *shared.core();
-        if let Some(uncounted) = shared.published.count_suspension(moment) {
-            core.machine.age_by(uncounted);
+        if let Some(clock_lag) = shared.published.count_suspension(moment) {
+            core.machine.age_by(clock_lag);
         }
         let sample = core.rng.sample();
         for action in core.machine.step(event, now, sample) {
@@ -257,7 +255,7 @@ impl Driver<'_> {
                 }
                 Action::NotifyFailed { error, .. } => {
                     core.pending_events.extend(event_of(action));
-                    self.failed(error, core, moment);
+                    self.record_failure(error, core, moment);
                 }
                 Action::NotifyStale { .. } | Action::NotifyExpired | Action::NotifyRecovered => {
                     core.pending_events.extend(event_of(action));
@@ -268,7 +266,7 @@ impl Driver<'_> {
     }
 }
 
-/// What an action has to tell.
+/// Returns the event that reports an action.
 fn event_of(action: Action) -> Option<KeyEventKind> {
     match action {
         Action::NotifyStale { remaining } => Some(KeyEventKind::StaleEntered { remaining }),
@@ -281,9 +279,9 @@ fn event_of(action: Action) -> Option<KeyEventKind> {
     }
 }
 
-/// Answers those who called `reload()`; who has gone away does not mind.
-fn answer(replies: impl Iterator<Item = Reply>, result: Result<(), RefreshError>) {
+/// Sends `result` to the callers of `reload()`; callers that are gone are ignored.
+pub(super) fn send_result(replies: impl IntoIterator<Item = Reply>, result: Result<(), RefreshError>) {
     for reply in replies {
-        let _gone = reply.send(result);
+        let _receiver_gone = reply.send(result);
     }
 }

@@ -1,4 +1,4 @@
-//! `KeyEvent`: what happens to a key source, told to the log and to the application by one hand.
+//! `KeyEvent`: the events of a key source, for the log and for the event hook.
 
 mod notifier;
 
@@ -13,10 +13,9 @@ use crate::telemetry::{self, Refreshed};
 pub(crate) use self::notifier::EventHook;
 pub(super) use self::notifier::Notifier;
 
-/// Something that happened to the keys of an issuer: see
-/// [`RefreshPolicy::with_event_hook`](crate::jwks::RefreshPolicy::with_event_hook).
+/// An event of an issuer's keys: see [`RefreshPolicy::with_event_hook`](crate::jwks::RefreshPolicy::with_event_hook).
 ///
-/// As in the log there are fixed names, counts and times in it: no key, no key id and nothing of a token.
+/// Like the log it contains fixed names, counts and durations only: no key, no `kid` and no part of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyEvent {
     issuer: Arc<str>,
@@ -28,118 +27,118 @@ impl KeyEvent {
         Self { issuer: Arc::clone(issuer), kind }
     }
 
-    /// Whose keys: the issuer as the configuration spells it, the first of its `iss` values.
+    /// Returns the issuer as configured; the first of its `iss` values if it has several.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// What happened.
+    /// Returns the kind of the event.
     #[must_use]
     pub fn kind(&self) -> KeyEventKind {
         self.kind
     }
 }
 
-/// What happened to the keys of an issuer.
+/// The kind of a [`KeyEvent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyEventKind {
-    /// The first keys are there.
+    /// The first key set was loaded.
     InitialLoad {
-        /// How many of them can verify tokens.
+        /// The number of keys that can verify tokens.
         usable: usize,
-        /// How many are passed over.
+        /// The number of skipped keys.
         skipped: usize,
     },
-    /// A set came.
+    /// A key set was loaded.
     Refreshed {
-        /// Why it was fetched.
+        /// The cause of the fetch.
         cause: RefreshCause,
-        /// Whether it differs from the one before, in its keys or their ids.
+        /// Whether it differs from the previous one, in its keys or their kids.
         changed: bool,
-        /// The epoch of the keys in use: it moves whenever they change.
+        /// The epoch of the keys in use; it increases whenever they change.
         epoch: u64,
-        /// How many keys are new.
+        /// The number of new keys.
         added: usize,
-        /// How many are gone.
+        /// The number of removed keys.
         removed: usize,
-        /// How many can verify tokens.
+        /// The number of keys that can verify tokens.
         usable: usize,
-        /// How many are passed over.
+        /// The number of skipped keys.
         skipped: usize,
     },
-    /// The server confirmed the set at hand (304).
+    /// The server confirmed the current key set (304).
     NotModified {
-        /// Why it was asked.
+        /// The cause of the fetch.
         cause: RefreshCause,
     },
-    /// A fetch brought no keys; those at hand stay in use.
+    /// A fetch failed; the current keys stay in use.
     RefreshFailed {
-        /// Of what it failed; [`RefreshError::name`] is the `class` of the log.
+        /// Why it failed; [`RefreshError::name`] is the `class` of the log.
         error: RefreshError,
-        /// How many fetches in a row have failed.
+        /// The number of consecutive failed fetches.
         consecutive: u32,
-        /// The time to the next.
+        /// The time to the next attempt.
         next_in: Duration,
     },
-    /// The keys are past their period, since refreshing fails, and stay in use for a while.
+    /// The keys are stale, since refreshes fail. They stay in use until they expire.
     StaleEntered {
-        /// For how long, if nothing brings others.
+        /// The time until they expire, if no refresh succeeds before.
         remaining: Duration,
     },
     /// Stale or expired keys were confirmed or replaced.
     StaleRecovered,
-    /// The keys are no longer used: they are too old, or the private half of the last one of them has been published.
-    /// Requests are refused with 503.
+    /// The keys are no longer used: they are too old, or the private key of the last one has been published. Requests are
+    /// rejected with 503.
     Expired,
-    /// Tokens named unknown key ids, since this was last told.
+    /// Tokens had unknown kids since the last event of this kind.
     UnknownKid {
-        /// What came of it.
+        /// The action for these requests.
         action: UnknownKidAction,
-        /// How many requests it were.
+        /// The number of requests.
         requests: u64,
     },
-    /// One key of a set is skipped; reported once for a set, and not at every poll.
+    /// One key of a key set is skipped; reported once per key set, not at every poll.
     KeySkipped {
-        /// Where the key stands in the set, from 0.
+        /// The position of the key in the key set, from 0.
         position: usize,
-        /// Why.
+        /// The reason.
         reason: SkipReason,
-        /// Whether the set is refused as a whole: the fetch has failed, and [`RefreshFailed`](Self::RefreshFailed) says of
-        /// what.
+        /// Whether the whole key set is rejected. The fetch has then failed, and [`RefreshFailed`](Self::RefreshFailed) has
+        /// the error.
         set_refused: bool,
     },
-    /// Key ids stand for other key material than before: an issuer's mistake, or a restored backup.
+    /// Kids identify other key material than before: an issuer's mistake, or a restored backup.
     KeyMaterialChanged {
-        /// How many.
+        /// The number of kids.
         replaced: usize,
     },
-    /// The issuer publishes a private key, with which whoever reads the set can sign; reported once for a set, also if the
-    /// set is refused as a whole. Its public half is no longer in use: not from this set, nor from an earlier or a later
-    /// one of this source.
+    /// The issuer publishes a private key, with which everyone who reads the key set can sign tokens. Reported once per key
+    /// set, also if the whole key set is rejected. Its public key is no longer used, neither from this key set nor from an
+    /// earlier or later one of this source.
     PrivateKeyPublished {
-        /// Whether its public half still verifies, because the policy
-        /// [wants it](crate::jwks::RefreshPolicy::dangerous_accept_private_keys).
+        /// Whether its public key is still used, because the policy [allows
+        /// it](crate::jwks::RefreshPolicy::dangerous_accept_private_keys).
         in_use: bool,
     },
-    /// A set without usable keys came, and counts as a failed fetch.
+    /// A key set without usable keys was loaded; this counts as a failed fetch.
     EmptySet,
     /// The discovery document names another `jwks_uri` than before.
     DiscoveryChanged,
     /// The discovery document could not be read again; the last `jwks_uri` stays in use.
     DiscoveryFailed {
-        /// Why.
+        /// The error.
         error: RefreshError,
     },
-    /// Somebody called [`KeySource::reload`](crate::jwks::KeySource::reload).
+    /// The application called [`KeySource::reload`](crate::jwks::KeySource::reload).
     Reload,
-    /// The source has ended; nothing comes after this.
+    /// The source was closed; this is its last event.
     Closed,
 }
 
 impl KeyEventKind {
-    /// A short fixed name, fit for a log line or a metric's label.
+    /// Returns a short fixed name, suitable for a log line or a metric label.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -177,7 +176,7 @@ impl KeyEventKind {
             Self::StaleEntered { remaining } => telemetry::jwks_stale_entered(issuer, remaining),
             Self::StaleRecovered => telemetry::jwks_stale_recovered(issuer),
             Self::Expired => telemetry::jwks_expired(issuer),
-            // Each request has its own line, among its other lines.
+            // Each request logs its own line.
             Self::UnknownKid { .. } => {}
             Self::KeySkipped { position, reason, set_refused } => {
                 telemetry::jwks_key_skipped(issuer, position, reason.name(), set_refused);
@@ -194,21 +193,21 @@ impl KeyEventKind {
     }
 }
 
-/// What came of a token's unknown key id.
+/// How a token's unknown `kid` was processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UnknownKidAction {
-    /// It caused a fetch.
+    /// It started a fetch.
     Fetched,
     /// It waited for the fetch that was in flight.
     Joined,
-    /// A set that came meanwhile has it.
+    /// A key set that was published meanwhile has the key.
     Renewed,
-    /// It came too soon after the last fetch for another: one follows at the end of the cool-down.
+    /// It arrived during the cool-down; a follow-up fetch is scheduled for its end.
     Cooldown,
-    /// Fetching fails, and the pause between failures rules.
+    /// It arrived during the backoff after a failed fetch, so no fetch was started.
     Backoff,
-    /// Nobody could fetch, or too many waited.
+    /// No driver could fetch, or too many requests waited.
     Unavailable,
 }
 
@@ -216,7 +215,7 @@ impl UnknownKidAction {
     const ALL: [Self; 6] =
         [Self::Fetched, Self::Joined, Self::Renewed, Self::Cooldown, Self::Backoff, Self::Unavailable];
 
-    /// A short fixed name: the label `action` of the metric `jwks_unknown_kid_total`.
+    /// Returns a short fixed name: the label `action` of the metric `jwks_unknown_kid_total`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Who tells: the log and the hook of the application, both foreign code, so that no lock is held meanwhile.
+//! `Notifier`: sends events to the log and to the event hook. Both run foreign code, so no lock is held during the calls.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::jwks::events::{KeyEvent, KeyEventKind, UnknownKidAction};
 use crate::telemetry;
 
-/// What an application wants to be called with.
+/// The application's callback for key events.
 #[derive(Clone)]
 pub(crate) struct EventHook(Arc<dyn Fn(&KeyEvent) + Send + Sync>);
 
-/// Tells what happens to one source.
+/// Sends the events of one source.
 #[derive(Debug)]
 pub(in crate::jwks) struct Notifier {
     issuer: Arc<str>,
@@ -21,7 +21,7 @@ pub(in crate::jwks) struct Notifier {
     closed_notified: AtomicBool,
 }
 
-/// Misses that the hook has not heard of, counted by their action, so that a flood costs no memory.
+/// Unknown kids that have not been reported to the hook, counted by their action, so that a flood takes no memory.
 #[derive(Debug, Default)]
 struct UnknownKidCounts {
     counts: [AtomicU64; UnknownKidAction::ALL.len()],
@@ -33,7 +33,7 @@ impl EventHook {
         Self(Arc::new(hook))
     }
 
-    /// Calls it, and says whether it came back. What a panic leaves behind, only the hook sees.
+    /// Calls the hook; returns false if it panics. Only the hook itself can observe the state that a panic leaves behind.
     fn call(&self, event: &KeyEvent) -> bool {
         catch_unwind(AssertUnwindSafe(|| (self.0)(event))).is_ok()
     }
@@ -49,7 +49,7 @@ impl Notifier {
         }
     }
 
-    /// Tells what has happened. The hook hears it first, all of it: a subscriber that panics takes nothing away from it.
+    /// Sends events. All of them go to the hook first, so that a tracing subscriber that panics withholds none from it.
     pub(in crate::jwks) fn notify(&self, events: Vec<KeyEventKind>) {
         let mut panics = 0;
         if let Some(hook) = &self.hook {
@@ -64,7 +64,7 @@ impl Notifier {
         }
     }
 
-    /// Tells that the source has ended: once, whoever notices it.
+    /// Sends the `closed` event, at most once.
     pub(in crate::jwks) fn notify_closed(&self) {
         if !self.closed_notified.swap(true, Ordering::AcqRel) {
             let mut events = self.take_unknown_kids();
@@ -73,8 +73,8 @@ impl Notifier {
         }
     }
 
-    /// A request came to an end with its miss. Says whether the driver does not yet know that the hook is to hear of any.
-    pub(in crate::jwks) fn unknown_kid_seen(&self, action: UnknownKidAction) -> bool {
+    /// Counts a request with an unknown kid. Returns whether the driver must be woken to report it to the hook.
+    pub(in crate::jwks) fn count_unknown_kid(&self, action: UnknownKidAction) -> bool {
         telemetry::jwks_unknown_kid(&self.issuer, action.name());
         self.hook.is_some() && self.unknown_kids.add(action)
     }
@@ -83,12 +83,12 @@ impl Notifier {
         self.unknown_kids.is_new.load(Ordering::Acquire)
     }
 
-    /// Takes the misses that the hook has not heard of.
+    /// Returns the unreported counts as events, and resets them.
     pub(in crate::jwks) fn take_unknown_kids(&self) -> Vec<KeyEventKind> {
         self.unknown_kids.is_new.store(false, Ordering::SeqCst);
         let counted = UnknownKidAction::ALL.into_iter().zip(&self.unknown_kids.counts);
-        let last_reported = counted.map(|(action, count)| (action, count.swap(0, Ordering::SeqCst)));
-        last_reported
+        let counts = counted.map(|(action, count)| (action, count.swap(0, Ordering::SeqCst)));
+        counts
             .filter(|(_, requests)| *requests > 0)
             .map(|(action, requests)| KeyEventKind::UnknownKid { action, requests })
             .collect()
@@ -96,7 +96,8 @@ impl Notifier {
 }
 
 impl UnknownKidCounts {
-    /// Counts first and says so after: whoever takes the counts in between leaves none behind untold.
+    /// Increments the count before it sets the flag, so that a concurrent [`Notifier::take_unknown_kids`] leaves no count
+    /// without the flag. Returns whether the flag was not set before.
     fn add(&self, action: UnknownKidAction) -> bool {
         for (known, count) in UnknownKidAction::ALL.into_iter().zip(&self.counts) {
             if known == action {
@@ -107,7 +108,7 @@ impl UnknownKidCounts {
     }
 }
 
-/// A closure has no equality; its clones are the same allocation.
+/// Compares allocations, since closures cannot be compared: a hook equals its own clones only.
 impl PartialEq for EventHook {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -124,17 +125,17 @@ impl fmt::Debug for EventHook {
 mod tests {
     use super::*;
 
-    /// The driver need not wake for each request of a flood: it is woken once, until it has taken what was counted.
+    /// The driver is not woken for each request of a flood, but once until it takes the counts.
     #[test]
-    fn a_flood_wakes_the_driver_once() {
+    fn wakes_the_driver_once_per_flood() {
         let notifier = Notifier::new("https://id.example/", Some(EventHook::new(|_| {})));
         for _ in 0..3 {
-            let woken = (0..100).filter(|_| notifier.unknown_kid_seen(UnknownKidAction::Cooldown)).count();
+            let woken = (0..100).filter(|_| notifier.count_unknown_kid(UnknownKidAction::Cooldown)).count();
             assert_eq!(woken, 1);
             let counted = KeyEventKind::UnknownKid { action: UnknownKidAction::Cooldown, requests: 100 };
             assert_eq!((notifier.take_unknown_kids(), notifier.has_unknown_kids()), (vec![counted], false));
         }
-        let deaf = Notifier::new("https://id.example/", None);
-        assert!(!deaf.unknown_kid_seen(UnknownKidAction::Cooldown), "nobody wants to hear of it");
+        let without_hook = Notifier::new("https://id.example/", None);
+        assert!(!without_hook.count_unknown_kid(UnknownKidAction::Cooldown), "no hook is set");
     }
 }

@@ -1,4 +1,4 @@
-//! Response headers to times: how long a key set is fresh, and how long it may be used at all (RFC 9111 §4.2).
+//! Response headers and policy to times: when a key set is refreshed, becomes stale and expires (RFC 9111 §4.2).
 
 use std::time::{Duration, SystemTime};
 
@@ -11,84 +11,86 @@ use crate::fetch::Endpoint;
 use crate::jwks::jitter::{self, Sample};
 use crate::jwks::policy::{RefreshPolicy, Staleness};
 
-/// What a server says about the age of its answer.
+/// The caching headers of a response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Freshness {
-    /// What `Cache-Control` says, if it is there.
+    /// The lifetime in `Cache-Control`, if the header is present.
     lifetime: Option<Lifetime>,
-    /// How old the answer is already.
+    /// The value of `Age`.
     age: Duration,
-    /// The validator for the next conditional request, as it stood there, if it may stand in one.
+    /// The `ETag` for the next conditional request, unchanged; `None` if it cannot be used in one.
     etag: Option<HeaderValue>,
 }
 
-/// How long an answer is fresh, zero for `no-store` and `no-cache`; `None` where `Cache-Control` does not say.
+/// The freshness lifetime of a response: zero for `no-store` and `no-cache`, `None` if `Cache-Control` has none of these and
+/// no `max-age`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Lifetime(Option<Duration>);
 
 impl Freshness {
-    /// Reads the headers; what is malformed counts as absent. `Expires` is not read: no wall clock decides here.
+    /// Reads the headers; malformed values count as absent. `Expires` is ignored, since freshness does not depend on the wall
+    /// clock.
     pub(super) fn from_headers(headers: &HeaderMap) -> Self {
         let age = headers.get_all(AGE).iter().filter_map(delta_seconds).max().unwrap_or_default();
         let lifetime = headers.contains_key(CACHE_CONTROL).then(|| Lifetime(max_age(headers)));
         Self { lifetime, age, etag: headers.get(ETAG).filter(|etag| is_etag(etag)).cloned() }
     }
 
-    /// What holds once this 304 has confirmed the answer that is `stored`: its own `Cache-Control` takes the place of the
-    /// stored one, and where it has none, that goes on being valid (RFC 9111 §4.3.4).
-    pub(super) fn freshen(self, stored: &Stored) -> Self {
+    /// Returns the freshness of the stored response after this 304 has confirmed it. A `Cache-Control` of the 304 replaces
+    /// the stored one; without one, the stored one stays valid (RFC 9111 §4.3.4).
+    pub(super) fn freshen(self, stored: &StoredResponse) -> Self {
         Self { lifetime: self.lifetime.or(stored.lifetime), age: self.age, etag: Some(stored.etag.clone()) }
     }
 
-    /// What the next 304 may confirm, if there is a validator to ask with.
-    pub(super) fn stored(self, endpoint: Endpoint) -> Option<Stored> {
-        Some(Stored { etag: self.etag?, endpoint, lifetime: self.lifetime })
+    /// Returns the stored response that the next 304 may confirm, if there is an `ETag`.
+    pub(super) fn stored(self, endpoint: Endpoint) -> Option<StoredResponse> {
+        Some(StoredResponse { etag: self.etag?, endpoint, lifetime: self.lifetime })
     }
 
-    /// How long the answer goes on being fresh: its lifetime less its age.
+    /// Returns the remaining time for which the response is fresh: its lifetime less its age.
     pub(super) fn remaining(&self) -> Option<Duration> {
         self.lifetime?.0.map(|lifetime| lifetime.saturating_sub(self.age))
     }
 }
 
-/// What a 304 may confirm: the answer that brought a set, by its validator. It counts where it was given; at another place
-/// it could be that of another set (RFC 9110 §8.8.3).
+/// A response that a 304 may confirm, identified by its `ETag`. The `ETag` is only valid for its own URL; at another one it
+/// may identify another document (RFC 9110 §8.8.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stored {
+pub(super) struct StoredResponse {
     pub(super) etag: HeaderValue,
     pub(super) endpoint: Endpoint,
     lifetime: Option<Lifetime>,
 }
 
-/// The moments at which one confirmed key set changes its standing.
+/// The times at which a confirmed key set changes its freshness state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Times {
-    /// When the issuer last said that these are its keys.
+    /// When the issuer last confirmed the key set.
     pub(super) confirmed_at: Monotonic,
     /// When the next scheduled refresh starts.
     pub(super) refresh_at: Monotonic,
-    /// From here on the set is stale: the refresh should have brought a new one.
+    /// When the key set becomes stale, if no refresh has succeeded before.
     pub(super) stale_at: Monotonic,
-    /// From here on the set is used no more.
+    /// When the key set expires and is no longer used.
     pub(super) expires_at: Monotonic,
-    /// By how much the set is older than the monotonic clock says.
-    pub(super) uncounted: Duration,
+    /// The part of the age that the monotonic clock has missed.
+    pub(super) clock_lag: Duration,
 }
 
 impl Times {
-    /// Before any set: nothing may be used.
+    /// The times before the first key set: no key is usable.
     pub(super) const NEVER: Self = Self {
         confirmed_at: Monotonic::from_origin(Duration::ZERO),
         refresh_at: Monotonic::from_origin(Duration::ZERO),
         stale_at: Monotonic::from_origin(Duration::ZERO),
         expires_at: Monotonic::from_origin(Duration::ZERO),
-        uncounted: Duration::ZERO,
+        clock_lag: Duration::ZERO,
     };
 
-    /// The times of a set that was confirmed `now`.
+    /// Computes the times of a key set that was confirmed `now`.
     ///
-    /// The server may shorten the period down to the floor; it lengthens it only as far as the policy lets it, since
-    /// the period is also how long a removed key lives on.
+    /// The server can shorten the refresh interval down to the floor. It can lengthen it only as far as the policy allows,
+    /// since a removed key stays accepted for up to one interval.
     pub(super) fn new(
         remaining: Option<Duration>,
         policy: &RefreshPolicy,
@@ -118,28 +120,28 @@ impl Times {
             refresh_at,
             stale_at: stale_at.min(expires_at),
             expires_at,
-            uncounted: Duration::ZERO,
+            clock_lag: Duration::ZERO,
         }
     }
 
-    /// The times of the same set once it is known to be older by `span` than the monotonic clock says.
+    /// Returns the times of the same key set, which is older by `span` than the monotonic clock shows.
     pub(super) fn older_by(self, span: Duration) -> Self {
         Self {
             confirmed_at: self.confirmed_at,
             refresh_at: self.refresh_at.saturating_sub(span),
             stale_at: self.stale_at.saturating_sub(span),
             expires_at: self.expires_at.saturating_sub(span),
-            uncounted: self.uncounted.saturating_add(span),
+            clock_lag: self.clock_lag.saturating_add(span),
         }
     }
 
-    /// The time since the issuer confirmed the set.
+    /// Returns the time since the issuer confirmed the key set.
     pub(super) fn age(&self, now: Monotonic) -> Duration {
-        now.saturating_since(self.confirmed_at).saturating_add(self.uncounted)
+        now.saturating_since(self.confirmed_at).saturating_add(self.clock_lag)
     }
 
-    /// The same for a set that may not be used any more.
-    pub(super) fn ended(self, now: Monotonic) -> Self {
+    /// Returns the times of the same key set, expired at `now` at the latest.
+    pub(super) fn expired_at(self, now: Monotonic) -> Self {
         let [refresh_at, stale_at, expires_at] =
             [self.refresh_at, self.stale_at, self.expires_at].map(|at| at.min(now));
         Self { refresh_at, stale_at, expires_at, ..self }
@@ -158,17 +160,17 @@ impl Times {
     }
 }
 
-/// Whether a set is the first of its source.
+/// Whether a key set is the first one of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// It is: its refresh starts anywhere from the floor on, so that replicas that started together do not come back
-    /// together.
+    /// The first one. Its refresh starts at a random time from the floor on, so that replicas that start together do not
+    /// refresh together.
     First,
-    /// It is not: the jitter keeps apart what the start has set apart.
+    /// A later one. Ordinary jitter is enough, since the refreshes are spread already.
     Later,
 }
 
-/// Where a key set stands in its life.
+/// The freshness of a key set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum FreshnessState {
     Fresh,
@@ -177,15 +179,17 @@ pub(super) enum FreshnessState {
     Expired,
 }
 
-/// Reads `Retry-After`: seconds, or a date, which counts from the answer's own `Date` (RFC 9110 §10.2.3), since no wall
-/// clock decides here. What is malformed or past, and a date beside no other, is the wish for a pause of whatever length.
+/// Parses `Retry-After`: seconds, or a date, which is compared with the `Date` of the same response (RFC 9110 §10.2.3) and
+/// not with the local wall clock.
+///
+/// Returns zero if the value is malformed, if the date is past, or if it is a date and `Date` is missing.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let field = headers.get(RETRY_AFTER)?;
     let span = || date(field)?.duration_since(date(headers.get(DATE)?)?).ok();
     Some(delta_seconds(field).or_else(span).unwrap_or_default())
 }
 
-/// `If-None-Match: *` would be answered 304 whatever the set is (RFC 9110 §13.1.2), and a field of kilobytes by no server.
+/// Rejects `*`, which a server answers with 304 for any key set (RFC 9110 §13.1.2), and a value that is too long for servers.
 fn is_etag(field: &HeaderValue) -> bool {
     (1..=ETAG_MAX_BYTES).contains(&field.len()) && field != "*"
 }
@@ -196,18 +200,18 @@ fn period(remaining: Option<Duration>, policy: &RefreshPolicy) -> Duration {
     remaining.map_or(every, |remaining| remaining.clamp(floor(policy), longest))
 }
 
-/// The shortest period that a server may ask for.
+/// Returns the shortest refresh interval that a server can set.
 fn floor(policy: &RefreshPolicy) -> Duration {
     policy.refresh_floor.min(policy.refresh_every)
 }
 
-/// The refresh starts within half the jitter around its percentage.
+/// Returns the percentages between which the refresh starts: half the jitter on either side of the configured one.
 fn ahead_percents(policy: &RefreshPolicy) -> (u8, u8) {
     let spread = policy.jitter_percent >> 1;
     (policy.ahead_percent.saturating_sub(spread), policy.ahead_percent.saturating_add(spread).min(100))
 }
 
-/// The shortest lifetime that any directive gives; a response with two of them is ambiguous (RFC 9111 §4.2.1).
+/// Returns the shortest lifetime of all directives. A response with two of them is ambiguous (RFC 9111 §4.2.1).
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let fields = headers.get_all(CACHE_CONTROL).iter().filter_map(|field| field.to_str().ok());
     fields.flat_map(|field| field.split(',')).filter_map(lifetime).min()
@@ -231,20 +235,20 @@ fn delta_seconds(field: &HeaderValue) -> Option<Duration> {
     seconds(field.to_str().ok()?.trim())
 }
 
-/// RFC 9110 §5.6.7: any of the three forms.
+/// Parses an HTTP date in any of the three formats of RFC 9110 §5.6.7.
 fn date(field: &HeaderValue) -> Option<SystemTime> {
     httpdate::parse_http_date(field.to_str().ok()?).ok()
 }
 
-/// RFC 9111 §1.2.2: digits only; what does not fit is as large as can be.
+/// Parses delta-seconds: digits only; a value that overflows becomes the largest one (RFC 9111 §1.2.2).
 fn seconds(text: &str) -> Option<Duration> {
-    if text.is_empty() || !text.bytes().all(|octet| octet.is_ascii_digit()) {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     Some(Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))))
 }
 
-/// Many times what servers make of a hash.
+/// Many times the length of a hash, which most servers use.
 const ETAG_MAX_BYTES: usize = 256;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is wrong with a policy.
+//! The errors of a refresh policy.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,67 +6,67 @@ use std::time::Duration;
 use crate::defaults;
 use crate::jwks::policy::{RefreshPolicy, Staleness};
 
-/// Why a [`RefreshPolicy`] cannot work.
+/// A rule that a [`RefreshPolicy`] violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefreshPolicyError {
-    /// The period is under the floor of 60 seconds.
+    /// The refresh interval is below 60 seconds.
     RefreshTooOften,
-    /// The floor for a server's `max-age` is under 60 seconds, or above the period.
+    /// The floor for a server's `max-age` is below 60 seconds, or above the refresh interval.
     RefreshFloor,
-    /// Keys would expire before they are refreshed.
+    /// Keys would expire before their refresh.
     StaleBeforeRefresh,
-    /// The limit for a longer `max-age` is below the period, or above the staleness that is allowed.
+    /// The limit for a longer `max-age` is below the refresh interval, or above the maximum staleness.
     LongerMaxAge,
-    /// The refresh would start before the middle of the period, or after 95 percent of it.
+    /// The refresh would start before 50 percent of the refresh interval, or after 95 percent of it.
     AheadPercent,
     /// The jitter is above 50 percent.
     JitterPercent,
-    /// An attempt may take no time, or more than the whole operation.
+    /// The attempt timeout is zero, or above the operation timeout.
     AttemptTimeout,
-    /// More than one retry.
+    /// More than one retry is configured.
     TooManyRetries,
-    /// A request would wait for an unknown key id longer than the refresh can take.
+    /// A request with an unknown `kid` would wait longer than the operation timeout.
     UnknownKidWait,
-    /// The smallest pause between failures is zero, or above the largest.
+    /// The minimum backoff is zero, or above a maximum.
     Backoff,
-    /// The pause between fetches for unknown key ids is zero, or its minimum above its maximum, or that above the period
-    /// or the quiet that resets it.
+    /// The minimum cool-down for unknown `kid`s is zero or above the maximum, or the maximum is above the refresh interval or
+    /// the quiet time that resets it.
     UnknownKidCooldown,
-    /// A document of less than 1 KiB holds no key set.
+    /// The maximum size of a document is below 1 KiB, too small for a key set.
     MaxDocumentBytes,
-    /// No key, no waiting request, or no host of a `jwks_uri` is allowed at all.
+    /// No key, no waiting request, or no host of a `jwks_uri` is allowed.
     NothingAllowed,
     /// The discovery document would be read more often than the keys.
     DiscoveryTooOften,
-    /// The validator whose keys are shared has another policy.
+    /// The validator whose keys are shared has a different policy.
     SharedPolicyDiffers,
     /// The validator whose keys are shared has a policy with a `dangerous_*` setting that this one lacks.
     SharedPolicyDangerous,
 }
 
 impl RefreshPolicy {
-    /// Checks the numbers against each other.
+    /// Checks the settings against each other.
     ///
     /// # Errors
     ///
-    /// Every [`RefreshPolicyError`] at once, except those of shared keys.
+    /// Returns every [`RefreshPolicyError`] at once, except those about shared keys.
     pub fn validate(&self) -> Result<(), Vec<RefreshPolicyError>> {
         let violations: Vec<_> = self.rules().into_iter().filter_map(|(broken, rule)| broken.then_some(rule)).collect();
         if violations.is_empty() { Ok(()) } else { Err(violations) }
     }
 
     fn rules(&self) -> [(bool, RefreshPolicyError); 14] {
-        let lowest = self.min_period;
+        let min_period = self.min_period;
         let every = self.refresh_every;
         let stale = match self.staleness {
             Staleness::Bounded(limit) => limit,
             Staleness::Strict | Staleness::Unbounded => Duration::MAX,
         };
         [
-            (every < lowest, RefreshPolicyError::RefreshTooOften),
+            (every < min_period, RefreshPolicyError::RefreshTooOften),
             (
-                self.refresh_floor < lowest || self.refresh_floor > every.max(defaults::REFRESH_FLOOR),
+                self.refresh_floor < min_period || self.refresh_floor > every.max(defaults::REFRESH_FLOOR),
                 RefreshPolicyError::RefreshFloor,
             ),
             (stale < every, RefreshPolicyError::StaleBeforeRefresh),
@@ -102,26 +102,27 @@ impl RefreshPolicy {
 impl fmt::Display for RefreshPolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::RefreshTooOften => "the refresh period must be at least a minute",
-            Self::RefreshFloor => "the refresh floor must lie between a minute and the refresh period",
-            Self::StaleBeforeRefresh => "the longest staleness is shorter than the refresh period",
-            Self::LongerMaxAge => "the longer max-age must lie between the refresh period and the longest staleness",
-            Self::AheadPercent => "the refresh must start at 50 to 95 percent of the period",
+            Self::RefreshTooOften => "the refresh interval must be at least a minute",
+            Self::RefreshFloor => "the refresh floor must be between a minute and the refresh interval",
+            Self::StaleBeforeRefresh => "the maximum staleness is shorter than the refresh interval",
+            Self::LongerMaxAge => "the longer max-age must be between the refresh interval and the maximum staleness",
+            Self::AheadPercent => "the refresh must start at 50 to 95 percent of the interval",
             Self::JitterPercent => "the jitter must be at most 50 percent",
             Self::AttemptTimeout => "the attempt timeout must be above zero and at most the operation timeout",
             Self::TooManyRetries => "at most one retry is allowed",
-            Self::UnknownKidWait => "the miss wait must be at most the operation timeout",
-            Self::Backoff => "the smallest backoff must be above zero and at most both of the largest",
+            Self::UnknownKidWait => "the wait for an unknown kid must be at most the operation timeout",
+            Self::Backoff => "the minimum backoff must be above zero and at most each of the maximums",
             Self::UnknownKidCooldown => {
-                "the unknown kid cool-down must be above zero, in order, and at most the refresh period and the quiet"
+                "the minimum unknown kid cool-down must be above zero and at most the maximum, which must be at most the \
+                 refresh interval and the quiet time"
             }
-            Self::MaxDocumentBytes => "a document must be allowed at least 1024 octets",
+            Self::MaxDocumentBytes => "the maximum document size must be at least 1024 bytes",
             Self::NothingAllowed => {
                 "at least one key, one waiting request and, in a list of hosts, one host must be allowed"
             }
-            Self::DiscoveryTooOften => "discovery must not be more frequent than the refresh",
+            Self::DiscoveryTooOften => "the discovery interval must be at least the refresh interval",
             Self::SharedPolicyDiffers => {
-                "the validator whose keys are shared has another policy; give both the same one, or share with \
+                "the validator whose keys are shared has a different policy; give both the same one, or share with \
                  `with_keys_and_policy_of`"
             }
             Self::SharedPolicyDangerous => {

@@ -1,4 +1,4 @@
-//! `RefreshPolicy`: every number of the key source, each with its default and reason.
+//! `RefreshPolicy`: all settings of a key source, each with its default and the reason for it.
 
 mod error;
 
@@ -12,10 +12,10 @@ use crate::keys::PrivateKeys;
 
 pub use self::error::RefreshPolicyError;
 
-/// When keys are fetched, how long they are used, and how long anybody waits for them.
+/// When keys are fetched, how long they are used, and how long requests wait for them.
 ///
-/// The defaults suit production. A policy is checked as a whole, when the key source is built. Two policies are equal if all
-/// their settings are; an event hook equals its own clones only.
+/// The defaults suit production. A policy is [checked](Self::validate) as a whole when its key source is built. Two policies
+/// are equal if all their settings are; an event hook equals only its own clones.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,15 +26,15 @@ pub use self::error::RefreshPolicyError;
 ///     .with_max_stale(Duration::from_secs(900));
 /// assert!(policy.validate().is_ok());
 ///
-/// let faults = policy.with_refresh_every(Duration::from_secs(1)).validate().unwrap_err();
-/// assert_eq!(faults.len(), 2); // below the floor, and below the longest cool-down
+/// let errors = policy.with_refresh_every(Duration::from_secs(1)).validate().unwrap_err();
+/// assert_eq!(errors.len(), 2); // below the floor, and below the longest cool-down
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefreshPolicy {
     pub(crate) initial_fetch: InitialFetch,
     pub(crate) refresh_every: Duration,
     pub(crate) refresh_floor: Duration,
-    /// What nobody may go below; only the `testing` module lifts it.
+    /// The lower limit of `refresh_every` and `refresh_floor`; only the `testing` module changes it.
     pub(crate) min_period: Duration,
     pub(crate) longer_max_age: Option<Duration>,
     pub(crate) ahead_percent: u8,
@@ -62,23 +62,24 @@ pub struct RefreshPolicy {
     pub(crate) redirects: Redirects,
     pub(crate) event_hook: Option<EventHook>,
     pub(crate) private_keys: PrivateKeys,
-    /// Where chance starts from, so that it repeats itself; only the `testing` module sets it.
+    /// The seed for reproducible random numbers; only the `testing` module sets it.
     pub(crate) seed: Option<u64>,
 }
 
 /// When a key source fetches for the first time.
 ///
-/// For a service that must not start without keys, build it and await [`ready_within`](crate::jwks::KeySource::ready_within).
+/// A service that must not start without keys awaits [`ready_within`](crate::jwks::KeySource::ready_within) after it has
+/// built its validator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InitialFetch {
-    /// With the first request, or the first question for its status.
+    /// With the first request or the first call of [`status`](crate::jwks::KeySource::status).
     Lazy,
-    /// In the background as soon as it is built inside a tokio runtime.
+    /// In the background, as soon as the source is built inside a tokio runtime.
     Eager,
 }
 
-/// How long a set is used past its period.
+/// How long a key set is used after its refresh interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Staleness {
     Strict,
@@ -86,18 +87,18 @@ pub(crate) enum Staleness {
     Unbounded,
 }
 
-/// What a published set without usable keys means.
+/// Whether a key set without usable keys is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EmptySet {
-    IsFailure,
-    IsAnswer,
+    Rejected,
+    Accepted,
 }
 
-/// What becomes of a redirect.
+/// Which redirects are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Redirects {
-    Refused,
-    FollowedWithinOrigin,
+    NotFollowed,
+    SameOrigin,
 }
 
 impl Default for RefreshPolicy {
@@ -107,7 +108,7 @@ impl Default for RefreshPolicy {
 }
 
 impl RefreshPolicy {
-    /// The defaults, each explained at its setter.
+    /// Creates the default policy. Each setter explains its default.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -137,8 +138,8 @@ impl RefreshPolicy {
             discovery_every: defaults::DISCOVERY_EVERY,
             headers: HeaderMap::new(),
             jwks_hosts: None,
-            empty_set: EmptySet::IsFailure,
-            redirects: Redirects::Refused,
+            empty_set: EmptySet::Rejected,
+            redirects: Redirects::NotFollowed,
             event_hook: None,
             private_keys: PrivateKeys::Skipped,
             seed: None,
@@ -152,215 +153,219 @@ impl RefreshPolicy {
         self
     }
 
-    /// Sets the time between two polls: 5 minutes by default, at least 1 minute.
+    /// Sets the refresh interval: 5 minutes by default, at least 1 minute.
     ///
-    /// A key that the issuer has removed is accepted for as long as this, so it is the latency of a revocation. With an
-    /// `ETag` a poll costs about 300 octets.
+    /// A key that the issuer has removed is accepted for up to this time, so it is the latency of a revocation. With an
+    /// `ETag` a poll transfers about 300 bytes.
     #[must_use]
     pub fn with_refresh_every(mut self, period: Duration) -> Self {
         self.refresh_every = period;
         self
     }
 
-    /// Sets down to what a server's `max-age` may shorten the period: 60 seconds by default, and not less, so that
-    /// `max-age=0` does not turn polling into a load test.
+    /// Sets the lower limit to which a server's `max-age` can shorten the refresh interval: 60 seconds by default and at
+    /// least, so that `max-age=0` does not cause constant polling.
     ///
-    /// `max-age` counts less the answer's `Age` (RFC 9111 §4.2). A 304 without `Cache-Control` leaves what the stored
-    /// answer said of it (§4.3.4).
+    /// The `Age` of the response is subtracted from `max-age` (RFC 9111 §4.2). After a 304 without `Cache-Control` the values
+    /// of the stored response apply (§4.3.4).
     #[must_use]
     pub fn with_refresh_floor(mut self, floor: Duration) -> Self {
         self.refresh_floor = floor;
         self
     }
 
-    /// Lets a server's `max-age` lengthen the period up to `limit`; by default it cannot.
+    /// Allows a server's `max-age` to lengthen the refresh interval up to `limit`; by default it cannot.
     ///
     /// # Security
     ///
-    /// A removed key stays accepted for as long as the server's caches say.
+    /// A removed key stays accepted for as long as the server's `max-age`, up to `limit`.
     #[must_use]
     pub fn with_longer_max_age(mut self, limit: Duration) -> Self {
         self.longer_max_age = Some(limit);
         self
     }
 
-    /// Sets after what part of the period the refresh starts: 80 percent by default, so that four retries fit before
-    /// the keys turn stale.
+    /// Sets the part of the refresh interval after which the refresh starts: 80 percent by default, so that four retries fit
+    /// before the keys are stale.
     #[must_use]
     pub fn with_refresh_ahead_percent(mut self, percent: u8) -> Self {
         self.ahead_percent = percent;
         self
     }
 
-    /// Sets by how much periods and cool-downs are shortened at random: 10 percent by default, so that replicas that were
-    /// started together, or flooded together, drift apart.
+    /// Sets by how much intervals and cool-downs are shortened at random: 10 percent by default, so that replicas that start
+    /// together, or receive the same flood, do not fetch together.
     ///
-    /// Replicas that were started together would come back together once all the same: unless this is zero, the first
-    /// refresh of a source starts at a moment that chance picks between [the floor](Self::with_refresh_floor) and its
-    /// ordinary time.
+    /// Unless this is zero, the first refresh of a source starts at a random time between the
+    /// [floor](Self::with_refresh_floor) and its ordinary time, so that replicas that start together do not even share their
+    /// first refresh.
     #[must_use]
     pub fn with_jitter_percent(mut self, percent: u8) -> Self {
         self.jitter_percent = percent;
         self
     }
 
-    /// Sets how long keys are used after the issuer last confirmed them: 1 hour by default, which outlasts an ordinary
-    /// outage of an issuer.
+    /// Sets how long keys are used after the issuer last confirmed them: 1 hour by default, longer than an ordinary outage of
+    /// an issuer.
     ///
     /// # Security
     ///
-    /// While the issuer cannot be reached, a key that it revokes is accepted for this long.
+    /// While the issuer is unreachable, a key that it has revoked is accepted for this long.
     #[must_use]
     pub fn with_max_stale(mut self, limit: Duration) -> Self {
         self.staleness = Staleness::Bounded(limit);
         self
     }
 
-    /// Uses keys for their period only: an issuer that stays unreachable for the last fifth of it stops the service.
+    /// Uses keys for one refresh interval only: if the issuer is unreachable for the last fifth of it, all requests fail.
     #[must_use]
     pub fn strict_freshness(mut self) -> Self {
         self.staleness = Staleness::Strict;
         self
     }
 
-    /// Uses keys for ever, however long ago the issuer confirmed them.
+    /// Uses keys without a time limit after the issuer last confirmed them.
     ///
     /// # Security
     ///
-    /// Whoever can keep this process from reaching the issuer can keep a revoked key alive.
+    /// An attacker who can block the connection to the issuer can keep a revoked key in use.
     #[must_use]
     pub fn dangerous_unbounded_staleness(mut self) -> Self {
         self.staleness = Staleness::Unbounded;
         self
     }
 
-    /// Sets the limit for one exchange: 3 seconds by default, far above a healthy answer. Connecting takes at most
-    /// 2 seconds of it with the crate's own backend.
+    /// Sets the timeout of one HTTP exchange: 3 seconds by default, far longer than a healthy response takes. The crate's own
+    /// client spends at most 2 seconds of it on connecting.
     #[must_use]
     pub fn with_attempt_timeout(mut self, limit: Duration) -> Self {
         self.attempt_timeout = limit;
         self
     }
 
-    /// Sets the limit for a whole refresh, body, retry and discovery included: 5 seconds by default. It holds whatever
-    /// the [`Fetch`](crate::fetch::Fetch) implementation does.
+    /// Sets the timeout of a whole refresh including body, retry and discovery: 5 seconds by default. It also applies to a
+    /// custom [`Fetch`](crate::fetch::Fetch) implementation.
     #[must_use]
     pub fn with_operation_timeout(mut self, limit: Duration) -> Self {
         self.operation_timeout = limit;
         self
     }
 
-    /// Sets how many second attempts one refresh may make: 1 by default, at most 1.
+    /// Sets the number of retries within one refresh: 1 by default, at most 1.
     ///
-    /// Only a closed or refused connection, 502, 503 and 504 are tried again, when at least 1.5 seconds are left, after
-    /// 50 to 150 milliseconds.
+    /// A retry follows only after a closed or refused connection, 502, 503 or 504, if at least 1.5 seconds are left, and
+    /// after a pause of 50 to 150 milliseconds.
     #[must_use]
     pub fn with_retries(mut self, retries: u8) -> Self {
         self.retries = retries;
         self
     }
 
-    /// Sets how long a request waits for the very first keys: 5 seconds by default, as long as the refresh itself.
+    /// Sets how long a request waits for the first keys: 5 seconds by default, as long as the refresh itself.
     #[must_use]
     pub fn with_cold_wait(mut self, limit: Duration) -> Self {
         self.cold_wait = limit;
         self
     }
 
-    /// Sets how long a request waits when its key id is not known: 2 seconds by default, less than clients allow.
+    /// Sets how long a request with an unknown `kid` waits: 2 seconds by default, less than usual client timeouts.
     #[must_use]
     pub fn with_unknown_kid_wait(mut self, limit: Duration) -> Self {
         self.unknown_kid_wait = limit;
         self
     }
 
-    /// Sets the pause after the first failure: 1 second by default. It doubles with each failure; half of it is random.
+    /// Sets the backoff after the first failed fetch: 1 second by default. It doubles with each further failure; half of it
+    /// is random.
     #[must_use]
     pub fn with_backoff_min(mut self, pause: Duration) -> Self {
         self.backoff_min = pause;
         self
     }
 
-    /// Sets the longest pause between failures while keys are usable: 60 seconds by default.
+    /// Sets the longest backoff while keys are usable: 60 seconds by default.
     #[must_use]
     pub fn with_backoff_max(mut self, pause: Duration) -> Self {
         self.backoff_max = pause;
         self
     }
 
-    /// Sets the longest pause between failures while no keys are usable: 15 seconds by default, since every request
-    /// fails meanwhile.
+    /// Sets the longest backoff while no keys are usable: 15 seconds by default, since every request fails meanwhile.
     #[must_use]
     pub fn with_backoff_max_unavailable(mut self, pause: Duration) -> Self {
         self.backoff_max_unavailable = pause;
         self
     }
 
-    /// Sets the longest `Retry-After` that is obeyed: 5 minutes by default. One that is a date counts from the `Date` of
-    /// the same answer (RFC 9110 §10.2.3), since no wall clock decides here; without that it is answered with the pause of
-    /// any failure.
+    /// Sets the longest `Retry-After` that is honoured: 5 minutes by default. A date is compared with the `Date` of the same
+    /// response (RFC 9110 §10.2.3), not with the local wall clock. A date without `Date` is ignored, and the ordinary backoff
+    /// applies.
     #[must_use]
     pub fn with_retry_after_max(mut self, limit: Duration) -> Self {
         self.retry_after_max = limit;
         self
     }
 
-    /// Sets the pause between two fetches for unknown key ids while they prove fruitful: 1 second by default.
+    /// Sets the shortest cool-down between two fetches for unknown `kid`s: 1 second by default. It applies while such fetches
+    /// find new keys.
     #[must_use]
     pub fn with_unknown_kid_cooldown_min(mut self, pause: Duration) -> Self {
         self.unknown_kid_cooldown_min = pause;
         self
     }
 
-    /// Sets what that pause grows to while they bring nothing new: 15 seconds by default, which a flood of random key
-    /// ids turns into at most eight fetches a minute. While the issuer answers, a new key stays unknown for no longer than
-    /// this and one fetch.
+    /// Sets the longest cool-down between two fetches for unknown `kid`s: 15 seconds by default. The cool-down doubles with
+    /// each fetch that finds no new key, so a flood of random `kid`s causes at most eight fetches a minute. While the issuer
+    /// responds, a new key is found after at most this time and one fetch.
     #[must_use]
     pub fn with_unknown_kid_cooldown_max(mut self, pause: Duration) -> Self {
         self.unknown_kid_cooldown_max = pause;
         self
     }
 
-    /// Sets after how long without a miss that pause starts from its minimum again: 60 seconds by default.
+    /// Sets the time without unknown `kid`s after which the cool-down returns to its minimum: 60 seconds by default.
     #[must_use]
     pub fn with_unknown_kid_quiet(mut self, span: Duration) -> Self {
         self.unknown_kid_quiet = span;
         self
     }
 
-    /// Sets the largest document that is read: 256 KiB by default, after any decoding.
+    /// Sets the maximum size of a document in bytes, after decoding: 256 KiB by default.
     #[must_use]
     pub fn with_max_document_bytes(mut self, limit: usize) -> Self {
         self.max_document_bytes = limit;
         self
     }
 
-    /// Sets how many keys a set may hold: 100 by default; real ones hold two to ten. A longer set is refused whole.
+    /// Sets the maximum number of keys in a key set: 100 by default; real key sets have two to ten. A larger one is rejected
+    /// as a whole.
     #[must_use]
     pub fn with_max_keys(mut self, limit: usize) -> Self {
         self.max_keys = limit;
         self
     }
 
-    /// Sets how many requests may wait at once: 10,000 by default. One more is answered without waiting.
+    /// Sets the maximum number of waiting requests: 10,000 by default. Further requests get a response without waiting.
     #[must_use]
     pub fn with_max_waiters(mut self, limit: usize) -> Self {
         self.max_waiters = limit;
         self
     }
 
-    /// Sets how often a discovery document is read again: every 24 hours by default.
+    /// Sets the interval at which the discovery document is read again: 24 hours by default.
     #[must_use]
     pub fn with_discovery_every(mut self, period: Duration) -> Self {
         self.discovery_every = period;
         self
     }
 
-    /// Sends a header with every fetch of keys and of the discovery document, marked sensitive; there are none by default.
+    /// Sends a header with every request for keys and for the discovery document. The value is marked as sensitive. There are
+    /// none by default.
     ///
     /// # Security
     ///
-    /// It goes to whatever host the discovery document names; see [`with_jwks_hosts`](Self::with_jwks_hosts).
+    /// The header is sent to any host that the discovery document names; restrict these with
+    /// [`with_jwks_hosts`](Self::with_jwks_hosts).
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
         value.set_sensitive(true);
@@ -368,42 +373,41 @@ impl RefreshPolicy {
         self
     }
 
-    /// Allows these hosts only in a discovery document's `jwks_uri`; by default any host, as long as it is https. An empty list
-    /// is refused.
+    /// Allows only these hosts in the `jwks_uri` of a discovery document; by default any host is allowed, over https. An
+    /// empty list is an error.
     #[must_use]
     pub fn with_jwks_hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
         self.jwks_hosts = Some(hosts.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Follows a redirect to another path of the same server, at most two in a row, for keys and for the discovery document;
-    /// by default a redirect is a failure, since keys are where the configuration or the issuer's document says.
+    /// Follows redirects within the same origin, at most two in a row, for keys and for the discovery document. By default a
+    /// redirect is an error, since the location of the keys is configured or discovered.
     ///
-    /// Followed are 301, 302, 307 and 308 (RFC 9110 §15.4) whose one `Location` stays at exactly the same scheme, host and
-    /// port. Anything else is still [`RefreshError::Redirect`](crate::jwks::RefreshError::Redirect): another host, another
-    /// port, https to http or the other way round, user information, a fragment, a third redirect, a loop. 303 leads to
-    /// something other than what was asked for, and is not followed. All of it has to fit into the
-    /// [time of one attempt](Self::with_attempt_timeout). An attempt is then up to three requests instead of one, also where
-    /// a stranger's key id causes it.
+    /// 301, 302, 307 and 308 (RFC 9110 §15.4) are followed if they have exactly one `Location` with the same scheme, host and
+    /// port. Anything else is still [`RefreshError::Redirect`](crate::jwks::RefreshError::Redirect): another host or port,
+    /// https to http or the reverse, user information, a fragment, a third redirect, a loop. 303 refers to a different
+    /// resource and is not followed. All redirects share the [timeout of one attempt](Self::with_attempt_timeout). An attempt
+    /// then sends up to three requests instead of one, also if a client's unknown `kid` has triggered it.
     ///
     /// # Security
     ///
-    /// [Headers](Self::with_header) go along, as they stay with the server that they were meant for.
+    /// [Headers](Self::with_header) are sent with each request, since the origin stays the same.
     #[must_use]
     pub fn with_same_origin_redirects(mut self) -> Self {
-        self.redirects = Redirects::FollowedWithinOrigin;
+        self.redirects = Redirects::SameOrigin;
         self
     }
 
-    /// Calls `hook` with everything that happens to the keys, for alerts, audits, or to invalidate what was made of them:
-    /// the events that are also logged, as data. A policy has one hook; by default none.
+    /// Calls `hook` with every key event, for alerts, audits or cache invalidation. These are the events that are also
+    /// logged, as data. A policy has at most one hook; by default none.
     ///
-    /// It is called for one event after the other, by the task that fetches or, where none runs, by whoever closes the
-    /// source, once the new keys are in use and whoever waited for them has been told; no lock is held, and it may do
-    /// with the source what it likes. It must not block: while it runs, this source fetches nothing, and no request
-    /// notices as long as its keys are known. Misses, which strangers can cause, are counted and told at most once a
-    /// second. A hook that panics is called again for the next event. One that owns the validator keeps both alive for
-    /// ever.
+    /// The task that fetches calls the hook, for one event after the other. If no task runs, the caller that closes the
+    /// source calls it. At that time new keys are in use already, waiting requests have been notified, and no lock is held,
+    /// so the hook may call the source. The hook must not block: while it runs, this source does not fetch; requests with
+    /// known keys are not affected. Unknown `kid`s, which any client can send, are counted and reported at most once a
+    /// second. A hook that panics is called again for the next event. A hook that owns the validator keeps both in memory
+    /// permanently.
     ///
     /// ```
     /// use tower_bearer::jwks::{KeyEventKind, RefreshPolicy};
@@ -411,7 +415,7 @@ impl RefreshPolicy {
     /// let (alerts, page) = std::sync::mpsc::channel();
     /// let policy = RefreshPolicy::new().with_event_hook(move |event| match event.kind() {
     ///     KeyEventKind::Expired | KeyEventKind::PrivateKeyPublished { .. } => {
-    ///         let _nobody_reads = alerts.send(event.clone());
+    ///         let _no_receiver = alerts.send(event.clone());
     ///     }
     ///     _ => {}
     /// });
@@ -423,40 +427,41 @@ impl RefreshPolicy {
         self
     }
 
-    /// Takes a set without usable keys for the issuer's word, so that every token is refused; by default it is a failed
-    /// refresh, and the keys at hand stay in use.
+    /// Accepts a key set without usable keys, after which every token is rejected. By default such a key set is a failed
+    /// refresh, and the current keys stay in use.
     ///
     /// # Security
     ///
-    /// A broken deployment of the issuer then refuses every request of this service.
+    /// A faulty deployment of the issuer then causes this service to reject every request.
     #[must_use]
     pub fn dangerous_accept_empty_set(mut self) -> Self {
-        self.empty_set = EmptySet::IsAnswer;
+        self.empty_set = EmptySet::Accepted;
         self
     }
 
-    /// Verifies with the public half of a private key that the issuer publishes; by default such a key is skipped
-    /// ([`SkipReason::Private`](crate::keys::SkipReason::Private)), and the key that it belongs to stops verifying at once,
-    /// also if the set is refused as a whole, and stays out of use until the process ends
-    /// ([`SkipReason::Compromised`](crate::keys::SkipReason::Compromised)). Either way an error is logged for it, and its
-    /// private members are not read. It has to be fit for verifying in every other way. Shared secrets stay out.
+    /// Verifies with the public key of a private key that the issuer publishes.
+    ///
+    /// By default such a key is skipped ([`SkipReason::Private`](crate::keys::SkipReason::Private)). Its public key is no
+    /// longer used from then on, also if the key set is rejected as a whole, and until the process ends
+    /// ([`SkipReason::Compromised`](crate::keys::SkipReason::Compromised)). In both cases an error is logged, and the private
+    /// members are not read. The key must pass all other checks. Shared secrets are never accepted.
     ///
     /// # Security
     ///
-    /// Everybody who has read the key set can sign tokens, for any subject and scope. It may bridge the hours until the
-    /// issuer has a new key, where no other service would be worse.
+    /// Everyone who has read the key set can sign tokens, for any subject and scope. This setting can bridge the hours until
+    /// the issuer has a new key, if an outage would be worse.
     #[must_use]
     pub fn dangerous_accept_private_keys(mut self) -> Self {
         self.private_keys = PrivateKeys::PublicHalfUsed;
         self
     }
 
-    /// Says whether it has a `dangerous_*` setting that `other` lacks.
+    /// Returns whether this policy has a `dangerous_*` setting that `other` lacks.
     pub(crate) fn is_more_dangerous_than(&self, other: &Self) -> bool {
         let settings = |policy: &Self| {
             [
                 policy.staleness == Staleness::Unbounded,
-                policy.empty_set == EmptySet::IsAnswer,
+                policy.empty_set == EmptySet::Accepted,
                 policy.private_keys == PrivateKeys::PublicHalfUsed,
             ]
         };

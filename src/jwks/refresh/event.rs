@@ -1,4 +1,4 @@
-//! What happens to the machine, and what it asks for.
+//! The events and actions of the state machine.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::jwks::freshness::Times;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefreshCause {
-    /// The first one.
+    /// The first fetch of the source.
     Initial,
-    /// The period nears its end.
+    /// The refresh interval is nearly over.
     Scheduled,
-    /// The one before failed.
+    /// The previous fetch failed.
     Retry,
-    /// A token named a key id that is not known.
+    /// A token had an unknown `kid`.
     UnknownKid,
     /// [`KeySource::reload`](crate::jwks::KeySource::reload) was called.
     Manual,
@@ -25,7 +25,7 @@ pub enum RefreshCause {
 }
 
 impl RefreshCause {
-    /// A short fixed name: the label `cause` of the metric `jwks_fetch_total`.
+    /// Returns a short fixed name: the label `cause` of the metric `jwks_fetch_total`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -38,41 +38,41 @@ impl RefreshCause {
         }
     }
 
-    /// Says whether the fetch goes past every cache, so that what it does not bring is not published yet.
-    pub(in crate::jwks) const fn is_fresh(self) -> bool {
+    /// Returns whether the fetch bypasses HTTP caches. A key that such a fetch does not return is not published yet.
+    pub(in crate::jwks) const fn bypasses_caches(self) -> bool {
         matches!(self, Self::UnknownKid | Self::Manual | Self::Moved)
     }
 }
 
-/// What the machine is told.
+/// An input of the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::jwks) enum Event {
-    /// Somebody needs keys, or may need them soon.
+    /// The source is used for the first time, or starts eagerly.
     Begin,
-    /// The time that [`Refresh::wake_at`](super::Refresh::wake_at) named has come, or time may have leapt.
+    /// The time of [`Refresh::wake_at`](super::Refresh::wake_at) has passed, or the clock may have jumped.
     Timer,
-    /// A token named a key id that is not in the current set.
+    /// A token had a `kid` that is not in the current key set.
     UnknownKid,
-    /// A fetch is wanted now, whatever the cool-down says: [`RefreshCause::Manual`] or [`RefreshCause::Moved`].
+    /// A fetch is requested regardless of the cool-down: [`RefreshCause::Manual`] or [`RefreshCause::Moved`].
     FetchNow(RefreshCause),
     /// A fetch ended.
     Finished { generation: u64, outcome: Outcome },
-    /// No key of the set at hand may be used any more, however young it is.
+    /// The current key set has no usable key left, whatever its age.
     Expire,
-    /// The task that carried a fetch died.
+    /// The driver task ended, possibly with a fetch in flight.
     Interrupted(RefreshError),
-    /// The last handle is gone.
+    /// The source was closed, or its last handle dropped.
     Close,
 }
 
-/// How a fetch ended.
+/// The result of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::jwks) enum Outcome {
-    /// A set came.
+    /// A key set was loaded.
     Loaded { remaining: Option<Duration>, change: Change },
-    /// The set at hand was confirmed.
+    /// The server confirmed the current key set (304).
     NotModified { remaining: Option<Duration> },
-    /// Nothing came.
+    /// The fetch failed.
     Failed { error: RefreshError, retry_after: Option<Duration> },
 }
 
@@ -87,46 +87,46 @@ impl Outcome {
     }
 }
 
-/// Whether a set differs from the one before it.
+/// Whether a key set differs from the previous one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::jwks) enum Change {
     Changed,
     Same,
 }
 
-/// What the machine asks for.
+/// An output of the state machine, for the driver to execute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::jwks) enum Action {
     /// Start a fetch.
     Fetch(FetchOrder),
-    /// Drop the fetch in flight.
+    /// Abort the fetch in flight.
     Abort,
-    /// Put the loaded or confirmed set into use.
+    /// Publish the loaded or confirmed key set.
     Publish(Times),
-    /// Tell that the keys are past their period.
+    /// Report that the keys are stale.
     NotifyStale { remaining: Duration },
-    /// Tell that the keys are used no more.
+    /// Report that the keys have expired.
     NotifyExpired,
-    /// Tell that stale or expired keys were confirmed again.
+    /// Report that stale or expired keys were confirmed or replaced.
     NotifyRecovered,
-    /// Tell that a fetch failed.
+    /// Report that a fetch failed.
     NotifyFailed { error: RefreshError, consecutive: u32, next_in: Duration },
     /// End the task and wake every waiter.
     Close,
 }
 
-/// One fetch to make.
+/// The parameters of one fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::jwks) struct FetchOrder {
-    /// Outcomes of other generations are dropped.
+    /// The machine ignores the outcome of any other generation.
     pub(in crate::jwks) generation: u64,
     pub(in crate::jwks) cause: RefreshCause,
     pub(in crate::jwks) condition: Condition,
-    /// When the operation is over, whatever state it is in.
+    /// When the operation is aborted.
     pub(in crate::jwks) deadline: Monotonic,
 }
 
-/// Whether the server may answer that nothing changed.
+/// Whether the request is conditional.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::jwks) enum Condition {
     IfNoneMatch,

@@ -1,7 +1,7 @@
-//! The state machine of the key source: `step(event, now, sample) → actions`. No input or output, no task, no clock.
+//! The state machine of the key source: `step(event, now, sample) → actions`. It has no I/O, no task and no clock.
 //!
-//! The data are empty, or fresh, aging, stale, expired by their [`Times`]; the activity is idle, fetching or backing
-//! off. Whatever happens, either a fetch is in flight or a time is armed, until the source is closed.
+//! The keys are empty or, by their [`Times`], fresh, aging, stale or expired. The driver is idle, fetching or in backoff.
+//! Until the source is closed, either a fetch is in flight or a timer is armed.
 
 mod event;
 mod unknown_kids;
@@ -18,45 +18,45 @@ use crate::jwks::refresh::unknown_kids::UnknownKidLimiter;
 pub use self::event::RefreshCause;
 pub(super) use self::event::{Action, Change, Condition, Event, FetchOrder, Outcome, RefreshCause as Cause};
 
-/// The machine.
+/// The state machine of one key source.
 #[derive(Clone, Debug)]
 pub(super) struct Refresh {
     policy: RefreshPolicy,
     activity: Activity,
     generation: u64,
     times: Option<Times>,
-    /// From when on no key may be used; `None` before anybody asked for one.
+    /// The time from which no key is usable; `None` before the first use of the source.
     unusable_from: Option<Monotonic>,
-    /// The last standing that was told.
+    /// The last freshness state that was reported.
     last_reported: Option<FreshnessState>,
     failures: u32,
     last_error: Option<RefreshError>,
-    demand: Option<Cause>,
+    queued_cause: Option<Cause>,
     unknown_kids: UnknownKidLimiter,
-    /// A runtime ended with a fetch in flight, and none has brought keys since.
+    /// Whether a runtime ended with a fetch in flight and no fetch has succeeded since.
     was_interrupted: bool,
 }
 
-/// What the machine is doing.
+/// The activity of the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Activity {
-    /// Nobody has asked for keys yet.
+    /// The source has not been used yet.
     NotStarted,
     /// Waiting for the next refresh.
     Idle,
     /// A fetch is in flight.
     Fetching { cause: Cause, deadline: Monotonic },
-    /// Waiting after a failure; `last_reported` by the server, or by our own reckoning.
-    Backoff { until: Monotonic, ruled_by: Pause },
-    /// The end.
+    /// Waiting after a failed fetch.
+    Backoff { until: Monotonic, set_by: BackoffSource },
+    /// The source is closed.
     Closed,
 }
 
-/// Who set the length of a pause.
+/// What determined the length of a backoff.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pause {
-    Us,
-    Server,
+pub(super) enum BackoffSource {
+    Policy,
+    RetryAfter,
 }
 
 impl Refresh {
@@ -70,7 +70,7 @@ impl Refresh {
             last_reported: None,
             failures: 0,
             last_error: None,
-            demand: None,
+            queued_cause: None,
             unknown_kids: UnknownKidLimiter::default(),
             was_interrupted: false,
         }
@@ -81,19 +81,21 @@ impl Refresh {
         if self.activity == Activity::Closed {
             return actions;
         }
-        self.tell_standing(now, sample, &mut actions);
+        self.report_state_change(now, sample, &mut actions);
         match event {
             Event::Begin if self.activity == Activity::NotStarted => {
                 self.unusable_from = Some(now);
-                self.fetch(Cause::Initial, now, sample, &mut actions);
+                self.start_fetch(Cause::Initial, now, sample, &mut actions);
             }
             Event::Begin => {}
-            Event::Timer => self.timer(now, sample, &mut actions),
-            Event::UnknownKid => self.miss(now, sample, &mut actions),
-            Event::FetchNow(cause) => self.fetch_requested(cause, now, sample, &mut actions),
-            Event::Finished { generation, outcome } => self.finished(generation, outcome, now, sample, &mut actions),
+            Event::Timer => self.timer_fired(now, sample, &mut actions),
+            Event::UnknownKid => self.record_unknown_kid(now, sample, &mut actions),
+            Event::FetchNow(cause) => self.fetch_now(cause, now, sample, &mut actions),
+            Event::Finished { generation, outcome } => {
+                self.finish_fetch(generation, outcome, now, sample, &mut actions)
+            }
             Event::Expire => self.expire(now, sample, &mut actions),
-            Event::Interrupted(error) => self.interrupted(error, now, sample, &mut actions),
+            Event::Interrupted(error) => self.record_interruption(error, now, sample, &mut actions),
             Event::Close => {
                 self.activity = Activity::Closed;
                 self.unusable_from = Some(self.unusable_from.map_or(now, |from| from.min(now)));
@@ -103,27 +105,27 @@ impl Refresh {
         actions
     }
 
-    /// Makes the keys at hand older by `span`, which the monotonic clock did not count.
+    /// Adds `span`, which the monotonic clock has missed, to the age of the current keys.
     pub(super) fn age_by(&mut self, span: Duration) {
         self.times = self.times.map(|times| times.older_by(span));
         self.unusable_from = self.times.map_or(self.unusable_from, |times| Some(times.expires_at));
     }
 
-    /// When [`Event::Timer`] is due; `None` only before the start and after the end.
+    /// Returns when [`Event::Timer`] is due; `None` only before the first use and after the close.
     pub(super) fn wake_at(&self) -> Option<Monotonic> {
         let due = match self.activity {
             Activity::NotStarted | Activity::Closed => return None,
             _ => self.next_attempt()?,
         };
-        let next_standing = self.times.and_then(|times| match self.last_reported {
+        let next_change = self.times.and_then(|times| match self.last_reported {
             None | Some(FreshnessState::Expired) => None,
             Some(FreshnessState::Stale) => Some(times.expires_at),
             Some(FreshnessState::Fresh | FreshnessState::Aging) => Some(times.stale_at),
         });
-        Some(next_standing.map_or(due, |freshness_state| freshness_state.min(due)))
+        Some(next_change.map_or(due, |at| at.min(due)))
     }
 
-    /// When the next fetch starts, or the one in flight must be over.
+    /// Returns when the next fetch starts, or the deadline of the one in flight.
     pub(super) fn next_attempt(&self) -> Option<Monotonic> {
         match self.activity {
             Activity::NotStarted | Activity::Closed => None,
@@ -140,7 +142,7 @@ impl Refresh {
         }
     }
 
-    /// From when on a miss may start a fetch.
+    /// Returns the time from which an unknown kid may start a fetch.
     pub(super) fn unknown_kid_fetch_from(&self) -> Monotonic {
         self.unknown_kids.fetch_from(&self.policy)
     }
@@ -161,7 +163,7 @@ impl Refresh {
         self.failures
     }
 
-    /// From when on no key may be used, be it past or to come; `None` before anybody asked for one.
+    /// Returns the time, past or future, from which no key is usable; `None` before the first use of the source.
     pub(super) fn unusable_from(&self) -> Option<Monotonic> {
         self.unusable_from
     }
@@ -170,8 +172,8 @@ impl Refresh {
         self.last_error
     }
 
-    /// Notices that time has moved the data from one standing to another.
-    fn tell_standing(&mut self, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
+    /// Reports that the keys have become stale or have expired since the last step.
+    fn report_state_change(&mut self, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
         let (Some(times), Some(last_reported)) = (self.times, self.last_reported) else { return };
         let freshness_state = times.freshness_state(now);
         if freshness_state == FreshnessState::Stale && last_reported < FreshnessState::Stale {
@@ -179,52 +181,54 @@ impl Refresh {
         }
         if freshness_state == FreshnessState::Expired && last_reported < FreshnessState::Expired {
             actions.push(Action::NotifyExpired);
-            self.bring_forward(now, sample.first);
+            self.shorten_backoff(now, sample.first);
         }
         self.last_reported = Some(last_reported.max(freshness_state));
     }
 
     fn expire(&mut self, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
-        let Some(times) = self.times.map(|times| times.ended(now)) else { return };
+        let Some(times) = self.times.map(|times| times.expired_at(now)) else { return };
         self.times = Some(times);
         self.unusable_from = Some(times.expires_at);
-        self.tell_standing(now, sample, actions);
+        self.report_state_change(now, sample, actions);
     }
 
-    /// The service is down from now on: a long pause that began before is cut short, unless the server asked for it.
-    fn bring_forward(&mut self, now: Monotonic, jitter: Jitter) {
-        if let Activity::Backoff { until, ruled_by: Pause::Us } = &mut self.activity {
+    /// Shortens a running backoff when the keys expire, since every request fails from then on. A `Retry-After` of the server
+    /// stays.
+    fn shorten_backoff(&mut self, now: Monotonic, jitter: Jitter) {
+        if let Activity::Backoff { until, set_by: BackoffSource::Policy } = &mut self.activity {
             let longest = equal_jitter(self.policy.backoff_max_unavailable, jitter);
             *until = (*until).min(now.saturating_add(longest));
         }
     }
 
-    fn timer(&mut self, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
+    fn timer_fired(&mut self, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
         match self.activity {
             Activity::NotStarted | Activity::Closed => {}
             Activity::Idle if self.unknown_kids.has_follow_up() && now >= self.unknown_kid_fetch_from() => {
-                self.fetch(Cause::UnknownKid, now, sample, actions);
+                self.start_fetch(Cause::UnknownKid, now, sample, actions);
             }
             Activity::Idle if now >= self.times.unwrap_or(Times::NEVER).refresh_at => {
-                self.fetch(Cause::Scheduled, now, sample, actions);
+                self.start_fetch(Cause::Scheduled, now, sample, actions);
             }
-            Activity::Backoff { until, .. } if now >= until => self.fetch(Cause::Retry, now, sample, actions),
+            Activity::Backoff { until, .. } if now >= until => self.start_fetch(Cause::Retry, now, sample, actions),
             Activity::Fetching { deadline, .. } if now >= deadline => {
                 actions.push(Action::Abort);
-                self.failed(RefreshError::Timeout, None, now, sample, actions);
+                self.record_failure(RefreshError::Timeout, None, now, sample, actions);
             }
             Activity::Idle | Activity::Backoff { .. } | Activity::Fetching { .. } => {}
         }
     }
 
-    /// A miss starts a fetch only from rest: in flight it is joined, after a failure the backoff rules, and within the
-    /// cool-down it is owed one at the end, so that a published key is found without another request.
-    fn miss(&mut self, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
-        self.unknown_kids.seen(now, &self.policy);
+    /// Processes an unknown kid. It starts a fetch only if the machine is idle. It joins a fetch in flight. During the
+    /// cool-down it schedules a follow-up fetch, which finds a newly published key without another request. During a backoff
+    /// it does nothing.
+    fn record_unknown_kid(&mut self, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
+        self.unknown_kids.record_unknown_kid(now, &self.policy);
         match self.activity {
             Activity::Fetching { .. } => self.unknown_kids.join(),
             Activity::Idle if now >= self.unknown_kid_fetch_from() => {
-                self.fetch(Cause::UnknownKid, now, sample, actions);
+                self.start_fetch(Cause::UnknownKid, now, sample, actions);
                 self.unknown_kids.join();
             }
             Activity::Idle => self.unknown_kids.schedule_follow_up(),
@@ -232,25 +236,26 @@ impl Refresh {
         }
     }
 
-    /// A fetch brought nothing new to a miss that waited for it. One past all caches is followed by another at the end of
-    /// the cool-down, any other by one of the miss's own, whether or not anybody still waits.
-    fn unknown_kid_seen(&mut self, was_fresh: bool, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
-        if was_fresh && self.activity == Activity::Idle {
+    /// Continues with an unknown kid whose key a successful fetch did not bring. If that fetch bypassed caches, a follow-up
+    /// fetch is scheduled for the end of the cool-down. Otherwise the unknown kid is processed again, whether or not its
+    /// request still waits.
+    fn retry_unknown_kid(&mut self, bypassed_caches: bool, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
+        if bypassed_caches && self.activity == Activity::Idle {
             self.unknown_kids.schedule_follow_up();
         } else {
-            self.miss(now, sample, actions);
+            self.record_unknown_kid(now, sample, actions);
         }
     }
 
-    /// A fetch in flight may have begun before the change that the caller knows of: it gets its own after that one.
-    fn fetch_requested(&mut self, cause: Cause, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
+    /// Fetches now, or right after the fetch in flight, which may have started before the change that the caller knows of.
+    fn fetch_now(&mut self, cause: Cause, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
         match self.activity {
-            Activity::Fetching { .. } => self.demand = Some(cause),
-            _ => self.fetch(cause, now, sample, actions),
+            Activity::Fetching { .. } => self.queued_cause = Some(cause),
+            _ => self.start_fetch(cause, now, sample, actions),
         }
     }
 
-    fn finished(
+    fn finish_fetch(
         &mut self,
         generation: u64,
         outcome: Outcome,
@@ -262,9 +267,9 @@ impl Refresh {
             return;
         }
         match outcome {
-            Outcome::Loaded { remaining, change } => self.confirmed(remaining, change, now, sample, actions),
-            Outcome::NotModified { remaining } => self.confirmed(remaining, Change::Same, now, sample, actions),
-            Outcome::Failed { error, retry_after } => self.failed(error, retry_after, now, sample, actions),
+            Outcome::Loaded { remaining, change } => self.record_success(remaining, change, now, sample, actions),
+            Outcome::NotModified { remaining } => self.record_success(remaining, Change::Same, now, sample, actions),
+            Outcome::Failed { error, retry_after } => self.record_failure(error, retry_after, now, sample, actions),
         }
     }
 
@@ -275,25 +280,25 @@ impl Refresh {
         }
     }
 
-    fn interrupted(&mut self, error: RefreshError, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
+    fn record_interruption(&mut self, error: RefreshError, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
         match self.activity {
-            // Not the issuer's failure: the next task, on another runtime, fetches at once. If that one dies as well,
-            // runtimes come and go faster than the issuer answers, and must not ask it each time.
+            // The issuer has not failed, so the next task, on another runtime, fetches at once. If that one ends as well,
+            // runtimes end faster than the issuer responds, and the backoff applies.
             Activity::Fetching { .. } if error == RefreshError::Interrupted && !self.was_interrupted => {
                 self.was_interrupted = true;
-                self.activity = Activity::Backoff { until: now, ruled_by: Pause::Us };
+                self.activity = Activity::Backoff { until: now, set_by: BackoffSource::Policy };
             }
             Activity::Fetching { .. } => {
-                // Nobody is left to carry a fetch: one that was demanded comes after the next.
-                let demand = self.demand.take();
-                self.failed(error, None, now, sample, actions);
-                self.demand = demand;
+                // No task is left to run a fetch: a queued one follows the next fetch.
+                let queued_cause = self.queued_cause.take();
+                self.record_failure(error, None, now, sample, actions);
+                self.queued_cause = queued_cause;
             }
             _ => {}
         }
     }
 
-    fn confirmed(
+    fn record_success(
         &mut self,
         remaining: Option<Duration>,
         change: Change,
@@ -301,7 +306,7 @@ impl Refresh {
         sample: Sample,
         actions: &mut Vec<Action>,
     ) {
-        let was_fresh = self.in_flight().is_some_and(Cause::is_fresh);
+        let bypassed_caches = self.in_flight().is_some_and(Cause::bypasses_caches);
         let phase = if self.times.is_none() { Phase::First } else { Phase::Later };
         let times = Times::new(remaining, &self.policy, phase, now, sample);
         actions.push(Action::Publish(times));
@@ -319,14 +324,14 @@ impl Refresh {
         }
         let joined = self.unknown_kids.take_joined();
         self.set_activity(Activity::Idle, now, sample, actions);
-        // Who does not find its key in a set that changed asks again.
+        // After a change, requests check the new key set and report their kid again if it is still unknown.
         if joined && change == Change::Same {
-            self.unknown_kid_seen(was_fresh, now, sample, actions);
+            self.retry_unknown_kid(bypassed_caches, now, sample, actions);
         }
     }
 
-    /// The keys at hand stay as they are; a failure moves none of their times.
-    fn failed(
+    /// Processes a failed fetch. The current keys and their times do not change.
+    fn record_failure(
         &mut self,
         error: RefreshError,
         retry_after: Option<Duration>,
@@ -334,35 +339,35 @@ impl Refresh {
         sample: Sample,
         actions: &mut Vec<Action>,
     ) {
-        let own = self.backoff(now, sample.first);
-        let longest = self.longest_backoff(own, now);
-        let asked = retry_after.map(|asked| asked.min(longest)).filter(|asked| *asked > own);
-        let pause = asked.unwrap_or(own);
-        let ruled_by = if asked.is_some() { Pause::Server } else { Pause::Us };
+        let own = self.next_backoff(now, sample.first);
+        let longest = self.retry_after_limit(own, now);
+        let requested = retry_after.map(|span| span.min(longest)).filter(|span| *span > own);
+        let pause = requested.unwrap_or(own);
+        let set_by = if requested.is_some() { BackoffSource::RetryAfter } else { BackoffSource::Policy };
         self.failures = self.failures.saturating_add(1);
         self.last_error = Some(error);
-        // The retry may be answered by a cache; a miss that waited for less than that waits for the retry.
-        if self.in_flight().is_some_and(Cause::is_fresh) && self.unknown_kids.take_joined() {
+        // A cache may answer the retry, so an unknown kid that joined a fetch past the caches gets another such fetch.
+        if self.in_flight().is_some_and(Cause::bypasses_caches) && self.unknown_kids.take_joined() {
             self.unknown_kids.schedule_follow_up();
         }
         actions.push(Action::NotifyFailed { error, consecutive: self.failures, next_in: pause });
-        self.set_activity(Activity::Backoff { until: now.saturating_add(pause), ruled_by }, now, sample, actions);
+        self.set_activity(Activity::Backoff { until: now.saturating_add(pause), set_by }, now, sample, actions);
     }
 
-    /// Enters a pause, unless somebody is waiting for a fetch of its own.
+    /// Sets the activity after a fetch, or starts the queued fetch if there is one.
     fn set_activity(&mut self, activity: Activity, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
         self.activity = activity;
-        if let Some(cause) = self.demand.take() {
-            self.fetch(cause, now, sample, actions);
+        if let Some(cause) = self.queued_cause.take() {
+            self.start_fetch(cause, now, sample, actions);
         }
     }
 
-    fn fetch(&mut self, cause: Cause, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
+    fn start_fetch(&mut self, cause: Cause, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
         use RefreshError::{Redirect, Status, UnexpectedNotModified};
         let deadline = now.saturating_add(self.policy.operation_timeout);
         let conditional = match cause {
             Cause::Scheduled => true,
-            // It may have been the validator that the server, or something on the way, did not like.
+            // The server, or something on the path, may have rejected the conditional request.
             Cause::Retry => !matches!(self.last_error, Some(Status { .. } | Redirect | UnexpectedNotModified)),
             _ => false,
         };
@@ -372,15 +377,16 @@ impl Refresh {
         if cause == Cause::UnknownKid {
             self.unknown_kids.record_fetch(now, sample.second);
         }
-        if cause.is_fresh() {
+        if cause.bypasses_caches() {
             self.unknown_kids.clear_follow_up();
         }
         actions.push(Action::Fetch(FetchOrder { generation: self.generation, cause, condition, deadline }));
     }
 
-    /// How long a server may tell us to stay away. What it tells a fetch that a stranger caused, or the retry of one, does not
-    /// put off the scheduled refresh, which may be answered otherwise.
-    fn longest_backoff(&self, own: Duration, now: Monotonic) -> Duration {
+    /// Returns the longest `Retry-After` that is accepted. A response to a fetch for an unknown kid, or to the retry of one,
+    /// does not delay the scheduled refresh: clients can trigger such fetches, and the scheduled request may be answered
+    /// differently.
+    fn retry_after_limit(&self, own: Duration, now: Monotonic) -> Duration {
         let longest = self.policy.retry_after_max;
         let Some(times) = self.times else { return longest };
         match self.in_flight() {
@@ -391,14 +397,15 @@ impl Refresh {
         longest.min(times.refresh_at.saturating_since(now).max(own))
     }
 
-    fn backoff(&self, now: Monotonic, jitter: Jitter) -> Duration {
+    fn next_backoff(&self, now: Monotonic, jitter: Jitter) -> Duration {
         let usable = self.times.is_some_and(|times| times.freshness_state(now) < FreshnessState::Expired);
         let longest = if usable { self.policy.backoff_max } else { self.policy.backoff_max_unavailable };
         equal_jitter(doubled(self.policy.backoff_min, self.failures).min(longest), jitter)
     }
 }
 
-/// Half of the pause is certain, so that the number of attempts has a hard bound, which full jitter has not.
+/// Returns a random pause between half of `pause` and `pause`. Unlike full jitter this gives the number of attempts a hard
+/// limit.
 fn equal_jitter(pause: Duration, jitter: Jitter) -> Duration {
     jitter.between(jitter::percent(pause, 50), pause)
 }

@@ -1,4 +1,4 @@
-//! The budget for unknown key ids: strangers can spend it, and nothing else.
+//! The rate limit of fetches for unknown kids, which unauthenticated clients can trigger. No other fetch counts against it.
 
 use std::mem;
 use std::time::Duration;
@@ -8,49 +8,50 @@ use crate::jwks::jitter::{self, Jitter};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::doubled;
 
-/// How often unknown key ids have cost a fetch lately.
+/// Limits the rate of fetches for unknown kids with an adaptive cool-down.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct UnknownKidLimiter {
     last_fetch: Option<Monotonic>,
     last_seen: Option<Monotonic>,
-    /// Fetches in a row that brought nothing new.
+    /// The number of consecutive fetches without a change of the key set.
     unchanged_fetches: u32,
-    /// By how much the cool-down that runs is shortened: what strangers send to all replicas at once must not make them
-    /// fetch at once ever after.
+    /// The part by which the current cool-down is shortened at random. Without it, replicas that receive the same flood would
+    /// fetch at the same times from then on.
     jitter: Jitter,
-    /// When the set last changed and so made the cool-down short again.
+    /// When a change of the key set last reset the cool-down.
     last_change: Option<Monotonic>,
-    /// A miss came within the cool-down and is owed a fetch at its end.
+    /// An unknown kid arrived during the cool-down; a fetch follows at its end.
     follow_up_due: bool,
-    /// A miss waits for the fetch in flight.
+    /// An unknown kid waits for the fetch in flight.
     joined: bool,
 }
 
 impl UnknownKidLimiter {
-    /// A miss came. After a quiet while the cool-down starts from its minimum.
-    pub(super) fn seen(&mut self, now: Monotonic, policy: &RefreshPolicy) {
+    /// Records an unknown kid. After `unknown_kid_quiet` without one the cool-down starts at its minimum.
+    pub(super) fn record_unknown_kid(&mut self, now: Monotonic, policy: &RefreshPolicy) {
         if self.last_seen.is_some_and(|at| is_long_ago(at, now, policy)) {
             self.unchanged_fetches = 0;
         }
         self.last_seen = Some(now);
     }
 
-    /// From when on a miss may start a fetch.
+    /// Returns the time from which an unknown kid may start a fetch.
     pub(super) fn fetch_from(&self, policy: &RefreshPolicy) -> Monotonic {
         self.last_fetch.map_or(Monotonic::default(), |last| last.saturating_add(self.cooldown(policy)))
     }
 
-    /// A fetch for misses starts. It is fruitless until it proves otherwise: one that fails is as fruitless as one that
-    /// brings nothing new.
+    /// Records the start of a fetch for unknown kids. It counts as unchanged until [`record_change`](Self::record_change) is
+    /// called; a failed fetch counts as unchanged, too.
     pub(super) fn record_fetch(&mut self, now: Monotonic, jitter: Jitter) {
         self.last_fetch = Some(now);
-        // A fetch that was owed is no quiet, however late it comes.
+        // A follow-up fetch ends the quiet period, however late it starts.
         self.last_seen = Some(now);
         self.jitter = jitter;
         self.unchanged_fetches = self.unchanged_fetches.saturating_add(1);
     }
 
-    /// The set has changed. An issuer whose set differs at every fetch does not take the budget away.
+    /// Records a change of the key set, which resets the cool-down. It does so at most once per `unknown_kid_quiet`: an
+    /// issuer whose key set changes with every fetch must not lift the limit.
     pub(super) fn record_change(&mut self, now: Monotonic, policy: &RefreshPolicy) {
         if self.unchanged_fetches > 0 && self.last_change.is_none_or(|at| is_long_ago(at, now, policy)) {
             self.unchanged_fetches = 0;
@@ -58,22 +59,22 @@ impl UnknownKidLimiter {
         }
     }
 
-    /// A miss waits for the fetch in flight, whether it began for it or before it.
+    /// Records that an unknown kid waits for the fetch in flight, whatever the cause of that fetch.
     pub(super) fn join(&mut self) {
         self.joined = true;
     }
 
-    /// The fetch that was in flight has an outcome: says whether a miss waited for it.
+    /// Returns whether an unknown kid waited for the fetch that has just ended, and resets that state.
     pub(super) fn take_joined(&mut self) -> bool {
         mem::take(&mut self.joined)
     }
 
-    /// A miss came too early: the fetch at the end of the cool-down finds the key without another request.
+    /// Schedules a fetch for the end of the cool-down, so that no second request is needed to trigger it.
     pub(super) fn schedule_follow_up(&mut self) {
         self.follow_up_due = true;
     }
 
-    /// A fetch past all caches starts, whatever for.
+    /// Clears the follow-up fetch, since a fetch that bypasses caches starts.
     pub(super) fn clear_follow_up(&mut self) {
         self.follow_up_due = false;
     }
@@ -82,11 +83,11 @@ impl UnknownKidLimiter {
         self.follow_up_due
     }
 
-    /// The first fruitless fetch keeps the cool-down at its minimum, each further one doubles it.
+    /// Returns the cool-down. It is at its minimum after the first unchanged fetch and doubles with each further one.
     pub(super) fn cooldown(&self, policy: &RefreshPolicy) -> Duration {
-        let whole = doubled(policy.unknown_kid_cooldown_min, self.unchanged_fetches.saturating_sub(1))
+        let full = doubled(policy.unknown_kid_cooldown_min, self.unchanged_fetches.saturating_sub(1))
             .min(policy.unknown_kid_cooldown_max);
-        self.jitter.between(jitter::percent(whole, 100_u8.saturating_sub(policy.jitter_percent)), whole)
+        self.jitter.between(jitter::percent(full, 100_u8.saturating_sub(policy.jitter_percent)), full)
     }
 }
 
