@@ -6,7 +6,7 @@
 //!
 //! Takes the origin of the page, and prints where the API listens and a token to call it with.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints what it does")]
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 use std::process::ExitCode;
 
@@ -14,34 +14,34 @@ use anyhow::Context as _;
 use axum::routing::get;
 use axum::{Json, Router};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, Uri};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
 use tower_http::cors::CorsLayer;
+
+mod log;
+mod outcome;
 
 const USAGE: &str = "browser needs the origin of the page that calls the API, such as
   cargo run --example browser -- http://localhost:3000";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::exit_code(run().await)
 }
 
 async fn run() -> anyhow::Result<()> {
+    log::start();
     let page = std::env::args().nth(1).context(USAGE)?;
+    let page = origin(&page).with_context(|| {
+        format!("{page:?} is not an origin: write scheme, host and port without a path, such as http://localhost:3000")
+    })?;
     let issuer = TestIssuer::auth0("northwind.eu.auth0.com");
     let api = Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"));
     let validator = Validator::builder(api).with_fetch(issuer.clone()).build()?;
 
-    let origin = page.parse::<HeaderValue>().with_context(|| format!("{page:?} is not an origin"))?;
     let cors = CorsLayer::new()
-        .allow_origin(origin)
+        .allow_origin(page)
         .allow_methods([Method::GET])
         .allow_headers([AUTHORIZATION])
         // Without this the page sees the status of a refusal and not why.
@@ -52,12 +52,23 @@ async fn run() -> anyhow::Result<()> {
         // Added last, it runs first: preflights are answered before anybody asks for a token.
         .layer(cors);
 
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("cannot listen on 127.0.0.1:0")?;
     let token = issuer.token().audience("https://api.northwind.com").scope("read:orders").subject("ann").sign();
     println!("token {token}");
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app).await?;
     Ok(())
+}
+
+/// Parses the value of an `Origin` header: scheme, host and an optional port (RFC 6454 §6.2), in lower case.
+fn origin(text: &str) -> Option<HeaderValue> {
+    let text = text.to_ascii_lowercase();
+    let uri: Uri = text.parse().ok()?;
+    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+    if authority.as_str().contains('@') || format!("{scheme}://{authority}") != text {
+        return None;
+    }
+    text.parse().ok()
 }
 
 async fn orders(claims: Claims) -> Json<serde_json::Value> {

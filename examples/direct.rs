@@ -6,10 +6,14 @@
 
 #![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
+use std::process::ExitCode;
+
 use serde::Deserialize;
 use tower_bearer::rejection::CheckError;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, Claims, Issuer, Validator};
+
+mod outcome;
 
 /// What this application reads beyond the registered claims.
 #[derive(Deserialize)]
@@ -19,7 +23,11 @@ struct Northwind {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    outcome::exit_code(run().await)
+}
+
+async fn run() -> anyhow::Result<()> {
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
     let api = Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"));
     let validator =

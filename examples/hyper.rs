@@ -23,18 +23,16 @@ use tower::{ServiceBuilder, service_fn};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
 
+mod log;
+mod outcome;
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::exit_code(run().await)
 }
 
 async fn run() -> anyhow::Result<()> {
+    log::start();
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
     let api = Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"));
     let validator = Validator::builder(api).with_fetch(server.clone()).build()?;

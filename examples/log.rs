@@ -1,4 +1,4 @@
-//! The log of an example: standard error, level `info` unless `RUST_LOG` says otherwise.
+//! The log of an example: standard error, level `info` unless `RUST_LOG` is set.
 
 use std::io::{self, IsTerminal as _};
 
@@ -8,16 +8,30 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Starts the log. `RUST_LOG` holds a level or `target=level` pairs, such as `info,tower_bearer=debug`.
 pub(crate) fn start() {
-    let chosen = std::env::var("RUST_LOG").ok().map(|text| text.parse::<Targets>());
-    let info = Targets::new().with_default(LevelFilter::INFO);
-    let (filter, error) = match chosen {
-        None => (info, None),
-        Some(Ok(filter)) => (filter, None),
-        Some(Err(error)) => (info, Some(error)),
+    let text = std::env::var("RUST_LOG").unwrap_or_default();
+    let (filter, warning) = match filter(text.trim()) {
+        Ok(filter) => (filter, None),
+        Err(warning) => (info(), Some(warning)),
     };
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     tracing_subscriber::registry().with(lines).with(filter).init();
-    if let Some(error) = error {
-        tracing::warn!("RUST_LOG is ignored: {error}");
+    if let Some(warning) = warning {
+        tracing::warn!("RUST_LOG is ignored: {warning}");
     }
+}
+
+/// Parses the text of `RUST_LOG`; an empty text counts as unset.
+fn filter(text: &str) -> Result<Targets, String> {
+    if text.is_empty() {
+        return Ok(info());
+    }
+    // `Targets` reads a single word that is no level as the name of a target: a misspelt level turns the log off.
+    if !text.contains([',', '=']) && text.parse::<LevelFilter>().is_err() {
+        return Err(format!("{text:?} is not a level (off, error, warn, info, debug, trace) or a target=level pair"));
+    }
+    text.parse().map_err(|error| format!("{error}"))
+}
+
+fn info() -> Targets {
+    Targets::new().with_default(LevelFilter::INFO)
 }

@@ -8,6 +8,8 @@
 
 #![expect(clippy::print_stdout, clippy::indexing_slicing, reason = "an example prints what it does")]
 
+use std::process::ExitCode;
+
 use anyhow::{Context as _, bail};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -17,12 +19,21 @@ use tower_bearer::metadata::ProtectedResourceMetadata;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
 
+mod log;
+mod outcome;
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+async fn main() -> ExitCode {
+    outcome::exit_code(run().await)
+}
+
+async fn run() -> anyhow::Result<()> {
+    log::start();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("cannot listen on 127.0.0.1:0")?;
     let resource = format!("http://{}/mcp", listener.local_addr()?);
     let authorization_server =
-        TestIssuer::new().with_client("assistant", "its-secret").with_api(&resource, ["tools:call"]).serve().await?;
+        TestIssuer::new().with_client("assistant", "its-secret").with_api(&resource, ["tools:call"]);
+    let authorization_server = authorization_server.serve().await.context("cannot start the authorization server")?;
     let app = app(&resource, authorization_server.url())?;
     let serving = tokio::spawn(axum::serve(listener, app).into_future());
 

@@ -6,11 +6,11 @@
 //!
 //! Serves `GET /me` on a free port of 127.0.0.1, and says which.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints what it does")]
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -19,21 +19,16 @@ use tower_bearer::fetch::ReqwestFetch;
 use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Validator};
 
 mod log;
+mod outcome;
 
-const USAGE: &str =
-    "private_ca needs a PEM file with the certificates of the private authority, the issuer and the audience, such as
+const USAGE: &str = "private_ca needs three arguments: a PEM file with the certificates of the private authority,
+the issuer and the audience, such as
   cargo run --example private_ca -- company-ca.pem https://id.northwind.internal https://api.northwind.com
 The names of algorithms may follow (default: RS256).";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::exit_code(run().await)
 }
 
 async fn run() -> anyhow::Result<()> {
@@ -44,7 +39,7 @@ async fn run() -> anyhow::Result<()> {
     };
     let mut trusted = Issuer::oidc(issuer);
     if !algorithms.is_empty() {
-        let parsed: Result<Vec<Algorithm>, _> = algorithms.iter().map(|name| name.parse()).collect();
+        let parsed: anyhow::Result<Vec<Algorithm>> = algorithms.iter().map(|name| algorithm(name)).collect();
         trusted = trusted.with_algorithms(parsed?);
     }
     let fetch = ReqwestFetch::with_root_certificates(
@@ -54,10 +49,14 @@ async fn run() -> anyhow::Result<()> {
     let validator = Validator::builder(Api::new(audience, trusted)).with_fetch(fetch).build()?;
 
     let app = Router::new().route("/me", get(me)).layer(BearerLayer::new(validator).with_json_body());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("cannot listen on 127.0.0.1:0")?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app).await?;
     Ok(())
+}
+
+fn algorithm(name: &str) -> anyhow::Result<Algorithm> {
+    name.parse().map_err(|error| anyhow!("{name:?} is {error}"))
 }
 
 async fn me(claims: Claims) -> impl IntoResponse {

@@ -12,6 +12,8 @@
     reason = "an example prints what it does"
 )]
 
+use std::process::ExitCode;
+
 use anyhow::Context as _;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -20,19 +22,27 @@ use serde_json::{Value, json};
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
 use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
 
+mod log;
+mod outcome;
+
 const AUDIENCE: &str = "https://api.northwind.com";
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let server =
-        TestIssuer::new().with_client("my-client", "my-secret").with_api(AUDIENCE, ["read:orders"]).serve().await?;
+async fn main() -> ExitCode {
+    outcome::exit_code(run().await)
+}
+
+async fn run() -> anyhow::Result<()> {
+    log::start();
+    let server = TestIssuer::new().with_client("my-client", "my-secret").with_api(AUDIENCE, ["read:orders"]);
+    let server = server.serve().await.context("cannot start the test issuer")?;
 
     // The API. For a real tenant the issuer is `Issuer::auth0("tenant.eu.auth0.com")`.
     let validator = Validator::new(Api::new(AUDIENCE, Issuer::oidc(server.url())))?;
     let app = Router::new()
         .route("/orders", get(orders).route_layer(RequireLayer::scope("read:orders").with_json_body()))
         .layer(BearerLayer::new(validator.clone()).with_json_body());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("cannot listen on 127.0.0.1:0")?;
     let orders_url = format!("http://{}/orders", listener.local_addr()?);
     let running = tokio::spawn(axum::serve(listener, app).into_future());
 
@@ -153,7 +163,7 @@ fn print_commands(token_endpoint: &str, orders_url: &str) {
     println!("\nBoth servers run until Ctrl-C. Get a token and call the API:\n");
     println!("  TOKEN=$(curl -s {token_endpoint} \\");
     println!("    -H 'content-type: application/json' \\");
-    println!("    -d '{}' \\", grant());
+    println!("    -d '{}' \\", format!("{:#}", grant()).replace('\n', "\n    "));
     println!("    | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')");
     println!("  curl -i {orders_url} -H \"Authorization: Bearer $TOKEN\"");
     println!("  curl -i {orders_url}");

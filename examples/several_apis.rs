@@ -6,18 +6,27 @@
 
 #![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
+use std::process::ExitCode;
+
+use anyhow::Context as _;
 use axum::Router;
 use axum::routing::get;
 use reqwest::Client;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Secret, Validator};
 
+mod outcome;
+
 const ORDERS: &str = "https://orders.northwind.com";
 const STOCK: &str = "https://stock.northwind.com";
 const LEGACY: &str = "https://legacy.northwind.com";
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    outcome::exit_code(run().await)
+}
+
+async fn run() -> anyhow::Result<()> {
     // One tenant: its APIs `orders` and `stock` are signed with RS256, `legacy` with HS256 and a secret of its own.
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
     let old = TestIssuer::named(server.issuer()).with_algorithms([Algorithm::HS256]);
@@ -29,7 +38,7 @@ async fn main() -> anyhow::Result<()> {
     let legacy = Validator::new(Api::new(LEGACY, secret))?;
 
     let app = Router::new().nest("/orders", api(orders)).nest("/stock", api(stock)).nest("/legacy", api(legacy));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("cannot listen on 127.0.0.1:0")?;
     let url = format!("http://{}", listener.local_addr()?);
     let serving = tokio::spawn(axum::serve(listener, app).into_future());
 

@@ -9,6 +9,9 @@
 
 #![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
+use std::process::ExitCode;
+
+use anyhow::Context as _;
 use axum::Router;
 use axum::routing::get;
 use http::header::AUTHORIZATION;
@@ -18,11 +21,17 @@ use tower_bearer::{Api, BearerLayer, Issuer, RequireLayer, Validator};
 
 #[path = "../log.rs"]
 mod log;
+#[path = "../outcome.rs"]
+mod outcome;
 
 const AUDIENCE: &str = "https://api.northwind.example/";
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    outcome::exit_code(run().await)
+}
+
+async fn run() -> anyhow::Result<()> {
     log::start();
     // Buckets from a remembered token to one that waits for keys.
     let buckets = [0.000_002, 0.000_01, 0.000_05, 0.000_2, 0.001, 0.01, 0.1, 1.0, 5.0];
@@ -38,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
         .layer(BearerLayer::new(validator))
         .route("/metrics", get(async move || recorder.render()));
 
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("cannot listen on 127.0.0.1:0")?;
     let origin = format!("http://{}", listener.local_addr()?);
     println!("listening on {origin}");
     let serving = tokio::spawn(async { axum::serve(listener, app).await });

@@ -28,7 +28,8 @@ pub(crate) mod settings;
 
 pub(crate) const USAGE: &str =
     "usage: doctor <config.toml> <token, or - for standard input> [--host <host>] [--scope <scope of a route>]
-try it: doctor examples/server/server.toml - < examples/server/rejected.jwt";
+such as
+  cargo run --example doctor -- examples/server/server.toml - < examples/server/rejected.jwt";
 
 const ACCEPTED: u8 = 0;
 const REFUSED: u8 = 1;

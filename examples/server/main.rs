@@ -35,6 +35,9 @@ use self::settings::Settings;
 mod log;
 mod settings;
 
+const USAGE: &str = "usage: server <config.toml>, such as
+  cargo run --example server -- examples/server/server.toml";
+
 fn main() -> ExitCode {
     log::start();
     let outcome = tokio::runtime::Runtime::new().map_err(Box::from).and_then(|runtime| {
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args_os().nth(1).ok_or("usage: server <config.toml>, such as examples/server/server.toml")?;
+    let path = std::env::args_os().nth(1).ok_or(USAGE)?;
     let Settings { listen, validator } = Settings::read(path.as_ref())?;
     // Before anybody can know that the server listens: a signal must not find it without its handler.
     let mut stop = Stop::listen()?;

@@ -4,10 +4,14 @@
 //! cargo run --example tonic
 //! ```
 //!
-//! With `-- --serve` it keeps running and prints tokens, for a client of your own. No protoc and no build script: `tonic/greeter.rs` is the service by hand.
+//! With `-- --serve` it keeps running and prints tokens, for your own client. It needs neither protoc nor a build script:
+//! `examples/tonic/greeter.rs` implements the service by hand.
 
 #![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
+use std::process::ExitCode;
+
+use anyhow::Context as _;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Server};
 use tower_bearer::testing::TestIssuer;
@@ -16,16 +20,25 @@ use tower_bearer::{Api, BearerLayer, Issuer, RequireLayer, Validator};
 use self::greeter::Greeter;
 
 mod greeter;
+#[path = "../log.rs"]
+mod log;
+#[path = "../outcome.rs"]
+mod outcome;
 
 const AUDIENCE: &str = "https://grpc.northwind.com";
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    outcome::exit_code(run().await)
+}
+
+async fn run() -> anyhow::Result<()> {
+    log::start();
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
     let api = Api::new(AUDIENCE, Issuer::auth0("northwind.eu.auth0.com"));
     let validator = Validator::builder(api).with_fetch(server.clone()).build()?;
 
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("cannot listen on 127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let serving = tokio::spawn(
         Server::builder()
