@@ -1,10 +1,10 @@
-//! An API that a page of another origin calls with `fetch`: CORS outside, the token inside, the challenge exposed.
+//! An API that a page of another origin calls with `fetch`: CORS layer outside, bearer layer inside, challenge exposed.
 //!
 //! ```text
 //! cargo run --example browser -- http://localhost:3000
 //! ```
 //!
-//! Takes the origin of the page, and prints where the API listens and a token to call it with.
+//! The argument is the origin of the page. Prints a token and the address of the API.
 
 #![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
@@ -44,12 +44,12 @@ async fn run() -> anyhow::Result<()> {
         .allow_origin(page)
         .allow_methods([Method::GET])
         .allow_headers([AUTHORIZATION])
-        // Without this the page sees the status of a refusal and not why.
+        // Without this the page sees the status of a rejection, but not the challenge.
         .expose_headers([WWW_AUTHENTICATE]);
     let app = Router::new()
         .route("/orders", get(orders).route_layer(RequireLayer::scope("read:orders").with_json_body()))
         .layer(BearerLayer::new(validator).with_realm("northwind").with_json_body())
-        // Added last, it runs first: preflights are answered before anybody asks for a token.
+        // The layer that is added last runs first: it answers preflights before a token is required.
         .layer(cors);
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("cannot listen on 127.0.0.1:0")?;

@@ -15,7 +15,7 @@ use tower_bearer::{Api, Claims, Issuer, Validator};
 
 mod outcome;
 
-/// What this application reads beyond the registered claims.
+/// The custom claims of this application.
 #[derive(Deserialize)]
 struct Northwind {
     #[serde(rename = "https://northwind.com/department")]
@@ -46,7 +46,7 @@ async fn run() -> anyhow::Result<()> {
         .scope("read:orders");
 
     let claims = validator.validate(&token.clone().sign()).await?;
-    println!("{} of {} may {:?}", claims.subject().unwrap_or("somebody"), claims.custom().department, claims.scopes());
+    println!("{} of {} may {:?}", claims.subject().unwrap_or("unknown"), claims.custom().department, claims.scopes());
 
     for (what, token) in [
         ("expired", token.clone().expired()),

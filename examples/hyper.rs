@@ -1,10 +1,10 @@
-//! The layer without axum: a hyper server whose service is made of tower layers.
+//! The layers without axum: a hyper server with a tower service.
 //!
 //! ```text
 //! cargo run --example hyper -- 127.0.0.1:8081
 //! ```
 //!
-//! Speaks HTTP/1.1 and HTTP/2, and prints a token to call it with.
+//! Serves HTTP/1.1 and HTTP/2, and prints a `curl` command with a token.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints what it does")]
 
@@ -60,7 +60,7 @@ async fn run() -> anyhow::Result<()> {
 }
 
 async fn hello(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    // The layer put the claims there, or the request would not have come this far.
-    let subject = request.extensions().get::<Claims>().and_then(|claims| claims.subject()).unwrap_or("somebody");
+    // The layer inserts the claims before it calls this service.
+    let subject = request.extensions().get::<Claims>().and_then(|claims| claims.subject()).unwrap_or("unknown");
     Ok(Response::new(Full::from(format!("hello {subject}\n"))))
 }

@@ -1,8 +1,8 @@
-//! A server in the manner of the Model Context Protocol, and a client that knows nothing but its URL: from the 401 it
-//! finds the metadata (RFC 9728), from there the authorization server (RFC 8414), and from there a token.
+//! A server like those of the Model Context Protocol, and a client that knows only its URL. The 401 leads the client to the
+//! metadata (RFC 9728), the metadata to the authorization server (RFC 8414), and that server issues a token.
 //!
 //! ```text
-//! cargo run --example mcp_server              # walks the whole way and ends
+//! cargo run --example mcp_server              # runs all steps and ends
 //! cargo run --example mcp_server -- --serve   # keeps both servers running
 //! ```
 
@@ -38,7 +38,7 @@ async fn run() -> anyhow::Result<()> {
     let serving = tokio::spawn(axum::serve(listener, app).into_future());
 
     let client = Client::builder().no_proxy().build()?;
-    let tools = walk(&client, &resource).await?;
+    let tools = discover_and_call(&client, &resource).await?;
     println!("tools: {tools}");
 
     if std::env::args().any(|argument| argument == "--serve") {
@@ -50,19 +50,19 @@ async fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The server: one endpoint for JSON-RPC, and the document that tells of it.
+/// The server: one endpoint for JSON-RPC, and its metadata document.
 fn app(resource: &str, issuer: &str) -> anyhow::Result<Router> {
     let validator = Validator::new(Api::new(resource, Issuer::oidc(issuer)))?;
     let metadata =
         ProtectedResourceMetadata::new(resource, [issuer])?.with_scopes(["tools:call"])?.with_name("Northwind tools");
     let bearer = BearerLayer::new(validator).with_resource_metadata(&metadata).with_challenge_scope("tools:call");
-    let rpc =
-        Router::new().route("/mcp", post(answer)).route_layer(RequireLayer::scope("tools:call")).route_layer(bearer);
+    let routes =
+        Router::new().route("/mcp", post(rpc)).route_layer(RequireLayer::scope("tools:call")).route_layer(bearer);
     // The document is public: no layer around it.
-    Ok(rpc.route(metadata.path(), get(metadata.clone())))
+    Ok(routes.route(metadata.path(), get(metadata.clone())))
 }
 
-async fn answer(claims: Claims, Json(call): Json<Value>) -> Json<Value> {
+async fn rpc(claims: Claims, Json(call): Json<Value>) -> Json<Value> {
     let result = match call["method"].as_str() {
         Some("tools/list") => json!({ "tools": [{ "name": "orders", "description": "lists the orders" }] }),
         _ => json!({ "serverInfo": { "name": "northwind" }, "client": claims.client_id() }),
@@ -70,21 +70,21 @@ async fn answer(claims: Claims, Json(call): Json<Value>) -> Json<Value> {
     Json(json!({ "jsonrpc": "2.0", "id": call["id"], "result": result }))
 }
 
-/// The client.
-async fn walk(client: &Client, url: &str) -> anyhow::Result<Value> {
-    let refused = list_tools(client, url, None).await?;
-    if refused.status() != StatusCode::UNAUTHORIZED {
-        bail!("expected 401, got {}", refused.status());
+/// The client: calls the server without a token, follows the challenge, gets a token and calls again.
+async fn discover_and_call(client: &Client, url: &str) -> anyhow::Result<Value> {
+    let rejected = list_tools(client, url, None).await?;
+    if rejected.status() != StatusCode::UNAUTHORIZED {
+        bail!("expected 401, got {}", rejected.status());
     }
-    let challenge = refused.headers().get("www-authenticate").context("no challenge")?.to_str()?.to_owned();
-    println!("1. {} {challenge}", refused.status().as_u16());
+    let challenge = rejected.headers().get("www-authenticate").context("no challenge")?.to_str()?.to_owned();
+    println!("1. {} {challenge}", rejected.status().as_u16());
 
-    let place = parameter(&challenge, "resource_metadata").context("the challenge names no metadata")?;
-    let metadata: Value = client.get(place).send().await?.error_for_status()?.json().await?;
-    println!("2. {place}\n   {metadata}");
-    // RFC 9728 §3.3: the document must be about the very URL that was asked.
+    let metadata_url = parameter(&challenge, "resource_metadata").context("the challenge names no metadata")?;
+    let metadata: Value = client.get(metadata_url).send().await?.error_for_status()?.json().await?;
+    println!("2. {metadata_url}\n   {metadata}");
+    // RFC 9728 §3.3: `resource` must equal the URL of the request.
     if metadata["resource"] != url {
-        bail!("the metadata is about another resource");
+        bail!("the metadata belongs to another resource");
     }
 
     let issuer = metadata["authorization_servers"][0].as_str().context("no authorization server")?;
@@ -102,10 +102,10 @@ async fn walk(client: &Client, url: &str) -> anyhow::Result<Value> {
     ];
     let granted: Value = client.post(endpoint).form(&grant).send().await?.error_for_status()?.json().await?;
     let token = granted["access_token"].as_str().context("no access token")?;
-    println!("4. a token of {} octets", token.len());
+    println!("4. a token of {} bytes", token.len());
 
-    let answer: Value = list_tools(client, url, Some(token)).await?.error_for_status()?.json().await?;
-    Ok(answer["result"]["tools"].clone())
+    let response: Value = list_tools(client, url, Some(token)).await?.error_for_status()?.json().await?;
+    Ok(response["result"]["tools"].clone())
 }
 
 async fn list_tools(client: &Client, url: &str, token: Option<&str>) -> Result<Response, reqwest::Error> {
@@ -116,7 +116,7 @@ async fn list_tools(client: &Client, url: &str, token: Option<&str>) -> Result<R
     }
 }
 
-/// A parameter of a challenge; its values hold neither quotes nor backslashes here.
+/// Returns a parameter of a challenge; the values here contain neither quotes nor backslashes.
 fn parameter<'c>(challenge: &'c str, name: &str) -> Option<&'c str> {
     let (_, rest) = challenge.split_once(&format!("{name}=\""))?;
     rest.split_once('"').map(|(value, _)| value)

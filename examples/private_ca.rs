@@ -1,10 +1,10 @@
-//! An issuer whose certificate comes from a private authority.
+//! An issuer with a certificate of a private certificate authority.
 //!
 //! ```text
 //! cargo run --example private_ca -- company-ca.pem https://id.northwind.internal https://api.northwind.com [RS256]
 //! ```
 //!
-//! Serves `GET /me` on a free port of 127.0.0.1, and says which.
+//! Serves `GET /me` on a free port of 127.0.0.1 and prints the address.
 
 #![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
@@ -21,10 +21,10 @@ use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Validator};
 mod log;
 mod outcome;
 
-const USAGE: &str = "private_ca needs three arguments: a PEM file with the certificates of the private authority,
+const USAGE: &str = "private_ca needs three arguments: a PEM file with the CA certificates,
 the issuer and the audience, such as
   cargo run --example private_ca -- company-ca.pem https://id.northwind.internal https://api.northwind.com
-The names of algorithms may follow (default: RS256).";
+Optional further arguments are the names of algorithms (default: RS256).";
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! A test issuer, an API behind the layer, and the answers to one good and sixteen bad requests.
+//! A test issuer, an API behind the layer, and the responses to one valid and sixteen invalid requests.
 //!
 //! ```text
 //! cargo run --example quickstart              # prints the table and ends
@@ -49,8 +49,8 @@ async fn run() -> anyhow::Result<()> {
     let client = Client::builder().no_proxy().build()?;
     let token = client_credentials(&client, &server.issuer().token_endpoint()).await?;
 
-    println!("An API whose GET /orders needs a token of its issuer with the scope read:orders.");
-    println!("Seventeen requests, its answers, and the reason that its log shows to you alone:\n");
+    println!("An API whose GET /orders requires a token of its issuer with the scope read:orders.");
+    println!("Seventeen requests, its responses, and the reason, which only its log shows:\n");
     print_row("request", "status", "error", "reason in the log");
     for (name, credential) in requests(server.issuer(), &token) {
         let mut request = client.get(&orders_url);
@@ -64,7 +64,7 @@ async fn run() -> anyhow::Result<()> {
         print_row(name, response.status().as_str(), error, &reason);
     }
     println!("\n\"signature not checked\": the claims alone were enough to reject the token, so the signature was");
-    println!("never verified. Such a token may come from anyone: believe nothing that it says.");
+    println!("never verified. Anyone can create such a token: do not trust its claims.");
 
     if std::env::args().any(|argument| argument == "--serve") {
         print_commands(&server.issuer().token_endpoint(), &orders_url);
@@ -96,7 +96,7 @@ fn grant() -> Value {
     })
 }
 
-/// Each request: a name for the table, and the `Authorization` field.
+/// Returns a name for the table and the `Authorization` field of each request.
 fn requests(issuer: &TestIssuer, token: &str) -> Vec<(&'static str, Option<String>)> {
     let good = || issuer.token().audience(AUDIENCE).scope("read:orders");
     let bearer = |token: &str| Some(format!("Bearer {token}"));
@@ -123,7 +123,7 @@ fn requests(issuer: &TestIssuer, token: &str) -> Vec<(&'static str, Option<Strin
     ]
 }
 
-/// The reason that an operator finds in the log. The client gets only the error code.
+/// Returns the reason that the log contains. The client receives only the error code.
 async fn reason(validator: &Validator, credential: Option<&str>) -> String {
     let Some(token) = credential.and_then(|credential| credential.strip_prefix("Bearer ")) else {
         return "no bearer token".to_owned();
@@ -138,7 +138,7 @@ async fn reason(validator: &Validator, credential: Option<&str>) -> String {
     }
 }
 
-/// Widths of the columns; the last one is wrapped, so that a line has at most 100 characters.
+/// The widths of the columns. The last column wraps, so that a line has at most 100 characters.
 const WIDTHS: [usize; 4] = [25, 6, 18, 45];
 
 fn print_row(request: &str, status: &str, error: &str, reason: &str) {

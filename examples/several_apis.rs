@@ -1,4 +1,4 @@
-//! Several APIs in one process: RS256 here, HS256 there, and one key source for everything of one tenant.
+//! Several APIs in one process, with RS256 or HS256, and one key source for all RS256 APIs of a tenant.
 //!
 //! ```text
 //! cargo run --example several_apis
@@ -27,7 +27,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> anyhow::Result<()> {
-    // One tenant: its APIs `orders` and `stock` are signed with RS256, `legacy` with HS256 and a secret of its own.
+    // One tenant: its APIs `orders` and `stock` are signed with RS256, `legacy` with HS256 and its own secret.
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
     let old = TestIssuer::named(server.issuer()).with_algorithms([Algorithm::HS256]);
 
@@ -53,10 +53,10 @@ async fn run() -> anyhow::Result<()> {
     ] {
         let mut row = format!("{what:<18}");
         for path in ["/orders", "/stock", "/legacy"] {
-            let answer = client.get(format!("{url}{path}")).bearer_auth(&token).send().await?;
-            row.push_str(&format!(" {:>8}", answer.status().as_u16()));
-            if answer.status().is_success() != (path == home) {
-                anyhow::bail!("{what} at {path}: {}", answer.status());
+            let response = client.get(format!("{url}{path}")).bearer_auth(&token).send().await?;
+            row.push_str(&format!(" {:>8}", response.status().as_u16()));
+            if response.status().is_success() != (path == home) {
+                anyhow::bail!("{what} at {path}: {}", response.status());
             }
         }
         println!("{row}");
@@ -74,5 +74,5 @@ fn api(validator: Validator) -> Router {
 }
 
 async fn whoami(claims: Claims) -> String {
-    claims.subject().unwrap_or("somebody").to_owned()
+    claims.subject().unwrap_or("unknown").to_owned()
 }

@@ -1,11 +1,11 @@
-//! An API whose metrics Prometheus scrapes, and whose spans go to the log.
+//! An API with metrics for Prometheus and spans in the log.
 //!
 //! ```text
 //! RUST_LOG=tower_bearer=debug cargo run --example observability
 //! ```
 //!
-//! Starts a test issuer, the API and `GET /metrics`, sends some requests of each kind, and prints the scrape. With
-//! `-- --serve` it goes on.
+//! Starts a test issuer, the API and `GET /metrics`, sends some requests of each kind, and prints the metrics. With
+//! `-- --serve` it keeps running.
 
 #![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
@@ -33,7 +33,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> anyhow::Result<()> {
     log::start();
-    // Buckets from a remembered token to one that waits for keys.
+    // From a cached token to a request that waits for keys.
     let buckets = [0.000_002, 0.000_01, 0.000_05, 0.000_2, 0.001, 0.01, 0.1, 1.0, 5.0];
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full("jwt_validation_seconds".into()), &buckets)?
@@ -66,7 +66,7 @@ async fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Good ones, one without the scope, one that expired, one for another API.
+/// Returns two valid tokens, one without the scope, one expired, and one for another API.
 fn tokens(issuer: &TestIssuer) -> Vec<String> {
     let token = || issuer.token().audience(AUDIENCE).scope("read:orders");
     [token(), token(), token().scope("read:profile"), token().expired(), token().audience("https://other.example/")]

@@ -1,4 +1,4 @@
-//! Why is my token refused? Explains one token against the configuration of an API.
+//! Explains why an API rejects a token: checks one token against the configuration of an API.
 //!
 //! ```text
 //! cargo run --example doctor -- examples/server/server.toml - < examples/server/rejected.jwt
@@ -7,9 +7,10 @@
 //! cargo run --example doctor -- server.toml eyJhbGciOi... --scope write:orders
 //! ```
 //!
-//! The configuration is that of `examples/server`. Exit codes: 0 accepted, 1 refused, 2 the call or the configuration is
-//! wrong, 3 the issuer's keys cannot be had. Colours go to terminals; `CLICOLOR_FORCE=1` sends them anywhere, `NO_COLOR`
-//! nowhere. A token on the command line is seen by everybody who lists the processes: prefer standard input.
+//! The configuration is that of `examples/server`. Exit codes: 0 accepted, 1 rejected, 2 the arguments or the configuration
+//! are invalid, 3 the issuer's keys are unavailable. The output has colours on a terminal; `CLICOLOR_FORCE=1` always enables
+//! them, and `NO_COLOR` always disables them. Every user of the machine can read a token on the command line: prefer
+//! standard input.
 
 #![expect(clippy::print_stderr, reason = "an example prints what it does")]
 
@@ -32,22 +33,22 @@ such as
   cargo run --example doctor -- examples/server/server.toml - < examples/server/rejected.jwt";
 
 const ACCEPTED: u8 = 0;
-const REFUSED: u8 = 1;
-const WRONG_CALL: u8 = 2;
+const REJECTED: u8 = 1;
+const INVALID_CALL: u8 = 2;
 const NO_KEYS: u8 = 3;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(std::env::args_os().skip(1).collect()).await {
         Ok(explanation) => {
-            let report = report(&explanation, Paint::of_terminal());
-            // Whoever closes the pipe has read enough.
+            let report = report(&explanation, Paint::from_terminal());
+            // A reader that closes the pipe early is not an error.
             drop(io::stdout().write_all(report.as_bytes()));
             ExitCode::from(code(&explanation))
         }
         Err(error) => {
             eprintln!("{error}");
-            ExitCode::from(WRONG_CALL)
+            ExitCode::from(INVALID_CALL)
         }
     }
 }
@@ -56,7 +57,7 @@ pub(crate) fn code(explanation: &Explanation) -> u8 {
     match explanation.rejection().map(tower_bearer::Rejection::kind) {
         None => ACCEPTED,
         Some(RejectionKind::KeysUnavailable) => NO_KEYS,
-        Some(_) => REFUSED,
+        Some(_) => REJECTED,
     }
 }
 
@@ -73,11 +74,11 @@ pub(crate) async fn run(arguments: Vec<OsString>) -> Result<Explanation, Box<dyn
         }
     }
     let Settings { validator, .. } = Settings::read(config.as_ref())?;
-    // What is no text is no token either, and is told so.
+    // Bytes that are not UTF-8 are no token; `explain` reports that.
     let token = if token == "-" {
-        let mut octets = Vec::new();
-        io::stdin().read_to_end(&mut octets)?;
-        String::from_utf8_lossy(&octets).trim().to_owned()
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes)?;
+        String::from_utf8_lossy(&bytes).trim().to_owned()
     } else {
         token.to_string_lossy().into_owned()
     };
@@ -94,10 +95,10 @@ pub(crate) async fn run(arguments: Vec<OsString>) -> Result<Explanation, Box<dyn
 pub(crate) fn report(explanation: &Explanation, paint: Paint) -> String {
     let mut lines = match explanation.rejection() {
         None => format!("{}\n", paint.green("accepted")),
-        Some(rejection) => format!("{}: {rejection}\n", paint.red("refused")),
+        Some(rejection) => format!("{}: {rejection}\n", paint.red("rejected")),
     };
     for finding in explanation.findings() {
-        // A string takes whatever is written to it.
+        // Writing to a string does not fail.
         write_finding(&mut lines, finding, paint).unwrap_or_default();
     }
     lines
@@ -126,7 +127,7 @@ fn write_finding(lines: &mut String, finding: &Finding, paint: Paint) -> std::fm
     Ok(())
 }
 
-/// Whether there are colours.
+/// Whether the report has colours.
 #[derive(Clone, Copy)]
 pub(crate) enum Paint {
     Colours,
@@ -134,9 +135,9 @@ pub(crate) enum Paint {
 }
 
 impl Paint {
-    fn of_terminal() -> Self {
+    fn from_terminal() -> Self {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        // https://no-color.org and https://bixense.com/clicolors: the first counts whatever its value.
+        // https://no-color.org and https://bixense.com/clicolors: `NO_COLOR` applies with any value.
         let forced = variable("CLICOLOR_FORCE").is_some_and(|value| value != "0");
         let able = io::stdout().is_terminal() && variable("TERM").is_none_or(|terminal| terminal != "dumb");
         if variable("NO_COLOR").is_none() && (forced || able) { Self::Colours } else { Self::Plain }

@@ -1,14 +1,16 @@
-//! An API that is configured by one TOML file.
+//! An API configured by one TOML file.
 //!
 //! ```text
 //! cargo run --example server -- examples/server/server.toml
 //! ```
 //!
-//! `examples/server/server.toml` shows every setting. Whatever is wrong with the file is reported at once, at start.
+//! `examples/server/server.toml` shows every setting. At start, the server reports all errors of the file at once.
 //!
 //! Routes: `GET /public` (no token), `GET /me`, `GET /orders` (scope `read:orders`), `POST /orders` (scope or permission
-//! `write:orders`), `GET /optional` (anonymous allowed), `GET /readyz`, `GET /livez`. It ends on SIGTERM and Ctrl-C, once
-//! what runs is finished or ten seconds have passed; a second signal ends it at once.
+//! `write:orders`), `GET /optional` (anonymous allowed), `GET /readyz`, `GET /livez`.
+//!
+//! On SIGTERM or Ctrl-C the server stops accepting connections and ends once all requests are complete, or after ten
+//! seconds. A second signal ends it at once.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example prints what it does")]
 
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
     log::start();
     let outcome = tokio::runtime::Runtime::new().map_err(Box::from).and_then(|runtime| {
         let outcome = runtime.block_on(run());
-        // Dropped, it would wait for its blocking threads: one may look a name up that no name server answers.
+        // Dropping the runtime would wait for its blocking threads, and one may wait for a name server that does not respond.
         runtime.shutdown_background();
         outcome
     });
@@ -58,7 +60,7 @@ fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or(USAGE)?;
     let Settings { listen, validator } = Settings::read(path.as_ref())?;
-    // Before anybody can know that the server listens: a signal must not find it without its handler.
+    // Before the server prints its address: a signal from then on must reach the handler.
     let mut stop = Stop::listen()?;
     let listener = tokio::select! {
         bound = TcpListener::bind(&listen) => bound.map_err(|error| format!("cannot listen on {listen}: {error}"))?,
@@ -69,11 +71,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Accepts until it is told to stop, then finishes what runs, for as long as `GRACE` or until it is told again.
+/// Accepts connections until the first signal, then waits for open requests until `GRACE` has passed or the next signal.
 async fn serve(listener: TcpListener, app: &Router, stop: &mut Stop) {
     let mut server = Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    // Nothing else notices a client that is gone, or silent, while its connection stands.
+    // Only pings detect a client that has disappeared without closing its connection.
     server.http2().timer(TokioTimer::new()).keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_TIMEOUT);
     server.http2().max_header_list_size(MAX_HEADER_BYTES);
     let connections = GracefulShutdown::new();
@@ -88,7 +90,7 @@ async fn serve(listener: TcpListener, app: &Router, stop: &mut Stop) {
                 let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
                 tokio::spawn(connections.watch(connection));
             }
-            // Out of file descriptors, most likely: they come back when connections end.
+            // Most likely out of file descriptors, which become free when connections close.
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
@@ -121,7 +123,7 @@ fn app(validator: Validator) -> Router {
         .with_state(validator)
 }
 
-/// The verified claims, as the issuer wrote them.
+/// Returns the verified claims as the JSON of the issuer.
 async fn me(claims: Claims) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], claims.json().to_owned()).into_response()
 }
@@ -153,7 +155,7 @@ struct Stop {
 }
 
 impl Stop {
-    /// From here on the signals no longer end the process by themselves.
+    /// Registers the handlers. From now on the signals do not end the process by default.
     fn listen() -> std::io::Result<Self> {
         #[cfg(unix)]
         {
@@ -164,7 +166,7 @@ impl Stop {
         Ok(Self {})
     }
 
-    /// Completes when one of them has come.
+    /// Completes when a signal arrives.
     async fn requested(&mut self) {
         #[cfg(unix)]
         tokio::select! {
@@ -179,19 +181,19 @@ impl Stop {
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The largest head that HTTP/2 takes: as much as hyper takes over HTTP/1 unless told otherwise, so that a credential
-/// far too long gets the same answer over both.
+/// The maximum size of an HTTP/2 head, in bytes. It equals hyper's default for HTTP/1, so that an oversized credential gets
+/// the same response over both.
 const MAX_HEADER_BYTES: u32 = 408 * 1024;
 
-/// How often an HTTP/2 client is asked whether it is still there.
+/// The interval of HTTP/2 pings.
 const PING_EVERY: Duration = Duration::from_secs(15);
 
-/// How long it may take to say so.
+/// How long an HTTP/2 client may take to respond to a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long clients may take to finish once the server is told to stop: longer than a request waits for cold keys (5 s
-/// unless `jwks.cold_wait` says otherwise), and well within the 30 s after which Kubernetes kills.
+/// How long open requests may take after the first signal: longer than a request waits for the first keys (`jwks.cold_wait`,
+/// 5 s by default), and shorter than the 30 s after which Kubernetes kills the process.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Before the next attempt after a connection could not be accepted.
+/// The pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! A service by hand: what a build script would generate, for messages that are plain text.
+//! A gRPC service without generated code; its messages are plain text.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 use tower::{Service, service_fn};
 use tower_bearer::Claims;
 
-/// Answers `northwind.Greeter/Greet`.
+/// The service `northwind.Greeter` with the method `Greet`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Greeter;
 
@@ -38,20 +38,20 @@ impl Service<http::Request<Body>> for Greeter {
         Box::pin(async move {
             Ok(match request.uri().path() {
                 GREET => tonic::server::Grpc::new(Text).unary(service_fn(greet), request).await,
-                _ => Status::unimplemented("there is only Greet").into_http(),
+                _ => Status::unimplemented("the only method is Greet").into_http(),
             })
         })
     }
 }
 
-/// The layers have put the claims into the extensions, where every tonic handler finds them.
+/// Reads the claims from the extensions of the request, where the layer inserts them.
 async fn greet(request: Request<String>) -> Result<Response<String>, Status> {
     let claims: &Claims = request.extensions().get().ok_or_else(|| Status::internal("no BearerLayer"))?;
-    let subject = claims.subject().unwrap_or("somebody");
+    let subject = claims.subject().unwrap_or("unknown");
     Ok(Response::new(format!("{}, {subject}", request.get_ref())))
 }
 
-/// Calls it, with or without a token.
+/// Calls `Greet` with or without a token.
 pub(crate) async fn call(channel: Channel, token: Option<&str>, greeting: &str) -> Result<String, Status> {
     let mut request = Request::new(greeting.to_owned());
     if let Some(token) = token {
@@ -98,7 +98,7 @@ impl Decoder for Text {
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<String>, Status> {
-        let octets = buffer.copy_to_bytes(buffer.remaining());
-        String::from_utf8(octets.into()).map(Some).map_err(|_| Status::invalid_argument("not UTF-8"))
+        let bytes = buffer.copy_to_bytes(buffer.remaining());
+        String::from_utf8(bytes.into()).map(Some).map_err(|_| Status::invalid_argument("not UTF-8"))
     }
 }

@@ -1,4 +1,4 @@
-//! gRPC: the layers around a tonic server. A refusal reaches the client as a gRPC status.
+//! gRPC: the layers around a tonic server. A client receives a rejection as a gRPC status.
 //!
 //! ```text
 //! cargo run --example tonic
@@ -59,7 +59,7 @@ async fn run() -> anyhow::Result<()> {
     ];
     for (what, token) in &calls {
         match greeter::call(channel.clone(), token.as_deref(), "hello").await {
-            Ok(answer) => println!("{what}: {answer}"),
+            Ok(response) => println!("{what}: {response}"),
             Err(status) => println!("{what}: {:?}, {}", status.code(), status.message()),
         }
     }

@@ -1,4 +1,4 @@
-//! `examples/doctor`: what it is called with, how it ends, and in which colours.
+//! `examples/server/doctor.rs`: arguments, exit codes and colours.
 
 use std::ffi::OsString;
 
@@ -9,40 +9,40 @@ use tower_bearer::{Algorithm, Explanation, Finding, Outcome};
 #[path = "../../examples/server/doctor.rs"]
 pub(crate) mod program;
 
-/// A file that is gone when the test ends.
-struct File(std::path::PathBuf);
+/// A file that is deleted on drop.
+struct TempFile(std::path::PathBuf);
 
-impl File {
+impl TempFile {
     fn new(name: &str, text: &str) -> Self {
         let path = std::env::temp_dir().join(format!("tower-bearer-{}-{name}.toml", std::process::id()));
-        std::fs::write(&path, text).expect("a place for files");
+        std::fs::write(&path, text).expect("a writable folder");
         Self(path)
     }
 }
 
-impl Drop for File {
+impl Drop for TempFile {
     fn drop(&mut self) {
         drop(std::fs::remove_file(&self.0));
     }
 }
 
-async fn call(file: &File, arguments: &[&str]) -> Result<Explanation, String> {
+async fn call(file: &TempFile, arguments: &[&str]) -> Result<Explanation, String> {
     let arguments = arguments.iter().map(OsString::from);
     program::run([file.0.clone().into_os_string()].into_iter().chain(arguments).collect())
         .await
         .map_err(|e| e.to_string())
 }
 
-/// The file and the token that the usage text names. No server listens where the sample's keys are.
+/// Uses the file and the token of the usage text. The URL of the key set is replaced by one where no server listens.
 #[tokio::test]
-async fn explains_the_token_of_the_usage_text_without_the_network() {
+async fn explains_the_token_of_the_usage_text_without_network() {
     let command = "cargo run --example doctor -- examples/server/server.toml - < examples/server/rejected.jwt";
     assert!(program::USAGE.lines().any(|line| line.trim() == command));
     let sample = include_str!("../../examples/server/server.toml");
     let token = include_str!("../../examples/server/rejected.jwt").trim();
     let keys = "https://northwind.auth0.example/.well-known/jwks.json";
     assert!(sample.contains(keys));
-    let file = File::new("sample", &sample.replace(keys, "http://127.0.0.1:9/jwks.json"));
+    let file = TempFile::new("sample", &sample.replace(keys, "http://127.0.0.1:9/jwks.json"));
     let explanation = call(&file, &[token]).await.expect("an explanation");
     assert_eq!(program::code(&explanation), 1);
     let failed = explanation.findings().iter().filter(|finding| finding.outcome() == Outcome::Failed);
@@ -51,14 +51,14 @@ async fn explains_the_token_of_the_usage_text_without_the_network() {
 }
 
 #[tokio::test]
-async fn it_ends_with_a_code_for_each_outcome() {
+async fn exit_code_follows_the_outcome() {
     let server = TestIssuer::named("https://hs.test/").with_algorithms([Algorithm::HS256]);
     let secret = server.secret();
     let hosts = "issuer_for_host = { \"api.brand-a.test\" = \"https://hs.test/\" }";
     let file = |name: &str, api: &str, keys: &str| {
         let issuer = format!("[[api.issuer]]\ndomains = [\"https://hs.test/\"]\n{keys}\n");
         let api = format!("[api]\naudience = \"https://api.test/\"\n{api}\n");
-        File::new(name, &format!("listen = \"127.0.0.1:0\"\n{api}{issuer}"))
+        TempFile::new(name, &format!("listen = \"127.0.0.1:0\"\n{api}{issuer}"))
     };
     let keys = format!("algorithms = [\"HS256\"]\nsecrets = [{{ utf8 = \"{secret}\" }}]");
     let (plain, bound) = (file("plain", "", &keys), file("bound", hosts, &keys));
@@ -75,17 +75,17 @@ async fn it_ends_with_a_code_for_each_outcome() {
         (&bound, &[&token, "--scope", "read:orders", "--host", "api.brand-a.test"], 0),
         (&unreachable, &[&foreign], 3),
     ] {
-        let explanation = call(file, arguments).await.expect("a good call");
+        let explanation = call(file, arguments).await.expect("valid arguments");
         assert_eq!(program::code(&explanation), code, "{arguments:?}\n{explanation}");
     }
     for arguments in [&[][..], &[&token, "--host"], &[&token, "--hots", "x"], &[&token, "--host", "x", "--host", "x"]] {
-        assert_eq!(call(&plain, arguments).await.expect_err("a bad call"), program::USAGE);
+        assert_eq!(call(&plain, arguments).await.expect_err("invalid arguments"), program::USAGE);
     }
     assert!(call(&plain, &[&token, "--scope", "a b"]).await.is_err());
-    assert!(call(&File(std::env::temp_dir().join("tower-bearer-nowhere")), &[&token]).await.is_err());
-    let refused = call(&plain, &["opaque"]).await.expect("a good call");
-    let plain = program::report(&refused, program::Paint::Plain);
-    let coloured = program::report(&refused, program::Paint::Colours);
-    assert!(plain.starts_with("refused: ") && !plain.contains('\u{1b}'), "{plain}");
-    assert!(coloured.starts_with("\u{1b}[1;31mrefused\u{1b}[0m: "), "{coloured}");
+    assert!(call(&TempFile(std::env::temp_dir().join("tower-bearer-nowhere")), &[&token]).await.is_err());
+    let rejected = call(&plain, &["opaque"]).await.expect("valid arguments");
+    let plain = program::report(&rejected, program::Paint::Plain);
+    let coloured = program::report(&rejected, program::Paint::Colours);
+    assert!(plain.starts_with("rejected: ") && !plain.contains('\u{1b}'), "{plain}");
+    assert!(coloured.starts_with("\u{1b}[1;31mrejected\u{1b}[0m: "), "{coloured}");
 }

@@ -1,7 +1,7 @@
-//! The TOML file, and how it becomes a validator.
+//! Reads the TOML file and builds a validator.
 //!
-//! What is no TOML is reported by itself, with its line. All other faults are reported together: settings that are
-//! missing, unknown or of the wrong type, values that cannot be read, and whatever the library finds.
+//! A syntax error is reported alone, with its line. All other errors are reported together: missing and unknown settings,
+//! wrong types, unreadable values, and the errors of the library.
 
 mod issuer;
 mod refresh;
@@ -19,41 +19,41 @@ use tower_bearer::{Api, Issuer, Validator};
 pub(crate) use self::section::SettingErrors;
 use self::section::{OneOrMany, Section};
 
-/// What the file says.
+/// The settings of the file.
 pub(crate) struct Settings {
     pub(crate) listen: String,
     pub(crate) validator: Validator,
 }
 
 impl Settings {
-    /// Reads the file, or reports every fault.
+    /// Reads the file, or returns every error.
     pub(crate) fn read(path: &Path) -> Result<Self, SettingErrors> {
         let shown = path.display();
         let text = fs::read_to_string(path).map_err(|error| SettingErrors::only(format!("{shown}: {error}")))?;
         Self::parse(&text, &shown.to_string())
     }
 
-    /// Reads the text of a file of this name.
+    /// Parses the text of a file of this name.
     pub(crate) fn parse(text: &str, name: &str) -> Result<Self, SettingErrors> {
         let file: Table =
             text.parse().map_err(|error| SettingErrors::only(format!("{name}, {}", syntax(&error, text))))?;
-        let faults = SettingErrors::default();
-        let mut file = Section::whole(file, &faults);
+        let errors = SettingErrors::default();
+        let mut file = Section::whole(file, &errors);
         let listen = file.need("listen").map(|listen| address(listen, &file));
         let api = file.need_section("api").map(api);
         let policy = file.section("jwks").map(refresh::policy).unwrap_or_default();
         file.end();
         let built = api.map(|api| Validator::builder(api).with_refresh_policy(policy).build());
         match (listen, built) {
-            (Some(listen), Some(Ok(validator))) if faults.is_empty() => return Ok(Self { listen, validator }),
-            (_, Some(Err(error))) => error.errors().iter().for_each(|fault| faults.push(issuer::told(fault))),
+            (Some(listen), Some(Ok(validator))) if errors.is_empty() => return Ok(Self { listen, validator }),
+            (_, Some(Err(config))) => config.errors().iter().for_each(|error| errors.push(issuer::error_text(error))),
             _ => {}
         }
-        Err(faults)
+        Err(errors)
     }
 }
 
-/// What is wrong with the text, and in which line; not the line itself, which may hold a secret.
+/// Returns the line number and message of a syntax error, without the text of the line, which may contain a secret.
 fn syntax(error: &toml::de::Error, text: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     format!("line {}: {}", before.matches('\n').count().saturating_add(1), error.message())
@@ -62,22 +62,22 @@ fn syntax(error: &toml::de::Error, text: &str) -> String {
 fn address(listen: String, file: &Section) -> String {
     let has_port = listen.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
     if !has_port {
-        file.fault("listen", "is no address to listen on; write it like \"127.0.0.1:8080\"");
+        file.error("listen", "is no address to listen on; write it like \"127.0.0.1:8080\"");
     }
     listen
 }
 
-/// The API; what is missing is replaced by something without faults, so that the library looks at all the rest.
+/// Returns the API. A valid placeholder replaces each missing setting, so that the library checks all others.
 fn api(mut section: Section) -> Api {
     let OneOrMany(audiences) = section.need("audience").unwrap_or_else(|| OneOrMany(vec!["unknown".to_owned()]));
     if audiences.is_empty() {
-        section.fault("audience", "is empty; it lists what the issuer calls this API");
+        section.error("audience", "is empty; it lists what the issuer calls this API");
     }
     let issuers = issuers(&mut section);
     let mut audiences = audiences.into_iter();
     let mut issuers = issuers.into_iter();
     let first_audience = audiences.next().unwrap_or_else(|| "unknown".to_owned());
-    let first_issuer = issuers.next().unwrap_or_else(issuer::stand_in);
+    let first_issuer = issuers.next().unwrap_or_else(issuer::placeholder);
     let api = Api::new(first_audience, first_issuer).with_profile(profile(&mut section));
     let api = audiences.fold(api, Api::with_audience);
     let api = issuers.fold(api, Api::with_issuer);
@@ -93,7 +93,7 @@ fn issuers(section: &mut Section) -> Vec<Issuer> {
     let there = section.has("issuer");
     let sections = section.sections("issuer");
     if !there || sections.as_ref().is_some_and(Vec::is_empty) {
-        section.fault("issuer", "there is none; every API needs at least one [[api.issuer]]");
+        section.error("issuer", "there is none; every API needs at least one [[api.issuer]]");
     }
     sections.unwrap_or_default().into_iter().enumerate().map(|(at, section)| issuer::issuer(at, section)).collect()
 }
@@ -119,7 +119,7 @@ fn organizations(section: &mut Section) -> Option<Organizations> {
         (Some(ids), None) => Some(Organizations::ids(ids)),
         (None, Some(names)) => Some(Organizations::names(names)),
         (Some(_), Some(_)) => {
-            section.fault("organization_ids", "stands beside organization_names; choose one");
+            section.error("organization_ids", "stands beside organization_names; choose one");
             None
         }
     }
@@ -131,7 +131,7 @@ fn profile(section: &mut Section) -> Profile {
         Some("auth0") => Profile::Auth0,
         Some("rfc9068") => Profile::Rfc9068,
         Some(_) => {
-            section.fault("profile", "is not \"any\", \"auth0\" or \"rfc9068\"");
+            section.error("profile", "is not \"any\", \"auth0\" or \"rfc9068\"");
             Profile::Any
         }
     }

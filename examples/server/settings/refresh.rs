@@ -1,4 +1,4 @@
-//! `[jwks]`: when keys are renewed, under the names of [`RefreshPolicy`].
+//! `[jwks]`: the settings of [`RefreshPolicy`], under the same names.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tower_bearer::jwks::{InitialFetch, RefreshPolicy};
 
 use super::section::Section;
 
-/// The policy; whether it makes sense as a whole, the library says.
+/// Returns the policy. The library checks whether its values fit together.
 pub(super) fn policy(mut section: Section) -> RefreshPolicy {
     for (former, name) in FORMER_NAMES {
         section.alias(former, name);
@@ -36,13 +36,13 @@ fn initial_fetch(section: &mut Section) -> Option<InitialFetch> {
         "eager" | "warm" => Some(InitialFetch::Eager),
         "lazy" => Some(InitialFetch::Lazy),
         _ => {
-            section.fault("initial_fetch", "is not \"eager\" or \"lazy\"");
+            section.error("initial_fetch", "is not \"eager\" or \"lazy\"");
             None
         }
     }
 }
 
-/// Settings that had another name before.
+/// Former and current names of settings.
 const FORMER_NAMES: [(&str, &str); 5] = [
     ("start", "initial_fetch"),
     ("miss_wait", "unknown_kid_wait"),

@@ -1,4 +1,4 @@
-//! A table of the file, from which settings are taken one by one: what is wrong with one of them hides no other.
+//! A table of the file. Its settings are read one by one, so that an error in one hides no other.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,77 +10,77 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-/// One table, and its name in the file.
+/// One table and its name in the file. Settings that were read are removed from `left`.
 pub(super) struct Section {
     name: String,
     left: Table,
     known: Vec<&'static str>,
-    faults: SettingErrors,
+    errors: SettingErrors,
 }
 
 impl Section {
-    /// The file itself.
-    pub(super) fn whole(file: Table, faults: &SettingErrors) -> Self {
-        Self::named(String::new(), file, faults)
+    /// Returns the section of the whole file.
+    pub(super) fn whole(file: Table, errors: &SettingErrors) -> Self {
+        Self::named(String::new(), file, errors)
     }
 
-    fn named(name: String, left: Table, faults: &SettingErrors) -> Self {
-        Self { name, left, known: Vec::new(), faults: faults.clone() }
+    fn named(name: String, left: Table, errors: &SettingErrors) -> Self {
+        Self { name, left, known: Vec::new(), errors: errors.clone() }
     }
 
-    /// A setting that may be left out.
+    /// Reads an optional setting.
     pub(super) fn take<T: Form>(&mut self, name: &'static str) -> Option<T> {
         self.has(name);
-        // An error of the parser would show the value, which may be a secret.
+        // The parser error is dropped: it contains the value, which may be a secret.
         let read = T::deserialize(self.left.remove(name)?);
-        read.map_err(|_| self.fault(name, format!("is not {}", T::FORM))).ok()
+        read.map_err(|_| self.error(name, format!("is not {}", T::FORM))).ok()
     }
 
     /// Accepts the former name of a setting.
     pub(super) fn alias(&mut self, former: &str, name: &str) {
         let Some(value) = self.left.remove(former) else { return };
         if self.left.contains_key(name) {
-            self.fault(former, format!("stands beside {name}, its new name; choose one"));
+            self.error(former, format!("stands beside {name}, its new name; choose one"));
         } else {
             self.left.insert(name.to_owned(), value);
         }
     }
 
-    /// A setting that has to be there.
+    /// Reads a required setting.
     pub(super) fn need<T: Form>(&mut self, name: &'static str) -> Option<T> {
         if !self.has(name) {
-            self.fault(name, format!("is missing; it is {}", T::FORM));
+            self.error(name, format!("is missing; it is {}", T::FORM));
         }
         self.take(name)
     }
 
-    /// A length of time that may be left out.
+    /// Reads an optional duration.
     pub(super) fn duration(&mut self, name: &'static str) -> Option<Duration> {
         let DurationText(text) = self.take(name)?;
         let read = humantime::parse_duration(&text);
-        read.map_err(|_| self.fault(name, format!("is not {}", DurationText::FORM))).ok()
+        read.map_err(|_| self.error(name, format!("is not {}", DurationText::FORM))).ok()
     }
 
-    /// A table within this one that may be left out.
+    /// Reads an optional table within this one.
     pub(super) fn section(&mut self, name: &'static str) -> Option<Self> {
         let table = self.take(name)?;
-        Some(Self::named(self.path(name), table, &self.faults))
+        Some(Self::named(self.path(name), table, &self.errors))
     }
 
-    /// A table within this one that has to be there.
+    /// Reads a required table within this one.
     pub(super) fn need_section(&mut self, name: &'static str) -> Option<Self> {
         let table = self.need(name)?;
-        Some(Self::named(self.path(name), table, &self.faults))
+        Some(Self::named(self.path(name), table, &self.errors))
     }
 
-    /// Tables of one kind, numbered from 0, that may be left out.
+    /// Reads an optional array of tables, numbered from 0.
     pub(super) fn sections(&mut self, name: &'static str) -> Option<Vec<Self>> {
         let tables = self.take::<Vec<Table>>(name)?.into_iter().enumerate();
         let numbered = tables.map(|(at, table)| (format!("{}[{at}]", self.path(name)), table));
-        Some(numbered.map(|(name, table)| Self::named(name, table, &self.faults)).collect())
+        Some(numbered.map(|(name, table)| Self::named(name, table, &self.errors)).collect())
     }
 
-    /// Says whether a setting is there and has not been taken yet.
+    /// Returns whether a setting is present and has not been read.
     pub(super) fn has(&mut self, name: &'static str) -> bool {
         if !self.known.contains(&name) {
             self.known.push(name);
@@ -88,20 +88,20 @@ impl Section {
         self.left.contains_key(name)
     }
 
-    /// Records what is wrong with a setting.
-    pub(super) fn fault(&self, setting: &str, problem: impl fmt::Display) {
-        self.faults.push(format!("{}: {problem}", self.path(setting)));
+    /// Records an error of a setting.
+    pub(super) fn error(&self, setting: &str, problem: impl fmt::Display) {
+        self.errors.push(format!("{}: {problem}", self.path(setting)));
     }
 
-    /// Records what is wrong with the table itself.
-    pub(super) fn fault_of_all(&self, problem: impl fmt::Display) {
-        self.faults.push(format!("{}: {problem}", self.name));
+    /// Records an error of the whole table.
+    pub(super) fn table_error(&self, problem: impl fmt::Display) {
+        self.errors.push(format!("{}: {problem}", self.name));
     }
 
-    /// Whatever is left is a fault: a setting that nobody reads would seem to hold.
+    /// Records an error for each setting that was not read, since an ignored setting would seem to be in effect.
     pub(super) fn end(self) {
         for unknown in self.left.keys() {
-            self.fault(unknown, format!("is no setting; known here: {}", self.known.join(", ")));
+            self.error(unknown, format!("is no setting; known here: {}", self.known.join(", ")));
         }
     }
 
@@ -110,20 +110,20 @@ impl Section {
     }
 }
 
-/// Every fault of the file, in the order in which they are found.
+/// All errors of the file, in the order in which they were found.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SettingErrors(Rc<RefCell<Vec<String>>>);
 
 impl SettingErrors {
-    /// One fault that keeps all others from being looked for.
-    pub(super) fn only(fault: String) -> Self {
-        let faults = Self::default();
-        faults.push(fault);
-        faults
+    /// Returns a single error after which no others can be found.
+    pub(super) fn only(error: String) -> Self {
+        let errors = Self::default();
+        errors.push(error);
+        errors
     }
 
-    pub(super) fn push(&self, fault: String) {
-        self.0.borrow_mut().push(fault);
+    pub(super) fn push(&self, error: String) {
+        self.0.borrow_mut().push(error);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -137,7 +137,7 @@ impl fmt::Display for SettingErrors {
             [one] => write!(f, "the configuration has an error: {one}"),
             several => {
                 write!(f, "the configuration has {} errors:", several.len())?;
-                several.iter().try_for_each(|fault| write!(f, "\n  - {fault}"))
+                several.iter().try_for_each(|error| write!(f, "\n  - {error}"))
             }
         }
     }
@@ -145,7 +145,7 @@ impl fmt::Display for SettingErrors {
 
 impl std::error::Error for SettingErrors {}
 
-/// What a setting looks like in the file.
+/// The text form of a setting, for error messages.
 pub(super) trait Form: DeserializeOwned {
     const FORM: &'static str;
 }
@@ -183,7 +183,7 @@ impl Form for Vec<Table> {
     const FORM: &'static str = "an array of tables, like [[api.issuer]] or [{ .. }]";
 }
 
-/// The text of a length of time.
+/// The text of a duration.
 #[derive(Deserialize)]
 struct DurationText(String);
 
