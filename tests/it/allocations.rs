@@ -1,4 +1,4 @@
-//! How often a validation allocates: a number that does not depend on the machine.
+//! The number of allocations of a validation, which does not depend on the machine.
 
 use std::future::Future;
 use std::hint::black_box;
@@ -31,16 +31,16 @@ fn token(server: &TestIssuer) -> TokenBuilder {
     server.token().audiences([AUDIENCE, "https://userinfo.test/"]).permissions(["read:orders", "write:orders"])
 }
 
-/// Completes a future that has nothing to wait for, without a runtime that would allocate.
-fn now<T>(future: impl Future<Output = T>) -> T {
+/// Polls a future once, without a runtime that would allocate, and panics if it is pending.
+fn poll_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => panic!("the keys are at hand"),
+        Poll::Pending => panic!("the keys are loaded"),
     }
 }
 
-/// Allocations of one run, once everything that is made on first use is there: the median of many, since now and then
-/// one of them does the cache's housekeeping.
+/// Returns the allocations of one run after warm-up: the median of many runs, since some of them also run the cache's
+/// maintenance.
 fn allocations(mut work: impl FnMut()) -> u64 {
     (0..20).for_each(|_| work());
     let mut counts: Vec<u64> = (0..21).map(|_| allocation_counter::measure(&mut work).count_total).collect();
@@ -48,20 +48,20 @@ fn allocations(mut work: impl FnMut()) -> u64 {
     counts[10]
 }
 
-fn of_validation(validator: &Validator, text: &str) -> u64 {
-    allocations(|| drop(black_box(now(validator.validate(black_box(text))))))
+fn validation_allocations(validator: &Validator, text: &str) -> u64 {
+    allocations(|| drop(black_box(poll_once(validator.validate(black_box(text))))))
 }
 
 #[test]
-fn a_validation_allocates_four_times_at_most() {
+fn validate_allocates_at_most_four_times() {
     for algorithm in Algorithm::ALL {
         let server = TestIssuer::new().with_algorithms([algorithm]);
         let validator = Validator::builder(api(&server, algorithm)).without_token_cache().build().expect("good");
         let text = token(&server).sign();
-        assert!(now(validator.validate(&text)).is_ok());
-        // The payload, the signature, the key id, and what shares header and payload.
+        assert!(poll_once(validator.validate(&text)).is_ok());
+        // The payload, the signature, the kid, and the `Arc` around header and payload.
         let kid = u64::from(!algorithm.is_symmetric());
-        assert_eq!(of_validation(&validator, &text), 3 + kid, "{algorithm}");
+        assert_eq!(validation_allocations(&validator, &text), 3 + kid, "{algorithm}");
     }
 }
 
@@ -75,31 +75,31 @@ struct Custom {
 }
 
 #[test]
-fn claims_of_the_applications_own_are_all_that_they_add() {
+fn custom_claims_add_only_their_own_allocations() {
     let server = TestIssuer::new().with_algorithms([Algorithm::ES256]);
     let validator = Validator::builder(api(&server, Algorithm::ES256)).without_token_cache().build().expect("good");
     let validator = validator.with_custom_claims::<Custom>();
     let text = token(&server).sign();
-    let claims = now(validator.validate(&text)).expect("a good token");
+    let claims = poll_once(validator.validate(&text)).expect("a valid token");
     let Custom { sub, scope, permissions, iat, jti } = claims.custom();
     assert!(*iat > 0);
     let texts = 1 + scope.iter().count() + jti.iter().count() + permissions.len();
     assert!(!sub.is_empty() && permissions.len() == 2);
-    let count = allocations(|| drop(black_box(now(validator.validate(&text)))));
-    // Each text, the list, and what shares them.
+    let count = allocations(|| drop(black_box(poll_once(validator.validate(&text)))));
+    // Each string, the list, and the `Arc` around them.
     assert_eq!(count, 4 + u64::try_from(texts).expect("few") + 2);
 }
 
 #[test]
-fn a_remembered_token_allocates_nothing() {
+fn cached_token_allocates_nothing() {
     let server = TestIssuer::new().with_algorithms([Algorithm::ES256]);
     let validator = Validator::new(api(&server, Algorithm::ES256)).expect("good");
     let text = token(&server).sign();
-    assert_eq!(of_validation(&validator, &text), 0);
+    assert_eq!(validation_allocations(&validator, &text), 0);
 }
 
 #[test]
-fn refusals_before_the_claims_allocate_nothing_but_what_was_read() {
+fn rejections_before_the_claims_allocate_only_what_was_parsed() {
     let server = TestIssuer::new().with_algorithms([Algorithm::ES256]);
     let validator = Validator::new(api(&server, Algorithm::ES256)).expect("good");
     let long = "x".repeat(20_000);
@@ -114,13 +114,13 @@ fn refusals_before_the_claims_allocate_nothing_but_what_was_read() {
         (token(&server).kid("unknown").sign(), 3),
         (token(&server).with_broken_signature().sign(), 3),
     ] {
-        assert!(now(validator.validate(&text)).is_err());
-        assert_eq!(of_validation(&validator, &text), count, "{text}");
+        assert!(poll_once(validator.validate(&text)).is_err());
+        assert_eq!(validation_allocations(&validator, &text), count, "{text}");
     }
 }
 
-/// A request with these extensions, and through a service or through a layer around it.
-fn of_requests(layer: &BearerLayer, field: Option<&str>, extensions: &Extensions, admitted: bool) -> u64 {
+/// The allocations of a request with these extensions through the layer, beyond those of the inner service alone.
+fn request_allocations(layer: &BearerLayer, field: Option<&str>, extensions: &Extensions, admitted: bool) -> u64 {
     let inner = service_fn(|request: Request<Empty<Bytes>>| async move {
         black_box(request);
         Ok::<_, std::convert::Infallible>(Response::new(Empty::<Bytes>::new()))
@@ -135,9 +135,9 @@ fn of_requests(layer: &BearerLayer, field: Option<&str>, extensions: &Extensions
         request
     };
     let (mut bare, mut guarded) = (inner, layer.layer(inner));
-    let without = allocations(|| drop(black_box(now(bare.call(request())))));
+    let without = allocations(|| drop(black_box(poll_once(bare.call(request())))));
     let with = allocations(|| {
-        let response = now(guarded.call(request())).expect("infallible");
+        let response = poll_once(guarded.call(request())).expect("infallible");
         assert_eq!(response.status().is_success(), admitted);
         drop(black_box(response));
     });
@@ -145,18 +145,18 @@ fn of_requests(layer: &BearerLayer, field: Option<&str>, extensions: &Extensions
 }
 
 #[test]
-fn the_layer_allocates_for_what_it_puts_into_the_extensions() {
+fn layer_allocates_only_for_the_extensions() {
     let server = TestIssuer::new().with_algorithms([Algorithm::ES256]);
     let layer = BearerLayer::new(Validator::new(api(&server, Algorithm::ES256)).expect("good"));
     let field = format!("Bearer {}", token(&server).sign());
     let mut taken = Extensions::new();
     taken.insert(0_u8);
-    assert_eq!(of_requests(&layer, Some(&field), &taken, true), 1, "the claims");
-    assert_eq!(of_requests(&layer, Some(&field), &Extensions::new(), true), 3, "and a map where there is none");
+    assert_eq!(request_allocations(&layer, Some(&field), &taken, true), 1, "the claims");
+    assert_eq!(request_allocations(&layer, Some(&field), &Extensions::new(), true), 3, "plus a map if there is none");
 }
 
 #[test]
-fn a_refusal_allocates_for_its_answer_only() {
+fn rejection_allocates_only_for_its_response() {
     let server = TestIssuer::new().with_algorithms([Algorithm::ES256]);
     let plain = BearerLayer::new(Validator::new(api(&server, Algorithm::ES256)).expect("good"));
     let named = plain.clone().with_realm("orders").with_challenge_scope("read:orders");
@@ -168,14 +168,14 @@ fn a_refusal_allocates_for_its_answer_only() {
         ("two segments", Some("Bearer a.b")),
     ] {
         for layer in [&plain, &named] {
-            // A map and its table for the headers and one for the extensions, and the rejection in there.
-            assert_eq!(of_requests(layer, field, &Extensions::new(), false), 5, "{kind}");
+            // One map and its table for the headers, one for the extensions, and the rejection in it.
+            assert_eq!(request_allocations(layer, field, &Extensions::new(), false), 5, "{kind}");
         }
     }
 }
 
-/// Bytes that a request which waits for keys has in memory, beside itself and the future of the service.
-fn beside_a_waiting_request(layer: &BearerLayer, request: Request<Empty<Bytes>>) -> usize {
+/// Returns the bytes that a waiting request holds in memory, beyond the request and the future of the service.
+fn bytes_of_waiting_request(layer: &BearerLayer, request: Request<Empty<Bytes>>) -> usize {
     let inner = service_fn(|_: Request<Empty<Bytes>>| async move {
         Ok::<_, std::convert::Infallible>(Response::new(Empty::<Bytes>::new()))
     });
@@ -192,7 +192,7 @@ fn beside_a_waiting_request(layer: &BearerLayer, request: Request<Empty<Bytes>>)
 }
 
 #[test]
-fn a_request_that_waits_for_keys_takes_no_memory_for_its_token() {
+fn waiting_request_holds_no_copy_of_its_token() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let _entered = runtime.enter();
     let server = TestIssuer::new().with_algorithms([Algorithm::ES256]);
@@ -212,8 +212,8 @@ fn a_request_that_waits_for_keys_takes_no_memory_for_its_token() {
             ];
             for (layer, name, value) in fields {
                 let request = || Request::get("/").header(&name, &value).body(Empty::new()).expect("a request");
-                // The least of several: the first starts the task that fetches.
-                let bytes = (0..5).map(|_| beside_a_waiting_request(layer, request())).min().unwrap_or_default();
+                // The minimum of several runs: the first run starts the background task that fetches.
+                let bytes = (0..5).map(|_| bytes_of_waiting_request(layer, request())).min().unwrap_or_default();
                 assert!(
                     bytes <= 1024,
                     "{bytes} bytes beside a token of {} and a kid of {} in {name}",

@@ -1,4 +1,4 @@
-//! The table of answers, to the octet: status, challenge, `Retry-After`, `Cache-Control` and JSON body of every rejection.
+//! The exact response of every rejection: status, challenge, `Retry-After`, `Cache-Control` and JSON body.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tower_bearer::token::TokenError;
 use tower_bearer::{Algorithm, BearerLayer, Rejection};
 
 use crate::challenge_parser::challenge;
-use crate::probe::{bearing, request, send, shows_subject, text, validator};
+use crate::layer_fixture::{bearer_request, request, send, subject_service, text, validator};
 
 const INVALID_TOKEN: &str = concat!(
     r#"Bearer error="invalid_token", "#,
@@ -30,8 +30,8 @@ const INVALID_TOKEN: &str = concat!(
 const INVALID_TOKEN_BODY: &str =
     r#"{"error":"invalid_token","error_description":"the access token is malformed, expired, or not valid here"}"#;
 
-/// Every fault of token, issuer, algorithm, key, signature, claim, and of the application's own.
-fn faults_of_a_token() -> Vec<Rejection> {
+/// One rejection for each part of a token: form, issuer, algorithm, key, signature, claims, and custom checks.
+fn token_rejections() -> Vec<Rejection> {
     vec![
         Rejection::Token(TokenError::NotAJwt),
         Rejection::Token(TokenError::TooLong { length: 9, limit: 8 }),
@@ -58,7 +58,7 @@ struct Expected {
     body: &'static str,
 }
 
-async fn assert_answer(rejection: Rejection, expected: Expected) {
+async fn assert_response(rejection: Rejection, expected: Expected) {
     let response = BearerRejection::from(rejection.clone()).with_json_body().into_response();
     assert_eq!(response.status(), expected.status, "{rejection:?}");
     let headers = response.headers();
@@ -75,7 +75,7 @@ async fn assert_answer(rejection: Rejection, expected: Expected) {
 }
 
 fn value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    assert!(headers.get_all(name).iter().count() <= 1, "{name} stands once");
+    assert!(headers.get_all(name).iter().count() <= 1, "{name} occurs once");
     headers.get(name).map(|value| value.to_str().expect("visible ASCII"))
 }
 
@@ -85,13 +85,13 @@ async fn body_of(response: Response) -> String {
 }
 
 #[tokio::test]
-async fn no_credential_gets_a_bare_challenge() {
+async fn missing_credential_returns_401_with_a_challenge_without_error() {
     let expected = Expected { status: 401, challenge: Some("Bearer"), retry_after: None, body: "{}" };
-    assert_answer(Rejection::NoCredential, expected).await;
+    assert_response(Rejection::NoCredential, expected).await;
 }
 
 #[tokio::test]
-async fn a_malformed_credential_or_host_is_an_invalid_request() {
+async fn malformed_credential_or_host_returns_400_invalid_request() {
     for rejection in [
         Rejection::Credential(CredentialError::Multiple),
         Rejection::Credential(CredentialError::Empty),
@@ -102,21 +102,21 @@ async fn a_malformed_credential_or_host_is_an_invalid_request() {
     ] {
         let body = r#"{"error":"invalid_request","error_description":"the credential or the host is malformed or stands twice"}"#;
         let challenge = Some(r#"Bearer error="invalid_request""#);
-        assert_answer(rejection, Expected { status: 400, challenge, retry_after: None, body }).await;
+        assert_response(rejection, Expected { status: 400, challenge, retry_after: None, body }).await;
     }
 }
 
 #[tokio::test]
-async fn every_fault_of_a_token_looks_the_same() {
-    for rejection in faults_of_a_token() {
+async fn every_invalid_token_returns_the_same_response() {
+    for rejection in token_rejections() {
         let expected =
             Expected { status: 401, challenge: Some(INVALID_TOKEN), retry_after: None, body: INVALID_TOKEN_BODY };
-        assert_answer(rejection, expected).await;
+        assert_response(rejection, expected).await;
     }
 }
 
 #[tokio::test]
-async fn a_lack_of_scope_is_forbidden_and_names_the_scopes() {
+async fn missing_scope_returns_403_with_the_scopes() {
     let body = r#"{"error":"insufficient_scope","error_description":"the access token does not allow this"}"#;
     for (scope, challenge) in [
         ("read:orders write:orders", r#"Bearer error="insufficient_scope", scope="read:orders write:orders""#),
@@ -124,12 +124,12 @@ async fn a_lack_of_scope_is_forbidden_and_names_the_scopes() {
     ] {
         let rejection =
             Rejection::Requirement(UnmetRequirement::Scope { missing: Arc::from("admin"), scope: Arc::from(scope) });
-        assert_answer(rejection, Expected { status: 403, challenge: Some(challenge), retry_after: None, body }).await;
+        assert_response(rejection, Expected { status: 403, challenge: Some(challenge), retry_after: None, body }).await;
     }
 }
 
 #[tokio::test]
-async fn a_weak_or_old_authentication_asks_to_step_up() {
+async fn weak_or_old_authentication_returns_a_step_up_challenge() {
     let body = concat!(
         r#"{"error":"insufficient_user_authentication","#,
         r#""error_description":"a stronger or more recent authentication is required"}"#
@@ -143,27 +143,27 @@ async fn a_weak_or_old_authentication_asks_to_step_up() {
         let max_age = max_age.map(Duration::from_millis);
         let rejection =
             Rejection::Requirement(UnmetRequirement::Authentication { acr_values, max_age, scope: Arc::from("") });
-        assert_answer(rejection, Expected { status: 401, challenge: Some(challenge), retry_after: None, body }).await;
+        assert_response(rejection, Expected { status: 401, challenge: Some(challenge), retry_after: None, body }).await;
     }
 }
 
 #[tokio::test]
-async fn unavailable_keys_are_nobodys_fault_and_bear_no_challenge() {
+async fn unavailable_keys_return_503_without_a_challenge() {
     let body =
         r#"{"error":"temporarily_unavailable","error_description":"the access token cannot be checked at the moment"}"#;
     for (wait, seconds) in [(Duration::ZERO, "1"), (Duration::from_millis(1_001), "2"), (Duration::from_secs(30), "30")]
     {
-        // What keeps the keys away, and since when, is nobody else's business.
+        // The fetch error and its time are not shown to the client.
         for cause in [None, Some(RefreshError::IssuerMismatch)] {
             let rejection = Rejection::KeysUnavailable { retry_after: wait, since: 86_400 * wait, cause };
             let expected = Expected { status: 503, challenge: None, retry_after: Some(seconds), body };
-            assert_answer(rejection, expected).await;
+            assert_response(rejection, expected).await;
         }
     }
 }
 
 #[test]
-fn every_challenge_with_a_realm_can_be_read_strictly() {
+fn every_challenge_with_a_realm_parses_strictly() {
     let others = [
         Rejection::NoCredential,
         Rejection::Credential(CredentialError::Empty),
@@ -174,7 +174,7 @@ fn every_challenge_with_a_realm_can_be_read_strictly() {
             scope: Arc::from("a b"),
         }),
     ];
-    for rejection in faults_of_a_token().into_iter().chain(others) {
+    for rejection in token_rejections().into_iter().chain(others) {
         let realm = r#"a "quoted\" realm, error="none""#;
         let response = BearerRejection::from(rejection).try_with_realm(realm).expect("printable").into_response();
         let parameters = challenge(response.headers());
@@ -184,10 +184,10 @@ fn every_challenge_with_a_realm_can_be_read_strictly() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_token_is_echoed() {
+async fn responses_contain_no_part_of_the_token() {
     const MARK: &str = "q7Zecho";
     let server = TestIssuer::new();
-    let stranger = TestIssuer::named("https://q7Zecho.test/");
+    let other_issuer = TestIssuer::named("https://q7Zecho.test/");
     let layer = BearerLayer::new(validator(&server)).with_json_body();
     let tokens = [
         server.token().kid(r#"q7Zecho", realm="x"#).sign(),
@@ -196,36 +196,36 @@ async fn nothing_of_a_token_is_echoed() {
         server.token().header("alg", MARK).sign(),
         server.token().typ(MARK).sign(),
         server.token().claim(MARK, MARK).with_broken_signature().sign(),
-        stranger.token().sign(),
+        other_issuer.token().sign(),
         MARK.to_owned(),
         format!("{MARK}.{MARK}.{MARK}"),
     ];
     for token in tokens {
         let fields = [format!("Bearer {token}")];
-        let response = send(layer.layer(shows_subject()), request(&[&fields[0]])).await;
+        let response = send(layer.layer(subject_service()), request(&[&fields[0]])).await;
         assert_eq!(value(response.headers(), "www-authenticate"), Some(INVALID_TOKEN), "{token}");
         let shown = format!("{:?}", response.headers());
         assert!(!shown.contains(MARK) && !shown.contains(&token), "{shown}");
         assert_eq!(text(response).await, INVALID_TOKEN_BODY, "{token}");
     }
     for field in ["Bearer q7Zecho q7Zecho", "Bearer q7Zecho, Basic q7Zecho", "Basic q7Zecho"] {
-        let response = send(layer.layer(shows_subject()), request(&[field])).await;
+        let response = send(layer.layer(subject_service()), request(&[field])).await;
         assert!(!format!("{:?}", response.headers()).contains(MARK), "{field}");
         assert!(!text(response).await.contains(MARK), "{field}");
     }
 }
 
 #[tokio::test]
-async fn garbage_of_any_octets_gets_an_answer_and_never_a_panic() {
+async fn any_credential_bytes_return_a_response_without_a_panic() {
     let server = TestIssuer::new();
     let layer = BearerLayer::new(validator(&server));
-    for octets in [&b"Bearer \xff\xfe"[..], b"Bearer \t", b"\xff", b"", b"Bearer", b"Bearer ====", b"Bearer a\x80"] {
+    for bytes in [&b"Bearer \xff\xfe"[..], b"Bearer \t", b"\xff", b"", b"Bearer", b"Bearer ====", b"Bearer a\x80"] {
         let mut request = request(&[]);
-        request.headers_mut().insert(AUTHORIZATION, http::HeaderValue::from_bytes(octets).expect("a field value"));
-        let response = send(layer.layer(shows_subject()), request).await;
-        assert!(matches!(response.status().as_u16(), 400 | 401), "{octets:?}");
+        request.headers_mut().insert(AUTHORIZATION, http::HeaderValue::from_bytes(bytes).expect("a field value"));
+        let response = send(layer.layer(subject_service()), request).await;
+        assert!(matches!(response.status().as_u16(), 400 | 401), "{bytes:?}");
         challenge(response.headers());
     }
-    let response = send(layer.layer(shows_subject()), bearing(&"a".repeat(100_000))).await;
+    let response = send(layer.layer(subject_service()), bearer_request(&"a".repeat(100_000))).await;
     assert_eq!(value(response.headers(), "www-authenticate"), Some(INVALID_TOKEN));
 }

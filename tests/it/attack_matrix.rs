@@ -1,7 +1,7 @@
-//! The attack matrix: what an attacker would try, against a strict API at a fixed time. Here are the cases that are a
-//! token; `vectors_headers` has those that are header fields, and `attack_scenarios` those that have to be played.
+//! The attack matrix: attacks against a strict API at a fixed time. This file runs the cases that consist of a token;
+//! `vectors_headers` runs those that consist of header fields, and `attack_scenarios` those that need several steps.
 //!
-//! The cases stand outside the repository; without them the test says that it skipped them.
+//! The cases are not part of the repository. Without them the test prints that it skips them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,10 +16,10 @@ use tower_bearer::{Algorithm, Api, Issuer, Rejection, RejectionKind, Requirement
 
 use crate::{attack_scenarios, vectors};
 
-/// `id status error reason` line by line, `#` before a comment: the answer here is another than the case expects.
+/// `id status error reason` per line, `#` starts a comment: cases whose outcome differs from the expected one.
 const EXCEPTIONS: &str = include_str!("../data/exceptions/attack_matrix.txt");
 
-/// How many cases are a token, header fields, and to be played: every case is one of these.
+/// The number of cases of each kind: a token, header fields, or several steps.
 pub(crate) const CASES: [usize; 3] = [181, 21, 18];
 
 #[derive(Deserialize)]
@@ -53,7 +53,7 @@ pub(crate) struct Case {
     pub(crate) api: String,
     token: Option<String>,
     headers: Option<Value>,
-    /// How to make a token that is too large to be written down.
+    /// How to build a token that is too large for the file.
     #[serde(rename = "gen")]
     pub(crate) made: Option<Value>,
     expect: Outcome,
@@ -81,7 +81,7 @@ impl ApiConfig {
 }
 
 impl Config {
-    /// The strict API that the cases are made for.
+    /// Returns the strict API of the cases.
     pub(crate) fn api(&self, audience: &str, issuer: Issuer) -> Api {
         Api::new(audience, issuer)
             .with_leeway(Duration::from_secs(self.leeway_s))
@@ -102,11 +102,11 @@ impl Config {
         let profile = if case.mode.as_deref() == Some("rfc9068") { Profile::Rfc9068 } else { Profile::Any };
         let api = self.api(&config.audience, issuer.with_algorithms(config.algorithms())).with_profile(profile);
         let clock = FakeClock::at(Timestamp::from_secs(self.now));
-        Validator::builder(api).with_clock(clock).build().expect("a good configuration")
+        Validator::builder(api).with_clock(clock).build().expect("a valid configuration")
     }
 }
 
-/// The answers that differ from what is expected, by case.
+/// Returns the outcomes that differ from the expected ones, by case.
 fn exceptions() -> BTreeMap<&'static str, Outcome> {
     let entry = |line: &'static str| {
         let mut words = line.splitn(4, ' ');
@@ -118,7 +118,7 @@ fn exceptions() -> BTreeMap<&'static str, Outcome> {
 }
 
 #[tokio::test]
-async fn every_case_of_the_matrix_gets_its_answer() {
+async fn every_case_of_the_matrix_returns_the_expected_outcome() {
     let Some(text) = vectors::read("attack-matrix/cases.json") else { return };
     let matrix: Matrix = serde_json::from_slice(&text).expect("the matrix");
     let mut exceptions = exceptions();
@@ -136,7 +136,7 @@ async fn every_case_of_the_matrix_gets_its_answer() {
             }
             (None, None) => {
                 tried[2] += 1;
-                attack_scenarios::play(&matrix.config, case).await
+                attack_scenarios::run(&matrix.config, case).await
             }
             (Some(_), Some(_)) => panic!("{} is two cases in one", case.id),
         };
@@ -150,16 +150,16 @@ async fn every_case_of_the_matrix_gets_its_answer() {
         }
     }
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(exceptions.is_empty(), "these name no case: {exceptions:?}");
+    assert!(exceptions.is_empty(), "exceptions without a case: {exceptions:?}");
     assert_eq!(tried, CASES);
     let ids: BTreeSet<&str> = matrix.cases.iter().map(|case| &*case.id).collect();
-    assert_eq!(ids.len(), matrix.cases.len(), "each id stands once");
+    assert_eq!(ids.len(), matrix.cases.len(), "ids are unique");
 }
 
 async fn outcome(config: &Config, case: &Case, token: &str) -> Outcome {
-    let answer = |status, error: Option<&str>| Outcome { status, error: error.map(str::to_owned) };
+    let response = |status, error: Option<&str>| Outcome { status, error: error.map(str::to_owned) };
     if tower_bearer::request::credential::BearerToken::parse(token).is_err() {
-        return answer(400, Some("invalid_request"));
+        return response(400, Some("invalid_request"));
     }
     let outcome = config.validator(case).validate(token).await;
     let outcome = outcome.and_then(|claims| match &case.route {
@@ -169,10 +169,10 @@ async fn outcome(config: &Config, case: &Case, token: &str) -> Outcome {
             .map_err(Rejection::Requirement),
     });
     match outcome {
-        Ok(()) => answer(200, None),
+        Ok(()) => response(200, None),
         Err(rejection) if rejection.kind() == RejectionKind::InsufficientScope => {
-            answer(403, Some("insufficient_scope"))
+            response(403, Some("insufficient_scope"))
         }
-        Err(_) => answer(401, Some("invalid_token")),
+        Err(_) => response(401, Some("invalid_token")),
     }
 }

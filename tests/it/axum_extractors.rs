@@ -1,4 +1,4 @@
-//! The extractors in real routers.
+//! The extractors in axum routers.
 
 use axum::body::{Body, to_bytes};
 use axum::routing::{get, post};
@@ -12,7 +12,7 @@ use tower_bearer::extract::{BearerRejection, ClaimsRejection};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{BearerLayer, Claims, Rejection, RequireLayer, Requirement};
 
-use crate::probe::validator;
+use crate::layer_fixture::validator;
 
 #[derive(Debug, Deserialize)]
 struct Tenant {
@@ -27,11 +27,11 @@ async fn tenant(claims: Claims<Tenant>) -> String {
     claims.custom().tenant.clone()
 }
 
-async fn perhaps(claims: Option<Claims>) -> Json<serde_json::Value> {
+async fn optional(claims: Option<Claims>) -> Json<serde_json::Value> {
     Json(serde_json::json!({ "subject": claims.as_ref().and_then(|claims| claims.subject()) }))
 }
 
-async fn perhaps_tenant(claims: Option<Claims<Tenant>>) -> String {
+async fn optional_tenant(claims: Option<Claims<Tenant>>) -> String {
     claims.map_or("none".to_owned(), |claims| claims.custom().tenant.clone())
 }
 
@@ -39,11 +39,11 @@ fn routes() -> Router {
     Router::new()
         .route("/subject", get(subject))
         .route("/tenant", get(tenant))
-        .route("/perhaps", get(perhaps))
-        .route("/perhaps-tenant", get(perhaps_tenant))
+        .route("/perhaps", get(optional))
+        .route("/perhaps-tenant", get(optional_tenant))
 }
 
-async fn ask(app: &Router, path: &str, token: Option<&str>) -> Response<Body> {
+async fn send(app: &Router, path: &str, token: Option<&str>) -> Response<Body> {
     let mut request = Request::get(path);
     if let Some(token) = token {
         request = request.header(AUTHORIZATION, format!("Bearer {token}"));
@@ -57,41 +57,41 @@ async fn text(response: Response<Body>) -> String {
 }
 
 #[tokio::test]
-async fn claims_reach_the_handler() {
+async fn handler_receives_the_claims() {
     let server = TestIssuer::new();
     let app = routes().layer(BearerLayer::new(validator(&server).with_custom_claims::<Tenant>()));
     let token = server.token().subject("ann").claim("tenant", "north").sign();
     for (path, body) in
         [("/subject", "ann"), ("/tenant", "north"), ("/perhaps", r#"{"subject":"ann"}"#), ("/perhaps-tenant", "north")]
     {
-        let response = ask(&app, path, Some(&token)).await;
+        let response = send(&app, path, Some(&token)).await;
         assert_eq!((response.status(), text(response).await.as_str()), (StatusCode::OK, body), "{path}");
     }
-    assert_eq!(ask(&app, "/subject", None).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(send(&app, "/subject", None).await.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
-async fn an_anonymous_request_is_none_or_401() {
+async fn optional_claims_are_none_and_required_claims_401_without_a_token() {
     let server = TestIssuer::new();
     let layer = BearerLayer::new(validator(&server).with_custom_claims::<Tenant>())
         .with_anonymous()
         .with_realm("north")
         .with_challenge_scope("read");
     let app = routes().layer(layer);
-    assert_eq!(text(ask(&app, "/perhaps", None).await).await, r#"{"subject":null}"#);
-    assert_eq!(text(ask(&app, "/perhaps-tenant", None).await).await, "none");
+    assert_eq!(text(send(&app, "/perhaps", None).await).await, r#"{"subject":null}"#);
+    assert_eq!(text(send(&app, "/perhaps-tenant", None).await).await, "none");
     for path in ["/subject", "/tenant"] {
-        let response = ask(&app, path, None).await;
+        let response = send(&app, path, None).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(response.headers()[WWW_AUTHENTICATE], r#"Bearer realm="north", scope="read""#);
     }
-    assert_eq!(ask(&app, "/perhaps", Some("bad")).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(send(&app, "/perhaps", Some("bad")).await.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
-async fn a_missing_layer_is_500_and_never_none() {
+async fn missing_layer_returns_500_and_never_none() {
     for path in ["/subject", "/tenant", "/perhaps", "/perhaps-tenant"] {
-        let response = ask(&routes(), path, None).await;
+        let response = send(&routes(), path, None).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
         assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
         assert_eq!(text(response).await, "");
@@ -99,9 +99,9 @@ async fn a_missing_layer_is_500_and_never_none() {
 }
 
 #[tokio::test]
-async fn claims_of_another_type_are_500_and_never_none() {
+async fn claims_of_another_type_return_500_and_never_none() {
     let server = TestIssuer::new();
-    // With the realm the layer leaves more traces; that must not look like an anonymous request.
+    // With a realm the layer adds more extensions; the request must not look anonymous because of them.
     for layer in [
         BearerLayer::new(validator(&server)),
         BearerLayer::new(validator(&server)).with_anonymous(),
@@ -110,15 +110,16 @@ async fn claims_of_another_type_are_500_and_never_none() {
         let app = routes().layer(layer);
         let token = server.token().claim("tenant", "north").sign();
         for path in ["/tenant", "/perhaps-tenant"] {
-            assert_eq!(ask(&app, path, Some(&token)).await.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+            assert_eq!(send(&app, path, Some(&token)).await.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
         }
-        assert_eq!(ask(&app, "/subject", Some(&token)).await.status(), StatusCode::OK);
+        assert_eq!(send(&app, "/subject", Some(&token)).await.status(), StatusCode::OK);
     }
 }
 
-/// Between the layers the credential changes: what the outer one verified is not handed out beside the inner one's verdict.
+/// A middleware between the layers replaces the credential: the claims of the outer layer are not returned beside the
+/// decision of the inner one.
 #[tokio::test]
-async fn claims_of_a_token_that_was_replaced_are_500() {
+async fn claims_of_a_replaced_credential_return_500() {
     let server = TestIssuer::new();
     let (ours, theirs) =
         (server.token().claim("tenant", "north").sign(), server.token().claim("tenant", "south").sign());
@@ -135,12 +136,12 @@ async fn claims_of_a_token_that_was_replaced_are_500() {
             request
         });
         let app = routes().layer(BearerLayer::new(validator(&server))).layer(swap).layer(tenants.clone());
-        assert_eq!(ask(&app, path, Some(&ours)).await.status(), expected, "{path}");
+        assert_eq!(send(&app, path, Some(&ours)).await.status(), expected, "{path}");
     }
 }
 
 #[tokio::test]
-async fn a_handler_may_look_at_the_rejection() {
+async fn handler_can_receive_the_rejection() {
     async fn handler(claims: Result<Claims, ClaimsRejection>) -> String {
         match claims {
             Ok(_) => "claims".to_owned(),
@@ -149,13 +150,13 @@ async fn a_handler_may_look_at_the_rejection() {
     }
     let server = TestIssuer::new();
     let bare = Router::new().route("/", get(handler));
-    assert_eq!(text(ask(&bare, "/", None).await).await, "no BearerLayer ran");
+    assert_eq!(text(send(&bare, "/", None).await).await, "no BearerLayer ran");
     let app = bare.layer(BearerLayer::new(validator(&server)).with_anonymous());
-    assert_eq!(text(ask(&app, "/", None).await).await, "no bearer token");
+    assert_eq!(text(send(&app, "/", None).await).await, "no bearer token");
 }
 
 #[tokio::test]
-async fn routes_ask_for_what_they_need() {
+async fn route_requirements_are_enforced() {
     let server = TestIssuer::new();
     let write = Requirement::any_of([Requirement::scope("write:orders"), Requirement::permission("write:orders")]);
     let app = Router::new()
@@ -176,16 +177,16 @@ async fn routes_ask_for_what_they_need() {
 }
 
 #[tokio::test]
-async fn direct_callers_turn_a_rejection_into_the_same_answer() {
+async fn rejection_of_a_direct_call_converts_into_the_response_of_the_layer() {
     let server = TestIssuer::new();
     let validator = validator(&server);
     let rejection = validator.validate(&server.token().expired().sign()).await.expect_err("expired");
     let direct = BearerRejection::from(rejection.clone());
     assert_eq!(direct.rejection(), &rejection);
     let app = Router::new().route("/direct", get(async move || direct.clone()));
-    let direct = ask(&app, "/direct", None).await;
+    let direct = send(&app, "/direct", None).await;
     let app = routes().layer(BearerLayer::new(validator));
-    let layered = ask(&app, "/subject", Some(&server.token().expired().sign())).await;
+    let layered = send(&app, "/subject", Some(&server.token().expired().sign())).await;
     assert_eq!((direct.status(), direct.headers()), (layered.status(), layered.headers()));
     assert_eq!(direct.extensions().get::<Rejection>(), layered.extensions().get::<Rejection>());
 }

@@ -1,8 +1,8 @@
-//! Keys over TLS (F25): a certificate that is not the server's own, or not in its time, brings no key and takes none.
+//! Keys over TLS (F25): an invalid certificate adds no key and removes none.
 //!
-//! The certificates in `tests/data/tls` are made by the script beside them.
+//! A script in `tests/data/tls` creates the certificates.
 
-#![expect(clippy::expect_used, reason = "a server of the test that cannot serve fails the test")]
+#![expect(clippy::expect_used, reason = "a test server that fails stops the test")]
 
 use std::error::Error as _;
 use std::net::SocketAddr;
@@ -38,7 +38,7 @@ const BAD: [(&str, &str); 4] = [
 
 const TLS: Result<(), RefreshError> = Err(RefreshError::Network { error: FetchError::Tls });
 
-/// An issuer's key set behind TLS, on loopback, with a certificate that can change.
+/// A key set behind TLS on loopback, with a certificate that can change.
 struct Server {
     address: SocketAddr,
     acceptor: Arc<Mutex<TlsAcceptor>>,
@@ -65,8 +65,8 @@ impl Server {
         server
     }
 
-    /// With the next connection: no session of an earlier certificate is resumed.
-    fn presents(&self, certificate: &str) {
+    /// Takes effect with the next connection: no session of an earlier certificate is resumed.
+    fn set_certificate(&self, certificate: &str) {
         *self.acceptor.lock().expect("unpoisoned") = acceptor(certificate);
     }
 
@@ -89,7 +89,7 @@ fn acceptor(certificate: &str) -> TlsAcceptor {
 fn validator(server: &Server, issuer: &TestIssuer, host: &str, fetch: ReqwestFetch) -> Validator {
     let url = format!("https://{host}:{}/jwks", server.address.port());
     let api = Api::new(AUDIENCE, Issuer::jwks(issuer.issuer(), url));
-    Validator::builder(api).with_fetch(fetch).build().expect("a good configuration")
+    Validator::builder(api).with_fetch(fetch).build().expect("a valid configuration")
 }
 
 fn source(validator: &Validator) -> &KeySource {
@@ -105,9 +105,9 @@ async fn serves(validator: &Validator, issuer: &TestIssuer) {
     assert_eq!(validator.validate(&token).await.map(drop), Ok(()));
 }
 
-/// By name and by address, as both stand in the certificate.
+/// The certificate has both a DNS name and an IP address.
 #[tokio::test]
-async fn a_good_certificate_brings_the_keys() {
+async fn loads_keys_over_tls_with_a_valid_certificate() {
     for host in ["localhost", "127.0.0.1"] {
         let issuer = TestIssuer::new();
         let server = Server::start(GOOD, &issuer).await;
@@ -118,7 +118,7 @@ async fn a_good_certificate_brings_the_keys() {
 }
 
 #[tokio::test]
-async fn a_bad_certificate_brings_no_keys_and_is_not_tried_twice() {
+async fn rejects_a_bad_certificate_without_a_retry() {
     for (what, certificate) in BAD {
         let issuer = TestIssuer::new();
         let server = Server::start(certificate, &issuer).await;
@@ -132,9 +132,9 @@ async fn a_bad_certificate_brings_no_keys_and_is_not_tried_twice() {
     }
 }
 
-/// The very certificate that is good above, for a client that does not know its authority.
+/// The valid certificate from above, for a client that does not trust its authority.
 #[tokio::test]
-async fn a_private_authority_is_not_trusted_unless_it_is_named() {
+async fn rejects_a_private_authority_that_is_not_configured() {
     let issuer = TestIssuer::new();
     let server = Server::start(GOOD, &issuer).await;
     let other = ReqwestFetch::with_root_certificates(include_str!("../data/tls/root.pem")).expect("an authority");
@@ -145,24 +145,24 @@ async fn a_private_authority_is_not_trusted_unless_it_is_named() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_turns_bad_takes_no_keys() {
+async fn keeps_keys_when_the_certificate_turns_bad() {
     let issuer = TestIssuer::new();
     let server = Server::start(GOOD, &issuer).await;
     let validator = validator(&server, &issuer, "localhost", trusting());
     source(&validator).ready_within(Duration::from_secs(10)).await.expect("the first keys");
     for (what, certificate) in BAD {
-        server.presents(certificate);
+        server.set_certificate(certificate);
         let before = server.accepted();
         assert_eq!(source(&validator).reload().await, TLS, "{what}");
         assert_eq!(server.accepted(), before + 1, "{what}");
         serves(&validator, &issuer).await;
-        server.presents(GOOD);
+        server.set_certificate(GOOD);
         assert_eq!(source(&validator).reload().await, Ok(()), "{what}");
         assert_eq!(source(&validator).status().consecutive_failures(), 0, "{what}");
     }
 }
 
-/// Runs the test `name` again, in a process whose trust store is empty; returns `false` in that process.
+/// Runs the test `name` again in a process with an empty trust store; returns `false` in that process.
 fn runs_without_trust_store(name: &str) -> bool {
     const CHILD: &str = "TOWER_BEARER_WITHOUT_TRUST_STORE";
     if std::env::var_os(CHILD).is_some() {
@@ -173,14 +173,14 @@ fn runs_without_trust_store(name: &str) -> bool {
     child.args(["--exact", &format!("certificates::{name}")]);
     child.env(CHILD, "1").env("SSL_CERT_FILE", "/nowhere/ca.pem").env_remove("SSL_CERT_DIR");
     let output = child.output().expect("a process");
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}");
     true
 }
 
 #[tokio::test]
-async fn without_ca_certificates_only_keys_that_come_over_https_are_refused() {
-    if runs_without_trust_store("without_ca_certificates_only_keys_that_come_over_https_are_refused") {
+async fn rejects_only_https_issuers_without_ca_certificates() {
+    if runs_without_trust_store("rejects_only_https_issuers_without_ca_certificates") {
         return;
     }
     let named = "https://id.test/";
@@ -204,7 +204,7 @@ async fn without_ca_certificates_only_keys_that_come_over_https_are_refused() {
         }
     }
 
-    // Plain http on loopback, keys from a file and a private authority need none of the system's.
+    // Plain http on loopback, keys from a file and a private authority do not need the system's trust store.
     let server = TestIssuer::new().serve().await.expect("a port");
     let issuer = server.issuer();
     let api = Api::new(AUDIENCE, Issuer::oidc(issuer.issuer()));

@@ -1,9 +1,9 @@
-//! A strict reader of one Bearer challenge (RFC 9110 §11.6.1, RFC 6750 §3), which panics over anything doubtful.
+//! A strict parser of one Bearer challenge (RFC 9110 §11.6.1, RFC 6750 §3) that panics on any deviation.
 
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
 
-/// The parameters of the one challenge of a response, in their order.
+/// Returns the parameters of the only challenge of a response, in order.
 pub(crate) fn challenge(headers: &HeaderMap) -> Vec<(String, String)> {
     let fields: Vec<_> = headers.get_all(WWW_AUTHENTICATE).iter().collect();
     assert_eq!(fields.len(), 1, "exactly one challenge: {fields:?}");
@@ -17,7 +17,7 @@ pub(crate) fn challenge(headers: &HeaderMap) -> Vec<(String, String)> {
         Some(rest) => parameters(rest),
     };
     for (at, (name, value)) in parameters.iter().enumerate() {
-        assert!(parameters[..at].iter().all(|(earlier, _)| earlier != name), "{name} stands once: {field}");
+        assert!(parameters[..at].iter().all(|(earlier, _)| earlier != name), "{name} occurs once: {field}");
         // RFC 6750 §3 allows neither quote nor backslash in these, not even escaped.
         if name != "realm" {
             assert!(!value.contains(['"', '\\']), "{name}: {field}");
@@ -30,7 +30,7 @@ fn parameters(mut rest: &str) -> Vec<(String, String)> {
     let mut parameters = Vec::new();
     loop {
         let (name, after) = rest.split_once("=\"").expect("name and quoted-string");
-        assert!(!name.is_empty() && name.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'_'), "{name:?}");
+        assert!(!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name:?}");
         let (value, after) = quoted(after);
         parameters.push((name.to_owned(), value));
         match after.strip_prefix(", ") {
@@ -43,7 +43,7 @@ fn parameters(mut rest: &str) -> Vec<(String, String)> {
     }
 }
 
-/// Reads to the closing quote, and gives what follows it.
+/// Reads to the closing quote and returns the rest after it.
 fn quoted(text: &str) -> (String, &str) {
     let mut value = String::new();
     let mut characters = text.char_indices();
@@ -59,7 +59,7 @@ fn quoted(text: &str) -> (String, &str) {
 }
 
 #[test]
-fn reads_what_is_right_and_nothing_else() {
+fn parses_valid_challenges_and_rejects_all_others() {
     let read = |field: &'static str| {
         let mut headers = HeaderMap::new();
         headers.insert(WWW_AUTHENTICATE, http::HeaderValue::from_static(field));

@@ -1,4 +1,4 @@
-//! A wrong configuration gets one error that lists every fault, each with its setting.
+//! An invalid configuration returns one error that lists every setting and its error.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tower_bearer::{Algorithm, Api, Issuer, Secret, Validator};
 const AUDIENCE: &str = "https://api.example/";
 const LONG: &str = "a secret of more than thirty-two octets";
 
-/// The faults of an API, as (setting, problem).
+/// Returns the errors of an API as (setting, kind).
 fn errors(api: Api) -> Vec<(String, SettingErrorKind)> {
     match Validator::builder(api).build() {
         Ok(_) => Vec::new(),
@@ -20,7 +20,7 @@ fn errors(api: Api) -> Vec<(String, SettingErrorKind)> {
     }
 }
 
-fn faults_of(issuer: Issuer) -> Vec<(String, SettingErrorKind)> {
+fn errors_of(issuer: Issuer) -> Vec<(String, SettingErrorKind)> {
     errors(Api::new(AUDIENCE, issuer))
 }
 
@@ -33,7 +33,7 @@ fn one(setting: &str, problem: SettingErrorKind) -> Vec<(String, SettingErrorKin
 }
 
 #[tokio::test]
-async fn good_configurations_have_no_fault() {
+async fn accepts_valid_configurations() {
     for issuer in [
         Issuer::auth0("northwind.eu.auth0.com").with_custom_domain("login.northwind.com"),
         Issuer::oidc("https://id.example.com/realms/a"),
@@ -44,12 +44,12 @@ async fn good_configurations_have_no_fault() {
             .with_algorithms([Algorithm::ES256, Algorithm::RS256]),
         hs().with_domain("accounts.example").with_secret(Secret::from_text("another secret of thirty-two octets!")),
     ] {
-        assert_eq!(faults_of(issuer.clone()), [], "{issuer:?}");
+        assert_eq!(errors_of(issuer.clone()), [], "{issuer:?}");
     }
 }
 
 #[test]
-fn an_auth0_domain_is_bare() {
+fn rejects_an_auth0_domain_that_is_not_a_bare_host() {
     for domain in [
         "https://t.eu.auth0.com",
         "t.eu.auth0.com/",
@@ -61,19 +61,19 @@ fn an_auth0_domain_is_bare() {
         "u@t.auth0.com",
     ] {
         let setting = format!("Auth0 domain {domain:?}");
-        assert_eq!(faults_of(Issuer::auth0(domain)), one(&setting, SettingErrorKind::NotADomain), "{domain}");
+        assert_eq!(errors_of(Issuer::auth0(domain)), one(&setting, SettingErrorKind::NotADomain), "{domain}");
         assert_eq!(
-            faults_of(Issuer::auth0("t.auth0.com").with_custom_domain(domain)),
+            errors_of(Issuer::auth0("t.auth0.com").with_custom_domain(domain)),
             one(&setting, SettingErrorKind::NotADomain),
             "{domain}"
         );
     }
-    assert_eq!(faults_of(Issuer::auth0("")), one("Auth0 domain \"\"", SettingErrorKind::Empty));
+    assert_eq!(errors_of(Issuer::auth0("")), one("Auth0 domain \"\"", SettingErrorKind::Empty));
 }
 
 #[test]
-fn an_issuer_is_what_a_token_can_carry() {
-    let with = |issuer: &str| faults_of(Issuer::jwks(issuer, "https://keys.example/"));
+fn rejects_an_issuer_that_no_token_can_carry() {
+    let with = |issuer: &str| errors_of(Issuer::jwks(issuer, "https://keys.example/"));
     for (issuer, problem) in [
         ("", SettingErrorKind::Empty),
         ("https://as.example/ ", SettingErrorKind::Unprintable),
@@ -102,12 +102,12 @@ fn rejects_the_url_of_a_discovery_document_and_names_the_issuer() {
     ] {
         let expected = one(&format!("issuer {url:?}"), SettingErrorKind::DiscoveryUrl { issuer: Box::from(issuer) });
         let keys = "https://keys.example/";
-        assert_eq!(faults_of(Issuer::jwks(url, keys)), expected, "{url}");
-        assert_eq!(faults_of(Issuer::oidc("https://as2.example").with_domain(url)), expected, "{url}");
-        assert_eq!(faults_of(Issuer::oidc(url)), expected, "{url}");
+        assert_eq!(errors_of(Issuer::jwks(url, keys)), expected, "{url}");
+        assert_eq!(errors_of(Issuer::oidc("https://as2.example").with_domain(url)), expected, "{url}");
+        assert_eq!(errors_of(Issuer::oidc(url)), expected, "{url}");
     }
     for issuer in ["https://as.example/.well-known/openid", "https://as.example/.well-known/openid-configuration-2"] {
-        assert_eq!(faults_of(Issuer::jwks(issuer, "https://keys.example/")), [], "{issuer}");
+        assert_eq!(errors_of(Issuer::jwks(issuer, "https://keys.example/")), [], "{issuer}");
     }
     let error = Validator::new(Api::new(AUDIENCE, Issuer::oidc("https://as.example/.well-known/openid-configuration")));
     let text = error.expect_err("a document").to_string();
@@ -118,8 +118,8 @@ fn rejects_the_url_of_a_discovery_document_and_names_the_issuer() {
 }
 
 #[test]
-fn what_is_fetched_is_https() {
-    let jwks = |uri: &str| faults_of(Issuer::jwks("https://as.example/", uri));
+fn rejects_key_urls_without_https() {
+    let jwks = |uri: &str| errors_of(Issuer::jwks("https://as.example/", uri));
     for (uri, error) in [
         ("http://keys.example/", EndpointError::PlainHttp),
         ("keys.json", EndpointError::Malformed),
@@ -129,50 +129,50 @@ fn what_is_fetched_is_https() {
     ] {
         assert_eq!(jwks(uri), one("issuer \"https://as.example/\" jwks_uri", SettingErrorKind::Url(error)), "{uri}");
     }
-    let discovery = faults_of(Issuer::oidc("accounts.example"));
+    let discovery = errors_of(Issuer::oidc("accounts.example"));
     assert_eq!(discovery, one("issuer \"accounts.example\"", SettingErrorKind::Url(EndpointError::Malformed)));
 }
 
 #[test]
-fn names_the_setting_that_allows_plain_http_where_it_is_refused() {
+fn plain_http_error_names_the_setting_that_allows_it() {
     let hint = "plain http is allowed on loopback only; use https, or `dangerous_allow_http` in a network that you trust, such \
                 as that of docker compose";
     let jwks = || Issuer::jwks("https://as.example/", "http://keycloak:8080/certs");
     let oidc = || Issuer::oidc("http://keycloak:8080/realms/shop");
     for issuer in [jwks, oidc] {
-        let problems: Vec<SettingErrorKind> = faults_of(issuer()).into_iter().map(|(_, problem)| problem).collect();
+        let problems: Vec<SettingErrorKind> = errors_of(issuer()).into_iter().map(|(_, problem)| problem).collect();
         assert_eq!(problems, [SettingErrorKind::Url(EndpointError::PlainHttp)]);
         assert_eq!(problems.iter().map(SettingErrorKind::to_string).collect::<Vec<_>>(), [hint]);
-        assert_eq!(faults_of(issuer().dangerous_allow_http()), []);
+        assert_eq!(errors_of(issuer().dangerous_allow_http()), []);
     }
     let other = SettingErrorKind::Url(EndpointError::UserInfo);
     assert_eq!(other.to_string(), "a URL with user name or password is not allowed");
 }
 
 #[test]
-fn algorithms_fit_the_kind_of_key() {
+fn rejects_algorithms_that_do_not_fit_the_key_type() {
     let setting = "issuer \"https://hs.example/\" algorithms";
-    assert_eq!(faults_of(hs().with_algorithms([])), one(setting, SettingErrorKind::NoAlgorithms));
+    assert_eq!(errors_of(hs().with_algorithms([])), one(setting, SettingErrorKind::NoAlgorithms));
     assert_eq!(
-        faults_of(hs().with_algorithms([Algorithm::HS256, Algorithm::RS256])),
+        errors_of(hs().with_algorithms([Algorithm::HS256, Algorithm::RS256])),
         one(setting, SettingErrorKind::AsymmetricWithSecret(Algorithm::RS256))
     );
     assert_eq!(
-        faults_of(hs().with_algorithms([Algorithm::HS256, Algorithm::HS256])),
+        errors_of(hs().with_algorithms([Algorithm::HS256, Algorithm::HS256])),
         one(setting, SettingErrorKind::DuplicateAlgorithm(Algorithm::HS256))
     );
     let tenant = Issuer::auth0("t.auth0.com").with_algorithms([Algorithm::HS256]);
     assert_eq!(
-        faults_of(tenant),
+        errors_of(tenant),
         one("issuer \"t.auth0.com\" algorithms", SettingErrorKind::SymmetricWithPublicKeys(Algorithm::HS256))
     );
     let mixed = Issuer::auth0("t.auth0.com").with_secret(Secret::from_text(LONG));
-    assert_eq!(faults_of(mixed), one("issuer \"t.auth0.com\" secret", SettingErrorKind::SecretWithPublicKeys));
+    assert_eq!(errors_of(mixed), one("issuer \"t.auth0.com\" secret", SettingErrorKind::SecretWithPublicKeys));
 }
 
 #[test]
-fn secrets_are_long_enough_and_no_keys() {
-    let with = |secret| faults_of(Issuer::shared_secret("https://hs.example/", secret));
+fn rejects_short_secrets_and_public_keys_as_secrets() {
+    let with = |secret| errors_of(Issuer::shared_secret("https://hs.example/", secret));
     let setting = "issuer \"https://hs.example/\" secret";
     assert_eq!(with(Secret::from_text("")), one(setting, SettingErrorKind::Secret(SecretError::Empty)));
     assert_eq!(
@@ -190,12 +190,12 @@ fn secrets_are_long_enough_and_no_keys() {
     );
     assert_eq!(with(Secret::from_text(short).map(Secret::dangerous_short_secret)), []);
     let five = (0..4).fold(hs(), |issuer, n| issuer.with_secret(Secret::from_text(format!("{LONG}{n}"))));
-    assert_eq!(faults_of(five), one(setting, SettingErrorKind::TooManyKeys));
+    assert_eq!(errors_of(five), one(setting, SettingErrorKind::TooManyKeys));
 }
 
 #[test]
-fn static_keys_are_usable() {
-    let with = |keys| faults_of(Issuer::static_keys("https://as.example/", keys));
+fn rejects_static_keys_without_a_usable_key() {
+    let with = |keys| errors_of(Issuer::static_keys("https://as.example/", keys));
     let setting = "issuer \"https://as.example/\" static keys";
     let none = |skipped| one(setting, SettingErrorKind::NoUsableKey { skipped });
     assert_eq!(with(KeySet::from_jwks(r#"{"keys":[]}"#)), none(None));
@@ -209,7 +209,7 @@ fn static_keys_are_usable() {
 }
 
 #[test]
-fn rules_are_within_their_ranges() {
+fn rejects_settings_out_of_range() {
     let api = || Api::new(AUDIENCE, hs());
     assert_eq!(errors(Api::new("", hs())), one("audience", SettingErrorKind::Empty));
     assert_eq!(errors(api().with_audience("a ")), one("audience \"a \"", SettingErrorKind::Unprintable));
@@ -231,7 +231,7 @@ fn rules_are_within_their_ranges() {
 }
 
 #[test]
-fn hosts_are_bound_to_known_issuers_once() {
+fn rejects_hosts_bound_twice_or_to_an_unknown_issuer() {
     let api = || Api::new(AUDIENCE, hs().with_domain("https://other.example/"));
     assert_eq!(errors(api().with_issuer_for_host("api.example:8443", "https://hs.example/")), []);
     assert_eq!(
@@ -256,7 +256,7 @@ fn hosts_are_bound_to_known_issuers_once() {
 }
 
 #[test]
-fn an_issuer_with_a_fault_still_counts_where_others_name_it() {
+fn invalid_issuer_still_resolves_references_to_it() {
     let keyless = |uri: &str| Issuer::jwks("https://as.example/", uri).with_domain("https://as2.example/");
     let api = |uri: &str| Api::new(AUDIENCE, keyless(uri)).with_issuer_for_host("api.example", "https://as2.example/");
     let plain = ("issuer \"https://as.example/\" jwks_uri".to_owned(), SettingErrorKind::Url(EndpointError::PlainHttp));
@@ -285,20 +285,20 @@ fn an_issuer_with_a_fault_still_counts_where_others_name_it() {
 }
 
 #[tokio::test]
-async fn a_host_may_be_bound_to_any_name_of_an_issuer() {
+async fn accepts_a_host_bound_to_any_domain_of_an_issuer() {
     let issuer = Issuer::jwks("https://as.example/", "https://keys.example/").with_domain("urn:as");
     assert_eq!(errors(Api::new(AUDIENCE, issuer).with_issuer_for_host("api.example", "urn:as")), []);
 }
 
 #[test]
-fn of_several_without_a_name_the_one_at_fault_is_numbered() {
+fn errors_number_the_entry_among_several() {
     let short =
         |octets| SettingErrorKind::Secret(SecretError::TooShort { algorithm: Algorithm::HS256, octets, needed: 32 });
     let named = |number: usize| format!("issuer \"https://hs.example/\" secret {number} of 3");
     let three =
         |second: &str, third: &str| hs().with_secret(Secret::from_text(second)).with_secret(Secret::from_text(third));
-    assert_eq!(faults_of(three("four", "five")), [(named(2), short(4)), (named(3), short(4))]);
-    assert_eq!(faults_of(three(&LONG.to_uppercase(), "six")), one(&named(3), short(3)));
+    assert_eq!(errors_of(three("four", "five")), [(named(2), short(4)), (named(3), short(4))]);
+    assert_eq!(errors_of(three(&LONG.to_uppercase(), "six")), one(&named(3), short(3)));
     let audiences = |first: &str, second: &str| errors(Api::new(first, hs()).with_audience(second));
     let empty = |number: usize| (format!("audience {number} of 2"), SettingErrorKind::Empty);
     assert_eq!(audiences("", ""), [empty(1), empty(2)]);
@@ -307,7 +307,7 @@ fn of_several_without_a_name_the_one_at_fault_is_numbered() {
 }
 
 #[test]
-fn all_faults_are_reported_at_once_and_no_secret_with_them() {
+fn returns_all_errors_at_once_without_secrets() {
     let issuer = Issuer::shared_secret("http://hs.example", Secret::from_text("too short"))
         .with_algorithms([Algorithm::HS512, Algorithm::ES256]);
     let api =

@@ -1,7 +1,7 @@
-//! Content codings: the crate's own backend asks for none and decodes none, even where an application turns those
-//! features of `reqwest` on, as these tests do; a client of the caller's own may, and the limit counts what comes out.
+//! Content codings: the crate's default client requests none and decodes none, even if an application turns on those
+//! features of `reqwest`, as these tests do. A custom client may decode; the size limit then counts decoded bytes.
 
-#![expect(clippy::expect_used, reason = "a server of the test that cannot serve fails the test")]
+#![expect(clippy::expect_used, reason = "a test server that fails stops the test")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -18,44 +18,45 @@ use tower_bearer::{Api, Issuer, Validator};
 const LIMIT: usize = 256 * 1024;
 const AUDIENCE: &str = "https://api.test/";
 
-/// Answers so many requests with `body` under `Content-Encoding: gzip`; the thread returns the head of the last.
+/// Answers the given number of requests with `body` under `Content-Encoding: gzip`; the thread returns the head of the
+/// last one.
 fn serve(requests: usize, body: Vec<u8>) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/jwks", listener.local_addr().expect("an address"));
     let serving = thread::spawn(move || {
         let mut head = String::new();
         for _ in 0..requests {
-            head = answer(listener.accept().expect("a client").0, &body);
+            head = respond(listener.accept().expect("a client").0, &body);
         }
         head
     });
     (url, serving)
 }
 
-fn answer(mut stream: TcpStream, body: &[u8]) -> String {
+fn respond(mut stream: TcpStream, body: &[u8]) -> String {
     let mut head = Vec::new();
-    let mut octet = [0];
-    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut octet).expect("a request") == 1 {
-        head.extend_from_slice(&octet);
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).expect("a request") == 1 {
+        head.extend_from_slice(&byte);
     }
     let length = body.len();
-    let answer =
+    let response =
         format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n");
-    // The client may hang up in the middle of a body that it does not want.
-    let _hung_up = stream.write_all(answer.as_bytes()).and_then(|()| stream.write_all(body));
+    // The client may close the connection while it receives a body that it rejects.
+    let _hung_up = stream.write_all(response.as_bytes()).and_then(|()| stream.write_all(body));
     String::from_utf8(head).expect("ASCII").to_ascii_lowercase()
 }
 
-fn gzip(octets: &[u8]) -> Vec<u8> {
+fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(octets).expect("memory takes everything");
-    encoder.finish().expect("memory takes everything")
+    encoder.write_all(bytes).expect("writing to memory succeeds");
+    encoder.finish().expect("writing to memory succeeds")
 }
 
-/// 16 MiB, in about as many KiB.
+/// 16 MiB of spaces, in about 16 KiB of gzip.
 fn bomb() -> Vec<u8> {
     let bomb = gzip(&vec![b' '; 64 * LIMIT]);
-    assert!(bomb.len() < LIMIT / 4, "{} octets go over the wire", bomb.len());
+    assert!(bomb.len() < LIMIT / 4, "{} bytes on the wire", bomb.len());
     bomb
 }
 
@@ -71,7 +72,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// The body, as the backend hands it over, and the head of the request.
+/// Returns the body as the client returns it, and the head of the request.
 fn fetched(fetch: &ReqwestFetch, body: Vec<u8>) -> (Result<Vec<u8>, FetchError>, String) {
     let (url, serving) = serve(1, body);
     let request = FetchRequest::new(Endpoint::new(&url).expect("a URL"), LIMIT);
@@ -80,22 +81,22 @@ fn fetched(fetch: &ReqwestFetch, body: Vec<u8>) -> (Result<Vec<u8>, FetchError>,
 }
 
 #[test]
-fn our_own_backend_asks_for_no_coding_and_decodes_none() {
+fn default_client_requests_and_decodes_no_content_coding() {
     let coded = gzip(b"{}");
     let (body, head) = fetched(&own(), coded.clone());
     assert_eq!(body, Ok(coded));
     assert!(!head.contains("accept-encoding"), "{head}");
-    // Where the features are on, a client is otherwise unless told.
+    // With these features on, a client requests a coding unless configured otherwise.
     let (body, head) = fetched(&decoding(), gzip(b"{}"));
     assert_eq!(body.as_deref(), Ok(&b"{}"[..]));
     assert!(head.contains("accept-encoding: gzip"), "{head}");
 }
 
-/// What a key source makes of such a set, at its first fetch and at one on demand.
+/// Returns the result of a reload; the server answers the first fetch and the reload with the same body.
 fn reloaded(fetch: ReqwestFetch, body: Vec<u8>) -> (Result<(), RefreshError>, String) {
     let (url, serving) = serve(2, body);
     let api = Api::new(AUDIENCE, Issuer::jwks("https://login.test/", url));
-    let validator = Validator::builder(api).with_fetch(fetch).build().expect("a good configuration");
+    let validator = Validator::builder(api).with_fetch(fetch).build().expect("a valid configuration");
     let result = runtime().block_on(async {
         let (_, source) = validator.key_sources().next().expect("one issuer");
         source.reload().await
@@ -104,7 +105,7 @@ fn reloaded(fetch: ReqwestFetch, body: Vec<u8>) -> (Result<(), RefreshError>, St
 }
 
 #[test]
-fn a_coded_key_set_is_no_document_to_our_own_backend() {
+fn default_client_rejects_an_encoded_key_set() {
     let (result, head) = reloaded(own(), gzip(TestIssuer::new().jwks().as_bytes()));
     assert_eq!(result, Err(RefreshError::InvalidDocument));
     assert!(head.contains("accept-encoding: identity"), "{head}");
@@ -118,18 +119,18 @@ fn gzip_bomb() {
 }
 
 #[test]
-fn the_limit_of_a_body_is_one_of_memory_and_counts_what_was_decoded() {
+fn body_limit_counts_decoded_bytes() {
     let fetch = decoding();
-    // What the client makes on first use is no part of the measure.
+    // Allocations that the client makes on first use are not counted.
     assert_eq!(fetched(&fetch, gzip(&vec![b' '; LIMIT])).0.map(|body| body.len()), Ok(LIMIT));
     assert_eq!(fetched(&fetch, gzip(&vec![b' '; LIMIT + 1])).0, Err(FetchError::TooLarge));
 
     let (url, serving) = serve(1, bomb());
     let (request, runtime) = (FetchRequest::new(Endpoint::new(&url).expect("a URL"), LIMIT), runtime());
     let used = allocation_counter::measure(|| {
-        let refused = runtime.block_on(fetch.fetch(request)).map(drop);
-        assert_eq!(refused, Err(FetchError::TooLarge));
+        let rejected = runtime.block_on(fetch.fetch(request)).map(drop);
+        assert_eq!(rejected, Err(FetchError::TooLarge));
     });
     serving.join().expect("the server ends");
-    assert!(used.bytes_max < 1024 * 1024, "{} octets at once", used.bytes_max);
+    assert!(used.bytes_max < 1024 * 1024, "{} bytes at peak", used.bytes_max);
 }

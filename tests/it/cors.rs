@@ -1,4 +1,4 @@
-//! CORS: the layer of tower-http outside, and preflights through our own.
+//! CORS: the CORS layer of tower-http outside the bearer layer, and preflights through the bearer layer.
 
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request};
@@ -7,12 +7,12 @@ use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, BearerLayer, RequireLayer, Validator};
 use tower_http::cors::CorsLayer;
 
-use crate::gate::{self, AUDIENCE, Body, OK, trusted};
+use crate::stack::{self, AUDIENCE, Body, OK, trusted};
 
 const SHOP: &str = "https://shop.northwind.com";
 
 fn credential(server: &TestIssuer) -> BearerLayer {
-    BearerLayer::new(Validator::new(Api::new(AUDIENCE, trusted(server))).expect("a good configuration"))
+    BearerLayer::new(Validator::new(Api::new(AUDIENCE, trusted(server))).expect("a valid configuration"))
 }
 
 fn cors() -> CorsLayer {
@@ -31,41 +31,43 @@ fn preflight() -> http::request::Builder {
 }
 
 #[tokio::test]
-async fn a_preflight_is_answered_by_the_cors_layer_outside() {
+async fn outer_cors_layer_answers_preflights() {
     let server = TestIssuer::new();
     let stack =
         ServiceBuilder::new().layer(cors()).layer(credential(&server)).layer(RequireLayer::scope("read:orders"));
-    let answer = gate::through(stack, preflight().body(Body::default()).expect("a request")).await;
-    assert_eq!(answer.status, OK);
-    assert_eq!(answer.headers["access-control-allow-origin"], SHOP);
-    assert_eq!(answer.headers["access-control-allow-headers"], "authorization");
-    assert!(!answer.headers.contains_key(WWW_AUTHENTICATE));
+    let response = stack::send_through(stack, preflight().body(Body::default()).expect("a request")).await;
+    assert_eq!(response.status, OK);
+    assert_eq!(response.headers["access-control-allow-origin"], SHOP);
+    assert_eq!(response.headers["access-control-allow-headers"], "authorization");
+    assert!(!response.headers.contains_key(WWW_AUTHENTICATE));
 }
 
 #[tokio::test]
-async fn a_refusal_can_be_read_by_the_script_that_caused_it() {
+async fn rejection_carries_the_cors_headers() {
     let server = TestIssuer::new();
     let stack = || ServiceBuilder::new().layer(cors()).layer(credential(&server));
-    for (request, status) in
-        [(Request::get("/"), 401), (gate::bearing("opaque"), 401), (gate::bearing(&server.token().sign()), OK)]
-    {
+    for (request, status) in [
+        (Request::get("/"), 401),
+        (stack::bearer_request("opaque"), 401),
+        (stack::bearer_request(&server.token().sign()), OK),
+    ] {
         let request = request.header("origin", SHOP).body(Body::default()).expect("a request");
-        let answer = gate::through(stack(), request).await;
-        assert_eq!(answer.status, status);
-        assert_eq!(answer.headers["access-control-allow-origin"], SHOP, "without it a browser hides the answer");
-        let exposed = answer.headers["access-control-expose-headers"].to_str().expect("ASCII");
+        let response = stack::send_through(stack(), request).await;
+        assert_eq!(response.status, status);
+        assert_eq!(response.headers["access-control-allow-origin"], SHOP, "without it a browser hides the response");
+        let exposed = response.headers["access-control-expose-headers"].to_str().expect("ASCII");
         assert!(exposed.contains("www-authenticate") && exposed.contains("retry-after"), "{exposed}");
-        assert_eq!(answer.challenge().is_empty(), status == OK);
+        assert_eq!(response.challenge().is_empty(), status == OK);
     }
 }
 
 #[tokio::test]
-async fn the_bearer_layer_outside_refuses_preflights_unless_told() {
+async fn outer_bearer_layer_rejects_preflights_by_default() {
     let server = TestIssuer::new();
     let outside = |layer: BearerLayer| ServiceBuilder::new().layer(layer).layer(cors());
     let request = || preflight().body(Body::default()).expect("a request");
-    assert_eq!(gate::through(outside(credential(&server)), request()).await.status, 401);
-    let passing = gate::through(outside(credential(&server).with_preflight_passthrough()), request()).await;
+    assert_eq!(stack::send_through(outside(credential(&server)), request()).await.status, 401);
+    let passing = stack::send_through(outside(credential(&server).with_preflight_passthrough()), request()).await;
     assert_eq!(
         (passing.status, &passing.headers["access-control-allow-origin"]),
         (OK, &HeaderValue::from_static(SHOP))
@@ -73,11 +75,11 @@ async fn the_bearer_layer_outside_refuses_preflights_unless_told() {
 }
 
 #[tokio::test]
-async fn only_a_true_preflight_passes() {
+async fn accepts_only_real_preflights_without_a_token() {
     let server = TestIssuer::new();
     let status = async |request: http::request::Builder| {
         let layer = credential(&server).with_preflight_passthrough();
-        gate::through(layer, request.body(Body::default()).expect("a request")).await.status
+        stack::send_through(layer, request.body(Body::default()).expect("a request")).await.status
     };
     assert_eq!(status(preflight()).await, OK);
     for (what, request) in [

@@ -1,4 +1,4 @@
-//! What the log and the metrics say of a validation, and what they never say.
+//! The contents of log events and metrics, and what they must not contain.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,21 +16,21 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::probe::{bearing, let_every_subscriber_be_asked, request, send, shows_subject, validator};
+use crate::layer_fixture::{bearer_request, register_second_subscriber, request, send, subject_service, validator};
 
 const AUDIENCE: &str = "https://api.test/";
 const ISSUER: &str = "https://northwind.eu.auth0.com/";
 
-/// Validates a good token, one for another audience, and one of an unknown issuer.
+/// Validates one good token, one for another audience, and one of an unknown issuer.
 async fn validate_three() -> Vec<String> {
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
     let api = Api::new(AUDIENCE, Issuer::auth0("northwind.eu.auth0.com"));
-    let validator = Validator::builder(api).with_fetch(server.clone()).build().expect("a good configuration");
-    let stranger = TestIssuer::auth0("elsewhere.eu.auth0.com");
+    let validator = Validator::builder(api).with_fetch(server.clone()).build().expect("a valid configuration");
+    let other_issuer = TestIssuer::auth0("elsewhere.eu.auth0.com");
     let tokens = vec![
         server.token().subject("ann|secret-subject").sign(),
         server.token().audience("https://other.test/").sign(),
-        stranger.token().sign(),
+        other_issuer.token().sign(),
     ];
     for token in &tokens {
         let _verdict = validator.validate(token).await;
@@ -39,7 +39,7 @@ async fn validate_three() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_span_tells_the_verdict_and_nothing_of_the_token() {
+async fn span_records_the_decision_and_nothing_of_the_token() {
     let log = Log::default();
     let _subscribed = log.clone().subscribed();
     let tokens = validate_three().await;
@@ -59,14 +59,14 @@ async fn a_span_tells_the_verdict_and_nothing_of_the_token() {
 }
 
 #[tokio::test]
-async fn a_refusal_tells_its_kind_and_whether_the_signature_was_looked_at() {
+async fn rejection_event_has_its_kind_and_whether_the_signature_was_checked() {
     let log = Log::default();
     let _subscribed = log.clone().subscribed();
     let server = TestIssuer::new();
     let credential = BearerLayer::new(validator(&server)).with_anonymous();
     let require = RequireLayer::scope("admin");
-    for request in [request(&[]), bearing(&server.token().sign()), bearing("opaque")] {
-        send(credential.layer(require.layer(shows_subject())), request).await;
+    for request in [request(&[]), bearer_request(&server.token().sign()), bearer_request("opaque")] {
+        send(credential.layer(require.layer(subject_service())), request).await;
     }
     let rejected: Vec<String> = log.lines("token rejected");
     let expected = [
@@ -81,7 +81,7 @@ async fn a_refusal_tells_its_kind_and_whether_the_signature_was_looked_at() {
 }
 
 #[tokio::test]
-async fn an_unmet_requirement_is_logged_with_its_hint() {
+async fn unmet_requirement_is_logged_with_its_hint() {
     let log = Log::default();
     let _subscribed = log.clone().subscribed();
     async fn in_code(claims: Claims) -> Result<(), BearerRejection> {
@@ -113,14 +113,15 @@ async fn an_unmet_requirement_is_logged_with_its_hint() {
 }
 
 #[tokio::test]
-async fn a_refusal_for_want_of_keys_tells_what_keeps_them_away() {
+async fn keys_unavailable_event_has_the_fetch_error() {
     let log = Log::default();
     let _subscribed = log.clone().subscribed();
     let server = TestIssuer::new();
     server.outage(Outage::Status(http::StatusCode::INTERNAL_SERVER_ERROR));
     let api = Api::new("https://api.test/", Issuer::jwks(server.issuer(), server.jwks_uri()));
-    let validator = Validator::builder(api).with_fetch(server.clone()).build().expect("a good configuration");
-    let response = send(BearerLayer::new(validator).layer(shows_subject()), bearing(&server.token().sign())).await;
+    let validator = Validator::builder(api).with_fetch(server.clone()).build().expect("a valid configuration");
+    let response =
+        send(BearerLayer::new(validator).layer(subject_service()), bearer_request(&server.token().sign())).await;
     assert_eq!(response.status(), 503);
     let rejected = log.lines("token rejected");
     let expected = r#"kind="keys_unavailable" cause="http_5xx" signature_checked=false"#;
@@ -128,17 +129,17 @@ async fn a_refusal_for_want_of_keys_tells_what_keeps_them_away() {
 }
 
 #[tokio::test]
-async fn a_missing_layer_is_an_error_in_the_log() {
+async fn missing_layer_logs_an_error() {
     async fn handler(_: Claims) {}
-    async fn perhaps(_: Option<Claims>) {}
+    async fn optional(_: Option<Claims>) {}
     let log = Log::default();
     let _subscribed = log.clone().subscribed();
-    let app = Router::new().route("/", get(handler)).route("/perhaps", get(perhaps));
+    let app = Router::new().route("/", get(handler)).route("/perhaps", get(optional));
     for path in ["/", "/perhaps"] {
         let request = Request::get(path).body(Body::empty()).expect("a request");
         assert_eq!(app.clone().oneshot(request).await.expect("infallible").status(), 500, "{path}");
     }
-    send(RequireLayer::scope("admin").layer(shows_subject()), request(&[])).await;
+    send(RequireLayer::scope("admin").layer(subject_service()), request(&[])).await;
     let errors = log.lines("ERROR tower_bearer::server: request refused: the server is misconfigured");
     let handler = r#"fault="a handler extracts claims without a BearerLayer""#;
     let guard = r#"fault="a RequireLayer runs without a BearerLayer""#;
@@ -149,7 +150,7 @@ async fn a_missing_layer_is_an_error_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_scrape_counts_verdicts_by_issuer_and_reason() {
+async fn metrics_count_decisions_by_issuer_and_reason() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let scrape = recorder.handle();
     let _recorded = metrics::set_default_local_recorder(&recorder);
@@ -162,7 +163,7 @@ async fn a_scrape_counts_verdicts_by_issuer_and_reason() {
         r#"jwt_validation_seconds_count{path="waited"} 1"#.to_owned(),
         r#"jwt_validation_seconds_count{path="at_once"} 2"#.to_owned(),
         format!(r#"jwks_fetch_total{{issuer="{ISSUER}",cause="initial",outcome="changed"}} 1"#),
-        // The validator has gone, and its keys with it.
+        // The validator was dropped, and its keys with it.
         format!(r#"jwks_state{{issuer="{ISSUER}"}} 5"#),
         format!(r#"jwks_keys{{issuer="{ISSUER}",state="usable"}} 0"#),
     ] {
@@ -170,18 +171,18 @@ async fn a_scrape_counts_verdicts_by_issuer_and_reason() {
     }
 }
 
-/// A configuration that is replaced while the program runs.
+/// A configuration is replaced while the program runs.
 #[tokio::test]
-async fn a_successor_that_shares_the_keys_goes_on_with_the_gauges() {
+async fn validator_with_shared_keys_keeps_the_gauges_after_a_replacement() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let scrape = recorder.handle();
     let _recorded = metrics::set_default_local_recorder(&recorder);
     let server = TestIssuer::new();
     let issuer = || Issuer::jwks(server.issuer(), server.jwks_uri());
     let old = Validator::builder(Api::new(AUDIENCE, issuer())).with_fetch(server.clone());
-    let old = old.build().expect("a good configuration");
+    let old = old.build().expect("a valid configuration");
     let new = Validator::builder(Api::new("https://other.test/", issuer())).with_keys_of(&old);
-    let new = new.build().expect("a good configuration");
+    let new = new.build().expect("a valid configuration");
     let token = server.token().audience("https://other.test/").sign();
     assert!(new.validate(&token).await.is_ok());
     drop(old);
@@ -196,9 +197,9 @@ async fn a_successor_that_shares_the_keys_goes_on_with_the_gauges() {
     assert!(shows(5, 0), "{}", scrape.render());
 }
 
-/// What is refused before a token is looked at counts, too, whoever reads the host.
+/// Rejections before the token is parsed count as well, whatever reads the host.
 #[tokio::test]
-async fn a_scrape_counts_what_is_refused_before_the_token() {
+async fn metrics_count_rejections_before_the_token_is_parsed() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let scrape = recorder.handle();
     let _recorded = metrics::set_default_local_recorder(&recorder);
@@ -209,10 +210,10 @@ async fn a_scrape_counts_what_is_refused_before_the_token() {
     let token = server.token().sign();
     assert!(validator.validate_for(&token, "api.test").await.is_ok());
     assert!(validator.validate_for(&token, "api.test/path").await.is_err());
-    send(BearerLayer::new(validator).layer(shows_subject()), request(&["Bearer a b"])).await;
+    send(BearerLayer::new(validator).layer(subject_service()), request(&["Bearer a b"])).await;
     let counted = r#"jwt_validation_total{issuer="none",result="rejected",reason="invalid_request"} 2"#;
     assert!(scrape.render().contains(counted), "{counted} in\n{}", scrape.render());
-    // The good one only: of the others, no token was validated.
+    // Only the valid one: no other token was validated.
     let timed = r#"jwt_validation_seconds_count{path="at_once"} 1"#;
     shows_lines(&scrape, &[timed]);
     let host = r#"hint="the request's host is malformed, is present twice or contradicts the request target""#;
@@ -224,33 +225,33 @@ async fn a_scrape_counts_what_is_refused_before_the_token() {
     }
 }
 
-/// A request through the layer looks twice before it waits.
+/// A request through the layer looks a token up twice before it waits.
 #[tokio::test]
-async fn a_token_that_waits_for_keys_is_one_miss() {
+async fn waiting_token_counts_as_one_cache_miss() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let scrape = recorder.handle();
     let _recorded = metrics::set_default_local_recorder(&recorder);
     let server = TestIssuer::new();
     let api = Api::new(AUDIENCE, Issuer::jwks(server.issuer(), server.jwks_uri()));
-    let cold = Validator::builder(api).with_fetch(server.clone()).build().expect("a good configuration");
+    let cold = Validator::builder(api).with_fetch(server.clone()).build().expect("a valid configuration");
     let layer = BearerLayer::new(cold);
     let says = |expected: &str| shows_lines(&scrape, &[expected]);
     let authorization = format!("Bearer {}", server.token().sign());
     for (outcome, times) in [("miss", 1), ("hit", 1), ("hit", 2)] {
-        let response = send(layer.layer(shows_subject()), request(&[&authorization])).await;
+        let response = send(layer.layer(subject_service()), request(&[&authorization])).await;
         assert_eq!(response.status(), 200);
         says(&format!(r#"jwt_token_cache_total{{outcome="{outcome}"}} {times}"#));
     }
     says(r#"jwt_token_cache_total{outcome="miss"} 1"#);
     let strange = format!("Bearer {}", server.token().kid("strange").sign());
-    assert_eq!(send(layer.layer(shows_subject()), request(&[&strange])).await.status(), 401);
+    assert_eq!(send(layer.layer(subject_service()), request(&[&strange])).await.status(), 401);
     says(r#"jwt_token_cache_total{outcome="miss"} 2"#);
     says(r#"jwt_validation_seconds_count{path="waited"} 2"#);
 }
 
-/// Requirements count wherever they are asked.
+/// Unmet requirements count in layers, handlers and extractors.
 #[tokio::test]
-async fn a_scrape_counts_unmet_requirements_of_layers_and_handlers() {
+async fn metrics_count_unmet_requirements_of_layers_and_handlers() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let scrape = recorder.handle();
     let _recorded = metrics::set_default_local_recorder(&recorder);
@@ -268,8 +269,8 @@ async fn a_scrape_counts_unmet_requirements_of_layers_and_handlers() {
         let response = app.clone().oneshot(request.expect("a request")).await.expect("infallible");
         assert_eq!(response.status(), status, "{path}");
     }
-    let stranger = Request::get("/code").body(Body::empty()).expect("a request");
-    assert_eq!(app.oneshot(stranger).await.expect("infallible").status(), 401);
+    let anonymous = Request::get("/code").body(Body::empty()).expect("a request");
+    assert_eq!(app.oneshot(anonymous).await.expect("infallible").status(), 401);
     for expected in [
         r#"jwt_requirement_unmet_total{reason="insufficient_scope"} 2"#,
         r#"jwt_requirement_unmet_total{reason="no_credential"} 1"#,
@@ -279,7 +280,7 @@ async fn a_scrape_counts_unmet_requirements_of_layers_and_handlers() {
 }
 
 #[tokio::test]
-async fn a_scrape_tells_the_hit_rate_and_the_size_of_the_memo() {
+async fn metrics_show_hit_rate_and_size_of_the_token_cache() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let scrape = recorder.handle();
     let _recorded = metrics::set_default_local_recorder(&recorder);
@@ -288,12 +289,12 @@ async fn a_scrape_tells_the_hit_rate_and_the_size_of_the_memo() {
     let builder = || Validator::builder(Api::new(AUDIENCE, issuer.clone())).with_fetch(server.clone());
     let says = |expected: &[&str]| shows_lines(&scrape, expected);
     let token = server.token().sign();
-    let forgetful = builder().without_token_cache().build().expect("a good configuration");
-    assert!(forgetful.validate(&token).await.is_ok());
-    assert!(!scrape.render().contains("jwt_token_cache"), "nothing is counted where nothing is remembered");
+    let uncached = builder().without_token_cache().build().expect("a valid configuration");
+    assert!(uncached.validate(&token).await.is_ok());
+    assert!(!scrape.render().contains("jwt_token_cache"), "no cache metrics without a token cache");
 
-    let validator = builder().build().expect("a good configuration");
-    let claims = validator.validate(&token).await.expect("a good token");
+    let validator = builder().build().expect("a valid configuration");
+    let claims = validator.validate(&token).await.expect("a valid token");
     for _ in 0..2 {
         assert!(validator.validate(&token).await.is_ok());
     }
@@ -304,7 +305,7 @@ async fn a_scrape_tells_the_hit_rate_and_the_size_of_the_memo() {
         r#"jwt_token_cache_total{outcome="miss"} 1"#,
         r#"jwt_token_cache_total{outcome="hit"} 2"#,
         "jwt_token_cache_entries 1",
-        // A hit is counted for the issuer as any other verdict.
+        // A hit counts for its issuer like any other decision.
         &accepted,
     ]);
     let text = scrape.render();
@@ -336,7 +337,7 @@ struct Northwind {
 }
 
 #[tokio::test]
-async fn the_log_names_the_claim_that_does_not_fit_the_applications_type_and_no_value() {
+async fn log_names_the_claim_of_the_wrong_type_without_its_value() {
     let log = Log::default();
     let _subscribed = log.clone().subscribed();
     let server = TestIssuer::new();
@@ -350,16 +351,16 @@ async fn the_log_names_the_claim_that_does_not_fit_the_applications_type_and_no_
     assert!(!log.text().contains("secret-department"));
 }
 
-/// ADFS writes `auth_time` as a text.
+/// ADFS writes `auth_time` as a string.
 #[tokio::test]
-async fn a_claim_of_another_type_that_nothing_asks_for_is_told_once() {
+async fn unused_claim_of_another_type_is_logged_once() {
     let log = Log::default();
     let _subscribed = log.clone().subscribed();
     let server = TestIssuer::new();
     let ours = validator(&server);
     let token = server.token().claim("auth_time", "2026-11-29T10:00:00Z").claim("org_id", 771_177).sign();
     for _ in 0..2 {
-        let claims = ours.validate(&token).await.expect("a good token");
+        let claims = ours.validate(&token).await.expect("a valid token");
         assert_eq!((claims.auth_time(), claims.organization()), (None, None));
     }
     assert!(ours.validate(&server.token().claim("auth_time", 1).sign()).await.is_ok());
@@ -376,9 +377,9 @@ async fn a_claim_of_another_type_that_nothing_asks_for_is_told_once() {
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Takes what this thread logs, for as long as the guard lives.
+    /// Captures the log of this thread until the guard is dropped.
     fn subscribed(self) -> DefaultGuard {
-        let_every_subscriber_be_asked();
+        register_second_subscriber();
         tracing_subscriber::fmt()
             .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
             .with_span_events(FmtSpan::CLOSE)
@@ -387,7 +388,7 @@ impl Log {
             .set_default()
     }
 
-    /// The lines that hold a text.
+    /// Returns the lines that contain a text.
     fn lines(&self, text: &str) -> Vec<String> {
         self.text().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }

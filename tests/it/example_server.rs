@@ -1,4 +1,4 @@
-//! The configuration file of `examples/server`: what it takes, and how it reports what is wrong.
+//! The configuration file of `examples/server`: its settings and its errors.
 
 use tower_bearer::Validator;
 
@@ -7,7 +7,7 @@ use crate::doctor::program::settings::Settings;
 const SAMPLE: &str = include_str!("../../examples/server/server.toml");
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// A file without faults; each test adds to it, or changes one thing.
+/// Returns a valid file; each test adds to it or changes one setting.
 fn file() -> String {
     format!(
         "listen = \"127.0.0.1:0\"\n[api]\naudience = \"https://api.test/\"\n[[api.issuer]]\n\
@@ -19,8 +19,8 @@ fn read(file: &str) -> Result<Validator, String> {
     Settings::parse(file, "server.toml").map(|settings| settings.validator).map_err(|faults| faults.to_string())
 }
 
-/// The faults of the file with one thing changed.
-fn refused(from: &str, to: &str) -> String {
+/// Returns the error of the file after one change.
+fn rejected(from: &str, to: &str) -> String {
     let file = file();
     assert!(file.contains(from), "{from}");
     read(&file.replacen(from, to, 1)).map(drop).expect_err(to)
@@ -31,14 +31,14 @@ fn only(reason: &str) -> String {
 }
 
 #[test]
-fn the_smallest_file_is_enough() {
+fn accepts_the_smallest_file() {
     let settings = Settings::parse(&file(), "server.toml").map_err(|faults| faults.to_string()).expect("no faults");
     assert_eq!(settings.listen, "127.0.0.1:0");
     assert!(settings.validator.is_ready());
 }
 
 #[test]
-fn the_sample_holds_as_it_stands_and_with_all_that_is_commented_out() {
+fn accepts_the_sample_with_and_without_its_commented_settings() {
     assert_eq!(read(SAMPLE).map(drop), Ok(()));
     let is_setting = |text: &str| text.starts_with('[') || text.split(' ').nth(1) == Some("=");
     let uncommented = |line: &str| line.strip_prefix("# ").filter(|text| is_setting(text)).unwrap_or(line).to_owned();
@@ -50,7 +50,7 @@ fn the_sample_holds_as_it_stands_and_with_all_that_is_commented_out() {
 }
 
 #[test]
-fn an_unknown_setting_is_refused_and_the_known_ones_are_in_the_sample() {
+fn rejects_unknown_settings_and_the_sample_lists_all_known_ones() {
     for (from, to, table) in [
         ("listen", "lisen = 1\nlisten", "lisen"),
         ("[api]", "[api]\nlee_way = \"5s\"", "api.lee_way"),
@@ -58,7 +58,7 @@ fn an_unknown_setting_is_refused_and_the_known_ones_are_in_the_sample() {
         ("{ utf8", "{ utf9 = \"\", utf8", "api.issuer[0].secrets[0].utf9"),
         ("[api]", "[jwks]\nrefresh = \"5m\"\n[api]", "jwks.refresh"),
     ] {
-        let reason = refused(from, to);
+        let reason = rejected(from, to);
         let known = reason.strip_prefix(&only(&format!("{table}: is no setting; known here: "))).expect(&reason);
         for name in known.split(", ") {
             assert!(SAMPLE.contains(name), "{name} is not in the sample");
@@ -67,8 +67,8 @@ fn an_unknown_setting_is_refused_and_the_known_ones_are_in_the_sample() {
 }
 
 #[test]
-fn secrets_may_stand_in_the_environment() {
-    // Cargo sets these for every test.
+fn reads_secrets_from_the_environment() {
+    // Cargo sets these variables for every test.
     let named = |variable: &str| file().replace(&format!("utf8 = \"{SECRET}\""), &format!("utf8_env = \"{variable}\""));
     assert!(read(&named("CARGO_PKG_DESCRIPTION")).is_ok());
     let reason = "api.issuer[0].secrets[0].utf8_env: the environment variable \"TOWER_BEARER_UNSET\" is not set";
@@ -76,9 +76,9 @@ fn secrets_may_stand_in_the_environment() {
 }
 
 #[test]
-fn what_is_no_toml_is_reported_with_its_line_and_without_its_text() {
+fn syntax_error_has_the_line_number_and_no_text() {
     for (from, to) in [("[api]", "[api"), ("audience", "audience = 1\naudience"), ("\"https://hs.test/\"", "hunter2")] {
-        let reason = refused(from, to);
+        let reason = rejected(from, to);
         assert!(
             reason.starts_with("the configuration has an error: server.toml, line ") && !reason.contains("hunter2"),
             "{reason}"
@@ -87,7 +87,7 @@ fn what_is_no_toml_is_reported_with_its_line_and_without_its_text() {
 }
 
 #[test]
-fn a_setting_of_another_type_is_named_and_not_shown() {
+fn type_error_names_the_setting_and_hides_its_value() {
     for (from, to, reason) in [
         ("\"127.0.0.1:0\"", "8080", "listen: is not a string"),
         ("[api]", "[api]\nleeway = 5", "api.leeway: is not a length of time, like \"5s\" or \"1h\""),
@@ -104,12 +104,12 @@ fn a_setting_of_another_type_is_named_and_not_shown() {
             "api.issuer[0].secrets: is not an array of tables, like [[api.issuer]] or [{ .. }]",
         ),
     ] {
-        assert_eq!(refused(from, to), only(reason));
+        assert_eq!(rejected(from, to), only(reason));
     }
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn missing_setting_is_named() {
     for (from, to, reason) in [
         ("listen = \"127.0.0.1:0\"", "", "listen: is missing; it is a string"),
         ("audience = \"https://api.test/\"", "", "api.audience: is missing; it is a string, or an array of strings"),
@@ -117,21 +117,21 @@ fn what_is_missing_is_named() {
         ("\"https://api.test/\"", "[]", "api.audience: is empty; it lists what the issuer calls this API"),
         ("[\"https://hs.test/\"]", "[]", "api.issuer[0].domains: is empty; it lists the exact `iss` values"),
     ] {
-        assert_eq!(refused(from, to), only(reason));
+        assert_eq!(rejected(from, to), only(reason));
     }
     let reason = "api.issuer: there is none; every API needs at least one [[api.issuer]]";
     assert_eq!(read("listen = \"127.0.0.1:0\"\n[api]\naudience = \"a\"\n").map(drop), Err(only(reason)));
 }
 
 #[test]
-fn keys_come_from_one_place_only() {
+fn rejects_more_than_one_source_of_keys() {
     let two = "jwks_uri = \"https://x.test/\"\nsecrets";
     let reason = "api.issuer[0].jwks_uri: stands beside secrets; choose one";
-    assert_eq!(refused("secrets", two), only(reason));
+    assert_eq!(rejected("secrets", two), only(reason));
     let two = "hex = \"00\", utf8";
     let reason =
         "api.issuer[0].secrets[0]: needs exactly one of utf8, base64, base64url, hex, or one of their _env forms";
-    assert_eq!(refused("utf8", two), only(reason));
+    assert_eq!(rejected("utf8", two), only(reason));
 }
 
 /// The faults of a file whose issuers are these, each by its start.
@@ -151,7 +151,7 @@ fn assert_faults(issuers: &str, expected: &[&str]) {
 }
 
 #[test]
-fn keys_that_cannot_be_read_hide_no_fault_beside_them() {
+fn unreadable_keys_hide_no_other_error() {
     let at = "[issuer]\ndomains = [\"https://a.test/\"]\n";
     let file = "api.issuer[0].jwks_file: \"/nowhere\": ";
     let algorithms = "issuer \"https://a.test/\" algorithms: ";
@@ -182,7 +182,7 @@ fn keys_that_cannot_be_read_hide_no_fault_beside_them() {
 }
 
 #[test]
-fn of_two_places_of_keys_each_is_read() {
+fn two_sources_of_keys_are_both_checked() {
     let at = "[issuer]\ndomains = [\"https://a.test/\"]\n";
     let two = "api.issuer[0].jwks_uri: stands beside jwks_file; choose one";
     let file = "api.issuer[0].jwks_file: \"/nowhere\": ";
@@ -192,7 +192,7 @@ fn of_two_places_of_keys_each_is_read() {
 }
 
 #[test]
-fn issuers_without_domains_are_told_apart_and_by_their_place() {
+fn issuers_without_domains_are_numbered() {
     let missing = |at: usize| format!("api.issuer[{at}].domains: is missing");
     assert_faults("[issuer]\n[issuer]\n", &[&missing(0), &missing(1)]);
     assert_faults(
@@ -207,7 +207,7 @@ fn issuers_without_domains_are_told_apart_and_by_their_place() {
 }
 
 #[test]
-fn all_faults_are_reported_at_once_and_no_secret_is_among_them() {
+fn returns_all_errors_of_the_file_at_once_without_secrets() {
     let faults = read(
         r#"
         listen = "nowhere"

@@ -1,4 +1,4 @@
-//! `explain`: the same verdict as `validate`, every check with its outcome, and what to change.
+//! `explain` returns the same decision as `validate`, every check with its outcome, and hints.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -17,10 +17,10 @@ use tower_bearer::{
 };
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::gate::{self, AUDIENCE, trusted};
+use crate::stack::{self, AUDIENCE, trusted};
 
 fn validator(server: &TestIssuer) -> Validator {
-    Validator::new(Api::new(AUDIENCE, trusted(server))).expect("a good configuration")
+    Validator::new(Api::new(AUDIENCE, trusted(server))).expect("a valid configuration")
 }
 
 fn outcome(explanation: &Explanation, check: &str) -> Outcome {
@@ -29,7 +29,7 @@ fn outcome(explanation: &Explanation, check: &str) -> Outcome {
 }
 
 #[tokio::test]
-async fn a_good_token_passes_every_check() {
+async fn valid_token_passes_every_check() {
     let server = TestIssuer::new();
     let explanation = validator(&server).explain(&server.token().sign()).await;
     assert!(explanation.is_accepted() && explanation.hints().next().is_none(), "{explanation}");
@@ -63,7 +63,7 @@ async fn a_good_token_passes_every_check() {
 }
 
 #[tokio::test]
-async fn it_collects_where_validation_stops() {
+async fn explain_collects_all_failed_checks() {
     let server = TestIssuer::new();
     let token = server.token().audience("https://other.test/").expired().typ("logout+jwt").with_broken_signature();
     let explanation = validator(&server).explain(&token.sign()).await;
@@ -79,12 +79,12 @@ async fn it_collects_where_validation_stops() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_not_bound_is_told_with_those_that_are() {
+async fn unbound_host_is_explained_with_the_bound_hosts() {
     let server = TestIssuer::new();
     let other = TestIssuer::named("https://other.test/");
     let api = Api::new(AUDIENCE, trusted(&server)).with_issuer(trusted(&other));
     let api = api.with_issuer_for_host("api.test", server.issuer()).with_issuer_for_host("api.other", other.issuer());
-    let validator = Validator::new(api).expect("a good configuration");
+    let validator = Validator::new(api).expect("a valid configuration");
     let token = server.token().sign();
     let unbound =
         "no issuer is bound to the request's host; without a layer, pass the host to validate_for or explain_for";
@@ -105,7 +105,7 @@ async fn a_host_that_is_not_bound_is_told_with_those_that_are() {
 }
 
 #[tokio::test]
-async fn an_organization_is_told_by_the_claim_that_is_judged() {
+async fn organization_is_explained_by_the_claim_that_is_checked() {
     let server = TestIssuer::new();
     let token = server.token().organization("org_1").claim("org_name", "ac").sign();
     let about = |organization: Option<Organization>| Organizations::from_request(move |_| organization.clone());
@@ -116,7 +116,7 @@ async fn an_organization_is_told_by_the_claim_that_is_judged() {
         (about(None), "organization of the request", None, "a request for an organization"),
     ] {
         let api = Api::new(AUDIENCE, trusted(&server)).with_organizations(organizations);
-        let explanation = Validator::new(api).expect("a good configuration").explain_for(&token, "api.test").await;
+        let explanation = Validator::new(api).expect("a valid configuration").explain_for(&token, "api.test").await;
         let failed: Vec<_> = explanation.findings().iter().filter(|one| one.outcome() == Outcome::Failed).collect();
         let [finding] = failed[..] else { panic!("{explanation}") };
         assert_eq!((finding.check(), finding.found(), finding.expected()), (check, found, Some(expected)));
@@ -124,19 +124,19 @@ async fn an_organization_is_told_by_the_claim_that_is_judged() {
 }
 
 #[tokio::test]
-async fn it_refuses_with_the_same_rejection_as_validate() {
+async fn explain_returns_the_same_rejection_as_validate() {
     let server = TestIssuer::new();
     let validator = validator(&server).with_check(|claims| match claims.subject() {
         Some("banned") => Err(CheckError::new()),
         _ => Ok(()),
     });
-    let stranger = TestIssuer::named("https://stranger.test/");
+    let other_issuer = TestIssuer::named("https://stranger.test/");
     let tokens: Vec<TokenBuilder> = vec![
         server.token(),
         server.token().header("crit", ["exp"]),
         server.token().encrypted(),
         server.token().unsigned(),
-        stranger.token(),
+        other_issuer.token(),
         server.token().without("iss"),
         server.token().issuer("https://issuer.test"),
         server.token().hs256_with_public_key(),
@@ -158,7 +158,7 @@ async fn it_refuses_with_the_same_rejection_as_validate() {
         assert_eq!(validator.explain(&token).await.rejection(), expected.as_ref(), "{token}");
     }
     let bound = Api::new(AUDIENCE, trusted(&server)).with_issuer_for_host("api.test", server.issuer());
-    let bound = Validator::new(bound).expect("a good configuration");
+    let bound = Validator::new(bound).expect("a valid configuration");
     let token = server.token().sign();
     for host in ["api.test", "other.test", "a b"] {
         let expected = bound.validate_for(&token, host).await.err();
@@ -172,7 +172,7 @@ async fn hint(validator: &Validator, token: &str) -> String {
 }
 
 #[tokio::test]
-async fn it_says_what_to_change() {
+async fn hint_names_the_fix() {
     let server = TestIssuer::new();
     let ours = validator(&server);
     let opaque = "opaque: the client requested no audience, the server issues no JWTs, or the JWT was cut off";
@@ -210,14 +210,14 @@ async fn it_says_what_to_change() {
         assert_eq!(hint(&ours, &token.sign()).await, expected);
     }
     let of_clients = Api::new(AUDIENCE, trusted(&server)).with_client_ids(["web"]);
-    let of_clients = Validator::new(of_clients).expect("a good configuration");
+    let of_clients = Validator::new(of_clients).expect("a valid configuration");
     let unmarked = server.token().without("aud").claim("client_id", "web");
     let expected = "no aud: without it, token_use must be access and client_id one of the API's clients";
     assert_eq!(hint(&of_clients, &unmarked.clone().sign()).await, expected);
     let marked = unmarked.claim("token_use", "access").sign();
     assert!(of_clients.explain(&marked).await.is_accepted());
     let strict = Api::new(AUDIENCE, trusted(&server)).with_client_ids(["web"]).with_profile(Profile::Rfc9068);
-    let strict = Validator::new(strict).expect("a good configuration").explain(&marked).await;
+    let strict = Validator::new(strict).expect("a valid configuration").explain(&marked).await;
     assert!(!strict.is_accepted() && !strict.hints().any(|hint| hint.starts_with("no aud")), "{strict}");
     let no_slash = TestIssuer::named("https://idp.test");
     assert_eq!(
@@ -225,13 +225,13 @@ async fn it_says_what_to_change() {
         "iss has an extra trailing slash"
     );
     let auth0 = Api::new(AUDIENCE, trusted(&server)).with_profile(Profile::Auth0);
-    let auth0 = Validator::new(auth0).expect("a good configuration");
+    let auth0 = Validator::new(auth0).expect("a valid configuration");
     let typ = server.token().typ("at+jwt").sign();
     assert_eq!(hint(&auth0, &typ).await, "the API's profile does not accept this typ");
 }
 
 #[tokio::test]
-async fn it_tells_a_skewed_clock_from_an_old_token() {
+async fn hint_separates_clock_skew_from_an_old_token() {
     let server = TestIssuer::new();
     let ours = validator(&server);
     let ago = |seconds: u64| {
@@ -247,10 +247,10 @@ async fn it_tells_a_skewed_clock_from_an_old_token() {
 }
 
 #[tokio::test]
-async fn it_knows_a_date_that_is_not_in_seconds() {
+async fn hint_names_a_date_that_is_not_in_seconds() {
     let server = TestIssuer::new();
     let aged = Api::new(AUDIENCE, trusted(&server)).with_max_age(Duration::from_secs(600));
-    let aged = Validator::new(aged).expect("a good configuration");
+    let aged = Validator::new(aged).expect("a valid configuration");
     let recent = Requirement::max_authentication_age(Duration::from_secs(60));
     let now = SystemClock.now().as_secs();
     for (unit, factor) in [("milliseconds", 1_000), ("microseconds", 1_000_000)] {
@@ -265,7 +265,7 @@ async fn it_knows_a_date_that_is_not_in_seconds() {
         let explained = aged.explain(&server.token().claim("auth_time", now * factor).sign()).await;
         assert_eq!(explained.with_requirement(&recent).hints().collect::<Vec<_>>(), [expected]);
     }
-    // Nothing that people write by mistake has so many digits, or is no number.
+    // No common mistake has that many digits, or is not a number.
     for date in ["253402300800", "180000060000000", "18000006000000000", "\"1800000600000\"", "null", "-1800000600000"]
     {
         for claim in ["exp", "nbf", "iat"] {
@@ -280,7 +280,7 @@ async fn it_knows_a_date_that_is_not_in_seconds() {
 }
 
 #[tokio::test]
-async fn it_knows_the_domains_of_a_tenant_by_their_signature() {
+async fn hint_names_other_domains_of_the_tenant_by_their_signature() {
     let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
     let login = tenant.custom_domain("https://login.northwind.com/");
     let api = |domain: &str| Api::new(AUDIENCE, Issuer::auth0(domain));
@@ -294,9 +294,9 @@ async fn it_knows_the_domains_of_a_tenant_by_their_signature() {
     assert_eq!(hint(&custom_only, &tenant.token().sign()).await, canonical);
     let other = "issued by another domain of a configured tenant: add it as custom domain";
     assert_eq!(hint(&canonical_only, &login.token().sign()).await, other);
-    // Anybody can write such a token, with the key id that the tenant publishes.
-    let stranger = TestIssuer::auth0("fabrikam.eu.auth0.com");
-    for foreign in [stranger.token(), stranger.token().issuer("https://login.fabrikam.com/")] {
+    // Anyone can write such a token, with the kid that the tenant publishes.
+    let other_issuer = TestIssuer::auth0("fabrikam.eu.auth0.com");
+    for foreign in [other_issuer.token(), other_issuer.token().issuer("https://login.fabrikam.com/")] {
         let foreign = foreign.kid(&tenant.kid()).sign();
         assert_eq!(canonical_only.explain(&foreign).await.hints().next(), None);
         assert_eq!(custom_only.explain(&foreign).await.hints().next(), None);
@@ -310,7 +310,7 @@ async fn it_knows_the_domains_of_a_tenant_by_their_signature() {
 }
 
 #[tokio::test]
-async fn it_calls_no_access_token_an_id_token() {
+async fn hint_never_calls_an_access_token_an_id_token() {
     let server = TestIssuer::new();
     let ours = validator(&server);
     let foreign = || server.token().audience("client").claim("azp", "client").claim("nonce", "n");
@@ -325,7 +325,7 @@ async fn it_calls_no_access_token_an_id_token() {
 }
 
 #[tokio::test]
-async fn hints_in_a_rejection_are_those_of_the_log() {
+async fn hint_of_a_rejection_equals_the_hint_in_the_log() {
     let server = TestIssuer::new();
     let ours = validator(&server);
     for token in [
@@ -345,12 +345,12 @@ async fn hints_in_a_rejection_are_those_of_the_log() {
 }
 
 #[tokio::test]
-async fn it_knows_a_public_key_from_a_secret() {
+async fn hint_names_a_mix_of_secret_and_public_key() {
     let server = TestIssuer::new();
     let secret = "a secret of more than thirty-two octets";
     let symmetric =
         Validator::new(Api::new(AUDIENCE, Issuer::shared_secret(server.issuer(), Secret::from_text(secret))));
-    let symmetric = symmetric.expect("a good configuration");
+    let symmetric = symmetric.expect("a valid configuration");
     let expected = "RS256 token at an HS256 API: see the API's signing algorithm at the issuer";
     assert_eq!(hint(&symmetric, &server.token().sign()).await, expected);
     let both = TestIssuer::new().with_algorithms([Algorithm::RS256, Algorithm::ES256]);
@@ -360,35 +360,35 @@ async fn it_knows_a_public_key_from_a_secret() {
         "token signed with a private key, but the issuer is configured with a shared secret"
     );
     let es_only = Validator::new(Api::new(AUDIENCE, trusted(&both).with_algorithms([Algorithm::ES256])));
-    let es_only = es_only.expect("a good configuration");
+    let es_only = es_only.expect("a valid configuration");
     let hs = server.token().hs256_with_public_key().sign();
     assert_eq!(hint(&es_only, &hs).await, "token signed with a secret, but the issuer is configured with public keys");
     assert_eq!(hint(&validator(&both), &es).await, "the issuer's configured algorithms do not include the token's");
 }
 
 #[tokio::test]
-async fn it_asks_the_request_for_the_organization() {
+async fn explain_reads_the_organization_from_the_request() {
     let server = TestIssuer::new();
     let policy = Organizations::from_request(|request| {
         request.host().map(|host| tower_bearer::claims::Organization::name(host.as_str()))
     });
     let api = Api::new(AUDIENCE, trusted(&server)).with_organizations(policy);
-    let ours = Validator::new(api).expect("a good configuration");
+    let ours = Validator::new(api).expect("a valid configuration");
     let token = server.token().claim("org_name", "acme").sign();
     assert!(ours.explain_for(&token, "acme").await.is_accepted());
-    let refused = ours.explain_for(&token, "globex").await;
-    assert_eq!(outcome(&refused, "organization of the request"), Outcome::Failed);
-    assert_eq!(refused.rejection(), ours.validate_for(&token, "globex").await.err().as_ref());
+    let rejected = ours.explain_for(&token, "globex").await;
+    assert_eq!(outcome(&rejected, "organization of the request"), Outcome::Failed);
+    assert_eq!(rejected.rejection(), ours.validate_for(&token, "globex").await.err().as_ref());
 }
 
 #[tokio::test]
-async fn it_says_why_there_are_no_keys() {
+async fn explain_has_the_reason_for_missing_keys() {
     let server = TestIssuer::new();
     server.outage(Outage::Status(StatusCode::FORBIDDEN));
     let issuer = Issuer::jwks(server.issuer(), server.jwks_uri());
-    let patience = RefreshPolicy::new().with_cold_wait(Duration::from_millis(50));
+    let policy = RefreshPolicy::new().with_cold_wait(Duration::from_millis(50));
     let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone());
-    let validator = validator.with_refresh_policy(patience).build().expect("a good configuration");
+    let validator = validator.with_refresh_policy(policy).build().expect("a valid configuration");
     let explanation = validator.explain(&server.token().sign()).await;
     assert_eq!(explanation.rejection().map(Rejection::kind), Some(RejectionKind::KeysUnavailable));
     let key = explanation.findings().iter().find(|finding| finding.check() == "key").and_then(Finding::rejection);
@@ -396,9 +396,9 @@ async fn it_says_why_there_are_no_keys() {
     assert_eq!(key.map(ToString::to_string).as_deref(), Some(expected));
 }
 
-/// By position, since the key ids are the issuer's to choose.
+/// By position, since the issuer chooses the kids.
 #[tokio::test]
-async fn it_says_why_keys_are_skipped() {
+async fn explain_has_the_reason_for_skipped_keys() {
     let server = TestIssuer::new();
     let good = server.jwks();
     let unlisted = good.replace(r#""alg":"RS256""#, r#""alg":"RS512""#);
@@ -407,9 +407,9 @@ async fn it_says_why_keys_are_skipped() {
     let encrypting = r#"{"kty":"RSA","use":"enc","n":"AQAB","e":"AQAB"}"#;
     server.publish(format!(r#"{{"keys":[{encrypting},{},7]}}"#, key(&unlisted)));
     let issuer = Issuer::jwks(server.issuer(), server.jwks_uri());
-    let patience = RefreshPolicy::new().with_cold_wait(Duration::from_millis(50));
+    let policy = RefreshPolicy::new().with_cold_wait(Duration::from_millis(50));
     let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone());
-    let validator = validator.with_refresh_policy(patience).build().expect("a good configuration");
+    let validator = validator.with_refresh_policy(policy).build().expect("a valid configuration");
     let token = server.token().sign();
     let of_key = |explanation: &Explanation| {
         let key = explanation.findings().iter().find(|finding| finding.check() == "key").expect("it is checked");
@@ -417,11 +417,11 @@ async fn it_says_why_keys_are_skipped() {
     };
     let skipped = "key 0: its use is not signatures, key 1: it verifies none of the configured algorithms, \
                    key 2: it is not a JSON object";
-    let refused = validator.explain(&token).await;
-    assert_eq!(refused.rejection().map(Rejection::kind), Some(RejectionKind::KeysUnavailable));
-    assert_eq!(of_key(&refused), Some(format!("the issuer's keys; skipped: {skipped}")));
+    let rejected = validator.explain(&token).await;
+    assert_eq!(rejected.rejection().map(Rejection::kind), Some(RejectionKind::KeysUnavailable));
+    assert_eq!(of_key(&rejected), Some(format!("the issuer's keys; skipped: {skipped}")));
 
-    // A set that is accepted, without the key that is looked for.
+    // The set is accepted, without the requested key.
     server.publish(format!(r#"{{"keys":[{encrypting},{}]}}"#, key(&good)));
     let (_, source) = validator.key_sources().next().expect("keys are fetched");
     source.reload().await.expect("the server answers");
@@ -434,9 +434,9 @@ async fn it_says_why_keys_are_skipped() {
 }
 
 #[tokio::test]
-async fn what_it_quotes_cannot_steer_a_terminal() {
+async fn quoted_values_contain_no_control_characters() {
     let server = TestIssuer::new();
-    // JSON allows DEL and the marks that turn the direction of text as they are.
+    // JSON allows unescaped DEL and bidirectional control characters.
     let subject = "a\u{7f}\u{202e}\u{2066}\u{9b}b\u{fc}";
     let explanation = validator(&server).explain(&server.token().subject(subject).sign()).await;
     let sub = explanation.findings().iter().find(|finding| finding.check() == "sub").expect("a finding");
@@ -445,7 +445,7 @@ async fn what_it_quotes_cannot_steer_a_terminal() {
 }
 
 #[tokio::test]
-async fn nothing_of_it_reaches_a_client() {
+async fn clients_receive_no_explanation() {
     let server = TestIssuer::new();
     let ours = validator(&server);
     for token in [
@@ -459,23 +459,23 @@ async fn nothing_of_it_reaches_a_client() {
         let explanation = ours.explain(&token).await;
         assert!(!explanation.is_accepted());
         let layer = BearerLayer::new(ours.clone()).with_json_body();
-        let answer = gate::through(layer, gate::with_token(&token)).await;
-        // One answer for all of them.
-        assert_eq!((answer.status, answer.challenge()), (401, gate::INVALID_TOKEN), "{explanation}");
+        let response = stack::send_through(layer, stack::request_with_token(&token)).await;
+        // All of them return the same response.
+        assert_eq!((response.status, response.challenge()), (401, stack::INVALID_TOKEN), "{explanation}");
         let description = "the access token is malformed, expired, or not valid here";
-        assert_eq!(answer.body, format!(r#"{{"error":"invalid_token","error_description":"{description}"}}"#));
-        assert_eq!(answer.headers.len(), 3, "{:?}", answer.headers);
+        assert_eq!(response.body, format!(r#"{{"error":"invalid_token","error_description":"{description}"}}"#));
+        assert_eq!(response.headers.len(), 3, "{:?}", response.headers);
     }
 }
 
-/// Collects what is logged.
+/// Collects log lines.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Log {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("nobody panicked").extend_from_slice(octets);
-        Ok(octets.len())
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("the lock is not poisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -484,12 +484,12 @@ impl io::Write for Log {
 }
 
 #[tokio::test]
-async fn the_log_line_of_a_refusal_carries_the_same_hint() {
+async fn log_event_of_a_rejection_has_the_same_hint() {
     let server = TestIssuer::new();
     let ours = validator(&server);
     let log = Log::default();
     let writer = log.clone();
-    crate::probe::let_every_subscriber_be_asked();
+    crate::layer_fixture::register_second_subscriber();
     let logging = tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
         .with_ansi(false)
@@ -505,11 +505,11 @@ async fn the_log_line_of_a_refusal_carries_the_same_hint() {
     ] {
         assert!(ours.validate(&token.sign()).await.is_err());
     }
-    let before = log.0.lock().expect("nobody panicked").len();
+    let before = log.0.lock().expect("the lock is not poisoned").len();
     drop(ours.explain(&server.token().issuer("https://issuer.test").sign()).await);
-    assert_eq!(log.0.lock().expect("nobody panicked").len(), before, "an explanation is no refusal");
+    assert_eq!(log.0.lock().expect("the lock is not poisoned").len(), before, "an explanation logs no rejection");
     drop(logging);
-    let text = String::from_utf8(log.0.lock().expect("nobody panicked").clone()).expect("UTF-8");
+    let text = String::from_utf8(log.0.lock().expect("the lock is not poisoned").clone()).expect("UTF-8");
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("token rejected")).collect();
     for (line, hint) in lines.iter().zip([
         "iss lacks the trailing slash",
@@ -526,7 +526,7 @@ async fn the_log_line_of_a_refusal_carries_the_same_hint() {
 }
 
 #[tokio::test]
-async fn what_a_route_asks_is_explained_like_the_rest() {
+async fn requirement_of_a_route_is_explained() {
     let server = TestIssuer::new();
     let validator = validator(&server);
     let user = server

@@ -1,4 +1,4 @@
-//! A validator whose keys are fetched: from cold to rotation, outage and back, on a clock that the test turns.
+//! A validator that fetches its keys: first fetch, rotation, outage and recovery, on a fake clock.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -26,11 +26,11 @@ fn validator(server: &TestIssuer, clock: &FakeClock) -> Validator {
 
 fn with_fetch(issuer: Issuer, fetch: impl Fetch, clock: &FakeClock) -> Validator {
     let builder = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(fetch).with_clock(clock.clone());
-    builder.build().expect("a good configuration")
+    builder.build().expect("a valid configuration")
 }
 
-/// What comes of a future that may not wait.
-fn at_once<F: Future>(future: F) -> F::Output {
+/// Polls a future once and returns its output; panics if it is pending.
+fn poll_once<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("it waits"),
@@ -38,7 +38,7 @@ fn at_once<F: Future>(future: F) -> F::Output {
 }
 
 #[tokio::test]
-async fn the_first_request_waits_for_the_keys_and_the_others_do_not() {
+async fn only_the_first_request_waits_for_the_keys() {
     let clock = FakeClock::new();
     let server = at(&clock);
     let validator = validator(&server, &clock);
@@ -49,7 +49,7 @@ async fn the_first_request_waits_for_the_keys_and_the_others_do_not() {
 }
 
 #[tokio::test]
-async fn a_new_key_is_fetched_when_it_is_first_seen() {
+async fn unknown_kid_triggers_a_fetch() {
     let clock = FakeClock::new();
     let server = at(&clock);
     let validator = validator(&server, &clock);
@@ -68,7 +68,7 @@ async fn a_new_key_is_fetched_when_it_is_first_seen() {
     );
 }
 
-/// F40b: a key id of more than 256 octets is no reason to fetch anything, as one of 256 is.
+/// F40b: a kid of more than 256 bytes triggers no fetch; one of 256 bytes does.
 #[tokio::test]
 async fn kid_65k_rejected_pre_lookup() {
     let clock = FakeClock::new();
@@ -78,27 +78,27 @@ async fn kid_65k_rejected_pre_lookup() {
         Validator::builder(api).with_fetch(server.clone()).with_clock(clock.clone()).build().expect("a configuration")
     };
     let validator = with_cap(1024 * 1024);
-    let with_kid = |octets| server.token().kid(&"k".repeat(octets)).sign();
+    let with_kid = |bytes| server.token().kid(&"k".repeat(bytes)).sign();
     assert!(validator.validate(&server.token().sign()).await.is_ok());
     clock.run_for(2 * SECOND).await;
-    for octets in [257, 65_536] {
-        let refused = validator.validate(&with_kid(octets)).await.map(drop);
-        assert_eq!(refused, Err(Rejection::Token(TokenError::KidTooLong)), "{octets}");
+    for bytes in [257, 65_536] {
+        let rejected = validator.validate(&with_kid(bytes)).await.map(drop);
+        assert_eq!(rejected, Err(Rejection::Token(TokenError::KidTooLong)), "{bytes}");
     }
     assert_eq!(server.fetches(), 1);
-    let refused = validator.validate(&with_kid(256)).await.map(drop);
-    assert_eq!(refused, Err(Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) })));
+    let rejected = validator.validate(&with_kid(256)).await.map(drop);
+    assert_eq!(rejected, Err(Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) })));
     assert_eq!(server.fetches(), 2);
 
-    // At the usual cap such a token is not even read.
+    // With the default limit, such a token is not even parsed.
     let (long, usual) = (with_kid(65_536), 16 * 1024);
-    let refused = with_cap(usual).validate(&long).await.map(drop);
-    assert_eq!(refused, Err(Rejection::Token(TokenError::TooLong { length: long.len(), limit: usual })));
+    let rejected = with_cap(usual).validate(&long).await.map(drop);
+    assert_eq!(rejected, Err(Rejection::Token(TokenError::TooLong { length: long.len(), limit: usual })));
 }
 
-/// F14: the key that signs is published with its private half.
+/// F14: the signing key is published with its private part.
 #[tokio::test]
-async fn a_published_private_key_verifies_only_where_that_was_asked_for() {
+async fn accepts_a_published_private_key_only_if_configured() {
     let not_for_it = Err(Rejection::Key(KeyNotFound::NotForVerification));
     let accepting = || RefreshPolicy::new().dangerous_accept_private_keys();
     for (policy, member, outcome) in [
@@ -117,14 +117,14 @@ async fn a_published_private_key_verifies_only_where_that_was_asked_for() {
         server.publish(set.to_string());
         let api = Api::new(AUDIENCE, Issuer::auth0("northwind.eu.auth0.com"));
         let builder = Validator::builder(api).with_fetch(server.clone()).with_clock(clock.clone());
-        let validator = builder.with_refresh_policy(policy).build().expect("a good configuration");
+        let validator = builder.with_refresh_policy(policy).build().expect("a valid configuration");
         assert_eq!(validator.validate(&server.token().sign()).await.map(drop), outcome, "{member}");
     }
 }
 
-/// Remembered tokens included, and though the set that shows the private half is refused as a whole.
+/// Includes cached tokens, although the set with the private part is rejected as a whole.
 #[tokio::test]
-async fn a_published_private_key_stops_verifying_at_once() {
+async fn published_private_key_is_evicted_at_once() {
     for accepted in [false, true] {
         let clock = FakeClock::new();
         let server = at(&clock);
@@ -133,27 +133,27 @@ async fn a_published_private_key_stops_verifying_at_once() {
         let api = Api::new(AUDIENCE, Issuer::auth0("northwind.eu.auth0.com"));
         let builder = Validator::builder(api).with_fetch(server.clone());
         let builder = builder.with_clock(clock.clone()).with_refresh_policy(policy);
-        let validator = builder.build().expect("a good configuration");
+        let validator = builder.build().expect("a valid configuration");
         let token = server.token().sign();
         assert!(validator.validate(&token).await.is_ok());
         let (_, source) = validator.key_sources().next().expect("one issuer");
         server.publish(server.jwks().replace(r#""kty":"#, r#""d":"AAAA","kty":"#));
-        let refused = Err(RefreshError::NoUsableKeys);
-        assert_eq!(source.reload().await, if accepted { Ok(()) } else { refused });
+        let rejected = Err(RefreshError::NoUsableKeys);
+        assert_eq!(source.reload().await, if accepted { Ok(()) } else { rejected });
         let outcome = validator.validate(&token).await.map(drop);
         let cause = Some(RefreshError::NoUsableKeys);
         match outcome {
             Ok(()) => assert!(accepted),
-            Err(Rejection::KeysUnavailable { cause: told, .. }) => assert_eq!((accepted, told), (false, cause)),
+            Err(Rejection::KeysUnavailable { cause: found, .. }) => assert_eq!((accepted, found), (false, cause)),
             Err(other) => panic!("{other:?}"),
         }
         assert_eq!(validator.is_ready(), accepted);
     }
 }
 
-/// A key that is there, but not for signatures, or not for this algorithm, is not looked for elsewhere.
+/// A key that exists, but not for verification or not for this algorithm, triggers no fetch.
 #[tokio::test]
-async fn a_key_that_may_not_verify_causes_no_fetch() {
+async fn key_that_is_not_for_verification_triggers_no_fetch() {
     let not_for_it = || Err(Rejection::Key(KeyNotFound::NotForVerification));
     for (member, value, outcome, fetches) in [
         ("use", "sig", Ok(()), 1),
@@ -175,9 +175,9 @@ async fn a_key_that_may_not_verify_causes_no_fetch() {
     }
 }
 
-/// A forger knows every published key id: a signature that fails under one of them costs no fetch, then or later.
+/// An attacker knows every published kid: a bad signature under one of them triggers no fetch, neither now nor later.
 #[tokio::test]
-async fn a_bad_signature_under_a_known_key_id_causes_no_fetch() {
+async fn bad_signature_under_a_known_kid_triggers_no_fetch() {
     let clock = FakeClock::new();
     let server = at(&clock);
     let validator = validator(&server, &clock);
@@ -189,7 +189,7 @@ async fn a_bad_signature_under_a_known_key_id_causes_no_fetch() {
     for _ in 0..100 {
         assert_eq!(validator.validate(&forged).await.unwrap_err(), Rejection::Signature);
     }
-    // Longer than any cool-down, and less than the period of this issuer.
+    // Longer than any cool-down, and shorter than the refresh period of this issuer.
     clock.run_for(20 * SECOND).await;
     assert_eq!(server.fetches(), 1);
     assert!(validator.validate(&server.token().kid("unknown").sign()).await.is_err());
@@ -197,7 +197,7 @@ async fn a_bad_signature_under_a_known_key_id_causes_no_fetch() {
 }
 
 #[tokio::test]
-async fn a_stranger_cannot_trigger_fetches_at_will() {
+async fn unknown_kids_of_an_attacker_trigger_few_fetches() {
     let clock = FakeClock::new();
     let server = at(&clock);
     let validator = validator(&server, &clock);
@@ -213,7 +213,7 @@ async fn a_stranger_cannot_trigger_fetches_at_will() {
     assert!(server.fetches() <= fetched + 1, "{} fetches", server.fetches());
 }
 
-/// Claims that could never pass cause no fetch at all, nor does another issuer.
+/// A token whose claims can never be valid triggers no fetch, nor does one of another issuer.
 #[tokio::test]
 async fn unverified_bad_claims_never_refresh() {
     let clock = FakeClock::new();
@@ -236,7 +236,7 @@ async fn unverified_bad_claims_never_refresh() {
 }
 
 #[tokio::test]
-async fn known_keys_go_on_through_an_outage_until_they_are_too_old() {
+async fn keeps_stale_keys_during_an_outage_until_max_stale() {
     let clock = FakeClock::new();
     let server = at(&clock);
     let validator = validator(&server, &clock);
@@ -262,7 +262,7 @@ async fn known_keys_go_on_through_an_outage_until_they_are_too_old() {
 }
 
 #[tokio::test]
-async fn without_keys_the_answer_is_unavailable_and_never_yes() {
+async fn rejects_with_keys_unavailable_without_keys() {
     let clock = FakeClock::new();
     let server = at(&clock);
     server.outage(Outage::Refuse);
@@ -278,12 +278,12 @@ async fn without_keys_the_answer_is_unavailable_and_never_yes() {
     let down = RefreshError::Network { error: FetchError::Connect };
     assert_eq!(cause, Some(down));
     assert_eq!(rejection.to_string(), format!("the issuer's keys are not available: {down}"));
-    let hopeless = validator.validate(&server.token().expired().sign()).await.unwrap_err();
-    assert!(matches!(hopeless, Rejection::UnverifiedClaims(_)), "what needs no key is decided without: {hopeless:?}");
+    let invalid = validator.validate(&server.token().expired().sign()).await.unwrap_err();
+    assert!(matches!(invalid, Rejection::UnverifiedClaims(_)), "checks that need no key run without keys: {invalid:?}");
 }
 
 #[tokio::test]
-async fn domains_of_one_tenant_share_one_fetch_and_issuers_their_own() {
+async fn domains_of_one_issuer_share_one_fetch() {
     let clock = FakeClock::new();
     let tenant = at(&clock);
     let login = tenant.custom_domain("https://login.northwind.com/");
@@ -301,7 +301,7 @@ async fn domains_of_one_tenant_share_one_fetch_and_issuers_their_own() {
     assert_eq!(names, ["https://northwind.eu.auth0.com/", "https://other.test/"]);
 }
 
-/// One client of HTTP for all of them, and one that never gets an answer.
+/// All issuers share one HTTP client; one issuer never responds.
 #[tokio::test]
 async fn issuers_50_one_hangs() {
     let clock = FakeClock::new();
@@ -312,12 +312,12 @@ async fn issuers_50_one_hangs() {
     let api = servers[1..].iter().fold(api, |api, server| api.with_issuer(trusted(server)));
     servers[0].outage(Outage::Hang);
     let validator = Validator::builder(api).with_fetch(TestNetwork::new(&servers)).with_clock(clock.clone());
-    let validator = validator.build().expect("a good configuration");
+    let validator = validator.build().expect("a valid configuration");
     clock.settle().await;
     for _ in 0..10 {
         for server in &servers[1..] {
             let (token, new) = (server.token().sign(), server.token().kid("new").sign());
-            assert!(at_once(validator.validate(&token)).is_ok());
+            assert!(poll_once(validator.validate(&token)).is_ok());
             let rejection = validator.validate(&new).await.unwrap_err();
             assert_eq!(rejection, Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) }));
         }
@@ -329,7 +329,7 @@ async fn issuers_50_one_hangs() {
 }
 
 #[tokio::test]
-async fn a_key_can_be_revoked_and_the_set_reloaded() {
+async fn revokes_a_key_and_reloads_the_set() {
     let clock = FakeClock::new();
     let server = at(&clock);
     let validator = validator(&server, &clock);
@@ -350,7 +350,7 @@ async fn a_key_can_be_revoked_and_the_set_reloaded() {
 }
 
 #[tokio::test]
-async fn a_service_may_insist_on_keys_at_start() {
+async fn build_ready_returns_an_error_without_keys() {
     let clock = FakeClock::new();
     let server = at(&clock);
     let builder = || {
@@ -368,7 +368,7 @@ async fn a_service_may_insist_on_keys_at_start() {
 }
 
 #[test]
-fn a_validator_can_be_made_outside_a_runtime_and_used_in_several() {
+fn validator_works_in_several_runtimes() {
     let clock = FakeClock::new();
     let server = at(&clock);
     let validator = validator(&server, &clock);

@@ -1,4 +1,4 @@
-//! gRPC: a refusal is a trailers-only response with a status of its own (gRPC over HTTP/2, "Responses").
+//! gRPC: a rejection is a trailers-only response with a gRPC status (gRPC over HTTP/2, "Responses").
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use tower_bearer::testing::{Outage, TestIssuer};
 use tower_bearer::{Api, BearerLayer, Issuer, RequireLayer, Validator};
 
 use self::greeter::Greeter;
-use crate::gate::{self, AUDIENCE, Body, trusted};
+use crate::stack::{self, AUDIENCE, Body, trusted};
 
 #[path = "../../examples/tonic/greeter.rs"]
 mod greeter;
 
-/// A server over loopback, and a channel to it.
+/// Starts a server on loopback and connects a channel to it.
 async fn serve(validator: Validator) -> Channel {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -31,46 +31,46 @@ async fn serve(validator: Validator) -> Channel {
 }
 
 #[tokio::test]
-async fn a_real_client_sees_the_status_of_each_refusal() {
+async fn client_receives_the_grpc_status_of_each_rejection() {
     let server = TestIssuer::new();
-    let channel = serve(Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a good configuration")).await;
+    let channel = serve(Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a valid configuration")).await;
     let good = server.token().subject("ann").scope("greet");
     let call = async |token: Option<String>| {
-        let answer = greeter::call(channel.clone(), token.as_deref(), "hello").await;
-        answer.map_err(|status| (status.code(), status.message().to_owned()))
+        let response = greeter::call(channel.clone(), token.as_deref(), "hello").await;
+        response.map_err(|status| (status.code(), status.message().to_owned()))
     };
-    let refused = |code, message: &str| Err((code, message.to_owned()));
+    let rejected = |code, message: &str| Err((code, message.to_owned()));
     let invalid = "the access token is malformed, expired, or not valid here";
     assert_eq!(call(Some(good.clone().sign())).await, Ok("hello, ann".to_owned()));
-    assert_eq!(call(None).await, refused(Code::Unauthenticated, "a bearer token is required"));
+    assert_eq!(call(None).await, rejected(Code::Unauthenticated, "a bearer token is required"));
     let malformed = "the credential or the host is malformed or stands twice";
-    assert_eq!(call(Some("not a token".to_owned())).await, refused(Code::Unauthenticated, malformed));
-    assert_eq!(call(Some(good.clone().expired().sign())).await, refused(Code::Unauthenticated, invalid));
+    assert_eq!(call(Some("not a token".to_owned())).await, rejected(Code::Unauthenticated, malformed));
+    assert_eq!(call(Some(good.clone().expired().sign())).await, rejected(Code::Unauthenticated, invalid));
     let lacking = "the access token does not allow this";
-    assert_eq!(call(Some(good.scope("read").sign())).await, refused(Code::PermissionDenied, lacking));
+    assert_eq!(call(Some(good.scope("read").sign())).await, rejected(Code::PermissionDenied, lacking));
 }
 
 #[tokio::test]
-async fn without_keys_the_service_is_unavailable() {
+async fn returns_unavailable_without_keys() {
     let server = TestIssuer::new();
     server.outage(Outage::Status(StatusCode::BAD_GATEWAY));
     let issuer = Issuer::jwks(server.issuer(), server.jwks_uri());
-    let patience = RefreshPolicy::new().with_cold_wait(Duration::from_millis(50));
+    let policy = RefreshPolicy::new().with_cold_wait(Duration::from_millis(50));
     let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone());
-    let validator = validator.with_refresh_policy(patience).build().expect("a good configuration");
+    let validator = validator.with_refresh_policy(policy).build().expect("a valid configuration");
     let channel = serve(validator).await;
-    let refused = greeter::call(channel, Some(&server.token().sign()), "hello").await.expect_err("no keys");
+    let rejected = greeter::call(channel, Some(&server.token().sign()), "hello").await.expect_err("no keys");
     assert_eq!(
-        (refused.code(), refused.message()),
+        (rejected.code(), rejected.message()),
         (Code::Unavailable, "the access token cannot be checked at the moment")
     );
-    assert!(refused.metadata().contains_key("retry-after"));
+    assert!(rejected.metadata().contains_key("retry-after"));
 }
 
 #[tokio::test]
-async fn the_response_has_headers_only() {
+async fn rejection_is_a_trailers_only_response() {
     let server = TestIssuer::new();
-    let validator = Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a good configuration");
+    let validator = Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a valid configuration");
     let stack = || {
         ServiceBuilder::new()
             .layer(BearerLayer::new(validator.clone()).with_json_body())
@@ -87,40 +87,40 @@ async fn the_response_has_headers_only() {
         if let Some(credential) = credential {
             request = request.header("authorization", credential);
         }
-        let answer = gate::through(stack(), request.body(Body::default()).expect("a request")).await;
-        assert_eq!((answer.status, &*answer.body), (200, ""), "{content_type}");
-        assert_eq!(answer.headers["content-type"], "application/grpc");
-        assert_eq!(answer.headers["grpc-status"], grpc_status);
-        assert!(answer.challenge().starts_with("Bearer"), "the challenge is there as metadata");
+        let response = stack::send_through(stack(), request.body(Body::default()).expect("a request")).await;
+        assert_eq!((response.status, &*response.body), (200, ""), "{content_type}");
+        assert_eq!(response.headers["content-type"], "application/grpc");
+        assert_eq!(response.headers["grpc-status"], grpc_status);
+        assert!(response.challenge().starts_with("Bearer"), "the challenge is there as metadata");
     }
     let json = Request::post("/").header("content-type", "application/json").body(Body::default()).expect("a request");
-    let answer = gate::through(stack(), json).await;
-    assert_eq!((answer.status, &*answer.body), (401, "{}"));
-    assert!(!answer.headers.contains_key("grpc-status"));
+    let response = stack::send_through(stack(), json).await;
+    assert_eq!((response.status, &*response.body), (401, "{}"));
+    assert!(!response.headers.contains_key("grpc-status"));
 }
 
 #[tokio::test]
-async fn a_hook_learns_that_the_client_speaks_grpc() {
+async fn error_body_can_see_that_the_client_uses_grpc() {
     let server = TestIssuer::new();
-    let validator = Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a good configuration");
-    let layer = BearerLayer::new(validator).with_response_hook(|refusal| {
-        let body = if refusal.is_grpc() { "" } else { "please log in" };
+    let validator = Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a valid configuration");
+    let layer = BearerLayer::new(validator).with_response_hook(|error_response| {
+        let body = if error_response.is_grpc() { "" } else { "please log in" };
         http::Response::new(Body::from(body))
     });
     let request = |content_type: &str| {
         let request = Request::post("/").version(Version::HTTP_2).header("content-type", content_type);
         request.body(Body::default()).expect("a request")
     };
-    assert_eq!(gate::through(layer.clone(), request("application/grpc")).await.body, "");
-    assert_eq!(gate::through(layer, request("text/plain")).await.body, "please log in");
+    assert_eq!(stack::send_through(layer.clone(), request("application/grpc")).await.body, "");
+    assert_eq!(stack::send_through(layer, request("text/plain")).await.body, "please log in");
 }
 
-/// A gateway that asks by status alone whether a request may pass, and hands on the client's own headers, would take the
-/// 200 of gRPC for a yes.
+/// A gateway that authorizes by the HTTP status alone, and forwards the client's headers, would take the 200 of gRPC
+/// for an approval.
 #[tokio::test]
-async fn a_content_type_alone_does_not_turn_a_refusal_into_200() {
+async fn grpc_content_type_alone_keeps_the_http_status() {
     let server = TestIssuer::new();
-    let validator = Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a good configuration");
+    let validator = Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a valid configuration");
     let read_only = server.token().scope("read").sign();
     for (method, version) in
         [(Method::GET, Version::HTTP_11), (Method::GET, Version::HTTP_2), (Method::POST, Version::HTTP_11)]
@@ -135,9 +135,9 @@ async fn a_content_type_alone_does_not_turn_a_refusal_into_200() {
                 token if status == 403 => request = request.header("authorization", format!("Bearer {token}")),
                 malformed => request = request.header("authorization", malformed),
             }
-            let answer = gate::through(stack, request.body(Body::default()).expect("a request")).await;
-            assert_eq!(answer.status, status, "{method} {version:?} {credential}");
-            assert!(!answer.headers.contains_key("grpc-status"));
+            let response = stack::send_through(stack, request.body(Body::default()).expect("a request")).await;
+            assert_eq!(response.status, status, "{method} {version:?} {credential}");
+            assert!(!response.headers.contains_key("grpc-status"));
         }
     }
 }

@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::gate;
+use crate::stack;
 
 fn read(path: &str) -> String {
-    let path = gate::repository().join(path);
+    let path = stack::repository().join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// Every page with its text, and the README.
 fn pages() -> Vec<(String, String)> {
-    let folder = gate::repository().join("src/guide");
+    let folder = stack::repository().join("src/guide");
     let names = fs::read_dir(folder).expect("the guide").flatten().map(|entry| entry.file_name());
     let pages: Vec<(String, String)> = names
         .map(|name| name.to_string_lossy().into_owned())

@@ -1,4 +1,4 @@
-//! What a stranger can send costs no more than its length, and no more than the bounds (rules 11, 29, 42, 50, 52).
+//! Hostile input costs at most its length and at most the configured limits (rules 11, 29, 42, 50, 52).
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -13,23 +13,23 @@ use tower_bearer::testing::{FakeClock, TestIssuer};
 use tower_bearer::token::{Part, TokenError, UnverifiedToken};
 use tower_bearer::{Algorithm, Api, Issuer, Rejection, Validator};
 
-use crate::kit::{AUDIENCE, Site, block_on, server, trusted, validator, validator_of};
+use crate::fixture::{AUDIENCE, TestApi, block_on, server, trusted, validator, validator_for};
 
 const MEGABYTE: usize = 1024 * 1024;
 
-/// A validator that looks at tokens of up to a megabyte, so that the parser's own bounds are what is measured.
-fn patient(server: &TestIssuer) -> Validator {
-    validator_of(Api::new(AUDIENCE, trusted(server, Algorithm::EdDSA)).with_max_token_bytes(MEGABYTE))
+/// Returns a validator for tokens of up to a megabyte, so that the test measures the parser's own limits.
+fn large_token_validator(server: &TestIssuer) -> Validator {
+    validator_for(Api::new(AUDIENCE, trusted(server, Algorithm::EdDSA)).with_max_token_bytes(MEGABYTE))
 }
 
-/// What one refusal allocates, beside what a thread does with its first, and the memo with the first look-up in each of
-/// its few dozen parts.
-fn cost(validator: &Validator, token: &str) -> (AllocationInfo, Rejection) {
+/// Returns the allocations of one rejection, without those of a thread's first rejection and of the token cache's first
+/// lookups in each segment.
+fn rejection_cost(validator: &Validator, token: &str) -> (AllocationInfo, Rejection) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     (0..2).for_each(|_| assert!(runtime.block_on(validator.validate(token)).is_err()));
     let mut outcome = None;
     let info = measure(|| outcome = Some(runtime.block_on(validator.validate(token))));
-    (info, outcome.expect("a verdict").expect_err("a refusal"))
+    (info, outcome.expect("a result").expect_err("a rejection"))
 }
 
 fn token(header: &str, payload: &str) -> String {
@@ -40,10 +40,10 @@ fn token(header: &str, payload: &str) -> String {
 const HEADER: &str = r#"{"alg":"EdDSA"}"#;
 
 #[test]
-fn a_megabyte_of_dots_allocates_nothing() {
+fn megabyte_of_dots_allocates_nothing() {
     let server = server(Algorithm::EdDSA);
     let dots = ".".repeat(MEGABYTE);
-    let (info, rejection) = cost(&patient(&server), &dots);
+    let (info, rejection) = rejection_cost(&large_token_validator(&server), &dots);
     assert_eq!(rejection, Rejection::Token(TokenError::NotAJwt));
     assert!(info.bytes_total < 1024, "{info:?}");
     let info = measure(|| assert_eq!(UnverifiedToken::parse(&dots).map(drop), Err(TokenError::NotAJwt)));
@@ -51,30 +51,30 @@ fn a_megabyte_of_dots_allocates_nothing() {
 }
 
 #[test]
-fn a_token_over_the_limit_is_not_looked_at() {
+fn token_over_the_limit_is_not_parsed() {
     let server = server(Algorithm::EdDSA);
     for length in [16 * 1024 + 1, MEGABYTE, 16 * MEGABYTE] {
         let long = "a".repeat(length);
-        let (info, rejection) = cost(&validator(&server, Algorithm::EdDSA), &long);
+        let (info, rejection) = rejection_cost(&validator(&server, Algorithm::EdDSA), &long);
         assert_eq!(rejection, Rejection::Token(TokenError::TooLong { length, limit: 16 * 1024 }));
         assert!(info.bytes_total < 1024, "{length}: {info:?}");
     }
     let twin = "a".repeat(16 * 1024);
-    assert_eq!(cost(&validator(&server, Algorithm::EdDSA), &twin).1, Rejection::Token(TokenError::NotAJwt));
+    assert_eq!(rejection_cost(&validator(&server, Algorithm::EdDSA), &twin).1, Rejection::Token(TokenError::NotAJwt));
 }
 
-/// One copy of the text is decoded; the depth is found before anything recurses.
+/// The decoder makes one copy of the text; it checks the depth before it recurses.
 #[test]
-fn json_a_hundred_thousand_levels_deep_costs_its_length() {
+fn deeply_nested_json_costs_at_most_its_length() {
     let server = server(Algorithm::EdDSA);
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let deep = format!("{{\"x\":{}1{}}}", open.repeat(100_000), close.repeat(100_000));
         for (header, payload, part) in [(HEADER, &*deep, Part::Payload), (&*deep, "{}", Part::Header)] {
             let token = token(header, payload);
-            let (info, rejection) = cost(&patient(&server), &token);
+            let (info, rejection) = rejection_cost(&large_token_validator(&server), &token);
             assert_eq!(rejection, Rejection::Token(TokenError::TooDeep { part }));
             let allowed = token.len() as u64 + 4096;
-            assert!(info.bytes_max <= allowed, "{info:?} for {} octets", token.len());
+            assert!(info.bytes_max <= allowed, "{info:?} for {} bytes", token.len());
         }
         let set = format!("{{\"keys\":[{}1{}]}}", open.repeat(100_000), close.repeat(100_000));
         let info = measure(|| assert_eq!(KeySet::from_jwks(&set).map(drop), Err(KeyError::TooDeep)));
@@ -82,12 +82,12 @@ fn json_a_hundred_thousand_levels_deep_costs_its_length() {
     }
 }
 
-/// serde_json reads an object with one of its private names as the value that the text inside it says, without a bound on the
-/// depth of the whole.
+/// serde_json reads an object with one of its private names as the value of the text inside it, without a limit on the
+/// total depth.
 #[test]
-fn reserved_member_names_are_refused_at_any_depth() {
-    let site = Site::new();
-    let token = || site.server.token();
+fn rejects_reserved_member_names_at_any_depth() {
+    let test_api = TestApi::new();
+    let token = || test_api.server.token();
     let raw = |claim: &str, inner: &str| {
         let text = serde_json::to_string(inner).expect("a string");
         token().raw_claim(claim, &format!("{{\"$serde_json::private::RawValue\":{text}}}"))
@@ -106,33 +106,33 @@ fn reserved_member_names_are_refused_at_any_depth() {
         token().claim("$serde_json::private::RawValue", "1"),
         token().raw_claim("x", &nested),
     ] {
-        assert_eq!(site.refusal(disguised), payload);
+        assert_eq!(test_api.rejection(disguised), payload);
     }
     let header = Rejection::Token(TokenError::ReservedMember { part: Part::Header });
-    assert_eq!(site.refusal(token().header("$serde_json::private::RawValue", "1")), header);
-    assert_eq!(site.refusal(token().header("jwk", json!({ "$serde_json::private::Number": "1" }))), header);
+    assert_eq!(test_api.rejection(token().header("$serde_json::private::RawValue", "1")), header);
+    assert_eq!(test_api.rejection(token().header("jwk", json!({ "$serde_json::private::Number": "1" }))), header);
     let near = token().claim("x", json!({ "$serde_json": "$serde_json::private::RawValue" })).claim("$ref", 1);
-    assert_eq!(site.judge(near).map(drop), Ok(()));
+    assert_eq!(test_api.validate(near).map(drop), Ok(()));
 }
 
 #[test]
-fn ten_thousand_members_cost_their_length() {
+fn ten_thousand_members_cost_at_most_their_length() {
     let server = server(Algorithm::EdDSA);
     for names in [plain as Make, escaped] {
         let payload = members(10_000, names);
         let token = token(HEADER, &payload);
-        let (info, rejection) = cost(&patient(&server), &token);
+        let (info, rejection) = rejection_cost(&large_token_validator(&server), &token);
         assert_eq!(rejection, Rejection::Issuer(IssuerError::Unknown { near: None }));
-        // Names are kept to find duplicates: a fat pointer each, and a copy where they have escapes.
+        // Names are stored to find duplicates: one fat pointer each, and a copy if they contain escapes.
         let allowed = token.len() as u64 * 8;
-        assert!(info.bytes_max <= allowed && info.bytes_total <= allowed * 2, "{info:?} for {} octets", token.len());
+        assert!(info.bytes_max <= allowed && info.bytes_total <= allowed * 2, "{info:?} for {} bytes", token.len());
         let twice = payload.replacen("\"n9\":", "\"n8\":", 1).replacen("\"\\u006e9\":", "\"n8\":", 1);
-        let (_, rejection) = cost(&patient(&server), &self::token(HEADER, &twice));
+        let (_, rejection) = rejection_cost(&large_token_validator(&server), &self::token(HEADER, &twice));
         assert_eq!(rejection, Rejection::Token(TokenError::DuplicateMember { part: Part::Payload }));
     }
 }
 
-/// Writes a text of so many parts.
+/// Returns the text of the given number of parts.
 type Make = fn(usize) -> String;
 
 fn plain(number: usize) -> String {
@@ -146,16 +146,16 @@ fn escaped(number: usize) -> String {
 fn members(count: usize, name: Make) -> String {
     let mut json = String::from("{\"iss\":\"nobody\"");
     for number in 0..count {
-        write!(json, ",\"{}\":[{number},\"\\u00e9\"]", name(number)).expect("a string grows");
+        write!(json, ",\"{}\":[{number},\"\\u00e9\"]", name(number)).expect("writing to a string succeeds");
     }
     json + "}"
 }
 
-/// Octets allocated before the signature grow no faster than the token, whatever it is made of.
+/// The bytes that are allocated before the signature check grow at most linearly with the token, for any content.
 #[test]
-fn allocations_are_linear_in_the_token() {
+fn allocations_are_linear_in_the_token_length() {
     let server = server(Algorithm::EdDSA);
-    let validator = patient(&server);
+    let validator = large_token_validator(&server);
     let shapes: [(&str, Make); 6] = [
         ("members", |size| members(size, plain)),
         ("escaped members", |size| members(size, escaped)),
@@ -167,18 +167,18 @@ fn allocations_are_linear_in_the_token() {
     for (shape, make) in shapes {
         let measured = [1_000, 4_000, 16_000].map(|size| {
             let token = token(HEADER, &make(size));
-            (token.len() as u64, cost(&validator, &token).0)
+            (token.len() as u64, rejection_cost(&validator, &token).0)
         });
         for (length, info) in measured {
-            // At once, and in all.
+            // The peak, and the total.
             assert!(info.bytes_max <= length * 10 && info.bytes_total <= length * 20, "{shape}: {info:?} for {length}");
         }
     }
 }
 
-/// Rule 41: a key id is bounded, and compared as text.
+/// Rule 41: a kid is limited in length and compared as text.
 #[test]
-fn key_ids_are_bounded() {
+fn kid_length_is_bounded() {
     let server = server(Algorithm::EdDSA);
     let validator = validator(&server, Algorithm::EdDSA);
     let long = server.token().kid(&"k".repeat(257)).sign();
@@ -189,9 +189,9 @@ fn key_ids_are_bounded() {
     }
 }
 
-/// Rules 52 and 64: a key set is bounded in length and in the number of its keys, and its length is what it costs.
+/// Rules 52 and 64: a key set is limited in length and number of keys, and costs at most its length.
 #[test]
-fn key_sets_are_bounded() {
+fn key_set_size_is_bounded() {
     let many = |count: usize| format!("{{\"keys\":[{}]}}", vec!["{}"; count].join(","));
     let error = KeyError::TooManyKeys { count: 100_000, limit: 100 };
     let set = many(100_000);
@@ -203,21 +203,21 @@ fn key_sets_are_bounded() {
     assert!(info.bytes_max < 64 * 1024, "{info:?}");
 }
 
-/// Rule 64: a document of more than the limit brings no keys, and costs those at hand nothing.
+/// Rule 64: a document over the limit adds no keys and removes none.
 #[test]
-fn a_document_over_the_limit_is_not_read() {
+fn rejects_a_document_over_the_limit() {
     block_on(async {
         let clock = FakeClock::new();
         let server = TestIssuer::new().with_clock(std::sync::Arc::new(clock.clone()));
         let api = Api::new(AUDIENCE, Issuer::jwks(server.issuer(), server.jwks_uri()));
         let validator = Validator::builder(api).with_clock(clock.clone()).with_fetch(server.clone());
-        let validator = validator.build().expect("a good configuration");
+        let validator = validator.build().expect("a valid configuration");
         clock.run_for(Duration::from_secs(1)).await;
         let token = server.token().expires_in(Duration::from_secs(3600)).sign();
         assert!(validator.validate(&token).await.is_ok());
         server.publish(format!("{{\"x\":\"{}\",\"keys\":[]}}", "x".repeat(4 * MEGABYTE)));
         clock.run_for(Duration::from_secs(600)).await;
-        assert!(validator.validate(&token).await.is_ok(), "the keys at hand stay");
+        assert!(validator.validate(&token).await.is_ok(), "the loaded keys stay");
         let (_, source) = validator.key_sources().next().expect("one source");
         assert!(source.status().consecutive_failures() > 0);
     });

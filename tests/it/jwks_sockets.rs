@@ -1,6 +1,6 @@
-//! Keys over real sockets, from a server that misbehaves: what the crate's own backend makes of it.
+//! Keys over real sockets from a misbehaving server, fetched by the crate's default client.
 
-#![expect(clippy::expect_used, reason = "a server of the test that cannot serve fails the test")]
+#![expect(clippy::expect_used, reason = "a test server that fails stops the test")]
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -20,44 +20,44 @@ const AUDIENCE: &str = "https://api.test/";
 const ATTEMPT: Duration = Duration::from_secs(1);
 const OPERATION: Duration = Duration::from_secs(3);
 
-/// What the server does with a request.
+/// The server's behaviour for a request.
 #[derive(Clone, Debug)]
-enum Manner {
-    /// Writes this and waits for the next request.
-    Answer(String),
-    /// Writes this and closes the connection.
-    AnswerAndClose(String),
-    /// Closes without a word.
+enum Behaviour {
+    /// Writes a response and waits for the next request.
+    Respond(String),
+    /// Writes a response and closes the connection.
+    RespondAndClose(String),
+    /// Closes the connection without a response.
     Close,
-    /// Reads, and says nothing.
+    /// Reads the request and never responds.
     Silence,
-    /// An answer whose body comes octet by octet, for ever.
+    /// Sends the body byte by byte and never ends it.
     Drip,
-    /// A body without end.
+    /// Sends a body without end.
     Endless,
-    /// Writes these octets at once, whatever the client says.
-    Blurt(&'static [u8]),
+    /// Writes these bytes as soon as the client connects.
+    SendAtOnce(&'static [u8]),
 }
 
-/// A server on loopback that can change its manners.
+/// A server on loopback whose behaviour can change.
 #[derive(Clone)]
 struct Server {
     address: SocketAddr,
-    manner: Arc<Mutex<Manner>>,
-    /// Manners that come first, one request each.
-    once: Arc<Mutex<Vec<Manner>>>,
+    behaviour: Arc<Mutex<Behaviour>>,
+    /// Behaviours for the next requests, one each.
+    next_behaviours: Arc<Mutex<Vec<Behaviour>>>,
     accepted: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
     written: Arc<AtomicUsize>,
 }
 
 impl Server {
-    async fn start(manner: Manner) -> Self {
+    async fn start(behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let server = Self {
             address: listener.local_addr().expect("an address"),
-            manner: Arc::new(Mutex::new(manner)),
-            once: Arc::default(),
+            behaviour: Arc::new(Mutex::new(behaviour)),
+            next_behaviours: Arc::default(),
             accepted: Arc::default(),
             open: Arc::default(),
             written: Arc::default(),
@@ -81,17 +81,17 @@ impl Server {
         format!("http://{}/jwks", self.address)
     }
 
-    fn becomes(&self, manner: Manner) {
-        *self.manner.lock().expect("unpoisoned") = manner;
+    fn set_behaviour(&self, behaviour: Behaviour) {
+        *self.behaviour.lock().expect("unpoisoned") = behaviour;
     }
 
-    fn once(&self, manner: Manner) {
-        self.once.lock().expect("unpoisoned").push(manner);
+    fn push_behaviour(&self, behaviour: Behaviour) {
+        self.next_behaviours.lock().expect("unpoisoned").push(behaviour);
     }
 
-    fn next_manner(&self) -> Manner {
-        let once = self.once.lock().expect("unpoisoned").pop();
-        once.unwrap_or_else(|| self.manner.lock().expect("unpoisoned").clone())
+    fn next_behaviour(&self) -> Behaviour {
+        let next = self.next_behaviours.lock().expect("unpoisoned").pop();
+        next.unwrap_or_else(|| self.behaviour.lock().expect("unpoisoned").clone())
     }
 
     async fn serve(&self, mut stream: TcpStream) {
@@ -101,27 +101,27 @@ impl Server {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
-            match self.next_manner() {
-                Manner::Answer(answer) => drop(stream.write_all(answer.as_bytes()).await),
-                Manner::AnswerAndClose(answer) => return drop(stream.write_all(answer.as_bytes()).await),
-                Manner::Close => return,
-                Manner::Silence => {}
-                Manner::Drip => return self.write_forever(&mut stream, b" ", Duration::from_millis(20)).await,
-                Manner::Endless => return self.write_forever(&mut stream, &[b' '; 16 * 1024], Duration::ZERO).await,
-                Manner::Blurt(octets) => return drop(stream.write_all(octets).await),
+            match self.next_behaviour() {
+                Behaviour::Respond(response) => drop(stream.write_all(response.as_bytes()).await),
+                Behaviour::RespondAndClose(response) => return drop(stream.write_all(response.as_bytes()).await),
+                Behaviour::Close => return,
+                Behaviour::Silence => {}
+                Behaviour::Drip => return self.write_forever(&mut stream, b" ", Duration::from_millis(20)).await,
+                Behaviour::Endless => return self.write_forever(&mut stream, &[b' '; 16 * 1024], Duration::ZERO).await,
+                Behaviour::SendAtOnce(bytes) => return drop(stream.write_all(bytes).await),
             }
         }
     }
 
-    async fn write_forever(&self, stream: &mut TcpStream, octets: &[u8], pause: Duration) {
+    async fn write_forever(&self, stream: &mut TcpStream, bytes: &[u8], pause: Duration) {
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         let mut result = stream.write_all(head.as_bytes()).await;
         while result.is_ok() {
-            let mut chunk = format!("{:x}\r\n", octets.len()).into_bytes();
-            chunk.extend_from_slice(octets);
+            let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
+            chunk.extend_from_slice(bytes);
             chunk.extend_from_slice(b"\r\n");
             result = stream.write_all(&chunk).await;
-            self.written.fetch_add(octets.len(), Ordering::SeqCst);
+            self.written.fetch_add(bytes.len(), Ordering::SeqCst);
             sleep(pause).await;
         }
     }
@@ -132,7 +132,7 @@ impl Server {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(Duration::from_secs(5), none).await.expect("the client lets go of the connection");
+        timeout(Duration::from_secs(5), none).await.expect("the client closes the connection");
     }
 }
 
@@ -149,18 +149,18 @@ fn policy() -> RefreshPolicy {
 }
 
 /// A validator whose issuer publishes its keys on that server.
-struct World {
+struct Fixture {
     server: Server,
     issuer: TestIssuer,
     validator: Validator,
 }
 
-impl World {
+impl Fixture {
     async fn loaded() -> Self {
         let issuer = TestIssuer::new();
-        let world = Self::at(issuer.clone(), Server::start(Manner::Answer(ok(&issuer.jwks()))).await, |url| url);
-        world.source().ready_within(Duration::from_secs(10)).await.expect("the first keys");
-        world
+        let fixture = Self::at(issuer.clone(), Server::start(Behaviour::Respond(ok(&issuer.jwks()))).await, |url| url);
+        fixture.source().ready_within(Duration::from_secs(10)).await.expect("the first keys");
+        fixture
     }
 
     fn at(issuer: TestIssuer, server: Server, url: impl FnOnce(String) -> String) -> Self {
@@ -170,21 +170,21 @@ impl World {
     fn with(policy: RefreshPolicy, issuer: TestIssuer, server: Server, url: impl FnOnce(String) -> String) -> Self {
         let trusted = Issuer::jwks(issuer.issuer(), url(server.url()));
         let validator = Validator::builder(Api::new(AUDIENCE, trusted)).with_refresh_policy(policy).build();
-        Self { server, issuer, validator: validator.expect("a good configuration") }
+        Self { server, issuer, validator: validator.expect("a valid configuration") }
     }
 
     fn source(&self) -> &KeySource {
         self.validator.key_sources().next().expect("one issuer").1
     }
 
-    /// Fetches under the server's new manner, and checks that the old keys go on working meanwhile and after it.
+    /// Fetches under the server's current behaviour, and checks that the old keys verify during the fetch and after it.
     async fn refresh(&self) -> Result<(), RefreshError> {
         let source = self.source().clone();
         let reload = tokio::spawn(async move { source.reload().await });
         for _ in 0..5 {
             let begin = Instant::now();
             self.serves().await;
-            assert!(begin.elapsed() < ATTEMPT, "a known key waits for nothing");
+            assert!(begin.elapsed() < ATTEMPT, "a known key needs no wait");
             sleep(Duration::from_millis(10)).await;
         }
         let outcome = timeout(OPERATION + ATTEMPT, reload).await.expect("the operation ends").expect("no panic");
@@ -203,60 +203,60 @@ fn network(error: FetchError) -> Result<(), RefreshError> {
 }
 
 #[tokio::test]
-async fn silence_is_given_up_and_the_socket_with_it() {
-    let world = World::loaded().await;
-    world.server.becomes(Manner::Silence);
-    assert_eq!(world.refresh().await, Err(RefreshError::Timeout));
-    world.server.has_no_open_connection().await;
+async fn times_out_a_silent_server_and_closes_the_socket() {
+    let fixture = Fixture::loaded().await;
+    fixture.server.set_behaviour(Behaviour::Silence);
+    assert_eq!(fixture.refresh().await, Err(RefreshError::Timeout));
+    fixture.server.has_no_open_connection().await;
 }
 
 #[tokio::test]
 async fn slow_drip_aborted() {
-    let world = World::loaded().await;
-    world.server.becomes(Manner::Drip);
-    assert_eq!(world.refresh().await, Err(RefreshError::Timeout));
-    world.server.has_no_open_connection().await;
+    let fixture = Fixture::loaded().await;
+    fixture.server.set_behaviour(Behaviour::Drip);
+    assert_eq!(fixture.refresh().await, Err(RefreshError::Timeout));
+    fixture.server.has_no_open_connection().await;
 }
 
 #[tokio::test]
-async fn an_endless_body_is_cut_at_the_limit() {
-    let world = World::loaded().await;
-    world.server.becomes(Manner::Endless);
-    assert_eq!(world.refresh().await, network(FetchError::TooLarge));
-    world.server.has_no_open_connection().await;
-    let written = world.server.written.load(Ordering::SeqCst);
-    assert!(written < 16 * 1024 * 1024, "{written} octets were taken, most of them by the sockets' buffers");
+async fn stops_reading_an_endless_body_at_the_limit() {
+    let fixture = Fixture::loaded().await;
+    fixture.server.set_behaviour(Behaviour::Endless);
+    assert_eq!(fixture.refresh().await, network(FetchError::TooLarge));
+    fixture.server.has_no_open_connection().await;
+    let written = fixture.server.written.load(Ordering::SeqCst);
+    assert!(written < 16 * 1024 * 1024, "{written} bytes were sent, most of them into socket buffers");
 }
 
-/// An error page is not read, so that its status and its `Retry-After` count, and so does the next attempt's time.
+/// An error page is not read: its status and its `Retry-After` set the error and the time of the next attempt.
 #[tokio::test]
-async fn a_long_error_page_is_what_its_status_says() {
-    let world = World::loaded().await;
+async fn returns_the_status_of_a_long_error_page() {
+    let fixture = Fixture::loaded().await;
     let page = ok(&"x".repeat(1024 * 1024));
-    world.server.becomes(Manner::Answer(page.replace("200 OK", "503 Busy\r\nRetry-After: 120")));
-    assert_eq!(world.refresh().await, Err(RefreshError::Status { status: 503 }));
-    let next = world.source().status().next_refresh().expect("armed");
+    fixture.server.set_behaviour(Behaviour::Respond(page.replace("200 OK", "503 Busy\r\nRetry-After: 120")));
+    assert_eq!(fixture.refresh().await, Err(RefreshError::Status { status: 503 }));
+    let next = fixture.source().status().next_refresh().expect("armed");
     assert!(next > Duration::from_secs(100), "{next:?}");
 }
 
-/// html_200_keeps_old, and F30: what a document is called does not matter.
+/// html_200_keeps_old, and F30: the media type of a document is ignored.
 #[tokio::test]
-async fn what_is_in_a_document_counts_and_not_its_media_type() {
-    let world = World::loaded().await;
-    let keys = ok(&world.issuer.jwks());
+async fn accepts_a_key_set_of_any_media_type() {
+    let fixture = Fixture::loaded().await;
+    let keys = ok(&fixture.issuer.jwks());
     for media_type in ["text/plain; charset=latin1", "text/html", "application/jwk-set+json"] {
-        world.server.becomes(Manner::Answer(keys.replace("application/json", media_type)));
-        assert_eq!(world.refresh().await, Ok(()), "{media_type}");
+        fixture.server.set_behaviour(Behaviour::Respond(keys.replace("application/json", media_type)));
+        assert_eq!(fixture.refresh().await, Ok(()), "{media_type}");
         let page = ok("<!doctype html><title>Sign in</title>").replace("application/json", media_type);
-        world.server.becomes(Manner::Answer(page));
-        assert_eq!(world.refresh().await, Err(RefreshError::InvalidDocument), "{media_type}");
+        fixture.server.set_behaviour(Behaviour::Respond(page));
+        assert_eq!(fixture.refresh().await, Err(RefreshError::InvalidDocument), "{media_type}");
     }
-    assert_eq!(world.server.accepted.load(Ordering::SeqCst), 1, "a page that was read costs no connection");
+    assert_eq!(fixture.server.accepted.load(Ordering::SeqCst), 1, "the connection of a page that was read is reused");
 }
 
-/// The test runs itself once more with a proxy in its environment, which a client of the caller's own takes.
+/// The test runs itself again with a proxy in its environment, which a custom client uses.
 #[tokio::test]
-async fn proxies_from_the_environment_are_not_used() {
+async fn ignores_proxies_of_the_environment() {
     const TARGET: &str = "TOWER_BEARER_TEST_TARGET";
     let get = async |fetch: ReqwestFetch, url: &str| {
         let request = FetchRequest::new(Endpoint::new(url).expect("a URL"), 1000);
@@ -269,123 +269,123 @@ async fn proxies_from_the_environment_are_not_used() {
         assert_eq!(get(callers, &url).await.as_deref(), Ok(&b"by proxy"[..]));
         return;
     }
-    let server = Server::start(Manner::Answer(ok("direct"))).await;
-    let proxy = Server::start(Manner::Answer(ok("by proxy"))).await;
+    let server = Server::start(Behaviour::Respond(ok("direct"))).await;
+    let proxy = Server::start(Behaviour::Respond(ok("by proxy"))).await;
     let mut again = Command::new(std::env::current_exe().expect("this test"));
-    again.args(["--exact", "jwks_sockets::proxies_from_the_environment_are_not_used"]);
+    again.args(["--exact", "jwks_sockets::ignores_proxies_of_the_environment"]);
     for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
         again.env(name, format!("http://{}", proxy.address));
     }
     again.env_remove("NO_PROXY").env_remove("no_proxy").env_remove("REQUEST_METHOD").env(TARGET, server.url());
     let output = tokio::task::spawn_blocking(move || again.output()).await.expect("no panic").expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    let asked = [&server, &proxy].map(|asked| asked.accepted.load(Ordering::SeqCst));
-    assert_eq!(asked, [1, 1]);
+    let connections = [&server, &proxy].map(|server| server.accepted.load(Ordering::SeqCst));
+    assert_eq!(connections, [1, 1]);
 }
 
 #[tokio::test]
 async fn redirect_refused() {
-    let elsewhere = Server::start(Manner::Answer(ok(r#"{"keys":[]}"#))).await;
+    let elsewhere = Server::start(Behaviour::Respond(ok(r#"{"keys":[]}"#))).await;
     for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"] {
-        let world = World::loaded().await;
+        let fixture = Fixture::loaded().await;
         let location = elsewhere.url();
-        let answer = format!("HTTP/1.1 {status}\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
-        world.server.becomes(Manner::Answer(answer));
-        assert_eq!(world.refresh().await, Err(RefreshError::Redirect), "{status}");
+        let response = format!("HTTP/1.1 {status}\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+        fixture.server.set_behaviour(Behaviour::Respond(response));
+        assert_eq!(fixture.refresh().await, Err(RefreshError::Redirect), "{status}");
     }
     assert_eq!(elsewhere.accepted.load(Ordering::SeqCst), 0);
 }
 
-/// `with_same_origin_redirects`: the client follows nothing, the key source does, and only to where it came from.
+/// `with_same_origin_redirects`: the key source, not the client, follows redirects, and only within the same origin.
 #[tokio::test]
-async fn redirect_within_the_origin_is_followed_on_request() {
+async fn redirect_within_the_origin_is_followed_if_configured() {
     let issuer = TestIssuer::new();
-    let elsewhere = Server::start(Manner::Answer(ok(&issuer.jwks()))).await;
-    let server = Server::start(Manner::Answer(ok(&issuer.jwks()))).await;
-    let world = World::with(policy().with_same_origin_redirects(), issuer, server, |url| url);
-    world.source().ready_within(Duration::from_secs(10)).await.expect("the first keys");
+    let elsewhere = Server::start(Behaviour::Respond(ok(&issuer.jwks()))).await;
+    let server = Server::start(Behaviour::Respond(ok(&issuer.jwks()))).await;
+    let fixture = Fixture::with(policy().with_same_origin_redirects(), issuer, server, |url| url);
+    fixture.source().ready_within(Duration::from_secs(10)).await.expect("the first keys");
     let sent = |status: &str, location: &str| {
-        Manner::Answer(format!("HTTP/1.1 {status}\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"))
+        Behaviour::Respond(format!("HTTP/1.1 {status}\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"))
     };
-    let here = world.server.url();
+    let here = fixture.server.url();
     for status in ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
         for location in ["/keys", "keys?v=2", &format!("{here}/../keys")] {
-            world.server.once(sent(status, location));
-            assert_eq!(world.refresh().await, Ok(()), "{status} {location}");
+            fixture.server.push_behaviour(sent(status, location));
+            assert_eq!(fixture.refresh().await, Ok(()), "{status} {location}");
         }
         for location in [&*elsewhere.url(), &format!("//{}/jwks", elsewhere.address), "https://127.0.0.1/jwks", "/x#y"]
         {
-            world.server.once(sent(status, location));
-            assert_eq!(world.refresh().await, Err(RefreshError::Redirect), "{status} {location}");
+            fixture.server.push_behaviour(sent(status, location));
+            assert_eq!(fixture.refresh().await, Err(RefreshError::Redirect), "{status} {location}");
         }
     }
-    world.server.once(sent("303 See Other", "/keys"));
-    assert_eq!(world.refresh().await, Err(RefreshError::Redirect));
-    world.server.becomes(sent("302 Found", "/jwks"));
-    assert_eq!(world.refresh().await, Err(RefreshError::Redirect));
+    fixture.server.push_behaviour(sent("303 See Other", "/keys"));
+    assert_eq!(fixture.refresh().await, Err(RefreshError::Redirect));
+    fixture.server.set_behaviour(sent("302 Found", "/jwks"));
+    assert_eq!(fixture.refresh().await, Err(RefreshError::Redirect));
     assert_eq!(elsewhere.accepted.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
-async fn a_client_that_follows_redirects_is_not_believed() {
-    let keys = Server::start(Manner::Answer(ok(r#"{"keys":[]}"#))).await;
-    let answer = format!("HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", keys.url());
-    let server = Server::start(Manner::Answer(answer)).await;
+async fn rejects_a_response_after_a_redirect_of_the_client() {
+    let keys = Server::start(Behaviour::Respond(ok(r#"{"keys":[]}"#))).await;
+    let response = format!("HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", keys.url());
+    let server = Server::start(Behaviour::Respond(response)).await;
     let fetch = ReqwestFetch::with_client(reqwest::Client::new());
     let get = |url: &str| fetch.fetch(FetchRequest::new(Endpoint::new(url).expect("a URL"), 1000));
     assert_eq!(get(&server.url()).await.map(|response| response.status.as_u16()), Ok(302));
-    let response = get(&keys.url()).await.expect("an answer");
+    let response = get(&keys.url()).await.expect("a response");
     assert_eq!((response.status.as_u16(), &*response.body), (200, &br#"{"keys":[]}"#[..]));
 }
 
 #[tokio::test]
-async fn a_connection_closed_before_the_answer_is_tried_once_more() {
-    let world = World::loaded().await;
-    world.server.once(Manner::Close);
-    assert_eq!(world.refresh().await, Ok(()));
-    assert_eq!(world.server.accepted.load(Ordering::SeqCst), 2);
+async fn retries_once_after_a_connection_closed_before_the_response() {
+    let fixture = Fixture::loaded().await;
+    fixture.server.push_behaviour(Behaviour::Close);
+    assert_eq!(fixture.refresh().await, Ok(()));
+    assert_eq!(fixture.server.accepted.load(Ordering::SeqCst), 2);
 
-    world.server.becomes(Manner::Close);
-    assert_eq!(world.refresh().await, network(FetchError::Closed));
-    assert_eq!(world.source().status().consecutive_failures(), 1);
+    fixture.server.set_behaviour(Behaviour::Close);
+    assert_eq!(fixture.refresh().await, network(FetchError::Closed));
+    assert_eq!(fixture.source().status().consecutive_failures(), 1);
 }
 
 #[tokio::test]
 async fn idle_conn_reset_retried() {
-    let world = World::loaded().await;
-    let keys = ok(&world.issuer.jwks());
+    let fixture = Fixture::loaded().await;
+    let keys = ok(&fixture.issuer.jwks());
     for _ in 0..3 {
-        // The answer promises a connection that lives on, and the server closes it.
-        world.server.becomes(Manner::AnswerAndClose(keys.clone()));
-        assert_eq!(world.refresh().await, Ok(()));
+        // The response promises a persistent connection, and the server closes it.
+        fixture.server.set_behaviour(Behaviour::RespondAndClose(keys.clone()));
+        assert_eq!(fixture.refresh().await, Ok(()));
     }
-    assert_eq!(world.source().status().consecutive_failures(), 0);
+    assert_eq!(fixture.source().status().consecutive_failures(), 0);
 }
 
 #[tokio::test]
-async fn a_connection_is_used_again_and_there_is_only_one() {
-    let world = World::loaded().await;
+async fn reuses_one_connection() {
+    let fixture = Fixture::loaded().await;
     for _ in 0..3 {
-        assert_eq!(world.refresh().await, Ok(()));
+        assert_eq!(fixture.refresh().await, Ok(()));
     }
-    assert_eq!(world.server.accepted.load(Ordering::SeqCst), 1);
-    assert_eq!(world.server.open.load(Ordering::SeqCst), 1);
+    assert_eq!(fixture.server.accepted.load(Ordering::SeqCst), 1);
+    assert_eq!(fixture.server.open.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
-async fn a_truncated_body_is_no_key_set() {
-    let world = World::loaded().await;
-    let whole = ok(&world.issuer.jwks());
-    world.server.becomes(Manner::AnswerAndClose(whole[..whole.len() - 10].to_owned()));
-    assert_eq!(world.refresh().await, network(FetchError::Other));
-    assert_eq!(world.server.accepted.load(Ordering::SeqCst), 1, "an answer had begun: there is no second attempt");
+async fn rejects_a_truncated_body_without_a_retry() {
+    let fixture = Fixture::loaded().await;
+    let whole = ok(&fixture.issuer.jwks());
+    fixture.server.set_behaviour(Behaviour::RespondAndClose(whole[..whole.len() - 10].to_owned()));
+    assert_eq!(fixture.refresh().await, network(FetchError::Other));
+    assert_eq!(fixture.server.accepted.load(Ordering::SeqCst), 1, "no retry after the response has started");
 }
 
-/// Answers that an HTTP client could stumble over: each is an error of its own kind, and none brings or takes a key.
+/// Responses that can confuse an HTTP client: each returns its own error, adds no key and removes none.
 #[tokio::test]
-async fn odd_answers_are_no_key_sets() {
-    let world = World::loaded().await;
-    let keys = world.issuer.jwks();
+async fn odd_responses_return_their_own_errors() {
+    let fixture = Fixture::loaded().await;
+    let keys = fixture.issuer.jwks();
     let length = keys.len();
     let headed =
         |status: &str, header: &str| format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{header}\r\n{keys}");
@@ -393,7 +393,7 @@ async fn odd_answers_are_no_key_sets() {
         |size: &str| format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{size}\r\n{keys}\r\n0\r\n\r\n");
     let status = |status| Err(RefreshError::Status { status });
     let (closed, broken) = (network(FetchError::Closed), network(FetchError::Other));
-    for (answer, outcome) in [
+    for (response, outcome) in [
         (headed("200 OK", ""), Ok(())),
         (format!("HTTP/1.1 100 Continue\r\n\r\n{}", headed("200 OK", "")), Ok(())),
         (chunked(&format!("{length:x}")), Ok(())),
@@ -413,41 +413,41 @@ async fn odd_answers_are_no_key_sets() {
         (chunked("-1"), broken),
         (chunked(&format!("{:x}", length - 1)), broken),
     ] {
-        world.server.becomes(Manner::AnswerAndClose(answer.clone()));
-        assert_eq!(world.refresh().await, outcome, "{}", &answer[..60]);
+        fixture.server.set_behaviour(Behaviour::RespondAndClose(response.clone()));
+        assert_eq!(fixture.refresh().await, outcome, "{}", &response[..60]);
     }
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_no_answer() {
-    let world = World::loaded().await;
-    world.server.becomes(Manner::Blurt(b"SSH-2.0-OpenSSH_9.6\r\n"));
-    let refused = world.refresh().await;
-    assert!(matches!(refused, Err(RefreshError::Network { .. })), "{refused:?}");
+async fn rejects_a_response_that_is_not_http() {
+    let fixture = Fixture::loaded().await;
+    fixture.server.set_behaviour(Behaviour::SendAtOnce(b"SSH-2.0-OpenSSH_9.6\r\n"));
+    let rejected = fixture.refresh().await;
+    assert!(matches!(rejected, Err(RefreshError::Network { .. })), "{rejected:?}");
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_told_from_a_failed_handshake() {
+async fn returns_different_errors_for_connect_and_tls() {
     let issuer = TestIssuer::new();
     let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let mut nobody = Server::start(Manner::Silence).await;
+    let mut nobody = Server::start(Behaviour::Silence).await;
     nobody.address = free.local_addr().expect("an address");
     drop(free);
-    let world = World::at(issuer.clone(), nobody, |url| url);
-    assert_eq!(world.source().reload().await, network(FetchError::Connect));
+    let fixture = Fixture::at(issuer.clone(), nobody, |url| url);
+    assert_eq!(fixture.source().reload().await, network(FetchError::Connect));
 
     let alert: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28";
     let plain: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
     for blurt in [alert, plain, b""] {
-        let server = Server::start(Manner::Blurt(blurt)).await;
-        let world = World::at(issuer.clone(), server, |url| url.replace("http://", "https://"));
-        assert_eq!(world.source().reload().await, network(FetchError::Tls), "{blurt:?}");
+        let server = Server::start(Behaviour::SendAtOnce(blurt)).await;
+        let fixture = Fixture::at(issuer.clone(), server, |url| url.replace("http://", "https://"));
+        assert_eq!(fixture.source().reload().await, network(FetchError::Tls), "{blurt:?}");
     }
 }
 
-/// `with_public_addresses_only`: the source says so, nobody is asked, and it is not tried again at once.
+/// `with_public_addresses_only`: the source reports the error, connects to no server, and does not retry at once.
 #[tokio::test]
-async fn an_address_that_is_not_public_is_refused_unasked() {
+async fn rejects_a_non_public_address_without_connecting() {
     let issuer = TestIssuer::new();
     let guarded = || ReqwestFetch::builder().with_public_addresses_only().build().expect("a client");
     for (host, fetch, outcome) in [
@@ -456,10 +456,10 @@ async fn an_address_that_is_not_public_is_refused_unasked() {
         ("127.0.0.1", ReqwestFetch::new().expect("a client"), Ok(())),
         ("localhost", ReqwestFetch::new().expect("a client"), Ok(())),
     ] {
-        let server = Server::start(Manner::Answer(ok(&issuer.jwks()))).await;
+        let server = Server::start(Behaviour::Respond(ok(&issuer.jwks()))).await;
         let trusted = Issuer::jwks(issuer.issuer(), server.url().replace("127.0.0.1", host));
         let builder = Validator::builder(Api::new(AUDIENCE, trusted)).with_refresh_policy(policy()).with_fetch(fetch);
-        let validator = builder.build().expect("a good configuration");
+        let validator = builder.build().expect("a valid configuration");
         let source = validator.key_sources().next().expect("one issuer").1;
         assert_eq!(source.reload().await, outcome, "{host}");
         let accepted = server.accepted.load(Ordering::SeqCst);
@@ -469,21 +469,21 @@ async fn an_address_that_is_not_public_is_refused_unasked() {
 }
 
 #[tokio::test]
-async fn a_new_key_is_found_over_the_wire_by_the_request_that_needs_it() {
-    let world = World::loaded().await;
-    world.issuer.rotate();
-    world.server.becomes(Manner::Answer(ok(&world.issuer.jwks())));
-    world.serves().await;
-    assert_eq!(world.source().status().epoch(), 2);
+async fn request_with_a_new_kid_fetches_its_key_over_a_socket() {
+    let fixture = Fixture::loaded().await;
+    fixture.issuer.rotate();
+    fixture.server.set_behaviour(Behaviour::Respond(ok(&fixture.issuer.jwks())));
+    fixture.serves().await;
+    assert_eq!(fixture.source().status().epoch(), 2);
 }
 
 #[tokio::test]
-async fn an_issuer_that_starts_late_is_found_without_a_restart() {
+async fn recovers_when_the_issuer_starts_late() {
     let issuer = TestIssuer::new();
-    let server = Server::start(Manner::Close).await;
-    let world = World::at(issuer, server, |url| url);
-    assert!(world.source().ready_within(Duration::from_millis(300)).await.is_err());
-    world.server.becomes(Manner::Answer(ok(&world.issuer.jwks())));
-    world.source().ready_within(Duration::from_secs(10)).await.expect("the keys come");
-    world.serves().await;
+    let server = Server::start(Behaviour::Close).await;
+    let fixture = Fixture::at(issuer, server, |url| url);
+    assert!(fixture.source().ready_within(Duration::from_millis(300)).await.is_err());
+    fixture.server.set_behaviour(Behaviour::Respond(ok(&fixture.issuer.jwks())));
+    fixture.source().ready_within(Duration::from_secs(10)).await.expect("the keys are loaded");
+    fixture.serves().await;
 }

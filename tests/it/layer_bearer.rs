@@ -1,4 +1,4 @@
-//! `BearerLayer`: who passes, and what the inner service finds.
+//! `BearerLayer`: accepted and rejected requests, and the extensions that the inner service receives.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use tower_bearer::token::TokenError;
 use tower_bearer::{BearerLayer, Claims, Rejection};
 
 use crate::challenge_parser::challenge;
-use crate::probe::{TestBody, bearing, request, send, shows_subject, text, validator};
+use crate::layer_fixture::{TestBody, bearer_request, request, send, subject_service, text, validator};
 
 #[derive(Debug, Deserialize)]
 struct Tenant {
@@ -22,10 +22,10 @@ struct Tenant {
 }
 
 #[tokio::test]
-async fn a_valid_token_passes_and_none_does_not() {
+async fn accepts_a_valid_token_and_rejects_none() {
     let server = TestIssuer::new();
-    let service = BearerLayer::new(validator(&server)).layer(shows_subject());
-    let response = send(service.clone(), bearing(&server.token().subject("ann").sign())).await;
+    let service = BearerLayer::new(validator(&server)).layer(subject_service());
+    let response = send(service.clone(), bearer_request(&server.token().subject("ann").sign())).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers().len(), 0);
     assert_eq!(text(response).await, "ann");
@@ -39,58 +39,58 @@ async fn a_valid_token_passes_and_none_does_not() {
 }
 
 #[tokio::test]
-async fn a_doubled_credential_is_malformed_whichever_is_good() {
+async fn rejects_two_credentials_even_if_one_is_valid() {
     let server = TestIssuer::new();
     let good = format!("Bearer {}", server.token().sign());
     let layer = BearerLayer::new(validator(&server)).with_anonymous();
     for fields in [&[&*good, &good][..], &[&good, "Bearer bad"], &["Basic dXNlcjpwYXNz", &good]] {
-        let response = send(layer.layer(shows_subject()), request(fields)).await;
+        let response = send(layer.layer(subject_service()), request(fields)).await;
         assert_eq!(response.status(), StatusCode::BAD_REQUEST);
         assert_eq!(challenge(response.headers()), [("error".to_owned(), "invalid_request".to_owned())]);
     }
 }
 
 #[tokio::test]
-async fn a_credential_that_is_too_long_is_refused_by_its_length_whatever_it_holds() {
+async fn rejects_an_oversized_credential_by_its_length() {
     let server = TestIssuer::new();
-    let service = BearerLayer::new(validator(&server)).layer(shows_subject());
+    let service = BearerLayer::new(validator(&server)).layer(subject_service());
     let limit = 16 * 1024;
-    for octet in ["a", ","] {
-        let response = send(service.clone(), request(&[&format!("Bearer {}", octet.repeat(limit + 1))])).await;
+    for byte in ["a", ","] {
+        let response = send(service.clone(), request(&[&format!("Bearer {}", byte.repeat(limit + 1))])).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         let expected = Rejection::Token(TokenError::TooLong { length: limit + 1, limit });
         assert_eq!(response.extensions().get(), Some(&expected));
     }
-    for (octet, expected) in
+    for (byte, expected) in
         [("a", Rejection::Token(TokenError::NotAJwt)), (",", Rejection::Credential(CredentialError::Malformed))]
     {
-        let response = send(service.clone(), request(&[&format!("Bearer {}", octet.repeat(limit))])).await;
+        let response = send(service.clone(), request(&[&format!("Bearer {}", byte.repeat(limit))])).await;
         assert_eq!(response.extensions().get(), Some(&expected));
     }
 }
 
 #[tokio::test]
-async fn anonymous_requests_pass_without_claims_and_bad_credentials_do_not() {
+async fn anonymous_accepts_no_credential_and_rejects_a_bad_one() {
     let server = TestIssuer::new();
     let layer = BearerLayer::new(validator(&server)).with_anonymous();
-    let anonymous = send(layer.layer(shows_subject()), request(&[])).await;
+    let anonymous = send(layer.layer(subject_service()), request(&[])).await;
     assert_eq!((anonymous.status(), text(anonymous).await.as_str()), (StatusCode::OK, "nobody"));
-    let known = send(layer.layer(shows_subject()), bearing(&server.token().subject("ann").sign())).await;
+    let known = send(layer.layer(subject_service()), bearer_request(&server.token().subject("ann").sign())).await;
     assert_eq!(text(known).await, "ann");
-    let bad = send(layer.layer(shows_subject()), bearing(&server.token().expired().sign())).await;
+    let bad = send(layer.layer(subject_service()), bearer_request(&server.token().expired().sign())).await;
     assert_eq!(bad.status(), StatusCode::UNAUTHORIZED);
-    let empty = send(layer.layer(shows_subject()), request(&["Bearer "])).await;
+    let empty = send(layer.layer(subject_service()), request(&["Bearer "])).await;
     assert_eq!(empty.status(), StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
-async fn realm_and_scope_stand_in_the_challenge() {
+async fn challenge_has_realm_and_scope() {
     let server = TestIssuer::new();
     let layer = BearerLayer::new(validator(&server)).with_realm("north \"wind\"").with_challenge_scope("read write");
-    let bare = send(layer.layer(shows_subject()), request(&[])).await;
+    let bare = send(layer.layer(subject_service()), request(&[])).await;
     assert_eq!(bare.headers()["www-authenticate"], r#"Bearer realm="north \"wind\"", scope="read write""#);
-    // RFC 6750 §3.1: what was wrong is the token, so no scope is asked for.
-    let bad = send(layer.layer(shows_subject()), bearing("bad")).await;
+    // RFC 6750 §3.1: the token is invalid, so the challenge has no scope.
+    let bad = send(layer.layer(subject_service()), bearer_request("bad")).await;
     let names: Vec<String> = challenge(bad.headers()).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["realm", "error", "error_description"]);
 
@@ -100,25 +100,25 @@ async fn realm_and_scope_stand_in_the_challenge() {
 
 #[test]
 #[should_panic(expected = "a realm must contain only printable ASCII characters")]
-fn a_realm_that_no_header_can_carry_panics_at_start() {
+fn panics_on_a_realm_that_is_not_a_header_value() {
     let _ = BearerLayer::new(validator(&TestIssuer::new())).with_realm("a\r\nb");
 }
 
 #[tokio::test]
-async fn no_method_is_special() {
+async fn no_method_is_exempt() {
     let server = TestIssuer::new();
     let layer = BearerLayer::new(validator(&server));
     for method in ["GET", "HEAD", "OPTIONS", "TRACE", "POST", "BREW"] {
         let mut request = request(&[]);
         *request.method_mut() = method.parse().expect("a method");
         request.headers_mut().insert("x-http-method-override", HeaderValue::from_static("OPTIONS"));
-        let response = send(layer.layer(shows_subject()), request).await;
+        let response = send(layer.layer(subject_service()), request).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method}");
     }
 }
 
 #[tokio::test]
-async fn preflights_pass_only_where_that_is_asked_for() {
+async fn accepts_preflights_only_if_configured() {
     let server = TestIssuer::new();
     let strict = BearerLayer::new(validator(&server));
     let open = strict.clone().with_preflight_passthrough();
@@ -133,22 +133,22 @@ async fn preflights_pass_only_where_that_is_asked_for() {
         }
         request
     };
-    let passed = send(open.layer(shows_subject()), preflight(Method::OPTIONS, true, true, None)).await;
+    let passed = send(open.layer(subject_service()), preflight(Method::OPTIONS, true, true, None)).await;
     assert_eq!((passed.status(), text(passed).await.as_str()), (StatusCode::OK, "nobody"));
-    let refused = send(strict.layer(shows_subject()), preflight(Method::OPTIONS, true, true, None)).await;
-    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    let rejected = send(strict.layer(subject_service()), preflight(Method::OPTIONS, true, true, None)).await;
+    assert_eq!(rejected.status(), StatusCode::UNAUTHORIZED);
     for request in [
         preflight(Method::GET, true, true, None),
         preflight(Method::OPTIONS, false, true, None),
         preflight(Method::OPTIONS, true, false, None),
         preflight(Method::OPTIONS, true, true, Some("Bearer bad")),
     ] {
-        assert_eq!(send(open.layer(shows_subject()), request).await.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(send(open.layer(subject_service()), request).await.status(), StatusCode::UNAUTHORIZED);
     }
 }
 
 #[tokio::test]
-async fn custom_and_registered_claims_are_both_there() {
+async fn request_carries_custom_and_registered_claims() {
     let server = TestIssuer::new();
     let layer = BearerLayer::new(validator(&server).with_custom_claims::<Tenant>());
     let seen = Arc::new(Mutex::new(None));
@@ -164,15 +164,15 @@ async fn custom_and_registered_claims_are_both_there() {
         async { Ok::<_, Infallible>(Response::new(TestBody::default())) }
     });
     let token = server.token().subject("ann").claim("tenant", "north").sign();
-    assert_eq!(send(layer.layer(service), bearing(&token)).await.status(), StatusCode::OK);
+    assert_eq!(send(layer.layer(service), bearer_request(&token)).await.status(), StatusCode::OK);
     assert_eq!(seen.lock().expect("no panic").take(), Some((Some("north".to_owned()), Some("ann".to_owned()))));
 }
 
 #[tokio::test]
-async fn the_credential_is_marked_sensitive() {
+async fn authorization_header_is_marked_sensitive() {
     let server = TestIssuer::new();
     let layer = BearerLayer::new(validator(&server)).with_anonymous();
-    for request in [bearing(&server.token().sign()), request(&["Basic dXNlcjpwYXNz"])] {
+    for request in [bearer_request(&server.token().sign()), request(&["Basic dXNlcjpwYXNz"])] {
         let service = service_fn(|request: Request<TestBody>| async move {
             assert!(request.headers()[AUTHORIZATION].is_sensitive());
             Ok::<_, Infallible>(Response::new(TestBody::default()))
@@ -182,28 +182,28 @@ async fn the_credential_is_marked_sensitive() {
 }
 
 #[tokio::test]
-async fn the_inner_error_passes_through() {
+async fn inner_error_is_returned() {
     #[derive(Debug, PartialEq)]
     struct Broken;
     let server = TestIssuer::new();
     let service = service_fn(|_: Request<TestBody>| async { Err::<Response<TestBody>, _>(Broken) });
     let mut service = BearerLayer::new(validator(&server)).layer(service);
-    assert_eq!(service.call(bearing(&server.token().sign())).await.map(|_| ()), Err(Broken));
+    assert_eq!(service.call(bearer_request(&server.token().sign())).await.map(|_| ()), Err(Broken));
     assert_eq!(service.call(request(&[])).await.map(|response| response.status()), Ok(StatusCode::UNAUTHORIZED));
 }
 
 #[test]
-fn debug_shows_settings_and_no_secret() {
+fn debug_shows_settings_without_secrets() {
     let layer = BearerLayer::new(validator(&TestIssuer::new())).with_realm("north").with_json_body();
     let shown = format!("{:?}", layer.layer(()));
     assert!(shown.contains("north") && shown.contains("JsonBody"), "{shown}");
 }
 
 #[test]
-fn layers_services_and_futures_go_where_they_are_needed() {
+fn layers_services_and_futures_have_the_expected_auto_traits() {
     fn shared<T: Clone + Send + Sync + std::fmt::Debug>(_: &T) {}
     fn sent<T: Send>(_: &T) {}
-    /// Neither `Clone` nor `Sync`, as request bodies may be.
+    /// Neither `Clone` nor `Sync`, like some request bodies.
     #[derive(Default)]
     struct Streaming(#[expect(dead_code, reason = "makes the type what it is")] std::cell::Cell<u8>);
 

@@ -1,4 +1,4 @@
-//! Bodies: any type of them, empty, JSON, or the application's own.
+//! Body types of requests and responses: any type, empty, JSON, or an `ErrorBody` of the application.
 
 use std::convert::Infallible;
 
@@ -10,25 +10,25 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{BearerLayer, Rejection, RejectionKind, RequireLayer};
 
-use crate::probe::{TestBody, bearing, request, send, shows_subject, text, validator};
+use crate::layer_fixture::{TestBody, bearer_request, request, send, subject_service, text, validator};
 
 /// Neither `Clone` nor `Default`.
 struct Stream(&'static str);
 
 #[tokio::test]
-async fn request_bodies_go_through_whatever_they_are() {
+async fn accepts_any_request_body_type() {
     let server = TestIssuer::new();
     let service = service_fn(|request: Request<Stream>| async move {
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(request.into_body().0)))
     });
-    let request = bearing(&server.token().scope("read").sign()).map(|_| Stream("payload"));
+    let request = bearer_request(&server.token().scope("read").sign()).map(|_| Stream("payload"));
     let stack = BearerLayer::new(validator(&server)).layer(RequireLayer::scope("read").layer(service));
     let response = stack.oneshot(request).await.expect("infallible");
     assert_eq!(text(response).await, "payload");
 }
 
 #[tokio::test]
-async fn response_bodies_are_any_that_have_a_default() {
+async fn empty_body_works_for_any_default_response_body() {
     let server = TestIssuer::new();
     let layer = BearerLayer::new(validator(&server));
     let empty = service_fn(|_: Request<TestBody>| async { Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())) });
@@ -40,7 +40,7 @@ async fn response_bodies_are_any_that_have_a_default() {
 }
 
 #[tokio::test]
-async fn json_bodies_are_made_for_any_type_that_takes_bytes() {
+async fn json_body_works_for_any_body_from_bytes() {
     let server = TestIssuer::new();
     let layer = BearerLayer::new(validator(&server)).with_json_body();
     let service =
@@ -51,18 +51,18 @@ async fn json_bodies_are_made_for_any_type_that_takes_bytes() {
     let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
     assert_eq!(body["error"], "invalid_request");
 
-    let bare = send(layer.layer(shows_subject()), request(&[])).await;
+    let bare = send(layer.layer(subject_service()), request(&[])).await;
     assert_eq!(bare.headers()[CONTENT_TYPE], "application/json");
     assert_eq!(text(bare).await, "{}");
 }
 
 #[tokio::test]
-async fn a_hook_chooses_the_body_and_cannot_touch_the_answer() {
+async fn error_body_sets_the_body_and_keeps_status_and_headers() {
     let server = TestIssuer::new();
-    let layer = BearerLayer::new(validator(&server)).with_realm("north").with_response_hook(|refusal| {
-        let rejection = refusal.rejection().map(Rejection::kind);
-        assert_eq!((rejection, refusal.status()), (Some(RejectionKind::Signature), StatusCode::UNAUTHORIZED));
-        let problem = format!("{:?}: {:?}", refusal.error(), refusal.description());
+    let layer = BearerLayer::new(validator(&server)).with_realm("north").with_response_hook(|error_response| {
+        let rejection = error_response.rejection().map(Rejection::kind);
+        assert_eq!((rejection, error_response.status()), (Some(RejectionKind::Signature), StatusCode::UNAUTHORIZED));
+        let problem = format!("{:?}: {:?}", error_response.error(), error_response.description());
         Response::builder()
             .status(StatusCode::OK)
             .header(WWW_AUTHENTICATE, "Basic")
@@ -74,7 +74,7 @@ async fn a_hook_chooses_the_body_and_cannot_touch_the_answer() {
             .expect("a response")
     });
     let token = server.token().with_broken_signature().sign();
-    let response = send(layer.layer(shows_subject()), bearing(&token)).await;
+    let response = send(layer.layer(subject_service()), bearer_request(&token)).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     let fields: Vec<&HeaderValue> = response.headers().get_all(WWW_AUTHENTICATE).iter().collect();
     assert_eq!(
@@ -95,23 +95,23 @@ async fn a_hook_chooses_the_body_and_cannot_touch_the_answer() {
 }
 
 #[tokio::test]
-async fn a_hook_serves_the_guard_too() {
+async fn error_body_works_for_require_layer() {
     let server = TestIssuer::new();
-    let require = RequireLayer::scope("admin").with_response_hook(|refusal| {
-        let kind = refusal.rejection().map(Rejection::kind);
-        let body = format!("{kind:?} {}", String::from_utf8_lossy(&refusal.json()));
+    let require = RequireLayer::scope("admin").with_response_hook(|error_response| {
+        let kind = error_response.rejection().map(Rejection::kind);
+        let body = format!("{kind:?} {}", String::from_utf8_lossy(&error_response.json()));
         let mut response = Response::new(TestBody::from(body));
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("9"));
         response
     });
-    let stack = BearerLayer::new(validator(&server)).layer(require.layer(shows_subject()));
-    let response = send(stack, bearing(&server.token().sign())).await;
+    let stack = BearerLayer::new(validator(&server)).layer(require.layer(subject_service()));
+    let response = send(stack, bearer_request(&server.token().sign())).await;
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
     assert_eq!(response.headers()[WWW_AUTHENTICATE], r#"Bearer error="insufficient_scope", scope="admin""#);
     assert!(text(response).await.starts_with(r#"Some(InsufficientScope) {"error":"insufficient_scope""#));
 
-    let response = send(require.layer(shows_subject()), request(&[])).await;
+    let response = send(require.layer(subject_service()), request(&[])).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
     assert!(text(response).await.starts_with("None "));

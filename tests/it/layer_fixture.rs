@@ -1,4 +1,4 @@
-//! What the tests of the layers share: a server with its validator, and a service that shows what reaches it.
+//! Fixtures of the layer tests: a validator that trusts a test issuer, and a service that returns the subject.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -14,44 +14,45 @@ use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, Claims, Issuer, Validator};
 use tracing::Dispatch;
 
-/// The audience of the testing kit's tokens.
+/// The default audience of the test issuer's tokens.
 pub(crate) const AUDIENCE: &str = "https://api.test/";
 
 pub(crate) type TestBody = Full<Bytes>;
 
-/// An API that trusts the server's public keys, given by hand.
+/// Returns an API that trusts the test issuer's public keys as static keys.
 pub(crate) fn api(server: &TestIssuer) -> Api {
     Api::new(AUDIENCE, Issuer::static_keys(server.issuer(), KeySet::from_jwks(server.jwks())))
 }
 
 pub(crate) fn validator(server: &TestIssuer) -> Validator {
-    Validator::new(api(server)).expect("a good configuration")
+    Validator::new(api(server)).expect("a valid configuration")
 }
 
-/// A request with the given `Authorization` fields.
+/// Returns a request with the given `Authorization` fields.
 pub(crate) fn request(fields: &[&str]) -> Request<TestBody> {
     let request = fields.iter().fold(Request::builder(), |request, field| request.header(AUTHORIZATION, *field));
     request.body(TestBody::default()).expect("a request")
 }
 
-/// A request with a bearer token.
-pub(crate) fn bearing(token: &str) -> Request<TestBody> {
+/// Returns a request with a bearer token.
+pub(crate) fn bearer_request(token: &str) -> Request<TestBody> {
     request(&[&format!("Bearer {token}")])
 }
 
-/// Lets tests that read the log stand side by side.
+/// Registers a second subscriber, so that tests that capture the log can run in parallel.
 ///
-/// As long as there is one subscriber alone, `tracing` asks that of the current thread whether it wants an event, and
-/// remembers the answer for all threads: a test that reads nothing then silences one that does. With a second one it asks
-/// all of them.
-pub(crate) fn let_every_subscriber_be_asked() {
+/// With only one subscriber, `tracing` caches for all threads whether the subscriber of the current thread wants an
+/// event: a test without a subscriber then disables the event for a test with one. With two subscribers, `tracing` asks
+/// each of them.
+pub(crate) fn register_second_subscriber() {
     static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
     LazyLock::force(&SECOND);
 }
 
-/// A service that answers 200 and shows the registered claims that reached it: the subject, `nobody` without claims.
-pub(crate) fn shows_subject()
--> impl Service<Request<TestBody>, Response = Response<TestBody>, Error = Infallible, Future = Answer> + Clone + Send {
+/// Returns a service that responds with 200 and the subject of the claims; `nobody` without claims.
+pub(crate) fn subject_service()
+-> impl Service<Request<TestBody>, Response = Response<TestBody>, Error = Infallible, Future = ReadyResponse> + Clone + Send
+{
     service_fn(|request: Request<TestBody>| {
         let claims: Option<&Claims> = request.extensions().get();
         let subject = claims.map_or("nobody", |claims| claims.subject().unwrap_or("no subject"));
@@ -59,9 +60,9 @@ pub(crate) fn shows_subject()
     })
 }
 
-pub(crate) type Answer = Ready<Result<Response<TestBody>, Infallible>>;
+pub(crate) type ReadyResponse = Ready<Result<Response<TestBody>, Infallible>>;
 
-/// Sends one request through a stack of its own.
+/// Sends one request through a service.
 pub(crate) async fn send<S>(service: S, request: Request<TestBody>) -> Response<TestBody>
 where
     S: Service<Request<TestBody>, Response = Response<TestBody>, Error = Infallible>,

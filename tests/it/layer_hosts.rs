@@ -1,4 +1,4 @@
-//! Hosts that bind issuers, as the layer reads them.
+//! Hosts that are bound to issuers, as the layer reads them.
 
 use http::{HeaderValue, Request, StatusCode};
 use tower::Layer;
@@ -6,13 +6,13 @@ use tower_bearer::testing::TestIssuer;
 use tower_bearer::{BearerLayer, Validator};
 
 use crate::challenge_parser::challenge;
-use crate::probe::{TestBody, api, bearing, request, send, shows_subject};
+use crate::layer_fixture::{TestBody, api, bearer_request, request, send, subject_service};
 
 const HOST: &str = "api.brand-a.test";
 
 fn bound(server: &TestIssuer) -> BearerLayer {
     let api = api(server).with_issuer_for_host(HOST, server.issuer());
-    BearerLayer::new(Validator::new(api).expect("a good configuration"))
+    BearerLayer::new(Validator::new(api).expect("a valid configuration"))
 }
 
 fn with(mut request: Request<TestBody>, fields: &[(&'static str, &'static str)]) -> Request<TestBody> {
@@ -23,7 +23,7 @@ fn with(mut request: Request<TestBody>, fields: &[(&'static str, &'static str)])
 }
 
 async fn status(layer: &BearerLayer, request: Request<TestBody>) -> StatusCode {
-    let response = send(layer.layer(shows_subject()), request).await;
+    let response = send(layer.layer(subject_service()), request).await;
     if response.status() == StatusCode::BAD_REQUEST {
         assert_eq!(challenge(response.headers()), [("error".to_owned(), "invalid_request".to_owned())]);
     }
@@ -31,7 +31,7 @@ async fn status(layer: &BearerLayer, request: Request<TestBody>) -> StatusCode {
 }
 
 #[tokio::test]
-async fn the_host_of_the_request_decides() {
+async fn host_of_the_request_selects_the_issuer() {
     let server = TestIssuer::new();
     let (layer, token) = (bound(&server), server.token().sign());
     for (fields, expected) in [
@@ -43,18 +43,18 @@ async fn the_host_of_the_request_decides() {
         (&[("host", "a b")], StatusCode::BAD_REQUEST),
         (&[("host", "api.brand-b.test"), ("x-forwarded-host", HOST)], StatusCode::UNAUTHORIZED),
     ] {
-        assert_eq!(status(&layer, with(bearing(&token), fields)).await, expected, "{fields:?}");
+        assert_eq!(status(&layer, with(bearer_request(&token), fields)).await, expected, "{fields:?}");
     }
-    let mut absolute = with(bearing(&token), &[]);
+    let mut absolute = with(bearer_request(&token), &[]);
     *absolute.uri_mut() = "https://api.brand-a.test/orders".parse().expect("a target");
     assert_eq!(status(&layer, absolute).await, StatusCode::OK);
-    let mut contradicting = with(bearing(&token), &[("host", "api.brand-b.test")]);
+    let mut contradicting = with(bearer_request(&token), &[("host", "api.brand-b.test")]);
     *contradicting.uri_mut() = "https://api.brand-a.test/orders".parse().expect("a target");
     assert_eq!(status(&layer, contradicting).await, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
-async fn a_forwarded_host_counts_only_where_it_is_trusted() {
+async fn forwarded_host_is_ignored_unless_trusted() {
     let server = TestIssuer::new();
     let (layer, token) = (bound(&server).with_trusted_forwarded_host(), server.token().sign());
     for (fields, expected) in [
@@ -67,12 +67,12 @@ async fn a_forwarded_host_counts_only_where_it_is_trusted() {
         (&[("x-forwarded-host", "")], StatusCode::BAD_REQUEST),
         (&[("x-forwarded-host", "https://api.brand-a.test")], StatusCode::BAD_REQUEST),
     ] {
-        assert_eq!(status(&layer, with(bearing(&token), fields)).await, expected, "{fields:?}");
+        assert_eq!(status(&layer, with(bearer_request(&token), fields)).await, expected, "{fields:?}");
     }
 }
 
 #[tokio::test]
-async fn the_credential_is_judged_before_the_host() {
+async fn credential_is_checked_before_the_host() {
     let server = TestIssuer::new();
     let malformed = [("host", "a b")];
     assert_eq!(status(&bound(&server), with(request(&[]), &malformed)).await, StatusCode::UNAUTHORIZED);
@@ -81,9 +81,9 @@ async fn the_credential_is_judged_before_the_host() {
 }
 
 #[tokio::test]
-async fn an_api_without_bound_hosts_ignores_them() {
+async fn host_is_ignored_without_bound_hosts() {
     let server = TestIssuer::new();
-    let layer = BearerLayer::new(Validator::new(api(&server)).expect("a good configuration"));
-    let request = with(bearing(&server.token().sign()), &[("host", "a b"), ("host", "c")]);
+    let layer = BearerLayer::new(Validator::new(api(&server)).expect("a valid configuration"));
+    let request = with(bearer_request(&server.token().sign()), &[("host", "a b"), ("host", "c")]);
     assert_eq!(status(&layer, request).await, StatusCode::OK);
 }

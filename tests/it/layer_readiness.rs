@@ -1,4 +1,4 @@
-//! Readiness: the service that was polled ready is the one that is called, and a refusal keeps no place.
+//! Readiness: the layer calls the service that was polled ready, and a rejection frees its permit.
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, poll_fn, ready};
@@ -16,21 +16,21 @@ use tower::{Layer, Service, ServiceExt};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{BearerLayer, RequireLayer};
 
-use crate::probe::{TestBody, bearing, request, shows_subject, validator};
+use crate::layer_fixture::{TestBody, bearer_request, request, subject_service, validator};
 
-/// Panics when it is called without having been polled ready; its clones have not been.
+/// Panics if it is called without having been polled ready; a clone starts as not ready.
 #[derive(Debug, Default)]
-pub(crate) struct Strict {
+pub(crate) struct RequiresReady {
     ready: bool,
 }
 
-impl Clone for Strict {
+impl Clone for RequiresReady {
     fn clone(&self) -> Self {
         Self { ready: false }
     }
 }
 
-impl Service<Request<TestBody>> for Strict {
+impl Service<Request<TestBody>> for RequiresReady {
     type Response = Response<TestBody>;
     type Error = Infallible;
     type Future = Ready<Result<Response<TestBody>, Infallible>>;
@@ -47,12 +47,13 @@ impl Service<Request<TestBody>> for Strict {
 }
 
 #[tokio::test]
-async fn the_service_that_was_polled_ready_is_called() {
+async fn calls_the_service_that_was_polled_ready() {
     let server = TestIssuer::new();
     let token = server.token().scope("read").sign();
-    let mut stack = BearerLayer::new(validator(&server)).layer(RequireLayer::scope("read").layer(Strict::default()));
+    let mut stack =
+        BearerLayer::new(validator(&server)).layer(RequireLayer::scope("read").layer(RequiresReady::default()));
     for _ in 0..2 {
-        let response = stack.ready().await.expect("infallible").call(bearing(&token)).await.expect("infallible");
+        let response = stack.ready().await.expect("infallible").call(bearer_request(&token)).await.expect("infallible");
         assert_eq!(response.status(), StatusCode::OK);
         let response = stack.ready().await.expect("infallible").call(request(&[])).await.expect("infallible");
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
@@ -60,30 +61,32 @@ async fn the_service_that_was_polled_ready_is_called() {
 }
 
 #[tokio::test]
-async fn works_over_a_concurrency_limit_a_buffer_and_load_shedding() {
+async fn works_with_concurrency_limit_buffer_and_load_shedding() {
     let server = TestIssuer::new();
     let token = server.token().scope("read").sign();
     let (credential, require) = (BearerLayer::new(validator(&server)), RequireLayer::scope("read"));
 
-    let mut limited = credential.layer(require.layer(ConcurrencyLimit::new(Strict::default(), 1)));
-    let mut buffered = credential.layer(require.layer(Buffer::new(Strict::default(), 1)));
-    let mut shedding = credential.layer(require.layer(LoadShed::new(ConcurrencyLimit::new(Strict::default(), 1))));
+    let mut limited = credential.layer(require.layer(ConcurrencyLimit::new(RequiresReady::default(), 1)));
+    let mut buffered = credential.layer(require.layer(Buffer::new(RequiresReady::default(), 1)));
+    let mut shedding =
+        credential.layer(require.layer(LoadShed::new(ConcurrencyLimit::new(RequiresReady::default(), 1))));
     for _ in 0..3 {
-        let response = limited.ready().await.expect("infallible").call(bearing(&token)).await.expect("infallible");
+        let response =
+            limited.ready().await.expect("infallible").call(bearer_request(&token)).await.expect("infallible");
         assert_eq!(response.status(), StatusCode::OK);
-        let response = buffered.ready().await.expect("open").call(bearing(&token)).await.expect("open");
+        let response = buffered.ready().await.expect("open").call(bearer_request(&token)).await.expect("open");
         assert_eq!(response.status(), StatusCode::OK);
-        let response = shedding.ready().await.expect("open").call(bearing(&token)).await.expect("not shed");
+        let response = shedding.ready().await.expect("open").call(bearer_request(&token)).await.expect("not shed");
         assert_eq!(response.status(), StatusCode::OK);
     }
 }
 
 #[tokio::test]
-async fn an_inner_service_that_is_not_ready_holds_the_stack_back() {
+async fn poll_ready_is_pending_while_the_inner_service_is_pending() {
     let server = TestIssuer::new();
-    let limited = ConcurrencyLimit::new(shows_subject(), 1);
+    let limited = ConcurrencyLimit::new(subject_service(), 1);
     let mut busy = limited.clone();
-    poll_fn(|context| busy.poll_ready(context)).await.expect("the only place");
+    poll_fn(|context| busy.poll_ready(context)).await.expect("the only permit");
     let mut stack = BearerLayer::new(validator(&server)).layer(limited);
     assert!(timeout(Duration::ZERO, poll_fn(|context| stack.poll_ready(context))).await.is_err());
     drop(busy);
@@ -91,26 +94,26 @@ async fn an_inner_service_that_is_not_ready_holds_the_stack_back() {
 }
 
 #[tokio::test]
-async fn a_refused_request_keeps_no_place_at_the_inner_service() {
+async fn rejected_request_frees_its_inner_permit() {
     let server = TestIssuer::new();
-    let limited = ConcurrencyLimit::new(shows_subject(), 1);
+    let limited = ConcurrencyLimit::new(subject_service(), 1);
     let mut refusing = BearerLayer::new(validator(&server)).layer(limited.clone());
     let response = refusing.ready().await.expect("infallible").call(request(&[])).await.expect("infallible");
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-    // The refusing service lives on, as a connection does that sends nothing more.
+    // The outer service stays alive, like a connection that sends nothing more.
     let mut other = limited.clone();
     assert!(timeout(Duration::ZERO, poll_fn(|context| other.poll_ready(context))).await.is_ok());
     drop(other);
 
     let token = server.token().scope("read").sign();
     let mut refusing = BearerLayer::new(validator(&server)).layer(RequireLayer::scope("admin").layer(limited.clone()));
-    let response = refusing.ready().await.expect("infallible").call(bearing(&token)).await.expect("infallible");
+    let response = refusing.ready().await.expect("infallible").call(bearer_request(&token)).await.expect("infallible");
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
     let mut other = limited;
     assert!(timeout(Duration::ZERO, poll_fn(|context| other.poll_ready(context))).await.is_ok());
 }
 
-/// A service whose future must not be moved once it is polled.
+/// A service whose future must not be moved after the first poll.
 #[derive(Clone, Copy, Debug)]
 struct Immovable;
 
@@ -139,9 +142,9 @@ impl Service<Request<TestBody>> for Immovable {
 }
 
 #[tokio::test]
-async fn a_future_that_is_not_unpin_is_driven() {
+async fn inner_future_may_be_not_unpin() {
     let server = TestIssuer::new();
     let stack = BearerLayer::new(validator(&server)).layer(RequireLayer::scope("read").layer(Immovable));
-    let response = stack.oneshot(bearing(&server.token().scope("read").sign())).await.expect("infallible");
+    let response = stack.oneshot(bearer_request(&server.token().scope("read").sign())).await.expect("infallible");
     assert_eq!(response.status(), StatusCode::OK);
 }

@@ -1,4 +1,4 @@
-//! `RequireLayer`: what a route asks of verified claims.
+//! `RequireLayer`: requirements of a route on verified claims.
 
 use std::time::Duration;
 
@@ -8,11 +8,15 @@ use tower_bearer::clock::Timestamp;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{BearerLayer, Rejection, RequireLayer, Requirement};
 
-use crate::probe::{TestBody, bearing, request, send, shows_subject, text, validator};
+use crate::layer_fixture::{TestBody, bearer_request, request, send, subject_service, text, validator};
 use tower_bearer::testing::FakeClock;
 
-async fn through(credential: &BearerLayer, require: &RequireLayer, request: Request<TestBody>) -> Response<TestBody> {
-    send(credential.layer(require.layer(shows_subject())), request).await
+async fn send_through(
+    credential: &BearerLayer,
+    require: &RequireLayer,
+    request: Request<TestBody>,
+) -> Response<TestBody> {
+    send(credential.layer(require.layer(subject_service())), request).await
 }
 
 fn challenge_text(response: &Response<TestBody>) -> &str {
@@ -20,7 +24,7 @@ fn challenge_text(response: &Response<TestBody>) -> &str {
 }
 
 #[tokio::test]
-async fn a_met_requirement_lets_pass() {
+async fn accepts_a_met_requirement() {
     let server = TestIssuer::new();
     let credential = BearerLayer::new(validator(&server));
     let token = server.token().scope("read:orders list").permissions(["write:orders"]).sign();
@@ -31,12 +35,16 @@ async fn a_met_requirement_lets_pass() {
         RequireLayer::permission("write:orders"),
         RequireLayer::new(Requirement::all_of([Requirement::scope("list")])),
     ] {
-        assert_eq!(through(&credential, &require, bearing(&token)).await.status(), StatusCode::OK, "{require:?}");
+        assert_eq!(
+            send_through(&credential, &require, bearer_request(&token)).await.status(),
+            StatusCode::OK,
+            "{require:?}"
+        );
     }
 }
 
 #[tokio::test]
-async fn an_unmet_scope_is_forbidden_with_the_realm_of_the_bearer_layer() {
+async fn missing_scope_returns_403_with_the_realm_of_the_bearer_layer() {
     let server = TestIssuer::new();
     let plain = BearerLayer::new(validator(&server));
     let named = plain.clone().with_realm("north").with_challenge_scope("hint");
@@ -47,18 +55,18 @@ async fn an_unmet_scope_is_forbidden_with_the_realm_of_the_bearer_layer() {
         (RequireLayer::all_scopes(["read:orders", "admin"]), r#", scope="read:orders admin""#),
         (RequireLayer::permission("read:orders"), ""),
     ] {
-        let response = through(&plain, &require, bearing(&token)).await;
+        let response = send_through(&plain, &require, bearer_request(&token)).await;
         assert_eq!(response.status(), StatusCode::FORBIDDEN);
         assert_eq!(response.headers()["cache-control"], "no-store");
         assert_eq!(challenge_text(&response), format!(r#"Bearer error="insufficient_scope"{scope}"#));
         assert!(matches!(response.extensions().get(), Some(Rejection::Requirement(_))));
-        let response = through(&named, &require, bearing(&token)).await;
+        let response = send_through(&named, &require, bearer_request(&token)).await;
         assert_eq!(challenge_text(&response), format!(r#"Bearer realm="north", error="insufficient_scope"{scope}"#));
     }
 }
 
 #[tokio::test]
-async fn an_anonymous_request_gets_a_bare_challenge_with_the_scope() {
+async fn anonymous_request_returns_a_challenge_with_the_scope_and_no_error() {
     let server = TestIssuer::new();
     let plain = BearerLayer::new(validator(&server)).with_anonymous();
     let named = plain.clone().with_realm("north").with_challenge_scope("hint");
@@ -68,18 +76,18 @@ async fn an_anonymous_request_gets_a_bare_challenge_with_the_scope() {
         (&named, RequireLayer::scope("admin"), r#"Bearer realm="north", scope="admin""#),
         (&named, RequireLayer::permission("p"), r#"Bearer realm="north", scope="hint""#),
     ] {
-        let response = through(credential, &require, request(&[])).await;
+        let response = send_through(credential, &require, request(&[])).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(challenge_text(&response), challenge);
     }
 }
 
 #[tokio::test]
-async fn without_a_bearer_layer_the_program_is_wrong() {
+async fn missing_bearer_layer_returns_500() {
     let server = TestIssuer::new();
     let require = RequireLayer::scope("admin").with_json_body();
-    for request in [request(&[]), bearing(&server.token().scope("admin").sign())] {
-        let response = send(require.layer(shows_subject()), request).await;
+    for request in [request(&[]), bearer_request(&server.token().scope("admin").sign())] {
+        let response = send(require.layer(subject_service()), request).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!response.headers().contains_key("www-authenticate"));
         assert!(response.extensions().get::<Rejection>().is_none());
@@ -88,14 +96,14 @@ async fn without_a_bearer_layer_the_program_is_wrong() {
             r#"{"error":"server_error","error_description":"the request cannot be handled"}"#
         );
     }
-    // Inside out: the requirement runs before the token is looked at.
-    let upside_down = require.layer(BearerLayer::new(validator(&server)).with_json_body().layer(shows_subject()));
-    let response = send(upside_down, bearing(&server.token().scope("admin").sign())).await;
+    // Wrong order: the requirement runs before the token is validated.
+    let upside_down = require.layer(BearerLayer::new(validator(&server)).with_json_body().layer(subject_service()));
+    let response = send(upside_down, bearer_request(&server.token().scope("admin").sign())).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
 }
 
 #[tokio::test]
-async fn an_old_or_weak_authentication_has_to_step_up() {
+async fn old_or_weak_authentication_returns_a_step_up_challenge() {
     let server = TestIssuer::new();
     let credential = BearerLayer::new(validator(&server));
     let recent = RequireLayer::new(Requirement::max_authentication_age(Duration::from_secs(60)));
@@ -108,7 +116,7 @@ async fn an_old_or_weak_authentication_has_to_step_up() {
         (at(1_359).with_leeway(Duration::MAX), StatusCode::OK),
         (at(1_360).with_leeway(Duration::MAX), StatusCode::UNAUTHORIZED),
     ] {
-        let response = through(&credential, &require, bearing(&token)).await;
+        let response = send_through(&credential, &require, bearer_request(&token)).await;
         assert_eq!(response.status(), status);
         if status == StatusCode::UNAUTHORIZED {
             let expected = r#"Bearer error="insufficient_user_authentication", max_age="60""#;
@@ -116,9 +124,11 @@ async fn an_old_or_weak_authentication_has_to_step_up() {
         }
     }
     let strong = RequireLayer::new(Requirement::acr_values(["gold"]));
-    let response = through(&credential, &strong, bearing(&server.token().claim("acr", "silver").sign())).await;
+    let response =
+        send_through(&credential, &strong, bearer_request(&server.token().claim("acr", "silver").sign())).await;
     let expected = r#"Bearer error="insufficient_user_authentication", acr_values="gold""#;
     assert_eq!((response.status(), challenge_text(&response)), (StatusCode::UNAUTHORIZED, expected));
-    let response = through(&credential, &strong, bearing(&server.token().claim("acr", "gold").sign())).await;
+    let response =
+        send_through(&credential, &strong, bearer_request(&server.token().claim("acr", "gold").sign())).await;
     assert_eq!(response.status(), StatusCode::OK);
 }

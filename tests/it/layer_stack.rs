@@ -1,4 +1,4 @@
-//! Layers upon layers: claims of an outer one, or of somebody else, never stand for those of the inner one.
+//! Stacked layers: claims of an outer layer or of other code never replace those of the inner layer.
 
 use std::convert::Infallible;
 
@@ -10,7 +10,7 @@ use tower_bearer::request::credential::BearerToken;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{BearerLayer, Claims, RequireLayer};
 
-use crate::probe::{TestBody, bearing, request, send, shows_subject, text, validator};
+use crate::layer_fixture::{TestBody, bearer_request, request, send, subject_service, text, validator};
 
 #[derive(Debug, Deserialize)]
 struct Tenant {
@@ -23,7 +23,7 @@ struct Team {
 }
 
 #[tokio::test]
-async fn two_layers_with_different_claims_leave_both() {
+async fn two_layers_with_different_claim_types_keep_both() {
     let server = TestIssuer::new();
     let outer = BearerLayer::new(validator(&server).with_custom_claims::<Tenant>());
     let inner = BearerLayer::new(validator(&server).with_custom_claims::<Team>());
@@ -34,34 +34,34 @@ async fn two_layers_with_different_claims_leave_both() {
         Ok::<_, Infallible>(Response::new(TestBody::from(both)))
     });
     let token = server.token().claim("tenant", "north").claim("team", "red").sign();
-    let response = send(outer.layer(inner.layer(service)), bearing(&token)).await;
+    let response = send(outer.layer(inner.layer(service)), bearer_request(&token)).await;
     assert_eq!(text(response).await, "north red");
 }
 
 #[tokio::test]
-async fn the_same_layer_twice_is_as_good_as_once() {
+async fn same_layer_twice_behaves_like_once() {
     let server = TestIssuer::new();
     let layer = BearerLayer::new(validator(&server));
     let response =
-        send(layer.layer(layer.layer(shows_subject())), bearing(&server.token().subject("ann").sign())).await;
+        send(layer.layer(layer.layer(subject_service())), bearer_request(&server.token().subject("ann").sign())).await;
     assert_eq!((response.status(), text(response).await.as_str()), (StatusCode::OK, "ann"));
 }
 
 #[tokio::test]
-async fn the_stricter_of_two_layers_decides() {
+async fn stricter_of_two_layers_decides() {
     let server = TestIssuer::new();
     let other = TestIssuer::named("https://other.test/");
     let (ours, theirs) = (BearerLayer::new(validator(&server)), BearerLayer::new(validator(&other)));
-    let response = send(ours.layer(theirs.layer(shows_subject())), bearing(&server.token().sign())).await;
+    let response = send(ours.layer(theirs.layer(subject_service())), bearer_request(&server.token().sign())).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     let anonymous = ours.clone().with_anonymous();
-    let response = send(anonymous.layer(ours.layer(shows_subject())), request(&[])).await;
+    let response = send(anonymous.layer(ours.layer(subject_service())), request(&[])).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
 }
 
-/// Between the layers, a middleware takes the credential away: the inner layer's word, that there is none, counts.
+/// A middleware between the layers removes the credential: the inner layer's result, no credential, is final.
 #[tokio::test]
-async fn an_inner_layer_that_sees_no_credential_leaves_nothing_of_the_outer_one() {
+async fn inner_layer_without_a_credential_removes_the_outer_claims() {
     let server = TestIssuer::new();
     let seen = service_fn(|request: Request<TestBody>| async move {
         let claims: Option<&Claims> = request.extensions().get();
@@ -82,16 +82,16 @@ async fn an_inner_layer_that_sees_no_credential_leaves_nothing_of_the_outer_one(
         (BoxCloneService::new(outer.layer(dropping.layer(seen))), "true false"),
         (BoxCloneService::new(outer.layer(stripping.layer(anonymous.layer(seen)))), "false false"),
     ] {
-        let response = send(service, bearing(&token)).await;
+        let response = send(service, bearer_request(&token)).await;
         assert_eq!((response.status(), text(response).await.as_str()), (StatusCode::OK, expected));
     }
     let require = RequireLayer::scope("read:orders");
     let stripped = outer.layer(stripping.layer(anonymous.layer(require.layer(seen))));
-    assert_eq!(send(stripped, bearing(&token)).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(send(stripped, bearer_request(&token)).await.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
-async fn claims_from_elsewhere_are_removed_from_an_anonymous_request() {
+async fn removes_foreign_claims_from_an_anonymous_request() {
     let server = TestIssuer::new();
     let claims = validator(&server).with_custom_claims::<Tenant>();
     let claims = claims.validate(&server.token().claim("tenant", "north").sign()).await.expect("valid");
@@ -108,21 +108,21 @@ async fn claims_from_elsewhere_are_removed_from_an_anonymous_request() {
 }
 
 #[tokio::test]
-async fn claims_from_elsewhere_are_replaced() {
+async fn replaces_foreign_claims() {
     let server = TestIssuer::new();
     let planted = validator(&server).validate(&server.token().subject("eve").sign()).await.expect("valid");
-    let mut request = bearing(&server.token().subject("ann").sign());
+    let mut request = bearer_request(&server.token().subject("ann").sign());
     request.extensions_mut().insert(planted);
-    let response = send(BearerLayer::new(validator(&server)).layer(shows_subject()), request).await;
+    let response = send(BearerLayer::new(validator(&server)).layer(subject_service()), request).await;
     assert_eq!(text(response).await, "ann");
 }
 
 #[tokio::test]
-async fn the_inner_layer_decides_what_challenges_say() {
+async fn inner_layer_sets_the_challenge() {
     let server = TestIssuer::new();
     let outer = BearerLayer::new(validator(&server)).with_realm("outer");
     let inner = BearerLayer::new(validator(&server));
-    let stack = outer.layer(inner.layer(RequireLayer::scope("admin").layer(shows_subject())));
-    let response = send(stack, bearing(&server.token().sign())).await;
+    let stack = outer.layer(inner.layer(RequireLayer::scope("admin").layer(subject_service())));
+    let response = send(stack, bearer_request(&server.token().sign())).await;
     assert_eq!(response.headers()["www-authenticate"], r#"Bearer error="insufficient_scope", scope="admin""#);
 }

@@ -1,11 +1,7 @@
-//! The behaviour of the crate from outside: one file per RFC or behaviour, one binary for all.
+//! The behaviour of the crate through its public API: one file per RFC or behaviour, one binary for all.
 
-#![expect(
-    clippy::arithmetic_side_effects,
-    clippy::as_conversions,
-    reason = "tests count freely; an overflow fails them"
-)]
-#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::arithmetic_side_effects, clippy::as_conversions, reason = "an overflow fails the test")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "an unexpected error fails the test")]
 
 mod allocations;
 mod answers;
@@ -25,12 +21,12 @@ mod example_server;
 mod exceptions;
 mod explain;
 mod fetched_keys;
-mod gate;
+mod stack;
 mod grpc;
 mod guide;
 mod hostile_input;
 mod jwks_sockets;
-mod kit;
+mod fixture;
 mod layer_bearer;
 mod layer_bodies;
 mod layer_cold;
@@ -39,7 +35,7 @@ mod layer_readiness;
 mod layer_require;
 mod layer_stack;
 mod token_cache;
-mod probe;
+mod layer_fixture;
 mod properties;
 mod requesting_domain;
 mod requirements;

@@ -1,4 +1,5 @@
-//! What holds for every input: no panic, one reading, no forgery one bit away, nothing of a token in a text of ours.
+//! Properties that hold for every input: no panic, one interpretation, no accepted forgery with one flipped bit, and no
+//! part of a token in a text of the crate.
 
 use std::convert::Infallible;
 use std::sync::LazyLock;
@@ -26,18 +27,18 @@ use tower_bearer::token::UnverifiedToken;
 use tower_bearer::{Algorithm, Api, BearerLayer, Outcome, RequireLayer, Requirement, Validator};
 
 use crate::challenge_parser::challenge;
-use crate::kit::{AUDIENCE, NOW, block_on, server, trusted, validator, validator_of};
+use crate::fixture::{AUDIENCE, NOW, block_on, server, trusted, validator, validator_for};
 
-/// One of each family.
+/// One algorithm of each family.
 const FAMILIES: [Algorithm; 5] =
     [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA, Algorithm::HS256];
 
-/// Says whether a token passes, asking without waiting for anything.
+/// Returns whether a token is accepted without waiting.
 fn passes(validator: &Validator, token: &str) -> bool {
     block_on(validator.validate(token)).is_ok()
 }
 
-/// An issuer and its API, shared by all cases: to build a validator takes longer than to run most of them.
+/// An issuer and its API, shared by all cases: building a validator takes longer than most cases.
 static SHARED: LazyLock<(TestIssuer, Validator)> = LazyLock::new(|| {
     let server = server(Algorithm::EdDSA);
     let validator = validator(&server, Algorithm::EdDSA);
@@ -48,7 +49,7 @@ fn encode(text: impl AsRef<[u8]>) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(text)
 }
 
-/// Any JSON value, some levels deep.
+/// Any JSON value, nested to some depth.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -66,7 +67,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Names that mean something to the crate, and others.
+/// Names that the crate reads, and others.
 fn any_name() -> impl Strategy<Value = String> {
     let known = prop::sample::select(vec![
         "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "cnf", "alg", "kid", "typ", "cty", "crit", "b64",
@@ -85,7 +86,7 @@ fn any_object() -> impl Strategy<Value = String> {
 proptest! {
     /// Rule 124.
     #[test]
-    fn no_text_makes_the_token_parser_panic(text in ".{0,300}", header in any_object(), payload in any_object()) {
+    fn token_parser_never_panics(text in ".{0,300}", header in any_object(), payload in any_object()) {
         let _ = UnverifiedToken::parse(&text);
         let _ = UnverifiedToken::parse(&format!("{}.{}.{}", encode(&header), encode(&payload), encode(&text)));
         let _ = UnverifiedToken::parse(&format!("{}.{text}.{header}", encode(r#"{"alg":"RS256"}"#)));
@@ -93,8 +94,8 @@ proptest! {
 
     /// Rules 9 and 124.
     #[test]
-    fn no_octets_make_the_header_parser_panic(octets in vec(any::<u8>(), 0..200), scheme in "(?i)bearer ?|") {
-        let value = [scheme.as_bytes(), &octets].concat();
+    fn header_parser_never_panics(bytes in vec(any::<u8>(), 0..200), scheme in "(?i)bearer ?|") {
+        let value = [scheme.as_bytes(), &bytes].concat();
         let Ok(value) = HeaderValue::from_bytes(&value) else { return Ok(()) };
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, value.clone());
@@ -105,17 +106,17 @@ proptest! {
 
     /// Rules 52 to 62 and 124.
     #[test]
-    fn no_document_makes_the_key_parser_panic(octets in vec(any::<u8>(), 0..300), keys in vec(any_object(), 0..4)) {
-        let _ = KeySet::from_jwks(&octets);
-        let _ = KeySet::from_pem(&octets);
-        let _ = Secret::new(octets);
+    fn key_set_parser_never_panics(bytes in vec(any::<u8>(), 0..300), keys in vec(any_object(), 0..4)) {
+        let _ = KeySet::from_jwks(&bytes);
+        let _ = KeySet::from_pem(&bytes);
+        let _ = Secret::new(bytes);
         let set = KeySet::from_jwks(format!("{{\"keys\":[{}]}}", keys.join(",")));
         prop_assert_eq!(set.map(|set| set.len() + set.skipped().len()), Ok(keys.len()));
     }
 
-    /// Rule 128: the claims are the octets that were signed, and an application's type reads the same values.
+    /// Rule 128: the claims are the signed bytes, and a custom claims type reads the same values.
     #[test]
-    fn claims_come_out_as_they_were_signed(own in any_json(), subject in any::<String>(), jti in any::<String>()) {
+    fn claims_equal_the_signed_payload(own in any_json(), subject in any::<String>(), jti in any::<String>()) {
         let (server, validator) = &*SHARED;
         let claims = json!({
             "iss": server.issuer(), "aud": AUDIENCE, "exp": NOW + 60, "sub": subject, "jti": jti, "own": own,
@@ -123,17 +124,17 @@ proptest! {
         let text = claims.to_string();
         let validator = validator.clone().with_custom_claims::<Map<String, Value>>();
         let read = block_on(validator.validate(&server.token().raw_payload(&*text).sign()));
-        let read = read.expect("a good token");
+        let read = read.expect("a valid token");
         prop_assert_eq!(read.json(), text);
         prop_assert_eq!((read.subject(), read.jwt_id()), (Some(&*subject), Some(&*jti)));
-        // Through text, since a parsed number may differ from the one it was printed from.
+        // Through text, since a parsed number may differ from the printed one.
         let reread: Value = serde_json::from_str(&claims.to_string()).expect("JSON");
         prop_assert_eq!(read.custom(), reread.as_object().expect("an object"));
     }
 
-    /// Rules 30 and 31: nothing can be put anywhere into a token.
+    /// Rules 30 and 31: no character can be inserted anywhere into a token.
     #[test]
-    fn no_character_fits_into_a_valid_token(at in any::<prop::sample::Index>(), character in any::<char>()) {
+    fn rejects_a_valid_token_with_any_character_inserted(at in any::<prop::sample::Index>(), character in any::<char>()) {
         let (server, validator) = &*SHARED;
         let token = server.token().sign();
         let at = at.index(token.len() + 1);
@@ -141,12 +142,12 @@ proptest! {
         prop_assert!(!passes(validator, &changed));
     }
 
-    /// Rule 26: whatever a token holds, no error says it.
+    /// Rule 26: no error contains any part of a token.
     #[test]
-    fn errors_hold_nothing_of_a_token(reason in 0..FAULTS, name in any_name()) {
+    fn errors_contain_no_part_of_the_token(reason in 0..ERRORS, name in any_name()) {
         const MARK: &str = "Xq7zMARKw2";
         static REQUIRING: LazyLock<Validator> = LazyLock::new(|| {
-            validator_of(Api::new(AUDIENCE, trusted(&SHARED.0, Algorithm::EdDSA)).with_required_claims(["org_id"]))
+            validator_for(Api::new(AUDIENCE, trusted(&SHARED.0, Algorithm::EdDSA)).with_required_claims(["org_id"]))
         });
         let (server, validator) = (&SHARED.0, &*REQUIRING);
         let value = format!("{MARK} \" \\ \r\n");
@@ -160,22 +161,22 @@ proptest! {
         prop_assert!(shortest, "{}", shown);
     }
 
-    /// Whatever the token, the API and the request, `explain` tells the verdict of `validate`, remembered or not; it shows
-    /// neither the token nor a secret, and nothing that would steer a terminal.
+    /// For any token, API and request, `explain` returns the decision of `validate`, cached or not. It shows neither
+    /// the token nor a secret nor a control character.
     #[test]
-    fn explain_tells_the_verdict_of_validate(
+    fn explain_agrees_with_validate(
         secret in any::<bool>(),
-        errors in vec(0..FAULTS, 0..3),
+        errors in vec(0..ERRORS, 0..3),
         claims in vec((any_name(), any_json()), 0..3),
-        demands in vec(0..DEMANDS, 0..3),
+        demands in vec(0..OPTIONS, 0..3),
         text in prop_oneof![3 => Just(None), 1 => ".{0,40}".prop_map(Some), 1 => any_object().prop_map(Some)],
         host in prop::sample::select(vec![None, Some("api.test"), Some("other.test:8080"), Some("a b")]),
     ) {
         let algorithm = if secret { Algorithm::HS256 } else { Algorithm::EdDSA };
         let server = server(algorithm);
         let api = Api::new(AUDIENCE, trusted(&server, algorithm));
-        let api = demands.into_iter().fold(api, |api, demand| demanding(api, demand, server.issuer()));
-        let validator = validator_of(api).with_custom_claims::<Own>();
+        let api = demands.into_iter().fold(api, |api, option| with_option(api, option, server.issuer()));
+        let validator = validator_for(api).with_custom_claims::<Own>();
         let validator = validator.with_check(|claims| match claims.subject() {
             Some("") => Err(CheckError::new()),
             _ => Ok(()),
@@ -210,15 +211,15 @@ proptest! {
         prop_assert!(!shown.chars().any(|shown| shown.is_control() && shown != '\n'), "{:?}", shown);
     }
 
-    /// Rules 14 to 20: every challenge parses under the grammar, whatever the configuration and the request hold.
+    /// Rules 14 to 20: every challenge follows the grammar, for any configuration and request.
     #[test]
     fn challenges_always_parse(
-        reason in 0..FAULTS,
+        reason in 0..ERRORS,
         realm in "[ -~]{0,40}",
         scope in "[!#-\\[\\]-~]{1,10}( [!#-\\[\\]-~]{1,10}){0,3}",
         class in "[!#-\\[\\]-~]{1,20}",
         age in any::<u64>(),
-        demand in 0..3,
+        option in 0..3,
         place in "[!-~]{0,20}",
         credential in prop_oneof![Just(None), "[ -~]{0,30}".prop_map(Some), Just(Some("the token".to_owned()))],
     ) {
@@ -227,7 +228,7 @@ proptest! {
         let layer = layer.and_then(|layer| layer.try_with_challenge_scope(&scope)).expect("well-formed");
         let metadata = ProtectedResourceMetadata::new(&format!("https://api.test/{place}"), [server.issuer()]).ok();
         let layer = metadata.iter().fold(layer, |layer, metadata| layer.with_resource_metadata(metadata));
-        let requirement = match demand {
+        let requirement = match option {
             0 => RequireLayer::new(Requirement::acr_values([&*class])),
             1 => RequireLayer::new(Requirement::max_authentication_age(Duration::from_secs(age))),
             _ => RequireLayer::all_scopes(scope.split(' ')),
@@ -240,14 +241,14 @@ proptest! {
         }
         let inner = service_fn(|_| async { Ok::<_, Infallible>(Response::new(String::new())) });
         let service = ServiceBuilder::new().layer(layer).layer(requirement).service(inner);
-        let response = block_on(service.oneshot(request)).expect("an answer");
+        let response = block_on(service.oneshot(request)).expect("a response");
         prop_assert!(response.status().is_client_error());
         let parameters = challenge(response.headers());
         let has = |name: &str| parameters.iter().find(|(other, _)| other == name).map(|(_, value)| &**value);
         prop_assert_eq!(has("resource_metadata"), metadata.as_ref().map(ProtectedResourceMetadata::url));
         if has("error") == Some("insufficient_user_authentication") {
-            let asked = if demand == 0 { class } else { age.to_string() };
-            prop_assert_eq!(has("acr_values").or(has("max_age")), Some(&*asked));
+            let expected = if option == 0 { class } else { age.to_string() };
+            prop_assert_eq!(has("acr_values").or(has("max_age")), Some(&*expected));
         }
         let is = |name: &str, text: &str| {
             challenge(response.headers()).iter().all(|(other, value)| other != name || value == text)
@@ -256,20 +257,20 @@ proptest! {
     }
 }
 
-const FAULTS: usize = 13;
+const ERRORS: usize = 13;
 
-/// The application's own claims in [`explain_tells_the_verdict_of_validate`].
+/// The custom claims in [`explain_agrees_with_validate`].
 #[derive(Deserialize)]
 struct Own {
     #[serde(default, rename = "scope")]
     _scope: Option<String>,
 }
 
-const DEMANDS: usize = 8;
+const OPTIONS: usize = 8;
 
-/// An API that wants one thing more, or takes one thing more.
-fn demanding(api: Api, demand: usize, issuer: &str) -> Api {
-    match demand {
+/// Returns an API with one additional requirement or option.
+fn with_option(api: Api, option: usize, issuer: &str) -> Api {
+    match option {
         0 => api.with_required_claims(["jti"]),
         1 => api.with_profile(Profile::Auth0),
         2 => api.with_profile(Profile::Rfc9068),
@@ -283,7 +284,7 @@ fn demanding(api: Api, demand: usize, issuer: &str) -> Api {
     }
 }
 
-/// A token with one fault; the last lacks only what a test asks for beyond.
+/// Returns a token with one error; the last one lacks only what a test requires in addition.
 fn broken(token: TokenBuilder, reason: usize) -> TokenBuilder {
     match reason {
         0 => token.with_broken_signature(),
@@ -302,9 +303,9 @@ fn broken(token: TokenBuilder, reason: usize) -> TokenBuilder {
     }
 }
 
-/// Every single bit of the token's text, for each family of algorithms.
+/// Flips each bit of the token's text, for each family of algorithms.
 #[test]
-fn no_token_one_bit_away_from_a_valid_one_passes() {
+fn rejects_every_token_with_one_flipped_bit() {
     for algorithm in FAMILIES {
         let server = server(algorithm);
         let validator = validator(&server, algorithm);
@@ -313,21 +314,18 @@ fn no_token_one_bit_away_from_a_valid_one_passes() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         for at in 0..token.len() {
             for bit in 0..8 {
-                let mut octets = token.clone().into_bytes();
-                octets[at] ^= 1 << bit;
-                let Ok(changed) = String::from_utf8(octets) else { continue };
-                assert!(
-                    runtime.block_on(validator.validate(&changed)).is_err(),
-                    "{algorithm}: bit {bit} of octet {at}"
-                );
+                let mut bytes = token.clone().into_bytes();
+                bytes[at] ^= 1 << bit;
+                let Ok(changed) = String::from_utf8(bytes) else { continue };
+                assert!(runtime.block_on(validator.validate(&changed)).is_err(), "{algorithm}: bit {bit} of byte {at}");
             }
         }
     }
 }
 
-/// Every single bit of each decoded segment, encoded again.
+/// Flips each bit of each decoded segment and encodes it again.
 #[test]
-fn no_octets_one_bit_away_from_the_signed_ones_pass() {
+fn rejects_every_decoded_segment_with_one_flipped_bit() {
     for algorithm in FAMILIES {
         let server = server(algorithm);
         let validator = validator(&server, algorithm);
@@ -346,9 +344,9 @@ fn no_octets_one_bit_away_from_the_signed_ones_pass() {
     }
 }
 
-/// Rules 30, 31 and 44: other spellings of the same token.
+/// Rules 30, 31 and 44: other encodings of the same token.
 #[test]
-fn no_other_encoding_of_a_valid_token_passes() {
+fn rejects_other_encodings_of_a_valid_token() {
     for algorithm in FAMILIES {
         let server = server(algorithm);
         let validator = validator(&server, algorithm);
@@ -393,17 +391,17 @@ fn no_other_encoding_of_a_valid_token_passes() {
     }
 }
 
-/// The same octets with another last character, where the encoding leaves bits over.
+/// Returns the same bytes with another last character, if the encoding has unused bits.
 fn unused_bits(segment: &str) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let (rest, last) = segment.split_at(segment.len() - 1);
-    let at = ALPHABET.iter().position(|octet| [*octet] == *last.as_bytes()).expect("base64url");
+    let at = ALPHABET.iter().position(|byte| [*byte] == *last.as_bytes()).expect("base64url");
     if segment.len().is_multiple_of(4) { segment.to_owned() } else { format!("{rest}{}", char::from(ALPHABET[at + 1])) }
 }
 
-/// Rules 1 and 2: case of the scheme and the number of spaces are free, everything else is not.
+/// Rules 1 and 2: only the case of the scheme and the number of spaces may vary.
 #[test]
-fn only_scheme_case_and_spaces_are_free() {
+fn only_case_of_the_scheme_and_spaces_may_vary() {
     let read = |field: &str| {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, field.parse().expect("a field"));

@@ -1,4 +1,4 @@
-//! The host that a client asks for decides which domain must have issued its token (RFC 9110 §7.2).
+//! The host of the request selects the domain that must have issued the token (RFC 9110 §7.2).
 
 use std::convert::Infallible;
 
@@ -17,9 +17,9 @@ use tower_bearer::request::HostError;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, BearerLayer, Rejection, Validator};
 
-use crate::gate::{self, AUDIENCE, Answer, Body, INVALID_TOKEN, OK, trusted};
+use crate::stack::{self, AUDIENCE, Body, INVALID_TOKEN, OK, TestResponse, trusted};
 
-/// One tenant, its canonical and its custom domain, and an API that is reached under two brands.
+/// One tenant with its canonical and its custom domain, and an API under two brands.
 struct Brands {
     tenant: TestIssuer,
     login: TestIssuer,
@@ -33,7 +33,7 @@ impl Brands {
         let api = Api::new(AUDIENCE, trusted(&tenant).with_domain(login.issuer()))
             .with_issuer_for_host("api.brand-a.com", login.issuer())
             .with_issuer_for_host("api.northwind.com", tenant.issuer());
-        Self { validator: Validator::new(api).expect("a good configuration"), tenant, login }
+        Self { validator: Validator::new(api).expect("a valid configuration"), tenant, login }
     }
 
     fn layer(&self) -> BearerLayer {
@@ -42,7 +42,7 @@ impl Brands {
 }
 
 fn request(token: &str, target: &str, hosts: &[&str]) -> Request<Body> {
-    let mut request = gate::bearing(token).uri(target);
+    let mut request = stack::bearer_request(token).uri(target);
     for host in hosts {
         request = request.header("host", *host);
     }
@@ -50,7 +50,7 @@ fn request(token: &str, target: &str, hosts: &[&str]) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn authority_host_and_absolute_form_count_whatever_port_and_case() {
+async fn accepts_host_authority_and_absolute_form_with_any_port_and_case() {
     let brands = Brands::new();
     let token = brands.login.token().subject("ann").sign();
     for (target, hosts) in [
@@ -59,13 +59,13 @@ async fn authority_host_and_absolute_form_count_whatever_port_and_case() {
         ("https://api.brand-a.com/", &[]),
         ("https://API.brand-a.com:8443/", &["api.brand-a.com"]),
     ] {
-        let answer = gate::through(brands.layer(), request(&token, target, hosts)).await;
-        assert_eq!((answer.status, &*answer.body), (OK, "ann"), "{target} {hosts:?}");
+        let response = stack::send_through(brands.layer(), request(&token, target, hosts)).await;
+        assert_eq!((response.status, &*response.body), (OK, "ann"), "{target} {hosts:?}");
     }
 }
 
 #[tokio::test]
-async fn the_other_brands_token_and_an_unmapped_host_are_refused() {
+async fn rejects_the_token_of_another_brand_and_an_unbound_host() {
     let brands = Brands::new();
     let (a, canonical) = (brands.login.token().sign(), brands.tenant.token().sign());
     for (token, host) in [
@@ -77,14 +77,14 @@ async fn the_other_brands_token_and_an_unmapped_host_are_refused() {
         (&a, &["[::1]"]),
         (&a, &[]),
     ] {
-        let answer = gate::through(brands.layer(), request(token, "/", host)).await;
-        assert_eq!((answer.status, answer.challenge()), (401, INVALID_TOKEN), "{host:?}");
+        let response = stack::send_through(brands.layer(), request(token, "/", host)).await;
+        assert_eq!((response.status, response.challenge()), (401, INVALID_TOKEN), "{host:?}");
     }
-    assert_eq!(gate::through(brands.layer(), request(&canonical, "/", &["api.northwind.com"])).await.status, OK);
+    assert_eq!(stack::send_through(brands.layer(), request(&canonical, "/", &["api.northwind.com"])).await.status, OK);
 }
 
 #[tokio::test]
-async fn a_doubled_contradicting_or_malformed_host_is_a_bad_request() {
+async fn duplicate_contradicting_or_malformed_host_returns_400() {
     let brands = Brands::new();
     let token = brands.login.token().sign();
     for (target, hosts) in [
@@ -94,9 +94,9 @@ async fn a_doubled_contradicting_or_malformed_host_is_a_bad_request() {
         ("/", &["user@api.brand-a.com"]),
         ("/", &[""]),
     ] {
-        let answer = gate::through(brands.layer(), request(&token, target, hosts)).await;
+        let response = stack::send_through(brands.layer(), request(&token, target, hosts)).await;
         assert_eq!(
-            (answer.status, answer.challenge()),
+            (response.status, response.challenge()),
             (400, "Bearer error=\"invalid_request\""),
             "{target} {hosts:?}"
         );
@@ -104,28 +104,32 @@ async fn a_doubled_contradicting_or_malformed_host_is_a_bad_request() {
 }
 
 #[tokio::test]
-async fn a_forwarded_host_counts_only_where_it_is_trusted() {
+async fn forwarded_host_is_ignored_unless_trusted() {
     let brands = Brands::new();
     let token = brands.login.token().sign();
     let forwarded = |hosts: &[&str]| {
-        let mut request = gate::bearing(&token).header("host", "internal:8080");
+        let mut request = stack::bearer_request(&token).header("host", "internal:8080");
         for host in hosts {
             request = request.header("x-forwarded-host", *host);
         }
         request.body(Body::default()).expect("a request")
     };
     let trusting = || brands.layer().with_trusted_forwarded_host();
-    assert_eq!(gate::through(brands.layer(), forwarded(&["api.brand-a.com"])).await.status, 401);
-    assert_eq!(gate::through(trusting(), forwarded(&["Api.Brand-A.com:443"])).await.status, OK);
-    assert_eq!(gate::through(trusting(), forwarded(&[])).await.status, 401, "the request's own host counts then");
+    assert_eq!(stack::send_through(brands.layer(), forwarded(&["api.brand-a.com"])).await.status, 401);
+    assert_eq!(stack::send_through(trusting(), forwarded(&["Api.Brand-A.com:443"])).await.status, OK);
+    assert_eq!(
+        stack::send_through(trusting(), forwarded(&[])).await.status,
+        401,
+        "then the request's own host is used"
+    );
     for hosts in [&["api.brand-a.com", "api.brand-a.com"][..], &["api.brand-a.com, evil.example"], &[""]] {
-        assert_eq!(gate::through(trusting(), forwarded(hosts)).await.status, 400, "{hosts:?}");
+        assert_eq!(stack::send_through(trusting(), forwarded(hosts)).await.status, 400, "{hosts:?}");
     }
 }
 
-/// Brand by host, organization by path, behind a proxy: each is judged by what the client asked for.
+/// Brand by host and organization by path, behind a proxy: both are checked against the client's request.
 #[tokio::test]
-async fn the_forwarded_host_binds_issuer_and_organization() {
+async fn forwarded_host_selects_issuer_and_organization() {
     let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
     let login = tenant.custom_domain("https://login.northwind.com/");
     let seen = Organizations::from_request(|request| {
@@ -135,7 +139,7 @@ async fn the_forwarded_host_binds_issuer_and_organization() {
     });
     let api = Api::new(AUDIENCE, trusted(&tenant).with_domain(login.issuer()));
     let api = api.with_issuer_from_host().with_organizations(seen);
-    let layer = BearerLayer::new(Validator::new(api).expect("a good configuration")).with_trusted_forwarded_host();
+    let layer = BearerLayer::new(Validator::new(api).expect("a valid configuration")).with_trusted_forwarded_host();
     let of = |server: &TestIssuer, organization: &str| server.token().organization(organization).sign();
     let (custom, canonical) = ("login.northwind.com", "northwind.eu.auth0.com");
     for (token, forwarded, path, status) in [
@@ -144,26 +148,27 @@ async fn the_forwarded_host_binds_issuer_and_organization() {
         (of(&login, "org_2"), custom, "/organizations/org_1", 401),
         (of(&tenant, "org_1"), custom, "/organizations/org_1", 401),
         (of(&login, "org_1"), canonical, "/organizations/org_1", 401),
-        // There the application knows no organization.
+        // For this host, the application returns no organization.
         (of(&tenant, "org_1"), canonical, "/organizations/org_1", 401),
         (of(&login, "org_1"), custom, "/", 401),
         (of(&login, "org_1"), "internal", "/organizations/org_1", 401),
         (of(&login, "org_1"), "login.northwind.com, x", "/organizations/org_1", 400),
     ] {
-        let request = gate::bearing(&token).uri(path).header("host", "internal").header("x-forwarded-host", forwarded);
-        let answer = gate::through(layer.clone(), request.body(Body::default()).expect("a request")).await;
-        assert_eq!(answer.status, status, "{forwarded} {path}");
+        let request =
+            stack::bearer_request(&token).uri(path).header("host", "internal").header("x-forwarded-host", forwarded);
+        let response = stack::send_through(layer.clone(), request.body(Body::default()).expect("a request")).await;
+        assert_eq!(response.status, status, "{forwarded} {path}");
     }
 }
 
-/// Auth0, "Custom domains": a Management API token that was obtained through a custom domain works only through it.
+/// Auth0, "Custom domains": a Management API token from a custom domain is accepted only under that domain.
 #[tokio::test]
-async fn a_management_token_of_a_custom_domain_works_only_through_that_domain() {
+async fn accepts_a_management_token_only_under_its_custom_domain() {
     let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
     let login = tenant.custom_domain("https://login.northwind.com/");
     let management = "https://northwind.eu.auth0.com/api/v2/";
     let api = Api::new(management, trusted(&tenant).with_domain(login.issuer())).with_issuer_from_host();
-    let validator = Validator::new(api).expect("a good configuration");
+    let validator = Validator::new(api).expect("a valid configuration");
     let custom = login.token().audience(management).sign();
     let canonical = tenant.token().audience(management).sign();
     for (token, host, accepted) in [
@@ -173,10 +178,10 @@ async fn a_management_token_of_a_custom_domain_works_only_through_that_domain() 
         (&canonical, "login.northwind.com", false),
     ] {
         let outcome = validator.validate_for(token, host).await;
-        let refused = Err(Rejection::Issuer(IssuerError::NotForHost));
-        assert_eq!(outcome.map(|_| ()), if accepted { Ok(()) } else { refused }, "{host}");
-        let answer = gate::through(BearerLayer::new(validator.clone()), request(token, "/", &[host])).await;
-        assert_eq!(answer.status, if accepted { OK } else { 401 }, "{host}");
+        let rejected = Err(Rejection::Issuer(IssuerError::NotForHost));
+        assert_eq!(outcome.map(|_| ()), if accepted { Ok(()) } else { rejected }, "{host}");
+        let response = stack::send_through(BearerLayer::new(validator.clone()), request(token, "/", &[host])).await;
+        assert_eq!(response.status, if accepted { OK } else { 401 }, "{host}");
     }
     let elsewhere = validator.validate_for(&custom, "other.northwind.com").await;
     assert_eq!(elsewhere.unwrap_err(), Rejection::Issuer(IssuerError::UnknownHost));
@@ -185,11 +190,11 @@ async fn a_management_token_of_a_custom_domain_works_only_through_that_domain() 
 }
 
 #[tokio::test]
-async fn a_host_may_be_an_address() {
+async fn accepts_an_ip_address_as_host() {
     let server = TestIssuer::named("http://[::1]:9100/");
     let other = TestIssuer::named("http://127.0.0.1:9100/");
     let api = Api::new(AUDIENCE, trusted(&server)).with_issuer(trusted(&other)).with_issuer_from_host();
-    let validator = Validator::new(api).expect("a good configuration");
+    let validator = Validator::new(api).expect("a valid configuration");
     let (six, four) = (server.token().sign(), other.token().sign());
     for (token, host, status) in [
         (&six, "[::1]:8080", OK),
@@ -201,13 +206,13 @@ async fn a_host_may_be_an_address() {
         (&six, "::1", 400),
         (&six, "[::1", 400),
     ] {
-        let answer = gate::through(BearerLayer::new(validator.clone()), request(token, "/", &[host])).await;
-        assert_eq!(answer.status, status, "{host}");
+        let response = stack::send_through(BearerLayer::new(validator.clone()), request(token, "/", &[host])).await;
+        assert_eq!(response.status, status, "{host}");
     }
 }
 
 #[tokio::test]
-async fn over_http_2_the_authority_decides() {
+async fn authority_selects_the_issuer_over_http_2() {
     let brands = Brands::new();
     let (a, canonical) = (brands.login.token().subject("ann").sign(), brands.tenant.token().sign());
     let service = ServiceBuilder::new().layer(brands.layer()).service(service_fn(hello));
@@ -231,13 +236,13 @@ async fn over_http_2_the_authority_decides() {
         ("api.brand-a.com", Some("api.northwind.com"), &a, 400),
         ("api.brand-a.com", Some("api.brand-a.com"), &a, OK),
     ] {
-        let mut request = gate::bearing(token).version(Version::HTTP_2).uri(format!("http://{authority}/"));
+        let mut request = stack::bearer_request(token).version(Version::HTTP_2).uri(format!("http://{authority}/"));
         if let Some(host) = host {
             request = request.header("host", host);
         }
         let request = request.body(Empty::<Bytes>::new()).expect("a request");
-        let answer = Answer::of(client.send_request(request).await.expect("a response")).await;
-        assert_eq!(answer.status, status, "{authority} {host:?}");
+        let response = TestResponse::from_response(client.send_request(request).await.expect("a response")).await;
+        assert_eq!(response.status, status, "{authority} {host:?}");
     }
     drop(client);
     connected.abort();

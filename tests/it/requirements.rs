@@ -1,4 +1,4 @@
-//! What a route asks: by a layer, in code, and in the type of an extractor (RFC 6750 §3.1, RFC 9470 §3).
+//! Requirements of a route: by a layer, in code, and in the type of an extractor (RFC 6750 §3.1, RFC 9470 §3).
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use tower_bearer::requirement::{ClaimValue, UnmetRequirement};
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
 use tower_bearer::{Api, BearerLayer, Claims, NoCustomClaims, RequireLayer, Requirement, Validator};
 
-use crate::gate::{self, AUDIENCE, Answer, OK, trusted};
+use crate::stack::{self, AUDIENCE, OK, TestResponse, trusted};
 
 fn layer(server: &TestIssuer) -> BearerLayer {
-    BearerLayer::new(Validator::new(Api::new(AUDIENCE, trusted(server))).expect("a good configuration"))
+    BearerLayer::new(Validator::new(Api::new(AUDIENCE, trusted(server))).expect("a valid configuration"))
 }
 
 fn lacking(scope: &str) -> String {
@@ -27,7 +27,7 @@ fn lacking(scope: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_refusal_names_what_layer_and_route_need_together() {
+async fn challenge_has_the_scopes_of_layer_and_route() {
     let server = TestIssuer::new();
     let stack = || {
         ServiceBuilder::new()
@@ -38,20 +38,20 @@ async fn a_refusal_names_what_layer_and_route_need_together() {
             .layer(RequireLayer::scope("admin"))
     };
     let all = server.token().scope("read:orders admin").organization("org_1");
-    assert_eq!(gate::through(stack(), gate::with_token(&all.clone().sign())).await.status, OK);
+    assert_eq!(stack::send_through(stack(), stack::request_with_token(&all.clone().sign())).await.status, OK);
     for (token, named) in [
         (server.token(), "read:orders"),
-        // The second layer is content with what the first one asks for.
+        // The requirement of the first layer already meets that of the second.
         (server.token().scope("read:orders"), "read:orders"),
         (server.token().scope("read:orders write:orders").organization("org_1"), "read:orders write:orders admin"),
     ] {
-        let answer = gate::through(stack(), gate::with_token(&token.sign())).await;
-        assert_eq!((answer.status, answer.challenge()), (403, &*lacking(named)));
+        let response = stack::send_through(stack(), stack::request_with_token(&token.sign())).await;
+        assert_eq!((response.status, response.challenge()), (403, &*lacking(named)));
     }
 }
 
 #[tokio::test]
-async fn a_step_up_names_what_layer_and_route_ask_of_it_together() {
+async fn step_up_challenge_has_the_parameters_of_layer_and_route() {
     let server = TestIssuer::new();
     let age = |seconds| Requirement::max_authentication_age(std::time::Duration::from_secs(seconds));
     let stack = || {
@@ -63,30 +63,30 @@ async fn a_step_up_names_what_layer_and_route_ask_of_it_together() {
     };
     let now = SystemClock.now().as_secs();
     let token = |seconds| server.token().claim("acr", "silver").claim("auth_time", now - seconds);
-    assert_eq!(gate::through(stack(), gate::with_token(&token(0).sign())).await.status, OK);
-    for (token, asked) in [
+    assert_eq!(stack::send_through(stack(), stack::request_with_token(&token(0).sign())).await.status, OK);
+    for (token, expected) in [
         (token(0).without("acr"), "acr_values=\"gold silver\""),
         (token(1_000), "acr_values=\"gold silver\", max_age=\"600\""),
         (token(300), "acr_values=\"gold silver\", max_age=\"60\""),
     ] {
-        let answer = gate::through(stack(), gate::with_token(&token.sign())).await;
-        let challenge = format!("Bearer error=\"insufficient_user_authentication\", {asked}");
-        assert_eq!((answer.status, answer.challenge()), (401, &*challenge));
+        let response = stack::send_through(stack(), stack::request_with_token(&token.sign())).await;
+        let challenge = format!("Bearer error=\"insufficient_user_authentication\", {expected}");
+        assert_eq!((response.status, response.challenge()), (401, &*challenge));
     }
 }
 
 #[tokio::test]
-async fn without_credential_the_scopes_are_named_too() {
+async fn challenge_without_credential_has_the_scopes() {
     let server = TestIssuer::new();
     let stack = ServiceBuilder::new()
         .layer(layer(&server).with_anonymous())
         .layer(RequireLayer::all_scopes(["read:orders", "admin"]));
-    let answer = gate::through(stack, Request::default()).await;
-    assert_eq!((answer.status, answer.challenge()), (401, "Bearer scope=\"read:orders admin\""));
+    let response = stack::send_through(stack, Request::default()).await;
+    assert_eq!((response.status, response.challenge()), (401, "Bearer scope=\"read:orders admin\""));
 }
 
 #[tokio::test]
-async fn a_claim_a_client_and_an_organization_are_asked_for_per_route() {
+async fn route_can_require_claim_client_and_organization() {
     let server = TestIssuer::new();
     for (requirement, good, bad) in [
         (
@@ -112,12 +112,12 @@ async fn a_claim_a_client_and_an_organization_are_asked_for_per_route() {
         ),
     ] {
         let stack = || ServiceBuilder::new().layer(layer(&server)).layer(RequireLayer::new(requirement.clone()));
-        let status = |token: TokenBuilder| gate::through(stack(), gate::with_token(&token.sign()));
+        let status = |token: TokenBuilder| stack::send_through(stack(), stack::request_with_token(&token.sign()));
         let signed = |token: &TokenBuilder| token.clone();
         assert_eq!(status(signed(&good)).await.status, OK, "{requirement:?}");
-        let refused = status(signed(&bad)).await;
+        let rejected = status(signed(&bad)).await;
         assert_eq!(
-            (refused.status, refused.challenge()),
+            (rejected.status, rejected.challenge()),
             (403, "Bearer error=\"insufficient_scope\""),
             "{requirement:?}"
         );
@@ -142,13 +142,13 @@ impl StaticRequirement for Strong {
     const REQUIREMENT: &'static Requirement = &Requirement::max_authentication_age(std::time::Duration::from_secs(60));
 }
 
-async fn ask(app: Router, path: &str, token: Option<&str>) -> Answer {
+async fn send(app: Router, path: &str, token: Option<&str>) -> TestResponse {
     let mut request = Request::get(path);
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
     }
     let request = request.body(axum::body::Body::empty()).expect("a request");
-    Answer::of(app.oneshot(request).await.expect("infallible")).await
+    TestResponse::from_response(app.oneshot(request).await.expect("infallible")).await
 }
 
 fn app(server: &TestIssuer) -> Router {
@@ -168,50 +168,50 @@ fn app(server: &TestIssuer) -> Router {
 }
 
 #[tokio::test]
-async fn an_extractor_carries_the_requirement_in_its_type() {
+async fn extractor_enforces_the_requirement_of_its_type() {
     let server = TestIssuer::new();
     let good = server.token().subject("ann").scope("read:orders").sign();
-    let answer = ask(app(&server), "/typed", Some(&good)).await;
-    assert_eq!((answer.status, &*answer.body), (OK, "ann"));
-    let refused = ask(app(&server), "/typed", Some(&server.token().sign())).await;
+    let response = send(app(&server), "/typed", Some(&good)).await;
+    assert_eq!((response.status, &*response.body), (OK, "ann"));
+    let rejected = send(app(&server), "/typed", Some(&server.token().sign())).await;
     let challenge = "Bearer realm=\"northwind\", error=\"insufficient_scope\", scope=\"read:orders\"";
-    assert_eq!((refused.status, refused.challenge()), (403, challenge));
-    let stacked = ask(app(&server), "/stacked", Some(&server.token().scope("admin").sign())).await;
+    assert_eq!((rejected.status, rejected.challenge()), (403, challenge));
+    let stacked = send(app(&server), "/stacked", Some(&server.token().scope("admin").sign())).await;
     let challenge = "Bearer realm=\"northwind\", error=\"insufficient_scope\", scope=\"admin read:orders\"";
     assert_eq!((stacked.status, stacked.challenge()), (403, challenge));
-    let anonymous = ask(app(&server), "/typed", None).await;
+    let anonymous = send(app(&server), "/typed", None).await;
     let challenge = "Bearer realm=\"northwind\", scope=\"read:orders\"";
     assert_eq!((anonymous.status, anonymous.challenge()), (401, challenge));
-    let weak = ask(app(&server), "/strong", Some(&good)).await;
+    let weak = send(app(&server), "/strong", Some(&good)).await;
     let challenge = "Bearer realm=\"northwind\", error=\"insufficient_user_authentication\", max_age=\"60\"";
     assert_eq!((weak.status, weak.challenge()), (401, challenge));
     let recent = server.token().claim("auth_time", SystemClock.now().as_secs());
-    let weak = ask(app(&server), "/gold", Some(&recent.clone().sign())).await;
+    let weak = send(app(&server), "/gold", Some(&recent.clone().sign())).await;
     let challenge = "Bearer realm=\"northwind\", error=\"insufficient_user_authentication\", acr_values=\"gold\", \
                      max_age=\"60\"";
     assert_eq!((weak.status, weak.challenge()), (401, challenge));
-    assert_eq!(ask(app(&server), "/gold", Some(&recent.claim("acr", "gold").sign())).await.status, OK);
+    assert_eq!(send(app(&server), "/gold", Some(&recent.claim("acr", "gold").sign())).await.status, OK);
 }
 
 #[tokio::test]
-async fn an_extractor_without_layer_is_the_programs_fault() {
+async fn extractor_without_layer_returns_500() {
     let app = Router::new().route("/", get(|_: Required<ReadOrders>| async {}));
-    let answer = ask(app, "/", None).await;
-    assert_eq!((answer.status, answer.challenge()), (500, ""));
+    let response = send(app, "/", None).await;
+    assert_eq!((response.status, response.challenge()), (500, ""));
 }
 
 #[tokio::test]
-async fn claims_are_asked_in_a_handler() {
+async fn handler_can_check_a_requirement() {
     let server = TestIssuer::new();
     let good = server.token().scope("read:orders").sign();
-    assert_eq!(ask(app(&server), "/code", Some(&good)).await.status, OK);
-    let refused = ask(app(&server), "/code", Some(&server.token().scope("read").sign())).await;
+    assert_eq!(send(app(&server), "/code", Some(&good)).await.status, OK);
+    let rejected = send(app(&server), "/code", Some(&server.token().scope("read").sign())).await;
     let challenge = "Bearer realm=\"northwind\", error=\"insufficient_scope\", scope=\"read:orders\"";
-    assert_eq!((refused.status, refused.challenge()), (403, challenge));
+    assert_eq!((rejected.status, rejected.challenge()), (403, challenge));
 }
 
-/// The same requirement, asked in each of the ways.
-fn ways(
+/// Applies the same requirement in each possible way.
+fn app_with_each_way(
     credential: BearerLayer<NoCustomClaims, impl ErrorBody<axum::body::Body>>,
     require: RequireLayer<impl ErrorBody<axum::body::Body>>,
 ) -> Router {
@@ -236,24 +236,26 @@ impl StaticRequirement for Admin {
     const REQUIREMENT: &'static Requirement = &Requirement::static_scope("admin");
 }
 
-/// Status, body and the headers that tell of a refusal.
-fn shown(answer: &Answer) -> (u16, &str, Vec<(&str, &[u8])>) {
-    let told = ["www-authenticate", "cache-control", "content-type", "grpc-status", "x-hook"];
-    let headers = answer.headers.iter().filter(|(name, _)| told.contains(&name.as_str()));
-    (answer.status, &answer.body, headers.map(|(name, value)| (name.as_str(), value.as_bytes())).collect())
+/// Status, body and the headers of a rejection.
+fn shown(response: &TestResponse) -> (u16, &str, Vec<(&str, &[u8])>) {
+    let names = ["www-authenticate", "cache-control", "content-type", "grpc-status", "x-hook"];
+    let headers = response.headers.iter().filter(|(name, _)| names.contains(&name.as_str()));
+    (response.status, &response.body, headers.map(|(name, value)| (name.as_str(), value.as_bytes())).collect())
 }
 
-async fn each_way_answers_the_same(app: Router, request: impl Fn(&str) -> Request<axum::body::Body>) -> Answer {
-    let ask = async |path: &str| Answer::of(app.clone().oneshot(request(path)).await.expect("infallible")).await;
-    let layer = ask("/layer").await;
+async fn assert_same_response(app: Router, request: impl Fn(&str) -> Request<axum::body::Body>) -> TestResponse {
+    let send = async |path: &str| {
+        TestResponse::from_response(app.clone().oneshot(request(path)).await.expect("infallible")).await
+    };
+    let layer = send("/layer").await;
     for path in ["/type", "/code", "/twice"] {
-        assert_eq!(shown(&ask(path).await), shown(&layer), "{path}");
+        assert_eq!(shown(&send(path).await), shown(&layer), "{path}");
     }
     layer
 }
 
 #[tokio::test]
-async fn whoever_refuses_answers_as_the_layers_around_do() {
+async fn rejections_of_layers_extractors_and_handlers_are_the_same() {
     let server = TestIssuer::new();
     let metadata =
         ProtectedResourceMetadata::new("https://api.test/orders", ["https://issuer.test/"]).expect("metadata");
@@ -267,34 +269,37 @@ async fn whoever_refuses_answers_as_the_layers_around_do() {
     let challenge = "Bearer realm=\"northwind\", error=\"insufficient_scope\", scope=\"admin read:orders\", \
                      resource_metadata=\"https://api.test/.well-known/oauth-protected-resource/orders\"";
 
-    let answer = each_way_answers_the_same(ways(credential(), require()), http).await;
-    assert_eq!((answer.status, answer.challenge(), &*answer.body), (403, challenge, ""));
+    let response = assert_same_response(app_with_each_way(credential(), require()), http).await;
+    assert_eq!((response.status, response.challenge(), &*response.body), (403, challenge, ""));
 
-    let json = ways(credential().with_json_body(), require().with_json_body());
-    let answer = each_way_answers_the_same(json.clone(), http).await;
+    let json = app_with_each_way(credential().with_json_body(), require().with_json_body());
+    let response = assert_same_response(json.clone(), http).await;
     let body = r#"{"error":"insufficient_scope","error_description":"the access token does not allow this"}"#;
-    assert_eq!((answer.status, answer.challenge(), &*answer.body), (403, challenge, body));
+    assert_eq!((response.status, response.challenge(), &*response.body), (403, challenge, body));
 
-    let hook = |refusal: &ErrorResponse<'_>| {
-        let response = http::Response::builder().header("x-hook", refusal.error().unwrap_or_default());
+    let hook = |rejection: &ErrorResponse<'_>| {
+        let response = http::Response::builder().header("x-hook", rejection.error().unwrap_or_default());
         response.body(axum::body::Body::from("go away")).expect("a response")
     };
-    let hooked = ways(credential().with_response_hook(hook), require().with_response_hook(hook));
-    let answer = each_way_answers_the_same(hooked, http).await;
-    assert_eq!((&*answer.body, &answer.headers["x-hook"]), ("go away", &"insufficient_scope".parse().expect("text")));
+    let hooked = app_with_each_way(credential().with_response_hook(hook), require().with_response_hook(hook));
+    let response = assert_same_response(hooked, http).await;
+    assert_eq!(
+        (&*response.body, &response.headers["x-hook"]),
+        ("go away", &"insufficient_scope".parse().expect("text"))
+    );
 
     let grpc = |path: &str| {
         let request = Request::post(path).version(http::Version::HTTP_2).header("content-type", "application/grpc");
         let request = request.header("authorization", format!("Bearer {token}"));
         request.body(axum::body::Body::empty()).expect("a request")
     };
-    let answer = each_way_answers_the_same(json, grpc).await;
-    assert_eq!((answer.status, answer.challenge(), &*answer.body), (200, challenge, ""));
-    assert_eq!(answer.headers["grpc-status"], "7");
+    let response = assert_same_response(json, grpc).await;
+    assert_eq!((response.status, response.challenge(), &*response.body), (200, challenge, ""));
+    assert_eq!(response.headers["grpc-status"], "7");
 }
 
 #[tokio::test]
-async fn extractors_refuse_strangers_as_the_layers_around_do() {
+async fn extractor_without_credential_returns_the_challenge_of_the_layer() {
     async fn handler(_: Claims) {}
     async fn typed(_: Required<ReadOrders>) {}
     async fn raw(_: BearerToken<'static>) {}
@@ -307,29 +312,29 @@ async fn extractors_refuse_strangers_as_the_layers_around_do() {
         ("/raw", "Bearer realm=\"northwind\""),
         ("/typed", "Bearer realm=\"northwind\", scope=\"read:orders\""),
     ] {
-        let answer = ask(app.clone(), path, None).await;
-        assert_eq!((answer.status, answer.challenge(), &*answer.body), (401, challenge, "{}"));
-        assert_eq!(answer.headers["content-type"], "application/json");
+        let response = send(app.clone(), path, None).await;
+        assert_eq!((response.status, response.challenge(), &*response.body), (401, challenge, "{}"));
+        assert_eq!(response.headers["content-type"], "application/json");
     }
-    // An inner layer's word counts, also where it has nothing to say.
+    // The settings of the inner layer win, even if they are empty.
     let inner = Router::new().route("/", get(handler)).layer(layer(&server).with_anonymous());
-    let answer = ask(inner.layer(credential), "/", None).await;
-    assert_eq!((answer.status, answer.challenge(), &*answer.body), (401, "Bearer", ""));
+    let response = send(inner.layer(credential), "/", None).await;
+    assert_eq!((response.status, response.challenge(), &*response.body), (401, "Bearer", ""));
 }
 
 #[tokio::test]
-async fn claims_of_no_layer_name_what_was_asked_of_them() {
+async fn rejection_without_a_layer_has_the_required_scope() {
     let server = TestIssuer::new();
-    let validator = Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a good configuration");
-    let claims = validator.validate(&server.token().sign()).await.expect("a good token");
+    let validator = Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a valid configuration");
+    let claims = validator.validate(&server.token().sign()).await.expect("a valid token");
     let insufficient = claims.require(&Requirement::scope("admin")).expect_err("no such scope");
     assert_eq!(BearerRejection::from(insufficient.clone()), BearerRejection::from(insufficient.unmet().clone()));
-    let answer = Answer::of(BearerRejection::from(insufficient).into_response()).await;
-    assert_eq!((answer.status, answer.challenge(), &*answer.body), (403, &*lacking("admin"), ""));
+    let response = TestResponse::from_response(BearerRejection::from(insufficient).into_response()).await;
+    assert_eq!((response.status, response.challenge(), &*response.body), (403, &*lacking("admin"), ""));
 }
 
 #[tokio::test]
-async fn one_challenge_asks_for_a_stronger_authentication_and_the_scope() {
+async fn one_challenge_has_step_up_parameters_and_scope() {
     let server = TestIssuer::new();
     let pay = Requirement::all_of([Requirement::scope("pay"), Requirement::acr_values(["gold"])]);
     let stack = || {
@@ -337,22 +342,22 @@ async fn one_challenge_asks_for_a_stronger_authentication_and_the_scope() {
         ServiceBuilder::new().layer(layer(&server)).layer(outer).layer(RequireLayer::new(pay.clone()))
     };
     let step_up = "Bearer error=\"insufficient_user_authentication\", acr_values=\"gold\"";
-    for (token, answered) in [
+    for (token, expected_response) in [
         (server.token().scope("read:orders"), (401, format!("{step_up}, scope=\"read:orders pay\""))),
         (server.token().scope("read:orders pay"), (401, step_up.to_owned())),
         (server.token().scope("read:orders").claim("acr", "gold"), (403, lacking("read:orders pay"))),
         (server.token().scope("read:orders pay").claim("acr", "gold"), (200, String::new())),
     ] {
-        let answer = gate::through(stack(), gate::with_token(&token.sign())).await;
-        assert_eq!((answer.status, answer.challenge().to_owned()), answered);
+        let response = stack::send_through(stack(), stack::request_with_token(&token.sign())).await;
+        assert_eq!((response.status, response.challenge().to_owned()), expected_response);
     }
 }
 
-/// An extractor's requirement of constants, and whom it lets pass.
+/// The constant requirement of an extractor, and the response to a token.
 async fn passes<N: StaticRequirement + 'static>(server: &TestIssuer, token: TokenBuilder) -> (u16, String) {
     let app = Router::new().route("/", get(|_: Required<N>| async {})).layer(layer(server));
-    let answer = ask(app, "/", Some(&token.sign())).await;
-    (answer.status, answer.challenge().to_owned())
+    let response = send(app, "/", Some(&token.sign())).await;
+    (response.status, response.challenge().to_owned())
 }
 
 macro_rules! needs {
@@ -379,7 +384,7 @@ const PAY_AS_ACME: &[Requirement] = &[Requirement::static_scope("pay"), Requirem
 const PAY_OR_ADMIN: &[Requirement] = &[Requirement::static_scope("pay"), Requirement::static_scope("admin")];
 
 #[tokio::test]
-async fn constants_of_every_kind_are_asked_in_the_type_of_an_extractor() {
+async fn extractor_supports_every_constant_requirement() {
     let server = TestIssuer::new();
     let token = || server.token();
     let plain = || (403, "Bearer error=\"insufficient_scope\"".to_owned());
@@ -405,7 +410,7 @@ async fn constants_of_every_kind_are_asked_in_the_type_of_an_extractor() {
 }
 
 #[tokio::test]
-async fn what_is_unmet_and_its_challenge_belong_together() {
+async fn unmet_requirement_matches_its_challenge() {
     let scope =
         |missing: &str, scope: &str| UnmetRequirement::Scope { missing: Arc::from(missing), scope: Arc::from(scope) };
     let permission = |missing: &str, scope: &str| UnmetRequirement::Permission {
@@ -429,8 +434,8 @@ async fn what_is_unmet_and_its_challenge_belong_together() {
         let claims = tower_bearer::testing::claims().claim("scope", "read").build();
         let now = tower_bearer::clock::Timestamp::from_secs(0);
         assert_eq!(requirement.check(&claims, now, std::time::Duration::ZERO), Err(unmet.clone()), "{requirement:?}");
-        let answer = Answer::of(BearerRejection::from(unmet).into_response()).await;
-        assert_eq!((answer.status, answer.challenge()), (403, &*challenge), "{requirement:?}");
+        let response = TestResponse::from_response(BearerRejection::from(unmet).into_response()).await;
+        assert_eq!((response.status, response.challenge()), (403, &*challenge), "{requirement:?}");
         let claims = tower_bearer::testing::claims().claim("scope", "read write pay").claim("permissions", ["p"]);
         assert_eq!(requirement.check(&claims.build(), now, std::time::Duration::ZERO), Ok(()), "{requirement:?}");
     }

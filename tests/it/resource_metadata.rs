@@ -1,4 +1,4 @@
-//! A resource tells of itself (RFC 9728): the document, its place, and the challenge that leads to it.
+//! Protected resource metadata (RFC 9728): the document, its URL, and the challenge with that URL.
 
 use axum::Router;
 use axum::routing::get;
@@ -11,7 +11,7 @@ use tower_bearer::middleware::MetadataService;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, BearerLayer, Rejection, RequireLayer, Requirement, Validator};
 
-use crate::gate::{self, AUDIENCE, Answer, Body, OK, trusted};
+use crate::stack::{self, AUDIENCE, Body, OK, TestResponse, trusted};
 
 const PLACE: &str = "https://api.northwind.com/.well-known/oauth-protected-resource/mcp";
 
@@ -30,38 +30,41 @@ fn expected() -> Value {
 }
 
 #[tokio::test]
-async fn a_tower_service_serves_the_document() {
-    let ask = async |method: Method| {
+async fn tower_service_returns_the_document() {
+    let send = async |method: Method| {
         let request = Request::builder().method(method).uri(PLACE).body(Body::default()).expect("a request");
-        Answer::of(MetadataService::<Body>::new(&metadata()).oneshot(request).await.expect("infallible")).await
+        TestResponse::from_response(
+            MetadataService::<Body>::new(&metadata()).oneshot(request).await.expect("infallible"),
+        )
+        .await
     };
-    let answer = ask(Method::GET).await;
-    assert_eq!((answer.status, answer.headers["content-type"].as_bytes()), (OK, &b"application/json"[..]));
-    assert_eq!(serde_json::from_str::<Value>(&answer.body).expect("JSON"), expected());
-    let head = ask(Method::HEAD).await;
+    let response = send(Method::GET).await;
+    assert_eq!((response.status, response.headers["content-type"].as_bytes()), (OK, &b"application/json"[..]));
+    assert_eq!(serde_json::from_str::<Value>(&response.body).expect("JSON"), expected());
+    let head = send(Method::HEAD).await;
     assert_eq!((head.status, &*head.body), (OK, ""));
-    let post = ask(Method::POST).await;
+    let post = send(Method::POST).await;
     assert_eq!((post.status, post.headers["allow"].as_bytes()), (405, &b"GET, HEAD"[..]));
 }
 
 #[tokio::test]
-async fn under_axum_it_is_a_handler_and_a_service() {
+async fn axum_accepts_it_as_handler_and_service() {
     let metadata = metadata();
     assert_eq!(metadata.path(), "/.well-known/oauth-protected-resource/mcp");
     let handler = Router::new().route(metadata.path(), get(metadata.clone()));
     let service = Router::new().route_service(metadata.path(), MetadataService::<axum::body::Body>::new(&metadata));
     for app in [handler, service] {
         let request = Request::get(metadata.path()).body(axum::body::Body::empty()).expect("a request");
-        let answer = Answer::of(app.oneshot(request).await.expect("infallible")).await;
-        assert_eq!(answer.status, OK);
-        assert_eq!(serde_json::from_str::<Value>(&answer.body).expect("JSON"), expected());
+        let response = TestResponse::from_response(app.oneshot(request).await.expect("infallible")).await;
+        assert_eq!(response.status, OK);
+        assert_eq!(serde_json::from_str::<Value>(&response.body).expect("JSON"), expected());
     }
 }
 
 #[tokio::test]
-async fn every_challenge_names_its_place() {
+async fn every_challenge_has_resource_metadata() {
     let server = TestIssuer::new();
-    let validator = Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a good configuration");
+    let validator = Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a valid configuration");
     let stack = || {
         ServiceBuilder::new()
             .layer(BearerLayer::new(validator.clone()).with_realm("mcp").with_resource_metadata(&metadata()))
@@ -70,33 +73,35 @@ async fn every_challenge_names_its_place() {
     };
     for (request, status, challenge) in [
         (Request::get("/"), 401, "Bearer realm=\"mcp\"".to_owned()),
-        (gate::bearing("a b"), 400, "Bearer realm=\"mcp\", error=\"invalid_request\"".to_owned()),
-        (gate::bearing("opaque"), 401, gate::INVALID_TOKEN.replace("Bearer ", "Bearer realm=\"mcp\", ")),
+        (stack::bearer_request("a b"), 400, "Bearer realm=\"mcp\", error=\"invalid_request\"".to_owned()),
+        (stack::bearer_request("opaque"), 401, stack::INVALID_TOKEN.replace("Bearer ", "Bearer realm=\"mcp\", ")),
         (
-            gate::bearing(&server.token().scope("x").sign()),
+            stack::bearer_request(&server.token().scope("x").sign()),
             403,
             "Bearer realm=\"mcp\", error=\"insufficient_scope\", scope=\"read:orders\"".to_owned(),
         ),
         (
-            gate::bearing(&server.token().scope("read:orders").sign()),
+            stack::bearer_request(&server.token().scope("read:orders").sign()),
             401,
             "Bearer realm=\"mcp\", error=\"insufficient_user_authentication\", acr_values=\"gold\"".to_owned(),
         ),
     ] {
-        let answer = gate::through(stack(), request.body(Body::default()).expect("a request")).await;
+        let response = stack::send_through(stack(), request.body(Body::default()).expect("a request")).await;
         let expected = format!("{challenge}, resource_metadata=\"{PLACE}\"");
-        assert_eq!((answer.status, answer.challenge()), (status, &*expected));
+        assert_eq!((response.status, response.challenge()), (status, &*expected));
     }
-    let good =
-        gate::through(stack(), gate::with_token(&server.token().scope("read:orders").claim("acr", "gold").sign()))
-            .await;
+    let good = stack::send_through(
+        stack(),
+        stack::request_with_token(&server.token().scope("read:orders").claim("acr", "gold").sign()),
+    )
+    .await;
     assert_eq!((good.status, good.challenge()), (OK, ""));
 }
 
 #[tokio::test]
-async fn a_handlers_own_rejection_can_name_it() {
+async fn rejection_of_a_handler_can_have_resource_metadata() {
     use axum::response::IntoResponse as _;
     let rejection = BearerRejection::from(Rejection::NoCredential).with_resource_metadata(&metadata());
-    let answer = Answer::of(rejection.into_response()).await;
-    assert_eq!(answer.challenge(), format!("Bearer resource_metadata=\"{PLACE}\""));
+    let response = TestResponse::from_response(rejection.into_response()).await;
+    assert_eq!(response.challenge(), format!("Bearer resource_metadata=\"{PLACE}\""));
 }

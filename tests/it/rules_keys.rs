@@ -1,4 +1,4 @@
-//! Rules 52 to 68: published keys, and how they are fetched and kept.
+//! Rules 52 to 68: published keys, and how they are fetched and stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use tower_bearer::rejection::KeyNotFound;
 use tower_bearer::testing::{FakeClock, FakeFetch, Outage, Reply, TestIssuer, TestNetwork};
 use tower_bearer::{Algorithm, Api, Issuer, Rejection, Validator};
 
-use crate::kit::{AUDIENCE, block_on, problems, server};
+use crate::fixture::{AUDIENCE, block_on, server, setting_errors};
 
 fn published(algorithm: Algorithm) -> Value {
     serde_json::from_str::<Value>(&server(algorithm).jwks()).expect("a set")["keys"][0].clone()
 }
 
-/// Why the second of two keys is passed over; `None` if it is not.
+/// Returns why the second of two keys is skipped; `None` if it is not.
 fn skipped(jwk: &Value) -> Option<SkipReason> {
     let set = json!({ "keys": [published(Algorithm::RS256), jwk] }).to_string();
     let set = KeySet::from_jwks(set).expect("a set");
     let reasons: Vec<_> = set.skipped().map(|key| key.reason()).collect();
-    assert_eq!(set.len() + reasons.len(), 2, "one bad key never costs the other");
+    assert_eq!(set.len() + reasons.len(), 2, "a bad key does not affect the other");
     reasons.first().copied()
 }
 
@@ -34,7 +34,7 @@ fn changed(jwk: &Value, name: &str, value: impl Into<Value>) -> Value {
 }
 
 #[test]
-fn rule_052_keys_is_one_array_of_keys_with_unique_members() {
+fn rule_052_rejects_keys_that_is_not_one_array_or_has_duplicate_members() {
     for set in ["[]", "{}", r#"{"keys":{}}"#, r#"{"keys":null}"#, r#"{"keys":"x"}"#] {
         assert_eq!(KeySet::from_jwks(set).map(drop), Err(KeyError::NotAKeySet), "{set}");
     }
@@ -44,7 +44,7 @@ fn rule_052_keys_is_one_array_of_keys_with_unique_members() {
 }
 
 #[test]
-fn rule_053_a_key_that_is_not_understood_is_passed_over() {
+fn rule_053_skips_an_unknown_key() {
     let good = published(Algorithm::RS256);
     for (jwk, reason) in [
         (json!(null), SkipReason::NotAnObject),
@@ -61,7 +61,7 @@ fn rule_053_a_key_that_is_not_understood_is_passed_over() {
 }
 
 #[test]
-fn rule_054_and_055_a_key_says_what_it_is_for() {
+fn rule_054_and_055_skips_keys_that_are_not_for_verification() {
     let good = published(Algorithm::ES256);
     assert_eq!(skipped(&changed(&good, "use", "enc")), Some(SkipReason::Use));
     for operations in [json!([]), json!(["encrypt"]), json!(["verify", "verify"]), json!("verify"), json!([1])] {
@@ -71,23 +71,23 @@ fn rule_054_and_055_a_key_says_what_it_is_for() {
 }
 
 #[test]
-fn rule_056_a_keys_alg_is_its_only_one_and_without_one_the_api_decides() {
+fn rule_056_key_verifies_only_its_alg_or_else_the_listed_ones() {
     let good = published(Algorithm::RS256);
     assert_eq!(skipped(&changed(&good, "alg", "ES256")), Some(SkipReason::AlgorithmMismatch));
     assert_eq!(skipped(&changed(&good, "alg", "none")), Some(SkipReason::Algorithm));
-    // CVE-2026-22818: the header's alg does not fill the gap.
+    // CVE-2026-22818: the header's alg does not replace a missing alg of the key.
     let server = server(Algorithm::RS256).without_key_algorithms();
     let keys = KeySet::from_jwks(server.jwks());
     let issuer = Issuer::static_keys(server.issuer(), keys).with_algorithms([Algorithm::PS256]);
-    let validator = crate::kit::validator_of(Api::new(AUDIENCE, issuer));
-    let refusal = block_on(validator.validate(&server.token().sign()));
-    assert_eq!(refusal.map(drop), Err(Rejection::Algorithm { algorithm: Algorithm::RS256 }));
+    let validator = crate::fixture::validator_for(Api::new(AUDIENCE, issuer));
+    let rejection = block_on(validator.validate(&server.token().sign()));
+    assert_eq!(rejection.map(drop), Err(Rejection::Algorithm { algorithm: Algorithm::RS256 }));
     let ps256 = server.token().algorithm(Algorithm::PS256).kid(&server.kid()).sign();
     assert!(block_on(validator.validate(&ps256)).is_ok());
 }
 
 #[test]
-fn rule_057_points_have_full_length_and_lie_on_their_curve() {
+fn rule_057_rejects_short_points_and_points_off_the_curve() {
     let good = published(Algorithm::ES256);
     let x = good["x"].as_str().expect("text");
     assert_eq!(skipped(&changed(&good, "x", &x[..40])), Some(SkipReason::CoordinateLength));
@@ -98,7 +98,7 @@ fn rule_057_points_have_full_length_and_lie_on_their_curve() {
 }
 
 #[test]
-fn rule_058_ed25519_keys_have_32_octets_and_no_small_order() {
+fn rule_058_rejects_ed25519_keys_of_another_length_or_small_order() {
     let good = published(Algorithm::EdDSA);
     let x = good["x"].as_str().expect("text");
     for wrong in ["", &x[..40], &format!("AAAA{x}")] {
@@ -110,7 +110,7 @@ fn rule_058_ed25519_keys_have_32_octets_and_no_small_order() {
 }
 
 #[test]
-fn rule_059_a_modulus_may_be_led_by_one_zero() {
+fn rule_059_accepts_one_leading_zero_in_a_modulus() {
     use base64::Engine as _;
     let base64url = base64::prelude::BASE64_URL_SAFE_NO_PAD;
     let good = published(Algorithm::RS256);
@@ -121,7 +121,7 @@ fn rule_059_a_modulus_may_be_led_by_one_zero() {
 }
 
 #[test]
-fn rule_060_private_and_shared_keys_are_dropped() {
+fn rule_060_skips_private_and_symmetric_keys() {
     for (member, algorithm) in
         [("d", Algorithm::RS256), ("p", Algorithm::RS256), ("d", Algorithm::ES256), ("d", Algorithm::EdDSA)]
     {
@@ -131,7 +131,7 @@ fn rule_060_private_and_shared_keys_are_dropped() {
 }
 
 #[test]
-fn rule_061_of_two_keys_under_one_kid_the_algorithm_chooses_and_else_each_is_tried() {
+fn rule_061_two_keys_under_one_kid_are_selected_by_algorithm_or_tried_in_turn() {
     let (rsa, other, ec) = (server(Algorithm::RS256), server(Algorithm::RS256), server(Algorithm::ES256));
     let key = |server: &TestIssuer| {
         let key = serde_json::from_str::<Value>(&server.jwks()).expect("a set")["keys"][0].clone();
@@ -140,16 +140,16 @@ fn rule_061_of_two_keys_under_one_kid_the_algorithm_chooses_and_else_each_is_tri
     let keys = KeySet::from_jwks(json!({ "keys": [key(&other), key(&ec), key(&rsa)] }).to_string());
     let issuer = Issuer::static_keys("https://issuer.test/", keys);
     let issuer = issuer.with_algorithms([Algorithm::RS256, Algorithm::ES256]);
-    let validator = crate::kit::validator_of(Api::new(AUDIENCE, issuer));
+    let validator = crate::fixture::validator_for(Api::new(AUDIENCE, issuer));
     for server in [rsa, other, ec] {
         assert!(block_on(validator.validate(&server.token().kid("same").sign())).is_ok());
     }
-    let stranger = server(Algorithm::RS256).token().kid("same").sign();
-    assert_eq!(block_on(validator.validate(&stranger)).map(drop), Err(Rejection::Signature));
+    let other_issuer = server(Algorithm::RS256).token().kid("same").sign();
+    assert_eq!(block_on(validator.validate(&other_issuer)).map(drop), Err(Rejection::Signature));
 }
 
 #[test]
-fn rule_062_certificates_are_not_looked_at() {
+fn rule_062_ignores_certificates() {
     let good = published(Algorithm::RS256);
     for garbage in [json!("x"), json!(["garbage"]), json!([]), json!(null), json!([1])] {
         assert_eq!(skipped(&changed(&good, "x5c", garbage)), None);
@@ -157,7 +157,7 @@ fn rule_062_certificates_are_not_looked_at() {
     assert_eq!(skipped(&json!({ "kty": "RSA", "x5c": ["MII="] })), Some(SkipReason::MemberMissing));
 }
 
-/// A remote issuer in a test: what it serves, and a validator with keys from it.
+/// A test issuer with remote keys, and a validator that fetches them.
 struct Remote {
     clock: FakeClock,
     server: TestIssuer,
@@ -170,25 +170,25 @@ impl Remote {
         let server = TestIssuer::new().with_clock(Arc::new(clock.clone()));
         let api = Api::new(AUDIENCE, Issuer::jwks(server.issuer(), server.jwks_uri()));
         let builder = Validator::builder(api).with_clock(clock.clone()).with_fetch(server.clone());
-        let validator = builder.build().expect("a good configuration");
+        let validator = builder.build().expect("a valid configuration");
         clock.run_for(Duration::from_secs(1)).await;
         Self { clock, server, validator }
     }
 
-    async fn judge(&self, token: &str) -> Result<(), Rejection> {
+    async fn validate(&self, token: &str) -> Result<(), Rejection> {
         self.validator.validate(token).await.map(drop)
     }
 
-    /// A token of now, for a day.
+    /// Returns a token that is valid from now for one day.
     fn token(&self) -> String {
         self.server.token().expires_in(Duration::from_secs(86_400)).sign()
     }
 }
 
-/// Redirects, gzip bombs and endless bodies have their tests over real sockets, in `jwks_sockets`.
+/// `jwks_sockets` tests redirects, gzip bombs and endless bodies over real sockets.
 #[test]
-fn rule_064_keys_come_over_https_from_the_configured_place_only() {
-    let build = |url| problems(Api::new(AUDIENCE, Issuer::jwks("https://as.example/", url)));
+fn rule_064_fetches_keys_over_https_from_the_configured_url_only() {
+    let build = |url| setting_errors(Api::new(AUDIENCE, Issuer::jwks("https://as.example/", url)));
     assert_eq!(build("https://as.example/jwks"), []);
     for (url, error) in [
         ("http://as.example/jwks", EndpointError::PlainHttp),
@@ -201,7 +201,7 @@ fn rule_064_keys_come_over_https_from_the_configured_place_only() {
 }
 
 #[tokio::test]
-async fn rule_065_a_discovery_document_of_another_issuer_brings_no_keys() {
+async fn rule_065_rejects_a_discovery_document_of_another_issuer() {
     let clock = FakeClock::new();
     let server = TestIssuer::named("https://as.example/").with_clock(Arc::new(clock.clone()));
     let ready = async |issuer: &str, jwks_uri: &str| {
@@ -211,7 +211,7 @@ async fn rule_065_a_discovery_document_of_another_issuer_brings_no_keys() {
         network.always("https://as.example/jwks", Reply::json(server.jwks()));
         let api = Api::new(AUDIENCE, Issuer::oidc("https://as.example/"));
         let builder = Validator::builder(api).with_clock(clock.clone()).with_fetch(network);
-        let validator = builder.build().expect("a good configuration");
+        let validator = builder.build().expect("a valid configuration");
         clock.run_for(Duration::from_secs(1)).await;
         validator.is_ready()
     };
@@ -222,7 +222,7 @@ async fn rule_065_a_discovery_document_of_another_issuer_brings_no_keys() {
     assert!(!ready("https://as.example/", "http://as.example/jwks").await);
 }
 
-/// Two issuers publish the same `kid`; keys of one never verify the other's tokens (CVE-2026-49998, CVE-2025-59936).
+/// Two issuers publish the same `kid`; keys of one never verify tokens of the other (CVE-2026-49998, CVE-2025-59936).
 #[tokio::test]
 async fn rule_066_and_072_keys_belong_to_their_issuer() {
     let (a, b) = (TestIssuer::named("https://a.test/x"), TestIssuer::named("https://b.test/x:k"));
@@ -243,30 +243,33 @@ async fn rule_066_and_072_keys_belong_to_their_issuer() {
 }
 
 #[tokio::test]
-async fn rule_067_unknown_kids_cause_few_fetches() {
+async fn rule_067_unknown_kids_trigger_few_fetches() {
     let remote = Remote::new().await;
     let before = remote.server.fetches();
     for number in 0..1000 {
         let token = remote.server.token().kid(&format!("unknown-{number}")).sign();
-        assert_eq!(remote.judge(&token).await, Err(Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) })));
-        assert!(number % 100 != 0 || remote.judge(&remote.token()).await.is_ok(), "others are served");
+        assert_eq!(
+            remote.validate(&token).await,
+            Err(Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) }))
+        );
+        assert!(number % 100 != 0 || remote.validate(&remote.token()).await.is_ok(), "valid tokens are accepted");
     }
     assert!(remote.server.fetches() - before <= 3, "{} fetches", remote.server.fetches() - before);
 }
 
 #[tokio::test]
-async fn rule_068_a_removed_key_stops_verifying_at_the_next_refresh() {
+async fn rule_068_removed_key_is_evicted_at_the_next_refresh() {
     let remote = Remote::new().await;
     let token = remote.token();
-    assert_eq!(remote.judge(&token).await, Ok(()));
+    assert_eq!(remote.validate(&token).await, Ok(()));
     remote.server.replace_keys();
     remote.clock.run_for(Duration::from_secs(600)).await;
-    assert!(matches!(remote.judge(&token).await, Err(Rejection::Key(_))));
-    assert_eq!(remote.judge(&remote.token()).await, Ok(()), "and the new one verifies");
+    assert!(matches!(remote.validate(&token).await, Err(Rejection::Key(_))));
+    assert_eq!(remote.validate(&remote.token()).await, Ok(()), "and the new one verifies");
 }
 
 #[tokio::test]
-async fn rule_068_keys_outlive_an_outage_and_not_their_bound() {
+async fn rule_068_keeps_stale_keys_during_an_outage_until_max_stale() {
     for outage in [
         Outage::Status(StatusCode::INTERNAL_SERVER_ERROR),
         Outage::Hang,
@@ -279,11 +282,11 @@ async fn rule_068_keys_outlive_an_outage_and_not_their_bound() {
         let token = remote.token();
         remote.server.outage(outage);
         remote.clock.run_for(Duration::from_secs(1800)).await;
-        assert_eq!(remote.judge(&token).await, Ok(()), "{outage:?}");
+        assert_eq!(remote.validate(&token).await, Ok(()), "{outage:?}");
         remote.clock.run_for(Duration::from_secs(3600)).await;
-        assert!(matches!(remote.judge(&token).await, Err(Rejection::KeysUnavailable { .. })), "{outage:?}");
+        assert!(matches!(remote.validate(&token).await, Err(Rejection::KeysUnavailable { .. })), "{outage:?}");
         remote.server.outage(Outage::None);
         remote.clock.run_for(Duration::from_secs(60)).await;
-        assert_eq!(remote.judge(&token).await, Ok(()), "{outage:?}");
+        assert_eq!(remote.validate(&token).await, Ok(()), "{outage:?}");
     }
 }

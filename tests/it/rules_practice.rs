@@ -1,4 +1,4 @@
-//! Rules 112 to 130: what OAuth's best practice and OWASP ask for, and how the library conducts itself.
+//! Rules 112 to 130: OAuth best current practice, OWASP, and properties of the library.
 
 use std::time::Duration;
 
@@ -11,39 +11,40 @@ use tower_bearer::rejection::CheckError;
 use tower_bearer::testing::{FakeClock, TestIssuer};
 use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Rejection, RejectionKind, Secret, Validator};
 
-use crate::kit::{AUDIENCE, BARE, NOW, Site, block_on, problems, server, trusted, validator};
+use crate::fixture::{AUDIENCE, BARE_CHALLENGE, NOW, TestApi, block_on, server, setting_errors, trusted, validator};
 
 #[test]
 fn rule_114_and_119_every_api_checks_issuer_audience_and_dates() {
     for audience in ["", " ", "a\nb"] {
         let api = Api::new(audience, trusted(&server(Algorithm::RS256), Algorithm::RS256));
         let problem = if audience.is_empty() { SettingErrorKind::Empty } else { SettingErrorKind::Unprintable };
-        assert_eq!(problems(api), [problem], "{audience:?}");
+        assert_eq!(setting_errors(api), [problem], "{audience:?}");
     }
-    let site = Site::new();
+    let test_api = TestApi::new();
     for (token, kind) in [
-        (site.server.token().audience("https://other.test/"), RejectionKind::Audience),
-        (site.server.token().issuer("https://other.test/"), RejectionKind::Issuer),
-        (site.server.token().expired(), RejectionKind::Expired),
-        (site.server.token().not_before(Timestamp::from_secs(NOW + 60)), RejectionKind::NotYetValid),
+        (test_api.server.token().audience("https://other.test/"), RejectionKind::Audience),
+        (test_api.server.token().issuer("https://other.test/"), RejectionKind::Issuer),
+        (test_api.server.token().expired(), RejectionKind::Expired),
+        (test_api.server.token().not_before(Timestamp::from_secs(NOW + 60)), RejectionKind::NotYetValid),
     ] {
-        assert_eq!(site.refusal(token).kind(), kind);
+        assert_eq!(test_api.rejection(token).kind(), kind);
     }
 }
 
 #[test]
-fn rule_118_the_algorithm_is_the_configurations() {
+fn rule_118_configuration_selects_the_algorithm() {
     let server = server(Algorithm::ES256);
     assert!(block_on(validator(&server, Algorithm::ES256).validate(&server.token().sign())).is_ok());
     let other = trusted(&server, Algorithm::ES256).with_algorithms([Algorithm::ES384]);
-    // No key fits what is listed, and no token changes that.
-    assert_eq!(problems(Api::new(AUDIENCE, other)), [SettingErrorKind::NoUsableKey { skipped: None }]);
+    // No key fits the listed algorithm, whatever the token says.
+    assert_eq!(setting_errors(Api::new(AUDIENCE, other)), [SettingErrorKind::NoUsableKey { skipped: None }]);
 }
 
 #[test]
-fn rule_120_short_secrets_take_a_word_of_warning() {
-    let build =
-        |secret: Result<Secret, _>| problems(Api::new(AUDIENCE, Issuer::shared_secret("https://hs.test/", secret)));
+fn rule_120_accepts_short_secrets_only_with_a_dangerous_setting() {
+    let build = |secret: Result<Secret, _>| {
+        setting_errors(Api::new(AUDIENCE, Issuer::shared_secret("https://hs.test/", secret)))
+    };
     let short = |octets, needed| {
         [SettingErrorKind::Secret(SecretError::TooShort { algorithm: Algorithm::HS256, octets, needed })]
     };
@@ -52,9 +53,9 @@ fn rule_120_short_secrets_take_a_word_of_warning() {
     assert_eq!(build(Secret::from_text("fifteen octets!").map(Secret::dangerous_short_secret)), short(15, 16));
 }
 
-/// ECDSA lets anybody write a second valid signature, so a denylist goes by `jti` and not by the token's text.
+/// Anyone can derive a second valid ECDSA signature, so a denylist has to use `jti` and not the token's text.
 #[test]
-fn rule_121_a_denylist_by_jti_holds_for_every_spelling_of_a_token() {
+fn rule_121_denylist_by_jti_rejects_every_encoding_of_a_token() {
     use base64::Engine as _;
     let server = server(Algorithm::ES256);
     let denying = validator(&server, Algorithm::ES256)
@@ -82,29 +83,29 @@ fn mirror(signature: &[u8]) -> Vec<u8> {
     for at in (0..32).rev() {
         let difference = i16::from(ORDER[at]) - i16::from(signature[32 + at]) - borrow;
         borrow = i16::from(difference < 0);
-        mirrored[32 + at] = u8::try_from(difference.rem_euclid(256)).expect("an octet");
+        mirrored[32 + at] = u8::try_from(difference.rem_euclid(256)).expect("a byte");
     }
     mirrored
 }
 
 #[test]
-fn rule_122_no_method_is_exempt_unless_preflights_are_let_through() {
-    let site = Site::new();
+fn rule_122_no_method_is_exempt_except_configured_preflights() {
+    let test_api = TestApi::new();
     for method in [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS, Method::TRACE, Method::DELETE] {
         let request = Request::builder().method(method.clone()).uri("/").header("x-http-method-override", "OPTIONS");
-        assert_eq!(site.ask(request.body(String::new())), BARE, "{method}");
+        assert_eq!(test_api.send_request(request.body(String::new())), BARE_CHALLENGE, "{method}");
     }
-    let passing = BearerLayer::new(validator(&site.server, Algorithm::RS256)).with_preflight_passthrough();
-    let site = Site { server: site.server, layer: passing };
+    let passing = BearerLayer::new(validator(&test_api.server, Algorithm::RS256)).with_preflight_passthrough();
+    let test_api = TestApi { server: test_api.server, layer: passing };
     let plain = Request::options("/").header("origin", "https://app.test").body(String::new());
-    assert_eq!(site.ask(plain), BARE, "no preflight");
+    assert_eq!(test_api.send_request(plain), BARE_CHALLENGE, "no preflight");
     let get = Request::get("/").header("origin", "https://app.test").header("access-control-request-method", "GET");
-    assert_eq!(site.ask(get.body(String::new())), BARE, "no OPTIONS");
+    assert_eq!(test_api.send_request(get.body(String::new())), BARE_CHALLENGE, "no OPTIONS");
 }
 
 #[test]
 fn rule_123_unsafe_code_is_forbidden_and_panics_are_denied() {
-    let manifest = std::fs::read_to_string(crate::gate::repository().join("Cargo.toml")).expect("the manifest");
+    let manifest = std::fs::read_to_string(crate::stack::repository().join("Cargo.toml")).expect("the manifest");
     assert!(manifest.contains("unsafe_code = \"forbid\""));
     for lint in ["arithmetic_side_effects", "expect_used", "indexing_slicing", "panic", "unwrap_used"] {
         assert!(manifest.contains(&format!("{lint} = \"warn\"")), "{lint}");
@@ -112,15 +113,15 @@ fn rule_123_unsafe_code_is_forbidden_and_panics_are_denied() {
 }
 
 #[tokio::test]
-async fn rule_125_without_keys_nothing_passes() {
+async fn rule_125_rejects_every_token_without_keys() {
     let clock = FakeClock::new();
     let server = TestIssuer::new().with_clock(std::sync::Arc::new(clock.clone()));
     server.outage(tower_bearer::testing::Outage::Refuse);
     let api = Api::new(AUDIENCE, Issuer::jwks(server.issuer(), server.jwks_uri()));
     let builder = Validator::builder(api).with_clock(clock.clone()).with_fetch(server.clone());
-    let validator = builder.build().expect("a good configuration");
+    let validator = builder.build().expect("a valid configuration");
     clock.run_for(Duration::from_secs(30)).await;
-    // A retry may be in flight at this moment, and its outcome takes time.
+    // A retry may be in flight, and takes time to complete.
     let token = server.token().sign();
     let (outcome, ()) = tokio::join!(validator.validate(&token), clock.run_for(Duration::from_secs(5)));
     let outcome = outcome.map(drop);
@@ -129,12 +130,12 @@ async fn rule_125_without_keys_nothing_passes() {
 }
 
 #[test]
-fn rule_126_time_is_injected_and_saturates() {
+fn rule_126_uses_the_injected_clock_and_saturates() {
     let issuer = || trusted(&server(Algorithm::RS256), Algorithm::RS256);
     assert!(Validator::new(Api::new(AUDIENCE, issuer()).with_leeway(Duration::from_secs(300))).is_ok());
     for leeway in [Duration::from_secs(301), Duration::MAX] {
         assert_eq!(
-            problems(Api::new(AUDIENCE, issuer()).with_leeway(leeway)),
+            setting_errors(Api::new(AUDIENCE, issuer()).with_leeway(leeway)),
             [SettingErrorKind::Leeway],
             "{leeway:?}"
         );
@@ -148,19 +149,19 @@ fn rule_126_time_is_injected_and_saturates() {
     ] {
         let api = Api::new(AUDIENCE, trusted(&server, Algorithm::RS256)).with_max_age(Duration::from_secs(60));
         let clock = FakeClock::at(Timestamp::from_secs(now));
-        let validator = Validator::builder(api).with_clock(clock).build().expect("a good configuration");
+        let validator = Validator::builder(api).with_clock(clock).build().expect("a valid configuration");
         assert_eq!(block_on(validator.validate(&server.token().sign())).map(drop), Err(error), "{now}");
     }
 }
 
-/// A verdict is never carried over from one API to another, nor past a token's end.
+/// A decision is never used for another API, nor after the token has expired.
 #[test]
-fn rule_127_each_api_judges_for_itself_and_each_time_anew() {
+fn rule_127_each_api_checks_for_itself_on_every_call() {
     let server = server(Algorithm::RS256);
     let clock = FakeClock::at(Timestamp::from_secs(NOW));
     let at = |audience: &str| {
         let api = Api::new(audience, trusted(&server, Algorithm::RS256)).with_leeway(Duration::ZERO);
-        Validator::builder(api).with_clock(clock.clone()).build().expect("a good configuration")
+        Validator::builder(api).with_clock(clock.clone()).build().expect("a valid configuration")
     };
     let (first, second) = (at(AUDIENCE), at("https://second.test/"));
     let token = server.token().expires_in(Duration::from_secs(60)).sign();

@@ -1,5 +1,5 @@
-//! Nothing secret is ever shown: not by `Debug` or `Display` of any type, not in a log line of any level, not in an
-//! answer (rules 26, 88, 117).
+//! No secret is ever shown: not by `Debug` or `Display` of any type, not in a log line of any level, not in a response
+//! (rules 26, 88, 117).
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -25,7 +25,7 @@ use tower_bearer::token::UnverifiedToken;
 use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::kit::{AUDIENCE, block_on, trusted, validator_of};
+use crate::fixture::{AUDIENCE, block_on, trusted, validator_for};
 
 /// The same text wherever a test needs a secret.
 const SECRET: &str = "Hg7kQ2-this-is-the-shared-secret-of-the-test";
@@ -33,7 +33,7 @@ const API_KEY: &str = "Wd83-api-key-of-the-key-server";
 const SUBJECT: &str = "Jt5-somebody@example.com";
 const PRIVATE: &str = "Pp4cHJpdmF0ZS1rZXktbWF0ZXJpYWwtb2YtdGhlLXRlc3Q";
 
-/// What must not be found in `shown`: the token, each segment of it, and the other secrets.
+/// Panics if `shown` contains the token, a segment of it, or one of the other secrets.
 fn assert_holds_no_secret(shown: &str, tokens: &[String], context: &str) {
     let segments = tokens.iter().flat_map(|token| token.split('.')).filter(|segment| segment.len() > 8);
     for secret in segments.chain([SECRET, API_KEY, SUBJECT, PRIVATE]) {
@@ -45,8 +45,8 @@ fn assert_holds_no_secret(shown: &str, tokens: &[String], context: &str) {
 }
 
 fn hex(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut hex, octet| {
-        write!(hex, "{octet:02x}").expect("a string grows");
+    text.bytes().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("writing to a string succeeds");
         hex
     })
 }
@@ -55,7 +55,7 @@ fn base64(text: &str) -> String {
     base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, text)
 }
 
-/// Everything that is logged, at every level.
+/// Captures log lines of every level.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -66,9 +66,9 @@ impl Log {
 }
 
 impl io::Write for Log {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no panic").extend_from_slice(octets);
-        Ok(octets.len())
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic").extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -84,13 +84,13 @@ impl<'w> MakeWriter<'w> for Log {
     }
 }
 
-/// Every fault that a token can have, and one token without.
-fn tokens(server: &TestIssuer, stranger: &TestIssuer) -> Vec<String> {
+/// Returns a token with each possible error, and one valid token.
+fn tokens(server: &TestIssuer, other_issuer: &TestIssuer) -> Vec<String> {
     let token = || server.token().subject(SUBJECT).expires_in(Duration::from_secs(7200));
     let mut tokens = vec![
         token(),
         token().with_broken_signature(),
-        token().signed_by(stranger),
+        token().signed_by(other_issuer),
         token().kid("Kk9-unknown-kid"),
         token().without_kid(),
         token().expired(),
@@ -117,12 +117,12 @@ fn tokens(server: &TestIssuer, stranger: &TestIssuer) -> Vec<String> {
     tokens
 }
 
-/// A server whose key set has everything that a key set must not have.
-fn careless(clock: &FakeClock) -> TestIssuer {
+/// Returns a test issuer whose key set contains everything that a key set must not contain.
+fn issuer_with_bad_key_set(clock: &FakeClock) -> TestIssuer {
     let server = TestIssuer::new().with_clock(Arc::new(clock.clone()));
     let mut jwks: Value = serde_json::from_str(&server.jwks()).expect("a key set");
     let keys = jwks["keys"].as_array_mut().expect("keys");
-    // Of another key than the one that signs, which would no longer verify.
+    // A private part of another key: the signing key would no longer verify.
     let other: Value = serde_json::from_str(&TestIssuer::new().jwks()).expect("a key set");
     let mut private = other["keys"][0].clone();
     private["d"] = PRIVATE.into();
@@ -132,7 +132,7 @@ fn careless(clock: &FakeClock) -> TestIssuer {
 }
 
 #[test]
-fn no_log_line_and_no_answer_holds_a_secret() {
+fn logs_and_responses_contain_no_secret() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::level_filters::LevelFilter::TRACE)
@@ -141,19 +141,19 @@ fn no_log_line_and_no_answer_holds_a_secret() {
         .finish();
     let mut tokens_seen = Vec::new();
     let mut kinds = BTreeSet::new();
-    crate::probe::let_every_subscriber_be_asked();
+    crate::layer_fixture::register_second_subscriber();
     tracing::subscriber::with_default(subscriber, || {
         block_on(async {
             let clock = FakeClock::new();
-            let (server, stranger) = (careless(&clock), TestIssuer::new());
+            let (server, other_issuer) = (issuer_with_bad_key_set(&clock), TestIssuer::new());
             let shared = Issuer::shared_secret("https://hs.example/", Secret::from_text(SECRET));
             let api = Api::new(AUDIENCE, Issuer::oidc(server.issuer())).with_issuer(shared);
             let key = HeaderValue::from_static(API_KEY);
             let policy = RefreshPolicy::new().with_header(HeaderName::from_static("x-api-key"), key);
             let validator = Validator::builder(api).with_clock(clock.clone()).with_fetch(server.clone());
-            let validator = validator.with_refresh_policy(policy).build().expect("a good configuration");
+            let validator = validator.with_refresh_policy(policy).build().expect("a valid configuration");
             clock.run_for(Duration::from_secs(1)).await;
-            tokens_seen = tokens(&server, &stranger);
+            tokens_seen = tokens(&server, &other_issuer);
             for token in &tokens_seen {
                 let outcome = validator.validate(token).await;
                 kinds.insert(
@@ -164,8 +164,8 @@ fn no_log_line_and_no_answer_holds_a_secret() {
                         .unwrap_or_else(|kind| kind),
                 );
                 assert_holds_no_secret(&format!("{outcome:?}"), &tokens_seen, "a verdict");
-                let answer = answer(&validator, token).await;
-                assert_holds_no_secret(&answer, &tokens_seen, "an answer");
+                let response = response(&validator, token).await;
+                assert_holds_no_secret(&response, &tokens_seen, "a response");
             }
             server.outage(Outage::Status(http::StatusCode::INTERNAL_SERVER_ERROR));
             clock.run_for(Duration::from_secs(2 * 3600)).await;
@@ -175,7 +175,7 @@ fn no_log_line_and_no_answer_holds_a_secret() {
     assert!(kinds.contains("accepted") && kinds.len() >= 10, "{kinds:?}");
     let text = log.text();
     for level in ["ERROR", "WARN", "INFO", "DEBUG"] {
-        assert!(text.contains(level), "no {level} line was caught: {text}");
+        assert!(text.contains(level), "no {level} line was captured: {text}");
     }
     assert_holds_no_secret(&text, &tokens_seen, "the log");
     for foreign in ["Kk9", "Aa1", "Ii1", "Tt1", "Cc1", "Jk1", "Ah1", "Ex1", "Op1", "Lo1"] {
@@ -183,26 +183,26 @@ fn no_log_line_and_no_answer_holds_a_secret() {
     }
 }
 
-/// Head and body of the answer to a request with this token, as JSON answers are the more talkative ones.
-async fn answer(validator: &Validator, token: &str) -> String {
+/// Returns head and body of the response to a request with this token; JSON responses have the most detail.
+async fn response(validator: &Validator, token: &str) -> String {
     let credential = BearerLayer::new(validator.clone()).with_realm("test").with_json_body();
     let require = RequireLayer::scope("write:orders").with_json_body();
     let inner = service_fn(|_| async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) });
     let body_of = ServiceBuilder::new().layer(credential).layer(require).service(inner);
     let request = Request::builder().header(AUTHORIZATION, format!("Bearer {token}")).body(String::new());
-    let response = body_of.oneshot(request.expect("a request")).await.expect("an answer");
+    let response = body_of.oneshot(request.expect("a request")).await.expect("a response");
     let (parts, body) = response.into_parts();
     let body = body.collect().await.expect("a body").to_bytes();
     format!("{:?} {:?} {}", parts.status, parts.headers, String::from_utf8_lossy(&body))
 }
 
-/// `Debug` of every public type that can hold something secret, and `Display` where there is one.
+/// `Debug` of every public type that can hold a secret, and `Display` where implemented.
 #[test]
 #[expect(clippy::too_many_lines, reason = "a list of all types reads best in one piece")]
-fn no_public_type_shows_a_secret() {
+fn debug_and_display_of_public_types_contain_no_secret() {
     block_on(async {
         let clock = FakeClock::new();
-        let server = careless(&clock);
+        let server = issuer_with_bad_key_set(&clock);
         let token = server.token().subject(SUBJECT).sign();
         let tokens = [token.clone()];
         let mut shown: Vec<(&str, String)> = Vec::new();
@@ -232,7 +232,7 @@ fn no_public_type_shows_a_secret() {
             let api = Api::new(AUDIENCE, issuer);
             show("Api", &api);
             show("ValidatorBuilder", &Validator::builder(api.clone()));
-            show("Validator", &validator_of(api));
+            show("Validator", &validator_for(api));
         }
         let short = Secret::from_text(&SECRET[..10]);
         show("SecretError", &Secret::from_base64(SECRET));
@@ -270,11 +270,11 @@ fn no_public_type_shows_a_secret() {
         show("Reply", &Reply::json(private.clone()).with_header(cookie.clone(), PRIVATE));
         let headers = [(cookie, HeaderValue::from_static(PRIVATE))].into_iter().collect();
         show("FetchResponse", &FetchResponse::new(http::StatusCode::OK, headers, private.into()));
-        let asking = Api::new(AUDIENCE, Issuer::jwks("https://as.example/", "https://as.example/jwks"));
-        let asking = Validator::builder(asking).with_clock(clock.clone()).with_fetch(network.clone());
-        let asking = asking.with_refresh_policy(policy.clone()).build().expect("a good configuration");
+        let fetching = Api::new(AUDIENCE, Issuer::jwks("https://as.example/", "https://as.example/jwks"));
+        let fetching = Validator::builder(fetching).with_clock(clock.clone()).with_fetch(network.clone());
+        let fetching = fetching.with_refresh_policy(policy.clone()).build().expect("a valid configuration");
         clock.run_for(Duration::from_secs(1)).await;
-        drop(asking);
+        drop(fetching);
         let seen = network.requests().pop().expect("a request");
         assert_eq!(seen.headers.get(&name).map(HeaderValue::as_bytes), Some(API_KEY.as_bytes()));
         show("SeenRequest", &seen);
@@ -322,21 +322,21 @@ fn no_public_type_shows_a_secret() {
     });
 }
 
-/// A new public type has to be put into one of the two lists: shown above, or unable to hold anything secret.
+/// A new public type must be added to one of the two lists: shown above, or unable to hold a secret.
 #[test]
-fn every_public_type_is_accounted_for() {
+fn every_public_type_is_listed() {
     let shown_above: BTreeSet<&str> =
         include_str!("secrets.rs").split("show(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     let mut unaccounted = Vec::new();
-    collect_public_types(&crate::gate::repository().join("src"), &mut |name| {
+    collect_public_types(&crate::stack::repository().join("src"), &mut |name| {
         if !shown_above.contains(name) && !HOLDS_NO_SECRET.contains(&name) {
             unaccounted.push(name.to_owned());
         }
     });
-    assert_eq!(unaccounted, [""; 0], "show them above, or say why they hold no secret");
+    assert_eq!(unaccounted, [""; 0], "show them above, or add them to the list below");
 }
 
-/// Fixed names, numbers, times and the operator's own public configuration.
+/// Fixed names, numbers, times and the operator's public configuration.
 const HOLDS_NO_SECRET: &[&str] = &[
     "ActorError",
     "Algorithm",
@@ -433,40 +433,40 @@ fn collect_public_types(folder: &Path, found: &mut impl FnMut(&str)) {
     }
 }
 
-/// The claims of a handler hold personal data, and show none of it.
+/// The claims in a handler hold personal data, and their `Debug` shows none of it.
 #[test]
-fn claims_show_no_values() {
-    let server = crate::kit::server(Algorithm::EdDSA);
-    let validator = crate::kit::validator(&server, Algorithm::EdDSA).with_custom_claims::<Value>();
+fn debug_of_claims_shows_no_values() {
+    let server = crate::fixture::server(Algorithm::EdDSA);
+    let validator = crate::fixture::validator(&server, Algorithm::EdDSA).with_custom_claims::<Value>();
     let token = server.token().subject(SUBJECT).sign();
-    let claims: Claims<Value> = block_on(validator.validate(&token)).expect("a good token");
+    let claims: Claims<Value> = block_on(validator.validate(&token)).expect("a valid token");
     assert!(claims.custom()["sub"] == SUBJECT);
     assert_holds_no_secret(&format!("{claims:?} {:?}", claims.registered()), &[token], "Claims");
 }
 
-/// A dropped secret is not left behind in memory: the process looks through its own.
+/// A dropped secret leaves no copy in memory: the process searches its own memory.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_dropped_secret_is_wiped() {
+fn dropped_secret_is_zeroized() {
     const MASK: u8 = 0x5a;
-    // The text is made at run time, and looked for in disguise, so that no copy of it is the test's own.
-    // It is long, and the same again and again, so that a buffer which grew would leave a part behind.
+    // The text is built at run time and searched for in masked form, so that the test itself holds no copy. It is long
+    // and periodic, so that a buffer that grew would leave a part of it behind.
     let period: Vec<u8> = (0..=255_u8).map(|at| (at.wrapping_mul(37) % 90 + 33) ^ MASK).collect();
     let disguised = period.repeat(8);
     let part = &disguised[16..48];
     let plain = || {
         let mut text = String::with_capacity(disguised.len());
-        disguised.iter().for_each(|octet| text.push(char::from(octet ^ MASK)));
+        disguised.iter().for_each(|byte| text.push(char::from(byte ^ MASK)));
         text
     };
     for secret in [Secret::from_text(plain()), Secret::new(plain().into_bytes())] {
         let secret = secret.expect("a secret");
-        assert!(is_in_memory(part, MASK), "a living secret is found");
+        assert!(is_in_memory(part, MASK), "a live secret is found");
         let issuer = Issuer::shared_secret("https://hs.example/", secret.clone());
-        let validator = Validator::new(Api::new(AUDIENCE, issuer)).expect("a good configuration");
+        let validator = Validator::new(Api::new(AUDIENCE, issuer)).expect("a valid configuration");
         drop((secret, validator));
     }
-    assert!(!is_in_memory(part, MASK), "a dropped secret is not");
+    assert!(!is_in_memory(part, MASK), "a dropped secret is not found");
 }
 
 #[cfg(target_os = "linux")]
@@ -488,7 +488,7 @@ fn is_in_memory(disguised: &[u8], mask: u8) -> bool {
                 window.is_some_and(|window| window.iter().zip(disguised).all(|(byte, masked)| byte ^ mask == *masked))
             };
             found |= memchr::memchr_iter(disguised[0] ^ mask, &buffer[..read]).any(matches);
-            // What was read must not be found again.
+            // The bytes that this function read must not be found again.
             buffer.fill(0);
         }
     }

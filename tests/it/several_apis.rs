@@ -1,4 +1,5 @@
-//! Several APIs in one process: tokens of one never pass the other, and a tenant's keys are fetched once.
+//! Several APIs in one process: a token of one is never accepted by the other, and the keys of a tenant are fetched
+//! once.
 
 use std::time::Duration;
 
@@ -17,13 +18,13 @@ fn remote(server: &TestIssuer) -> Issuer {
 }
 
 #[tokio::test]
-async fn public_keys_here_and_a_secret_there_never_mix() {
+async fn rejects_tokens_across_public_key_and_secret_apis() {
     let asymmetric = TestIssuer::auth0("northwind.eu.auth0.com");
     let symmetric = TestIssuer::named(asymmetric.issuer()).with_algorithms([Algorithm::HS256]);
     let orders = Validator::builder(Api::new(ORDERS, remote(&asymmetric))).with_fetch(asymmetric.clone()).build();
-    let orders = orders.expect("a good configuration");
+    let orders = orders.expect("a valid configuration");
     let secret = Issuer::shared_secret(symmetric.issuer(), Secret::from_text(symmetric.secret()));
-    let stock = Validator::new(Api::new(STOCK, secret)).expect("a good configuration");
+    let stock = Validator::new(Api::new(STOCK, secret)).expect("a valid configuration");
 
     let (rs, hs) = (asymmetric.token(), symmetric.token());
     assert!(orders.validate(&rs.clone().audience(ORDERS).sign()).await.is_ok());
@@ -39,15 +40,15 @@ async fn public_keys_here_and_a_secret_there_never_mix() {
 }
 
 #[tokio::test]
-async fn one_key_source_serves_every_api_of_a_tenant() {
+async fn apis_of_one_tenant_share_one_key_source() {
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
     let tenant = remote(&server);
     let orders = Validator::builder(Api::new(ORDERS, tenant.clone())).with_fetch(server.clone()).build();
-    let orders = orders.expect("a good configuration");
+    let orders = orders.expect("a valid configuration");
     let stock = Validator::builder(Api::new(STOCK, tenant.clone().with_domain("https://login.northwind.com/")));
-    let stock = stock.with_keys_of(&orders).build().expect("a good configuration");
+    let stock = stock.with_keys_of(&orders).build().expect("a valid configuration");
     let third = Validator::builder(Api::new("https://third.northwind.com", tenant)).with_keys_of(&stock).build();
-    let third = third.expect("a good configuration");
+    let third = third.expect("a valid configuration");
 
     let token = |audience: &str| server.token().audience(audience).sign();
     assert!(orders.validate(&token(ORDERS)).await.is_ok());
@@ -59,7 +60,7 @@ async fn one_key_source_serves_every_api_of_a_tenant() {
 }
 
 #[tokio::test]
-async fn issuers_and_algorithms_stay_each_apis_own() {
+async fn shared_keys_leave_issuers_and_algorithms_separate() {
     let server = TestIssuer::auth0("northwind.eu.auth0.com").with_algorithms([Algorithm::RS256, Algorithm::ES256]);
     let other = TestIssuer::auth0("fabrikam.eu.auth0.com");
     let both = remote(&server).with_algorithms([Algorithm::RS256, Algorithm::ES256]);
@@ -67,11 +68,11 @@ async fn issuers_and_algorithms_stay_each_apis_own() {
     let narrow = Validator::builder(Api::new(STOCK, remote(&server))).with_keys_of(&orders).build().expect("good");
     let es = || server.token().algorithm(Algorithm::ES256);
     assert!(orders.validate(&es().audience(ORDERS).sign()).await.is_ok());
-    let refused = narrow.validate(&es().audience(STOCK).sign()).await;
-    assert_eq!(refused.unwrap_err(), Rejection::Algorithm { algorithm: Algorithm::ES256 });
+    let rejected = narrow.validate(&es().audience(STOCK).sign()).await;
+    assert_eq!(rejected.unwrap_err(), Rejection::Algorithm { algorithm: Algorithm::ES256 });
     assert_eq!(server.fetches(), 1);
 
-    // Another place, or an algorithm that the source does not serve: a source of its own.
+    // Another URL, or an algorithm that the source does not support, gets its own source.
     let apart = Validator::builder(Api::new(STOCK, remote(&other))).with_keys_of(&orders).with_fetch(other.clone());
     let apart = apart.build().expect("good");
     assert!(apart.validate(&other.token().audience(STOCK).sign()).await.is_ok());
@@ -100,7 +101,7 @@ fn minute() -> RefreshPolicy {
 async fn shared(theirs: RefreshPolicy, own: RefreshPolicy, share: Share) -> Result<(), Vec<SettingError>> {
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
     let orders = Validator::builder(Api::new(ORDERS, remote(&server))).with_fetch(server.clone());
-    let orders = orders.with_refresh_policy(theirs).build().expect("a good configuration");
+    let orders = orders.with_refresh_policy(theirs).build().expect("a valid configuration");
     let stock = Validator::builder(Api::new(STOCK, remote(&server))).with_refresh_policy(own);
     let stock = share(stock, &orders).build().map_err(|error| error.errors().to_vec())?;
     assert!(orders.validate(&server.token().audience(ORDERS).sign()).await.is_ok());
@@ -109,13 +110,13 @@ async fn shared(theirs: RefreshPolicy, own: RefreshPolicy, share: Share) -> Resu
     Ok(())
 }
 
-fn refused(violation: RefreshPolicyError) -> Result<(), Vec<SettingError>> {
+fn rejected(violation: RefreshPolicyError) -> Result<(), Vec<SettingError>> {
     let problem = SettingErrorKind::RefreshPolicy(violation);
     Err(vec![SettingError::new("issuer \"https://northwind.eu.auth0.com/\" refresh policy", problem)])
 }
 
 #[tokio::test]
-async fn refuses_to_share_keys_under_another_refresh_policy() {
+async fn rejects_shared_keys_under_another_refresh_policy() {
     let new = RefreshPolicy::new;
     let hooked = new().with_event_hook(|_| {});
     for (theirs, own) in [
@@ -125,8 +126,8 @@ async fn refuses_to_share_keys_under_another_refresh_policy() {
         (hooked.clone(), new().with_event_hook(|_| {})),
         (new(), new().dangerous_unbounded_staleness()),
     ] {
-        assert_eq!(shared(theirs.clone(), own.clone(), KEYS).await, refused(RefreshPolicyError::SharedPolicyDiffers));
-        assert_eq!(shared(theirs, own, KEYS_AND_POLICY).await, Ok(()), "the caller says so");
+        assert_eq!(shared(theirs.clone(), own.clone(), KEYS).await, rejected(RefreshPolicyError::SharedPolicyDiffers));
+        assert_eq!(shared(theirs, own, KEYS_AND_POLICY).await, Ok(()), "the policy is shared as well");
     }
     for same in [new(), minute(), hooked, new().dangerous_accept_private_keys()] {
         assert_eq!(shared(same.clone(), same, KEYS).await, Ok(()));
@@ -134,7 +135,7 @@ async fn refuses_to_share_keys_under_another_refresh_policy() {
 }
 
 #[tokio::test]
-async fn no_dangerous_setting_is_taken_over_with_shared_keys() {
+async fn shared_keys_take_over_no_dangerous_setting() {
     let new = RefreshPolicy::new;
     for dangerous in [
         RefreshPolicy::dangerous_unbounded_staleness,
@@ -145,7 +146,7 @@ async fn no_dangerous_setting_is_taken_over_with_shared_keys() {
             for own in [new(), minute()] {
                 assert_eq!(
                     shared(dangerous(new()), own, share).await,
-                    refused(RefreshPolicyError::SharedPolicyDangerous)
+                    rejected(RefreshPolicyError::SharedPolicyDangerous)
                 );
             }
             assert_eq!(shared(dangerous(new()), dangerous(new()), share).await, Ok(()));
@@ -154,71 +155,71 @@ async fn no_dangerous_setting_is_taken_over_with_shared_keys() {
     }
     let both = new().dangerous_accept_empty_set().dangerous_accept_private_keys();
     let one = new().dangerous_accept_empty_set();
-    assert_eq!(shared(both, one, KEYS_AND_POLICY).await, refused(RefreshPolicyError::SharedPolicyDangerous));
+    assert_eq!(shared(both, one, KEYS_AND_POLICY).await, rejected(RefreshPolicyError::SharedPolicyDangerous));
 }
 
 #[tokio::test]
-async fn of_several_sources_the_one_under_the_same_policy_is_shared() {
+async fn shares_the_source_with_the_same_policy() {
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
     let builder = |policy| {
         let builder = Validator::builder(Api::new(ORDERS, remote(&server))).with_fetch(server.clone());
         builder.with_refresh_policy(policy)
     };
-    let slow = builder(RefreshPolicy::new()).build().expect("a good configuration");
-    let fast = builder(minute()).build().expect("a good configuration");
+    let slow = builder(RefreshPolicy::new()).build().expect("a valid configuration");
+    let fast = builder(minute()).build().expect("a valid configuration");
     let both = builder(minute()).with_keys_of(&slow).with_keys_of(&fast).build().expect("one has the same policy");
     assert!(both.validate(&server.token().audience(ORDERS).sign()).await.is_ok());
     assert_eq!(server.fetches(), 2);
 }
 
 #[tokio::test]
-async fn secrets_are_swapped_without_a_restart() {
+async fn replaces_secrets_without_a_restart() {
     let server = || TestIssuer::new().with_algorithms([Algorithm::HS256]);
     let (old, new) = (server(), server());
     let secret = |server: &TestIssuer| Secret::from_text(server.secret()).expect("a secret");
     let source = SecretSource::new(secret(&old));
     let api = Api::new("https://api.test/", Issuer::shared_secrets(old.issuer(), &source));
-    let validator = Validator::new(api).expect("a good configuration");
+    let validator = Validator::new(api).expect("a valid configuration");
     let good = async |server: &TestIssuer| validator.validate(&server.token().sign()).await.map(|_| ());
 
     assert_eq!((good(&old).await, good(&new).await), (Ok(()), Err(Rejection::Signature)));
-    source.replace([secret(&new), secret(&old)]).expect("two good secrets");
+    source.replace([secret(&new), secret(&old)]).expect("two valid secrets");
     assert_eq!((good(&old).await, good(&new).await), (Ok(()), Ok(())));
-    source.replace([secret(&new)]).expect("a good secret");
+    source.replace([secret(&new)]).expect("a valid secret");
     assert_eq!((good(&old).await, good(&new).await), (Err(Rejection::Signature), Ok(())));
     assert!(source.replace([Secret::from_text("too short").expect("a text")]).is_err());
-    assert_eq!(good(&new).await, Ok(()), "what cannot be used changes nothing");
+    assert_eq!(good(&new).await, Ok(()), "an unusable secret changes nothing");
     assert!(!format!("{source:?} {validator:?}").contains(&new.secret()));
 }
 
-/// A validator that is built later binds the secrets of the source again.
+/// A validator that is built later binds the secrets of the same source again.
 #[tokio::test]
-async fn a_replaced_secret_does_not_come_back() {
+async fn replaced_secret_stays_replaced_for_later_validators() {
     let server = || TestIssuer::new().with_algorithms([Algorithm::HS256]);
     let (old, new) = (server(), server());
     let secret = |server: &TestIssuer| Secret::from_text(server.secret()).expect("a secret");
     let source = SecretSource::new(secret(&old));
     let issuer = || Issuer::shared_secrets(old.issuer(), &source);
-    let first = Validator::new(Api::new("https://api.test/", issuer())).expect("a good configuration");
-    source.replace([secret(&new)]).expect("a good secret");
+    let first = Validator::new(Api::new("https://api.test/", issuer())).expect("a valid configuration");
+    source.replace([secret(&new)]).expect("a valid secret");
     let later = issuer().with_algorithms([Algorithm::HS256, Algorithm::HS512]);
-    let later = Validator::new(Api::new("https://api.test/", later)).expect("a good configuration");
+    let later = Validator::new(Api::new("https://api.test/", later)).expect("a valid configuration");
     for validator in [&first, &later] {
         assert_eq!(validator.validate(&old.token().sign()).await.map(drop), Err(Rejection::Signature));
         assert_eq!(validator.validate(&new.token().sign()).await.map(drop), Ok(()));
     }
 }
 
-/// The whole table of two secrets: which `kid` leads to which, whatever order they are given in.
+/// All combinations of two secrets: which `kid` selects which secret, in either order.
 #[tokio::test]
-async fn a_secret_is_found_by_its_kid_and_by_no_other() {
+async fn secret_is_selected_by_its_kid_only() {
     let server = || TestIssuer::new().with_algorithms([Algorithm::HS256]);
-    let (one, two, stranger) = (server(), server(), server());
+    let (one, two, other_issuer) = (server(), server(), server());
     let (ok, signature) = (Ok(()), Err(Rejection::Signature));
     let key = |cause| Err(Rejection::Key(cause));
     let (unknown, ambiguous) = (key(KeyNotFound::Unknown { age: None }), key(KeyNotFound::Ambiguous));
-    // Under which ids the two secrets are; then for tokens of the first, the second and a stranger the verdicts without
-    // `kid`, under "1", "2" and "3".
+    // The kids of the two secrets; then, for tokens of the first, the second and another issuer, the results without
+    // `kid` and under "1", "2" and "3".
     let table = [
         (
             [Some("1"), Some("2")],
@@ -251,8 +252,8 @@ async fn a_secret_is_found_by_its_kid_and_by_no_other() {
         for order in [[0, 1], [1, 0]] {
             let issuer = Issuer::shared_secret(one.issuer(), secrets[order[0]].clone());
             let api = Api::new("https://api.test/", issuer.with_secret(secrets[order[1]].clone()));
-            let validator = Validator::new(api).expect("a good configuration");
-            for (server, outcomes) in [&one, &two, &stranger].into_iter().zip(outcomes) {
+            let validator = Validator::new(api).expect("a valid configuration");
+            for (server, outcomes) in [&one, &two, &other_issuer].into_iter().zip(outcomes) {
                 for (kid, outcome) in [None, Some("1"), Some("2"), Some("3")].into_iter().zip(outcomes) {
                     let token = server.token().without_kid();
                     let token = kid.map_or(token.clone(), |kid| token.header("kid", kid));

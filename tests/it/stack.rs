@@ -1,4 +1,4 @@
-//! A service behind layers, and what it answers.
+//! Sends requests through layers to a test service.
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -11,35 +11,35 @@ use tower_bearer::keys::KeySet;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Claims, Issuer};
 
-/// The audience of the testing kit's tokens.
+/// The default audience of the test issuer's tokens.
 pub(crate) const AUDIENCE: &str = "https://api.test/";
 
 pub(crate) type Body = Full<Bytes>;
 
-/// The root of the repository.
+/// Returns the root of the repository.
 pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The server's public keys, given by hand.
+/// Returns an issuer with the test issuer's public keys as static keys.
 pub(crate) fn trusted(server: &TestIssuer) -> Issuer {
     Issuer::static_keys(server.issuer(), KeySet::from_jwks(server.jwks()))
 }
 
-/// Status, headers and body of an answer.
+/// Status, headers and body of a response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct TestResponse {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
 }
 
-impl Answer {
+impl TestResponse {
     pub(crate) fn challenge(&self) -> &str {
         self.headers.get("www-authenticate").map_or("", |value| value.to_str().expect("ASCII"))
     }
 
-    pub(crate) async fn of<B: http_body::Body<Error: std::fmt::Debug>>(response: Response<B>) -> Self {
+    pub(crate) async fn from_response<B: http_body::Body<Error: std::fmt::Debug>>(response: Response<B>) -> Self {
         use http_body_util::BodyExt as _;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("a body").to_bytes();
@@ -51,8 +51,8 @@ impl Answer {
     }
 }
 
-/// Sends one request through `layer` to a service that tells the subject.
-pub(crate) async fn through<L>(layer: L, request: Request<Body>) -> Answer
+/// Sends one request through `layer` to a service that responds with the subject.
+pub(crate) async fn send_through<L>(layer: L, request: Request<Body>) -> TestResponse
 where
     L: Layer<tower::util::BoxCloneService<Request<Body>, Response<Body>, Infallible>>,
     L::Service: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
@@ -62,17 +62,17 @@ where
         Ok::<_, Infallible>(Response::new(Full::from(subject.to_owned())))
     });
     let service = layer.layer(tower::util::BoxCloneService::new(inner));
-    Answer::of(service.oneshot(request).await.expect("infallible")).await
+    TestResponse::from_response(service.oneshot(request).await.expect("infallible")).await
 }
 
-/// A request with a bearer token.
-pub(crate) fn bearing(token: &str) -> http::request::Builder {
+/// Returns the builder of a request with a bearer token.
+pub(crate) fn bearer_request(token: &str) -> http::request::Builder {
     Request::get("/").header("authorization", format!("Bearer {token}"))
 }
 
-/// A request with a bearer token and nothing else.
-pub(crate) fn with_token(token: &str) -> Request<Body> {
-    bearing(token).body(Body::default()).expect("a request")
+/// Returns a request with a bearer token and an empty body.
+pub(crate) fn request_with_token(token: &str) -> Request<Body> {
+    bearer_request(token).body(Body::default()).expect("a request")
 }
 
 pub(crate) const OK: u16 = StatusCode::OK.as_u16();

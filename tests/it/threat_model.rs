@@ -1,16 +1,16 @@
-//! The guide's tables name tests that exist, and every rule.
+//! The tables of the threat model name only tests that exist, and every rule.
 
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::gate;
+use crate::stack;
 
 const GUIDE: &str = include_str!("../../src/guide/threat_model.md");
 
-/// Rules of the list that the tables follow.
+/// The rules of the list that the tables follow.
 const RULES: std::ops::RangeInclusive<u32> = 1..=130;
 
-/// The cells of each row of a table whose first cell is a number, or a range of numbers.
+/// Returns the cells of each row of a table whose first cell is a number or a range of numbers.
 fn rows() -> impl Iterator<Item = Vec<&'static str>> {
     let cells = |line: &'static str| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>();
     let is_row =
@@ -19,7 +19,7 @@ fn rows() -> impl Iterator<Item = Vec<&'static str>> {
 }
 
 #[test]
-fn every_rule_has_its_row() {
+fn every_rule_has_a_row() {
     let mut seen = BTreeSet::new();
     for row in rows() {
         for range in row[0].split(", ") {
@@ -33,8 +33,8 @@ fn every_rule_has_its_row() {
 
 /// A name in backquotes after a file's name is a test in that file.
 #[test]
-fn every_test_that_is_named_exists() {
-    let root = gate::repository();
+fn every_named_test_exists() {
+    let root = stack::repository();
     let mut named = 0;
     for line in GUIDE.lines().filter(|line| line.starts_with('|')) {
         let mut file = None;

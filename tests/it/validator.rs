@@ -1,4 +1,4 @@
-//! The verdict from outside: order of the checks, routing, hosts, custom claims, the application's own checks.
+//! `Validator`: order of the checks, selection of the issuer, hosts, custom claims, custom checks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,24 +14,24 @@ use tower_bearer::testing::{TestIssuer, TokenBuilder};
 use tower_bearer::token::{Part, TokenError};
 use tower_bearer::{Algorithm, Api, Claims, Issuer, Rejection, RejectionKind, Requirement, Secret, Validator};
 
-/// The audience of the testing kit's tokens.
+/// The default audience of the test issuer's tokens.
 const AUDIENCE: &str = "https://api.test/";
 
-/// The server's public keys, given by hand.
+/// Returns an issuer with the test issuer's public keys as static keys.
 fn trusted(server: &TestIssuer) -> Issuer {
     Issuer::static_keys(server.issuer(), KeySet::from_jwks(server.jwks()))
 }
 
 fn validator(server: &TestIssuer) -> Validator {
-    Validator::new(Api::new(AUDIENCE, trusted(server))).expect("a good configuration")
+    Validator::new(Api::new(AUDIENCE, trusted(server))).expect("a valid configuration")
 }
 
-async fn refused(validator: &Validator, token: TokenBuilder) -> Rejection {
-    validator.validate(&token.sign()).await.expect_err("a refusal")
+async fn rejected(validator: &Validator, token: TokenBuilder) -> Rejection {
+    validator.validate(&token.sign()).await.expect_err("a rejection")
 }
 
 #[tokio::test]
-async fn every_algorithm_verifies_and_a_changed_signature_does_not() {
+async fn every_algorithm_verifies_and_rejects_a_changed_signature() {
     for algorithm in Algorithm::ALL {
         let server = TestIssuer::new().with_algorithms([algorithm]);
         let issuer = if algorithm.is_symmetric() {
@@ -40,35 +40,39 @@ async fn every_algorithm_verifies_and_a_changed_signature_does_not() {
             trusted(&server)
         };
         let validator =
-            Validator::new(Api::new(AUDIENCE, issuer.with_algorithms([algorithm]))).expect("a good configuration");
+            Validator::new(Api::new(AUDIENCE, issuer.with_algorithms([algorithm]))).expect("a valid configuration");
         let claims = validator.validate(&server.token().sign()).await;
         assert_eq!(claims.map(|claims| claims.header().algorithm()), Ok(algorithm));
         assert_eq!(
-            refused(&validator, server.token().with_broken_signature()).await,
+            rejected(&validator, server.token().with_broken_signature()).await,
             Rejection::Signature,
             "{algorithm}"
         );
-        let stranger = TestIssuer::new().with_algorithms([algorithm]);
-        assert_eq!(refused(&validator, server.token().signed_by(&stranger)).await, Rejection::Signature, "{algorithm}");
+        let other_issuer = TestIssuer::new().with_algorithms([algorithm]);
+        assert_eq!(
+            rejected(&validator, server.token().signed_by(&other_issuer)).await,
+            Rejection::Signature,
+            "{algorithm}"
+        );
     }
 }
 
-/// An issuer's tokens carry the same header, and one that was read before is not read again.
+/// Tokens of one issuer have the same header, and a header that was parsed before is not parsed again.
 #[tokio::test]
-async fn a_header_that_was_read_before_changes_no_verdict() {
+async fn cached_header_changes_no_decision() {
     let server = TestIssuer::new();
-    let stranger = TestIssuer::named(server.issuer());
+    let other_issuer = TestIssuer::named(server.issuer());
     let genuine = || server.token().subject("ann");
     let seasoned =
         Validator::builder(Api::new(AUDIENCE, trusted(&server))).without_token_cache().build().expect("good");
     let good = genuine().sign();
-    let first = seasoned.validate(&good).await.expect("a good token").header().clone();
+    let first = seasoned.validate(&good).await.expect("a valid token").header().clone();
     for token in [
         genuine(),
         genuine().expired(),
         genuine().audience("https://other.test/"),
         genuine().with_broken_signature(),
-        genuine().signed_by(&stranger),
+        genuine().signed_by(&other_issuer),
         genuine().raw_payload("[]"),
         genuine().typ("logout+jwt"),
         genuine().typ("at+jwt"),
@@ -92,53 +96,53 @@ async fn a_header_that_was_read_before_changes_no_verdict() {
 }
 
 #[tokio::test]
-async fn the_first_failure_wins_in_the_fixed_order() {
+async fn returns_the_first_failure_in_the_fixed_order() {
     let server = TestIssuer::new();
-    let stranger = TestIssuer::named("https://stranger.test/");
+    let other_issuer = TestIssuer::named("https://stranger.test/");
     let validator = validator(&server);
-    // Each line has the fault of its own stage and those of all later ones.
-    let hopeless = || stranger.token().audience("https://other.test/").expired().with_broken_signature();
-    let ours = || hopeless().issuer(server.issuer());
+    // Each line has the error of its own stage and those of all later stages.
+    let all_errors = || other_issuer.token().audience("https://other.test/").expired().with_broken_signature();
+    let ours = || all_errors().issuer(server.issuer());
     let long = "x".repeat(20_000);
     assert_eq!(
         validator.validate(&long).await.unwrap_err(),
         Rejection::Token(TokenError::TooLong { length: 20_000, limit: 16_384 })
     );
     assert_eq!(
-        refused(&validator, hopeless().header("crit", ["exp"])).await,
+        rejected(&validator, all_errors().header("crit", ["exp"])).await,
         Rejection::Token(TokenError::CriticalHeader)
     );
     assert_eq!(
-        refused(&validator, hopeless().header("alg", "HS256")).await,
+        rejected(&validator, all_errors().header("alg", "HS256")).await,
         Rejection::Issuer(IssuerError::Unknown { near: None })
     );
     assert_eq!(
-        refused(&validator, ours().header("alg", "HS256")).await,
+        rejected(&validator, ours().header("alg", "HS256")).await,
         Rejection::Algorithm { algorithm: Algorithm::HS256 }
     );
     assert_eq!(
-        refused(&validator, ours().kid("nobody")).await,
+        rejected(&validator, ours().kid("nobody")).await,
         Rejection::UnverifiedClaims(ClaimError::Audience(ClaimErrorReason::Mismatch))
     );
     assert_eq!(
-        refused(&validator, ours().audience(AUDIENCE).kid("nobody")).await,
+        rejected(&validator, ours().audience(AUDIENCE).kid("nobody")).await,
         Rejection::UnverifiedClaims(ClaimError::Expired)
     );
     let current = || ours().audience(AUDIENCE).expires_in(Duration::from_secs(60)).claim("nbf", "no date");
-    assert_eq!(refused(&validator, current().kid("nobody")).await, Rejection::Key(KeyNotFound::Unknown { age: None }));
-    assert_eq!(refused(&validator, current().kid(&server.kid())).await, Rejection::Signature);
+    assert_eq!(rejected(&validator, current().kid("nobody")).await, Rejection::Key(KeyNotFound::Unknown { age: None }));
+    assert_eq!(rejected(&validator, current().kid(&server.kid())).await, Rejection::Signature);
     let genuine = || server.token().claim("nbf", "no date").claim("at_hash", "x");
-    assert_eq!(refused(&validator, genuine().typ("logout+jwt")).await, Rejection::Claims(ClaimError::TokenType));
-    assert_eq!(refused(&validator, genuine()).await, Rejection::Claims(ClaimError::NotBefore));
+    assert_eq!(rejected(&validator, genuine().typ("logout+jwt")).await, Rejection::Claims(ClaimError::TokenType));
+    assert_eq!(rejected(&validator, genuine()).await, Rejection::Claims(ClaimError::NotBefore));
     assert_eq!(
-        refused(&validator, genuine().without("nbf")).await,
+        rejected(&validator, genuine().without("nbf")).await,
         Rejection::Claims(ClaimError::IdToken { marker: "at_hash" })
     );
     assert!(validator.validate(&server.token().sign()).await.is_ok());
 }
 
 #[tokio::test]
-async fn says_whether_the_signature_was_looked_at() {
+async fn rejection_shows_whether_the_signature_was_checked() {
     let server = TestIssuer::new();
     let validator = validator(&server);
     for (token, checked) in [
@@ -147,12 +151,12 @@ async fn says_whether_the_signature_was_looked_at() {
         (server.token().with_broken_signature(), true),
         (server.token().typ("x"), true),
     ] {
-        assert_eq!(refused(&validator, token).await.signature_checked(), checked);
+        assert_eq!(rejected(&validator, token).await.signature_checked(), checked);
     }
 }
 
 #[tokio::test]
-async fn hints_at_common_slips() {
+async fn hint_names_common_mistakes() {
     let server = TestIssuer::new();
     let validator = validator(&server);
     let opaque = validator.validate("2YotnFZFEjr1zCsicMWpAA").await.unwrap_err();
@@ -164,15 +168,15 @@ async fn hints_at_common_slips() {
         ("https://ISSUER.test/", NearMiss::Case, "iss differs"),
         ("http://issuer.test/", NearMiss::Scheme, "iss differs"),
     ] {
-        let rejection = refused(&validator, server.token().issuer(iss)).await;
+        let rejection = rejected(&validator, server.token().issuer(iss)).await;
         assert_eq!(rejection, Rejection::Issuer(IssuerError::Unknown { near: Some(near) }), "{iss}");
         assert!(rejection.hint().is_some_and(|text| text.starts_with(hint)), "{iss}");
     }
-    assert_eq!(refused(&validator, server.token().issuer("https://other.test/")).await.hint(), None);
+    assert_eq!(rejected(&validator, server.token().issuer("https://other.test/")).await.hint(), None);
 }
 
 #[tokio::test]
-async fn tokens_that_can_be_read_two_ways_are_refused() {
+async fn rejects_ambiguous_tokens() {
     let server = TestIssuer::new();
     let validator = validator(&server);
     for (token, error) in [
@@ -187,13 +191,13 @@ async fn tokens_that_can_be_read_two_ways_are_refused() {
         (server.token().unsigned(), TokenError::Empty { part: Part::Signature }),
         (server.token().unsigned().with_signature(*b"x"), TokenError::AlgorithmUnknown),
     ] {
-        assert_eq!(refused(&validator, token).await, Rejection::Token(error));
+        assert_eq!(rejected(&validator, token).await, Rejection::Token(error));
     }
 }
 
-/// What a header may hold is the layer's question (RFC 6750 §2.1).
+/// The layer decides which characters a header may contain (RFC 6750 §2.1).
 #[tokio::test]
-async fn a_text_that_no_header_may_hold_is_no_token() {
+async fn rejects_text_that_no_header_can_carry() {
     let server = TestIssuer::new();
     let validator = validator(&server);
     let token = server.token().sign();
@@ -215,47 +219,47 @@ async fn a_text_that_no_header_may_hold_is_no_token() {
 }
 
 #[tokio::test]
-async fn public_keys_never_serve_as_secrets() {
+async fn rejects_a_token_signed_with_the_public_key_as_secret() {
     let server = TestIssuer::new();
-    let rejection = refused(&validator(&server), server.token().hs256_with_public_key()).await;
+    let rejection = rejected(&validator(&server), server.token().hs256_with_public_key()).await;
     assert_eq!(rejection, Rejection::Algorithm { algorithm: Algorithm::HS256 });
 }
 
 #[tokio::test]
-async fn one_issuer_never_speaks_for_another() {
+async fn rejects_a_token_signed_by_another_configured_issuer() {
     let (a, b) = (TestIssuer::named("https://a.test/"), TestIssuer::named("https://b.test/"));
     let api = Api::new(AUDIENCE, trusted(&a)).with_issuer(trusted(&b));
-    let validator = Validator::new(api).expect("a good configuration");
+    let validator = Validator::new(api).expect("a valid configuration");
     assert_eq!(validator.validate(&a.token().sign()).await.unwrap().issuer(), "https://a.test/");
     assert_eq!(validator.validate(&b.token().sign()).await.unwrap().issuer(), "https://b.test/");
     assert_eq!(
-        refused(&validator, b.token().issuer("https://a.test/")).await,
+        rejected(&validator, b.token().issuer("https://a.test/")).await,
         Rejection::Key(KeyNotFound::Unknown { age: None })
     );
-    assert_eq!(refused(&validator, a.token().signed_by(&b)).await, Rejection::Signature);
+    assert_eq!(rejected(&validator, a.token().signed_by(&b)).await, Rejection::Signature);
 }
 
 #[tokio::test]
-async fn every_domain_of_a_tenant_is_its_own_issuer() {
+async fn accepts_only_listed_domains_of_a_tenant() {
     let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
     let login = tenant.custom_domain("https://login.northwind.com/");
-    let validator =
-        Validator::new(Api::new(AUDIENCE, trusted(&tenant).with_domain(login.issuer()))).expect("a good configuration");
+    let validator = Validator::new(Api::new(AUDIENCE, trusted(&tenant).with_domain(login.issuer())))
+        .expect("a valid configuration");
     for domain in [&tenant, &login] {
         assert_eq!(validator.validate(&domain.token().sign()).await.unwrap().issuer(), domain.issuer());
     }
     let unlisted = tenant.custom_domain("https://shop.northwind.com/");
-    assert_eq!(refused(&validator, unlisted.token()).await, Rejection::Issuer(IssuerError::Unknown { near: None }));
+    assert_eq!(rejected(&validator, unlisted.token()).await, Rejection::Issuer(IssuerError::Unknown { near: None }));
 }
 
 #[tokio::test]
-async fn the_host_decides_the_domain() {
+async fn host_selects_the_domain() {
     let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
     let login = tenant.custom_domain("https://login.northwind.com/");
     let issuer = trusted(&tenant).with_domain(login.issuer());
     let bound =
         Api::new(AUDIENCE, issuer.clone()).with_issuer_for_host("api.brand-a.com", "https://login.northwind.com/");
-    let validator = Validator::new(bound).expect("a good configuration");
+    let validator = Validator::new(bound).expect("a valid configuration");
     let token = login.token().sign();
     for host in ["api.brand-a.com", "API.Brand-A.com:8443"] {
         assert!(validator.validate_for(&token, host).await.is_ok(), "{host}");
@@ -272,7 +276,7 @@ async fn the_host_decides_the_domain() {
     assert_eq!(validator.validate(&token).await.unwrap_err(), Rejection::Issuer(IssuerError::UnknownHost));
     assert_eq!(validator.validate_for(&token, "api brand").await.unwrap_err(), Rejection::Host(HostError::Malformed));
 
-    let identity = Validator::new(Api::new(AUDIENCE, issuer).with_issuer_from_host()).expect("a good configuration");
+    let identity = Validator::new(Api::new(AUDIENCE, issuer).with_issuer_from_host()).expect("a valid configuration");
     assert!(identity.validate_for(&token, "login.northwind.com").await.is_ok());
     assert!(identity.validate_for(&canonical, "northwind.eu.auth0.com").await.is_ok());
     assert_eq!(
@@ -288,7 +292,7 @@ struct Northwind {
 }
 
 #[tokio::test]
-async fn the_applications_claims_are_read_last() {
+async fn custom_claims_are_parsed_last() {
     let server = TestIssuer::new();
     let typed = validator(&server).with_custom_claims::<Northwind>();
     let good = server.token().claim("https://northwind.com/department", "sales");
@@ -311,7 +315,7 @@ async fn the_applications_claims_are_read_last() {
 }
 
 #[tokio::test]
-async fn checks_have_the_last_word_and_survive_a_change_of_claims() {
+async fn custom_checks_run_last_and_survive_a_change_of_claims() {
     let server = TestIssuer::new();
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);
@@ -330,48 +334,48 @@ async fn checks_have_the_last_word_and_survive_a_change_of_claims() {
 }
 
 #[tokio::test]
-async fn rules_of_the_api_are_applied() {
+async fn settings_of_the_api_are_applied() {
     let server = TestIssuer::new();
     let with = |change: fn(Api) -> Api| {
-        Validator::new(change(Api::new(AUDIENCE, trusted(&server)))).expect("a good configuration")
+        Validator::new(change(Api::new(AUDIENCE, trusted(&server)))).expect("a valid configuration")
     };
     let strict = with(|api| api.with_profile(Profile::Rfc9068));
     assert!(strict.validate(&server.token().rfc9068().sign()).await.is_ok());
-    assert_eq!(refused(&strict, server.token()).await, Rejection::Claims(ClaimError::TokenType));
+    assert_eq!(rejected(&strict, server.token()).await, Rejection::Claims(ClaimError::TokenType));
     let required = with(|api| api.with_required_claims(["org_id"]));
     assert!(required.validate(&server.token().organization("org_1").sign()).await.is_ok());
     assert_eq!(
-        refused(&required, server.token()).await,
+        rejected(&required, server.token()).await,
         Rejection::Claims(ClaimError::Required { claim: Arc::from("org_id"), reason: ClaimErrorReason::Missing })
     );
     let bound = server.token().claim("cnf", serde_json::json!({ "jkt": "x" }));
-    assert_eq!(refused(&with(|api| api), bound.clone()).await, Rejection::Claims(ClaimError::Confirmation));
+    assert_eq!(rejected(&with(|api| api), bound.clone()).await, Rejection::Claims(ClaimError::Confirmation));
     assert!(with(Api::dangerous_ignore_confirmation).validate(&bound.sign()).await.is_ok());
     let short = with(|api| api.with_max_token_bytes(256));
-    assert!(matches!(refused(&short, server.token()).await, Rejection::Token(TokenError::TooLong { limit: 256, .. })));
+    assert!(matches!(rejected(&short, server.token()).await, Rejection::Token(TokenError::TooLong { limit: 256, .. })));
     let second = with(|api| api.with_audience("https://second.test/"));
     assert!(second.validate(&server.token().audience("https://second.test/").sign()).await.is_ok());
 }
 
 #[tokio::test]
-async fn several_secrets_rotate() {
+async fn accepts_tokens_of_several_secrets() {
     let (old, new) =
         (TestIssuer::new().with_algorithms([Algorithm::HS256]), TestIssuer::new().with_algorithms([Algorithm::HS256]));
     let issuer = Issuer::shared_secret(old.issuer(), Secret::from_text(old.secret()))
         .with_secret(Secret::from_text(new.secret()));
-    let validator = Validator::new(Api::new(AUDIENCE, issuer)).expect("a good configuration");
+    let validator = Validator::new(Api::new(AUDIENCE, issuer)).expect("a valid configuration");
     for server in [&old, &new] {
         assert!(validator.validate(&server.token().sign()).await.is_ok());
         assert!(validator.validate(&server.token().kid("any").sign()).await.is_ok(), "a secret has no kid of its own");
     }
     let third = TestIssuer::new().with_algorithms([Algorithm::HS256]);
-    assert_eq!(refused(&validator, third.token()).await, Rejection::Signature);
+    assert_eq!(rejected(&validator, third.token()).await, Rejection::Signature);
 }
 
 #[tokio::test]
-async fn requirements_are_asked_of_verified_claims() {
+async fn requirements_are_checked_on_verified_claims() {
     let server = TestIssuer::new();
-    let claims = validator(&server).validate(&server.token().scope("read:orders").sign()).await.expect("a good token");
+    let claims = validator(&server).validate(&server.token().scope("read:orders").sign()).await.expect("a valid token");
     let now = tower_bearer::clock::Timestamp::from_secs(0);
     assert_eq!(Requirement::scope("read:orders").check(&claims, now, Duration::ZERO), Ok(()));
     let unmet = Requirement::scope("write:orders").check(&claims, now, Duration::ZERO);
@@ -382,11 +386,11 @@ async fn requirements_are_asked_of_verified_claims() {
 }
 
 #[test]
-fn a_validator_is_shared_between_threads_and_shows_no_secret() {
+fn validator_is_send_sync_and_debug_shows_no_secret() {
     fn shared<T: Clone + Send + Sync + 'static>(_: &T) {}
     let issuer =
         Issuer::shared_secret("https://hs.example/", Secret::from_text("a secret of more than thirty-two octets"));
-    let validator = Validator::new(Api::new(AUDIENCE, issuer.clone())).expect("a good configuration");
+    let validator = Validator::new(Api::new(AUDIENCE, issuer.clone())).expect("a valid configuration");
     shared(&validator);
     shared(&validator.clone().with_custom_claims::<Northwind>());
     let shown = format!("{validator:?} {issuer:?}");

@@ -1,5 +1,5 @@
-//! Key sets and discovery documents as providers and other projects' tests have them: what is usable of each (rules 52
-//! to 65).
+//! Key sets and discovery documents of providers and other projects' tests, and the usable keys of each (rules 52 to
+//! 65).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,19 +11,19 @@ use tower_bearer::keys::KeySet;
 use tower_bearer::testing::{FakeClock, FakeFetch, Reply};
 use tower_bearer::{Api, Issuer, Validator};
 
-use crate::kit::block_on;
+use crate::fixture::block_on;
 use crate::vectors;
 
 /// `file: usable keys, then the reason for each skipped one`, or `file: error`.
 const SAMPLES: &str = include_str!("../data/jwks_samples.txt");
 
 #[test]
-fn every_sample_has_exactly_these_usable_keys() {
+fn every_sample_has_the_listed_usable_keys() {
     let (Some(folder), Some(root)) = (vectors::path("jwks"), vectors::path("")) else { return };
     let mut found = BTreeMap::new();
     collect(&folder, &folder, &mut found);
     collect(&root, &root.join("oauth-sheriff"), &mut found);
-    // The others of its files are claims, and no key sets.
+    // The other files of this folder are claims, not key sets.
     found.retain(|file, _| !file.starts_with("oauth-sheriff/") || file.contains("jwks"));
     let expected: BTreeMap<String, String> = SAMPLES
         .lines()
@@ -60,16 +60,16 @@ fn describe(document: &[u8]) -> String {
     }
 }
 
-/// Rule 65: the issuer of the document is ours to the letter, and its `jwks_uri` is https.
+/// Rule 65: the issuer of the document equals the configured one exactly, and its `jwks_uri` is https.
 #[test]
-fn discovery_documents_of_providers() {
+fn accepts_discovery_documents_of_providers() {
     for (provider, keys, usable) in [
         ("auth0", "auth0", Some(2)),
         ("google", "google", Some(2)),
         ("okta", "okta", Some(2)),
         ("onelogin", "onelogin", Some(1)),
         ("keycloak", "keycloak", Some(1)),
-        // The issuer is a template, and no tenant's own.
+        // The issuer is a template and not that of a tenant.
         ("azure", "azure", None),
         // Plain http, and not on loopback.
         ("vault", "vault", None),
@@ -95,7 +95,7 @@ async fn usable_keys(issuer: &str, document: Vec<u8>, discovery: &serde_json::Va
     source.status().is_ready().then(|| source.status().usable_keys())
 }
 
-/// Rule 64: a redirect is an answer like any other that is no key set.
+/// Rule 64: a redirect is a response without a key set.
 #[test]
 fn redirects_are_not_followed() {
     block_on(async {

@@ -1,5 +1,5 @@
-//! Tink's cross-language claim cases: each claims set gets the `iss`, `aud` and `exp` that every API here wants, where
-//! it lacks them, and is signed anew.
+//! Tink's cross-language claim cases. Each claims set gets the `iss`, `aud` and `exp` that every API here requires, if
+//! it lacks them, and is signed again.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use tower_bearer::testing::FakeClock;
 use tower_bearer::{Algorithm, Api, Issuer, Secret, Validator};
 
 use crate::exceptions::Verdicts;
-use crate::kit::block_on;
+use crate::fixture::block_on;
 use crate::vectors;
 
-/// Stands where a case names none.
+/// Used if a case names no issuer or audience.
 const ISSUER: &str = "https://tink.example/";
 const AUDIENCE: &str = "https://api.example/";
 const NOW: f64 = 1_700_000_000.0;
 
 #[test]
-fn claim_cases_of_tink() {
+fn every_claim_case_of_tink_returns_the_expected_outcome() {
     let Some(text) = vectors::read("tink/jwt_validation_cases.json") else { return };
     let file: Value = serde_json::from_slice(&text).expect("the cases");
     let secret = file["key"]["k"].as_str().expect("a secret");
@@ -42,12 +42,12 @@ fn claim_cases_of_tink() {
         outcomes.record(id, case["valid"] == true, accepted);
     }
     outcomes.finish(21, 39);
-    // Not just refused, but for what the case is about.
+    // The token must be rejected for the reason of the case.
     let expected: Vec<&str> = include_str!("../data/refusals/tink.txt").lines().collect();
     assert_eq!(refusals, expected);
 }
 
-/// An API as a case's validator describes it; `None` if nobody could configure it.
+/// Returns the API that a case's validator describes; `None` if it cannot be configured.
 fn validator(case: &Value, secret: &str) -> Option<Validator> {
     let issuer = case["expected_issuer"].as_str().unwrap_or(ISSUER).trim_end();
     let issuer = Issuer::shared_secret(issuer, Secret::from_base64url(secret)).with_algorithms([Algorithm::HS256]);
@@ -61,9 +61,10 @@ fn validator(case: &Value, secret: &str) -> Option<Validator> {
     Validator::builder(api).with_clock(FakeClock::at(now)).build().ok()
 }
 
-/// The same header and payload octets, with the missing claims put before the first member.
+/// Returns the same header and payload bytes, with the missing claims inserted before the first member.
 ///
-/// No setting ends with a space: where a case's does, the token's value gets it instead, which is the same comparison.
+/// A setting cannot end with a space: if a case's setting does, the token's value gets the space instead, which is the
+/// same comparison.
 fn complete(token: &str, validator: &Value, secret: &str) -> String {
     let mut segments = token.split('.');
     let mut next = || segments.next().expect("a segment").to_owned();
@@ -85,7 +86,7 @@ fn complete(token: &str, validator: &Value, secret: &str) -> String {
             });
             [b"{", added.as_bytes(), &rest].concat()
         }
-        // Not UTF-8, and to be refused for that.
+        // Not UTF-8, and rejected for that reason.
         _ => payload,
     };
     let signed = format!("{header}.{}", BASE64_URL_SAFE_NO_PAD.encode(completed));
@@ -95,8 +96,8 @@ fn complete(token: &str, validator: &Value, secret: &str) -> String {
 }
 
 fn standard(secret: &str) -> String {
-    let octets = BASE64_URL_SAFE_NO_PAD.decode(secret).expect("base64url");
-    base64::prelude::BASE64_STANDARD.encode(octets)
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(secret).expect("base64url");
+    base64::prelude::BASE64_STANDARD.encode(bytes)
 }
 
 fn too_deep(levels: usize) -> String {
