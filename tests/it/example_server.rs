@@ -16,7 +16,7 @@ fn file() -> String {
 }
 
 fn read(file: &str) -> Result<Validator, String> {
-    Settings::parse(file, "server.toml").map(|settings| settings.validator).map_err(|faults| faults.to_string())
+    Settings::parse(file, "server.toml").map(|settings| settings.validator).map_err(|errors| errors.to_string())
 }
 
 /// Returns the error of the file after one change.
@@ -32,7 +32,7 @@ fn only(reason: &str) -> String {
 
 #[test]
 fn accepts_the_smallest_file() {
-    let settings = Settings::parse(&file(), "server.toml").map_err(|faults| faults.to_string()).expect("no faults");
+    let settings = Settings::parse(&file(), "server.toml").map_err(|errors| errors.to_string()).expect("no errors");
     assert_eq!(settings.listen, "127.0.0.1:0");
     assert!(settings.validator.is_ready());
 }
@@ -59,7 +59,7 @@ fn rejects_unknown_settings_and_the_sample_lists_all_known_ones() {
         ("[api]", "[jwks]\nrefresh = \"5m\"\n[api]", "jwks.refresh"),
     ] {
         let reason = rejected(from, to);
-        let known = reason.strip_prefix(&only(&format!("{table}: is no setting; known here: "))).expect(&reason);
+        let known = reason.strip_prefix(&only(&format!("{table}: is not a setting; known settings: "))).expect(&reason);
         for name in known.split(", ") {
             assert!(SAMPLE.contains(name), "{name} is not in the sample");
         }
@@ -90,8 +90,8 @@ fn syntax_error_has_the_line_number_and_no_text() {
 fn type_error_names_the_setting_and_hides_its_value() {
     for (from, to, reason) in [
         ("\"127.0.0.1:0\"", "8080", "listen: is not a string"),
-        ("[api]", "[api]\nleeway = 5", "api.leeway: is not a length of time, like \"5s\" or \"1h\""),
-        ("[api]", "[api]\nleeway = \"soon\"", "api.leeway: is not a length of time, like \"5s\" or \"1h\""),
+        ("[api]", "[api]\nleeway = 5", "api.leeway: is not a duration, like \"5s\" or \"1h\""),
+        ("[api]", "[api]\nleeway = \"soon\"", "api.leeway: is not a duration, like \"5s\" or \"1h\""),
         ("[api]", "[api]\nmax_token_bytes = -1", "api.max_token_bytes: is not a whole number from 0"),
         ("[api]", "[api]\nrequired_claims = \"sub\"", "api.required_claims: is not an array of strings"),
         ("[api]", "[api]\nissuer_from_host = \"yes\"", "api.issuer_from_host: is not true or false"),
@@ -114,19 +114,19 @@ fn missing_setting_is_named() {
         ("listen = \"127.0.0.1:0\"", "", "listen: is missing; it is a string"),
         ("audience = \"https://api.test/\"", "", "api.audience: is missing; it is a string, or an array of strings"),
         ("domains = [\"https://hs.test/\"]", "", "api.issuer[0].domains: is missing; it is an array of strings"),
-        ("\"https://api.test/\"", "[]", "api.audience: is empty; it lists what the issuer calls this API"),
+        ("\"https://api.test/\"", "[]", "api.audience: is empty; it lists the identifiers of this API at the issuer"),
         ("[\"https://hs.test/\"]", "[]", "api.issuer[0].domains: is empty; it lists the exact `iss` values"),
     ] {
         assert_eq!(rejected(from, to), only(reason));
     }
-    let reason = "api.issuer: there is none; every API needs at least one [[api.issuer]]";
+    let reason = "api.issuer: is missing; every API needs at least one [[api.issuer]]";
     assert_eq!(read("listen = \"127.0.0.1:0\"\n[api]\naudience = \"a\"\n").map(drop), Err(only(reason)));
 }
 
 #[test]
 fn rejects_more_than_one_source_of_keys() {
     let two = "jwks_uri = \"https://x.test/\"\nsecrets";
-    let reason = "api.issuer[0].jwks_uri: stands beside secrets; choose one";
+    let reason = "api.issuer[0].jwks_uri: is set together with secrets; choose one";
     assert_eq!(rejected("secrets", two), only(reason));
     let two = "hex = \"00\", utf8";
     let reason =
@@ -136,15 +136,15 @@ fn rejects_more_than_one_source_of_keys() {
 
 /// The faults of a file whose issuers are these, each by its start.
 #[track_caller]
-fn assert_faults(issuers: &str, expected: &[&str]) {
+fn assert_errors(issuers: &str, expected: &[&str]) {
     let file =
         format!("listen = \"127.0.0.1:0\"\n[api]\naudience = \"a\"\n{issuers}").replace("[issuer]", "[[api.issuer]]");
-    let faults = read(&file).map(drop).expect_err(issuers);
-    let lines: Vec<&str> = match faults.strip_prefix("the configuration has an error: ") {
+    let errors = read(&file).map(drop).expect_err(issuers);
+    let lines: Vec<&str> = match errors.strip_prefix("the configuration has an error: ") {
         Some(reason) => vec![reason],
-        None => faults.lines().skip(1).map(|line| line.trim_start_matches("  - ")).collect(),
+        None => errors.lines().skip(1).map(|line| line.trim_start_matches("  - ")).collect(),
     };
-    assert_eq!(lines.len(), expected.len(), "{faults}");
+    assert_eq!(lines.len(), expected.len(), "{errors}");
     for (line, start) in lines.iter().zip(expected) {
         assert!(line.starts_with(start), "{line}, not {start}");
     }
@@ -155,47 +155,47 @@ fn unreadable_keys_hide_no_other_error() {
     let at = "[issuer]\ndomains = [\"https://a.test/\"]\n";
     let file = "api.issuer[0].jwks_file: \"/nowhere\": ";
     let algorithms = "issuer \"https://a.test/\" algorithms: ";
-    assert_faults(
+    assert_errors(
         &format!("{at}jwks_file = \"/nowhere\"\nalgorithms = []"),
         &[file, &format!("{algorithms}lists no algorithm")],
     );
-    assert_faults(
+    assert_errors(
         &format!("{at}jwks_file = \"/nowhere\"\nalgorithms = [\"RS256\", \"HS256\"]"),
         &[file, &format!("{algorithms}HS256 needs a shared secret")],
     );
-    assert_faults(&format!("{at}jwks_file = \"/nowhere\"\nalgorithms = [\"ES256\"]"), &[file]);
+    assert_errors(&format!("{at}jwks_file = \"/nowhere\"\nalgorithms = [\"ES256\"]"), &[file]);
     let unset = "api.issuer[0].secrets[0].utf8_env: the environment variable";
     let secrets = "secrets = [{ utf8_env = \"TOWER_BEARER_UNSET\" }]";
-    assert_faults(
+    assert_errors(
         &format!("{at}{secrets}\nalgorithms = [\"RS256\"]"),
         &[unset, &format!("{algorithms}RS256 cannot be verified with a shared secret")],
     );
-    assert_faults(&format!("{at}{secrets}\nalgorithms = [\"HS512\"]"), &[unset]);
-    assert_faults(
+    assert_errors(&format!("{at}{secrets}\nalgorithms = [\"HS512\"]"), &[unset]);
+    assert_errors(
         &format!("{at}secrets = [{{ utf8 = 1 }}, {{ utf8 = \"short\" }}]"),
         &[
             "api.issuer[0].secrets[0].utf8: is not a string",
             "issuer \"https://a.test/\" secret 2 of 2: the secret has 5",
         ],
     );
-    assert_faults(&format!("{at}secrets = []"), &["api.issuer[0].secrets: is empty"]);
+    assert_errors(&format!("{at}secrets = []"), &["api.issuer[0].secrets: is empty"]);
 }
 
 #[test]
 fn two_sources_of_keys_are_both_checked() {
     let at = "[issuer]\ndomains = [\"https://a.test/\"]\n";
-    let two = "api.issuer[0].jwks_uri: stands beside jwks_file; choose one";
+    let two = "api.issuer[0].jwks_uri: is set together with jwks_file; choose one";
     let file = "api.issuer[0].jwks_file: \"/nowhere\": ";
     let plain = "issuer \"https://a.test/\" jwks_uri: plain http";
-    assert_faults(&format!("{at}jwks_uri = \"http://x.test/\"\njwks_file = \"/nowhere\""), &[two, file, plain]);
-    assert_faults(&format!("{at}jwks_uri = \"https://x.test/\"\njwks_file = \"/nowhere\""), &[two, file]);
+    assert_errors(&format!("{at}jwks_uri = \"http://x.test/\"\njwks_file = \"/nowhere\""), &[two, file, plain]);
+    assert_errors(&format!("{at}jwks_uri = \"https://x.test/\"\njwks_file = \"/nowhere\""), &[two, file]);
 }
 
 #[test]
 fn issuers_without_domains_are_numbered() {
     let missing = |at: usize| format!("api.issuer[{at}].domains: is missing");
-    assert_faults("[issuer]\n[issuer]\n", &[&missing(0), &missing(1)]);
-    assert_faults(
+    assert_errors("[issuer]\n[issuer]\n", &[&missing(0), &missing(1)]);
+    assert_errors(
         "[issuer]\n[issuer]\nalgorithms = [\"HS256\"]\njwks_uri = \"http://x.test/\"",
         &[
             &missing(0),
@@ -208,7 +208,7 @@ fn issuers_without_domains_are_numbered() {
 
 #[test]
 fn returns_all_errors_of_the_file_at_once_without_secrets() {
-    let faults = read(
+    let errors = read(
         r#"
         listen = "nowhere"
         lissten = "127.0.0.1:0"
@@ -236,18 +236,18 @@ fn returns_all_errors_of_the_file_at_once_without_secrets() {
         "#,
     )
     .map(drop)
-    .expect_err("faults");
-    let lines: Vec<&str> = faults.lines().collect();
+    .expect_err("errors");
+    let lines: Vec<&str> = errors.lines().collect();
     let expected = [
-        "listen: is no address to listen on",
+        "listen: is not an address to listen on",
         "api.issuer[0].algorithms: \"RS265\" is not a signature algorithm",
         "api.issuer[1].secrets[1].utf8: is not a string",
         "api.issuer[1].secrets[2].utf8_env: the environment variable",
         "api.issuer[2].jwks_file: \"/nowhere/keys.json\": ",
         "api.profile: is not",
-        "api.max_age: is not a length of time",
+        "api.max_age: is not a duration",
         "jwks.max_keys: is not a whole number",
-        "lissten: is no setting",
+        "lissten: is not a setting",
         "refresh policy: the refresh interval must be at least a minute",
         "refresh policy: the unknown kid cool-down",
         "audience: is empty",
@@ -259,11 +259,11 @@ fn returns_all_errors_of_the_file_at_once_without_secrets() {
         "issuer \"https://northwind.eu.auth0.com\" jwks_uri: plain http",
         "issuer \"https://hs.test/\" secret 1 of 3: the secret has 7 octets",
     ];
-    assert_eq!(lines[0], format!("the configuration has {} errors:", expected.len()), "{faults}");
+    assert_eq!(lines[0], format!("the configuration has {} errors:", expected.len()), "{errors}");
     for (line, start) in lines[1..].iter().zip(expected) {
-        assert!(line.starts_with(&format!("  - {start}")), "{line}\n{faults}");
+        assert!(line.starts_with(&format!("  - {start}")), "{line}\n{errors}");
     }
-    assert!(!faults.contains("hunter2"), "{faults}");
+    assert!(!errors.contains("hunter2"), "{errors}");
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn accepts_the_former_names_of_settings_and_rejects_them_beside_the_new_ones() {
         let with = |lines: &str| read(&file().replace("[api]", &format!("[jwks]\n{lines}\n[api]"))).map(drop);
         assert_eq!(with(&format!("{name} = {value}")), Ok(()));
         assert_eq!(with(&format!("{former} = {value}")), Ok(()));
-        let both = only(&format!("jwks.{former}: stands beside {name}, its new name; choose one"));
+        let both = only(&format!("jwks.{former}: is set together with {name}, its new name; choose one"));
         assert_eq!(with(&format!("{name} = {value}\n{former} = {value}")), Err(both));
         let wrong = with(&format!("{former} = 7")).expect_err(former);
         assert!(wrong.contains(&format!("jwks.{name}: is not")), "{wrong}");

@@ -67,7 +67,7 @@ fn keys(section: &mut Section, first: &str) -> Keys {
     if let [one, others @ ..] = given.as_slice()
         && !others.is_empty()
     {
-        section.error(one, format!("stands beside {}; choose one", others.join(" and ")));
+        section.error(one, format!("is set together with {}; choose one", others.join(" and ")));
     }
     let uri: Option<String> = section.take("jwks_uri");
     let file: Option<String> = section.take("jwks_file");

@@ -62,7 +62,7 @@ fn syntax(error: &toml::de::Error, text: &str) -> String {
 fn address(listen: String, file: &Section) -> String {
     let has_port = listen.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
     if !has_port {
-        file.error("listen", "is no address to listen on; write it like \"127.0.0.1:8080\"");
+        file.error("listen", "is not an address to listen on; write it like \"127.0.0.1:8080\"");
     }
     listen
 }
@@ -71,7 +71,7 @@ fn address(listen: String, file: &Section) -> String {
 fn api(mut section: Section) -> Api {
     let OneOrMany(audiences) = section.need("audience").unwrap_or_else(|| OneOrMany(vec!["unknown".to_owned()]));
     if audiences.is_empty() {
-        section.error("audience", "is empty; it lists what the issuer calls this API");
+        section.error("audience", "is empty; it lists the identifiers of this API at the issuer");
     }
     let issuers = issuers(&mut section);
     let mut audiences = audiences.into_iter();
@@ -93,7 +93,7 @@ fn issuers(section: &mut Section) -> Vec<Issuer> {
     let there = section.has("issuer");
     let sections = section.sections("issuer");
     if !there || sections.as_ref().is_some_and(Vec::is_empty) {
-        section.error("issuer", "there is none; every API needs at least one [[api.issuer]]");
+        section.error("issuer", "is missing; every API needs at least one [[api.issuer]]");
     }
     sections.unwrap_or_default().into_iter().enumerate().map(|(at, section)| issuer::issuer(at, section)).collect()
 }
@@ -119,7 +119,7 @@ fn organizations(section: &mut Section) -> Option<Organizations> {
         (Some(ids), None) => Some(Organizations::ids(ids)),
         (None, Some(names)) => Some(Organizations::names(names)),
         (Some(_), Some(_)) => {
-            section.error("organization_ids", "stands beside organization_names; choose one");
+            section.error("organization_ids", "is set together with organization_names; choose one");
             None
         }
     }

@@ -40,7 +40,7 @@ impl Section {
     pub(super) fn alias(&mut self, former: &str, name: &str) {
         let Some(value) = self.left.remove(former) else { return };
         if self.left.contains_key(name) {
-            self.error(former, format!("stands beside {name}, its new name; choose one"));
+            self.error(former, format!("is set together with {name}, its new name; choose one"));
         } else {
             self.left.insert(name.to_owned(), value);
         }
@@ -101,7 +101,7 @@ impl Section {
     /// Records an error for each setting that was not read, since an ignored setting would seem to be in effect.
     pub(super) fn end(self) {
         for unknown in self.left.keys() {
-            self.error(unknown, format!("is no setting; known here: {}", self.known.join(", ")));
+            self.error(unknown, format!("is not a setting; known settings: {}", self.known.join(", ")));
         }
     }
 
@@ -188,7 +188,7 @@ impl Form for Vec<Table> {
 struct DurationText(String);
 
 impl Form for DurationText {
-    const FORM: &'static str = "a length of time, like \"5s\" or \"1h\"";
+    const FORM: &'static str = "a duration, like \"5s\" or \"1h\"";
 }
 
 /// A string, or an array of strings.
