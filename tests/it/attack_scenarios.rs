@@ -190,7 +190,7 @@ impl Scenario<'_> {
         let token = || self.token(server);
         vec![
             token().with_broken_signature(),
-            token().kid("nobody"),
+            token().kid("unknown"),
             token().audience("https://wrong.example/"),
             token().expired(),
         ]

@@ -39,8 +39,8 @@ fn routes() -> Router {
     Router::new()
         .route("/subject", get(subject))
         .route("/tenant", get(tenant))
-        .route("/perhaps", get(optional))
-        .route("/perhaps-tenant", get(optional_tenant))
+        .route("/optional", get(optional))
+        .route("/optional-tenant", get(optional_tenant))
 }
 
 async fn send(app: &Router, path: &str, token: Option<&str>) -> Response<Body> {
@@ -61,9 +61,12 @@ async fn handler_receives_the_claims() {
     let server = TestIssuer::new();
     let app = routes().layer(BearerLayer::new(validator(&server).with_custom_claims::<Tenant>()));
     let token = server.token().subject("ann").claim("tenant", "north").sign();
-    for (path, body) in
-        [("/subject", "ann"), ("/tenant", "north"), ("/perhaps", r#"{"subject":"ann"}"#), ("/perhaps-tenant", "north")]
-    {
+    for (path, body) in [
+        ("/subject", "ann"),
+        ("/tenant", "north"),
+        ("/optional", r#"{"subject":"ann"}"#),
+        ("/optional-tenant", "north"),
+    ] {
         let response = send(&app, path, Some(&token)).await;
         assert_eq!((response.status(), text(response).await.as_str()), (StatusCode::OK, body), "{path}");
     }
@@ -78,19 +81,19 @@ async fn optional_claims_are_none_and_required_claims_401_without_a_token() {
         .with_realm("north")
         .with_challenge_scope("read");
     let app = routes().layer(layer);
-    assert_eq!(text(send(&app, "/perhaps", None).await).await, r#"{"subject":null}"#);
-    assert_eq!(text(send(&app, "/perhaps-tenant", None).await).await, "none");
+    assert_eq!(text(send(&app, "/optional", None).await).await, r#"{"subject":null}"#);
+    assert_eq!(text(send(&app, "/optional-tenant", None).await).await, "none");
     for path in ["/subject", "/tenant"] {
         let response = send(&app, path, None).await;
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(response.headers()[WWW_AUTHENTICATE], r#"Bearer realm="north", scope="read""#);
     }
-    assert_eq!(send(&app, "/perhaps", Some("bad")).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(send(&app, "/optional", Some("bad")).await.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
 async fn missing_layer_returns_500_and_never_none() {
-    for path in ["/subject", "/tenant", "/perhaps", "/perhaps-tenant"] {
+    for path in ["/subject", "/tenant", "/optional", "/optional-tenant"] {
         let response = send(&routes(), path, None).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
         assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
@@ -109,7 +112,7 @@ async fn claims_of_another_type_return_500_and_never_none() {
     ] {
         let app = routes().layer(layer);
         let token = server.token().claim("tenant", "north").sign();
-        for path in ["/tenant", "/perhaps-tenant"] {
+        for path in ["/tenant", "/optional-tenant"] {
             assert_eq!(send(&app, path, Some(&token)).await.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
         }
         assert_eq!(send(&app, "/subject", Some(&token)).await.status(), StatusCode::OK);
@@ -127,7 +130,7 @@ async fn claims_of_a_replaced_credential_return_500() {
     for (inner, path, expected) in [
         (ours.clone(), "/tenant", StatusCode::OK),
         (theirs.clone(), "/tenant", StatusCode::INTERNAL_SERVER_ERROR),
-        (theirs.clone(), "/perhaps-tenant", StatusCode::INTERNAL_SERVER_ERROR),
+        (theirs.clone(), "/optional-tenant", StatusCode::INTERNAL_SERVER_ERROR),
         (theirs, "/subject", StatusCode::OK),
     ] {
         let swap = MapRequestLayer::new(move |mut request: Request<Body>| {

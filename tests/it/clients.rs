@@ -130,7 +130,7 @@ async fn direct_calls_pass_the_request_for_the_organization_check() {
 fn rejects_an_empty_client_or_organization_list() {
     let server = TestIssuer::new();
     let errors = |api: Api| {
-        let error = Validator::new(api).expect_err("a fault");
+        let error = Validator::new(api).expect_err("an error");
         error.errors().iter().map(|reason| (reason.setting().to_owned(), reason.kind().clone())).collect::<Vec<_>>()
     };
     let api = || Api::new(AUDIENCE, trusted(&server));

@@ -312,7 +312,7 @@ fn returns_all_errors_at_once_without_secrets() {
         .with_algorithms([Algorithm::HS512, Algorithm::ES256]);
     let api =
         Api::new("", issuer).with_leeway(Duration::from_secs(3_600)).with_issuer(Issuer::auth0("https://t.auth0.com/"));
-    let error = Validator::new(api).expect_err("many faults");
+    let error = Validator::new(api).expect_err("several errors");
     let settings: Vec<&str> = error.errors().iter().map(|reason| reason.setting()).collect();
     assert_eq!(
         settings,

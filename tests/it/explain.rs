@@ -140,9 +140,9 @@ async fn explain_returns_the_same_rejection_as_validate() {
         server.token().without("iss"),
         server.token().issuer("https://issuer.test"),
         server.token().hs256_with_public_key(),
-        server.token().audience("x").expired().kid("nobody"),
+        server.token().audience("x").expired().kid("unknown"),
         server.token().expired().with_broken_signature(),
-        server.token().kid("nobody").typ("x"),
+        server.token().kid("unknown").typ("x"),
         server.token().with_broken_signature().typ("x"),
         server.token().typ("x").claim("nbf", "never"),
         server.token().claim("at_hash", "x"),
@@ -203,7 +203,7 @@ async fn hint_names_the_fix() {
             "HS256 token at an RS256 API: see the API's signing algorithm at the issuer",
         ),
         (
-            server.token().kid("nobody"),
+            server.token().kid("unknown"),
             "none of the configured keys has the token's kid: a token of another environment?",
         ),
     ] {
@@ -334,7 +334,7 @@ async fn hint_of_a_rejection_equals_the_hint_in_the_log() {
         server.token().encrypted().sign(),
         server.token().issuer("https://issuer.test").sign(),
         server.token().issuer("https://ISSUER.test/").sign(),
-        server.token().kid("nobody").sign(),
+        server.token().kid("unknown").sign(),
         server.token().typ("logout+jwt").sign(),
         server.token().claim("at_hash", "x").sign(),
     ] {

@@ -46,8 +46,8 @@ async fn client_receives_the_grpc_status_of_each_rejection() {
     let malformed = "the credential or the host is malformed or stands twice";
     assert_eq!(call(Some("not a token".to_owned())).await, rejected(Code::Unauthenticated, malformed));
     assert_eq!(call(Some(good.clone().expired().sign())).await, rejected(Code::Unauthenticated, invalid));
-    let lacking = "the access token does not allow this";
-    assert_eq!(call(Some(good.scope("read").sign())).await, rejected(Code::PermissionDenied, lacking));
+    let insufficient = "the access token does not allow this";
+    assert_eq!(call(Some(good.scope("read").sign())).await, rejected(Code::PermissionDenied, insufficient));
 }
 
 #[tokio::test]

@@ -430,10 +430,10 @@ async fn rejects_a_response_that_is_not_http() {
 async fn returns_different_errors_for_connect_and_tls() {
     let issuer = TestIssuer::new();
     let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let mut nobody = Server::start(Behaviour::Silence).await;
-    nobody.address = free.local_addr().expect("an address");
+    let mut unbound = Server::start(Behaviour::Silence).await;
+    unbound.address = free.local_addr().expect("an address");
     drop(free);
-    let fixture = Fixture::at(issuer.clone(), nobody, |url| url);
+    let fixture = Fixture::at(issuer.clone(), unbound, |url| url);
     assert_eq!(fixture.source().reload().await, network(FetchError::Connect));
 
     let alert: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28";

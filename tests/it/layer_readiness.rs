@@ -97,8 +97,8 @@ async fn poll_ready_is_pending_while_the_inner_service_is_pending() {
 async fn rejected_request_frees_its_inner_permit() {
     let server = TestIssuer::new();
     let limited = ConcurrencyLimit::new(subject_service(), 1);
-    let mut refusing = BearerLayer::new(validator(&server)).layer(limited.clone());
-    let response = refusing.ready().await.expect("infallible").call(request(&[])).await.expect("infallible");
+    let mut rejecting = BearerLayer::new(validator(&server)).layer(limited.clone());
+    let response = rejecting.ready().await.expect("infallible").call(request(&[])).await.expect("infallible");
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     // The outer service stays alive, like a connection that sends nothing more.
     let mut other = limited.clone();
@@ -106,8 +106,8 @@ async fn rejected_request_frees_its_inner_permit() {
     drop(other);
 
     let token = server.token().scope("read").sign();
-    let mut refusing = BearerLayer::new(validator(&server)).layer(RequireLayer::scope("admin").layer(limited.clone()));
-    let response = refusing.ready().await.expect("infallible").call(bearer_request(&token)).await.expect("infallible");
+    let mut rejecting = BearerLayer::new(validator(&server)).layer(RequireLayer::scope("admin").layer(limited.clone()));
+    let response = rejecting.ready().await.expect("infallible").call(bearer_request(&token)).await.expect("infallible");
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
     let mut other = limited;
     assert!(timeout(Duration::ZERO, poll_fn(|context| other.poll_ready(context))).await.is_ok());

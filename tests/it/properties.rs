@@ -168,14 +168,14 @@ proptest! {
         secret in any::<bool>(),
         errors in vec(0..ERRORS, 0..3),
         claims in vec((any_name(), any_json()), 0..3),
-        demands in vec(0..OPTIONS, 0..3),
+        options in vec(0..OPTIONS, 0..3),
         text in prop_oneof![3 => Just(None), 1 => ".{0,40}".prop_map(Some), 1 => any_object().prop_map(Some)],
         host in prop::sample::select(vec![None, Some("api.test"), Some("other.test:8080"), Some("a b")]),
     ) {
         let algorithm = if secret { Algorithm::HS256 } else { Algorithm::EdDSA };
         let server = server(algorithm);
         let api = Api::new(AUDIENCE, trusted(&server, algorithm));
-        let api = demands.into_iter().fold(api, |api, option| with_option(api, option, server.issuer()));
+        let api = options.into_iter().fold(api, |api, option| with_option(api, option, server.issuer()));
         let validator = validator_for(api).with_custom_claims::<Own>();
         let validator = validator.with_check(|claims| match claims.subject() {
             Some("") => Err(CheckError::new()),

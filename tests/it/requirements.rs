@@ -22,7 +22,7 @@ fn layer(server: &TestIssuer) -> BearerLayer {
     BearerLayer::new(Validator::new(Api::new(AUDIENCE, trusted(server))).expect("a valid configuration"))
 }
 
-fn lacking(scope: &str) -> String {
+fn insufficient_scope(scope: &str) -> String {
     format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"")
 }
 
@@ -46,7 +46,7 @@ async fn challenge_has_the_scopes_of_layer_and_route() {
         (server.token().scope("read:orders write:orders").organization("org_1"), "read:orders write:orders admin"),
     ] {
         let response = stack::send_through(stack(), stack::request_with_token(&token.sign())).await;
-        assert_eq!((response.status, response.challenge()), (403, &*lacking(named)));
+        assert_eq!((response.status, response.challenge()), (403, &*insufficient_scope(named)));
     }
 }
 
@@ -330,7 +330,7 @@ async fn rejection_without_a_layer_has_the_required_scope() {
     let insufficient = claims.require(&Requirement::scope("admin")).expect_err("no such scope");
     assert_eq!(BearerRejection::from(insufficient.clone()), BearerRejection::from(insufficient.unmet().clone()));
     let response = TestResponse::from_response(BearerRejection::from(insufficient).into_response()).await;
-    assert_eq!((response.status, response.challenge(), &*response.body), (403, &*lacking("admin"), ""));
+    assert_eq!((response.status, response.challenge(), &*response.body), (403, &*insufficient_scope("admin"), ""));
 }
 
 #[tokio::test]
@@ -345,7 +345,7 @@ async fn one_challenge_has_step_up_parameters_and_scope() {
     for (token, expected_response) in [
         (server.token().scope("read:orders"), (401, format!("{step_up}, scope=\"read:orders pay\""))),
         (server.token().scope("read:orders pay"), (401, step_up.to_owned())),
-        (server.token().scope("read:orders").claim("acr", "gold"), (403, lacking("read:orders pay"))),
+        (server.token().scope("read:orders").claim("acr", "gold"), (403, insufficient_scope("read:orders pay"))),
         (server.token().scope("read:orders pay").claim("acr", "gold"), (200, String::new())),
     ] {
         let response = stack::send_through(stack(), stack::request_with_token(&token.sign())).await;
@@ -390,7 +390,7 @@ async fn extractor_supports_every_constant_requirement() {
     let plain = || (403, "Bearer error=\"insufficient_scope\"".to_owned());
     let met = || (OK, String::new());
     assert_eq!(passes::<Write>(&server, token().permissions(["write:orders"])).await, met());
-    assert_eq!(passes::<Write>(&server, token()).await, (403, lacking("write:orders")));
+    assert_eq!(passes::<Write>(&server, token()).await, (403, insufficient_scope("write:orders")));
     assert_eq!(passes::<Refund>(&server, token().permissions(["refund"])).await, met());
     assert_eq!(passes::<Refund>(&server, token().scope("refund")).await, plain());
     assert_eq!(passes::<Clerk>(&server, token().claim("https://northwind.com/roles", ["clerk"])).await, met());
@@ -404,9 +404,9 @@ async fn extractor_supports_every_constant_requirement() {
     assert_eq!(passes::<Named>(&server, token().claim("org_name", "Acme")).await, met());
     assert_eq!(passes::<Named>(&server, token().claim("org_name", "other")).await, plain());
     assert_eq!(passes::<All>(&server, token().scope("pay").organization("org_1")).await, met());
-    assert_eq!(passes::<All>(&server, token().scope("pay")).await, (403, lacking("pay")));
+    assert_eq!(passes::<All>(&server, token().scope("pay")).await, (403, insufficient_scope("pay")));
     assert_eq!(passes::<Any>(&server, token().scope("admin")).await, met());
-    assert_eq!(passes::<Any>(&server, token()).await, (403, lacking("pay")));
+    assert_eq!(passes::<Any>(&server, token()).await, (403, insufficient_scope("pay")));
 }
 
 #[tokio::test]
@@ -420,15 +420,27 @@ async fn unmet_requirement_matches_its_challenge() {
     let (read, write) = (|| Requirement::scope("read"), || Requirement::scope("write"));
     for (requirement, unmet, challenge) in [
         (Requirement::permission("p"), permission("p", ""), "Bearer error=\"insufficient_scope\"".to_owned()),
-        (Requirement::scope_or_permission("write"), scope("write", "write"), lacking("write")),
-        (Requirement::all_of([read(), write()]), scope("write", "read write"), lacking("read write")),
-        (Requirement::all_of([read(), Requirement::permission("p")]), permission("p", "read"), lacking("read")),
-        (Requirement::any_of([write(), Requirement::permission("p")]), scope("write", "write"), lacking("write")),
-        (Requirement::any_of([Requirement::permission("p"), write()]), scope("write", "write"), lacking("write")),
+        (Requirement::scope_or_permission("write"), scope("write", "write"), insufficient_scope("write")),
+        (Requirement::all_of([read(), write()]), scope("write", "read write"), insufficient_scope("read write")),
+        (
+            Requirement::all_of([read(), Requirement::permission("p")]),
+            permission("p", "read"),
+            insufficient_scope("read"),
+        ),
+        (
+            Requirement::any_of([write(), Requirement::permission("p")]),
+            scope("write", "write"),
+            insufficient_scope("write"),
+        ),
+        (
+            Requirement::any_of([Requirement::permission("p"), write()]),
+            scope("write", "write"),
+            insufficient_scope("write"),
+        ),
         (
             Requirement::all_of([Requirement::any_of([write(), read()]), Requirement::scope("pay")]),
             scope("pay", "read pay"),
-            lacking("read pay"),
+            insufficient_scope("read pay"),
         ),
     ] {
         let claims = tower_bearer::testing::claims().claim("scope", "read").build();

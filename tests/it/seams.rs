@@ -20,7 +20,7 @@ fn layer(server: &TestIssuer) -> BearerLayer {
 
 /// Returns the token that reached the service.
 async fn forwarded_token(layer: BearerLayer, mut request: Request<Body>) -> String {
-    let stale = BearerToken::parse("left-by-somebody-else").expect("a token").into_owned();
+    let stale = BearerToken::parse("left-by-other-code").expect("a token").into_owned();
     request.extensions_mut().insert(stale);
     let inner = service_fn(|request: Request<Body>| async move {
         let token = request.extensions().get::<BearerToken<'static>>();

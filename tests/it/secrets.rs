@@ -163,7 +163,7 @@ fn logs_and_responses_contain_no_secret() {
                         .map(|_| "accepted")
                         .unwrap_or_else(|kind| kind),
                 );
-                assert_holds_no_secret(&format!("{outcome:?}"), &tokens_seen, "a verdict");
+                assert_holds_no_secret(&format!("{outcome:?}"), &tokens_seen, "a result");
                 let response = response(&validator, token).await;
                 assert_holds_no_secret(&response, &tokens_seen, "a response");
             }

@@ -350,9 +350,9 @@ async fn closed_source_disables_its_entries() {
 async fn custom_checks_run_on_every_hit() {
     let server = es256();
     let denied = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&denied);
+    let is_denied = Arc::clone(&denied);
     let validator = fixed(&server, AUDIENCE)
-        .with_check(move |_| if asked.load(Ordering::Relaxed) { Err(CheckError::new()) } else { Ok(()) });
+        .with_check(move |_| if is_denied.load(Ordering::Relaxed) { Err(CheckError::new()) } else { Ok(()) });
     let token = server.token().sign();
     assert!(validator.validate(&token).await.is_ok());
     denied.store(true, Ordering::Relaxed);

@@ -63,10 +63,9 @@ async fn cached_header_changes_no_decision() {
     let server = TestIssuer::new();
     let other_issuer = TestIssuer::named(server.issuer());
     let genuine = || server.token().subject("ann");
-    let seasoned =
-        Validator::builder(Api::new(AUDIENCE, trusted(&server))).without_token_cache().build().expect("good");
+    let warm = Validator::builder(Api::new(AUDIENCE, trusted(&server))).without_token_cache().build().expect("good");
     let good = genuine().sign();
-    let first = seasoned.validate(&good).await.expect("a valid token").header().clone();
+    let first = warm.validate(&good).await.expect("a valid token").header().clone();
     for token in [
         genuine(),
         genuine().expired(),
@@ -88,11 +87,11 @@ async fn cached_header_changes_no_decision() {
         let text = token.sign();
         let fresh = validator(&server).validate(&text).await.map(|claims| claims.header().clone());
         for time in ["the first time", "again"] {
-            let told = seasoned.validate(&text).await.map(|claims| claims.header().clone());
+            let told = warm.validate(&text).await.map(|claims| claims.header().clone());
             assert_eq!(told, fresh, "{text} {time}");
         }
     }
-    assert_eq!(seasoned.validate(&good).await.map(|claims| claims.header().clone()), Ok(first));
+    assert_eq!(warm.validate(&good).await.map(|claims| claims.header().clone()), Ok(first));
 }
 
 #[tokio::test]
