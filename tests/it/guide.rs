@@ -84,3 +84,68 @@ fn every_snippet_of_rust_is_compiled() {
         assert_eq!(fence, None, "{page}: a block without end");
     }
 }
+
+#[test]
+fn the_runbook_has_a_row_for_every_log_message_and_every_kind() {
+    let page = read("src/guide/runbook.md");
+    let first_cells = page.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split('|').nth(1));
+    let rows: BTreeSet<&str> = first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let telemetry = read("src/telemetry.rs");
+    let messages: Vec<&str> = literals(&telemetry).into_iter().filter(|literal| literal.contains(' ')).collect();
+    let rejection = read("src/rejection.rs");
+    let (_, names) = rejection.split_once("pub const fn name(self)").expect("the names of the kinds");
+    let (names, _) = names.split_once("\n    }\n").expect("the end of the function");
+    let kinds = literals(names);
+    assert!(messages.len() > 15 && kinds.len() > 15, "{messages:?} {kinds:?}");
+    for name in messages.into_iter().chain(kinds) {
+        assert!(rows.contains(name), "the runbook has no row for {name:?}");
+    }
+}
+
+/// Targets of link definitions (`[label]: target`) with their labels.
+fn definitions(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let definitions = text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: "));
+    definitions.filter(|(label, _)| !label.contains(']'))
+}
+
+/// The anchor that rustdoc and GitHub give a heading.
+fn anchor(heading: &str) -> String {
+    let heading = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = heading.chars().filter(|sign| sign.is_alphanumeric() || " -_".contains(*sign));
+    kept.map(|sign| if sign == ' ' { '-' } else { sign }).collect()
+}
+
+#[test]
+fn links_of_the_guide_and_the_readme_lead_to_a_file_and_a_heading() {
+    let shared = read("src/guide/links.txt");
+    let in_rustdoc: BTreeSet<&str> = definitions(&shared).map(|(label, _)| label).collect();
+    for (page, text) in pages() {
+        let folder = gate::repository().join(if page == "README" { "" } else { "src/guide" });
+        let inline = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+        let labels = definitions(&text);
+        for (label, _) in definitions(&text) {
+            assert!(in_rustdoc.contains(label), "{page}: [{label}] is missing in src/guide/links.txt");
+        }
+        for target in inline.chain(labels.map(|(_, target)| target)).filter(|target| !target.contains("::")) {
+            let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
+            let path = folder.join(file);
+            assert!(file.is_empty() || path.exists(), "{page}: {target} does not exist");
+            if !fragment.is_empty() {
+                let linked = if file.is_empty() { text.clone() } else { fs::read_to_string(path).expect("a page") };
+                let mut headings = linked.lines().filter(|line| line.starts_with('#')).map(anchor);
+                assert!(headings.any(|heading| heading == fragment), "{page}: {target} has no such heading");
+            }
+        }
+    }
+}
+
+#[test]
+fn code_lines_of_the_guide_have_at_most_100_characters() {
+    for (page, text) in pages() {
+        for (at, block) in text.split("```").enumerate().filter(|(at, _)| at % 2 == 1) {
+            let is_code = block.starts_with("rust") || block.starts_with("console");
+            let long = block.lines().find(|line| is_code && line.chars().count() > 100);
+            assert_eq!(long, None, "{page}, block {at}");
+        }
+    }
+}
