@@ -149,3 +149,9 @@ fn code_lines_of_the_guide_have_at_most_100_characters() {
         }
     }
 }
+
+#[test]
+fn the_page_on_outages_contains_the_table_of_the_simulation() {
+    let table = read("src/guide/fleet/table.md");
+    assert!(read("src/guide/outages.md").contains(table.trim()), "copy src/guide/fleet/table.md into outages.md");
+}
