@@ -1,7 +1,7 @@
 //! The resource-server half of OAuth 2.0: a tower layer that verifies bearer access tokens (JWT) and passes their claims to
 //! the handler.
 //!
-//! To start, read the [quickstart](guide::quickstart). The [guide](guide) has a page for each further task.
+//! To start, read the [quickstart](guide::quickstart). The [guide] has a page for each further task.
 //!
 //! ```no_run
 //! use axum::{Router, routing::get};

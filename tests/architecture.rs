@@ -339,12 +339,12 @@ fn sibling_imports(file: &SourceFile) -> BTreeSet<Import> {
         code = code.replace("super::", &[&["crate"], parents, &[""]].concat().join("::"));
     }
     let mut imports = BTreeSet::new();
-    for depth in 1..modules.len() {
-        let folder = modules[..depth].join("/");
-        let prefix = [&["crate"], &modules[..depth], &[""]].concat().join("::");
+    for (depth, module) in modules.iter().enumerate().skip(1) {
+        let parents = modules.get(..depth).unwrap_or_default();
+        let prefix = [&["crate"], parents, &[""]].concat().join("::");
         for used in code.split(&prefix).skip(1).flat_map(first_segments) {
-            if used != modules[depth] {
-                imports.insert(Import::new(&folder, modules[depth], &used));
+            if used != *module {
+                imports.insert(Import::new(&parents.join("/"), module, &used));
             }
         }
     }

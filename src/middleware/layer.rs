@@ -133,8 +133,8 @@ impl<C, R> BearerLayer<C, R> {
         self
     }
 
-    /// Adds a second source for the token: a cookie ([`credential::from_cookie`](crate::credential::from_cookie)), a WebSocket
-    /// subprotocol ([`credential::from_subprotocol`](crate::credential::from_subprotocol)), or an application-defined header. A
+    /// Adds a second source for the token: a cookie ([`credential::from_cookie`](crate::request::credential::from_cookie)), a WebSocket
+    /// subprotocol ([`credential::from_subprotocol`](crate::request::credential::from_subprotocol)), or an application-defined header. A
     /// request with a token in this source and in `Authorization` is malformed (RFC 6750 §2).
     ///
     /// Default: the `Authorization` header only. Query and form parameters are not supported (RFC 9700 §4.3.2).
@@ -164,7 +164,7 @@ impl<C, R> BearerLayer<C, R> {
         self
     }
 
-    /// Inserts the token into the extensions of an accepted request, as [`BearerToken<'static>`](crate::bearer::BearerToken),
+    /// Inserts the token into the extensions of an accepted request, as [`BearerToken<'static>`](crate::request::BearerToken),
     /// for calls to other APIs. Default: the token is only in the request's headers.
     ///
     /// # Security

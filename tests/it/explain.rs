@@ -539,20 +539,11 @@ async fn requirement_of_a_route_is_explained() {
     let permission = "the token has a permission of that name: require `scope_or_permission`";
     let scope =
         "the token has a scope of that name, but a scope shows what the client requested, not what the user may do";
+    let both = Some("scope \"openid\", permissions [\"write\"]");
     for (requirement, rejection, found, hint) in [
         (Requirement::permission("write"), None, None, None),
-        (
-            Requirement::scope("write"),
-            Some("the token lacks the scope write"),
-            Some("scope \"openid\", permissions [\"write\"]"),
-            Some(permission),
-        ),
-        (
-            Requirement::permission("openid"),
-            Some("the token lacks the permission openid"),
-            Some("scope \"openid\", permissions [\"write\"]"),
-            Some(scope),
-        ),
+        (Requirement::scope("write"), Some("the token lacks the scope write"), both, Some(permission)),
+        (Requirement::permission("openid"), Some("the token lacks the permission openid"), both, Some(scope)),
         (
             Requirement::claim_equals("tier", "gold"),
             Some("the claim tier is missing or does not have the required value"),

@@ -120,7 +120,7 @@ fn links_of_the_guide_and_the_readme_lead_to_a_file_and_a_heading() {
     let shared = read("src/guide/links.txt");
     let in_rustdoc: BTreeSet<&str> = definitions(&shared).map(|(label, _)| label).collect();
     for (page, text) in pages() {
-        let folder = gate::repository().join(if page == "README" { "" } else { "src/guide" });
+        let folder = stack::repository().join(if page == "README" { "" } else { "src/guide" });
         let inline = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
         let labels = definitions(&text);
         for (label, _) in definitions(&text) {

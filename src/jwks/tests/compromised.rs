@@ -242,7 +242,7 @@ async fn reports_the_same_flaws_again_once_the_set_is_refused() {
     let fixture = Fixture::with(policy, Reply::json(set_of(&[encryption.clone(), jwk("b", "b")])));
     fixture.clock.settle().await;
     assert_eq!(names(&events), ["initial_load", "key_skipped"]);
-    fixture.answer(Reply::json(set_of(&[encryption.clone()])));
+    fixture.answer(Reply::json(set_of(std::slice::from_ref(&encryption))));
     assert_eq!(fixture.source.reload().await, Err(RefreshError::NoUsableKeys));
     let reported = events.lock().expect("unpoisoned").drain(..).find(|kind| kind.name() == "key_skipped");
     assert_eq!(reported, Some(Kind::KeySkipped { position: 0, reason: SkipReason::Use, set_refused: true }));
