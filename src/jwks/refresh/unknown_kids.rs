@@ -44,7 +44,7 @@ impl UnknownKidLimiter {
     /// called; a failed fetch counts as unchanged, too.
     pub(super) fn record_fetch(&mut self, now: Monotonic, jitter: Jitter) {
         self.last_fetch = Some(now);
-        // A follow-up fetch ends the quiet period, however late it starts.
+        // A follow-up fetch resets the quiet time, however late it starts.
         self.last_seen = Some(now);
         self.jitter = jitter;
         self.unchanged_fetches = self.unchanged_fetches.saturating_add(1);
