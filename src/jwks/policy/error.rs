@@ -113,8 +113,8 @@ impl fmt::Display for RefreshPolicyError {
             Self::UnknownKidWait => "the wait for an unknown kid must be at most the operation timeout",
             Self::Backoff => "the minimum backoff must be above zero and at most each of the maximums",
             Self::UnknownKidCooldown => {
-                "the minimum unknown kid cool-down must be above zero and at most the maximum, which must be at most the \
-                 refresh interval and the quiet time"
+                "the unknown kid cool-down must have a minimum above zero and at most its maximum, which must be at most \
+                 the refresh interval and the quiet time"
             }
             Self::MaxDocumentBytes => "the maximum document size must be at least 1024 bytes",
             Self::NothingAllowed => {
