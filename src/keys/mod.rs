@@ -18,6 +18,7 @@ mod json;
 mod jwk;
 mod material;
 mod pem;
+mod private;
 mod rsa;
 mod scan;
 mod secret;

@@ -11,8 +11,8 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::defaults;
-use crate::keys::jwk::is_private;
 use crate::keys::material::Curve;
+use crate::keys::private::is_private;
 use crate::keys::thumbprint::Thumbprint;
 
 /// A JWK in a document.

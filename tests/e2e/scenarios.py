@@ -164,7 +164,7 @@ def issuer_that_differs_by_a_slash(folder, server):
     other = server.issuer[:-1] if server.issuer.endswith("/") else server.issuer + "/"
     keys = f'jwks_uri = "{server.issuer.rstrip("/")}/jwks"'
     with Api(folder, "slash", other, AUDIENCE, ["RS256"], extra=keys) as api:
-        refused(api.get("/me", server.token()), "an issuer that differs by a slash")
+        assert_rejected(api.get("/me", server.token()), "an issuer that differs by a slash")
         hint = "iss has an extra trailing slash" if server.issuer.endswith("/") else "iss lacks the trailing slash"
         assert hint in api.log.read_text(), f"the log says: {hint}"
 

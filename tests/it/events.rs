@@ -140,9 +140,9 @@ async fn missing_layer_logs_an_error() {
         assert_eq!(app.clone().oneshot(request).await.expect("infallible").status(), 500, "{path}");
     }
     send(RequireLayer::scope("admin").layer(subject_service()), request(&[])).await;
-    let errors = log.lines("ERROR tower_bearer::server: request refused: the server is misconfigured");
-    let handler = r#"fault="a handler extracts claims without a BearerLayer""#;
-    let guard = r#"fault="a RequireLayer runs without a BearerLayer""#;
+    let errors = log.lines("ERROR tower_bearer::server: request rejected: the server is misconfigured");
+    let handler = r#"reason="a handler extracts claims without a BearerLayer""#;
+    let guard = r#"reason="a RequireLayer runs without a BearerLayer""#;
     assert_eq!(errors.len(), 3, "{errors:?}");
     for (line, reason) in errors.iter().zip([handler, handler, guard]) {
         assert!(line.ends_with(reason), "{reason} in {line}");

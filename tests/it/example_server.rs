@@ -257,7 +257,7 @@ fn returns_all_errors_of_the_file_at_once_without_secrets() {
         "issuer \"https://northwind.eu.auth0.com\": lacks the trailing slash",
         "issuer \"https://northwind.eu.auth0.com\" algorithms: HS256 needs a shared secret",
         "issuer \"https://northwind.eu.auth0.com\" jwks_uri: plain http",
-        "issuer \"https://hs.test/\" secret 1 of 3: the secret has 7 octets",
+        "issuer \"https://hs.test/\" secret 1 of 3: the secret has 7 bytes",
     ];
     assert_eq!(lines[0], format!("the configuration has {} errors:", expected.len()), "{errors}");
     for (line, start) in lines[1..].iter().zip(expected) {

@@ -7,6 +7,7 @@ use crate::defaults;
 use crate::keys::error::SkipReason;
 use crate::keys::json::Members;
 use crate::keys::material::{Curve, Material};
+use crate::keys::private::is_private;
 use crate::keys::scan::scan;
 use crate::keys::thumbprint::Thumbprint;
 use crate::token::Algorithm;
@@ -114,40 +115,6 @@ impl PublishedKey {
     }
 }
 
-/// Returns whether the members, with their JSON texts, are those of a private key: whether one that is private for the key
-/// type has a value. Some serializers write members that a key does not have as `null` or `""`.
-///
-/// With several members `kty`, each of them counts.
-pub(super) fn is_private<'m>(members: impl Iterator<Item = (&'m str, &'m str)> + Clone) -> bool {
-    let mut key_types =
-        members.clone().filter(|(name, _)| *name == "kty").map(|(_, json)| private_members(json)).peekable();
-    let private: Vec<&str> = match key_types.peek() {
-        Some(_) => key_types.flatten().copied().collect(),
-        None => OTHER_PRIVATE_MEMBERS.to_vec(),
-    };
-    members.into_iter().any(|(name, json)| private.contains(&name) && has_value(name, json))
-}
-
-/// The private members of a key type, given as JSON text: RFC 7518 §6.2.2 and §6.3.2, RFC 8037 §2, and `AKP`. A shared
-/// secret has none.
-fn private_members(key_type: &str) -> &'static [&'static str] {
-    match serde_json::from_str::<String>(key_type).as_deref() {
-        Ok("RSA") => &["d", "p", "q", "dp", "dq", "qi", "oth"],
-        Ok("EC" | "OKP") => &["d"],
-        Ok("AKP") => &["priv"],
-        Ok("oct") => &[],
-        _ => OTHER_PRIVATE_MEMBERS,
-    }
-}
-
-/// Returns whether a private member has a value: a string, or for `oth` an array, that is not empty.
-fn has_value(name: &str, json: &str) -> bool {
-    match name {
-        "oth" => json.strip_prefix('[').is_some_and(|elements| !elements.trim_start().starts_with(']')),
-        _ => json.starts_with('"') && json != "\"\"",
-    }
-}
-
 /// Parses `kid`: a string (RFC 7517 §4.5) of at most 256 bytes.
 fn key_id(members: &Members<'_>) -> Result<Option<Box<str>>, SkipReason> {
     let kid = text(members, "kid").map_err(|_| SkipReason::KidMalformed)?;
@@ -209,9 +176,6 @@ fn bytes(members: &Members<'_>, name: &str) -> Result<Vec<u8>, SkipReason> {
 }
 
 const KEY_TYPES: [&str; 3] = ["RSA", "EC", "OKP"];
-
-/// The names that hold private keys in the known key types; others have public members with names like `p` and `k`.
-const OTHER_PRIVATE_MEMBERS: &[&str] = &["d", "priv"];
 
 #[cfg(test)]
 mod tests;
