@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn denies_keys_of_earlier_sets_by_their_ids_of_then() {
+    fn denies_keys_by_their_ids_in_earlier_sets() {
         let mut denied = DenyList::default();
         denied.record(table_of(&[("1", "a"), ("2", "b")]).named_keys());
         let latest = table_of(&[("7", "a"), ("2", "b")]);

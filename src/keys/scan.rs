@@ -244,7 +244,7 @@ fn strip_zeros(octets: &[u8]) -> &[u8] {
     octets.get(zeros..).unwrap_or_default()
 }
 
-/// Base64url as it is met: with and without padding, and with stray bits at its end.
+/// Base64url with or without padding; unused bits at its end may be set.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new()
