@@ -77,7 +77,8 @@ async fn returns_since_when_and_why_keys_are_unavailable() {
 
     // Keys are loaded, and expire.
     fixture.publish(&["a"]);
-    fixture.run(15 * SECOND).await;
+    // Longer than a failing fetch in flight and the longest backoff after it.
+    fixture.run(MINUTE).await;
     let age = fixture.source.status().age().expect("loaded");
     fixture.answer(Reply::error(FetchError::Tls));
     fixture.run(HOUR + MINUTE - age).await;
