@@ -11,7 +11,7 @@ pub(super) fn is_private<'m>(members: impl Iterator<Item = (&'m str, &'m str)> +
         Some(_) => key_types.flatten().copied().collect(),
         None => OTHER_PRIVATE_MEMBERS.to_vec(),
     };
-    members.into_iter().any(|(name, json)| private.contains(&name) && has_value(name, json))
+    members.into_iter().any(|(name, json)| private.contains(&name) && has_value(json))
 }
 
 /// The private members of a key type, given as JSON text: RFC 7518 §6.2.2 and §6.3.2, RFC 8037 §2, and `AKP`. A shared
@@ -26,11 +26,14 @@ fn private_members(key_type: &str) -> &'static [&'static str] {
     }
 }
 
-/// Returns whether a private member has a value: a string, or for `oth` an array, that is not empty.
-fn has_value(name: &str, json: &str) -> bool {
-    match name {
-        "oth" => json.strip_prefix('[').is_some_and(|elements| !elements.trim_start().starts_with(']')),
-        _ => json.starts_with('"') && json != "\"\"",
+/// Returns whether a private member has a value: a string or an array that is not empty, or a number other than zero. `oth` is
+/// an array, and some serializers write bytes as an array.
+fn has_value(json: &str) -> bool {
+    match json.as_bytes().first() {
+        Some(b'"') => json != "\"\"",
+        Some(b'[') => !json.trim_start_matches('[').trim_start().starts_with(']'),
+        Some(b'1'..=b'9') => true,
+        _ => false,
     }
 }
 
