@@ -18,11 +18,14 @@ pub(super) struct DenyList {
 
 impl DenyList {
     /// Denies an id and the keys that have been published under it. Returns whether it was allowed before.
-    pub(super) fn deny_kid(&mut self, kid: &str) -> bool {
+    ///
+    /// `current` are the keys of the set in use: those of rejected sets may have evicted them from the history.
+    pub(super) fn deny_kid(&mut self, kid: &str, current: &[NamedKey]) -> bool {
         if self.kids.contains_key(kid) {
             return false;
         }
-        let found = self.history.iter().filter(|(known, _)| **known == *kid).map(|(_, thumbprint)| *thumbprint);
+        let published = current.iter().chain(self.history.iter());
+        let found = published.filter(|(known, _)| **known == *kid).map(|(_, thumbprint)| *thumbprint);
         let found = found.take(defaults::MAX_THUMBPRINTS_PER_DENIED_KID).collect();
         self.kids.insert(Box::from(kid), found);
         true
@@ -83,8 +86,8 @@ mod tests {
     fn denies_every_key_found_under_a_denied_kid() {
         let mut denied = DenyList::default();
         denied.record(table_of(&[("1", "a"), ("2", "b")]).named_keys());
-        assert!(denied.deny_kid("1"));
-        assert!(!denied.deny_kid("1"), "it is denied already");
+        assert!(denied.deny_kid("1", &[]));
+        assert!(!denied.deny_kid("1", &[]), "it is denied already");
         let next = table_of(&[("1", "c"), ("3", "a"), ("4", "d")]);
         denied.record(next.named_keys());
         let allowed = denied.allowed(&next);
@@ -97,12 +100,24 @@ mod tests {
     }
 
     #[test]
+    fn denying_a_kid_evicts_no_key_that_it_had() {
+        let mut denied = DenyList::default();
+        denied.record(table_of(&[("1", "a")]).named_keys());
+        for number in 1..defaults::MAX_KID_HISTORY {
+            denied.record(vec![(number.to_string().into(), Thumbprint::from([7; 32]))]);
+        }
+        let current = table_of(&[("8", "b"), ("7", "a")]);
+        denied.deny_kid("1", &current.named_keys());
+        assert_eq!(["8", "7"].map(|kid| has(&denied.allowed(&current), kid)), [true, false]);
+    }
+
+    #[test]
     fn denies_keys_by_their_ids_in_earlier_sets() {
         let mut denied = DenyList::default();
         denied.record(table_of(&[("1", "a"), ("2", "b")]).named_keys());
         let latest = table_of(&[("7", "a"), ("2", "b")]);
         denied.record(latest.named_keys());
-        denied.deny_kid("1");
+        denied.deny_kid("1", &[]);
         let allowed = denied.allowed(&latest);
         assert_eq!(["7", "2"].map(|kid| has(&allowed, kid)), [false, true]);
         // Pairs that are too old are evicted.
@@ -110,11 +125,11 @@ mod tests {
         for number in 0..defaults::MAX_KID_HISTORY - 3 {
             denied.record(vec![(number.to_string().into(), Thumbprint::from([7; 32]))]);
         }
-        denied.deny_kid("1");
+        denied.deny_kid("1", &[]);
         assert!(!has(&denied.allowed(&latest), "7"));
         denied.allow_kid("1");
         denied.record(vec![("x".into(), Thumbprint::from([7; 32]))]);
-        denied.deny_kid("1");
+        denied.deny_kid("1", &[]);
         assert!(has(&denied.allowed(&latest), "7"));
     }
 
@@ -125,7 +140,7 @@ mod tests {
         let mut denied = DenyList::default();
         denied.record(set.named_keys());
         assert!(denied.deny_key(thumbprint) && !denied.deny_key(thumbprint));
-        assert!(denied.deny_kid("1"));
+        assert!(denied.deny_kid("1", &[]));
         assert!(denied.allow_key(thumbprint) && !denied.allow_key(thumbprint));
         assert_eq!(["1", "2"].map(|kid| has(&denied.allowed(&set), kid)), [false, false], "the kid is still denied");
         denied.deny_key(thumbprint);
@@ -140,7 +155,7 @@ mod tests {
     fn limits_the_keys_per_denied_kid() {
         let mut denied = DenyList::default();
         denied.record(table_of(&[("1", "a")]).named_keys());
-        denied.deny_kid("1");
+        denied.deny_kid("1", &[]);
         let many = (0..=defaults::MAX_THUMBPRINTS_PER_DENIED_KID).map(|number| {
             let mut digest = [0; 32];
             digest[..8].copy_from_slice(&number.to_be_bytes());

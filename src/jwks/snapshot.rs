@@ -179,9 +179,7 @@ impl SnapshotStore {
     pub(super) fn deny_kid(&self, kid: &str) {
         let mut writer = self.writer();
         let Writer { denied, published, .. } = &mut *writer;
-        // The keys of refused sets may have evicted those in use.
-        denied.record(published.named_keys());
-        if denied.deny_kid(kid) {
+        if denied.deny_kid(kid, &published.named_keys()) {
             self.republish(&writer);
         }
     }
