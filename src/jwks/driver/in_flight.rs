@@ -22,18 +22,19 @@ use crate::telemetry;
 pub(super) struct InFlight {
     generation: u64,
     cause: Cause,
-    started: Monotonic,
+    started: Moment,
 }
 
 /// The result of a successful fetch, before the state machine publishes it.
 pub(super) struct Completed {
     cause: Cause,
+    started: Moment,
     fetched: Fetched,
     skipped: usize,
 }
 
 impl Driver<'_> {
-    pub(super) fn start_fetch(&mut self, order: FetchOrder, core: &mut Core, now: Monotonic) {
+    pub(super) fn start_fetch(&mut self, order: FetchOrder, core: &mut Core, now: Moment) {
         let FetchOrder { generation, cause, condition, deadline } = order;
         if matches!(cause, Cause::Manual | Cause::Moved) {
             core.in_flight_replies = mem::take(&mut core.queued_replies);
@@ -76,14 +77,20 @@ impl Driver<'_> {
             Ok(fetched) => evaluate(self.shared, fetched),
             Err(failure) => Outcome::Failed { error: failure.error, retry_after: failure.retry_after },
         };
-        in_flight.record_metrics(self.shared, outcome.name(), now);
         let reload_result = result.as_ref().map(drop).map_err(|failure| failure.error);
         if let Some(skipped_report) = &mut skipped_report {
             self.shared.published.record_refused(mem::take(&mut skipped_report.refused));
             self.remove_compromised(skipped_report, reload_result, now);
         }
+        // After the keys: a recorder that panics must not leave a compromised key in use.
+        in_flight.record_metrics(self.shared, outcome.name(), now);
         let skipped = skipped_report.as_ref().map_or(0, |skipped_report| skipped_report.skipped.len());
-        let completed = result.ok().map(|fetched| Completed { cause: in_flight.cause, fetched, skipped });
+        let completed = result.ok().map(|fetched| Completed {
+            cause: in_flight.cause,
+            started: in_flight.started,
+            fetched,
+            skipped,
+        });
         self.step(Event::Finished { generation: in_flight.generation, outcome }, completed);
         if let Some(skipped_report) = skipped_report {
             self.report(&skipped_report, outcome);
@@ -180,14 +187,23 @@ impl Driver<'_> {
 
 impl InFlight {
     fn record_metrics(&self, shared: &Shared, outcome: &'static str, now: Monotonic) {
-        let took = now.saturating_since(self.started);
+        let took = now.saturating_since(self.started.monotonic);
         telemetry::jwks_fetched(shared.label(), self.cause.name(), outcome, took);
     }
 }
 
 impl Completed {
+    /// Returns the wall time at which the issuer confirmed the set. A suspension during the fetch is subtracted: the response
+    /// may have arrived before it.
+    fn confirmed_wall(&self, now: Moment) -> Timestamp {
+        let by_wall = now.wall.saturating_since(self.started.wall);
+        let suspended = by_wall.saturating_sub(now.monotonic.saturating_since(self.started.monotonic));
+        now.wall.saturating_sub(suspended)
+    }
+
     /// Publishes the key set.
-    pub(super) fn publish(self, shared: &Shared, times: Times, wall: Timestamp, core: &mut Core) {
+    pub(super) fn publish(self, shared: &Shared, times: Times, now: Moment, core: &mut Core) {
+        let wall = self.confirmed_wall(now);
         let cause = self.cause;
         let skipped = self.skipped;
         let Fetched { freshness, endpoint, keys } = self.fetched;

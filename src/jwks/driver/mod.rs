@@ -100,7 +100,7 @@ async fn run(shared: &Shared) {
             Wakeup::Keys(in_flight, report) => {
                 // Requests that arrived before this point have waited for this fetch.
                 driver.receive_commands();
-                driver.finish_fetch(&in_flight, report);
+                driver.finish_fetch(&in_flight, *report);
             }
             Wakeup::Discovery(result) => driver.finish_rediscovery(result),
             Wakeup::Notified | Wakeup::Timer => {}
@@ -139,7 +139,7 @@ struct Driver<'s> {
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 enum Wakeup {
-    Keys(InFlight, Report),
+    Keys(InFlight, Box<Report>),
     Discovery(Result<Endpoint, Failure>),
     Notified,
     Timer,
@@ -155,7 +155,7 @@ impl Driver<'_> {
             if let Some((in_flight, future)) = keys
                 && let Poll::Ready(report) = future.as_mut().poll(context)
             {
-                return Poll::Ready(Wakeup::Keys(in_flight.clone(), report));
+                return Poll::Ready(Wakeup::Keys(in_flight.clone(), Box::new(report)));
             }
             if let Some(future) = discovery
                 && let Poll::Ready(result) = future.as_mut().poll(context)
@@ -246,11 +246,11 @@ impl Driver<'_> {
         let sample = core.rng.sample();
         for action in core.machine.step(event, now, sample) {
             match action {
-                Action::Fetch(order) => self.start_fetch(order, core, now),
+                Action::Fetch(order) => self.start_fetch(order, core, moment),
                 Action::Abort => self.abort(core, now),
                 Action::Publish(times) => {
                     if let Some(completed) = completed.take() {
-                        completed.publish(shared, times, moment.wall, core);
+                        completed.publish(shared, times, moment, core);
                     }
                 }
                 Action::NotifyFailed { error, .. } => {

@@ -495,6 +495,29 @@ async fn drops_a_key_that_was_removed_during_a_suspension() {
     assert_eq!(fixture.network.calls(), 3);
 }
 
+/// The response may have arrived before the suspension.
+#[tokio::test]
+async fn counts_a_suspension_during_a_fetch() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::json(jwks(&["a"])).after(SECOND));
+    let source = fixture.source.clone();
+    let reload = tokio::spawn(async move { source.reload().await });
+    fixture.clock.settle().await;
+    assert_eq!(fixture.network.calls(), 2);
+    suspend_both(&fixture, 2 * HOUR);
+    fixture.answer(Reply::error(FetchError::Tls));
+    fixture.run(SECOND).await;
+    assert_eq!(reload.await.expect("no panic"), Ok(()));
+    let status = fixture.source.status();
+    assert_eq!((status.state(), status.age()), (KeyState::Expired, Some(2 * HOUR)));
+    assert!(!fixture.serves("a"));
+    // Without a suspension, a slow fetch confirms the set when it ends.
+    fixture.answer(Reply::json(jwks(&["a"])).after(SECOND));
+    fixture.run(MINUTE).await;
+    assert!(fixture.serves("a"));
+    assert!(fixture.source.status().age() < Some(MINUTE));
+}
+
 #[tokio::test]
 async fn keeps_the_age_of_a_set_when_the_wall_clock_is_set_back() {
     let fixture = Fixture::loaded(&["a"]).await;
