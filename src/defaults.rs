@@ -1,4 +1,4 @@
-//! Every default and limit of the crate, with its reason. No other file contains such a number.
+//! The defaults and limits of configuration, tokens, documents and fetches, each with its reason.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ pub(crate) const MIN_RSA_BITS: usize = 2048;
 /// Largest RSA modulus. The cost of a verification grows with its square, so larger keys are a denial-of-service risk.
 pub(crate) const MAX_RSA_BITS: usize = 8192;
 
-/// Most secrets, or static keys without `kid`, that are tried for one token. A rotation needs two.
+/// Most keys that are tried for one token: those with its `kid`, and secrets or static keys without one. A rotation needs two.
 pub(crate) const MAX_CANDIDATES: usize = 4;
 
 /// Most keys in one set. Real sets have 1 to 10 keys. Each key costs time at every refresh.
@@ -87,21 +87,22 @@ pub(crate) const MAX_KEYS: usize = 100;
 /// if an issuer replaces the key of that `kid` at every refresh.
 pub(crate) const MAX_THUMBPRINTS_PER_DENIED_KID: usize = 1000;
 
-/// Most pairs of an id and a key that a source remembers for revocations by id: ten sets of the largest size. The oldest are
-/// evicted first, those of the latest set never.
+/// Most pairs of `kid` and key that a source stores, so that a revoked `kid` also revokes earlier keys: those of ten sets of
+/// the largest size. The oldest pairs are evicted first, those of the latest set never.
 pub(crate) const MAX_KID_HISTORY: usize = 1000;
 
-/// Most keys that a source records as compromised, so that an issuer that publishes new private keys at every refresh does
-/// not fill the memory: ten sets of the largest size. The oldest are evicted first, those of the latest set never.
+/// Most compromised keys that a source stores: those of ten sets of the largest size. The limit bounds the memory if an issuer
+/// publishes new private keys at every refresh. The oldest keys are evicted first, those of the latest set never.
 pub(crate) const MAX_COMPROMISED_KEYS: usize = 1000;
 
-/// Most private keys that are looked for in one document, and most public ones: ten sets of the largest size.
+/// Most private keys that the scan of one document returns, and most public keys: those of ten sets of the largest size.
 pub(crate) const MAX_SCANNED_KEYS: usize = 1000;
 
-/// Most values of one member that stands more than once in a key whose private half is published.
+/// Most values that the scan reads of a member that is present more than once in one key. Each combination of values has its
+/// own thumbprint.
 pub(crate) const MAX_SCANNED_VALUES: usize = 4;
 
-/// Deepest nesting at which keys are looked for in a document that is not fit for a key set.
+/// Deepest nesting at which the scan of a document finds keys. The document need not be a key set.
 pub(crate) const MAX_SCAN_DEPTH: usize = 64;
 
 /// Deepest nesting of a key set. A set needs 4 levels, and vendors' additions a few more.

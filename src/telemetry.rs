@@ -101,9 +101,9 @@ pub(crate) fn jwks_unknown_kid(issuer: &str, action: &'static str) {
     jwks_metric!(counter "jwks_unknown_kid_total", issuer, "action" => action; increment(1));
 }
 
-/// One key of a set was skipped. If the whole set is rejected for that reason, the level is warn.
-pub(crate) fn jwks_key_skipped(issuer: &str, position: usize, reason: &'static str, set_refused: bool) {
-    if set_refused {
+/// One key of a set was skipped. If the whole set is rejected, for whatever reason, the level is warn.
+pub(crate) fn jwks_key_skipped(issuer: &str, position: usize, reason: &'static str, set_rejected: bool) {
+    if set_rejected {
         jwks_event!(warn, issuer, position, reason, "skipped a key");
     } else {
         jwks_event!(debug, issuer, position, reason, "skipped a key");
@@ -182,8 +182,7 @@ pub(crate) fn jwks_waiter_removed(issuer: &str) {
     jwks_metric!(gauge "jwks_waiters", issuer; decrement(1));
 }
 
-/// Counts the requests that were verified with stale keys. Instrumented an outage that is every request, so the metric key is
-/// created once.
+/// Counts the uses of stale keys. During an outage every request uses them, so the metric key is created once.
 #[derive(Debug, Default)]
 pub(crate) struct StaleServed {
     #[cfg(feature = "metrics")]
@@ -377,7 +376,7 @@ impl<F: Future> Future for Instrumented<'_, '_, F> {
     }
 }
 
-/// The name if a token has no configured issuer.
+/// The value of `issuer` for a token without a configured issuer.
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 const NO_ISSUER: &str = "none";
 
@@ -389,7 +388,7 @@ fn result_of(reason: &str) -> &'static str {
     if reason == ACCEPTED { "accepted" } else { "rejected" }
 }
 
-/// More than the number of rejection kinds.
+/// The number of reasons whose metric keys are stored for one issuer. The key of any further reason is created at each use.
 #[cfg(feature = "metrics")]
 const REASONS: usize = 24;
 

@@ -1,4 +1,4 @@
-//! The keys that the application has revoked.
+//! `DenyList`: the keys that the application has revoked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,20 +6,20 @@ use crate::defaults;
 use crate::jwks::history::History;
 use crate::keys::{KeyTable, NamedKey, Thumbprint};
 
-/// Keys that are not used, whatever the issuer publishes.
+/// The denied kids and keys of one source. They stay denied when the issuer publishes them again.
 #[derive(Debug, Default)]
 pub(super) struct DenyList {
-    /// Each denied kid, with the keys that have been found under it. These are denied under any kid.
+    /// Each denied `kid` with the keys that were published with it. These keys are denied with any `kid`.
     kids: BTreeMap<Box<str>, BTreeSet<Thumbprint>>,
     thumbprints: BTreeSet<Thumbprint>,
-    /// The keys that the issuer has published, under which ids.
+    /// The pairs of `kid` and key that the issuer has published.
     history: History<NamedKey, { defaults::MAX_KID_HISTORY }>,
 }
 
 impl DenyList {
-    /// Denies an id and the keys that have been published under it. Returns whether it was allowed before.
+    /// Denies a `kid` and the keys that were published with it. Returns whether the `kid` was allowed before.
     ///
-    /// `current` are the keys of the set in use: those of rejected sets may have evicted them from the history.
+    /// `current` are the keys of the current key set: those of rejected sets may have evicted them from the history.
     pub(super) fn deny_kid(&mut self, kid: &str, current: &[NamedKey]) -> bool {
         if self.kids.contains_key(kid) {
             return false;
@@ -36,20 +36,20 @@ impl DenyList {
         self.kids.remove(kid).is_some()
     }
 
-    /// Denies a key under any kid and without one. Returns whether it was allowed before.
+    /// Denies a key with any `kid` and without one. Returns whether it was allowed before.
     pub(super) fn deny_key(&mut self, thumbprint: Thumbprint) -> bool {
         self.thumbprints.insert(thumbprint)
     }
 
-    /// Allows a key, unless a kid under which it was found is denied. Returns whether it was denied before.
+    /// Allows a key, unless a `kid` with which it was published is denied. Returns whether the key itself was denied before.
     pub(super) fn allow_key(&mut self, thumbprint: Thumbprint) -> bool {
         self.thumbprints.remove(&thumbprint)
     }
 
-    /// Records the keys of a document, and denies those that it has under denied ids.
+    /// Records the keys of a document, and denies those with a denied `kid`.
     pub(super) fn record(&mut self, published: Vec<NamedKey>) {
         for (kid, thumbprint) in &published {
-            // The first ones count most: they were there when the id was denied.
+            // At the limit, the first keys stay, because they were published when the application denied the `kid`.
             if let Some(found) = self.kids.get_mut(kid)
                 && found.len() < defaults::MAX_THUMBPRINTS_PER_DENIED_KID
             {
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn denies_every_key_found_under_a_denied_kid() {
+    fn denies_every_key_that_was_published_with_a_denied_kid() {
         let mut denied = DenyList::default();
         denied.record(table_of(&[("1", "a"), ("2", "b")]).named_keys());
         assert!(denied.deny_kid("1", &[]));
@@ -92,7 +92,7 @@ mod tests {
         denied.record(next.named_keys());
         let allowed = denied.allowed(&next);
         assert_eq!(["1", "3", "4"].map(|kid| has(&allowed, kid)), [false, false, true]);
-        // Keys that were found under the kid later are denied as well.
+        // Keys that were published with the `kid` later are denied as well.
         assert!(!has(&denied.allowed(&table_of(&[("5", "c")])), "5"));
         assert!(denied.allow_kid("1") && !denied.allow_kid("1"));
         let allowed = denied.allowed(&next);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn denies_keys_by_their_ids_in_earlier_sets() {
+    fn denies_keys_that_had_a_denied_kid_in_an_earlier_set() {
         let mut denied = DenyList::default();
         denied.record(table_of(&[("1", "a"), ("2", "b")]).named_keys());
         let latest = table_of(&[("7", "a"), ("2", "b")]);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn each_denial_is_undone_by_itself() {
+    fn allows_a_key_only_after_each_denial_is_reverted() {
         let set = table_of(&[("1", "a"), ("2", "a")]);
         let (_, thumbprint) = set.named_keys()[0];
         let mut denied = DenyList::default();
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(denied.allowed(&set).digest(), set.digest());
     }
 
-    /// An issuer that publishes a new key under a denied kid with every refresh must not exhaust the memory.
+    /// An issuer that publishes a new key with a denied `kid` at every refresh must not exhaust the memory.
     #[test]
     fn limits_the_keys_per_denied_kid() {
         let mut denied = DenyList::default();

@@ -1,13 +1,13 @@
-//! What the documents of an issuer held, bounded.
+//! `History`: the entries of the documents of one issuer, limited in number.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
-/// Entries of the documents that were read. If there are more than `LIMIT`, those that were last seen longest ago are
-/// evicted; those of the latest document always stay.
+/// The entries of the documents that were read. If there are more than `LIMIT`, the least recently seen are evicted, but never
+/// those of the latest document.
 #[derive(Clone, Debug)]
 pub(super) struct History<E, const LIMIT: usize> {
-    /// Each entry with the number of the document that had it last.
+    /// Each entry with the number of the last document that contained it.
     entries: BTreeMap<E, u64>,
     documents: u64,
 }

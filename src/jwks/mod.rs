@@ -7,6 +7,7 @@
 //! scheduled refreshes nor known keys.
 //!
 //! `refresh` is a pure state machine that decides when to fetch; `driver` executes its actions.
+
 mod deny_list;
 mod discovery;
 mod driver;

@@ -1,4 +1,5 @@
-//! One fetch operation: at most two attempts under one deadline, from the request to the imported keys.
+//! One fetch operation, from the request to the imported keys: the requests for discovery and keys, and at most one retry,
+//! under one deadline.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::jwks::history::History;
 use crate::jwks::policy::{EmptySet, RefreshPolicy};
 use crate::jwks::redirect::RedirectTrail;
 use crate::jwks::timeout::{catch_panic, within};
-use crate::keys::{KeyOrigin, KeySet, KeyTable, NamedKey, RefusedKeys, SkipReason, SkippedKey, Thumbprint};
+use crate::keys::{KeyOrigin, KeySet, KeyTable, NamedKey, RejectedKeys, SkipReason, SkippedKey, Thumbprint};
 use crate::token::Algorithm;
 
 /// The inputs of one operation. It owns them, so only the driver can cancel it.
@@ -63,8 +64,9 @@ pub(super) enum CacheMode {
 pub(super) struct Report {
     /// The `jwks_uri`, if discovery was needed and succeeded, even if fetching the keys failed.
     pub(super) discovered: Option<Endpoint>,
-    /// The skipped keys of the document, if one was read, even if its key set is rejected.
-    pub(super) skipped_report: Option<SkippedReport>,
+    /// The skipped keys of the document, even if its key set is rejected; `None` if no document was read, or if no keys were
+    /// found in a rejected one.
+    pub(super) key_report: Option<KeyReport>,
     pub(super) result: Result<Fetched, Failure>,
 }
 
@@ -85,25 +87,25 @@ pub(super) enum Keys {
 
 /// The keys of a key set that are skipped, or used although they should not be.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SkippedReport {
+pub(super) struct KeyReport {
     pub(super) skipped: Arc<[SkippedKey]>,
-    /// Keys that are in use although their private keys were published with them.
+    /// Keys that are used although they are published with their private keys, because the policy allows it.
     pub(super) disclosed: Vec<Thumbprint>,
-    /// The keys whose private halves the document holds.
-    pub(super) private: BTreeSet<Thumbprint>,
-    /// The keys that have an id, if the set is refused.
-    pub(super) refused: Vec<NamedKey>,
+    /// The keys whose private keys the document contains.
+    pub(super) private_thumbprints: BTreeSet<Thumbprint>,
+    /// The keys with a `kid`, if the key set is rejected.
+    pub(super) rejected: Vec<NamedKey>,
 }
 
-/// A [`SkippedReport`] without the order of the keys, which some issuers change with every response.
-pub(super) type SkippedSummary = Vec<(Option<SkipReason>, Option<Thumbprint>)>;
+/// A [`KeyReport`] without the order of the keys, which some issuers change with every response.
+pub(super) type KeySummary = Vec<(Option<SkipReason>, Option<Thumbprint>)>;
 
-/// The keys whose private halves have been published.
+/// The keys whose private keys have been published.
 pub(super) type CompromisedKeys = History<Thumbprint, { defaults::MAX_COMPROMISED_KEYS }>;
 
-/// What a document holds.
+/// The result of importing a document.
 struct Imported {
-    skipped_report: Option<SkippedReport>,
+    key_report: Option<KeyReport>,
     keys: Result<KeyTable, RefreshError>,
 }
 
@@ -130,10 +132,10 @@ struct RequestTemplate {
 impl Operation {
     /// Fetches keys. A panic in the fetcher or in a parser is reported as an error.
     pub(super) async fn keys(mut self, key_request: KeyRequest) -> Report {
-        let (mut discovered, mut skipped_report) = (None, None);
-        let result = catch_panic(self.fetch_keys(key_request, &mut discovered, &mut skipped_report)).await;
+        let (mut discovered, mut key_report) = (None, None);
+        let result = catch_panic(self.fetch_keys(key_request, &mut discovered, &mut key_report)).await;
         let result = result.unwrap_or(Err(Failure::from(RefreshError::Panic)));
-        Report { discovered, skipped_report, result }
+        Report { discovered, key_report, result }
     }
 
     /// Reads the discovery document only.
@@ -147,7 +149,7 @@ impl Operation {
         &mut self,
         key_request: KeyRequest,
         discovered: &mut Option<Endpoint>,
-        skipped_report: &mut Option<SkippedReport>,
+        key_report: &mut Option<KeyReport>,
     ) -> Result<Fetched, Failure> {
         let endpoint = match key_request.target {
             Target::Keys(endpoint) => endpoint,
@@ -165,7 +167,7 @@ impl Operation {
             (StatusCode::NOT_MODIFIED, None) => return Err(RefreshError::UnexpectedNotModified.into()),
             _ => {
                 let imported = self.import(response.body).await;
-                *skipped_report = imported.skipped_report;
+                *key_report = imported.key_report;
                 (freshness, Keys::New(imported.keys?))
             }
         };
@@ -245,7 +247,7 @@ impl Operation {
             return import(&document, &policy, &algorithms, &compromised);
         }
         let parsed = tokio::task::spawn_blocking(move || import(&document, &policy, &algorithms, &compromised)).await;
-        parsed.unwrap_or(Imported { skipped_report: None, keys: Err(RefreshError::Panic) })
+        parsed.unwrap_or(Imported { key_report: None, keys: Err(RefreshError::Panic) })
     }
 
     fn headers(&self, accept: HeaderValue) -> HeaderMap {
@@ -292,18 +294,18 @@ impl From<RefreshError> for Failure {
     }
 }
 
-impl SkippedReport {
-    pub(super) fn summary(&self) -> SkippedSummary {
+impl KeyReport {
+    pub(super) fn summary(&self) -> KeySummary {
         let skipped = self.skipped.iter().map(|key| (Some(key.reason()), key.thumbprint()));
         let mut all: Vec<_> = skipped.chain(self.disclosed.iter().map(|key| (None, Some(*key)))).collect();
         all.sort_unstable();
         all
     }
 
-    /// The keys of the document whose private halves have been published, in it or earlier.
+    /// Returns the keys of the document whose private keys it contains or an earlier document contained.
     pub(super) fn compromised(&self) -> impl Iterator<Item = Thumbprint> {
         let earlier = self.skipped.iter().filter(|key| key.reason() == SkipReason::Compromised);
-        self.private.iter().copied().chain(earlier.filter_map(SkippedKey::thumbprint))
+        self.private_thumbprints.iter().copied().chain(earlier.filter_map(SkippedKey::thumbprint))
     }
 }
 
@@ -316,22 +318,23 @@ fn import(
     let set = match KeySet::parse_remote(document, policy.max_keys, policy.private_keys) {
         Ok(set) => set.without_compromised(|thumbprint| compromised.contains(thumbprint)),
         Err(error) => {
-            let RefusedKeys { skipped, private, named: refused } = KeySet::refused_keys(document);
-            let has_keys = !skipped.is_empty() || !refused.is_empty();
-            let skipped_report = SkippedReport { skipped: skipped.into(), disclosed: Vec::new(), private, refused };
-            return Imported { skipped_report: has_keys.then_some(skipped_report), keys: Err(error.into()) };
+            let RejectedKeys { skipped, private_thumbprints, named: rejected } = KeySet::rejected_keys(document);
+            let has_keys = !skipped.is_empty() || !rejected.is_empty();
+            let key_report =
+                KeyReport { skipped: skipped.into(), disclosed: Vec::new(), private_thumbprints, rejected };
+            return Imported { key_report: has_keys.then_some(key_report), keys: Err(error.into()) };
         }
     };
     let table = set.bind(algorithms, KeyOrigin::Remote);
     let is_rejected = table.usable() == 0 && policy.empty_set == EmptySet::Rejected;
-    let skipped_report = SkippedReport {
+    let key_report = KeyReport {
         skipped: set.skipped_for(algorithms).into(),
         disclosed: set.disclosed_for(algorithms),
-        private: set.private_thumbprints().clone(),
-        refused: if is_rejected { table.named_keys() } else { Vec::new() },
+        private_thumbprints: set.private_thumbprints().clone(),
+        rejected: if is_rejected { table.named_keys() } else { Vec::new() },
     };
     let keys = if is_rejected { Err(RefreshError::NoUsableKeys) } else { Ok(table) };
-    Imported { skipped_report: Some(skipped_report), keys }
+    Imported { key_report: Some(key_report), keys }
 }
 
 const ACCEPT_KEYS: HeaderValue = HeaderValue::from_static("application/jwk-set+json, application/json;q=0.9");

@@ -53,7 +53,7 @@ impl Snapshot {
         by_wall.saturating_sub(self.times.age(now.monotonic))
     }
 
-    /// Returns the time that the monotonic clock would show had it kept up with the wall clock.
+    /// Returns the time of the monotonic clock plus the time that only the wall clock has counted.
     fn adjusted(&self, now: Moment) -> Monotonic {
         now.monotonic.saturating_add(self.clock_lag(now))
     }
@@ -74,7 +74,7 @@ struct Writer {
     closed: bool,
 }
 
-/// Whether a key set from which keys were removed has any left.
+/// Whether a key set has usable keys after keys were removed from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Remaining {
     None,
@@ -82,7 +82,7 @@ pub(super) enum Remaining {
 }
 
 impl SnapshotStore {
-    /// Nothing yet: a snapshot that is never usable.
+    /// Creates a store with an empty snapshot, which is never usable.
     pub(super) fn new() -> Self {
         let published = KeyTable::from_secrets(Vec::new());
         let empty =
@@ -111,7 +111,7 @@ impl SnapshotStore {
         self.writer().stored.clone()
     }
 
-    /// Returns the skipped keys of the last document, even if its key set was rejected.
+    /// Returns the skipped keys of the last document in which keys were found, even if its key set was rejected.
     pub(super) fn skipped(&self) -> Arc<[SkippedKey]> {
         Arc::clone(&self.writer().skipped)
     }
@@ -120,7 +120,7 @@ impl SnapshotStore {
         self.writer().skipped = skipped;
     }
 
-    /// Takes compromised keys out of the set at hand. If none is left, the set expires.
+    /// Removes compromised keys from the current key set. If no usable key remains, the key set expires at `now`.
     pub(super) fn remove_compromised(&self, compromised: &CompromisedKeys, now: Monotonic) -> Remaining {
         let mut writer = self.writer();
         let rest = writer.published.without(|_, thumbprint| compromised.contains(thumbprint));
@@ -146,8 +146,8 @@ impl SnapshotStore {
         self.publish(&writer, times, wall);
     }
 
-    /// Records the keys of a set that is refused: if one of them is under a denied id, it is taken out of use.
-    pub(super) fn record_refused(&self, keys: Vec<NamedKey>) {
+    /// Records the keys of a rejected key set. A current key that this set publishes with a denied `kid` is denied.
+    pub(super) fn record_rejected(&self, keys: Vec<NamedKey>) {
         if !keys.is_empty() {
             let mut writer = self.writer();
             writer.denied.record(keys);
@@ -155,7 +155,7 @@ impl SnapshotStore {
         }
     }
 
-    /// Gives the set at hand new times.
+    /// Sets the times of the current key set after the issuer has confirmed it.
     pub(super) fn confirm(&self, stored: Option<StoredResponse>, times: Times, wall: Timestamp) {
         let mut writer = self.writer();
         writer.stored = stored;
@@ -175,7 +175,7 @@ impl SnapshotStore {
         Some(clock_lag)
     }
 
-    /// Takes a key id and the keys that have been published under it out of use, at once and in every set to come.
+    /// Denies a `kid` and the keys that were published with it, now and in every later key set.
     pub(super) fn deny_kid(&self, kid: &str) {
         let mut writer = self.writer();
         let Writer { denied, published, .. } = &mut *writer;

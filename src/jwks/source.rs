@@ -115,7 +115,7 @@ impl KeySource {
         &self.handle.shared.policy
     }
 
-    /// Returns the skipped keys of the last document, even if its key set was rejected.
+    /// Returns the skipped keys of the last document in which keys were found, even if its key set was rejected.
     pub(crate) fn skipped_keys(&self) -> Arc<[SkippedKey]> {
         self.handle.shared.published.skipped()
     }
@@ -131,11 +131,11 @@ impl KeySource {
         self.handle.shared.clock.monotonic()
     }
 
-    /// Requests keys newer than `epoch`, which lack the key of a token, and waits for them at most the policy's
-    /// `unknown_kid_wait`.
+    /// Requests keys that are newer than `epoch`, because those of `epoch` do not include the key of a token. Waits at most the
+    /// policy's `unknown_kid_wait`.
     ///
     /// `waiting_since` is the time at which the request began to wait for the first keys, if it did: both waits together take
-    /// at most `cold_wait`. `has_key` returns whether a table has the key. The result is [`UnknownKid::Unchanged`] once no
+    /// at most `cold_wait`. `has_key` returns whether a table has the key. Returns [`UnknownKid::Unchanged`] as soon as no
     /// fetch that the rate limit allows can find the key within that time.
     pub(crate) fn newer_keys<F>(
         &self,
@@ -195,19 +195,21 @@ impl KeySource {
     }
 
     /// Fetches now, bypassing HTTP caches and the cool-down, and waits for the outcome. Call it when you know that the issuer
-    /// has changed its keys. If the fetch fails, the current keys stay in use.
+    /// has changed its keys. If the fetch fails, the current keys stay in use, except those whose private keys the response
+    /// contains.
     ///
     /// If a fetch is in flight already, it may have started before the change; a new fetch then starts right after it.
     ///
     /// # Errors
     ///
-    /// Returns why the fetch failed.
+    /// [`RefreshError`] if the fetch fails, [`RefreshError::NoRuntime`] outside a tokio runtime, and
+    /// [`RefreshError::SourceClosed`] if the source is closed.
     pub async fn reload(&self) -> Result<(), RefreshError> {
         let shared = &self.handle.shared;
         let (reply, outcome) = oneshot::channel();
         shared.mailbox.reloads.lock().unwrap_or_else(PoisonError::into_inner).push(reply);
         if shared.ensure_running().is_err() {
-            // No task will receive it, and the list must not grow.
+            // No task receives the command, so it is removed: the list must not grow.
             drop(outcome);
             shared.mailbox.reloads.lock().unwrap_or_else(PoisonError::into_inner).retain(|reply| !reply.is_closed());
             return Err(if shared.is_closing() { RefreshError::SourceClosed } else { RefreshError::NoRuntime });
@@ -221,14 +223,14 @@ impl KeySource {
         self.handle.shared.mailbox.reloads.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Revokes a key id and every key that this source has read, or reads from now on, under it: no token verifies with such
-    /// a key after this call returns, under any other id or without one, until [`unrevoke_kid`](Self::unrevoke_kid) or the
-    /// end of the process.
+    /// Revokes a `kid` and every key that the issuer has published or will publish with it. After this call returns, no token
+    /// verifies with such a key, also if the token has another `kid` or none. The revocation ends with
+    /// [`unrevoke_kid`](Self::unrevoke_kid) or with the process.
     ///
-    /// A source knows the keys of the current set, and of the earlier ones the latest 1,000 pairs of id and key. The keys of
-    /// a set that is refused count as well, if their id and their public members can be read. A revoked id stands for 1,000
-    /// keys at most. A key that was published under the id only longer ago, or before this process started, and is now
-    /// published under another, is not known by it: revoke it with [`revoke_key`](Self::revoke_key).
+    /// The source stores pairs of `kid` and key: those of the current key set, and the latest pairs of earlier key sets, 1,000
+    /// in total. Rejected key sets count as well, if the `kid` and the public members of the key can be parsed. At most 1,000
+    /// keys are revoked with one `kid`. A pair that is older, or that was published before this process started, is not
+    /// stored. If its key is now published with another `kid`, revoke it with [`revoke_key`](Self::revoke_key).
     pub fn revoke_kid(&self, kid: &str) {
         self.handle.shared.published.deny_kid(kid);
         self.wake_driver();
@@ -261,13 +263,13 @@ impl KeySource {
         self.wake_driver();
     }
 
-    /// Reverts [`revoke_key`](Self::revoke_key). A key that was found under a revoked `kid` stays revoked.
+    /// Reverts [`revoke_key`](Self::revoke_key). A key that was published with a revoked `kid` stays revoked.
     pub fn unrevoke_key(&self, thumbprint: Thumbprint) {
         self.handle.shared.published.allow_key(thumbprint);
         self.wake_driver();
     }
 
-    /// Wakes the driver, which alone sets the gauge of usable keys, so that no older count overwrites a newer one.
+    /// Wakes the driver, which sets the gauge of usable keys. A second writer could overwrite a newer count with an older one.
     fn wake_driver(&self) {
         self.handle.shared.mailbox.wake.notify_one();
     }

@@ -123,7 +123,7 @@ fn can_wait(shared: &Arc<Shared>) -> bool {
     shared.ensure_running().is_ok() && Handle::try_current().is_ok()
 }
 
-/// Returns whether the next change may bring usable keys. All waiters share a failed fetch; requests that arrive after it do
+/// Returns whether keys may be usable after the next change. All waiters share a failed fetch; requests that arrive after it do
 /// not wait for the next one.
 fn may_become_usable(shared: &Shared, status: DriverStatus) -> bool {
     let had_keys = shared.published.load().epoch > 0;

@@ -79,7 +79,7 @@ impl<'j> Members<'j> {
         if same.next().is_some() { Err(DuplicateMember) } else { Ok(first.map(|(_, value)| *value)) }
     }
 
-    /// The members and their JSON texts, in the order of their names.
+    /// Returns the members with their JSON texts, sorted by name.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &'j str)> + Clone {
         self.members.iter().map(|(name, value)| (&**name, *value))
     }

@@ -34,7 +34,7 @@ pub(crate) use self::fingerprint::{Fingerprinter, TokenFingerprint};
 pub use self::interop::UnsupportedAlgorithmError;
 pub(crate) use self::jwk::PrivateKeys;
 pub use self::secret::{Secret, SecretError};
-pub(crate) use self::set::RefusedKeys;
+pub(crate) use self::set::RejectedKeys;
 pub use self::set::{KeySet, SkippedKey};
 pub use self::signed::SignedToken;
 pub(crate) use self::table::{Changes, Found, KeyOrigin, KeyTable, NamedKey};

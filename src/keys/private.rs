@@ -1,9 +1,9 @@
 //! The members that make a JWK a private key.
 
-/// Returns whether the members, with their JSON texts, are those of a private key: whether one that is private for the key
-/// type has a value. Some serializers write members that a key does not have as `null` or `""`.
+/// Returns whether a member that is private for the key type has a value. `members` are pairs of a name and a JSON text. A
+/// member that is `null` or empty counts as absent, because some serializers write such members into public keys.
 ///
-/// With several members `kty`, each of them counts.
+/// If `kty` is present more than once, the private members of each key type count.
 pub(super) fn is_private<'m>(members: impl Iterator<Item = (&'m str, &'m str)> + Clone) -> bool {
     let mut key_types =
         members.clone().filter(|(name, _)| *name == "kty").map(|(_, json)| private_members(json)).peekable();
@@ -14,8 +14,8 @@ pub(super) fn is_private<'m>(members: impl Iterator<Item = (&'m str, &'m str)> +
     members.into_iter().any(|(name, json)| private.contains(&name) && has_value(json))
 }
 
-/// The private members of a key type, given as JSON text: RFC 7518 §6.2.2 and §6.3.2, RFC 8037 §2, and `AKP`. A shared
-/// secret has none.
+/// Returns the private members of a key type, which is given as JSON text: RFC 7518 §6.2.2 and §6.3.2, RFC 8037 §2, and `AKP`.
+/// A shared secret (`oct`) has none, since it is rejected as a whole.
 fn private_members(key_type: &str) -> &'static [&'static str] {
     match serde_json::from_str::<String>(key_type).as_deref() {
         Ok("RSA") => &["d", "p", "q", "dp", "dq", "qi", "oth"],
@@ -37,5 +37,6 @@ fn has_value(json: &str) -> bool {
     }
 }
 
-/// The names that hold private keys in the known key types; others have public members with names like `p` and `k`.
+/// The private members if `kty` is absent or unknown. Names such as `p` and `k` are not in the list, because they are public
+/// members in some key types.
 const OTHER_PRIVATE_MEMBERS: &[&str] = &["d", "priv"];

@@ -1,8 +1,8 @@
-//! The keys of a document that need be neither a key set nor valid JSON: read to learn which keys it discloses, never to
-//! verify with.
+//! Finds the JWKs in a document that may be neither a key set nor valid JSON. The result shows which keys the document
+//! discloses; these keys never verify a token.
 //!
-//! Each object with the members of a JWK is found, wherever it is. Members that are doubled count with each of their
-//! values. Time and memory are bounded by the length of the document.
+//! The scan finds each object with the members of a JWK, up to a nesting of [`defaults::MAX_SCAN_DEPTH`]. If a member is
+//! present more than once, each of its values counts. The length of the document bounds time and memory.
 
 use std::mem;
 
@@ -18,12 +18,12 @@ use crate::keys::thumbprint::Thumbprint;
 /// A JWK in a document.
 pub(super) struct ScannedKey {
     pub(super) kid: Option<Box<str>>,
-    /// Its index in the array that holds it, or 0.
+    /// The index in the array that contains it; 0 if no array does.
     pub(super) position: usize,
     /// Whether it is an element of the document's member `keys`.
     pub(super) in_set: bool,
     pub(super) is_private: bool,
-    /// One for each combination of the values of its public members, whether or not the key is fit to verify.
+    /// A thumbprint for each combination of the values of its public members, whether or not the key is usable.
     pub(super) thumbprints: Vec<Thumbprint>,
 }
 
@@ -38,10 +38,10 @@ struct Scanner<'j> {
     at: usize,
     /// The arrays and objects that are open, at most [`defaults::MAX_SCAN_DEPTH`].
     levels: Vec<Level<'j>>,
-    /// How many more are open.
+    /// The number of further open arrays and objects, below the depth limit.
     too_deep: usize,
     found: Vec<ScannedKey>,
-    /// How many public and private keys have been found.
+    /// The numbers of public and private keys that have been found.
     counts: [usize; 2],
 }
 
@@ -52,7 +52,7 @@ enum Level<'j> {
 
 #[derive(Default)]
 struct Object<'j> {
-    /// Names of [`MEMBERS`], and JSON texts of strings and of arrays that are not empty.
+    /// Names from [`MEMBERS`] with their JSON texts. Only non-empty strings and arrays are stored.
     members: Vec<(&'static str, &'j str)>,
     /// The member whose value is next.
     name: Option<&'static str>,
@@ -64,7 +64,7 @@ impl<'j> Scanner<'j> {
     fn run(mut self) -> Vec<ScannedKey> {
         while let Some(byte) = self.next() {
             match byte {
-                // Outside of arrays and objects there may be any text.
+                // A quote outside of arrays and objects starts no string, since the text there need not be JSON.
                 b'"' if !self.levels.is_empty() => {
                     let text = self.string();
                     self.add_string(text);
@@ -75,7 +75,7 @@ impl<'j> Scanner<'j> {
                 _ => {}
             }
         }
-        // A document that was cut off discloses what it has.
+        // A truncated document discloses the keys before its end.
         self.too_deep = 0;
         while !self.levels.is_empty() {
             self.close();
@@ -89,7 +89,7 @@ impl<'j> Scanner<'j> {
         Some(byte)
     }
 
-    /// The rest of a string and its quotes, from behind the first.
+    /// Returns a string with both quotes. The position is after the first quote.
     fn string(&mut self) -> &'j [u8] {
         let start = self.at.saturating_sub(1);
         let mut is_escaped = false;
@@ -167,7 +167,7 @@ impl<'j> Scanner<'j> {
 }
 
 impl<'j> Object<'j> {
-    /// Adds a value of the current member, unless it is empty, known or one too many.
+    /// Adds a value of the current member, unless it is empty, already stored, or above the limit.
     fn add(&mut self, json: &'j str) {
         let Some(name) = mem::take(&mut self.name) else { return };
         let same = self.members.iter().filter(|(other, _)| *other == name);
@@ -179,7 +179,7 @@ impl<'j> Object<'j> {
         }
     }
 
-    /// The key, if these are the members of one.
+    /// Returns the key if the members are those of a JWK.
     fn key(&self, is_private: bool, position: usize, in_set: bool) -> Option<ScannedKey> {
         let thumbprints: Vec<Thumbprint> = self.rsa().chain(self.ec()).chain(self.ed25519()).collect();
         let is_key = !thumbprints.is_empty() || (is_private && (in_set || self.values("kty").next().is_some()));
@@ -188,11 +188,10 @@ impl<'j> Object<'j> {
         is_key.then_some(ScannedKey { kid, position, in_set, is_private, thumbprints })
     }
 
-    /// The key type does not matter: `d` of an RSA key signs, whatever `kty` says.
+    /// Ignores `kty`: with `n`, `e` and `d`, anyone can sign, also if `kty` is wrong.
     fn rsa(&self) -> impl Iterator<Item = Thumbprint> {
-        let numbers = |name: &'static str| {
-            self.octets(name).map(|octets| strip_zeros(&octets).to_vec()).filter(|n| !n.is_empty())
-        };
+        let numbers =
+            |name: &'static str| self.bytes(name).map(|bytes| strip_zeros(&bytes).to_vec()).filter(|n| !n.is_empty());
         let exponents: Vec<_> = numbers("e").collect();
         numbers("n").flat_map(move |n| exponents.clone().into_iter().map(move |e| Thumbprint::rsa(&n, &e)))
     }
@@ -200,7 +199,7 @@ impl<'j> Object<'j> {
     fn ec(&self) -> impl Iterator<Item = Thumbprint> {
         self.texts("crv").filter_map(|name| Curve::from_name(&name)).flat_map(move |curve| {
             let coordinates =
-                move |name: &'static str| self.octets(name).filter_map(move |octets| padded(&octets, curve.length()));
+                move |name: &'static str| self.bytes(name).filter_map(move |bytes| padded(&bytes, curve.length()));
             let ys: Vec<_> = coordinates("y").collect();
             coordinates("x")
                 .flat_map(move |x| ys.clone().into_iter().map(move |y| Thumbprint::ec(curve.name(), &x, &y)))
@@ -209,11 +208,11 @@ impl<'j> Object<'j> {
 
     fn ed25519(&self) -> impl Iterator<Item = Thumbprint> {
         let curve = self.texts("crv").find(|name| name == "Ed25519");
-        let points = curve.into_iter().flat_map(|_| self.octets("x")).filter(|x| x.len() == 32);
+        let points = curve.into_iter().flat_map(|_| self.bytes("x")).filter(|x| x.len() == 32);
         points.map(|x| Thumbprint::okp("Ed25519", &x))
     }
 
-    fn octets(&self, name: &str) -> impl Iterator<Item = Vec<u8>> {
+    fn bytes(&self, name: &str) -> impl Iterator<Item = Vec<u8>> {
         self.texts(name).filter_map(|text| LENIENT.decode(text.replace('+', "-").replace('/', "_")).ok())
     }
 
@@ -226,22 +225,22 @@ impl<'j> Object<'j> {
     }
 }
 
-/// The member that a JSON string names, if it is one of a JWK.
+/// Returns the entry of [`MEMBERS`] that is equal to a JSON string.
 fn member(json: &str) -> Option<&'static str> {
     let name: String = serde_json::from_str(json).ok()?;
     MEMBERS.into_iter().find(|member| *member == name)
 }
 
-/// A coordinate in the length of its field: some implementations drop leading zeros, others add one.
-fn padded(octets: &[u8], length: usize) -> Option<Vec<u8>> {
-    let octets = strip_zeros(octets);
-    let missing = length.checked_sub(octets.len())?;
-    Some([vec![0; missing].as_slice(), octets].concat())
+/// Returns a coordinate with the length of its field. Some implementations omit leading zeros, others add one.
+fn padded(bytes: &[u8], length: usize) -> Option<Vec<u8>> {
+    let bytes = strip_zeros(bytes);
+    let missing = length.checked_sub(bytes.len())?;
+    Some([vec![0; missing].as_slice(), bytes].concat())
 }
 
-fn strip_zeros(octets: &[u8]) -> &[u8] {
-    let zeros = octets.iter().take_while(|octet| **octet == 0).count();
-    octets.get(zeros..).unwrap_or_default()
+fn strip_zeros(bytes: &[u8]) -> &[u8] {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    bytes.get(zeros..).unwrap_or_default()
 }
 
 /// Base64url with or without padding; unused bits at its end may be set.
@@ -255,7 +254,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 const KEYS: &str = "keys";
 const EMPTY_STRING: &str = "\"\"";
 
-/// Stands for an array that is not empty.
+/// The text that is stored for every non-empty array. Only whether an array is empty matters, not its content.
 const SOME_ARRAY: &str = "[0]";
 
 const MEMBERS: [&str; 16] =
@@ -270,13 +269,13 @@ mod tests {
         changed(jwk, "d", "AQAB")
     }
 
-    /// The thumbprints of the private keys.
+    /// Returns the thumbprints of the private keys.
     fn found(document: impl AsRef<[u8]>) -> Vec<Thumbprint> {
         scan(document.as_ref()).into_iter().filter(|key| key.is_private).flat_map(|key| key.thumbprints).collect()
     }
 
     #[test]
-    fn finds_private_keys_wherever_they_are() {
+    fn finds_private_keys_anywhere_in_a_document() {
         for jwk in [RSA, P256, P521, ED25519] {
             let (key, thumbprint) = (private(jwk), published(jwk).material.thumbprint());
             for document in [
@@ -305,24 +304,24 @@ mod tests {
     }
 
     #[test]
-    fn reads_every_value_of_a_doubled_member() {
-        for (jwk, doubled) in
+    fn reads_every_value_of_a_duplicate_member() {
+        for (jwk, duplicate) in
             [(RSA, "n"), (RSA, "e"), (RSA, "kty"), (P256, "x"), (P256, "y"), (P256, "crv"), (ED25519, "x")]
         {
             let thumbprint = published(jwk).material.thumbprint();
             for first in [r#""AA""#, "7", "null", r#""""#, "[1]"] {
-                let start = format!("{{\"{doubled}\":{first},");
+                let start = format!("{{\"{duplicate}\":{first},");
                 assert!(found(private(jwk).replacen('{', &start, 1)).contains(&thumbprint), "{start}");
             }
         }
-        // No more values than the limit are combined.
+        // At most `MAX_SCANNED_VALUES` values of a member are combined.
         let many: String = (0..1000).map(|number| format!(r#""n":"{number:04}","e":"{number:04}","#)).collect();
         let many = private(RSA).replacen('{', &format!("{{{many}"), 1);
         assert_eq!(found(many).len(), defaults::MAX_SCANNED_VALUES * defaults::MAX_SCANNED_VALUES);
     }
 
     #[test]
-    fn reads_numbers_as_they_are_written() {
+    fn accepts_padding_and_leading_zeros_in_key_members() {
         let thumbprint = published(RSA).material.thumbprint();
         for exponent in ["AQAB", "AAEAAQ", "AAEAAQ==", "AAAAAAABAAE", "AQAB"] {
             assert_eq!(found(private(&changed(RSA, "e", exponent))), [thumbprint], "{exponent}");
@@ -338,16 +337,16 @@ mod tests {
     }
 
     #[test]
-    fn names_keys_and_their_places() {
+    fn returns_the_kid_and_position_of_each_key() {
         let set = format!(r#"{{"keys":[1,{},{}],"x":[{}]}}"#, with_kid(RSA, "1"), private(P256), private(ED25519));
         let keys = scan(set.as_bytes());
-        let places: Vec<_> =
+        let positions: Vec<_> =
             keys.iter().map(|key| (key.kid.as_deref(), key.position, key.in_set, key.is_private)).collect();
-        assert_eq!(places, [(Some("1"), 1, true, false), (None, 2, true, true), (None, 0, false, true)]);
+        assert_eq!(positions, [(Some("1"), 1, true, false), (None, 2, true, true), (None, 0, false, true)]);
         let names = |jwk: &str| scan(jwk.as_bytes()).into_iter().map(|key| key.kid.is_some()).collect::<Vec<_>>();
         assert_eq!(names(&with_kid(RSA, &"k".repeat(256))), [true]);
         assert_eq!(names(&with_kid(RSA, &"k".repeat(257))), [false]);
-        // An element of a set need not name its type; other objects with such members are no keys.
+        // An element of `keys` counts without `kty`. Another object without `kty` is not a key.
         assert_eq!(scan(br#"{"keys":[{"d":"1"}]}"#).len(), 1);
         for other in [&b"{\"d\":\"1\"}"[..], b"{\"errors\":[{\"d\":\"1\"}]}", b"<html>", b"", b"\"", b"{", b"]}:,\\"] {
             assert!(scan(other).is_empty(), "{other:?}");
@@ -355,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_depth_and_number() {
+    fn limits_the_depth_and_the_number_of_keys() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), private(RSA));
         assert_eq!(found(nested(defaults::MAX_SCAN_DEPTH - 1)).len(), 1);
         assert!(found(nested(defaults::MAX_SCAN_DEPTH)).is_empty());

@@ -41,8 +41,8 @@ pub struct KeySet {
 struct Inner {
     keys: Vec<PublishedKey>,
     skipped: Vec<SkippedKey>,
-    /// Of the private keys in the document, with each value of a doubled member.
-    private: BTreeSet<Thumbprint>,
+    /// The thumbprints of the private keys in the document. A duplicate member adds one for each of its values.
+    private_thumbprints: BTreeSet<Thumbprint>,
 }
 
 impl KeySet {
@@ -106,24 +106,26 @@ impl KeySet {
         Ok(Self::from_materials(pem::public_keys(pem.as_ref())?))
     }
 
-    /// Reads what an issuer publishes: a JWK Set with at most `max_keys` keys, and nothing else. Where private keys are
-    /// skipped, their public halves are skipped as well, under whatever id they stand in the set. That holds also for
-    /// private keys that are malformed, or outside of the set's array.
+    /// Parses a document from an issuer, which must be a JWK Set with at most `max_keys` keys. If private keys are skipped,
+    /// their public keys are skipped as well, whatever `kid` they have. This includes the public keys of private keys that are
+    /// malformed or outside of the set's array.
     pub(crate) fn parse_remote(document: &[u8], max_keys: usize, private: PrivateKeys) -> Result<Self, KeyError> {
         let Document::Set(keys) = Document::split(document)? else { return Err(KeyError::NotAKeySet) };
         let mut set = Self::import(keys.iter().map(|key| key.get()), max_keys, private)?;
-        if private == PrivateKeys::PublicHalfUsed {
+        if private == PrivateKeys::Accepted {
             return Ok(set);
         }
         let inner = Arc::make_mut(&mut set.inner);
         let scanned = scan(document);
         let outside = scanned.iter().filter(|key| key.is_private && !key.in_set && !key.thumbprints.is_empty());
+        // Such a `kid` does not count as known: a token with it has an unknown kid.
         let outside = outside.map(|key| SkippedKey { kid: None, ..key.skipped() });
         inner.skipped.extend(outside.take(defaults::MAX_KEYS));
         inner.skipped.sort_by_key(SkippedKey::position);
         let skipped = inner.skipped.iter().filter(|key| key.reason == SkipReason::Private);
-        inner.private = skipped.filter_map(|key| key.thumbprint).chain(private_thumbprints(&scanned)).collect();
-        let compromised = inner.private.clone();
+        inner.private_thumbprints =
+            skipped.filter_map(|key| key.thumbprint).chain(private_thumbprints(&scanned)).collect();
+        let compromised = inner.private_thumbprints.clone();
         Ok(set.without_compromised(|thumbprint| compromised.contains(thumbprint)))
     }
 
@@ -149,28 +151,28 @@ impl KeySet {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Finds the keys of a document that is refused as a whole, as far as it can be read; of the private keys, at most
-    /// [`defaults::MAX_KEYS`] are listed.
-    pub(crate) fn refused_keys(document: &[u8]) -> RefusedKeys {
+    /// Finds the keys in a document that is rejected as a whole, as far as it can be parsed. Lists at most
+    /// [`defaults::MAX_KEYS`] private keys.
+    pub(crate) fn rejected_keys(document: &[u8]) -> RejectedKeys {
         let scanned = scan(document);
         let skipped = scanned.iter().filter(|key| key.is_private).map(ScannedKey::skipped);
         let named = scanned
             .iter()
             .flat_map(|key| key.thumbprints.iter().filter_map(|thumbprint| Some((key.kid.clone()?, *thumbprint))));
-        RefusedKeys {
+        RejectedKeys {
             skipped: skipped.take(defaults::MAX_KEYS).collect(),
-            private: private_thumbprints(&scanned).collect(),
+            private_thumbprints: private_thumbprints(&scanned).collect(),
             named: named.take(defaults::MAX_KID_HISTORY).collect(),
         }
     }
 
-    /// The thumbprints of the private keys in the document, at most [`defaults::MAX_COMPROMISED_KEYS`] and one for each
-    /// skipped key. They are empty where public halves of private keys are used.
+    /// Returns the thumbprints of the private keys in the document: at most [`defaults::MAX_COMPROMISED_KEYS`], and one more
+    /// for each skipped key. Empty if the policy allows the public keys of published private keys.
     pub(crate) fn private_thumbprints(&self) -> &BTreeSet<Thumbprint> {
-        &self.inner.private
+        &self.inner.private_thumbprints
     }
 
-    /// Skips the keys of thumbprints whose private halves have been published.
+    /// Skips the keys whose private keys have been published: those for which `is_compromised` returns true.
     pub(crate) fn without_compromised(mut self, is_compromised: impl Fn(&Thumbprint) -> bool) -> Self {
         let is_compromised = |key: &PublishedKey| is_compromised(&key.material.thumbprint());
         if self.inner.keys.iter().any(is_compromised) {
@@ -295,13 +297,13 @@ impl KeySet {
     }
 }
 
-/// What a document that is refused as a whole discloses.
+/// The keys in a document that is rejected as a whole.
 #[derive(Debug)]
-pub(crate) struct RefusedKeys {
+pub(crate) struct RejectedKeys {
     pub(crate) skipped: Vec<SkippedKey>,
-    /// Of the private keys, with each value of a doubled member.
-    pub(crate) private: BTreeSet<Thumbprint>,
-    /// The keys that have an id, at most [`defaults::MAX_KID_HISTORY`].
+    /// The thumbprints of the private keys. A duplicate member adds one for each of its values.
+    pub(crate) private_thumbprints: BTreeSet<Thumbprint>,
+    /// The keys with a `kid`, at most [`defaults::MAX_KID_HISTORY`].
     pub(crate) named: Vec<NamedKey>,
 }
 
@@ -311,7 +313,7 @@ fn private_thumbprints(scanned: &[ScannedKey]) -> impl Iterator<Item = Thumbprin
 }
 
 impl ScannedKey {
-    /// A private key.
+    /// Returns the scanned key as a skipped private key.
     fn skipped(&self) -> SkippedKey {
         let thumbprint = self.thumbprints.first().copied();
         SkippedKey { kid: self.kid.clone(), position: self.position, reason: SkipReason::Private, thumbprint }
@@ -358,13 +360,15 @@ impl SkippedKey {
         self.reason
     }
 
-    /// Where it stands in the set, from 0; for a private key elsewhere in the document, where in its array, or 0.
+    /// Returns its index in the set, from 0. For a private key outside of the set's array, returns its index in the array that
+    /// contains it, or 0.
     #[must_use]
     pub fn position(&self) -> usize {
         self.position
     }
 
-    /// Returns its `kid`, if it has a well-formed one. The publisher of the set chose the value.
+    /// Returns its `kid`, if it has a well-formed one. The publisher of the set chose the value. The `kid` of a private key
+    /// outside of the set's array may be omitted.
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
@@ -502,14 +506,14 @@ mod tests {
         assert_eq!((set.len(), reasons(&set)), (1, expected.to_vec()));
         let table = set.bind(&[Algorithm::RS256], KeyOrigin::Remote);
         assert!(matches!(table.find(Some("1"), Algorithm::RS256), Found::NotForVerification));
-        // A private key that may not verify, or that no parser would read, has been published all the same.
-        let doubled = |member: &str| private(RSA).replacen('{', &format!("{{{member},"), 1);
+        // A private key that is unusable or malformed also compromises its public key.
+        let with_duplicate = |member: &str| private(RSA).replacen('{', &format!("{{{member},"), 1);
         for bad in [
             changed(&private(RSA), "use", "enc"),
-            doubled(r#""d":"AQAB""#),
-            doubled(r#""kty":"EC""#),
-            doubled(r#""n":"AQAB""#),
-            doubled(r#""\ud800":1"#),
+            with_duplicate(r#""d":"AQAB""#),
+            with_duplicate(r#""kty":"EC""#),
+            with_duplicate(r#""n":"AQAB""#),
+            with_duplicate(r#""\ud800":1"#),
             changed(&private(RSA), "e", "AAEAAQ"),
         ] {
             let expected = [(0, SkipReason::Compromised), (1, SkipReason::Private)];
@@ -518,10 +522,10 @@ mod tests {
         let outside = format!("{{\"keys\":[{RSA}],\"x\":{{\"y\":[1,{}]}}}}", private(RSA));
         let set = remote(outside.as_bytes(), 100).expect("a set");
         assert_eq!(reasons(&set), [(0, SkipReason::Compromised), (1, SkipReason::Private)]);
-        // The private half is that of another key; it is wanted; it is in the operator's own file.
+        // Not compromised: the private key belongs to another key, the policy allows it, or the operator configured it.
         let other = published(&[RSA, &private(P256)], PrivateKeys::Skipped);
         assert_eq!(reasons(&other), [(1, SkipReason::Private)]);
-        assert_eq!(reasons(&published(&keys, PrivateKeys::PublicHalfUsed)), []);
+        assert_eq!(reasons(&published(&keys, PrivateKeys::Accepted)), []);
         assert_eq!(reasons(&key_set(&keys)), [(1, SkipReason::Private)]);
     }
 
@@ -537,7 +541,7 @@ mod tests {
     fn returns_private_keys_of_rejected_documents() {
         let private = changed(RSA, "d", "AQAB");
         let found = |document: &str| {
-            let keys = KeySet::refused_keys(document.as_bytes());
+            let keys = KeySet::rejected_keys(document.as_bytes());
             keys.skipped.iter().map(|key| (key.position(), key.reason(), key.thumbprint())).collect::<Vec<_>>()
         };
         let thumbprint = key_set(&[RSA]).thumbprints().next();
@@ -551,7 +555,7 @@ mod tests {
         for other in [RSA, "{}", "<html>", &private[1..]] {
             assert_eq!(found(other), [], "{other}");
         }
-        assert_eq!(KeySet::refused_keys(private.as_bytes()).private, thumbprint.into_iter().collect());
+        assert_eq!(KeySet::rejected_keys(private.as_bytes()).private_thumbprints, thumbprint.into_iter().collect());
     }
 
     #[test]
@@ -564,7 +568,7 @@ mod tests {
         assert_eq!(skipped(&[Algorithm::RS256]), [(0, unlisted), (1, unlisted), (2, not_an_object)]);
         assert_eq!(skipped(&[Algorithm::RS256, Algorithm::PS256, Algorithm::ES256]), [(2, not_an_object)]);
         let private = format!("{{\"keys\":[{}]}}", changed(RSA, "d", "AQAB"));
-        let set = KeySet::parse_remote(private.as_bytes(), 100, PrivateKeys::PublicHalfUsed).expect("a set");
+        let set = KeySet::parse_remote(private.as_bytes(), 100, PrivateKeys::Accepted).expect("a set");
         let unlisted = set.skipped_for(&[Algorithm::ES256]);
         assert_eq!(unlisted.iter().map(SkippedKey::reason).collect::<Vec<_>>(), [SkipReason::Private]);
         assert_eq!(

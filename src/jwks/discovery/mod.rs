@@ -55,8 +55,8 @@ impl Discovery {
         &self.openid
     }
 
-    /// Returns the URL of the RFC 8414 document: the suffix stands between host and path. It is requested if the other one
-    /// does not exist.
+    /// Returns the URL of the RFC 8414 document: the suffix is between host and path. It is requested if the other one does not
+    /// exist.
     pub(super) fn oauth(&self) -> &Endpoint {
         &self.oauth
     }

@@ -10,7 +10,7 @@ use crate::jwks::driver::{Core, Driver, send_result};
 use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::freshness::{FreshnessState, Times};
-use crate::jwks::operation::{CacheMode, Failure, Fetched, KeyRequest, Keys, Operation, Report, SkippedReport, Target};
+use crate::jwks::operation::{CacheMode, Failure, Fetched, KeyReport, KeyRequest, Keys, Operation, Report, Target};
 use crate::jwks::refresh::{Cause, Change, Condition, Event, FetchOrder, Outcome};
 use crate::jwks::shared::{Origin, Shared};
 use crate::jwks::snapshot::Remaining;
@@ -25,7 +25,7 @@ pub(super) struct InFlight {
     started: Moment,
 }
 
-/// The result of a successful fetch, before the state machine publishes it.
+/// The result of a successful fetch, before it is published.
 pub(super) struct Completed {
     cause: Cause,
     started: Moment,
@@ -64,7 +64,7 @@ impl Driver<'_> {
     pub(super) fn finish_fetch(&mut self, in_flight: &InFlight, report: Report) {
         self.keys = None;
         let now = self.shared.clock.monotonic();
-        let Report { discovered, mut skipped_report, result } = report;
+        let Report { discovered, mut key_report, result } = report;
         let replies = {
             let core = &mut *self.shared.core();
             if let Some(endpoint) = discovered {
@@ -78,13 +78,13 @@ impl Driver<'_> {
             Err(failure) => Outcome::Failed { error: failure.error, retry_after: failure.retry_after },
         };
         let reload_result = result.as_ref().map(drop).map_err(|failure| failure.error);
-        if let Some(skipped_report) = &mut skipped_report {
-            self.shared.published.record_refused(mem::take(&mut skipped_report.refused));
-            self.remove_compromised(skipped_report, reload_result, now);
+        if let Some(key_report) = &mut key_report {
+            self.shared.published.record_rejected(mem::take(&mut key_report.rejected));
+            self.remove_compromised(key_report, reload_result, now);
         }
         // After the keys: a recorder that panics must not leave a compromised key in use.
         in_flight.record_metrics(self.shared, outcome.name(), now);
-        let skipped = skipped_report.as_ref().map_or(0, |skipped_report| skipped_report.skipped.len());
+        let skipped = key_report.as_ref().map_or(0, |key_report| key_report.skipped.len());
         let completed = result.ok().map(|fetched| Completed {
             cause: in_flight.cause,
             started: in_flight.started,
@@ -92,8 +92,8 @@ impl Driver<'_> {
             skipped,
         });
         self.step(Event::Finished { generation: in_flight.generation, outcome }, completed);
-        if let Some(skipped_report) = skipped_report {
-            self.report(&skipped_report, outcome);
+        if let Some(key_report) = key_report {
+            self.report(&key_report, outcome);
         }
         // Callers of `reload()` expect that the key set is in use when the call returns.
         send_result(replies, reload_result);
@@ -101,14 +101,14 @@ impl Driver<'_> {
 
     /// Stops using keys whose private keys this document contains. An accepted key set has been filtered already. If the key
     /// set is rejected, the current keys stay in use except for these.
-    fn remove_compromised(&mut self, skipped_report: &SkippedReport, result: Result<(), RefreshError>, now: Monotonic) {
-        if self.shared.policy.private_keys == PrivateKeys::PublicHalfUsed {
+    fn remove_compromised(&mut self, key_report: &KeyReport, result: Result<(), RefreshError>, now: Monotonic) {
+        if self.shared.policy.private_keys == PrivateKeys::Accepted {
             return;
         }
         let compromised = {
             let core = &mut *self.shared.core();
             let known = Arc::make_mut(&mut core.compromised);
-            known.record(skipped_report.compromised());
+            known.record(key_report.compromised());
             Arc::clone(&core.compromised)
         };
         if result.is_err() && self.shared.published.remove_compromised(&compromised, now) == Remaining::None {
@@ -116,25 +116,26 @@ impl Driver<'_> {
         }
     }
 
-    /// Reports what is wrong with keys of a set: once, as long as it is the same, and again once it causes a refusal.
-    fn report(&self, skipped_report: &SkippedReport, outcome: Outcome) {
+    /// Reports the skipped and disclosed keys of a set: once per list, and again when the same list comes with a rejected set.
+    fn report(&self, key_report: &KeyReport, outcome: Outcome) {
         let core = &mut *self.shared.core();
-        self.shared.published.set_skipped(Arc::clone(&skipped_report.skipped));
-        let set_refused = matches!(outcome, Outcome::Failed { .. });
-        let report = (skipped_report.summary(), set_refused);
-        // A private key that is added under the id of its public half, or under none, changes no key in use.
+        self.shared.published.set_skipped(Arc::clone(&key_report.skipped));
+        let set_rejected = matches!(outcome, Outcome::Failed { .. });
+        let report = (key_report.summary(), set_rejected);
+        // The lists are compared because a private key that is published with the `kid` of its public key, or with none, does
+        // not change the key table.
         let is_new = mem::replace(&mut core.reported_skips, report.clone()) != report;
         if !is_new && !matches!(outcome, Outcome::Loaded { change: Change::Changed, .. }) {
             return;
         }
-        for key in &*skipped_report.skipped {
+        for key in &*key_report.skipped {
             let (position, reason) = (key.position(), key.reason());
-            core.pending_events.push(KeyEventKind::KeySkipped { position, reason, set_refused });
+            core.pending_events.push(KeyEventKind::KeySkipped { position, reason, set_rejected });
             if reason == SkipReason::Private {
                 core.pending_events.push(KeyEventKind::PrivateKeyPublished { in_use: false });
             }
         }
-        for _ in &skipped_report.disclosed {
+        for _ in &key_report.disclosed {
             core.pending_events.push(KeyEventKind::PrivateKeyPublished { in_use: true });
         }
     }

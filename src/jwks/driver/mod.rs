@@ -17,7 +17,7 @@ use crate::jwks::driver::in_flight::{Completed, InFlight};
 use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::jitter::Rng;
-use crate::jwks::operation::{CompromisedKeys, Failure, Report, SkippedSummary};
+use crate::jwks::operation::{CompromisedKeys, Failure, KeySummary, Report};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::{Action, Cause, Event, Refresh};
 use crate::jwks::shared::{DriverStatus, Origin, Reply, Shared, Task, TaskGuard};
@@ -37,7 +37,7 @@ pub(super) struct Core {
     /// The `reload()` calls that wait for a fetch that has not started.
     queued_replies: Vec<Reply>,
     /// The skipped keys of the last key set as last reported, and whether that set was rejected.
-    reported_skips: (SkippedSummary, bool),
+    reported_skips: (KeySummary, bool),
     /// Keys whose private key has been published. Later key sets are used without them.
     compromised: Arc<CompromisedKeys>,
     /// Events that are sent after the lock is released.
@@ -279,7 +279,7 @@ fn event_of(action: Action) -> Option<KeyEventKind> {
     }
 }
 
-/// Sends `result` to the callers of `reload()`; callers that are gone are ignored.
+/// Sends `result` to the callers of `reload()`. A caller that has dropped its future is ignored.
 pub(super) fn send_result(replies: impl IntoIterator<Item = Reply>, result: Result<(), RefreshError>) {
     for reply in replies {
         let _receiver_gone = reply.send(result);

@@ -73,7 +73,7 @@ pub enum KeyEventKind {
         /// The cause of the fetch.
         cause: RefreshCause,
     },
-    /// A fetch failed; the current keys stay in use.
+    /// A fetch failed. The current keys stay in use, except those whose private keys the response contains.
     RefreshFailed {
         /// Why it failed; [`RefreshError::name`] is the `class` of the log.
         error: RefreshError,
@@ -82,7 +82,7 @@ pub enum KeyEventKind {
         /// The time to the next attempt.
         next_in: Duration,
     },
-    /// The keys are stale, since refreshes fail. They stay in use until they expire.
+    /// The keys are stale because no refresh has succeeded in time. They stay in use until they expire.
     StaleEntered {
         /// The time until they expire, if no refresh succeeds before.
         remaining: Duration,
@@ -101,13 +101,14 @@ pub enum KeyEventKind {
     },
     /// One key of a key set is skipped; reported once per key set, not at every poll.
     KeySkipped {
-        /// The position of the key in the key set, from 0.
+        /// The position of the key in the key set, from 0. For a private key elsewhere in the document, its position in the
+        /// array that contains it, or 0.
         position: usize,
         /// The reason.
         reason: SkipReason,
         /// Whether the whole key set is rejected. The fetch has then failed, and [`RefreshFailed`](Self::RefreshFailed) has
         /// the error.
-        set_refused: bool,
+        set_rejected: bool,
     },
     /// Kids identify other key material than before: an issuer's mistake, or a restored backup.
     KeyMaterialChanged {
@@ -122,7 +123,7 @@ pub enum KeyEventKind {
         /// it](crate::jwks::RefreshPolicy::dangerous_accept_private_keys).
         in_use: bool,
     },
-    /// A key set without usable keys was loaded; this counts as a failed fetch.
+    /// A fetch returned a key set without usable keys. It is rejected, and the fetch counts as failed.
     EmptySet,
     /// The discovery document names another `jwks_uri` than before.
     DiscoveryChanged,
@@ -178,8 +179,8 @@ impl KeyEventKind {
             Self::Expired => telemetry::jwks_expired(issuer),
             // Each request logs its own line.
             Self::UnknownKid { .. } => {}
-            Self::KeySkipped { position, reason, set_refused } => {
-                telemetry::jwks_key_skipped(issuer, position, reason.name(), set_refused);
+            Self::KeySkipped { position, reason, set_rejected } => {
+                telemetry::jwks_key_skipped(issuer, position, reason.name(), set_rejected);
             }
             Self::KeyMaterialChanged { replaced } => telemetry::jwks_key_material_changed(issuer, replaced),
             Self::PrivateKeyPublished { in_use: false } => telemetry::jwks_private_key_published(issuer),
@@ -207,7 +208,7 @@ pub enum UnknownKidAction {
     Cooldown,
     /// It arrived during the backoff after a failed fetch, so no fetch was started.
     Backoff,
-    /// No driver could fetch, or too many requests waited.
+    /// No driver could fetch, too many requests waited, or the request had already waited `cold_wait` for the first keys.
     Unavailable,
 }
 

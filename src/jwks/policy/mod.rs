@@ -452,7 +452,7 @@ impl RefreshPolicy {
     /// the issuer has a new key, if an outage would be worse.
     #[must_use]
     pub fn dangerous_accept_private_keys(mut self) -> Self {
-        self.private_keys = PrivateKeys::PublicHalfUsed;
+        self.private_keys = PrivateKeys::Accepted;
         self
     }
 
@@ -462,7 +462,7 @@ impl RefreshPolicy {
             [
                 policy.staleness == Staleness::Unbounded,
                 policy.empty_set == EmptySet::Accepted,
-                policy.private_keys == PrivateKeys::PublicHalfUsed,
+                policy.private_keys == PrivateKeys::Accepted,
             ]
         };
         settings(self).into_iter().zip(settings(other)).any(|(ours, theirs)| ours && !theirs)

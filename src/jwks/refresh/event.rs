@@ -47,7 +47,7 @@ impl RefreshCause {
 /// An input of the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::jwks) enum Event {
-    /// The source is used for the first time, or starts eagerly.
+    /// A driver task starts. Only the first one starts the first fetch.
     Begin,
     /// The time of [`Refresh::wake_at`](super::Refresh::wake_at) has passed, or the clock may have jumped.
     Timer,
@@ -111,7 +111,7 @@ pub(in crate::jwks) enum Action {
     NotifyRecovered,
     /// Report that a fetch failed.
     NotifyFailed { error: RefreshError, consecutive: u32, next_in: Duration },
-    /// End the task and wake every waiter.
+    /// Drop the fetches of the closed source.
     Close,
 }
 

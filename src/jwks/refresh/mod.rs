@@ -1,7 +1,7 @@
 //! The state machine of the key source: `step(event, now, sample) → actions`. It has no I/O, no task and no clock.
 //!
-//! The keys are empty or, by their [`Times`], fresh, aging, stale or expired. The driver is idle, fetching or in backoff.
-//! Until the source is closed, either a fetch is in flight or a timer is armed.
+//! The keys are empty or, by their [`Times`], fresh, aging, stale or expired. The driver is idle, fetching or in backoff. From
+//! the first use until the source is closed, either a fetch is in flight or a timer is armed.
 
 mod event;
 mod unknown_kids;
@@ -236,7 +236,7 @@ impl Refresh {
         }
     }
 
-    /// Continues with an unknown kid whose key a successful fetch did not bring. If that fetch bypassed caches, a follow-up
+    /// Handles an unknown kid after a successful fetch without its key. If that fetch bypassed caches, a follow-up
     /// fetch is scheduled for the end of the cool-down. Otherwise the unknown kid is processed again, whether or not its
     /// request still waits.
     fn retry_unknown_kid(&mut self, bypassed_caches: bool, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
@@ -346,7 +346,8 @@ impl Refresh {
         let set_by = if requested.is_some() { BackoffSource::RetryAfter } else { BackoffSource::Policy };
         self.failures = self.failures.saturating_add(1);
         self.last_error = Some(error);
-        // A cache may answer the retry, so an unknown kid that joined a fetch past the caches gets another such fetch.
+        // The retry may get its response from an HTTP cache. An unknown kid that joined a fetch that bypasses caches therefore
+        // schedules another such fetch.
         if self.in_flight().is_some_and(Cause::bypasses_caches) && self.unknown_kids.take_joined() {
             self.unknown_kids.schedule_follow_up();
         }

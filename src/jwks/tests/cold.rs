@@ -117,7 +117,7 @@ async fn fetches_at_most_12_times_a_minute_from_a_failing_issuer_and_recovers_wi
     assert_eq!(fixture.source.status().consecutive_failures(), 0);
 }
 
-/// A first set without a usable key is not used: the keys are unavailable, and no key id counts as unknown.
+/// A first set without a usable key is not used: the keys are unavailable, and no kid counts as unknown.
 #[tokio::test]
 async fn rejects_an_empty_first_set() {
     let fixture = Fixture::new(Reply::json(r#"{"keys":[]}"#));

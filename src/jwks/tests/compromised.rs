@@ -1,4 +1,4 @@
-//! Tests of keys whose private halves an issuer publishes.
+//! Tests of keys whose private keys an issuer publishes.
 
 use std::sync::{Arc, Mutex};
 
@@ -49,7 +49,7 @@ async fn reports_a_private_key_in_a_rejected_first_set() {
     let [Kind::RefreshFailed { .. }, Kind::EmptySet, skipped, published, later @ ..] = &reported[..] else {
         panic!("{reported:?}");
     };
-    assert_eq!(*skipped, Kind::KeySkipped { position: 0, reason: SkipReason::Private, set_refused: true });
+    assert_eq!(*skipped, Kind::KeySkipped { position: 0, reason: SkipReason::Private, set_rejected: true });
     assert_eq!(*published, Kind::PrivateKeyPublished { in_use: false });
     // Reported once, although every retry receives it again.
     assert!(later.len() > 4 && later.iter().all(|kind| matches!(kind, Kind::RefreshFailed { .. } | Kind::EmptySet)));
@@ -71,7 +71,7 @@ async fn withdraws_a_compromised_key_at_once_from_a_rejected_set() {
     assert_eq!((status.state(), status.usable_keys(), status.is_ready()), (KeyState::Expired, 0, false));
     assert_eq!(names(&events), ["reload", "expired", "key_skipped", "private_key_published"]);
 
-    // The same key without its private half stays compromised.
+    // The same key without its private members stays compromised.
     fixture.publish(&["a"]);
     fixture.run(MINUTE).await;
     assert!(is_unavailable(fixture.request_now("a").await));
@@ -83,9 +83,9 @@ async fn withdraws_a_compromised_key_at_once_from_a_rejected_set() {
     assert_eq!(names(&events), ["refreshed", "stale_recovered", "key_skipped"]);
 }
 
-/// Where an empty set counts, the set without the key is in use: the request has a wrong key id, and the keys are there.
+/// If the policy accepts an empty set, the set without the key is in use: the request has an unknown `kid`.
 #[tokio::test]
-async fn leaves_an_empty_set_where_the_policy_accepts_one() {
+async fn uses_an_empty_set_if_the_policy_accepts_one() {
     let (policy, events) = policy();
     let fixture = Fixture::loaded_with(policy.dangerous_accept_empty_set(), &["a"]).await;
     fixture.answer(Reply::json(set_of(&[private("a")])));
@@ -218,7 +218,7 @@ async fn stops_verifying_where_an_accepted_set_has_a_malformed_private_key() {
     }
 }
 
-/// If the policy accepts public halves, a rejected set does not withdraw a key either.
+/// If the policy accepts private keys, a rejected set does not remove a key either.
 #[tokio::test]
 async fn keeps_a_disclosed_key_if_the_policy_accepts_private_keys() {
     let (policy, events) = policy();
@@ -234,9 +234,9 @@ async fn keeps_a_disclosed_key_if_the_policy_accepts_private_keys() {
     assert_eq!((fixture.serves("a"), names(&events)), (true, vec!["reload", "key_skipped", "private_key_published"]));
 }
 
-/// The keys of an accepted set cost nothing; the same ones explain later why a set is refused.
+/// The skipped keys of an accepted set change nothing. The same ones later explain why a set is rejected.
 #[tokio::test]
-async fn reports_the_same_flaws_again_once_the_set_is_refused() {
+async fn reports_the_same_skipped_keys_again_when_the_set_is_rejected() {
     let (policy, events) = policy();
     let encryption = jwk("w", "c").replace("sig", "enc");
     let fixture = Fixture::with(policy, Reply::json(set_of(&[encryption.clone(), jwk("b", "b")])));
@@ -245,7 +245,7 @@ async fn reports_the_same_flaws_again_once_the_set_is_refused() {
     fixture.answer(Reply::json(set_of(std::slice::from_ref(&encryption))));
     assert_eq!(fixture.source.reload().await, Err(RefreshError::NoUsableKeys));
     let reported = events.lock().expect("unpoisoned").drain(..).find(|kind| kind.name() == "key_skipped");
-    assert_eq!(reported, Some(Kind::KeySkipped { position: 0, reason: SkipReason::Use, set_refused: true }));
+    assert_eq!(reported, Some(Kind::KeySkipped { position: 0, reason: SkipReason::Use, set_rejected: true }));
     assert_eq!(fixture.source.reload().await, Err(RefreshError::NoUsableKeys));
     assert_eq!(names(&events), ["reload"]);
     fixture.answer(Reply::json(set_of(&[encryption, jwk("b", "b")])));

@@ -113,7 +113,7 @@ async fn logs_the_panics_of_a_hook() {
     assert_eq!(log.lines(&panic_line), 1, "{}", log.text());
 }
 
-/// The private key may have the id of its public half or no id: it can sign tokens in both cases.
+/// The private key may have the `kid` of its public key or none. It can sign tokens in both cases.
 #[tokio::test]
 async fn logs_a_private_key_with_any_id() {
     for kid in [r#""kid":"a","#, ""] {
@@ -184,7 +184,7 @@ async fn logs_a_private_key_whose_public_half_is_used() {
          tokens";
     assert_eq!((log.lines(disclosed), log.lines("skipped a key")), (1, 0), "{}", log.text());
 
-    // The keys in use stay the same, but a newly published private half is an event.
+    // The keys in use stay the same, but a newly published private key is an event.
     fixture.publish(&["a", "b"]);
     fixture.run(HOUR).await;
     assert_eq!((log.lines(disclosed), fixture.epoch()), (1, 1));

@@ -121,7 +121,7 @@ async fn run_with_drops(
     (fetch_times(&fixture), outcomes)
 }
 
-/// Runs two sources with one HTTP client; the second one gets failures and unknown key ids if `is_disturbed`.
+/// Runs two sources with one HTTP client; the second one gets failures and unknown kids if `is_disturbed`.
 async fn side_by_side(script: &[(Reply, u8)], is_disturbed: bool) -> (Vec<Monotonic>, Vec<bool>) {
     const OTHER: &str = "https://other.example/jwks";
     let clock = FakeClock::new();
@@ -156,7 +156,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// G5: the number of requests to a cold source does not change its fetches, and no request waits longer than
-    /// `cold_wait`, even if it needs a second fetch for its key id.
+    /// `cold_wait`, even if it needs a second fetch for its kid.
     #[test]
     fn cold_requests_share_the_scheduled_fetches(
         replies in proptest::collection::vec(reply(), 1..6),
@@ -225,7 +225,7 @@ proptest! {
         });
     }
 
-    /// G8: failures and unknown key ids of one source do not change the fetches of another with the same HTTP client.
+    /// G8: failures and unknown kids of one source do not change the fetches of another with the same HTTP client.
     #[test]
     fn failures_of_one_source_do_not_affect_another(
         script in proptest::collection::vec((reply(), 1_u8..90), 1..12),

@@ -93,12 +93,12 @@ async fn calls_the_hook_for_every_event_of_a_key_set() {
     fixture.clock.settle().await;
     let expected = [
         Kind::InitialLoad { usable: 1, skipped: 1 },
-        Kind::KeySkipped { position: 1, reason: SkipReason::Private, set_refused: false },
+        Kind::KeySkipped { position: 1, reason: SkipReason::Private, set_rejected: false },
         Kind::PrivateKeyPublished { in_use: false },
     ];
     assert_eq!(recorder.take(), expected.map(|kind| (Duration::ZERO, kind)));
 
-    // One key id now has another key, and one is new.
+    // One kid now has another key, and one is new.
     let second = set_of(&[jwk("a", "b"), jwk("d", "d")]);
     fixture.answer(Reply::json(second.clone()).with_header(ETAG, "\"2\""));
     fixture.run(240 * SECOND).await;

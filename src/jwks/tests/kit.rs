@@ -27,7 +27,7 @@ pub(in crate::jwks) const HOUR: Duration = Duration::from_secs(3600);
 /// A time after the load at which a source has made its first scheduled refresh, and not yet the second.
 pub(in crate::jwks) const ONE_REFRESH: Duration = Duration::from_secs(256);
 
-/// Points on P-256: the public keys of these tests, one for each of the key ids `a` to `e`.
+/// Points on P-256: the public keys of these tests, one for each of the kids `a` to `e`.
 const POINTS: [(&str, &str); 5] = [
     ("Qo-thZ_V7Pgyh7pEJ4pcpdtpdZ8gknJ2_AORFz6CuSM", "zfNwxUMw0drlM8R80zUJwGnXW59K1l0yptXf3EDfgkE"),
     ("Vv0IU6itthhFgPm1YLVOoT-692xR8rz8BWiIAT1jWRA", "EG6ySLET9-FxQcpbIJ31o9SV6CDbWuYslhEOFnhP0w4"),
@@ -36,14 +36,14 @@ const POINTS: [(&str, &str); 5] = [
     ("v6y67EtUX0N_ESQELOclHR-9Yu-UAAPjGr-bMtokS38", "VDAvuz7MZHklKG0kYRcu_26Ub7YzpyNh9U3bmFaSz8o"),
 ];
 
-/// Returns a JWK with the id `kid` and the key material of the id `of`.
+/// Returns a JWK with this `kid` and the key material `of`.
 pub(in crate::jwks) fn jwk(kid: &str, of: &str) -> String {
     let point = usize::from(of.as_bytes()[0] - b'a') % POINTS.len();
     let (x, y) = POINTS[point];
     format!(r#"{{"kty":"EC","crv":"P-256","use":"sig","alg":"ES256","kid":"{kid}","x":"{x}","y":"{y}"}}"#)
 }
 
-/// Returns a key set with these key ids.
+/// Returns a key set with these kids.
 pub(in crate::jwks) fn jwks(kids: &[&str]) -> String {
     let keys: Vec<String> = kids.iter().map(|kid| jwk(kid, kid)).collect();
     set_of(&keys)
@@ -167,7 +167,7 @@ impl Fixture {
         self.clock.run_for(span).await;
     }
 
-    /// Returns whether a request with this key id is served without waiting.
+    /// Returns whether a request with this kid is served without waiting.
     pub(in crate::jwks) fn serves(&self, kid: &str) -> bool {
         match self.source.snapshot() {
             View::Usable(snapshot) => has(&snapshot.table, kid),
@@ -193,7 +193,7 @@ impl Fixture {
         request.await.expect("no panic")
     }
 
-    /// Looks up a key as a validator does for a token with this key id. A wait needs the fake clock to advance.
+    /// Looks up a key as a validator does for a token with this kid. A wait needs the fake clock to advance.
     pub(in crate::jwks) async fn request(source: &KeySource, kid: &str) -> Outcome {
         let (snapshot, since): (Arc<Snapshot>, _) = match source.snapshot() {
             View::Usable(snapshot) => (Arc::clone(&snapshot), None),

@@ -256,7 +256,7 @@ async fn rejects_a_revoked_key_at_once_and_after_a_refresh() {
     assert!(fixture.serves("a"));
 }
 
-/// A revoked id revokes its key: also under a second id, without id, or republished under another id.
+/// A revoked `kid` revokes its key: also with a second `kid`, without one, or published again with another.
 #[tokio::test]
 async fn rejects_the_key_of_a_revoked_id_under_every_id() {
     let unnamed = jwk("", "c").replace(r#""kid":"","#, "");

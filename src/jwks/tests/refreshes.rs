@@ -298,7 +298,7 @@ async fn same_kid_new_material() {
     let fixture = Fixture::loaded(&["a"]).await;
     fixture.answer(Reply::json(set_of(&[jwk("a", "b")])));
     let calls = fixture.network.calls();
-    // An invalid signature under a known key id starts no fetch; the scheduled refresh loads the new key.
+    // An invalid signature with a known kid starts no fetch; the scheduled refresh loads the new key.
     fixture.run(ONE_REFRESH).await;
     assert_eq!((fixture.network.calls() - calls, fixture.epoch()), (1, 2));
 }

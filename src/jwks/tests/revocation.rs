@@ -4,7 +4,7 @@ use crate::jwks::error::RefreshError;
 use crate::jwks::tests::kit::{Fixture, SECOND, jwk, set_of};
 use crate::testing::Reply;
 
-/// A source that has read a set of these keys: each an id, and the id of its material.
+/// Returns a source that has read a set of these keys: pairs of a `kid` and the seed of the key material.
 async fn loaded(keys: &[(&str, &str)]) -> Fixture {
     let fixture = Fixture::at_url(set(keys)).await;
     fixture.run(SECOND).await;
@@ -55,9 +55,9 @@ async fn revokes_a_new_key_under_a_revoked_id_under_its_other_ids() {
     assert_eq!(served(&fixture, ["1", "2", "3"]), [false, false, true]);
 }
 
-/// The set has no usable key, or cannot be read as a set: it shows all the same which key the id stands for.
+/// The set has no usable key, or cannot be parsed as a key set, but it contains the key with this `kid`.
 #[tokio::test]
-async fn revokes_a_key_by_the_id_that_it_has_in_a_refused_set() {
+async fn revokes_a_key_by_its_kid_in_a_rejected_set() {
     let encryption = set_of(&[jwk("5", "a").replace("sig", "enc")]);
     let many = set_of(&[vec!["1".to_owned(); 100], vec![jwk("5", "a")]].concat());
     let two = format!(r#"{{"keys":[],"keys":[{}]}}"#, jwk("5", "a"));
@@ -86,7 +86,7 @@ async fn revokes_a_key_by_the_id_that_it_has_in_a_refused_set() {
 }
 
 #[tokio::test]
-async fn revokes_the_keys_in_use_though_refused_sets_have_filled_the_history() {
+async fn revokes_current_keys_after_rejected_sets_have_filled_the_history() {
     let fixture = loaded(&[("1", "a"), ("2", "a"), ("3", "b")]).await;
     for round in 0..11 {
         let keys = (0..101).map(|number| jwk(&format!("{round}-{number}"), "c"));

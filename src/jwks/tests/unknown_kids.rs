@@ -1,4 +1,4 @@
-//! Tests of requests with unknown key ids.
+//! Tests of requests with unknown kids.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -299,7 +299,7 @@ async fn enc_key_no_refresh() {
     let enc = jwk("e", "e").replace(r#""use":"sig""#, r#""use":"enc""#);
     let fixture = Fixture::new(Reply::json(set_of(&[jwk("a", "a"), enc])));
     fixture.clock.settle().await;
-    // A validator requests newer keys only if no key of the set has the key id.
+    // A validator requests newer keys only if no key of the set has the kid.
     let table = match fixture.source.snapshot() {
         crate::jwks::source::View::Usable(snapshot) => snapshot.table.clone(),
         crate::jwks::source::View::Unavailable => panic!("no keys"),
@@ -312,7 +312,7 @@ async fn enc_key_no_refresh() {
 async fn error_kind_not_found_vs_unavailable() {
     let fixture = Fixture::loaded(&["a"]).await;
     fixture.answer(Reply::status(StatusCode::INTERNAL_SERVER_ERROR));
-    // With fresh, aging and stale keys, an unknown key id is an error of the client.
+    // With fresh, aging and stale keys, an unknown kid is an error of the client.
     for state in [KeyState::Fresh, KeyState::Aging, KeyState::Stale] {
         while fixture.source.status().state() != state {
             fixture.run(SECOND).await;

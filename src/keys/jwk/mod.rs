@@ -19,17 +19,19 @@ pub(super) struct PublishedKey {
     /// The `alg` of the key. If it is absent, the configuration of the API decides, never a token.
     pub(super) algorithm: Option<Algorithm>,
     pub(super) material: Material,
-    /// Whether its private key was published with it.
+    /// Whether the JWK also contains the private key.
     pub(super) is_disclosed: bool,
     /// Its position in the set, from 0.
     pub(super) position: usize,
 }
 
-/// How a private key in a published set is treated.
+/// The treatment of a private key in a published set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PrivateKeys {
+    /// The key is skipped.
     Skipped,
-    PublicHalfUsed,
+    /// The public key is used.
+    Accepted,
 }
 
 /// A JWK that was skipped, with its `kid` if it has one.
@@ -53,7 +55,7 @@ impl PublishedKey {
             return Err(SkippedJwk { kid: None, reason, thumbprint: None });
         };
         // The `kid` is parsed first, so that a token with the `kid` of a skipped key is not an unknown kid.
-        let kid = key_id(&members);
+        let kid = parse_kid(&members);
         let kid_if_valid = kid.as_ref().ok().cloned().flatten();
         Self::from_members(&members, kid, private).map_err(|reason| {
             let material = required_text(&members, "kty").and_then(|key_type| material(&members, &key_type));
@@ -80,7 +82,7 @@ impl PublishedKey {
         }
         match key_type.and_then(|key_type| Self::public_key(members, &key_type, kid)) {
             Ok(key) => Ok(Self { is_disclosed, ..key }),
-            // Of several reasons, the published private key is the important one.
+            // If several reasons apply, `Private` is reported, because it needs action by the issuer.
             Err(_) if is_disclosed => Err(SkipReason::Private),
             Err(reason) => Err(reason),
         }
@@ -116,7 +118,7 @@ impl PublishedKey {
 }
 
 /// Parses `kid`: a string (RFC 7517 §4.5) of at most 256 bytes.
-fn key_id(members: &Members<'_>) -> Result<Option<Box<str>>, SkipReason> {
+fn parse_kid(members: &Members<'_>) -> Result<Option<Box<str>>, SkipReason> {
     let kid = text(members, "kid").map_err(|_| SkipReason::KidMalformed)?;
     match kid {
         Some(kid) if kid.len() > defaults::MAX_KID_BYTES => Err(SkipReason::KidTooLong),

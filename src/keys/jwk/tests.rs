@@ -93,7 +93,7 @@ fn accepts_private_members_without_a_value() {
     for jwk in [RSA, P256, ED25519] {
         for private in ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"] {
             for value in [json!(null), json!(""), json!([]), json!(0)] {
-                let key = PublishedKey::from_json(&changed(jwk, private, value.clone()), PrivateKeys::PublicHalfUsed);
+                let key = PublishedKey::from_json(&changed(jwk, private, value.clone()), PrivateKeys::Accepted);
                 assert!(!key.ok().expect("a good key").is_disclosed, "{private}: {value}");
                 published(&changed(jwk, private, value));
             }
@@ -128,7 +128,7 @@ fn skips_only_private_members_of_the_key_type() {
 
 #[test]
 fn accepts_the_public_key_of_a_private_key_if_configured() {
-    let used = |json: &str| PublishedKey::from_json(json, PrivateKeys::PublicHalfUsed).ok().expect("a good key");
+    let used = |json: &str| PublishedKey::from_json(json, PrivateKeys::Accepted).ok().expect("a good key");
     for jwk in [RSA, P256, ED25519] {
         let public = used(jwk);
         assert!(!public.is_disclosed);
@@ -138,7 +138,7 @@ fn accepts_the_public_key_of_a_private_key_if_configured() {
         assert_eq!(key.material.thumbprint(), public.material.thumbprint());
         assert_eq!(skip_reason(&jwk), SkipReason::Private);
     }
-    let skip_reason = |json: &str| skip_reason_with(json, PrivateKeys::PublicHalfUsed);
+    let skip_reason = |json: &str| skip_reason_with(json, PrivateKeys::Accepted);
     // A private key with further defects is still reported as a private key.
     for (member, value) in
         [("use", json!("enc")), ("key_ops", json!(["sign"])), ("alg", json!("none")), ("n", json!("AQAB"))]

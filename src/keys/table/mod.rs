@@ -38,10 +38,10 @@ struct Inner {
 /// A `kid` of the document, and the thumbprint of its key if that could be parsed, whether or not the key may verify.
 pub(super) type KnownKid = (Box<str>, Option<Thumbprint>);
 
-/// A `kid` of a document with the thumbprint of a key under it.
+/// A `kid` of a document and the thumbprint of a key with it.
 pub(crate) type NamedKey = (Box<str>, Thumbprint);
 
-/// How many keys a renewed table has won and lost.
+/// The differences between a key table and an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Changes {
     pub(crate) added: usize,
@@ -101,9 +101,9 @@ impl KeyTable {
     fn find_named(&self, kid: &str, algorithm: Algorithm) -> Found<'_> {
         let unnamed = match self.inner.origin {
             KeyOrigin::Remote => &[],
-            KeyOrigin::Static => self.under(None),
+            KeyOrigin::Static => self.keys_with(None),
         };
-        let candidates = Candidates::new(self.under(Some(kid)), unnamed, algorithm);
+        let candidates = Candidates::new(self.keys_with(Some(kid)), unnamed, algorithm);
         if !candidates.is_empty() {
             Found::Keys(candidates)
         } else if self.inner.known.binary_search_by(|(known, _)| (**known).cmp(kid)).is_ok() {
@@ -115,7 +115,7 @@ impl KeyTable {
 
     fn find_unnamed(&self, algorithm: Algorithm) -> Found<'_> {
         if self.inner.origin == KeyOrigin::Static {
-            let candidates = Candidates::new(&[], self.under(None), algorithm);
+            let candidates = Candidates::new(&[], self.keys_with(None), algorithm);
             if !candidates.is_empty() {
                 return Found::Keys(candidates);
             }
@@ -131,7 +131,7 @@ impl KeyTable {
     }
 
     /// Returns the keys with this `kid`, or those without one.
-    fn under(&self, kid: Option<&str>) -> &[VerifyingKey] {
+    fn keys_with(&self, kid: Option<&str>) -> &[VerifyingKey] {
         let keys = &self.inner.keys;
         let start = keys.partition_point(|key| key.kid() < kid);
         let end = keys.partition_point(|key| key.kid() <= kid);
@@ -154,7 +154,7 @@ impl KeyTable {
             one.inner.thumbprints.iter().filter(|thumbprint| !other.contains(thumbprint)).count()
         };
         let is_replaced = |kid: &str| {
-            let (old, new) = (earlier.under(Some(kid)), self.under(Some(kid)));
+            let (old, new) = (earlier.keys_with(Some(kid)), self.keys_with(Some(kid)));
             let is_retained = |key: &VerifyingKey| new.iter().any(|other| other.thumbprint() == key.thumbprint());
             !new.is_empty() && !old.is_empty() && !old.iter().any(is_retained)
         };
@@ -165,12 +165,12 @@ impl KeyTable {
         }
     }
 
-    /// Returns whether the table has this key. Used to validate entries of the token cache.
-    pub(crate) fn contains(&self, thumbprint: &Thumbprint) -> bool {
+    /// Returns whether the table has this key.
+    pub(in crate::keys) fn contains(&self, thumbprint: &Thumbprint) -> bool {
         self.inner.thumbprints.binary_search(thumbprint).is_ok()
     }
 
-    /// The keys that the document has under a `kid`, whether or not they may verify.
+    /// Returns the keys of the document that have a `kid`, whether or not they are usable.
     pub(crate) fn named_keys(&self) -> Vec<NamedKey> {
         self.inner.known.iter().filter_map(|(kid, thumbprint)| Some((kid.clone(), (*thumbprint)?))).collect()
     }
@@ -187,7 +187,7 @@ impl KeyTable {
     pub(crate) fn exceeds_candidate_limit(&self) -> bool {
         Algorithm::ALL.into_iter().any(|algorithm| {
             let candidates =
-                |kid: Option<&str>| self.under(kid).iter().filter(|key| key.algorithm() == algorithm).count();
+                |kid: Option<&str>| self.keys_with(kid).iter().filter(|key| key.algorithm() == algorithm).count();
             let named = kids(&self.inner.known).map(|kid| candidates(Some(kid))).max().unwrap_or(0);
             candidates(None).saturating_add(named) > defaults::MAX_CANDIDATES
         })

@@ -160,11 +160,11 @@ fn returns_the_thumbprints_of_a_kid_whether_or_not_its_keys_verify() {
         thumbprints
     };
     let expected = sorted([P256, RSA, RSA_7638, ED25519].map(key).to_vec());
-    let under = |kid: &str| -> Vec<Thumbprint> {
+    let keys_with = |kid: &str| -> Vec<Thumbprint> {
         table.named_keys().into_iter().filter(|(known, _)| **known == *kid).map(|(_, thumbprint)| thumbprint).collect()
     };
-    assert_eq!(sorted(under("1")), expected);
-    assert_eq!((under("2"), under("3")), (vec![key(RSA)], vec![]));
+    assert_eq!(sorted(keys_with("1")), expected);
+    assert_eq!((keys_with("2"), keys_with("3")), (vec![key(RSA)], vec![]));
 }
 
 impl KeyTable {

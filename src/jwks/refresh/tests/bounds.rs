@@ -166,7 +166,7 @@ proptest! {
         }
     }
 
-    /// G1: a flood of unknown key ids causes at most 8 fetches a minute, 12 if the set changes once meanwhile.
+    /// G1: a flood of unknown kids causes at most 8 fetches a minute, 12 if the set changes once meanwhile.
     #[test]
     fn limits_fetches_in_a_flood(samples in proptest::collection::vec(sample(), 100), change_at in 0_usize..600) {
         let mut simulation = Simulation::loaded();
@@ -246,7 +246,7 @@ fn replicas_100_jitter() {
     }
 }
 
-/// F55: a flood of unknown key ids on all replicas at once does not synchronize them.
+/// F55: a flood of unknown kids on all replicas at once does not synchronize them.
 #[test]
 fn replicas_100_drift_apart_in_a_flood() {
     let mut rng = Rng::from_seed(1);

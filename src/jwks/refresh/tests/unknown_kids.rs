@@ -1,4 +1,4 @@
-//! Tests of each transition that an unknown key id causes.
+//! Tests of each transition that an unknown kid causes.
 
 use crate::clock::Monotonic;
 use crate::jwks::freshness::Times;
