@@ -77,7 +77,7 @@ pub(super) fn issuer_host(issuer: &str) -> Option<String> {
     uri.host().map(str::to_ascii_lowercase)
 }
 
-/// Returns whether an issuer is the canonical domain of an Auth0 tenant.
+/// Returns whether the host of an issuer is the canonical domain of an Auth0 tenant.
 pub(crate) fn is_auth0_domain(issuer: &str) -> bool {
     issuer_host(issuer).is_some_and(|host| host.ends_with(".auth0.com"))
 }

@@ -160,7 +160,7 @@ impl Issuer {
         }
     }
 
-    /// Returns its `iss` values, as far as they can be determined or guessed, even if it has errors.
+    /// Returns the `iss` values, also of an issuer with errors. A value that cannot be determined is guessed or omitted.
     pub(crate) fn domains(&self) -> Vec<Box<str>> {
         let ignored = &mut SettingErrors::default();
         [&self.first]
@@ -223,11 +223,11 @@ impl Issuer {
         listed.clone()
     }
 
-    fn resolve_keys(&self, name: &str, algorithms: &[Algorithm], errors: &mut SettingErrors) -> Option<KeyOrigin> {
+    fn resolve_keys(&self, name: &str, algorithms: &[Algorithm], errors: &mut SettingErrors) -> Option<IssuerKeys> {
         match &self.keys {
             Keys::Auth0 => {
                 let issuer = self.resolve_domain(&self.first, &mut SettingErrors::default())?;
-                domain::auth0_jwks_uri(&issuer).ok().map(|endpoint| KeyOrigin::Remote(Origin::jwks(&issuer, endpoint)))
+                domain::auth0_jwks_uri(&issuer).ok().map(|endpoint| IssuerKeys::Remote(Origin::jwks(&issuer, endpoint)))
             }
             Keys::Discovery => {
                 let origin = match self.plain {
@@ -235,11 +235,11 @@ impl Issuer {
                     PlainHttp::Allowed => Origin::dangerous_discovery_over_http(name),
                 };
                 let record = |error| errors.push(&setting(name, ""), SettingErrorKind::Url(error));
-                origin.map(KeyOrigin::Remote).map_err(record).ok()
+                origin.map(IssuerKeys::Remote).map_err(record).ok()
             }
             Keys::Jwks(uri) => {
                 let endpoint = domain::endpoint(&setting(name, " jwks_uri"), uri, self.plain, errors);
-                endpoint.map(|endpoint| KeyOrigin::Remote(Origin::jwks(name, endpoint)))
+                endpoint.map(|endpoint| IssuerKeys::Remote(Origin::jwks(name, endpoint)))
             }
             Keys::Static(set) => bind_static(&setting(name, " static keys"), set, algorithms, errors),
             Keys::SecretSource(source) => bind_source(&setting(name, " secret"), source, algorithms, errors),
@@ -253,7 +253,7 @@ fn bind_static(
     set: &Result<KeySet, KeyError>,
     algorithms: &[Algorithm],
     errors: &mut SettingErrors,
-) -> Option<KeyOrigin> {
+) -> Option<IssuerKeys> {
     let set = set.as_ref().map_err(|error| errors.push(setting, SettingErrorKind::Keys(*error))).ok()?;
     let table = set.bind(algorithms, keys::KeyOrigin::Static);
     if table.usable() == 0 {
@@ -263,7 +263,7 @@ fn bind_static(
     if table.exceeds_candidate_limit() {
         errors.push(setting, SettingErrorKind::TooManyKeys);
     }
-    Some(KeyOrigin::Static(table))
+    Some(IssuerKeys::Static(table))
 }
 
 fn bind_secrets(
@@ -271,7 +271,7 @@ fn bind_secrets(
     secrets: &[Result<Secret, SecretError>],
     algorithms: &[Algorithm],
     errors: &mut SettingErrors,
-) -> Option<KeyOrigin> {
+) -> Option<IssuerKeys> {
     let all = setting(name, " secret");
     let mut keys = Vec::new();
     for (at, secret) in secrets.iter().enumerate() {
@@ -287,7 +287,7 @@ fn bind_secrets(
     if table.exceeds_candidate_limit() {
         errors.push(&all, SettingErrorKind::TooManyKeys);
     }
-    Some(KeyOrigin::Static(table))
+    Some(IssuerKeys::Static(table))
 }
 
 fn bind_source(
@@ -295,14 +295,14 @@ fn bind_source(
     source: &SecretSource,
     algorithms: &[Algorithm],
     errors: &mut SettingErrors,
-) -> Option<KeyOrigin> {
+) -> Option<IssuerKeys> {
     match source.serve(algorithms) {
         Ok(()) => {}
         Err(ReplaceSecretError::Secret(error)) => errors.push(setting, SettingErrorKind::Secret(error)),
         Err(ReplaceSecretError::TooMany) => errors.push(setting, SettingErrorKind::TooManyKeys),
         Err(ReplaceSecretError::None) => errors.push(setting, SettingErrorKind::Empty),
     }
-    Some(KeyOrigin::SecretSource(source.clone()))
+    Some(IssuerKeys::SecretSource(source.clone()))
 }
 
 impl Domain {
@@ -345,12 +345,12 @@ pub(crate) struct TrustedIssuer {
     /// Whether it is an Auth0 tenant. No two tenants share a signing key.
     pub(crate) is_auth0: bool,
     pub(crate) algorithms: Box<[Algorithm]>,
-    pub(crate) keys: KeyOrigin,
+    pub(crate) keys: IssuerKeys,
 }
 
 /// The origin of an issuer's keys.
 #[derive(Clone, Debug)]
-pub(crate) enum KeyOrigin {
+pub(crate) enum IssuerKeys {
     /// Keys that are fetched and refreshed.
     Remote(Origin),
     /// Static public keys or secrets.

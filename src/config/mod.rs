@@ -17,6 +17,6 @@ pub(crate) use self::error::SettingErrors;
 pub use self::error::{ConfigError, SettingError, SettingErrorKind};
 pub(crate) use self::hosts::HostRules;
 pub use self::issuer::Issuer;
-pub(crate) use self::issuer::KeyOrigin;
+pub(crate) use self::issuer::IssuerKeys;
 pub(crate) use self::organizations::OrganizationOfRequest;
 pub use self::organizations::Organizations;

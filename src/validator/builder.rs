@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Api, ConfigError, KeyOrigin, Policy, SettingErrorKind, SettingErrors};
+use crate::config::{Api, ConfigError, IssuerKeys, Policy, SettingErrorKind, SettingErrors};
 use crate::defaults;
 use crate::fetch::{self, Fetch, Transport};
 use crate::jwks::{KeySource, NotReadyError, Origin, RefreshPolicy};
@@ -114,10 +114,11 @@ impl ValidatorBuilder {
     /// the heap memory of custom claims and estimates it by the length of the token's claims. This is accurate for a struct of
     /// strings. With `serde_json::Value`, the measured total was about 1.5 times the limit; lists of short values take more.
     ///
-    /// Validation of a cached token costs about 1/40 of a signature check. An entry contains the claims but not the text of
-    /// the token. Only accepted tokens are stored, and only if the algorithm is asymmetric. An entry expires at `exp`, and
-    /// after at most five minutes. Each lookup checks again that the keys are usable and include the token's key, that
-    /// the dates are valid, that the host is bound to the issuer, and that the application's checks pass.
+    /// Validation of a cached token costs about 1/40 of a signature check. An entry contains the claims but not the text of the
+    /// token. Only accepted tokens are stored, and only if the algorithm is asymmetric. An entry expires at `exp`, at the end
+    /// of [`Api::with_max_age`](crate::Api::with_max_age) if it is set, and after at most five minutes. Each lookup checks
+    /// again that the keys are usable and include the token's key, that the dates are valid, that the host is bound to the
+    /// issuer, and that the application's checks pass.
     #[must_use]
     pub fn with_token_cache_bytes(mut self, bytes: usize) -> Self {
         self.token_cache_bytes = bytes;
@@ -131,8 +132,9 @@ impl ValidatorBuilder {
         self.with_token_cache_bytes(0)
     }
 
-    /// Builds the validator. Inside a tokio runtime, fetching starts at once, otherwise at the first use. From then on, that
-    /// runtime must run or be dropped; see [`KeySource`].
+    /// Builds the validator. The first fetch starts at once inside a tokio runtime, and at the first use outside of one or with
+    /// [`InitialFetch::Lazy`](crate::jwks::InitialFetch::Lazy). From then on, that runtime must run or be dropped; see
+    /// [`KeySource`].
     ///
     /// # Errors
     ///
@@ -165,7 +167,8 @@ impl ValidatorBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Config`] as for [`ValidatorBuilder::build`], and [`BuildError::NotReadyError`] if `limit` elapses first.
+    /// [`BuildError::Config`] as for [`ValidatorBuilder::build`]. [`BuildError::NotReady`] if `limit` elapses first, or
+    /// outside a tokio runtime.
     pub async fn build_ready(self, limit: Duration) -> Result<Validator, BuildError> {
         let clock = Arc::clone(&self.clock);
         let deadline = clock.monotonic().saturating_add(limit);
@@ -174,7 +177,7 @@ impl ValidatorBuilder {
         let _started = validator.is_ready();
         for source in validator.core.issuers.iter().filter_map(|issuer| issuer.keys.source()) {
             let left = deadline.saturating_since(clock.monotonic());
-            source.ready_within(left).await.map_err(BuildError::NotReadyError)?;
+            source.ready_within(left).await.map_err(BuildError::NotReady)?;
         }
         Ok(validator)
     }
@@ -183,9 +186,9 @@ impl ValidatorBuilder {
         let routes = Routes::new(policy.issuers.iter().map(|issuer| &*issuer.domains));
         let issuers = policy.issuers.into_iter().map(|issuer| {
             let (keys, shared_source) = match issuer.keys {
-                KeyOrigin::Static(table) => (KeyRing::Static(table), None),
-                KeyOrigin::SecretSource(secrets) => (KeyRing::SecretSource(secrets), None),
-                KeyOrigin::Remote(origin) => {
+                IssuerKeys::Static(table) => (KeyRing::Static(table), None),
+                IssuerKeys::SecretSource(secrets) => (KeyRing::SecretSource(secrets), None),
+                IssuerKeys::Remote(origin) => {
                     let shared = self.source(origin, &issuer.algorithms, fetch);
                     (KeyRing::Remote(shared.source.clone()), Some(shared))
                 }
@@ -213,7 +216,7 @@ impl ValidatorBuilder {
     fn transport(&self, policy: &Policy, errors: &mut SettingErrors) -> Option<Transport> {
         let mut transport = None;
         for issuer in &policy.issuers {
-            let KeyOrigin::Remote(origin) = &issuer.keys else { continue };
+            let IssuerKeys::Remote(origin) = &issuer.keys else { continue };
             match self.shared.find(origin, &issuer.algorithms, &self.refresh) {
                 Ok(Some(_)) => {}
                 Ok(None) if transport == Some(Transport::Https) => {}
@@ -245,14 +248,14 @@ pub enum BuildError {
     /// The configuration has errors.
     Config(ConfigError),
     /// The keys of an issuer were not usable in time.
-    NotReadyError(NotReadyError),
+    NotReady(NotReadyError),
 }
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
-            Self::NotReadyError(error) => error.fmt(f),
+            Self::NotReady(error) => error.fmt(f),
         }
     }
 }

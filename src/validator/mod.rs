@@ -117,8 +117,8 @@ impl Validator {
         ValidatorBuilder::new(api)
     }
 
-    /// Deserializes the custom claims of each token into `C`. This happens after all other checks have passed, and reads the
-    /// verified bytes.
+    /// Deserializes the custom claims of each token into `C`. This runs after the checks of this crate and before the checks of
+    /// the application, and reads the verified bytes.
     ///
     /// A token whose claims do not match `C` is rejected with [`Rejection::CustomClaims`], which names the claim and the
     /// reason. Unknown claims are ignored unless `C` denies them (`#[serde(deny_unknown_fields)]`).
@@ -150,7 +150,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// Validates a token. `token` is the text after `Bearer `.
     ///
-    /// The future waits only if no keys have been fetched yet or if the `kid` is unknown. It is cancel safe.
+    /// The future waits only if no keys are usable or if the `kid` is unknown. It is cancel safe.
     ///
     /// # Errors
     ///
@@ -232,7 +232,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// Waits for the key that a decision needs. The future holds no copy of the token.
+    /// Waits for the key that a decision needs. The future contains no copy of the token.
     #[expect(
         clippy::manual_async_fn,
         reason = "an `async fn` takes memory for its arguments twice, in each waiting request"
@@ -301,7 +301,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             Ok(checked) => checked,
             Err(rejection) => return Decision::Made(Err(rejection)),
         };
-        // The map is slower than the checks so far, and the cache has no entry for a token that these reject.
+        // A lookup in the map takes longer than the checks above, so these run first. A token that they reject needs no lookup.
         if let Some(claims) = search.as_ref().and_then(Search::find_in_map).and_then(lookup) {
             return Decision::Made(self.run_uncached_checks(claims, context));
         }

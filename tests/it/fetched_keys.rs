@@ -362,7 +362,7 @@ async fn build_ready_returns_an_error_without_keys() {
     server.outage(Outage::Hang);
     let waiting = tokio::spawn(builder().build_ready(SECOND));
     clock.run_for(SECOND).await;
-    assert!(matches!(waiting.await, Ok(Err(BuildError::NotReadyError(_)))));
+    assert!(matches!(waiting.await, Ok(Err(BuildError::NotReady(_)))));
     let wrong = Validator::builder(Api::new("", Issuer::auth0("northwind.eu.auth0.com"))).build_ready(SECOND).await;
     assert!(matches!(wrong, Err(BuildError::Config(error)) if error.errors().len() == 1));
 }

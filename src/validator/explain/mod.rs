@@ -24,7 +24,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// Explains why a token is accepted or rejected: returns each check with its outcome, the expected value, and a hint.
     ///
     /// The checks are the same as those of [`validate`](Self::validate), from the same table. After a failure, the checks that
-    /// do not depend on it still run. This method writes no log line. It may wait for keys, as a request does.
+    /// do not depend on it still run. This method does not log the rejection and does not count as a validation. It may wait
+    /// for keys, as a request does; an unknown kid is then logged and counted.
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
@@ -339,7 +340,7 @@ fn dated(raw: Option<&str>, date: Option<Timestamp>, now: Timestamp) -> Option<S
     })
 }
 
-/// Real key sets have ten keys or fewer.
+/// Most skipped keys that an explanation lists. Real key sets have ten keys or fewer.
 const MAX_LISTED_KEYS: usize = 10;
 
 const APPLICATION: &str = "application";

@@ -42,11 +42,11 @@ pub(super) struct TokenCache<C> {
 /// An entry that a search found.
 pub(super) struct CacheHit<'m, C> {
     token_cache: &'m TokenCache<C>,
-    found: Source<C>,
+    found: FoundIn<C>,
 }
 
 /// Where a search found its entry.
-enum Source<C> {
+enum FoundIn<C> {
     RecentTable(Guard<Option<Arc<CacheEntry<C>>>>),
     Map(Arc<MapEntry<C>>),
 }
@@ -61,8 +61,8 @@ pub(super) struct Search<'m, 't, C> {
 
 /// An entry in the map.
 ///
-/// When the map and all searches have dropped it, it removes its entry from the table. So no interleaving of the two leaves
-/// an entry in the table. An eviction listener of the map would do the same, but with a lock for each key.
+/// Its `Drop` removes the entry from the table, after the map and all searches have dropped it. So no interleaving leaves an
+/// entry in the table. An eviction listener of the map would do the same, but with a lock for each key.
 pub(super) struct MapEntry<C> {
     entry: Arc<CacheEntry<C>>,
     table: Arc<RecentTable<C>>,
@@ -94,17 +94,17 @@ impl<'m, C: Send + Sync + 'static> Search<'m, '_, C> {
         let TokenCache { entries, table, .. } = self.token_cache;
         let found = table.find(self.slot_tag, || self.fingerprint())?;
         if is_recorded_use() && self.fingerprint().is_some_and(|fingerprint| entries.get(&fingerprint).is_none()) {
-            // The map drops expired entries only at its next maintenance, so the table does not wait for that.
+            // The map drops an expired entry only at its next maintenance, so the entry is removed from the table here.
             found.iter().for_each(|entry| table.remove(entry.slot_tag(), entry.fingerprint()));
         }
-        Some(CacheHit { token_cache: self.token_cache, found: Source::RecentTable(found) })
+        Some(CacheHit { token_cache: self.token_cache, found: FoundIn::RecentTable(found) })
     }
 
     /// Finds the entry in the map, and stores it in the table.
     pub(super) fn find_in_map(&self) -> Option<CacheHit<'m, C>> {
         let map_entry = self.token_cache.entries.get(&self.fingerprint()?)?;
         self.token_cache.table.insert(Arc::clone(&map_entry.entry));
-        Some(CacheHit { token_cache: self.token_cache, found: Source::Map(map_entry) })
+        Some(CacheHit { token_cache: self.token_cache, found: FoundIn::Map(map_entry) })
     }
 
     /// Stores an entry, unless it would expire at once.
@@ -127,8 +127,8 @@ impl<'m, C: Send + Sync + 'static> Search<'m, '_, C> {
 impl<C: Send + Sync + 'static> CacheHit<'_, C> {
     pub(super) fn entry(&self) -> Option<&CacheEntry<C>> {
         match &self.found {
-            Source::RecentTable(entry) => entry.as_deref(),
-            Source::Map(map_entry) => Some(&map_entry.entry),
+            FoundIn::RecentTable(entry) => entry.as_deref(),
+            FoundIn::Map(map_entry) => Some(&map_entry.entry),
         }
     }
 
@@ -162,7 +162,7 @@ impl<C> fmt::Debug for TokenCache<C> {
     }
 }
 
-/// Returns whether the map records this use of an entry. It records one use in some dozens, counted by thread.
+/// Returns whether the map records this use of an entry: one of [`defaults::TOKEN_CACHE_RECORDED_USE`] uses per thread.
 fn is_recorded_use() -> bool {
     thread_local!(static USES: Cell<u32> = const { Cell::new(0) });
     USES.with(|uses| {
@@ -171,7 +171,7 @@ fn is_recorded_use() -> bool {
     })
 }
 
-/// Lets the map drop entries at the end of their lifetime.
+/// Sets the expiry of each entry of the map to the end of its lifetime.
 struct EntryExpiry;
 
 impl<C> Expiry<TokenFingerprint, Arc<MapEntry<C>>> for EntryExpiry {

@@ -1,8 +1,8 @@
 //! `RecentTable`: recently used entries of the token cache, which a request finds without a shared write.
 //!
 //! The map that limits the memory of the token cache records every use, and all threads write to the same record: in a
-//! benchmark, two threads were no faster than one. So a request reads the map only for an entry that is not in this table, and
-//! for one in some dozens of the uses of an entry that is.
+//! benchmark, two threads were no faster than one. So a request reads the map only if this table does not have the entry, and
+//! additionally at one of [`defaults::TOKEN_CACHE_RECORDED_USE`] uses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

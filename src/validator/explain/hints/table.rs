@@ -136,7 +136,7 @@ pub(super) const HINTS: &[Hint] = &[
         *rejection == Rejection::Key(KeyNotFound::Unknown { age: None })
     }),
     rejection(
-        "no usable key: it was skipped (size, use, encoding, private half published), is for another algorithm or is revoked",
+        "no usable key: it was skipped (size, use, encoding, private key published), is for another algorithm or is revoked",
         |rejection| *rejection == Rejection::Key(KeyNotFound::NotForVerification),
     ),
     rejection("several keys match: configure the issuer to write a kid into the token header", |rejection| {

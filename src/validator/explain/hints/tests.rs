@@ -125,7 +125,7 @@ fn key_cases() -> Vec<RejectionCase> {
             unknown(Some(Duration::ZERO)),
         ),
         (
-            "no usable key: it was skipped (size, use, encoding, private half published), is for another algorithm or is revoked",
+            "no usable key: it was skipped (size, use, encoding, private key published), is for another algorithm or is revoked",
             Rejection::Key(KeyNotFound::NotForVerification),
             Rejection::Key(KeyNotFound::Ambiguous),
         ),
