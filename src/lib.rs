@@ -30,7 +30,7 @@
 //! | protect all routes of a server | [`BearerLayer`] |
 //! | protect one route by scope, permission or claim | [`RequireLayer`], [`Requirement`] |
 //! | read the claims in a handler | [`Claims`] |
-//! | read claims into an own type | [`Claims<T>`](Claims) with `T: Deserialize` instead of [`NoCustomClaims`] |
+//! | deserialize claims into your own type | [`Claims<T>`](Claims) with `T: Deserialize` instead of [`NoCustomClaims`] |
 //! | verify tokens with HS256, HS384 or HS512 | [`Secret`] |
 //! | find out why a token is rejected | [`Rejection`], [`RejectionKind`], [`Validator::explain`] |
 //! | configure refresh, caching and timeouts of the key set | [`RefreshPolicy`](jwks::RefreshPolicy) |
@@ -46,7 +46,7 @@
 //! 2. [`token`]: parses the token; nothing in it is trusted yet
 //! 3. [`keys`] and [`jwks`]: find the key and verify the signature
 //! 4. [`claims`] and [`requirement`]: check the claims, and what a route requires of them
-//! 5. [`config`], [`rejection`] and [`Validator`]: hold the configuration and decide about the token
+//! 5. [`config`], [`rejection`] and [`Validator`]: contain the configuration and accept or reject the token
 //! 6. [`metadata`], [`middleware`] and [`extract`]: the layers, the extractors and the responses
 //!
 //! # Features
@@ -90,11 +90,9 @@ pub mod config;
 pub mod rejection;
 mod validator;
 
-// 6. Responses to the client.
+// 6. Responses, layers and extractors.
 mod response;
 pub mod metadata;
-
-// 7. Layers and extractors.
 pub mod middleware;
 
 #[cfg(feature = "axum")]

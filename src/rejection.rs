@@ -20,7 +20,8 @@ pub enum Rejection {
     NoCredential,
     /// The request has more than one credential, or a malformed one (RFC 6750 §3.1: `invalid_request`).
     Credential(CredentialError),
-    /// The host of the request cannot be determined, and the API binds issuers to hosts.
+    /// The host of the request is malformed or ambiguous, and the API binds issuers to hosts or derives the organization from
+    /// the request.
     Host(HostError),
     /// The credential cannot be parsed as a token.
     Token(TokenError),
@@ -47,7 +48,7 @@ pub enum Rejection {
     Requirement(UnmetRequirement),
     /// The issuer's keys are not available, so the token cannot be verified. The client receives only `Retry-After`.
     KeysUnavailable {
-        /// The time until the next attempt to fetch the keys, at least one second.
+        /// The time until the next attempt to fetch the keys, at least one second; one second if an attempt is in flight.
         retry_after: Duration,
         /// How long the issuer has had no usable key: since the last keys expired, or since the first fetch started.
         since: Duration,
@@ -213,7 +214,8 @@ impl Rejection {
         }
     }
 
-    /// Returns whether the signature was verified before the rejection. If not, no content of the token can be trusted.
+    /// Returns whether the signature was checked before the rejection. If not, or if the rejection is [`Rejection::Signature`],
+    /// no content of the token can be trusted.
     #[must_use]
     pub fn signature_checked(&self) -> bool {
         match self {

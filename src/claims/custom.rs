@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 
 /// The reason why a claims set cannot be deserialized into the custom claims type: the member, and serde's message.
 ///
-/// Neither contains a value of the token. Values that serde's message quotes are removed, and so is the message of a type
-/// that writes its own.
+/// Neither contains a claim value. Values that serde's message quotes are removed. A message that the type itself writes is
+/// replaced by a fixed text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CustomClaimsError {
     member: Option<Arc<str>>,
@@ -29,8 +29,9 @@ impl CustomClaimsError {
         Self { member: member.map(Arc::from), reason: Arc::from(reason) }
     }
 
-    /// Returns the claim whose value does not match. Returns `None` if a claim is missing, which the reason then names, or
-    /// if the claim is unknown: for flattened and tagged types serde reads all claims before it compares any.
+    /// Returns the name of the claim that does not match. Returns `None` if a claim is missing (the reason contains its name),
+    /// and if the claim cannot be determined, because serde reads all claims of a flattened or tagged type before it compares
+    /// any.
     #[must_use]
     pub fn member(&self) -> Option<&str> {
         self.member.as_deref()
@@ -42,7 +43,7 @@ impl CustomClaimsError {
         &self.reason
     }
 
-    /// Reads the claims a second time, with errors that hold no values, and tracks the member.
+    /// Deserializes the claims a second time, with errors that contain no values, and tracks the member.
     fn locate<C: DeserializeOwned>(json: &str) -> Self {
         let Ok(Members(members)) = serde_json::from_str(json) else { return Self::new(None, CUSTOM_MESSAGE) };
         let mut reader = MemberReader { members: members.into_iter(), value: None, member: None };
@@ -68,14 +69,14 @@ pub(crate) fn read_custom<C: DeserializeOwned>(json: &str) -> Result<C, CustomCl
     serde_json::from_str(json).map_err(|_| CustomClaimsError::locate::<C>(json))
 }
 
-/// A reason as serde words it, without what serde quotes from the token.
+/// The error of a deserialization: serde's message without values of the token.
 #[derive(Debug)]
 struct Reason(String);
 
 impl Reason {
     fn expecting(problem: &str, found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let expected = expected.to_string();
-        // A type may have composed the text out of the value.
+        // The application's type may have put the value into `expected`.
         match found {
             Unexpected::Str(text) if !text.is_empty() && expected.contains(text) => {
                 Self(format!("{problem}: {}", kind(found)))
@@ -96,7 +97,8 @@ impl Reason {
 }
 
 impl serde::de::Error for Reason {
-    /// The text is that of the application's type and may quote the token. One text is known to be serde's own.
+    /// Replaces the message, because it comes from the application's type and may quote the token. Only serde's message for
+    /// untagged enums stays.
     fn custom<T: fmt::Display>(message: T) -> Self {
         let message = message.to_string();
         let name = message.strip_prefix(UNTAGGED).unwrap_or_default();
@@ -141,7 +143,7 @@ impl fmt::Display for Reason {
 
 impl std::error::Error for Reason {}
 
-/// What serde calls the type of a JSON value.
+/// Returns serde's name for the type of a JSON value.
 fn kind(found: Unexpected<'_>) -> &'static str {
     match found {
         Unexpected::Bool(_) => "boolean",
@@ -202,7 +204,7 @@ impl<'de> MapAccess<'de> for &mut MemberReader<'de> {
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Reason> {
         let json = self.value.take().map_or("null", RawValue::get);
-        // The text is JSON: only a number can be at fault.
+        // The text is valid JSON, so the only possible error is a number that is out of range.
         let value = serde_json::from_str(json).map_err(|_| Reason("number out of range".to_owned()))?;
         seed.deserialize(ValueReader(value))
     }
@@ -301,7 +303,7 @@ impl IntoDeserializer<'_, Reason> for ValueReader {
     }
 }
 
-/// How serde's message begins where no variant of an untagged enum fits; the name of the enum follows.
+/// The start of serde's message if no variant of an untagged enum matches. The name of the enum follows.
 const UNTAGGED: &str = "data did not match any variant of untagged enum ";
 
 const CUSTOM_MESSAGE: &str = "the application's type rejects the value";
@@ -393,9 +395,9 @@ mod tests {
         assert_eq!(read_custom::<Northwind>("{}").map(|all| all.roles.is_none()), Ok(true));
     }
 
-    /// Messages that a type writes itself may quote the value, however they begin.
+    /// A message of the application's type may quote the value, even if it starts like a message of serde.
     #[test]
-    fn leaves_out_what_a_type_writes_itself() {
+    fn replaces_the_message_of_an_application_type() {
         macro_rules! own {
             ($name:ident, $error:expr) => {
                 #[derive(Debug)]
@@ -416,10 +418,10 @@ mod tests {
         own!(Composed, |text| D::Error::invalid_value(Unexpected::Str(text), &format!("not {text}").as_str()));
         own!(Fixed, |text| D::Error::invalid_value(Unexpected::Str(text), &"1 to 5"));
         let json = r#"{"level":"secret"}"#;
-        let refuses = format!("claim \"level\": {CUSTOM_MESSAGE}");
-        assert_eq!(error::<BTreeMap<String, LikeAValue>>(json), refuses);
-        assert_eq!(error::<BTreeMap<String, LikeAField>>(json), refuses);
-        assert_eq!(error::<BTreeMap<String, LikeAnEnum>>(json), refuses);
+        let replaced = format!("claim \"level\": {CUSTOM_MESSAGE}");
+        assert_eq!(error::<BTreeMap<String, LikeAValue>>(json), replaced);
+        assert_eq!(error::<BTreeMap<String, LikeAField>>(json), replaced);
+        assert_eq!(error::<BTreeMap<String, LikeAnEnum>>(json), replaced);
         assert_eq!(error::<BTreeMap<String, Composed>>(json), "claim \"level\": invalid value: string");
         assert_eq!(error::<BTreeMap<String, Fixed>>(json), "claim \"level\": invalid value: string, expected 1 to 5");
     }

@@ -6,7 +6,7 @@
 //! use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Secret, Validator};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let issuer = Issuer::shared_secret("https://id.northwind.com/", Secret::from_text("thirty-two octets or more, please"));
+//! let issuer = Issuer::shared_secret("https://id.northwind.com/", Secret::from_text("thirty-two bytes or more, please"));
 //! let validator = Validator::new(Api::new("https://api.northwind.com", issuer))?;
 //!
 //! async fn list_orders(claims: Claims) -> String {

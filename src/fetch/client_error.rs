@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// The error if the HTTP client of a `ReqwestFetch` cannot be built. [`source`](Error::source) is the error of `reqwest`.
+/// The error of building the HTTP client of a `ReqwestFetch`. [`source`](Error::source) is the error of `reqwest`.
 #[derive(Clone, Debug)]
 pub struct BuildClientError {
     pub(super) kind: BuildClientErrorKind,
@@ -57,7 +57,7 @@ pub enum BuildClientErrorKind {
     NoCertificate,
     /// A certificate of a private certificate authority cannot be used.
     Certificate,
-    /// The system's trust store has no CA certificate: the package `ca-certificates` is missing, as in
-    /// container images built from scratch, or `SSL_CERT_FILE` or `SSL_CERT_DIR` contains a wrong path.
+    /// The system's trust store has no CA certificate: the package `ca-certificates` is missing, as in container images built
+    /// from scratch, or `SSL_CERT_FILE` or `SSL_CERT_DIR` contains a wrong path.
     TrustStore,
 }

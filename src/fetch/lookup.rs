@@ -119,7 +119,7 @@ pub(super) mod tests {
     /// A resolver that completes a lookup only when the test calls `respond`.
     pub(in crate::fetch) struct ScriptedResolver {
         pub(in crate::fetch) lookups: Lookups,
-        /// How many lookups have started, and how many have ended.
+        /// The numbers of lookups that have started and ended.
         started: Arc<AtomicUsize>,
         ended: Arc<AtomicUsize>,
         responses: mpsc::Sender<io::Result<Vec<SocketAddr>>>,

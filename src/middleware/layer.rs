@@ -31,7 +31,7 @@ use crate::validator::Validator;
 /// use tower_bearer::{Api, BearerLayer, Issuer, Secret, Validator};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let issuer = Issuer::shared_secret("https://id.northwind.com/", Secret::from_text("thirty-two octets or more, please"));
+/// let issuer = Issuer::shared_secret("https://id.northwind.com/", Secret::from_text("thirty-two bytes or more, please"));
 /// let validator = Validator::new(Api::new("https://api.northwind.com", issuer))?;
 /// let layer = BearerLayer::new(validator).with_realm("northwind").with_challenge_scope("read:orders");
 /// assert!(layer.try_with_realm("north\r\nwind").is_err());
@@ -118,9 +118,9 @@ impl<C, R> BearerLayer<C, R> {
         self
     }
 
-    /// Reads the request's host from `X-Forwarded-Host`, if it is present: one field with one well-formed host, otherwise the
-    /// request is malformed. If the field is absent, the layer uses the default. This has an effect only for an API that
-    /// binds issuers to hosts.
+    /// Reads the request's host from `X-Forwarded-Host`. The field must be present at most once, with one well-formed host;
+    /// otherwise the request is malformed. If the field is absent, the layer uses the default. This has an effect only for an
+    /// API that binds issuers to hosts or derives the organization from the request.
     ///
     /// Default: the authority of the request target, otherwise `Host`.
     ///

@@ -16,7 +16,7 @@
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let issuer = Issuer::shared_secret("https://id.northwind.com/", Secret::from_text("thirty-two octets or more, please"));
+//! let issuer = Issuer::shared_secret("https://id.northwind.com/", Secret::from_text("thirty-two bytes or more, please"));
 //! let validator = Validator::new(Api::new("https://api.northwind.com", issuer))?;
 //! let service = ServiceBuilder::new()
 //!     .layer(BearerLayer::new(validator).with_realm("northwind").with_json_body())

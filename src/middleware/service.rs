@@ -67,7 +67,7 @@ where
                 let clone = self.inner.clone();
                 // The future needs the service that was polled ready; the clone was not polled.
                 let ready = mem::replace(&mut self.inner, clone);
-                // Removes everything that an outer layer inserted.
+                // Removes what an outer layer inserted, as an accepted request does.
                 BearerLayer::<C, R>::clear_extensions(request.extensions_mut());
                 let decision = Arc::clone(&self.layer).wait(credential, context, key, protocol);
                 ResponseFuture::pending(Box::pin(decision), ready, request)
@@ -204,7 +204,7 @@ impl<C: Send + Sync + 'static, R> BearerLayer<C, R> {
         }
     }
 
-    /// Removes what outer layers have inserted.
+    /// Removes what outer layers have inserted, except `Claims` with another `C`.
     fn clear_extensions(extensions: &mut Extensions) {
         extensions.remove::<BearerToken<'static>>();
         extensions.remove::<OuterLayers>();

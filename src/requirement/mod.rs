@@ -227,8 +227,8 @@ impl Requirement {
 
     /// Requires at least one of the requirements.
     ///
-    /// A challenge cannot offer alternatives. It names the alternative that the token already meets, else the first one that
-    /// a challenge can express, which is also the one that is reported. Put the alternative first that clients should request.
+    /// A challenge cannot offer alternatives. It names the alternative that the token already meets, otherwise the first one
+    /// that a challenge can express. The rejection reports the latter. Put the alternative first that clients should request.
     ///
     /// # Panics
     ///
@@ -263,7 +263,7 @@ impl Requirement {
     }
 
     /// Returns the scopes that a token needs, space-delimited, as a challenge names them to a client without a token. Of
-    /// alternatives, it returns those of the first.
+    /// alternatives, it returns the scopes of the first that a challenge can express.
     #[must_use]
     pub fn scope_names(&self) -> Arc<str> {
         self.challenge_params(None).scope
@@ -308,14 +308,14 @@ impl fmt::Debug for Requirement {
     }
 }
 
-/// Returns a name, which must not be empty.
+/// Returns a name. Panics if it is empty.
 #[track_caller]
 fn non_empty_name(name: &str) -> Cow<'static, str> {
     assert!(!name.is_empty(), "the name must not be empty");
     Cow::Owned(name.to_owned())
 }
 
-/// Collects the parts of a combination, which must not be empty.
+/// Collects the parts of a combination. Panics if there is none.
 #[track_caller]
 fn non_empty(requirements: impl IntoIterator<Item = Requirement>) -> Vec<Requirement> {
     let requirements: Vec<Requirement> = requirements.into_iter().collect();

@@ -25,7 +25,7 @@ impl Header {
         self.algorithm
     }
 
-    /// Returns the key id, at most 256 bytes, which is compared exactly (RFC 7515 §4.1.4).
+    /// Returns the `kid`, at most 256 bytes, which is compared exactly (RFC 7515 §4.1.4).
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()

@@ -43,9 +43,9 @@ pub enum Profile {
     /// Accepts no `typ`, `JWT` or `at+jwt`, as common servers issue them. Rejects every other type.
     #[default]
     Any,
-    /// Accepts `JWT`, which Auth0 issues by default. A `nonce` marks an ID token.
+    /// Accepts only `JWT`, which Auth0 issues by default. A `nonce` marks an ID token.
     Auth0,
-    /// Accepts `at+jwt`, with `sub`, `client_id`, `iat` and `jti` required (RFC 9068 §2.2, §4).
+    /// Accepts only `at+jwt`, with `sub`, `client_id`, `iat` and `jti` required (RFC 9068 §2.2, §4).
     Rfc9068,
 }
 
