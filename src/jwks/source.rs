@@ -231,6 +231,9 @@ impl KeySource {
     /// in total. Rejected key sets count as well, if the `kid` and the public members of the key can be parsed. At most 1,000
     /// keys are revoked with one `kid`. A pair that is older, or that was published before this process started, is not
     /// stored. If its key is now published with another `kid`, revoke it with [`revoke_key`](Self::revoke_key).
+    ///
+    /// A new key that the issuer publishes with the same `kid` is revoked as well. If an issuer uses one `kid` for all its
+    /// keys, use [`revoke_key`](Self::revoke_key). A request whose signature is being verified during the call is not stopped.
     pub fn revoke_kid(&self, kid: &str) {
         self.handle.shared.published.deny_kid(kid);
         self.wake_driver();
