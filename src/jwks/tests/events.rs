@@ -12,7 +12,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::fetch::FetchError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::policy::RefreshPolicy;
-use crate::jwks::tests::kit::{Fixture, HOUR, MINUTE, Outcome, SECOND, URL, jwk, jwks, set_of};
+use crate::jwks::tests::kit::{
+    Fixture, HOUR, MINUTE, Outcome, SECOND, URL, jwk, jwks, register_second_subscriber, set_of,
+};
 use crate::testing::Reply;
 
 /// The captured log of this thread.
@@ -50,6 +52,7 @@ impl MakeWriter<'_> for Log {
 }
 
 fn capture_log() -> (Log, impl Drop) {
+    register_second_subscriber();
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false);
     (log, subscriber.with_max_level(tracing::Level::TRACE).finish().set_default())

@@ -1,7 +1,7 @@
 //! Key sets, and key sources on a fake clock and a fake network, for the tests of this module.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -35,6 +35,15 @@ const POINTS: [(&str, &str); 5] = [
     ("7qfBVKsbtLnBgLogYcbXWsFgTlGxlbwAWbPkVF7R4aE", "UiSNCj2dhgeuUoUlAoaoUs45dFkBFT3WKMgJP2OKpVM"),
     ("v6y67EtUX0N_ESQELOclHR-9Yu-UAAPjGr-bMtokS38", "VDAvuz7MZHklKG0kYRcu_26Ub7YzpyNh9U3bmFaSz8o"),
 ];
+
+/// Registers a subscriber that stays alive, before a test captures the log.
+///
+/// If there is only one subscriber, `tracing` asks the current thread's one whether a new callsite is of interest. A test
+/// without subscriber that is the first to reach a callsite would disable it for the test that captures the log.
+pub(in crate::jwks) fn register_second_subscriber() {
+    static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
+    SECOND.get_or_init(|| tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default()));
+}
 
 /// Returns a JWK with this `kid` and the key material `of`.
 pub(in crate::jwks) fn jwk(kid: &str, of: &str) -> String {

@@ -10,7 +10,9 @@ use crate::jwks::policy::{InitialFetch, RefreshPolicy};
 use crate::jwks::shared::Origin;
 use crate::jwks::source::KeySource;
 use crate::jwks::status::KeyState;
-use crate::jwks::tests::kit::{Fixture, HOUR, MINUTE, ONE_REFRESH, Outcome, SECOND, URL, jwk, jwks, set_of};
+use crate::jwks::tests::kit::{
+    Fixture, HOUR, MINUTE, ONE_REFRESH, Outcome, SECOND, URL, jwk, jwks, register_second_subscriber, set_of,
+};
 use crate::keys::KeySet;
 use crate::testing::{FakeClock, FakeFetch, Reply};
 use crate::token::Algorithm;
@@ -334,6 +336,7 @@ impl std::io::Write for PanickingWriter {
 fn panic_at_log_line(words: &'static str) -> impl Drop {
     use tracing_subscriber::util::SubscriberInitExt as _;
 
+    register_second_subscriber();
     tracing_subscriber::fmt().with_writer(move || PanickingWriter(words)).with_ansi(false).finish().set_default()
 }
 
