@@ -154,7 +154,7 @@ impl Secret {
             Strength::Short => defaults::MIN_SHORT_SECRET_BYTES,
         };
         if self.bytes.len() < needed {
-            return Err(SecretError::TooShort { algorithm, octets: self.bytes.len(), needed });
+            return Err(SecretError::TooShort { algorithm, length: self.bytes.len(), needed });
         }
         let verifier = Verifier::Secret(Box::new(hmac::Key::new(hash, &self.bytes)));
         Ok(VerifyingKey::new(self.kid.clone(), algorithm, Thumbprint::secret(&self.bytes), verifier))
@@ -233,7 +233,7 @@ pub enum SecretError {
         /// The algorithm.
         algorithm: Algorithm,
         /// The length of the secret in bytes.
-        octets: usize,
+        length: usize,
         /// The required length in bytes.
         needed: usize,
     },
@@ -251,9 +251,9 @@ impl fmt::Display for SecretError {
             Self::KeyFile => {
                 f.write_str("the secret is a key file; with a public key as the secret, anyone could sign tokens")
             }
-            Self::TooShort { algorithm, octets, needed } => write!(
+            Self::TooShort { algorithm, length, needed } => write!(
                 f,
-                "the secret has {octets} bytes, and {algorithm} requires {needed}; for an old Auth0 secret of 16 characters \
+                "the secret has {length} bytes, and {algorithm} requires {needed}; for an old Auth0 secret of 16 characters \
                  use `dangerous_short_secret`"
             ),
             Self::NotSymmetric => f.write_str("a secret verifies HS256, HS384 and HS512 only"),
@@ -358,13 +358,13 @@ mod tests {
         for (algorithm, needed) in [(Algorithm::HS256, 32), (Algorithm::HS384, 48), (Algorithm::HS512, 64)] {
             let secret = |length: usize| Secret::new(vec![7; length]).expect("a secret");
             assert!(secret(needed).bind(algorithm).is_ok());
-            let error = SecretError::TooShort { algorithm, octets: needed - 1, needed };
+            let error = SecretError::TooShort { algorithm, length: needed - 1, needed };
             assert_eq!(secret(needed - 1).bind(algorithm).map(drop), Err(error));
             assert!(secret(16).dangerous_short_secret().bind(algorithm).is_ok());
-            let error = SecretError::TooShort { algorithm, octets: 15, needed: 16 };
+            let error = SecretError::TooShort { algorithm, length: 15, needed: 16 };
             assert_eq!(secret(15).dangerous_short_secret().bind(algorithm).map(drop), Err(error));
         }
-        let error = SecretError::TooShort { algorithm: Algorithm::HS256, octets: 16, needed: 32 };
+        let error = SecretError::TooShort { algorithm: Algorithm::HS256, length: 16, needed: 32 };
         assert_eq!(
             error.to_string(),
             "the secret has 16 bytes, and HS256 requires 32; for an old Auth0 secret of 16 characters use \

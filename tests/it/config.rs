@@ -185,7 +185,7 @@ fn rejects_short_secrets_and_public_keys_as_secrets() {
         with(Secret::from_text(short)),
         one(
             setting,
-            SettingErrorKind::Secret(SecretError::TooShort { algorithm: Algorithm::HS256, octets: 16, needed: 32 })
+            SettingErrorKind::Secret(SecretError::TooShort { algorithm: Algorithm::HS256, length: 16, needed: 32 })
         )
     );
     assert_eq!(with(Secret::from_text(short).map(Secret::dangerous_short_secret)), []);
@@ -293,7 +293,7 @@ async fn accepts_a_host_bound_to_any_domain_of_an_issuer() {
 #[test]
 fn errors_number_the_entry_among_several() {
     let short =
-        |octets| SettingErrorKind::Secret(SecretError::TooShort { algorithm: Algorithm::HS256, octets, needed: 32 });
+        |length| SettingErrorKind::Secret(SecretError::TooShort { algorithm: Algorithm::HS256, length, needed: 32 });
     let named = |number: usize| format!("issuer \"https://hs.example/\" secret {number} of 3");
     let three =
         |second: &str, third: &str| hs().with_secret(Secret::from_text(second)).with_secret(Secret::from_text(third));

@@ -276,7 +276,7 @@ fn rule_045_rejects_secrets_shorter_than_the_hash() {
         };
         assert_eq!(build(bytes), []);
         for length in [1, bytes - 1] {
-            let error = SecretError::TooShort { algorithm, octets: length, needed: bytes };
+            let error = SecretError::TooShort { algorithm, length, needed: bytes };
             assert_eq!(build(length), [SettingErrorKind::Secret(error)]);
         }
     }

@@ -45,8 +45,8 @@ fn rule_120_accepts_short_secrets_only_with_a_dangerous_setting() {
     let build = |secret: Result<Secret, _>| {
         setting_errors(Api::new(AUDIENCE, Issuer::shared_secret("https://hs.test/", secret)))
     };
-    let short = |octets, needed| {
-        [SettingErrorKind::Secret(SecretError::TooShort { algorithm: Algorithm::HS256, octets, needed })]
+    let short = |length, needed| {
+        [SettingErrorKind::Secret(SecretError::TooShort { algorithm: Algorithm::HS256, length, needed })]
     };
     assert_eq!(build(Secret::from_text("sixteen octets!!")), short(16, 32));
     assert_eq!(build(Secret::from_text("sixteen octets!!").map(Secret::dangerous_short_secret)), []);
