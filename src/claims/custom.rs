@@ -9,8 +9,8 @@ use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error as _, Expected, IntoDeserializer, MapAccess, Unexpected,
     Visitor,
 };
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 /// The reason why a claims set cannot be deserialized into the custom claims type: the member, and serde's message.
 ///
@@ -261,8 +261,7 @@ impl<'de> Deserializer<'de> for ValueReader {
             },
             Value::String(text) => visitor.visit_string(text),
             Value::Array(values) => visitor.visit_seq(SeqDeserializer::new(values.into_iter().map(ValueReader))),
-            Value::Object(members) => visitor
-                .visit_map(MapDeserializer::new(members.into_iter().map(|(name, value)| (name, ValueReader(value))))),
+            Value::Object(members) => visitor.visit_map(member_access(members)),
         }
     }
 
@@ -282,9 +281,7 @@ impl<'de> Deserializer<'de> for ValueReader {
     ) -> Result<V::Value, Reason> {
         match self.0 {
             Value::String(name) => visitor.visit_enum(name.into_deserializer()),
-            Value::Object(members) => visitor.visit_enum(MapAccessDeserializer::new(MapDeserializer::new(
-                members.into_iter().map(|(name, value)| (name, ValueReader(value))),
-            ))),
+            Value::Object(members) => visitor.visit_enum(MapAccessDeserializer::new(member_access(members))),
             other => ValueReader(other).deserialize_any(visitor),
         }
     }
@@ -293,6 +290,11 @@ impl<'de> Deserializer<'de> for ValueReader {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
         tuple_struct map struct identifier ignored_any
     }
+}
+
+/// Returns the members of a nested object one by one.
+fn member_access<'de>(members: Map<String, Value>) -> impl MapAccess<'de, Error = Reason> {
+    MapDeserializer::new(members.into_iter().map(|(name, value)| (name, ValueReader(value))))
 }
 
 impl IntoDeserializer<'_, Reason> for ValueReader {
