@@ -29,10 +29,10 @@ fn private_members(key_type: &str) -> &'static [&'static str] {
 /// Returns whether a private member has a value: a string or an array that is not empty, or a number other than zero. `oth` is
 /// an array, and some serializers write bytes as an array.
 fn has_value(json: &str) -> bool {
-    match json.as_bytes().first() {
-        Some(b'"') => json != "\"\"",
-        Some(b'[') => !json.trim_start_matches('[').trim_start().starts_with(']'),
-        Some(b'1'..=b'9') => true,
+    match json.as_bytes() {
+        [b'"', ..] => json != "\"\"",
+        [b'[', elements @ ..] => !elements.trim_ascii_start().starts_with(b"]"),
+        [b'1'..=b'9', ..] => true,
         _ => false,
     }
 }

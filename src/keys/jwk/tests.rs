@@ -78,7 +78,7 @@ fn skips_secrets_and_private_keys() {
         assert_eq!(skip_reason(&changed(RSA, private, "AQAB")), SkipReason::Private, "{private}");
     }
     assert_eq!(skip_reason(&changed(RSA, "oth", json!([{}]))), SkipReason::Private);
-    for bytes in [json!([12, 55]), json!(123)] {
+    for bytes in [json!([12, 55]), json!([[]]), json!(123)] {
         assert_eq!(skip_reason(&changed(RSA, "d", bytes.clone())), SkipReason::Private, "{bytes}");
     }
     for jwk in [P256, ED25519] {
