@@ -50,7 +50,7 @@ async fn run() -> anyhow::Result<()> {
     let token = client_credentials(&client, &server.issuer().token_endpoint()).await?;
 
     println!("An API whose GET /orders requires a token of its issuer with the scope read:orders.");
-    println!("Seventeen requests, its responses, and the reason, which only its log shows:\n");
+    println!("Seventeen requests, the response to each, and the reason, which only the log contains:\n");
     print_row("request", "status", "error", "reason in the log");
     for (name, credential) in requests(server.issuer(), &token) {
         let mut request = client.get(&orders_url);

@@ -146,7 +146,7 @@ fn algorithm_cases() -> Vec<Case> {
     let plain = validator(Api::new(AUDIENCE, trusted(&server)));
     let both = TestIssuer::new().with_algorithms([Algorithm::RS256, Algorithm::ES256]);
     let es256 = validator(Api::new(AUDIENCE, trusted(&both).with_algorithms([Algorithm::ES256])));
-    let secret = Secret::from_text("a secret of more than thirty-two octets");
+    let secret = Secret::from_text("a secret of more than thirty-two bytes");
     let hs256 = validator(Api::new(AUDIENCE, Issuer::shared_secret(server.issuer(), secret)));
     let es = || both.token().algorithm(Algorithm::ES256);
     vec![
@@ -394,7 +394,7 @@ async fn returns_no_tenant_hint_for_servers_that_share_keys_between_tenants() {
 #[tokio::test]
 async fn ignores_the_algorithms_of_other_issuers() {
     let (public, secret) = (TestIssuer::named("https://a.test/"), TestIssuer::named("https://b.test/"));
-    let secret = Issuer::shared_secret(secret.issuer(), Secret::from_text("a secret of more than thirty-two octets"));
+    let secret = Issuer::shared_secret(secret.issuer(), Secret::from_text("a secret of more than thirty-two bytes"));
     let validator = validator(Api::new(AUDIENCE, trusted(&public)).with_issuer(secret));
     let hint = hint_for(&validator, &public.token().hs256_with_public_key().sign()).await;
     assert_eq!(hint, Some("HS256 token at an RS256 API: see the API's signing algorithm at the issuer"));
