@@ -64,13 +64,6 @@ const TOP_LEVEL: &[&str] = &[
 const KNOWN_CYCLES: &[(&str, &str, &str)] = &[
     ("claims", "principal", "required"),
     ("claims", "required", "principal"),
-    ("jwks", "driver", "shared"),
-    ("jwks", "events", "refresh"),
-    ("jwks", "freshness", "policy"),
-    ("jwks", "policy", "events"),
-    ("jwks", "refresh", "freshness"),
-    ("jwks", "refresh", "policy"),
-    ("jwks", "shared", "driver"),
     ("middleware", "layer", "service"),
     ("middleware", "service", "layer"),
     ("testing", "clients", "issuer"),

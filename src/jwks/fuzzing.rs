@@ -9,12 +9,13 @@ use serde_json::value::RawValue;
 
 use crate::clock::Monotonic;
 use crate::fetch::FetchError;
+use crate::jwks::cause::RefreshCause;
 use crate::jwks::discovery::Discovery;
 use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::{self, Freshness, Phase, Times};
 use crate::jwks::jitter::{Jitter, Sample};
 use crate::jwks::policy::RefreshPolicy;
-use crate::jwks::refresh::{Action, Activity, Cause, Change, Event, Outcome, Refresh};
+use crate::jwks::refresh::{Action, Activity, Change, Event, Outcome, Refresh};
 
 /// Parses a discovery document. An accepted one is an object with the expected issuer and an https `jwks_uri`.
 ///
@@ -124,8 +125,8 @@ fn event(step: Step, generation: u64) -> Event {
     match step.event % 11 {
         0 => Event::Begin,
         1 => Event::UnknownKid,
-        2 => Event::FetchNow(Cause::Manual),
-        3 => Event::FetchNow(Cause::Moved),
+        2 => Event::FetchNow(RefreshCause::Manual),
+        3 => Event::FetchNow(RefreshCause::Moved),
         4 => finished(Outcome::Loaded { remaining: span, change: Change::Changed }),
         5 => finished(Outcome::Loaded { remaining: span, change: Change::Same }),
         6 => finished(Outcome::NotModified { remaining: span }),

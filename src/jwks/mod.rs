@@ -8,9 +8,12 @@
 //!
 //! `refresh` is a pure state machine that decides when to fetch; `driver` executes its actions.
 
+mod cause;
 mod deny_list;
 mod discovery;
 mod driver;
+mod driver_core;
+mod driver_status;
 mod error;
 mod events;
 mod freshness;
@@ -18,9 +21,10 @@ mod freshness;
 pub(crate) mod fuzzing;
 mod history;
 mod jitter;
+mod mailbox;
 mod operation;
+mod origin;
 mod policy;
-mod timeout;
 mod redirect;
 mod refresh;
 mod secrets;
@@ -28,18 +32,19 @@ mod shared;
 mod snapshot;
 mod source;
 mod status;
+mod timeout;
 mod wait;
 
 #[cfg(test)]
 mod tests;
 
+pub use self::cause::RefreshCause;
 pub(crate) use self::error::KeysUnavailable;
 pub use self::error::{NotReadyError, RefreshError};
 pub use self::events::{KeyEvent, KeyEventKind, UnknownKidAction};
+pub(crate) use self::origin::Origin;
 pub use self::policy::{InitialFetch, RefreshPolicy, RefreshPolicyError};
-pub use self::refresh::RefreshCause;
 pub use self::secrets::{ReplaceSecretError, SecretSource};
-pub(crate) use self::shared::Origin;
 pub(crate) use self::snapshot::Snapshot;
 pub use self::source::KeySource;
 pub(crate) use self::source::View;

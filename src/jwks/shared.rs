@@ -2,162 +2,26 @@
 
 use std::fmt;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 
 use crate::clock::{Clock, Moment, Monotonic};
 use crate::defaults;
-use crate::fetch::{Endpoint, EndpointError, Fetch, Transport};
-use crate::jwks::discovery::Discovery;
-use crate::jwks::driver::{self, Core};
-use crate::jwks::error::{KeysUnavailable, RefreshError};
+use crate::fetch::Fetch;
+use crate::jwks::driver_core::DriverCore;
+use crate::jwks::driver_status::{DriverStatus, Task};
 use crate::jwks::events::{Notifier, UnknownKidAction};
+use crate::jwks::mailbox::{Mailbox, Reply};
+use crate::jwks::origin::Origin;
 use crate::jwks::policy::RefreshPolicy;
-use crate::jwks::refresh::{Activity, Refresh};
+use crate::jwks::refresh::Refresh;
 use crate::jwks::snapshot::{Snapshot, SnapshotStore};
 use crate::jwks::status::KeyState;
 use crate::telemetry::{self, StaleServed};
 use crate::token::Algorithm;
-
-/// The location of an issuer's keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// A configured JWKS URL.
-    Jwks { issuer: Arc<str>, endpoint: Endpoint },
-    /// The `jwks_uri` of the issuer's discovery document.
-    Discovery(Discovery),
-}
-
-impl Origin {
-    /// Creates the origin of an issuer with a configured JWKS URL.
-    pub(crate) fn jwks(issuer: &str, endpoint: Endpoint) -> Self {
-        Self::Jwks { issuer: Arc::from(issuer), endpoint }
-    }
-
-    /// Creates the origin of an issuer with a discovery document.
-    pub(crate) fn discovery(issuer: &str) -> Result<Self, EndpointError> {
-        Discovery::new(issuer).map(Self::Discovery)
-    }
-
-    /// Like [`discovery`](Self::discovery), but allows plain http on every host.
-    ///
-    /// # Security
-    ///
-    /// An attacker on the network path can add their own keys to the key set.
-    pub(crate) fn dangerous_discovery_over_http(issuer: &str) -> Result<Self, EndpointError> {
-        Discovery::dangerous_over_http(issuer).map(Self::Discovery)
-    }
-
-    /// Returns whether the first fetch needs TLS. A discovery document over plain http may name an https `jwks_uri`.
-    pub(crate) fn transport(&self) -> Transport {
-        let endpoint = match self {
-            Self::Jwks { endpoint, .. } => endpoint,
-            Self::Discovery(discovery) => discovery.openid(),
-        };
-        if endpoint.is_https() { Transport::Https } else { Transport::PlainHttp }
-    }
-
-    /// Returns the name in events and metrics: the issuer as configured, never a value from a token.
-    pub(super) fn label(&self) -> &str {
-        match self {
-            Self::Jwks { issuer, .. } => issuer,
-            Self::Discovery(discovery) => discovery.issuer(),
-        }
-    }
-}
-
-/// The status that the driver publishes to waiting requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DriverStatus {
-    pub(super) task: Task,
-    pub(super) activity: Activity,
-    /// The generation of the fetch in flight, or of the last one.
-    pub(super) generation: u64,
-    pub(super) failures: u32,
-    pub(super) last_error: Option<RefreshError>,
-    pub(super) next_attempt: Option<Monotonic>,
-    /// The time from which no key is usable; `None` before the first use of the source.
-    unusable_from: Option<Monotonic>,
-    /// The time from which an unknown kid may start a fetch.
-    pub(super) unknown_kid_fetch_from: Monotonic,
-    pub(super) has_follow_up_fetch: bool,
-}
-
-/// Whether a task runs the state machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Task {
-    Absent,
-    Running,
-}
-
-impl DriverStatus {
-    pub(super) fn new(machine: &Refresh, task: Task) -> Self {
-        Self {
-            task,
-            activity: machine.activity(),
-            generation: machine.generation(),
-            failures: machine.failures(),
-            last_error: machine.last_error(),
-            next_attempt: machine.next_attempt(),
-            unusable_from: machine.unusable_from(),
-            unknown_kid_fetch_from: machine.unknown_kid_fetch_from(),
-            has_follow_up_fetch: machine.has_follow_up_fetch(),
-        }
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.activity == Activity::Closed
-    }
-
-    /// Returns why there are no keys. `driver_runs` is whether a driver can still fetch some.
-    pub(super) fn failure(&self, driver_runs: bool) -> Option<RefreshError> {
-        if self.is_closed() {
-            Some(RefreshError::SourceClosed)
-        } else if driver_runs {
-            self.last_error
-        } else {
-            Some(RefreshError::NoRuntime)
-        }
-    }
-
-    /// Returns the error for a request without usable keys. `driver_runs` is whether a driver can still fetch some.
-    pub(super) fn unavailable(&self, driver_runs: bool, now: Monotonic) -> KeysUnavailable {
-        let since = self.unusable_from.map_or(Duration::ZERO, |from| now.saturating_since(from));
-        KeysUnavailable { retry_after: self.retry_after(now), since, cause: self.failure(driver_runs) }
-    }
-
-    /// Marks the source as closed before the state machine has processed the event.
-    fn close(&mut self, now: Monotonic) {
-        self.activity = Activity::Closed;
-        self.unusable_from = Some(self.unusable_from.map_or(now, |from| from.min(now)));
-    }
-
-    /// Returns the time to the next attempt, for `Retry-After`.
-    fn retry_after(&self, now: Monotonic) -> Duration {
-        let wait = match self.activity {
-            Activity::Backoff { until, .. } => until.saturating_since(now),
-            _ => Duration::ZERO,
-        };
-        wait.max(defaults::RETRY_AFTER_MIN)
-    }
-}
-
-/// Commands from requests to the driver: flags, so that a flood takes no memory and causes at most one wakeup.
-#[derive(Debug, Default)]
-pub(super) struct Mailbox {
-    pub(super) wake: Notify,
-    pub(super) unknown_kid_seen: AtomicBool,
-    pub(super) closing: AtomicBool,
-    pub(super) reloads: Mutex<Vec<Reply>>,
-}
-
-/// The sender of the result of a `reload()` call.
-pub(super) type Reply = oneshot::Sender<Result<(), RefreshError>>;
 
 /// The state of a key source.
 pub(super) struct Shared {
@@ -173,8 +37,8 @@ pub(super) struct Shared {
     pub(super) stale_served: StaleServed,
     pub(super) notifier: Notifier,
     /// Only the driver locks it, never across an await. It is stored here so that it survives the end of the task's runtime.
-    core: Mutex<Core>,
-    running: AtomicBool,
+    core: Mutex<DriverCore>,
+    pub(super) running: AtomicBool,
     /// The time, in nanoseconds since the clock's origin, from which the driver's timer is late.
     late_from: AtomicU64,
 }
@@ -191,7 +55,7 @@ impl Shared {
         let driver_status = DriverStatus::new(&machine, Task::Absent);
         let max_waiters = policy.max_waiters.min(Semaphore::MAX_PERMITS);
         Self {
-            core: Mutex::new(Core::new(machine, &origin, &policy)),
+            core: Mutex::new(DriverCore::new(machine, &origin, &policy)),
             notifier: Notifier::new(origin.label(), policy.event_hook.clone()),
             origin,
             algorithms: Arc::from(algorithms),
@@ -212,25 +76,8 @@ impl Shared {
         self.origin.label()
     }
 
-    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
+    pub(super) fn core(&self) -> MutexGuard<'_, DriverCore> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Starts a driver if none runs. Returns an error if none can run.
-    pub(super) fn ensure_running(self: &Arc<Self>) -> Result<(), NoRuntime> {
-        if self.has_task() {
-            return Ok(());
-        }
-        if self.is_closing() {
-            return Err(NoRuntime);
-        }
-        let runtime = Handle::try_current().map_err(|_| NoRuntime)?;
-        if !self.running.swap(true, Ordering::SeqCst) {
-            // Created before the task is spawned: a runtime that is shutting down drops the task without polling it.
-            let task_guard = TaskGuard(Arc::clone(self));
-            drop(runtime.spawn(driver::drive(task_guard)));
-        }
-        Ok(())
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -244,7 +91,7 @@ impl Shared {
     /// Returns whether a task runs the state machine. All threads read this flag and [`is_closing`](Self::is_closing) in one
     /// order (`SeqCst`). If a task ends while a caller closes the source, at least one of them sees the other's flag and
     /// reports the close.
-    fn has_task(&self) -> bool {
+    pub(super) fn has_task(&self) -> bool {
         self.running.load(Ordering::SeqCst)
     }
 
@@ -308,27 +155,5 @@ impl Shared {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("origin", &self.origin).finish_non_exhaustive()
-    }
-}
-
-/// The error of [`Shared::ensure_running`]: no tokio runtime is current, or the source is closed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NoRuntime;
-
-/// Cleans up at the end of the task, be it a return, a panic or the end of its runtime.
-pub(super) struct TaskGuard(pub(super) Arc<Shared>);
-
-impl Drop for TaskGuard {
-    fn drop(&mut self) {
-        let error = if std::thread::panicking() { RefreshError::Panic } else { RefreshError::Interrupted };
-        // It calls tracing subscribers and the event hook. A second panic there must not leave `running` set.
-        let _panic = catch_unwind(AssertUnwindSafe(|| driver::interrupt(&self.0, error)));
-        self.0.running.store(false, Ordering::SeqCst);
-        // Callers that arrived in between saw a running task: wake the waiters to check again, and fail the reloads.
-        self.0.driver_status.send_modify(|_| {});
-        driver::send_result(self.0.take_reloads(), Err(error));
-        if self.0.is_closing() {
-            self.0.notifier.notify_closed();
-        }
     }
 }

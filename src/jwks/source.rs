@@ -10,11 +10,13 @@ use tokio::sync::oneshot;
 
 use crate::clock::{Clock, Monotonic};
 use crate::fetch::Fetch;
+use crate::jwks::driver::ensure_running;
 use crate::jwks::error::{KeysUnavailable, NotReadyError, RefreshError};
 use crate::jwks::freshness::FreshnessState;
+use crate::jwks::origin::Origin;
 use crate::jwks::policy::{InitialFetch, RefreshPolicy};
 use crate::jwks::refresh::Activity;
-use crate::jwks::shared::{Origin, Shared};
+use crate::jwks::shared::Shared;
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::status::{KeyState, KeyStatus};
 use crate::jwks::wait::{self, UnknownKid};
@@ -82,7 +84,7 @@ impl KeySource {
         let shared = Arc::new(Shared::new(origin, algorithms, policy, fetch, clock));
         if initial_fetch == InitialFetch::Eager {
             // Without a runtime the first use starts the task.
-            let _no_runtime = shared.ensure_running();
+            let _no_runtime = ensure_running(&shared);
         }
         Self { handle: Arc::new(Handle { shared }) }
     }
@@ -90,7 +92,7 @@ impl KeySource {
     /// Returns the current keys without a lock, an allocation or waiting.
     pub(crate) fn snapshot(&self) -> View {
         let shared = &self.handle.shared;
-        let _no_runtime = shared.ensure_running();
+        let _no_runtime = ensure_running(shared);
         let now = shared.now();
         let snapshot = shared.published.load();
         shared.wake_if_late(&snapshot, now);
@@ -154,7 +156,7 @@ impl KeySource {
     #[must_use]
     pub fn status(&self) -> KeyStatus {
         let shared = &self.handle.shared;
-        let _no_runtime = shared.ensure_running();
+        let _no_runtime = ensure_running(shared);
         let status = *shared.driver_status.borrow();
         let now = shared.now();
         let snapshot = shared.published.load();
@@ -208,7 +210,7 @@ impl KeySource {
         let shared = &self.handle.shared;
         let (reply, outcome) = oneshot::channel();
         shared.mailbox.reloads.lock().unwrap_or_else(PoisonError::into_inner).push(reply);
-        if shared.ensure_running().is_err() {
+        if ensure_running(shared).is_err() {
             // No task receives the command, so it is removed: the list must not grow.
             drop(outcome);
             shared.mailbox.reloads.lock().unwrap_or_else(PoisonError::into_inner).retain(|reply| !reply.is_closed());

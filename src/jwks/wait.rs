@@ -12,10 +12,13 @@ use tokio::sync::watch::error::RecvError;
 use tokio::sync::{SemaphorePermit, watch};
 
 use crate::clock::Monotonic;
+use crate::jwks::cause::RefreshCause;
+use crate::jwks::driver::ensure_running;
+use crate::jwks::driver_status::{DriverStatus, Task};
 use crate::jwks::error::{KeysUnavailable, NotReadyError};
 use crate::jwks::events::UnknownKidAction;
-use crate::jwks::refresh::{Activity, Cause};
-use crate::jwks::shared::{DriverStatus, Shared, Task};
+use crate::jwks::refresh::Activity;
+use crate::jwks::shared::Shared;
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::timeout::within;
 use crate::keys::KeyTable;
@@ -120,7 +123,7 @@ fn load_usable(shared: &Shared) -> (Monotonic, Option<Arc<Snapshot>>) {
 
 /// Starts a driver if none runs. Returns whether the caller can wait for its notifications: timers need a runtime here, too.
 fn can_wait(shared: &Arc<Shared>) -> bool {
-    shared.ensure_running().is_ok() && Handle::try_current().is_ok()
+    ensure_running(shared).is_ok() && Handle::try_current().is_ok()
 }
 
 /// Returns whether keys may be usable after the next change. All waiters share a failed fetch; requests that arrive after it do
@@ -148,7 +151,7 @@ struct UnknownKidRequest {
     /// The epoch of the newest key set that this request has checked.
     epoch: u64,
     /// The fetch that was in flight at the last check.
-    joined: Option<(u64, Cause)>,
+    joined: Option<(u64, RefreshCause)>,
     /// The generation of the last fetch before this request requested one.
     requested_after: Option<u64>,
     /// Whether the driver knows that the key is not in that key set.

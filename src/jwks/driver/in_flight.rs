@@ -6,13 +6,17 @@ use std::sync::Arc;
 use crate::clock::{Moment, Monotonic, Timestamp};
 use crate::defaults;
 use crate::fetch::Endpoint;
-use crate::jwks::driver::{Core, Driver, send_result};
+use crate::jwks::cause::RefreshCause;
+use crate::jwks::driver::Driver;
+use crate::jwks::driver_core::DriverCore;
 use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::freshness::{FreshnessState, Times};
+use crate::jwks::mailbox::send_result;
 use crate::jwks::operation::{CacheMode, Failure, Fetched, KeyReport, KeyRequest, Keys, Operation, Report, Target};
-use crate::jwks::refresh::{Cause, Change, Condition, Event, FetchOrder, Outcome};
-use crate::jwks::shared::{Origin, Shared};
+use crate::jwks::origin::Origin;
+use crate::jwks::refresh::{Change, Condition, Event, FetchOrder, Outcome};
+use crate::jwks::shared::Shared;
 use crate::jwks::snapshot::Remaining;
 use crate::keys::{Changes, PrivateKeys, SkipReason};
 use crate::telemetry;
@@ -21,22 +25,22 @@ use crate::telemetry;
 #[derive(Clone)]
 pub(super) struct InFlight {
     generation: u64,
-    cause: Cause,
+    cause: RefreshCause,
     started: Moment,
 }
 
 /// The result of a successful fetch, before it is published.
 pub(super) struct Completed {
-    cause: Cause,
+    cause: RefreshCause,
     started: Moment,
     fetched: Fetched,
     skipped: usize,
 }
 
 impl Driver<'_> {
-    pub(super) fn start_fetch(&mut self, order: FetchOrder, core: &mut Core, now: Moment) {
+    pub(super) fn start_fetch(&mut self, order: FetchOrder, core: &mut DriverCore, now: Moment) {
         let FetchOrder { generation, cause, condition, deadline } = order;
-        if matches!(cause, Cause::Manual | Cause::Moved) {
+        if matches!(cause, RefreshCause::Manual | RefreshCause::Moved) {
             core.in_flight_replies = mem::take(&mut core.queued_replies);
         }
         let target = match (&core.endpoint, &self.shared.origin) {
@@ -54,7 +58,7 @@ impl Driver<'_> {
     }
 
     /// Aborts the fetch in flight at its deadline. Dropping the future ends the exchange.
-    pub(super) fn abort(&mut self, core: &mut Core, now: Monotonic) {
+    pub(super) fn abort(&mut self, core: &mut DriverCore, now: Monotonic) {
         if let Some((in_flight, _dropped)) = self.keys.take() {
             in_flight.record_metrics(self.shared, RefreshError::Timeout.name(), now);
             send_result(core.in_flight_replies.drain(..), Err(RefreshError::Timeout));
@@ -141,7 +145,7 @@ impl Driver<'_> {
     }
 
     /// Records a failed fetch. Reads the discovery document again soon if the keys may have moved.
-    pub(super) fn record_failure(&self, error: RefreshError, core: &mut Core, now: Moment) {
+    pub(super) fn record_failure(&self, error: RefreshError, core: &mut DriverCore, now: Moment) {
         if error == RefreshError::NoUsableKeys {
             core.pending_events.push(KeyEventKind::EmptySet);
         }
@@ -179,7 +183,7 @@ impl Driver<'_> {
                 if core.endpoint.replace(endpoint.clone()) != Some(endpoint) {
                     core.pending_events.push(KeyEventKind::DiscoveryChanged);
                     drop(core);
-                    self.step(Event::FetchNow(Cause::Moved), None);
+                    self.step(Event::FetchNow(RefreshCause::Moved), None);
                 }
             }
         }
@@ -203,7 +207,7 @@ impl Completed {
     }
 
     /// Publishes the key set.
-    pub(super) fn publish(self, shared: &Shared, times: Times, now: Moment, core: &mut Core) {
+    pub(super) fn publish(self, shared: &Shared, times: Times, now: Moment, core: &mut DriverCore) {
         let wall = self.confirmed_wall(now);
         let cause = self.cause;
         let skipped = self.skipped;
@@ -230,7 +234,7 @@ impl Completed {
     }
 }
 
-fn operation(shared: &Shared, core: &mut Core, deadline: Monotonic) -> Operation {
+fn operation(shared: &Shared, core: &mut DriverCore, deadline: Monotonic) -> Operation {
     Operation {
         fetch: Arc::clone(&shared.fetch),
         clock: Arc::clone(&shared.clock),

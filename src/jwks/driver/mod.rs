@@ -1,85 +1,47 @@
 //! The driver task: the only task that fetches keys and passes events to the state machine.
 
 mod in_flight;
+mod task;
 
 use std::future::{Future, poll_fn};
 use std::mem;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use crate::clock::Monotonic;
 use crate::defaults;
 use crate::fetch::Endpoint;
-use crate::jwks::discovery::Rediscovery;
+use crate::jwks::cause::RefreshCause;
 use crate::jwks::driver::in_flight::{Completed, InFlight};
-use crate::jwks::error::RefreshError;
+use crate::jwks::driver_core::DriverCore;
+use crate::jwks::driver_status::{DriverStatus, Task};
 use crate::jwks::events::KeyEventKind;
-use crate::jwks::jitter::Rng;
-use crate::jwks::operation::{CompromisedKeys, Failure, KeySummary, Report};
-use crate::jwks::policy::RefreshPolicy;
-use crate::jwks::refresh::{Action, Cause, Event, Refresh};
-use crate::jwks::shared::{DriverStatus, Origin, Reply, Shared, Task, TaskGuard};
+use crate::jwks::operation::{Failure, Report};
+use crate::jwks::refresh::{Action, Event};
+use crate::jwks::shared::Shared;
 use crate::jwks::status::KeyState;
-use crate::jwks::timeout::catch_panic;
 use crate::telemetry;
 
-/// The part of the driver's state that survives the end of the task's runtime.
-pub(super) struct Core {
-    machine: Refresh,
-    rng: Rng,
-    /// The `jwks_uri`, once it is known.
-    endpoint: Option<Endpoint>,
-    rediscovery: Rediscovery,
-    /// The `reload()` calls that the fetch in flight completes.
-    in_flight_replies: Vec<Reply>,
-    /// The `reload()` calls that wait for a fetch that has not started.
-    queued_replies: Vec<Reply>,
-    /// The skipped keys of the last key set as last reported, and whether that set was rejected.
-    reported_skips: (KeySummary, bool),
-    /// Keys whose private key has been published. Later key sets are used without them.
-    compromised: Arc<CompromisedKeys>,
-    /// Events that are sent after the lock is released.
-    pending_events: Vec<KeyEventKind>,
-    /// The time of the last `unknown_kid` events.
-    unknown_kids_reported_at: Option<Monotonic>,
+pub(super) use self::task::ensure_running;
+
+/// The state of one driver task. Everything else is in [`Shared`].
+struct Driver<'s> {
+    shared: &'s Shared,
+    keys: Option<(InFlight, Pending<Report>)>,
+    discovery: Option<Pending<Result<Endpoint, Failure>>>,
 }
 
-impl Core {
-    pub(super) fn new(machine: Refresh, origin: &Origin, policy: &RefreshPolicy) -> Self {
-        let endpoint = match origin {
-            Origin::Jwks { endpoint, .. } => Some(endpoint.clone()),
-            Origin::Discovery(_) => None,
-        };
-        Self {
-            machine,
-            rng: policy.seed.map_or_else(Rng::seeded, Rng::from_seed),
-            endpoint,
-            rediscovery: Rediscovery::new(policy.discovery_every),
-            in_flight_replies: Vec::new(),
-            queued_replies: Vec::new(),
-            reported_skips: Default::default(),
-            compromised: Arc::default(),
-            pending_events: Vec::new(),
-            unknown_kids_reported_at: None,
-        }
-    }
+type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+enum Wakeup {
+    Keys(InFlight, Box<Report>),
+    Discovery(Result<Endpoint, Failure>),
+    Notified,
+    Timer,
 }
 
-/// Runs the driver until the source is closed. Restarts it after a panic in foreign code such as a tracing subscriber or a
-/// metrics recorder.
-pub(super) async fn drive(task_guard: TaskGuard) {
-    let shared = &task_guard.0;
-    while catch_panic(run(shared)).await.is_none() {
-        let _panic = catch_panic(async { interrupt(shared, RefreshError::Panic) }).await;
-        if shared.is_closing() {
-            return;
-        }
-        shared.clock.sleep_until(shared.clock.monotonic().saturating_add(shared.policy.backoff_min)).await;
-    }
-}
-
+/// Runs the state machine until the source is closed.
 async fn run(shared: &Shared) {
     let mut driver = Driver { shared, keys: None, discovery: None };
     if shared.is_closing() {
@@ -108,41 +70,6 @@ async fn run(shared: &Shared) {
         driver.step(Event::Timer, None);
         driver.receive_commands();
     }
-}
-
-/// Records the end of the task in the state machine: the fetch in flight has failed.
-pub(super) fn interrupt(shared: &Shared, error: RefreshError) {
-    let now = shared.clock.monotonic();
-    let events = {
-        let core = &mut *shared.core();
-        let sample = core.rng.sample();
-        let event = if shared.is_closing() { Event::Close } else { Event::Interrupted(error) };
-        for action in core.machine.step(event, now, sample) {
-            core.pending_events.extend(event_of(action));
-        }
-        let status = DriverStatus::new(&core.machine, Task::Absent);
-        let error = if status.is_closed() { RefreshError::SourceClosed } else { error };
-        send_result(core.in_flight_replies.drain(..).chain(core.queued_replies.drain(..)), Err(error));
-        shared.driver_status.send_replace(status);
-        mem::take(&mut core.pending_events)
-    };
-    shared.notifier.notify(events);
-}
-
-/// The state of one driver task. Everything else is in [`Shared`].
-struct Driver<'s> {
-    shared: &'s Shared,
-    keys: Option<(InFlight, Pending<Report>)>,
-    discovery: Option<Pending<Result<Endpoint, Failure>>>,
-}
-
-type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-enum Wakeup {
-    Keys(InFlight, Box<Report>),
-    Discovery(Result<Endpoint, Failure>),
-    Notified,
-    Timer,
 }
 
 impl Driver<'_> {
@@ -199,7 +126,7 @@ impl Driver<'_> {
 
     /// Adds the counts of unknown kids to the pending events, at most once per interval. Returns the end of the interval if
     /// it has not passed.
-    fn report_unknown_kids(&self, core: &mut Core, now: Monotonic) -> Option<Monotonic> {
+    fn report_unknown_kids(&self, core: &mut DriverCore, now: Monotonic) -> Option<Monotonic> {
         let due = core
             .unknown_kids_reported_at
             .map_or(now, |last_reported| last_reported.saturating_add(defaults::UNKNOWN_KID_EVENT_INTERVAL));
@@ -212,7 +139,7 @@ impl Driver<'_> {
         has_unknown_kids.then_some(due)
     }
 
-    /// Stops the fetches of a closed source. Pending events are sent when [`TaskGuard`] is dropped.
+    /// Stops the fetches of a closed source. Pending events are sent when [`TaskGuard`](task::TaskGuard) is dropped.
     fn close(mut self) {
         self.step(Event::Close, None);
         // `Shared::close` has done so already, but this task may have set the gauges since.
@@ -230,7 +157,7 @@ impl Driver<'_> {
             core.pending_events.push(KeyEventKind::Reload);
             core.queued_replies.extend(reloads);
             drop(core);
-            self.step(Event::FetchNow(Cause::Manual), None);
+            self.step(Event::FetchNow(RefreshCause::Manual), None);
         }
     }
 
@@ -276,12 +203,5 @@ fn event_of(action: Action) -> Option<KeyEventKind> {
             Some(KeyEventKind::RefreshFailed { error, consecutive, next_in })
         }
         Action::Fetch(_) | Action::Abort | Action::Publish(_) | Action::Close => None,
-    }
-}
-
-/// Sends `result` to the callers of `reload()`. A caller that has dropped its future is ignored.
-pub(super) fn send_result(replies: impl IntoIterator<Item = Reply>, result: Result<(), RefreshError>) {
-    for reply in replies {
-        let _receiver_gone = reply.send(result);
     }
 }

@@ -5,8 +5,8 @@ mod notifier;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::jwks::cause::RefreshCause;
 use crate::jwks::error::RefreshError;
-use crate::jwks::refresh::RefreshCause;
 use crate::keys::SkipReason;
 use crate::telemetry::{self, Refreshed};
 

@@ -9,14 +9,14 @@ mod unknown_kids;
 use std::time::Duration;
 
 use crate::clock::Monotonic;
+use crate::jwks::cause::RefreshCause;
 use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::{FreshnessState, Phase, Times};
 use crate::jwks::jitter::{self, Jitter, Sample};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::unknown_kids::UnknownKidLimiter;
 
-pub use self::event::RefreshCause;
-pub(super) use self::event::{Action, Change, Condition, Event, FetchOrder, Outcome, RefreshCause as Cause};
+pub(super) use self::event::{Action, Change, Condition, Event, FetchOrder, Outcome};
 
 /// The state machine of one key source.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub(super) struct Refresh {
     last_reported: Option<FreshnessState>,
     failures: u32,
     last_error: Option<RefreshError>,
-    queued_cause: Option<Cause>,
+    queued_cause: Option<RefreshCause>,
     unknown_kids: UnknownKidLimiter,
     /// Whether a runtime ended with a fetch in flight and no fetch has succeeded since.
     was_interrupted: bool,
@@ -45,7 +45,7 @@ pub(super) enum Activity {
     /// Waiting for the next refresh.
     Idle,
     /// A fetch is in flight.
-    Fetching { cause: Cause, deadline: Monotonic },
+    Fetching { cause: RefreshCause, deadline: Monotonic },
     /// Waiting after a failed fetch.
     Backoff { until: Monotonic, set_by: BackoffSource },
     /// The source is closed.
@@ -85,7 +85,7 @@ impl Refresh {
         match event {
             Event::Begin if self.activity == Activity::NotStarted => {
                 self.unusable_from = Some(now);
-                self.start_fetch(Cause::Initial, now, sample, &mut actions);
+                self.start_fetch(RefreshCause::Initial, now, sample, &mut actions);
             }
             Event::Begin => {}
             Event::Timer => self.timer_fired(now, sample, &mut actions),
@@ -206,12 +206,14 @@ impl Refresh {
         match self.activity {
             Activity::NotStarted | Activity::Closed => {}
             Activity::Idle if self.unknown_kids.has_follow_up() && now >= self.unknown_kid_fetch_from() => {
-                self.start_fetch(Cause::UnknownKid, now, sample, actions);
+                self.start_fetch(RefreshCause::UnknownKid, now, sample, actions);
             }
             Activity::Idle if now >= self.times.unwrap_or(Times::NEVER).refresh_at => {
-                self.start_fetch(Cause::Scheduled, now, sample, actions);
+                self.start_fetch(RefreshCause::Scheduled, now, sample, actions);
             }
-            Activity::Backoff { until, .. } if now >= until => self.start_fetch(Cause::Retry, now, sample, actions),
+            Activity::Backoff { until, .. } if now >= until => {
+                self.start_fetch(RefreshCause::Retry, now, sample, actions)
+            }
             Activity::Fetching { deadline, .. } if now >= deadline => {
                 actions.push(Action::Abort);
                 self.record_failure(RefreshError::Timeout, None, now, sample, actions);
@@ -228,7 +230,7 @@ impl Refresh {
         match self.activity {
             Activity::Fetching { .. } => self.unknown_kids.join(),
             Activity::Idle if now >= self.unknown_kid_fetch_from() => {
-                self.start_fetch(Cause::UnknownKid, now, sample, actions);
+                self.start_fetch(RefreshCause::UnknownKid, now, sample, actions);
                 self.unknown_kids.join();
             }
             Activity::Idle => self.unknown_kids.schedule_follow_up(),
@@ -248,7 +250,7 @@ impl Refresh {
     }
 
     /// Fetches now, or right after the fetch in flight, which may have started before the change that the caller knows of.
-    fn fetch_now(&mut self, cause: Cause, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
+    fn fetch_now(&mut self, cause: RefreshCause, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
         match self.activity {
             Activity::Fetching { .. } => self.queued_cause = Some(cause),
             _ => self.start_fetch(cause, now, sample, actions),
@@ -273,7 +275,7 @@ impl Refresh {
         }
     }
 
-    fn in_flight(&self) -> Option<Cause> {
+    fn in_flight(&self) -> Option<RefreshCause> {
         match self.activity {
             Activity::Fetching { cause, .. } => Some(cause),
             _ => None,
@@ -306,7 +308,7 @@ impl Refresh {
         sample: Sample,
         actions: &mut Vec<Action>,
     ) {
-        let bypassed_caches = self.in_flight().is_some_and(Cause::bypasses_caches);
+        let bypassed_caches = self.in_flight().is_some_and(RefreshCause::bypasses_caches);
         let phase = if self.times.is_none() { Phase::First } else { Phase::Later };
         let times = Times::new(remaining, &self.policy, phase, now, sample);
         actions.push(Action::Publish(times));
@@ -348,7 +350,7 @@ impl Refresh {
         self.last_error = Some(error);
         // The retry may get its response from an HTTP cache. An unknown kid that joined a fetch that bypasses caches therefore
         // schedules another such fetch.
-        if self.in_flight().is_some_and(Cause::bypasses_caches) && self.unknown_kids.take_joined() {
+        if self.in_flight().is_some_and(RefreshCause::bypasses_caches) && self.unknown_kids.take_joined() {
             self.unknown_kids.schedule_follow_up();
         }
         actions.push(Action::NotifyFailed { error, consecutive: self.failures, next_in: pause });
@@ -363,19 +365,19 @@ impl Refresh {
         }
     }
 
-    fn start_fetch(&mut self, cause: Cause, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
+    fn start_fetch(&mut self, cause: RefreshCause, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
         use RefreshError::{Redirect, Status, UnexpectedNotModified};
         let deadline = now.saturating_add(self.policy.operation_timeout);
         let conditional = match cause {
-            Cause::Scheduled => true,
+            RefreshCause::Scheduled => true,
             // The server, or something on the path, may have rejected the conditional request.
-            Cause::Retry => !matches!(self.last_error, Some(Status { .. } | Redirect | UnexpectedNotModified)),
+            RefreshCause::Retry => !matches!(self.last_error, Some(Status { .. } | Redirect | UnexpectedNotModified)),
             _ => false,
         };
         let condition = if conditional { Condition::IfNoneMatch } else { Condition::Always };
         self.generation = self.generation.saturating_add(1);
         self.activity = Activity::Fetching { cause, deadline };
-        if cause == Cause::UnknownKid {
+        if cause == RefreshCause::UnknownKid {
             self.unknown_kids.record_fetch(now, sample.second);
         }
         if cause.bypasses_caches() {
@@ -391,8 +393,8 @@ impl Refresh {
         let longest = self.policy.retry_after_max;
         let Some(times) = self.times else { return longest };
         match self.in_flight() {
-            Some(Cause::UnknownKid) => {}
-            Some(Cause::Retry) if now < times.refresh_at => {}
+            Some(RefreshCause::UnknownKid) => {}
+            Some(RefreshCause::Retry) if now < times.refresh_at => {}
             _ => return longest,
         }
         longest.min(times.refresh_at.saturating_since(now).max(own))

@@ -13,11 +13,11 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::clock::{Clock as _, Monotonic};
 use crate::fetch::{Endpoint, FetchError};
+use crate::jwks::cause::RefreshCause;
 use crate::jwks::error::RefreshError;
 use crate::jwks::events::{KeyEvent, KeyEventKind as Kind, UnknownKidAction};
+use crate::jwks::origin::Origin;
 use crate::jwks::policy::RefreshPolicy;
-use crate::jwks::refresh::Cause;
-use crate::jwks::shared::Origin;
 use crate::jwks::source::KeySource;
 use crate::jwks::status::KeyState;
 use crate::jwks::tests::kit::{Fixture, HOUR, ISSUER, MINUTE, Outcome, SECOND, URL, jwk, jwks, set_of};
@@ -81,7 +81,7 @@ fn initial(usable: usize) -> Kind {
     Kind::InitialLoad { usable, skipped: 0 }
 }
 
-fn unchanged(cause: Cause, epoch: u64, usable: usize) -> Kind {
+fn unchanged(cause: RefreshCause, epoch: u64, usable: usize) -> Kind {
     Kind::Refreshed { cause, changed: false, epoch, added: 0, removed: 0, usable, skipped: 0 }
 }
 
@@ -104,7 +104,7 @@ async fn calls_the_hook_for_every_event_of_a_key_set() {
     fixture.run(240 * SECOND).await;
     let expected = [
         Kind::Refreshed {
-            cause: Cause::Scheduled,
+            cause: RefreshCause::Scheduled,
             changed: true,
             epoch: 2,
             added: 2,
@@ -118,18 +118,21 @@ async fn calls_the_hook_for_every_event_of_a_key_set() {
 
     fixture.answer(Reply::status(StatusCode::NOT_MODIFIED));
     fixture.run(240 * SECOND).await;
-    assert_eq!(recorder.take(), [(480 * SECOND, Kind::NotModified { cause: Cause::Scheduled })]);
+    assert_eq!(recorder.take(), [(480 * SECOND, Kind::NotModified { cause: RefreshCause::Scheduled })]);
 
     fixture.answer(Reply::json(second));
     fixture.source.reload().await.expect("reloaded");
-    assert_eq!(recorder.kinds(), [Kind::Reload, unchanged(Cause::Manual, 2, 2)]);
+    assert_eq!(recorder.kinds(), [Kind::Reload, unchanged(RefreshCause::Manual, 2, 2)]);
 
     // The fetch for the unknown kid, and the follow-up fetch at the end of the cool-down.
     assert_eq!(Fixture::request(&fixture.source, "strange-kid").await, Outcome::NotFound);
     fixture.run(SECOND).await;
     let fetched = Kind::UnknownKid { action: UnknownKidAction::Fetched, requests: 1 };
-    let expected =
-        [(480, unchanged(Cause::UnknownKid, 2, 2)), (480, fetched), (481, unchanged(Cause::UnknownKid, 2, 2))];
+    let expected = [
+        (480, unchanged(RefreshCause::UnknownKid, 2, 2)),
+        (480, fetched),
+        (481, unchanged(RefreshCause::UnknownKid, 2, 2)),
+    ];
     assert_eq!(recorder.take(), expected.map(|(at, kind)| (at * SECOND, kind)));
 
     fixture.answer(Reply::json(r#"{"keys":[]}"#));
@@ -172,8 +175,15 @@ async fn calls_the_hook_for_the_events_of_an_outage() {
 
     fixture.publish(&["a"]);
     fixture.run(15 * SECOND).await;
-    let renewed =
-        Kind::Refreshed { cause: Cause::Retry, changed: true, epoch: 2, added: 1, removed: 2, usable: 1, skipped: 0 };
+    let renewed = Kind::Refreshed {
+        cause: RefreshCause::Retry,
+        changed: true,
+        epoch: 2,
+        added: 1,
+        removed: 2,
+        usable: 1,
+        skipped: 0,
+    };
     assert_eq!(recorder.kinds(), [renewed, Kind::StaleRecovered]);
 }
 
@@ -202,7 +212,7 @@ async fn refreshes_keys_and_calls_the_hook_again_after_it_panicked() {
     fixture.run(240 * SECOND).await;
     assert!(fixture.serves("b"));
     let renewed = Kind::Refreshed {
-        cause: Cause::Scheduled,
+        cause: RefreshCause::Scheduled,
         changed: true,
         epoch: 2,
         added: 1,
@@ -296,7 +306,7 @@ async fn wakes_waiters_before_a_slow_hook() {
     // The keys became stale during the ten minutes of the call; the overdue fetch starts at once.
     let late = SECOND + 10 * MINUTE;
     let stale = Kind::StaleEntered { remaining: HOUR - 10 * MINUTE };
-    let expected = [(late, stale), (late, unchanged(Cause::Scheduled, 1, 1)), (late, Kind::StaleRecovered)];
+    let expected = [(late, stale), (late, unchanged(RefreshCause::Scheduled, 1, 1)), (late, Kind::StaleRecovered)];
     assert_eq!(recorder.take()[1..], expected);
     assert_eq!((fixture.network.calls(), fixture.source.status().state()), (2, KeyState::Fresh));
 }
@@ -346,7 +356,7 @@ async fn reports_counted_unknown_kids_before_the_close() {
     let unknown_kid = |action, requests| Kind::UnknownKid { action, requests };
     let expected = [
         initial(1),
-        unchanged(Cause::UnknownKid, 1, 1),
+        unchanged(RefreshCause::UnknownKid, 1, 1),
         unknown_kid(UnknownKidAction::Fetched, 1),
         unknown_kid(UnknownKidAction::Cooldown, 2),
         Kind::Closed,

@@ -8,8 +8,8 @@ use http::StatusCode;
 use tokio::task::JoinHandle;
 
 use crate::fetch::Endpoint;
+use crate::jwks::origin::Origin;
 use crate::jwks::policy::RefreshPolicy;
-use crate::jwks::shared::Origin;
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::source::{KeySource, View};
 use crate::keys::{Found, KeyOrigin, KeySet, KeyTable, PrivateKeys};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::clock::SystemClock;
 use crate::fetch::{Endpoint, FetchError};
 use crate::jwks::error::RefreshError;
+use crate::jwks::origin::Origin;
 use crate::jwks::policy::{InitialFetch, RefreshPolicy};
-use crate::jwks::shared::Origin;
 use crate::jwks::source::KeySource;
 use crate::jwks::status::KeyState;
 use crate::jwks::tests::kit::{

@@ -5,8 +5,8 @@ use http::header::{ACCEPT, ETAG, IF_NONE_MATCH};
 
 use crate::fetch::FetchError;
 use crate::jwks::error::RefreshError;
+use crate::jwks::origin::Origin;
 use crate::jwks::policy::RefreshPolicy;
-use crate::jwks::shared::Origin;
 use crate::jwks::status::KeyState;
 use crate::jwks::tests::kit::{Fixture, HOUR, MINUTE, Outcome, SECOND, jwks};
 use crate::testing::{FakeFetch, Reply};

@@ -5,8 +5,8 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::fetch::{Endpoint, FetchError};
 use crate::jwks::error::RefreshError;
+use crate::jwks::origin::Origin;
 use crate::jwks::policy::RefreshPolicy;
-use crate::jwks::shared::Origin;
 use crate::jwks::tests::kit::{Fixture, MINUTE, SECOND, URL, jwks};
 use crate::testing::{FakeFetch, Reply};
 

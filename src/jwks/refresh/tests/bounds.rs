@@ -5,12 +5,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::clock::Monotonic;
+use crate::jwks::cause::RefreshCause;
 use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::FreshnessState;
 use crate::jwks::jitter::{Jitter, Rng, Sample};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::tests::simulation::{SECOND, Simulation, failed, loaded};
-use crate::jwks::refresh::{Cause, Change, Event, Outcome};
+use crate::jwks::refresh::{Change, Event, Outcome};
 
 /// One step of a test.
 #[derive(Clone, Copy, Debug)]
@@ -82,8 +83,8 @@ fn perform(simulation: &mut Simulation, input: Input) {
                 simulation.run(SECOND, |_| Some(loaded(Change::Same)));
             }
         }
-        Input::Reload => drop(simulation.step(Event::FetchNow(Cause::Manual))),
-        Input::Moved => drop(simulation.step(Event::FetchNow(Cause::Moved))),
+        Input::Reload => drop(simulation.step(Event::FetchNow(RefreshCause::Manual))),
+        Input::Moved => drop(simulation.step(Event::FetchNow(RefreshCause::Moved))),
         Input::Load => finish(simulation, loaded(Change::Same)),
         Input::Confirm => finish(simulation, Outcome::NotModified { remaining: Some(Duration::ZERO) }),
         Input::Change(seconds) => {
@@ -129,9 +130,9 @@ proptest! {
             prop_assert!(simulation.published.is_some() || published.is_none(), "keys were lost");
         }
         // G1: the limits without and with a change of the set.
-        prop_assert!(simulation.busiest_minute(|cause| cause == Cause::Scheduled) <= 2);
+        prop_assert!(simulation.busiest_minute(|cause| cause == RefreshCause::Scheduled) <= 2);
         let at_most = if simulation.changes.is_empty() { 8 } else { 12 };
-        prop_assert!(simulation.busiest_minute(|cause| cause == Cause::UnknownKid) <= at_most, "{:?}", simulation.started);
+        prop_assert!(simulation.busiest_minute(|cause| cause == RefreshCause::UnknownKid) <= at_most, "{:?}", simulation.started);
         // G7: after any sequence, a healthy issuer leads to fresh keys within the longest pause.
         simulation.run(310 * SECOND, |_| Some(loaded(Change::Same)));
         prop_assert!(simulation.freshness_state() < Some(FreshnessState::Stale), "{:?}", simulation.machine);
@@ -187,7 +188,7 @@ proptest! {
             simulation.step(Event::UnknownKid);
             simulation.run(Duration::from_millis(100), |_| Some(loaded(Change::Same)));
         }
-        prop_assert!(simulation.busiest_minute(|cause| cause == Cause::UnknownKid) <= 12);
+        prop_assert!(simulation.busiest_minute(|cause| cause == RefreshCause::UnknownKid) <= 12);
     }
 }
 
@@ -199,7 +200,7 @@ fn makes_seven_fetches_a_minute_in_a_flood() {
         simulation.step(Event::UnknownKid);
         simulation.run(Duration::from_millis(100), |_| Some(loaded(Change::Same)));
     }
-    assert_eq!(simulation.busiest_minute(|cause| cause == Cause::UnknownKid), 7, "{:?}", simulation.started);
+    assert_eq!(simulation.busiest_minute(|cause| cause == RefreshCause::UnknownKid), 7, "{:?}", simulation.started);
 }
 
 /// G3: during a flood a fetch starts at least once in the longest cool-down.
@@ -259,7 +260,7 @@ fn replicas_100_drift_apart_in_a_flood() {
             simulation.step(Event::UnknownKid);
             simulation.run(SECOND, |_| Some(loaded(Change::Same)));
         }
-        let unknown_kids = simulation.started.iter().filter(|(_, cause)| *cause == Cause::UnknownKid);
+        let unknown_kids = simulation.started.iter().filter(|(_, cause)| *cause == RefreshCause::UnknownKid);
         starts.extend(unknown_kids.map(|(at, _)| at.saturating_since(start).as_secs()));
     }
     let busiest =

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use crate::clock::Monotonic;
 use crate::fetch::FetchError;
+use crate::jwks::cause::RefreshCause;
 use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::{FreshnessState, Times};
 use crate::jwks::jitter::{Jitter, Sample};
 use crate::jwks::policy::RefreshPolicy;
-use crate::jwks::refresh::{Action, Activity, Cause, Change, Event, FetchOrder, Outcome, Refresh};
+use crate::jwks::refresh::{Action, Activity, Change, Event, FetchOrder, Outcome, Refresh};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
@@ -21,7 +22,7 @@ pub(super) struct Simulation {
     pub(super) sample: Sample,
     pub(super) in_flight: Option<FetchOrder>,
     /// Every fetch that started.
-    pub(super) started: Vec<(Monotonic, Cause)>,
+    pub(super) started: Vec<(Monotonic, RefreshCause)>,
     /// Every change of the set.
     pub(super) changes: Vec<Monotonic>,
     pub(super) published: Option<Times>,
@@ -127,7 +128,7 @@ impl Simulation {
     }
 
     /// Returns the largest number of fetches with such a cause in any window of a minute.
-    pub(super) fn busiest_minute(&self, counts: impl Fn(Cause) -> bool) -> usize {
+    pub(super) fn busiest_minute(&self, counts: impl Fn(RefreshCause) -> bool) -> usize {
         let starts: Vec<Monotonic> =
             self.started.iter().filter(|(_, cause)| counts(*cause)).map(|(at, _)| *at).collect();
         let within = |from: Monotonic| {
@@ -146,7 +147,7 @@ pub(super) fn failed() -> Outcome {
 }
 
 /// Returns the cause of the fetch among the actions.
-pub(super) fn fetch(actions: &[Action]) -> Option<Cause> {
+pub(super) fn fetch(actions: &[Action]) -> Option<RefreshCause> {
     actions.iter().find_map(|action| match action {
         Action::Fetch(order) => Some(order.cause),
         _ => None,

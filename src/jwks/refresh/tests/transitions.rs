@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Monotonic;
+use crate::jwks::cause::RefreshCause;
 use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::FreshnessState;
 use crate::jwks::jitter::Sample;
@@ -10,7 +11,7 @@ use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::tests::simulation::{
     DOWN, SECOND, Simulation, failed, fetch, fire, loaded, rounded, time_to_next_attempt,
 };
-use crate::jwks::refresh::{Action, Activity, Cause, Change, Condition, Event, Outcome};
+use crate::jwks::refresh::{Action, Activity, Change, Condition, Event, Outcome};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -18,7 +19,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 fn t1_the_first_use_fetches_once() {
     let mut simulation = Simulation::new();
     assert_eq!(simulation.machine.activity(), Activity::NotStarted);
-    assert_eq!(fetch(&simulation.step(Event::Begin)), Some(Cause::Initial));
+    assert_eq!(fetch(&simulation.step(Event::Begin)), Some(RefreshCause::Initial));
     assert_eq!(simulation.step(Event::Begin), []);
 }
 
@@ -104,7 +105,7 @@ fn t4_honours_retry_after_up_to_five_minutes_if_longer_than_the_backoff() {
 #[test]
 fn t5_the_refresh_starts_ahead_of_time() {
     let mut simulation = Simulation::loaded();
-    assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Scheduled));
+    assert_eq!(fetch(&fire(&mut simulation)), Some(RefreshCause::Scheduled));
     assert_eq!(simulation.freshness_state(), Some(FreshnessState::Aging));
 }
 
@@ -114,7 +115,7 @@ fn t6_retries_when_the_backoff_ends() {
     fire(&mut simulation);
     simulation.finish(failed());
     assert_eq!(simulation.step(Event::Timer), [], "not yet");
-    assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Retry));
+    assert_eq!(fetch(&fire(&mut simulation)), Some(RefreshCause::Retry));
 }
 
 #[test]
@@ -122,9 +123,9 @@ fn t15_a_reload_ignores_cool_down_and_backoff() {
     let mut simulation = Simulation::loaded();
     simulation.step(Event::UnknownKid);
     simulation.finish(loaded(Change::Same));
-    assert_eq!(fetch(&simulation.step(Event::FetchNow(Cause::Manual))), Some(Cause::Manual));
+    assert_eq!(fetch(&simulation.step(Event::FetchNow(RefreshCause::Manual))), Some(RefreshCause::Manual));
     simulation.finish(failed());
-    assert_eq!(fetch(&simulation.step(Event::FetchNow(Cause::Manual))), Some(Cause::Manual));
+    assert_eq!(fetch(&simulation.step(Event::FetchNow(RefreshCause::Manual))), Some(RefreshCause::Manual));
 }
 
 #[test]
@@ -132,9 +133,9 @@ fn t15_a_reload_fetches_after_the_fetch_in_flight() {
     for outcome in [loaded(Change::Same), failed()] {
         let mut simulation = Simulation::loaded();
         fire(&mut simulation);
-        assert_eq!(simulation.step(Event::FetchNow(Cause::Manual)), []);
-        assert_eq!(simulation.step(Event::FetchNow(Cause::Manual)), []);
-        assert_eq!(fetch(&simulation.finish(outcome)), Some(Cause::Manual));
+        assert_eq!(simulation.step(Event::FetchNow(RefreshCause::Manual)), []);
+        assert_eq!(simulation.step(Event::FetchNow(RefreshCause::Manual)), []);
+        assert_eq!(fetch(&simulation.finish(outcome)), Some(RefreshCause::Manual));
         assert_eq!(fetch(&simulation.finish(loaded(Change::Same))), None, "both share one fetch");
     }
 }
@@ -163,7 +164,7 @@ fn t17_notifies_of_expiry_on_time_with_a_fetch_in_flight() {
     let mut simulation = Simulation::loaded_with(RefreshPolicy::new().strict_freshness());
     let expires_at = simulation.published.expect("loaded").expires_at;
     simulation.now = Monotonic::from_origin(expires_at.since_origin().saturating_sub(SECOND));
-    assert_eq!(fetch(&simulation.step(Event::Timer)), Some(Cause::Scheduled));
+    assert_eq!(fetch(&simulation.step(Event::Timer)), Some(RefreshCause::Scheduled));
     assert_eq!(simulation.machine.wake_at(), Some(expires_at));
     assert_eq!(fire(&mut simulation), [Action::NotifyExpired]);
     let actions = simulation.finish(loaded(Change::Same));
@@ -224,7 +225,7 @@ fn t19_a_panic_of_the_task_is_a_failure() {
     simulation.in_flight = None;
     simulation.step(Event::Interrupted(RefreshError::Panic));
     assert_eq!(simulation.machine.failures(), 1);
-    assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Retry));
+    assert_eq!(fetch(&fire(&mut simulation)), Some(RefreshCause::Retry));
     simulation.finish(loaded(Change::Same));
     assert_eq!(simulation.step(Event::Interrupted(RefreshError::Panic)), [], "no fetch was in flight");
 }
@@ -235,12 +236,12 @@ fn t19_orders_no_fetch_from_an_ending_task() {
     for error in [RefreshError::Panic, RefreshError::Interrupted] {
         let mut simulation = Simulation::loaded();
         fire(&mut simulation);
-        assert_eq!(simulation.step(Event::FetchNow(Cause::Manual)), []);
+        assert_eq!(simulation.step(Event::FetchNow(RefreshCause::Manual)), []);
         simulation.in_flight = None;
         assert_eq!(fetch(&simulation.step(Event::Interrupted(error))), None, "{error:?}");
-        assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Retry));
+        assert_eq!(fetch(&fire(&mut simulation)), Some(RefreshCause::Retry));
         let actions = simulation.finish(loaded(Change::Same));
-        assert_eq!(fetch(&actions), Some(Cause::Manual), "the requested reload still follows");
+        assert_eq!(fetch(&actions), Some(RefreshCause::Manual), "the requested reload still follows");
     }
 }
 
@@ -251,7 +252,7 @@ fn t19_the_end_of_a_runtime_counts_as_no_failure() {
     simulation.in_flight = None;
     assert_eq!(simulation.step(Event::Interrupted(RefreshError::Interrupted)), []);
     assert_eq!(simulation.machine.failures(), 0);
-    assert_eq!(fetch(&simulation.step(Event::Timer)), Some(Cause::Retry));
+    assert_eq!(fetch(&simulation.step(Event::Timer)), Some(RefreshCause::Retry));
 }
 
 /// G1: each request has its own runtime, which ends before the response.
@@ -275,7 +276,7 @@ fn t20_closing_ends_everything() {
     let mut simulation = Simulation::loaded();
     fire(&mut simulation);
     assert_eq!(simulation.step(Event::Close), [Action::Close]);
-    for event in [Event::Begin, Event::Timer, Event::UnknownKid, Event::FetchNow(Cause::Manual), Event::Close] {
+    for event in [Event::Begin, Event::Timer, Event::UnknownKid, Event::FetchNow(RefreshCause::Manual), Event::Close] {
         assert_eq!(simulation.step(event), [], "{event:?}");
     }
 }
@@ -314,7 +315,7 @@ fn retries_without_if_none_match_after_an_error_response() {
         let mut simulation = Simulation::loaded();
         fire(&mut simulation);
         simulation.finish(Outcome::Failed { error, retry_after: None });
-        assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Retry));
+        assert_eq!(fetch(&fire(&mut simulation)), Some(RefreshCause::Retry));
         assert_eq!(simulation.in_flight.map(|order| order.condition), Some(condition), "{error}");
     }
 }
@@ -322,6 +323,6 @@ fn retries_without_if_none_match_after_an_error_response() {
 #[test]
 fn a_moved_set_is_fetched_at_once() {
     let mut simulation = Simulation::loaded();
-    assert_eq!(fetch(&simulation.step(Event::FetchNow(Cause::Moved))), Some(Cause::Moved));
+    assert_eq!(fetch(&simulation.step(Event::FetchNow(RefreshCause::Moved))), Some(RefreshCause::Moved));
     assert_eq!(simulation.in_flight.map(|order| order.condition), Some(Condition::Always));
 }

@@ -1,18 +1,19 @@
 //! Tests of each transition that an unknown kid causes.
 
 use crate::clock::Monotonic;
+use crate::jwks::cause::RefreshCause;
 use crate::jwks::freshness::Times;
 use crate::jwks::jitter::Jitter;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::tests::simulation::{
     DOWN, SECOND, Simulation, failed, fetch, fire, loaded, rounded, time_to_next_attempt,
 };
-use crate::jwks::refresh::{Cause, Change, Condition, Event, Outcome};
+use crate::jwks::refresh::{Change, Condition, Event, Outcome};
 
 #[test]
 fn t7_the_first_unknown_kid_after_the_initial_load_fetches() {
     let mut simulation = Simulation::loaded();
-    assert_eq!(fetch(&simulation.step(Event::UnknownKid)), Some(Cause::UnknownKid));
+    assert_eq!(fetch(&simulation.step(Event::UnknownKid)), Some(RefreshCause::UnknownKid));
     assert_eq!(simulation.in_flight.map(|order| order.condition), Some(Condition::Always));
 }
 
@@ -24,7 +25,7 @@ fn t8_schedules_a_follow_up_for_an_unknown_kid_in_the_cool_down() {
     assert_eq!(simulation.step(Event::UnknownKid), []);
     assert!(simulation.machine.has_follow_up_fetch());
     assert_eq!(rounded(time_to_next_attempt(&simulation)), 1);
-    assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::UnknownKid));
+    assert_eq!(fetch(&fire(&mut simulation)), Some(RefreshCause::UnknownKid));
     assert!(!simulation.machine.has_follow_up_fetch());
 }
 
@@ -34,10 +35,10 @@ fn t10_an_unknown_kid_joins_the_fetch_in_flight() {
     fire(&mut simulation);
     assert_eq!(simulation.step(Event::UnknownKid), []);
     // Still unknown: the scheduled fetch starts no cool-down, and its reply may be from a cache.
-    assert_eq!(fetch(&simulation.finish(loaded(Change::Same))), Some(Cause::UnknownKid));
+    assert_eq!(fetch(&simulation.finish(loaded(Change::Same))), Some(RefreshCause::UnknownKid));
     assert_eq!(fetch(&simulation.finish(loaded(Change::Same))), None);
     assert!(simulation.machine.has_follow_up_fetch());
-    assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::UnknownKid));
+    assert_eq!(fetch(&fire(&mut simulation)), Some(RefreshCause::UnknownKid));
     simulation.finish(loaded(Change::Same));
     assert!(!simulation.machine.has_follow_up_fetch(), "and no more fetches");
 }
@@ -50,7 +51,7 @@ fn t10_schedules_a_follow_up_for_an_unknown_kid_that_joined() {
     simulation.now = simulation.published.expect("loaded").refresh_at;
     simulation.machine.unknown_kids.record_fetch(simulation.now, Jitter(u32::MAX));
     simulation.machine.unknown_kids.clear_follow_up();
-    assert_eq!(fetch(&simulation.step(Event::Timer)), Some(Cause::Scheduled));
+    assert_eq!(fetch(&simulation.step(Event::Timer)), Some(RefreshCause::Scheduled));
     simulation.step(Event::UnknownKid);
     assert_eq!(fetch(&simulation.finish(loaded(Change::Same))), None, "the cool-down runs");
     assert!(simulation.machine.has_follow_up_fetch());
@@ -73,7 +74,7 @@ fn t8_a_scheduled_fetch_keeps_the_follow_up() {
     simulation.finish(loaded(Change::Same));
     let due = simulation.machine.next_attempt();
     simulation.machine.times = simulation.machine.times.map(|times| Times { refresh_at: simulation.now, ..times });
-    assert_eq!(fetch(&simulation.step(Event::Timer)), Some(Cause::Scheduled));
+    assert_eq!(fetch(&simulation.step(Event::Timer)), Some(RefreshCause::Scheduled));
     simulation.finish(Outcome::NotModified { remaining: None });
     assert_eq!((simulation.machine.has_follow_up_fetch(), simulation.machine.next_attempt()), (true, due));
 }
@@ -85,20 +86,20 @@ fn t11_schedules_one_follow_up_after_a_failed_fetch_for_an_unknown_kid() {
     let mut simulation = Simulation::loaded();
     simulation.step(Event::UnknownKid);
     simulation.finish(failed());
-    assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Retry));
+    assert_eq!(fetch(&fire(&mut simulation)), Some(RefreshCause::Retry));
     assert_eq!(fetch(&simulation.finish(loaded(Change::Same))), None);
-    assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::UnknownKid));
+    assert_eq!(fetch(&fire(&mut simulation)), Some(RefreshCause::UnknownKid));
     simulation.finish(failed());
-    assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Retry));
+    assert_eq!(fetch(&fire(&mut simulation)), Some(RefreshCause::Retry));
     simulation.finish(loaded(Change::Same));
     assert!(!simulation.machine.has_follow_up_fetch());
 }
 
 /// Returns a machine with a fetch in flight: the scheduled one, or one for an unknown kid `ahead` seconds before it.
-fn fetching(cause: Cause, ahead: u32) -> Simulation {
+fn fetching(cause: RefreshCause, ahead: u32) -> Simulation {
     let mut simulation = Simulation::loaded_with(RefreshPolicy::new().strict_freshness());
     let refresh_at = simulation.published.expect("loaded").refresh_at;
-    if cause == Cause::UnknownKid {
+    if cause == RefreshCause::UnknownKid {
         simulation.now = Monotonic::from_origin(refresh_at.since_origin() - ahead * SECOND);
         simulation.step(Event::UnknownKid);
     } else {
@@ -110,7 +111,7 @@ fn fetching(cause: Cause, ahead: u32) -> Simulation {
 /// F35: `Retry-After` on a fetch for an unknown kid does not delay the scheduled fetch.
 #[test]
 fn t11_retry_after_for_an_unknown_kid_does_not_delay_the_refresh() {
-    for (cause, longest) in [(Cause::UnknownKid, 11), (Cause::Scheduled, 300)] {
+    for (cause, longest) in [(RefreshCause::UnknownKid, 11), (RefreshCause::Scheduled, 300)] {
         let mut simulation = fetching(cause, 10);
         simulation.finish(Outcome::Failed { error: DOWN, retry_after: Some(300 * SECOND) });
         assert!(
@@ -123,10 +124,10 @@ fn t11_retry_after_for_an_unknown_kid_does_not_delay_the_refresh() {
 /// F35: the same for the retry of such a fetch. `Retry-After` on the retry of a refresh is honoured.
 #[test]
 fn t11_retry_after_for_a_retry_of_it_does_not_delay_the_refresh() {
-    for (cause, expected) in [(Cause::UnknownKid, 100), (Cause::Scheduled, 300)] {
+    for (cause, expected) in [(RefreshCause::UnknownKid, 100), (RefreshCause::Scheduled, 300)] {
         let mut simulation = fetching(cause, 101);
         simulation.finish(failed());
-        assert_eq!(fetch(&fire(&mut simulation)), Some(Cause::Retry));
+        assert_eq!(fetch(&fire(&mut simulation)), Some(RefreshCause::Retry));
         simulation.finish(Outcome::Failed { error: DOWN, retry_after: Some(300 * SECOND) });
         assert_eq!(rounded(time_to_next_attempt(&simulation)), expected, "{cause:?}");
     }
@@ -140,7 +141,7 @@ fn t13_limits_fetches_when_the_set_changes_at_every_fetch() {
         simulation.step(Event::UnknownKid);
         simulation.run(SECOND / 10, |_| Some(loaded(Change::Changed)));
     }
-    assert!(simulation.busiest_minute(|cause| cause == Cause::UnknownKid) <= 12, "{:?}", simulation.started);
+    assert!(simulation.busiest_minute(|cause| cause == RefreshCause::UnknownKid) <= 12, "{:?}", simulation.started);
 }
 
 #[test]
@@ -186,15 +187,16 @@ fn t12_the_cool_down_grows_with_each_failed_fetch() {
     let start = simulation.now;
     let mut at = Vec::new();
     for _ in 0..1000 {
-        if fetch(&simulation.step(Event::UnknownKid)) == Some(Cause::UnknownKid) {
+        if fetch(&simulation.step(Event::UnknownKid)) == Some(RefreshCause::UnknownKid) {
             at.push(simulation.now.saturating_since(start).as_secs());
         }
         // The fetches for unknown kids fail, and the retries succeed.
-        simulation
-            .run(SECOND / 10, |order| Some(if order.cause == Cause::Retry { loaded(Change::Same) } else { failed() }));
+        simulation.run(SECOND / 10, |order| {
+            Some(if order.cause == RefreshCause::Retry { loaded(Change::Same) } else { failed() })
+        });
     }
     assert!(at.iter().filter(|second| **second < 60).count() <= 8, "{at:?}");
-    assert!(simulation.busiest_minute(|cause| cause == Cause::UnknownKid) <= 8);
+    assert!(simulation.busiest_minute(|cause| cause == RefreshCause::UnknownKid) <= 8);
 }
 
 #[test]

@@ -1,0 +1,56 @@
+//! `DriverCore`: the state that the driver keeps between two tasks.
+
+use std::sync::Arc;
+
+use crate::clock::Monotonic;
+use crate::fetch::Endpoint;
+use crate::jwks::discovery::Rediscovery;
+use crate::jwks::events::KeyEventKind;
+use crate::jwks::jitter::Rng;
+use crate::jwks::mailbox::Reply;
+use crate::jwks::operation::{CompromisedKeys, KeySummary};
+use crate::jwks::origin::Origin;
+use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::refresh::Refresh;
+
+/// The part of the driver's state that survives the end of the task's runtime.
+pub(super) struct DriverCore {
+    pub(super) machine: Refresh,
+    pub(super) rng: Rng,
+    /// The `jwks_uri`, once it is known.
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) rediscovery: Rediscovery,
+    /// The `reload()` calls that the fetch in flight completes.
+    pub(super) in_flight_replies: Vec<Reply>,
+    /// The `reload()` calls that wait for a fetch that has not started.
+    pub(super) queued_replies: Vec<Reply>,
+    /// The skipped keys of the last key set as last reported, and whether that set was rejected.
+    pub(super) reported_skips: (KeySummary, bool),
+    /// Keys whose private key has been published. Later key sets are used without them.
+    pub(super) compromised: Arc<CompromisedKeys>,
+    /// Events that are sent after the lock is released.
+    pub(super) pending_events: Vec<KeyEventKind>,
+    /// The time of the last `unknown_kid` events.
+    pub(super) unknown_kids_reported_at: Option<Monotonic>,
+}
+
+impl DriverCore {
+    pub(super) fn new(machine: Refresh, origin: &Origin, policy: &RefreshPolicy) -> Self {
+        let endpoint = match origin {
+            Origin::Jwks { endpoint, .. } => Some(endpoint.clone()),
+            Origin::Discovery(_) => None,
+        };
+        Self {
+            machine,
+            rng: policy.seed.map_or_else(Rng::seeded, Rng::from_seed),
+            endpoint,
+            rediscovery: Rediscovery::new(policy.discovery_every),
+            in_flight_replies: Vec::new(),
+            queued_replies: Vec::new(),
+            reported_skips: Default::default(),
+            compromised: Arc::default(),
+            pending_events: Vec::new(),
+            unknown_kids_reported_at: None,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! `Mailbox`: commands from requests to the driver.
+
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::jwks::error::RefreshError;
+
+/// Commands from requests to the driver: flags, so that a flood takes no memory and causes at most one wakeup.
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    pub(super) wake: Notify,
+    pub(super) unknown_kid_seen: AtomicBool,
+    pub(super) closing: AtomicBool,
+    pub(super) reloads: Mutex<Vec<Reply>>,
+}
+
+/// The sender of the result of a `reload()` call.
+pub(super) type Reply = oneshot::Sender<Result<(), RefreshError>>;
+
+/// Sends `result` to the callers of `reload()`. A caller that has dropped its future is ignored.
+pub(super) fn send_result(replies: impl IntoIterator<Item = Reply>, result: Result<(), RefreshError>) {
+    for reply in replies {
+        let _receiver_gone = reply.send(result);
+    }
+}
