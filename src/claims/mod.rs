@@ -3,6 +3,7 @@
 mod custom;
 mod dates;
 mod error;
+mod lookup;
 mod principal;
 mod required;
 mod rules;
@@ -20,7 +21,8 @@ pub use self::custom::CustomClaimsError;
 pub(crate) use self::custom::read_custom;
 pub(crate) use self::dates::date;
 pub use self::error::{ClaimError, ClaimErrorReason};
-pub use self::principal::{Actor, ActorError, ClaimTypeError, Principal};
+pub use self::lookup::ClaimTypeError;
+pub use self::principal::{Actor, ActorError, Principal};
 pub(crate) use self::required::malformed;
 pub(crate) use self::rules::{Check, CheckInput, Confirmation, OrganizationRule, Rules};
 pub use self::rules::{Organization, Profile};

@@ -1,13 +1,11 @@
-//! The principal of a token, the actor, the authentication methods, and access to any claim by name.
+//! The principal of a token, the actor and the authentication methods.
 
 use std::fmt;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::claims::Claims;
-use crate::claims::required;
 use crate::claims::values::AuthenticationMethods;
 use crate::defaults;
 use crate::token::{Claim, Member};
@@ -45,29 +43,6 @@ impl<C> Claims<C> {
     /// Access decisions may consider only this actor. The previous actors are for information (RFC 8693 §4.1).
     pub fn actor(&self) -> Result<Option<Actor>, ActorError> {
         self.payload().raw(Claim::Act).map(|raw| Actor::read(raw, defaults::MAX_ACTORS)).transpose()
-    }
-
-    /// Deserializes one top-level claim by its name, which may have any characters (`https://northwind.com/roles`).
-    ///
-    /// Returns `Ok(None)` if the claim is absent. Each call parses the verified payload. For claims that every request
-    /// needs, use [`with_custom_claims`](crate::Validator::with_custom_claims), which deserializes them once.
-    ///
-    /// ```
-    /// # fn roles(claims: &tower_bearer::Claims) -> Result<(), tower_bearer::claims::ClaimTypeError> {
-    /// let roles: Option<Vec<String>> = claims.claim("https://northwind.com/roles")?;
-    /// # let _ = roles; Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`ClaimTypeError`] if the claim is present and not a `T`.
-    pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ClaimTypeError> {
-        self.raw_claim(name).map(serde_json::from_str).transpose().map_err(|_| ClaimTypeError(()))
-    }
-
-    /// Returns the JSON text of one top-level claim.
-    pub(crate) fn raw_claim(&self, name: &str) -> Option<&str> {
-        required::raw(self.payload(), name)
     }
 }
 
@@ -212,18 +187,6 @@ impl fmt::Display for ActorError {
 
 impl std::error::Error for ActorError {}
 
-/// The error for a claim that is present but does not have the requested type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClaimTypeError(());
-
-impl fmt::Display for ClaimTypeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the claim does not have the requested type")
-    }
-}
-
-impl std::error::Error for ClaimTypeError {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,18 +272,5 @@ mod tests {
     fn amr_accepts_only_an_array() {
         assert!(Claims::for_tests(r#"{"amr":["pwd","mfa"]}"#).amr().contains("mfa"));
         assert!(Claims::for_tests(r#"{"amr":"mfa"}"#).amr().is_empty());
-    }
-
-    #[test]
-    fn claim_accepts_any_name() {
-        let claims = Claims::for_tests(
-            r#"{"https:\/\/northwind.com\/roles":["clerk"],"a.b c/d\u00e4":{"n":1},"sub":"ann","none":null}"#,
-        );
-        assert_eq!(claims.claim("https://northwind.com/roles"), Ok(Some(vec!["clerk".to_owned()])));
-        assert_eq!(claims.claim::<std::collections::BTreeMap<String, u8>>("a.b c/d\u{e4}").unwrap().unwrap()["n"], 1);
-        assert_eq!(claims.claim("sub"), Ok(Some("ann".to_owned())));
-        assert_eq!(claims.claim::<String>("https://northwind.com/rol"), Ok(None));
-        assert_eq!(claims.claim::<u8>("sub"), Err(ClaimTypeError(())));
-        assert_eq!(claims.claim::<String>("none"), Err(ClaimTypeError(())));
     }
 }

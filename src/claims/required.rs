@@ -1,12 +1,8 @@
 //! Required claims: present, of the registered type, not empty.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-
-use serde_json::value::RawValue;
-
 use crate::claims::dates;
 use crate::claims::error::ClaimErrorReason;
+use crate::claims::lookup::find_unregistered;
 use crate::claims::principal::Actor;
 use crate::claims::string_or_array;
 use crate::defaults;
@@ -67,19 +63,6 @@ fn is_registered_claim_set(payload: &Payload, claim: Claim) -> Member<bool> {
     is_set.map_or(Member::Malformed, Member::Is)
 }
 
-/// Returns the JSON text of a claim, registered or not.
-pub(super) fn raw<'p>(payload: &'p Payload, name: &str) -> Option<&'p str> {
-    match Claim::from_name(name) {
-        Some(claim) => payload.raw(claim),
-        None => find_unregistered(payload.json(), name),
-    }
-}
-
-fn find_unregistered<'p>(json: &'p str, name: &str) -> Option<&'p str> {
-    let members: BTreeMap<Cow<'p, str>, &'p RawValue> = serde_json::from_str(json).ok()?;
-    members.get(name).map(|raw| raw.get())
-}
-
 fn is_not_empty(raw: &str) -> bool {
     let inner: String = raw.chars().filter(|character| !character.is_ascii_whitespace()).collect();
     !matches!(inner.as_str(), "\"\"" | "[]" | "{}")
@@ -127,10 +110,5 @@ mod tests {
             r#"{"iss":"i","auth_time":"2026-11-29","org_id":7,"client_id":"","acr":null,"amr":[],"scope":"","own":7}"#,
         );
         assert_eq!(malformed(&payload).collect::<Vec<_>>(), ["acr", "auth_time", "org_id"]);
-    }
-
-    #[test]
-    fn finds_an_unregistered_claim_after_unescaping_its_name() {
-        assert_eq!(find_unregistered(r#"{"r\u006fles":["a"]}"#, "roles"), Some(r#"["a"]"#));
     }
 }

@@ -4,13 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderMap, Response};
-use tower_layer::Layer;
 
 use crate::claims::NoCustomClaims;
 use crate::metadata::ProtectedResourceMetadata;
 use crate::middleware::outer_layers::ResponseOptions;
 use crate::middleware::response::{EmptyBody, ErrorResponse, JsonBody, ResponseHook};
-use crate::middleware::service::BearerService;
 use crate::request::credential::{BearerToken, CredentialError};
 use crate::response::{ChallengeError, Challenges};
 use crate::validator::Validator;
@@ -272,14 +270,6 @@ fn or_panic<L>(text: &str, layer: Result<L, ChallengeError>) -> L {
     match layer {
         Ok(layer) => layer,
         Err(error) => panic!("{text:?}: {error}"),
-    }
-}
-
-impl<S, C, R: Clone> Layer<S> for BearerLayer<C, R> {
-    type Service = BearerService<S, Self>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        BearerService::new(inner, Arc::new(self.clone()))
     }
 }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, COOKIE, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use http::{Extensions, HeaderMap, HeaderName, Method, Request, Response, Uri};
+use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::claims::{Claims, NoCustomClaims};
@@ -29,9 +30,11 @@ pub struct BearerService<S, L> {
     layer: Arc<L>,
 }
 
-impl<S, L> BearerService<S, L> {
-    pub(super) fn new(inner: S, layer: Arc<L>) -> Self {
-        Self { inner, layer }
+impl<S, C, R: Clone> Layer<S> for BearerLayer<C, R> {
+    type Service = BearerService<S, Self>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        BearerService { inner, layer: Arc::new(self.clone()) }
     }
 }
 

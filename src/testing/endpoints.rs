@@ -11,8 +11,8 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::{Map, Value};
 
-use crate::testing::clients::{ErrorResponse, TokenRequest};
 use crate::testing::issuer::TestIssuer;
+use crate::testing::registry::{ErrorResponse, TokenRequest};
 use crate::testing::respond::{self, Reply, TOKEN};
 
 /// Responds to one request, or closes the connection.

@@ -48,6 +48,7 @@ mod members;
 mod network;
 mod outage;
 mod policy;
+mod registry;
 mod respond;
 mod rsa_pool;
 mod server;

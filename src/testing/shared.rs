@@ -8,8 +8,8 @@ use http::HeaderValue;
 use serde_json::{Value, json};
 
 use crate::clock::{Clock, SystemClock};
-use crate::testing::clients::Registry;
 use crate::testing::outage::Outage;
+use crate::testing::registry::Registry;
 use crate::testing::signer::{Material, TestKey};
 use crate::token::Algorithm;
 

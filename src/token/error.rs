@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::token::object::ObjectError;
+use crate::token::scanner::JsonError;
 
 /// The reason why a credential cannot be parsed as a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,12 +95,12 @@ impl Part {
 }
 
 impl TokenError {
-    pub(super) const fn from_object_error(part: Part, error: ObjectError) -> Self {
+    pub(super) const fn from_json_error(part: Part, error: JsonError) -> Self {
         match error {
-            ObjectError::Syntax => Self::Json { part },
-            ObjectError::DuplicateMember => Self::DuplicateMember { part },
-            ObjectError::TooDeep => Self::TooDeep { part },
-            ObjectError::ReservedMember => Self::ReservedMember { part },
+            JsonError::Syntax => Self::Json { part },
+            JsonError::DuplicateMember => Self::DuplicateMember { part },
+            JsonError::TooDeep => Self::TooDeep { part },
+            JsonError::ReservedMember => Self::ReservedMember { part },
         }
     }
 }

@@ -9,6 +9,7 @@ mod object;
 mod payload;
 mod reserved;
 mod scanner;
+mod token_type;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,10 +21,10 @@ use base64_simd::URL_SAFE_NO_PAD;
 pub use self::algorithm::{Algorithm, UnknownAlgorithm};
 pub use self::error::{Part, TokenError};
 pub use self::header::Header;
-pub(crate) use self::header::is_media_type;
 pub(crate) use self::object::elements;
 pub(crate) use self::payload::{Claim, Member, Payload};
 pub(crate) use self::reserved::{has_reserved_member, is_reserved};
+pub(crate) use self::token_type::TokenType;
 
 /// A parsed compact JWS. Nothing in it is verified.
 ///

@@ -7,20 +7,7 @@ use std::borrow::Cow;
 
 use crate::token;
 use crate::token::Span;
-use crate::token::scanner::JsonScanner;
-
-/// The reason why a text is rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ObjectError {
-    /// The text is not JSON, not an object, or more than one value.
-    Syntax,
-    /// Two members have the same name after unescaping.
-    DuplicateMember,
-    /// The text is nested deeper than the limit.
-    TooDeep,
-    /// A member at any depth has a name that serde_json reserves.
-    ReservedMember,
-}
+use crate::token::scanner::{JsonError, JsonScanner};
 
 /// The registered members of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,23 +21,23 @@ pub(super) struct Members<const N: usize> {
 pub(super) fn members<const N: usize>(
     json: &str,
     index_of: impl Fn(&str) -> Option<usize>,
-) -> Result<Members<N>, ObjectError> {
+) -> Result<Members<N>, JsonError> {
     let mut spans = [None; N];
     let mut others = Names::default();
     let mut scanner = JsonScanner::new(json);
     scanner.skip_blanks();
     scanner.object(1, &mut |name, value| {
-        let name = token::unquote_with(name.quoted, name.has_escapes).ok_or(ObjectError::Syntax)?;
+        let name = token::unquote_with(name.quoted, name.has_escapes).ok_or(JsonError::Syntax)?;
         match index_of(&name).and_then(|index| spans.get_mut(index)) {
             None => others.push(name),
-            Some(Some(_)) => return Err(ObjectError::DuplicateMember),
-            Some(slot) => *slot = Some(Span::new(value).ok_or(ObjectError::Syntax)?),
+            Some(Some(_)) => return Err(JsonError::DuplicateMember),
+            Some(slot) => *slot = Some(Span::new(value).ok_or(JsonError::Syntax)?),
         }
         Ok(())
     })?;
     let has_escapes = scanner.has_escapes();
     scanner.end()?;
-    if others.has_duplicate() { Err(ObjectError::DuplicateMember) } else { Ok(Members { spans, has_escapes }) }
+    if others.has_duplicate() { Err(JsonError::DuplicateMember) } else { Ok(Members { spans, has_escapes }) }
 }
 
 /// Calls `element` with each element of a JSON array; `None` for any other text.
@@ -101,7 +88,7 @@ mod tests {
         ["a", "b"].iter().position(|known| *known == name)
     }
 
-    fn read(json: &str) -> Result<[Option<&str>; 2], ObjectError> {
+    fn read(json: &str) -> Result<[Option<&str>; 2], JsonError> {
         let found = members::<2>(json, index_of)?;
         Ok(found.spans.map(|span| span.and_then(|span| span.slice(json))))
     }
@@ -136,7 +123,7 @@ mod tests {
             "{\"a\":01}",
             "{\"a\":\"\n\"}",
         ] {
-            assert_eq!(read(json), Err(ObjectError::Syntax), "{json:?}");
+            assert_eq!(read(json), Err(JsonError::Syntax), "{json:?}");
         }
     }
 
@@ -149,7 +136,7 @@ mod tests {
             r#"{"x":{"y":["\ud800x"]}}"#,
             r#"{"x":{"\udfff":1}}"#,
         ] {
-            assert_eq!(read(json), Err(ObjectError::Syntax), "{json:?}");
+            assert_eq!(read(json), Err(JsonError::Syntax), "{json:?}");
         }
         for json in [
             r#"{"x":"\ud83d"}"#,
@@ -157,7 +144,7 @@ mod tests {
             r#"{"x":"\ud83d\ud83d\ude00"}"#,
             r#"{"x":"\ud83d\\ude00"}"#,
         ] {
-            assert_eq!(read(json), Err(ObjectError::Syntax), "{json:?}");
+            assert_eq!(read(json), Err(JsonError::Syntax), "{json:?}");
         }
         for json in [
             r#"{"x":"\ud83d\ude00"}"#,
@@ -172,7 +159,7 @@ mod tests {
     #[test]
     fn rejects_duplicate_names_after_unescaping() {
         for json in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#"{"x":1,"x":2}"#, r#"{"x":1,"\u0078":2}"#] {
-            assert_eq!(read(json), Err(ObjectError::DuplicateMember), "{json}");
+            assert_eq!(read(json), Err(JsonError::DuplicateMember), "{json}");
         }
         assert_eq!(read(r#"{"x":{"y":1},"y":{"y":1}}"#), Ok([None, None]));
     }
@@ -184,8 +171,8 @@ mod tests {
             format!("{{{},\"{last}\":0}}", names.join(","))
         };
         assert_eq!(read(&many("fresh")), Ok([None, None]));
-        assert_eq!(read(&many("n3")), Err(ObjectError::DuplicateMember));
-        assert_eq!(read(&many("n1999")), Err(ObjectError::DuplicateMember));
+        assert_eq!(read(&many("n3")), Err(JsonError::DuplicateMember));
+        assert_eq!(read(&many("n1999")), Err(JsonError::DuplicateMember));
     }
 
     #[test]
@@ -196,7 +183,7 @@ mod tests {
             r#"{"x":{"y":{"\u0024serde_json::private::":0}}}"#,
             r#"{"x":{"$serde_json::\u0070rivate::RawValue":0}}"#,
         ] {
-            assert_eq!(read(json), Err(ObjectError::ReservedMember), "{json}");
+            assert_eq!(read(json), Err(JsonError::ReservedMember), "{json}");
         }
         for json in [
             r#"{"x":"$serde_json::private::RawValue","$":1,"$serde_json::private:":2}"#,
@@ -210,8 +197,8 @@ mod tests {
     fn limits_the_depth_only() {
         let nested = |levels: usize| format!("{{\"x\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
         assert_eq!(read(&nested(31)), Ok([None, None]));
-        assert_eq!(read(&nested(32)), Err(ObjectError::TooDeep));
-        assert_eq!(read(&nested(100_000)), Err(ObjectError::TooDeep));
+        assert_eq!(read(&nested(32)), Err(JsonError::TooDeep));
+        assert_eq!(read(&nested(100_000)), Err(JsonError::TooDeep));
         let brackets_in_text = format!("{{\"x\":\"{}\\\"{}\"}}", "[".repeat(100), "{".repeat(100));
         assert_eq!(read(&brackets_in_text), Ok([None, None]));
         let wide = format!("{{\"x\":[{}[]]}}", "[],".repeat(500));
@@ -233,7 +220,7 @@ mod tests {
             let places: Vec<usize> = (0..=json.len()).filter(|at| json.is_char_boundary(*at)).collect();
             json.insert_str(*at.get(&places), piece);
             let parsed = read(&json).or_else(|error| match error {
-                ObjectError::DuplicateMember => Ok([None, None]),
+                JsonError::DuplicateMember => Ok([None, None]),
                 error => Err(error),
             });
             prop_assert_eq!(parsed.is_ok(), is_object(&json), "{}", json);

@@ -42,7 +42,7 @@ impl<T> Member<T> {
 impl Payload {
     pub(super) fn parse(json: String) -> Result<Self, TokenError> {
         let Members { spans, has_escapes } = object::members(&json, Claim::index_of)
-            .map_err(|error| TokenError::from_object_error(Part::Payload, error))?;
+            .map_err(|error| TokenError::from_json_error(Part::Payload, error))?;
         let mut payload = Self { json: json.into_boxed_str(), spans, has_escapes, unescaped: Vec::new() };
         for claim in Claim::ALL.iter().filter(|_| has_escapes) {
             if let Some(Cow::Owned(text)) = payload.raw(*claim).and_then(super::unquote) {

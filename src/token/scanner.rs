@@ -8,7 +8,6 @@ use std::ops::Range;
 
 use crate::defaults;
 use crate::token;
-use crate::token::object::ObjectError;
 
 /// A JSON text and the position up to which it is scanned.
 pub(super) struct JsonScanner<'j> {
@@ -22,6 +21,19 @@ pub(super) struct JsonScanner<'j> {
 pub(super) struct Text<'j> {
     pub(super) quoted: &'j str,
     pub(super) has_escapes: bool,
+}
+
+/// Why a text is rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum JsonError {
+    /// The text is not JSON, not an object, or more than one value.
+    Syntax,
+    /// Two members have the same name after unescaping.
+    DuplicateMember,
+    /// The text is nested deeper than the limit.
+    TooDeep,
+    /// A member at any depth has a name that serde_json reserves.
+    ReservedMember,
 }
 
 impl<'j> JsonScanner<'j> {
@@ -38,8 +50,8 @@ impl<'j> JsonScanner<'j> {
     pub(super) fn object(
         &mut self,
         depth: usize,
-        member: &mut impl FnMut(Text<'j>, Range<usize>) -> Result<(), ObjectError>,
-    ) -> Result<(), ObjectError> {
+        member: &mut impl FnMut(Text<'j>, Range<usize>) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
         self.open(b'{', depth)?;
         if self.consume(b'}') {
             return Ok(());
@@ -47,7 +59,7 @@ impl<'j> JsonScanner<'j> {
         loop {
             let name = self.text()?;
             if name.is_reserved() {
-                return Err(ObjectError::ReservedMember);
+                return Err(JsonError::ReservedMember);
             }
             self.skip_blanks();
             self.expect(b':')?;
@@ -61,7 +73,7 @@ impl<'j> JsonScanner<'j> {
     }
 
     /// Scans one array, and calls `element` with the range of each element.
-    pub(super) fn array(&mut self, depth: usize, element: &mut impl FnMut(Range<usize>)) -> Result<(), ObjectError> {
+    pub(super) fn array(&mut self, depth: usize, element: &mut impl FnMut(Range<usize>)) -> Result<(), JsonError> {
         self.open(b'[', depth)?;
         if self.consume(b']') {
             return Ok(());
@@ -82,13 +94,13 @@ impl<'j> JsonScanner<'j> {
     }
 
     /// Checks that only blanks follow the value.
-    pub(super) fn end(mut self) -> Result<(), ObjectError> {
+    pub(super) fn end(mut self) -> Result<(), JsonError> {
         self.skip_blanks();
-        if self.peek().is_none() { Ok(()) } else { Err(ObjectError::Syntax) }
+        if self.peek().is_none() { Ok(()) } else { Err(JsonError::Syntax) }
     }
 
     /// Scans one value at this depth and returns its range.
-    fn value(&mut self, depth: usize) -> Result<Range<usize>, ObjectError> {
+    fn value(&mut self, depth: usize) -> Result<Range<usize>, JsonError> {
         let start = self.at;
         let within = depth.saturating_add(1);
         match self.peek() {
@@ -103,15 +115,15 @@ impl<'j> JsonScanner<'j> {
         Ok(start..self.at)
     }
 
-    fn text(&mut self) -> Result<Text<'j>, ObjectError> {
+    fn text(&mut self) -> Result<Text<'j>, JsonError> {
         let start = self.at;
         let has_escapes = self.string()?;
-        let quoted = self.json.get(start..self.at).ok_or(ObjectError::Syntax)?;
+        let quoted = self.json.get(start..self.at).ok_or(JsonError::Syntax)?;
         Ok(Text { quoted, has_escapes })
     }
 
     /// Scans a string and returns whether it has escapes.
-    fn string(&mut self) -> Result<bool, ObjectError> {
+    fn string(&mut self) -> Result<bool, JsonError> {
         self.expect(b'"')?;
         self.advance(plain_prefix(self.rest()));
         let has_escapes = !self.consume(b'"');
@@ -123,7 +135,7 @@ impl<'j> JsonScanner<'j> {
     }
 
     /// Scans the rest of a string from its first escape.
-    fn string_after_escape(&mut self) -> Result<(), ObjectError> {
+    fn string_after_escape(&mut self) -> Result<(), JsonError> {
         while !self.consume(b'"') {
             self.expect(b'\\')?;
             self.escape()?;
@@ -133,7 +145,7 @@ impl<'j> JsonScanner<'j> {
     }
 
     /// Scans an escape after its backslash.
-    fn escape(&mut self) -> Result<(), ObjectError> {
+    fn escape(&mut self) -> Result<(), JsonError> {
         let escaped = self.peek();
         self.advance(1);
         match escaped {
@@ -142,23 +154,23 @@ impl<'j> JsonScanner<'j> {
                 // RFC 8259 §8.2: a lone surrogate is not a character, and parsers treat it differently.
                 0xD800..=0xDBFF => {
                     self.literal(br"\u")?;
-                    if matches!(self.code_unit()?, 0xDC00..=0xDFFF) { Ok(()) } else { Err(ObjectError::Syntax) }
+                    if matches!(self.code_unit()?, 0xDC00..=0xDFFF) { Ok(()) } else { Err(JsonError::Syntax) }
                 }
-                0xDC00..=0xDFFF => Err(ObjectError::Syntax),
+                0xDC00..=0xDFFF => Err(JsonError::Syntax),
                 _ => Ok(()),
             },
-            _ => Err(ObjectError::Syntax),
+            _ => Err(JsonError::Syntax),
         }
     }
 
-    fn code_unit(&mut self) -> Result<u16, ObjectError> {
+    fn code_unit(&mut self) -> Result<u16, JsonError> {
         let digits = self.rest().get(..4).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
         let digits = digits.and_then(|digits| str::from_utf8(digits).ok());
         self.advance(4);
-        digits.and_then(|digits| u16::from_str_radix(digits, 16).ok()).ok_or(ObjectError::Syntax)
+        digits.and_then(|digits| u16::from_str_radix(digits, 16).ok()).ok_or(JsonError::Syntax)
     }
 
-    fn number(&mut self) -> Result<(), ObjectError> {
+    fn number(&mut self) -> Result<(), JsonError> {
         self.consume(b'-');
         if !self.consume(b'0') {
             self.digits()?;
@@ -173,19 +185,19 @@ impl<'j> JsonScanner<'j> {
         Ok(())
     }
 
-    fn digits(&mut self) -> Result<(), ObjectError> {
+    fn digits(&mut self) -> Result<(), JsonError> {
         let start = self.at;
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             self.advance(1);
         }
-        if self.at > start { Ok(()) } else { Err(ObjectError::Syntax) }
+        if self.at > start { Ok(()) } else { Err(JsonError::Syntax) }
     }
 
     /// Scans the opening bracket of an object or array.
-    fn open(&mut self, bracket: u8, depth: usize) -> Result<(), ObjectError> {
+    fn open(&mut self, bracket: u8, depth: usize) -> Result<(), JsonError> {
         self.expect(bracket)?;
         if depth > defaults::MAX_JSON_DEPTH {
-            return Err(ObjectError::TooDeep);
+            return Err(JsonError::TooDeep);
         }
         self.skip_blanks();
         Ok(())
@@ -193,7 +205,7 @@ impl<'j> JsonScanner<'j> {
 
     /// Scans the closing bracket of an object or array and returns `true`, or the comma before its next item and returns
     /// `false`.
-    fn scan_end_or_comma(&mut self, bracket: u8) -> Result<bool, ObjectError> {
+    fn scan_end_or_comma(&mut self, bracket: u8) -> Result<bool, JsonError> {
         self.skip_blanks();
         if self.consume(bracket) {
             return Ok(true);
@@ -203,16 +215,16 @@ impl<'j> JsonScanner<'j> {
         Ok(false)
     }
 
-    fn literal(&mut self, literal: &[u8]) -> Result<(), ObjectError> {
+    fn literal(&mut self, literal: &[u8]) -> Result<(), JsonError> {
         if !self.rest().starts_with(literal) {
-            return Err(ObjectError::Syntax);
+            return Err(JsonError::Syntax);
         }
         self.advance(literal.len());
         Ok(())
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), ObjectError> {
-        if self.consume(byte) { Ok(()) } else { Err(ObjectError::Syntax) }
+    fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
+        if self.consume(byte) { Ok(()) } else { Err(JsonError::Syntax) }
     }
 
     fn consume(&mut self, byte: u8) -> bool {

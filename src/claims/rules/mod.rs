@@ -13,7 +13,7 @@ use crate::claims::error::{ClaimError, ClaimErrorReason};
 use crate::claims::required;
 use crate::claims::values::Audience;
 use crate::clock::Timestamp;
-use crate::token::{self, Claim, Header, Member, Payload};
+use crate::token::{Claim, Header, Member, Payload, TokenType};
 
 /// The rules of an API for a claims set.
 #[derive(Clone, Debug)]
@@ -140,13 +140,12 @@ impl Rules {
 }
 
 fn token_type(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
-    let typ = input.header.typ();
-    let is = |expected| typ.is_some_and(|typ| token::is_media_type(typ, expected));
+    let token_type = input.header.token_type();
     let is_accepted = match rules.profile {
-        Profile::Any => typ.is_none() || is("jwt") || is("at+jwt"),
-        Profile::Auth0 => is("jwt"),
+        Profile::Any => token_type != TokenType::Other,
+        Profile::Auth0 => token_type == TokenType::Jwt,
         // RFC 9068 §4: anything but at+jwt is rejected.
-        Profile::Rfc9068 => is("at+jwt"),
+        Profile::Rfc9068 => token_type == TokenType::AccessToken,
     };
     if is_accepted { Ok(()) } else { Err(ClaimError::TokenType) }
 }

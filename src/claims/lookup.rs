@@ -1,0 +1,84 @@
+//! Access to any claim by its name.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::claims::Claims;
+use crate::token::{Claim, Payload};
+
+impl<C> Claims<C> {
+    /// Deserializes one top-level claim by its name, which may have any characters (`https://northwind.com/roles`).
+    ///
+    /// Returns `Ok(None)` if the claim is absent. Each call parses the verified payload. For claims that every request
+    /// needs, use [`with_custom_claims`](crate::Validator::with_custom_claims), which deserializes them once.
+    ///
+    /// ```
+    /// # fn roles(claims: &tower_bearer::Claims) -> Result<(), tower_bearer::claims::ClaimTypeError> {
+    /// let roles: Option<Vec<String>> = claims.claim("https://northwind.com/roles")?;
+    /// # let _ = roles; Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ClaimTypeError`] if the claim is present and not a `T`.
+    pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ClaimTypeError> {
+        self.raw_claim(name).map(serde_json::from_str).transpose().map_err(|_| ClaimTypeError(()))
+    }
+
+    /// Returns the JSON text of one top-level claim.
+    pub(crate) fn raw_claim(&self, name: &str) -> Option<&str> {
+        raw(self.payload(), name)
+    }
+}
+
+/// The error for a claim that is present but does not have the requested type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClaimTypeError(());
+
+impl fmt::Display for ClaimTypeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the claim does not have the requested type")
+    }
+}
+
+impl std::error::Error for ClaimTypeError {}
+
+/// Returns the JSON text of a claim, registered or not.
+fn raw<'p>(payload: &'p Payload, name: &str) -> Option<&'p str> {
+    match Claim::from_name(name) {
+        Some(claim) => payload.raw(claim),
+        None => find_unregistered(payload.json(), name),
+    }
+}
+
+pub(super) fn find_unregistered<'p>(json: &'p str, name: &str) -> Option<&'p str> {
+    let members: BTreeMap<Cow<'p, str>, &'p RawValue> = serde_json::from_str(json).ok()?;
+    members.get(name).map(|raw| raw.get())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claim_accepts_any_name() {
+        let claims = Claims::for_tests(
+            r#"{"https:\/\/northwind.com\/roles":["clerk"],"a.b c/d\u00e4":{"n":1},"sub":"ann","none":null}"#,
+        );
+        assert_eq!(claims.claim("https://northwind.com/roles"), Ok(Some(vec!["clerk".to_owned()])));
+        assert_eq!(claims.claim::<std::collections::BTreeMap<String, u8>>("a.b c/d\u{e4}").unwrap().unwrap()["n"], 1);
+        assert_eq!(claims.claim("sub"), Ok(Some("ann".to_owned())));
+        assert_eq!(claims.claim::<String>("https://northwind.com/rol"), Ok(None));
+        assert_eq!(claims.claim::<u8>("sub"), Err(ClaimTypeError(())));
+        assert_eq!(claims.claim::<String>("none"), Err(ClaimTypeError(())));
+    }
+
+    #[test]
+    fn finds_an_unregistered_claim_after_unescaping_its_name() {
+        assert_eq!(find_unregistered(r#"{"r\u006fles":["a"]}"#, "roles"), Some(r#"["a"]"#));
+    }
+}
