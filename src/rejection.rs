@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::claims::{ClaimError, ClaimErrorReason, CustomClaimsError};
-use crate::jwks::RefreshError;
+use crate::jwks::{KeysUnavailable, RefreshError};
 use crate::request::HostError;
 use crate::request::credential::CredentialError;
 use crate::requirement::UnmetRequirement;
@@ -183,6 +183,12 @@ pub enum RejectionKind {
 }
 
 impl Rejection {
+    /// Wraps the error of an issuer without usable keys.
+    pub(crate) fn keys_unavailable(error: KeysUnavailable) -> Self {
+        let KeysUnavailable { retry_after, since, cause } = error;
+        Self::KeysUnavailable { retry_after, since, cause }
+    }
+
     /// Returns the kind, which callers, logs and metrics use to distinguish rejections.
     #[must_use]
     pub fn kind(&self) -> RejectionKind {

@@ -21,7 +21,7 @@ const OWNERS: &[(&[&str], &[&str])] = &[
     (&["aws_lc_rs::"], &["keys/", "testing/"]),
     (&["jsonwebtoken::"], &["keys/interop.rs"]),
     (&["moka::"], &["validator/token_cache/"]),
-    (&["httpdate::"], &["jwks/freshness/"]),
+    (&["httpdate::"], &["fetch/"]),
     (&["axum_core::"], &["extract/"]),
     (&["hyper::", "hyper_util::"], &["testing/"]),
 ];

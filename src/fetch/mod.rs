@@ -2,17 +2,21 @@
 //!
 //! Keys and discovery documents are fetched through the trait [`Fetch`]. The crate has an implementation with `reqwest`
 //! (feature `reqwest`, enabled by default); the trait can be implemented with any other HTTP client. With every
-//! implementation, `jwks` applies its own deadline to each attempt and checks the size of the body.
+//! implementation, the caller applies a deadline to each attempt and checks the size of the body.
 
 #[cfg(feature = "reqwest")]
 mod address;
 mod client_error;
 mod endpoint;
+mod exchange;
 #[cfg(feature = "reqwest")]
 mod lookup;
+mod redirect;
 mod reference;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+mod response_time;
+mod timeout;
 
 use std::fmt;
 use std::future::Future;
@@ -25,8 +29,14 @@ use http::{HeaderMap, StatusCode};
 pub use self::client_error::{BuildClientError, BuildClientErrorKind};
 pub(crate) use self::endpoint::PlainHttp;
 pub use self::endpoint::{Endpoint, EndpointError};
+pub(crate) use self::exchange::{Exchange, ExchangeError, ExchangeFailure, FinalResponse};
+pub(crate) use self::redirect::Redirects;
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::{ReqwestFetch, ReqwestFetchBuilder};
+#[cfg(fuzzing)]
+pub(crate) use self::response_time::retry_after;
+pub(crate) use self::response_time::{delta_seconds, seconds};
+pub(crate) use self::timeout::{catch_panic, within};
 
 /// Fetches a document over HTTP.
 ///

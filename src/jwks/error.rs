@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::fetch::FetchError;
+use crate::fetch::{ExchangeError, FetchError};
 use crate::keys::KeyError;
 
 /// Why a fetch of keys failed.
@@ -81,6 +81,16 @@ impl From<FetchError> for RefreshError {
         match error {
             FetchError::Timeout => Self::Timeout,
             error => Self::Network { error },
+        }
+    }
+}
+
+impl From<ExchangeError> for RefreshError {
+    fn from(error: ExchangeError) -> Self {
+        match error {
+            ExchangeError::Fetch(error) => error.into(),
+            ExchangeError::Redirect => Self::Redirect,
+            ExchangeError::Status(status) => Self::Status { status: status.as_u16() },
         }
     }
 }

@@ -9,10 +9,11 @@ use serde_json::value::RawValue;
 
 use crate::clock::Monotonic;
 use crate::fetch::FetchError;
+use crate::fetch::retry_after;
 use crate::jwks::cause::RefreshCause;
 use crate::jwks::discovery::Discovery;
 use crate::jwks::error::RefreshError;
-use crate::jwks::freshness::{self, Freshness, Phase, Times};
+use crate::jwks::freshness::{Freshness, Phase, Times};
 use crate::jwks::jitter::{Jitter, Sample};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::{Action, Activity, Change, Event, Outcome, Refresh};
@@ -50,7 +51,7 @@ pub fn cache_control(lines: &[u8]) {
     let policy = RefreshPolicy::new();
     let now = Monotonic::from_origin(Duration::from_secs(1000));
     let remaining = Freshness::from_headers(&headers).remaining();
-    let _ = freshness::retry_after(&headers);
+    let _ = retry_after(&headers);
     for (jitter, phase) in [(0, Phase::First), (u32::MAX / 2, Phase::Later), (u32::MAX, Phase::First)] {
         let sample = Sample { first: Jitter(jitter), second: Jitter(u32::MAX - jitter) };
         let times = Times::new(remaining, &policy, phase, now, sample);

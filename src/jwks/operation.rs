@@ -9,31 +9,25 @@ use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, IF_NONE_MATCH, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::clock::{Clock, Monotonic};
 use crate::defaults;
-use crate::fetch::{Endpoint, Fetch, FetchError, FetchRequest, FetchResponse};
+use crate::fetch::{
+    Endpoint, Exchange, ExchangeError, ExchangeFailure, FetchRequest, FinalResponse, catch_panic, within,
+};
 use crate::jwks::discovery::Discovery;
 use crate::jwks::error::RefreshError;
-use crate::jwks::freshness::{self, Freshness, StoredResponse};
+use crate::jwks::freshness::{Freshness, StoredResponse};
 use crate::jwks::history::History;
 use crate::jwks::policy::{EmptySet, RefreshPolicy};
-use crate::jwks::redirect::RedirectTrail;
-use crate::jwks::timeout::{catch_panic, within};
 use crate::keys::{KeyOrigin, KeySet, KeyTable, NamedKey, RejectedKeys, SkipReason, SkippedKey, Thumbprint};
 use crate::token::Algorithm;
 
 /// The inputs of one operation. It owns them, so only the driver can cancel it.
 #[derive(Debug)]
 pub(super) struct Operation {
-    pub(super) fetch: Arc<dyn Fetch>,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(super) exchange: Exchange,
     pub(super) policy: Arc<RefreshPolicy>,
     pub(super) algorithms: Arc<[Algorithm]>,
     pub(super) compromised: Arc<CompromisedKeys>,
-    pub(super) deadline: Monotonic,
-    /// The pause before a second attempt.
-    pub(super) pause: Duration,
-    pub(super) retries: u8,
 }
 
 /// A request for a key set.
@@ -116,19 +110,6 @@ pub(super) struct Failure {
     pub(super) retry_after: Option<Duration>,
 }
 
-/// The response at the end of a chain of redirects, and its URL.
-struct FinalResponse {
-    response: FetchResponse,
-    endpoint: Endpoint,
-}
-
-/// A request that is sent again for each retry and redirect.
-struct RequestTemplate {
-    endpoint: Endpoint,
-    headers: HeaderMap,
-    if_none_match: Option<StoredResponse>,
-}
-
 impl Operation {
     /// Fetches keys. A panic in the fetcher or in a parser is reported as an error.
     pub(super) async fn keys(mut self, key_request: KeyRequest) -> Report {
@@ -140,7 +121,7 @@ impl Operation {
 
     /// Reads the discovery document only.
     pub(super) async fn discovery(mut self, discovery: Discovery) -> Result<Endpoint, Failure> {
-        let deadline = self.clock.sleep_until(self.deadline);
+        let deadline = self.exchange.clock.sleep_until(self.exchange.deadline);
         let found = catch_panic(within(self.discover(&discovery), deadline)).await;
         found.unwrap_or(Some(Err(RefreshError::Panic.into()))).unwrap_or(Err(RefreshError::Timeout.into()))
     }
@@ -159,10 +140,18 @@ impl Operation {
         if key_request.cache_mode == CacheMode::NoCache {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
-        let request = RequestTemplate { endpoint, headers, if_none_match: key_request.if_none_match };
-        let FinalResponse { response, endpoint } = self.send_with_retry(&request).await?;
+        let stored_for =
+            |endpoint: &Endpoint| key_request.if_none_match.as_ref().filter(|stored| stored.endpoint == *endpoint);
+        let request = |endpoint: &Endpoint| {
+            let mut headers = headers.clone();
+            if let Some(stored) = stored_for(endpoint) {
+                headers.insert(IF_NONE_MATCH, stored.etag.clone());
+            }
+            FetchRequest { endpoint: endpoint.clone(), headers, max_bytes: self.policy.max_document_bytes }
+        };
+        let FinalResponse { response, endpoint } = self.exchange.send(&endpoint, request).await?;
         let freshness = Freshness::from_headers(&response.headers);
-        let (freshness, keys) = match (response.status, request.stored_for(&endpoint)) {
+        let (freshness, keys) = match (response.status, stored_for(&endpoint)) {
             (StatusCode::NOT_MODIFIED, Some(stored)) => (freshness.freshen(stored), Keys::NotModified),
             (StatusCode::NOT_MODIFIED, None) => return Err(RefreshError::UnexpectedNotModified.into()),
             _ => {
@@ -177,13 +166,16 @@ impl Operation {
     /// Fetches the OpenID Connect document; after a 404, the one of RFC 8414. A server may publish either, whether or not its
     /// issuer has a path.
     async fn discover(&mut self, discovery: &Discovery) -> Result<Endpoint, Failure> {
-        let request =
-            |endpoint: &Endpoint, headers| RequestTemplate { endpoint: endpoint.clone(), headers, if_none_match: None };
         let headers = self.headers(ACCEPT_DISCOVERY);
-        let openid = self.send_with_retry(&request(discovery.openid(), headers.clone())).await;
+        let request = |endpoint: &Endpoint| FetchRequest {
+            endpoint: endpoint.clone(),
+            headers: headers.clone(),
+            max_bytes: self.policy.max_document_bytes,
+        };
+        let openid = self.exchange.send(discovery.openid(), request).await;
         let FinalResponse { response, .. } = match openid {
-            Err(Failure { error: RefreshError::Status { status: 404 }, .. }) => {
-                self.send_with_retry(&request(discovery.oauth(), headers)).await?
+            Err(ExchangeFailure { error: ExchangeError::Status(StatusCode::NOT_FOUND), .. }) => {
+                self.exchange.send(discovery.oauth(), request).await?
             }
             other => other?,
         };
@@ -191,51 +183,6 @@ impl Operation {
             return Err(RefreshError::UnexpectedNotModified.into());
         }
         Ok(discovery.read(&response.body, self.policy.jwks_hosts.as_deref())?)
-    }
-
-    /// Sends a request. Retries it once if the failure is retryable and enough time is left.
-    async fn send_with_retry(&mut self, request: &RequestTemplate) -> Result<FinalResponse, Failure> {
-        loop {
-            let failure = match self.send(request).await {
-                Ok(response) => return Ok(response),
-                Err(failure) => failure,
-            };
-            let now = self.clock.monotonic();
-            let left = self.deadline.saturating_since(now);
-            if self.retries == 0 || !failure.is_retryable() || left < defaults::RETRY_NEEDS {
-                return Err(failure);
-            }
-            self.retries = self.retries.saturating_sub(1);
-            self.clock.sleep_until(now.saturating_add(self.pause)).await;
-        }
-    }
-
-    /// Sends a request and follows redirects within the attempt timeout.
-    async fn send(&self, request: &RequestTemplate) -> Result<FinalResponse, Failure> {
-        let until = self.clock.monotonic().saturating_add(self.policy.attempt_timeout).min(self.deadline);
-        let result = within(self.follow_redirects(request), self.clock.sleep_until(until)).await;
-        let FinalResponse { response, endpoint } =
-            result.unwrap_or(Err(FetchError::Timeout)).map_err(RefreshError::from)?;
-        let error = match response.status {
-            StatusCode::OK if response.body.len() > self.policy.max_document_bytes => FetchError::TooLarge.into(),
-            StatusCode::OK | StatusCode::NOT_MODIFIED => return Ok(FinalResponse { response, endpoint }),
-            status if status.is_redirection() => RefreshError::Redirect,
-            status => RefreshError::Status { status: status.as_u16() },
-        };
-        Err(Failure { error, retry_after: freshness::retry_after(&response.headers) })
-    }
-
-    /// Follows redirects and returns the last response, which may itself be a redirect.
-    async fn follow_redirects(&self, request: &RequestTemplate) -> Result<FinalResponse, FetchError> {
-        let mut trail = RedirectTrail::new(self.policy.redirects);
-        let mut endpoint = request.endpoint.clone();
-        loop {
-            let response = self.fetch.fetch(request.for_endpoint(&endpoint, self.policy.max_document_bytes)).await?;
-            match trail.next(&endpoint, &response) {
-                Some(next) => endpoint = next,
-                None => return Ok(FinalResponse { response, endpoint }),
-            }
-        }
     }
 
     /// Parses a document and imports its keys. A large one is parsed on a blocking thread, so that it does not delay
@@ -262,35 +209,15 @@ impl Operation {
     }
 }
 
-impl RequestTemplate {
-    fn for_endpoint(&self, endpoint: &Endpoint, max_bytes: usize) -> FetchRequest {
-        let mut request = FetchRequest::new(endpoint.clone(), max_bytes);
-        request.headers = self.headers.clone();
-        if let Some(stored) = self.stored_for(endpoint) {
-            request.headers.insert(IF_NONE_MATCH, stored.etag.clone());
-        }
-        request
-    }
-
-    fn stored_for(&self, endpoint: &Endpoint) -> Option<&StoredResponse> {
-        self.if_none_match.as_ref().filter(|stored| stored.endpoint == *endpoint)
-    }
-}
-
-impl Failure {
-    /// Returns whether a new connection may succeed. A server that sends `Retry-After` is not retried before that time.
-    fn is_retryable(&self) -> bool {
-        match self.error {
-            RefreshError::Network { error } => matches!(error, FetchError::Closed | FetchError::Connect),
-            RefreshError::Status { status } => matches!(status, 502..=504) && self.retry_after.is_none(),
-            _ => false,
-        }
-    }
-}
-
 impl From<RefreshError> for Failure {
     fn from(error: RefreshError) -> Self {
         Self { error, retry_after: None }
+    }
+}
+
+impl From<ExchangeFailure> for Failure {
+    fn from(failure: ExchangeFailure) -> Self {
+        Self { error: failure.error.into(), retry_after: failure.retry_after }
     }
 }
 

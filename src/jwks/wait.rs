@@ -12,6 +12,7 @@ use tokio::sync::watch::error::RecvError;
 use tokio::sync::{SemaphorePermit, watch};
 
 use crate::clock::Monotonic;
+use crate::fetch::within;
 use crate::jwks::cause::RefreshCause;
 use crate::jwks::driver::ensure_running;
 use crate::jwks::driver_status::{DriverStatus, Task};
@@ -20,7 +21,6 @@ use crate::jwks::events::UnknownKidAction;
 use crate::jwks::refresh::Activity;
 use crate::jwks::shared::Shared;
 use crate::jwks::snapshot::Snapshot;
-use crate::jwks::timeout::within;
 use crate::keys::KeyTable;
 use crate::telemetry;
 

@@ -6,7 +6,6 @@ mod context;
 mod decision;
 mod explain;
 mod header_cache;
-mod key_ring;
 mod token_cache;
 mod routing;
 mod sharing;
@@ -24,7 +23,6 @@ pub(crate) use self::decision::{AwaitedKeys, Decision, PendingKey};
 pub use self::explain::explanation::{Explanation, Finding, Outcome};
 pub(crate) use self::explain::hints::hint_for_unmet;
 use self::header_cache::HeaderCache;
-use self::key_ring::KeyRing;
 use self::routing::{Route, Routes};
 use self::sharing::SharedSource;
 use self::token_cache::entry::{EntryLifetime, Verification};
@@ -33,7 +31,7 @@ use crate::claims::{self, CheckInput, ClaimError, ClaimErrorReason, Claims, NoCu
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
 use crate::defaults;
-use crate::jwks::KeySource;
+use crate::jwks::{KeyRing, KeySource};
 use crate::keys::{Found, KeyTable, SignedToken};
 use crate::rejection::{CheckError, KeyNotFound, Rejection};
 use crate::request::Host;
@@ -246,7 +244,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
             self.record_cache_miss();
             let keys = match self.issuer_for(key, &validation) {
                 Some(issuer) => {
-                    validation.instrument(issuer.keys.wait_for_key(key.kid.as_deref(), key.algorithm)).await
+                    let keys = issuer.keys.wait_for_key(key.kid.as_deref(), key.algorithm);
+                    validation.instrument(keys).await.map_err(Rejection::keys_unavailable)
                 }
                 None => Err(Rejection::Signature),
             };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::{Moment, Monotonic, Timestamp};
 use crate::defaults;
-use crate::fetch::Endpoint;
+use crate::fetch::{Endpoint, Exchange};
 use crate::jwks::cause::RefreshCause;
 use crate::jwks::driver::Driver;
 use crate::jwks::driver_core::DriverCore;
@@ -235,15 +235,22 @@ impl Completed {
 }
 
 fn operation(shared: &Shared, core: &mut DriverCore, deadline: Monotonic) -> Operation {
-    Operation {
+    let policy = &shared.policy;
+    let exchange = Exchange {
         fetch: Arc::clone(&shared.fetch),
         clock: Arc::clone(&shared.clock),
-        policy: Arc::clone(&shared.policy),
+        redirects: policy.redirects,
+        max_bytes: policy.max_document_bytes,
+        attempt_timeout: policy.attempt_timeout,
+        deadline,
+        retries: policy.retries,
+        pause: core.rng.jitter().between(defaults::RETRY_PAUSE_MIN, defaults::RETRY_PAUSE_MAX),
+    };
+    Operation {
+        exchange,
+        policy: Arc::clone(policy),
         algorithms: Arc::clone(&shared.algorithms),
         compromised: Arc::clone(&core.compromised),
-        deadline,
-        pause: core.rng.jitter().between(defaults::RETRY_PAUSE_MIN, defaults::RETRY_PAUSE_MAX),
-        retries: shared.policy.retries,
     }
 }
 

@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 
 use tokio::runtime::Handle;
 
+use crate::fetch::catch_panic;
 use crate::jwks::driver::{event_of, run};
 use crate::jwks::driver_status::{DriverStatus, Task};
 use crate::jwks::error::RefreshError;
 use crate::jwks::mailbox::send_result;
 use crate::jwks::refresh::Event;
 use crate::jwks::shared::Shared;
-use crate::jwks::timeout::catch_panic;
 
 /// Starts a driver if none runs. Returns an error if none can run.
 pub(in crate::jwks) fn ensure_running(shared: &Arc<Shared>) -> Result<(), NoRuntime> {

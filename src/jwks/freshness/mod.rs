@@ -1,13 +1,13 @@
 //! Response headers and policy to times: when a key set is refreshed, becomes stale and expires (RFC 9111 §4.2).
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::header::{AGE, CACHE_CONTROL, DATE, ETAG, RETRY_AFTER};
+use http::header::{AGE, CACHE_CONTROL, ETAG};
 use http::{HeaderMap, HeaderValue};
 
 use crate::clock::Monotonic;
 use crate::defaults;
-use crate::fetch::Endpoint;
+use crate::fetch::{Endpoint, delta_seconds, seconds};
 use crate::jwks::jitter::{self, Sample};
 use crate::jwks::policy::{RefreshPolicy, Staleness};
 
@@ -179,16 +179,6 @@ pub(super) enum FreshnessState {
     Expired,
 }
 
-/// Parses `Retry-After`: seconds, or a date, which is compared with the `Date` of the same response (RFC 9110 §10.2.3) and
-/// not with the local wall clock.
-///
-/// Returns zero if the value is malformed, if the date is past, or if it is a date and `Date` is missing.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let field = headers.get(RETRY_AFTER)?;
-    let span = || date(field)?.duration_since(date(headers.get(DATE)?)?).ok();
-    Some(delta_seconds(field).or_else(span).unwrap_or_default())
-}
-
 /// Rejects `*`, which a server answers with 304 for any key set (RFC 9110 §13.1.2), and a value that is too long for servers.
 fn is_etag(field: &HeaderValue) -> bool {
     (1..=ETAG_MAX_BYTES).contains(&field.len()) && field != "*"
@@ -229,23 +219,6 @@ fn lifetime(directive: &str) -> Option<Duration> {
     } else {
         None
     }
-}
-
-fn delta_seconds(field: &HeaderValue) -> Option<Duration> {
-    seconds(field.to_str().ok()?.trim())
-}
-
-/// Parses an HTTP date in any of the three formats of RFC 9110 §5.6.7.
-fn date(field: &HeaderValue) -> Option<SystemTime> {
-    httpdate::parse_http_date(field.to_str().ok()?).ok()
-}
-
-/// Parses delta-seconds: digits only; a value that overflows becomes the largest one (RFC 9111 §1.2.2).
-fn seconds(text: &str) -> Option<Duration> {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    Some(Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))))
 }
 
 /// Many times the length of a hash, which most servers use.

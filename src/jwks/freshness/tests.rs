@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::clock::Monotonic;
 use crate::fetch::Endpoint;
-use crate::jwks::freshness::{ETAG_MAX_BYTES, Freshness, FreshnessState, Phase, Times, period, retry_after};
+use crate::jwks::freshness::{ETAG_MAX_BYTES, Freshness, FreshnessState, Phase, Times, period};
 use crate::jwks::jitter::{Jitter, Sample};
 use crate::jwks::policy::RefreshPolicy;
 
@@ -96,45 +96,6 @@ fn a_304_replaces_only_the_headers_that_it_has() {
 
 fn endpoint() -> Endpoint {
     Endpoint::new("https://login.example/jwks").expect("a URL")
-}
-
-#[test]
-fn parses_retry_after_in_seconds() {
-    for (field, expected) in [("120", 120), (" 7 ", 7), ("0", 0), ("-1", 0), ("1.5", 0), ("soon", 0), ("", 0)] {
-        let expected = Some(Duration::from_secs(expected));
-        assert_eq!(retry_after(&headers(&[(RETRY_AFTER, field)])), expected, "{field}");
-    }
-    assert_eq!(retry_after(&HeaderMap::new()), None);
-}
-
-#[test]
-fn compares_a_retry_after_date_with_the_date_header() {
-    let now = "Wed, 21 Oct 2015 07:28:00 GMT";
-    for (at, sent, expected) in [
-        ("Wed, 21 Oct 2015 07:30:00 GMT", now, 120),
-        // The obsolete date formats, in either header.
-        ("Wednesday, 21-Oct-15 07:30:00 GMT", now, 120),
-        ("Wed Oct 21 07:30:00 2015", now, 120),
-        ("Wed, 21 Oct 2015 07:30:00 GMT", "Wed Oct 21 07:28:00 2015", 120),
-        ("Fri, 31 Dec 9999 23:59:59 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", 253_402_300_799),
-        // A past date, the current date, or no `Date` header.
-        ("Wed, 21 Oct 2015 07:27:59 GMT", now, 0),
-        (now, now, 0),
-        (now, "yesterday", 0),
-        (now, "", 0),
-        // Not dates: another zone, an invalid day, an invalid year.
-        ("Wed, 21 Oct 2015 07:30:00 +0000", now, 0),
-        ("Wed, 31 Feb 2015 07:30:00 GMT", now, 0),
-        ("Wed, 21 Oct 99999 07:30:00 GMT", now, 0),
-        ("2015-10-21T07:30:00Z", now, 0),
-        // Seconds need no `Date` header.
-        ("60", now, 60),
-    ] {
-        let fields = headers(&[(RETRY_AFTER, at), (DATE, sent)]);
-        assert_eq!(retry_after(&fields), Some(Duration::from_secs(expected)), "{at} after {sent}");
-    }
-    assert_eq!(retry_after(&headers(&[(RETRY_AFTER, now)])), Some(Duration::ZERO), "no date to compare with");
-    assert_eq!(retry_after(&headers(&[(DATE, now)])), None);
 }
 
 #[test]
@@ -246,7 +207,6 @@ proptest! {
             fields.iter().filter_map(|(name, text)| Some((names[*name].clone(), value(text)?))).collect::<HeaderMap>()
         };
         let (fields, stored) = (read(fields), read(stored));
-        prop_assert_eq!(retry_after(&fields).is_some(), fields.contains_key(RETRY_AFTER));
         let mut freshness = Freshness::from_headers(&fields);
         if let Some(stored) = Freshness::from_headers(&stored).stored(endpoint()) {
             freshness = freshness.freshen(&stored);

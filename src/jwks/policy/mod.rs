@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::defaults;
+use crate::fetch::Redirects;
 use crate::jwks::events::{EventHook, KeyEvent};
 use crate::keys::PrivateKeys;
 
@@ -92,13 +93,6 @@ pub(crate) enum Staleness {
 pub(crate) enum EmptySet {
     Rejected,
     Accepted,
-}
-
-/// Which redirects are followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Redirects {
-    NotFollowed,
-    SameOrigin,
 }
 
 impl Default for RefreshPolicy {

@@ -12,6 +12,7 @@ use crate::jwks::origin::Origin;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::source::{KeySource, View};
+use crate::jwks::wait::UnknownKid;
 use crate::keys::{Found, KeyOrigin, KeySet, KeyTable, PrivateKeys};
 use crate::testing::{FakeClock, FakeFetch, Reply};
 use crate::token::Algorithm;
@@ -215,7 +216,7 @@ impl Fixture {
             return Outcome::Served;
         }
         match source.newer_keys(snapshot.epoch, since, |table| has(table, kid)).await {
-            Ok(crate::jwks::UnknownKid::Newer(newer)) if has(&newer.table, kid) => Outcome::Served,
+            Ok(UnknownKid::Newer(newer)) if has(&newer.table, kid) => Outcome::Served,
             Ok(_) => Outcome::NotFound,
             Err(unavailable) => Outcome::Unavailable(unavailable.retry_after),
         }

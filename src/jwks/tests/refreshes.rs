@@ -9,7 +9,7 @@ use http::StatusCode;
 use http::header::{AGE, CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
 
 use crate::clock::{Clock as _, Timestamp};
-use crate::fetch::{Endpoint, FetchError};
+use crate::fetch::{Endpoint, Exchange, FetchError};
 use crate::jwks::error::RefreshError;
 use crate::jwks::operation::{CacheMode, KeyRequest, Operation, Target};
 use crate::jwks::policy::RefreshPolicy;
@@ -433,16 +433,18 @@ async fn an_operation_ends_at_its_deadline() {
     network.once(URL, Reply::error(FetchError::Closed).after(Duration::from_millis(2500)));
     network.always(URL, Reply::hang());
     let policy = Arc::new(RefreshPolicy::new());
-    let operation = Operation {
+    let exchange = Exchange {
         fetch: Arc::new(network.clone()),
         clock: Arc::new(clock.clone()),
+        redirects: policy.redirects,
+        max_bytes: policy.max_document_bytes,
+        attempt_timeout: policy.attempt_timeout,
         deadline: clock.monotonic().saturating_add(policy.operation_timeout),
-        algorithms: Arc::from([Algorithm::ES256]),
-        compromised: Arc::default(),
-        pause: Duration::from_millis(100),
         retries: policy.retries,
-        policy,
+        pause: Duration::from_millis(100),
     };
+    let algorithms = Arc::from([Algorithm::ES256]);
+    let operation = Operation { exchange, policy, algorithms, compromised: Arc::default() };
     let target = Target::Keys(Endpoint::new(URL).expect("a URL"));
     let key_request = KeyRequest { target, if_none_match: None, cache_mode: CacheMode::Default };
     let report = tokio::spawn(operation.keys(key_request));

@@ -235,7 +235,7 @@ impl<'r> Report<'r> {
         let header = parsed.header();
         let verified = match issuer.keys.wait_for_key(header.kid(), header.algorithm()).await {
             Ok((table, epoch)) => issuer.verify(parsed.clone(), &table, epoch),
-            Err(rejection) => Err(rejection),
+            Err(error) => Err(Rejection::keys_unavailable(error)),
         };
         let kid = header.kid().map(str::to_owned);
         match verified {

@@ -10,14 +10,14 @@ use pin_project_lite::pin_project;
 use crate::clock::Sleep;
 
 /// Runs `future` until `timer` fires; returns `None` if it does. If both are ready, the output of `future` is returned.
-pub(super) fn within<F: Future>(future: F, timer: Sleep) -> Within<F> {
+pub(crate) fn within<F: Future>(future: F, timer: Sleep) -> Within<F> {
     Within { future, timer }
 }
 
 pin_project! {
     /// The future of [`within`]. This is a named type because an `async fn` stores its arguments twice, and each waiting
     /// request owns one such future.
-    pub(super) struct Within<F> {
+    pub(crate) struct Within<F> {
         #[pin]
         future: F,
         timer: Sleep,
@@ -37,7 +37,7 @@ impl<F: Future> Future for Within<F> {
 }
 
 /// Runs `future`; returns `None` if it panics. It is not polled again after a panic, so its broken state is never seen.
-pub(super) async fn catch_panic<F: Future>(future: F) -> Option<F::Output> {
+pub(crate) async fn catch_panic<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(poll) => poll.map(Some),

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::jwks::{KeySource, KeysUnavailable, SecretSource, Snapshot, UnknownKid, View};
+use crate::jwks::error::KeysUnavailable;
+use crate::jwks::secrets::SecretSource;
+use crate::jwks::snapshot::Snapshot;
+use crate::jwks::source::{KeySource, View};
+use crate::jwks::wait::UnknownKid;
 use crate::keys::{Found, KeyTable};
-use crate::rejection::Rejection;
 use crate::token::Algorithm;
 
 /// The keys of one issuer, by where they come from.
-pub(super) enum KeyRing {
+pub(crate) enum KeyRing {
     /// Configured at start: secrets or public keys.
     Static(KeyTable),
     /// Secrets that the application can replace at run time.
@@ -20,7 +23,7 @@ pub(super) enum KeyRing {
 
 impl KeyRing {
     /// Calls `read` with the current keys and their epoch. Returns `None` if no keys are usable.
-    pub(super) fn with_usable_keys<T>(&self, read: impl FnOnce(&KeyTable, u64) -> T) -> Option<T> {
+    pub(crate) fn with_usable_keys<T>(&self, read: impl FnOnce(&KeyTable, u64) -> T) -> Option<T> {
         match self {
             Self::Static(keys) => Some(read(keys, STATIC_EPOCH)),
             Self::SecretSource(secrets) => Some(read(&secrets.table(), STATIC_EPOCH)),
@@ -32,7 +35,7 @@ impl KeyRing {
     }
 
     /// Returns whether a fetch may find an unknown key.
-    pub(super) fn may_fetch(&self) -> bool {
+    pub(crate) fn may_fetch(&self) -> bool {
         match self {
             Self::Static(_) | Self::SecretSource(_) => false,
             Self::Remote(_) => true,
@@ -44,11 +47,11 @@ impl KeyRing {
         clippy::manual_async_fn,
         reason = "an `async fn` takes memory for its arguments twice, in each waiting request"
     )]
-    pub(super) fn wait_for_key<'a>(
+    pub(crate) fn wait_for_key<'a>(
         &'a self,
         kid: Option<&'a str>,
         algorithm: Algorithm,
-    ) -> impl Future<Output = Result<(KeyTable, u64), Rejection>> + Send + 'a {
+    ) -> impl Future<Output = Result<(KeyTable, u64), KeysUnavailable>> + Send + 'a {
         async move {
             let source = match self {
                 Self::Static(keys) => return Ok((keys.clone(), STATIC_EPOCH)),
@@ -59,14 +62,14 @@ impl KeyRing {
                 Some(snapshot) => (snapshot, None),
                 None => {
                     let since = source.now();
-                    (source.ready_snapshot().await.map_err(unavailable)?, Some(since))
+                    (source.ready_snapshot().await?, Some(since))
                 }
             };
             let has_key = |table: &KeyTable| !matches!(table.find(kid, algorithm), Found::Unknown);
             let newest = if has_key(&snapshot.table) {
                 snapshot
             } else {
-                match source.newer_keys(snapshot.epoch, since, has_key).await.map_err(unavailable)? {
+                match source.newer_keys(snapshot.epoch, since, has_key).await? {
                     UnknownKid::Newer(newer) => newer,
                     UnknownKid::Unchanged => snapshot,
                 }
@@ -76,12 +79,12 @@ impl KeyRing {
     }
 
     /// Returns how long ago the issuer confirmed its keys; `None` for keys that are not fetched.
-    pub(super) fn age(&self) -> Option<Duration> {
+    pub(crate) fn age(&self) -> Option<Duration> {
         self.source().and_then(KeySource::age)
     }
 
     /// Returns whether tokens can be verified now.
-    pub(super) fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         match self {
             Self::Static(_) | Self::SecretSource(_) => true,
             Self::Remote(source) => source.status().is_ready(),
@@ -89,7 +92,7 @@ impl KeyRing {
     }
 
     /// Returns the source, if the keys are fetched.
-    pub(super) fn source(&self) -> Option<&KeySource> {
+    pub(crate) fn source(&self) -> Option<&KeySource> {
         match self {
             Self::Static(_) | Self::SecretSource(_) => None,
             Self::Remote(source) => Some(source),
@@ -103,11 +106,6 @@ fn usable(source: &KeySource) -> Option<Arc<Snapshot>> {
         View::Usable(snapshot) => Some(Arc::clone(&snapshot)),
         View::Unavailable => None,
     }
-}
-
-fn unavailable(error: KeysUnavailable) -> Rejection {
-    let KeysUnavailable { retry_after, since, cause } = error;
-    Rejection::KeysUnavailable { retry_after, since, cause }
 }
 
 /// The epoch of keys that are not fetched.

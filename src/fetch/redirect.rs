@@ -5,7 +5,13 @@ use http::header::LOCATION;
 
 use crate::defaults;
 use crate::fetch::{Endpoint, FetchResponse};
-use crate::jwks::policy::Redirects;
+
+/// Which redirects are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Redirects {
+    NotFollowed,
+    SameOrigin,
+}
 
 /// The URLs that one attempt has visited.
 #[derive(Debug)]

@@ -1,0 +1,131 @@
+//! `Exchange`: requests for one document under one deadline, with redirects and at most a few retries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::clock::{Clock, Monotonic};
+use crate::defaults;
+use crate::fetch::redirect::{RedirectTrail, Redirects};
+use crate::fetch::response_time::retry_after;
+use crate::fetch::timeout::within;
+use crate::fetch::{Endpoint, Fetch, FetchError, FetchRequest, FetchResponse};
+
+/// The settings of an exchange, and the retries that are left. All requests of one operation share it.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) fetch: Arc<dyn Fetch>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) redirects: Redirects,
+    /// The largest body, in bytes.
+    pub(crate) max_bytes: usize,
+    /// The limit for one request with its redirects.
+    pub(crate) attempt_timeout: Duration,
+    /// The end of the operation.
+    pub(crate) deadline: Monotonic,
+    /// The number of failed requests that are sent again.
+    pub(crate) retries: u8,
+    /// The pause before a request is sent again.
+    pub(crate) pause: Duration,
+}
+
+/// A response with status 200 or 304, and the URL that sent it.
+pub(crate) struct FinalResponse {
+    pub(crate) response: FetchResponse,
+    pub(crate) endpoint: Endpoint,
+}
+
+/// Why an exchange failed, and the server's `Retry-After`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ExchangeFailure {
+    pub(crate) error: ExchangeError,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// Why an exchange failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExchangeError {
+    /// There is no response.
+    Fetch(FetchError),
+    /// The response is a redirect that is not followed.
+    Redirect,
+    /// The status is neither 200 nor 304.
+    Status(StatusCode),
+}
+
+impl Exchange {
+    /// Sends the request that `request` returns for `endpoint`, and for the target of each redirect. Sends it again after a
+    /// failure that a new connection can fix, as long as retries and enough time are left.
+    pub(crate) async fn send(
+        &mut self,
+        endpoint: &Endpoint,
+        request: impl Fn(&Endpoint) -> FetchRequest,
+    ) -> Result<FinalResponse, ExchangeFailure> {
+        loop {
+            let failure = match self.attempt(endpoint, &request).await {
+                Ok(response) => return Ok(response),
+                Err(failure) => failure,
+            };
+            let now = self.clock.monotonic();
+            let left = self.deadline.saturating_since(now);
+            if self.retries == 0 || !failure.is_retryable() || left < defaults::RETRY_NEEDS {
+                return Err(failure);
+            }
+            self.retries = self.retries.saturating_sub(1);
+            self.clock.sleep_until(now.saturating_add(self.pause)).await;
+        }
+    }
+
+    /// Sends one request and follows redirects within the attempt timeout.
+    async fn attempt(
+        &self,
+        endpoint: &Endpoint,
+        request: &impl Fn(&Endpoint) -> FetchRequest,
+    ) -> Result<FinalResponse, ExchangeFailure> {
+        let until = self.clock.monotonic().saturating_add(self.attempt_timeout).min(self.deadline);
+        let result = within(self.follow_redirects(endpoint, request), self.clock.sleep_until(until)).await;
+        let FinalResponse { response, endpoint } = result.unwrap_or(Err(FetchError::Timeout))?;
+        let error = match response.status {
+            StatusCode::OK if response.body.len() > self.max_bytes => ExchangeError::Fetch(FetchError::TooLarge),
+            StatusCode::OK | StatusCode::NOT_MODIFIED => return Ok(FinalResponse { response, endpoint }),
+            status if status.is_redirection() => ExchangeError::Redirect,
+            status => ExchangeError::Status(status),
+        };
+        Err(ExchangeFailure { error, retry_after: retry_after(&response.headers) })
+    }
+
+    /// Follows redirects and returns the last response, which may itself be a redirect.
+    async fn follow_redirects(
+        &self,
+        endpoint: &Endpoint,
+        request: &impl Fn(&Endpoint) -> FetchRequest,
+    ) -> Result<FinalResponse, FetchError> {
+        let mut trail = RedirectTrail::new(self.redirects);
+        let mut endpoint = endpoint.clone();
+        loop {
+            let response = self.fetch.fetch(request(&endpoint)).await?;
+            match trail.next(&endpoint, &response) {
+                Some(next) => endpoint = next,
+                None => return Ok(FinalResponse { response, endpoint }),
+            }
+        }
+    }
+}
+
+impl ExchangeFailure {
+    /// Returns whether a new connection may succeed. A server that sends `Retry-After` is not retried before that time.
+    fn is_retryable(self) -> bool {
+        match self.error {
+            ExchangeError::Fetch(error) => matches!(error, FetchError::Closed | FetchError::Connect),
+            ExchangeError::Status(status) => matches!(status.as_u16(), 502..=504) && self.retry_after.is_none(),
+            ExchangeError::Redirect => false,
+        }
+    }
+}
+
+impl From<FetchError> for ExchangeFailure {
+    fn from(error: FetchError) -> Self {
+        Self { error: ExchangeError::Fetch(error), retry_after: None }
+    }
+}
