@@ -85,20 +85,63 @@ fn every_snippet_of_rust_is_compiled() {
     }
 }
 
+/// The sections of a page: the names in code spans in the heading, and the text up to the next heading.
+fn sections(page: &str) -> Vec<(BTreeSet<&str>, &str)> {
+    let sections = page.split("\n## ").flat_map(|chapter| chapter.split("\n### ").skip(1));
+    sections.filter_map(|section| section.split_once('\n')).map(|(heading, text)| (code_spans(heading), text)).collect()
+}
+
+fn code_spans(text: &str) -> BTreeSet<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// The names of the variants, as the body of a function `name` lists them.
+fn names<'s>(source: &'s str, signature: &str) -> BTreeSet<&'s str> {
+    let (_, body) = source.split_once(signature).expect("the function that returns the names");
+    literals(body.split_once("\n    }\n").expect("the end of the function").0)
+}
+
 #[test]
-fn the_runbook_has_a_row_for_every_log_message_and_every_kind() {
+fn the_runbook_explains_every_log_message_kind_class_and_action() {
     let page = read("src/guide/runbook.md");
-    let first_cells = page.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split('|').nth(1));
-    let rows: BTreeSet<&str> = first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
-    let telemetry = read("src/telemetry.rs");
-    let messages: Vec<&str> = literals(&telemetry).into_iter().filter(|literal| literal.contains(' ')).collect();
-    let rejection = read("src/rejection.rs");
-    let (_, names) = rejection.split_once("pub const fn name(self)").expect("the names of the kinds");
-    let (names, _) = names.split_once("\n    }\n").expect("the end of the function");
-    let kinds = literals(names);
+    let sections = sections(&page);
+    let [messages, kinds] = [read("src/telemetry.rs"), read("src/rejection.rs")];
+    let messages: BTreeSet<&str> = literals(&messages).into_iter().filter(|literal| literal.contains(' ')).collect();
+    let kinds = names(&kinds, "pub const fn name(self)");
     assert!(messages.len() > 15 && kinds.len() > 15, "{messages:?} {kinds:?}");
-    for name in messages.into_iter().chain(kinds) {
-        assert!(rows.contains(name), "the runbook has no row for {name:?}");
+
+    // A list item explains the names in front of its colon.
+    let items: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("- `")?.split_once("`: "))
+        .flat_map(|(names, _)| names.split("`, `"))
+        .collect();
+    let [errors, fetch_errors] = [read("src/jwks/error.rs"), read("src/fetch/mod.rs")];
+    let actions = read("src/jwks/events/mod.rs");
+    let (_, actions) = actions.split_once("impl UnknownKidAction").expect("the actions");
+    let signature = "pub const fn name(self)";
+    let classes = [names(&errors, signature), names(&fetch_errors, signature), names(actions, signature)];
+    let listed: Vec<&str> = classes.iter().flatten().copied().collect();
+    assert!(listed.len() > 25, "{listed:?}");
+    for name in listed {
+        assert!(items.contains(name), "the runbook does not explain {name:?}");
+    }
+    for message in &messages {
+        let has_section = sections.iter().any(|(heading, _)| heading.contains(message));
+        assert!(has_section || items.contains(message), "the runbook does not explain {message:?}");
+    }
+    for kind in &kinds {
+        assert!(sections.iter().any(|(heading, _)| heading.contains(kind)), "the runbook has no section for {kind:?}");
+    }
+    for (heading, text) in sections {
+        let labels: &[&str] = match heading.first() {
+            Some(name) if kinds.contains(name) => &["Response", "Means", "Look at", "Do"],
+            Some(name) if messages.contains(name) => &["Means", "Look at", "Do"],
+            _ => continue,
+        };
+        for label in labels {
+            assert!(text.contains(&format!("- {label}: ")), "{heading:?} has no line {label:?}");
+        }
     }
 }
 
