@@ -3,7 +3,7 @@
 //!
 //! The first policy is this crate: a real `Validator` for each replica, on a fake clock. The two others are common designs,
 //! reduced to their fetch schedule, with the same clients and the same issuer. The random seeds are fixed, so that every run
-//! writes the same table and plot into the guide.
+//! writes the same tables and plot into the guide.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -38,10 +38,10 @@ fn main() {
         println!("{}: {} requests in {:.1} s", policy.name(), day.requests(), start.elapsed().as_secs_f64());
         (policy, day)
     });
-    let table = table::render(&days);
-    println!("\n{table}");
+    let tables = table::render(&days);
+    println!("\n{tables}");
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/guide/fleet");
-    for (name, text) in [("table.md", table), ("plot.svg", plot::render(&days))] {
+    for (name, text) in [("table.md", tables), ("plot.svg", plot::render(&days))] {
         fs::write(guide.join(name), text).expect("the guide is writable");
         println!("wrote src/guide/fleet/{name}");
     }

@@ -124,23 +124,23 @@ fn pen(policy: Policy) -> (&'static str, &'static str) {
 fn windows() -> [Window; 4] {
     let around = |from: usize, to: usize| from - 5 * MINUTE..to + 10 * MINUTE;
     [
-        Window { title: "start", span: 0..15 * MINUTE, shade: None, marker: None, width: 140.0 },
+        Window { title: "start of all replicas", span: 0..15 * MINUTE, shade: None, marker: None, width: 140.0 },
         Window {
-            title: "a new key at 06:00",
+            title: "rotation at 06:00",
             span: around(QUIET_ROTATION, QUIET_ROTATION),
             shade: None,
             marker: Some(QUIET_ROTATION),
             width: 140.0,
         },
         Window {
-            title: "the issuer hangs, 40 min",
+            title: "outage, 10:00 to 10:40",
             span: around(OUTAGE.start, OUTAGE.end),
             shade: Some(OUTAGE),
             marker: None,
             width: 210.0,
         },
         Window {
-            title: "flood of random key ids, a new key",
+            title: "flood, with a rotation at 16:05",
             span: around(FLOOD.start, FLOOD.end),
             shade: Some(FLOOD),
             marker: Some(FLOODED_ROTATION),

@@ -31,8 +31,8 @@ impl Policy {
     pub fn name(self) -> &'static str {
         match self {
             Self::ThisCrate => "this crate",
-            Self::FixedPeriod => "fixed period of 5 min",
-            Self::CoolDown => "10 min, 30 s cool-down",
+            Self::FixedPeriod => "fixed interval of 5 min",
+            Self::CoolDown => "10 min, cool-down of 30 s",
         }
     }
 }

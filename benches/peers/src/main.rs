@@ -58,7 +58,10 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn print_table(results: &[Result], failed: &[(&str, String)], environment: &str) {
-    println!("| | in process, µs CPU | × no authentication | loopback HTTP: server CPU × | requests per second × |");
+    println!(
+        "| | in process: CPU, µs | in process: CPU, ratio | loopback: server CPU, ratio | \
+         loopback: requests per second, ratio |"
+    );
     println!("|---|---:|---:|---:|---:|");
     for Result { name, in_process, micros, server_cpu, requests } in results {
         println!("| {name} | {micros:.1} | {in_process} | {server_cpu} | {requests} |");
