@@ -73,7 +73,7 @@ impl Contestant {
             .with_refresh_policy(busy())
             .with_token_cache_bytes(token_cache_bytes);
         let validator = runtime.block_on(builder.build_ready(Duration::from_secs(5))).expect("keys");
-        server.outage(outage.unwrap_or(Outage::None));
+        server.set_outage(outage.unwrap_or(Outage::None));
         texts.iter().for_each(|text| drop(now(validator.validate(text)).expect("valid")));
         Self { name, server, validator, texts, unknown_kids }
     }
@@ -92,8 +92,8 @@ impl Contestant {
 fn busy() -> RefreshPolicy {
     let millis = Duration::from_millis;
     RefreshPolicy::new()
-        .without_refresh_floor()
-        .with_refresh_every(millis(300))
+        .without_interval_limits()
+        .with_refresh_interval(millis(300))
         .with_attempt_timeout(millis(50))
         .with_operation_timeout(millis(50))
         .with_unknown_kid_wait(millis(50))

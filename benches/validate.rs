@@ -20,7 +20,7 @@ use support::{Custom, api, compare, heading, now, row, server, token};
 use tower_bearer::{Algorithm, Validator};
 
 fn main() {
-    Algorithm::ALL.into_iter().for_each(measure);
+    Algorithm::ALL.iter().copied().for_each(measure);
     compare_with_digest();
 }
 

@@ -42,10 +42,9 @@ async fn run() -> anyhow::Result<()> {
         let parsed: anyhow::Result<Vec<Algorithm>> = algorithms.iter().map(|name| algorithm(name)).collect();
         trusted = trusted.with_algorithms(parsed?);
     }
-    let fetch = ReqwestFetch::with_root_certificates(
-        std::fs::read(authority).with_context(|| format!("cannot read {authority}"))?,
-    )
-    .with_context(|| format!("cannot use {authority}"))?;
+    let certificates = std::fs::read(authority).with_context(|| format!("cannot read {authority}"))?;
+    let fetch = ReqwestFetch::builder().with_root_certificates(certificates).build();
+    let fetch = fetch.with_context(|| format!("cannot use {authority}"))?;
     let validator = Validator::builder(Api::new(audience, trusted)).with_fetch(fetch).build()?;
 
     let app = Router::new().route("/me", get(me)).layer(BearerLayer::new(validator).with_json_body());

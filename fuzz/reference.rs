@@ -26,7 +26,7 @@ thread_local! {
 fn validator() -> Validator {
     let issuer = Issuer::shared_secret(ISSUER, Secret::new(SECRET)).with_algorithms([Algorithm::HS256]);
     let api = Api::new(AUDIENCE, issuer).with_leeway(Duration::ZERO).with_max_token_bytes(1024 * 1024);
-    let clock = FakeClock::at(Timestamp::from_secs(NOW));
+    let clock = FakeClock::from_wall(Timestamp::from_secs(NOW));
     Validator::builder(api).with_clock(clock).build().expect("a valid configuration")
 }
 

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -23,19 +24,33 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     fn sleep_until(&self, deadline: Monotonic) -> Sleep;
 }
 
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
+
+    fn monotonic(&self) -> Monotonic {
+        (**self).monotonic()
+    }
+
+    fn sleep_until(&self, deadline: Monotonic) -> Sleep {
+        (**self).sleep_until(deadline)
+    }
+}
+
 /// The future of [`Clock::sleep_until`].
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The operating system's clocks, with the timers of tokio.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => Timestamp::EPOCH.saturating_add(since),
+            Ok(since) => Timestamp::UNIX_EPOCH.saturating_add(since),
             // A clock before 1970 is wrong. With the epoch as the time, every `nbf` and `iat` is in the future.
-            Err(_) => Timestamp::EPOCH,
+            Err(_) => Timestamp::UNIX_EPOCH,
         }
     }
 
@@ -55,10 +70,10 @@ pub struct Timestamp(i128);
 
 impl Timestamp {
     /// 1970-01-01T00:00:00Z.
-    pub const EPOCH: Self = Self(0);
+    pub const UNIX_EPOCH: Self = Self(0);
 
     /// The last second of the year 9999. A later date in a token is rejected.
-    pub const MAX: Self = Self::from_secs(253_402_300_799);
+    pub const MAX_NUMERIC_DATE: Self = Self::from_secs(253_402_300_799);
 
     /// Returns the point `seconds` after the epoch, or before it if `seconds` is negative.
     #[must_use]

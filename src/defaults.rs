@@ -125,12 +125,12 @@ pub(crate) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Time between two scheduled fetches of a key set. A key that the issuer has removed is accepted for up to this time. With
 /// an `ETag`, a fetch costs about 300 bytes.
-pub(crate) const REFRESH_EVERY: Duration = Duration::from_secs(300);
+pub(crate) const REFRESH_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Shortest refresh period that a `Cache-Control` header or a policy can set. It bounds the load on the issuer. A refresh
 /// starts before the end of the period and with jitter, so this is one fetch every 40 to 51 seconds. The first refresh comes
 /// at a random time from this period on, so that replicas that start together do not refresh together.
-pub(crate) const REFRESH_FLOOR: Duration = Duration::from_secs(60);
+pub(crate) const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Shortest time between two scheduled fetches, in percent of the shortest period, whatever the jitter: there are never
 /// three scheduled fetches within a minute.
@@ -210,7 +210,7 @@ pub(crate) const PARSE_INLINE_BYTES: usize = 64 * 1024;
 pub(crate) const MAX_WAITERS: usize = 10_000;
 
 /// Time between two fetches of a discovery document. A new `jwks_uri` is rare and announced.
-pub(crate) const DISCOVERY_EVERY: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const DISCOVERY_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// Backoff after the first failed fetch of a known discovery document. No request waits for it, since the last `jwks_uri`
 /// stays in use.

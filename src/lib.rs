@@ -127,4 +127,4 @@ pub use crate::requirement::Requirement;
 #[doc(inline)]
 pub use crate::token::Algorithm;
 #[doc(inline)]
-pub use crate::validator::{BuildError, Explanation, Finding, Outcome, Validator, ValidatorBuilder};
+pub use crate::validator::{BuildError, CheckOutcome, Explanation, Finding, Validator, ValidatorBuilder};

@@ -133,7 +133,7 @@ impl ProtectedResourceMetadata {
 
     /// Returns the document as `application/json` (RFC 9728 §3.2).
     #[must_use]
-    pub fn json(&self) -> Bytes {
+    pub fn to_json(&self) -> Bytes {
         Bytes::from(Value::Object(self.members.clone()).to_string())
     }
 
@@ -238,7 +238,7 @@ mod tests {
     fn document_contains_exactly_the_configured_members() {
         let given = metadata("https://api.example/mcp").expect("a resource");
         assert_eq!(
-            serde_json::from_slice::<Value>(&given.json()).expect("JSON"),
+            serde_json::from_slice::<Value>(&given.to_json()).expect("JSON"),
             json!({
                 "resource": "https://api.example/mcp",
                 "authorization_servers": [ISSUER],
@@ -250,7 +250,7 @@ mod tests {
         let more = given.with_scopes(["read"]).expect("a scope").with_name("Orders \"live\"");
         let more = more.with_documentation("https://docs.example/").expect("a page");
         let more = more.with_policy("https://policy.example/").and_then(|more| more.with_terms_of_service(ISSUER));
-        let document: Value = serde_json::from_slice(&more.expect("pages").json()).expect("JSON");
+        let document: Value = serde_json::from_slice(&more.expect("pages").to_json()).expect("JSON");
         assert_eq!(document["scopes_supported"], json!(["read"]));
         assert_eq!(document["resource_name"], "Orders \"live\"");
         assert_eq!(document["resource_documentation"], "https://docs.example/");

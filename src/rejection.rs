@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::claims::{ClaimError, ClaimErrorReason, CustomClaimsError};
 use crate::jwks::{KeysUnavailable, RefreshError};
+use crate::request::CredentialError;
 use crate::request::HostError;
-use crate::request::credential::CredentialError;
 use crate::requirement::UnmetRequirement;
 use crate::token::{Algorithm, TokenError};
 
@@ -35,7 +35,7 @@ pub enum Rejection {
     /// A claim fails its check before the signature is verified.
     UnverifiedClaims(ClaimError),
     /// The issuer has no key for this token.
-    Key(KeyNotFound),
+    Key(KeyNotFoundError),
     /// The signature is invalid.
     Signature,
     /// The signature is valid, but a claim fails its check.
@@ -51,7 +51,7 @@ pub enum Rejection {
         /// The time until the next attempt to fetch the keys, at least one second; one second if an attempt is in flight.
         retry_after: Duration,
         /// How long the issuer has had no usable key: since the last keys expired, or since the first fetch started.
-        since: Duration,
+        unavailable_for: Duration,
         /// Why the last attempt failed, or why none can be made; `None` if no attempt has ended yet.
         cause: Option<RefreshError>,
     },
@@ -68,7 +68,7 @@ pub enum IssuerError {
     /// `iss` is not a configured issuer.
     Unknown {
         /// How `iss` differs from a similar configured issuer, if there is one.
-        near: Option<NearMiss>,
+        near: Option<IssuerDifference>,
     },
     /// `iss` is trusted, but not for the host of the request.
     NotForHost,
@@ -79,7 +79,7 @@ pub enum IssuerError {
 /// The one difference between an `iss` and a similar configured issuer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum NearMiss {
+pub enum IssuerDifference {
     /// The token's `iss` lacks the trailing slash.
     MissingSlash,
     /// The token's `iss` has an extra trailing slash.
@@ -93,7 +93,7 @@ pub enum NearMiss {
 /// The reason why the issuer has no key for a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum KeyNotFound {
+pub enum KeyNotFoundError {
     /// The key set has no key with this `kid`.
     Unknown {
         /// The time since the issuer confirmed the key set; `None` for static keys and secrets.
@@ -185,8 +185,8 @@ pub enum RejectionKind {
 impl Rejection {
     /// Wraps the error of an issuer without usable keys.
     pub(crate) fn keys_unavailable(error: KeysUnavailable) -> Self {
-        let KeysUnavailable { retry_after, since, cause } = error;
-        Self::KeysUnavailable { retry_after, since, cause }
+        let KeysUnavailable { retry_after, unavailable_for, cause } = error;
+        Self::KeysUnavailable { retry_after, unavailable_for, cause }
     }
 
     /// Returns the kind, which callers, logs and metrics use to distinguish rejections.
@@ -304,6 +304,12 @@ impl RejectionKind {
     }
 }
 
+impl fmt::Display for RejectionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -344,13 +350,13 @@ impl fmt::Display for IssuerError {
             Self::Missing => "iss is missing",
             Self::Malformed => "iss is not a string",
             Self::Unknown { near: None } => "iss is not a trusted issuer",
-            Self::Unknown { near: Some(NearMiss::MissingSlash | NearMiss::ExtraSlash) } => {
+            Self::Unknown { near: Some(IssuerDifference::MissingSlash | IssuerDifference::ExtraSlash) } => {
                 "iss is not a trusted issuer; a configured issuer differs only in the trailing slash"
             }
-            Self::Unknown { near: Some(NearMiss::Case) } => {
+            Self::Unknown { near: Some(IssuerDifference::Case) } => {
                 "iss is not a trusted issuer; a configured issuer differs only in upper and lower case"
             }
-            Self::Unknown { near: Some(NearMiss::Scheme) } => {
+            Self::Unknown { near: Some(IssuerDifference::Scheme) } => {
                 "iss is not a trusted issuer; a configured issuer differs only in http and https"
             }
             Self::NotForHost => "iss is trusted, but not for the host of this request",
@@ -359,7 +365,7 @@ impl fmt::Display for IssuerError {
     }
 }
 
-impl fmt::Display for KeyNotFound {
+impl fmt::Display for KeyNotFoundError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unknown { .. } => "the issuer has no key with this kid",
@@ -376,5 +382,5 @@ impl fmt::Display for CheckError {
 }
 
 impl std::error::Error for IssuerError {}
-impl std::error::Error for KeyNotFound {}
+impl std::error::Error for KeyNotFoundError {}
 impl std::error::Error for CheckError {}

@@ -20,7 +20,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;
 
-use tower_bearer::{Explanation, Finding, Outcome, RejectionKind, Requirement};
+use tower_bearer::{CheckOutcome, Explanation, Finding, RejectionKind, Requirement};
 
 use self::settings::Settings;
 
@@ -83,7 +83,7 @@ pub(crate) async fn run(arguments: Vec<OsString>) -> Result<Explanation, Box<dyn
         token.to_string_lossy().into_owned()
     };
     let explanation = match host {
-        Some(host) => validator.explain_for(&token, &host).await,
+        Some(host) => validator.explain_for_host(&token, &host).await,
         None => validator.explain(&token).await,
     };
     Ok(match requirement {
@@ -106,11 +106,11 @@ pub(crate) fn report(explanation: &Explanation, paint: Paint) -> String {
 
 fn write_finding(lines: &mut String, finding: &Finding, paint: Paint) -> std::fmt::Result {
     let (mark, name) = match finding.outcome() {
-        Outcome::Passed => (paint.green("✓"), finding.check().to_owned()),
-        Outcome::Failed => (paint.red("✗"), paint.red(finding.check())),
+        CheckOutcome::Passed => (paint.green("✓"), finding.check().to_owned()),
+        CheckOutcome::Failed => (paint.red("✗"), paint.red(finding.check())),
         _ => (paint.grey("–"), paint.grey(finding.check())),
     };
-    let failed = finding.outcome() == Outcome::Failed;
+    let failed = finding.outcome() == CheckOutcome::Failed;
     match finding.rejection() {
         Some(rejection) => writeln!(lines, "  {mark} {name}: {rejection}")?,
         None => writeln!(lines, "  {mark} {name}")?,

@@ -4,7 +4,7 @@
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderValue, Uri};
 use libfuzzer_sys::fuzz_target;
-use tower_bearer::request::credential::{self, BearerToken};
+use tower_bearer::request::BearerToken;
 use tower_bearer::request::Host;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
             headers.append(HOST, value);
         }
     }
-    if let Ok(Some(token)) = credential::extract(&headers) {
+    if let Ok(Some(token)) = BearerToken::from_headers(&headers) {
         assert_eq!(headers.get_all(AUTHORIZATION).iter().count(), 1);
         assert!(BearerToken::parse(token.as_str()).is_ok());
         assert!(token.as_str().bytes().all(|byte| byte.is_ascii_graphic() && byte != b','));

@@ -33,7 +33,7 @@ impl CustomClaimsError {
     /// and if the claim cannot be determined, because serde reads all claims of a flattened or tagged type before it compares
     /// any.
     #[must_use]
-    pub fn member(&self) -> Option<&str> {
+    pub fn claim(&self) -> Option<&str> {
         self.member.as_deref()
     }
 

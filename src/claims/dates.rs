@@ -24,7 +24,7 @@ pub(super) fn is_number(raw: &str) -> bool {
 fn numeric_date(raw: &str) -> Option<Timestamp> {
     // Fast path: nearly every issuer writes whole seconds.
     if let Some(date) = plain_digits(raw).map(Timestamp::from_secs) {
-        return (date <= Timestamp::MAX).then_some(date);
+        return (date <= Timestamp::MAX_NUMERIC_DATE).then_some(date);
     }
     let (negative, unsigned) = match raw.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -43,7 +43,7 @@ fn numeric_date(raw: &str) -> Option<Timestamp> {
     let shift = exponent.checked_sub(fraction_digits)?.checked_add(9)?;
     let nanos = scale(whole.bytes().chain(fraction.bytes()), shift, negative)?;
     let date = Timestamp::from_nanos(nanos);
-    (date <= Timestamp::MAX).then_some(date)
+    (date <= Timestamp::MAX_NUMERIC_DATE).then_some(date)
 }
 
 /// Parses whole seconds; `None` if the text is not 1 to 12 digits.

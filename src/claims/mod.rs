@@ -94,7 +94,7 @@ impl<C> Claims<C> {
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         // A claims set without `exp` is rejected.
-        self.date(Claim::Exp).unwrap_or(Timestamp::EPOCH)
+        self.date(Claim::Exp).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     /// Returns the time before which the token is not valid (RFC 7519 §4.1.5).

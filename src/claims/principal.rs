@@ -86,7 +86,7 @@ impl Principal {
 }
 
 /// One actor of a delegation chain (RFC 8693 §4.1).
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Actor {
     subject: Option<Box<str>>,
     issuer: Option<Box<str>>,

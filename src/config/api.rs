@@ -96,7 +96,7 @@ impl Api {
 
     /// Requires an `iat` that is at most `age` ago, independent of `exp`. Default: no limit.
     #[must_use]
-    pub fn with_max_age(mut self, age: Duration) -> Self {
+    pub fn with_max_token_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
     }

@@ -40,7 +40,7 @@ pub(super) fn check_issuer(setting: &str, issuer: &str, plain: PlainHttp, errors
         return errors.push(setting, SettingErrorKind::DiscoveryUrl { issuer: Box::from(issuer) });
     }
     if endpoint(setting, issuer, plain, errors).is_some() && is_auth0_domain(issuer) && !issuer.ends_with('/') {
-        errors.push(setting, SettingErrorKind::TrailingSlash);
+        errors.push(setting, SettingErrorKind::MissingTrailingSlash);
     }
 }
 

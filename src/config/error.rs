@@ -70,6 +70,8 @@ impl fmt::Display for SettingError {
     }
 }
 
+impl std::error::Error for SettingError {}
+
 /// The kind of an error in a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -81,7 +83,7 @@ pub enum SettingErrorKind {
     /// An Auth0 domain is given with scheme, port, path or slash.
     NotADomain,
     /// An issuer of Auth0 lacks its trailing slash.
-    TrailingSlash,
+    MissingTrailingSlash,
     /// A URL cannot be fetched.
     Url(EndpointError),
     /// An issuer has a query or a fragment (RFC 8414 §2).
@@ -144,7 +146,7 @@ impl fmt::Display for SettingErrorKind {
             Self::NotADomain => {
                 f.write_str("is not a bare domain; write `tenant.eu.auth0.com`, without scheme, port, path or slash")
             }
-            Self::TrailingSlash => {
+            Self::MissingTrailingSlash => {
                 f.write_str("lacks the trailing slash; Auth0's `iss` is `https://<domain>/` and is compared exactly")
             }
             Self::Url(error) => write!(f, "{error}{}", alternative(*error)),

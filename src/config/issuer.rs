@@ -101,7 +101,7 @@ impl Issuer {
     ///
     /// As for [`Issuer::shared_secret`].
     #[must_use]
-    pub fn shared_secrets(issuer: impl Into<String>, secrets: &SecretSource) -> Self {
+    pub fn secret_source(issuer: impl Into<String>, secrets: &SecretSource) -> Self {
         Self::new(Domain::Exact(issuer.into()), Keys::SecretSource(secrets.clone()))
     }
 
@@ -114,7 +114,7 @@ impl Issuer {
 
     /// Adds another `iss` value of the same server, exactly as in its tokens.
     #[must_use]
-    pub fn with_domain(mut self, issuer: impl Into<String>) -> Self {
+    pub fn with_alias(mut self, issuer: impl Into<String>) -> Self {
         self.others.push(Domain::Exact(issuer.into()));
         self
     }

@@ -18,12 +18,12 @@ use crate::request::RequestHead;
 /// use tower_bearer::{Api, Issuer};
 ///
 /// let api = || Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"));
-/// let fixed = api().with_organizations(Organizations::ids(["org_4Tk", "org_9xA"]));
+/// let fixed = api().with_organizations(Organizations::from_ids(["org_4Tk", "org_9xA"]));
 ///
 /// // acme.api.northwind.com accepts only tokens of the organization with the name acme.
 /// let by_subdomain = api().with_organizations(Organizations::from_request(|request| {
 ///     let (name, _) = request.host()?.as_str().split_once('.')?;
-///     Some(Organization::name(name))
+///     Some(Organization::from_name(name))
 /// }));
 /// # let _ = (fixed, by_subdomain);
 /// ```
@@ -43,7 +43,7 @@ pub(crate) type OrganizationOfRequest = Arc<dyn Fn(&RequestHead<'_>) -> Option<O
 impl Organizations {
     /// Accepts the organizations with these `org_id`s, compared exactly.
     #[must_use]
-    pub fn ids<I: Into<String>>(ids: impl IntoIterator<Item = I>) -> Self {
+    pub fn from_ids<I: Into<String>>(ids: impl IntoIterator<Item = I>) -> Self {
         Self(Accepted::Ids(ids.into_iter().map(Into::into).collect()))
     }
 
@@ -53,7 +53,7 @@ impl Organizations {
     ///
     /// Names can change and be reused, and are unique only within one tenant. Prefer ids.
     #[must_use]
-    pub fn names<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
+    pub fn from_names<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
         Self(Accepted::Names(names.into_iter().map(Into::into).collect()))
     }
 
@@ -100,8 +100,8 @@ pub(super) fn non_empty_list(setting: &str, texts: &[String], errors: &mut Setti
 impl fmt::Debug for Organizations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Accepted::Ids(ids) => f.debug_tuple("Organizations::ids").field(ids).finish(),
-            Accepted::Names(names) => f.debug_tuple("Organizations::names").field(names).finish(),
+            Accepted::Ids(ids) => f.debug_tuple("Organizations::from_ids").field(ids).finish(),
+            Accepted::Names(names) => f.debug_tuple("Organizations::from_names").field(names).finish(),
             Accepted::FromRequest(_) => f.write_str("Organizations::from_request"),
         }
     }

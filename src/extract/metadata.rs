@@ -18,6 +18,6 @@ use crate::middleware::document;
 /// ```
 impl IntoResponse for ProtectedResourceMetadata {
     fn into_response(self) -> Response {
-        document(self.json())
+        document(self.to_json())
     }
 }

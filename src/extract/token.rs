@@ -7,7 +7,7 @@ use crate::claims::Claims;
 use crate::extract::claims::ClaimsRejection;
 use crate::extract::context::HandlerContext;
 use crate::middleware::OuterLayers;
-use crate::request::credential::BearerToken;
+use crate::request::BearerToken;
 use crate::telemetry;
 
 /// Extracts the token that a [`BearerLayer`](crate::BearerLayer) has verified, for calls to other APIs.

@@ -26,7 +26,7 @@ impl fmt::Display for BuildClientError {
             BuildClientErrorKind::Certificate => "a certificate of the certificate authority cannot be used",
             BuildClientErrorKind::TrustStore => {
                 "the system's trust store has no CA certificate; install the package `ca-certificates`, name a PEM file in \
-                 SSL_CERT_FILE, or give certificates with `ReqwestFetch::with_root_certificates`"
+                 SSL_CERT_FILE, or give certificates with `ReqwestFetchBuilder::with_root_certificates`"
             }
         })
     }

@@ -97,7 +97,7 @@ pub(crate) fn default_backend(_: Transport) -> Option<Result<Arc<dyn Fetch>, Bui
 pub type FetchFuture = Pin<Box<dyn Future<Output = Result<FetchResponse, FetchError>> + Send>>;
 
 /// A `GET` request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FetchRequest {
     /// The URL.
@@ -117,7 +117,7 @@ impl FetchRequest {
 }
 
 /// The response to a [`FetchRequest`]. `Debug` shows neither headers nor body, since they can contain confidential data.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FetchResponse {
     /// The status. It need not be a success.
@@ -156,7 +156,7 @@ pub enum FetchError {
     /// The TLS handshake failed: wrong host name, expired certificate, or unknown certificate authority.
     Tls,
     /// The host has no address that is allowed, see `ReqwestFetchBuilder::with_public_addresses_only`.
-    AddressRefused,
+    AddressNotAllowed,
     /// The body is longer than `max_bytes`.
     TooLarge,
     /// The timeout of the HTTP client expired.
@@ -173,7 +173,7 @@ impl FetchError {
             Self::Connect => "connect",
             Self::Closed => "closed",
             Self::Tls => "tls",
-            Self::AddressRefused => "address_refused",
+            Self::AddressNotAllowed => "address_not_allowed",
             Self::TooLarge => "too_large",
             Self::Timeout => "timeout",
             Self::Other => "other",
@@ -187,7 +187,7 @@ impl fmt::Display for FetchError {
             Self::Connect => "no connection could be opened",
             Self::Closed => "the connection closed before a response started",
             Self::Tls => "the TLS handshake failed",
-            Self::AddressRefused => "the host has no public address",
+            Self::AddressNotAllowed => "the host has no public address",
             Self::TooLarge => "the body is larger than allowed",
             Self::Timeout => "the exchange timed out",
             Self::Other => "the exchange failed",

@@ -53,32 +53,7 @@ impl ReqwestFetch {
         ReqwestFetchBuilder { roots: Ok(Vec::new()), address_filter: None }
     }
 
-    /// Builds the client of [`new`](Self::new), which also trusts a private certificate authority; see
-    /// [`ReqwestFetchBuilder::with_root_certificates`].
-    ///
-    /// ```no_run
-    /// use tower_bearer::fetch::ReqwestFetch;
-    /// use tower_bearer::{Api, Issuer, Validator};
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let fetch = ReqwestFetch::with_root_certificates(std::fs::read("/etc/ssl/company-ca.pem")?)?;
-    /// let api = Api::new("https://api.northwind.com", Issuer::oidc("https://id.northwind.internal"));
-    /// let validator = Validator::builder(api).with_fetch(fetch).build()?;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`BuildClientError`] if `pem` contains no certificate, or one that cannot be used.
-    ///
-    /// # Security
-    ///
-    /// Anyone with the private key of such an authority can impersonate every issuer of the validator that uses this client.
-    pub fn with_root_certificates(pem: impl AsRef<[u8]>) -> Result<Self, BuildClientError> {
-        Self::builder().with_root_certificates(pem).build()
-    }
-
-    /// Uses an own client, for example with a proxy or a client certificate.
+    /// Uses a client that the application has built, for example with a proxy or a client certificate.
     ///
     /// If the client decodes content codings, the limit for the size of a document applies to the decoded size.
     ///
@@ -87,7 +62,7 @@ impl ReqwestFetch {
     /// Disable redirects in the client. If it follows one, the response is rejected, but the request has already been sent to
     /// the other server.
     #[must_use]
-    pub fn with_client(client: reqwest::Client) -> Self {
+    pub fn from_client(client: reqwest::Client) -> Self {
         Self { client, address_filter: None }
     }
 }
@@ -129,7 +104,7 @@ impl ReqwestFetchBuilder {
     /// internal services (SSRF): its own ports, other machines in the network, the metadata service of a cloud. With it,
     /// only the public addresses of a name are used. The check is made at each connection, so a later change of the DNS
     /// records (DNS rebinding) does not circumvent it. An IP address in the URL is checked in the same way. If no address is
-    /// left, the fetch fails with [`FetchError::AddressRefused`].
+    /// left, the fetch fails with [`FetchError::AddressNotAllowed`].
     ///
     /// These addresses are not public: loopback, private (RFC 1918, RFC 4193), link-local, shared (RFC 6598), multicast,
     /// reserved, benchmarking and documentation addresses, protocol assignments (RFC 6890), the addresses of a few cloud
@@ -138,7 +113,7 @@ impl ReqwestFetchBuilder {
     /// # Security
     ///
     /// The check does not cover public addresses that a firewall forwards to internal services. It applies to this client
-    /// only, not to [an own client](ReqwestFetch::with_client) or another implementation of [`Fetch`]. It does not apply to
+    /// only, not to [an own client](ReqwestFetch::from_client) or another implementation of [`Fetch`]. It does not apply to
     /// a proxy, which resolves names itself.
     pub fn with_public_addresses_only(mut self) -> Self {
         self.address_filter = Some(is_public);
@@ -196,7 +171,7 @@ impl Fetch for ReqwestFetch {
             if let (Some(address_filter), Some(address)) = (address_filter, ip_literal(&requested))
                 && !address_filter(address)
             {
-                return Err(FetchError::AddressRefused);
+                return Err(FetchError::AddressNotAllowed);
             }
             let response = client.execute(get).await.map_err(|error| classify(&error))?;
             let (status, headers) = (response.status(), response.headers().clone());
@@ -240,7 +215,7 @@ struct NoAllowedAddressError;
 
 impl fmt::Display for NoAllowedAddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        FetchError::AddressRefused.fmt(f)
+        FetchError::AddressNotAllowed.fmt(f)
     }
 }
 
@@ -288,7 +263,7 @@ fn classify(error: &reqwest::Error) -> FetchError {
         FetchError::Timeout
     } else if error.is_connect() {
         if has_cause::<NoAllowedAddressError>(error, |_| true) {
-            FetchError::AddressRefused
+            FetchError::AddressNotAllowed
         } else if has_cause(error, is_handshake) {
             FetchError::Tls
         } else {
@@ -342,8 +317,8 @@ mod tests {
     fn accepts_root_certificates_in_pem_and_returns_the_reason_otherwise() {
         use BuildClientErrorKind::{Certificate, NoCertificate};
 
-        assert!(ReqwestFetch::with_root_certificates(ROOT).is_ok());
-        assert!(ReqwestFetch::with_root_certificates(format!("{ROOT}\n{ROOT}")).is_ok());
+        assert!(ReqwestFetch::builder().with_root_certificates(ROOT).build().is_ok());
+        assert!(ReqwestFetch::builder().with_root_certificates(format!("{ROOT}\n{ROOT}")).build().is_ok());
         let broken = ROOT.replacen("MII", "MIJ", 1);
         for (pem, kind) in [
             ("", NoCertificate),
@@ -351,7 +326,7 @@ mod tests {
             ("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", Certificate),
             (&broken, Certificate),
         ] {
-            let alone = ReqwestFetch::with_root_certificates(pem).map(drop).expect_err(pem);
+            let alone = ReqwestFetch::builder().with_root_certificates(pem).build().map(drop).expect_err(pem);
             assert_eq!((alone.kind(), alone.source().is_some()), (kind, kind == Certificate), "{pem:?}");
             for builder in [
                 ReqwestFetch::builder().with_root_certificates(ROOT).with_root_certificates(pem),
@@ -402,7 +377,7 @@ mod tests {
     async fn rejects_addresses_that_the_filter_excludes() {
         let (port, accepted) = server().await;
         for host in LOOPBACK.into_iter().chain(["[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"]) {
-            assert_eq!(get(Some(is_public), host, port).await, Err(FetchError::AddressRefused), "{host}");
+            assert_eq!(get(Some(is_public), host, port).await, Err(FetchError::AddressNotAllowed), "{host}");
         }
         assert_eq!(accepted.load(Ordering::SeqCst), 0, "no connection was opened");
         for (number, host) in LOOPBACK.into_iter().enumerate() {
@@ -419,8 +394,8 @@ mod tests {
             assert_eq!(get(Some(|address| address.is_ipv4()), host, port).await.as_deref(), Ok(&b"{}"[..]), "{host}");
         }
         assert_eq!(accepted.load(Ordering::SeqCst), 3);
-        assert_eq!(get(Some(|address| address.is_ipv6()), "127.0.0.1", port).await, Err(FetchError::AddressRefused));
-        // A name without any address is `Connect`, not `AddressRefused`.
+        assert_eq!(get(Some(|address| address.is_ipv6()), "127.0.0.1", port).await, Err(FetchError::AddressNotAllowed));
+        // A name without any address is `Connect`, not `AddressNotAllowed`.
         assert_eq!(get(Some(is_public), "no-such-name.invalid", port).await, Err(FetchError::Connect));
         assert_eq!(accepted.load(Ordering::SeqCst), 3);
     }

@@ -1,5 +1,7 @@
 //! `RefreshCause`: why keys are fetched.
 
+use std::fmt;
+
 /// Why keys are fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -13,7 +15,7 @@ pub enum RefreshCause {
     /// A token had an unknown `kid`.
     UnknownKid,
     /// [`KeySource::reload`](crate::jwks::KeySource::reload) was called.
-    Manual,
+    Reload,
     /// Discovery found another `jwks_uri`.
     Moved,
 }
@@ -27,13 +29,19 @@ impl RefreshCause {
             Self::Scheduled => "scheduled",
             Self::Retry => "retry",
             Self::UnknownKid => "unknown_kid",
-            Self::Manual => "manual",
+            Self::Reload => "reload",
             Self::Moved => "moved",
         }
     }
 
     /// Returns whether the fetch bypasses HTTP caches. A key that such a fetch does not return is not published yet.
     pub(in crate::jwks) const fn bypasses_caches(self) -> bool {
-        matches!(self, Self::UnknownKid | Self::Manual | Self::Moved)
+        matches!(self, Self::UnknownKid | Self::Reload | Self::Moved)
+    }
+}
+
+impl fmt::Display for RefreshCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }

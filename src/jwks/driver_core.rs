@@ -44,7 +44,7 @@ impl DriverCore {
             machine,
             rng: policy.seed.map_or_else(Rng::seeded, Rng::from_seed),
             endpoint,
-            rediscovery: Rediscovery::new(policy.discovery_every),
+            rediscovery: Rediscovery::new(policy.discovery_interval),
             in_flight_replies: Vec::new(),
             queued_replies: Vec::new(),
             reported_skips: Default::default(),

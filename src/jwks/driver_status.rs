@@ -63,8 +63,8 @@ impl DriverStatus {
 
     /// Returns the error for a request without usable keys. `driver_runs` is whether a driver can still fetch some.
     pub(super) fn unavailable(&self, driver_runs: bool, now: Monotonic) -> KeysUnavailable {
-        let since = self.unusable_from.map_or(Duration::ZERO, |from| now.saturating_since(from));
-        KeysUnavailable { retry_after: self.retry_after(now), since, cause: self.failure(driver_runs) }
+        let unavailable_for = self.unusable_from.map_or(Duration::ZERO, |from| now.saturating_since(from));
+        KeysUnavailable { retry_after: self.retry_after(now), unavailable_for, cause: self.failure(driver_runs) }
     }
 
     /// Marks the source as closed before the state machine has processed the event.

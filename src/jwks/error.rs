@@ -39,7 +39,7 @@ pub enum RefreshError {
     IssuerMismatch,
     /// `jwks_uri` is not allowed: plain http without [`dangerous_allow_http`](crate::Issuer::dangerous_allow_http), or a host
     /// that [`with_jwks_hosts`](crate::jwks::RefreshPolicy::with_jwks_hosts) does not list.
-    JwksUriRefused,
+    JwksUriNotAllowed,
     /// The [`Fetch`](crate::fetch::Fetch) implementation panicked.
     Panic,
     /// The runtime of the fetch ended.
@@ -67,11 +67,11 @@ impl RefreshError {
             Self::NoUsableKeys => "empty_set",
             Self::InvalidDiscovery => "invalid_discovery",
             Self::IssuerMismatch => "issuer_mismatch",
-            Self::JwksUriRefused => "jwks_uri_refused",
+            Self::JwksUriNotAllowed => "jwks_uri_not_allowed",
             Self::Panic => "panic",
             Self::Interrupted => "interrupted",
             Self::NoRuntime => "no_runtime",
-            Self::SourceClosed => "closed_source",
+            Self::SourceClosed => "source_closed",
         }
     }
 }
@@ -107,21 +107,21 @@ impl From<KeyError> for RefreshError {
 impl fmt::Display for RefreshError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Timeout => "the server did not answer in time",
+            Self::Timeout => "the server did not respond in time",
             Self::Network { error } => return error.fmt(f),
-            Self::Redirect => "the server answered with a redirect, which is not followed",
-            Self::Status { status } => return write!(f, "the server answered with status {status}"),
-            Self::UnexpectedNotModified => "the server answered 304 to an unconditional request",
+            Self::Redirect => "the server responded with a redirect, which is not followed",
+            Self::Status { status } => return write!(f, "the server responded with status {status}"),
+            Self::UnexpectedNotModified => "the server responded 304 to an unconditional request",
             Self::InvalidDocument => "the document is not a JWK set",
             Self::TooManyKeys => "the key set has more keys than allowed",
             Self::NoUsableKeys => "the key set has no usable key",
             Self::InvalidDiscovery => "the discovery document has no issuer and jwks_uri",
             Self::IssuerMismatch => "the discovery document belongs to another issuer",
-            Self::JwksUriRefused => {
+            Self::JwksUriNotAllowed => {
                 "the jwks_uri of the discovery document is not allowed; plain http needs `dangerous_allow_http`, and a list of \
                  hosts must name its host"
             }
-            Self::Panic => "the fetcher panicked",
+            Self::Panic => "the `Fetch` implementation panicked",
             Self::Interrupted => "the runtime that fetched keys ended",
             Self::NoRuntime => "no tokio runtime is running",
             Self::SourceClosed => "the key source is closed",
@@ -137,18 +137,25 @@ pub(crate) struct KeysUnavailable {
     /// The time to the next attempt, at least a second.
     pub(crate) retry_after: Duration,
     /// The time for which no key has been usable: since the last ones expired, or since the first use of the source.
-    pub(crate) since: Duration,
+    pub(crate) unavailable_for: Duration,
     /// Why there are none, if that is known.
     pub(crate) cause: Option<RefreshError>,
 }
 
 /// The error of [`KeySource::ready`](crate::jwks::KeySource::ready) and
 /// [`KeySource::ready_within`](crate::jwks::KeySource::ready_within).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct NotReadyError {
-    /// Why the last fetch failed, if one has ended.
-    pub last_error: Option<RefreshError>,
+    pub(super) last_error: Option<RefreshError>,
+}
+
+impl NotReadyError {
+    /// Returns why the last fetch failed; `None` if none has ended.
+    #[must_use]
+    pub fn last_error(&self) -> Option<RefreshError> {
+        self.last_error
+    }
 }
 
 impl fmt::Display for NotReadyError {

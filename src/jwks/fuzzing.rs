@@ -59,7 +59,7 @@ pub fn cache_control(lines: &[u8]) {
             now <= times.refresh_at && times.refresh_at <= times.stale_at && times.stale_at <= times.expires_at,
             "{times:?}"
         );
-        let longest = policy.longer_max_age.unwrap_or(policy.refresh_every).max(policy.refresh_every);
+        let longest = policy.max_refresh_interval.unwrap_or(policy.refresh_interval).max(policy.refresh_interval);
         assert!(times.stale_at <= now.saturating_add(longest), "{times:?}");
     }
 }
@@ -126,7 +126,7 @@ fn event(step: Step, generation: u64) -> Event {
     match step.event % 11 {
         0 => Event::Begin,
         1 => Event::UnknownKid,
-        2 => Event::FetchNow(RefreshCause::Manual),
+        2 => Event::FetchNow(RefreshCause::Reload),
         3 => Event::FetchNow(RefreshCause::Moved),
         4 => finished(Outcome::Loaded { remaining: span, change: Change::Changed }),
         5 => finished(Outcome::Loaded { remaining: span, change: Change::Same }),

@@ -20,7 +20,7 @@ use crate::token::Algorithm;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let secrets = SecretSource::new(Secret::from_text("the secret of this year, at least 32 bytes")?);
-/// let issuer = Issuer::shared_secrets("https://id.northwind.com/", &secrets);
+/// let issuer = Issuer::secret_source("https://id.northwind.com/", &secrets);
 /// let validator = Validator::new(Api::new("https://api.northwind.com", issuer))?;
 ///
 /// let next = Secret::from_text("the secret of next year, at least 32 bytes")?;
@@ -122,7 +122,7 @@ impl fmt::Debug for SecretSource {
 }
 
 /// Why secrets were not replaced.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReplaceSecretError {
     /// There is no secret: every token would be rejected.

@@ -86,7 +86,7 @@ impl SnapshotStore {
     pub(super) fn new() -> Self {
         let published = KeyTable::from_secrets(Vec::new());
         let empty =
-            Snapshot { table: published.clone(), epoch: 0, times: Times::NEVER, confirmed_wall: Timestamp::EPOCH };
+            Snapshot { table: published.clone(), epoch: 0, times: Times::NEVER, confirmed_wall: Timestamp::UNIX_EPOCH };
         let skipped = Arc::default();
         let writer = Writer { published, denied: DenyList::default(), stored: None, skipped, closed: false };
         Self { current: ArcSwap::from_pointee(empty), writer: Mutex::new(writer) }
@@ -330,7 +330,7 @@ mod tests {
             (after(WALL, 10, 10), 10),
             (after(WALL, hours(2), 10), hours(2)),
             (after(WALL, 10, 20), 20),
-            (after(Timestamp::EPOCH, 0, 20), 20),
+            (after(Timestamp::UNIX_EPOCH, 0, 20), 20),
         ] {
             assert_eq!(age(now), Some(Duration::from_secs(expected)), "{now:?}");
         }
@@ -347,7 +347,7 @@ mod tests {
         let hidden = Duration::from_secs(600);
         assert_eq!(published.count_suspension(after(WALL, 610, 10)), Some(hidden));
         assert_eq!(published.count_suspension(after(WALL, 610, 10)), None, "it is counted once");
-        for now in [after(WALL, 620, 20), after(WALL, 20, 20), after(Timestamp::EPOCH, 0, 20)] {
+        for now in [after(WALL, 620, 20), after(WALL, 20, 20), after(Timestamp::UNIX_EPOCH, 0, 20)] {
             assert_eq!(published.load().age(now), Some(hidden + Duration::from_secs(20)), "{now:?}");
         }
         published.deny_kid("a");

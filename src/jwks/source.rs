@@ -40,7 +40,7 @@ use crate::token::Algorithm;
 /// let issuer = TestIssuer::new();
 /// let trusted = Issuer::jwks(issuer.issuer(), issuer.jwks_uri());
 /// let api = Api::new("https://api.test/", trusted);
-/// let validator = Validator::builder(api).with_fetch(issuer.fetcher()).build()?;
+/// let validator = Validator::builder(api).with_fetch(issuer.clone()).build()?;
 ///
 /// let (_, keys) = validator.key_sources().next().expect("one issuer");
 /// keys.ready().await?;
@@ -161,7 +161,8 @@ impl KeySource {
         let now = shared.now();
         let snapshot = shared.published.load();
         shared.wake_if_late(&snapshot, now);
-        let state = if status.is_closed() { KeyState::Closed } else { KeyState::from(snapshot.freshness_state(now)) };
+        let state =
+            if status.is_closed() { KeyState::Closed } else { KeyState::from_freshness(snapshot.freshness_state(now)) };
         let in_flight = matches!(status.activity, Activity::Fetching { .. });
         let until = |at: Monotonic| if in_flight { Duration::ZERO } else { at.saturating_since(now.monotonic) };
         KeyStatus {

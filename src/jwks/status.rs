@@ -100,6 +100,17 @@ impl KeyState {
         }
     }
 
+    /// Returns the state of an open source; `None` before the first keys.
+    pub(super) const fn from_freshness(freshness_state: Option<FreshnessState>) -> Self {
+        match freshness_state {
+            None => Self::Empty,
+            Some(FreshnessState::Fresh) => Self::Fresh,
+            Some(FreshnessState::Aging) => Self::Aging,
+            Some(FreshnessState::Stale) => Self::Stale,
+            Some(FreshnessState::Expired) => Self::Expired,
+        }
+    }
+
     /// Returns the value of the gauge `jwks_state`.
     pub(super) const fn number(self) -> u8 {
         match self {
@@ -109,18 +120,6 @@ impl KeyState {
             Self::Stale => 3,
             Self::Expired => 4,
             Self::Closed => 5,
-        }
-    }
-}
-
-impl From<Option<FreshnessState>> for KeyState {
-    fn from(freshness_state: Option<FreshnessState>) -> Self {
-        match freshness_state {
-            None => Self::Empty,
-            Some(FreshnessState::Fresh) => Self::Fresh,
-            Some(FreshnessState::Aging) => Self::Aging,
-            Some(FreshnessState::Stale) => Self::Stale,
-            Some(FreshnessState::Expired) => Self::Expired,
         }
     }
 }

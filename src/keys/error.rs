@@ -114,9 +114,9 @@ skip_reasons! {
     /// A member at any depth has a name that serde_json reserves: it begins with `$serde_json::private::`.
     ReservedMember = "reserved_member", "a member name is reserved";
     /// A member that the key type requires is missing.
-    MemberMissing = "member_missing", "a required member is missing";
+    MissingMember = "missing_member", "a required member is missing";
     /// A member has the wrong JSON type.
-    MemberMalformed = "member_malformed", "a member has the wrong JSON type";
+    MalformedMember = "malformed_member", "a member has the wrong JSON type";
     /// `kty` is not supported by this crate.
     KeyType = "unsupported_kty", "its type is not supported";
     /// `crv` is not supported by this crate.
@@ -138,7 +138,7 @@ skip_reasons! {
     /// The key verifies none of the algorithms that are configured for its issuer.
     AlgorithmNotListed = "alg_not_listed", "it verifies none of the configured algorithms";
     /// `kid` is not a string (RFC 7517 §4.5).
-    KidMalformed = "kid_malformed", "its kid is not a string";
+    MalformedKid = "malformed_kid", "its kid is not a string";
     /// `kid` is longer than 256 bytes.
     KidTooLong = "kid_too_long", "its kid is too long";
     /// A member is not base64url (RFC 7518 §2).

@@ -98,7 +98,8 @@ impl TryFrom<Algorithm> for jsonwebtoken::Algorithm {
 }
 
 /// The other library has no such algorithm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct UnsupportedAlgorithmError;
 
 impl fmt::Display for UnsupportedAlgorithmError {
@@ -163,7 +164,7 @@ mod tests {
     }
 
     fn verifies_as(set: Result<KeySet, KeyError>, expected: &str) {
-        let table = set.expect("a key").bind(&Algorithm::ALL, crate::keys::table::KeyOrigin::Static);
+        let table = set.expect("a key").bind(Algorithm::ALL, crate::keys::table::KeyOrigin::Static);
         assert!(table.usable() == 1 && table.contains(&published(expected).material.thumbprint()));
     }
 
@@ -280,7 +281,7 @@ mod tests {
 
     #[test]
     fn algorithms_convert_to_algorithms_with_the_same_name() {
-        for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| *algorithm != Algorithm::ES512) {
+        for algorithm in Algorithm::ALL.iter().copied().filter(|algorithm| *algorithm != Algorithm::ES512) {
             let other = jsonwebtoken::Algorithm::try_from(algorithm).expect("supported");
             assert_eq!(format!("{other:?}"), algorithm.name());
             assert_eq!(Algorithm::try_from(other), Ok(algorithm));

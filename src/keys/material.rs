@@ -249,7 +249,7 @@ mod tests {
     fn parses_for_exactly_the_supported_algorithms() {
         for jwk in [RSA, P256, P384, P521, ED25519] {
             let material = published(jwk).material;
-            for algorithm in Algorithm::ALL {
+            for &algorithm in Algorithm::ALL {
                 assert_eq!(material.parsed_for(algorithm).is_some(), material.supports(algorithm), "{algorithm}");
             }
         }

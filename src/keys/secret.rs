@@ -375,7 +375,7 @@ mod tests {
     #[test]
     fn binds_to_hmac_algorithms_only_and_keeps_its_kid() {
         let secret = Secret::new([7; 64]).expect("a secret");
-        for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| !algorithm.is_symmetric()) {
+        for algorithm in Algorithm::ALL.iter().copied().filter(|algorithm| !algorithm.is_symmetric()) {
             assert_eq!(secret.bind(algorithm).map(drop), Err(SecretError::NotSymmetric), "{algorithm}");
         }
         assert_eq!(secret.bind(Algorithm::HS256).expect("bound").kid(), None);

@@ -422,9 +422,9 @@ mod tests {
                 (0, SkipReason::NotAnObject, None),
                 (1, SkipReason::NotAnObject, None),
                 (2, SkipReason::KeyType, Some("ml")),
-                (3, SkipReason::KidMalformed, None),
+                (3, SkipReason::MalformedKid, None),
                 (4, SkipReason::Symmetric, None),
-                (5, SkipReason::MemberMalformed, None),
+                (5, SkipReason::MalformedMember, None),
             ]
         );
     }
@@ -475,14 +475,14 @@ mod tests {
     fn binds_a_key_to_its_alg_or_to_all_algorithms_of_its_type() {
         let all = Algorithm::ALL;
         for (jwk, count) in [(RSA, 6), (P256, 1), (ED25519, 1)] {
-            let table = key_set(&[jwk]).bind(&all, KeyOrigin::Remote);
+            let table = key_set(&[jwk]).bind(all, KeyOrigin::Remote);
             let supported =
                 all.iter().filter(|algorithm| matches!(table.find(None, **algorithm), Found::Keys(_))).count();
             assert_eq!((supported, table.usable()), (count, 1));
         }
         let own = key_set(&[changed(RSA, "alg", "PS256")]);
-        assert!(matches!(own.bind(&all, KeyOrigin::Remote).find(None, Algorithm::PS256), Found::Keys(_)));
-        assert!(matches!(own.bind(&all, KeyOrigin::Remote).find(None, Algorithm::RS256), Found::NotForVerification));
+        assert!(matches!(own.bind(all, KeyOrigin::Remote).find(None, Algorithm::PS256), Found::Keys(_)));
+        assert!(matches!(own.bind(all, KeyOrigin::Remote).find(None, Algorithm::RS256), Found::NotForVerification));
         assert_eq!(own.bind(&[Algorithm::RS256], KeyOrigin::Remote).usable(), 0);
         assert_eq!(own.bind(&[], KeyOrigin::Remote).usable(), 0);
     }

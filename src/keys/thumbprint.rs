@@ -74,7 +74,8 @@ impl FromStr for Thumbprint {
 }
 
 /// The text is not the base64url encoding of a SHA-256 thumbprint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct ThumbprintError;
 
 impl fmt::Display for ThumbprintError {

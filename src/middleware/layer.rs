@@ -9,7 +9,7 @@ use crate::claims::NoCustomClaims;
 use crate::metadata::ProtectedResourceMetadata;
 use crate::middleware::outer_layers::ResponseOptions;
 use crate::middleware::response::{EmptyBody, ErrorResponse, JsonBody, ResponseHook};
-use crate::request::credential::{BearerToken, CredentialError};
+use crate::request::{BearerToken, CredentialError};
 use crate::response::{ChallengeError, Challenges};
 use crate::validator::Validator;
 
@@ -131,8 +131,8 @@ impl<C, R> BearerLayer<C, R> {
         self
     }
 
-    /// Adds a second source for the token: a cookie ([`credential::from_cookie`](crate::request::credential::from_cookie)), a WebSocket
-    /// subprotocol ([`credential::from_subprotocol`](crate::request::credential::from_subprotocol)), or an application-defined header. A
+    /// Adds a second source for the token: a cookie ([`BearerToken::from_cookie`]), a WebSocket
+    /// subprotocol ([`BearerToken::from_subprotocol`]), or an application-defined header. A
     /// request with a token in this source and in `Authorization` is malformed (RFC 6750 §2).
     ///
     /// Default: the `Authorization` header only. Query and form parameters are not supported (RFC 9700 §4.3.2).
@@ -140,9 +140,9 @@ impl<C, R> BearerLayer<C, R> {
     /// ```
     /// # fn layer(validator: tower_bearer::Validator) -> tower_bearer::BearerLayer {
     /// use tower_bearer::BearerLayer;
-    /// use tower_bearer::request::credential;
+    /// use tower_bearer::request::BearerToken;
     ///
-    /// BearerLayer::new(validator).with_token_source(|headers| credential::from_cookie(headers, "__Host-access"))
+    /// BearerLayer::new(validator).with_token_source(|headers| BearerToken::from_cookie(headers, "__Host-access"))
     /// # }
     /// ```
     ///

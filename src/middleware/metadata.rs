@@ -43,7 +43,7 @@ impl<B> MetadataService<B> {
     /// Creates a service for this document.
     #[must_use]
     pub fn new(metadata: &ProtectedResourceMetadata) -> Self {
-        Self { document: metadata.json(), body: PhantomData }
+        Self { document: metadata.to_json(), body: PhantomData }
     }
 }
 

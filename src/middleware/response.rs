@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 
+use self::sealed::Sealed;
 use crate::rejection::Rejection;
 use crate::response::{ErrorParts, Protocol};
 use crate::telemetry;
@@ -14,14 +15,24 @@ use crate::telemetry;
 /// Creates the body and additional headers of the response to a rejected request.
 ///
 /// [`EmptyBody`] is the default; `with_json_body()` and `with_response_hook(..)` on the layers choose the others. Status,
-/// `WWW-Authenticate`, `Retry-After` and `Cache-Control` overwrite what it returns.
-pub trait ErrorBody<B>: Clone + Send + Sync + 'static {
+/// `WWW-Authenticate`, `Retry-After` and `Cache-Control` overwrite what it returns. The trait is sealed: an application chooses
+/// a body with the methods of the layers.
+pub trait ErrorBody<B>: Sealed + Clone + Send + Sync + 'static {
     /// Creates the response. Its status is overwritten.
     fn respond(&self, error_response: &ErrorResponse<'_>) -> Response<B>;
 }
 
+mod sealed {
+    #[expect(unnameable_types, reason = "only this crate may implement the trait")]
+    pub trait Sealed {}
+}
+
+impl Sealed for EmptyBody {}
+impl Sealed for JsonBody {}
+impl<B> Sealed for ResponseHook<B> {}
+
 /// Sends an empty body.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EmptyBody;
 
@@ -32,7 +43,7 @@ impl<B: Default> ErrorBody<B> for EmptyBody {
 }
 
 /// Sends `{"error":…,"error_description":…}`, or `{}` where RFC 6750 §3.1 allows no error code.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JsonBody;
 
@@ -41,7 +52,7 @@ impl<B: From<Bytes>> ErrorBody<B> for JsonBody {
         if error_response.is_grpc() {
             return Response::new(B::from(Bytes::new()));
         }
-        let mut response = Response::new(B::from(error_response.json()));
+        let mut response = Response::new(B::from(error_response.to_json()));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
@@ -129,7 +140,7 @@ impl ErrorResponse<'_> {
 
     /// Returns the body that `with_json_body()` sends.
     #[must_use]
-    pub fn json(&self) -> Bytes {
+    pub fn to_json(&self) -> Bytes {
         self.parts.json()
     }
 }

@@ -23,6 +23,56 @@ impl<'h> BearerToken<'h> {
         if is_b64token(token.as_bytes()) { Ok(Self(Cow::Borrowed(token))) } else { Err(CredentialError::Malformed) }
     }
 
+    /// Reads the token from `Authorization`, where it must be the only credential (RFC 6750 §2.1).
+    ///
+    /// Returns `Ok(None)` if there is none, or one of another scheme. The scheme is compared without case and followed by one
+    /// or more spaces.
+    ///
+    /// # Errors
+    ///
+    /// [`CredentialError`] for a second `Authorization` field, and for a `Bearer` credential that is empty, a list, or does
+    /// not match the grammar.
+    pub fn from_headers(headers: &'h HeaderMap) -> Result<Option<Self>, CredentialError> {
+        extract_unchecked(headers)?.map(Self::from_bytes).transpose()
+    }
+
+    /// Reads a token from the cookie `name` (RFC 6265 §5.4), for
+    /// [`BearerLayer::with_token_source`](crate::BearerLayer::with_token_source).
+    ///
+    /// Returns `Ok(None)` if there is no such cookie, or if it is empty, as servers leave it when they clear a cookie.
+    ///
+    /// # Errors
+    ///
+    /// [`CredentialError::Multiple`] if the cookie occurs twice, [`CredentialError::Malformed`] if its value is not a token.
+    pub fn from_cookie(headers: &'h HeaderMap, name: &str) -> Result<Option<Self>, CredentialError> {
+        let pairs = headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
+        let values = pairs.filter_map(|pair| {
+            let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            Some(rest).filter(|value| !value.is_empty())
+        });
+        at_most_one(values)
+    }
+
+    /// Reads a token from the subprotocols that a WebSocket client offers (RFC 6455 §11.3.4), for
+    /// [`BearerLayer::with_token_source`](crate::BearerLayer::with_token_source).
+    ///
+    /// The token follows `prefix`: with `bearer.` the header is `Sec-WebSocket-Protocol: chat, bearer.<token>`. A browser can
+    /// set no `Authorization` header on a WebSocket request.
+    ///
+    /// # Errors
+    ///
+    /// [`CredentialError::Multiple`] if there are two, [`CredentialError::Malformed`] if the text after the prefix is not a
+    /// token.
+    ///
+    /// # Security
+    ///
+    /// The server must select another subprotocol in its response, never this one, which contains the token.
+    pub fn from_subprotocol(headers: &'h HeaderMap, prefix: &str) -> Result<Option<Self>, CredentialError> {
+        let fields = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+        let protocols = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
+        at_most_one(protocols.filter_map(|protocol| protocol.trim_ascii().strip_prefix(prefix.as_bytes())))
+    }
+
     /// Parses the bytes after the scheme.
     pub(crate) fn from_bytes(bytes: &'h [u8]) -> Result<Self, CredentialError> {
         if bytes.is_empty() {
@@ -121,19 +171,6 @@ fn range_within(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
     (end <= whole.len()).then_some(start..end)
 }
 
-/// Extracts the only credential of a request.
-///
-/// Returns `Ok(None)` if there is none, or one of another scheme. The scheme is compared without case and followed by one
-/// or more spaces.
-///
-/// # Errors
-///
-/// [`CredentialError`] for a second `Authorization` field, and for a `Bearer` credential that is empty, a list, or does
-/// not match the grammar.
-pub fn extract(headers: &HeaderMap) -> Result<Option<BearerToken<'_>>, CredentialError> {
-    extract_unchecked(headers)?.map(BearerToken::from_bytes).transpose()
-}
-
 /// Extracts the bytes after the scheme without checking them, so that the length can be checked first.
 pub(crate) fn extract_unchecked(headers: &HeaderMap) -> Result<Option<&[u8]>, CredentialError> {
     let mut fields = headers.get_all(AUTHORIZATION).iter();
@@ -143,43 +180,6 @@ pub(crate) fn extract_unchecked(headers: &HeaderMap) -> Result<Option<&[u8]>, Cr
         return Err(CredentialError::Multiple);
     }
     Ok(credential(field))
-}
-
-/// Extracts a token from the cookie `name` (RFC 6265 §5.4), for
-/// [`BearerLayer::with_token_source`](crate::BearerLayer::with_token_source).
-///
-/// Returns `Ok(None)` if there is no such cookie, or if it is empty, as servers leave it when they clear a cookie.
-///
-/// # Errors
-///
-/// [`CredentialError::Multiple`] if the cookie occurs twice, [`CredentialError::Malformed`] if its value is not a token.
-pub fn from_cookie<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<BearerToken<'h>>, CredentialError> {
-    let pairs = headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
-    let values = pairs.filter_map(|pair| {
-        let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-        Some(rest).filter(|value| !value.is_empty())
-    });
-    at_most_one(values)
-}
-
-/// Extracts a token from the subprotocols that a WebSocket client offers (RFC 6455 §11.3.4), for
-/// [`BearerLayer::with_token_source`](crate::BearerLayer::with_token_source).
-///
-/// The token follows `prefix`: with `bearer.` the header is `Sec-WebSocket-Protocol: chat, bearer.<token>`. A browser can
-/// set no `Authorization` header on a WebSocket request.
-///
-/// # Errors
-///
-/// [`CredentialError::Multiple`] if there are two, [`CredentialError::Malformed`] if the text after the prefix is not a
-/// token.
-///
-/// # Security
-///
-/// The server must select another subprotocol in its response, never this one, which contains the token.
-pub fn from_subprotocol<'h>(headers: &'h HeaderMap, prefix: &str) -> Result<Option<BearerToken<'h>>, CredentialError> {
-    let fields = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-    let protocols = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
-    at_most_one(protocols.filter_map(|protocol| protocol.trim_ascii().strip_prefix(prefix.as_bytes())))
 }
 
 /// Parses the only token; an error if there are several.
@@ -260,7 +260,7 @@ mod tests {
         for field in fields {
             headers.append(AUTHORIZATION, HeaderValue::from_bytes(field).expect("a field value"));
         }
-        extract(&headers).map(|token| token.map(|token| token.as_str().to_owned()))
+        BearerToken::from_headers(&headers).map(|token| token.map(|token| token.as_str().to_owned()))
     }
 
     #[test]
@@ -344,7 +344,7 @@ mod tests {
     fn finds_a_cookie_by_its_whole_name() {
         let read = |fields: &[&'static str]| {
             let headers = headers(&COOKIE, fields);
-            from_cookie(&headers, "access").map(|token| token.map(|token| token.as_str().to_owned()))
+            BearerToken::from_cookie(&headers, "access").map(|token| token.map(|token| token.as_str().to_owned()))
         };
         for fields in [&["access=a.b.c"][..], &["x=y; access=a.b.c;z"], &["x=y", "access=a.b.c"]] {
             assert_eq!(read(fields), Ok(Some("a.b.c".to_owned())), "{fields:?}");
@@ -364,7 +364,7 @@ mod tests {
     fn finds_a_subprotocol_by_its_prefix() {
         let read = |fields: &[&'static str]| {
             let headers = headers(&SEC_WEBSOCKET_PROTOCOL, fields);
-            from_subprotocol(&headers, "bearer.").map(|token| token.map(|token| token.as_str().to_owned()))
+            BearerToken::from_subprotocol(&headers, "bearer.").map(|token| token.map(|token| token.as_str().to_owned()))
         };
         assert_eq!(read(&["chat, bearer.a.b.c"]), Ok(Some("a.b.c".to_owned())));
         assert_eq!(read(&["chat, bearer"]), Ok(None));
@@ -378,7 +378,7 @@ mod tests {
         headers.insert(COOKIE, HeaderValue::from_static("theme=dark; access=a.b.c"));
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer d.e.f"));
         let field = Credential::Field(extract_unchecked(&headers).expect("one").expect("a credential"));
-        let cookie = Credential::Token(from_cookie(&headers, "access").expect("one").expect("a token"));
+        let cookie = Credential::Token(BearerToken::from_cookie(&headers, "access").expect("one").expect("a token"));
         for (credential, name) in [(field, AUTHORIZATION), (cookie, COOKIE)] {
             let shared = SharedCredential::new(&credential, &headers).expect("in a header value");
             assert_eq!(shared.credential().as_bytes(), credential.as_bytes());

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::str::FromStr;
 
 use http::header::HOST;
 use http::uri::Authority;
@@ -92,6 +93,27 @@ impl Host {
         };
         let name = host.strip_suffix('.').unwrap_or(host);
         name.split('.').all(is_label).then(|| host.to_ascii_lowercase())
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl AsRef<str> for Host {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Parses `host[:port]`, like [`Host::parse`].
+impl FromStr for Host {
+    type Err = HostError;
+
+    fn from_str(text: &str) -> Result<Self, HostError> {
+        Self::parse(text)
     }
 }
 

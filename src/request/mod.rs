@@ -1,6 +1,6 @@
 //! The parts of a request that the validator reads: the credential, the host, and the head.
 
-pub mod credential;
+pub(crate) mod credential;
 mod head;
 mod host;
 

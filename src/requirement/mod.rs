@@ -50,7 +50,7 @@ use crate::defaults;
 /// use tower_bearer::Requirement;
 ///
 /// const READ: Requirement = Requirement::static_scope_or_permission("read:orders");
-/// assert_eq!(READ.scope_names().as_ref(), "read:orders");
+/// assert_eq!(READ.challenge_scope().as_ref(), "read:orders");
 /// ```
 ///
 /// ```compile_fail
@@ -265,7 +265,7 @@ impl Requirement {
     /// Returns the scopes that a token needs, space-delimited, as a challenge names them to a client without a token. Of
     /// alternatives, it returns the scopes of the first that a challenge can express.
     #[must_use]
-    pub fn scope_names(&self) -> Arc<str> {
+    pub fn challenge_scope(&self) -> Arc<str> {
         self.challenge_params(None).scope
     }
 

@@ -64,7 +64,7 @@ fn any_of_reports_the_alternative_that_is_met_or_the_first_nameable_one() {
     assert_eq!(check(&and_more, r#"{"scope":"admin"}"#), missing_scope("b", "admin b"));
     assert_eq!(check(&and_more, r#"{"scope":"b"}"#), missing_scope("a", "a b"));
     assert_eq!(check(&and_more, r#"{"scope":"admin b"}"#), Ok(()));
-    assert_eq!(and_more.scope_names().as_ref(), "a b");
+    assert_eq!(and_more.challenge_scope().as_ref(), "a b");
     // A challenge cannot name a permission or a client.
     let client = || Requirement::client_ids(["cron"]);
     let either = Requirement::any_of([Requirement::permission("p"), client(), Requirement::scope("a")]);

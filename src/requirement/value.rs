@@ -17,10 +17,10 @@ use crate::token;
 /// assert_eq!(CLERK, ClaimValue::from("clerk"));
 /// assert_ne!(ClaimValue::from("3"), ClaimValue::from(3));
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ClaimValue(Kind);
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum Kind {
     Text(Cow<'static, str>),
     Number(i128),

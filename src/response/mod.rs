@@ -455,7 +455,7 @@ mod tests {
     fn rounds_retry_after_up_to_at_least_one_second() {
         for (wait, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (59_999, "60"), (60_000, "60")] {
             let retry_after = Duration::from_millis(wait);
-            let rejection = Rejection::KeysUnavailable { retry_after, since: retry_after, cause: None };
+            let rejection = Rejection::KeysUnavailable { retry_after, unavailable_for: retry_after, cause: None };
             let mut headers = HeaderMap::new();
             Challenges::default().error_parts(&rejection).write_headers(&mut headers);
             assert_eq!(headers[RETRY_AFTER], seconds, "{wait} ms");

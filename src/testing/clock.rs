@@ -46,12 +46,12 @@ impl FakeClock {
     /// Creates a clock with the wall time 2026-01-01T00:00:00Z.
     #[must_use]
     pub fn new() -> Self {
-        Self::at(Timestamp::from_secs(START_OF_2026))
+        Self::from_wall(Timestamp::from_secs(START_OF_2026))
     }
 
     /// Creates a clock with the wall time `wall`.
     #[must_use]
-    pub fn at(wall: Timestamp) -> Self {
+    pub fn from_wall(wall: Timestamp) -> Self {
         let start = Monotonic::from_origin(Duration::from_secs(1));
         let sleepers = BTreeMap::new();
         let inner = Inner { wall, monotonic: start, fired: start, sleepers, next_sleeper: 0 };
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn set_wall_does_not_change_the_monotonic_time() {
-        let clock = FakeClock::at(Timestamp::from_secs(100));
+        let clock = FakeClock::from_wall(Timestamp::from_secs(100));
         let before = clock.monotonic();
         clock.set_wall(Timestamp::from_secs(5));
         assert_eq!((clock.now(), clock.monotonic()), (Timestamp::from_secs(5), before));

@@ -1,8 +1,5 @@
 //! `TestIssuer`: its names, documents and keys, and what a test can change while it runs.
 
-use std::sync::Arc;
-
-use crate::fetch::Fetch;
 use crate::testing::issuer::TestIssuer;
 use crate::testing::outage::Outage;
 use crate::testing::respond::{KEY_SET, OPENID_CONFIGURATION, TOKEN};
@@ -119,27 +116,6 @@ impl TestIssuer {
     pub fn token(&self) -> TokenBuilder {
         TokenBuilder::new(self)
     }
-
-    /// Returns this issuer as a type-erased [`Fetch`].
-    ///
-    /// ```
-    /// use tower_bearer::fetch::{Endpoint, FetchRequest};
-    /// use tower_bearer::testing::TestIssuer;
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
-    /// let issuer = TestIssuer::new();
-    /// let keys = FetchRequest::new(Endpoint::new(&issuer.jwks_uri())?, 65_536);
-    /// let response = issuer.fetcher().fetch(keys).await?;
-    /// assert_eq!(response.body, issuer.jwks());
-    /// assert_eq!(issuer.fetches(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn fetcher(&self) -> Arc<dyn Fetch> {
-        Arc::new(self.clone())
-    }
 }
 
 /// Rotation, outages and counters.
@@ -208,9 +184,9 @@ impl TestIssuer {
     /// use tower_bearer::testing::{Outage, TestIssuer};
     ///
     /// let issuer = TestIssuer::new();
-    /// issuer.outage(Outage::Status(StatusCode::SERVICE_UNAVAILABLE));
+    /// issuer.set_outage(Outage::Status(StatusCode::SERVICE_UNAVAILABLE));
     /// ```
-    pub fn outage(&self, outage: Outage) {
+    pub fn set_outage(&self, outage: Outage) {
         self.state().outage = outage;
     }
 

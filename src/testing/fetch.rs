@@ -28,13 +28,13 @@ pub struct FakeFetch {
 struct Inner {
     once: HashMap<String, VecDeque<Reply>>,
     always: HashMap<String, Reply>,
-    seen: Vec<SeenRequest>,
+    seen: Vec<RecordedRequest>,
 }
 
 /// A recorded request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct SeenRequest {
+pub struct RecordedRequest {
     /// The URL.
     pub url: String,
     /// The request headers.
@@ -46,7 +46,7 @@ pub struct SeenRequest {
 /// A scripted response, or its absence.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    after: Duration,
+    delay: Duration,
     outcome: Outcome,
 }
 
@@ -114,13 +114,13 @@ impl Reply {
 
     /// Delays the reply by this time, on the fake clock.
     #[must_use]
-    pub fn after(mut self, span: Duration) -> Self {
-        self.after = span;
+    pub fn with_delay(mut self, span: Duration) -> Self {
+        self.delay = span;
         self
     }
 
     fn new(outcome: Outcome) -> Self {
-        Self { after: Duration::ZERO, outcome }
+        Self { delay: Duration::ZERO, outcome }
     }
 }
 
@@ -155,7 +155,7 @@ impl FakeFetch {
 
     /// Returns all requests in order.
     #[must_use]
-    pub fn requests(&self) -> Vec<SeenRequest> {
+    pub fn requests(&self) -> Vec<RecordedRequest> {
         self.inner().seen.clone()
     }
 
@@ -174,7 +174,7 @@ impl FakeFetch {
         let url = request.endpoint.as_str().to_owned();
         let once = inner.once.get_mut(&url).and_then(VecDeque::pop_front);
         let reply = once.or_else(|| inner.always.get(&url).cloned());
-        inner.seen.push(SeenRequest { url, headers: request.headers, at: self.clock.monotonic() });
+        inner.seen.push(RecordedRequest { url, headers: request.headers, at: self.clock.monotonic() });
         reply.unwrap_or_else(|| Reply::status(StatusCode::NOT_FOUND))
     }
 }
@@ -183,13 +183,13 @@ impl Fetch for FakeFetch {
     #[expect(clippy::panic, reason = "the test scripted it")]
     fn fetch(&self, request: FetchRequest) -> FetchFuture {
         let max_bytes = request.max_bytes;
-        let Reply { after, outcome } = self.reply_to(request);
+        let Reply { delay, outcome } = self.reply_to(request);
         let network = self.clone();
         let in_flight = InFlight::start(&self.in_flight);
         Box::pin(async move {
             let _guard = in_flight;
-            if !after.is_zero() {
-                network.clock.sleep_until(network.clock.monotonic().saturating_add(after)).await;
+            if !delay.is_zero() {
+                network.clock.sleep_until(network.clock.monotonic().saturating_add(delay)).await;
             }
             match outcome {
                 Outcome::Response(response) if response.body.len() > max_bytes => Err(FetchError::TooLarge),
@@ -257,7 +257,7 @@ mod tests {
     async fn delays_a_reply_on_the_fake_clock() {
         let clock = FakeClock::new();
         let network = FakeFetch::new(&clock);
-        network.always(URL, Reply::json("{}").after(Duration::from_secs(2)));
+        network.always(URL, Reply::json("{}").with_delay(Duration::from_secs(2)));
         let reply = tokio::spawn(network.fetch(request()));
         clock.run_for(Duration::from_secs(1)).await;
         assert_eq!((reply.is_finished(), network.in_flight()), (false, 1));

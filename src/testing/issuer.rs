@@ -139,11 +139,11 @@ impl TestIssuer {
     /// use tower_bearer::clock::SystemClock;
     /// use tower_bearer::testing::TestIssuer;
     ///
-    /// let issuer = TestIssuer::new().with_clock(Arc::new(SystemClock));
+    /// let issuer = TestIssuer::new().with_clock(SystemClock);
     /// ```
     #[must_use]
-    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
-        self.state().clock = clock;
+    pub fn with_clock(self, clock: impl Clock) -> Self {
+        self.state().clock = Arc::new(clock);
         self
     }
 
@@ -153,12 +153,12 @@ impl TestIssuer {
     /// use tower_bearer::testing::TestIssuer;
     ///
     /// let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
-    /// let login = tenant.custom_domain("https://login.northwind.com/");
+    /// let login = tenant.add_custom_domain("https://login.northwind.com/");
     /// assert_eq!(login.issuer(), "https://login.northwind.com/");
     /// assert_eq!(login.jwks(), tenant.jwks());
     /// ```
     #[must_use]
-    pub fn custom_domain(&self, issuer: &str) -> Self {
+    pub fn add_custom_domain(&self, issuer: &str) -> Self {
         let endpoint = IssuerEndpoint::new(issuer);
         let mut state = self.state();
         if !state.endpoints.contains(&endpoint) {

@@ -58,7 +58,7 @@ mod token;
 
 pub use self::claims::{ClaimsBuilder, claims};
 pub use self::clock::FakeClock;
-pub use self::fetch::{FakeFetch, Reply, SeenRequest};
+pub use self::fetch::{FakeFetch, RecordedRequest, Reply};
 pub use self::issuer::TestIssuer;
 pub use self::network::TestNetwork;
 pub use self::outage::Outage;

@@ -12,10 +12,10 @@ use http::StatusCode;
 /// use tower_bearer::testing::{Outage, TestIssuer};
 ///
 /// let issuer = TestIssuer::new();
-/// issuer.outage(Outage::Refuse); // starts
-/// issuer.outage(Outage::None); // ends
+/// issuer.set_outage(Outage::NoConnection); // starts
+/// issuer.set_outage(Outage::None); // ends
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outage {
     /// No outage. The default.
@@ -31,9 +31,9 @@ pub enum Outage {
     Delay(Duration),
     /// No connection. In memory, a fetch fails with [`FetchError::Connect`](crate::fetch::FetchError::Connect). Over loopback,
     /// the connection is closed without a response, since the port stays open.
-    Refuse,
+    NoConnection,
     /// Every response is 200 with an HTML page, like that of a captive portal or proxy.
-    Garbage,
+    HtmlPage,
     /// The key set is valid and has no keys. Everything else works.
     EmptySet,
     /// The key set is followed by 1 MiB of spaces. Everything else works.

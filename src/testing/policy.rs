@@ -8,7 +8,7 @@ impl RefreshPolicy {
     /// Allows refresh periods below one minute, for example for a test with a real network. A test with a
     /// [`FakeClock`](crate::testing::FakeClock) does not need it.
     #[must_use]
-    pub fn without_refresh_floor(mut self) -> Self {
+    pub fn without_interval_limits(mut self) -> Self {
         self.min_period = SHORTEST;
         self
     }

@@ -102,7 +102,7 @@ impl SharedState {
         let outage = self.state().outage;
         let response = match outage {
             Outage::Hang => return Reply::Never,
-            Outage::Refuse => return Reply::Refused,
+            Outage::NoConnection => return Reply::Refused,
             Outage::Delay(wait) => return Reply::At(wait, answer()),
             Outage::None | Outage::EmptySet | Outage::Oversized => answer(),
             Outage::Status(status) => response(status, Bytes::new()),
@@ -111,7 +111,7 @@ impl SharedState {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
                 response
             }
-            Outage::Garbage => {
+            Outage::HtmlPage => {
                 let mut response = response(StatusCode::OK, Bytes::from_static(GARBAGE));
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
                 response

@@ -186,7 +186,7 @@ impl TokenBuilder {
     /// ```
     /// use tower_bearer::clock::Timestamp;
     ///
-    /// let token = tower_bearer::testing::TestIssuer::new().token().expires_at(Timestamp::MAX).sign();
+    /// let token = tower_bearer::testing::TestIssuer::new().token().expires_at(Timestamp::MAX_NUMERIC_DATE).sign();
     /// ```
     pub fn expires_at(self, end: Timestamp) -> Self {
         self.claim("exp", end.as_secs())
@@ -207,7 +207,7 @@ impl TokenBuilder {
     /// ```
     /// use tower_bearer::clock::Timestamp;
     ///
-    /// let token = tower_bearer::testing::TestIssuer::new().token().not_before(Timestamp::EPOCH).sign();
+    /// let token = tower_bearer::testing::TestIssuer::new().token().not_before(Timestamp::UNIX_EPOCH).sign();
     /// ```
     pub fn not_before(self, start: Timestamp) -> Self {
         self.claim("nbf", start.as_secs())
@@ -218,7 +218,7 @@ impl TokenBuilder {
     /// ```
     /// use tower_bearer::clock::Timestamp;
     ///
-    /// let token = tower_bearer::testing::TestIssuer::new().token().issued_at(Timestamp::EPOCH).sign();
+    /// let token = tower_bearer::testing::TestIssuer::new().token().issued_at(Timestamp::UNIX_EPOCH).sign();
     /// ```
     pub fn issued_at(self, time: Timestamp) -> Self {
         self.claim("iat", time.as_secs())

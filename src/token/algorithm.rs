@@ -46,7 +46,7 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// All supported algorithms.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: &'static [Self] = &[
         Self::RS256,
         Self::RS384,
         Self::RS512,
@@ -95,7 +95,7 @@ impl Algorithm {
         if name == "Ed25519" {
             return Some(Self::EdDSA);
         }
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+        Self::ALL.iter().copied().find(|algorithm| algorithm.name() == name)
     }
 }
 
@@ -106,24 +106,25 @@ impl fmt::Display for Algorithm {
 }
 
 impl FromStr for Algorithm {
-    type Err = UnknownAlgorithm;
+    type Err = UnknownAlgorithmError;
 
-    fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
-        Self::from_name(name).ok_or(UnknownAlgorithm)
+    fn from_str(name: &str) -> Result<Self, UnknownAlgorithmError> {
+        Self::from_name(name).ok_or(UnknownAlgorithmError)
     }
 }
 
 /// The error for a name that is not a supported algorithm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownAlgorithm;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct UnknownAlgorithmError;
 
-impl fmt::Display for UnknownAlgorithm {
+impl fmt::Display for UnknownAlgorithmError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("not a signature algorithm; expected RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, HS256, HS384 or HS512")
     }
 }
 
-impl std::error::Error for UnknownAlgorithm {}
+impl std::error::Error for UnknownAlgorithmError {}
 
 #[cfg(test)]
 mod tests {
@@ -131,7 +132,7 @@ mod tests {
 
     #[test]
     fn parses_the_name_of_every_algorithm() {
-        for algorithm in Algorithm::ALL {
+        for &algorithm in Algorithm::ALL {
             assert_eq!(algorithm.name().parse(), Ok(algorithm));
         }
         assert_eq!(Algorithm::from_name("Ed25519"), Some(Algorithm::EdDSA));
@@ -143,7 +144,7 @@ mod tests {
             "", "none", "None", "rs256", "RS256 ", " RS256", "RS-256", "ES256K", "Ed448", "ed25519", "EDDSA",
             "RSA-OAEP", "dir",
         ] {
-            assert_eq!(name.parse::<Algorithm>(), Err(UnknownAlgorithm), "{name:?}");
+            assert_eq!(name.parse::<Algorithm>(), Err(UnknownAlgorithmError), "{name:?}");
         }
     }
 }

@@ -55,21 +55,21 @@ pub enum TokenError {
         part: Part,
     },
     /// The header has no `alg` (RFC 7515 §4.1.1).
-    AlgorithmMissing,
+    MissingAlgorithm,
     /// `alg` is not the name of a signature algorithm.
-    AlgorithmUnknown,
+    UnknownAlgorithm,
     /// The header has `crit` or `b64` (RFC 7515 §4.1.11, RFC 7797 §7).
     CriticalHeader,
     /// `cty` says that the payload is itself a token (RFC 7519 §5.2).
     Nested,
     /// `cty` is not a string.
-    ContentType,
+    MalformedCty,
     /// `kid` is not a string (RFC 7515 §4.1.4).
-    KidMalformed,
+    MalformedKid,
     /// `kid` is longer than 256 bytes.
     KidTooLong,
     /// `typ` is not a string (RFC 7515 §4.1.9).
-    TypMalformed,
+    MalformedTyp,
 }
 
 /// A segment of a token.
@@ -121,14 +121,14 @@ impl fmt::Display for TokenError {
             Self::DuplicateMember { part } => write!(f, "the {} has a duplicate member name", part.name()),
             Self::TooDeep { part } => write!(f, "the {} is nested too deeply", part.name()),
             Self::ReservedMember { part } => write!(f, "the {} has a reserved member name", part.name()),
-            Self::AlgorithmMissing => f.write_str("the header has no alg"),
-            Self::AlgorithmUnknown => f.write_str("the header's alg is not a signature algorithm"),
+            Self::MissingAlgorithm => f.write_str("the header has no alg"),
+            Self::UnknownAlgorithm => f.write_str("the header's alg is not a signature algorithm"),
             Self::CriticalHeader => f.write_str("the header has a critical extension (crit or b64)"),
             Self::Nested => f.write_str("the payload is itself a token (cty)"),
-            Self::ContentType => f.write_str("the header's cty is not a string"),
-            Self::KidMalformed => f.write_str("the header's kid is not a string"),
+            Self::MalformedCty => f.write_str("the header's cty is not a string"),
+            Self::MalformedKid => f.write_str("the header's kid is not a string"),
             Self::KidTooLong => f.write_str("the header's kid is too long"),
-            Self::TypMalformed => f.write_str("the header's typ is not a string"),
+            Self::MalformedTyp => f.write_str("the header's typ is not a string"),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::token::{Part, Span, TokenError};
 ///
 /// Keys and key URLs in a header (`jwk`, `jku`, `x5u`, `x5c`) are never read, because the sender chooses them (RFC 8725
 /// §3.10).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Header {
     algorithm: Algorithm,
     kid: Option<Box<str>>,
@@ -60,18 +60,18 @@ impl Header {
         if crit.is_some() || b64.is_some() {
             return Err(TokenError::CriticalHeader);
         }
-        if let Some(cty) = text(cty, TokenError::ContentType)?
+        if let Some(cty) = text(cty, TokenError::MalformedCty)?
             && is_media_type(&cty, "jwt")
         {
             return Err(TokenError::Nested);
         }
-        let algorithm = text(algorithm, TokenError::AlgorithmUnknown)?.ok_or(TokenError::AlgorithmMissing)?;
-        let algorithm = Algorithm::from_name(&algorithm).ok_or(TokenError::AlgorithmUnknown)?;
-        let kid = text(kid, TokenError::KidMalformed)?;
+        let algorithm = text(algorithm, TokenError::UnknownAlgorithm)?.ok_or(TokenError::MissingAlgorithm)?;
+        let algorithm = Algorithm::from_name(&algorithm).ok_or(TokenError::UnknownAlgorithm)?;
+        let kid = text(kid, TokenError::MalformedKid)?;
         if kid.as_ref().is_some_and(|kid| kid.len() > defaults::MAX_KID_BYTES) {
             return Err(TokenError::KidTooLong);
         }
-        let typ = text(typ, TokenError::TypMalformed)?;
+        let typ = text(typ, TokenError::MalformedTyp)?;
         Ok(Self { algorithm, kid: kid.map(into_box), typ: typ.map(intern_typ) })
     }
 }
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn rejects_unknown_algorithms() {
-        assert_eq!(parse_error("{}"), TokenError::AlgorithmMissing);
+        assert_eq!(parse_error("{}"), TokenError::MissingAlgorithm);
         for alg in [
             r#""none""#,
             r#""None""#,
@@ -126,7 +126,7 @@ mod tests {
             r#"["RS256"]"#,
             r#"{"a":"RS256"}"#,
         ] {
-            assert_eq!(parse_error(&format!("{{\"alg\":{alg}}}")), TokenError::AlgorithmUnknown, "{alg}");
+            assert_eq!(parse_error(&format!("{{\"alg\":{alg}}}")), TokenError::UnknownAlgorithm, "{alg}");
         }
     }
 
@@ -150,7 +150,7 @@ mod tests {
         for cty in ["JWT", "jwt", "application/JWT", "APPLICATION/jwt"] {
             assert_eq!(parse_error(&format!("{{\"alg\":\"RS256\",\"cty\":\"{cty}\"}}")), TokenError::Nested, "{cty}");
         }
-        assert_eq!(parse_error(r#"{"alg":"RS256","cty":1}"#), TokenError::ContentType);
+        assert_eq!(parse_error(r#"{"alg":"RS256","cty":1}"#), TokenError::MalformedCty);
         assert!(Header::parse(r#"{"alg":"RS256","cty":"json"}"#).is_ok());
     }
 
@@ -167,8 +167,8 @@ mod tests {
             assert_eq!(parse_error(&with_kid(&format!("\"{too_long}\""))), TokenError::KidTooLong, "{too_long}");
         }
         for kid in ["1", "null", "[\"k\"]", "{\"a\":1}", "false"] {
-            assert_eq!(parse_error(&with_kid(kid)), TokenError::KidMalformed, "{kid}");
+            assert_eq!(parse_error(&with_kid(kid)), TokenError::MalformedKid, "{kid}");
         }
-        assert_eq!(parse_error(r#"{"alg":"RS256","typ":1}"#), TokenError::TypMalformed);
+        assert_eq!(parse_error(r#"{"alg":"RS256","typ":1}"#), TokenError::MalformedTyp);
     }
 }

@@ -18,7 +18,7 @@ use std::ops::Range;
 
 use base64_simd::URL_SAFE_NO_PAD;
 
-pub use self::algorithm::{Algorithm, UnknownAlgorithm};
+pub use self::algorithm::{Algorithm, UnknownAlgorithmError};
 pub use self::error::{Part, TokenError};
 pub use self::header::Header;
 pub(crate) use self::object::elements;

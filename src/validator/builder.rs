@@ -115,7 +115,7 @@ impl ValidatorBuilder {
     ///
     /// Validation of a cached token costs about 1/40 of a signature check. An entry contains the claims but not the text of the
     /// token. Only accepted tokens are stored, and only if the algorithm is asymmetric. An entry expires at `exp`, at the end
-    /// of [`Api::with_max_age`](crate::Api::with_max_age) if it is set, and after at most five minutes. Each lookup checks
+    /// of [`Api::with_max_token_age`](crate::Api::with_max_token_age) if it is set, and after at most five minutes. Each lookup checks
     /// again that the keys are usable and include the token's key, that the dates are valid, that the host is bound to the
     /// issuer, and that the application's checks pass.
     #[must_use]
@@ -140,7 +140,7 @@ impl ValidatorBuilder {
     /// [`ConfigError`] lists all errors of the configuration.
     pub fn build(self) -> Result<Validator, ConfigError> {
         let mut errors = SettingErrors::default();
-        for error in self.refresh.validate().err().unwrap_or_default() {
+        for error in self.refresh.errors() {
             errors.push("refresh policy", SettingErrorKind::RefreshPolicy(error));
         }
         let policy = self.api.resolve(&mut errors);

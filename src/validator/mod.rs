@@ -20,7 +20,7 @@ use self::application::Application;
 pub use self::builder::{BuildError, ValidatorBuilder};
 pub(crate) use self::context::RequestContext;
 pub(crate) use self::decision::{AwaitedKeys, Decision, PendingKey};
-pub use self::explain::explanation::{Explanation, Finding, Outcome};
+pub use self::explain::explanation::{CheckOutcome, Explanation, Finding};
 pub(crate) use self::explain::hints::hint_for_unmet;
 use self::header_cache::HeaderCache;
 use self::routing::{Route, Routes};
@@ -33,7 +33,7 @@ use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
 use crate::defaults;
 use crate::jwks::{KeyRing, KeySource};
 use crate::keys::{Found, KeyTable, SignedToken};
-use crate::rejection::{CheckError, KeyNotFound, Rejection};
+use crate::rejection::{CheckError, KeyNotFoundError, Rejection};
 use crate::request::Host;
 use crate::request::RequestHead;
 use crate::request::credential::Credential;
@@ -162,7 +162,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// # Errors
     ///
     /// [`Rejection`] for the first check that fails; [`Rejection::Host`] if `host` is malformed.
-    pub async fn validate_for(&self, token: &str, host: &str) -> Result<Claims<C>, Rejection> {
+    pub async fn validate_for_host(&self, token: &str, host: &str) -> Result<Claims<C>, Rejection> {
         let record = |rejection: &Rejection| {
             telemetry::credential_rejected(rejection.kind().name(), rejection.hint());
         };
@@ -306,7 +306,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
         let verified = match issuer.keys.with_usable_keys(|keys, epoch| issuer.verify(parsed, keys, epoch)) {
             None => return self.pending(token, context, validation),
-            Some(Err(Rejection::Key(KeyNotFound::Unknown { .. }))) if issuer.keys.may_fetch() => {
+            Some(Err(Rejection::Key(KeyNotFoundError::Unknown { .. }))) if issuer.keys.may_fetch() => {
                 return self.pending(token, context, validation);
             }
             Some(verified) => verified,
@@ -448,9 +448,9 @@ impl IssuerState {
                 Ok(token) => Ok(VerifiedToken { token, epoch }),
                 Err(_) => Err(Rejection::Signature),
             },
-            Found::NotForVerification => Err(Rejection::Key(KeyNotFound::NotForVerification)),
-            Found::Ambiguous => Err(Rejection::Key(KeyNotFound::Ambiguous)),
-            Found::Unknown => Err(Rejection::Key(KeyNotFound::Unknown { age: self.keys.age() })),
+            Found::NotForVerification => Err(Rejection::Key(KeyNotFoundError::NotForVerification)),
+            Found::Ambiguous => Err(Rejection::Key(KeyNotFoundError::Ambiguous)),
+            Found::Unknown => Err(Rejection::Key(KeyNotFoundError::Unknown { age: self.keys.age() })),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::config::HostRules;
-use crate::rejection::{IssuerError, NearMiss};
+use crate::rejection::{IssuerDifference, IssuerError};
 use crate::request::Host;
 use crate::telemetry::Label;
 use crate::token::{Claim, Member, Payload};
@@ -112,13 +112,13 @@ fn claimed(payload: &Payload) -> Result<&str, IssuerError> {
 }
 
 /// Returns how two similar issuers differ, for the operator's log.
-fn near_miss(claimed: &str, known: &str) -> Option<NearMiss> {
+fn near_miss(claimed: &str, known: &str) -> Option<IssuerDifference> {
     if claimed.strip_suffix('/').unwrap_or(claimed) == known.strip_suffix('/').unwrap_or(known) {
-        Some(if claimed.ends_with('/') { NearMiss::ExtraSlash } else { NearMiss::MissingSlash })
+        Some(if claimed.ends_with('/') { IssuerDifference::ExtraSlash } else { IssuerDifference::MissingSlash })
     } else if claimed.eq_ignore_ascii_case(known) {
-        Some(NearMiss::Case)
+        Some(IssuerDifference::Case)
     } else {
-        (without_scheme(claimed)? == without_scheme(known)?).then_some(NearMiss::Scheme)
+        (without_scheme(claimed)? == without_scheme(known)?).then_some(IssuerDifference::Scheme)
     }
 }
 
@@ -152,10 +152,10 @@ mod tests {
     #[test]
     fn rejects_a_similar_issuer_and_names_the_difference() {
         for (iss, near) in [
-            (r#""https://a.example""#, Some(NearMiss::MissingSlash)),
-            (r#""https://b.example/""#, Some(NearMiss::ExtraSlash)),
-            (r#""https://A.example/""#, Some(NearMiss::Case)),
-            (r#""http://a.example/""#, Some(NearMiss::Scheme)),
+            (r#""https://a.example""#, Some(IssuerDifference::MissingSlash)),
+            (r#""https://b.example/""#, Some(IssuerDifference::ExtraSlash)),
+            (r#""https://A.example/""#, Some(IssuerDifference::Case)),
+            (r#""http://a.example/""#, Some(IssuerDifference::Scheme)),
             (r#""https://a.example//""#, None),
             (r#""https://evil.example/""#, None),
             (r#""""#, None),

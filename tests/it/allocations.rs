@@ -12,7 +12,7 @@ use http_body_util::Empty;
 use serde::Deserialize;
 use tower::{Layer as _, Service as _, service_fn};
 use tower_bearer::keys::KeySet;
-use tower_bearer::request::credential;
+use tower_bearer::request::BearerToken;
 use tower_bearer::testing::{Outage, TestIssuer, TokenBuilder};
 use tower_bearer::{Algorithm, Api, BearerLayer, Issuer, Secret, Validator};
 
@@ -54,7 +54,7 @@ fn validation_allocations(validator: &Validator, text: &str) -> u64 {
 
 #[test]
 fn validate_allocates_at_most_four_times() {
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         let server = TestIssuer::new().with_algorithms([algorithm]);
         let validator = Validator::builder(api(&server, algorithm)).without_token_cache().build().expect("good");
         let text = token(&server).sign();
@@ -196,11 +196,11 @@ fn waiting_request_holds_no_copy_of_its_token() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let _entered = runtime.enter();
     let server = TestIssuer::new().with_algorithms([Algorithm::ES256]);
-    server.outage(Outage::Hang);
+    server.set_outage(Outage::Hang);
     let issuer = Issuer::jwks(server.issuer(), server.jwks_uri()).with_algorithms([Algorithm::ES256]);
     let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone()).build().expect("good");
     let in_header = BearerLayer::new(validator);
-    let in_cookie = in_header.clone().with_token_source(|headers| credential::from_cookie(headers, "access"));
+    let in_cookie = in_header.clone().with_token_source(|headers| BearerToken::from_cookie(headers, "access"));
     let token = token(&server);
     for kid in [server.kid(), "k".repeat(256)] {
         for padding in [0, 11_000] {

@@ -11,9 +11,9 @@ use tower::Layer;
 use tower_bearer::claims::{ClaimError, ClaimErrorReason, CustomClaimsError};
 use tower_bearer::extract::BearerRejection;
 use tower_bearer::jwks::RefreshError;
-use tower_bearer::rejection::{CheckError, IssuerError, KeyNotFound};
+use tower_bearer::rejection::{CheckError, IssuerError, KeyNotFoundError};
+use tower_bearer::request::CredentialError;
 use tower_bearer::request::HostError;
-use tower_bearer::request::credential::CredentialError;
 use tower_bearer::requirement::UnmetRequirement;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::token::TokenError;
@@ -40,8 +40,8 @@ fn token_rejections() -> Vec<Rejection> {
         Rejection::Issuer(IssuerError::UnknownHost),
         Rejection::Algorithm { algorithm: Algorithm::HS256 },
         Rejection::UnverifiedClaims(ClaimError::Expired),
-        Rejection::Key(KeyNotFound::Unknown { age: None }),
-        Rejection::Key(KeyNotFound::NotForVerification),
+        Rejection::Key(KeyNotFoundError::Unknown { age: None }),
+        Rejection::Key(KeyNotFoundError::NotForVerification),
         Rejection::Signature,
         Rejection::Claims(ClaimError::Expired),
         Rejection::Claims(ClaimError::Audience(ClaimErrorReason::Missing)),
@@ -155,7 +155,7 @@ async fn unavailable_keys_return_503_without_a_challenge() {
     {
         // The fetch error and its time are not shown to the client.
         for cause in [None, Some(RefreshError::IssuerMismatch)] {
-            let rejection = Rejection::KeysUnavailable { retry_after: wait, since: 86_400 * wait, cause };
+            let rejection = Rejection::KeysUnavailable { retry_after: wait, unavailable_for: 86_400 * wait, cause };
             let expected = Expected { status: 503, challenge: None, retry_after: Some(seconds), body };
             assert_response(rejection, expected).await;
         }

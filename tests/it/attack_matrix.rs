@@ -101,7 +101,7 @@ impl Config {
         };
         let profile = if case.mode.as_deref() == Some("rfc9068") { Profile::Rfc9068 } else { Profile::Any };
         let api = self.api(&config.audience, issuer.with_algorithms(config.algorithms())).with_profile(profile);
-        let clock = FakeClock::at(Timestamp::from_secs(self.now));
+        let clock = FakeClock::from_wall(Timestamp::from_secs(self.now));
         Validator::builder(api).with_clock(clock).build().expect("a valid configuration")
     }
 }
@@ -158,7 +158,7 @@ async fn every_case_of_the_matrix_returns_the_expected_outcome() {
 
 async fn outcome(config: &Config, case: &Case, token: &str) -> Outcome {
     let response = |status, error: Option<&str>| Outcome { status, error: error.map(str::to_owned) };
-    if tower_bearer::request::credential::BearerToken::parse(token).is_err() {
+    if tower_bearer::request::BearerToken::parse(token).is_err() {
         return response(400, Some("invalid_request"));
     }
     let outcome = config.validator(case).validate(token).await;

@@ -20,8 +20,11 @@ use crate::challenge_parser::challenge;
 use crate::stack::{TestResponse, request_with_token, send_through};
 
 pub(crate) async fn run(config: &Config, case: &Case) -> Outcome {
-    let stage =
-        Scenario { config, api: &config.apis[&case.api], clock: FakeClock::at(Timestamp::from_secs(config.now)) };
+    let stage = Scenario {
+        config,
+        api: &config.apis[&case.api],
+        clock: FakeClock::from_wall(Timestamp::from_secs(config.now)),
+    };
     match &*case.id {
         "size-05" => stage.deep_claims(case).await,
         "size-07" => stage.colliding_names().await,
@@ -34,7 +37,7 @@ pub(crate) async fn run(config: &Config, case: &Case) -> Outcome {
         "cache-07" => stage.one_token_at_two_apis_at_once().await,
         "cache-09" => {
             stage
-                .stale_keys_during(&[Outage::Status(StatusCode::INTERNAL_SERVER_ERROR), Outage::Hang, Outage::Garbage])
+                .stale_keys_during(&[Outage::Status(StatusCode::INTERNAL_SERVER_ERROR), Outage::Hang, Outage::HtmlPage])
                 .await
         }
         "cache-11" => stage.unknown_kid_before_the_refresh().await,
@@ -288,7 +291,7 @@ impl Scenario<'_> {
         let mut outcomes = Vec::new();
         for ours_first in [true, false] {
             let server = self.server();
-            server.outage(Outage::Delay(Duration::from_secs(1)));
+            server.set_outage(Outage::Delay(Duration::from_secs(1)));
             let first = built(self.builder(&server));
             let second = self.second(&server, &first);
             let token = self.token(&server).sign();
@@ -316,13 +319,13 @@ impl Scenario<'_> {
             let validator = built(self.builder(&server));
             let token = self.token(&server);
             assert_eq!(self.send(&validator, token.clone()).await, OK);
-            server.outage(*outage);
+            server.set_outage(*outage);
             self.clock.run_for(HOUR / 2).await;
             outcomes.push(self.send(&validator, token.clone()).await);
             assert!(source(&validator).status().last_error().is_some(), "{outage:?} is reported");
             self.clock.run_for(HOUR).await;
             assert_eq!(self.send(&validator, token.clone()).await, UNAVAILABLE, "{outage:?}");
-            server.outage(Outage::None);
+            server.set_outage(Outage::None);
             self.clock.run_for(Duration::from_secs(60)).await;
             assert_eq!(self.send(&validator, token).await, OK);
         }

@@ -97,7 +97,7 @@ fn source(validator: &Validator) -> &KeySource {
 }
 
 fn trusting() -> ReqwestFetch {
-    ReqwestFetch::with_root_certificates(AUTHORITY).expect("an authority")
+    ReqwestFetch::builder().with_root_certificates(AUTHORITY).build().expect("an authority")
 }
 
 async fn serves(validator: &Validator, issuer: &TestIssuer) {
@@ -137,7 +137,10 @@ async fn rejects_a_bad_certificate_without_a_retry() {
 async fn rejects_a_private_authority_that_is_not_configured() {
     let issuer = TestIssuer::new();
     let server = Server::start(GOOD, &issuer).await;
-    let other = ReqwestFetch::with_root_certificates(include_str!("../data/tls/root.pem")).expect("an authority");
+    let other = ReqwestFetch::builder()
+        .with_root_certificates(include_str!("../data/tls/root.pem"))
+        .build()
+        .expect("an authority");
     for fetch in [ReqwestFetch::new().expect("a client"), other] {
         let validator = validator(&server, &issuer, "localhost", fetch);
         assert_eq!(source(&validator).reload().await, TLS);

@@ -56,12 +56,12 @@ async fn accepts_a_token_without_audience_by_its_client_id() {
 #[tokio::test]
 async fn rejects_an_organization_outside_the_configured_set() {
     let server = TestIssuer::new();
-    let ids = validator(&server, |api| api.with_organizations(Organizations::ids(["org_1", "org_2"])));
+    let ids = validator(&server, |api| api.with_organizations(Organizations::from_ids(["org_1", "org_2"])));
     assert_eq!(outcome(&ids, server.token().organization("org_2")).await, Ok(()));
     let rejected = |reason| Err(Rejection::Claims(ClaimError::Organization(reason)));
     assert_eq!(outcome(&ids, server.token().organization("org_3")).await, rejected(ClaimErrorReason::Mismatch));
     assert_eq!(outcome(&ids, server.token()).await, rejected(ClaimErrorReason::Missing));
-    let names = validator(&server, |api| api.with_organizations(Organizations::names(["acme"])));
+    let names = validator(&server, |api| api.with_organizations(Organizations::from_names(["acme"])));
     assert_eq!(outcome(&names, server.token().claim("org_name", "ACME")).await, Ok(()));
     assert_eq!(outcome(&names, server.token().claim("org_name", "acme.")).await, rejected(ClaimErrorReason::Mismatch));
     let open = validator(&server, |api| api);
@@ -72,7 +72,7 @@ async fn rejects_an_organization_outside_the_configured_set() {
 #[tokio::test]
 async fn all_other_checks_run_before_the_organization_check() {
     let server = TestIssuer::new();
-    let ids = validator(&server, |api| api.with_organizations(Organizations::ids(["org_1"])));
+    let ids = validator(&server, |api| api.with_organizations(Organizations::from_ids(["org_1"])));
     let foreign = server.token().organization("org_3");
     let broken = outcome(&ids, foreign.clone().with_broken_signature()).await;
     assert_eq!(broken, Err(Rejection::Signature));
@@ -88,7 +88,7 @@ async fn organization_of_the_request_is_checked_on_every_call() {
     let by_subdomain = Organizations::from_request(move |request| {
         count.fetch_add(1, Ordering::Relaxed);
         let (name, _) = request.host()?.as_str().split_once(".api.test")?;
-        Some(Organization::name(name))
+        Some(Organization::from_name(name))
     });
     let validator = validator(&server, |api| api.with_organizations(by_subdomain));
     let token = server.token().claim("org_name", "acme").sign();
@@ -106,8 +106,8 @@ async fn organization_of_the_request_is_checked_on_every_call() {
     assert_eq!(stack::send_through(BearerLayer::new(validator.clone()), doubled).await.status, 400);
 
     let mismatch = Err(Rejection::Claims(ClaimError::Organization(ClaimErrorReason::Mismatch)));
-    assert!(validator.validate_for(&token, "acme.api.test").await.is_ok());
-    assert_eq!(validator.validate_for(&token, "globex.api.test").await.map(|_| ()), mismatch);
+    assert!(validator.validate_for_host(&token, "acme.api.test").await.is_ok());
+    assert_eq!(validator.validate_for_host(&token, "globex.api.test").await.map(|_| ()), mismatch);
     assert_eq!(validator.validate(&token).await.map(|_| ()), mismatch, "a call without a request has no organization");
 }
 
@@ -115,7 +115,7 @@ async fn organization_of_the_request_is_checked_on_every_call() {
 async fn direct_calls_pass_the_request_for_the_organization_check() {
     let server = TestIssuer::new();
     let by_path = Organizations::from_request(|request| {
-        request.uri().path().strip_prefix("/organizations/").map(Organization::id)
+        request.uri().path().strip_prefix("/organizations/").map(Organization::from_id)
     });
     let validator = validator(&server, |api| api.with_organizations(by_path));
     let token = server.token().organization("org_1").sign();
@@ -137,8 +137,8 @@ fn rejects_an_empty_client_or_organization_list() {
     for (api, setting) in [
         (api().with_client_ids([""; 0]), "client ids"),
         (api().with_client_ids([""]), "client ids"),
-        (api().with_organizations(Organizations::ids([""; 0])), "organization ids"),
-        (api().with_organizations(Organizations::names(["acme", ""])), "organization names"),
+        (api().with_organizations(Organizations::from_ids([""; 0])), "organization ids"),
+        (api().with_organizations(Organizations::from_names(["acme", ""])), "organization names"),
     ] {
         assert_eq!(errors(api), [(setting.to_owned(), SettingErrorKind::Empty)]);
     }

@@ -42,7 +42,7 @@ async fn accepts_valid_configurations() {
         Issuer::jwks("https://as.example", "https://keys.example/jwks"),
         Issuer::jwks("urn:example:issuer", "https://keys.example/jwks")
             .with_algorithms([Algorithm::ES256, Algorithm::RS256]),
-        hs().with_domain("accounts.example").with_secret(Secret::from_text("another secret of thirty-two octets!")),
+        hs().with_alias("accounts.example").with_secret(Secret::from_text("another secret of thirty-two octets!")),
     ] {
         assert_eq!(errors_of(issuer.clone()), [], "{issuer:?}");
     }
@@ -83,7 +83,7 @@ fn rejects_an_issuer_that_no_token_can_carry() {
         ("https://u:p@as.example/", SettingErrorKind::Url(EndpointError::UserInfo)),
         ("https://as.example/?x=1", SettingErrorKind::IssuerUrl),
         ("https://as.example/#x", SettingErrorKind::IssuerUrl),
-        ("https://northwind.eu.auth0.com", SettingErrorKind::TrailingSlash),
+        ("https://northwind.eu.auth0.com", SettingErrorKind::MissingTrailingSlash),
     ] {
         assert_eq!(with(issuer), one(&format!("issuer {issuer:?}"), problem), "{issuer}");
     }
@@ -103,7 +103,7 @@ fn rejects_the_url_of_a_discovery_document_and_names_the_issuer() {
         let expected = one(&format!("issuer {url:?}"), SettingErrorKind::DiscoveryUrl { issuer: Box::from(issuer) });
         let keys = "https://keys.example/";
         assert_eq!(errors_of(Issuer::jwks(url, keys)), expected, "{url}");
-        assert_eq!(errors_of(Issuer::oidc("https://as2.example").with_domain(url)), expected, "{url}");
+        assert_eq!(errors_of(Issuer::oidc("https://as2.example").with_alias(url)), expected, "{url}");
         assert_eq!(errors_of(Issuer::oidc(url)), expected, "{url}");
     }
     for issuer in ["https://as.example/.well-known/openid", "https://as.example/.well-known/openid-configuration-2"] {
@@ -215,7 +215,7 @@ fn rejects_settings_out_of_range() {
     assert_eq!(errors(api().with_audience("a ")), one("audience \"a \"", SettingErrorKind::Unprintable));
     assert_eq!(errors(api().with_leeway(Duration::from_secs(301))), one("leeway", SettingErrorKind::Leeway));
     assert_eq!(errors(api().with_leeway(Duration::from_secs(300))), []);
-    assert_eq!(errors(api().with_max_age(Duration::ZERO)), one("max age", SettingErrorKind::MaxAge));
+    assert_eq!(errors(api().with_max_token_age(Duration::ZERO)), one("max age", SettingErrorKind::MaxAge));
     assert_eq!(errors(api().with_required_claims([""])), one("required claims", SettingErrorKind::Empty));
     for bytes in [0, 255, 1_048_577, usize::MAX] {
         assert_eq!(
@@ -232,7 +232,7 @@ fn rejects_settings_out_of_range() {
 
 #[test]
 fn rejects_hosts_bound_twice_or_to_an_unknown_issuer() {
-    let api = || Api::new(AUDIENCE, hs().with_domain("https://other.example/"));
+    let api = || Api::new(AUDIENCE, hs().with_alias("https://other.example/"));
     assert_eq!(errors(api().with_issuer_for_host("api.example:8443", "https://hs.example/")), []);
     assert_eq!(
         errors(api().with_issuer_for_host("https://api.example", "https://hs.example/")),
@@ -247,7 +247,7 @@ fn rejects_hosts_bound_twice_or_to_an_unknown_issuer() {
         .with_issuer_for_host("API.example:1", "https://other.example/");
     let both = "host \"api.example\", issuers \"https://hs.example/\" and \"https://other.example/\"";
     assert_eq!(errors(twice), one(both, SettingErrorKind::DuplicateHost));
-    let same_host = Api::new(AUDIENCE, hs().with_domain("https://hs.example/b")).with_issuer_from_host();
+    let same_host = Api::new(AUDIENCE, hs().with_alias("https://hs.example/b")).with_issuer_from_host();
     let both = "host \"hs.example\", issuers \"https://hs.example/\" and \"https://hs.example/b\"";
     assert_eq!(errors(same_host), one(both, SettingErrorKind::DuplicateHost));
     let nameless =
@@ -257,7 +257,7 @@ fn rejects_hosts_bound_twice_or_to_an_unknown_issuer() {
 
 #[test]
 fn invalid_issuer_still_resolves_references_to_it() {
-    let keyless = |uri: &str| Issuer::jwks("https://as.example/", uri).with_domain("https://as2.example/");
+    let keyless = |uri: &str| Issuer::jwks("https://as.example/", uri).with_alias("https://as2.example/");
     let api = |uri: &str| Api::new(AUDIENCE, keyless(uri)).with_issuer_for_host("api.example", "https://as2.example/");
     let plain = ("issuer \"https://as.example/\" jwks_uri".to_owned(), SettingErrorKind::Url(EndpointError::PlainHttp));
     let twice = ("issuer \"https://as.example/\"".to_owned(), SettingErrorKind::DuplicateIssuer);
@@ -286,7 +286,7 @@ fn invalid_issuer_still_resolves_references_to_it() {
 
 #[tokio::test]
 async fn accepts_a_host_bound_to_any_domain_of_an_issuer() {
-    let issuer = Issuer::jwks("https://as.example/", "https://keys.example/").with_domain("urn:as");
+    let issuer = Issuer::jwks("https://as.example/", "https://keys.example/").with_alias("urn:as");
     assert_eq!(errors(Api::new(AUDIENCE, issuer).with_issuer_for_host("api.example", "urn:as")), []);
 }
 

@@ -61,7 +61,7 @@ fn bomb() -> Vec<u8> {
 }
 
 fn decoding() -> ReqwestFetch {
-    ReqwestFetch::with_client(reqwest::Client::new())
+    ReqwestFetch::from_client(reqwest::Client::new())
 }
 
 fn own() -> ReqwestFetch {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use tower_bearer::testing::TestIssuer;
-use tower_bearer::{Algorithm, Explanation, Finding, Outcome};
+use tower_bearer::{Algorithm, CheckOutcome, Explanation, Finding};
 
 #[allow(dead_code, reason = "the tests call what `main` calls")]
 #[path = "../../examples/server/doctor.rs"]
@@ -45,7 +45,7 @@ async fn explains_the_token_of_the_usage_text_without_network() {
     let file = TempFile::new("sample", &sample.replace(keys, "http://127.0.0.1:9/jwks.json"));
     let explanation = call(&file, &[token]).await.expect("an explanation");
     assert_eq!(program::code(&explanation), 1);
-    let failed = explanation.findings().iter().filter(|finding| finding.outcome() == Outcome::Failed);
+    let failed = explanation.findings().iter().filter(|finding| finding.outcome() == CheckOutcome::Failed);
     assert_eq!(failed.map(Finding::check).collect::<Vec<_>>(), ["iss", "exp"]);
     assert_eq!(explanation.hints().next(), Some("iss lacks the trailing slash"));
 }

@@ -117,7 +117,7 @@ async fn keys_unavailable_event_has_the_fetch_error() {
     let log = Log::default();
     let _subscribed = log.clone().subscribed();
     let server = TestIssuer::new();
-    server.outage(Outage::Status(http::StatusCode::INTERNAL_SERVER_ERROR));
+    server.set_outage(Outage::Status(http::StatusCode::INTERNAL_SERVER_ERROR));
     let api = Api::new("https://api.test/", Issuer::jwks(server.issuer(), server.jwks_uri()));
     let validator = Validator::builder(api).with_fetch(server.clone()).build().expect("a valid configuration");
     let response =
@@ -208,8 +208,8 @@ async fn metrics_count_rejections_before_the_token_is_parsed() {
     let server = TestIssuer::new();
     let validator = validator(&server);
     let token = server.token().sign();
-    assert!(validator.validate_for(&token, "api.test").await.is_ok());
-    assert!(validator.validate_for(&token, "api.test/path").await.is_err());
+    assert!(validator.validate_for_host(&token, "api.test").await.is_ok());
+    assert!(validator.validate_for_host(&token, "api.test/path").await.is_err());
     send(BearerLayer::new(validator).layer(subject_service()), request(&["Bearer a b"])).await;
     let counted = r#"jwt_validation_total{issuer="none",result="rejected",reason="invalid_request"} 2"#;
     assert!(scrape.render().contains(counted), "{counted} in\n{}", scrape.render());

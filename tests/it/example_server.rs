@@ -231,7 +231,7 @@ fn returns_all_errors_of_the_file_at_once_without_secrets() {
         domains = ["https://file.test/"]
         jwks_file = "/nowhere/keys.json"
         [jwks]
-        refresh_every = "1s"
+        refresh_interval = "1s"
         max_keys = "many"
         "#,
     )

@@ -12,8 +12,8 @@ use tower_bearer::jwks::RefreshPolicy;
 use tower_bearer::rejection::CheckError;
 use tower_bearer::testing::{Outage, TestIssuer, TokenBuilder};
 use tower_bearer::{
-    Algorithm, Api, BearerLayer, Explanation, Finding, Issuer, Outcome, Rejection, RejectionKind, Requirement, Secret,
-    Validator,
+    Algorithm, Api, BearerLayer, CheckOutcome, Explanation, Finding, Issuer, Rejection, RejectionKind, Requirement,
+    Secret, Validator,
 };
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -23,7 +23,7 @@ fn validator(server: &TestIssuer) -> Validator {
     Validator::new(Api::new(AUDIENCE, trusted(server))).expect("a valid configuration")
 }
 
-fn outcome(explanation: &Explanation, check: &str) -> Outcome {
+fn outcome(explanation: &Explanation, check: &str) -> CheckOutcome {
     let found = explanation.findings().iter().find(|finding| finding.check() == check);
     found.unwrap_or_else(|| panic!("no finding for {check}: {explanation}")).outcome()
 }
@@ -58,7 +58,7 @@ async fn valid_token_passes_every_check() {
             "application"
         ]
     );
-    assert!(explanation.findings().iter().all(|finding| finding.outcome() == Outcome::Passed));
+    assert!(explanation.findings().iter().all(|finding| finding.outcome() == CheckOutcome::Passed));
     assert!(explanation.to_string().starts_with("accepted\n"));
 }
 
@@ -68,12 +68,12 @@ async fn explain_collects_all_failed_checks() {
     let token = server.token().audience("https://other.test/").expired().typ("logout+jwt").with_broken_signature();
     let explanation = validator(&server).explain(&token.sign()).await;
     for check in ["aud", "exp", "signature", "typ"] {
-        assert_eq!(outcome(&explanation, check), Outcome::Failed, "{check}");
+        assert_eq!(outcome(&explanation, check), CheckOutcome::Failed, "{check}");
     }
     for check in ["form", "iss", "alg", "key", "sub"] {
-        assert_eq!(outcome(&explanation, check), Outcome::Passed, "{check}");
+        assert_eq!(outcome(&explanation, check), CheckOutcome::Passed, "{check}");
     }
-    assert_eq!(outcome(&explanation, "application"), Outcome::Skipped);
+    assert_eq!(outcome(&explanation, "application"), CheckOutcome::Skipped);
     let aud = explanation.findings().iter().find(|finding| finding.check() == "aud").expect("a finding");
     assert_eq!((aud.found(), aud.expected()), (Some("\"https://other.test/\""), Some(AUDIENCE)));
 }
@@ -86,14 +86,13 @@ async fn unbound_host_is_explained_with_the_bound_hosts() {
     let api = api.with_issuer_for_host("api.test", server.issuer()).with_issuer_for_host("api.other", other.issuer());
     let validator = Validator::new(api).expect("a valid configuration");
     let token = server.token().sign();
-    let unbound =
-        "no issuer is bound to the request's host; without a layer, pass the host to validate_for or explain_for";
+    let unbound = "no issuer is bound to the request's host; without a layer, pass the host to validate_for_host or explain_for_host";
     for (explanation, expected, hint) in [
-        (validator.explain_for(&token, "api.test").await, "https://issuer.test/ under this host", None),
+        (validator.explain_for_host(&token, "api.test").await, "https://issuer.test/ under this host", None),
         (validator.explain(&token).await, "a request for api.other or api.test", Some(unbound)),
-        (validator.explain_for(&token, "nope.test").await, "a request for api.other or api.test", Some(unbound)),
+        (validator.explain_for_host(&token, "nope.test").await, "a request for api.other or api.test", Some(unbound)),
         (
-            validator.explain_for(&token, "api.other").await,
+            validator.explain_for_host(&token, "api.other").await,
             "https://other.test/ under this host",
             Some("the token's issuer is bound to another host"),
         ),
@@ -110,14 +109,16 @@ async fn organization_is_explained_by_the_claim_that_is_checked() {
     let token = server.token().organization("org_1").claim("org_name", "ac").sign();
     let about = |organization: Option<Organization>| Organizations::from_request(move |_| organization.clone());
     for (organizations, check, found, expected) in [
-        (Organizations::names(["Acme"]), "organization", Some("\"ac\""), "org_name Acme"),
-        (Organizations::ids(["org_2", "org_3"]), "organization", Some("\"org_1\""), "org_id org_2 or org_3"),
-        (about(Some(Organization::id("org_2"))), "organization of the request", Some("\"org_1\""), "org_id org_2"),
+        (Organizations::from_names(["Acme"]), "organization", Some("\"ac\""), "org_name Acme"),
+        (Organizations::from_ids(["org_2", "org_3"]), "organization", Some("\"org_1\""), "org_id org_2 or org_3"),
+        (about(Some(Organization::from_id("org_2"))), "organization of the request", Some("\"org_1\""), "org_id org_2"),
         (about(None), "organization of the request", None, "a request for an organization"),
     ] {
         let api = Api::new(AUDIENCE, trusted(&server)).with_organizations(organizations);
-        let explanation = Validator::new(api).expect("a valid configuration").explain_for(&token, "api.test").await;
-        let failed: Vec<_> = explanation.findings().iter().filter(|one| one.outcome() == Outcome::Failed).collect();
+        let explanation =
+            Validator::new(api).expect("a valid configuration").explain_for_host(&token, "api.test").await;
+        let failed: Vec<_> =
+            explanation.findings().iter().filter(|one| one.outcome() == CheckOutcome::Failed).collect();
         let [finding] = failed[..] else { panic!("{explanation}") };
         assert_eq!((finding.check(), finding.found(), finding.expected()), (check, found, Some(expected)));
     }
@@ -161,8 +162,8 @@ async fn explain_returns_the_same_rejection_as_validate() {
     let bound = Validator::new(bound).expect("a valid configuration");
     let token = server.token().sign();
     for host in ["api.test", "other.test", "a b"] {
-        let expected = bound.validate_for(&token, host).await.err();
-        assert_eq!(bound.explain_for(&token, host).await.rejection(), expected.as_ref(), "{host}");
+        let expected = bound.validate_for_host(&token, host).await.err();
+        assert_eq!(bound.explain_for_host(&token, host).await.rejection(), expected.as_ref(), "{host}");
     }
 }
 
@@ -249,7 +250,7 @@ async fn hint_separates_clock_skew_from_an_old_token() {
 #[tokio::test]
 async fn hint_names_a_date_that_is_not_in_seconds() {
     let server = TestIssuer::new();
-    let aged = Api::new(AUDIENCE, trusted(&server)).with_max_age(Duration::from_secs(600));
+    let aged = Api::new(AUDIENCE, trusted(&server)).with_max_token_age(Duration::from_secs(600));
     let aged = Validator::new(aged).expect("a valid configuration");
     let recent = Requirement::max_authentication_age(Duration::from_secs(60));
     let now = SystemClock.now().as_secs();
@@ -282,7 +283,7 @@ async fn hint_names_a_date_that_is_not_in_seconds() {
 #[tokio::test]
 async fn hint_names_other_domains_of_the_tenant_by_their_signature() {
     let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
-    let login = tenant.custom_domain("https://login.northwind.com/");
+    let login = tenant.add_custom_domain("https://login.northwind.com/");
     let api = |domain: &str| Api::new(AUDIENCE, Issuer::auth0(domain));
     let ready = async |api: Api, server: &TestIssuer| {
         let validator = Validator::builder(api).with_fetch(server.clone());
@@ -304,7 +305,7 @@ async fn hint_names_other_domains_of_the_tenant_by_their_signature() {
     // Other servers sign for all their tenants with the same keys.
     let shared = TestIssuer::named("https://login.test/tenant-a");
     let trusted = validator(&shared);
-    let foreign = shared.custom_domain("https://login.test/tenant-b").token().sign();
+    let foreign = shared.add_custom_domain("https://login.test/tenant-b").token().sign();
     assert!(trusted.validate(&shared.token().sign()).await.is_ok());
     assert_eq!(trusted.explain(&foreign).await.hints().next(), None);
 }
@@ -316,11 +317,11 @@ async fn hint_never_calls_an_access_token_an_id_token() {
     let foreign = || server.token().audience("client").claim("azp", "client").claim("nonce", "n");
     for token in [foreign(), foreign().typ("at+jwt"), foreign().claim("client_id", "client")] {
         let explanation = ours.explain(&token.sign()).await;
-        assert_eq!(outcome(&explanation, "ID token"), Outcome::Passed);
+        assert_eq!(outcome(&explanation, "ID token"), CheckOutcome::Passed);
         assert!(!explanation.hints().any(|hint| hint.contains("ID token")), "{explanation}");
     }
     let marked = ours.explain(&server.token().audience("client").claim("at_hash", "x").sign()).await;
-    assert_eq!(outcome(&marked, "ID token"), Outcome::Failed);
+    assert_eq!(outcome(&marked, "ID token"), CheckOutcome::Failed);
     assert!(marked.hints().all(|hint| hint.contains("ID token")), "{marked}");
 }
 
@@ -370,21 +371,21 @@ async fn hint_names_a_mix_of_secret_and_public_key() {
 async fn explain_reads_the_organization_from_the_request() {
     let server = TestIssuer::new();
     let policy = Organizations::from_request(|request| {
-        request.host().map(|host| tower_bearer::claims::Organization::name(host.as_str()))
+        request.host().map(|host| tower_bearer::claims::Organization::from_name(host.as_str()))
     });
     let api = Api::new(AUDIENCE, trusted(&server)).with_organizations(policy);
     let ours = Validator::new(api).expect("a valid configuration");
     let token = server.token().claim("org_name", "acme").sign();
-    assert!(ours.explain_for(&token, "acme").await.is_accepted());
-    let rejected = ours.explain_for(&token, "globex").await;
-    assert_eq!(outcome(&rejected, "organization of the request"), Outcome::Failed);
-    assert_eq!(rejected.rejection(), ours.validate_for(&token, "globex").await.err().as_ref());
+    assert!(ours.explain_for_host(&token, "acme").await.is_accepted());
+    let rejected = ours.explain_for_host(&token, "globex").await;
+    assert_eq!(outcome(&rejected, "organization of the request"), CheckOutcome::Failed);
+    assert_eq!(rejected.rejection(), ours.validate_for_host(&token, "globex").await.err().as_ref());
 }
 
 #[tokio::test]
 async fn explain_has_the_reason_for_missing_keys() {
     let server = TestIssuer::new();
-    server.outage(Outage::Status(StatusCode::FORBIDDEN));
+    server.set_outage(Outage::Status(StatusCode::FORBIDDEN));
     let issuer = Issuer::jwks(server.issuer(), server.jwks_uri());
     let policy = RefreshPolicy::new().with_cold_wait(Duration::from_millis(50));
     let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone());
@@ -578,5 +579,5 @@ async fn requirement_of_a_route_is_explained() {
         assert_eq!((finding.found(), finding.hint()), (found, hint));
     }
     let expired = validator.explain(&user.expired().sign()).await.with_requirement(&Requirement::scope("openid"));
-    assert_eq!(expired.findings().last().map(Finding::outcome), Some(Outcome::Skipped));
+    assert_eq!(expired.findings().last().map(Finding::outcome), Some(CheckOutcome::Skipped));
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tower_bearer::fetch::{Fetch, FetchError};
 use tower_bearer::jwks::{InitialFetch, KeyState, RefreshError, RefreshPolicy};
-use tower_bearer::rejection::KeyNotFound;
+use tower_bearer::rejection::KeyNotFoundError;
 use tower_bearer::testing::{FakeClock, Outage, TestIssuer, TestNetwork};
 use tower_bearer::token::TokenError;
 use tower_bearer::{Api, BuildError, Issuer, Rejection, Validator};
@@ -64,7 +64,7 @@ async fn unknown_kid_triggers_a_fetch() {
     clock.run_for(300 * SECOND).await;
     assert_eq!(
         validator.validate(&before).await.unwrap_err(),
-        Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) })
+        Rejection::Key(KeyNotFoundError::Unknown { age: Some(Duration::ZERO) })
     );
 }
 
@@ -87,7 +87,7 @@ async fn kid_65k_rejected_pre_lookup() {
     }
     assert_eq!(server.fetches(), 1);
     let rejected = validator.validate(&with_kid(256)).await.map(drop);
-    assert_eq!(rejected, Err(Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) })));
+    assert_eq!(rejected, Err(Rejection::Key(KeyNotFoundError::Unknown { age: Some(Duration::ZERO) })));
     assert_eq!(server.fetches(), 2);
 
     // With the default limit, such a token is not even parsed.
@@ -99,7 +99,7 @@ async fn kid_65k_rejected_pre_lookup() {
 /// F14: the signing key is published with its private part.
 #[tokio::test]
 async fn accepts_a_published_private_key_only_if_configured() {
-    let not_for_it = Err(Rejection::Key(KeyNotFound::NotForVerification));
+    let not_for_it = Err(Rejection::Key(KeyNotFoundError::NotForVerification));
     let accepting = || RefreshPolicy::new().dangerous_accept_private_keys();
     for (policy, member, outcome) in [
         (RefreshPolicy::new(), "x", Ok(())),
@@ -154,12 +154,12 @@ async fn published_private_key_is_evicted_at_once() {
 /// A key that exists, but not for verification or not for this algorithm, triggers no fetch.
 #[tokio::test]
 async fn key_that_is_not_for_verification_triggers_no_fetch() {
-    let not_for_it = || Err(Rejection::Key(KeyNotFound::NotForVerification));
+    let not_for_it = || Err(Rejection::Key(KeyNotFoundError::NotForVerification));
     for (member, value, outcome, fetches) in [
         ("use", "sig", Ok(()), 1),
         ("use", "enc", not_for_it(), 1),
         ("alg", "PS256", not_for_it(), 1),
-        ("kid", "another", Err(Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) })), 2),
+        ("kid", "another", Err(Rejection::Key(KeyNotFoundError::Unknown { age: Some(Duration::ZERO) })), 2),
     ] {
         let clock = FakeClock::new();
         let server = at(&clock);
@@ -207,7 +207,7 @@ async fn unknown_kids_of_an_attacker_trigger_few_fetches() {
         let token = server.token().kid(&format!("random-{n}")).sign();
         assert_eq!(
             validator.validate(&token).await.unwrap_err(),
-            Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) })
+            Rejection::Key(KeyNotFoundError::Unknown { age: Some(Duration::ZERO) })
         );
     }
     assert!(server.fetches() <= fetched + 1, "{} fetches", server.fetches());
@@ -241,22 +241,26 @@ async fn keeps_stale_keys_during_an_outage_until_max_stale() {
     let server = at(&clock);
     let validator = validator(&server, &clock);
     assert!(validator.validate(&server.token().sign()).await.is_ok());
-    server.outage(Outage::Status(StatusCode::INTERNAL_SERVER_ERROR));
+    server.set_outage(Outage::Status(StatusCode::INTERNAL_SERVER_ERROR));
     clock.run_for(3_500 * SECOND).await;
     assert!(validator.validate(&server.token().sign()).await.is_ok(), "stale keys are used");
     assert_eq!(
         validator.validate(&server.token().kid("new").sign()).await.unwrap_err(),
-        Rejection::Key(KeyNotFound::Unknown { age: Some(3_500 * SECOND) }),
+        Rejection::Key(KeyNotFoundError::Unknown { age: Some(3_500 * SECOND) }),
         "an unknown kid is no outage, however old the set is"
     );
     assert!(validator.is_ready());
     clock.run_for(200 * SECOND).await;
     let rejection = validator.validate(&server.token().sign()).await.unwrap_err();
-    let Rejection::KeysUnavailable { retry_after, since, cause } = rejection else { panic!("{rejection:?}") };
+    let Rejection::KeysUnavailable { retry_after, unavailable_for, cause } = rejection else { panic!("{rejection:?}") };
     assert!((SECOND..=15 * SECOND).contains(&retry_after), "{retry_after:?}");
-    assert_eq!((since, cause), (100 * SECOND, Some(RefreshError::Status { status: 500 })), "an hour after the start");
+    assert_eq!(
+        (unavailable_for, cause),
+        (100 * SECOND, Some(RefreshError::Status { status: 500 })),
+        "an hour after the start"
+    );
     assert!(!validator.is_ready());
-    server.outage(Outage::None);
+    server.set_outage(Outage::None);
     clock.run_for(15 * SECOND).await;
     assert!(validator.validate(&server.token().sign()).await.is_ok(), "it recovers by itself");
 }
@@ -265,7 +269,7 @@ async fn keeps_stale_keys_during_an_outage_until_max_stale() {
 async fn rejects_with_keys_unavailable_without_keys() {
     let clock = FakeClock::new();
     let server = at(&clock);
-    server.outage(Outage::Refuse);
+    server.set_outage(Outage::NoConnection);
     let validator = validator(&server, &clock);
     let token = server.token().sign();
     let waiting = tokio::spawn({
@@ -286,7 +290,7 @@ async fn rejects_with_keys_unavailable_without_keys() {
 async fn domains_of_one_issuer_share_one_fetch() {
     let clock = FakeClock::new();
     let tenant = at(&clock);
-    let login = tenant.custom_domain("https://login.northwind.com/");
+    let login = tenant.add_custom_domain("https://login.northwind.com/");
     let other = TestIssuer::named("https://other.test/").with_clock(Arc::new(clock.clone()));
     let network = TestNetwork::new([&tenant, &other]);
     let api = Api::new(AUDIENCE, Issuer::auth0("northwind.eu.auth0.com").with_custom_domain("login.northwind.com"))
@@ -310,7 +314,7 @@ async fn issuers_50_one_hangs() {
     let trusted = |server: &TestIssuer| Issuer::jwks(server.issuer(), server.jwks_uri());
     let api = Api::new(AUDIENCE, trusted(&servers[0]));
     let api = servers[1..].iter().fold(api, |api, server| api.with_issuer(trusted(server)));
-    servers[0].outage(Outage::Hang);
+    servers[0].set_outage(Outage::Hang);
     let validator = Validator::builder(api).with_fetch(TestNetwork::new(&servers)).with_clock(clock.clone());
     let validator = validator.build().expect("a valid configuration");
     clock.settle().await;
@@ -319,7 +323,7 @@ async fn issuers_50_one_hangs() {
             let (token, new) = (server.token().sign(), server.token().kid("new").sign());
             assert!(poll_once(validator.validate(&token)).is_ok());
             let rejection = validator.validate(&new).await.unwrap_err();
-            assert_eq!(rejection, Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) }));
+            assert_eq!(rejection, Rejection::Key(KeyNotFoundError::Unknown { age: Some(Duration::ZERO) }));
         }
         clock.run_for(60 * SECOND).await;
     }
@@ -337,7 +341,7 @@ async fn revokes_a_key_and_reloads_the_set() {
     assert!(validator.validate(&token).await.is_ok());
     let (_, source) = validator.key_sources().next().expect("one issuer");
     source.revoke_kid(&server.kid());
-    assert_eq!(validator.validate(&token).await.unwrap_err(), Rejection::Key(KeyNotFound::NotForVerification));
+    assert_eq!(validator.validate(&token).await.unwrap_err(), Rejection::Key(KeyNotFoundError::NotForVerification));
     source.unrevoke_kid(&server.kid());
     assert!(validator.validate(&token).await.is_ok());
     server.replace_keys();
@@ -345,7 +349,7 @@ async fn revokes_a_key_and_reloads_the_set() {
     assert_eq!(source.status().state(), KeyState::Fresh);
     assert_eq!(
         validator.validate(&token).await.unwrap_err(),
-        Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) })
+        Rejection::Key(KeyNotFoundError::Unknown { age: Some(Duration::ZERO) })
     );
 }
 
@@ -359,7 +363,7 @@ async fn build_ready_returns_an_error_without_keys() {
         Validator::builder(api).with_fetch(server.clone()).with_clock(clock.clone()).with_refresh_policy(lazy)
     };
     assert!(builder().build_ready(SECOND).await.is_ok_and(|validator| validator.is_ready()));
-    server.outage(Outage::Hang);
+    server.set_outage(Outage::Hang);
     let waiting = tokio::spawn(builder().build_ready(SECOND));
     clock.run_for(SECOND).await;
     assert!(matches!(waiting.await, Ok(Err(BuildError::NotReady(_)))));

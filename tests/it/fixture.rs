@@ -28,7 +28,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 
 /// Returns a test issuer that signs with one algorithm, at [`NOW`].
 pub(crate) fn server(algorithm: Algorithm) -> TestIssuer {
-    let clock = FakeClock::at(Timestamp::from_secs(NOW));
+    let clock = FakeClock::from_wall(Timestamp::from_secs(NOW));
     TestIssuer::new().with_clock(std::sync::Arc::new(clock)).with_algorithms([algorithm])
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn validator(server: &TestIssuer, algorithm: Algorithm) -> Validator 
 
 /// Returns a validator of an API, at [`NOW`].
 pub(crate) fn validator_for(api: Api) -> Validator {
-    let clock = FakeClock::at(Timestamp::from_secs(NOW));
+    let clock = FakeClock::from_wall(Timestamp::from_secs(NOW));
     Validator::builder(api).with_clock(clock).build().expect("a valid configuration")
 }
 

@@ -53,7 +53,7 @@ async fn client_receives_the_grpc_status_of_each_rejection() {
 #[tokio::test]
 async fn returns_unavailable_without_keys() {
     let server = TestIssuer::new();
-    server.outage(Outage::Status(StatusCode::BAD_GATEWAY));
+    server.set_outage(Outage::Status(StatusCode::BAD_GATEWAY));
     let issuer = Issuer::jwks(server.issuer(), server.jwks_uri());
     let policy = RefreshPolicy::new().with_cold_wait(Duration::from_millis(50));
     let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone());

@@ -265,7 +265,7 @@ async fn ignores_proxies_of_the_environment() {
     if let Ok(url) = std::env::var(TARGET) {
         let own = ReqwestFetch::new().expect("a client");
         assert_eq!(get(own, &url).await.as_deref(), Ok(&b"direct"[..]));
-        let callers = ReqwestFetch::with_client(reqwest::Client::new());
+        let callers = ReqwestFetch::from_client(reqwest::Client::new());
         assert_eq!(get(callers, &url).await.as_deref(), Ok(&b"by proxy"[..]));
         return;
     }
@@ -331,7 +331,7 @@ async fn rejects_a_response_after_a_redirect_of_the_client() {
     let keys = Server::start(Behaviour::Respond(ok(r#"{"keys":[]}"#))).await;
     let response = format!("HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", keys.url());
     let server = Server::start(Behaviour::Respond(response)).await;
-    let fetch = ReqwestFetch::with_client(reqwest::Client::new());
+    let fetch = ReqwestFetch::from_client(reqwest::Client::new());
     let get = |url: &str| fetch.fetch(FetchRequest::new(Endpoint::new(url).expect("a URL"), 1000));
     assert_eq!(get(&server.url()).await.map(|response| response.status.as_u16()), Ok(302));
     let response = get(&keys.url()).await.expect("a response");
@@ -451,8 +451,8 @@ async fn rejects_a_non_public_address_without_connecting() {
     let issuer = TestIssuer::new();
     let guarded = || ReqwestFetch::builder().with_public_addresses_only().build().expect("a client");
     for (host, fetch, outcome) in [
-        ("127.0.0.1", guarded(), network(FetchError::AddressRefused)),
-        ("localhost", guarded(), network(FetchError::AddressRefused)),
+        ("127.0.0.1", guarded(), network(FetchError::AddressNotAllowed)),
+        ("localhost", guarded(), network(FetchError::AddressNotAllowed)),
         ("127.0.0.1", ReqwestFetch::new().expect("a client"), Ok(())),
         ("localhost", ReqwestFetch::new().expect("a client"), Ok(())),
     ] {

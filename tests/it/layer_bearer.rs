@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde::Deserialize;
 use tower::{Layer, Service, service_fn};
 use tower_bearer::middleware::{BearerService, ChallengeError, ResponseFuture};
-use tower_bearer::request::credential::CredentialError;
+use tower_bearer::request::CredentialError;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::token::TokenError;
 use tower_bearer::{BearerLayer, Claims, Rejection};

@@ -99,7 +99,7 @@ async fn error_body_works_for_require_layer() {
     let server = TestIssuer::new();
     let require = RequireLayer::scope("admin").with_response_hook(|error_response| {
         let kind = error_response.rejection().map(Rejection::kind);
-        let body = format!("{kind:?} {}", String::from_utf8_lossy(&error_response.json()));
+        let body = format!("{kind:?} {}", String::from_utf8_lossy(&error_response.to_json()));
         let mut response = Response::new(TestBody::from(body));
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("9"));

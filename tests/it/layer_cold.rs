@@ -98,7 +98,7 @@ async fn rejects_a_bad_token_after_the_wait() {
 #[tokio::test]
 async fn requests_without_a_needed_key_do_not_wait() {
     let (clock, server) = timed();
-    server.outage(Outage::Hang);
+    server.set_outage(Outage::Hang);
     let layer = BearerLayer::new(fetching(&server, &clock)).with_anonymous();
     let other_issuer = TestIssuer::named("https://stranger.test/");
     assert_eq!(send(layer.layer(subject_service()), request(&[])).await.status(), StatusCode::OK);
@@ -131,9 +131,9 @@ async fn accepts_a_rotated_key_and_returns_401_for_an_unknown_kid() {
 
 #[tokio::test]
 async fn returns_503_with_retry_after_and_no_challenge_without_keys() {
-    for outage in [Outage::Refuse, Outage::Hang, Outage::Garbage, Outage::Status(StatusCode::NOT_FOUND)] {
+    for outage in [Outage::NoConnection, Outage::Hang, Outage::HtmlPage, Outage::Status(StatusCode::NOT_FOUND)] {
         let (clock, server) = timed();
-        server.outage(outage);
+        server.set_outage(outage);
         let layer = BearerLayer::new(fetching(&server, &clock)).with_realm("north").with_json_body();
         let waiting = tokio::spawn(send(layer.layer(subject_service()), bearer_request(&server.token().sign())));
         clock.run_for(Duration::from_secs(20)).await;
@@ -154,7 +154,7 @@ async fn returns_503_with_retry_after_and_no_challenge_without_keys() {
 #[tokio::test]
 async fn cancelled_request_frees_its_permit() {
     let (clock, server) = timed();
-    server.outage(Outage::Hang);
+    server.set_outage(Outage::Hang);
     let limited = ConcurrencyLimit::new(subject_service(), 1);
     let mut stack = BearerLayer::new(fetching(&server, &clock)).layer(limited.clone());
     let mut waiting = Box::pin(stack.ready().await.expect("infallible").call(bearer_request(&server.token().sign())));

@@ -107,7 +107,7 @@ async fn old_or_weak_authentication_returns_a_step_up_challenge() {
     let server = TestIssuer::new();
     let credential = BearerLayer::new(validator(&server));
     let recent = RequireLayer::new(Requirement::max_authentication_age(Duration::from_secs(60)));
-    let at = |now: i64| recent.clone().with_clock(FakeClock::at(Timestamp::from_secs(now)));
+    let at = |now: i64| recent.clone().with_clock(FakeClock::from_wall(Timestamp::from_secs(now)));
     let token = server.token().claim("auth_time", 1_000).sign();
     for (require, status) in [
         (at(1_064), StatusCode::OK),

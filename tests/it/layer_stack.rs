@@ -6,7 +6,7 @@ use http::{Request, Response, StatusCode};
 use serde::Deserialize;
 use tower::util::{BoxCloneService, MapRequestLayer};
 use tower::{Layer, service_fn};
-use tower_bearer::request::credential::BearerToken;
+use tower_bearer::request::BearerToken;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{BearerLayer, Claims, RequireLayer};
 

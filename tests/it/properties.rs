@@ -20,11 +20,11 @@ use tower_bearer::config::Organizations;
 use tower_bearer::keys::{KeySet, Secret};
 use tower_bearer::metadata::ProtectedResourceMetadata;
 use tower_bearer::rejection::CheckError;
+use tower_bearer::request::BearerToken;
 use tower_bearer::request::Host;
-use tower_bearer::request::credential;
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
 use tower_bearer::token::UnverifiedToken;
-use tower_bearer::{Algorithm, Api, BearerLayer, Outcome, RequireLayer, Requirement, Validator};
+use tower_bearer::{Algorithm, Api, BearerLayer, CheckOutcome, RequireLayer, Requirement, Validator};
 
 use crate::challenge_parser::challenge;
 use crate::fixture::{AUDIENCE, NOW, block_on, server, trusted, validator, validator_for};
@@ -99,7 +99,7 @@ proptest! {
         let Ok(value) = HeaderValue::from_bytes(&value) else { return Ok(()) };
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, value.clone());
-        let _ = credential::extract(&headers);
+        let _ = BearerToken::from_headers(&headers);
         headers.insert(http::header::HOST, value);
         let _ = Host::from_request(&http::Uri::from_static("/"), &headers);
     }
@@ -191,19 +191,19 @@ proptest! {
         let outcome = || block_on(async {
             match host {
                 None => validator.validate(&token).await,
-                Some(host) => validator.validate_for(&token, host).await,
+                Some(host) => validator.validate_for_host(&token, host).await,
             }
         }).map(drop);
         let explanation = block_on(async {
             match host {
                 None => validator.explain(&token).await,
-                Some(host) => validator.explain_for(&token, host).await,
+                Some(host) => validator.explain_for_host(&token, host).await,
             }
         });
         for _ in 0..2 {
             prop_assert_eq!(outcome().err(), explanation.rejection().cloned(), "{}", &explanation);
         }
-        let all_passed = explanation.findings().iter().all(|finding| finding.outcome() == Outcome::Passed);
+        let all_passed = explanation.findings().iter().all(|finding| finding.outcome() == CheckOutcome::Passed);
         prop_assert_eq!(all_passed, explanation.is_accepted(), "{}", &explanation);
         let shown = format!("{explanation}\n{explanation:?}");
         prop_assert!(token.len() < 20 || !shown.contains(&*token), "{}", shown);
@@ -274,11 +274,11 @@ fn with_option(api: Api, option: usize, issuer: &str) -> Api {
         0 => api.with_required_claims(["jti"]),
         1 => api.with_profile(Profile::Auth0),
         2 => api.with_profile(Profile::Rfc9068),
-        3 => api.with_max_age(Duration::from_secs(60)),
+        3 => api.with_max_token_age(Duration::from_secs(60)),
         4 => api.with_client_ids(["test-client"]),
-        5 => api.with_organizations(Organizations::ids(["org_acme"])),
+        5 => api.with_organizations(Organizations::from_ids(["org_acme"])),
         6 => api.with_organizations(Organizations::from_request(|request| {
-            request.host().map(|host| Organization::name(host.as_str()))
+            request.host().map(|host| Organization::from_name(host.as_str()))
         })),
         _ => api.with_issuer_for_host("api.test", issuer),
     }
@@ -296,7 +296,7 @@ fn broken(token: TokenBuilder, reason: usize) -> TokenBuilder {
         6 => token.with_duplicate_claim("jti", "Xq7zMARKw2").with_duplicate_claim("jti", "Xq7zMARKw2"),
         7 => token.header("alg", "Xq7zMARKw2"),
         8 => token.kid("Xq7zMARKw2"),
-        9 => token.not_before(Timestamp::MAX),
+        9 => token.not_before(Timestamp::MAX_NUMERIC_DATE),
         10 => token.claim("cnf", ["Xq7zMARKw2"]),
         11 => token.encrypted(),
         _ => token,
@@ -405,7 +405,7 @@ fn only_case_of_the_scheme_and_spaces_may_vary() {
     let read = |field: &str| {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, field.parse().expect("a field"));
-        credential::extract(&headers).map(|token| token.is_some())
+        BearerToken::from_headers(&headers).map(|token| token.is_some())
     };
     for field in ["Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c", "bEaReR a.b.c "] {
         assert_eq!(read(field), Ok(true), "{field}");

@@ -29,8 +29,8 @@ struct Brands {
 impl Brands {
     fn new() -> Self {
         let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
-        let login = tenant.custom_domain("https://login.brand-a.com/");
-        let api = Api::new(AUDIENCE, trusted(&tenant).with_domain(login.issuer()))
+        let login = tenant.add_custom_domain("https://login.brand-a.com/");
+        let api = Api::new(AUDIENCE, trusted(&tenant).with_alias(login.issuer()))
             .with_issuer_for_host("api.brand-a.com", login.issuer())
             .with_issuer_for_host("api.northwind.com", tenant.issuer());
         Self { validator: Validator::new(api).expect("a valid configuration"), tenant, login }
@@ -131,13 +131,13 @@ async fn forwarded_host_is_ignored_unless_trusted() {
 #[tokio::test]
 async fn forwarded_host_selects_issuer_and_organization() {
     let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
-    let login = tenant.custom_domain("https://login.northwind.com/");
+    let login = tenant.add_custom_domain("https://login.northwind.com/");
     let seen = Organizations::from_request(|request| {
         let host = request.host()?.as_str();
         let named = request.uri().path().strip_prefix("/organizations/")?;
-        (host == "login.northwind.com").then(|| Organization::id(named))
+        (host == "login.northwind.com").then(|| Organization::from_id(named))
     });
-    let api = Api::new(AUDIENCE, trusted(&tenant).with_domain(login.issuer()));
+    let api = Api::new(AUDIENCE, trusted(&tenant).with_alias(login.issuer()));
     let api = api.with_issuer_from_host().with_organizations(seen);
     let layer = BearerLayer::new(Validator::new(api).expect("a valid configuration")).with_trusted_forwarded_host();
     let of = |server: &TestIssuer, organization: &str| server.token().organization(organization).sign();
@@ -165,9 +165,9 @@ async fn forwarded_host_selects_issuer_and_organization() {
 #[tokio::test]
 async fn accepts_a_management_token_only_under_its_custom_domain() {
     let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
-    let login = tenant.custom_domain("https://login.northwind.com/");
+    let login = tenant.add_custom_domain("https://login.northwind.com/");
     let management = "https://northwind.eu.auth0.com/api/v2/";
-    let api = Api::new(management, trusted(&tenant).with_domain(login.issuer())).with_issuer_from_host();
+    let api = Api::new(management, trusted(&tenant).with_alias(login.issuer())).with_issuer_from_host();
     let validator = Validator::new(api).expect("a valid configuration");
     let custom = login.token().audience(management).sign();
     let canonical = tenant.token().audience(management).sign();
@@ -177,15 +177,15 @@ async fn accepts_a_management_token_only_under_its_custom_domain() {
         (&custom, "northwind.eu.auth0.com", false),
         (&canonical, "login.northwind.com", false),
     ] {
-        let outcome = validator.validate_for(token, host).await;
+        let outcome = validator.validate_for_host(token, host).await;
         let rejected = Err(Rejection::Issuer(IssuerError::NotForHost));
         assert_eq!(outcome.map(|_| ()), if accepted { Ok(()) } else { rejected }, "{host}");
         let response = stack::send_through(BearerLayer::new(validator.clone()), request(token, "/", &[host])).await;
         assert_eq!(response.status, if accepted { OK } else { 401 }, "{host}");
     }
-    let elsewhere = validator.validate_for(&custom, "other.northwind.com").await;
+    let elsewhere = validator.validate_for_host(&custom, "other.northwind.com").await;
     assert_eq!(elsewhere.unwrap_err(), Rejection::Issuer(IssuerError::UnknownHost));
-    let malformed = validator.validate_for(&custom, "login.northwind.com, x").await;
+    let malformed = validator.validate_for_host(&custom, "login.northwind.com, x").await;
     assert_eq!(malformed.unwrap_err(), Rejection::Host(HostError::Malformed));
 }
 

@@ -16,7 +16,7 @@ use crate::fixture::{NOW, TestApi, block_on};
 /// Returns status and headers of a response behind a requirement.
 fn respond(test_api: &TestApi, requirement: Requirement, token: Option<TokenBuilder>) -> (StatusCode, HeaderMap) {
     let inner = service_fn(|_| async { Ok::<_, Infallible>(Response::new(String::new())) });
-    let require = RequireLayer::new(requirement).with_clock(FakeClock::at(Timestamp::from_secs(NOW)));
+    let require = RequireLayer::new(requirement).with_clock(FakeClock::from_wall(Timestamp::from_secs(NOW)));
     let service = ServiceBuilder::new().layer(test_api.layer.clone().with_realm("a \"quoted\" realm")).layer(require);
     let request = token
         .into_iter()

@@ -118,7 +118,7 @@ fn rule_075_to_078_dates_are_numbers_with_nanosecond_precision() {
     ] {
         assert_eq!(validate("exp", &json), outcome, "{json}");
     }
-    let aged = |api: Api| api.with_max_age(Duration::from_secs(600));
+    let aged = |api: Api| api.with_max_token_age(Duration::from_secs(600));
     let iat = |json: &str| test_api.server.token().raw_claim("iat", json);
     let no_numbers = ["\"1900000000\"", "null", "true", "[1900000000]", "{}"];
     let no_dates = ["1e308", "1e400", "18446744073709551616", "253402300800"];
@@ -149,7 +149,7 @@ fn rule_079_rejects_a_future_iat_only_with_max_age() {
     let test_api = TestApi::new();
     let future = || test_api.server.token().claim("iat", NOW + 60);
     assert_eq!(validate_with(&test_api, |api| api, future()), Ok(()));
-    let aged = |api: Api| api.with_max_age(Duration::from_secs(600));
+    let aged = |api: Api| api.with_max_token_age(Duration::from_secs(600));
     assert_eq!(validate_with(&test_api, aged, future()), claims(ClaimError::IssuedInFuture));
     assert_eq!(
         validate_with(&test_api, aged, test_api.server.token().claim("iat", NOW - 600)),
@@ -191,9 +191,11 @@ fn missing_and_malformed_claims_have_their_own_kinds() {
         validate_with(&test_api, set, token).map_err(|rejection| rejection.kind())
     };
     let plain: fn(Api) -> Api = |api| api;
-    let aged: fn(Api) -> Api = |api| api.with_max_age(Duration::from_secs(600));
+    let aged: fn(Api) -> Api = |api| api.with_max_token_age(Duration::from_secs(600));
     let strict: fn(Api) -> Api = |api| {
-        api.with_required_claims(["sid"]).with_client_ids(["web"]).with_organizations(Organizations::ids(["org_1"]))
+        api.with_required_claims(["sid"])
+            .with_client_ids(["web"])
+            .with_organizations(Organizations::from_ids(["org_1"]))
     };
     let token = || test_api.server.token();
     let full = || token().without("azp").claim("sid", "s").claim("client_id", "web").claim("org_id", "org_1");

@@ -5,7 +5,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
 use tower_bearer::config::SettingErrorKind;
 use tower_bearer::keys::{KeyError, KeySet, Secret, SecretError, SkipReason};
-use tower_bearer::rejection::KeyNotFound;
+use tower_bearer::rejection::KeyNotFoundError;
 use tower_bearer::token::{Part, TokenError, UnverifiedToken};
 use tower_bearer::{Algorithm, Api, Issuer, Rejection, Validator};
 
@@ -106,17 +106,17 @@ fn rule_033_rejects_duplicate_header_names_after_unescaping() {
 #[test]
 fn rule_034_rejects_an_alg_that_is_not_listed() {
     let test_api = TestApi::new();
-    for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| *algorithm != Algorithm::RS256) {
+    for algorithm in Algorithm::ALL.iter().copied().filter(|algorithm| *algorithm != Algorithm::RS256) {
         let rejection = test_api.rejection(test_api.server.token().algorithm(algorithm));
         assert_eq!(rejection, Rejection::Algorithm { algorithm });
     }
     assert_eq!(
         test_api.rejection(test_api.server.token().without_header("alg")),
-        Rejection::Token(TokenError::AlgorithmMissing)
+        Rejection::Token(TokenError::MissingAlgorithm)
     );
     for alg in [json!("rs256"), json!("RS256 "), json!(""), json!(1), json!(null), json!(["RS256"])] {
         let rejection = test_api.rejection(test_api.server.token().header("alg", &alg));
-        assert_eq!(rejection, Rejection::Token(TokenError::AlgorithmUnknown), "{alg}");
+        assert_eq!(rejection, Rejection::Token(TokenError::UnknownAlgorithm), "{alg}");
     }
 }
 
@@ -127,7 +127,7 @@ fn rule_035_rejects_alg_none() {
         assert!(none.parse::<Algorithm>().is_err());
         let signed = test_api.server.token().header("alg", none);
         let unsigned = signed.clone().with_signature([]);
-        assert_eq!(test_api.rejection(signed), Rejection::Token(TokenError::AlgorithmUnknown), "{none}");
+        assert_eq!(test_api.rejection(signed), Rejection::Token(TokenError::UnknownAlgorithm), "{none}");
         assert_eq!(
             test_api.rejection(unsigned),
             Rejection::Token(TokenError::Empty { part: Part::Signature }),
@@ -147,7 +147,7 @@ fn rule_036_key_verifies_only_its_own_algorithm() {
     assert!(block_on(validator.validate(&server.token().sign())).is_ok());
     assert!(block_on(validator.validate(&server.token().algorithm(Algorithm::PS256).sign())).is_ok());
     let crossed = server.token().algorithm(Algorithm::PS256).kid(&rs256).sign();
-    let rejection = Rejection::Key(KeyNotFound::NotForVerification);
+    let rejection = Rejection::Key(KeyNotFoundError::NotForVerification);
     assert_eq!(block_on(validator.validate(&crossed)).map(drop), Err(rejection));
 }
 
@@ -221,14 +221,14 @@ fn rule_041_kid_is_only_compared() {
     {
         assert_eq!(
             test_api.rejection(test_api.server.token().kid(kid)),
-            Rejection::Key(KeyNotFound::Unknown { age: None }),
+            Rejection::Key(KeyNotFoundError::Unknown { age: None }),
             "{kid}"
         );
     }
     for kid in [json!(1), json!(null), json!(["k"]), json!({ "kid": "k" })] {
         assert_eq!(
             test_api.rejection(test_api.server.token().header("kid", &kid)),
-            Rejection::Token(TokenError::KidMalformed)
+            Rejection::Token(TokenError::MalformedKid)
         );
     }
 }
@@ -252,7 +252,7 @@ fn rule_042_rejects_rsa_keys_outside_2048_to_8192_bits_or_with_an_unsafe_exponen
 /// `wycheproof_primitives` has the vectors of rules 43 and 44; this test checks the lengths.
 #[test]
 fn rule_043_to_046_rejects_signatures_of_another_length() {
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         let server = server(algorithm);
         let validator = validator(&server, algorithm);
         for length in [1, 31, 33, 63, 65, 70, 72, 96, 132, 255, 257, 512] {
@@ -330,6 +330,6 @@ fn rule_051_ignores_headers_of_jwe() {
     assert!(test_api.validate(test_api.server.token().header("zip", [1]).header("p2c", "x").header("enc", 88)).is_ok());
     for alg in ["RSA1_5", "PBES2-HS256+A128KW", "dir", "RSA-OAEP"] {
         let rejection = test_api.rejection(test_api.server.token().header("alg", alg).header("p2c", u32::MAX));
-        assert_eq!(rejection, Rejection::Token(TokenError::AlgorithmUnknown), "{alg}");
+        assert_eq!(rejection, Rejection::Token(TokenError::UnknownAlgorithm), "{alg}");
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tower_bearer::config::SettingErrorKind;
 use tower_bearer::fetch::EndpointError;
 use tower_bearer::keys::{KeyError, KeySet, SkipReason};
-use tower_bearer::rejection::KeyNotFound;
+use tower_bearer::rejection::KeyNotFoundError;
 use tower_bearer::testing::{FakeClock, FakeFetch, Outage, Reply, TestIssuer, TestNetwork};
 use tower_bearer::{Algorithm, Api, Issuer, Rejection, Validator};
 
@@ -50,9 +50,9 @@ fn rule_053_skips_an_unknown_key() {
         (json!(null), SkipReason::NotAnObject),
         (json!(5), SkipReason::NotAnObject),
         (json!({ "kty": "AKP", "alg": "ML-DSA-44" }), SkipReason::KeyType),
-        (json!({ "kty": "RSA" }), SkipReason::MemberMissing),
-        (changed(&good, "kid", 1), SkipReason::KidMalformed),
-        (changed(&good, "use", 1), SkipReason::MemberMalformed),
+        (json!({ "kty": "RSA" }), SkipReason::MissingMember),
+        (changed(&good, "kid", 1), SkipReason::MalformedKid),
+        (changed(&good, "use", 1), SkipReason::MalformedMember),
         (changed(&good, "n", "not base64!"), SkipReason::Encoding),
     ] {
         assert_eq!(skipped(&jwk), Some(reason), "{jwk}");
@@ -154,7 +154,7 @@ fn rule_062_ignores_certificates() {
     for garbage in [json!("x"), json!(["garbage"]), json!([]), json!(null), json!([1])] {
         assert_eq!(skipped(&changed(&good, "x5c", garbage)), None);
     }
-    assert_eq!(skipped(&json!({ "kty": "RSA", "x5c": ["MII="] })), Some(SkipReason::MemberMissing));
+    assert_eq!(skipped(&json!({ "kty": "RSA", "x5c": ["MII="] })), Some(SkipReason::MissingMember));
 }
 
 /// A test issuer with remote keys, and a validator that fetches them.
@@ -250,7 +250,7 @@ async fn rule_067_unknown_kids_trigger_few_fetches() {
         let token = remote.server.token().kid(&format!("unknown-{number}")).sign();
         assert_eq!(
             remote.validate(&token).await,
-            Err(Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) }))
+            Err(Rejection::Key(KeyNotFoundError::Unknown { age: Some(Duration::ZERO) }))
         );
         assert!(number % 100 != 0 || remote.validate(&remote.token()).await.is_ok(), "valid tokens are accepted");
     }
@@ -273,19 +273,19 @@ async fn rule_068_keeps_stale_keys_during_an_outage_until_max_stale() {
     for outage in [
         Outage::Status(StatusCode::INTERNAL_SERVER_ERROR),
         Outage::Hang,
-        Outage::Garbage,
+        Outage::HtmlPage,
         Outage::EmptySet,
         Outage::Oversized,
-        Outage::Refuse,
+        Outage::NoConnection,
     ] {
         let remote = Remote::new().await;
         let token = remote.token();
-        remote.server.outage(outage);
+        remote.server.set_outage(outage);
         remote.clock.run_for(Duration::from_secs(1800)).await;
         assert_eq!(remote.validate(&token).await, Ok(()), "{outage:?}");
         remote.clock.run_for(Duration::from_secs(3600)).await;
         assert!(matches!(remote.validate(&token).await, Err(Rejection::KeysUnavailable { .. })), "{outage:?}");
-        remote.server.outage(Outage::None);
+        remote.server.set_outage(Outage::None);
         remote.clock.run_for(Duration::from_secs(60)).await;
         assert_eq!(remote.validate(&token).await, Ok(()), "{outage:?}");
     }

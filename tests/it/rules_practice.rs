@@ -116,7 +116,7 @@ fn rule_123_unsafe_code_is_forbidden_and_panics_are_denied() {
 async fn rule_125_rejects_every_token_without_keys() {
     let clock = FakeClock::new();
     let server = TestIssuer::new().with_clock(std::sync::Arc::new(clock.clone()));
-    server.outage(tower_bearer::testing::Outage::Refuse);
+    server.set_outage(tower_bearer::testing::Outage::NoConnection);
     let api = Api::new(AUDIENCE, Issuer::jwks(server.issuer(), server.jwks_uri()));
     let builder = Validator::builder(api).with_clock(clock.clone()).with_fetch(server.clone());
     let validator = builder.build().expect("a valid configuration");
@@ -147,8 +147,8 @@ fn rule_126_uses_the_injected_clock_and_saturates() {
         (0, Rejection::Claims(ClaimError::IssuedInFuture)),
         (i64::MAX, Rejection::UnverifiedClaims(ClaimError::Expired)),
     ] {
-        let api = Api::new(AUDIENCE, trusted(&server, Algorithm::RS256)).with_max_age(Duration::from_secs(60));
-        let clock = FakeClock::at(Timestamp::from_secs(now));
+        let api = Api::new(AUDIENCE, trusted(&server, Algorithm::RS256)).with_max_token_age(Duration::from_secs(60));
+        let clock = FakeClock::from_wall(Timestamp::from_secs(now));
         let validator = Validator::builder(api).with_clock(clock).build().expect("a valid configuration");
         assert_eq!(block_on(validator.validate(&server.token().sign())).map(drop), Err(error), "{now}");
     }
@@ -158,7 +158,7 @@ fn rule_126_uses_the_injected_clock_and_saturates() {
 #[test]
 fn rule_127_each_api_checks_for_itself_on_every_call() {
     let server = server(Algorithm::RS256);
-    let clock = FakeClock::at(Timestamp::from_secs(NOW));
+    let clock = FakeClock::from_wall(Timestamp::from_secs(NOW));
     let at = |audience: &str| {
         let api = Api::new(audience, trusted(&server, Algorithm::RS256)).with_leeway(Duration::ZERO);
         Validator::builder(api).with_clock(clock.clone()).build().expect("a valid configuration")

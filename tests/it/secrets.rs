@@ -18,8 +18,8 @@ use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 use tower_bearer::fetch::{Endpoint, FetchRequest, FetchResponse};
 use tower_bearer::jwks::{RefreshPolicy, SecretSource};
 use tower_bearer::keys::{KeySet, Secret};
+use tower_bearer::request::BearerToken;
 use tower_bearer::request::RequestHead;
-use tower_bearer::request::credential::{self, BearerToken};
 use tower_bearer::testing::{self, FakeClock, FakeFetch, Outage, Reply, TestIssuer};
 use tower_bearer::token::UnverifiedToken;
 use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
@@ -167,7 +167,7 @@ fn logs_and_responses_contain_no_secret() {
                 let response = response(&validator, token).await;
                 assert_holds_no_secret(&response, &tokens_seen, "a response");
             }
-            server.outage(Outage::Status(http::StatusCode::INTERNAL_SERVER_ERROR));
+            server.set_outage(Outage::Status(http::StatusCode::INTERNAL_SERVER_ERROR));
             clock.run_for(Duration::from_secs(2 * 3600)).await;
             assert!(validator.validate(&tokens_seen[0]).await.is_err());
         });
@@ -212,7 +212,7 @@ fn debug_and_display_of_public_types_contain_no_secret() {
         show("BearerToken", &bearer_token);
         let mut request = Request::new(());
         request.headers_mut().insert(AUTHORIZATION, format!("Bearer {token}").parse().expect("a field"));
-        show("extract", &credential::extract(request.headers()));
+        show("extract", &BearerToken::from_headers(request.headers()));
         show("RequestHead", &RequestHead::new(&request));
         let parsed = UnverifiedToken::parse(&token).expect("a token");
         show("UnverifiedToken", &parsed);
@@ -277,7 +277,7 @@ fn debug_and_display_of_public_types_contain_no_secret() {
         drop(fetching);
         let seen = network.requests().pop().expect("a request");
         assert_eq!(seen.headers.get(&name).map(HeaderValue::as_bytes), Some(API_KEY.as_bytes()));
-        show("SeenRequest", &seen);
+        show("RecordedRequest", &seen);
         let mut fetch = FetchRequest::new(Endpoint::new(&seen.url).expect("a URL"), 1024);
         fetch.headers = seen.headers;
         show("FetchRequest", &fetch);
@@ -372,7 +372,7 @@ const HOLDS_NO_SECRET: &[&str] = &[
     "MetadataService",
     "UnknownKidAction",
     "Monotonic",
-    "NearMiss",
+    "IssuerDifference",
     "UnsupportedAlgorithmError",
     "NoCustomClaims",
     "NotReadyError",
@@ -412,7 +412,7 @@ const HOLDS_NO_SECRET: &[&str] = &[
     "TestServer",
     "Timestamp",
     "TokenError",
-    "UnknownAlgorithm",
+    "UnknownAlgorithmError",
     "UnmetRequirement",
 ];
 

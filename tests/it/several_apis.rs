@@ -6,7 +6,7 @@ use std::time::Duration;
 use tower_bearer::claims::{ClaimError, ClaimErrorReason};
 use tower_bearer::config::{SettingError, SettingErrorKind};
 use tower_bearer::jwks::{RefreshPolicy, RefreshPolicyError, SecretSource};
-use tower_bearer::rejection::{IssuerError, KeyNotFound, NearMiss};
+use tower_bearer::rejection::{IssuerDifference, IssuerError, KeyNotFoundError};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Algorithm, Api, Issuer, Rejection, Secret, Validator, ValidatorBuilder};
 
@@ -45,7 +45,7 @@ async fn apis_of_one_tenant_share_one_key_source() {
     let tenant = remote(&server);
     let orders = Validator::builder(Api::new(ORDERS, tenant.clone())).with_fetch(server.clone()).build();
     let orders = orders.expect("a valid configuration");
-    let stock = Validator::builder(Api::new(STOCK, tenant.clone().with_domain("https://login.northwind.com/")));
+    let stock = Validator::builder(Api::new(STOCK, tenant.clone().with_alias("https://login.northwind.com/")));
     let stock = stock.with_keys_of(&orders).build().expect("a valid configuration");
     let third = Validator::builder(Api::new("https://third.northwind.com", tenant)).with_keys_of(&stock).build();
     let third = third.expect("a valid configuration");
@@ -84,7 +84,7 @@ async fn shared_keys_leave_issuers_and_algorithms_separate() {
     assert_eq!(server.fetches(), 2);
 
     let slash = server.token().issuer("https://northwind.eu.auth0.com").audience(STOCK).sign();
-    let near = Some(NearMiss::MissingSlash);
+    let near = Some(IssuerDifference::MissingSlash);
     assert_eq!(narrow.validate(&slash).await.unwrap_err(), Rejection::Issuer(IssuerError::Unknown { near }));
 }
 
@@ -94,7 +94,7 @@ const KEYS: Share = |builder, other| builder.with_keys_of(other);
 const KEYS_AND_POLICY: Share = |builder, other| builder.with_keys_and_policy_of(other);
 
 fn minute() -> RefreshPolicy {
-    RefreshPolicy::new().with_refresh_every(Duration::from_secs(60))
+    RefreshPolicy::new().with_refresh_interval(Duration::from_secs(60))
 }
 
 /// Shares the keys of a validator under the policy `theirs` with one under the policy `own`.
@@ -178,7 +178,7 @@ async fn replaces_secrets_without_a_restart() {
     let (old, new) = (server(), server());
     let secret = |server: &TestIssuer| Secret::from_text(server.secret()).expect("a secret");
     let source = SecretSource::new(secret(&old));
-    let api = Api::new("https://api.test/", Issuer::shared_secrets(old.issuer(), &source));
+    let api = Api::new("https://api.test/", Issuer::secret_source(old.issuer(), &source));
     let validator = Validator::new(api).expect("a valid configuration");
     let good = async |server: &TestIssuer| validator.validate(&server.token().sign()).await.map(|_| ());
 
@@ -199,7 +199,7 @@ async fn replaced_secret_stays_replaced_for_later_validators() {
     let (old, new) = (server(), server());
     let secret = |server: &TestIssuer| Secret::from_text(server.secret()).expect("a secret");
     let source = SecretSource::new(secret(&old));
-    let issuer = || Issuer::shared_secrets(old.issuer(), &source);
+    let issuer = || Issuer::secret_source(old.issuer(), &source);
     let first = Validator::new(Api::new("https://api.test/", issuer())).expect("a valid configuration");
     source.replace([secret(&new)]).expect("a valid secret");
     let later = issuer().with_algorithms([Algorithm::HS256, Algorithm::HS512]);
@@ -217,7 +217,7 @@ async fn secret_is_selected_by_its_kid_only() {
     let (one, two, other_issuer) = (server(), server(), server());
     let (ok, signature) = (Ok(()), Err(Rejection::Signature));
     let key = |cause| Err(Rejection::Key(cause));
-    let (unknown, ambiguous) = (key(KeyNotFound::Unknown { age: None }), key(KeyNotFound::Ambiguous));
+    let (unknown, ambiguous) = (key(KeyNotFoundError::Unknown { age: None }), key(KeyNotFoundError::Ambiguous));
     // The kids of the two secrets; then, for tokens of the first, the second and another issuer, the results without
     // `kid` and under "1", "2" and "3".
     let table = [

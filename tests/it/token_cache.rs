@@ -12,7 +12,7 @@ use tower_bearer::claims::ClaimError;
 use tower_bearer::clock::{Clock as _, Timestamp};
 use tower_bearer::jwks::RefreshPolicy;
 use tower_bearer::keys::KeySet;
-use tower_bearer::rejection::{CheckError, IssuerError, KeyNotFound};
+use tower_bearer::rejection::{CheckError, IssuerError, KeyNotFoundError};
 use tower_bearer::testing::{FakeClock, Outage, TestIssuer};
 use tower_bearer::token::TokenError;
 use tower_bearer::{Algorithm, Api, Issuer, Rejection, RejectionKind, Secret, Validator, ValidatorBuilder};
@@ -212,7 +212,8 @@ async fn max_age_is_checked_on_every_hit() {
     let clock = FakeClock::new();
     let server = es256().with_clock(Arc::new(clock.clone()));
     let issuer = Issuer::static_keys(server.issuer(), KeySet::from_jwks(server.jwks()));
-    let api = Api::new(AUDIENCE, issuer.with_algorithms([Algorithm::ES256])).with_max_age(Duration::from_secs(30));
+    let api =
+        Api::new(AUDIENCE, issuer.with_algorithms([Algorithm::ES256])).with_max_token_age(Duration::from_secs(30));
     let validator = Validator::builder(api).with_clock(clock.clone()).build().expect("a valid configuration");
     let token = server.token().issued_at(clock.now()).sign();
     assert!(validator.validate(&token).await.is_ok());
@@ -241,7 +242,7 @@ async fn removed_key_evicts_cached_token() {
     fixture.clock.run_for(Duration::from_secs(30)).await;
     assert_eq!(
         rejection.await.expect("no panic"),
-        Err(Rejection::Key(KeyNotFound::Unknown { age: Some(Duration::ZERO) }))
+        Err(Rejection::Key(KeyNotFoundError::Unknown { age: Some(Duration::ZERO) }))
     );
 }
 
@@ -252,7 +253,7 @@ async fn revoked_kid_evicts_at_once() {
     assert_eq!((fixture.full_validations(&token).await, fixture.full_validations(&token).await), (1, 0));
     let (_, source) = fixture.validator.key_sources().next().expect("keys are fetched");
     source.revoke_kid(&fixture.server.kid());
-    assert_eq!(fixture.rejection(&token).await, Rejection::Key(KeyNotFound::NotForVerification));
+    assert_eq!(fixture.rejection(&token).await, Rejection::Key(KeyNotFoundError::NotForVerification));
     source.unrevoke_kid(&fixture.server.kid());
     assert_eq!((fixture.full_validations(&token).await, fixture.full_validations(&token).await), (1, 0));
 }
@@ -267,7 +268,7 @@ async fn same_key_under_another_kid_restores_no_entry() {
     assert_eq!((fixture.full_validations(&token).await, fixture.full_validations(&token).await), (1, 0));
     let (_, source) = fixture.validator.key_sources().next().expect("keys are fetched");
     source.revoke_kid(&kid);
-    assert_eq!(fixture.rejection(&token).await, Rejection::Key(KeyNotFound::NotForVerification));
+    assert_eq!(fixture.rejection(&token).await, Rejection::Key(KeyNotFoundError::NotForVerification));
 }
 
 /// The revoked kid names a key, so tokens that name the same key by another kid are rejected as well.
@@ -281,12 +282,12 @@ async fn revoked_key_evicts_at_once_under_every_kid() {
     assert_eq!((fixture.full_validations(&token).await, fixture.full_validations(&token).await), (1, 0));
     let (_, source) = fixture.validator.key_sources().next().expect("keys are fetched");
     source.revoke_kid(&kid);
-    assert_eq!(fixture.rejection(&token).await, Rejection::Key(KeyNotFound::NotForVerification));
+    assert_eq!(fixture.rejection(&token).await, Rejection::Key(KeyNotFoundError::NotForVerification));
     source.unrevoke_kid(&kid);
     assert_eq!((fixture.full_validations(&token).await, fixture.full_validations(&token).await), (1, 0));
     let key = KeySet::from_jwks(jwks).expect("a key set").thumbprints().next().expect("a key");
     source.revoke_key(key);
-    assert_eq!(fixture.rejection(&token).await, Rejection::Key(KeyNotFound::NotForVerification));
+    assert_eq!(fixture.rejection(&token).await, Rejection::Key(KeyNotFoundError::NotForVerification));
     source.unrevoke_key(key);
     assert_eq!(fixture.full_validations(&token).await, 1);
 }
@@ -317,11 +318,11 @@ fn key_of(jwks: &str) -> &str {
 #[tokio::test]
 async fn expired_keys_disable_their_entries() {
     let policy =
-        RefreshPolicy::new().with_refresh_every(Duration::from_secs(60)).with_max_stale(Duration::from_secs(120));
+        RefreshPolicy::new().with_refresh_interval(Duration::from_secs(60)).with_max_stale(Duration::from_secs(120));
     let fixture = Fixture::with(|builder| builder.with_refresh_policy(policy));
     let token = fixture.token_for(3600);
     assert_eq!(fixture.full_validations(&token).await, 1);
-    fixture.server.outage(Outage::Status(http::StatusCode::BAD_GATEWAY));
+    fixture.server.set_outage(Outage::Status(http::StatusCode::BAD_GATEWAY));
     fixture.clock.run_for(Duration::from_secs(110)).await;
     assert_eq!(fixture.full_validations(&token).await, 0);
     fixture.clock.run_for(Duration::from_secs(30)).await;
@@ -332,7 +333,7 @@ async fn expired_keys_disable_their_entries() {
     fixture.clock.run_for(Duration::from_secs(10)).await;
     assert_eq!(rejection.await.expect("no panic").unwrap_err().kind(), RejectionKind::KeysUnavailable);
     // Once the keys are loaded again, the entry is used again: the key is the same, and the entry has not expired.
-    fixture.server.outage(Outage::None);
+    fixture.server.set_outage(Outage::None);
     fixture.clock.run_for(Duration::from_secs(20)).await;
     assert_eq!(fixture.full_validations(&token).await, 0);
 }
@@ -366,20 +367,20 @@ async fn custom_checks_run_on_every_hit() {
 #[tokio::test]
 async fn host_is_checked_on_every_hit() {
     let tenant = TestIssuer::auth0("northwind.eu.auth0.com").with_algorithms([Algorithm::ES256]);
-    let login = tenant.custom_domain("https://login.northwind.com/");
+    let login = tenant.add_custom_domain("https://login.northwind.com/");
     let issuer = Issuer::static_keys(tenant.issuer(), KeySet::from_jwks(tenant.jwks()))
         .with_algorithms([Algorithm::ES256])
-        .with_domain(login.issuer());
+        .with_alias(login.issuer());
     let api = Api::new(AUDIENCE, issuer)
         .with_issuer_for_host("api.brand-a.com", "https://login.northwind.com/")
         .with_issuer_for_host("api.brand-b.com", tenant.issuer());
     let validator = Validator::new(api).expect("a valid configuration").with_custom_claims::<Counted>();
     let token = login.token().sign();
-    assert!(validator.validate_for(&token, "api.brand-a.com").await.is_ok());
-    let (full, outcome) = count_full_validations(validator.validate_for(&token, "api.brand-a.com:443")).await;
+    assert!(validator.validate_for_host(&token, "api.brand-a.com").await.is_ok());
+    let (full, outcome) = count_full_validations(validator.validate_for_host(&token, "api.brand-a.com:443")).await;
     assert_eq!((full, outcome.is_ok()), (0, true));
     for (host, error) in [("api.brand-b.com", IssuerError::NotForHost), ("api.brand-c.com", IssuerError::UnknownHost)] {
-        let rejection = validator.validate_for(&token, host).await.map(drop);
+        let rejection = validator.validate_for_host(&token, host).await.map(drop);
         assert_eq!(rejection, Err(Rejection::Issuer(error)), "{host}");
     }
     assert_eq!(validator.validate(&token).await.map(drop), Err(Rejection::Issuer(IssuerError::UnknownHost)));
@@ -505,7 +506,7 @@ fn in_own_process(name: &str, work: fn()) {
 
 #[tokio::test]
 async fn caches_at_the_unix_epoch() {
-    let clock = FakeClock::at(Timestamp::EPOCH);
+    let clock = FakeClock::from_wall(Timestamp::UNIX_EPOCH);
     let server = es256().with_clock(Arc::new(clock.clone()));
     let issuer = Issuer::static_keys(server.issuer(), KeySet::from_jwks(server.jwks()));
     let api = Api::new(AUDIENCE, issuer.with_algorithms([Algorithm::ES256]));

@@ -55,10 +55,10 @@ fn validator(case: &Value, secret: &str) -> Option<Validator> {
     let skew = Duration::from_secs(case["skew"].as_u64().unwrap_or_default());
     let mut api = Api::new(audience, issuer).with_leeway(skew).with_max_token_bytes(1024 * 1024);
     if case["expect_issued_in_the_past"] == true {
-        api = api.with_max_age(Duration::from_secs(3600));
+        api = api.with_max_token_age(Duration::from_secs(3600));
     }
     let now = Timestamp::from_nanos((case["now"].as_f64().unwrap_or(NOW) * 1e9) as i128);
-    Validator::builder(api).with_clock(FakeClock::at(now)).build().ok()
+    Validator::builder(api).with_clock(FakeClock::from_wall(now)).build().ok()
 }
 
 /// Returns the same header and payload bytes, with the missing claims inserted before the first member.

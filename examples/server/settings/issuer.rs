@@ -22,7 +22,7 @@ pub(super) fn issuer(at: usize, mut section: Section) -> Issuer {
     // If more than one kind of keys is given, the algorithms cannot be checked against them; an empty list is always an error.
     let algorithms = algorithms.filter(|listed| unambiguous || listed.is_empty());
     let issuer = algorithms.into_iter().fold(issuer, Issuer::with_algorithms);
-    let issuer = domains.fold(issuer, Issuer::with_domain);
+    let issuer = domains.fold(issuer, Issuer::with_alias);
     let allow_http = section.take("allow_http").unwrap_or(false);
     section.end();
     if allow_http { issuer.dangerous_allow_http() } else { issuer }

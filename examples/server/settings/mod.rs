@@ -100,7 +100,7 @@ fn issuers(section: &mut Section) -> Vec<Issuer> {
 
 fn claims(section: &mut Section, api: Api) -> Api {
     let required: Vec<String> = section.take("required_claims").unwrap_or_default();
-    let api = section.duration("max_age").into_iter().fold(api.with_required_claims(required), Api::with_max_age);
+    let api = section.duration("max_age").into_iter().fold(api.with_required_claims(required), Api::with_max_token_age);
     let api = section.take::<Vec<String>>("client_ids").into_iter().fold(api, |api, ids| api.with_client_ids(ids));
     organizations(section).into_iter().fold(api, Api::with_organizations)
 }
@@ -116,8 +116,8 @@ fn organizations(section: &mut Section) -> Option<Organizations> {
         (section.take("organization_ids"), section.take("organization_names"));
     match (ids, names) {
         (None, None) => None,
-        (Some(ids), None) => Some(Organizations::ids(ids)),
-        (None, Some(names)) => Some(Organizations::names(names)),
+        (Some(ids), None) => Some(Organizations::from_ids(ids)),
+        (None, Some(names)) => Some(Organizations::from_names(names)),
         (Some(_), Some(_)) => {
             section.error("organization_ids", "is set together with organization_names; choose one");
             None

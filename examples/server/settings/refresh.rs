@@ -43,7 +43,11 @@ fn initial_fetch(section: &mut Section) -> Option<InitialFetch> {
 }
 
 /// Former and current names of settings.
-const FORMER_NAMES: [(&str, &str); 5] = [
+const FORMER_NAMES: [(&str, &str); 9] = [
+    ("refresh_every", "refresh_interval"),
+    ("refresh_floor", "min_refresh_interval"),
+    ("longer_max_age", "max_refresh_interval"),
+    ("discovery_every", "discovery_interval"),
     ("start", "initial_fetch"),
     ("miss_wait", "unknown_kid_wait"),
     ("miss_cooldown_min", "unknown_kid_cooldown_min"),
@@ -54,9 +58,9 @@ const FORMER_NAMES: [(&str, &str); 5] = [
 type Set<T> = fn(RefreshPolicy, T) -> RefreshPolicy;
 
 const DURATIONS: [(&str, Set<Duration>); 16] = [
-    ("refresh_every", RefreshPolicy::with_refresh_every),
-    ("refresh_floor", RefreshPolicy::with_refresh_floor),
-    ("longer_max_age", RefreshPolicy::with_longer_max_age),
+    ("refresh_interval", RefreshPolicy::with_refresh_interval),
+    ("min_refresh_interval", RefreshPolicy::with_min_refresh_interval),
+    ("max_refresh_interval", RefreshPolicy::with_max_refresh_interval),
     ("max_stale", RefreshPolicy::with_max_stale),
     ("attempt_timeout", RefreshPolicy::with_attempt_timeout),
     ("operation_timeout", RefreshPolicy::with_operation_timeout),
@@ -69,7 +73,7 @@ const DURATIONS: [(&str, Set<Duration>); 16] = [
     ("unknown_kid_cooldown_min", RefreshPolicy::with_unknown_kid_cooldown_min),
     ("unknown_kid_cooldown_max", RefreshPolicy::with_unknown_kid_cooldown_max),
     ("unknown_kid_quiet", RefreshPolicy::with_unknown_kid_quiet),
-    ("discovery_every", RefreshPolicy::with_discovery_every),
+    ("discovery_interval", RefreshPolicy::with_discovery_interval),
 ];
 
 const CAPS: [(&str, Set<usize>); 3] = [

@@ -22,13 +22,13 @@ enum Key {
 impl Organization {
     /// Creates an organization by its `org_id`, which is compared exactly.
     #[must_use]
-    pub fn id(id: &str) -> Self {
+    pub fn from_id(id: &str) -> Self {
         Self(Key::Id(Box::from(id)))
     }
 
     /// Creates an organization by its `org_name`, which is compared in lower case.
     #[must_use]
-    pub fn name(name: &str) -> Self {
+    pub fn from_name(name: &str) -> Self {
         Self(Key::Name(Box::from(name)))
     }
 

@@ -79,9 +79,9 @@ impl Discovery {
         if document.issuer != *self.issuer {
             return Err(RefreshError::IssuerMismatch);
         }
-        let endpoint = Endpoint::parse(&document.jwks_uri, self.linked).map_err(|_| RefreshError::JwksUriRefused)?;
+        let endpoint = Endpoint::parse(&document.jwks_uri, self.linked).map_err(|_| RefreshError::JwksUriNotAllowed)?;
         match hosts {
-            Some(hosts) if !is_on(&endpoint, hosts) => Err(RefreshError::JwksUriRefused),
+            Some(hosts) if !is_on(&endpoint, hosts) => Err(RefreshError::JwksUriNotAllowed),
             _ => Ok(endpoint),
         }
     }

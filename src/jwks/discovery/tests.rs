@@ -124,10 +124,10 @@ fn rejects_a_jwks_uri_that_is_not_allowed() {
         "",
     ] {
         let document = format!(r#"{{"issuer":"https://a.example/","jwks_uri":"{uri}"}}"#);
-        assert_eq!(read(&document), Err(RefreshError::JwksUriRefused), "{uri}");
+        assert_eq!(read(&document), Err(RefreshError::JwksUriNotAllowed), "{uri}");
     }
     assert_eq!(
-        RefreshError::JwksUriRefused.to_string(),
+        RefreshError::JwksUriNotAllowed.to_string(),
         "the jwks_uri of the discovery document is not allowed; plain http needs `dangerous_allow_http`, and a list of hosts \
          must name its host"
     );
@@ -147,6 +147,6 @@ fn accepts_only_allowed_hosts() {
         discovery.read(document.as_bytes(), Some(&hosts)).map(drop)
     };
     assert_eq!(read("https://KEYS.example:8443/k"), Ok(()));
-    assert_eq!(read("https://keys.example.evil.example/k"), Err(RefreshError::JwksUriRefused));
-    assert_eq!(read("https://a.example/k"), Err(RefreshError::JwksUriRefused));
+    assert_eq!(read("https://keys.example.evil.example/k"), Err(RefreshError::JwksUriNotAllowed));
+    assert_eq!(read("https://a.example/k"), Err(RefreshError::JwksUriNotAllowed));
 }

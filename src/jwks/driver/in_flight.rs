@@ -40,7 +40,7 @@ pub(super) struct Completed {
 impl Driver<'_> {
     pub(super) fn start_fetch(&mut self, order: FetchOrder, core: &mut DriverCore, now: Moment) {
         let FetchOrder { generation, cause, condition, deadline } = order;
-        if matches!(cause, RefreshCause::Manual | RefreshCause::Moved) {
+        if matches!(cause, RefreshCause::Reload | RefreshCause::Moved) {
             core.in_flight_replies = mem::take(&mut core.queued_replies);
         }
         let target = match (&core.endpoint, &self.shared.origin) {

@@ -118,7 +118,7 @@ impl Driver<'_> {
         self.shared.driver_status.send_if_modified(|last_reported| mem::replace(last_reported, status) != status);
         self.shared.notifier.notify(events);
         let snapshot = self.shared.published.load();
-        let state = KeyState::from(snapshot.freshness_state(moment));
+        let state = KeyState::from_freshness(snapshot.freshness_state(moment));
         let age = snapshot.age(moment);
         telemetry::jwks_state(self.shared.label(), state.number(), snapshot.usable_keys(moment), age);
         wake_at
@@ -157,7 +157,7 @@ impl Driver<'_> {
             core.pending_events.push(KeyEventKind::Reload);
             core.queued_replies.extend(reloads);
             drop(core);
-            self.step(Event::FetchNow(RefreshCause::Manual), None);
+            self.step(Event::FetchNow(RefreshCause::Reload), None);
         }
     }
 

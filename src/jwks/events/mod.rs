@@ -1,5 +1,7 @@
 //! `KeyEvent`: the events of a key source, for the log and for the event hook.
 
+use std::fmt;
+
 mod notifier;
 
 use std::sync::Arc;
@@ -16,7 +18,7 @@ pub(super) use self::notifier::Notifier;
 /// An event of an issuer's keys: see [`RefreshPolicy::with_event_hook`](crate::jwks::RefreshPolicy::with_event_hook).
 ///
 /// Like the log it contains fixed names, counts and durations only: no key, no `kid` and no part of a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyEvent {
     issuer: Arc<str>,
     kind: KeyEventKind,
@@ -41,7 +43,7 @@ impl KeyEvent {
 }
 
 /// The kind of a [`KeyEvent`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyEventKind {
     /// The first key set was loaded.
@@ -194,6 +196,12 @@ impl KeyEventKind {
     }
 }
 
+impl fmt::Display for KeyEventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// How a token's unknown `kid` was processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -227,5 +235,11 @@ impl UnknownKidAction {
             Self::Backoff => "backoff",
             Self::Unavailable => "unavailable",
         }
+    }
+}
+
+impl fmt::Display for UnknownKidAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }

@@ -115,6 +115,8 @@ impl PartialEq for EventHook {
     }
 }
 
+impl Eq for EventHook {}
+
 impl fmt::Debug for EventHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EventHook")

@@ -104,7 +104,7 @@ impl Times {
         let soft = sample.first.between(low.max(least), period);
         let (early, late) = ahead_percents(policy);
         let earliest = match phase {
-            Phase::First if policy.jitter_percent > 0 => jitter::percent(soft, early).min(policy.refresh_floor),
+            Phase::First if policy.jitter_percent > 0 => jitter::percent(soft, early).min(policy.min_refresh_interval),
             Phase::First | Phase::Later => jitter::percent(soft, early),
         };
         let ahead = sample.second.between(earliest, jitter::percent(soft, late)).max(least);
@@ -185,14 +185,14 @@ fn is_etag(field: &HeaderValue) -> bool {
 }
 
 fn period(remaining: Option<Duration>, policy: &RefreshPolicy) -> Duration {
-    let every = policy.refresh_every;
-    let longest = policy.longer_max_age.unwrap_or(every).max(every);
+    let every = policy.refresh_interval;
+    let longest = policy.max_refresh_interval.unwrap_or(every).max(every);
     remaining.map_or(every, |remaining| remaining.clamp(floor(policy), longest))
 }
 
 /// Returns the shortest refresh interval that a server can set.
 fn floor(policy: &RefreshPolicy) -> Duration {
-    policy.refresh_floor.min(policy.refresh_every)
+    policy.min_refresh_interval.min(policy.refresh_interval)
 }
 
 /// Returns the percentages between which the refresh starts: half the jitter on either side of the configured one.

@@ -106,7 +106,7 @@ fn a_server_shortens_the_period_to_the_floor_but_never_extends_it() {
         let remaining = remaining.map(Duration::from_secs);
         assert_eq!(period(remaining, &policy).as_secs(), expected, "{remaining:?}");
     }
-    let longer = RefreshPolicy::new().with_longer_max_age(Duration::from_secs(1800));
+    let longer = RefreshPolicy::new().with_max_refresh_interval(Duration::from_secs(1800));
     for (remaining, expected) in [(None, 300), (Some(600), 600), (Some(31_536_000), 1800), (Some(0), 60)] {
         let remaining = remaining.map(Duration::from_secs);
         assert_eq!(period(remaining, &longer).as_secs(), expected, "{remaining:?}");
@@ -139,7 +139,7 @@ fn scheduled_fetches_are_more_than_30_s_apart_for_any_jitter() {
     let now = Monotonic::from_origin(Duration::from_secs(1000));
     for (jitter, ahead) in (0..=50).flat_map(|jitter| (50..=95).map(move |ahead| (jitter, ahead))) {
         let policy = RefreshPolicy::new().with_jitter_percent(jitter).with_refresh_ahead_percent(ahead);
-        assert_eq!(policy.validate(), Ok(()));
+        assert_eq!(policy.errors(), []);
         for (phase, first, second) in [(Phase::First, 0, 0), (Phase::Later, 0, 0), (Phase::Later, u32::MAX, 0)] {
             let sample = Sample { first: Jitter(first), second: Jitter(second) };
             let times = Times::new(Some(Duration::ZERO), &policy, phase, now, sample);
@@ -158,7 +158,7 @@ fn spreads_the_first_refresh_from_the_floor_on() {
     assert_eq!(first(&policy, u32::MAX / 2), [151, 284, 3600]);
     assert_eq!(first(&policy, u32::MAX), [254, 299, 3600]);
     // Without room above the floor, or without jitter, the first refresh starts as any other.
-    let short = RefreshPolicy::new().with_refresh_every(Duration::from_secs(70));
+    let short = RefreshPolicy::new().with_refresh_interval(Duration::from_secs(70));
     let exact = RefreshPolicy::new().with_jitter_percent(0);
     for jitter in [0, u32::MAX] {
         assert_eq!(first(&short, jitter), spans(times(&short, jitter)));
@@ -168,7 +168,7 @@ fn spreads_the_first_refresh_from_the_floor_on() {
 
 #[test]
 fn strict_keys_expire_with_their_period_and_unbounded_ones_never() {
-    let strict = times(&RefreshPolicy::new().strict_freshness(), 0);
+    let strict = times(&RefreshPolicy::new().with_strict_freshness(), 0);
     assert_eq!(strict.expires_at, strict.stale_at);
     assert_eq!(strict.freshness_state(strict.stale_at), FreshnessState::Expired);
     let unbounded = times(&RefreshPolicy::new().dangerous_unbounded_staleness(), 0);

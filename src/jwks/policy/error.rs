@@ -13,11 +13,11 @@ pub enum RefreshPolicyError {
     /// The refresh interval is below 60 seconds.
     RefreshTooOften,
     /// The floor for a server's `max-age` is below 60 seconds, or above the refresh interval.
-    RefreshFloor,
+    MinRefreshInterval,
     /// Keys would expire before their refresh.
     StaleBeforeRefresh,
     /// The limit for a longer `max-age` is below the refresh interval, or above the maximum staleness.
-    LongerMaxAge,
+    MaxRefreshInterval,
     /// The refresh would start before 50 percent of the refresh interval, or after 95 percent of it.
     AheadPercent,
     /// The jitter is above 50 percent.
@@ -46,19 +46,16 @@ pub enum RefreshPolicyError {
 }
 
 impl RefreshPolicy {
-    /// Checks the settings against each other.
-    ///
-    /// # Errors
-    ///
-    /// Returns every [`RefreshPolicyError`] at once, except those about shared keys.
-    pub fn validate(&self) -> Result<(), Vec<RefreshPolicyError>> {
-        let violations: Vec<_> = self.rules().into_iter().filter_map(|(broken, rule)| broken.then_some(rule)).collect();
-        if violations.is_empty() { Ok(()) } else { Err(violations) }
+    /// Returns every error of the settings and their combination, except those about shared keys. A policy without errors can
+    /// be used.
+    #[must_use]
+    pub fn errors(&self) -> Vec<RefreshPolicyError> {
+        self.rules().into_iter().filter_map(|(broken, rule)| broken.then_some(rule)).collect()
     }
 
     fn rules(&self) -> [(bool, RefreshPolicyError); 14] {
         let min_period = self.min_period;
-        let every = self.refresh_every;
+        let every = self.refresh_interval;
         let stale = match self.staleness {
             Staleness::Bounded(limit) => limit,
             Staleness::Strict | Staleness::Unbounded => Duration::MAX,
@@ -66,11 +63,15 @@ impl RefreshPolicy {
         [
             (every < min_period, RefreshPolicyError::RefreshTooOften),
             (
-                self.refresh_floor < min_period || self.refresh_floor > every.max(defaults::REFRESH_FLOOR),
-                RefreshPolicyError::RefreshFloor,
+                self.min_refresh_interval < min_period
+                    || self.min_refresh_interval > every.max(defaults::MIN_REFRESH_INTERVAL),
+                RefreshPolicyError::MinRefreshInterval,
             ),
             (stale < every, RefreshPolicyError::StaleBeforeRefresh),
-            (self.longer_max_age.is_some_and(|limit| limit < every || limit > stale), RefreshPolicyError::LongerMaxAge),
+            (
+                self.max_refresh_interval.is_some_and(|limit| limit < every || limit > stale),
+                RefreshPolicyError::MaxRefreshInterval,
+            ),
             (!(50..=95).contains(&self.ahead_percent), RefreshPolicyError::AheadPercent),
             (self.jitter_percent > 50, RefreshPolicyError::JitterPercent),
             (
@@ -94,7 +95,7 @@ impl RefreshPolicy {
                 self.max_keys == 0 || self.max_waiters == 0 || self.jwks_hosts.as_ref().is_some_and(Vec::is_empty),
                 RefreshPolicyError::NothingAllowed,
             ),
-            (self.discovery_every < every, RefreshPolicyError::DiscoveryTooOften),
+            (self.discovery_interval < every, RefreshPolicyError::DiscoveryTooOften),
         ]
     }
 }
@@ -103,9 +104,9 @@ impl fmt::Display for RefreshPolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RefreshTooOften => "the refresh interval must be at least a minute",
-            Self::RefreshFloor => "the refresh floor must be between a minute and the refresh interval",
+            Self::MinRefreshInterval => "the refresh floor must be between a minute and the refresh interval",
             Self::StaleBeforeRefresh => "the maximum staleness is shorter than the refresh interval",
-            Self::LongerMaxAge => "the longer max-age must be between the refresh interval and the maximum staleness",
+            Self::MaxRefreshInterval => "the longer max-age must be between the refresh interval and the maximum staleness",
             Self::AheadPercent => "the refresh must start at 50 to 95 percent of the interval",
             Self::JitterPercent => "the jitter must be at most 50 percent",
             Self::AttemptTimeout => "the attempt timeout must be above zero and at most the operation timeout",

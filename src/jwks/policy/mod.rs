@@ -15,7 +15,7 @@ pub use self::error::RefreshPolicyError;
 
 /// When keys are fetched, how long they are used, and how long requests wait for them.
 ///
-/// The defaults suit production. A policy is [checked](Self::validate) as a whole when its key source is built. Two policies
+/// The defaults suit production. A policy is [checked](Self::errors) as a whole when its key source is built. Two policies
 /// are equal if all their settings are; an event hook equals only its own clones.
 ///
 /// ```
@@ -23,21 +23,21 @@ pub use self::error::RefreshPolicyError;
 /// use tower_bearer::jwks::RefreshPolicy;
 ///
 /// let policy = RefreshPolicy::new()
-///     .with_refresh_every(Duration::from_secs(120))
+///     .with_refresh_interval(Duration::from_secs(120))
 ///     .with_max_stale(Duration::from_secs(900));
-/// assert!(policy.validate().is_ok());
+/// assert!(policy.errors().is_empty());
 ///
-/// let errors = policy.with_refresh_every(Duration::from_secs(1)).validate().unwrap_err();
+/// let errors = policy.with_refresh_interval(Duration::from_secs(1)).errors();
 /// assert_eq!(errors.len(), 2); // below the floor, and below the longest cool-down
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshPolicy {
     pub(crate) initial_fetch: InitialFetch,
-    pub(crate) refresh_every: Duration,
-    pub(crate) refresh_floor: Duration,
-    /// The lower limit of `refresh_every` and `refresh_floor`; only the `testing` module changes it.
+    pub(crate) refresh_interval: Duration,
+    pub(crate) min_refresh_interval: Duration,
+    /// The lower limit of `refresh_interval` and `min_refresh_interval`; only the `testing` module changes it.
     pub(crate) min_period: Duration,
-    pub(crate) longer_max_age: Option<Duration>,
+    pub(crate) max_refresh_interval: Option<Duration>,
     pub(crate) ahead_percent: u8,
     pub(crate) jitter_percent: u8,
     pub(crate) staleness: Staleness,
@@ -56,7 +56,7 @@ pub struct RefreshPolicy {
     pub(crate) max_document_bytes: usize,
     pub(crate) max_keys: usize,
     pub(crate) max_waiters: usize,
-    pub(crate) discovery_every: Duration,
+    pub(crate) discovery_interval: Duration,
     pub(crate) headers: HeaderMap,
     pub(crate) jwks_hosts: Option<Vec<String>>,
     pub(crate) empty_set: EmptySet,
@@ -71,12 +71,13 @@ pub struct RefreshPolicy {
 ///
 /// A service that must not start without keys awaits [`ready_within`](crate::jwks::KeySource::ready_within) after it has
 /// built its validator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InitialFetch {
     /// With the first request or the first call of [`status`](crate::jwks::KeySource::status).
     Lazy,
     /// In the background, as soon as the source is built inside a tokio runtime.
+    #[default]
     Eager,
 }
 
@@ -107,10 +108,10 @@ impl RefreshPolicy {
     pub fn new() -> Self {
         Self {
             initial_fetch: InitialFetch::Eager,
-            refresh_every: defaults::REFRESH_EVERY,
-            refresh_floor: defaults::REFRESH_FLOOR,
-            min_period: defaults::REFRESH_FLOOR,
-            longer_max_age: None,
+            refresh_interval: defaults::REFRESH_INTERVAL,
+            min_refresh_interval: defaults::MIN_REFRESH_INTERVAL,
+            min_period: defaults::MIN_REFRESH_INTERVAL,
+            max_refresh_interval: None,
             ahead_percent: defaults::REFRESH_AHEAD_PERCENT,
             jitter_percent: defaults::JITTER_PERCENT,
             staleness: Staleness::Bounded(defaults::MAX_STALE),
@@ -129,7 +130,7 @@ impl RefreshPolicy {
             max_document_bytes: defaults::MAX_DOCUMENT_BYTES,
             max_keys: defaults::MAX_KEYS,
             max_waiters: defaults::MAX_WAITERS,
-            discovery_every: defaults::DISCOVERY_EVERY,
+            discovery_interval: defaults::DISCOVERY_INTERVAL,
             headers: HeaderMap::new(),
             jwks_hosts: None,
             empty_set: EmptySet::Rejected,
@@ -152,8 +153,8 @@ impl RefreshPolicy {
     /// A key that the issuer has removed is accepted for up to this time, so it is the latency of a revocation. With an
     /// `ETag` a poll transfers about 300 bytes.
     #[must_use]
-    pub fn with_refresh_every(mut self, period: Duration) -> Self {
-        self.refresh_every = period;
+    pub fn with_refresh_interval(mut self, period: Duration) -> Self {
+        self.refresh_interval = period;
         self
     }
 
@@ -163,8 +164,8 @@ impl RefreshPolicy {
     /// The `Age` of the response is subtracted from `max-age` (RFC 9111 §4.2). After a 304 without `Cache-Control` the values
     /// of the stored response apply (§4.3.4).
     #[must_use]
-    pub fn with_refresh_floor(mut self, floor: Duration) -> Self {
-        self.refresh_floor = floor;
+    pub fn with_min_refresh_interval(mut self, floor: Duration) -> Self {
+        self.min_refresh_interval = floor;
         self
     }
 
@@ -174,8 +175,8 @@ impl RefreshPolicy {
     ///
     /// A removed key stays accepted for as long as the server's `max-age`, up to `limit`.
     #[must_use]
-    pub fn with_longer_max_age(mut self, limit: Duration) -> Self {
-        self.longer_max_age = Some(limit);
+    pub fn with_max_refresh_interval(mut self, limit: Duration) -> Self {
+        self.max_refresh_interval = Some(limit);
         self
     }
 
@@ -191,7 +192,7 @@ impl RefreshPolicy {
     /// together, or receive the same flood, do not fetch together.
     ///
     /// Unless this is zero, the first refresh of a source starts at a random time between the
-    /// [floor](Self::with_refresh_floor) and its ordinary time, so that replicas that start together do not even share their
+    /// [floor](Self::with_min_refresh_interval) and its ordinary time, so that replicas that start together do not even share their
     /// first refresh.
     #[must_use]
     pub fn with_jitter_percent(mut self, percent: u8) -> Self {
@@ -213,7 +214,7 @@ impl RefreshPolicy {
 
     /// Uses keys for one refresh interval only: if the issuer is unreachable for the last fifth of it, all requests fail.
     #[must_use]
-    pub fn strict_freshness(mut self) -> Self {
+    pub fn with_strict_freshness(mut self) -> Self {
         self.staleness = Staleness::Strict;
         self
     }
@@ -348,8 +349,8 @@ impl RefreshPolicy {
 
     /// Sets the interval at which the discovery document is read again: 24 hours by default.
     #[must_use]
-    pub fn with_discovery_every(mut self, period: Duration) -> Self {
-        self.discovery_every = period;
+    pub fn with_discovery_interval(mut self, period: Duration) -> Self {
+        self.discovery_interval = period;
         self
     }
 

@@ -3,26 +3,26 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn violations(policy: &RefreshPolicy) -> Vec<RefreshPolicyError> {
-    policy.validate().err().unwrap_or_default()
+    policy.errors()
 }
 
 #[test]
 fn accepts_the_defaults_and_their_variants() {
     for policy in [
         RefreshPolicy::default(),
-        RefreshPolicy::new().strict_freshness(),
+        RefreshPolicy::new().with_strict_freshness(),
         RefreshPolicy::new().dangerous_unbounded_staleness(),
         RefreshPolicy::new().dangerous_accept_empty_set(),
         RefreshPolicy::new().dangerous_accept_private_keys(),
-        RefreshPolicy::new().with_longer_max_age(3600 * SECOND),
-        RefreshPolicy::new().with_refresh_every(60 * SECOND),
+        RefreshPolicy::new().with_max_refresh_interval(3600 * SECOND),
+        RefreshPolicy::new().with_refresh_interval(60 * SECOND),
         RefreshPolicy::new().with_max_stale(300 * SECOND),
         RefreshPolicy::new().with_same_origin_redirects(),
         RefreshPolicy::new().with_jwks_hosts(["keys.example"]),
         RefreshPolicy::new().with_retries(0),
         RefreshPolicy::new().with_cold_wait(Duration::ZERO).with_unknown_kid_wait(Duration::ZERO),
     ] {
-        assert_eq!(policy.validate(), Ok(()), "{policy:?}");
+        assert_eq!(policy.errors(), [], "{policy:?}");
     }
 }
 
@@ -30,12 +30,12 @@ fn accepts_the_defaults_and_their_variants() {
 fn rejects_each_number_out_of_range() {
     let new = RefreshPolicy::new;
     for (policy, expected) in [
-        (new().with_refresh_every(59 * SECOND), RefreshPolicyError::RefreshTooOften),
-        (new().with_refresh_floor(59 * SECOND), RefreshPolicyError::RefreshFloor),
-        (new().with_refresh_floor(301 * SECOND), RefreshPolicyError::RefreshFloor),
+        (new().with_refresh_interval(59 * SECOND), RefreshPolicyError::RefreshTooOften),
+        (new().with_min_refresh_interval(59 * SECOND), RefreshPolicyError::MinRefreshInterval),
+        (new().with_min_refresh_interval(301 * SECOND), RefreshPolicyError::MinRefreshInterval),
         (new().with_max_stale(299 * SECOND), RefreshPolicyError::StaleBeforeRefresh),
-        (new().with_longer_max_age(299 * SECOND), RefreshPolicyError::LongerMaxAge),
-        (new().with_longer_max_age(3601 * SECOND), RefreshPolicyError::LongerMaxAge),
+        (new().with_max_refresh_interval(299 * SECOND), RefreshPolicyError::MaxRefreshInterval),
+        (new().with_max_refresh_interval(3601 * SECOND), RefreshPolicyError::MaxRefreshInterval),
         (new().with_refresh_ahead_percent(49), RefreshPolicyError::AheadPercent),
         (new().with_refresh_ahead_percent(96), RefreshPolicyError::AheadPercent),
         (new().with_jitter_percent(51), RefreshPolicyError::JitterPercent),
@@ -54,7 +54,7 @@ fn rejects_each_number_out_of_range() {
         (new().with_max_keys(0), RefreshPolicyError::NothingAllowed),
         (new().with_max_waiters(0), RefreshPolicyError::NothingAllowed),
         (new().with_jwks_hosts([""; 0]), RefreshPolicyError::NothingAllowed),
-        (new().with_discovery_every(299 * SECOND), RefreshPolicyError::DiscoveryTooOften),
+        (new().with_discovery_interval(299 * SECOND), RefreshPolicyError::DiscoveryTooOften),
     ] {
         assert_eq!(violations(&policy), [expected], "{policy:?}");
     }
@@ -62,7 +62,7 @@ fn rejects_each_number_out_of_range() {
 
 #[test]
 fn returns_all_violations_at_once() {
-    let policy = RefreshPolicy::new().with_refresh_every(SECOND).with_retries(9).with_max_keys(0);
+    let policy = RefreshPolicy::new().with_refresh_interval(SECOND).with_retries(9).with_max_keys(0);
     assert_eq!(
         violations(&policy),
         [
@@ -76,10 +76,12 @@ fn returns_all_violations_at_once() {
 
 #[test]
 fn accepts_periods_below_the_floor_only_without_the_floor() {
-    let policy =
-        RefreshPolicy::new().without_refresh_floor().with_refresh_every(SECOND).with_unknown_kid_cooldown_max(SECOND);
-    assert_eq!(policy.validate(), Ok(()));
-    assert!(policy.with_refresh_every(Duration::ZERO).validate().is_err(), "nor may a test poll without a pause");
+    let policy = RefreshPolicy::new()
+        .without_interval_limits()
+        .with_refresh_interval(SECOND)
+        .with_unknown_kid_cooldown_max(SECOND);
+    assert_eq!(policy.errors(), []);
+    assert!(!policy.with_refresh_interval(Duration::ZERO).errors().is_empty(), "nor may a test poll without a pause");
 }
 
 #[test]

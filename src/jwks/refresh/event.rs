@@ -16,7 +16,7 @@ pub(in crate::jwks) enum Event {
     Timer,
     /// A token had a `kid` that is not in the current key set.
     UnknownKid,
-    /// A fetch is requested regardless of the cool-down: [`RefreshCause::Manual`] or [`RefreshCause::Moved`].
+    /// A fetch is requested regardless of the cool-down: [`RefreshCause::Reload`] or [`RefreshCause::Moved`].
     FetchNow(RefreshCause),
     /// A fetch ended.
     Finished { generation: u64, outcome: Outcome },

@@ -57,7 +57,7 @@ async fn fetches_at_the_first_use_when_lazy() {
 
 #[tokio::test]
 async fn cold_10k_one_fetch() {
-    let fixture = Fixture::new(Reply::json(jwks(&["a"])).after(SECOND));
+    let fixture = Fixture::new(Reply::json(jwks(&["a"])).with_delay(SECOND));
     let requests = requests(&fixture.source, 10_000, "a");
     fixture.run(SECOND).await;
     assert!(outcomes(requests).await.iter().all(|outcome| *outcome == Outcome::Served));
@@ -94,7 +94,7 @@ async fn waits_for_at_most_cold_wait() {
 #[tokio::test]
 async fn max_waiters_is_a_limit() {
     let policy = RefreshPolicy::new().with_max_waiters(3);
-    let fixture = Fixture::with(policy, Reply::json(jwks(&["a"])).after(SECOND));
+    let fixture = Fixture::with(policy, Reply::json(jwks(&["a"])).with_delay(SECOND));
     let waiting = requests(&fixture.source, 5, "a");
     fixture.clock.settle().await;
     assert_eq!(waiting.iter().filter(|request| request.is_finished()).count(), 2);
@@ -162,7 +162,7 @@ async fn ignores_retry_after_as_a_date_without_a_date_header() {
             Some(date) => reply.with_header(DATE, date),
             None => reply,
         });
-        fixture.clock.set_wall(Timestamp::EPOCH);
+        fixture.clock.set_wall(Timestamp::UNIX_EPOCH);
         fixture.run(SECOND).await;
         assert_eq!(fixture.network.calls(), 2, "{date:?}: after the default backoff");
     }

@@ -150,7 +150,7 @@ async fn logs_the_reason_for_each_skipped_key_of_a_rejected_set() {
     ];
     let fixture = Fixture::new(Reply::json(set_of(&keys)));
     fixture.run(HOUR).await;
-    let reasons = ["unsupported_alg", "use", "encoding", "kid_malformed", "private", "rsa_size", "alg_not_listed"];
+    let reasons = ["unsupported_alg", "use", "encoding", "malformed_kid", "private", "rsa_size", "alg_not_listed"];
     for (position, reason) in reasons.into_iter().enumerate() {
         let line =
             format!("WARN tower_bearer::jwks: skipped a key issuer=\"{URL}\" position={position} reason=\"{reason}\"");
@@ -280,7 +280,7 @@ fn metrics_have_fixed_names_and_bounded_labels() {
     metrics::with_local_recorder(&metrics, || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
         runtime.block_on(async {
-            let fixture = Fixture::new(Reply::json(jwks(&["a"])).after(SECOND));
+            let fixture = Fixture::new(Reply::json(jwks(&["a"])).with_delay(SECOND));
             let cold = fixture.spawn("a");
             fixture.run(SECOND).await;
             assert_eq!(cold.await.expect("no panic"), Outcome::Served);
@@ -345,7 +345,7 @@ fn counts_the_waiters_of_two_sources_of_one_issuer_together() {
 async fn check_metrics(metrics: &Metrics) {
     let waiters = || metrics.gauge("jwks_waiters", "");
     let unknown_kids = |action| metrics.count(&format!("jwks_unknown_kid_total{{issuer={URL},action={action}}}"));
-    let fixture = Fixture::new(Reply::json(jwks(&["a", "b"])).after(SECOND));
+    let fixture = Fixture::new(Reply::json(jwks(&["a", "b"])).with_delay(SECOND));
     let cold = fixture.spawn("a");
     fixture.clock.settle().await;
     assert_eq!((metrics.state(), waiters()), ((0.0, 0.0), 1.0));
@@ -360,7 +360,7 @@ async fn check_metrics(metrics: &Metrics) {
     fixture.clock.settle().await;
     assert_eq!(metrics.state(), (1.0, 2.0));
 
-    fixture.answer(Reply::json(jwks(&["a", "b"])).after(SECOND / 2));
+    fixture.answer(Reply::json(jwks(&["a", "b"])).with_delay(SECOND / 2));
     fixture.run(2 * SECOND).await;
     let (first, second) = (fixture.spawn("x"), fixture.spawn("y"));
     fixture.clock.settle().await;

@@ -34,7 +34,7 @@ fn reply() -> impl Strategy<Value = Reply> {
             2 => Reply::hang(),
             _ => Reply::json(jwks(&["a"])),
         };
-        reply.after(Duration::from_millis(millis))
+        reply.with_delay(Duration::from_millis(millis))
     })
 }
 
@@ -98,7 +98,7 @@ async fn run_with_drops(
     for tick in 0..=u8::MAX {
         let kids: &[&str] = if tick < published_at { &["a"] } else { &["a", "b"] };
         let delay = Duration::from_millis(u64::from(delays[fixture.network.calls() % delays.len()]));
-        fixture.answer(Reply::json(jwks(kids)).after(delay));
+        fixture.answer(Reply::json(jwks(kids)).with_delay(delay));
         for arrival in script.iter().filter(|(at, _)| *at == tick) {
             requests.push((*arrival, fixture.spawn("b")));
             // The first lookup always completes; the request is dropped while it waits.
@@ -126,7 +126,7 @@ async fn side_by_side(script: &[(Reply, u8)], is_disturbed: bool) -> (Vec<Monoto
     const OTHER: &str = "https://other.example/jwks";
     let clock = FakeClock::new();
     let network = FakeFetch::new(&clock);
-    network.always(URL, Reply::json(jwks(&["a"])).after(SECOND));
+    network.always(URL, Reply::json(jwks(&["a"])).with_delay(SECOND));
     network.always(OTHER, Reply::json(jwks(&["a"])));
     let [one, other] = [URL, OTHER].map(|url| -> KeySource {
         let origin = Origin::jwks(url, Endpoint::new(url).expect("url"));

@@ -122,7 +122,7 @@ async fn calls_the_hook_for_every_event_of_a_key_set() {
 
     fixture.answer(Reply::json(second));
     fixture.source.reload().await.expect("reloaded");
-    assert_eq!(recorder.kinds(), [Kind::Reload, unchanged(RefreshCause::Manual, 2, 2)]);
+    assert_eq!(recorder.kinds(), [Kind::Reload, unchanged(RefreshCause::Reload, 2, 2)]);
 
     // The fetch for the unknown kid, and the follow-up fetch at the end of the cool-down.
     assert_eq!(Fixture::request(&fixture.source, "strange-kid").await, Outcome::NotFound);
@@ -295,7 +295,7 @@ async fn wakes_waiters_before_a_slow_hook() {
         }
     });
     *slow.lock().expect("unpoisoned") = Some(fixture.clock.clone());
-    fixture.network.once(URL, Reply::json(jwks(&["a"])).after(SECOND));
+    fixture.network.once(URL, Reply::json(jwks(&["a"])).with_delay(SECOND));
     fixture.clock.settle().await;
     let mut waiting = Box::pin(fixture.source.ready());
     let waker = Waker::from(Arc::clone(&wake_flag));
@@ -400,7 +400,7 @@ async fn ignores_the_fetch_in_flight_after_the_close() {
     fixture.clock.settle().await;
     assert_eq!((recorder.kinds(), fixture.network.calls()), (vec![Kind::Closed], 0));
 
-    let (fixture, recorder) = fixture_with(Reply::json(jwks(&["a"])).after(SECOND), |_| {});
+    let (fixture, recorder) = fixture_with(Reply::json(jwks(&["a"])).with_delay(SECOND), |_| {});
     fixture.clock.settle().await;
     fixture.clock.advance(SECOND);
     fixture.source.close();

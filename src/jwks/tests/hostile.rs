@@ -253,7 +253,7 @@ fn serves_waiters_after_the_runtime_of_the_driver_ended() {
     });
     end(driver_runtime);
     assert_eq!((fixture.network.calls(), fixture.network.in_flight()), (1, 0));
-    fixture.answer(Reply::json(jwks(&["a"])).after(SECOND));
+    fixture.answer(Reply::json(jwks(&["a"])).with_delay(SECOND));
     callers.block_on(async {
         fixture.clock.settle().await;
         assert_eq!((fixture.network.calls(), fixture.network.in_flight()), (2, 1), "one of them starts a new fetch");

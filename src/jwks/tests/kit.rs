@@ -114,7 +114,7 @@ impl Fixture {
         network: &FakeFetch,
         clock: &FakeClock,
     ) -> KeySource {
-        policy.validate().expect("a valid policy");
+        assert_eq!(policy.errors(), []);
         let (fetch, clock) = (Arc::new(network.clone()), Arc::new(clock.clone()));
         KeySource::build(origin, &[Algorithm::ES256], policy, fetch, clock)
     }

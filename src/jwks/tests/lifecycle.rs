@@ -65,11 +65,11 @@ async fn drop_wakes_waiters_for_an_unknown_kid() {
 async fn returns_since_when_and_why_keys_are_unavailable() {
     let since_and_cause = async |fixture: &Fixture| {
         let unavailable = fixture.source.ready_snapshot().await.expect_err("no keys");
-        (unavailable.since, unavailable.cause)
+        (unavailable.unavailable_for, unavailable.cause)
     };
     let down = RefreshError::Network { error: FetchError::Tls };
     let policy = RefreshPolicy::new().with_cold_wait(Duration::ZERO);
-    let fixture = Fixture::with(policy.clone(), Reply::error(FetchError::Tls).after(SECOND));
+    let fixture = Fixture::with(policy.clone(), Reply::error(FetchError::Tls).with_delay(SECOND));
     // No fetch has started, then one is in flight, then it has failed.
     assert_eq!(since_and_cause(&fixture).await, (Duration::ZERO, None));
     fixture.run(SECOND / 2).await;
@@ -167,7 +167,7 @@ async fn reload_ignores_cool_down_and_backoff() {
 async fn reload_waits_for_a_fetch_that_starts_after_it() {
     let fixture = Fixture::loaded(&["a"]).await;
     // A scheduled fetch is in flight, and its reply is older than the publication.
-    fixture.network.once(URL, Reply::json(jwks(&["a"])).after(SECOND));
+    fixture.network.once(URL, Reply::json(jwks(&["a"])).with_delay(SECOND));
     while fixture.network.in_flight() == 0 {
         fixture.run(SECOND / 2).await;
     }
@@ -191,7 +191,7 @@ async fn reload_loads_the_first_keys() {
 async fn reload_cancelled_everywhere() {
     for polls in 1..4 {
         let fixture = Fixture::loaded(&["a"]).await;
-        fixture.answer(Reply::json(jwks(&["b"])).after(SECOND));
+        fixture.answer(Reply::json(jwks(&["b"])).with_delay(SECOND));
         let mut dropped = Box::pin(fixture.source.reload());
         for _ in 0..polls {
             let poll = dropped.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));

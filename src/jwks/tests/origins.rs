@@ -62,7 +62,7 @@ async fn rejects_an_invalid_discovery_document() {
     let other = r#"{"issuer":"https://login.example/tenant/b","jwks_uri":"https://keys.example/one"}"#;
     for (reply, error) in [
         (Reply::json(other), RefreshError::IssuerMismatch),
-        (document("http://keys.example/one"), RefreshError::JwksUriRefused),
+        (document("http://keys.example/one"), RefreshError::JwksUriNotAllowed),
         (Reply::json("<html>"), RefreshError::InvalidDiscovery),
         (Reply::status(StatusCode::FOUND), RefreshError::Redirect),
         (Reply::status(StatusCode::NOT_MODIFIED), RefreshError::UnexpectedNotModified),
@@ -87,7 +87,7 @@ async fn accepts_only_pinned_key_set_hosts() {
     let policy = RefreshPolicy::new().with_jwks_hosts(["login.example"]);
     let fixture = fixture(policy, healthy);
     assert!(matches!(Fixture::request(&fixture.source, "a").await, Outcome::Unavailable(_)));
-    assert_eq!(fixture.source.status().last_error(), Some(RefreshError::JwksUriRefused));
+    assert_eq!(fixture.source.status().last_error(), Some(RefreshError::JwksUriNotAllowed));
 }
 
 #[tokio::test]
@@ -179,8 +179,8 @@ async fn sends_no_etag_of_the_old_url_to_the_new_url() {
     let fixture = fixture(RefreshPolicy::new(), healthy);
     fixture.run(10 * MINUTE).await;
     fixture.network.once(KEYS, Reply::status(StatusCode::NOT_FOUND));
-    fixture.network.always(KEYS, Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\"").after(5 * SECOND / 2));
-    fixture.network.always(OPENID, document(MOVED).after(2 * SECOND));
+    fixture.network.always(KEYS, Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\"").with_delay(5 * SECOND / 2));
+    fixture.network.always(OPENID, document(MOVED).with_delay(2 * SECOND));
     fixture.network.once(MOVED, Reply::error(FetchError::Tls));
     fixture.network.always(MOVED, Reply::json(jwks(&["b"])));
     fixture.source.reload().await.expect_err("the keys are removed");

@@ -22,7 +22,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         1 => Just(Reply::panic()),
         1 => Just(Reply::error(FetchError::Closed)),
         1 => Just(Reply::status(http::StatusCode::TOO_MANY_REQUESTS)),
-        1 => Just(Reply::json(jwks(&["a"])).after(SECOND)),
+        1 => Just(Reply::json(jwks(&["a"])).with_delay(SECOND)),
     ]
 }
 

@@ -175,7 +175,7 @@ async fn sends_an_etag_only_to_the_url_that_sent_it() {
     let before = fixture.network.calls();
     fixture.run(5 * MINUTE).await;
     let requests = fixture.network.requests();
-    let conditional = |request: &crate::testing::SeenRequest| request.headers.get(IF_NONE_MATCH).cloned();
+    let conditional = |request: &crate::testing::RecordedRequest| request.headers.get(IF_NONE_MATCH).cloned();
     let scheduled: Vec<_> = requests[before..].iter().map(|one| (&*one.url, conditional(one))).collect();
     assert_eq!(scheduled, [(URL, None), (SECOND_URL, Some(HeaderValue::from_static("\"1\"")))]);
     assert_eq!((fixture.source.status().consecutive_failures(), fixture.epoch()), (0, 1));
@@ -195,17 +195,17 @@ async fn sends_an_etag_only_to_the_url_that_sent_it() {
 
 #[tokio::test]
 async fn timeouts_include_the_whole_redirect_chain() {
-    let slow = |location: &str| redirect(location).after(3 * SECOND / 2 - SECOND / 10);
+    let slow = |location: &str| redirect(location).with_delay(3 * SECOND / 2 - SECOND / 10);
     let fixture = started(following(), Reply::json(jwks(&["a"]))).await;
     fixture.answer(slow("/two"));
-    fixture.network.always(SECOND_URL, Reply::json(jwks(&["a"])).after(SECOND));
+    fixture.network.always(SECOND_URL, Reply::json(jwks(&["a"])).with_delay(SECOND));
     let source = fixture.source.clone();
     let reload = tokio::spawn(async move { source.reload().await });
     fixture.run(3 * SECOND).await;
     assert_eq!(reload.await.expect("no panic"), Ok(()));
 
     fixture.network.always(SECOND_URL, slow("/three?v=1"));
-    fixture.network.always(THIRD_URL, Reply::json(jwks(&["a"])).after(SECOND));
+    fixture.network.always(THIRD_URL, Reply::json(jwks(&["a"])).with_delay(SECOND));
     let source = fixture.source.clone();
     let reload = tokio::spawn(async move { source.reload().await });
     fixture.run(3 * SECOND).await;

@@ -166,7 +166,7 @@ async fn expired_recovers_le_15s() {
 
 #[tokio::test]
 async fn strict_freshness_rejects_stale_keys() {
-    let fixture = Fixture::loaded_with(RefreshPolicy::new().strict_freshness(), &["a"]).await;
+    let fixture = Fixture::loaded_with(RefreshPolicy::new().with_strict_freshness(), &["a"]).await;
     fixture.answer(Reply::error(FetchError::Connect));
     fixture.run(269 * SECOND).await;
     assert!(fixture.serves("a"));
@@ -200,7 +200,7 @@ async fn keeps_the_old_set_when_the_response_is_no_key_set() {
         (Reply::status(StatusCode::NOT_FOUND), RefreshError::Status { status: 404 }),
         (Reply::status(StatusCode::CREATED).with_body(jwks(&["b"])), RefreshError::Status { status: 201 }),
         (Reply::error(FetchError::Tls), RefreshError::Network { error: FetchError::Tls }),
-        (Reply::error(FetchError::AddressRefused), RefreshError::Network { error: FetchError::AddressRefused }),
+        (Reply::error(FetchError::AddressNotAllowed), RefreshError::Network { error: FetchError::AddressNotAllowed }),
         (Reply::panic(), RefreshError::Panic),
     ] {
         keeps_the_old_set(reply, error).await;
@@ -344,7 +344,7 @@ async fn max_age_year_ignored() {
     let fixture = Fixture::at_url(year()).await;
     assert_seconds(until_fetch(&fixture).await, 60..=256);
     assert_seconds(until_fetch(&fixture).await, 202..=256);
-    let longer = RefreshPolicy::new().with_longer_max_age(HOUR);
+    let longer = RefreshPolicy::new().with_max_refresh_interval(HOUR);
     let fixture = Fixture::with(longer, year());
     fixture.clock.settle().await;
     assert_seconds(until_fetch(&fixture).await, 60..=3061);
@@ -384,7 +384,7 @@ async fn retries_only_errors_that_a_new_connection_can_fix() {
         Reply::error(FetchError::Timeout),
         Reply::error(FetchError::Other),
         // Too late for a second attempt: less than 1.5 s remain.
-        Reply::error(FetchError::Closed).after(Duration::from_millis(2999)),
+        Reply::error(FetchError::Closed).with_delay(Duration::from_millis(2999)),
     ] {
         let policy = RefreshPolicy::new().with_operation_timeout(4 * SECOND);
         let fixture = Fixture::loaded_with(policy, &["a"]).await;
@@ -414,7 +414,7 @@ async fn aborts_an_attempt_after_3_s_and_the_operation_after_5_s() {
 
     // A retry that hangs as well is aborted at the deadline of the operation.
     let fixture = Fixture::loaded(&["a"]).await;
-    fixture.network.once(URL, Reply::error(FetchError::Closed).after(Duration::from_millis(2500)));
+    fixture.network.once(URL, Reply::error(FetchError::Closed).with_delay(Duration::from_millis(2500)));
     fixture.answer(Reply::hang());
     let source = fixture.source.clone();
     let reload = tokio::spawn(async move { source.reload().await });
@@ -430,7 +430,7 @@ async fn aborts_an_attempt_after_3_s_and_the_operation_after_5_s() {
 async fn an_operation_ends_at_its_deadline() {
     let clock = FakeClock::new();
     let network = FakeFetch::new(&clock);
-    network.once(URL, Reply::error(FetchError::Closed).after(Duration::from_millis(2500)));
+    network.once(URL, Reply::error(FetchError::Closed).with_delay(Duration::from_millis(2500)));
     network.always(URL, Reply::hang());
     let policy = Arc::new(RefreshPolicy::new());
     let exchange = Exchange {
@@ -460,7 +460,7 @@ async fn an_operation_ends_at_its_deadline() {
 async fn ntp_jump() {
     let fixture = Fixture::loaded(&["a"]).await;
     // Set back, and set forward a little: the age of the set does not change.
-    for wall in [Timestamp::EPOCH, fixture.clock.now().saturating_add(SECOND)] {
+    for wall in [Timestamp::UNIX_EPOCH, fixture.clock.now().saturating_add(SECOND)] {
         fixture.clock.set_wall(wall);
         fixture.clock.settle().await;
         assert_eq!(fixture.source.status().state(), KeyState::Fresh);
@@ -501,7 +501,7 @@ async fn drops_a_key_that_was_removed_during_a_suspension() {
 #[tokio::test]
 async fn counts_a_suspension_during_a_fetch() {
     let fixture = Fixture::loaded(&["a"]).await;
-    fixture.answer(Reply::json(jwks(&["a"])).after(SECOND));
+    fixture.answer(Reply::json(jwks(&["a"])).with_delay(SECOND));
     let source = fixture.source.clone();
     let reload = tokio::spawn(async move { source.reload().await });
     fixture.clock.settle().await;
@@ -514,7 +514,7 @@ async fn counts_a_suspension_during_a_fetch() {
     assert_eq!((status.state(), status.age()), (KeyState::Expired, Some(2 * HOUR)));
     assert!(!fixture.serves("a"));
     // Without a suspension, a slow fetch confirms the set when it ends.
-    fixture.answer(Reply::json(jwks(&["a"])).after(SECOND));
+    fixture.answer(Reply::json(jwks(&["a"])).with_delay(SECOND));
     fixture.run(MINUTE).await;
     assert!(fixture.serves("a"));
     assert!(fixture.source.status().age() < Some(MINUTE));
@@ -527,7 +527,7 @@ async fn keeps_the_age_of_a_set_when_the_wall_clock_is_set_back() {
     suspend_both(&fixture, 2 * HOUR);
     assert!(!fixture.serves("a"));
     fixture.clock.settle().await;
-    for wall in [fixture.clock.now().saturating_sub(2 * HOUR), Timestamp::EPOCH] {
+    for wall in [fixture.clock.now().saturating_sub(2 * HOUR), Timestamp::UNIX_EPOCH] {
         fixture.clock.set_wall(wall);
         let status = fixture.source.status();
         assert_eq!((status.state(), status.age()), (KeyState::Expired, Some(2 * HOUR)));
@@ -567,8 +567,8 @@ async fn suspend_resume() {
 #[tokio::test]
 async fn refreshes_at_the_configured_period_without_the_floor() {
     let policy = RefreshPolicy::new()
-        .without_refresh_floor()
-        .with_refresh_every(10 * SECOND)
+        .without_interval_limits()
+        .with_refresh_interval(10 * SECOND)
         .with_unknown_kid_cooldown_max(SECOND);
     let fixture = Fixture::with(policy, Reply::json(jwks(&["a"])).with_header(CACHE_CONTROL, "no-store"));
     fixture.run(MINUTE).await;

@@ -25,7 +25,7 @@ async fn startup_cooldown_allows_first_miss() {
 #[tokio::test]
 async fn requests_for_a_new_key_share_one_fetch() {
     let fixture = Fixture::loaded(&["a"]).await;
-    fixture.answer(Reply::json(jwks(&["a", "b"])).after(SECOND));
+    fixture.answer(Reply::json(jwks(&["a", "b"])).with_delay(SECOND));
     let requests: Vec<_> = (0..1000).map(|_| fixture.spawn("b")).collect();
     fixture.run(SECOND).await;
     for request in requests {
@@ -38,7 +38,7 @@ async fn requests_for_a_new_key_share_one_fetch() {
 #[tokio::test]
 async fn serves_an_unknown_kid_that_arrives_as_the_fetch_completes() {
     let fixture = Fixture::loaded(&["a"]).await;
-    fixture.answer(Reply::json(jwks(&["a", "b"])).after(SECOND));
+    fixture.answer(Reply::json(jwks(&["a", "b"])).with_delay(SECOND));
     while fixture.network.in_flight() == 0 {
         fixture.run(SECOND / 10).await;
     }
@@ -149,7 +149,7 @@ async fn fetches_once_more_when_the_unknown_kid_is_not_found() {
 #[tokio::test]
 async fn schedules_a_follow_up_after_a_waiting_request_was_not_found() {
     let fixture = Fixture::loaded(&["a"]).await;
-    fixture.answer(Reply::json(jwks(&["a"])).after(SECOND / 2));
+    fixture.answer(Reply::json(jwks(&["a"])).with_delay(SECOND / 2));
     let request = fixture.spawn("b");
     fixture.run(SECOND / 2).await;
     assert_eq!(request.await.expect("no panic"), Outcome::NotFound);
@@ -162,7 +162,7 @@ async fn schedules_a_follow_up_after_a_waiting_request_was_not_found() {
 async fn fetches_for_an_unknown_kid_that_joined_a_scheduled_fetch() {
     let fixture = Fixture::loaded(&["a"]).await;
     // The reply to the scheduled fetch is from a cache that does not have `b` yet.
-    fixture.network.once(URL, Reply::json(jwks(&["a"])).after(SECOND));
+    fixture.network.once(URL, Reply::json(jwks(&["a"])).with_delay(SECOND));
     fixture.publish(&["a", "b"]);
     while fixture.network.in_flight() == 0 {
         fixture.run(SECOND / 2).await;
@@ -178,7 +178,7 @@ async fn fetches_for_an_unknown_kid_that_joined_a_scheduled_fetch() {
 #[tokio::test]
 async fn fetches_again_when_a_changed_set_lacks_the_key() {
     let fixture = Fixture::loaded(&["a"]).await;
-    fixture.network.once(URL, Reply::json(jwks(&["a", "c"])).after(SECOND));
+    fixture.network.once(URL, Reply::json(jwks(&["a", "c"])).with_delay(SECOND));
     fixture.publish(&["a", "b", "c"]);
     while fixture.network.in_flight() == 0 {
         fixture.run(SECOND / 2).await;
@@ -202,7 +202,7 @@ async fn returns_the_newer_snapshot_for_an_older_epoch_without_a_fetch() {
 #[tokio::test]
 async fn waits_at_most_unknown_kid_wait_and_keeps_the_fetch() {
     let fixture = Fixture::loaded(&["a"]).await;
-    fixture.answer(Reply::json(jwks(&["a", "b"])).after(Duration::from_millis(2500)));
+    fixture.answer(Reply::json(jwks(&["a", "b"])).with_delay(Duration::from_millis(2500)));
     let request = fixture.spawn("b");
     fixture.run(Duration::from_millis(1999)).await;
     assert!(!request.is_finished());
@@ -220,7 +220,7 @@ async fn makes_the_follow_up_fetch_after_the_request_was_dropped() {
     for has_joined in [false, true] {
         for (delay, stays) in [(1500, true), (1500, false), (2500, true)] {
             let fixture = Fixture::loaded(&["a"]).await;
-            let old = Reply::json(jwks(&["a"])).after(Duration::from_millis(delay));
+            let old = Reply::json(jwks(&["a"])).with_delay(Duration::from_millis(delay));
             fixture.network.once(URL, old);
             fixture.publish(&["a", "b"]);
             while has_joined && fixture.network.in_flight() == 0 {
@@ -244,7 +244,7 @@ async fn leader_cancelled_everywhere() {
     // Ten requests are dropped after their n-th poll; a last request is served by the same fetch.
     for polls in 0..6 {
         let fixture = Fixture::loaded(&["a"]).await;
-        fixture.answer(Reply::json(jwks(&["a", "b"])).after(SECOND));
+        fixture.answer(Reply::json(jwks(&["a", "b"])).with_delay(SECOND));
         for _ in 0..10 {
             let mut request = Box::pin(Fixture::request(&fixture.source, "b"));
             for _ in 0..polls {
@@ -262,7 +262,7 @@ async fn leader_cancelled_everywhere() {
 #[tokio::test]
 async fn cold_leader_cancelled_everywhere() {
     for polls in 0..6 {
-        let fixture = Fixture::new(Reply::json(jwks(&["a"])).after(SECOND));
+        let fixture = Fixture::new(Reply::json(jwks(&["a"])).with_delay(SECOND));
         for _ in 0..10 {
             let mut request = Box::pin(Fixture::request(&fixture.source, "a"));
             for _ in 0..polls {
@@ -281,7 +281,7 @@ async fn serves_a_request_whose_fetch_completes_between_two_polls() {
     // The fetch ends between any two polls of the waiter.
     for polls in 0..4 {
         let fixture = Fixture::loaded(&["a"]).await;
-        fixture.answer(Reply::json(jwks(&["a", "b"])).after(SECOND));
+        fixture.answer(Reply::json(jwks(&["a", "b"])).with_delay(SECOND));
         let mut request = Box::pin(Fixture::request(&fixture.source, "b"));
         let mut outcome = request.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         for _ in 0..polls {
@@ -340,13 +340,13 @@ async fn fetches_for_an_unknown_kid_without_a_wait() {
 /// The wait for the first keys and the wait for an unknown kid take at most `cold_wait` together.
 #[tokio::test]
 async fn waits_at_most_cold_wait_for_the_first_keys_and_an_unknown_kid() {
-    let fixture = Fixture::new(Reply::json(jwks(&["a"])).after(Duration::from_millis(2900)));
+    let fixture = Fixture::new(Reply::json(jwks(&["a"])).with_delay(Duration::from_millis(2900)));
     let policy_says = crate::defaults::COLD_WAIT;
     let request = fixture.spawn("b");
     fixture.run(Duration::from_millis(2900)).await;
     fixture.answer(Reply::hang());
     let late = Fixture::with(RefreshPolicy::new().with_cold_wait(3 * SECOND), Reply::hang());
-    late.network.once(URL, Reply::json(jwks(&["a"])).after(Duration::from_millis(2900)));
+    late.network.once(URL, Reply::json(jwks(&["a"])).with_delay(Duration::from_millis(2900)));
     let short_wait = late.spawn("b");
     late.run(3 * SECOND).await;
     assert!(short_wait.is_finished(), "3 s are over");
@@ -359,7 +359,7 @@ async fn waits_at_most_cold_wait_for_the_first_keys_and_an_unknown_kid() {
 async fn returns_not_found_at_once_above_max_waiters() {
     let policy = RefreshPolicy::new().with_max_waiters(2);
     let fixture = Fixture::loaded_with(policy, &["a"]).await;
-    fixture.answer(Reply::json(jwks(&["a", "b"])).after(SECOND));
+    fixture.answer(Reply::json(jwks(&["a", "b"])).with_delay(SECOND));
     let requests: Vec<_> = (0..5).map(|_| fixture.spawn("b")).collect();
     fixture.clock.settle().await;
     assert_eq!(requests.iter().filter(|request| request.is_finished()).count(), 3);

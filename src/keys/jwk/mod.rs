@@ -49,7 +49,7 @@ impl PublishedKey {
             let is_object = json.starts_with('{');
             let reason = match is_object {
                 true if scan(json.as_bytes()).iter().any(|key| key.is_private) => SkipReason::Private,
-                true => SkipReason::MemberMalformed,
+                true => SkipReason::MalformedMember,
                 false => SkipReason::NotAnObject,
             };
             return Err(SkippedJwk { kid: None, reason, thumbprint: None });
@@ -119,7 +119,7 @@ impl PublishedKey {
 
 /// Parses `kid`: a string (RFC 7517 §4.5) of at most 256 bytes.
 fn parse_kid(members: &Members<'_>) -> Result<Option<Box<str>>, SkipReason> {
-    let kid = text(members, "kid").map_err(|_| SkipReason::KidMalformed)?;
+    let kid = text(members, "kid").map_err(|_| SkipReason::MalformedKid)?;
     match kid {
         Some(kid) if kid.len() > defaults::MAX_KID_BYTES => Err(SkipReason::KidTooLong),
         kid => Ok(kid.map(String::into_boxed_str)),
@@ -162,12 +162,12 @@ fn raw<'j>(members: &Members<'j>, name: &str) -> Result<Option<&'j str>, SkipRea
 fn text(members: &Members<'_>, name: &str) -> Result<Option<String>, SkipReason> {
     match raw(members, name)? {
         None => Ok(None),
-        Some(json) => serde_json::from_str(json).map(Some).map_err(|_| SkipReason::MemberMalformed),
+        Some(json) => serde_json::from_str(json).map(Some).map_err(|_| SkipReason::MalformedMember),
     }
 }
 
 fn required_text(members: &Members<'_>, name: &str) -> Result<String, SkipReason> {
-    text(members, name)?.ok_or(SkipReason::MemberMissing)
+    text(members, name)?.ok_or(SkipReason::MissingMember)
 }
 
 fn bytes(members: &Members<'_>, name: &str) -> Result<Vec<u8>, SkipReason> {

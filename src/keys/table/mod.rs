@@ -185,7 +185,7 @@ impl KeyTable {
     /// Returns whether a token could have more candidates than the limit, counting the keys with its `kid` and those without
     /// one.
     pub(crate) fn exceeds_candidate_limit(&self) -> bool {
-        Algorithm::ALL.into_iter().any(|algorithm| {
+        Algorithm::ALL.iter().any(|&algorithm| {
             let candidates =
                 |kid: Option<&str>| self.keys_with(kid).iter().filter(|key| key.algorithm() == algorithm).count();
             let named = kids(&self.inner.known).map(|kid| candidates(Some(kid))).max().unwrap_or(0);

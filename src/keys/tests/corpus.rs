@@ -34,7 +34,7 @@ pub(super) fn groups(file: &Value) -> impl Iterator<Item = (&Value, &Value)> {
 /// Converts a JWK or a JWK Set to the key table of an issuer that lists every algorithm. The keys are either all secrets or
 /// all public keys.
 pub(super) fn table(jwks: &Value) -> KeyTable {
-    table_for(jwks, &Algorithm::ALL)
+    table_for(jwks, Algorithm::ALL)
 }
 
 /// Converts a JWK or a JWK Set to the key table of an issuer that lists these algorithms.

@@ -105,7 +105,7 @@ fn never_uses_a_key_for_another_algorithm_than_its_own() {
         assert!(verified(RS256_TOKEN, &[verifying(RSA, algorithm)]).is_none());
     }
     // A valid RS256 signature, with headers that name another algorithm.
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         let header = format!(r#"{{"alg":"{algorithm}"}}"#);
         let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode("{}"));
         let (key, signature) = sign_rsa(Algorithm::RS256, input.as_bytes());
@@ -166,8 +166,8 @@ const MESSAGE: &[u8] = b"header.payload";
 
 static SIGNED: LazyLock<Vec<Signed>> = LazyLock::new(|| {
     Algorithm::ALL
-        .into_iter()
-        .map(|algorithm| {
+        .iter()
+        .map(|&algorithm| {
             let (key, signature) = match algorithm {
                 Algorithm::ES256 | Algorithm::ES384 | Algorithm::ES512 => sign_ec(algorithm),
                 Algorithm::EdDSA => sign_ed25519(),

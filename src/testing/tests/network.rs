@@ -76,7 +76,7 @@ async fn rotate_keeps_the_old_key_and_replace_keys_does_not() {
 #[tokio::test]
 async fn every_domain_publishes_the_same_keys_with_its_own_name() {
     let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
-    let login = tenant.custom_domain("https://login.northwind.com/");
+    let login = tenant.add_custom_domain("https://login.northwind.com/");
     assert_eq!(keys(&login).await.expect("an answer").body, keys(&tenant).await.expect("an answer").body);
     let response = tenant.fetch(request(&login.discovery_uri())).await.expect("an answer");
     let discovery: Value = serde_json::from_slice(&response.body).expect("JSON");
@@ -114,21 +114,21 @@ async fn network_routes_requests_by_url() {
 #[tokio::test]
 async fn simulates_every_outage_and_recovers() {
     let issuer = TestIssuer::new();
-    issuer.outage(Outage::Refuse);
+    issuer.set_outage(Outage::NoConnection);
     assert_eq!(keys(&issuer).await.expect_err("refused"), FetchError::Connect);
-    issuer.outage(Outage::Status(StatusCode::BAD_GATEWAY));
+    issuer.set_outage(Outage::Status(StatusCode::BAD_GATEWAY));
     assert_eq!(keys(&issuer).await.expect("an answer").status, StatusCode::BAD_GATEWAY);
-    issuer.outage(Outage::RateLimited(Duration::from_secs(7)));
+    issuer.set_outage(Outage::RateLimited(Duration::from_secs(7)));
     let limited = keys(&issuer).await.expect("an answer");
     assert_eq!((limited.status.as_u16(), header(&limited, &RETRY_AFTER)), (429, Some("7")));
-    issuer.outage(Outage::Garbage);
+    issuer.set_outage(Outage::HtmlPage);
     let garbage = keys(&issuer).await.expect("an answer");
     assert!(garbage.status == StatusCode::OK && serde_json::from_slice::<Value>(&garbage.body).is_err());
-    issuer.outage(Outage::EmptySet);
+    issuer.set_outage(Outage::EmptySet);
     assert_eq!(keys(&issuer).await.expect("an answer").body, r#"{"keys":[]}"#);
-    issuer.outage(Outage::Oversized);
+    issuer.set_outage(Outage::Oversized);
     assert_eq!(keys(&issuer).await.expect_err("too large"), FetchError::TooLarge);
-    issuer.outage(Outage::None);
+    issuer.set_outage(Outage::None);
     assert_eq!(keys(&issuer).await.expect("an answer").status, StatusCode::OK);
     assert_eq!(issuer.fetches(), 7, "failures are counted");
 }
@@ -136,10 +136,10 @@ async fn simulates_every_outage_and_recovers() {
 #[tokio::test(start_paused = true)]
 async fn hangs_or_delays_the_response() {
     let issuer = TestIssuer::new();
-    issuer.outage(Outage::Hang);
+    issuer.set_outage(Outage::Hang);
     let hour = Duration::from_secs(3600);
     assert!(tokio::time::timeout(hour, keys(&issuer)).await.is_err());
-    issuer.outage(Outage::Delay(Duration::from_secs(3)));
+    issuer.set_outage(Outage::Delay(Duration::from_secs(3)));
     let start = tokio::time::Instant::now();
     assert_eq!(keys(&issuer).await.expect("an answer").status, StatusCode::OK);
     assert_eq!(start.elapsed().as_secs(), 3);

@@ -66,7 +66,7 @@ async fn publishes_keys_and_discovery_at_its_own_url() {
 #[tokio::test]
 async fn keeps_an_explicit_name_and_uses_the_domain_of_the_host_header() {
     let tenant = TestIssuer::auth0("northwind.eu.auth0.com");
-    let login = tenant.custom_domain("https://login.northwind.com/");
+    let login = tenant.add_custom_domain("https://login.northwind.com/");
     let server = tenant.serve().await.expect("a free port");
     let uri = server.issuer().discovery_uri();
     let own: Value = get(uri.clone()).await.json().await.expect("JSON");
@@ -177,13 +177,13 @@ async fn simulates_outages_over_loopback() {
     let server = served().await;
     let issuer = server.issuer();
     let client = reqwest::Client::builder().timeout(Duration::from_millis(200)).build().expect("a client");
-    issuer.outage(Outage::Hang);
+    issuer.set_outage(Outage::Hang);
     assert!(client.get(issuer.jwks_uri()).send().await.expect_err("no answer").is_timeout());
-    issuer.outage(Outage::Refuse);
+    issuer.set_outage(Outage::NoConnection);
     assert!(!client.get(issuer.jwks_uri()).send().await.expect_err("closed").is_timeout());
-    issuer.outage(Outage::Status(StatusCode::SERVICE_UNAVAILABLE));
+    issuer.set_outage(Outage::Status(StatusCode::SERVICE_UNAVAILABLE));
     assert_eq!(get(issuer.token_endpoint()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
-    issuer.outage(Outage::None);
+    issuer.set_outage(Outage::None);
     assert_eq!(get(issuer.jwks_uri()).await.status(), StatusCode::OK);
     assert!(issuer.fetches() >= 3, "a client may retry a closed connection");
 }
@@ -194,7 +194,7 @@ async fn shutdown_and_drop_end_all_tasks_and_close_the_port() {
     for stop in [Stop::Shutdown, Stop::Drop] {
         let server = served().await;
         let address = server.address();
-        server.issuer().outage(Outage::Hang);
+        server.issuer().set_outage(Outage::Hang);
         let _idle = TcpStream::connect(address).await.expect("open");
         let mut hanging = TcpStream::connect(address).await.expect("open");
         hanging.write_all(b"GET /.well-known/jwks.json HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("open");

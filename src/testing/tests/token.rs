@@ -107,7 +107,7 @@ fn reads_the_key_once_so_that_a_concurrent_rotation_breaks_no_token() {
     let (own, foreign) = (named.sign(b"message"), theirs.key(algorithm).sign(b"message"));
     let signature = |builder: TokenBuilder| builder.signature(&named, b"message");
     assert_eq!(signature(issuer.token()), own);
-    assert_eq!(signature(issuer.token().signed_by(&issuer.custom_domain("https://login.test/"))), own);
+    assert_eq!(signature(issuer.token().signed_by(&issuer.add_custom_domain("https://login.test/"))), own);
     assert_eq!(signature(issuer.token().signed_by(&theirs)), foreign);
     assert_ne!(signature(issuer.token().with_broken_signature()), own);
     verified(&issuer, &issuer.token().sign()).expect("valid");

@@ -129,7 +129,7 @@ impl fmt::Display for Explanation {
 #[derive(Clone)]
 pub struct Finding {
     check: &'static str,
-    outcome: Outcome,
+    outcome: CheckOutcome,
     rejection: Option<Rejection>,
     expected: Option<String>,
     found: Option<String>,
@@ -139,7 +139,7 @@ pub struct Finding {
 /// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Outcome {
+pub enum CheckOutcome {
     /// The check passed.
     Passed,
     /// The check failed.
@@ -150,15 +150,15 @@ pub enum Outcome {
 
 impl Finding {
     pub(in crate::validator) fn passed(check: &'static str) -> Self {
-        Self { check, outcome: Outcome::Passed, rejection: None, expected: None, found: None, hint: None }
+        Self { check, outcome: CheckOutcome::Passed, rejection: None, expected: None, found: None, hint: None }
     }
 
     pub(in crate::validator) fn skipped(check: &'static str) -> Self {
-        Self { outcome: Outcome::Skipped, ..Self::passed(check) }
+        Self { outcome: CheckOutcome::Skipped, ..Self::passed(check) }
     }
 
     pub(in crate::validator) fn failed(check: &'static str, rejection: Rejection, hint: Option<&'static str>) -> Self {
-        Self { outcome: Outcome::Failed, rejection: Some(rejection), hint, ..Self::passed(check) }
+        Self { outcome: CheckOutcome::Failed, rejection: Some(rejection), hint, ..Self::passed(check) }
     }
 
     pub(in crate::validator) fn with_expected(mut self, expected: impl Into<String>) -> Self {
@@ -179,7 +179,7 @@ impl Finding {
 
     /// Returns the outcome.
     #[must_use]
-    pub fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> CheckOutcome {
         self.outcome
     }
 
@@ -212,16 +212,16 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = match self.outcome {
-            Outcome::Passed => "ok     ",
-            Outcome::Failed => "FAILED ",
-            Outcome::Skipped => "skipped",
+            CheckOutcome::Passed => "ok     ",
+            CheckOutcome::Failed => "FAILED ",
+            CheckOutcome::Skipped => "skipped",
         };
         write!(f, "  {mark}  {}", self.check)?;
         if let Some(rejection) = &self.rejection {
             write!(f, ": {rejection}")?;
         }
         let details = [("found", self.found()), ("expected", self.expected()), ("hint", self.hint)];
-        let shown = details.into_iter().filter(|(name, _)| *name == "found" || self.outcome == Outcome::Failed);
+        let shown = details.into_iter().filter(|(name, _)| *name == "found" || self.outcome == CheckOutcome::Failed);
         for (name, text) in shown {
             if let Some(text) = text {
                 write!(f, "\n             {name}: {text}")?;

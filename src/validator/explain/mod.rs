@@ -16,7 +16,7 @@ use crate::request::Host;
 use crate::request::RequestHead;
 use crate::token::{Claim, UnverifiedToken};
 use crate::validator::context::RequestContext;
-use crate::validator::explain::explanation::{Accepted, Explanation, Finding, Outcome};
+use crate::validator::explain::explanation::{Accepted, CheckOutcome, Explanation, Finding};
 use crate::validator::routing::Route;
 use crate::validator::{Core, IssuerState, Validator};
 
@@ -50,8 +50,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         self.explain_with_context(token, &RequestContext::default()).await
     }
 
-    /// Explains a token of a request to `host`, as [`validate_for`](Self::validate_for) validates it.
-    pub async fn explain_for(&self, token: &str, host: &str) -> Explanation {
+    /// Explains a token of a request to `host`, as [`validate_for_host`](Self::validate_for_host) validates it.
+    pub async fn explain_for_host(&self, token: &str, host: &str) -> Explanation {
         match Host::parse(host) {
             Ok(host) => {
                 let request = Request::new(());
@@ -90,7 +90,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     }
 
     fn explain_application(&self, report: &mut Report<'_>, signed: Option<SignedToken>) -> Option<Accepted> {
-        let all_passed = report.findings.iter().all(|finding| finding.outcome() != Outcome::Failed);
+        let all_passed = report.findings.iter().all(|finding| finding.outcome() != CheckOutcome::Failed);
         let Some(signed) = signed.filter(|_| all_passed) else {
             report.findings.push(Finding::skipped(APPLICATION));
             return None;

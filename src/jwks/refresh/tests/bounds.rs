@@ -53,9 +53,9 @@ fn input() -> impl Strategy<Value = Input> {
 fn policy() -> impl Strategy<Value = RefreshPolicy> {
     prop_oneof![
         Just(RefreshPolicy::new()),
-        Just(RefreshPolicy::new().strict_freshness()),
+        Just(RefreshPolicy::new().with_strict_freshness()),
         Just(RefreshPolicy::new().dangerous_unbounded_staleness()),
-        Just(RefreshPolicy::new().with_refresh_every(60 * SECOND).with_max_stale(60 * SECOND)),
+        Just(RefreshPolicy::new().with_refresh_interval(60 * SECOND).with_max_stale(60 * SECOND)),
     ]
 }
 
@@ -83,7 +83,7 @@ fn perform(simulation: &mut Simulation, input: Input) {
                 simulation.run(SECOND, |_| Some(loaded(Change::Same)));
             }
         }
-        Input::Reload => drop(simulation.step(Event::FetchNow(RefreshCause::Manual))),
+        Input::Reload => drop(simulation.step(Event::FetchNow(RefreshCause::Reload))),
         Input::Moved => drop(simulation.step(Event::FetchNow(RefreshCause::Moved))),
         Input::Load => finish(simulation, loaded(Change::Same)),
         Input::Confirm => finish(simulation, Outcome::NotModified { remaining: Some(Duration::ZERO) }),

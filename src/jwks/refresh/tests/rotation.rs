@@ -107,7 +107,7 @@ proptest! {
     ) {
         let mut issuer = Issuer::new(delays);
         let policy = RefreshPolicy::new();
-        let limit = policy.refresh_every + policy.operation_timeout;
+        let limit = policy.refresh_interval + policy.operation_timeout;
         for tick in 0..6000 {
             let (first, second) = samples[tick % samples.len()];
             issuer.simulation.sample = Sample { first: Jitter(first), second: Jitter(second) };

@@ -123,9 +123,9 @@ fn t15_a_reload_ignores_cool_down_and_backoff() {
     let mut simulation = Simulation::loaded();
     simulation.step(Event::UnknownKid);
     simulation.finish(loaded(Change::Same));
-    assert_eq!(fetch(&simulation.step(Event::FetchNow(RefreshCause::Manual))), Some(RefreshCause::Manual));
+    assert_eq!(fetch(&simulation.step(Event::FetchNow(RefreshCause::Reload))), Some(RefreshCause::Reload));
     simulation.finish(failed());
-    assert_eq!(fetch(&simulation.step(Event::FetchNow(RefreshCause::Manual))), Some(RefreshCause::Manual));
+    assert_eq!(fetch(&simulation.step(Event::FetchNow(RefreshCause::Reload))), Some(RefreshCause::Reload));
 }
 
 #[test]
@@ -133,9 +133,9 @@ fn t15_a_reload_fetches_after_the_fetch_in_flight() {
     for outcome in [loaded(Change::Same), failed()] {
         let mut simulation = Simulation::loaded();
         fire(&mut simulation);
-        assert_eq!(simulation.step(Event::FetchNow(RefreshCause::Manual)), []);
-        assert_eq!(simulation.step(Event::FetchNow(RefreshCause::Manual)), []);
-        assert_eq!(fetch(&simulation.finish(outcome)), Some(RefreshCause::Manual));
+        assert_eq!(simulation.step(Event::FetchNow(RefreshCause::Reload)), []);
+        assert_eq!(simulation.step(Event::FetchNow(RefreshCause::Reload)), []);
+        assert_eq!(fetch(&simulation.finish(outcome)), Some(RefreshCause::Reload));
         assert_eq!(fetch(&simulation.finish(loaded(Change::Same))), None, "both share one fetch");
     }
 }
@@ -161,7 +161,7 @@ fn t17_notifies_once_of_stale_and_expired_each() {
 
 #[test]
 fn t17_notifies_of_expiry_on_time_with_a_fetch_in_flight() {
-    let mut simulation = Simulation::loaded_with(RefreshPolicy::new().strict_freshness());
+    let mut simulation = Simulation::loaded_with(RefreshPolicy::new().with_strict_freshness());
     let expires_at = simulation.published.expect("loaded").expires_at;
     simulation.now = Monotonic::from_origin(expires_at.since_origin().saturating_sub(SECOND));
     assert_eq!(fetch(&simulation.step(Event::Timer)), Some(RefreshCause::Scheduled));
@@ -236,12 +236,12 @@ fn t19_orders_no_fetch_from_an_ending_task() {
     for error in [RefreshError::Panic, RefreshError::Interrupted] {
         let mut simulation = Simulation::loaded();
         fire(&mut simulation);
-        assert_eq!(simulation.step(Event::FetchNow(RefreshCause::Manual)), []);
+        assert_eq!(simulation.step(Event::FetchNow(RefreshCause::Reload)), []);
         simulation.in_flight = None;
         assert_eq!(fetch(&simulation.step(Event::Interrupted(error))), None, "{error:?}");
         assert_eq!(fetch(&fire(&mut simulation)), Some(RefreshCause::Retry));
         let actions = simulation.finish(loaded(Change::Same));
-        assert_eq!(fetch(&actions), Some(RefreshCause::Manual), "the requested reload still follows");
+        assert_eq!(fetch(&actions), Some(RefreshCause::Reload), "the requested reload still follows");
     }
 }
 
@@ -276,7 +276,7 @@ fn t20_closing_ends_everything() {
     let mut simulation = Simulation::loaded();
     fire(&mut simulation);
     assert_eq!(simulation.step(Event::Close), [Action::Close]);
-    for event in [Event::Begin, Event::Timer, Event::UnknownKid, Event::FetchNow(RefreshCause::Manual), Event::Close] {
+    for event in [Event::Begin, Event::Timer, Event::UnknownKid, Event::FetchNow(RefreshCause::Reload), Event::Close] {
         assert_eq!(simulation.step(event), [], "{event:?}");
     }
 }

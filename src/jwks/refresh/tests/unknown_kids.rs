@@ -97,7 +97,7 @@ fn t11_schedules_one_follow_up_after_a_failed_fetch_for_an_unknown_kid() {
 
 /// Returns a machine with a fetch in flight: the scheduled one, or one for an unknown kid `ahead` seconds before it.
 fn fetching(cause: RefreshCause, ahead: u32) -> Simulation {
-    let mut simulation = Simulation::loaded_with(RefreshPolicy::new().strict_freshness());
+    let mut simulation = Simulation::loaded_with(RefreshPolicy::new().with_strict_freshness());
     let refresh_at = simulation.published.expect("loaded").refresh_at;
     if cause == RefreshCause::UnknownKid {
         simulation.now = Monotonic::from_origin(refresh_at.since_origin() - ahead * SECOND);

@@ -13,8 +13,8 @@ use crate::claims::{Audience, CheckInput, ClaimError, ClaimErrorReason, Claims, 
 use crate::config::is_auth0_domain;
 use crate::defaults;
 use crate::keys::SignedToken;
-use crate::rejection::{IssuerError, KeyNotFound, NearMiss, Rejection};
-use crate::request::credential::CredentialError;
+use crate::rejection::{IssuerDifference, IssuerError, KeyNotFoundError, Rejection};
+use crate::request::CredentialError;
 use crate::requirement::UnmetRequirement;
 use crate::token::{Algorithm, Claim, Header, Member, Payload, TokenError};
 use crate::validator::{Core, IssuerState};
@@ -108,39 +108,39 @@ pub(super) const HINTS: &[Hint] = &[
     rejection("encrypted token: turn token encryption off for this API", |rejection| {
         *rejection == Rejection::Token(TokenError::Encrypted)
     }),
-    rejection("iss lacks the trailing slash", |rejection| is_near(rejection, NearMiss::MissingSlash)),
-    rejection("iss has an extra trailing slash", |rejection| is_near(rejection, NearMiss::ExtraSlash)),
+    rejection("iss lacks the trailing slash", |rejection| is_near(rejection, IssuerDifference::MissingSlash)),
+    rejection("iss has an extra trailing slash", |rejection| is_near(rejection, IssuerDifference::ExtraSlash)),
     // Two tenants of one server may differ only in upper and lower case.
     rejection(
         "iss differs from a configured issuer only in upper and lower case: compare it with the issuer's discovery document",
-        |rejection| is_near(rejection, NearMiss::Case),
+        |rejection| is_near(rejection, IssuerDifference::Case),
     ),
     rejection(
         "iss differs from a configured issuer only in http and https: compare it with the issuer's discovery document",
-        |rejection| is_near(rejection, NearMiss::Scheme),
+        |rejection| is_near(rejection, IssuerDifference::Scheme),
     ),
     rejection("the token's issuer is bound to another host", |rejection| {
         *rejection == Rejection::Issuer(IssuerError::NotForHost)
     }),
     rejection(
-        "no issuer is bound to the request's host; without a layer, pass the host to validate_for or explain_for",
+        "no issuer is bound to the request's host; without a layer, pass the host to validate_for_host or explain_for_host",
         |rejection| *rejection == Rejection::Issuer(IssuerError::UnknownHost),
     ),
     rejection("the request's host is malformed, is present twice or contradicts the request target", |rejection| {
         matches!(rejection, Rejection::Host(_))
     }),
     rejection("the issuer does not publish this key: a token of another tenant or environment?", |rejection| {
-        matches!(rejection, Rejection::Key(KeyNotFound::Unknown { age: Some(_) }))
+        matches!(rejection, Rejection::Key(KeyNotFoundError::Unknown { age: Some(_) }))
     }),
     rejection("none of the configured keys has the token's kid: a token of another environment?", |rejection| {
-        *rejection == Rejection::Key(KeyNotFound::Unknown { age: None })
+        *rejection == Rejection::Key(KeyNotFoundError::Unknown { age: None })
     }),
     rejection(
         "no usable key: it was skipped (size, use, encoding, private key published), is for another algorithm or is revoked",
-        |rejection| *rejection == Rejection::Key(KeyNotFound::NotForVerification),
+        |rejection| *rejection == Rejection::Key(KeyNotFoundError::NotForVerification),
     ),
     rejection("several keys match: configure the issuer to write a kid into the token header", |rejection| {
-        *rejection == Rejection::Key(KeyNotFound::Ambiguous)
+        *rejection == Rejection::Key(KeyNotFoundError::Ambiguous)
     }),
     rejection("the API's profile does not accept this typ", |rejection| {
         is_claim(rejection, |error| *error == ClaimError::TokenType)
@@ -295,7 +295,7 @@ const fn accepted(text: &'static str, applies: fn(&UnmetRequirement, &Claims) ->
     Hint { text, condition: Condition::Accepted(applies) }
 }
 
-fn is_near(rejection: &Rejection, near: NearMiss) -> bool {
+fn is_near(rejection: &Rejection, near: IssuerDifference) -> bool {
     *rejection == Rejection::Issuer(IssuerError::Unknown { near: Some(near) })
 }
 

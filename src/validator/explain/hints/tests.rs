@@ -5,9 +5,9 @@ use super::*;
 use crate::clock::Clock as _;
 use crate::config::{Api, Issuer};
 use crate::keys::{KeySet, Secret};
-use crate::rejection::{KeyNotFound, NearMiss};
+use crate::rejection::{IssuerDifference, KeyNotFoundError};
+use crate::request::CredentialError;
 use crate::request::HostError;
-use crate::request::credential::CredentialError;
 use crate::requirement::Requirement;
 use crate::testing::{FakeClock, TestIssuer, TokenBuilder, claims};
 use crate::token::{Algorithm, Part, TokenError};
@@ -82,21 +82,29 @@ fn request_cases() -> Vec<RejectionCase> {
             token(TokenError::Encrypted),
             token(TokenError::Nested),
         ),
-        ("iss lacks the trailing slash", near(Some(NearMiss::MissingSlash)), near(Some(NearMiss::ExtraSlash))),
-        ("iss has an extra trailing slash", near(Some(NearMiss::ExtraSlash)), near(Some(NearMiss::MissingSlash))),
+        (
+            "iss lacks the trailing slash",
+            near(Some(IssuerDifference::MissingSlash)),
+            near(Some(IssuerDifference::ExtraSlash)),
+        ),
+        (
+            "iss has an extra trailing slash",
+            near(Some(IssuerDifference::ExtraSlash)),
+            near(Some(IssuerDifference::MissingSlash)),
+        ),
         (
             "iss differs from a configured issuer only in upper and lower case: compare it with the issuer's discovery document",
-            near(Some(NearMiss::Case)),
-            near(Some(NearMiss::Scheme)),
+            near(Some(IssuerDifference::Case)),
+            near(Some(IssuerDifference::Scheme)),
         ),
         (
             "iss differs from a configured issuer only in http and https: compare it with the issuer's discovery document",
-            near(Some(NearMiss::Scheme)),
+            near(Some(IssuerDifference::Scheme)),
             near(None),
         ),
         ("the token's issuer is bound to another host", Rejection::Issuer(NotForHost), Rejection::Issuer(UnknownHost)),
         (
-            "no issuer is bound to the request's host; without a layer, pass the host to validate_for or explain_for",
+            "no issuer is bound to the request's host; without a layer, pass the host to validate_for_host or explain_for_host",
             Rejection::Issuer(UnknownHost),
             Rejection::Issuer(NotForHost),
         ),
@@ -111,7 +119,7 @@ fn request_cases() -> Vec<RejectionCase> {
 /// The key, and claims for which the rejection is enough.
 fn key_cases() -> Vec<RejectionCase> {
     use crate::claims::ClaimError::{Expired, IdToken, TokenType};
-    let unknown = |age| Rejection::Key(KeyNotFound::Unknown { age });
+    let unknown = |age| Rejection::Key(KeyNotFoundError::Unknown { age });
     let id_token = || Rejection::Claims(IdToken { marker: "at_hash" });
     vec![
         (
@@ -126,13 +134,13 @@ fn key_cases() -> Vec<RejectionCase> {
         ),
         (
             "no usable key: it was skipped (size, use, encoding, private key published), is for another algorithm or is revoked",
-            Rejection::Key(KeyNotFound::NotForVerification),
-            Rejection::Key(KeyNotFound::Ambiguous),
+            Rejection::Key(KeyNotFoundError::NotForVerification),
+            Rejection::Key(KeyNotFoundError::Ambiguous),
         ),
         (
             "several keys match: configure the issuer to write a kid into the token header",
-            Rejection::Key(KeyNotFound::Ambiguous),
-            Rejection::Key(KeyNotFound::NotForVerification),
+            Rejection::Key(KeyNotFoundError::Ambiguous),
+            Rejection::Key(KeyNotFoundError::NotForVerification),
         ),
         ("the API's profile does not accept this typ", Rejection::Claims(TokenType), id_token()),
         (MARKED_AS_ID_TOKEN, id_token(), Rejection::Claims(Expired)),
@@ -257,7 +265,7 @@ fn audience_cases() -> Vec<Case> {
 fn date_cases() -> Vec<Case> {
     let clock = FakeClock::new();
     let server = TestIssuer::new().with_clock(Arc::new(clock.clone()));
-    let api = Api::new(AUDIENCE, trusted(&server)).with_max_age(Duration::from_secs(60));
+    let api = Api::new(AUDIENCE, trusted(&server)).with_max_token_age(Duration::from_secs(60));
     let validator = Validator::builder(api).with_clock(clock.clone()).build().expect("a valid configuration");
     let now = clock.now();
     let (close, far) = (Duration::from_secs(299), Duration::from_secs(301));
@@ -277,7 +285,7 @@ fn date_cases() -> Vec<Case> {
 /// Another domain of a tenant. Only the signature distinguishes a token of the tenant from a forged one.
 async fn domain_cases() -> Vec<Case> {
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
-    let login = server.custom_domain("https://login.northwind.com/");
+    let login = server.add_custom_domain("https://login.northwind.com/");
     let (canonical_only, custom_only) =
         (tenant(&server, "northwind.eu.auth0.com").await, tenant(&login, "login.northwind.com").await);
     let forged = |token: TokenBuilder| token.with_broken_signature();
@@ -352,7 +360,7 @@ async fn returns_each_hint_where_it_applies_and_not_in_a_similar_case() {
 async fn returns_no_hint_to_trust_an_issuer_without_a_valid_signature() {
     let server = TestIssuer::auth0("northwind.eu.auth0.com");
     let validator = tenant(&server, "northwind.eu.auth0.com").await;
-    let custom_only = tenant(&server.custom_domain("https://login.northwind.com/"), "login.northwind.com").await;
+    let custom_only = tenant(&server.add_custom_domain("https://login.northwind.com/"), "login.northwind.com").await;
     let unknown_issuer = TestIssuer::auth0("fabrikam.eu.auth0.com");
     let kid = server.kid();
     for issuer in ["https://login.fabrikam.com/", "https://fabrikam.eu.auth0.com/", "urn:fabrikam"] {
@@ -377,9 +385,9 @@ async fn returns_no_hint_to_trust_an_issuer_without_a_valid_signature() {
 #[tokio::test]
 async fn returns_no_tenant_hint_for_servers_that_share_keys_between_tenants() {
     let server = TestIssuer::named("https://login.test/tenant-a/v2.0");
-    let other = server.custom_domain("https://login.test/tenant-b/v2.0");
-    let alone = server.custom_domain("https://tenant-c.test/");
-    let named = server.custom_domain("https://tenant-d.eu.auth0.com/");
+    let other = server.add_custom_domain("https://login.test/tenant-b/v2.0");
+    let alone = server.add_custom_domain("https://tenant-c.test/");
+    let named = server.add_custom_domain("https://tenant-d.eu.auth0.com/");
     let validator = validator(Api::new(AUDIENCE, trusted(&server)));
     assert!(validator.validate(&server.token().sign()).await.is_ok());
     for foreign in [other, alone, named] {
