@@ -100,7 +100,7 @@ async fn malformed_credential_or_host_returns_400_invalid_request() {
         Rejection::Host(HostError::Multiple),
         Rejection::Host(HostError::Contradiction),
     ] {
-        let body = r#"{"error":"invalid_request","error_description":"the credential or the host is malformed or stands twice"}"#;
+        let body = r#"{"error":"invalid_request","error_description":"the credential or the host is malformed or present more than once"}"#;
         let challenge = Some(r#"Bearer error="invalid_request""#);
         assert_response(rejection, Expected { status: 400, challenge, retry_after: None, body }).await;
     }

@@ -8,7 +8,7 @@ use tower_bearer::keys::{KeyError, KeySet, SecretError, SkipReason};
 use tower_bearer::{Algorithm, Api, Issuer, Secret, Validator};
 
 const AUDIENCE: &str = "https://api.example/";
-const LONG: &str = "a secret of more than thirty-two octets";
+const LONG: &str = "a secret of more than thirty-two bytes.";
 
 /// Returns the errors of an API as (setting, kind).
 fn errors(api: Api) -> Vec<(String, SettingErrorKind)> {

@@ -131,7 +131,7 @@ async fn explain_returns_the_same_rejection_as_validate() {
         Some("banned") => Err(CheckError::new()),
         _ => Ok(()),
     });
-    let other_issuer = TestIssuer::named("https://stranger.test/");
+    let other_issuer = TestIssuer::named("https://other.test/");
     let tokens: Vec<TokenBuilder> = vec![
         server.token(),
         server.token().header("crit", ["exp"]),
@@ -348,7 +348,7 @@ async fn hint_of_a_rejection_equals_the_hint_in_the_log() {
 #[tokio::test]
 async fn hint_names_a_mix_of_secret_and_public_key() {
     let server = TestIssuer::new();
-    let secret = "a secret of more than thirty-two octets";
+    let secret = "a secret of more than thirty-two bytes.";
     let symmetric =
         Validator::new(Api::new(AUDIENCE, Issuer::shared_secret(server.issuer(), Secret::from_text(secret))));
     let symmetric = symmetric.expect("a valid configuration");
@@ -393,7 +393,7 @@ async fn explain_has_the_reason_for_missing_keys() {
     let explanation = validator.explain(&server.token().sign()).await;
     assert_eq!(explanation.rejection().map(Rejection::kind), Some(RejectionKind::KeysUnavailable));
     let key = explanation.findings().iter().find(|finding| finding.check() == "key").and_then(Finding::rejection);
-    let expected = "the issuer's keys are not available: the server answered with status 403";
+    let expected = "the issuer's keys are not available: the server responded with status 403";
     assert_eq!(key.map(ToString::to_string).as_deref(), Some(expected));
 }
 

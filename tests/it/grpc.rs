@@ -43,7 +43,7 @@ async fn client_receives_the_grpc_status_of_each_rejection() {
     let invalid = "the access token is malformed, expired, or not valid here";
     assert_eq!(call(Some(good.clone().sign())).await, Ok("hello, ann".to_owned()));
     assert_eq!(call(None).await, rejected(Code::Unauthenticated, "a bearer token is required"));
-    let malformed = "the credential or the host is malformed or stands twice";
+    let malformed = "the credential or the host is malformed or present more than once";
     assert_eq!(call(Some("not a token".to_owned())).await, rejected(Code::Unauthenticated, malformed));
     assert_eq!(call(Some(good.clone().expired().sign())).await, rejected(Code::Unauthenticated, invalid));
     let insufficient = "the access token does not allow this";

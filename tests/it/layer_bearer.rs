@@ -122,13 +122,13 @@ async fn accepts_preflights_only_if_configured() {
     let server = TestIssuer::new();
     let strict = BearerLayer::new(validator(&server));
     let open = strict.clone().with_preflight_passthrough();
-    let preflight = |method: Method, origin: bool, asks: bool, credential: Option<&'static str>| {
+    let preflight = |method: Method, origin: bool, has_request_method: bool, credential: Option<&'static str>| {
         let mut request = request(credential.as_slice());
         *request.method_mut() = method;
         if origin {
             request.headers_mut().insert(ORIGIN, HeaderValue::from_static("https://app.test"));
         }
-        if asks {
+        if has_request_method {
             request.headers_mut().insert(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("PUT"));
         }
         request

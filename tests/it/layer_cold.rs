@@ -100,7 +100,7 @@ async fn requests_without_a_needed_key_do_not_wait() {
     let (clock, server) = timed();
     server.set_outage(Outage::Hang);
     let layer = BearerLayer::new(fetching(&server, &clock)).with_anonymous();
-    let other_issuer = TestIssuer::named("https://stranger.test/");
+    let other_issuer = TestIssuer::named("https://other.test/");
     assert_eq!(send(layer.layer(subject_service()), request(&[])).await.status(), StatusCode::OK);
     for token in [server.token().expired(), server.token().audience("other"), other_issuer.token()] {
         let response = send(layer.layer(subject_service()), bearer_request(&token.sign())).await;

@@ -373,7 +373,7 @@ fn rule_088_texts_contain_no_line_breaks_of_a_token() {
 /// An unknown `iss` triggers no fetch, and every check that needs no key runs before the fetch (CVE-2026-32301).
 #[tokio::test]
 async fn rule_090_unverified_claims_select_only_configured_issuers() {
-    let (server, other_issuer) = (TestIssuer::new(), TestIssuer::named("https://stranger.test/"));
+    let (server, other_issuer) = (TestIssuer::new(), TestIssuer::named("https://other.test/"));
     let network = tower_bearer::testing::TestNetwork::new([&server, &other_issuer]);
     let policy = tower_bearer::jwks::RefreshPolicy::new().with_initial_fetch(tower_bearer::jwks::InitialFetch::Lazy);
     let api = Api::new(AUDIENCE, tower_bearer::Issuer::oidc(server.issuer()));
@@ -381,7 +381,7 @@ async fn rule_090_unverified_claims_select_only_configured_issuers() {
     let validator = builder.build().expect("a valid configuration");
     for token in [
         other_issuer.token(),
-        server.token().issuer("https://stranger.test/"),
+        server.token().issuer("https://other.test/"),
         server.token().audience("https://other.test/"),
         server.token().expired(),
         server.token().algorithm(Algorithm::ES256),

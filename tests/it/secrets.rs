@@ -95,7 +95,7 @@ fn tokens(server: &TestIssuer, other_issuer: &TestIssuer) -> Vec<String> {
         token().without_kid(),
         token().expired(),
         token().audience("https://Aa1-other-api.example/"),
-        token().issuer("https://Ii1-stranger.example/"),
+        token().issuer("https://Ii1-other.example/"),
         token().issuer(server.issuer().trim_end_matches('/')),
         token().typ("Tt1-unknown-typ"),
         token().header("crit", ["Cc1-extension"]),
@@ -260,9 +260,9 @@ fn debug_and_display_of_public_types_contain_no_secret() {
 
         let name = HeaderName::from_static("x-api-key");
         let policy = RefreshPolicy::new().with_header(name.clone(), HeaderValue::from_static(API_KEY));
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let hears = Arc::clone(&heard);
-        let policy = policy.with_event_hook(move |event| hears.lock().expect("no panic").push(event.clone()));
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&events);
+        let policy = policy.with_event_hook(move |event| sink.lock().expect("no panic").push(event.clone()));
         show("RefreshPolicy", &policy);
         let network = FakeFetch::new(&clock);
         let private = json!({ "keys": [{ "kty": "RSA", "d": PRIVATE }] }).to_string();
@@ -300,9 +300,9 @@ fn debug_and_display_of_public_types_contain_no_secret() {
             show("Thumbprint", &keys.thumbprints().collect::<Vec<_>>());
             show("KeyStatus", &source.status());
         });
-        let heard = heard.lock().expect("no panic").clone();
-        assert!(heard.len() >= 5, "{heard:?}");
-        heard.iter().for_each(|event| {
+        let events = events.lock().expect("no panic").clone();
+        assert!(events.len() >= 5, "{events:?}");
+        events.iter().for_each(|event| {
             show("KeyEvent", event);
             show("KeyEventKind", &event.kind());
         });
@@ -366,7 +366,7 @@ const HOLDS_NO_SECRET: &[&str] = &[
     "RequirementError",
     "IssuerError",
     "JsonBody",
-    "KeyNotFound",
+    "KeyNotFoundError",
     "KeyState",
     "MetadataError",
     "MetadataService",
@@ -379,7 +379,7 @@ const HOLDS_NO_SECRET: &[&str] = &[
     "Organization",
     "Organizations",
     "Outage",
-    "Outcome",
+    "CheckOutcome",
     "Part",
     "Permissions",
     "RefreshPolicyError",

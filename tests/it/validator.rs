@@ -87,8 +87,8 @@ async fn cached_header_changes_no_decision() {
         let text = token.sign();
         let fresh = validator(&server).validate(&text).await.map(|claims| claims.header().clone());
         for time in ["the first time", "again"] {
-            let told = warm.validate(&text).await.map(|claims| claims.header().clone());
-            assert_eq!(told, fresh, "{text} {time}");
+            let cached = warm.validate(&text).await.map(|claims| claims.header().clone());
+            assert_eq!(cached, fresh, "{text} {time}");
         }
     }
     assert_eq!(warm.validate(&good).await.map(|claims| claims.header().clone()), Ok(first));
@@ -97,7 +97,7 @@ async fn cached_header_changes_no_decision() {
 #[tokio::test]
 async fn returns_the_first_failure_in_the_fixed_order() {
     let server = TestIssuer::new();
-    let other_issuer = TestIssuer::named("https://stranger.test/");
+    let other_issuer = TestIssuer::named("https://other.test/");
     let validator = validator(&server);
     // Each line has the error of its own stage and those of all later stages.
     let all_errors = || other_issuer.token().audience("https://other.test/").expired().with_broken_signature();
@@ -371,7 +371,10 @@ async fn accepts_tokens_of_several_secrets() {
     let validator = Validator::new(Api::new(AUDIENCE, issuer)).expect("a valid configuration");
     for server in [&old, &new] {
         assert!(validator.validate(&server.token().sign()).await.is_ok());
-        assert!(validator.validate(&server.token().kid("any").sign()).await.is_ok(), "a secret has no kid of its own");
+        assert!(
+            validator.validate(&server.token().kid("any").sign()).await.is_ok(),
+            "a secret without kid verifies a token with one"
+        );
     }
     let third = TestIssuer::new().with_algorithms([Algorithm::HS256]);
     assert_eq!(rejected(&validator, third.token()).await, Rejection::Signature);
@@ -394,7 +397,7 @@ async fn requirements_are_checked_on_verified_claims() {
 fn validator_is_send_sync_and_debug_shows_no_secret() {
     fn shared<T: Clone + Send + Sync + 'static>(_: &T) {}
     let issuer =
-        Issuer::shared_secret("https://hs.example/", Secret::from_text("a secret of more than thirty-two octets"));
+        Issuer::shared_secret("https://hs.example/", Secret::from_text("a secret of more than thirty-two bytes."));
     let validator = Validator::new(Api::new(AUDIENCE, issuer.clone())).expect("a valid configuration");
     shared(&validator);
     shared(&validator.clone().with_custom_claims::<Northwind>());

@@ -11,7 +11,7 @@ use tower_bearer::clock::Timestamp;
 use tower_bearer::testing::FakeClock;
 use tower_bearer::{Algorithm, Api, Issuer, Secret, Validator};
 
-use crate::exceptions::Verdicts;
+use crate::exceptions::CaseResults;
 use crate::fixture::block_on;
 use crate::vectors;
 
@@ -26,7 +26,7 @@ fn every_claim_case_of_tink_returns_the_expected_outcome() {
     let file: Value = serde_json::from_slice(&text).expect("the cases");
     let secret = file["key"]["k"].as_str().expect("a secret");
     let mut refusals = Vec::new();
-    let mut outcomes = Verdicts::new("Tink", include_str!("../data/exceptions/tink.txt"));
+    let mut outcomes = CaseResults::new("Tink", include_str!("../data/exceptions/tink.txt"));
     for case in file["cases"].as_array().expect("cases") {
         // One token is too long for the file: {"a":{"a":… 110,000 levels deep.
         let token = case["token"].as_str().map_or_else(|| too_deep(110_000), str::to_owned);

