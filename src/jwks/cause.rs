@@ -21,7 +21,7 @@ pub enum RefreshCause {
 }
 
 impl RefreshCause {
-    /// Returns a short fixed name: the label `cause` of the metric `jwks_fetch_total`.
+    /// Returns a stable snake_case name: the label `cause` of the metric `jwks_fetch_total`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

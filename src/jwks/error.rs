@@ -17,17 +17,18 @@ pub enum RefreshError {
         /// The error of the exchange.
         error: FetchError,
     },
-    /// The server responded with a redirect that is not followed. By default none is; see
+    /// The server responded with a redirect that is not followed. By default, no redirect is followed; see
     /// [`with_same_origin_redirects`](crate::jwks::RefreshPolicy::with_same_origin_redirects).
     Redirect,
-    /// The status is neither 200 nor the 304 to a conditional request.
+    /// The status is neither 200 nor, for a conditional request, 304.
     Status {
         /// The status code.
         status: u16,
     },
     /// The server responded 304 to an unconditional request.
     UnexpectedNotModified,
-    /// The body is not a JWK Set: a login page, truncated JSON, two members `keys`, a member name that serde_json reserves.
+    /// The body is not a JWK Set. Examples: a login page, truncated JSON, two members `keys`, a member name that serde_json
+    /// reserves.
     InvalidDocument,
     /// The key set has more keys than the policy allows.
     TooManyKeys,
@@ -42,7 +43,7 @@ pub enum RefreshError {
     JwksUriNotAllowed,
     /// The [`Fetch`](crate::fetch::Fetch) implementation panicked.
     Panic,
-    /// The runtime of the fetch ended.
+    /// The tokio runtime in which the fetch ran was shut down.
     Interrupted,
     /// No tokio runtime is running, so nothing can be fetched.
     NoRuntime,
@@ -51,7 +52,7 @@ pub enum RefreshError {
 }
 
 impl RefreshError {
-    /// Returns a short fixed name, suitable for a metric label.
+    /// Returns a stable snake_case name, for logs and metric labels.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -115,14 +116,14 @@ impl fmt::Display for RefreshError {
             Self::InvalidDocument => "the document is not a JWK set",
             Self::TooManyKeys => "the key set has more keys than allowed",
             Self::NoUsableKeys => "the key set has no usable key",
-            Self::InvalidDiscovery => "the discovery document has no issuer and jwks_uri",
+            Self::InvalidDiscovery => "the discovery document is not a JSON object with issuer and jwks_uri",
             Self::IssuerMismatch => "the discovery document belongs to another issuer",
             Self::JwksUriNotAllowed => {
                 "the jwks_uri of the discovery document is not allowed; plain http needs `dangerous_allow_http`, and a list of \
                  hosts must name its host"
             }
             Self::Panic => "the `Fetch` implementation panicked",
-            Self::Interrupted => "the runtime that fetched keys ended",
+            Self::Interrupted => "the tokio runtime in which keys were fetched was shut down",
             Self::NoRuntime => "no tokio runtime is running",
             Self::SourceClosed => "the key source is closed",
         })
@@ -138,7 +139,7 @@ pub(crate) struct KeysUnavailable {
     pub(crate) retry_after: Duration,
     /// The time for which no key has been usable: since the last ones expired, or since the first use of the source.
     pub(crate) unavailable_for: Duration,
-    /// Why there are none, if that is known.
+    /// Why no key is usable, if that is known.
     pub(crate) cause: Option<RefreshError>,
 }
 
@@ -151,7 +152,7 @@ pub struct NotReadyError {
 }
 
 impl NotReadyError {
-    /// Returns why the last fetch failed; `None` if none has ended.
+    /// Returns why the last fetch failed; `None` if no fetch has ended yet.
     #[must_use]
     pub fn last_error(&self) -> Option<RefreshError> {
         self.last_error

@@ -26,9 +26,11 @@ use crate::token::Algorithm;
 /// The keys of one issuer, refreshed by a background task.
 ///
 /// A `KeySource` is cheap to clone. All clones share one key set, one task and the same rate limits. The task starts with the
-/// first use inside a tokio runtime and ends with the last clone. If its runtime ends, the task moves to another one. Drop a
-/// runtime that is no longer driven, such as one that was only created for a `block_on` at start: as long as it exists, the
-/// task stays there and makes no progress.
+/// first use of the source inside a tokio runtime, and ends when the last clone is dropped. If the runtime of the task is shut
+/// down, the next use inside another runtime starts the task there.
+///
+/// Drop a runtime that is no longer driven, such as one that was created only for a `block_on` at start. As long as such a
+/// runtime exists, the task stays in it and cannot fetch.
 ///
 /// ```
 /// use tower_bearer::jwks::KeyState;
@@ -152,7 +154,7 @@ impl KeySource {
     }
 
     /// Returns the health of the source. The call does not wait for a fetch, but the first call inside a tokio runtime starts
-    /// the source, so a readiness probe alone loads the keys.
+    /// the source, so a readiness probe is enough to load the keys.
     #[must_use]
     pub fn status(&self) -> KeyStatus {
         let shared = &self.handle.shared;
@@ -176,20 +178,21 @@ impl KeySource {
         }
     }
 
-    /// Waits until keys are usable, across any number of failed fetches.
+    /// Waits until keys are usable. A failed fetch does not end the wait.
     ///
     /// # Errors
     ///
-    /// Returns a [`NotReadyError`] outside a tokio runtime and after [`close`](Self::close), where the wait would never end.
+    /// Returns a [`NotReadyError`] outside a tokio runtime and after [`close`](Self::close), because the wait would never end.
     pub fn ready(&self) -> impl Future<Output = Result<(), NotReadyError>> + Send + 'static + use<> {
         wait::ready(Arc::clone(&self.handle.shared), None)
     }
 
-    /// Waits until keys are usable, but at most `limit`: for services that must not start without keys.
+    /// Waits until keys are usable, but at most `limit`. Use it in a service that must not start without keys.
     ///
     /// # Errors
     ///
-    /// Returns a [`NotReadyError`] with the error of the last fetch.
+    /// Returns a [`NotReadyError`] with the error of the last fetch if no keys are usable after `limit`. Outside a tokio
+    /// runtime and after [`close`](Self::close), returns it at once.
     pub fn ready_within(
         &self,
         limit: Duration,
@@ -197,15 +200,15 @@ impl KeySource {
         wait::ready(Arc::clone(&self.handle.shared), Some(limit))
     }
 
-    /// Fetches now, bypassing HTTP caches and the cool-down, and waits for the outcome. Call it when you know that the issuer
-    /// has changed its keys. If the fetch fails, the current keys stay in use, except those whose private keys the response
-    /// contains.
+    /// Fetches the keys now, without HTTP caches, cool-down or backoff, and waits for the outcome. Call it when you know that
+    /// the issuer has changed its keys. If the fetch fails, the current keys stay in use, except those whose private keys the
+    /// response contains.
     ///
     /// If a fetch is in flight already, it may have started before the change; a new fetch then starts right after it.
     ///
     /// # Errors
     ///
-    /// [`RefreshError`] if the fetch fails, [`RefreshError::NoRuntime`] outside a tokio runtime, and
+    /// Returns [`RefreshError`] if the fetch fails, [`RefreshError::NoRuntime`] outside a tokio runtime, and
     /// [`RefreshError::SourceClosed`] if the source is closed.
     pub async fn reload(&self) -> Result<(), RefreshError> {
         let shared = &self.handle.shared;
@@ -230,27 +233,28 @@ impl KeySource {
     /// verifies with such a key, also if the token has another `kid` or none. The revocation ends with
     /// [`unrevoke_kid`](Self::unrevoke_kid) or with the process.
     ///
-    /// The source stores pairs of `kid` and key: those of the current key set, and the latest pairs of earlier key sets, 1,000
-    /// in total. Rejected key sets count as well, if the `kid` and the public members of the key can be parsed. At most 1,000
-    /// keys are revoked with one `kid`. A pair that is older, or that was published before this process started, is not
-    /// stored. If its key is now published with another `kid`, revoke it with [`revoke_key`](Self::revoke_key).
+    /// For this, the source stores pairs of `kid` and key: all pairs of the current key set and the latest pairs of earlier key
+    /// sets, 1,000 in total. Pairs of rejected key sets are included if the `kid` and the public members of the key can be
+    /// parsed. At most 1,000 keys are revoked with one `kid`. Older pairs, and pairs from before the start of this process, are
+    /// not stored. If a key of such a pair is now published with another `kid`, revoke it with
+    /// [`revoke_key`](Self::revoke_key).
     ///
     /// A new key that the issuer publishes with the same `kid` is revoked as well. If an issuer uses one `kid` for all its
-    /// keys, use [`revoke_key`](Self::revoke_key). A request whose signature is being verified during the call is not stopped.
+    /// keys, use [`revoke_key`](Self::revoke_key). A verification that is running during the call is not stopped.
     pub fn revoke_kid(&self, kid: &str) {
         self.handle.shared.published.deny_kid(kid);
         self.wake_driver();
     }
 
-    /// Reverts [`revoke_kid`](Self::revoke_kid): allows the `kid`, and the keys that were revoked with it. A key that is also
-    /// revoked by its thumbprint, or with another `kid`, stays revoked.
+    /// Reverts [`revoke_kid`](Self::revoke_kid): allows the `kid` again, and the keys that were revoked with it. A key that is
+    /// also revoked by its thumbprint, or with another `kid`, stays revoked.
     pub fn unrevoke_kid(&self, kid: &str) {
         self.handle.shared.published.allow_kid(kid);
         self.wake_driver();
     }
 
-    /// Revokes a key by its thumbprint (RFC 7638), whatever its `kid`. After this call returns no token verifies with it,
-    /// until [`unrevoke_key`](Self::unrevoke_key) or the end of the process.
+    /// Revokes a key by its thumbprint (RFC 7638), whatever its `kid`. After this call returns, no token verifies with the key,
+    /// until [`unrevoke_key`](Self::unrevoke_key) is called or the process ends.
     ///
     /// ```
     /// use tower_bearer::jwks::KeySource;
@@ -269,7 +273,7 @@ impl KeySource {
         self.wake_driver();
     }
 
-    /// Reverts [`revoke_key`](Self::revoke_key). A key that was published with a revoked `kid` stays revoked.
+    /// Reverts [`revoke_key`](Self::revoke_key). If the key was also published with a revoked `kid`, it stays revoked.
     pub fn unrevoke_key(&self, thumbprint: Thumbprint) {
         self.handle.shared.published.allow_key(thumbprint);
         self.wake_driver();

@@ -31,7 +31,7 @@ impl KeyStatus {
         matches!(self.state, KeyState::Fresh | KeyState::Aging | KeyState::Stale)
     }
 
-    /// Returns the time since the issuer last confirmed the keys; `None` before the first keys.
+    /// Returns the time since the issuer last confirmed the keys, with a key set or a 304; `None` before the first keys.
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
         self.age
@@ -49,7 +49,7 @@ impl KeyStatus {
         self.consecutive_failures
     }
 
-    /// Returns why the last fetch failed; `None` if it succeeded, and before the first one has ended.
+    /// Returns why the last fetch failed; `None` if the last fetch succeeded, or if no fetch has ended yet.
     #[must_use]
     pub fn last_error(&self) -> Option<RefreshError> {
         self.last_error
@@ -61,7 +61,7 @@ impl KeyStatus {
         self.usable_keys
     }
 
-    /// Returns the number of changes of the usable keys; 0 before the first keys.
+    /// Returns the epoch of the usable keys: a number that increases whenever they change; 0 before the first keys.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch
@@ -72,22 +72,23 @@ impl KeyStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyState {
-    /// No keys have been loaded yet: requests wait for the first ones, or get 503.
+    /// No keys have been loaded yet. Requests wait for the first keys, or are rejected with 503.
     Empty,
-    /// Confirmed within the refresh interval.
+    /// The issuer has confirmed the keys, and the next refresh has not started yet.
     Fresh,
-    /// Within the refresh interval, and being refreshed.
+    /// A refresh has started, and the refresh interval has not ended yet.
     Aging,
-    /// Past the refresh interval, since refreshes fail; still in use.
+    /// The refresh interval has ended without a successful refresh. The keys are still used.
     Stale,
-    /// No longer in use, requests get 503: the keys are too old, or the private key of the last one has been published.
+    /// The keys are no longer used, and requests are rejected with 503. The keys are too old, or the private key of the last
+    /// usable key has been published.
     Expired,
     /// The source was closed.
     Closed,
 }
 
 impl KeyState {
-    /// Returns a short fixed name, suitable for a probe's response or a metric label.
+    /// Returns a stable snake_case name, for the response of a probe or for a metric label.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

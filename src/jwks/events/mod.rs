@@ -17,7 +17,7 @@ pub(super) use self::notifier::Notifier;
 
 /// An event of an issuer's keys: see [`RefreshPolicy::with_event_hook`](crate::jwks::RefreshPolicy::with_event_hook).
 ///
-/// Like the log it contains fixed names, counts and durations only: no key, no `kid` and no part of a token.
+/// Like the log, an event contains only fixed names, counts and durations: no key, no `kid` and no part of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyEvent {
     issuer: Arc<str>,
@@ -29,7 +29,7 @@ impl KeyEvent {
         Self { issuer: Arc::clone(issuer), kind }
     }
 
-    /// Returns the issuer as configured; the first of its `iss` values if it has several.
+    /// Returns the first configured `iss` value of the issuer.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
@@ -53,11 +53,11 @@ pub enum KeyEventKind {
         /// The number of skipped keys.
         skipped: usize,
     },
-    /// A key set was loaded.
+    /// A later key set was loaded.
     Refreshed {
         /// The cause of the fetch.
         cause: RefreshCause,
-        /// Whether it differs from the previous one, in its keys or their kids.
+        /// Whether the key set differs from the previous one, in its keys or their kids.
         changed: bool,
         /// The epoch of the keys in use; it increases whenever they change.
         epoch: u64,
@@ -77,7 +77,7 @@ pub enum KeyEventKind {
     },
     /// A fetch failed. The current keys stay in use, except those whose private keys the response contains.
     RefreshFailed {
-        /// Why it failed; [`RefreshError::name`] is the `class` of the log.
+        /// Why the fetch failed. The log has its [`name`](RefreshError::name) in the field `class`.
         error: RefreshError,
         /// The number of consecutive failed fetches.
         consecutive: u32,
@@ -86,42 +86,43 @@ pub enum KeyEventKind {
     },
     /// The keys are stale because no refresh has succeeded in time. They stay in use until they expire.
     StaleEntered {
-        /// The time until they expire, if no refresh succeeds before.
+        /// The time until the keys expire, if no refresh succeeds before.
         remaining: Duration,
     },
     /// Stale or expired keys were confirmed or replaced.
     StaleRecovered,
-    /// The keys are no longer used: they are too old, or the private key of the last one has been published. Requests are
-    /// rejected with 503.
+    /// The keys are no longer used, and requests are rejected with 503. The keys are too old, or the private key of the last
+    /// usable key has been published.
     Expired,
-    /// Tokens had unknown kids since the last event of this kind.
+    /// Requests had tokens with unknown kids since the last event of this kind.
     UnknownKid {
-        /// The action for these requests.
+        /// What was done for these requests.
         action: UnknownKidAction,
         /// The number of requests.
         requests: u64,
     },
-    /// One key of a key set is skipped; reported once per key set, not at every poll.
+    /// One key of a key set is skipped. This is reported once per key set, not at every fetch.
     KeySkipped {
         /// The position of the key in the key set, from 0. For a private key elsewhere in the document, its position in the
         /// array that contains it, or 0.
         position: usize,
         /// The reason.
         reason: SkipReason,
-        /// Whether the whole key set is rejected. The fetch has then failed, and [`RefreshFailed`](Self::RefreshFailed) has
-        /// the error.
+        /// Whether the whole key set is rejected. The fetch then counts as failed, and the event
+        /// [`RefreshFailed`](Self::RefreshFailed) has the error.
         set_rejected: bool,
     },
-    /// Kids identify other key material than before: an issuer's mistake, or a restored backup.
+    /// A new key set has other keys than before for the same kids. The cause can be a mistake of the issuer or a restored
+    /// backup.
     KeyMaterialChanged {
         /// The number of kids.
         replaced: usize,
     },
-    /// The issuer publishes a private key, with which everyone who reads the key set can sign tokens. Reported once per key
-    /// set, also if the whole key set is rejected. Its public key is no longer used, neither from this key set nor from an
-    /// earlier or later one of this source.
+    /// The issuer publishes a private key, with which everyone who reads the key set can sign tokens. This is reported once per
+    /// key set, even if the whole key set is rejected. By default, the public key is no longer used, whether it comes from this
+    /// key set or from an earlier or later one of this source.
     PrivateKeyPublished {
-        /// Whether its public key is still used, because the policy [allows
+        /// Whether the public key is still used, because the policy [allows
         /// it](crate::jwks::RefreshPolicy::dangerous_accept_private_keys).
         in_use: bool,
     },
@@ -141,7 +142,7 @@ pub enum KeyEventKind {
 }
 
 impl KeyEventKind {
-    /// Returns a short fixed name, suitable for a log line or a metric label.
+    /// Returns a stable snake_case name, for a log line or a metric label.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -202,21 +203,22 @@ impl fmt::Display for KeyEventKind {
     }
 }
 
-/// How a token's unknown `kid` was processed.
+/// What was done for a request whose token has an unknown `kid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UnknownKidAction {
-    /// It started a fetch.
+    /// The request started a fetch.
     Fetched,
-    /// It waited for the fetch that was in flight.
+    /// The request waited for a fetch that was in flight already.
     Joined,
-    /// A key set that was published meanwhile has the key.
+    /// The request needed no fetch, because a newer key set with the key had been loaded meanwhile.
     Renewed,
-    /// It arrived during the cool-down; a follow-up fetch is scheduled for its end.
+    /// The request arrived during the cool-down. A follow-up fetch is scheduled for the end of the cool-down.
     Cooldown,
-    /// It arrived during the backoff after a failed fetch, so no fetch was started.
+    /// The request arrived during the backoff after a failed fetch, so it started no fetch.
     Backoff,
-    /// No driver could fetch, too many requests waited, or the request had already waited `cold_wait` for the first keys.
+    /// The request could not wait for a fetch: no tokio runtime was available, too many requests waited, or the request had
+    /// already waited as long as [`with_cold_wait`](crate::jwks::RefreshPolicy::with_cold_wait) allows.
     Unavailable,
 }
 
@@ -224,7 +226,7 @@ impl UnknownKidAction {
     const ALL: [Self; 6] =
         [Self::Fetched, Self::Joined, Self::Renewed, Self::Cooldown, Self::Backoff, Self::Unavailable];
 
-    /// Returns a short fixed name: the label `action` of the metric `jwks_unknown_kid_total`.
+    /// Returns a stable snake_case name: the label `action` of the metric `jwks_unknown_kid_total`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

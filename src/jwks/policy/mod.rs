@@ -15,8 +15,12 @@ pub use self::error::RefreshPolicyError;
 
 /// When keys are fetched, how long they are used, and how long requests wait for them.
 ///
-/// The defaults suit production. A policy is [checked](Self::errors) as a whole when its key source is built. Two policies
-/// are equal if all their settings are; an event hook equals only its own clones.
+/// The defaults suit production. When a validator is built, the settings of its policy are checked together, as
+/// [`errors`](Self::errors) does. Two policies are equal if all their settings are equal; two event hooks are equal only if one
+/// is a clone of the other.
+///
+/// The issuer *confirms* its keys with each successful fetch: with a key set, or with a 304. All times for which this policy
+/// allows the use of keys start at the last confirmation.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,7 +32,7 @@ pub use self::error::RefreshPolicyError;
 /// assert!(policy.errors().is_empty());
 ///
 /// let errors = policy.with_refresh_interval(Duration::from_secs(1)).errors();
-/// assert_eq!(errors.len(), 2); // below the floor, and below the longest cool-down
+/// assert_eq!(errors.len(), 2); // shorter than 60 s, and shorter than the longest cool-down
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshPolicy {
@@ -67,21 +71,22 @@ pub struct RefreshPolicy {
     pub(crate) seed: Option<u64>,
 }
 
-/// When a key source fetches for the first time.
+/// When a key source fetches its keys for the first time.
 ///
-/// A service that must not start without keys awaits [`ready_within`](crate::jwks::KeySource::ready_within) after it has
-/// built its validator.
+/// A service that must not start without keys builds its validator with [`build_ready`](crate::ValidatorBuilder::build_ready),
+/// or awaits [`ready_within`](crate::jwks::KeySource::ready_within) afterwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InitialFetch {
-    /// With the first request or the first call of [`status`](crate::jwks::KeySource::status).
+    /// The first fetch starts with the first request, or with the first call of [`status`](crate::jwks::KeySource::status).
     Lazy,
-    /// In the background, as soon as the source is built inside a tokio runtime.
+    /// The first fetch starts in the background when the source is built. Outside of a tokio runtime it starts as with
+    /// [`Lazy`](Self::Lazy).
     #[default]
     Eager,
 }
 
-/// How long a key set is used after its refresh interval.
+/// How long a key set is used after the issuer last confirmed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Staleness {
     Strict,
@@ -141,78 +146,83 @@ impl RefreshPolicy {
         }
     }
 
-    /// Sets when the first fetch starts: [`InitialFetch::Eager`] by default, so that the first request finds keys.
+    /// Sets when the first fetch starts. Default: [`InitialFetch::Eager`], so that the first request finds keys.
     #[must_use]
     pub fn with_initial_fetch(mut self, initial_fetch: InitialFetch) -> Self {
         self.initial_fetch = initial_fetch;
         self
     }
 
-    /// Sets the refresh interval: 5 minutes by default, at least 1 minute.
+    /// Sets the refresh interval: the time within which the keys are fetched again. Default: 5 minutes. Minimum: 1 minute.
     ///
-    /// A key that the issuer has removed is accepted for up to this time, so it is the latency of a revocation. With an
-    /// `ETag` a poll transfers about 300 bytes.
+    /// While the issuer is reachable, a key that it has removed from its key set is accepted for up to this time. A fetch
+    /// transfers about 300 bytes if the server sends an `ETag` and the keys have not changed.
     #[must_use]
     pub fn with_refresh_interval(mut self, period: Duration) -> Self {
         self.refresh_interval = period;
         self
     }
 
-    /// Sets the lower limit to which a server's `max-age` can shorten the refresh interval: 60 seconds by default and at
-    /// least, so that `max-age=0` does not cause constant polling.
+    /// Sets the shortest refresh interval that a server's `max-age` can request. The default and the minimum are 60 seconds, so
+    /// that `max-age=0` does not cause constant polling.
     ///
-    /// The `Age` of the response is subtracted from `max-age` (RFC 9111 §4.2). After a 304 without `Cache-Control` the values
-    /// of the stored response apply (§4.3.4).
+    /// The `Age` of the response is subtracted from `max-age` (RFC 9111 §4.2). After a 304 without `Cache-Control`, the
+    /// `Cache-Control` of the stored response applies (§4.3.4).
     #[must_use]
     pub fn with_min_refresh_interval(mut self, floor: Duration) -> Self {
         self.min_refresh_interval = floor;
         self
     }
 
-    /// Allows a server's `max-age` to lengthen the refresh interval up to `limit`; by default it cannot.
+    /// Allows a server's `max-age` to lengthen the refresh interval up to `limit`. By default, `max-age` can only shorten the
+    /// interval.
     ///
     /// # Security
     ///
-    /// A removed key stays accepted for as long as the server's `max-age`, up to `limit`.
+    /// A key that the issuer has removed is accepted for as long as the server's `max-age`, but at most for `limit`.
     #[must_use]
     pub fn with_max_refresh_interval(mut self, limit: Duration) -> Self {
         self.max_refresh_interval = Some(limit);
         self
     }
 
-    /// Sets the part of the refresh interval after which the refresh starts: 80 percent by default, so that four retries fit
-    /// before the keys are stale.
+    /// Sets the part of the refresh interval after which the refresh starts, from 50 to 95 percent. Default: 80 percent. With
+    /// the default interval, there is then time for at least four further attempts before the keys are stale, even if each
+    /// attempt times out.
     #[must_use]
     pub fn with_refresh_ahead_percent(mut self, percent: u8) -> Self {
         self.ahead_percent = percent;
         self
     }
 
-    /// Sets by how much intervals and cool-downs are shortened at random: 10 percent by default, so that replicas that start
-    /// together, or receive the same flood, do not fetch together.
+    /// Sets the percentage by which intervals and cool-downs are shortened at random, at most. Default: 10 percent, so that
+    /// replicas that start together, or receive the same unknown `kid`s, do not fetch at the same time. Maximum: 50 percent.
     ///
-    /// Unless this is zero, the first refresh of a source starts at a random time between the
-    /// [floor](Self::with_min_refresh_interval) and its ordinary time, so that replicas that start together do not even share their
-    /// first refresh.
+    /// With any percentage above zero, the first refresh of a source starts at a random time: not before the [shortest refresh
+    /// interval](Self::with_min_refresh_interval), and not after the time of an ordinary refresh. So replicas that start
+    /// together do not share their first refresh either.
     #[must_use]
     pub fn with_jitter_percent(mut self, percent: u8) -> Self {
         self.jitter_percent = percent;
         self
     }
 
-    /// Sets how long keys are used after the issuer last confirmed them: 1 hour by default, longer than an ordinary outage of
-    /// an issuer.
+    /// Sets how long keys are used after the issuer last confirmed them. After this time, requests are rejected with 503.
+    /// Default: 1 hour, longer than an ordinary outage of an issuer.
     ///
     /// # Security
     ///
-    /// While the issuer is unreachable, a key that it has revoked is accepted for this long.
+    /// While the issuer is unreachable, a key that it has revoked is accepted for up to this time.
     #[must_use]
     pub fn with_max_stale(mut self, limit: Duration) -> Self {
         self.staleness = Staleness::Bounded(limit);
         self
     }
 
-    /// Uses keys for one refresh interval only: if the issuer is unreachable for the last fifth of it, all requests fail.
+    /// Uses keys for only one refresh interval after the issuer last confirmed them.
+    ///
+    /// By default, a refresh starts after 80 percent of the interval. If the issuer is unreachable during the remaining 20
+    /// percent, all requests are then rejected with 503 until a fetch succeeds.
     #[must_use]
     pub fn with_strict_freshness(mut self) -> Self {
         self.staleness = Staleness::Strict;
@@ -230,136 +240,147 @@ impl RefreshPolicy {
         self
     }
 
-    /// Sets the timeout of one HTTP exchange: 3 seconds by default, far longer than a healthy response takes. The crate's own
-    /// client spends at most 2 seconds of it on connecting.
+    /// Sets the timeout of one attempt: an HTTP request with its redirects and the body of the response. Default: 3 seconds,
+    /// far longer than a healthy response takes. The crate's own client waits at most 2 seconds for a connection.
     #[must_use]
     pub fn with_attempt_timeout(mut self, limit: Duration) -> Self {
         self.attempt_timeout = limit;
         self
     }
 
-    /// Sets the timeout of a whole refresh including body, retry and discovery: 5 seconds by default. It also applies to a
-    /// custom [`Fetch`](crate::fetch::Fetch) implementation.
+    /// Sets the timeout of one whole fetch of the keys: discovery, all HTTP requests, and the pause before a request is sent
+    /// again. Default: 5 seconds. The timeout also applies to a custom [`Fetch`](crate::fetch::Fetch) implementation.
     #[must_use]
     pub fn with_operation_timeout(mut self, limit: Duration) -> Self {
         self.operation_timeout = limit;
         self
     }
 
-    /// Sets the number of retries within one refresh: 1 by default, at most 1.
+    /// Sets how often one fetch of the keys sends a failed HTTP request again. The default and the maximum are 1. A fetch that
+    /// fails is always repeated later, after the [backoff](Self::with_backoff_min).
     ///
-    /// A retry follows only after a closed or refused connection, 502, 503 or 504, if at least 1.5 seconds are left, and
-    /// after a pause of 50 to 150 milliseconds.
+    /// The request is sent again only if no connection could be opened, if the connection was closed, or after a status 502,
+    /// 503 or 504 without `Retry-After`. At least 1.5 seconds of the operation timeout must be left. Before the request is a
+    /// pause of 50 to 150 milliseconds.
     #[must_use]
     pub fn with_retries(mut self, retries: u8) -> Self {
         self.retries = retries;
         self
     }
 
-    /// Sets how long a request waits for the first keys: 5 seconds by default, as long as the refresh itself.
+    /// Sets how long a request waits for the first keys before it is rejected with 503. Default: 5 seconds, the same as the
+    /// [timeout](Self::with_operation_timeout) of the fetch.
     #[must_use]
     pub fn with_cold_wait(mut self, limit: Duration) -> Self {
         self.cold_wait = limit;
         self
     }
 
-    /// Sets how long a request with an unknown `kid` waits: 2 seconds by default, less than usual client timeouts.
+    /// Sets how long a request with an unknown `kid` waits for a newer key set before it is rejected with 401. Default: 2
+    /// seconds, less than usual client timeouts.
     #[must_use]
     pub fn with_unknown_kid_wait(mut self, limit: Duration) -> Self {
         self.unknown_kid_wait = limit;
         self
     }
 
-    /// Sets the backoff after the first failed fetch: 1 second by default. It doubles with each further failure; half of it
-    /// is random.
+    /// Sets the backoff after the first failed fetch. Default: 1 second. The backoff doubles with each further failure. The
+    /// actual pause is a random time between half of the backoff and the whole backoff.
     #[must_use]
     pub fn with_backoff_min(mut self, pause: Duration) -> Self {
         self.backoff_min = pause;
         self
     }
 
-    /// Sets the longest backoff while keys are usable: 60 seconds by default.
+    /// Sets the longest backoff while keys are usable. Default: 60 seconds.
     #[must_use]
     pub fn with_backoff_max(mut self, pause: Duration) -> Self {
         self.backoff_max = pause;
         self
     }
 
-    /// Sets the longest backoff while no keys are usable: 15 seconds by default, since every request fails meanwhile.
+    /// Sets the longest backoff while no keys are usable. Default: 15 seconds, since every request is rejected until a fetch
+    /// succeeds.
     #[must_use]
     pub fn with_backoff_max_unavailable(mut self, pause: Duration) -> Self {
         self.backoff_max_unavailable = pause;
         self
     }
 
-    /// Sets the longest `Retry-After` that is honoured: 5 minutes by default. A date is compared with the `Date` of the same
-    /// response (RFC 9110 §10.2.3), not with the local wall clock. A date without `Date` is ignored, and the ordinary backoff
-    /// applies.
+    /// Sets the longest time for which a `Retry-After` of the issuer can delay the next fetch. Default: 5 minutes.
+    ///
+    /// A date in `Retry-After` is compared with the `Date` header of the same response (RFC 9110 §10.2.3), not with the local
+    /// wall clock. If the response has no `Date`, the date is ignored and the ordinary backoff applies.
     #[must_use]
     pub fn with_retry_after_max(mut self, limit: Duration) -> Self {
         self.retry_after_max = limit;
         self
     }
 
-    /// Sets the shortest cool-down between two fetches for unknown `kid`s: 1 second by default. It applies while such fetches
-    /// find new keys.
+    /// Sets the shortest cool-down: the time between two fetches for unknown `kid`s while these fetches find new keys. Default:
+    /// 1 second.
     #[must_use]
     pub fn with_unknown_kid_cooldown_min(mut self, pause: Duration) -> Self {
         self.unknown_kid_cooldown_min = pause;
         self
     }
 
-    /// Sets the longest cool-down between two fetches for unknown `kid`s: 15 seconds by default. The cool-down doubles with
-    /// each fetch that finds no new key, so a flood of random `kid`s causes at most eight fetches a minute. While the issuer
-    /// responds, a new key is found after at most this time and one fetch.
+    /// Sets the longest cool-down between two fetches for unknown `kid`s. Default: 15 seconds.
+    ///
+    /// The cool-down doubles with each fetch that finds no new key, so a flood of random `kid`s causes at most eight fetches a
+    /// minute. While the issuer responds, a new key is found at the latest after this time plus the duration of one fetch.
     #[must_use]
     pub fn with_unknown_kid_cooldown_max(mut self, pause: Duration) -> Self {
         self.unknown_kid_cooldown_max = pause;
         self
     }
 
-    /// Sets the time without unknown `kid`s after which the cool-down returns to its minimum: 60 seconds by default.
+    /// Sets the time without unknown `kid`s after which the cool-down is reset to its minimum. Default: 60 seconds.
     #[must_use]
     pub fn with_unknown_kid_quiet(mut self, span: Duration) -> Self {
         self.unknown_kid_quiet = span;
         self
     }
 
-    /// Sets the maximum size of a document in bytes, after decoding: 256 KiB by default.
+    /// Sets the maximum size of a key set or discovery document in bytes, after decoding of a `Content-Encoding`. Default: 256
+    /// KiB.
     #[must_use]
     pub fn with_max_document_bytes(mut self, limit: usize) -> Self {
         self.max_document_bytes = limit;
         self
     }
 
-    /// Sets the maximum number of keys in a key set: 100 by default; real key sets have two to ten. A larger one is rejected
-    /// as a whole.
+    /// Sets the maximum number of keys in a key set. A larger key set is rejected as a whole. Default: 100; real key sets have
+    /// two to ten keys.
     #[must_use]
     pub fn with_max_keys(mut self, limit: usize) -> Self {
         self.max_keys = limit;
         self
     }
 
-    /// Sets the maximum number of waiting requests: 10,000 by default. Further requests get a response without waiting.
+    /// Sets how many requests can wait for the keys of one issuer at the same time. Default: 10,000.
+    ///
+    /// A further request does not wait. It is rejected at once: with 503 if no keys are usable, or with 401 if the `kid` of its
+    /// token is unknown.
     #[must_use]
     pub fn with_max_waiters(mut self, limit: usize) -> Self {
         self.max_waiters = limit;
         self
     }
 
-    /// Sets the interval at which the discovery document is read again: 24 hours by default.
+    /// Sets the interval at which the discovery document is fetched again. Default: 24 hours.
     #[must_use]
     pub fn with_discovery_interval(mut self, period: Duration) -> Self {
         self.discovery_interval = period;
         self
     }
 
-    /// Sends a header with every request for keys and for the discovery document. The value is marked as sensitive. There are
-    /// none by default.
+    /// Sends a header with every request for keys and for the discovery document. The value is marked as sensitive, so that
+    /// logs do not show it. By default, no header is added.
     ///
     /// # Security
     ///
-    /// The header is sent to any host that the discovery document names; restrict these with
+    /// The header is sent to any host that the discovery document names. Restrict these hosts with
     /// [`with_jwks_hosts`](Self::with_jwks_hosts).
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
@@ -368,8 +389,8 @@ impl RefreshPolicy {
         self
     }
 
-    /// Allows only these hosts in the `jwks_uri` of a discovery document; by default any host is allowed, over https. An
-    /// empty list is an error.
+    /// Allows only these hosts in the `jwks_uri` of a discovery document. By default, any host is allowed, over https. An empty
+    /// list is an error of the policy.
     #[must_use]
     pub fn with_jwks_hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
         self.jwks_hosts = Some(hosts.into_iter().map(Into::into).collect());
@@ -381,9 +402,9 @@ impl RefreshPolicy {
     ///
     /// 301, 302, 307 and 308 (RFC 9110 §15.4) are followed if they have exactly one `Location` with the same scheme, host and
     /// port. Anything else is still [`RefreshError::Redirect`](crate::jwks::RefreshError::Redirect): another host or port,
-    /// https to http or the reverse, user information, a fragment, a third redirect, a loop. 303 refers to a different
-    /// resource and is not followed. All redirects share the [timeout of one attempt](Self::with_attempt_timeout). An attempt
-    /// then sends up to three requests instead of one, also if a client's unknown `kid` has triggered it.
+    /// https to http or the reverse, user information, a fragment, a third redirect, a loop. 303 refers to a different resource
+    /// and is not followed. All redirects share the [timeout of one attempt](Self::with_attempt_timeout). An attempt then sends
+    /// up to three requests instead of one, even if the unknown `kid` of a client's token has triggered it.
     ///
     /// # Security
     ///
@@ -394,15 +415,19 @@ impl RefreshPolicy {
         self
     }
 
-    /// Calls `hook` with every key event, for alerts, audits or cache invalidation. These are the events that are also
-    /// logged, as data. A policy has at most one hook; by default none.
+    /// Calls `hook` with every [`KeyEvent`], for alerts, audits or cache invalidation. The same events are also logged. A
+    /// policy has at most one hook. Default: none.
     ///
-    /// The task that fetches calls the hook, for one event after the other. If no task runs, the caller that closes the
-    /// source calls it. At that time new keys are in use already, waiting requests have been notified, and no lock is held,
-    /// so the hook may call the source. The hook must not block: while it runs, this source does not fetch; requests with
-    /// known keys are not affected. Unknown `kid`s, which any client can send, are counted and reported at most once a
-    /// second. A hook that panics is called again for the next event. A hook that owns the validator keeps both in memory
-    /// permanently.
+    /// The background task of the source calls the hook, one event after the other. If the task is not running, the thread that
+    /// closes the source calls the hook.
+    ///
+    /// - When the hook is called for new keys, requests use these keys already.
+    /// - No lock is held during the call, so the hook may call methods of the [`KeySource`](crate::jwks::KeySource).
+    /// - The hook must not block, because the source does not fetch while the hook runs. Requests with known keys are not
+    ///   affected.
+    /// - Any client can send unknown `kid`s. They are counted, and the count is reported at most once a second.
+    /// - A hook that panics is called again for the next event.
+    /// - The source owns the hook. A hook that owns the validator is a reference cycle, so neither of them is ever freed.
     ///
     /// ```
     /// use tower_bearer::jwks::{KeyEventKind, RefreshPolicy};
@@ -422,24 +447,26 @@ impl RefreshPolicy {
         self
     }
 
-    /// Accepts a key set without usable keys, after which every token is rejected. By default such a key set is a failed
-    /// refresh, and the current keys stay in use.
+    /// Accepts a key set without usable keys, after which every token is rejected. By default, a fetch that returns such a key
+    /// set counts as failed, and the current keys stay in use.
     ///
     /// # Security
     ///
-    /// A faulty deployment of the issuer then causes this service to reject every request.
+    /// If a faulty deployment of the issuer publishes an empty key set, this service then rejects every request.
     #[must_use]
     pub fn dangerous_accept_empty_set(mut self) -> Self {
         self.empty_set = EmptySet::Accepted;
         self
     }
 
-    /// Verifies with the public key of a private key that the issuer publishes.
+    /// Accepts tokens that are signed with a private key which the issuer has published in its key set.
     ///
-    /// By default such a key is skipped ([`SkipReason::Private`](crate::keys::SkipReason::Private)). Its public key is no
-    /// longer used from then on, also if the key set is rejected as a whole, and until the process ends
-    /// ([`SkipReason::Compromised`](crate::keys::SkipReason::Compromised)). In both cases an error is logged, and the private
-    /// members are not read. The key must pass all other checks. Shared secrets are never accepted.
+    /// By default, such a key is skipped ([`SkipReason::Private`](crate::keys::SkipReason::Private)). From then on until the
+    /// process ends, its public key is not used either ([`SkipReason::Compromised`](crate::keys::SkipReason::Compromised)),
+    /// even if the whole key set is rejected.
+    ///
+    /// With and without this setting, an error is logged, and the private members of the key are not read. The key must pass
+    /// all other checks. Shared secrets are never accepted.
     ///
     /// # Security
     ///
