@@ -1,5 +1,4 @@
-//! The resource-server half of OAuth 2.0: a tower layer that verifies bearer access tokens (JWT) and passes their claims to
-//! the handler.
+//! A tower layer that validates OAuth 2.0 access tokens (JWT, RFC 6750) and passes their claims to the handler.
 //!
 //! To start, read the [quickstart](guide::quickstart). The [guide] has a page for each further task.
 //!
@@ -24,9 +23,9 @@
 //!
 //! | task | type |
 //! |---|---|
-//! | name the issuer that is trusted | [`Issuer`] |
-//! | describe the API: audience, algorithms, rules | [`Api`] |
-//! | verify tokens against an `Api` | [`Validator`], [`ValidatorBuilder`] |
+//! | describe a trusted issuer: `iss`, keys, algorithms | [`Issuer`] |
+//! | describe the API: audiences, trusted issuers, rules for claims | [`Api`] |
+//! | validate the tokens of an `Api` | [`Validator`], [`ValidatorBuilder`] |
 //! | protect all routes of a server | [`BearerLayer`] |
 //! | protect one route by scope, permission or claim | [`RequireLayer`], [`Requirement`] |
 //! | read the claims in a handler | [`Claims`] |
@@ -37,16 +36,18 @@
 //! | replace the HTTP client | [`Fetch`](fetch::Fetch) |
 //! | serve Protected Resource Metadata (RFC 9728) | [`ProtectedResourceMetadata`](metadata::ProtectedResourceMetadata) |
 //!
-//! # The path of a request
+//! # How a request is processed
 //!
-//! The modules are listed in the order in which a request passes through them. Each uses only the modules above it. To find
-//! out where a token is rejected, read the list from the top.
+//! The modules are listed in the order in which a request passes through them. To find the check that rejects a token, read the
+//! list from the top. A module uses only modules that come before it in the list, and the modules [`clock`] and [`fetch`],
+//! which are independent of tokens.
 //!
 //! 1. [`request`]: extracts the credential and the host from the request
 //! 2. [`token`]: parses the token; nothing in it is trusted yet
 //! 3. [`keys`] and [`jwks`]: find the key and verify the signature
-//! 4. [`claims`] and [`requirement`]: check the claims, and what a route requires of them
-//! 5. [`config`], [`rejection`] and [`Validator`]: contain the configuration and accept or reject the token
+//! 4. [`claims`] and [`requirement`]: check the claims, and the requirements of a route
+//! 5. [`config`], [`rejection`] and [`Validator`]: the configuration, the reasons for a rejection, and the validator, which
+//!    runs all checks
 //! 6. [`metadata`], [`middleware`] and [`extract`]: the layers, the extractors and the responses
 //!
 //! # Features
@@ -59,11 +60,11 @@
 //! | `metrics` | no | metrics through the `metrics` facade |
 //! | `testing` | no | a test issuer, a token builder, a fake clock and a fake network |
 //!
-//! Features are additive.
+//! A feature only adds items. It changes or removes no other item, so a crate can enable it without an effect on another one.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// The modules are listed in the order in which a request passes through them. Each uses only the modules above it.
+// The modules are listed in the order in which a request passes through them. Each module uses only the modules above it.
 
 // Base: independent of tokens.
 mod defaults;

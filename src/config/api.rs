@@ -11,7 +11,7 @@ use crate::config::issuer::{Issuer, TrustedIssuer};
 use crate::config::organizations::{self, OrganizationOfRequest, Organizations};
 use crate::defaults;
 
-/// An API: its audiences, the issuers that it trusts, and its rules for claims.
+/// The configuration of an API: its audiences, the issuers that it trusts, and its rules for claims.
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,7 +39,10 @@ pub struct Api {
 }
 
 impl Api {
-    /// Creates an API with one audience and one issuer. `aud` is compared with the audience exactly (RFC 7519 §4.1.3).
+    /// Creates an API with one audience and one trusted issuer.
+    ///
+    /// A token is accepted only if its `aud` contains the audience. The two are compared exactly, character by character (RFC
+    /// 7519 §4.1.3).
     #[must_use]
     pub fn new(audience: impl Into<String>, issuer: Issuer) -> Self {
         Self {
@@ -58,51 +61,59 @@ impl Api {
         }
     }
 
-    /// Adds another audience of the same API. A token for any of its audiences is accepted.
+    /// Adds another audience of the same API. A token is accepted if its `aud` contains at least one of the audiences.
     #[must_use]
     pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.push(audience.into());
         self
     }
 
-    /// Adds another issuer. Its keys verify its own tokens only.
+    /// Adds another trusted issuer. The keys of an issuer verify only tokens whose `iss` belongs to this issuer.
     #[must_use]
     pub fn with_issuer(mut self, issuer: Issuer) -> Self {
         self.issuers.push(issuer);
         self
     }
 
-    /// Sets the tolerated clock skew for `exp`, `nbf` and `iat`, at most 300 s. Default: 5 s, which is enough for clocks that
-    /// NTP synchronizes.
+    /// Sets the tolerated clock skew for `exp`, `nbf` and `iat`. Default: 5 s, which is enough for clocks that NTP
+    /// synchronizes. Maximum: 300 s.
     #[must_use]
     pub fn with_leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
     }
 
-    /// Sets the accepted types of token, by `typ`. Default: [`Profile::Any`], which fits all common authorization servers.
+    /// Sets which values of the header member `typ` are accepted. Default: [`Profile::Any`], which fits all common
+    /// authorization servers.
     #[must_use]
     pub fn with_profile(mut self, profile: Profile) -> Self {
         self.profile = profile;
         self
     }
 
-    /// Requires claims besides `iss`, `aud` and `exp`: present, of their registered type, not empty. Default: none.
+    /// Requires claims in addition to `iss`, `aud` and `exp`, which every token needs. Default: none.
+    ///
+    /// A required claim must be present and not empty: an empty string, array or object counts as missing. A claim that this
+    /// crate knows must have its registered type, such as a string for `sub`. Any other claim must not be null.
     #[must_use]
     pub fn with_required_claims<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.required.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Requires an `iat` that is at most `age` ago, independent of `exp`. Default: no limit.
+    /// Rejects tokens that were issued more than `age` ago, even if `exp` is in the future. Tokens without `iat` are then
+    /// rejected as well. Default: no limit.
     #[must_use]
     pub fn with_max_token_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
     }
 
-    /// Sets the maximum length of a credential in bytes: 256 to 1 MiB. Default: 16 KiB. One validation uses at most a small
-    /// multiple of it as memory.
+    /// Sets the maximum length of a token in bytes, from 256 to 1 MiB. Default: 16 KiB, twice the length of an Auth0 token with
+    /// a hundred permissions.
+    ///
+    /// A longer token is rejected before it is parsed. The memory that one validation allocates is at most a small multiple of
+    /// this length.
     #[must_use]
     pub fn with_max_token_bytes(mut self, bytes: usize) -> Self {
         self.max_token_bytes = bytes;
@@ -112,42 +123,50 @@ impl Api {
     /// Accepts only tokens that were issued to one of these clients: `client_id`, or `azp` if there is no `client_id`.
     /// Default: the tokens of every client are accepted.
     ///
-    /// It is also the only way to accept tokens without `aud`, as Amazon Cognito issues them: `client_id` must then be one of
-    /// these, and `token_use` must be `access`. If a token has `aud`, it is always checked. [`Profile::Rfc9068`] requires it.
+    /// Tokens without `aud`, such as those of Amazon Cognito, are accepted only if this list is set. Such a token must have a
+    /// `client_id` of the list, and its `token_use` must be `access`. The `aud` of any other token is checked as usual. With
+    /// [`Profile::Rfc9068`], every token needs `aud`.
     ///
     /// # Security
     ///
-    /// A client id is unique only within one issuer, and an API with several issuers accepts it from each of them. If that is
-    /// a risk, use a separate `Api` and validator for each issuer.
+    /// A client id is unique only within one issuer. An API with several issuers accepts the same id from each of them. If that
+    /// is a risk, use a separate `Api` and validator for each issuer.
     #[must_use]
     pub fn with_client_ids<I: Into<String>>(mut self, ids: impl IntoIterator<Item = I>) -> Self {
         self.clients.get_or_insert_default().extend(ids.into_iter().map(Into::into));
         self
     }
 
-    /// Accepts only tokens of these organizations. Default: tokens of any organization and tokens without one are accepted.
-    /// The handler then finds the organization in [`Claims`](crate::Claims).
+    /// Accepts only tokens of these organizations.
+    ///
+    /// Default: tokens of any organization, and tokens without one, are accepted. A handler that serves the data of an
+    /// organization must then check [`Claims::organization`](crate::Claims::organization) itself.
     #[must_use]
     pub fn with_organizations(mut self, organizations: Organizations) -> Self {
         self.organizations = Some(organizations);
         self
     }
 
-    /// Binds `host` to `issuer`, one of the configured `iss` values: requests to this host must have a token of this issuer.
-    /// As soon as one host is bound, requests to any host that is not bound are rejected.
+    /// Binds `host` to `issuer`: for requests to this host, only tokens with this `iss` are accepted. `issuer` must be an `iss`
+    /// value of a configured issuer.
+    ///
+    /// If at least one host is bound, requests to all other hosts are rejected. Default: no host is bound, and every issuer is
+    /// accepted for every host.
     ///
     /// # Security
     ///
-    /// A client chooses its `Host`. The binding separates brands, but it is not a security boundary unless a proxy in front of
-    /// the service fixes the host.
+    /// The client chooses the `Host` header. The binding prevents that a token of one brand is used by mistake at the host of
+    /// another brand. It does not stop an attacker, unless a proxy in front of the service sets or checks the host.
     #[must_use]
     pub fn with_issuer_for_host(mut self, host: impl Into<String>, issuer: impl Into<String>) -> Self {
         self.hosts.push((host.into(), issuer.into()));
         self
     }
 
-    /// Binds the host of each issuer to that issuer: a request to `login.northwind.com` must have a token with `iss` =
-    /// `https://login.northwind.com/`, as Auth0's Management API requires for custom domains.
+    /// Binds the host of each issuer to that issuer, for an API that has the same host as its issuer.
+    ///
+    /// For example, a request to `login.northwind.com` must then have a token with the `iss` `https://login.northwind.com/`.
+    /// Auth0's Management API has the same rule for custom domains.
     ///
     /// # Security
     ///
@@ -162,7 +181,8 @@ impl Api {
     ///
     /// # Security
     ///
-    /// An attacker that steals such a token can use it. RFC 9449 §7.2 forbids this for DPoP.
+    /// An attacker who steals such a token can use it. RFC 9449 §7.2 forbids APIs to accept a DPoP-bound token without its
+    /// proof.
     #[must_use]
     pub fn dangerous_ignore_confirmation(mut self) -> Self {
         self.confirmation = Confirmation::Ignored;

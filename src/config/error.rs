@@ -9,7 +9,7 @@ use crate::jwks::RefreshPolicyError;
 use crate::keys::{KeyError, SecretError, SkipReason};
 use crate::token::Algorithm;
 
-/// All errors of a configuration; never empty.
+/// All errors of a configuration, at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     errors: Vec<SettingError>,
@@ -37,7 +37,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// One error of a configuration: the setting and its error.
+/// One error of a configuration: the setting, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingError {
     setting: Box<str>,
@@ -45,19 +45,19 @@ pub struct SettingError {
 }
 
 impl SettingError {
-    /// Creates an error, for settings that a program reads itself and reports together with the settings of this crate.
+    /// Creates an error for a setting that the application reads itself, so that all errors are reported in the same form.
     #[must_use]
     pub fn new(setting: &str, kind: SettingErrorKind) -> Self {
         Self { setting: Box::from(setting), kind }
     }
 
-    /// Returns the setting, with the issuer or the value that it belongs to. It never contains a secret.
+    /// Returns the name of the setting, with the issuer or the value that has the error. The text never contains a secret.
     #[must_use]
     pub fn setting(&self) -> &str {
         &self.setting
     }
 
-    /// Returns the kind of the error. Its `Display` also says how to correct the setting.
+    /// Returns the kind of the error. The `Display` text of the kind often includes how to correct the setting.
     #[must_use]
     pub fn kind(&self) -> &SettingErrorKind {
         &self.kind
@@ -84,13 +84,14 @@ pub enum SettingErrorKind {
     NotADomain,
     /// An issuer of Auth0 lacks its trailing slash.
     MissingTrailingSlash,
-    /// A URL cannot be fetched.
+    /// A URL is malformed or not allowed, for example because it is plain http.
     Url(EndpointError),
     /// An issuer has a query or a fragment (RFC 8414 §2).
     IssuerUrl,
     /// An issuer is given as the URL of its discovery document.
     DiscoveryUrl {
-        /// The issuer of this document. Only the document itself shows whether the issuer ends with a slash.
+        /// The issuer to which the URL belongs. Only the document itself contains the exact value: it may also end with a
+        /// slash.
         issuer: Box<str>,
     },
     /// The same issuer is configured twice.
@@ -114,9 +115,9 @@ pub enum SettingErrorKind {
         /// The reason why the first skipped key was skipped, if there is one.
         skipped: Option<SkipReason>,
     },
-    /// There are more secrets, or keys without `kid`, than are tried for one token.
+    /// More secrets or keys apply to one token than are tried for it: those with the same `kid`, and those without a `kid`.
     TooManyKeys,
-    /// The leeway is longer than allowed.
+    /// The leeway is longer than 300 s.
     Leeway,
     /// The maximum age is zero.
     MaxAge,
@@ -128,9 +129,9 @@ pub enum SettingErrorKind {
     DuplicateHost,
     /// A host is bound to an issuer that is not configured.
     UnknownIssuer,
-    /// An issuer has no host, so that no request can name it.
+    /// The host of an issuer is to be bound to it, but the issuer is not a URL with a host.
     NoHost,
-    /// The refresh policy is inconsistent, or differs from that of shared keys.
+    /// The refresh policy breaks a rule, or differs from the policy of the validator whose keys are shared.
     RefreshPolicy(RefreshPolicyError),
     /// There is no HTTP client: the feature `reqwest` is disabled and no `Fetch` is set.
     NoFetch,
@@ -154,9 +155,7 @@ impl fmt::Display for SettingErrorKind {
             Self::DiscoveryUrl { issuer } => {
                 write!(f, "is the URL of a discovery document; write its `issuer`, such as `{issuer}`")
             }
-            Self::DuplicateIssuer => {
-                f.write_str("is configured twice; the `iss` of a token must lead to one set of keys")
-            }
+            Self::DuplicateIssuer => f.write_str("is configured twice; each `iss` must belong to exactly one issuer"),
             Self::NoAlgorithms => f.write_str("lists no algorithm; RS256 is the usual one"),
             Self::DuplicateAlgorithm(algorithm) => write!(f, "lists {algorithm} twice"),
             Self::SymmetricWithPublicKeys(algorithm) => {
@@ -194,15 +193,15 @@ impl fmt::Display for SettingErrorKind {
             }
             Self::Host => f.write_str("is not `host` or `host:port`"),
             Self::DuplicateHost => f.write_str("the host is bound to two issuers"),
-            Self::UnknownIssuer => f.write_str("is not one of the API's issuers, which are compared exactly"),
-            Self::NoHost => f.write_str("is not a URL with a host, so that no request can name it"),
+            Self::UnknownIssuer => f.write_str("is not an `iss` of the API's issuers; the values are compared exactly"),
+            Self::NoHost => f.write_str("is not a URL with a host, so no host can be bound to it"),
             Self::RefreshPolicy(error) => error.fmt(f),
             Self::NoFetch | Self::HttpClient(_) => self.fmt_client(f),
         }
     }
 }
 
-/// Returns the setting that allows a URL which is rejected by default, as the end of the error text.
+/// Returns the end of the error text for a URL that is rejected by default: the setting that allows it.
 fn alternative(error: EndpointError) -> &'static str {
     match error {
         EndpointError::PlainHttp => {
@@ -226,7 +225,7 @@ impl SettingErrorKind {
     }
 }
 
-/// Adds its number to the name of a setting if there are several of the same name.
+/// Adds a number to the name of a setting if there are several of the same name.
 pub(super) fn numbered(setting: &str, at: usize, of: usize) -> String {
     if of > 1 { format!("{setting} {} of {of}", at.saturating_add(1)) } else { setting.to_owned() }
 }

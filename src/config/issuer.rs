@@ -8,18 +8,19 @@ use crate::jwks::{Origin, ReplaceSecretError, SecretSource};
 use crate::keys::{self, KeyError, KeySet, KeyTable, Secret, SecretError, SkippedKey};
 use crate::token::Algorithm;
 
-/// A trusted authorization server: its `iss` values, its algorithms, its keys.
+/// A trusted authorization server: its `iss` values, its algorithms and its keys.
 ///
-/// One issuer has all domains of one tenant: different `iss` values, the same keys, one fetch. It is either asymmetric
-/// (public keys, RS256 by default) or symmetric (a shared secret, HS256 by default), never both.
+/// One `Issuer` stands for a tenant with all its domains. The domains have different `iss` values and the same keys, which are
+/// fetched once. An issuer has either public keys (RS256 by default) or shared secrets (HS256 by default), never both.
 ///
 /// ```
 /// use tower_bearer::{Algorithm, Issuer};
 ///
-/// // iss = https://northwind.eu.auth0.com/ or https://login.northwind.com/, keys at /.well-known/jwks.json of the first
+/// // Accepts the `iss` https://northwind.eu.auth0.com/ and the `iss` https://login.northwind.com/.
+/// // Fetches the keys from https://northwind.eu.auth0.com/.well-known/jwks.json.
 /// let tenant = Issuer::auth0("northwind.eu.auth0.com").with_custom_domain("login.northwind.com");
 ///
-/// // Discovery at https://id.example.com/realms/a/.well-known/openid-configuration
+/// // Reads the URL of the keys from https://id.example.com/realms/a/.well-known/openid-configuration
 /// let realm = Issuer::oidc("https://id.example.com/realms/a").with_algorithms([Algorithm::ES256]);
 /// # let _ = (tenant, realm);
 /// ```
@@ -54,15 +55,18 @@ enum Keys {
 }
 
 impl Issuer {
-    /// Creates an Auth0 tenant from its canonical domain, such as `northwind.eu.auth0.com`: `iss` is `https://<domain>/`, the
-    /// keys are at `https://<domain>/.well-known/jwks.json`, and no discovery is used.
+    /// Creates an Auth0 tenant from its canonical domain, such as `northwind.eu.auth0.com`: `iss` is `https://<domain>/`, and
+    /// the keys are at `https://<domain>/.well-known/jwks.json`. Discovery is not used.
     #[must_use]
     pub fn auth0(domain: impl Into<String>) -> Self {
         Self::new(Domain::Auth0(domain.into()), Keys::Auth0)
     }
 
-    /// Creates an issuer with discovery: OpenID Connect Discovery 1.0 §4, else RFC 8414 §3. `issuer` is the exact `iss` value,
-    /// not the URL of the document.
+    /// Creates an issuer whose discovery document contains the URL of the keys. `issuer` is the exact `iss` value, not the URL
+    /// of the document.
+    ///
+    /// The document of OpenID Connect Discovery 1.0 §4 is fetched first. If the server responds to it with 404, the document of
+    /// RFC 8414 §3 is fetched instead.
     #[must_use]
     pub fn oidc(issuer: impl Into<String>) -> Self {
         Self::new(Domain::Exact(issuer.into()), Keys::Discovery)
@@ -76,15 +80,18 @@ impl Issuer {
 
     /// Creates an issuer with static public keys, which are never fetched. `issuer` is the exact `iss` value.
     ///
-    /// Accepts a [`KeySet`], or the result of one of its constructors, whose error is reported with all other errors.
+    /// `keys` is a [`KeySet`] or the `Result` of one of its constructors. `Validator::new` reports an error in it together with
+    /// all other errors of the configuration.
     #[must_use]
     pub fn static_keys(issuer: impl Into<String>, keys: impl Into<Result<KeySet, KeyError>>) -> Self {
         Self::new(Domain::Exact(issuer.into()), Keys::Static(keys.into()))
     }
 
-    /// Creates an issuer that signs with a secret which it shares with this API (HS256). `issuer` is the exact `iss` value.
+    /// Creates an issuer that signs with a secret which it shares with this API (HS256 by default). `issuer` is the exact `iss`
+    /// value.
     ///
-    /// Accepts a [`Secret`], or the result of one of its constructors, whose error is reported with all other errors.
+    /// `secret` is a [`Secret`] or the `Result` of one of its constructors. `Validator::new` reports an error in it together
+    /// with all other errors of the configuration.
     ///
     /// # Security
     ///
@@ -105,21 +112,25 @@ impl Issuer {
         Self::new(Domain::Exact(issuer.into()), Keys::SecretSource(secrets.clone()))
     }
 
-    /// Adds a custom domain of the same Auth0 tenant. Its tokens have another `iss` and are signed with the same keys.
+    /// Adds a custom domain of the same Auth0 tenant, such as `login.northwind.com`. Tokens that a client requests at this
+    /// domain have the `iss` `https://<domain>/` and are signed with the keys of the tenant.
     #[must_use]
     pub fn with_custom_domain(mut self, domain: impl Into<String>) -> Self {
         self.others.push(Domain::Auth0(domain.into()));
         self
     }
 
-    /// Adds another `iss` value of the same server, exactly as in its tokens.
+    /// Adds another `iss` value of the same server. `issuer` is the exact value in the tokens.
     #[must_use]
     pub fn with_alias(mut self, issuer: impl Into<String>) -> Self {
         self.others.push(Domain::Exact(issuer.into()));
         self
     }
 
-    /// Adds a secret during a rotation. Every secret is tried. Allowed only after [`Issuer::shared_secret`].
+    /// Adds another secret, for example during a rotation. The issuer must come from [`Issuer::shared_secret`].
+    ///
+    /// For a token, all secrets without a `kid` are tried in turn. A secret with a `kid` is tried only for tokens with this
+    /// `kid`; see [`Secret::with_kid`].
     #[must_use]
     pub fn with_secret(mut self, secret: impl Into<Result<Secret, SecretError>>) -> Self {
         match &mut self.keys {
@@ -160,7 +171,8 @@ impl Issuer {
         }
     }
 
-    /// Returns the `iss` values, also of an issuer with errors. A value that cannot be determined is guessed or omitted.
+    /// Returns the `iss` values, even if the settings of the issuer have errors. For a malformed Auth0 domain, returns the
+    /// `iss` that was probably meant, or nothing.
     pub(crate) fn domains(&self) -> Vec<Box<str>> {
         let ignored = &mut SettingErrors::default();
         [&self.first]
@@ -312,7 +324,7 @@ impl Domain {
         }
     }
 
-    /// Guesses the `iss` of a domain that was configured with scheme or slash, so that one mistake is reported once.
+    /// Returns the `iss` that was probably meant by an Auth0 domain with scheme or slash, so that one mistake is reported once.
     fn guess_issuer(&self) -> Option<Box<str>> {
         let bare = self.as_str().trim_start_matches("https://").trim_end_matches('/');
         domain::auth0_issuer("", bare, &mut SettingErrors::default()).map(String::into_boxed_str)
@@ -340,9 +352,9 @@ impl fmt::Debug for Issuer {
 /// A valid issuer.
 #[derive(Clone, Debug)]
 pub(crate) struct TrustedIssuer {
-    /// Its `iss` values.
+    /// The `iss` values of the issuer.
     pub(crate) domains: Box<[Box<str>]>,
-    /// Whether it is an Auth0 tenant. No two tenants share a signing key.
+    /// Whether the issuer is an Auth0 tenant. No two tenants share a signing key.
     pub(crate) is_auth0: bool,
     pub(crate) algorithms: Box<[Algorithm]>,
     pub(crate) keys: IssuerKeys,

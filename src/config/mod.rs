@@ -1,7 +1,7 @@
 //! The configuration of an API: trusted issuers, their keys and algorithms, and the rules for claims.
 //!
-//! Constructors have the required settings as arguments, `with_*` methods set optional ones. None of them fails:
-//! `Validator::new` reports all errors of the configuration at once.
+//! A constructor takes the required settings, and `with_*` methods set optional ones. Neither a constructor nor a setter
+//! returns an error: `Validator::new` reports all errors of the configuration at once.
 
 mod api;
 mod domain;

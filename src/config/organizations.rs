@@ -9,8 +9,8 @@ use crate::request::RequestHead;
 
 /// The organizations whose tokens an API accepts: a fixed set of ids or names, or the organization of the request.
 ///
-/// Auth0 requires this check of every API whose tokens contain `org_id`: the organization must be one that the API knows, or
-/// the one of the request; otherwise the token is invalid. A token without organization is also rejected.
+/// Auth0 requires this check for every API whose tokens contain `org_id`. A token is valid only if its organization is one that
+/// the API knows, or the one for which the request is. A token without an organization is rejected.
 ///
 /// ```
 /// use tower_bearer::claims::Organization;
@@ -47,11 +47,11 @@ impl Organizations {
         Self(Accepted::Ids(ids.into_iter().map(Into::into).collect()))
     }
 
-    /// Accepts the organizations with these `org_name`s, compared in lower case.
+    /// Accepts the organizations with these `org_name`s, compared without regard to the case of ASCII letters.
     ///
     /// # Security
     ///
-    /// Names can change and be reused, and are unique only within one tenant. Prefer ids.
+    /// A name can change, can be reused for another organization, and is unique only within one tenant. Prefer ids.
     #[must_use]
     pub fn from_names<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
         Self(Accepted::Names(names.into_iter().map(Into::into).collect()))
@@ -60,16 +60,19 @@ impl Organizations {
     /// Accepts the organization that `organization` returns for the request, for example from its host, its path or a header.
     /// If it returns `None`, every token is rejected.
     ///
-    /// The function is called for every request, and its result is never cached. It runs before the token is parsed, so it
-    /// must be cheap. To validate without a layer, use `Validator::validate_request`.
+    /// The function is called for every request, and its result is never cached. It runs before the token is parsed, so it must
+    /// be cheap. Without a layer, call `Validator::validate_request`: `Validator::validate_for_host` passes only the host to
+    /// the function, and `Validator::validate` rejects every token.
     ///
     /// # Security
     ///
-    /// The client chooses host, path and headers. The token is checked against the organization that this function returns.
-    /// The handler must serve the same organization, so it should read it from the claims
-    /// ([`Claims::organization`](crate::Claims::organization)), not from the request. The request target is the one that the
-    /// layer receives: inside axum's `nest` the prefix is removed, so that the segments have other positions than outside.
-    /// Put the layer outside, or read `axum::extract::OriginalUri` from the extensions.
+    /// The client chooses host, path and headers. The token is checked against the organization that this function returns. The
+    /// handler must serve the same organization, so it should read it from the claims
+    /// ([`Claims::organization`](crate::Claims::organization)), not from the request.
+    ///
+    /// The function receives the request target of the layer. Inside axum's `nest`, that is the path without the prefix, so its
+    /// segments have other positions. Put the layer outside of `nest`, or read `axum::extract::OriginalUri` from the
+    /// extensions.
     #[must_use]
     pub fn from_request(
         organization: impl Fn(&RequestHead<'_>) -> Option<Organization> + Send + Sync + 'static,
@@ -89,7 +92,7 @@ impl Organizations {
     }
 }
 
-/// Returns the texts, and records an error if the list or one of them is empty.
+/// Returns the texts, and records an error if the list or one of the texts is empty.
 pub(super) fn non_empty_list(setting: &str, texts: &[String], errors: &mut SettingErrors) -> Box<[Box<str>]> {
     if texts.is_empty() || texts.iter().any(String::is_empty) {
         errors.push(setting, SettingErrorKind::Empty);
