@@ -1,4 +1,4 @@
-//! `Rejection`: the reason why a request is rejected. It wraps the error of the stage that failed.
+//! `Rejection`: the reason why a request is rejected. It contains the error of the check that failed.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,9 +10,22 @@ use crate::request::HostError;
 use crate::requirement::UnmetRequirement;
 use crate::token::{Algorithm, TokenError};
 
-/// The reason why a request is rejected: the first check that failed, in the fixed order of the pipeline.
+/// The reason why a request is rejected: the first check that failed, in the fixed order of the checks.
 ///
-/// `Display` is for operators. A client receives only the challenge.
+/// `Display` is for the log of the operator. A client receives only the status and a challenge with this `error` code (RFC 6750
+/// §3.1):
+///
+/// | [kind](Rejection::kind) | status | `error` |
+/// |---|---|---|
+/// | `NoCredential` | 401 | none |
+/// | `InvalidRequest` | 400 | `invalid_request` |
+/// | `InsufficientScope` | 403 | `insufficient_scope` |
+/// | `InsufficientAuthentication` | 401 | `insufficient_user_authentication` (RFC 9470) |
+/// | `KeysUnavailable` | 503 | no challenge, but `Retry-After` |
+/// | every other kind | 401 | `invalid_token` |
+///
+/// The response to a gRPC call has the status 200. Its `grpc-status` is 16 instead of 400 and 401, 7 instead of 403, and 14
+/// instead of 503.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rejection {
@@ -20,25 +33,26 @@ pub enum Rejection {
     NoCredential,
     /// The request has more than one credential, or a malformed one (RFC 6750 §3.1: `invalid_request`).
     Credential(CredentialError),
-    /// The host of the request is malformed or ambiguous, and the API binds issuers to hosts or derives the organization from
-    /// the request.
+    /// The host of the request is malformed or ambiguous. It is checked only if the API binds issuers to hosts or derives the
+    /// organization from the request.
     Host(HostError),
     /// The credential cannot be parsed as a token.
     Token(TokenError),
     /// The token's `iss` is not a trusted issuer.
     Issuer(IssuerError),
-    /// The token's `alg` is not in the issuer's list of algorithms.
+    /// The token's `alg` is not one of the algorithms of its issuer; see
+    /// [`Issuer::with_algorithms`](crate::Issuer::with_algorithms).
     Algorithm {
         /// The algorithm in the token's header.
         algorithm: Algorithm,
     },
-    /// A claim fails its check before the signature is verified.
+    /// The check of a claim failed, and the signature was not verified.
     UnverifiedClaims(ClaimError),
     /// The issuer has no key for this token.
     Key(KeyNotFoundError),
     /// The signature is invalid.
     Signature,
-    /// The signature is valid, but a claim fails its check.
+    /// The signature is valid, but the check of a claim failed.
     Claims(ClaimError),
     /// The signature is valid, but the claims cannot be deserialized into the application's custom claims type.
     CustomClaims(CustomClaimsError),
@@ -46,13 +60,13 @@ pub enum Rejection {
     Check(CheckError),
     /// The token is valid, but does not meet the requirement of the route.
     Requirement(UnmetRequirement),
-    /// The issuer's keys are not available, so the token cannot be verified. The client receives only `Retry-After`.
+    /// The issuer's keys are not available, so the token cannot be verified.
     KeysUnavailable {
         /// The time until the next attempt to fetch the keys, at least one second; one second if an attempt is in flight.
         retry_after: Duration,
         /// How long the issuer has had no usable key: since the last keys expired, or since the first fetch started.
         unavailable_for: Duration,
-        /// Why the last attempt failed, or why none can be made; `None` if no attempt has ended yet.
+        /// Why the last attempt failed, or why no attempt can be made; `None` if no attempt has ended yet.
         cause: Option<RefreshError>,
     },
 }
@@ -70,9 +84,9 @@ pub enum IssuerError {
         /// How `iss` differs from a similar configured issuer, if there is one.
         near: Option<IssuerDifference>,
     },
-    /// `iss` is trusted, but not for the host of the request.
+    /// `iss` is trusted, but the host of the request is bound to another `iss`.
     NotForHost,
-    /// The host of the request is bound to no issuer, or the request names no host.
+    /// The API binds hosts to issuers, but the host of the request is not one of these hosts, or the request has no host.
     UnknownHost,
 }
 
@@ -98,18 +112,21 @@ pub enum KeyNotFoundError {
     Unknown {
         /// The time since the issuer confirmed the key set; `None` for static keys and secrets.
         ///
-        /// It is zero if the set was fetched for this token. Tests that compare an exact value use a
+        /// The time is zero if the key set was fetched for this token. Tests that compare an exact value use a
         /// [`FakeClock`](crate::testing::FakeClock); other tests ignore the field with `..`.
         age: Option<Duration>,
     },
-    /// No matching key is usable: the key was skipped (because of its size, `use` or encoding), it is for another algorithm,
-    /// or its `kid` is revoked. A token without `kid` also fails with this reason if the set has no usable key.
+    /// The issuer has a key with the token's `kid`, but this key cannot verify the token: it was skipped (for example because
+    /// of its size, `use` or encoding), it is for another algorithm, or its `kid` is revoked. For a token without `kid`: the
+    /// issuer has no usable key for the token's algorithm.
     NotForVerification,
-    /// The token has no `kid`, and more than one key matches.
+    /// The token has no `kid`, and the issuer has more than one key for the token's algorithm.
+    ///
+    /// Only configured keys and secrets that have no `kid` themselves are tried in turn for a token without `kid`.
     Ambiguous,
 }
 
-/// The error of a failed check of the application.
+/// The error that a [check](crate::Validator::with_check) of the application returns to reject a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct CheckError;
@@ -128,7 +145,7 @@ impl Default for CheckError {
     }
 }
 
-/// The kind of a rejection, for logs and metrics: a small fixed set without data.
+/// The kind of a rejection, without data: for logs, metrics and decisions. [`Rejection`] lists the status of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum RejectionKind {
@@ -136,13 +153,13 @@ pub enum RejectionKind {
     NoCredential,
     /// The credential or the host is malformed, or present more than once.
     InvalidRequest,
-    /// The token is empty, malformed or ambiguous.
+    /// The credential cannot be parsed as a token, for example because it is not a JWT, or because a member is present twice.
     MalformedToken,
     /// The token is longer than allowed.
     TokenTooLong,
     /// The issuer is not trusted.
     Issuer,
-    /// The algorithm is not allowed.
+    /// The token's `alg` is not one of the algorithms of its issuer.
     Algorithm,
     /// The issuer has no key for the token.
     KeyNotFound,
@@ -156,19 +173,19 @@ pub enum RejectionKind {
     Expired,
     /// `nbf` is in the future.
     NotYetValid,
-    /// `iat` is in the future, so that the age of the token is unknown.
+    /// `iat` is in the future, so the age of the token is unknown. Checked only if a maximum age is configured.
     IssuedInFuture,
-    /// The token is older than the maximum age.
+    /// The token is older than the configured maximum age.
     TooOld,
     /// A required claim is missing or empty.
     MissingClaim,
     /// A claim does not have its registered type, or is out of range.
     MalformedClaim,
-    /// The token was issued to another client, or names none.
+    /// The token was issued to a client that the API does not accept, or it names no client.
     Client,
-    /// The token is for another organization, or names none.
+    /// The token is for an organization that the API or the request does not accept, or it names no organization.
     Organization,
-    /// The token is bound to a key (`cnf`).
+    /// The token is bound to a key (`cnf`), and this crate does not check a proof of possession.
     Confirmation,
     /// The claims cannot be deserialized into the application's custom claims type.
     CustomClaims,
@@ -189,7 +206,7 @@ impl Rejection {
         Self::KeysUnavailable { retry_after, unavailable_for, cause }
     }
 
-    /// Returns the kind, which callers, logs and metrics use to distinguish rejections.
+    /// Returns the kind, by which callers, logs and metrics distinguish rejections.
     #[must_use]
     pub fn kind(&self) -> RejectionKind {
         match self {
@@ -212,7 +229,7 @@ impl Rejection {
         }
     }
 
-    /// Returns the fixed name of the error that makes the issuer's keys unavailable.
+    /// Returns the name of the error that makes the issuer's keys unavailable.
     pub(crate) fn cause_name(&self) -> Option<&'static str> {
         match self {
             Self::KeysUnavailable { cause, .. } => cause.map(RefreshError::name),
@@ -272,7 +289,7 @@ fn reason_kind(reason: ClaimErrorReason, mismatch: RejectionKind) -> RejectionKi
 }
 
 impl RejectionKind {
-    /// Returns the fixed name for logs and metrics.
+    /// Returns the stable snake_case name for logs and metrics, such as `key_not_found`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -335,7 +352,8 @@ impl fmt::Display for Rejection {
 }
 
 impl std::error::Error for Rejection {
-    /// Returns the [`CustomClaimsError`] of [`Rejection::CustomClaims`]. `Display` is complete for every other rejection.
+    /// Returns the [`CustomClaimsError`] of [`Rejection::CustomClaims`]. The `Display` text of every other rejection already
+    /// contains its cause.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::CustomClaims(error) => Some(error),

@@ -15,15 +15,19 @@ use crate::validator::Validator;
 
 /// Accepts only requests with a valid access token, and inserts the claims into the request's extensions.
 ///
-/// The inner service finds `Claims<C>` in the extensions, and always [`Claims`](crate::Claims) without custom claims, which
-/// [`RequireLayer`](crate::RequireLayer) reads. This layer replaces or removes claims that an outer layer inserted, except
-/// those with another `C`. axum's extractors do not return such claims if this layer validated another token, or none. Code
-/// that reads the extensions directly, in an application where the credential can change between layers, must read `Claims`.
-/// The layer marks the `Authorization` value as sensitive, so that it does not appear in logs of headers.
+/// The extensions then contain `Claims<C>` with the custom claims, and also [`Claims`](crate::Claims) without custom claims,
+/// which [`RequireLayer`](crate::RequireLayer) reads. The layer marks the `Authorization` value as sensitive, so that it does
+/// not appear in logs of headers.
 ///
 /// The response to a rejected request has the status and `WWW-Authenticate` header of RFC 6750 §3, and no body unless
 /// [`with_json_body`](BearerLayer::with_json_body) or [`with_response_hook`](BearerLayer::with_response_hook) is set. All
 /// methods need a token, also `HEAD` and `OPTIONS`.
+///
+/// If one `BearerLayer` is inside another, the inner layer wins. It replaces the claims of the outer layer or, if it accepts
+/// the request without a credential, removes them. Only `Claims` with a different type of custom claims stay in the extensions,
+/// and they can belong to another token if the credential changes between the layers. The extractors for axum never return such
+/// claims of another token. Code that reads the extensions itself must read `Claims` without custom claims, which always belong
+/// to the inner layer.
 ///
 /// ```
 /// use tower_bearer::{Api, BearerLayer, Issuer, Secret, Validator};
@@ -97,7 +101,8 @@ impl<C> BearerLayer<C> {
 }
 
 impl<C, R> BearerLayer<C, R> {
-    /// Accepts requests without credential, and inserts no claims. An invalid credential is still rejected.
+    /// Accepts requests without a credential, and inserts no claims for them. A request with an invalid credential is still
+    /// rejected.
     ///
     /// Default: requests without credential are rejected, so that a forgotten check does not open a route.
     #[must_use]
@@ -106,34 +111,37 @@ impl<C, R> BearerLayer<C, R> {
         self
     }
 
-    /// Accepts CORS preflights without claims: `OPTIONS` with `Origin` and `Access-Control-Request-Method`, and without
-    /// credential. For an application whose CORS layer is inside this layer.
+    /// Accepts CORS preflights without a credential, and inserts no claims for them. A preflight is an `OPTIONS` request with
+    /// `Origin` and `Access-Control-Request-Method`. Use this if the CORS layer of the application is inside this layer.
     ///
-    /// Default: a preflight is rejected like any other request. It is better to put the CORS layer outside this one.
+    /// Default: a preflight is rejected like any other request. It is better to put the CORS layer outside of this layer.
     #[must_use]
     pub fn with_preflight_passthrough(mut self) -> Self {
         self.preflight = Preflight::Accept;
         self
     }
 
-    /// Reads the request's host from `X-Forwarded-Host`. The field must be present at most once, with one well-formed host;
-    /// otherwise the request is malformed. If the field is absent, the layer uses the default. This has an effect only for an
-    /// API that binds issuers to hosts or derives the organization from the request.
+    /// Reads the host of the request from the header `X-Forwarded-Host`. Default: the host is the authority of the request
+    /// target (`:authority` in HTTP/2) or, without an authority, the `Host` header.
+    ///
+    /// If `X-Forwarded-Host` is absent, the default applies. If it is present more than once, or is not exactly one well-formed
+    /// host, the request is rejected with 400. The host of a request matters only for an API that binds issuers to hosts or
+    /// derives the organization from the request.
     ///
     /// Default: the authority of the request target, otherwise `Host`.
     ///
     /// # Security
     ///
-    /// Use this only behind a proxy that sets or removes the field in every request; otherwise clients can choose the host.
+    /// Use this only behind a proxy that sets or removes the header in every request. Otherwise clients can choose the host.
     #[must_use]
     pub fn with_trusted_forwarded_host(mut self) -> Self {
         self.host_source = HostSource::ForwardedHost;
         self
     }
 
-    /// Adds a second source for the token: a cookie ([`BearerToken::from_cookie`]), a WebSocket
-    /// subprotocol ([`BearerToken::from_subprotocol`]), or an application-defined header. A
-    /// request with a token in this source and in `Authorization` is malformed (RFC 6750 §2).
+    /// Adds another place from which the layer reads the token, besides the `Authorization` header: a cookie
+    /// ([`BearerToken::from_cookie`]), a WebSocket subprotocol ([`BearerToken::from_subprotocol`]), or an application-defined
+    /// header. A request with a token in both places is rejected with 400 (RFC 6750 §2).
     ///
     /// Default: the `Authorization` header only. Query and form parameters are not supported (RFC 9700 §4.3.2).
     ///
@@ -183,11 +191,11 @@ impl<C, R> BearerLayer<C, R> {
         self.with_challenges(challenges)
     }
 
-    /// Adds `realm`, the protection space, to every challenge (RFC 9110 §11.5). Default: none.
+    /// Adds `realm`, the name of the protection space, to every challenge (RFC 9110 §11.5). Default: no realm.
     ///
     /// # Panics
     ///
-    /// If `realm` contains control characters or is not ASCII. For a realm from a configuration, use
+    /// Panics if `realm` contains control characters or is not ASCII. For a realm that is not a constant of the program, use
     /// [`BearerLayer::try_with_realm`].
     #[must_use]
     #[track_caller]
@@ -199,7 +207,7 @@ impl<C, R> BearerLayer<C, R> {
     ///
     /// # Errors
     ///
-    /// [`ChallengeError::Realm`] if it contains control characters or is not ASCII.
+    /// Returns [`ChallengeError::Realm`] if `realm` contains control characters or is not ASCII.
     pub fn try_with_realm(self, realm: &str) -> Result<Self, ChallengeError> {
         let challenges = self.response_options.challenges.clone().with_realm(realm)?;
         Ok(self.with_challenges(challenges))
@@ -210,8 +218,8 @@ impl<C, R> BearerLayer<C, R> {
     ///
     /// # Panics
     ///
-    /// If `scope` is not one or more scope-tokens (RFC 6749 §3.3) with single spaces between them. For scopes from a
-    /// configuration, use [`BearerLayer::try_with_challenge_scope`].
+    /// Panics if `scope` is not one or more scope-tokens (RFC 6749 §3.3) with single spaces between them. For scopes that are
+    /// not a constant of the program, use [`BearerLayer::try_with_challenge_scope`].
     #[must_use]
     #[track_caller]
     pub fn with_challenge_scope(self, scope: &str) -> Self {
@@ -222,21 +230,22 @@ impl<C, R> BearerLayer<C, R> {
     ///
     /// # Errors
     ///
-    /// [`ChallengeError::Scope`] if `scope` is not one or more scope-tokens with single spaces between them.
+    /// Returns [`ChallengeError::Scope`] if `scope` is not one or more scope-tokens with single spaces between them.
     pub fn try_with_challenge_scope(self, scope: &str) -> Result<Self, ChallengeError> {
         let challenges = self.response_options.challenges.clone().with_scope(scope)?;
         Ok(self.with_challenges(challenges))
     }
 
-    /// Sends a JSON body with each rejection. For response bodies that implement `From<Bytes>`.
+    /// Sends a JSON body in the response to each rejected request. The type of the response body must implement `From<Bytes>`.
     #[must_use]
     pub fn with_json_body(self) -> BearerLayer<C, JsonBody> {
         self.with_body(JsonBody::default())
     }
 
-    /// Sends the body and additional headers of the response that `hook` returns with each rejection.
+    /// Calls `hook` for each rejected request, and sends the body and the additional headers of the response that it returns.
     ///
-    /// The hook cannot change the status, `WWW-Authenticate`, `Retry-After` and, below 500, `Cache-Control`.
+    /// The hook cannot change the status, `WWW-Authenticate` and `Retry-After`. It can set `Cache-Control` only if the status
+    /// is 500 or higher.
     #[must_use]
     pub fn with_response_hook<B: 'static>(
         self,

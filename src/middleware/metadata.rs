@@ -13,8 +13,8 @@ use tower_service::Service;
 
 use crate::metadata::ProtectedResourceMetadata;
 
-/// Responds to `GET` and `HEAD` with the document of a [`ProtectedResourceMetadata`] (RFC 9728 §3.2), and to other methods
-/// with 405. It does not check the path: the router must send it the requests for [`ProtectedResourceMetadata::path`].
+/// Responds to `GET` and `HEAD` with the document of a [`ProtectedResourceMetadata`] (RFC 9728 §3.2), and to other methods with
+/// 405. The service does not check the path: the router must pass only requests for [`ProtectedResourceMetadata::path`] to it.
 ///
 /// In axum, `ProtectedResourceMetadata` is a handler itself: `.route(metadata.path(), get(metadata.clone()))`.
 ///

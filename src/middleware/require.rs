@@ -23,19 +23,22 @@ use crate::response::Protocol;
 use crate::telemetry;
 use crate::validator;
 
-/// Accepts only requests whose verified claims meet a [`Requirement`]. It must be inside a
-/// [`BearerLayer`](crate::BearerLayer), whose realm its challenges use.
+/// Accepts only requests whose verified claims meet a [`Requirement`].
 ///
-/// If the claims do not meet the requirement, the response is 403 `insufficient_scope`, or 401
-/// `insufficient_user_authentication` (RFC 9470). If the `BearerLayer` accepted the request without credential, the response
-/// is 401 with a challenge. Each challenge names all scopes that the route requires, including those that the token has (RFC
-/// 6750 §3.1): the scopes of this layer and of every `RequireLayer` between it and its `BearerLayer`. Of alternatives it names
-/// one; see [`Requirement::any_of`].
+/// The layer must be inside a [`BearerLayer`](crate::BearerLayer). Its challenges have the realm and the metadata URL of that
+/// layer. Without an outer `BearerLayer`, every response is 500 and an error is logged, because the program is misconfigured.
 ///
-/// A challenge does not include the requirements of inner layers, so a client may need a second challenge. To avoid this, set
-/// all requirements of a route in one layer, with [`Requirement::all_of`].
+/// If the claims do not meet the requirement, the response is 403 `insufficient_scope`. If the authentication of the user is
+/// too weak or too old, the response is 401 `insufficient_user_authentication` (RFC 9470). If the `BearerLayer` accepted the
+/// request without a credential, the response is 401 with a challenge.
 ///
-/// Without an outer `BearerLayer`, every response is 500, because the program is misconfigured.
+/// A challenge names all required scopes, including scopes that the token already has (RFC 6750 §3.1). These are the scopes of
+/// this layer and of every `RequireLayer` between this layer and the `BearerLayer`. If a requirement has alternatives, the
+/// challenge names one of them; see [`Requirement::any_of`].
+///
+/// A challenge does not name the scopes of a `RequireLayer` inside this layer. After a client has met the requirement of this
+/// layer, it may then receive a second challenge from the inner layer. To avoid this, put all requirements of a route into one
+/// layer, with [`Requirement::all_of`].
 ///
 /// ```
 /// use tower_bearer::{Requirement, RequireLayer};
@@ -73,18 +76,18 @@ impl RequireLayer {
     ///
     /// # Panics
     ///
-    /// As [`Requirement::scope`].
+    /// Panics in the same cases as [`Requirement::scope`].
     #[must_use]
     #[track_caller]
     pub fn scope(name: &str) -> Self {
         Self::new(Requirement::scope(name))
     }
 
-    /// Requires at least one of several scopes. A challenge names the first.
+    /// Requires at least one of several scopes. A challenge names the first of these scopes.
     ///
     /// # Panics
     ///
-    /// As [`Requirement::scope`], and if there are none.
+    /// Panics in the same cases as [`Requirement::scope`], and if `names` is empty.
     #[must_use]
     #[track_caller]
     pub fn any_scope<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
@@ -95,7 +98,7 @@ impl RequireLayer {
     ///
     /// # Panics
     ///
-    /// As [`Requirement::scope`], and if there are none.
+    /// Panics in the same cases as [`Requirement::scope`], and if `names` is empty.
     #[must_use]
     #[track_caller]
     pub fn all_scopes<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
@@ -106,7 +109,7 @@ impl RequireLayer {
     ///
     /// # Panics
     ///
-    /// As [`Requirement::permission`].
+    /// Panics in the same cases as [`Requirement::permission`].
     #[must_use]
     #[track_caller]
     pub fn permission(name: &str) -> Self {
@@ -132,23 +135,24 @@ impl<R> RequireLayer<R> {
         self
     }
 
-    /// Sets the leeway for clock skew in the age of an authentication. The maximum is 300 s; a larger value is reduced to it.
-    /// Default: 5 s, enough for clocks that are synchronized by NTP.
+    /// Sets the tolerated clock skew for the age of an authentication. The maximum is 300 s; a larger value is reduced to 300
+    /// s. Default: 5 s, enough for clocks that are synchronized by NTP.
     #[must_use]
     pub fn with_leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway.min(defaults::MAX_LEEWAY);
         self
     }
 
-    /// Sends a JSON body with each rejection. For response bodies that implement `From<Bytes>`.
+    /// Sends a JSON body in the response to each rejected request. The type of the response body must implement `From<Bytes>`.
     #[must_use]
     pub fn with_json_body(self) -> RequireLayer<JsonBody> {
         self.with_body(JsonBody::default())
     }
 
-    /// Sends the body and additional headers of the response that `hook` returns with each rejection.
+    /// Calls `hook` for each rejected request, and sends the body and the additional headers of the response that it returns.
     ///
-    /// The hook cannot change the status, `WWW-Authenticate` and, below 500, `Cache-Control`.
+    /// The hook cannot change the status and `WWW-Authenticate`. It can set `Cache-Control` only if the status is 500 or
+    /// higher.
     #[must_use]
     pub fn with_response_hook<B>(
         self,

@@ -14,11 +14,11 @@ use crate::telemetry;
 
 /// Creates the body and additional headers of the response to a rejected request.
 ///
-/// [`EmptyBody`] is the default; `with_json_body()` and `with_response_hook(..)` on the layers choose the others. Status,
-/// `WWW-Authenticate`, `Retry-After` and `Cache-Control` overwrite what it returns. The trait is sealed: an application chooses
-/// a body with the methods of the layers.
+/// [`EmptyBody`] is the default. The methods `with_json_body()` and `with_response_hook(..)` of the layers choose one of the
+/// other types. The layer then overwrites the status, `WWW-Authenticate`, `Retry-After` and `Cache-Control` of the response.
+/// The trait is sealed, so an application cannot implement it.
 pub trait ErrorBody<B>: Sealed + Clone + Send + Sync + 'static {
-    /// Creates the response. Its status is overwritten.
+    /// Creates the response. The layer overwrites its status and some of its headers.
     fn respond(&self, error_response: &ErrorResponse<'_>) -> Response<B>;
 }
 
@@ -108,13 +108,14 @@ impl ErrorResponse<'_> {
     ///
     /// # Security
     ///
-    /// It distinguishes cases that a client must not distinguish. Use it for decisions, and do not write it into a response.
+    /// The rejection contains details that help an attacker, such as the reason why a token is invalid. Use the rejection for
+    /// decisions, and do not write it into the response.
     #[must_use]
     pub fn rejection(&self) -> Option<&Rejection> {
         self.rejection
     }
 
-    /// Returns the status of the response; 200 over gRPC.
+    /// Returns the status of the response; 200 if the request is a gRPC call.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.parts.status()

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The challenge parameters of a requirement. They cover the whole requirement, so that a client which requests a token by
-/// them meets it at the next request.
+/// The challenge parameters of a requirement. They cover the whole requirement, so that a token which the client requests with
+/// them meets it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ChallengeParams {
     /// The required scopes, space-delimited; empty if none is required.
@@ -59,7 +59,8 @@ impl<'n> ParamsBuilder<'n> {
 }
 
 impl Authentication {
-    /// Combines both: the classes that both accept, and the shorter time. If they have no class in common, those of `self`.
+    /// Combines the two: returns the classes that both accept, and the shorter time. If they have no class in common, returns
+    /// the classes of `self`.
     pub(crate) fn merge(self, other: Self) -> Self {
         let max_age = match (self.max_age, other.max_age) {
             (Some(age), Some(other)) => Some(age.min(other)),

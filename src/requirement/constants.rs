@@ -7,8 +7,8 @@ use crate::requirement::node::{Comparison, Node, Parts};
 use crate::requirement::unmet::{NO_REQUIREMENTS, NOT_A_SCOPE};
 use crate::requirement::{ClaimValue, Requirement, is_scope_token};
 
-/// Constants. Each function creates the same requirement as the one without `static_` and panics under the same conditions.
-/// In a `const` the panic is a compile error.
+/// Constructors for constants. Each creates the same requirement as the function whose name has no `static_`, and panics in the
+/// same cases. In a `const`, a panic is a compile error.
 ///
 /// ```
 /// use tower_bearer::Requirement;
@@ -66,14 +66,15 @@ impl Requirement {
         Self(Node::Client(Names::Constant(ids)))
     }
 
-    /// Requires that the token is for this organization, by `org_id`.
+    /// Requires that the token is for the organization whose `org_id` is `id`.
     #[must_use]
     pub const fn static_organization(id: &'static str) -> Self {
         assert!(!id.is_empty(), "the id of an organization must not be empty");
         Self(Node::OrganizationId(Cow::Borrowed(id)))
     }
 
-    /// Requires that the token is for this organization, by `org_name` in lower case.
+    /// Requires that the token is for the organization whose `org_name` is `name`, compared without regard to the case of ASCII
+    /// letters.
     ///
     /// # Security
     ///
@@ -84,7 +85,7 @@ impl Requirement {
         Self(Node::OrganizationName(Cow::Borrowed(name)))
     }
 
-    /// Requires an authentication of one of these classes, in order of preference.
+    /// Requires that the authentication context class of the user, `acr`, is one of these values, the preferred one first.
     #[must_use]
     pub const fn static_acr_values(values: &'static [&'static str]) -> Self {
         assert!(all(values, Syntax::Word), "{}", NOT_ACR_VALUES);
@@ -98,7 +99,7 @@ impl Requirement {
         Self(Node::All(Parts::Constant(requirements)))
     }
 
-    /// Requires at least one of the requirements, as [`Requirement::any_of`]. The slice must be a separate constant.
+    /// Requires at least one of the requirements; see [`Requirement::any_of`]. The slice must be a separate constant.
     #[must_use]
     pub const fn static_any_of(requirements: &'static [Self]) -> Self {
         assert!(!requirements.is_empty(), "{}", NO_REQUIREMENTS);

@@ -25,15 +25,16 @@ use crate::claims::Claims;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::defaults;
 
-/// A requirement for verified claims: scopes, permissions, claim values, the class and age of the authentication.
+/// A requirement for verified claims: scopes, permissions, claim values, and the class (`acr`) and time (`auth_time`) of the
+/// user's authentication.
 ///
-/// [`RequireLayer`](crate::RequireLayer) checks it per route, [`Claims::require`] in code, and the axum extractor `Required`
-/// in the signature of a handler.
+/// A requirement can be checked in three places: for a route by [`RequireLayer`](crate::RequireLayer), in the signature of a
+/// handler by the axum extractor `Required`, and anywhere in code by [`Claims::require`].
 ///
 /// ```
 /// use tower_bearer::Requirement;
 ///
-/// // A machine with the scope, or a user whose role grants the permission.
+/// // Machines have `write:orders` as a scope, users as a permission of their role.
 /// let write = Requirement::any_of([Requirement::scope("write:orders"), Requirement::permission("write:orders")]);
 /// let refund = Requirement::all_of([
 ///     write,
@@ -44,7 +45,7 @@ use crate::defaults;
 /// assert!(Requirement::try_scope("two words").is_err());
 /// ```
 ///
-/// Names are checked when a requirement is created. In a constant they are checked at compile time:
+/// The names are checked when a requirement is created. In a constant, they are checked at compile time:
 ///
 /// ```
 /// use tower_bearer::Requirement;
@@ -52,6 +53,8 @@ use crate::defaults;
 /// const READ: Requirement = Requirement::static_scope_or_permission("read:orders");
 /// assert_eq!(READ.challenge_scope().as_ref(), "read:orders");
 /// ```
+///
+/// A scope cannot contain a space, so this constant does not compile:
 ///
 /// ```compile_fail
 /// # use tower_bearer::Requirement;
@@ -67,8 +70,8 @@ impl Requirement {
     ///
     /// # Panics
     ///
-    /// If `name` is not a scope-token of RFC 6749 §3.3. Use [`Requirement::try_scope`] for names that are not constants of the
-    /// program.
+    /// Panics if `name` is not a scope-token of RFC 6749 §3.3. Use [`Requirement::try_scope`] for names that are not constants
+    /// of the program.
     #[must_use]
     #[track_caller]
     pub fn scope(name: &str) -> Self {
@@ -80,7 +83,7 @@ impl Requirement {
     ///
     /// # Errors
     ///
-    /// [`ScopeSyntaxError::Scope`] if `name` is not a scope-token of RFC 6749 §3.3.
+    /// Returns [`ScopeSyntaxError::Scope`] if `name` is not a scope-token of RFC 6749 §3.3.
     pub fn try_scope(name: &str) -> Result<Self, ScopeSyntaxError> {
         if is_scope_token(name) { Ok(Self::scope(name)) } else { Err(ScopeSyntaxError::Scope) }
     }
@@ -89,19 +92,19 @@ impl Requirement {
     ///
     /// # Panics
     ///
-    /// If `name` is empty.
+    /// Panics if `name` is empty.
     #[must_use]
     #[track_caller]
     pub fn permission(name: &str) -> Self {
         Self(Node::Permission(non_empty_name(name)))
     }
 
-    /// Requires the scope or the permission with this name: the scope of a machine, or the permission that a user's role
-    /// grants.
+    /// Requires that the token has the scope `name`, the permission `name`, or both. Use it for a route that machines call with
+    /// a scope and users with a permission of their role.
     ///
     /// # Panics
     ///
-    /// As [`Requirement::scope`].
+    /// Panics in the same cases as [`Requirement::scope`].
     #[must_use]
     #[track_caller]
     pub fn scope_or_permission(name: &str) -> Self {
@@ -112,11 +115,12 @@ impl Requirement {
 
 /// Claims.
 impl Requirement {
-    /// Requires that the claim `name` equals `value`. The name may have any characters (`https://northwind.com/department`).
+    /// Requires that the claim `name` equals `value`. The name can have any characters, for example
+    /// `https://northwind.com/department`.
     ///
     /// # Panics
     ///
-    /// If `name` is empty.
+    /// Panics if `name` is empty.
     #[must_use]
     #[track_caller]
     pub fn claim_equals(name: &str, value: impl Into<ClaimValue>) -> Self {
@@ -128,14 +132,14 @@ impl Requirement {
     ///
     /// # Panics
     ///
-    /// As [`Requirement::claim_equals`].
+    /// Panics in the same cases as [`Requirement::claim_equals`].
     #[must_use]
     #[track_caller]
     pub fn claim_contains(name: &str, value: impl Into<ClaimValue>) -> Self {
         Self(Node::Claim(non_empty_name(name), Comparison::Contains, value.into()))
     }
 
-    /// Requires that the token was issued to one of these clients (`client_id`, else `azp`).
+    /// Requires that the token was issued to one of these clients: `client_id`, or `azp` if there is no `client_id`.
     ///
     /// # Security
     ///
@@ -143,7 +147,7 @@ impl Requirement {
     ///
     /// # Panics
     ///
-    /// If there is no client id, or one is empty.
+    /// Panics if `ids` is empty or contains an empty string.
     #[must_use]
     #[track_caller]
     pub fn client_ids<'c>(ids: impl IntoIterator<Item = &'c str>) -> Self {
@@ -152,37 +156,39 @@ impl Requirement {
         Self(Node::Client(Names::new(ids)))
     }
 
-    /// Requires that the token is for this organization, by `org_id`.
+    /// Requires that the token is for the organization whose `org_id` is `id`.
     ///
     /// # Panics
     ///
-    /// If `id` is empty.
+    /// Panics if `id` is empty.
     #[must_use]
     #[track_caller]
     pub fn organization(id: &str) -> Self {
         Self(Node::OrganizationId(non_empty_name(id)))
     }
 
-    /// Requires that the token is for this organization, by `org_name` in lower case.
+    /// Requires that the token is for the organization whose `org_name` is `name`, compared without regard to the case of ASCII
+    /// letters.
     ///
     /// # Security
     ///
-    /// Names can change and be reused, and are unique only within one tenant. Prefer the id.
+    /// A name can change, can be reused for another organization, and is unique only within one tenant. Prefer the id.
     ///
     /// # Panics
     ///
-    /// If `name` is empty.
+    /// Panics if `name` is empty.
     #[must_use]
     #[track_caller]
     pub fn organization_name(name: &str) -> Self {
         Self(Node::OrganizationName(non_empty_name(name)))
     }
 
-    /// Requires an authentication of one of these classes, in order of preference (RFC 9470 §4).
+    /// Requires that the authentication context class of the user, `acr`, is one of these values. A challenge lists the values
+    /// in this order, the preferred one first (RFC 9470 §4).
     ///
     /// # Panics
     ///
-    /// If there is no value, or one is not a word of visible ASCII characters.
+    /// Panics if `values` is empty, or one of them is not a word of visible ASCII characters without quote and backslash.
     #[must_use]
     #[track_caller]
     pub fn acr_values<'v>(values: impl IntoIterator<Item = &'v str>) -> Self {
@@ -191,7 +197,8 @@ impl Requirement {
         Self(Node::Acr(Names::new(values)))
     }
 
-    /// Requires that the user authenticated at most `age` ago (RFC 9470 §4). A token without `auth_time` does not meet it.
+    /// Requires that the user authenticated at most `age` ago (RFC 9470 §4). A token without `auth_time` does not meet the
+    /// requirement.
     #[must_use]
     pub const fn max_authentication_age(age: Duration) -> Self {
         Self(Node::AuthenticationAge(age))
@@ -202,12 +209,13 @@ impl Requirement {
 impl Requirement {
     /// Requires all of the requirements.
     ///
-    /// If several are not met, the first one is reported. An insufficient authentication is reported before all others,
-    /// because its challenge can also name the scopes (RFC 9470 §3), so that the client needs only one new token.
+    /// If several of them are not met, the rejection reports the first one, with one exception: a requirement for the
+    /// authentication (`acr` or `auth_time`) is always reported first. The challenge for such a requirement can also name the
+    /// missing scopes (RFC 9470 §3), so that the client needs only one new token.
     ///
     /// # Panics
     ///
-    /// If the list is empty, because every token would meet it. Use [`Requirement::try_all_of`] for lists that come from
+    /// Panics if the list is empty, because every token would meet it. Use [`Requirement::try_all_of`] for lists that come from
     /// outside the program.
     #[must_use]
     #[track_caller]
@@ -219,7 +227,7 @@ impl Requirement {
     ///
     /// # Errors
     ///
-    /// [`ScopeSyntaxError::Empty`] if the list is empty.
+    /// Returns [`ScopeSyntaxError::Empty`] if the list is empty.
     pub fn try_all_of(requirements: impl IntoIterator<Item = Self>) -> Result<Self, ScopeSyntaxError> {
         let requirements: Vec<Self> = requirements.into_iter().collect();
         if requirements.is_empty() { Err(ScopeSyntaxError::Empty) } else { Ok(Self::all_of(requirements)) }
@@ -227,13 +235,18 @@ impl Requirement {
 
     /// Requires at least one of the requirements.
     ///
-    /// A challenge cannot offer alternatives. It names the alternative that the token already meets, otherwise the first one
-    /// that a challenge can express. The rejection reports the latter. Put the alternative first that clients should request.
+    /// A challenge cannot list alternatives, so it names only one of them. If no alternative is met, the rejection reports, and
+    /// the challenge names, the first alternative that contains a scope, an `acr` value or a maximum age of the authentication:
+    /// only these can be named in a challenge. If there is no such alternative, the first one is reported. Put the alternative
+    /// first that clients should request.
+    ///
+    /// If `any_of` is part of a larger requirement, and the token already meets one of the alternatives, the challenge names
+    /// this alternative.
     ///
     /// # Panics
     ///
-    /// If the list is empty, because no token could meet it. Use [`Requirement::try_any_of`] for lists that come from outside
-    /// the program.
+    /// Panics if the list is empty, because no token could meet it. Use [`Requirement::try_any_of`] for lists that come from
+    /// outside the program.
     #[must_use]
     #[track_caller]
     pub fn any_of(requirements: impl IntoIterator<Item = Self>) -> Self {
@@ -244,7 +257,7 @@ impl Requirement {
     ///
     /// # Errors
     ///
-    /// [`ScopeSyntaxError::Empty`] if the list is empty.
+    /// Returns [`ScopeSyntaxError::Empty`] if the list is empty.
     pub fn try_any_of(requirements: impl IntoIterator<Item = Self>) -> Result<Self, ScopeSyntaxError> {
         let requirements: Vec<Self> = requirements.into_iter().collect();
         if requirements.is_empty() { Err(ScopeSyntaxError::Empty) } else { Ok(Self::any_of(requirements)) }
@@ -254,7 +267,7 @@ impl Requirement {
     ///
     /// # Errors
     ///
-    /// [`UnmetRequirement`] contains what is missing.
+    /// Returns [`UnmetRequirement`], which names what is missing.
     pub fn check<C>(&self, claims: &Claims<C>, now: Timestamp, leeway: Duration) -> Result<(), UnmetRequirement> {
         let facts = Facts { claims: &claims.registered(), now, leeway };
         // The challenge names everything that the requirement needs, not only the first part that is missing.
@@ -262,26 +275,27 @@ impl Requirement {
         outcome.map_err(|unmet| unmet.with_challenge_params(self.challenge_params(Some(&facts)), claims.scopes()))
     }
 
-    /// Returns the scopes that a token needs, space-delimited, as a challenge names them to a client without a token. Of
-    /// alternatives, it returns the scopes of the first that a challenge can express.
+    /// Returns the scopes, space-delimited, that a challenge to a client without a token names. If the requirement has
+    /// alternatives, these are the scopes of one alternative, as [`any_of`](Self::any_of) describes.
     #[must_use]
     pub fn challenge_scope(&self) -> Arc<str> {
         self.challenge_params(None).scope
     }
 
-    /// Returns whether a challenge can express any part of it.
+    /// Returns whether a challenge can name any part of the requirement.
     pub(crate) fn has_challenge_params(&self) -> bool {
         !self.0.challenge_params(None).is_empty()
     }
 
-    /// Returns its challenge parameters for a client with a token, whose facts are given, or without one.
+    /// Returns the challenge parameters for a client with a token, whose facts are given, or for a client without a token.
     pub(crate) fn challenge_params(&self, facts: Option<&Facts<'_>>) -> ChallengeParams {
         self.0.challenge_params(facts).into_params()
     }
 }
 
 impl<C> Claims<C> {
-    /// Checks a requirement in code, with the system clock and 5 s of leeway. [`Requirement::check`] takes both as arguments.
+    /// Checks a requirement in code, with the system clock and 5 s of leeway. For another time or leeway, call
+    /// [`Requirement::check`].
     ///
     /// ```
     /// use tower_bearer::requirement::RequirementError;
@@ -294,8 +308,8 @@ impl<C> Claims<C> {
     ///
     /// # Errors
     ///
-    /// [`RequirementError`] contains what is missing. Converted to the axum rejection `BearerRejection`, it is the same
-    /// response as that of a [`RequireLayer`](crate::RequireLayer) in front of the handler.
+    /// Returns [`RequirementError`], which names what is missing. Convert it to the axum rejection `BearerRejection` for the
+    /// same response as that of a [`RequireLayer`](crate::RequireLayer) in front of the handler.
     pub fn require(&self, requirement: &Requirement) -> Result<(), RequirementError> {
         let outcome = requirement.check(self, SystemClock.now(), defaults::LEEWAY);
         outcome.map_err(|unmet| RequirementError { unmet, claims: self.registered() })

@@ -20,7 +20,7 @@ pub(super) enum Node {
     ScopeOrPermission(Name),
     Client(Names),
     OrganizationId(Name),
-    /// Compared in lower case.
+    /// Compared without regard to the case of ASCII letters.
     OrganizationName(Name),
     Claim(Name, Comparison, ClaimValue),
     Acr(Names),
@@ -79,8 +79,8 @@ impl Node {
         if met { Ok(()) } else { Err(self.unmet()) }
     }
 
-    /// Returns the first part that is not met, but an insufficient authentication before all others, because its challenge
-    /// also names the missing scopes.
+    /// Returns the first part that is not met. An insufficient authentication is returned before all other parts, because its
+    /// challenge also names the missing scopes.
     fn check_all(parts: &Parts, facts: &Facts<'_>) -> Result<(), UnmetRequirement> {
         let mut first = None;
         for unmet in parts.nodes().filter_map(|node| node.check(facts).err()) {
@@ -102,8 +102,8 @@ impl Node {
         }
     }
 
-    /// Returns the alternative that is reported and named in a challenge: the first that is met, else the first that a
-    /// challenge can express.
+    /// Returns the alternative that is reported and named in a challenge: the first that is met or, if none is met, the first
+    /// that a challenge can name.
     fn reported<'n>(parts: &'n Parts, facts: Option<&Facts<'_>>) -> Option<&'n Self> {
         let met = facts.and_then(|facts| parts.nodes().find(|node| node.check(facts).is_ok()));
         met.or_else(|| parts.nodes().find(|node| !node.challenge_params(None).is_empty()))

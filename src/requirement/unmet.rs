@@ -13,14 +13,14 @@ use crate::requirement::challenge_params::{Authentication, ChallengeParams, unio
 pub enum UnmetRequirement {
     /// A scope is missing.
     Scope {
-        /// The missing scope; the first one of several.
+        /// The missing scope; the first one if several are missing.
         missing: Arc<str>,
         /// All scopes that the requirement needs, space-delimited.
         scope: Arc<str>,
     },
     /// A permission is missing.
     Permission {
-        /// The missing permission; the first one of several.
+        /// The missing permission; the first one if several are missing.
         missing: Arc<str>,
         /// All scopes that the requirement needs, space-delimited; empty if it needs none.
         scope: Arc<str>,
@@ -36,16 +36,16 @@ pub enum UnmetRequirement {
     Authentication {
         /// The accepted authentication context classes, space-delimited.
         acr_values: Option<Arc<str>>,
-        /// The maximum time since the authentication.
+        /// The maximum time since the user's authentication.
         max_age: Option<Duration>,
-        /// All scopes that the requirement needs, space-delimited, if the token also lacks one of them; else empty.
+        /// All scopes that the requirement needs, space-delimited, if the token also lacks one of them; otherwise empty.
         scope: Arc<str>,
     },
 }
 
 impl UnmetRequirement {
     /// Returns all scopes that a token needs for this route, space-delimited, including those that this token has (RFC 6750
-    /// §3.1). For an insufficient authentication, it returns them only if a scope is also missing (RFC 9470 §3).
+    /// §3.1). For an insufficient authentication, returns the scopes only if one of them is also missing (RFC 9470 §3).
     #[must_use]
     pub fn scope(&self) -> Option<&str> {
         match self {
@@ -111,10 +111,10 @@ impl std::error::Error for UnmetRequirement {}
 
 /// The error of [`Claims::require`]: the claims and the requirement that they do not meet.
 ///
-/// The axum rejection `BearerRejection` can be created from it. Claims from an extractor contain the context of the outer
-/// layers. The response then names the requirements of layers and handler together, and uses the layer's realm, metadata,
-/// body and protocol. For other claims, such as those that [`Validator::validate`](crate::Validator::validate) returns, the
-/// response names only this requirement.
+/// Convert the error to the axum rejection `BearerRejection` to get a response. If the claims come from an extractor, they
+/// contain the options of the layers around the handler: the challenge then names the requirements of these layers and of the
+/// handler together, and the response has the realm, metadata URL, body and protocol of the `BearerLayer`. For other claims,
+/// such as those that [`Validator::validate`](crate::Validator::validate) returns, the challenge names only this requirement.
 #[derive(Clone, Debug)]
 pub struct RequirementError {
     pub(super) unmet: UnmetRequirement,
@@ -141,7 +141,7 @@ impl From<RequirementError> for UnmetRequirement {
     }
 }
 
-/// Two errors are equal if the same is missing.
+/// Two errors are equal if their unmet requirements are equal.
 impl PartialEq for RequirementError {
     fn eq(&self, other: &Self) -> bool {
         self.unmet == other.unmet

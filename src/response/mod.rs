@@ -18,7 +18,7 @@ pub(crate) use self::grpc::Protocol;
 use crate::rejection::Rejection;
 use crate::requirement::{UnmetRequirement, is_scope_token};
 
-/// The configured parameters of a layer's challenges. A clone is cheap.
+/// The configured parameters of the challenges of a layer. A clone is cheap.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Challenges {
     realm: Option<Arc<str>>,
@@ -198,7 +198,7 @@ pub(crate) struct ErrorParts {
 }
 
 impl ErrorParts {
-    /// Returns the response if the program is misconfigured, because a layer is missing.
+    /// Returns the response of a misconfigured program, in which a layer is missing.
     pub(crate) fn misconfigured() -> Self {
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,
@@ -346,8 +346,10 @@ struct ErrorText {
 
 const SCHEME: &str = "Bearer";
 
-const INVALID_REQUEST: ErrorText =
-    ErrorText { code: "invalid_request", description: "the credential or the host is malformed or stands twice" };
+const INVALID_REQUEST: ErrorText = ErrorText {
+    code: "invalid_request",
+    description: "the credential or the host is malformed or present more than once",
+};
 
 const INVALID_TOKEN: ErrorText =
     ErrorText { code: "invalid_token", description: "the access token is malformed, expired, or not valid here" };
