@@ -13,8 +13,8 @@ use crate::requirement::is_scope_token;
 /// The metadata document of a protected resource, with its URL (RFC 9728 §2, §3).
 ///
 /// [`MetadataService`](crate::middleware::MetadataService) serves the document; under axum the value is also a handler.
-/// [`BearerLayer::with_resource_metadata`](crate::BearerLayer::with_resource_metadata) adds its URL to every challenge. The
-/// document is public, so do not put a layer of this crate around its route.
+/// [`BearerLayer::with_resource_metadata`](crate::BearerLayer::with_resource_metadata) adds the URL of the document to every
+/// challenge. The document is public, so do not put a layer of this crate around its route.
 ///
 /// ```
 /// use tower_bearer::metadata::ProtectedResourceMetadata;
@@ -38,13 +38,13 @@ pub struct ProtectedResourceMetadata {
 }
 
 impl ProtectedResourceMetadata {
-    /// Creates the metadata of a resource from its identifier, exactly as clients know it, and the issuers whose tokens it
-    /// accepts.
+    /// Creates the metadata of a resource from its identifier, which is the URL by which clients know it, and the issuers whose
+    /// tokens it accepts.
     ///
     /// # Errors
     ///
-    /// [`MetadataError`] if one of them is not an https URL without fragment (http only on loopback), or if there is no
-    /// issuer.
+    /// Returns [`MetadataError`] if the identifier or an issuer is not an https URL without fragment (http only on loopback),
+    /// or if there is no issuer.
     pub fn new<'i>(
         resource: &str,
         authorization_servers: impl IntoIterator<Item = &'i str>,
@@ -65,12 +65,12 @@ impl ProtectedResourceMetadata {
         Ok(Self { url: Arc::from(url), members })
     }
 
-    /// Sets the scopes that clients may request (`scopes_supported`). Without scopes, the document does not have the member
-    /// (RFC 9728 §3.2). Default: none.
+    /// Sets the scopes that clients may request (`scopes_supported`). If there are no scopes, the document does not have this
+    /// member (RFC 9728 §3.2). Default: no scopes.
     ///
     /// # Errors
     ///
-    /// [`MetadataError::Scope`] if one is not a scope-token of RFC 6749 §3.3.
+    /// Returns [`MetadataError::Scope`] if one of them is not a scope-token of RFC 6749 §3.3.
     pub fn with_scopes<'s>(self, scopes: impl IntoIterator<Item = &'s str>) -> Result<Self, MetadataError> {
         let scopes: Vec<&str> = scopes.into_iter().collect();
         if !scopes.iter().all(|scope| is_scope_token(scope)) {
@@ -93,7 +93,7 @@ impl ProtectedResourceMetadata {
     ///
     /// # Errors
     ///
-    /// [`MetadataError::Link`] if it is not an https URL without fragment.
+    /// Returns [`MetadataError::Link`] if `url` is not an https URL without fragment.
     pub fn with_documentation(self, url: &str) -> Result<Self, MetadataError> {
         self.with_link("resource_documentation", url)
     }
@@ -102,7 +102,7 @@ impl ProtectedResourceMetadata {
     ///
     /// # Errors
     ///
-    /// As [`ProtectedResourceMetadata::with_documentation`].
+    /// Returns an error in the same cases as [`ProtectedResourceMetadata::with_documentation`].
     pub fn with_policy(self, url: &str) -> Result<Self, MetadataError> {
         self.with_link("resource_policy_uri", url)
     }
@@ -111,13 +111,13 @@ impl ProtectedResourceMetadata {
     ///
     /// # Errors
     ///
-    /// As [`ProtectedResourceMetadata::with_documentation`].
+    /// Returns an error in the same cases as [`ProtectedResourceMetadata::with_documentation`].
     pub fn with_terms_of_service(self, url: &str) -> Result<Self, MetadataError> {
         self.with_link("resource_tos_uri", url)
     }
 
-    /// Returns the URL of the document, for a challenge: the well-known path is inserted between host and path (RFC 9728
-    /// §3.1).
+    /// Returns the URL of the document, which a challenge contains. It is the identifier with the well-known path between host
+    /// and path (RFC 9728 §3.1).
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url

@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 
 /// The reason why a claims set cannot be deserialized into the custom claims type: the member, and serde's message.
 ///
-/// Neither contains a claim value. Values that serde's message quotes are removed. A message that the type itself writes is
-/// replaced by a fixed text.
+/// Neither the member nor the message contains a claim value. Values that serde's message quotes are removed. A message that
+/// the type itself writes is replaced by a fixed text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CustomClaimsError {
     member: Option<Arc<str>>,
@@ -29,9 +29,9 @@ impl CustomClaimsError {
         Self { member: member.map(Arc::from), reason: Arc::from(reason) }
     }
 
-    /// Returns the name of the claim that does not match. Returns `None` if a claim is missing (the reason contains its name),
-    /// and if the claim cannot be determined, because serde reads all claims of a flattened or tagged type before it compares
-    /// any.
+    /// Returns the name of the claim that does not match. Returns `None` if a claim is missing, because the
+    /// [`reason`](Self::reason) contains its name. Also returns `None` for a flattened or tagged type: serde reads all its
+    /// claims before it compares one of them, so the claim is unknown.
     #[must_use]
     pub fn claim(&self) -> Option<&str> {
         self.member.as_deref()

@@ -23,7 +23,7 @@ pub enum ClaimError {
     NotYetValid,
     /// `iat` is not a date, or it is missing although a maximum age is configured (RFC 7519 §4.1.6).
     IssuedAt(ClaimErrorReason),
-    /// `iat` is in the future, so that the age of the token is unknown.
+    /// `iat` is in the future, so the age of the token is unknown. Checked only if a maximum age is configured.
     IssuedInFuture,
     /// The token is older than the maximum age.
     TooOld,
@@ -35,10 +35,11 @@ pub enum ClaimError {
     Required {
         /// The claim's name, from the configuration.
         claim: Arc<str>,
-        /// What is wrong with it.
+        /// What is wrong with the claim.
         reason: ClaimErrorReason,
     },
-    /// The token was issued to none of the configured clients (`client_id` of RFC 9068 §2.2, else `azp`).
+    /// The token was issued to none of the configured clients: `client_id` (RFC 9068 §2.2), or `azp` if there is no
+    /// `client_id`.
     Client(ClaimErrorReason),
     /// The token is for none of the organizations that the API or the request names.
     Organization(ClaimErrorReason),
@@ -46,12 +47,12 @@ pub enum ClaimError {
     Confirmation,
     /// The token is an ID token (RFC 8725 §3.12).
     IdToken {
-        /// The claim that marks it: `at_hash`, `c_hash`, `token_use`, `typ` or `nonce`.
+        /// The claim that marks the token as an ID token: `at_hash`, `c_hash`, `token_use`, `typ` or `nonce`.
         marker: &'static str,
     },
 }
 
-/// The reason why a required claim is rejected.
+/// The reason why a claim is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ClaimErrorReason {

@@ -11,7 +11,7 @@ use crate::claims::Claims;
 use crate::token::{Claim, Payload};
 
 impl<C> Claims<C> {
-    /// Deserializes one top-level claim by its name, which may have any characters (`https://northwind.com/roles`).
+    /// Deserializes one top-level claim by its name, which can have any characters, for example `https://northwind.com/roles`.
     ///
     /// Returns `Ok(None)` if the claim is absent. Each call parses the verified payload. For claims that every request
     /// needs, use [`with_custom_claims`](crate::Validator::with_custom_claims), which deserializes them once.
@@ -24,7 +24,7 @@ impl<C> Claims<C> {
     ///
     /// # Errors
     ///
-    /// [`ClaimTypeError`] if the claim is present and not a `T`.
+    /// Returns [`ClaimTypeError`] if the claim is present but cannot be deserialized into `T`.
     pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ClaimTypeError> {
         self.raw_claim(name).map(serde_json::from_str).transpose().map_err(|_| ClaimTypeError(()))
     }

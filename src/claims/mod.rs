@@ -32,12 +32,13 @@ use crate::token::{Claim, Header, Member, Payload};
 
 /// The claims of a token that passed every check.
 ///
-/// Only the validation of a token creates them (and `testing::claims()` in tests of handlers). A clone increments one
-/// reference count, one more with a `C`, and one more if an extractor attached its context. `C` is the application's type
-/// for custom claims; it is deserialized from the verified payload.
+/// `C` is the application's type for custom claims, which is deserialized from the verified payload.
 ///
-/// `iss`, `sub`, `aud`, `exp`, `nbf` and `jti` have their registered type, or the token is rejected. Every other accessor
-/// returns `None`, an empty list or an error for a claim of another type. It never returns another claim instead.
+/// Only a validator creates claims and, in tests, `testing::claims()`. A clone is cheap: it increments at most three reference
+/// counts.
+///
+/// A token in which `iss`, `sub`, `aud`, `exp`, `nbf` or `jti` does not have its registered type is rejected. For any other
+/// claim of an unexpected type, the accessor returns `None`, an empty list or an error, and never the value of another claim.
 pub struct Claims<C = NoCustomClaims> {
     verified: Arc<Verified>,
     custom: Custom<C>,
@@ -53,7 +54,7 @@ enum Custom<C> {
     Fixed(fn(&Verified) -> &C),
 }
 
-/// An opaque value that only the module which attached it reads; its type belongs to a later stage.
+/// An opaque value that only the module which attached it reads. Its type is defined in a module that depends on this one.
 pub(crate) type Context = Arc<dyn Any + Send + Sync>;
 
 /// The verified token, parsed once.

@@ -17,8 +17,9 @@ impl<C> Claims<C> {
         AuthenticationMethods::new(self.payload())
     }
 
-    /// Returns what the subject is, from `sub_profile` (draft-mora-oauth-entity-profiles), else from Auth0's `gty`. Returns
-    /// `None` if the token has neither claim, or only a value that identifies neither a user nor a machine.
+    /// Returns whether the subject is a user or a machine, from `sub_profile` (draft-mora-oauth-entity-profiles) or, if that is
+    /// absent, from Auth0's `gty`. Returns `None` if both claims are absent, or if their value identifies neither a user nor a
+    /// machine.
     ///
     /// # Security
     ///
@@ -36,17 +37,18 @@ impl<C> Claims<C> {
     ///
     /// # Errors
     ///
-    /// [`ActorError`] if the claim is present and malformed, so that a delegation is never mistaken for none.
+    /// Returns [`ActorError`] if the claim is present but malformed, so that a token with a malformed delegation is not treated
+    /// as a token without one.
     ///
     /// # Security
     ///
-    /// Access decisions may consider only this actor. The previous actors are for information (RFC 8693 §4.1).
+    /// Only this actor may be used for access decisions. The previous actors are only for information (RFC 8693 §4.1).
     pub fn actor(&self) -> Result<Option<Actor>, ActorError> {
         self.payload().raw(Claim::Act).map(|raw| Actor::read(raw, defaults::MAX_ACTORS)).transpose()
     }
 }
 
-/// The kind of subject that a token has.
+/// The kind of the subject of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Principal {
@@ -147,7 +149,7 @@ impl Actor {
         self.client_id.as_deref()
     }
 
-    /// Returns the previous actor, for information and never for an access decision.
+    /// Returns the previous actor. It is only for information, and must not be used for an access decision.
     #[must_use]
     pub fn previous(&self) -> Option<&Self> {
         self.previous.as_deref()

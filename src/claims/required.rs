@@ -1,4 +1,4 @@
-//! Required claims: present, of the registered type, not empty.
+//! The check of required claims: a required claim is present, has its registered type, and is not empty.
 
 use crate::claims::dates;
 use crate::claims::error::ClaimErrorReason;
@@ -27,7 +27,8 @@ pub(super) fn check(payload: &Payload, name: &str) -> Result<(), ClaimErrorReaso
     }
 }
 
-/// Returns the claims that are present but do not have their registered type. Their accessors return `None` or an error.
+/// Returns the claims that are present but do not have their registered type. The accessors of these claims return `None` or an
+/// error.
 pub(crate) fn malformed(payload: &Payload) -> impl Iterator<Item = &'static str> {
     let is_malformed = |claim: &&Claim| is_registered_claim_set(payload, **claim) == Member::Malformed;
     Claim::ALL.iter().filter(is_malformed).map(|claim| claim.name())

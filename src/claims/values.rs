@@ -14,8 +14,8 @@ pub struct Audience<'c> {
 
 /// The scopes that a token grants: a space-delimited string in `scope` (RFC 8693 §4.2), or an array of strings.
 ///
-/// `scp` is used if there is no `scope` (Okta, Entra). A value of another type grants no scope. Names are compared whole
-/// and case-sensitively (RFC 6749 §3.3).
+/// `scp` is used if there is no `scope` (Okta, Entra). A value of another type grants no scope. Scope names are compared as a
+/// whole and case-sensitively (RFC 6749 §3.3).
 #[derive(Clone, Copy)]
 pub struct Scopes<'c> {
     raw: Option<&'c str>,
@@ -53,7 +53,7 @@ impl<'c> Audience<'c> {
         if well_formed.is_none() || empty { Member::Malformed } else { Member::Is(found) }
     }
 
-    /// Returns whether `audience` is one of them, compared code point by code point.
+    /// Returns whether `audience` is one of the audiences, compared character by character.
     #[must_use]
     pub fn contains(&self, audience: &str) -> bool {
         any(self.raw, |text| text == audience)

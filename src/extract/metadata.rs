@@ -5,7 +5,7 @@ use axum_core::response::{IntoResponse, Response};
 use crate::metadata::ProtectedResourceMetadata;
 use crate::middleware::document;
 
-/// Returns the document of RFC 9728 §3.2. axum accepts a clone of it as a handler.
+/// Returns the document of RFC 9728 §3.2 as a response. axum also accepts a clone of the metadata as a handler.
 ///
 /// ```
 /// use axum::{Router, routing::get};

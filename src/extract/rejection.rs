@@ -16,8 +16,8 @@ use crate::requirement::{Facts, RequirementError, UnmetRequirement};
 use crate::response::{ChallengeError, Challenges, Protocol};
 use crate::validator;
 
-/// A [`Rejection`] as a response, for handlers that validate tokens themselves. It has the same status, challenge and headers
-/// as the response of a [`BearerLayer`](crate::BearerLayer).
+/// A [`Rejection`] as a response, for handlers that validate tokens themselves. The response has the same status, challenge and
+/// headers as that of a [`BearerLayer`](crate::BearerLayer).
 ///
 /// ```
 /// use axum::response::IntoResponse;
@@ -78,12 +78,12 @@ impl BearerRejection {
         &self.rejection
     }
 
-    /// Adds `realm`, the protection space, to the challenge.
+    /// Adds `realm`, the name of the protection space, to the challenge (RFC 9110 §11.5).
     ///
     /// # Errors
     ///
-    /// [`ChallengeError::Realm`](crate::middleware::ChallengeError::Realm) if it contains control characters or
-    /// is not ASCII.
+    /// Returns [`ChallengeError::Realm`](crate::middleware::ChallengeError::Realm) if `realm` contains control characters or is
+    /// not ASCII.
     pub fn try_with_realm(mut self, realm: &str) -> Result<Self, ChallengeError> {
         *self.challenges = self.challenges.with_realm(realm)?;
         Ok(self)
@@ -111,8 +111,8 @@ impl From<Rejection> for BearerRejection {
     }
 }
 
-/// For `claims.require(..)?` in a handler. If the claims come from an extractor, the response is that of the layers around the
-/// handler.
+/// For `claims.require(..)?` in a handler. If the claims come from an extractor, the response has the realm, metadata URL and
+/// body of the layers around the handler.
 impl From<RequirementError> for BearerRejection {
     fn from(error: RequirementError) -> Self {
         let claims = error.claims().clone();

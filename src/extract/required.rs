@@ -21,8 +21,8 @@ pub trait StaticRequirement {
 /// Extracts the claims of a request whose token meets the requirement of `N`. A handler with this parameter cannot run without
 /// the check.
 ///
-/// It must be inside a [`BearerLayer`](crate::BearerLayer). If the token does not meet the requirement, the response is that of
-/// a [`RequireLayer`](crate::RequireLayer) with the system clock and 5 s of leeway.
+/// The handler must be inside a [`BearerLayer`](crate::BearerLayer). If the token does not meet the requirement, the response
+/// is that of a [`RequireLayer`](crate::RequireLayer) with the system clock and 5 s of leeway.
 ///
 /// ```
 /// use axum::{Router, routing::delete};

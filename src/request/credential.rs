@@ -18,20 +18,21 @@ impl<'h> BearerToken<'h> {
     ///
     /// # Errors
     ///
-    /// [`CredentialError::Malformed`] if it is not `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
+    /// Returns [`CredentialError::Malformed`] if `token` does not match
+    /// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
     pub fn parse(token: &'h str) -> Result<Self, CredentialError> {
         if is_b64token(token.as_bytes()) { Ok(Self(Cow::Borrowed(token))) } else { Err(CredentialError::Malformed) }
     }
 
     /// Reads the token from `Authorization`, where it must be the only credential (RFC 6750 §2.1).
     ///
-    /// Returns `Ok(None)` if there is none, or one of another scheme. The scheme is compared without case and followed by one
-    /// or more spaces.
+    /// Returns `Ok(None)` if the header is absent or has another scheme. The case of the scheme does not matter, and one or
+    /// more spaces follow it.
     ///
     /// # Errors
     ///
-    /// [`CredentialError`] for a second `Authorization` field, and for a `Bearer` credential that is empty, a list, or does
-    /// not match the grammar.
+    /// Returns [`CredentialError`] for a second `Authorization` field, and for a `Bearer` credential that is empty, a list, or
+    /// does not match the grammar.
     pub fn from_headers(headers: &'h HeaderMap) -> Result<Option<Self>, CredentialError> {
         extract_unchecked(headers)?.map(Self::from_bytes).transpose()
     }
@@ -39,11 +40,12 @@ impl<'h> BearerToken<'h> {
     /// Reads a token from the cookie `name` (RFC 6265 §5.4), for
     /// [`BearerLayer::with_token_source`](crate::BearerLayer::with_token_source).
     ///
-    /// Returns `Ok(None)` if there is no such cookie, or if it is empty, as servers leave it when they clear a cookie.
+    /// Returns `Ok(None)` if there is no such cookie, or if its value is empty: some servers clear a cookie in this way.
     ///
     /// # Errors
     ///
-    /// [`CredentialError::Multiple`] if the cookie occurs twice, [`CredentialError::Malformed`] if its value is not a token.
+    /// Returns [`CredentialError::Multiple`] if the cookie is present more than once, [`CredentialError::Malformed`] if its
+    /// value is not a token.
     pub fn from_cookie(headers: &'h HeaderMap, name: &str) -> Result<Option<Self>, CredentialError> {
         let pairs = headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
         let values = pairs.filter_map(|pair| {
@@ -56,17 +58,17 @@ impl<'h> BearerToken<'h> {
     /// Reads a token from the subprotocols that a WebSocket client offers (RFC 6455 §11.3.4), for
     /// [`BearerLayer::with_token_source`](crate::BearerLayer::with_token_source).
     ///
-    /// The token follows `prefix`: with `bearer.` the header is `Sec-WebSocket-Protocol: chat, bearer.<token>`. A browser can
-    /// set no `Authorization` header on a WebSocket request.
+    /// The token follows `prefix`: with `bearer.` the header is `Sec-WebSocket-Protocol: chat, bearer.<token>`. A browser
+    /// cannot set an `Authorization` header on a WebSocket request.
     ///
     /// # Errors
     ///
-    /// [`CredentialError::Multiple`] if there are two, [`CredentialError::Malformed`] if the text after the prefix is not a
-    /// token.
+    /// Returns [`CredentialError::Multiple`] if more than one subprotocol has the prefix, [`CredentialError::Malformed`] if the
+    /// text after the prefix is not a token.
     ///
     /// # Security
     ///
-    /// The server must select another subprotocol in its response, never this one, which contains the token.
+    /// The subprotocol with the prefix contains the token, so the server must select another subprotocol in its response.
     pub fn from_subprotocol(headers: &'h HeaderMap, prefix: &str) -> Result<Option<Self>, CredentialError> {
         let fields = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
         let protocols = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
@@ -101,7 +103,7 @@ impl fmt::Debug for BearerToken<'_> {
     }
 }
 
-/// A token as it was presented, with its source. Its bytes may be anything.
+/// The bytes of a token as the client sent them, by their source. They are not checked yet.
 pub(crate) enum Credential<'t> {
     /// The bytes after the scheme in the header. Their grammar is checked only if they are not a JWT, whose grammar is
     /// narrower.
@@ -121,7 +123,7 @@ impl<'t> Credential<'t> {
         }
     }
 
-    /// Checks that it matches the grammar of bearer tokens, where this has not been checked.
+    /// Checks that the token matches the grammar of bearer tokens, unless this has been checked.
     pub(crate) fn check(&self) -> Result<(), CredentialError> {
         match self {
             Self::Field(bytes) => BearerToken::from_bytes(bytes).map(drop),
@@ -129,7 +131,7 @@ impl<'t> Credential<'t> {
         }
     }
 
-    /// Converts it to a bearer token and checks the grammar, where this has not been checked.
+    /// Converts the token to a bearer token and checks the grammar, unless this has been checked.
     pub(crate) fn read(self) -> Result<BearerToken<'t>, CredentialError> {
         match self {
             Self::Field(bytes) => BearerToken::from_bytes(bytes),
@@ -231,9 +233,10 @@ fn is_tchar(byte: u8) -> bool {
 pub enum CredentialError {
     /// The request has more than one `Authorization` field, or a token in more than one place.
     Multiple,
-    /// The scheme has no token.
+    /// The scheme `Bearer` is not followed by a token.
     Empty,
-    /// The credential is not a b64token: it is a list, has parameters or a space, or bytes that are not visible ASCII.
+    /// The credential is not a b64token (RFC 6750 §2.1). For example, it is a list, has parameters, or contains a space or
+    /// bytes that are not visible ASCII.
     Malformed,
 }
 

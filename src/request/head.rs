@@ -1,4 +1,4 @@
-//! The head of a request, as the policies of the application receive it.
+//! The head of a request, which functions of the application receive.
 
 use std::fmt;
 
@@ -34,7 +34,7 @@ impl<'r> RequestHead<'r> {
     ///
     /// # Errors
     ///
-    /// [`HostError`] if the host cannot be determined.
+    /// Returns [`HostError`] if the host cannot be determined.
     pub fn new<B>(request: &'r Request<B>) -> Result<Self, HostError> {
         let host = Host::from_request(request.uri(), request.headers())?;
         Ok(Self::with_host(request, host))
@@ -79,7 +79,7 @@ impl<'r> RequestHead<'r> {
     ///
     /// # Security
     ///
-    /// The client chooses the host, unless a proxy in front of the service fixes it.
+    /// The client chooses the host, unless a proxy in front of the service sets or checks it.
     #[must_use]
     pub fn host(&self) -> Option<&Host> {
         self.host.as_ref()

@@ -29,24 +29,26 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// [`HostError::Malformed`] for anything else: user information, a path, white space, an empty name, an invalid port.
+    /// Returns [`HostError::Malformed`] for any other text: user information, a path, white space, an empty name, an invalid
+    /// port.
     pub fn parse(text: &str) -> Result<Self, HostError> {
         let authority: Authority = text.parse().map_err(|_| HostError::Malformed)?;
         Self::from_authority(&authority)
     }
 
-    /// Returns the host of a request: the authority of its target (`:authority` of HTTP/2, absolute form), else `Host`.
+    /// Returns the host of a request: the authority of its target (`:authority` in HTTP/2, absolute form) or, without an
+    /// authority, the `Host` header.
     ///
-    /// Returns `Ok(None)` if the request names none.
+    /// Returns `Ok(None)` if the request names no host.
     ///
     /// # Errors
     ///
-    /// [`HostError`] if `Host` occurs twice, is malformed, or differs from the target.
+    /// Returns [`HostError`] if `Host` is present more than once, is malformed, or differs from the target.
     ///
     /// # Security
     ///
-    /// A client chooses its `Host`. The host can separate brands, but it is not a security boundary unless a proxy in front
-    /// of the service fixes it.
+    /// The client chooses the `Host` header. Do not use the host for an access decision, unless a proxy in front of the service
+    /// sets or checks it.
     pub fn from_request(target: &Uri, headers: &HeaderMap) -> Result<Option<Self>, HostError> {
         let mut fields = headers.get_all(HOST).iter();
         let field = fields.next();

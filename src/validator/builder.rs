@@ -16,7 +16,7 @@ use crate::validator::routing::Routes;
 use crate::validator::sharing::{PolicyRule, SharedSource, SharedSources};
 use crate::validator::{Core, IssuerState, Validator};
 
-/// Builds a [`Validator`]: the API, HTTP client, clock, refresh policy and token cache.
+/// Builds a [`Validator`] from an API, an HTTP client, a clock, a refresh policy and the size of a token cache.
 #[derive(Clone, Debug)]
 pub struct ValidatorBuilder {
     api: Api,
@@ -39,7 +39,7 @@ impl ValidatorBuilder {
         }
     }
 
-    /// Sets the client that fetches keys and discovery documents. Default: `ReqwestFetch`, if the feature `reqwest` is on.
+    /// Sets the client that fetches keys and discovery documents. Default: `ReqwestFetch`, if the feature `reqwest` is enabled.
     #[must_use]
     pub fn with_fetch(mut self, fetch: impl Fetch) -> Self {
         self.fetch = Some(Arc::new(fetch));
@@ -63,9 +63,9 @@ impl ValidatorBuilder {
     /// Shares the key sources of `other` for issuers whose keys come from the same URL, so that several APIs in one process
     /// fetch the keys of a tenant only once. Default: every validator fetches its own keys.
     ///
-    /// Only the source is shared: each API has its own issuers, algorithms and rules. A source is shared if it serves all
-    /// the algorithms that this API lists for the issuer. It uses the [`Fetch`], the clock and the refresh policy of the
-    /// validator that created it; `with_fetch` of this builder applies to the issuers whose keys are not shared.
+    /// Only the source is shared: each API has its own issuers, algorithms and rules. A source is shared if it serves all the
+    /// algorithms that this API lists for the issuer. A shared source uses the [`Fetch`], the clock and the refresh policy of
+    /// the validator that created it. The [`Fetch`] of this builder is used only for issuers whose keys are not shared.
     ///
     /// Both validators need the same refresh policy, because the policy of this builder has no effect on a shared source:
     /// otherwise [`build`](Self::build) fails with
@@ -131,13 +131,15 @@ impl ValidatorBuilder {
         self.with_token_cache_bytes(0)
     }
 
-    /// Builds the validator. The first fetch starts at once inside a tokio runtime, and at the first use outside of one or with
-    /// [`InitialFetch::Lazy`](crate::jwks::InitialFetch::Lazy). From then on, that runtime must run or be dropped; see
-    /// [`KeySource`].
+    /// Builds the validator.
+    ///
+    /// Inside a tokio runtime, the first fetch starts at once. Outside of a runtime, and with
+    /// [`InitialFetch::Lazy`](crate::jwks::InitialFetch::Lazy), the first use of the validator inside a runtime starts the
+    /// fetch. The runtime in which the fetch starts must keep running or be dropped; see [`KeySource`].
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] lists all errors of the configuration.
+    /// Returns [`ConfigError`], which lists all errors of the configuration.
     pub fn build(self) -> Result<Validator, ConfigError> {
         let mut errors = SettingErrors::default();
         for error in self.refresh.errors() {
@@ -161,13 +163,13 @@ impl ValidatorBuilder {
         Ok(Validator { token_cache: core.token_cache(), core, application: Application::new() })
     }
 
-    /// Builds the validator and waits until the keys of every issuer are usable, but no longer than `limit`. For services that
-    /// must not start without keys.
+    /// Builds the validator and waits until the keys of every issuer are usable, but no longer than `limit`. Use it in a
+    /// service that must not start without keys.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Config`] as for [`ValidatorBuilder::build`]. [`BuildError::NotReady`] if `limit` elapses first, or
-    /// outside a tokio runtime.
+    /// Returns [`BuildError::Config`] in the same cases as [`ValidatorBuilder::build`], and [`BuildError::NotReady`] if `limit`
+    /// elapses first, or outside a tokio runtime.
     pub async fn build_ready(self, limit: Duration) -> Result<Validator, BuildError> {
         let clock = Arc::clone(&self.clock);
         let deadline = clock.monotonic().saturating_add(limit);

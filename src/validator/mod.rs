@@ -1,4 +1,4 @@
-//! `Validator`: the whole pipeline from a token's text to verified claims.
+//! `Validator`: all checks from the text of a token to verified claims.
 
 mod application;
 mod builder;
@@ -93,7 +93,8 @@ struct IssuerState {
     shared_source: Option<SharedSource>,
 }
 
-/// A token whose signature is valid, and the epoch of the keys that verified it.
+/// A token whose signature is valid, and the epoch of the key set that verified it (see
+/// [`KeyStatus::epoch`](crate::jwks::KeyStatus::epoch)).
 struct VerifiedToken {
     token: SignedToken,
     epoch: u64,
@@ -104,7 +105,7 @@ impl Validator {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] lists all errors of the configuration.
+    /// Returns [`ConfigError`], which lists all errors of the configuration.
     pub fn new(api: Api) -> Result<Self, ConfigError> {
         Self::builder(api).build()
     }
@@ -115,8 +116,8 @@ impl Validator {
         ValidatorBuilder::new(api)
     }
 
-    /// Deserializes the custom claims of each token into `C`. This runs after the checks of this crate and before the checks of
-    /// the application, and reads the verified bytes.
+    /// Deserializes the custom claims of each token into `C`. The claims are deserialized from the verified bytes, after the
+    /// checks of this crate and before the [checks](Self::with_check) of the application.
     ///
     /// A token whose claims do not match `C` is rejected with [`Rejection::CustomClaims`], which names the claim and the
     /// reason. Unknown claims are ignored unless `C` denies them (`#[serde(deny_unknown_fields)]`).
@@ -131,15 +132,18 @@ impl Validator {
 }
 
 impl<C: Send + Sync + 'static> Validator<C> {
-    /// Adds an application-defined check, such as a deny list or a tenant rule. It runs on every request, after all other
-    /// checks have passed. Its result is never cached.
+    /// Adds an application-defined check, such as a deny list or a tenant rule.
+    ///
+    /// The check runs for every token, also for one that is in the token cache, as soon as all other checks of the validator
+    /// have passed. Its result is never cached. The requirements of a route are checked later, by
+    /// [`RequireLayer`](crate::RequireLayer) or the handler.
     ///
     /// # Security
     ///
-    /// `None` from an accessor does not mean that the claim is absent: for `org_id`, `client_id`, `acr` and others, the
-    /// accessor also returns `None` if the claim has an unexpected type. A check that rejects tokens by such a claim must read
-    /// it with [`Claims::claim`], which returns an error in that case. A token whose `jti` or `sub` has an unexpected type is
-    /// rejected before any check runs.
+    /// If an accessor of [`Claims`] returns `None`, the claim is absent or has an unexpected type. This concerns `org_id`,
+    /// `client_id`, `acr` and others, but not `jti` and `sub`: a token in which one of these two has an unexpected type is
+    /// rejected before any check runs. A check that rejects tokens by a claim must read the claim with [`Claims::claim`], which
+    /// returns an error for an unexpected type.
     #[must_use]
     pub fn with_check(mut self, check: impl Fn(&Claims<C>) -> Result<(), CheckError> + Send + Sync + 'static) -> Self {
         self.application.add_check(Arc::new(check));
@@ -148,20 +152,22 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// Validates a token. `token` is the text after `Bearer `.
     ///
-    /// The future waits only if no keys are usable or if the `kid` is unknown. It is cancel safe.
+    /// The future waits only if no keys are usable or if the `kid` is unknown. It can be dropped at any time, for example in
+    /// `tokio::select!`; a fetch in flight then continues.
     ///
     /// # Errors
     ///
-    /// [`Rejection`] for the first check that fails.
+    /// Returns [`Rejection`] for the first check that fails.
     pub async fn validate(&self, token: &str) -> Result<Claims<C>, Rejection> {
         self.validate_with_context(&Credential::Text(token), &RequestContext::default()).await
     }
 
-    /// Validates a token of a request to `host` (`host` or `host:port`). For an API that binds issuers to hosts.
+    /// Validates a token of a request to `host`, for an API that binds issuers to hosts. `host` has the form `host` or
+    /// `host:port`.
     ///
     /// # Errors
     ///
-    /// [`Rejection`] for the first check that fails; [`Rejection::Host`] if `host` is malformed.
+    /// Returns [`Rejection`] for the first check that fails; [`Rejection::Host`] if `host` is malformed.
     pub async fn validate_for_host(&self, token: &str, host: &str) -> Result<Claims<C>, Rejection> {
         let record = |rejection: &Rejection| {
             telemetry::credential_rejected(rejection.kind().name(), rejection.hint());
@@ -173,28 +179,30 @@ impl<C: Send + Sync + 'static> Validator<C> {
         self.validate_with_context(&Credential::Text(token), &context).await
     }
 
-    /// Validates a token of a request. For an API that binds issuers to hosts, or that derives the organization from the
-    /// request. A [`BearerLayer`](crate::BearerLayer) calls this for you.
+    /// Validates a token of a request, for an API that binds issuers to hosts or derives the organization from the request. A
+    /// [`BearerLayer`](crate::BearerLayer) does this for each request.
     ///
     /// # Errors
     ///
-    /// [`Rejection`] for the first check that fails.
+    /// Returns [`Rejection`] for the first check that fails.
     pub async fn validate_request(&self, token: &str, request: &RequestHead<'_>) -> Result<Claims<C>, Rejection> {
         let context = self.context(request);
         self.validate_with_context(&Credential::Text(token), &context).await
     }
 
-    /// Returns whether the keys of at least one issuer are usable. For a readiness probe: the first call inside a tokio
-    /// runtime starts the fetches, and no call waits for them.
+    /// Returns whether the keys of at least one issuer are usable, for a readiness probe. The first call inside a tokio runtime
+    /// starts the fetches of all issuers. No call waits for a fetch.
     ///
-    /// An issuer that is down does not affect tokens of other issuers; [`Validator::key_sources`] has the status of each.
+    /// With several issuers, one is enough, because an issuer that is unreachable does not affect the tokens of the others. For
+    /// the status of each issuer, use [`Validator::key_sources`]. Static keys and shared secrets are always usable.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         // `count` calls every source, so that one probe starts all fetches.
         self.core.issuers.iter().filter(|issuer| issuer.keys.is_ready()).count() > 0
     }
 
-    /// Returns the source of each issuer whose keys are fetched, with the issuer's name: for status, reload and revocation.
+    /// Returns each issuer whose keys are fetched, as its first `iss` value and its [`KeySource`], for status, reload and
+    /// revocation.
     pub fn key_sources(&self) -> impl Iterator<Item = (&str, &KeySource)> {
         self.core.issuers.iter().filter_map(|issuer| issuer.keys.source().map(|source| (&*issuer.name, source)))
     }
@@ -315,7 +323,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         Decision::Made(verified.and_then(|verified| self.check_verified(token.as_bytes(), verified, context, search)))
     }
 
-    /// Returns the key that a token needs, as a pending decision. It parses the token again, so that a token whose key is
+    /// Returns [`Decision::Pending`] with the key that a token needs. Parses the token again, so that a token whose key is
     /// available needs no copy of its `kid`.
     fn pending<'s>(
         &'s self,
@@ -329,7 +337,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// Returns the issuer of a pending key.
+    /// Returns the issuer whose key a token needs.
     fn issuer_for<'s>(&'s self, key: &PendingKey, validation: &Validation<'s>) -> Option<&'s IssuerState> {
         let route = self.core.routes.get(key.route_index)?;
         validation.record_issuer(route.label);
@@ -389,8 +397,8 @@ impl Core {
         if length > limit { Err(Rejection::Token(TokenError::TooLong { length, limit })) } else { Ok(()) }
     }
 
-    /// Makes the checks that need no key, except for the length: parses the token, finds the issuer, and checks the algorithm
-    /// and the claims that may reject a token before its signature is verified.
+    /// Makes the checks that need no key, except for that of the length: parses the token, finds the issuer, and checks the
+    /// algorithm and the claims that may reject a token before its signature is verified.
     fn check_unverified<'s, 't>(
         &'s self,
         credential: &'t Credential<'_>,
@@ -417,7 +425,7 @@ impl Core {
         Ok((token, route, issuer))
     }
 
-    /// Makes all checks of verified claims, and returns the index of the route.
+    /// Makes all checks of verified claims, and returns the index of the token's `iss` among all trusted values.
     fn check_claims(&self, signed: &SignedToken, now: Timestamp) -> Result<usize, Rejection> {
         let route = self.routes.find_ignoring_host(signed.payload()).map_err(Rejection::Issuer)?;
         let input = CheckInput { header: signed.header(), payload: signed.payload(), issuer: route.label.name(), now };

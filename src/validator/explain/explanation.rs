@@ -12,11 +12,11 @@ use crate::validator::explain::hints::hint_for_unmet;
 
 /// The outcome of every check of one token, as [`Validator::explain`](crate::Validator::explain) returns it.
 ///
-/// `Display` writes it as lines of text.
+/// `Display` writes one or more lines of text for each check.
 ///
 /// # Security
 ///
-/// It quotes the token's claims, which may be unverified. It is for operators; never send it in a response.
+/// An explanation quotes the token's claims, which may be unverified. It is for operators: never send it in a response.
 #[derive(Clone, Debug)]
 pub struct Explanation {
     findings: Vec<Finding>,
@@ -36,8 +36,8 @@ impl Explanation {
         Self { findings, accepted }
     }
 
-    /// Adds the outcome of a requirement, as on a route with this `requirement`, by the validator's clock and leeway. The check
-    /// is skipped if the token is rejected before.
+    /// Adds the outcome of the check of `requirement`, with the validator's clock and leeway, as for a route with this
+    /// requirement. If the token is already rejected, the check is skipped.
     ///
     /// ```
     /// # use tower_bearer::testing::TestIssuer;
@@ -87,7 +87,7 @@ impl Explanation {
         &self.findings
     }
 
-    /// Returns the hints of the failed checks. They are the same as in the log; see [`Validator::hint`](crate::Validator::hint).
+    /// Returns the hints of the failed checks: the same texts as in the log; see [`Validator::hint`](crate::Validator::hint).
     pub fn hints(&self) -> impl Iterator<Item = &str> {
         self.findings.iter().filter_map(Finding::hint)
     }
@@ -171,7 +171,7 @@ impl Finding {
         self
     }
 
-    /// Returns the name of the check: a stage of the pipeline, or the claim that is checked.
+    /// Returns the name of the check, for example `signature`, or the name of the claim that is checked, for example `aud`.
     #[must_use]
     pub fn check(&self) -> &'static str {
         self.check
@@ -183,7 +183,7 @@ impl Finding {
         self.outcome
     }
 
-    /// Returns the rejection of a token for which only this check fails.
+    /// Returns the rejection that this check causes if it is the first to fail; `None` if the check did not fail.
     #[must_use]
     pub fn rejection(&self) -> Option<&Rejection> {
         self.rejection.as_ref()
@@ -195,8 +195,8 @@ impl Finding {
         self.expected.as_deref()
     }
 
-    /// Returns what the token contains, as it is written there. Long values are truncated. For custom claims that do not match
-    /// their type, returns the claim and the reason, without a value.
+    /// Returns what the token contains, exactly as it is written in the token. Long values are truncated. For custom claims
+    /// that do not match their type, returns the name of the claim and the reason, without a value.
     #[must_use]
     pub fn found(&self) -> Option<&str> {
         self.found.as_deref()

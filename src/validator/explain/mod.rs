@@ -1,4 +1,4 @@
-//! `explain`: runs the checks of the pipeline in order and collects all outcomes.
+//! `explain`: runs the checks of the validator in order and collects all outcomes.
 
 pub(super) mod explanation;
 pub(super) mod hints;
@@ -23,9 +23,9 @@ use crate::validator::{Core, IssuerState, Validator};
 impl<C: Send + Sync + 'static> Validator<C> {
     /// Explains why a token is accepted or rejected: returns each check with its outcome, the expected value, and a hint.
     ///
-    /// The checks are the same as those of [`validate`](Self::validate), from the same table. After a failure, the checks that
-    /// do not depend on it still run. This method does not log the rejection and does not count as a validation. It may wait
-    /// for keys, as a request does; an unknown kid is then logged and counted.
+    /// The checks and their order are the same as those of [`validate`](Self::validate). After a failed check, the checks that
+    /// do not depend on it still run. This method does not log the rejection, and the metrics do not count it as a validation.
+    /// It may wait for keys, as a request does; an unknown `kid` is then logged and counted.
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
@@ -45,7 +45,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ///
     /// # Security
     ///
-    /// For operators only: an explanation contains details that a client must not see.
+    /// An explanation is for operators only. It contains details that a client must not see.
     pub async fn explain(&self, token: &str) -> Explanation {
         self.explain_with_context(token, &RequestContext::default()).await
     }
@@ -157,7 +157,8 @@ impl<'r> Report<'r> {
         parsed.ok()
     }
 
-    /// Checks `iss` and the host. Returns the route of a trusted issuer, also if the host does not allow it.
+    /// Checks `iss` and the host. Returns the trusted `iss` and its issuer, even if they are not bound to the host of the
+    /// request.
     fn issuer(&mut self, parsed: &UnverifiedToken<'_>, context: &RequestContext) -> Option<Route<'r>> {
         let core = self.core;
         let route = core.routes.find(parsed.payload(), &core.hosts, context.host.as_ref());
