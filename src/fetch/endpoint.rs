@@ -45,7 +45,7 @@ impl Endpoint {
         Self::parse(url, PlainHttp::Anywhere)
     }
 
-    /// Returns the URL as it was passed.
+    /// Returns the URL exactly as it was passed to the constructor.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -107,9 +107,9 @@ impl FromStr for Endpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// Not an absolute `https://` or `http://` URL with a host.
+    /// The text is not an absolute `https://` or `http://` URL with a host.
     Malformed,
-    /// Plain http to a host other than loopback. For an issuer,
+    /// The URL is plain http to a host other than loopback. For an issuer,
     /// [`dangerous_allow_http`](crate::Issuer::dangerous_allow_http) allows it.
     PlainHttp,
     /// The URL contains a user name or password.

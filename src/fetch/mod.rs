@@ -1,8 +1,8 @@
 //! The HTTP client, which users can replace.
 //!
 //! Keys and discovery documents are fetched through the trait [`Fetch`]. The crate has an implementation with `reqwest`
-//! (feature `reqwest`, enabled by default); the trait can be implemented with any other HTTP client. With every
-//! implementation, the caller applies a deadline to each attempt and checks the size of the body.
+//! (feature `reqwest`, enabled by default); the trait can be implemented with any other HTTP client. The crate applies a
+//! deadline to each attempt and checks the size of the body, whatever the implementation.
 
 #[cfg(feature = "reqwest")]
 mod address;
@@ -40,9 +40,9 @@ pub(crate) use self::timeout::{catch_panic, within};
 
 /// Fetches a document over HTTP.
 ///
-/// An implementation sends exactly one `GET`. It follows no redirects, stores no cookies and does not retry. If it decodes
-/// content codings, it compares the decoded size with `max_bytes`. It needs no deadline; if the future is dropped, it must
-/// abort the exchange.
+/// An implementation sends exactly one `GET`. It follows no redirects, stores no cookies and does not retry. If it decodes a
+/// `Content-Encoding`, it compares the decoded size with `max_bytes`. It need not set a timeout. If the future is dropped, it
+/// must abort the exchange.
 ///
 /// # Security
 ///
@@ -102,9 +102,9 @@ pub type FetchFuture = Pin<Box<dyn Future<Output = Result<FetchResponse, FetchEr
 pub struct FetchRequest {
     /// The URL.
     pub endpoint: Endpoint,
-    /// Request headers to send (`accept`, `if-none-match`, `cache-control`).
+    /// The headers to send: `accept`, `if-none-match`, `cache-control` and those of the policy.
     pub headers: HeaderMap,
-    /// Largest body, in bytes after decoding. A larger body is [`FetchError::TooLarge`].
+    /// The largest accepted body, in bytes after decoding. For a larger body, return [`FetchError::TooLarge`].
     pub max_bytes: usize,
 }
 
@@ -120,11 +120,11 @@ impl FetchRequest {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FetchResponse {
-    /// The status. It need not be a success.
+    /// The status, which can be that of an error.
     pub status: StatusCode,
     /// The response headers.
     pub headers: HeaderMap,
-    /// The body, at most `max_bytes` long. Only the body of a 200 response is read.
+    /// The body, at most `max_bytes` long. The crate uses only the body of a 200 response.
     pub body: Bytes,
 }
 
@@ -151,11 +151,11 @@ impl fmt::Debug for FetchResponse {
 pub enum FetchError {
     /// No connection could be opened: the name was not found, or the server refused the connection or was unreachable.
     Connect,
-    /// The connection closed before a response started. It is safe to retry on a new connection.
+    /// The connection was closed before a response started. The request can be sent again on a new connection.
     Closed,
     /// The TLS handshake failed: wrong host name, expired certificate, or unknown certificate authority.
     Tls,
-    /// The host has no address that is allowed, see `ReqwestFetchBuilder::with_public_addresses_only`.
+    /// The host has no address that is allowed; see `ReqwestFetchBuilder::with_public_addresses_only`.
     AddressNotAllowed,
     /// The body is longer than `max_bytes`.
     TooLarge,
@@ -166,7 +166,7 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// Returns a fixed name for logs and metrics.
+    /// Returns a stable snake_case name for logs and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

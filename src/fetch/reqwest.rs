@@ -18,8 +18,8 @@ use crate::fetch::{
 
 /// Fetches over https with a `reqwest::Client`.
 ///
-/// Host names are resolved by the system's resolver, on a thread of this client. A later attempt joins the lookup in flight,
-/// so a name server that does not respond costs one thread per host.
+/// Host names are resolved by the system's resolver, on a thread of this client. A later attempt joins a lookup that is still
+/// running, so a name server that does not respond blocks one thread per host.
 #[derive(Clone, Debug)]
 pub struct ReqwestFetch {
     client: reqwest::Client,
@@ -30,12 +30,12 @@ pub struct ReqwestFetch {
 type AddressFilter = fn(IpAddr) -> bool;
 
 impl ReqwestFetch {
-    /// Builds a client that follows no redirects, uses no proxy from the environment, decodes no content coding, and
-    /// closes idle connections before servers usually do.
+    /// Builds a client that follows no redirects, uses no proxy from the environment, decodes no `Content-Encoding`, and closes
+    /// idle connections before servers usually do.
     ///
     /// # Errors
     ///
-    /// [`BuildClientError`] if the system's trust store has no CA certificate.
+    /// Returns [`BuildClientError`] if the system's trust store has no CA certificate.
     pub fn new() -> Result<Self, BuildClientError> {
         Self::builder().build()
     }
@@ -55,7 +55,7 @@ impl ReqwestFetch {
 
     /// Uses a client that the application has built, for example with a proxy or a client certificate.
     ///
-    /// If the client decodes content codings, the limit for the size of a document applies to the decoded size.
+    /// If the client decodes a `Content-Encoding`, the limit for the size of a document applies to the decoded size.
     ///
     /// # Security
     ///
@@ -98,13 +98,13 @@ impl ReqwestFetchBuilder {
         self
     }
 
-    /// Connects to public addresses only. Use it if third parties choose the issuers or run the name servers.
+    /// Connects to public addresses only. Use this setting if third parties choose the issuers or run the name servers.
     ///
-    /// Without it, a `jwks_uri` or a DNS name that points to an internal address makes this process send requests to
-    /// internal services (SSRF): its own ports, other machines in the network, the metadata service of a cloud. With it,
-    /// only the public addresses of a name are used. The check is made at each connection, so a later change of the DNS
-    /// records (DNS rebinding) does not circumvent it. An IP address in the URL is checked in the same way. If no address is
-    /// left, the fetch fails with [`FetchError::AddressNotAllowed`].
+    /// Without this setting, a `jwks_uri` or a DNS name that points to an internal address makes this process send requests to
+    /// internal services (SSRF): its own ports, other machines in the network, the metadata service of a cloud. With this
+    /// setting, only the public addresses of a name are used. The check is made at each connection, so a later change of the
+    /// DNS records (DNS rebinding) does not circumvent it. An IP address in the URL is checked in the same way. If no address
+    /// is left, the fetch fails with [`FetchError::AddressNotAllowed`].
     ///
     /// These addresses are not public: loopback, private (RFC 1918, RFC 4193), link-local, shared (RFC 6598), multicast,
     /// reserved, benchmarking and documentation addresses, protocol assignments (RFC 6890), the addresses of a few cloud
@@ -112,9 +112,9 @@ impl ReqwestFetchBuilder {
     ///
     /// # Security
     ///
-    /// The check does not cover public addresses that a firewall forwards to internal services. It applies to this client
-    /// only, not to [an own client](ReqwestFetch::from_client) or another implementation of [`Fetch`]. It does not apply to
-    /// a proxy, which resolves names itself.
+    /// The check does not cover public addresses that a firewall forwards to internal services. It applies to this client only,
+    /// not to [a client of the application](ReqwestFetch::from_client) or another implementation of [`Fetch`]. It does not
+    /// apply to a proxy, which resolves names itself.
     pub fn with_public_addresses_only(mut self) -> Self {
         self.address_filter = Some(is_public);
         self
@@ -124,8 +124,8 @@ impl ReqwestFetchBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildClientError`] if the PEM of an authority contains no certificate, or one that cannot be used, or if there is no
-    /// CA certificate at all, neither in the system's trust store nor in this builder.
+    /// Returns [`BuildClientError`] if the PEM text of an authority contains no certificate, or a certificate that cannot be
+    /// used. Also returns it if there is no CA certificate, neither in the system's trust store nor in this builder.
     pub fn build(self) -> Result<ReqwestFetch, BuildClientError> {
         self.build_with(Lookups::system())
     }
@@ -133,7 +133,7 @@ impl ReqwestFetchBuilder {
     fn build_with(self, lookups: Lookups) -> Result<ReqwestFetch, BuildClientError> {
         let builder = client_builder(self.address_filter, lookups);
         let roots = self.roots?;
-        // With own root certificates, an empty trust store of the system is no error.
+        // With other root certificates, an empty trust store of the system is no error.
         let (builder, kind) = match roots.is_empty() {
             true => (builder, BuildClientErrorKind::TrustStore),
             false => (builder.tls_certs_merge(roots), BuildClientErrorKind::Certificate),
@@ -176,7 +176,8 @@ impl Fetch for ReqwestFetch {
             let response = client.execute(get).await.map_err(|error| classify(&error))?;
             let (status, headers) = (response.status(), response.headers().clone());
             if *response.url() != requested {
-                // An own client has followed a redirect. Return the redirect instead of the response of the other URL.
+                // A client of the application has followed a redirect. Return the redirect instead of the response of the other
+                // URL.
                 return Ok(FetchResponse::new(StatusCode::FOUND, headers, Bytes::new()));
             }
             // The body of an error is not read, whatever its length. Its status and `Retry-After` are enough.

@@ -4,21 +4,22 @@ use std::fmt;
 
 /// Why a document could not be parsed as keys.
 ///
-/// One unusable key of a set is not an error. It is skipped with a [`SkipReason`].
+/// An unusable key in a set is not an error: it is skipped with a [`SkipReason`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// Not one JSON value in UTF-8: for example truncated, followed by other text, or preceded by a byte order mark.
+    /// The document is not one JSON value in UTF-8. For example, it is truncated, followed by other text, or preceded by a byte
+    /// order mark.
     Json,
-    /// Nested deeper than 16 levels.
+    /// The document is nested deeper than 16 levels.
     TooDeep,
-    /// JSON, but neither an object with an array `keys` (RFC 7517 §5) nor a single key.
+    /// The document is JSON, but neither an object with an array `keys` (RFC 7517 §5) nor a single key.
     NotAKeySet,
-    /// There are two members `keys`, so two parsers could see two different sets.
+    /// There are two members `keys`, so two parsers could read two different sets.
     DuplicateKeys,
     /// A member outside of the keys has a name that serde_json reserves: it begins with `$serde_json::private::`.
     ReservedMember,
-    /// More keys than the limit for one set.
+    /// The document has more keys than the limit for one set.
     TooManyKeys {
         /// The number of keys in the document.
         count: usize,
@@ -32,17 +33,17 @@ pub enum KeyError {
     },
     /// No PEM block was found, or one is damaged (RFC 7468).
     Pem,
-    /// A PEM block with a label other than `PUBLIC KEY` and `RSA PUBLIC KEY`.
+    /// A PEM block has another label than `PUBLIC KEY` and `RSA PUBLIC KEY`.
     PemLabel,
-    /// A certificate. This crate does not use certificates, so extract the public key from it.
+    /// The PEM block is a certificate. This crate does not use certificates; extract the public key from it.
     Certificate,
-    /// A private key. A resource server must not have it.
+    /// The key is a private key. A resource server must not have it.
     PrivateKey,
-    /// Not the DER encoding of a public key (RFC 5280 §4.1.2.7, RFC 8017 §A.1.1).
+    /// The content of a PEM block is not the DER encoding of a public key (RFC 5280 §4.1.2.7, RFC 8017 §A.1.1).
     Der,
-    /// A shared secret. Create a [`Secret`](crate::keys::Secret) from it instead.
+    /// The key is a shared secret. Create a [`Secret`](crate::keys::Secret) from it instead.
     Secret,
-    /// A `kid` can be set only for a set of exactly one key.
+    /// The set does not have exactly one key, so no `kid` can be set.
     NotOneKey,
     /// The `kid` is longer than 256 bytes.
     KidTooLong,
@@ -91,7 +92,7 @@ macro_rules! skip_reasons {
         pub enum SkipReason { $($(#[$doc])+ $variant,)+ }
 
         impl SkipReason {
-            /// Returns a short fixed name for logs and metric labels.
+            /// Returns a stable snake_case name for logs and metric labels.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
@@ -121,11 +122,11 @@ skip_reasons! {
     KeyType = "unsupported_kty", "its type is not supported";
     /// `crv` is not supported by this crate.
     Curve = "unsupported_crv", "its curve is not supported";
-    /// A shared secret (`kty` is `oct`) among public keys.
+    /// The key is a shared secret (`kty` is `oct`) among public keys.
     Symmetric = "symmetric", "it is a shared secret";
-    /// A private key. Since it is published, the issuer is no longer the only one who can sign with it.
+    /// The key is a private key. Since it is published, everyone can sign with it.
     Private = "private", "it is a private key";
-    /// A public key whose private key has been published, in this set or in an earlier set of the same source.
+    /// The private key of this public key has been published, in this set or in an earlier set of the same source.
     Compromised = "compromised", "its private key has been published";
     /// `use` is present and not `sig` (RFC 7517 §4.2).
     Use = "use", "its use is not signatures";

@@ -16,8 +16,8 @@ use crate::token::Algorithm;
 
 /// A secret that issuer and resource server share, for HS256, HS384 and HS512.
 ///
-/// The caller always names the encoding. The same text is three different secrets in UTF-8, base64 and hex, and a guess could
-/// be wrong. Auth0 signs with the UTF-8 bytes of the secret that its dashboard shows.
+/// The caller names the encoding by the constructor, because the same text is three different secrets in UTF-8, base64 and hex.
+/// Auth0 signs with the UTF-8 bytes of the secret that its dashboard shows.
 ///
 /// The bytes are zeroed in memory when the secret is dropped. `Debug` does not show them.
 ///
@@ -54,7 +54,7 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// [`SecretError::Empty`] and [`SecretError::KeyFile`].
+    /// Returns [`SecretError::Empty`] or [`SecretError::KeyFile`].
     pub fn from_text(text: impl Into<String>) -> Result<Self, SecretError> {
         Self::checked(Zeroizing::new(text.into().into_bytes()))
     }
@@ -63,7 +63,7 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// [`SecretError::Encoding`], [`SecretError::Empty`] and [`SecretError::KeyFile`].
+    /// Returns [`SecretError::Encoding`], [`SecretError::Empty`] or [`SecretError::KeyFile`].
     pub fn from_base64(text: impl Into<String>) -> Result<Self, SecretError> {
         Self::checked(decode_base64(&STANDARD, text.into().into_bytes())?)
     }
@@ -72,7 +72,7 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// [`SecretError::Encoding`], [`SecretError::Empty`] and [`SecretError::KeyFile`].
+    /// Returns [`SecretError::Encoding`], [`SecretError::Empty`] or [`SecretError::KeyFile`].
     pub fn from_base64url(text: impl Into<String>) -> Result<Self, SecretError> {
         Self::checked(decode_base64(&URL_SAFE, text.into().into_bytes())?)
     }
@@ -81,7 +81,7 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// [`SecretError::Encoding`], [`SecretError::Empty`] and [`SecretError::KeyFile`].
+    /// Returns [`SecretError::Encoding`], [`SecretError::Empty`] or [`SecretError::KeyFile`].
     pub fn from_hex(text: impl Into<String>) -> Result<Self, SecretError> {
         let text = Zeroizing::new(text.into());
         let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() / 2));
@@ -95,7 +95,7 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// [`SecretError::Empty`] and [`SecretError::KeyFile`].
+    /// Returns [`SecretError::Empty`] or [`SecretError::KeyFile`].
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, SecretError> {
         Self::checked(Zeroizing::new(bytes.into()))
     }
@@ -110,14 +110,14 @@ impl Secret {
         Ok(Self { bytes, kid: None, strength: Strength::Full })
     }
 
-    /// Sets the `kid` of the secret. It is then tried for tokens with that `kid`. For a token without `kid` it is tried only if
-    /// it is the issuer's only secret.
+    /// Sets the `kid` of the secret, which is then tried only for tokens with this `kid`. For a token without `kid`, the secret
+    /// is tried only if it is the issuer's only secret.
     ///
-    /// A secret without `kid` is tried for every token, which is the simple way to rotate secrets.
+    /// A secret without `kid` is tried for every token. This is the simplest way to rotate secrets.
     ///
     /// # Errors
     ///
-    /// [`SecretError::KidTooLong`].
+    /// Returns [`SecretError::KidTooLong`] if `kid` is longer than 256 bytes.
     pub fn with_kid(mut self, kid: impl Into<String>) -> Result<Self, SecretError> {
         let kid = kid.into();
         if kid.len() > defaults::MAX_KID_BYTES {
@@ -133,7 +133,7 @@ impl Secret {
     ///
     /// # Security
     ///
-    /// With one token, an attacker can try secrets offline. Sixteen typed characters have less than 128 bits of entropy. If
+    /// An attacker who has one token can try secrets offline. Sixteen typed characters have less than 128 bits of entropy. If
     /// possible, rotate the secret instead.
     #[must_use]
     pub fn dangerous_short_secret(mut self) -> Self {
@@ -161,7 +161,7 @@ impl Secret {
     }
 }
 
-/// Lets the constructors of an issuer accept a secret or the result of decoding one.
+/// Allows the constructors of an issuer to accept both a secret and the result of decoding one.
 impl From<Secret> for Result<Secret, SecretError> {
     fn from(secret: Secret) -> Self {
         Ok(secret)
@@ -237,7 +237,7 @@ pub enum SecretError {
         /// The required length in bytes.
         needed: usize,
     },
-    /// The algorithm, or the key to convert, is not for HMAC.
+    /// The algorithm is not an HMAC algorithm, or the key to convert is not a shared secret.
     NotSymmetric,
     /// The `kid` is longer than 256 bytes.
     KidTooLong,

@@ -24,10 +24,11 @@ use crate::token::Algorithm;
 /// - RSA: the modulus is odd and has 2048 to 8192 bits, and the exponent is odd, at least 3, and has at most 33 bits.
 /// - EC: the curve is P-256, P-384 or P-521, the coordinates have full length, and the point is on the curve.
 /// - OKP: the curve is Ed25519, and the point has 32 bytes, canonical form, and no small order.
-/// - `use` is absent or `sig`. `key_ops` is absent or contains `verify`. `alg` is absent or a signature algorithm that
-///   matches the key type. Without `alg`, the list of the API decides, never a token.
+/// - `use` is absent or `sig`. `key_ops` is absent or contains `verify`. `alg` is absent or a signature algorithm that matches
+///   the key type. A key without `alg` can verify every algorithm of its type that the [issuer](crate::Issuer::with_algorithms)
+///   lists; the token has no influence on this.
 ///
-/// Cheap to clone. `Debug` shows counts only.
+/// A clone is cheap. `Debug` shows only the numbers of keys.
 ///
 /// # Security
 ///
@@ -81,7 +82,8 @@ impl KeySet {
 
     /// Parses public keys in PEM: one or more blocks of `PUBLIC KEY` or `RSA PUBLIC KEY`.
     ///
-    /// The keys have no `kid` and no `alg`. Each verifies every algorithm of the API's list that matches its key type.
+    /// The keys have no `kid` and no `alg`. Each key can verify every algorithm of its type that the
+    /// [issuer](crate::Issuer::with_algorithms) lists.
     ///
     /// ```
     /// use tower_bearer::keys::{KeyError, KeySet};
@@ -100,8 +102,8 @@ impl KeySet {
     ///
     /// # Errors
     ///
-    /// See [`KeyError`]. Unlike in a published set, one bad block is an error, since the operator controls the text and can
-    /// correct it.
+    /// See [`KeyError`]. One bad block makes the whole text an error, unlike one bad key of a key set: the operator controls
+    /// the text and can correct it.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Ok(Self::from_materials(pem::public_keys(pem.as_ref())?))
     }
@@ -200,12 +202,13 @@ impl KeySet {
         Self { inner: Arc::new(Inner { keys, ..Inner::default() }) }
     }
 
-    /// Sets the `kid` of the only key of the set, and replaces the one that it has. Tokens with another `kid` are then not
-    /// verified with it.
+    /// Sets the `kid` of the only key of the set, or replaces the `kid` that the key has. Tokens with another `kid` are then
+    /// not verified with this key.
     ///
     /// # Errors
     ///
-    /// [`KeyError::NotOneKey`] and [`KeyError::KidTooLong`].
+    /// Returns [`KeyError::NotOneKey`] if the set does not have exactly one key, and [`KeyError::KidTooLong`] if `kid` is
+    /// longer than 256 bytes.
     pub fn with_kid(mut self, kid: impl Into<String>) -> Result<Self, KeyError> {
         let kid = kid.into();
         if kid.len() > defaults::MAX_KID_BYTES {
@@ -250,13 +253,13 @@ impl KeySet {
         self.inner.keys.is_empty()
     }
 
-    /// Returns the keys that were skipped, in document order.
+    /// Returns the keys that were skipped, in the order of the document.
     #[must_use]
     pub fn skipped(&self) -> impl ExactSizeIterator<Item = &SkippedKey> {
         self.inner.skipped.iter()
     }
 
-    /// Returns the thumbprints of the usable keys, in document order.
+    /// Returns the thumbprints of the usable keys, in the order of the document.
     #[must_use]
     pub fn thumbprints(&self) -> impl ExactSizeIterator<Item = Thumbprint> {
         self.inner.keys.iter().map(|key| key.material.thumbprint())
@@ -331,7 +334,7 @@ impl PublishedKey {
     }
 }
 
-/// Lets the constructors of an issuer accept a key set or the result of parsing one.
+/// Allows the constructors of an issuer to accept both a key set and the result of parsing one.
 impl From<KeySet> for Result<KeySet, KeyError> {
     fn from(set: KeySet) -> Self {
         Ok(set)
@@ -360,15 +363,15 @@ impl SkippedKey {
         self.reason
     }
 
-    /// Returns its index in the set, from 0. For a private key outside of the set's array, returns its index in the array that
-    /// contains it, or 0.
+    /// Returns the index of the key in the array `keys`, from 0. For a private key outside of this array, returns its index in
+    /// the array that contains it, or 0.
     #[must_use]
     pub fn position(&self) -> usize {
         self.position
     }
 
-    /// Returns its `kid`, if it has a well-formed one. The publisher of the set chose the value. The `kid` of a private key
-    /// outside of the set's array may be omitted.
+    /// Returns the `kid` of the key, if it has a well-formed one. The issuer chooses the value, so it can contain any text. The
+    /// `kid` of a private key outside of the array `keys` may be omitted.
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()

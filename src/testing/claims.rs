@@ -9,10 +9,10 @@ use crate::claims::{Claims, NoCustomClaims};
 use crate::testing::{TestIssuer, TokenBuilder};
 use crate::token::UnverifiedToken;
 
-/// Returns a builder for verified claims, to call a handler with. Nothing is signed and nothing is checked.
+/// Returns a builder for verified claims, with which a test can call a handler. Nothing is signed and nothing is checked.
 ///
-/// The claims start as those of [`TestIssuer::token`]: `iss` `https://issuer.test/`, `aud` `https://api.test/`, a subject, and
-/// a lifetime of one hour. There are no scopes and no permissions.
+/// At first, the builder has the claims of [`TestIssuer::token`]: `iss` is `https://issuer.test/`, `aud` is
+/// `https://api.test/`, there is a subject, and the lifetime is one hour. There are no scopes and no permissions.
 ///
 /// ```
 /// use serde::Deserialize;

@@ -52,8 +52,8 @@ impl TestIssuer {
         self.add_api(audience, scopes.into_iter().map(str::to_owned).collect(), false)
     }
 
-    /// Registers an API with Auth0's role-based access control. Its tokens contain the permissions in `scope`, as far as the
-    /// client requests them, and always in `permissions`.
+    /// Registers an API with Auth0's role-based access control. Its tokens contain all permissions in `permissions`, and in
+    /// `scope` those that the client requests.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new().with_rbac_api("https://api.northwind.com", ["read:orders"]);
@@ -63,7 +63,7 @@ impl TestIssuer {
         self.add_api(audience, permissions.into_iter().map(str::to_owned).collect(), true)
     }
 
-    /// Sets the lifetime of the tokens of the token endpoint, in whole seconds. The default is that of Auth0, 24 h.
+    /// Sets the lifetime of the tokens of the token endpoint, in whole seconds. Default: 24 hours, as for Auth0.
     ///
     /// ```
     /// use std::time::Duration;

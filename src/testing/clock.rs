@@ -72,7 +72,7 @@ impl FakeClock {
 
     /// Advances the time from timer to timer, and calls [`settle`](Self::settle) after each.
     ///
-    /// It requires a current-thread tokio runtime, like `settle`.
+    /// Like `settle`, this requires a current-thread tokio runtime.
     pub async fn run_for(&self, span: Duration) {
         let end = self.inner().monotonic.saturating_add(span);
         self.settle().await;
@@ -87,7 +87,7 @@ impl FakeClock {
         }
     }
 
-    /// Yields until every other task is waiting. It requires a current-thread tokio runtime.
+    /// Yields until every other task is waiting. This requires a current-thread tokio runtime.
     pub async fn settle(&self) {
         for _ in 0..SETTLE_YIELDS {
             tokio::task::yield_now().await;
@@ -185,7 +185,7 @@ impl Drop for Sleeper {
 /// 2026-01-01T00:00:00Z.
 const START_OF_2026: i64 = 1_767_225_600;
 
-/// How often `settle` yields. It does not wait for a longer chain of wake-ups.
+/// How often `settle` yields. A longer chain of wake-ups does not complete within one call.
 const SETTLE_YIELDS: usize = 64;
 
 #[cfg(test)]

@@ -120,11 +120,12 @@ impl TestIssuer {
 
 /// Rotation, outages and counters.
 impl TestIssuer {
-    /// Replaces the keys and the secret that sign. The old keys stay published, after the new ones.
+    /// Replaces the keys and the secret with which tokens are signed. The old keys stay in the published key set, after the new
+    /// ones.
     ///
-    /// A validator is not notified. It fetches the keys when it receives the first token of a new key. If it has already
-    /// fetched for an unknown `kid` shortly before, it rejects the token until the cool-down ends (1 to 15 s by the clock of
-    /// the validator). Advance a [`FakeClock`](crate::testing::FakeClock) past the cool-down, or call
+    /// A validator is not notified. It fetches the keys when it receives the first token of a new key. If the validator has
+    /// already fetched for an unknown `kid` shortly before, it rejects the token until the cool-down ends, after 1 to 15 s by
+    /// the clock of the validator. Advance a [`FakeClock`](crate::testing::FakeClock) past the cool-down, or call
     /// [`KeySource::reload`](crate::jwks::KeySource::reload).
     ///
     /// ```
@@ -166,7 +167,8 @@ impl TestIssuer {
         state.revoke_previous_keys();
     }
 
-    /// Publishes this text instead of the key set. The text need not be a key set. The keys that sign do not change.
+    /// Publishes this text instead of the key set. The text need not be a key set. The keys with which tokens are signed do not
+    /// change.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();
@@ -177,7 +179,7 @@ impl TestIssuer {
         self.state().published = Some(key_set.into());
     }
 
-    /// Simulates an outage until it is changed.
+    /// Simulates an outage until the next call of this method.
     ///
     /// ```
     /// use http::StatusCode;
@@ -190,7 +192,8 @@ impl TestIssuer {
         self.state().outage = outage;
     }
 
-    /// Returns the number of requests for the key set: for every domain, in memory and over loopback, successful or not.
+    /// Returns the number of requests for the key set so far. Requests for every domain, in memory and over loopback, with and
+    /// without success are counted.
     ///
     /// ```
     /// assert_eq!(tower_bearer::testing::TestIssuer::new().fetches(), 0);

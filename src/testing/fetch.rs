@@ -14,9 +14,9 @@ use crate::clock::{Clock as _, Monotonic};
 use crate::fetch::{Fetch, FetchError, FetchFuture, FetchRequest, FetchResponse};
 use crate::testing::clock::FakeClock;
 
-/// A [`Fetch`] with scripted responses, on the time of a [`FakeClock`]. Clones share the script.
+/// A [`Fetch`] with scripted responses, for tests with a [`FakeClock`]. Clones share the scripted responses.
 ///
-/// The response for an unknown URL is 404. Every request is recorded.
+/// The response for a URL without a scripted response is 404. Every request is recorded.
 #[derive(Clone)]
 pub struct FakeFetch {
     clock: FakeClock,
@@ -43,7 +43,7 @@ pub struct RecordedRequest {
     pub at: Monotonic,
 }
 
-/// A scripted response, or its absence.
+/// The scripted outcome of a request: a response, an error, a panic, or no outcome at all.
 #[derive(Clone, Debug)]
 pub struct Reply {
     delay: Duration,
@@ -89,7 +89,7 @@ impl Reply {
         Self::new(Outcome::Panic)
     }
 
-    /// Adds a response header. Has no effect if there is no response.
+    /// Adds a response header. This has no effect if the reply is not a response.
     ///
     /// # Panics
     ///
@@ -103,7 +103,7 @@ impl Reply {
         self
     }
 
-    /// Sets the body. Has no effect if there is no response.
+    /// Sets the body. This has no effect if the reply is not a response.
     #[must_use]
     pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
         if let Outcome::Response(response) = &mut self.outcome {
@@ -131,12 +131,13 @@ impl FakeFetch {
         Self { clock: clock.clone(), inner: Arc::default(), in_flight: Arc::default() }
     }
 
-    /// Sets the response for every request to `url`. Responses of [`once`](Self::once) have precedence.
+    /// Sets the reply for every request to `url`. Replies of [`once`](Self::once) have precedence, even if they were queued
+    /// later.
     pub fn always(&self, url: &str, reply: Reply) {
         self.inner().always.insert(url.to_owned(), reply);
     }
 
-    /// Queues a response for one request to `url`, after those that are queued already.
+    /// Queues a reply for one request to `url`, after the replies that are queued already.
     pub fn once(&self, url: &str, reply: Reply) {
         self.inner().once.entry(url.to_owned()).or_default().push_back(reply);
     }

@@ -11,7 +11,7 @@ use crate::token::Algorithm;
 
 /// Header.
 impl TokenBuilder {
-    /// Signs with the issuer's key for this algorithm, and sets `alg` and `kid` to match.
+    /// Signs with the issuer's key for this algorithm, and sets `alg` and `kid` to those of this key.
     ///
     /// The key is published only if the algorithms of the issuer include this one; see [`TestIssuer::with_algorithms`].
     ///
@@ -42,7 +42,7 @@ impl TokenBuilder {
         self
     }
 
-    /// Appends a header member, even if there is one with this name.
+    /// Appends a header member, even if the header already has a member with this name.
     ///
     /// # Panics
     ///
@@ -119,7 +119,7 @@ impl TokenBuilder {
     ///
     /// let (ours, theirs) = (TestIssuer::new(), TestIssuer::new());
     /// let forged = ours.token().signed_by(&theirs).sign();
-    /// let foreign = theirs.token().issuer(ours.issuer()).sign(); // the same, with the other `kid`
+    /// let foreign = theirs.token().issuer(ours.issuer()).sign(); // the same claims and key, but the `kid` of `theirs`
     /// ```
     pub fn signed_by(mut self, other: &TestIssuer) -> Self {
         // A custom domain of the same server has the same key.
@@ -137,7 +137,7 @@ impl TokenBuilder {
         self
     }
 
-    /// Uses these bytes as the signature. Without bytes, the third segment is empty.
+    /// Uses these bytes as the signature. If there are no bytes, the third segment is empty.
     ///
     /// ```
     /// let token = tower_bearer::testing::TestIssuer::new().token().with_signature([]).sign();

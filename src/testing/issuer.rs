@@ -10,9 +10,9 @@ use crate::testing::shared::{IssuerEndpoint, SharedState, State};
 use crate::testing::signer::TestKey;
 use crate::token::Algorithm;
 
-/// An in-memory authorization server. It has keys, publishes them, and signs the tokens that a test needs.
+/// An in-memory authorization server, which has keys, publishes them, and signs the tokens that a test needs.
 ///
-/// It signs with RS256 by default. It implements [`Fetch`](crate::fetch::Fetch) for its own URLs;
+/// By default, tokens are signed with RS256. The issuer implements [`Fetch`](crate::fetch::Fetch) for its own URLs, and
 /// [`TestIssuer::serve`] starts an HTTP server on loopback. Clones are handles to the same issuer. Two issuers never share a
 /// key.
 ///
@@ -37,8 +37,8 @@ pub struct TestIssuer {
 
 /// Constructors and configuration.
 impl TestIssuer {
-    /// Creates an issuer with the name `https://issuer.test/`. When it is [served](TestIssuer::serve), its name becomes the URL
-    /// of the server.
+    /// Creates an issuer with the `iss` `https://issuer.test/`. After [`serve`](TestIssuer::serve), its `iss` is the URL of the
+    /// server.
     #[must_use]
     pub fn new() -> Self {
         Self { has_fixed_name: false, ..Self::named(DEFAULT_ISSUER) }
@@ -58,7 +58,7 @@ impl TestIssuer {
         Self::named(&format!("https://{domain}/"))
     }
 
-    /// Creates an issuer with exactly this `iss`. The name stays the same when the issuer is served.
+    /// Creates an issuer with exactly this `iss`, which stays the same after [`serve`](TestIssuer::serve).
     ///
     /// ```
     /// use tower_bearer::testing::TestIssuer;
@@ -73,11 +73,11 @@ impl TestIssuer {
         Self { shared: Arc::new(SharedState::new(endpoint.clone())), endpoint, has_fixed_name: true }
     }
 
-    /// Sets the algorithms: the issuer publishes a key for each and signs with the first. The default, also for an empty list,
-    /// is RS256.
+    /// Sets the algorithms. The issuer publishes a key for each algorithm, and signs with the first one. The default, also for
+    /// an empty list, is RS256.
     ///
-    /// All RSA algorithms share one key pair, with a different `kid` for each. So a token with the wrong `alg` of these is
-    /// valid except for its `alg`. Shared secrets are not published.
+    /// All RSA algorithms share one key pair, with a different `kid` for each algorithm. A token with the `alg` of another RSA
+    /// algorithm is therefore valid except for its `alg`. Shared secrets are not published.
     ///
     /// ```
     /// use tower_bearer::Algorithm;
@@ -106,7 +106,7 @@ impl TestIssuer {
         self
     }
 
-    /// Sets the `Cache-Control` header of the documents. The default is the one of Auth0,
+    /// Sets the `Cache-Control` header of the documents. The default is that of Auth0,
     /// `public, max-age=15, stale-while-revalidate=15, stale-if-error=86400`.
     ///
     /// ```
@@ -197,7 +197,7 @@ impl TestIssuer {
         Self { shared: Arc::clone(&self.shared), endpoint, has_fixed_name: true }
     }
 
-    /// Returns a handle with the name of the domain in the `Host` header, and the address of this one.
+    /// Returns a handle with the `iss` of the domain in the `Host` header, and the address of this handle.
     pub(super) fn at_host(&self, host: Option<&str>) -> Self {
         let by_host = self.endpoints().into_iter().find(|endpoint| Some(endpoint.host()) == host);
         let issuer = by_host.map_or_else(|| Arc::clone(&self.endpoint.issuer), |endpoint| endpoint.issuer);

@@ -28,13 +28,13 @@
 //!
 //! let network = FakeFetch::new(&clock);
 //! network.always("https://login.example.com/jwks", Reply::json(r#"{"keys":[]}"#));
-//! network.once("https://login.example.com/jwks", Reply::status(StatusCode::BAD_GATEWAY)); // sent first
+//! network.once("https://login.example.com/jwks", Reply::status(StatusCode::BAD_GATEWAY)); // has precedence over `always`
 //! assert_eq!(network.calls(), 0);
 //! ```
 //!
 //! # Security
 //!
-//! Some of its private keys are published in the source of this crate. Never trust a test issuer outside of tests.
+//! Some private keys of test issuers are published in the source of this crate. Never trust a test issuer outside of tests.
 
 mod claims;
 mod clients;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-/// An outage that a [`TestIssuer`](crate::testing::TestIssuer) simulates until it is changed.
+/// An outage that a [`TestIssuer`](crate::testing::TestIssuer) simulates until another one is set.
 ///
 /// It affects every document and the token endpoint, in memory and over loopback. Requests are counted during an outage.
 ///
@@ -29,13 +29,13 @@ pub enum Outage {
     Hang,
     /// Every response is delayed by this time, on the clock of the issuer.
     Delay(Duration),
-    /// No connection. In memory, a fetch fails with [`FetchError::Connect`](crate::fetch::FetchError::Connect). Over loopback,
-    /// the connection is closed without a response, since the port stays open.
+    /// No connection can be opened. In memory, a fetch fails with [`FetchError::Connect`](crate::fetch::FetchError::Connect).
+    /// Over loopback, the connection is closed without a response, since the port stays open.
     NoConnection,
     /// Every response is 200 with an HTML page, like that of a captive portal or proxy.
     HtmlPage,
-    /// The key set is valid and has no keys. Everything else works.
+    /// The key set is valid and has no keys. All other responses are as usual.
     EmptySet,
-    /// The key set is followed by 1 MiB of spaces. Everything else works.
+    /// The key set is followed by 1 MiB of spaces. All other responses are as usual.
     Oversized,
 }

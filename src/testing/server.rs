@@ -23,9 +23,9 @@ use crate::testing::issuer::TestIssuer;
 /// | `/oauth/token` | tokens for registered clients |
 ///
 /// The token endpoint accepts JSON or a form with `grant_type=client_credentials`, `client_id`, `client_secret` (or both as
-/// HTTP Basic), `audience`, and optionally `scope` and `organization`. Its tokens and errors have the format of Auth0: `sub`
-/// is `{client_id}@clients`, and if `scope` contains `openid`, `aud` is an array with the `/userinfo` URL. If the `Host` of a
-/// request is one of the issuer's domains, the response uses the name of that domain.
+/// HTTP Basic), `audience`, and optionally `scope` and `organization`. Its tokens and errors have the format of Auth0: `sub` is
+/// `{client_id}@clients`, and if `scope` contains `openid`, `aud` is an array with the `/userinfo` URL. If the `Host` of a
+/// request is one of the issuer's domains, the documents and tokens in the response have the `iss` of this domain.
 ///
 /// ```
 /// use tower_bearer::testing::TestIssuer;
@@ -54,8 +54,9 @@ pub struct TestServer {
 impl TestIssuer {
     /// Starts a server on `127.0.0.1` at a free port.
     ///
-    /// The name of an issuer from [`TestIssuer::new`] becomes the URL of the server. An issuer with an explicit name keeps it;
-    /// only its `jwks_uri` and token endpoint change to URLs of the server. Earlier handles do not change.
+    /// The `iss` of an issuer from [`TestIssuer::new`] becomes the URL of the server. An issuer that was created with a given
+    /// `iss` keeps it, and only its `jwks_uri` and token endpoint become URLs of the server. Existing clones of the issuer do
+    /// not change.
     ///
     /// # Errors
     ///
@@ -106,7 +107,7 @@ impl TestIssuer {
 }
 
 impl TestServer {
-    /// Returns the issuer with the name that it has on this server, to create tokens and simulate outages.
+    /// Returns the issuer with the URLs of this server, to create tokens and simulate outages.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {

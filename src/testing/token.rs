@@ -13,13 +13,13 @@ use crate::testing::members::{MemberValue, Members};
 use crate::testing::signer::{self, TestKey};
 use crate::token::Algorithm;
 
-/// Builds a token. It is valid by default; each method sets or breaks one thing.
+/// Builds a token, which is valid by default. Each method sets or breaks one property.
 ///
 /// | header | |
 /// |---|---|
-/// | `alg` | the issuer's first algorithm: RS256 |
+/// | `alg` | the issuer's first algorithm, by default RS256 |
 /// | `typ` | `JWT` |
-/// | `kid` | that of the issuer's current key; none for an HS algorithm |
+/// | `kid` | the `kid` of the issuer's current key; absent for HS256, HS384 and HS512 |
 ///
 /// | claim | |
 /// |---|---|
@@ -30,7 +30,7 @@ use crate::token::Algorithm;
 /// | `exp` | one hour later |
 /// | `azp` | `test-client` |
 ///
-/// There is no `scope` and no `permissions`. A test sets the rights that it needs.
+/// There is no `scope` and no `permissions`: a test sets the rights that it needs.
 ///
 /// ```
 /// use tower_bearer::testing::TestIssuer;
@@ -169,7 +169,7 @@ impl TokenBuilder {
         self.claim("org_id", id)
     }
 
-    /// Sets `exp` to this time after now. A zero duration means now.
+    /// Sets `exp` to the current time plus `lifetime`, which can be zero.
     ///
     /// ```
     /// use std::time::Duration;
@@ -239,7 +239,7 @@ impl TokenBuilder {
         self
     }
 
-    /// Sets any claim to this JSON text, without changes: `1.5e9`, `1e400`, or invalid text.
+    /// Sets any claim to this JSON text, without changes. Examples: `1.5e9`, `1e400`, invalid JSON.
     ///
     /// ```
     /// let token = tower_bearer::testing::TestIssuer::new().token().raw_claim("exp", "1e400").sign();
@@ -249,7 +249,7 @@ impl TokenBuilder {
         self
     }
 
-    /// Appends a claim, even if there is one with this name.
+    /// Appends a claim, even if the token already has a claim with this name.
     ///
     /// # Panics
     ///
