@@ -21,7 +21,7 @@ fuzz_target!(|document: &[u8]| {
     if set.is_empty() {
         return;
     }
-    for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| !algorithm.is_symmetric()) {
+    for algorithm in Algorithm::ALL.iter().copied().filter(|algorithm| !algorithm.is_symmetric()) {
         let issuer = Issuer::static_keys("https://as.example/", set.clone()).with_algorithms([algorithm]);
         let Ok(validator) = Validator::builder(Api::new("https://api.example/", issuer)).build() else { continue };
         // {"alg":…}.{"iss":"https://as.example/","aud":"https://api.example/","exp":99999999999}

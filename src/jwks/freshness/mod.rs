@@ -89,7 +89,7 @@ impl Times {
 
     /// Computes the times of a key set that was confirmed `now`.
     ///
-    /// The server can shorten the refresh interval down to the floor. It can lengthen it only as far as the policy allows,
+    /// The server can shorten the refresh interval down to the minimum. It can lengthen it only as far as the policy allows,
     /// since a removed key stays accepted for up to one interval.
     pub(super) fn new(
         remaining: Option<Duration>,
@@ -99,7 +99,7 @@ impl Times {
         sample: Sample,
     ) -> Self {
         let period = period(remaining, policy);
-        let least = jitter::percent(floor(policy), defaults::LEAST_GAP_PERCENT);
+        let least = jitter::percent(min_interval(policy), defaults::LEAST_GAP_PERCENT);
         let low = jitter::percent(period, 100_u8.saturating_sub(policy.jitter_percent));
         let soft = sample.first.between(low.max(least), period);
         let (early, late) = ahead_percents(policy);
@@ -163,7 +163,7 @@ impl Times {
 /// Whether a key set is the first one of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The first one. Its refresh starts at a random time from the floor on, so that replicas that start together do not
+    /// The first one. Its refresh starts at a random time from the minimum interval on, so that replicas that start together do not
     /// refresh together.
     First,
     /// A later one. Ordinary jitter is enough, since the refreshes are spread already.
@@ -187,11 +187,11 @@ fn is_etag(field: &HeaderValue) -> bool {
 fn period(remaining: Option<Duration>, policy: &RefreshPolicy) -> Duration {
     let every = policy.refresh_interval;
     let longest = policy.max_refresh_interval.unwrap_or(every).max(every);
-    remaining.map_or(every, |remaining| remaining.clamp(floor(policy), longest))
+    remaining.map_or(every, |remaining| remaining.clamp(min_interval(policy), longest))
 }
 
 /// Returns the shortest refresh interval that a server can set.
-fn floor(policy: &RefreshPolicy) -> Duration {
+fn min_interval(policy: &RefreshPolicy) -> Duration {
     policy.min_refresh_interval.min(policy.refresh_interval)
 }
 

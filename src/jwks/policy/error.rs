@@ -12,7 +12,7 @@ use crate::jwks::policy::{RefreshPolicy, Staleness};
 pub enum RefreshPolicyError {
     /// The refresh interval is below 60 seconds.
     RefreshTooOften,
-    /// The floor for a server's `max-age` is below 60 seconds, or above the refresh interval.
+    /// The minimum refresh interval is below 60 seconds, or above the refresh interval.
     MinRefreshInterval,
     /// Keys would expire before their refresh.
     StaleBeforeRefresh,
@@ -55,21 +55,21 @@ impl RefreshPolicy {
 
     fn rules(&self) -> [(bool, RefreshPolicyError); 14] {
         let min_period = self.min_period;
-        let every = self.refresh_interval;
+        let interval = self.refresh_interval;
         let stale = match self.staleness {
             Staleness::Bounded(limit) => limit,
             Staleness::Strict | Staleness::Unbounded => Duration::MAX,
         };
         [
-            (every < min_period, RefreshPolicyError::RefreshTooOften),
+            (interval < min_period, RefreshPolicyError::RefreshTooOften),
             (
                 self.min_refresh_interval < min_period
-                    || self.min_refresh_interval > every.max(defaults::MIN_REFRESH_INTERVAL),
+                    || self.min_refresh_interval > interval.max(defaults::MIN_REFRESH_INTERVAL),
                 RefreshPolicyError::MinRefreshInterval,
             ),
-            (stale < every, RefreshPolicyError::StaleBeforeRefresh),
+            (stale < interval, RefreshPolicyError::StaleBeforeRefresh),
             (
-                self.max_refresh_interval.is_some_and(|limit| limit < every || limit > stale),
+                self.max_refresh_interval.is_some_and(|limit| limit < interval || limit > stale),
                 RefreshPolicyError::MaxRefreshInterval,
             ),
             (!(50..=95).contains(&self.ahead_percent), RefreshPolicyError::AheadPercent),
@@ -87,7 +87,7 @@ impl RefreshPolicy {
             (
                 self.unknown_kid_cooldown_min.is_zero()
                     || self.unknown_kid_cooldown_min > self.unknown_kid_cooldown_max
-                    || self.unknown_kid_cooldown_max > every.min(self.unknown_kid_quiet),
+                    || self.unknown_kid_cooldown_max > interval.min(self.unknown_kid_quiet),
                 RefreshPolicyError::UnknownKidCooldown,
             ),
             (self.max_document_bytes < 1024, RefreshPolicyError::MaxDocumentBytes),
@@ -95,7 +95,7 @@ impl RefreshPolicy {
                 self.max_keys == 0 || self.max_waiters == 0 || self.jwks_hosts.as_ref().is_some_and(Vec::is_empty),
                 RefreshPolicyError::NothingAllowed,
             ),
-            (self.discovery_interval < every, RefreshPolicyError::DiscoveryTooOften),
+            (self.discovery_interval < interval, RefreshPolicyError::DiscoveryTooOften),
         ]
     }
 }
@@ -104,9 +104,9 @@ impl fmt::Display for RefreshPolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RefreshTooOften => "the refresh interval must be at least a minute",
-            Self::MinRefreshInterval => "the refresh floor must be between a minute and the refresh interval",
+            Self::MinRefreshInterval => "the minimum refresh interval must be between a minute and the refresh interval",
             Self::StaleBeforeRefresh => "the maximum staleness is shorter than the refresh interval",
-            Self::MaxRefreshInterval => "the longer max-age must be between the refresh interval and the maximum staleness",
+            Self::MaxRefreshInterval => "the maximum refresh interval must be between the refresh interval and the maximum staleness",
             Self::AheadPercent => "the refresh must start at 50 to 95 percent of the interval",
             Self::JitterPercent => "the jitter must be at most 50 percent",
             Self::AttemptTimeout => "the attempt timeout must be above zero and at most the operation timeout",

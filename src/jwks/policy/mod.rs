@@ -169,8 +169,8 @@ impl RefreshPolicy {
     /// The `Age` of the response is subtracted from `max-age` (RFC 9111 §4.2). After a 304 without `Cache-Control`, the
     /// `Cache-Control` of the stored response applies (§4.3.4).
     #[must_use]
-    pub fn with_min_refresh_interval(mut self, floor: Duration) -> Self {
-        self.min_refresh_interval = floor;
+    pub fn with_min_refresh_interval(mut self, interval: Duration) -> Self {
+        self.min_refresh_interval = interval;
         self
     }
 
