@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_of_weak_points_are_not_weak() {
+    fn neighbors_of_weak_points_are_not_weak() {
         for y in SMALL_ORDER_Y {
             let mut other = y;
             other[15] ^= 1;

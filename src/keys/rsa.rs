@@ -65,7 +65,7 @@ mod tests {
     const E: [u8; 3] = [1, 0, 1];
 
     #[test]
-    fn weak_rsa_matrix_moduli_of_less_than_2048_or_more_than_8192_bits() {
+    fn rejects_moduli_of_less_than_2048_or_more_than_8192_bits() {
         for bits in [2048, 2049, 2055, 2056, 3072, 4096, 8191, 8192] {
             assert_eq!(check(&modulus(bits), &E), Ok(()), "{bits}");
         }
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn weak_rsa_matrix_moduli_that_are_even_empty_or_have_leading_zeros() {
+    fn rejects_moduli_that_are_even_empty_or_have_leading_zeros() {
         let mut even = modulus(2048);
         even[255] = 0xfe;
         assert_eq!(check(&even, &E), Err(SkipReason::RsaModulus));
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn weak_rsa_matrix_exponents_that_are_even_or_not_of_3_to_33_bits() {
+    fn rejects_exponents_that_are_even_or_not_of_3_to_33_bits() {
         for e in [&[3][..], &[5], &[17], &[1, 0, 1], &[0xff; 4], &[1, 0, 0, 0, 1], &[1, 0xff, 0xff, 0xff, 0xff]] {
             assert_eq!(check(&modulus(2048), e), Ok(()), "{e:?}");
         }
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn weak_rsa_matrix_moduli_of_the_faulty_chips() {
+    fn rejects_moduli_that_are_vulnerable_to_roca() {
         // One more than a multiple of every prime in the list, and 1 is a power of 65537.
         let product: u128 = ROCA_PRIMES.iter().copied().map(u128::from).product();
         let product: Vec<u8> = product.to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect();

@@ -192,7 +192,7 @@ fn bytes_of_waiting_request(layer: &BearerLayer, request: Request<Empty<Bytes>>)
 }
 
 #[test]
-fn waiting_request_holds_no_copy_of_its_token() {
+fn stores_no_copy_of_the_token_while_a_request_waits() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let _entered = runtime.enter();
     let server = TestIssuer::new().with_algorithms([Algorithm::ES256]);

@@ -112,7 +112,7 @@ fn default_client_rejects_an_encoded_key_set() {
 }
 
 #[test]
-fn gzip_bomb() {
+fn rejects_a_gzip_bomb_at_the_size_limit() {
     let too_large = Err(RefreshError::Network { error: FetchError::TooLarge });
     assert_eq!(reloaded(decoding(), bomb()).0, too_large);
     assert_eq!(reloaded(decoding(), gzip(TestIssuer::new().jwks().as_bytes())).0, Ok(()));

@@ -70,7 +70,7 @@ async fn unknown_kid_triggers_a_fetch() {
 
 /// F40b: a kid of more than 256 bytes triggers no fetch; one of 256 bytes does.
 #[tokio::test]
-async fn kid_65k_rejected_pre_lookup() {
+async fn rejects_a_kid_of_more_than_256_bytes_before_the_lookup() {
     let clock = FakeClock::new();
     let server = at(&clock);
     let with_cap = |bytes| {
@@ -215,7 +215,7 @@ async fn unknown_kids_of_an_attacker_trigger_few_fetches() {
 
 /// A token whose claims can never be valid triggers no fetch, nor does one of another issuer.
 #[tokio::test]
-async fn unverified_bad_claims_never_refresh() {
+async fn starts_no_fetch_for_a_token_with_invalid_claims() {
     let clock = FakeClock::new();
     let server = at(&clock);
     let validator = validator(&server, &clock);
@@ -307,7 +307,7 @@ async fn domains_of_one_issuer_share_one_fetch() {
 
 /// All issuers share one HTTP client; one issuer never responds.
 #[tokio::test]
-async fn issuers_50_one_hangs() {
+async fn accepts_tokens_of_49_issuers_while_one_hangs() {
     let clock = FakeClock::new();
     let named = |n: usize| TestIssuer::named(&format!("https://as{n}.test/")).with_clock(Arc::new(clock.clone()));
     let servers: Vec<TestIssuer> = (0..50).map(named).collect();

@@ -211,7 +211,7 @@ async fn times_out_a_silent_server_and_closes_the_socket() {
 }
 
 #[tokio::test]
-async fn slow_drip_aborted() {
+async fn times_out_a_slow_body_and_closes_the_socket() {
     let fixture = Fixture::loaded().await;
     fixture.server.set_behaviour(Behaviour::Drip);
     assert_eq!(fixture.refresh().await, Err(RefreshError::Timeout));
@@ -239,7 +239,7 @@ async fn returns_the_status_of_a_long_error_page() {
     assert!(next > Duration::from_secs(100), "{next:?}");
 }
 
-/// html_200_keeps_old, and F30: the media type of a document is ignored.
+/// F30: the media type of a document is ignored, and an HTML page is rejected.
 #[tokio::test]
 async fn accepts_a_key_set_of_any_media_type() {
     let fixture = Fixture::loaded().await;
@@ -284,7 +284,7 @@ async fn ignores_proxies_of_the_environment() {
 }
 
 #[tokio::test]
-async fn redirect_refused() {
+async fn rejects_a_redirect() {
     let elsewhere = Server::start(Behaviour::Respond(ok(r#"{"keys":[]}"#))).await;
     for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"] {
         let fixture = Fixture::loaded().await;
@@ -351,7 +351,7 @@ async fn retries_once_after_a_connection_closed_before_the_response() {
 }
 
 #[tokio::test]
-async fn idle_conn_reset_retried() {
+async fn retries_after_the_server_closed_an_idle_connection() {
     let fixture = Fixture::loaded().await;
     let keys = ok(&fixture.issuer.jwks());
     for _ in 0..3 {

@@ -34,7 +34,7 @@ const SUBJECT: &str = "Jt5-somebody@example.com";
 const PRIVATE: &str = "Pp4cHJpdmF0ZS1rZXktbWF0ZXJpYWwtb2YtdGhlLXRlc3Q";
 
 /// Panics if `shown` contains the token, a segment of it, or one of the other secrets.
-fn assert_holds_no_secret(shown: &str, tokens: &[String], context: &str) {
+fn assert_contains_no_secret(shown: &str, tokens: &[String], context: &str) {
     let segments = tokens.iter().flat_map(|token| token.split('.')).filter(|segment| segment.len() > 8);
     for secret in segments.chain([SECRET, API_KEY, SUBJECT, PRIVATE]) {
         assert!(!shown.contains(secret), "{context} shows {secret}: {shown}");
@@ -163,9 +163,9 @@ fn logs_and_responses_contain_no_secret() {
                         .map(|_| "accepted")
                         .unwrap_or_else(|kind| kind),
                 );
-                assert_holds_no_secret(&format!("{outcome:?}"), &tokens_seen, "a result");
+                assert_contains_no_secret(&format!("{outcome:?}"), &tokens_seen, "a result");
                 let response = response(&validator, token).await;
-                assert_holds_no_secret(&response, &tokens_seen, "a response");
+                assert_contains_no_secret(&response, &tokens_seen, "a response");
             }
             server.set_outage(Outage::Status(http::StatusCode::INTERNAL_SERVER_ERROR));
             clock.run_for(Duration::from_secs(2 * 3600)).await;
@@ -177,7 +177,7 @@ fn logs_and_responses_contain_no_secret() {
     for level in ["ERROR", "WARN", "INFO", "DEBUG"] {
         assert!(text.contains(level), "no {level} line was captured: {text}");
     }
-    assert_holds_no_secret(&text, &tokens_seen, "the log");
+    assert_contains_no_secret(&text, &tokens_seen, "the log");
     for foreign in ["Kk9", "Aa1", "Ii1", "Tt1", "Cc1", "Jk1", "Ah1", "Ex1", "Op1", "Lo1"] {
         assert!(!text.contains(foreign), "the log shows {foreign}: {text}");
     }
@@ -317,7 +317,7 @@ fn debug_and_display_of_public_types_contain_no_secret() {
         show("ClaimsBuilder", &testing::claims().subject(SUBJECT));
         show("Claims", &testing::claims().subject(SUBJECT).build());
         for (name, text) in &shown {
-            assert_holds_no_secret(text, &tokens, name);
+            assert_contains_no_secret(text, &tokens, name);
         }
     });
 }
@@ -329,7 +329,7 @@ fn every_public_type_is_listed() {
         include_str!("secrets.rs").split("show(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     let mut unaccounted = Vec::new();
     collect_public_types(&crate::stack::repository().join("src"), &mut |name| {
-        if !shown_above.contains(name) && !HOLDS_NO_SECRET.contains(&name) {
+        if !shown_above.contains(name) && !CONTAIN_NO_SECRET.contains(&name) {
             unaccounted.push(name.to_owned());
         }
     });
@@ -337,7 +337,7 @@ fn every_public_type_is_listed() {
 }
 
 /// Fixed names, numbers, times and the operator's public configuration.
-const HOLDS_NO_SECRET: &[&str] = &[
+const CONTAIN_NO_SECRET: &[&str] = &[
     "ActorError",
     "Algorithm",
     "Audience",
@@ -441,7 +441,7 @@ fn debug_of_claims_shows_no_values() {
     let token = server.token().subject(SUBJECT).sign();
     let claims: Claims<Value> = block_on(validator.validate(&token)).expect("a valid token");
     assert!(claims.custom()["sub"] == SUBJECT);
-    assert_holds_no_secret(&format!("{claims:?} {:?}", claims.registered()), &[token], "Claims");
+    assert_contains_no_secret(&format!("{claims:?} {:?}", claims.registered()), &[token], "Claims");
 }
 
 /// A dropped secret leaves no copy in memory: the process searches its own memory.

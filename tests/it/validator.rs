@@ -320,7 +320,7 @@ async fn custom_claims_are_parsed_last() {
 }
 
 #[tokio::test]
-async fn custom_checks_run_last_and_survive_a_change_of_claims() {
+async fn runs_custom_checks_last_and_after_a_change_of_the_claims_type() {
     let server = TestIssuer::new();
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);

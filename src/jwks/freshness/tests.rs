@@ -99,7 +99,7 @@ fn endpoint() -> Endpoint {
 }
 
 #[test]
-fn a_server_shortens_the_period_to_the_floor_but_never_extends_it() {
+fn a_server_shortens_the_refresh_interval_to_its_minimum_but_never_extends_it() {
     let policy = RefreshPolicy::new();
     for (remaining, expected) in [(None, 300), (Some(0), 60), (Some(59), 60), (Some(120), 120), (Some(31_536_000), 300)]
     {
@@ -151,7 +151,7 @@ fn scheduled_fetches_are_more_than_30_s_apart_for_any_jitter() {
 }
 
 #[test]
-fn spreads_the_first_refresh_from_the_floor_on() {
+fn spreads_the_first_refresh_from_the_minimum_interval_on() {
     let policy = RefreshPolicy::new();
     let first = |policy: &RefreshPolicy, jitter| spans(times_in(Phase::First, policy, jitter));
     assert_eq!(first(&policy, 0), [60, 270, 3600]);
@@ -167,7 +167,7 @@ fn spreads_the_first_refresh_from_the_floor_on() {
 }
 
 #[test]
-fn strict_keys_expire_with_their_period_and_unbounded_ones_never() {
+fn strict_keys_expire_with_their_refresh_interval_and_unbounded_ones_never() {
     let strict = times(&RefreshPolicy::new().with_strict_freshness(), 0);
     assert_eq!(strict.expires_at, strict.stale_at);
     assert_eq!(strict.freshness_state(strict.stale_at), FreshnessState::Expired);

@@ -75,7 +75,7 @@ fn returns_all_violations_at_once() {
 }
 
 #[test]
-fn accepts_periods_below_the_floor_only_without_the_floor() {
+fn accepts_intervals_below_the_minimum_only_without_interval_limits() {
     let policy = RefreshPolicy::new()
         .without_interval_limits()
         .with_refresh_interval(SECOND)

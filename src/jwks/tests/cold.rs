@@ -56,7 +56,7 @@ async fn fetches_at_the_first_use_when_lazy() {
 }
 
 #[tokio::test]
-async fn cold_10k_one_fetch() {
+async fn starts_one_fetch_for_10_000_waiting_requests() {
     let fixture = Fixture::new(Reply::json(jwks(&["a"])).with_delay(SECOND));
     let requests = requests(&fixture.source, 10_000, "a");
     fixture.run(SECOND).await;
@@ -65,7 +65,7 @@ async fn cold_10k_one_fetch() {
 }
 
 #[tokio::test]
-async fn cold_10k_failure_shared_no_convoy() {
+async fn shares_one_failed_fetch_among_10_000_waiting_requests() {
     let fixture = Fixture::new(Reply::hang());
     let waiting = requests(&fixture.source, 10_000, "a");
     fixture.run(3 * SECOND).await;
@@ -92,7 +92,7 @@ async fn waits_for_at_most_cold_wait() {
 }
 
 #[tokio::test]
-async fn max_waiters_is_a_limit() {
+async fn rejects_requests_above_max_waiters() {
     let policy = RefreshPolicy::new().with_max_waiters(3);
     let fixture = Fixture::with(policy, Reply::json(jwks(&["a"])).with_delay(SECOND));
     let waiting = requests(&fixture.source, 5, "a");
@@ -142,7 +142,7 @@ async fn returns_the_remaining_retry_after_without_keys() {
 }
 
 #[tokio::test]
-async fn retry_after_honoured_clamped() {
+async fn limits_retry_after_to_300_s() {
     for retry_after in ["86400", "Thu, 22 Oct 2015 07:28:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"] {
         let reply = Reply::status(StatusCode::TOO_MANY_REQUESTS);
         let fixture = Fixture::new(reply.with_header(RETRY_AFTER, retry_after).with_header(DATE, LONG_AGO));
@@ -182,7 +182,7 @@ async fn ready_waits_through_failures_up_to_its_limit() {
 }
 
 #[test]
-fn no_runtime_at_build() {
+fn starts_the_task_at_the_first_use_inside_a_runtime() {
     let fixture = Fixture::new(Reply::json(jwks(&["a"])));
     assert!(matches!(fixture.source.snapshot(), View::Unavailable));
     assert_eq!(fixture.source.status().state(), KeyState::Empty);
@@ -204,7 +204,7 @@ fn ready_fails_at_once_without_a_runtime() {
 }
 
 #[test]
-fn two_runtimes() {
+fn restarts_the_task_in_a_second_runtime() {
     let runtime = || tokio::runtime::Builder::new_current_thread().build().expect("runtime");
     let fixture = Fixture::new(Reply::json(jwks(&["a"])));
     let first = runtime();

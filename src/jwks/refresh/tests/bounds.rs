@@ -112,7 +112,7 @@ proptest! {
     /// G1, G2, G7, G10 and the order of the published times. [`Simulation::step`] asserts after every step that either a
     /// fetch is in flight or a timer is armed, and that only a confirmation changes the times of the keys.
     #[test]
-    fn timer_always_armed_prop(
+    fn has_a_timer_or_a_fetch_in_flight_after_any_events(
         policy in policy(),
         inputs in proptest::collection::vec((input(), sample()), 1..120),
     ) {
@@ -220,7 +220,7 @@ fn fetches_within_the_longest_cool_down_in_a_flood() {
 /// F55: replicas that start together do not refresh together, neither the first time nor later. The limit is 3 fetches a
 /// second; over ten seconds they make at most 2 a second, and by chance a few more within a single second.
 #[test]
-fn replicas_100_jitter() {
+fn spreads_the_fetches_of_100_replicas() {
     const SECONDS: usize = 3000;
     for seed in 0..10 {
         let mut rng = Rng::from_seed(seed);
@@ -249,7 +249,7 @@ fn replicas_100_jitter() {
 
 /// F55: a flood of unknown kids on all replicas at once does not synchronize them.
 #[test]
-fn replicas_100_drift_apart_in_a_flood() {
+fn spreads_the_fetches_of_100_replicas_in_a_flood() {
     let mut rng = Rng::from_seed(1);
     let mut starts: Vec<u64> = Vec::new();
     for _ in 0..100 {

@@ -100,7 +100,7 @@ proptest! {
 
     /// G4: the set in use was requested within the last period plus one operation, so removed keys are not in it.
     #[test]
-    fn drops_a_removed_key_within_the_period_and_an_operation(
+    fn drops_a_removed_key_within_the_refresh_interval_and_an_operation(
         delays in proptest::collection::vec(0_u16..4900, 1..8),
         flood in proptest::collection::vec(any::<bool>(), 1..40),
         samples in proptest::collection::vec(any::<(u32, u32)>(), 1..40),

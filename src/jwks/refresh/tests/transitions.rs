@@ -35,7 +35,7 @@ fn t2_a_loaded_set_is_fresh_and_its_refresh_is_armed() {
 }
 
 #[test]
-fn t2_out_of_order_generation() {
+fn t2_ignores_a_result_of_an_older_generation() {
     let mut simulation = Simulation::new();
     simulation.step(Event::Begin);
     let late = simulation.machine.generation();
@@ -92,7 +92,7 @@ fn t4_backoff_doubles_to_a_minute_with_equal_jitter() {
 }
 
 #[test]
-fn t4_honours_retry_after_up_to_five_minutes_if_longer_than_the_backoff() {
+fn t4_honors_retry_after_up_to_five_minutes_if_longer_than_the_backoff() {
     for (requested, expected) in [(30, 30), (86_400, 300), (0, 1)] {
         let mut simulation = Simulation::loaded();
         fire(&mut simulation);
@@ -232,7 +232,7 @@ fn t19_a_panic_of_the_task_is_a_failure() {
 
 /// Found by fuzzing: the fetch was ordered from a task that had ended, and the machine waited for it until its deadline.
 #[test]
-fn t19_orders_no_fetch_from_an_ending_task() {
+fn t19_starts_no_fetch_in_an_ending_task() {
     for error in [RefreshError::Panic, RefreshError::Interrupted] {
         let mut simulation = Simulation::loaded();
         fire(&mut simulation);
