@@ -26,7 +26,7 @@ pub use self::principal::{Actor, ActorError, Principal};
 pub(crate) use self::required::malformed;
 pub(crate) use self::rules::{Check, CheckInput, Confirmation, OrganizationRule, Rules};
 pub use self::rules::{Organization, Profile};
-pub use self::values::{Audience, AuthenticationMethods, Permissions, Scopes};
+pub use self::values::{Audience, AuthenticationMethods, ClaimStrings, Permissions, Scopes};
 use crate::clock::Timestamp;
 use crate::token::{Claim, Header, Member, Payload};
 
@@ -34,11 +34,12 @@ use crate::token::{Claim, Header, Member, Payload};
 ///
 /// `C` is the application's type for custom claims, which is deserialized from the verified payload.
 ///
-/// Only a validator creates claims and, in tests, `testing::claims()`. A clone is cheap: it increments at most three reference
+/// Only a validator and, in tests, `testing::claims()` create claims. A clone is cheap: it increments at most three reference
 /// counts.
 ///
-/// A token in which `iss`, `sub`, `aud`, `exp`, `nbf` or `jti` does not have its registered type is rejected. For any other
-/// claim of an unexpected type, the accessor returns `None`, an empty list or an error, and never the value of another claim.
+/// A token in which `iss`, `sub`, `aud`, `exp`, `nbf`, `iat` or `jti` does not have its registered type is rejected. For any
+/// other claim of an unexpected type, the accessor returns `None`, an empty list or an error. It does not fall back to another
+/// claim: if `client_id` has an unexpected type, [`client_id`](Self::client_id) does not return `azp`.
 pub struct Claims<C = NoCustomClaims> {
     verified: Arc<Verified>,
     custom: Custom<C>,

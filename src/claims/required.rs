@@ -1,5 +1,7 @@
 //! The check of required claims: a required claim is present, has its registered type, and is not empty.
 
+use std::borrow::Cow;
+
 use crate::claims::dates;
 use crate::claims::error::ClaimErrorReason;
 use crate::claims::lookup::find_unregistered;
@@ -37,7 +39,7 @@ pub(crate) fn malformed(payload: &Payload) -> impl Iterator<Item = &'static str>
 /// Returns whether a claim of its registered type is not empty.
 fn is_registered_claim_set(payload: &Payload, claim: Claim) -> Member<bool> {
     let Some(raw) = payload.raw(claim) else { return Member::Absent };
-    let any = |string_or_array: Vec<Box<str>>| string_or_array.iter().any(|text| !text.is_empty());
+    let any = |string_or_array: Vec<Cow<'_, str>>| string_or_array.iter().any(|text| !text.is_empty());
     let is_set = match claim {
         Claim::Exp | Claim::Nbf | Claim::Iat | Claim::AuthTime => dates::date(payload, claim).ok().map(|_| true),
         Claim::Aud | Claim::Scope | Claim::Scp => string_or_array::collect(raw).map(any),

@@ -1,5 +1,6 @@
-//! Reads a JSON string or an array of strings without copying.
+//! Reads a JSON string or an array of strings and copies only strings with escapes.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use crate::token;
@@ -7,25 +8,25 @@ use crate::token;
 /// Calls `visit` with each string of a JSON string or array of strings, in order, until `visit` breaks.
 ///
 /// Returns `None` for any other JSON value, and for an array with an element of another type, even after the break.
-pub(super) fn for_each(raw: &str, visit: &mut dyn FnMut(&str) -> ControlFlow<()>) -> Option<()> {
+pub(super) fn for_each<'j>(raw: &'j str, visit: &mut dyn FnMut(Cow<'j, str>) -> ControlFlow<()>) -> Option<()> {
     if let Some(text) = token::unquote(raw) {
-        let _ = visit(&text);
+        let _ = visit(text);
         return Some(());
     }
     let (mut stopped, mut malformed) = (false, false);
     token::elements(raw, &mut |element| match token::unquote(element) {
         None => malformed = true,
-        Some(text) if !stopped => stopped = visit(&text).is_break(),
+        Some(text) if !stopped => stopped = visit(text).is_break(),
         Some(_) => {}
     })?;
     (!malformed).then_some(())
 }
 
 /// Collects the strings of a JSON string or array of strings.
-pub(super) fn collect(raw: &str) -> Option<Vec<Box<str>>> {
+pub(super) fn collect(raw: &str) -> Option<Vec<Cow<'_, str>>> {
     let mut all = Vec::new();
     for_each(raw, &mut |text| {
-        all.push(Box::from(text));
+        all.push(text);
         ControlFlow::Continue(())
     })?;
     Some(all)
@@ -37,8 +38,8 @@ mod tests {
 
     #[test]
     fn collects_a_string_or_an_array() {
-        assert_eq!(collect(r#""a""#), Some(vec![Box::from("a")]));
-        assert_eq!(collect(r#"[ "a" , "b\/c" ]"#), Some(vec![Box::from("a"), Box::from("b/c")]));
+        assert_eq!(collect(r#""a""#), Some(vec![Cow::Borrowed("a")]));
+        assert_eq!(collect(r#"[ "a" , "b\/c" ]"#), Some(vec![Cow::Borrowed("a"), Cow::Owned("b/c".to_owned())]));
         assert_eq!(collect("[]"), Some(Vec::new()));
     }
 

@@ -1,7 +1,10 @@
 //! Claims with several values: audiences, scopes, permissions, authentication methods.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::iter::FusedIterator;
 use std::ops::ControlFlow;
+use std::vec;
 
 use crate::claims::string_or_array;
 use crate::token::{Claim, Member, Payload};
@@ -59,9 +62,17 @@ impl<'c> Audience<'c> {
         any(self.raw, |text| text == audience)
     }
 
+    /// Returns whether the token has no audience. Only an API with [`with_client_ids`](crate::Api::with_client_ids) accepts such a
+    /// token.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
     /// Returns the audiences in the order of the token.
-    pub fn iter(&self) -> impl Iterator<Item = Box<str>> + use<> {
-        self.raw.and_then(string_or_array::collect).unwrap_or_default().into_iter()
+    #[must_use]
+    pub fn iter(&self) -> ClaimStrings<'c> {
+        ClaimStrings::new(self.raw)
     }
 }
 
@@ -77,10 +88,13 @@ impl<'c> Scopes<'c> {
     }
 
     /// Returns the scopes in the order of the token.
-    pub fn iter(&self) -> impl Iterator<Item = Box<str>> + use<> {
-        let all = self.raw.and_then(string_or_array::collect).unwrap_or_default();
-        let scopes = all.iter().flat_map(|text| self.words(text)).filter(|scope| !scope.is_empty());
-        scopes.map(Box::from).collect::<Vec<Box<str>>>().into_iter()
+    #[must_use]
+    pub fn iter(&self) -> ClaimStrings<'c> {
+        let is_array = self.raw.is_some_and(|raw| raw.starts_with('['));
+        let all = ClaimStrings::new(self.raw);
+        let mut scopes: Vec<_> = if is_array { all.collect() } else { all.flat_map(split_words).collect() };
+        scopes.retain(|scope| !scope.is_empty());
+        ClaimStrings(scopes.into_iter())
     }
 
     /// Splits a string into scopes at its spaces. A string inside an array is one scope.
@@ -108,8 +122,9 @@ impl<'c> Permissions<'c> {
     }
 
     /// Returns the permissions in the order of the token.
-    pub fn iter(&self) -> impl Iterator<Item = Box<str>> + use<> {
-        self.raw.and_then(string_or_array::collect).unwrap_or_default().into_iter()
+    #[must_use]
+    pub fn iter(&self) -> ClaimStrings<'c> {
+        ClaimStrings::new(self.raw)
     }
 
     /// Returns whether no permission is granted.
@@ -131,8 +146,9 @@ impl<'c> AuthenticationMethods<'c> {
     }
 
     /// Returns the methods in the order of the token.
-    pub fn iter(&self) -> impl Iterator<Item = Box<str>> + use<> {
-        self.raw.and_then(string_or_array::collect).unwrap_or_default().into_iter()
+    #[must_use]
+    pub fn iter(&self) -> ClaimStrings<'c> {
+        ClaimStrings::new(self.raw)
     }
 
     /// Returns whether the token contains no method.
@@ -142,20 +158,102 @@ impl<'c> AuthenticationMethods<'c> {
     }
 }
 
+/// The strings of a claim, in the order of the token. A string without escapes is borrowed from the token's payload.
+#[derive(Clone, Debug)]
+pub struct ClaimStrings<'c>(vec::IntoIter<Cow<'c, str>>);
+
+impl<'c> ClaimStrings<'c> {
+    /// Reads a JSON string or array of strings; a value of another type has no strings.
+    fn new(raw: Option<&'c str>) -> Self {
+        Self(raw.and_then(string_or_array::collect).unwrap_or_default().into_iter())
+    }
+}
+
+impl<'c> Iterator for ClaimStrings<'c> {
+    type Item = Cow<'c, str>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for ClaimStrings<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.0.next_back()
+    }
+}
+
+impl ExactSizeIterator for ClaimStrings<'_> {}
+
+impl FusedIterator for ClaimStrings<'_> {}
+
 /// Returns whether one of the strings satisfies `matches`; `false` for a malformed value.
 fn any(raw: Option<&str>, matches: impl Fn(&str) -> bool) -> bool {
     let Some(raw) = raw else { return false };
     let mut found = false;
     let well_formed = string_or_array::for_each(raw, &mut |text| {
-        found = matches(text);
+        found = matches(&text);
         if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     found && well_formed.is_some()
 }
 
-macro_rules! debug_as_list {
+/// Splits a string at its spaces.
+fn split_words(text: Cow<'_, str>) -> Vec<Cow<'_, str>> {
+    match text {
+        Cow::Borrowed(text) => text.split(' ').map(Cow::Borrowed).collect(),
+        Cow::Owned(text) => text.split(' ').map(|word| Cow::Owned(word.to_owned())).collect(),
+    }
+}
+
+/// Writes the scopes separated by spaces, as in `scope` (RFC 6749 §3.3).
+impl fmt::Display for Scopes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, scope) in self.iter().enumerate() {
+            if at > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(&scope)?;
+        }
+        Ok(())
+    }
+}
+
+/// Implements what the claims of this module have in common. Two values are equal if they have the same strings in the same
+/// order, whatever their JSON.
+macro_rules! list_of_strings {
     ($($name:ident),+) => {
-        $(impl fmt::Debug for $name<'_> {
+        $(impl<'c> IntoIterator for $name<'c> {
+            type Item = Cow<'c, str>;
+            type IntoIter = ClaimStrings<'c>;
+
+            fn into_iter(self) -> ClaimStrings<'c> {
+                self.iter()
+            }
+        }
+
+        impl<'c> IntoIterator for &$name<'c> {
+            type Item = Cow<'c, str>;
+            type IntoIter = ClaimStrings<'c>;
+
+            fn into_iter(self) -> ClaimStrings<'c> {
+                self.iter()
+            }
+        }
+
+        impl PartialEq for $name<'_> {
+            fn eq(&self, other: &Self) -> bool {
+                self.iter().eq(other.iter())
+            }
+        }
+
+        impl Eq for $name<'_> {}
+
+        impl fmt::Debug for $name<'_> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_list().entries(self.iter()).finish()
             }
@@ -163,7 +261,7 @@ macro_rules! debug_as_list {
     };
 }
 
-debug_as_list!(Audience, Scopes, Permissions, AuthenticationMethods);
+list_of_strings!(Audience, Scopes, Permissions, AuthenticationMethods);
 
 #[cfg(test)]
 mod tests {
@@ -219,5 +317,41 @@ mod tests {
         let audience = Audience { raw: Some(r#"["https://a.example/","b"]"#) };
         assert!(audience.contains("https://a.example/") && audience.contains("b"));
         assert!(!audience.contains("https://a.example") && !audience.contains("B"));
+    }
+
+    #[test]
+    fn yields_borrowed_strings_in_the_order_of_the_token() {
+        let scopes = scopes(r#""read write""#);
+        assert!(scopes.iter().all(|scope| matches!(scope, Cow::Borrowed(_))));
+        let escaped: Vec<_> = Scopes { raw: Some(r#""re\u0061d write""#) }.into_iter().collect();
+        assert_eq!(escaped, ["read", "write"]);
+        assert_eq!(scopes.iter().rev().collect::<Vec<_>>(), ["write", "read"]);
+        assert_eq!((scopes.iter().len(), Permissions { raw: Some("[1]") }.iter().len()), (2, 0));
+        let mut seen = Vec::new();
+        for audience in &(Audience { raw: Some(r#"["b","a"]"#) }) {
+            seen.push(audience);
+        }
+        assert_eq!(seen, ["b", "a"]);
+    }
+
+    #[test]
+    fn compares_strings_and_not_their_json() {
+        assert_eq!(scopes(r#""read  write""#), scopes(r#"["read","write"]"#));
+        assert_ne!(scopes(r#""read write""#), scopes(r#""write read""#));
+        assert_ne!(scopes(r#""a b""#), scopes(r#"["a b"]"#));
+        assert_eq!(Audience { raw: Some(r#""a""#) }, Audience { raw: Some(r#"["\u0061"]"#) });
+    }
+
+    #[test]
+    fn displays_scopes_separated_by_spaces() {
+        assert_eq!(scopes(r#"["read","write"]"#).to_string(), "read write");
+        assert_eq!(scopes(r#""read  write ""#).to_string(), "read write");
+        assert_eq!(scopes("1").to_string(), "");
+    }
+
+    #[test]
+    fn audience_is_empty_without_aud_only() {
+        assert!(Audience { raw: None }.is_empty());
+        assert!(!Audience { raw: Some(r#""a""#) }.is_empty());
     }
 }

@@ -392,7 +392,7 @@ fn require_checks_claims_in_code() {
     let claims = Claims::for_tests(r#"{"scope":"read"}"#);
     assert_eq!(claims.require(&Requirement::scope("read")), Ok(()));
     let error = claims.require(&Requirement::scope("write")).expect_err("no such scope");
-    assert_eq!(error.claims().scopes().iter().collect::<Vec<_>>(), [Box::from("read")]);
+    assert_eq!(error.claims().scopes().iter().collect::<Vec<_>>(), ["read"]);
     assert_eq!(error.to_string(), "the token lacks the scope write");
     assert_ne!(Err(error.clone()), claims.require(&Requirement::scope("admin")));
     assert_eq!(Err(error.unmet().clone()), missing_scope("write", "write"));
