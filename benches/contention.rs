@@ -110,7 +110,7 @@ fn sample(
             }
             server.publish(published[turn % 2].clone());
             for (_, source) in validator.key_sources() {
-                runtime.block_on(source.reload()).expect("the server answers");
+                runtime.block_on(source.reload()).expect("the server responds");
             }
             thread::sleep(Duration::from_millis(1));
         }

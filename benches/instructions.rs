@@ -27,7 +27,7 @@ use axum::body::Body;
 use axum::routing::get;
 use http::Request;
 use http::header::AUTHORIZATION;
-use support::floor::Floor;
+use support::baseline::Baseline;
 use support::{api, now, server, token};
 use tower::Service as _;
 use tower_bearer::{Algorithm, BearerLayer, Claims, Validator};
@@ -36,7 +36,7 @@ fn main() {
     let mut arguments = env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let (Some(what), Some(times)) = (arguments.next(), arguments.next()) else {
         println!(
-            "instructions: {{floor|validate|cached|reject|open|layer}} {{times}}, under callgrind; see .ci/instructions"
+            "instructions: {{baseline|validate|cached|reject|open|layer}} {{times}}, under callgrind; see .ci/instructions"
         );
         return;
     };
@@ -50,9 +50,9 @@ fn main() {
     let greet = async |claims: Claims| if claims.subject().is_some() { "hello" } else { "who" };
     let guarded = Router::new().route("/", get(greet)).layer(BearerLayer::new(caching.clone()));
     match &*what {
-        "floor" => {
-            let floor = Floor::new(&server, Algorithm::RS256, &text);
-            repeat(times, || floor.check());
+        "baseline" => {
+            let baseline = Baseline::new(&server, Algorithm::RS256, &text);
+            repeat(times, || baseline.check());
         }
         "validate" => repeat(times, || drop(black_box(now(uncached.validate(black_box(&text))).expect("valid")))),
         "cached" => repeat(times, || drop(black_box(now(caching.validate(black_box(&text))).expect("valid")))),

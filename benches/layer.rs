@@ -50,8 +50,8 @@ fn main() {
     // Every token once, so that the token cache has an entry for each.
     (0..fields.len()).for_each(|_| hit());
     heading("one request through axum, RS256, 1,000 tokens", "axum without authentication");
-    let (mut bare, mut contestant) = (requests(open.clone(), &fields), requests(open.clone(), &fields));
-    row("no authentication", compare(&mut bare, &mut contestant), None);
+    let (mut bare, mut candidate) = (requests(open.clone(), &fields), requests(open.clone(), &fields));
+    row("no authentication", compare(&mut bare, &mut candidate), None);
     let idle = open.clone().layer(MapRequestLayer::new(|request: Request<Body>| request));
     row("a layer that does nothing", compare(&mut bare, &mut requests(idle, &fields)), None);
     // The minimum of any cache that is keyed by SHA-256, without even a lookup.

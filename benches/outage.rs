@@ -1,10 +1,10 @@
 //! Measures the latency of tokens with known keys while an issuer hangs or fails, and during a flood of unknown key ids. The
 //! latency must not change.
 //!
-//! Every contestant has its own source and issuer, and a policy that fetches a thousand times as often as the default, so
+//! Every candidate has its own source and issuer, and a policy that fetches a thousand times as often as the default, so
 //! that a fetch is nearly always in flight. A second thread sends tokens with unknown key ids without a pause, either to the
-//! contestant or to a bystander, so that the load of the machine is the same. Latencies are wall-clock times, taken in
-//! rotation; the 99th percentile of each block is compared with the block of the quiet contestant beside it.
+//! candidate or to the control, so that the load of the machine is the same. Latencies are wall-clock times, taken in
+//! rotation; the 99th percentile of each block is compared with the block of the quiet candidate beside it.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -40,20 +40,20 @@ fn main() {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     // A cache hit is so fast that more turns are needed to coincide with fetches.
     for (name, bytes, turns) in [("without token cache", 0, 20), ("token cache hit", 8 << 20, 200)] {
-        let contestants = [
-            Contestant::new("quiet", bytes, None, &runtime),
-            Contestant::new("the issuer hangs", bytes, Some(Outage::Hang), &runtime),
-            Contestant::new("the issuer fails", bytes, Some(Outage::Status(StatusCode::BAD_GATEWAY)), &runtime),
-            Contestant::new("a flood of unknown key ids", bytes, None, &runtime),
-            Contestant::new("a flood while the issuer hangs", bytes, Some(Outage::Hang), &runtime),
+        let candidates = [
+            Candidate::new("quiet", bytes, None, &runtime),
+            Candidate::new("the issuer hangs", bytes, Some(Outage::Hang), &runtime),
+            Candidate::new("the issuer fails", bytes, Some(Outage::Status(StatusCode::BAD_GATEWAY)), &runtime),
+            Candidate::new("a flood of unknown key ids", bytes, None, &runtime),
+            Candidate::new("a flood while the issuer hangs", bytes, Some(Outage::Hang), &runtime),
         ];
-        let bystander = Contestant::new("bystander", bytes, None, &runtime);
-        measure(name, turns, &contestants, &bystander, &runtime);
+        let control = Candidate::new("control", bytes, None, &runtime);
+        measure(name, turns, &candidates, &control, &runtime);
     }
 }
 
 /// A validator with its own issuer, which may have an outage.
-struct Contestant {
+struct Candidate {
     name: &'static str,
     server: TestIssuer,
     validator: Validator,
@@ -61,7 +61,7 @@ struct Contestant {
     unknown_kids: Vec<String>,
 }
 
-impl Contestant {
+impl Candidate {
     fn new(name: &'static str, token_cache_bytes: usize, outage: Option<Outage>, runtime: &Runtime) -> Self {
         let server = server(Algorithm::RS256);
         let texts: Vec<String> = (0..200).map(|number| token(&server, number).sign()).collect();
@@ -70,7 +70,7 @@ impl Contestant {
         let issuer = Issuer::jwks(server.issuer(), server.jwks_uri());
         let builder = Validator::builder(Api::new(AUDIENCE, issuer))
             .with_fetch(server.clone())
-            .with_refresh_policy(busy())
+            .with_refresh_policy(fast_policy())
             .with_token_cache_bytes(token_cache_bytes);
         let validator = runtime.block_on(builder.build_ready(Duration::from_secs(5))).expect("keys");
         server.set_outage(outage.unwrap_or(Outage::None));
@@ -78,7 +78,7 @@ impl Contestant {
         Self { name, server, validator, texts, unknown_kids }
     }
 
-    /// Returns whether the flood goes to this contestant, and not to the bystander.
+    /// Returns whether the flood goes to this candidate, and not to the control.
     fn is_flooded(&self) -> bool {
         self.name.contains("flood")
     }
@@ -89,7 +89,7 @@ impl Contestant {
 }
 
 /// A policy with all periods a thousandth of the default, except how long keys are used.
-fn busy() -> RefreshPolicy {
+fn fast_policy() -> RefreshPolicy {
     let millis = Duration::from_millis;
     RefreshPolicy::new()
         .without_interval_limits()
@@ -103,13 +103,13 @@ fn busy() -> RefreshPolicy {
         .with_unknown_kid_cooldown_max(millis(15))
 }
 
-fn measure(name: &str, turns: usize, contestants: &[Contestant], bystander: &Contestant, runtime: &Runtime) {
-    let target = Arc::new(AtomicUsize::new(contestants.len()));
-    let sent: Arc<[AtomicU64]> = contestants.iter().chain([bystander]).map(|_| AtomicU64::new(0)).collect();
-    let flooded: Vec<(Validator, Vec<String>)> = contestants
+fn measure(name: &str, turns: usize, candidates: &[Candidate], control: &Candidate, runtime: &Runtime) {
+    let target = Arc::new(AtomicUsize::new(candidates.len()));
+    let sent: Arc<[AtomicU64]> = candidates.iter().chain([control]).map(|_| AtomicU64::new(0)).collect();
+    let flooded: Vec<(Validator, Vec<String>)> = candidates
         .iter()
-        .chain([bystander])
-        .map(|contestant| (contestant.validator.clone(), contestant.unknown_kids.clone()))
+        .chain([control])
+        .map(|candidate| (candidate.validator.clone(), candidate.unknown_kids.clone()))
         .collect();
     let flood = runtime.spawn({
         let (target, sent) = (Arc::clone(&target), Arc::clone(&sent));
@@ -125,30 +125,30 @@ fn measure(name: &str, turns: usize, contestants: &[Contestant], bystander: &Con
             }
         }
     });
-    let before: Vec<usize> = contestants.iter().map(Contestant::fetches).collect();
-    let mut samples = vec![Vec::with_capacity(BLOCKS * turns * REQUESTS); contestants.len()];
+    let before: Vec<usize> = candidates.iter().map(Candidate::fetches).collect();
+    let mut samples = vec![Vec::with_capacity(BLOCKS * turns * REQUESTS); candidates.len()];
     for _ in 0..BLOCKS * turns {
-        for (at, contestant) in contestants.iter().enumerate() {
-            target.store(if contestant.is_flooded() { at } else { contestants.len() }, Ordering::Relaxed);
-            for text in contestant.texts.iter().take(REQUESTS) {
+        for (at, candidate) in candidates.iter().enumerate() {
+            target.store(if candidate.is_flooded() { at } else { candidates.len() }, Ordering::Relaxed);
+            for text in candidate.texts.iter().take(REQUESTS) {
                 let begin = Instant::now();
-                drop(now(contestant.validator.validate(text)).expect("valid"));
+                drop(now(candidate.validator.validate(text)).expect("valid"));
                 samples[at].push(begin.elapsed());
             }
         }
     }
     flood.abort();
-    report(name, contestants, &samples);
-    for (at, contestant) in contestants.iter().enumerate() {
-        let (fetches, unknown_kids) = (contestant.fetches() - before[at], sent[at].load(Ordering::Relaxed));
-        println!("  {}: {fetches} fetches and {unknown_kids} unknown key ids meanwhile", contestant.name);
+    report(name, candidates, &samples);
+    for (at, candidate) in candidates.iter().enumerate() {
+        let (fetches, unknown_kids) = (candidate.fetches() - before[at], sent[at].load(Ordering::Relaxed));
+        println!("  {}: {fetches} fetches and {unknown_kids} unknown key ids meanwhile", candidate.name);
     }
 }
 
-fn report(name: &str, contestants: &[Contestant], samples: &[Vec<Duration>]) {
+fn report(name: &str, candidates: &[Candidate], samples: &[Vec<Duration>]) {
     println!("\n{name}, RS256, µs for each of {} requests of known keys", samples[0].len());
     println!("{:<36}{:>9}{:>9}{:>9}{:>9}{:>28}", "", "median", "p99", "p99.9", "most", "p99 × quiet");
-    for (at, contestant) in contestants.iter().enumerate() {
+    for (at, candidate) in candidates.iter().enumerate() {
         let all = sorted(&samples[at]);
         let shown = |share: f64| rank(&all, share).as_secs_f64() * 1e6;
         let block = |at: usize, block: usize| {
@@ -161,7 +161,7 @@ fn report(name: &str, contestants: &[Contestant], samples: &[Vec<Duration>]) {
         let note = if median <= 1.1 { "" } else { "  above the budget of 1.10" };
         println!(
             "{:<36}{:>9.2}{:>9.2}{:>9.2}{:>9.0}{:>10.3} [{low:.3}, {high:.3}]{note}",
-            contestant.name,
+            candidate.name,
             shown(0.5),
             shown(0.99),
             shown(0.999),

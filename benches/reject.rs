@@ -19,7 +19,7 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response};
 use http_body_util::Empty;
-use support::floor::Floor;
+use support::baseline::Baseline;
 use support::{api, compare, heading, now, row, server, token};
 use tower::{Layer as _, Service as _, service_fn};
 use tower_bearer::{Algorithm, BearerLayer, Validator};
@@ -29,7 +29,7 @@ const BUDGET: f64 = 0.06;
 
 fn main() {
     let server = server(Algorithm::RS256);
-    let floor = Floor::new(&server, Algorithm::RS256, &token(&server, 0).sign());
+    let baseline = Baseline::new(&server, Algorithm::RS256, &token(&server, 0).sign());
     let validator = Validator::new(api(&server, Algorithm::RS256)).expect("a valid configuration");
     // In a running service, the JOSE header of the issuer is cached.
     now(validator.validate(&token(&server, 0).sign())).expect("a valid token");
@@ -49,7 +49,7 @@ fn main() {
         ("bad signature", Some(genuine().with_broken_signature().sign()), None),
         ("wrong type, genuine signature", Some(genuine().typ("logout+jwt").sign()), None),
     ];
-    heading("reject through the layer, with response", "RS256 floor");
+    heading("reject through the layer, with response", "RS256 baseline");
     for (name, text, budget) in cases {
         let field = text.map(|text| HeaderValue::try_from(format!("Bearer {text}")).expect("a field value"));
         let mut reject = || {
@@ -61,6 +61,6 @@ fn main() {
             assert!(response.status().is_client_error(), "{name}");
             drop(black_box(response));
         };
-        row(name, compare(&mut || floor.check(), &mut reject), budget);
+        row(name, compare(&mut || baseline.check(), &mut reject), budget);
     }
 }

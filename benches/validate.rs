@@ -1,4 +1,4 @@
-//! Measures one validation, as a multiple of the raw signature check of the same token (the floor).
+//! Measures one validation, as a multiple of the raw signature check of the same token (the baseline).
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -15,7 +15,7 @@ mod support;
 use std::hint::black_box;
 
 use aws_lc_rs::digest;
-use support::floor::Floor;
+use support::baseline::Baseline;
 use support::{Custom, api, compare, heading, now, row, server, token};
 use tower_bearer::{Algorithm, Validator};
 
@@ -30,9 +30,9 @@ fn measure(algorithm: Algorithm) {
     let warm =
         Validator::builder(api(&server, algorithm)).without_token_cache().build().expect("a valid configuration");
     let custom = warm.clone().with_custom_claims::<Custom>();
-    let floor = Floor::new(&server, algorithm, &text);
+    let baseline = Baseline::new(&server, algorithm, &text);
     let rsa_budget = |budget: f64| matches!(algorithm, Algorithm::RS256 | Algorithm::PS256).then_some(budget);
-    heading(&format!("validate {algorithm}, {} bytes", text.len()), "floor");
+    heading(&format!("validate {algorithm}, {} bytes", text.len()), "baseline");
 
     let mut validate = || drop(black_box(now(warm.validate(black_box(&text))).expect("valid")));
     let budget = match algorithm {
@@ -40,15 +40,15 @@ fn measure(algorithm: Algorithm) {
         Algorithm::HS256 => Some(3.5),
         _ => rsa_budget(1.10),
     };
-    row("warm, without token cache", compare(&mut || floor.check(), &mut validate), budget);
+    row("warm, without token cache", compare(&mut || baseline.check(), &mut validate), budget);
     let mut validate = || drop(black_box(now(custom.validate(black_box(&text))).expect("valid")));
-    row("warm, without token cache, custom claims", compare(&mut || floor.check(), &mut validate), rsa_budget(1.16));
+    row("warm, without token cache, custom claims", compare(&mut || baseline.check(), &mut validate), rsa_budget(1.16));
     let mut start = || {
         let fresh =
             Validator::builder(api(&server, algorithm)).without_token_cache().build().expect("a valid configuration");
         drop(black_box(now(fresh.validate(black_box(&text))).expect("valid")));
     };
-    row("cold: configuration, key import, one token", compare(&mut || floor.check(), &mut start), None);
+    row("cold: configuration, key import, one token", compare(&mut || baseline.check(), &mut start), None);
     if algorithm.is_symmetric() {
         return;
     }
@@ -63,7 +63,7 @@ fn measure(algorithm: Algorithm) {
         drop(black_box(now(validator.validate(&texts[next])).expect("valid")));
         next += 1;
     };
-    row("first use of a token, with token cache", compare(&mut || floor.check(), &mut first_use), rsa_budget(1.20));
+    row("first use of a token, with token cache", compare(&mut || baseline.check(), &mut first_use), rsa_budget(1.20));
 
     let validator = fresh();
     for text in &texts {
@@ -75,7 +75,7 @@ fn measure(algorithm: Algorithm) {
         next = (next + 379) % texts.len();
         drop(black_box(now(validator.validate(&texts[next])).expect("valid")));
     };
-    row("token cache hit, 1,000 tokens", compare(&mut || floor.check(), &mut hit), None);
+    row("token cache hit, 1,000 tokens", compare(&mut || baseline.check(), &mut hit), None);
 }
 
 /// Compares a token cache hit with the SHA-256 digest that a cache keyed by SHA-256 would have to compute.

@@ -102,18 +102,18 @@ impl Fleet {
         self.clock.run_for(SECOND).await;
     }
 
-    /// Sends one request. Most are answered at once; a task waits for the others.
+    /// Sends one request. Most complete at the first poll; a task waits for the others.
     fn send(&self, number: usize, second: usize, caller: Caller, token: Arc<Token>) {
         let mut request = Box::pin(unconstrained(self.replicas[number].validate(token)));
-        if let Poll::Ready(answer) = request.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            self.observations.lock().expect("unpoisoned").record(second, caller, answer, Duration::ZERO);
+        if let Poll::Ready(outcome) = request.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            self.observations.lock().expect("unpoisoned").record(second, caller, outcome, Duration::ZERO);
             return;
         }
         let (clock, observations, begin) = (self.clock.clone(), Arc::clone(&self.observations), self.clock.monotonic());
         tokio::spawn(async move {
-            let answer = request.await;
+            let outcome = request.await;
             let waited = clock.monotonic().saturating_since(begin);
-            observations.lock().expect("unpoisoned").record(second, caller, answer, waited);
+            observations.lock().expect("unpoisoned").record(second, caller, outcome, waited);
         });
     }
 }

@@ -32,7 +32,7 @@ use std::time::Instant;
 use crate::replicas::Policy;
 
 fn main() {
-    let days = [Policy::ThisCrate, Policy::FixedPeriod, Policy::CoolDown].map(|policy| {
+    let days = [Policy::ThisCrate, Policy::FixedInterval, Policy::CoolDown].map(|policy| {
         let start = Instant::now();
         let day = day::simulate(policy);
         println!("{}: {} requests in {:.1} s", policy.name(), day.requests(), start.elapsed().as_secs_f64());

@@ -14,7 +14,7 @@ use tower_bearer::testing::FakeClock;
 use crate::day::DAY;
 use crate::rng::Rng;
 
-/// Answers within 40 to 160 ms, supports ETags, and counts requests.
+/// Responds within 40 to 160 ms, supports ETags, and counts requests.
 #[derive(Clone, Debug)]
 pub struct Network {
     clock: FakeClock,

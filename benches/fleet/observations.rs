@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::replicas::Answer;
+use crate::replicas::Outcome;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
@@ -47,18 +47,18 @@ impl Observations {
         }
     }
 
-    pub fn record(&mut self, second: usize, caller: Caller, answer: Answer, waited: Duration) {
+    pub fn record(&mut self, second: usize, caller: Caller, outcome: Outcome, waited: Duration) {
         if caller == Caller::RandomKid {
-            assert_ne!(answer, Answer::Accepted, "a random key id is never accepted");
+            assert_ne!(outcome, Outcome::Accepted, "a random key id is never accepted");
             self.random_kids += 1;
-            self.random_kids_unavailable += u32::from(answer == Answer::Unavailable);
+            self.random_kids_unavailable += u32::from(outcome == Outcome::Unavailable);
             return;
         }
         self.clients[second] += 1;
-        match answer {
-            Answer::Accepted => {}
-            Answer::Rejected => self.rejected[second] += 1,
-            Answer::Unavailable => self.unavailable[second] += 1,
+        match outcome {
+            Outcome::Accepted => {}
+            Outcome::Rejected => self.rejected[second] += 1,
+            Outcome::Unavailable => self.unavailable[second] += 1,
         }
         self.waited[second] += u32::from(!waited.is_zero());
         self.longest[second] = self.longest[second].max(waited);

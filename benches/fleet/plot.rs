@@ -1,4 +1,4 @@
-//! Renders the day as an SVG plot: the eventful hours side by side. Text has the colour of the surrounding page.
+//! Renders the day as an SVG plot: the eventful hours side by side. Text has the color of the surrounding page.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -32,8 +32,8 @@ pub fn render(days: &[(Policy, Observations)]) -> String {
     );
     for (at, (policy, _)) in days.iter().enumerate() {
         let x = LEFT + 220.0 * at as f64;
-        let (colour, width) = pen(*policy);
-        line(&mut svg, &format!("<path d=\"M{x:.0} 12h24\" stroke=\"{colour}\" stroke-width=\"{width}\"/>"));
+        let (color, width) = line_style(*policy);
+        line(&mut svg, &format!("<path d=\"M{x:.0} 12h24\" stroke=\"{color}\" stroke-width=\"{width}\"/>"));
         label(&mut svg, x + 30.0, 16.0, "start", policy.name());
     }
     for row in &ROWS {
@@ -79,7 +79,7 @@ fn panel(svg: &mut String, row: &Row, window: &Window, left: f64, days: &[(Polic
     }
     // This crate is drawn last, on top of the others.
     for (policy, day) in days.iter().rev() {
-        let (colour, thickness) = pen(*policy);
+        let (color, thickness) = line_style(*policy);
         let mut path = String::new();
         for from in span.clone().step_by(BUCKET) {
             let y = bottom - PANEL * (row.height)(day, from..from + BUCKET).clamp(0.0, 1.0);
@@ -89,7 +89,7 @@ fn panel(svg: &mut String, row: &Row, window: &Window, left: f64, days: &[(Polic
         line(
             svg,
             &format!(
-                "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{thickness}\" stroke-linejoin=\"round\"/>"
+                "<path d=\"{path}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"{thickness}\" stroke-linejoin=\"round\"/>"
             ),
         );
     }
@@ -112,11 +112,11 @@ fn time(second: usize) -> String {
     format!("{:02}:{:02}", second / 3_600, second / 60 % 60)
 }
 
-/// Returns the colour, readable on a white and on a black page, and the width of a line.
-fn pen(policy: Policy) -> (&'static str, &'static str) {
+/// Returns the color, readable on a white and on a black page, and the width of a line.
+fn line_style(policy: Policy) -> (&'static str, &'static str) {
     match policy {
         Policy::ThisCrate => ("#1f9e89", "2.5"),
-        Policy::FixedPeriod => ("#e0652f", "1.5"),
+        Policy::FixedInterval => ("#e0652f", "1.5"),
         Policy::CoolDown => ("#8a63d2", "1.5"),
     }
 }

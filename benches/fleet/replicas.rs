@@ -22,7 +22,7 @@ pub enum Policy {
     /// This crate with its defaults.
     ThisCrate,
     /// A set is used for five minutes; the first request after that fetches the next set.
-    FixedPeriod,
+    FixedInterval,
     /// A set is used for ten minutes; an unknown key id also starts a fetch, but not within 30 s after the last set.
     CoolDown,
 }
@@ -31,7 +31,7 @@ impl Policy {
     pub fn name(self) -> &'static str {
         match self {
             Self::ThisCrate => "this crate",
-            Self::FixedPeriod => "fixed interval of 5 min",
+            Self::FixedInterval => "fixed interval of 5 min",
             Self::CoolDown => "10 min, cool-down of 30 s",
         }
     }
@@ -52,7 +52,7 @@ impl Token {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Outcome {
     Accepted,
     /// 401.
     Rejected,
@@ -67,11 +67,11 @@ pub enum Replica {
 
 impl Replica {
     pub fn start(policy: Policy, number: usize, server: &TestIssuer, network: &Network, clock: &FakeClock) -> Self {
-        let common = |period, cool_down| {
+        let common = |interval, cool_down| {
             let endpoint = Endpoint::new(&server.jwks_uri()).expect("a URL");
             let set = Mutex::new(Set { kids: Vec::new(), loaded_at: None, failed_at: None });
             Self::Common(Arc::new(Common {
-                period,
+                interval,
                 cool_down,
                 endpoint,
                 network: network.clone(),
@@ -89,20 +89,20 @@ impl Replica {
                     .with_refresh_policy(RefreshPolicy::new().with_jitter_seed(seed));
                 Self::ThisCrate(validator.build().expect("a valid configuration"))
             }
-            Policy::FixedPeriod => common(Duration::from_secs(300), None),
+            Policy::FixedInterval => common(Duration::from_secs(300), None),
             Policy::CoolDown => common(Duration::from_secs(600), Some(Duration::from_secs(30))),
         }
     }
 
-    pub fn validate(&self, token: Arc<Token>) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+    pub fn validate(&self, token: Arc<Token>) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
         match self {
             Self::ThisCrate(validator) => {
                 let validator = validator.clone();
                 Box::pin(async move {
                     match validator.validate(&token.text).await {
-                        Ok(_) => Answer::Accepted,
-                        Err(Rejection::Key(_)) => Answer::Rejected,
-                        Err(Rejection::KeysUnavailable { .. }) => Answer::Unavailable,
+                        Ok(_) => Outcome::Accepted,
+                        Err(Rejection::Key(_)) => Outcome::Rejected,
+                        Err(Rejection::KeysUnavailable { .. }) => Outcome::Unavailable,
                         Err(other) => panic!("a token can be rejected only because of its key: {other:?}"),
                     }
                 })
@@ -117,7 +117,7 @@ impl Replica {
 
 /// The two common designs. Signatures are not verified, which does not affect the counts.
 pub struct Common {
-    period: Duration,
+    interval: Duration,
     cool_down: Option<Duration>,
     endpoint: Endpoint,
     network: Network,
@@ -133,21 +133,21 @@ struct Set {
 }
 
 impl Common {
-    async fn validate(&self, kid: &str) -> Answer {
+    async fn validate(&self, kid: &str) -> Outcome {
         let arrived_at = self.clock.monotonic();
         let mut set = self.set.lock().await;
         if set.failed_at > Some(arrived_at) {
-            return Answer::Unavailable;
+            return Outcome::Unavailable;
         }
         let is_older_than =
             |set: &Set, span| set.loaded_at.is_none_or(|at| self.clock.monotonic().saturating_since(at) >= span);
         let has_kid = |set: &Set| set.kids.iter().any(|known| known == kid);
-        let is_expired = is_older_than(&set, self.period);
+        let is_expired = is_older_than(&set, self.interval);
         let may_fetch = !has_kid(&set) && self.cool_down.is_some_and(|cool_down| is_older_than(&set, cool_down));
         if (is_expired || may_fetch) && !self.load(&mut set).await {
-            return Answer::Unavailable;
+            return Outcome::Unavailable;
         }
-        if has_kid(&set) { Answer::Accepted } else { Answer::Rejected }
+        if has_kid(&set) { Outcome::Accepted } else { Outcome::Rejected }
     }
 
     /// Fetches a set within five seconds, and returns whether it was loaded.

@@ -1,12 +1,12 @@
-//! Shared by all benches: a token of typical size, and the comparison of a contestant with a baseline.
+//! Shared by all benches: a token of typical size, and the comparison of a candidate with a baseline.
 //!
 //! On a shared machine only ratios of adjacent samples are meaningful, and neither criterion nor divan interleaves
-//! contestants. Each round therefore measures the contestant and the baseline one after the other, by the CPU time of this
+//! candidates. Each round therefore measures the candidate and the baseline one after the other, by the CPU time of this
 //! thread. The result is the median of the ratios and its interval.
 
 #![allow(dead_code, reason = "each bench uses what it needs")]
 
-pub mod floor;
+pub mod baseline;
 
 use std::future::Future;
 use std::pin::pin;
@@ -81,32 +81,32 @@ pub fn cpu_time() -> Duration {
     Duration::new(seconds.expect("after the start"), nanos.expect("less than a second"))
 }
 
-/// A function that runs a contestant once.
+/// A function that runs a candidate once.
 pub type Work<'w> = &'w mut dyn FnMut();
 
 /// The result of one comparison.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
-    /// Nanoseconds of CPU time for one run of the contestant, and of the baseline.
+    /// Nanoseconds of CPU time for one run of the candidate, and of the baseline.
     pub nanos: (f64, f64),
-    /// The ratio of contestant and baseline: median, and its 95 % interval.
+    /// The ratio of candidate and baseline: median, and its 95 % interval.
     pub ratio: (f64, f64, f64),
 }
 
-/// Compares a contestant with a baseline, pair by pair.
-pub fn compare(baseline: Work<'_>, contestant: Work<'_>) -> Outcome {
-    let (baseline_runs, contestant_runs) = (runs(baseline), runs(contestant));
+/// Compares a candidate with a baseline, pair by pair.
+pub fn compare(baseline: Work<'_>, candidate: Work<'_>) -> Outcome {
+    let (baseline_runs, candidate_runs) = (runs(baseline), runs(candidate));
     let mut rounds: Vec<(f64, f64)> = Vec::with_capacity(PAIRS);
     for round in 0..PAIRS {
-        // The order alternates, so that the state of the CPU caches favours neither.
+        // The order alternates, so that the state of the CPU caches favors neither.
         rounds.push(if round % 2 == 0 {
             let baseline = sample(baseline, baseline_runs);
-            (sample(contestant, contestant_runs), baseline)
+            (sample(candidate, candidate_runs), baseline)
         } else {
-            (sample(contestant, contestant_runs), sample(baseline, baseline_runs))
+            (sample(candidate, candidate_runs), sample(baseline, baseline_runs))
         });
     }
-    let ratios = sorted(rounds.iter().map(|(contestant, baseline)| contestant / baseline));
+    let ratios = sorted(rounds.iter().map(|(candidate, baseline)| candidate / baseline));
     Outcome {
         nanos: (
             sorted(rounds.iter().map(|round| round.0))[PAIRS / 2],

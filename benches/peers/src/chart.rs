@@ -18,11 +18,11 @@ pub fn bars(title: &str, note: &str, bars: &[(&str, f64)]) -> String {
     for (at, (name, value)) in bars.iter().enumerate() {
         let y = TOP + at * STEP;
         let length = (value / longest * LONGEST).max(1.0);
-        let colour = if name.starts_with("tower-bearer") { "#0b6e4f" } else { "#9aa5b1" };
+        let color = if name.starts_with("tower-bearer") { "#0b6e4f" } else { "#9aa5b1" };
         let (text_y, label_x) = (y + 16, LEFT as f64 + length + 6.0);
         let _ = writeln!(
             svg,
-            r##"<text x="{}" y="{text_y}" text-anchor="end" fill="#1a1a1a">{name}</text><rect x="{LEFT}" y="{y}" width="{length:.1}" height="22" fill="{colour}"/><text x="{label_x:.1}" y="{text_y}" fill="#1a1a1a">{value:.2}</text>"##,
+            r##"<text x="{}" y="{text_y}" text-anchor="end" fill="#1a1a1a">{name}</text><rect x="{LEFT}" y="{y}" width="{length:.1}" height="22" fill="{color}"/><text x="{label_x:.1}" y="{text_y}" fill="#1a1a1a">{value:.2}</text>"##,
             LEFT - 8
         );
     }

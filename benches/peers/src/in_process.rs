@@ -7,38 +7,37 @@ use axum::http::{HeaderValue, Request, header};
 use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
 
-use crate::contestants::{Contestant, Tokens};
+use crate::candidates::{Candidate, Tokens};
 use crate::statistics::{ROUNDS, Ratio, cpu_seconds, sorted};
 
-/// The result of one contestant.
+/// The result of one candidate.
 pub struct Outcome {
     pub micros: f64,
-    /// The ratio to the first contestant, which has no authentication.
+    /// The ratio to the first candidate, which has no authentication.
     pub ratio: Ratio,
 }
 
 /// Requests in one sample: some milliseconds for the slowest.
 const REQUESTS: usize = 300;
 
-pub fn measure(runtime: &Runtime, contestants: &[Contestant], tokens: &Tokens) -> anyhow::Result<Vec<Outcome>> {
-    let fields: Vec<Vec<HeaderValue>> =
-        contestants.iter().map(|contestant| tokens.fields(contestant.distinct)).collect();
-    for (contestant, fields) in contestants.iter().zip(&fields) {
+pub fn measure(runtime: &Runtime, candidates: &[Candidate], tokens: &Tokens) -> anyhow::Result<Vec<Outcome>> {
+    let fields: Vec<Vec<HeaderValue>> = candidates.iter().map(|candidate| tokens.fields(candidate.distinct)).collect();
+    for (candidate, fields) in candidates.iter().zip(&fields) {
         // Every token twice, so that caches are warm from the first round on.
-        runtime.block_on(sample(contestant, fields, 0..2 * fields.len()))?;
+        runtime.block_on(sample(candidate, fields, 0..2 * fields.len()))?;
     }
     let mut rounds: Vec<Vec<f64>> = Vec::new();
     for round in 0..ROUNDS {
-        let mut samples = vec![0.0; contestants.len()];
-        for turn in 0..contestants.len() {
-            // The order of the contestants changes in each round.
-            let at = (turn + round) % contestants.len();
+        let mut samples = vec![0.0; candidates.len()];
+        for turn in 0..candidates.len() {
+            // The order of the candidates changes in each round.
+            let at = (turn + round) % candidates.len();
             let numbers = round * REQUESTS..(round + 1) * REQUESTS;
-            samples[at] = runtime.block_on(sample(&contestants[at], &fields[at], numbers))?;
+            samples[at] = runtime.block_on(sample(&candidates[at], &fields[at], numbers))?;
         }
         rounds.push(samples);
     }
-    Ok((0..contestants.len())
+    Ok((0..candidates.len())
         .map(|at| Outcome {
             micros: sorted(rounds.iter().map(|round| round[at]))[ROUNDS / 2] * 1e6,
             ratio: Ratio::from_samples(rounds.iter().map(|round| round[at] / round[0])),
@@ -47,9 +46,9 @@ pub fn measure(runtime: &Runtime, contestants: &[Contestant], tokens: &Tokens) -
 }
 
 /// Returns the seconds of CPU time of one request.
-async fn sample(contestant: &Contestant, fields: &[HeaderValue], numbers: Range<usize>) -> anyhow::Result<f64> {
+async fn sample(candidate: &Candidate, fields: &[HeaderValue], numbers: Range<usize>) -> anyhow::Result<f64> {
     // As `axum::serve` does for every connection: `with_state` wraps the handlers in their layers.
-    let router = contestant.router.clone().with_state(());
+    let router = candidate.router.clone().with_state(());
     let (start, requests) = (cpu_seconds(), numbers.len());
     for number in numbers {
         // The stride is coprime to the number of tokens: every token is used, in an order without cache locality.
@@ -58,7 +57,7 @@ async fn sample(contestant: &Contestant, fields: &[HeaderValue], numbers: Range<
         let field = HeaderValue::from_maybe_shared(Bytes::copy_from_slice(field.as_bytes()))?;
         let request = Request::get("/").header(header::AUTHORIZATION, field).body(Body::empty())?;
         let response = router.clone().oneshot(request).await?;
-        anyhow::ensure!(response.status().is_success(), "{}: {}", contestant.name, response.status());
+        anyhow::ensure!(response.status().is_success(), "{}: {}", candidate.name, response.status());
         body::to_bytes(response.into_body(), usize::MAX).await?;
     }
     Ok((cpu_seconds() - start) / requests as f64)

@@ -9,10 +9,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::contestants::{Contestant, Tokens};
+use crate::candidates::{Candidate, Tokens};
 use crate::statistics::{ROUNDS, Ratio, cpu_seconds};
 
-/// The ratios of one contestant to the first, which has no authentication.
+/// The ratios of one candidate to the first, which has no authentication.
 pub struct Outcome {
     pub server_cpu: Ratio,
     pub requests: Ratio,
@@ -27,24 +27,24 @@ struct Sample {
     per_second: f64,
 }
 
-pub fn measure(contestants: &[Contestant], tokens: &Tokens) -> anyhow::Result<Vec<Outcome>> {
-    let server = Server::start(contestants)?;
+pub fn measure(candidates: &[Candidate], tokens: &Tokens) -> anyhow::Result<Vec<Outcome>> {
+    let server = Server::start(candidates)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let request = |token: &String| request(token);
-    let prepared = |contestant: &Contestant| Arc::new(tokens.texts(contestant.distinct).iter().map(request).collect());
-    let requests: Vec<Arc<Vec<Vec<u8>>>> = contestants.iter().map(prepared).collect();
+    let prepared = |candidate: &Candidate| Arc::new(tokens.texts(candidate.distinct).iter().map(request).collect());
+    let requests: Vec<Arc<Vec<Vec<u8>>>> = candidates.iter().map(prepared).collect();
     let mut rounds: Vec<Vec<Sample>> = Vec::new();
     for round in 0..=ROUNDS {
-        let mut samples = vec![Sample { cpu_each: 0.0, per_second: 0.0 }; contestants.len()];
-        for turn in 0..contestants.len() {
-            let at = (turn + round) % contestants.len();
+        let mut samples = vec![Sample { cpu_each: 0.0, per_second: 0.0 }; candidates.len()];
+        for turn in 0..candidates.len() {
+            let at = (turn + round) % candidates.len();
             samples[at] = runtime.block_on(sample(&server, server.addresses[at], &requests[at], round))?;
         }
         rounds.push(samples);
     }
     // The first round is a warm-up.
     let rounds = &rounds[1..];
-    Ok((0..contestants.len())
+    Ok((0..candidates.len())
         .map(|at| Outcome {
             server_cpu: Ratio::from_samples(rounds.iter().map(|round| round[at].cpu_each / round[0].cpu_each)),
             requests: Ratio::from_samples(rounds.iter().map(|round| round[at].per_second / round[0].per_second)),
@@ -52,15 +52,15 @@ pub fn measure(contestants: &[Contestant], tokens: &Tokens) -> anyhow::Result<Ve
         .collect())
 }
 
-/// The thread that serves every contestant, each at its own address; only one has requests at a time.
+/// The thread that serves every candidate, each at its own address; only one has requests at a time.
 struct Server {
     addresses: Vec<SocketAddr>,
     cpu_requests: mpsc::UnboundedSender<oneshot::Sender<f64>>,
 }
 
 impl Server {
-    fn start(contestants: &[Contestant]) -> anyhow::Result<Self> {
-        let routers: Vec<_> = contestants.iter().map(|contestant| contestant.router.clone()).collect();
+    fn start(candidates: &[Candidate]) -> anyhow::Result<Self> {
+        let routers: Vec<_> = candidates.iter().map(|candidate| candidate.router.clone()).collect();
         let (cpu_requests, mut received) = mpsc::unbounded_channel::<oneshot::Sender<f64>>();
         let (ready, addresses) = std::sync::mpsc::channel();
         thread::spawn(move || {
@@ -71,19 +71,19 @@ impl Server {
                     ready.send(listener.local_addr().expect("an address")).expect("the receiver exists");
                     tokio::spawn(async move { axum::serve(listener, router).await });
                 }
-                while let Some(answer) = received.recv().await {
-                    let _ = answer.send(cpu_seconds());
+                while let Some(reply) = received.recv().await {
+                    let _ = reply.send(cpu_seconds());
                 }
             });
         });
-        let addresses = contestants.iter().map(|_| addresses.recv()).collect::<Result<_, _>>()?;
+        let addresses = candidates.iter().map(|_| addresses.recv()).collect::<Result<_, _>>()?;
         Ok(Self { addresses, cpu_requests })
     }
 
     /// Returns the CPU time of the serving thread.
     async fn cpu(&self) -> anyhow::Result<f64> {
-        let (answer, seconds) = oneshot::channel();
-        self.cpu_requests.send(answer)?;
+        let (reply, seconds) = oneshot::channel();
+        self.cpu_requests.send(reply)?;
         Ok(seconds.await?)
     }
 }
@@ -124,17 +124,21 @@ async fn client(
     first: usize,
     until: Instant,
 ) -> anyhow::Result<usize> {
-    let (mut done, mut next, mut answer) = (0, first, vec![0; 4096]);
+    let (mut done, mut next, mut response) = (0, first, vec![0; 4096]);
     while Instant::now() < until {
         next = (next + 379) % requests.len();
         stream.write_all(&requests[next]).await?;
         let mut length = 0;
-        while !answer[..length].ends_with(b"\r\n\r\nhello") {
-            let read = stream.read(&mut answer[length..]).await?;
-            anyhow::ensure!(read > 0, "the server closed the connection: {}", String::from_utf8_lossy(&answer[..length]));
+        while !response[..length].ends_with(b"\r\n\r\nhello") {
+            let read = stream.read(&mut response[length..]).await?;
+            anyhow::ensure!(
+                read > 0,
+                "the server closed the connection: {}",
+                String::from_utf8_lossy(&response[..length])
+            );
             length += read;
         }
-        anyhow::ensure!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..length]));
+        anyhow::ensure!(response.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&response[..length]));
         done += 1;
     }
     Ok(done)

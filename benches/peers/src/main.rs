@@ -1,11 +1,11 @@
-//! Compares tower-bearer with other crates: the same RS256 token, the same axum router, and all contestants one after another
+//! Compares tower-bearer with other crates: the same RS256 token, the same axum router, and all candidates one after another
 //! in every round, so that the ratios are reliable on a shared machine.
 //!
 //! `cargo run --release -- "2 shared cores of a virtual machine"` in this folder prints a Markdown table and writes the
 //! chart of the guide; the argument describes the machine in both.
 
 mod chart;
-mod contestants;
+mod candidates;
 mod in_process;
 mod loopback;
 mod statistics;
@@ -13,10 +13,10 @@ mod environment;
 
 use std::path::Path;
 
-use crate::contestants::Contestant;
+use crate::candidates::Candidate;
 use crate::statistics::Ratio;
 
-/// The results of one contestant.
+/// The results of one candidate.
 struct Result {
     name: &'static str,
     in_process: Ratio,
@@ -26,17 +26,17 @@ struct Result {
 }
 
 fn main() -> anyhow::Result<()> {
-    let tokens = contestants::Tokens::new();
+    let tokens = candidates::Tokens::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (contestants, failed) = runtime.block_on(contestants::all(&tokens))?;
+    let (candidates, failed) = runtime.block_on(candidates::all(&tokens))?;
     eprintln!("in process ...");
-    let in_process = in_process::measure(&runtime, &contestants, &tokens)?;
+    let in_process = in_process::measure(&runtime, &candidates, &tokens)?;
     eprintln!("over loopback ...");
-    let loopback = loopback::measure(&contestants, &tokens)?;
-    let results: Vec<Result> = contestants
+    let loopback = loopback::measure(&candidates, &tokens)?;
+    let results: Vec<Result> = candidates
         .iter()
         .zip(in_process.into_iter().zip(loopback))
-        .map(|(Contestant { name, .. }, (in_process, loopback))| Result {
+        .map(|(Candidate { name, .. }, (in_process, loopback))| Result {
             name,
             in_process: in_process.ratio,
             micros: in_process.micros,

@@ -1,4 +1,4 @@
-//! Every contestant as an axum router that answers "hello" to a valid token. Issuer, audience and expiry are checked if the
+//! Every candidate as an axum router that returns "hello" to a valid token. Issuer, audience and expiry are checked if the
 //! crate can check them.
 
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use tower_bearer::{Algorithm, Api, BearerLayer, Issuer, Validator};
 
 const AUDIENCE: &str = "https://api.northwind.com/";
 
-pub struct Contestant {
+pub struct Candidate {
     pub name: &'static str,
     pub router: Router,
     /// Number of different tokens that are sent to it.
@@ -72,41 +72,41 @@ struct Claims {
     permissions: Vec<String>,
 }
 
-/// Returns the contestants, and those whose setup failed, with the reason.
-pub async fn all(tokens: &Tokens) -> anyhow::Result<(Vec<Contestant>, Vec<(&'static str, String)>)> {
+/// Returns the candidates, and those whose setup failed, with the reason.
+pub async fn all(tokens: &Tokens) -> anyhow::Result<(Vec<Candidate>, Vec<(&'static str, String)>)> {
     let (issuer, jwks) = (tokens.issuer.issuer().to_owned(), tokens.issuer.jwks());
     let validator = || {
         let keys = tower_bearer::keys::KeySet::from_jwks(&jwks);
         Validator::builder(Api::new(AUDIENCE, Issuer::static_keys(&issuer, keys)))
     };
     let mut all = vec![
-        Contestant {
+        Candidate {
             name: "no authentication",
             router: Router::new().route("/", get(async || "hello")),
             distinct: 1_000,
         },
-        Contestant {
+        Candidate {
             name: "(a table of 1,000 fingerprints, nothing checked)",
             router: minimal_cache(tokens.texts(1_000)),
             distinct: 1_000,
         },
-        Contestant {
+        Candidate {
             name: "(a table of 10,000 fingerprints, nothing checked)",
             router: minimal_cache(tokens.texts(10_000)),
             distinct: 10_000,
         },
-        Contestant { name: "tower-bearer, 1,000 tokens", router: bearer_layer(validator().build()?), distinct: 1_000 },
-        Contestant {
+        Candidate { name: "tower-bearer, 1,000 tokens", router: bearer_layer(validator().build()?), distinct: 1_000 },
+        Candidate {
             name: "tower-bearer, 10,000 tokens",
             router: bearer_layer(validator().with_token_cache_bytes(32 << 20).build()?),
             distinct: 10_000,
         },
-        Contestant {
+        Candidate {
             name: "tower-bearer without token cache",
             router: bearer_layer(validator().without_token_cache().build()?),
             distinct: 1_000,
         },
-        Contestant {
+        Candidate {
             name: "tower-bearer without cache, custom claims",
             router: bearer_layer_with_custom_claims(validator().without_token_cache().build()?.with_custom_claims()),
             distinct: 1_000,
@@ -124,7 +124,7 @@ pub async fn all(tokens: &Tokens) -> anyhow::Result<(Vec<Contestant>, Vec<(&'sta
     ];
     for (name, router) in peers {
         match router {
-            Ok(router) => all.push(Contestant { name, router, distinct: 1_000 }),
+            Ok(router) => all.push(Candidate { name, router, distinct: 1_000 }),
             Err(error) => failed.push((name, error.to_string())),
         }
     }

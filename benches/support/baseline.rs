@@ -1,4 +1,4 @@
-//! The floor of a validation: the signature check alone.
+//! The baseline of a validation: the signature check alone.
 
 use std::hint::black_box;
 
@@ -10,7 +10,7 @@ use tower_bearer::Algorithm;
 use tower_bearer::testing::TestIssuer;
 
 /// One verification of the decoded signature with a parsed key.
-pub struct Floor {
+pub struct Baseline {
     key: Key,
     message: Vec<u8>,
     signature: Vec<u8>,
@@ -22,7 +22,7 @@ enum Key {
     Secret(hmac::Key),
 }
 
-impl Floor {
+impl Baseline {
     pub fn new(server: &TestIssuer, algorithm: Algorithm, text: &str) -> Self {
         let (message, signature) = text.rsplit_once('.').expect("three segments");
         let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).expect("base64url");
@@ -71,7 +71,7 @@ impl Key {
             Algorithm::ES384 => point(&signature::ECDSA_P384_SHA384_FIXED),
             Algorithm::ES512 => point(&signature::ECDSA_P521_SHA512_FIXED),
             Algorithm::EdDSA => ParsedPublicKey::new(&signature::ED25519, decode("x")).expect("a valid key"),
-            other => panic!("no floor for {other}"),
+            other => panic!("no baseline for {other}"),
         })
     }
 }
