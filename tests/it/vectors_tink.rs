@@ -25,7 +25,7 @@ fn every_claim_case_of_tink_returns_the_expected_outcome() {
     let Some(text) = vectors::read("tink/jwt_validation_cases.json") else { return };
     let file: Value = serde_json::from_slice(&text).expect("the cases");
     let secret = file["key"]["k"].as_str().expect("a secret");
-    let mut refusals = Vec::new();
+    let mut rejections = Vec::new();
     let mut outcomes = CaseResults::new("Tink", include_str!("../data/exceptions/tink.txt"));
     for case in file["cases"].as_array().expect("cases") {
         // One token is too long for the file: {"a":{"a":… 110,000 levels deep.
@@ -36,15 +36,15 @@ fn every_claim_case_of_tink_returns_the_expected_outcome() {
         assert_eq!(validator.is_none(), id == "iss_empty_string", "{id} can be configured");
         let outcome = validator.map(|validator| block_on(validator.validate(&token)));
         if let Some(Err(rejection)) = &outcome {
-            refusals.push(format!("{id} {rejection:?}"));
+            rejections.push(format!("{id} {rejection:?}"));
         }
         let accepted = outcome.is_some_and(|outcome| outcome.is_ok());
         outcomes.record(id, case["valid"] == true, accepted);
     }
     outcomes.finish(21, 39);
     // The token must be rejected for the reason of the case.
-    let expected: Vec<&str> = include_str!("../data/refusals/tink.txt").lines().collect();
-    assert_eq!(refusals, expected);
+    let expected: Vec<&str> = include_str!("../data/rejections/tink.txt").lines().collect();
+    assert_eq!(rejections, expected);
 }
 
 /// Returns the API that a case's validator describes; `None` if it cannot be configured.

@@ -53,7 +53,7 @@ fn skips_unusable_keys_for_the_expected_reason() {
         }
     }
     let expected: Vec<&str> =
-        include_str!("../../../tests/data/refusals/wycheproof_json_web_key.txt").lines().collect();
+        include_str!("../../../tests/data/rejections/wycheproof_json_web_key.txt").lines().collect();
     assert_eq!(rejected, expected);
 }
 
