@@ -42,7 +42,6 @@ mod clock;
 mod control;
 mod endpoints;
 mod fetch;
-mod forgery;
 mod issuer;
 mod members;
 mod network;
@@ -55,6 +54,7 @@ mod server;
 mod shared;
 mod signer;
 mod token;
+mod token_header;
 
 pub use self::claims::{ClaimsBuilder, claims};
 pub use self::clock::FakeClock;

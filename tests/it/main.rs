@@ -44,12 +44,12 @@ mod rules_jws;
 mod rules_keys;
 mod rules_practice;
 mod rules_request;
-mod seams;
 mod secrets;
 mod several_apis;
 mod stack;
 mod threat_model;
 mod token_cache;
+mod token_sources;
 mod validator;
 #[path = "../support/vectors.rs"]
 mod vectors;
