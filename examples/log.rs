@@ -6,7 +6,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Starts the log. `RUST_LOG` holds a level or `target=level` pairs, such as `info,tower_bearer=debug`.
+/// Starts the log. `RUST_LOG` contains a level or `target=level` pairs, such as `info,tower_bearer=debug`.
 pub(crate) fn start() {
     let text = std::env::var("RUST_LOG").unwrap_or_default();
     let (filter, warning) = match filter(text.trim()) {

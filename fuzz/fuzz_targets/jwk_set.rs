@@ -1,4 +1,4 @@
-//! Parses a key set: no panic, the limits are kept, and verification with every accepted key does not panic.
+//! Parses a key set: no panic, no limit is exceeded, and verification with every accepted key does not panic.
 #![no_main]
 
 use std::cell::LazyCell;

@@ -174,7 +174,7 @@ fn rejection_allocates_only_for_its_response() {
     }
 }
 
-/// Returns the bytes that a waiting request holds in memory, beyond the request and the future of the service.
+/// Returns the bytes of memory that a waiting request uses, beyond the request and the future of the service.
 fn bytes_of_waiting_request(layer: &BearerLayer, request: Request<Empty<Bytes>>) -> usize {
     let inner = service_fn(|_: Request<Empty<Bytes>>| async move {
         Ok::<_, std::convert::Infallible>(Response::new(Empty::<Bytes>::new()))

@@ -185,33 +185,33 @@ fn every_challenge_with_a_realm_parses_strictly() {
 
 #[tokio::test]
 async fn responses_contain_no_part_of_the_token() {
-    const MARK: &str = "q7Zecho";
+    const CANARY: &str = "q7Zecho";
     let server = TestIssuer::new();
     let other_issuer = TestIssuer::named("https://q7Zecho.test/");
     let layer = BearerLayer::new(validator(&server)).with_json_body();
     let tokens = [
         server.token().kid(r#"q7Zecho", realm="x"#).sign(),
-        server.token().subject(MARK).expired().sign(),
-        server.token().audience(MARK).sign(),
-        server.token().header("alg", MARK).sign(),
-        server.token().typ(MARK).sign(),
-        server.token().claim(MARK, MARK).with_broken_signature().sign(),
+        server.token().subject(CANARY).expired().sign(),
+        server.token().audience(CANARY).sign(),
+        server.token().header("alg", CANARY).sign(),
+        server.token().typ(CANARY).sign(),
+        server.token().claim(CANARY, CANARY).with_broken_signature().sign(),
         other_issuer.token().sign(),
-        MARK.to_owned(),
-        format!("{MARK}.{MARK}.{MARK}"),
+        CANARY.to_owned(),
+        format!("{CANARY}.{CANARY}.{CANARY}"),
     ];
     for token in tokens {
         let fields = [format!("Bearer {token}")];
         let response = send(layer.layer(subject_service()), request(&[&fields[0]])).await;
         assert_eq!(value(response.headers(), "www-authenticate"), Some(INVALID_TOKEN), "{token}");
         let shown = format!("{:?}", response.headers());
-        assert!(!shown.contains(MARK) && !shown.contains(&token), "{shown}");
+        assert!(!shown.contains(CANARY) && !shown.contains(&token), "{shown}");
         assert_eq!(text(response).await, INVALID_TOKEN_BODY, "{token}");
     }
     for field in ["Bearer q7Zecho q7Zecho", "Bearer q7Zecho, Basic q7Zecho", "Basic q7Zecho"] {
         let response = send(layer.layer(subject_service()), request(&[field])).await;
-        assert!(!format!("{:?}", response.headers()).contains(MARK), "{field}");
-        assert!(!text(response).await.contains(MARK), "{field}");
+        assert!(!format!("{:?}", response.headers()).contains(CANARY), "{field}");
+        assert!(!text(response).await.contains(CANARY), "{field}");
     }
 }
 

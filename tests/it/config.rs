@@ -42,7 +42,7 @@ async fn accepts_valid_configurations() {
         Issuer::jwks("https://as.example", "https://keys.example/jwks"),
         Issuer::jwks("urn:example:issuer", "https://keys.example/jwks")
             .with_algorithms([Algorithm::ES256, Algorithm::RS256]),
-        hs().with_alias("accounts.example").with_secret(Secret::from_text("another secret of thirty-two octets!")),
+        hs().with_alias("accounts.example").with_secret(Secret::from_text("another secret of thirty-six bytes!!")),
     ] {
         assert_eq!(errors_of(issuer.clone()), [], "{issuer:?}");
     }
@@ -180,7 +180,7 @@ fn rejects_short_secrets_and_public_keys_as_secrets() {
         one(setting, SettingErrorKind::Secret(SecretError::KeyFile))
     );
     assert_eq!(with(Secret::from_hex("0g")), one(setting, SettingErrorKind::Secret(SecretError::Encoding)));
-    let short = "sixteen octets!!";
+    let short = "sixteen bytes!!!";
     assert_eq!(
         with(Secret::from_text(short)),
         one(

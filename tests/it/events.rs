@@ -33,7 +33,7 @@ async fn validate_three() -> Vec<String> {
         other_issuer.token().sign(),
     ];
     for token in &tokens {
-        let _verdict = validator.validate(token).await;
+        let _result = validator.validate(token).await;
     }
     tokens
 }

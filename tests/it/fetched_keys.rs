@@ -170,12 +170,12 @@ async fn key_that_is_not_for_verification_triggers_no_fetch() {
         set["keys"].as_array_mut().expect("keys").push(other["keys"][0].clone());
         server.publish(set.to_string());
         let validator = validator(&server, &clock);
-        let judged = validator.validate(&server.token().sign()).await.map(drop);
-        assert_eq!((judged, server.fetches()), (outcome, fetches), "{member}: {value}");
+        let result = validator.validate(&server.token().sign()).await.map(drop);
+        assert_eq!((result, server.fetches()), (outcome, fetches), "{member}: {value}");
     }
 }
 
-/// An attacker knows every published kid: a bad signature under one of them triggers no fetch, neither now nor later.
+/// An attacker can read every published kid: a bad signature under one of them triggers no fetch, neither now nor later.
 #[tokio::test]
 async fn bad_signature_under_a_known_kid_triggers_no_fetch() {
     let clock = FakeClock::new();
@@ -189,7 +189,7 @@ async fn bad_signature_under_a_known_kid_triggers_no_fetch() {
     for _ in 0..100 {
         assert_eq!(validator.validate(&forged).await.unwrap_err(), Rejection::Signature);
     }
-    // Longer than any cool-down, and shorter than the refresh period of this issuer.
+    // Longer than any cool-down, and shorter than the refresh interval of this issuer.
     clock.run_for(20 * SECOND).await;
     assert_eq!(server.fetches(), 1);
     assert!(validator.validate(&server.token().kid("unknown").sign()).await.is_err());

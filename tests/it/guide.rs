@@ -1,4 +1,4 @@
-//! The guide is complete: all pages, all names of events and metrics, and no snippet that nobody compiles.
+//! Checks the guide: every page is listed, every logged or counted name is documented, and every snippet is compiled.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every page with its text, and the README.
+/// Returns the name and text of every page and of the README.
 fn pages() -> Vec<(String, String)> {
     let folder = stack::repository().join("src/guide");
     let names = fs::read_dir(folder).expect("the guide").flatten().map(|entry| entry.file_name());
@@ -24,10 +24,11 @@ fn pages() -> Vec<(String, String)> {
     pages
 }
 
-/// String literals of a source text that are no reasons of lints; none of those looked at here holds an escaped quote.
+/// Returns the string literals of a source text, without comments and the reasons of lints. The files that are read here
+/// contain no escaped quote.
 fn literals(source: &str) -> BTreeSet<&str> {
-    let spoken = |line: &&str| !line.trim_start().starts_with("//") && !line.contains("reason = ");
-    source.lines().filter(spoken).flat_map(|line| line.split('"').skip(1).step_by(2)).collect()
+    let is_code = |line: &&str| !line.trim_start().starts_with("//") && !line.contains("reason = ");
+    source.lines().filter(is_code).flat_map(|line| line.split('"').skip(1).step_by(2)).collect()
 }
 
 #[test]
@@ -42,14 +43,14 @@ fn the_index_and_the_readme_list_every_page() {
 }
 
 #[test]
-fn every_name_that_is_logged_or_counted_stands_in_the_guide_and_no_other() {
+fn the_guide_lists_exactly_the_names_that_are_logged_or_counted() {
     let page = read("src/guide/observability.md");
     let source = read("src/telemetry.rs");
     let emitted = literals(&source);
     let metrics = |text: &str| -> BTreeSet<String> {
-        let words = text.split(|sign: char| !(sign.is_ascii_lowercase() || sign == '_'));
+        let words = text.split(|character: char| !(character.is_ascii_lowercase() || character == '_'));
         let words = words.filter(|word| word.starts_with("jwt_") || word.starts_with("jwks_"));
-        // What Prometheus makes of a histogram.
+        // Prometheus appends `_count` to the name of a histogram.
         words.map(|word| word.strip_suffix("_count").unwrap_or(word).to_owned()).collect()
     };
     let counted: BTreeSet<String> = emitted.iter().flat_map(|literal| metrics(literal)).collect();
@@ -76,7 +77,7 @@ fn every_snippet_of_rust_is_compiled() {
                 }
                 (Some(_), Some(_)) => fence = None,
                 (None, Some("console" | "text")) => {
-                    assert!(!line.contains("use tower_bearer::"), "{at}: code that nobody compiles");
+                    assert!(!line.contains("use tower_bearer::"), "{at}: code that is not compiled");
                 }
                 (None, _) => {}
             }
@@ -85,7 +86,7 @@ fn every_snippet_of_rust_is_compiled() {
     }
 }
 
-/// The sections of a page: the names in code spans in the heading, and the text up to the next heading.
+/// Returns the sections of a page: the code spans in the heading, and the text up to the next heading.
 fn sections(page: &str) -> Vec<(BTreeSet<&str>, &str)> {
     let sections = page.split("\n## ").flat_map(|chapter| chapter.split("\n### ").skip(1));
     sections.filter_map(|section| section.split_once('\n')).map(|(heading, text)| (code_spans(heading), text)).collect()
@@ -95,7 +96,7 @@ fn code_spans(text: &str) -> BTreeSet<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
-/// The names of the variants, as the body of a function `name` lists them.
+/// Returns the string literals in the body of the function with this signature: the names of the variants.
 fn names<'s>(source: &'s str, signature: &str) -> BTreeSet<&'s str> {
     let (_, body) = source.split_once(signature).expect("the function that returns the names");
     literals(body.split_once("\n    }\n").expect("the end of the function").0)
@@ -110,7 +111,7 @@ fn the_runbook_explains_every_log_message_kind_class_and_action() {
     let kinds = names(&kinds, "pub const fn name(self)");
     assert!(messages.len() > 15 && kinds.len() > 15, "{messages:?} {kinds:?}");
 
-    // A list item explains the names in front of its colon.
+    // A list item explains the names before its colon.
     let items: BTreeSet<&str> = page
         .lines()
         .filter_map(|line| line.strip_prefix("- `")?.split_once("`: "))
@@ -145,17 +146,17 @@ fn the_runbook_explains_every_log_message_kind_class_and_action() {
     }
 }
 
-/// Targets of link definitions (`[label]: target`) with their labels.
+/// Returns the label and target of each link definition (`[label]: target`).
 fn definitions(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let definitions = text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: "));
     definitions.filter(|(label, _)| !label.contains(']'))
 }
 
-/// The anchor that rustdoc and GitHub give a heading.
+/// Returns the anchor that rustdoc and GitHub create for a heading.
 fn anchor(heading: &str) -> String {
     let heading = heading.trim_start_matches('#').trim().to_lowercase();
-    let kept = heading.chars().filter(|sign| sign.is_alphanumeric() || " -_".contains(*sign));
-    kept.map(|sign| if sign == ' ' { '-' } else { sign }).collect()
+    let characters = heading.chars().filter(|character| character.is_alphanumeric() || " -_".contains(*character));
+    characters.map(|character| if character == ' ' { '-' } else { character }).collect()
 }
 
 #[test]

@@ -161,7 +161,7 @@ async fn cancelled_request_frees_its_permit() {
     let mut other = limited;
     poll_fn(|context| {
         assert!(std::future::Future::poll(waiting.as_mut(), context).is_pending());
-        assert!(other.poll_ready(context).is_pending(), "the waiting request holds the only permit");
+        assert!(other.poll_ready(context).is_pending(), "the waiting request has the only permit");
         Poll::Ready(())
     })
     .await;

@@ -41,8 +41,8 @@ pub(crate) fn bearer_request(token: &str) -> Request<TestBody> {
 
 /// Registers a second subscriber, so that tests that capture the log can run in parallel.
 ///
-/// With only one subscriber, `tracing` caches for all threads whether the subscriber of the current thread wants an
-/// event: a test without a subscriber then disables the event for a test with one. With two subscribers, `tracing` asks
+/// With only one subscriber, `tracing` caches for all threads whether the subscriber of the current thread enables an
+/// event: a test without a subscriber then disables the event for a test with one. With two subscribers, `tracing` queries
 /// each of them.
 pub(crate) fn register_second_subscriber() {
     static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));

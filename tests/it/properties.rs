@@ -145,18 +145,18 @@ proptest! {
     /// Rule 26: no error contains any part of a token.
     #[test]
     fn errors_contain_no_part_of_the_token(reason in 0..ERRORS, name in any_name()) {
-        const MARK: &str = "Xq7zMARKw2";
+        const CANARY: &str = "Xq7zMARKw2";
         static REQUIRING: LazyLock<Validator> = LazyLock::new(|| {
             validator_for(Api::new(AUDIENCE, trusted(&SHARED.0, Algorithm::EdDSA)).with_required_claims(["org_id"]))
         });
         let (server, validator) = (&SHARED.0, &*REQUIRING);
-        let value = format!("{MARK} \" \\ \r\n");
-        let token = broken(server.token(), reason).claim("sub", &value).claim(&format!("{MARK}{name}"), &value)
-            .header("x", &value).header(&format!("{MARK}{name}"), 1);
-        let token = if reason % 2 == 0 { token.header("kid", MARK) } else { token }.sign();
+        let value = format!("{CANARY} \" \\ \r\n");
+        let token = broken(server.token(), reason).claim("sub", &value).claim(&format!("{CANARY}{name}"), &value)
+            .header("x", &value).header(&format!("{CANARY}{name}"), 1);
+        let token = if reason % 2 == 0 { token.header("kid", CANARY) } else { token }.sign();
         let rejection = block_on(validator.validate(&token)).expect_err("no org_id");
         let shown = format!("{rejection} {rejection:?} {:?} {:?}", rejection.kind(), rejection.hint());
-        prop_assert!(!shown.contains(MARK), "{}", shown);
+        prop_assert!(!shown.contains(CANARY), "{}", shown);
         let shortest = token.split('.').filter(|segment| !segment.is_empty()).all(|segment| !shown.contains(segment));
         prop_assert!(shortest, "{}", shown);
     }
@@ -220,13 +220,13 @@ proptest! {
         class in "[!#-\\[\\]-~]{1,20}",
         age in any::<u64>(),
         option in 0..3,
-        place in "[!-~]{0,20}",
+        path in "[!-~]{0,20}",
         credential in prop_oneof![Just(None), "[ -~]{0,30}".prop_map(Some), Just(Some("the token".to_owned()))],
     ) {
         let (server, validator) = &*SHARED;
         let layer = BearerLayer::new(validator.clone()).try_with_realm(&realm);
         let layer = layer.and_then(|layer| layer.try_with_challenge_scope(&scope)).expect("well-formed");
-        let metadata = ProtectedResourceMetadata::new(&format!("https://api.test/{place}"), [server.issuer()]).ok();
+        let metadata = ProtectedResourceMetadata::new(&format!("https://api.test/{path}"), [server.issuer()]).ok();
         let layer = metadata.iter().fold(layer, |layer, metadata| layer.with_resource_metadata(metadata));
         let requirement = match option {
             0 => RequireLayer::new(Requirement::acr_values([&*class])),

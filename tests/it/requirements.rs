@@ -316,7 +316,7 @@ async fn extractor_without_credential_returns_the_challenge_of_the_layer() {
         assert_eq!((response.status, response.challenge(), &*response.body), (401, challenge, "{}"));
         assert_eq!(response.headers["content-type"], "application/json");
     }
-    // The settings of the inner layer win, even if they are empty.
+    // The settings of the inner layer take precedence, even if they are empty.
     let inner = Router::new().route("/", get(handler)).layer(layer(&server).with_anonymous());
     let response = send(inner.layer(credential), "/", None).await;
     assert_eq!((response.status, response.challenge(), &*response.body), (401, "Bearer", ""));

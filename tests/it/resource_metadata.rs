@@ -13,7 +13,7 @@ use tower_bearer::{Api, BearerLayer, Rejection, RequireLayer, Requirement, Valid
 
 use crate::stack::{self, AUDIENCE, Body, OK, TestResponse, trusted};
 
-const PLACE: &str = "https://api.northwind.com/.well-known/oauth-protected-resource/mcp";
+const METADATA_URL: &str = "https://api.northwind.com/.well-known/oauth-protected-resource/mcp";
 
 fn metadata() -> ProtectedResourceMetadata {
     let metadata = ProtectedResourceMetadata::new("https://api.northwind.com/mcp", ["https://northwind.eu.auth0.com/"]);
@@ -32,7 +32,7 @@ fn expected() -> Value {
 #[tokio::test]
 async fn tower_service_returns_the_document() {
     let send = async |method: Method| {
-        let request = Request::builder().method(method).uri(PLACE).body(Body::default()).expect("a request");
+        let request = Request::builder().method(method).uri(METADATA_URL).body(Body::default()).expect("a request");
         TestResponse::from_response(
             MetadataService::<Body>::new(&metadata()).oneshot(request).await.expect("infallible"),
         )
@@ -87,7 +87,7 @@ async fn every_challenge_has_resource_metadata() {
         ),
     ] {
         let response = stack::send_through(stack(), request.body(Body::default()).expect("a request")).await;
-        let expected = format!("{challenge}, resource_metadata=\"{PLACE}\"");
+        let expected = format!("{challenge}, resource_metadata=\"{METADATA_URL}\"");
         assert_eq!((response.status, response.challenge()), (status, &*expected));
     }
     let good = stack::send_through(
@@ -103,5 +103,5 @@ async fn rejection_of_a_handler_can_have_resource_metadata() {
     use axum::response::IntoResponse as _;
     let rejection = BearerRejection::from(Rejection::NoCredential).with_resource_metadata(&metadata());
     let response = TestResponse::from_response(rejection.into_response()).await;
-    assert_eq!(response.challenge(), format!("Bearer resource_metadata=\"{PLACE}\""));
+    assert_eq!(response.challenge(), format!("Bearer resource_metadata=\"{METADATA_URL}\""));
 }

@@ -48,9 +48,9 @@ fn rule_120_accepts_short_secrets_only_with_a_dangerous_setting() {
     let short = |length, needed| {
         [SettingErrorKind::Secret(SecretError::TooShort { algorithm: Algorithm::HS256, length, needed })]
     };
-    assert_eq!(build(Secret::from_text("sixteen octets!!")), short(16, 32));
-    assert_eq!(build(Secret::from_text("sixteen octets!!").map(Secret::dangerous_short_secret)), []);
-    assert_eq!(build(Secret::from_text("fifteen octets!").map(Secret::dangerous_short_secret)), short(15, 16));
+    assert_eq!(build(Secret::from_text("sixteen bytes!!!")), short(16, 32));
+    assert_eq!(build(Secret::from_text("sixteen bytes!!!").map(Secret::dangerous_short_secret)), []);
+    assert_eq!(build(Secret::from_text("fifteen bytes!!").map(Secret::dangerous_short_secret)), short(15, 16));
 }
 
 /// Anyone can derive a second valid ECDSA signature, so a denylist has to use `jti` and not the token's text.

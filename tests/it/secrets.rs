@@ -196,7 +196,7 @@ async fn response(validator: &Validator, token: &str) -> String {
     format!("{:?} {:?} {}", parts.status, parts.headers, String::from_utf8_lossy(&body))
 }
 
-/// `Debug` of every public type that can hold a secret, and `Display` where implemented.
+/// `Debug` of every public type that can contain a secret, and `Display` where implemented.
 #[test]
 #[expect(clippy::too_many_lines, reason = "a list of all types reads best in one piece")]
 fn debug_and_display_of_public_types_contain_no_secret() {
@@ -322,7 +322,7 @@ fn debug_and_display_of_public_types_contain_no_secret() {
     });
 }
 
-/// A new public type must be added to one of the two lists: shown above, or unable to hold a secret.
+/// A new public type must be added to one of the two lists: shown above, or unable to contain a secret.
 #[test]
 fn every_public_type_is_listed() {
     let shown_above: BTreeSet<&str> =
@@ -433,7 +433,7 @@ fn collect_public_types(folder: &Path, found: &mut impl FnMut(&str)) {
     }
 }
 
-/// The claims in a handler hold personal data, and their `Debug` shows none of it.
+/// The claims in a handler contain personal data, and their `Debug` shows none of it.
 #[test]
 fn debug_of_claims_shows_no_values() {
     let server = crate::fixture::server(Algorithm::EdDSA);
@@ -449,7 +449,7 @@ fn debug_of_claims_shows_no_values() {
 #[test]
 fn dropped_secret_is_zeroized() {
     const MASK: u8 = 0x5a;
-    // The text is built at run time and searched for in masked form, so that the test itself holds no copy. It is long
+    // The text is built at run time and searched for in masked form, so that the test itself has no copy. It is long
     // and periodic, so that a buffer that grew would leave a part of it behind.
     let period: Vec<u8> = (0..=255_u8).map(|at| (at.wrapping_mul(37) % 90 + 33) ^ MASK).collect();
     let disguised = period.repeat(8);

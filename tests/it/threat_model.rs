@@ -1,4 +1,4 @@
-//! The tables of the threat model have every rule, each with a test, and name only tests that exist.
+//! Checks the tables of the threat model: they contain every rule, each with a test, and name only tests that exist.
 
 use std::collections::BTreeSet;
 use std::fs;

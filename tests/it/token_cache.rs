@@ -471,22 +471,22 @@ fn measure_memory() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let server = es256();
     let tokens: Vec<String> = (0..TOKENS).map(|n| server.token().subject(&format!("user-{n}")).sign()).collect();
-    let held_under = |bound: usize| {
+    let allocated_with = |bound: usize| {
         let issuer = Issuer::static_keys(server.issuer(), KeySet::from_jwks(server.jwks()));
         let api = Api::new(AUDIENCE, issuer.with_algorithms([Algorithm::ES256]));
-        let mut kept = None;
+        let mut stored = None;
         // The count includes the validator.
-        let held = allocation_counter::measure(|| {
+        let allocated = allocation_counter::measure(|| {
             let validator =
                 Validator::builder(api).with_token_cache_bytes(bound).build().expect("a valid configuration");
-            let validator = kept.insert(validator);
+            let validator = stored.insert(validator);
             for token in &tokens {
                 assert!(runtime.block_on(validator.validate(token)).is_ok());
             }
         });
-        usize::try_from(held.bytes_current).expect("more is allocated than freed")
+        usize::try_from(allocated.bytes_current).expect("more is allocated than freed")
     };
-    let (bounded, unbounded) = (held_under(BOUND), held_under(64 * BOUND));
+    let (bounded, unbounded) = (allocated_with(BOUND), allocated_with(64 * BOUND));
     assert!(unbounded > 2 * BOUND, "the tokens need more than the bound: {unbounded}");
     // Entries that wait for eviction are added, whatever the bound.
     assert!(bounded < BOUND + BOUND / 4, "{bounded} bytes are allocated with a bound of {BOUND}");

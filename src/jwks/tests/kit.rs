@@ -39,8 +39,8 @@ const POINTS: [(&str, &str); 5] = [
 
 /// Registers a subscriber that stays alive, before a test captures the log.
 ///
-/// If there is only one subscriber, `tracing` asks the current thread's one whether a new callsite is of interest. A test
-/// without subscriber that is the first to reach a callsite would disable it for the test that captures the log.
+/// With only one subscriber, `tracing` enables a new callsite if the subscriber of the current thread enables it. A test
+/// without a subscriber that is the first to reach a callsite would disable it for the test that captures the log.
 pub(in crate::jwks) fn register_second_subscriber() {
     static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
     SECOND.get_or_init(|| tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default()));

@@ -1,5 +1,5 @@
-//! Property tests of G3 and G4. While the issuer answers, a new key is usable within the longest cool-down plus one
-//! operation after the first request that needs it. A removed key is dropped within a refresh period plus one operation.
+//! Property tests of G3 and G4. While the issuer responds, a new key is usable within the longest cool-down plus one
+//! operation after the first request that needs it. A removed key is dropped within a refresh interval plus one operation.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::jwks::refresh::{Action, Change, Event};
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// An issuer that answers each fetch after a delay, with the set at the time of the request.
+/// An issuer that responds to each fetch after a delay, with the set at the time of the request.
 struct Issuer {
     simulation: Simulation,
     /// The delays of the replies in milliseconds, in rotation.
@@ -98,7 +98,7 @@ proptest! {
         prop_assert!(issuer.is_known, "{:?}", issuer.simulation.machine);
     }
 
-    /// G4: the set in use was requested within the last period plus one operation, so removed keys are not in it.
+    /// G4: the set in use was requested within the last refresh interval plus one operation, so removed keys are not in it.
     #[test]
     fn drops_a_removed_key_within_the_refresh_interval_and_an_operation(
         delays in proptest::collection::vec(0_u16..4900, 1..8),
