@@ -38,9 +38,10 @@
 //!
 //! # How a request is processed
 //!
-//! The modules are listed in the order in which a request passes through them. To find the check that rejects a token, read the
-//! list from the top. A module uses only modules that come before it in the list, and the modules [`clock`] and [`fetch`],
-//! which are independent of tokens.
+//! The modules are listed in the order of their dependencies: a module uses only modules that come before it in the list, and
+//! the modules [`clock`] and [`fetch`], which are independent of tokens. The checks of a request run in the order of the list,
+//! with one exception: `iss`, `alg`, `aud` and `exp` are checked before the signature, so that a token with a wrong value
+//! starts no fetch.
 //!
 //! 1. [`request`]: extracts the credential and the host from the request
 //! 2. [`token`]: parses the token; nothing in it is trusted yet
@@ -60,11 +61,12 @@
 //! | `metrics` | no | metrics through the `metrics` facade |
 //! | `testing` | no | a test issuer, a token builder, a fake clock and a fake network |
 //!
-//! A feature only adds items. It changes or removes no other item, so a crate can enable it without an effect on another one.
+//! Features are additive: a feature only adds items. If one crate in a build enables a feature, the other crates that use
+//! `tower-bearer` are not affected.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// The modules are listed in the order in which a request passes through them. Each module uses only the modules above it.
+// The modules are listed in the order of their dependencies. Each module uses only the modules above it.
 
 // Base: independent of tokens.
 mod defaults;

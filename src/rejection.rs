@@ -122,7 +122,8 @@ pub enum KeyNotFoundError {
     NotForVerification,
     /// The token has no `kid`, and the issuer has more than one key for the token's algorithm.
     ///
-    /// Only configured keys and secrets that have no `kid` themselves are tried in turn for a token without `kid`.
+    /// Exception: static keys and secrets that have no `kid` themselves are tried in turn for a token without `kid`. Fetched
+    /// keys are not.
     Ambiguous,
 }
 

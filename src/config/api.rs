@@ -163,10 +163,11 @@ impl Api {
         self
     }
 
-    /// Binds the host of each issuer to that issuer, for an API that has the same host as its issuer.
+    /// Binds the host of each configured `iss` to this `iss`: for requests to this host, only tokens with this `iss` are
+    /// accepted. Use it for an API that is served at the hosts of its issuers.
     ///
     /// For example, a request to `login.northwind.com` must then have a token with the `iss` `https://login.northwind.com/`.
-    /// Auth0's Management API has the same rule for custom domains.
+    /// Requests to all other hosts are rejected. Auth0's Management API has the same rule for custom domains.
     ///
     /// # Security
     ///

@@ -139,8 +139,9 @@ impl KeySource {
     /// policy's `unknown_kid_wait`.
     ///
     /// `waiting_since` is the time at which the request began to wait for the first keys, if it did: both waits together take
-    /// at most `cold_wait`. `has_key` returns whether a table has the key. Returns [`UnknownKid::Unchanged`] as soon as no
-    /// fetch that the rate limit allows can find the key within that time.
+    /// at most `cold_wait`. `has_key` returns whether a table has the key. Returns [`UnknownKid::Unchanged`] without further
+    /// waiting if no fetch can start now (cool-down, backoff, closed source), if too many requests wait, or if a fetch that
+    /// bypassed caches has ended without the key. Otherwise returns it at the end of the wait.
     pub(crate) fn newer_keys<F>(
         &self,
         epoch: u64,
@@ -233,11 +234,11 @@ impl KeySource {
     /// verifies with such a key, also if the token has another `kid` or none. The revocation ends with
     /// [`unrevoke_kid`](Self::unrevoke_kid) or with the process.
     ///
-    /// For this, the source stores pairs of `kid` and key: all pairs of the current key set and the latest pairs of earlier key
-    /// sets, 1,000 in total. Pairs of rejected key sets are included if the `kid` and the public members of the key can be
-    /// parsed. At most 1,000 keys are revoked with one `kid`. Older pairs, and pairs from before the start of this process, are
-    /// not stored. If a key of such a pair is now published with another `kid`, revoke it with
-    /// [`revoke_key`](Self::revoke_key).
+    /// For this, the source stores pairs of `kid` and key: all pairs of the current key set and the latest pairs of earlier
+    /// key sets, 1,000 in total. Pairs of rejected key sets are included if the `kid` and the public members of the key can be
+    /// parsed. At most 1,000 keys are revoked with one `kid`. The source does not know pairs that no longer fit into the
+    /// 1,000, and pairs from before the start of this process. If a key of such a pair is now published with another `kid`,
+    /// this method does not revoke it: call [`revoke_key`](Self::revoke_key) for it.
     ///
     /// A new key that the issuer publishes with the same `kid` is revoked as well. If an issuer uses one `kid` for all its
     /// keys, use [`revoke_key`](Self::revoke_key). A verification that is running during the call is not stopped.

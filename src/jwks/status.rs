@@ -80,8 +80,8 @@ pub enum KeyState {
     Aging,
     /// The refresh interval has ended without a successful refresh. The keys are still used.
     Stale,
-    /// The keys are no longer used, and requests are rejected with 503. The keys are too old, or the private key of the last
-    /// usable key has been published.
+    /// The keys are no longer used, and requests are rejected with 503. The keys are too old, or the issuer has published a
+    /// private key by mistake, and there is no other usable key.
     Expired,
     /// The source was closed.
     Closed,

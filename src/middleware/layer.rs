@@ -24,10 +24,10 @@ use crate::validator::Validator;
 /// methods need a token, also `HEAD` and `OPTIONS`.
 ///
 /// If one `BearerLayer` is inside another, the inner layer wins. It replaces the claims of the outer layer or, if it accepts
-/// the request without a credential, removes them. Only `Claims` with a different type of custom claims stay in the extensions,
-/// and they can belong to another token if the credential changes between the layers. The extractors for axum never return such
-/// claims of another token. Code that reads the extensions itself must read `Claims` without custom claims, which always belong
-/// to the inner layer.
+/// the request without a credential, removes them. There is one exception: if the layers have different types of custom
+/// claims, `A` outside and `B` inside, `Claims<A>` of the outer layer stay in the extensions. If a layer in between changes
+/// the credential, `Claims<A>` and `Claims<B>` belong to different tokens. The axum extractors then do not return `Claims<A>`.
+/// Code that reads the extensions itself must read `Claims` without custom claims, which always belong to the inner layer.
 ///
 /// ```
 /// use tower_bearer::{Api, BearerLayer, Issuer, Secret, Validator};
@@ -243,9 +243,13 @@ impl<C, R> BearerLayer<C, R> {
     }
 
     /// Calls `hook` for each rejected request, and sends the body and the additional headers of the response that it returns.
+    /// `B` is the type of the response body of the inner service.
     ///
-    /// The hook cannot change the status, `WWW-Authenticate` and `Retry-After`. It can set `Cache-Control` only if the status
+    /// The hook cannot change the status, `WWW-Authenticate` or `Retry-After`. It can set `Cache-Control` only if the status
     /// is 500 or higher.
+    ///
+    /// The extractors and `claims.require(..)?` need a hook that returns `axum::body::Body`. If a layer between this layer and
+    /// the handler changes the type of the response body, they cannot call the hook, and their rejections have an empty body.
     #[must_use]
     pub fn with_response_hook<B: 'static>(
         self,

@@ -151,7 +151,7 @@ impl<R> RequireLayer<R> {
 
     /// Calls `hook` for each rejected request, and sends the body and the additional headers of the response that it returns.
     ///
-    /// The hook cannot change the status and `WWW-Authenticate`. It can set `Cache-Control` only if the status is 500 or
+    /// The hook cannot change the status or `WWW-Authenticate`. It can set `Cache-Control` only if the status is 500 or
     /// higher.
     #[must_use]
     pub fn with_response_hook<B>(

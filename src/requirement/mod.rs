@@ -235,13 +235,13 @@ impl Requirement {
 
     /// Requires at least one of the requirements.
     ///
-    /// A challenge cannot list alternatives, so it names only one of them. If no alternative is met, the rejection reports, and
-    /// the challenge names, the first alternative that contains a scope, an `acr` value or a maximum age of the authentication:
-    /// only these can be named in a challenge. If there is no such alternative, the first one is reported. Put the alternative
-    /// first that clients should request.
+    /// A challenge cannot list alternatives, so it names only one of them. If no alternative is met, the rejection and the
+    /// challenge name the same one: the first alternative that a challenge can express, that is, one with a scope, an `acr`
+    /// value or a maximum age of the authentication. If there is no such alternative, the rejection names the first one. So
+    /// write first the alternative that clients should request.
     ///
-    /// If `any_of` is part of a larger requirement, and the token already meets one of the alternatives, the challenge names
-    /// this alternative.
+    /// If the token already meets an alternative, and another requirement is the reason of the rejection, the challenge names
+    /// the alternative that the token meets.
     ///
     /// # Panics
     ///
@@ -287,7 +287,8 @@ impl Requirement {
         !self.0.challenge_params(None).is_empty()
     }
 
-    /// Returns the challenge parameters for a client with a token, whose facts are given, or for a client without a token.
+    /// Returns the challenge parameters. `facts` contains the claims of the client's token and the time of the check; it is
+    /// `None` if the client sent no token.
     pub(crate) fn challenge_params(&self, facts: Option<&Facts<'_>>) -> ChallengeParams {
         self.0.challenge_params(facts).into_params()
     }

@@ -76,8 +76,10 @@ impl TestIssuer {
     /// Sets the algorithms. The issuer publishes a key for each algorithm, and signs with the first one. The default, also for
     /// an empty list, is RS256.
     ///
-    /// All RSA algorithms share one key pair, with a different `kid` for each algorithm. A token with the `alg` of another RSA
-    /// algorithm is therefore valid except for its `alg`. Shared secrets are not published.
+    /// All RSA algorithms share one key pair, with a different `kid` for each algorithm. So a test can sign a token with the
+    /// right key and the wrong `alg`: for an API that accepts RS256 only,
+    /// `issuer.token().algorithm(Algorithm::PS256).kid(&issuer.kid())` has nothing wrong except its `alg`. Shared secrets are
+    /// not published.
     ///
     /// ```
     /// use tower_bearer::Algorithm;

@@ -63,12 +63,13 @@ impl ValidatorBuilder {
     /// Shares the key sources of `other` for issuers whose keys come from the same URL, so that several APIs in one process
     /// fetch the keys of a tenant only once. Default: every validator fetches its own keys.
     ///
-    /// Only the source is shared: each API has its own issuers, algorithms and rules. A source is shared if it serves all the
-    /// algorithms that this API lists for the issuer. A shared source uses the [`Fetch`], the clock and the refresh policy of
-    /// the validator that created it. The [`Fetch`] of this builder is used only for issuers whose keys are not shared.
+    /// Only the source is shared: each API has its own issuers, algorithms and rules. A source is shared only if the validator
+    /// that created it lists all the algorithms that this API lists for the issuer; otherwise this validator creates its own
+    /// source. A shared source uses the [`Fetch`], the clock and the refresh policy of the validator that created it. The
+    /// [`Fetch`] of this builder is used only for issuers whose keys are not shared.
     ///
-    /// Both validators need the same refresh policy, because the policy of this builder has no effect on a shared source:
-    /// otherwise [`build`](Self::build) fails with
+    /// The policy of this builder has no effect on a shared source, so both validators need the same refresh policy. If the
+    /// policies differ, [`build`](Self::build) fails with
     /// [`SharedPolicyDiffers`](crate::jwks::RefreshPolicyError::SharedPolicyDiffers). To use the policy of `other`, call
     /// [`with_keys_and_policy_of`](Self::with_keys_and_policy_of) instead.
     ///

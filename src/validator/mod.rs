@@ -323,8 +323,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         Decision::Made(verified.and_then(|verified| self.check_verified(token.as_bytes(), verified, context, search)))
     }
 
-    /// Returns [`Decision::Pending`] with the key that a token needs. Parses the token again, so that a token whose key is
-    /// available needs no copy of its `kid`.
+    /// Returns [`Decision::Pending`] with the issuer, `kid` and algorithm of the key that the token needs. Parses the token a
+    /// second time to copy its `kid`; a token whose key is available needs no copy.
     fn pending<'s>(
         &'s self,
         token: &Credential<'_>,

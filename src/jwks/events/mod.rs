@@ -91,8 +91,8 @@ pub enum KeyEventKind {
     },
     /// Stale or expired keys were confirmed or replaced.
     StaleRecovered,
-    /// The keys are no longer used, and requests are rejected with 503. The keys are too old, or the private key of the last
-    /// usable key has been published.
+    /// The keys are no longer used, and requests are rejected with 503. The keys are too old, or the issuer has published a
+    /// private key by mistake, and there is no other usable key.
     Expired,
     /// Requests had tokens with unknown kids since the last event of this kind.
     UnknownKid {

@@ -195,7 +195,7 @@ impl RefreshPolicy {
         self
     }
 
-    /// Sets the percentage by which intervals and cool-downs are shortened at random, at most. Default: 10 percent, so that
+    /// Sets the maximum percentage by which intervals and cool-downs are shortened at random. Default: 10 percent, so that
     /// replicas that start together, or receive the same unknown `kid`s, do not fetch at the same time. Maximum: 50 percent.
     ///
     /// With any percentage above zero, the first refresh of a source starts at a random time: not before the [shortest refresh
@@ -317,8 +317,9 @@ impl RefreshPolicy {
         self
     }
 
-    /// Sets the shortest cool-down: the time between two fetches for unknown `kid`s while these fetches find new keys. Default:
-    /// 1 second.
+    /// Sets the shortest cool-down. A cool-down starts with each fetch for an unknown `kid`, and no other unknown `kid` starts
+    /// a fetch before its end. It has this length after the first such fetch;
+    /// [`with_unknown_kid_cooldown_max`](Self::with_unknown_kid_cooldown_max) says how it grows. Default: 1 second.
     #[must_use]
     pub fn with_unknown_kid_cooldown_min(mut self, pause: Duration) -> Self {
         self.unknown_kid_cooldown_min = pause;
@@ -327,8 +328,9 @@ impl RefreshPolicy {
 
     /// Sets the longest cool-down between two fetches for unknown `kid`s. Default: 15 seconds.
     ///
-    /// The cool-down doubles with each fetch that finds no new key, so a flood of random `kid`s causes at most eight fetches a
-    /// minute. While the issuer responds, a new key is found at the latest after this time plus the duration of one fetch.
+    /// The cool-down doubles with each further fetch for an unknown `kid` that does not change the key set, so a flood of
+    /// random `kid`s causes at most eight fetches a minute. While the issuer responds, a new key is found at the latest after
+    /// this time plus the duration of one fetch.
     #[must_use]
     pub fn with_unknown_kid_cooldown_max(mut self, pause: Duration) -> Self {
         self.unknown_kid_cooldown_max = pause;
@@ -351,7 +353,7 @@ impl RefreshPolicy {
     }
 
     /// Sets the maximum number of keys in a key set. A larger key set is rejected as a whole. Default: 100; real key sets have
-    /// two to ten keys.
+    /// 1 to 10 keys.
     #[must_use]
     pub fn with_max_keys(mut self, limit: usize) -> Self {
         self.max_keys = limit;
@@ -402,9 +404,10 @@ impl RefreshPolicy {
     ///
     /// 301, 302, 307 and 308 (RFC 9110 §15.4) are followed if they have exactly one `Location` with the same scheme, host and
     /// port. Anything else is still [`RefreshError::Redirect`](crate::jwks::RefreshError::Redirect): another host or port,
-    /// https to http or the reverse, user information, a fragment, a third redirect, a loop. 303 refers to a different resource
-    /// and is not followed. All redirects share the [timeout of one attempt](Self::with_attempt_timeout). An attempt then sends
-    /// up to three requests instead of one, even if the unknown `kid` of a client's token has triggered it.
+    /// https to http or the reverse, user information, a fragment, a third redirect, a loop. 303 refers to a different
+    /// resource and is not followed. All redirects share the [timeout of one attempt](Self::with_attempt_timeout). An attempt
+    /// then sends up to three requests instead of one, so clients with random `kid`s can cause up to three times as many
+    /// requests to the issuer.
     ///
     /// # Security
     ///
@@ -418,14 +421,16 @@ impl RefreshPolicy {
     /// Calls `hook` with every [`KeyEvent`], for alerts, audits or cache invalidation. The same events are also logged. A
     /// policy has at most one hook. Default: none.
     ///
-    /// The background task of the source calls the hook, one event after the other. If the task is not running, the thread that
-    /// closes the source calls the hook.
+    /// The background task of the source calls the hook, one event after the other. If no task is running when the source is
+    /// closed, the thread that closes it calls the hook with the last events: counts of unknown `kid`s that were not reported
+    /// yet, and [`Closed`](crate::jwks::KeyEventKind::Closed).
     ///
     /// - When the hook is called for new keys, requests use these keys already.
     /// - No lock is held during the call, so the hook may call methods of the [`KeySource`](crate::jwks::KeySource).
     /// - The hook must not block, because the source does not fetch while the hook runs. Requests with known keys are not
     ///   affected.
-    /// - Any client can send unknown `kid`s. They are counted, and the count is reported at most once a second.
+    /// - Any client can send unknown `kid`s, so they do not cause one event each: they are counted, and the count is reported
+    ///   at most once a second.
     /// - A hook that panics is called again for the next event.
     /// - The source owns the hook. A hook that owns the validator is a reference cycle, so neither of them is ever freed.
     ///
