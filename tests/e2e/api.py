@@ -33,8 +33,8 @@ class Api:
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
         return send(method, self.origin + path, headers)
 
-    def stop(self, *how, **limit):
-        return self.process.stop(*how, **limit)
+    def stop(self, *arguments, **limit):
+        return self.process.stop(*arguments, **limit)
 
     def __enter__(self):
         return self if self.process else self.start()

@@ -17,8 +17,8 @@ const call = async (headers) => {
   const response = await fetch(api + '/orders', { headers });
   return { status: response.status, challenge: response.headers.get('www-authenticate'), body: await response.json() };
 };
-const answers = [await call({}), await call({ authorization: 'Bearer nonsense' }), await call({ authorization: 'Bearer ' + token })];
-document.getElementById('result').textContent = JSON.stringify(answers);
+const responses = [await call({}), await call({ authorization: 'Bearer nonsense' }), await call({ authorization: 'Bearer ' + token })];
+document.getElementById('result').textContent = JSON.stringify(responses);
 </script>"""
 
 
@@ -49,11 +49,11 @@ def grpc_from_nodejs(folder, _server):
     tokens = [found(process, rf"{kind} = (\S*)\n")[1] for kind in kinds]
     client = node.install("grpc") / "client.mjs"
     command = ["node", client, address, *tokens, "nonsense", tokens[0]]
-    answers = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout)
-    statuses = [answer["status"] for answer in answers]
+    responses = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout)
+    statuses = [response["status"] for response in responses]
     rejected = "UNAUTHENTICATED"
-    assert statuses == ["OK", rejected, rejected, "PERMISSION_DENIED", rejected, "OK"], answers
-    assert answers[0]["answer"] == "hello, ann", answers[0]
+    assert statuses == ["OK", rejected, rejected, "PERMISSION_DENIED", rejected, "OK"], responses
+    assert responses[0]["reply"] == "hello, ann", responses[0]
     process.stop()
 
 
@@ -73,11 +73,11 @@ def cross_origin_page(folder, _server):
     document = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=120)
     server.shutdown()
     process.stop()
-    answers = json.loads(re.search(r"<pre id=\"result\">(.*?)</pre>", document.stdout)[1])
-    assert [answer["status"] for answer in answers] == [401, 401, 200], answers
-    assert answers[0]["challenge"] == 'Bearer realm="northwind"', answers[0]
-    assert 'error="invalid_token"' in answers[1]["challenge"], answers[1]
-    assert answers[2]["body"] == {"orders": [], "for": "ann"}, answers[2]
+    responses = json.loads(re.search(r"<pre id=\"result\">(.*?)</pre>", document.stdout)[1])
+    assert [response["status"] for response in responses] == [401, 401, 200], responses
+    assert responses[0]["challenge"] == 'Bearer realm="northwind"', responses[0]
+    assert 'error="invalid_token"' in responses[1]["challenge"], responses[1]
+    assert responses[2]["body"] == {"orders": [], "for": "ann"}, responses[2]
 
 
 def found(process, pattern):

@@ -27,10 +27,10 @@ def scrape_of_the_metrics_endpoint(folder, _server):
     origin = listening(process)
     # The example scrapes itself after it has sent its requests.
     wait_until(lambda: "# TYPE" in process.log.read_text())
-    answer = send("GET", f"{origin}/metrics")
-    assert answer.status == 200, answer
+    response = send("GET", f"{origin}/metrics")
+    assert response.status == 200, response
     found = {}
-    for line in answer.body.decode().splitlines():
+    for line in response.body.decode().splitlines():
         if not line or line.startswith("# TYPE "):
             continue
         sample = SAMPLE.match(line)
@@ -65,8 +65,8 @@ def prometheus_scrapes_and_loads_the_alerts(folder, _server):
     process = Process(["prometheus", *(f"--{name}={value}" for name, value in options.items())], home / "output.log")
 
     def query(path, **parameters):
-        answer = send("GET", f"http://{address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
-        return answer.json()["data"] if answer.status == 200 else None
+        response = send("GET", f"http://{address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
+        return response.json()["data"] if response.status == 200 else None
 
     def accepted():
         data = query("query", query='jwt_validation_total{job="api",result="accepted"}')

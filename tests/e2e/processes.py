@@ -32,10 +32,10 @@ class Process:
     def is_running(self):
         return self.child.poll() is None
 
-    def stop(self, how=signal.SIGTERM, seconds=10):
+    def stop(self, signal_number=signal.SIGTERM, seconds=10):
         """Ends the process and returns its exit status, or kills it and returns None if it does not end in time."""
         if self.is_running():
-            self.child.send_signal(how)
+            self.child.send_signal(signal_number)
         try:
             return self.child.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -66,7 +66,7 @@ def wait_until(condition, seconds=15.0, pause=0.05):
 
 
 @dataclass
-class Answer:
+class Response:
     """A response; status 0 means that there was none."""
 
     status: int
@@ -97,10 +97,10 @@ class Connection:
             self.connection.request(method, path, body=body, headers=headers or {})
             response = self.connection.getresponse()
             names = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, names, response.read())
+            return Response(response.status, names, response.read())
         except (OSError, http.client.HTTPException) as error:
             self.connection.close()
-            return Answer(0, {}, repr(error).encode())
+            return Response(0, {}, repr(error).encode())
 
 
 def send(method, url, headers=None, body=None, authority=None):

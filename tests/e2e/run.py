@@ -34,7 +34,7 @@ def main():
         modules = node.install("oidc-provider")
         suite = Suite(folder, options.only)
         try:
-            suite.against(OidcProvider(folder, modules), scenarios.EVERYWHERE + scenarios.WITH_FAULTS)
+            suite.against(OidcProvider(folder, modules), scenarios.EVERYWHERE + scenarios.WITH_FAILURES)
             suite.run(observability.scrape_of_the_metrics_endpoint, None)
             suite.run(clients.curl_over_both_versions, None)
             suite.run(clients.grpc_from_nodejs, None)

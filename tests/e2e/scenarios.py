@@ -19,9 +19,9 @@ def assert_equal(actual, expected, what):
     assert actual == expected, f"{what}: {actual!r}, not {expected!r}"
 
 
-def assert_rejected(answer, what):
-    assert_equal(answer.status, 401, what)
-    assert INVALID_TOKEN in (answer.challenge or ""), f"{what}: challenge {answer.challenge!r}"
+def assert_rejected(response, what):
+    assert_equal(response.status, 401, what)
+    assert INVALID_TOKEN in (response.challenge or ""), f"{what}: challenge {response.challenge!r}"
 
 
 def claims_of_every_algorithm(folder, server):
@@ -29,9 +29,9 @@ def claims_of_every_algorithm(folder, server):
     audiences = server.audiences(server.algorithms)
     with Api(folder, "algorithms", server.issuer, audiences, server.algorithms) as api:
         for algorithm in server.algorithms:
-            answer = api.get("/me", server.token(algorithm))
-            assert_equal(answer.status, 200, algorithm)
-            claims = answer.json()
+            response = api.get("/me", server.token(algorithm))
+            assert_equal(response.status, 200, algorithm)
+            claims = response.json()
             assert_equal(claims["iss"], server.issuer, "iss")
             assert_equal(claims["client_id"].startswith("svc"), True, "client_id")
             assert claims["aud"] in audiences, claims["aud"]
@@ -43,7 +43,7 @@ def claims_of_every_algorithm(folder, server):
 def responses_to_missing_and_invalid_tokens(folder, server):
     """No token, a wrong audience, an algorithm that is not listed, insufficient scope, a broken signature."""
     token = server.token()
-    with Api(folder, "answers", server.issuer, server.audiences(["RS256"]), ["RS256"]) as api:
+    with Api(folder, "responses", server.issuer, server.audiences(["RS256"]), ["RS256"]) as api:
         bare = api.get("/me")
         assert_equal((bare.status, bare.challenge), (401, "Bearer"), "no token")
         assert_equal(api.get("/orders", token).status, 200, "scope read:orders")
@@ -92,9 +92,9 @@ def outage_and_recovery(folder, server):
             assert_rejected(api.get("/me", with_unknown_kid(token)), "an unknown key")
             assert_equal(api.get("/readyz").status, 200, "readiness")
             with Api(folder, "cold", server.issuer, AUDIENCE, ["RS256"]).start(ready=False) as cold:
-                answer = cold.get("/me", token)
-                assert_equal((answer.status, answer.challenge), (503, None), "a cold API")
-                assert int(answer.headers["retry-after"]) >= 1, answer.headers
+                response = cold.get("/me", token)
+                assert_equal((response.status, response.challenge), (503, None), "a cold API")
+                assert int(response.headers["retry-after"]) >= 1, response.headers
                 assert_equal(cold.get("/readyz").status, 503, "readiness of a cold API")
                 assert_equal(cold.get("/public").status, 200, "a public route of a cold API")
                 server.start()
@@ -107,47 +107,47 @@ def outage_and_recovery(folder, server):
         traffic.assert_no_failures()
 
 
-def faults_of_the_key_set(folder, server):
+def failures_of_the_key_set_url(folder, server):
     """With any response of the key set URL, known keys stay usable, and the API recovers afterwards."""
-    with Api(folder, "faults", server.issuer, AUDIENCE, ["RS256"]) as api:
-        for fault in ("500", "429", "garbage", "huge", "slow"):
+    with Api(folder, "key-set-failures", server.issuer, AUDIENCE, ["RS256"]) as api:
+        for failure in ("500", "429", "malformed", "huge", "slow"):
             known = server.token()
-            assert_equal(api.get("/me", known).status, 200, f"before {fault}")
+            assert_equal(api.get("/me", known).status, 200, f"before {failure}")
             with Traffic(api.origin, known) as traffic:
-                server.break_keys(fault)
+                server.break_keys(failure)
                 server.rotate("add")
                 new = server.token()
-                server.hits()
+                server.request_counts()
                 start = time.monotonic()
-                assert_rejected(api.get("/me", new), f"a new key during {fault}")
+                assert_rejected(api.get("/me", new), f"a new key during {failure}")
                 assert time.monotonic() - start < 4, "the wait for a new key is bounded"
                 time.sleep(2)
-                assert server.hits().get(server.issuer[len(server.origin) :] + "/jwks", 0) <= 4, "fetches are bounded"
+                assert server.request_counts().get(server.issuer[len(server.origin) :] + "/jwks", 0) <= 4, "fetches are bounded"
                 server.break_keys("ok")
-                assert wait_until(lambda: api.get("/me", new).status == 200, 30) is not None, f"recovers from {fault}"
+                assert wait_until(lambda: api.get("/me", new).status == 200, 30) is not None, f"recovers from {failure}"
             traffic.assert_no_failures()
 
 
-def shapes_of_tokens(folder, server):
+def token_formats(folder, server):
     """Tokens as from Auth0, with several audiences, and with a short lifetime are accepted. Opaque and encrypted tokens are
     rejected, with a hint in the log."""
-    shapes = ["auth0", "multiaud", "short", "opaque", "jwe"]
-    with Api(folder, "shapes", server.issuer, [AUDIENCE + shape for shape in shapes], ["RS256"]) as api:
-        claims = api.get("/me", server.shaped("auth0")).json()
+    formats = ["auth0", "multiaud", "short", "opaque", "jwe"]
+    with Api(folder, "formats", server.issuer, [AUDIENCE + name for name in formats], ["RS256"]) as api:
+        claims = api.get("/me", server.token_in_format("auth0")).json()
         assert_equal((claims["azp"], claims["permissions"]), ("svc", ["read:orders"]), "Auth0's claims")
-        assert_equal(len(api.get("/me", server.shaped("multiaud")).json()["aud"]), 2, "audiences")
-        assert_rejected(api.get("/me", server.shaped("opaque")), "an opaque token")
-        assert_rejected(api.get("/me", server.shaped("jwe")), "an encrypted token")
+        assert_equal(len(api.get("/me", server.token_in_format("multiaud")).json()["aud"]), 2, "audiences")
+        assert_rejected(api.get("/me", server.token_in_format("opaque")), "an opaque token")
+        assert_rejected(api.get("/me", server.token_in_format("jwe")), "an encrypted token")
         log = api.log.read_text()
         assert "opaque: the client requested no audience" in log and "turn token encryption off" in log, "hints"
-        short = server.shaped("short")
+        short = server.token_in_format("short")
         assert_equal(api.get("/me", short).status, 200, "a token of 3 seconds")
         assert wait_until(lambda: api.get("/me", short).status == 401, 12, 0.5) > 2, "it expires after 3 s and 5 s leeway"
     for profile, good, bad in (("auth0", "auth0", "multiaud"), ("rfc9068", "multiaud", "auth0")):
         audiences = [AUDIENCE + good, AUDIENCE + bad]
         with Api(folder, profile, server.issuer, audiences, ["RS256"], profile=profile) as api:
-            assert_equal(api.get("/me", server.shaped(good)).status, 200, f"profile {profile}")
-            assert_rejected(api.get("/me", server.shaped(bad)), f"profile {profile}")
+            assert_equal(api.get("/me", server.token_in_format(good)).status, 200, f"profile {profile}")
+            assert_rejected(api.get("/me", server.token_in_format(bad)), f"profile {profile}")
 
 
 def shared_secret(folder, server):
@@ -155,7 +155,7 @@ def shared_secret(folder, server):
     extra = 'secrets = [{ utf8_env = "E2E_SECRET" }]'
     api = Api(folder, "secret", server.issuer, [AUDIENCE, AUDIENCE + "hs256"], ["HS256"], extra=extra)
     with api.start({"E2E_SECRET": "k" * 32}):
-        assert_equal(api.get("/me", server.shaped("hs256")).status, 200, "HS256")
+        assert_equal(api.get("/me", server.token_in_format("hs256")).status, 200, "HS256")
         assert_rejected(api.get("/me", server.token()), "RS256 where HS256 is configured")
 
 
@@ -200,8 +200,8 @@ def https_with_a_private_authority(folder, server):
         arguments = [Api.binaries["private_ca"], authority, server.issuer, AUDIENCE + "es256", *algorithms]
         process = Process(arguments, log, {"RUST_LOG": "tower_bearer=debug"})
         origin = listening(process)
-        answer = send("GET", f"{origin}/me", {"authorization": f"Bearer {server.token('ES256')}"})
-        assert_equal(answer.status, status, "with the authority trusted" if status == 200 else "with another authority")
+        response = send("GET", f"{origin}/me", {"authorization": f"Bearer {server.token('ES256')}"})
+        assert_equal(response.status, status, "with the authority trusted" if status == 200 else "with another authority")
         process.stop()
 
 
@@ -216,9 +216,9 @@ EVERYWHERE = [
     rotation_under_traffic,
     outage_and_recovery,
 ]
-WITH_FAULTS = [
-    faults_of_the_key_set,
-    shapes_of_tokens,
+WITH_FAILURES = [
+    failures_of_the_key_set_url,
+    token_formats,
     shared_secret,
     issuer_that_differs_by_a_slash,
     silent_client_does_not_block_the_shutdown,
@@ -233,8 +233,8 @@ class Traffic:
 
     def __init__(self, origin, token, workers=3):
         self.origin, self.token = origin, token
-        self.answers, self.bad, self.ended = 0, [], threading.Event()
-        self.threads = [threading.Thread(target=self.flow) for _ in range(workers)]
+        self.count, self.failures, self.ended = 0, [], threading.Event()
+        self.threads = [threading.Thread(target=self.send_continuously) for _ in range(workers)]
 
     def __enter__(self):
         for thread in self.threads:
@@ -246,20 +246,20 @@ class Traffic:
         for thread in self.threads:
             thread.join()
 
-    def flow(self):
+    def send_continuously(self):
         connection = Connection(self.origin)
         while not self.ended.is_set():
             token = self.token
-            answer = connection.send("GET", "/me", {"authorization": f"Bearer {token}"})
-            self.answers += 1
+            response = connection.send("GET", "/me", {"authorization": f"Bearer {token}"})
+            self.count += 1
             # A token whose key has just been replaced may be rejected.
-            if answer.status != 200 and token == self.token:
-                self.bad.append((answer.status, answer.body[:100]))
+            if response.status != 200 and token == self.token:
+                self.failures.append((response.status, response.body[:100]))
             time.sleep(0.002)
 
     def assert_no_failures(self):
-        assert self.answers > 100, f"only {self.answers} requests"
-        assert not self.bad, f"{len(self.bad)} of {self.answers} requests failed, first {self.bad[0]}"
+        assert self.count > 100, f"only {self.count} requests"
+        assert not self.failures, f"{len(self.failures)} of {self.count} requests failed, first {self.failures[0]}"
 
 
 def silent(origin):
@@ -279,16 +279,16 @@ def head_over_http2(origin, token):
         length, encoded = length >> 7, [*encoded, length & 127 | 128]
     block = b"\x82\x86\x04\x03/me\x41\x01a\x0f\x08" + bytes([*encoded, length]) + credential
     parts = [block[at : at + 16384] for at in range(0, len(block), 16384)]
-    with silent(origin) as connection, connection.makefile("rb") as answers:
+    with silent(origin) as connection, connection.makefile("rb") as responses:
         for at, part in enumerate(parts):
             # HEADERS that end the stream, then CONTINUATION up to the end of the head.
             flags = (1 if at == 0 else 0) | (4 if at == len(parts) - 1 else 0)
             connection.sendall(frame(9 if at else 1, flags, 1, part))
         kind, body = None, b""
         while kind != 1:
-            head = answers.read(9)
+            head = responses.read(9)
             assert len(head) == 9, "the connection is open"
-            kind, body = head[3], answers.read(int.from_bytes(head[:3], "big"))
+            kind, body = head[3], responses.read(int.from_bytes(head[:3], "big"))
         return body
 
 

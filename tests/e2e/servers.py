@@ -25,10 +25,10 @@ class AuthorizationServer:
         form = {"grant_type": "client_credentials", key: resource, "scope": scope}
         basic = base64.b64encode(f"{client}:svc-secret".encode()).decode()
         headers = {"authorization": f"Basic {basic}", "content-type": "application/x-www-form-urlencoded"}
-        answer = send("POST", self.token_endpoint, headers, urllib.parse.urlencode(form), self.authority)
-        if answer.status != 200:
-            raise AssertionError(f"{self.name} returned no token: {answer.status} {answer.body[:300]}")
-        return answer.json()["access_token"]
+        response = send("POST", self.token_endpoint, headers, urllib.parse.urlencode(form), self.authority)
+        if response.status != 200:
+            raise AssertionError(f"{self.name} returned no token: {response.status} {response.body[:300]}")
+        return response.json()["access_token"]
 
     @property
     def token_endpoint(self):
@@ -64,7 +64,7 @@ class OidcProvider(AuthorizationServer):
             variables["TLS_CA"] = str(self.certificates / "ca.pem")
         # The script runs beside its modules, since imports are resolved relative to it.
         self.process = Process(["node", self.modules / "server.mjs"], self.log, variables)
-        if wait_until(lambda: self.control("hits").status == 200) is None:
+        if wait_until(lambda: self.control("requests").status == 200) is None:
             raise AssertionError(f"{self.name} did not start: {self.log.read_text()[-800:]}")
         return self
 
@@ -72,8 +72,8 @@ class OidcProvider(AuthorizationServer):
         suffix = "" if algorithm == "RS256" else algorithm.lower()
         return self.token_from("svc", resource + suffix, scope)
 
-    def shaped(self, shape, scope="read:orders"):
-        return self.token_from("svc", AUDIENCE + shape, scope, "audience" if shape == "auth0" else "resource")
+    def token_in_format(self, name, scope="read:orders"):
+        return self.token_from("svc", AUDIENCE + name, scope, "audience" if name == "auth0" else "resource")
 
     def audiences(self, algorithms):
         return [AUDIENCE if algorithm == "RS256" else AUDIENCE + algorithm.lower() for algorithm in algorithms]
@@ -84,9 +84,9 @@ class OidcProvider(AuthorizationServer):
     def break_keys(self, mode):
         self.control(f"jwks?mode={mode}")
 
-    def hits(self):
+    def request_counts(self):
         """Returns the number of requests by path since the last call."""
-        return self.control("hits?reset=1").json()
+        return self.control("requests?reset=1").json()
 
     def control(self, what):
         return send("POST", f"{self.origin}/__ctl/{what}", authority=self.authority)

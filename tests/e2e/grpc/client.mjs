@@ -12,14 +12,14 @@ function call(token) {
   return new Promise((resolve) => {
     // The messages of the example are plain text.
     client.makeUnaryRequest(
-      '/northwind.Greeter/Greet', (text) => Buffer.from(text), (octets) => octets.toString(), 'hello', metadata,
+      '/northwind.Greeter/Greet', (text) => Buffer.from(text), (bytes) => bytes.toString(), 'hello', metadata,
       { deadline: Date.now() + 10_000 },
-      (error, answer) => resolve(error ? { status: names[error.code], message: error.details } : { status: 'OK', answer }),
+      (error, reply) => resolve(error ? { status: names[error.code], message: error.details } : { status: 'OK', reply }),
     );
   });
 }
 
-const answers = [];
-for (const token of tokens) answers.push(await call(token));
-console.log(JSON.stringify(answers));
+const responses = [];
+for (const token of tokens) responses.push(await call(token));
+console.log(JSON.stringify(responses));
 client.close();

@@ -19,9 +19,9 @@ async function mk(alg, opt = {}) {
 }
 const algs = ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'];
 let jwks = process.env.JWKS_FILE && fs.existsSync(process.env.JWKS_FILE) ? JSON.parse(fs.readFileSync(process.env.JWKS_FILE)) : { keys: await Promise.all(algs.map((a) => mk(a))) };
-if (process.env.JWKS_FILE) fs.writeFileSync(process.env.JWKS_FILE, JSON.stringify(jwks));   // keys survive restarts, start-up is faster
+if (process.env.JWKS_FILE) fs.writeFileSync(process.env.JWKS_FILE, JSON.stringify(jwks));   // the keys are the same after a restart, and start-up is faster
 
-// audience -> how its tokens look
+// audience -> the format of its tokens
 const RS = {
   'https://api.example.test/':        { fmt: 'jwt', alg: 'RS256' },
   'https://api.example.test/es256':   { fmt: 'jwt', alg: 'ES256' },
@@ -30,12 +30,12 @@ const RS = {
   'https://api.example.test/eddsa':   { fmt: 'jwt', alg: 'EdDSA' },
   'https://api.example.test/hs256':   { fmt: 'jwt', alg: 'HS256', key: HS },
   'https://api.example.test/opaque':  { fmt: 'opaque' },
-  'https://api.example.test/auth0':   { fmt: 'jwt', alg: 'RS256', shape: 'auth0' },
-  'https://api.example.test/multiaud': { fmt: 'jwt', alg: 'RS256', shape: 'multiaud' },
+  'https://api.example.test/auth0':   { fmt: 'jwt', alg: 'RS256', claims: 'auth0' },
+  'https://api.example.test/multiaud': { fmt: 'jwt', alg: 'RS256', claims: 'multiaud' },
   'https://api.example.test/short':   { fmt: 'jwt', alg: 'RS256', ttl: 3 },
   'https://api.example.test/jwe':     { fmt: 'jwt', alg: 'RS256', jwe: { alg: 'dir', enc: 'A256GCM', key: Buffer.alloc(32, 7) } },
 };
-// one store for all Provider instances, so opaque tokens survive a key rotation
+// one store for all Provider instances, so that opaque tokens stay valid after a key rotation
 const store = new Map();
 class Adapter {
   constructor(model) { this.m = model; }
@@ -91,8 +91,8 @@ function build() {
       },
     },
     formats: { customizers: { jwt(ctx, token, jwt) {
-      if (RS[token.aud]?.shape === 'multiaud') jwt.payload.aud = [token.aud, `${ISSUER}/userinfo`];
-      if (RS[token.aud]?.shape === 'auth0') {
+      if (RS[token.aud]?.claims === 'multiaud') jwt.payload.aud = [token.aud, `${ISSUER}/userinfo`];
+      if (RS[token.aud]?.claims === 'auth0') {
         const { jti, client_id, ...rest } = jwt.payload;
         jwt.header = { ...jwt.header, typ: 'JWT' };
         jwt.payload = { ...rest, sub: `${client_id}@clients`, azp: client_id, gty: 'client-credentials', permissions: (rest.scope ?? '').split(' ').filter(Boolean) };
@@ -104,7 +104,7 @@ function build() {
   return p.callback();
 }
 let handler = build();
-let jwksMode = 'ok', hits = {};
+let jwksMode = 'ok', requests = {};
 
 async function control(req, res, url) {
   const q = url.searchParams, out = (o) => { res.setHeader('content-type', 'application/json'); res.end(JSON.stringify(o)); };
@@ -116,20 +116,20 @@ async function control(req, res, url) {
       handler = build();
       return out({ kids: jwks.keys.map((k) => k.kid) });
     }
-    case '/__ctl/jwks': jwksMode = q.get('mode') ?? 'ok'; return out({ jwksMode });   // ok | 500 | slow | garbage | huge | 429
+    case '/__ctl/jwks': jwksMode = q.get('mode') ?? 'ok'; return out({ jwksMode });   // ok | 500 | slow | malformed | huge | 429
     case '/__ctl/nonce': requireNonce = q.get('on') === '1'; return out({ requireNonce });
-    case '/__ctl/hits': { const h = hits; if (q.get('reset')) hits = {}; return out(h); }
+    case '/__ctl/requests': { const counts = requests; if (q.get('reset')) requests = {}; return out(counts); }
     default: res.statusCode = 404; res.end();
   }
 }
 const app = async (req, res) => {
   const url = new URL(req.url, 'http://x');
   if (url.pathname.startsWith('/__ctl/')) return control(req, res, url);
-  hits[url.pathname] = (hits[url.pathname] ?? 0) + 1;
+  requests[url.pathname] = (requests[url.pathname] ?? 0) + 1;
   if (url.pathname === `${BASE}/jwks`) {
     if (jwksMode === '500') { res.statusCode = 500; return res.end('boom'); }
     if (jwksMode === '429') { res.statusCode = 429; res.setHeader('retry-after', '2'); return res.end(); }
-    if (jwksMode === 'garbage') { res.setHeader('content-type', 'application/json'); return res.end('{"keys": ['); }
+    if (jwksMode === 'malformed') { res.setHeader('content-type', 'application/json'); return res.end('{"keys": ['); }
     if (jwksMode === 'slow') await new Promise((r) => setTimeout(r, 15000));
     if (jwksMode === 'huge') { res.setHeader('content-type', 'application/json'); return res.end('{"keys":[' + Array.from({ length: 200000 }, (_, i) => `{"kty":"RSA","kid":"x${i}"}`).join(',') + ']}'); }
   }
