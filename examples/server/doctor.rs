@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The configuration is that of `examples/server`. Exit codes: 0 accepted, 1 rejected, 2 the arguments or the configuration
-//! are invalid, 3 the issuer's keys are unavailable. The output has colours on a terminal; `CLICOLOR_FORCE=1` always enables
+//! are invalid, 3 the issuer's keys are unavailable. The output has colors on a terminal; `CLICOLOR_FORCE=1` always enables
 //! them, and `NO_COLOR` always disables them. Every user of the machine can read a token on the command line: prefer
 //! standard input.
 
@@ -105,15 +105,15 @@ pub(crate) fn report(explanation: &Explanation, paint: Paint) -> String {
 }
 
 fn write_finding(lines: &mut String, finding: &Finding, paint: Paint) -> std::fmt::Result {
-    let (mark, name) = match finding.outcome() {
+    let (symbol, name) = match finding.outcome() {
         CheckOutcome::Passed => (paint.green("✓"), finding.check().to_owned()),
         CheckOutcome::Failed => (paint.red("✗"), paint.red(finding.check())),
         _ => (paint.grey("–"), paint.grey(finding.check())),
     };
     let failed = finding.outcome() == CheckOutcome::Failed;
     match finding.rejection() {
-        Some(rejection) => writeln!(lines, "  {mark} {name}: {rejection}")?,
-        None => writeln!(lines, "  {mark} {name}")?,
+        Some(rejection) => writeln!(lines, "  {symbol} {name}: {rejection}")?,
+        None => writeln!(lines, "  {symbol} {name}")?,
     }
     if let Some(found) = finding.found() {
         writeln!(lines, "      {} {found}", paint.grey("found"))?;
@@ -127,10 +127,10 @@ fn write_finding(lines: &mut String, finding: &Finding, paint: Paint) -> std::fm
     Ok(())
 }
 
-/// Whether the report has colours.
+/// Whether the report has colors.
 #[derive(Clone, Copy)]
 pub(crate) enum Paint {
-    Colours,
+    Colors,
     Plain,
 }
 
@@ -139,8 +139,8 @@ impl Paint {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         // https://no-color.org and https://bixense.com/clicolors: `NO_COLOR` applies with any value.
         let forced = variable("CLICOLOR_FORCE").is_some_and(|value| value != "0");
-        let able = io::stdout().is_terminal() && variable("TERM").is_none_or(|terminal| terminal != "dumb");
-        if variable("NO_COLOR").is_none() && (forced || able) { Self::Colours } else { Self::Plain }
+        let is_supported = io::stdout().is_terminal() && variable("TERM").is_none_or(|terminal| terminal != "dumb");
+        if variable("NO_COLOR").is_none() && (forced || is_supported) { Self::Colors } else { Self::Plain }
     }
 
     fn red(self, text: &str) -> String {
@@ -161,7 +161,7 @@ impl Paint {
 
     fn paint(self, code: &str, text: &str) -> String {
         match self {
-            Self::Colours => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+            Self::Colors => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
             Self::Plain => text.to_owned(),
         }
     }

@@ -61,28 +61,29 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or(USAGE)?;
     let Settings { listen, validator } = Settings::read(path.as_ref())?;
     // Before the server prints its address: a signal from then on must reach the handler.
-    let mut stop = Stop::listen()?;
+    let mut shutdown = ShutdownSignal::register()?;
     let listener = tokio::select! {
         bound = TcpListener::bind(&listen) => bound.map_err(|error| format!("cannot listen on {listen}: {error}"))?,
-        () = stop.requested() => return Ok(()),
+        () = shutdown.received() => return Ok(()),
     };
     println!("listening on http://{}", listener.local_addr()?);
-    serve(listener, &app(validator), &mut stop).await;
+    serve(listener, &app(validator), &mut shutdown).await;
     Ok(())
 }
 
-/// Accepts connections until the first signal, then waits for open requests until `GRACE` has passed or the next signal.
-async fn serve(listener: TcpListener, app: &Router, stop: &mut Stop) {
+/// Accepts connections until the first signal. Then waits for open requests, until `SHUTDOWN_TIMEOUT` has passed or the next
+/// signal arrives.
+async fn serve(listener: TcpListener, app: &Router, shutdown: &mut ShutdownSignal) {
     let mut server = Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     // Only pings detect a client that has disappeared without closing its connection.
-    server.http2().timer(TokioTimer::new()).keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_TIMEOUT);
+    server.http2().timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL).keep_alive_timeout(PING_TIMEOUT);
     server.http2().max_header_list_size(MAX_HEADER_BYTES);
     let connections = GracefulShutdown::new();
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stop.requested() => break,
+            () = shutdown.received() => break,
         };
         match stream {
             Ok((stream, _)) => {
@@ -97,8 +98,8 @@ async fn serve(listener: TcpListener, app: &Router, stop: &mut Stop) {
     drop(listener);
     tokio::select! {
         () = connections.shutdown() => {}
-        () = tokio::time::sleep(GRACE) => {}
-        () = stop.requested() => {}
+        () = tokio::time::sleep(SHUTDOWN_TIMEOUT) => {}
+        () = shutdown.received() => {}
     }
 }
 
@@ -147,16 +148,16 @@ async fn ready(State(validator): State<Validator>) -> (StatusCode, Json<serde_js
 }
 
 /// SIGTERM and Ctrl-C.
-struct Stop {
+struct ShutdownSignal {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
 }
 
-impl Stop {
+impl ShutdownSignal {
     /// Registers the handlers. From now on the signals do not end the process by default.
-    fn listen() -> std::io::Result<Self> {
+    fn register() -> std::io::Result<Self> {
         #[cfg(unix)]
         {
             use tokio::signal::unix::{SignalKind, signal};
@@ -167,7 +168,7 @@ impl Stop {
     }
 
     /// Completes when a signal arrives.
-    async fn requested(&mut self) {
+    async fn received(&mut self) {
         #[cfg(unix)]
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -186,14 +187,14 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_HEADER_BYTES: u32 = 408 * 1024;
 
 /// The interval of HTTP/2 pings.
-const PING_EVERY: Duration = Duration::from_secs(15);
+const PING_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How long an HTTP/2 client may take to respond to a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long open requests may take after the first signal: longer than a request waits for the first keys (`jwks.cold_wait`,
 /// 5 s by default), and shorter than the 30 s after which Kubernetes kills the process.
-const GRACE: Duration = Duration::from_secs(10);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

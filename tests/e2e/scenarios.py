@@ -152,7 +152,7 @@ def token_formats(folder, server):
 
 def shared_secret(folder, server):
     """HS256 with a secret from the environment is accepted, and the same API rejects an RS256 token."""
-    extra = 'secrets = [{ utf8_env = "E2E_SECRET" }]'
+    extra = 'secrets = [{ text_env = "E2E_SECRET" }]'
     api = Api(folder, "secret", server.issuer, [AUDIENCE, AUDIENCE + "hs256"], ["HS256"], extra=extra)
     with api.start({"E2E_SECRET": "k" * 32}):
         assert_equal(api.get("/me", server.token_in_format("hs256")).status, 200, "HS256")

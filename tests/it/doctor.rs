@@ -1,4 +1,4 @@
-//! `examples/server/doctor.rs`: arguments, exit codes and colours.
+//! `examples/server/doctor.rs`: arguments, exit codes and colors.
 
 use std::ffi::OsString;
 
@@ -60,7 +60,7 @@ async fn exit_code_follows_the_outcome() {
         let api = format!("[api]\naudience = \"https://api.test/\"\n{api}\n");
         TempFile::new(name, &format!("listen = \"127.0.0.1:0\"\n{api}{issuer}"))
     };
-    let keys = format!("algorithms = [\"HS256\"]\nsecrets = [{{ utf8 = \"{secret}\" }}]");
+    let keys = format!("algorithms = [\"HS256\"]\nsecrets = [{{ text = \"{secret}\" }}]");
     let (plain, bound) = (file("plain", "", &keys), file("bound", hosts, &keys));
     let unreachable = file("unreachable", "", "jwks_uri = \"http://127.0.0.1:9/\"");
     let token = server.token().scope("read:orders").sign();
@@ -85,7 +85,7 @@ async fn exit_code_follows_the_outcome() {
     assert!(call(&TempFile(std::env::temp_dir().join("tower-bearer-nowhere")), &[&token]).await.is_err());
     let rejected = call(&plain, &["opaque"]).await.expect("valid arguments");
     let plain = program::report(&rejected, program::Paint::Plain);
-    let coloured = program::report(&rejected, program::Paint::Colours);
+    let colored = program::report(&rejected, program::Paint::Colors);
     assert!(plain.starts_with("rejected: ") && !plain.contains('\u{1b}'), "{plain}");
-    assert!(coloured.starts_with("\u{1b}[1;31mrejected\u{1b}[0m: "), "{coloured}");
+    assert!(colored.starts_with("\u{1b}[1;31mrejected\u{1b}[0m: "), "{colored}");
 }

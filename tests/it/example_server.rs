@@ -3,6 +3,7 @@
 use tower_bearer::Validator;
 
 use crate::doctor::program::settings::Settings;
+use crate::doctor::program::settings::refresh::FORMER_NAMES;
 
 const SAMPLE: &str = include_str!("../../examples/server/server.toml");
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -11,7 +12,7 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 fn file() -> String {
     format!(
         "listen = \"127.0.0.1:0\"\n[api]\naudience = \"https://api.test/\"\n[[api.issuer]]\n\
-         domains = [\"https://hs.test/\"]\nalgorithms = [\"HS256\"]\nsecrets = [{{ utf8 = \"{SECRET}\" }}]\n"
+         domains = [\"https://hs.test/\"]\nalgorithms = [\"HS256\"]\nsecrets = [{{ text = \"{SECRET}\" }}]\n"
     )
 }
 
@@ -55,7 +56,7 @@ fn rejects_unknown_settings_and_the_sample_lists_all_known_ones() {
         ("listen", "lisen = 1\nlisten", "lisen"),
         ("[api]", "[api]\nlee_way = \"5s\"", "api.lee_way"),
         ("domains", "jwks_url = \"https://x.test/\"\ndomains", "api.issuer[0].jwks_url"),
-        ("{ utf8", "{ utf9 = \"\", utf8", "api.issuer[0].secrets[0].utf9"),
+        ("{ text", "{ test = \"\", text", "api.issuer[0].secrets[0].test"),
         ("[api]", "[jwks]\nrefresh = \"5m\"\n[api]", "jwks.refresh"),
     ] {
         let reason = rejected(from, to);
@@ -69,9 +70,9 @@ fn rejects_unknown_settings_and_the_sample_lists_all_known_ones() {
 #[test]
 fn reads_secrets_from_the_environment() {
     // Cargo sets these variables for every test.
-    let named = |variable: &str| file().replace(&format!("utf8 = \"{SECRET}\""), &format!("utf8_env = \"{variable}\""));
+    let named = |variable: &str| file().replace(&format!("text = \"{SECRET}\""), &format!("text_env = \"{variable}\""));
     assert!(read(&named("CARGO_PKG_DESCRIPTION")).is_ok());
-    let reason = "api.issuer[0].secrets[0].utf8_env: the environment variable \"TOWER_BEARER_UNSET\" is not set";
+    let reason = "api.issuer[0].secrets[0].text_env: the environment variable \"TOWER_BEARER_UNSET\" is not set";
     assert_eq!(read(&named("TOWER_BEARER_UNSET")).map(drop), Err(only(reason)));
 }
 
@@ -99,8 +100,8 @@ fn type_error_names_the_setting_and_hides_its_value() {
         ("\"https://api.test/\"", "[1]", "api.audience: is not a string, or an array of strings"),
         ("[\"HS256\"]", "\"HS256\"", "api.issuer[0].algorithms: is not an array of strings"),
         (
-            "{ utf8",
-            "[\"x\"], { utf8",
+            "{ text",
+            "[\"x\"], { text",
             "api.issuer[0].secrets: is not an array of tables, like [[api.issuer]] or [{ .. }]",
         ),
     ] {
@@ -128,13 +129,13 @@ fn rejects_more_than_one_source_of_keys() {
     let two = "jwks_uri = \"https://x.test/\"\nsecrets";
     let reason = "api.issuer[0].jwks_uri: is set together with secrets; choose one";
     assert_eq!(rejected("secrets", two), only(reason));
-    let two = "hex = \"00\", utf8";
+    let two = "hex = \"00\", text";
     let reason =
-        "api.issuer[0].secrets[0]: needs exactly one of utf8, base64, base64url, hex, or one of their _env forms";
-    assert_eq!(rejected("utf8", two), only(reason));
+        "api.issuer[0].secrets[0]: needs exactly one of text, base64, base64url, hex, or one of their _env forms";
+    assert_eq!(rejected("text", two), only(reason));
 }
 
-/// The faults of a file whose issuers are these, each by its start.
+/// Asserts how each error of a file with these issuers starts.
 #[track_caller]
 fn assert_errors(issuers: &str, expected: &[&str]) {
     let file =
@@ -164,17 +165,17 @@ fn unreadable_keys_hide_no_other_error() {
         &[file, &format!("{algorithms}HS256 needs a shared secret")],
     );
     assert_errors(&format!("{at}jwks_file = \"/nowhere\"\nalgorithms = [\"ES256\"]"), &[file]);
-    let unset = "api.issuer[0].secrets[0].utf8_env: the environment variable";
-    let secrets = "secrets = [{ utf8_env = \"TOWER_BEARER_UNSET\" }]";
+    let unset = "api.issuer[0].secrets[0].text_env: the environment variable";
+    let secrets = "secrets = [{ text_env = \"TOWER_BEARER_UNSET\" }]";
     assert_errors(
         &format!("{at}{secrets}\nalgorithms = [\"RS256\"]"),
         &[unset, &format!("{algorithms}RS256 cannot be verified with a shared secret")],
     );
     assert_errors(&format!("{at}{secrets}\nalgorithms = [\"HS512\"]"), &[unset]);
     assert_errors(
-        &format!("{at}secrets = [{{ utf8 = 1 }}, {{ utf8 = \"short\" }}]"),
+        &format!("{at}secrets = [{{ text = 1 }}, {{ text = \"short\" }}]"),
         &[
-            "api.issuer[0].secrets[0].utf8: is not a string",
+            "api.issuer[0].secrets[0].text: is not a string",
             "issuer \"https://a.test/\" secret 2 of 2: the secret has 5",
         ],
     );
@@ -215,7 +216,7 @@ fn returns_all_errors_of_the_file_at_once_without_secrets() {
         [api]
         audience = ""
         leeway = "10m"
-        max_age = 5
+        max_token_age = 5
         profile = "strict"
         required_claims = [""]
         max_token_bytes = 1
@@ -226,7 +227,7 @@ fn returns_all_errors_of_the_file_at_once_without_secrets() {
         [[api.issuer]]
         domains = ["https://hs.test/"]
         algorithms = ["HS256"]
-        secrets = [{ utf8 = "hunter2" }, { utf8 = 2 }, { utf8_env = "TOWER_BEARER_UNSET" }]
+        secrets = [{ text = "hunter2" }, { text = 2 }, { text_env = "TOWER_BEARER_UNSET" }]
         [[api.issuer]]
         domains = ["https://file.test/"]
         jwks_file = "/nowhere/keys.json"
@@ -241,11 +242,11 @@ fn returns_all_errors_of_the_file_at_once_without_secrets() {
     let expected = [
         "listen: is not an address to listen on",
         "api.issuer[0].algorithms: \"RS265\" is not a signature algorithm",
-        "api.issuer[1].secrets[1].utf8: is not a string",
-        "api.issuer[1].secrets[2].utf8_env: the environment variable",
+        "api.issuer[1].secrets[1].text: is not a string",
+        "api.issuer[1].secrets[2].text_env: the environment variable",
         "api.issuer[2].jwks_file: \"/nowhere/keys.json\": ",
         "api.profile: is not",
-        "api.max_age: is not a duration",
+        "api.max_token_age: is not a duration",
         "jwks.max_keys: is not a whole number",
         "lissten: is not a setting",
         "refresh policy: the refresh interval must be at least a minute",
@@ -268,20 +269,44 @@ fn returns_all_errors_of_the_file_at_once_without_secrets() {
 
 #[test]
 fn accepts_the_former_names_of_settings_and_rejects_them_beside_the_new_ones() {
-    for (former, name, value) in [
-        ("start", "initial_fetch", "\"lazy\""),
-        ("start", "initial_fetch", "\"warm\""),
-        ("miss_wait", "unknown_kid_wait", "\"1s\""),
-        ("miss_cooldown_min", "unknown_kid_cooldown_min", "\"2s\""),
-        ("miss_cooldown_max", "unknown_kid_cooldown_max", "\"20s\""),
-        ("miss_quiet", "unknown_kid_quiet", "\"50s\""),
-    ] {
-        let with = |lines: &str| read(&file().replace("[api]", &format!("[jwks]\n{lines}\n[api]"))).map(drop);
-        assert_eq!(with(&format!("{name} = {value}")), Ok(()));
-        assert_eq!(with(&format!("{former} = {value}")), Ok(()));
-        let both = only(&format!("jwks.{former}: is set together with {name}, its new name; choose one"));
-        assert_eq!(with(&format!("{name} = {value}\n{former} = {value}")), Err(both));
-        let wrong = with(&format!("{former} = 7")).expect_err(former);
-        assert!(wrong.contains(&format!("jwks.{name}: is not")), "{wrong}");
+    for (former, name) in FORMER_NAMES {
+        let values: &[&str] = match name {
+            "refresh_interval" => &["\"300s\""],
+            "min_refresh_interval" => &["\"60s\""],
+            "max_refresh_interval" => &["\"1h\""],
+            "discovery_interval" => &["\"24h\""],
+            // `warm` is the former name of the value `eager`.
+            "initial_fetch" => &["\"lazy\"", "\"warm\""],
+            "unknown_kid_wait" => &["\"1s\""],
+            "unknown_kid_cooldown_min" => &["\"2s\""],
+            "unknown_kid_cooldown_max" => &["\"20s\""],
+            "unknown_kid_quiet" => &["\"50s\""],
+            other => panic!("no value for {other}"),
+        };
+        for value in values {
+            assert_alias("jwks", former, name, value, |line| {
+                file().replace("[api]", &format!("[jwks]\n{line}\n[api]"))
+            });
+        }
     }
+    assert_alias("api", "max_age", "max_token_age", "\"12h\"", |line| {
+        file().replace("[api]", &format!("[api]\n{line}"))
+    });
+    let secret = format!("text = \"{SECRET}\"");
+    let with_secret = |line: &str| file().replace(&secret, &line.replace('\n', ", "));
+    assert_alias("api.issuer[0].secrets[0]", "utf8", "text", &format!("\"{SECRET}\""), with_secret);
+    // Cargo sets this variable for every test.
+    assert_alias("api.issuer[0].secrets[0]", "utf8_env", "text_env", "\"CARGO_PKG_DESCRIPTION\"", with_secret);
+}
+
+/// Asserts that a table accepts a setting under either name, and rejects both together.
+#[track_caller]
+fn assert_alias(table: &str, former: &str, name: &str, value: &str, file_with: impl Fn(&str) -> String) {
+    let with = |lines: &str| read(&file_with(lines)).map(drop);
+    assert_eq!(with(&format!("{name} = {value}")), Ok(()));
+    assert_eq!(with(&format!("{former} = {value}")), Ok(()));
+    let both = only(&format!("{table}.{former}: is set together with {name}, its new name; choose one"));
+    assert_eq!(with(&format!("{name} = {value}\n{former} = {value}")), Err(both));
+    let wrong = with(&format!("{former} = 7")).expect_err(former);
+    assert!(wrong.contains(&format!("{table}.{name}: is not")), "{wrong}");
 }

@@ -11,7 +11,7 @@ use super::section::Section;
 
 /// Returns the issuer. A valid placeholder replaces each invalid setting, so that the library checks all others.
 pub(super) fn issuer(at: usize, mut section: Section) -> Issuer {
-    let domains: Vec<String> = section.need("domains").unwrap_or_else(|| vec![placeholder_domain(at)]);
+    let domains: Vec<String> = section.required("domains").unwrap_or_else(|| vec![placeholder_domain(at)]);
     if domains.is_empty() {
         section.error("domains", "is empty; it lists the exact `iss` values");
     }
@@ -88,7 +88,7 @@ fn keys(section: &mut Section, first: &str) -> Keys {
 fn with_secrets(section: &mut Section, first: &str) -> Issuer {
     let secrets = section.sections("secrets");
     if secrets.as_ref().is_some_and(Vec::is_empty) {
-        section.error("secrets", "is empty; write it like [{ utf8_env = \"API_SECRET\" }]");
+        section.error("secrets", "is empty; write it like [{ text_env = \"API_SECRET\" }]");
     }
     let secrets = secrets.unwrap_or_default();
     let mut secrets = secrets.into_iter().map(|section| secret(section).unwrap_or_else(placeholder_secret));
@@ -122,14 +122,16 @@ fn algorithms(section: &mut Section) -> Option<Vec<Algorithm>> {
 /// Reads one secret in one encoding, directly or from an environment variable.
 fn secret(mut section: Section) -> Option<Result<Secret, SecretError>> {
     type Read = fn(String) -> Result<Secret, SecretError>;
-    let forms: [(&str, &str, Read); 4] = [
-        ("utf8", "utf8_env", Secret::from_text),
+    let encodings: [(&str, &str, Read); 4] = [
+        ("text", "text_env", Secret::from_text),
         ("base64", "base64_env", Secret::from_base64),
         ("base64url", "base64url_env", Secret::from_base64url),
         ("hex", "hex_env", Secret::from_hex),
     ];
+    section.alias("utf8", "text");
+    section.alias("utf8_env", "text_env");
     let mut given = Vec::new();
-    for (name, variable, read) in forms {
+    for (name, variable, read) in encodings {
         if section.has(name) {
             given.push(section.take(name).map(read));
         }
@@ -139,7 +141,7 @@ fn secret(mut section: Section) -> Option<Result<Secret, SecretError>> {
         }
     }
     if given.len() != 1 {
-        section.table_error("needs exactly one of utf8, base64, base64url, hex, or one of their _env forms");
+        section.table_error("needs exactly one of text, base64, base64url, hex, or one of their _env forms");
     }
     section.end();
     given.pop().filter(|_| given.is_empty()).flatten()

@@ -4,7 +4,7 @@
 //! wrong types, unreadable values, and the errors of the library.
 
 mod issuer;
-mod refresh;
+pub(crate) mod refresh;
 mod section;
 
 use std::collections::BTreeMap;
@@ -28,19 +28,19 @@ pub(crate) struct Settings {
 impl Settings {
     /// Reads the file, or returns every error.
     pub(crate) fn read(path: &Path) -> Result<Self, SettingErrors> {
-        let shown = path.display();
-        let text = fs::read_to_string(path).map_err(|error| SettingErrors::only(format!("{shown}: {error}")))?;
-        Self::parse(&text, &shown.to_string())
+        let name = path.display();
+        let text = fs::read_to_string(path).map_err(|error| SettingErrors::single(format!("{name}: {error}")))?;
+        Self::parse(&text, &name.to_string())
     }
 
     /// Parses the text of a file of this name.
     pub(crate) fn parse(text: &str, name: &str) -> Result<Self, SettingErrors> {
         let file: Table =
-            text.parse().map_err(|error| SettingErrors::only(format!("{name}, {}", syntax(&error, text))))?;
+            text.parse().map_err(|error| SettingErrors::single(format!("{name}, {}", syntax(&error, text))))?;
         let errors = SettingErrors::default();
-        let mut file = Section::whole(file, &errors);
-        let listen = file.need("listen").map(|listen| address(listen, &file));
-        let api = file.need_section("api").map(api);
+        let mut file = Section::root(file, &errors);
+        let listen = file.required("listen").map(|listen| address(listen, &file));
+        let api = file.required_section("api").map(api);
         let policy = file.section("jwks").map(refresh::policy).unwrap_or_default();
         file.end();
         let built = api.map(|api| Validator::builder(api).with_refresh_policy(policy).build());
@@ -69,7 +69,7 @@ fn address(listen: String, file: &Section) -> String {
 
 /// Returns the API. A valid placeholder replaces each missing setting, so that the library checks all others.
 fn api(mut section: Section) -> Api {
-    let OneOrMany(audiences) = section.need("audience").unwrap_or_else(|| OneOrMany(vec!["unknown".to_owned()]));
+    let OneOrMany(audiences) = section.required("audience").unwrap_or_else(|| OneOrMany(vec!["unknown".to_owned()]));
     if audiences.is_empty() {
         section.error("audience", "is empty; it lists the identifiers of this API at the issuer");
     }
@@ -90,9 +90,9 @@ fn api(mut section: Section) -> Api {
 }
 
 fn issuers(section: &mut Section) -> Vec<Issuer> {
-    let there = section.has("issuer");
+    let is_present = section.has("issuer");
     let sections = section.sections("issuer");
-    if !there || sections.as_ref().is_some_and(Vec::is_empty) {
+    if !is_present || sections.as_ref().is_some_and(Vec::is_empty) {
         section.error("issuer", "is missing; every API needs at least one [[api.issuer]]");
     }
     sections.unwrap_or_default().into_iter().enumerate().map(|(at, section)| issuer::issuer(at, section)).collect()
@@ -100,7 +100,9 @@ fn issuers(section: &mut Section) -> Vec<Issuer> {
 
 fn claims(section: &mut Section, api: Api) -> Api {
     let required: Vec<String> = section.take("required_claims").unwrap_or_default();
-    let api = section.duration("max_age").into_iter().fold(api.with_required_claims(required), Api::with_max_token_age);
+    let api = api.with_required_claims(required);
+    section.alias("max_age", "max_token_age");
+    let api = section.duration("max_token_age").into_iter().fold(api, Api::with_max_token_age);
     let api = section.take::<Vec<String>>("client_ids").into_iter().fold(api, |api, ids| api.with_client_ids(ids));
     organizations(section).into_iter().fold(api, Api::with_organizations)
 }

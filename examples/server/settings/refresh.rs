@@ -15,10 +15,10 @@ pub(super) fn policy(mut section: Section) -> RefreshPolicy {
     for (name, set) in DURATIONS {
         policy = section.duration(name).into_iter().fold(policy, set);
     }
-    for (name, set) in CAPS {
+    for (name, set) in NUMBERS {
         policy = section.take(name).into_iter().fold(policy, set);
     }
-    for (name, set) in SMALL {
+    for (name, set) in SMALL_NUMBERS {
         policy = section.take(name).into_iter().fold(policy, set);
     }
     policy = section.take::<Vec<String>>("jwks_hosts").into_iter().fold(policy, RefreshPolicy::with_jwks_hosts);
@@ -43,7 +43,7 @@ fn initial_fetch(section: &mut Section) -> Option<InitialFetch> {
 }
 
 /// Former and current names of settings.
-const FORMER_NAMES: [(&str, &str); 9] = [
+pub(crate) const FORMER_NAMES: [(&str, &str); 9] = [
     ("refresh_every", "refresh_interval"),
     ("refresh_floor", "min_refresh_interval"),
     ("longer_max_age", "max_refresh_interval"),
@@ -76,13 +76,13 @@ const DURATIONS: [(&str, Set<Duration>); 16] = [
     ("discovery_interval", RefreshPolicy::with_discovery_interval),
 ];
 
-const CAPS: [(&str, Set<usize>); 3] = [
+const NUMBERS: [(&str, Set<usize>); 3] = [
     ("max_document_bytes", RefreshPolicy::with_max_document_bytes),
     ("max_keys", RefreshPolicy::with_max_keys),
     ("max_waiters", RefreshPolicy::with_max_waiters),
 ];
 
-const SMALL: [(&str, Set<u8>); 3] = [
+const SMALL_NUMBERS: [(&str, Set<u8>); 3] = [
     ("refresh_ahead_percent", RefreshPolicy::with_refresh_ahead_percent),
     ("jitter_percent", RefreshPolicy::with_jitter_percent),
     ("retries", RefreshPolicy::with_retries),

@@ -19,8 +19,8 @@ pub(super) struct Section {
 }
 
 impl Section {
-    /// Returns the section of the whole file.
-    pub(super) fn whole(file: Table, errors: &SettingErrors) -> Self {
+    /// Returns the section of the root table.
+    pub(super) fn root(file: Table, errors: &SettingErrors) -> Self {
         Self::named(String::new(), file, errors)
     }
 
@@ -29,11 +29,11 @@ impl Section {
     }
 
     /// Reads an optional setting.
-    pub(super) fn take<T: Form>(&mut self, name: &'static str) -> Option<T> {
+    pub(super) fn take<T: ValueType>(&mut self, name: &'static str) -> Option<T> {
         self.has(name);
         // The parser error is dropped: it contains the value, which may be a secret.
         let read = T::deserialize(self.left.remove(name)?);
-        read.map_err(|_| self.error(name, format!("is not {}", T::FORM))).ok()
+        read.map_err(|_| self.error(name, format!("is not {}", T::DESCRIPTION))).ok()
     }
 
     /// Accepts the former name of a setting.
@@ -47,9 +47,9 @@ impl Section {
     }
 
     /// Reads a required setting.
-    pub(super) fn need<T: Form>(&mut self, name: &'static str) -> Option<T> {
+    pub(super) fn required<T: ValueType>(&mut self, name: &'static str) -> Option<T> {
         if !self.has(name) {
-            self.error(name, format!("is missing; it is {}", T::FORM));
+            self.error(name, format!("is missing; it is {}", T::DESCRIPTION));
         }
         self.take(name)
     }
@@ -58,7 +58,7 @@ impl Section {
     pub(super) fn duration(&mut self, name: &'static str) -> Option<Duration> {
         let DurationText(text) = self.take(name)?;
         let read = humantime::parse_duration(&text);
-        read.map_err(|_| self.error(name, format!("is not {}", DurationText::FORM))).ok()
+        read.map_err(|_| self.error(name, format!("is not {}", DurationText::DESCRIPTION))).ok()
     }
 
     /// Reads an optional table within this one.
@@ -68,8 +68,8 @@ impl Section {
     }
 
     /// Reads a required table within this one.
-    pub(super) fn need_section(&mut self, name: &'static str) -> Option<Self> {
-        let table = self.need(name)?;
+    pub(super) fn required_section(&mut self, name: &'static str) -> Option<Self> {
+        let table = self.required(name)?;
         Some(Self::named(self.path(name), table, &self.errors))
     }
 
@@ -115,8 +115,8 @@ impl Section {
 pub(crate) struct SettingErrors(Rc<RefCell<Vec<String>>>);
 
 impl SettingErrors {
-    /// Returns a single error after which no others can be found.
-    pub(super) fn only(error: String) -> Self {
+    /// Returns one error after which no others can be found.
+    pub(super) fn single(error: String) -> Self {
         let errors = Self::default();
         errors.push(error);
         errors
@@ -145,50 +145,50 @@ impl fmt::Display for SettingErrors {
 
 impl std::error::Error for SettingErrors {}
 
-/// The text form of a setting, for error messages.
-pub(super) trait Form: DeserializeOwned {
-    const FORM: &'static str;
+/// A type of values, with its description for error messages.
+pub(super) trait ValueType: DeserializeOwned {
+    const DESCRIPTION: &'static str;
 }
 
-impl Form for String {
-    const FORM: &'static str = "a string";
+impl ValueType for String {
+    const DESCRIPTION: &'static str = "a string";
 }
 
-impl Form for bool {
-    const FORM: &'static str = "true or false";
+impl ValueType for bool {
+    const DESCRIPTION: &'static str = "true or false";
 }
 
-impl Form for usize {
-    const FORM: &'static str = "a whole number from 0";
+impl ValueType for usize {
+    const DESCRIPTION: &'static str = "a whole number from 0";
 }
 
-impl Form for u8 {
-    const FORM: &'static str = "a whole number from 0 to 255";
+impl ValueType for u8 {
+    const DESCRIPTION: &'static str = "a whole number from 0 to 255";
 }
 
-impl Form for Vec<String> {
-    const FORM: &'static str = "an array of strings";
+impl ValueType for Vec<String> {
+    const DESCRIPTION: &'static str = "an array of strings";
 }
 
-impl Form for BTreeMap<String, String> {
-    const FORM: &'static str =
+impl ValueType for BTreeMap<String, String> {
+    const DESCRIPTION: &'static str =
         "a table of strings, like { \"api.brand-a.example\" = \"https://login.brand-a.example/\" }";
 }
 
-impl Form for Table {
-    const FORM: &'static str = "a table";
+impl ValueType for Table {
+    const DESCRIPTION: &'static str = "a table";
 }
 
-impl Form for Vec<Table> {
-    const FORM: &'static str = "an array of tables, like [[api.issuer]] or [{ .. }]";
+impl ValueType for Vec<Table> {
+    const DESCRIPTION: &'static str = "an array of tables, like [[api.issuer]] or [{ .. }]";
 }
 
 /// The text of a duration.
 #[derive(Deserialize)]
 struct DurationText(String);
 
-impl Form for DurationText {
-    const FORM: &'static str = "a duration, like \"5s\" or \"1h\"";
+impl ValueType for DurationText {
+    const DESCRIPTION: &'static str = "a duration, like \"5s\" or \"1h\"";
 }
 
 /// A string, or an array of strings.
@@ -202,6 +202,6 @@ impl<'de> Deserialize<'de> for OneOrMany {
     }
 }
 
-impl Form for OneOrMany {
-    const FORM: &'static str = "a string, or an array of strings";
+impl ValueType for OneOrMany {
+    const DESCRIPTION: &'static str = "a string, or an array of strings";
 }
