@@ -108,7 +108,7 @@ fn write_finding(lines: &mut String, finding: &Finding, paint: Paint) -> std::fm
     let (symbol, name) = match finding.outcome() {
         CheckOutcome::Passed => (paint.green("✓"), finding.check().to_owned()),
         CheckOutcome::Failed => (paint.red("✗"), paint.red(finding.check())),
-        _ => (paint.grey("–"), paint.grey(finding.check())),
+        _ => (paint.gray("–"), paint.gray(finding.check())),
     };
     let failed = finding.outcome() == CheckOutcome::Failed;
     match finding.rejection() {
@@ -116,10 +116,10 @@ fn write_finding(lines: &mut String, finding: &Finding, paint: Paint) -> std::fm
         None => writeln!(lines, "  {symbol} {name}")?,
     }
     if let Some(found) = finding.found() {
-        writeln!(lines, "      {} {found}", paint.grey("found"))?;
+        writeln!(lines, "      {} {found}", paint.gray("found"))?;
     }
     if let Some(expected) = finding.expected().filter(|_| failed) {
-        writeln!(lines, "      {} {expected}", paint.grey("expected"))?;
+        writeln!(lines, "      {} {expected}", paint.gray("expected"))?;
     }
     if let Some(hint) = finding.hint() {
         writeln!(lines, "      {} {}", paint.yellow("→"), paint.yellow(hint))?;
@@ -155,7 +155,7 @@ impl Paint {
         self.paint("33", text)
     }
 
-    fn grey(self, text: &str) -> String {
+    fn gray(self, text: &str) -> String {
         self.paint("90", text)
     }
 

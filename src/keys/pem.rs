@@ -77,7 +77,7 @@ mod tests {
         public_keys(pem.as_bytes()).map(drop).expect_err(pem)
     }
 
-    fn relabelled(label: &str) -> String {
+    fn relabeled(label: &str) -> String {
         pem!("p256.spki").replace("PUBLIC KEY", label)
     }
 
@@ -111,13 +111,13 @@ mod tests {
         for label in
             ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "OPENSSH PRIVATE KEY"]
         {
-            assert_eq!(error_of(&relabelled(label)), KeyError::PrivateKey, "{label}");
+            assert_eq!(error_of(&relabeled(label)), KeyError::PrivateKey, "{label}");
         }
-        assert_eq!(error_of(&relabelled("CERTIFICATE")), KeyError::Certificate);
+        assert_eq!(error_of(&relabeled("CERTIFICATE")), KeyError::Certificate);
         for label in ["CERTIFICATE REQUEST", "EC PARAMETERS", "public key", "SSH2 PUBLIC KEY", ""] {
-            assert_eq!(error_of(&relabelled(label)), KeyError::PemLabel, "{label}");
+            assert_eq!(error_of(&relabeled(label)), KeyError::PemLabel, "{label}");
         }
-        let second = format!("{}{}", pem!("p256.spki"), relabelled("PRIVATE KEY"));
+        let second = format!("{}{}", pem!("p256.spki"), relabeled("PRIVATE KEY"));
         assert_eq!(error_of(&second), KeyError::PrivateKey);
     }
 

@@ -140,10 +140,10 @@ async fn every_case_of_the_matrix_returns_the_expected_outcome() {
             }
             (Some(_), Some(_)) => panic!("{} is two cases in one", case.id),
         };
-        let as_labelled = outcome == case.expect || case.also.contains(&outcome);
+        let as_labeled = outcome == case.expect || case.also.contains(&outcome);
         let expected = match exceptions.remove(&*case.id) {
-            None => as_labelled,
-            Some(exception) => !as_labelled && outcome == exception,
+            None => as_labeled,
+            Some(exception) => !as_labeled && outcome == exception,
         };
         if !expected {
             wrong.push(format!("{} {}: {outcome:?} instead of {:?}", case.id, case.name, case.expect));

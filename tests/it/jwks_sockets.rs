@@ -20,9 +20,9 @@ const AUDIENCE: &str = "https://api.test/";
 const ATTEMPT: Duration = Duration::from_secs(1);
 const OPERATION: Duration = Duration::from_secs(3);
 
-/// The server's behaviour for a request.
+/// The server's behavior for a request.
 #[derive(Clone, Debug)]
-enum Behaviour {
+enum Behavior {
     /// Writes a response and waits for the next request.
     Respond(String),
     /// Writes a response and closes the connection.
@@ -39,25 +39,25 @@ enum Behaviour {
     SendAtOnce(&'static [u8]),
 }
 
-/// A server on loopback whose behaviour can change.
+/// A server on loopback whose behavior can change.
 #[derive(Clone)]
 struct Server {
     address: SocketAddr,
-    behaviour: Arc<Mutex<Behaviour>>,
-    /// Behaviours for the next requests, one each.
-    next_behaviours: Arc<Mutex<Vec<Behaviour>>>,
+    behavior: Arc<Mutex<Behavior>>,
+    /// Behaviors for the next requests, one each.
+    next_behaviors: Arc<Mutex<Vec<Behavior>>>,
     accepted: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
     written: Arc<AtomicUsize>,
 }
 
 impl Server {
-    async fn start(behaviour: Behaviour) -> Self {
+    async fn start(behavior: Behavior) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let server = Self {
             address: listener.local_addr().expect("an address"),
-            behaviour: Arc::new(Mutex::new(behaviour)),
-            next_behaviours: Arc::default(),
+            behavior: Arc::new(Mutex::new(behavior)),
+            next_behaviors: Arc::default(),
             accepted: Arc::default(),
             open: Arc::default(),
             written: Arc::default(),
@@ -81,17 +81,17 @@ impl Server {
         format!("http://{}/jwks", self.address)
     }
 
-    fn set_behaviour(&self, behaviour: Behaviour) {
-        *self.behaviour.lock().expect("unpoisoned") = behaviour;
+    fn set_behavior(&self, behavior: Behavior) {
+        *self.behavior.lock().expect("unpoisoned") = behavior;
     }
 
-    fn push_behaviour(&self, behaviour: Behaviour) {
-        self.next_behaviours.lock().expect("unpoisoned").push(behaviour);
+    fn push_behavior(&self, behavior: Behavior) {
+        self.next_behaviors.lock().expect("unpoisoned").push(behavior);
     }
 
-    fn next_behaviour(&self) -> Behaviour {
-        let next = self.next_behaviours.lock().expect("unpoisoned").pop();
-        next.unwrap_or_else(|| self.behaviour.lock().expect("unpoisoned").clone())
+    fn next_behavior(&self) -> Behavior {
+        let next = self.next_behaviors.lock().expect("unpoisoned").pop();
+        next.unwrap_or_else(|| self.behavior.lock().expect("unpoisoned").clone())
     }
 
     async fn serve(&self, mut stream: TcpStream) {
@@ -101,14 +101,14 @@ impl Server {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
-            match self.next_behaviour() {
-                Behaviour::Respond(response) => drop(stream.write_all(response.as_bytes()).await),
-                Behaviour::RespondAndClose(response) => return drop(stream.write_all(response.as_bytes()).await),
-                Behaviour::Close => return,
-                Behaviour::Silence => {}
-                Behaviour::Drip => return self.write_forever(&mut stream, b" ", Duration::from_millis(20)).await,
-                Behaviour::Endless => return self.write_forever(&mut stream, &[b' '; 16 * 1024], Duration::ZERO).await,
-                Behaviour::SendAtOnce(bytes) => return drop(stream.write_all(bytes).await),
+            match self.next_behavior() {
+                Behavior::Respond(response) => drop(stream.write_all(response.as_bytes()).await),
+                Behavior::RespondAndClose(response) => return drop(stream.write_all(response.as_bytes()).await),
+                Behavior::Close => return,
+                Behavior::Silence => {}
+                Behavior::Drip => return self.write_forever(&mut stream, b" ", Duration::from_millis(20)).await,
+                Behavior::Endless => return self.write_forever(&mut stream, &[b' '; 16 * 1024], Duration::ZERO).await,
+                Behavior::SendAtOnce(bytes) => return drop(stream.write_all(bytes).await),
             }
         }
     }
@@ -158,7 +158,7 @@ struct Fixture {
 impl Fixture {
     async fn loaded() -> Self {
         let issuer = TestIssuer::new();
-        let fixture = Self::at(issuer.clone(), Server::start(Behaviour::Respond(ok(&issuer.jwks()))).await, |url| url);
+        let fixture = Self::at(issuer.clone(), Server::start(Behavior::Respond(ok(&issuer.jwks()))).await, |url| url);
         fixture.source().ready_within(Duration::from_secs(10)).await.expect("the first keys");
         fixture
     }
@@ -177,7 +177,7 @@ impl Fixture {
         self.validator.key_sources().next().expect("one issuer").1
     }
 
-    /// Fetches under the server's current behaviour, and checks that the old keys verify during the fetch and after it.
+    /// Fetches under the server's current behavior, and checks that the old keys verify during the fetch and after it.
     async fn refresh(&self) -> Result<(), RefreshError> {
         let source = self.source().clone();
         let reload = tokio::spawn(async move { source.reload().await });
@@ -205,7 +205,7 @@ fn network(error: FetchError) -> Result<(), RefreshError> {
 #[tokio::test]
 async fn times_out_a_silent_server_and_closes_the_socket() {
     let fixture = Fixture::loaded().await;
-    fixture.server.set_behaviour(Behaviour::Silence);
+    fixture.server.set_behavior(Behavior::Silence);
     assert_eq!(fixture.refresh().await, Err(RefreshError::Timeout));
     fixture.server.has_no_open_connection().await;
 }
@@ -213,7 +213,7 @@ async fn times_out_a_silent_server_and_closes_the_socket() {
 #[tokio::test]
 async fn times_out_a_slow_body_and_closes_the_socket() {
     let fixture = Fixture::loaded().await;
-    fixture.server.set_behaviour(Behaviour::Drip);
+    fixture.server.set_behavior(Behavior::Drip);
     assert_eq!(fixture.refresh().await, Err(RefreshError::Timeout));
     fixture.server.has_no_open_connection().await;
 }
@@ -221,7 +221,7 @@ async fn times_out_a_slow_body_and_closes_the_socket() {
 #[tokio::test]
 async fn stops_reading_an_endless_body_at_the_limit() {
     let fixture = Fixture::loaded().await;
-    fixture.server.set_behaviour(Behaviour::Endless);
+    fixture.server.set_behavior(Behavior::Endless);
     assert_eq!(fixture.refresh().await, network(FetchError::TooLarge));
     fixture.server.has_no_open_connection().await;
     let written = fixture.server.written.load(Ordering::SeqCst);
@@ -233,7 +233,7 @@ async fn stops_reading_an_endless_body_at_the_limit() {
 async fn returns_the_status_of_a_long_error_page() {
     let fixture = Fixture::loaded().await;
     let page = ok(&"x".repeat(1024 * 1024));
-    fixture.server.set_behaviour(Behaviour::Respond(page.replace("200 OK", "503 Busy\r\nRetry-After: 120")));
+    fixture.server.set_behavior(Behavior::Respond(page.replace("200 OK", "503 Busy\r\nRetry-After: 120")));
     assert_eq!(fixture.refresh().await, Err(RefreshError::Status { status: 503 }));
     let next = fixture.source().status().next_refresh().expect("armed");
     assert!(next > Duration::from_secs(100), "{next:?}");
@@ -245,10 +245,10 @@ async fn accepts_a_key_set_of_any_media_type() {
     let fixture = Fixture::loaded().await;
     let keys = ok(&fixture.issuer.jwks());
     for media_type in ["text/plain; charset=latin1", "text/html", "application/jwk-set+json"] {
-        fixture.server.set_behaviour(Behaviour::Respond(keys.replace("application/json", media_type)));
+        fixture.server.set_behavior(Behavior::Respond(keys.replace("application/json", media_type)));
         assert_eq!(fixture.refresh().await, Ok(()), "{media_type}");
         let page = ok("<!doctype html><title>Sign in</title>").replace("application/json", media_type);
-        fixture.server.set_behaviour(Behaviour::Respond(page));
+        fixture.server.set_behavior(Behavior::Respond(page));
         assert_eq!(fixture.refresh().await, Err(RefreshError::InvalidDocument), "{media_type}");
     }
     assert_eq!(fixture.server.accepted.load(Ordering::SeqCst), 1, "the connection of a page that was read is reused");
@@ -269,8 +269,8 @@ async fn ignores_proxies_of_the_environment() {
         assert_eq!(get(callers, &url).await.as_deref(), Ok(&b"by proxy"[..]));
         return;
     }
-    let server = Server::start(Behaviour::Respond(ok("direct"))).await;
-    let proxy = Server::start(Behaviour::Respond(ok("by proxy"))).await;
+    let server = Server::start(Behavior::Respond(ok("direct"))).await;
+    let proxy = Server::start(Behavior::Respond(ok("by proxy"))).await;
     let mut again = Command::new(std::env::current_exe().expect("this test"));
     again.args(["--exact", "jwks_sockets::ignores_proxies_of_the_environment"]);
     for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
@@ -285,12 +285,12 @@ async fn ignores_proxies_of_the_environment() {
 
 #[tokio::test]
 async fn rejects_a_redirect() {
-    let elsewhere = Server::start(Behaviour::Respond(ok(r#"{"keys":[]}"#))).await;
+    let elsewhere = Server::start(Behavior::Respond(ok(r#"{"keys":[]}"#))).await;
     for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"] {
         let fixture = Fixture::loaded().await;
         let location = elsewhere.url();
         let response = format!("HTTP/1.1 {status}\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
-        fixture.server.set_behaviour(Behaviour::Respond(response));
+        fixture.server.set_behavior(Behavior::Respond(response));
         assert_eq!(fixture.refresh().await, Err(RefreshError::Redirect), "{status}");
     }
     assert_eq!(elsewhere.accepted.load(Ordering::SeqCst), 0);
@@ -300,37 +300,37 @@ async fn rejects_a_redirect() {
 #[tokio::test]
 async fn redirect_within_the_origin_is_followed_if_configured() {
     let issuer = TestIssuer::new();
-    let elsewhere = Server::start(Behaviour::Respond(ok(&issuer.jwks()))).await;
-    let server = Server::start(Behaviour::Respond(ok(&issuer.jwks()))).await;
+    let elsewhere = Server::start(Behavior::Respond(ok(&issuer.jwks()))).await;
+    let server = Server::start(Behavior::Respond(ok(&issuer.jwks()))).await;
     let fixture = Fixture::with(policy().with_same_origin_redirects(), issuer, server, |url| url);
     fixture.source().ready_within(Duration::from_secs(10)).await.expect("the first keys");
     let sent = |status: &str, location: &str| {
-        Behaviour::Respond(format!("HTTP/1.1 {status}\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"))
+        Behavior::Respond(format!("HTTP/1.1 {status}\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"))
     };
     let here = fixture.server.url();
     for status in ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
         for location in ["/keys", "keys?v=2", &format!("{here}/../keys")] {
-            fixture.server.push_behaviour(sent(status, location));
+            fixture.server.push_behavior(sent(status, location));
             assert_eq!(fixture.refresh().await, Ok(()), "{status} {location}");
         }
         for location in [&*elsewhere.url(), &format!("//{}/jwks", elsewhere.address), "https://127.0.0.1/jwks", "/x#y"]
         {
-            fixture.server.push_behaviour(sent(status, location));
+            fixture.server.push_behavior(sent(status, location));
             assert_eq!(fixture.refresh().await, Err(RefreshError::Redirect), "{status} {location}");
         }
     }
-    fixture.server.push_behaviour(sent("303 See Other", "/keys"));
+    fixture.server.push_behavior(sent("303 See Other", "/keys"));
     assert_eq!(fixture.refresh().await, Err(RefreshError::Redirect));
-    fixture.server.set_behaviour(sent("302 Found", "/jwks"));
+    fixture.server.set_behavior(sent("302 Found", "/jwks"));
     assert_eq!(fixture.refresh().await, Err(RefreshError::Redirect));
     assert_eq!(elsewhere.accepted.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
 async fn rejects_a_response_after_a_redirect_of_the_client() {
-    let keys = Server::start(Behaviour::Respond(ok(r#"{"keys":[]}"#))).await;
+    let keys = Server::start(Behavior::Respond(ok(r#"{"keys":[]}"#))).await;
     let response = format!("HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", keys.url());
-    let server = Server::start(Behaviour::Respond(response)).await;
+    let server = Server::start(Behavior::Respond(response)).await;
     let fetch = ReqwestFetch::from_client(reqwest::Client::new());
     let get = |url: &str| fetch.fetch(FetchRequest::new(Endpoint::new(url).expect("a URL"), 1000));
     assert_eq!(get(&server.url()).await.map(|response| response.status.as_u16()), Ok(302));
@@ -341,11 +341,11 @@ async fn rejects_a_response_after_a_redirect_of_the_client() {
 #[tokio::test]
 async fn retries_once_after_a_connection_closed_before_the_response() {
     let fixture = Fixture::loaded().await;
-    fixture.server.push_behaviour(Behaviour::Close);
+    fixture.server.push_behavior(Behavior::Close);
     assert_eq!(fixture.refresh().await, Ok(()));
     assert_eq!(fixture.server.accepted.load(Ordering::SeqCst), 2);
 
-    fixture.server.set_behaviour(Behaviour::Close);
+    fixture.server.set_behavior(Behavior::Close);
     assert_eq!(fixture.refresh().await, network(FetchError::Closed));
     assert_eq!(fixture.source().status().consecutive_failures(), 1);
 }
@@ -356,7 +356,7 @@ async fn retries_after_the_server_closed_an_idle_connection() {
     let keys = ok(&fixture.issuer.jwks());
     for _ in 0..3 {
         // The response promises a persistent connection, and the server closes it.
-        fixture.server.set_behaviour(Behaviour::RespondAndClose(keys.clone()));
+        fixture.server.set_behavior(Behavior::RespondAndClose(keys.clone()));
         assert_eq!(fixture.refresh().await, Ok(()));
     }
     assert_eq!(fixture.source().status().consecutive_failures(), 0);
@@ -376,7 +376,7 @@ async fn reuses_one_connection() {
 async fn rejects_a_truncated_body_without_a_retry() {
     let fixture = Fixture::loaded().await;
     let whole = ok(&fixture.issuer.jwks());
-    fixture.server.set_behaviour(Behaviour::RespondAndClose(whole[..whole.len() - 10].to_owned()));
+    fixture.server.set_behavior(Behavior::RespondAndClose(whole[..whole.len() - 10].to_owned()));
     assert_eq!(fixture.refresh().await, network(FetchError::Other));
     assert_eq!(fixture.server.accepted.load(Ordering::SeqCst), 1, "no retry after the response has started");
 }
@@ -413,7 +413,7 @@ async fn odd_responses_return_their_own_errors() {
         (chunked("-1"), broken),
         (chunked(&format!("{:x}", length - 1)), broken),
     ] {
-        fixture.server.set_behaviour(Behaviour::RespondAndClose(response.clone()));
+        fixture.server.set_behavior(Behavior::RespondAndClose(response.clone()));
         assert_eq!(fixture.refresh().await, outcome, "{}", &response[..60]);
     }
 }
@@ -421,7 +421,7 @@ async fn odd_responses_return_their_own_errors() {
 #[tokio::test]
 async fn rejects_a_response_that_is_not_http() {
     let fixture = Fixture::loaded().await;
-    fixture.server.set_behaviour(Behaviour::SendAtOnce(b"SSH-2.0-OpenSSH_9.6\r\n"));
+    fixture.server.set_behavior(Behavior::SendAtOnce(b"SSH-2.0-OpenSSH_9.6\r\n"));
     let rejected = fixture.refresh().await;
     assert!(matches!(rejected, Err(RefreshError::Network { .. })), "{rejected:?}");
 }
@@ -430,7 +430,7 @@ async fn rejects_a_response_that_is_not_http() {
 async fn returns_different_errors_for_connect_and_tls() {
     let issuer = TestIssuer::new();
     let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let mut unbound = Server::start(Behaviour::Silence).await;
+    let mut unbound = Server::start(Behavior::Silence).await;
     unbound.address = free.local_addr().expect("an address");
     drop(free);
     let fixture = Fixture::at(issuer.clone(), unbound, |url| url);
@@ -439,7 +439,7 @@ async fn returns_different_errors_for_connect_and_tls() {
     let alert: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28";
     let plain: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
     for blurt in [alert, plain, b""] {
-        let server = Server::start(Behaviour::SendAtOnce(blurt)).await;
+        let server = Server::start(Behavior::SendAtOnce(blurt)).await;
         let fixture = Fixture::at(issuer.clone(), server, |url| url.replace("http://", "https://"));
         assert_eq!(fixture.source().reload().await, network(FetchError::Tls), "{blurt:?}");
     }
@@ -456,7 +456,7 @@ async fn rejects_a_non_public_address_without_connecting() {
         ("127.0.0.1", ReqwestFetch::new().expect("a client"), Ok(())),
         ("localhost", ReqwestFetch::new().expect("a client"), Ok(())),
     ] {
-        let server = Server::start(Behaviour::Respond(ok(&issuer.jwks()))).await;
+        let server = Server::start(Behavior::Respond(ok(&issuer.jwks()))).await;
         let trusted = Issuer::jwks(issuer.issuer(), server.url().replace("127.0.0.1", host));
         let builder = Validator::builder(Api::new(AUDIENCE, trusted)).with_refresh_policy(policy()).with_fetch(fetch);
         let validator = builder.build().expect("a valid configuration");
@@ -472,7 +472,7 @@ async fn rejects_a_non_public_address_without_connecting() {
 async fn request_with_a_new_kid_fetches_its_key_over_a_socket() {
     let fixture = Fixture::loaded().await;
     fixture.issuer.rotate();
-    fixture.server.set_behaviour(Behaviour::Respond(ok(&fixture.issuer.jwks())));
+    fixture.server.set_behavior(Behavior::Respond(ok(&fixture.issuer.jwks())));
     fixture.serves().await;
     assert_eq!(fixture.source().status().epoch(), 2);
 }
@@ -480,10 +480,10 @@ async fn request_with_a_new_kid_fetches_its_key_over_a_socket() {
 #[tokio::test]
 async fn recovers_when_the_issuer_starts_late() {
     let issuer = TestIssuer::new();
-    let server = Server::start(Behaviour::Close).await;
+    let server = Server::start(Behavior::Close).await;
     let fixture = Fixture::at(issuer, server, |url| url);
     assert!(fixture.source().ready_within(Duration::from_millis(300)).await.is_err());
-    fixture.server.set_behaviour(Behaviour::Respond(ok(&fixture.issuer.jwks())));
+    fixture.server.set_behavior(Behavior::Respond(ok(&fixture.issuer.jwks())));
     fixture.source().ready_within(Duration::from_secs(10)).await.expect("the keys are loaded");
     fixture.serves().await;
 }

@@ -152,7 +152,7 @@ async fn returns_503_with_retry_after_and_no_challenge_without_keys() {
 }
 
 #[tokio::test]
-async fn cancelled_request_frees_its_permit() {
+async fn dropped_request_frees_its_permit() {
     let (clock, server) = timed();
     server.set_outage(Outage::Hang);
     let limited = ConcurrencyLimit::new(subject_service(), 1);

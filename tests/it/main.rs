@@ -1,4 +1,4 @@
-//! The behaviour of the crate through its public API: one file per RFC or behaviour, one binary for all.
+//! The behavior of the crate through its public API: one file per RFC or behavior, one binary for all.
 
 #![expect(clippy::arithmetic_side_effects, clippy::as_conversions, reason = "an overflow fails the test")]
 #![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "an unexpected error fails the test")]

@@ -45,7 +45,7 @@ impl CaseResults {
                 exception.is_used = true;
                 if accepted == valid {
                     self.failures.push(format!(
-                        "{id} is {outcome} as labelled, but listed as an exception: {}",
+                        "{id} is {outcome} as labeled, but listed as an exception: {}",
                         exception.reason
                     ));
                 }

@@ -121,7 +121,7 @@ fn t11_retry_after_for_an_unknown_kid_does_not_delay_the_refresh() {
     }
 }
 
-/// F35: the same for the retry of such a fetch. `Retry-After` on the retry of a refresh is honoured.
+/// F35: the same for the retry of such a fetch. `Retry-After` on the retry of a refresh is honored.
 #[test]
 fn t11_retry_after_for_a_retry_of_it_does_not_delay_the_refresh() {
     for (cause, expected) in [(RefreshCause::UnknownKid, 100), (RefreshCause::Scheduled, 300)] {
