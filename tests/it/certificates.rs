@@ -148,7 +148,7 @@ async fn rejects_a_private_authority_that_is_not_configured() {
 }
 
 #[tokio::test]
-async fn keeps_keys_when_the_certificate_turns_bad() {
+async fn keeps_keys_after_the_certificate_became_invalid() {
     let issuer = TestIssuer::new();
     let server = Server::start(GOOD, &issuer).await;
     let validator = validator(&server, &issuer, "localhost", trusting());

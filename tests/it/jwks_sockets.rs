@@ -383,7 +383,7 @@ async fn rejects_a_truncated_body_without_a_retry() {
 
 /// Responses that can confuse an HTTP client: each returns its own error, adds no key and removes none.
 #[tokio::test]
-async fn odd_responses_return_their_own_errors() {
+async fn returns_an_error_for_each_malformed_response() {
     let fixture = Fixture::loaded().await;
     let keys = fixture.issuer.jwks();
     let length = keys.len();

@@ -1,4 +1,4 @@
-//! Tests of the test kit. `jsonwebtoken` verifies its tokens, as an independent implementation.
+//! Tests of the test issuer. `jsonwebtoken` verifies its tokens, as an independent implementation.
 
 mod network;
 mod server;
