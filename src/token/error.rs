@@ -26,33 +26,33 @@ pub enum TokenError {
     /// A segment is empty.
     Empty {
         /// The segment.
-        part: Part,
+        segment: Segment,
     },
     /// A segment is not canonical base64url without padding (RFC 7515 §2).
     Encoding {
         /// The segment.
-        part: Part,
+        segment: Segment,
     },
     /// The segment is not one JSON object in UTF-8 (RFC 7515 §5.2, RFC 7519 §7.2).
     Json {
         /// The segment.
-        part: Part,
+        segment: Segment,
     },
     /// A member name is duplicated (RFC 7515 §4, RFC 7519 §4).
     DuplicateMember {
         /// The segment.
-        part: Part,
+        segment: Segment,
     },
     /// The JSON is nested deeper than 32 levels.
     TooDeep {
         /// The segment.
-        part: Part,
+        segment: Segment,
     },
     /// A member at any depth has a name that begins with `$serde_json::private::`. serde_json, which deserializes custom
     /// claims, would read it as a different value.
     ReservedMember {
         /// The segment.
-        part: Part,
+        segment: Segment,
     },
     /// The header has no `alg` (RFC 7515 §4.1.1).
     MissingAlgorithm,
@@ -75,7 +75,7 @@ pub enum TokenError {
 /// A segment of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Part {
+pub enum Segment {
     /// The first segment: the JOSE header.
     Header,
     /// The second segment: the claims set.
@@ -84,7 +84,7 @@ pub enum Part {
     Signature,
 }
 
-impl Part {
+impl Segment {
     const fn name(self) -> &'static str {
         match self {
             Self::Header => "header",
@@ -95,12 +95,12 @@ impl Part {
 }
 
 impl TokenError {
-    pub(super) const fn from_json_error(part: Part, error: JsonError) -> Self {
+    pub(super) const fn from_json_error(segment: Segment, error: JsonError) -> Self {
         match error {
-            JsonError::Syntax => Self::Json { part },
-            JsonError::DuplicateMember => Self::DuplicateMember { part },
-            JsonError::TooDeep => Self::TooDeep { part },
-            JsonError::ReservedMember => Self::ReservedMember { part },
+            JsonError::Syntax => Self::Json { segment },
+            JsonError::DuplicateMember => Self::DuplicateMember { segment },
+            JsonError::TooDeep => Self::TooDeep { segment },
+            JsonError::ReservedMember => Self::ReservedMember { segment },
         }
     }
 }
@@ -115,12 +115,12 @@ impl fmt::Display for TokenError {
             Self::WhiteSpace => f.write_str("the token has white space before, after or inside it"),
             Self::NotAJwt => f.write_str("the token is not a JWT: it does not have three segments"),
             Self::Encrypted => f.write_str("the token is encrypted; only signed tokens are accepted"),
-            Self::Empty { part } => write!(f, "the {} is empty", part.name()),
-            Self::Encoding { part } => write!(f, "the {} is not canonical base64url", part.name()),
-            Self::Json { part } => write!(f, "the {} is not one JSON object", part.name()),
-            Self::DuplicateMember { part } => write!(f, "the {} has a duplicate member name", part.name()),
-            Self::TooDeep { part } => write!(f, "the {} is nested too deeply", part.name()),
-            Self::ReservedMember { part } => write!(f, "the {} has a reserved member name", part.name()),
+            Self::Empty { segment } => write!(f, "the {} is empty", segment.name()),
+            Self::Encoding { segment } => write!(f, "the {} is not canonical base64url", segment.name()),
+            Self::Json { segment } => write!(f, "the {} is not one JSON object", segment.name()),
+            Self::DuplicateMember { segment } => write!(f, "the {} has a duplicate member name", segment.name()),
+            Self::TooDeep { segment } => write!(f, "the {} is nested too deeply", segment.name()),
+            Self::ReservedMember { segment } => write!(f, "the {} has a reserved member name", segment.name()),
             Self::MissingAlgorithm => f.write_str("the header has no alg"),
             Self::UnknownAlgorithm => f.write_str("the header's alg is not a signature algorithm"),
             Self::CriticalHeader => f.write_str("the header has a critical extension (crit or b64)"),

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use crate::defaults;
 use crate::token::algorithm::Algorithm;
+use crate::token::json_text::{Span, unquote_with};
 use crate::token::object;
 use crate::token::token_type::{TokenType, intern_typ, is_media_type};
-use crate::token::{Part, Span, TokenError};
+use crate::token::{Segment, TokenError};
 
 /// The header of a token: `alg`, `kid` and `typ`.
 ///
@@ -50,11 +51,11 @@ impl Header {
 
     pub(super) fn parse(json: &str) -> Result<Self, TokenError> {
         let found = object::members::<MEMBERS>(json, index_of)
-            .map_err(|error| TokenError::from_json_error(Part::Header, error))?;
+            .map_err(|error| TokenError::from_json_error(Segment::Header, error))?;
         let [algorithm, kid, typ, cty, crit, b64] = found.spans;
         let text = |span: Option<Span>, malformed| match span.and_then(|span| span.slice(json)) {
             None => Ok(None),
-            Some(raw) => super::unquote_with(raw, found.has_escapes).map(Some).ok_or(malformed),
+            Some(raw) => unquote_with(raw, found.has_escapes).map(Some).ok_or(malformed),
         };
         // RFC 7515 §4.1.11: this crate supports no extension. RFC 7797 §7: a JWT must not use `b64`.
         if crit.is_some() || b64.is_some() {
@@ -72,12 +73,8 @@ impl Header {
             return Err(TokenError::KidTooLong);
         }
         let typ = text(typ, TokenError::MalformedTyp)?;
-        Ok(Self { algorithm, kid: kid.map(into_box), typ: typ.map(intern_typ) })
+        Ok(Self { algorithm, kid: kid.map(Box::from), typ: typ.map(intern_typ) })
     }
-}
-
-fn into_box(text: Cow<'_, str>) -> Box<str> {
-    text.into_owned().into_boxed_str()
 }
 
 fn index_of(name: &str) -> Option<usize> {

@@ -5,22 +5,21 @@
 mod algorithm;
 mod error;
 mod header;
+mod json_text;
 mod object;
 mod payload;
 mod reserved;
 mod scanner;
 mod token_type;
 
-use std::borrow::Cow;
 use std::fmt;
-use std::num::NonZeroU32;
-use std::ops::Range;
 
 use base64_simd::URL_SAFE_NO_PAD;
 
 pub use self::algorithm::{Algorithm, UnknownAlgorithmError};
-pub use self::error::{Part, TokenError};
+pub use self::error::{Segment, TokenError};
 pub use self::header::Header;
+pub(crate) use self::json_text::unquote;
 pub(crate) use self::object::elements;
 pub(crate) use self::payload::{Claim, Member, Payload};
 pub(crate) use self::reserved::{has_reserved_member, is_reserved};
@@ -82,14 +81,14 @@ impl<'t> UnverifiedToken<'t> {
         let header = match known(header) {
             Some(header) => header,
             None => {
-                decode(Part::Header, header, &mut decoded)?;
-                let json = str::from_utf8(&decoded).map_err(|_| TokenError::Json { part: Part::Header })?;
+                decode(Segment::Header, header, &mut decoded)?;
+                let json = str::from_utf8(&decoded).map_err(|_| TokenError::Json { segment: Segment::Header })?;
                 Header::parse(json)?
             }
         };
         let payload = Payload::parse(decode_payload(payload)?)?;
         let signature_at = decoded.len();
-        decode(Part::Signature, signature, &mut decoded)?;
+        decode(Segment::Signature, signature, &mut decoded)?;
         Ok(Self { header, payload, decoded, signature_at, signing_input })
     }
 
@@ -127,26 +126,6 @@ impl fmt::Debug for UnverifiedToken<'_> {
     }
 }
 
-/// A range of a text, as byte offsets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
-    start: u32,
-    /// Never zero, so that `Option<Span>` needs no extra space: most claims are absent.
-    end: NonZeroU32,
-}
-
-impl Span {
-    /// Returns `None` for an offset that does not fit a `u32`, and for a range that ends at zero.
-    fn new(range: Range<usize>) -> Option<Self> {
-        Some(Self { start: u32::try_from(range.start).ok()?, end: NonZeroU32::new(u32::try_from(range.end).ok()?)? })
-    }
-
-    fn slice(self, text: &str) -> Option<&str> {
-        let range: Range<usize> = usize::try_from(self.start).ok()?..usize::try_from(self.end.get()).ok()?;
-        text.get(range)
-    }
-}
-
 /// Returns the first segment of a token, still encoded.
 pub(crate) fn header_segment(token: &[u8]) -> &[u8] {
     split_at_dot(token).map_or(&[], |(header, _)| header)
@@ -161,9 +140,10 @@ fn split(token: &[u8]) -> Result<[&[u8]; 4], TokenError> {
         let has_five = rest.splitn(3, |byte| *byte == b'.').count() == 2;
         return Err(if has_five { TokenError::Encrypted } else { TokenError::NotAJwt });
     }
-    for (part, segment) in [(Part::Header, header), (Part::Payload, payload), (Part::Signature, signature)] {
-        if segment.is_empty() {
-            return Err(TokenError::Empty { part });
+    for (segment, encoded) in [(Segment::Header, header), (Segment::Payload, payload), (Segment::Signature, signature)]
+    {
+        if encoded.is_empty() {
+            return Err(TokenError::Empty { segment });
         }
     }
     let end = header.len().saturating_add(1).saturating_add(payload.len());
@@ -185,32 +165,15 @@ fn split_at_dot(text: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Decodes a segment and appends its bytes to `to`.
 ///
 /// RFC 7515 §2 and RFC 4648 §3.5: padding and non-zero trailing bits are rejected, so that a token has only one encoding.
-fn decode(part: Part, segment: &[u8], to: &mut Vec<u8>) -> Result<(), TokenError> {
-    URL_SAFE_NO_PAD.decode_append(segment, to).map_err(|_| TokenError::Encoding { part })
+fn decode(segment: Segment, encoded: &[u8], to: &mut Vec<u8>) -> Result<(), TokenError> {
+    URL_SAFE_NO_PAD.decode_append(encoded, to).map_err(|_| TokenError::Encoding { segment })
 }
 
 /// Decodes the payload, which outlives the token, into an allocation of its exact size.
-fn decode_payload(segment: &[u8]) -> Result<String, TokenError> {
-    let part = Part::Payload;
-    let bytes = URL_SAFE_NO_PAD.decode_to_vec(segment).map_err(|_| TokenError::Encoding { part })?;
-    String::from_utf8(bytes).map_err(|_| TokenError::Json { part })
-}
-
-/// Returns the text of a JSON string; `None` for any other JSON value.
-pub(crate) fn unquote(raw: &str) -> Option<Cow<'_, str>> {
-    let inner = inside_quotes(raw)?;
-    unquote_with(raw, memchr::memchr(b'\\', inner.as_bytes()).is_some())
-}
-
-/// Returns the text of a JSON string if the caller knows whether it can have escapes.
-fn unquote_with(raw: &str, may_have_escapes: bool) -> Option<Cow<'_, str>> {
-    let inner = inside_quotes(raw)?;
-    if may_have_escapes { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
-}
-
-/// Returns a JSON string without its quotes and with its escapes unchanged; `None` for any other value.
-fn inside_quotes(raw: &str) -> Option<&str> {
-    raw.strip_prefix('"')?.strip_suffix('"')
+fn decode_payload(encoded: &[u8]) -> Result<String, TokenError> {
+    let segment = Segment::Payload;
+    let bytes = URL_SAFE_NO_PAD.decode_to_vec(encoded).map_err(|_| TokenError::Encoding { segment })?;
+    String::from_utf8(bytes).map_err(|_| TokenError::Json { segment })
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::token;
-use crate::token::Span;
+use crate::token::json_text::{Span, unquote_with};
 use crate::token::scanner::{JsonError, JsonScanner};
 
 /// The registered members of an object.
@@ -27,7 +26,7 @@ pub(super) fn members<const N: usize>(
     let mut scanner = JsonScanner::new(json);
     scanner.skip_blanks();
     scanner.object(1, &mut |name, value| {
-        let name = token::unquote_with(name.quoted, name.has_escapes).ok_or(JsonError::Syntax)?;
+        let name = unquote_with(name.quoted, name.has_escapes).ok_or(JsonError::Syntax)?;
         match index_of(&name).and_then(|index| spans.get_mut(index)) {
             None => others.push(name),
             Some(Some(_)) => return Err(JsonError::DuplicateMember),

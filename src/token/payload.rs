@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::mem::size_of_val;
 
+use crate::token::json_text::{Span, inside_quotes, unquote};
 use crate::token::object::{self, Members};
-use crate::token::{Part, Span, TokenError};
+use crate::token::{Segment, TokenError};
 
 /// A claims set in which the registered claims are located. No claim is checked.
 ///
@@ -42,10 +43,10 @@ impl<T> Member<T> {
 impl Payload {
     pub(super) fn parse(json: String) -> Result<Self, TokenError> {
         let Members { spans, has_escapes } = object::members(&json, Claim::index_of)
-            .map_err(|error| TokenError::from_json_error(Part::Payload, error))?;
+            .map_err(|error| TokenError::from_json_error(Segment::Payload, error))?;
         let mut payload = Self { json: json.into_boxed_str(), spans, has_escapes, unescaped: Vec::new() };
         for claim in Claim::ALL.iter().filter(|_| has_escapes) {
-            if let Some(Cow::Owned(text)) = payload.raw(*claim).and_then(super::unquote) {
+            if let Some(Cow::Owned(text)) = payload.raw(*claim).and_then(unquote) {
                 payload.unescaped.push((*claim, text.into_boxed_str()));
             }
         }
@@ -77,9 +78,9 @@ impl Payload {
     pub(crate) fn text(&self, claim: Claim) -> Member<&str> {
         let raw = self.raw(claim);
         if !self.has_escapes {
-            return raw.map_or(Member::Absent, |raw| super::inside_quotes(raw).map_or(Member::Malformed, Member::Is));
+            return raw.map_or(Member::Absent, |raw| inside_quotes(raw).map_or(Member::Malformed, Member::Is));
         }
-        match raw.map(super::unquote) {
+        match raw.map(unquote) {
             None => Member::Absent,
             Some(None) => Member::Malformed,
             Some(Some(Cow::Borrowed(text))) => Member::Is(text),

@@ -7,7 +7,8 @@
 use std::ops::Range;
 
 use crate::defaults;
-use crate::token;
+use crate::token::json_text::unquote_with;
+use crate::token::reserved::is_reserved;
 
 /// A JSON text and the position up to which it is scanned.
 pub(super) struct JsonScanner<'j> {
@@ -252,7 +253,7 @@ impl Text<'_> {
     /// Returns whether serde_json reserves this member name. Only the first byte is needed for nearly every name.
     fn is_reserved(self) -> bool {
         matches!(self.quoted.as_bytes(), [_, b'$' | b'\\', ..])
-            && token::unquote_with(self.quoted, self.has_escapes).is_some_and(|name| token::is_reserved(&name))
+            && unquote_with(self.quoted, self.has_escapes).is_some_and(|name| is_reserved(&name))
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use tower_bearer::keys::{KeyError, KeySet};
 use tower_bearer::rejection::IssuerError;
 use tower_bearer::testing::{FakeClock, TestIssuer};
-use tower_bearer::token::{Part, TokenError, UnverifiedToken};
+use tower_bearer::token::{Segment, TokenError, UnverifiedToken};
 use tower_bearer::{Algorithm, Api, Issuer, Rejection, Validator};
 
 use crate::fixture::{AUDIENCE, TestApi, block_on, server, trusted, validator, validator_for};
@@ -69,10 +69,10 @@ fn deeply_nested_json_costs_at_most_its_length() {
     let server = server(Algorithm::EdDSA);
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let deep = format!("{{\"x\":{}1{}}}", open.repeat(100_000), close.repeat(100_000));
-        for (header, payload, part) in [(HEADER, &*deep, Part::Payload), (&*deep, "{}", Part::Header)] {
+        for (header, payload, segment) in [(HEADER, &*deep, Segment::Payload), (&*deep, "{}", Segment::Header)] {
             let token = token(header, payload);
             let (info, rejection) = rejection_cost(&large_token_validator(&server), &token);
-            assert_eq!(rejection, Rejection::Token(TokenError::TooDeep { part }));
+            assert_eq!(rejection, Rejection::Token(TokenError::TooDeep { segment }));
             let allowed = token.len() as u64 + 4096;
             assert!(info.bytes_max <= allowed, "{info:?} for {} bytes", token.len());
         }
@@ -97,7 +97,7 @@ fn rejects_reserved_member_names_at_any_depth() {
         let text = serde_json::to_string(&nested).expect("a string");
         nested = format!("{}{{\"$serde_json::private::RawValue\":{text}}}{}", "[".repeat(28), "]".repeat(28));
     }
-    let payload = Rejection::Token(TokenError::ReservedMember { part: Part::Payload });
+    let payload = Rejection::Token(TokenError::ReservedMember { segment: Segment::Payload });
     for disguised in [
         raw("role", "\"admin\""),
         raw("https://northwind.com/roles", "[\"admin\"]"),
@@ -108,7 +108,7 @@ fn rejects_reserved_member_names_at_any_depth() {
     ] {
         assert_eq!(test_api.rejection(disguised), payload);
     }
-    let header = Rejection::Token(TokenError::ReservedMember { part: Part::Header });
+    let header = Rejection::Token(TokenError::ReservedMember { segment: Segment::Header });
     assert_eq!(test_api.rejection(token().header("$serde_json::private::RawValue", "1")), header);
     assert_eq!(test_api.rejection(token().header("jwk", json!({ "$serde_json::private::Number": "1" }))), header);
     let near = token().claim("x", json!({ "$serde_json": "$serde_json::private::RawValue" })).claim("$ref", 1);
@@ -128,7 +128,7 @@ fn ten_thousand_members_cost_at_most_their_length() {
         assert!(info.bytes_max <= allowed && info.bytes_total <= allowed * 2, "{info:?} for {} bytes", token.len());
         let twice = payload.replacen("\"n9\":", "\"n8\":", 1).replacen("\"\\u006e9\":", "\"n8\":", 1);
         let (_, rejection) = rejection_cost(&large_token_validator(&server), &self::token(HEADER, &twice));
-        assert_eq!(rejection, Rejection::Token(TokenError::DuplicateMember { part: Part::Payload }));
+        assert_eq!(rejection, Rejection::Token(TokenError::DuplicateMember { segment: Segment::Payload }));
     }
 }
 

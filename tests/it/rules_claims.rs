@@ -7,7 +7,7 @@ use tower_bearer::claims::{ClaimError, ClaimErrorReason, Profile};
 use tower_bearer::config::Organizations;
 use tower_bearer::rejection::IssuerError;
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
-use tower_bearer::token::{Part, TokenError};
+use tower_bearer::token::{Segment, TokenError};
 use tower_bearer::{Algorithm, Api, Rejection, RejectionKind, Requirement};
 
 use crate::fixture::{AUDIENCE, NOW, TestApi, block_on, trusted, validator_for};
@@ -30,7 +30,7 @@ fn early(error: ClaimError) -> Result<(), Rejection> {
 #[test]
 fn rule_069_rejects_a_payload_that_is_not_one_object() {
     let test_api = TestApi::new();
-    let json = Rejection::Token(TokenError::Json { part: Part::Payload });
+    let json = Rejection::Token(TokenError::Json { segment: Segment::Payload });
     let positional = format!("[{},{},\"s\",\"{}\",\"{AUDIENCE}\"]", NOW + 60, NOW, test_api.server.issuer());
     for payload in [&*positional, "[]", "null", "1", "\"x\"", "{}{}"] {
         assert_eq!(test_api.rejection(test_api.server.token().raw_payload(payload)), json, "{payload}");
@@ -40,7 +40,7 @@ fn rule_069_rejects_a_payload_that_is_not_one_object() {
 #[test]
 fn rule_070_rejects_duplicate_claim_names() {
     let test_api = TestApi::new();
-    let twice = Rejection::Token(TokenError::DuplicateMember { part: Part::Payload });
+    let twice = Rejection::Token(TokenError::DuplicateMember { segment: Segment::Payload });
     for name in ["iss", "aud", "exp", "sub", "scope", "x"] {
         let token = test_api.server.token().scope("read:orders").claim("x", 1).with_duplicate_claim(name, 1);
         assert_eq!(test_api.rejection(token), twice, "{name}");

@@ -6,7 +6,7 @@ use serde_json::json;
 use tower_bearer::config::SettingErrorKind;
 use tower_bearer::keys::{KeyError, KeySet, Secret, SecretError, SkipReason};
 use tower_bearer::rejection::KeyNotFoundError;
-use tower_bearer::token::{Part, TokenError, UnverifiedToken};
+use tower_bearer::token::{Segment, TokenError, UnverifiedToken};
 use tower_bearer::{Algorithm, Api, Issuer, Rejection, Validator};
 
 use crate::fixture::{AUDIENCE, TestApi, block_on, server, setting_errors, trusted, validator, validator_for};
@@ -26,12 +26,12 @@ fn rule_028_rejects_other_forms_than_the_compact_one() {
     let [header, payload, signature] = token.split('.').collect::<Vec<_>>()[..] else { panic!("three segments") };
     let flat = json!({ "protected": header, "payload": payload, "signature": signature }).to_string();
     let general = json!({ "payload": payload, "signatures": [{ "protected": header, "signature": signature }] });
-    let encoding = |part| TokenError::Encoding { part };
+    let encoding = |segment| TokenError::Encoding { segment };
     for (other, error) in [
         (flat.clone(), TokenError::NotAJwt),
         (general.to_string(), TokenError::NotAJwt),
-        (format!("{flat}.{payload}.{signature}"), encoding(Part::Header)),
-        (format!("{token}\u{200b}"), encoding(Part::Signature)),
+        (format!("{flat}.{payload}.{signature}"), encoding(Segment::Header)),
+        (format!("{token}\u{200b}"), encoding(Segment::Signature)),
     ] {
         assert_eq!(parse(&other), Err(error), "{other}");
     }
@@ -46,9 +46,9 @@ fn rule_029_rejects_anything_but_three_non_empty_segments() {
         ("a.b", TokenError::NotAJwt),
         ("a.b.c.d", TokenError::NotAJwt),
         ("a.b.c.d.e", TokenError::Encrypted),
-        (".b.c", TokenError::Empty { part: Part::Header }),
-        ("a..c", TokenError::Empty { part: Part::Payload }),
-        ("a.b.", TokenError::Empty { part: Part::Signature }),
+        (".b.c", TokenError::Empty { segment: Segment::Header }),
+        ("a..c", TokenError::Empty { segment: Segment::Payload }),
+        ("a.b.", TokenError::Empty { segment: Segment::Signature }),
     ] {
         assert_eq!(parse(token), Err(error), "{token}");
     }
@@ -62,7 +62,7 @@ fn rule_030_and_031_rejects_non_canonical_base64url() {
         assert_eq!(parse(&format!("{header}.e30.{signature}")), Err(TokenError::WhiteSpace), "{signature}");
     }
     for signature in ["AA==", "AB", "A", "A+", "A/", "é"] {
-        let error = TokenError::Encoding { part: Part::Signature };
+        let error = TokenError::Encoding { segment: Segment::Signature };
         assert_eq!(parse(&format!("{header}.e30.{signature}")), Err(error), "{signature}");
     }
 }
@@ -83,9 +83,9 @@ fn rule_032_and_049_rejects_header_or_payload_that_is_not_one_utf_8_object() {
     ];
     for bytes in bad {
         let header = parse(&format!("{}.e30.AA", encode(bytes)));
-        assert_eq!(header, Err(TokenError::Json { part: Part::Header }), "{bytes:?}");
+        assert_eq!(header, Err(TokenError::Json { segment: Segment::Header }), "{bytes:?}");
         let payload = parse(&format!("{}.{}.AA", encode(good), encode(bytes)));
-        assert_eq!(payload, Err(TokenError::Json { part: Part::Payload }), "{bytes:?}");
+        assert_eq!(payload, Err(TokenError::Json { segment: Segment::Payload }), "{bytes:?}");
     }
 }
 
@@ -99,7 +99,7 @@ fn rule_033_rejects_duplicate_header_names_after_unescaping() {
         r#"{"alg":"RS256","x":1,"x":1}"#,
     ] {
         let rejection = test_api.rejection(test_api.server.token().raw_header(header));
-        assert_eq!(rejection, Rejection::Token(TokenError::DuplicateMember { part: Part::Header }), "{header}");
+        assert_eq!(rejection, Rejection::Token(TokenError::DuplicateMember { segment: Segment::Header }), "{header}");
     }
 }
 
@@ -130,7 +130,7 @@ fn rule_035_rejects_alg_none() {
         assert_eq!(test_api.rejection(signed), Rejection::Token(TokenError::UnknownAlgorithm), "{none}");
         assert_eq!(
             test_api.rejection(unsigned),
-            Rejection::Token(TokenError::Empty { part: Part::Signature }),
+            Rejection::Token(TokenError::Empty { segment: Segment::Signature }),
             "{none}"
         );
     }
@@ -314,7 +314,7 @@ fn rule_050_rejects_json_over_the_depth_limit() {
     let test_api = TestApi::new();
     let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     assert!(test_api.validate(test_api.server.token().raw_claim("x", &nested(31))).is_ok());
-    let too_deep = Rejection::Token(TokenError::TooDeep { part: Part::Payload });
+    let too_deep = Rejection::Token(TokenError::TooDeep { segment: Segment::Payload });
     assert_eq!(test_api.rejection(test_api.server.token().raw_claim("x", &nested(32))), too_deep);
 }
 

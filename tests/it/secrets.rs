@@ -349,6 +349,7 @@ const CONTAIN_NO_SECRET: &[&str] = &[
     "ChallengeError",
     "CheckError",
     "ClaimError",
+    "ClaimStrings",
     "ClaimTypeError",
     "ClaimValue",
     "ClaimsRejection",

@@ -11,7 +11,7 @@ use tower_bearer::rejection::{CheckError, IssuerDifference, IssuerError, KeyNotF
 use tower_bearer::request::HostError;
 use tower_bearer::requirement::UnmetRequirement;
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
-use tower_bearer::token::{Part, TokenError};
+use tower_bearer::token::{Segment, TokenError};
 use tower_bearer::{Algorithm, Api, Claims, Issuer, Rejection, RejectionKind, Requirement, Secret, Validator};
 
 /// The default audience of the test issuer's tokens.
@@ -182,15 +182,18 @@ async fn rejects_ambiguous_tokens() {
     let server = TestIssuer::new();
     let validator = validator(&server);
     for (token, error) in [
-        (server.token().with_duplicate_claim("sub", "admin"), TokenError::DuplicateMember { part: Part::Payload }),
+        (
+            server.token().with_duplicate_claim("sub", "admin"),
+            TokenError::DuplicateMember { segment: Segment::Payload },
+        ),
         (
             server.token().claim("unregistered", 2).with_duplicate_claim("unregistered", 1),
-            TokenError::DuplicateMember { part: Part::Payload },
+            TokenError::DuplicateMember { segment: Segment::Payload },
         ),
-        (server.token().with_duplicate_header("kid", "x"), TokenError::DuplicateMember { part: Part::Header }),
-        (server.token().raw_payload("[]"), TokenError::Json { part: Part::Payload }),
+        (server.token().with_duplicate_header("kid", "x"), TokenError::DuplicateMember { segment: Segment::Header }),
+        (server.token().raw_payload("[]"), TokenError::Json { segment: Segment::Payload }),
         (server.token().encrypted(), TokenError::Encrypted),
-        (server.token().unsigned(), TokenError::Empty { part: Part::Signature }),
+        (server.token().unsigned(), TokenError::Empty { segment: Segment::Signature }),
         (server.token().unsigned().with_signature(*b"x"), TokenError::UnknownAlgorithm),
     ] {
         assert_eq!(rejected(&validator, token).await, Rejection::Token(error));
@@ -205,7 +208,7 @@ async fn rejects_text_that_no_header_can_carry() {
     let token = server.token().sign();
     assert!(validator.validate(&token).await.is_ok());
     let (signing_input, _) = token.rsplit_once('.').expect("a token");
-    let encoding = TokenError::Encoding { part: Part::Signature };
+    let encoding = TokenError::Encoding { segment: Segment::Signature };
     for (text, expected) in [
         (String::new(), TokenError::NoToken),
         ("a b".to_owned(), TokenError::WhiteSpace),

@@ -1,6 +1,6 @@
 //! A JWS whose payload may be anything: public test vectors sign "foo" and text from the Lord of the Rings.
 
-use crate::token::{Header, Part, TokenError, decode, split};
+use crate::token::{Header, Segment, TokenError, decode, split};
 
 /// A parsed JWS whose signature is not verified.
 pub(crate) struct Jws<'t> {
@@ -12,13 +12,14 @@ pub(crate) struct Jws<'t> {
 /// Parses a token as [`UnverifiedToken::parse`](crate::token::UnverifiedToken::parse) does, except for the claims set.
 pub(crate) fn parse(token: &str) -> Result<Jws<'_>, TokenError> {
     let [signing_input, header, payload, signature] = split(token.as_bytes())?;
-    let decode_segment = |part, segment| {
+    let decode_segment = |segment, encoded| {
         let mut bytes = Vec::new();
-        decode(part, segment, &mut bytes).map(|()| bytes)
+        decode(segment, encoded, &mut bytes).map(|()| bytes)
     };
-    let header = decode_segment(Part::Header, header)?;
-    let header = Header::parse(std::str::from_utf8(&header).map_err(|_| TokenError::Json { part: Part::Header })?)?;
-    decode_segment(Part::Payload, payload)?;
-    let signature = decode_segment(Part::Signature, signature)?;
+    let header = decode_segment(Segment::Header, header)?;
+    let header =
+        Header::parse(std::str::from_utf8(&header).map_err(|_| TokenError::Json { segment: Segment::Header })?)?;
+    decode_segment(Segment::Payload, payload)?;
+    let signature = decode_segment(Segment::Signature, signature)?;
     Ok(Jws { header, signing_input, signature })
 }

@@ -64,10 +64,10 @@ fn rejects_tokens_without_three_segments() {
         ("a.b.c.d.e", TokenError::Encrypted),
         ("....", TokenError::Encrypted),
         ("a.b.c.d.e.f", TokenError::NotAJwt),
-        ("..", TokenError::Empty { part: Part::Header }),
-        (".b.c", TokenError::Empty { part: Part::Header }),
-        ("a..c", TokenError::Empty { part: Part::Payload }),
-        ("a.b.", TokenError::Empty { part: Part::Signature }),
+        ("..", TokenError::Empty { segment: Segment::Header }),
+        (".b.c", TokenError::Empty { segment: Segment::Header }),
+        ("a..c", TokenError::Empty { segment: Segment::Payload }),
+        ("a.b.", TokenError::Empty { segment: Segment::Signature }),
     ] {
         assert_eq!(parse_error(token), error, "{token}");
     }
@@ -87,12 +87,12 @@ fn rejects_non_canonical_encodings() {
     for signature in ["c2l", "c2k=", "c2lnc", "c2+n", "c2/n", "c2ln=", "é"] {
         assert_eq!(
             parse_error(&format!("{signed}.{signature}")),
-            TokenError::Encoding { part: Part::Signature },
+            TokenError::Encoding { segment: Segment::Signature },
             "{signature:?}"
         );
     }
-    assert_eq!(parse_error(&format!("{}=.e30.AA", encode(HEADER))), TokenError::Encoding { part: Part::Header });
-    assert_eq!(parse_error(&format!("{}.e31.AA", encode(HEADER))), TokenError::Encoding { part: Part::Payload });
+    assert_eq!(parse_error(&format!("{}=.e30.AA", encode(HEADER))), TokenError::Encoding { segment: Segment::Header });
+    assert_eq!(parse_error(&format!("{}.e31.AA", encode(HEADER))), TokenError::Encoding { segment: Segment::Payload });
 }
 
 #[test]
@@ -100,18 +100,21 @@ fn rejects_payloads_that_are_not_one_object() {
     for payload in ["", "[]", "null", "1", "{}{}", "\u{feff}{}"] {
         let error = parse_error(&format!("{}.{}.AA", encode(HEADER), encode(payload)));
         let expected = if payload.is_empty() {
-            TokenError::Empty { part: Part::Payload }
+            TokenError::Empty { segment: Segment::Payload }
         } else {
-            TokenError::Json { part: Part::Payload }
+            TokenError::Json { segment: Segment::Payload }
         };
         assert_eq!(error, expected, "{payload}");
     }
     let not_utf8 = format!("{}.{}.AA", encode(HEADER), BASE64URL.encode(b"{\"a\":\"\xff\"}"));
-    assert_eq!(parse_error(&not_utf8), TokenError::Json { part: Part::Payload });
-    assert_eq!(parse_error(&token(HEADER, r#"{"x":1,"x":1}"#)), TokenError::DuplicateMember { part: Part::Payload });
+    assert_eq!(parse_error(&not_utf8), TokenError::Json { segment: Segment::Payload });
+    assert_eq!(
+        parse_error(&token(HEADER, r#"{"x":1,"x":1}"#)),
+        TokenError::DuplicateMember { segment: Segment::Payload }
+    );
     assert_eq!(
         parse_error(&token(r#"{"alg":"RS256","alg":"none"}"#, "{}")),
-        TokenError::DuplicateMember { part: Part::Header }
+        TokenError::DuplicateMember { segment: Segment::Header }
     );
 }
 
@@ -127,20 +130,20 @@ proptest! {
     #[test]
     fn decodes_exactly_what_the_strict_reference_decodes(segment in "[A-Za-z0-9_-]{0,100}[-A-Za-z0-9_+/= .\n\u{e9}]{0,3}[A-Za-z0-9_-]{0,70}") {
         let mut bytes = b"before".to_vec();
-        let outcome = decode(Part::Signature, segment.as_bytes(), &mut bytes);
+        let outcome = decode(Segment::Signature, segment.as_bytes(), &mut bytes);
         match BASE64URL.decode(&segment) {
             Ok(expected) => {
                 prop_assert_eq!(outcome, Ok(()));
                 prop_assert_eq!(bytes, [b"before".as_slice(), &expected].concat());
             }
-            Err(_) => prop_assert_eq!(outcome, Err(TokenError::Encoding { part: Part::Signature })),
+            Err(_) => prop_assert_eq!(outcome, Err(TokenError::Encoding { segment: Segment::Signature })),
         }
     }
 
     #[test]
     fn decodes_what_was_encoded(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         let mut decoded = Vec::new();
-        decode(Part::Signature, BASE64URL.encode(&bytes).as_bytes(), &mut decoded).expect("canonical");
+        decode(Segment::Signature, BASE64URL.encode(&bytes).as_bytes(), &mut decoded).expect("canonical");
         prop_assert_eq!(decoded, bytes);
     }
 }

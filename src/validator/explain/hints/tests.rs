@@ -10,7 +10,7 @@ use crate::request::CredentialError;
 use crate::request::HostError;
 use crate::requirement::Requirement;
 use crate::testing::{FakeClock, TestIssuer, TokenBuilder, claims};
-use crate::token::{Algorithm, Part, TokenError};
+use crate::token::{Algorithm, Segment, TokenError};
 use crate::validator::explain::hints::table::{IN_MICROSECONDS, IN_MILLISECONDS, MARKED_AS_ID_TOKEN};
 
 const AUDIENCE: &str = "https://api.test/";
@@ -70,12 +70,12 @@ fn request_cases() -> Vec<RejectionCase> {
             Rejection::Credential(CredentialError::Malformed),
             Rejection::Credential(CredentialError::Multiple),
         ),
-        ("there is no token", token(TokenError::NoToken), token(TokenError::Empty { part: Part::Header })),
+        ("there is no token", token(TokenError::NoToken), token(TokenError::Empty { segment: Segment::Header })),
         ("pass the token alone, without scheme and spaces", token(TokenError::WhiteSpace), token(TokenError::NotAJwt)),
         (
             "opaque: the client requested no audience, the server issues no JWTs, or the JWT was cut off",
             token(TokenError::NotAJwt),
-            token(TokenError::Encoding { part: Part::Header }),
+            token(TokenError::Encoding { segment: Segment::Header }),
         ),
         (
             "encrypted token: turn token encryption off for this API",
