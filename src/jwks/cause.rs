@@ -14,6 +14,8 @@ pub enum RefreshCause {
     Retry,
     /// A token had an unknown `kid`.
     UnknownKid,
+    /// A token had an unknown `kid` that an earlier fetch has not found, for example that of a removed key.
+    AbsentKid,
     /// [`KeySource::reload`](crate::jwks::KeySource::reload) was called.
     Reload,
     /// Discovery found another `jwks_uri`.
@@ -29,6 +31,7 @@ impl RefreshCause {
             Self::Scheduled => "scheduled",
             Self::Retry => "retry",
             Self::UnknownKid => "unknown_kid",
+            Self::AbsentKid => "absent_kid",
             Self::Reload => "reload",
             Self::Moved => "moved",
         }
@@ -36,7 +39,13 @@ impl RefreshCause {
 
     /// Returns whether the fetch bypasses HTTP caches. A key that such a fetch does not return is not published yet.
     pub(in crate::jwks) const fn bypasses_caches(self) -> bool {
-        matches!(self, Self::UnknownKid | Self::Reload | Self::Moved)
+        matches!(self, Self::UnknownKid | Self::AbsentKid | Self::Reload | Self::Moved)
+    }
+
+    /// Returns whether the key of an unknown `kid` that arrived during the fetch counts as not published if the fetch does not
+    /// return it. A fetch for an absent `kid` may have started just before the publication, and must not delay a new key.
+    pub(in crate::jwks) const fn is_sufficient_for_unknown_kids(self) -> bool {
+        self.bypasses_caches() && !matches!(self, Self::AbsentKid)
     }
 }
 

@@ -69,7 +69,7 @@ impl KeyRing {
             let newest = if has_key(&snapshot.table) {
                 snapshot
             } else {
-                match source.newer_keys(snapshot.epoch, since, has_key).await? {
+                match source.newer_keys(snapshot.epoch, since, kid.unwrap_or_default(), has_key).await? {
                     UnknownKid::Newer(newer) => newer,
                     UnknownKid::Unchanged => snapshot,
                 }

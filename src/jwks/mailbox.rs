@@ -12,6 +12,7 @@ use crate::jwks::error::RefreshError;
 pub(super) struct Mailbox {
     pub(super) wake: Notify,
     pub(super) unknown_kid_seen: AtomicBool,
+    pub(super) absent_kid_seen: AtomicBool,
     pub(super) closing: AtomicBool,
     pub(super) reloads: Mutex<Vec<Reply>>,
 }

@@ -8,6 +8,7 @@
 //!
 //! `refresh` is a pure state machine that decides when to fetch; `driver` executes its actions.
 
+mod absent_kids;
 mod cause;
 mod deny_list;
 mod discovery;

@@ -139,18 +139,21 @@ impl KeySource {
     /// policy's `unknown_kid_wait`.
     ///
     /// `waiting_since` is the time at which the request began to wait for the first keys, if it did: both waits together take
-    /// at most `cold_wait`. `has_key` returns whether a table has the key. Returns [`UnknownKid::Unchanged`] as soon as no
+    /// at most `cold_wait`. `kid` is that of the token. `has_key` returns whether a table has the key. Returns [`UnknownKid::Unchanged`] as soon as no
     /// fetch that the rate limit allows can find the key within that time.
     pub(crate) fn newer_keys<F>(
         &self,
         epoch: u64,
         waiting_since: Option<Monotonic>,
+        kid: &str,
         has_key: F,
     ) -> impl Future<Output = Result<UnknownKid, KeysUnavailable>> + Send + use<F>
     where
         F: Fn(&KeyTable) -> bool + Send,
     {
-        wait::newer_keys(Arc::clone(&self.handle.shared), epoch, waiting_since, has_key)
+        let shared = Arc::clone(&self.handle.shared);
+        let kid = shared.absent_kids.hash(kid);
+        wait::newer_keys(shared, epoch, waiting_since, kid, has_key)
     }
 
     /// Returns the health of the source. The call does not wait for a fetch, but the first call inside a tokio runtime starts

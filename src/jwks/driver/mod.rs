@@ -151,6 +151,9 @@ impl Driver<'_> {
         if self.shared.mailbox.unknown_kid_seen.swap(false, Ordering::AcqRel) {
             self.step(Event::UnknownKid, None);
         }
+        if self.shared.mailbox.absent_kid_seen.swap(false, Ordering::AcqRel) {
+            self.step(Event::AbsentKid, None);
+        }
         let reloads = self.shared.take_reloads();
         if !reloads.is_empty() {
             let mut core = self.shared.core();

@@ -2,6 +2,7 @@
 
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow in a test fails the test")]
 
+mod absent_kids;
 mod cold;
 mod compromised;
 #[cfg(all(feature = "tracing", feature = "metrics"))]
