@@ -18,11 +18,19 @@ pub(super) struct Mailbox {
 }
 
 /// The sender of the result of a `reload()` call.
-pub(super) type Reply = oneshot::Sender<Result<(), RefreshError>>;
+pub(super) type Reply = oneshot::Sender<ReloadResult>;
 
-/// Sends `result` to the callers of `reload()`. A caller that has dropped its future is ignored.
-pub(super) fn send_result(replies: impl IntoIterator<Item = Reply>, result: Result<(), RefreshError>) {
-    for reply in replies {
+/// The result of a `reload()` call.
+pub(super) type ReloadResult = Result<(), RefreshError>;
+
+/// Sends `result` to the callers of `reload()`.
+pub(super) fn send_result(replies: impl IntoIterator<Item = Reply>, result: ReloadResult) {
+    send_results(replies.into_iter().map(|reply| (reply, result)));
+}
+
+/// Sends each caller of `reload()` its result. A caller that has dropped its future is ignored.
+pub(super) fn send_results(replies: impl IntoIterator<Item = (Reply, ReloadResult)>) {
+    for (reply, result) in replies {
         let _receiver_gone = reply.send(result);
     }
 }

@@ -203,9 +203,9 @@ impl KeySource {
         wait::ready(Arc::clone(&self.handle.shared), Some(limit))
     }
 
-    /// Fetches the keys now, without HTTP caches, cool-down or backoff, and waits for the outcome. Call it when you know that
-    /// the issuer has changed its keys. If the fetch fails, the current keys stay in use, except those whose private keys the
-    /// response contains.
+    /// Fetches the keys now, without HTTP caches, cool-down or backoff, and waits for the outcome, which
+    /// [`status`](Self::status) then shows. Call it when you know that the issuer has changed its keys. If the fetch fails, the
+    /// current keys stay in use, except those whose private keys the response contains.
     ///
     /// If a fetch is in flight already, it may have started before the change; a new fetch then starts right after it.
     ///

@@ -17,5 +17,6 @@ mod origins;
 mod random;
 mod redirects;
 mod refreshes;
+mod reload;
 mod revocation;
 mod wire;
