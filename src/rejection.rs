@@ -120,9 +120,8 @@ pub enum KeyNotFoundError {
     /// of its size, `use` or encoding), it is for another algorithm, or its `kid` is revoked. For a token without `kid`: the
     /// issuer has no usable key for the token's algorithm.
     NotForVerification,
-    /// The token has no `kid`, and the issuer has more than one key for the token's algorithm.
-    ///
-    /// Only configured keys and secrets that have no `kid` themselves are tried in turn for a token without `kid`.
+    /// The token has no `kid`, and the issuer has more keys for the token's algorithm than are tried: more than four published
+    /// keys, or more than one configured key or secret if each of them has a `kid`.
     Ambiguous,
 }
 
@@ -388,7 +387,7 @@ impl fmt::Display for KeyNotFoundError {
         f.write_str(match self {
             Self::Unknown { .. } => "the issuer has no key with this kid",
             Self::NotForVerification => "the issuer has no usable key for the token's kid and algorithm",
-            Self::Ambiguous => "the token has no kid, and more than one key of the issuer matches",
+            Self::Ambiguous => "the token has no kid, and too many keys of the issuer match",
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::jwks::snapshot::Snapshot;
 use crate::jwks::source::{KeySource, View};
 use crate::jwks::wait::UnknownKid;
 use crate::keys::{Found, KeyTable};
-use crate::token::Algorithm;
+use crate::token::{Algorithm, CertificateHashes, Header, KeyId};
 
 /// The keys of one issuer, by where they come from.
 pub(crate) enum KeyRing {
@@ -19,6 +19,29 @@ pub(crate) enum KeyRing {
     SecretSource(SecretSource),
     /// Keys that are fetched and refreshed in the background.
     Remote(KeySource),
+}
+
+/// The key that a token needs.
+pub(crate) struct WantedKey {
+    kid: Option<Box<str>>,
+    certificate: Option<Box<CertificateHashes>>,
+    algorithm: Algorithm,
+}
+
+impl WantedKey {
+    pub(crate) fn new(header: &Header) -> Self {
+        let KeyId { kid, certificate } = header.key_id();
+        let certificate = certificate.map(|certificate| Box::new(certificate.clone()));
+        Self { kid: kid.map(Box::from), certificate, algorithm: header.algorithm() }
+    }
+
+    fn id(&self) -> KeyId<'_> {
+        KeyId { kid: self.kid.as_deref(), certificate: self.certificate.as_deref() }
+    }
+
+    fn find<'k>(&self, table: &'k KeyTable) -> Found<'k> {
+        table.find(self.id(), self.algorithm)
+    }
 }
 
 impl KeyRing {
@@ -36,10 +59,7 @@ impl KeyRing {
 
     /// Returns whether a fetch may find an unknown key.
     pub(crate) fn may_fetch(&self) -> bool {
-        match self {
-            Self::Static(_) | Self::SecretSource(_) => false,
-            Self::Remote(_) => true,
-        }
+        self.source().is_some()
     }
 
     /// Waits until keys are usable. If they do not include the token's key, waits for a fetch that may find it.
@@ -49,8 +69,7 @@ impl KeyRing {
     )]
     pub(crate) fn wait_for_key<'a>(
         &'a self,
-        kid: Option<&'a str>,
-        algorithm: Algorithm,
+        key: &'a WantedKey,
     ) -> impl Future<Output = Result<(KeyTable, u64), KeysUnavailable>> + Send + 'a {
         async move {
             let source = match self {
@@ -65,11 +84,11 @@ impl KeyRing {
                     (source.ready_snapshot().await?, Some(since))
                 }
             };
-            let has_key = |table: &KeyTable| !matches!(table.find(kid, algorithm), Found::Unknown);
+            let has_key = |table: &KeyTable| !matches!(key.find(table), Found::Unknown);
             let newest = if has_key(&snapshot.table) {
                 snapshot
             } else {
-                match source.newer_keys(snapshot.epoch, since, kid.unwrap_or_default(), has_key).await? {
+                match source.newer_keys(snapshot.epoch, since, key.id().text(), has_key).await? {
                     UnknownKid::Newer(newer) => newer,
                     UnknownKid::Unchanged => snapshot,
                 }

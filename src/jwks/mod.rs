@@ -42,7 +42,7 @@ pub use self::cause::RefreshCause;
 pub(crate) use self::error::KeysUnavailable;
 pub use self::error::{NotReadyError, RefreshError};
 pub use self::events::{KeyEvent, KeyEventKind, UnknownKidAction};
-pub(crate) use self::key_ring::KeyRing;
+pub(crate) use self::key_ring::{KeyRing, WantedKey};
 pub(crate) use self::origin::Origin;
 pub use self::policy::{InitialFetch, RefreshPolicy, RefreshPolicyError};
 pub use self::secrets::{ReplaceSecretError, SecretSource};

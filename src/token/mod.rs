@@ -5,6 +5,7 @@
 mod algorithm;
 mod error;
 mod header;
+mod key_id;
 mod object;
 mod payload;
 mod reserved;
@@ -21,6 +22,7 @@ use base64_simd::URL_SAFE_NO_PAD;
 pub use self::algorithm::{Algorithm, UnknownAlgorithmError};
 pub use self::error::{Part, TokenError};
 pub use self::header::Header;
+pub(crate) use self::key_id::{CertificateHashes, CertificateMatch, KeyId};
 pub(crate) use self::object::elements;
 pub(crate) use self::payload::{Claim, Member, Payload};
 pub(crate) use self::reserved::{has_reserved_member, is_reserved};

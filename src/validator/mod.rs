@@ -252,7 +252,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             self.record_cache_miss();
             let keys = match self.issuer_for(key, &validation) {
                 Some(issuer) => {
-                    let keys = issuer.keys.wait_for_key(key.kid.as_deref(), key.algorithm);
+                    let keys = issuer.keys.wait_for_key(&key.key);
                     validation.instrument(keys).await.map_err(Rejection::keys_unavailable)
                 }
                 None => Err(Rejection::Signature),
@@ -451,7 +451,7 @@ impl IssuerState {
     /// Verifies the signature with the keys that match the token's `kid` and algorithm.
     fn verify(&self, token: UnverifiedToken<'_>, keys: &KeyTable, epoch: u64) -> Result<VerifiedToken, Rejection> {
         let header = token.header();
-        match keys.find(header.kid(), header.algorithm()) {
+        match keys.find(header.key_id(), header.algorithm()) {
             Found::Keys(candidates) => match SignedToken::verify(token, candidates) {
                 Ok(token) => Ok(VerifiedToken { token, epoch }),
                 Err(_) => Err(Rejection::Signature),

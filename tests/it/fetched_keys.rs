@@ -196,6 +196,70 @@ async fn bad_signature_under_a_known_kid_triggers_no_fetch() {
     assert_eq!(server.fetches(), 2, "an unknown key id does cost one");
 }
 
+/// Returns the first published key of an issuer, with one member changed.
+fn key_of(server: &TestIssuer, member: &str, value: &str) -> serde_json::Value {
+    let set: serde_json::Value = serde_json::from_str(&server.jwks()).expect("a key set");
+    let mut key = set["keys"][0].clone();
+    key[member] = value.into();
+    key
+}
+
+/// The issuer publishes a second key, and its tokens have no `kid`: both keys are tried.
+#[tokio::test]
+async fn accepts_tokens_without_kid_during_a_rotation() {
+    let clock = FakeClock::new();
+    let server = at(&clock);
+    let validator = validator(&server, &clock);
+    let token = || server.token().without_kid().sign();
+    let first = token();
+    assert_eq!(validator.validate(&first).await.map(drop), Ok(()));
+    let reload = async || {
+        let (_, source) = validator.key_sources().next().expect("one issuer");
+        source.reload().await.expect("reloaded");
+    };
+    for keys in 2..=5 {
+        server.rotate();
+        reload().await;
+        let expected = if keys <= 4 { Ok(()) } else { Err(Rejection::Key(KeyNotFoundError::Ambiguous)) };
+        assert_eq!(validator.validate(&token()).await.map(drop), expected, "{keys} keys");
+    }
+    let rejection = validator.validate(&first).await.unwrap_err();
+    assert_eq!(rejection, Rejection::Key(KeyNotFoundError::Ambiguous));
+    let hint = validator.hint(&first, &rejection).unwrap_or_default();
+    assert!(hint.starts_with("too many keys match a token without kid"), "{hint}");
+    server.revoke_previous_keys();
+    reload().await;
+    assert_eq!(validator.validate(&token()).await.map(drop), Ok(()));
+    // A key of another issuer is never tried.
+    let other = TestIssuer::named("https://other.test/");
+    let foreign = server.token().without_kid().signed_by(&other).sign();
+    let rejection = validator.validate(&foreign).await.unwrap_err();
+    assert_eq!(rejection, Rejection::Signature);
+    let hint = validator.hint(&foreign, &rejection).unwrap_or_default();
+    assert!(hint.starts_with("the token has no kid, and no key of the issuer verifies it"), "{hint}");
+}
+
+/// `x5t` and `x5t#S256` select a key where there is no `kid`, and one that is unknown triggers a fetch.
+#[tokio::test]
+async fn finds_a_key_by_the_hash_of_its_certificate() {
+    for member in ["x5t", "x5t#S256"] {
+        let clock = FakeClock::new();
+        let (server, next) = (at(&clock), at(&clock));
+        let keys = [key_of(&server, member, "one"), key_of(&next, member, "two")];
+        let publish = |keys: &[serde_json::Value]| server.publish(serde_json::json!({ "keys": keys }).to_string());
+        let token = |signer: &TestIssuer, hash: &str| signer.token().without_kid().header(member, hash).sign();
+        publish(&keys[..1]);
+        let validator = validator(&server, &clock);
+        assert_eq!(validator.validate(&token(&server, "one")).await.map(drop), Ok(()));
+        clock.run_for(2 * SECOND).await;
+        publish(&keys);
+        assert_eq!(validator.validate(&token(&next, "two")).await.map(drop), Ok(()), "{member}");
+        assert_eq!(validator.validate(&token(&server, "one")).await.map(drop), Ok(()), "{member}");
+        assert_eq!(server.fetches(), 2, "the unknown hash has triggered a fetch");
+        assert_eq!(validator.validate(&token(&next, "one")).await.map(drop), Err(Rejection::Signature), "{member}");
+    }
+}
+
 #[tokio::test]
 async fn unknown_kids_of_an_attacker_trigger_few_fetches() {
     let clock = FakeClock::new();

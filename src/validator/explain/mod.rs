@@ -9,7 +9,7 @@ use http::Request;
 
 use crate::claims::{Check, CheckInput, ClaimError, Claims, Profile};
 use crate::clock::Timestamp;
-use crate::jwks::KeySource;
+use crate::jwks::{KeySource, WantedKey};
 use crate::keys::SignedToken;
 use crate::rejection::{IssuerError, Rejection};
 use crate::request::Host;
@@ -234,7 +234,8 @@ impl<'r> Report<'r> {
             return None;
         };
         let header = parsed.header();
-        let verified = match issuer.keys.wait_for_key(header.kid(), header.algorithm()).await {
+        let key = WantedKey::new(header);
+        let verified = match issuer.keys.wait_for_key(&key).await {
             Ok((table, epoch)) => issuer.verify(parsed.clone(), &table, epoch),
             Err(error) => Err(Rejection::keys_unavailable(error)),
         };

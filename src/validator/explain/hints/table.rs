@@ -139,9 +139,14 @@ pub(super) const HINTS: &[Hint] = &[
         "no usable key: it was skipped (size, use, encoding, private key published), is for another algorithm or is revoked",
         |rejection| *rejection == Rejection::Key(KeyNotFoundError::NotForVerification),
     ),
-    rejection("several keys match: configure the issuer to write a kid into the token header", |rejection| {
-        *rejection == Rejection::Key(KeyNotFoundError::Ambiguous)
-    }),
+    rejection(
+        "too many keys match a token without kid: configure the issuer to write a kid into the token header",
+        |rejection| *rejection == Rejection::Key(KeyNotFoundError::Ambiguous),
+    ),
+    unverified(
+        "the token has no kid, and no key of the issuer verifies it: a token of another tenant or environment?",
+        |rejection, token| *rejection == Rejection::Signature && token.header.kid().is_none(),
+    ),
     rejection("the API's profile does not accept this typ", |rejection| {
         is_claim(rejection, |error| *error == ClaimError::TokenType)
     }),

@@ -138,7 +138,7 @@ fn key_cases() -> Vec<RejectionCase> {
             Rejection::Key(KeyNotFoundError::Ambiguous),
         ),
         (
-            "several keys match: configure the issuer to write a kid into the token header",
+            "too many keys match a token without kid: configure the issuer to write a kid into the token header",
             Rejection::Key(KeyNotFoundError::Ambiguous),
             Rejection::Key(KeyNotFoundError::NotForVerification),
         ),
@@ -178,6 +178,12 @@ fn algorithm_cases() -> Vec<Case> {
             token(),
         ),
         case("the issuer's configured algorithms do not include the token's", &plain, es(), token().kid("nobody")),
+        case(
+            "the token has no kid, and no key of the issuer verifies it: a token of another tenant or environment?",
+            &plain,
+            token().without_kid().signed_by(&both),
+            token().signed_by(&both),
+        ),
         case(
             "sub is a number, but RFC 7519 requires a string: change it at the issuer",
             &plain,
