@@ -204,6 +204,10 @@ pub(crate) const MAX_ABSENT_KIDS: u64 = 1024;
 /// a new one. A remembered kid delays its own key by at most one cool-down, however long it is remembered.
 pub(crate) const ABSENT_KID_IDLE: Duration = Duration::from_secs(600);
 
+/// Shortest time between two fetches for signatures that no key verifies, which everyone can send. A restarted issuer with
+/// another key for the same `kid` is served again at once, and an attacker can delay this by at most one such interval.
+pub(crate) const INVALID_SIGNATURE_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Shortest time between two calls of the event hook for unknown kids. It is short enough for an alert, and a flood of
 /// unknown kids does not call the hook more often.
 pub(crate) const UNKNOWN_KID_EVENT_INTERVAL: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::claims::{ClaimError, ClaimErrorReason, CustomClaimsError};
-use crate::jwks::{KeysUnavailable, RefreshError};
+use crate::jwks::{KeyWaitError, KeysUnavailable, RefreshError};
 use crate::request::CredentialError;
 use crate::request::HostError;
 use crate::requirement::UnmetRequirement;
@@ -199,10 +199,14 @@ pub enum RejectionKind {
 }
 
 impl Rejection {
-    /// Wraps the error of an issuer without usable keys.
-    pub(crate) fn keys_unavailable(error: KeysUnavailable) -> Self {
-        let KeysUnavailable { retry_after, unavailable_for, cause } = error;
-        Self::KeysUnavailable { retry_after, unavailable_for, cause }
+    /// Wraps the error of a wait for a key.
+    pub(crate) fn from_key_wait(error: KeyWaitError) -> Self {
+        match error {
+            KeyWaitError::Unavailable(KeysUnavailable { retry_after, unavailable_for, cause }) => {
+                Self::KeysUnavailable { retry_after, unavailable_for, cause }
+            }
+            KeyWaitError::NotReplaced => Self::Signature,
+        }
     }
 
     /// Returns the kind, by which callers, logs and metrics distinguish rejections.

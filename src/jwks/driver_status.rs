@@ -25,6 +25,8 @@ pub(super) struct DriverStatus {
     /// The time from which an absent kid may start a fetch.
     pub(super) absent_kid_fetch_from: Monotonic,
     pub(super) has_absent_kid_follow_up: bool,
+    /// The time from which an invalid signature may start a fetch.
+    pub(super) invalid_signature_fetch_from: Monotonic,
     /// The generation of the last successful fetch that bypassed caches.
     pub(super) confirmed_generation: u64,
 }
@@ -59,6 +61,7 @@ impl DriverStatus {
             has_follow_up_fetch: machine.has_follow_up_fetch(),
             absent_kid_fetch_from: machine.absent_kid_fetch_from(),
             has_absent_kid_follow_up: machine.has_absent_kid_follow_up(),
+            invalid_signature_fetch_from: machine.invalid_signature_fetch_from(),
             confirmed_generation: machine.confirmed_generation(),
         }
     }

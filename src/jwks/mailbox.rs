@@ -13,6 +13,7 @@ pub(super) struct Mailbox {
     pub(super) wake: Notify,
     pub(super) unknown_kid_seen: AtomicBool,
     pub(super) absent_kid_seen: AtomicBool,
+    pub(super) invalid_signature_seen: AtomicBool,
     pub(super) closing: AtomicBool,
     pub(super) reloads: Mutex<Vec<Reply>>,
 }

@@ -108,6 +108,15 @@ impl Shared {
             KidHistory::New => &self.mailbox.unknown_kid_seen,
             KidHistory::Absent => &self.mailbox.absent_kid_seen,
         };
+        self.notify(flag);
+    }
+
+    /// Notifies the driver of a signature that no known key verifies.
+    pub(super) fn notify_invalid_signature(&self) {
+        self.notify(&self.mailbox.invalid_signature_seen);
+    }
+
+    fn notify(&self, flag: &AtomicBool) {
         if !flag.swap(true, Ordering::AcqRel) {
             self.mailbox.wake.notify_one();
         }

@@ -16,6 +16,7 @@ use crate::jwks::freshness::FreshnessState;
 use crate::jwks::origin::Origin;
 use crate::jwks::policy::{InitialFetch, RefreshPolicy};
 use crate::jwks::refresh::Activity;
+use crate::jwks::replaced_keys;
 use crate::jwks::shared::Shared;
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::status::{KeyState, KeyStatus};
@@ -154,6 +155,28 @@ impl KeySource {
         let shared = Arc::clone(&self.handle.shared);
         let kid = shared.absent_kids.hash(kid);
         wait::newer_keys(shared, epoch, waiting_since, kid, has_key)
+    }
+
+    /// Returns whether [`replaced_keys`](Self::replaced_keys) may find other keys now. This is cheap, since everyone can send
+    /// tokens with an invalid signature.
+    pub(crate) fn may_be_replaced(&self) -> bool {
+        let shared = &self.handle.shared;
+        let status = *shared.driver_status.borrow();
+        replaced_keys::may_be_replaced(status, shared.clock.monotonic())
+    }
+
+    /// Waits for keys that are newer than `epoch`, because no key of `epoch` verifies the signature of a token. Waits at most
+    /// the policy's `unknown_kid_wait`, and not at all between two such fetches. `is_replaced` returns whether a table has
+    /// another key for the token.
+    pub(crate) fn replaced_keys<F>(
+        &self,
+        epoch: u64,
+        is_replaced: F,
+    ) -> impl Future<Output = Option<Arc<Snapshot>>> + Send + use<F>
+    where
+        F: Fn(&KeyTable) -> bool + Send,
+    {
+        replaced_keys::replaced_keys(Arc::clone(&self.handle.shared), epoch, is_replaced)
     }
 
     /// Returns the health of the source. The call does not wait for a fetch, but the first call inside a tokio runtime starts

@@ -116,7 +116,7 @@ pub(super) async fn ready(shared: Arc<Shared>, limit: Option<Duration>) -> Resul
 }
 
 /// Returns the time, and the snapshot if its keys are usable. Wakes the driver if its timer is late.
-fn load_usable(shared: &Shared) -> (Monotonic, Option<Arc<Snapshot>>) {
+pub(super) fn load_usable(shared: &Shared) -> (Monotonic, Option<Arc<Snapshot>>) {
     let now = shared.now();
     let snapshot = shared.published.load_full();
     shared.wake_if_late(&snapshot, now);
@@ -124,7 +124,7 @@ fn load_usable(shared: &Shared) -> (Monotonic, Option<Arc<Snapshot>>) {
 }
 
 /// Starts a driver if none runs. Returns whether the caller can wait for its notifications: timers need a runtime here, too.
-fn can_wait(shared: &Arc<Shared>) -> bool {
+pub(super) fn can_wait(shared: &Arc<Shared>) -> bool {
     ensure_running(shared).is_ok() && Handle::try_current().is_ok()
 }
 
@@ -284,14 +284,14 @@ impl UnknownKidRequest {
 }
 
 /// A permit to wait; `max_waiters` limits their number.
-struct WaiterPermit<'s> {
+pub(super) struct WaiterPermit<'s> {
     shared: &'s Shared,
     _permit: SemaphorePermit<'s>,
 }
 
 impl<'s> WaiterPermit<'s> {
     /// Acquires a permit if there is none yet. Returns whether there is one now.
-    fn ensure(permit: &mut Option<Self>, shared: &'s Shared) -> bool {
+    pub(super) fn ensure(permit: &mut Option<Self>, shared: &'s Shared) -> bool {
         if permit.is_none() {
             *permit = Self::try_acquire(shared);
         }
@@ -312,7 +312,7 @@ impl Drop for WaiterPermit<'_> {
 }
 
 /// Waits for a change of the driver's status, or for the deadline. `shared` owns the sender, so the receiver never fails.
-fn next_change(
+pub(super) fn next_change(
     receiver: &mut watch::Receiver<DriverStatus>,
     shared: &Shared,
     deadline: Monotonic,

@@ -1,5 +1,7 @@
 //! `Decision`: the result of a validation that does not wait.
 
+use std::num::NonZeroU64;
+
 use crate::claims::Claims;
 use crate::jwks::WantedKey;
 use crate::keys::KeyTable;
@@ -32,7 +34,7 @@ pub(crate) struct AwaitedKeys<'v> {
 }
 
 impl PendingKey {
-    pub(super) fn new(route: Route<'_>, header: &Header) -> Self {
-        Self { route_index: route.index, key: WantedKey::new(header) }
+    pub(super) fn new(route: Route<'_>, header: &Header, failed_epoch: Option<NonZeroU64>) -> Self {
+        Self { route_index: route.index, key: WantedKey::new(header, failed_epoch) }
     }
 }

@@ -11,6 +11,7 @@ mod routing;
 mod sharing;
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use http::Request;
@@ -152,8 +153,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// Validates a token. `token` is the text after `Bearer `.
     ///
-    /// The future waits only if no keys are usable or if the `kid` is unknown. It can be dropped at any time, for example in
-    /// `tokio::select!`; a fetch in flight then continues.
+    /// The future waits only if no keys are usable, if the `kid` is unknown, or, at most once a minute, if no key verifies the
+    /// signature. It can be dropped at any time, for example in `tokio::select!`; a fetch in flight then continues.
     ///
     /// # Errors
     ///
@@ -253,7 +254,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             let keys = match self.issuer_for(key, &validation) {
                 Some(issuer) => {
                     let keys = issuer.keys.wait_for_key(&key.key);
-                    validation.instrument(keys).await.map_err(Rejection::keys_unavailable)
+                    validation.instrument(keys).await.map_err(Rejection::from_key_wait)
                 }
                 None => Err(Rejection::Signature),
             };
@@ -312,12 +313,16 @@ impl<C: Send + Sync + 'static> Validator<C> {
         if let Some(claims) = search.as_ref().and_then(Search::find_in_map).and_then(lookup) {
             return Decision::Made(self.run_uncached_checks(claims, context));
         }
-        let verified = match issuer.keys.with_usable_keys(|keys, epoch| issuer.verify(parsed, keys, epoch)) {
-            None => return self.pending(token, context, validation),
-            Some(Err(Rejection::Key(KeyNotFoundError::Unknown { .. }))) if issuer.keys.may_fetch() => {
-                return self.pending(token, context, validation);
+        let verify = |keys: &KeyTable, epoch| (issuer.verify(parsed, keys, epoch), epoch);
+        let verified = match issuer.keys.with_usable_keys(verify) {
+            None => return self.pending(token, context, validation, None),
+            Some((Err(Rejection::Key(KeyNotFoundError::Unknown { .. })), _)) if issuer.keys.may_fetch() => {
+                return self.pending(token, context, validation, None);
             }
-            Some(verified) => verified,
+            Some((Err(Rejection::Signature), epoch)) if issuer.keys.may_be_replaced() => {
+                return self.pending(token, context, validation, NonZeroU64::new(epoch));
+            }
+            Some((verified, _)) => verified,
         };
         self.record_cache_miss();
         Decision::Made(verified.and_then(|verified| self.check_verified(token.as_bytes(), verified, context, search)))
@@ -330,9 +335,10 @@ impl<C: Send + Sync + 'static> Validator<C> {
         token: &Credential<'_>,
         context: &RequestContext,
         validation: &Validation<'s>,
+        failed_epoch: Option<NonZeroU64>,
     ) -> Decision<C> {
         match self.core.check_unverified(token, context, validation) {
-            Ok((parsed, route, _)) => Decision::Pending(PendingKey::new(route, parsed.header())),
+            Ok((parsed, route, _)) => Decision::Pending(PendingKey::new(route, parsed.header(), failed_epoch)),
             Err(rejection) => Decision::Made(Err(rejection)),
         }
     }

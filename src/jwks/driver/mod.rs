@@ -158,6 +158,9 @@ impl Driver<'_> {
         if self.shared.mailbox.absent_kid_seen.swap(false, Ordering::AcqRel) {
             self.step(Event::AbsentKid, None);
         }
+        if self.shared.mailbox.invalid_signature_seen.swap(false, Ordering::AcqRel) {
+            self.step(Event::InvalidSignature, None);
+        }
         let reloads = self.shared.take_reloads();
         if !reloads.is_empty() {
             let mut core = self.shared.core();

@@ -6,6 +6,7 @@
 mod absent_kids;
 mod activity;
 mod event;
+mod signatures;
 mod unknown_kids;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::jwks::freshness::{FreshnessState, Phase, Times};
 use crate::jwks::jitter::{self, Jitter, Sample};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::absent_kids::AbsentKidLimiter;
+use crate::jwks::refresh::signatures::InvalidSignatureLimiter;
 use crate::jwks::refresh::unknown_kids::UnknownKidLimiter;
 
 pub(super) use self::activity::{Activity, BackoffSource};
@@ -38,6 +40,7 @@ pub(super) struct Refresh {
     queued_cause: Option<RefreshCause>,
     unknown_kids: UnknownKidLimiter,
     absent_kids: AbsentKidLimiter,
+    signatures: InvalidSignatureLimiter,
     /// The generation of the last successful fetch that bypassed caches.
     confirmed_generation: u64,
     /// Whether a runtime ended with a fetch in flight and no fetch has succeeded since.
@@ -58,6 +61,7 @@ impl Refresh {
             queued_cause: None,
             unknown_kids: UnknownKidLimiter::default(),
             absent_kids: AbsentKidLimiter::default(),
+            signatures: InvalidSignatureLimiter::default(),
             confirmed_generation: 0,
             was_interrupted: false,
         }
@@ -78,6 +82,7 @@ impl Refresh {
             Event::Timer => self.timer_fired(now, sample, &mut actions),
             Event::UnknownKid => self.record_unknown_kid(now, sample, &mut actions),
             Event::AbsentKid => self.record_absent_kid(now, sample, &mut actions),
+            Event::InvalidSignature => self.record_invalid_signature(now, sample, &mut actions),
             Event::FetchNow(cause) => self.fetch_now(cause, now, sample, &mut actions),
             Event::Finished { generation, outcome } => {
                 self.finish_fetch(generation, outcome, now, sample, &mut actions)
@@ -136,6 +141,11 @@ impl Refresh {
     /// Returns the time from which an absent kid may start a fetch.
     pub(super) fn absent_kid_fetch_from(&self) -> Monotonic {
         self.absent_kids.fetch_from(&self.policy)
+    }
+
+    /// Returns the time from which an invalid signature may start a fetch.
+    pub(super) fn invalid_signature_fetch_from(&self) -> Monotonic {
+        self.signatures.fetch_from(&self.policy)
     }
 
     /// Returns whether a follow-up fetch for an unknown kid is scheduled.
@@ -254,6 +264,18 @@ impl Refresh {
         }
     }
 
+    /// Processes a signature that no known key verifies. Unlike an unknown kid it schedules no follow-up fetch.
+    fn record_invalid_signature(&mut self, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
+        if now < self.invalid_signature_fetch_from() {
+            return;
+        }
+        match self.activity {
+            Activity::Fetching { .. } => self.signatures.join(),
+            Activity::Idle => self.start_fetch(RefreshCause::InvalidSignature, now, sample, actions),
+            Activity::NotStarted | Activity::Backoff { .. } | Activity::Closed => {}
+        }
+    }
+
     /// Handles an unknown kid after a successful fetch without its key. If that fetch looked for unknown kids, a follow-up
     /// fetch is scheduled for the end of the cool-down. Otherwise the unknown kid is processed again, whether or not its
     /// request still waits: the fetch may have been answered by a cache, or it was one for an absent kid, which must not
@@ -345,6 +367,7 @@ impl Refresh {
             self.unknown_kids.record_change(now, &self.policy);
         }
         let (joined, absent_joined) = (self.unknown_kids.take_joined(), self.absent_kids.take_joined());
+        let signature_joined = self.signatures.take_joined();
         self.set_activity(Activity::Idle, now, sample, actions);
         // After a change, requests check the new key set and report their kid again if it is still unknown.
         if joined && change == Change::Same {
@@ -353,6 +376,9 @@ impl Refresh {
         // A fetch that has just started looks for absent kids, too.
         if absent_joined && change == Change::Same && self.activity == Activity::Idle {
             self.record_absent_kid(now, sample, actions);
+        }
+        if signature_joined {
+            self.record_invalid_signature(now, sample, actions);
         }
     }
 
@@ -412,6 +438,7 @@ impl Refresh {
             }
             RefreshCause::UnknownKid => self.unknown_kids.record_fetch(now, Some(sample.second)),
             RefreshCause::AbsentKid => self.absent_kids.record_fetch(now),
+            RefreshCause::InvalidSignature => self.signatures.record_fetch(now, sample.second),
             _ => {}
         }
         if cause.bypasses_caches() {
@@ -421,14 +448,14 @@ impl Refresh {
         actions.push(Action::Fetch(FetchOrder { generation: self.generation, cause, condition, deadline }));
     }
 
-    /// Returns the longest `Retry-After` that is accepted. A response to a fetch for an unknown or absent kid, or to the retry of one,
+    /// Returns the longest `Retry-After` that is accepted. A response to a fetch that a token triggered, or to the retry of one,
     /// does not delay the scheduled refresh: clients can trigger such fetches, and the scheduled request may be answered
     /// differently.
     fn retry_after_limit(&self, own: Duration, now: Monotonic) -> Duration {
         let longest = self.policy.retry_after_max;
         let Some(times) = self.times else { return longest };
         match self.in_flight() {
-            Some(RefreshCause::UnknownKid | RefreshCause::AbsentKid) => {}
+            Some(RefreshCause::UnknownKid | RefreshCause::AbsentKid | RefreshCause::InvalidSignature) => {}
             Some(RefreshCause::Retry) if now < times.refresh_at => {}
             _ => return longest,
         }

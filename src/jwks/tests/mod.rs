@@ -18,5 +18,6 @@ mod random;
 mod redirects;
 mod refreshes;
 mod reload;
+mod replaced_keys;
 mod revocation;
 mod wire;

@@ -162,6 +162,17 @@ impl KeyTable {
         }
     }
 
+    /// Returns whether the table has a candidate for a token that `earlier` did not have, or rejects the token for another
+    /// reason.
+    pub(crate) fn has_other_candidate(&self, earlier: &Self, key_id: KeyId<'_>, algorithm: Algorithm) -> bool {
+        let Found::Keys(mut candidates) = self.find(key_id, algorithm) else { return true };
+        let had = |key: &VerifyingKey| match earlier.find(key_id, algorithm) {
+            Found::Keys(mut earlier) => earlier.any(|other| other.thumbprint() == key.thumbprint()),
+            Found::NotForVerification | Found::Ambiguous | Found::Unknown => false,
+        };
+        candidates.any(|key| !had(key))
+    }
+
     /// Returns the keys with this `kid`, or those without one.
     fn keys_with(&self, kid: Option<&str>) -> &[VerifyingKey] {
         let keys = &self.inner.keys;

@@ -234,10 +234,10 @@ impl<'r> Report<'r> {
             return None;
         };
         let header = parsed.header();
-        let key = WantedKey::new(header);
+        let key = WantedKey::new(header, None);
         let verified = match issuer.keys.wait_for_key(&key).await {
             Ok((table, epoch)) => issuer.verify(parsed.clone(), &table, epoch),
-            Err(error) => Err(Rejection::keys_unavailable(error)),
+            Err(error) => Err(Rejection::from_key_wait(error)),
         };
         let kid = header.kid().map(str::to_owned);
         match verified {

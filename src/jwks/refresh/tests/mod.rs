@@ -6,5 +6,6 @@ mod absent_kids;
 mod bounds;
 mod unknown_kids;
 mod rotation;
+mod signatures;
 mod simulation;
 mod transitions;

@@ -281,6 +281,7 @@ fn t20_closing_ends_everything() {
         Event::Timer,
         Event::UnknownKid,
         Event::AbsentKid,
+        Event::InvalidSignature,
         Event::FetchNow(RefreshCause::Reload),
         Event::Close,
     ] {
