@@ -196,6 +196,18 @@ pub(crate) const UNKNOWN_KID_COOLDOWN_MAX: Duration = Duration::from_secs(15);
 /// Time without an unknown kid after which the cool-down is reset to its minimum.
 pub(crate) const UNKNOWN_KID_QUIET: Duration = Duration::from_secs(60);
 
+/// Most unknown kids that a source remembers, so that a client that keeps sending one does not delay a new key. With fewer than
+/// 400 bytes each, they take at most 400 KiB. Old clients of one issuer use a few old keys.
+pub(crate) const MAX_ABSENT_KIDS: u64 = 1024;
+
+/// Time without a token after which such a kid is forgotten. An old client that retries more seldom than this is as harmless as
+/// a new one. A remembered kid delays its own key by at most one cool-down, however long it is remembered.
+pub(crate) const ABSENT_KID_IDLE: Duration = Duration::from_secs(600);
+
+/// Shortest time between two fetches for signatures that no key verifies, which everyone can send. A restarted issuer with
+/// another key for the same `kid` is served again at once, and an attacker can delay this by at most one such interval.
+pub(crate) const INVALID_SIGNATURE_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Shortest time between two calls of the event hook for unknown kids. It is short enough for an alert, and a flood of
 /// unknown kids does not call the hook more often.
 pub(crate) const UNKNOWN_KID_EVENT_INTERVAL: Duration = Duration::from_secs(1);

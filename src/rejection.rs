@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::claims::{ClaimError, ClaimErrorReason, CustomClaimsError};
-use crate::jwks::{KeysUnavailable, RefreshError};
+use crate::jwks::{KeyWaitError, KeysUnavailable, RefreshError};
 use crate::request::CredentialError;
 use crate::request::HostError;
 use crate::requirement::UnmetRequirement;
@@ -82,7 +82,7 @@ pub enum IssuerError {
     /// `iss` is not a configured issuer.
     Unknown {
         /// How `iss` differs from a similar configured issuer, if there is one.
-        near: Option<IssuerDifference>,
+        difference: Option<IssuerDifference>,
     },
     /// `iss` is trusted, but the host of the request is bound to another `iss`.
     NotForHost,
@@ -120,10 +120,8 @@ pub enum KeyNotFoundError {
     /// of its size, `use` or encoding), it is for another algorithm, or its `kid` is revoked. For a token without `kid`: the
     /// issuer has no usable key for the token's algorithm.
     NotForVerification,
-    /// The token has no `kid`, and the issuer has more than one key for the token's algorithm.
-    ///
-    /// Exception: static keys and secrets that have no `kid` themselves are tried in turn for a token without `kid`. Fetched
-    /// keys are not.
+    /// The token has no `kid`, and the issuer has more keys for the token's algorithm than are tried: more than four published
+    /// keys, or more than one configured key or secret if each of them has a `kid`.
     Ambiguous,
 }
 
@@ -201,10 +199,14 @@ pub enum RejectionKind {
 }
 
 impl Rejection {
-    /// Wraps the error of an issuer without usable keys.
-    pub(crate) fn keys_unavailable(error: KeysUnavailable) -> Self {
-        let KeysUnavailable { retry_after, unavailable_for, cause } = error;
-        Self::KeysUnavailable { retry_after, unavailable_for, cause }
+    /// Wraps the error of a wait for a key.
+    pub(crate) fn from_key_wait(error: KeyWaitError) -> Self {
+        match error {
+            KeyWaitError::Unavailable(KeysUnavailable { retry_after, unavailable_for, cause }) => {
+                Self::KeysUnavailable { retry_after, unavailable_for, cause }
+            }
+            KeyWaitError::NotReplaced => Self::Signature,
+        }
     }
 
     /// Returns the kind, by which callers, logs and metrics distinguish rejections.
@@ -368,14 +370,14 @@ impl fmt::Display for IssuerError {
         f.write_str(match self {
             Self::Missing => "iss is missing",
             Self::Malformed => "iss is not a string",
-            Self::Unknown { near: None } => "iss is not a trusted issuer",
-            Self::Unknown { near: Some(IssuerDifference::MissingSlash | IssuerDifference::ExtraSlash) } => {
+            Self::Unknown { difference: None } => "iss is not a trusted issuer",
+            Self::Unknown { difference: Some(IssuerDifference::MissingSlash | IssuerDifference::ExtraSlash) } => {
                 "iss is not a trusted issuer; a configured issuer differs only in the trailing slash"
             }
-            Self::Unknown { near: Some(IssuerDifference::Case) } => {
+            Self::Unknown { difference: Some(IssuerDifference::Case) } => {
                 "iss is not a trusted issuer; a configured issuer differs only in upper and lower case"
             }
-            Self::Unknown { near: Some(IssuerDifference::Scheme) } => {
+            Self::Unknown { difference: Some(IssuerDifference::Scheme) } => {
                 "iss is not a trusted issuer; a configured issuer differs only in http and https"
             }
             Self::NotForHost => "iss is trusted, but not for the host of this request",
@@ -389,7 +391,7 @@ impl fmt::Display for KeyNotFoundError {
         f.write_str(match self {
             Self::Unknown { .. } => "the issuer has no key with this kid",
             Self::NotForVerification => "the issuer has no usable key for the token's kid and algorithm",
-            Self::Ambiguous => "the token has no kid, and more than one key of the issuer matches",
+            Self::Ambiguous => "the token has no kid, and too many keys of the issuer match",
         })
     }
 }

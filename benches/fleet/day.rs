@@ -22,6 +22,9 @@ pub const REPLICAS: usize = 1_000;
 pub const QUIET_ROTATION: usize = 6 * HOUR;
 /// The issuer accepts connections and does not respond.
 pub const OUTAGE: Range<usize> = 10 * HOUR..10 * HOUR + 40 * MINUTE;
+/// Old clients keep sending tokens of keys that the issuer has removed.
+pub const AMBIENT: Range<usize> = 13 * HOUR..14 * HOUR;
+pub const AMBIENT_ROTATION: usize = 13 * HOUR + 30 * MINUTE;
 /// A client sends tokens with random key ids.
 pub const FLOOD: Range<usize> = 16 * HOUR..16 * HOUR + 10 * MINUTE;
 pub const FLOODED_ROTATION: usize = 16 * HOUR + 5 * MINUTE;
@@ -31,7 +34,11 @@ pub const AUDIENCE: &str = "https://api.northwind.com/";
 
 /// Requests with valid tokens in each second, each to a random replica.
 const CLIENTS: usize = 40;
-/// Requests with random key ids in each second of the flood.
+/// Requests with removed key ids in each second, so that each replica gets one every five seconds.
+const AMBIENT_REQUESTS: usize = 200;
+/// The number of removed key ids.
+const REMOVED_KEYS: usize = 20;
+/// Requests with random key ids in each second of the flood, each with another one.
 const FLOOD_REQUESTS: usize = 1_000;
 /// The period after which clients get new tokens.
 const TOKEN_EVERY: usize = 15 * MINUTE;
@@ -59,7 +66,7 @@ struct Fleet {
     network: Network,
     replicas: Vec<Replica>,
     token: Arc<Token>,
-    random_kids: Vec<Arc<Token>>,
+    removed_keys: Vec<Arc<Token>>,
     rng: Rng,
     observations: Arc<Mutex<Observations>>,
 }
@@ -73,31 +80,37 @@ impl Fleet {
             .with_clock(Arc::new(clock.clone()));
         let network = Network::new(&clock, server.jwks());
         let replicas = (0..REPLICAS).map(|number| Replica::start(policy, number, &server, &network, &clock)).collect();
-        let token = Arc::new(Token::new(&server, server.kid()));
+        let token = Arc::new(Token::new(&server));
         let observations = Arc::new(Mutex::new(Observations::new(DAY)));
-        Self { clock, server, network, replicas, token, random_kids: Vec::new(), rng: Rng(1), observations }
+        Self { clock, server, network, replicas, token, removed_keys: Vec::new(), rng: Rng(1), observations }
     }
 
     async fn simulate(&mut self, second: usize) {
-        let rotates = second == QUIET_ROTATION || second == FLOODED_ROTATION;
+        let rotates = [QUIET_ROTATION, AMBIENT_ROTATION, FLOODED_ROTATION].contains(&second);
         if rotates {
             self.server.rotate();
             self.network.publish(self.server.jwks());
         }
         if rotates || second.is_multiple_of(TOKEN_EVERY) {
-            self.token = Arc::new(Token::new(&self.server, self.server.kid()));
+            self.token = Arc::new(Token::new(&self.server));
         }
-        if second == FLOOD.start {
-            self.random_kids = (0..97).map(|n| Arc::new(Token::new(&self.server, format!("random-{n}")))).collect();
+        if second == AMBIENT.start {
+            let removed = |n| Arc::new(self.token.with_kid(format!("removed-{n}")));
+            self.removed_keys = (0..REMOVED_KEYS).map(removed).collect();
         }
         self.network.hang(OUTAGE.contains(&second));
         for _ in 0..CLIENTS {
             let number = self.rng.below(REPLICAS);
             self.send(number, second, Caller::Client, Arc::clone(&self.token));
         }
-        for _ in 0..if FLOOD.contains(&second) { FLOOD_REQUESTS } else { 0 } {
-            let (number, which) = (self.rng.below(REPLICAS), self.rng.below(self.random_kids.len()));
-            self.send(number, second, Caller::RandomKid, Arc::clone(&self.random_kids[which]));
+        for _ in 0..if AMBIENT.contains(&second) { AMBIENT_REQUESTS } else { 0 } {
+            let (number, which) = (self.rng.below(REPLICAS), self.rng.below(REMOVED_KEYS));
+            self.send(number, second, Caller::RemovedKey, Arc::clone(&self.removed_keys[which]));
+        }
+        for request in 0..if FLOOD.contains(&second) { FLOOD_REQUESTS } else { 0 } {
+            let number = self.rng.below(REPLICAS);
+            let token = self.token.with_kid(format!("random-{second}-{request}"));
+            self.send(number, second, Caller::RandomKid, Arc::new(token));
         }
         self.clock.run_for(SECOND).await;
     }

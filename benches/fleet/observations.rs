@@ -9,6 +9,8 @@ use crate::replicas::Outcome;
 pub enum Caller {
     /// A client with a valid token.
     Client,
+    /// A client with the key id of a removed key.
+    RemovedKey,
     /// A client with a random key id.
     RandomKid,
 }
@@ -30,6 +32,7 @@ pub struct Observations {
     /// Requests with random key ids that got 503.
     pub random_kids_unavailable: u32,
     pub random_kids: u32,
+    pub removed_keys: u32,
 }
 
 impl Observations {
@@ -44,14 +47,20 @@ impl Observations {
             longest: vec![Duration::ZERO; seconds],
             random_kids_unavailable: 0,
             random_kids: 0,
+            removed_keys: 0,
         }
     }
 
     pub fn record(&mut self, second: usize, caller: Caller, outcome: Outcome, waited: Duration) {
-        if caller == Caller::RandomKid {
-            assert_ne!(outcome, Outcome::Accepted, "a random key id is never accepted");
-            self.random_kids += 1;
-            self.random_kids_unavailable += u32::from(outcome == Outcome::Unavailable);
+        if caller != Caller::Client {
+            assert_ne!(outcome, Outcome::Accepted, "the key is not published");
+            match caller {
+                Caller::RandomKid => {
+                    self.random_kids += 1;
+                    self.random_kids_unavailable += u32::from(outcome == Outcome::Unavailable);
+                }
+                Caller::RemovedKey | Caller::Client => self.removed_keys += 1,
+            }
             return;
         }
         self.clients[second] += 1;
@@ -65,7 +74,7 @@ impl Observations {
     }
 
     pub fn requests(&self) -> u32 {
-        self.clients.iter().sum::<u32>() + self.random_kids
+        self.clients.iter().sum::<u32>() + self.random_kids + self.removed_keys
     }
 
     pub fn clients(&self, span: Range<usize>) -> u32 {

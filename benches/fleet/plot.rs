@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use crate::day::{FLOOD, FLOODED_ROTATION, MINUTE, OUTAGE, QUIET_ROTATION};
+use crate::day::{AMBIENT_ROTATION, FLOOD, FLOODED_ROTATION, MINUTE, OUTAGE, QUIET_ROTATION};
 use crate::observations::Observations;
 use crate::replicas::Policy;
 
@@ -121,7 +121,7 @@ fn line_style(policy: Policy) -> (&'static str, &'static str) {
     }
 }
 
-fn windows() -> [Window; 4] {
+fn windows() -> [Window; 5] {
     let around = |from: usize, to: usize| from - 5 * MINUTE..to + 10 * MINUTE;
     [
         Window { title: "start of all replicas", span: 0..15 * MINUTE, shade: None, marker: None, width: 140.0 },
@@ -138,6 +138,13 @@ fn windows() -> [Window; 4] {
             shade: Some(OUTAGE),
             marker: None,
             width: 210.0,
+        },
+        Window {
+            title: "removed keys, rotation at 13:30",
+            span: around(AMBIENT_ROTATION, AMBIENT_ROTATION),
+            shade: Some(around(AMBIENT_ROTATION, AMBIENT_ROTATION)),
+            marker: Some(AMBIENT_ROTATION),
+            width: 200.0,
         },
         Window {
             title: "flood, with a rotation at 16:05",
@@ -164,7 +171,7 @@ const ROWS: [Row; 2] = [
     },
 ];
 
-const WIDTH: u32 = 820;
+const WIDTH: u32 = 1040;
 const HEIGHT: u32 = 420;
 const LEFT: f64 = 50.0;
 const GAP: f64 = 18.0;

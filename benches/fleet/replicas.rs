@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -44,10 +46,16 @@ pub struct Token {
 }
 
 impl Token {
-    pub fn new(server: &TestIssuer, kid: String) -> Self {
+    pub fn new(server: &TestIssuer) -> Self {
         let token = server.token().audience(AUDIENCE).expires_in(Duration::from_secs(3_600));
-        let text = if kid == server.kid() { token.sign() } else { token.kid(&kid).sign() };
-        Self { kid, text }
+        Self { kid: server.kid(), text: token.sign() }
+    }
+
+    /// Returns the token with another key id. No key verifies it, but its signature is only checked if the key id is known.
+    pub fn with_kid(&self, kid: String) -> Self {
+        let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"RS256","typ":"JWT","kid":"{kid}"}}"#));
+        let (_, rest) = self.text.split_once('.').expect("three parts");
+        Self { kid, text: format!("{header}.{rest}") }
     }
 }
 

@@ -1,10 +1,11 @@
-//! Renders the day as three Markdown tables: the load of the issuer, the requests of clients, and the flood.
+//! Renders the day as four Markdown tables: the load of the issuer, the requests of clients, the tokens of removed keys, and
+//! the flood.
 
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::day::{DAY, FLOOD, FLOODED_ROTATION, HOUR, MINUTE, OUTAGE, QUIET_ROTATION};
+use crate::day::{AMBIENT, AMBIENT_ROTATION, DAY, FLOOD, FLOODED_ROTATION, HOUR, MINUTE, OUTAGE, QUIET_ROTATION};
 use crate::observations::Observations;
 use crate::replicas::Policy;
 
@@ -15,10 +16,11 @@ pub fn render(days: &[(Policy, Observations)]) -> String {
     let titles = [
         "Load of the issuer, as the sum over all replicas:",
         "Valid requests of clients:",
+        "Tokens of removed keys, with a rotation:",
         "Flood of random key ids, with a rotation:",
     ];
     let mut text = String::new();
-    for (title, rows) in titles.into_iter().zip([&ISSUER[..], &CLIENTS, &RANDOM_KIDS]) {
+    for (title, rows) in titles.into_iter().zip([&ISSUER[..], &CLIENTS, &REMOVED_KEYS, &RANDOM_KIDS]) {
         write!(text, "{title}\n\n| scenario | value").expect("writing to a string does not fail");
         for (policy, _) in days {
             write!(text, " | {}", policy.name()).expect("writing to a string does not fail");
@@ -58,6 +60,16 @@ const CLIENTS: [Row; 6] = [
         seconds(day.longest(0..OUTAGE.start).max(day.longest(OUTAGE.end + MINUTE..DAY)))
     }),
     ("whole day", "requests that waited for a fetch", |day| grouped(day.waited(0..DAY))),
+];
+
+const REMOVED_KEYS: [Row; 4] = [
+    ("removed keys, 13:00 to 14:00", "requests to the issuer per second", |day| {
+        assert_eq!(day.removed_keys, 720_000);
+        format!("{:.1}", day.rate(AMBIENT))
+    }),
+    ("removed keys", "requests to the issuer in the busiest second", |day| grouped(day.busiest(AMBIENT))),
+    ("rotation at 13:30", "valid requests rejected", |day| rejected_after(day, AMBIENT_ROTATION)),
+    ("rotation at 13:30", "time until the last rejection, s", |day| recovered_after(day, AMBIENT_ROTATION)),
 ];
 
 const RANDOM_KIDS: [Row; 5] = [

@@ -14,6 +14,11 @@ pub enum RefreshCause {
     Retry,
     /// A token had an unknown `kid`.
     UnknownKid,
+    /// A token had an unknown `kid` that an earlier fetch has not found, for example that of a removed key.
+    AbsentKid,
+    /// No key verified the signature of a token whose `kid` is known, or that has none: the issuer may have replaced a key and
+    /// kept its `kid`.
+    InvalidSignature,
     /// [`KeySource::reload`](crate::jwks::KeySource::reload) was called.
     Reload,
     /// Discovery found another `jwks_uri`.
@@ -29,6 +34,8 @@ impl RefreshCause {
             Self::Scheduled => "scheduled",
             Self::Retry => "retry",
             Self::UnknownKid => "unknown_kid",
+            Self::AbsentKid => "absent_kid",
+            Self::InvalidSignature => "invalid_signature",
             Self::Reload => "reload",
             Self::Moved => "moved",
         }
@@ -36,7 +43,14 @@ impl RefreshCause {
 
     /// Returns whether the fetch bypasses HTTP caches. A key that such a fetch does not return is not published yet.
     pub(in crate::jwks) const fn bypasses_caches(self) -> bool {
-        matches!(self, Self::UnknownKid | Self::Reload | Self::Moved)
+        matches!(self, Self::UnknownKid | Self::AbsentKid | Self::InvalidSignature | Self::Reload | Self::Moved)
+    }
+
+    /// Returns whether the key of an unknown `kid` that arrived during the fetch counts as not published if the fetch does not
+    /// return it. A fetch for an absent `kid` or an invalid signature may have started just before the publication, and must not
+    /// delay a new key.
+    pub(in crate::jwks) const fn is_sufficient_for_unknown_kids(self) -> bool {
+        self.bypasses_caches() && !matches!(self, Self::AbsentKid | Self::InvalidSignature)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::fetch::Endpoint;
 use crate::jwks::discovery::Rediscovery;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::jitter::Rng;
-use crate::jwks::mailbox::Reply;
+use crate::jwks::mailbox::{ReloadResult, Reply};
 use crate::jwks::operation::{CompromisedKeys, KeySummary};
 use crate::jwks::origin::Origin;
 use crate::jwks::policy::RefreshPolicy;
@@ -24,6 +24,9 @@ pub(super) struct DriverCore {
     pub(super) in_flight_replies: Vec<Reply>,
     /// The `reload()` calls that wait for a fetch that has not started.
     pub(super) queued_replies: Vec<Reply>,
+    /// The `reload()` calls whose fetch has ended, with its result. They return after the status of the source has been
+    /// published.
+    pub(super) completed_replies: Vec<(Reply, ReloadResult)>,
     /// The skipped keys of the last key set as last reported, and whether that set was rejected.
     pub(super) reported_skips: (KeySummary, bool),
     /// Keys whose private key has been published. Later key sets are used without them.
@@ -35,6 +38,11 @@ pub(super) struct DriverCore {
 }
 
 impl DriverCore {
+    /// Stores the result of `reload()` calls until the status of the source has been published.
+    pub(super) fn complete_replies(&mut self, replies: Vec<Reply>, result: ReloadResult) {
+        self.completed_replies.extend(replies.into_iter().map(|reply| (reply, result)));
+    }
+
     pub(super) fn new(machine: Refresh, origin: &Origin, policy: &RefreshPolicy) -> Self {
         let endpoint = match origin {
             Origin::Jwks { endpoint, .. } => Some(endpoint.clone()),
@@ -47,6 +55,7 @@ impl DriverCore {
             rediscovery: Rediscovery::new(policy.discovery_interval),
             in_flight_replies: Vec::new(),
             queued_replies: Vec::new(),
+            completed_replies: Vec::new(),
             reported_skips: Default::default(),
             compromised: Arc::default(),
             pending_events: Vec::new(),

@@ -22,6 +22,13 @@ pub(super) struct DriverStatus {
     /// The time from which an unknown kid may start a fetch.
     pub(super) unknown_kid_fetch_from: Monotonic,
     pub(super) has_follow_up_fetch: bool,
+    /// The time from which an absent kid may start a fetch.
+    pub(super) absent_kid_fetch_from: Monotonic,
+    pub(super) has_absent_kid_follow_up: bool,
+    /// The time from which an invalid signature may start a fetch.
+    pub(super) invalid_signature_fetch_from: Monotonic,
+    /// The generation of the last successful fetch that bypassed caches.
+    pub(super) confirmed_generation: u64,
 }
 
 /// Whether a task runs the state machine.
@@ -29,6 +36,15 @@ pub(super) struct DriverStatus {
 pub(super) enum Task {
     Absent,
     Running,
+}
+
+/// Whether a fetch has looked for an unknown `kid`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KidHistory {
+    /// No fetch has looked for it since the key set changed.
+    New,
+    /// A fetch that bypassed caches and started after the first token with this `kid` has not found it.
+    Absent,
 }
 
 impl DriverStatus {
@@ -43,6 +59,26 @@ impl DriverStatus {
             unusable_from: machine.unusable_from(),
             unknown_kid_fetch_from: machine.unknown_kid_fetch_from(),
             has_follow_up_fetch: machine.has_follow_up_fetch(),
+            absent_kid_fetch_from: machine.absent_kid_fetch_from(),
+            has_absent_kid_follow_up: machine.has_absent_kid_follow_up(),
+            invalid_signature_fetch_from: machine.invalid_signature_fetch_from(),
+            confirmed_generation: machine.confirmed_generation(),
+        }
+    }
+
+    /// Returns the time from which an unknown kid may start a fetch.
+    pub(super) fn fetch_from(&self, history: KidHistory) -> Monotonic {
+        match history {
+            KidHistory::New => self.unknown_kid_fetch_from,
+            KidHistory::Absent => self.absent_kid_fetch_from,
+        }
+    }
+
+    /// Returns whether a follow-up fetch is scheduled that looks for an unknown kid.
+    pub(super) fn has_follow_up(&self, history: KidHistory) -> bool {
+        match history {
+            KidHistory::New => self.has_follow_up_fetch,
+            KidHistory::Absent => self.has_follow_up_fetch || self.has_absent_kid_follow_up,
         }
     }
 

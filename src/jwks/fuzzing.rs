@@ -67,7 +67,7 @@ pub fn cache_control(lines: &[u8]) {
 /// One event of the state machine, with the time before it.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    /// The event; its remainder by eleven selects the kind.
+    /// The event; its remainder by thirteen selects the kind.
     pub event: u8,
     /// Milliseconds that pass before the event.
     pub pause: u32,
@@ -123,7 +123,7 @@ pub fn refresh_machine(steps: impl IntoIterator<Item = Step>) {
 fn event(step: Step, generation: u64) -> Event {
     let span = step.span.map(|seconds| Duration::from_secs(u64::from(seconds)));
     let finished = |outcome| Event::Finished { generation, outcome };
-    match step.event % 11 {
+    match step.event % 13 {
         0 => Event::Begin,
         1 => Event::UnknownKid,
         2 => Event::FetchNow(RefreshCause::Reload),
@@ -132,6 +132,8 @@ fn event(step: Step, generation: u64) -> Event {
         5 => finished(Outcome::Loaded { remaining: span, change: Change::Same }),
         6 => finished(Outcome::NotModified { remaining: span }),
         7 => finished(Outcome::Failed { error: DOWN, retry_after: span }),
+        10 => Event::AbsentKid,
+        11 => Event::InvalidSignature,
         8 => Event::Interrupted(if step.span.is_some() { RefreshError::Interrupted } else { DOWN }),
         9 if step.span == Some(0) => Event::Close,
         9 if step.span == Some(1) => Event::Expire,

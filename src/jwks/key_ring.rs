@@ -1,5 +1,6 @@
 //! `KeyRing`: the keys of one trusted issuer, static or fetched.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::jwks::snapshot::Snapshot;
 use crate::jwks::source::{KeySource, View};
 use crate::jwks::wait::UnknownKid;
 use crate::keys::{Found, KeyTable};
-use crate::token::Algorithm;
+use crate::token::{Algorithm, CertificateHashes, Header, KeyId};
 
 /// The keys of one issuer, by where they come from.
 pub(crate) enum KeyRing {
@@ -19,6 +20,44 @@ pub(crate) enum KeyRing {
     SecretSource(SecretSource),
     /// Keys that are fetched and refreshed in the background.
     Remote(KeySource),
+}
+
+/// The key that a token needs.
+pub(crate) struct WantedKey {
+    kid: Option<Box<str>>,
+    certificate: Option<Box<CertificateHashes>>,
+    algorithm: Algorithm,
+    /// The epoch of the keys that do not verify the token; `None` if they do not include its key.
+    failed_epoch: Option<NonZeroU64>,
+}
+
+/// Why there is no key for a token.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum KeyWaitError {
+    /// No key of the issuer is usable.
+    Unavailable(KeysUnavailable),
+    /// No key verifies the token, and the issuer has not published another one for it.
+    NotReplaced,
+}
+
+impl WantedKey {
+    pub(crate) fn new(header: &Header, failed_epoch: Option<NonZeroU64>) -> Self {
+        let KeyId { kid, certificate } = header.key_id();
+        let certificate = certificate.map(|certificate| Box::new(certificate.clone()));
+        Self { kid: kid.map(Box::from), certificate, algorithm: header.algorithm(), failed_epoch }
+    }
+
+    fn id(&self) -> KeyId<'_> {
+        KeyId { kid: self.kid.as_deref(), certificate: self.certificate.as_deref() }
+    }
+
+    fn find<'k>(&self, table: &'k KeyTable) -> Found<'k> {
+        table.find(self.id(), self.algorithm)
+    }
+
+    fn has_other_candidate(&self, table: &KeyTable, earlier: &KeyTable) -> bool {
+        table.has_other_candidate(earlier, self.id(), self.algorithm)
+    }
 }
 
 impl KeyRing {
@@ -36,42 +75,59 @@ impl KeyRing {
 
     /// Returns whether a fetch may find an unknown key.
     pub(crate) fn may_fetch(&self) -> bool {
-        match self {
-            Self::Static(_) | Self::SecretSource(_) => false,
-            Self::Remote(_) => true,
-        }
+        self.source().is_some()
     }
 
-    /// Waits until keys are usable. If they do not include the token's key, waits for a fetch that may find it.
+    /// Returns whether a fetch may find another key for a token that no key verifies.
+    pub(crate) fn may_be_replaced(&self) -> bool {
+        self.source().is_some_and(KeySource::may_be_replaced)
+    }
+
+    /// Waits until keys are usable. If they do not include the token's key, waits for a fetch that may find it. If no key of an
+    /// epoch verifies the token, waits for a fetch that may find another key.
     #[expect(
         clippy::manual_async_fn,
         reason = "an `async fn` takes memory for its arguments twice, in each waiting request"
     )]
     pub(crate) fn wait_for_key<'a>(
         &'a self,
-        kid: Option<&'a str>,
-        algorithm: Algorithm,
-    ) -> impl Future<Output = Result<(KeyTable, u64), KeysUnavailable>> + Send + 'a {
+        key: &'a WantedKey,
+    ) -> impl Future<Output = Result<(KeyTable, u64), KeyWaitError>> + Send + 'a {
         async move {
             let source = match self {
                 Self::Static(keys) => return Ok((keys.clone(), STATIC_EPOCH)),
                 Self::SecretSource(secrets) => return Ok((KeyTable::clone(&secrets.table()), STATIC_EPOCH)),
                 Self::Remote(source) => source,
             };
-            let (snapshot, since) = match usable(source) {
-                Some(snapshot) => (snapshot, None),
+            let newest = match key.failed_epoch {
                 None => {
-                    let since = source.now();
-                    (source.ready_snapshot().await?, Some(since))
+                    let (snapshot, since) = match usable(source) {
+                        Some(snapshot) => (snapshot, None),
+                        None => {
+                            let since = source.now();
+                            (source.ready_snapshot().await.map_err(KeyWaitError::Unavailable)?, Some(since))
+                        }
+                    };
+                    let has_key = |table: &KeyTable| !matches!(key.find(table), Found::Unknown);
+                    if has_key(&snapshot.table) {
+                        snapshot
+                    } else {
+                        let newer = source.newer_keys(snapshot.epoch, since, key.id().text(), has_key).await;
+                        match newer.map_err(KeyWaitError::Unavailable)? {
+                            UnknownKid::Newer(newer) => newer,
+                            UnknownKid::Unchanged => snapshot,
+                        }
+                    }
                 }
-            };
-            let has_key = |table: &KeyTable| !matches!(table.find(kid, algorithm), Found::Unknown);
-            let newest = if has_key(&snapshot.table) {
-                snapshot
-            } else {
-                match source.newer_keys(snapshot.epoch, since, has_key).await? {
-                    UnknownKid::Newer(newer) => newer,
-                    UnknownKid::Unchanged => snapshot,
+                Some(epoch) => {
+                    let old = usable(source).ok_or(KeyWaitError::NotReplaced)?;
+                    // The keys may have changed since the signature was checked.
+                    if old.epoch > epoch.get() {
+                        old
+                    } else {
+                        let is_replaced = |table: &KeyTable| key.has_other_candidate(table, &old.table);
+                        source.replaced_keys(epoch.get(), is_replaced).await.ok_or(KeyWaitError::NotReplaced)?
+                    }
                 }
             };
             Ok((newest.table.clone(), newest.epoch))

@@ -8,6 +8,7 @@
 //!
 //! `refresh` is a pure state machine that decides when to fetch; `driver` executes its actions.
 
+mod absent_kids;
 mod cause;
 mod deny_list;
 mod discovery;
@@ -27,6 +28,7 @@ mod operation;
 mod origin;
 mod policy;
 mod refresh;
+mod replaced_keys;
 mod secrets;
 mod shared;
 mod snapshot;
@@ -41,7 +43,7 @@ pub use self::cause::RefreshCause;
 pub(crate) use self::error::KeysUnavailable;
 pub use self::error::{NotReadyError, RefreshError};
 pub use self::events::{KeyEvent, KeyEventKind, UnknownKidAction};
-pub(crate) use self::key_ring::KeyRing;
+pub(crate) use self::key_ring::{KeyRing, KeyWaitError, WantedKey};
 pub(crate) use self::origin::Origin;
 pub use self::policy::{InitialFetch, RefreshPolicy, RefreshPolicyError};
 pub use self::secrets::{ReplaceSecretError, SecretSource};

@@ -11,8 +11,9 @@ use tokio::sync::{Semaphore, watch};
 use crate::clock::{Clock, Moment, Monotonic};
 use crate::defaults;
 use crate::fetch::Fetch;
+use crate::jwks::absent_kids::AbsentKids;
 use crate::jwks::driver_core::DriverCore;
-use crate::jwks::driver_status::{DriverStatus, Task};
+use crate::jwks::driver_status::{DriverStatus, KidHistory, Task};
 use crate::jwks::events::{Notifier, UnknownKidAction};
 use crate::jwks::mailbox::{Mailbox, Reply};
 use crate::jwks::origin::Origin;
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub(super) published: SnapshotStore,
     pub(super) driver_status: watch::Sender<DriverStatus>,
     pub(super) mailbox: Mailbox,
+    pub(super) absent_kids: AbsentKids,
     pub(super) waiters: Semaphore,
     pub(super) stale_served: StaleServed,
     pub(super) notifier: Notifier,
@@ -65,6 +67,7 @@ impl Shared {
             published: SnapshotStore::new(),
             driver_status: watch::Sender::new(driver_status),
             mailbox: Mailbox::default(),
+            absent_kids: AbsentKids::new(),
             waiters: Semaphore::new(max_waiters),
             stale_served: StaleServed::default(),
             running: AtomicBool::new(false),
@@ -100,8 +103,21 @@ impl Shared {
     }
 
     /// Notifies the driver of an unknown kid.
-    pub(super) fn notify_unknown_kid(&self) {
-        if !self.mailbox.unknown_kid_seen.swap(true, Ordering::AcqRel) {
+    pub(super) fn notify_unknown_kid(&self, history: KidHistory) {
+        let flag = match history {
+            KidHistory::New => &self.mailbox.unknown_kid_seen,
+            KidHistory::Absent => &self.mailbox.absent_kid_seen,
+        };
+        self.notify(flag);
+    }
+
+    /// Notifies the driver of a signature that no known key verifies.
+    pub(super) fn notify_invalid_signature(&self) {
+        self.notify(&self.mailbox.invalid_signature_seen);
+    }
+
+    fn notify(&self, flag: &AtomicBool) {
+        if !flag.swap(true, Ordering::AcqRel) {
             self.mailbox.wake.notify_one();
         }
     }

@@ -16,6 +16,7 @@ use crate::jwks::freshness::FreshnessState;
 use crate::jwks::origin::Origin;
 use crate::jwks::policy::{InitialFetch, RefreshPolicy};
 use crate::jwks::refresh::Activity;
+use crate::jwks::replaced_keys;
 use crate::jwks::shared::Shared;
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::status::{KeyState, KeyStatus};
@@ -139,19 +140,45 @@ impl KeySource {
     /// policy's `unknown_kid_wait`.
     ///
     /// `waiting_since` is the time at which the request began to wait for the first keys, if it did: both waits together take
-    /// at most `cold_wait`. `has_key` returns whether a table has the key. Returns [`UnknownKid::Unchanged`] without further
-    /// waiting if no fetch can start now (cool-down, backoff, closed source), if too many requests wait, or if a fetch that
-    /// bypassed caches has ended without the key. Otherwise returns it at the end of the wait.
+    /// at most `cold_wait`. `kid` is that of the token; `has_key` returns whether a table has the key. Returns
+    /// [`UnknownKid::Unchanged`] without further waiting if no fetch can start now (cool-down, backoff, closed source), if too
+    /// many requests wait, or if a fetch that bypassed caches has ended without the key. Otherwise returns it at the end of the
+    /// wait.
     pub(crate) fn newer_keys<F>(
         &self,
         epoch: u64,
         waiting_since: Option<Monotonic>,
+        kid: &str,
         has_key: F,
     ) -> impl Future<Output = Result<UnknownKid, KeysUnavailable>> + Send + use<F>
     where
         F: Fn(&KeyTable) -> bool + Send,
     {
-        wait::newer_keys(Arc::clone(&self.handle.shared), epoch, waiting_since, has_key)
+        let shared = Arc::clone(&self.handle.shared);
+        let kid = shared.absent_kids.hash(kid);
+        wait::newer_keys(shared, epoch, waiting_since, kid, has_key)
+    }
+
+    /// Returns whether [`replaced_keys`](Self::replaced_keys) may find other keys now. This is cheap, since everyone can send
+    /// tokens with an invalid signature.
+    pub(crate) fn may_be_replaced(&self) -> bool {
+        let shared = &self.handle.shared;
+        let status = *shared.driver_status.borrow();
+        replaced_keys::may_be_replaced(status, shared.clock.monotonic())
+    }
+
+    /// Waits for keys that are newer than `epoch`, because no key of `epoch` verifies the signature of a token. Waits at most
+    /// the policy's `unknown_kid_wait`, and not at all between two such fetches. `is_replaced` returns whether a table has
+    /// another key for the token.
+    pub(crate) fn replaced_keys<F>(
+        &self,
+        epoch: u64,
+        is_replaced: F,
+    ) -> impl Future<Output = Option<Arc<Snapshot>>> + Send + use<F>
+    where
+        F: Fn(&KeyTable) -> bool + Send,
+    {
+        replaced_keys::replaced_keys(Arc::clone(&self.handle.shared), epoch, is_replaced)
     }
 
     /// Returns the health of the source. The call does not wait for a fetch, but the first call inside a tokio runtime starts
@@ -201,9 +228,9 @@ impl KeySource {
         wait::ready(Arc::clone(&self.handle.shared), Some(limit))
     }
 
-    /// Fetches the keys now, without HTTP caches, cool-down or backoff, and waits for the outcome. Call it when you know that
-    /// the issuer has changed its keys. If the fetch fails, the current keys stay in use, except those whose private keys the
-    /// response contains.
+    /// Fetches the keys now, without HTTP caches, cool-down or backoff, and waits for the outcome, which
+    /// [`status`](Self::status) then shows. Call it when you know that the issuer has changed its keys. If the fetch fails, the
+    /// current keys stay in use, except those whose private keys the response contains.
     ///
     /// If a fetch is in flight already, it may have started before the change; a new fetch then starts right after it.
     ///

@@ -13,9 +13,10 @@ use tokio::sync::{SemaphorePermit, watch};
 
 use crate::clock::Monotonic;
 use crate::fetch::within;
+use crate::jwks::absent_kids::KidHash;
 use crate::jwks::cause::RefreshCause;
 use crate::jwks::driver::ensure_running;
-use crate::jwks::driver_status::{DriverStatus, Task};
+use crate::jwks::driver_status::{DriverStatus, KidHistory, Task};
 use crate::jwks::error::{KeysUnavailable, NotReadyError};
 use crate::jwks::events::UnknownKidAction;
 use crate::jwks::refresh::Activity;
@@ -77,12 +78,13 @@ pub(super) fn newer_keys<F: Fn(&KeyTable) -> bool>(
     shared: Arc<Shared>,
     epoch: u64,
     waiting_since: Option<Monotonic>,
+    kid: KidHash,
     has_key: F,
 ) -> impl Future<Output = Result<UnknownKid, KeysUnavailable>> {
     let deadline = shared.clock.monotonic().saturating_add(shared.policy.unknown_kid_wait);
     let deadline = waiting_since.map_or(deadline, |since| deadline.min(since.saturating_add(shared.policy.cold_wait)));
     let mut receiver = shared.driver_status.subscribe();
-    let mut request = UnknownKidRequest::new(epoch);
+    let mut request = UnknownKidRequest::new(kid, epoch);
     async move {
         let mut permit = None;
         loop {
@@ -114,7 +116,7 @@ pub(super) async fn ready(shared: Arc<Shared>, limit: Option<Duration>) -> Resul
 }
 
 /// Returns the time, and the snapshot if its keys are usable. Wakes the driver if its timer is late.
-fn load_usable(shared: &Shared) -> (Monotonic, Option<Arc<Snapshot>>) {
+pub(super) fn load_usable(shared: &Shared) -> (Monotonic, Option<Arc<Snapshot>>) {
     let now = shared.now();
     let snapshot = shared.published.load_full();
     shared.wake_if_late(&snapshot, now);
@@ -122,7 +124,7 @@ fn load_usable(shared: &Shared) -> (Monotonic, Option<Arc<Snapshot>>) {
 }
 
 /// Starts a driver if none runs. Returns whether the caller can wait for its notifications: timers need a runtime here, too.
-fn can_wait(shared: &Arc<Shared>) -> bool {
+pub(super) fn can_wait(shared: &Arc<Shared>) -> bool {
     ensure_running(shared).is_ok() && Handle::try_current().is_ok()
 }
 
@@ -148,6 +150,9 @@ fn may_become_usable(shared: &Shared, status: DriverStatus) -> bool {
 /// It notifies the driver once at its first check, and once for each new key set without its key. The fetch that follows does
 /// not depend on how long the request waits.
 struct UnknownKidRequest {
+    kid: KidHash,
+    /// Whether a fetch has looked for the kid, as of the first check of the newest key set.
+    history: Option<KidHistory>,
     /// The epoch of the newest key set that this request has checked.
     epoch: u64,
     /// The fetch that was in flight at the last check.
@@ -166,8 +171,8 @@ enum NextStep {
 }
 
 impl UnknownKidRequest {
-    fn new(epoch: u64) -> Self {
-        Self { epoch, joined: None, requested_after: None, has_notified: false, action: None }
+    fn new(kid: KidHash, epoch: u64) -> Self {
+        Self { kid, history: None, epoch, joined: None, requested_after: None, has_notified: false, action: None }
     }
 
     /// Returns the result for the request; `None` if the request waits for the next change.
@@ -189,6 +194,7 @@ impl UnknownKidRequest {
         if is_newer {
             self.epoch = snapshot.epoch;
             self.has_notified = false;
+            self.history = None;
         }
         let result = if is_newer && has_key(&snapshot.table) {
             self.record_found();
@@ -207,30 +213,35 @@ impl UnknownKidRequest {
     }
 
     fn next_step(&mut self, shared: &Shared, status: DriverStatus, now: Monotonic) -> NextStep {
+        let history = self.history(shared, status);
         let has_fetched = self.requested_after.is_some_and(|generation| status.generation > generation);
         let action = if has_fetched { UnknownKidAction::Fetched } else { UnknownKidAction::Joined };
         match status.activity {
             Activity::Fetching { cause, .. } if !self.has_completed(status) => {
-                self.notify(shared);
+                self.notify(shared, history);
                 self.action = Some(action);
                 self.joined = Some((status.generation, cause));
                 NextStep::Wait
             }
             Activity::Fetching { .. } => {
-                self.notify(shared);
+                self.notify(shared, history);
                 NextStep::Return
             }
-            Activity::Idle if self.has_completed(status) || now < status.unknown_kid_fetch_from => {
-                if !status.has_follow_up_fetch {
-                    self.notify(shared);
+            Activity::Idle if self.has_completed(status) || now < status.fetch_from(history) => {
+                if !status.has_follow_up(history) {
+                    self.notify(shared, history);
                 }
                 let has_waited = has_fetched || self.joined.is_some();
-                self.action = Some(if has_waited { action } else { UnknownKidAction::Cooldown });
+                self.action = Some(match history {
+                    _ if has_waited => action,
+                    KidHistory::New => UnknownKidAction::Cooldown,
+                    KidHistory::Absent => UnknownKidAction::Absent,
+                });
                 NextStep::Return
             }
             Activity::Idle => {
                 self.requested_after = Some(status.generation);
-                self.notify(shared);
+                self.notify(shared, history);
                 NextStep::Wait
             }
             Activity::Backoff { .. } if status.task == Task::Running => {
@@ -242,9 +253,13 @@ impl UnknownKidRequest {
         }
     }
 
-    fn notify(&mut self, shared: &Shared) {
+    fn history(&mut self, shared: &Shared, status: DriverStatus) -> KidHistory {
+        *self.history.get_or_insert_with(|| shared.absent_kids.check(self.kid, self.epoch, status))
+    }
+
+    fn notify(&mut self, shared: &Shared, history: KidHistory) {
         if !mem::replace(&mut self.has_notified, true) {
-            shared.notify_unknown_kid();
+            shared.notify_unknown_kid(history);
         }
     }
 
@@ -255,24 +270,28 @@ impl UnknownKidRequest {
         self.action = self.action.or(Some(action));
     }
 
-    /// Returns whether a fetch that bypasses caches has ended since this request joined it.
+    /// Returns whether a fetch has ended since this request joined it, after whose result the kid counts as not published.
     fn has_completed(&self, status: DriverStatus) -> bool {
         self.joined.is_some_and(|(generation, cause)| {
             let is_over = status.generation > generation || matches!(status.activity, Activity::Idle);
-            is_over && cause.bypasses_caches()
+            is_over
+                && match self.history {
+                    Some(KidHistory::Absent) => cause.bypasses_caches(),
+                    Some(KidHistory::New) | None => cause.is_sufficient_for_unknown_kids(),
+                }
         })
     }
 }
 
 /// A permit to wait; `max_waiters` limits their number.
-struct WaiterPermit<'s> {
+pub(super) struct WaiterPermit<'s> {
     shared: &'s Shared,
     _permit: SemaphorePermit<'s>,
 }
 
 impl<'s> WaiterPermit<'s> {
     /// Acquires a permit if there is none yet. Returns whether there is one now.
-    fn ensure(permit: &mut Option<Self>, shared: &'s Shared) -> bool {
+    pub(super) fn ensure(permit: &mut Option<Self>, shared: &'s Shared) -> bool {
         if permit.is_none() {
             *permit = Self::try_acquire(shared);
         }
@@ -293,7 +312,7 @@ impl Drop for WaiterPermit<'_> {
 }
 
 /// Waits for a change of the driver's status, or for the deadline. `shared` owns the sender, so the receiver never fails.
-fn next_change(
+pub(super) fn next_change(
     receiver: &mut watch::Receiver<DriverStatus>,
     shared: &Shared,
     deadline: Monotonic,

@@ -193,8 +193,14 @@ impl KeySet {
 
     /// Creates a set of keys without `kid` and `alg`.
     pub(super) fn from_materials(materials: Vec<Material>) -> Self {
-        let key =
-            |(position, material)| PublishedKey { kid: None, algorithm: None, material, is_disclosed: false, position };
+        let key = |(position, material)| PublishedKey {
+            kid: None,
+            algorithm: None,
+            certificate: None,
+            material,
+            is_disclosed: false,
+            position,
+        };
         Self::from_keys(materials.into_iter().enumerate().map(key).collect())
     }
 
@@ -289,7 +295,8 @@ impl KeySet {
                 if let Some(parsed) = key.material.parsed_for(*algorithm) {
                     let verifier = Verifier::Public(parsed);
                     let thumbprint = key.material.thumbprint();
-                    verifying.push(VerifyingKey::new(key.kid.clone(), *algorithm, thumbprint, verifier));
+                    let verifying_key = VerifyingKey::new(key.kid.clone(), *algorithm, thumbprint, verifier);
+                    verifying.push(verifying_key.with_certificate(key.certificate.clone()));
                 }
             }
         }

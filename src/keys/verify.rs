@@ -6,7 +6,7 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::signature::ParsedPublicKey;
 
 use crate::keys::thumbprint::Thumbprint;
-use crate::token::Algorithm;
+use crate::token::{Algorithm, CertificateHashes};
 
 /// A key that is parsed for exactly one algorithm, so a token cannot choose how its own signature is checked.
 #[derive(Clone)]
@@ -14,6 +14,8 @@ pub(crate) struct VerifyingKey {
     kid: Option<Box<str>>,
     algorithm: Algorithm,
     thumbprint: Thumbprint,
+    /// The hashes of its certificate, as published.
+    certificate: Option<CertificateHashes>,
     verifier: Verifier,
 }
 
@@ -27,7 +29,11 @@ pub(super) enum Verifier {
 
 impl VerifyingKey {
     pub(super) fn new(kid: Option<Box<str>>, algorithm: Algorithm, thumbprint: Thumbprint, verifier: Verifier) -> Self {
-        Self { kid, algorithm, thumbprint, verifier }
+        Self { kid, algorithm, thumbprint, certificate: None, verifier }
+    }
+
+    pub(super) fn with_certificate(self, certificate: Option<CertificateHashes>) -> Self {
+        Self { certificate, ..self }
     }
 
     /// Returns whether `signature` is valid for `message` and this key.
@@ -47,6 +53,10 @@ impl VerifyingKey {
 
     pub(crate) fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    pub(crate) fn certificate(&self) -> Option<&CertificateHashes> {
+        self.certificate.as_ref()
     }
 
     pub(crate) fn thumbprint(&self) -> &Thumbprint {

@@ -68,6 +68,8 @@ pub enum TokenError {
     MalformedKid,
     /// `kid` is longer than 256 bytes.
     KidTooLong,
+    /// There is no `kid`, and `x5t` or `x5t#S256` is not a string of at most 64 bytes (RFC 7515 §4.1.7, §4.1.8).
+    MalformedX5t,
     /// `typ` is not a string (RFC 7515 §4.1.9).
     MalformedTyp,
 }
@@ -128,6 +130,7 @@ impl fmt::Display for TokenError {
             Self::MalformedCty => f.write_str("the header's cty is not a string"),
             Self::MalformedKid => f.write_str("the header's kid is not a string"),
             Self::KidTooLong => f.write_str("the header's kid is too long"),
+            Self::MalformedX5t => f.write_str("the header's x5t or x5t#S256 is not a hash"),
             Self::MalformedTyp => f.write_str("the header's typ is not a string"),
         }
     }

@@ -5,18 +5,21 @@ use std::borrow::Cow;
 use crate::defaults;
 use crate::token::algorithm::Algorithm;
 use crate::token::json_text::{Span, unquote_with};
+use crate::token::key_id::{CertificateHashes, KeyId};
 use crate::token::object;
 use crate::token::token_type::{TokenType, intern_typ, is_media_type};
 use crate::token::{Segment, TokenError};
 
-/// The header of a token: `alg`, `kid` and `typ`.
+/// The header of a token: `alg`, `kid` (or `x5t#S256` and `x5t`), and `typ`.
 ///
 /// Keys and key URLs in a header (`jwk`, `jku`, `x5u`, `x5c`) are never read, because the sender chooses them (RFC 8725
-/// §3.10).
+/// §3.10). Without a `kid`, the hashes of a certificate (`x5t#S256`, `x5t`) select one of the keys of the issuer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Header {
     algorithm: Algorithm,
     kid: Option<Box<str>>,
+    /// `x5t#S256` and `x5t`; `None` if there is a `kid`.
+    certificate: Option<Box<CertificateHashes>>,
     typ: Option<Cow<'static, str>>,
 }
 
@@ -39,6 +42,11 @@ impl Header {
         self.typ.as_deref()
     }
 
+    /// Returns the members that identify the key.
+    pub(crate) fn key_id(&self) -> KeyId<'_> {
+        KeyId { kid: self.kid(), certificate: self.certificate.as_deref() }
+    }
+
     pub(crate) fn token_type(&self) -> TokenType {
         TokenType::from_typ(self.typ())
     }
@@ -46,13 +54,17 @@ impl Header {
     /// Returns the size of its heap allocations in bytes.
     pub(crate) fn footprint(&self) -> usize {
         let texts = [self.kid(), self.typ()].into_iter().flatten();
-        texts.map(str::len).fold(0, usize::saturating_add)
+        let certificate = self
+            .certificate
+            .as_deref()
+            .map_or(0, |certificate| size_of::<CertificateHashes>().saturating_add(certificate.footprint()));
+        texts.map(str::len).fold(certificate, usize::saturating_add)
     }
 
     pub(super) fn parse(json: &str) -> Result<Self, TokenError> {
         let found = object::members::<MEMBERS>(json, index_of)
             .map_err(|error| TokenError::from_json_error(Segment::Header, error))?;
-        let [algorithm, kid, typ, cty, crit, b64] = found.spans;
+        let [algorithm, kid, typ, cty, crit, b64, x5t_s256, x5t] = found.spans;
         let text = |span: Option<Span>, malformed| match span.and_then(|span| span.slice(json)) {
             None => Ok(None),
             Some(raw) => unquote_with(raw, found.has_escapes).map(Some).ok_or(malformed),
@@ -72,8 +84,19 @@ impl Header {
         if kid.as_ref().is_some_and(|kid| kid.len() > defaults::MAX_KID_BYTES) {
             return Err(TokenError::KidTooLong);
         }
+        let hash = |span| match text(span, TokenError::MalformedX5t)? {
+            Some(hash) if hash.len() > MAX_HASH_BYTES => Err(TokenError::MalformedX5t),
+            hash => Ok(hash.map(Box::from)),
+        };
+        // With a `kid` they are not needed (RFC 7515 §6).
+        let certificate = if kid.is_some() { None } else { CertificateHashes::new(hash(x5t_s256)?, hash(x5t)?) };
         let typ = text(typ, TokenError::MalformedTyp)?;
-        Ok(Self { algorithm, kid: kid.map(Box::from), typ: typ.map(intern_typ) })
+        Ok(Self {
+            algorithm,
+            kid: kid.map(Box::from),
+            certificate: certificate.map(Box::new),
+            typ: typ.map(intern_typ),
+        })
     }
 }
 
@@ -85,11 +108,16 @@ fn index_of(name: &str) -> Option<usize> {
         "cty" => 3,
         "crit" => 4,
         "b64" => 5,
+        "x5t#S256" => 6,
+        "x5t" => 7,
         _ => return None,
     })
 }
 
-const MEMBERS: usize = 6;
+const MEMBERS: usize = 8;
+
+/// More than the 43 characters of a SHA-256 hash in base64url.
+const MAX_HASH_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -105,6 +133,24 @@ mod tests {
         assert_eq!((header.algorithm(), header.kid(), header.typ()), (Algorithm::RS256, Some("k/1"), Some("at+jwt")));
         let bare = Header::parse(r#"{"alg":"Ed25519"}"#).expect("valid");
         assert_eq!((bare.algorithm(), bare.kid(), bare.typ()), (Algorithm::EdDSA, None, None));
+    }
+
+    #[test]
+    fn parses_certificate_hashes_only_without_a_kid() {
+        let parse = |members: &str| Header::parse(&format!(r#"{{"alg":"RS256",{members}}}"#));
+        let certificate = |sha256: Option<&str>, sha1: Option<&str>| {
+            CertificateHashes::new(sha256.map(Box::from), sha1.map(Box::from)).map(Box::new)
+        };
+        let parsed = |members: &str| parse(members).expect(members).certificate;
+        assert_eq!(parsed(r#""x5t":"one","x5t#S256":"t\u0077o""#), certificate(Some("two"), Some("one")));
+        assert_eq!(parsed(r#""x5t":"one""#), certificate(None, Some("one")));
+        assert_eq!(parsed(r#""x5t":"one","x5t#S256":"two","kid":"k""#), None);
+        assert_eq!(parsed(r#""x5t":1,"kid":"k""#), None);
+        let long = |length: usize| format!(r#""x5t#S256":"{}""#, "h".repeat(length));
+        assert_eq!(parsed(&long(64)), certificate(Some(&"h".repeat(64)), None));
+        for members in [r#""x5t":1"#, r#""x5t":null"#, r#""x5t#S256":["two"]"#, &long(65)] {
+            assert_eq!(parse(members), Err(TokenError::MalformedX5t), "{members}");
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! `Decision`: the result of a validation that does not wait.
 
+use std::num::NonZeroU64;
+
 use crate::claims::Claims;
+use crate::jwks::WantedKey;
 use crate::keys::KeyTable;
 use crate::rejection::Rejection;
 use crate::telemetry::Validation;
-use crate::token::{Algorithm, Header};
+use crate::token::Header;
 use crate::validator::routing::Route;
 
 /// The result of a validation that does not wait.
@@ -19,8 +22,7 @@ pub(crate) enum Decision<C> {
 pub(crate) struct PendingKey {
     /// The index of the issuer's route.
     pub(super) route_index: usize,
-    pub(super) kid: Option<Box<str>>,
-    pub(super) algorithm: Algorithm,
+    pub(super) key: WantedKey,
 }
 
 /// The result of waiting for keys.
@@ -32,7 +34,7 @@ pub(crate) struct AwaitedKeys<'v> {
 }
 
 impl PendingKey {
-    pub(super) fn new(route: Route<'_>, header: &Header) -> Self {
-        Self { route_index: route.index, kid: header.kid().map(Box::from), algorithm: header.algorithm() }
+    pub(super) fn new(route: Route<'_>, header: &Header, failed_epoch: Option<NonZeroU64>) -> Self {
+        Self { route_index: route.index, key: WantedKey::new(header, failed_epoch) }
     }
 }

@@ -11,6 +11,7 @@ mod routing;
 mod sharing;
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use http::Request;
@@ -152,8 +153,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// Validates a token. `token` is the text after `Bearer `.
     ///
-    /// The future waits only if no keys are usable or if the `kid` is unknown. It can be dropped at any time, for example in
-    /// `tokio::select!`; a fetch in flight then continues.
+    /// The future waits only if no keys are usable, if the `kid` is unknown, or, at most once a minute, if no key verifies the
+    /// signature. It can be dropped at any time, for example in `tokio::select!`; a fetch in flight then continues.
     ///
     /// # Errors
     ///
@@ -252,8 +253,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
             self.record_cache_miss();
             let keys = match self.issuer_for(key, &validation) {
                 Some(issuer) => {
-                    let keys = issuer.keys.wait_for_key(key.kid.as_deref(), key.algorithm);
-                    validation.instrument(keys).await.map_err(Rejection::keys_unavailable)
+                    let keys = issuer.keys.wait_for_key(&key.key);
+                    validation.instrument(keys).await.map_err(Rejection::from_key_wait)
                 }
                 None => Err(Rejection::Signature),
             };
@@ -312,12 +313,16 @@ impl<C: Send + Sync + 'static> Validator<C> {
         if let Some(claims) = search.as_ref().and_then(Search::find_in_map).and_then(lookup) {
             return Decision::Made(self.run_uncached_checks(claims, context));
         }
-        let verified = match issuer.keys.with_usable_keys(|keys, epoch| issuer.verify(parsed, keys, epoch)) {
-            None => return self.pending(token, context, validation),
-            Some(Err(Rejection::Key(KeyNotFoundError::Unknown { .. }))) if issuer.keys.may_fetch() => {
-                return self.pending(token, context, validation);
+        let verify = |keys: &KeyTable, epoch| (issuer.verify(parsed, keys, epoch), epoch);
+        let verified = match issuer.keys.with_usable_keys(verify) {
+            None => return self.pending(token, context, validation, None),
+            Some((Err(Rejection::Key(KeyNotFoundError::Unknown { .. })), _)) if issuer.keys.may_fetch() => {
+                return self.pending(token, context, validation, None);
             }
-            Some(verified) => verified,
+            Some((Err(Rejection::Signature), epoch)) if issuer.keys.may_be_replaced() => {
+                return self.pending(token, context, validation, NonZeroU64::new(epoch));
+            }
+            Some((verified, _)) => verified,
         };
         self.record_cache_miss();
         Decision::Made(verified.and_then(|verified| self.check_verified(token.as_bytes(), verified, context, search)))
@@ -330,9 +335,10 @@ impl<C: Send + Sync + 'static> Validator<C> {
         token: &Credential<'_>,
         context: &RequestContext,
         validation: &Validation<'s>,
+        failed_epoch: Option<NonZeroU64>,
     ) -> Decision<C> {
         match self.core.check_unverified(token, context, validation) {
-            Ok((parsed, route, _)) => Decision::Pending(PendingKey::new(route, parsed.header())),
+            Ok((parsed, route, _)) => Decision::Pending(PendingKey::new(route, parsed.header(), failed_epoch)),
             Err(rejection) => Decision::Made(Err(rejection)),
         }
     }
@@ -451,7 +457,7 @@ impl IssuerState {
     /// Verifies the signature with the keys that match the token's `kid` and algorithm.
     fn verify(&self, token: UnverifiedToken<'_>, keys: &KeyTable, epoch: u64) -> Result<VerifiedToken, Rejection> {
         let header = token.header();
-        match keys.find(header.kid(), header.algorithm()) {
+        match keys.find(header.key_id(), header.algorithm()) {
             Found::Keys(candidates) => match SignedToken::verify(token, candidates) {
                 Ok(token) => Ok(VerifiedToken { token, epoch }),
                 Err(_) => Err(Rejection::Signature),

@@ -83,10 +83,9 @@ impl Routes {
 
     fn find_name(&self, claimed: &str) -> Result<Route<'_>, IssuerError> {
         let index = self.known.binary_search_by(|known| known.label.name().cmp(claimed));
-        index
-            .ok()
-            .and_then(|index| self.get(index))
-            .ok_or_else(|| IssuerError::Unknown { near: self.names().find_map(|known| near_miss(claimed, known)) })
+        index.ok().and_then(|index| self.get(index)).ok_or_else(|| IssuerError::Unknown {
+            difference: self.names().find_map(|known| difference_between(claimed, known)),
+        })
     }
 }
 
@@ -112,7 +111,7 @@ fn claimed(payload: &Payload) -> Result<&str, IssuerError> {
 }
 
 /// Returns how two similar issuers differ, for the operator's log.
-fn near_miss(claimed: &str, known: &str) -> Option<IssuerDifference> {
+fn difference_between(claimed: &str, known: &str) -> Option<IssuerDifference> {
     if claimed.strip_suffix('/').unwrap_or(claimed) == known.strip_suffix('/').unwrap_or(known) {
         Some(if claimed.ends_with('/') { IssuerDifference::ExtraSlash } else { IssuerDifference::MissingSlash })
     } else if claimed.eq_ignore_ascii_case(known) {
@@ -151,7 +150,7 @@ mod tests {
 
     #[test]
     fn rejects_a_similar_issuer_and_names_the_difference() {
-        for (iss, near) in [
+        for (iss, difference) in [
             (r#""https://a.example""#, Some(IssuerDifference::MissingSlash)),
             (r#""https://b.example/""#, Some(IssuerDifference::ExtraSlash)),
             (r#""https://A.example/""#, Some(IssuerDifference::Case)),
@@ -160,7 +159,7 @@ mod tests {
             (r#""https://evil.example/""#, None),
             (r#""""#, None),
         ] {
-            assert_eq!(find(iss), Err(IssuerError::Unknown { near }), "{iss}");
+            assert_eq!(find(iss), Err(IssuerError::Unknown { difference }), "{iss}");
         }
     }
 

@@ -35,7 +35,7 @@ fn token_rejections() -> Vec<Rejection> {
     vec![
         Rejection::Token(TokenError::NotAJwt),
         Rejection::Token(TokenError::TooLong { length: 9, limit: 8 }),
-        Rejection::Issuer(IssuerError::Unknown { near: None }),
+        Rejection::Issuer(IssuerError::Unknown { difference: None }),
         Rejection::Issuer(IssuerError::NotForHost),
         Rejection::Issuer(IssuerError::UnknownHost),
         Rejection::Algorithm { algorithm: Algorithm::HS256 },

@@ -122,7 +122,7 @@ fn ten_thousand_members_cost_at_most_their_length() {
         let payload = members(10_000, names);
         let token = token(HEADER, &payload);
         let (info, rejection) = rejection_cost(&large_token_validator(&server), &token);
-        assert_eq!(rejection, Rejection::Issuer(IssuerError::Unknown { near: None }));
+        assert_eq!(rejection, Rejection::Issuer(IssuerError::Unknown { difference: None }));
         // Names are stored to find duplicates: one fat pointer each, and a copy if they contain escapes.
         let allowed = token.len() as u64 * 8;
         assert!(info.bytes_max <= allowed && info.bytes_total <= allowed * 2, "{info:?} for {} bytes", token.len());

@@ -381,7 +381,7 @@ const CONTAIN_NO_SECRET: &[&str] = &[
     "Organizations",
     "Outage",
     "CheckOutcome",
-    "Part",
+    "Segment",
     "Permissions",
     "RefreshPolicyError",
     "Principal",

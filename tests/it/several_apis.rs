@@ -84,8 +84,8 @@ async fn shared_keys_leave_issuers_and_algorithms_separate() {
     assert_eq!(server.fetches(), 2);
 
     let slash = server.token().issuer("https://northwind.eu.auth0.com").audience(STOCK).sign();
-    let near = Some(IssuerDifference::MissingSlash);
-    assert_eq!(narrow.validate(&slash).await.unwrap_err(), Rejection::Issuer(IssuerError::Unknown { near }));
+    let difference = Some(IssuerDifference::MissingSlash);
+    assert_eq!(narrow.validate(&slash).await.unwrap_err(), Rejection::Issuer(IssuerError::Unknown { difference }));
 }
 
 type Share = fn(ValidatorBuilder, &Validator) -> ValidatorBuilder;

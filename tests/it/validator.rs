@@ -113,7 +113,7 @@ async fn returns_the_first_failure_in_the_fixed_order() {
     );
     assert_eq!(
         rejected(&validator, all_errors().header("alg", "HS256")).await,
-        Rejection::Issuer(IssuerError::Unknown { near: None })
+        Rejection::Issuer(IssuerError::Unknown { difference: None })
     );
     assert_eq!(
         rejected(&validator, ours().header("alg", "HS256")).await,
@@ -165,13 +165,13 @@ async fn hint_names_common_mistakes() {
     assert_eq!(opaque, Rejection::Token(TokenError::NotAJwt));
     let expected = "opaque: the client requested no audience, the server issues no JWTs, or the JWT was cut off";
     assert_eq!(opaque.hint(), Some(expected));
-    for (iss, near, hint) in [
+    for (iss, difference, hint) in [
         ("https://issuer.test", IssuerDifference::MissingSlash, "iss lacks the trailing slash"),
         ("https://ISSUER.test/", IssuerDifference::Case, "iss differs"),
         ("http://issuer.test/", IssuerDifference::Scheme, "iss differs"),
     ] {
         let rejection = rejected(&validator, server.token().issuer(iss)).await;
-        assert_eq!(rejection, Rejection::Issuer(IssuerError::Unknown { near: Some(near) }), "{iss}");
+        assert_eq!(rejection, Rejection::Issuer(IssuerError::Unknown { difference: Some(difference) }), "{iss}");
         assert!(rejection.hint().is_some_and(|text| text.starts_with(hint)), "{iss}");
     }
     assert_eq!(rejected(&validator, server.token().issuer("https://other.test/")).await.hint(), None);
@@ -254,7 +254,10 @@ async fn accepts_only_listed_domains_of_a_tenant() {
         assert_eq!(validator.validate(&domain.token().sign()).await.unwrap().issuer(), domain.issuer());
     }
     let unlisted = tenant.add_custom_domain("https://shop.northwind.com/");
-    assert_eq!(rejected(&validator, unlisted.token()).await, Rejection::Issuer(IssuerError::Unknown { near: None }));
+    assert_eq!(
+        rejected(&validator, unlisted.token()).await,
+        Rejection::Issuer(IssuerError::Unknown { difference: None })
+    );
 }
 
 #[tokio::test]

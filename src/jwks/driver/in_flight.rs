@@ -12,7 +12,6 @@ use crate::jwks::driver_core::DriverCore;
 use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::freshness::{FreshnessState, Times};
-use crate::jwks::mailbox::send_result;
 use crate::jwks::operation::{CacheMode, Failure, Fetched, KeyReport, KeyRequest, Keys, Operation, Report, Target};
 use crate::jwks::origin::Origin;
 use crate::jwks::refresh::{Change, Condition, Event, FetchOrder, Outcome};
@@ -61,7 +60,8 @@ impl Driver<'_> {
     pub(super) fn abort(&mut self, core: &mut DriverCore, now: Monotonic) {
         if let Some((in_flight, _dropped)) = self.keys.take() {
             in_flight.record_metrics(self.shared, RefreshError::Timeout.name(), now);
-            send_result(core.in_flight_replies.drain(..), Err(RefreshError::Timeout));
+            let replies = mem::take(&mut core.in_flight_replies);
+            core.complete_replies(replies, Err(RefreshError::Timeout));
         }
     }
 
@@ -99,8 +99,7 @@ impl Driver<'_> {
         if let Some(key_report) = key_report {
             self.report(&key_report, outcome);
         }
-        // Callers of `reload()` expect that the key set is in use when the call returns.
-        send_result(replies, reload_result);
+        self.shared.core().complete_replies(replies, reload_result);
     }
 
     /// Stops using keys whose private keys this document contains. An accepted key set has been filtered already. If the key

@@ -17,6 +17,7 @@ use crate::jwks::driver::in_flight::{Completed, InFlight};
 use crate::jwks::driver_core::DriverCore;
 use crate::jwks::driver_status::{DriverStatus, Task};
 use crate::jwks::events::KeyEventKind;
+use crate::jwks::mailbox::send_results;
 use crate::jwks::operation::{Failure, Report};
 use crate::jwks::refresh::{Action, Event};
 use crate::jwks::shared::Shared;
@@ -112,10 +113,13 @@ impl Driver<'_> {
         let unknown_kids_at = self.report_unknown_kids(&mut core, now);
         let wake_at = [core.machine.wake_at(), rediscovery_at, unknown_kids_at].into_iter().flatten().min();
         let events = mem::take(&mut core.pending_events);
+        let replies = mem::take(&mut core.completed_replies);
         drop(core);
         self.shared.set_late_from(wake_at);
         // Waiting requests continue before the hook is called, which may take any time.
         self.shared.driver_status.send_if_modified(|last_reported| mem::replace(last_reported, status) != status);
+        // When `reload()` returns, the key set is in use and `status()` shows the result.
+        send_results(replies);
         self.shared.notifier.notify(events);
         let snapshot = self.shared.published.load();
         let state = KeyState::from_freshness(snapshot.freshness_state(moment));
@@ -150,6 +154,12 @@ impl Driver<'_> {
     fn receive_commands(&mut self) {
         if self.shared.mailbox.unknown_kid_seen.swap(false, Ordering::AcqRel) {
             self.step(Event::UnknownKid, None);
+        }
+        if self.shared.mailbox.absent_kid_seen.swap(false, Ordering::AcqRel) {
+            self.step(Event::AbsentKid, None);
+        }
+        if self.shared.mailbox.invalid_signature_seen.swap(false, Ordering::AcqRel) {
+            self.step(Event::InvalidSignature, None);
         }
         let reloads = self.shared.take_reloads();
         if !reloads.is_empty() {

@@ -11,7 +11,7 @@ use crate::fetch::catch_panic;
 use crate::jwks::driver::{event_of, run};
 use crate::jwks::driver_status::{DriverStatus, Task};
 use crate::jwks::error::RefreshError;
-use crate::jwks::mailbox::send_result;
+use crate::jwks::mailbox::{send_result, send_results};
 use crate::jwks::refresh::Event;
 use crate::jwks::shared::Shared;
 
@@ -48,7 +48,7 @@ async fn drive(task_guard: TaskGuard) {
 /// Records the end of the task in the state machine: the fetch in flight has failed.
 fn interrupt(shared: &Shared, error: RefreshError) {
     let now = shared.clock.monotonic();
-    let events = {
+    let (events, replies) = {
         let core = &mut *shared.core();
         let sample = core.rng.sample();
         let event = if shared.is_closing() { Event::Close } else { Event::Interrupted(error) };
@@ -57,10 +57,13 @@ fn interrupt(shared: &Shared, error: RefreshError) {
         }
         let status = DriverStatus::new(&core.machine, Task::Absent);
         let error = if status.is_closed() { RefreshError::SourceClosed } else { error };
-        send_result(core.in_flight_replies.drain(..).chain(core.queued_replies.drain(..)), Err(error));
+        let failed = core.in_flight_replies.drain(..).chain(core.queued_replies.drain(..)).collect();
+        core.complete_replies(failed, Err(error));
+        let replies = mem::take(&mut core.completed_replies);
         shared.driver_status.send_replace(status);
-        mem::take(&mut core.pending_events)
+        (mem::take(&mut core.pending_events), replies)
     };
+    send_results(replies);
     shared.notifier.notify(events);
 }
 

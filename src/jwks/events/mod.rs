@@ -215,6 +215,9 @@ pub enum UnknownKidAction {
     Renewed,
     /// The request arrived during the cool-down. A follow-up fetch is scheduled for the end of the cool-down.
     Cooldown,
+    /// The request started no fetch, because an earlier one has not found its `kid`. The next fetch looks for it again, at the
+    /// latest after the [longest cool-down](crate::jwks::RefreshPolicy::with_unknown_kid_cooldown_max).
+    Absent,
     /// The request arrived during the backoff after a failed fetch, so it started no fetch.
     Backoff,
     /// The request could not wait for a fetch: no tokio runtime was available, too many requests waited, or the request had
@@ -223,8 +226,8 @@ pub enum UnknownKidAction {
 }
 
 impl UnknownKidAction {
-    const ALL: [Self; 6] =
-        [Self::Fetched, Self::Joined, Self::Renewed, Self::Cooldown, Self::Backoff, Self::Unavailable];
+    const ALL: [Self; 7] =
+        [Self::Fetched, Self::Joined, Self::Renewed, Self::Cooldown, Self::Absent, Self::Backoff, Self::Unavailable];
 
     /// Returns a stable snake_case name: the label `action` of the metric `jwks_unknown_kid_total`.
     #[must_use]
@@ -234,6 +237,7 @@ impl UnknownKidAction {
             Self::Joined => "joined",
             Self::Renewed => "renewed",
             Self::Cooldown => "cooldown",
+            Self::Absent => "absent",
             Self::Backoff => "backoff",
             Self::Unavailable => "unavailable",
         }

@@ -331,6 +331,9 @@ impl RefreshPolicy {
     /// The cool-down doubles with each further fetch for an unknown `kid` that does not change the key set, so a flood of
     /// random `kid`s causes at most eight fetches a minute. While the issuer responds, a new key is found at the latest after
     /// this time plus the duration of one fetch.
+    ///
+    /// A `kid` that a fetch has not found starts at most one fetch in this time, and that fetch starts no cool-down. So clients
+    /// that keep sending tokens of a removed key do not delay a new key.
     #[must_use]
     pub fn with_unknown_kid_cooldown_max(mut self, pause: Duration) -> Self {
         self.unknown_kid_cooldown_max = pause;

@@ -16,6 +16,10 @@ pub(in crate::jwks) enum Event {
     Timer,
     /// A token had a `kid` that is not in the current key set.
     UnknownKid,
+    /// A token had a `kid` that is not in the current key set, and that an earlier fetch past all caches has not found.
+    AbsentKid,
+    /// No key verified the signature of a token whose `kid` is known, or that has none.
+    InvalidSignature,
     /// A fetch is requested regardless of the cool-down: [`RefreshCause::Reload`] or [`RefreshCause::Moved`].
     FetchNow(RefreshCause),
     /// A fetch ended.

@@ -3,7 +3,10 @@
 //! The keys are empty or, by their [`Times`], fresh, aging, stale or expired. The driver is idle, fetching or in backoff. From
 //! the first use until the source is closed, either a fetch is in flight or a timer is armed.
 
+mod absent_kids;
+mod activity;
 mod event;
+mod signatures;
 mod unknown_kids;
 
 use std::time::Duration;
@@ -14,8 +17,11 @@ use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::{FreshnessState, Phase, Times};
 use crate::jwks::jitter::{self, Jitter, Sample};
 use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::refresh::absent_kids::AbsentKidLimiter;
+use crate::jwks::refresh::signatures::InvalidSignatureLimiter;
 use crate::jwks::refresh::unknown_kids::UnknownKidLimiter;
 
+pub(super) use self::activity::{Activity, BackoffSource};
 pub(super) use self::event::{Action, Change, Condition, Event, FetchOrder, Outcome};
 
 /// The state machine of one key source.
@@ -33,30 +39,12 @@ pub(super) struct Refresh {
     last_error: Option<RefreshError>,
     queued_cause: Option<RefreshCause>,
     unknown_kids: UnknownKidLimiter,
+    absent_kids: AbsentKidLimiter,
+    signatures: InvalidSignatureLimiter,
+    /// The generation of the last successful fetch that bypassed caches.
+    confirmed_generation: u64,
     /// Whether a runtime ended with a fetch in flight and no fetch has succeeded since.
     was_interrupted: bool,
-}
-
-/// The activity of the state machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Activity {
-    /// The source has not been used yet.
-    NotStarted,
-    /// Waiting for the next refresh.
-    Idle,
-    /// A fetch is in flight.
-    Fetching { cause: RefreshCause, deadline: Monotonic },
-    /// Waiting after a failed fetch.
-    Backoff { until: Monotonic, set_by: BackoffSource },
-    /// The source is closed.
-    Closed,
-}
-
-/// What determined the length of a backoff.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BackoffSource {
-    Policy,
-    RetryAfter,
 }
 
 impl Refresh {
@@ -72,6 +60,9 @@ impl Refresh {
             last_error: None,
             queued_cause: None,
             unknown_kids: UnknownKidLimiter::default(),
+            absent_kids: AbsentKidLimiter::default(),
+            signatures: InvalidSignatureLimiter::default(),
+            confirmed_generation: 0,
             was_interrupted: false,
         }
     }
@@ -90,6 +81,8 @@ impl Refresh {
             Event::Begin => {}
             Event::Timer => self.timer_fired(now, sample, &mut actions),
             Event::UnknownKid => self.record_unknown_kid(now, sample, &mut actions),
+            Event::AbsentKid => self.record_absent_kid(now, sample, &mut actions),
+            Event::InvalidSignature => self.record_invalid_signature(now, sample, &mut actions),
             Event::FetchNow(cause) => self.fetch_now(cause, now, sample, &mut actions),
             Event::Finished { generation, outcome } => {
                 self.finish_fetch(generation, outcome, now, sample, &mut actions)
@@ -132,12 +125,10 @@ impl Refresh {
             Activity::Fetching { deadline, .. } => Some(deadline),
             Activity::Backoff { until, .. } => Some(until),
             Activity::Idle => {
-                let scheduled = self.times.unwrap_or(Times::NEVER).refresh_at;
-                Some(if self.unknown_kids.has_follow_up() {
-                    scheduled.min(self.unknown_kid_fetch_from())
-                } else {
-                    scheduled
-                })
+                let scheduled = Some(self.times.unwrap_or(Times::NEVER).refresh_at);
+                let for_unknown = self.unknown_kids.has_follow_up().then(|| self.unknown_kid_fetch_from());
+                let for_absent = self.absent_kids.has_follow_up().then(|| self.absent_kid_fetch_from());
+                [scheduled, for_unknown, for_absent].into_iter().flatten().min()
             }
         }
     }
@@ -147,8 +138,28 @@ impl Refresh {
         self.unknown_kids.fetch_from(&self.policy)
     }
 
+    /// Returns the time from which an absent kid may start a fetch.
+    pub(super) fn absent_kid_fetch_from(&self) -> Monotonic {
+        self.absent_kids.fetch_from(&self.policy)
+    }
+
+    /// Returns the time from which an invalid signature may start a fetch.
+    pub(super) fn invalid_signature_fetch_from(&self) -> Monotonic {
+        self.signatures.fetch_from(&self.policy)
+    }
+
+    /// Returns whether a follow-up fetch for an unknown kid is scheduled.
     pub(super) fn has_follow_up_fetch(&self) -> bool {
         self.unknown_kids.has_follow_up()
+    }
+
+    /// Returns whether a follow-up fetch for an absent kid is scheduled.
+    pub(super) fn has_absent_kid_follow_up(&self) -> bool {
+        self.absent_kids.has_follow_up()
+    }
+
+    pub(super) fn confirmed_generation(&self) -> u64 {
+        self.confirmed_generation
     }
 
     pub(super) fn activity(&self) -> Activity {
@@ -208,6 +219,9 @@ impl Refresh {
             Activity::Idle if self.unknown_kids.has_follow_up() && now >= self.unknown_kid_fetch_from() => {
                 self.start_fetch(RefreshCause::UnknownKid, now, sample, actions);
             }
+            Activity::Idle if self.absent_kids.has_follow_up() && now >= self.absent_kid_fetch_from() => {
+                self.start_fetch(RefreshCause::AbsentKid, now, sample, actions);
+            }
             Activity::Idle if now >= self.times.unwrap_or(Times::NEVER).refresh_at => {
                 self.start_fetch(RefreshCause::Scheduled, now, sample, actions);
             }
@@ -238,11 +252,36 @@ impl Refresh {
         }
     }
 
-    /// Handles an unknown kid after a successful fetch without its key. If that fetch bypassed caches, a follow-up
+    /// Processes a kid that an earlier fetch has not found. It does not affect the cool-down for unknown kids.
+    fn record_absent_kid(&mut self, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
+        match self.activity {
+            Activity::Fetching { .. } => self.absent_kids.join(),
+            Activity::Idle if now >= self.absent_kid_fetch_from() => {
+                self.start_fetch(RefreshCause::AbsentKid, now, sample, actions);
+            }
+            Activity::Idle => self.absent_kids.schedule_follow_up(),
+            Activity::NotStarted | Activity::Backoff { .. } | Activity::Closed => {}
+        }
+    }
+
+    /// Processes a signature that no known key verifies. Unlike an unknown kid it schedules no follow-up fetch.
+    fn record_invalid_signature(&mut self, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
+        if now < self.invalid_signature_fetch_from() {
+            return;
+        }
+        match self.activity {
+            Activity::Fetching { .. } => self.signatures.join(),
+            Activity::Idle => self.start_fetch(RefreshCause::InvalidSignature, now, sample, actions),
+            Activity::NotStarted | Activity::Backoff { .. } | Activity::Closed => {}
+        }
+    }
+
+    /// Handles an unknown kid after a successful fetch without its key. If that fetch looked for unknown kids, a follow-up
     /// fetch is scheduled for the end of the cool-down. Otherwise the unknown kid is processed again, whether or not its
-    /// request still waits.
-    fn retry_unknown_kid(&mut self, bypassed_caches: bool, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
-        if bypassed_caches && self.activity == Activity::Idle {
+    /// request still waits: the fetch may have been answered by a cache, or it was one for an absent kid, which must not
+    /// delay a new key.
+    fn retry_unknown_kid(&mut self, is_sufficient: bool, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
+        if is_sufficient && self.activity == Activity::Idle {
             self.unknown_kids.schedule_follow_up();
         } else {
             self.record_unknown_kid(now, sample, actions);
@@ -308,7 +347,10 @@ impl Refresh {
         sample: Sample,
         actions: &mut Vec<Action>,
     ) {
-        let bypassed_caches = self.in_flight().is_some_and(RefreshCause::bypasses_caches);
+        let is_sufficient = self.in_flight().is_some_and(RefreshCause::is_sufficient_for_unknown_kids);
+        if self.in_flight().is_some_and(RefreshCause::bypasses_caches) {
+            self.confirmed_generation = self.generation;
+        }
         let phase = if self.times.is_none() { Phase::First } else { Phase::Later };
         let times = Times::new(remaining, &self.policy, phase, now, sample);
         actions.push(Action::Publish(times));
@@ -324,11 +366,19 @@ impl Refresh {
         if change == Change::Changed {
             self.unknown_kids.record_change(now, &self.policy);
         }
-        let joined = self.unknown_kids.take_joined();
+        let (joined, absent_joined) = (self.unknown_kids.take_joined(), self.absent_kids.take_joined());
+        let signature_joined = self.signatures.take_joined();
         self.set_activity(Activity::Idle, now, sample, actions);
         // After a change, requests check the new key set and report their kid again if it is still unknown.
         if joined && change == Change::Same {
-            self.retry_unknown_kid(bypassed_caches, now, sample, actions);
+            self.retry_unknown_kid(is_sufficient, now, sample, actions);
+        }
+        // A fetch that has just started looks for absent kids, too.
+        if absent_joined && change == Change::Same && self.activity == Activity::Idle {
+            self.record_absent_kid(now, sample, actions);
+        }
+        if signature_joined {
+            self.record_invalid_signature(now, sample, actions);
         }
     }
 
@@ -352,6 +402,9 @@ impl Refresh {
         // schedules another such fetch.
         if self.in_flight().is_some_and(RefreshCause::bypasses_caches) && self.unknown_kids.take_joined() {
             self.unknown_kids.schedule_follow_up();
+        }
+        if self.in_flight() == Some(RefreshCause::AbsentKid) {
+            self.absent_kids.schedule_follow_up();
         }
         actions.push(Action::NotifyFailed { error, consecutive: self.failures, next_in: pause });
         self.set_activity(Activity::Backoff { until: now.saturating_add(pause), set_by }, now, sample, actions);
@@ -377,23 +430,32 @@ impl Refresh {
         let condition = if conditional { Condition::IfNoneMatch } else { Condition::Always };
         self.generation = self.generation.saturating_add(1);
         self.activity = Activity::Fetching { cause, deadline };
-        if cause == RefreshCause::UnknownKid {
-            self.unknown_kids.record_fetch(now, sample.second);
+        match cause {
+            // Without the jitter, the fetches for unknown kids and one for an absent kid before them are at most eight a
+            // minute.
+            RefreshCause::UnknownKid if self.absent_kids.has_fetched_recently(now, &self.policy) => {
+                self.unknown_kids.record_fetch(now, None);
+            }
+            RefreshCause::UnknownKid => self.unknown_kids.record_fetch(now, Some(sample.second)),
+            RefreshCause::AbsentKid => self.absent_kids.record_fetch(now),
+            RefreshCause::InvalidSignature => self.signatures.record_fetch(now, sample.second),
+            _ => {}
         }
         if cause.bypasses_caches() {
             self.unknown_kids.clear_follow_up();
+            self.absent_kids.record_bypass(now);
         }
         actions.push(Action::Fetch(FetchOrder { generation: self.generation, cause, condition, deadline }));
     }
 
-    /// Returns the longest `Retry-After` that is accepted. A response to a fetch for an unknown kid, or to the retry of one,
+    /// Returns the longest `Retry-After` that is accepted. A response to a fetch that a token triggered, or to the retry of one,
     /// does not delay the scheduled refresh: clients can trigger such fetches, and the scheduled request may be answered
     /// differently.
     fn retry_after_limit(&self, own: Duration, now: Monotonic) -> Duration {
         let longest = self.policy.retry_after_max;
         let Some(times) = self.times else { return longest };
         match self.in_flight() {
-            Some(RefreshCause::UnknownKid) => {}
+            Some(RefreshCause::UnknownKid | RefreshCause::AbsentKid | RefreshCause::InvalidSignature) => {}
             Some(RefreshCause::Retry) if now < times.refresh_at => {}
             _ => return longest,
         }

@@ -15,9 +15,9 @@ pub(super) struct UnknownKidLimiter {
     last_seen: Option<Monotonic>,
     /// The number of consecutive fetches without a change of the key set.
     unchanged_fetches: u32,
-    /// The part by which the current cool-down is shortened at random. Without it, replicas that receive the same flood would
-    /// fetch at the same times from then on.
-    jitter: Jitter,
+    /// The part by which the current cool-down is shortened at random; `None` if it is not. Without it, replicas that receive
+    /// the same flood would fetch at the same times from then on.
+    jitter: Option<Jitter>,
     /// When a change of the key set last reset the cool-down.
     last_change: Option<Monotonic>,
     /// An unknown kid arrived during the cool-down; a fetch follows at its end.
@@ -42,7 +42,7 @@ impl UnknownKidLimiter {
 
     /// Records the start of a fetch for unknown kids. It counts as unchanged until [`record_change`](Self::record_change) is
     /// called; a failed fetch counts as unchanged, too.
-    pub(super) fn record_fetch(&mut self, now: Monotonic, jitter: Jitter) {
+    pub(super) fn record_fetch(&mut self, now: Monotonic, jitter: Option<Jitter>) {
         self.last_fetch = Some(now);
         // A follow-up fetch resets the quiet time, however late it starts.
         self.last_seen = Some(now);
@@ -87,7 +87,8 @@ impl UnknownKidLimiter {
     pub(super) fn cooldown(&self, policy: &RefreshPolicy) -> Duration {
         let full = doubled(policy.unknown_kid_cooldown_min, self.unchanged_fetches.saturating_sub(1))
             .min(policy.unknown_kid_cooldown_max);
-        self.jitter.between(jitter::percent(full, 100_u8.saturating_sub(policy.jitter_percent)), full)
+        let least = jitter::percent(full, 100_u8.saturating_sub(policy.jitter_percent));
+        self.jitter.map_or(full, |jitter| jitter.between(least, full))
     }
 }
 

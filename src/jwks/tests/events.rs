@@ -372,8 +372,10 @@ async fn check_metrics(metrics: &Metrics) {
     }
     assert_eq!(waiters(), 0.0);
     assert_eq!(["fetched", "joined", "cooldown", "backoff"].map(unknown_kids), [2, 1, 0, 0]);
-    assert_eq!(fixture.request_now("x").await, Outcome::NotFound);
+    assert_eq!(fixture.request_now("w").await, Outcome::NotFound);
     assert_eq!(["fetched", "joined", "cooldown", "backoff"].map(unknown_kids), [2, 1, 1, 0]);
+    assert_eq!(fixture.request_now("x").await, Outcome::NotFound);
+    assert_eq!(["cooldown", "absent"].map(unknown_kids), [1, 1]);
 
     fixture.run(MINUTE).await;
     fixture.answer(Reply::error(FetchError::Tls));

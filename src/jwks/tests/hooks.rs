@@ -319,7 +319,7 @@ async fn calls_the_hook_once_a_second_in_a_flood_of_unknown_kids() {
     let mut sent = 0;
     for _ in 0..300 {
         for _ in 0..20 {
-            assert_eq!(fixture.request_now("strange-kid").await, Outcome::NotFound);
+            assert_eq!(fixture.request_now(format!("strange-{sent}")).await, Outcome::NotFound);
             sent += 1;
         }
         fixture.run(SECOND / 10).await;
@@ -348,8 +348,8 @@ async fn calls_the_hook_once_a_second_in_a_flood_of_unknown_kids() {
 async fn reports_counted_unknown_kids_before_the_close() {
     let (fixture, recorder) = fixture_with(Reply::json(jwks(&["a"])), |_| {});
     fixture.clock.settle().await;
-    for _ in 0..3 {
-        assert_eq!(fixture.request_now("strange-kid").await, Outcome::NotFound);
+    for kid in ["strange", "stranger", "other", "strange"] {
+        assert_eq!(fixture.request_now(kid).await, Outcome::NotFound);
     }
     fixture.source.close();
     fixture.clock.settle().await;
@@ -359,6 +359,7 @@ async fn reports_counted_unknown_kids_before_the_close() {
         unchanged(RefreshCause::UnknownKid, 1, 1),
         unknown_kid(UnknownKidAction::Fetched, 1),
         unknown_kid(UnknownKidAction::Cooldown, 2),
+        unknown_kid(UnknownKidAction::Absent, 1),
         Kind::Closed,
     ];
     assert_eq!(recorder.kinds(), expected);

@@ -190,13 +190,13 @@ impl Fixture {
     }
 
     /// Starts a request on its own task.
-    pub(in crate::jwks) fn spawn(&self, kid: &'static str) -> JoinHandle<Outcome> {
-        let source = self.source.clone();
-        tokio::spawn(async move { Self::request(&source, kid).await })
+    pub(in crate::jwks) fn spawn(&self, kid: impl Into<String>) -> JoinHandle<Outcome> {
+        let (source, kid) = (self.source.clone(), kid.into());
+        tokio::spawn(async move { Self::request(&source, &kid).await })
     }
 
     /// Returns the outcome of one request, which must complete without a wait.
-    pub(in crate::jwks) async fn request_now(&self, kid: &'static str) -> Outcome {
+    pub(in crate::jwks) async fn request_now(&self, kid: impl Into<String>) -> Outcome {
         let request = self.spawn(kid);
         self.clock.settle().await;
         assert!(request.is_finished(), "the request waits");
@@ -215,7 +215,7 @@ impl Fixture {
         if has(&snapshot.table, kid) {
             return Outcome::Served;
         }
-        match source.newer_keys(snapshot.epoch, since, |table| has(table, kid)).await {
+        match source.newer_keys(snapshot.epoch, since, kid, |table| has(table, kid)).await {
             Ok(UnknownKid::Newer(newer)) if has(&newer.table, kid) => Outcome::Served,
             Ok(_) => Outcome::NotFound,
             Err(unavailable) => Outcome::Unavailable(unavailable.retry_after),

@@ -53,7 +53,7 @@ async fn wakes_waiters_when_the_source_is_dropped() {
 async fn wakes_waiters_for_an_unknown_kid_when_the_source_is_dropped() {
     let fixture = Fixture::loaded(&["a"]).await;
     fixture.answer(Reply::hang());
-    let request = tokio::spawn(fixture.source.newer_keys(1, None, |_| false));
+    let request = tokio::spawn(fixture.source.newer_keys(1, None, "zz", |_| false));
     fixture.clock.settle().await;
     drop(fixture.source);
     fixture.clock.settle().await;

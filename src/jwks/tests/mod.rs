@@ -2,6 +2,7 @@
 
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow in a test fails the test")]
 
+mod absent_kids;
 mod cold;
 mod compromised;
 #[cfg(all(feature = "tracing", feature = "metrics"))]
@@ -16,5 +17,7 @@ mod origins;
 mod random;
 mod redirects;
 mod refreshes;
+mod reload;
+mod replaced_keys;
 mod revocation;
 mod wire;

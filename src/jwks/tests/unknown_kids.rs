@@ -66,8 +66,8 @@ async fn sends_no_cache_and_no_etag_for_an_unknown_kid() {
 async fn limits_a_flood_of_unknown_kids_to_8_fetches_a_minute() {
     let fixture = Fixture::loaded(&["a"]).await;
     let before = fixture.network.calls();
-    for _ in 0..60 {
-        let requests: Vec<_> = (0..1000).map(|_| fixture.spawn("zz")).collect();
+    for second in 0..60 {
+        let requests: Vec<_> = (0..1000).map(|random| fixture.spawn(format!("{second}-{random}"))).collect();
         fixture.run(SECOND).await;
         assert!(requests.iter().all(|request| request.is_finished()), "no request waits for the cool-down");
         assert!(fixture.serves("a"));
@@ -83,8 +83,8 @@ async fn serves_a_new_key_within_15_s_in_a_flood() {
         if second == 20 {
             fixture.publish(&["a", "b"]);
         }
-        for _ in 0..1000 {
-            drop(fixture.spawn("zz"));
+        for random in 0..1000 {
+            drop(fixture.spawn(format!("{second}-{random}")));
         }
         fixture.run(SECOND).await;
         assert!(fixture.serves("a"), "at {second} s");
@@ -100,7 +100,7 @@ async fn serves_known_kids_in_a_flood_while_the_issuer_is_down() {
     fixture.answer(Reply::error(FetchError::Connect));
     let before = fixture.network.calls();
     for second in 0..60 {
-        let requests: Vec<_> = (0..100).map(|_| fixture.spawn("zz")).collect();
+        let requests: Vec<_> = (0..100).map(|random| fixture.spawn(format!("{second}-{random}"))).collect();
         fixture.run(SECOND).await;
         for request in requests {
             assert_eq!(request.await.expect("no panic"), Outcome::NotFound, "at {second} s");
@@ -115,8 +115,8 @@ async fn serves_known_kids_in_a_flood_while_the_issuer_is_down() {
 #[tokio::test]
 async fn serves_known_kids_through_scheduled_refreshes_in_a_flood() {
     let fixture = Fixture::loaded(&["a"]).await;
-    for _ in 0..600 {
-        fixture.spawn("zz");
+    for second in 0..600 {
+        fixture.spawn(format!("random-{second}"));
         fixture.run(SECOND).await;
         assert!(fixture.serves("a"), "the flood does not delay the refresh");
     }
@@ -194,7 +194,7 @@ async fn returns_the_newer_snapshot_for_an_older_epoch_without_a_fetch() {
     fixture.publish(&["a", "b"]);
     fixture.source.reload().await.expect("reloaded");
     let calls = fixture.network.calls();
-    let newer = fixture.source.newer_keys(1, None, |table| has(table, "b")).await.expect("keys are usable");
+    let newer = fixture.source.newer_keys(1, None, "b", |table| has(table, "b")).await.expect("keys are usable");
     assert!(matches!(newer, UnknownKid::Newer(snapshot) if snapshot.epoch == 2));
     assert_eq!(fixture.network.calls(), calls);
 }

@@ -10,7 +10,7 @@ use crate::keys::material::{Curve, Material};
 use crate::keys::private::is_private;
 use crate::keys::scan::scan;
 use crate::keys::thumbprint::Thumbprint;
-use crate::token::Algorithm;
+use crate::token::{Algorithm, CertificateHashes};
 
 /// A published public key.
 #[derive(Clone)]
@@ -18,6 +18,8 @@ pub(super) struct PublishedKey {
     pub(super) kid: Option<Box<str>>,
     /// The `alg` of the key. If it is absent, the configuration of the API decides, never a token.
     pub(super) algorithm: Option<Algorithm>,
+    /// The hashes of its certificate, as published; the certificate itself is not read.
+    pub(super) certificate: Option<CertificateHashes>,
     pub(super) material: Material,
     /// Whether the JWK also contains the private key.
     pub(super) is_disclosed: bool,
@@ -108,7 +110,8 @@ impl PublishedKey {
         if algorithm.is_some_and(|algorithm| !material.supports(algorithm)) {
             return Err(SkipReason::AlgorithmMismatch);
         }
-        Ok(Self { kid, algorithm, material, is_disclosed: false, position: 0 })
+        let certificate = CertificateHashes::new(hash(members, "x5t#S256"), hash(members, "x5t"));
+        Ok(Self { kid, algorithm, certificate, material, is_disclosed: false, position: 0 })
     }
 
     /// Returns whether the key may verify this algorithm.
@@ -164,6 +167,12 @@ fn text(members: &Members<'_>, name: &str) -> Result<Option<String>, SkipReason>
         None => Ok(None),
         Some(json) => serde_json::from_str(json).map(Some).map_err(|_| SkipReason::MalformedMember),
     }
+}
+
+/// Returns the hash of a certificate. A malformed one does not affect the key: no token can have the same.
+fn hash(members: &Members<'_>, name: &str) -> Option<Box<str>> {
+    // RFC 7517 §4.8 forbids padding, but some issuers publish it.
+    text(members, name).ok().flatten().map(|hash| Box::from(hash.trim_end_matches('=')))
 }
 
 fn required_text(members: &Members<'_>, name: &str) -> Result<String, SkipReason> {

@@ -1,20 +1,24 @@
 //! `KeyTable`: the verification keys of an issuer, indexed by `kid` and algorithm.
 
+mod candidates;
+
 use std::fmt;
-use std::slice;
 use std::sync::Arc;
 
 use crate::defaults;
+use crate::keys::table::candidates::{Candidates, TooMany};
 use crate::keys::thumbprint::{self, Thumbprint};
 use crate::keys::verify::VerifyingKey;
-use crate::token::Algorithm;
+use crate::token::{Algorithm, CertificateHashes, CertificateMatch, KeyId};
 
 /// The origin of the keys. It decides what a missing `kid` means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyOrigin {
-    /// Published by an issuer. A token without `kid` is accepted only if exactly one key is a candidate.
+    /// Published by an issuer. For a token without `kid`, all keys of its algorithm are candidates, but no more than
+    /// [`defaults::MAX_CANDIDATES`].
     Remote,
-    /// Configured by the operator. A key without `kid` is tried for every token of its algorithm.
+    /// Configured by the operator. A key without `kid` is tried for every token of its algorithm. If all keys have one, a token
+    /// without `kid` is accepted only if exactly one key is a candidate.
     Static,
 }
 
@@ -27,6 +31,8 @@ pub(crate) struct KeyTable {
 struct Inner {
     /// Sorted by `kid` (absent first). Keys with the same `kid` are in document order.
     keys: Box<[VerifyingKey]>,
+    /// The indexes of `keys`, in document order.
+    document_order: Box<[usize]>,
     /// Every `kid` of the document, sorted, including those of skipped and revoked keys.
     known: Box<[KnownKid]>,
     /// Sorted, without duplicates.
@@ -57,17 +63,20 @@ pub(crate) enum Found<'k> {
     Keys(Candidates<'k>),
     /// The table has the `kid`, or the token has none, but no key may verify this algorithm. Another fetch does not help.
     NotForVerification,
-    /// The token has no `kid`, and more than one key is a candidate.
+    /// The token has no `kid`, and there are too many candidates.
     Ambiguous,
-    /// The table does not have the `kid`.
+    /// The table does not have the `kid`, or no key with the certificate of a token without `kid`.
     Unknown,
 }
 
 impl KeyTable {
     /// Creates a table from keys in document order. `known` are all kids of the document.
-    pub(super) fn new(mut keys: Vec<VerifyingKey>, mut known: Vec<KnownKid>, origin: KeyOrigin) -> Self {
-        keys.sort_by(|one, other| one.kid().cmp(&other.kid()));
-        let keys = without_duplicates(keys);
+    pub(super) fn new(keys: Vec<VerifyingKey>, mut known: Vec<KnownKid>, origin: KeyOrigin) -> Self {
+        let mut keys: Vec<(usize, VerifyingKey)> = keys.into_iter().enumerate().collect();
+        keys.sort_by(|(_, one), (_, other)| one.kid().cmp(&other.kid()));
+        let (positions, keys): (Vec<usize>, Vec<VerifyingKey>) = without_duplicates(keys).into_iter().unzip();
+        let mut document_order: Vec<usize> = (0..keys.len()).collect();
+        document_order.sort_unstable_by_key(|index| positions.get(*index));
         known.sort_unstable();
         known.dedup();
         let mut thumbprints: Vec<Thumbprint> = keys.iter().map(|key| *key.thumbprint()).collect();
@@ -76,6 +85,7 @@ impl KeyTable {
         let digest = digest(&keys, &known);
         let inner = Inner {
             keys: keys.into_boxed_slice(),
+            document_order: document_order.into_boxed_slice(),
             known: known.into_boxed_slice(),
             thumbprints: thumbprints.into_boxed_slice(),
             digest,
@@ -91,10 +101,10 @@ impl KeyTable {
     }
 
     /// Returns the candidate keys for a token, at most [`defaults::MAX_CANDIDATES`].
-    pub(crate) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Found<'_> {
-        match kid {
-            Some(kid) => self.find_named(kid, algorithm),
-            None => self.find_unnamed(algorithm),
+    pub(crate) fn find<'t>(&self, key_id: impl Into<KeyId<'t>>, algorithm: Algorithm) -> Found<'_> {
+        match key_id.into() {
+            KeyId { kid: Some(kid), .. } => self.find_named(kid, algorithm),
+            KeyId { kid: None, certificate } => self.find_unnamed(certificate, algorithm),
         }
     }
 
@@ -113,21 +123,54 @@ impl KeyTable {
         }
     }
 
-    fn find_unnamed(&self, algorithm: Algorithm) -> Found<'_> {
+    fn find_unnamed(&self, certificate: Option<&CertificateHashes>, algorithm: Algorithm) -> Found<'_> {
         if self.inner.origin == KeyOrigin::Static {
             let candidates = Candidates::new(&[], self.keys_with(None), algorithm);
             if !candidates.is_empty() {
                 return Found::Keys(candidates);
             }
         }
-        let mut candidates = self.inner.keys.iter().filter(|key| key.algorithm() == algorithm);
-        let Some(only) = candidates.next() else { return Found::NotForVerification };
-        // One key with two kids is still one key.
-        if candidates.all(|other| other.thumbprint() == only.thumbprint()) {
-            Found::Keys(Candidates::new(slice::from_ref(only), &[], algorithm))
-        } else {
-            Found::Ambiguous
+        match certificate {
+            None => self.list(algorithm, |_| true).unwrap_or(Found::NotForVerification),
+            Some(certificate) => self.find_with_certificate(certificate, algorithm),
         }
+    }
+
+    /// Finds the keys that are published with the certificate of a token. Keys that are published without a hash of it may
+    /// have the same certificate, so they are candidates if no key has that hash.
+    fn find_with_certificate(&self, certificate: &CertificateHashes, algorithm: Algorithm) -> Found<'_> {
+        let is = |expected| move |key: &VerifyingKey| certificate.compare(key.certificate()) == expected;
+        let found = self.list(algorithm, is(CertificateMatch::Same));
+        found.or_else(|| self.list(algorithm, is(CertificateMatch::Unknown))).unwrap_or_else(|| {
+            let is_known = self.inner.keys.iter().any(is(CertificateMatch::Same));
+            if is_known { Found::NotForVerification } else { Found::Unknown }
+        })
+    }
+
+    /// Returns the keys of the document that meet a condition, in document order; `None` if there are none.
+    fn list<'k>(&'k self, algorithm: Algorithm, meets: impl Fn(&VerifyingKey) -> bool) -> Option<Found<'k>> {
+        let limit = match self.inner.origin {
+            KeyOrigin::Remote => defaults::MAX_CANDIDATES,
+            KeyOrigin::Static => 1,
+        };
+        let listed =
+            Candidates::list(self.in_document_order().filter(|key| key.algorithm() == algorithm && meets(key)), limit);
+        match listed {
+            Ok(candidates) if candidates.is_empty() => None,
+            Ok(candidates) => Some(Found::Keys(candidates)),
+            Err(TooMany) => Some(Found::Ambiguous),
+        }
+    }
+
+    /// Returns whether the table has a candidate for a token that `earlier` did not have, or rejects the token for another
+    /// reason.
+    pub(crate) fn has_other_candidate(&self, earlier: &Self, key_id: KeyId<'_>, algorithm: Algorithm) -> bool {
+        let Found::Keys(mut candidates) = self.find(key_id, algorithm) else { return true };
+        let had = |key: &VerifyingKey| match earlier.find(key_id, algorithm) {
+            Found::Keys(mut earlier) => earlier.any(|other| other.thumbprint() == key.thumbprint()),
+            Found::NotForVerification | Found::Ambiguous | Found::Unknown => false,
+        };
+        candidates.any(|key| !had(key))
     }
 
     /// Returns the keys with this `kid`, or those without one.
@@ -136,6 +179,10 @@ impl KeyTable {
         let start = keys.partition_point(|key| key.kid() < kid);
         let end = keys.partition_point(|key| key.kid() <= kid);
         keys.get(start..end).unwrap_or_default()
+    }
+
+    fn in_document_order(&self) -> impl Iterator<Item = &VerifyingKey> {
+        self.inner.document_order.iter().filter_map(|index| self.inner.keys.get(*index))
     }
 
     /// Returns the number of usable keys. A key that is bound to two algorithms counts once.
@@ -178,7 +225,7 @@ impl KeyTable {
     /// Returns the table without the denied keys. Their kids stay known, so tokens with these kids cause no fetches.
     pub(crate) fn without(&self, denied: impl Fn(Option<&str>, &Thumbprint) -> bool) -> Self {
         let is_retained = |key: &&VerifyingKey| !denied(key.kid(), key.thumbprint());
-        let keys = self.inner.keys.iter().filter(is_retained).cloned().collect();
+        let keys = self.in_document_order().filter(is_retained).cloned().collect();
         Self::new(keys, self.inner.known.to_vec(), self.inner.origin)
     }
 
@@ -203,42 +250,14 @@ impl fmt::Debug for KeyTable {
     }
 }
 
-/// The keys to try for one token: first those with its `kid`, then those without one, each in document order.
-#[derive(Clone, Debug)]
-pub(crate) struct Candidates<'k> {
-    named: slice::Iter<'k, VerifyingKey>,
-    unnamed: slice::Iter<'k, VerifyingKey>,
-    algorithm: Algorithm,
-    left: usize,
-}
-
-impl<'k> Candidates<'k> {
-    fn new(named: &'k [VerifyingKey], unnamed: &'k [VerifyingKey], algorithm: Algorithm) -> Self {
-        Self { named: named.iter(), unnamed: unnamed.iter(), algorithm, left: defaults::MAX_CANDIDATES }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.clone().next().is_none()
-    }
-}
-
-impl<'k> Iterator for Candidates<'k> {
-    type Item = &'k VerifyingKey;
-
-    fn next(&mut self) -> Option<&'k VerifyingKey> {
-        self.left = self.left.checked_sub(1)?;
-        let algorithm = self.algorithm;
-        self.named.by_ref().chain(self.unnamed.by_ref()).find(|key| key.algorithm() == algorithm)
-    }
-}
-
 /// Removes keys that are published twice with the same `kid`, so that they do not use up the limit for candidates.
-fn without_duplicates(keys: Vec<VerifyingKey>) -> Vec<VerifyingKey> {
-    let mut unique: Vec<VerifyingKey> = Vec::with_capacity(keys.len());
-    for key in keys {
-        let mut same_kid = unique.iter().rev().take_while(|earlier| earlier.kid() == key.kid());
+fn without_duplicates(keys: Vec<(usize, VerifyingKey)>) -> Vec<(usize, VerifyingKey)> {
+    let mut unique: Vec<(usize, VerifyingKey)> = Vec::with_capacity(keys.len());
+    for (position, key) in keys {
+        let earlier = unique.iter().rev().map(|(_, earlier)| earlier);
+        let mut same_kid = earlier.take_while(|earlier| earlier.kid() == key.kid());
         if !same_kid.any(|earlier| earlier.algorithm() == key.algorithm() && earlier.thumbprint() == key.thumbprint()) {
-            unique.push(key);
+            unique.push((position, key));
         }
     }
     unique
@@ -250,13 +269,19 @@ fn kids(known: &[KnownKid]) -> impl Iterator<Item = &str> {
 }
 
 fn digest(keys: &[VerifyingKey], known: &[KnownKid]) -> [u8; 32] {
-    let mut entries: Vec<_> = keys.iter().map(|key| (key.kid(), key.algorithm(), *key.thumbprint())).collect();
+    let entry = |key: &VerifyingKey| {
+        (key.kid().map(Box::<str>::from), key.algorithm(), *key.thumbprint(), key.certificate().cloned())
+    };
+    let mut entries: Vec<_> = keys.iter().map(entry).collect();
     entries.sort_unstable();
     let mut text = Vec::new();
-    for (kid, algorithm, thumbprint) in entries {
-        push(&mut text, kid);
+    for (kid, algorithm, thumbprint, certificate) in entries {
+        push(&mut text, kid.as_deref());
         push(&mut text, Some(algorithm.name()));
         text.extend_from_slice(thumbprint.as_bytes());
+        for hash in certificate.iter().flat_map(CertificateHashes::hashes) {
+            push(&mut text, hash);
+        }
     }
     text.push(END_OF_KEYS);
     kids(known).for_each(|kid| push(&mut text, Some(kid)));

@@ -54,17 +54,77 @@ fn kids_of_skipped_keys_are_not_unknown() {
 }
 
 #[test]
-fn a_token_without_kid_requires_exactly_one_published_candidate() {
+fn a_token_without_kid_has_the_published_keys_of_its_algorithm_as_candidates() {
     let table = remote(&[with_kid(RSA, "1"), with_kid(P256, "2")], &ALGORITHMS);
     assert_eq!(kids(table.find(None, Algorithm::RS256)), [Some("1")]);
     assert_eq!(kids(table.find(None, Algorithm::ES256)), [Some("2")]);
     assert!(matches!(table.find(None, Algorithm::EdDSA), Found::NotForVerification));
     let two = remote(&[with_kid(RSA, "1"), lacking(RSA_7638, "kid")], &ALGORITHMS);
-    assert!(matches!(two.find(None, Algorithm::RS256), Found::Ambiguous));
+    assert_eq!(kids(two.find(None, Algorithm::RS256)), [Some("1"), None]);
     // Key 2 is for RS256 only.
     assert_eq!(kids(two.find(None, Algorithm::PS256)), [Some("1")]);
     let same = remote(&[with_kid(RSA, "1"), with_kid(RSA, "2"), RSA.to_owned()], &ALGORITHMS);
     assert_eq!(kids(same.find(None, Algorithm::RS256)).len(), 1);
+}
+
+/// RFC 7515 §6: more keys than that are not tried, since each costs the time of a signature check.
+#[test]
+fn a_token_without_kid_has_at_most_four_candidates_in_document_order() {
+    let exponents = [("d", "AQAD"), ("b", "Aw"), ("c", "BQ"), ("a", "Bw"), ("e", "CQ")];
+    let keys = exponents.map(|(kid, e)| with_kid(&rsa(e), kid));
+    let expected = [Some("d"), Some("b"), Some("c"), Some("a")];
+    assert_eq!(kids(remote(&keys[..4], &ALGORITHMS).find(None, Algorithm::RS256)), expected);
+    let with_others = [&keys[..4], &[with_kid(P256, "0"), keys[1].clone(), with_kid(&rsa("Bw"), "f")]].concat();
+    assert_eq!(kids(remote(&with_others, &ALGORITHMS).find(None, Algorithm::RS256)), expected, "no other key fits");
+    assert!(matches!(remote(&keys, &ALGORITHMS).find(None, Algorithm::RS256), Found::Ambiguous));
+    // Revoked keys do not count.
+    let without = remote(&keys, &ALGORITHMS).without(|kid, _| kid == Some("d"));
+    assert_eq!(kids(without.find(None, Algorithm::RS256)), [Some("b"), Some("c"), Some("a"), Some("e")]);
+}
+
+fn hashes(sha256: Option<&str>, sha1: Option<&str>) -> CertificateHashes {
+    CertificateHashes::new(sha256.map(Box::from), sha1.map(Box::from)).expect("a hash")
+}
+
+#[test]
+fn finds_the_key_with_the_certificate_of_a_token_without_kid() {
+    let with_hash = |jwk: &str, kid: &str, name: &str, hash: &str| changed(&with_kid(jwk, kid), name, hash);
+    let keys = ["AQAD", "Aw", "BQ", "Bw", "CQ"].map(rsa);
+    let table = remote(
+        &[
+            with_hash(&keys[0], "1", "x5t", "one"),
+            with_hash(&keys[1], "2", "x5t#S256", "two="),
+            with_hash(&keys[2], "3", "x5t", "three"),
+            with_hash(&keys[3], "4", "x5t", "four"),
+            with_hash(&keys[4], "5", "x5t", "five"),
+            with_hash(P256, "6", "x5t", "six"),
+        ],
+        &ALGORITHMS,
+    );
+    let find = |table: &KeyTable, certificate: &CertificateHashes| {
+        let key_id = KeyId { kid: None, certificate: Some(certificate) };
+        match table.find(key_id, Algorithm::RS256) {
+            Found::Keys(keys) => Ok(keys.map(|key| key.kid().map(str::to_owned)).collect::<Vec<_>>()),
+            Found::NotForVerification => Err("not for verification"),
+            Found::Ambiguous => Err("ambiguous"),
+            Found::Unknown => Err("unknown"),
+        }
+    };
+    let found = |kids: &[&str]| Ok(kids.iter().map(|kid| Some((*kid).to_owned())).collect());
+    assert!(matches!(table.find(None, Algorithm::RS256), Found::Ambiguous));
+    assert_eq!(find(&table, &hashes(None, Some("one"))), found(&["1"]));
+    assert_eq!(find(&table, &hashes(Some("two"), Some("one"))), found(&["1", "2"]));
+    // Key 2 has only the other hash, so it may have this certificate, too.
+    assert_eq!(find(&table, &hashes(None, Some("none"))), found(&["2"]));
+    assert_eq!(find(&table, &hashes(Some("none"), Some("none"))), Err("unknown"));
+    assert_eq!(find(&table, &hashes(Some("none"), Some("six"))), Err("not for verification"));
+    assert_eq!(find(&table, &hashes(Some("none"), None)), found(&["1", "3", "4", "5"]), "they have no SHA-256 hash");
+    // Without published hashes a token with one is like a token without.
+    let plain = remote(&[with_kid(RSA, "1"), with_kid(RSA_7638, "2")], &ALGORITHMS);
+    assert_eq!(find(&plain, &hashes(Some("none"), Some("one"))), found(&["1", "2"]));
+    // A hash that is no string does not affect the key.
+    let malformed = remote(&[changed(&with_kid(RSA, "1"), "x5t", 1)], &ALGORITHMS);
+    assert_eq!(find(&malformed, &hashes(None, Some("1"))), found(&["1"]));
 }
 
 #[test]
@@ -114,6 +174,8 @@ fn digest_depends_on_the_content_only() {
         vec![with_kid(&rsa("AQAD"), "1"), with_kid(P256, "2")],
         vec![with_kid(RSA, "2"), with_kid(P256, "1")],
         vec![changed(&with_kid(RSA, "1"), "alg", "RS256"), with_kid(P256, "2")],
+        vec![changed(&with_kid(RSA, "1"), "x5t", "1"), with_kid(P256, "2")],
+        vec![changed(&with_kid(RSA, "1"), "x5t#S256", "1"), with_kid(P256, "2")],
         vec![with_kid(RSA, "1"), with_kid(P256, "2"), changed(&with_kid(ED25519, "3"), "use", "enc")],
     ] {
         assert_ne!(remote(&other, &ALGORITHMS).digest(), digest, "{other:?}");

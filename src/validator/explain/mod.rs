@@ -9,7 +9,7 @@ use http::Request;
 
 use crate::claims::{Check, CheckInput, ClaimError, Claims, Profile};
 use crate::clock::Timestamp;
-use crate::jwks::KeySource;
+use crate::jwks::{KeySource, WantedKey};
 use crate::keys::SignedToken;
 use crate::rejection::{IssuerError, Rejection};
 use crate::request::Host;
@@ -234,9 +234,10 @@ impl<'r> Report<'r> {
             return None;
         };
         let header = parsed.header();
-        let verified = match issuer.keys.wait_for_key(header.kid(), header.algorithm()).await {
+        let key = WantedKey::new(header, None);
+        let verified = match issuer.keys.wait_for_key(&key).await {
             Ok((table, epoch)) => issuer.verify(parsed.clone(), &table, epoch),
-            Err(error) => Err(Rejection::keys_unavailable(error)),
+            Err(error) => Err(Rejection::from_key_wait(error)),
         };
         let kid = header.kid().map(str::to_owned);
         match verified {

@@ -143,7 +143,7 @@ impl<C: 'static> CacheEntry<C> {
             return true;
         }
         let header = self.claims.header();
-        let Found::Keys(mut keys) = table.find(header.kid(), header.algorithm()) else { return false };
+        let Found::Keys(mut keys) = table.find(header.key_id(), header.algorithm()) else { return false };
         let is_current = keys.any(|key| *key.thumbprint() == self.thumbprint);
         if is_current {
             // In a race, each request stores an epoch for which this is true. The cost is at most one more lookup.

@@ -19,6 +19,8 @@ enum Input {
     Pass(u32),
     Fire,
     UnknownKid,
+    AbsentKid,
+    InvalidSignature,
     Flood(u8),
     Reload,
     Moved,
@@ -37,6 +39,8 @@ fn input() -> impl Strategy<Value = Input> {
         1 => (0_u32..8_000_000).prop_map(Input::Pass),
         8 => Just(Input::Fire),
         4 => Just(Input::UnknownKid),
+        4 => Just(Input::AbsentKid),
+        2 => Just(Input::InvalidSignature),
         2 => (1_u8..70).prop_map(Input::Flood),
         1 => Just(Input::Reload),
         1 => Just(Input::Moved),
@@ -77,9 +81,13 @@ fn perform(simulation: &mut Simulation, input: Input) {
             simulation.step(Event::Timer);
         }
         Input::UnknownKid => drop(simulation.step(Event::UnknownKid)),
+        Input::AbsentKid => drop(simulation.step(Event::AbsentKid)),
+        Input::InvalidSignature => drop(simulation.step(Event::InvalidSignature)),
         Input::Flood(seconds) => {
             for _ in 0..seconds {
                 simulation.step(Event::UnknownKid);
+                simulation.step(Event::AbsentKid);
+                simulation.step(Event::InvalidSignature);
                 simulation.run(SECOND, |_| Some(loaded(Change::Same)));
             }
         }
@@ -133,6 +141,8 @@ proptest! {
         prop_assert!(simulation.busiest_minute(|cause| cause == RefreshCause::Scheduled) <= 2);
         let at_most = if simulation.changes.is_empty() { 8 } else { 12 };
         prop_assert!(simulation.busiest_minute(|cause| cause == RefreshCause::UnknownKid) <= at_most, "{:?}", simulation.started);
+        prop_assert!(simulation.busiest_minute(|cause| cause == RefreshCause::AbsentKid) <= 4, "{:?}", simulation.started);
+        prop_assert!(simulation.busiest_minute(|cause| cause == RefreshCause::InvalidSignature) <= 1);
         // G7: after any sequence, a healthy issuer leads to fresh keys within the longest pause.
         simulation.run(310 * SECOND, |_| Some(loaded(Change::Same)));
         prop_assert!(simulation.freshness_state() < Some(FreshnessState::Stale), "{:?}", simulation.machine);

@@ -2,8 +2,10 @@
 
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow in a test fails the test")]
 
+mod absent_kids;
 mod bounds;
 mod unknown_kids;
 mod rotation;
+mod signatures;
 mod simulation;
 mod transitions;

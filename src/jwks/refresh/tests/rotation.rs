@@ -11,30 +11,34 @@ use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::tests::simulation::{SECOND, Simulation, loaded};
 use crate::jwks::refresh::{Action, Change, Event};
 
-const TICK: Duration = Duration::from_millis(100);
+pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// An issuer that responds to each fetch after a delay, with the set at the time of the request.
-struct Issuer {
-    simulation: Simulation,
+pub(super) struct Issuer {
+    pub(super) simulation: Simulation,
     /// The delays of the replies in milliseconds, in rotation.
     delays: Vec<u16>,
     /// The reply in flight: when it arrives, and whether it has the new key.
     reply: Option<(Monotonic, bool)>,
     /// When the set in use was requested.
     requested_at: Monotonic,
-    is_published: bool,
-    is_known: bool,
+    pub(super) is_published: bool,
+    pub(super) is_known: bool,
 }
 
 impl Issuer {
-    fn new(delays: Vec<u16>) -> Self {
+    pub(super) fn new(delays: Vec<u16>) -> Self {
         let simulation = Simulation::loaded();
         let requested_at = simulation.now;
         Self { simulation, delays, reply: None, requested_at, is_published: false, is_known: false }
     }
 
     fn unknown_kid(&mut self) {
-        let actions = self.simulation.step(Event::UnknownKid);
+        self.send(Event::UnknownKid);
+    }
+
+    pub(super) fn send(&mut self, event: Event) {
+        let actions = self.simulation.step(event);
         self.perform(&actions);
     }
 
@@ -47,7 +51,7 @@ impl Issuer {
     }
 
     /// Advances the time by a tick; timers fire and replies arrive at their exact times.
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         let end = self.simulation.now.saturating_add(TICK);
         loop {
             let arrives_at = self.reply.map(|(at, _)| at);

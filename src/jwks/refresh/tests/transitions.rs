@@ -276,7 +276,15 @@ fn t20_closing_ends_everything() {
     let mut simulation = Simulation::loaded();
     fire(&mut simulation);
     assert_eq!(simulation.step(Event::Close), [Action::Close]);
-    for event in [Event::Begin, Event::Timer, Event::UnknownKid, Event::FetchNow(RefreshCause::Reload), Event::Close] {
+    for event in [
+        Event::Begin,
+        Event::Timer,
+        Event::UnknownKid,
+        Event::AbsentKid,
+        Event::InvalidSignature,
+        Event::FetchNow(RefreshCause::Reload),
+        Event::Close,
+    ] {
         assert_eq!(simulation.step(event), [], "{event:?}");
     }
 }

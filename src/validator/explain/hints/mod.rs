@@ -100,11 +100,11 @@ impl Core {
     /// Other servers (Entra ID, Firebase, Google) sign for several tenants with the same keys, so that the signature does not
     /// identify the tenant.
     fn signed_by_a_tenant(&self, token: &UnverifiedToken<'_>, rejection: &Rejection) -> Option<SignedToken> {
-        if *rejection != Rejection::Issuer(IssuerError::Unknown { near: None }) {
+        if *rejection != Rejection::Issuer(IssuerError::Unknown { difference: None }) {
             return None;
         }
         let header = token.header();
-        let verify = |keys: &KeyTable, _: u64| match keys.find(header.kid(), header.algorithm()) {
+        let verify = |keys: &KeyTable, _: u64| match keys.find(header.key_id(), header.algorithm()) {
             Found::Keys(keys) => SignedToken::verify(token.clone(), keys).ok(),
             Found::NotForVerification | Found::Ambiguous | Found::Unknown => None,
         };

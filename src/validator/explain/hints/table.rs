@@ -108,16 +108,16 @@ pub(super) const HINTS: &[Hint] = &[
     rejection("encrypted token: turn token encryption off for this API", |rejection| {
         *rejection == Rejection::Token(TokenError::Encrypted)
     }),
-    rejection("iss lacks the trailing slash", |rejection| is_near(rejection, IssuerDifference::MissingSlash)),
-    rejection("iss has an extra trailing slash", |rejection| is_near(rejection, IssuerDifference::ExtraSlash)),
+    rejection("iss lacks the trailing slash", |rejection| differs_by(rejection, IssuerDifference::MissingSlash)),
+    rejection("iss has an extra trailing slash", |rejection| differs_by(rejection, IssuerDifference::ExtraSlash)),
     // Two tenants of one server may differ only in upper and lower case.
     rejection(
         "iss differs from a configured issuer only in upper and lower case: compare it with the issuer's discovery document",
-        |rejection| is_near(rejection, IssuerDifference::Case),
+        |rejection| differs_by(rejection, IssuerDifference::Case),
     ),
     rejection(
         "iss differs from a configured issuer only in http and https: compare it with the issuer's discovery document",
-        |rejection| is_near(rejection, IssuerDifference::Scheme),
+        |rejection| differs_by(rejection, IssuerDifference::Scheme),
     ),
     rejection("the token's issuer is bound to another host", |rejection| {
         *rejection == Rejection::Issuer(IssuerError::NotForHost)
@@ -139,9 +139,14 @@ pub(super) const HINTS: &[Hint] = &[
         "no usable key: it was skipped (size, use, encoding, private key published), is for another algorithm or is revoked",
         |rejection| *rejection == Rejection::Key(KeyNotFoundError::NotForVerification),
     ),
-    rejection("several keys match: configure the issuer to write a kid into the token header", |rejection| {
-        *rejection == Rejection::Key(KeyNotFoundError::Ambiguous)
-    }),
+    rejection(
+        "too many keys match a token without kid: configure the issuer to write a kid into the token header",
+        |rejection| *rejection == Rejection::Key(KeyNotFoundError::Ambiguous),
+    ),
+    unverified(
+        "the token has no kid, and no key of the issuer verifies it: a token of another tenant or environment?",
+        |rejection, token| *rejection == Rejection::Signature && token.header.kid().is_none(),
+    ),
     rejection("the API's profile does not accept this typ", |rejection| {
         is_claim(rejection, |error| *error == ClaimError::TokenType)
     }),
@@ -295,8 +300,8 @@ const fn accepted(text: &'static str, applies: fn(&UnmetRequirement, &Claims) ->
     Hint { text, condition: Condition::Accepted(applies) }
 }
 
-fn is_near(rejection: &Rejection, near: IssuerDifference) -> bool {
-    *rejection == Rejection::Issuer(IssuerError::Unknown { near: Some(near) })
+fn differs_by(rejection: &Rejection, difference: IssuerDifference) -> bool {
+    *rejection == Rejection::Issuer(IssuerError::Unknown { difference: Some(difference) })
 }
 
 fn is_claim(rejection: &Rejection, is: impl Fn(&ClaimError) -> bool) -> bool {

@@ -20,11 +20,11 @@ struct Case {
     text: &'static str,
     validator: Validator,
     matching: String,
-    near_miss: String,
+    other: String,
 }
 
-fn case(text: &'static str, validator: &Validator, matching: TokenBuilder, near_miss: TokenBuilder) -> Case {
-    Case { text, validator: validator.clone(), matching: matching.sign(), near_miss: near_miss.sign() }
+fn case(text: &'static str, validator: &Validator, matching: TokenBuilder, other: TokenBuilder) -> Case {
+    Case { text, validator: validator.clone(), matching: matching.sign(), other: other.sign() }
 }
 
 fn trusted(server: &TestIssuer) -> Issuer {
@@ -63,7 +63,7 @@ type RejectionCase = (&'static str, Rejection, Rejection);
 fn request_cases() -> Vec<RejectionCase> {
     use crate::rejection::IssuerError::{NotForHost, Unknown, UnknownHost};
     let token = Rejection::Token;
-    let near = |near| Rejection::Issuer(Unknown { near });
+    let difference = |difference| Rejection::Issuer(Unknown { difference });
     vec![
         (
             "the credential is not a single token: does it contain a second scheme, a comma, a quote or a space?",
@@ -84,23 +84,23 @@ fn request_cases() -> Vec<RejectionCase> {
         ),
         (
             "iss lacks the trailing slash",
-            near(Some(IssuerDifference::MissingSlash)),
-            near(Some(IssuerDifference::ExtraSlash)),
+            difference(Some(IssuerDifference::MissingSlash)),
+            difference(Some(IssuerDifference::ExtraSlash)),
         ),
         (
             "iss has an extra trailing slash",
-            near(Some(IssuerDifference::ExtraSlash)),
-            near(Some(IssuerDifference::MissingSlash)),
+            difference(Some(IssuerDifference::ExtraSlash)),
+            difference(Some(IssuerDifference::MissingSlash)),
         ),
         (
             "iss differs from a configured issuer only in upper and lower case: compare it with the issuer's discovery document",
-            near(Some(IssuerDifference::Case)),
-            near(Some(IssuerDifference::Scheme)),
+            difference(Some(IssuerDifference::Case)),
+            difference(Some(IssuerDifference::Scheme)),
         ),
         (
             "iss differs from a configured issuer only in http and https: compare it with the issuer's discovery document",
-            near(Some(IssuerDifference::Scheme)),
-            near(None),
+            difference(Some(IssuerDifference::Scheme)),
+            difference(None),
         ),
         ("the token's issuer is bound to another host", Rejection::Issuer(NotForHost), Rejection::Issuer(UnknownHost)),
         (
@@ -138,7 +138,7 @@ fn key_cases() -> Vec<RejectionCase> {
             Rejection::Key(KeyNotFoundError::Ambiguous),
         ),
         (
-            "several keys match: configure the issuer to write a kid into the token header",
+            "too many keys match a token without kid: configure the issuer to write a kid into the token header",
             Rejection::Key(KeyNotFoundError::Ambiguous),
             Rejection::Key(KeyNotFoundError::NotForVerification),
         ),
@@ -178,6 +178,12 @@ fn algorithm_cases() -> Vec<Case> {
             token(),
         ),
         case("the issuer's configured algorithms do not include the token's", &plain, es(), token().kid("nobody")),
+        case(
+            "the token has no kid, and no key of the issuer verifies it: a token of another tenant or environment?",
+            &plain,
+            token().without_kid().signed_by(&both),
+            token().signed_by(&both),
+        ),
         case(
             "sub is a number, but RFC 7519 requires a string: change it at the issuer",
             &plain,
@@ -326,9 +332,9 @@ fn requirement_cases() -> Vec<(&'static str, Requirement, Claims, Claims)> {
 #[tokio::test]
 async fn returns_each_hint_where_it_applies_and_not_in_a_similar_case() {
     let mut covered = BTreeSet::new();
-    for (text, matching, near_miss) in request_cases().into_iter().chain(key_cases()) {
+    for (text, matching, other) in request_cases().into_iter().chain(key_cases()) {
         assert_eq!(matching.hint(), Some(text), "{matching}");
-        assert_ne!(near_miss.hint(), Some(text), "{near_miss}");
+        assert_ne!(other.hint(), Some(text), "{other}");
         covered.insert(text);
     }
     let tokens = algorithm_cases()
@@ -337,19 +343,19 @@ async fn returns_each_hint_where_it_applies_and_not_in_a_similar_case() {
         .chain(audience_cases())
         .chain(date_cases())
         .chain(domain_cases().await);
-    for Case { text, validator, matching, near_miss } in tokens {
+    for Case { text, validator, matching, other } in tokens {
         assert_eq!(hint_for(&validator, &matching).await, Some(text));
-        assert_ne!(hint_for(&validator, &near_miss).await, Some(text));
+        assert_ne!(hint_for(&validator, &other).await, Some(text));
         covered.insert(text);
     }
-    for (text, requirement, matching, near_miss) in requirement_cases() {
+    for (text, requirement, matching, other) in requirement_cases() {
         let hint = |claims: &Claims| {
             let unmet = requirement
                 .check(claims, FakeClock::new().now(), Duration::ZERO)
                 .expect_err("the requirement is not met");
             hint_for_unmet(&unmet, claims)
         };
-        assert_eq!((hint(&matching), hint(&near_miss)), (Some(text), None));
+        assert_eq!((hint(&matching), hint(&other)), (Some(text), None));
         covered.insert(text);
     }
     assert_eq!(covered, HINTS.iter().map(|hint| hint.text).collect(), "every row has a case");
@@ -393,7 +399,7 @@ async fn returns_no_tenant_hint_for_servers_that_share_keys_between_tenants() {
     for foreign in [other, alone, named] {
         let token = foreign.token().sign();
         let rejection = validator.validate(&token).await.expect_err("another issuer");
-        assert_eq!(rejection, Rejection::Issuer(IssuerError::Unknown { near: None }));
+        assert_eq!(rejection, Rejection::Issuer(IssuerError::Unknown { difference: None }));
         assert_eq!(hint_for(&validator, &token).await, None);
     }
 }

@@ -1,0 +1,131 @@
+//! `AbsentKids`: the kids that a fetch has not found, so that a client that keeps sending them does not delay a new key.
+
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+
+use moka::sync::Cache;
+
+use crate::defaults;
+use crate::jwks::driver_status::{DriverStatus, KidHistory};
+
+/// Remembers kids of tokens that are not in the current key set.
+///
+/// # Security
+///
+/// Clients choose the kids. Only a keyed hash of each is stored, and the number of entries is limited. If a client fills the
+/// cache, other kids are evicted, and count as new again: the cool-down then limits their fetches as before.
+pub(super) struct AbsentKids {
+    /// The map evicts entries by use and by the machine's clock; this only frees memory.
+    sightings: Cache<KidHash, Sighting>,
+    hasher: RandomState,
+}
+
+/// A keyed hash of a `kid`. If two kids have the same hash, the second one counts as known to be absent: its fetch may start
+/// up to one cool-down later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct KidHash(u64);
+
+/// The first token with a `kid` that the key set of this epoch does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sighting {
+    epoch: u64,
+    /// The generation of the fetch that was in flight, or of the last one.
+    generation: u64,
+}
+
+impl AbsentKids {
+    pub(super) fn new() -> Self {
+        let sightings =
+            Cache::builder().max_capacity(defaults::MAX_ABSENT_KIDS).time_to_idle(defaults::ABSENT_KID_IDLE).build();
+        Self { sightings, hasher: RandomState::new() }
+    }
+
+    pub(super) fn hash(&self, kid: &str) -> KidHash {
+        KidHash(self.hasher.hash_one(kid))
+    }
+
+    /// Returns whether a fetch has looked for this `kid`, which is not in the key set of `epoch`. The first call for a `kid`
+    /// stores it.
+    pub(super) fn check(&self, kid: KidHash, epoch: u64, status: DriverStatus) -> KidHistory {
+        match self.sightings.get(&kid) {
+            // A new key set may have had the key in between, so an entry of an earlier one does not count.
+            Some(sighting) if sighting.epoch == epoch => {
+                if status.confirmed_generation > sighting.generation {
+                    KidHistory::Absent
+                } else {
+                    KidHistory::New
+                }
+            }
+            Some(_) | None => {
+                self.sightings.insert(kid, Sighting { epoch, generation: status.generation });
+                KidHistory::New
+            }
+        }
+    }
+}
+
+impl fmt::Debug for AbsentKids {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AbsentKids").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jwks::driver_status::Task;
+    use crate::jwks::policy::RefreshPolicy;
+    use crate::jwks::refresh::Refresh;
+
+    fn status(generation: u64, confirmed_generation: u64) -> DriverStatus {
+        let mut status = DriverStatus::new(&Refresh::new(RefreshPolicy::new()), Task::Running);
+        (status.generation, status.confirmed_generation) = (generation, confirmed_generation);
+        status
+    }
+
+    #[test]
+    fn a_kid_is_absent_after_a_fetch_that_started_after_its_first_token() {
+        let absent_kids = AbsentKids::new();
+        let [one, other] = ["one", "other"].map(|kid| absent_kids.hash(kid));
+        assert_eq!(absent_kids.check(one, 1, status(5, 0)), KidHistory::New);
+        // Fetch 5 was in flight when the first token arrived, or had ended before.
+        assert_eq!(absent_kids.check(one, 1, status(6, 5)), KidHistory::New);
+        assert_eq!(absent_kids.check(one, 1, status(6, 6)), KidHistory::Absent);
+        assert_eq!(absent_kids.check(other, 1, status(6, 6)), KidHistory::New);
+        assert_eq!(absent_kids.check(other, 1, status(7, 7)), KidHistory::Absent);
+    }
+
+    #[test]
+    fn a_new_key_set_makes_every_kid_new() {
+        let absent_kids = AbsentKids::new();
+        let kid = absent_kids.hash("kid");
+        absent_kids.check(kid, 1, status(1, 0));
+        assert_eq!(absent_kids.check(kid, 1, status(2, 2)), KidHistory::Absent);
+        assert_eq!(absent_kids.check(kid, 2, status(2, 2)), KidHistory::New);
+        assert_eq!(absent_kids.check(kid, 2, status(3, 3)), KidHistory::Absent);
+    }
+
+    /// A flood of random kids neither grows the cache nor evicts a `kid` that is sent all the time.
+    #[test]
+    fn bounds_the_number_of_kids_and_keeps_those_that_are_used() {
+        let absent_kids = AbsentKids::new();
+        let ambient = absent_kids.hash("ambient");
+        absent_kids.check(ambient, 1, status(1, 0));
+        for random in 0..20_000 {
+            absent_kids.check(absent_kids.hash(&random.to_string()), 1, status(1, 0));
+            if random % 10 == 0 {
+                assert_eq!(absent_kids.check(ambient, 1, status(2, 2)), KidHistory::Absent, "after {random}");
+            }
+        }
+        absent_kids.sightings.run_pending_tasks();
+        let entries = absent_kids.sightings.entry_count();
+        assert!((1..=defaults::MAX_ABSENT_KIDS).contains(&entries), "{entries}");
+    }
+
+    #[test]
+    fn hashes_differ_between_two_sources() {
+        let [one, other] = [AbsentKids::new(), AbsentKids::new()];
+        assert_eq!(one.hash("kid"), one.hash("kid"));
+        assert_ne!(one.hash("kid"), other.hash("kid"));
+    }
+}

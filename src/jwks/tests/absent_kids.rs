@@ -1,0 +1,227 @@
+//! Tests of clients that keep sending kids that the issuer does not publish: they do not delay a new key.
+
+use std::time::Duration;
+
+use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::tests::kit::{Fixture, MINUTE, ONE_REFRESH, Outcome, SECOND, jwks};
+use crate::testing::Reply;
+
+/// A source whose clients send `kids` old kids every five seconds, half a minute after its start.
+struct Ambient {
+    fixture: Fixture,
+    kids: usize,
+    /// The number of half seconds since the start.
+    ticks: u32,
+}
+
+const TICK: Duration = Duration::from_millis(500);
+
+impl Ambient {
+    async fn new(kids: usize, delay: Duration) -> Self {
+        let fixture = Fixture::loaded(&["a"]).await;
+        fixture.answer(Reply::json(jwks(&["a"])).with_delay(delay));
+        let mut ambient = Self { fixture, kids, ticks: 0 };
+        ambient.run(30 * SECOND).await;
+        ambient
+    }
+
+    async fn run(&mut self, span: Duration) {
+        let end = self.ticks + u32::try_from(span.as_millis() / TICK.as_millis()).expect("short");
+        while self.ticks < end {
+            for kid in 0..self.kids {
+                if (self.ticks + u32::try_from(kid).expect("few")).is_multiple_of(10) {
+                    drop(self.fixture.spawn(format!("old-{kid}")));
+                }
+            }
+            self.ticks += 1;
+            self.fixture.run(TICK).await;
+        }
+    }
+}
+
+/// The new key is published at any time between two fetches for the old kids, and its first token arrives at once.
+#[tokio::test]
+async fn serves_a_new_key_at_its_first_request_beside_ambient_kids() {
+    for kids in [1, 2, 30, 500] {
+        for ticks in 0..40 {
+            let mut ambient = Ambient::new(kids, SECOND / 10).await;
+            ambient.run(ticks * TICK).await;
+            ambient.fixture.answer(Reply::json(jwks(&["a", "b"])).with_delay(SECOND / 10));
+            let requests: Vec<_> = (0..10).map(|_| ambient.fixture.spawn("b")).collect();
+            ambient.run(SECOND).await;
+            for request in requests {
+                assert!(request.is_finished(), "{kids} old kids, {ticks} ticks");
+                assert_eq!(request.await.expect("no panic"), Outcome::Served, "{kids} old kids, {ticks} ticks");
+            }
+        }
+    }
+}
+
+/// A client that retries seldom is remembered as well, since the fetches for other old kids confirm that its kid is absent.
+#[tokio::test]
+async fn serves_a_new_key_at_its_first_request_beside_seldom_ambient_kids() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    for round in 0..3 {
+        for kid in 0..6 {
+            fixture.spawn(format!("old-{kid}"));
+            fixture.run(20 * SECOND).await;
+            if round == 2 {
+                fixture.spawn(format!("old-{kid}"));
+                fixture.run(SECOND / 10).await;
+                fixture.publish(&["a", "b"]);
+                assert_eq!(fixture.request_now("b").await, Outcome::Served, "after kid {kid}");
+                fixture.publish(&["a"]);
+                fixture.source.reload().await.expect("reloaded");
+                return;
+            }
+        }
+    }
+}
+
+/// The fetch for the old kid started before the publication, and returns after the first token of the new key arrived.
+#[tokio::test]
+async fn serves_a_new_key_that_is_published_during_the_fetch_for_an_absent_kid() {
+    let mut ambient = Ambient::new(1, SECOND / 2).await;
+    while ambient.fixture.network.in_flight() == 0 {
+        ambient.run(TICK).await;
+        drop(ambient.fixture.spawn("old-0"));
+        ambient.fixture.clock.settle().await;
+    }
+    ambient.fixture.publish(&["a", "b"]);
+    let request = ambient.fixture.spawn("b");
+    ambient.fixture.run(SECOND).await;
+    assert!(request.is_finished());
+    assert_eq!(request.await.expect("no panic"), Outcome::Served);
+}
+
+#[tokio::test]
+async fn ambient_kids_cause_one_fetch_per_longest_cool_down() {
+    for (kids, fetches) in [(1, 4), (500, 4)] {
+        let mut ambient = Ambient::new(kids, Duration::ZERO).await;
+        let before = ambient.fixture.network.calls();
+        ambient.run(MINUTE).await;
+        assert_eq!(ambient.fixture.network.calls() - before, fetches, "{kids} old kids");
+        assert!(ambient.fixture.serves("a"));
+    }
+}
+
+#[tokio::test]
+async fn answers_an_absent_kid_at_once_between_two_fetches() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    assert_eq!(Fixture::request(&fixture.source, "old").await, Outcome::NotFound);
+    fixture.run(2 * SECOND).await;
+    fixture.answer(Reply::hang());
+    for _ in 0..12 {
+        assert_eq!(fixture.request_now("old").await, Outcome::NotFound);
+        fixture.run(SECOND).await;
+    }
+    assert_eq!(fixture.network.calls(), 3, "no other fetch has started");
+}
+
+/// G3: a key that is published 1 s after its kid was found absent, without any other request, or with one each second.
+#[tokio::test]
+async fn serves_a_key_that_is_published_1s_after_its_kid_was_found_absent() {
+    for later_requests in [false, true] {
+        let fixture = Fixture::loaded(&["a"]).await;
+        assert_eq!(Fixture::request(&fixture.source, "b").await, Outcome::NotFound);
+        fixture.run(SECOND + SECOND / 100).await;
+        let calls = fixture.network.calls();
+        assert_eq!(calls, 3, "the follow-up fetch was too early");
+        fixture.publish(&["a", "b"]);
+        let mut outcomes = Vec::new();
+        for second in 0..20 {
+            if later_requests || second == 0 {
+                outcomes.push(fixture.request_now("b").await);
+            }
+            fixture.run(SECOND).await;
+        }
+        assert!(fixture.serves("b"));
+        assert_eq!(outcomes[0], Outcome::NotFound);
+        if later_requests {
+            let refused = outcomes.iter().filter(|outcome| **outcome == Outcome::NotFound).count();
+            assert!(refused <= 15, "{outcomes:?}");
+        }
+        assert_eq!(fixture.network.calls(), calls + 1);
+    }
+}
+
+/// G3: an attacker sends the kid of the next key every second before it is published.
+#[tokio::test]
+async fn serves_a_key_whose_kid_an_attacker_sends_before_it_is_published() {
+    for attacked in [1, 7, 40, 100] {
+        let fixture = Fixture::loaded(&["a"]).await;
+        let before = fixture.network.calls();
+        for _ in 0..attacked {
+            assert_eq!(fixture.request_now("b").await, Outcome::NotFound);
+            fixture.run(SECOND).await;
+        }
+        fixture.publish(&["a", "b"]);
+        let mut refused = 0;
+        while fixture.request_now("b").await != Outcome::Served {
+            refused += 1;
+            fixture.run(SECOND).await;
+        }
+        assert!(refused <= 15, "{refused} s after {attacked} s");
+        if attacked == 40 {
+            assert!(fixture.network.calls() - before <= 8, "{}", fixture.network.calls());
+        }
+    }
+}
+
+/// After a change of the key set, the first token with an absent kid starts a fetch again: the key may have returned.
+#[tokio::test]
+async fn a_change_of_the_key_set_forgets_absent_kids() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    assert_eq!(Fixture::request(&fixture.source, "old").await, Outcome::NotFound);
+    fixture.run(2 * SECOND).await;
+    fixture.publish(&["a", "b"]);
+    fixture.source.reload().await.expect("reloaded");
+    fixture.publish(&["a", "b", "old"]);
+    assert_eq!(fixture.request_now("old").await, Outcome::Served);
+}
+
+/// Random kids stay under the cool-down, beside ambient kids and without them.
+#[tokio::test]
+async fn limits_random_kids_beside_ambient_kids() {
+    for kids in [0, 20] {
+        let mut ambient = Ambient::new(kids, Duration::ZERO).await;
+        let before = ambient.fixture.network.calls();
+        for second in 0..60 {
+            for random in 0..200 {
+                drop(ambient.fixture.spawn(format!("random-{second}-{random}")));
+            }
+            ambient.run(SECOND).await;
+            assert!(ambient.fixture.serves("a"));
+        }
+        let fetches = ambient.fixture.network.calls() - before;
+        assert!((5..=8).contains(&fetches), "{fetches} beside {kids} old kids");
+    }
+}
+
+/// An outage while only old kids arrive: the backoff applies to them, too, and the keys stay in use.
+#[tokio::test]
+async fn ambient_kids_start_no_fetch_in_a_backoff() {
+    let mut ambient = Ambient::new(3, Duration::ZERO).await;
+    ambient.fixture.answer(Reply::error(crate::fetch::FetchError::Connect));
+    let before = ambient.fixture.network.calls();
+    ambient.run(MINUTE).await;
+    let attempts = ambient.fixture.network.calls() - before;
+    assert!(attempts <= 16, "eight operations of at most two attempts each: {attempts}");
+    assert!(ambient.fixture.serves("a"));
+}
+
+/// The longest cool-down of the policy is that of absent kids.
+#[tokio::test]
+async fn obeys_the_longest_cool_down_of_the_policy() {
+    let policy = RefreshPolicy::new().with_unknown_kid_cooldown_max(5 * SECOND);
+    let fixture = Fixture::loaded_with(policy, &["a"]).await;
+    fixture.run(ONE_REFRESH).await;
+    assert_eq!(Fixture::request(&fixture.source, "old").await, Outcome::NotFound);
+    fixture.run(10 * SECOND).await;
+    let before = fixture.network.calls();
+    for _ in 0..20 {
+        fixture.spawn("old");
+        fixture.run(SECOND).await;
+    }
+    assert_eq!(fixture.network.calls() - before, 5, "after 0, 5, 10, 15 and 20 s");
+}
