@@ -213,14 +213,18 @@ pub(crate) const MAX_WAITERS: usize = 10_000;
 pub(crate) const DISCOVERY_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// Backoff after the first failed fetch of a known discovery document. No request waits for it, since the last `jwks_uri`
-/// stays in use.
-pub(crate) const DISCOVERY_BACKOFF_MIN: Duration = Duration::from_secs(60);
+/// stays in use. Half of it is the shortest pause.
+pub(crate) const DISCOVERY_BACKOFF_MIN: Duration = Duration::from_secs(120);
 
 /// Longest backoff between such fetches.
 pub(crate) const DISCOVERY_BACKOFF_MAX: Duration = Duration::from_secs(3600);
 
-/// If the key set is no longer found at its URL, the discovery document is fetched early, but not more often than this.
+/// If no fetch of the key set succeeds, the discovery document is fetched early, but not more often than this.
 pub(crate) const DISCOVERY_RECHECK: Duration = Duration::from_secs(300);
+
+/// If the server says that the key set is no longer at its URL, the discovery document is fetched at once, but not more often
+/// than this: valid tokens are rejected until the new URL is known.
+pub(crate) const DISCOVERY_RECHECK_MOVED: Duration = Duration::from_secs(60);
 
 /// If a timer is this late, or the wall clock has advanced this much more than the monotonic clock, then the process or the
 /// machine was suspended. The next request then wakes the driver.

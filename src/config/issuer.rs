@@ -65,8 +65,10 @@ impl Issuer {
     /// Creates an issuer whose discovery document contains the URL of the keys. `issuer` is the exact `iss` value, not the URL
     /// of the document.
     ///
-    /// The document of OpenID Connect Discovery 1.0 §4 is fetched first. If the server responds to it with 404, the document of
-    /// RFC 8414 §3 is fetched instead.
+    /// The document of OpenID Connect Discovery 1.0 §4 is fetched first. If the server responds to it with 401, 403, 404, 405
+    /// or 410, or with a 200 that is no JSON object, the document of RFC 8414 §3 is fetched instead, and then the one at
+    /// `https://<host>/.well-known/openid-configuration<path>` (RFC 8414 §5). After a 404 or 410 from the URL of the keys, the
+    /// document is fetched again, at most once a minute.
     #[must_use]
     pub fn oidc(issuer: impl Into<String>) -> Self {
         Self::new(Domain::Exact(issuer.into()), Keys::Discovery)

@@ -110,6 +110,20 @@ pub(super) struct Failure {
     pub(super) retry_after: Option<Duration>,
 }
 
+/// Why no discovery document was read from one location.
+struct DiscoveryFailure {
+    failure: Failure,
+    location: Location,
+}
+
+/// Whether a location has a discovery document.
+enum Location {
+    /// The server says that there is none: an error by status, or a response that is no JSON object.
+    WithoutDocument,
+    /// There is one, or the failure says nothing about it.
+    Unknown,
+}
+
 impl Operation {
     /// Fetches keys. A panic in the fetcher or in a parser is reported as an error.
     pub(super) async fn keys(mut self, key_request: KeyRequest) -> Report {
@@ -163,26 +177,38 @@ impl Operation {
         Ok(Fetched { freshness, endpoint, keys })
     }
 
-    /// Fetches the OpenID Connect document; after a 404, the one of RFC 8414. A server may publish either, whether or not its
-    /// issuer has a path.
+    /// Fetches the discovery document from the first location that has one. A server may publish either kind, at any of them,
+    /// whether or not its issuer has a path. If none has one, returns the error of the first location, which most servers use.
     async fn discover(&mut self, discovery: &Discovery) -> Result<Endpoint, Failure> {
+        let first = match self.discover_at(discovery, discovery.openid()).await {
+            Err(DiscoveryFailure { failure, location: Location::WithoutDocument }) => failure,
+            outcome => return outcome.map_err(|failed| failed.failure),
+        };
+        for location in discovery.fallbacks() {
+            match self.discover_at(discovery, location).await {
+                Err(DiscoveryFailure { location: Location::WithoutDocument, .. }) => {}
+                outcome => return outcome.map_err(|failed| failed.failure),
+            }
+        }
+        Err(first)
+    }
+
+    async fn discover_at(&mut self, discovery: &Discovery, location: &Endpoint) -> Result<Endpoint, DiscoveryFailure> {
         let headers = self.headers(ACCEPT_DISCOVERY);
         let request = |endpoint: &Endpoint| FetchRequest {
             endpoint: endpoint.clone(),
             headers: headers.clone(),
             max_bytes: self.policy.max_document_bytes,
         };
-        let openid = self.exchange.send(discovery.openid(), request).await;
-        let FinalResponse { response, .. } = match openid {
-            Err(ExchangeFailure { error: ExchangeError::Status(StatusCode::NOT_FOUND), .. }) => {
-                self.exchange.send(discovery.oauth(), request).await?
-            }
-            other => other?,
-        };
+        let FinalResponse { response, .. } = self.exchange.send(location, request).await?;
         if response.status != StatusCode::OK {
-            return Err(RefreshError::UnexpectedNotModified.into());
+            return Err(Failure::from(RefreshError::UnexpectedNotModified).into());
         }
-        Ok(discovery.read(&response.body, self.policy.jwks_hosts.as_deref())?)
+        let found = discovery.read(&response.body, self.policy.jwks_hosts.as_deref());
+        found.map_err(|error| DiscoveryFailure {
+            failure: error.into(),
+            location: if Discovery::is_object(&response.body) { Location::Unknown } else { Location::WithoutDocument },
+        })
     }
 
     /// Parses a document and imports its keys. A large one is parsed on a blocking thread, so that it does not delay
@@ -218,6 +244,24 @@ impl From<RefreshError> for Failure {
 impl From<ExchangeFailure> for Failure {
     fn from(failure: ExchangeFailure) -> Self {
         Self { error: failure.error.into(), retry_after: failure.retry_after }
+    }
+}
+
+impl From<ExchangeFailure> for DiscoveryFailure {
+    fn from(failure: ExchangeFailure) -> Self {
+        let location = match failure.error {
+            ExchangeError::Status(status) if matches!(status.as_u16(), 401 | 403 | 404 | 405 | 410) => {
+                Location::WithoutDocument
+            }
+            _ => Location::Unknown,
+        };
+        Self { failure: failure.into(), location }
+    }
+}
+
+impl From<Failure> for DiscoveryFailure {
+    fn from(failure: Failure) -> Self {
+        Self { failure, location: Location::Unknown }
     }
 }
 

@@ -149,8 +149,9 @@ impl Driver<'_> {
         if error == RefreshError::NoUsableKeys {
             core.pending_events.push(KeyEventKind::EmptySet);
         }
-        let is_gone = matches!(error, RefreshError::Status { status: 404 | 410 });
-        if is_gone || self.shared.published.load().freshness_state(now) >= Some(FreshnessState::Stale) {
+        if matches!(error, RefreshError::Status { status: 404 | 410 }) {
+            core.rediscovery.recheck_moved(now.monotonic);
+        } else if self.shared.published.load().freshness_state(now) >= Some(FreshnessState::Stale) {
             core.rediscovery.recheck(now.monotonic);
         }
     }
