@@ -32,6 +32,7 @@ mod verify;
 pub use self::error::{KeyError, SkipReason};
 pub(crate) use self::fingerprint::{Fingerprinter, TokenFingerprint};
 pub use self::interop::UnsupportedAlgorithmError;
+pub(crate) use self::json::without_byte_order_mark;
 pub(crate) use self::jwk::PrivateKeys;
 pub use self::secret::{Secret, SecretError};
 pub(crate) use self::set::RejectedKeys;

@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 
 use crate::fetch::{Endpoint, EndpointError, PlainHttp};
 use crate::jwks::error::RefreshError;
+use crate::keys;
 use crate::token;
 
 pub(super) use self::schedule::Rediscovery;
@@ -123,6 +124,7 @@ struct Document {
 /// Returns the text of a document that starts like a JSON object (RFC 8414 §3.2). serde would also deserialize a [`Document`]
 /// from an array of two strings. All of it is UTF-8, also members that are ignored (RFC 8259 §8.1).
 fn object(document: &[u8]) -> Option<&str> {
+    let document = keys::without_byte_order_mark(document);
     str::from_utf8(document).ok().filter(|document| document.trim_ascii_start().starts_with('{'))
 }
 

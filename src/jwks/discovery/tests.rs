@@ -67,7 +67,9 @@ fn read(document: &str) -> Result<String, RefreshError> {
 fn accepts_a_document_of_the_same_issuer() {
     let document = r#"{"issuer":"https://a.example/","jwks_uri":"https://keys.example/k","other":[1,{"issuer":2}]}"#;
     assert_eq!(read(document), Ok("https://keys.example/k".to_owned()));
-    assert_eq!(read(&format!("{document} \n")), Ok("https://keys.example/k".to_owned()));
+    for document in [format!("{document} \n"), format!("\u{feff}{document}"), format!("\u{feff} {document}")] {
+        assert_eq!(read(&document), Ok("https://keys.example/k".to_owned()), "{document}");
+    }
 }
 
 #[test]
@@ -106,7 +108,8 @@ fn rejects_an_invalid_document() {
         assert_eq!(read(document), Err(RefreshError::InvalidDiscovery), "{document}");
     }
     for document in [
-        &b"\xEF\xBB\xBF{}"[..],
+        &b"\xEF\xBB\xBF\xEF\xBB\xBF{\"issuer\":\"https://a.example/\",\"jwks_uri\":\"https://a.example/k\"}"[..],
+        b"\xFF\xFE{\0}\0",
         b"{\"x\":\"\xbd\",\"issuer\":\"https://a.example/\",\"jwks_uri\":\"https://a.example/k\"}",
     ] {
         assert_eq!(

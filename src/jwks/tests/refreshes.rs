@@ -191,7 +191,7 @@ async fn keeps_the_old_set_when_the_response_is_no_key_set() {
         (Reply::json(set_of(&[weak])), RefreshError::NoUsableKeys),
         (Reply::json(r#"{"keys":[]"#), RefreshError::InvalidDocument),
         (Reply::json(format!("{} x", jwks(&["b"]))), RefreshError::InvalidDocument),
-        (Reply::json(format!("\u{feff}{}", jwks(&["b"]))), RefreshError::InvalidDocument),
+        (Reply::json(format!("\u{feff}\u{feff}{}", jwks(&["b"]))), RefreshError::InvalidDocument),
         (Reply::json(r#"{"keys":[],"keys":[]}"#), RefreshError::InvalidDocument),
         (Reply::json("[".repeat(10_000)), RefreshError::InvalidDocument),
         (Reply::json(set_of(&vec![jwk("b", "b"); 101])), RefreshError::TooManyKeys),
@@ -336,6 +336,15 @@ async fn raises_a_short_max_age_to_the_minimum_refresh_interval() {
     let fixture = Fixture::at_url(aged).await;
     assert_seconds(until_fetch(&fixture).await, 60..=103);
     assert_seconds(until_fetch(&fixture).await, 81..=103);
+}
+
+/// RFC 8259 §8.1 forbids the mark, and allows a parser to ignore it.
+#[tokio::test]
+async fn ignores_a_byte_order_mark_before_the_key_set() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::json(format!("\u{feff}{}", jwks(&["b"]))));
+    assert_eq!(fixture.source.reload().await, Ok(()));
+    assert!(fixture.serves("b") && !fixture.serves("a"));
 }
 
 #[tokio::test]
