@@ -209,6 +209,12 @@ pub(crate) const PARSE_INLINE_BYTES: usize = 64 * 1024;
 /// Most requests that wait at the same time. Each costs at most 1 KiB besides the request, whatever the length of its token.
 pub(crate) const MAX_WAITERS: usize = 10_000;
 
+/// Time after which a key store that does not respond counts as failed. A local file takes a few milliseconds.
+pub(crate) const KEY_STORE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What a stored key set may be longer than the largest document: issuer, URL, and the names of its members.
+pub(crate) const RECORD_OVERHEAD_BYTES: usize = 16 * 1024;
+
 /// Time between two fetches of a discovery document. A new `jwks_uri` is rare and announced.
 pub(crate) const DISCOVERY_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 

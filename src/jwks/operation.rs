@@ -18,7 +18,7 @@ use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::{Freshness, StoredResponse};
 use crate::jwks::history::History;
 use crate::jwks::policy::{EmptySet, RefreshPolicy};
-use crate::keys::{KeyOrigin, KeySet, KeyTable, NamedKey, RejectedKeys, SkipReason, SkippedKey, Thumbprint};
+use crate::keys::{self, KeyOrigin, KeySet, KeyTable, NamedKey, RejectedKeys, SkipReason, SkippedKey, Thumbprint};
 use crate::token::Algorithm;
 
 /// The inputs of one operation. It owns them, so only the driver can cancel it.
@@ -28,6 +28,14 @@ pub(super) struct Operation {
     pub(super) policy: Arc<RefreshPolicy>,
     pub(super) algorithms: Arc<[Algorithm]>,
     pub(super) compromised: Arc<CompromisedKeys>,
+    pub(super) export: Export,
+}
+
+/// Whether the public part of a key set is exported, to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Export {
+    Never,
+    Always,
 }
 
 /// A request for a key set.
@@ -76,7 +84,11 @@ pub(super) struct Fetched {
 #[derive(Debug)]
 pub(super) enum Keys {
     NotModified,
-    New(KeyTable),
+    New {
+        table: KeyTable,
+        /// The public part of the document, if it is exported.
+        document: Option<Arc<str>>,
+    },
 }
 
 /// The keys of a key set that are skipped, or used although they should not be.
@@ -100,7 +112,7 @@ pub(super) type CompromisedKeys = History<Thumbprint, { defaults::MAX_COMPROMISE
 /// The result of importing a document.
 struct Imported {
     key_report: Option<KeyReport>,
-    keys: Result<KeyTable, RefreshError>,
+    keys: Result<(KeyTable, Option<Arc<str>>), RefreshError>,
 }
 
 /// Why an operation failed, and the server's `Retry-After`.
@@ -171,7 +183,8 @@ impl Operation {
             _ => {
                 let imported = self.import(response.body).await;
                 *key_report = imported.key_report;
-                (freshness, Keys::New(imported.keys?))
+                let (table, document) = imported.keys?;
+                (freshness, Keys::New { table, document })
             }
         };
         Ok(Fetched { freshness, endpoint, keys })
@@ -215,11 +228,13 @@ impl Operation {
     /// requests.
     async fn import(&self, document: Bytes) -> Imported {
         let (policy, algorithms) = (Arc::clone(&self.policy), Arc::clone(&self.algorithms));
-        let compromised = Arc::clone(&self.compromised);
-        if document.len() <= defaults::PARSE_INLINE_BYTES {
-            return import(&document, &policy, &algorithms, &compromised);
+        let (compromised, export) = (Arc::clone(&self.compromised), self.export);
+        let length = document.len();
+        let work = move || import(&document, &policy, &algorithms, &compromised, export);
+        if length <= defaults::PARSE_INLINE_BYTES {
+            return work();
         }
-        let parsed = tokio::task::spawn_blocking(move || import(&document, &policy, &algorithms, &compromised)).await;
+        let parsed = tokio::task::spawn_blocking(work).await;
         parsed.unwrap_or(Imported { key_report: None, keys: Err(RefreshError::Panic) })
     }
 
@@ -285,6 +300,7 @@ fn import(
     policy: &RefreshPolicy,
     algorithms: &[Algorithm],
     compromised: &CompromisedKeys,
+    export: Export,
 ) -> Imported {
     let set = match KeySet::parse_remote(document, policy.max_keys, policy.private_keys) {
         Ok(set) => set.without_compromised(|thumbprint| compromised.contains(thumbprint)),
@@ -304,7 +320,9 @@ fn import(
         private_thumbprints: set.private_thumbprints().clone(),
         rejected: if is_rejected { table.named_keys() } else { Vec::new() },
     };
-    let keys = if is_rejected { Err(RefreshError::NoUsableKeys) } else { Ok(table) };
+    let used: BTreeSet<Thumbprint> = set.thumbprints().collect();
+    let exported = (export == Export::Always).then(|| keys::public_jwks(document, |key| used.contains(key))).flatten();
+    let keys = if is_rejected { Err(RefreshError::NoUsableKeys) } else { Ok((table, exported.map(Arc::from))) };
     Imported { key_report: Some(key_report), keys }
 }
 

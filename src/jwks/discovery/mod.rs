@@ -82,7 +82,12 @@ impl Discovery {
         if document.issuer != *self.issuer {
             return Err(RefreshError::IssuerMismatch);
         }
-        let endpoint = Endpoint::parse(&document.jwks_uri, self.linked).map_err(|_| RefreshError::JwksUriNotAllowed)?;
+        self.endpoint(&document.jwks_uri, hosts)
+    }
+
+    /// Parses a `jwks_uri`, and checks whether keys may be fetched from it.
+    pub(super) fn endpoint(&self, jwks_uri: &str, hosts: Option<&[String]>) -> Result<Endpoint, RefreshError> {
+        let endpoint = Endpoint::parse(jwks_uri, self.linked).map_err(|_| RefreshError::JwksUriNotAllowed)?;
         match hosts {
             Some(hosts) if !is_on(&endpoint, hosts) => Err(RefreshError::JwksUriNotAllowed),
             _ => Ok(endpoint),

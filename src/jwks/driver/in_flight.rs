@@ -13,7 +13,9 @@ use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::freshness::{FreshnessState, Times};
 use crate::jwks::mailbox::send_result;
-use crate::jwks::operation::{CacheMode, Failure, Fetched, KeyReport, KeyRequest, Keys, Operation, Report, Target};
+use crate::jwks::operation::{
+    CacheMode, Export, Failure, Fetched, KeyReport, KeyRequest, Keys, Operation, Report, Target,
+};
 use crate::jwks::origin::Origin;
 use crate::jwks::refresh::{Change, Condition, Event, FetchOrder, Outcome};
 use crate::jwks::shared::Shared;
@@ -59,6 +61,7 @@ impl Driver<'_> {
 
     /// Aborts the fetch in flight at its deadline. Dropping the future ends the exchange.
     pub(super) fn abort(&mut self, core: &mut DriverCore, now: Monotonic) {
+        self.failed_during_load = None;
         if let Some((in_flight, _dropped)) = self.keys.take() {
             in_flight.record_metrics(self.shared, RefreshError::Timeout.name(), now);
             send_result(core.in_flight_replies.drain(..), Err(RefreshError::Timeout));
@@ -115,8 +118,11 @@ impl Driver<'_> {
             known.record(key_report.compromised());
             Arc::clone(&core.compromised)
         };
-        if result.is_err() && self.shared.published.remove_compromised(&compromised, now) == Remaining::None {
-            self.step(Event::Expire, None);
+        if result.is_err() {
+            self.remove_compromised_from_store(&compromised);
+            if self.shared.published.remove_compromised(&compromised, now) == Remaining::None {
+                self.step(Event::Expire, None);
+            }
         }
     }
 
@@ -213,10 +219,12 @@ impl Completed {
         let cause = self.cause;
         let skipped = self.skipped;
         let Fetched { freshness, endpoint, keys } = self.fetched;
-        let Keys::New(table) = keys else {
+        core.is_unsaved = shared.key_store.is_some();
+        let Keys::New { table, document } = keys else {
             shared.published.confirm(freshness.stored(endpoint), times, wall);
             return core.pending_events.push(KeyEventKind::NotModified { cause });
         };
+        core.document = document;
         let is_first = shared.published.load().epoch == 0;
         let old = shared.published.published_table();
         let changed = is_first || table.digest() != old.digest();
@@ -252,6 +260,7 @@ fn operation(shared: &Shared, core: &mut DriverCore, deadline: Monotonic) -> Ope
         policy: Arc::clone(policy),
         algorithms: Arc::clone(&shared.algorithms),
         compromised: Arc::clone(&core.compromised),
+        export: if shared.key_store.is_some() { Export::Always } else { Export::Never },
     }
 }
 
@@ -260,7 +269,7 @@ fn evaluate(shared: &Shared, fetched: &Fetched) -> Outcome {
     let remaining = fetched.freshness.remaining();
     match &fetched.keys {
         Keys::NotModified => Outcome::NotModified { remaining },
-        Keys::New(table) => {
+        Keys::New { table, .. } => {
             let is_first = shared.published.load().epoch == 0;
             let is_same = !is_first && table.digest() == shared.published.published_table().digest();
             Outcome::Loaded { remaining, change: if is_same { Change::Same } else { Change::Changed } }

@@ -11,6 +11,7 @@ mod hooks;
 mod hostile;
 pub(in crate::jwks) mod kit;
 mod lifecycle;
+mod stored;
 mod unknown_kids;
 mod origins;
 mod random;

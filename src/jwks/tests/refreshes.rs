@@ -11,7 +11,7 @@ use http::header::{AGE, CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTE
 use crate::clock::{Clock as _, Timestamp};
 use crate::fetch::{Endpoint, Exchange, FetchError};
 use crate::jwks::error::RefreshError;
-use crate::jwks::operation::{CacheMode, KeyRequest, Operation, Target};
+use crate::jwks::operation::{CacheMode, Export, KeyRequest, Operation, Target};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::status::KeyState;
 use crate::jwks::tests::kit::{Fixture, HOUR, MINUTE, ONE_REFRESH, Outcome, SECOND, URL, jwk, jwks, set_of};
@@ -453,7 +453,7 @@ async fn an_operation_ends_at_its_deadline() {
         pause: Duration::from_millis(100),
     };
     let algorithms = Arc::from([Algorithm::ES256]);
-    let operation = Operation { exchange, policy, algorithms, compromised: Arc::default() };
+    let operation = Operation { exchange, policy, algorithms, compromised: Arc::default(), export: Export::Never };
     let target = Target::Keys(Endpoint::new(URL).expect("a URL"));
     let key_request = KeyRequest { target, if_none_match: None, cache_mode: CacheMode::Default };
     let report = tokio::spawn(operation.keys(key_request));
