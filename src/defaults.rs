@@ -221,18 +221,28 @@ pub(crate) const PARSE_INLINE_BYTES: usize = 64 * 1024;
 /// Most requests that wait at the same time. Each costs at most 1 KiB besides the request, whatever the length of its token.
 pub(crate) const MAX_WAITERS: usize = 10_000;
 
+/// Time after which a key store that does not respond counts as failed. A local file takes a few milliseconds.
+pub(crate) const KEY_STORE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What a stored key set may be longer than the largest document: issuer, URL, and the names of its members.
+pub(crate) const RECORD_OVERHEAD_BYTES: usize = 16 * 1024;
+
 /// Time between two fetches of a discovery document. A new `jwks_uri` is rare and announced.
 pub(crate) const DISCOVERY_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// Backoff after the first failed fetch of a known discovery document. No request waits for it, since the last `jwks_uri`
-/// stays in use.
-pub(crate) const DISCOVERY_BACKOFF_MIN: Duration = Duration::from_secs(60);
+/// stays in use. Half of it is the shortest pause.
+pub(crate) const DISCOVERY_BACKOFF_MIN: Duration = Duration::from_secs(120);
 
 /// Longest backoff between such fetches.
 pub(crate) const DISCOVERY_BACKOFF_MAX: Duration = Duration::from_secs(3600);
 
-/// If the key set is no longer found at its URL, the discovery document is fetched early, but not more often than this.
+/// If no fetch of the key set succeeds, the discovery document is fetched early, but not more often than this.
 pub(crate) const DISCOVERY_RECHECK: Duration = Duration::from_secs(300);
+
+/// If the server says that the key set is no longer at its URL, the discovery document is fetched at once, but not more often
+/// than this: valid tokens are rejected until the new URL is known.
+pub(crate) const DISCOVERY_RECHECK_MOVED: Duration = Duration::from_secs(60);
 
 /// If a timer is this late, or the wall clock has advanced this much more than the monotonic clock, then the process or the
 /// machine was suspended. The next request then wakes the driver.

@@ -135,6 +135,21 @@ pub(crate) fn jwks_discovery_failed(issuer: &str, class: &'static str) {
     jwks_event!(warn, issuer, class, "could not fetch the discovery document");
 }
 
+/// Stored keys are used until the first fetch has succeeded.
+pub(crate) fn jwks_stored_keys_loaded(issuer: &str, usable: usize, age: Duration) {
+    jwks_event!(info, issuer, usable, ?age, "loaded keys from the key store");
+}
+
+/// The key store failed, or its keys are not used.
+pub(crate) fn jwks_key_store_failed(issuer: &str, operation: &'static str, class: &'static str) {
+    jwks_event!(warn, issuer, operation, class, "the key store failed");
+}
+
+/// The key store was used.
+pub(crate) fn jwks_key_store(issuer: &str, operation: &'static str, outcome: &'static str) {
+    jwks_metric!(counter "jwks_key_store_total", issuer, "operation" => operation, "outcome" => outcome; increment(1));
+}
+
 /// The application called `reload()`.
 pub(crate) fn jwks_reload(issuer: &str) {
     jwks_event!(info, issuer, "reloading keys on demand");

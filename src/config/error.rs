@@ -115,6 +115,8 @@ pub enum SettingErrorKind {
         /// The reason why the first skipped key was skipped, if there is one.
         skipped: Option<SkipReason>,
     },
+    /// Initial keys are set for an issuer whose keys are not fetched.
+    InitialKeysWithoutFetch,
     /// More secrets or keys apply to one token than are tried for it: those with the same `kid`, and those without a `kid`.
     TooManyKeys,
     /// The leeway is longer than 300 s.
@@ -179,6 +181,9 @@ impl fmt::Display for SettingErrorKind {
                 f.write_str("contains no key for a listed algorithm")?;
                 skipped.iter().try_for_each(|reason| write!(f, "; one key was skipped: {reason}"))
             }
+            Self::InitialKeysWithoutFetch => f.write_str(
+                "belong to an issuer whose keys are not fetched; add them to its static keys, or remove them",
+            ),
             Self::TooManyKeys => {
                 let most = defaults::MAX_CANDIDATES;
                 write!(f, "has more than {most} keys to try for one token; set different `kid`s, or remove old keys")

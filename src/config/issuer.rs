@@ -5,7 +5,7 @@ use std::fmt;
 use crate::config::domain::{self, PlainHttp};
 use crate::config::error::{SettingErrorKind, SettingErrors, numbered};
 use crate::jwks::{Origin, ReplaceSecretError, SecretSource};
-use crate::keys::{self, KeyError, KeySet, KeyTable, Secret, SecretError, SkippedKey};
+use crate::keys::{self, KeyError, KeySet, KeyTable, Secret, SecretError, SkippedKey, Thumbprint};
 use crate::token::Algorithm;
 
 /// A trusted authorization server: its `iss` values, its algorithms and its keys.
@@ -29,6 +29,7 @@ pub struct Issuer {
     first: Domain,
     others: Vec<Domain>,
     keys: Keys,
+    initial_keys: Option<Result<KeySet, KeyError>>,
     algorithms: Option<Vec<Algorithm>>,
     plain: PlainHttp,
     /// Whether a secret was added to an issuer with public keys, or with a secret source.
@@ -65,8 +66,10 @@ impl Issuer {
     /// Creates an issuer whose discovery document contains the URL of the keys. `issuer` is the exact `iss` value, not the URL
     /// of the document.
     ///
-    /// The document of OpenID Connect Discovery 1.0 §4 is fetched first. If the server responds to it with 404, the document of
-    /// RFC 8414 §3 is fetched instead.
+    /// The document of OpenID Connect Discovery 1.0 §4 is fetched first. If the server responds to it with 401, 403, 404, 405
+    /// or 410, or with a 200 that is no JSON object, the document of RFC 8414 §3 is fetched instead, and then the one at
+    /// `https://<host>/.well-known/openid-configuration<path>` (RFC 8414 §5). After a 404 or 410 from the URL of the keys, the
+    /// document is fetched again, at most once a minute.
     #[must_use]
     pub fn oidc(issuer: impl Into<String>) -> Self {
         Self::new(Domain::Exact(issuer.into()), Keys::Discovery)
@@ -149,6 +152,36 @@ impl Issuer {
         self
     }
 
+    /// Sets keys that are used until the first fetch has succeeded, so that the API can verify tokens at once, also while the
+    /// issuer does not respond: for a function that starts with each request, or a JWK Set that is packaged with the program.
+    ///
+    /// The keys are stale from the start: a fetch starts as always, and they expire after
+    /// [`max_stale`](crate::jwks::RefreshPolicy::with_max_stale) (1 h by default) if none succeeds. The keys of a [key
+    /// store](crate::ValidatorBuilder::with_key_store) have precedence. With
+    /// [`with_strict_freshness`](crate::jwks::RefreshPolicy::with_strict_freshness), neither is used.
+    ///
+    /// Accepts a [`KeySet`], or the result of one of its constructors, whose error is reported with all other errors. Allowed only
+    /// if the keys of the issuer are fetched.
+    ///
+    /// ```
+    /// use tower_bearer::Issuer;
+    /// use tower_bearer::keys::KeySet;
+    ///
+    /// # fn issuer(jwks: &str) -> Issuer {
+    /// Issuer::auth0("northwind.eu.auth0.com").with_initial_keys(KeySet::from_jwks(jwks))
+    /// # }
+    /// ```
+    ///
+    /// # Security
+    ///
+    /// It is not known when the issuer confirmed these keys last, so their life is counted from the start of the process. A key
+    /// that the issuer has removed since is accepted again until the first fetch has succeeded.
+    #[must_use]
+    pub fn with_initial_keys(mut self, keys: impl Into<Result<KeySet, KeyError>>) -> Self {
+        self.initial_keys = Some(keys.into());
+        self
+    }
+
     /// Allows plain http for hosts other than loopback: for the issuer, its discovery and its keys.
     ///
     /// # Security
@@ -165,6 +198,7 @@ impl Issuer {
             first,
             others: Vec::new(),
             keys,
+            initial_keys: None,
             algorithms: None,
             plain: PlainHttp::OnLoopback,
             misplaced_secret: false,
@@ -235,11 +269,30 @@ impl Issuer {
         listed.clone()
     }
 
+    fn resolve_initial_keys(
+        &self,
+        name: &str,
+        algorithms: &[Algorithm],
+        errors: &mut SettingErrors,
+    ) -> Option<KeyTable> {
+        let set = self.initial_keys.as_ref()?;
+        let setting = setting(name, " initial keys");
+        match &self.keys {
+            Keys::Auth0 | Keys::Discovery | Keys::Jwks(_) => bind_initial(&setting, set, algorithms, errors),
+            Keys::Static(_) | Keys::Secrets(_) | Keys::SecretSource(_) => {
+                errors.push(&setting, SettingErrorKind::InitialKeysWithoutFetch);
+                None
+            }
+        }
+    }
+
     fn resolve_keys(&self, name: &str, algorithms: &[Algorithm], errors: &mut SettingErrors) -> Option<IssuerKeys> {
+        let initial_keys = self.resolve_initial_keys(name, algorithms, errors);
+        let remote = |origin| IssuerKeys::Remote { origin, initial_keys };
         match &self.keys {
             Keys::Auth0 => {
                 let issuer = self.resolve_domain(&self.first, &mut SettingErrors::default())?;
-                domain::auth0_jwks_uri(&issuer).ok().map(|endpoint| IssuerKeys::Remote(Origin::jwks(&issuer, endpoint)))
+                domain::auth0_jwks_uri(&issuer).ok().map(|endpoint| remote(Origin::jwks(&issuer, endpoint)))
             }
             Keys::Discovery => {
                 let origin = match self.plain {
@@ -247,17 +300,35 @@ impl Issuer {
                     PlainHttp::Allowed => Origin::dangerous_discovery_over_http(name),
                 };
                 let record = |error| errors.push(&setting(name, ""), SettingErrorKind::Url(error));
-                origin.map(IssuerKeys::Remote).map_err(record).ok()
+                origin.map(remote).map_err(record).ok()
             }
             Keys::Jwks(uri) => {
                 let endpoint = domain::endpoint(&setting(name, " jwks_uri"), uri, self.plain, errors);
-                endpoint.map(|endpoint| IssuerKeys::Remote(Origin::jwks(name, endpoint)))
+                endpoint.map(|endpoint| remote(Origin::jwks(name, endpoint)))
             }
             Keys::Static(set) => bind_static(&setting(name, " static keys"), set, algorithms, errors),
             Keys::SecretSource(source) => bind_source(&setting(name, " secret"), source, algorithms, errors),
             Keys::Secrets(secrets) => bind_secrets(name, secrets, algorithms, errors),
         }
     }
+}
+
+/// Binds the initial keys. They are checked like fetched keys: a key whose private key is in the same set is not used.
+fn bind_initial(
+    setting: &str,
+    set: &Result<KeySet, KeyError>,
+    algorithms: &[Algorithm],
+    errors: &mut SettingErrors,
+) -> Option<KeyTable> {
+    let set = set.as_ref().map_err(|error| errors.push(setting, SettingErrorKind::Keys(*error))).ok()?;
+    let disclosed: Vec<Thumbprint> = set.disclosed_thumbprints().collect();
+    let set = set.clone().without_compromised(|thumbprint| disclosed.contains(thumbprint));
+    let table = set.bind(algorithms, keys::KeyOrigin::Remote);
+    if table.usable() == 0 {
+        let skipped = set.skipped().next().map(SkippedKey::reason);
+        errors.push(setting, SettingErrorKind::NoUsableKey { skipped });
+    }
+    Some(table)
 }
 
 fn bind_static(
@@ -364,7 +435,11 @@ pub(crate) struct TrustedIssuer {
 #[derive(Clone, Debug)]
 pub(crate) enum IssuerKeys {
     /// Keys that are fetched and refreshed.
-    Remote(Origin),
+    Remote {
+        origin: Origin,
+        /// The keys that are used until the first fetch has succeeded.
+        initial_keys: Option<KeyTable>,
+    },
     /// Static public keys or secrets.
     Static(KeyTable),
     /// Secrets that the application can replace.

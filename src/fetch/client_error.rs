@@ -24,6 +24,7 @@ impl fmt::Display for BuildClientError {
         f.write_str(match self.kind {
             BuildClientErrorKind::NoCertificate => "the PEM text of the certificate authority contains no certificate",
             BuildClientErrorKind::Certificate => "a certificate of the certificate authority cannot be used",
+            BuildClientErrorKind::OwnClient => "the application has built the client itself, so its certificates are unknown",
             BuildClientErrorKind::TrustStore => {
                 "the system's trust store has no CA certificate; install the package `ca-certificates`, name a PEM file in \
                  SSL_CERT_FILE, or give certificates with `ReqwestFetchBuilder::with_root_certificates`"
@@ -57,6 +58,8 @@ pub enum BuildClientErrorKind {
     NoCertificate,
     /// A certificate of a private certificate authority cannot be used.
     Certificate,
+    /// The application has built the client itself, so it cannot be built again with other certificates.
+    OwnClient,
     /// The system's trust store has no CA certificate: the package `ca-certificates` is missing, as in container images built
     /// from scratch, or `SSL_CERT_FILE` or `SSL_CERT_DIR` contains a wrong path.
     TrustStore,

@@ -4,8 +4,9 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 
@@ -20,10 +21,28 @@ use crate::fetch::{
 ///
 /// Host names are resolved by the system's resolver, on a thread of this client. A later attempt joins a lookup that is still
 /// running, so a name server that does not respond blocks one thread per host.
+///
+/// Clones share one client and its connections.
 #[derive(Clone, Debug)]
 pub struct ReqwestFetch {
-    client: reqwest::Client,
+    shared: Arc<Shared>,
+}
+
+/// What all clones share.
+#[derive(Debug)]
+struct Shared {
+    client: ArcSwap<reqwest::Client>,
     address_filter: Option<AddressFilter>,
+    /// How to build the client again; `None` for a client that the application has built.
+    recipe: Option<Recipe>,
+}
+
+/// The settings of a client that can be built again.
+struct Recipe {
+    lookups: Lookups,
+    /// The private certificate authorities. The lock is held while a client is built and replaced, so that the client always has
+    /// the authorities that are stored here.
+    roots: Mutex<Vec<reqwest::Certificate>>,
 }
 
 /// Returns whether connections to an address are allowed.
@@ -42,10 +61,9 @@ impl ReqwestFetch {
 
     /// Builds a client that trusts no certificate, so it can fetch over plain http only.
     pub(super) fn without_trust_store() -> Result<Self, BuildClientError> {
-        let address_filter = None;
-        let client = client_builder(address_filter, Lookups::system()).tls_certs_only([]).build();
+        let client = client_builder(None, Lookups::system()).tls_certs_only([]).build();
         let client = client.map_err(|error| BuildClientError::new(BuildClientErrorKind::TrustStore, error))?;
-        Ok(Self { client, address_filter })
+        Ok(Self::from_client(client))
     }
 
     /// Returns a builder with the settings of [`new`](Self::new).
@@ -63,7 +81,70 @@ impl ReqwestFetch {
     /// the other server.
     #[must_use]
     pub fn from_client(client: reqwest::Client) -> Self {
-        Self { client, address_filter: None }
+        Self::with_parts(client, None, None)
+    }
+
+    fn with_parts(client: reqwest::Client, address_filter: Option<AddressFilter>, recipe: Option<Recipe>) -> Self {
+        let shared = Shared { client: ArcSwap::from_pointee(client), address_filter, recipe };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Replaces the private certificate authorities by those in `pem`, and reads the system's trust store again. No restart is
+    /// needed: all clones use the new certificates from the next fetch on, also the clone in a validator.
+    ///
+    /// `pem` contains one or more `CERTIFICATE` blocks. Connections that the earlier certificates have verified are not used
+    /// again. A fetch in flight is not interrupted. This call reads files, so it blocks the thread for some milliseconds.
+    ///
+    /// ```no_run
+    /// use tower_bearer::fetch::{BuildClientError, ReqwestFetch};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let fetch = ReqwestFetch::builder().with_root_certificates(std::fs::read("/etc/ssl/partners-ca.pem")?).build()?;
+    /// // Give a clone to the validator: `Validator::builder(api).with_fetch(fetch.clone())`. When the file has changed:
+    /// fetch.replace_root_certificates(std::fs::read("/etc/ssl/partners-ca.pem")?)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`BuildClientError`] if `pem` contains no certificate, or one that cannot be used, and if the application has [built
+    /// the client itself](Self::from_client). The earlier certificates then stay in use.
+    ///
+    /// # Security
+    ///
+    /// As for [`ReqwestFetchBuilder::with_root_certificates`].
+    pub fn replace_root_certificates(&self, pem: impl AsRef<[u8]>) -> Result<(), BuildClientError> {
+        let replacements = certificates(pem.as_ref())?;
+        self.rebuild(|roots| *roots = replacements)
+    }
+
+    /// Reads the system's trust store again, as [`replace_root_certificates`](Self::replace_root_certificates) does, and keeps
+    /// the private certificate authorities.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildClientError`] if there is no CA certificate at all, and if the application has [built the client
+    /// itself](Self::from_client). The earlier certificates then stay in use.
+    pub fn reload_trust_store(&self) -> Result<(), BuildClientError> {
+        self.rebuild(|_| {})
+    }
+
+    fn rebuild(&self, change: impl FnOnce(&mut Vec<reqwest::Certificate>)) -> Result<(), BuildClientError> {
+        let own_client = BuildClientError { kind: BuildClientErrorKind::OwnClient, cause: None };
+        let Recipe { lookups, roots } = self.shared.recipe.as_ref().ok_or(own_client)?;
+        let mut current = roots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = current.clone();
+        change(&mut changed);
+        let client = build_client(self.shared.address_filter, lookups.clone(), changed.clone())?;
+        *current = changed;
+        self.shared.client.store(Arc::new(client));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Recipe")
     }
 }
 
@@ -131,15 +212,10 @@ impl ReqwestFetchBuilder {
     }
 
     fn build_with(self, lookups: Lookups) -> Result<ReqwestFetch, BuildClientError> {
-        let builder = client_builder(self.address_filter, lookups);
         let roots = self.roots?;
-        // With other root certificates, an empty trust store of the system is no error.
-        let (builder, kind) = match roots.is_empty() {
-            true => (builder, BuildClientErrorKind::TrustStore),
-            false => (builder.tls_certs_merge(roots), BuildClientErrorKind::Certificate),
-        };
-        let client = builder.build().map_err(|error| BuildClientError::new(kind, error))?;
-        Ok(ReqwestFetch { client, address_filter: self.address_filter })
+        let client = build_client(self.address_filter, lookups.clone(), roots.clone())?;
+        let recipe = Recipe { lookups, roots: Mutex::new(roots) };
+        Ok(ReqwestFetch::with_parts(client, self.address_filter, Some(recipe)))
     }
 }
 
@@ -162,7 +238,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, BuildClientErro
 
 impl Fetch for ReqwestFetch {
     fn fetch(&self, request: FetchRequest) -> FetchFuture {
-        let Self { client, address_filter } = self.clone();
+        let (client, address_filter) = (self.shared.client.load_full(), self.shared.address_filter);
         Box::pin(async move {
             let built = client.get(request.endpoint.as_str()).headers(request.headers).build();
             let get = built.map_err(|error| classify(&error))?;
@@ -226,6 +302,21 @@ impl Error for NoAllowedAddressError {}
 fn ip_literal(url: &reqwest::Url) -> Option<IpAddr> {
     let host = url.host_str()?;
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+/// Builds a client that trusts the system's CA certificates and `roots`.
+fn build_client(
+    address_filter: Option<AddressFilter>,
+    lookups: Lookups,
+    roots: Vec<reqwest::Certificate>,
+) -> Result<reqwest::Client, BuildClientError> {
+    let builder = client_builder(address_filter, lookups);
+    // With other root certificates, an empty trust store of the system is no error.
+    let (builder, kind) = match roots.is_empty() {
+        true => (builder, BuildClientErrorKind::TrustStore),
+        false => (builder.tls_certs_merge(roots), BuildClientErrorKind::Certificate),
+    };
+    builder.build().map_err(|error| BuildClientError::new(kind, error))
 }
 
 fn client_builder(address_filter: Option<AddressFilter>, lookups: Lookups) -> reqwest::ClientBuilder {
@@ -335,6 +426,28 @@ mod tests {
             ] {
                 assert_eq!(builder.build().map(drop), Err(alone.clone()), "{pem:?}");
             }
+        }
+    }
+
+    #[test]
+    fn keeps_the_root_certificates_if_they_cannot_be_replaced() {
+        use BuildClientErrorKind::{Certificate, NoCertificate, OwnClient};
+
+        let fetch = ReqwestFetch::builder().with_root_certificates(ROOT).build().expect("a client");
+        let in_use = fetch.shared.client.load_full();
+        for (pem, kind) in
+            [("", NoCertificate), ("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", Certificate)]
+        {
+            assert_eq!(fetch.replace_root_certificates(pem).map_err(|error| error.kind()), Err(kind));
+        }
+        assert!(Arc::ptr_eq(&in_use, &fetch.shared.client.load_full()));
+        let clone = fetch.clone();
+        assert_eq!(fetch.replace_root_certificates(ROOT), Ok(()));
+        assert!(!Arc::ptr_eq(&in_use, &clone.shared.client.load_full()), "a clone uses the new client");
+
+        let own = ReqwestFetch::from_client(reqwest::Client::new());
+        for result in [own.replace_root_certificates(ROOT), own.reload_trust_store()] {
+            assert_eq!(result.map_err(|error| error.kind()), Err(OwnClient));
         }
     }
 

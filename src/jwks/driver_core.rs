@@ -31,6 +31,10 @@ pub(super) struct DriverCore {
     pub(super) reported_skips: (KeySummary, bool),
     /// Keys whose private key has been published. Later key sets are used without them.
     pub(super) compromised: Arc<CompromisedKeys>,
+    /// The public part of the key set that is stored; `None` before the first one, and if there is no store.
+    pub(super) document: Option<Arc<str>>,
+    /// Whether the stored key set differs from the current one, or was confirmed again.
+    pub(super) is_unsaved: bool,
     /// Events that are sent after the lock is released.
     pub(super) pending_events: Vec<KeyEventKind>,
     /// The time of the last `unknown_kid` events.
@@ -58,6 +62,8 @@ impl DriverCore {
             completed_replies: Vec::new(),
             reported_skips: Default::default(),
             compromised: Arc::default(),
+            document: None,
+            is_unsaved: false,
             pending_events: Vec::new(),
             unknown_kids_reported_at: None,
         }

@@ -18,7 +18,7 @@ use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::{Freshness, StoredResponse};
 use crate::jwks::history::History;
 use crate::jwks::policy::{EmptySet, RefreshPolicy};
-use crate::keys::{KeyOrigin, KeySet, KeyTable, NamedKey, RejectedKeys, SkipReason, SkippedKey, Thumbprint};
+use crate::keys::{self, KeyOrigin, KeySet, KeyTable, NamedKey, RejectedKeys, SkipReason, SkippedKey, Thumbprint};
 use crate::token::Algorithm;
 
 /// The inputs of one operation. It owns them, so only the driver can cancel it.
@@ -28,6 +28,14 @@ pub(super) struct Operation {
     pub(super) policy: Arc<RefreshPolicy>,
     pub(super) algorithms: Arc<[Algorithm]>,
     pub(super) compromised: Arc<CompromisedKeys>,
+    pub(super) export: Export,
+}
+
+/// Whether the public part of a key set is exported, to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Export {
+    Never,
+    Always,
 }
 
 /// A request for a key set.
@@ -76,7 +84,11 @@ pub(super) struct Fetched {
 #[derive(Debug)]
 pub(super) enum Keys {
     NotModified,
-    New(KeyTable),
+    New {
+        table: KeyTable,
+        /// The public part of the document, if it is exported.
+        document: Option<Arc<str>>,
+    },
 }
 
 /// The keys of a key set that are skipped, or used although they should not be.
@@ -100,7 +112,7 @@ pub(super) type CompromisedKeys = History<Thumbprint, { defaults::MAX_COMPROMISE
 /// The result of importing a document.
 struct Imported {
     key_report: Option<KeyReport>,
-    keys: Result<KeyTable, RefreshError>,
+    keys: Result<(KeyTable, Option<Arc<str>>), RefreshError>,
 }
 
 /// Why an operation failed, and the server's `Retry-After`.
@@ -108,6 +120,20 @@ struct Imported {
 pub(super) struct Failure {
     pub(super) error: RefreshError,
     pub(super) retry_after: Option<Duration>,
+}
+
+/// Why no discovery document was read from one location.
+struct DiscoveryFailure {
+    failure: Failure,
+    location: Location,
+}
+
+/// Whether a location has a discovery document.
+enum Location {
+    /// The server says that there is none: an error by status, or a response that is no JSON object.
+    WithoutDocument,
+    /// There is one, or the failure says nothing about it.
+    Unknown,
 }
 
 impl Operation {
@@ -157,43 +183,58 @@ impl Operation {
             _ => {
                 let imported = self.import(response.body).await;
                 *key_report = imported.key_report;
-                (freshness, Keys::New(imported.keys?))
+                let (table, document) = imported.keys?;
+                (freshness, Keys::New { table, document })
             }
         };
         Ok(Fetched { freshness, endpoint, keys })
     }
 
-    /// Fetches the OpenID Connect document; after a 404, the one of RFC 8414. A server may publish either, whether or not its
-    /// issuer has a path.
+    /// Fetches the discovery document from the first location that has one. A server may publish either kind, at any of them,
+    /// whether or not its issuer has a path. If none has one, returns the error of the first location, which most servers use.
     async fn discover(&mut self, discovery: &Discovery) -> Result<Endpoint, Failure> {
+        let first = match self.discover_at(discovery, discovery.openid()).await {
+            Err(DiscoveryFailure { failure, location: Location::WithoutDocument }) => failure,
+            outcome => return outcome.map_err(|failed| failed.failure),
+        };
+        for location in discovery.fallbacks() {
+            match self.discover_at(discovery, location).await {
+                Err(DiscoveryFailure { location: Location::WithoutDocument, .. }) => {}
+                outcome => return outcome.map_err(|failed| failed.failure),
+            }
+        }
+        Err(first)
+    }
+
+    async fn discover_at(&mut self, discovery: &Discovery, location: &Endpoint) -> Result<Endpoint, DiscoveryFailure> {
         let headers = self.headers(ACCEPT_DISCOVERY);
         let request = |endpoint: &Endpoint| FetchRequest {
             endpoint: endpoint.clone(),
             headers: headers.clone(),
             max_bytes: self.policy.max_document_bytes,
         };
-        let openid = self.exchange.send(discovery.openid(), request).await;
-        let FinalResponse { response, .. } = match openid {
-            Err(ExchangeFailure { error: ExchangeError::Status(StatusCode::NOT_FOUND), .. }) => {
-                self.exchange.send(discovery.oauth(), request).await?
-            }
-            other => other?,
-        };
+        let FinalResponse { response, .. } = self.exchange.send(location, request).await?;
         if response.status != StatusCode::OK {
-            return Err(RefreshError::UnexpectedNotModified.into());
+            return Err(Failure::from(RefreshError::UnexpectedNotModified).into());
         }
-        Ok(discovery.read(&response.body, self.policy.jwks_hosts.as_deref())?)
+        let found = discovery.read(&response.body, self.policy.jwks_hosts.as_deref());
+        found.map_err(|error| DiscoveryFailure {
+            failure: error.into(),
+            location: if Discovery::is_object(&response.body) { Location::Unknown } else { Location::WithoutDocument },
+        })
     }
 
     /// Parses a document and imports its keys. A large one is parsed on a blocking thread, so that it does not delay
     /// requests.
     async fn import(&self, document: Bytes) -> Imported {
         let (policy, algorithms) = (Arc::clone(&self.policy), Arc::clone(&self.algorithms));
-        let compromised = Arc::clone(&self.compromised);
-        if document.len() <= defaults::PARSE_INLINE_BYTES {
-            return import(&document, &policy, &algorithms, &compromised);
+        let (compromised, export) = (Arc::clone(&self.compromised), self.export);
+        let length = document.len();
+        let work = move || import(&document, &policy, &algorithms, &compromised, export);
+        if length <= defaults::PARSE_INLINE_BYTES {
+            return work();
         }
-        let parsed = tokio::task::spawn_blocking(move || import(&document, &policy, &algorithms, &compromised)).await;
+        let parsed = tokio::task::spawn_blocking(work).await;
         parsed.unwrap_or(Imported { key_report: None, keys: Err(RefreshError::Panic) })
     }
 
@@ -221,6 +262,24 @@ impl From<ExchangeFailure> for Failure {
     }
 }
 
+impl From<ExchangeFailure> for DiscoveryFailure {
+    fn from(failure: ExchangeFailure) -> Self {
+        let location = match failure.error {
+            ExchangeError::Status(status) if matches!(status.as_u16(), 401 | 403 | 404 | 405 | 410) => {
+                Location::WithoutDocument
+            }
+            _ => Location::Unknown,
+        };
+        Self { failure: failure.into(), location }
+    }
+}
+
+impl From<Failure> for DiscoveryFailure {
+    fn from(failure: Failure) -> Self {
+        Self { failure, location: Location::Unknown }
+    }
+}
+
 impl KeyReport {
     pub(super) fn summary(&self) -> KeySummary {
         let skipped = self.skipped.iter().map(|key| (Some(key.reason()), key.thumbprint()));
@@ -241,6 +300,7 @@ fn import(
     policy: &RefreshPolicy,
     algorithms: &[Algorithm],
     compromised: &CompromisedKeys,
+    export: Export,
 ) -> Imported {
     let set = match KeySet::parse_remote(document, policy.max_keys, policy.private_keys) {
         Ok(set) => set.without_compromised(|thumbprint| compromised.contains(thumbprint)),
@@ -260,7 +320,9 @@ fn import(
         private_thumbprints: set.private_thumbprints().clone(),
         rejected: if is_rejected { table.named_keys() } else { Vec::new() },
     };
-    let keys = if is_rejected { Err(RefreshError::NoUsableKeys) } else { Ok(table) };
+    let used: BTreeSet<Thumbprint> = set.thumbprints().collect();
+    let exported = (export == Export::Always).then(|| keys::public_jwks(document, |key| used.contains(key))).flatten();
+    let keys = if is_rejected { Err(RefreshError::NoUsableKeys) } else { Ok((table, exported.map(Arc::from))) };
     Imported { key_report: Some(key_report), keys }
 }
 

@@ -43,6 +43,14 @@ impl Origin {
         if endpoint.is_https() { Transport::Https } else { Transport::PlainHttp }
     }
 
+    /// Returns whether this origin may have keys at `jwks_uri`. `hosts` are the allowed hosts of discovered URLs.
+    pub(super) fn allows(&self, jwks_uri: &str, hosts: Option<&[String]>) -> bool {
+        match self {
+            Self::Jwks { endpoint, .. } => endpoint.as_str() == jwks_uri,
+            Self::Discovery(discovery) => discovery.endpoint(jwks_uri, hosts).is_ok(),
+        }
+    }
+
     /// Returns the name in events and metrics: the issuer as configured, never a value from a token.
     pub(super) fn label(&self) -> &str {
         match self {

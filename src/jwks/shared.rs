@@ -15,12 +15,14 @@ use crate::jwks::absent_kids::AbsentKids;
 use crate::jwks::driver_core::DriverCore;
 use crate::jwks::driver_status::{DriverStatus, KidHistory, Task};
 use crate::jwks::events::{Notifier, UnknownKidAction};
+use crate::jwks::key_store::KeyStore;
 use crate::jwks::mailbox::{Mailbox, Reply};
 use crate::jwks::origin::Origin;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::Refresh;
 use crate::jwks::snapshot::{Snapshot, SnapshotStore};
 use crate::jwks::status::KeyState;
+use crate::keys::KeyTable;
 use crate::telemetry::{self, StaleServed};
 use crate::token::Algorithm;
 
@@ -31,6 +33,7 @@ pub(super) struct Shared {
     pub(super) policy: Arc<RefreshPolicy>,
     pub(super) fetch: Arc<dyn Fetch>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) key_store: Option<Arc<dyn KeyStore>>,
     pub(super) published: SnapshotStore,
     pub(super) driver_status: watch::Sender<DriverStatus>,
     pub(super) mailbox: Mailbox,
@@ -45,6 +48,14 @@ pub(super) struct Shared {
     late_from: AtomicU64,
 }
 
+/// Where keys come from besides fetches.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Imports {
+    /// The keys that are used until the first fetch has succeeded.
+    pub(crate) initial_keys: Option<KeyTable>,
+    pub(crate) key_store: Option<Arc<dyn KeyStore>>,
+}
+
 impl Shared {
     pub(super) fn new(
         origin: Origin,
@@ -52,8 +63,16 @@ impl Shared {
         policy: RefreshPolicy,
         fetch: Arc<dyn Fetch>,
         clock: Arc<dyn Clock>,
+        imports: Imports,
     ) -> Self {
-        let machine = Refresh::new(policy.clone());
+        let mut machine = Refresh::new(policy.clone());
+        let published = SnapshotStore::new();
+        if let Some(table) = imports.initial_keys {
+            let now = Moment::now(&*clock);
+            if let Some(times) = machine.import(Duration::ZERO, now.monotonic) {
+                published.replace(table, None, times, now.wall);
+            }
+        }
         let driver_status = DriverStatus::new(&machine, Task::Absent);
         let max_waiters = policy.max_waiters.min(Semaphore::MAX_PERMITS);
         Self {
@@ -64,7 +83,8 @@ impl Shared {
             policy: Arc::new(policy),
             fetch,
             clock,
-            published: SnapshotStore::new(),
+            key_store: imports.key_store,
+            published,
             driver_status: watch::Sender::new(driver_status),
             mailbox: Mailbox::default(),
             absent_kids: AbsentKids::new(),

@@ -41,6 +41,12 @@ impl Snapshot {
         (self.epoch > 0).then(|| self.times.age(self.adjusted(now)))
     }
 
+    /// Returns the wall-clock time at which the issuer last confirmed the keys, by the clock that shows the longer age.
+    pub(super) fn confirmed_at(&self, now: Moment) -> Timestamp {
+        let by_age = self.age(now).map(|age| now.wall.saturating_sub(age));
+        by_age.map_or(self.confirmed_wall, |at| at.min(self.confirmed_wall))
+    }
+
     /// Returns the freshness of the keys; `None` before the first keys.
     pub(super) fn freshness_state(&self, now: Moment) -> Option<FreshnessState> {
         (self.epoch > 0).then(|| self.times.freshness_state(self.adjusted(now)))

@@ -17,7 +17,7 @@ use crate::jwks::origin::Origin;
 use crate::jwks::policy::{InitialFetch, RefreshPolicy};
 use crate::jwks::refresh::Activity;
 use crate::jwks::replaced_keys;
-use crate::jwks::shared::Shared;
+use crate::jwks::shared::{Imports, Shared};
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::status::{KeyState, KeyStatus};
 use crate::jwks::wait::{self, UnknownKid};
@@ -82,9 +82,10 @@ impl KeySource {
         policy: RefreshPolicy,
         fetch: Arc<dyn Fetch>,
         clock: Arc<dyn Clock>,
+        imports: Imports,
     ) -> Self {
         let initial_fetch = policy.initial_fetch;
-        let shared = Arc::new(Shared::new(origin, algorithms, policy, fetch, clock));
+        let shared = Arc::new(Shared::new(origin, algorithms, policy, fetch, clock, imports));
         if initial_fetch == InitialFetch::Eager {
             // Without a runtime the first use starts the task.
             let _no_runtime = ensure_running(&shared);

@@ -22,9 +22,9 @@ pub(super) enum Document<'j> {
 }
 
 impl<'j> Document<'j> {
-    /// Splits a document at its top level. Members other than `keys` are ignored.
+    /// Splits a document at its top level. Members other than `keys` are ignored, and so is a byte order mark.
     pub(super) fn split(document: &'j [u8]) -> Result<Self, KeyError> {
-        let json = str::from_utf8(document).map_err(|_| KeyError::Json)?;
+        let json = str::from_utf8(without_byte_order_mark(document)).map_err(|_| KeyError::Json)?;
         if is_too_deep(json) {
             return Err(KeyError::TooDeep);
         }
@@ -145,6 +145,12 @@ impl<'j> Visitor<'j> for MemberName {
     }
 }
 
+/// Returns a JSON document without its byte order mark. RFC 8259 §8.1 forbids the mark, and allows a parser to ignore it; some
+/// servers publish files that an editor has saved with it.
+pub(crate) fn without_byte_order_mark(document: &[u8]) -> &[u8] {
+    document.strip_prefix(BYTE_ORDER_MARK).unwrap_or(document)
+}
+
 /// Returns whether arrays and objects are nested deeper than allowed. The result is exact for valid JSON; other text is
 /// rejected later.
 fn is_too_deep(json: &str) -> bool {
@@ -169,6 +175,9 @@ fn is_too_deep(json: &str) -> bool {
 
 const KEYS: &str = "keys";
 
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +197,7 @@ mod tests {
     fn returns_the_elements_and_ignores_other_members() {
         assert_eq!(elements(r#" {"x":{"keys":1},"keys":[ {"a": 1} ,null,5],"x":2} "#), [r#"{"a": 1}"#, "null", "5"]);
         assert_eq!(elements(r#"{"\u006beys":[]}"#), [""; 0]);
+        assert_eq!(elements("\u{feff}{\"keys\":[1]}"), ["1"]);
         assert!(matches!(Document::split(br#" {"kty":"RSA"} "#), Ok(Document::Key(r#"{"kty":"RSA"}"#))));
     }
 
@@ -202,7 +212,10 @@ mod tests {
             br#"{"keys":[]}{}"#,
             br#"{"keys":[],}"#,
             br#"{"keys":[]}\0"#,
-            b"\xef\xbb\xbf{\"keys\":[]}",
+            b"\xef\xbb\xbf\xef\xbb\xbf{\"keys\":[]}",
+            b" \xef\xbb\xbf{\"keys\":[]}",
+            b"\xef\xbb{\"keys\":[]}",
+            b"\xff\xfe{\0}\0",
             b"{\"keys\":[],\"x\":\"\xff\"}",
             br#"{"\ud800":1,"keys":[]}"#,
         ] {

@@ -87,10 +87,10 @@ impl Curve {
 }
 
 impl Material {
-    /// Creates an RSA key from modulus and exponent, both big-endian.
+    /// Creates an RSA key from modulus and exponent, both big-endian. Leading zero bytes are removed: RFC 7518 §2 forbids them,
+    /// but some implementations write a sign byte (§6.3.1.1), or a fixed length. They do not change the key or its thumbprint.
     pub(super) fn rsa(n: &[u8], e: &[u8]) -> Result<Self, SkipReason> {
-        // Some implementations put one zero byte before the modulus (RFC 7518 §6.3.1.1).
-        let n = n.strip_prefix(&[0]).unwrap_or(n);
+        let (n, e) = (rsa::without_leading_zeros(n), rsa::without_leading_zeros(e));
         rsa::check(n, e)?;
         Ok(Self { public: Public::Rsa { n: n.into(), e: e.into() }, thumbprint: Thumbprint::rsa(n, e) })
     }
@@ -178,12 +178,16 @@ mod tests {
     }
 
     #[test]
-    fn accepts_one_leading_zero_byte_of_the_modulus() {
+    fn removes_leading_zero_bytes_of_rsa_numbers() {
         let (n, e) = (bytes(RSA, "n"), bytes(RSA, "e"));
-        let with_leading_zero = Material::rsa(&[&[0], n.as_slice()].concat(), &e).expect("good");
-        assert_eq!(with_leading_zero.thumbprint(), published(RSA).material.thumbprint());
-        assert_eq!(error_of(Material::rsa(&[&[0, 0], n.as_slice()].concat(), &e)), SkipReason::RsaModulus);
-        assert_eq!(error_of(Material::rsa(&n, &[0, 1, 0, 1])), SkipReason::RsaExponent);
+        for zeros in [&[0][..], &[0, 0], &[0; 1000]] {
+            for (n, e) in [(&[zeros, &n].concat(), &e), (&n, &[zeros, &e].concat())] {
+                let key = Material::rsa(n, e).expect("good");
+                assert_eq!(key.thumbprint(), published(RSA).material.thumbprint());
+            }
+        }
+        assert_eq!(error_of(Material::rsa(&[0; 256], &e)), SkipReason::RsaModulus);
+        assert_eq!(error_of(Material::rsa(&n, &[0; 3])), SkipReason::RsaExponent);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 mod der;
 mod ed25519;
 mod error;
+mod export;
 mod interop;
 mod json;
 mod jwk;
@@ -30,14 +31,17 @@ mod thumbprint;
 mod verify;
 
 pub use self::error::{KeyError, SkipReason};
+pub(crate) use self::export::public_jwks;
 pub(crate) use self::fingerprint::{Fingerprinter, TokenFingerprint};
 pub use self::interop::UnsupportedAlgorithmError;
+pub(crate) use self::json::without_byte_order_mark;
 pub(crate) use self::jwk::PrivateKeys;
 pub use self::secret::{Secret, SecretError};
 pub(crate) use self::set::RejectedKeys;
 pub use self::set::{KeySet, SkippedKey};
 pub use self::signed::SignedToken;
 pub(crate) use self::table::{Changes, Found, KeyOrigin, KeyTable, NamedKey};
+pub(crate) use self::thumbprint::digest_name;
 pub use self::thumbprint::{Thumbprint, ThumbprintError};
 
 #[cfg(test)]

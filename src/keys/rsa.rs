@@ -18,6 +18,12 @@ pub(super) fn check(n: &[u8], e: &[u8]) -> Result<(), SkipReason> {
     if is_factorable(n) { Err(SkipReason::RsaFactorable) } else { Ok(()) }
 }
 
+/// Returns a big-endian number without leading zero bytes.
+pub(super) fn without_leading_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number.get(zeros..).unwrap_or_default()
+}
+
 /// Returns the bit length of a big-endian number without leading zero bytes.
 fn bits(number: &[u8]) -> usize {
     let leading = number.first().map_or(0, |first| usize::try_from(first.leading_zeros()).unwrap_or_default());

@@ -13,6 +13,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use crate::defaults;
 use crate::keys::material::Curve;
 use crate::keys::private::is_private;
+use crate::keys::rsa::without_leading_zeros;
 use crate::keys::thumbprint::Thumbprint;
 
 /// A JWK in a document.
@@ -190,8 +191,9 @@ impl<'j> Object<'j> {
 
     /// Ignores `kty`: with `n`, `e` and `d`, anyone can sign, also if `kty` is wrong.
     fn rsa(&self) -> impl Iterator<Item = Thumbprint> {
-        let numbers =
-            |name: &'static str| self.bytes(name).map(|bytes| strip_zeros(&bytes).to_vec()).filter(|n| !n.is_empty());
+        let numbers = |name: &'static str| {
+            self.bytes(name).map(|bytes| without_leading_zeros(&bytes).to_vec()).filter(|n| !n.is_empty())
+        };
         let exponents: Vec<_> = numbers("e").collect();
         numbers("n").flat_map(move |n| exponents.clone().into_iter().map(move |e| Thumbprint::rsa(&n, &e)))
     }
@@ -233,14 +235,9 @@ fn member(json: &str) -> Option<&'static str> {
 
 /// Returns a coordinate with the length of its field. Some implementations omit leading zeros, others add one.
 fn padded(bytes: &[u8], length: usize) -> Option<Vec<u8>> {
-    let bytes = strip_zeros(bytes);
+    let bytes = without_leading_zeros(bytes);
     let missing = length.checked_sub(bytes.len())?;
     Some([vec![0; missing].as_slice(), bytes].concat())
-}
-
-fn strip_zeros(bytes: &[u8]) -> &[u8] {
-    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-    bytes.get(zeros..).unwrap_or_default()
 }
 
 /// Base64url with or without padding; unused bits at its end may be set.

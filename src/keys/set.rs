@@ -271,6 +271,12 @@ impl KeySet {
         self.inner.keys.iter().map(|key| key.material.thumbprint())
     }
 
+    /// Returns the thumbprints of the skipped private keys, as far as their public keys could be parsed.
+    pub(crate) fn disclosed_thumbprints(&self) -> impl Iterator<Item = Thumbprint> {
+        let private = self.inner.skipped.iter().filter(|key| key.reason == SkipReason::Private);
+        private.filter_map(SkippedKey::thumbprint)
+    }
+
     /// Returns the keys that verify none of these algorithms, and the keys that were skipped, in document order.
     pub(crate) fn skipped_for(&self, algorithms: &[Algorithm]) -> Vec<SkippedKey> {
         let unlisted = self.inner.keys.iter().filter(|key| !key.verifies_any(algorithms)).map(|key| {

@@ -93,6 +93,11 @@ impl fmt::Debug for Thumbprint {
     }
 }
 
+/// Returns a name for a text, of 43 letters, digits, `-` and `_`. Different texts have different names.
+pub(crate) fn digest_name(text: &str) -> String {
+    base64url(&sha256(text.as_bytes()))
+}
+
 pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     from_slice(digest::digest(&digest::SHA256, bytes).as_ref())
 }

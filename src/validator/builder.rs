@@ -8,7 +8,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Api, ConfigError, IssuerKeys, Policy, SettingErrorKind, SettingErrors};
 use crate::defaults;
 use crate::fetch::{self, Fetch, Transport};
-use crate::jwks::{KeyRing, KeySource, NotReadyError, Origin, RefreshPolicy};
+use crate::jwks::{Imports, KeyRing, KeySource, KeyStore, NotReadyError, Origin, RefreshPolicy};
+use crate::keys::KeyTable;
 use crate::token::Algorithm;
 use crate::validator::application::Application;
 use crate::validator::header_cache::HeaderCache;
@@ -23,6 +24,7 @@ pub struct ValidatorBuilder {
     fetch: Option<Arc<dyn Fetch>>,
     clock: Arc<dyn Clock>,
     refresh: RefreshPolicy,
+    key_store: Option<Arc<dyn KeyStore>>,
     token_cache_bytes: usize,
     shared: SharedSources,
 }
@@ -34,6 +36,7 @@ impl ValidatorBuilder {
             fetch: None,
             clock: Arc::new(SystemClock),
             refresh: RefreshPolicy::new(),
+            key_store: None,
             token_cache_bytes: defaults::TOKEN_CACHE_BYTES,
             shared: SharedSources::default(),
         }
@@ -57,6 +60,33 @@ impl ValidatorBuilder {
     #[must_use]
     pub fn with_refresh_policy(mut self, policy: RefreshPolicy) -> Self {
         self.refresh = policy;
+        self
+    }
+
+    /// Stores the fetched keys of every issuer, and uses the stored ones after a restart until the first fetch has succeeded.
+    /// Then requests are served also if the process starts while an issuer does not respond. Default: keys are not stored.
+    ///
+    /// Loaded keys are stale from the start, and expire [`max_stale`](RefreshPolicy::with_max_stale) (1 h by default) after the
+    /// issuer confirmed them. Keys are saved after every successful fetch. A key source that is [shared](Self::with_keys_of) uses
+    /// the store of the validator that created it.
+    ///
+    /// ```no_run
+    /// use tower_bearer::jwks::FileKeyStore;
+    /// use tower_bearer::{Api, Issuer, Validator};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let api = Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"));
+    /// let validator = Validator::builder(api).with_key_store(FileKeyStore::new("/var/lib/orders/keys")?).build()?;
+    /// # let _ = validator;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Security
+    ///
+    /// Anyone who can write to the store can sign tokens, see [`KeyStore`].
+    #[must_use]
+    pub fn with_key_store(mut self, store: impl KeyStore) -> Self {
+        self.key_store = Some(Arc::new(store));
         self
     }
 
@@ -190,8 +220,8 @@ impl ValidatorBuilder {
             let (keys, shared_source) = match issuer.keys {
                 IssuerKeys::Static(table) => (KeyRing::Static(table), None),
                 IssuerKeys::SecretSource(secrets) => (KeyRing::SecretSource(secrets), None),
-                IssuerKeys::Remote(origin) => {
-                    let shared = self.source(origin, &issuer.algorithms, fetch);
+                IssuerKeys::Remote { origin, initial_keys } => {
+                    let shared = self.source(origin, initial_keys, &issuer.algorithms, fetch);
                     (KeyRing::Remote(shared.source.clone()), Some(shared))
                 }
             };
@@ -218,7 +248,7 @@ impl ValidatorBuilder {
     fn transport(&self, policy: &Policy, errors: &mut SettingErrors) -> Option<Transport> {
         let mut transport = None;
         for issuer in &policy.issuers {
-            let IssuerKeys::Remote(origin) = &issuer.keys else { continue };
+            let IssuerKeys::Remote { origin, .. } = &issuer.keys else { continue };
             match self.shared.find(origin, &issuer.algorithms, &self.refresh) {
                 Ok(Some(_)) => {}
                 Ok(None) if transport == Some(Transport::Https) => {}
@@ -233,12 +263,19 @@ impl ValidatorBuilder {
     }
 
     /// Returns a shared source for these keys, or a new one.
-    fn source(&self, origin: Origin, algorithms: &[Algorithm], fetch: &Arc<dyn Fetch>) -> SharedSource {
+    fn source(
+        &self,
+        origin: Origin,
+        initial_keys: Option<KeyTable>,
+        algorithms: &[Algorithm],
+        fetch: &Arc<dyn Fetch>,
+    ) -> SharedSource {
         if let Ok(Some(shared)) = self.shared.find(&origin, algorithms, &self.refresh) {
             return shared.clone();
         }
         let (fetch, clock) = (Arc::clone(fetch), Arc::clone(&self.clock));
-        let source = KeySource::build(origin.clone(), algorithms, self.refresh.clone(), fetch, clock);
+        let imports = Imports { initial_keys, key_store: self.key_store.clone() };
+        let source = KeySource::build(origin.clone(), algorithms, self.refresh.clone(), fetch, clock, imports);
         SharedSource { origin, algorithms: Box::from(algorithms), source }
     }
 }

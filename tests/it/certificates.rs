@@ -6,6 +6,7 @@
 
 use std::error::Error as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,6 +27,8 @@ use tower_bearer::{Api, Issuer, Validator};
 
 const AUDIENCE: &str = "https://api.test/";
 const AUTHORITY: &str = include_str!("../data/tls/authority.pem");
+/// An authority that has signed none of the certificates.
+const OTHER_AUTHORITY: &str = include_str!("../data/tls/root.pem");
 const KEY: &str = include_str!("../data/tls/key.pem");
 const GOOD: &str = include_str!("../data/tls/good.pem");
 
@@ -137,10 +140,7 @@ async fn rejects_a_bad_certificate_without_a_retry() {
 async fn rejects_a_private_authority_that_is_not_configured() {
     let issuer = TestIssuer::new();
     let server = Server::start(GOOD, &issuer).await;
-    let other = ReqwestFetch::builder()
-        .with_root_certificates(include_str!("../data/tls/root.pem"))
-        .build()
-        .expect("an authority");
+    let other = ReqwestFetch::builder().with_root_certificates(OTHER_AUTHORITY).build().expect("an authority");
     for fetch in [ReqwestFetch::new().expect("a client"), other] {
         let validator = validator(&server, &issuer, "localhost", fetch);
         assert_eq!(source(&validator).reload().await, TLS);
@@ -165,16 +165,65 @@ async fn keeps_keys_after_the_certificate_became_invalid() {
     }
 }
 
-/// Runs the test `name` again in a process with an empty trust store; returns `false` in that process.
-fn runs_without_trust_store(name: &str) -> bool {
-    const CHILD: &str = "TOWER_BEARER_WITHOUT_TRUST_STORE";
+/// The certificates are replaced in a clone of the client, and the next fetch uses them. A connection that the earlier ones have
+/// verified is not used again.
+#[tokio::test]
+async fn replaces_root_certificates_while_the_validator_runs() {
+    let issuer = TestIssuer::new();
+    let server = Server::start(GOOD, &issuer).await;
+    let fetch = ReqwestFetch::builder().with_root_certificates(OTHER_AUTHORITY).build().expect("an authority");
+    let validator = validator(&server, &issuer, "localhost", fetch.clone());
+    assert_eq!(source(&validator).reload().await, TLS);
+    for _ in 0..2 {
+        assert_eq!(fetch.replace_root_certificates(AUTHORITY), Ok(()));
+        assert_eq!(source(&validator).reload().await, Ok(()));
+        serves(&validator, &issuer).await;
+        assert!(fetch.replace_root_certificates("no certificate").is_err(), "the earlier ones stay in use");
+        assert_eq!(source(&validator).reload().await, Ok(()));
+        assert_eq!(fetch.reload_trust_store(), Ok(()), "the private authority stays in use");
+        assert_eq!(source(&validator).reload().await, Ok(()));
+        assert_eq!(fetch.replace_root_certificates(OTHER_AUTHORITY), Ok(()));
+        assert_eq!(source(&validator).reload().await, TLS);
+        serves(&validator, &issuer).await;
+    }
+}
+
+#[tokio::test]
+async fn reloads_the_trust_store_of_the_system() {
+    let file = std::env::temp_dir().join(format!("tower-bearer-trust-store-{}.pem", std::process::id()));
+    std::fs::write(&file, OTHER_AUTHORITY).expect("a file");
+    if runs_with_trust_store(&file, "reloads_the_trust_store_of_the_system") {
+        return std::fs::remove_file(&file).expect("the file");
+    }
+    let file = std::env::var_os("SSL_CERT_FILE").expect("set for this process");
+    let issuer = TestIssuer::new();
+    let server = Server::start(GOOD, &issuer).await;
+    let fetch = ReqwestFetch::new().expect("a CA certificate");
+    let validator = validator(&server, &issuer, "localhost", fetch.clone());
+    assert_eq!(source(&validator).reload().await, TLS);
+    std::fs::write(&file, AUTHORITY).expect("the file");
+    assert_eq!(source(&validator).reload().await, TLS, "it is not read at each fetch");
+    assert_eq!(fetch.reload_trust_store(), Ok(()));
+    assert_eq!(source(&validator).reload().await, Ok(()));
+    std::fs::write(&file, "").expect("the file");
+    let error = fetch.reload_trust_store().expect_err("no CA certificate");
+    assert_eq!(error.kind(), BuildClientErrorKind::TrustStore);
+    assert_eq!(source(&validator).reload().await, Ok(()), "the earlier ones stay in use");
+    std::fs::write(&file, OTHER_AUTHORITY).expect("the file");
+    assert_eq!(fetch.reload_trust_store(), Ok(()));
+    assert_eq!(source(&validator).reload().await, TLS);
+}
+
+/// Runs the test `name` again in a process with this file as the trust store; returns `false` in that process.
+fn runs_with_trust_store(file: &Path, name: &str) -> bool {
+    const CHILD: &str = "TOWER_BEARER_TRUST_STORE";
     if std::env::var_os(CHILD).is_some() {
         return false;
     }
     let itself = std::env::current_exe().expect("a test binary");
     let mut child = std::process::Command::new(itself);
     child.args(["--exact", &format!("certificates::{name}")]);
-    child.env(CHILD, "1").env("SSL_CERT_FILE", "/nowhere/ca.pem").env_remove("SSL_CERT_DIR");
+    child.env(CHILD, "1").env("SSL_CERT_FILE", file).env_remove("SSL_CERT_DIR");
     let output = child.output().expect("a process");
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}");
@@ -183,7 +232,8 @@ fn runs_without_trust_store(name: &str) -> bool {
 
 #[tokio::test]
 async fn rejects_only_https_issuers_without_ca_certificates() {
-    if runs_without_trust_store("rejects_only_https_issuers_without_ca_certificates") {
+    let nowhere = Path::new("/nowhere/ca.pem");
+    if runs_with_trust_store(nowhere, "rejects_only_https_issuers_without_ca_certificates") {
         return;
     }
     let named = "https://id.test/";

@@ -209,6 +209,45 @@ fn rejects_static_keys_without_a_usable_key() {
 }
 
 #[test]
+fn rejects_initial_keys_that_cannot_be_used() {
+    let oidc = || Issuer::oidc("https://as.example/");
+    let setting = "issuer \"https://as.example/\" initial keys";
+    let good = || KeySet::from_jwks(tower_bearer::testing::TestIssuer::new().jwks());
+    assert_eq!(errors_of(oidc().with_initial_keys(good())), []);
+    let none = |skipped| one(setting, SettingErrorKind::NoUsableKey { skipped });
+    assert_eq!(errors_of(oidc().with_initial_keys(KeySet::from_jwks(r#"{"keys":[]}"#))), none(None));
+    let secret = KeySet::from_jwks(r#"{"keys":[{"kty":"oct","k":"AAAA"}]}"#);
+    assert_eq!(errors_of(oidc().with_initial_keys(secret)), none(Some(SkipReason::Symmetric)));
+    assert_eq!(
+        errors_of(oidc().with_algorithms([Algorithm::ES256]).with_initial_keys(good())),
+        none(None),
+        "the key is for another algorithm"
+    );
+    let error = SettingErrorKind::Keys(KeyError::Json);
+    assert_eq!(errors_of(oidc().with_initial_keys(KeySet::from_jwks("<html>"))), one(setting, error));
+    for issuer in [hs(), Issuer::static_keys("https://hs.example/", good())] {
+        let setting = "issuer \"https://hs.example/\" initial keys";
+        let error = SettingErrorKind::InitialKeysWithoutFetch;
+        assert_eq!(errors_of(issuer.with_initial_keys(good())), one(setting, error));
+    }
+}
+
+/// A key is not used if its private key is in the same set, under whatever id.
+#[test]
+fn rejects_initial_keys_with_their_private_keys() {
+    const PUBLIC: &str = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    let with = |keys: &[String]| {
+        let set = KeySet::from_jwks(format!("{{\"keys\":[{}]}}", keys.join(",")));
+        errors_of(Issuer::oidc("https://as.example/").with_algorithms([Algorithm::EdDSA]).with_initial_keys(set))
+    };
+    let private = PUBLIC.replacen('{', r#"{"kid":"2","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","#, 1);
+    assert_eq!(with(&[PUBLIC.to_owned()]), []);
+    let setting = "issuer \"https://as.example/\" initial keys";
+    let compromised = SettingErrorKind::NoUsableKey { skipped: Some(SkipReason::Compromised) };
+    assert_eq!(with(&[PUBLIC.to_owned(), private]), one(setting, compromised));
+}
+
+#[test]
 fn rejects_settings_out_of_range() {
     let api = || Api::new(AUDIENCE, hs());
     assert_eq!(errors(Api::new("", hs())), one("audience", SettingErrorKind::Empty));

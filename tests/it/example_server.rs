@@ -1,6 +1,11 @@
 //! The configuration file of `examples/server`: its settings and its errors.
 
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tower_bearer::Validator;
+use tower_bearer::testing::TestIssuer;
 
 use crate::doctor::program::settings::Settings;
 use crate::doctor::program::settings::refresh::FORMER_NAMES;
@@ -31,6 +36,65 @@ fn only(reason: &str) -> String {
     format!("the configuration has an error: {reason}")
 }
 
+/// A folder that is removed at the end of the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("tower-bearer-server-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+        let folder = Self(std::env::temp_dir().join(name));
+        fs::create_dir(&folder.0).expect("a new folder");
+        folder
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("UTF-8").to_owned()
+    }
+
+    /// Writes a file with keys.
+    fn keys(&self) -> String {
+        let path = self.path("packaged.json");
+        fs::write(&path, TestIssuer::new().jwks()).expect("a file");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _may_fail = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn reads_initial_keys_and_creates_the_directory_of_the_store() {
+    let folder = Folder::new();
+    let (store, keys) = (folder.path("var/keys"), folder.keys());
+    let with = |store: &str, keys: &str| {
+        let issuer = format!("domains = [\"https://as.test/\"]\ninitial_jwks_file = \"{keys}\"");
+        let file = format!("listen = \"127.0.0.1:0\"\n[keys]\nstore = \"{store}\"\n[api]\naudience = \"a\"\n");
+        read(&format!("{file}[[api.issuer]]\n{issuer}\n"))
+    };
+    let validator = with(&store, &keys).expect("no errors");
+    assert!(validator.is_ready(), "the initial keys are in use");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = fs::metadata(&store).expect("a directory").permissions().mode();
+        assert_eq!(mode & 0o7777, 0o700);
+    }
+    for (store, keys, start) in [
+        (&keys, &keys, format!("keys.store: {keys:?}: ")),
+        (&store, &"/nowhere".to_owned(), "api.issuer[0].initial_jwks_file: \"/nowhere\": ".to_owned()),
+    ] {
+        let error = with(store, keys).map(drop).expect_err(&start);
+        assert!(error.starts_with(&only(&start)), "{error}");
+    }
+    fs::write(&keys, "{").expect("the file");
+    let error = with(&store, &keys).map(drop).expect_err("no JSON");
+    assert!(error.starts_with(&only("issuer \"https://as.test/\" initial keys: ")), "{error}");
+}
+
 #[test]
 fn accepts_the_smallest_file() {
     let settings = Settings::parse(&file(), "server.toml").map_err(|errors| errors.to_string()).expect("no errors");
@@ -46,6 +110,9 @@ fn accepts_the_sample_with_and_without_its_commented_settings() {
     let whole: Vec<String> = SAMPLE.lines().map(uncommented).collect();
     // Cargo sets this variable for every test.
     let whole = whole.join("\n").replace("API_SECRET", "CARGO_PKG_DESCRIPTION");
+    let folder = Folder::new();
+    let whole = whole.replace("/var/lib/orders/keys", &folder.path("keys"));
+    let whole = whole.replace("packaged-keys.json", &folder.keys());
     assert!(!whole.contains("\n# [") && whole.matches("[[api.issuer]]").count() == 2, "{whole}");
     assert_eq!(read(&whole).map(drop), Ok(()));
 }
@@ -58,6 +125,7 @@ fn rejects_unknown_settings_and_the_sample_lists_all_known_ones() {
         ("domains", "jwks_url = \"https://x.test/\"\ndomains", "api.issuer[0].jwks_url"),
         ("{ text", "{ test = \"\", text", "api.issuer[0].secrets[0].test"),
         ("[api]", "[jwks]\nrefresh = \"5m\"\n[api]", "jwks.refresh"),
+        ("[api]", "[keys]\nfile = \"keys\"\n[api]", "keys.file"),
     ] {
         let reason = rejected(from, to);
         let known = reason.strip_prefix(&only(&format!("{table}: is not a setting; known settings: "))).expect(&reason);

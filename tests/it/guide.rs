@@ -114,14 +114,16 @@ fn the_runbook_explains_every_log_message_kind_class_and_action() {
     // A list item explains the names before its colon.
     let items: BTreeSet<&str> = page
         .lines()
-        .filter_map(|line| line.strip_prefix("- `")?.split_once("`: "))
+        .filter_map(|line| line.trim_start().strip_prefix("- `")?.split_once("`: "))
         .flat_map(|(names, _)| names.split("`, `"))
         .collect();
     let [errors, fetch_errors] = [read("src/jwks/error.rs"), read("src/fetch/mod.rs")];
     let actions = read("src/jwks/events/mod.rs");
     let (_, actions) = actions.split_once("impl UnknownKidAction").expect("the actions");
     let signature = "pub const fn name(self)";
-    let classes = [names(&errors, signature), names(&fetch_errors, signature), names(actions, signature)];
+    let store_errors = read("src/jwks/key_store_error.rs");
+    let errors = [&errors, &fetch_errors, &store_errors].map(|source| names(source, signature));
+    let classes = errors.into_iter().chain([names(actions, signature)]).collect::<Vec<_>>();
     let listed: Vec<&str> = classes.iter().flatten().copied().collect();
     assert!(listed.len() > 25, "{listed:?}");
     for name in listed {

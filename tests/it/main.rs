@@ -47,6 +47,7 @@ mod rules_request;
 mod secrets;
 mod several_apis;
 mod stack;
+mod stored_keys;
 mod threat_model;
 mod token_cache;
 mod token_sources;

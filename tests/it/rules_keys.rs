@@ -110,14 +110,18 @@ fn rule_058_rejects_ed25519_keys_of_another_length_or_small_order() {
 }
 
 #[test]
-fn rule_059_accepts_one_leading_zero_in_a_modulus() {
+fn rule_059_removes_leading_zeros_of_a_modulus_and_an_exponent() {
     use base64::Engine as _;
     let base64url = base64::prelude::BASE64_URL_SAFE_NO_PAD;
     let good = published(Algorithm::RS256);
-    let n = base64url.decode(good["n"].as_str().expect("text")).expect("base64url");
-    let led_by = |zeros: usize| base64url.encode([vec![0; zeros], n.clone()].concat());
-    assert_eq!(skipped(&changed(&good, "n", led_by(1))), None);
-    assert_eq!(skipped(&changed(&good, "n", led_by(2))), Some(SkipReason::RsaModulus));
+    for (name, reason) in [("n", SkipReason::RsaModulus), ("e", SkipReason::RsaExponent)] {
+        let number = base64url.decode(good[name].as_str().expect("text")).expect("base64url");
+        for zeros in [0, 1, 2, 100] {
+            let longer = base64url.encode([vec![0; zeros], number.clone()].concat());
+            assert_eq!(skipped(&changed(&good, name, longer)), None, "{zeros} before {name}");
+        }
+        assert_eq!(skipped(&changed(&good, name, "AAAA")), Some(reason), "{name} is zero");
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub(super) fn issuer(at: usize, mut section: Section) -> Issuer {
     let algorithms = algorithms.filter(|listed| unambiguous || listed.is_empty());
     let issuer = algorithms.into_iter().fold(issuer, Issuer::with_algorithms);
     let issuer = domains.fold(issuer, Issuer::with_alias);
+    let issuer = initial_keys(&mut section).into_iter().fold(issuer, Issuer::with_initial_keys);
     let allow_http = section.take("allow_http").unwrap_or(false);
     section.end();
     if allow_http { issuer.dangerous_allow_http() } else { issuer }
@@ -83,6 +84,12 @@ fn keys(section: &mut Section, first: &str) -> Keys {
         (None, None) => with_placeholder_keys(first),
     };
     Keys { issuer, unambiguous: !secret || given.len() == 1 }
+}
+
+/// Reads the keys that are used until the first fetch has succeeded.
+fn initial_keys(section: &mut Section) -> Option<Result<KeySet, KeyError>> {
+    let file: String = section.take("initial_jwks_file")?;
+    read_keys(&file).map_err(|error| section.error("initial_jwks_file", format!("{file:?}: {error}"))).ok()
 }
 
 fn with_secrets(section: &mut Section, first: &str) -> Issuer {

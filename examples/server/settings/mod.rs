@@ -14,7 +14,8 @@ use std::path::Path;
 use toml::Table;
 use tower_bearer::claims::Profile;
 use tower_bearer::config::Organizations;
-use tower_bearer::{Api, Issuer, Validator};
+use tower_bearer::jwks::FileKeyStore;
+use tower_bearer::{Api, Issuer, Validator, ValidatorBuilder};
 
 pub(crate) use self::section::SettingErrors;
 use self::section::{OneOrMany, Section};
@@ -42,8 +43,12 @@ impl Settings {
         let listen = file.required("listen").map(|listen| address(listen, &file));
         let api = file.required_section("api").map(api);
         let policy = file.section("jwks").map(refresh::policy).unwrap_or_default();
+        let store = file.section("keys").and_then(key_store);
         file.end();
-        let built = api.map(|api| Validator::builder(api).with_refresh_policy(policy).build());
+        let built = api.map(|api| {
+            let builder = Validator::builder(api).with_refresh_policy(policy);
+            store.into_iter().fold(builder, ValidatorBuilder::with_key_store).build()
+        });
         match (listen, built) {
             (Some(listen), Some(Ok(validator))) if errors.is_empty() => return Ok(Self { listen, validator }),
             (_, Some(Err(config))) => config.errors().iter().for_each(|error| errors.push(issuer::error_text(error))),
@@ -57,6 +62,17 @@ impl Settings {
 fn syntax(error: &toml::de::Error, text: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     format!("line {}: {}", before.matches('\n').count().saturating_add(1), error.message())
+}
+
+/// Returns the store of the fetched keys. Its directory is created if it is missing.
+fn key_store(mut section: Section) -> Option<FileKeyStore> {
+    let directory: Option<String> = section.take("store");
+    let store = directory.and_then(|directory| {
+        let store = FileKeyStore::new(&directory);
+        store.map_err(|error| section.error("store", format!("{directory:?}: {error}"))).ok()
+    });
+    section.end();
+    store
 }
 
 fn address(listen: String, file: &Section) -> String {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use http::Uri;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::fetch::{Endpoint, EndpointError, PlainHttp};
 use crate::jwks::error::RefreshError;
+use crate::keys;
 use crate::token;
 
 pub(super) use self::schedule::Rediscovery;
@@ -18,7 +20,7 @@ pub(super) use self::schedule::Rediscovery;
 pub(crate) struct Discovery {
     issuer: Arc<str>,
     openid: Endpoint,
-    oauth: Endpoint,
+    fallbacks: Arc<[Endpoint]>,
     /// The hosts for which `jwks_uri` may use plain http.
     linked: PlainHttp,
 }
@@ -55,10 +57,16 @@ impl Discovery {
         &self.openid
     }
 
-    /// Returns the URL of the RFC 8414 document: the suffix is between host and path. It is requested if the other one does not
-    /// exist.
-    pub(super) fn oauth(&self) -> &Endpoint {
-        &self.oauth
+    /// Returns the URLs that are requested in this order if there is no OpenID Connect document at its usual URL. Both have the
+    /// suffix between host and path: the RFC 8414 document, and the OpenID Connect document at the place that RFC 8414 §5
+    /// defines for it, which differs from the usual one if the issuer has a path.
+    pub(super) fn fallbacks(&self) -> &[Endpoint] {
+        &self.fallbacks
+    }
+
+    /// Returns whether a document is a JSON object. Many servers respond with a page to every URL.
+    pub(super) fn is_object(document: &[u8]) -> bool {
+        object(document).is_some_and(|document| serde_json::from_str::<IgnoredAny>(document).is_ok())
     }
 
     /// Parses a document and returns its `jwks_uri`.
@@ -66,12 +74,7 @@ impl Discovery {
     /// Its `issuer` must equal the configured one, code point by code point. Otherwise any tenant of a shared server could
     /// publish the document of any other (OpenID Connect Discovery §4.3, RFC 8414 §3.3).
     pub(super) fn read(&self, document: &[u8], hosts: Option<&[String]>) -> Result<Endpoint, RefreshError> {
-        // RFC 8414 §3.2: an object. serde would also deserialize the structure from an array of two strings.
-        if !document.trim_ascii_start().starts_with(b"{") {
-            return Err(RefreshError::InvalidDiscovery);
-        }
-        // RFC 8259 §8.1: UTF-8 throughout, also in ignored members.
-        let document = str::from_utf8(document).map_err(|_| RefreshError::InvalidDiscovery)?;
+        let document = object(document).ok_or(RefreshError::InvalidDiscovery)?;
         if token::has_reserved_member(document) {
             return Err(RefreshError::InvalidDiscovery);
         }
@@ -79,7 +82,12 @@ impl Discovery {
         if document.issuer != *self.issuer {
             return Err(RefreshError::IssuerMismatch);
         }
-        let endpoint = Endpoint::parse(&document.jwks_uri, self.linked).map_err(|_| RefreshError::JwksUriNotAllowed)?;
+        self.endpoint(&document.jwks_uri, hosts)
+    }
+
+    /// Parses a `jwks_uri`, and checks whether keys may be fetched from it.
+    pub(super) fn endpoint(&self, jwks_uri: &str, hosts: Option<&[String]>) -> Result<Endpoint, RefreshError> {
+        let endpoint = Endpoint::parse(jwks_uri, self.linked).map_err(|_| RefreshError::JwksUriNotAllowed)?;
         match hosts {
             Some(hosts) if !is_on(&endpoint, hosts) => Err(RefreshError::JwksUriNotAllowed),
             _ => Ok(endpoint),
@@ -93,10 +101,15 @@ impl Discovery {
             return Err(EndpointError::Malformed);
         };
         let path = uri.path().strip_suffix('/').unwrap_or(uri.path());
+        let inserted = |infix: &str| Endpoint::parse(&format!("{scheme}://{authority}{infix}{path}"), plain_http);
+        let mut fallbacks = vec![inserted(OAUTH_INFIX)?];
+        if !path.is_empty() {
+            fallbacks.push(inserted(OPENID_SUFFIX)?);
+        }
         Ok(Self {
             issuer: Arc::from(issuer),
             openid: Endpoint::parse(&format!("{scheme}://{authority}{path}{OPENID_SUFFIX}"), plain_http)?,
-            oauth: Endpoint::parse(&format!("{scheme}://{authority}{OAUTH_INFIX}{path}"), plain_http)?,
+            fallbacks: fallbacks.into(),
             // Plain http on loopback is only allowed if the issuer itself is configured so.
             linked: match plain_http {
                 PlainHttp::OnLoopback if scheme == "https" => PlainHttp::Nowhere,
@@ -111,6 +124,13 @@ impl Discovery {
 struct Document {
     issuer: String,
     jwks_uri: String,
+}
+
+/// Returns the text of a document that starts like a JSON object (RFC 8414 §3.2). serde would also deserialize a [`Document`]
+/// from an array of two strings. All of it is UTF-8, also members that are ignored (RFC 8259 §8.1).
+fn object(document: &[u8]) -> Option<&str> {
+    let document = keys::without_byte_order_mark(document);
+    str::from_utf8(document).ok().filter(|document| document.trim_ascii_start().starts_with('{'))
 }
 
 fn is_on(endpoint: &Endpoint, hosts: &[String]) -> bool {

@@ -39,6 +39,13 @@ impl Rediscovery {
         self.due = Some(now.saturating_add(jitter.between(jitter::percent(pause, 50), pause)));
     }
 
+    /// Makes the next discovery due now, but at most once a minute, since the key set is no longer at its URL. This also ends
+    /// the backoff of failed discoveries: the document is the only way to find the keys again.
+    pub(in crate::jwks) fn recheck_moved(&mut self, now: Monotonic) {
+        let soon = now.max(self.last_attempt.saturating_add(defaults::DISCOVERY_RECHECK_MOVED));
+        self.due = self.due.map(|due| due.min(soon));
+    }
+
     /// Makes the next discovery due soon, since the keys cannot be fetched and their URL may have changed. If the last
     /// discovery failed, its backoff applies instead.
     pub(in crate::jwks) fn recheck(&mut self, now: Monotonic) {
@@ -71,11 +78,11 @@ mod tests {
     fn failures_back_off_to_half_an_hour() {
         let mut schedule = Rediscovery::new(DAY);
         let mut pauses = Vec::new();
-        for _ in 0..8 {
+        for _ in 0..7 {
             schedule.failed(at(0), Jitter(0));
             pauses.push(schedule.due().expect("armed").since_origin().as_secs());
         }
-        assert_eq!(pauses, [30, 60, 120, 240, 480, 960, 1800, 1800]);
+        assert_eq!(pauses, [60, 120, 240, 480, 960, 1800, 1800]);
     }
 
     #[test]
@@ -94,5 +101,26 @@ mod tests {
         }
         schedule.recheck(at(5400));
         assert_eq!(schedule.due(), Some(at(5000 + 1800)));
+    }
+
+    #[test]
+    fn recheck_moved_is_due_after_a_minute_whatever_the_backoff() {
+        let mut schedule = Rediscovery::new(DAY);
+        schedule.recheck_moved(at(5));
+        assert_eq!(schedule.due(), None);
+        schedule.found(at(100), Jitter(0));
+        schedule.recheck_moved(at(110));
+        assert_eq!(schedule.due(), Some(at(160)));
+        schedule.recheck_moved(at(200));
+        assert_eq!(schedule.due(), Some(at(160)), "it is not postponed");
+        for _ in 0..8 {
+            schedule.failed(at(200), Jitter(0));
+        }
+        assert_eq!(schedule.due(), Some(at(2000)));
+        schedule.recheck_moved(at(230));
+        assert_eq!(schedule.due(), Some(at(260)));
+        schedule.failed(at(260), Jitter(0));
+        schedule.recheck_moved(at(1000));
+        assert_eq!(schedule.due(), Some(at(1000)));
     }
 }

@@ -1,40 +1,46 @@
 use super::*;
 
-fn urls(issuer: &str) -> (String, String) {
-    let discovery = Discovery::new(issuer).expect(issuer);
-    (discovery.openid().to_string(), discovery.oauth().to_string())
-}
-
 #[test]
-fn derives_both_urls_from_the_issuer() {
-    for (issuer, openid, oauth) in [
+fn derives_the_urls_of_the_documents_from_the_issuer() {
+    for (issuer, openid, fallbacks) in [
         (
             "https://a.example",
             "https://a.example/.well-known/openid-configuration",
-            "https://a.example/.well-known/oauth-authorization-server",
+            &["https://a.example/.well-known/oauth-authorization-server"][..],
         ),
         (
             "https://a.example/",
             "https://a.example/.well-known/openid-configuration",
-            "https://a.example/.well-known/oauth-authorization-server",
+            &["https://a.example/.well-known/oauth-authorization-server"],
         ),
         (
             "https://a.example:8443/tenant/a",
             "https://a.example:8443/tenant/a/.well-known/openid-configuration",
-            "https://a.example:8443/.well-known/oauth-authorization-server/tenant/a",
+            &[
+                "https://a.example:8443/.well-known/oauth-authorization-server/tenant/a",
+                "https://a.example:8443/.well-known/openid-configuration/tenant/a",
+            ],
         ),
         (
             "https://a.example/realms/x/",
             "https://a.example/realms/x/.well-known/openid-configuration",
-            "https://a.example/.well-known/oauth-authorization-server/realms/x",
+            &[
+                "https://a.example/.well-known/oauth-authorization-server/realms/x",
+                "https://a.example/.well-known/openid-configuration/realms/x",
+            ],
         ),
         (
             "http://127.0.0.1:9100/api/oidc",
             "http://127.0.0.1:9100/api/oidc/.well-known/openid-configuration",
-            "http://127.0.0.1:9100/.well-known/oauth-authorization-server/api/oidc",
+            &[
+                "http://127.0.0.1:9100/.well-known/oauth-authorization-server/api/oidc",
+                "http://127.0.0.1:9100/.well-known/openid-configuration/api/oidc",
+            ],
         ),
     ] {
-        assert_eq!(urls(issuer), (openid.to_owned(), oauth.to_owned()), "{issuer}");
+        let discovery = Discovery::new(issuer).expect(issuer);
+        assert_eq!(discovery.openid().as_str(), openid, "{issuer}");
+        assert_eq!(discovery.fallbacks().iter().map(Endpoint::as_str).collect::<Vec<_>>(), fallbacks, "{issuer}");
     }
 }
 
@@ -61,7 +67,9 @@ fn read(document: &str) -> Result<String, RefreshError> {
 fn accepts_a_document_of_the_same_issuer() {
     let document = r#"{"issuer":"https://a.example/","jwks_uri":"https://keys.example/k","other":[1,{"issuer":2}]}"#;
     assert_eq!(read(document), Ok("https://keys.example/k".to_owned()));
-    assert_eq!(read(&format!("{document} \n")), Ok("https://keys.example/k".to_owned()));
+    for document in [format!("{document} \n"), format!("\u{feff}{document}"), format!("\u{feff} {document}")] {
+        assert_eq!(read(&document), Ok("https://keys.example/k".to_owned()), "{document}");
+    }
 }
 
 #[test]
@@ -100,7 +108,8 @@ fn rejects_an_invalid_document() {
         assert_eq!(read(document), Err(RefreshError::InvalidDiscovery), "{document}");
     }
     for document in [
-        &b"\xEF\xBB\xBF{}"[..],
+        &b"\xEF\xBB\xBF\xEF\xBB\xBF{\"issuer\":\"https://a.example/\",\"jwks_uri\":\"https://a.example/k\"}"[..],
+        b"\xFF\xFE{\0}\0",
         b"{\"x\":\"\xbd\",\"issuer\":\"https://a.example/\",\"jwks_uri\":\"https://a.example/k\"}",
     ] {
         assert_eq!(

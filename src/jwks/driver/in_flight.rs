@@ -12,7 +12,9 @@ use crate::jwks::driver_core::DriverCore;
 use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::freshness::{FreshnessState, Times};
-use crate::jwks::operation::{CacheMode, Failure, Fetched, KeyReport, KeyRequest, Keys, Operation, Report, Target};
+use crate::jwks::operation::{
+    CacheMode, Export, Failure, Fetched, KeyReport, KeyRequest, Keys, Operation, Report, Target,
+};
 use crate::jwks::origin::Origin;
 use crate::jwks::refresh::{Change, Condition, Event, FetchOrder, Outcome};
 use crate::jwks::shared::Shared;
@@ -58,6 +60,7 @@ impl Driver<'_> {
 
     /// Aborts the fetch in flight at its deadline. Dropping the future ends the exchange.
     pub(super) fn abort(&mut self, core: &mut DriverCore, now: Monotonic) {
+        self.failed_during_load = None;
         if let Some((in_flight, _dropped)) = self.keys.take() {
             in_flight.record_metrics(self.shared, RefreshError::Timeout.name(), now);
             let replies = mem::take(&mut core.in_flight_replies);
@@ -114,8 +117,11 @@ impl Driver<'_> {
             known.record(key_report.compromised());
             Arc::clone(&core.compromised)
         };
-        if result.is_err() && self.shared.published.remove_compromised(&compromised, now) == Remaining::None {
-            self.step(Event::Expire, None);
+        if result.is_err() {
+            self.remove_compromised_from_store(&compromised);
+            if self.shared.published.remove_compromised(&compromised, now) == Remaining::None {
+                self.step(Event::Expire, None);
+            }
         }
     }
 
@@ -148,8 +154,9 @@ impl Driver<'_> {
         if error == RefreshError::NoUsableKeys {
             core.pending_events.push(KeyEventKind::EmptySet);
         }
-        let is_gone = matches!(error, RefreshError::Status { status: 404 | 410 });
-        if is_gone || self.shared.published.load().freshness_state(now) >= Some(FreshnessState::Stale) {
+        if matches!(error, RefreshError::Status { status: 404 | 410 }) {
+            core.rediscovery.recheck_moved(now.monotonic);
+        } else if self.shared.published.load().freshness_state(now) >= Some(FreshnessState::Stale) {
             core.rediscovery.recheck(now.monotonic);
         }
     }
@@ -211,10 +218,12 @@ impl Completed {
         let cause = self.cause;
         let skipped = self.skipped;
         let Fetched { freshness, endpoint, keys } = self.fetched;
-        let Keys::New(table) = keys else {
+        core.is_unsaved = shared.key_store.is_some();
+        let Keys::New { table, document } = keys else {
             shared.published.confirm(freshness.stored(endpoint), times, wall);
             return core.pending_events.push(KeyEventKind::NotModified { cause });
         };
+        core.document = document;
         let is_first = shared.published.load().epoch == 0;
         let old = shared.published.published_table();
         let changed = is_first || table.digest() != old.digest();
@@ -250,6 +259,7 @@ fn operation(shared: &Shared, core: &mut DriverCore, deadline: Monotonic) -> Ope
         policy: Arc::clone(policy),
         algorithms: Arc::clone(&shared.algorithms),
         compromised: Arc::clone(&core.compromised),
+        export: if shared.key_store.is_some() { Export::Always } else { Export::Never },
     }
 }
 
@@ -258,7 +268,7 @@ fn evaluate(shared: &Shared, fetched: &Fetched) -> Outcome {
     let remaining = fetched.freshness.remaining();
     match &fetched.keys {
         Keys::NotModified => Outcome::NotModified { remaining },
-        Keys::New(table) => {
+        Keys::New { table, .. } => {
             let is_first = shared.published.load().epoch == 0;
             let is_same = !is_first && table.digest() == shared.published.published_table().digest();
             Outcome::Loaded { remaining, change: if is_same { Change::Same } else { Change::Changed } }

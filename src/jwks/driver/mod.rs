@@ -1,6 +1,7 @@
 //! The driver task: the only task that fetches keys and passes events to the state machine.
 
 mod in_flight;
+mod stored;
 mod task;
 
 use std::future::{Future, poll_fn};
@@ -14,9 +15,12 @@ use crate::defaults;
 use crate::fetch::Endpoint;
 use crate::jwks::cause::RefreshCause;
 use crate::jwks::driver::in_flight::{Completed, InFlight};
+use crate::jwks::driver::stored::Saving;
 use crate::jwks::driver_core::DriverCore;
 use crate::jwks::driver_status::{DriverStatus, Task};
 use crate::jwks::events::KeyEventKind;
+use crate::jwks::key_store::StoredKeys;
+use crate::jwks::key_store_error::KeyStoreError;
 use crate::jwks::mailbox::send_results;
 use crate::jwks::operation::{Failure, Report};
 use crate::jwks::refresh::{Action, Event};
@@ -31,23 +35,34 @@ struct Driver<'s> {
     shared: &'s Shared,
     keys: Option<(InFlight, Pending<Report>)>,
     discovery: Option<Pending<Result<Endpoint, Failure>>>,
+    /// The load of stored keys, at start.
+    load: Option<Pending<Loaded>>,
+    /// A failed fetch that ended during the load. It is processed after it: requests that wait for the first keys must not fail
+    /// before it is known whether there are stored ones.
+    failed_during_load: Option<(InFlight, Box<Report>)>,
+    save: Option<Saving>,
 }
+
+type Loaded = Result<Option<StoredKeys>, KeyStoreError>;
 
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 enum Wakeup {
     Keys(InFlight, Box<Report>),
     Discovery(Result<Endpoint, Failure>),
+    Loaded(Box<Loaded>),
+    Saved(Result<(), KeyStoreError>),
     Notified,
     Timer,
 }
 
 /// Runs the state machine until the source is closed.
 async fn run(shared: &Shared) {
-    let mut driver = Driver { shared, keys: None, discovery: None };
+    let mut driver = Driver { shared, keys: None, discovery: None, load: None, failed_during_load: None, save: None };
     if shared.is_closing() {
         return driver.close();
     }
+    driver.start_load();
     driver.step(Event::Begin, None);
     driver.step(Event::Timer, None);
     // An earlier task may have left commands in the mailbox.
@@ -66,6 +81,8 @@ async fn run(shared: &Shared) {
                 driver.finish_fetch(&in_flight, *report);
             }
             Wakeup::Discovery(result) => driver.finish_rediscovery(result),
+            Wakeup::Loaded(loaded) => driver.finish_load(*loaded),
+            Wakeup::Saved(result) => driver.finish_save(result),
             Wakeup::Notified | Wakeup::Timer => {}
         }
         driver.step(Event::Timer, None);
@@ -78,12 +95,32 @@ impl Driver<'_> {
     async fn next_wakeup(&mut self, wake_at: Option<Monotonic>) -> Wakeup {
         let mut notified = pin!(self.shared.mailbox.wake.notified());
         let mut timer = wake_at.map(|at| self.shared.clock.sleep_until(at));
-        let (keys, discovery) = (&mut self.keys, &mut self.discovery);
+        let Self { keys, discovery, load, failed_during_load, save, .. } = self;
         poll_fn(|context| {
+            if let Some(future) = load
+                && let Poll::Ready(loaded) = future.as_mut().poll(context)
+            {
+                return Poll::Ready(Wakeup::Loaded(Box::new(loaded)));
+            }
+            if load.is_none()
+                && let Some((in_flight, report)) = failed_during_load.take()
+            {
+                return Poll::Ready(Wakeup::Keys(in_flight, report));
+            }
             if let Some((in_flight, future)) = keys
+                && failed_during_load.is_none()
                 && let Poll::Ready(report) = future.as_mut().poll(context)
             {
-                return Poll::Ready(Wakeup::Keys(in_flight.clone(), Box::new(report)));
+                let (in_flight, report) = (in_flight.clone(), Box::new(report));
+                if load.is_none() || report.result.is_ok() {
+                    return Poll::Ready(Wakeup::Keys(in_flight, report));
+                }
+                *failed_during_load = Some((in_flight, report));
+            }
+            if let Some(saving) = save
+                && let Poll::Ready(result) = saving.poll(context)
+            {
+                return Poll::Ready(Wakeup::Saved(result));
             }
             if let Some(future) = discovery
                 && let Poll::Ready(result) = future.as_mut().poll(context)
@@ -107,11 +144,14 @@ impl Driver<'_> {
         let moment = self.shared.now();
         let now = moment.monotonic;
         self.start_due_rediscovery(now);
+        self.start_due_save(moment);
+        let save_late_at = self.save.as_ref().and_then(|saving| saving.late_at);
         let mut core = self.shared.core();
         let status = DriverStatus::new(&core.machine, Task::Running);
         let rediscovery_at = core.rediscovery.due().filter(|_| self.discovery.is_none());
         let unknown_kids_at = self.report_unknown_kids(&mut core, now);
-        let wake_at = [core.machine.wake_at(), rediscovery_at, unknown_kids_at].into_iter().flatten().min();
+        let due = [core.machine.wake_at(), rediscovery_at, unknown_kids_at, save_late_at];
+        let wake_at = due.into_iter().flatten().min();
         let events = mem::take(&mut core.pending_events);
         let replies = mem::take(&mut core.completed_replies);
         drop(core);
@@ -197,7 +237,10 @@ impl Driver<'_> {
                 Action::NotifyStale { .. } | Action::NotifyExpired | Action::NotifyRecovered => {
                     core.pending_events.extend(event_of(action));
                 }
-                Action::Close => (self.keys, self.discovery) = (None, None),
+                Action::Close => {
+                    (self.keys, self.discovery, self.load, self.save) = (None, None, None, None);
+                    self.failed_during_load = None;
+                }
             }
         }
     }

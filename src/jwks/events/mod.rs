@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::jwks::cause::RefreshCause;
 use crate::jwks::error::RefreshError;
+use crate::jwks::key_store_error::{KeyStoreError, KeyStoreOperation};
 use crate::keys::SkipReason;
 use crate::telemetry::{self, Refreshed};
 
@@ -135,6 +136,20 @@ pub enum KeyEventKind {
         /// The error.
         error: RefreshError,
     },
+    /// Stored keys are used until the first fetch has succeeded.
+    StoredKeysLoaded {
+        /// The number of keys that can verify tokens.
+        usable: usize,
+        /// The time since the issuer confirmed them.
+        age: Duration,
+    },
+    /// The key store failed, or its keys are not used.
+    KeyStoreFailed {
+        /// What it was used for.
+        operation: KeyStoreOperation,
+        /// The error; [`KeyStoreError::name`] is the `class` of the log.
+        error: KeyStoreError,
+    },
     /// The application called [`KeySource::reload`](crate::jwks::KeySource::reload).
     Reload,
     /// The source was closed; this is its last event.
@@ -160,6 +175,8 @@ impl KeyEventKind {
             Self::EmptySet => "empty_set",
             Self::DiscoveryChanged => "discovery_changed",
             Self::DiscoveryFailed { .. } => "discovery_failed",
+            Self::StoredKeysLoaded { .. } => "stored_keys_loaded",
+            Self::KeyStoreFailed { .. } => "key_store_failed",
             Self::Reload => "reload",
             Self::Closed => "closed",
         }
@@ -191,6 +208,10 @@ impl KeyEventKind {
             Self::EmptySet => telemetry::jwks_empty_set(issuer),
             Self::DiscoveryChanged => telemetry::jwks_discovery_changed(issuer),
             Self::DiscoveryFailed { error } => telemetry::jwks_discovery_failed(issuer, error.name()),
+            Self::StoredKeysLoaded { usable, age } => telemetry::jwks_stored_keys_loaded(issuer, usable, age),
+            Self::KeyStoreFailed { operation, error } => {
+                telemetry::jwks_key_store_failed(issuer, operation.name(), error.name());
+            }
             Self::Reload => telemetry::jwks_reload(issuer),
             Self::Closed => telemetry::jwks_closed(issuer),
         }

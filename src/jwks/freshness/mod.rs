@@ -124,6 +124,21 @@ impl Times {
         }
     }
 
+    /// Returns the times of a key set that was not fetched and that the issuer confirmed `age` before `now`. It is stale. Returns
+    /// `None` if it has expired.
+    pub(super) fn imported(age: Duration, policy: &RefreshPolicy, now: Monotonic) -> Option<Self> {
+        let expires_at = match policy.staleness {
+            Staleness::Strict => return None,
+            Staleness::Bounded(limit) => {
+                let remaining = limit.saturating_sub(age);
+                now.saturating_add(Some(remaining).filter(|remaining| !remaining.is_zero())?)
+            }
+            Staleness::Unbounded => Monotonic::from_origin(Duration::MAX),
+        };
+        // The monotonic clock may be younger than the key set.
+        Some(Self { confirmed_at: now, refresh_at: now, stale_at: now, expires_at, clock_lag: age })
+    }
+
     /// Returns the times of the same key set, which is older by `span` than the monotonic clock shows.
     pub(super) fn older_by(self, span: Duration) -> Self {
         Self {

@@ -31,6 +31,8 @@ pub(super) struct Refresh {
     activity: Activity,
     generation: u64,
     times: Option<Times>,
+    /// Whether a fetch has succeeded. Imported keys do not count.
+    phase: Phase,
     /// The time from which no key is usable; `None` before the first use of the source.
     unusable_from: Option<Monotonic>,
     /// The last freshness state that was reported.
@@ -54,6 +56,7 @@ impl Refresh {
             activity: Activity::NotStarted,
             generation: 0,
             times: None,
+            phase: Phase::First,
             unusable_from: None,
             last_reported: None,
             failures: 0,
@@ -75,7 +78,7 @@ impl Refresh {
         self.report_state_change(now, sample, &mut actions);
         match event {
             Event::Begin if self.activity == Activity::NotStarted => {
-                self.unusable_from = Some(now);
+                self.unusable_from = self.unusable_from.or(Some(now));
                 self.start_fetch(RefreshCause::Initial, now, sample, &mut actions);
             }
             Event::Begin => {}
@@ -96,6 +99,24 @@ impl Refresh {
             }
         }
         actions
+    }
+
+    /// Imports keys that were not fetched and that the issuer confirmed `age` before `now`. They are stale until a fetch has
+    /// succeeded. Returns their times; `None` if they have expired, or if a fetch has succeeded already.
+    pub(super) fn import(&mut self, age: Duration, now: Monotonic) -> Option<Times> {
+        if self.phase == Phase::Later || self.activity == Activity::Closed {
+            return None;
+        }
+        let times = Times::imported(age, &self.policy, now)?;
+        self.times = Some(times);
+        self.unusable_from = Some(times.expires_at);
+        self.last_reported = Some(FreshnessState::Stale);
+        Some(times)
+    }
+
+    /// Returns whether a fetch has succeeded.
+    pub(super) fn has_fetched(&self) -> bool {
+        self.phase == Phase::Later
     }
 
     /// Adds `span`, which the monotonic clock has missed, to the age of the current keys.
@@ -351,8 +372,8 @@ impl Refresh {
         if self.in_flight().is_some_and(RefreshCause::bypasses_caches) {
             self.confirmed_generation = self.generation;
         }
-        let phase = if self.times.is_none() { Phase::First } else { Phase::Later };
-        let times = Times::new(remaining, &self.policy, phase, now, sample);
+        let times = Times::new(remaining, &self.policy, self.phase, now, sample);
+        self.phase = Phase::Later;
         actions.push(Action::Publish(times));
         if self.last_reported >= Some(FreshnessState::Stale) {
             actions.push(Action::NotifyRecovered);

@@ -17,6 +17,7 @@ use crate::fetch::{Endpoint, Fetch, FetchError, FetchFuture, FetchRequest, Fetch
 use crate::jwks::error::RefreshError;
 use crate::jwks::origin::Origin;
 use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::shared::Imports;
 use crate::jwks::source::{KeySource, View};
 use crate::jwks::tests::kit::{Fixture, MINUTE, Outcome, SECOND, URL, has, jwks};
 use crate::testing::{FakeClock, FakeFetch, Reply};
@@ -131,7 +132,8 @@ impl HostileFixture {
         let fetch = Arc::new(FaultyFetch { good, clock: clock.clone(), misbehavior, received: Arc::default() });
         let origin = Origin::jwks(URL, Endpoint::new(URL).expect("a URL"));
         let backend = Arc::clone(&fetch);
-        let source = KeySource::build(origin, &[Algorithm::ES256], policy, backend, Arc::new(clock.clone()));
+        let source =
+            KeySource::build(origin, &[Algorithm::ES256], policy, backend, Arc::new(clock.clone()), Imports::default());
         clock.settle().await;
         Self { clock, fetch, source }
     }

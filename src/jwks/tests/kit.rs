@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use crate::fetch::Endpoint;
 use crate::jwks::origin::Origin;
 use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::shared::Imports;
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::source::{KeySource, View};
 use crate::jwks::wait::UnknownKid;
@@ -108,6 +109,27 @@ impl Fixture {
         Self { clock, network, source }
     }
 
+    /// Creates a source with initial or stored keys.
+    pub(in crate::jwks) fn importing(policy: RefreshPolicy, reply: Reply, imports: Imports) -> Self {
+        let origin = Origin::jwks(URL, Endpoint::new(URL).expect("url"));
+        Self::importing_at(origin, policy, |network| network.always(URL, reply), imports)
+    }
+
+    pub(in crate::jwks) fn importing_at(
+        origin: Origin,
+        policy: RefreshPolicy,
+        script: impl FnOnce(&FakeFetch),
+        imports: Imports,
+    ) -> Self {
+        assert_eq!(policy.errors(), []);
+        let clock = FakeClock::new();
+        let network = FakeFetch::new(&clock);
+        script(&network);
+        let backends = (Arc::new(network.clone()), Arc::new(clock.clone()));
+        let source = KeySource::build(origin, &[Algorithm::ES256], policy, backends.0, backends.1, imports);
+        Self { clock, network, source }
+    }
+
     pub(in crate::jwks) fn source(
         origin: Origin,
         policy: RefreshPolicy,
@@ -116,7 +138,7 @@ impl Fixture {
     ) -> KeySource {
         assert_eq!(policy.errors(), []);
         let (fetch, clock) = (Arc::new(network.clone()), Arc::new(clock.clone()));
-        KeySource::build(origin, &[Algorithm::ES256], policy, fetch, clock)
+        KeySource::build(origin, &[Algorithm::ES256], policy, fetch, clock, Imports::default())
     }
 
     /// Creates a source that has loaded `reply`.

@@ -8,6 +8,7 @@ use crate::fetch::{Endpoint, FetchError};
 use crate::jwks::error::RefreshError;
 use crate::jwks::origin::Origin;
 use crate::jwks::policy::{InitialFetch, RefreshPolicy};
+use crate::jwks::shared::Imports;
 use crate::jwks::source::KeySource;
 use crate::jwks::status::KeyState;
 use crate::jwks::tests::kit::{
@@ -378,7 +379,14 @@ async fn requests_outside_a_runtime_fail_without_a_wait() {
     network.always(URL, Reply::hang());
     let origin = Origin::jwks(URL, Endpoint::new(URL).expect("url"));
     let fetch = Arc::new(network.clone());
-    let source = KeySource::build(origin, &[Algorithm::ES256], RefreshPolicy::new(), fetch, Arc::new(SystemClock));
+    let source = KeySource::build(
+        origin,
+        &[Algorithm::ES256],
+        RefreshPolicy::new(),
+        fetch,
+        Arc::new(SystemClock),
+        Imports::default(),
+    );
     clock.settle().await;
     assert_eq!(network.in_flight(), 1);
     std::thread::spawn(move || {

@@ -12,6 +12,7 @@ mod hooks;
 mod hostile;
 pub(in crate::jwks) mod kit;
 mod lifecycle;
+mod stored;
 mod unknown_kids;
 mod origins;
 mod random;

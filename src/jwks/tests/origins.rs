@@ -14,6 +14,7 @@ use crate::testing::{FakeFetch, Reply};
 const ISSUER: &str = "https://login.example/tenant/a";
 const OPENID: &str = "https://login.example/tenant/a/.well-known/openid-configuration";
 const OAUTH: &str = "https://login.example/.well-known/oauth-authorization-server/tenant/a";
+const OPENID_INSERTED: &str = "https://login.example/.well-known/openid-configuration/tenant/a";
 const KEYS: &str = "https://keys.example/one";
 const MOVED: &str = "https://keys.example/two";
 
@@ -40,21 +41,69 @@ async fn loads_the_keys_of_an_openid_configuration() {
     assert_eq!(requests[1].headers[ACCEPT], "application/jwk-set+json, application/json;q=0.9");
 }
 
-#[tokio::test]
-async fn falls_back_to_rfc_8414_on_404_only() {
-    let found = fixture(RefreshPolicy::new(), |network| {
-        network.always(OAUTH, document(KEYS));
-        network.always(KEYS, Reply::json(jwks(&["a"])));
-    });
-    assert_eq!(Fixture::request(&found.source, "a").await, Outcome::Served);
-    assert_eq!((found.network.calls_to(OPENID), found.network.calls_to(OAUTH)), (1, 1));
+/// The answer of a server that does not publish a document at the requested URL: a status, or a page.
+fn no_document() -> Vec<Reply> {
+    let statuses = [401_u16, 403, 404, 405, 410].map(|status| StatusCode::from_u16(status).expect("a status"));
+    let pages = ["", "<html>", "[]", "null", "{", r#""{}""#, "{} {}", "{\"issuer\":"].map(Reply::json);
+    statuses.map(Reply::status).into_iter().chain(pages).chain([Reply::json(&b"{\"\xff\":1}"[..])]).collect()
+}
 
-    let broken = fixture(RefreshPolicy::new(), |network| {
-        network.always(OPENID, Reply::status(StatusCode::INTERNAL_SERVER_ERROR));
-        network.always(OAUTH, document(KEYS));
+#[tokio::test]
+async fn falls_back_to_the_other_locations_if_there_is_no_document() {
+    let others = [OAUTH, OPENID_INSERTED];
+    for (position, found) in others.into_iter().enumerate() {
+        for reply in no_document() {
+            let shown = format!("{found} {reply:?}");
+            let fixture = fixture(RefreshPolicy::new(), |network| {
+                network.always(OPENID, reply.clone());
+                network.always(OAUTH, reply);
+                network.always(found, document(KEYS));
+                network.always(KEYS, Reply::json(jwks(&["a"])));
+            });
+            assert_eq!(Fixture::request(&fixture.source, "a").await, Outcome::Served, "{shown}");
+            let urls = [&[OPENID][..], &others[..=position], &[KEYS]].concat();
+            let requests = fixture.network.requests();
+            assert_eq!(requests.iter().map(|request| &*request.url).collect::<Vec<_>>(), urls, "{shown}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn does_not_fall_back_after_other_failures() {
+    let other = r#"{"issuer":"https://login.example/tenant/b","jwks_uri":"https://keys.example/one"}"#;
+    let status = |status| Reply::status(StatusCode::from_u16(status).expect("a status"));
+    let replies = [400, 402, 406, 429, 500, 503].map(status);
+    for reply in replies.into_iter().chain([Reply::json(other), Reply::json("{}"), Reply::error(FetchError::Tls)]) {
+        let broken = fixture(RefreshPolicy::new().with_retries(0), |network| {
+            network.always(OPENID, reply.clone());
+            network.always(OAUTH, document(KEYS));
+            network.always(OPENID_INSERTED, document(KEYS));
+        });
+        assert!(matches!(Fixture::request(&broken.source, "a").await, Outcome::Unavailable(_)));
+        let others = broken.network.calls_to(OAUTH) + broken.network.calls_to(OPENID_INSERTED);
+        assert_eq!((broken.network.calls_to(OPENID) > 0, others), (true, 0), "{reply:?}");
+    }
+}
+
+/// The first error names the location that most servers use.
+#[tokio::test]
+async fn returns_the_first_error_if_there_is_no_document_anywhere() {
+    for (reply, error) in [
+        (Reply::status(StatusCode::FORBIDDEN), RefreshError::Status { status: 403 }),
+        (Reply::json("<html>"), RefreshError::InvalidDiscovery),
+    ] {
+        let fixture = fixture(RefreshPolicy::new(), |network| network.always(OPENID, reply));
+        assert!(matches!(Fixture::request(&fixture.source, "a").await, Outcome::Unavailable(_)), "{error}");
+        assert_eq!((fixture.source.status().last_error(), fixture.network.calls()), (Some(error), 3));
+    }
+    // An error that says more than that there is no document.
+    let fixture = fixture(RefreshPolicy::new(), |network| {
+        network.always(OAUTH, Reply::status(StatusCode::INTERNAL_SERVER_ERROR));
+        network.always(OPENID_INSERTED, document(KEYS));
     });
-    assert!(matches!(Fixture::request(&broken.source, "a").await, Outcome::Unavailable(_)));
-    assert_eq!(broken.network.calls_to(OAUTH), 0);
+    assert!(matches!(Fixture::request(&fixture.source, "a").await, Outcome::Unavailable(_)));
+    let error = RefreshError::Status { status: 500 };
+    assert_eq!((fixture.source.status().last_error(), fixture.network.calls_to(OPENID_INSERTED)), (Some(error), 0));
 }
 
 #[tokio::test]
@@ -151,15 +200,50 @@ async fn keeps_the_old_keys_until_a_moved_set_is_loaded() {
 }
 
 #[tokio::test]
-async fn reads_the_document_again_soon_after_the_key_set_is_gone() {
+async fn reads_the_document_again_at_once_after_the_key_set_is_gone() {
+    for status in [StatusCode::NOT_FOUND, StatusCode::GONE] {
+        let fixture = fixture(RefreshPolicy::new(), healthy);
+        fixture.run(MINUTE).await;
+        fixture.network.always(KEYS, Reply::status(status));
+        fixture.network.always(OPENID, document(MOVED).with_delay(SECOND));
+        fixture.network.always(MOVED, Reply::json(jwks(&["b"])));
+        // A token of the new key starts the fetch that finds out.
+        assert_eq!(fixture.request_now("b").await, Outcome::NotFound, "{status}");
+        fixture.run(SECOND).await;
+        assert!(fixture.serves("b"), "{status}");
+        assert_eq!(fixture.network.calls_to(OPENID), 2, "{status}");
+    }
+    // Another status says nothing about the location.
     let fixture = fixture(RefreshPolicy::new(), healthy);
-    fixture.clock.settle().await;
-    fixture.network.always(KEYS, Reply::status(StatusCode::NOT_FOUND));
-    fixture.network.always(OPENID, document(MOVED));
-    fixture.network.always(MOVED, Reply::json(jwks(&["b"])));
-    fixture.run(10 * MINUTE).await;
-    assert!(fixture.serves("b"));
-    assert_eq!(fixture.network.calls_to(OPENID), 2);
+    fixture.run(MINUTE).await;
+    fixture.network.always(KEYS, Reply::status(StatusCode::FORBIDDEN));
+    assert_eq!(fixture.request_now("b").await, Outcome::NotFound);
+    fixture.run(MINUTE).await;
+    assert_eq!(fixture.network.calls_to(OPENID), 1);
+}
+
+#[tokio::test]
+async fn reads_the_document_at_most_once_a_minute_while_the_key_set_is_gone() {
+    for reply in [document(KEYS), Reply::status(StatusCode::BAD_GATEWAY), Reply::status(StatusCode::NOT_FOUND)] {
+        let policy = RefreshPolicy::new().with_retries(0);
+        let fixture = fixture(policy, healthy);
+        fixture.run(10 * MINUTE).await;
+        fixture.network.always(KEYS, Reply::status(StatusCode::NOT_FOUND));
+        fixture.network.always(OPENID, reply.clone());
+        fixture.source.reload().await.expect_err("the key set is gone");
+        fixture.run(50 * MINUTE).await;
+        let requests = fixture.network.requests();
+        let times = requests.iter().filter(|request| request.url == OPENID).map(|request| request.at);
+        let times: Vec<_> = times.collect();
+        // A fetch of the keys fails at least once a minute.
+        assert!((25..=52).contains(&times.len()), "{reply:?}: {}", times.len());
+        assert!(times.windows(2).all(|pair| pair[1].saturating_since(pair[0]) >= MINUTE), "{reply:?}");
+        // The issuer publishes the new location.
+        fixture.network.always(MOVED, Reply::json(jwks(&["b"])));
+        fixture.network.always(OPENID, document(MOVED));
+        fixture.run(2 * MINUTE).await;
+        assert!(fixture.serves("b"), "{reply:?}");
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use http::header::{AGE, CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTE
 use crate::clock::{Clock as _, Timestamp};
 use crate::fetch::{Endpoint, Exchange, FetchError};
 use crate::jwks::error::RefreshError;
-use crate::jwks::operation::{CacheMode, KeyRequest, Operation, Target};
+use crate::jwks::operation::{CacheMode, Export, KeyRequest, Operation, Target};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::status::KeyState;
 use crate::jwks::tests::kit::{Fixture, HOUR, MINUTE, ONE_REFRESH, Outcome, SECOND, URL, jwk, jwks, set_of};
@@ -191,7 +191,7 @@ async fn keeps_the_old_set_when_the_response_is_no_key_set() {
         (Reply::json(set_of(&[weak])), RefreshError::NoUsableKeys),
         (Reply::json(r#"{"keys":[]"#), RefreshError::InvalidDocument),
         (Reply::json(format!("{} x", jwks(&["b"]))), RefreshError::InvalidDocument),
-        (Reply::json(format!("\u{feff}{}", jwks(&["b"]))), RefreshError::InvalidDocument),
+        (Reply::json(format!("\u{feff}\u{feff}{}", jwks(&["b"]))), RefreshError::InvalidDocument),
         (Reply::json(r#"{"keys":[],"keys":[]}"#), RefreshError::InvalidDocument),
         (Reply::json("[".repeat(10_000)), RefreshError::InvalidDocument),
         (Reply::json(set_of(&vec![jwk("b", "b"); 101])), RefreshError::TooManyKeys),
@@ -338,6 +338,15 @@ async fn raises_a_short_max_age_to_the_minimum_refresh_interval() {
     assert_seconds(until_fetch(&fixture).await, 81..=103);
 }
 
+/// RFC 8259 §8.1 forbids the mark, and allows a parser to ignore it.
+#[tokio::test]
+async fn ignores_a_byte_order_mark_before_the_key_set() {
+    let fixture = Fixture::loaded(&["a"]).await;
+    fixture.answer(Reply::json(format!("\u{feff}{}", jwks(&["b"]))));
+    assert_eq!(fixture.source.reload().await, Ok(()));
+    assert!(fixture.serves("b") && !fixture.serves("a"));
+}
+
 #[tokio::test]
 async fn limits_max_age_to_the_maximum_refresh_interval() {
     let year = || Reply::json(jwks(&["a"])).with_header(CACHE_CONTROL, "max-age=31536000");
@@ -444,7 +453,7 @@ async fn an_operation_ends_at_its_deadline() {
         pause: Duration::from_millis(100),
     };
     let algorithms = Arc::from([Algorithm::ES256]);
-    let operation = Operation { exchange, policy, algorithms, compromised: Arc::default() };
+    let operation = Operation { exchange, policy, algorithms, compromised: Arc::default(), export: Export::Never };
     let target = Target::Keys(Endpoint::new(URL).expect("a URL"));
     let key_request = KeyRequest { target, if_none_match: None, cache_mode: CacheMode::Default };
     let report = tokio::spawn(operation.keys(key_request));

@@ -237,3 +237,42 @@ fn decodes_numbers_as_base64url_with_or_without_padding() {
         assert_eq!(skip_reason(&lacking(jwk, name)), SkipReason::MissingMember, "{name}");
     }
 }
+
+/// RFC 7518 §2 forbids leading zeros in numbers, but some libraries encode a sign byte, or pad to a fixed length.
+#[test]
+fn removes_leading_zero_bytes_of_rsa_numbers() {
+    let longer = |name: &str, zeros: usize| {
+        let bytes = URL_SAFE_NO_PAD.decode(member(RSA, name)).expect("base64url");
+        URL_SAFE_NO_PAD.encode([vec![0; zeros], bytes].concat())
+    };
+    let key = published(RSA);
+    for zeros in [1, 2, 3, 1000] {
+        for jwk in [
+            changed(RSA, "n", longer("n", zeros)),
+            changed(RSA, "e", longer("e", zeros)),
+            changed(&changed(RSA, "n", longer("n", zeros)), "e", longer("e", zeros)),
+        ] {
+            let other = published(&jwk);
+            assert_eq!(other.material.thumbprint(), key.material.thumbprint(), "{jwk}");
+            let parsed = |key: &PublishedKey| key.material.parsed_for(Algorithm::PS256).expect("supported");
+            assert_eq!(format!("{:?}", parsed(&other)), format!("{:?}", parsed(&key)), "{jwk}");
+        }
+    }
+    for (name, value, reason) in [
+        // Zero, and a number of the wrong size behind the zeros.
+        ("n", "AAAA".to_owned(), SkipReason::RsaModulus),
+        ("e", "AAAA".to_owned(), SkipReason::RsaExponent),
+        ("e", "AAAB".to_owned(), SkipReason::RsaExponent),
+        ("n", URL_SAFE_NO_PAD.encode([&[0; 128][..], &[0xff; 128]].concat()), SkipReason::RsaSize),
+        // A zero at the end is part of the number.
+        ("n", URL_SAFE_NO_PAD.encode([&[0xff; 256][..], &[0]].concat()), SkipReason::RsaModulus),
+    ] {
+        assert_eq!(skip_reason(&changed(RSA, name, value.as_str())), reason, "{name}: {value}");
+    }
+    // Coordinates and points have a fixed length.
+    for (jwk, name) in [(P256, "x"), (P256, "y"), (ED25519, "x")] {
+        let bytes = URL_SAFE_NO_PAD.decode(member(jwk, name)).expect("base64url");
+        let longer = URL_SAFE_NO_PAD.encode([&[0], bytes.as_slice()].concat());
+        assert_eq!(skip_reason(&changed(jwk, name, longer)), SkipReason::CoordinateLength, "{jwk}");
+    }
+}

@@ -1,0 +1,167 @@
+//! Stored keys: loading them at start, and saving them after each fetch.
+
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::clock::{Moment, Monotonic};
+use crate::defaults;
+use crate::fetch::{catch_panic, within};
+use crate::jwks::driver::{Driver, Loaded, Pending};
+use crate::jwks::driver_core::DriverCore;
+use crate::jwks::events::KeyEventKind;
+use crate::jwks::key_store::{Record, StoredKeys, record_name};
+use crate::jwks::key_store_error::{KeyStoreError, KeyStoreOperation};
+use crate::jwks::operation::CompromisedKeys;
+use crate::jwks::policy::Staleness;
+use crate::jwks::shared::Shared;
+use crate::keys;
+use crate::telemetry;
+
+/// A save that has not ended. While the driver runs, it is not dropped before it ends, so that no later one overtakes it.
+pub(super) struct Saving {
+    future: Pending<Result<(), KeyStoreError>>,
+    /// When it counts as failed; `None` if that has been reported.
+    pub(super) late_at: Option<Monotonic>,
+}
+
+impl Saving {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), KeyStoreError>> {
+        self.future.as_mut().poll(context)
+    }
+}
+
+impl Driver<'_> {
+    /// Starts to load the stored keys, unless a fetch has succeeded already. Keys that are stale from the start are of no use if
+    /// the policy allows no stale keys.
+    pub(super) fn start_load(&mut self) {
+        let shared = self.shared;
+        let Some(store) = shared.key_store.clone().filter(|_| shared.policy.staleness != Staleness::Strict) else {
+            return;
+        };
+        if shared.core().machine.has_fetched() {
+            return;
+        }
+        let (origin, policy, algorithms) =
+            (shared.origin.clone(), Arc::clone(&shared.policy), Arc::clone(&shared.algorithms));
+        let deadline = shared.clock.monotonic().saturating_add(defaults::KEY_STORE_TIMEOUT);
+        let deadline = shared.clock.sleep_until(deadline);
+        let limit = max_record_bytes(shared);
+        self.load = Some(Box::pin(async move {
+            let load = async move {
+                let Some(record) = store.load(&record_name(&origin), limit).await? else { return Ok(None) };
+                if record.len() > limit {
+                    return Err(KeyStoreError::TooLarge);
+                }
+                let length = record.len();
+                let read = move || StoredKeys::read(&record, &origin, &policy, &algorithms).map(Some);
+                if length <= defaults::PARSE_INLINE_BYTES {
+                    return read();
+                }
+                tokio::task::spawn_blocking(read).await.unwrap_or(Err(KeyStoreError::Panic))
+            };
+            let loaded = within(catch_panic(load), deadline).await;
+            loaded.unwrap_or(Some(Err(KeyStoreError::Timeout))).unwrap_or(Err(KeyStoreError::Panic))
+        }));
+    }
+
+    pub(super) fn finish_load(&mut self, loaded: Loaded) {
+        self.load = None;
+        let core = &mut *self.shared.core();
+        if core.machine.has_fetched() {
+            return;
+        }
+        let outcome = match loaded {
+            Ok(None) => "absent",
+            Ok(Some(stored)) => match import(self.shared, stored, core) {
+                Ok(()) => "loaded",
+                Err(error) => fail(core, KeyStoreOperation::Load, error),
+            },
+            Err(error) => fail(core, KeyStoreOperation::Load, error),
+        };
+        telemetry::jwks_key_store(self.shared.label(), KeyStoreOperation::Load.name(), outcome);
+    }
+
+    /// Saves the current keys if they have changed or were confirmed since the last save, and none is in progress.
+    pub(super) fn start_due_save(&mut self, now: Moment) {
+        let shared = self.shared;
+        let Some(store) = &shared.key_store else { return };
+        let core = &mut *shared.core();
+        if let Some(saving) = &mut self.save {
+            if saving.late_at.is_some_and(|late_at| now.monotonic >= late_at) {
+                saving.late_at = None;
+                let outcome = fail(core, KeyStoreOperation::Save, KeyStoreError::Timeout);
+                telemetry::jwks_key_store(shared.label(), KeyStoreOperation::Save.name(), outcome);
+            }
+            return;
+        }
+        if !mem::take(&mut core.is_unsaved) {
+            return;
+        }
+        let Some((document, endpoint)) = core.document.clone().zip(core.endpoint.as_ref()) else { return };
+        let confirmed_at = shared.published.load().confirmed_at(now);
+        let record = Record { jwks_uri: endpoint.as_str().into(), confirmed_at, document };
+        let record = record.to_bytes(&shared.origin).and_then(|record| match record.len() {
+            length if length > max_record_bytes(shared) => Err(KeyStoreError::TooLarge),
+            _ => Ok(record),
+        });
+        let (store, name) = (Arc::clone(store), record_name(&shared.origin));
+        let save = async move { store.save(&name, record?).await };
+        let future = Box::pin(async move { catch_panic(save).await.unwrap_or(Err(KeyStoreError::Panic)) });
+        let late_at = Some(now.monotonic.saturating_add(defaults::KEY_STORE_TIMEOUT));
+        self.save = Some(Saving { future, late_at });
+    }
+
+    pub(super) fn finish_save(&mut self, result: Result<(), KeyStoreError>) {
+        let was_reported = self.save.take().is_none_or(|saving| saving.late_at.is_none());
+        if was_reported {
+            return;
+        }
+        let outcome = match result {
+            Ok(()) => "saved",
+            Err(error) => fail(&mut self.shared.core(), KeyStoreOperation::Save, error),
+        };
+        telemetry::jwks_key_store(self.shared.label(), KeyStoreOperation::Save.name(), outcome);
+    }
+
+    /// Removes compromised keys from the stored set, so that they are not used after a restart.
+    pub(super) fn remove_compromised_from_store(&self, compromised: &CompromisedKeys) {
+        let core = &mut *self.shared.core();
+        let Some(document) = &core.document else { return };
+        let rest = keys::public_jwks(document.as_bytes(), |thumbprint| !compromised.contains(thumbprint));
+        if let Some(rest) = rest.filter(|rest| **rest != **document) {
+            core.document = Some(Arc::from(rest));
+            core.is_unsaved = true;
+        }
+    }
+}
+
+/// Uses stored keys until a fetch has succeeded.
+fn import(shared: &Shared, stored: StoredKeys, core: &mut DriverCore) -> Result<(), KeyStoreError> {
+    let StoredKeys { record, table } = stored;
+    let now = shared.now();
+    if record.confirmed_at > now.wall {
+        return Err(KeyStoreError::FromFuture);
+    }
+    let table = table.without(|_, thumbprint| core.compromised.contains(thumbprint));
+    if table.usable() == 0 {
+        return Err(KeyStoreError::NoUsableKeys);
+    }
+    let age = now.wall.saturating_since(record.confirmed_at);
+    let times = core.machine.import(age, now.monotonic).ok_or(KeyStoreError::TooOld)?;
+    let usable = table.usable();
+    shared.published.replace(table, None, times, record.confirmed_at);
+    core.document = Some(record.document);
+    core.pending_events.push(KeyEventKind::StoredKeysLoaded { usable, age });
+    Ok(())
+}
+
+/// Reports a failure, and returns its name.
+fn fail(core: &mut DriverCore, operation: KeyStoreOperation, error: KeyStoreError) -> &'static str {
+    core.pending_events.push(KeyEventKind::KeyStoreFailed { operation, error });
+    error.name()
+}
+
+fn max_record_bytes(shared: &Shared) -> usize {
+    shared.policy.max_document_bytes.saturating_add(defaults::RECORD_OVERHEAD_BYTES)
+}

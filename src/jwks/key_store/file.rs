@@ -1,0 +1,360 @@
+//! `FileKeyStore`: key sets in the files of one directory.
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::jwks::key_store::{KeyStore, KeyStoreFuture};
+use crate::jwks::key_store_error::KeyStoreError;
+
+/// Stores key sets in a directory: one file for each issuer. Clones share the directory.
+///
+/// On Unix, a new directory has the mode 0700 and a file the mode 0600. A file is replaced as a whole: a new one is written and
+/// synchronized, and then renamed. Several processes may use one directory. Files are read and written on threads outside of the
+/// runtime.
+///
+/// ```no_run
+/// use tower_bearer::jwks::FileKeyStore;
+/// use tower_bearer::{Api, Issuer, Validator};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let api = Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"));
+/// let store = FileKeyStore::new("/var/lib/orders/keys")?;
+/// let validator = Validator::builder(api).with_key_store(store).build()?;
+/// # let _ = validator;
+/// # Ok(()) }
+/// ```
+///
+/// # Security
+///
+/// Anyone who can write to the directory can add keys and sign tokens, see [`KeyStore`]. A symbolic link in place of a file, and
+/// a file that every user of the system may write, are not read.
+#[derive(Clone, Debug)]
+pub struct FileKeyStore {
+    directory: Arc<Path>,
+    /// The number of saves that were started.
+    saves: Arc<AtomicU64>,
+    /// The number of the last save that was written, by name. The lock is held while a file is written, so that an earlier save
+    /// on a slower thread does not replace a later one.
+    written: Arc<Mutex<HashMap<Box<str>, u64>>>,
+}
+
+impl FileKeyStore {
+    /// Uses a directory, and creates it if it is missing. Blocks the thread for as long as the file system takes.
+    ///
+    /// # Errors
+    ///
+    /// The error of the operating system; [`NotADirectory`](io::ErrorKind::NotADirectory) if the path is something else;
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) also if every user of the system may write to the directory.
+    pub fn new(directory: impl Into<PathBuf>) -> io::Result<Self> {
+        let directory = directory.into();
+        if !directory.exists() {
+            create(&directory)?;
+        }
+        let metadata = fs::metadata(&directory)?;
+        if !metadata.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        if is_writable_by_others(&metadata) {
+            let reason = "every user of the system may write to the directory; its mode should be 0700";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+        }
+        Ok(Self { directory: directory.into(), saves: Arc::default(), written: Arc::default() })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.json"))
+    }
+
+    /// Replaces a file, unless the save with a higher number has replaced it already.
+    fn write(&self, name: &str, number: u64, record: &[u8]) -> Result<(), KeyStoreError> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.get(name).is_some_and(|latest| *latest > number) {
+            return Ok(());
+        }
+        let random = RandomState::new().build_hasher().finish();
+        let temporary = self.directory.join(format!(".{name}.{random:016x}.tmp"));
+        let replaced = write_new(&temporary, record).and_then(|()| fs::rename(&temporary, self.path(name)));
+        if let Err(error) = replaced {
+            let _may_be_missing = fs::remove_file(&temporary);
+            return Err(error.into());
+        }
+        written.insert(name.into(), number);
+        Ok(synchronize(&self.directory)?)
+    }
+}
+
+impl KeyStore for FileKeyStore {
+    fn load(&self, name: &str, max_bytes: usize) -> KeyStoreFuture<Option<Bytes>> {
+        let path = self.path(name);
+        on_thread(move || read(&path, max_bytes))
+    }
+
+    fn save(&self, name: &str, record: Bytes) -> KeyStoreFuture<()> {
+        let (store, name) = (self.clone(), Box::<str>::from(name));
+        let number = self.saves.fetch_add(1, Ordering::SeqCst);
+        on_thread(move || store.write(&name, number, &record))
+    }
+}
+
+/// Runs `work` on a thread. A runtime waits for its own blocking threads when it shuts down, and a network file system may not
+/// respond.
+fn on_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T, KeyStoreError> + Send + 'static) -> KeyStoreFuture<T> {
+    let (sender, outcome) = oneshot::channel();
+    let started = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || {
+        let _receiver_gone = sender.send(work());
+    });
+    Box::pin(async move {
+        started?;
+        outcome.await.unwrap_or(Err(KeyStoreError::Panic))
+    })
+}
+
+/// Reads a regular file of at most `max_bytes` bytes.
+fn read(path: &Path, max_bytes: usize) -> Result<Option<Bytes>, KeyStoreError> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        found => found?,
+    };
+    // Opening a pipe would block the thread.
+    if !found.is_file() {
+        return Err(KeyStoreError::NotAFile);
+    }
+    let file = File::open(path)?;
+    let opened = file.metadata()?;
+    if !is_same_file(&found, &opened) {
+        return Err(KeyStoreError::NotAFile);
+    }
+    if is_writable_by_others(&opened) {
+        return Err(KeyStoreError::WritableByOthers);
+    }
+    let limit = u64::try_from(max_bytes).unwrap_or(u64::MAX);
+    let mut record = Vec::new();
+    if opened.len() <= limit {
+        file.take(limit.saturating_add(1)).read_to_end(&mut record)?;
+    }
+    if opened.len() > limit || record.len() > max_bytes {
+        return Err(KeyStoreError::TooLarge);
+    }
+    Ok(Some(record.into()))
+}
+
+fn write_new(path: &Path, record: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    for_owner_only(&mut options);
+    let mut file = options.open(path)?;
+    file.write_all(record)?;
+    file.sync_all()
+}
+
+#[cfg(unix)]
+fn create(directory: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+#[cfg(not(unix))]
+fn create(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).create(directory)
+}
+
+#[cfg(unix)]
+fn for_owner_only(options: &mut OpenOptions) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    options.mode(0o600);
+}
+
+#[cfg(not(unix))]
+fn for_owner_only(_: &mut OpenOptions) {}
+
+#[cfg(unix)]
+fn is_writable_by_others(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o002 != 0
+}
+
+#[cfg(not(unix))]
+fn is_writable_by_others(_: &Metadata) -> bool {
+    false
+}
+
+/// Returns whether a file that was opened is the one that was found before, and not one that has replaced it since.
+#[cfg(unix)]
+fn is_same_file(found: &Metadata, opened: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    (found.dev(), found.ino()) == (opened.dev(), opened.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same_file(_: &Metadata, opened: &Metadata) -> bool {
+    opened.is_file()
+}
+
+/// Makes a rename permanent.
+#[cfg(unix)]
+fn synchronize(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn synchronize(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+const THREAD_NAME: &str = "tower-bearer-keys";
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::sync::atomic::AtomicUsize;
+
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    const LIMIT: usize = 100;
+
+    /// A directory that is removed at the end of the test.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new() -> Self {
+            static COUNT: AtomicUsize = AtomicUsize::new(0);
+            let number = COUNT.fetch_add(1, Ordering::SeqCst);
+            Self(std::env::temp_dir().join(format!("tower-bearer-{}-{number}", std::process::id())))
+        }
+
+        fn store(&self) -> FileKeyStore {
+            FileKeyStore::new(self.0.join("a/keys")).expect("a directory")
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(self.0.join("a/keys")).expect("the directory");
+            entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8")).collect()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _may_be_missing = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn wait<T>(future: KeyStoreFuture<T>) -> Result<T, KeyStoreError> {
+        Builder::new_current_thread().build().expect("a runtime").block_on(future)
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("exists").permissions().mode() & 0o7777
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("our own file");
+    }
+
+    #[test]
+    fn loads_what_was_saved_last_under_the_name() {
+        let folder = Folder::new();
+        let store = folder.store();
+        assert_eq!(wait(store.load("one", LIMIT)), Ok(None));
+        for record in ["first", "", "second"] {
+            assert_eq!(wait(store.save("one", record.into())), Ok(()));
+            assert_eq!(wait(folder.store().load("one", LIMIT)), Ok(Some(record.into())), "after a restart");
+        }
+        assert_eq!(wait(store.load("two", LIMIT)), Ok(None));
+        assert_eq!(folder.names(), ["one.json"], "no temporary file remains");
+    }
+
+    #[test]
+    fn creates_directory_and_files_for_their_owner_only() {
+        let folder = Folder::new();
+        let store = folder.store();
+        wait(store.save("one", "record".into())).expect("saved");
+        assert_eq!((mode(&store.directory), mode(&store.path("one"))), (0o700, 0o600));
+        // The mode of a directory that exists stays.
+        set_mode(&store.directory, 0o750);
+        let _store = folder.store();
+        assert_eq!(mode(&store.directory), 0o750);
+    }
+
+    #[test]
+    fn rejects_paths_that_are_no_private_directory() {
+        let folder = Folder::new();
+        let store = folder.store();
+        wait(store.save("one", "record".into())).expect("saved");
+        let error = |path: &Path| FileKeyStore::new(path).map(drop).expect_err("rejected").kind();
+        assert_eq!(error(&store.path("one")), io::ErrorKind::NotADirectory);
+        for open in [0o702, 0o777, 0o1777] {
+            set_mode(&store.directory, open);
+            assert_eq!(error(&store.directory), io::ErrorKind::PermissionDenied, "{open:o}");
+        }
+        set_mode(&store.directory, 0o775);
+        assert!(FileKeyStore::new(&*store.directory).is_ok());
+    }
+
+    #[test]
+    fn does_not_read_what_another_user_may_have_placed_there() {
+        let folder = Folder::new();
+        let store = folder.store();
+        let target = folder.0.join("elsewhere");
+        fs::write(&target, "record").expect("a file");
+        symlink(&target, store.path("link")).expect("a link");
+        assert_eq!(wait(store.load("link", LIMIT)), Err(KeyStoreError::NotAFile));
+        fs::create_dir(store.path("folder")).expect("a directory");
+        assert_eq!(wait(store.load("folder", LIMIT)), Err(KeyStoreError::NotAFile));
+        wait(store.save("one", "record".into())).expect("saved");
+        set_mode(&store.path("one"), 0o602);
+        assert_eq!(wait(store.load("one", LIMIT)), Err(KeyStoreError::WritableByOthers));
+        set_mode(&store.path("one"), 0o660);
+        assert_eq!(wait(store.load("one", LIMIT)), Ok(Some("record".into())));
+        // A save replaces the link, and not the file that it refers to.
+        wait(store.save("link", "new".into())).expect("saved");
+        assert_eq!(wait(store.load("link", LIMIT)), Ok(Some("new".into())));
+        assert_eq!(fs::read_to_string(&target).expect("the file"), "record");
+    }
+
+    #[test]
+    fn limits_the_length_of_a_record() {
+        let folder = Folder::new();
+        let store = folder.store();
+        for (length, expected) in [(LIMIT, Ok(Some(LIMIT))), (LIMIT + 1, Err(KeyStoreError::TooLarge))] {
+            wait(store.save("one", vec![b'x'; length].into())).expect("saved");
+            assert_eq!(wait(store.load("one", LIMIT)).map(|record| record.map(|bytes| bytes.len())), expected);
+        }
+        // A sparse file takes no space, and is not read.
+        File::create(store.path("huge")).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
+        assert_eq!(wait(store.load("huge", LIMIT)), Err(KeyStoreError::TooLarge));
+    }
+
+    #[test]
+    fn returns_the_error_of_the_file_system_and_recovers() {
+        let folder = Folder::new();
+        let store = folder.store();
+        fs::remove_dir(&store.directory).expect("empty");
+        let missing = Err(KeyStoreError::Io { kind: io::ErrorKind::NotFound });
+        assert_eq!((wait(store.load("one", LIMIT)), wait(store.save("one", "x".into()))), (Ok(None), missing));
+        let _store = folder.store();
+        assert_eq!(wait(store.save("one", "x".into())), Ok(()));
+    }
+
+    #[test]
+    fn an_earlier_save_does_not_replace_a_later_one() {
+        let folder = Folder::new();
+        let store = folder.store();
+        assert_eq!(store.write("one", 2, b"later"), Ok(()));
+        assert_eq!(store.write("one", 1, b"earlier"), Ok(()));
+        assert_eq!(wait(store.load("one", LIMIT)), Ok(Some("later".into())));
+        assert_eq!((store.write("two", 1, b"two"), store.write("one", 3, b"last")), (Ok(()), Ok(())));
+        assert_eq!(wait(store.load("one", LIMIT)), Ok(Some("last".into())));
+    }
+}

@@ -1,0 +1,62 @@
+//! `KeyStore`: key sets that survive a restart.
+
+mod file;
+mod record;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::jwks::key_store_error::KeyStoreError;
+
+pub use self::file::FileKeyStore;
+pub(super) use self::record::{Record, StoredKeys, record_name};
+
+/// Stores the last key set of each issuer, so that a process that starts while an issuer does not respond has keys.
+///
+/// [`FileKeyStore`] stores them in a directory. Set a store with
+/// [`ValidatorBuilder::with_key_store`](crate::ValidatorBuilder::with_key_store).
+///
+/// A store is used in the background only. No request waits for a save. If it fails, does not respond within 500 ms, or returns
+/// something else than was saved, the keys are fetched as if there were no store.
+///
+/// An implementation maps a name to bytes. It needs no deadline and no check of the bytes. If it has to block, it uses a thread
+/// for that. A record is text (JSON), contains public keys only, and is seldom longer than a few kilobytes.
+///
+/// # Security
+///
+/// The store is as trusted as the network connection to the issuer: anyone who can write to it can add keys, and then sign
+/// tokens that are accepted until the first fetch has succeeded. Do not share it with less trusted programs; a cache server that
+/// other services write to is not suitable.
+///
+/// Loaded keys are checked like fetched ones. They are stale from the start, so they are fetched at once, and they expire
+/// [`max_stale`](crate::jwks::RefreshPolicy::with_max_stale) after the issuer confirmed them, also across restarts. Only the wall
+/// clock measures that time while no process runs; a record with a time in the future is not used. Revocations
+/// ([`revoke_kid`](crate::jwks::KeySource::revoke_kid)) are not stored.
+pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
+    /// Returns the record that was saved last under `name`; `None` if there is none.
+    ///
+    /// `name` has at most 64 ASCII letters, digits, `-` and `_`, and is a valid file name. Do not read more than `max_bytes`
+    /// bytes: return [`KeyStoreError::TooLarge`] instead.
+    fn load(&self, name: &str, max_bytes: usize) -> KeyStoreFuture<Option<Bytes>>;
+
+    /// Saves a record under `name` and replaces the earlier one, as a whole or not at all. It is not called again for the same
+    /// name before the future has completed or was dropped.
+    fn save(&self, name: &str, record: Bytes) -> KeyStoreFuture<()>;
+}
+
+/// The future of the methods of [`KeyStore`].
+pub type KeyStoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, KeyStoreError>> + Send>>;
+
+impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
+    fn load(&self, name: &str, max_bytes: usize) -> KeyStoreFuture<Option<Bytes>> {
+        (**self).load(name, max_bytes)
+    }
+
+    fn save(&self, name: &str, record: Bytes) -> KeyStoreFuture<()> {
+        (**self).save(name, record)
+    }
+}
