@@ -5,7 +5,7 @@ use crate::keys::KeyTable;
 use crate::rejection::Rejection;
 use crate::telemetry::Validation;
 use crate::token::{Algorithm, Header};
-use crate::validator::routing::Route;
+use crate::validator::routing::{Route, RouteSerial};
 
 /// The result of a validation that does not wait.
 pub(crate) enum Decision<C> {
@@ -17,8 +17,7 @@ pub(crate) enum Decision<C> {
 
 /// The key that a pending decision needs. A waiting request stores nothing else of the parsed token.
 pub(crate) struct PendingKey {
-    /// The index of the issuer's route.
-    pub(super) route_index: usize,
+    pub(super) route: RouteSerial,
     pub(super) kid: Option<Box<str>>,
     pub(super) algorithm: Algorithm,
 }
@@ -33,6 +32,6 @@ pub(crate) struct AwaitedKeys<'v> {
 
 impl PendingKey {
     pub(super) fn new(route: Route<'_>, header: &Header) -> Self {
-        Self { route_index: route.index, kid: header.kid().map(Box::from), algorithm: header.algorithm() }
+        Self { route: route.serial, kid: header.kid().map(Box::from), algorithm: header.algorithm() }
     }
 }
