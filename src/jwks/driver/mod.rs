@@ -65,7 +65,8 @@ async fn run(shared: &Shared) {
                 driver.finish_fetch(&in_flight, *report);
             }
             Wakeup::Discovery(result) => driver.finish_rediscovery(result),
-            Wakeup::Notified | Wakeup::Timer => {}
+            Wakeup::Timer => shared.call_refresh_hooks(),
+            Wakeup::Notified => {}
         }
         driver.step(Event::Timer, None);
         driver.receive_commands();

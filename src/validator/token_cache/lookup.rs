@@ -1,5 +1,6 @@
 //! Lookup in the token cache, and revalidation of the entry that it finds.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::claims::Claims;
@@ -90,8 +91,21 @@ impl Core {
     }
 
     /// Creates a token cache for claims of the type `C`; `None` if no issuer has public keys.
-    pub(in crate::validator) fn token_cache<C>(&self) -> Option<Arc<TokenCache<C>>> {
+    pub(in crate::validator) fn token_cache<C: Send + Sync + 'static>(&self) -> Option<Arc<TokenCache<C>>> {
         let is_public = |issuer: &IssuerState| issuer.algorithms.iter().any(|algorithm| !algorithm.is_symmetric());
-        self.issuers.iter().any(is_public).then(|| TokenCache::new(self.token_cache_bytes).map(Arc::new)).flatten()
+        let is_needed = self.issuers.iter().any(is_public);
+        let token_cache = is_needed.then(|| TokenCache::new(self.token_cache_bytes)).flatten().map(Arc::new)?;
+        // Insertions remove expired entries. While no token is verified, the refresh of the keys does.
+        for source in self.issuers.iter().filter_map(|issuer| issuer.keys.source()) {
+            let (token_cache, clock) = (Arc::downgrade(&token_cache), Arc::clone(&self.clock));
+            source.at_refresh(move || match token_cache.upgrade() {
+                Some(token_cache) => {
+                    token_cache.remove_expired(clock.now(), clock.monotonic());
+                    ControlFlow::Continue(())
+                }
+                None => ControlFlow::Break(()),
+            });
+        }
+        Some(token_cache)
     }
 }

@@ -10,6 +10,7 @@ mod table;
 
 use std::fmt;
 
+use crate::clock::{Monotonic, Timestamp};
 use crate::defaults;
 use crate::keys::{Fingerprinter, TokenFingerprint};
 use crate::telemetry;
@@ -55,6 +56,12 @@ impl<C> TokenCache<C> {
         let entry = Entry { key: fingerprint, weight: entry.weight(), value: entry };
         let evicted = self.table.insert(self.fingerprinter.place_hash(token), entry, is_expired);
         (0..evicted).for_each(|_| telemetry::token_cache_evicted());
+    }
+
+    /// Removes all entries that are not valid at this time.
+    fn remove_expired(&self, now: Timestamp, monotonic: Monotonic) {
+        let removed = self.table.remove_expired(|entry| !entry.lifetime().is_fresh(now, monotonic));
+        (0..removed).for_each(|_| telemetry::token_cache_evicted());
     }
 
     /// Removes the entry of a token because it is not valid.

@@ -101,6 +101,11 @@ impl<K: PartialEq, V> Table<K, V> {
         }
     }
 
+    /// Removes all entries that `is_expired` selects, and returns their number.
+    pub(super) fn remove_expired(&self, is_expired: impl Fn(&V) -> bool) -> usize {
+        self.try_write().map_or(0, |mut writer| self.sweep(&mut writer, self.slots.len(), is_expired))
+    }
+
     /// Returns the set of a hash.
     fn set(&self, hash: u64) -> &[Slot<K, V>] {
         let sets = u64::try_from(self.slots.len() / WAYS).unwrap_or_default();

@@ -177,12 +177,24 @@ fn each_insertion_sweeps_eight_slots() {
 }
 
 #[test]
+fn removes_all_expired_entries_at_once() {
+    let table = table(10, 10_000);
+    for key in 0..40 {
+        insert(&table, hash(key / 4, 1 + key % 4), key);
+    }
+    assert_eq!(table.remove_expired(|key| key % 2 == 0), 20);
+    assert_eq!((weight(&table), table.remove_expired(|key| key % 2 == 0)), (20, 0));
+    assert!((0..40).all(|key| contains(&table, hash(key / 4, 1 + key % 4), key) == (key % 2 == 1)));
+}
+
+#[test]
 fn finds_but_changes_nothing_while_another_thread_writes() {
     let table = table(1, 1_000);
     insert(&table, hash(0, 1), 1);
     let writing = table.try_write().expect("nothing else writes");
     assert_eq!(insert(&table, hash(0, 2), 2), 0);
     table.remove(hash(0, 1), &1);
+    assert_eq!(table.remove_expired(|_| true), 0);
     assert_eq!((find(&table, hash(0, 1), 1), find(&table, hash(0, 2), 2)), (Some(1), None));
     drop(writing);
     insert(&table, hash(0, 2), 2);
@@ -226,6 +238,7 @@ enum Operation {
     Insert { key: u64, weight: u32 },
     Find { key: u64 },
     Remove { key: u64 },
+    RemoveExpired { before: u64 },
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -233,6 +246,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => (0_u64..40, 1_u32..12).prop_map(|(key, weight)| Operation::Insert { key, weight }),
         4 => (0_u64..40).prop_map(|key| Operation::Find { key }),
         1 => (0_u64..40).prop_map(|key| Operation::Remove { key }),
+        1 => (0_u64..60).prop_map(|before| Operation::RemoveExpired { before }),
     ]
 }
 
@@ -265,6 +279,10 @@ proptest! {
                 Operation::Remove { key } => {
                     table.remove(place(key), &key);
                     map.remove(&key);
+                }
+                Operation::RemoveExpired { before } => {
+                    table.remove_expired(|number| *number < before);
+                    map.retain(|_, number| *number >= before);
                 }
             }
             weight(&table);
