@@ -42,22 +42,17 @@ pub(crate) const TOKEN_CACHE_BYTES: usize = 8 * 1024 * 1024;
 /// neither the keys nor the dates of the token show takes effect after this time at the latest.
 pub(crate) const TOKEN_CACHE_MAX_AGE: Duration = Duration::from_secs(300);
 
-/// Memory of one cache entry besides its data, as measured with a counting allocator: the node of the map, its nodes in two
-/// queues and in the timer wheel, and two reference counts.
-pub(crate) const TOKEN_CACHE_ENTRY_OVERHEAD_BYTES: usize = 370;
+/// Memory of one cache entry besides its data, as measured with a counting allocator: the fingerprint, the weight, and the
+/// reference counts of two allocations.
+pub(crate) const TOKEN_CACHE_ENTRY_OVERHEAD_BYTES: usize = 64;
 
-/// One part in this many of the cache's memory goes to the lookup table, which finds entries without recording each use in
-/// the map. That is 256 KiB of 8 MiB: two slots for each of the 7,000 tokens that fit into the rest, so nearly every token
-/// has a slot.
+/// One part in this many of the cache's memory goes to its slots of 16 bytes: one for each 512 bytes of the limit. An entry
+/// takes about twice as much, so nearly every set has room for another entry until the limit is reached.
 pub(crate) const TOKEN_CACHE_TABLE_SHARE: usize = 32;
 
-/// Largest lookup table. The table is allocated when the validator is built; entries take memory only when they are stored.
-/// The limit keeps a very large cache limit from allocating memory that is never used.
+/// Largest memory of the slots. They are allocated when the validator is built; entries take memory only when they are
+/// stored. The limit keeps a very large cache limit from allocating memory that is never used.
 pub(crate) const TOKEN_CACHE_MAX_TABLE_BYTES: usize = 16 * 1024 * 1024;
-
-/// One use in this many is recorded in the map, which is enough to find the entries that are used most. A prime number, so
-/// that clients that send requests in turns are all recorded.
-pub(crate) const TOKEN_CACHE_RECORDED_USE: u32 = 61;
 
 /// Parsed headers that are cached: one for each signing key of a few issuers, and one more during a rotation.
 pub(crate) const MAX_KNOWN_HEADERS: usize = 8;

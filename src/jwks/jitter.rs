@@ -22,6 +22,17 @@ impl Jitter {
         let part = room.saturating_mul(u128::from(self.0)) >> u32::BITS;
         low.saturating_add(from_nanos(part))
     }
+
+    /// Returns a random pause between half of `pause` and `pause`. Unlike full jitter this gives the number of attempts a hard
+    /// limit.
+    pub(super) fn at_least_half(self, pause: Duration) -> Duration {
+        self.between(percent(pause, 50), pause)
+    }
+}
+
+/// Returns a span that is doubled `times` times.
+pub(super) fn doubled(span: Duration, times: u32) -> Duration {
+    span.saturating_mul(2_u32.saturating_pow(times))
 }
 
 /// Returns a percentage of a span.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::mem;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,6 +27,9 @@ use crate::keys::KeyTable;
 use crate::telemetry::{self, StaleServed};
 use crate::token::Algorithm;
 
+/// A function that runs at each refresh until it returns [`ControlFlow::Break`].
+pub(super) type RefreshHook = Box<dyn Fn() -> ControlFlow<()> + Send>;
+
 /// The state of a key source.
 pub(super) struct Shared {
     pub(super) origin: Origin,
@@ -41,6 +45,8 @@ pub(super) struct Shared {
     pub(super) waiters: Semaphore,
     pub(super) stale_served: StaleServed,
     pub(super) notifier: Notifier,
+    /// See [`KeySource::at_refresh`](crate::jwks::KeySource::at_refresh).
+    refresh_hooks: Mutex<Vec<RefreshHook>>,
     /// Only the driver locks it, never across an await. It is stored here so that it survives the end of the task's runtime.
     core: Mutex<DriverCore>,
     pub(super) running: AtomicBool,
@@ -90,6 +96,7 @@ impl Shared {
             absent_kids: AbsentKids::new(),
             waiters: Semaphore::new(max_waiters),
             stale_served: StaleServed::default(),
+            refresh_hooks: Mutex::default(),
             running: AtomicBool::new(false),
             late_from: AtomicU64::new(u64::MAX),
         }
@@ -101,6 +108,16 @@ impl Shared {
 
     pub(super) fn core(&self) -> MutexGuard<'_, DriverCore> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a hook that the driver calls at each refresh.
+    pub(super) fn add_refresh_hook(&self, hook: RefreshHook) {
+        self.refresh_hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+    }
+
+    /// Calls the hooks, and removes those that have ended.
+    pub(super) fn call_refresh_hooks(&self) {
+        self.refresh_hooks.lock().unwrap_or_else(PoisonError::into_inner).retain(|hook| hook().is_continue());
     }
 
     pub(super) fn now(&self) -> Moment {

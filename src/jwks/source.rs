@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -114,6 +115,12 @@ impl KeySource {
         &self,
     ) -> impl Future<Output = Result<Arc<Snapshot>, KeysUnavailable>> + Send + 'static + use<> {
         wait::first_keys(Arc::clone(&self.handle.shared))
+    }
+
+    /// Calls `hook` whenever the driver's timer fires, at least once per refresh period, until it returns
+    /// [`ControlFlow::Break`]. For work that must also be done while no requests arrive.
+    pub(crate) fn at_refresh(&self, hook: impl Fn() -> ControlFlow<()> + Send + 'static) {
+        self.handle.shared.add_refresh_hook(Box::new(hook));
     }
 
     /// Returns the policy.

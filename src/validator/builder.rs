@@ -139,10 +139,11 @@ impl ValidatorBuilder {
     /// Sets the size of the token cache in bytes. Default: 8 MiB, enough for a few thousand tokens; 0 is the same as
     /// [`without_token_cache`](Self::without_token_cache).
     ///
-    /// The size is approximate. A full cache keeps the entries that are used most. When the validator is built, the cache
-    /// allocates 1/32 of the limit, but at most 16 MiB; entries allocate memory when they are stored. The cache cannot measure
-    /// the heap memory of custom claims and estimates it by the length of the token's claims. This is accurate for a struct of
-    /// strings. With `serde_json::Value`, the measured total was about 1.5 times the limit; lists of short values take more.
+    /// The size is approximate. A full cache keeps the entries that are used most, and a token that takes more than 1/64 of the
+    /// limit is not stored. When the validator is built, the cache allocates 1/32 of the limit, but at most 16 MiB; entries
+    /// allocate memory when they are stored. The cache cannot measure the heap memory of custom claims and estimates it by the
+    /// length of the token's claims. This is accurate for a struct of strings. With `serde_json::Value`, the measured total was
+    /// about 1.5 times the limit; lists of short values take more.
     ///
     /// Validation of a cached token costs about 1/40 of a signature check. An entry contains the claims but not the text of the
     /// token. Only accepted tokens are stored, and only if the algorithm is asymmetric. An entry expires at `exp`, at the end

@@ -8,7 +8,7 @@ use crate::keys::KeyTable;
 use crate::rejection::Rejection;
 use crate::telemetry::Validation;
 use crate::token::Header;
-use crate::validator::routing::Route;
+use crate::validator::routing::{Route, RouteSerial};
 
 /// The result of a validation that does not wait.
 pub(crate) enum Decision<C> {
@@ -20,8 +20,7 @@ pub(crate) enum Decision<C> {
 
 /// The key that a pending decision needs. A waiting request stores nothing else of the parsed token.
 pub(crate) struct PendingKey {
-    /// The index of the issuer's route.
-    pub(super) route_index: usize,
+    pub(super) route: RouteSerial,
     pub(super) key: WantedKey,
 }
 
@@ -35,6 +34,6 @@ pub(crate) struct AwaitedKeys<'v> {
 
 impl PendingKey {
     pub(super) fn new(route: Route<'_>, header: &Header, failed_epoch: Option<NonZeroU64>) -> Self {
-        Self { route_index: route.index, key: WantedKey::new(header, failed_epoch) }
+        Self { route: route.serial, key: WantedKey::new(header, failed_epoch) }
     }
 }

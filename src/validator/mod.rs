@@ -24,14 +24,13 @@ pub(crate) use self::decision::{AwaitedKeys, Decision, PendingKey};
 pub use self::explain::explanation::{CheckOutcome, Explanation, Finding};
 pub(crate) use self::explain::hints::hint_for_unmet;
 use self::header_cache::HeaderCache;
-use self::routing::{Route, Routes};
+use self::routing::{Route, RouteSerial, Routes};
 use self::sharing::SharedSource;
-use self::token_cache::entry::{EntryLifetime, Verification};
-use self::token_cache::{CacheHit, Search, TokenCache};
+use self::token_cache::TokenCache;
+use self::token_cache::entry::{CacheEntry, EntryLifetime, KeyProof, Proof};
 use crate::claims::{self, CheckInput, ClaimError, ClaimErrorReason, Claims, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
-use crate::defaults;
 use crate::jwks::{KeyRing, KeySource};
 use crate::keys::{Found, KeyTable, SignedToken};
 use crate::rejection::{CheckError, KeyNotFoundError, Rejection};
@@ -65,7 +64,7 @@ use crate::token::{Algorithm, Payload, TokenError, UnverifiedToken};
 pub struct Validator<C = NoCustomClaims> {
     core: Arc<Core>,
     application: Application<C>,
-    token_cache: Option<TokenCache<C>>,
+    token_cache: Option<Arc<TokenCache<C>>>,
 }
 
 /// The part of a validator that does not depend on the type of the custom claims.
@@ -273,8 +272,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let result = validation.in_scope(|| {
             let (keys, epoch) = keys?;
             let (parsed, _, issuer) = self.core.check_unverified(token, context, &validation)?;
-            let token = token.as_bytes();
-            self.check_verified(token, issuer.verify(parsed, &keys, epoch)?, context, self.search(token))
+            self.check_verified(token.as_bytes(), issuer.verify(parsed, &keys, epoch)?, context)
         });
         self.record_result(token, validation, &result);
         result
@@ -300,19 +298,13 @@ impl<C: Send + Sync + 'static> Validator<C> {
         if let Err(rejection) = self.core.check_length(token.as_bytes().len()) {
             return Decision::Made(Err(rejection));
         }
-        let search = self.search(token.as_bytes());
-        let lookup = |found: CacheHit<C>| self.lookup(&found, context.host.as_ref(), validation);
-        if let Some(claims) = search.as_ref().and_then(Search::find_recent).and_then(lookup) {
+        if let Some(claims) = self.lookup(token.as_bytes(), context.host.as_ref(), validation) {
             return Decision::Made(self.run_uncached_checks(claims, context));
         }
         let (parsed, _, issuer) = match self.core.check_unverified(token, context, validation) {
             Ok(checked) => checked,
             Err(rejection) => return Decision::Made(Err(rejection)),
         };
-        // A lookup in the map takes longer than the checks above, so these run first. A token that they reject needs no lookup.
-        if let Some(claims) = search.as_ref().and_then(Search::find_in_map).and_then(lookup) {
-            return Decision::Made(self.run_uncached_checks(claims, context));
-        }
         let verify = |keys: &KeyTable, epoch| (issuer.verify(parsed, keys, epoch), epoch);
         let verified = match issuer.keys.with_usable_keys(verify) {
             None => return self.pending(token, context, validation, None),
@@ -325,7 +317,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             Some((verified, _)) => verified,
         };
         self.record_cache_miss();
-        Decision::Made(verified.and_then(|verified| self.check_verified(token.as_bytes(), verified, context, search)))
+        Decision::Made(verified.and_then(|verified| self.check_verified(token.as_bytes(), verified, context)))
     }
 
     /// Returns [`Decision::Pending`] with the issuer, `kid` and algorithm of the key that the token needs. Parses the token a
@@ -345,7 +337,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// Returns the issuer whose key a token needs.
     fn issuer_for<'s>(&'s self, key: &PendingKey, validation: &Validation<'s>) -> Option<&'s IssuerState> {
-        let route = self.core.routes.get(key.route_index)?;
+        let route = self.core.routes.get(key.route)?;
         validation.record_issuer(route.label);
         self.core.issuers.get(route.issuer)
     }
@@ -372,25 +364,23 @@ impl<C: Send + Sync + 'static> Validator<C> {
         token: &[u8],
         verified: VerifiedToken,
         context: &RequestContext,
-        search: Option<Search<'_, '_, C>>,
     ) -> Result<Claims<C>, Rejection> {
         self.core.header_cache.insert(token, verified.token.header());
         let checked_at = self.core.clock.now();
-        let route_index = self.core.check_claims(&verified.token, checked_at)?;
+        let route = self.core.check_claims(&verified.token, checked_at)?;
         self.core.check_organization(verified.token.payload(), context)?;
         let (header, payload, thumbprint) = verified.token.into_parts();
         let claims = self.application.read_and_check(Claims::verified(header, payload))?;
         if telemetry::logs_rejections() {
             claims::malformed(claims.payload()).for_each(telemetry::claim_ignored);
         }
-        if let Some(search) = search
+        if let Some(token_cache) = &self.token_cache
             && !claims.header().algorithm().is_symmetric()
             && let Some(valid_until) = self.core.rules.valid_until(claims.payload())
         {
-            let evict_at = self.core.clock.monotonic().saturating_add(defaults::TOKEN_CACHE_MAX_AGE);
-            let lifetime = EntryLifetime { checked_at, valid_until, evict_at };
-            let verification = Verification { route_index, thumbprint, epoch: verified.epoch };
-            search.insert(claims.clone(), verification, lifetime);
+            let lifetime = EntryLifetime { checked_at, valid_until, stored_at: self.core.clock.monotonic() };
+            let proof = Proof::Key(KeyProof::new(thumbprint, verified.epoch));
+            token_cache.insert(token, CacheEntry::new(claims.clone(), route, proof, lifetime));
         }
         Ok(claims)
     }
@@ -431,12 +421,12 @@ impl Core {
         Ok((token, route, issuer))
     }
 
-    /// Makes all checks of verified claims, and returns the index of the token's `iss` among all trusted values.
-    fn check_claims(&self, signed: &SignedToken, now: Timestamp) -> Result<usize, Rejection> {
+    /// Makes all checks of verified claims, and returns the route.
+    fn check_claims(&self, signed: &SignedToken, now: Timestamp) -> Result<RouteSerial, Rejection> {
         let route = self.routes.find_ignoring_host(signed.payload()).map_err(Rejection::Issuer)?;
         let input = CheckInput { header: signed.header(), payload: signed.payload(), issuer: route.label.name(), now };
         self.rules.check(input).map_err(Rejection::Claims)?;
-        Ok(route.index)
+        Ok(route.serial)
     }
 
     /// Checks that the token is for the organization of the request. This runs on every request and is never cached.

@@ -29,10 +29,24 @@ struct TrustedIssuer {
 pub(super) struct Route<'r> {
     /// The `iss` value, as configured.
     pub(super) label: &'r Label,
-    /// The index among all `iss` values of this validator.
-    pub(super) index: usize,
+    pub(super) serial: RouteSerial,
     /// The index of the issuer in the configuration.
     pub(super) issuer: usize,
+}
+
+/// Identifies one trusted `iss` value of a validator.
+///
+/// # Security
+///
+/// A serial is never assigned again, so a cached token cannot be taken for one of another issuer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RouteSerial(usize);
+
+#[cfg(test)]
+impl RouteSerial {
+    pub(super) fn for_tests(number: usize) -> Self {
+        Self(number)
+    }
 }
 
 impl Routes {
@@ -66,9 +80,9 @@ impl Routes {
         }
     }
 
-    /// Returns the route with this index.
-    pub(super) fn get(&self, index: usize) -> Option<Route<'_>> {
-        self.known.get(index).map(|known| Route { label: &known.label, index, issuer: known.issuer })
+    /// Returns the route with this serial.
+    pub(super) fn get(&self, serial: RouteSerial) -> Option<Route<'_>> {
+        self.known.get(serial.0).map(|known| Route { label: &known.label, serial, issuer: known.issuer })
     }
 
     /// Finds the issuer that a token claims, without a check of the host.
@@ -83,7 +97,7 @@ impl Routes {
 
     fn find_name(&self, claimed: &str) -> Result<Route<'_>, IssuerError> {
         let index = self.known.binary_search_by(|known| known.label.name().cmp(claimed));
-        index.ok().and_then(|index| self.get(index)).ok_or_else(|| IssuerError::Unknown {
+        index.ok().and_then(|index| self.get(RouteSerial(index))).ok_or_else(|| IssuerError::Unknown {
             difference: self.names().find_map(|known| difference_between(claimed, known)),
         })
     }

@@ -458,6 +458,25 @@ async fn rejections_are_never_cached() {
     }
 }
 
+/// Without requests, no token is stored, so that nothing else would remove the entry.
+#[tokio::test]
+async fn refresh_removes_expired_entries_of_an_idle_service() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let _recorded = metrics::set_default_local_recorder(&recorder);
+    let entries = || {
+        let text = recorder.handle().render();
+        let line = text.lines().find_map(|line| line.strip_prefix("jwt_token_cache_entries ").map(str::to_owned));
+        line.expect("a gauge")
+    };
+    let fixture = Fixture::new();
+    assert_eq!(fixture.full_validations(&fixture.token_for(3600)).await, 1);
+    // The first refresh comes before the entry is five minutes old, the second one after.
+    fixture.clock.run_for(Duration::from_secs(299)).await;
+    assert_eq!(entries(), "1");
+    fixture.clock.run_for(Duration::from_secs(301)).await;
+    assert_eq!(entries(), "0");
+}
+
 #[test]
 fn token_cache_memory_is_bounded_by_bytes() {
     // Any thread of the process may free evicted entries, so the count of one thread is exact only if no other thread

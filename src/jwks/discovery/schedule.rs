@@ -32,8 +32,8 @@ impl Rediscovery {
     }
 
     pub(in crate::jwks) fn failed(&mut self, now: Monotonic, jitter: Jitter) {
-        let doubled = defaults::DISCOVERY_BACKOFF_MIN.saturating_mul(2_u32.saturating_pow(self.failures));
-        let pause = doubled.min(defaults::DISCOVERY_BACKOFF_MAX);
+        let pause =
+            jitter::doubled(defaults::DISCOVERY_BACKOFF_MIN, self.failures).min(defaults::DISCOVERY_BACKOFF_MAX);
         self.failures = self.failures.saturating_add(1);
         self.last_attempt = now;
         self.due = Some(now.saturating_add(jitter.between(jitter::percent(pause, 50), pause)));

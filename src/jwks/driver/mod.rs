@@ -83,7 +83,8 @@ async fn run(shared: &Shared) {
             Wakeup::Discovery(result) => driver.finish_rediscovery(result),
             Wakeup::Loaded(loaded) => driver.finish_load(*loaded),
             Wakeup::Saved(result) => driver.finish_save(result),
-            Wakeup::Notified | Wakeup::Timer => {}
+            Wakeup::Timer => shared.call_refresh_hooks(),
+            Wakeup::Notified => {}
         }
         driver.step(Event::Timer, None);
         driver.receive_commands();

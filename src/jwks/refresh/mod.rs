@@ -229,7 +229,7 @@ impl Refresh {
     /// stays.
     fn shorten_backoff(&mut self, now: Monotonic, jitter: Jitter) {
         if let Activity::Backoff { until, set_by: BackoffSource::Policy } = &mut self.activity {
-            let longest = equal_jitter(self.policy.backoff_max_unavailable, jitter);
+            let longest = jitter.at_least_half(self.policy.backoff_max_unavailable);
             *until = (*until).min(now.saturating_add(longest));
         }
     }
@@ -486,18 +486,8 @@ impl Refresh {
     fn next_backoff(&self, now: Monotonic, jitter: Jitter) -> Duration {
         let usable = self.times.is_some_and(|times| times.freshness_state(now) < FreshnessState::Expired);
         let longest = if usable { self.policy.backoff_max } else { self.policy.backoff_max_unavailable };
-        equal_jitter(doubled(self.policy.backoff_min, self.failures).min(longest), jitter)
+        jitter.at_least_half(jitter::doubled(self.policy.backoff_min, self.failures).min(longest))
     }
-}
-
-/// Returns a random pause between half of `pause` and `pause`. Unlike full jitter this gives the number of attempts a hard
-/// limit.
-fn equal_jitter(pause: Duration, jitter: Jitter) -> Duration {
-    jitter.between(jitter::percent(pause, 50), pause)
-}
-
-fn doubled(span: Duration, times: u32) -> Duration {
-    span.saturating_mul(2_u32.saturating_pow(times))
 }
 
 #[cfg(test)]

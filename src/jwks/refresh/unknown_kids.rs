@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::clock::Monotonic;
 use crate::jwks::jitter::{self, Jitter};
 use crate::jwks::policy::RefreshPolicy;
-use crate::jwks::refresh::doubled;
 
 /// Limits the rate of fetches for unknown kids with an adaptive cool-down.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,7 +84,7 @@ impl UnknownKidLimiter {
 
     /// Returns the cool-down. It is at its minimum after the first unchanged fetch and doubles with each further one.
     pub(super) fn cooldown(&self, policy: &RefreshPolicy) -> Duration {
-        let full = doubled(policy.unknown_kid_cooldown_min, self.unchanged_fetches.saturating_sub(1))
+        let full = jitter::doubled(policy.unknown_kid_cooldown_min, self.unchanged_fetches.saturating_sub(1))
             .min(policy.unknown_kid_cooldown_max);
         let least = jitter::percent(full, 100_u8.saturating_sub(policy.jitter_percent));
         self.jitter.map_or(full, |jitter| jitter.between(least, full))

@@ -20,7 +20,7 @@ fn returns_the_expected_errors_for_tokens_of_spring_security() {
         ("Kid", "TwoKeys", ""),
         ("MalformedPayload", "Default", "nbf"),
         ("TooEarly", "Default", "nbf"),
-        ("Unsigned", "Default", "Empty { part: Signature }"),
+        ("Unsigned", "Default", "Empty { segment: Signature }"),
         ("ValidMessageReadScope", "Default", ""),
         ("ValidMessageReadScp", "Default", ""),
         ("ValidMessageWriteScp", "Default", ""),

@@ -1,13 +1,16 @@
 //! Lookup in the token cache, and revalidation of the entry that it finds.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
 use crate::claims::Claims;
 use crate::rejection::Rejection;
 use crate::request::Host;
 use crate::telemetry::{self, Validation};
 use crate::validator::context::RequestContext;
 use crate::validator::routing::Route;
-use crate::validator::token_cache::entry::CacheEntry;
-use crate::validator::token_cache::{CacheHit, Search, TokenCache};
+use crate::validator::token_cache::TokenCache;
+use crate::validator::token_cache::entry::{CacheEntry, Proof};
 use crate::validator::{Core, IssuerState, Validator};
 
 /// The state of an entry, with regard to one request.
@@ -31,28 +34,25 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// Starts a search for a token; `None` without a token cache.
-    pub(in crate::validator) fn search<'m, 't>(&'m self, token: &'t [u8]) -> Option<Search<'m, 't, C>> {
-        self.token_cache.as_ref().map(|token_cache| token_cache.search(token))
-    }
-
-    /// Returns the claims of the entry that was found, if it is still valid for this request. Evicts an invalid entry.
+    /// Returns the claims of the token's entry, if there is one and it is still valid for this request. Evicts an invalid entry.
     pub(in crate::validator) fn lookup<'s>(
         &'s self,
-        found: &CacheHit<C>,
+        token: &[u8],
         host: Option<&Host>,
         validation: &Validation<'s>,
     ) -> Option<Claims<C>> {
-        let entry = found.entry()?;
-        let route = self.core.routes.get(entry.route_index())?;
+        let token_cache = self.token_cache.as_deref()?;
+        let found = token_cache.find(token)?;
+        let entry = &found.as_ref()?.value;
+        let route = self.core.routes.get(entry.route())?;
         validation.record_issuer(route.label);
         let state = self.core.revalidate(entry, route, host);
         match state {
             EntryState::Valid => telemetry::token_cache_hit(),
             EntryState::NotApplicable => {}
-            EntryState::Expired => found.evict(),
+            EntryState::Expired => token_cache.evict(token),
             EntryState::KeyRemoved => {
-                found.evict();
+                token_cache.evict(token);
                 telemetry::token_cache_stale_epoch();
             }
         }
@@ -72,12 +72,17 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
 impl Core {
     /// Checks everything that may have changed since the entry was stored.
-    fn revalidate<C: 'static>(&self, entry: &CacheEntry<C>, route: Route<'_>, host: Option<&Host>) -> EntryState {
-        if !entry.is_fresh(self.clock.now(), self.clock.monotonic()) {
+    fn revalidate<C>(&self, entry: &CacheEntry<C>, route: Route<'_>, host: Option<&Host>) -> EntryState {
+        if !entry.lifetime().is_fresh(self.clock.now(), self.clock.monotonic()) {
             return EntryState::Expired;
         }
         let Some(issuer) = self.issuers.get(route.issuer) else { return EntryState::Expired };
-        match issuer.keys.with_usable_keys(|keys, epoch| entry.is_key_current(keys, epoch)) {
+        let is_current = match entry.proof() {
+            Proof::Key(key) => {
+                issuer.keys.with_usable_keys(|keys, epoch| key.is_current(entry.claims().header(), keys, epoch))
+            }
+        };
+        match is_current {
             Some(true) if route.allows_host(&self.hosts, host) => EntryState::Valid,
             Some(false) => EntryState::KeyRemoved,
             // Keys that are not usable now may become usable again, so the entry remains.
@@ -86,8 +91,21 @@ impl Core {
     }
 
     /// Creates a token cache for claims of the type `C`; `None` if no issuer has public keys.
-    pub(in crate::validator) fn token_cache<C: Send + Sync + 'static>(&self) -> Option<TokenCache<C>> {
+    pub(in crate::validator) fn token_cache<C: Send + Sync + 'static>(&self) -> Option<Arc<TokenCache<C>>> {
         let is_public = |issuer: &IssuerState| issuer.algorithms.iter().any(|algorithm| !algorithm.is_symmetric());
-        if self.issuers.iter().any(is_public) { TokenCache::new(self.token_cache_bytes) } else { None }
+        let is_needed = self.issuers.iter().any(is_public);
+        let token_cache = is_needed.then(|| TokenCache::new(self.token_cache_bytes)).flatten().map(Arc::new)?;
+        // Insertions remove expired entries. While no token is verified, the refresh of the keys does.
+        for source in self.issuers.iter().filter_map(|issuer| issuer.keys.source()) {
+            let (token_cache, clock) = (Arc::downgrade(&token_cache), Arc::clone(&self.clock));
+            source.at_refresh(move || match token_cache.upgrade() {
+                Some(token_cache) => {
+                    token_cache.remove_expired(clock.now(), clock.monotonic());
+                    ControlFlow::Continue(())
+                }
+                None => ControlFlow::Break(()),
+            });
+        }
+        Some(token_cache)
     }
 }
