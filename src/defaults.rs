@@ -122,19 +122,19 @@ pub(crate) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(25);
 /// an `ETag`, a fetch costs about 300 bytes.
 pub(crate) const REFRESH_INTERVAL: Duration = Duration::from_secs(300);
 
-/// Shortest refresh period that a `Cache-Control` header or a policy can set. It bounds the load on the issuer. A refresh
-/// starts before the end of the period and with jitter, so this is one fetch every 40 to 51 seconds. The first refresh comes
-/// at a random time from this period on, so that replicas that start together do not refresh together.
+/// Shortest refresh interval that a `Cache-Control` header or a policy can set. It bounds the load on the issuer. A refresh
+/// starts before the end of the interval and with jitter, so this is one fetch every 40 to 51 seconds. The first refresh comes
+/// at a random time from this interval on, so that replicas that start together do not refresh together.
 pub(crate) const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Shortest time between two scheduled fetches, in percent of the shortest period, whatever the jitter: there are never
+/// Shortest time between two scheduled fetches, in percent of the shortest interval, whatever the jitter: there are never
 /// three scheduled fetches within a minute.
 pub(crate) const LEAST_GAP_PERCENT: u8 = 51;
 
-/// Percentage of the period after which the refresh starts. The last fifth leaves time for retries before keys are stale.
+/// Percentage of the interval after which the refresh starts. The last fifth leaves time for retries before keys are stale.
 pub(crate) const REFRESH_AHEAD_PERCENT: u8 = 80;
 
-/// Jitter of every period, in percent, so that replicas that start together do not stay synchronized.
+/// Jitter of every interval, in percent, so that replicas that start together do not stay synchronized.
 pub(crate) const JITTER_PERCENT: u8 = 10;
 
 /// How long keys are used after the issuer last confirmed them. It is longer than an ordinary outage of an issuer, and it is

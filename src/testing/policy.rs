@@ -5,11 +5,11 @@ use std::time::Duration;
 use crate::jwks::RefreshPolicy;
 
 impl RefreshPolicy {
-    /// Allows refresh periods below one minute, for example for a test with a real network. A test with a
+    /// Allows refresh intervals below one minute, for example for a test with a real network. A test with a
     /// [`FakeClock`](crate::testing::FakeClock) does not need it.
     #[must_use]
     pub fn without_interval_limits(mut self) -> Self {
-        self.min_period = SHORTEST;
+        self.interval_limit = SHORTEST;
         self
     }
 

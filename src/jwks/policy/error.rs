@@ -54,16 +54,16 @@ impl RefreshPolicy {
     }
 
     fn rules(&self) -> [(bool, RefreshPolicyError); 14] {
-        let min_period = self.min_period;
+        let interval_limit = self.interval_limit;
         let interval = self.refresh_interval;
         let stale = match self.staleness {
             Staleness::Bounded(limit) => limit,
             Staleness::Strict | Staleness::Unbounded => Duration::MAX,
         };
         [
-            (interval < min_period, RefreshPolicyError::RefreshTooOften),
+            (interval < interval_limit, RefreshPolicyError::RefreshTooOften),
             (
-                self.min_refresh_interval < min_period
+                self.min_refresh_interval < interval_limit
                     || self.min_refresh_interval > interval.max(defaults::MIN_REFRESH_INTERVAL),
                 RefreshPolicyError::MinRefreshInterval,
             ),

@@ -40,7 +40,7 @@ pub struct RefreshPolicy {
     pub(crate) refresh_interval: Duration,
     pub(crate) min_refresh_interval: Duration,
     /// The lower limit of `refresh_interval` and `min_refresh_interval`; only the `testing` module changes it.
-    pub(crate) min_period: Duration,
+    pub(crate) interval_limit: Duration,
     pub(crate) max_refresh_interval: Option<Duration>,
     pub(crate) ahead_percent: u8,
     pub(crate) jitter_percent: u8,
@@ -115,7 +115,7 @@ impl RefreshPolicy {
             initial_fetch: InitialFetch::Eager,
             refresh_interval: defaults::REFRESH_INTERVAL,
             min_refresh_interval: defaults::MIN_REFRESH_INTERVAL,
-            min_period: defaults::MIN_REFRESH_INTERVAL,
+            interval_limit: defaults::MIN_REFRESH_INTERVAL,
             max_refresh_interval: None,
             ahead_percent: defaults::REFRESH_AHEAD_PERCENT,
             jitter_percent: defaults::JITTER_PERCENT,
@@ -158,8 +158,8 @@ impl RefreshPolicy {
     /// While the issuer is reachable, a key that it has removed from its key set is accepted for up to this time. A fetch
     /// transfers about 300 bytes if the server sends an `ETag` and the keys have not changed.
     #[must_use]
-    pub fn with_refresh_interval(mut self, period: Duration) -> Self {
-        self.refresh_interval = period;
+    pub fn with_refresh_interval(mut self, interval: Duration) -> Self {
+        self.refresh_interval = interval;
         self
     }
 
@@ -375,8 +375,8 @@ impl RefreshPolicy {
 
     /// Sets the interval at which the discovery document is fetched again. Default: 24 hours.
     #[must_use]
-    pub fn with_discovery_interval(mut self, period: Duration) -> Self {
-        self.discovery_interval = period;
+    pub fn with_discovery_interval(mut self, interval: Duration) -> Self {
+        self.discovery_interval = interval;
         self
     }
 
