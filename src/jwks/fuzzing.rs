@@ -17,6 +17,7 @@ use crate::jwks::freshness::{Freshness, Phase, Times};
 use crate::jwks::jitter::{Jitter, Sample};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::{Action, Activity, Change, Event, Outcome, Refresh};
+use crate::keys;
 
 /// Parses a discovery document. An accepted one is an object with the expected issuer and an https `jwks_uri`.
 ///
@@ -26,6 +27,7 @@ use crate::jwks::refresh::{Action, Activity, Change, Event, Outcome, Refresh};
 pub fn discovery(document: &[u8]) {
     let discovery = Discovery::new(ISSUER).expect("a valid issuer");
     let Ok(endpoint) = discovery.read(document, None) else { return };
+    let document = keys::without_byte_order_mark(document);
     // Skipped values stay raw: their strings, numbers and depth need no representation.
     let members: BTreeMap<String, &RawValue> =
         serde_json::from_slice(document).expect("an accepted document is an object");
