@@ -320,7 +320,9 @@ fn import(
         private_thumbprints: set.private_thumbprints().clone(),
         rejected: if is_rejected { table.named_keys() } else { Vec::new() },
     };
-    let used: BTreeSet<Thumbprint> = set.thumbprints().collect();
+    // A record has no private members, so a policy that rejects disclosed keys could not recognize them in it.
+    let disclosed = set.disclosed_for(Algorithm::ALL);
+    let used: BTreeSet<Thumbprint> = set.thumbprints().filter(|key| !disclosed.contains(key)).collect();
     let exported = (export == Export::Always).then(|| keys::public_jwks(document, |key| used.contains(key))).flatten();
     let keys = if is_rejected { Err(RefreshError::NoUsableKeys) } else { Ok((table, exported.map(Arc::from))) };
     Imported { key_report: Some(key_report), keys }

@@ -397,3 +397,16 @@ async fn stores_the_url_that_discovery_has_found() {
     let elsewhere = restarted(RefreshPolicy::new().with_jwks_hosts(["keys.example"]));
     assert!(matches!(elsewhere.request_now("a").await, Outcome::Unavailable(_)), "that host is not allowed now");
 }
+
+/// The policy accepts a disclosed key, but a record has no mark for it: a stricter policy would use the key after a restart.
+#[tokio::test]
+async fn does_not_store_a_disclosed_key_that_the_policy_accepts() {
+    let store = FakeStore::new();
+    let policy = RefreshPolicy::new().dangerous_accept_private_keys();
+    let private = jwk("a", "a").replacen('{', r#"{"d":"AQAB","#, 1);
+    let fixture = Fixture::importing(policy, Reply::json(set_of(&[private, jwk("b", "b")])), store.imports());
+    fixture.clock.settle().await;
+    assert!(fixture.serves("a") && fixture.serves("b"));
+    let stored = store.record();
+    assert!(has(&stored.table, "b") && !has(&stored.table, "a"));
+}
