@@ -10,7 +10,7 @@ use crate::jwks::driver_status::DriverStatus;
 use crate::jwks::refresh::Activity;
 use crate::jwks::shared::Shared;
 use crate::jwks::snapshot::Snapshot;
-use crate::jwks::wait::{WaiterPermit, can_wait, load_usable, next_change};
+use crate::jwks::wait::{WaiterPermit, can_wait, load_usable, repeat_until};
 use crate::keys::KeyTable;
 
 /// Returns whether a fetch that may start now, or that is in flight, can return another key for an invalid signature.
@@ -30,17 +30,10 @@ pub(super) fn replaced_keys<F: Fn(&KeyTable) -> bool>(
     is_replaced: F,
 ) -> impl Future<Output = Option<Arc<Snapshot>>> {
     let deadline = shared.clock.monotonic().saturating_add(shared.policy.unknown_kid_wait);
-    let mut receiver = shared.driver_status.subscribe();
     let mut request = InvalidSignatureRequest { epoch, has_notified: false };
-    async move {
-        let mut permit = None;
-        loop {
-            if let Some(result) = request.check(&shared, &mut receiver, deadline, &mut permit, &is_replaced) {
-                return result;
-            }
-            let _result = next_change(&mut receiver, &shared, deadline).await;
-        }
-    }
+    repeat_until(shared, deadline, move |shared, receiver, deadline, permit| {
+        request.check(shared, receiver, deadline, permit, &is_replaced)
+    })
 }
 
 /// The state of one request whose token has an invalid signature. It notifies the driver once.

@@ -40,12 +40,27 @@ pub(crate) enum UnknownKid {
 /// synchronous function, so its locals take no memory in a waiting request.
 pub(super) fn first_keys(shared: Arc<Shared>) -> impl Future<Output = Result<Arc<Snapshot>, KeysUnavailable>> {
     let deadline = shared.clock.monotonic().saturating_add(shared.policy.cold_wait);
+    repeat_until(shared, deadline, check_first_keys)
+}
+
+/// Calls `check` now and after each change of the driver's status, until it returns a result. `check` must return one after the
+/// deadline.
+pub(super) fn repeat_until<T>(
+    shared: Arc<Shared>,
+    deadline: Monotonic,
+    mut check: impl for<'s> FnMut(
+        &'s Arc<Shared>,
+        &mut watch::Receiver<DriverStatus>,
+        Monotonic,
+        &mut Option<WaiterPermit<'s>>,
+    ) -> Option<T>,
+) -> impl Future<Output = T> {
     let mut receiver = shared.driver_status.subscribe();
     async move {
         let mut permit = None;
         loop {
-            if let Some(outcome) = check_first_keys(&shared, &mut receiver, deadline, &mut permit) {
-                return outcome;
+            if let Some(result) = check(&shared, &mut receiver, deadline, &mut permit) {
+                return result;
             }
             let _result = next_change(&mut receiver, &shared, deadline).await;
         }
@@ -83,17 +98,10 @@ pub(super) fn newer_keys<F: Fn(&KeyTable) -> bool>(
 ) -> impl Future<Output = Result<UnknownKid, KeysUnavailable>> {
     let deadline = shared.clock.monotonic().saturating_add(shared.policy.unknown_kid_wait);
     let deadline = waiting_since.map_or(deadline, |since| deadline.min(since.saturating_add(shared.policy.cold_wait)));
-    let mut receiver = shared.driver_status.subscribe();
     let mut request = UnknownKidRequest::new(kid, epoch);
-    async move {
-        let mut permit = None;
-        loop {
-            if let Some(outcome) = request.check(&shared, &mut receiver, deadline, &mut permit, &has_key) {
-                return outcome;
-            }
-            let _result = next_change(&mut receiver, &shared, deadline).await;
-        }
-    }
+    repeat_until(shared, deadline, move |shared, receiver, deadline, permit| {
+        request.check(shared, receiver, deadline, permit, &has_key)
+    })
 }
 
 /// Waits until keys are usable, across any number of failed fetches.
