@@ -6,6 +6,7 @@
 mod absent_kids;
 mod activity;
 mod event;
+mod requests;
 mod signatures;
 mod unknown_kids;
 
@@ -147,8 +148,8 @@ impl Refresh {
             Activity::Backoff { until, .. } => Some(until),
             Activity::Idle => {
                 let scheduled = Some(self.times.unwrap_or(Times::NEVER).refresh_at);
-                let for_unknown = self.unknown_kids.has_follow_up().then(|| self.unknown_kid_fetch_from());
-                let for_absent = self.absent_kids.has_follow_up().then(|| self.absent_kid_fetch_from());
+                let for_unknown = self.unknown_kids.pending.has_follow_up().then(|| self.unknown_kid_fetch_from());
+                let for_absent = self.absent_kids.pending.has_follow_up().then(|| self.absent_kid_fetch_from());
                 [scheduled, for_unknown, for_absent].into_iter().flatten().min()
             }
         }
@@ -171,12 +172,12 @@ impl Refresh {
 
     /// Returns whether a follow-up fetch for an unknown kid is scheduled.
     pub(super) fn has_follow_up_fetch(&self) -> bool {
-        self.unknown_kids.has_follow_up()
+        self.unknown_kids.pending.has_follow_up()
     }
 
     /// Returns whether a follow-up fetch for an absent kid is scheduled.
     pub(super) fn has_absent_kid_follow_up(&self) -> bool {
-        self.absent_kids.has_follow_up()
+        self.absent_kids.pending.has_follow_up()
     }
 
     pub(super) fn confirmed_generation(&self) -> u64 {
@@ -237,10 +238,10 @@ impl Refresh {
     fn timer_fired(&mut self, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
         match self.activity {
             Activity::NotStarted | Activity::Closed => {}
-            Activity::Idle if self.unknown_kids.has_follow_up() && now >= self.unknown_kid_fetch_from() => {
+            Activity::Idle if self.unknown_kids.pending.has_follow_up() && now >= self.unknown_kid_fetch_from() => {
                 self.start_fetch(RefreshCause::UnknownKid, now, sample, actions);
             }
-            Activity::Idle if self.absent_kids.has_follow_up() && now >= self.absent_kid_fetch_from() => {
+            Activity::Idle if self.absent_kids.pending.has_follow_up() && now >= self.absent_kid_fetch_from() => {
                 self.start_fetch(RefreshCause::AbsentKid, now, sample, actions);
             }
             Activity::Idle if now >= self.times.unwrap_or(Times::NEVER).refresh_at => {
@@ -254,58 +255,6 @@ impl Refresh {
                 self.record_failure(RefreshError::Timeout, None, now, sample, actions);
             }
             Activity::Idle | Activity::Backoff { .. } | Activity::Fetching { .. } => {}
-        }
-    }
-
-    /// Processes an unknown kid. It starts a fetch only if the machine is idle. It joins a fetch in flight. During the
-    /// cool-down it schedules a follow-up fetch, which finds a newly published key without another request. During a backoff
-    /// it does nothing.
-    fn record_unknown_kid(&mut self, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
-        self.unknown_kids.record_unknown_kid(now, &self.policy);
-        match self.activity {
-            Activity::Fetching { .. } => self.unknown_kids.join(),
-            Activity::Idle if now >= self.unknown_kid_fetch_from() => {
-                self.start_fetch(RefreshCause::UnknownKid, now, sample, actions);
-                self.unknown_kids.join();
-            }
-            Activity::Idle => self.unknown_kids.schedule_follow_up(),
-            Activity::NotStarted | Activity::Backoff { .. } | Activity::Closed => {}
-        }
-    }
-
-    /// Processes a kid that an earlier fetch has not found. It does not affect the cool-down for unknown kids.
-    fn record_absent_kid(&mut self, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
-        match self.activity {
-            Activity::Fetching { .. } => self.absent_kids.join(),
-            Activity::Idle if now >= self.absent_kid_fetch_from() => {
-                self.start_fetch(RefreshCause::AbsentKid, now, sample, actions);
-            }
-            Activity::Idle => self.absent_kids.schedule_follow_up(),
-            Activity::NotStarted | Activity::Backoff { .. } | Activity::Closed => {}
-        }
-    }
-
-    /// Processes a signature that no known key verifies. Unlike an unknown kid it schedules no follow-up fetch.
-    fn record_invalid_signature(&mut self, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
-        if now < self.invalid_signature_fetch_from() {
-            return;
-        }
-        match self.activity {
-            Activity::Fetching { .. } => self.signatures.join(),
-            Activity::Idle => self.start_fetch(RefreshCause::InvalidSignature, now, sample, actions),
-            Activity::NotStarted | Activity::Backoff { .. } | Activity::Closed => {}
-        }
-    }
-
-    /// Handles an unknown kid after a successful fetch without its key. If that fetch looked for unknown kids, a follow-up
-    /// fetch is scheduled for the end of the cool-down. Otherwise the unknown kid is processed again, whether or not its
-    /// request still waits: the fetch may have been answered by a cache, or it was one for an absent kid, which must not
-    /// delay a new key.
-    fn retry_unknown_kid(&mut self, is_sufficient: bool, now: Monotonic, sample: Sample, actions: &mut Vec<Action>) {
-        if is_sufficient && self.activity == Activity::Idle {
-            self.unknown_kids.schedule_follow_up();
-        } else {
-            self.record_unknown_kid(now, sample, actions);
         }
     }
 
@@ -387,8 +336,8 @@ impl Refresh {
         if change == Change::Changed {
             self.unknown_kids.record_change(now, &self.policy);
         }
-        let (joined, absent_joined) = (self.unknown_kids.take_joined(), self.absent_kids.take_joined());
-        let signature_joined = self.signatures.take_joined();
+        let (joined, absent_joined) = (self.unknown_kids.pending.take_joined(), self.absent_kids.pending.take_joined());
+        let signature_joined = self.signatures.pending.take_joined();
         self.set_activity(Activity::Idle, now, sample, actions);
         // After a change, requests check the new key set and report their kid again if it is still unknown.
         if joined && change == Change::Same {
@@ -421,11 +370,11 @@ impl Refresh {
         self.last_error = Some(error);
         // The retry may get its response from an HTTP cache. An unknown kid that joined a fetch that bypasses caches therefore
         // schedules another such fetch.
-        if self.in_flight().is_some_and(RefreshCause::bypasses_caches) && self.unknown_kids.take_joined() {
-            self.unknown_kids.schedule_follow_up();
+        if self.in_flight().is_some_and(RefreshCause::bypasses_caches) && self.unknown_kids.pending.take_joined() {
+            self.unknown_kids.pending.schedule_follow_up();
         }
         if self.in_flight() == Some(RefreshCause::AbsentKid) {
-            self.absent_kids.schedule_follow_up();
+            self.absent_kids.pending.schedule_follow_up();
         }
         actions.push(Action::NotifyFailed { error, consecutive: self.failures, next_in: pause });
         self.set_activity(Activity::Backoff { until: now.saturating_add(pause), set_by }, now, sample, actions);
@@ -463,7 +412,7 @@ impl Refresh {
             _ => {}
         }
         if cause.bypasses_caches() {
-            self.unknown_kids.clear_follow_up();
+            self.unknown_kids.pending.clear_follow_up();
             self.absent_kids.record_bypass(now);
         }
         actions.push(Action::Fetch(FetchOrder { generation: self.generation, cause, condition, deadline }));

@@ -1,12 +1,11 @@
 //! The rate limit of fetches after a signature that no known key verifies. Everyone can send such a token, so these fetches
 //! have their own limit.
 
-use std::mem;
-
 use crate::clock::Monotonic;
 use crate::defaults;
 use crate::jwks::jitter::{self, Jitter};
 use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::refresh::requests::PendingRequests;
 
 /// Limits the rate of fetches for invalid signatures to one per [`defaults::INVALID_SIGNATURE_INTERVAL`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,8 +13,8 @@ pub(super) struct InvalidSignatureLimiter {
     last_fetch: Option<Monotonic>,
     /// The part by which the current interval is lengthened at random, so that replicas do not fetch together.
     jitter: Jitter,
-    /// An invalid signature waits for a fetch of another cause, which is in flight.
-    joined: bool,
+    /// No follow-up fetch is ever scheduled.
+    pub(super) pending: PendingRequests,
 }
 
 impl InvalidSignatureLimiter {
@@ -31,15 +30,5 @@ impl InvalidSignatureLimiter {
     pub(super) fn record_fetch(&mut self, now: Monotonic, jitter: Jitter) {
         self.last_fetch = Some(now);
         self.jitter = jitter;
-    }
-
-    /// Records an invalid signature that waits for the fetch in flight.
-    pub(super) fn join(&mut self) {
-        self.joined = true;
-    }
-
-    /// Returns whether an invalid signature waited for the fetch that has just ended, and resets that state.
-    pub(super) fn take_joined(&mut self) -> bool {
-        mem::take(&mut self.joined)
     }
 }

@@ -1,11 +1,11 @@
 //! The rate limit of fetches for unknown kids, which unauthenticated clients can trigger. No other fetch counts against it.
 
-use std::mem;
 use std::time::Duration;
 
 use crate::clock::Monotonic;
 use crate::jwks::jitter::{self, Jitter};
 use crate::jwks::policy::RefreshPolicy;
+use crate::jwks::refresh::requests::PendingRequests;
 
 /// Limits the rate of fetches for unknown kids with an adaptive cool-down.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,10 +19,7 @@ pub(super) struct UnknownKidLimiter {
     jitter: Option<Jitter>,
     /// When a change of the key set last reset the cool-down.
     last_change: Option<Monotonic>,
-    /// An unknown kid arrived during the cool-down; a fetch follows at its end.
-    follow_up_due: bool,
-    /// An unknown kid waits for the fetch in flight.
-    joined: bool,
+    pub(super) pending: PendingRequests,
 }
 
 impl UnknownKidLimiter {
@@ -56,30 +53,6 @@ impl UnknownKidLimiter {
             self.unchanged_fetches = 0;
             self.last_change = Some(now);
         }
-    }
-
-    /// Records that an unknown kid waits for the fetch in flight, whatever the cause of that fetch.
-    pub(super) fn join(&mut self) {
-        self.joined = true;
-    }
-
-    /// Returns whether an unknown kid waited for the fetch that has just ended, and resets that state.
-    pub(super) fn take_joined(&mut self) -> bool {
-        mem::take(&mut self.joined)
-    }
-
-    /// Schedules a fetch for the end of the cool-down, so that no second request is needed to trigger it.
-    pub(super) fn schedule_follow_up(&mut self) {
-        self.follow_up_due = true;
-    }
-
-    /// Clears the follow-up fetch, since a fetch that bypasses caches starts.
-    pub(super) fn clear_follow_up(&mut self) {
-        self.follow_up_due = false;
-    }
-
-    pub(super) fn has_follow_up(&self) -> bool {
-        self.follow_up_due
     }
 
     /// Returns the cool-down. It is at its minimum after the first unchanged fetch and doubles with each further one.
