@@ -27,7 +27,7 @@ use crate::keys::KeyTable;
 use crate::telemetry::{self, StaleServed};
 use crate::token::Algorithm;
 
-/// A function that runs at each refresh until it returns [`ControlFlow::Break`].
+/// A function that runs after each fetch until it returns [`ControlFlow::Break`].
 pub(super) type RefreshHook = Box<dyn Fn() -> ControlFlow<()> + Send>;
 
 /// The state of a key source.
@@ -110,7 +110,7 @@ impl Shared {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a hook that the driver calls at each refresh.
+    /// Adds a hook that the driver calls after each fetch.
     pub(super) fn add_refresh_hook(&self, hook: RefreshHook) {
         self.refresh_hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
     }

@@ -117,8 +117,8 @@ impl KeySource {
         wait::first_keys(Arc::clone(&self.handle.shared))
     }
 
-    /// Calls `hook` whenever the driver's timer fires, at least once per refresh period, until it returns
-    /// [`ControlFlow::Break`]. For work that must also be done while no requests arrive.
+    /// Calls `hook` after each fetch of keys, successful or not, until it returns [`ControlFlow::Break`]. For work that must also
+    /// be done while no requests arrive.
     pub(crate) fn at_refresh(&self, hook: impl Fn() -> ControlFlow<()> + Send + 'static) {
         self.handle.shared.add_refresh_hook(Box::new(hook));
     }

@@ -79,12 +79,12 @@ async fn run(shared: &Shared) {
                 // Requests that arrived before this point have waited for this fetch.
                 driver.receive_commands();
                 driver.finish_fetch(&in_flight, *report);
+                shared.call_refresh_hooks();
             }
             Wakeup::Discovery(result) => driver.finish_rediscovery(result),
             Wakeup::Loaded(loaded) => driver.finish_load(*loaded),
             Wakeup::Saved(result) => driver.finish_save(result),
-            Wakeup::Timer => shared.call_refresh_hooks(),
-            Wakeup::Notified => {}
+            Wakeup::Notified | Wakeup::Timer => {}
         }
         driver.step(Event::Timer, None);
         driver.receive_commands();
