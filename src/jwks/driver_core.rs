@@ -42,11 +42,6 @@ pub(super) struct DriverCore {
 }
 
 impl DriverCore {
-    /// Stores the result of `reload()` calls until the status of the source has been published.
-    pub(super) fn complete_replies(&mut self, replies: Vec<Reply>, result: ReloadResult) {
-        self.completed_replies.extend(replies.into_iter().map(|reply| (reply, result)));
-    }
-
     pub(super) fn new(machine: Refresh, origin: &Origin, policy: &RefreshPolicy) -> Self {
         let endpoint = match origin {
             Origin::Jwks { endpoint, .. } => Some(endpoint.clone()),
@@ -67,5 +62,9 @@ impl DriverCore {
             pending_events: Vec::new(),
             unknown_kids_reported_at: None,
         }
+    }
+    /// Stores the result of `reload()` calls until the status of the source has been published.
+    pub(super) fn complete_replies(&mut self, replies: Vec<Reply>, result: ReloadResult) {
+        self.completed_replies.extend(replies.into_iter().map(|reply| (reply, result)));
     }
 }

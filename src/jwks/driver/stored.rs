@@ -71,15 +71,11 @@ impl Driver<'_> {
         if core.machine.has_fetched() {
             return;
         }
-        let outcome = match loaded {
-            Ok(None) => "absent",
-            Ok(Some(stored)) => match import(self.shared, stored, core) {
-                Ok(()) => "loaded",
-                Err(error) => fail(core, KeyStoreOperation::Load, error),
-            },
-            Err(error) => fail(core, KeyStoreOperation::Load, error),
-        };
-        telemetry::jwks_key_store(self.shared.label(), KeyStoreOperation::Load.name(), outcome);
+        let outcome = loaded.and_then(|stored| match stored {
+            None => Ok("absent"),
+            Some(stored) => import(self.shared, stored, core).map(|()| "loaded"),
+        });
+        record(self.shared, core, KeyStoreOperation::Load, outcome);
     }
 
     /// Saves the current keys if they have changed or were confirmed since the last save, and none is in progress.
@@ -90,8 +86,7 @@ impl Driver<'_> {
         if let Some(saving) = &mut self.save {
             if saving.late_at.is_some_and(|late_at| now.monotonic >= late_at) {
                 saving.late_at = None;
-                let outcome = fail(core, KeyStoreOperation::Save, KeyStoreError::Timeout);
-                telemetry::jwks_key_store(shared.label(), KeyStoreOperation::Save.name(), outcome);
+                record(shared, core, KeyStoreOperation::Save, Err(KeyStoreError::Timeout));
             }
             return;
         }
@@ -114,14 +109,9 @@ impl Driver<'_> {
 
     pub(super) fn finish_save(&mut self, result: Result<(), KeyStoreError>) {
         let was_reported = self.save.take().is_none_or(|saving| saving.late_at.is_none());
-        if was_reported {
-            return;
+        if !was_reported {
+            record(self.shared, &mut self.shared.core(), KeyStoreOperation::Save, result.map(|()| "saved"));
         }
-        let outcome = match result {
-            Ok(()) => "saved",
-            Err(error) => fail(&mut self.shared.core(), KeyStoreOperation::Save, error),
-        };
-        telemetry::jwks_key_store(self.shared.label(), KeyStoreOperation::Save.name(), outcome);
     }
 
     /// Removes compromised keys from the stored set, so that they are not used after a restart.
@@ -156,10 +146,17 @@ fn import(shared: &Shared, stored: StoredKeys, core: &mut DriverCore) -> Result<
     Ok(())
 }
 
-/// Reports a failure, and returns its name.
-fn fail(core: &mut DriverCore, operation: KeyStoreOperation, error: KeyStoreError) -> &'static str {
-    core.pending_events.push(KeyEventKind::KeyStoreFailed { operation, error });
-    error.name()
+/// Counts the outcome of a load or a save, and reports a failure.
+fn record(
+    shared: &Shared,
+    core: &mut DriverCore,
+    operation: KeyStoreOperation,
+    outcome: Result<&'static str, KeyStoreError>,
+) {
+    if let Err(error) = outcome {
+        core.pending_events.push(KeyEventKind::KeyStoreFailed { operation, error });
+    }
+    telemetry::jwks_key_store(shared.label(), operation.name(), outcome.unwrap_or_else(KeyStoreError::name));
 }
 
 fn max_record_bytes(shared: &Shared) -> usize {

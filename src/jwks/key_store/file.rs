@@ -35,9 +35,9 @@ use crate::jwks::key_store_error::KeyStoreError;
 ///
 /// # Security
 ///
-/// Anyone who can write to the directory can add keys and sign tokens, see [`KeyStore`]. The same applies to anyone who can create
-/// or replace the directory, so its parent directories must be as protected: never use a path below `/tmp`. A symbolic link in place of a file, and
-/// a file that every user of the system may write, are not read.
+/// Anyone who can write to the directory can add keys and sign tokens, see [`KeyStore`]. The same applies to anyone who can
+/// create or replace the directory, so its parent directories must be as protected: never use a path below `/tmp`. A symbolic
+/// link in place of a file, and a file that every user of the system may write, are not read.
 #[derive(Clone, Debug)]
 pub struct FileKeyStore {
     directory: Arc<Path>,
