@@ -166,11 +166,8 @@ impl KeyTable {
     /// reason.
     pub(crate) fn has_other_candidate(&self, earlier: &Self, key_id: KeyId<'_>, algorithm: Algorithm) -> bool {
         let Found::Keys(mut candidates) = self.find(key_id, algorithm) else { return true };
-        let had = |key: &VerifyingKey| match earlier.find(key_id, algorithm) {
-            Found::Keys(mut earlier) => earlier.any(|other| other.thumbprint() == key.thumbprint()),
-            Found::NotForVerification | Found::Ambiguous | Found::Unknown => false,
-        };
-        candidates.any(|key| !had(key))
+        let Found::Keys(earlier) = earlier.find(key_id, algorithm) else { return true };
+        candidates.any(|key| earlier.clone().all(|other| other.thumbprint() != key.thumbprint()))
     }
 
     /// Returns the keys with this `kid`, or those without one.
@@ -269,19 +266,16 @@ fn kids(known: &[KnownKid]) -> impl Iterator<Item = &str> {
 }
 
 fn digest(keys: &[VerifyingKey], known: &[KnownKid]) -> [u8; 32] {
-    let entry = |key: &VerifyingKey| {
-        (key.kid().map(Box::<str>::from), key.algorithm(), *key.thumbprint(), key.certificate().cloned())
-    };
-    let mut entries: Vec<_> = keys.iter().map(entry).collect();
+    let mut entries: Vec<_> =
+        keys.iter().map(|key| (key.kid(), key.algorithm(), *key.thumbprint(), key.certificate())).collect();
     entries.sort_unstable();
     let mut text = Vec::new();
     for (kid, algorithm, thumbprint, certificate) in entries {
-        push(&mut text, kid.as_deref());
+        push(&mut text, kid);
         push(&mut text, Some(algorithm.name()));
         text.extend_from_slice(thumbprint.as_bytes());
-        for hash in certificate.iter().flat_map(CertificateHashes::hashes) {
-            push(&mut text, hash);
-        }
+        // Both, also if there are none: otherwise a hash could be read as the start of the next entry.
+        certificate.map_or([None, None], CertificateHashes::hashes).into_iter().for_each(|hash| push(&mut text, hash));
     }
     text.push(END_OF_KEYS);
     kids(known).for_each(|kid| push(&mut text, Some(kid)));
