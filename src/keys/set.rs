@@ -12,10 +12,10 @@ use crate::keys::jwk::{PrivateKeys, PublishedKey, SkippedJwk};
 use crate::keys::material::Material;
 use crate::keys::pem;
 use crate::keys::scan::{ScannedKey, scan};
-use crate::keys::table::{KeyOrigin, KeyTable, NamedKey};
+use crate::keys::table::{KeyOrigin, KeyTable, Known, NamedKey};
 use crate::keys::thumbprint::Thumbprint;
 use crate::keys::verify::{Verifier, VerifyingKey};
-use crate::token::Algorithm;
+use crate::token::{Algorithm, CertificateHashes};
 
 /// A set of public keys. Each key is parsed and checked separately; an unusable key is skipped and does not affect the others.
 ///
@@ -145,8 +145,8 @@ impl KeySet {
         for (position, json) in keys.enumerate() {
             match PublishedKey::from_json(json, private) {
                 Ok(key) => inner.keys.push(PublishedKey { position, ..key }),
-                Err(SkippedJwk { kid, reason, thumbprint }) => {
-                    inner.skipped.push(SkippedKey { kid, position, reason, thumbprint });
+                Err(SkippedJwk { kid, reason, thumbprint, certificate }) => {
+                    inner.skipped.push(SkippedKey { kid, position, reason, thumbprint, certificate });
                 }
             }
         }
@@ -306,10 +306,15 @@ impl KeySet {
                 }
             }
         }
-        let from_keys =
-            self.inner.keys.iter().filter_map(|key| Some((key.kid.clone()?, Some(key.material.thumbprint()))));
-        let of_skipped = self.inner.skipped.iter().filter_map(|key| Some((key.kid.clone()?, key.thumbprint)));
-        KeyTable::new(verifying, from_keys.chain(of_skipped).collect(), origin)
+        let Inner { keys, skipped, .. } = &*self.inner;
+        let from_keys = keys.iter().filter_map(|key| Some((key.kid.clone()?, Some(key.material.thumbprint()))));
+        let of_skipped = skipped.iter().filter_map(|key| Some((key.kid.clone()?, key.thumbprint)));
+        let certificates = keys.iter().map(|key| &key.certificate).chain(skipped.iter().map(|key| &key.certificate));
+        let known = Known {
+            kids: from_keys.chain(of_skipped).collect(),
+            certificates: certificates.flatten().cloned().collect(),
+        };
+        KeyTable::new(verifying, known, origin)
     }
 }
 
@@ -332,7 +337,8 @@ impl ScannedKey {
     /// Returns the scanned key as a skipped private key.
     fn skipped(&self) -> SkippedKey {
         let thumbprint = self.thumbprints.first().copied();
-        SkippedKey { kid: self.kid.clone(), position: self.position, reason: SkipReason::Private, thumbprint }
+        let (kid, position) = (self.kid.clone(), self.position);
+        SkippedKey { kid, position, reason: SkipReason::Private, thumbprint, certificate: None }
     }
 }
 
@@ -343,7 +349,7 @@ impl PublishedKey {
 
     fn skipped(self, reason: SkipReason) -> SkippedKey {
         let thumbprint = Some(self.material.thumbprint());
-        SkippedKey { kid: self.kid, position: self.position, reason, thumbprint }
+        SkippedKey { kid: self.kid, position: self.position, reason, thumbprint, certificate: self.certificate }
     }
 }
 
@@ -367,6 +373,7 @@ pub struct SkippedKey {
     position: usize,
     reason: SkipReason,
     thumbprint: Option<Thumbprint>,
+    certificate: Option<CertificateHashes>,
 }
 
 impl SkippedKey {

@@ -85,7 +85,7 @@ impl Header {
             return Err(TokenError::KidTooLong);
         }
         let hash = |span| match text(span, TokenError::MalformedX5t)? {
-            Some(hash) if hash.len() > MAX_HASH_BYTES => Err(TokenError::MalformedX5t),
+            Some(hash) if !CertificateHashes::is_hash(&hash) => Err(TokenError::MalformedX5t),
             hash => Ok(hash.map(Box::from)),
         };
         // With a `kid` they are not needed (RFC 7515 §6).
@@ -116,9 +116,6 @@ fn index_of(name: &str) -> Option<usize> {
 
 const MEMBERS: usize = 8;
 
-/// More than the 43 characters of a SHA-256 hash in base64url.
-const MAX_HASH_BYTES: usize = 64;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,7 +145,17 @@ mod tests {
         assert_eq!(parsed(r#""x5t":1,"kid":"k""#), None);
         let long = |length: usize| format!(r#""x5t#S256":"{}""#, "h".repeat(length));
         assert_eq!(parsed(&long(64)), certificate(Some(&"h".repeat(64)), None));
-        for members in [r#""x5t":1"#, r#""x5t":null"#, r#""x5t#S256":["two"]"#, &long(65)] {
+        assert_eq!(parsed(r#""x5t":"one=","kid":"k""#), None);
+        for members in [
+            r#""x5t":1"#,
+            r#""x5t":null"#,
+            r#""x5t#S256":["two"]"#,
+            r#""x5t":"""#,
+            r#""x5t":"one=""#,
+            r#""x5t#S256":"t+o""#,
+            r#""x5t#S256":"t\u00f6""#,
+            &long(65),
+        ] {
             assert_eq!(parse(members), Err(TokenError::MalformedX5t), "{members}");
         }
     }

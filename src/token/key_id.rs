@@ -48,6 +48,13 @@ impl CertificateHashes {
         (sha256.is_some() || sha1.is_some()).then_some(Self { sha256, sha1 })
     }
 
+    /// Returns whether a text can be a hash in base64url without padding (RFC 7515 §2). Its length is not checked: some issuers
+    /// encode a hexadecimal hash.
+    pub(crate) fn is_hash(text: &str) -> bool {
+        let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (1..=MAX_HASH_BYTES).contains(&text.len()) && text.bytes().all(is_base64url)
+    }
+
     /// Compares the hashes of a token with those of a key: SHA-256 if both have it, else SHA-1.
     pub(crate) fn compare(&self, of_key: Option<&Self>) -> CertificateMatch {
         let Some(of_key) = of_key else { return CertificateMatch::Unknown };
@@ -73,6 +80,9 @@ impl CertificateHashes {
         self.hashes().into_iter().flatten().next()
     }
 }
+
+/// More than the 43 characters of a SHA-256 hash in base64url.
+const MAX_HASH_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {

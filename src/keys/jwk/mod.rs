@@ -42,6 +42,8 @@ pub(super) struct SkippedJwk {
     pub(super) reason: SkipReason,
     /// The thumbprint of its public key, if that could be parsed.
     pub(super) thumbprint: Option<Thumbprint>,
+    /// The hashes of its certificate, as published.
+    pub(super) certificate: Option<CertificateHashes>,
 }
 
 impl PublishedKey {
@@ -54,14 +56,15 @@ impl PublishedKey {
                 true => SkipReason::MalformedMember,
                 false => SkipReason::NotAnObject,
             };
-            return Err(SkippedJwk { kid: None, reason, thumbprint: None });
+            return Err(SkippedJwk { kid: None, reason, thumbprint: None, certificate: None });
         };
         // The `kid` is parsed first, so that a token with the `kid` of a skipped key is not an unknown kid.
         let kid = parse_kid(&members);
         let kid_if_valid = kid.as_ref().ok().cloned().flatten();
         Self::from_members(&members, kid, private).map_err(|reason| {
             let material = required_text(&members, "kty").and_then(|key_type| material(&members, &key_type));
-            SkippedJwk { kid: kid_if_valid, reason, thumbprint: material.ok().map(|material| material.thumbprint()) }
+            let thumbprint = material.ok().map(|material| material.thumbprint());
+            SkippedJwk { kid: kid_if_valid, reason, thumbprint, certificate: certificate(&members) }
         })
     }
 
@@ -110,8 +113,7 @@ impl PublishedKey {
         if algorithm.is_some_and(|algorithm| !material.supports(algorithm)) {
             return Err(SkipReason::AlgorithmMismatch);
         }
-        let certificate = CertificateHashes::new(hash(members, "x5t#S256"), hash(members, "x5t"));
-        Ok(Self { kid, algorithm, certificate, material, is_disclosed: false, position: 0 })
+        Ok(Self { kid, algorithm, certificate: certificate(members), material, is_disclosed: false, position: 0 })
     }
 
     /// Returns whether the key may verify this algorithm.
@@ -169,10 +171,13 @@ fn text(members: &Members<'_>, name: &str) -> Result<Option<String>, SkipReason>
     }
 }
 
-/// Returns the hash of a certificate. A malformed one does not affect the key: no token can have the same.
-fn hash(members: &Members<'_>, name: &str) -> Option<Box<str>> {
-    // RFC 7517 §4.8 forbids padding, but some issuers publish it.
-    text(members, name).ok().flatten().map(|hash| Box::from(hash.trim_end_matches('=')))
+/// Returns the hashes of the certificate. A malformed one does not affect the key: no token can have the same.
+fn certificate(members: &Members<'_>) -> Option<CertificateHashes> {
+    let hash = |name| {
+        let text = text(members, name).ok().flatten();
+        text.filter(|text| CertificateHashes::is_hash(text)).map(String::into_boxed_str)
+    };
+    CertificateHashes::new(hash("x5t#S256"), hash("x5t"))
 }
 
 fn required_text(members: &Members<'_>, name: &str) -> Result<String, SkipReason> {

@@ -33,16 +33,20 @@ struct Inner {
     keys: Box<[VerifyingKey]>,
     /// The indexes of `keys`, in document order.
     document_order: Box<[usize]>,
-    /// Every `kid` of the document, sorted, including those of skipped and revoked keys.
-    known: Box<[KnownKid]>,
+    known: Known,
     /// Sorted, without duplicates.
     thumbprints: Box<[Thumbprint]>,
     digest: [u8; 32],
     origin: KeyOrigin,
 }
 
-/// A `kid` of the document, and the thumbprint of its key if that could be parsed, whether or not the key may verify.
-pub(super) type KnownKid = (Box<str>, Option<Thumbprint>);
+/// The names of the keys of a document, including skipped and revoked ones. A token with one of them causes no fetch.
+#[derive(Clone)]
+pub(super) struct Known {
+    /// Each `kid`, and the thumbprint of its key if that could be parsed.
+    pub(super) kids: Vec<(Box<str>, Option<Thumbprint>)>,
+    pub(super) certificates: Vec<CertificateHashes>,
+}
 
 /// A `kid` of a document and the thumbprint of a key with it.
 pub(crate) type NamedKey = (Box<str>, Thumbprint);
@@ -70,15 +74,14 @@ pub(crate) enum Found<'k> {
 }
 
 impl KeyTable {
-    /// Creates a table from keys in document order. `known` are all kids of the document.
-    pub(super) fn new(keys: Vec<VerifyingKey>, mut known: Vec<KnownKid>, origin: KeyOrigin) -> Self {
+    /// Creates a table from keys in document order.
+    pub(super) fn new(keys: Vec<VerifyingKey>, mut known: Known, origin: KeyOrigin) -> Self {
         let mut keys: Vec<(usize, VerifyingKey)> = keys.into_iter().enumerate().collect();
         keys.sort_by(|(_, one), (_, other)| one.kid().cmp(&other.kid()));
         let (positions, keys): (Vec<usize>, Vec<VerifyingKey>) = without_duplicates(keys).into_iter().unzip();
         let mut document_order: Vec<usize> = (0..keys.len()).collect();
         document_order.sort_unstable_by_key(|index| positions.get(*index));
-        known.sort_unstable();
-        known.dedup();
+        known.sort();
         let mut thumbprints: Vec<Thumbprint> = keys.iter().map(|key| *key.thumbprint()).collect();
         thumbprints.sort_unstable();
         thumbprints.dedup();
@@ -86,7 +89,7 @@ impl KeyTable {
         let inner = Inner {
             keys: keys.into_boxed_slice(),
             document_order: document_order.into_boxed_slice(),
-            known: known.into_boxed_slice(),
+            known,
             thumbprints: thumbprints.into_boxed_slice(),
             digest,
             origin,
@@ -96,8 +99,8 @@ impl KeyTable {
 
     /// Creates a table from configured secrets.
     pub(crate) fn from_secrets(secrets: Vec<VerifyingKey>) -> Self {
-        let known = secrets.iter().filter_map(|key| Some((Box::from(key.kid()?), None))).collect();
-        Self::new(secrets, known, KeyOrigin::Static)
+        let kids = secrets.iter().filter_map(|key| Some((Box::from(key.kid()?), None))).collect();
+        Self::new(secrets, Known { kids, certificates: Vec::new() }, KeyOrigin::Static)
     }
 
     /// Returns the candidate keys for a token, at most [`defaults::MAX_CANDIDATES`].
@@ -116,7 +119,7 @@ impl KeyTable {
         let candidates = Candidates::new(self.keys_with(Some(kid)), unnamed, algorithm);
         if !candidates.is_empty() {
             Found::Keys(candidates)
-        } else if self.inner.known.binary_search_by(|(known, _)| (**known).cmp(kid)).is_ok() {
+        } else if self.inner.known.kids.binary_search_by(|(known, _)| (**known).cmp(kid)).is_ok() {
             Found::NotForVerification
         } else {
             Found::Unknown
@@ -142,8 +145,8 @@ impl KeyTable {
         let is = |expected| move |key: &VerifyingKey| certificate.compare(key.certificate()) == expected;
         let found = self.list(algorithm, is(CertificateMatch::Same));
         found.or_else(|| self.list(algorithm, is(CertificateMatch::Unknown))).unwrap_or_else(|| {
-            let is_known = self.inner.keys.iter().any(is(CertificateMatch::Same));
-            if is_known { Found::NotForVerification } else { Found::Unknown }
+            let is_same = |known| certificate.compare(Some(known)) == CertificateMatch::Same;
+            if self.inner.known.certificates.iter().any(is_same) { Found::NotForVerification } else { Found::Unknown }
         })
     }
 
@@ -187,7 +190,8 @@ impl KeyTable {
         self.inner.thumbprints.len()
     }
 
-    /// Returns a digest that is equal for two tables if and only if they have the same keys with the same kids, in any order.
+    /// Returns a digest that is equal for two tables if and only if they have the same keys with the same names, and the same
+    /// names of skipped keys, in any order.
     pub(crate) fn digest(&self) -> [u8; 32] {
         self.inner.digest
     }
@@ -205,7 +209,7 @@ impl KeyTable {
         Changes {
             added: missing_in(earlier, self),
             removed: missing_in(self, earlier),
-            replaced: kids(&self.inner.known).filter(|kid| is_replaced(kid)).count(),
+            replaced: self.inner.known.unique_kids().filter(|kid| is_replaced(kid)).count(),
         }
     }
 
@@ -216,14 +220,14 @@ impl KeyTable {
 
     /// Returns the keys of the document that have a `kid`, whether or not they are usable.
     pub(crate) fn named_keys(&self) -> Vec<NamedKey> {
-        self.inner.known.iter().filter_map(|(kid, thumbprint)| Some((kid.clone(), (*thumbprint)?))).collect()
+        self.inner.known.kids.iter().filter_map(|(kid, thumbprint)| Some((kid.clone(), (*thumbprint)?))).collect()
     }
 
     /// Returns the table without the denied keys. Their kids stay known, so tokens with these kids cause no fetches.
     pub(crate) fn without(&self, denied: impl Fn(Option<&str>, &Thumbprint) -> bool) -> Self {
         let is_retained = |key: &&VerifyingKey| !denied(key.kid(), key.thumbprint());
         let keys = self.in_document_order().filter(is_retained).cloned().collect();
-        Self::new(keys, self.inner.known.to_vec(), self.inner.origin)
+        Self::new(keys, self.inner.known.clone(), self.inner.origin)
     }
 
     /// Returns whether a token could have more candidates than the limit, counting the keys with its `kid` and those without
@@ -232,9 +236,23 @@ impl KeyTable {
         Algorithm::ALL.iter().any(|&algorithm| {
             let candidates =
                 |kid: Option<&str>| self.keys_with(kid).iter().filter(|key| key.algorithm() == algorithm).count();
-            let named = kids(&self.inner.known).map(|kid| candidates(Some(kid))).max().unwrap_or(0);
+            let named = self.inner.known.unique_kids().map(|kid| candidates(Some(kid))).max().unwrap_or(0);
             candidates(None).saturating_add(named) > defaults::MAX_CANDIDATES
         })
+    }
+}
+
+impl Known {
+    fn sort(&mut self) {
+        self.kids.sort_unstable();
+        self.kids.dedup();
+        self.certificates.sort_unstable();
+        self.certificates.dedup();
+    }
+
+    fn unique_kids(&self) -> impl Iterator<Item = &str> {
+        let same_kid = self.kids.chunk_by(|(one, _), (other, _)| one == other);
+        same_kid.filter_map(|same| same.first()).map(|(kid, _)| &**kid)
     }
 }
 
@@ -260,12 +278,7 @@ fn without_duplicates(keys: Vec<(usize, VerifyingKey)>) -> Vec<(usize, Verifying
     unique
 }
 
-/// Returns each `kid` once.
-fn kids(known: &[KnownKid]) -> impl Iterator<Item = &str> {
-    known.chunk_by(|(one, _), (other, _)| one == other).filter_map(|same| same.first()).map(|(kid, _)| &**kid)
-}
-
-fn digest(keys: &[VerifyingKey], known: &[KnownKid]) -> [u8; 32] {
+fn digest(keys: &[VerifyingKey], known: &Known) -> [u8; 32] {
     let mut entries: Vec<_> =
         keys.iter().map(|key| (key.kid(), key.algorithm(), *key.thumbprint(), key.certificate())).collect();
     entries.sort_unstable();
@@ -277,8 +290,10 @@ fn digest(keys: &[VerifyingKey], known: &[KnownKid]) -> [u8; 32] {
         // Both, also if there are none: otherwise a hash could be read as the start of the next entry.
         certificate.map_or([None, None], CertificateHashes::hashes).into_iter().for_each(|hash| push(&mut text, hash));
     }
-    text.push(END_OF_KEYS);
-    kids(known).for_each(|kid| push(&mut text, Some(kid)));
+    text.push(END_OF_LIST);
+    known.unique_kids().for_each(|kid| push(&mut text, Some(kid)));
+    text.push(END_OF_LIST);
+    known.certificates.iter().flat_map(CertificateHashes::hashes).for_each(|hash| push(&mut text, hash));
     thumbprint::sha256(&text)
 }
 
@@ -290,8 +305,8 @@ fn push(to: &mut Vec<u8>, text: Option<&str>) {
     to.extend_from_slice(text.as_bytes());
 }
 
-/// Differs from 0 and 1, the bytes with which the entry of a key starts.
-const END_OF_KEYS: u8 = 2;
+/// Differs from 0 and 1, the bytes with which an entry starts.
+const END_OF_LIST: u8 = 2;
 
 #[cfg(test)]
 mod tests;

@@ -93,7 +93,7 @@ fn finds_the_key_with_the_certificate_of_a_token_without_kid() {
     let table = remote(
         &[
             with_hash(&keys[0], "1", "x5t", "one"),
-            with_hash(&keys[1], "2", "x5t#S256", "two="),
+            with_hash(&keys[1], "2", "x5t#S256", "two"),
             with_hash(&keys[2], "3", "x5t", "three"),
             with_hash(&keys[3], "4", "x5t", "four"),
             with_hash(&keys[4], "5", "x5t", "five"),
@@ -122,9 +122,19 @@ fn finds_the_key_with_the_certificate_of_a_token_without_kid() {
     // Without published hashes a token with one is like a token without.
     let plain = remote(&[with_kid(RSA, "1"), with_kid(RSA_7638, "2")], &ALGORITHMS);
     assert_eq!(find(&plain, &hashes(Some("none"), Some("one"))), found(&["1", "2"]));
-    // A hash that is no string does not affect the key.
-    let malformed = remote(&[changed(&with_kid(RSA, "1"), "x5t", 1)], &ALGORITHMS);
-    assert_eq!(find(&malformed, &hashes(None, Some("1"))), found(&["1"]));
+    // A hash that is no string in base64url counts as absent (RFC 7515 §2: no padding).
+    for hash in [serde_json::json!(1), "one=".into(), "o+e".into(), "".into()] {
+        let malformed = remote(&[changed(&with_kid(RSA, "1"), "x5t", hash)], &ALGORITHMS);
+        assert_eq!(find(&malformed, &hashes(None, Some("one"))), found(&["1"]));
+    }
+    // The certificates of skipped and revoked keys stay known.
+    let skipped = changed(&with_hash(RSA, "1", "x5t", "one"), "use", "enc");
+    let skipped = remote(&[skipped, with_hash(&keys[0], "2", "x5t", "two")], &ALGORITHMS);
+    assert_eq!(find(&skipped, &hashes(None, Some("one"))), Err("not for verification"));
+    let revoked = skipped.without(|kid, _| kid == Some("2"));
+    for (hash, expected) in [("one", "not for verification"), ("two", "not for verification"), ("six", "unknown")] {
+        assert_eq!(find(&revoked, &hashes(None, Some(hash))), Err(expected), "{hash}");
+    }
 }
 
 #[test]
