@@ -7,10 +7,11 @@ use serde_json::value::RawValue;
 use crate::keys::json::{Document, Members};
 use crate::keys::jwk::{PrivateKeys, PublishedKey};
 use crate::keys::thumbprint::Thumbprint;
+use crate::token::CertificateHashes;
 
 /// Returns the JWK Set of the usable keys of a document for which `is_included` returns true, or `None` if it is no key set.
 ///
-/// A key has only the members that this crate reads, all of them public. So the result contains no private key and no secret,
+/// A key has only the members that this crate reads for its `kty`, all of them public. So the result contains no private key and no secret,
 /// whatever the document contains.
 pub(crate) fn public_jwks(document: &[u8], is_included: impl Fn(&Thumbprint) -> bool) -> Option<String> {
     let Ok(Document::Set(keys)) = Document::split(document) else { return None };
@@ -22,9 +23,9 @@ fn public_jwk(key: &RawValue, is_included: impl Fn(&Thumbprint) -> bool) -> Opti
     let published = PublishedKey::from_json(key.get(), PrivateKeys::Accepted).ok()?;
     let members = Members::parse(key.get()).filter(|_| is_included(&published.material.thumbprint()))?;
     let mut jwk = String::new();
-    for name in PUBLIC_MEMBERS {
+    for name in NAMES_AND_USES.iter().chain(published.material.member_names()) {
         // The other members that this crate reads have been checked with the key.
-        let value = members.unique(name).ok()?.filter(|value| !is_reference(name) || value.starts_with('"'));
+        let value = members.unique(name).ok()?.filter(|value| !name.starts_with("x5t") || is_hash(value));
         if let Some(value) = value {
             let separator = if jwk.is_empty() { '{' } else { ',' };
             write!(jwk, "{separator}\"{name}\":{value}").ok()?;
@@ -34,13 +35,12 @@ fn public_jwk(key: &RawValue, is_included: impl Fn(&Thumbprint) -> bool) -> Opti
     Some(jwk)
 }
 
-/// Returns whether a member refers to the certificate of the key.
-fn is_reference(name: &str) -> bool {
-    name.starts_with("x5t")
+fn is_hash(json: &str) -> bool {
+    serde_json::from_str::<String>(json).is_ok_and(|text| CertificateHashes::is_hash(&text))
 }
 
-const PUBLIC_MEMBERS: [&str; 12] =
-    ["kty", "kid", "use", "key_ops", "alg", "crv", "x", "y", "n", "e", "x5t", "x5t#S256"];
+/// The public members that keys of every type may have.
+const NAMES_AND_USES: [&str; 7] = ["kty", "kid", "use", "key_ops", "alg", "x5t", "x5t#S256"];
 
 #[cfg(test)]
 mod tests {
@@ -78,7 +78,10 @@ mod tests {
             .iter()
             .map(|name| changed(RSA, name, serde_json::json!({ "x": secret })))
             .collect();
-        keys.extend(["d", "p", "k", "note"].iter().map(|name| changed(P256, name, secret)));
+        // Members of another `kty` have no meaning, so they may contain anything.
+        keys.extend(["crv", "x", "y"].iter().map(|name| changed(RSA, name, secret)));
+        keys.extend(["d", "p", "k", "n", "e", "note"].iter().map(|name| changed(P256, name, secret)));
+        keys.extend(["y", "n", "e"].iter().map(|name| changed(ED25519, name, secret)));
         keys.push(format!(r#"{{"kty":"oct","k":"{secret}"}}"#));
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let document = set_of(&keys).replacen('{', &format!("{{\"secret\":\"{secret}\","), 1);

@@ -127,6 +127,15 @@ impl Material {
         self.thumbprint
     }
 
+    /// Returns the names of the JWK members of the public key (RFC 7518 §6, RFC 8037 §2).
+    pub(super) fn member_names(&self) -> &'static [&'static str] {
+        match &self.public {
+            Public::Rsa { .. } => &["n", "e"],
+            Public::Ec { .. } => &["crv", "x", "y"],
+            Public::Ed25519 { .. } => &["crv", "x"],
+        }
+    }
+
     /// Returns whether the key type can verify this algorithm.
     pub(super) fn supports(&self, algorithm: Algorithm) -> bool {
         match &self.public {
