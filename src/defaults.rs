@@ -195,8 +195,9 @@ pub(crate) const UNKNOWN_KID_QUIET: Duration = Duration::from_secs(60);
 /// 400 bytes each, they take at most 400 KiB. Old clients of one issuer use a few old keys.
 pub(crate) const MAX_ABSENT_KIDS: u64 = 1024;
 
-/// Time without a token after which such a kid is forgotten. An old client that retries more seldom than this is as harmless as
-/// a new one. A remembered kid delays its own key by at most one cool-down, however long it is remembered.
+/// Time without a token after which such a kid is forgotten. After one minute, each token of a client that sends one every two
+/// minutes would count as new and start a cool-down, so a few such clients would delay a new key. A longer memory costs nothing:
+/// a remembered kid delays its own key by at most one cool-down, however long it is remembered.
 pub(crate) const ABSENT_KID_IDLE: Duration = Duration::from_secs(600);
 
 /// Shortest time between two fetches for signatures that no key verifies, which everyone can send. A restarted issuer with

@@ -7,6 +7,7 @@ use moka::sync::Cache;
 
 use crate::defaults;
 use crate::jwks::driver_status::{DriverStatus, KidHistory};
+use crate::jwks::refresh::Activity;
 
 /// Remembers kids of tokens that are not in the current key set.
 ///
@@ -44,13 +45,17 @@ impl AbsentKids {
         KidHash(self.hasher.hash_one(kid))
     }
 
-    /// Returns whether a fetch has looked for this `kid`, which is not in the key set of `epoch`. The first call for a `kid`
-    /// stores it.
+    /// Returns whether a fetch has looked for this `kid`, which is not in the key set of `epoch`, or does so now. The first call
+    /// for a `kid` stores it.
     pub(super) fn check(&self, kid: KidHash, epoch: u64, status: DriverStatus) -> KidHistory {
+        let looked_for = match status.activity {
+            Activity::Fetching { cause, .. } if cause.bypasses_caches() => status.generation,
+            _ => status.confirmed_generation,
+        };
         match self.sightings.get(&kid) {
             // A new key set may have had the key in between, so an entry of an earlier one does not count.
             Some(sighting) if sighting.epoch == epoch => {
-                if status.confirmed_generation > sighting.generation {
+                if looked_for > sighting.generation {
                     KidHistory::Absent
                 } else {
                     KidHistory::New
@@ -76,6 +81,23 @@ mod tests {
     use crate::jwks::driver_status::Task;
     use crate::jwks::policy::RefreshPolicy;
     use crate::jwks::refresh::Refresh;
+
+    use crate::clock::Monotonic;
+    use crate::jwks::cause::RefreshCause;
+
+    #[test]
+    fn a_kid_is_absent_while_a_fetch_looks_for_it() {
+        for (cause, expected) in
+            [(RefreshCause::UnknownKid, KidHistory::Absent), (RefreshCause::Scheduled, KidHistory::New)]
+        {
+            let absent_kids = AbsentKids::new();
+            let kid = absent_kids.hash("kid");
+            assert_eq!(absent_kids.check(kid, 1, status(5, 0)), KidHistory::New);
+            let mut fetching = status(6, 0);
+            fetching.activity = Activity::Fetching { cause, deadline: Monotonic::default() };
+            assert_eq!(absent_kids.check(kid, 1, fetching), expected, "{cause}");
+        }
+    }
 
     fn status(generation: u64, confirmed_generation: u64) -> DriverStatus {
         let mut status = DriverStatus::new(&Refresh::new(RefreshPolicy::new()), Task::Running);

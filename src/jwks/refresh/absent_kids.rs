@@ -11,8 +11,6 @@ use crate::jwks::refresh::requests::PendingRequests;
 pub(super) struct AbsentKidLimiter {
     /// The start of the last fetch that bypasses caches, whatever its cause.
     last_bypass: Option<Monotonic>,
-    /// The start of the last fetch for an absent kid.
-    last_fetch: Option<Monotonic>,
     pub(super) pending: PendingRequests,
 }
 
@@ -27,15 +25,5 @@ impl AbsentKidLimiter {
     pub(super) fn record_bypass(&mut self, now: Monotonic) {
         self.last_bypass = Some(now);
         self.pending.clear_follow_up();
-    }
-
-    /// Records the start of a fetch for an absent kid.
-    pub(super) fn record_fetch(&mut self, now: Monotonic) {
-        self.last_fetch = Some(now);
-    }
-
-    /// Returns whether a fetch for an absent kid has started within `unknown_kid_quiet`.
-    pub(super) fn has_fetched_recently(&self, now: Monotonic, policy: &RefreshPolicy) -> bool {
-        self.last_fetch.is_some_and(|at| now.saturating_since(at) < policy.unknown_kid_quiet)
     }
 }

@@ -6,6 +6,7 @@
 mod absent_kids;
 mod activity;
 mod event;
+mod kid_fetches;
 mod requests;
 mod signatures;
 mod unknown_kids;
@@ -19,6 +20,7 @@ use crate::jwks::freshness::{FreshnessState, Phase, Times};
 use crate::jwks::jitter::{self, Jitter, Sample};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::absent_kids::AbsentKidLimiter;
+use crate::jwks::refresh::kid_fetches::KidFetches;
 use crate::jwks::refresh::signatures::InvalidSignatureLimiter;
 use crate::jwks::refresh::unknown_kids::UnknownKidLimiter;
 
@@ -43,6 +45,7 @@ pub(super) struct Refresh {
     queued_cause: Option<RefreshCause>,
     unknown_kids: UnknownKidLimiter,
     absent_kids: AbsentKidLimiter,
+    kid_fetches: KidFetches,
     signatures: InvalidSignatureLimiter,
     /// The generation of the last successful fetch that bypassed caches.
     confirmed_generation: u64,
@@ -65,6 +68,7 @@ impl Refresh {
             queued_cause: None,
             unknown_kids: UnknownKidLimiter::default(),
             absent_kids: AbsentKidLimiter::default(),
+            kid_fetches: KidFetches::default(),
             signatures: InvalidSignatureLimiter::default(),
             confirmed_generation: 0,
             was_interrupted: false,
@@ -157,7 +161,8 @@ impl Refresh {
 
     /// Returns the time from which an unknown kid may start a fetch.
     pub(super) fn unknown_kid_fetch_from(&self) -> Monotonic {
-        self.unknown_kids.fetch_from(&self.policy)
+        let early_from = self.kid_fetches.early_from(&self.policy);
+        self.unknown_kids.fetch_from(&self.policy).max(early_from.min(self.absent_kid_fetch_from()))
     }
 
     /// Returns the time from which an absent kid may start a fetch.
@@ -401,15 +406,12 @@ impl Refresh {
         self.generation = self.generation.saturating_add(1);
         self.activity = Activity::Fetching { cause, deadline };
         match cause {
-            // Without the jitter, the fetches for unknown kids and one for an absent kid before them are at most eight a
-            // minute.
-            RefreshCause::UnknownKid if self.absent_kids.has_fetched_recently(now, &self.policy) => {
-                self.unknown_kids.record_fetch(now, None);
-            }
-            RefreshCause::UnknownKid => self.unknown_kids.record_fetch(now, Some(sample.second)),
-            RefreshCause::AbsentKid => self.absent_kids.record_fetch(now),
+            RefreshCause::UnknownKid => self.unknown_kids.record_fetch(now, sample.second),
             RefreshCause::InvalidSignature => self.signatures.record_fetch(now, sample.second),
             _ => {}
+        }
+        if matches!(cause, RefreshCause::UnknownKid | RefreshCause::AbsentKid) {
+            self.kid_fetches.record(now);
         }
         if cause.bypasses_caches() {
             self.unknown_kids.pending.clear_follow_up();

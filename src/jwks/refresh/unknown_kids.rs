@@ -1,5 +1,6 @@
 //! The rate limit of fetches for unknown kids, which unauthenticated clients can trigger. No other fetch counts against it.
 
+use std::mem;
 use std::time::Duration;
 
 use crate::clock::Monotonic;
@@ -14,11 +15,13 @@ pub(super) struct UnknownKidLimiter {
     last_seen: Option<Monotonic>,
     /// The number of consecutive fetches without a change of the key set.
     unchanged_fetches: u32,
-    /// The part by which the current cool-down is shortened at random; `None` if it is not. Without it, replicas that receive
-    /// the same flood would fetch at the same times from then on.
-    jitter: Option<Jitter>,
+    /// The part by which the current cool-down is shortened at random. Without it, replicas that receive the same flood would
+    /// fetch at the same times from then on.
+    jitter: Jitter,
     /// When a change of the key set last reset the cool-down.
     last_change: Option<Monotonic>,
+    /// Whether an unknown kid has arrived since the last fetch started.
+    has_new_kid: bool,
     pub(super) pending: PendingRequests,
 }
 
@@ -29,17 +32,21 @@ impl UnknownKidLimiter {
             self.unchanged_fetches = 0;
         }
         self.last_seen = Some(now);
+        self.has_new_kid = true;
     }
 
-    /// Returns the time from which an unknown kid may start a fetch.
+    /// Returns the time at which the cool-down ends.
     pub(super) fn fetch_from(&self, policy: &RefreshPolicy) -> Monotonic {
         self.last_fetch.map_or(Monotonic::default(), |last| last.saturating_add(self.cooldown(policy)))
     }
 
     /// Records the start of a fetch for unknown kids. It counts as unchanged until [`record_change`](Self::record_change) is
     /// called; a failed fetch counts as unchanged, too.
-    pub(super) fn record_fetch(&mut self, now: Monotonic, jitter: Option<Jitter>) {
-        self.last_fetch = Some(now);
+    ///
+    /// A follow-up fetch starts no cool-down if the fetch before has looked for the same kids: a single old kid must not delay
+    /// a new key for longer than the shortest cool-down. The next cool-down is longer all the same.
+    pub(super) fn record_fetch(&mut self, now: Monotonic, jitter: Jitter) {
+        self.last_fetch = mem::take(&mut self.has_new_kid).then_some(now);
         // A follow-up fetch resets the quiet time, however late it starts.
         self.last_seen = Some(now);
         self.jitter = jitter;
@@ -60,7 +67,7 @@ impl UnknownKidLimiter {
         let full = jitter::doubled(policy.unknown_kid_cooldown_min, self.unchanged_fetches.saturating_sub(1))
             .min(policy.unknown_kid_cooldown_max);
         let least = jitter::percent(full, 100_u8.saturating_sub(policy.jitter_percent));
-        self.jitter.map_or(full, |jitter| jitter.between(least, full))
+        self.jitter.between(least, full)
     }
 }
 

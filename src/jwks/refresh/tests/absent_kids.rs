@@ -1,5 +1,7 @@
 //! Tests of kids that an earlier fetch has not found: their own limit, and that they do not delay a new key.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use crate::jwks::cause::RefreshCause;
@@ -169,6 +171,11 @@ fn retry_after_for_an_absent_kid_does_not_delay_the_refresh() {
     assert!(simulation.machine.next_attempt() <= Some(refresh_at), "{:?}", simulation.machine);
 }
 
+/// Returns the number of fetches for kids in the busiest minute.
+fn busiest_minute_for_kids(simulation: &Simulation) -> usize {
+    simulation.busiest_minute(|cause| matches!(cause, RefreshCause::UnknownKid | RefreshCause::AbsentKid))
+}
+
 /// G1: a flood of random kids beside absent kids causes at most 8 fetches a minute, together with those for absent kids.
 #[test]
 fn limits_fetches_in_a_flood_beside_absent_kids() {
@@ -183,14 +190,61 @@ fn limits_fetches_in_a_flood_beside_absent_kids() {
                 }
                 simulation.run(TICK, |_| Some(loaded(Change::Same)));
             }
-            let busiest =
-                simulation.busiest_minute(|cause| matches!(cause, RefreshCause::UnknownKid | RefreshCause::AbsentKid));
+            let busiest = busiest_minute_for_kids(&simulation);
             assert!((7..=8).contains(&busiest), "{busiest} with {jitter}: {:?}", simulation.started);
         }
     }
 }
 
+/// G1: the worst mix of one absent kid and random kids. After a quiet minute, an attacker sends `ramp` random kids as soon as
+/// each starts a fetch; then one after each fetch for the absent kid.
+#[test]
+fn limits_fetches_in_any_mix_of_absent_and_random_kids() {
+    let mut largest = 0;
+    for (ramp, absent_first) in (0..6).flat_map(|ramp| [(ramp, false), (ramp, true)]) {
+        for jitter in [0, u32::MAX] {
+            let mut simulation = Simulation::loaded();
+            simulation.sample.second = Jitter(jitter);
+            for _attack in 0..6 {
+                let mut left = ramp;
+                let mut sends_absent = absent_first;
+                for _ in 0..1800 {
+                    if sends_absent && fetch(&simulation.step(Event::AbsentKid)).is_some() {
+                        simulation.finish(loaded(Change::Same));
+                        left += 1;
+                    }
+                    if left > 0 && simulation.now >= simulation.machine.unknown_kid_fetch_from() {
+                        simulation.step(Event::UnknownKid);
+                        left -= 1;
+                    }
+                    sends_absent |= left == 0;
+                    simulation.run(TICK, |_| Some(loaded(Change::Same)));
+                }
+                simulation.run(61 * SECOND, |_| Some(loaded(Change::Same)));
+            }
+            largest = largest.max(busiest_minute_for_kids(&simulation));
+        }
+    }
+    assert_eq!(largest, 8);
+}
+
 proptest! {
+    /// G1, for any sequence of tokens.
+    #[test]
+    fn limits_fetches_for_all_kids_together(
+        tokens in proptest::collection::vec((0_u64..20_000, any::<bool>(), any::<(u32, u32)>()), 1..400),
+    ) {
+        let mut simulation = Simulation::loaded();
+        for (pause, is_absent, (first, second)) in tokens {
+            simulation.sample = Sample { first: Jitter(first), second: Jitter(second) };
+            simulation.step(if is_absent { Event::AbsentKid } else { Event::UnknownKid });
+            // Most tokens come right after another one.
+            let pause = pause.saturating_sub(10_000);
+            simulation.run(Duration::from_millis(pause), |_| Some(loaded(Change::Same)));
+        }
+        prop_assert!(busiest_minute_for_kids(&simulation) <= 8, "{:?}", simulation.started);
+    }
+
     /// The first request with a new key waits for at most two fetches, whenever absent kids arrive: the one in flight, which
     /// may have started before the publication, and its own.
     #[test]

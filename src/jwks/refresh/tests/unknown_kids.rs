@@ -49,7 +49,8 @@ fn t10_schedules_a_follow_up_for_an_unknown_kid_that_joined() {
     simulation.step(Event::UnknownKid);
     simulation.finish(loaded(Change::Same));
     simulation.now = simulation.published.expect("loaded").refresh_at;
-    simulation.machine.unknown_kids.record_fetch(simulation.now, Some(Jitter(u32::MAX)));
+    simulation.machine.unknown_kids.record_unknown_kid(simulation.now, &RefreshPolicy::new());
+    simulation.machine.unknown_kids.record_fetch(simulation.now, Jitter(u32::MAX));
     simulation.machine.unknown_kids.pending.clear_follow_up();
     assert_eq!(fetch(&simulation.step(Event::Timer)), Some(RefreshCause::Scheduled));
     simulation.step(Event::UnknownKid);
