@@ -18,6 +18,10 @@ pub enum KeyStoreError {
     NotAFile,
     /// Every user of the system may write to the file of the record.
     WritableByOthers,
+    /// The file of the record belongs to another user than that of the process, and not to root.
+    OtherOwner,
+    /// The name of the record is not valid, see [`KeyStore::load`](crate::jwks::KeyStore::load).
+    InvalidName,
     /// The record is longer than the limit, which is a little more than the largest document that the refresh policy allows.
     TooLarge,
     /// The record is damaged, or another version of this crate has saved it.
@@ -43,6 +47,8 @@ impl KeyStoreError {
             Self::Timeout => "timeout",
             Self::NotAFile => "not_a_file",
             Self::WritableByOthers => "writable_by_others",
+            Self::OtherOwner => "other_owner",
+            Self::InvalidName => "invalid_name",
             Self::TooLarge => "too_large",
             Self::InvalidRecord => "invalid_record",
             Self::OtherSource => "other_source",
@@ -67,6 +73,8 @@ impl fmt::Display for KeyStoreError {
             Self::Timeout => "the key store did not respond in time",
             Self::NotAFile => "the stored keys are not in a regular file",
             Self::WritableByOthers => "every user of the system may write the file of the stored keys",
+            Self::OtherOwner => "the file of the stored keys belongs to another user",
+            Self::InvalidName => "the name of the stored keys is not valid",
             Self::TooLarge => "the stored keys are longer than allowed",
             Self::InvalidRecord => "the stored keys are damaged, or from another version",
             Self::OtherSource => "the stored keys belong to another issuer or URL",

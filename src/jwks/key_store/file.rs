@@ -1,13 +1,14 @@
 //! `FileKeyStore`: key sets in the files of one directory.
 
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{self, DirBuilder, DirEntry, File, Metadata, OpenOptions};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -37,10 +38,13 @@ use crate::jwks::key_store_error::KeyStoreError;
 ///
 /// Anyone who can write to the directory can add keys and sign tokens, see [`KeyStore`]. The same applies to anyone who can
 /// create or replace the directory, so its parent directories must be as protected: never use a path below `/tmp`. A symbolic
-/// link in place of a file, and a file that every user of the system may write, are not read.
+/// link in place of a file, and a file that every user of the system may write or that belongs to another user, are not read.
+/// Only files and directories of the user of this process, or of root, are trusted.
 #[derive(Clone, Debug)]
 pub struct FileKeyStore {
     directory: Arc<Path>,
+    /// The user of this process.
+    user: u32,
     /// The number of saves that were started.
     saves: Arc<AtomicU64>,
     /// The number of the last save that was written, by name. The lock is held while a file is written, so that an earlier save
@@ -49,12 +53,15 @@ pub struct FileKeyStore {
 }
 
 impl FileKeyStore {
-    /// Uses a directory, and creates it if it is missing. Blocks the thread for as long as the file system takes.
+    /// Uses a directory, and creates it if it is missing. Removes temporary files that a crash has left there more than an hour
+    /// ago. Blocks the thread for as long as the file system takes.
     ///
     /// # Errors
     ///
-    /// The error of the operating system; [`NotADirectory`](io::ErrorKind::NotADirectory) if the path is something else;
-    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) also if every user of the system may write to the directory.
+    /// The error of the operating system, also if this process may not write to the directory;
+    /// [`NotADirectory`](io::ErrorKind::NotADirectory) if the path is something else;
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) also if every user of the system may write to the directory, or if
+    /// it belongs to another user.
     pub fn new(directory: impl Into<PathBuf>) -> io::Result<Self> {
         let directory = directory.into();
         if !directory.exists() {
@@ -64,26 +71,32 @@ impl FileKeyStore {
         if !metadata.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
+        let denied = |reason: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
         if is_writable_by_others(&metadata) {
-            let reason = "every user of the system may write to the directory; its mode should be 0700";
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+            return denied("every user of the system may write to the directory; its mode should be 0700");
         }
-        Ok(Self { directory: directory.into(), saves: Arc::default(), written: Arc::default() })
+        let created = create_file(&directory)?;
+        let user = owner(&created);
+        if is_untrusted(&metadata, user) {
+            return denied("the directory belongs to another user");
+        }
+        remove_abandoned(&directory, &created);
+        Ok(Self { directory: directory.into(), user, saves: Arc::default(), written: Arc::default() })
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(format!("{name}.json"))
+    fn path(&self, name: &str) -> Result<PathBuf, KeyStoreError> {
+        if is_name(name) { Ok(self.directory.join(format!("{name}.json"))) } else { Err(KeyStoreError::InvalidName) }
     }
 
     /// Replaces a file, unless the save with a higher number has replaced it already.
     fn write(&self, name: &str, number: u64, record: &[u8]) -> Result<(), KeyStoreError> {
+        let path = self.path(name)?;
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if written.get(name).is_some_and(|latest| *latest > number) {
             return Ok(());
         }
-        let random = RandomState::new().build_hasher().finish();
-        let temporary = self.directory.join(format!(".{name}.{random:016x}.tmp"));
-        let replaced = write_new(&temporary, record).and_then(|()| fs::rename(&temporary, self.path(name)));
+        let temporary = temporary_path(&self.directory, name);
+        let replaced = write_new(&temporary, record).and_then(|()| fs::rename(&temporary, path));
         if let Err(error) = replaced {
             let _may_be_missing = fs::remove_file(&temporary);
             return Err(error.into());
@@ -95,8 +108,8 @@ impl FileKeyStore {
 
 impl KeyStore for FileKeyStore {
     fn load(&self, name: &str, max_bytes: usize) -> KeyStoreFuture<Option<Bytes>> {
-        let path = self.path(name);
-        on_thread(move || read(&path, max_bytes))
+        let (path, user) = (self.path(name), self.user);
+        on_thread(move || read(&path?, max_bytes, user))
     }
 
     fn save(&self, name: &str, record: Bytes) -> KeyStoreFuture<()> {
@@ -119,8 +132,46 @@ fn on_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T, KeyStoreError> 
     })
 }
 
+/// Returns whether a name is valid, see [`KeyStore::load`].
+fn is_name(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=64).contains(&name.len()) && name.bytes().all(is_allowed)
+}
+
+/// Returns a path that no other process uses.
+fn temporary_path(directory: &Path, name: &str) -> PathBuf {
+    let random = RandomState::new().build_hasher().finish();
+    directory.join(format!(".{name}.{random:016x}{TEMPORARY}"))
+}
+
+/// Creates a file and removes it. Returns its metadata: its owner is the user of this process, and its time is the current time
+/// of the file system.
+fn create_file(directory: &Path) -> io::Result<Metadata> {
+    let path = temporary_path(directory, "new");
+    write_new(&path, b"")?;
+    let created = fs::symlink_metadata(&path);
+    fs::remove_file(&path)?;
+    created
+}
+
+/// Removes the temporary files of this user that are too old to belong to a save in progress. A failure is harmless.
+fn remove_abandoned(directory: &Path, created: &Metadata) {
+    let is_abandoned = |entry: &DirEntry| {
+        let found = entry.metadata().ok()?;
+        let age = created.modified().ok()?.duration_since(found.modified().ok()?).ok()?;
+        let name = entry.file_name().into_string().ok()?;
+        let is_temporary = name.starts_with('.') && name.ends_with(TEMPORARY) && found.is_file();
+        (is_temporary && owner(&found) == owner(created) && age >= ABANDONED_AFTER).then_some(())
+    };
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if is_abandoned(&entry).is_some() {
+            let _may_be_missing = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Reads a regular file of at most `max_bytes` bytes.
-fn read(path: &Path, max_bytes: usize) -> Result<Option<Bytes>, KeyStoreError> {
+fn read(path: &Path, max_bytes: usize, user: u32) -> Result<Option<Bytes>, KeyStoreError> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         found => found?,
@@ -136,6 +187,9 @@ fn read(path: &Path, max_bytes: usize) -> Result<Option<Bytes>, KeyStoreError> {
     }
     if is_writable_by_others(&opened) {
         return Err(KeyStoreError::WritableByOthers);
+    }
+    if is_untrusted(&opened, user) {
+        return Err(KeyStoreError::OtherOwner);
     }
     let limit = u64::try_from(max_bytes).unwrap_or(u64::MAX);
     let mut record = Vec::new();
@@ -188,6 +242,22 @@ fn is_writable_by_others(_: &Metadata) -> bool {
     false
 }
 
+/// Returns whether a file or directory belongs to another user than this one and root.
+fn is_untrusted(metadata: &Metadata, user: u32) -> bool {
+    ![user, ROOT].contains(&owner(metadata))
+}
+
+#[cfg(unix)]
+fn owner(metadata: &Metadata) -> u32 {
+    use std::os::unix::fs::MetadataExt as _;
+    metadata.uid()
+}
+
+#[cfg(not(unix))]
+fn owner(_: &Metadata) -> u32 {
+    ROOT
+}
+
 /// Returns whether a file that was opened is the one that was found before, and not one that has replaced it since.
 #[cfg(unix)]
 fn is_same_file(found: &Metadata, opened: &Metadata) -> bool {
@@ -213,10 +283,18 @@ fn synchronize(_: &Path) -> io::Result<()> {
 
 const THREAD_NAME: &str = "tower-bearer-keys";
 
+/// The end of the names of temporary files.
+const TEMPORARY: &str = ".tmp";
+
+/// Longer than any save takes.
+const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
+
+const ROOT: u32 = 0;
+
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
     use std::sync::atomic::AtomicUsize;
 
     use tokio::runtime::Builder;
@@ -255,6 +333,10 @@ mod tests {
         Builder::new_current_thread().build().expect("a runtime").block_on(future)
     }
 
+    fn path(store: &FileKeyStore, name: &str) -> PathBuf {
+        store.path(name).expect("a valid name")
+    }
+
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).expect("exists").permissions().mode() & 0o7777
     }
@@ -281,7 +363,7 @@ mod tests {
         let folder = Folder::new();
         let store = folder.store();
         wait(store.save("one", "record".into())).expect("saved");
-        assert_eq!((mode(&store.directory), mode(&store.path("one"))), (0o700, 0o600));
+        assert_eq!((mode(&store.directory), mode(&path(&store, "one"))), (0o700, 0o600));
         // The mode of a directory that exists stays.
         set_mode(&store.directory, 0o750);
         let _store = folder.store();
@@ -294,7 +376,7 @@ mod tests {
         let store = folder.store();
         wait(store.save("one", "record".into())).expect("saved");
         let error = |path: &Path| FileKeyStore::new(path).map(drop).expect_err("rejected").kind();
-        assert_eq!(error(&store.path("one")), io::ErrorKind::NotADirectory);
+        assert_eq!(error(&path(&store, "one")), io::ErrorKind::NotADirectory);
         for open in [0o702, 0o777, 0o1777] {
             set_mode(&store.directory, open);
             assert_eq!(error(&store.directory), io::ErrorKind::PermissionDenied, "{open:o}");
@@ -309,19 +391,71 @@ mod tests {
         let store = folder.store();
         let target = folder.0.join("elsewhere");
         fs::write(&target, "record").expect("a file");
-        symlink(&target, store.path("link")).expect("a link");
+        symlink(&target, path(&store, "link")).expect("a link");
         assert_eq!(wait(store.load("link", LIMIT)), Err(KeyStoreError::NotAFile));
-        fs::create_dir(store.path("folder")).expect("a directory");
+        fs::create_dir(path(&store, "folder")).expect("a directory");
         assert_eq!(wait(store.load("folder", LIMIT)), Err(KeyStoreError::NotAFile));
         wait(store.save("one", "record".into())).expect("saved");
-        set_mode(&store.path("one"), 0o602);
+        set_mode(&path(&store, "one"), 0o602);
         assert_eq!(wait(store.load("one", LIMIT)), Err(KeyStoreError::WritableByOthers));
-        set_mode(&store.path("one"), 0o660);
+        set_mode(&path(&store, "one"), 0o660);
         assert_eq!(wait(store.load("one", LIMIT)), Ok(Some("record".into())));
         // A save replaces the link, and not the file that it refers to.
         wait(store.save("link", "new".into())).expect("saved");
         assert_eq!(wait(store.load("link", LIMIT)), Ok(Some("new".into())));
         assert_eq!(fs::read_to_string(&target).expect("the file"), "record");
+    }
+
+    /// Only root may give a file to another user. Without this right, the test pretends to be another user.
+    #[test]
+    fn does_not_read_a_file_of_another_user() {
+        let folder = Folder::new();
+        let mut store = folder.store();
+        wait(store.save("one", "record".into())).expect("saved");
+        assert_eq!(wait(store.load("one", LIMIT)), Ok(Some("record".into())));
+        let given_away = [&path(&store, "one"), &*store.directory].map(|path| chown(path, Some(4711), None).is_ok());
+        if given_away == [true; 2] {
+            let error = FileKeyStore::new(&*store.directory).map(drop).expect_err("rejected");
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+            assert_eq!(error.to_string(), "the directory belongs to another user");
+        } else {
+            store.user += 1;
+        }
+        assert_eq!(wait(store.load("one", LIMIT)), Err(KeyStoreError::OtherOwner));
+    }
+
+    #[test]
+    fn rejects_names_that_are_no_file_names() {
+        let folder = Folder::new();
+        let store = folder.store();
+        for name in ["", ".", "..", "../one", "a/b", "a\\b", "a.b", "é", "a\0", &"n".repeat(65)] {
+            assert_eq!(wait(store.load(name, LIMIT)), Err(KeyStoreError::InvalidName), "{name:?}");
+            assert_eq!(wait(store.save(name, "x".into())), Err(KeyStoreError::InvalidName), "{name:?}");
+        }
+        assert_eq!(folder.names(), [""; 0]);
+        assert_eq!(wait(store.save(&"n".repeat(64), "x".into())), Ok(()));
+        assert_eq!(wait(store.save("keys-A_z0", "x".into())), Ok(()));
+    }
+
+    #[test]
+    fn removes_temporary_files_that_a_crash_has_left() {
+        let folder = Folder::new();
+        let store = folder.store();
+        let now = create_file(&store.directory).expect("metadata").modified().expect("a time");
+        let set_age = |name: &str, age: Duration| {
+            let file = File::create(store.directory.join(name)).expect("a file");
+            file.set_modified(now - age).expect("our own file");
+        };
+        let hour = Duration::from_secs(3600);
+        set_age(".one.0123456789abcdef.tmp", hour);
+        set_age(".one.00.tmp", hour - Duration::from_secs(60));
+        set_age("one.json", 2 * hour);
+        set_age("notes.tmp", 2 * hour);
+        fs::create_dir(store.directory.join(".folder.tmp")).expect("a directory");
+        let _store = folder.store();
+        let mut names = folder.names();
+        names.sort_unstable();
+        assert_eq!(names, [".folder.tmp", ".one.00.tmp", "notes.tmp", "one.json"]);
     }
 
     #[test]
@@ -333,7 +467,7 @@ mod tests {
             assert_eq!(wait(store.load("one", LIMIT)).map(|record| record.map(|bytes| bytes.len())), expected);
         }
         // A sparse file takes no space, and is not read.
-        File::create(store.path("huge")).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
+        File::create(path(&store, "huge")).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
         assert_eq!(wait(store.load("huge", LIMIT)), Err(KeyStoreError::TooLarge));
     }
 
