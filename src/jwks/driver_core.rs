@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::clock::Monotonic;
+use crate::clock::{Moment, Monotonic};
 use crate::fetch::Endpoint;
 use crate::jwks::discovery::Rediscovery;
 use crate::jwks::events::KeyEventKind;
@@ -33,16 +33,28 @@ pub(super) struct DriverCore {
     pub(super) compromised: Arc<CompromisedKeys>,
     /// The public part of the key set that is stored; `None` before the first one, and if there is no store.
     pub(super) document: Option<Arc<str>>,
-    /// Whether the stored key set differs from the current one, or was confirmed again.
-    pub(super) is_unsaved: bool,
+    pub(super) save_state: SaveState,
+    /// When the source was created.
+    pub(super) created: Moment,
     /// Events that are sent after the lock is released.
     pub(super) pending_events: Vec<KeyEventKind>,
     /// The time of the last `unknown_kid` events.
     pub(super) unknown_kids_reported_at: Option<Monotonic>,
 }
 
+/// Whether the store has the current key set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SaveState {
+    /// It has, or there is no key set.
+    Saved,
+    /// A save has started. If it fails, the next fetch repeats it.
+    Started,
+    /// The key set has changed, or was confirmed again.
+    Due,
+}
+
 impl DriverCore {
-    pub(super) fn new(machine: Refresh, origin: &Origin, policy: &RefreshPolicy) -> Self {
+    pub(super) fn new(machine: Refresh, origin: &Origin, policy: &RefreshPolicy, created: Moment) -> Self {
         let endpoint = match origin {
             Origin::Jwks { endpoint, .. } => Some(endpoint.clone()),
             Origin::Discovery(_) => None,
@@ -58,11 +70,13 @@ impl DriverCore {
             reported_skips: Default::default(),
             compromised: Arc::default(),
             document: None,
-            is_unsaved: false,
+            save_state: SaveState::Saved,
+            created,
             pending_events: Vec::new(),
             unknown_kids_reported_at: None,
         }
     }
+
     /// Stores the result of `reload()` calls until the status of the source has been published.
     pub(super) fn complete_replies(&mut self, replies: Vec<Reply>, result: ReloadResult) {
         self.completed_replies.extend(replies.into_iter().map(|reply| (reply, result)));

@@ -73,16 +73,16 @@ impl Shared {
     ) -> Self {
         let mut machine = Refresh::new(policy.clone());
         let published = SnapshotStore::new();
-        if let Some(table) = imports.initial_keys {
-            let now = Moment::now(&*clock);
-            if let Some(times) = machine.import(Duration::ZERO, now.monotonic) {
-                published.replace(table, None, times, now.wall);
-            }
+        let now = Moment::now(&*clock);
+        if let Some(table) = imports.initial_keys
+            && let Some(times) = machine.import(Duration::ZERO, now.monotonic)
+        {
+            published.replace(table, None, times, now.wall);
         }
         let driver_status = DriverStatus::new(&machine, Task::Absent);
         let max_waiters = policy.max_waiters.min(Semaphore::MAX_PERMITS);
         Self {
-            core: Mutex::new(DriverCore::new(machine, &origin, &policy)),
+            core: Mutex::new(DriverCore::new(machine, &origin, &policy, now)),
             notifier: Notifier::new(origin.label(), policy.event_hook.clone()),
             origin,
             algorithms: Arc::from(algorithms),

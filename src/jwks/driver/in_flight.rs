@@ -8,7 +8,7 @@ use crate::defaults;
 use crate::fetch::{Endpoint, Exchange};
 use crate::jwks::cause::RefreshCause;
 use crate::jwks::driver::Driver;
-use crate::jwks::driver_core::DriverCore;
+use crate::jwks::driver_core::{DriverCore, SaveState};
 use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::freshness::{FreshnessState, Times};
@@ -118,7 +118,7 @@ impl Driver<'_> {
             Arc::clone(&core.compromised)
         };
         if result.is_err() {
-            self.remove_compromised_from_store(&compromised);
+            self.remove_compromised_from_store();
             if self.shared.published.remove_compromised(&compromised, now) == Remaining::None {
                 self.step(Event::Expire, None);
             }
@@ -149,10 +149,14 @@ impl Driver<'_> {
         }
     }
 
-    /// Records a failed fetch. Reads the discovery document again soon if the keys may have moved.
+    /// Records a failed fetch. Reads the discovery document again soon if the keys may have moved. Repeats a save that has
+    /// failed: a fetch that succeeds saves in any case.
     pub(super) fn record_failure(&self, error: RefreshError, core: &mut DriverCore, now: Moment) {
         if error == RefreshError::NoUsableKeys {
             core.pending_events.push(KeyEventKind::EmptySet);
+        }
+        if core.save_state == SaveState::Started && self.save.is_none() {
+            core.save_state = SaveState::Due;
         }
         if matches!(error, RefreshError::Status { status: 404 | 410 }) {
             core.rediscovery.recheck_moved(now.monotonic);
@@ -218,7 +222,7 @@ impl Completed {
         let cause = self.cause;
         let skipped = self.skipped;
         let Fetched { freshness, endpoint, keys } = self.fetched;
-        core.is_unsaved = shared.key_store.is_some();
+        core.save_state = SaveState::Due;
         let Keys::New { table, document } = keys else {
             shared.published.confirm(freshness.stored(endpoint), times, wall);
             return core.pending_events.push(KeyEventKind::NotModified { cause });

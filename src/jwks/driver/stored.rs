@@ -1,6 +1,5 @@
 //! Stored keys: loading them at start, and saving them after each fetch.
 
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -8,11 +7,10 @@ use crate::clock::{Moment, Monotonic};
 use crate::defaults;
 use crate::fetch::{catch_panic, within};
 use crate::jwks::driver::{Driver, Loaded, Pending};
-use crate::jwks::driver_core::DriverCore;
+use crate::jwks::driver_core::{DriverCore, SaveState};
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::key_store::{Record, StoredKeys, record_name};
 use crate::jwks::key_store_error::{KeyStoreError, KeyStoreOperation};
-use crate::jwks::operation::CompromisedKeys;
 use crate::jwks::policy::Staleness;
 use crate::jwks::shared::Shared;
 use crate::keys;
@@ -90,10 +88,11 @@ impl Driver<'_> {
             }
             return;
         }
-        if !mem::take(&mut core.is_unsaved) {
+        if core.save_state != SaveState::Due {
             return;
         }
         let Some((document, endpoint)) = core.document.clone().zip(core.endpoint.as_ref()) else { return };
+        core.save_state = SaveState::Started;
         let confirmed_at = shared.published.load().confirmed_at(now);
         let record = Record { jwks_uri: endpoint.as_str().into(), confirmed_at, document };
         let record = record.to_bytes(&shared.origin).and_then(|record| match record.len() {
@@ -108,21 +107,36 @@ impl Driver<'_> {
     }
 
     pub(super) fn finish_save(&mut self, result: Result<(), KeyStoreError>) {
+        let core = &mut *self.shared.core();
+        if result.is_ok() && core.save_state == SaveState::Started {
+            core.save_state = SaveState::Saved;
+        }
         let was_reported = self.save.take().is_none_or(|saving| saving.late_at.is_none());
         if !was_reported {
-            record(self.shared, &mut self.shared.core(), KeyStoreOperation::Save, result.map(|()| "saved"));
+            record(self.shared, core, KeyStoreOperation::Save, result.map(|()| "saved"));
         }
     }
 
     /// Removes compromised keys from the stored set, so that they are not used after a restart.
-    pub(super) fn remove_compromised_from_store(&self, compromised: &CompromisedKeys) {
-        let core = &mut *self.shared.core();
-        let Some(document) = &core.document else { return };
-        let rest = keys::public_jwks(document.as_bytes(), |thumbprint| !compromised.contains(thumbprint));
-        if let Some(rest) = rest.filter(|rest| **rest != **document) {
-            core.document = Some(Arc::from(rest));
-            core.is_unsaved = true;
+    pub(super) fn remove_compromised_from_store(&self) {
+        if self.shared.key_store.is_some() {
+            remove_compromised(&mut self.shared.core());
         }
+    }
+}
+
+/// Removes compromised keys from the set to store. If no set is known, the store may still have one with these keys, so an
+/// empty set replaces it.
+fn remove_compromised(core: &mut DriverCore) {
+    if core.compromised.iter().next().is_none() {
+        return;
+    }
+    let document = core.document.as_deref().unwrap_or_default();
+    let rest = keys::public_jwks(document.as_bytes(), |thumbprint| !core.compromised.contains(thumbprint));
+    let rest = rest.unwrap_or_else(|| EMPTY_SET.to_owned());
+    if rest != document {
+        core.document = Some(Arc::from(rest));
+        core.save_state = SaveState::Due;
     }
 }
 
@@ -130,18 +144,22 @@ impl Driver<'_> {
 fn import(shared: &Shared, stored: StoredKeys, core: &mut DriverCore) -> Result<(), KeyStoreError> {
     let StoredKeys { record, table } = stored;
     let now = shared.now();
-    if record.confirmed_at > now.wall {
+    // The wall clock may have been set back since an earlier task loaded the record.
+    let running_for = now.monotonic.saturating_since(core.created.monotonic);
+    let wall = now.wall.max(core.created.wall.saturating_add(running_for));
+    if record.confirmed_at > wall {
         return Err(KeyStoreError::FromFuture);
     }
     let table = table.without(|_, thumbprint| core.compromised.contains(thumbprint));
     if table.usable() == 0 {
         return Err(KeyStoreError::NoUsableKeys);
     }
-    let age = now.wall.saturating_since(record.confirmed_at);
+    let age = wall.saturating_since(record.confirmed_at);
     let times = core.machine.import(age, now.monotonic).ok_or(KeyStoreError::TooOld)?;
     let usable = table.usable();
     shared.published.replace(table, None, times, record.confirmed_at);
     core.document = Some(record.document);
+    remove_compromised(core);
     core.pending_events.push(KeyEventKind::StoredKeysLoaded { usable, age });
     Ok(())
 }
@@ -162,3 +180,5 @@ fn record(
 fn max_record_bytes(shared: &Shared) -> usize {
     shared.policy.max_document_bytes.saturating_add(defaults::RECORD_OVERHEAD_BYTES)
 }
+
+const EMPTY_SET: &str = r#"{"keys":[]}"#;

@@ -320,6 +320,99 @@ async fn removes_compromised_keys_from_the_store() {
     }
 }
 
+/// Returns a set that is rejected as a whole, with the private key of the key `a`.
+fn compromised() -> Reply {
+    Reply::json(set_of(&[jwk("x", "a").replacen('{', r#"{"d":"AQAB","#, 1)]))
+}
+
+/// A save is repeated after the next fetch, and not before.
+#[tokio::test]
+async fn removes_compromised_keys_from_the_store_although_a_save_failed() {
+    let store = FakeStore::new();
+    let fixture = Fixture::importing(RefreshPolicy::new(), Reply::json(jwks(&["a", "b"])), store.imports());
+    fixture.clock.settle().await;
+    let saved = || (store.record().table.usable(), store.inner().saves);
+    assert_eq!(saved(), (2, 1));
+    store.inner().save = Behaviour::Fails(KeyStoreError::Timeout);
+    fixture.answer(compromised());
+    assert!(fixture.source.reload().await.is_err());
+    fixture.clock.settle().await;
+    assert_eq!(saved(), (2, 2));
+    store.inner().save = Behaviour::Works;
+    fixture.clock.settle().await;
+    assert_eq!(store.inner().saves, 2, "no fetch has ended since");
+    fixture.run(SECOND).await;
+    let stored = store.record();
+    assert!(has(&stored.table, "b") && !has(&stored.table, "a"));
+    fixture.run(MINUTE).await;
+    assert_eq!(store.inner().saves, 3, "failed fetches save nothing else");
+}
+
+/// A record that could not be loaded may have the compromised key.
+#[tokio::test]
+async fn replaces_a_record_that_was_not_loaded_if_a_key_is_compromised() {
+    for (reply, saves) in [(compromised(), 1), (down(), 0)] {
+        let store = FakeStore::with_record(start());
+        store.inner().load = Behaviour::Fails(KeyStoreError::Timeout);
+        let fixture = Fixture::importing(RefreshPolicy::new(), reply, store.imports());
+        fixture.run(MINUTE).await;
+        assert_eq!(store.inner().saves, saves);
+        store.inner().load = Behaviour::Works;
+        let restarted = Fixture::importing(RefreshPolicy::new(), down(), store.imports());
+        restarted.run(SECOND).await;
+        assert_eq!(restarted.serves("a"), saves == 0);
+    }
+}
+
+/// A record with a compromised key that is loaded after the key has become known, by a later task.
+#[test]
+fn removes_compromised_keys_from_a_record_that_is_loaded_later() {
+    let store = FakeStore::new();
+    let fixture = Fixture::importing(RefreshPolicy::new(), compromised(), store.imports());
+    let run = |span: Duration| {
+        in_runtime(async {
+            let _started = fixture.source.status();
+            fixture.run(span).await;
+        })
+    };
+    run(SECOND);
+    assert!(!store.inner().records.is_empty(), "an empty set");
+    let record = Record { jwks_uri: URL.into(), confirmed_at: start(), document: jwks(&["a", "b"]).into() };
+    store.inner().records.insert(record_name(&origin()), record.to_bytes(&origin()).expect("a record"));
+    fixture.answer(down());
+    run(SECOND);
+    assert!(fixture.serves("b") && !fixture.serves("a"));
+    assert!(!has(&store.record().table, "a") && has(&store.record().table, "b"));
+}
+
+/// The wall clock is set back between two tasks. The record does not become younger.
+#[test]
+fn a_second_load_takes_the_age_from_the_monotonic_clock_too() {
+    let store = FakeStore::with_record(start());
+    store.inner().load = Behaviour::Fails(KeyStoreError::Timeout);
+    let fixture = Fixture::importing(RefreshPolicy::new(), down(), store.imports());
+    let run = |span: Duration| {
+        in_runtime(async {
+            let _started = fixture.source.status();
+            fixture.run(span).await;
+        })
+    };
+    run(50 * MINUTE);
+    store.inner().load = Behaviour::Works;
+    fixture.clock.set_wall(start());
+    run(SECOND);
+    assert_eq!(fixture.source.status().age(), Some(50 * MINUTE + SECOND));
+    run(10 * MINUTE - 2 * SECOND);
+    assert!(fixture.serves("a"));
+    run(SECOND);
+    assert!(!fixture.serves("a"));
+}
+
+/// Runs a future in a runtime that ends with it.
+fn in_runtime(future: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future);
+}
+
 fn initial(kids: &[&str]) -> Imports {
     Imports { initial_keys: Some(table(&jwks(kids))), key_store: None }
 }
