@@ -107,7 +107,8 @@ impl ReqwestFetch {
     ///
     /// # Errors
     ///
-    /// [`BuildClientError`] if `pem` contains no certificate, or one that cannot be used, and if the application has [built
+    /// [`BuildClientError`] if `pem` contains no certificate ([`remove_root_certificates`](Self::remove_root_certificates) removes
+    /// the last one), or one that cannot be used, and if the application has [built
     /// the client itself](Self::from_client). The earlier certificates then stay in use.
     ///
     /// # Security
@@ -116,6 +117,18 @@ impl ReqwestFetch {
     pub fn replace_root_certificates(&self, pem: impl AsRef<[u8]>) -> Result<(), BuildClientError> {
         let replacements = certificates(pem.as_ref())?;
         self.rebuild(|roots| *roots = replacements)
+    }
+
+    /// Trusts only the system's trust store from the next fetch on, and reads it again, as
+    /// [`replace_root_certificates`](Self::replace_root_certificates) does. An empty PEM text is an error there, since a file may
+    /// be empty by accident.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildClientError`] if the system's trust store has no CA certificate, and if the application has [built the client
+    /// itself](Self::from_client). The earlier certificates then stay in use.
+    pub fn remove_root_certificates(&self) -> Result<(), BuildClientError> {
+        self.rebuild(Vec::clear)
     }
 
     /// Reads the system's trust store again, as [`replace_root_certificates`](Self::replace_root_certificates) does, and keeps
@@ -446,7 +459,7 @@ mod tests {
         assert!(!Arc::ptr_eq(&in_use, &clone.shared.client.load_full()), "a clone uses the new client");
 
         let own = ReqwestFetch::from_client(reqwest::Client::new());
-        for result in [own.replace_root_certificates(ROOT), own.reload_trust_store()] {
+        for result in [own.replace_root_certificates(ROOT), own.remove_root_certificates(), own.reload_trust_store()] {
             assert_eq!(result.map_err(|error| error.kind()), Err(OwnClient));
         }
     }

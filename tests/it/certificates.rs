@@ -212,6 +212,11 @@ async fn reloads_the_trust_store_of_the_system() {
     std::fs::write(&file, OTHER_AUTHORITY).expect("the file");
     assert_eq!(fetch.reload_trust_store(), Ok(()));
     assert_eq!(source(&validator).reload().await, TLS);
+    // The last private authority can be removed.
+    assert_eq!(fetch.replace_root_certificates(AUTHORITY), Ok(()));
+    assert_eq!(source(&validator).reload().await, Ok(()));
+    assert_eq!(fetch.remove_root_certificates(), Ok(()));
+    assert_eq!(source(&validator).reload().await, TLS);
 }
 
 /// Runs the test `name` again in a process with this file as the trust store; returns `false` in that process.
