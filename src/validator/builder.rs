@@ -150,6 +150,10 @@ impl ValidatorBuilder {
     /// of [`Api::with_max_token_age`](crate::Api::with_max_token_age) if it is set, and after at most five minutes. Each lookup checks
     /// again that the keys are usable and include the token's key, that the dates are valid, that the host is bound to the
     /// issuer, and that the application's checks pass.
+    ///
+    /// Expired entries are removed from memory when another token is stored and after a fetch of keys: usually within ten
+    /// seconds, and after the second fetch at the latest. A validator that only has static keys starts no task and fetches
+    /// nothing: while it stores no token, the claims of expired entries stay in memory, up to the limit.
     #[must_use]
     pub fn with_token_cache_bytes(mut self, bytes: usize) -> Self {
         self.token_cache_bytes = bytes;

@@ -14,6 +14,7 @@ mod sync;
 mod table;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use loom::thread;
 
@@ -30,6 +31,7 @@ fn main() {
     check("one key has one entry", one_key_has_one_entry);
     check("a removed entry is not found", a_removed_entry_is_not_found);
     check("an eviction replaces one entry by another", an_eviction_replaces_one_entry_by_another);
+    check("a full table evicts an entry by its clock", a_full_table_evicts_an_entry_by_its_clock);
 }
 
 fn check(name: &str, model: fn()) {
@@ -45,7 +47,7 @@ fn table() -> Arc<Values> {
 }
 
 fn insert(table: &Values, hash: u64, key: u64, value: u64) -> usize {
-    table.insert(hash, Entry { key, value: Arc::new(value), weight: 1 }, |_| false)
+    table.insert(hash, Entry { key, value: Arc::new(value), weight: 1 }, Duration::ZERO, |_| false)
 }
 
 fn find(table: &Values, hash: u64, key: u64) -> Option<u64> {
@@ -105,7 +107,7 @@ fn a_removed_entry_is_not_found() {
 fn an_eviction_replaces_one_entry_by_another() {
     let table = table();
     let first = Arc::new(0);
-    table.insert(HASH, Entry { key: 0, value: Arc::clone(&first), weight: 1 }, |_| false);
+    table.insert(HASH, Entry { key: 0, value: Arc::clone(&first), weight: 1 }, Duration::ZERO, |_| false);
     for key in 1..8 {
         assert_eq!(insert(&table, HASH + key, key, key), 0);
     }
@@ -118,5 +120,26 @@ fn an_eviction_replaces_one_entry_by_another() {
     assert_eq!(find(&table, HASH, 100), Some(100));
     let left: Vec<u64> = (0..8).filter(|key| find(&table, HASH + key, *key) == Some(*key)).collect();
     assert_eq!(left.len(), 7);
+    assert_eq!(Arc::strong_count(&first), if left.contains(&0) { 2 } else { 1 });
+}
+
+/// A full table evicts an entry of any set while another thread searches for it. The evicted value is dropped.
+fn a_full_table_evicts_an_entry_by_its_clock() {
+    let table: Arc<Values> = Arc::new(Table::new(9, 64));
+    let place = |key: u64| (key % 9) << 16 | HASH;
+    let first = Arc::new(0);
+    table.insert(place(0), Entry { key: 0, value: Arc::clone(&first), weight: 1 }, Duration::ZERO, |_| false);
+    for key in 1..64 {
+        assert_eq!(insert(&table, place(key), key, key), 0);
+    }
+    let writer = thread::spawn({
+        let table = Arc::clone(&table);
+        move || insert(&table, place(100), 100, 100)
+    });
+    assert!([None, Some(0)].contains(&find(&table, place(0), 0)));
+    assert_eq!(writer.join().expect("no panic"), 1);
+    assert_eq!(find(&table, place(100), 100), Some(100));
+    let left: Vec<u64> = (0..64).filter(|key| find(&table, place(*key), *key) == Some(*key)).collect();
+    assert_eq!(left.len(), 63);
     assert_eq!(Arc::strong_count(&first), if left.contains(&0) { 2 } else { 1 });
 }

@@ -54,13 +54,15 @@ impl<C> TokenCache<C> {
         }
         let Some(fingerprint) = self.fingerprinter.fingerprint(token) else { return };
         let entry = Entry { key: fingerprint, weight: entry.weight(), value: entry };
-        let evicted = self.table.insert(self.fingerprinter.place_hash(token), entry, is_expired);
+        let place = self.fingerprinter.place_hash(token);
+        let evicted = self.table.insert(place, entry, stored_at.since_origin(), is_expired);
         (0..evicted).for_each(|_| telemetry::token_cache_evicted());
     }
 
-    /// Removes all entries that are not valid at this time.
+    /// Removes entries that are not valid at this time, from all slots that were not searched within the last ten seconds.
     fn remove_expired(&self, now: Timestamp, monotonic: Monotonic) {
-        let removed = self.table.remove_expired(|entry| !entry.lifetime().is_fresh(now, monotonic));
+        let is_expired = |entry: &CacheEntry<C>| !entry.lifetime().is_fresh(now, monotonic);
+        let removed = self.table.remove_expired(monotonic.since_origin(), is_expired);
         (0..removed).for_each(|_| telemetry::token_cache_evicted());
     }
 
@@ -122,9 +124,9 @@ mod tests {
             token_cache.insert(format!("token {number:16}").as_bytes(), entry(60));
         }
         let count = || (0..100).filter(|number| contains(&token_cache, &format!("token {number:16}"))).count();
-        // Each insertion sweeps eight slots, and there is one for each 512 bytes.
-        for (age, expected) in [(59, 100), (60, 0)] {
-            for _ in 0..defaults::TOKEN_CACHE_BYTES / 512 / 8 {
+        // All slots are due after ten seconds, and each insertion sweeps a part of them.
+        for (age, expected) in [(59, 100), (69, 0)] {
+            for _ in 0..16 {
                 token_cache.insert(b"another token", entry_at(age, 60));
             }
             assert_eq!(count(), expected, "after {age} s");

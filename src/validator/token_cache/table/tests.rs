@@ -22,7 +22,7 @@ fn hash(set: u64, tag: u64) -> u64 {
 }
 
 fn insert(table: &Numbers, hash: u64, key: u64) -> usize {
-    table.insert(hash, Entry { key, value: key, weight: 1 }, |_| false)
+    table.insert(hash, Entry { key, value: key, weight: 1 }, Duration::ZERO, |_| false)
 }
 
 /// Returns whether the table has an entry, without counting a use.
@@ -78,7 +78,10 @@ fn computes_the_key_only_if_a_tag_matches() {
 fn replaces_the_entry_of_the_same_key() {
     let table = table(1, 6_400);
     for weight in [10, 30, 20] {
-        assert_eq!(table.insert(hash(0, 7), Entry { key: 1, value: u64::from(weight), weight }, |_| false), 0);
+        assert_eq!(
+            table.insert(hash(0, 7), Entry { key: 1, value: u64::from(weight), weight }, Duration::ZERO, |_| false),
+            0
+        );
     }
     assert_eq!((find(&table, hash(0, 7), 1), weight(&table)), (Some(20), 20));
 }
@@ -150,41 +153,76 @@ fn ignores_an_entry_of_more_than_a_64th_of_the_bound() {
     let table = table(1, 6_463);
     for (weight_of_entry, expected) in [(100, Some(1)), (101, None)] {
         table.remove(hash(0, 7), &1);
-        table.insert(hash(0, 7), Entry { key: 1, value: 1, weight: weight_of_entry }, |_| false);
+        table.insert(hash(0, 7), Entry { key: 1, value: 1, weight: weight_of_entry }, Duration::ZERO, |_| false);
         assert_eq!(find(&table, hash(0, 7), 1), expected, "{weight_of_entry}");
     }
     assert_eq!(weight(&table), 0);
 }
 
-#[test]
-fn each_insertion_sweeps_eight_slots() {
-    let table = table(10, 10_000);
-    for key in 0..40 {
-        insert(&table, hash(key / 4, 1 + key % 4), key);
-    }
-    // The sweep has passed over the table four times: it is at its start again.
-    let is_expired = |key: &u64| *key < 20;
-    for sweeps in 1..=5 {
-        // Four of the eight slots of each set are taken. The entry replaces itself.
-        assert_eq!(table.insert(hash(9, 4), Entry { key: 39, value: 39, weight: 1 }, is_expired), 4);
-        assert_eq!(weight(&table), 40 - 4 * sweeps);
-    }
-    assert_eq!(table.insert(hash(9, 4), Entry { key: 39, value: 39, weight: 1 }, is_expired), 0);
-    assert_eq!(
-        (0..40).filter(|key| contains(&table, hash(key / 4, 1 + key % 4), *key)).collect::<Vec<_>>(),
-        (20..40).collect::<Vec<_>>()
-    );
+/// Returns the time at which the sweep is due to have visited this share of all slots.
+fn swept(share: f64) -> Duration {
+    SWEEP_PERIOD.mul_f64(share)
 }
 
 #[test]
-fn removes_all_expired_entries_at_once() {
+fn sweeps_expired_entries_in_proportion_to_the_time() {
     let table = table(10, 10_000);
     for key in 0..40 {
         insert(&table, hash(key / 4, 1 + key % 4), key);
     }
-    assert_eq!(table.remove_expired(|key| key % 2 == 0), 20);
-    assert_eq!((weight(&table), table.remove_expired(|key| key % 2 == 0)), (20, 0));
-    assert!((0..40).all(|key| contains(&table, hash(key / 4, 1 + key % 4), key) == (key % 2 == 1)));
+    let is_expired = |key: &u64| *key < 20;
+    let replace = |now| table.insert(hash(9, 4), Entry { key: 39, value: 39, weight: 1 }, now, is_expired);
+    // Four of the eight slots of each set are taken. Insertions and calls of the refresh advance the same hand.
+    assert_eq!((replace(swept(0.0)), replace(swept(0.1)), replace(swept(0.1))), (0, 4, 0));
+    assert_eq!(table.remove_expired(swept(0.3), is_expired), 8);
+    assert_eq!((replace(swept(0.4)), replace(swept(0.2)), weight(&table)), (4, 0, 24));
+    assert_eq!(table.remove_expired(swept(1.3), is_expired), 4);
+    assert_eq!((0..40).filter(|key| contains(&table, hash(key / 4, 1 + key % 4), *key)).count(), 20);
+    // After a long time, the sweep visits each slot once.
+    assert_eq!(table.remove_expired(swept(1_000.0), |key| *key % 2 == 0), 10);
+    assert_eq!((table.remove_expired(swept(1_000.9), |_| false), weight(&table)), (0, 10));
+}
+
+#[test]
+fn one_insertion_sweeps_a_limited_number_of_slots_and_the_next_one_continues() {
+    let table = table(400, 1 << 20);
+    for key in 0..400 {
+        insert(&table, hash(key, 1), key);
+    }
+    let replace =
+        || table.insert(hash(0, 2), Entry { key: 1_000, value: 1_000, weight: 1 }, swept(1.0), |key| *key < 400);
+    let sets = MAX_VISITS / WAYS;
+    assert_eq!([replace(), replace(), replace(), replace(), replace()], [sets, sets, sets, 400 - 3 * sets, 0]);
+}
+
+#[test]
+fn one_insertion_moves_the_clock_a_limited_number_of_slots() {
+    let table = table(1_000, 4_000);
+    let place = |key: u64| hash(key % 1_000, 1 + key);
+    for key in 0..4_000 {
+        assert_eq!(insert(&table, place(key), key), 0);
+        (0..MAX_USES).for_each(|_| assert_eq!(find(&table, place(key), key), Some(key)));
+    }
+    // All entries are used. The clock passes over a part of them, and evicts the next one.
+    assert_eq!((insert(&table, place(4_000), 4_000), weight(&table)), (1, 4_000));
+    assert_eq!(find(&table, place(4_000), 4_000), Some(4_000));
+    assert_eq!(table.try_write().map(|writer| writer.clock_hand), Some(MAX_VISITS / 2 + 1));
+}
+
+#[test]
+fn stores_nothing_if_the_visited_slots_have_too_little_to_evict() {
+    let table = table(1_000, 6_400);
+    let insert =
+        |set, key| table.insert(hash(set, 1), Entry { key, value: key, weight: 100 }, Duration::ZERO, |_| false);
+    for key in 0..64 {
+        assert_eq!(insert(900 + key, key), 0);
+    }
+    // The clock reaches the first entry after 7,200 slots.
+    for hand in 1..=7 {
+        assert_eq!((insert(0, 1_000), find(&table, hash(0, 1), 1_000)), (0, None));
+        assert_eq!(table.try_write().map(|writer| writer.clock_hand), Some(hand * MAX_VISITS));
+    }
+    assert_eq!((insert(0, 1_000), find(&table, hash(0, 1), 1_000), weight(&table)), (1, Some(1_000), 6_400));
 }
 
 #[test]
@@ -194,7 +232,7 @@ fn finds_but_changes_nothing_while_another_thread_writes() {
     let writing = table.try_write().expect("nothing else writes");
     assert_eq!(insert(&table, hash(0, 2), 2), 0);
     table.remove(hash(0, 1), &1);
-    assert_eq!(table.remove_expired(|_| true), 0);
+    assert_eq!(table.remove_expired(swept(1.0), |_| true), 0);
     assert_eq!((find(&table, hash(0, 1), 1), find(&table, hash(0, 2), 2)), (Some(1), None));
     drop(writing);
     insert(&table, hash(0, 2), 2);
@@ -211,7 +249,9 @@ fn stays_usable_after_a_value_panics_on_drop() {
         }
     }
     let table = Table::new(1, 10_000);
-    let insert = |key: u64, bomb| table.insert(hash(0, key), Entry { key, value: Bomb(bomb), weight: 1 }, |_| false);
+    let insert = |key: u64, bomb| {
+        table.insert(hash(0, key), Entry { key, value: Bomb(bomb), weight: 1 }, Duration::ZERO, |_| false)
+    };
     insert(1, true);
     assert!(catch_unwind(AssertUnwindSafe(|| table.remove(hash(0, 1), &1))).is_err());
     assert_eq!((table.writer.is_poisoned(), table.find(hash(0, 1), || Some(1)).is_none()), (true, true));
@@ -261,12 +301,12 @@ proptest! {
     ) {
         let table = table(sets, bound);
         let mut map = HashMap::new();
-        let mut evicted = 0;
+        let (mut evicted, mut time) = (0, Duration::ZERO);
         let place = |key: u64| hash(key, 1 + key % tags);
         for (number, operation) in (0_u64..).zip(operations) {
             match operation {
                 Operation::Insert { key, weight } => {
-                    evicted += table.insert(place(key), Entry { key, value: number, weight }, |_| false);
+                    evicted += table.insert(place(key), Entry { key, value: number, weight }, Duration::ZERO, |_| false);
                     if u64::from(weight) <= bound / 64 {
                         map.insert(key, number);
                         prop_assert_eq!(find(&table, place(key), key), Some(number));
@@ -281,7 +321,8 @@ proptest! {
                     map.remove(&key);
                 }
                 Operation::RemoveExpired { before } => {
-                    table.remove_expired(|number| *number < before);
+                    time += SWEEP_PERIOD;
+                    table.remove_expired(time, |number| *number < before);
                     map.retain(|_, number| *number >= before);
                 }
             }
@@ -303,7 +344,12 @@ fn keeps_its_invariants_while_threads_use_it() {
                     let key = (round * 7 + thread) % 40;
                     match round % 5 {
                         0 | 1 => {
-                            table.insert(hash(key, 1 + key), Entry { key, value: key, weight: 10 }, |_| false);
+                            table.insert(
+                                hash(key, 1 + key),
+                                Entry { key, value: key, weight: 10 },
+                                Duration::ZERO,
+                                |_| false,
+                            );
                         }
                         2 => table.remove(hash(key, 1 + key), &key),
                         _ => assert!(find(table, hash(key, 1 + key), key).is_none_or(|value| value == key)),
