@@ -1,8 +1,8 @@
 //! Measures how validation scales with threads while keys are refreshed continuously.
 //!
-//! A thread that waits for a lock spins or sleeps. Spinning increases the CPU time of each validation; sleeping reduces the
-//! validations per second of the wall clock. CPU time is reliable on a shared machine, so it has a budget; the validations
-//! per second are only printed.
+//! Two cores are not twice as fast as one: the refresh takes a part of one of them, and they share memory and power. Therefore
+//! each round also measures as many threads that share nothing: each has a validator of its own. What the shared validator
+//! costs is the difference between both.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -22,11 +22,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{AUDIENCE, cpu_time, now, server, token};
-use tower_bearer::testing::TestIssuer;
+use support::{AUDIENCE, api, cpu_time, now, server, token};
 use tower_bearer::{Algorithm, Api, Issuer, Validator};
 
 const ROUNDS: usize = 15;
+const THREADS: [usize; 3] = [1, 2, 4];
 const ROUND: Duration = Duration::from_millis(300);
 
 fn main() {
@@ -51,25 +51,53 @@ fn main() {
                 Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone()).with_token_cache_bytes(bytes);
             builder.build_ready(Duration::from_secs(5)).await.expect("keys")
         });
+        let refresh = |turn: usize| {
+            server.publish(published[turn % 2].clone());
+            for (_, source) in validator.key_sources() {
+                runtime.block_on(source.reload()).expect("the server responds");
+            }
+        };
+        let shared = vec![validator.clone(); 4];
+        let separate = [(); 4].map(|()| {
+            let builder = Validator::builder(api(&server, Algorithm::RS256)).with_token_cache_bytes(bytes);
+            builder.build().expect("a valid configuration")
+        });
+        let round = |_| {
+            THREADS.map(|threads| {
+                [&shared[..threads], &separate[..threads]].map(|validators| sample(validators, texts, refresh))
+            })
+        };
         println!("\n{name}, RS256, while keys are refreshed continuously ({ROUNDS} rounds, median [least, most])");
-        println!(
-            "{:>8} {:>16} {:>34} {:>34}",
-            "threads", "µs CPU each", "CPU each × one thread", "validations by wall clock × one"
-        );
-        let mut rounds: Vec<[Sample; 3]> = Vec::new();
-        for _ in 0..ROUNDS {
-            rounds.push([1, 2, 4].map(|threads| sample(threads, &validator, &server, published, texts, &runtime)));
-        }
-        for (at, threads) in [1, 2, 4].into_iter().enumerate() {
-            let cpu = spread(rounds.iter().map(|round| round[at].cpu_each / round[0].cpu_each));
-            let wall = spread(rounds.iter().map(|round| round[at].per_second / round[0].per_second));
-            let each = spread(rounds.iter().map(|round| round[at].cpu_each * 1e6));
-            println!("{threads:>8} {:>16.3} {:>34} {:>34}", each.0, show(cpu), show(wall));
-        }
+        print(&(0..ROUNDS).map(round).collect::<Vec<_>>());
     }
+}
+
+/// For each number of threads, one sample with a shared validator and one with separate validators.
+type Round = [[Sample; 2]; THREADS.len()];
+
+fn print(rounds: &[Round]) {
     println!(
-        "\nbudget: with 2 threads the CPU time of each validation is ≤ 1.053 × that of one thread, which is ≥ 1.9 × the throughput"
+        "{:>7} {:>11} {:>22} {:>22} {:>24} {:>22}",
+        "threads",
+        "µs CPU each",
+        "CPU each × one thread",
+        "(nothing shared)",
+        "per second × one thread",
+        "÷ nothing shared"
     );
+    for (at, threads) in THREADS.into_iter().enumerate() {
+        let of_rounds = |value: &dyn Fn(&Round) -> f64| spread(rounds.iter().map(value));
+        let cpu = |kind: usize| of_rounds(&|round| round[at][kind].cpu_each / round[0][kind].cpu_each);
+        let scaling = |round: &Round, kind: usize| round[at][kind].per_second / round[0][kind].per_second;
+        println!(
+            "{threads:>7} {:>11.3} {:>22} {:>22} {:>24} {:>22}",
+            of_rounds(&|round| round[at][0].cpu_each * 1e6).0,
+            show(cpu(0)),
+            show(cpu(1)),
+            show(of_rounds(&|round| scaling(round, 0))),
+            show(of_rounds(&|round| scaling(round, 0) / scaling(round, 1))),
+        );
+    }
 }
 
 struct Sample {
@@ -79,18 +107,12 @@ struct Sample {
     per_second: f64,
 }
 
-fn sample(
-    threads: usize,
-    validator: &Validator,
-    server: &TestIssuer,
-    published: &[String; 2],
-    texts: &[String],
-    runtime: &tokio::runtime::Runtime,
-) -> Sample {
+/// Measures one thread for each validator.
+fn sample(validators: &[Validator], texts: &[String], refresh: impl Fn(usize)) -> Sample {
     let (stop, done, cpu_nanos) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let start = Instant::now();
     thread::scope(|scope| {
-        for thread in 0..threads {
+        for (thread, validator) in validators.iter().enumerate() {
             let (stop, done, cpu_nanos) = (&stop, &done, &cpu_nanos);
             scope.spawn(move || {
                 let (mut next, mut count, before) = (thread * 250, 0, cpu_time());
@@ -108,10 +130,7 @@ fn sample(
             if start.elapsed() >= ROUND {
                 break;
             }
-            server.publish(published[turn % 2].clone());
-            for (_, source) in validator.key_sources() {
-                runtime.block_on(source.reload()).expect("the server responds");
-            }
+            refresh(turn);
             thread::sleep(Duration::from_millis(1));
         }
         stop.store(true, Ordering::Relaxed);
