@@ -47,9 +47,9 @@
 //! 2. [`token`]: parses the token; nothing in it is trusted yet
 //! 3. [`keys`] and [`jwks`]: find the key and verify the signature
 //! 4. [`claims`] and [`requirement`]: check the claims, and the requirements of a route
-//! 5. [`config`], [`rejection`] and [`Validator`]: the configuration, the reasons for a rejection, and the validator, which
-//!    runs all checks
-//! 6. [`metadata`], [`middleware`] and [`extract`]: the layers, the extractors and the responses
+//! 5. [`config`], [`rejection`], [`response`] and [`Validator`]: the configuration, the reasons for a rejection, the response
+//!    for each, and the validator, which runs all checks
+//! 6. [`metadata`], [`middleware`] and [`extract`]: the layers and the extractors
 //!
 //! # Features
 //!
@@ -91,10 +91,10 @@ pub mod requirement;
 // 5. Configuration and decision.
 pub mod config;
 pub mod rejection;
+pub mod response;
 mod validator;
 
-// 6. Responses, layers and extractors.
-mod response;
+// 6. Layers and extractors.
 pub mod metadata;
 pub mod middleware;
 

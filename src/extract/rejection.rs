@@ -10,11 +10,10 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::defaults;
 use crate::extract::context::HandlerContext;
 use crate::metadata::ProtectedResourceMetadata;
-use crate::middleware::{EmptyBody, JsonBody, ResponseHook, error_response, record_unmet};
 use crate::rejection::Rejection;
 use crate::requirement::{Facts, RequirementError, UnmetRequirement};
-use crate::response::{ChallengeError, Challenges, Protocol};
-use crate::validator;
+use crate::response::{ChallengeError, Challenges, EmptyBody, JsonBody, Protocol, ResponseHook, error_response};
+use crate::validator::{hint_for_unmet, record_unmet};
 
 /// A [`Rejection`] as a response, for handlers that validate tokens themselves. The response has the same status, challenge and
 /// headers as that of a [`BearerLayer`](crate::BearerLayer).
@@ -82,7 +81,7 @@ impl BearerRejection {
     ///
     /// # Errors
     ///
-    /// Returns [`ChallengeError::Realm`](crate::middleware::ChallengeError::Realm) if `realm` contains control characters or is
+    /// Returns [`ChallengeError::Realm`](crate::response::ChallengeError::Realm) if `realm` contains control characters or is
     /// not ASCII.
     pub fn try_with_realm(mut self, realm: &str) -> Result<Self, ChallengeError> {
         *self.challenges = self.challenges.with_realm(realm)?;
@@ -116,7 +115,7 @@ impl From<Rejection> for BearerRejection {
 impl From<RequirementError> for BearerRejection {
     fn from(error: RequirementError) -> Self {
         let claims = error.claims().clone();
-        let hint = validator::hint_for_unmet(error.unmet(), &claims);
+        let hint = hint_for_unmet(error.unmet(), &claims);
         let Some(context) = claims.context.as_ref().and_then(|context| context.downcast_ref::<HandlerContext>()) else {
             return Self { hint, ..Self::from(UnmetRequirement::from(error)) };
         };

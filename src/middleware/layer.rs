@@ -8,9 +8,8 @@ use http::{HeaderMap, Response};
 use crate::claims::NoCustomClaims;
 use crate::metadata::ProtectedResourceMetadata;
 use crate::middleware::outer_layers::ResponseOptions;
-use crate::middleware::response::{EmptyBody, ErrorResponse, JsonBody, ResponseHook};
 use crate::request::{BearerToken, CredentialError};
-use crate::response::{ChallengeError, Challenges};
+use crate::response::{ChallengeError, Challenges, EmptyBody, ErrorResponse, JsonBody, ResponseHook};
 use crate::validator::Validator;
 
 /// Accepts only requests with a valid access token, and inserts the claims into the request's extensions.

@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use http::Extensions;
 
-use crate::middleware::response::EmptyBody;
 use crate::requirement::{ChallengeParams, Facts, Requirement};
-use crate::response::Challenges;
+use crate::response::{Challenges, EmptyBody};
 
 /// The layers around a service. Each layer records itself here, in the request's extensions.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +23,7 @@ pub(crate) struct OuterLayers {
 #[derive(Clone)]
 pub(crate) struct ResponseOptions {
     pub(crate) challenges: Challenges,
-    /// The [`ErrorBody`](super::ErrorBody). A layer or extractor with another body type cannot use it.
+    /// The [`ErrorBody`](crate::response::ErrorBody). A layer or extractor with another body type cannot use it.
     pub(crate) body: Arc<dyn Any + Send + Sync>,
 }
 

@@ -14,14 +14,13 @@ use crate::clock::{Clock, SystemClock};
 use crate::defaults;
 use crate::middleware::future::ResponseFuture;
 use crate::middleware::outer_layers::OuterLayers;
-use crate::middleware::response::{
-    EmptyBody, ErrorBody, ErrorResponse, JsonBody, ResponseHook, error_response, misconfigured, record_unmet,
-};
 use crate::rejection::Rejection;
 use crate::requirement::{Facts, Requirement};
-use crate::response::Protocol;
+use crate::response::{
+    EmptyBody, ErrorBody, ErrorResponse, JsonBody, Protocol, ResponseHook, error_response, misconfigured,
+};
 use crate::telemetry;
-use crate::validator;
+use crate::validator::{hint_for_unmet, record_unmet};
 
 /// Accepts only requests whose verified claims meet a [`Requirement`].
 ///
@@ -189,7 +188,7 @@ impl<R> RequireLayer<R> {
                     Some(outer_layers) => unmet.with_outer_params(outer_layers.challenge_params(Some(&facts))),
                     None => unmet,
                 };
-                let hint = validator::hint_for_unmet(&unmet, claims);
+                let hint = hint_for_unmet(&unmet, claims);
                 (Rejection::Requirement(unmet), hint, challenges())
             }
             (None, Some(outer_layers)) => {

@@ -15,12 +15,11 @@ use crate::claims::{Claims, NoCustomClaims};
 use crate::middleware::future::ResponseFuture;
 use crate::middleware::layer::{Anonymous, BearerLayer, HostSource, Preflight, RawToken};
 use crate::middleware::outer_layers::OuterLayers;
-use crate::middleware::response::{ErrorBody, error_response};
 use crate::rejection::Rejection;
 use crate::request::RequestHead;
 use crate::request::credential::{self, BearerToken, Credential, CredentialError, SharedCredential};
 use crate::request::{Host, HostError};
-use crate::response::Protocol;
+use crate::response::{ErrorBody, Protocol, error_response};
 use crate::telemetry;
 use crate::validator::{Decision, PendingKey, RequestContext};
 

@@ -9,6 +9,7 @@ mod header_cache;
 mod token_cache;
 mod routing;
 mod sharing;
+mod unmet;
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -28,6 +29,7 @@ use self::routing::{Route, RouteSerial, Routes};
 use self::sharing::SharedSource;
 use self::token_cache::TokenCache;
 use self::token_cache::entry::{CacheEntry, EntryLifetime, KeyProof, Proof};
+pub(crate) use self::unmet::record_unmet;
 use crate::claims::{self, CheckInput, ClaimError, ClaimErrorReason, Claims, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};

@@ -9,8 +9,8 @@ use http::{HeaderValue, Response, StatusCode};
 
 use self::sealed::Sealed;
 use crate::rejection::Rejection;
-use crate::response::{ErrorParts, Protocol};
-use crate::telemetry;
+use crate::response::grpc::Protocol;
+use crate::response::parts::ErrorParts;
 
 /// Creates the body and additional headers of the response to a rejected request.
 ///
@@ -64,7 +64,7 @@ pub struct ResponseHook<B>(Hook<B>);
 type Hook<B> = Arc<dyn Fn(&ErrorResponse<'_>) -> Response<B> + Send + Sync>;
 
 impl<B> ResponseHook<B> {
-    pub(super) fn new(hook: impl Fn(&ErrorResponse<'_>) -> Response<B> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(hook: impl Fn(&ErrorResponse<'_>) -> Response<B> + Send + Sync + 'static) -> Self {
         Self(Arc::new(hook))
     }
 }
@@ -156,15 +156,6 @@ pub(crate) fn error_response<B>(
     let mut response = write(body, parts.with_protocol(protocol), Some(&rejection));
     response.extensions_mut().insert(rejection);
     response
-}
-
-/// Records in log and metrics that a valid token, or a request without token, does not meet a requirement.
-pub(crate) fn record_unmet(rejection: &Rejection, hint: Option<&'static str>) {
-    let unmet: Option<&dyn fmt::Display> = match rejection {
-        Rejection::Requirement(unmet) => Some(unmet),
-        _ => None,
-    };
-    telemetry::requirement_unmet(rejection.kind().name(), hint, unmet, rejection.signature_checked());
 }
 
 /// Returns the response if the program is misconfigured, because a layer is missing.
