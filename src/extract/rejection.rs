@@ -6,6 +6,7 @@ use std::fmt;
 use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
 
+use crate::authenticator::Rejected;
 use crate::clock::{Clock as _, SystemClock};
 use crate::defaults;
 use crate::extract::context::HandlerContext;
@@ -59,7 +60,7 @@ impl BearerRejection {
             hint: None,
             challenges: Box::new(challenges),
             body: response_options
-                .map_or(BodyKind::Empty, |response_options| BodyKind::from_body(&*response_options.body)),
+                .map_or(BodyKind::Empty, |response_options| BodyKind::from_body(&response_options.body)),
             protocol: context.protocol,
         }
     }
@@ -137,12 +138,19 @@ impl IntoResponse for BearerRejection {
         if matches!(self.rejection, Rejection::Requirement(_) | Rejection::NoCredential) {
             record_unmet(&self.rejection, self.hint);
         }
-        let parts = self.challenges.error_parts(&self.rejection);
+        let parts = self.challenges.error_parts(&self.rejection).with_protocol(self.protocol);
         match self.body {
-            BodyKind::Empty => error_response::<Body>(&EmptyBody::default(), parts, self.protocol, self.rejection),
-            BodyKind::Json => error_response::<Body>(&JsonBody::default(), parts, self.protocol, self.rejection),
-            BodyKind::Hook(hook) => error_response(&hook, parts, self.protocol, self.rejection),
+            BodyKind::Empty => error_response::<Body>(&EmptyBody::default(), parts, self.rejection),
+            BodyKind::Json => error_response::<Body>(&JsonBody::default(), parts, self.rejection),
+            BodyKind::Hook(hook) => error_response(&hook, parts, self.rejection),
         }
+    }
+}
+
+/// The response of [`Rejected::to_response`], for handlers that call an [`Authenticator`](crate::Authenticator) themselves.
+impl IntoResponse for Rejected {
+    fn into_response(self) -> Response {
+        self.to_response().map(Body::from)
     }
 }
 

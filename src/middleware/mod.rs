@@ -42,6 +42,6 @@ pub use self::metadata::MetadataService;
 #[cfg(feature = "axum")]
 pub(crate) use self::metadata::document;
 #[cfg(feature = "axum")]
-pub(crate) use self::outer_layers::{OuterLayers, ResponseOptions};
+pub(crate) use self::outer_layers::OuterLayers;
 pub use self::require::{RequireLayer, RequireService};
 pub use self::service::BearerService;

@@ -17,7 +17,7 @@ use crate::response::parts::ErrorParts;
 /// [`EmptyBody`] is the default. The methods `with_json_body()` and `with_response_hook(..)` of the layers choose one of the
 /// other types. The layer then overwrites the status, `WWW-Authenticate`, `Retry-After` and `Cache-Control` of the response.
 /// The trait is sealed, so an application cannot implement it.
-pub trait ErrorBody<B>: Sealed + Clone + Send + Sync + 'static {
+pub trait ErrorBody<B>: Sealed + Send + Sync + 'static {
     /// Creates the response. The layer overwrites its status and some of its headers.
     fn respond(&self, error_response: &ErrorResponse<'_>) -> Response<B>;
 }
@@ -103,7 +103,11 @@ pub struct ErrorResponse<'r> {
     rejection: Option<&'r Rejection>,
 }
 
-impl ErrorResponse<'_> {
+impl<'r> ErrorResponse<'r> {
+    pub(crate) fn new(parts: &'r ErrorParts, rejection: Option<&'r Rejection>) -> Self {
+        Self { parts, rejection }
+    }
+
     /// Returns why the request is rejected; `None` if the program is misconfigured, because a layer is missing.
     ///
     /// # Security
@@ -148,12 +152,11 @@ impl ErrorResponse<'_> {
 
 /// Returns the response to a rejected request. Its extensions contain the [`Rejection`], so that outer layers can log it.
 pub(crate) fn error_response<B>(
-    body: &impl ErrorBody<B>,
+    body: &(impl ErrorBody<B> + ?Sized),
     parts: ErrorParts,
-    protocol: Protocol,
     rejection: Rejection,
 ) -> Response<B> {
-    let mut response = write(body, parts.with_protocol(protocol), Some(&rejection));
+    let mut response = write(body, parts, Some(&rejection));
     response.extensions_mut().insert(rejection);
     response
 }
@@ -163,8 +166,8 @@ pub(crate) fn misconfigured<B>(body: &impl ErrorBody<B>, protocol: Protocol) -> 
     write(body, ErrorParts::misconfigured().with_protocol(protocol), None)
 }
 
-fn write<B>(body: &impl ErrorBody<B>, parts: ErrorParts, rejection: Option<&Rejection>) -> Response<B> {
-    let mut response = body.respond(&ErrorResponse { parts: &parts, rejection });
+fn write<B>(body: &(impl ErrorBody<B> + ?Sized), parts: ErrorParts, rejection: Option<&Rejection>) -> Response<B> {
+    let mut response = body.respond(&ErrorResponse::new(&parts, rejection));
     *response.status_mut() = parts.status();
     parts.write_headers(response.headers_mut());
     response

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode};
 
 use crate::rejection::Rejection;
+use crate::request::Scheme;
 use crate::requirement::{UnmetRequirement, is_scope_token};
 use crate::response::error_text::{
     ErrorText, INSUFFICIENT_AUTHENTICATION, INSUFFICIENT_SCOPE, INVALID_REQUEST, INVALID_TOKEN,
@@ -245,7 +246,7 @@ const PLAIN_INVALID_TOKEN: &str = concat!(
     r#"error_description="the access token is malformed, expired, or not valid here""#
 );
 
-const SCHEME: &str = "Bearer";
+const SCHEME: &str = Scheme::Bearer.name();
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ mod body;
 mod challenges;
 mod error_text;
 mod grpc;
+mod options;
 mod parts;
 
 pub use self::body::{EmptyBody, ErrorBody, ErrorResponse, JsonBody, ResponseHook};
@@ -16,3 +17,5 @@ pub(crate) use self::body::{error_response, misconfigured};
 pub use self::challenges::ChallengeError;
 pub(crate) use self::challenges::Challenges;
 pub(crate) use self::grpc::Protocol;
+pub(crate) use self::options::ResponseOptions;
+pub(crate) use self::parts::ErrorParts;

@@ -37,6 +37,16 @@ impl ErrorParts {
         self
     }
 
+    /// Returns the status of the rejection in HTTP.
+    pub(crate) fn http_status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn challenge(&self) -> Option<&HeaderValue> {
+        self.challenge.as_ref()
+    }
+
+    /// Returns the status of the response.
     pub(crate) fn status(&self) -> StatusCode {
         match self.protocol {
             Protocol::Http => self.status,
