@@ -5,6 +5,7 @@
 //! | [quickstart] | Auth0: RS256 and HS256, custom domains, permissions, organizations |
 //! | [recipes] | other servers: any with discovery, Keycloak, Okta, Entra ID, Amazon Cognito |
 //! | [howto] | short answers: open routes, revocation, cookies, gRPC, MCP, several tenants, proxies |
+//! | [frameworks] | actix-web, WebSocket, AWS Lambda, salvo, poem, rocket |
 //! | [layers] | the order of tracing, timeout, CORS, `BearerLayer` and `RequireLayer` |
 //! | [mistakes] | common mistakes and their symptoms |
 //! | [defaults] | every default and its reason |
@@ -37,6 +38,10 @@ pub mod howto {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("layers.md")]
 pub mod layers {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("frameworks.md")]
+pub mod frameworks {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("mistakes.md")]
