@@ -25,6 +25,7 @@ pub(super) enum Node {
     Claim(Name, Comparison, ClaimValue),
     Acr(Names),
     AuthenticationAge(Duration),
+    SenderConstrained,
     All(Parts),
     Any(Parts),
 }
@@ -73,6 +74,7 @@ impl Node {
                 at <= facts.now.saturating_add(facts.leeway)
                     && facts.now < at.saturating_add(*age).saturating_add(facts.leeway)
             }),
+            Self::SenderConstrained => claims.sender_constraint().is_some(),
             Self::All(parts) => return Self::check_all(parts, facts),
             Self::Any(parts) => return Self::check_any(parts, facts),
         };
@@ -128,6 +130,7 @@ impl Node {
             Self::AuthenticationAge(age) => {
                 UnmetRequirement::Authentication { acr_values: None, max_age: Some(*age), scope }
             }
+            Self::SenderConstrained => UnmetRequirement::SenderConstraint { scope },
             // Combinations report one of their parts, so this is not reached.
             Self::All(_) | Self::Any(_) => UnmetRequirement::Scope { missing: Arc::from(""), scope },
         }
@@ -194,6 +197,7 @@ impl fmt::Debug for Node {
             Self::Claim(name, Comparison::Contains, value) => write!(f, "{name} contains {value:?}"),
             Self::Acr(values) => write!(f, "acr of {values:?}"),
             Self::AuthenticationAge(age) => write!(f, "authentication within {age:?}"),
+            Self::SenderConstrained => f.write_str("sender-constrained token"),
             Self::All(parts) => f.debug_tuple("all of").field(&parts.nodes().collect::<Vec<_>>()).finish(),
             Self::Any(parts) => f.debug_tuple("any of").field(&parts.nodes().collect::<Vec<_>>()).finish(),
         }

@@ -32,6 +32,11 @@ pub enum UnmetRequirement {
         /// All scopes that the requirement needs, space-delimited; empty if it needs none.
         scope: Arc<str>,
     },
+    /// The token is a bearer token, and the requirement needs one that is bound to a key of the client.
+    SenderConstraint {
+        /// All scopes that the requirement needs, space-delimited; empty if it needs none.
+        scope: Arc<str>,
+    },
     /// The authentication is too weak or too old (RFC 9470).
     Authentication {
         /// The accepted authentication context classes, space-delimited.
@@ -52,6 +57,7 @@ impl UnmetRequirement {
             Self::Scope { scope, .. }
             | Self::Permission { scope, .. }
             | Self::Claim { scope, .. }
+            | Self::SenderConstraint { scope }
             | Self::Authentication { scope, .. } => Some(&**scope).filter(|scope| !scope.is_empty()),
         }
     }
@@ -89,6 +95,7 @@ impl UnmetRequirement {
             Self::Scope { scope, .. }
             | Self::Permission { scope, .. }
             | Self::Claim { scope, .. }
+            | Self::SenderConstraint { scope }
             | Self::Authentication { scope, .. } => scope,
         }
     }
@@ -102,6 +109,7 @@ impl fmt::Display for UnmetRequirement {
             Self::Claim { claim, .. } => {
                 write!(f, "the claim {claim} is missing or does not have the required value")
             }
+            Self::SenderConstraint { .. } => f.write_str("the token is not bound to a key of the client"),
             Self::Authentication { .. } => f.write_str("the authentication is too weak or too old"),
         }
     }

@@ -10,9 +10,11 @@ use crate::defaults;
 use crate::fetch::{self, Fetch, Transport};
 use crate::jwks::{Imports, KeyRing, KeySource, KeyStore, NotReadyError, Origin, RefreshPolicy};
 use crate::keys::KeyTable;
+use crate::telemetry;
 use crate::token::Algorithm;
 use crate::validator::application::Application;
 use crate::validator::header_cache::HeaderCache;
+use crate::validator::possession::Possession;
 use crate::validator::routing::Routes;
 use crate::validator::sharing::{PolicyRule, SharedSource, SharedSources};
 use crate::validator::{Core, IssuerState, Validator};
@@ -196,6 +198,9 @@ impl ValidatorBuilder {
         };
         let (policy, fetch) = errors.or(policy.zip(fetch))?;
         let core = Arc::new(self.assemble(policy, &fetch));
+        if core.possession.recorded_proofs().is_some() {
+            telemetry::replay_detection_is_local();
+        }
         Ok(Validator { token_cache: core.token_cache(), core, application: Application::new() })
     }
 
@@ -237,6 +242,7 @@ impl ValidatorBuilder {
             rules: policy.rules,
             hosts: policy.hosts,
             organization_of: policy.organization_of,
+            possession: Possession::new(policy.possession),
             routes,
             issuers: issuers.collect(),
             header_cache: HeaderCache::default(),

@@ -11,7 +11,7 @@ fn rules() -> Rules {
         profile: Profile::Any,
         required: Box::from([]),
         max_age: None,
-        confirmation: Confirmation::Rejected,
+        confirmation: ConfirmationRule::Rejected,
         clients: Box::from([]),
         organizations: OrganizationRule::Any,
     }
@@ -283,7 +283,7 @@ fn accepts_malformed_claims_that_no_rule_requires() {
 
 #[test]
 fn rejects_tokens_bound_to_a_key_unless_cnf_is_ignored() {
-    let ignoring = Rules { confirmation: Confirmation::Ignored, ..rules() };
+    let ignoring = Rules { confirmation: ConfirmationRule::Ignored, ..rules() };
     for value in [r#"{"jkt":"x"}"#, r#"{"x5t#S256":"x"}"#, r#"{"other":1}"#, "[]", "null", "{}"] {
         assert_eq!(check(&format!("cnf={value}")), Err(ClaimError::Confirmation), "{value}");
         assert_eq!(check_with(&ignoring, HEADER, &format!("cnf={value}")), Ok(()), "{value}");

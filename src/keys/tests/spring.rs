@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::claims::{CheckInput, Confirmation, OrganizationRule, Profile, Rules};
+use crate::claims::{CheckInput, ConfirmationRule, OrganizationRule, Profile, Rules};
 use crate::clock::Timestamp;
 use crate::keys::tests::corpus;
 use crate::keys::{Found, KeyTable, SignedToken};
@@ -54,7 +54,7 @@ fn failed_checks(keys: &KeyTable, token: &str) -> String {
         profile: Profile::Any,
         required: Box::from([]),
         max_age: None,
-        confirmation: Confirmation::Rejected,
+        confirmation: ConfirmationRule::Rejected,
         clients: Box::from([]),
         organizations: OrganizationRule::Any,
     };
