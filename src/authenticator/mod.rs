@@ -187,7 +187,7 @@ impl<C: Send + Sync + 'static, R: ErrorBody<Bytes>> Authenticator<C, R> {
     }
 
     fn responder(&self, request: &RequestHead<'_>) -> Responder {
-        Responder::new(self.request_kind(request), self.validator.current_nonce(), self.response_options.clone())
+        Responder::new(self.request_kind(request), self.validator.current_nonces(), self.response_options.clone())
     }
 }
 
@@ -199,7 +199,7 @@ impl<C: Send + Sync + 'static, R> Authenticator<C, R> {
 
     /// Returns the nonce that clients receive now, if the API requires nonces.
     pub(crate) fn current_nonce(&self) -> Option<HeaderValue> {
-        self.validator.current_nonce()
+        self.validator.current_nonces().map(|nonces| nonces.next())
     }
 }
 

@@ -43,7 +43,7 @@ impl<C> Authenticated<C> {
     pub(super) fn new(accepted: Accepted<C>, responder: Responder) -> Self {
         let Accepted { claims, token, nonce } = accepted;
         let next = responder.nonce().filter(|_| nonce == Some(NonceAge::Previous));
-        let response_headers = next.map(|next| (DPOP_NONCE, next.clone())).into_iter().collect();
+        let response_headers = next.map(|next| (DPOP_NONCE, next)).into_iter().collect();
         Self { claims, token, response_headers, responder }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 
+use crate::dpop::CurrentNonces;
 use crate::rejection::Rejection;
 use crate::request::Scheme;
 use crate::response::{ErrorBody, ErrorParts, ErrorResponse, RequestKind, ResponseOptions, error_response};
@@ -32,22 +33,23 @@ struct Content {
 #[derive(Clone)]
 pub(super) struct Responder {
     request: RequestKind,
-    /// The nonce for the client's next proof.
-    nonce: Option<HeaderValue>,
+    /// The nonces of now, if the API requires nonces.
+    nonces: Option<Arc<CurrentNonces>>,
     options: Arc<ResponseOptions<dyn ErrorBody<Bytes>>>,
 }
 
 impl Responder {
     pub(super) fn new(
         request: RequestKind,
-        nonce: Option<HeaderValue>,
+        nonces: Option<Arc<CurrentNonces>>,
         options: Arc<ResponseOptions<dyn ErrorBody<Bytes>>>,
     ) -> Self {
-        Self { request, nonce, options }
+        Self { request, nonces, options }
     }
 
-    pub(super) fn nonce(&self) -> Option<&HeaderValue> {
-        self.nonce.as_ref()
+    /// Returns the nonce for the client's next proof.
+    pub(super) fn nonce(&self) -> Option<HeaderValue> {
+        self.nonces.as_ref().map(|nonces| nonces.next())
     }
 
     pub(super) fn scheme(&self) -> Scheme {
@@ -57,7 +59,7 @@ impl Responder {
     pub(super) fn reject(&self, rejection: Rejection) -> Rejected {
         let RequestKind { protocol, schemes } = self.request;
         let challenges = self.options.challenges.clone().for_request(schemes);
-        let parts = challenges.error_parts(&rejection).with_protocol(protocol).with_nonce(|| self.nonce.clone());
+        let parts = challenges.error_parts(&rejection).with_protocol(protocol).with_nonce(|| self.nonce());
         Rejected(Box::new(Content { rejection, parts, responder: self.clone() }))
     }
 }

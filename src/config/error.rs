@@ -215,26 +215,15 @@ impl fmt::Display for SettingErrorKind {
             Self::TokenSize => {
                 write!(f, "is not between {} and {} bytes", defaults::MIN_TOKEN_CAP, defaults::MAX_TOKEN_CAP)
             }
-            Self::PublicUrl(error) => error.fmt(f),
-            Self::DuplicatePublicUrl => f.write_str("another public URL has the same host and port"),
-            Self::NoProofAlgorithms => f.write_str("lists no algorithm; ES256 is the usual one"),
-            Self::SymmetricProof(algorithm) => {
-                write!(
-                    f,
-                    "{algorithm} cannot sign proofs, because the server would have to share the client's key; use ES256"
-                )
-            }
-            Self::ProofLifetime => {
-                write!(f, "is not between 1 s and {} s", defaults::MAX_PROOF_LIFETIME.as_secs())
-            }
-            Self::ProofLeeway => write!(f, "is more than {} s", defaults::MAX_PROOF_LEEWAY.as_secs()),
-            Self::ReplayMemory => write!(f, "is less than {} bytes", defaults::MIN_REPLAY_BYTES),
-            Self::NoSenderConstraint => {
-                f.write_str("no request could prove possession; configure `with_dpop`, or accept bearer tokens")
-            }
-            Self::IgnoredConfirmation => f.write_str(
-                "is set together with `with_dpop`, which checks the confirmation of tokens; remove one of them",
-            ),
+            Self::PublicUrl(_)
+            | Self::DuplicatePublicUrl
+            | Self::NoProofAlgorithms
+            | Self::SymmetricProof(_)
+            | Self::ProofLifetime
+            | Self::ProofLeeway
+            | Self::ReplayMemory
+            | Self::NoSenderConstraint
+            | Self::IgnoredConfirmation => self.fmt_possession(f),
             Self::Host => f.write_str("is not `host` or `host:port`"),
             Self::DuplicateHost => f.write_str("the host is bound to two issuers"),
             Self::UnknownIssuer => f.write_str("is not an `iss` of the API's issuers; the values are compared exactly"),
@@ -256,6 +245,33 @@ fn alternative(error: EndpointError) -> &'static str {
 }
 
 impl SettingErrorKind {
+    /// Writes an error of a setting about proofs of possession.
+    fn fmt_possession(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PublicUrl(error) => error.fmt(f),
+            Self::DuplicatePublicUrl => f.write_str("another public URL has the same host and port"),
+            Self::NoProofAlgorithms => f.write_str("lists no algorithm; ES256 is the usual one"),
+            Self::SymmetricProof(algorithm) => {
+                write!(
+                    f,
+                    "{algorithm} cannot sign proofs, because the server would have to share the client's key; use ES256"
+                )
+            }
+            Self::ProofLifetime => {
+                write!(f, "is not between 1 s and {} s", defaults::MAX_PROOF_LIFETIME.as_secs())
+            }
+            Self::ProofLeeway => write!(f, "is more than {} s", defaults::MAX_PROOF_LEEWAY.as_secs()),
+            Self::ReplayMemory => write!(f, "is less than {} bytes", defaults::MIN_REPLAY_BYTES),
+            Self::NoSenderConstraint => {
+                f.write_str("no request could prove possession; configure `with_dpop`, or accept bearer tokens")
+            }
+            Self::IgnoredConfirmation => f.write_str(
+                "is set together with `with_dpop`, which checks the confirmation of tokens; remove one of them",
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes the reason why there is no HTTP client.
     fn fmt_client(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::HttpClient(error) = self else {

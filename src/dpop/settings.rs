@@ -46,7 +46,9 @@ pub(crate) enum ReplayDetection {
 
 /// Returns the target of a request as the client sent it.
 #[derive(Clone)]
-pub(crate) struct RequestTarget(pub(crate) Arc<dyn Fn(&RequestHead<'_>) -> Option<Uri> + Send + Sync>);
+pub(crate) struct RequestTarget(pub(crate) Arc<TargetFunction>);
+
+type TargetFunction = dyn Fn(&RequestHead<'_>) -> Option<Uri> + Send + Sync;
 
 impl Dpop {
     /// Creates settings with the URL under which clients reach the API: `https://host[:port]`, followed by the path prefix that a

@@ -124,7 +124,6 @@ impl Challenges {
             | Rejection::Signature
             | Rejection::Claims(_)
             | Rejection::CustomClaims(_)
-            | Rejection::Possession(PossessionError::BearerScheme | PossessionError::Certificate)
             | Rejection::Check(_) => {
                 let challenge = self.prewritten_or(
                     PLAIN_INVALID_TOKEN,
@@ -133,21 +132,9 @@ impl Challenges {
                 );
                 ErrorParts::with_challenge(StatusCode::UNAUTHORIZED, Some(INVALID_TOKEN), challenge)
             }
-            Rejection::Possession(PossessionError::NotBound) => self.dpop_error(INVALID_TOKEN, Others::Listed),
-            Rejection::Possession(PossessionError::Unconstrained)
-            | Rejection::Requirement(UnmetRequirement::SenderConstraint { .. }) => {
+            Rejection::Possession(error) => self.possession_parts(*error),
+            Rejection::Requirement(UnmetRequirement::SenderConstraint { .. }) => {
                 self.dpop_error(INVALID_TOKEN, Others::Omitted)
-            }
-            Rejection::Possession(PossessionError::Proof(ProofError::Nonce(_))) => {
-                // RFC 9449 §9. Clients find this error only if the challenge is alone.
-                self.dpop_error(USE_DPOP_NONCE, Others::Omitted)
-            }
-            Rejection::Possession(PossessionError::Proof(ProofError::OtherKey)) => {
-                self.dpop_error(INVALID_KEY_BINDING, Others::Listed)
-            }
-            Rejection::Possession(PossessionError::Proof(_)) => self.dpop_error(INVALID_DPOP_PROOF, Others::Listed),
-            Rejection::Possession(PossessionError::ReplayStore { retry_after, .. }) => {
-                ErrorParts::unavailable(*retry_after)
             }
             Rejection::Requirement(unmet @ UnmetRequirement::Authentication { acr_values, max_age, .. }) => {
                 let max_age = max_age.map(|age| age.as_secs().to_string());
@@ -167,6 +154,22 @@ impl Challenges {
                 ErrorParts::with_challenge(StatusCode::FORBIDDEN, Some(INSUFFICIENT_SCOPE), challenge)
             }
             Rejection::KeysUnavailable { retry_after, .. } => ErrorParts::unavailable(*retry_after),
+        }
+    }
+
+    /// Returns the response to a request that does not prove possession.
+    fn possession_parts(&self, error: PossessionError) -> ErrorParts {
+        match error {
+            PossessionError::BearerScheme | PossessionError::Certificate => {
+                ErrorParts::with_challenge(StatusCode::UNAUTHORIZED, Some(INVALID_TOKEN), self.invalid_token())
+            }
+            PossessionError::NotBound => self.dpop_error(INVALID_TOKEN, Others::Listed),
+            PossessionError::Unconstrained => self.dpop_error(INVALID_TOKEN, Others::Omitted),
+            // RFC 9449 §9. Clients find this error only if the challenge is alone.
+            PossessionError::Proof(ProofError::Nonce(_)) => self.dpop_error(USE_DPOP_NONCE, Others::Omitted),
+            PossessionError::Proof(ProofError::OtherKey) => self.dpop_error(INVALID_KEY_BINDING, Others::Listed),
+            PossessionError::Proof(_) => self.dpop_error(INVALID_DPOP_PROOF, Others::Listed),
+            PossessionError::ReplayStore { retry_after, .. } => ErrorParts::unavailable(retry_after),
         }
     }
 
@@ -193,7 +196,7 @@ impl Challenges {
     fn without_error(&self) -> HeaderValue {
         // `Bearer` is first, because some clients read the metadata URL only from a field that begins with it.
         let challenges = self.accepted().map(|scheme| self.plain(scheme));
-        into_value(challenges.collect())
+        into_value(&challenges.collect::<Vec<_>>())
     }
 
     fn invalid_request(&self) -> HeaderValue {
@@ -221,7 +224,7 @@ impl Challenges {
         };
         let with_error = used.iter().map(|scheme| self.finish(*scheme, error(self.start(*scheme))));
         let without = self.accepted().filter(|scheme| others == Others::Listed && !used.contains(scheme));
-        into_value(with_error.chain(without.map(|scheme| self.plain(scheme))).collect())
+        into_value(&with_error.chain(without.map(|scheme| self.plain(scheme))).collect::<Vec<_>>())
     }
 
     /// Returns the accepted schemes in their order in a field.
@@ -272,7 +275,7 @@ enum Others {
 }
 
 /// Joins the challenges of one field (RFC 9110 §11.6.1).
-fn into_value(challenges: Vec<String>) -> HeaderValue {
+fn into_value(challenges: &[String]) -> HeaderValue {
     // Every value has been validated as printable ASCII. Otherwise, a scheme alone is still a valid challenge.
     HeaderValue::try_from(challenges.join(", ")).unwrap_or(HeaderValue::from_static(SCHEME))
 }

@@ -11,6 +11,13 @@ use crate::validator::possession::{BoundToken, ClaimDecision, Proven};
 use crate::validator::token_cache::entry::{CacheEntry, EntryLifetime, KeyProof, Proof};
 use crate::validator::{Core, Validator, VerifiedToken};
 
+/// A new token that passed every check up to replay.
+struct Checked<C> {
+    claims: Claims<C>,
+    proof: Option<VerifiedProof>,
+    new_entry: Option<NewEntry>,
+}
+
 impl<C: Send + Sync + 'static> Validator<C> {
     /// Makes the checks that follow a valid signature.
     pub(super) fn accept_verified(
@@ -21,7 +28,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ) -> Decision<C> {
         self.core.header_cache.insert(token, verified.token.header());
         match self.check_verified(token, verified, context) {
-            Ok((claims, proof, new_entry)) => self.claim(token, claims, proof, new_entry),
+            Ok(Checked { claims, proof, new_entry }) => self.claim(token, claims, proof, new_entry),
             Err(rejection) => Decision::Made(Err(rejection)),
         }
     }
@@ -61,7 +68,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         token: &[u8],
         verified: VerifiedToken,
         context: &RequestContext,
-    ) -> Result<(Claims<C>, Option<VerifiedProof>, Option<NewEntry>), Rejection> {
+    ) -> Result<Checked<C>, Rejection> {
         let VerifiedToken { token: signed, epoch } = verified;
         let checked_at = self.core.clock.now();
         let route = self.core.check_claims(&signed, checked_at)?;
@@ -76,7 +83,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             let lifetime = EntryLifetime { checked_at, valid_until, stored_at: self.core.clock.monotonic() };
             NewEntry { route, proof: Proof::Key(KeyProof::new(thumbprint, epoch)), lifetime, bound }
         });
-        Ok((claims, proof, new_entry))
+        Ok(Checked { claims, proof, new_entry })
     }
 
     /// Claims the proof, if there is one. This is the last check of the proof, so that a rejected proof is not used.

@@ -17,7 +17,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use http::{HeaderValue, Request};
+use http::Request;
 use serde::de::DeserializeOwned;
 
 use self::application::Application;
@@ -36,6 +36,7 @@ use self::token_cache::TokenCache;
 use crate::claims::{CheckInput, ClaimError, ClaimErrorReason, Claims, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
+use crate::dpop::CurrentNonces;
 use crate::jwks::{KeyRing, KeySource};
 use crate::keys::{Found, KeyTable, SignedToken};
 use crate::rejection::{CheckError, KeyNotFoundError, Rejection};
@@ -230,9 +231,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// Returns the nonce that clients receive now, if the API requires nonces.
-    pub(crate) fn current_nonce(&self) -> Option<HeaderValue> {
-        self.core.possession.nonces(self.core.clock.now()).map(|nonces| nonces.next())
+    /// Returns the nonces of now, if the API requires nonces.
+    pub(crate) fn current_nonces(&self) -> Option<Arc<CurrentNonces>> {
+        self.core.possession.nonces(self.core.clock.now())
     }
 
     /// Rejects a credential that is too long. This is the first check.

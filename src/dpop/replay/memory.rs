@@ -40,7 +40,7 @@ impl MemoryReplayStore {
     /// at the same time: the lifetime and twice the leeway of proofs.
     #[must_use]
     pub fn new(max_bytes: usize, span: Duration) -> Self {
-        let length = (span / SPAN_PERIODS).max(Duration::from_secs(1));
+        let length = span.checked_div(SPAN_PERIODS).unwrap_or(span).max(Duration::from_secs(1));
         let budget = Arc::new(Budget::new(max_bytes));
         Self { periods: ArcSwap::default(), hasher: RandomState::new(), length, max_bytes, budget }
     }
