@@ -272,7 +272,7 @@ impl Requirement {
         let facts = Facts { claims: &claims.registered(), now, leeway };
         // The challenge names everything that the requirement needs, not only the first part that is missing.
         let outcome = self.0.check(&facts);
-        outcome.map_err(|unmet| unmet.with_challenge_params(self.challenge_params(Some(&facts)), claims.scopes()))
+        outcome.map_err(|unmet| unmet.with_challenge_params(self.challenge_params(Some(&facts)), facts.claims))
     }
 
     /// Returns the scopes, space-delimited, that a challenge to a client without a token names. If the requirement has

@@ -57,9 +57,9 @@ impl Node {
     pub(super) fn check(&self, facts: &Facts<'_>) -> Result<(), UnmetRequirement> {
         let claims = facts.claims;
         let met = match self {
-            Self::Scope(name) => claims.scopes().contains(name),
+            Self::Scope(name) => claims.grants_scope(name),
             Self::Permission(name) => claims.permissions().contains(name),
-            Self::ScopeOrPermission(name) => claims.scopes().contains(name) || claims.permissions().contains(name),
+            Self::ScopeOrPermission(name) => claims.grants_scope(name) || claims.permissions().contains(name),
             Self::Client(ids) => claims.client_id().is_some_and(|client| ids.contains(client)),
             Self::OrganizationId(id) => claims.organization().is_some_and(|organization| organization == id),
             Self::OrganizationName(name) => {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::claims::{Claims, Scopes};
+use crate::claims::Claims;
 use crate::requirement::challenge_params::{Authentication, ChallengeParams, union};
 
 /// The part of a requirement that a token does not meet.
@@ -57,8 +57,8 @@ impl UnmetRequirement {
     }
 
     /// Adds the challenge parameters of the whole requirement.
-    pub(super) fn with_challenge_params(mut self, params: ChallengeParams, scopes: Scopes<'_>) -> Self {
-        let lacks_scope = || params.scope.split(' ').any(|name| !name.is_empty() && !scopes.contains(name));
+    pub(super) fn with_challenge_params(mut self, params: ChallengeParams, claims: &Claims) -> Self {
+        let lacks_scope = || params.scope.split(' ').any(|name| !name.is_empty() && !claims.grants_scope(name));
         if !matches!(self, Self::Authentication { .. }) || lacks_scope() {
             *self.scope_mut() = params.scope;
         }
