@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::claims::{Confirmation, OrganizationRule, Profile, Rules};
+use crate::claims::{Confirmation, ImpliedScopes, OrganizationRule, Profile, Rules};
 use crate::config::error::{SettingErrorKind, SettingErrors, numbered};
 use crate::config::hosts::HostRules;
+use crate::config::implied_scopes;
 use crate::config::issuer::{Issuer, TrustedIssuer};
 use crate::config::organizations::{self, OrganizationOfRequest, Organizations};
 use crate::defaults;
@@ -36,6 +37,7 @@ pub struct Api {
     issuer_from_host: bool,
     clients: Option<Vec<String>>,
     organizations: Option<Organizations>,
+    implied_scopes: Vec<(String, Vec<String>)>,
 }
 
 impl Api {
@@ -58,6 +60,7 @@ impl Api {
             issuer_from_host: false,
             clients: None,
             organizations: None,
+            implied_scopes: Vec::new(),
         }
     }
 
@@ -147,6 +150,39 @@ impl Api {
         self
     }
 
+    /// Adds scopes that imply others: a token with the scope `admin` then meets each requirement that a token with `read` meets.
+    /// Default: no scope implies another.
+    ///
+    /// Implication is transitive. Every [`Requirement`](crate::Requirement) for a scope uses it, and
+    /// [`Claims::grants_scope`](crate::Claims::grants_scope) does. [`Claims::scopes`](crate::Claims::scopes) still returns the scopes
+    /// of the token. Challenges name the scope that a requirement names.
+    ///
+    /// A name that is not a scope-token (RFC 6749 §3.3), a scope that implies nothing, and a cycle are configuration errors.
+    ///
+    /// ```
+    /// use tower_bearer::{Api, Issuer};
+    ///
+    /// let api = Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"))
+    ///     .with_implied_scopes([("admin", ["read:orders", "write:orders"])])
+    ///     .with_implied_scopes([("write:orders", ["read:orders"])]);
+    /// # let _ = api;
+    /// ```
+    ///
+    /// # Security
+    ///
+    /// The scopes of every issuer of the API imply others in the same way. Where clients get every scope that they request, as
+    /// at an Auth0 API without role-based access control, every client can get the implied scopes.
+    #[must_use]
+    pub fn with_implied_scopes(
+        mut self,
+        implied: impl IntoIterator<Item = (impl Into<String>, impl IntoIterator<Item = impl Into<String>>)>,
+    ) -> Self {
+        let pairs =
+            implied.into_iter().map(|(scope, implied)| (scope.into(), implied.into_iter().map(Into::into).collect()));
+        self.implied_scopes.extend(pairs);
+        self
+    }
+
     /// Binds `host` to `issuer`: for requests to this host, only tokens with this `iss` are accepted. `issuer` must be an `iss`
     /// value of a configured issuer.
     ///
@@ -209,6 +245,7 @@ impl Api {
             Some(organizations) => organizations.resolve(errors),
             None => (OrganizationRule::Any, None),
         };
+        let implied_scopes = implied_scopes::resolve(&self.implied_scopes, errors);
         let rules = Rules {
             audiences: self.audiences.iter().map(|audience| Box::from(audience.as_str())).collect(),
             leeway: self.leeway,
@@ -220,7 +257,7 @@ impl Api {
             organizations,
         };
         let issuers = issuers.into_iter().collect::<Option<Vec<TrustedIssuer>>>()?;
-        Some(Policy { rules, issuers, hosts, organization_of, max_token_bytes: self.max_token_bytes })
+        Some(Policy { rules, issuers, hosts, organization_of, implied_scopes, max_token_bytes: self.max_token_bytes })
     }
 
     fn check_rules(&self, errors: &mut SettingErrors) {
@@ -253,5 +290,6 @@ pub(crate) struct Policy {
     pub(crate) hosts: HostRules,
     /// The function that returns the organization of a request, if the policy depends on it.
     pub(crate) organization_of: Option<OrganizationOfRequest>,
+    pub(crate) implied_scopes: ImpliedScopes,
     pub(crate) max_token_bytes: usize,
 }

@@ -7,6 +7,7 @@ use crate::defaults;
 use crate::fetch::{BuildClientError, EndpointError};
 use crate::jwks::RefreshPolicyError;
 use crate::keys::{KeyError, SecretError, SkipReason};
+use crate::requirement::ScopeSyntaxError;
 use crate::token::Algorithm;
 
 /// All errors of a configuration, at least one.
@@ -133,6 +134,13 @@ pub enum SettingErrorKind {
     UnknownIssuer,
     /// The host of an issuer is to be bound to it, but the issuer is not a URL with a host.
     NoHost,
+    /// A scope is not a scope-token of RFC 6749 §3.3.
+    Scope,
+    /// Implied scopes lead back to the scope that implies them.
+    ImpliedScopeCycle {
+        /// The scopes of the cycle, each with an arrow to a scope that it implies.
+        cycle: Box<str>,
+    },
     /// The refresh policy breaks a rule, or differs from the policy of the validator whose keys are shared.
     RefreshPolicy(RefreshPolicyError),
     /// There is no HTTP client: the feature `reqwest` is disabled and no `Fetch` is set.
@@ -160,18 +168,8 @@ impl fmt::Display for SettingErrorKind {
             Self::DuplicateIssuer => f.write_str("is configured twice; each `iss` must belong to exactly one issuer"),
             Self::NoAlgorithms => f.write_str("lists no algorithm; RS256 is the usual one"),
             Self::DuplicateAlgorithm(algorithm) => write!(f, "lists {algorithm} twice"),
-            Self::SymmetricWithPublicKeys(algorithm) => {
-                write!(
-                    f,
-                    "{algorithm} needs a shared secret; use `Issuer::shared_secret`, or a public-key algorithm such as RS256"
-                )
-            }
-            Self::AsymmetricWithSecret(algorithm) => {
-                write!(
-                    f,
-                    "{algorithm} cannot be verified with a shared secret; use HS256, HS384 or HS512, or configure public keys"
-                )
-            }
+            Self::SymmetricWithPublicKeys(algorithm) => write!(f, "{algorithm} {NEEDS_SECRET}"),
+            Self::AsymmetricWithSecret(algorithm) => write!(f, "{algorithm} {NEEDS_PUBLIC_KEY}"),
             Self::SecretWithPublicKeys => f.write_str(
                 "belongs to an issuer with public keys or with a secret source; use `Issuer::shared_secret`",
             ),
@@ -200,11 +198,19 @@ impl fmt::Display for SettingErrorKind {
             Self::DuplicateHost => f.write_str("the host is bound to two issuers"),
             Self::UnknownIssuer => f.write_str("is not an `iss` of the API's issuers; the values are compared exactly"),
             Self::NoHost => f.write_str("is not a URL with a host, so no host can be bound to it"),
+            Self::Scope => ScopeSyntaxError::Scope.fmt(f),
+            Self::ImpliedScopeCycle { cycle } => write!(f, "form a cycle: {cycle}"),
             Self::RefreshPolicy(error) => error.fmt(f),
             Self::NoFetch | Self::HttpClient(_) => self.fmt_client(f),
         }
     }
 }
+
+const NEEDS_SECRET: &str =
+    "needs a shared secret; use `Issuer::shared_secret`, or a public-key algorithm such as RS256";
+
+const NEEDS_PUBLIC_KEY: &str =
+    "cannot be verified with a shared secret; use HS256, HS384 or HS512, or configure public keys";
 
 /// Returns the end of the error text for a URL that is rejected by default: the setting that allows it.
 fn alternative(error: EndpointError) -> &'static str {

@@ -7,6 +7,7 @@ mod api;
 mod domain;
 mod error;
 mod hosts;
+mod implied_scopes;
 mod issuer;
 mod organizations;
 

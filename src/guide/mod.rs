@@ -5,6 +5,7 @@
 //! | [quickstart] | Auth0: RS256 and HS256, custom domains, permissions, organizations |
 //! | [recipes] | other servers: any with discovery, Keycloak, Okta, Entra ID, Amazon Cognito |
 //! | [howto] | short answers: open routes, revocation, cookies, gRPC, MCP, several tenants, proxies |
+//! | [authorization] | rules for routes: nested claims, scopes that imply others, rules in code |
 //! | [layers] | the order of tracing, timeout, CORS, `BearerLayer` and `RequireLayer` |
 //! | [mistakes] | common mistakes and their symptoms |
 //! | [defaults] | every default and its reason |
@@ -33,6 +34,10 @@ pub mod recipes {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("howto.md")]
 pub mod howto {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("authorization.md")]
+pub mod authorization {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("layers.md")]

@@ -22,7 +22,7 @@ pub use self::error::{Segment, TokenError};
 pub use self::header::Header;
 pub(crate) use self::json_text::unquote;
 pub(crate) use self::key_id::{CertificateHashes, CertificateMatch, KeyId};
-pub(crate) use self::object::elements;
+pub(crate) use self::object::{elements, member};
 pub(crate) use self::payload::{Claim, Member, Payload};
 pub(crate) use self::reserved::{has_reserved_member, is_reserved};
 pub(crate) use self::token_type::TokenType;

@@ -237,6 +237,7 @@ impl ValidatorBuilder {
             rules: policy.rules,
             hosts: policy.hosts,
             organization_of: policy.organization_of,
+            implied_scopes: policy.implied_scopes,
             routes,
             issuers: issuers.collect(),
             header_cache: HeaderCache::default(),

@@ -28,7 +28,7 @@ use self::routing::{Route, RouteSerial, Routes};
 use self::sharing::SharedSource;
 use self::token_cache::TokenCache;
 use self::token_cache::entry::{CacheEntry, EntryLifetime, KeyProof, Proof};
-use crate::claims::{self, CheckInput, ClaimError, ClaimErrorReason, Claims, NoCustomClaims, Rules};
+use crate::claims::{self, CheckInput, ClaimError, ClaimErrorReason, Claims, ImpliedScopes, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
 use crate::jwks::{KeyRing, KeySource};
@@ -73,6 +73,7 @@ struct Core {
     hosts: HostRules,
     /// Returns the organization of a request, if the API checks one.
     organization_of: Option<OrganizationOfRequest>,
+    implied_scopes: ImpliedScopes,
     routes: Routes,
     issuers: Box<[IssuerState]>,
     header_cache: HeaderCache,
@@ -370,7 +371,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let route = self.core.check_claims(&verified.token, checked_at)?;
         self.core.check_organization(verified.token.payload(), context)?;
         let (header, payload, thumbprint) = verified.token.into_parts();
-        let claims = self.application.read_and_check(Claims::verified(header, payload))?;
+        let claims = Claims::verified(header, payload, self.core.implied_scopes.clone());
+        let claims = self.application.read_and_check(claims)?;
         if telemetry::logs_rejections() {
             claims::malformed(claims.payload()).for_each(telemetry::claim_ignored);
         }

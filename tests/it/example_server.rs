@@ -4,11 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tower_bearer::Validator;
 use tower_bearer::testing::TestIssuer;
+use tower_bearer::{Requirement, Validator};
 
 use crate::doctor::program::settings::Settings;
 use crate::doctor::program::settings::refresh::FORMER_NAMES;
+use crate::fixture::{AUDIENCE, block_on};
 
 const SAMPLE: &str = include_str!("../../examples/server/server.toml");
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -115,6 +116,31 @@ fn accepts_the_sample_with_and_without_its_commented_settings() {
     let whole = whole.replace("packaged-keys.json", &folder.keys());
     assert!(!whole.contains("\n# [") && whole.matches("[[api.issuer]]").count() == 2, "{whole}");
     assert_eq!(read(&whole).map(drop), Ok(()));
+}
+
+#[test]
+fn reads_implied_scopes() {
+    let with = |setting: &str| file().replace("[api]", &format!("[api]\n{setting}"));
+    let folder = Folder::new();
+    let server = TestIssuer::new();
+    fs::write(folder.path("jwks.json"), server.jwks()).expect("a file");
+    let issuer = format!(
+        "[api]\nimplied_scopes = {{ admin = [\"read:orders\"] }}\naudience = \"{AUDIENCE}\"\n[[api.issuer]]\n\
+         domains = [\"{}\"]\njwks_file = \"{}\"\n",
+        server.issuer(),
+        folder.path("jwks.json")
+    );
+    let validator = read(&format!("listen = \"127.0.0.1:0\"\n{issuer}")).expect("no errors");
+    let grants = |scope: &str| {
+        let claims = block_on(validator.validate(&server.token().scope(scope).sign())).expect("a valid token");
+        claims.require(&Requirement::scope("read:orders")).is_ok()
+    };
+    assert!(grants("admin") && grants("read:orders") && !grants("write:orders"));
+    let cycle = with("implied_scopes = { admin = [\"write\"], write = [\"admin\"] }");
+    assert_eq!(read(&cycle).map(drop), Err(only("implied scopes: form a cycle: admin -> write -> admin")));
+    let text = with("implied_scopes = { admin = \"write\" }");
+    let reason = "api.implied_scopes: is not a table of arrays of strings, like { admin = [\"read:orders\"] }";
+    assert_eq!(read(&text).map(drop), Err(only(reason)));
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod fixture;
 mod grpc;
 mod guide;
 mod hostile_input;
+mod implied_scopes;
 mod jwks_sockets;
 mod layer_bearer;
 mod layer_bodies;

@@ -119,6 +119,8 @@ fn claims(section: &mut Section, api: Api) -> Api {
     let api = api.with_required_claims(required);
     section.alias("max_age", "max_token_age");
     let api = section.duration("max_token_age").into_iter().fold(api, Api::with_max_token_age);
+    let implied: BTreeMap<String, Vec<String>> = section.take("implied_scopes").unwrap_or_default();
+    let api = api.with_implied_scopes(implied);
     let api = section.take::<Vec<String>>("client_ids").into_iter().fold(api, |api, ids| api.with_client_ids(ids));
     organizations(section).into_iter().fold(api, Api::with_organizations)
 }

@@ -96,14 +96,21 @@ impl<C: Send + Sync + 'static> Validator<C> {
             return None;
         };
         let (header, payload, _) = signed.into_parts();
-        let outcome = self.application.read_and_check(Claims::verified(header, payload));
+        let claims = Claims::verified(header, payload, self.core.implied_scopes.clone());
+        let outcome = self.application.read_and_check(claims);
         let claims = outcome.as_ref().ok().map(Claims::registered);
         let mismatch = match &outcome {
             Err(Rejection::CustomClaims(error)) => Some(error.to_string()),
             _ => None,
         };
         report.add(APPLICATION, outcome.map(|_| ()), |finding| finding.with_found(mismatch.as_deref()));
-        Some(Accepted { claims: claims?, now: self.core.clock.now(), leeway: self.core.rules.leeway })
+        let claims = claims?;
+        let implied: Vec<String> =
+            claims.implied_scopes().map(|(implied, scope)| format!("{implied} (by {scope})")).collect();
+        if !implied.is_empty() {
+            report.findings.push(Finding::passed("implied scopes").with_found(Some(&implied.join(", "))));
+        }
+        Some(Accepted { claims, now: self.core.clock.now(), leeway: self.core.rules.leeway })
     }
 }
 

@@ -266,6 +266,15 @@ pub(super) const HINTS: &[Hint] = &[
         "the token has a scope of that name, but a scope shows what the client requested, not what the user may do",
         |unmet, claims| matches!(unmet, UnmetRequirement::Permission { missing, .. } if claims.scopes().contains(missing)),
     ),
+    accepted(
+        "the claim is not in the token but in another document (_claim_names): Entra ID does this for users with many groups",
+        |unmet, claims| {
+            let is_elsewhere = |claim: &str| {
+                claims.raw_claim(claim).is_none() && claims.raw_claim_at(["_claim_names", claim]).is_some()
+            };
+            matches!(unmet, UnmetRequirement::Claim { claim, .. } if is_elsewhere(claim))
+        },
+    ),
     accepted(IN_MILLISECONDS, |unmet, claims| {
         is_too_old(unmet) && is_within(claims.payload(), Claim::AuthTime, MILLISECONDS)
     }),

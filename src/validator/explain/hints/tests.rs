@@ -326,6 +326,12 @@ fn requirement_cases() -> Vec<(&'static str, Requirement, Claims, Claims)> {
             claims().scope("write").permissions(["read"]).build(),
             claims().scope("writes").permissions(["read"]).build(),
         ),
+        (
+            "the claim is not in the token but in another document (_claim_names): Entra ID does this for users with many groups",
+            Requirement::claim_contains("groups", "g1"),
+            claims().claim("_claim_names", serde_json::json!({ "groups": "src1" })).build(),
+            claims().claim("_claim_names", serde_json::json!({ "groups": "src1" })).claim("groups", ["g2"]).build(),
+        ),
     ]
 }
 
