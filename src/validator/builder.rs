@@ -304,4 +304,12 @@ impl fmt::Display for BuildError {
     }
 }
 
-impl std::error::Error for BuildError {}
+impl std::error::Error for BuildError {
+    /// Returns the source of the error in it, whose text `Display` writes.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Config(error) => error.source(),
+            Self::NotReady(error) => error.source(),
+        }
+    }
+}

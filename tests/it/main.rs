@@ -15,6 +15,7 @@ mod config;
 mod content_coding;
 mod cors;
 mod doctor;
+mod error_sources;
 mod events;
 mod example_server;
 #[path = "../support/exceptions.rs"]

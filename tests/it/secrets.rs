@@ -416,6 +416,7 @@ const CONTAIN_NO_SECRET: &[&str] = &[
     "TestServer",
     "Timestamp",
     "TokenError",
+    "TimestampRangeError",
     "UnknownAlgorithmError",
     "UnmetRequirement",
 ];

@@ -251,9 +251,10 @@ impl<'r> Report<'r> {
                 self.add("signature", Err(Rejection::Signature), |finding| finding);
                 None
             }
-            Err(rejection @ Rejection::KeysUnavailable { .. }) => {
+            Err(rejection @ Rejection::KeysUnavailable { cause, .. }) => {
                 let expected = issuer.with_skipped_keys("the issuer's keys");
-                self.add("key", Err(rejection), |finding| finding.with_expected(expected));
+                let cause = cause.map(|cause| cause.to_string());
+                self.add("key", Err(rejection), |finding| finding.with_expected(expected).with_found(cause.as_deref()));
                 self.findings.push(Finding::skipped("signature"));
                 None
             }
