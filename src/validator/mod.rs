@@ -9,6 +9,7 @@ mod header_cache;
 mod token_cache;
 mod routing;
 mod sharing;
+mod still_valid;
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -32,13 +33,13 @@ use crate::claims::{self, CheckInput, ClaimError, ClaimErrorReason, Claims, NoCu
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
 use crate::jwks::{KeyRing, KeySource};
-use crate::keys::{Found, KeyTable, SignedToken};
+use crate::keys::{Found, KeyTable, SignedToken, VerifyingKey};
 use crate::rejection::{CheckError, KeyNotFoundError, Rejection};
 use crate::request::Host;
 use crate::request::RequestHead;
 use crate::request::credential::Credential;
 use crate::telemetry::{self, Validation};
-use crate::token::{Algorithm, Payload, TokenError, UnverifiedToken};
+use crate::token::{Algorithm, Header, Payload, TokenError, UnverifiedToken};
 
 /// Validates the access tokens of one API and returns their claims.
 ///
@@ -370,12 +371,12 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let route = self.core.check_claims(&verified.token, checked_at)?;
         self.core.check_organization(verified.token.payload(), context)?;
         let (header, payload, thumbprint) = verified.token.into_parts();
-        let claims = self.application.read_and_check(Claims::verified(header, payload))?;
+        let claims = self.application.read_and_check(Claims::verified(header, payload, Some(thumbprint)))?;
         if telemetry::logs_rejections() {
             claims::malformed(claims.payload()).for_each(telemetry::claim_ignored);
         }
         if let Some(token_cache) = &self.token_cache
-            && !claims.header().algorithm().is_symmetric()
+            && claims.header().is_some_and(|header| !header.algorithm().is_symmetric())
             && let Some(valid_until) = self.core.rules.valid_until(claims.payload())
         {
             let lifetime = EntryLifetime { checked_at, valid_until, stored_at: self.core.clock.monotonic() };
@@ -446,12 +447,21 @@ impl Core {
 impl IssuerState {
     /// Verifies the signature with the keys that match the token's `kid` and algorithm.
     fn verify(&self, token: UnverifiedToken<'_>, keys: &KeyTable, epoch: u64) -> Result<VerifiedToken, Rejection> {
-        let header = token.header();
+        let candidates = self.candidates(keys, token.header())?;
+        match SignedToken::verify(token, candidates) {
+            Ok(token) => Ok(VerifiedToken { token, epoch }),
+            Err(_) => Err(Rejection::Signature),
+        }
+    }
+
+    /// Returns the keys that match the `kid` and algorithm of a header.
+    fn candidates<'k>(
+        &self,
+        keys: &'k KeyTable,
+        header: &Header,
+    ) -> Result<impl Iterator<Item = &'k VerifyingKey> + use<'k>, Rejection> {
         match keys.find(header.key_id(), header.algorithm()) {
-            Found::Keys(candidates) => match SignedToken::verify(token, candidates) {
-                Ok(token) => Ok(VerifiedToken { token, epoch }),
-                Err(_) => Err(Rejection::Signature),
-            },
+            Found::Keys(candidates) => Ok(candidates),
             Found::NotForVerification => Err(Rejection::Key(KeyNotFoundError::NotForVerification)),
             Found::Ambiguous => Err(Rejection::Key(KeyNotFoundError::Ambiguous)),
             Found::Unknown => Err(Rejection::Key(KeyNotFoundError::Unknown { age: self.keys.age() })),

@@ -49,6 +49,7 @@ mod secrets;
 mod several_apis;
 mod stack;
 mod stored_keys;
+mod still_valid;
 mod threat_model;
 mod token_cache;
 mod token_sources;

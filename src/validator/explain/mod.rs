@@ -95,8 +95,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
             report.findings.push(Finding::skipped(APPLICATION));
             return None;
         };
-        let (header, payload, _) = signed.into_parts();
-        let outcome = self.application.read_and_check(Claims::verified(header, payload));
+        let (header, payload, thumbprint) = signed.into_parts();
+        let outcome = self.application.read_and_check(Claims::verified(header, payload, Some(thumbprint)));
         let claims = outcome.as_ref().ok().map(Claims::registered);
         let mismatch = match &outcome {
             Err(Rejection::CustomClaims(error)) => Some(error.to_string()),
