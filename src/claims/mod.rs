@@ -25,15 +25,17 @@ pub use self::error::{ClaimError, ClaimErrorReason};
 pub use self::lookup::ClaimTypeError;
 pub use self::principal::{Actor, ActorError, Principal};
 pub(crate) use self::required::malformed;
-pub(crate) use self::rules::{Check, CheckInput, Confirmation, OrganizationRule, Rules};
+pub(crate) use self::rules::{
+    Check, CheckInput, ClientRule, Confirmation, IdTokenMarkers, MissingAudience, OrganizationRule, Rules,
+};
 pub use self::rules::{Organization, Profile};
-pub use self::values::{Audience, AuthenticationMethods, ClaimStrings, Permissions, Scopes};
-use crate::clock::Timestamp;
 pub use self::source::ClaimsSource;
 use self::source::Source;
+pub use self::values::{Audience, AuthenticationMethods, ClaimStrings, Permissions, Scopes};
+use crate::clock::Timestamp;
+use crate::keys::Thumbprint;
 use crate::token::{Claim, Header, Member, Payload};
 
-use crate::keys::Thumbprint;
 /// The claims of a token that passed every check.
 ///
 /// `C` is the application's type for custom claims, which is deserialized from the verified payload.

@@ -195,11 +195,14 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// starts the fetches of all issuers. No call waits for a fetch.
     ///
     /// With several issuers, one is enough, because an issuer that is unreachable does not affect the tokens of the others. For
-    /// the status of each issuer, use [`Validator::key_sources`]. Static keys and shared secrets are always usable.
+    /// the status of each issuer, use [`Validator::key_sources`]. Static keys and shared secrets are always usable. If two
+    /// issuers have the same `iss`, one with public keys and one with a shared secret, the keys of both must be usable.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        // `count` calls every source, so that one probe starts all fetches.
-        self.core.issuers.iter().filter(|issuer| issuer.keys.is_ready()).count() > 0
+        let is_ready = |issuer: usize| self.core.issuers.get(issuer).is_some_and(|issuer| issuer.keys.is_ready());
+        // `count` calls every source, so that one probe starts all fetches. So does `all`: only the last issuer of a name has
+        // shared secrets, which are always usable.
+        self.core.routes.issuers_by_name().filter_map(|mut issuers| issuers.all(is_ready).then_some(())).count() > 0
     }
 
     /// Returns each issuer whose keys are fetched, as its first `iss` value and its [`KeySource`], for status, reload and
@@ -409,10 +412,10 @@ impl Core {
             Ok(()) => Rejection::Token(error),
             Err(error) => Rejection::Credential(error),
         })?;
-        let route = self.routes.find(token.payload(), &self.hosts, host).map_err(Rejection::Issuer)?;
+        let algorithm = token.header().algorithm();
+        let route = self.routes.find(token.payload(), algorithm, &self.hosts, host).map_err(Rejection::Issuer)?;
         validation.record_issuer(route.label);
         let issuer = self.issuers.get(route.issuer).ok_or(Rejection::Signature)?;
-        let algorithm = token.header().algorithm();
         if !issuer.algorithms.contains(&algorithm) {
             return Err(Rejection::Algorithm { algorithm });
         }
@@ -424,7 +427,8 @@ impl Core {
 
     /// Makes all checks of verified claims, and returns the route.
     fn check_claims(&self, signed: &SignedToken, now: Timestamp) -> Result<RouteSerial, Rejection> {
-        let route = self.routes.find_ignoring_host(signed.payload()).map_err(Rejection::Issuer)?;
+        let algorithm = signed.header().algorithm();
+        let route = self.routes.find_ignoring_host(signed.payload(), algorithm).map_err(Rejection::Issuer)?;
         let input = CheckInput { header: signed.header(), payload: signed.payload(), issuer: route.label.name(), now };
         self.rules.check(input).map_err(Rejection::Claims)?;
         Ok(route.serial)

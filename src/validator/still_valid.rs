@@ -38,7 +38,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ///
     /// Returns [`Rejection`] for the first check that fails. [`Rejection::KeysUnavailable`] says nothing about the token: the
     /// issuer has had no usable keys for a while, so a new request would get 503. Claims of
-    /// [`testing::claims`](crate::testing::claims) have no signature, so the error is [`Rejection::Signature`].
+    /// [`testing::claims`](fn@crate::testing::claims) have no signature, so the error is [`Rejection::Signature`].
     ///
     /// # Security
     ///
@@ -56,7 +56,7 @@ impl Core {
     fn check_again<C>(&self, claims: &Claims<C>) -> Result<(), Rejection> {
         let (header, key) = claims.verified_by().ok_or(Rejection::Signature)?;
         let algorithm = header.algorithm();
-        let route = self.routes.find_ignoring_host(claims.payload()).map_err(Rejection::Issuer)?;
+        let route = self.routes.find_ignoring_host(claims.payload(), algorithm).map_err(Rejection::Issuer)?;
         let issuer = self.issuers.get(route.issuer).ok_or(Rejection::Signature)?;
         if !issuer.algorithms.contains(&algorithm) {
             return Err(Rejection::Algorithm { algorithm });

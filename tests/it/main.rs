@@ -46,13 +46,15 @@ mod rules_keys;
 mod rules_practice;
 mod rules_request;
 mod secrets;
+mod servers;
 mod several_apis;
 mod stack;
-mod stored_keys;
 mod still_valid;
+mod stored_keys;
 mod threat_model;
 mod token_cache;
 mod token_sources;
+mod two_kinds;
 mod validator;
 #[path = "../support/vectors.rs"]
 mod vectors;

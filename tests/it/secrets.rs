@@ -416,8 +416,8 @@ const CONTAIN_NO_SECRET: &[&str] = &[
     "TestNetwork",
     "TestServer",
     "Timestamp",
-    "TokenError",
     "TimestampRangeError",
+    "TokenError",
     "UnknownAlgorithmError",
     "UnmetRequirement",
 ];
