@@ -59,6 +59,7 @@
 //! | `tracing` | yes | logs and spans |
 //! | `axum` | yes | extractors for axum |
 //! | `metrics` | no | metrics through the `metrics` facade |
+//! | `serde` | no | `Serialize` for [`Algorithm`], [`RejectionKind`] and [`Explanation`]; `Deserialize` for the first two |
 //! | `testing` | no | a test issuer, a token builder, a fake clock and a fake network |
 //!
 //! Features are additive: a feature only adds items. If one crate in a build enables a feature, the other crates that use
@@ -92,6 +93,8 @@ pub mod requirement;
 pub mod config;
 pub mod rejection;
 mod validator;
+#[cfg(feature = "serde")]
+mod serialization;
 
 // 6. Responses, layers and extractors.
 mod response;

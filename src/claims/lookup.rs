@@ -52,7 +52,7 @@ impl fmt::Display for ClaimTypeError {
 impl std::error::Error for ClaimTypeError {}
 
 /// Returns the JSON text of a claim, registered or not.
-fn raw<'p>(payload: &'p Payload, name: &str) -> Option<&'p str> {
+pub(super) fn raw<'p>(payload: &'p Payload, name: &str) -> Option<&'p str> {
     match Claim::from_name(name) {
         Some(claim) => payload.raw(claim),
         None => token::member(payload.json(), name),

@@ -8,6 +8,7 @@ mod lookup;
 mod principal;
 mod required;
 mod rules;
+mod source;
 mod string_or_array;
 mod values;
 
@@ -26,10 +27,15 @@ pub(crate) use self::implied_scopes::ImpliedScopes;
 pub use self::lookup::ClaimTypeError;
 pub use self::principal::{Actor, ActorError, Principal};
 pub(crate) use self::required::malformed;
-pub(crate) use self::rules::{Check, CheckInput, Confirmation, OrganizationRule, Rules};
+pub(crate) use self::rules::{
+    Check, CheckInput, ClientRule, Confirmation, IdTokenMarkers, MissingAudience, OrganizationRule, Rules,
+};
 pub use self::rules::{Organization, Profile};
+pub use self::source::ClaimsSource;
+use self::source::Source;
 pub use self::values::{Audience, AuthenticationMethods, ClaimStrings, Permissions, Scopes};
 use crate::clock::Timestamp;
+use crate::keys::Thumbprint;
 use crate::token::{Claim, Header, Member, Payload};
 
 /// The claims of a token that passed every check.
@@ -60,9 +66,9 @@ enum Custom<C> {
 /// An opaque value that only the module which attached it reads. Its type is defined in a module that depends on this one.
 pub(crate) type Context = Arc<dyn Any + Send + Sync>;
 
-/// The verified token, parsed once.
+/// The verified claims, parsed once.
 struct Verified {
-    header: Header,
+    source: Source,
     payload: Payload,
     /// The scopes that others imply, as the API is configured.
     implied_scopes: ImpliedScopes,
@@ -184,10 +190,23 @@ impl<C> Claims<C> {
         self.payload().json()
     }
 
-    /// Returns the header of the token.
+    /// Returns what proved that the claims are genuine.
     #[must_use]
-    pub fn header(&self) -> &Header {
-        &self.verified.header
+    pub fn source(&self) -> ClaimsSource<'_> {
+        self.verified.source.public()
+    }
+
+    /// Returns the header of the token, or `None` if the claims do not come from a signed token.
+    #[must_use]
+    pub fn header(&self) -> Option<&Header> {
+        let Source::Signature { header, .. } = &self.verified.source;
+        Some(header)
+    }
+
+    /// Returns the key that verified the signature of the token, and the token's header. `None` for claims that a test created.
+    pub(crate) fn verified_by(&self) -> Option<(&Header, &Thumbprint)> {
+        let Source::Signature { header, key } = &self.verified.source;
+        Some((header, key.as_ref()?))
     }
 
     /// Returns the custom claims.
@@ -217,7 +236,7 @@ impl<C> Claims<C> {
 
     /// Returns the bytes of memory that all clones of these claims share, without the custom claims.
     pub(crate) fn footprint(&self) -> usize {
-        let heap = self.header().footprint().saturating_add(self.payload().footprint());
+        let heap = self.header().map_or(0, Header::footprint).saturating_add(self.payload().footprint());
         size_of::<Verified>().saturating_add(heap)
     }
 
@@ -231,9 +250,15 @@ impl<C> Claims<C> {
 }
 
 impl Claims {
-    /// Creates claims from a verified token. Only the validator and the module `testing` call it.
-    pub(crate) fn verified(header: Header, payload: Payload, implied_scopes: ImpliedScopes) -> Self {
-        let verified = Arc::new(Verified { header, payload, implied_scopes });
+    /// Creates the claims of a token whose signature `key` verified. Only the validator and the module `testing` call it; `key`
+    /// is `None` only in the latter.
+    pub(crate) fn verified(
+        header: Header,
+        payload: Payload,
+        key: Option<Thumbprint>,
+        implied_scopes: ImpliedScopes,
+    ) -> Self {
+        let verified = Arc::new(Verified { source: Source::Signature { header, key }, payload, implied_scopes });
         Self { verified, custom: NO_CUSTOM_CLAIMS, context: None }
     }
 
@@ -247,7 +272,7 @@ impl Claims {
         let claims = base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, json);
         let token = format!("eyJhbGciOiJSUzI1NiJ9.{claims}.AA");
         let (header, payload) = crate::token::UnverifiedToken::parse(&token).expect("well-formed").into_parts();
-        Self::verified(header, payload, implied_scopes)
+        Self::verified(header, payload, None, implied_scopes)
     }
 
     /// Adds the custom claims, deserialized from the same payload.

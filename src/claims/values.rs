@@ -62,8 +62,8 @@ impl<'c> Audience<'c> {
         any(self.raw, |text| text == audience)
     }
 
-    /// Returns whether the token has no audience. Only an API with [`with_client_ids`](crate::Api::with_client_ids) accepts such a
-    /// token.
+    /// Returns whether the token has no audience. Only an API with [`with_client_ids`](crate::Api::with_client_ids) or
+    /// [`dangerous_allow_missing_audience`](crate::Api::dangerous_allow_missing_audience) accepts such a token.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()

@@ -81,7 +81,7 @@ pub enum SettingErrorKind {
     Empty,
     /// The setting contains control characters or white space.
     Unprintable,
-    /// An Auth0 domain is given with scheme, port, path or slash.
+    /// An Auth0 domain is given with a port, a path or plain http, or is no domain.
     NotADomain,
     /// An issuer of Auth0 lacks its trailing slash.
     MissingTrailingSlash,
@@ -95,7 +95,7 @@ pub enum SettingErrorKind {
         /// slash.
         issuer: Box<str>,
     },
-    /// The same issuer is configured twice.
+    /// The same issuer is configured twice with keys of the same kind.
     DuplicateIssuer,
     /// No algorithm is listed.
     NoAlgorithms,
@@ -120,6 +120,16 @@ pub enum SettingErrorKind {
     InitialKeysWithoutFetch,
     /// More secrets or keys apply to one token than are tried for it: those with the same `kid`, and those without a `kid`.
     TooManyKeys,
+    /// A token type belongs to another protocol: DPoP proofs, logout tokens, security events and others are no access tokens.
+    TokenTypeOfOtherProtocol,
+    /// Token types are added to a profile that accepts exactly one.
+    TokenTypesWithProfile,
+    /// A claim with the id of the client is named, but no client ids are set.
+    ClientClaimWithoutClients,
+    /// Tokens without `aud` are accepted, and neither client ids nor a check restrict them.
+    MissingAudienceUnrestricted,
+    /// Tokens without `aud` are accepted, but the profile requires `aud`.
+    MissingAudienceWithProfile,
     /// The leeway is longer than 300 s.
     Leeway,
     /// The maximum age is zero.
@@ -154,18 +164,13 @@ impl fmt::Display for SettingErrorKind {
         match self {
             Self::Empty => f.write_str("is empty"),
             Self::Unprintable => f.write_str("contains white space or control characters"),
-            Self::NotADomain => {
-                f.write_str("is not a bare domain; write `tenant.eu.auth0.com`, without scheme, port, path or slash")
-            }
-            Self::MissingTrailingSlash => {
-                f.write_str("lacks the trailing slash; Auth0's `iss` is `https://<domain>/` and is compared exactly")
+            Self::NotADomain | Self::MissingTrailingSlash | Self::IssuerUrl | Self::DuplicateIssuer => {
+                f.write_str(self.rule())
             }
             Self::Url(error) => write!(f, "{error}{}", alternative(*error)),
-            Self::IssuerUrl => f.write_str("an issuer must have neither a query nor a fragment (RFC 8414 §2)"),
             Self::DiscoveryUrl { issuer } => {
                 write!(f, "is the URL of a discovery document; write its `issuer`, such as `{issuer}`")
             }
-            Self::DuplicateIssuer => f.write_str("is configured twice; each `iss` must belong to exactly one issuer"),
             Self::NoAlgorithms => f.write_str("lists no algorithm; RS256 is the usual one"),
             Self::DuplicateAlgorithm(algorithm) => write!(f, "lists {algorithm} twice"),
             Self::SymmetricWithPublicKeys(algorithm) => write!(f, "{algorithm} {NEEDS_SECRET}"),
@@ -186,6 +191,11 @@ impl fmt::Display for SettingErrorKind {
                 let most = defaults::MAX_CANDIDATES;
                 write!(f, "has more than {most} keys to try for one token; set different `kid`s, or remove old keys")
             }
+            Self::TokenTypeOfOtherProtocol
+            | Self::TokenTypesWithProfile
+            | Self::ClientClaimWithoutClients
+            | Self::MissingAudienceUnrestricted
+            | Self::MissingAudienceWithProfile => f.write_str(self.rule()),
             Self::Leeway => {
                 let most = defaults::MAX_LEEWAY.as_secs();
                 write!(f, "is more than {most} s (RFC 7519 §4.1.4: no more than a few minutes)")
@@ -223,6 +233,31 @@ fn alternative(error: EndpointError) -> &'static str {
 }
 
 impl SettingErrorKind {
+    /// Returns the text of an error in the rules for `iss` values and for tokens.
+    fn rule(&self) -> &'static str {
+        match self {
+            Self::NotADomain => "is not a domain; write `tenant.eu.auth0.com` or `https://tenant.eu.auth0.com/`",
+            Self::MissingTrailingSlash => {
+                "lacks the trailing slash; Auth0's `iss` is `https://<domain>/` and is compared exactly"
+            }
+            Self::IssuerUrl => "an issuer must have neither a query nor a fragment (RFC 8414 §2)",
+            Self::DuplicateIssuer => {
+                "is configured twice; an `iss` may belong to one issuer with public keys and to one with a shared secret"
+            }
+            Self::TokenTypeOfOtherProtocol => {
+                "is the type of a token that is not an access token, such as a DPoP proof or a logout token"
+            }
+            Self::TokenTypesWithProfile => "can be added only to the profile `Any`",
+            Self::ClientClaimWithoutClients => "has no effect without `with_client_ids`",
+            Self::MissingAudienceUnrestricted => {
+                "would be accepted whatever API they are for; set `with_client_ids`, or add a check with \
+                 `ValidatorBuilder::with_check`"
+            }
+            Self::MissingAudienceWithProfile => "cannot be accepted with the profile `Rfc9068`, which requires `aud`",
+            _ => "",
+        }
+    }
+
     /// Writes the reason why there is no HTTP client.
     fn fmt_client(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::HttpClient(error) = self else {

@@ -43,6 +43,7 @@ pub use self::signed::SignedToken;
 pub(crate) use self::table::{Changes, Found, KeyOrigin, KeyTable, NamedKey};
 pub(crate) use self::thumbprint::digest_name;
 pub use self::thumbprint::{Thumbprint, ThumbprintError};
+pub(crate) use self::verify::VerifyingKey;
 
 #[cfg(test)]
 mod fixtures;

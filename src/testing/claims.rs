@@ -106,7 +106,7 @@ impl ClaimsBuilder {
         let token = self.token.sign();
         let (header, payload) =
             UnverifiedToken::parse(&token).expect("the builder creates well-formed tokens").into_parts();
-        let claims = Claims::verified(header, payload, ImpliedScopes::default());
+        let claims = Claims::verified(header, payload, None, ImpliedScopes::default());
         let custom = serde_json::from_str(claims.json()).expect("claims that deserialize into `C`");
         claims.with_custom(std::sync::Arc::new(custom))
     }

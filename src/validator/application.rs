@@ -38,19 +38,25 @@ impl Application<NoCustomClaims> {
 }
 
 impl<C> Application<C> {
+    /// Returns the number of checks.
+    pub(super) fn checks(&self) -> usize {
+        self.checks.len()
+    }
+
     pub(super) fn add_check(&mut self, check: Check<C>) {
         self.checks.push(check);
     }
 
     /// Deserializes the custom claims of a verified token, then runs the checks.
     pub(super) fn read_and_check(&self, claims: Claims) -> Result<Claims<C>, Rejection> {
-        self.check((self.read)(claims).map_err(Rejection::CustomClaims)?)
+        let claims = (self.read)(claims).map_err(Rejection::CustomClaims)?;
+        self.check(&claims)?;
+        Ok(claims)
     }
 
     /// Runs the checks.
-    pub(super) fn check(&self, claims: Claims<C>) -> Result<Claims<C>, Rejection> {
-        self.checks.iter().try_for_each(|check| check(&claims)).map_err(Rejection::Check)?;
-        Ok(claims)
+    pub(super) fn check(&self, claims: &Claims<C>) -> Result<(), Rejection> {
+        self.checks.iter().try_for_each(|check| check(claims)).map_err(Rejection::Check)
     }
 }
 

@@ -9,6 +9,7 @@ mod header_cache;
 mod token_cache;
 mod routing;
 mod sharing;
+mod still_valid;
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -32,13 +33,13 @@ use crate::claims::{self, CheckInput, ClaimError, ClaimErrorReason, Claims, Impl
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
 use crate::jwks::{KeyRing, KeySource};
-use crate::keys::{Found, KeyTable, SignedToken};
+use crate::keys::{Found, KeyTable, SignedToken, VerifyingKey};
 use crate::rejection::{CheckError, KeyNotFoundError, Rejection};
 use crate::request::Host;
 use crate::request::RequestHead;
 use crate::request::credential::Credential;
 use crate::telemetry::{self, Validation};
-use crate::token::{Algorithm, Payload, TokenError, UnverifiedToken};
+use crate::token::{Algorithm, Header, Payload, TokenError, UnverifiedToken};
 
 /// Validates the access tokens of one API and returns their claims.
 ///
@@ -195,11 +196,14 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// starts the fetches of all issuers. No call waits for a fetch.
     ///
     /// With several issuers, one is enough, because an issuer that is unreachable does not affect the tokens of the others. For
-    /// the status of each issuer, use [`Validator::key_sources`]. Static keys and shared secrets are always usable.
+    /// the status of each issuer, use [`Validator::key_sources`]. Static keys and shared secrets are always usable. If two
+    /// issuers have the same `iss`, one with public keys and one with a shared secret, the keys of both must be usable.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        // `count` calls every source, so that one probe starts all fetches.
-        self.core.issuers.iter().filter(|issuer| issuer.keys.is_ready()).count() > 0
+        let is_ready = |issuer: usize| self.core.issuers.get(issuer).is_some_and(|issuer| issuer.keys.is_ready());
+        // `count` calls every source, so that one probe starts all fetches. So does `all`: only the last issuer of a name has
+        // shared secrets, which are always usable.
+        self.core.routes.issuers_by_name().filter_map(|mut issuers| issuers.all(is_ready).then_some(())).count() > 0
     }
 
     /// Returns each issuer whose keys are fetched, as its first `iss` value and its [`KeySource`], for status, reload and
@@ -371,13 +375,13 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let route = self.core.check_claims(&verified.token, checked_at)?;
         self.core.check_organization(verified.token.payload(), context)?;
         let (header, payload, thumbprint) = verified.token.into_parts();
-        let claims = Claims::verified(header, payload, self.core.implied_scopes.clone());
+        let claims = Claims::verified(header, payload, Some(thumbprint), self.core.implied_scopes.clone());
         let claims = self.application.read_and_check(claims)?;
         if telemetry::logs_rejections() {
             claims::malformed(claims.payload()).for_each(telemetry::claim_ignored);
         }
         if let Some(token_cache) = &self.token_cache
-            && !claims.header().algorithm().is_symmetric()
+            && claims.header().is_some_and(|header| !header.algorithm().is_symmetric())
             && let Some(valid_until) = self.core.rules.valid_until(claims.payload())
         {
             let lifetime = EntryLifetime { checked_at, valid_until, stored_at: self.core.clock.monotonic() };
@@ -410,10 +414,10 @@ impl Core {
             Ok(()) => Rejection::Token(error),
             Err(error) => Rejection::Credential(error),
         })?;
-        let route = self.routes.find(token.payload(), &self.hosts, host).map_err(Rejection::Issuer)?;
+        let algorithm = token.header().algorithm();
+        let route = self.routes.find(token.payload(), algorithm, &self.hosts, host).map_err(Rejection::Issuer)?;
         validation.record_issuer(route.label);
         let issuer = self.issuers.get(route.issuer).ok_or(Rejection::Signature)?;
-        let algorithm = token.header().algorithm();
         if !issuer.algorithms.contains(&algorithm) {
             return Err(Rejection::Algorithm { algorithm });
         }
@@ -425,7 +429,8 @@ impl Core {
 
     /// Makes all checks of verified claims, and returns the route.
     fn check_claims(&self, signed: &SignedToken, now: Timestamp) -> Result<RouteSerial, Rejection> {
-        let route = self.routes.find_ignoring_host(signed.payload()).map_err(Rejection::Issuer)?;
+        let algorithm = signed.header().algorithm();
+        let route = self.routes.find_ignoring_host(signed.payload(), algorithm).map_err(Rejection::Issuer)?;
         let input = CheckInput { header: signed.header(), payload: signed.payload(), issuer: route.label.name(), now };
         self.rules.check(input).map_err(Rejection::Claims)?;
         Ok(route.serial)
@@ -448,12 +453,21 @@ impl Core {
 impl IssuerState {
     /// Verifies the signature with the keys that match the token's `kid` and algorithm.
     fn verify(&self, token: UnverifiedToken<'_>, keys: &KeyTable, epoch: u64) -> Result<VerifiedToken, Rejection> {
-        let header = token.header();
+        let candidates = self.candidates(keys, token.header())?;
+        match SignedToken::verify(token, candidates) {
+            Ok(token) => Ok(VerifiedToken { token, epoch }),
+            Err(_) => Err(Rejection::Signature),
+        }
+    }
+
+    /// Returns the keys that match the `kid` and algorithm of a header.
+    fn candidates<'k>(
+        &self,
+        keys: &'k KeyTable,
+        header: &Header,
+    ) -> Result<impl Iterator<Item = &'k VerifyingKey> + use<'k>, Rejection> {
         match keys.find(header.key_id(), header.algorithm()) {
-            Found::Keys(candidates) => match SignedToken::verify(token, candidates) {
-                Ok(token) => Ok(VerifiedToken { token, epoch }),
-                Err(_) => Err(Rejection::Signature),
-            },
+            Found::Keys(candidates) => Ok(candidates),
             Found::NotForVerification => Err(Rejection::Key(KeyNotFoundError::NotForVerification)),
             Found::Ambiguous => Err(Rejection::Key(KeyNotFoundError::Ambiguous)),
             Found::Unknown => Err(Rejection::Key(KeyNotFoundError::Unknown { age: self.keys.age() })),

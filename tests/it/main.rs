@@ -15,6 +15,7 @@ mod config;
 mod content_coding;
 mod cors;
 mod doctor;
+mod error_sources;
 mod events;
 mod example_server;
 #[path = "../support/exceptions.rs"]
@@ -46,12 +47,15 @@ mod rules_keys;
 mod rules_practice;
 mod rules_request;
 mod secrets;
+mod servers;
 mod several_apis;
 mod stack;
+mod still_valid;
 mod stored_keys;
 mod threat_model;
 mod token_cache;
 mod token_sources;
+mod two_kinds;
 mod validator;
 #[path = "../support/vectors.rs"]
 mod vectors;

@@ -316,6 +316,7 @@ fn debug_and_display_of_public_types_contain_no_secret() {
         show("TokenBuilder", &server.token().subject(SUBJECT));
         show("ClaimsBuilder", &testing::claims().subject(SUBJECT));
         show("Claims", &testing::claims().subject(SUBJECT).build());
+        show("ClaimsSource", &testing::claims().subject(SUBJECT).build().source());
         for (name, text) in &shown {
             assert_contains_no_secret(text, &tokens, name);
         }
@@ -417,6 +418,7 @@ const CONTAIN_NO_SECRET: &[&str] = &[
     "TestNetwork",
     "TestServer",
     "Timestamp",
+    "TimestampRangeError",
     "TokenError",
     "UnknownAlgorithmError",
     "UnmetRequirement",

@@ -203,7 +203,8 @@ impl Finding {
     }
 
     /// Returns what the token contains, exactly as it is written in the token. Long values are truncated. For custom claims
-    /// that do not match their type, returns the name of the claim and the reason, without a value.
+    /// that do not match their type, returns the name of the claim and the reason, without a value. For keys that are not
+    /// available, returns why.
     #[must_use]
     pub fn found(&self) -> Option<&str> {
         self.found.as_deref()

@@ -66,7 +66,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         context: &RequestContext,
     ) -> Result<Claims<C>, Rejection> {
         self.core.check_organization(claims.payload(), context)?;
-        self.application.check(claims)
+        self.application.check(&claims)?;
+        Ok(claims)
     }
 }
 
@@ -79,7 +80,10 @@ impl Core {
         let Some(issuer) = self.issuers.get(route.issuer) else { return EntryState::Expired };
         let is_current = match entry.proof() {
             Proof::Key(key) => {
-                issuer.keys.with_usable_keys(|keys, epoch| key.is_current(entry.claims().header(), keys, epoch))
+                let header = entry.claims().header();
+                issuer
+                    .keys
+                    .with_usable_keys(|keys, epoch| header.is_some_and(|header| key.is_current(header, keys, epoch)))
             }
         };
         match is_current {

@@ -229,6 +229,18 @@ fn client_cases() -> Vec<Case> {
             bare(cognito.token()).claim("token_use", "access"),
             bare(cognito.token()),
         ),
+        case(
+            "no aud: configure the server to write it; if it cannot, set the clients with with_client_ids",
+            &cognito_validator,
+            bare(cognito.token()),
+            bare(cognito.token()).claim("token_use", "access"),
+        ),
+        case(
+            "a token for Microsoft Graph: the client must request a scope of this API, such as api://<id>/.default",
+            &cognito_validator,
+            cognito.token().audience("https://graph.microsoft.com"),
+            cognito.token().audience("https://graph.microsoft.com/v1.0"),
+        ),
     ]
 }
 
