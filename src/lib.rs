@@ -27,6 +27,7 @@
 //! | describe the API: audiences, trusted issuers, rules for claims | [`Api`] |
 //! | validate the tokens of an `Api` | [`Validator`], [`ValidatorBuilder`] |
 //! | protect all routes of a server | [`BearerLayer`] |
+//! | protect a server without tower, a WebSocket handshake, a gateway | [`Authenticator`] |
 //! | protect one route by scope, permission or claim | [`RequireLayer`], [`Requirement`] |
 //! | read the claims in a handler | [`Claims`] |
 //! | deserialize claims into your own type | [`Claims<T>`](Claims) with `T: Deserialize` instead of [`NoCustomClaims`] |
@@ -47,9 +48,9 @@
 //! 2. [`token`]: parses the token; nothing in it is trusted yet
 //! 3. [`keys`] and [`jwks`]: find the key and verify the signature
 //! 4. [`claims`] and [`requirement`]: check the claims, and the requirements of a route
-//! 5. [`config`], [`rejection`] and [`Validator`]: the configuration, the reasons for a rejection, and the validator, which
-//!    runs all checks
-//! 6. [`metadata`], [`middleware`] and [`extract`]: the layers, the extractors and the responses
+//! 5. [`config`], [`rejection`], [`response`], [`metadata`] and [`Validator`]: the configuration, the reasons for a rejection,
+//!    the response for each, the metadata of the API, and the validator, which runs all checks
+//! 6. [`authenticator`], [`middleware`] and [`extract`]: the decision about a request, the layers and the extractors
 //!
 //! # Features
 //!
@@ -92,13 +93,14 @@ pub mod requirement;
 // 5. Configuration and decision.
 pub mod config;
 pub mod rejection;
+pub mod response;
+pub mod metadata;
 mod validator;
 #[cfg(feature = "serde")]
 mod serialization;
 
-// 6. Responses, layers and extractors.
-mod response;
-pub mod metadata;
+// 6. Decision about a request, layers and extractors.
+pub mod authenticator;
 pub mod middleware;
 
 #[cfg(feature = "axum")]
@@ -118,6 +120,8 @@ pub mod fuzzing;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 
+#[doc(inline)]
+pub use crate::authenticator::Authenticator;
 #[doc(inline)]
 pub use crate::claims::{Audience, Claims, NoCustomClaims, Permissions, Scopes};
 #[doc(inline)]

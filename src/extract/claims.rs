@@ -11,9 +11,9 @@ use http::request::Parts;
 use crate::claims::Claims;
 use crate::extract::context::HandlerContext;
 use crate::extract::rejection::BearerRejection;
-use crate::middleware::{EmptyBody, OuterLayers, misconfigured};
+use crate::middleware::OuterLayers;
 use crate::requirement::Requirement;
-use crate::response::Protocol;
+use crate::response::{EmptyBody, Protocol, misconfigured};
 use crate::telemetry;
 
 /// Extracts the claims that a [`BearerLayer`](crate::BearerLayer) has verified.

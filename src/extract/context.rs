@@ -2,9 +2,10 @@
 
 use http::request::Parts;
 
-use crate::middleware::{OuterLayers, ResponseOptions};
+use crate::middleware::OuterLayers;
+use crate::request::RequestHead;
 use crate::requirement::{ChallengeParams, Facts, Requirement};
-use crate::response::Protocol;
+use crate::response::{Protocol, ResponseOptions};
 
 /// The layers, requirement and protocol of a handler. It is attached to the claims that the handler receives.
 pub(super) struct HandlerContext {
@@ -16,7 +17,7 @@ pub(super) struct HandlerContext {
 
 impl HandlerContext {
     pub(super) fn new(parts: &Parts, requirement: Option<&'static Requirement>) -> Self {
-        let protocol = Protocol::from_request(&parts.method, parts.version, &parts.headers);
+        let protocol = Protocol::from_request(&RequestHead::from_parts(parts));
         Self { outer_layers: parts.extensions.get().cloned(), requirement, protocol }
     }
 

@@ -6,15 +6,15 @@ use std::fmt;
 use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
 
+use crate::authenticator::Rejected;
 use crate::clock::{Clock as _, SystemClock};
 use crate::defaults;
 use crate::extract::context::HandlerContext;
 use crate::metadata::ProtectedResourceMetadata;
-use crate::middleware::{EmptyBody, JsonBody, ResponseHook, error_response, record_unmet};
 use crate::rejection::Rejection;
 use crate::requirement::{Facts, RequirementError, UnmetRequirement};
-use crate::response::{ChallengeError, Challenges, Protocol};
-use crate::validator;
+use crate::response::{ChallengeError, Challenges, EmptyBody, JsonBody, Protocol, ResponseHook, error_response};
+use crate::validator::{hint_for_unmet, record_unmet};
 
 /// A [`Rejection`] as a response, for handlers that validate tokens themselves. The response has the same status, challenge and
 /// headers as that of a [`BearerLayer`](crate::BearerLayer).
@@ -60,7 +60,7 @@ impl BearerRejection {
             hint: None,
             challenges: Box::new(challenges),
             body: response_options
-                .map_or(BodyKind::Empty, |response_options| BodyKind::from_body(&*response_options.body)),
+                .map_or(BodyKind::Empty, |response_options| BodyKind::from_body(&response_options.body)),
             protocol: context.protocol,
         }
     }
@@ -82,7 +82,7 @@ impl BearerRejection {
     ///
     /// # Errors
     ///
-    /// Returns [`ChallengeError::Realm`](crate::middleware::ChallengeError::Realm) if `realm` contains control characters or is
+    /// Returns [`ChallengeError::Realm`](crate::response::ChallengeError::Realm) if `realm` contains control characters or is
     /// not ASCII.
     pub fn try_with_realm(mut self, realm: &str) -> Result<Self, ChallengeError> {
         *self.challenges = self.challenges.with_realm(realm)?;
@@ -116,7 +116,7 @@ impl From<Rejection> for BearerRejection {
 impl From<RequirementError> for BearerRejection {
     fn from(error: RequirementError) -> Self {
         let claims = error.claims().clone();
-        let hint = validator::hint_for_unmet(error.unmet(), &claims);
+        let hint = hint_for_unmet(error.unmet(), &claims);
         let Some(context) = claims.context.as_ref().and_then(|context| context.downcast_ref::<HandlerContext>()) else {
             return Self { hint, ..Self::from(UnmetRequirement::from(error)) };
         };
@@ -138,12 +138,19 @@ impl IntoResponse for BearerRejection {
         if matches!(self.rejection, Rejection::Requirement(_) | Rejection::NoCredential) {
             record_unmet(&self.rejection, self.hint);
         }
-        let parts = self.challenges.error_parts(&self.rejection);
+        let parts = self.challenges.error_parts(&self.rejection).with_protocol(self.protocol);
         match self.body {
-            BodyKind::Empty => error_response::<Body>(&EmptyBody::default(), parts, self.protocol, self.rejection),
-            BodyKind::Json => error_response::<Body>(&JsonBody::default(), parts, self.protocol, self.rejection),
-            BodyKind::Hook(hook) => error_response(&hook, parts, self.protocol, self.rejection),
+            BodyKind::Empty => error_response::<Body>(&EmptyBody::default(), parts, self.rejection),
+            BodyKind::Json => error_response::<Body>(&JsonBody::default(), parts, self.rejection),
+            BodyKind::Hook(hook) => error_response(&hook, parts, self.rejection),
         }
+    }
+}
+
+/// The response of [`Rejected::to_response`], for handlers that call an [`Authenticator`](crate::Authenticator) themselves.
+impl IntoResponse for Rejected {
+    fn into_response(self) -> Response {
+        self.to_response().map(Body::from)
     }
 }
 

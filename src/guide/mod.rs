@@ -6,6 +6,7 @@
 //! | [recipes] | other servers: any with discovery, Keycloak, Okta, Entra ID, AD FS, Amazon Cognito, Clerk, Dex, Supabase, WorkOS |
 //! | [howto] | short answers: open routes, revocation, cookies, gRPC, MCP, several tenants, proxies |
 //! | [authorization] | rules for routes: nested claims, scopes that imply others, rules in code |
+//! | [frameworks] | actix-web, WebSocket, AWS Lambda, salvo, poem, rocket |
 //! | [layers] | the order of tracing, timeout, CORS, `BearerLayer` and `RequireLayer` |
 //! | [mistakes] | common mistakes and their symptoms |
 //! | [defaults] | every default and its reason |
@@ -42,6 +43,10 @@ pub mod authorization {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("layers.md")]
 pub mod layers {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("frameworks.md")]
+pub mod frameworks {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("mistakes.md")]

@@ -34,7 +34,6 @@ mod future;
 mod require;
 mod layer;
 mod metadata;
-mod response;
 mod service;
 
 pub use self::future::ResponseFuture;
@@ -43,10 +42,6 @@ pub use self::metadata::MetadataService;
 #[cfg(feature = "axum")]
 pub(crate) use self::metadata::document;
 #[cfg(feature = "axum")]
-pub(crate) use self::outer_layers::{OuterLayers, ResponseOptions};
+pub(crate) use self::outer_layers::OuterLayers;
 pub use self::require::{RequireLayer, RequireService};
-pub use self::response::{EmptyBody, ErrorBody, ErrorResponse, JsonBody, ResponseHook};
-#[cfg(feature = "axum")]
-pub(crate) use self::response::{error_response, misconfigured, record_unmet};
 pub use self::service::BearerService;
-pub use crate::response::ChallengeError;

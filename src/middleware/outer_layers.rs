@@ -1,15 +1,12 @@
 //! `OuterLayers`: the options and requirements of outer layers, so that an inner layer or extractor can send a complete
 //! challenge.
 
-use std::any::Any;
-use std::fmt;
 use std::sync::Arc;
 
 use http::Extensions;
 
-use crate::middleware::response::EmptyBody;
 use crate::requirement::{ChallengeParams, Facts, Requirement};
-use crate::response::Challenges;
+use crate::response::ResponseOptions;
 
 /// The layers around a service. Each layer records itself here, in the request's extensions.
 #[derive(Clone, Debug, Default)]
@@ -18,14 +15,6 @@ pub(crate) struct OuterLayers {
     response_options: Option<Arc<ResponseOptions>>,
     /// The requirement of the innermost `RequireLayer`.
     innermost: Option<OuterRequirement>,
-}
-
-/// How a `BearerLayer` responds to a rejected request.
-#[derive(Clone)]
-pub(crate) struct ResponseOptions {
-    pub(crate) challenges: Challenges,
-    /// The [`ErrorBody`](super::ErrorBody). A layer or extractor with another body type cannot use it.
-    pub(crate) body: Arc<dyn Any + Send + Sync>,
 }
 
 /// The requirement of a `RequireLayer`, and those of the layers around it.
@@ -56,22 +45,5 @@ impl OuterLayers {
     pub(crate) fn challenge_params(&self, facts: Option<&Facts<'_>>) -> ChallengeParams {
         let layers = std::iter::successors(self.innermost.as_ref(), |layer| layer.outer.as_deref());
         layers.fold(ChallengeParams::default(), |inner, layer| layer.requirement.challenge_params(facts).merge(inner))
-    }
-}
-
-impl ResponseOptions {
-    pub(super) fn new(challenges: Challenges, body: impl Any + Send + Sync) -> Self {
-        Self { challenges, body: Arc::new(body) }
-    }
-
-    /// Returns whether nothing is configured.
-    pub(super) fn is_default(&self) -> bool {
-        self.challenges.is_default() && self.body.is::<EmptyBody>()
-    }
-}
-
-impl fmt::Debug for ResponseOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.challenges.fmt(f)
     }
 }

@@ -14,14 +14,14 @@ use crate::clock::{Clock, SystemClock};
 use crate::defaults;
 use crate::middleware::future::ResponseFuture;
 use crate::middleware::outer_layers::OuterLayers;
-use crate::middleware::response::{
-    EmptyBody, ErrorBody, ErrorResponse, JsonBody, ResponseHook, error_response, misconfigured, record_unmet,
-};
 use crate::rejection::Rejection;
+use crate::request::RequestHead;
 use crate::requirement::{Facts, Requirement};
-use crate::response::Protocol;
+use crate::response::{
+    EmptyBody, ErrorBody, ErrorResponse, JsonBody, Protocol, ResponseHook, error_response, misconfigured,
+};
 use crate::telemetry;
-use crate::validator;
+use crate::validator::{hint_for_unmet, record_unmet};
 
 /// Accepts only requests whose verified claims meet a [`Requirement`].
 ///
@@ -56,7 +56,7 @@ pub struct RequireLayer<R = EmptyBody> {
     has_challenge_params: bool,
     clock: Arc<dyn Clock>,
     leeway: Duration,
-    body: R,
+    body: Arc<R>,
 }
 
 impl RequireLayer {
@@ -68,7 +68,7 @@ impl RequireLayer {
             requirement: Arc::new(requirement),
             clock: Arc::new(SystemClock),
             leeway: defaults::LEEWAY,
-            body: EmptyBody::default(),
+            body: Arc::new(EmptyBody::default()),
         }
     }
 
@@ -167,7 +167,7 @@ impl<R> RequireLayer<R> {
             has_challenge_params: self.has_challenge_params,
             clock: self.clock,
             leeway: self.leeway,
-            body,
+            body: Arc::new(body),
         }
     }
 
@@ -189,7 +189,7 @@ impl<R> RequireLayer<R> {
                     Some(outer_layers) => unmet.with_outer_params(outer_layers.challenge_params(Some(&facts))),
                     None => unmet,
                 };
-                let hint = validator::hint_for_unmet(&unmet, claims);
+                let hint = hint_for_unmet(&unmet, claims);
                 (Rejection::Requirement(unmet), hint, challenges())
             }
             (None, Some(outer_layers)) => {
@@ -198,15 +198,15 @@ impl<R> RequireLayer<R> {
             }
             (None, None) => {
                 telemetry::misconfigured("a RequireLayer runs without a BearerLayer");
-                return Err(misconfigured(&self.body, protocol));
+                return Err(misconfigured(&*self.body, protocol));
             }
         };
         record_unmet(&rejection, hint);
-        Err(error_response(&self.body, challenges.error_parts(&rejection), protocol, rejection))
+        Err(error_response(&*self.body, challenges.error_parts(&rejection).with_protocol(protocol), rejection))
     }
 }
 
-impl<S, R: Clone> Layer<S> for RequireLayer<R> {
+impl<S, R> Layer<S> for RequireLayer<R> {
     type Service = RequireService<S, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
@@ -214,14 +214,14 @@ impl<S, R: Clone> Layer<S> for RequireLayer<R> {
     }
 }
 
-impl<R: Clone> Clone for RequireLayer<R> {
+impl<R> Clone for RequireLayer<R> {
     fn clone(&self) -> Self {
         Self {
             requirement: Arc::clone(&self.requirement),
             has_challenge_params: self.has_challenge_params,
             clock: Arc::clone(&self.clock),
             leeway: self.leeway,
-            body: self.body.clone(),
+            body: Arc::clone(&self.body),
         }
     }
 }
@@ -256,7 +256,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
-        let protocol = Protocol::from_request(request.method(), request.version(), request.headers());
+        let protocol = Protocol::from_request(&RequestHead::new(&request));
         match self.layer.decide(request.extensions(), protocol) {
             Ok(()) => {
                 if self.layer.has_challenge_params {

@@ -97,6 +97,25 @@ impl<'h> BearerToken<'h> {
     }
 }
 
+/// The authentication scheme of a credential (RFC 9110 §11.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scheme {
+    /// `Bearer` (RFC 6750). A token from another place than the `Authorization` header counts as sent under this scheme.
+    #[default]
+    Bearer,
+}
+
+impl Scheme {
+    /// Returns the name of the scheme, as challenges have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bearer => "Bearer",
+        }
+    }
+}
+
 impl fmt::Debug for BearerToken<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("BearerToken(redacted)")
@@ -196,9 +215,10 @@ fn at_most_one<'h>(mut found: impl Iterator<Item = &'h [u8]>) -> Result<Option<B
 
 /// Returns the bytes after the scheme `Bearer`; `None` for any other scheme, whatever its bytes.
 fn credential(field: &HeaderValue) -> Option<&[u8]> {
-    let (scheme, rest) = field.as_bytes().trim_ascii_end().split_at_checked(SCHEME.len())?;
+    let scheme_name = Scheme::Bearer.name().as_bytes();
+    let (scheme, rest) = field.as_bytes().trim_ascii_end().split_at_checked(scheme_name.len())?;
     // A scheme is a token (RFC 9110 §11.1): it ends at the first byte that is not a tchar.
-    if !scheme.eq_ignore_ascii_case(SCHEME) || rest.first().copied().is_some_and(is_tchar) {
+    if !scheme.eq_ignore_ascii_case(scheme_name) || rest.first().copied().is_some_and(is_tchar) {
         return None;
     }
     let spaces = rest.iter().position(|byte| *byte != b' ').unwrap_or(rest.len());
@@ -251,8 +271,6 @@ impl fmt::Display for CredentialError {
 }
 
 impl std::error::Error for CredentialError {}
-
-const SCHEME: &[u8] = b"bearer";
 
 #[cfg(test)]
 mod tests {

@@ -1,54 +1,71 @@
-//! The head of a request, which functions of the application receive.
+//! The head of a request, which the authenticator and functions of the application receive.
 
 use std::fmt;
+use std::sync::OnceLock;
 
-use http::{Extensions, HeaderMap, Method, Request, Uri};
+use http::request::Parts;
+use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 
 use crate::request::{Host, HostError};
 
-/// The borrowed head of a request: method, target, headers, extensions and host, without the body.
+/// The borrowed head of a request: method, target, version, headers and extensions, without the body.
 ///
 /// ```
 /// use http::Request;
 /// use tower_bearer::request::RequestHead;
 ///
-/// let request = Request::get("/orders").header("host", "acme.api.example:8443").body(())?;
-/// let head = RequestHead::new(&request)?;
+/// let request = Request::get("/orders").header("host", "acme.api.example:8443").body("text")?;
+/// let head = RequestHead::new(&request);
 /// assert_eq!(head.host().map(|host| host.as_str()), Some("acme.api.example"));
 ///
+/// let (parts, _body) = request.into_parts();
+/// assert_eq!(RequestHead::from_parts(&parts).uri(), "/orders");
+///
 /// let doubled = Request::get("/").header("host", "a.example").header("host", "b.example").body(())?;
-/// assert!(RequestHead::new(&doubled).is_err());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// assert_eq!(RequestHead::new(&doubled).host(), None);
+/// # Ok::<(), http::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct RequestHead<'r> {
     method: &'r Method,
     target: &'r Uri,
+    version: Version,
     headers: &'r HeaderMap,
     extensions: &'r Extensions,
-    host: Option<Host>,
+    /// Read when it is first needed, because most requests do not need it.
+    host: OnceLock<Result<Option<Host>, HostError>>,
 }
 
 impl<'r> RequestHead<'r> {
-    /// Borrows the head of a request and determines its host as [`Host::from_request`] does.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`HostError`] if the host cannot be determined.
-    pub fn new<B>(request: &'r Request<B>) -> Result<Self, HostError> {
-        let host = Host::from_request(request.uri(), request.headers())?;
-        Ok(Self::with_host(request, host))
-    }
-
-    /// Borrows the head of a request whose host is known.
-    pub(crate) fn with_host<B>(request: &'r Request<B>, host: Option<Host>) -> Self {
+    /// Borrows the head of a request.
+    #[must_use]
+    pub fn new<B>(request: &'r Request<B>) -> Self {
         Self {
             method: request.method(),
             target: request.uri(),
+            version: request.version(),
             headers: request.headers(),
             extensions: request.extensions(),
-            host,
+            host: OnceLock::new(),
         }
+    }
+
+    /// Borrows the head of a request that is separated from its body.
+    #[must_use]
+    pub fn from_parts(parts: &'r Parts) -> Self {
+        Self {
+            method: &parts.method,
+            target: &parts.uri,
+            version: parts.version,
+            headers: &parts.headers,
+            extensions: &parts.extensions,
+            host: OnceLock::new(),
+        }
+    }
+
+    /// Returns the same head for a request whose host is read from somewhere else.
+    pub(crate) fn with_host(&self, host: Option<Host>) -> Self {
+        Self { host: OnceLock::from(Ok(host)), ..self.clone() }
     }
 
     /// Returns the method.
@@ -63,6 +80,12 @@ impl<'r> RequestHead<'r> {
         self.target
     }
 
+    /// Returns the version of HTTP.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
     /// Returns the headers.
     #[must_use]
     pub fn headers(&self) -> &'r HeaderMap {
@@ -75,14 +98,21 @@ impl<'r> RequestHead<'r> {
         self.extensions
     }
 
-    /// Returns the host that the client requested, if the request names one.
+    /// Returns the host that the client requested, if the request names exactly one well-formed host. [`Host::from_request`]
+    /// also returns why there is none.
     ///
     /// # Security
     ///
     /// The client chooses the host, unless a proxy in front of the service sets or checks it.
     #[must_use]
     pub fn host(&self) -> Option<&Host> {
-        self.host.as_ref()
+        self.read_host().ok().flatten()
+    }
+
+    /// Returns the host, or why it cannot be determined.
+    pub(crate) fn read_host(&self) -> Result<Option<&Host>, HostError> {
+        let host = self.host.get_or_init(|| Host::from_request(self.target, self.headers));
+        host.as_ref().map(Option::as_ref).map_err(|error| *error)
     }
 }
 
@@ -92,7 +122,7 @@ impl fmt::Debug for RequestHead<'_> {
         f.debug_struct("RequestHead")
             .field("method", self.method)
             .field("path", &self.target.path())
-            .field("host", &self.host)
+            .field("host", &self.host())
             .finish_non_exhaustive()
     }
 }

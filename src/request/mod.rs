@@ -3,7 +3,9 @@
 pub(crate) mod credential;
 mod head;
 mod host;
+mod host_source;
 
-pub use self::credential::{BearerToken, CredentialError};
+pub use self::credential::{BearerToken, CredentialError, Scheme};
 pub use self::head::RequestHead;
 pub use self::host::{Host, HostError};
+pub(crate) use self::host_source::HostSource;

@@ -3,6 +3,8 @@
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
+use crate::request::RequestHead;
+
 /// The protocol of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -18,11 +20,11 @@ impl Protocol {
     /// The rejection of a gRPC request has the status 200. An authorization subrequest of a gateway, with the headers of the
     /// client's request, must not be treated as gRPC: the gateway would read 200 as accepted. Such subrequests use `GET` or
     /// HTTP/1.1.
-    pub(crate) fn from_request(method: &Method, version: Version, headers: &HeaderMap) -> Self {
-        if method != Method::POST || version < Version::HTTP_2 {
+    pub(crate) fn from_request(request: &RequestHead<'_>) -> Self {
+        if request.method() != Method::POST || request.version() < Version::HTTP_2 {
             return Self::Http;
         }
-        let Some(content_type) = headers.get(CONTENT_TYPE) else { return Self::Http };
+        let Some(content_type) = request.headers().get(CONTENT_TYPE) else { return Self::Http };
         let bytes = content_type.as_bytes();
         match bytes.split_at_checked(GRPC.len()) {
             Some((start, rest)) if start.eq_ignore_ascii_case(GRPC.as_bytes()) => match rest.first() {
@@ -64,28 +66,33 @@ const UNAUTHENTICATED: &str = "16";
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
     #[test]
     fn detects_grpc_by_method_version_and_content_type() {
-        let typed = |value: &'static str| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]);
-        let of = |value| Protocol::from_request(&Method::POST, Version::HTTP_2, &typed(value));
+        let protocol = |method: Method, version, content_type: Option<&str>| {
+            let request = Request::builder().method(method).version(version);
+            let request = content_type.into_iter().fold(request, |request, value| request.header(CONTENT_TYPE, value));
+            Protocol::from_request(&RequestHead::new(&request.body(()).expect("a request")))
+        };
+        let of = |value| protocol(Method::POST, Version::HTTP_2, Some(value));
         for grpc in ["application/grpc", "application/grpc+proto", "Application/gRPC;x=y"] {
             assert_eq!(of(grpc), Protocol::Grpc, "{grpc}");
         }
         for other in ["application/grpc-web", "application/grpc-web+proto", "application/json", "application/grp", ""] {
             assert_eq!(of(other), Protocol::Http, "{other}");
         }
-        assert_eq!(Protocol::from_request(&Method::POST, Version::HTTP_2, &HeaderMap::new()), Protocol::Http);
-        let headers = typed("application/grpc");
+        assert_eq!(protocol(Method::POST, Version::HTTP_2, None), Protocol::Http);
         for (method, version) in [
             (Method::GET, Version::HTTP_2),
             (Method::HEAD, Version::HTTP_2),
             (Method::POST, Version::HTTP_11),
             (Method::POST, Version::HTTP_10),
         ] {
-            assert_eq!(Protocol::from_request(&method, version, &headers), Protocol::Http, "{method} {version:?}");
+            assert_eq!(protocol(method.clone(), version, Some(GRPC)), Protocol::Http, "{method} {version:?}");
         }
-        assert_eq!(Protocol::from_request(&Method::POST, Version::HTTP_3, &headers), Protocol::Grpc);
+        assert_eq!(protocol(Method::POST, Version::HTTP_3, Some(GRPC)), Protocol::Grpc);
     }
 }

@@ -8,6 +8,7 @@ mod explain;
 mod header_cache;
 mod token_cache;
 mod routing;
+mod record;
 mod sharing;
 mod still_valid;
 
@@ -25,6 +26,7 @@ pub(crate) use self::decision::{AwaitedKeys, Decision, PendingKey};
 pub use self::explain::explanation::{CheckOutcome, Explanation, Finding};
 pub(crate) use self::explain::hints::hint_for_unmet;
 use self::header_cache::HeaderCache;
+pub(crate) use self::record::{record_early, record_unmet};
 use self::routing::{Route, RouteSerial, Routes};
 use self::sharing::SharedSource;
 use self::token_cache::TokenCache;
@@ -35,9 +37,8 @@ use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
 use crate::jwks::{KeyRing, KeySource};
 use crate::keys::{Found, KeyTable, SignedToken, VerifyingKey};
 use crate::rejection::{CheckError, KeyNotFoundError, Rejection};
-use crate::request::Host;
-use crate::request::RequestHead;
 use crate::request::credential::Credential;
+use crate::request::{Host, HostError, RequestHead};
 use crate::telemetry::{self, Validation};
 use crate::token::{Algorithm, Header, Payload, TokenError, UnverifiedToken};
 
@@ -171,13 +172,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ///
     /// Returns [`Rejection`] for the first check that fails; [`Rejection::Host`] if `host` is malformed.
     pub async fn validate_for_host(&self, token: &str, host: &str) -> Result<Claims<C>, Rejection> {
-        let record = |rejection: &Rejection| {
-            telemetry::credential_rejected(rejection.kind().name(), rejection.hint());
-        };
-        let host = Host::parse(host).map_err(Rejection::Host).inspect_err(record)?;
-        // Only the host of this request is known.
-        let request = Request::new(());
-        let context = self.context(&RequestHead::with_host(&request, Some(host)));
+        let host = Host::parse(host).map_err(Rejection::Host).inspect_err(record_early)?;
+        let context = self.context_for_host(host).map_err(Rejection::Host)?;
         self.validate_with_context(&Credential::Text(token), &context).await
     }
 
@@ -188,7 +184,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ///
     /// Returns [`Rejection`] for the first check that fails.
     pub async fn validate_request(&self, token: &str, request: &RequestHead<'_>) -> Result<Claims<C>, Rejection> {
-        let context = self.context(request);
+        let context = self.context(request).map_err(Rejection::Host).inspect_err(record_early)?;
         self.validate_with_context(&Credential::Text(token), &context).await
     }
 
@@ -223,9 +219,18 @@ impl<C: Send + Sync + 'static> Validator<C> {
     }
 
     /// Returns the properties of a request that validation needs besides the token.
-    pub(crate) fn context(&self, request: &RequestHead<'_>) -> RequestContext {
+    pub(crate) fn context(&self, request: &RequestHead<'_>) -> Result<RequestContext, HostError> {
+        if !self.needs_host() {
+            return Ok(RequestContext::default());
+        }
+        let host = request.read_host()?.cloned();
         let organization = self.core.organization_of.as_ref().and_then(|of| of(request));
-        RequestContext { host: request.host().cloned(), organization }
+        Ok(RequestContext { host, organization })
+    }
+
+    /// Returns the context of a request of which only the host is known.
+    fn context_for_host(&self, host: Host) -> Result<RequestContext, HostError> {
+        self.context(&RequestHead::new(&Request::new(())).with_host(Some(host)))
     }
 
     /// Validates a token with the properties of its request.
@@ -353,9 +358,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         match result {
             Ok(_) => validation.accepted(clock),
             // The credential contains no token to validate.
-            Err(rejection @ Rejection::Credential(_)) => {
-                telemetry::credential_rejected(rejection.kind().name(), rejection.hint());
-            }
+            Err(rejection @ Rejection::Credential(_)) => record_early(rejection),
             Err(rejection) => {
                 validation.in_scope(|| self.core.log_rejection(token.as_bytes(), rejection));
                 validation.rejected(rejection.kind().name(), clock);

@@ -200,7 +200,8 @@ fn stores_no_copy_of_the_token_while_a_request_waits() {
     let issuer = Issuer::jwks(server.issuer(), server.jwks_uri()).with_algorithms([Algorithm::ES256]);
     let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone()).build().expect("good");
     let in_header = BearerLayer::new(validator);
-    let in_cookie = in_header.clone().with_token_source(|headers| BearerToken::from_cookie(headers, "access"));
+    let in_cookie =
+        in_header.clone().with_token_source(|request| BearerToken::from_cookie(request.headers(), "access"));
     let token = token(&server);
     for kid in [server.kid(), "k".repeat(256)] {
         for padding in [0, 11_000] {

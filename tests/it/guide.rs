@@ -72,7 +72,8 @@ fn every_snippet_of_rust_is_compiled() {
             match (line.trim_start().strip_prefix("```"), fence) {
                 (Some(kind), None) => {
                     let known = ["rust", "rust,no_run", "toml", "yaml", "console", "text"];
-                    assert!(known.contains(&kind), "{at}: a block of kind {kind:?}");
+                    let is_example = page == "frameworks" && kind == "rust,ignore";
+                    assert!(known.contains(&kind) || is_example, "{at}: a block of kind {kind:?}");
                     fence = Some(kind);
                 }
                 (Some(_), Some(_)) => fence = None,
@@ -84,6 +85,16 @@ fn every_snippet_of_rust_is_compiled() {
         }
         assert_eq!(fence, None, "{page}: a block without end");
     }
+}
+
+/// These examples are a workspace of their own, because their dependencies are many. `.ci/deep` builds and runs them.
+#[test]
+fn the_page_on_frameworks_contains_the_sources_of_the_examples() {
+    let page = read("src/guide/frameworks.md");
+    let shown: BTreeSet<&str> =
+        page.split("```rust,ignore\n").skip(1).filter_map(|rest| rest.split("```\n").next()).collect();
+    let sources = ["actix-web", "lambda", "websocket"].map(|name| read(&format!("examples/frameworks/{name}/main.rs")));
+    assert_eq!(shown, sources.iter().map(String::as_str).collect(), "copy the sources to frameworks.md");
 }
 
 /// Returns the sections of a page: the code spans in the heading, and the text up to the next heading.

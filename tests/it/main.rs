@@ -7,6 +7,7 @@ mod allocations;
 mod answers;
 mod attack_matrix;
 mod attack_scenarios;
+mod authenticator;
 mod axum_extractors;
 mod certificates;
 mod challenge_parser;

@@ -10,9 +10,9 @@ use tower::{ServiceBuilder, ServiceExt as _};
 use tower_bearer::clock::{Clock as _, SystemClock};
 use tower_bearer::extract::{BearerRejection, Required, StaticRequirement};
 use tower_bearer::metadata::ProtectedResourceMetadata;
-use tower_bearer::middleware::{ErrorBody, ErrorResponse};
 use tower_bearer::request::BearerToken;
 use tower_bearer::requirement::{ClaimValue, UnmetRequirement};
+use tower_bearer::response::{ErrorBody, ErrorResponse};
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
 use tower_bearer::{Api, BearerLayer, Claims, NoCustomClaims, RequireLayer, Requirement, Validator};
 

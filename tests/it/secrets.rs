@@ -15,14 +15,14 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
+use tower_bearer::authenticator::{Authenticator, Outcome};
 use tower_bearer::fetch::{Endpoint, FetchRequest, FetchResponse};
 use tower_bearer::jwks::{RefreshPolicy, SecretSource};
 use tower_bearer::keys::{KeySet, Secret};
-use tower_bearer::request::BearerToken;
-use tower_bearer::request::RequestHead;
+use tower_bearer::request::{BearerToken, RequestHead};
 use tower_bearer::testing::{self, FakeClock, FakeFetch, Outage, Reply, TestIssuer};
 use tower_bearer::token::UnverifiedToken;
-use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
+use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Rejection, RequireLayer, Validator};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::fixture::{AUDIENCE, block_on, trusted, validator_for};
@@ -309,8 +309,14 @@ fn debug_and_display_of_public_types_contain_no_secret() {
         let explanation = validator.explain(&token).await;
         show("Explanation", &explanation);
         show("Finding", &explanation.findings());
-        let layer = BearerLayer::new(validator.clone());
-        show("BearerLayer", &layer);
+        let authenticator = Authenticator::new(validator.clone()).with_raw_token();
+        show("Authenticator", &authenticator);
+        let outcome = authenticator.authenticate(&RequestHead::new(&request)).await;
+        show("Outcome", &outcome);
+        if let Outcome::Authenticated(authenticated) = outcome {
+            show("Authenticated", &authenticated);
+        }
+        show("Rejected", &authenticator.reject(&RequestHead::new(&request), Rejection::Signature));
         show("RequireLayer", &RequireLayer::scope("read:orders"));
         show("TestIssuer", &server);
         show("TokenBuilder", &server.token().subject(SUBJECT));
@@ -409,6 +415,7 @@ const CONTAIN_NO_SECRET: &[&str] = &[
     "Scopes",
     "SignedToken",
     "Step",
+    "Scheme",
     "SkipReason",
     "InitialFetch",
     "BuildError",

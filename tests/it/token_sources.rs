@@ -77,7 +77,7 @@ async fn extractor_returns_the_raw_token() {
 async fn reads_a_cookie_only_if_configured() {
     let server = TestIssuer::new();
     let token = server.token().subject("ann").sign();
-    let with = || layer(&server).with_token_source(|headers| BearerToken::from_cookie(headers, "access"));
+    let with = || layer(&server).with_token_source(|request| BearerToken::from_cookie(request.headers(), "access"));
     let request = |cookie: String| Request::get("/").header("cookie", cookie).body(Body::default()).expect("a request");
     let good = || request(format!("theme=dark; access={token}"));
     let response = stack::send_through(with(), good()).await;
@@ -115,7 +115,7 @@ async fn error_of_the_authorization_header_comes_first() {
         rejection
     };
     let credential = |error| Some(Rejection::Credential(error));
-    let cookies = layer(&server).with_token_source(|headers| BearerToken::from_cookie(headers, "access"));
+    let cookies = layer(&server).with_token_source(|request| BearerToken::from_cookie(request.headers(), "access"));
     let with_cookie = |field: &str, cookie: &str| {
         let request = Request::get("/").header("authorization", field).header("cookie", format!("access={cookie}"));
         request.body(Body::default()).expect("a request")
@@ -144,7 +144,7 @@ async fn error_of_the_authorization_header_comes_first() {
         let request = Request::get("/").header("authorization", field).header("host", host).body(Body::default());
         assert_eq!(outcome(bound.clone(), request.expect("a request")).await, expected, "{field} for {host}");
     }
-    let bound = bound.with_token_source(|headers| BearerToken::from_cookie(headers, "access"));
+    let bound = bound.with_token_source(|request| BearerToken::from_cookie(request.headers(), "access"));
     for (cookie, host, expected) in [
         (&*long, "a b", too_long),
         (&*token, "a b", Some(Rejection::Host(HostError::Malformed))),
@@ -160,7 +160,7 @@ async fn error_of_the_authorization_header_comes_first() {
 async fn rejects_an_oversized_credential_before_other_token_sources_are_read() {
     let server = TestIssuer::new();
     let token = server.token().subject("ann").sign();
-    let with = layer(&server).with_token_source(|headers| BearerToken::from_cookie(headers, "access"));
+    let with = layer(&server).with_token_source(|request| BearerToken::from_cookie(request.headers(), "access"));
     let beside = |credential: &str| {
         let request = stack::bearer_request(credential).header("cookie", format!("access={token}"));
         request.body(Body::default()).expect("a request")
@@ -176,7 +176,8 @@ async fn rejects_an_oversized_credential_before_other_token_sources_are_read() {
 async fn accepts_a_token_in_a_websocket_subprotocol() {
     let server = TestIssuer::new();
     let token = server.token().subject("ann").sign();
-    let with = || layer(&server).with_token_source(|headers| BearerToken::from_subprotocol(headers, "bearer."));
+    let with =
+        || layer(&server).with_token_source(|request| BearerToken::from_subprotocol(request.headers(), "bearer."));
     let request = |protocols: String| {
         Request::get("/").header("sec-websocket-protocol", protocols).body(Body::default()).expect("a request")
     };
@@ -195,7 +196,7 @@ async fn accepts_a_token_in_a_websocket_subprotocol() {
 #[tokio::test]
 async fn header_with_the_token_is_marked_sensitive() {
     let server = TestIssuer::new();
-    let with = layer(&server).with_token_source(|headers| BearerToken::from_cookie(headers, "access"));
+    let with = layer(&server).with_token_source(|request| BearerToken::from_cookie(request.headers(), "access"));
     let inner = service_fn(|request: Request<Body>| async move {
         let sensitive = request.headers()["cookie"].is_sensitive();
         Ok::<_, Infallible>(Response::new(Body::from(sensitive.to_string())))

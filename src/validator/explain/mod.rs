@@ -5,15 +5,12 @@ pub(super) mod hints;
 
 use std::ops::ControlFlow;
 
-use http::Request;
-
 use crate::claims::{Check, CheckInput, ClaimError, Claims, Profile};
 use crate::clock::Timestamp;
 use crate::jwks::{KeySource, WantedKey};
 use crate::keys::SignedToken;
 use crate::rejection::{IssuerError, Rejection};
-use crate::request::Host;
-use crate::request::RequestHead;
+use crate::request::{Host, HostError, RequestHead};
 use crate::token::{Claim, Payload, UnverifiedToken};
 use crate::validator::context::RequestContext;
 use crate::validator::explain::explanation::{Accepted, CheckOutcome, Explanation, Finding};
@@ -52,24 +49,23 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// Explains a token of a request to `host`, as [`validate_for_host`](Self::validate_for_host) validates it.
     pub async fn explain_for_host(&self, token: &str, host: &str) -> Explanation {
-        match Host::parse(host) {
-            Ok(host) => {
-                let request = Request::new(());
-                let context = self.context(&RequestHead::with_host(&request, Some(host)));
-                self.explain_with_context(token, &context).await
-            }
+        self.explain_in_context(token, Host::parse(host).and_then(|host| self.context_for_host(host))).await
+    }
+
+    /// Explains a token of a request, as [`validate_request`](Self::validate_request) validates it.
+    pub async fn explain_request(&self, token: &str, request: &RequestHead<'_>) -> Explanation {
+        self.explain_in_context(token, self.context(request)).await
+    }
+
+    async fn explain_in_context(&self, token: &str, context: Result<RequestContext, HostError>) -> Explanation {
+        match context {
+            Ok(context) => self.explain_with_context(token, &context).await,
             Err(error) => {
                 let rejection = Rejection::Host(error);
                 let hint = rejection.hint();
                 Explanation::new(vec![Finding::failed("host", rejection, hint)], None)
             }
         }
-    }
-
-    /// Explains a token of a request, as [`validate_request`](Self::validate_request) validates it.
-    pub async fn explain_request(&self, token: &str, request: &RequestHead<'_>) -> Explanation {
-        let context = self.context(request);
-        self.explain_with_context(token, &context).await
     }
 
     async fn explain_with_context(&self, token: &str, context: &RequestContext) -> Explanation {

@@ -9,15 +9,15 @@ use http::{HeaderValue, Response, StatusCode};
 
 use self::sealed::Sealed;
 use crate::rejection::Rejection;
-use crate::response::{ErrorParts, Protocol};
-use crate::telemetry;
+use crate::response::grpc::Protocol;
+use crate::response::parts::ErrorParts;
 
 /// Creates the body and additional headers of the response to a rejected request.
 ///
 /// [`EmptyBody`] is the default. The methods `with_json_body()` and `with_response_hook(..)` of the layers choose one of the
 /// other types. The layer then overwrites the status, `WWW-Authenticate`, `Retry-After` and `Cache-Control` of the response.
 /// The trait is sealed, so an application cannot implement it.
-pub trait ErrorBody<B>: Sealed + Clone + Send + Sync + 'static {
+pub trait ErrorBody<B>: Sealed + Send + Sync + 'static {
     /// Creates the response. The layer overwrites its status and some of its headers.
     fn respond(&self, error_response: &ErrorResponse<'_>) -> Response<B>;
 }
@@ -64,7 +64,7 @@ pub struct ResponseHook<B>(Hook<B>);
 type Hook<B> = Arc<dyn Fn(&ErrorResponse<'_>) -> Response<B> + Send + Sync>;
 
 impl<B> ResponseHook<B> {
-    pub(super) fn new(hook: impl Fn(&ErrorResponse<'_>) -> Response<B> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(hook: impl Fn(&ErrorResponse<'_>) -> Response<B> + Send + Sync + 'static) -> Self {
         Self(Arc::new(hook))
     }
 }
@@ -103,7 +103,11 @@ pub struct ErrorResponse<'r> {
     rejection: Option<&'r Rejection>,
 }
 
-impl ErrorResponse<'_> {
+impl<'r> ErrorResponse<'r> {
+    pub(crate) fn new(parts: &'r ErrorParts, rejection: Option<&'r Rejection>) -> Self {
+        Self { parts, rejection }
+    }
+
     /// Returns why the request is rejected; `None` if the program is misconfigured, because a layer is missing.
     ///
     /// # Security
@@ -148,23 +152,13 @@ impl ErrorResponse<'_> {
 
 /// Returns the response to a rejected request. Its extensions contain the [`Rejection`], so that outer layers can log it.
 pub(crate) fn error_response<B>(
-    body: &impl ErrorBody<B>,
+    body: &(impl ErrorBody<B> + ?Sized),
     parts: ErrorParts,
-    protocol: Protocol,
     rejection: Rejection,
 ) -> Response<B> {
-    let mut response = write(body, parts.with_protocol(protocol), Some(&rejection));
+    let mut response = write(body, parts, Some(&rejection));
     response.extensions_mut().insert(rejection);
     response
-}
-
-/// Records in log and metrics that a valid token, or a request without token, does not meet a requirement.
-pub(crate) fn record_unmet(rejection: &Rejection, hint: Option<&'static str>) {
-    let unmet: Option<&dyn fmt::Display> = match rejection {
-        Rejection::Requirement(unmet) => Some(unmet),
-        _ => None,
-    };
-    telemetry::requirement_unmet(rejection.kind().name(), hint, unmet, rejection.signature_checked());
 }
 
 /// Returns the response if the program is misconfigured, because a layer is missing.
@@ -172,8 +166,8 @@ pub(crate) fn misconfigured<B>(body: &impl ErrorBody<B>, protocol: Protocol) -> 
     write(body, ErrorParts::misconfigured().with_protocol(protocol), None)
 }
 
-fn write<B>(body: &impl ErrorBody<B>, parts: ErrorParts, rejection: Option<&Rejection>) -> Response<B> {
-    let mut response = body.respond(&ErrorResponse { parts: &parts, rejection });
+fn write<B>(body: &(impl ErrorBody<B> + ?Sized), parts: ErrorParts, rejection: Option<&Rejection>) -> Response<B> {
+    let mut response = body.respond(&ErrorResponse::new(&parts, rejection));
     *response.status_mut() = parts.status();
     parts.write_headers(response.headers_mut());
     response

@@ -1,0 +1,154 @@
+//! The synchronous decision about a request, and what is left to do if it has to wait.
+
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, COOKIE, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use http::{HeaderMap, Method};
+
+use crate::authenticator::{Anonymous, Authenticator, Preflight, RawToken};
+use crate::claims::Claims;
+use crate::rejection::Rejection;
+use crate::request::credential::{self, BearerToken, Credential, CredentialError, SharedCredential};
+use crate::request::{HostError, RequestHead};
+use crate::validator::{Decision, PendingKey, RequestContext, record_early};
+
+/// The decision about a request, before any wait.
+pub(crate) enum RequestDecision<C> {
+    /// The request is accepted; `None` if it has no credential and needs none.
+    Accepted(Option<Accepted<C>>),
+    Rejected(Rejection),
+    /// The decision has to wait; [`Authenticator::resume`] makes it.
+    Pending(PendingRequest),
+}
+
+/// What is known about an authenticated request.
+pub(crate) struct Accepted<C> {
+    pub(crate) claims: Claims<C>,
+    /// Only with `with_raw_token`.
+    pub(crate) token: Option<BearerToken<'static>>,
+}
+
+/// The part of a request that a pending decision needs. It does not borrow the request.
+pub(crate) struct PendingRequest {
+    credential: SharedCredential,
+    context: RequestContext,
+    key: PendingKey,
+}
+
+impl<C> RequestDecision<C> {
+    /// Rejects a request before the validator is called.
+    fn rejected_early(rejection: Rejection) -> Self {
+        record_early(&rejection);
+        Self::Rejected(rejection)
+    }
+}
+
+impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
+    /// Decides about a request without waiting.
+    pub(crate) fn decide(&self, request: &RequestHead<'_>) -> RequestDecision<C> {
+        let (credential, context) = match self.read(request) {
+            Ok(Some(read)) => read,
+            Ok(None) => return RequestDecision::Accepted(None),
+            Err(rejection) => return RequestDecision::rejected_early(rejection),
+        };
+        match self.validator.try_validate(&credential, &context) {
+            Decision::Made(Ok(claims)) => RequestDecision::Accepted(Some(self.accept(claims, credential))),
+            Decision::Made(Err(rejection)) => RequestDecision::Rejected(rejection),
+            Decision::Pending(key) => match SharedCredential::new(&credential, request.headers()) {
+                Some(credential) => RequestDecision::Pending(PendingRequest { credential, context, key }),
+                None => RequestDecision::rejected_early(Rejection::Credential(CredentialError::Malformed)),
+            },
+        }
+    }
+
+    /// Waits for what the decision needs, and makes it.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` takes memory for its arguments twice, in each waiting request"
+    )]
+    pub(crate) fn resume<'a>(
+        &'a self,
+        pending: &'a PendingRequest,
+    ) -> impl Future<Output = Result<Accepted<C>, Rejection>> + Send + use<'a, C, R> {
+        async move {
+            let awaited = self.validator.wait_for_keys(&pending.key).await;
+            let credential = pending.credential.credential();
+            let claims = self.validator.decide_with_keys(&credential, &pending.context, awaited)?;
+            Ok(self.accept(claims, credential))
+        }
+    }
+
+    /// Marks credentials as sensitive, so that they do not appear in logs of headers.
+    pub(crate) fn mark_sensitive(&self, headers: &mut HeaderMap) {
+        if let Some(credential) = headers.get_mut(AUTHORIZATION) {
+            credential.set_sensitive(true);
+        }
+        if !self.token_sources.is_empty() {
+            for name in [COOKIE, SEC_WEBSOCKET_PROTOCOL] {
+                if let http::header::Entry::Occupied(mut fields) = headers.entry(name) {
+                    fields.iter_mut().for_each(|field| field.set_sensitive(true));
+                }
+            }
+        }
+    }
+
+    fn accept(&self, claims: Claims<C>, credential: Credential<'_>) -> Accepted<C> {
+        let token = match self.raw_token {
+            // An accepted credential matches the grammar.
+            RawToken::Return => credential.read().ok().map(BearerToken::into_owned),
+            RawToken::Omit => None,
+        };
+        Accepted { claims, token }
+    }
+
+    /// Reads the credential and the request context; returns `None` if the request is accepted without credential.
+    fn read<'r>(&self, request: &RequestHead<'r>) -> Result<Option<(Credential<'r>, RequestContext)>, Rejection> {
+        let Some(credential) = self.credential(request)? else {
+            let is_accepted =
+                self.anonymous == Anonymous::Accept || (self.preflight == Preflight::Accept && is_preflight(request));
+            return if is_accepted { Ok(None) } else { Err(Rejection::NoCredential) };
+        };
+        let context = self.context(request).map_err(Rejection::Host)?;
+        Ok(Some((credential, context)))
+    }
+
+    /// Returns the only credential, from `Authorization` or a token source.
+    fn credential<'r>(&self, request: &RequestHead<'r>) -> Result<Option<Credential<'r>>, Rejection> {
+        let field = credential::extract_unchecked(request.headers()).map_err(Rejection::Credential)?;
+        if let Some(bytes) = field {
+            self.validator.check_length(bytes.len())?;
+        }
+        if self.token_sources.is_empty() && !self.validator.needs_host() {
+            return Ok(field.map(Credential::Field));
+        }
+        // Errors of `Authorization` are reported before errors of the token sources and the host.
+        let mut token = field.map(BearerToken::from_bytes).transpose().map_err(Rejection::Credential)?;
+        for source in &self.token_sources {
+            let found = source(request).map_err(Rejection::Credential)?;
+            // RFC 6750 §2: a request must use only one method to send the token.
+            if found.is_some() && token.is_some() {
+                return Err(Rejection::Credential(CredentialError::Multiple));
+            }
+            token = token.or(found);
+        }
+        if let Some(token) = &token {
+            self.validator.check_length(token.as_str().len())?;
+        }
+        Ok(token.map(Credential::Token))
+    }
+
+    fn context(&self, request: &RequestHead<'_>) -> Result<RequestContext, HostError> {
+        if !self.validator.needs_host() {
+            return Ok(RequestContext::default());
+        }
+        match self.host_source.forwarded(request.headers())? {
+            Some(host) => self.validator.context(&request.with_host(Some(host))),
+            None => self.validator.context(request),
+        }
+    }
+}
+
+fn is_preflight(request: &RequestHead<'_>) -> bool {
+    let headers = request.headers();
+    request.method() == Method::OPTIONS
+        && headers.contains_key(ORIGIN)
+        && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}

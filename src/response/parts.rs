@@ -1,0 +1,115 @@
+//! `ErrorParts`: the status and headers of an error response.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::response::error_text::{ErrorText, NO_CREDENTIAL, SERVER_ERROR, TEMPORARILY_UNAVAILABLE};
+use crate::response::grpc::{self, Protocol};
+
+/// The status, error code and headers of an error response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ErrorParts {
+    status: StatusCode,
+    error: Option<ErrorText>,
+    challenge: Option<HeaderValue>,
+    retry_after: Option<HeaderValue>,
+    protocol: Protocol,
+}
+
+impl ErrorParts {
+    /// Returns the response of a misconfigured program, in which a layer is missing.
+    pub(crate) fn misconfigured() -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            error: Some(SERVER_ERROR),
+            challenge: None,
+            retry_after: None,
+            protocol: Protocol::Http,
+        }
+    }
+
+    /// Sets the protocol of the request.
+    pub(crate) fn with_protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
+    /// Returns the status of the rejection in HTTP.
+    pub(crate) fn http_status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn challenge(&self) -> Option<&HeaderValue> {
+        self.challenge.as_ref()
+    }
+
+    /// Returns the status of the response.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self.protocol {
+            Protocol::Http => self.status,
+            // The gRPC status is in `grpc-status`.
+            Protocol::Grpc => StatusCode::OK,
+        }
+    }
+
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.protocol == Protocol::Grpc
+    }
+
+    /// Returns the error code of RFC 6750 §3.1.
+    pub(crate) fn error(&self) -> Option<&'static str> {
+        self.error.map(|error| error.code)
+    }
+
+    pub(crate) fn description(&self) -> Option<&'static str> {
+        self.error.map(|error| error.description)
+    }
+
+    /// Returns the JSON body; an empty object if there is no error code.
+    pub(crate) fn json(&self) -> Bytes {
+        match self.error {
+            None => Bytes::from_static(b"{}"),
+            // Both texts are constants that need no escaping.
+            Some(ErrorText { code, description }) => {
+                Bytes::from(format!(r#"{{"error":"{code}","error_description":"{description}"}}"#))
+            }
+        }
+    }
+
+    /// Overwrites the headers of a response. Removes `WWW-Authenticate` if these parts have no challenge.
+    pub(crate) fn write_headers(self, headers: &mut HeaderMap) {
+        headers.remove(WWW_AUTHENTICATE);
+        let no_store = self.status.is_client_error().then_some(HeaderValue::from_static("no-store"));
+        let fields = [(WWW_AUTHENTICATE, self.challenge), (RETRY_AFTER, self.retry_after), (CACHE_CONTROL, no_store)];
+        for (name, value) in fields {
+            if let Some(value) = value {
+                headers.insert(name, value);
+            }
+        }
+        if self.protocol == Protocol::Grpc {
+            // RFC 6750 §3.1 is about the challenge. A gRPC client reads only the message.
+            let message = self.error.map_or(NO_CREDENTIAL, |error| error.description);
+            grpc::write_headers(self.status, message, headers);
+        }
+    }
+
+    pub(super) fn with_challenge(status: StatusCode, error: Option<ErrorText>, challenge: HeaderValue) -> Self {
+        Self { status, error, challenge: Some(challenge), retry_after: None, protocol: Protocol::Http }
+    }
+
+    pub(super) fn unavailable(retry_after: Duration) -> Self {
+        // Rounds up, so that a client does not retry too early.
+        let fraction = u64::from(retry_after.subsec_nanos() > 0);
+        let seconds = retry_after.as_secs().saturating_add(fraction).max(1);
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            error: Some(TEMPORARILY_UNAVAILABLE),
+            challenge: None,
+            retry_after: Some(HeaderValue::from(seconds)),
+            protocol: Protocol::Http,
+        }
+    }
+}

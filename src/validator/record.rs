@@ -1,0 +1,20 @@
+//! Records rejections in log and metrics that are decided before or after the validation of a token.
+
+use std::fmt;
+
+use crate::rejection::Rejection;
+use crate::telemetry;
+
+/// Records that a request is rejected before its token is read.
+pub(crate) fn record_early(rejection: &Rejection) {
+    telemetry::credential_rejected(rejection.kind().name(), rejection.hint());
+}
+
+/// Records that a valid token, or a request without token, does not meet a requirement.
+pub(crate) fn record_unmet(rejection: &Rejection, hint: Option<&'static str>) {
+    let unmet: Option<&dyn fmt::Display> = match rejection {
+        Rejection::Requirement(unmet) => Some(unmet),
+        _ => None,
+    };
+    telemetry::requirement_unmet(rejection.kind().name(), hint, unmet, rejection.signature_checked());
+}
