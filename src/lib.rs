@@ -58,6 +58,7 @@
 //! | `reqwest` | yes | an HTTP client that fetches keys over https |
 //! | `tracing` | yes | logs and spans |
 //! | `axum` | yes | extractors for axum |
+//! | `jsonwebtoken-12` | yes | conversions from and to the key types of `jsonwebtoken` 12 |
 //! | `metrics` | no | metrics through the `metrics` facade |
 //! | `testing` | no | a test issuer, a token builder, a fake clock and a fake network |
 //!
