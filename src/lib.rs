@@ -59,6 +59,7 @@
 //! | `reqwest` | yes | an HTTP client that fetches keys over https |
 //! | `tracing` | yes | logs and spans |
 //! | `axum` | yes | extractors for axum |
+//! | `jsonwebtoken-12` | yes | conversions from and to the key types of `jsonwebtoken` 12 |
 //! | `metrics` | no | metrics through the `metrics` facade |
 //! | `serde` | no | `Serialize` for [`Algorithm`], [`RejectionKind`] and [`Explanation`]; `Deserialize` for the first two |
 //! | `testing` | no | a test issuer, a token builder, a fake clock and a fake network |

@@ -19,6 +19,7 @@
 //! | [cors] | browsers: preflights, and challenges that a script can read |
 //! | [migrating] | from other crates and languages |
 //! | [threat_model] | attacks, checks and the tests that prove the checks |
+//! | [standards] | RFC 6750, 8725 and 9700, rule by rule, with the tests |
 //! | [differential] | the same tokens in this crate and in libraries of Python and Node |
 
 // Each page has link definitions at its end, which work where the file itself is read. `links.txt` stands before the page,
@@ -94,6 +95,10 @@ pub mod cors {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("threat_model.md")]
 pub mod threat_model {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("standards.md")]
+pub mod standards {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("differential.md")]

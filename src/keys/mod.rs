@@ -14,6 +14,7 @@ mod der;
 mod ed25519;
 mod error;
 mod export;
+#[cfg(feature = "jsonwebtoken-12")]
 mod interop;
 mod json;
 mod jwk;
@@ -33,6 +34,8 @@ mod verify;
 pub use self::error::{KeyError, SkipReason};
 pub(crate) use self::export::public_jwks;
 pub(crate) use self::fingerprint::{Fingerprinter, TokenFingerprint};
+#[cfg(feature = "jsonwebtoken-12")]
+#[cfg_attr(docsrs, doc(cfg(feature = "jsonwebtoken-12")))]
 pub use self::interop::UnsupportedAlgorithmError;
 pub(crate) use self::json::without_byte_order_mark;
 pub(crate) use self::jwk::PrivateKeys;
