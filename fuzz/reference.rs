@@ -33,7 +33,7 @@ fn validator() -> Validator {
 /// Returns a token with a valid MAC.
 pub fn sign(header: &[u8], payload: &[u8]) -> String {
     let signed = format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(header), BASE64_URL_SAFE_NO_PAD.encode(payload));
-    let key = EncodingKey::from_secret(SECRET);
+    let key = EncodingKey::from_secret(SECRET).expect("not empty");
     let mac = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, jsonwebtoken::Algorithm::HS256).expect("a MAC");
     format!("{signed}.{mac}")
 }
@@ -60,7 +60,7 @@ pub fn check(token: &str) -> Result<(), String> {
     validation.set_issuer(&[ISSUER]);
     validation.set_audience(&[AUDIENCE]);
     validation.set_required_spec_claims(&["iss", "aud", "exp"]);
-    let decoded = jsonwebtoken::decode::<Value>(&without_ignored(token)?, &DecodingKey::from_secret(SECRET), &validation);
+    let decoded = jsonwebtoken::decode::<Value>(&without_ignored(token)?, &key(), &validation);
     let claims = decoded.map_err(|error| error.to_string())?.claims;
     let claims = claims.as_object().ok_or("the claims set is not an object")?;
     header(token)?;
@@ -101,13 +101,16 @@ fn without_ignored(token: &str) -> Result<String, String> {
     if members.len() == count {
         return Ok(token.to_owned());
     }
-    let key = DecodingKey::from_secret(SECRET);
-    let is_valid = jsonwebtoken::crypto::verify(mac, signed.as_bytes(), &key, jsonwebtoken::Algorithm::HS256);
+    let is_valid = jsonwebtoken::crypto::verify(mac, signed.as_bytes(), &key(), jsonwebtoken::Algorithm::HS256);
     if !is_valid.map_err(|error| error.to_string())? {
         return Err("the MAC".to_owned());
     }
     let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).map_err(|error| error.to_string())?;
     Ok(sign(Value::Object(members).to_string().as_bytes(), &payload))
+}
+
+fn key() -> DecodingKey {
+    DecodingKey::from_secret(SECRET).expect("not empty")
 }
 
 /// Returns whether a segment is valid JSON (RFC 8259 §6) with a number that exceeds the range of the reference's `f64`.

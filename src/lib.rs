@@ -60,7 +60,9 @@
 //! | `reqwest` | yes | an HTTP client that fetches keys over https |
 //! | `tracing` | yes | logs and spans |
 //! | `axum` | yes | extractors for axum |
+//! | `jsonwebtoken-12` | yes | conversions from and to the key types of `jsonwebtoken` 12 |
 //! | `metrics` | no | metrics through the `metrics` facade |
+//! | `serde` | no | `Serialize` for [`Algorithm`], [`RejectionKind`] and [`Explanation`]; `Deserialize` for the first two |
 //! | `testing` | no | a test issuer, a token builder, a fake clock and a fake network |
 //!
 //! Features are additive: a feature only adds items. If one crate in a build enables a feature, the other crates that use
@@ -97,6 +99,8 @@ pub mod rejection;
 pub mod response;
 pub mod metadata;
 mod validator;
+#[cfg(feature = "serde")]
+mod serialization;
 
 // 6. Decision about a request, layers and extractors.
 pub mod authenticator;

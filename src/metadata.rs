@@ -201,18 +201,25 @@ pub enum MetadataError {
 impl fmt::Display for MetadataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Resource(error) => write!(f, "resource: {error}"),
-            Self::AuthorizationServer(error) => write!(f, "authorization server: {error}"),
+            Self::Resource(_) => f.write_str("the URL of the resource is not accepted"),
+            Self::AuthorizationServer(_) => f.write_str("the URL of an authorization server is not accepted"),
             Self::NoAuthorizationServer => f.write_str("there is no authorization server"),
             Self::Scope => {
                 f.write_str("a scope must be one or more visible ASCII characters other than quote and backslash")
             }
-            Self::Link(error) => write!(f, "link: {error}"),
+            Self::Link(_) => f.write_str("the URL of a link is not accepted"),
         }
     }
 }
 
-impl std::error::Error for MetadataError {}
+impl std::error::Error for MetadataError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Resource(error) | Self::AuthorizationServer(error) | Self::Link(error) => Some(error),
+            Self::NoAuthorizationServer | Self::Scope => None,
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -361,6 +361,40 @@ fn reason_kind(reason: ClaimErrorReason, mismatch: RejectionKind) -> RejectionKi
 }
 
 impl RejectionKind {
+    /// All kinds.
+    pub const ALL: &'static [Self] = &[
+        Self::NoCredential,
+        Self::InvalidRequest,
+        Self::MalformedToken,
+        Self::TokenTooLong,
+        Self::Issuer,
+        Self::Algorithm,
+        Self::KeyNotFound,
+        Self::Signature,
+        Self::TokenType,
+        Self::Audience,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::IssuedInFuture,
+        Self::TooOld,
+        Self::MissingClaim,
+        Self::MalformedClaim,
+        Self::Client,
+        Self::Organization,
+        Self::Confirmation,
+        Self::CustomClaims,
+        Self::Check,
+        Self::InsufficientScope,
+        Self::InsufficientAuthentication,
+        Self::KeysUnavailable,
+    ];
+
+    /// Returns the kind with this [name](Self::name).
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+
     /// Returns the stable snake_case name for logs and metrics, such as `key_not_found`.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -424,20 +458,18 @@ impl fmt::Display for Rejection {
             Self::Possession(error) => error.fmt(f),
             Self::Check(_) => f.write_str("a check of the application rejected the token"),
             Self::Requirement(unmet) => unmet.fmt(f),
-            Self::KeysUnavailable { cause: None, .. } => f.write_str("the issuer's keys are not available"),
-            Self::KeysUnavailable { cause: Some(cause), .. } => {
-                write!(f, "the issuer's keys are not available: {cause}")
-            }
+            Self::KeysUnavailable { .. } => f.write_str("the issuer's keys are not available"),
         }
     }
 }
 
 impl std::error::Error for Rejection {
-    /// Returns the [`CustomClaimsError`] of [`Rejection::CustomClaims`]. The `Display` text of every other rejection already
-    /// contains its cause.
+    /// Returns the [`CustomClaimsError`] of [`Rejection::CustomClaims`] and the cause of [`Rejection::KeysUnavailable`]. The
+    /// `Display` text of every other rejection is that of the error in it.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::CustomClaims(error) => Some(error),
+            Self::KeysUnavailable { cause: Some(cause), .. } => Some(cause),
             _ => None,
         }
     }
@@ -498,3 +530,22 @@ impl fmt::Display for CheckError {
 impl std::error::Error for IssuerError {}
 impl std::error::Error for KeyNotFoundError {}
 impl std::error::Error for CheckError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The variants are in the order of `ALL`, which is that of the derived `Ord`, so a gap is a missing variant.
+    #[test]
+    fn all_lists_every_kind_once() {
+        let positions: Vec<isize> = RejectionKind::ALL.iter().map(|kind| position(*kind)).collect();
+        assert!(positions.iter().copied().eq(0..position(RejectionKind::KeysUnavailable) + 1), "{positions:?}");
+        assert!(RejectionKind::ALL.iter().all(|kind| RejectionKind::from_name(kind.name()) == Some(*kind)));
+        assert_eq!(RejectionKind::from_name("Audience"), None);
+    }
+
+    #[expect(clippy::as_conversions, reason = "the number of a variant")]
+    fn position(kind: RejectionKind) -> isize {
+        kind as isize
+    }
+}

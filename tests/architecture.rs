@@ -19,7 +19,7 @@ const OWNERS: &[(&[&str], &[&str])] = &[
     (&["tracing::", "metrics::"], &["telemetry.rs"]),
     (&["reqwest::"], &["fetch/reqwest.rs"]),
     (&["aws_lc_rs::"], &["keys/", "testing/"]),
-    (&["jsonwebtoken::"], &["keys/interop.rs"]),
+    (&["jsonwebtoken_12::"], &["keys/interop.rs"]),
     (&["moka::"], &["jwks/absent_kids.rs"]),
     (&["httpdate::"], &["fetch/"]),
     (&["axum_core::"], &["extract/"]),

@@ -119,11 +119,7 @@ impl List {
                 let bounds = plain(&definition.supertraits);
                 self.add(path, &format!("trait {}{}: {bounds}", definition.ident, plain(&definition.generics)));
                 for inner in &definition.items {
-                    let text = match inner {
-                        TraitItem::Fn(function) => plain(&function.sig),
-                        other => plain(other),
-                    };
-                    self.add(path, &format!("trait {}: {text}", definition.ident));
+                    self.add(path, &format!("trait {}: {}", definition.ident, trait_item(inner)));
                 }
             }
             Item::Impl(block) if !is_for_tests(&block.attrs) => self.block(block, path),
@@ -172,6 +168,15 @@ impl List {
 
     fn add(&mut self, path: &str, text: &str) {
         self.lines.push(format!("{path}: {}", text.trim_end()));
+    }
+}
+
+/// Returns an item of a trait; `(provided)` marks a function that implementations need not have.
+fn trait_item(item: &TraitItem) -> String {
+    match item {
+        TraitItem::Fn(function) if function.default.is_some() => format!("{} (provided)", plain(&function.sig)),
+        TraitItem::Fn(function) => plain(&function.sig),
+        other => plain(other),
     }
 }
 

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or(USAGE)?;
-    let Settings { listen, validator } = Settings::read(path.as_ref())?;
+    let Settings { listen, realm, validator } = Settings::read(path.as_ref())?;
     // Before the server prints its address: a signal from then on must reach the handler.
     let mut shutdown = ShutdownSignal::register()?;
     let listener = tokio::select! {
@@ -68,7 +68,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         () = shutdown.received() => return Ok(()),
     };
     println!("listening on http://{}", listener.local_addr()?);
-    serve(listener, &app(validator), &mut shutdown).await;
+    serve(listener, &app(validator, realm.as_deref()), &mut shutdown).await;
     Ok(())
 }
 
@@ -104,8 +104,9 @@ async fn serve(listener: TcpListener, app: &Router, shutdown: &mut ShutdownSigna
     }
 }
 
-fn app(validator: Validator) -> Router {
+fn app(validator: Validator, realm: Option<&str>) -> Router {
     let bearer = BearerLayer::new(validator.clone()).with_json_body();
+    let bearer = realm.into_iter().fold(bearer, BearerLayer::with_realm);
     let read = RequireLayer::scope("read:orders").with_json_body();
     let write = Requirement::any_of([Requirement::scope("write:orders"), Requirement::permission("write:orders")]);
     let write = RequireLayer::new(write).with_json_body();

@@ -51,13 +51,19 @@ async fn greet(request: Request<String>) -> Result<Response<String>, Status> {
     Ok(Response::new(format!("{}, {subject}", request.get_ref())))
 }
 
-/// Calls `Greet` with or without a token.
-pub(crate) async fn call(channel: Channel, token: Option<&str>, greeting: &str) -> Result<String, Status> {
-    let mut request = Request::new(greeting.to_owned());
+/// Returns a request with or without a token.
+pub(crate) fn request(token: Option<&str>, message: &str) -> Result<Request<String>, Status> {
+    let mut request = Request::new(message.to_owned());
     if let Some(token) = token {
         let credential = format!("Bearer {token}").parse().map_err(|_| Status::invalid_argument("no token"))?;
         request.metadata_mut().insert("authorization", credential);
     }
+    Ok(request)
+}
+
+/// Calls `Greet` with or without a token.
+pub(crate) async fn call(channel: Channel, token: Option<&str>, greeting: &str) -> Result<String, Status> {
+    let request = request(token, greeting)?;
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
     let response = client.unary(request, PathAndQuery::from_static(GREET), Text).await?;

@@ -10,6 +10,7 @@
 #![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tonic::transport::server::TcpIncoming;
@@ -17,13 +18,16 @@ use tonic::transport::{Channel, Server};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Api, BearerLayer, Issuer, RequireLayer, Validator};
 
-use self::greeter::Greeter;
+use self::greeter::{Greeter, Text};
+use self::ticker::{Ticker, WATCH};
 
 mod greeter;
 #[path = "../log.rs"]
 mod log;
 #[path = "../outcome.rs"]
 mod outcome;
+mod ticker;
+mod while_valid;
 
 const AUDIENCE: &str = "https://grpc.northwind.com";
 
@@ -42,9 +46,10 @@ async fn run() -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let serving = tokio::spawn(
         Server::builder()
-            .layer(BearerLayer::new(validator))
+            .layer(BearerLayer::new(validator.clone()))
             .layer(RequireLayer::scope("greet"))
             .add_service(Greeter)
+            .add_service(Ticker { validator })
             .serve_with_incoming(TcpIncoming::from(listener)),
     );
 
@@ -63,6 +68,8 @@ async fn run() -> anyhow::Result<()> {
             Err(status) => println!("{what}: {:?}, {}", status.code(), status.message()),
         }
     }
+    let short = token().scope("greet").expires_in(Duration::from_secs(2)).sign();
+    println!("a stream whose token expires in two seconds: {}", watch(channel, &short).await?);
     if std::env::args().any(|argument| argument == "--serve") {
         for (what, token) in &calls {
             println!("{what} = {}", token.as_deref().unwrap_or_default());
@@ -72,4 +79,19 @@ async fn run() -> anyhow::Result<()> {
         serving.abort();
     }
     Ok(())
+}
+
+/// Reads the stream to its end.
+async fn watch(channel: Channel, token: &str) -> anyhow::Result<String> {
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await?;
+    let response = client.server_streaming(greeter::request(Some(token), "")?, WATCH, Text).await?;
+    let (mut messages, mut received) = (response.into_inner(), Vec::new());
+    loop {
+        match messages.message().await {
+            Ok(Some(message)) => received.push(message),
+            Ok(None) => return Ok(format!("{received:?}, then the end")),
+            Err(status) => return Ok(format!("{received:?}, then {:?}, {}", status.code(), status.message())),
+        }
+    }
 }

@@ -1,14 +1,11 @@
 //! Access to any claim by its name.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 use crate::claims::Claims;
-use crate::token::{Claim, Payload};
+use crate::token::{self, Claim, Payload};
 
 impl<C> Claims<C> {
     /// Deserializes one top-level claim by its name, which can have any characters, for example `https://northwind.com/roles`.
@@ -33,6 +30,13 @@ impl<C> Claims<C> {
     pub(crate) fn raw_claim(&self, name: &str) -> Option<&str> {
         raw(self.payload(), name)
     }
+
+    /// Returns the JSON text of the claim at a path: the name of a top-level claim, then the names of members of objects.
+    pub(crate) fn raw_claim_at<'n>(&self, path: impl IntoIterator<Item = &'n str>) -> Option<&str> {
+        let mut path = path.into_iter();
+        let claim = self.raw_claim(path.next()?)?;
+        path.try_fold(claim, token::member)
+    }
 }
 
 /// The error for a claim that is present but does not have the requested type.
@@ -48,16 +52,11 @@ impl fmt::Display for ClaimTypeError {
 impl std::error::Error for ClaimTypeError {}
 
 /// Returns the JSON text of a claim, registered or not.
-fn raw<'p>(payload: &'p Payload, name: &str) -> Option<&'p str> {
+pub(super) fn raw<'p>(payload: &'p Payload, name: &str) -> Option<&'p str> {
     match Claim::from_name(name) {
         Some(claim) => payload.raw(claim),
-        None => find_unregistered(payload.json(), name),
+        None => token::member(payload.json(), name),
     }
-}
-
-pub(super) fn find_unregistered<'p>(json: &'p str, name: &str) -> Option<&'p str> {
-    let members: BTreeMap<Cow<'p, str>, &'p RawValue> = serde_json::from_str(json).ok()?;
-    members.get(name).map(|raw| raw.get())
 }
 
 #[cfg(test)]
@@ -78,7 +77,20 @@ mod tests {
     }
 
     #[test]
-    fn finds_an_unregistered_claim_after_unescaping_its_name() {
-        assert_eq!(find_unregistered(r#"{"r\u006fles":["a"]}"#, "roles"), Some(r#"["a"]"#));
+    fn finds_a_claim_by_its_path() {
+        let claims = Claims::for_tests(r#"{"r\u006fles":["a"],"act":{"sub":"b"},"x.y":{"a.b":{"c":1},"d":2,"d":2}}"#);
+        for (path, found) in [
+            (&["roles"][..], Some(r#"["a"]"#)),
+            (&["act", "sub"], Some(r#""b""#)),
+            (&["x.y", "a.b", "c"], Some("1")),
+            (&["x", "y", "a.b", "c"], None),
+            (&["x.y", "a", "b", "c"], None),
+            (&["x.y", "d"], None),
+            (&["roles", "a"], None),
+            (&["x.y", "a.b", "c", "d"], None),
+            (&[], None),
+        ] {
+            assert_eq!(claims.raw_claim_at(path.iter().copied()), found, "{path:?}");
+        }
     }
 }

@@ -4,10 +4,12 @@ mod confirmation;
 mod custom;
 mod dates;
 mod error;
+mod implied_scopes;
 mod lookup;
 mod principal;
 mod required;
 mod rules;
+mod source;
 mod string_or_array;
 mod values;
 
@@ -24,13 +26,19 @@ pub use self::custom::CustomClaimsError;
 pub(crate) use self::custom::read_custom;
 pub(crate) use self::dates::{date, numeric_date};
 pub use self::error::{ClaimError, ClaimErrorReason};
+pub(crate) use self::implied_scopes::ImpliedScopes;
 pub use self::lookup::ClaimTypeError;
 pub use self::principal::{Actor, ActorError, Principal};
 pub(crate) use self::required::malformed;
-pub(crate) use self::rules::{Check, CheckInput, ConfirmationRule, OrganizationRule, Rules};
+pub(crate) use self::rules::{
+    Check, CheckInput, ClientRule, ConfirmationRule, IdTokenMarkers, MissingAudience, OrganizationRule, Rules,
+};
 pub use self::rules::{Organization, Profile};
+pub use self::source::ClaimsSource;
+use self::source::Source;
 pub use self::values::{Audience, AuthenticationMethods, ClaimStrings, Permissions, Scopes};
 use crate::clock::Timestamp;
+use crate::keys::Thumbprint;
 use crate::request::credential::UsedSchemes;
 use crate::token::{Claim, Header, Member, Payload};
 
@@ -64,10 +72,12 @@ enum Custom<C> {
 /// An opaque value that only the module which attached it reads. Its type is defined in a module that depends on this one.
 pub(crate) type Context = Arc<dyn Any + Send + Sync>;
 
-/// The verified token, parsed once.
+/// The verified claims, parsed once.
 struct Verified {
-    header: Header,
+    source: Source,
     payload: Payload,
+    /// The scopes that others imply, as the API is configured.
+    implied_scopes: ImpliedScopes,
 }
 
 /// The type of the custom claims of an application that has none.
@@ -132,10 +142,22 @@ impl<C> Claims<C> {
         }
     }
 
-    /// Returns the granted scopes (RFC 8693 §4.2).
+    /// Returns the scopes of the token (RFC 8693 §4.2), without those that others [imply](crate::Api::with_implied_scopes).
     #[must_use]
     pub fn scopes(&self) -> Scopes<'_> {
         Scopes::new(self.payload())
+    }
+
+    /// Returns whether the token grants the scope `name`: the token contains it, or a scope that
+    /// [implies](crate::Api::with_implied_scopes) it.
+    #[must_use]
+    pub fn grants_scope(&self, name: &str) -> bool {
+        self.scopes().contains_any(name, self.verified.implied_scopes.implied_by(name))
+    }
+
+    /// Returns each scope that the token grants only by implication, with the scope of the token that implies it.
+    pub(crate) fn implied_scopes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.verified.implied_scopes.added_to(self.scopes())
     }
 
     /// Returns the permissions granted by Auth0's role-based access control.
@@ -204,10 +226,23 @@ impl<C> Claims<C> {
         self.payload().json()
     }
 
-    /// Returns the header of the token.
+    /// Returns what proved that the claims are genuine.
     #[must_use]
-    pub fn header(&self) -> &Header {
-        &self.verified.header
+    pub fn source(&self) -> ClaimsSource<'_> {
+        self.verified.source.public()
+    }
+
+    /// Returns the header of the token, or `None` if the claims do not come from a signed token.
+    #[must_use]
+    pub fn header(&self) -> Option<&Header> {
+        let Source::Signature { header, .. } = &self.verified.source;
+        Some(header)
+    }
+
+    /// Returns the key that verified the signature of the token, and the token's header. `None` for claims that a test created.
+    pub(crate) fn verified_by(&self) -> Option<(&Header, &Thumbprint)> {
+        let Source::Signature { header, key } = &self.verified.source;
+        Some((header, key.as_ref()?))
     }
 
     /// Returns the custom claims.
@@ -242,7 +277,7 @@ impl<C> Claims<C> {
 
     /// Returns the bytes of memory that all clones of these claims share, without the custom claims.
     pub(crate) fn footprint(&self) -> usize {
-        let heap = self.header().footprint().saturating_add(self.payload().footprint());
+        let heap = self.header().map_or(0, Header::footprint).saturating_add(self.payload().footprint());
         size_of::<Verified>().saturating_add(heap)
     }
 
@@ -256,22 +291,29 @@ impl<C> Claims<C> {
 }
 
 impl Claims {
-    /// Creates claims from a verified token. Only the validator and the module `testing` call it.
-    pub(crate) fn verified(header: Header, payload: Payload) -> Self {
-        Self {
-            verified: Arc::new(Verified { header, payload }),
-            custom: NO_CUSTOM_CLAIMS,
-            proven: ProvenConfirmation::None,
-            context: None,
-        }
+    /// Creates the claims of a token whose signature `key` verified. Only the validator and the module `testing` call it; `key`
+    /// is `None` only in the latter.
+    pub(crate) fn verified(
+        header: Header,
+        payload: Payload,
+        key: Option<Thumbprint>,
+        implied_scopes: ImpliedScopes,
+    ) -> Self {
+        let verified = Arc::new(Verified { source: Source::Signature { header, key }, payload, implied_scopes });
+        Self { verified, custom: NO_CUSTOM_CLAIMS, proven: ProvenConfirmation::None, context: None }
     }
 
     #[cfg(test)]
     pub(crate) fn for_tests(json: &str) -> Self {
+        Self::for_tests_with(json, ImpliedScopes::default())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests_with(json: &str, implied_scopes: ImpliedScopes) -> Self {
         let claims = base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, json);
         let token = format!("eyJhbGciOiJSUzI1NiJ9.{claims}.AA");
         let (header, payload) = crate::token::UnverifiedToken::parse(&token).expect("well-formed").into_parts();
-        Self::verified(header, payload)
+        Self::verified(header, payload, None, implied_scopes)
     }
 
     /// Adds the custom claims, deserialized from the same payload.
@@ -329,6 +371,25 @@ mod tests {
         let claims = Claims::for_tests(r#"{"iss":"i","exp":1,"azp":"z"}"#);
         assert_eq!((claims.subject(), claims.jwt_id(), claims.client_id()), (None, None, Some("z")));
         assert!(claims.scopes().is_empty() && claims.permissions().is_empty());
+    }
+
+    #[test]
+    fn grants_scopes_of_the_token_and_implied_ones() {
+        let implied = || ImpliedScopes::new([("admin", "write"), ("admin", "read"), ("write", "read")]);
+        for (scope, granted) in
+            [("admin", &["admin", "write", "read"][..]), ("read", &["read"]), ("write", &["write", "read"])]
+        {
+            let claims = Claims::for_tests_with(&format!(r#"{{"scope":"profile {scope}"}}"#), implied());
+            for name in ["admin", "write", "read", "admi", ""] {
+                assert_eq!(claims.grants_scope(name), granted.contains(&name), "{scope} {name}");
+                assert_eq!(claims.scopes().contains(name), name == scope, "{scope} {name}");
+            }
+        }
+        let claims = Claims::for_tests_with(r#"{"scope":"admin write"}"#, implied());
+        assert_eq!(claims.implied_scopes().collect::<Vec<_>>(), [("read", "admin")]);
+        // A claim of another type grants nothing, and permissions imply no scopes.
+        let claims = Claims::for_tests_with(r#"{"scope":["admin",1],"permissions":["admin"]}"#, implied());
+        assert!(!claims.grants_scope("read") && claims.implied_scopes().next().is_none());
     }
 
     #[test]

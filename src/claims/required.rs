@@ -4,11 +4,10 @@ use std::borrow::Cow;
 
 use crate::claims::dates;
 use crate::claims::error::ClaimErrorReason;
-use crate::claims::lookup::find_unregistered;
 use crate::claims::principal::Actor;
 use crate::claims::string_or_array;
 use crate::defaults;
-use crate::token::{Claim, Member, Payload};
+use crate::token::{self, Claim, Member, Payload};
 
 /// Checks that a claim is present, has its registered type, and is not empty.
 ///
@@ -16,7 +15,7 @@ use crate::token::{Claim, Member, Payload};
 pub(super) fn check(payload: &Payload, name: &str) -> Result<(), ClaimErrorReason> {
     let is_set = match Claim::from_name(name) {
         Some(claim) => is_registered_claim_set(payload, claim),
-        None => match find_unregistered(payload.json(), name) {
+        None => match token::member(payload.json(), name) {
             None => Member::Absent,
             Some("null") => Member::Malformed,
             Some(raw) => Member::Is(is_not_empty(raw)),

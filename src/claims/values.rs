@@ -62,8 +62,8 @@ impl<'c> Audience<'c> {
         any(self.raw, |text| text == audience)
     }
 
-    /// Returns whether the token has no audience. Only an API with [`with_client_ids`](crate::Api::with_client_ids) accepts such a
-    /// token.
+    /// Returns whether the token has no audience. Only an API with [`with_client_ids`](crate::Api::with_client_ids) or
+    /// [`dangerous_allow_missing_audience`](crate::Api::dangerous_allow_missing_audience) accepts such a token.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
@@ -81,10 +81,17 @@ impl<'c> Scopes<'c> {
         Self { raw: payload.raw(Claim::Scope).or_else(|| payload.raw(Claim::Scp)) }
     }
 
-    /// Returns whether the scope `name` is granted.
+    /// Returns whether the token contains the scope `name`. Scopes that others [imply](crate::Api::with_implied_scopes) are not
+    /// included; see [`Claims::grants_scope`](crate::Claims::grants_scope).
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        !name.is_empty() && any(self.raw, |text| self.words(text).any(|scope| scope == name))
+        self.contains_any(name, &[])
+    }
+
+    /// Returns whether the token contains the scope `name` or one of `others`.
+    pub(super) fn contains_any(&self, name: &str, others: &[Box<str>]) -> bool {
+        let is_wanted = |scope: &str| scope == name || others.iter().any(|other| **other == *scope);
+        !name.is_empty() && any(self.raw, |text| self.words(text).any(is_wanted))
     }
 
     /// Returns the scopes in the order of the token.

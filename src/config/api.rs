@@ -4,14 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::claims::{ConfirmationRule, OrganizationRule, Profile, Rules};
+use crate::claims::{
+    ClientRule, ConfirmationRule, IdTokenMarkers, ImpliedScopes, MissingAudience, OrganizationRule, Profile, Rules,
+};
 use crate::config::dpop;
 use crate::config::error::{SettingErrorKind, SettingErrors, numbered};
 use crate::config::hosts::HostRules;
+use crate::config::implied_scopes;
 use crate::config::issuer::{Issuer, TrustedIssuer};
 use crate::config::organizations::{self, OrganizationOfRequest, Organizations};
 use crate::defaults;
 use crate::dpop::{Dpop, DpopRules, ProofPolicy};
+use crate::token::{bare_media_type, is_type_of_other_protocol};
 
 /// The configuration of an API: its audiences, the issuers that it trusts, and its rules for claims.
 ///
@@ -37,9 +41,14 @@ pub struct Api {
     hosts: Vec<(String, String)>,
     issuer_from_host: bool,
     clients: Option<Vec<String>>,
+    client_claim: Option<String>,
+    token_types: Vec<String>,
+    missing_audience: MissingAudience,
+    id_token_markers: IdTokenMarkers,
     organizations: Option<Organizations>,
     dpop: Option<Dpop>,
     sender_constraint: SenderConstraintRule,
+    implied_scopes: Vec<(String, Vec<String>)>,
 }
 
 impl Api {
@@ -61,9 +70,14 @@ impl Api {
             hosts: Vec::new(),
             issuer_from_host: false,
             clients: None,
+            client_claim: None,
+            token_types: Vec::new(),
+            missing_audience: MissingAudience::Rejected,
+            id_token_markers: IdTokenMarkers::Rejected,
             organizations: None,
             dpop: None,
             sender_constraint: SenderConstraintRule::Allowed,
+            implied_scopes: Vec::new(),
         }
     }
 
@@ -75,6 +89,24 @@ impl Api {
     }
 
     /// Adds another trusted issuer. The keys of an issuer verify only tokens whose `iss` belongs to this issuer.
+    ///
+    /// Two issuers may have the same `iss` if one has public keys and the other has a shared secret, for the time in which a
+    /// server changes from one to the other. The kind of the token's `alg` then selects the issuer.
+    ///
+    /// ```
+    /// use tower_bearer::{Algorithm, Api, Issuer, Secret, Validator};
+    ///
+    /// # fn main() -> Result<(), tower_bearer::ConfigError> {
+    /// let iss = "https://abcdefgh.supabase.co/auth/v1";
+    /// let keys = Issuer::jwks(iss, format!("{iss}/.well-known/jwks.json")).with_algorithms([Algorithm::ES256]);
+    /// let secret = Issuer::shared_secret(iss, Secret::from_text("the former JWT secret of the project"));
+    /// let validator = Validator::new(Api::new("authenticated", keys).with_issuer(secret))?;
+    /// # let _ = validator; Ok(()) }
+    /// ```
+    ///
+    /// # Security
+    ///
+    /// A key is tried only for tokens with an algorithm of its kind: a public key is never an HMAC secret (RFC 8725 §3.1).
     #[must_use]
     pub fn with_issuer(mut self, issuer: Issuer) -> Self {
         self.issuers.push(issuer);
@@ -94,6 +126,27 @@ impl Api {
     #[must_use]
     pub fn with_profile(mut self, profile: Profile) -> Self {
         self.profile = profile;
+        self
+    }
+
+    /// Accepts further values of the header member `typ`, for a server that uses its own. Each is compared without regard to
+    /// case, with and without the prefix `application/` (RFC 7515 §4.1.9). Only with [`Profile::Any`]. Default: none.
+    ///
+    /// ```
+    /// # use tower_bearer::{Api, Issuer};
+    /// # let issuer = Issuer::oidc("https://id.northwind.com");
+    /// let api = Api::new("https://api.northwind.com", issuer).with_token_types(["northwind-access+jwt"]);
+    /// # let _ = api;
+    /// ```
+    ///
+    /// # Security
+    ///
+    /// The types of other protocols are an error of the configuration: `dpop+jwt`, `logout+jwt`, `secevent+jwt`,
+    /// `token-introspection+jwt` and others. A server may sign such a token with the same keys, and `typ` is then what
+    /// distinguishes it from an access token (RFC 8725 §3.11).
+    #[must_use]
+    pub fn with_token_types<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
+        self.token_types.extend(types.into_iter().map(Into::into));
         self
     }
 
@@ -129,9 +182,10 @@ impl Api {
     /// Accepts only tokens that were issued to one of these clients: `client_id`, or `azp` if there is no `client_id`.
     /// Default: the tokens of every client are accepted.
     ///
-    /// Tokens without `aud`, such as those of Amazon Cognito, are accepted only if this list is set. Such a token must have a
-    /// `client_id` of the list, and its `token_use` must be `access`. The `aud` of any other token is checked as usual. With
-    /// [`Profile::Rfc9068`], every token needs `aud`.
+    /// With this list, tokens of Amazon Cognito are accepted, which have no `aud`: such a token must have a `client_id` of the
+    /// list, and its `token_use` must be `access`. The `aud` of any other token is checked as usual. With [`Profile::Rfc9068`],
+    /// every token needs `aud`. For other servers that write no `aud`, see
+    /// [`dangerous_allow_missing_audience`](Self::dangerous_allow_missing_audience).
     ///
     /// # Security
     ///
@@ -143,6 +197,61 @@ impl Api {
         self
     }
 
+    /// Sets the claim that [`with_client_ids`](Self::with_client_ids) compares, for a server that writes the client into another
+    /// claim: `cid` (Okta), `appid` (version 1 tokens of Entra ID). Default: `client_id`, or `azp` if there is no `client_id`.
+    ///
+    /// The claim must be a string. If it is absent, the token is rejected, also if it has a `client_id`.
+    /// [`Claims::client_id`](crate::Claims::client_id) does not return this claim: read it with
+    /// [`Claims::claim`](crate::Claims::claim).
+    #[must_use]
+    pub fn with_client_claim(mut self, claim: impl Into<String>) -> Self {
+        self.client_claim = Some(claim.into());
+        self
+    }
+
+    /// Accepts tokens without `aud` (Clerk, WorkOS). A token that has `aud` must still contain an audience of the API.
+    ///
+    /// Requires [`with_client_ids`](Self::with_client_ids), or else a check of the application
+    /// ([`ValidatorBuilder::with_check`](crate::ValidatorBuilder::with_check)) which ensures that the token is for this API.
+    /// Otherwise the configuration is an error, and also with [`Profile::Rfc9068`], which requires `aud`.
+    ///
+    /// ```
+    /// # use tower_bearer::{Api, Issuer};
+    /// // Clerk writes the origin of the web application into `azp`.
+    /// let issuer = Issuer::oidc("https://clerk.northwind.com");
+    /// let api = Api::new("https://api.northwind.com", issuer)
+    ///     .with_client_ids(["https://app.northwind.com"])
+    ///     .dangerous_allow_missing_audience();
+    /// # let _ = api;
+    /// ```
+    ///
+    /// # Security
+    ///
+    /// `aud` prevents that a token for one API is used at another (RFC 8725 §3.9). Without `aud`, this API accepts every token
+    /// that the issuer writes for an accepted client, whatever API the client requested it for. If the server can write `aud`,
+    /// configure it there instead.
+    #[must_use]
+    pub fn dangerous_allow_missing_audience(mut self) -> Self {
+        self.missing_audience = MissingAudience::Accepted;
+        self
+    }
+
+    /// Accepts access tokens with claims that usually only an ID token has: `at_hash`, `c_hash` and, with [`Profile::Auth0`],
+    /// `nonce`. Dex writes `at_hash` into every access token.
+    ///
+    /// A token that says that it is an ID token, by `token_use: "id"` or `typ: "ID"` in its claims, is still rejected.
+    ///
+    /// # Security
+    ///
+    /// Without this check, only `aud` distinguishes an access token from an ID token. So no audience of this API may be the id
+    /// of a client that receives ID tokens from the same issuer. With Dex, `aud` is always such an id: everyone who obtains an
+    /// ID token of the client can then call the API.
+    #[must_use]
+    pub fn dangerous_accept_id_token_markers(mut self) -> Self {
+        self.id_token_markers = IdTokenMarkers::Accepted;
+        self
+    }
+
     /// Accepts only tokens of these organizations.
     ///
     /// Default: tokens of any organization, and tokens without one, are accepted. A handler that serves the data of an
@@ -150,6 +259,39 @@ impl Api {
     #[must_use]
     pub fn with_organizations(mut self, organizations: Organizations) -> Self {
         self.organizations = Some(organizations);
+        self
+    }
+
+    /// Adds scopes that imply others: a token with the scope `admin` then meets each requirement that a token with `read` meets.
+    /// Default: no scope implies another.
+    ///
+    /// Implication is transitive. Every [`Requirement`](crate::Requirement) for a scope uses it, and
+    /// [`Claims::grants_scope`](crate::Claims::grants_scope) does. [`Claims::scopes`](crate::Claims::scopes) still returns the scopes
+    /// of the token. Challenges name the scope that a requirement names.
+    ///
+    /// A name that is not a scope-token (RFC 6749 §3.3), a scope that implies nothing, and a cycle are configuration errors.
+    ///
+    /// ```
+    /// use tower_bearer::{Api, Issuer};
+    ///
+    /// let api = Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"))
+    ///     .with_implied_scopes([("admin", ["read:orders", "write:orders"])])
+    ///     .with_implied_scopes([("write:orders", ["read:orders"])]);
+    /// # let _ = api;
+    /// ```
+    ///
+    /// # Security
+    ///
+    /// The scopes of every issuer of the API imply others in the same way. Where clients get every scope that they request, as
+    /// at an Auth0 API without role-based access control, every client can get the implied scopes.
+    #[must_use]
+    pub fn with_implied_scopes(
+        mut self,
+        implied: impl IntoIterator<Item = (impl Into<String>, impl IntoIterator<Item = impl Into<String>>)>,
+    ) -> Self {
+        let pairs =
+            implied.into_iter().map(|(scope, implied)| (scope.into(), implied.into_iter().map(Into::into).collect()));
+        self.implied_scopes.extend(pairs);
         self
     }
 
@@ -224,19 +366,24 @@ impl Api {
         self.sender_constraint
     }
 
-    /// Resolves the whole configuration and records every error.
-    pub(crate) fn resolve(&self, errors: &mut SettingErrors) -> Option<Policy> {
+    /// Resolves the whole configuration and records every error. `application_checks` is the number of checks that the
+    /// application has added.
+    pub(crate) fn resolve(&self, application_checks: usize, errors: &mut SettingErrors) -> Option<Policy> {
         self.check_rules(errors);
+        self.check_missing_audience(application_checks, errors);
         let issuers: Vec<Option<TrustedIssuer>> = self.issuers.iter().map(|issuer| issuer.resolve(errors)).collect();
         let mut known = BTreeSet::new();
         // Also the domains of an issuer with other errors: otherwise host bindings to it would be reported, and duplicates not.
-        for domain in self.issuers.iter().flat_map(Issuer::domains) {
-            let setting = format!("issuer {domain:?}");
-            if !known.insert(domain) {
-                errors.push(&setting, SettingErrorKind::DuplicateIssuer);
+        for issuer in &self.issuers {
+            for domain in issuer.domains() {
+                let setting = format!("issuer {domain:?}");
+                if !known.insert((domain, issuer.is_symmetric())) {
+                    errors.push(&setting, SettingErrorKind::DuplicateIssuer);
+                }
             }
         }
-        let known: Vec<Box<str>> = known.into_iter().collect();
+        let mut known: Vec<Box<str>> = known.into_iter().map(|(domain, _)| domain).collect();
+        known.dedup();
         let hosts = HostRules::resolve(&self.hosts, self.issuer_from_host, &known, errors);
         let clients = self.clients.as_ref().map(|ids| organizations::non_empty_list("client ids", ids, errors));
         let (organizations, organization_of) = match &self.organizations {
@@ -244,19 +391,27 @@ impl Api {
             None => (OrganizationRule::Any, None),
         };
         let dpop = self.resolve_dpop(errors);
+        let implied_scopes = implied_scopes::resolve(&self.implied_scopes, errors);
         let rules = Rules {
             audiences: self.audiences.iter().map(|audience| Box::from(audience.as_str())).collect(),
             leeway: self.leeway,
+            missing_audience: self.missing_audience,
             profile: self.profile,
+            token_types: self.resolve_token_types(errors),
             required: self.required.iter().map(|name| Arc::from(name.as_str())).collect(),
             max_age: self.max_age,
             confirmation: if self.dpop.is_some() { ConfirmationRule::Proven } else { self.confirmation },
-            clients: clients.unwrap_or_default(),
+            id_token_markers: self.id_token_markers,
+            clients: ClientRule {
+                accepted: clients.unwrap_or_default(),
+                claim: self.client_claim.as_deref().map(Box::from),
+            },
             organizations,
         };
         let issuers = issuers.into_iter().collect::<Option<Vec<TrustedIssuer>>>()?;
         let possession = PossessionRules { dpop: dpop?, sender_constraint: self.sender_constraint };
-        Some(Policy { rules, issuers, hosts, organization_of, possession, max_token_bytes: self.max_token_bytes })
+        let max_token_bytes = self.max_token_bytes;
+        Some(Policy { rules, issuers, hosts, organization_of, possession, implied_scopes, max_token_bytes })
     }
 
     /// Returns `None` if a setting has an error.
@@ -274,6 +429,37 @@ impl Api {
         dpop::resolve(dpop, audience, errors).map(Some)
     }
 
+    fn resolve_token_types(&self, errors: &mut SettingErrors) -> Box<[Box<str>]> {
+        if !self.token_types.is_empty() && self.profile != Profile::Any {
+            errors.push("token types", SettingErrorKind::TokenTypesWithProfile);
+        }
+        let mut resolve = |typ: &String| {
+            let setting = format!("token type {typ:?}");
+            let bare = bare_media_type(typ);
+            if bare.is_empty() {
+                errors.push(&setting, SettingErrorKind::Empty);
+            } else if bare.chars().any(|character| character.is_whitespace() || character.is_control()) {
+                errors.push(&setting, SettingErrorKind::Unprintable);
+            } else if is_type_of_other_protocol(typ) {
+                errors.push(&setting, SettingErrorKind::TokenTypeOfOtherProtocol);
+            }
+            bare.into_boxed_str()
+        };
+        self.token_types.iter().map(&mut resolve).collect()
+    }
+
+    fn check_missing_audience(&self, application_checks: usize, errors: &mut SettingErrors) {
+        if self.missing_audience == MissingAudience::Rejected {
+            return;
+        }
+        if self.profile == Profile::Rfc9068 {
+            errors.push("tokens without aud", SettingErrorKind::MissingAudienceWithProfile);
+        }
+        if self.clients.is_none() && application_checks == 0 {
+            errors.push("tokens without aud", SettingErrorKind::MissingAudienceUnrestricted);
+        }
+    }
+
     fn check_rules(&self, errors: &mut SettingErrors) {
         for (at, audience) in self.audiences.iter().enumerate() {
             if audience.is_empty() {
@@ -284,6 +470,14 @@ impl Api {
         }
         if self.required.iter().any(String::is_empty) {
             errors.push("required claims", SettingErrorKind::Empty);
+        }
+        if let Some(claim) = &self.client_claim {
+            if claim.is_empty() {
+                errors.push("client claim", SettingErrorKind::Empty);
+            }
+            if self.clients.is_none() {
+                errors.push("client claim", SettingErrorKind::ClientClaimWithoutClients);
+            }
         }
         if self.leeway > defaults::MAX_LEEWAY {
             errors.push("leeway", SettingErrorKind::Leeway);
@@ -305,6 +499,7 @@ pub(crate) struct Policy {
     /// The function that returns the organization of a request, if the policy depends on it.
     pub(crate) organization_of: Option<OrganizationOfRequest>,
     pub(crate) possession: PossessionRules,
+    pub(crate) implied_scopes: ImpliedScopes,
     pub(crate) max_token_bytes: usize,
 }
 

@@ -22,7 +22,10 @@ pub(super) fn endpoint(setting: &str, url: &str, plain: PlainHttp, errors: &mut 
 }
 
 /// Checks an `iss` value and records its errors. `iss` is compared as text; these rules reject values that no issuer uses.
-pub(super) fn check_issuer(setting: &str, issuer: &str, plain: PlainHttp, errors: &mut SettingErrors) {
+///
+/// `http:` is allowed, because AD FS uses it and nothing is fetched from an `iss` itself. The rules of transport apply to the
+/// URLs of keys and of discovery documents.
+pub(super) fn check_issuer(setting: &str, issuer: &str, errors: &mut SettingErrors) {
     if issuer.is_empty() {
         return errors.push(setting, SettingErrorKind::Empty);
     }
@@ -39,7 +42,10 @@ pub(super) fn check_issuer(setting: &str, issuer: &str, plain: PlainHttp, errors
     if let Some(issuer) = issuer_from_discovery_url(issuer) {
         return errors.push(setting, SettingErrorKind::DiscoveryUrl { issuer: Box::from(issuer) });
     }
-    if endpoint(setting, issuer, plain, errors).is_some() && is_auth0_domain(issuer) && !issuer.ends_with('/') {
+    if endpoint(setting, issuer, PlainHttp::Allowed, errors).is_some()
+        && is_auth0_domain(issuer)
+        && !issuer.ends_with('/')
+    {
         errors.push(setting, SettingErrorKind::MissingTrailingSlash);
     }
 }
@@ -57,8 +63,12 @@ fn issuer_from_discovery_url(url: &str) -> Option<String> {
     Some(format!("{issuer}{slash}"))
 }
 
-/// Converts a bare Auth0 domain to its issuer, or records the error.
+/// Converts an Auth0 domain to its issuer, or records the error. The domain may also be the URL `https://<domain>/`.
 pub(super) fn auth0_issuer(setting: &str, domain: &str, errors: &mut SettingErrors) -> Option<String> {
+    let domain = match domain.strip_prefix("https://") {
+        Some(url) => url.strip_suffix('/').unwrap_or(url),
+        None => domain,
+    };
     let is_domain = domain.contains('.')
         && domain.split('.').all(|label| !label.is_empty())
         && domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));

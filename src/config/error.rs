@@ -8,6 +8,7 @@ use crate::fetch::{BuildClientError, EndpointError};
 use crate::jwks::RefreshPolicyError;
 use crate::keys::{KeyError, SecretError, SkipReason};
 use crate::request::PublicUrlError;
+use crate::requirement::ScopeSyntaxError;
 use crate::token::Algorithm;
 
 /// All errors of a configuration, at least one.
@@ -81,7 +82,7 @@ pub enum SettingErrorKind {
     Empty,
     /// The setting contains control characters or white space.
     Unprintable,
-    /// An Auth0 domain is given with scheme, port, path or slash.
+    /// An Auth0 domain is given with a port, a path or plain http, or is no domain.
     NotADomain,
     /// An issuer of Auth0 lacks its trailing slash.
     MissingTrailingSlash,
@@ -95,7 +96,7 @@ pub enum SettingErrorKind {
         /// slash.
         issuer: Box<str>,
     },
-    /// The same issuer is configured twice.
+    /// The same issuer is configured twice with keys of the same kind.
     DuplicateIssuer,
     /// No algorithm is listed.
     NoAlgorithms,
@@ -120,6 +121,16 @@ pub enum SettingErrorKind {
     InitialKeysWithoutFetch,
     /// More secrets or keys apply to one token than are tried for it: those with the same `kid`, and those without a `kid`.
     TooManyKeys,
+    /// A token type belongs to another protocol: DPoP proofs, logout tokens, security events and others are no access tokens.
+    TokenTypeOfOtherProtocol,
+    /// Token types are added to a profile that accepts exactly one.
+    TokenTypesWithProfile,
+    /// A claim with the id of the client is named, but no client ids are set.
+    ClientClaimWithoutClients,
+    /// Tokens without `aud` are accepted, and neither client ids nor a check restrict them.
+    MissingAudienceUnrestricted,
+    /// Tokens without `aud` are accepted, but the profile requires `aud`.
+    MissingAudienceWithProfile,
     /// The leeway is longer than 300 s.
     Leeway,
     /// The maximum age is zero.
@@ -152,6 +163,13 @@ pub enum SettingErrorKind {
     UnknownIssuer,
     /// The host of an issuer is to be bound to it, but the issuer is not a URL with a host.
     NoHost,
+    /// A scope is not a scope-token of RFC 6749 §3.3.
+    Scope,
+    /// Implied scopes lead back to the scope that implies them.
+    ImpliedScopeCycle {
+        /// The scopes of the cycle, each with an arrow to a scope that it implies.
+        cycle: Box<str>,
+    },
     /// The refresh policy breaks a rule, or differs from the policy of the validator whose keys are shared.
     RefreshPolicy(RefreshPolicyError),
     /// There is no HTTP client: the feature `reqwest` is disabled and no `Fetch` is set.
@@ -165,32 +183,17 @@ impl fmt::Display for SettingErrorKind {
         match self {
             Self::Empty => f.write_str("is empty"),
             Self::Unprintable => f.write_str("contains white space or control characters"),
-            Self::NotADomain => {
-                f.write_str("is not a bare domain; write `tenant.eu.auth0.com`, without scheme, port, path or slash")
-            }
-            Self::MissingTrailingSlash => {
-                f.write_str("lacks the trailing slash; Auth0's `iss` is `https://<domain>/` and is compared exactly")
+            Self::NotADomain | Self::MissingTrailingSlash | Self::IssuerUrl | Self::DuplicateIssuer => {
+                f.write_str(self.rule())
             }
             Self::Url(error) => write!(f, "{error}{}", alternative(*error)),
-            Self::IssuerUrl => f.write_str("an issuer must have neither a query nor a fragment (RFC 8414 §2)"),
             Self::DiscoveryUrl { issuer } => {
                 write!(f, "is the URL of a discovery document; write its `issuer`, such as `{issuer}`")
             }
-            Self::DuplicateIssuer => f.write_str("is configured twice; each `iss` must belong to exactly one issuer"),
             Self::NoAlgorithms => f.write_str("lists no algorithm; RS256 is the usual one"),
             Self::DuplicateAlgorithm(algorithm) => write!(f, "lists {algorithm} twice"),
-            Self::SymmetricWithPublicKeys(algorithm) => {
-                write!(
-                    f,
-                    "{algorithm} needs a shared secret; use `Issuer::shared_secret`, or a public-key algorithm such as RS256"
-                )
-            }
-            Self::AsymmetricWithSecret(algorithm) => {
-                write!(
-                    f,
-                    "{algorithm} cannot be verified with a shared secret; use HS256, HS384 or HS512, or configure public keys"
-                )
-            }
+            Self::SymmetricWithPublicKeys(algorithm) => write!(f, "{algorithm} {NEEDS_SECRET}"),
+            Self::AsymmetricWithSecret(algorithm) => write!(f, "{algorithm} {NEEDS_PUBLIC_KEY}"),
             Self::SecretWithPublicKeys => f.write_str(
                 "belongs to an issuer with public keys or with a secret source; use `Issuer::shared_secret`",
             ),
@@ -207,6 +210,11 @@ impl fmt::Display for SettingErrorKind {
                 let most = defaults::MAX_CANDIDATES;
                 write!(f, "has more than {most} keys to try for one token; set different `kid`s, or remove old keys")
             }
+            Self::TokenTypeOfOtherProtocol
+            | Self::TokenTypesWithProfile
+            | Self::ClientClaimWithoutClients
+            | Self::MissingAudienceUnrestricted
+            | Self::MissingAudienceWithProfile => f.write_str(self.rule()),
             Self::Leeway => {
                 let most = defaults::MAX_LEEWAY.as_secs();
                 write!(f, "is more than {most} s (RFC 7519 §4.1.4: no more than a few minutes)")
@@ -228,11 +236,19 @@ impl fmt::Display for SettingErrorKind {
             Self::DuplicateHost => f.write_str("the host is bound to two issuers"),
             Self::UnknownIssuer => f.write_str("is not an `iss` of the API's issuers; the values are compared exactly"),
             Self::NoHost => f.write_str("is not a URL with a host, so no host can be bound to it"),
+            Self::Scope => ScopeSyntaxError::Scope.fmt(f),
+            Self::ImpliedScopeCycle { cycle } => write!(f, "form a cycle: {cycle}"),
             Self::RefreshPolicy(error) => error.fmt(f),
             Self::NoFetch | Self::HttpClient(_) => self.fmt_client(f),
         }
     }
 }
+
+const NEEDS_SECRET: &str =
+    "needs a shared secret; use `Issuer::shared_secret`, or a public-key algorithm such as RS256";
+
+const NEEDS_PUBLIC_KEY: &str =
+    "cannot be verified with a shared secret; use HS256, HS384 or HS512, or configure public keys";
 
 /// Returns the end of the error text for a URL that is rejected by default: the setting that allows it.
 fn alternative(error: EndpointError) -> &'static str {
@@ -269,6 +285,31 @@ impl SettingErrorKind {
                 "is set together with `with_dpop`, which checks the confirmation of tokens; remove one of them",
             ),
             _ => Ok(()),
+        }
+    }
+
+    /// Returns the text of an error in the rules for `iss` values and for tokens.
+    fn rule(&self) -> &'static str {
+        match self {
+            Self::NotADomain => "is not a domain; write `tenant.eu.auth0.com` or `https://tenant.eu.auth0.com/`",
+            Self::MissingTrailingSlash => {
+                "lacks the trailing slash; Auth0's `iss` is `https://<domain>/` and is compared exactly"
+            }
+            Self::IssuerUrl => "an issuer must have neither a query nor a fragment (RFC 8414 §2)",
+            Self::DuplicateIssuer => {
+                "is configured twice; an `iss` may belong to one issuer with public keys and to one with a shared secret"
+            }
+            Self::TokenTypeOfOtherProtocol => {
+                "is the type of a token that is not an access token, such as a DPoP proof or a logout token"
+            }
+            Self::TokenTypesWithProfile => "can be added only to the profile `Any`",
+            Self::ClientClaimWithoutClients => "has no effect without `with_client_ids`",
+            Self::MissingAudienceUnrestricted => {
+                "would be accepted whatever API they are for; set `with_client_ids`, or add a check with \
+                 `ValidatorBuilder::with_check`"
+            }
+            Self::MissingAudienceWithProfile => "cannot be accepted with the profile `Rfc9068`, which requires `aud`",
+            _ => "",
         }
     }
 

@@ -11,7 +11,9 @@ use crate::token::Algorithm;
 /// A trusted authorization server: its `iss` values, its algorithms and its keys.
 ///
 /// One `Issuer` stands for a tenant with all its domains. The domains have different `iss` values and the same keys, which are
-/// fetched once. An issuer has either public keys (RS256 by default) or shared secrets (HS256 by default), never both.
+/// fetched once. An issuer has either public keys (RS256 by default) or shared secrets (HS256 by default), never both. While a
+/// server changes from a secret to public keys, configure one `Issuer` for each kind with the same `iss`: see
+/// [`Api::with_issuer`](crate::Api::with_issuer).
 ///
 /// ```
 /// use tower_bearer::{Algorithm, Issuer};
@@ -56,8 +58,8 @@ enum Keys {
 }
 
 impl Issuer {
-    /// Creates an Auth0 tenant from its canonical domain, such as `northwind.eu.auth0.com`: `iss` is `https://<domain>/`, and
-    /// the keys are at `https://<domain>/.well-known/jwks.json`. Discovery is not used.
+    /// Creates an Auth0 tenant from its canonical domain, such as `northwind.eu.auth0.com` or `https://northwind.eu.auth0.com/`:
+    /// `iss` is `https://<domain>/`, and the keys are at `https://<domain>/.well-known/jwks.json`. Discovery is not used.
     #[must_use]
     pub fn auth0(domain: impl Into<String>) -> Self {
         Self::new(Domain::Auth0(domain.into()), Keys::Auth0)
@@ -75,7 +77,8 @@ impl Issuer {
         Self::new(Domain::Exact(issuer.into()), Keys::Discovery)
     }
 
-    /// Creates an issuer whose key set is at a known URL. `issuer` is the exact `iss` value.
+    /// Creates an issuer whose key set is at a known URL. `issuer` is the exact `iss` value. It may begin with `http:`, as that
+    /// of AD FS does, because nothing is fetched from it.
     #[must_use]
     pub fn jwks(issuer: impl Into<String>, jwks_uri: impl Into<String>) -> Self {
         Self::new(Domain::Exact(issuer.into()), Keys::Jwks(jwks_uri.into()))
@@ -115,7 +118,7 @@ impl Issuer {
         Self::new(Domain::Exact(issuer.into()), Keys::SecretSource(secrets.clone()))
     }
 
-    /// Adds a custom domain of the same Auth0 tenant, such as `login.northwind.com`. Tokens that a client requests at this
+    /// Adds a custom domain of the same Auth0 tenant, such as `login.northwind.com` or `https://login.northwind.com/`. Tokens that a client requests at this
     /// domain have the `iss` `https://<domain>/` and are signed with the keys of the tenant.
     #[must_use]
     pub fn with_custom_domain(mut self, domain: impl Into<String>) -> Self {
@@ -182,7 +185,7 @@ impl Issuer {
         self
     }
 
-    /// Allows plain http for hosts other than loopback: for the issuer, its discovery and its keys.
+    /// Allows plain http for hosts other than loopback: for the discovery document and the keys.
     ///
     /// # Security
     ///
@@ -203,6 +206,11 @@ impl Issuer {
             plain: PlainHttp::OnLoopback,
             misplaced_secret: false,
         }
+    }
+
+    /// Returns whether the issuer has shared secrets.
+    pub(crate) fn is_symmetric(&self) -> bool {
+        matches!(self.keys, Keys::Secrets(_) | Keys::SecretSource(_))
     }
 
     /// Returns the `iss` values, even if the settings of the issuer have errors. For a malformed Auth0 domain, returns the
@@ -241,14 +249,14 @@ impl Issuer {
                 domain::auth0_issuer(&format!("Auth0 domain {bare:?}"), bare, errors).map(String::into_boxed_str)
             }
             Domain::Exact(issuer) => {
-                domain::check_issuer(&setting(issuer, ""), issuer, self.plain, errors);
+                domain::check_issuer(&setting(issuer, ""), issuer, errors);
                 Some(Box::from(issuer.as_str()))
             }
         }
     }
 
     fn resolve_algorithms(&self, name: &str, errors: &mut SettingErrors) -> Vec<Algorithm> {
-        let symmetric = matches!(self.keys, Keys::Secrets(_) | Keys::SecretSource(_));
+        let symmetric = self.is_symmetric();
         let Some(listed) = &self.algorithms else {
             return vec![if symmetric { Algorithm::HS256 } else { Algorithm::RS256 }];
         };
@@ -395,9 +403,9 @@ impl Domain {
         }
     }
 
-    /// Returns the `iss` that was probably meant by an Auth0 domain with scheme or slash, so that one mistake is reported once.
+    /// Returns the `iss` that was probably meant by a malformed Auth0 domain, so that one mistake is reported once.
     fn guess_issuer(&self) -> Option<Box<str>> {
-        let bare = self.as_str().trim_start_matches("https://").trim_end_matches('/');
+        let bare = self.as_str().trim_start_matches("http://").trim_start_matches("https://").trim_end_matches('/');
         domain::auth0_issuer("", bare, &mut SettingErrors::default()).map(String::into_boxed_str)
     }
 }

@@ -8,6 +8,7 @@ mod domain;
 mod dpop;
 mod error;
 mod hosts;
+mod implied_scopes;
 mod issuer;
 mod organizations;
 

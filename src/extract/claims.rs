@@ -122,4 +122,12 @@ impl fmt::Display for ClaimsRejection {
     }
 }
 
-impl std::error::Error for ClaimsRejection {}
+impl std::error::Error for ClaimsRejection {
+    /// Returns the source of the [`BearerRejection`] in it, whose text `Display` writes.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Anonymous(rejection) | Self::UnmetRequirement(rejection) => rejection.source(),
+            Self::NoLayer | Self::OtherClaims => None,
+        }
+    }
+}

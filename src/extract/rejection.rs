@@ -180,7 +180,8 @@ impl fmt::Display for BearerRejection {
 }
 
 impl std::error::Error for BearerRejection {
+    /// Returns the source of the [`Rejection`] in it, whose text `Display` writes.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.rejection)
+        self.rejection.source()
     }
 }

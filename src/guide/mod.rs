@@ -3,8 +3,9 @@
 //! | page | content |
 //! |---|---|
 //! | [quickstart] | Auth0: RS256 and HS256, custom domains, permissions, organizations |
-//! | [recipes] | other servers: any with discovery, Keycloak, Okta, Entra ID, Amazon Cognito |
+//! | [recipes] | other servers: any with discovery, Keycloak, Okta, Entra ID, AD FS, Amazon Cognito, Clerk, Dex, Supabase, WorkOS |
 //! | [howto] | short answers: open routes, revocation, cookies, gRPC, MCP, several tenants, proxies |
+//! | [authorization] | rules for routes: nested claims, scopes that imply others, rules in code |
 //! | [frameworks] | actix-web, WebSocket, AWS Lambda, salvo, poem, rocket |
 //! | [layers] | the order of tracing, timeout, CORS, `BearerLayer` and `RequireLayer` |
 //! | [mistakes] | common mistakes and their symptoms |
@@ -19,6 +20,7 @@
 //! | [cors] | browsers: preflights, and challenges that a script can read |
 //! | [migrating] | from other crates and languages |
 //! | [threat_model] | attacks, checks and the tests that prove the checks |
+//! | [standards] | RFC 6750, 8725 and 9700, rule by rule, with the tests |
 //! | [differential] | the same tokens in this crate and in libraries of Python and Node |
 
 // Each page has link definitions at its end, which work where the file itself is read. `links.txt` stands before the page,
@@ -35,6 +37,10 @@ pub mod recipes {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("howto.md")]
 pub mod howto {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("authorization.md")]
+pub mod authorization {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("layers.md")]
@@ -94,6 +100,10 @@ pub mod cors {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("threat_model.md")]
 pub mod threat_model {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("standards.md")]
+pub mod standards {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("differential.md")]

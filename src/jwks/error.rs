@@ -144,7 +144,7 @@ pub(crate) struct KeysUnavailable {
 }
 
 /// The error of [`KeySource::ready`](crate::jwks::KeySource::ready) and
-/// [`KeySource::ready_within`](crate::jwks::KeySource::ready_within).
+/// [`KeySource::ready_within`](crate::jwks::KeySource::ready_within). Its `source()` is the [`last_error`](Self::last_error).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct NotReadyError {
@@ -161,11 +161,13 @@ impl NotReadyError {
 
 impl fmt::Display for NotReadyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.last_error {
-            Some(error) => write!(f, "no usable keys: {error}"),
-            None => f.write_str("no usable keys yet"),
-        }
+        f.write_str(if self.last_error.is_some() { "no usable keys" } else { "no usable keys yet" })
     }
 }
 
-impl std::error::Error for NotReadyError {}
+impl std::error::Error for NotReadyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let error: &(dyn std::error::Error + 'static) = self.last_error.as_ref()?;
+        Some(error)
+    }
+}

@@ -134,6 +134,15 @@ impl KeyRing {
         }
     }
 
+    /// Returns the error for a request that finds no usable keys and does not wait.
+    pub(crate) fn unavailable(&self) -> KeyWaitError {
+        match self {
+            // Static keys are always usable.
+            Self::Static(_) | Self::SecretSource(_) => KeyWaitError::NotReplaced,
+            Self::Remote(source) => KeyWaitError::Unavailable(source.unavailable()),
+        }
+    }
+
     /// Returns how long ago the issuer confirmed its keys; `None` for keys that are not fetched.
     pub(crate) fn age(&self) -> Option<Duration> {
         self.source().and_then(KeySource::age)

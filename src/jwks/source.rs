@@ -117,6 +117,11 @@ impl KeySource {
         wait::first_keys(Arc::clone(&self.handle.shared))
     }
 
+    /// Returns the error for a request that finds no usable keys and does not wait.
+    pub(crate) fn unavailable(&self) -> KeysUnavailable {
+        wait::unavailable(&self.handle.shared)
+    }
+
     /// Calls `hook` after each fetch of keys, successful or not, until it returns [`ControlFlow::Break`]. For work that must also
     /// be done while no requests arrive.
     pub(crate) fn at_refresh(&self, hook: impl Fn() -> ControlFlow<()> + Send + 'static) {

@@ -67,6 +67,12 @@ pub(super) fn repeat_until<T>(
     }
 }
 
+/// Returns the error for a request that finds no usable keys and does not wait.
+pub(super) fn unavailable(shared: &Arc<Shared>) -> KeysUnavailable {
+    let driver_runs = can_wait(shared);
+    shared.driver_status.borrow().unavailable(driver_runs, shared.clock.monotonic())
+}
+
 /// Returns the result for a request without keys; `None` if the request waits for the next change.
 fn check_first_keys<'s>(
     shared: &'s Arc<Shared>,

@@ -1,17 +1,17 @@
-//! Conversions from and to the types of `jsonwebtoken`.
+//! Conversions from and to the types of `jsonwebtoken` 12.
 //!
 //! Only its types are used. Its functions need a process-global crypto provider and panic without one.
 
 use std::fmt;
 
-use jsonwebtoken::jwk::{Jwk, JwkSet};
-use jsonwebtoken::{AlgorithmFamily, DecodingKey, DecodingKeyKind};
+use jsonwebtoken_12::jwk::{Jwk, JwkSet};
+use jsonwebtoken_12::{AlgorithmFamily, DecodingKey, DecodingKeyKind};
 
 use crate::defaults;
 use crate::keys::der;
 use crate::keys::error::{KeyError, SkipReason};
 use crate::keys::jwk::{PrivateKeys, PublishedKey};
-use crate::keys::material::{Curve, Material};
+use crate::keys::material::{Curve, Material, UNCOMPRESSED};
 use crate::keys::secret::{Secret, SecretError};
 use crate::keys::set::KeySet;
 use crate::token::Algorithm;
@@ -76,16 +76,16 @@ impl TryFrom<DecodingKey> for Secret {
     }
 }
 
-impl TryFrom<jsonwebtoken::Algorithm> for Algorithm {
+impl TryFrom<jsonwebtoken_12::Algorithm> for Algorithm {
     type Error = UnsupportedAlgorithmError;
 
-    fn try_from(other: jsonwebtoken::Algorithm) -> Result<Self, UnsupportedAlgorithmError> {
+    fn try_from(other: jsonwebtoken_12::Algorithm) -> Result<Self, UnsupportedAlgorithmError> {
         ALGORITHMS.iter().find(|(_, theirs)| *theirs == other).map(|(ours, _)| *ours).ok_or(UnsupportedAlgorithmError)
     }
 }
 
 /// `jsonwebtoken` has no ES512.
-impl TryFrom<Algorithm> for jsonwebtoken::Algorithm {
+impl TryFrom<Algorithm> for jsonwebtoken_12::Algorithm {
     type Error = UnsupportedAlgorithmError;
 
     fn try_from(algorithm: Algorithm) -> Result<Self, UnsupportedAlgorithmError> {
@@ -121,7 +121,10 @@ fn rsa(der: &[u8]) -> Result<Material, KeyError> {
 
 /// Parses a point, whose length determines the curve, or DER: `DecodingKey::from_ec_der` accepts any bytes.
 fn ec(bytes: &[u8]) -> Result<Material, KeyError> {
-    match Curve::from_point(bytes) {
+    let is_point_of = |curve: &Curve| {
+        bytes.strip_prefix(&[UNCOMPRESSED]).is_some_and(|point| point.len() == curve.length().saturating_mul(2))
+    };
+    match Curve::ALL.into_iter().find(is_point_of) {
         Some(curve) => Ok(Material::ec_point(curve, bytes)?),
         None => der::subject_public_key(bytes),
     }
@@ -131,19 +134,19 @@ fn ed25519(bytes: &[u8]) -> Result<Material, KeyError> {
     if bytes.len() == 32 { Ok(Material::ed25519(bytes)?) } else { der::subject_public_key(bytes) }
 }
 
-const ALGORITHMS: [(Algorithm, jsonwebtoken::Algorithm); 12] = [
-    (Algorithm::RS256, jsonwebtoken::Algorithm::RS256),
-    (Algorithm::RS384, jsonwebtoken::Algorithm::RS384),
-    (Algorithm::RS512, jsonwebtoken::Algorithm::RS512),
-    (Algorithm::PS256, jsonwebtoken::Algorithm::PS256),
-    (Algorithm::PS384, jsonwebtoken::Algorithm::PS384),
-    (Algorithm::PS512, jsonwebtoken::Algorithm::PS512),
-    (Algorithm::ES256, jsonwebtoken::Algorithm::ES256),
-    (Algorithm::ES384, jsonwebtoken::Algorithm::ES384),
-    (Algorithm::EdDSA, jsonwebtoken::Algorithm::EdDSA),
-    (Algorithm::HS256, jsonwebtoken::Algorithm::HS256),
-    (Algorithm::HS384, jsonwebtoken::Algorithm::HS384),
-    (Algorithm::HS512, jsonwebtoken::Algorithm::HS512),
+const ALGORITHMS: [(Algorithm, jsonwebtoken_12::Algorithm); 12] = [
+    (Algorithm::RS256, jsonwebtoken_12::Algorithm::RS256),
+    (Algorithm::RS384, jsonwebtoken_12::Algorithm::RS384),
+    (Algorithm::RS512, jsonwebtoken_12::Algorithm::RS512),
+    (Algorithm::PS256, jsonwebtoken_12::Algorithm::PS256),
+    (Algorithm::PS384, jsonwebtoken_12::Algorithm::PS384),
+    (Algorithm::PS512, jsonwebtoken_12::Algorithm::PS512),
+    (Algorithm::ES256, jsonwebtoken_12::Algorithm::ES256),
+    (Algorithm::ES384, jsonwebtoken_12::Algorithm::ES384),
+    (Algorithm::EdDSA, jsonwebtoken_12::Algorithm::EdDSA),
+    (Algorithm::HS256, jsonwebtoken_12::Algorithm::HS256),
+    (Algorithm::HS384, jsonwebtoken_12::Algorithm::HS384),
+    (Algorithm::HS512, jsonwebtoken_12::Algorithm::HS512),
 ];
 
 #[cfg(test)]
@@ -255,15 +258,17 @@ mod tests {
     fn rejects_unusable_decoding_keys() {
         let unusable = |reason| Err(KeyError::Unusable { reason });
         let x = member(P256, "x");
+        let not_uncompressed = DecodingKey::from_ec_der(&[&[6], [7; 64].as_slice()].concat());
         for (key, error) in [
             (DecodingKey::from_rsa_raw_components(&[0xff; 128], &[1, 0, 1]), unusable(SkipReason::RsaSize)),
             (DecodingKey::from_rsa_raw_components(&[], &[]), unusable(SkipReason::RsaModulus)),
             (DecodingKey::from_rsa_der(b"junk"), Err(KeyError::Der)),
             (DecodingKey::from_ec_components(&x, &x).expect("a key"), unusable(SkipReason::NotOnCurve)),
             (DecodingKey::from_ec_der(&[]), Err(KeyError::Der)),
+            (not_uncompressed, Err(KeyError::Der)),
             (DecodingKey::from_ed_der(&[0; 32]), unusable(SkipReason::WeakPoint)),
             (DecodingKey::from_ed_der(&[1; 31]), Err(KeyError::Der)),
-            (DecodingKey::from_secret(&[7; 32]), Err(KeyError::Secret)),
+            (DecodingKey::from_secret(&[7; 32]).expect("a key"), Err(KeyError::Secret)),
         ] {
             assert_eq!(KeySet::try_from(key).map(drop), error);
         }
@@ -271,10 +276,9 @@ mod tests {
 
     #[test]
     fn converts_secrets_and_rejects_public_keys_as_secrets() {
-        let secret = Secret::try_from(DecodingKey::from_secret(&[7; 32])).expect("a secret");
-        assert!(secret.bind(Algorithm::HS256).is_ok());
-        assert_eq!(Secret::try_from(DecodingKey::from_secret(b"")).map(drop), Err(SecretError::Empty));
-        assert_eq!(Secret::try_from(DecodingKey::from_secret(pem!("p256.spki"))).map(drop), Err(SecretError::KeyFile));
+        let secret = |bytes: &[u8]| Secret::try_from(DecodingKey::from_secret(bytes).expect("not empty"));
+        assert!(secret(&[7; 32]).expect("a secret").bind(Algorithm::HS256).is_ok());
+        assert_eq!(secret(pem!("p256.spki")).map(drop), Err(SecretError::KeyFile));
         let public = DecodingKey::from_ed_der(&[7; 32]);
         assert_eq!(Secret::try_from(public).map(drop), Err(SecretError::NotSymmetric));
     }
@@ -282,10 +286,10 @@ mod tests {
     #[test]
     fn algorithms_convert_to_algorithms_with_the_same_name() {
         for algorithm in Algorithm::ALL.iter().copied().filter(|algorithm| *algorithm != Algorithm::ES512) {
-            let other = jsonwebtoken::Algorithm::try_from(algorithm).expect("supported");
+            let other = jsonwebtoken_12::Algorithm::try_from(algorithm).expect("supported");
             assert_eq!(format!("{other:?}"), algorithm.name());
             assert_eq!(Algorithm::try_from(other), Ok(algorithm));
         }
-        assert_eq!(jsonwebtoken::Algorithm::try_from(Algorithm::ES512), Err(UnsupportedAlgorithmError));
+        assert_eq!(jsonwebtoken_12::Algorithm::try_from(Algorithm::ES512), Err(UnsupportedAlgorithmError));
     }
 }

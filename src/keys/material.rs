@@ -40,13 +40,7 @@ pub(super) enum Curve {
 }
 
 impl Curve {
-    const ALL: [Self; 3] = [Self::P256, Self::P384, Self::P521];
-
-    /// Returns the curve whose uncompressed points have the length of `point`.
-    pub(super) fn from_point(point: &[u8]) -> Option<Self> {
-        let length = point.strip_prefix(&[UNCOMPRESSED])?.len();
-        Self::ALL.into_iter().find(|curve| length == curve.length().saturating_mul(2))
-    }
+    pub(super) const ALL: [Self; 3] = [Self::P256, Self::P384, Self::P521];
 
     pub(super) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|curve| curve.name() == name)
@@ -169,7 +163,7 @@ fn rsa_parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> {
 }
 
 const ED25519: &str = "Ed25519";
-const UNCOMPRESSED: u8 = 4;
+pub(super) const UNCOMPRESSED: u8 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -232,11 +226,9 @@ mod tests {
         let (x, y) = (bytes(P256, "x"), bytes(P256, "y"));
         let point = [&[4], x.as_slice(), &y].concat();
         assert!(Material::ec_point(Curve::P256, &point).is_ok());
-        assert_eq!(Curve::from_point(&point), Some(Curve::P256));
         for start in [0, 2, 3, 5, 6, 7] {
             let other = [&[start], x.as_slice(), &y].concat();
             assert_eq!(error_of(Material::ec_point(Curve::P256, &other)), SkipReason::Encoding);
-            assert_eq!(Curve::from_point(&other), None);
         }
         let compressed = [&[3], x.as_slice()].concat();
         assert_eq!(error_of(Material::ec_point(Curve::P256, &compressed)), SkipReason::Encoding);

@@ -15,6 +15,7 @@ mod ed25519;
 mod embedded;
 mod error;
 mod export;
+#[cfg(feature = "jsonwebtoken-12")]
 mod interop;
 mod json;
 mod jwk;
@@ -36,6 +37,8 @@ pub(crate) use self::embedded::EmbeddedKey;
 pub use self::error::{KeyError, SkipReason};
 pub(crate) use self::export::public_jwks;
 pub(crate) use self::fingerprint::{Fingerprinter, TokenFingerprint};
+#[cfg(feature = "jsonwebtoken-12")]
+#[cfg_attr(docsrs, doc(cfg(feature = "jsonwebtoken-12")))]
 pub use self::interop::UnsupportedAlgorithmError;
 pub(crate) use self::json::without_byte_order_mark;
 pub(crate) use self::jwk::PrivateKeys;
@@ -47,6 +50,7 @@ pub use self::signed::SignedToken;
 pub(crate) use self::table::{Changes, Found, KeyOrigin, KeyTable, NamedKey};
 pub use self::thumbprint::{Thumbprint, ThumbprintError};
 pub(crate) use self::thumbprint::{digest_name, sha256};
+pub(crate) use self::verify::VerifyingKey;
 
 #[cfg(test)]
 mod fixtures;

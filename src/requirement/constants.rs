@@ -2,8 +2,13 @@
 
 use std::borrow::Cow;
 
+use crate::claims::Claims;
+use crate::requirement::claim_path::NO_VALUES;
+use crate::requirement::comparison::{Comparison, Values};
 use crate::requirement::names::Names;
-use crate::requirement::node::{Comparison, Node, Parts};
+use crate::requirement::node::{Node, Parts};
+use crate::requirement::path::{NOT_A_PATH, Path};
+use crate::requirement::predicate::Predicate;
 use crate::requirement::unmet::{NO_REQUIREMENTS, NOT_A_SCOPE};
 use crate::requirement::{ClaimValue, Requirement, is_scope_token};
 
@@ -49,14 +54,44 @@ impl Requirement {
     #[must_use]
     pub const fn static_claim_equals(name: &'static str, value: ClaimValue) -> Self {
         assert!(!name.is_empty(), "the name of a claim must not be empty");
-        Self(Node::Claim(Cow::Borrowed(name), Comparison::Equals, value))
+        Self(Node::Claim(Path::Claim(Cow::Borrowed(name)), Comparison::Equals(value)))
     }
 
     /// Requires that the claim `name` contains `value`.
     #[must_use]
     pub const fn static_claim_contains(name: &'static str, value: ClaimValue) -> Self {
         assert!(!name.is_empty(), "the name of a claim must not be empty");
-        Self(Node::Claim(Cow::Borrowed(name), Comparison::Contains, value))
+        Self(Node::Claim(Path::Claim(Cow::Borrowed(name)), Comparison::Contains(value)))
+    }
+
+    /// Requires that the claim at `path` equals `value`; see [`ClaimPath::equals`](crate::requirement::ClaimPath::equals).
+    #[must_use]
+    pub const fn static_claim_path_equals(path: &'static [&'static str], value: ClaimValue) -> Self {
+        assert!(all(path, Syntax::NonEmpty), "{}", NOT_A_PATH);
+        Self(Node::Claim(Path::Nested(Names::Constant(path)), Comparison::Equals(value)))
+    }
+
+    /// Requires that the claim at `path` contains `value`; see [`ClaimPath::contains`](crate::requirement::ClaimPath::contains).
+    #[must_use]
+    pub const fn static_claim_path_contains(path: &'static [&'static str], value: ClaimValue) -> Self {
+        assert!(all(path, Syntax::NonEmpty), "{}", NOT_A_PATH);
+        Self(Node::Claim(Path::Nested(Names::Constant(path)), Comparison::Contains(value)))
+    }
+
+    /// Requires that the claim at `path` is or contains one of `values`; see
+    /// [`ClaimPath::any_of`](crate::requirement::ClaimPath::any_of). The slice must be a separate constant.
+    #[must_use]
+    pub const fn static_claim_path_any_of(path: &'static [&'static str], values: &'static [ClaimValue]) -> Self {
+        assert!(all(path, Syntax::NonEmpty), "{}", NOT_A_PATH);
+        assert!(!values.is_empty(), "{}", NO_VALUES);
+        Self(Node::Claim(Path::Nested(Names::Constant(path)), Comparison::AnyOf(Values::Constant(values))))
+    }
+
+    /// Requires that `is_met` returns true for the claims; see [`Requirement::predicate`].
+    #[must_use]
+    pub const fn static_predicate(name: &'static str, is_met: fn(&Claims) -> bool) -> Self {
+        assert!(!name.is_empty(), "the name of a predicate must not be empty");
+        Self(Node::Predicate(Predicate::constant(name, is_met)))
     }
 
     /// Requires that the token was issued to one of these clients.

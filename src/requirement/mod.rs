@@ -1,22 +1,32 @@
 //! Requirements of a route for the claims of a verified token (RFC 6750 §3.1, RFC 9470).
 
+mod alternatives;
 mod constants;
 mod challenge_params;
+mod claim_path;
+mod comparison;
+mod display;
 mod names;
 mod node;
+mod path;
+mod predicate;
 mod unmet;
 mod value;
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::alternatives::Alternative;
 pub(crate) use self::challenge_params::ChallengeParams;
+pub use self::claim_path::ClaimPath;
+use self::comparison::Comparison;
 use self::constants::{NOT_ACR_VALUES, NOT_CLIENT_IDS};
 use self::names::Names;
 pub(crate) use self::node::Facts;
-use self::node::{Comparison, Node, Parts};
+use self::node::{Node, Parts};
+use self::path::{NOT_A_PATH, Path};
+use self::predicate::Predicate;
 pub(crate) use self::unmet::is_scope_token;
 use self::unmet::{NO_REQUIREMENTS, NOT_A_SCOPE};
 pub use self::unmet::{RequirementError, ScopeSyntaxError, UnmetRequirement};
@@ -124,7 +134,7 @@ impl Requirement {
     #[must_use]
     #[track_caller]
     pub fn claim_equals(name: &str, value: impl Into<ClaimValue>) -> Self {
-        Self(Node::Claim(non_empty_name(name), Comparison::Equals, value.into()))
+        Self(Node::Claim(Path::Claim(non_empty_name(name)), Comparison::Equals(value.into())))
     }
 
     /// Requires that the claim `name` is an array that contains `value`, or a space-delimited string that contains the word
@@ -136,7 +146,62 @@ impl Requirement {
     #[must_use]
     #[track_caller]
     pub fn claim_contains(name: &str, value: impl Into<ClaimValue>) -> Self {
-        Self(Node::Claim(non_empty_name(name), Comparison::Contains, value.into()))
+        Self(Node::Claim(Path::Claim(non_empty_name(name)), Comparison::Contains(value.into())))
+    }
+
+    /// Returns the path of a nested claim, with methods that create requirements for it: the name of a top-level claim, and the
+    /// names of the members that lead from it to the value. Each name is compared as a whole and can have any characters: a
+    /// name with dots or slashes is one name.
+    ///
+    /// If an object on the path has several members of this name, no token meets the requirement.
+    ///
+    /// ```
+    /// use tower_bearer::{RequireLayer, Requirement};
+    ///
+    /// // Keycloak: the roles of the client `orders.api`.
+    /// let clerk = Requirement::claim_path(["resource_access", "orders.api", "roles"]).contains("clerk");
+    /// # let _ = RequireLayer::new(clerk);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if the path is empty or contains an empty name.
+    #[must_use]
+    #[track_caller]
+    pub fn claim_path<'p>(path: impl IntoIterator<Item = &'p str>) -> ClaimPath {
+        let names: Vec<&str> = path.into_iter().collect();
+        assert!(!names.is_empty() && !names.contains(&""), "{names:?}: {NOT_A_PATH}");
+        ClaimPath(Path::Nested(Names::new(names)))
+    }
+
+    /// Requires that `is_met` returns true for the claims. Use it for a rule that no other constructor expresses. `name` appears
+    /// in logs, in the output of `explain` and in the text of the requirement, and not in a response.
+    ///
+    /// The function must be quick and must always return the same result for the same claims: it may be called several times
+    /// for one request. A panic is not caught. Two predicates are equal if they have the same name and the same function object.
+    ///
+    /// ```
+    /// use tower_bearer::Requirement;
+    ///
+    /// let adult = Requirement::predicate("age of at least 18", |claims| {
+    ///     claims.claim::<u8>("age").is_ok_and(|age| age.is_some_and(|age| age >= 18))
+    /// });
+    /// let claims = |age: u8| tower_bearer::testing::claims().claim("age", age).build();
+    /// assert!(claims(18).require(&adult).is_ok());
+    /// assert!(claims(17).require(&adult).is_err());
+    /// ```
+    ///
+    /// # Security
+    ///
+    /// The function must return false for claims that are absent or of another type than it expects.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `name` is empty.
+    #[must_use]
+    #[track_caller]
+    pub fn predicate(name: &str, is_met: impl Fn(&Claims) -> bool + Send + Sync + 'static) -> Self {
+        Self(Node::Predicate(Predicate::new(non_empty_name(name), is_met)))
     }
 
     /// Requires that the token was issued to one of these clients: `client_id`, or `azp` if there is no `client_id`.
@@ -288,7 +353,7 @@ impl Requirement {
         let facts = Facts { claims: &claims.registered(), now, leeway };
         // The challenge names everything that the requirement needs, not only the first part that is missing.
         let outcome = self.0.check(&facts);
-        outcome.map_err(|unmet| unmet.with_challenge_params(self.challenge_params(Some(&facts)), claims.scopes()))
+        outcome.map_err(|unmet| unmet.with_challenge_params(self.challenge_params(Some(&facts)), facts.claims))
     }
 
     /// Returns the scopes, space-delimited, that a challenge to a client without a token names. If the requirement has
@@ -330,12 +395,6 @@ impl<C> Claims<C> {
     pub fn require(&self, requirement: &Requirement) -> Result<(), RequirementError> {
         let outcome = requirement.check(self, SystemClock.now(), defaults::LEEWAY);
         outcome.map_err(|unmet| RequirementError { unmet, claims: self.registered() })
-    }
-}
-
-impl fmt::Debug for Requirement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

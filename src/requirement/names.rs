@@ -27,6 +27,11 @@ impl Names {
         self.iter().any(|other| other == name)
     }
 
+    /// Returns the names as text: `a or b`.
+    pub(super) fn alternatives(&self) -> String {
+        self.iter().collect::<Vec<_>>().join(" or ")
+    }
+
     /// Returns the names in order, space-delimited.
     pub(super) fn joined(&self) -> Arc<str> {
         Arc::from(self.iter().collect::<Vec<_>>().join(" "))

@@ -1,7 +1,6 @@
 //! The tree of a requirement and its evaluation.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +8,11 @@ use crate::claims::Claims;
 use crate::clock::Timestamp;
 use crate::requirement::Requirement;
 use crate::requirement::challenge_params::{Authentication, ParamsBuilder};
+use crate::requirement::comparison::Comparison;
 use crate::requirement::names::Names;
+use crate::requirement::path::Path;
+use crate::requirement::predicate::Predicate;
 use crate::requirement::unmet::UnmetRequirement;
-use crate::requirement::value::ClaimValue;
 
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Node {
@@ -22,7 +23,8 @@ pub(super) enum Node {
     OrganizationId(Name),
     /// Compared without regard to the case of ASCII letters.
     OrganizationName(Name),
-    Claim(Name, Comparison, ClaimValue),
+    Claim(Path, Comparison),
+    Predicate(Predicate),
     Acr(Names),
     AuthenticationAge(Duration),
     SenderConstrained,
@@ -32,13 +34,6 @@ pub(super) enum Node {
 
 /// A name, constant or created at run time.
 pub(super) type Name = Cow<'static, str>;
-
-/// The comparison of a claim with a value.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Comparison {
-    Equals,
-    Contains,
-}
 
 /// The parts of a combination, at least one.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,17 +53,16 @@ impl Node {
     pub(super) fn check(&self, facts: &Facts<'_>) -> Result<(), UnmetRequirement> {
         let claims = facts.claims;
         let met = match self {
-            Self::Scope(name) => claims.scopes().contains(name),
+            Self::Scope(name) => claims.grants_scope(name),
             Self::Permission(name) => claims.permissions().contains(name),
-            Self::ScopeOrPermission(name) => claims.scopes().contains(name) || claims.permissions().contains(name),
+            Self::ScopeOrPermission(name) => claims.grants_scope(name) || claims.permissions().contains(name),
             Self::Client(ids) => claims.client_id().is_some_and(|client| ids.contains(client)),
             Self::OrganizationId(id) => claims.organization().is_some_and(|organization| organization == id),
             Self::OrganizationName(name) => {
                 claims.organization_name().is_some_and(|organization| organization.eq_ignore_ascii_case(name))
             }
-            Self::Claim(name, comparison, value) => {
-                claims.raw_claim(name).is_some_and(|claim| comparison.matches(claim, value))
-            }
+            Self::Claim(path, comparison) => path.find(claims).is_some_and(|claim| comparison.matches(claim)),
+            Self::Predicate(predicate) => predicate.is_met(claims),
             Self::Acr(values) => claims.acr().is_some_and(|acr| values.contains(acr)),
             Self::AuthenticationAge(age) => claims.auth_time().is_some_and(|at| {
                 at <= facts.now.saturating_add(facts.leeway)
@@ -123,7 +117,8 @@ impl Node {
             Self::Client(_) => UnmetRequirement::Claim { claim: Arc::from("client_id"), scope },
             Self::OrganizationId(_) => UnmetRequirement::Claim { claim: Arc::from("org_id"), scope },
             Self::OrganizationName(_) => UnmetRequirement::Claim { claim: Arc::from("org_name"), scope },
-            Self::Claim(name, ..) => UnmetRequirement::Claim { claim: Arc::from(&**name), scope },
+            Self::Claim(path, _) => UnmetRequirement::Claim { claim: Arc::from(path.to_string()), scope },
+            Self::Predicate(predicate) => UnmetRequirement::Predicate { name: Arc::from(&*predicate.name), scope },
             Self::Acr(values) => {
                 UnmetRequirement::Authentication { acr_values: Some(values.joined()), max_age: None, scope }
             }
@@ -166,40 +161,11 @@ impl Node {
 }
 
 impl Parts {
-    fn nodes(&self) -> impl Iterator<Item = &Node> {
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &Node> {
         let parts: &[Requirement] = match self {
             Self::Constant(parts) => parts,
             Self::Shared(parts) => parts,
         };
         parts.iter().map(|part| &part.0)
-    }
-}
-
-impl Comparison {
-    fn matches(self, claim: &str, value: &ClaimValue) -> bool {
-        match self {
-            Self::Equals => value.equals(claim),
-            Self::Contains => value.is_contained_in(claim),
-        }
-    }
-}
-
-impl fmt::Debug for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Scope(name) => write!(f, "scope {name}"),
-            Self::Permission(name) => write!(f, "permission {name}"),
-            Self::ScopeOrPermission(name) => write!(f, "scope or permission {name}"),
-            Self::Client(ids) => write!(f, "client of {ids:?}"),
-            Self::OrganizationId(id) => write!(f, "organization {id}"),
-            Self::OrganizationName(name) => write!(f, "organization named {name}"),
-            Self::Claim(name, Comparison::Equals, value) => write!(f, "{name} is {value:?}"),
-            Self::Claim(name, Comparison::Contains, value) => write!(f, "{name} contains {value:?}"),
-            Self::Acr(values) => write!(f, "acr of {values:?}"),
-            Self::AuthenticationAge(age) => write!(f, "authentication within {age:?}"),
-            Self::SenderConstrained => f.write_str("sender-constrained token"),
-            Self::All(parts) => f.debug_tuple("all of").field(&parts.nodes().collect::<Vec<_>>()).finish(),
-            Self::Any(parts) => f.debug_tuple("any of").field(&parts.nodes().collect::<Vec<_>>()).finish(),
-        }
     }
 }

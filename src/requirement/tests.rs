@@ -231,6 +231,211 @@ fn claim_contains_compares_whole_values() {
 }
 
 #[test]
+fn claim_path_leads_to_a_nested_claim() {
+    let clerk = Requirement::claim_path(["resource_access", "orders.api", "roles"]).contains("clerk");
+    let name = "/resource_access/orders.api/roles";
+    for claims in [
+        r#"{"resource_access":{"account":{"roles":[]},"orders.api":{"x":1,"roles":["admin","clerk"]}}}"#,
+        r#"{"resource_access":{"orders\u002eapi":{"r\u006fles":"clerk"}}}"#,
+    ] {
+        assert_eq!(check(&clerk, claims), Ok(()), "{claims}");
+    }
+    for claims in [
+        "{}",
+        r#"{"resource_access":{"orders.api":{"roles":["clerks"]}}}"#,
+        // A name with dots is not split, and names are not joined.
+        r#"{"resource_access":{"orders":{"api":{"roles":["clerk"]}}}}"#,
+        r#"{"resource_access.orders.api.roles":["clerk"]}"#,
+        r#"{"resource_access":{"orders.api.roles":["clerk"]}}"#,
+        // Only objects have members, and only one member of a name.
+        r#"{"resource_access":[{"orders.api":{"roles":["clerk"]}}]}"#,
+        r#"{"resource_access":"{\"orders.api\":{\"roles\":[\"clerk\"]}}"}"#,
+        r#"{"resource_access":{"orders.api":{"roles":["guest"],"roles":["clerk"]}}}"#,
+        r#"{"resource_access":{"orders.api":{"roles":["clerk"]},"orders.api":{"roles":["clerk"]}}}"#,
+        r#"{"resource_access":{"orders.api":{"roles":{"clerk":"clerk"}}}}"#,
+        r#"{"resource_access":{"orders.api":["clerk"]}}"#,
+        r#"{"resource_access":null}"#,
+    ] {
+        assert_eq!(check(&clerk, claims), missing_claim_only(name), "{claims}");
+    }
+    let level = Requirement::claim_path(["user", "level"]).equals(3);
+    assert_eq!(check(&level, r#"{"user":{"level":3}}"#), Ok(()));
+    assert_eq!(check(&level, r#"{"user":{"level":"3"}}"#), missing_claim_only("/user/level"));
+    // Registered claims too; the names in the error are escaped as in a JSON Pointer.
+    let actor = Requirement::claim_path(["act", "sub"]).equals("agent");
+    assert_eq!(check(&actor, r#"{"act":{"sub":"agent"}}"#), Ok(()));
+    assert_eq!(check(&actor, r#"{"act":{"sub":"other"}}"#), missing_claim_only("/act/sub"));
+    let escaped = Requirement::claim_path(["https://a.example/~x", "y"]).equals("z");
+    assert_eq!(check(&escaped, r#"{"https://a.example/~x":{"y":"z"}}"#), Ok(()));
+    assert_eq!(check(&escaped, "{}"), missing_claim_only("/https:~1~1a.example~1~0x/y"));
+    // A path of one name is that claim.
+    assert_eq!(Requirement::claim_path(["tier"]).equals("gold"), Requirement::claim_equals("tier", "gold"));
+    assert_eq!(check(&Requirement::claim_path(["tier"]).equals("gold"), "{}"), missing_claim_only("tier"));
+}
+
+#[test]
+fn claim_any_of_compares_the_claim_or_its_elements_with_each_value() {
+    let senior = Requirement::claim_path(["user", "level"]).any_of(["lead", "head of sales"]);
+    for value in [r#""lead""#, r#""head of sales""#, r#"["clerk","lead"]"#, r#"[1,"l\u0065ad"]"#] {
+        assert_eq!(check(&senior, &format!(r#"{{"user":{{"level":{value}}}}}"#)), Ok(()), "{value}");
+    }
+    // A string is not split into words.
+    for value in
+        [r#""lead clerk""#, r#""leads""#, r#"["lead clerk"]"#, "[]", r#"[["lead"]]"#, r#"{"lead":"lead"}"#, "null"]
+    {
+        let claims = format!(r#"{{"user":{{"level":{value}}}}}"#);
+        assert_eq!(check(&senior, &claims), missing_claim_only("/user/level"), "{value}");
+    }
+    let numbers = Requirement::claim_path(["level"]).any_of([3, 4]);
+    assert_eq!(check(&numbers, r#"{"level":4}"#), Ok(()));
+    assert_eq!(check(&numbers, r#"{"level":[4]}"#), Ok(()));
+    assert_eq!(check(&numbers, r#"{"level":"4"}"#), missing_claim_only("level"));
+}
+
+#[test]
+fn predicate_reads_the_claims() {
+    let adult = Requirement::predicate("adult", |claims| {
+        claims.claim::<u8>("age").is_ok_and(|age| age.is_some_and(|age| age >= 18))
+    });
+    let unmet = |scope: &str| Err(UnmetRequirement::Predicate { name: Arc::from("adult"), scope: Arc::from(scope) });
+    assert_eq!(check(&adult, r#"{"age":18}"#), Ok(()));
+    for claims in [r#"{"age":17}"#, "{}", r#"{"age":"18"}"#] {
+        assert_eq!(check(&adult, claims), unmet(""), "{claims}");
+    }
+    let both = Requirement::all_of([Requirement::scope("read"), adult.clone()]);
+    assert_eq!(check(&both, r#"{"scope":"read","age":18}"#), Ok(()));
+    assert_eq!(check(&both, r#"{"scope":"read"}"#), unmet("read"));
+    let either = Requirement::any_of([adult.clone(), Requirement::scope("admin")]);
+    assert_eq!(check(&either, r#"{"age":18}"#), Ok(()));
+    assert_eq!(check(&either, r#"{"scope":"admin"}"#), Ok(()));
+    assert_eq!(check(&either, "{}"), missing_scope("admin", "admin"));
+    assert_eq!(adult, adult.clone());
+    assert_ne!(adult, Requirement::predicate("adult", |_| true));
+    assert_ne!(Requirement::static_predicate("adult", |_| true), adult);
+    const ANYBODY: Requirement = Requirement::static_predicate("anybody", |_| true);
+    assert_eq!(check(&ANYBODY, "{}"), Ok(()));
+    assert_eq!(ANYBODY, ANYBODY.clone());
+}
+
+#[test]
+fn implied_scopes_meet_every_requirement_for_a_scope() {
+    let implied = crate::claims::ImpliedScopes::new([("admin", "read"), ("admin", "write")]);
+    let check = |requirement: &Requirement, claims: &str| {
+        requirement.check(&Claims::for_tests_with(claims, implied.clone()), NOW, Duration::from_secs(5))
+    };
+    let read = || Requirement::scope("read");
+    let pay = || Requirement::scope("pay");
+    let gold = || Requirement::acr_values(["gold"]);
+    for requirement in [
+        read(),
+        Requirement::scope_or_permission("write"),
+        Requirement::all_of([read(), Requirement::scope("write"), Requirement::scope("admin")]),
+        Requirement::any_of([pay(), read()]),
+    ] {
+        assert_eq!(check(&requirement, r#"{"scope":"admin"}"#), Ok(()), "{requirement}");
+        let unmet = check(&requirement, r#"{"scope":"profile"}"#).expect_err("no scope");
+        assert!(matches!(unmet, UnmetRequirement::Scope { .. }), "{requirement}: {unmet:?}");
+    }
+    // The challenge names the scopes of the requirement, and those of the alternative that the token meets.
+    let both = Requirement::all_of([Requirement::any_of([pay(), read()]), Requirement::scope("ship")]);
+    assert_eq!(check(&both, r#"{"scope":"admin"}"#), missing_scope("ship", "read ship"));
+    assert_eq!(check(&both, "{}"), missing_scope("pay", "pay ship"));
+    // A step-up challenge names scopes only if the token does not grant them.
+    let strong = Requirement::all_of([read(), gold()]);
+    assert_eq!(check(&strong, r#"{"scope":"admin"}"#), insufficient_authentication(Some("gold"), None, ""));
+    assert_eq!(check(&strong, "{}"), insufficient_authentication(Some("gold"), None, "read"));
+    // Only scopes are implied.
+    assert_eq!(check(&Requirement::permission("read"), r#"{"scope":"admin"}"#), missing_permission("read", ""));
+    assert_eq!(check(&read(), r#"{"permissions":["admin"]}"#), missing_scope("read", "read"));
+    assert_eq!(
+        check(&Requirement::claim_contains("scope", "read"), r#"{"scope":"admin"}"#),
+        missing_claim_only("scope")
+    );
+}
+
+#[test]
+fn display_names_every_part_and_groups_combinations() {
+    let (read, write) = (|| Requirement::scope("read"), || Requirement::scope_or_permission("write"));
+    for (requirement, text) in [
+        (read(), "scope read"),
+        (Requirement::permission("p"), "permission p"),
+        (write(), "scope or permission write"),
+        (Requirement::claim_equals("tier", "gold"), r#"claim tier is "gold""#),
+        (Requirement::claim_contains("roles", "clerk"), r#"claim roles contains "clerk""#),
+        (Requirement::claim_path(["user", "level"]).any_of([3, 4]), "claim /user/level is or contains one of 3, 4"),
+        (Requirement::client_ids(["web", "cron"]), "client web or cron"),
+        (Requirement::organization("org_1"), "organization org_1"),
+        (Requirement::organization_name("acme"), "organization named acme"),
+        (Requirement::acr_values(["gold", "silver"]), "acr gold or silver"),
+        (Requirement::max_authentication_age(Duration::from_secs(300)), "authentication within the last 300s"),
+        (Requirement::predicate("age of at least 18", |_| true), "age of at least 18"),
+        (Requirement::all_of([read(), Requirement::permission("p")]), "scope read and permission p"),
+        (Requirement::any_of([read(), Requirement::permission("p")]), "scope read or permission p"),
+        (Requirement::all_of([write()]), "scope or permission write"),
+        (
+            Requirement::all_of([read(), Requirement::any_of([Requirement::scope("a"), write()]), write()]),
+            "scope read and (scope a or (scope or permission write)) and (scope or permission write)",
+        ),
+    ] {
+        assert_eq!(requirement.to_string(), text);
+        assert_eq!(format!("{requirement:?}"), text);
+    }
+}
+
+#[test]
+fn scopes_returns_each_scope_once_in_order() {
+    let (read, write) = (Requirement::scope("read"), Requirement::scope_or_permission("write"));
+    let requirement = Requirement::all_of([
+        Requirement::permission("p"),
+        Requirement::any_of([read.clone(), Requirement::all_of([write, Requirement::scope("a")])]),
+        read,
+    ]);
+    assert_eq!(requirement.scopes().collect::<Vec<_>>(), ["read", "write", "a"]);
+    assert_eq!(Requirement::permission("p").scopes().count(), 0);
+}
+
+#[test]
+fn alternatives_are_all_ways_to_meet_a_requirement() {
+    let texts = |requirement: &Requirement| -> Vec<String> {
+        requirement.alternatives().map(|alternative| alternative.to_string()).collect()
+    };
+    let scope = Requirement::scope;
+    assert_eq!(texts(&scope("a")), ["scope a"]);
+    assert_eq!(texts(&Requirement::scope_or_permission("w")), ["scope w", "permission w"]);
+    assert_eq!(
+        texts(&Requirement::all_of([scope("a"), Requirement::organization("o")])),
+        ["scope a and organization o"]
+    );
+    let requirement = Requirement::all_of([
+        Requirement::any_of([scope("a"), Requirement::all_of([scope("b"), Requirement::permission("p")])]),
+        Requirement::scope_or_permission("w"),
+        scope("a"),
+    ]);
+    assert_eq!(
+        texts(&requirement),
+        [
+            "scope a and scope w and scope a",
+            "scope a and permission w and scope a",
+            "scope b and permission p and scope w and scope a",
+            "scope b and permission p and permission w and scope a",
+        ]
+    );
+    let last = requirement.alternatives().last().expect("four alternatives");
+    assert_eq!(last.scopes().collect::<Vec<_>>(), ["b", "a"]);
+    assert_eq!(last.permissions().collect::<Vec<_>>(), ["p", "w"]);
+}
+
+/// The number of alternatives is larger than a `usize`.
+#[test]
+fn alternatives_are_created_one_by_one() {
+    let pairs = (0..100).map(|_| Requirement::scope_or_permission("w"));
+    let requirement = Requirement::all_of(pairs);
+    let second = requirement.alternatives().nth(1).expect("many alternatives");
+    assert_eq!((second.scopes().count(), second.permissions().count()), (1, 1));
+    assert!(second.to_string().ends_with("scope w and permission w"));
+}
+
+#[test]
 fn client_must_be_one_of_the_ids() {
     let clients = Requirement::client_ids(["web", "cron"]);
     assert_eq!(check(&clients, r#"{"client_id":"cron"}"#), Ok(()));
@@ -297,6 +502,7 @@ fn constant_and_runtime_constructors_create_equal_requirements() {
     assert_eq!(check(&EITHER, r#"{"permissions":["p"]}"#), Ok(()));
     const EQUALS: Requirement = Requirement::static_claim_equals("level", ClaimValue::number(3));
     assert_eq!(EQUALS, Requirement::claim_equals("level", 3_u64));
+    const VALUES: &[ClaimValue] = &[ClaimValue::text("x"), ClaimValue::text("y")];
     const CONTAINS: Requirement = Requirement::static_claim_contains("flags", ClaimValue::flag(true));
     assert_eq!(CONTAINS, Requirement::claim_contains("flags", true));
     for (constant, value) in [
@@ -309,6 +515,18 @@ fn constant_and_runtime_constructors_create_equal_requirements() {
         (const { Requirement::static_organization("org_1") }, Requirement::organization("org_1")),
         (const { Requirement::static_organization_name("acme") }, Requirement::organization_name("acme")),
         (const { Requirement::static_acr_values(&["gold", "silver"]) }, Requirement::acr_values(["gold", "silver"])),
+        (
+            const { Requirement::static_claim_path_equals(&["a", "b"], ClaimValue::text("x")) },
+            Requirement::claim_path(["a", "b"]).equals("x"),
+        ),
+        (
+            const { Requirement::static_claim_path_contains(&["a", "b"], ClaimValue::number(3)) },
+            Requirement::claim_path(["a", "b"]).contains(3),
+        ),
+        (
+            const { Requirement::static_claim_path_any_of(&["a", "b"], VALUES) },
+            Requirement::claim_path(["a", "b"]).any_of(["x", "y"]),
+        ),
     ] {
         assert_eq!(constant, value);
         assert_eq!(format!("{constant:?}"), format!("{value:?}"));
@@ -318,7 +536,8 @@ fn constant_and_runtime_constructors_create_equal_requirements() {
 
 #[test]
 fn panics_for_invalid_names_and_empty_lists() {
-    let faulty: [fn() -> Requirement; 18] = [
+    const FLAGS: &[ClaimValue] = &[ClaimValue::flag(true)];
+    let faulty: [fn() -> Requirement; 28] = [
         || Requirement::scope("a b"),
         || Requirement::permission(""),
         || Requirement::scope_or_permission("a b"),
@@ -337,6 +556,16 @@ fn panics_for_invalid_names_and_empty_lists() {
         || Requirement::any_of([]),
         || Requirement::static_all_of(&[]),
         || Requirement::static_any_of(&[]),
+        || Requirement::claim_path([]).equals(1),
+        || Requirement::claim_path(["a", ""]).contains("x"),
+        || Requirement::claim_path(["a"]).any_of::<&str>([]),
+        || Requirement::predicate("", |_| true),
+        || Requirement::static_claim_path_equals(&[], ClaimValue::flag(true)),
+        || Requirement::static_claim_path_contains(&["a", ""], ClaimValue::flag(true)),
+        || Requirement::static_claim_path_any_of(&[""], FLAGS),
+        || Requirement::static_claim_path_any_of(&["a"], &[]),
+        || Requirement::static_predicate("", |_| true),
+        || Requirement::scope_or_permission(""),
     ];
     for (at, make) in faulty.into_iter().enumerate() {
         assert!(std::panic::catch_unwind(make).is_err(), "{at}");
@@ -356,7 +585,7 @@ fn panic_message_names_the_caller() {
         let text = info.payload().downcast_ref::<String>().cloned().unwrap_or_default();
         sink.lock().expect("no panic").push(format!("{}: {text}", file.unwrap_or_default()));
     }));
-    let made: [fn(); 9] = [
+    let made: [fn(); 12] = [
         || drop(Requirement::scope("a b")),
         || drop(Requirement::acr_values(["a b"])),
         || drop(Requirement::client_ids(["web", ""])),
@@ -366,10 +595,13 @@ fn panic_message_names_the_caller() {
         || drop(Requirement::any_of([])),
         || drop(crate::RequireLayer::any_scope([])),
         || drop(crate::RequireLayer::all_scopes([])),
+        || drop(Requirement::claim_path(["a", ""])),
+        || drop(Requirement::claim_path(["a"]).any_of::<&str>([])),
+        || drop(Requirement::predicate("", |_| true)),
     ];
     let failed = made.map(|make| std::panic::catch_unwind(make).is_err());
     std::panic::set_hook(Box::new(move |info| before(info)));
-    assert_eq!(failed, [true; 9]);
+    assert_eq!(failed, [true; 12]);
     let place = "src/requirement/tests.rs: ";
     let scope = format!("{place}\"a b\": {NOT_A_SCOPE}");
     let empty = format!("{place}{NO_REQUIREMENTS}");
@@ -383,6 +615,9 @@ fn panic_message_names_the_caller() {
         empty.clone(),
         empty.clone(),
         empty,
+        format!("{place}[\"a\", \"\"]: {NOT_A_PATH}"),
+        format!("{place}{}", claim_path::NO_VALUES),
+        place.to_owned(),
     ];
     assert_eq!(*messages.lock().expect("no panic"), expected);
 }
@@ -407,6 +642,11 @@ fn display_contains_names_and_no_values() {
         (Requirement::claim_equals("tier", "gold"), "the claim tier is missing or does not have the required value"),
         (Requirement::organization("org_1"), "the claim org_id is missing or does not have the required value"),
         (Requirement::acr_values(["gold"]), "the authentication is too weak or too old"),
+        (
+            Requirement::claim_path(["user", "tier"]).equals("gold"),
+            "the claim /user/tier is missing or does not have the required value",
+        ),
+        (Requirement::predicate("gold customer", |_| false), "the token does not meet the requirement gold customer"),
     ] {
         let unmet = check(&requirement, r#"{"tier":"silver"}"#).expect_err("not met");
         assert_eq!(unmet.to_string(), expected);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::claims::{Claims, Scopes};
+use crate::claims::Claims;
 use crate::requirement::challenge_params::{Authentication, ChallengeParams, union};
 
 /// The part of a requirement that a token does not meet.
@@ -37,6 +37,13 @@ pub enum UnmetRequirement {
         /// All scopes that the requirement needs, space-delimited; empty if it needs none.
         scope: Arc<str>,
     },
+    /// A predicate of the application is not met.
+    Predicate {
+        /// The predicate's name, from the requirement.
+        name: Arc<str>,
+        /// All scopes that the requirement needs, space-delimited; empty if it needs none.
+        scope: Arc<str>,
+    },
     /// The authentication is too weak or too old (RFC 9470).
     Authentication {
         /// The accepted authentication context classes, space-delimited.
@@ -58,15 +65,16 @@ impl UnmetRequirement {
             | Self::Permission { scope, .. }
             | Self::Claim { scope, .. }
             | Self::SenderConstraint { scope }
+            | Self::Predicate { scope, .. }
             | Self::Authentication { scope, .. } => Some(&**scope).filter(|scope| !scope.is_empty()),
         }
     }
 
     /// Adds the challenge parameters of the whole requirement.
-    pub(super) fn with_challenge_params(mut self, params: ChallengeParams, scopes: Scopes<'_>) -> Self {
-        let lacks_scope = || params.scope.split(' ').any(|name| !name.is_empty() && !scopes.contains(name));
+    pub(super) fn with_challenge_params(mut self, params: ChallengeParams, claims: &Claims) -> Self {
+        let lacks_scope = || params.scope.split(' ').any(|name| !name.is_empty() && !claims.grants_scope(name));
         if !matches!(self, Self::Authentication { .. }) || lacks_scope() {
-            *self.scope_mut() = params.scope;
+            self.set_scope(|_| params.scope);
         }
         self.with_authentication(params.authentication)
     }
@@ -75,8 +83,7 @@ impl UnmetRequirement {
     pub(crate) fn with_outer_params(mut self, outer: ChallengeParams) -> Self {
         // A token that passed the outer layers has their scopes.
         if !matches!(self, Self::Authentication { .. }) || self.scope().is_some() {
-            let scope = self.scope_mut();
-            *scope = union(&outer.scope, scope);
+            self.set_scope(|scope| union(&outer.scope, scope));
         }
         self.with_authentication(outer.authentication)
     }
@@ -90,13 +97,14 @@ impl UnmetRequirement {
         self
     }
 
-    fn scope_mut(&mut self) -> &mut Arc<str> {
+    fn set_scope(&mut self, change: impl FnOnce(&str) -> Arc<str>) {
         match self {
             Self::Scope { scope, .. }
             | Self::Permission { scope, .. }
             | Self::Claim { scope, .. }
             | Self::SenderConstraint { scope }
-            | Self::Authentication { scope, .. } => scope,
+            | Self::Predicate { scope, .. }
+            | Self::Authentication { scope, .. } => *scope = change(scope),
         }
     }
 }
@@ -110,6 +118,7 @@ impl fmt::Display for UnmetRequirement {
                 write!(f, "the claim {claim} is missing or does not have the required value")
             }
             Self::SenderConstraint { .. } => f.write_str("the token is not bound to a key of the client"),
+            Self::Predicate { name, .. } => write!(f, "the token does not meet the requirement {name}"),
             Self::Authentication { .. } => f.write_str("the authentication is too weak or too old"),
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::claims::{Claims, NoCustomClaims};
+use crate::claims::{Claims, ImpliedScopes, NoCustomClaims};
 use crate::testing::{TestIssuer, TokenBuilder};
 use crate::token::UnverifiedToken;
 
@@ -106,7 +106,7 @@ impl ClaimsBuilder {
         let token = self.token.sign();
         let (header, payload) =
             UnverifiedToken::parse(&token).expect("the builder creates well-formed tokens").into_parts();
-        let claims = Claims::verified(header, payload);
+        let claims = Claims::verified(header, payload, None, ImpliedScopes::default());
         let custom = serde_json::from_str(claims.json()).expect("claims that deserialize into `C`");
         claims.with_custom(std::sync::Arc::new(custom))
     }

@@ -25,10 +25,10 @@ pub use self::header::Header;
 pub(crate) use self::json_members::json_members;
 pub(crate) use self::json_text::unquote;
 pub(crate) use self::key_id::{CertificateHashes, CertificateMatch, KeyId};
-pub(crate) use self::object::elements;
+pub(crate) use self::object::{elements, member};
 pub(crate) use self::payload::{Claim, Member, Payload};
 pub(crate) use self::reserved::{has_reserved_member, is_reserved};
-pub(crate) use self::token_type::TokenType;
+pub(crate) use self::token_type::{TokenType, bare_media_type, is_media_type, is_type_of_other_protocol};
 
 /// A parsed compact JWS. Nothing in it is verified.
 ///

@@ -39,6 +39,22 @@ pub(super) fn members<const N: usize>(
     if others.has_duplicate() { Err(JsonError::DuplicateMember) } else { Ok(Members { spans, has_escapes }) }
 }
 
+/// Returns the JSON text of the member `name` of an object. Returns `None` if the text is not an object, or if the object has no
+/// such member or several: parsers choose differently between members of the same name.
+pub(crate) fn member<'j>(json: &'j str, name: &str) -> Option<&'j str> {
+    let mut found = None;
+    let mut scanner = JsonScanner::new(json);
+    scanner.skip_blanks();
+    let scanned = scanner.object(1, &mut |other, value| {
+        if unquote_with(other.quoted, other.has_escapes).ok_or(JsonError::Syntax)? != name {
+            return Ok(());
+        }
+        if found.replace(value).is_some() { Err(JsonError::DuplicateMember) } else { Ok(()) }
+    });
+    scanned.and_then(|()| scanner.end()).ok()?;
+    json.get(found?)
+}
+
 /// Calls `element` with each element of a JSON array; `None` for any other text.
 pub(crate) fn elements<'j>(json: &'j str, element: &mut impl FnMut(&'j str)) -> Option<()> {
     let mut scanner = JsonScanner::new(json);
@@ -161,6 +177,23 @@ mod tests {
             assert_eq!(read(json), Err(JsonError::DuplicateMember), "{json}");
         }
         assert_eq!(read(r#"{"x":{"y":1},"y":{"y":1}}"#), Ok([None, None]));
+    }
+
+    #[test]
+    fn member_returns_the_text_of_the_only_member_of_this_name() {
+        for (json, found) in [
+            (r#"{"a":1,"b.c": [2] ,"c":{"b.c":3}}"#, Some("[2]")),
+            (r#" {"\u0062.c":"x"} "#, Some(r#""x""#)),
+            (r#"{"b":{"c":1}}"#, None),
+            (r#"{"b.c":1,"b.c":1}"#, None),
+            (r#"{"b.c":1,"\u0062.c":2}"#, None),
+            ("{}", None),
+            (r#"["b.c"]"#, None),
+            (r#""b.c""#, None),
+            (r#"{"b.c":1} x"#, None),
+        ] {
+            assert_eq!(member(json, "b.c"), found, "{json}");
+        }
     }
 
     #[test]

@@ -31,12 +31,26 @@ impl TokenType {
 }
 
 /// Returns whether a `typ` or `cty` is a media type, with or without the prefix `application/` (RFC 7515 §4.1.9).
-pub(super) fn is_media_type(value: &str, expected: &str) -> bool {
-    let bare = match value.split_at_checked(APPLICATION.len()) {
+pub(crate) fn is_media_type(value: &str, expected: &str) -> bool {
+    without_prefix(value).eq_ignore_ascii_case(expected)
+}
+
+/// Returns a media type without the prefix `application/`, in lower case.
+pub(crate) fn bare_media_type(value: &str) -> String {
+    without_prefix(value).to_ascii_lowercase()
+}
+
+/// Returns whether a token of this type is defined by a protocol and is never an access token. `typ` keeps such tokens apart
+/// (RFC 8725 §3.11).
+pub(crate) fn is_type_of_other_protocol(typ: &str) -> bool {
+    OTHER_PROTOCOLS.iter().any(|other| is_media_type(typ, other))
+}
+
+fn without_prefix(value: &str) -> &str {
+    match value.split_at_checked(APPLICATION.len()) {
         Some((prefix, rest)) if prefix.eq_ignore_ascii_case(APPLICATION) => rest,
         _ => value,
-    };
-    bare.eq_ignore_ascii_case(expected)
+    }
 }
 
 /// Returns a static string for a common type, so that it is not allocated for each token.
@@ -49,6 +63,20 @@ pub(super) fn intern_typ(typ: Cow<'_, str>) -> Cow<'static, str> {
 
 const COMMON_TYPES: [&str; 2] = ["JWT", "at+jwt"];
 const APPLICATION: &str = "application/";
+
+/// DPoP proofs (RFC 9449 §4.2), logout tokens (OpenID Connect Back-Channel Logout 1.0 §2.4), security events (RFC 8417 §2.3),
+/// introspection responses (RFC 9701 §5), request objects (RFC 9101 §10.8), token status lists, entity statements (OpenID
+/// Federation 1.0 §3.1), key binding (RFC 9901 §4.3).
+const OTHER_PROTOCOLS: [&str; 8] = [
+    "dpop+jwt",
+    "logout+jwt",
+    "secevent+jwt",
+    "token-introspection+jwt",
+    "oauth-authz-req+jwt",
+    "statuslist+jwt",
+    "entity-statement+jwt",
+    "kb+jwt",
+];
 
 #[cfg(test)]
 mod tests {
@@ -66,6 +94,19 @@ mod tests {
             assert!(!is_media_type(other, "at+jwt"), "{other}");
             assert_ne!(TokenType::from_typ(Some(other)), TokenType::AccessToken, "{other}");
         }
+    }
+
+    #[test]
+    fn recognizes_types_of_other_protocols() {
+        for other in
+            ["dpop+jwt", "application/dpop+jwt", "LOGOUT+JWT", "Application/SecEvent+JWT", "token-introspection+jwt"]
+        {
+            assert!(is_type_of_other_protocol(other), "{other}");
+        }
+        for access in ["at+jwt", "JWT", "acme+jwt", "dpop+jwt2", "text/dpop+jwt", ""] {
+            assert!(!is_type_of_other_protocol(access), "{access}");
+        }
+        assert_eq!(bare_media_type("Application/Acme+JWT"), "acme+jwt");
     }
 
     #[test]

@@ -77,8 +77,10 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let Proven { confirmation, proof } = self.core.check_possession(bound.as_deref(), context)?;
         self.core.check_organization(signed.payload(), context)?;
         let (header, payload, thumbprint) = signed.into_parts();
-        let claims = self.application.read(Claims::verified(header, payload))?.with_proven(confirmation);
-        let is_cacheable = self.token_cache.is_some() && !claims.header().algorithm().is_symmetric();
+        let claims = Claims::verified(header, payload, Some(thumbprint), self.core.implied_scopes.clone());
+        let claims = self.application.read(claims)?.with_proven(confirmation);
+        let is_asymmetric = claims.header().is_some_and(|header| !header.algorithm().is_symmetric());
+        let is_cacheable = self.token_cache.is_some() && is_asymmetric;
         let new_entry = self.core.rules.valid_until(claims.payload()).filter(|_| is_cacheable).map(|valid_until| {
             let lifetime = EntryLifetime { checked_at, valid_until, stored_at: self.core.clock.monotonic() };
             NewEntry { route, proof: Proof::Key(KeyProof::new(thumbprint, epoch)), lifetime, bound }
@@ -124,7 +126,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ) -> Result<Validated<C>, Rejection> {
         claimed.map_err(Rejection::Possession)?;
         let is_new = new_entry.is_some();
-        let claims = self.application.check(claims)?;
+        self.application.check(&claims)?;
         if is_new && telemetry::logs_rejections() {
             claims::malformed(claims.payload()).for_each(telemetry::claim_ignored);
         }

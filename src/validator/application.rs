@@ -38,6 +38,11 @@ impl Application<NoCustomClaims> {
 }
 
 impl<C> Application<C> {
+    /// Returns the number of checks.
+    pub(super) fn checks(&self) -> usize {
+        self.checks.len()
+    }
+
     pub(super) fn add_check(&mut self, check: Check<C>) {
         self.checks.push(check);
     }
@@ -48,9 +53,8 @@ impl<C> Application<C> {
     }
 
     /// Runs the checks.
-    pub(super) fn check(&self, claims: Claims<C>) -> Result<Claims<C>, Rejection> {
-        self.checks.iter().try_for_each(|check| check(&claims)).map_err(Rejection::Check)?;
-        Ok(claims)
+    pub(super) fn check(&self, claims: &Claims<C>) -> Result<(), Rejection> {
+        self.checks.iter().try_for_each(|check| check(claims)).map_err(Rejection::Check)
     }
 }
 

@@ -4,12 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::claims::{Claims, NoCustomClaims};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Api, ConfigError, IssuerKeys, Policy, SettingErrorKind, SettingErrors};
 use crate::defaults;
 use crate::fetch::{self, Fetch, Transport};
 use crate::jwks::{Imports, KeyRing, KeySource, KeyStore, NotReadyError, Origin, RefreshPolicy};
 use crate::keys::KeyTable;
+use crate::rejection::CheckError;
 use crate::telemetry;
 use crate::token::Algorithm;
 use crate::validator::application::Application;
@@ -29,6 +31,7 @@ pub struct ValidatorBuilder {
     key_store: Option<Arc<dyn KeyStore>>,
     token_cache_bytes: usize,
     shared: SharedSources,
+    application: Application<NoCustomClaims>,
 }
 
 impl ValidatorBuilder {
@@ -41,6 +44,7 @@ impl ValidatorBuilder {
             key_store: None,
             token_cache_bytes: defaults::TOKEN_CACHE_BYTES,
             shared: SharedSources::default(),
+            application: Application::new(),
         }
     }
 
@@ -169,6 +173,15 @@ impl ValidatorBuilder {
         self.with_token_cache_bytes(0)
     }
 
+    /// Adds an application-defined check, as [`Validator::with_check`] does for a validator that is built. A check that is added
+    /// here is part of the configuration:
+    /// [`Api::dangerous_allow_missing_audience`](crate::Api::dangerous_allow_missing_audience) requires one, or client ids.
+    #[must_use]
+    pub fn with_check(mut self, check: impl Fn(&Claims) -> Result<(), CheckError> + Send + Sync + 'static) -> Self {
+        self.application.add_check(Arc::new(check));
+        self
+    }
+
     /// Builds the validator.
     ///
     /// Inside a tokio runtime, the first fetch starts at once. Outside of a runtime, and with
@@ -183,7 +196,7 @@ impl ValidatorBuilder {
         for error in self.refresh.errors() {
             errors.push("refresh policy", SettingErrorKind::RefreshPolicy(error));
         }
-        let policy = self.api.resolve(&mut errors);
+        let policy = self.api.resolve(self.application.checks(), &mut errors);
         let transport = policy.as_ref().and_then(|policy| self.transport(policy, &mut errors));
         let fetch: Option<Arc<dyn Fetch>> = match (&self.fetch, transport) {
             (Some(given), _) => Some(Arc::clone(given)),
@@ -197,11 +210,12 @@ impl ValidatorBuilder {
             },
         };
         let (policy, fetch) = errors.or(policy.zip(fetch))?;
+        let application = self.application.clone();
         let core = Arc::new(self.assemble(policy, &fetch));
         if core.possession.recorded_proofs().is_some() {
             telemetry::replay_detection_is_local();
         }
-        Ok(Validator { token_cache: core.token_cache(), core, application: Application::new() })
+        Ok(Validator { token_cache: core.token_cache(), core, application })
     }
 
     /// Builds the validator and waits until the keys of every issuer are usable, but no longer than `limit`. Use it in a
@@ -225,7 +239,7 @@ impl ValidatorBuilder {
     }
 
     fn assemble(self, policy: Policy, fetch: &Arc<dyn Fetch>) -> Core {
-        let routes = Routes::new(policy.issuers.iter().map(|issuer| &*issuer.domains));
+        let routes = Routes::new(policy.issuers.iter().map(|issuer| (&*issuer.domains, &*issuer.algorithms)));
         let issuers = policy.issuers.into_iter().map(|issuer| {
             let (keys, shared_source) = match issuer.keys {
                 IssuerKeys::Static(table) => (KeyRing::Static(table), None),
@@ -243,6 +257,7 @@ impl ValidatorBuilder {
             hosts: policy.hosts,
             organization_of: policy.organization_of,
             possession: Possession::new(policy.possession),
+            implied_scopes: policy.implied_scopes,
             routes,
             issuers: issuers.collect(),
             header_cache: HeaderCache::default(),
@@ -310,4 +325,12 @@ impl fmt::Display for BuildError {
     }
 }
 
-impl std::error::Error for BuildError {}
+impl std::error::Error for BuildError {
+    /// Returns the source of the error in it, whose text `Display` writes.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Config(error) => error.source(),
+            Self::NotReady(error) => error.source(),
+        }
+    }
+}

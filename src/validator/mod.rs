@@ -12,6 +12,7 @@ mod token_cache;
 mod routing;
 mod record;
 mod sharing;
+mod still_valid;
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -33,17 +34,17 @@ pub(crate) use self::record::{record_early, record_unmet};
 use self::routing::{Route, RouteSerial, Routes};
 use self::sharing::SharedSource;
 use self::token_cache::TokenCache;
-use crate::claims::{CheckInput, ClaimError, ClaimErrorReason, Claims, NoCustomClaims, Rules};
+use crate::claims::{CheckInput, ClaimError, ClaimErrorReason, Claims, ImpliedScopes, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
 use crate::dpop::CurrentNonces;
 use crate::jwks::{KeyRing, KeySource};
-use crate::keys::{Found, KeyTable, SignedToken};
+use crate::keys::{Found, KeyTable, SignedToken, VerifyingKey};
 use crate::rejection::{CheckError, KeyNotFoundError, Rejection};
 use crate::request::credential::{Credential, UsedSchemes};
-use crate::request::{Host, RequestHead, Scheme};
+use crate::request::{Host, HostError, RequestHead, Scheme};
 use crate::telemetry::Validation;
-use crate::token::{Algorithm, Payload, TokenError, UnverifiedToken};
+use crate::token::{Algorithm, Header, Payload, TokenError, UnverifiedToken};
 
 /// Validates the access tokens of one API and returns their claims.
 ///
@@ -79,6 +80,7 @@ struct Core {
     /// Returns the organization of a request, if the API checks one.
     organization_of: Option<OrganizationOfRequest>,
     possession: Possession,
+    implied_scopes: ImpliedScopes,
     routes: Routes,
     issuers: Box<[IssuerState]>,
     header_cache: HeaderCache,
@@ -198,11 +200,14 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// starts the fetches of all issuers. No call waits for a fetch.
     ///
     /// With several issuers, one is enough, because an issuer that is unreachable does not affect the tokens of the others. For
-    /// the status of each issuer, use [`Validator::key_sources`]. Static keys and shared secrets are always usable.
+    /// the status of each issuer, use [`Validator::key_sources`]. Static keys and shared secrets are always usable. If two
+    /// issuers have the same `iss`, one with public keys and one with a shared secret, the keys of both must be usable.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        // `count` calls every source, so that one probe starts all fetches.
-        self.core.issuers.iter().filter(|issuer| issuer.keys.is_ready()).count() > 0
+        let is_ready = |issuer: usize| self.core.issuers.get(issuer).is_some_and(|issuer| issuer.keys.is_ready());
+        // `count` calls every source, so that one probe starts all fetches. So does `all`: only the last issuer of a name has
+        // shared secrets, which are always usable.
+        self.core.routes.issuers_by_name().filter_map(|mut issuers| issuers.all(is_ready).then_some(())).count() > 0
     }
 
     /// Returns each issuer whose keys are fetched, as its first `iss` value and its [`KeySource`], for status, reload and
@@ -453,10 +458,10 @@ impl Core {
             Ok(()) => Rejection::Token(error),
             Err(error) => Rejection::Credential(error),
         })?;
-        let route = self.routes.find(token.payload(), &self.hosts, host).map_err(Rejection::Issuer)?;
+        let algorithm = token.header().algorithm();
+        let route = self.routes.find(token.payload(), algorithm, &self.hosts, host).map_err(Rejection::Issuer)?;
         validation.record_issuer(route.label);
         let issuer = self.issuers.get(route.issuer).ok_or(Rejection::Signature)?;
-        let algorithm = token.header().algorithm();
         if !issuer.algorithms.contains(&algorithm) {
             return Err(Rejection::Algorithm { algorithm });
         }
@@ -468,7 +473,8 @@ impl Core {
 
     /// Makes all checks of verified claims, and returns the route.
     fn check_claims(&self, signed: &SignedToken, now: Timestamp) -> Result<RouteSerial, Rejection> {
-        let route = self.routes.find_ignoring_host(signed.payload()).map_err(Rejection::Issuer)?;
+        let algorithm = signed.header().algorithm();
+        let route = self.routes.find_ignoring_host(signed.payload(), algorithm).map_err(Rejection::Issuer)?;
         let input = CheckInput { header: signed.header(), payload: signed.payload(), issuer: route.label.name(), now };
         self.rules.check(input).map_err(Rejection::Claims)?;
         Ok(route.serial)
@@ -491,12 +497,21 @@ impl Core {
 impl IssuerState {
     /// Verifies the signature with the keys that match the token's `kid` and algorithm.
     fn verify(&self, token: UnverifiedToken<'_>, keys: &KeyTable, epoch: u64) -> Result<VerifiedToken, Rejection> {
-        let header = token.header();
+        let candidates = self.candidates(keys, token.header())?;
+        match SignedToken::verify(token, candidates) {
+            Ok(token) => Ok(VerifiedToken { token, epoch }),
+            Err(_) => Err(Rejection::Signature),
+        }
+    }
+
+    /// Returns the keys that match the `kid` and algorithm of a header.
+    fn candidates<'k>(
+        &self,
+        keys: &'k KeyTable,
+        header: &Header,
+    ) -> Result<impl Iterator<Item = &'k VerifyingKey> + use<'k>, Rejection> {
         match keys.find(header.key_id(), header.algorithm()) {
-            Found::Keys(candidates) => match SignedToken::verify(token, candidates) {
-                Ok(token) => Ok(VerifiedToken { token, epoch }),
-                Err(_) => Err(Rejection::Signature),
-            },
+            Found::Keys(candidates) => Ok(candidates),
             Found::NotForVerification => Err(Rejection::Key(KeyNotFoundError::NotForVerification)),
             Found::Ambiguous => Err(Rejection::Key(KeyNotFoundError::Ambiguous)),
             Found::Unknown => Err(Rejection::Key(KeyNotFoundError::Unknown { age: self.keys.age() })),

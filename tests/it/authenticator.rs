@@ -204,6 +204,12 @@ async fn compare<R: ErrorBody<Bytes>>(
     kinds
 }
 
+fn hook(error: &ErrorResponse<'_>) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(format!("{:?} {}", error.error(), error.status())));
+    response.headers_mut().insert("x-hook", http::HeaderValue::from_static("yes"));
+    response
+}
+
 #[tokio::test]
 async fn layer_and_authenticator_decide_and_respond_equally() {
     let server = TestIssuer::new();
@@ -216,11 +222,6 @@ async fn layer_and_authenticator_decide_and_respond_equally() {
         }
         Ok(())
     });
-    let hook = |error: &ErrorResponse<'_>| {
-        let mut response = Response::new(Bytes::from(format!("{:?} {}", error.error(), error.status())));
-        response.headers_mut().insert("x-hook", http::HeaderValue::from_static("yes"));
-        response
-    };
     let bound = || authenticator(api(&server).with_issuer_for_host(HOST, server.issuer()));
     let by_host = Organizations::from_request(|request| {
         request.host()?.as_str().split_once('.').map(|(name, _)| Organization::from_name(name))
@@ -297,7 +298,7 @@ async fn waits_for_keys_as_the_layer_does() {
     assert_eq!(authenticator.try_authenticate(&head).map(seen), Some(expected));
 
     let unavailable = Outage::Status(StatusCode::BAD_GATEWAY);
-    let rejected = rejected(cold(unavailable.clone()).authenticate(&head).await);
+    let rejected = rejected(cold(unavailable).authenticate(&head).await);
     assert_eq!((rejected.status(), rejected.challenges()), (StatusCode::SERVICE_UNAVAILABLE, None));
     let names = |headers: &HeaderMap| headers.keys().map(ToString::to_string).collect::<Vec<_>>();
     let response = rejected.to_response();
@@ -398,7 +399,7 @@ async fn reads_the_token_from_any_configured_place_but_only_one() {
     let subprotocol = ("sec-websocket-protocol", format!("chat, bearer.{token}"));
     let (plain, in_query) = (|| "/events".to_owned(), format!("/events?a=b&access_token={token}"));
     assert_eq!(outcome(plain(), &[]).await, Err(Rejection::NoCredential));
-    for fields in [&[field.clone()][..], &[cookie.clone()], &[subprotocol.clone()]] {
+    for fields in [&field, &cookie, &subprotocol].map(std::slice::from_ref) {
         assert_eq!(outcome(plain(), fields).await, Ok(true), "{fields:?}");
         assert_eq!(outcome(in_query.clone(), fields).await, Err(Rejection::Credential(CredentialError::Multiple)));
     }

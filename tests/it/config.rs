@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use tower_bearer::claims::Profile;
 use tower_bearer::config::SettingErrorKind;
 use tower_bearer::fetch::EndpointError;
 use tower_bearer::keys::{KeyError, KeySet, SecretError, SkipReason};
+use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Algorithm, Api, Issuer, Secret, Validator};
 
 const AUDIENCE: &str = "https://api.example/";
@@ -49,9 +51,14 @@ async fn accepts_valid_configurations() {
 }
 
 #[test]
-fn rejects_an_auth0_domain_that_is_not_a_bare_host() {
+fn rejects_an_auth0_domain_that_is_neither_a_host_nor_its_url() {
     for domain in [
-        "https://t.eu.auth0.com",
+        "http://t.eu.auth0.com",
+        "https://t.eu.auth0.com//",
+        "https://t.eu.auth0.com:443/",
+        "https://t.eu.auth0.com/x",
+        "https://https://t.eu.auth0.com/",
+        "https://u@t.auth0.com/",
         "t.eu.auth0.com/",
         "t.eu.auth0.com:443",
         "t.eu.auth0.com/x",
@@ -69,6 +76,26 @@ fn rejects_an_auth0_domain_that_is_not_a_bare_host() {
         );
     }
     assert_eq!(errors_of(Issuer::auth0("")), one("Auth0 domain \"\"", SettingErrorKind::Empty));
+    assert_eq!(errors_of(Issuer::auth0("https:///")), one("Auth0 domain \"https:///\"", SettingErrorKind::Empty));
+}
+
+#[tokio::test]
+async fn accepts_the_url_of_an_auth0_domain() {
+    let tenant = |domain: &str, custom: &str| Issuer::auth0(domain).with_custom_domain(custom);
+    let server = TestIssuer::auth0("t.eu.auth0.com");
+    let custom = server.add_custom_domain("https://login.example.com/");
+    for (domain, login) in [
+        ("t.eu.auth0.com", "login.example.com"),
+        ("https://t.eu.auth0.com/", "https://login.example.com/"),
+        ("https://T.eu.auth0.com", "https://Login.example.com"),
+    ] {
+        let validator = Validator::builder(Api::new(AUDIENCE, tenant(domain, login))).with_fetch(server.clone());
+        let validator = validator.build().expect("a valid configuration");
+        for token in [server.token(), custom.token()] {
+            let token = token.audience(AUDIENCE).sign();
+            assert_eq!(validator.validate(&token).await.map(drop), Ok(()), "{domain}");
+        }
+    }
 }
 
 #[test]
@@ -78,7 +105,6 @@ fn rejects_an_issuer_that_no_token_can_carry() {
         ("", SettingErrorKind::Empty),
         ("https://as.example/ ", SettingErrorKind::Unprintable),
         ("https://as.example/\n", SettingErrorKind::Unprintable),
-        ("http://as.example/", SettingErrorKind::Url(EndpointError::PlainHttp)),
         ("ftp://as.example/", SettingErrorKind::Url(EndpointError::Malformed)),
         ("https://u:p@as.example/", SettingErrorKind::Url(EndpointError::UserInfo)),
         ("https://as.example/?x=1", SettingErrorKind::IssuerUrl),
@@ -269,6 +295,75 @@ fn rejects_settings_out_of_range() {
     );
 }
 
+#[tokio::test]
+async fn rejects_two_issuers_of_one_name_with_keys_of_the_same_kind() {
+    let public = || Issuer::jwks("https://hs.example/", "https://keys.example/");
+    assert_eq!(errors(Api::new(AUDIENCE, hs()).with_issuer(public())), []);
+    let duplicate = one("issuer \"https://hs.example/\"", SettingErrorKind::DuplicateIssuer);
+    assert_eq!(errors(Api::new(AUDIENCE, public()).with_issuer(public())), duplicate);
+    assert_eq!(errors(Api::new(AUDIENCE, hs()).with_issuer(public()).with_issuer(hs())), duplicate);
+    assert_eq!(errors_of(hs().with_alias("https://hs.example/")), duplicate);
+    // The host is bound to the name, and so to both.
+    let bound = Api::new(AUDIENCE, hs()).with_issuer(public());
+    assert_eq!(errors(bound.clone().with_issuer_from_host()), []);
+    assert_eq!(errors(bound.with_issuer_for_host("api.example", "https://hs.example/")), []);
+}
+
+#[test]
+fn rejects_token_types_of_other_protocols() {
+    let api = |typ: &str| Api::new(AUDIENCE, hs()).with_token_types([typ]);
+    for typ in ["dpop+jwt", "logout+jwt", "secevent+jwt", "token-introspection+jwt"] {
+        for typ in [typ.to_owned(), typ.to_uppercase(), format!("application/{typ}"), format!("Application/{typ}")] {
+            let expected = one(&format!("token type {typ:?}"), SettingErrorKind::TokenTypeOfOtherProtocol);
+            assert_eq!(errors(api(&typ)), expected, "{typ}");
+        }
+    }
+    assert_eq!(errors(api("")), one("token type \"\"", SettingErrorKind::Empty));
+    assert_eq!(errors(api("application/")), one("token type \"application/\"", SettingErrorKind::Empty));
+    assert_eq!(errors(api("acme jwt")), one("token type \"acme jwt\"", SettingErrorKind::Unprintable));
+    for accepted in ["acme+jwt", "application/acme+jwt", "JWT", "at+jwt"] {
+        assert_eq!(errors(api(accepted)), [], "{accepted}");
+    }
+    for profile in [Profile::Auth0, Profile::Rfc9068] {
+        let contradiction = one("token types", SettingErrorKind::TokenTypesWithProfile);
+        assert_eq!(errors(api("acme+jwt").with_profile(profile)), contradiction, "{profile:?}");
+    }
+}
+
+#[test]
+fn rejects_a_client_claim_without_clients() {
+    let api = |claim: &str| Api::new(AUDIENCE, hs()).with_client_claim(claim);
+    assert_eq!(errors(api("cid")), one("client claim", SettingErrorKind::ClientClaimWithoutClients));
+    assert_eq!(errors(api("").with_client_ids(["web"])), one("client claim", SettingErrorKind::Empty));
+    assert_eq!(errors(api("cid").with_client_ids(["web"])), []);
+}
+
+#[test]
+fn rejects_tokens_without_audience_from_every_client() {
+    let api = || Api::new(AUDIENCE, hs()).dangerous_allow_missing_audience();
+    let unrestricted = one("tokens without aud", SettingErrorKind::MissingAudienceUnrestricted);
+    assert_eq!(errors(api()), unrestricted);
+    assert_eq!(errors(api().with_client_ids(["web"])), []);
+    assert!(Validator::builder(api()).with_check(|_| Ok(())).build().is_ok());
+    let strict = one("tokens without aud", SettingErrorKind::MissingAudienceWithProfile);
+    assert_eq!(errors(api().with_client_ids(["web"]).with_profile(Profile::Rfc9068)), strict);
+    assert_eq!(errors(api().with_client_ids(["web"]).with_profile(Profile::Auth0)), []);
+}
+
+/// AD FS has such an issuer, with keys over https.
+#[tokio::test]
+async fn accepts_an_http_issuer_from_which_nothing_is_fetched() {
+    let adfs = "http://adfs.example.com/adfs/services/trust";
+    let plain = one(&format!("issuer {adfs:?}"), SettingErrorKind::Url(EndpointError::PlainHttp));
+    assert_eq!(errors_of(Issuer::jwks(adfs, "https://adfs.example.com/adfs/discovery/keys")), []);
+    assert_eq!(errors_of(Issuer::static_keys(adfs, KeySet::from_jwks(TestIssuer::new().jwks()))), []);
+    assert_eq!(errors_of(Issuer::shared_secret(adfs, Secret::from_text(LONG))), []);
+    assert_eq!(errors_of(Issuer::oidc("https://adfs.example.com/adfs").with_alias(adfs)), []);
+    // Discovery fetches a document from the `iss`.
+    assert_eq!(errors_of(Issuer::oidc(adfs)), plain);
+    assert_eq!(errors_of(Issuer::oidc(adfs).dangerous_allow_http()), []);
+}
+
 #[test]
 fn rejects_hosts_bound_twice_or_to_an_unknown_issuer() {
     let api = || Api::new(AUDIENCE, hs().with_alias("https://other.example/"));
@@ -304,21 +399,21 @@ fn invalid_issuer_still_resolves_references_to_it() {
         ("issuer for host \"b.example\", issuer \"https://as3.example/\"".to_owned(), SettingErrorKind::UnknownIssuer);
     let keys = "http://keys.example/";
     assert_eq!(errors(api(keys)), std::slice::from_ref(&plain));
-    let another = Issuer::shared_secret("https://as.example/", Secret::from_text(LONG));
+    let another = Issuer::jwks("https://as.example/", "https://keys.example/");
     assert_eq!(
         errors(api(keys).with_issuer(another).with_issuer_for_host("b.example", "https://as3.example/")),
         [plain, twice, unknown]
     );
-    let misspelt = Issuer::auth0("t.auth0.com").with_custom_domain("https://login.example");
+    let misspelt = Issuer::auth0("t.auth0.com").with_custom_domain("http://login.example");
     assert_eq!(
         errors(Api::new(AUDIENCE, misspelt).with_issuer_for_host("api.example", "https://t.auth0.com/")),
-        one("Auth0 domain \"https://login.example\"", SettingErrorKind::NotADomain)
+        one("Auth0 domain \"http://login.example\"", SettingErrorKind::NotADomain)
     );
     for bound in ["https://t.auth0.com/", "https://login.example/"] {
-        let slashed = Issuer::auth0("https://t.auth0.com/").with_custom_domain("login.example");
+        let slashed = Issuer::auth0("t.auth0.com/").with_custom_domain("login.example");
         assert_eq!(
             errors(Api::new(AUDIENCE, slashed).with_issuer_for_host("api.example", bound)),
-            one("Auth0 domain \"https://t.auth0.com/\"", SettingErrorKind::NotADomain)
+            one("Auth0 domain \"t.auth0.com/\"", SettingErrorKind::NotADomain)
         );
     }
 }
@@ -347,10 +442,10 @@ fn errors_number_the_entry_among_several() {
 
 #[test]
 fn returns_all_errors_at_once_without_secrets() {
-    let issuer = Issuer::shared_secret("http://hs.example", Secret::from_text("too short"))
+    let issuer = Issuer::shared_secret("https://hs.example/?a", Secret::from_text("too short"))
         .with_algorithms([Algorithm::HS512, Algorithm::ES256]);
     let api =
-        Api::new("", issuer).with_leeway(Duration::from_secs(3_600)).with_issuer(Issuer::auth0("https://t.auth0.com/"));
+        Api::new("", issuer).with_leeway(Duration::from_secs(3_600)).with_issuer(Issuer::auth0("http://t.auth0.com/"));
     let error = Validator::new(api).expect_err("several errors");
     let settings: Vec<&str> = error.errors().iter().map(|reason| reason.setting()).collect();
     assert_eq!(
@@ -358,10 +453,10 @@ fn returns_all_errors_at_once_without_secrets() {
         [
             "audience",
             "leeway",
-            "issuer \"http://hs.example\"",
-            "issuer \"http://hs.example\" algorithms",
-            "issuer \"http://hs.example\" secret",
-            "Auth0 domain \"https://t.auth0.com/\"",
+            "issuer \"https://hs.example/?a\"",
+            "issuer \"https://hs.example/?a\" algorithms",
+            "issuer \"https://hs.example/?a\" secret",
+            "Auth0 domain \"http://t.auth0.com/\"",
         ]
     );
     let text = format!("{error} {error:?}");

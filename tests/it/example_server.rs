@@ -4,11 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tower_bearer::Validator;
-use tower_bearer::testing::TestIssuer;
+use tower_bearer::testing::{TestIssuer, TokenBuilder};
+use tower_bearer::{Algorithm, RejectionKind, Requirement, Validator};
 
 use crate::doctor::program::settings::Settings;
 use crate::doctor::program::settings::refresh::FORMER_NAMES;
+use crate::fixture::{AUDIENCE, block_on};
 
 const SAMPLE: &str = include_str!("../../examples/server/server.toml");
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -103,6 +104,82 @@ fn accepts_the_smallest_file() {
 }
 
 #[test]
+fn reads_the_settings_for_other_servers() {
+    let with = |settings: &str| file().replacen("[api]", &format!("[api]\n{settings}"), 1);
+    let token = |server: &TestIssuer| server.token().without("azp");
+    let server = TestIssuer::named("https://hs.test/").with_algorithms([Algorithm::HS256]);
+    let secret = |file: String| file.replace(SECRET, &server.secret());
+    let outcome = |settings: &str, token: TokenBuilder| {
+        let validator = read(&secret(with(settings))).expect("no errors");
+        block_on(validator.validate(&token.sign())).map(drop).map_err(|rejection| rejection.kind())
+    };
+    for (settings, token, default) in [
+        ("token_types = [\"acme+jwt\"]", token(&server).typ("acme+jwt"), RejectionKind::TokenType),
+        ("accept_id_token_markers = true", token(&server).claim("at_hash", "x"), RejectionKind::TokenType),
+        (
+            "allow_missing_audience = true\nclient_ids = [\"web\"]",
+            token(&server).without("aud").claim("client_id", "web"),
+            RejectionKind::MissingClaim,
+        ),
+    ] {
+        assert_eq!(outcome("", token.clone()), Err(default), "{settings}");
+        assert_eq!(outcome(settings, token), Ok(()), "{settings}");
+    }
+    let clients = "client_ids = [\"web\"]";
+    let cid = token(&server).claim("cid", "web");
+    assert_eq!(outcome(clients, cid.clone()), Err(RejectionKind::Client));
+    assert_eq!(outcome(&format!("{clients}\nclient_claim = \"cid\""), cid), Ok(()));
+}
+
+#[test]
+fn reads_two_issuers_with_one_domain() {
+    let folder = Folder::new();
+    let keys = TestIssuer::named("https://hs.test/");
+    let path = folder.path("jwks.json");
+    fs::write(&path, keys.jwks()).expect("a file");
+    let secret = TestIssuer::named("https://hs.test/").with_algorithms([Algorithm::HS256]);
+    let both = format!("{}[[api.issuer]]\ndomains = [\"https://hs.test/\"]\njwks_file = \"{path}\"\n", file());
+    let validator = read(&both.replace(SECRET, &secret.secret())).expect("no errors");
+    for server in [&keys, &secret] {
+        assert_eq!(block_on(validator.validate(&server.token().sign())).map(drop), Ok(()));
+    }
+    let twice = format!(
+        "{0}{1}",
+        both,
+        both.split_once("[[api.issuer]]").map(|(_, issuer)| format!("[[api.issuer]]{issuer}")).expect("an issuer")
+    );
+    assert!(read(&twice).is_err());
+}
+
+#[test]
+fn reads_the_realm() {
+    let settings = |realm: &str| Settings::parse(&format!("realm = {realm}\n{}", file()), "server.toml");
+    let realm = |text: &str| settings(text).map(|settings| settings.realm).map_err(|errors| errors.to_string());
+    assert_eq!(realm("\"the orders\""), Ok(Some("the orders".to_owned())));
+    assert_eq!(realm("\"the\\norders\""), Err(only("realm: has characters that are not printable ASCII")));
+    assert_eq!(realm("7"), Err(only("realm: is not a string")));
+}
+
+#[test]
+fn rejects_settings_that_contradict_each_other() {
+    for (settings, reason) in [
+        (
+            "allow_missing_audience = true",
+            "tokens without aud: would be accepted whatever API they are for; set `with_client_ids`, or add a check with \
+             `ValidatorBuilder::with_check`",
+        ),
+        ("client_claim = \"cid\"", "client claim: has no effect without `with_client_ids`"),
+        (
+            "token_types = [\"application/DPoP+jwt\"]",
+            "token type \"application/DPoP+jwt\": is the type of a token that is not an access token, such as a DPoP proof or \
+             a logout token",
+        ),
+    ] {
+        assert_eq!(rejected("[api]", &format!("[api]\n{settings}")), only(reason));
+    }
+}
+
+#[test]
 fn accepts_the_sample_with_and_without_its_commented_settings() {
     assert_eq!(read(SAMPLE).map(drop), Ok(()));
     let is_setting = |text: &str| text.starts_with('[') || text.split(' ').nth(1) == Some("=");
@@ -116,6 +193,31 @@ fn accepts_the_sample_with_and_without_its_commented_settings() {
     let whole = whole.replace("packaged-keys.json", &folder.keys());
     assert!(!whole.contains("\n# [") && whole.matches("[[api.issuer]]").count() == 2, "{whole}");
     assert_eq!(read(&whole).map(drop), Ok(()));
+}
+
+#[test]
+fn reads_implied_scopes() {
+    let with = |setting: &str| file().replace("[api]", &format!("[api]\n{setting}"));
+    let folder = Folder::new();
+    let server = TestIssuer::new();
+    fs::write(folder.path("jwks.json"), server.jwks()).expect("a file");
+    let issuer = format!(
+        "[api]\nimplied_scopes = {{ admin = [\"read:orders\"] }}\naudience = \"{AUDIENCE}\"\n[[api.issuer]]\n\
+         domains = [\"{}\"]\njwks_file = \"{}\"\n",
+        server.issuer(),
+        folder.path("jwks.json")
+    );
+    let validator = read(&format!("listen = \"127.0.0.1:0\"\n{issuer}")).expect("no errors");
+    let grants = |scope: &str| {
+        let claims = block_on(validator.validate(&server.token().scope(scope).sign())).expect("a valid token");
+        claims.require(&Requirement::scope("read:orders")).is_ok()
+    };
+    assert!(grants("admin") && grants("read:orders") && !grants("write:orders"));
+    let cycle = with("implied_scopes = { admin = [\"write\"], write = [\"admin\"] }");
+    assert_eq!(read(&cycle).map(drop), Err(only("implied scopes: form a cycle: admin -> write -> admin")));
+    let text = with("implied_scopes = { admin = \"write\" }");
+    let reason = "api.implied_scopes: is not a table of arrays of strings, like { admin = [\"read:orders\"] }";
+    assert_eq!(read(&text).map(drop), Err(only(reason)));
 }
 
 #[test]

@@ -369,7 +369,6 @@ async fn rejects_with_keys_unavailable_without_keys() {
     let Rejection::KeysUnavailable { cause, .. } = rejection else { panic!("{rejection:?}") };
     let down = RefreshError::Network { error: FetchError::Connect };
     assert_eq!(cause, Some(down));
-    assert_eq!(rejection.to_string(), format!("the issuer's keys are not available: {down}"));
     let invalid = validator.validate(&server.token().expired().sign()).await.unwrap_err();
     assert!(matches!(invalid, Rejection::UnverifiedClaims(_)), "checks that need no key run without keys: {invalid:?}");
 }

@@ -11,11 +11,16 @@ use tower_bearer::jwks::RefreshPolicy;
 use tower_bearer::testing::{Outage, TestIssuer};
 use tower_bearer::{Api, BearerLayer, Issuer, RequireLayer, Validator};
 
-use self::greeter::Greeter;
+use self::greeter::{Greeter, Text};
+use self::ticker::{Ticker, WATCH};
 use crate::stack::{self, AUDIENCE, Body, trusted};
 
 #[path = "../../examples/tonic/greeter.rs"]
 mod greeter;
+#[path = "../../examples/tonic/ticker.rs"]
+mod ticker;
+#[path = "../../examples/tonic/while_valid.rs"]
+mod while_valid;
 
 /// Starts a server on loopback and connects a channel to it.
 async fn serve(validator: Validator) -> Channel {
@@ -48,6 +53,35 @@ async fn client_receives_the_grpc_status_of_each_rejection() {
     assert_eq!(call(Some(good.clone().expired().sign())).await, rejected(Code::Unauthenticated, invalid));
     let insufficient = "the access token does not allow this";
     assert_eq!(call(Some(good.scope("read").sign())).await, rejected(Code::PermissionDenied, insufficient));
+}
+
+/// With paused time, a sleep ends at once if nothing else is to do.
+#[tokio::test(start_paused = true)]
+async fn stream_ends_when_the_key_of_its_token_is_revoked() {
+    let server = TestIssuer::new();
+    let issuer = Issuer::jwks(server.issuer(), server.jwks_uri());
+    let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone());
+    let validator = validator.build().expect("a valid configuration");
+    let ticker = Ticker { validator: validator.clone() };
+    let stack = ServiceBuilder::new().layer(BearerLayer::new(validator.clone())).service(ticker);
+    let mut client = tonic::client::Grpc::new(stack);
+    let request = greeter::request(Some(&server.token().sign()), "").expect("a request");
+    let messages = client.server_streaming(request, WATCH, Text).await.expect("a stream");
+    let mut messages = messages.into_inner();
+    for second in 0..200 {
+        if second == 70 {
+            validator.key_sources().for_each(|(_, keys)| keys.revoke_kid(&server.kid()));
+        }
+        match messages.message().await {
+            Ok(message) => assert_eq!(message, Some(format!("second {second}"))),
+            Err(status) => {
+                assert_eq!(status.code(), Code::Unauthenticated);
+                assert!((70..=102).contains(&second), "{second}, with a check each 30 s");
+                return;
+            }
+        }
+    }
+    panic!("the stream did not end");
 }
 
 #[tokio::test]

@@ -183,7 +183,8 @@ fn links_of_the_guide_and_the_readme_lead_to_a_file_and_a_heading() {
         for (label, _) in definitions(&text) {
             assert!(in_rustdoc.contains(label), "{page}: [{label}] is missing in src/guide/links.txt");
         }
-        for target in inline.chain(labels.map(|(_, target)| target)).filter(|target| !target.contains("::")) {
+        let is_file = |target: &&str| !target.contains("::") && !target.starts_with("https://");
+        for target in inline.chain(labels.map(|(_, target)| target)).filter(is_file) {
             let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
             let path = folder.join(file);
             assert!(file.is_empty() || path.exists(), "{page}: {target} does not exist");

@@ -328,6 +328,7 @@ fn debug_and_display_of_public_types_contain_no_secret() {
         let nonces = tower_bearer::dpop::Nonces::shared(Secret::from_text(SECRET));
         show("Nonces", &nonces);
         show("Dpop", &tower_bearer::dpop::Dpop::new("https://api.test").with_nonces(nonces));
+        show("ClaimsSource", &testing::claims().subject(SUBJECT).build().source());
         for (name, text) in &shown {
             assert_contains_no_secret(text, &tokens, name);
         }
@@ -371,6 +372,7 @@ const CONTAIN_NO_SECRET: &[&str] = &[
     "SenderConstraint",
     "VerifiedProof",
     "ActorError",
+    "Alternative",
     "Algorithm",
     "Audience",
     "AuthenticationMethods",
@@ -381,6 +383,7 @@ const CONTAIN_NO_SECRET: &[&str] = &[
     "ChallengeError",
     "CheckError",
     "ClaimError",
+    "ClaimPath",
     "ClaimStrings",
     "ClaimTypeError",
     "ClaimValue",
@@ -448,6 +451,7 @@ const CONTAIN_NO_SECRET: &[&str] = &[
     "TestNetwork",
     "TestServer",
     "Timestamp",
+    "TimestampRangeError",
     "TokenError",
     "UnknownAlgorithmError",
     "UnmetRequirement",

@@ -114,7 +114,7 @@ pub async fn all(tokens: &Tokens) -> anyhow::Result<(Vec<Candidate>, Vec<(&'stat
     ];
     let mut failed = Vec::new();
     let peers: [(&'static str, anyhow::Result<Router>); 7] = [
-        ("bare jsonwebtoken 11 (aws-lc)", bare(&issuer, &jwks)),
+        ("bare jsonwebtoken 12 (aws-lc)", bare(&issuer, &jwks)),
         ("aliri 0.6 (in a middleware)", aliri_(&issuer, &jwks)),
         ("axum-jwks 0.12 (no iss check)", axum_jwks_(&jwks)),
         ("axum-jwt-auth 0.7", axum_jwt_auth_(&issuer, &tokens.issuer)),

@@ -24,6 +24,7 @@ use self::section::{OneOrMany, Section};
 /// The settings of the file.
 pub(crate) struct Settings {
     pub(crate) listen: String,
+    pub(crate) realm: Option<String>,
     pub(crate) validator: Validator,
 }
 
@@ -42,6 +43,7 @@ impl Settings {
         let errors = SettingErrors::default();
         let mut file = Section::root(file, &errors);
         let listen = file.required("listen").map(|listen| address(listen, &file));
+        let realm = file.take("realm").filter(|realm: &String| is_realm(realm, &file));
         let api = file.required_section("api").map(api);
         let policy = file.section("jwks").map(refresh::policy).unwrap_or_default();
         let store = file.section("keys").and_then(key_store);
@@ -51,7 +53,7 @@ impl Settings {
             store.into_iter().fold(builder, ValidatorBuilder::with_key_store).build()
         });
         match (listen, built) {
-            (Some(listen), Some(Ok(validator))) if errors.is_empty() => return Ok(Self { listen, validator }),
+            (Some(listen), Some(Ok(validator))) if errors.is_empty() => return Ok(Self { listen, realm, validator }),
             (_, Some(Err(config))) => config.errors().iter().for_each(|error| errors.push(issuer::error_text(error))),
             _ => {}
         }
@@ -82,6 +84,14 @@ fn address(listen: String, file: &Section) -> String {
         file.error("listen", "is not an address to listen on; write it like \"127.0.0.1:8080\"");
     }
     listen
+}
+
+fn is_realm(realm: &str, file: &Section) -> bool {
+    let is_printable = realm.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if !is_printable {
+        file.error("realm", "has characters that are not printable ASCII");
+    }
+    is_printable
 }
 
 /// Returns the API. A valid placeholder replaces each missing setting, so that the library checks all others.
@@ -125,8 +135,20 @@ fn claims(section: &mut Section, api: Api) -> Api {
     let api = api.with_required_claims(required);
     section.alias("max_age", "max_token_age");
     let api = section.duration("max_token_age").into_iter().fold(api, Api::with_max_token_age);
+    let implied: BTreeMap<String, Vec<String>> = section.take("implied_scopes").unwrap_or_default();
+    let api = api.with_implied_scopes(implied);
     let api = section.take::<Vec<String>>("client_ids").into_iter().fold(api, |api, ids| api.with_client_ids(ids));
+    let api = section.take::<String>("client_claim").into_iter().fold(api, Api::with_client_claim);
+    let types: Vec<String> = section.take("token_types").unwrap_or_default();
+    let api = dangerous(section, api.with_token_types(types));
     organizations(section).into_iter().fold(api, Api::with_organizations)
+}
+
+/// Reads the settings that accept more tokens than the defaults.
+fn dangerous(section: &mut Section, api: Api) -> Api {
+    let mut is_set = |name| section.take(name).unwrap_or(false);
+    let api = if is_set("accept_id_token_markers") { api.dangerous_accept_id_token_markers() } else { api };
+    if is_set("allow_missing_audience") { api.dangerous_allow_missing_audience() } else { api }
 }
 
 fn hosts(section: &mut Section, api: Api) -> Api {

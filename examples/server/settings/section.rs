@@ -175,6 +175,10 @@ impl ValueType for BTreeMap<String, String> {
         "a table of strings, like { \"api.brand-a.example\" = \"https://login.brand-a.example/\" }";
 }
 
+impl ValueType for BTreeMap<String, Vec<String>> {
+    const DESCRIPTION: &'static str = "a table of arrays of strings, like { admin = [\"read:orders\"] }";
+}
+
 impl ValueType for Table {
     const DESCRIPTION: &'static str = "a table";
 }

@@ -1,11 +1,13 @@
 //! The checks of a claims set, as an ordered table.
 
+mod client;
 mod organization;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::client::ClientRule;
 pub use self::organization::Organization;
 pub(crate) use self::organization::OrganizationRule;
 use crate::claims::confirmation::Confirmation;
@@ -14,7 +16,7 @@ use crate::claims::error::{ClaimError, ClaimErrorReason};
 use crate::claims::required;
 use crate::claims::values::Audience;
 use crate::clock::Timestamp;
-use crate::token::{Claim, Header, Member, Payload, TokenType};
+use crate::token::{Claim, Header, Member, Payload, TokenType, is_media_type};
 
 /// The rules of an API for a claims set.
 #[derive(Clone, Debug)]
@@ -23,16 +25,22 @@ pub(crate) struct Rules {
     pub(crate) audiences: Box<[Box<str>]>,
     /// The tolerated clock skew.
     pub(crate) leeway: Duration,
+    /// The treatment of a token without `aud`.
+    pub(crate) missing_audience: MissingAudience,
     /// The accepted values of `typ`.
     pub(crate) profile: Profile,
+    /// Further accepted values of `typ`, without `application/` and in lower case.
+    pub(crate) token_types: Box<[Box<str>]>,
     /// The required claims besides `iss`, `aud` and `exp`.
     pub(crate) required: Box<[Arc<str>]>,
     /// The maximum time since `iat`.
     pub(crate) max_age: Option<Duration>,
     /// The treatment of `cnf`.
     pub(crate) confirmation: ConfirmationRule,
-    /// The clients whose tokens are accepted. If empty, the tokens of every client are.
-    pub(crate) clients: Box<[Box<str>]>,
+    /// The treatment of a claim that usually only an ID token has.
+    pub(crate) id_token_markers: IdTokenMarkers,
+    /// The clients whose tokens are accepted.
+    pub(crate) clients: ClientRule,
     /// The organizations whose tokens are accepted.
     pub(crate) organizations: OrganizationRule,
 }
@@ -41,7 +49,8 @@ pub(crate) struct Rules {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Profile {
-    /// Accepts no `typ`, `JWT` or `at+jwt`, as common servers issue them. Rejects every other type.
+    /// Accepts no `typ`, `JWT` or `at+jwt`, as common servers issue them. Rejects every other type that
+    /// [`Api::with_token_types`](crate::Api::with_token_types) does not add.
     #[default]
     Any,
     /// Accepts only `JWT`, which Auth0 issues by default. A `nonce` marks an ID token.
@@ -59,6 +68,22 @@ pub(crate) enum ConfirmationRule {
     Ignored,
     /// The claim is well-formed. The validator checks that the request proves possession of the key.
     Proven,
+}
+
+/// The treatment of a token without `aud`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MissingAudience {
+    /// The token is rejected, unless it is an access token of Amazon Cognito for an accepted client.
+    Rejected,
+    /// The token is accepted if it passes the other checks.
+    Accepted,
+}
+
+/// The treatment of a claim that usually only an ID token has, such as `at_hash`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IdTokenMarkers {
+    Rejected,
+    Accepted,
 }
 
 /// The input of the checks.
@@ -150,7 +175,9 @@ fn token_type(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
         // RFC 9068 §4: anything but at+jwt is rejected.
         Profile::Rfc9068 => token_type == TokenType::AccessToken,
     };
-    if is_accepted { Ok(()) } else { Err(ClaimError::TokenType) }
+    let is_configured =
+        || input.header.typ().is_some_and(|typ| rules.token_types.iter().any(|accepted| is_media_type(typ, accepted)));
+    if is_accepted || is_configured() { Ok(()) } else { Err(ClaimError::TokenType) }
 }
 
 fn issuer(_: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
@@ -165,19 +192,28 @@ fn issuer(_: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
 
 fn audience(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     match Audience::contains_any(input.payload, &rules.audiences) {
-        // Cognito writes no `aud`: a configured client is accepted instead, except with RFC 9068, which requires `aud` (§2.2).
-        Member::Absent
-            if rules.profile != Profile::Rfc9068
-                && !rules.clients.is_empty()
-                && is_access_token_of_a_client(input.payload) =>
-        {
-            client(rules, input)
-        }
-        Member::Absent => Err(ClaimError::Audience(ClaimErrorReason::Missing)),
+        Member::Absent => missing_audience(rules, input),
         Member::Malformed => Err(ClaimError::Audience(ClaimErrorReason::Malformed)),
         Member::Is(true) => Ok(()),
         Member::Is(false) => Err(ClaimError::Audience(ClaimErrorReason::Mismatch)),
     }
+}
+
+fn missing_audience(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
+    let clients = &rules.clients;
+    // RFC 9068 §2.2 requires `aud`.
+    if rules.profile == Profile::Rfc9068 {
+        return Err(ClaimError::Audience(ClaimErrorReason::Missing));
+    }
+    if rules.missing_audience == MissingAudience::Accepted {
+        return Ok(());
+    }
+    // Cognito writes no `aud`: a configured client is accepted instead.
+    let is_access_token = input.payload.text(Claim::TokenUse) == Member::Is("access");
+    if is_access_token && !clients.accepted.is_empty() && clients.is_named(input.payload) {
+        return client(rules, input);
+    }
+    Err(ClaimError::Audience(ClaimErrorReason::Missing))
 }
 
 fn expiry(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
@@ -267,13 +303,15 @@ fn confirmation(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> 
 fn id_token(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     let payload = input.payload;
     let equals = |claim, text| payload.text(claim) == Member::Is(text);
+    let is_marker = |claim| rules.id_token_markers == IdTokenMarkers::Rejected && payload.raw(claim).is_some();
     let markers = [
-        (Claim::AtHash, payload.raw(Claim::AtHash).is_some()),
-        (Claim::CHash, payload.raw(Claim::CHash).is_some()),
+        (Claim::AtHash, is_marker(Claim::AtHash)),
+        (Claim::CHash, is_marker(Claim::CHash)),
+        // These two claims say that the token is an ID token, so they cannot be accepted.
         (Claim::TokenUse, equals(Claim::TokenUse, "id")),
         (Claim::Typ, equals(Claim::Typ, "ID")),
         // Keycloak puts `nonce` into access tokens, so it marks an ID token only for servers that do not.
-        (Claim::Nonce, rules.profile == Profile::Auth0 && payload.raw(Claim::Nonce).is_some()),
+        (Claim::Nonce, rules.profile == Profile::Auth0 && is_marker(Claim::Nonce)),
     ];
     match markers.iter().find(|(_, is_set)| *is_set) {
         None => Ok(()),
@@ -281,25 +319,8 @@ fn id_token(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     }
 }
 
-fn is_access_token_of_a_client(payload: &Payload) -> bool {
-    payload.text(Claim::TokenUse) == Member::Is("access") && payload.raw(Claim::ClientId).is_some()
-}
-
-/// Checks `client_id`, else `azp`, as [`Claims::client_id`](crate::claims::Claims::client_id) returns it.
 fn client(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
-    if rules.clients.is_empty() {
-        return Ok(());
-    }
-    let client = match input.payload.text(Claim::ClientId) {
-        Member::Absent => input.payload.text(Claim::Azp),
-        client => client,
-    };
-    match client {
-        Member::Absent => Err(ClaimError::Client(ClaimErrorReason::Missing)),
-        Member::Malformed => Err(ClaimError::Client(ClaimErrorReason::Malformed)),
-        Member::Is(client) if rules.clients.iter().any(|accepted| **accepted == *client) => Ok(()),
-        Member::Is(_) => Err(ClaimError::Client(ClaimErrorReason::Mismatch)),
-    }
+    rules.clients.evaluate(input.payload).map_err(ClaimError::Client)
 }
 
 fn organization(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {

@@ -3,7 +3,9 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::claims::{CheckInput, ConfirmationRule, OrganizationRule, Profile, Rules};
+use crate::claims::{
+    CheckInput, ClientRule, ConfirmationRule, IdTokenMarkers, MissingAudience, OrganizationRule, Profile, Rules,
+};
 use crate::clock::Timestamp;
 use crate::keys::tests::corpus;
 use crate::keys::{Found, KeyTable, SignedToken};
@@ -51,11 +53,14 @@ fn failed_checks(keys: &KeyTable, token: &str) -> String {
     let rules = Rules {
         audiences: Box::from([]),
         leeway: Duration::from_secs(60),
+        missing_audience: MissingAudience::Rejected,
         profile: Profile::Any,
+        token_types: Box::from([]),
         required: Box::from([]),
         max_age: None,
         confirmation: ConfirmationRule::Rejected,
-        clients: Box::from([]),
+        id_token_markers: IdTokenMarkers::Rejected,
+        clients: ClientRule::default(),
         organizations: OrganizationRule::Any,
     };
     let now = Timestamp::from_secs(NOW);

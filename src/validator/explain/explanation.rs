@@ -65,7 +65,7 @@ impl Explanation {
                 }
             },
         };
-        self.findings.push(finding.with_expected(format!("{requirement:?}")));
+        self.findings.push(finding.with_expected(requirement.to_string()));
         self
     }
 
@@ -93,6 +93,12 @@ impl Explanation {
     }
 }
 
+/// Returns the JSON text of the top-level claim of a path (RFC 6901 §3).
+fn top_level<'c>(claims: &'c Claims, path: &str) -> Option<&'c str> {
+    let name = path.strip_prefix('/')?.split('/').next()?;
+    claims.raw_claim(&name.replace("~1", "/").replace("~0", "~"))
+}
+
 /// Returns the claims of the token that an unmet requirement is about.
 fn found(unmet: &UnmetRequirement, claims: &Claims) -> Option<String> {
     let payload = claims.payload();
@@ -107,8 +113,9 @@ fn found(unmet: &UnmetRequirement, claims: &Claims) -> Option<String> {
         }
         UnmetRequirement::SenderConstraint { .. } => quoted(&[Claim::Cnf]),
         UnmetRequirement::Authentication { .. } => quoted(&[Claim::Acr, Claim::AuthTime]),
+        UnmetRequirement::Predicate { .. } => None,
         UnmetRequirement::Claim { claim, .. } => {
-            let value = claims.raw_claim(claim);
+            let value = claims.raw_claim(claim).or_else(|| top_level(claims, claim));
             // Without `client_id`, the client is read from `azp`.
             let client = || if &**claim == "client_id" { quoted(&[Claim::Azp]) } else { None };
             value.map(str::to_owned).or_else(client)
@@ -197,7 +204,8 @@ impl Finding {
     }
 
     /// Returns what the token contains, exactly as it is written in the token. Long values are truncated. For custom claims
-    /// that do not match their type, returns the name of the claim and the reason, without a value.
+    /// that do not match their type, returns the name of the claim and the reason, without a value. For keys that are not
+    /// available, returns why.
     #[must_use]
     pub fn found(&self) -> Option<&str> {
         self.found.as_deref()

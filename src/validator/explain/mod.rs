@@ -11,8 +11,8 @@ use crate::clock::Timestamp;
 use crate::jwks::{KeySource, WantedKey};
 use crate::keys::SignedToken;
 use crate::rejection::{IssuerError, Rejection};
-use crate::request::{Host, RequestHead};
-use crate::token::{Claim, UnverifiedToken};
+use crate::request::{Host, HostError, RequestHead};
+use crate::token::{Claim, Payload, UnverifiedToken};
 use crate::validator::context::RequestContext;
 use crate::validator::explain::explanation::{Accepted, CheckOutcome, Explanation, Finding};
 use crate::validator::routing::Route;
@@ -95,16 +95,23 @@ impl<C: Send + Sync + 'static> Validator<C> {
             report.findings.push(Finding::skipped(APPLICATION));
             return None;
         };
-        let (header, payload, _) = signed.into_parts();
-        let outcome = self.application.read(Claims::verified(header, payload));
-        let outcome = outcome.and_then(|claims| self.application.check(claims));
+        let (header, payload, thumbprint) = signed.into_parts();
+        let claims = Claims::verified(header, payload, Some(thumbprint), self.core.implied_scopes.clone());
+        let outcome = self.application.read(claims);
+        let outcome = outcome.and_then(|claims| self.application.check(&claims).map(|()| claims));
         let claims = outcome.as_ref().ok().map(Claims::registered);
         let mismatch = match &outcome {
             Err(Rejection::CustomClaims(error)) => Some(error.to_string()),
             _ => None,
         };
         report.add(APPLICATION, outcome.map(|_| ()), |finding| finding.with_found(mismatch.as_deref()));
-        Some(Accepted { claims: claims?, now: self.core.clock.now(), leeway: self.core.rules.leeway })
+        let claims = claims?;
+        let implied: Vec<String> =
+            claims.implied_scopes().map(|(implied, scope)| format!("{implied} (by {scope})")).collect();
+        if !implied.is_empty() {
+            report.findings.push(Finding::passed("implied scopes").with_found(Some(&implied.join(", "))));
+        }
+        Some(Accepted { claims, now: self.core.clock.now(), leeway: self.core.rules.leeway })
     }
 }
 
@@ -162,7 +169,8 @@ impl<'r> Report<'r> {
     /// request.
     fn issuer(&mut self, parsed: &UnverifiedToken<'_>, context: &RequestContext) -> Option<Route<'r>> {
         let core = self.core;
-        let route = core.routes.find(parsed.payload(), &core.hosts, context.host.as_ref());
+        let algorithm = parsed.header().algorithm();
+        let route = core.routes.find(parsed.payload(), algorithm, &core.hosts, context.host.as_ref());
         let mut trusted: Vec<&str> = core.routes.names().collect();
         trusted.sort_unstable();
         let mut expected = trusted.join(" or ");
@@ -176,7 +184,7 @@ impl<'r> Report<'r> {
             finding.with_expected(expected).with_found(parsed.payload().raw(Claim::Iss))
         });
         // The issuer's keys can verify the token even if the host is wrong.
-        route.ok().or_else(|| core.routes.find(parsed.payload(), &Default::default(), None).ok())
+        route.ok().or_else(|| core.routes.find_ignoring_host(parsed.payload(), algorithm).ok())
     }
 
     /// Checks the algorithm. Returns the issuer if the token can be verified with its keys.
@@ -193,8 +201,8 @@ impl<'r> Report<'r> {
             }
             None => Err(Rejection::Algorithm { algorithm }),
         };
-        let issuers = issuer.map_or(&*self.core.issuers, std::slice::from_ref);
-        let names: Vec<&str> = issuers.iter().flat_map(|issuer| &issuer.algorithms).map(|one| one.name()).collect();
+        let issuers = self.core.issuers_of(parsed.payload());
+        let names: Vec<&str> = issuers.flat_map(|issuer| &issuer.algorithms).map(|one| one.name()).collect();
         self.add("alg", outcome, |finding| {
             finding.with_expected(names.join(" or ")).with_found(Some(algorithm.name()))
         });
@@ -252,9 +260,10 @@ impl<'r> Report<'r> {
                 self.add("signature", Err(Rejection::Signature), |finding| finding);
                 None
             }
-            Err(rejection @ Rejection::KeysUnavailable { .. }) => {
+            Err(rejection @ Rejection::KeysUnavailable { cause, .. }) => {
                 let expected = issuer.with_skipped_keys("the issuer's keys");
-                self.add("key", Err(rejection), |finding| finding.with_expected(expected));
+                let cause = cause.map(|cause| cause.to_string());
+                self.add("key", Err(rejection), |finding| finding.with_expected(expected).with_found(cause.as_deref()));
                 self.findings.push(Finding::skipped("signature"));
                 None
             }
@@ -285,6 +294,13 @@ impl<'r> Report<'r> {
 }
 
 impl Core {
+    /// Returns the issuers that a token claims, or all issuers if it claims none of them.
+    fn issuers_of(&self, payload: &Payload) -> impl Iterator<Item = &IssuerState> {
+        let claimed: Vec<usize> = self.routes.issuers_of(payload).collect();
+        let is_claimed = move |index: &usize| claimed.is_empty() || claimed.contains(index);
+        self.issuers.iter().enumerate().filter(move |(index, _)| is_claimed(index)).map(|(_, issuer)| issuer)
+    }
+
     /// Adds to a finding what its check expects and what the token contains.
     fn describe(&self, finding: Finding, parsed: &UnverifiedToken<'_>, now: Timestamp) -> Finding {
         let rules = &self.rules;
@@ -292,11 +308,15 @@ impl Core {
         let raw = |claim| payload.raw(claim);
         let date = |claim| dated(raw(claim), crate::claims::date(payload, claim).ok(), now);
         match finding.check() {
-            "typ" => finding.with_found(parsed.header().typ()).with_expected(match rules.profile {
-                Profile::Any => "no typ, JWT or at+jwt",
-                Profile::Auth0 => "JWT",
-                Profile::Rfc9068 => "at+jwt",
-            }),
+            "typ" => {
+                let profile = match rules.profile {
+                    Profile::Any => "no typ, JWT or at+jwt",
+                    Profile::Auth0 => "JWT",
+                    Profile::Rfc9068 => "at+jwt",
+                };
+                let further: String = rules.token_types.iter().map(|typ| format!(" or {typ}")).collect();
+                finding.with_found(parsed.header().typ()).with_expected(format!("{profile}{further}"))
+            }
             "aud" => finding.with_found(raw(Claim::Aud)).with_expected(rules.audiences.join(" or ")),
             "exp" => finding.with_found(date(Claim::Exp).as_deref()).with_expected("a time in the future"),
             "nbf" => finding.with_found(date(Claim::Nbf).as_deref()).with_expected("a time in the past"),
@@ -308,8 +328,10 @@ impl Core {
                 ConfirmationRule::Proven => "no cnf, or one with jkt",
                 ConfirmationRule::Rejected | ConfirmationRule::Ignored => "no cnf",
             }),
-            "client" if !rules.clients.is_empty() => {
-                finding.with_found(raw(Claim::ClientId).or(raw(Claim::Azp))).with_expected(rules.clients.join(" or "))
+            "client" if !rules.clients.accepted.is_empty() => {
+                let claim = rules.clients.claim.iter().map(|claim| format!("{claim} ")).collect::<String>();
+                let expected = format!("{claim}{}", rules.clients.accepted.join(" or "));
+                finding.with_found(rules.clients.raw(payload)).with_expected(expected)
             }
             "organization" => match rules.organizations.expected() {
                 None => finding.with_found(raw(Claim::OrgId).or(raw(Claim::OrgName))),

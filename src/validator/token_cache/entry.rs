@@ -201,7 +201,7 @@ pub(in crate::validator) mod tests {
         let Found::Keys(mut found) = with_key.find(None, Algorithm::RS256) else { panic!("one key") };
         let thumbprint = *found.next().expect("one key").thumbprint();
         let proof = KeyProof::new(thumbprint, 1);
-        let header = Claims::for_tests(r#"{"iss":"i","exp":1}"#).header().clone();
+        let header = Claims::for_tests(r#"{"iss":"i","exp":1}"#).header().cloned().expect("a header");
         // A lookup in `without` finds no key.
         for (table, epoch, expected) in [
             (&without, 1, true),

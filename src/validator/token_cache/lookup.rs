@@ -69,7 +69,10 @@ impl Core {
         let Some(issuer) = self.issuers.get(route.issuer) else { return EntryState::Expired };
         let is_current = match entry.proof() {
             Proof::Key(key) => {
-                issuer.keys.with_usable_keys(|keys, epoch| key.is_current(entry.claims().header(), keys, epoch))
+                let header = entry.claims().header();
+                issuer
+                    .keys
+                    .with_usable_keys(|keys, epoch| header.is_some_and(|header| key.is_current(header, keys, epoch)))
             }
         };
         match is_current {

@@ -18,7 +18,7 @@ use crate::rejection::{IssuerDifference, IssuerError, KeyNotFoundError, Possessi
 use crate::request::{CredentialError, NearMiss};
 use crate::requirement::UnmetRequirement;
 use crate::token::{Algorithm, Claim, Header, Member, Payload, TokenError};
-use crate::validator::{Core, IssuerState};
+use crate::validator::Core;
 
 /// One row: a text, and the condition for it.
 pub(super) struct Hint {
@@ -47,15 +47,8 @@ pub(super) struct Unverified<'u> {
 }
 
 impl<'u> Unverified<'u> {
-    /// Returns the configured issuer that the token claims, or all configured issuers if it is unknown.
-    fn issuers(self) -> &'u [IssuerState] {
-        let route = self.core.routes.find_ignoring_host(self.payload).ok();
-        let issuer = route.and_then(|route| self.core.issuers.get(route.issuer));
-        issuer.map_or(&*self.core.issuers, std::slice::from_ref)
-    }
-
     fn lists(self, listed: impl Fn(Algorithm) -> bool) -> bool {
-        self.issuers().iter().flat_map(|issuer| &issuer.algorithms).any(|algorithm| listed(*algorithm))
+        self.core.issuers_of(self.payload).flat_map(|issuer| &issuer.algorithms).any(|algorithm| listed(*algorithm))
     }
 
     fn lists_only(self, listed: impl Fn(Algorithm) -> bool) -> bool {
@@ -64,12 +57,13 @@ impl<'u> Unverified<'u> {
 
     /// Returns whether the token claims to come from a configured Auth0 tenant.
     fn is_from_auth0(self) -> bool {
-        self.known_issuer().is_some() && self.issuers().iter().all(|issuer| issuer.is_auth0)
+        self.known_issuer().is_some() && self.core.issuers_of(self.payload).any(|issuer| issuer.is_auth0)
     }
 
     /// Returns the `iss` of the token, if it is configured.
     fn known_issuer(self) -> Option<&'u str> {
-        self.core.routes.find_ignoring_host(self.payload).ok().map(|route| route.label.name())
+        let algorithm = self.header.algorithm();
+        self.core.routes.find_ignoring_host(self.payload, algorithm).ok().map(|route| route.label.name())
     }
 
     fn is_marked_as_id_token(self) -> bool {
@@ -232,7 +226,7 @@ pub(super) const HINTS: &[Hint] = &[
     ),
     unverified(
         "no aud: without it, token_use must be access and client_id one of the API's clients",
-        |rejection, token| lacks_audience(rejection, token) && !token.core.rules.clients.is_empty(),
+        |rejection, token| lacks_audience(rejection, token) && !token.core.rules.clients.accepted.is_empty(),
     ),
     unverified(
         "no aud, as in every access token of Cognito: set the clients with with_client_ids",
@@ -240,6 +234,21 @@ pub(super) const HINTS: &[Hint] = &[
             lacks_audience(rejection, token)
                 && token.known_issuer().is_some_and(|issuer| issuer.starts_with("https://cognito-idp."))
                 && token.payload.text(Claim::TokenUse) == Member::Is("access")
+        },
+    ),
+    // This limits the clients. The setting that accepts such tokens is not named: an unverified token must not lead to it.
+    unverified(
+        "no aud: configure the server to write it; if it cannot, set the clients with with_client_ids",
+        lacks_audience,
+    ),
+    unverified(
+        "a token for Microsoft Graph: the client must request a scope of this API, such as api://<id>/.default",
+        |rejection, token| {
+            let is_for_another = audience(rejection) == Some(ClaimErrorReason::Mismatch);
+            let is_unknown = *rejection == Rejection::Issuer(IssuerError::Unknown { difference: None });
+            // Only Graph can verify the signature of its tokens.
+            let is_invalid = *rejection == Rejection::Signature;
+            (is_for_another || is_unknown || is_invalid) && token.has_audience(is_microsoft_graph)
         },
     ),
     unverified(
@@ -311,6 +320,15 @@ pub(super) const HINTS: &[Hint] = &[
     accepted(
         "the token has a scope of that name, but a scope shows what the client requested, not what the user may do",
         |unmet, claims| matches!(unmet, UnmetRequirement::Permission { missing, .. } if claims.scopes().contains(missing)),
+    ),
+    accepted(
+        "the claim is not in the token but in another document (_claim_names): Entra ID does this for users with many groups",
+        |unmet, claims| {
+            let is_elsewhere = |claim: &str| {
+                claims.raw_claim(claim).is_none() && claims.raw_claim_at(["_claim_names", claim]).is_some()
+            };
+            matches!(unmet, UnmetRequirement::Claim { claim, .. } if is_elsewhere(claim))
+        },
     ),
     accepted(IN_MILLISECONDS, |unmet, claims| {
         is_too_old(unmet) && is_within(claims.payload(), Claim::AuthTime, MILLISECONDS)
@@ -396,6 +414,19 @@ fn is_too_old(unmet: &UnmetRequirement) -> bool {
 fn is_within(payload: &Payload, date: Claim, range: Range<f64>) -> bool {
     payload.raw(date).and_then(|raw| raw.parse().ok()).is_some_and(|number| range.contains(&number))
 }
+
+/// Returns whether an audience is Microsoft Graph, by its application id or by its URL in one of the clouds.
+fn is_microsoft_graph(audience: &str) -> bool {
+    MICROSOFT_GRAPH.contains(&audience.trim_end_matches('/'))
+}
+
+const MICROSOFT_GRAPH: [&str; 5] = [
+    "00000003-0000-0000-c000-000000000000",
+    "https://graph.microsoft.com",
+    "https://graph.microsoft.us",
+    "https://dod-graph.microsoft.us",
+    "https://microsoftgraph.chinacloudapi.cn",
+];
 
 /// Returns whether `aud` is missing and the profile allows a client id instead. RFC 9068 always requires `aud`.
 fn lacks_audience(rejection: &Rejection, token: Unverified<'_>) -> bool {

@@ -302,6 +302,18 @@ fn client_cases() -> Vec<Case> {
             bare(cognito.token()).claim("token_use", "access"),
             bare(cognito.token()),
         ),
+        case(
+            "no aud: configure the server to write it; if it cannot, set the clients with with_client_ids",
+            &cognito_validator,
+            bare(cognito.token()),
+            bare(cognito.token()).claim("token_use", "access"),
+        ),
+        case(
+            "a token for Microsoft Graph: the client must request a scope of this API, such as api://<id>/.default",
+            &cognito_validator,
+            cognito.token().audience("https://graph.microsoft.com"),
+            cognito.token().audience("https://graph.microsoft.com/v1.0"),
+        ),
     ]
 }
 
@@ -398,6 +410,12 @@ fn requirement_cases() -> Vec<(&'static str, Requirement, Claims, Claims)> {
             permission,
             claims().scope("write").permissions(["read"]).build(),
             claims().scope("writes").permissions(["read"]).build(),
+        ),
+        (
+            "the claim is not in the token but in another document (_claim_names): Entra ID does this for users with many groups",
+            Requirement::claim_contains("groups", "g1"),
+            claims().claim("_claim_names", serde_json::json!({ "groups": "src1" })).build(),
+            claims().claim("_claim_names", serde_json::json!({ "groups": "src1" })).claim("groups", ["g2"]).build(),
         ),
     ]
 }
