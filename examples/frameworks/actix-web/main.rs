@@ -6,7 +6,7 @@ use std::io;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::error::ErrorBadRequest;
+use actix_web::error::{ErrorBadRequest, ErrorInternalServerError};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{StatusCode, Version};
 use actix_web::middleware::{Next, from_fn};
@@ -54,7 +54,8 @@ async fn authenticate(
     request.extensions_mut().insert(user);
     let mut response = next.call(request).await?.map_into_boxed_body();
     for (name, value) in &headers {
-        let name = HeaderName::from_bytes(name.as_str().as_bytes()).map_err(Error::from)?;
+        let name = name.as_str().as_bytes();
+        let name = HeaderName::from_bytes(name).map_err(ErrorInternalServerError)?;
         response.headers_mut().insert(name, HeaderValue::from_bytes(value.as_bytes())?);
     }
     Ok(response)
