@@ -20,6 +20,33 @@ pub(crate) const MAX_KID_BYTES: usize = 256;
 /// Deepest nesting of header and payload. Real claims (`act` chains, `realm_access`) have fewer than 10 levels.
 pub(crate) const MAX_JSON_DEPTH: usize = 32;
 
+// ── proofs ──
+
+/// Longest proof that is decoded. A proof with an RSA key of 4096 bits has 2.5 KB.
+pub(crate) const MAX_PROOF_BYTES: usize = 4 * 1024;
+
+/// Longest `jti` of a proof. A UUID has 36 bytes.
+pub(crate) const MAX_PROOF_JTI_BYTES: usize = 256;
+
+/// How long a proof is valid. RFC 9449 §11.1 says "seconds or minutes".
+pub(crate) const PROOF_LIFETIME: Duration = Duration::from_secs(60);
+
+/// Largest configurable lifetime of a proof. A longer one gives an attacker with a stolen proof more time.
+pub(crate) const MAX_PROOF_LIFETIME: Duration = Duration::from_secs(300);
+
+/// Clock skew that is tolerated between client and server. The clocks of phones are tens of seconds off, those of servers are not.
+/// FAPI 2.0 requires at least 10 s, and at most 60 s into the future.
+pub(crate) const PROOF_LEEWAY: Duration = Duration::from_secs(30);
+
+/// Largest configurable leeway of a proof: FAPI 2.0 §5.3.2.1.
+pub(crate) const MAX_PROOF_LEEWAY: Duration = Duration::from_secs(60);
+
+/// Memory of the detection of replayed proofs: 26,000 requests per second with the default lifetime, more than two cores can verify.
+pub(crate) const REPLAY_BYTES: usize = 48 * 1024 * 1024;
+
+/// Shortest configurable memory: one period of the detection then has room for a few hundred proofs.
+pub(crate) const MIN_REPLAY_BYTES: usize = 64 * 1024;
+
 // ── claims ──
 
 /// Clock skew that is tolerated. Servers run NTP; 5 s covers a machine just before NTP corrects its clock.
@@ -71,6 +98,9 @@ pub(crate) const MIN_RSA_BITS: usize = 2048;
 
 /// Largest RSA modulus. The cost of a verification grows with its square, so larger keys are a denial-of-service risk.
 pub(crate) const MAX_RSA_BITS: usize = 8192;
+
+/// Largest RSA modulus of a key that a client chooses. A verification costs four times as much as with 2048 bits.
+pub(crate) const MAX_PROOF_RSA_BITS: usize = 4096;
 
 /// Most keys that are tried for one token: those with its `kid`, and secrets or static keys without one. A rotation needs two.
 pub(crate) const MAX_CANDIDATES: usize = 4;

@@ -32,6 +32,7 @@
 //! | read the claims in a handler | [`Claims`] |
 //! | deserialize claims into your own type | [`Claims<T>`](Claims) with `T: Deserialize` instead of [`NoCustomClaims`] |
 //! | verify tokens with HS256, HS384 or HS512 | [`Secret`] |
+//! | bind tokens to clients (DPoP) | [`Dpop`] |
 //! | find out why a token is rejected | [`Rejection`], [`RejectionKind`], [`Validator::explain`] |
 //! | configure refresh, caching and timeouts of the key set | [`RefreshPolicy`](jwks::RefreshPolicy) |
 //! | replace the HTTP client | [`Fetch`](fetch::Fetch) |
@@ -47,7 +48,7 @@
 //! 1. [`request`]: extracts the credential and the host from the request
 //! 2. [`token`]: parses the token; nothing in it is trusted yet
 //! 3. [`keys`] and [`jwks`]: find the key and verify the signature
-//! 4. [`claims`] and [`requirement`]: check the claims, and the requirements of a route
+//! 4. [`claims`], [`requirement`] and [`dpop`]: check the claims, the requirements of a route, and proofs of possession
 //! 5. [`config`], [`rejection`], [`response`], [`metadata`] and [`Validator`]: the configuration, the reasons for a rejection,
 //!    the response for each, the metadata of the API, and the validator, which runs all checks
 //! 6. [`authenticator`], [`middleware`] and [`extract`]: the decision about a request, the layers and the extractors
@@ -90,6 +91,7 @@ pub mod jwks;
 // 4. Verified payload to checked claims.
 pub mod claims;
 pub mod requirement;
+pub mod dpop;
 
 // 5. Configuration and decision.
 pub mod config;
@@ -127,6 +129,8 @@ pub use crate::authenticator::Authenticator;
 pub use crate::claims::{Audience, Claims, NoCustomClaims, Permissions, Scopes};
 #[doc(inline)]
 pub use crate::config::{Api, ConfigError, Issuer};
+#[doc(inline)]
+pub use crate::dpop::Dpop;
 #[doc(inline)]
 pub use crate::keys::Secret;
 #[doc(inline)]

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use http::Uri;
 use serde_json::{Map, Value, json};
 
+use crate::config::{Api, SenderConstraintRule};
+use crate::dpop;
 use crate::fetch::{Endpoint, EndpointError};
 use crate::requirement::is_scope_token;
 
@@ -81,6 +83,20 @@ impl ProtectedResourceMetadata {
             metadata.members.remove("scopes_supported");
         }
         Ok(metadata)
+    }
+
+    /// Sets the members about sender-constrained tokens from the configuration of the API, so that both agree:
+    /// `dpop_signing_alg_values_supported`, and `dpop_bound_access_tokens_required` if bearer tokens are rejected. Default: the
+    /// document does not have these members.
+    #[must_use]
+    pub fn with_sender_constraints_of(self, api: &Api) -> Self {
+        let Some(policy) = api.proof_policy() else { return self };
+        let algorithms: Vec<&str> = dpop::algorithm_names(policy.algorithms()).collect();
+        let metadata = self.with("dpop_signing_alg_values_supported", json!(algorithms));
+        match api.sender_constraint_rule() {
+            SenderConstraintRule::Required => metadata.with("dpop_bound_access_tokens_required", json!(true)),
+            SenderConstraintRule::Allowed => metadata,
+        }
     }
 
     /// Sets the human-readable name of the resource (`resource_name`).

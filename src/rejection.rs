@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::claims::{ClaimError, ClaimErrorReason, CustomClaimsError};
+use crate::dpop::{ProofError, ReplayError};
 use crate::jwks::{KeyWaitError, KeysUnavailable, RefreshError};
 use crate::request::CredentialError;
 use crate::request::HostError;
@@ -21,6 +22,9 @@ use crate::token::{Algorithm, TokenError};
 /// | `InvalidRequest` | 400 | `invalid_request` |
 /// | `InsufficientScope` | 403 | `insufficient_scope` |
 /// | `InsufficientAuthentication` | 401 | `insufficient_user_authentication` (RFC 9470) |
+/// | `ProofNonce` | 401 | `use_dpop_nonce` (RFC 9449 §9) |
+/// | `Proof`, `ProofReplayed` | 401 | `invalid_dpop_proof` (RFC 9449 §7.1) |
+/// | `ReplayUnavailable` | 503 | no challenge, but `Retry-After` |
 /// | `KeysUnavailable` | 503 | no challenge, but `Retry-After` |
 /// | every other kind | 401 | `invalid_token` |
 ///
@@ -56,6 +60,8 @@ pub enum Rejection {
     Claims(ClaimError),
     /// The signature is valid, but the claims cannot be deserialized into the application's custom claims type.
     CustomClaims(CustomClaimsError),
+    /// The token is valid, but the request does not prove that its client has the key of the token.
+    Possession(PossessionError),
     /// A check of the application rejects the claims.
     Check(CheckError),
     /// The token is valid, but does not meet the requirement of the route.
@@ -125,6 +131,29 @@ pub enum KeyNotFoundError {
     Ambiguous,
 }
 
+/// The reason why a request does not prove that its client has the key of the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PossessionError {
+    /// The token is bound to a key (`jkt`), and is sent as a bearer token (RFC 9449 §7.2).
+    BearerScheme,
+    /// The token is not bound to a key, and is sent under the scheme `DPoP` (RFC 9449 §7.1).
+    NotBound,
+    /// The API accepts only sender-constrained tokens, and the request has a bearer token.
+    Unconstrained,
+    /// The token is bound to a certificate (`x5t#S256`), and none is configured (RFC 8705 §3).
+    Certificate,
+    /// The proof is missing or invalid.
+    Proof(ProofError),
+    /// The replay store cannot say whether the proof was used before. The cause is this service, not the client.
+    ReplayStore {
+        /// The error of the store.
+        error: ReplayError,
+        /// The time until the client should retry, at least one second.
+        retry_after: Duration,
+    },
+}
+
 /// The error that a [check](crate::Validator::with_check) of the application returns to reject a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -184,8 +213,24 @@ pub enum RejectionKind {
     Client,
     /// The token is for an organization that the API or the request does not accept, or it names no organization.
     Organization,
-    /// The token is bound to a key (`cnf`), and this crate does not check a proof of possession.
+    /// The token is bound to a key (`cnf`), and no proof of possession is configured; or `cnf` is malformed.
     Confirmation,
+    /// The token is bound to a key and sent under the scheme `Bearer`, or not bound and sent under the scheme `DPoP`.
+    Scheme,
+    /// The API accepts only sender-constrained tokens, and the request has a bearer token.
+    Unconstrained,
+    /// The token is bound to a certificate, and none is configured.
+    Certificate,
+    /// The proof is missing or invalid.
+    Proof,
+    /// The token is bound to another key than that of the proof.
+    ProofKey,
+    /// The proof has no current nonce of the server.
+    ProofNonce,
+    /// The proof was used before. A retry needs a new proof.
+    ProofReplayed,
+    /// The replay store cannot say whether the proof was used before.
+    ReplayUnavailable,
     /// The claims cannot be deserialized into the application's custom claims type.
     CustomClaims,
     /// A check of the application rejects the claims.
@@ -225,7 +270,9 @@ impl Rejection {
             Self::Signature => RejectionKind::Signature,
             Self::UnverifiedClaims(error) | Self::Claims(error) => claim_kind(error),
             Self::CustomClaims(_) => RejectionKind::CustomClaims,
+            Self::Possession(error) => possession_kind(*error),
             Self::Check(_) => RejectionKind::Check,
+            Self::Requirement(UnmetRequirement::SenderConstraint { .. }) => RejectionKind::Unconstrained,
             Self::Requirement(UnmetRequirement::Authentication { .. }) => RejectionKind::InsufficientAuthentication,
             Self::Requirement(_) => RejectionKind::InsufficientScope,
             Self::KeysUnavailable { .. } => RejectionKind::KeysUnavailable,
@@ -254,8 +301,30 @@ impl Rejection {
             | Self::UnverifiedClaims(_)
             | Self::Key(_)
             | Self::KeysUnavailable { .. } => false,
-            Self::Signature | Self::Claims(_) | Self::CustomClaims(_) | Self::Check(_) | Self::Requirement(_) => true,
+            // The grammar of the proof's field is checked before the token.
+            Self::Possession(PossessionError::Proof(
+                ProofError::Multiple | ProofError::TooLong { .. } | ProofError::Form(_),
+            )) => false,
+            Self::Signature
+            | Self::Claims(_)
+            | Self::CustomClaims(_)
+            | Self::Possession(_)
+            | Self::Check(_)
+            | Self::Requirement(_) => true,
         }
+    }
+}
+
+fn possession_kind(error: PossessionError) -> RejectionKind {
+    match error {
+        PossessionError::BearerScheme | PossessionError::NotBound => RejectionKind::Scheme,
+        PossessionError::Unconstrained => RejectionKind::Unconstrained,
+        PossessionError::Certificate => RejectionKind::Certificate,
+        PossessionError::Proof(ProofError::OtherKey) => RejectionKind::ProofKey,
+        PossessionError::Proof(ProofError::Nonce(_)) => RejectionKind::ProofNonce,
+        PossessionError::Proof(ProofError::Replayed) => RejectionKind::ProofReplayed,
+        PossessionError::Proof(_) => RejectionKind::Proof,
+        PossessionError::ReplayStore { .. } => RejectionKind::ReplayUnavailable,
     }
 }
 
@@ -279,7 +348,7 @@ fn claim_kind(error: &ClaimError) -> RejectionKind {
         // Tokens without client or organization are common: such a token is not for this API, and not malformed.
         ClaimError::Client(_) => RejectionKind::Client,
         ClaimError::Organization(_) => RejectionKind::Organization,
-        ClaimError::Confirmation => RejectionKind::Confirmation,
+        ClaimError::Confirmation | ClaimError::MalformedConfirmation => RejectionKind::Confirmation,
     }
 }
 
@@ -349,6 +418,14 @@ impl RejectionKind {
             Self::Client => "client",
             Self::Organization => "organization",
             Self::Confirmation => "confirmation",
+            Self::Scheme => "scheme",
+            Self::Unconstrained => "unconstrained",
+            Self::Certificate => "certificate",
+            Self::Proof => "proof",
+            Self::ProofKey => "proof_key",
+            Self::ProofNonce => "nonce",
+            Self::ProofReplayed => "replayed",
+            Self::ReplayUnavailable => "replay_unavailable",
             Self::CustomClaims => "custom_claims",
             Self::Check => "check",
             Self::InsufficientScope => "insufficient_scope",
@@ -378,6 +455,7 @@ impl fmt::Display for Rejection {
             Self::Signature => f.write_str("the signature is invalid"),
             Self::Claims(error) => error.fmt(f),
             Self::CustomClaims(_) => f.write_str("the claims do not match the application's custom claims type"),
+            Self::Possession(error) => error.fmt(f),
             Self::Check(_) => f.write_str("a check of the application rejected the token"),
             Self::Requirement(unmet) => unmet.fmt(f),
             Self::KeysUnavailable { .. } => f.write_str("the issuer's keys are not available"),
@@ -427,6 +505,21 @@ impl fmt::Display for KeyNotFoundError {
         })
     }
 }
+
+impl fmt::Display for PossessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BearerScheme => f.write_str("the token is bound to a key (jkt), and is sent as a bearer token"),
+            Self::NotBound => f.write_str("the token is not bound to a key (jkt), and is sent under the scheme DPoP"),
+            Self::Unconstrained => f.write_str("the API accepts only sender-constrained tokens"),
+            Self::Certificate => f.write_str("the token is bound to a certificate, and the request has none"),
+            Self::Proof(error) => error.fmt(f),
+            Self::ReplayStore { error, .. } => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for PossessionError {}
 
 impl fmt::Display for CheckError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

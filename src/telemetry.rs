@@ -405,7 +405,7 @@ fn result_of(reason: &str) -> &'static str {
 
 /// The number of reasons whose metric keys are stored for one issuer. The key of any further reason is created at each use.
 #[cfg(feature = "metrics")]
-const REASONS: usize = 24;
+const REASONS: usize = 40;
 
 #[cfg(feature = "metrics")]
 static NO_ISSUER_LABEL: Label = Label::new(Cow::Borrowed(NO_ISSUER));
@@ -464,12 +464,14 @@ pub(crate) fn token_cache_freed(bytes: u32) {
 ///
 /// `late_by` is set with the hint for a token that expired a moment ago, `cause` if keys could not be fetched, `mismatch` if
 /// claims do not have the application's type. `mismatch` contains the name of the claim and never a value. `lacks` is set for
-/// an unmet requirement: it names what is missing, as configured in the application. No other event has these fields.
+/// an unmet requirement: it names what is missing, as configured in the application. `proof` is the part of a proof that is wrong,
+/// `near_miss` the part of `htu` that differs, and `off_by` the distance of its `iat`; no part of a proof is logged. No other event
+/// has these fields.
 pub(crate) fn rejected(
     kind: &'static str,
     hint: Option<&'static str>,
-    late_by: Option<Duration>,
-    cause: Option<&'static str>,
+    [late_by, off_by]: [Option<Duration>; 2],
+    [cause, proof, near_miss]: [Option<&'static str>; 3],
     mismatch: Option<&dyn Display>,
     lacks: Option<&dyn Display>,
     signature_checked: bool,
@@ -481,12 +483,38 @@ pub(crate) fn rejected(
         hint,
         late_by = late_by.map(tracing::field::debug),
         cause,
+        proof,
+        near_miss,
+        off_by = off_by.map(tracing::field::debug),
         // Formatted with `Debug`, so that special characters in a name are escaped.
         mismatch = mismatch.map(|mismatch| tracing::field::debug(mismatch.to_string())),
         lacks = lacks.map(|lacks| tracing::field::debug(lacks.to_string())),
         signature_checked,
         "token rejected"
     );
+}
+
+/// A proof of possession was checked: it is the first use, a replay, invalid, without a current nonce, or the store is unavailable.
+/// `recorded` is the number of proofs in the memory of this process, `took` the response time of another store.
+pub(crate) fn proof_checked(outcome: &'static str, recorded: Option<usize>, took: Option<Duration>) {
+    #[cfg(feature = "metrics")]
+    {
+        metrics::counter!("dpop_proof_total", "outcome" => outcome).increment(1);
+        recorded.into_iter().for_each(|proofs| metrics::gauge!("dpop_replay_entries").set(gauge(proofs)));
+        took.into_iter().for_each(|took| metrics::histogram!("dpop_replay_store_seconds").record(took.as_secs_f64()));
+    }
+}
+
+/// A response has a nonce for the next request.
+pub(crate) fn nonce_issued() {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("dpop_nonce_issued_total").increment(1);
+}
+
+/// Used proofs are recorded in the memory of this process only.
+pub(crate) fn replay_detection_is_local() {
+    #[cfg(feature = "tracing")]
+    tracing::info!(target: "tower_bearer::validation", "replay detection covers this process only");
 }
 
 /// A valid token has a claim of another type than registered, and no rule requires the claim.
@@ -505,7 +533,7 @@ pub(crate) fn logs_rejections() -> bool {
 
 /// A request was rejected because of its headers, before any token was parsed.
 pub(crate) fn credential_rejected(kind: &'static str, hint: Option<&'static str>) {
-    rejected(kind, hint, None, None, None, None, false);
+    rejected(kind, hint, [None; 2], [None; 3], None, None, false);
     #[cfg(feature = "metrics")]
     NO_ISSUER_LABEL.count(kind);
 }
@@ -517,7 +545,7 @@ pub(crate) fn requirement_unmet(
     lacks: Option<&dyn Display>,
     signature_checked: bool,
 ) {
-    rejected(kind, hint, None, None, None, lacks, signature_checked);
+    rejected(kind, hint, [None; 2], [None; 3], None, lacks, signature_checked);
     #[cfg(feature = "metrics")]
     metrics::counter!("jwt_requirement_unmet_total", "reason" => kind).increment(1);
 }

@@ -5,6 +5,7 @@
 //! cargo run --example doctor -- server.toml eyJhbGciOi...
 //! cargo run --example doctor -- server.toml eyJhbGciOi... --host api.brand-a.com
 //! cargo run --example doctor -- server.toml eyJhbGciOi... --scope write:orders
+//! cargo run --example doctor -- server.toml eyJhbGciOi... --proof eyJ0eXAiOi... --method GET --url https://api.brand-a.com/me
 //! ```
 //!
 //! The configuration is that of `examples/server`. Exit codes: 0 accepted, 1 rejected, 2 the arguments or the configuration
@@ -20,6 +21,8 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;
 
+use axum::http::Request;
+use tower_bearer::request::RequestHead;
 use tower_bearer::{CheckOutcome, Explanation, Finding, RejectionKind, Requirement};
 
 use self::settings::Settings;
@@ -29,6 +32,7 @@ pub(crate) mod settings;
 
 pub(crate) const USAGE: &str =
     "usage: doctor <config.toml> <token, or - for standard input> [--host <host>] [--scope <scope of a route>]
+       [--proof <DPoP proof> --method <method> --url <URL of the request>]
 such as
   cargo run --example doctor -- examples/server/server.toml - < examples/server/rejected.jwt";
 
@@ -64,12 +68,16 @@ pub(crate) fn code(explanation: &Explanation) -> u8 {
 pub(crate) async fn run(arguments: Vec<OsString>) -> Result<Explanation, Box<dyn Error>> {
     let [config, token, options @ ..] = &arguments[..] else { return Err(USAGE.into()) };
     let (mut host, mut requirement) = (None, None);
+    let (mut proof, mut method, mut url) = (None, None, None);
     for option in options.chunks(2) {
         match option {
             [name, value] if name == "--host" && host.is_none() => host = Some(value.to_string_lossy()),
             [name, value] if name == "--scope" && requirement.is_none() => {
                 requirement = Some(Requirement::try_scope(&value.to_string_lossy())?);
             }
+            [name, value] if name == "--proof" && proof.is_none() => proof = Some(value.to_string_lossy()),
+            [name, value] if name == "--method" && method.is_none() => method = Some(value.to_string_lossy()),
+            [name, value] if name == "--url" && url.is_none() => url = Some(value.to_string_lossy()),
             _ => return Err(USAGE.into()),
         }
     }
@@ -82,9 +90,15 @@ pub(crate) async fn run(arguments: Vec<OsString>) -> Result<Explanation, Box<dyn
     } else {
         token.to_string_lossy().into_owned()
     };
-    let explanation = match host {
-        Some(host) => validator.explain_for_host(&token, &host).await,
-        None => validator.explain(&token).await,
+    let explanation = match (proof, host) {
+        (Some(proof), _) => {
+            let (method, url) = (method.as_deref().unwrap_or("GET"), url.as_deref().unwrap_or("/"));
+            let request = Request::builder().method(method).uri(url).header("authorization", format!("DPoP {token}"));
+            let request = request.header("dpop", &*proof).body(())?;
+            validator.explain_request(&token, &RequestHead::new(&request)).await
+        }
+        (None, Some(host)) => validator.explain_for_host(&token, &host).await,
+        (None, None) => validator.explain(&token).await,
     };
     Ok(match requirement {
         Some(requirement) => explanation.with_requirement(&requirement),

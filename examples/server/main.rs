@@ -29,6 +29,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tower_bearer::claims::SenderConstraint;
 use tower_bearer::{BearerLayer, Claims, RequireLayer, Requirement, Validator};
 
 use self::settings::Settings;
@@ -125,9 +126,22 @@ fn app(validator: Validator, realm: Option<&str>) -> Router {
         .with_state(validator)
 }
 
-/// Returns the verified claims as the JSON of the issuer.
+/// Returns the verified claims as the JSON of the issuer. If the client has proven to have the key of the token, its thumbprint is
+/// in `sender_constraint`.
 async fn me(claims: Claims) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], claims.json().to_owned()).into_response()
+    let json = match claims.sender_constraint() {
+        Some(SenderConstraint::Dpop { jkt }) => {
+            with_member(claims.json(), &json!({ "dpop": { "jkt": jkt.to_base64url() } }))
+        }
+        _ => claims.json().to_owned(),
+    };
+    ([(header::CONTENT_TYPE, "application/json")], json).into_response()
+}
+
+fn with_member(claims: &str, constraint: &serde_json::Value) -> String {
+    let mut members: serde_json::Map<_, _> = serde_json::from_str(claims).unwrap_or_default();
+    members.insert("sender_constraint".to_owned(), constraint.clone());
+    serde_json::Value::Object(members).to_string()
 }
 
 async fn list_orders(claims: Claims) -> Json<serde_json::Value> {

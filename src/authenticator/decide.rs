@@ -5,10 +5,11 @@ use http::{HeaderMap, Method};
 
 use crate::authenticator::{Anonymous, Authenticator, Preflight, RawToken};
 use crate::claims::Claims;
+use crate::dpop::{DPOP, NonceAge};
 use crate::rejection::Rejection;
 use crate::request::credential::{self, BearerToken, Credential, CredentialError, SharedCredential};
-use crate::request::{HostError, RequestHead};
-use crate::validator::{Decision, PendingKey, RequestContext, record_early};
+use crate::request::{RequestHead, Scheme};
+use crate::validator::{Decision, Pending, RequestContext, Validated, record_early};
 
 /// The decision about a request, before any wait.
 pub(crate) enum RequestDecision<C> {
@@ -16,7 +17,7 @@ pub(crate) enum RequestDecision<C> {
     Accepted(Option<Accepted<C>>),
     Rejected(Rejection),
     /// The decision has to wait; [`Authenticator::resume`] makes it.
-    Pending(PendingRequest),
+    Pending(PendingRequest<C>),
 }
 
 /// What is known about an authenticated request.
@@ -24,13 +25,15 @@ pub(crate) struct Accepted<C> {
     pub(crate) claims: Claims<C>,
     /// Only with `with_raw_token`.
     pub(crate) token: Option<BearerToken<'static>>,
+    /// The nonce of the request's proof.
+    pub(crate) nonce: Option<NonceAge>,
 }
 
 /// The part of a request that a pending decision needs. It does not borrow the request.
-pub(crate) struct PendingRequest {
+pub(crate) struct PendingRequest<C> {
     credential: SharedCredential,
     context: RequestContext,
-    key: PendingKey,
+    pending: Pending<C>,
 }
 
 impl<C> RequestDecision<C> {
@@ -50,10 +53,10 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
             Err(rejection) => return RequestDecision::rejected_early(rejection),
         };
         match self.validator.try_validate(&credential, &context) {
-            Decision::Made(Ok(claims)) => RequestDecision::Accepted(Some(self.accept(claims, credential))),
+            Decision::Made(Ok(validated)) => RequestDecision::Accepted(Some(self.accept(validated, credential))),
             Decision::Made(Err(rejection)) => RequestDecision::Rejected(rejection),
-            Decision::Pending(key) => match SharedCredential::new(&credential, request.headers()) {
-                Some(credential) => RequestDecision::Pending(PendingRequest { credential, context, key }),
+            Decision::Pending(pending) => match SharedCredential::new(&credential, request.headers()) {
+                Some(credential) => RequestDecision::Pending(PendingRequest { credential, context, pending }),
                 None => RequestDecision::rejected_early(Rejection::Credential(CredentialError::Malformed)),
             },
         }
@@ -66,20 +69,29 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
     )]
     pub(crate) fn resume<'a>(
         &'a self,
-        pending: &'a PendingRequest,
+        pending: PendingRequest<C>,
     ) -> impl Future<Output = Result<Accepted<C>, Rejection>> + Send + use<'a, C, R> {
         async move {
-            let awaited = self.validator.wait_for_keys(&pending.key).await;
-            let credential = pending.credential.credential();
-            let claims = self.validator.decide_with_keys(&credential, &pending.context, awaited)?;
-            Ok(self.accept(claims, credential))
+            let PendingRequest { credential, context, pending } = pending;
+            let decision = match pending {
+                Pending::Key(key) => {
+                    let awaited = self.validator.wait_for_keys(&key).await;
+                    self.validator.decide_with_keys(&credential.credential(), &context, awaited)
+                }
+                claim @ Pending::Claim(_) => Decision::Pending(claim),
+            };
+            let credential = credential.credential();
+            let validated = self.validator.settle(&credential, decision).await?;
+            Ok(self.accept(validated, credential))
         }
     }
 
     /// Marks credentials as sensitive, so that they do not appear in logs of headers.
     pub(crate) fn mark_sensitive(&self, headers: &mut HeaderMap) {
-        if let Some(credential) = headers.get_mut(AUTHORIZATION) {
-            credential.set_sensitive(true);
+        for name in [AUTHORIZATION, DPOP] {
+            if let Some(credential) = headers.get_mut(name) {
+                credential.set_sensitive(true);
+            }
         }
         if !self.token_sources.is_empty() {
             for name in [COOKIE, SEC_WEBSOCKET_PROTOCOL] {
@@ -90,37 +102,42 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
         }
     }
 
-    fn accept(&self, claims: Claims<C>, credential: Credential<'_>) -> Accepted<C> {
+    fn accept(&self, validated: Validated<C>, credential: Credential<'_>) -> Accepted<C> {
+        let Validated { claims, nonce } = validated;
         let token = match self.raw_token {
             // An accepted credential matches the grammar.
             RawToken::Return => credential.read().ok().map(BearerToken::into_owned),
             RawToken::Omit => None,
         };
-        Accepted { claims, token }
+        Accepted { claims, token, nonce }
     }
 
     /// Reads the credential and the request context; returns `None` if the request is accepted without credential.
     fn read<'r>(&self, request: &RequestHead<'r>) -> Result<Option<(Credential<'r>, RequestContext)>, Rejection> {
-        let Some(credential) = self.credential(request)? else {
+        let Some((scheme, credential)) = self.credential(request)? else {
             let is_accepted =
                 self.anonymous == Anonymous::Accept || (self.preflight == Preflight::Accept && is_preflight(request));
             return if is_accepted { Ok(None) } else { Err(Rejection::NoCredential) };
         };
-        let context = self.context(request).map_err(Rejection::Host)?;
+        let context = self.context(request, scheme)?;
         Ok(Some((credential, context)))
     }
 
     /// Returns the only credential, from `Authorization` or a token source.
-    fn credential<'r>(&self, request: &RequestHead<'r>) -> Result<Option<Credential<'r>>, Rejection> {
-        let field = credential::extract_unchecked(request.headers()).map_err(Rejection::Credential)?;
-        if let Some(bytes) = field {
+    fn credential<'r>(&self, request: &RequestHead<'r>) -> Result<Option<(Scheme, Credential<'r>)>, Rejection> {
+        let schemes = self.validator.schemes();
+        let field = credential::extract_unchecked(request.headers(), schemes).map_err(Rejection::Credential)?;
+        if let Some((_, bytes)) = field {
             self.validator.check_length(bytes.len())?;
         }
-        if self.token_sources.is_empty() && !self.validator.needs_host() {
-            return Ok(field.map(Credential::Field));
+        // A token of a token source counts as sent under `Bearer`.
+        let scheme = field.map_or(Scheme::Bearer, |(scheme, _)| scheme);
+        if self.token_sources.is_empty() && scheme == Scheme::Bearer && !self.validator.needs_host(scheme) {
+            return Ok(field.map(|(scheme, bytes)| (scheme, Credential::Field(bytes))));
         }
-        // Errors of `Authorization` are reported before errors of the token sources and the host.
-        let mut token = field.map(BearerToken::from_bytes).transpose().map_err(Rejection::Credential)?;
+        // Errors of `Authorization` are reported before errors of the token sources, the host and the proof.
+        let field = field.map(|(_, bytes)| BearerToken::from_bytes(bytes));
+        let mut token = field.transpose().map_err(Rejection::Credential)?;
         for source in &self.token_sources {
             let found = source(request).map_err(Rejection::Credential)?;
             // RFC 6750 §2: a request must use only one method to send the token.
@@ -132,16 +149,16 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
         if let Some(token) = &token {
             self.validator.check_length(token.as_str().len())?;
         }
-        Ok(token.map(Credential::Token))
+        Ok(token.map(|token| (scheme, Credential::Token(token))))
     }
 
-    fn context(&self, request: &RequestHead<'_>) -> Result<RequestContext, HostError> {
-        if !self.validator.needs_host() {
-            return Ok(RequestContext::default());
+    fn context(&self, request: &RequestHead<'_>, scheme: Scheme) -> Result<RequestContext, Rejection> {
+        if !self.validator.needs_host(scheme) {
+            return self.validator.context(request, scheme);
         }
-        match self.host_source.forwarded(request.headers())? {
-            Some(host) => self.validator.context(&request.with_host(Some(host))),
-            None => self.validator.context(request),
+        match self.host_source.forwarded(request.headers()).map_err(Rejection::Host)? {
+            Some(host) => self.validator.context(&request.with_host(Some(host)), scheme),
+            None => self.validator.context(request, scheme),
         }
     }
 }

@@ -48,18 +48,20 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderValue, Response};
 
 pub(crate) use self::decide::{Accepted, PendingRequest, RequestDecision};
 pub use self::outcome::{Authenticated, Outcome};
 pub use self::rejected::Rejected;
 use self::rejected::Responder;
 use crate::claims::NoCustomClaims;
+use crate::dpop;
 use crate::metadata::ProtectedResourceMetadata;
 use crate::rejection::Rejection;
 use crate::request::{BearerToken, CredentialError, HostSource, RequestHead};
 use crate::response::{
-    ChallengeError, Challenges, EmptyBody, ErrorBody, ErrorResponse, JsonBody, Protocol, ResponseHook, ResponseOptions,
+    AcceptedSchemes, ChallengeError, Challenges, EmptyBody, ErrorBody, ErrorResponse, JsonBody, Protocol, RequestKind,
+    ResponseHook, ResponseOptions,
 };
 use crate::validator::{Validator, record_unmet};
 
@@ -110,6 +112,15 @@ impl<C> Authenticator<C> {
     /// Creates an authenticator that rejects every request without a token, and every request whose token `validator` rejects.
     #[must_use]
     pub fn new(validator: Validator<C>) -> Self {
+        let possession = validator.possession();
+        let algorithms = possession
+            .dpop()
+            .map(|dpop| Arc::from(dpop::algorithm_names(dpop.policy.algorithms()).collect::<Vec<_>>().join(" ")));
+        let accepted = match algorithms {
+            None => AcceptedSchemes::Bearer,
+            Some(algorithms) if possession.is_required() => AcceptedSchemes::Dpop(algorithms),
+            Some(algorithms) => AcceptedSchemes::BearerAndDpop(algorithms),
+        };
         Self {
             validator,
             token_sources: Vec::new(),
@@ -118,7 +129,7 @@ impl<C> Authenticator<C> {
             preflight: Preflight::Authenticate,
             raw_token: RawToken::Omit,
             response_options: Arc::new(ResponseOptions {
-                challenges: Challenges::default(),
+                challenges: Challenges::default().with_accepted(accepted),
                 body: EmptyBody::default(),
             }),
         }
@@ -132,7 +143,7 @@ impl<C: Send + Sync + 'static, R: ErrorBody<Bytes>> Authenticator<C, R> {
     pub async fn authenticate(&self, request: &RequestHead<'_>) -> Outcome<C> {
         match self.decide(request) {
             RequestDecision::Pending(pending) => {
-                let result = self.resume(&pending).await;
+                let result = self.resume(pending).await;
                 self.outcome(request, result.map(Some))
             }
             RequestDecision::Accepted(accepted) => self.outcome(request, Ok(accepted)),
@@ -176,7 +187,19 @@ impl<C: Send + Sync + 'static, R: ErrorBody<Bytes>> Authenticator<C, R> {
     }
 
     fn responder(&self, request: &RequestHead<'_>) -> Responder {
-        Responder::new(Protocol::from_request(request), self.response_options.clone())
+        Responder::new(self.request_kind(request), self.validator.current_nonces(), self.response_options.clone())
+    }
+}
+
+impl<C: Send + Sync + 'static, R> Authenticator<C, R> {
+    /// Returns the properties of a request on which the response to it depends.
+    pub(crate) fn request_kind(&self, request: &RequestHead<'_>) -> RequestKind {
+        RequestKind { protocol: Protocol::from_request(request), schemes: self.validator.used_schemes(request) }
+    }
+
+    /// Returns the nonce that clients receive now, if the API requires nonces.
+    pub(crate) fn current_nonce(&self) -> Option<HeaderValue> {
+        self.validator.current_nonces().map(|nonces| nonces.next())
     }
 }
 

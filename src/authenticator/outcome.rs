@@ -7,6 +7,7 @@ use http::HeaderMap;
 use crate::authenticator::decide::Accepted;
 use crate::authenticator::rejected::{Rejected, Responder};
 use crate::claims::{Claims, NoCustomClaims};
+use crate::dpop::{DPOP_NONCE, NonceAge};
 use crate::rejection::Rejection;
 use crate::request::{BearerToken, Scheme};
 use crate::requirement::{Requirement, UnmetRequirement};
@@ -40,8 +41,10 @@ pub struct Authenticated<C = NoCustomClaims> {
 
 impl<C> Authenticated<C> {
     pub(super) fn new(accepted: Accepted<C>, responder: Responder) -> Self {
-        let Accepted { claims, token } = accepted;
-        Self { claims, token, response_headers: HeaderMap::new(), responder }
+        let Accepted { claims, token, nonce } = accepted;
+        let next = responder.nonce().filter(|_| nonce == Some(NonceAge::Previous));
+        let response_headers = next.map(|next| (DPOP_NONCE, next)).into_iter().collect();
+        Self { claims, token, response_headers, responder }
     }
 
     /// Returns the verified claims.
@@ -68,8 +71,8 @@ impl<C> Authenticated<C> {
         self.responder.scheme()
     }
 
-    /// Returns headers that the application must add to its response. The Bearer scheme needs none, so there are none today;
-    /// other schemes announce values for the next request in this way.
+    /// Returns headers that the application must add to its response: `DPoP-Nonce` if the API requires nonces, and that of the
+    /// request is about to expire. A response with it must not be cached (RFC 9449 §8.2).
     #[must_use]
     pub fn response_headers(&self) -> &HeaderMap {
         &self.response_headers

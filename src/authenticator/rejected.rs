@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 
+use crate::dpop::CurrentNonces;
 use crate::rejection::Rejection;
 use crate::request::Scheme;
-use crate::response::{ErrorBody, ErrorParts, ErrorResponse, Protocol, ResponseOptions, error_response};
+use crate::response::{ErrorBody, ErrorParts, ErrorResponse, RequestKind, ResponseOptions, error_response};
 
 /// A rejected request, with the response that the client must get.
 ///
@@ -31,22 +32,34 @@ struct Content {
 /// How a request is answered if it is rejected.
 #[derive(Clone)]
 pub(super) struct Responder {
-    protocol: Protocol,
-    scheme: Scheme,
+    request: RequestKind,
+    /// The nonces of now, if the API requires nonces.
+    nonces: Option<Arc<CurrentNonces>>,
     options: Arc<ResponseOptions<dyn ErrorBody<Bytes>>>,
 }
 
 impl Responder {
-    pub(super) fn new(protocol: Protocol, options: Arc<ResponseOptions<dyn ErrorBody<Bytes>>>) -> Self {
-        Self { protocol, scheme: Scheme::Bearer, options }
+    pub(super) fn new(
+        request: RequestKind,
+        nonces: Option<Arc<CurrentNonces>>,
+        options: Arc<ResponseOptions<dyn ErrorBody<Bytes>>>,
+    ) -> Self {
+        Self { request, nonces, options }
+    }
+
+    /// Returns the nonce for the client's next proof.
+    pub(super) fn nonce(&self) -> Option<HeaderValue> {
+        self.nonces.as_ref().map(|nonces| nonces.next())
     }
 
     pub(super) fn scheme(&self) -> Scheme {
-        self.scheme
+        self.request.schemes.scheme()
     }
 
     pub(super) fn reject(&self, rejection: Rejection) -> Rejected {
-        let parts = self.options.challenges.error_parts(&rejection).with_protocol(self.protocol);
+        let RequestKind { protocol, schemes } = self.request;
+        let challenges = self.options.challenges.clone().for_request(schemes);
+        let parts = challenges.error_parts(&rejection).with_protocol(protocol).with_nonce(|| self.nonce());
         Rejected(Box::new(Content { rejection, parts, responder: self.clone() }))
     }
 }
@@ -79,7 +92,7 @@ impl Rejected {
     /// Returns the scheme of the challenge with the error: that of the request's credential, otherwise `Bearer`.
     #[must_use]
     pub fn scheme(&self) -> Scheme {
-        self.0.responder.scheme
+        self.0.responder.scheme()
     }
 
     /// Returns the error code, its description and the protocol of the request, for a response of the application.

@@ -21,7 +21,7 @@ pub(super) fn is_number(raw: &str) -> bool {
 /// It parses the text and not an `f64`, so that nothing saturates, wraps or rounds. Rounding up keeps every comparison
 /// exact: `now` has whole nanoseconds, so `now < date` if and only if `now < ⌈date⌉`, and `date <= now` if and only if
 /// `⌈date⌉ <= now`. Returns `None` for any other JSON value, and for numbers that are not a date before the year 10,000.
-fn numeric_date(raw: &str) -> Option<Timestamp> {
+pub(crate) fn numeric_date(raw: &str) -> Option<Timestamp> {
     // Fast path: nearly every issuer writes whole seconds.
     if let Some(date) = plain_digits(raw).map(Timestamp::from_secs) {
         return (date <= Timestamp::MAX_NUMERIC_DATE).then_some(date);

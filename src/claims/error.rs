@@ -45,6 +45,8 @@ pub enum ClaimError {
     Organization(ClaimErrorReason),
     /// `cnf` binds the token to a key (RFC 7800 §3.1), and the request has no proof of possession (RFC 9449 §7.2).
     Confirmation,
+    /// `cnf` is malformed, or has none of the members that this crate can check (RFC 7800 §3.1).
+    MalformedConfirmation,
     /// The token is an ID token (RFC 8725 §3.12).
     IdToken {
         /// The claim that marks the token as an ID token: `at_hash`, `c_hash`, `token_use`, `typ` or `nonce`.
@@ -85,6 +87,7 @@ impl fmt::Display for ClaimError {
             Self::Confirmation => {
                 f.write_str("the token is bound to a key (cnf), and the request has no proof of possession")
             }
+            Self::MalformedConfirmation => f.write_str("cnf is malformed, or has no member that can be checked"),
             Self::IdToken { marker } => write!(f, "the token is an ID token, not an access token (claim {marker})"),
         }
     }

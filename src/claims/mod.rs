@@ -1,5 +1,6 @@
 //! The claims of a token: their validation and typed access (RFC 7519 §4, RFC 9068 §4).
 
+mod confirmation;
 mod custom;
 mod dates;
 mod error;
@@ -19,16 +20,18 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+pub(crate) use self::confirmation::ProvenConfirmation;
+pub use self::confirmation::{CertificateThumbprint, Confirmation, SenderConstraint};
 pub use self::custom::CustomClaimsError;
 pub(crate) use self::custom::read_custom;
-pub(crate) use self::dates::date;
+pub(crate) use self::dates::{date, numeric_date};
 pub use self::error::{ClaimError, ClaimErrorReason};
 pub(crate) use self::implied_scopes::ImpliedScopes;
 pub use self::lookup::ClaimTypeError;
 pub use self::principal::{Actor, ActorError, Principal};
 pub(crate) use self::required::malformed;
 pub(crate) use self::rules::{
-    Check, CheckInput, ClientRule, Confirmation, IdTokenMarkers, MissingAudience, OrganizationRule, Rules,
+    Check, CheckInput, ClientRule, ConfirmationRule, IdTokenMarkers, MissingAudience, OrganizationRule, Rules,
 };
 pub use self::rules::{Organization, Profile};
 pub use self::source::ClaimsSource;
@@ -36,6 +39,7 @@ use self::source::Source;
 pub use self::values::{Audience, AuthenticationMethods, ClaimStrings, Permissions, Scopes};
 use crate::clock::Timestamp;
 use crate::keys::Thumbprint;
+use crate::request::credential::UsedSchemes;
 use crate::token::{Claim, Header, Member, Payload};
 
 /// The claims of a token that passed every check.
@@ -51,6 +55,8 @@ use crate::token::{Claim, Header, Member, Payload};
 pub struct Claims<C = NoCustomClaims> {
     verified: Arc<Verified>,
     custom: Custom<C>,
+    /// What the request has proven about `cnf`.
+    proven: ProvenConfirmation,
     /// The context that an extractor attached, for responses to errors inside a handler.
     pub(crate) context: Option<Context>,
 }
@@ -184,6 +190,36 @@ impl<C> Claims<C> {
         self.date(Claim::AuthTime)
     }
 
+    /// Returns the keys to which the token is bound, `cnf` (RFC 7800 §3.1); `None` if there is none that this crate can check.
+    ///
+    /// The claim alone proves nothing about the request; [`sender_constraint`](Self::sender_constraint) does.
+    #[must_use]
+    pub fn confirmation(&self) -> Option<Confirmation> {
+        self.payload().raw(Claim::Cnf).and_then(Confirmation::parse)
+    }
+
+    /// Returns the key that the client of the request has proven to have; `None` for a bearer token.
+    #[must_use]
+    pub fn sender_constraint(&self) -> Option<SenderConstraint> {
+        match self.proven {
+            ProvenConfirmation::None => None,
+            ProvenConfirmation::Dpop => self.confirmation()?.jwk_thumbprint().map(|jkt| SenderConstraint::Dpop { jkt }),
+        }
+    }
+
+    /// Returns the scheme under which the token was sent.
+    pub(crate) fn used_schemes(&self) -> UsedSchemes {
+        match self.proven {
+            ProvenConfirmation::None => UsedSchemes::Bearer,
+            ProvenConfirmation::Dpop => UsedSchemes::Dpop,
+        }
+    }
+
+    /// Records what the request has proven.
+    pub(crate) fn with_proven(self, proven: ProvenConfirmation) -> Self {
+        Self { proven, ..self }
+    }
+
     /// Returns the whole claims set as the issuer wrote it: one JSON object.
     #[must_use]
     pub fn json(&self) -> &str {
@@ -221,7 +257,12 @@ impl<C> Claims<C> {
     /// Returns the same claims without the custom claims.
     #[must_use]
     pub fn registered(&self) -> Claims {
-        Claims { verified: Arc::clone(&self.verified), custom: NO_CUSTOM_CLAIMS, context: self.context.clone() }
+        Claims {
+            verified: Arc::clone(&self.verified),
+            custom: NO_CUSTOM_CLAIMS,
+            proven: self.proven,
+            context: self.context.clone(),
+        }
     }
 
     /// Returns whether both come from the same claims set.
@@ -259,7 +300,7 @@ impl Claims {
         implied_scopes: ImpliedScopes,
     ) -> Self {
         let verified = Arc::new(Verified { source: Source::Signature { header, key }, payload, implied_scopes });
-        Self { verified, custom: NO_CUSTOM_CLAIMS, context: None }
+        Self { verified, custom: NO_CUSTOM_CLAIMS, proven: ProvenConfirmation::None, context: None }
     }
 
     #[cfg(test)]
@@ -277,7 +318,7 @@ impl Claims {
 
     /// Adds the custom claims, deserialized from the same payload.
     pub(crate) fn with_custom<C>(self, custom: Arc<C>) -> Claims<C> {
-        Claims { verified: self.verified, custom: Custom::Read(custom), context: self.context }
+        Claims { verified: self.verified, custom: Custom::Read(custom), proven: self.proven, context: self.context }
     }
 }
 
@@ -287,7 +328,7 @@ impl<C> Clone for Claims<C> {
             Custom::Read(custom) => Custom::Read(Arc::clone(custom)),
             Custom::Fixed(custom) => Custom::Fixed(*custom),
         };
-        Self { verified: Arc::clone(&self.verified), custom, context: self.context.clone() }
+        Self { verified: Arc::clone(&self.verified), custom, proven: self.proven, context: self.context.clone() }
     }
 }
 

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::claims::{
-    ClientRule, Confirmation, IdTokenMarkers, ImpliedScopes, MissingAudience, OrganizationRule, Profile, Rules,
+    ClientRule, ConfirmationRule, IdTokenMarkers, ImpliedScopes, MissingAudience, OrganizationRule, Profile, Rules,
 };
+use crate::config::dpop;
 use crate::config::error::{SettingErrorKind, SettingErrors, numbered};
 use crate::config::hosts::HostRules;
 use crate::config::implied_scopes;
 use crate::config::issuer::{Issuer, TrustedIssuer};
 use crate::config::organizations::{self, OrganizationOfRequest, Organizations};
 use crate::defaults;
+use crate::dpop::{Dpop, DpopRules, ProofPolicy};
 use crate::token::{bare_media_type, is_type_of_other_protocol};
 
 /// The configuration of an API: its audiences, the issuers that it trusts, and its rules for claims.
@@ -35,7 +37,7 @@ pub struct Api {
     required: Vec<String>,
     max_age: Option<Duration>,
     max_token_bytes: usize,
-    confirmation: Confirmation,
+    confirmation: ConfirmationRule,
     hosts: Vec<(String, String)>,
     issuer_from_host: bool,
     clients: Option<Vec<String>>,
@@ -44,6 +46,8 @@ pub struct Api {
     missing_audience: MissingAudience,
     id_token_markers: IdTokenMarkers,
     organizations: Option<Organizations>,
+    dpop: Option<Dpop>,
+    sender_constraint: SenderConstraintRule,
     implied_scopes: Vec<(String, Vec<String>)>,
 }
 
@@ -62,7 +66,7 @@ impl Api {
             required: Vec::new(),
             max_age: None,
             max_token_bytes: defaults::MAX_TOKEN_BYTES,
-            confirmation: Confirmation::Rejected,
+            confirmation: ConfirmationRule::Rejected,
             hosts: Vec::new(),
             issuer_from_host: false,
             clients: None,
@@ -71,6 +75,8 @@ impl Api {
             missing_audience: MissingAudience::Rejected,
             id_token_markers: IdTokenMarkers::Rejected,
             organizations: None,
+            dpop: None,
+            sender_constraint: SenderConstraintRule::Allowed,
             implied_scopes: Vec::new(),
         }
     }
@@ -320,6 +326,24 @@ impl Api {
         self
     }
 
+    /// Accepts tokens that are bound to a key, with a proof of possession in each request (DPoP, RFC 9449). Default: such tokens are
+    /// rejected, because the URL under which clients reach the API is needed to check a proof.
+    ///
+    /// Bearer tokens are still accepted. A token that is bound to a key is never accepted without its proof.
+    #[must_use]
+    pub fn with_dpop(mut self, dpop: Dpop) -> Self {
+        self.dpop = Some(dpop);
+        self
+    }
+
+    /// Rejects bearer tokens: each request must prove that its client has the key to which the token is bound. Default: bearer tokens
+    /// are accepted as well; [`Requirement::sender_constrained`](crate::Requirement::sender_constrained) rejects them for one route.
+    #[must_use]
+    pub fn with_sender_constrained_only(mut self) -> Self {
+        self.sender_constraint = SenderConstraintRule::Required;
+        self
+    }
+
     /// Accepts tokens that are bound to a key (`cnf`) without proof of possession.
     ///
     /// # Security
@@ -328,8 +352,18 @@ impl Api {
     /// proof.
     #[must_use]
     pub fn dangerous_ignore_confirmation(mut self) -> Self {
-        self.confirmation = Confirmation::Ignored;
+        self.confirmation = ConfirmationRule::Ignored;
         self
+    }
+
+    /// Returns what the API accepts as a proof, if it uses DPoP.
+    pub(crate) fn proof_policy(&self) -> Option<&ProofPolicy> {
+        self.dpop.as_ref().map(|dpop| &dpop.policy)
+    }
+
+    /// Returns whether bearer tokens are accepted.
+    pub(crate) fn sender_constraint_rule(&self) -> SenderConstraintRule {
+        self.sender_constraint
     }
 
     /// Resolves the whole configuration and records every error. `application_checks` is the number of checks that the
@@ -356,6 +390,7 @@ impl Api {
             Some(organizations) => organizations.resolve(errors),
             None => (OrganizationRule::Any, None),
         };
+        let dpop = self.resolve_dpop(errors);
         let implied_scopes = implied_scopes::resolve(&self.implied_scopes, errors);
         let rules = Rules {
             audiences: self.audiences.iter().map(|audience| Box::from(audience.as_str())).collect(),
@@ -365,7 +400,7 @@ impl Api {
             token_types: self.resolve_token_types(errors),
             required: self.required.iter().map(|name| Arc::from(name.as_str())).collect(),
             max_age: self.max_age,
-            confirmation: self.confirmation,
+            confirmation: if self.dpop.is_some() { ConfirmationRule::Proven } else { self.confirmation },
             id_token_markers: self.id_token_markers,
             clients: ClientRule {
                 accepted: clients.unwrap_or_default(),
@@ -374,7 +409,24 @@ impl Api {
             organizations,
         };
         let issuers = issuers.into_iter().collect::<Option<Vec<TrustedIssuer>>>()?;
-        Some(Policy { rules, issuers, hosts, organization_of, implied_scopes, max_token_bytes: self.max_token_bytes })
+        let possession = PossessionRules { dpop: dpop?, sender_constraint: self.sender_constraint };
+        let max_token_bytes = self.max_token_bytes;
+        Some(Policy { rules, issuers, hosts, organization_of, possession, implied_scopes, max_token_bytes })
+    }
+
+    /// Returns `None` if a setting has an error.
+    fn resolve_dpop(&self, errors: &mut SettingErrors) -> Option<Option<DpopRules>> {
+        let Some(dpop) = &self.dpop else {
+            if self.sender_constraint == SenderConstraintRule::Required {
+                errors.push("sender-constrained only", SettingErrorKind::NoSenderConstraint);
+            }
+            return Some(None);
+        };
+        if self.confirmation == ConfirmationRule::Ignored {
+            errors.push("dangerous_ignore_confirmation", SettingErrorKind::IgnoredConfirmation);
+        }
+        let audience = self.audiences.first().map(String::as_str).unwrap_or_default();
+        dpop::resolve(dpop, audience, errors).map(Some)
     }
 
     fn resolve_token_types(&self, errors: &mut SettingErrors) -> Box<[Box<str>]> {
@@ -446,6 +498,22 @@ pub(crate) struct Policy {
     pub(crate) hosts: HostRules,
     /// The function that returns the organization of a request, if the policy depends on it.
     pub(crate) organization_of: Option<OrganizationOfRequest>,
+    pub(crate) possession: PossessionRules,
     pub(crate) implied_scopes: ImpliedScopes,
     pub(crate) max_token_bytes: usize,
+}
+
+/// How requests prove that their client has the key of the token.
+#[derive(Clone, Debug)]
+pub(crate) struct PossessionRules {
+    pub(crate) dpop: Option<DpopRules>,
+    pub(crate) sender_constraint: SenderConstraintRule,
+}
+
+/// Whether a token must be bound to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SenderConstraintRule {
+    /// Bearer tokens are accepted.
+    Allowed,
+    Required,
 }

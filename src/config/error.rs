@@ -7,6 +7,7 @@ use crate::defaults;
 use crate::fetch::{BuildClientError, EndpointError};
 use crate::jwks::RefreshPolicyError;
 use crate::keys::{KeyError, SecretError, SkipReason};
+use crate::request::PublicUrlError;
 use crate::requirement::ScopeSyntaxError;
 use crate::token::Algorithm;
 
@@ -136,6 +137,24 @@ pub enum SettingErrorKind {
     MaxAge,
     /// The maximum token size is outside its range.
     TokenSize,
+    /// A public URL is malformed or not allowed.
+    PublicUrl(PublicUrlError),
+    /// Two public URLs have the same host and port, so the host of a request cannot select one.
+    DuplicatePublicUrl,
+    /// No algorithm of proofs is listed.
+    NoProofAlgorithms,
+    /// An HMAC algorithm is listed for proofs, which are signed with the client's own key.
+    SymmetricProof(Algorithm),
+    /// The lifetime of proofs is not between 1 s and 300 s.
+    ProofLifetime,
+    /// The leeway of proofs is longer than 60 s.
+    ProofLeeway,
+    /// The memory for used proofs is less than 64 KiB.
+    ReplayMemory,
+    /// Only sender-constrained tokens are accepted, but no proof of possession is configured.
+    NoSenderConstraint,
+    /// The confirmation of tokens is ignored, and proofs of possession are configured.
+    IgnoredConfirmation,
     /// A host is not `host[:port]`.
     Host,
     /// A host is bound to two issuers.
@@ -204,6 +223,15 @@ impl fmt::Display for SettingErrorKind {
             Self::TokenSize => {
                 write!(f, "is not between {} and {} bytes", defaults::MIN_TOKEN_CAP, defaults::MAX_TOKEN_CAP)
             }
+            Self::PublicUrl(_)
+            | Self::DuplicatePublicUrl
+            | Self::NoProofAlgorithms
+            | Self::SymmetricProof(_)
+            | Self::ProofLifetime
+            | Self::ProofLeeway
+            | Self::ReplayMemory
+            | Self::NoSenderConstraint
+            | Self::IgnoredConfirmation => self.fmt_possession(f),
             Self::Host => f.write_str("is not `host` or `host:port`"),
             Self::DuplicateHost => f.write_str("the host is bound to two issuers"),
             Self::UnknownIssuer => f.write_str("is not an `iss` of the API's issuers; the values are compared exactly"),
@@ -233,6 +261,33 @@ fn alternative(error: EndpointError) -> &'static str {
 }
 
 impl SettingErrorKind {
+    /// Writes an error of a setting about proofs of possession.
+    fn fmt_possession(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PublicUrl(error) => error.fmt(f),
+            Self::DuplicatePublicUrl => f.write_str("another public URL has the same host and port"),
+            Self::NoProofAlgorithms => f.write_str("lists no algorithm; ES256 is the usual one"),
+            Self::SymmetricProof(algorithm) => {
+                write!(
+                    f,
+                    "{algorithm} cannot sign proofs, because the server would have to share the client's key; use ES256"
+                )
+            }
+            Self::ProofLifetime => {
+                write!(f, "is not between 1 s and {} s", defaults::MAX_PROOF_LIFETIME.as_secs())
+            }
+            Self::ProofLeeway => write!(f, "is more than {} s", defaults::MAX_PROOF_LEEWAY.as_secs()),
+            Self::ReplayMemory => write!(f, "is less than {} bytes", defaults::MIN_REPLAY_BYTES),
+            Self::NoSenderConstraint => {
+                f.write_str("no request could prove possession; configure `with_dpop`, or accept bearer tokens")
+            }
+            Self::IgnoredConfirmation => f.write_str(
+                "is set together with `with_dpop`, which checks the confirmation of tokens; remove one of them",
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the text of an error in the rules for `iss` values and for tokens.
     fn rule(&self) -> &'static str {
         match self {

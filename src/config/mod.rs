@@ -5,6 +5,7 @@
 
 mod api;
 mod domain;
+mod dpop;
 mod error;
 mod hosts;
 mod implied_scopes;
@@ -12,7 +13,7 @@ mod issuer;
 mod organizations;
 
 pub use self::api::Api;
-pub(crate) use self::api::Policy;
+pub(crate) use self::api::{Policy, PossessionRules, SenderConstraintRule};
 pub(crate) use self::domain::is_auth0_domain;
 pub(crate) use self::error::SettingErrors;
 pub use self::error::{ConfigError, SettingError, SettingErrorKind};

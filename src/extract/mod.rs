@@ -27,6 +27,7 @@ mod metadata;
 mod context;
 mod rejection;
 mod required;
+mod sender_constraint;
 mod token;
 
 pub use self::claims::ClaimsRejection;

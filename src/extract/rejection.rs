@@ -12,6 +12,7 @@ use crate::defaults;
 use crate::extract::context::HandlerContext;
 use crate::metadata::ProtectedResourceMetadata;
 use crate::rejection::Rejection;
+use crate::request::credential::UsedSchemes;
 use crate::requirement::{Facts, RequirementError, UnmetRequirement};
 use crate::response::{ChallengeError, Challenges, EmptyBody, JsonBody, Protocol, ResponseHook, error_response};
 use crate::validator::{hint_for_unmet, record_unmet};
@@ -72,6 +73,11 @@ impl BearerRejection {
         rejection
     }
 
+    fn for_request(mut self, schemes: UsedSchemes) -> Self {
+        *self.challenges = self.challenges.for_request(schemes);
+        self
+    }
+
     /// Returns the rejection.
     #[must_use]
     pub fn rejection(&self) -> &Rejection {
@@ -118,11 +124,13 @@ impl From<RequirementError> for BearerRejection {
         let claims = error.claims().clone();
         let hint = hint_for_unmet(error.unmet(), &claims);
         let Some(context) = claims.context.as_ref().and_then(|context| context.downcast_ref::<HandlerContext>()) else {
-            return Self { hint, ..Self::from(UnmetRequirement::from(error)) };
+            let rejection = Self::from(UnmetRequirement::from(error)).for_request(claims.used_schemes());
+            return Self { hint, ..rejection };
         };
         let facts = Facts { claims: &claims, now: SystemClock.now(), leeway: defaults::LEEWAY };
         let unmet = UnmetRequirement::from(error).with_outer_params(context.challenge_params(Some(&facts)));
-        Self { hint, ..Self::with_context(context, Rejection::Requirement(unmet)) }
+        let rejection = Self::with_context(context, Rejection::Requirement(unmet));
+        Self { hint, ..rejection.for_request(claims.used_schemes()) }
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [layers] | the order of tracing, timeout, CORS, `BearerLayer` and `RequireLayer` |
 //! | [mistakes] | common mistakes and their symptoms |
 //! | [defaults] | every default and its reason |
+//! | [dpop] | bind tokens to clients: DPoP, proxies, nonces, replicas |
 //! | [answers] | responses and errors: what a client gets, and where the reason is |
 //! | [outages] | key rotation, outages, readiness |
 //! | [observability] | logs, spans, metrics, alert rules |
@@ -56,6 +57,10 @@ pub mod mistakes {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("defaults.md")]
 pub mod defaults {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("dpop.md")]
+pub mod dpop {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("answers.md")]

@@ -12,12 +12,14 @@
 
 mod der;
 mod ed25519;
+mod embedded;
 mod error;
 mod export;
 #[cfg(feature = "jsonwebtoken-12")]
 mod interop;
 mod json;
 mod jwk;
+mod mac;
 mod material;
 mod pem;
 mod private;
@@ -31,6 +33,7 @@ mod fingerprint;
 mod thumbprint;
 mod verify;
 
+pub(crate) use self::embedded::EmbeddedKey;
 pub use self::error::{KeyError, SkipReason};
 pub(crate) use self::export::public_jwks;
 pub(crate) use self::fingerprint::{Fingerprinter, TokenFingerprint};
@@ -39,13 +42,14 @@ pub(crate) use self::fingerprint::{Fingerprinter, TokenFingerprint};
 pub use self::interop::UnsupportedAlgorithmError;
 pub(crate) use self::json::without_byte_order_mark;
 pub(crate) use self::jwk::PrivateKeys;
+pub(crate) use self::mac::{Mac, is_equal};
 pub use self::secret::{Secret, SecretError};
 pub(crate) use self::set::RejectedKeys;
 pub use self::set::{KeySet, SkippedKey};
 pub use self::signed::SignedToken;
 pub(crate) use self::table::{Changes, Found, KeyOrigin, KeyTable, NamedKey};
-pub(crate) use self::thumbprint::digest_name;
 pub use self::thumbprint::{Thumbprint, ThumbprintError};
+pub(crate) use self::thumbprint::{digest_name, sha256};
 pub(crate) use self::verify::VerifyingKey;
 
 #[cfg(test)]

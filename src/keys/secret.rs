@@ -141,6 +141,16 @@ impl Secret {
         self
     }
 
+    /// Returns the secret as an HMAC key. It must be as long as the hash, also if it is a [short](Self::dangerous_short_secret)
+    /// secret.
+    pub(super) fn hmac_key(&self, hash: hmac::Algorithm) -> Result<hmac::Key, SecretError> {
+        let needed = hash.digest_algorithm().output_len();
+        if self.bytes.len() < needed {
+            return Err(SecretError::TooShort { algorithm: Algorithm::HS256, length: self.bytes.len(), needed });
+        }
+        Ok(hmac::Key::new(hash, &self.bytes))
+    }
+
     /// Binds the secret to one algorithm.
     pub(crate) fn bind(&self, algorithm: Algorithm) -> Result<VerifyingKey, SecretError> {
         let hash = match algorithm {
@@ -241,6 +251,8 @@ pub enum SecretError {
     NotSymmetric,
     /// The `kid` is longer than 256 bytes.
     KidTooLong,
+    /// A random secret cannot be generated, because the system has no entropy.
+    NoEntropy,
 }
 
 impl fmt::Display for SecretError {
@@ -258,6 +270,7 @@ impl fmt::Display for SecretError {
             ),
             Self::NotSymmetric => f.write_str("a secret verifies HS256, HS384 and HS512 only"),
             Self::KidTooLong => f.write_str("the kid of the secret is longer than 256 bytes"),
+            Self::NoEntropy => f.write_str("the system has no entropy for a random secret"),
         }
     }
 }

@@ -49,6 +49,16 @@ impl Thumbprint {
         Self(from_slice(hmac::sign(&key, b"tower-bearer thumbprint").as_ref()))
     }
 
+    /// Returns base64url without padding, as `jkt` has it (RFC 9449 §6.1): 43 characters.
+    ///
+    /// # Security
+    ///
+    /// The thumbprint of a client's key is a pseudonym of the client.
+    #[must_use]
+    pub fn to_base64url(&self) -> String {
+        base64url(&self.0)
+    }
+
     pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -98,7 +108,8 @@ pub(crate) fn digest_name(text: &str) -> String {
     base64url(&sha256(text.as_bytes()))
 }
 
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+/// Computes the SHA-256 hash of bytes.
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     from_slice(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 

@@ -5,7 +5,7 @@ use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready as await_ready};
 
-use http::{Extensions, Request};
+use http::{Extensions, HeaderValue, Request};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -30,6 +30,7 @@ pin_project! {
     {
         Rejected { #[pin] response: Ready<S::Response> },
         Inner { #[pin] future: S::Future },
+        Changed { changed: Pin<Box<ChangedFuture<S::Future, S::Response>>> },
         Pending { pending: Box<PendingCall<S, B>> },
     }
 }
@@ -43,20 +44,73 @@ where
     call: Option<(S, Request<B>)>,
 }
 
-/// Completes with the extensions of an accepted request, or with the response to a rejected one.
-pub(super) type DecisionFuture<R> = Pin<Box<dyn Future<Output = Result<Extensions, R>> + Send>>;
+pin_project! {
+    /// The future of the inner service, with a change of its response.
+    struct ChangedFuture<F, R> {
+        #[pin]
+        future: F,
+        change: Option<Box<ResponseChange<R>>>,
+    }
+}
+
+impl<F: Future<Output = Result<R, E>>, R, E> Future for ChangedFuture<F, R> {
+    type Output = Result<R, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut result = await_ready!(this.future.poll(context));
+        if let (Ok(response), Some(change)) = (&mut result, this.change.take()) {
+            change.apply(response);
+        }
+        Poll::Ready(result)
+    }
+}
+
+/// A nonce that is added to the response of the inner service.
+pub(super) struct ResponseChange<R> {
+    nonce: HeaderValue,
+    apply: fn(&mut R, HeaderValue),
+}
+
+impl<R> ResponseChange<R> {
+    pub(super) fn new(nonce: HeaderValue, apply: fn(&mut R, HeaderValue)) -> Self {
+        Self { nonce, apply }
+    }
+
+    fn apply(self, response: &mut R) {
+        (self.apply)(response, self.nonce);
+    }
+}
+
+/// Continues an accepted request: its extensions, and the change of its response.
+pub(super) struct Continue<R> {
+    pub(super) extensions: Extensions,
+    pub(super) nonce: Option<Box<ResponseChange<R>>>,
+}
+
+/// Completes with the continuation of an accepted request, or with the response to a rejected one.
+pub(super) type DecisionFuture<R> = Pin<Box<dyn Future<Output = Result<Continue<R>, R>> + Send>>;
 
 impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
     pub(super) fn rejected(response: S::Response) -> Self {
         Self { state: State::Rejected { response: ready(response) } }
     }
 
-    pub(super) fn inner(future: S::Future) -> Self {
-        Self { state: State::Inner { future } }
+    pub(super) fn inner(future: S::Future, change: Option<Box<ResponseChange<S::Response>>>) -> Self {
+        Self { state: State::inner(future, change) }
     }
 
     pub(super) fn pending(decision: DecisionFuture<S::Response>, service: S, request: Request<B>) -> Self {
         Self { state: State::Pending { pending: Box::new(PendingCall { decision, call: Some((service, request)) }) } }
+    }
+}
+
+impl<S: Service<Request<B>>, B> State<S, B> {
+    fn inner(future: S::Future, change: Option<Box<ResponseChange<S::Response>>>) -> Self {
+        match change {
+            None => Self::Inner { future },
+            Some(change) => Self::Changed { changed: Box::pin(ChangedFuture { future, change: Some(change) }) },
+        }
     }
 }
 
@@ -69,6 +123,7 @@ impl<S: Service<Request<B>>, B> Future for ResponseFuture<S, B> {
             let next = match state.as_mut().project() {
                 StateProjection::Rejected { response } => return response.poll(context).map(Ok),
                 StateProjection::Inner { future } => return future.poll(context),
+                StateProjection::Changed { changed } => return changed.as_mut().poll(context),
                 StateProjection::Pending { pending } => await_ready!(pending.poll(context)),
             };
             state.set(next);
@@ -80,9 +135,9 @@ impl<S: Service<Request<B>>, B> PendingCall<S, B> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<State<S, B>> {
         let decision = await_ready!(self.decision.as_mut().poll(context));
         Poll::Ready(match (decision, self.call.take()) {
-            (Ok(extensions), Some((mut service, mut request))) => {
+            (Ok(Continue { extensions, nonce }), Some((mut service, mut request))) => {
                 request.extensions_mut().extend(extensions);
-                State::Inner { future: service.call(request) }
+                State::inner(service.call(request), nonce)
             }
             (Err(response), _) => State::Rejected { response: ready(response) },
             (Ok(_), None) => unreachable!("the state is replaced once the decision is made"),
@@ -94,7 +149,7 @@ impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
             State::Rejected { .. } => "rejected",
-            State::Inner { .. } => "inner",
+            State::Inner { .. } | State::Changed { .. } => "inner",
             State::Pending { .. } => "pending",
         };
         f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
@@ -131,7 +186,7 @@ mod tests {
         }
     }
 
-    type SentDecision = Result<Extensions, Option<u8>>;
+    type SentDecision = Result<Continue<Option<u8>>, Option<u8>>;
 
     fn pending_future() -> (oneshot::Sender<SentDecision>, ResponseFuture<ReadyCheckedService, ()>) {
         let (sender, receiver) = oneshot::channel::<SentDecision>();
@@ -150,14 +205,14 @@ mod tests {
         assert!(!waiting.is_finished());
         let mut extensions = Extensions::new();
         extensions.insert(2_u8);
-        sender.send(Ok(extensions)).expect("the future is alive");
+        sender.send(Ok(Continue { extensions, nonce: None })).ok().expect("the future is alive");
         assert_eq!(waiting.await.expect("no panic"), Ok(Some(2)));
     }
 
     #[tokio::test]
     async fn returns_the_rejection_without_calling_the_service() {
         let (sender, future) = pending_future();
-        sender.send(Err(Some(9))).expect("the future is alive");
+        sender.send(Err(Some(9))).ok().expect("the future is alive");
         assert_eq!(future.await, Ok(Some(9)));
     }
 

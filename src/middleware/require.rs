@@ -190,7 +190,7 @@ impl<R> RequireLayer<R> {
                     None => unmet,
                 };
                 let hint = hint_for_unmet(&unmet, claims);
-                (Rejection::Requirement(unmet), hint, challenges())
+                (Rejection::Requirement(unmet), hint, challenges().for_request(claims.used_schemes()))
             }
             (None, Some(outer_layers)) => {
                 let params = outer_layers.challenge_params(None).merge(self.requirement.challenge_params(None));
@@ -262,7 +262,7 @@ where
                 if self.layer.has_challenge_params {
                     OuterLayers::record(request.extensions_mut(), &self.layer.requirement);
                 }
-                ResponseFuture::inner(self.inner.call(request))
+                ResponseFuture::inner(self.inner.call(request), None)
             }
             Err(response) => {
                 // Releases what `poll_ready` of the inner service has reserved for this request.

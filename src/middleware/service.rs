@@ -6,15 +6,18 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Extensions, Request, Response};
+use http::header::{CACHE_CONTROL, Entry};
+use http::{Extensions, HeaderValue, Request, Response, StatusCode};
 use tower_service::Service;
 
 use crate::authenticator::{Accepted, Authenticator, PendingRequest, RequestDecision};
 use crate::claims::{Claims, NoCustomClaims};
-use crate::middleware::future::ResponseFuture;
+use crate::dpop::{DPOP_NONCE, NonceAge};
+use crate::middleware::future::{Continue, ResponseChange, ResponseFuture};
 use crate::middleware::outer_layers::OuterLayers;
 use crate::request::{BearerToken, RequestHead};
-use crate::response::{ErrorBody, Protocol, ResponseOptions};
+use crate::response::{ErrorBody, RequestKind, ResponseOptions};
+use crate::telemetry;
 
 /// The service of a [`BearerLayer`](crate::BearerLayer), `L`, around `S`.
 pub struct BearerService<S, L> {
@@ -40,24 +43,28 @@ where
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
         self.layer.mark_sensitive(request.headers_mut());
         let head = RequestHead::new(&request);
-        let protocol = Protocol::from_request(&head);
         match self.layer.decide(&head) {
             RequestDecision::Accepted(accepted) => {
+                let nonce = next_nonce(&self.layer, accepted.as_ref());
                 write_extensions(request.extensions_mut(), self.layer.response_options(), accepted);
-                ResponseFuture::inner(self.inner.call(request))
+                ResponseFuture::inner(self.inner.call(request), nonce)
             }
             RequestDecision::Rejected(rejection) => {
+                let kind = self.layer.request_kind(&head);
                 // Releases what `poll_ready` of the inner service has reserved for this request.
                 self.inner = self.inner.clone();
-                ResponseFuture::rejected(self.layer.response_options().respond(rejection, protocol))
+                let nonce = self.layer.current_nonce();
+                nonce.iter().for_each(|_| telemetry::nonce_issued());
+                ResponseFuture::rejected(self.layer.response_options().respond(rejection, kind, nonce))
             }
             RequestDecision::Pending(pending) => {
+                let kind = self.layer.request_kind(&head);
                 let clone = self.inner.clone();
                 // The future needs the service that was polled ready; the clone was not polled.
                 let ready = mem::replace(&mut self.inner, clone);
                 // Removes what an outer layer inserted, as an accepted request does.
                 clear_extensions::<C>(request.extensions_mut());
-                let decision = wait(Arc::clone(&self.layer), pending, protocol);
+                let decision = wait(Arc::clone(&self.layer), pending, kind);
                 ResponseFuture::pending(Box::pin(decision), ready, request)
             }
         }
@@ -71,22 +78,58 @@ where
 )]
 fn wait<C, R, ResB>(
     layer: Arc<Authenticator<C, R>>,
-    pending: PendingRequest,
-    protocol: Protocol,
-) -> impl Future<Output = Result<Extensions, Response<ResB>>> + Send
+    pending: PendingRequest<C>,
+    kind: RequestKind,
+) -> impl Future<Output = Result<Continue<Response<ResB>>, Response<ResB>>> + Send
 where
     C: Send + Sync + 'static,
     R: ErrorBody<ResB>,
 {
     async move {
-        match layer.resume(&pending).await {
+        match layer.resume(pending).await {
             Ok(accepted) => {
+                let nonce = next_nonce(&layer, Some(&accepted));
                 let mut extensions = Extensions::new();
                 write_extensions(&mut extensions, layer.response_options(), Some(accepted));
-                Ok(extensions)
+                Ok(Continue { extensions, nonce })
             }
-            Err(rejection) => Err(layer.response_options().respond(rejection, protocol)),
+            Err(rejection) => Err(layer.response_options().respond(rejection, kind, layer.current_nonce())),
         }
+    }
+}
+
+/// Returns the change of the response to an accepted request, if the API requires nonces.
+fn next_nonce<C, R, ResB>(
+    layer: &Authenticator<C, R>,
+    accepted: Option<&Accepted<C>>,
+) -> Option<Box<ResponseChange<Response<ResB>>>>
+where
+    C: Send + Sync + 'static,
+{
+    let age = accepted?.nonce?;
+    let next = layer.current_nonce()?;
+    Some(Box::new(ResponseChange::new(
+        next,
+        match age {
+            NonceAge::Previous => add_nonce,
+            NonceAge::Current | NonceAge::Next => add_nonce_if_unauthorized,
+        },
+    )))
+}
+
+/// Adds the nonce, and replaces one of the handler (RFC 9449 §8.2).
+fn add_nonce<ResB>(response: &mut Response<ResB>, nonce: HeaderValue) {
+    telemetry::nonce_issued();
+    response.headers_mut().insert(DPOP_NONCE, nonce);
+    if let Entry::Vacant(cache_control) = response.headers_mut().entry(CACHE_CONTROL) {
+        cache_control.insert(HeaderValue::from_static("no-store"));
+    }
+}
+
+/// Adds the nonce if an inner layer has rejected the request.
+fn add_nonce_if_unauthorized<ResB>(response: &mut Response<ResB>, nonce: HeaderValue) {
+    if response.status() == StatusCode::UNAUTHORIZED {
+        add_nonce(response, nonce);
     }
 }
 
@@ -107,7 +150,7 @@ fn write_extensions<C, R>(
         extensions.remove::<OuterLayers>();
     }
     match accepted {
-        Some(Accepted { claims, token }) => {
+        Some(Accepted { claims, token, nonce: _ }) => {
             if let Some(token) = token {
                 extensions.insert(token);
             }

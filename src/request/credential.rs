@@ -34,7 +34,7 @@ impl<'h> BearerToken<'h> {
     /// Returns [`CredentialError`] for a second `Authorization` field, and for a `Bearer` credential that is empty, a list, or
     /// does not match the grammar.
     pub fn from_headers(headers: &'h HeaderMap) -> Result<Option<Self>, CredentialError> {
-        extract_unchecked(headers)?.map(Self::from_bytes).transpose()
+        extract_unchecked(headers, &[Scheme::Bearer])?.map(|(_, bytes)| Self::from_bytes(bytes)).transpose()
     }
 
     /// Reads a token from the cookie `name` (RFC 6265 §5.4), for
@@ -104,6 +104,8 @@ pub enum Scheme {
     /// `Bearer` (RFC 6750). A token from another place than the `Authorization` header counts as sent under this scheme.
     #[default]
     Bearer,
+    /// `DPoP` (RFC 9449 §7.1). Accepted only if the API is configured with [`Api::with_dpop`](crate::Api::with_dpop).
+    Dpop,
 }
 
 impl Scheme {
@@ -112,6 +114,38 @@ impl Scheme {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bearer => "Bearer",
+            Self::Dpop => "DPoP",
+        }
+    }
+}
+
+/// The schemes of the credentials of a request, for its challenge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum UsedSchemes {
+    #[default]
+    Bearer,
+    Dpop,
+    /// The request has a credential of each scheme.
+    Both,
+}
+
+impl UsedSchemes {
+    /// Reads the schemes of all `Authorization` fields. Another scheme counts as `Bearer`.
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
+        let fields = || headers.get_all(AUTHORIZATION).iter();
+        let has = |scheme| fields().any(|field| credential(field, scheme).is_some());
+        match (has(Scheme::Dpop), has(Scheme::Bearer)) {
+            (true, true) => Self::Both,
+            (true, false) => Self::Dpop,
+            (false, _) => Self::Bearer,
+        }
+    }
+
+    /// Returns the scheme, or `Bearer` if there are two.
+    pub(crate) const fn scheme(self) -> Scheme {
+        match self {
+            Self::Dpop => Scheme::Dpop,
+            Self::Bearer | Self::Both => Scheme::Bearer,
         }
     }
 }
@@ -192,15 +226,18 @@ fn range_within(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
     (end <= whole.len()).then_some(start..end)
 }
 
-/// Extracts the bytes after the scheme without checking them, so that the length can be checked first.
-pub(crate) fn extract_unchecked(headers: &HeaderMap) -> Result<Option<&[u8]>, CredentialError> {
+/// Extracts the bytes after one of the schemes without checking them, so that the length can be checked first.
+pub(crate) fn extract_unchecked<'h>(
+    headers: &'h HeaderMap,
+    schemes: &[Scheme],
+) -> Result<Option<(Scheme, &'h [u8])>, CredentialError> {
     let mut fields = headers.get_all(AUTHORIZATION).iter();
     let Some(field) = fields.next() else { return Ok(None) };
     // RFC 9110 §5.3: a field that is not a list occurs once. If it occurs twice, a proxy could choose the other one.
     if fields.next().is_some() {
         return Err(CredentialError::Multiple);
     }
-    Ok(credential(field))
+    Ok(schemes.iter().find_map(|scheme| Some((*scheme, credential(field, *scheme)?))))
 }
 
 /// Parses the only token; an error if there are several.
@@ -213,9 +250,9 @@ fn at_most_one<'h>(mut found: impl Iterator<Item = &'h [u8]>) -> Result<Option<B
     BearerToken::parse(token).map(Some)
 }
 
-/// Returns the bytes after the scheme `Bearer`; `None` for any other scheme, whatever its bytes.
-fn credential(field: &HeaderValue) -> Option<&[u8]> {
-    let scheme_name = Scheme::Bearer.name().as_bytes();
+/// Returns the bytes after a scheme; `None` for any other scheme, whatever its bytes.
+fn credential(field: &HeaderValue, scheme: Scheme) -> Option<&[u8]> {
+    let scheme_name = scheme.name().as_bytes();
     let (scheme, rest) = field.as_bytes().trim_ascii_end().split_at_checked(scheme_name.len())?;
     // A scheme is a token (RFC 9110 §11.1): it ends at the first byte that is not a tchar.
     if !scheme.eq_ignore_ascii_case(scheme_name) || rest.first().copied().is_some_and(is_tchar) {
@@ -253,7 +290,7 @@ fn is_tchar(byte: u8) -> bool {
 pub enum CredentialError {
     /// The request has more than one `Authorization` field, or a token in more than one place.
     Multiple,
-    /// The scheme `Bearer` is not followed by a token.
+    /// The scheme is not followed by a token.
     Empty,
     /// The credential is not a b64token (RFC 6750 §2.1). For example, it is a list, has parameters, or contains a space or
     /// bytes that are not visible ASCII.
@@ -264,8 +301,8 @@ impl fmt::Display for CredentialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Multiple => "the request has more than one credential",
-            Self::Empty => "the Bearer credential is empty",
-            Self::Malformed => "the Bearer credential is malformed",
+            Self::Empty => "the credential is empty",
+            Self::Malformed => "the credential is malformed",
         })
     }
 }
@@ -307,6 +344,30 @@ mod tests {
             b"Bear er a",
         ] {
             assert_eq!(read(&[field]), Ok(None), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn extracts_a_credential_of_each_listed_scheme() {
+        let headers = |fields: &[&'static str]| headers(&AUTHORIZATION, fields);
+        for (field, schemes, expected) in [
+            ("DPoP a.b.c", &[Scheme::Bearer, Scheme::Dpop][..], Some((Scheme::Dpop, &b"a.b.c"[..]))),
+            ("dpop  a.b.c", &[Scheme::Bearer, Scheme::Dpop], Some((Scheme::Dpop, b"a.b.c"))),
+            ("Bearer a.b.c", &[Scheme::Bearer, Scheme::Dpop], Some((Scheme::Bearer, b"a.b.c"))),
+            ("DPoP", &[Scheme::Bearer, Scheme::Dpop], Some((Scheme::Dpop, b""))),
+            ("DPoP a.b.c", &[Scheme::Bearer], None),
+            ("DPoPa.b.c", &[Scheme::Bearer, Scheme::Dpop], None),
+        ] {
+            assert_eq!(extract_unchecked(&headers(&[field]), schemes), Ok(expected), "{field}");
+        }
+        for (fields, used) in [
+            (&["Bearer a", "DPoP b"][..], UsedSchemes::Both),
+            (&["DPoP a", "DPoP a"], UsedSchemes::Dpop),
+            (&["Bearer a", "Bearer a"], UsedSchemes::Bearer),
+            (&["Basic a"], UsedSchemes::Bearer),
+            (&[], UsedSchemes::Bearer),
+        ] {
+            assert_eq!(UsedSchemes::from_headers(&headers(fields)), used, "{fields:?}");
         }
     }
 
@@ -398,7 +459,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(COOKIE, HeaderValue::from_static("theme=dark; access=a.b.c"));
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer d.e.f"));
-        let field = Credential::Field(extract_unchecked(&headers).expect("one").expect("a credential"));
+        let (_, field) = extract_unchecked(&headers, &[Scheme::Bearer]).expect("one").expect("a credential");
+        let field = Credential::Field(field);
         let cookie = Credential::Token(BearerToken::from_cookie(&headers, "access").expect("one").expect("a token"));
         for (credential, name) in [(field, AUTHORIZATION), (cookie, COOKIE)] {
             let shared = SharedCredential::new(&credential, &headers).expect("in a header value");

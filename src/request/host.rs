@@ -1,6 +1,8 @@
 //! Determines the host that a request names (RFC 9110 §7.2).
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
@@ -8,7 +10,7 @@ use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, Uri};
 
-/// A host name without port, in lower case.
+/// A host name in lower case. Its port, if there is one, does not count in comparisons.
 ///
 /// An IPv6 address is in brackets and in its canonical form (RFC 5952). A name with a trailing dot differs from the same
 /// name without it.
@@ -21,8 +23,11 @@ use http::{HeaderMap, Uri};
 /// assert!(Host::parse("user@api.northwind.com").is_err());
 /// # Ok::<(), tower_bearer::request::HostError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Host(Box<str>);
+#[derive(Clone)]
+pub struct Host {
+    name: Box<str>,
+    port: Option<u16>,
+}
 
 impl Host {
     /// Parses `host[:port]`.
@@ -69,20 +74,29 @@ impl Host {
     /// Returns the name in lower case, without port.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    /// Returns the port; `None` if it is absent or empty.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
     }
 
     fn from_authority(authority: &Authority) -> Result<Self, HostError> {
         let (whole, host) = (authority.as_str(), authority.host());
         let port = whole.strip_prefix(host).ok_or(HostError::Malformed)?;
-        let is_port_valid = match port.strip_prefix(':') {
-            None => port.is_empty(),
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() => None,
             // RFC 3986 §3.2.3: the port may be empty.
-            Some("") => true,
-            Some(digits) => digits.parse::<u16>().is_ok() && digits.bytes().all(|byte| byte.is_ascii_digit()),
+            Some("") => None,
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some(digits.parse().map_err(|_| HostError::Malformed)?)
+            }
+            None | Some(_) => return Err(HostError::Malformed),
         };
-        let name = Self::canonical(host).filter(|_| is_port_valid).ok_or(HostError::Malformed)?;
-        Ok(Self(name.into_boxed_str()))
+        let name = Self::canonical(host).ok_or(HostError::Malformed)?;
+        Ok(Self { name: name.into_boxed_str(), port })
     }
 
     fn canonical(host: &str) -> Option<String> {
@@ -98,15 +112,48 @@ impl Host {
     }
 }
 
+/// Compares the names, without the ports.
+impl PartialEq for Host {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Host {}
+
+impl PartialOrd for Host {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Host {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.name.cmp(&other.name)
+    }
+}
+
+impl Hash for Host {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Host").field(&self.name).finish()
     }
 }
 
 impl AsRef<str> for Host {
     fn as_ref(&self) -> &str {
-        &self.0
+        &self.name
     }
 }
 
@@ -181,6 +228,17 @@ mod tests {
             assert_eq!(find("/", &[field.as_bytes()]), Ok(Some(host.to_owned())), "{field}");
         }
         assert_eq!(find("/", &[]), Ok(None));
+    }
+
+    #[test]
+    fn returns_the_port_and_compares_without_it() {
+        let host = |text| Host::parse(text).expect(text);
+        assert_eq!(
+            (host("a.example:8443").port(), host("a.example:").port(), host("a.example").port()),
+            (Some(8443), None, None)
+        );
+        assert_eq!(host("[::1]:80").port(), Some(80));
+        assert_eq!(host("a.example:1"), host("a.example:2"));
     }
 
     #[test]

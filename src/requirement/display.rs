@@ -33,6 +33,7 @@ impl fmt::Display for Node {
             Self::Predicate(predicate) => f.write_str(&predicate.name),
             Self::Acr(values) => write!(f, "acr {}", values.alternatives()),
             Self::AuthenticationAge(age) => write!(f, "authentication within the last {age:?}"),
+            Self::SenderConstrained => f.write_str("sender-constrained token"),
             Self::All(parts) => write_parts(f, parts, " and "),
             Self::Any(parts) => write_parts(f, parts, " or "),
         }

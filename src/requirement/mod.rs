@@ -272,6 +272,22 @@ impl Requirement {
 
 /// Combinations.
 impl Requirement {
+    /// Requires a token that is bound to a key of the client, with a proof of possession in the request (DPoP, RFC 9449).
+    ///
+    /// For a bearer token, the response is 401 `invalid_token` with a challenge of the scheme `DPoP`. The API must be configured with
+    /// [`Api::with_dpop`](crate::Api::with_dpop); otherwise every token is rejected.
+    ///
+    /// ```
+    /// use tower_bearer::{RequireLayer, Requirement};
+    ///
+    /// let pay = RequireLayer::new(Requirement::all_of([Requirement::scope("pay"), Requirement::sender_constrained()]));
+    /// # let _ = pay;
+    /// ```
+    #[must_use]
+    pub const fn sender_constrained() -> Self {
+        Self(Node::SenderConstrained)
+    }
+
     /// Requires all of the requirements.
     ///
     /// If several of them are not met, the rejection reports the first one, with one exception: a requirement for the

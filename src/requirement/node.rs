@@ -27,6 +27,7 @@ pub(super) enum Node {
     Predicate(Predicate),
     Acr(Names),
     AuthenticationAge(Duration),
+    SenderConstrained,
     All(Parts),
     Any(Parts),
 }
@@ -67,6 +68,7 @@ impl Node {
                 at <= facts.now.saturating_add(facts.leeway)
                     && facts.now < at.saturating_add(*age).saturating_add(facts.leeway)
             }),
+            Self::SenderConstrained => claims.sender_constraint().is_some(),
             Self::All(parts) => return Self::check_all(parts, facts),
             Self::Any(parts) => return Self::check_any(parts, facts),
         };
@@ -123,6 +125,7 @@ impl Node {
             Self::AuthenticationAge(age) => {
                 UnmetRequirement::Authentication { acr_values: None, max_age: Some(*age), scope }
             }
+            Self::SenderConstrained => UnmetRequirement::SenderConstraint { scope },
             // Combinations report one of their parts, so this is not reached.
             Self::All(_) | Self::Any(_) => UnmetRequirement::Scope { missing: Arc::from(""), scope },
         }

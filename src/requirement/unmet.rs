@@ -32,6 +32,11 @@ pub enum UnmetRequirement {
         /// All scopes that the requirement needs, space-delimited; empty if it needs none.
         scope: Arc<str>,
     },
+    /// The token is a bearer token, and the requirement needs one that is bound to a key of the client.
+    SenderConstraint {
+        /// All scopes that the requirement needs, space-delimited; empty if it needs none.
+        scope: Arc<str>,
+    },
     /// A predicate of the application is not met.
     Predicate {
         /// The predicate's name, from the requirement.
@@ -59,6 +64,7 @@ impl UnmetRequirement {
             Self::Scope { scope, .. }
             | Self::Permission { scope, .. }
             | Self::Claim { scope, .. }
+            | Self::SenderConstraint { scope }
             | Self::Predicate { scope, .. }
             | Self::Authentication { scope, .. } => Some(&**scope).filter(|scope| !scope.is_empty()),
         }
@@ -96,6 +102,7 @@ impl UnmetRequirement {
             Self::Scope { scope, .. }
             | Self::Permission { scope, .. }
             | Self::Claim { scope, .. }
+            | Self::SenderConstraint { scope }
             | Self::Predicate { scope, .. }
             | Self::Authentication { scope, .. } => *scope = change(scope),
         }
@@ -110,6 +117,7 @@ impl fmt::Display for UnmetRequirement {
             Self::Claim { claim, .. } => {
                 write!(f, "the claim {claim} is missing or does not have the required value")
             }
+            Self::SenderConstraint { .. } => f.write_str("the token is not bound to a key of the client"),
             Self::Predicate { name, .. } => write!(f, "the token does not meet the requirement {name}"),
             Self::Authentication { .. } => f.write_str("the authentication is too weak or too old"),
         }

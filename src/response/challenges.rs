@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode};
 
-use crate::rejection::Rejection;
+use crate::dpop::ProofError;
+use crate::rejection::{PossessionError, Rejection};
 use crate::request::Scheme;
+use crate::request::credential::UsedSchemes;
 use crate::requirement::{UnmetRequirement, is_scope_token};
 use crate::response::error_text::{
-    ErrorText, INSUFFICIENT_AUTHENTICATION, INSUFFICIENT_SCOPE, INVALID_REQUEST, INVALID_TOKEN,
+    ErrorText, INSUFFICIENT_AUTHENTICATION, INSUFFICIENT_SCOPE, INVALID_DPOP_PROOF, INVALID_KEY_BINDING,
+    INVALID_REQUEST, INVALID_TOKEN, USE_DPOP_NONCE,
 };
 use crate::response::parts::ErrorParts;
 
@@ -21,8 +24,21 @@ pub(crate) struct Challenges {
     scope: Option<Arc<str>>,
     /// The URL of the resource metadata (RFC 9728 §5.1).
     resource_metadata: Option<Arc<str>>,
+    /// The schemes that the API accepts.
+    accepted: AcceptedSchemes,
+    /// The schemes of the request's credentials, whose challenge has the error.
+    used: UsedSchemes,
     /// Formatted once, when a setting changes; `None` if nothing is configured or the scopes are those of a route.
     prewritten: Option<Arc<PrewrittenChallenges>>,
+}
+
+/// The schemes that an API accepts. `DPoP` has the names of its algorithms, separated by spaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum AcceptedSchemes {
+    #[default]
+    Bearer,
+    BearerAndDpop(Arc<str>),
+    Dpop(Arc<str>),
 }
 
 /// The challenges that are the same for every request, already formatted.
@@ -59,6 +75,18 @@ impl Challenges {
         self.prewrite()
     }
 
+    /// Sets the schemes that the API accepts.
+    pub(crate) fn with_accepted(mut self, accepted: AcceptedSchemes) -> Self {
+        self.accepted = accepted;
+        self
+    }
+
+    /// Sets the schemes of the request's credentials. The challenge of this scheme has the error.
+    pub(crate) fn for_request(mut self, used: UsedSchemes) -> Self {
+        self.used = used;
+        self
+    }
+
     /// Replaces the scopes by those of a route. An empty `scope` changes nothing.
     pub(crate) fn with_route_scope(mut self, scope: Arc<str>) -> Self {
         if !scope.is_empty() {
@@ -70,7 +98,7 @@ impl Challenges {
 
     /// Returns whether nothing is configured.
     pub(crate) fn is_default(&self) -> bool {
-        self.realm.is_none() && self.scope.is_none() && self.resource_metadata.is_none()
+        self.realm.is_none() && self.scope.is_none() && self.resource_metadata.is_none() && self.is_bearer()
     }
 
     /// Returns the response to a rejected request.
@@ -104,22 +132,44 @@ impl Challenges {
                 );
                 ErrorParts::with_challenge(StatusCode::UNAUTHORIZED, Some(INVALID_TOKEN), challenge)
             }
+            Rejection::Possession(error) => self.possession_parts(*error),
+            Rejection::Requirement(UnmetRequirement::SenderConstraint { .. }) => {
+                self.dpop_error(INVALID_TOKEN, Others::Omitted)
+            }
             Rejection::Requirement(unmet @ UnmetRequirement::Authentication { acr_values, max_age, .. }) => {
                 let max_age = max_age.map(|age| age.as_secs().to_string());
-                let challenge = self
-                    .with_error(INSUFFICIENT_AUTHENTICATION)
-                    .with_optional("acr_values", acr_values.as_deref())
-                    .with_optional("max_age", max_age.as_deref())
-                    .with_optional("scope", unmet.scope());
-                let challenge = self.finish(challenge).into_value();
+                let challenge = self.list(self.used, Others::Listed, |challenge| {
+                    challenge
+                        .with("error", INSUFFICIENT_AUTHENTICATION.code)
+                        .with_optional("acr_values", acr_values.as_deref())
+                        .with_optional("max_age", max_age.as_deref())
+                        .with_optional("scope", unmet.scope())
+                });
                 ErrorParts::with_challenge(StatusCode::UNAUTHORIZED, Some(INSUFFICIENT_AUTHENTICATION), challenge)
             }
             Rejection::Requirement(unmet) => {
-                let challenge = self.with_error(INSUFFICIENT_SCOPE).with_optional("scope", unmet.scope());
-                let challenge = self.finish(challenge).into_value();
+                let challenge = self.list(self.used, Others::Listed, |challenge| {
+                    challenge.with("error", INSUFFICIENT_SCOPE.code).with_optional("scope", unmet.scope())
+                });
                 ErrorParts::with_challenge(StatusCode::FORBIDDEN, Some(INSUFFICIENT_SCOPE), challenge)
             }
             Rejection::KeysUnavailable { retry_after, .. } => ErrorParts::unavailable(*retry_after),
+        }
+    }
+
+    /// Returns the response to a request that does not prove possession.
+    fn possession_parts(&self, error: PossessionError) -> ErrorParts {
+        match error {
+            PossessionError::BearerScheme | PossessionError::Certificate => {
+                ErrorParts::with_challenge(StatusCode::UNAUTHORIZED, Some(INVALID_TOKEN), self.invalid_token())
+            }
+            PossessionError::NotBound => self.dpop_error(INVALID_TOKEN, Others::Listed),
+            PossessionError::Unconstrained => self.dpop_error(INVALID_TOKEN, Others::Omitted),
+            // RFC 9449 §9. Clients find this error only if the challenge is alone.
+            PossessionError::Proof(ProofError::Nonce(_)) => self.dpop_error(USE_DPOP_NONCE, Others::Omitted),
+            PossessionError::Proof(ProofError::OtherKey) => self.dpop_error(INVALID_KEY_BINDING, Others::Listed),
+            PossessionError::Proof(_) => self.dpop_error(INVALID_DPOP_PROOF, Others::Listed),
+            PossessionError::ReplayStore { retry_after, .. } => ErrorParts::unavailable(retry_after),
         }
     }
 
@@ -131,33 +181,82 @@ impl Challenges {
         write: impl FnOnce(&Self) -> HeaderValue,
     ) -> HeaderValue {
         match &self.prewritten {
-            Some(prewritten) => select(prewritten).clone(),
+            Some(prewritten) if self.is_bearer() => select(prewritten).clone(),
             None if self.is_default() => HeaderValue::from_static(plain),
-            None => write(self),
+            Some(_) | None => write(self),
         }
+    }
+
+    /// Returns whether the API accepts only bearer tokens.
+    fn is_bearer(&self) -> bool {
+        self.accepted == AcceptedSchemes::Bearer
     }
 
     // RFC 6750 §3.1: a request without credential gets no error code.
     fn without_error(&self) -> HeaderValue {
-        self.finish(self.start().with_optional("scope", self.scope.as_deref())).into_value()
+        // `Bearer` is first, because some clients read the metadata URL only from a field that begins with it.
+        let challenges = self.accepted().map(|scheme| self.plain(scheme));
+        into_value(&challenges.collect::<Vec<_>>())
     }
 
     fn invalid_request(&self) -> HeaderValue {
-        self.finish(self.with_error(INVALID_REQUEST)).into_value()
+        self.list(self.used, Others::Listed, |challenge| challenge.with("error", INVALID_REQUEST.code))
     }
 
     fn invalid_token(&self) -> HeaderValue {
-        let challenge = self.with_error(INVALID_TOKEN).with("error_description", INVALID_TOKEN.description);
-        self.finish(challenge).into_value()
+        self.list(self.used, Others::Listed, |challenge| challenge.with_error(INVALID_TOKEN))
     }
 
-    fn with_error(&self, error: ErrorText) -> Challenge {
-        self.start().with("error", error.code)
+    /// Returns the response with an error of the scheme `DPoP`.
+    fn dpop_error(&self, error: ErrorText, others: Others) -> ErrorParts {
+        let challenge = self.list(UsedSchemes::Dpop, others, |challenge| challenge.with_error(error));
+        ErrorParts::with_challenge(StatusCode::UNAUTHORIZED, Some(error), challenge)
     }
 
-    // RFC 9728 §5.1: the parameter is in every challenge, with and without an error code.
-    fn finish(&self, challenge: Challenge) -> Challenge {
-        challenge.with_optional("resource_metadata", self.resource_metadata.as_deref())
+    /// Formats the challenges of one field: first those with the error, then those of the other schemes without it.
+    fn list(&self, used: UsedSchemes, others: Others, error: impl Fn(Challenge) -> Challenge) -> HeaderValue {
+        let used = match (&self.accepted, used) {
+            // Where bearer tokens are rejected, the only challenge has the error.
+            (AcceptedSchemes::Dpop(_), _) => &[Scheme::Dpop][..],
+            (_, UsedSchemes::Bearer) => &[Scheme::Bearer],
+            (_, UsedSchemes::Dpop) => &[Scheme::Dpop],
+            (_, UsedSchemes::Both) => &[Scheme::Bearer, Scheme::Dpop],
+        };
+        let with_error = used.iter().map(|scheme| self.finish(*scheme, error(self.start(*scheme))));
+        let without = self.accepted().filter(|scheme| others == Others::Listed && !used.contains(scheme));
+        into_value(&with_error.chain(without.map(|scheme| self.plain(scheme))).collect::<Vec<_>>())
+    }
+
+    /// Returns the accepted schemes in their order in a field.
+    fn accepted(&self) -> impl Iterator<Item = Scheme> {
+        let schemes: &[Scheme] = match self.accepted {
+            AcceptedSchemes::Bearer => &[Scheme::Bearer],
+            AcceptedSchemes::BearerAndDpop(_) => &[Scheme::Bearer, Scheme::Dpop],
+            AcceptedSchemes::Dpop(_) => &[Scheme::Dpop],
+        };
+        schemes.iter().copied()
+    }
+
+    /// Formats a challenge without an error.
+    fn plain(&self, scheme: Scheme) -> String {
+        self.finish(scheme, self.start(scheme).with_optional("scope", self.scope.as_deref()))
+    }
+
+    fn start(&self, scheme: Scheme) -> Challenge {
+        Challenge { text: String::from(scheme.name()), scheme }.with_optional("realm", self.realm.as_deref())
+    }
+
+    // RFC 9728 §5.1: `resource_metadata` is in every challenge, with and without an error code. RFC 9449 §7.1: `algs` is in every
+    // challenge of DPoP.
+    fn finish(&self, scheme: Scheme, challenge: Challenge) -> String {
+        let algorithms = match &self.accepted {
+            AcceptedSchemes::BearerAndDpop(algorithms) | AcceptedSchemes::Dpop(algorithms) => Some(&**algorithms),
+            AcceptedSchemes::Bearer => None,
+        };
+        challenge
+            .with_optional("algs", algorithms.filter(|_| scheme == Scheme::Dpop))
+            .with_optional("resource_metadata", self.resource_metadata.as_deref())
+            .text
     }
 
     fn prewrite(mut self) -> Self {
@@ -166,39 +265,57 @@ impl Challenges {
         self.prewritten = Some(Arc::new(PrewrittenChallenges { without_error, invalid_request, invalid_token }));
         self
     }
+}
 
-    fn start(&self) -> Challenge {
-        Challenge(String::from(SCHEME)).with_optional("realm", self.realm.as_deref())
-    }
+/// Whether a field lists the schemes that the request has not used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    Listed,
+    Omitted,
+}
+
+/// Joins the challenges of one field (RFC 9110 §11.6.1).
+fn into_value(challenges: &[String]) -> HeaderValue {
+    // Every value has been validated as printable ASCII. Otherwise, a scheme alone is still a valid challenge.
+    HeaderValue::try_from(challenges.join(", ")).unwrap_or(HeaderValue::from_static(SCHEME))
 }
 
 /// Compares the parameters, not whether the challenges are already formatted.
 impl PartialEq for Challenges {
     fn eq(&self, other: &Self) -> bool {
-        let Self { realm, scope, resource_metadata, prewritten: _ } = self;
-        (realm, scope, resource_metadata) == (&other.realm, &other.scope, &other.resource_metadata)
+        let Self { realm, scope, resource_metadata, accepted, used, prewritten: _ } = self;
+        (realm, scope, resource_metadata, accepted, used)
+            == (&other.realm, &other.scope, &other.resource_metadata, &other.accepted, &other.used)
     }
 }
 
 impl Eq for Challenges {}
 
-/// Builds a challenge of the Bearer scheme. Each parameter is written once, as a quoted-string.
-struct Challenge(String);
+/// Builds one challenge. Each parameter is written once, as a quoted-string.
+struct Challenge {
+    text: String,
+    scheme: Scheme,
+}
 
 impl Challenge {
     fn with(mut self, name: &str, value: &str) -> Self {
-        self.0.push_str(if self.0.len() == SCHEME.len() { " " } else { ", " });
-        self.0.push_str(name);
-        self.0.push_str("=\"");
+        let is_first = self.text.len() == self.scheme.name().len();
+        self.text.push_str(if is_first { " " } else { ", " });
+        self.text.push_str(name);
+        self.text.push_str("=\"");
         for character in value.chars() {
             // RFC 9110 §5.6.4: a quoted-string escapes these two characters with a backslash.
             if matches!(character, '"' | '\\') {
-                self.0.push('\\');
+                self.text.push('\\');
             }
-            self.0.push(character);
+            self.text.push(character);
         }
-        self.0.push('"');
+        self.text.push('"');
         self
+    }
+
+    fn with_error(self, error: ErrorText) -> Self {
+        self.with("error", error.code).with("error_description", error.description)
     }
 
     fn with_optional(self, name: &str, value: Option<&str>) -> Self {
@@ -206,11 +323,6 @@ impl Challenge {
             Some(value) => self.with(name, value),
             None => self,
         }
-    }
-
-    fn into_value(self) -> HeaderValue {
-        // Every value has been validated as printable ASCII. Otherwise, the scheme alone is still a valid challenge.
-        HeaderValue::try_from(self.0).unwrap_or(HeaderValue::from_static(SCHEME))
     }
 }
 

@@ -15,6 +15,19 @@ pub(super) const INVALID_REQUEST: ErrorText = ErrorText {
 pub(super) const INVALID_TOKEN: ErrorText =
     ErrorText { code: "invalid_token", description: "the access token is malformed, expired, or not valid here" };
 
+pub(super) const INVALID_DPOP_PROOF: ErrorText = ErrorText {
+    code: "invalid_dpop_proof",
+    description: "the DPoP proof is missing, malformed, expired, used before, or not for this request",
+};
+
+/// RFC 9449 §7.1.
+pub(super) const INVALID_KEY_BINDING: ErrorText =
+    ErrorText { code: "invalid_token", description: "invalid DPoP key binding" };
+
+/// RFC 9449 §9.
+pub(super) const USE_DPOP_NONCE: ErrorText =
+    ErrorText { code: "use_dpop_nonce", description: "the DPoP proof needs the nonce of this response" };
+
 pub(super) const INSUFFICIENT_SCOPE: ErrorText =
     ErrorText { code: "insufficient_scope", description: "the access token does not allow this" };
 
@@ -40,6 +53,9 @@ mod tests {
         for error in [
             INVALID_REQUEST,
             INVALID_TOKEN,
+            INVALID_DPOP_PROOF,
+            INVALID_KEY_BINDING,
+            USE_DPOP_NONCE,
             INSUFFICIENT_SCOPE,
             INSUFFICIENT_AUTHENTICATION,
             TEMPORARILY_UNAVAILABLE,

@@ -3,12 +3,20 @@
 use std::any::{Any, TypeId};
 use std::fmt;
 
-use http::Response;
+use http::{HeaderValue, Response};
 
 use crate::rejection::Rejection;
+use crate::request::credential::UsedSchemes;
 use crate::response::body::{EmptyBody, ErrorBody, error_response};
 use crate::response::challenges::Challenges;
 use crate::response::grpc::Protocol;
+
+/// The properties of a request on which the response depends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestKind {
+    pub(crate) protocol: Protocol,
+    pub(crate) schemes: UsedSchemes,
+}
 
 /// The challenges and the body of the responses to rejected requests. `R` is an [`ErrorBody`], or `dyn Any` for code that does
 /// not know its type.
@@ -25,11 +33,18 @@ impl<R: 'static> ResponseOptions<R> {
     }
 
     /// Returns the response to a rejected request.
-    pub(crate) fn respond<B>(&self, rejection: Rejection, protocol: Protocol) -> Response<B>
+    pub(crate) fn respond<B>(
+        &self,
+        rejection: Rejection,
+        request: RequestKind,
+        nonce: Option<HeaderValue>,
+    ) -> Response<B>
     where
         R: ErrorBody<B>,
     {
-        let parts = self.challenges.error_parts(&rejection).with_protocol(protocol);
+        let RequestKind { protocol, schemes } = request;
+        let challenges = self.challenges.clone().for_request(schemes);
+        let parts = challenges.error_parts(&rejection).with_protocol(protocol).with_nonce(|| nonce);
         error_response(&self.body, parts, rejection)
     }
 }

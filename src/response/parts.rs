@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use crate::dpop::DPOP_NONCE;
 use crate::response::error_text::{ErrorText, NO_CREDENTIAL, SERVER_ERROR, TEMPORARILY_UNAVAILABLE};
 use crate::response::grpc::{self, Protocol};
 
@@ -16,6 +17,8 @@ pub(crate) struct ErrorParts {
     error: Option<ErrorText>,
     challenge: Option<HeaderValue>,
     retry_after: Option<HeaderValue>,
+    /// The nonce for the client's next proof (RFC 9449 §8.2).
+    nonce: Option<HeaderValue>,
     protocol: Protocol,
 }
 
@@ -27,6 +30,7 @@ impl ErrorParts {
             error: Some(SERVER_ERROR),
             challenge: None,
             retry_after: None,
+            nonce: None,
             protocol: Protocol::Http,
         }
     }
@@ -34,6 +38,14 @@ impl ErrorParts {
     /// Sets the protocol of the request.
     pub(crate) fn with_protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
+        self
+    }
+
+    /// Sets the nonce for the client's next proof, if the status is 401.
+    pub(crate) fn with_nonce(mut self, nonce: impl FnOnce() -> Option<HeaderValue>) -> Self {
+        if self.status == StatusCode::UNAUTHORIZED {
+            self.nonce = nonce();
+        }
         self
     }
 
@@ -83,7 +95,12 @@ impl ErrorParts {
     pub(crate) fn write_headers(self, headers: &mut HeaderMap) {
         headers.remove(WWW_AUTHENTICATE);
         let no_store = self.status.is_client_error().then_some(HeaderValue::from_static("no-store"));
-        let fields = [(WWW_AUTHENTICATE, self.challenge), (RETRY_AFTER, self.retry_after), (CACHE_CONTROL, no_store)];
+        let fields = [
+            (WWW_AUTHENTICATE, self.challenge),
+            (RETRY_AFTER, self.retry_after),
+            (CACHE_CONTROL, no_store),
+            (DPOP_NONCE, self.nonce),
+        ];
         for (name, value) in fields {
             if let Some(value) = value {
                 headers.insert(name, value);
@@ -97,7 +114,7 @@ impl ErrorParts {
     }
 
     pub(super) fn with_challenge(status: StatusCode, error: Option<ErrorText>, challenge: HeaderValue) -> Self {
-        Self { status, error, challenge: Some(challenge), retry_after: None, protocol: Protocol::Http }
+        Self { status, error, challenge: Some(challenge), retry_after: None, nonce: None, protocol: Protocol::Http }
     }
 
     pub(super) fn unavailable(retry_after: Duration) -> Self {
@@ -109,6 +126,7 @@ impl ErrorParts {
             error: Some(TEMPORARILY_UNAVAILABLE),
             challenge: None,
             retry_after: Some(HeaderValue::from(seconds)),
+            nonce: None,
             protocol: Protocol::Http,
         }
     }

@@ -47,6 +47,7 @@ mod members;
 mod network;
 mod outage;
 mod policy;
+mod proof;
 mod registry;
 mod respond;
 mod rsa_pool;
@@ -62,6 +63,7 @@ pub use self::fetch::{FakeFetch, RecordedRequest, Reply};
 pub use self::issuer::TestIssuer;
 pub use self::network::TestNetwork;
 pub use self::outage::Outage;
+pub use self::proof::{ProofBuilder, ProofKey};
 pub use self::server::TestServer;
 pub use self::token::TokenBuilder;
 

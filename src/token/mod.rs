@@ -3,8 +3,10 @@
 //! This module does not verify signatures. It ensures that every parser reads a token in the same way.
 
 mod algorithm;
+mod compact;
 mod error;
 mod header;
+mod json_members;
 mod json_text;
 mod key_id;
 mod object;
@@ -15,11 +17,12 @@ mod token_type;
 
 use std::fmt;
 
-use base64_simd::URL_SAFE_NO_PAD;
-
 pub use self::algorithm::{Algorithm, UnknownAlgorithmError};
+use self::compact::decode;
+pub(crate) use self::compact::{CompactJws, check_encoding, decode_bytes, decode_text, header_segment};
 pub use self::error::{Segment, TokenError};
 pub use self::header::Header;
+pub(crate) use self::json_members::json_members;
 pub(crate) use self::json_text::unquote;
 pub(crate) use self::key_id::{CertificateHashes, CertificateMatch, KeyId};
 pub(crate) use self::object::{elements, member};
@@ -78,7 +81,7 @@ impl<'t> UnverifiedToken<'t> {
     }
 
     fn decode(token: &'t [u8], known: impl FnOnce(&[u8]) -> Option<Header>) -> Result<Self, TokenError> {
-        let [signing_input, header, payload, signature] = split(token)?;
+        let CompactJws { header, payload, signature, signing_input } = CompactJws::split(token)?;
         let mut decoded = Vec::with_capacity(header.len().saturating_add(signature.len()));
         let header = match known(header) {
             Some(header) => header,
@@ -88,7 +91,7 @@ impl<'t> UnverifiedToken<'t> {
                 Header::parse(json)?
             }
         };
-        let payload = Payload::parse(decode_payload(payload)?)?;
+        let payload = Payload::parse(decode_text(Segment::Payload, payload)?)?;
         let signature_at = decoded.len();
         decode(Segment::Signature, signature, &mut decoded)?;
         Ok(Self { header, payload, decoded, signature_at, signing_input })
@@ -128,54 +131,9 @@ impl fmt::Debug for UnverifiedToken<'_> {
     }
 }
 
-/// Returns the first segment of a token, still encoded.
-pub(crate) fn header_segment(token: &[u8]) -> &[u8] {
-    split_at_dot(token).map_or(&[], |(header, _)| header)
-}
-
-/// Splits a token at its dots into the signing input and the three segments. The work does not grow with the number of
-/// dots (CVE-2025-30204).
-fn split(token: &[u8]) -> Result<[&[u8]; 4], TokenError> {
-    let (header, rest) = split_at_dot(token).ok_or(TokenError::NotAJwt)?;
-    let (payload, signature) = split_at_dot(rest).ok_or(TokenError::NotAJwt)?;
-    if let Some((_, rest)) = split_at_dot(signature) {
-        let has_five = rest.splitn(3, |byte| *byte == b'.').count() == 2;
-        return Err(if has_five { TokenError::Encrypted } else { TokenError::NotAJwt });
-    }
-    for (segment, encoded) in [(Segment::Header, header), (Segment::Payload, payload), (Segment::Signature, signature)]
-    {
-        if encoded.is_empty() {
-            return Err(TokenError::Empty { segment });
-        }
-    }
-    let end = header.len().saturating_add(1).saturating_add(payload.len());
-    let signing_input = token.get(..end).ok_or(TokenError::NotAJwt)?;
-    Ok([signing_input, header, payload, signature])
-}
-
 /// Called only for a token that is rejected, to give a more specific reason.
 fn has_white_space(text: &[u8]) -> bool {
     memchr::memchr3(b' ', b'\t', b'\n', text).or_else(|| memchr::memchr(b'\r', text)).is_some()
-}
-
-/// Splits a text at its first dot.
-fn split_at_dot(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (segment, rest) = text.split_at_checked(memchr::memchr(b'.', text)?)?;
-    Some((segment, rest.get(1..)?))
-}
-
-/// Decodes a segment and appends its bytes to `to`.
-///
-/// RFC 7515 §2 and RFC 4648 §3.5: padding and non-zero trailing bits are rejected, so that a token has only one encoding.
-fn decode(segment: Segment, encoded: &[u8], to: &mut Vec<u8>) -> Result<(), TokenError> {
-    URL_SAFE_NO_PAD.decode_append(encoded, to).map_err(|_| TokenError::Encoding { segment })
-}
-
-/// Decodes the payload, which outlives the token, into an allocation of its exact size.
-fn decode_payload(encoded: &[u8]) -> Result<String, TokenError> {
-    let segment = Segment::Payload;
-    let bytes = URL_SAFE_NO_PAD.decode_to_vec(encoded).map_err(|_| TokenError::Encoding { segment })?;
-    String::from_utf8(bytes).map_err(|_| TokenError::Json { segment })
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ pub(crate) enum TokenType {
     Jwt,
     /// `at+jwt`: an access token (RFC 9068 §2.1).
     AccessToken,
+    /// `dpop+jwt`: a proof of possession (RFC 9449 §4.2).
+    Dpop,
     /// Any other type.
     Other,
 }
@@ -22,6 +24,7 @@ impl TokenType {
             None => Self::Undeclared,
             Some(typ) if is_media_type(typ, "jwt") => Self::Jwt,
             Some(typ) if is_media_type(typ, "at+jwt") => Self::AccessToken,
+            Some(typ) if is_media_type(typ, "dpop+jwt") => Self::Dpop,
             Some(_) => Self::Other,
         }
     }
@@ -113,6 +116,9 @@ mod tests {
             (Some("JWT"), TokenType::Jwt),
             (Some("application/jwt"), TokenType::Jwt),
             (Some("at+jwt"), TokenType::AccessToken),
+            (Some("dpop+jwt"), TokenType::Dpop),
+            (Some("Application/DPoP+JWT"), TokenType::Dpop),
+            (Some("dpop+jwt+x"), TokenType::Other),
             (Some("logout+jwt"), TokenType::Other),
             (Some(""), TokenType::Other),
         ] {

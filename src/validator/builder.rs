@@ -12,9 +12,11 @@ use crate::fetch::{self, Fetch, Transport};
 use crate::jwks::{Imports, KeyRing, KeySource, KeyStore, NotReadyError, Origin, RefreshPolicy};
 use crate::keys::KeyTable;
 use crate::rejection::CheckError;
+use crate::telemetry;
 use crate::token::Algorithm;
 use crate::validator::application::Application;
 use crate::validator::header_cache::HeaderCache;
+use crate::validator::possession::Possession;
 use crate::validator::routing::Routes;
 use crate::validator::sharing::{PolicyRule, SharedSource, SharedSources};
 use crate::validator::{Core, IssuerState, Validator};
@@ -210,6 +212,9 @@ impl ValidatorBuilder {
         let (policy, fetch) = errors.or(policy.zip(fetch))?;
         let application = self.application.clone();
         let core = Arc::new(self.assemble(policy, &fetch));
+        if core.possession.recorded_proofs().is_some() {
+            telemetry::replay_detection_is_local();
+        }
         Ok(Validator { token_cache: core.token_cache(), core, application })
     }
 
@@ -251,6 +256,7 @@ impl ValidatorBuilder {
             rules: policy.rules,
             hosts: policy.hosts,
             organization_of: policy.organization_of,
+            possession: Possession::new(policy.possession),
             implied_scopes: policy.implied_scopes,
             routes,
             issuers: issuers.collect(),

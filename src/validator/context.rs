@@ -2,6 +2,7 @@
 
 use crate::claims::Organization;
 use crate::request::Host;
+use crate::validator::possession::Presentation;
 
 /// The properties of a request that validation needs. They are read before the token.
 #[derive(Clone, Debug, Default)]
@@ -10,4 +11,6 @@ pub(crate) struct RequestContext {
     pub(super) host: Option<Host>,
     /// The organization that the application derived from the request.
     pub(super) organization: Option<Organization>,
+    /// How the token is sent.
+    pub(super) presentation: Presentation,
 }

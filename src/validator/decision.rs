@@ -1,21 +1,55 @@
 //! `Decision`: the result of a validation that does not wait.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
 use crate::claims::Claims;
+use crate::dpop::{NonceAge, VerifiedProof};
 use crate::jwks::WantedKey;
 use crate::keys::KeyTable;
 use crate::rejection::Rejection;
 use crate::telemetry::Validation;
 use crate::token::Header;
+use crate::validator::possession::BoundToken;
 use crate::validator::routing::{Route, RouteSerial};
+use crate::validator::token_cache::entry::{EntryLifetime, Proof};
 
 /// The result of a validation that does not wait.
 pub(crate) enum Decision<C> {
     /// The token is accepted or rejected.
-    Made(Result<Claims<C>, Rejection>),
-    /// The token's key is not available; the caller has to wait for it.
-    Pending(PendingKey),
+    Made(Result<Validated<C>, Rejection>),
+    /// The caller has to wait.
+    Pending(Pending<C>),
+}
+
+/// A valid token of a request.
+pub(crate) struct Validated<C> {
+    pub(crate) claims: Claims<C>,
+    /// The nonce of the proof, if nonces are required.
+    pub(crate) nonce: Option<NonceAge>,
+}
+
+/// What a pending decision waits for.
+pub(crate) enum Pending<C> {
+    /// The token's key is not available.
+    Key(PendingKey),
+    /// The replay store does not respond at once.
+    Claim(Box<PendingClaim<C>>),
+}
+
+/// A request whose token and proof are valid, if the proof was not used before.
+pub(crate) struct PendingClaim<C> {
+    pub(super) claims: Claims<C>,
+    pub(super) proof: VerifiedProof,
+    pub(super) new_entry: Option<NewEntry>,
+}
+
+/// What a cache entry contains besides the claims.
+pub(crate) struct NewEntry {
+    pub(super) route: RouteSerial,
+    pub(super) proof: Proof,
+    pub(super) lifetime: EntryLifetime,
+    pub(super) bound: Option<Arc<BoundToken>>,
 }
 
 /// The key that a pending decision needs. A waiting request stores nothing else of the parsed token.

@@ -1,11 +1,13 @@
 //! `Validator`: all checks from the text of a token to verified claims.
 
+mod accept;
 mod application;
 mod builder;
 mod context;
 mod decision;
 mod explain;
 mod header_cache;
+mod possession;
 mod token_cache;
 mod routing;
 mod record;
@@ -22,24 +24,26 @@ use serde::de::DeserializeOwned;
 use self::application::Application;
 pub use self::builder::{BuildError, ValidatorBuilder};
 pub(crate) use self::context::RequestContext;
-pub(crate) use self::decision::{AwaitedKeys, Decision, PendingKey};
+pub(crate) use self::decision::{AwaitedKeys, Decision, Pending, Validated};
+use self::decision::{PendingClaim, PendingKey};
 pub use self::explain::explanation::{CheckOutcome, Explanation, Finding};
 pub(crate) use self::explain::hints::hint_for_unmet;
 use self::header_cache::HeaderCache;
+use self::possession::{Possession, Presentation};
 pub(crate) use self::record::{record_early, record_unmet};
 use self::routing::{Route, RouteSerial, Routes};
 use self::sharing::SharedSource;
 use self::token_cache::TokenCache;
-use self::token_cache::entry::{CacheEntry, EntryLifetime, KeyProof, Proof};
-use crate::claims::{self, CheckInput, ClaimError, ClaimErrorReason, Claims, ImpliedScopes, NoCustomClaims, Rules};
+use crate::claims::{CheckInput, ClaimError, ClaimErrorReason, Claims, ImpliedScopes, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
+use crate::dpop::CurrentNonces;
 use crate::jwks::{KeyRing, KeySource};
 use crate::keys::{Found, KeyTable, SignedToken, VerifyingKey};
 use crate::rejection::{CheckError, KeyNotFoundError, Rejection};
-use crate::request::credential::Credential;
-use crate::request::{Host, HostError, RequestHead};
-use crate::telemetry::{self, Validation};
+use crate::request::credential::{Credential, UsedSchemes};
+use crate::request::{Host, HostError, RequestHead, Scheme};
+use crate::telemetry::Validation;
 use crate::token::{Algorithm, Header, Payload, TokenError, UnverifiedToken};
 
 /// Validates the access tokens of one API and returns their claims.
@@ -75,6 +79,7 @@ struct Core {
     hosts: HostRules,
     /// Returns the organization of a request, if the API checks one.
     organization_of: Option<OrganizationOfRequest>,
+    possession: Possession,
     implied_scopes: ImpliedScopes,
     routes: Routes,
     issuers: Box<[IssuerState]>,
@@ -173,18 +178,21 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// Returns [`Rejection`] for the first check that fails; [`Rejection::Host`] if `host` is malformed.
     pub async fn validate_for_host(&self, token: &str, host: &str) -> Result<Claims<C>, Rejection> {
         let host = Host::parse(host).map_err(Rejection::Host).inspect_err(record_early)?;
-        let context = self.context_for_host(host).map_err(Rejection::Host)?;
+        let context = self.context_for_host(host).inspect_err(record_early)?;
         self.validate_with_context(&Credential::Text(token), &context).await
     }
 
-    /// Validates a token of a request, for an API that binds issuers to hosts or derives the organization from the request. A
-    /// [`BearerLayer`](crate::BearerLayer) does this for each request.
+    /// Validates a token of a request, for an API that binds issuers to hosts, derives the organization from the request, or uses
+    /// DPoP. A [`BearerLayer`](crate::BearerLayer) does this for each request.
+    ///
+    /// With DPoP, the scheme of the `Authorization` header says whether the request needs a proof, and the header `DPoP` contains it.
     ///
     /// # Errors
     ///
     /// Returns [`Rejection`] for the first check that fails.
     pub async fn validate_request(&self, token: &str, request: &RequestHead<'_>) -> Result<Claims<C>, Rejection> {
-        let context = self.context(request).map_err(Rejection::Host).inspect_err(record_early)?;
+        let scheme = self.used_schemes(request).scheme();
+        let context = self.context(request, scheme).inspect_err(record_early)?;
         self.validate_with_context(&Credential::Text(token), &context).await
     }
 
@@ -208,9 +216,29 @@ impl<C: Send + Sync + 'static> Validator<C> {
         self.core.issuers.iter().filter_map(|issuer| issuer.keys.source().map(|source| (&*issuer.name, source)))
     }
 
-    /// Returns whether validation needs the host of the request.
-    pub(crate) fn needs_host(&self) -> bool {
-        !self.core.hosts.is_empty() || self.core.organization_of.is_some()
+    /// Returns whether validation needs the host of a request with a credential of this scheme.
+    pub(crate) fn needs_host(&self, scheme: Scheme) -> bool {
+        !self.core.hosts.is_empty()
+            || self.core.organization_of.is_some()
+            || (scheme == Scheme::Dpop && self.core.possession.needs_host())
+    }
+
+    /// Returns the schemes of the credentials that the API accepts.
+    pub(crate) fn schemes(&self) -> &'static [Scheme] {
+        if self.core.possession.dpop().is_some() { &[Scheme::Bearer, Scheme::Dpop] } else { &[Scheme::Bearer] }
+    }
+
+    /// Returns the schemes of the credentials of a request. A scheme that the API does not accept counts as `Bearer`.
+    pub(crate) fn used_schemes(&self, request: &RequestHead<'_>) -> UsedSchemes {
+        match self.core.possession.dpop() {
+            Some(_) => UsedSchemes::from_headers(request.headers()),
+            None => UsedSchemes::Bearer,
+        }
+    }
+
+    /// Returns the nonces of now, if the API requires nonces.
+    pub(crate) fn current_nonces(&self) -> Option<Arc<CurrentNonces>> {
+        self.core.possession.nonces(self.core.clock.now())
     }
 
     /// Rejects a credential that is too long. This is the first check.
@@ -219,18 +247,21 @@ impl<C: Send + Sync + 'static> Validator<C> {
     }
 
     /// Returns the properties of a request that validation needs besides the token.
-    pub(crate) fn context(&self, request: &RequestHead<'_>) -> Result<RequestContext, HostError> {
-        if !self.needs_host() {
-            return Ok(RequestContext::default());
-        }
-        let host = request.read_host()?.cloned();
+    pub(crate) fn context(&self, request: &RequestHead<'_>, scheme: Scheme) -> Result<RequestContext, Rejection> {
+        let host = match self.needs_host(scheme) {
+            true => request.read_host().map_err(Rejection::Host)?.cloned(),
+            false if scheme == Scheme::Bearer => return Ok(RequestContext::default()),
+            false => None,
+        };
+        let dpop = self.core.possession.dpop();
+        let presentation = Presentation::read(scheme, dpop, request, host.as_ref()).map_err(Rejection::Possession)?;
         let organization = self.core.organization_of.as_ref().and_then(|of| of(request));
-        Ok(RequestContext { host, organization })
+        Ok(RequestContext { host, organization, presentation })
     }
 
     /// Returns the context of a request of which only the host is known.
-    fn context_for_host(&self, host: Host) -> Result<RequestContext, HostError> {
-        self.context(&RequestHead::new(&Request::new(())).with_host(Some(host)))
+    fn context_for_host(&self, host: Host) -> Result<RequestContext, Rejection> {
+        self.context(&RequestHead::new(&Request::new(())).with_host(Some(host)), Scheme::Bearer)
     }
 
     /// Validates a token with the properties of its request.
@@ -239,13 +270,36 @@ impl<C: Send + Sync + 'static> Validator<C> {
         token: &Credential<'_>,
         context: &RequestContext,
     ) -> Result<Claims<C>, Rejection> {
-        match self.try_validate(token, context) {
-            Decision::Made(result) => result,
-            Decision::Pending(key) => {
+        let decision = match self.try_validate(token, context) {
+            Decision::Pending(Pending::Key(key)) => {
                 let awaited = self.wait_for_keys(&key).await;
                 self.decide_with_keys(token, context, awaited)
             }
+            decision => decision,
+        };
+        self.settle(token, decision).await.map(|validated| validated.claims)
+    }
+
+    /// Waits for the replay store, if a decision needs it.
+    pub(crate) async fn settle(
+        &self,
+        token: &Credential<'_>,
+        decision: Decision<C>,
+    ) -> Result<Validated<C>, Rejection> {
+        match decision {
+            Decision::Made(result) => result,
+            // Boxed, so that a request that waits for keys takes no memory for this.
+            Decision::Pending(Pending::Claim(claim)) => Box::pin(self.wait_for_claim(token, *claim)).await,
+            // With the keys at hand, the decision waits for no key.
+            Decision::Pending(Pending::Key(_)) => Err(Rejection::Signature),
         }
+    }
+
+    async fn wait_for_claim(&self, token: &Credential<'_>, claim: PendingClaim<C>) -> Result<Validated<C>, Rejection> {
+        let validation = Validation::waiting(&*self.core.clock);
+        let result = validation.instrument(self.accept_later(token.as_bytes(), claim)).await;
+        self.record_result(token, validation, &result);
+        result
     }
 
     /// Waits for the key that a decision needs. The future contains no copy of the token.
@@ -277,26 +331,31 @@ impl<C: Send + Sync + 'static> Validator<C> {
         token: &Credential<'_>,
         context: &RequestContext,
         awaited: AwaitedKeys<'s>,
-    ) -> Result<Claims<C>, Rejection> {
+    ) -> Decision<C> {
         let AwaitedKeys { keys, validation } = awaited;
-        let result = validation.in_scope(|| {
+        let decide = || {
             let (keys, epoch) = keys?;
             let (parsed, _, issuer) = self.core.check_unverified(token, context, &validation)?;
-            self.check_verified(token.as_bytes(), issuer.verify(parsed, &keys, epoch)?, context)
-        });
-        self.record_result(token, validation, &result);
-        result
+            Ok(self.accept_verified(token.as_bytes(), issuer.verify(parsed, &keys, epoch)?, context))
+        };
+        let decision = validation.in_scope(decide).unwrap_or_else(|rejection| Decision::Made(Err(rejection)));
+        self.record_decision(token, validation, &decision);
+        decision
     }
 
     /// Validates a token without waiting.
     pub(crate) fn try_validate(&self, token: &Credential<'_>, context: &RequestContext) -> Decision<C> {
         let validation = Validation::at_once(&*self.core.clock);
         let decision = validation.in_scope(|| self.decide(token, context, &validation));
-        match &decision {
+        self.record_decision(token, validation, &decision);
+        decision
+    }
+
+    fn record_decision(&self, token: &Credential<'_>, validation: Validation<'_>, decision: &Decision<C>) {
+        match decision {
             Decision::Made(result) => self.record_result(token, validation, result),
             Decision::Pending(_) => validation.postponed(),
         }
-        decision
     }
 
     fn decide<'s>(
@@ -308,8 +367,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         if let Err(rejection) = self.core.check_length(token.as_bytes().len()) {
             return Decision::Made(Err(rejection));
         }
-        if let Some(claims) = self.lookup(token.as_bytes(), context.host.as_ref(), validation) {
-            return Decision::Made(self.run_uncached_checks(claims, context));
+        if let Some((claims, bound)) = self.lookup(token.as_bytes(), context.host.as_ref(), validation) {
+            return self.accept_cached(token.as_bytes(), claims, bound.as_deref(), context);
         }
         let (parsed, _, issuer) = match self.core.check_unverified(token, context, validation) {
             Ok(checked) => checked,
@@ -327,7 +386,10 @@ impl<C: Send + Sync + 'static> Validator<C> {
             Some((verified, _)) => verified,
         };
         self.record_cache_miss();
-        Decision::Made(verified.and_then(|verified| self.check_verified(token.as_bytes(), verified, context)))
+        match verified {
+            Ok(verified) => self.accept_verified(token.as_bytes(), verified, context),
+            Err(rejection) => Decision::Made(Err(rejection)),
+        }
     }
 
     /// Returns [`Decision::Pending`] with the issuer, `kid` and algorithm of the key that the token needs. Parses the token a
@@ -340,7 +402,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
         failed_epoch: Option<NonZeroU64>,
     ) -> Decision<C> {
         match self.core.check_unverified(token, context, validation) {
-            Ok((parsed, route, _)) => Decision::Pending(PendingKey::new(route, parsed.header(), failed_epoch)),
+            Ok((parsed, route, _)) => {
+                Decision::Pending(Pending::Key(PendingKey::new(route, parsed.header(), failed_epoch)))
+            }
             Err(rejection) => Decision::Made(Err(rejection)),
         }
     }
@@ -353,7 +417,12 @@ impl<C: Send + Sync + 'static> Validator<C> {
     }
 
     /// Records the result of a validation in log and metrics.
-    fn record_result(&self, token: &Credential<'_>, validation: Validation<'_>, result: &Result<Claims<C>, Rejection>) {
+    fn record_result(
+        &self,
+        token: &Credential<'_>,
+        validation: Validation<'_>,
+        result: &Result<Validated<C>, Rejection>,
+    ) {
         let clock = &*self.core.clock;
         match result {
             Ok(_) => validation.accepted(clock),
@@ -364,34 +433,6 @@ impl<C: Send + Sync + 'static> Validator<C> {
                 validation.rejected(rejection.kind().name(), clock);
             }
         }
-    }
-
-    /// Checks the claims of a verified token, and stores them in the token cache if the token is accepted.
-    fn check_verified(
-        &self,
-        token: &[u8],
-        verified: VerifiedToken,
-        context: &RequestContext,
-    ) -> Result<Claims<C>, Rejection> {
-        self.core.header_cache.insert(token, verified.token.header());
-        let checked_at = self.core.clock.now();
-        let route = self.core.check_claims(&verified.token, checked_at)?;
-        self.core.check_organization(verified.token.payload(), context)?;
-        let (header, payload, thumbprint) = verified.token.into_parts();
-        let claims = Claims::verified(header, payload, Some(thumbprint), self.core.implied_scopes.clone());
-        let claims = self.application.read_and_check(claims)?;
-        if telemetry::logs_rejections() {
-            claims::malformed(claims.payload()).for_each(telemetry::claim_ignored);
-        }
-        if let Some(token_cache) = &self.token_cache
-            && claims.header().is_some_and(|header| !header.algorithm().is_symmetric())
-            && let Some(valid_until) = self.core.rules.valid_until(claims.payload())
-        {
-            let lifetime = EntryLifetime { checked_at, valid_until, stored_at: self.core.clock.monotonic() };
-            let proof = Proof::Key(KeyProof::new(thumbprint, verified.epoch));
-            token_cache.insert(token, CacheEntry::new(claims.clone(), route, proof, lifetime));
-        }
-        Ok(claims)
     }
 }
 
@@ -475,6 +516,13 @@ impl IssuerState {
             Found::Ambiguous => Err(Rejection::Key(KeyNotFoundError::Ambiguous)),
             Found::Unknown => Err(Rejection::Key(KeyNotFoundError::Unknown { age: self.keys.age() })),
         }
+    }
+}
+
+impl<C> Validator<C> {
+    /// Returns the rules of possession.
+    pub(crate) fn possession(&self) -> &Possession {
+        &self.core.possession
     }
 }
 

@@ -12,6 +12,7 @@ import traceback
 
 import certificates
 import clients
+import dpop
 import node
 import observability
 import scenarios
@@ -34,7 +35,7 @@ def main():
         modules = node.install("oidc-provider")
         suite = Suite(folder, options.only)
         try:
-            suite.against(OidcProvider(folder, modules), scenarios.EVERYWHERE + scenarios.WITH_FAILURES)
+            suite.against(OidcProvider(folder, modules), scenarios.EVERYWHERE + scenarios.WITH_FAILURES + [dpop.clients_with_proofs])
             suite.run(observability.scrape_of_the_metrics_endpoint, None)
             suite.run(clients.curl_over_both_versions, None)
             suite.run(clients.grpc_from_nodejs, None)

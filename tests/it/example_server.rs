@@ -187,6 +187,7 @@ fn accepts_the_sample_with_and_without_its_commented_settings() {
     let whole: Vec<String> = SAMPLE.lines().map(uncommented).collect();
     // Cargo sets this variable for every test.
     let whole = whole.join("\n").replace("API_SECRET", "CARGO_PKG_DESCRIPTION");
+    let whole = whole.replace("NONCE_SECRET", "CARGO_PKG_DESCRIPTION");
     let folder = Folder::new();
     let whole = whole.replace("/var/lib/orders/keys", &folder.path("keys"));
     let whole = whole.replace("packaged-keys.json", &folder.keys());

@@ -16,12 +16,18 @@ mod config;
 mod content_coding;
 mod cors;
 mod doctor;
+mod dpop_answers;
+mod dpop_cases;
+mod dpop_fixture;
+mod dpop_nonces;
+mod dpop_replay;
 mod error_sources;
 mod events;
 mod example_server;
 #[path = "../support/exceptions.rs"]
 mod exceptions;
 mod explain;
+mod fapi;
 mod fetched_keys;
 mod fixture;
 mod grpc;

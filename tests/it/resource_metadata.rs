@@ -105,3 +105,19 @@ async fn rejection_of_a_handler_can_have_resource_metadata() {
     let response = TestResponse::from_response(rejection.into_response()).await;
     assert_eq!(response.challenge(), format!("Bearer resource_metadata=\"{METADATA_URL}\""));
 }
+
+#[test]
+fn contains_the_members_of_dpop_in_the_order_of_the_configuration() {
+    let api = || Api::new("https://api.test", tower_bearer::Issuer::auth0("northwind.eu.auth0.com"));
+    let dpop = || tower_bearer::dpop::Dpop::new("https://api.test");
+    let members = |api: &Api| -> Value {
+        let metadata = ProtectedResourceMetadata::new("https://api.test", ["https://issuer.test/"]).expect("valid");
+        serde_json::from_slice(&metadata.with_sender_constraints_of(api).to_json()).expect("JSON")
+    };
+    let allowed = members(&api().with_dpop(dpop()));
+    assert_eq!(allowed["dpop_signing_alg_values_supported"], json!(["ES256", "EdDSA", "Ed25519", "PS256"]));
+    assert_eq!(allowed.get("dpop_bound_access_tokens_required"), None);
+    let required = members(&api().with_dpop(dpop()).with_sender_constrained_only());
+    assert_eq!(required["dpop_bound_access_tokens_required"], true);
+    assert!(members(&api()).as_object().expect("an object").keys().all(|name| !name.contains("dpop")));
+}

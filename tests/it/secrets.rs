@@ -322,6 +322,12 @@ fn debug_and_display_of_public_types_contain_no_secret() {
         show("TokenBuilder", &server.token().subject(SUBJECT));
         show("ClaimsBuilder", &testing::claims().subject(SUBJECT));
         show("Claims", &testing::claims().subject(SUBJECT).build());
+        let client = testing::ProofKey::new();
+        show("ProofKey", &client);
+        show("ProofBuilder", &client.proof("GET", "https://api.test/", &token));
+        let nonces = tower_bearer::dpop::Nonces::shared(Secret::from_text(SECRET));
+        show("Nonces", &nonces);
+        show("Dpop", &tower_bearer::dpop::Dpop::new("https://api.test").with_nonces(nonces));
         show("ClaimsSource", &testing::claims().subject(SUBJECT).build().source());
         for (name, text) in &shown {
             assert_contains_no_secret(text, &tokens, name);
@@ -345,6 +351,26 @@ fn every_public_type_is_listed() {
 
 /// Fixed names, numbers, times and the operator's public configuration.
 const CONTAIN_NO_SECRET: &[&str] = &[
+    "AccessTokenHash",
+    "CertificateThumbprint",
+    "Claim",
+    "Claiming",
+    "Confirmation",
+    "CurrentNonces",
+    "Expected",
+    "MemoryReplayStore",
+    "NearMiss",
+    "NonceError",
+    "PossessionError",
+    "ProofClaim",
+    "ProofError",
+    "ProofId",
+    "ProofPolicy",
+    "PublicUrl",
+    "PublicUrlError",
+    "ReplayError",
+    "SenderConstraint",
+    "VerifiedProof",
     "ActorError",
     "Alternative",
     "Algorithm",

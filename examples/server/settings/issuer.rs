@@ -114,7 +114,7 @@ fn read_keys(file: &str) -> std::io::Result<Result<KeySet, KeyError>> {
 }
 
 /// Returns the algorithms with a known name, if any are listed; each other name is an error.
-fn algorithms(section: &mut Section) -> Option<Vec<Algorithm>> {
+pub(super) fn algorithms(section: &mut Section) -> Option<Vec<Algorithm>> {
     let names: Vec<String> = section.take("algorithms")?;
     let mut known = Vec::new();
     for name in &names {
@@ -127,7 +127,7 @@ fn algorithms(section: &mut Section) -> Option<Vec<Algorithm>> {
 }
 
 /// Reads one secret in one encoding, directly or from an environment variable.
-fn secret(mut section: Section) -> Option<Result<Secret, SecretError>> {
+pub(super) fn secret(mut section: Section) -> Option<Result<Secret, SecretError>> {
     type Read = fn(String) -> Result<Secret, SecretError>;
     let encodings: [(&str, &str, Read); 4] = [
         ("text", "text_env", Secret::from_text),

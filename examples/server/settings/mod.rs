@@ -3,6 +3,7 @@
 //! A syntax error is reported alone, with its line. All other errors are reported together: missing and unknown settings,
 //! wrong types, unreadable values, and the errors of the library.
 
+mod dpop;
 mod issuer;
 pub(crate) mod refresh;
 mod section;
@@ -110,6 +111,11 @@ fn api(mut section: Section) -> Api {
     let api = hosts(&mut section, api);
     let api = claims(&mut section, api);
     let api = section.duration("leeway").into_iter().fold(api, Api::with_leeway);
+    let dpop = section.section("dpop").map(dpop::dpop);
+    let is_required = dpop.as_ref().is_some_and(|dpop| dpop.is_required);
+    let api = dpop.into_iter().fold(api, |api, settings| api.with_dpop(settings.dpop));
+    let is_required = section.take("sender_constrained_only").unwrap_or(false) || is_required;
+    let api = if is_required { api.with_sender_constrained_only() } else { api };
     let api = section.take("max_token_bytes").into_iter().fold(api, Api::with_max_token_bytes);
     section.end();
     api

@@ -10,6 +10,7 @@ use std::time::Duration;
 pub(crate) use self::client::ClientRule;
 pub use self::organization::Organization;
 pub(crate) use self::organization::OrganizationRule;
+use crate::claims::confirmation::Confirmation;
 use crate::claims::dates;
 use crate::claims::error::{ClaimError, ClaimErrorReason};
 use crate::claims::required;
@@ -35,7 +36,7 @@ pub(crate) struct Rules {
     /// The maximum time since `iat`.
     pub(crate) max_age: Option<Duration>,
     /// The treatment of `cnf`.
-    pub(crate) confirmation: Confirmation,
+    pub(crate) confirmation: ConfirmationRule,
     /// The treatment of a claim that usually only an ID token has.
     pub(crate) id_token_markers: IdTokenMarkers,
     /// The clients whose tokens are accepted.
@@ -60,11 +61,13 @@ pub enum Profile {
 
 /// The treatment of a token with a `cnf` claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Confirmation {
+pub(crate) enum ConfirmationRule {
     /// The token is rejected, because the request has no proof of possession.
     Rejected,
     /// The token is accepted as if it were not bound to a key.
     Ignored,
+    /// The claim is well-formed. The validator checks that the request proves possession of the key.
+    Proven,
 }
 
 /// The treatment of a token without `aud`.
@@ -167,7 +170,7 @@ impl Rules {
 fn token_type(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     let token_type = input.header.token_type();
     let is_accepted = match rules.profile {
-        Profile::Any => token_type != TokenType::Other,
+        Profile::Any => matches!(token_type, TokenType::Undeclared | TokenType::Jwt | TokenType::AccessToken),
         Profile::Auth0 => token_type == TokenType::Jwt,
         // RFC 9068 §4: anything but at+jwt is rejected.
         Profile::Rfc9068 => token_type == TokenType::AccessToken,
@@ -288,8 +291,11 @@ fn required_claims(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimErro
 
 fn confirmation(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     match (rules.confirmation, input.payload.raw(Claim::Cnf)) {
-        (Confirmation::Rejected, Some(_)) => Err(ClaimError::Confirmation),
-        (Confirmation::Ignored, _) | (Confirmation::Rejected, None) => Ok(()),
+        (ConfirmationRule::Rejected, Some(_)) => Err(ClaimError::Confirmation),
+        (ConfirmationRule::Proven, Some(cnf)) if Confirmation::parse(cnf).is_none() => {
+            Err(ClaimError::MalformedConfirmation)
+        }
+        (ConfirmationRule::Ignored | ConfirmationRule::Proven, _) | (ConfirmationRule::Rejected, None) => Ok(()),
     }
 }
 

@@ -13,7 +13,7 @@ fn rules() -> Rules {
         token_types: Box::from([]),
         required: Box::from([]),
         max_age: None,
-        confirmation: Confirmation::Rejected,
+        confirmation: ConfirmationRule::Rejected,
         id_token_markers: IdTokenMarkers::Rejected,
         clients: ClientRule::default(),
         organizations: OrganizationRule::Any,
@@ -290,7 +290,7 @@ fn accepts_malformed_claims_that_no_rule_requires() {
 
 #[test]
 fn rejects_tokens_bound_to_a_key_unless_cnf_is_ignored() {
-    let ignoring = Rules { confirmation: Confirmation::Ignored, ..rules() };
+    let ignoring = Rules { confirmation: ConfirmationRule::Ignored, ..rules() };
     for value in [r#"{"jkt":"x"}"#, r#"{"x5t#S256":"x"}"#, r#"{"other":1}"#, "[]", "null", "{}"] {
         assert_eq!(check(&format!("cnf={value}")), Err(ClaimError::Confirmation), "{value}");
         assert_eq!(check_with(&ignoring, HEADER, &format!("cnf={value}")), Ok(()), "{value}");

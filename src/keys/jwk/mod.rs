@@ -107,8 +107,7 @@ impl PublishedKey {
         }
         let kid = kid?;
         check_use(members)?;
-        let algorithm =
-            text(members, "alg")?.map(|name| Algorithm::from_name(&name).ok_or(SkipReason::Algorithm)).transpose()?;
+        let algorithm = key_algorithm(members)?;
         let material = material(members, key_type)?;
         if algorithm.is_some_and(|algorithm| !material.supports(algorithm)) {
             return Err(SkipReason::AlgorithmMismatch);
@@ -131,8 +130,13 @@ fn parse_kid(members: &Members<'_>) -> Result<Option<Box<str>>, SkipReason> {
     }
 }
 
+/// Returns the `alg` of a key (RFC 7517 §4.4).
+pub(super) fn key_algorithm(members: &Members<'_>) -> Result<Option<Algorithm>, SkipReason> {
+    text(members, "alg")?.map(|name| Algorithm::from_name(&name).ok_or(SkipReason::Algorithm)).transpose()
+}
+
 /// Checks that `use` and `key_ops` both allow the verification of signatures (RFC 7517 §4.2, §4.3).
-fn check_use(members: &Members<'_>) -> Result<(), SkipReason> {
+pub(super) fn check_use(members: &Members<'_>) -> Result<(), SkipReason> {
     if text(members, "use")?.is_some_and(|usage| usage != "sig") {
         return Err(SkipReason::Use);
     }
@@ -147,7 +151,7 @@ fn check_use(members: &Members<'_>) -> Result<(), SkipReason> {
     Ok(())
 }
 
-fn material(members: &Members<'_>, key_type: &str) -> Result<Material, SkipReason> {
+pub(super) fn material(members: &Members<'_>, key_type: &str) -> Result<Material, SkipReason> {
     match key_type {
         "RSA" => Material::rsa(&bytes(members, "n")?, &bytes(members, "e")?),
         "EC" => {
@@ -164,7 +168,7 @@ fn raw<'j>(members: &Members<'j>, name: &str) -> Result<Option<&'j str>, SkipRea
     members.unique(name).map_err(|_| SkipReason::DuplicateMember)
 }
 
-fn text(members: &Members<'_>, name: &str) -> Result<Option<String>, SkipReason> {
+pub(super) fn text(members: &Members<'_>, name: &str) -> Result<Option<String>, SkipReason> {
     match raw(members, name)? {
         None => Ok(None),
         Some(json) => serde_json::from_str(json).map(Some).map_err(|_| SkipReason::MalformedMember),
@@ -180,11 +184,11 @@ fn certificate(members: &Members<'_>) -> Option<CertificateHashes> {
     CertificateHashes::new(hash("x5t#S256"), hash("x5t"))
 }
 
-fn required_text(members: &Members<'_>, name: &str) -> Result<String, SkipReason> {
+pub(super) fn required_text(members: &Members<'_>, name: &str) -> Result<String, SkipReason> {
     text(members, name)?.ok_or(SkipReason::MissingMember)
 }
 
-fn bytes(members: &Members<'_>, name: &str) -> Result<Vec<u8>, SkipReason> {
+pub(super) fn bytes(members: &Members<'_>, name: &str) -> Result<Vec<u8>, SkipReason> {
     let text = required_text(members, name)?;
     // RFC 7518 §2 forbids padding, but some issuers publish it.
     let base64url = if text.ends_with('=') { URL_SAFE } else { URL_SAFE_NO_PAD };

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::claims::{
-    CheckInput, ClientRule, Confirmation, IdTokenMarkers, MissingAudience, OrganizationRule, Profile, Rules,
+    CheckInput, ClientRule, ConfirmationRule, IdTokenMarkers, MissingAudience, OrganizationRule, Profile, Rules,
 };
 use crate::clock::Timestamp;
 use crate::keys::tests::corpus;
@@ -58,7 +58,7 @@ fn failed_checks(keys: &KeyTable, token: &str) -> String {
         token_types: Box::from([]),
         required: Box::from([]),
         max_age: None,
-        confirmation: Confirmation::Rejected,
+        confirmation: ConfirmationRule::Rejected,
         id_token_markers: IdTokenMarkers::Rejected,
         clients: ClientRule::default(),
         organizations: OrganizationRule::Any,

@@ -1,6 +1,6 @@
 //! A JWS whose payload may be anything: public test vectors sign "foo" and text from the Lord of the Rings.
 
-use crate::token::{Header, Segment, TokenError, decode, split};
+use crate::token::{CompactJws, Header, Segment, TokenError, decode};
 
 /// A parsed JWS whose signature is not verified.
 pub(crate) struct Jws<'t> {
@@ -11,7 +11,7 @@ pub(crate) struct Jws<'t> {
 
 /// Parses a token as [`UnverifiedToken::parse`](crate::token::UnverifiedToken::parse) does, except for the claims set.
 pub(crate) fn parse(token: &str) -> Result<Jws<'_>, TokenError> {
-    let [signing_input, header, payload, signature] = split(token.as_bytes())?;
+    let CompactJws { header, payload, signature, signing_input } = CompactJws::split(token.as_bytes())?;
     let decode_segment = |segment, encoded| {
         let mut bytes = Vec::new();
         decode(segment, encoded, &mut bytes).map(|()| bytes)

@@ -111,6 +111,7 @@ fn found(unmet: &UnmetRequirement, claims: &Claims) -> Option<String> {
         UnmetRequirement::Scope { .. } | UnmetRequirement::Permission { .. } => {
             quoted(&[Claim::Scope, Claim::Scp, Claim::Permissions])
         }
+        UnmetRequirement::SenderConstraint { .. } => quoted(&[Claim::Cnf]),
         UnmetRequirement::Authentication { .. } => quoted(&[Claim::Acr, Claim::AuthTime]),
         UnmetRequirement::Predicate { .. } => None,
         UnmetRequirement::Claim { claim, .. } => {

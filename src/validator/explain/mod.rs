@@ -2,10 +2,11 @@
 
 pub(super) mod explanation;
 pub(super) mod hints;
+mod possession;
 
 use std::ops::ControlFlow;
 
-use crate::claims::{Check, CheckInput, ClaimError, Claims, Profile};
+use crate::claims::{Check, CheckInput, ClaimError, Claims, ConfirmationRule, Profile};
 use crate::clock::Timestamp;
 use crate::jwks::{KeySource, WantedKey};
 use crate::keys::SignedToken;
@@ -49,21 +50,23 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// Explains a token of a request to `host`, as [`validate_for_host`](Self::validate_for_host) validates it.
     pub async fn explain_for_host(&self, token: &str, host: &str) -> Explanation {
-        self.explain_in_context(token, Host::parse(host).and_then(|host| self.context_for_host(host))).await
+        let context = Host::parse(host).map_err(Rejection::Host).and_then(|host| self.context_for_host(host));
+        self.explain_in_context(token, context).await
     }
 
     /// Explains a token of a request, as [`validate_request`](Self::validate_request) validates it.
     pub async fn explain_request(&self, token: &str, request: &RequestHead<'_>) -> Explanation {
-        self.explain_in_context(token, self.context(request)).await
+        let scheme = self.used_schemes(request).scheme();
+        self.explain_in_context(token, self.context(request, scheme)).await
     }
 
-    async fn explain_in_context(&self, token: &str, context: Result<RequestContext, HostError>) -> Explanation {
+    async fn explain_in_context(&self, token: &str, context: Result<RequestContext, Rejection>) -> Explanation {
         match context {
             Ok(context) => self.explain_with_context(token, &context).await,
-            Err(error) => {
-                let rejection = Rejection::Host(error);
+            Err(rejection) => {
                 let hint = rejection.hint();
-                Explanation::new(vec![Finding::failed("host", rejection, hint)], None)
+                let check = if let Rejection::Host(_) = rejection { "host" } else { "proof form" };
+                Explanation::new(vec![Finding::failed(check, rejection, hint)], None)
             }
         }
     }
@@ -80,6 +83,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         report.claims(&parsed, &claims, Phase::BeforeSignature);
         let signed = report.signature(&parsed, trusted).await;
         report.claims(&parsed, &claims, Phase::AfterSignature);
+        report.possession(&parsed, context);
         report.request(&parsed, context);
         let accepted = self.explain_application(&mut report, signed);
         Explanation::new(report.findings, accepted)
@@ -93,7 +97,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         };
         let (header, payload, thumbprint) = signed.into_parts();
         let claims = Claims::verified(header, payload, Some(thumbprint), self.core.implied_scopes.clone());
-        let outcome = self.application.read_and_check(claims);
+        let outcome = self.application.read(claims);
+        let outcome = outcome.and_then(|claims| self.application.check(&claims).map(|()| claims));
         let claims = outcome.as_ref().ok().map(Claims::registered);
         let mismatch = match &outcome {
             Err(Rejection::CustomClaims(error)) => Some(error.to_string()),
@@ -319,7 +324,10 @@ impl Core {
             "sub" => finding.with_found(raw(Claim::Sub)).with_expected("a string"),
             "jti" => finding.with_found(raw(Claim::Jti)).with_expected("a string"),
             "required claims" if !rules.required.is_empty() => finding.with_expected(rules.required.join(", ")),
-            "cnf" => finding.with_found(raw(Claim::Cnf)).with_expected("no cnf"),
+            "cnf" => finding.with_found(raw(Claim::Cnf)).with_expected(match rules.confirmation {
+                ConfirmationRule::Proven => "no cnf, or one with jkt",
+                ConfirmationRule::Rejected | ConfirmationRule::Ignored => "no cnf",
+            }),
             "client" if !rules.clients.accepted.is_empty() => {
                 let claim = rules.clients.claim.iter().map(|claim| format!("{claim} ")).collect::<String>();
                 let expected = format!("{claim}{}", rules.clients.accepted.join(" or "));

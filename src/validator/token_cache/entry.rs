@@ -2,6 +2,7 @@
 
 use std::any::TypeId;
 use std::mem::size_of;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::claims::{Claims, NoCustomClaims};
@@ -10,6 +11,7 @@ use crate::defaults;
 use crate::keys::{Found, KeyTable, Thumbprint};
 use crate::telemetry;
 use crate::token::Header;
+use crate::validator::possession::{self, BoundToken};
 use crate::validator::routing::RouteSerial;
 
 /// The claims of an accepted token, what proved them, and the lifetime of the entry.
@@ -18,6 +20,8 @@ pub(in crate::validator) struct CacheEntry<C> {
     route: RouteSerial,
     proof: Proof,
     lifetime: EntryLifetime,
+    /// The key to which the token is bound, if it is.
+    bound: Option<Arc<BoundToken>>,
     weight: u32,
 }
 
@@ -53,6 +57,7 @@ impl<C: 'static> CacheEntry<C> {
         route: RouteSerial,
         proof: Proof,
         lifetime: EntryLifetime,
+        bound: Option<Arc<BoundToken>>,
     ) -> Self {
         // The heap memory of `C` cannot be measured. It was read from the payload, so the length of the payload is the
         // estimate. A tree of values is larger, as `with_token_cache_bytes` documents.
@@ -61,11 +66,13 @@ impl<C: 'static> CacheEntry<C> {
         } else {
             size_of::<C>().saturating_add(claims.json().len())
         };
+        let bound_bytes = if bound.is_some() { possession::BOUND_TOKEN_BYTES } else { 0 };
         let weight = claims.footprint().saturating_add(custom).saturating_add(size_of::<Self>());
+        let weight = weight.saturating_add(bound_bytes);
         let weight =
             u32::try_from(weight.saturating_add(defaults::TOKEN_CACHE_ENTRY_OVERHEAD_BYTES)).unwrap_or(u32::MAX);
         telemetry::token_cache_inserted(weight);
-        Self { claims, route, proof, lifetime, weight }
+        Self { claims, route, proof, lifetime, bound, weight }
     }
 }
 
@@ -80,6 +87,10 @@ impl<C> CacheEntry<C> {
 
     pub(in crate::validator) fn proof(&self) -> &Proof {
         &self.proof
+    }
+
+    pub(in crate::validator) fn bound(&self) -> Option<&Arc<BoundToken>> {
+        self.bound.as_ref()
     }
 
     pub(in crate::validator) fn lifetime(&self) -> EntryLifetime {
@@ -136,7 +147,6 @@ impl<C> Drop for CacheEntry<C> {
 
 #[cfg(test)]
 pub(in crate::validator) mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
@@ -153,7 +163,7 @@ pub(in crate::validator) mod tests {
     pub(in crate::validator) fn entry_at(after: u64, seconds: u64) -> CacheEntry<NoCustomClaims> {
         let key = KeyProof::new(Thumbprint::secret(b"a key"), 1);
         let claims = Claims::for_tests(r#"{"iss":"i","exp":1}"#);
-        CacheEntry::new(claims, RouteSerial::for_tests(0), Proof::Key(key), lifetime_at(after, seconds))
+        CacheEntry::new(claims, RouteSerial::for_tests(0), Proof::Key(key), lifetime_at(after, seconds), None)
     }
 
     fn lifetime(seconds: u64) -> EntryLifetime {
@@ -214,7 +224,7 @@ pub(in crate::validator) mod tests {
         let plain = entry(60);
         let (claims, json) = (plain.claims().clone().with_custom(Arc::new(String::new())), plain.claims().json().len());
         let proof = Proof::Key(KeyProof::new(Thumbprint::secret(b"a key"), 1));
-        let custom = CacheEntry::new(claims, plain.route(), proof, lifetime(60));
+        let custom = CacheEntry::new(claims, plain.route(), proof, lifetime(60), None);
         let (custom, plain) = (custom.weight(), plain.weight());
         assert_eq!(usize::try_from(custom - plain), Ok(size_of::<String>() + json));
     }

@@ -4,10 +4,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::claims::Claims;
-use crate::rejection::Rejection;
 use crate::request::Host;
 use crate::telemetry::{self, Validation};
-use crate::validator::context::RequestContext;
+use crate::validator::possession::BoundToken;
 use crate::validator::routing::Route;
 use crate::validator::token_cache::TokenCache;
 use crate::validator::token_cache::entry::{CacheEntry, Proof};
@@ -34,13 +33,14 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// Returns the claims of the token's entry, if there is one and it is still valid for this request. Evicts an invalid entry.
+    /// Returns the claims of the token's entry and the key to which the token is bound, if there is an entry and it is still valid
+    /// for this request. Evicts an invalid entry.
     pub(in crate::validator) fn lookup<'s>(
         &'s self,
         token: &[u8],
         host: Option<&Host>,
         validation: &Validation<'s>,
-    ) -> Option<Claims<C>> {
+    ) -> Option<(Claims<C>, Option<Arc<BoundToken>>)> {
         let token_cache = self.token_cache.as_deref()?;
         let found = token_cache.find(token)?;
         let entry = &found.as_ref()?.value;
@@ -56,18 +56,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
                 telemetry::token_cache_stale_epoch();
             }
         }
-        (state == EntryState::Valid).then(|| entry.claims().clone())
-    }
-
-    /// Makes the checks whose results are never cached: the organization and the application's checks.
-    pub(in crate::validator) fn run_uncached_checks(
-        &self,
-        claims: Claims<C>,
-        context: &RequestContext,
-    ) -> Result<Claims<C>, Rejection> {
-        self.core.check_organization(claims.payload(), context)?;
-        self.application.check(&claims)?;
-        Ok(claims)
+        (state == EntryState::Valid).then(|| (entry.claims().clone(), entry.bound().cloned()))
     }
 }
 

@@ -11,8 +11,10 @@ use std::time::Duration;
 use self::table::{Condition, HINTS, Unverified};
 use crate::claims::{ClaimError, Claims};
 use crate::defaults;
+use crate::dpop::ProofError;
 use crate::keys::{Found, KeyTable, SignedToken};
-use crate::rejection::{IssuerError, Rejection};
+use crate::rejection::{IssuerError, PossessionError, Rejection};
+use crate::request::NearMiss;
 use crate::requirement::UnmetRequirement;
 use crate::telemetry;
 use crate::token::{Claim, UnverifiedToken};
@@ -69,11 +71,18 @@ impl Core {
             (None, None)
         };
         let (kind, cause) = (rejection.kind().name(), rejection.cause_name());
+        let proof = match rejection {
+            Rejection::Possession(PossessionError::Proof(error)) => Some(*error),
+            _ => None,
+        };
+        let near_miss = proof.and_then(ProofError::near_miss).map(NearMiss::name);
+        let (times, words) =
+            ([late_by, proof.and_then(ProofError::off_by)], [cause, proof.map(ProofError::name), near_miss]);
         let mismatch: Option<&dyn Display> = match rejection {
             Rejection::CustomClaims(error) => Some(error),
             _ => None,
         };
-        telemetry::rejected(kind, hint, late_by, cause, mismatch, None, rejection.signature_checked());
+        telemetry::rejected(kind, hint, times, words, mismatch, None, rejection.signature_checked());
     }
 
     /// Finds the hint for a rejected token.

@@ -12,9 +12,10 @@ use std::ops::Range;
 use crate::claims::{Audience, CheckInput, ClaimError, ClaimErrorReason, Claims, Profile};
 use crate::config::is_auth0_domain;
 use crate::defaults;
+use crate::dpop::ProofError;
 use crate::keys::SignedToken;
-use crate::rejection::{IssuerDifference, IssuerError, KeyNotFoundError, Rejection};
-use crate::request::CredentialError;
+use crate::rejection::{IssuerDifference, IssuerError, KeyNotFoundError, PossessionError, Rejection};
+use crate::request::{CredentialError, NearMiss};
 use crate::requirement::UnmetRequirement;
 use crate::token::{Algorithm, Claim, Header, Member, Payload, TokenError};
 use crate::validator::Core;
@@ -145,6 +146,51 @@ pub(super) const HINTS: &[Hint] = &[
         is_claim(rejection, |error| *error == ClaimError::TokenType)
     }),
     rejection(MARKED_AS_ID_TOKEN, |rejection| is_claim(rejection, |error| matches!(error, ClaimError::IdToken { .. }))),
+    rejection(
+        "the token is bound to a key: send it under the scheme DPoP, with a proof; does a gateway rewrite the scheme?",
+        |rejection| *rejection == Rejection::Possession(PossessionError::BearerScheme),
+    ),
+    rejection("the token is not bound to a key: is DPoP on for this client at the issuer?", |rejection| {
+        matches!(rejection, Rejection::Possession(PossessionError::NotBound | PossessionError::Unconstrained))
+    }),
+    rejection("the request has no DPoP header: does a gateway remove it?", |rejection| {
+        is_proof(rejection, |error| error == ProofError::Missing)
+    }),
+    rejection(
+        "htu: only the scheme differs; the proxy terminates TLS: configure the URL that clients use",
+        |rejection| is_near_miss(rejection, NearMiss::Scheme),
+    ),
+    rejection("htu: only the port differs: configure the URL that clients use", |rejection| {
+        is_near_miss(rejection, NearMiss::Port)
+    }),
+    rejection("htu: only the host differs: configure each host under which clients reach the API", |rejection| {
+        is_near_miss(rejection, NearMiss::Host)
+    }),
+    rejection(
+        "htu has a path prefix that the public URL lacks: does a proxy remove it? Add it to the public URL",
+        |rejection| is_near_miss(rejection, NearMiss::ExtraPrefix),
+    ),
+    rejection(
+        "htu lacks the path prefix of the public URL: the client must sign the URL that it requests",
+        |rejection| is_near_miss(rejection, NearMiss::MissingPrefix),
+    ),
+    rejection("htu: only the slash at the end differs: the client must sign the URL that it requests", |rejection| {
+        is_near_miss(rejection, NearMiss::TrailingSlash)
+    }),
+    rejection(
+        "htu: only case or percent-encoding of the path differ: the client must sign the URL that it requests",
+        |rejection| is_near_miss(rejection, NearMiss::Case) || is_near_miss(rejection, NearMiss::Encoding),
+    ),
+    rejection("the request's host is none of the public URLs: add it, with its port", |rejection| {
+        is_proof(rejection, |error| error == ProofError::UnknownHost)
+    }),
+    rejection(
+        "the clock of the client or of this server is wrong, or the client uses a proof for too long",
+        |rejection| {
+            is_proof(rejection, |error| matches!(error, ProofError::IssuedInFuture { .. } | ProofError::TooOld { .. }))
+        },
+    ),
+    rejection("a retry must carry a new proof", |rejection| is_proof(rejection, |error| error == ProofError::Replayed)),
     // The algorithm, compared with the list of the issuer that the token claims.
     unverified("HS256 token at an RS256 API: see the API's signing algorithm at the issuer", |rejection, token| {
         is_algorithm(rejection, |algorithm| algorithm == Algorithm::HS256)
@@ -316,6 +362,14 @@ const fn signed(text: &'static str, applies: fn(&SignedToken) -> bool) -> Hint {
 
 const fn accepted(text: &'static str, applies: fn(&UnmetRequirement, &Claims) -> bool) -> Hint {
     Hint { text, condition: Condition::Accepted(applies) }
+}
+
+fn is_proof(rejection: &Rejection, is: impl Fn(ProofError) -> bool) -> bool {
+    matches!(rejection, Rejection::Possession(PossessionError::Proof(error)) if is(*error))
+}
+
+fn is_near_miss(rejection: &Rejection, near_miss: NearMiss) -> bool {
+    is_proof(rejection, |error| error == ProofError::Url { near_miss: Some(near_miss) })
 }
 
 fn differs_by(rejection: &Rejection, difference: IssuerDifference) -> bool {

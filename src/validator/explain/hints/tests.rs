@@ -4,10 +4,11 @@ use std::sync::Arc;
 use super::*;
 use crate::clock::Clock as _;
 use crate::config::{Api, Issuer};
+use crate::dpop::ProofError;
 use crate::keys::{KeySet, Secret};
-use crate::rejection::{IssuerDifference, KeyNotFoundError};
+use crate::rejection::{IssuerDifference, KeyNotFoundError, PossessionError};
 use crate::request::CredentialError;
-use crate::request::HostError;
+use crate::request::{HostError, NearMiss};
 use crate::requirement::Requirement;
 use crate::testing::{FakeClock, TestIssuer, TokenBuilder, claims};
 use crate::token::{Algorithm, Segment, TokenError};
@@ -112,6 +113,78 @@ fn request_cases() -> Vec<RejectionCase> {
             "the request's host is malformed, is present twice or contradicts the request target",
             Rejection::Host(HostError::Malformed),
             Rejection::Issuer(NotForHost),
+        ),
+    ]
+}
+
+/// The scheme and the proof.
+fn possession_cases() -> Vec<RejectionCase> {
+    let url = |near_miss| PossessionError::Proof(ProofError::Url { near_miss });
+    vec![
+        (
+            "the token is bound to a key: send it under the scheme DPoP, with a proof; does a gateway rewrite the scheme?",
+            Rejection::Possession(PossessionError::BearerScheme),
+            Rejection::Possession(PossessionError::NotBound),
+        ),
+        (
+            "the token is not bound to a key: is DPoP on for this client at the issuer?",
+            Rejection::Possession(PossessionError::NotBound),
+            Rejection::Possession(PossessionError::BearerScheme),
+        ),
+        (
+            "the request has no DPoP header: does a gateway remove it?",
+            Rejection::Possession(PossessionError::Proof(ProofError::Missing)),
+            Rejection::Possession(PossessionError::Proof(ProofError::Multiple)),
+        ),
+        (
+            "htu: only the scheme differs; the proxy terminates TLS: configure the URL that clients use",
+            Rejection::Possession(url(Some(NearMiss::Scheme))),
+            Rejection::Possession(url(Some(NearMiss::Port))),
+        ),
+        (
+            "htu: only the port differs: configure the URL that clients use",
+            Rejection::Possession(url(Some(NearMiss::Port))),
+            Rejection::Possession(url(Some(NearMiss::Host))),
+        ),
+        (
+            "htu: only the host differs: configure each host under which clients reach the API",
+            Rejection::Possession(url(Some(NearMiss::Host))),
+            Rejection::Possession(url(None)),
+        ),
+        (
+            "htu has a path prefix that the public URL lacks: does a proxy remove it? Add it to the public URL",
+            Rejection::Possession(url(Some(NearMiss::ExtraPrefix))),
+            Rejection::Possession(url(Some(NearMiss::MissingPrefix))),
+        ),
+        (
+            "htu lacks the path prefix of the public URL: the client must sign the URL that it requests",
+            Rejection::Possession(url(Some(NearMiss::MissingPrefix))),
+            Rejection::Possession(url(Some(NearMiss::ExtraPrefix))),
+        ),
+        (
+            "htu: only the slash at the end differs: the client must sign the URL that it requests",
+            Rejection::Possession(url(Some(NearMiss::TrailingSlash))),
+            Rejection::Possession(url(Some(NearMiss::Case))),
+        ),
+        (
+            "htu: only case or percent-encoding of the path differ: the client must sign the URL that it requests",
+            Rejection::Possession(url(Some(NearMiss::Encoding))),
+            Rejection::Possession(url(Some(NearMiss::TrailingSlash))),
+        ),
+        (
+            "the request's host is none of the public URLs: add it, with its port",
+            Rejection::Possession(PossessionError::Proof(ProofError::UnknownHost)),
+            Rejection::Possession(url(None)),
+        ),
+        (
+            "the clock of the client or of this server is wrong, or the client uses a proof for too long",
+            Rejection::Possession(PossessionError::Proof(ProofError::TooOld { by: Duration::ZERO })),
+            Rejection::Possession(PossessionError::Proof(ProofError::Expired)),
+        ),
+        (
+            "a retry must carry a new proof",
+            Rejection::Possession(PossessionError::Proof(ProofError::Replayed)),
+            Rejection::Possession(PossessionError::Proof(ProofError::Signature)),
         ),
     ]
 }
@@ -350,7 +423,7 @@ fn requirement_cases() -> Vec<(&'static str, Requirement, Claims, Claims)> {
 #[tokio::test]
 async fn returns_each_hint_where_it_applies_and_not_in_a_similar_case() {
     let mut covered = BTreeSet::new();
-    for (text, matching, other) in request_cases().into_iter().chain(key_cases()) {
+    for (text, matching, other) in request_cases().into_iter().chain(possession_cases()).chain(key_cases()) {
         assert_eq!(matching.hint(), Some(text), "{matching}");
         assert_ne!(other.hint(), Some(text), "{other}");
         covered.insert(text);

@@ -1,0 +1,54 @@
+//! The table `[api.dpop]`.
+
+use tower_bearer::Algorithm;
+use tower_bearer::dpop::{Dpop, Nonces};
+
+use super::issuer;
+use super::section::{OneOrMany, Section};
+
+/// DPoP, and whether bearer tokens are rejected.
+pub(super) struct DpopSettings {
+    pub(super) dpop: Dpop,
+    pub(super) is_required: bool,
+}
+
+pub(super) fn dpop(mut section: Section) -> DpopSettings {
+    let OneOrMany(urls) =
+        section.required("public_url").unwrap_or_else(|| OneOrMany(vec!["https://unknown".to_owned()]));
+    if urls.is_empty() {
+        section.error("public_url", "is empty; it is the URL under which clients reach the API");
+    }
+    let mut urls = urls.into_iter();
+    let dpop = Dpop::new(urls.next().unwrap_or_else(|| "https://unknown".to_owned()));
+    let dpop = urls.fold(dpop, Dpop::with_public_url);
+    let algorithms: Option<Vec<Algorithm>> = issuer::algorithms(&mut section);
+    let dpop = algorithms.into_iter().fold(dpop, |dpop, algorithms| dpop.with_proof_algorithms(algorithms));
+    let dpop = section.duration("lifetime").into_iter().fold(dpop, Dpop::with_proof_lifetime);
+    let dpop = section.duration("leeway").into_iter().fold(dpop, Dpop::with_proof_leeway);
+    let dpop = nonces(&mut section).into_iter().fold(dpop, Dpop::with_nonces);
+    let dpop = replay(&mut section, dpop);
+    let is_required = section.take("required").unwrap_or(false);
+    section.end();
+    DpopSettings { dpop, is_required }
+}
+
+fn nonces(section: &mut Section) -> Option<Nonces> {
+    let secrets = section.sections("nonce_secrets")?;
+    if secrets.is_empty() {
+        section.error("nonce_secrets", "is empty; write it like [{ text_env = \"NONCE_SECRET\" }]");
+    }
+    let mut secrets = secrets.into_iter().filter_map(issuer::secret);
+    let first = Nonces::shared(secrets.next()?);
+    Some(secrets.fold(first, Nonces::with_previous))
+}
+
+fn replay(section: &mut Section, dpop: Dpop) -> Dpop {
+    match section.take::<String>("replay").as_deref() {
+        None | Some("memory") => dpop,
+        Some("off") => dpop.without_replay_detection(),
+        Some(_) => {
+            section.error("replay", "is not \"memory\" or \"off\"");
+            dpop
+        }
+    }
+}

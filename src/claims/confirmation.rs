@@ -1,0 +1,156 @@
+//! `Confirmation`: the keys to which a token is bound, out of its `cnf` claim (RFC 7800 §3.1).
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::keys::Thumbprint;
+use crate::token::{self, Segment};
+
+/// The keys to which a token is bound: at least one of them.
+///
+/// Other members of `cnf` beside these are ignored (RFC 7800 §3.1). A `cnf` with none of them, such as one with `jwk` or `kid` only,
+/// is rejected with the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Confirmation {
+    jwk: Option<Thumbprint>,
+    certificate: Option<CertificateThumbprint>,
+}
+
+impl Confirmation {
+    /// Returns the thumbprint of the key whose proofs the client must send, `jkt` (RFC 9449 §6.1).
+    #[must_use]
+    pub const fn jwk_thumbprint(&self) -> Option<Thumbprint> {
+        self.jwk
+    }
+
+    /// Returns the hash of the certificate with which the client must connect, `x5t#S256` (RFC 8705 §3.1).
+    #[must_use]
+    pub const fn certificate_thumbprint(&self) -> Option<CertificateThumbprint> {
+        self.certificate
+    }
+
+    /// Reads the JSON text of a `cnf` claim; `None` if it is malformed or has no known member.
+    pub(crate) fn parse(json: &str) -> Option<Self> {
+        let [jwk, certificate] = token::json_members(Segment::Payload, json, ["jkt", "x5t#S256"]).ok()?;
+        let digest = |member: Option<&str>| match member {
+            None => Some(None),
+            Some(json) => digest(json).map(Some),
+        };
+        let (jwk, certificate) = (digest(jwk)?.map(Thumbprint::from), digest(certificate)?.map(CertificateThumbprint));
+        (jwk.is_some() || certificate.is_some()).then_some(Self { jwk, certificate })
+    }
+}
+
+/// Decodes a JSON string of 43 characters of base64url.
+fn digest(json: &str) -> Option<[u8; 32]> {
+    let text = token::unquote(json)?;
+    URL_SAFE_NO_PAD.decode(&*text).ok()?.try_into().ok()
+}
+
+/// The keys that the client of a request has proven to have: to all of them the token is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SenderConstraint {
+    /// A DPoP proof (RFC 9449).
+    Dpop {
+        /// The thumbprint of the client's key.
+        jkt: Thumbprint,
+    },
+}
+
+/// What a request has proven about the confirmation of its token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ProvenConfirmation {
+    #[default]
+    None,
+    Dpop,
+}
+
+/// The SHA-256 hash of a certificate in DER (RFC 8705 §3.1). `Debug` does not show its value.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CertificateThumbprint([u8; 32]);
+
+impl CertificateThumbprint {
+    /// Returns the 32 bytes of the hash.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Returns base64url without padding, as `x5t#S256` has it: 43 characters.
+    #[must_use]
+    pub fn to_base64url(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+}
+
+impl From<[u8; 32]> for CertificateThumbprint {
+    fn from(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+}
+
+impl fmt::Debug for CertificateThumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CertificateThumbprint(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
+
+    fn members(json: &str) -> Option<(bool, bool)> {
+        Confirmation::parse(json).map(|cnf| (cnf.jwk_thumbprint().is_some(), cnf.certificate_thumbprint().is_some()))
+    }
+
+    #[test]
+    fn reads_both_thumbprints_and_ignores_members_beside_them() {
+        assert_eq!(members(&format!(r#"{{"jkt":"{HASH}"}}"#)), Some((true, false)));
+        assert_eq!(members(&format!(r#"{{"x5t#S256":"{HASH}"}}"#)), Some((false, true)));
+        assert_eq!(members(&format!(r#"{{"jkt":"{HASH}","x5t\u0023S256":"{HASH}"}}"#)), Some((true, true)));
+        assert_eq!(
+            members(&format!(r#"{{"kc-jkt-type":1,"jkt":"{HASH}","jwk":{{}},"kid":"k"}}"#)),
+            Some((true, false))
+        );
+        let cnf = Confirmation::parse(&format!(r#"{{"jkt":"{HASH}","x5t#S256":"{HASH}"}}"#)).expect("two hashes");
+        assert_eq!(cnf.jwk_thumbprint(), HASH.parse().ok());
+        assert_eq!(cnf.certificate_thumbprint().map(|hash| hash.to_base64url()).as_deref(), Some(HASH));
+        assert_eq!(format!("{cnf:?}").matches("(..)").count(), 2);
+    }
+
+    #[test]
+    fn rejects_a_claim_without_a_known_member() {
+        for json in
+            ["{}", "[]", "null", "7", "\"jkt\"", r#"{"jwk":{}}"#, r#"{"kid":"k"}"#, r#"{"jwe":"e"}"#, r#"{"jku":"u"}"#]
+        {
+            assert_eq!(Confirmation::parse(json), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn rejects_a_member_that_is_not_a_canonical_hash() {
+        let hex = "d1970e08e459358cbe0d6a6aab7d236722461d33747761e0941577ba282e0382";
+        for value in [
+            "7".to_owned(),
+            "null".to_owned(),
+            format!("[\"{HASH}\"]"),
+            "\"\"".to_owned(),
+            format!("\"{}\"", &HASH[1..]),
+            format!("\"{HASH}=\""),
+            format!("\"{HASH}A\""),
+            format!("\"{}J\"", &HASH[..42]),
+            format!("\"{}\"", HASH.replace('-', "+")),
+            format!("\"{hex}\""),
+        ] {
+            assert_eq!(Confirmation::parse(&format!(r#"{{"jkt":{value}}}"#)), None, "{value}");
+            assert_eq!(Confirmation::parse(&format!(r#"{{"x5t#S256":{value}}}"#)), None, "{value}");
+            assert_eq!(Confirmation::parse(&format!(r#"{{"jkt":"{HASH}","x5t#S256":{value}}}"#)), None, "{value}");
+        }
+        assert_eq!(Confirmation::parse(&format!(r#"{{"jkt":"{HASH}","jkt":"{HASH}"}}"#)), None);
+    }
+}

@@ -1,0 +1,73 @@
+//! `UnverifiedProof`: the text of a proof, whose form is checked (RFC 9449 §4.3, checks 1 and 2).
+
+use std::fmt;
+
+use crate::defaults;
+use crate::dpop::error::ProofError;
+use crate::token::{self, CompactJws, Segment, TokenError};
+
+/// A proof with three segments of canonical base64url. Nothing in it is verified.
+#[derive(Clone, Copy)]
+pub(crate) struct UnverifiedProof<'p>(CompactJws<'p>);
+
+impl<'p> UnverifiedProof<'p> {
+    /// Checks the length and the form of a proof, before any JSON is parsed.
+    pub(crate) fn parse(text: &'p [u8]) -> Result<Self, ProofError> {
+        if text.len() > defaults::MAX_PROOF_BYTES {
+            return Err(ProofError::TooLong { length: text.len() });
+        }
+        // A list of proofs, which a proxy made of two fields (RFC 9110 §5.3).
+        if memchr::memchr(b',', text).is_some() {
+            return Err(ProofError::Multiple);
+        }
+        let jws = CompactJws::split(text).map_err(ProofError::Form)?;
+        for (segment, encoded) in
+            [(Segment::Header, jws.header), (Segment::Payload, jws.payload), (Segment::Signature, jws.signature)]
+        {
+            token::check_encoding(segment, encoded).map_err(ProofError::Form)?;
+        }
+        Ok(Self(jws))
+    }
+
+    /// Returns the header, still encoded.
+    pub(super) fn encoded_header(&self) -> &'p [u8] {
+        self.0.header
+    }
+
+    /// Returns the header as JSON text.
+    pub(super) fn header(&self) -> Result<String, ProofError> {
+        token::decode_text(Segment::Header, self.0.header).map_err(ProofError::Form)
+    }
+
+    /// Returns the claims as JSON text.
+    pub(super) fn claims(&self) -> Result<String, ProofError> {
+        token::decode_text(Segment::Payload, self.0.payload).map_err(ProofError::Form)
+    }
+
+    /// Returns a claim as JSON text, for an explanation.
+    pub(crate) fn claim(&self, name: &str) -> Option<String> {
+        let json = self.claims().ok()?;
+        let [claim] = token::json_members(Segment::Payload, &json, [name]).ok()?;
+        claim.map(str::to_owned)
+    }
+
+    pub(super) fn signing_input(&self) -> &'p [u8] {
+        self.0.signing_input
+    }
+
+    pub(super) fn signature(&self) -> Result<Vec<u8>, ProofError> {
+        token::decode_bytes(Segment::Signature, self.0.signature).map_err(ProofError::Form)
+    }
+}
+
+impl fmt::Debug for UnverifiedProof<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UnverifiedProof(..)")
+    }
+}
+
+impl From<TokenError> for ProofError {
+    fn from(error: TokenError) -> Self {
+        Self::Form(error)
+    }
+}

@@ -1,0 +1,51 @@
+//! `SenderConstraint` and `Option<SenderConstraint>` as extractors.
+
+use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
+use http::request::Parts;
+
+use crate::claims::{Claims, SenderConstraint};
+use crate::extract::claims::{ClaimsRejection, extract};
+use crate::extract::rejection::BearerRejection;
+use crate::requirement::Requirement;
+
+/// Extracts the key that the client has proven to have. For a bearer token, the response is 401 with a challenge of the scheme
+/// `DPoP`.
+///
+/// ```
+/// use axum::{Router, routing::post};
+/// use tower_bearer::claims::SenderConstraint;
+///
+/// async fn pay(client: SenderConstraint) -> String {
+///     match client {
+///         SenderConstraint::Dpop { jkt } => format!("paid by the key {}", jkt.to_base64url()),
+///         _ => "paid".to_owned(),
+///     }
+/// }
+///
+/// let app: Router = Router::new().route("/payments", post(pay));
+/// # let _ = app;
+/// ```
+impl<S: Send + Sync> FromRequestParts<S> for SenderConstraint {
+    type Rejection = ClaimsRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
+        const REQUIREMENT: &Requirement = &Requirement::sender_constrained();
+        let claims: Claims = extract(parts, Some(REQUIREMENT))?;
+        match (claims.require(REQUIREMENT), claims.sender_constraint()) {
+            (Ok(()), Some(constraint)) => Ok(constraint),
+            (Err(error), _) => Err(ClaimsRejection::UnmetRequirement(BearerRejection::from(error))),
+            (Ok(()), None) => Err(ClaimsRejection::OtherClaims),
+        }
+    }
+}
+
+/// Extracts the key that the client has proven to have, or `None` for a bearer token. The other responses are those of the
+/// extractor [`Claims`].
+impl<S: Send + Sync> OptionalFromRequestParts<S> for SenderConstraint {
+    type Rejection = ClaimsRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, ClaimsRejection> {
+        let claims: Claims = extract(parts, None)?;
+        Ok(claims.sender_constraint())
+    }
+}

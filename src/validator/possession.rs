@@ -1,0 +1,340 @@
+//! Proof of possession: `cnf` × scheme × proof. It is checked on every request, also if the token is in the token cache.
+//!
+//! Certificates (RFC 8705) belong here as well. No source of certificates exists yet, so a token that is bound to a certificate is
+//! rejected.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use http::{HeaderMap, HeaderValue, Method, Uri};
+
+use crate::claims::{Confirmation, ProvenConfirmation};
+use crate::clock::Timestamp;
+use crate::config::{PossessionRules, SenderConstraintRule};
+use crate::defaults;
+use crate::dpop::{
+    self, AccessTokenHash, Claim, Claiming, CurrentNonces, DpopRules, Expected, NonceSource, ProofError, ProofHead,
+    ReplayError, UnverifiedProof, VerifiedProof,
+};
+use crate::rejection::PossessionError;
+use crate::request::{Handshake, Host, RequestHead, Scheme};
+
+/// Checks that requests prove possession.
+#[derive(Debug)]
+pub(crate) struct Possession {
+    rules: PossessionRules,
+    /// The nonces of the current period, computed once.
+    nonces: ArcSwapOption<CurrentNonces>,
+}
+
+/// How a request sends its token.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Presentation {
+    /// Under the scheme `Bearer`, or outside of `Authorization`.
+    #[default]
+    Bearer,
+    /// Under the scheme `DPoP`. Boxed, because most requests are bearer requests.
+    Dpop(Box<DpopRequest>),
+}
+
+/// The parts of a request that a proof is about.
+#[derive(Clone)]
+pub(crate) struct DpopRequest {
+    method: Method,
+    target: Uri,
+    host: Option<Host>,
+    handshake: Handshake,
+    /// The field `DPoP`, whose form is checked.
+    proof: Option<HeaderValue>,
+}
+
+/// A token that is bound to a key, with what does not change from request to request.
+pub(super) struct BoundToken {
+    confirmation: Confirmation,
+    hash: AccessTokenHash,
+    /// The head of the last proof that was valid. Clients sign all proofs of a token with one key, so the head is seldom new.
+    head: ArcSwapOption<ProofHead>,
+}
+
+/// What a request has proven.
+#[derive(Debug)]
+pub(super) struct Proven {
+    pub(super) confirmation: ProvenConfirmation,
+    /// The proof, which the caller must still [claim](Possession::claim).
+    pub(super) proof: Option<VerifiedProof>,
+}
+
+/// The result of claiming a proof without waiting.
+pub(super) enum ClaimDecision {
+    Made(Result<(), PossessionError>),
+    /// The replay store does not respond at once.
+    Pending,
+}
+
+impl Possession {
+    pub(super) fn new(rules: PossessionRules) -> Self {
+        Self { rules, nonces: ArcSwapOption::empty() }
+    }
+
+    /// Returns whether requests may use the scheme `DPoP`.
+    pub(crate) fn dpop(&self) -> Option<&DpopRules> {
+        self.rules.dpop.as_ref()
+    }
+
+    /// Returns whether the host of a request selects the public URL.
+    pub(super) fn needs_host(&self) -> bool {
+        self.dpop().is_some_and(DpopRules::needs_host)
+    }
+
+    /// Returns whether bearer tokens are rejected.
+    pub(crate) fn is_required(&self) -> bool {
+        self.rules.sender_constraint == SenderConstraintRule::Required
+    }
+
+    /// Returns the scheme that a token needs, for an explanation.
+    pub(super) fn expected_scheme(&self, bound: Option<&BoundToken>) -> &'static str {
+        match bound {
+            Some(_) => "DPoP, with a proof",
+            None if self.is_required() => "DPoP, with a token that is bound to a key (cnf.jkt)",
+            None => "Bearer, since the token is not bound to a key (cnf.jkt)",
+        }
+    }
+
+    /// Returns what is bound to a token, to be stored with it; `None` if the token is not bound, or if this is not checked.
+    pub(super) fn bound_token(&self, confirmation: Option<Confirmation>, token: &[u8]) -> Option<Arc<BoundToken>> {
+        self.dpop()?;
+        let confirmation = confirmation?;
+        let hash = AccessTokenHash::from_bytes(token);
+        Some(Arc::new(BoundToken { confirmation, hash, head: ArcSwapOption::empty() }))
+    }
+
+    /// Checks everything about possession, except for replay.
+    pub(super) fn check(
+        &self,
+        bound: Option<&BoundToken>,
+        presentation: &Presentation,
+        now: Timestamp,
+    ) -> Result<Proven, PossessionError> {
+        let Some(rules) = self.dpop() else { return Ok(Proven::BEARER) };
+        match presentation {
+            Presentation::Bearer if self.is_required() => Err(PossessionError::Unconstrained),
+            Presentation::Bearer => match bound.map(|bound| bound.confirmation) {
+                Some(confirmation) if confirmation.jwk_thumbprint().is_some() => Err(PossessionError::BearerScheme),
+                Some(_) => Err(PossessionError::Certificate),
+                None => Ok(Proven::BEARER),
+            },
+            Presentation::Dpop(request) => {
+                let proof = self.check_proof(rules, bound, request, now)?;
+                Ok(Proven { confirmation: ProvenConfirmation::Dpop, proof: Some(proof) })
+            }
+        }
+    }
+
+    fn check_proof(
+        &self,
+        rules: &DpopRules,
+        bound: Option<&BoundToken>,
+        request: &DpopRequest,
+        now: Timestamp,
+    ) -> Result<VerifiedProof, PossessionError> {
+        let keys = bound.and_then(|bound| Some((bound, bound.confirmation.jwk_thumbprint()?)));
+        let (bound, key) = keys.ok_or(PossessionError::NotBound)?;
+        let proof = request.proof.as_ref().ok_or(PossessionError::Proof(ProofError::Missing))?;
+        if bound.confirmation.certificate_thumbprint().is_some() {
+            return Err(PossessionError::Certificate);
+        }
+        let nonces = self.nonces(now);
+        let expected = request.expected(rules, bound.hash, key, nonces.as_deref());
+        let proof = UnverifiedProof::parse(field_content(proof)).map_err(PossessionError::Proof)?;
+        let known = bound.head.load();
+        let verified = dpop::verify_with_known_head(&proof, known.as_deref(), &expected, &rules.policy, now);
+        let (verified, head) = verified.map_err(PossessionError::Proof)?;
+        if let Some(head) = head {
+            bound.head.store(Some(Arc::new(head)));
+        }
+        Ok(verified)
+    }
+
+    /// Claims a proof for this request.
+    pub(super) fn claim(&self, proof: &VerifiedProof, now: impl Fn() -> Timestamp) -> ClaimDecision {
+        let Some(store) = self.dpop().and_then(|rules| rules.replay.as_ref()) else {
+            return ClaimDecision::Made(Ok(()));
+        };
+        match store.claim(proof, now()) {
+            Claiming::Now(result) => ClaimDecision::Made(check_claim(result, proof, now())),
+            // A future that is dropped before its first poll does nothing.
+            Claiming::Later(_) => ClaimDecision::Pending,
+        }
+    }
+
+    /// Claims a proof and waits for the replay store.
+    pub(super) async fn claim_later(
+        &self,
+        proof: &VerifiedProof,
+        now: impl Fn() -> Timestamp,
+    ) -> Result<(), PossessionError> {
+        let Some(store) = self.dpop().and_then(|rules| rules.replay.as_ref()) else { return Ok(()) };
+        let result = match store.claim(proof, now()) {
+            Claiming::Now(result) => result,
+            Claiming::Later(result) => result.await,
+        };
+        check_claim(result, proof, now())
+    }
+
+    /// Returns the nonces of the current period, if nonces are required.
+    pub(crate) fn nonces(&self, now: Timestamp) -> Option<Arc<CurrentNonces>> {
+        let source = self.dpop()?.nonces.as_ref()?;
+        let period = NonceSource::period(now);
+        if let Some(nonces) = self.nonces.load_full().filter(|nonces| nonces.period() == period) {
+            return Some(nonces);
+        }
+        let nonces = Arc::new(source.nonces(period));
+        self.nonces.store(Some(Arc::clone(&nonces)));
+        Some(nonces)
+    }
+
+    /// Returns the number of recorded proofs, if they are in the memory of this process.
+    pub(super) fn recorded_proofs(&self) -> Option<usize> {
+        self.dpop()?.replay.as_ref()?.entries()
+    }
+}
+
+impl Proven {
+    const BEARER: Self = Self { confirmation: ProvenConfirmation::None, proof: None };
+}
+
+/// The time is checked again: while the proof was verified or claimed, it may have expired, and the store may have dropped an earlier
+/// claim.
+fn check_claim(
+    result: Result<Claim, ReplayError>,
+    proof: &VerifiedProof,
+    now: Timestamp,
+) -> Result<(), PossessionError> {
+    match result {
+        Ok(Claim::First) if now <= proof.accepted_until() => Ok(()),
+        Ok(Claim::First) => {
+            let by = now.saturating_since(proof.created_at());
+            Err(PossessionError::Proof(ProofError::TooOld { by }))
+        }
+        Ok(Claim::Replayed) => Err(PossessionError::Proof(ProofError::Replayed)),
+        Err(error) => {
+            let retry_after = match error {
+                ReplayError::Full { retry_after } => retry_after.max(defaults::RETRY_AFTER_MIN),
+                ReplayError::Unavailable => defaults::RETRY_AFTER_MIN,
+            };
+            Err(PossessionError::ReplayStore { error, retry_after })
+        }
+    }
+}
+
+impl Presentation {
+    /// Reads how a request sends its token. The form of the field `DPoP` is checked before the token, so that a malformed field is
+    /// reported as such whatever the token is.
+    pub(super) fn read(
+        scheme: Scheme,
+        rules: Option<&DpopRules>,
+        request: &RequestHead<'_>,
+        host: Option<&Host>,
+    ) -> Result<Self, PossessionError> {
+        let (Scheme::Dpop, Some(rules)) = (scheme, rules) else { return Ok(Self::Bearer) };
+        let proof = proof_field(request.headers()).map_err(PossessionError::Proof)?;
+        if let Some(proof) = proof {
+            UnverifiedProof::parse(field_content(proof)).map_err(PossessionError::Proof)?;
+        }
+        let target = rules.request_target.as_ref().and_then(|target| (target.0)(request));
+        let target = target.unwrap_or_else(|| request.uri().clone());
+        Ok(Self::Dpop(Box::new(DpopRequest {
+            method: request.method().clone(),
+            handshake: handshake(request, &target),
+            target,
+            host: host.cloned(),
+            proof: proof.cloned(),
+        })))
+    }
+
+    pub(crate) fn scheme(&self) -> Scheme {
+        match self {
+            Self::Bearer => Scheme::Bearer,
+            Self::Dpop(_) => Scheme::Dpop,
+        }
+    }
+}
+
+impl DpopRequest {
+    /// Returns a claim of the proof as JSON text, for an explanation.
+    pub(super) fn proof_claim(&self, name: &str) -> Option<String> {
+        let proof = UnverifiedProof::parse(field_content(self.proof.as_ref()?)).ok()?;
+        proof.claim(name)
+    }
+
+    /// Returns what a check of the proof expects, for an explanation.
+    pub(super) fn expected_claim(&self, check: &str, rules: Option<&DpopRules>) -> Option<String> {
+        match check {
+            "proof form" => Some("one DPoP header with a signed JWT".to_owned()),
+            "htm" => Some(self.method.to_string()),
+            "htu" => rules?.url_for(self.host.as_ref()).map(|url| format!("{url}{}", self.target.path())),
+            "proof iat" => Some("a time close to now".to_owned()),
+            "nonce" => rules?.nonces.as_ref().map(|_| "a nonce of this server".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn expected<'e>(
+        &'e self,
+        rules: &'e DpopRules,
+        token: AccessTokenHash,
+        key: crate::keys::Thumbprint,
+        nonces: Option<&'e CurrentNonces>,
+    ) -> Expected<'e> {
+        let url = rules.url_for(self.host.as_ref());
+        let expected = Expected::for_request(&self.method, url, self.target.path(), token, key);
+        let expected = expected.with_handshake(self.handshake);
+        match nonces {
+            Some(nonces) => expected.with_nonces(nonces),
+            None => expected,
+        }
+    }
+}
+
+/// Shows no proof.
+impl fmt::Debug for DpopRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DpopRequest").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for BoundToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BoundToken(..)")
+    }
+}
+
+/// Returns the only field `DPoP` (RFC 9449 §4.3, check 1).
+fn proof_field(headers: &HeaderMap) -> Result<Option<&HeaderValue>, ProofError> {
+    let mut fields = headers.get_all(dpop::DPOP).iter();
+    let field = fields.next();
+    if fields.next().is_some() { Err(ProofError::Multiple) } else { Ok(field) }
+}
+
+/// RFC 9110 §5.5: white space around a field value is not part of it.
+fn field_content(field: &HeaderValue) -> &[u8] {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let bytes = field.as_bytes();
+    let start = bytes.iter().position(|byte| !is_blank(byte)).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(|byte| !is_blank(byte)).map_or(start, |last| last.saturating_add(1));
+    bytes.get(start..end).unwrap_or_default()
+}
+
+/// Returns whether a request opens a WebSocket: RFC 6455 §4.1 over HTTP/1.1, RFC 8441 §4 over HTTP/2, where the method is CONNECT
+/// and the target has a path.
+fn handshake(request: &RequestHead<'_>, target: &Uri) -> Handshake {
+    let upgrade = request.headers().get(http::header::UPGRADE).map(HeaderValue::as_bytes);
+    let is_upgrade =
+        request.method() == Method::GET && upgrade.is_some_and(|name| name.eq_ignore_ascii_case(b"websocket"));
+    let is_extended_connect = request.method() == Method::CONNECT && target.path().starts_with('/');
+    if is_upgrade || is_extended_connect { Handshake::WebSocket } else { Handshake::None }
+}
+
+/// The memory of a [`BoundToken`] in bytes, with its last head.
+pub(super) const BOUND_TOKEN_BYTES: usize = 1_024;

@@ -1,0 +1,42 @@
+"""Clients of other authors get DPoP-bound tokens from oidc-provider and call the API with them."""
+
+import json
+import subprocess
+
+import node
+from api import Api
+from processes import free_port
+from servers import AUDIENCE
+
+LIBRARIES = ["oauth4webapi-387", "oauth4webapi-388", "openid-client"]
+
+
+def clients_with_proofs(folder, server):
+    """With and without nonces, with bearer tokens allowed and rejected, each client reaches the API; a stolen token does not."""
+    script = node.install("dpop") / "client.mjs"
+    for required in ["false", "true"]:
+        for nonces in ["", 'nonce_secrets = [{ text = "thirty-two bytes or more for nonces" }]']:
+            port = free_port()
+            url = f"http://127.0.0.1:{port}"
+            extra = f'[api.dpop]\npublic_url = "{url}"\nrequired = {required}\n{nonces}'
+            api = Api(folder, f"dpop-{port}", server.issuer, AUDIENCE, ["RS256"], extra=extra)
+            api.path.write_text(api.path.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}"))
+            with api:
+                for library in LIBRARIES:
+                    check(call(script, library, server, url), f"{library}, required {required}, {nonces or 'no nonces'}", nonces)
+
+
+def call(script, library, server, url):
+    command = ["node", script, library, server.issuer, AUDIENCE, f"{url}/me"]
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert result.returncode == 0, f"{library}: {result.stderr[-800:]}"
+    return json.loads(result.stdout)
+
+
+def check(result, what, nonces):
+    # openid-client repeats the request for the nonce itself.
+    expected = [[200, 200], [401, 200, 200]] if nonces else [[200, 200]]
+    assert result["statuses"] in expected, f"{what}: {result}"
+    assert result["type"].lower() == "dpop", f"{what}: {result}"
+    assert result["claims"]["sender_constraint"]["dpop"]["jkt"] == result["claims"]["cnf"]["jkt"], f"{what}: {result}"
+    assert result["bearer"]["status"] == 401 and "DPoP" in result["bearer"]["challenge"], f"{what}: {result}"

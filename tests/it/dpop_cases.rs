@@ -1,0 +1,810 @@
+//! The attack cases of DPoP that are one request each, by their number. One runner sends each of them through the layer, and checks
+//! its proof with `dpop::verify`.
+
+use http::header::{AUTHORIZATION, CACHE_CONTROL};
+use http::{HeaderName, HeaderValue, Method, Request};
+use serde_json::{Value, json};
+use tower_bearer::dpop::{self, AccessTokenHash, Dpop, Expected, ProofError, ProofPolicy};
+use tower_bearer::request::PublicUrl;
+use tower_bearer::testing::{ProofBuilder, ProofKey, TokenBuilder};
+use tower_bearer::{Algorithm, Api};
+
+use crate::dpop_fixture::{Answer, URL, World, base64url, decode_base64url};
+use Answer::{
+    Accepted as A, Bare, InvalidProof as P, InvalidRequest as Q, InvalidToken as T, InvalidTokenBearer as TB,
+};
+
+/// One request, which is valid until a case changes it.
+#[derive(Clone)]
+struct Sent {
+    method: Method,
+    target: String,
+    scheme: &'static str,
+    token: String,
+    authorization: Vec<Vec<u8>>,
+    proofs: Vec<Vec<u8>>,
+    fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+type Change = fn(&World) -> Sent;
+
+struct Case {
+    number: u8,
+    name: &'static str,
+    answer: Answer,
+    api: fn(Api) -> Api,
+    sent: Change,
+    /// The result of `dpop::verify` differs from the answer, for a reason that the name gives.
+    only_http: bool,
+}
+
+const fn case(number: u8, name: &'static str, answer: Answer, sent: Change) -> Case {
+    Case { number, name, answer, api: |api| api, sent, only_http: false }
+}
+
+const fn only_http(case: Case) -> Case {
+    Case { only_http: true, ..case }
+}
+
+const fn with_api(case: Case, api: fn(Api) -> Api) -> Case {
+    Case { api, only_http: true, ..case }
+}
+
+impl Sent {
+    fn scheme(mut self, scheme: &'static str) -> Self {
+        self.scheme = scheme;
+        self
+    }
+
+    fn without_proof(self) -> Self {
+        self.proofs(&[])
+    }
+
+    fn proofs(mut self, proofs: &[&[u8]]) -> Self {
+        self.proofs = proofs.iter().map(|proof| proof.to_vec()).collect();
+        self
+    }
+
+    fn authorization(mut self, fields: &[&str]) -> Self {
+        self.authorization = fields.iter().map(|field| field.as_bytes().to_vec()).collect();
+        self
+    }
+
+    fn field(mut self, name: &'static str, value: &str) -> Self {
+        let value = HeaderValue::from_str(value).expect("a value");
+        self.fields.push((HeaderName::from_static(name), value));
+        self
+    }
+
+    fn target(mut self, target: &str) -> Self {
+        self.target = target.to_owned();
+        self
+    }
+
+    fn method(mut self, method: &Method) -> Self {
+        self.method = method.clone();
+        self
+    }
+
+    fn into_request(self) -> Request<String> {
+        let mut request = Request::builder().method(self.method).uri(self.target);
+        let authorization = match self.authorization.is_empty() {
+            true => vec![format!("{} {}", self.scheme, self.token).into_bytes()],
+            false => self.authorization.into_iter().filter(|field| !field.is_empty()).collect(),
+        };
+        for field in authorization {
+            request = request.header(AUTHORIZATION, HeaderValue::from_bytes(&field).expect("a value"));
+        }
+        for proof in self.proofs {
+            request = request.header(dpop::DPOP, HeaderValue::from_bytes(&proof).expect("a value"));
+        }
+        for (name, value) in self.fields {
+            request = request.header(name, value);
+        }
+        request.body(String::new()).expect("a request")
+    }
+}
+
+/// The valid request with its token and its proof changed.
+fn sent(
+    world: &World,
+    token: impl FnOnce(TokenBuilder) -> TokenBuilder,
+    proof: impl FnOnce(ProofBuilder) -> ProofBuilder,
+) -> Sent {
+    let token = token(world.token()).sign();
+    let proof = proof(world.client.proof("GET", URL, &token)).sign();
+    Sent {
+        method: Method::GET,
+        target: "/me".to_owned(),
+        scheme: "DPoP",
+        token,
+        authorization: Vec::new(),
+        proofs: vec![proof.into_bytes()],
+        fields: Vec::new(),
+    }
+}
+
+fn valid(world: &World) -> Sent {
+    sent(world, |token| token, |proof| proof)
+}
+
+fn token(world: &World, change: impl FnOnce(TokenBuilder) -> TokenBuilder) -> Sent {
+    sent(world, change, |proof| proof)
+}
+
+fn proof(world: &World, change: impl FnOnce(ProofBuilder) -> ProofBuilder) -> Sent {
+    sent(world, |token| token, change)
+}
+
+/// The valid request with the text of its proof changed.
+fn text(world: &World, change: impl FnOnce(String) -> String) -> Sent {
+    let sent = valid(world);
+    let text = change(String::from_utf8(sent.proofs[0].clone()).expect("ASCII"));
+    sent.proofs(&[text.as_bytes()])
+}
+
+fn segments(world: &World, change: impl FnOnce([&str; 3]) -> String) -> Sent {
+    text(world, |text| {
+        let segments: Vec<&str> = text.split('.').collect();
+        change([segments[0], segments[1], segments[2]])
+    })
+}
+
+fn jwk(world: &World, change: impl FnOnce(&mut Value)) -> Sent {
+    let mut jwk = world.client.jwk();
+    change(&mut jwk);
+    proof(world, |proof| proof.header("jwk", jwk))
+}
+
+fn member(name: &str, value: impl Into<Value>) -> impl FnOnce(&mut Value) {
+    let (name, value) = (name.to_owned(), value.into());
+    move |jwk| jwk[name] = value
+}
+
+/// A token that is bound to a key of another algorithm, and a proof by that key.
+fn signed_with(world: &World, algorithm: Algorithm, change: impl FnOnce(ProofBuilder) -> ProofBuilder) -> Sent {
+    let key = ProofKey::with_algorithm(algorithm).with_clock(world.clock.clone());
+    let token = world.token().bound_to(&key).sign();
+    let proof = change(key.proof("GET", URL, &token)).sign();
+    let mut sent = valid(world);
+    sent.token = token;
+    sent.proofs(&[proof.as_bytes()])
+}
+
+fn cnf(world: &World, cnf: Value) -> Sent {
+    token(world, |token| token.claim("cnf", cnf))
+}
+
+fn htu(world: &World, url: &str) -> Sent {
+    proof(world, |proof| proof.claim("htu", url))
+}
+
+/// The claim and the target of the request, both changed.
+fn htu_for(world: &World, url: &str, target: &str) -> Sent {
+    htu(world, url).target(target)
+}
+
+fn iat(world: &World, seconds: i64) -> Sent {
+    let at = tower_bearer::clock::Timestamp::from_secs(crate::fixture::NOW + seconds);
+    proof(world, |proof| proof.issued_at(at))
+}
+
+const HASH: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
+
+fn required(api: Api) -> Api {
+    api.with_sender_constrained_only()
+}
+
+fn with_urls(api: Api) -> Api {
+    api.with_dpop(Dpop::new("https://api.test").with_public_url("https://b.test:8443/b"))
+}
+
+fn with_base(api: Api) -> Api {
+    api.with_dpop(Dpop::new("https://api.test/svc1"))
+}
+
+const CASES: &[Case] = &[
+    // Scheme and fields.
+    case(1, "bound token as a bearer token", TB, |w| valid(w).scheme("Bearer").without_proof()),
+    case(2, "bound token as a bearer token with a good proof", TB, |w| valid(w).scheme("Bearer")),
+    case(3, "unbound token under DPoP", T, |w| token(w, |token| token.without("cnf"))),
+    case(4, "unbound bearer token beside a stray proof", A, |w| {
+        token(w, |token| token.without("cnf")).scheme("Bearer")
+    }),
+    case(4, "unbound bearer token beside junk", A, |w| {
+        token(w, |token| token.without("cnf")).scheme("Bearer").proofs(&[b"x", b"\xff"])
+    }),
+    case(5, "dpop", A, |w| valid(w).scheme("dpop")),
+    case(5, "DPOP", A, |w| valid(w).scheme("DPOP")),
+    case(5, "dPoP", A, |w| valid(w).scheme("dPoP")),
+    case(6, "no token", Q, |w| valid(w).authorization(&["DPoP"])),
+    case(6, "no token after a space", Q, |w| valid(w).authorization(&["DPoP "])),
+    case(6, "malformed token", Q, |w| valid(w).authorization(&["DPoP a b"])),
+    case(7, "two spaces", A, |w| {
+        let sent = valid(w);
+        let field = format!("DPoP  {}", sent.token);
+        sent.authorization(&[&field])
+    }),
+    case(8, "list", Q, |w| {
+        let sent = valid(w);
+        let field = format!("DPoP {}, DPoP {}", sent.token, sent.token);
+        sent.authorization(&[&field])
+    }),
+    case(10, "two equal fields", Q, |w| {
+        let sent = valid(w);
+        let field = format!("DPoP {}", sent.token);
+        sent.authorization(&[&field, &field])
+    }),
+    case(11, "no proof", P, |w| valid(w).without_proof()),
+    case(12, "empty proof", P, |w| valid(w).proofs(&[b""])),
+    case(13, "two proofs", P, |w| {
+        let proof = valid(w).proofs[0].clone();
+        valid(w).proofs(&[&proof, &proof])
+    }),
+    case(14, "two proofs in one field", P, |w| text(w, |proof| format!("{proof}, {proof}"))),
+    case(14, "two proofs in one field without a space", P, |w| text(w, |proof| format!("{proof},{proof}"))),
+    case(15, "proof in Proxy-Authorization only", P, |w| {
+        let sent = valid(w);
+        let proof = format!("DPoP {}", String::from_utf8(sent.proofs[0].clone()).expect("ASCII"));
+        sent.without_proof().field("proxy-authorization", &proof)
+    }),
+    case(15, "proof in the query only", P, |w| {
+        let sent = valid(w);
+        let target = format!("/me?dpop={}", String::from_utf8(sent.proofs[0].clone()).expect("ASCII"));
+        sent.without_proof().target(&target)
+    }),
+    case(16, "proof without Authorization", Bare, |w| valid(w).authorization(&[""])),
+    only_http(case(17, "space at the end of the field", A, |w| text(w, |proof| proof + " "))),
+    only_http(case(17, "tab at the end of the field", A, |w| text(w, |proof| proof + "\t"))),
+    case(18, "bytes that are not ASCII", P, |w| valid(w).proofs(&[b"\xe9\xff.\x80.\x81"])),
+    case(19, "longer than 4 KiB", P, |w| proof(w, |proof| proof.claim("x", "x".repeat(4_096)))),
+    case(19, "1 MiB", P, |w| text(w, |proof| proof + &"A".repeat(1 << 20))),
+    with_api(
+        case(22, "required, unbound bearer token", T, |w| token(w, |token| token.without("cnf")).scheme("Bearer")),
+        required,
+    ),
+    with_api(case(22, "required, bound bearer token", T, |w| valid(w).scheme("Bearer")), required),
+    with_api(case(22, "required, good proof", A, valid), required),
+    case(24, "the proof as the token", T, |w| {
+        let mut sent = valid(w);
+        sent.token = String::from_utf8(sent.proofs[0].clone()).expect("ASCII");
+        sent
+    }),
+    case(25, "the proof as a bearer token", TB, |w| {
+        let mut sent = valid(w).scheme("Bearer");
+        sent.token = String::from_utf8(sent.proofs[0].clone()).expect("ASCII");
+        sent
+    }),
+    // Form.
+    case(26, "two segments", P, |w| segments(w, |[header, claims, _]| format!("{header}.{claims}"))),
+    case(26, "four segments", P, |w| segments(w, |[header, claims, end]| format!("{header}.{claims}.{end}.{end}"))),
+    case(26, "five segments", P, |w| {
+        segments(w, |[header, claims, end]| format!("{header}.{claims}.{end}.{end}.{end}"))
+    }),
+    case(26, "empty header", P, |w| segments(w, |[_, claims, end]| format!(".{claims}.{end}"))),
+    case(26, "empty claims", P, |w| segments(w, |[header, _, end]| format!("{header}..{end}"))),
+    case(26, "empty signature", P, |w| segments(w, |[header, claims, _]| format!("{header}.{claims}."))),
+    case(27, "padding", P, |w| segments(w, |[header, claims, end]| format!("{header}.{claims}.{end}=="))),
+    case(27, "padded header", P, |w| segments(w, |[header, claims, end]| format!("{header}=.{claims}.{end}"))),
+    case(27, "another alphabet", P, |w| {
+        segments(w, |[header, claims, end]| format!("{header}.{claims}.{}", end.replace(['-', '_'], "+") + "+"))
+    }),
+    case(27, "bits after the end", P, |w| {
+        segments(w, |[header, claims, end]| {
+            // 64 bytes have 86 characters; the last four bits are unused.
+            format!("{header}.{claims}.{}B", &end[..85])
+        })
+    }),
+    case(27, "white space inside", P, |w| segments(w, |[header, claims, end]| format!("{header}. {claims}.{end}"))),
+    case(28, "header is no JSON", P, |w| proof(w, |proof| proof.raw_header("x"))),
+    case(28, "header is an array", P, |w| proof(w, |proof| proof.raw_header("[]"))),
+    case(28, "claims are an array", P, |w| proof(w, |proof| proof.raw_payload("[]"))),
+    case(28, "claims are empty", P, |w| proof(w, |proof| proof.raw_payload(""))),
+    case(28, "claims have a byte order mark", P, |w| {
+        segments(w, |[header, claims, end]| {
+            let claims = [b"\xef\xbb\xbf", decode_base64url(claims).as_slice()].concat();
+            format!("{header}.{}.{end}", base64url(&claims))
+        })
+    }),
+    case(28, "claims are nested too deeply", P, |w| {
+        proof(w, |proof| proof.raw_claim("x", &("[".repeat(33) + &"]".repeat(33))))
+    }),
+    case(28, "NUL after the claims", P, |w| {
+        segments(w, |[header, claims, end]| {
+            let claims = [decode_base64url(claims).as_slice(), b"\0"].concat();
+            format!("{header}.{}.{end}", base64url(&claims))
+        })
+    }),
+    case(29, "two alg", P, |w| proof(w, |proof| proof.with_duplicate_header("alg", "ES256"))),
+    case(29, "two typ", P, |w| proof(w, |proof| proof.with_duplicate_header("typ", "dpop+jwt"))),
+    case(29, "two jwk", P, |w| {
+        let key = w.client.jwk();
+        proof(w, |proof| proof.with_duplicate_header("jwk", key))
+    }),
+    case(29, "two alg, one with an escape", P, |w| {
+        segments(w, |[header, claims, end]| {
+            let header =
+                String::from_utf8(decode_base64url(header)).expect("UTF-8").replacen('{', r#"{"\u0061lg":"ES256","#, 1);
+            format!("{}.{claims}.{end}", base64url(header.as_bytes()))
+        })
+    }),
+    case(30, "two jti", P, |w| proof(w, |proof| proof.with_duplicate_claim("jti", "x"))),
+    case(30, "two htu", P, |w| proof(w, |proof| proof.with_duplicate_claim("htu", URL))),
+    case(30, "two iat", P, |w| proof(w, |proof| proof.with_duplicate_claim("iat", 1))),
+    case(30, "two ath", P, |w| proof(w, |proof| proof.with_duplicate_claim("ath", "x"))),
+    case(31, "two members of one name in jwk", P, |w| {
+        let key = w.client.jwk().to_string().replacen('{', r#"{"x":"AA","#, 1);
+        proof(w, |proof| proof.raw_header_member("jwk", &key))
+    }),
+    case(32, "crit", P, |w| proof(w, |proof| proof.header("crit", ["exp"]))),
+    case(32, "empty crit", P, |w| proof(w, |proof| proof.header("crit", json!([])))),
+    case(32, "b64", P, |w| proof(w, |proof| proof.header("b64", false))),
+    case(33, "unknown header member and claim", A, |w| {
+        proof(w, |proof| proof.header("x", 1).claim("y", json!({"z": []})))
+    }),
+    case(34, "JSON serialization", P, |w| {
+        segments(w, |[header, claims, end]| {
+            json!({ "protected": header, "payload": claims, "signature": end }).to_string()
+        })
+    }),
+    // typ and alg.
+    case(35, "no typ", P, |w| proof(w, |proof| proof.without_header("typ"))),
+    case(35, "typ JWT", P, |w| proof(w, |proof| proof.header("typ", "JWT"))),
+    case(35, "typ at+jwt", P, |w| proof(w, |proof| proof.header("typ", "at+jwt"))),
+    case(35, "typ dpop+jwt+x", P, |w| proof(w, |proof| proof.header("typ", "dpop+jwt+x"))),
+    case(35, "typ is a number", P, |w| proof(w, |proof| proof.header("typ", 1))),
+    case(36, "typ application/dpop+jwt", A, |w| proof(w, |proof| proof.header("typ", "application/dpop+jwt"))),
+    case(36, "typ DPOP+JWT", A, |w| proof(w, |proof| proof.header("typ", "DPOP+JWT"))),
+    case(37, "access token as the proof", P, |w| {
+        let token = w.token().sign();
+        valid(w).proofs(&[token.as_bytes()])
+    }),
+    case(38, "client assertion", P, |w| proof(w, |proof| proof.header("typ", "client-authentication+jwt"))),
+    case(38, "request object", P, |w| proof(w, |proof| proof.header("typ", "oauth-authz-req+jwt"))),
+    case(39, "alg none", P, |w| proof(w, |proof| proof.header("alg", "none"))),
+    case(39, "alg None", P, |w| proof(w, |proof| proof.header("alg", "None"))),
+    case(39, "alg is empty", P, |w| proof(w, |proof| proof.header("alg", ""))),
+    case(39, "no alg", P, |w| proof(w, |proof| proof.without_header("alg"))),
+    case(40, "HS256 with an oct key", P, |w| {
+        proof(w, |proof| proof.header("alg", "HS256").header("jwk", json!({ "kty": "oct", "k": "c2VjcmV0" })))
+    }),
+    case(40, "HS256 with the public key", P, |w| proof(w, |proof| proof.header("alg", "HS256"))),
+    case(41, "RS256, which is not listed", P, |w| signed_with(w, Algorithm::RS256, |proof| proof)),
+    case(42, "ES256 with an RSA key", P, |w| {
+        let key = ProofKey::with_algorithm(Algorithm::PS256).jwk();
+        proof(w, |proof| proof.header("jwk", key))
+    }),
+    case(42, "ES256 with a P-384 key", P, |w| {
+        let key = ProofKey::with_algorithm(Algorithm::ES384).jwk();
+        proof(w, |proof| proof.header("jwk", key))
+    }),
+    case(42, "EdDSA with X25519", P, |w| {
+        signed_with(w, Algorithm::EdDSA, |proof| {
+            proof.header("jwk", json!({ "kty": "OKP", "crv": "X25519", "x": HASH }))
+        })
+    }),
+    case(43, "ES256K", P, |w| proof(w, |proof| proof.header("alg", "ES256K"))),
+    case(43, "unknown alg", P, |w| proof(w, |proof| proof.header("alg", "XX999"))),
+    case(43, "alg is a number", P, |w| proof(w, |proof| proof.header("alg", 256))),
+    case(44, "alg of the key differs", P, |w| jwk(w, member("alg", "ES384"))),
+    // jwk.
+    case(45, "no jwk", P, |w| proof(w, |proof| proof.without_header("jwk"))),
+    case(45, "jwk is null", P, |w| proof(w, |proof| proof.header("jwk", Value::Null))),
+    case(45, "jwk is a string", P, |w| proof(w, |proof| proof.header("jwk", "x"))),
+    case(45, "jwk is an array", P, |w| {
+        let key = w.client.jwk();
+        proof(w, |proof| proof.header("jwk", json!([key])))
+    }),
+    case(46, "jwk with d", P, |w| jwk(w, member("d", "AQAB"))),
+    case(46, "jwk with p", P, |w| jwk(w, member("p", "AQAB"))),
+    case(46, "jwk with k", P, |w| jwk(w, member("k", "AQAB"))),
+    case(46, "jwk with priv", P, |w| jwk(w, member("priv", "AQAB"))),
+    case(46, "jwk with oth", P, |w| jwk(w, member("oth", json!([])))),
+    case(46, "jwk with an empty d", P, |w| jwk(w, member("d", ""))),
+    case(47, "jwk is a secret", P, |w| jwk(w, member("kty", "oct"))),
+    case(48, "point not on the curve", P, |w| jwk(w, member("y", HASH))),
+    case(48, "point at infinity", P, |w| {
+        jwk(w, |jwk| {
+            jwk["x"] = "A".repeat(43).into();
+            jwk["y"] = "A".repeat(43).into();
+        })
+    }),
+    case(48, "short x", P, |w| {
+        jwk(w, |jwk| {
+            let x = decode_base64url(jwk["x"].as_str().expect("text"));
+            jwk["x"] = base64url(&x[1..]).into();
+        })
+    }),
+    case(48, "x with a leading zero byte", P, |w| {
+        jwk(w, |jwk| {
+            let x = decode_base64url(jwk["x"].as_str().expect("text"));
+            jwk["x"] = base64url(&[&[0], x.as_slice()].concat()).into();
+        })
+    }),
+    case(49, "RSA with 1024 bits", P, |w| {
+        signed_with(w, Algorithm::PS256, |proof| {
+            proof.header("jwk", json!({ "kty": "RSA", "n": base64url(&[0xff; 128]), "e": "AQAB" }))
+        })
+    }),
+    case(49, "RSA with 8192 bits", P, |w| {
+        signed_with(w, Algorithm::PS256, |proof| {
+            proof.header("jwk", json!({ "kty": "RSA", "n": base64url(&[0xff; 1024]), "e": "AQAB" }))
+        })
+    }),
+    case(49, "RSA with e = 1", P, |w| {
+        signed_with(w, Algorithm::PS256, |proof| {
+            proof.header("jwk", json!({ "kty": "RSA", "n": base64url(&[0xff; 256]), "e": "AQ" }))
+        })
+    }),
+    case(49, "RSA with an even e", P, |w| {
+        signed_with(w, Algorithm::PS256, |proof| {
+            proof.header("jwk", json!({ "kty": "RSA", "n": base64url(&[0xff; 256]), "e": "AQAA" }))
+        })
+    }),
+    case(49, "RSA with an even n", P, |w| {
+        signed_with(w, Algorithm::PS256, |proof| {
+            let n = [[0xff; 255].as_slice(), &[0xfe]].concat();
+            proof.header("jwk", json!({ "kty": "RSA", "n": base64url(&n), "e": "AQAB" }))
+        })
+    }),
+    case(49, "RSA with leading zero bytes", P, |w| {
+        let key = ProofKey::with_algorithm(Algorithm::PS256).with_clock(w.clock.clone());
+        let mut jwk = key.jwk();
+        let n = decode_base64url(jwk["n"].as_str().expect("text"));
+        jwk["n"] = base64url(&[&[0], n.as_slice()].concat()).into();
+        let token = w.token().bound_to(&key).sign();
+        let proof = key.proof("GET", URL, &token).header("jwk", jwk).sign();
+        let mut sent = valid(w);
+        sent.token = token;
+        sent.proofs(&[proof.as_bytes()])
+    }),
+    case(50, "use enc", P, |w| jwk(w, member("use", "enc"))),
+    case(50, "key_ops sign", P, |w| jwk(w, member("key_ops", json!(["sign"])))),
+    case(50, "key_ops with a duplicate", P, |w| jwk(w, member("key_ops", json!(["verify", "verify"])))),
+    case(50, "use sig and key_ops verify", A, |w| {
+        jwk(w, |jwk| {
+            jwk["use"] = "sig".into();
+            jwk["key_ops"] = json!(["verify"]);
+        })
+    }),
+    case(51, "jku and x5u are not fetched", A, |w| {
+        proof(w, |proof| proof.header("jku", "http://127.0.0.1:9/").header("x5u", "http://127.0.0.1:9/"))
+    }),
+    case(52, "x5c of another key", A, |w| jwk(w, member("x5c", json!(["MIIB"])))),
+    case(53, "jwk only in the claims", P, |w| {
+        let key = w.client.jwk();
+        proof(w, |proof| proof.without_header("jwk").claim("jwk", key))
+    }),
+    case(54, "kid of the issuer's key", A, |w| {
+        let jwks: Value = serde_json::from_str(&w.server.jwks()).expect("JSON");
+        proof(w, |proof| proof.header("kid", jwks["keys"][0]["kid"].clone()))
+    }),
+    case(55, "a token of the issuer as the proof, with its key", P, |w| {
+        let keys = tower_bearer::keys::KeySet::from_jwks(w.server.jwks()).expect("a key set");
+        let jkt = keys.thumbprints().next().expect("a key").to_base64url();
+        let jwks: Value = serde_json::from_str(&w.server.jwks()).expect("JSON");
+        let forged = w.token().header("jwk", jwks["keys"][0].clone()).typ("dpop+jwt").sign();
+        cnf(w, json!({ "jkt": jkt })).proofs(&[forged.as_bytes()])
+    }),
+    case(55, "a token of the issuer as the proof, with its key, but bound to the client", T, |w| {
+        let jwks: Value = serde_json::from_str(&w.server.jwks()).expect("JSON");
+        let forged = w.token().header("jwk", jwks["keys"][0].clone()).typ("dpop+jwt").sign();
+        valid(w).proofs(&[forged.as_bytes()])
+    }),
+    case(56, "point of small order", P, |w| {
+        signed_with(w, Algorithm::EdDSA, |proof| {
+            let mut one = [0; 32];
+            one[0] = 1;
+            proof.header("jwk", json!({ "kty": "OKP", "crv": "Ed25519", "x": base64url(&one) }))
+        })
+    }),
+    // Binding.
+    case(57, "good proof by another key", T, |w| {
+        let sent = valid(w);
+        let other = w.other.proof("GET", URL, &sent.token).sign();
+        sent.proofs(&[other.as_bytes()])
+    }),
+    case(58, "signature by another key", P, |w| proof(w, |proof| proof.signed_by(&w.other))),
+    case(59, "no cnf", T, |w| token(w, |token| token.without("cnf"))),
+    case(60, "cnf is a string", T, |w| cnf(w, json!("x"))),
+    case(60, "cnf is an array", T, |w| cnf(w, json!(["jkt"]))),
+    case(60, "cnf is null", T, |w| cnf(w, Value::Null)),
+    case(60, "cnf is empty", T, |w| cnf(w, json!({}))),
+    case(60, "cnf is empty, bearer", TB, |w| cnf(w, json!({})).scheme("Bearer")),
+    case(60, "cnf is null, bearer", TB, |w| cnf(w, Value::Null).scheme("Bearer").without_proof()),
+    case(61, "jkt is a number", T, |w| cnf(w, json!({ "jkt": 7 }))),
+    case(61, "jkt is empty", T, |w| cnf(w, json!({ "jkt": "" }))),
+    case(61, "jkt has 42 characters", T, |w| cnf(w, json!({ "jkt": &w.client.jkt()[1..] }))),
+    case(61, "jkt is padded", T, |w| cnf(w, json!({ "jkt": w.client.jkt() + "=" }))),
+    case(61, "jkt is hex", T, |w| {
+        let hex: String = decode_base64url(&w.client.jkt()).iter().map(|byte| format!("{byte:02x}")).collect();
+        cnf(w, json!({ "jkt": hex }))
+    }),
+    case(61, "jkt has bits after its end", T, |w| {
+        let jkt = w.client.jkt();
+        // The last character has two unused bits, which are zero in the alphabet's every fourth character.
+        let last = char::from(jkt.as_bytes()[42] + 1);
+        cnf(w, json!({ "jkt": format!("{}{last}", &jkt[..42]) }))
+    }),
+    case(62, "hash of the key with other members", T, |w| cnf(w, json!({ "jkt": HASH }))),
+    case(63, "unknown member beside jkt", A, |w| cnf(w, json!({ "jkt": w.client.jkt(), "kc-jkt-type": "JWK" }))),
+    case(64, "cnf with kid only", TB, |w| cnf(w, json!({ "kid": "k" })).scheme("Bearer")),
+    case(64, "cnf with jwk only", TB, |w| cnf(w, json!({ "jwk": w.client.jwk() })).scheme("Bearer")),
+    case(64, "cnf with jwe only", TB, |w| cnf(w, json!({ "jwe": "x" })).scheme("Bearer")),
+    case(65, "jkt and x5t#S256, only a proof", T, |w| cnf(w, json!({ "jkt": w.client.jkt(), "x5t#S256": HASH }))),
+    case(65, "x5t#S256 under DPoP", T, |w| cnf(w, json!({ "x5t#S256": HASH }))),
+    case(65, "x5t#S256 under Bearer", TB, |w| cnf(w, json!({ "x5t#S256": HASH })).scheme("Bearer")),
+    case(66, "two cnf", T, |w| token(w, |token| token.with_duplicate_claim("cnf", json!({})))),
+    case(66, "two cnf, bearer", TB, |w| {
+        token(w, |token| token.with_duplicate_claim("cnf", json!({}))).scheme("Bearer")
+    }),
+    case(67, "SHA-1 thumbprint", T, |w| cnf(w, json!({ "jkt": base64url(&[7; 20]) }))),
+    case(67, "SHA-512 thumbprint", T, |w| cnf(w, json!({ "jkt": base64url(&[7; 64]) }))),
+    // ath.
+    case(68, "no ath", P, |w| proof(w, |proof| proof.without("ath"))),
+    case(68, "ath is a number", P, |w| proof(w, |proof| proof.claim("ath", 7))),
+    case(68, "ath is empty", P, |w| proof(w, |proof| proof.claim("ath", ""))),
+    case(68, "ath is padded", P, |w| ath(w, |ath| ath + "=")),
+    case(68, "ath is hex", P, |w| {
+        ath(w, |ath| decode_base64url(&ath).iter().map(|byte| format!("{byte:02x}")).collect())
+    }),
+    case(68, "ath has bits after its end", P, |w| {
+        ath(w, |ath| format!("{}{}", &ath[..42], char::from(ath.as_bytes()[42] + 1)))
+    }),
+    case(68, "ath of the token in upper case", P, |w| {
+        let token = w.token().sign();
+        let mut sent = proof(w, |proof| proof.token(&token.to_ascii_uppercase()));
+        sent.token = token;
+        sent
+    }),
+    case(68, "ath of the token with its scheme", P, |w| {
+        let token = w.token().sign();
+        let mut sent = proof(w, |proof| proof.token(&format!("DPoP {token}")));
+        sent.token = token;
+        sent
+    }),
+    case(69, "ath of another token for the same key", P, |w| {
+        let other = w.token().subject("another").sign();
+        proof(w, |proof| proof.token(&other))
+    }),
+    // htm.
+    case(70, "get", P, |w| proof(w, |proof| proof.claim("htm", "get"))),
+    case(70, "Get", P, |w| proof(w, |proof| proof.claim("htm", "Get"))),
+    case(70, "POST on GET", P, |w| proof(w, |proof| proof.claim("htm", "POST"))),
+    case(70, "HEAD on GET", P, |w| proof(w, |proof| proof.claim("htm", "HEAD"))),
+    case(70, "GET on HEAD", P, |w| valid(w).method(&Method::HEAD)),
+    case(70, "empty htm", P, |w| proof(w, |proof| proof.claim("htm", ""))),
+    case(70, "htm is a number", P, |w| proof(w, |proof| proof.claim("htm", 7))),
+    case(70, "GET with a space", P, |w| proof(w, |proof| proof.claim("htm", "GET "))),
+    case(70, "HEAD on HEAD", A, |w| proof(w, |proof| proof.claim("htm", "HEAD")).method(&Method::HEAD)),
+    case(71, "X-HTTP-Method-Override changes nothing", A, |w| valid(w).field("x-http-method-override", "DELETE")),
+    case(71, "the method of the override", P, |w| {
+        proof(w, |proof| proof.claim("htm", "DELETE")).field("x-http-method-override", "DELETE")
+    }),
+    // htu.
+    case(72, "another host", P, |w| htu(w, "https://evil.test/me")),
+    case(72, "another scheme", P, |w| htu(w, "http://api.test/me")),
+    case(72, "another port", P, |w| htu(w, "https://api.test:8443/me")),
+    case(72, "another path", P, |w| htu(w, "https://api.test/you")),
+    case(72, "sub-path", P, |w| htu(w, "https://api.test/me/you")),
+    case(72, "parent", P, |w| htu(w, "https://api.test/")),
+    case(73, "slash at the end", P, |w| htu(w, "https://api.test/me/")),
+    case(73, "no slash at the end", P, |w| htu_for(w, "https://api.test/me", "/me/")),
+    case(74, "host in upper case", A, |w| htu(w, "https://API.TEST/me")),
+    case(74, "default port", A, |w| htu(w, "https://api.test:443/me")),
+    case(74, "empty port", A, |w| htu(w, "https://api.test:/me")),
+    case(74, "empty path", A, |w| htu_for(w, "https://api.test", "/")),
+    case(74, "scheme in upper case", A, |w| htu(w, "HTTPS://api.test/me")),
+    case(75, "query", A, |w| htu(w, "https://api.test/me?a=b")),
+    case(75, "fragment", A, |w| htu(w, "https://api.test/me#a")),
+    case(75, "query and fragment", A, |w| htu(w, "https://api.test/me?a=b#c")),
+    case(75, "query of the request", A, |w| htu_for(w, URL, "/me?a=b")),
+    case(75, "path in the query", P, |w| htu(w, "https://api.test/other?/me")),
+    case(76, "dot segment in the claim", A, |w| htu_for(w, "https://api.test/a/%2e/me", "/a/me")),
+    case(76, "two dots in the claim", A, |w| htu(w, "https://api.test/x/../me")),
+    case(76, "encoded letter in the claim", A, |w| htu(w, "https://api.test/%6De")),
+    case(77, "two dots in the request", P, |w| htu_for(w, URL, "/x/../me")),
+    case(77, "encoded letter in the request", P, |w| htu_for(w, URL, "/%6de")),
+    case(77, "two dots in both", A, |w| htu_for(w, "https://api.test/x/../me", "/x/../me")),
+    case(78, "encoded slash", P, |w| htu_for(w, "https://api.test/a/b", "/a%2Fb")),
+    case(78, "encoded slash in the claim", P, |w| htu_for(w, "https://api.test/a%2Fb", "/a/b")),
+    case(78, "encoded slash in both, of another case", A, |w| htu_for(w, "https://api.test/a%2fb", "/a%2Fb")),
+    case(79, "two slashes", P, |w| htu(w, "https://api.test//me")),
+    case(79, "two slashes at the end", P, |w| htu(w, "https://api.test/me//")),
+    case(80, "user information", P, |w| htu(w, "https://api@evil.test/me")),
+    case(80, "user information before the host", P, |w| htu(w, "https://evil@api.test/me")),
+    case(81, "relative", P, |w| htu(w, "me")),
+    case(81, "path only", P, |w| htu(w, "/me")),
+    case(81, "no scheme", P, |w| htu(w, "//api.test/me")),
+    case(81, "empty", P, |w| htu(w, "")),
+    case(81, "number", P, |w| proof(w, |proof| proof.claim("htu", 7))),
+    case(81, "javascript", P, |w| htu(w, "javascript://api.test/me")),
+    case(81, "file", P, |w| htu(w, "file://api.test/me")),
+    case(82, "backslash", P, |w| htu(w, "https://api.test\\me")),
+    case(82, "tab", P, |w| htu(w, "https://api.test/me\t")),
+    case(82, "space", P, |w| htu(w, "https://api.test/ me")),
+    case(82, "line break", P, |w| htu(w, "https://api.test/me\r\n")),
+    case(82, "NUL", P, |w| htu(w, "https://api.test/me\0")),
+    case(83, "U-label", P, |w| htu(w, "https://b\u{fc}cher.test/me")),
+    case(83, "homoglyph", P, |w| htu(w, "https://\u{430}pi.test/me")),
+    case(83, "full-width dot", P, |w| htu(w, "https://api\u{3002}test/me")),
+    with_api(case(83, "A-label", A, |w| htu(w, "https://XN--Bcher-kva.test/me")), |api| {
+        api.with_dpop(Dpop::new("https://xn--bcher-kva.test"))
+    }),
+    case(84, "dot at the end of the host", P, |w| htu(w, "https://api.test./me")),
+    with_api(case(85, "another form of the same IPv6 address", A, |w| htu(w, "https://[2001:DB8:0:0::1]/me")), |api| {
+        api.with_dpop(Dpop::new("https://[2001:db8::1]"))
+    }),
+    with_api(case(85, "zone", P, |w| htu(w, "https://[2001:db8::1%25eth0]/me")), |api| {
+        api.with_dpop(Dpop::new("https://[2001:db8::1]"))
+    }),
+    with_api(case(85, "IPv4-mapped address", P, |w| htu(w, "https://[::ffff:192.0.2.1]/me")), |api| {
+        api.with_dpop(Dpop::new("https://192.0.2.1"))
+    }),
+    case(86, "port 65536", P, |w| htu(w, "https://api.test:65536/me")),
+    case(86, "port 0443", P, |w| htu(w, "https://api.test:0443/me")),
+    case(86, "port +443", P, |w| htu(w, "https://api.test:+443/me")),
+    case(87, "another Host", A, |w| valid(w).field("host", "evil.test")),
+    case(87, "two Host fields", A, |w| valid(w).field("host", "a.test").field("host", "b.test")),
+    case(87, "Host with a path", A, |w| valid(w).field("host", "api.test/x?")),
+    case(87, "forwarded host, scheme and prefix", P, |w| {
+        let sent = htu(w, "http://evil.test/p/me").field("x-forwarded-host", "evil.test");
+        sent.field("x-forwarded-proto", "http").field("x-forwarded-prefix", "/p")
+    }),
+    with_api(case(88, "the prefix that a proxy removes", A, |w| htu(w, "https://api.test/svc1/me")), with_base),
+    with_api(case(88, "without that prefix", P, |w| htu(w, "https://api.test/me")), with_base),
+    case(88, "a prefix that is not configured", P, |w| htu(w, "https://api.test/svc1/me")),
+    case(90, "path that is longer than a proof", P, |w| htu(w, &format!("https://api.test/{}", "../".repeat(20_000)))),
+    case(91, "wss on a handshake", A, |w| {
+        htu(w, "wss://api.test/me").field("upgrade", "websocket").field("connection", "Upgrade")
+    }),
+    case(91, "wss on another request", P, |w| htu(w, "wss://api.test/me")),
+    case(92, "OPTIONS *", P, |w| {
+        proof(w, |proof| proof.claim("htm", "OPTIONS").claim("htu", "https://api.test/"))
+            .method(&Method::OPTIONS)
+            .target("*")
+    }),
+    case(92, "CONNECT", P, |w| {
+        let sent = proof(w, |proof| proof.claim("htm", "CONNECT").claim("htu", "https://api.test/"));
+        sent.method(&Method::CONNECT).target("api.test:443")
+    }),
+    // Time.
+    case(93, "the oldest iat", A, |w| iat(w, -90)),
+    case(93, "one second older", P, |w| iat(w, -91)),
+    case(93, "the latest iat", A, |w| iat(w, 30)),
+    case(93, "one second later", P, |w| iat(w, 31)),
+    case(94, "no iat", P, |w| proof(w, |proof| proof.without("iat"))),
+    case(94, "iat is a string", P, |w| proof(w, |proof| proof.claim("iat", "1800000000"))),
+    case(94, "iat is huge", P, |w| proof(w, |proof| proof.raw_claim("iat", "1e400"))),
+    case(94, "iat is negative", P, |w| proof(w, |proof| proof.claim("iat", -1))),
+    case(94, "iat in milliseconds", P, |w| iat(w, crate::fixture::NOW * 999)),
+    case(94, "iat with a fraction", A, |w| proof(w, |proof| proof.raw_claim("iat", "1800000000.5"))),
+    case(95, "an hour ahead", P, |w| iat(w, 3_600)),
+    case(95, "an hour ago", P, |w| iat(w, -3_600)),
+    case(96, "exp in the past", P, |w| proof(w, |proof| proof.claim("exp", crate::fixture::NOW - 31))),
+    case(96, "nbf in the future", P, |w| proof(w, |proof| proof.claim("nbf", crate::fixture::NOW + 31))),
+    case(96, "nbf now and exp in five minutes", A, |w| {
+        proof(w, |proof| proof.claim("nbf", crate::fixture::NOW).claim("exp", crate::fixture::NOW + 300))
+    }),
+    case(102, "a nonce where none is required", A, |w| proof(w, |proof| proof.nonce("from-elsewhere"))),
+    case(115, "no jti", P, |w| proof(w, |proof| proof.without("jti"))),
+    case(115, "empty jti", P, |w| proof(w, |proof| proof.jti(""))),
+    case(115, "jti is a number", P, |w| proof(w, |proof| proof.claim("jti", 7))),
+    case(115, "jti of 257 bytes", P, |w| proof(w, |proof| proof.jti(&"j".repeat(257)))),
+    case(115, "jti of 256 bytes", A, |w| proof(w, |proof| proof.jti(&"j".repeat(256)))),
+    case(115, "jti of 6 KB", P, |w| proof(w, |proof| proof.jti(&"j".repeat(6_000)))),
+    case(115, "jti with NUL and emoji", A, |w| proof(w, |proof| proof.jti("\0\u{1f600}"))),
+    // Whole requests.
+    with_api(
+        case(137, "proof for another host of the server", P, |w| valid(w).field("host", "b.test:8443")),
+        with_urls,
+    ),
+    with_api(
+        case(137, "proof for this host of the server", A, |w| {
+            htu(w, "https://b.test:8443/b/me").field("host", "B.test:8443")
+        }),
+        with_urls,
+    ),
+    with_api(case(137, "host without its port", P, |w| valid(w).field("host", "b.test")), with_urls),
+    with_api(case(137, "no host", P, valid), with_urls),
+    with_api(case(137, "the first host", A, |w| valid(w).field("host", "api.test:443")), with_urls),
+    case(138, "proof for the token endpoint", P, |w| {
+        let endpoint = format!("{}oauth/token", w.server.issuer());
+        proof(w, |proof| proof.claim("htm", "POST").claim("htu", endpoint).without("ath"))
+    }),
+    case(139, "other headers", A, |w| valid(w).field("content-type", "text/plain")),
+];
+
+/// The valid request with its `ath` changed.
+fn ath(world: &World, change: impl FnOnce(String) -> String) -> Sent {
+    let token = world.token().sign();
+    let good = world.client.proof("GET", URL, &token).sign();
+    let claims: Value =
+        serde_json::from_slice(&decode_base64url(good.split('.').nth(1).expect("claims"))).expect("JSON");
+    let changed = change(claims["ath"].as_str().expect("text").to_owned());
+    let mut sent = proof(world, |proof| proof.claim("ath", changed));
+    sent.token = token;
+    sent
+}
+
+#[test]
+fn every_case_has_its_answer() {
+    let mut failures = Vec::new();
+    for case in CASES {
+        let world = World::new(case.api);
+        let response = world.send((case.sent)(&world).into_request());
+        let answer = Answer::of(&response);
+        if answer != case.answer {
+            failures.push(format!("{} {}: {answer:?}, not {:?}", case.number, case.name, case.answer));
+        }
+        let is_cacheable = response.headers().get(CACHE_CONTROL).is_none_or(|value| value != "no-store");
+        assert_eq!(is_cacheable, answer == A, "{} {}", case.number, case.name);
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn every_proof_has_the_same_result_without_a_server() {
+    let url = PublicUrl::parse("https://api.test").expect("a URL");
+    let mut checked = 0;
+    for case in CASES.iter().filter(|case| !case.only_http && matches!(case.answer, A | P | T)) {
+        let world = World::new(case.api);
+        let sent = (case.sent)(&world);
+        let [proof] = &sent.proofs[..] else { continue };
+        let Ok(proof) = std::str::from_utf8(proof) else { continue };
+        let binds_key = case.answer == T;
+        if !sent.scheme.eq_ignore_ascii_case("DPoP") || (binds_key && !matches!(case.number, 55 | 57)) {
+            continue;
+        }
+        let target: http::Uri = sent.target.parse().expect("a target");
+        // The key to which the token is bound.
+        let key = bound_key(&sent.token);
+        let hash = AccessTokenHash::new(&sent.token);
+        let handshake = sent.fields.iter().any(|(name, _)| name == "upgrade");
+        if handshake {
+            continue;
+        }
+        let expected = Expected::new(&sent.method, &url, target.path(), hash, key);
+        let result = dpop::verify(proof, &expected, &ProofPolicy::new(), crate::dpop_fixture::now());
+        match case.answer {
+            A => assert!(result.is_ok(), "{} {}: {result:?}", case.number, case.name),
+            T => assert_eq!(result, Err(ProofError::OtherKey), "{} {}", case.number, case.name),
+            _ => assert!(result.is_err_and(|error| error != ProofError::OtherKey), "{} {}", case.number, case.name),
+        }
+        checked += 1;
+    }
+    assert!(checked > 150, "{checked}");
+}
+
+fn bound_key(token: &str) -> tower_bearer::keys::Thumbprint {
+    let claims = decode_base64url(token.split('.').nth(1).expect("claims"));
+    let claims: Value = serde_json::from_slice(&claims).expect("JSON");
+    claims["cnf"]["jkt"].as_str().expect("a thumbprint").parse().expect("a thumbprint")
+}
+
+/// The numbers of the cases that other tests of this folder check.
+const ELSEWHERE: &[(std::ops::RangeInclusive<u8>, &str)] = &[
+    (9..=9, "dpop_answers"),
+    (20..=21, "dpop_answers"),
+    (23..=23, "dpop_answers"),
+    (89..=89, "dpop_answers"),
+    (97..=101, "dpop_replay and dpop_nonces"),
+    (103..=114, "dpop_nonces and dpop_replay"),
+    (116..=116, "dpop_replay"),
+    (119..=120, "dpop_replay"),
+    (123..=123, "dpop_replay"),
+    (140..=144, "dpop_answers"),
+];
+
+#[test]
+fn every_number_is_checked() {
+    // 117, 118, 121 and 122 need a shared store, 124 to 136 certificates.
+    for number in (1..=144).filter(|number| !matches!(number, 117 | 118 | 121 | 122 | 124..=136)) {
+        assert!(is_checked(number), "case {number}");
+    }
+}
+
+/// Returns whether a test checks the case of this number.
+pub(crate) fn is_checked(number: u8) -> bool {
+    CASES.iter().any(|case| case.number == number) || ELSEWHERE.iter().any(|(range, _)| range.contains(&number))
+}

@@ -1,0 +1,176 @@
+//! Fixtures of the DPoP tests: an API with DPoP, its issuer, two clients, and the answers of the attack cases.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{Request, Response};
+use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower_bearer::clock::Timestamp;
+use tower_bearer::dpop::{DPOP, Dpop};
+use tower_bearer::testing::{FakeClock, ProofKey, TestIssuer, TokenBuilder};
+use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Validator};
+
+use crate::fixture::{AUDIENCE, NOW, block_on, trusted};
+
+pub(crate) const URL: &str = "https://api.test/me";
+
+/// An API with DPoP at [`NOW`], its issuer, and two clients.
+pub(crate) struct World {
+    pub(crate) server: TestIssuer,
+    pub(crate) client: ProofKey,
+    pub(crate) other: ProofKey,
+    pub(crate) clock: FakeClock,
+    pub(crate) validator: Validator,
+    pub(crate) layer: BearerLayer,
+}
+
+impl World {
+    /// Creates an API with the public URL `https://api.test`, which `change` may replace.
+    pub(crate) fn new(change: impl FnOnce(Api) -> Api) -> Self {
+        Self::with_audience(AUDIENCE, change)
+    }
+
+    pub(crate) fn with_audience(audience: &str, change: impl FnOnce(Api) -> Api) -> Self {
+        let clock = FakeClock::from_wall(now());
+        let server = TestIssuer::new().with_clock(Arc::new(clock.clone())).with_algorithms([Algorithm::EdDSA]);
+        let api = Api::new(audience, trusted(&server, Algorithm::EdDSA)).with_dpop(Dpop::new("https://api.test"));
+        let validator =
+            Validator::builder(change(api)).with_clock(clock.clone()).build().expect("a valid configuration");
+        let client = || ProofKey::new().with_clock(clock.clone());
+        let (client, other) = (client(), client());
+        Self { server, client, other, layer: BearerLayer::new(validator.clone()), validator, clock }
+    }
+
+    /// Starts a token that is bound to the client's key.
+    pub(crate) fn token(&self) -> TokenBuilder {
+        self.server.token().bound_to(&self.client)
+    }
+
+    /// Returns a token, and a request with it and a valid proof.
+    pub(crate) fn request(&self, token: &str) -> Request<String> {
+        dpop_request(token, &self.client.proof("GET", URL, token).sign())
+    }
+
+    pub(crate) fn send(&self, request: Request<String>) -> Response<String> {
+        let inner = service_fn(|request: Request<String>| async move {
+            assert!(request.extensions().get::<Claims>().is_some(), "no claims");
+            Ok::<_, Infallible>(Response::new(String::new()))
+        });
+        block_on(self.layer.layer(inner).oneshot(request)).expect("infallible")
+    }
+
+    pub(crate) fn answer(&self, request: Request<String>) -> Answer {
+        Answer::of(&self.send(request))
+    }
+}
+
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_secs(NOW)
+}
+
+/// Returns `GET /me` with a token and a proof.
+pub(crate) fn dpop_request(token: &str, proof: &str) -> Request<String> {
+    let request = Request::get("/me").header(AUTHORIZATION, format!("DPoP {token}")).header(DPOP, proof);
+    request.body(String::new()).expect("a request")
+}
+
+pub(crate) fn base64url(bytes: &[u8]) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+pub(crate) fn decode_base64url(text: &str) -> Vec<u8> {
+    BASE64_URL_SAFE_NO_PAD.decode(text).expect("base64url")
+}
+
+/// The answer to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Accepted,
+    /// 401 `DPoP error="invalid_dpop_proof"`.
+    InvalidProof,
+    /// 401 `DPoP error="invalid_token"`.
+    InvalidToken,
+    /// 401 `Bearer error="invalid_token"`.
+    InvalidTokenBearer,
+    /// 401 `DPoP error="use_dpop_nonce"`.
+    UseNonce,
+    /// 400 with `error="invalid_request"`.
+    InvalidRequest,
+    /// 403 `DPoP error="insufficient_scope"`.
+    InsufficientScope,
+    /// 401 without an error.
+    Bare,
+    /// 503 with `Retry-After`.
+    Unavailable,
+    Other,
+}
+
+impl Answer {
+    pub(crate) fn of<B>(response: &Response<B>) -> Self {
+        let challenges = challenges(response);
+        let with_error: Vec<(&str, &str)> =
+            challenges.iter().filter_map(|one| Some((one.scheme.as_str(), one.parameter("error")?))).collect();
+        match (response.status().as_u16(), &with_error[..]) {
+            (200, []) => Self::Accepted,
+            (503, []) if response.headers().contains_key("retry-after") => Self::Unavailable,
+            (401, []) if !challenges.is_empty() => Self::Bare,
+            (401, [("DPoP", "invalid_dpop_proof")]) => Self::InvalidProof,
+            (401, [("DPoP", "invalid_token")]) => Self::InvalidToken,
+            (401, [("Bearer", "invalid_token")]) => Self::InvalidTokenBearer,
+            (401, [("DPoP", "use_dpop_nonce")]) => Self::UseNonce,
+            (403, [("DPoP", "insufficient_scope")]) => Self::InsufficientScope,
+            (400, errors) if errors.iter().all(|(_, error)| *error == "invalid_request") && !errors.is_empty() => {
+                Self::InvalidRequest
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+/// One challenge of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Challenge {
+    pub(crate) scheme: String,
+    pub(crate) parameters: Vec<(String, String)>,
+}
+
+impl Challenge {
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Parses the challenges of a response, which are in one field (RFC 9110 §11.6.1). Panics on any deviation.
+pub(crate) fn challenges<B>(response: &Response<B>) -> Vec<Challenge> {
+    let fields: Vec<_> = response.headers().get_all(WWW_AUTHENTICATE).iter().collect();
+    assert!(fields.len() <= 1, "one field: {fields:?}");
+    let Some(field) = fields.first() else { return Vec::new() };
+    let mut rest = field.to_str().expect("visible ASCII");
+    let mut challenges: Vec<Challenge> = Vec::new();
+    while !rest.is_empty() {
+        let word_end = rest.find([' ', '=', ',']).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(word_end);
+        assert!(!word.is_empty(), "{rest}");
+        rest = match after.strip_prefix("=\"") {
+            Some(value) => {
+                let end = value.find('"').expect("a quoted-string");
+                let current = challenges.last_mut().expect("a scheme");
+                assert!(current.parameter(word).is_none(), "{word} occurs once");
+                current.parameters.push((word.to_owned(), value[..end].to_owned()));
+                value[end + 1..].trim_start_matches([',', ' '])
+            }
+            None => {
+                challenges.push(Challenge { scheme: word.to_owned(), parameters: Vec::new() });
+                after.trim_start_matches([',', ' '])
+            }
+        };
+    }
+    for challenge in &challenges {
+        let has_algorithms = challenge.parameter("algs").is_some();
+        assert_eq!(has_algorithms, challenge.scheme == "DPoP", "{challenges:?}");
+    }
+    challenges
+}

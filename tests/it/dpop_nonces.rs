@@ -1,0 +1,206 @@
+//! Nonces of the resource server (RFC 9449 §9). The numbers are those of the attack cases.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use http::{Request, Response};
+use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower_bearer::RejectionKind;
+use tower_bearer::clock::Timestamp;
+use tower_bearer::dpop::{DPOP_NONCE, Dpop, Nonces};
+use tower_bearer::keys::Secret;
+use tower_bearer::testing::ProofBuilder;
+
+use crate::dpop_fixture::{Answer, URL, World, challenges, dpop_request};
+use crate::fixture::{NOW, block_on};
+
+fn secret(byte: u8) -> Secret {
+    Secret::new(vec![byte; 32]).expect("a secret")
+}
+
+fn world_with(nonces: Nonces) -> World {
+    World::new(|api| api.with_dpop(Dpop::new("https://api.test").with_nonces(nonces)))
+}
+
+fn world() -> World {
+    world_with(Nonces::shared(secret(1)))
+}
+
+/// Returns the only nonce of a response.
+fn nonce_of<B>(response: &Response<B>) -> Option<String> {
+    let values: Vec<_> = response.headers().get_all(DPOP_NONCE).iter().collect();
+    assert!(values.len() <= 1, "{values:?}");
+    values.first().map(|value| value.to_str().expect("ASCII").to_owned())
+}
+
+/// Returns the nonce that the server gives to a client without one.
+fn current(world: &World) -> String {
+    let token = world.token().sign();
+    nonce_of(&world.send(world.request(&token))).expect("a nonce")
+}
+
+fn current_of_another_audience() -> String {
+    let world = World::with_audience("https://other.test", |api| {
+        api.with_dpop(Dpop::new("https://api.test").with_nonces(Nonces::shared(secret(1))))
+    });
+    let bare = Request::get("/me").body(String::new()).expect("a request");
+    nonce_of(&world.send(bare)).expect("a nonce")
+}
+
+fn send(world: &World, change: impl FnOnce(ProofBuilder) -> ProofBuilder) -> Response<String> {
+    let token = world.token().sign();
+    world.send(dpop_request(&token, &change(world.client.proof("GET", URL, &token)).sign()))
+}
+
+fn answer(world: &World, nonce: &str) -> Answer {
+    Answer::of(&send(world, |proof| proof.nonce(nonce)))
+}
+
+#[test]
+fn case_99_accepts_the_nonces_of_three_periods() {
+    let world = world();
+    assert_eq!(Answer::of(&send(&world, |proof| proof)), Answer::UseNonce);
+    let nonce = current(&world);
+    for (offset, expected) in [
+        (-61, Answer::UseNonce),
+        (-60, Answer::Accepted),
+        (0, Answer::Accepted),
+        (59, Answer::Accepted),
+        (60, Answer::Accepted),
+        (119, Answer::Accepted),
+        (120, Answer::UseNonce),
+    ] {
+        // NOW is the start of a period.
+        world.clock.set_wall(Timestamp::from_secs(NOW + offset));
+        assert_eq!(answer(&world, &nonce), expected, "{offset}");
+    }
+    world.clock.set_wall(Timestamp::from_secs(NOW));
+    let others = [
+        current(&world_with(Nonces::shared(secret(2)))),
+        current_of_another_audience(),
+        current(&world_with(Nonces::of_this_process())),
+        "the-nonce-of-the-authorization-server".to_owned(),
+    ];
+    for other in others {
+        assert_ne!(other, nonce);
+        assert_eq!(answer(&world, &other), Answer::UseNonce, "{other}");
+    }
+}
+
+#[test]
+fn case_100_rejects_malformed_nonces() {
+    let world = world();
+    for proof in [
+        |proof: ProofBuilder| proof.claim("nonce", 7),
+        |proof: ProofBuilder| proof.nonce(""),
+        |proof: ProofBuilder| proof.claim("nonce", ["x"]),
+        |proof: ProofBuilder| proof.raw_claim("nonce", "null"),
+    ] {
+        assert_eq!(Answer::of(&send(&world, proof)), Answer::UseNonce);
+    }
+    assert_eq!(Answer::of(&send(&world, |proof| proof.nonce(&"x".repeat(1 << 20)))), Answer::InvalidProof);
+}
+
+#[test]
+fn case_101_the_challenge_for_a_nonce_is_alone() {
+    let response = send(&world(), |proof| proof);
+    let [challenge] = &challenges(&response)[..] else { panic!("one challenge") };
+    assert_eq!(challenge.scheme, "DPoP");
+    assert_eq!(challenge.parameter("error"), Some("use_dpop_nonce"));
+    assert_eq!(challenge.parameter("algs"), Some("ES256 EdDSA Ed25519 PS256"));
+    assert_eq!(nonce_of(&response).map(|nonce| nonce.len()), Some(22));
+    let rejection = response.extensions().get::<tower_bearer::Rejection>().expect("rejected");
+    assert_eq!(rejection.kind(), RejectionKind::ProofNonce);
+}
+
+#[test]
+fn every_401_has_a_nonce() {
+    let world = world();
+    let nonce = current(&world);
+    let token = world.token().sign();
+    let bare = Request::get("/me").body(String::new()).expect("a request");
+    let broken = world.token().with_broken_signature().sign();
+    for request in [bare, world.request(&token), world.request(&broken), dpop_request(&token, "x")] {
+        let response = world.send(request);
+        assert_eq!((response.status().as_u16(), nonce_of(&response)), (401, Some(nonce.clone())));
+    }
+}
+
+#[test]
+fn case_103_rotation_accepts_the_old_secret_and_issues_by_the_new_one() {
+    let (old, new) = (world(), world_with(Nonces::shared(secret(2))));
+    let rotating = world_with(Nonces::shared(secret(2)).with_previous(secret(1)));
+    assert_eq!(current(&rotating), current(&new));
+    assert_eq!(answer(&rotating, &current(&old)), Answer::Accepted);
+    assert_eq!(answer(&rotating, &current(&new)), Answer::Accepted);
+    assert_eq!(answer(&new, &current(&old)), Answer::UseNonce);
+}
+
+#[test]
+fn case_104_responses_carry_the_next_nonce_if_the_last_one_is_about_to_expire() {
+    let world = world();
+    let nonce = current(&world);
+    assert_eq!(nonce_of(&send(&world, |proof| proof.nonce(&nonce))), None);
+    world.clock.advance(Duration::from_secs(60));
+    let next = current(&world);
+    let response = send(&world, |proof| proof.nonce(&nonce));
+    assert_eq!((Answer::of(&response), nonce_of(&response)), (Answer::Accepted, Some(next.clone())));
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    // The nonce and the response of a handler.
+    for status in [200_u16, 403, 500] {
+        let inner = service_fn(move |_: Request<String>| async move {
+            let response = Response::builder().status(status).header(DPOP_NONCE, "of-the-handler");
+            Ok::<_, Infallible>(response.header("cache-control", "private").body(String::new()).expect("a response"))
+        });
+        let token = world.token().sign();
+        let proof = world.client.proof("GET", URL, &token).nonce(&nonce).sign();
+        let response = block_on(world.layer.layer(inner).oneshot(dpop_request(&token, &proof))).expect("infallible");
+        assert_eq!((response.status().as_u16(), nonce_of(&response)), (status, Some(next.clone())));
+    }
+}
+
+#[test]
+fn case_105_a_good_nonce_repairs_nothing_else() {
+    let world = world();
+    let nonce = current(&world);
+    for bad in [
+        |proof: ProofBuilder| proof.claim("htm", "PUT"),
+        |proof: ProofBuilder| proof.claim("htu", "https://api.test/you"),
+        |proof: ProofBuilder| proof.claim("ath", "x"),
+        |proof: ProofBuilder| proof.without("iat"),
+        |proof: ProofBuilder| proof.with_broken_signature(),
+    ] {
+        assert_eq!(Answer::of(&send(&world, |proof| bad(proof.nonce(&nonce)))), Answer::InvalidProof);
+    }
+    // The same mistakes without a nonce: the first one is reported, and never the missing nonce, except for the signature.
+    assert_eq!(Answer::of(&send(&world, |proof| proof.claim("htm", "PUT"))), Answer::InvalidProof);
+    assert_eq!(Answer::of(&send(&world, ProofBuilder::with_broken_signature)), Answer::UseNonce);
+}
+
+#[test]
+fn a_wrong_clock_of_the_client_does_no_harm() {
+    let world = world();
+    let nonce = current(&world);
+    for iat in [NOW - 3_600, NOW + 3_600, 0] {
+        assert_eq!(Answer::of(&send(&world, |proof| proof.claim("iat", iat).nonce(&nonce))), Answer::Accepted, "{iat}");
+    }
+    let strict = World::new(|api| {
+        api.with_dpop(Dpop::new("https://api.test").with_nonces(Nonces::shared(secret(1))).with_issued_at_too())
+    });
+    assert_eq!(Answer::of(&send(&strict, |proof| proof.claim("iat", NOW - 3_600).nonce(&nonce))), Answer::InvalidProof);
+    assert_eq!(answer(&strict, &nonce), Answer::Accepted);
+}
+
+#[test]
+fn a_used_proof_is_known_as_long_as_its_nonce() {
+    let world = world();
+    let nonce = current(&world);
+    let token = world.token().sign();
+    let proof = world.client.proof("GET", URL, &token).nonce(&nonce).sign();
+    assert_eq!(world.answer(dpop_request(&token, &proof)), Answer::Accepted);
+    for second in 0..125 {
+        let expected = if second < 120 { Answer::InvalidProof } else { Answer::UseNonce };
+        assert_eq!(world.answer(dpop_request(&token, &proof)), expected, "{second}");
+        world.clock.advance(Duration::from_secs(1));
+    }
+}

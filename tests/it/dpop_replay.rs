@@ -1,0 +1,279 @@
+//! Replayed proofs, and the replay store (RFC 9449 §11.1). The numbers are those of the attack cases.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::Request;
+use tower_bearer::clock::Timestamp;
+use tower_bearer::dpop::{Claim, Claiming, Dpop, ReplayError, ReplayStore, VerifiedProof};
+use tower_bearer::rejection::PossessionError;
+use tower_bearer::testing::ProofKey;
+use tower_bearer::{Rejection, RejectionKind};
+
+use crate::dpop_fixture::{Answer, URL, World, base64url, dpop_request, now};
+use crate::fixture::{NOW, block_on};
+
+fn world() -> World {
+    World::new(|api| api)
+}
+
+fn with_dpop(change: impl FnOnce(Dpop) -> Dpop) -> World {
+    World::new(|api| api.with_dpop(change(Dpop::new("https://api.test"))))
+}
+
+fn twice(world: &World, token: &str, proof: &str) -> [Answer; 2] {
+    [(); 2].map(|()| world.answer(dpop_request(token, proof)))
+}
+
+#[test]
+fn case_107_rejects_a_proof_that_was_used() {
+    let world = world();
+    let token = world.token().sign();
+    let proof = world.client.proof("GET", URL, &token).sign();
+    assert_eq!(twice(&world, &token, &proof), [Answer::Accepted, Answer::InvalidProof]);
+    let fresh = world.client.proof("GET", URL, &token).sign();
+    assert_eq!(world.answer(dpop_request(&token, &fresh)), Answer::Accepted);
+    let rejection =
+        world.send(dpop_request(&token, &proof)).extensions().get::<Rejection>().cloned().expect("rejected");
+    assert_eq!(rejection.kind(), RejectionKind::ProofReplayed);
+}
+
+#[test]
+fn case_108_accepts_one_of_a_hundred_concurrent_requests_with_one_proof() {
+    let world = world();
+    let token = world.token().sign();
+    let proof = world.client.proof("GET", URL, &token).sign();
+    let accepted = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    match world.answer(dpop_request(&token, &proof)) {
+                        Answer::Accepted => drop(accepted.fetch_add(1, Ordering::Relaxed)),
+                        other => assert_eq!(other, Answer::InvalidProof),
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(accepted.into_inner(), 1);
+}
+
+#[test]
+fn cases_109_and_110_a_jti_belongs_to_one_key() {
+    let world = world();
+    let token = world.token().sign();
+    let with_jti = |key: &ProofKey, token: &str, iat: i64| {
+        let at = Timestamp::from_secs(NOW + iat);
+        key.proof("GET", URL, token).jti("the same").issued_at(at).sign()
+    };
+    assert_eq!(world.answer(dpop_request(&token, &with_jti(&world.client, &token, 0))), Answer::Accepted);
+    for iat in [0, -1, 1, 20, -20, -60, 29] {
+        let again = with_jti(&world.client, &token, iat);
+        assert_eq!(world.answer(dpop_request(&token, &again)), Answer::InvalidProof, "{iat}");
+    }
+    let other = world.server.token().bound_to(&world.other).sign();
+    assert_eq!(world.answer(dpop_request(&other, &with_jti(&world.other, &other, 0))), Answer::Accepted);
+}
+
+#[test]
+fn case_112_rejects_a_used_proof_with_another_query() {
+    let world = world();
+    let token = world.token().sign();
+    let proof = world.client.proof("GET", URL, &token).sign();
+    assert_eq!(world.answer(dpop_request(&token, &proof)), Answer::Accepted);
+    let mut request = dpop_request(&token, &proof);
+    *request.uri_mut() = "/me?page=2".parse().expect("a target");
+    assert_eq!(world.answer(request), Answer::InvalidProof);
+}
+
+#[test]
+fn cases_113_and_114_know_a_proof_as_long_as_it_is_valid() {
+    for (iat, first) in [(0, 0), (0, 90), (-90, 0), (30, 0), (30, 119), (-1, 1)] {
+        let world = world();
+        let token = world.token().sign();
+        let at = Timestamp::from_secs(NOW + iat);
+        let proof = world.client.proof("GET", URL, &token).issued_at(at).sign();
+        world.clock.advance(Duration::from_secs(first));
+        assert_eq!(world.answer(dpop_request(&token, &proof)), Answer::Accepted, "{iat} {first}");
+        let end = u64::try_from(iat + 90).expect("not negative");
+        for later in first..=end + 2 {
+            // Other requests begin new periods of the detection.
+            let other = world.client.proof("GET", URL, &token).sign();
+            assert_eq!(world.answer(dpop_request(&token, &other)), Answer::Accepted, "{iat} {first} {later}");
+            assert_eq!(world.answer(dpop_request(&token, &proof)), Answer::InvalidProof, "{iat} {first} {later}");
+            world.clock.advance(Duration::from_secs(1));
+        }
+    }
+}
+
+#[test]
+fn cases_97_and_98_a_clock_that_is_set_back_forgets_no_proof() {
+    let world = world();
+    let token = world.token().sign();
+    let proof = world.client.proof("GET", URL, &token).sign();
+    assert_eq!(twice(&world, &token, &proof), [Answer::Accepted, Answer::InvalidProof]);
+    for back in [1, 29, 30] {
+        world.clock.set_wall(Timestamp::from_secs(NOW - back));
+        assert_eq!(world.answer(dpop_request(&token, &proof)), Answer::InvalidProof, "{back}");
+    }
+    world.clock.set_wall(Timestamp::from_secs(NOW - 3_600));
+    let early = world.client.proof("GET", URL, &token).sign();
+    assert_eq!(twice(&world, &token, &early), [Answer::Accepted, Answer::InvalidProof]);
+    world.clock.set_wall(now());
+    assert_eq!(world.answer(dpop_request(&token, &proof)), Answer::InvalidProof);
+    world.clock.set_wall(Timestamp::UNIX_EPOCH);
+    let at_epoch = world.client.proof("GET", URL, &token).sign();
+    assert_eq!(twice(&world, &token, &at_epoch), [Answer::Accepted, Answer::InvalidProof]);
+}
+
+#[test]
+fn case_116_a_rejected_proof_is_not_used() {
+    let world = world();
+    let token = world.token().sign();
+    let builder = || world.client.proof("GET", URL, &token).jti("once");
+    for bad in [
+        builder().with_broken_signature(),
+        builder().claim("htm", "PUT"),
+        builder().claim("htu", "https://api.test/you"),
+        builder().claim("ath", "x"),
+        builder().claim("iat", NOW - 3_600),
+        builder().claim("exp", 1),
+    ] {
+        assert_eq!(world.answer(dpop_request(&token, &bad.sign())), Answer::InvalidProof);
+    }
+    // The same proof with a bad token, and as a bearer token.
+    let proof = builder().sign();
+    let broken = world.token().with_broken_signature().sign();
+    assert_eq!(world.answer(dpop_request(&broken, &proof)), Answer::InvalidToken);
+    assert_eq!(world.answer(dpop_request(&token, &proof)), Answer::Accepted);
+}
+
+/// A store whose results a test chooses.
+#[derive(Clone, Debug, Default)]
+struct TestStore {
+    claims: Arc<AtomicUsize>,
+    result: Option<Result<Claim, ReplayError>>,
+    is_slow: bool,
+}
+
+impl ReplayStore for TestStore {
+    fn claim<'s>(&'s self, proof: &VerifiedProof, now: Timestamp) -> Claiming<'s> {
+        assert!(now <= proof.accepted_until());
+        let result = self.result.unwrap_or(Ok(Claim::First));
+        if !self.is_slow {
+            self.claims.fetch_add(1, Ordering::Relaxed);
+            return Claiming::Now(result);
+        }
+        Claiming::Later(Box::pin(async move {
+            self.claims.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            result
+        }))
+    }
+}
+
+#[test]
+fn a_store_answers_at_once_or_later() {
+    for is_slow in [false, true] {
+        for (result, answer) in [
+            (Ok(Claim::First), Answer::Accepted),
+            (Ok(Claim::Replayed), Answer::InvalidProof),
+            (Err(ReplayError::Unavailable), Answer::Unavailable),
+            (Err(ReplayError::Full { retry_after: Duration::from_secs(7) }), Answer::Unavailable),
+        ] {
+            let store = TestStore { result: Some(result), is_slow, ..TestStore::default() };
+            let world = with_dpop(|dpop| dpop.with_replay_store(store.clone()));
+            let token = world.token().sign();
+            for count in 1..4 {
+                let response = world.send(world.request(&token));
+                assert_eq!(Answer::of(&response), answer, "{is_slow} {result:?}");
+                assert_eq!(store.claims.load(Ordering::Relaxed), count, "{is_slow} {result:?}");
+                if let Err(error) = result {
+                    let (seconds, kind) = match error {
+                        ReplayError::Full { retry_after } => (retry_after.as_secs(), RejectionKind::ReplayUnavailable),
+                        _ => (1, RejectionKind::ReplayUnavailable),
+                    };
+                    assert_eq!(response.headers()["retry-after"], seconds.to_string());
+                    let rejection = response.extensions().get::<Rejection>().expect("rejected");
+                    assert_eq!(rejection.kind(), kind);
+                    let retry_after = Duration::from_secs(seconds);
+                    assert_eq!(rejection, &Rejection::Possession(PossessionError::ReplayStore { error, retry_after }));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn case_119_proofs_by_strangers_take_no_memory() {
+    let store = TestStore::default();
+    let world = with_dpop(|dpop| dpop.with_replay_store(store.clone()));
+    let token = world.token().sign();
+    let stranger = world.other.proof("GET", URL, &token).sign();
+    let (header, rest) = stranger.split_once('.').expect("dots");
+    let (_, signature) = rest.split_once('.').expect("dots");
+    for number in 0..2_000 {
+        let claims = base64url(format!("{{\"jti\":\"{number}\",\"htm\":\"GET\"}}").as_bytes());
+        let answer = world.answer(dpop_request(&token, &format!("{header}.{claims}.{signature}")));
+        assert_eq!(answer, Answer::InvalidToken);
+    }
+    let forged = world.client.proof("GET", URL, &token).signed_by(&world.other).sign();
+    assert_eq!(world.answer(dpop_request(&token, &forged)), Answer::InvalidProof);
+    assert_eq!(store.claims.load(Ordering::Relaxed), 0);
+    assert_eq!(world.answer(world.request(&token)), Answer::Accepted);
+    assert_eq!(store.claims.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn case_120_a_full_period_rejects_until_the_next_one() {
+    let world = with_dpop(|dpop| dpop.with_replay_memory(64 * 1024));
+    let token = world.token().sign();
+    let first = world.client.proof("GET", URL, &token).sign();
+    assert_eq!(world.answer(dpop_request(&token, &first)), Answer::Accepted);
+    let full = (0..1_000).map(|_| world.send(world.request(&token))).find(|response| response.status() != 200);
+    let full = full.expect("the memory is full");
+    assert_eq!(Answer::of(&full), Answer::Unavailable);
+    // NOW is the start of a period of 30 s.
+    assert_eq!(full.headers()["retry-after"], "30");
+    assert_eq!(world.answer(dpop_request(&token, &first)), Answer::InvalidProof);
+    world.clock.advance(Duration::from_secs(30));
+    assert_eq!(world.answer(world.request(&token)), Answer::Accepted);
+    assert_eq!(world.answer(dpop_request(&token, &first)), Answer::InvalidProof);
+}
+
+#[test]
+fn case_122_each_api_has_its_own_memory() {
+    let (one, other) = (world(), with_dpop(|dpop| dpop));
+    let token = one.token().sign();
+    let elsewhere = other.token().bound_to(&one.client).sign();
+    let proof = |token: &str| one.client.proof("GET", URL, token).jti("same").sign();
+    assert_eq!(one.answer(dpop_request(&token, &proof(&token))), Answer::Accepted);
+    assert_eq!(other.answer(dpop_request(&elsewhere, &proof(&elsewhere))), Answer::Accepted);
+}
+
+#[test]
+fn without_replay_detection_a_proof_is_accepted_while_it_is_valid() {
+    let world = with_dpop(Dpop::without_replay_detection);
+    let token = world.token().sign();
+    let proof = world.client.proof("GET", URL, &token).sign();
+    assert_eq!(twice(&world, &token, &proof), [Answer::Accepted, Answer::Accepted]);
+    world.clock.advance(Duration::from_secs(91));
+    assert_eq!(world.answer(dpop_request(&token, &proof)), Answer::InvalidProof);
+}
+
+#[test]
+fn case_123_an_explanation_uses_no_proof() {
+    let store = TestStore::default();
+    let world = with_dpop(|dpop| dpop.with_replay_store(store.clone()));
+    let token = world.token().sign();
+    let request: Request<String> = world.request(&token);
+    let head = tower_bearer::request::RequestHead::new(&request);
+    for _ in 0..3 {
+        let explanation = block_on(world.validator.explain_request(&token, &head));
+        assert!(explanation.is_accepted(), "{explanation}");
+    }
+    assert_eq!(store.claims.load(Ordering::Relaxed), 0);
+    assert_eq!(world.answer(request), Answer::Accepted);
+}
