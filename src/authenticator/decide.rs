@@ -88,16 +88,14 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
 
     /// Marks credentials as sensitive, so that they do not appear in logs of headers.
     pub(crate) fn mark_sensitive(&self, headers: &mut HeaderMap) {
-        for name in [AUTHORIZATION, DPOP] {
-            if let Some(credential) = headers.get_mut(name) {
-                credential.set_sensitive(true);
+        let from_sources = if self.token_sources.is_empty() { &[][..] } else { &[COOKIE, SEC_WEBSOCKET_PROTOCOL] };
+        for name in [AUTHORIZATION, DPOP].iter().chain(from_sources) {
+            // `entry` may allocate for an absent header.
+            if !headers.contains_key(name) {
+                continue;
             }
-        }
-        if !self.token_sources.is_empty() {
-            for name in [COOKIE, SEC_WEBSOCKET_PROTOCOL] {
-                if let http::header::Entry::Occupied(mut fields) = headers.entry(name) {
-                    fields.iter_mut().for_each(|field| field.set_sensitive(true));
-                }
+            if let http::header::Entry::Occupied(mut fields) = headers.entry(name) {
+                fields.iter_mut().for_each(|field| field.set_sensitive(true));
             }
         }
     }

@@ -194,23 +194,19 @@ impl fmt::Display for SettingErrorKind {
             Self::DuplicateAlgorithm(algorithm) => write!(f, "lists {algorithm} twice"),
             Self::SymmetricWithPublicKeys(algorithm) => write!(f, "{algorithm} {NEEDS_SECRET}"),
             Self::AsymmetricWithSecret(algorithm) => write!(f, "{algorithm} {NEEDS_PUBLIC_KEY}"),
-            Self::SecretWithPublicKeys => f.write_str(
-                "belongs to an issuer with public keys or with a secret source; use `Issuer::shared_secret`",
-            ),
             Self::Secret(error) => error.fmt(f),
             Self::Keys(error) => error.fmt(f),
             Self::NoUsableKey { skipped } => {
                 f.write_str("contains no key for a listed algorithm")?;
                 skipped.iter().try_for_each(|reason| write!(f, "; one key was skipped: {reason}"))
             }
-            Self::InitialKeysWithoutFetch => f.write_str(
-                "belong to an issuer whose keys are not fetched; add them to its static keys, or remove them",
-            ),
             Self::TooManyKeys => {
                 let most = defaults::MAX_CANDIDATES;
                 write!(f, "has more than {most} keys to try for one token; set different `kid`s, or remove old keys")
             }
-            Self::TokenTypeOfOtherProtocol
+            Self::SecretWithPublicKeys
+            | Self::InitialKeysWithoutFetch
+            | Self::TokenTypeOfOtherProtocol
             | Self::TokenTypesWithProfile
             | Self::ClientClaimWithoutClients
             | Self::MissingAudienceUnrestricted
@@ -264,7 +260,7 @@ impl SettingErrorKind {
     /// Writes an error of a setting about proofs of possession.
     fn fmt_possession(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::PublicUrl(error) => error.fmt(f),
+            Self::PublicUrl(error) => write!(f, "{error}"),
             Self::DuplicatePublicUrl => f.write_str("another public URL has the same host and port"),
             Self::NoProofAlgorithms => f.write_str("lists no algorithm; ES256 is the usual one"),
             Self::SymmetricProof(algorithm) => {
@@ -288,7 +284,7 @@ impl SettingErrorKind {
         }
     }
 
-    /// Returns the text of an error in the rules for `iss` values and for tokens.
+    /// Returns the text of an error in the rules for `iss` values, their keys, and tokens.
     fn rule(&self) -> &'static str {
         match self {
             Self::NotADomain => "is not a domain; write `tenant.eu.auth0.com` or `https://tenant.eu.auth0.com/`",
@@ -298,6 +294,12 @@ impl SettingErrorKind {
             Self::IssuerUrl => "an issuer must have neither a query nor a fragment (RFC 8414 §2)",
             Self::DuplicateIssuer => {
                 "is configured twice; an `iss` may belong to one issuer with public keys and to one with a shared secret"
+            }
+            Self::SecretWithPublicKeys => {
+                "belongs to an issuer with public keys or with a secret source; use `Issuer::shared_secret`"
+            }
+            Self::InitialKeysWithoutFetch => {
+                "belong to an issuer whose keys are not fetched; add them to its static keys, or remove them"
             }
             Self::TokenTypeOfOtherProtocol => {
                 "is the type of a token that is not an access token, such as a DPoP proof or a logout token"

@@ -6,7 +6,7 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{CACHE_CONTROL, Entry};
+use http::header::CACHE_CONTROL;
 use http::{Extensions, HeaderValue, Request, Response, StatusCode};
 use tower_service::Service;
 
@@ -106,13 +106,12 @@ fn next_nonce<C, R, ResB>(
 where
     C: Send + Sync + 'static,
 {
-    let age = accepted?.nonce?;
     let next = layer.current_nonce()?;
     Some(Box::new(ResponseChange::new(
         next,
-        match age {
-            NonceAge::Previous => add_nonce,
-            NonceAge::Current | NonceAge::Next => add_nonce_if_unauthorized,
+        match accepted.and_then(|accepted| accepted.nonce) {
+            Some(NonceAge::Previous) => add_nonce,
+            Some(NonceAge::Current | NonceAge::Next) | None => add_nonce_if_unauthorized,
         },
     )))
 }
@@ -121,14 +120,13 @@ where
 fn add_nonce<ResB>(response: &mut Response<ResB>, nonce: HeaderValue) {
     telemetry::nonce_issued();
     response.headers_mut().insert(DPOP_NONCE, nonce);
-    if let Entry::Vacant(cache_control) = response.headers_mut().entry(CACHE_CONTROL) {
-        cache_control.insert(HeaderValue::from_static("no-store"));
-    }
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 /// Adds the nonce if an inner layer has rejected the request.
 fn add_nonce_if_unauthorized<ResB>(response: &mut Response<ResB>, nonce: HeaderValue) {
-    if response.status() == StatusCode::UNAUTHORIZED {
+    let is_unauthenticated_call = response.headers().get("grpc-status").is_some_and(|status| status == "16");
+    if response.status() == StatusCode::UNAUTHORIZED || is_unauthenticated_call {
         add_nonce(response, nonce);
     }
 }

@@ -42,7 +42,7 @@ use crate::jwks::{KeyRing, KeySource};
 use crate::keys::{Found, KeyTable, SignedToken, VerifyingKey};
 use crate::rejection::{CheckError, KeyNotFoundError, Rejection};
 use crate::request::credential::{Credential, UsedSchemes};
-use crate::request::{Host, HostError, RequestHead, Scheme};
+use crate::request::{Host, RequestHead, Scheme};
 use crate::telemetry::Validation;
 use crate::token::{Algorithm, Header, Payload, TokenError, UnverifiedToken};
 

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
+use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -17,9 +19,10 @@ use crate::dpop::verify::VerifiedProof;
 /// A proof belongs to a period of its own creation time, not of the time of the request. A period is dropped as a whole when none of
 /// its proofs can be accepted any more. No lock is taken, nothing is evicted, and a used proof is never forgotten before it expires.
 ///
-/// If the bound of a period is reached, further proofs of that period are rejected with [`ReplayError::Full`].
+/// If the bound of a period is reached, further proofs of that period are rejected with [`ReplayError::Full`]. If the clock is set
+/// back, the proofs of a dropped period are rejected with [`ReplayError::Unavailable`], because a used one would not be recognized.
 pub struct MemoryReplayStore {
-    periods: ArcSwap<Vec<Arc<Period>>>,
+    periods: ArcSwap<Periods>,
     hasher: RandomState,
     /// The length of a period.
     length: Duration,
@@ -27,11 +30,18 @@ pub struct MemoryReplayStore {
     budget: Arc<Budget>,
 }
 
+#[derive(Clone, Default)]
+struct Periods {
+    current: Vec<Arc<Period>>,
+    /// The numbers of the periods that were dropped last. None of them is used again, even if the clock is set back.
+    dropped: Vec<i64>,
+}
+
 /// The proofs that were created in one period.
 struct Period {
     number: i64,
-    /// The last point in time at which a proof of the period can be accepted.
-    ends_at: Timestamp,
+    /// The last second in which a proof of the period can be accepted. It grows if a proof has a longer lifetime.
+    ends_at: AtomicI64,
     used: Table,
 }
 
@@ -48,13 +58,13 @@ impl MemoryReplayStore {
     /// Returns the number of proofs that are recorded.
     #[must_use]
     pub fn entries(&self) -> usize {
-        self.periods.load().iter().map(|period| period.used.entries()).fold(0, usize::saturating_add)
+        self.periods.load().current.iter().map(|period| period.used.entries()).fold(0, usize::saturating_add)
     }
 
     /// Returns the bytes that the recorded proofs take.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.periods.load().iter().map(|period| period.used.bytes()).fold(0, usize::saturating_add)
+        self.periods.load().current.iter().map(|period| period.used.bytes()).fold(0, usize::saturating_add)
     }
 
     fn claim_now(&self, proof: &VerifiedProof, now: Timestamp) -> Result<Claim, ReplayError> {
@@ -64,13 +74,16 @@ impl MemoryReplayStore {
         let periods = self.periods.load();
         // A client that uses a `jti` again in a later proof is rejected as well (RFC 9449 §4.2).
         let is_used_elsewhere = |period: &Arc<Period>| period.number != number && period.used.contains(hash);
-        if periods.iter().any(|period| now <= period.ends_at && is_used_elsewhere(period)) {
+        if periods.current.iter().any(|period| period.is_current(now) && is_used_elsewhere(period)) {
             return Ok(Claim::Replayed);
         }
-        let period = match find(&periods, number) {
+        let period = match periods.find(number) {
             Some(period) => period,
-            None => self.add(number, proof, now).ok_or_else(full)?,
+            None => self.add(number, now)?.ok_or_else(full)?,
         };
+        let lasts = proof.accepted_until().saturating_since(proof.created_at());
+        let ends_at = self.start(number.saturating_add(1)).saturating_add(lasts);
+        period.ends_at.fetch_max(ends_at.as_secs(), Ordering::Relaxed);
         match period.used.insert(hash) {
             Insertion::Inserted => Ok(Claim::First),
             Insertion::Present => Ok(Claim::Replayed),
@@ -79,19 +92,20 @@ impl MemoryReplayStore {
     }
 
     /// Adds a period and drops those that have ended. Returns `None` if there are too many that have not.
-    fn add(&self, number: i64, proof: &VerifiedProof, now: Timestamp) -> Option<Arc<Period>> {
-        let lasts = proof.accepted_until().saturating_since(proof.created_at());
-        let ends_at = self.start(number.saturating_add(1)).saturating_add(lasts);
+    fn add(&self, number: i64, now: Timestamp) -> Result<Option<Arc<Period>>, ReplayError> {
         self.periods.rcu(|periods| {
-            let is_current = |period: &&Arc<Period>| now <= period.ends_at;
-            let mut current: Vec<Arc<Period>> = periods.iter().filter(is_current).map(Arc::clone).collect();
-            if current.len() < MAX_PERIODS && find(&current, number).is_none() {
+            let mut periods = Periods::clone(periods);
+            periods.drop_ended(now);
+            let is_known = periods.dropped.contains(&number) || periods.find(number).is_some();
+            if !is_known && periods.current.len() < MAX_PERIODS {
                 let used = Table::new(FIRST_PLACES, ROW_PLACES, self.max_bytes / PERIODS, Arc::clone(&self.budget));
-                current.push(Arc::new(Period { number, ends_at, used }));
+                // The first claim sets the end. Until then the period is not dropped.
+                periods.current.push(Arc::new(Period { number, ends_at: AtomicI64::new(now.as_secs()), used }));
             }
-            current
+            periods
         });
-        find(&self.periods.load(), number)
+        let periods = self.periods.load();
+        if periods.dropped.contains(&number) { Err(ReplayError::Unavailable) } else { Ok(periods.find(number)) }
     }
 
     fn number(&self, created_at: Timestamp) -> i64 {
@@ -107,8 +121,25 @@ impl MemoryReplayStore {
     }
 }
 
-fn find(periods: &[Arc<Period>], number: i64) -> Option<Arc<Period>> {
-    periods.iter().find(|period| period.number == number).map(Arc::clone)
+impl Periods {
+    fn find(&self, number: i64) -> Option<Arc<Period>> {
+        self.current.iter().find(|period| period.number == number).map(Arc::clone)
+    }
+
+    fn drop_ended(&mut self, now: Timestamp) {
+        let (current, ended): (Vec<_>, Vec<_>) =
+            mem::take(&mut self.current).into_iter().partition(|period| period.is_current(now));
+        self.current = current;
+        self.dropped.extend(ended.iter().map(|period| period.number));
+        let excess = self.dropped.len().saturating_sub(MAX_PERIODS);
+        self.dropped.drain(..excess);
+    }
+}
+
+impl Period {
+    fn is_current(&self, now: Timestamp) -> bool {
+        now.as_secs() <= self.ends_at.load(Ordering::Relaxed)
+    }
 }
 
 impl ReplayStore for MemoryReplayStore {
@@ -133,7 +164,8 @@ const SPAN_PERIODS: u32 = 4;
 /// The number of periods in use: those of the span, the one that begins within it, and the one whose last proofs expire.
 const PERIODS: usize = 6;
 
-/// Most periods at one time. There are more than [`PERIODS`] only if the clock was set back.
+/// Most periods at one time, and most dropped periods that are known: two hours of periods of 30 s. There are more than [`PERIODS`]
+/// only if the clock was set back.
 const MAX_PERIODS: usize = 256;
 
 /// 4 KiB.
@@ -211,6 +243,35 @@ mod tests {
             assert_eq!(claim(&store, &now.to_string(), now - 3_600, now - 3_600), Ok(Claim::First), "{now}");
             assert_eq!(claim(&store, "a", 1_030, now.min(1_120)), Ok(Claim::Replayed), "{now}");
         }
+    }
+
+    #[test]
+    fn refuses_the_proofs_of_a_dropped_period_after_the_clock_was_set_back() {
+        let store = MemoryReplayStore::new(1 << 20, SPAN);
+        assert_eq!(claim(&store, "a", 1_000, 1_000), Ok(Claim::First));
+        // Drops the period of the first proof, which ended at 1110.
+        assert_eq!(claim(&store, "b", 1_200, 1_200), Ok(Claim::First));
+        assert_eq!(claim(&store, "a", 1_000, 1_050), Err(ReplayError::Unavailable));
+        assert_eq!(claim(&store, "new", 1_000, 1_050), Err(ReplayError::Unavailable));
+        assert_eq!(claim(&store, "new", 1_050, 1_050), Ok(Claim::First));
+        assert_eq!(claim(&store, "b", 1_200, 1_150), Ok(Claim::Replayed));
+    }
+
+    #[test]
+    fn knows_a_proof_whose_lifetime_is_longer_than_that_of_the_first_one() {
+        let store = MemoryReplayStore::new(1 << 20, SPAN);
+        let at = Timestamp::from_secs;
+        let of = |jti: &str, until| {
+            VerifiedProof::for_tests(ProofId::new(&Thumbprint::from([7; 32]), jti), at(1_000), at(until))
+        };
+        let claim_of = |proof: &VerifiedProof, now| match store.claim(proof, at(now)) {
+            Claiming::Now(result) => result,
+            Claiming::Later(_) => panic!("a store in memory responds at once"),
+        };
+        let (short, long) = (of("short", 1_001), of("long", 1_330));
+        assert_eq!((claim_of(&short, 1_000), claim_of(&long, 1_000)), (Ok(Claim::First), Ok(Claim::First)));
+        assert_eq!(claim(&store, "other", 1_300, 1_300), Ok(Claim::First));
+        assert_eq!(claim_of(&long, 1_330), Ok(Claim::Replayed));
     }
 
     #[test]

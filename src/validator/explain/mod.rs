@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::jwks::{KeySource, WantedKey};
 use crate::keys::SignedToken;
 use crate::rejection::{IssuerError, Rejection};
-use crate::request::{Host, HostError, RequestHead};
+use crate::request::{Host, RequestHead};
 use crate::token::{Claim, Payload, UnverifiedToken};
 use crate::validator::context::RequestContext;
 use crate::validator::explain::explanation::{Accepted, CheckOutcome, Explanation, Finding};
