@@ -187,7 +187,7 @@ impl KeySource {
         &self,
         epoch: u64,
         is_replaced: F,
-    ) -> impl Future<Output = Option<Arc<Snapshot>>> + Send + use<F>
+    ) -> impl Future<Output = Result<Option<Arc<Snapshot>>, KeysUnavailable>> + Send + use<F>
     where
         F: Fn(&KeyTable) -> bool + Send,
     {
