@@ -327,9 +327,11 @@ impl Refresh {
             self.confirmed_generation = self.generation;
         }
         let times = Times::new(remaining, &self.policy, self.phase, now, sample);
-        self.phase = Phase::Later;
         actions.push(Action::Publish(times));
-        if self.last_reported >= Some(FreshnessState::Stale) {
+        // Imported keys are stale from the start, which is no incident unless a fetch fails.
+        let was_reported = self.phase == Phase::Later || self.failures > 0;
+        self.phase = Phase::Later;
+        if was_reported && self.last_reported >= Some(FreshnessState::Stale) {
             actions.push(Action::NotifyRecovered);
         }
         self.times = Some(times);
