@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The configuration is that of `examples/server`. Exit codes: 0 accepted, 1 rejected, 2 the arguments or the configuration
-//! are invalid, 3 the issuer's keys are unavailable. The output has colors on a terminal; `CLICOLOR_FORCE=1` always enables
+//! are invalid, 3 the issuer's keys are unavailable. The key store of the server is neither read nor written. The output has colors on a terminal; `CLICOLOR_FORCE=1` always enables
 //! them, and `NO_COLOR` always disables them. Every user of the machine can read a token on the command line: prefer
 //! standard input.
 
@@ -25,7 +25,7 @@ use axum::http::Request;
 use tower_bearer::request::RequestHead;
 use tower_bearer::{CheckOutcome, Explanation, Finding, RejectionKind, Requirement};
 
-use self::settings::Settings;
+use self::settings::{Settings, Store};
 
 #[allow(dead_code, reason = "the server reads more of it")]
 pub(crate) mod settings;
@@ -81,7 +81,7 @@ pub(crate) async fn run(arguments: Vec<OsString>) -> Result<Explanation, Box<dyn
             _ => return Err(USAGE.into()),
         }
     }
-    let Settings { validator, .. } = Settings::read(config.as_ref())?;
+    let Settings { validator, .. } = Settings::read(config.as_ref(), Store::Ignored)?;
     // Bytes that are not UTF-8 are no token; `explain` reports that.
     let token = if token == "-" {
         let mut bytes = Vec::new();

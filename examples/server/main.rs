@@ -32,7 +32,7 @@ use tokio::net::TcpListener;
 use tower_bearer::claims::SenderConstraint;
 use tower_bearer::{BearerLayer, Claims, RequireLayer, Requirement, Validator};
 
-use self::settings::Settings;
+use self::settings::{Settings, Store};
 
 #[path = "../log.rs"]
 mod log;
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or(USAGE)?;
-    let Settings { listen, realm, validator } = Settings::read(path.as_ref())?;
+    let Settings { listen, realm, validator } = Settings::read(path.as_ref(), Store::Used)?;
     // Before the server prints its address: a signal from then on must reach the handler.
     let mut shutdown = ShutdownSignal::register()?;
     let listener = tokio::select! {

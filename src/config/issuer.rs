@@ -5,7 +5,7 @@ use std::fmt;
 use crate::config::domain::{self, PlainHttp};
 use crate::config::error::{SettingErrorKind, SettingErrors, numbered};
 use crate::jwks::{Origin, ReplaceSecretError, SecretSource};
-use crate::keys::{self, KeyError, KeySet, KeyTable, Secret, SecretError, SkippedKey, Thumbprint};
+use crate::keys::{self, KeyError, KeySet, KeyTable, Secret, SecretError, SkippedKey};
 use crate::token::Algorithm;
 
 /// A trusted authorization server: its `iss` values, its algorithms and its keys.
@@ -161,7 +161,8 @@ impl Issuer {
     /// The keys are stale from the start: a fetch starts as always, and they expire after
     /// [`max_stale`](crate::jwks::RefreshPolicy::with_max_stale) (1 h by default) if none succeeds. The keys of a [key
     /// store](crate::ValidatorBuilder::with_key_store) have precedence. With
-    /// [`with_strict_freshness`](crate::jwks::RefreshPolicy::with_strict_freshness), neither is used.
+    /// [`with_strict_freshness`](crate::jwks::RefreshPolicy::with_strict_freshness), neither is used. A [shared
+    /// source](crate::ValidatorBuilder::with_keys_of) uses the initial keys of the validator that created it.
     ///
     /// Accepts a [`KeySet`], or the result of one of its constructors, whose error is reported with all other errors. Allowed only
     /// if the keys of the issuer are fetched.
@@ -329,8 +330,7 @@ fn bind_initial(
     errors: &mut SettingErrors,
 ) -> Option<KeyTable> {
     let set = set.as_ref().map_err(|error| errors.push(setting, SettingErrorKind::Keys(*error))).ok()?;
-    let disclosed: Vec<Thumbprint> = set.disclosed_thumbprints().collect();
-    let set = set.clone().without_compromised(|thumbprint| disclosed.contains(thumbprint));
+    let set = set.clone().without_compromised(|thumbprint| set.private_thumbprints().contains(thumbprint));
     let table = set.bind(algorithms, keys::KeyOrigin::Remote);
     if table.usable() == 0 {
         let skipped = set.skipped().next().map(SkippedKey::reason);

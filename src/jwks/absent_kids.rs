@@ -145,6 +145,13 @@ mod tests {
     }
 
     #[test]
+    fn forgets_a_kid_ten_minutes_after_its_last_token() {
+        let policy = AbsentKids::new().sightings.policy();
+        assert_eq!((policy.time_to_idle(), policy.time_to_live()), (Some(defaults::ABSENT_KID_IDLE), None));
+        assert_eq!(defaults::ABSENT_KID_IDLE.as_secs(), 600);
+    }
+
+    #[test]
     fn hashes_differ_between_two_sources() {
         let [one, other] = [AbsentKids::new(), AbsentKids::new()];
         assert_eq!(one.hash("kid"), one.hash("kid"));

@@ -84,7 +84,7 @@ impl KeyRing {
     }
 
     /// Waits until keys are usable. If they do not include the token's key, waits for a fetch that may find it. If no key of an
-    /// epoch verifies the token, waits for a fetch that may find another key.
+    /// epoch verifies the token, waits for a fetch that may find another key. No signature is checked twice with the same keys.
     #[expect(
         clippy::manual_async_fn,
         reason = "an `async fn` takes memory for its arguments twice, in each waiting request"
@@ -99,15 +99,15 @@ impl KeyRing {
                 Self::SecretSource(secrets) => return Ok((KeyTable::clone(&secrets.table()), STATIC_EPOCH)),
                 Self::Remote(source) => source,
             };
+            let (snapshot, since) = match usable(source) {
+                Some(snapshot) => (snapshot, None),
+                None => {
+                    let since = source.now();
+                    (source.ready_snapshot().await.map_err(KeyWaitError::Unavailable)?, Some(since))
+                }
+            };
             let newest = match key.failed_epoch {
                 None => {
-                    let (snapshot, since) = match usable(source) {
-                        Some(snapshot) => (snapshot, None),
-                        None => {
-                            let since = source.now();
-                            (source.ready_snapshot().await.map_err(KeyWaitError::Unavailable)?, Some(since))
-                        }
-                    };
                     let has_key = |table: &KeyTable| !matches!(key.find(table), Found::Unknown);
                     if has_key(&snapshot.table) {
                         snapshot
@@ -119,14 +119,18 @@ impl KeyRing {
                         }
                     }
                 }
+                // The keys have changed since the signature was checked.
+                Some(epoch) if snapshot.epoch > epoch.get() => snapshot,
                 Some(epoch) => {
-                    let old = usable(source).ok_or(KeyWaitError::NotReplaced)?;
-                    // The keys may have changed since the signature was checked.
-                    if old.epoch > epoch.get() {
-                        old
-                    } else {
-                        let is_replaced = |table: &KeyTable| key.has_other_candidate(table, &old.table);
-                        source.replaced_keys(epoch.get(), is_replaced).await.ok_or(KeyWaitError::NotReplaced)?
+                    let is_replaced = |table: &KeyTable| key.has_other_candidate(table, &snapshot.table);
+                    let newer = source.replaced_keys(epoch.get(), is_replaced).await;
+                    match newer.map_err(KeyWaitError::Unavailable)? {
+                        Some(newer) => newer,
+                        None if matches!(key.find(&snapshot.table), Found::Keys(_)) => {
+                            return Err(KeyWaitError::NotReplaced);
+                        }
+                        // The keys have no candidate, and the token is rejected for the same reason as before.
+                        None => snapshot,
                     }
                 }
             };

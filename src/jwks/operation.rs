@@ -250,6 +250,13 @@ impl Operation {
     }
 }
 
+impl Report {
+    /// Returns whether the document contains private keys.
+    pub(super) fn discloses_keys(&self) -> bool {
+        self.key_report.as_ref().is_some_and(|key_report| key_report.compromised().next().is_some())
+    }
+}
+
 impl From<RefreshError> for Failure {
     fn from(error: RefreshError) -> Self {
         Self { error, retry_after: None }

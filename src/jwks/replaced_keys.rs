@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use crate::clock::Monotonic;
 use crate::jwks::cause::RefreshCause;
 use crate::jwks::driver_status::DriverStatus;
+use crate::jwks::error::KeysUnavailable;
 use crate::jwks::refresh::Activity;
 use crate::jwks::shared::Shared;
 use crate::jwks::snapshot::Snapshot;
@@ -23,12 +24,12 @@ pub(super) fn may_be_replaced(status: DriverStatus, now: Monotonic) -> bool {
 }
 
 /// Waits at most `unknown_kid_wait` for a key set that is newer than `epoch` and for which `is_replaced` returns true. Returns
-/// `None` at once if no fetch may find one now.
+/// `None` at once if no fetch may find one now, and an error if the keys have expired.
 pub(super) fn replaced_keys<F: Fn(&KeyTable) -> bool>(
     shared: Arc<Shared>,
     epoch: u64,
     is_replaced: F,
-) -> impl Future<Output = Option<Arc<Snapshot>>> {
+) -> impl Future<Output = Result<Option<Arc<Snapshot>>, KeysUnavailable>> {
     let deadline = shared.clock.monotonic().saturating_add(shared.policy.unknown_kid_wait);
     let mut request = InvalidSignatureRequest { epoch, has_notified: false };
     repeat_until(shared, deadline, move |shared, receiver, deadline, permit| {
@@ -52,16 +53,16 @@ impl InvalidSignatureRequest {
         deadline: Monotonic,
         permit: &mut Option<WaiterPermit<'s>>,
         is_replaced: &impl Fn(&KeyTable) -> bool,
-    ) -> Option<Option<Arc<Snapshot>>> {
+    ) -> Option<Result<Option<Arc<Snapshot>>, KeysUnavailable>> {
         let driver_runs = can_wait(shared);
         let status = *receiver.borrow_and_update();
         let (now, usable) = load_usable(shared);
-        let Some(snapshot) = usable else { return Some(None) };
+        let Some(snapshot) = usable else { return Some(Err(status.unavailable(driver_runs, now))) };
         if snapshot.epoch > self.epoch && is_replaced(&snapshot.table) {
-            return Some(Some(snapshot));
+            return Some(Ok(Some(snapshot)));
         }
         if !driver_runs || !may_be_replaced(status, now) {
-            return Some(None);
+            return Some(Ok(None));
         }
         // The fetch does not depend on whether this request may wait.
         if !self.has_notified {
@@ -69,6 +70,6 @@ impl InvalidSignatureRequest {
             shared.notify_invalid_signature();
         }
         let may_wait = now < deadline && WaiterPermit::ensure(permit, shared);
-        if may_wait { None } else { Some(None) }
+        if may_wait { None } else { Some(Ok(None)) }
     }
 }

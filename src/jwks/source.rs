@@ -187,7 +187,7 @@ impl KeySource {
         &self,
         epoch: u64,
         is_replaced: F,
-    ) -> impl Future<Output = Option<Arc<Snapshot>>> + Send + use<F>
+    ) -> impl Future<Output = Result<Option<Arc<Snapshot>>, KeysUnavailable>> + Send + use<F>
     where
         F: Fn(&KeyTable) -> bool + Send,
     {
@@ -274,11 +274,9 @@ impl KeySource {
     /// verifies with such a key, also if the token has another `kid` or none. The revocation ends with
     /// [`unrevoke_kid`](Self::unrevoke_kid) or with the process.
     ///
-    /// For this, the source stores pairs of `kid` and key: all pairs of the current key set and the latest pairs of earlier
-    /// key sets, 1,000 in total. Pairs of rejected key sets are included if the `kid` and the public members of the key can be
-    /// parsed. At most 1,000 keys are revoked with one `kid`. The source does not know pairs that no longer fit into the
-    /// 1,000, and pairs from before the start of this process. If a key of such a pair is now published with another `kid`,
-    /// this method does not revoke it: call [`revoke_key`](Self::revoke_key) for it.
+    /// The source remembers the last 1,000 combinations of `kid` and key since the process started, also those of rejected key
+    /// sets. An older key that returns under another `kid` is not revoked: use [`revoke_key`](Self::revoke_key). At most 1,000
+    /// keys are revoked with one `kid`.
     ///
     /// A new key that the issuer publishes with the same `kid` is revoked as well. If an issuer uses one `kid` for all its
     /// keys, use [`revoke_key`](Self::revoke_key). A verification that is running during the call is not stopped.

@@ -71,7 +71,10 @@ impl KeySet {
     pub fn from_jwks(document: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         match Document::split(document.as_ref())? {
             Document::Set(keys) => {
-                Self::import(keys.iter().map(|key| key.get()), defaults::MAX_KEYS, PrivateKeys::Skipped)
+                let keys = keys.iter().map(|key| key.get());
+                let mut set = Self::import(keys, defaults::MAX_KEYS, PrivateKeys::Skipped)?;
+                Arc::make_mut(&mut set.inner).record_private(&scan(document.as_ref()));
+                Ok(set)
             }
             Document::Key(json) => {
                 let key = PublishedKey::from_json(json, PrivateKeys::Skipped);
@@ -124,9 +127,7 @@ impl KeySet {
         let outside = outside.map(|key| SkippedKey { kid: None, ..key.skipped() });
         inner.skipped.extend(outside.take(defaults::MAX_KEYS));
         inner.skipped.sort_by_key(SkippedKey::position);
-        let skipped = inner.skipped.iter().filter(|key| key.reason == SkipReason::Private);
-        inner.private_thumbprints =
-            skipped.filter_map(|key| key.thumbprint).chain(private_thumbprints(&scanned)).collect();
+        inner.record_private(&scanned);
         let compromised = inner.private_thumbprints.clone();
         Ok(set.without_compromised(|thumbprint| compromised.contains(thumbprint)))
     }
@@ -244,6 +245,7 @@ impl KeySet {
         let inner = Arc::make_mut(&mut self.inner);
         inner.keys.extend(other.keys);
         inner.skipped.extend(other.skipped);
+        inner.private_thumbprints.extend(other.private_thumbprints);
         self
     }
 
@@ -269,12 +271,6 @@ impl KeySet {
     #[must_use]
     pub fn thumbprints(&self) -> impl ExactSizeIterator<Item = Thumbprint> {
         self.inner.keys.iter().map(|key| key.material.thumbprint())
-    }
-
-    /// Returns the thumbprints of the skipped private keys, as far as their public keys could be parsed.
-    pub(crate) fn disclosed_thumbprints(&self) -> impl Iterator<Item = Thumbprint> {
-        let private = self.inner.skipped.iter().filter(|key| key.reason == SkipReason::Private);
-        private.filter_map(SkippedKey::thumbprint)
     }
 
     /// Returns the keys that verify none of these algorithms, and the keys that were skipped, in document order.
@@ -315,6 +311,15 @@ impl KeySet {
             certificates: certificates.flatten().cloned().collect(),
         };
         KeyTable::new(verifying, known, origin)
+    }
+}
+
+impl Inner {
+    /// Records the private keys of the document: those that are skipped, and those that only the scan has found.
+    fn record_private(&mut self, scanned: &[ScannedKey]) {
+        let skipped = self.skipped.iter().filter(|key| key.reason == SkipReason::Private);
+        self.private_thumbprints =
+            skipped.filter_map(|key| key.thumbprint).chain(private_thumbprints(scanned)).collect();
     }
 }
 

@@ -101,8 +101,9 @@ impl ValidatorBuilder {
     ///
     /// Only the source is shared: each API has its own issuers, algorithms and rules. A source is shared only if the validator
     /// that created it lists all the algorithms that this API lists for the issuer; otherwise this validator creates its own
-    /// source. A shared source uses the [`Fetch`], the clock and the refresh policy of the validator that created it. The
-    /// [`Fetch`] of this builder is used only for issuers whose keys are not shared.
+    /// source. A shared source uses the [`Fetch`], the clock, the refresh policy, the key store and the [initial
+    /// keys](crate::Issuer::with_initial_keys) of the validator that created it. Those of this builder are used only for issuers
+    /// whose keys are not shared.
     ///
     /// The policy of this builder has no effect on a shared source, so both validators need the same refresh policy. If the
     /// policies differ, [`build`](Self::build) fails with

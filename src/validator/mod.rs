@@ -374,13 +374,16 @@ impl<C: Send + Sync + 'static> Validator<C> {
             Ok(checked) => checked,
             Err(rejection) => return Decision::Made(Err(rejection)),
         };
+        let has_kid = parsed.header().key_id().kid.is_some();
         let verify = |keys: &KeyTable, epoch| (issuer.verify(parsed, keys, epoch), epoch);
         let verified = match issuer.keys.with_usable_keys(verify) {
             None => return self.pending(token, context, validation, None),
             Some((Err(Rejection::Key(KeyNotFoundError::Unknown { .. })), _)) if issuer.keys.may_fetch() => {
                 return self.pending(token, context, validation, None);
             }
-            Some((Err(Rejection::Signature), epoch)) if issuer.keys.may_be_replaced() => {
+            Some((Err(rejection), epoch))
+                if may_need_replaced_key(&rejection, has_kid) && issuer.keys.may_be_replaced() =>
+            {
                 return self.pending(token, context, validation, NonZeroU64::new(epoch));
             }
             Some((verified, _)) => verified,
@@ -523,6 +526,16 @@ impl<C> Validator<C> {
     /// Returns the rules of possession.
     pub(crate) fn possession(&self) -> &Possession {
         &self.core.possession
+    }
+}
+
+/// Returns whether the issuer may have replaced the key of a rejected token and kept its `kid`, if it has one. A key that is
+/// published with the token's `kid` for another algorithm or use is the right key, so no fetch is due.
+fn may_need_replaced_key(rejection: &Rejection, has_kid: bool) -> bool {
+    match rejection {
+        Rejection::Signature => true,
+        Rejection::Key(KeyNotFoundError::NotForVerification | KeyNotFoundError::Ambiguous) => !has_kid,
+        _ => false,
     }
 }
 

@@ -270,7 +270,10 @@ fn rejects_initial_keys_with_their_private_keys() {
     assert_eq!(with(&[PUBLIC.to_owned()]), []);
     let setting = "issuer \"https://as.example/\" initial keys";
     let compromised = SettingErrorKind::NoUsableKey { skipped: Some(SkipReason::Compromised) };
-    assert_eq!(with(&[PUBLIC.to_owned(), private]), one(setting, compromised));
+    assert_eq!(with(&[PUBLIC.to_owned(), private.clone()]), one(setting, compromised.clone()));
+    // Other parsers may read a private key that this crate cannot parse.
+    let malformed = private.replacen('{', r#"{"kty":"RSA","#, 1);
+    assert_eq!(with(&[PUBLIC.to_owned(), malformed]), one(setting, compromised));
 }
 
 #[test]

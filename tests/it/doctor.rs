@@ -50,6 +50,26 @@ async fn explains_the_token_of_the_usage_text_without_network() {
     assert_eq!(explanation.hints().next(), Some("iss lacks the trailing slash"));
 }
 
+/// Another user than that of the server may call it, and the server could not use the files of that user.
+#[tokio::test]
+async fn neither_reads_nor_writes_the_key_store() {
+    let server = TestIssuer::named("https://hs.test/").with_algorithms([Algorithm::HS256]);
+    let directory = std::env::temp_dir().join(format!("tower-bearer-{}-doctor-store", std::process::id()));
+    let issuer = format!(
+        "domains = [\"https://hs.test/\"]\nalgorithms = [\"HS256\"]\nsecrets = [{{ text = \"{}\" }}]",
+        server.secret()
+    );
+    let text = format!(
+        "listen = \"127.0.0.1:0\"\n[keys]\nstore = {directory:?}\n[api]\naudience = \"https://api.test/\"\n[[api.issuer]]\n{issuer}\n"
+    );
+    let explanation = call(&TempFile::new("store", &text), &[&server.token().sign()]).await.expect("valid arguments");
+    assert_eq!(program::code(&explanation), 0, "{explanation}");
+    assert!(!directory.exists());
+    let misspelled = TempFile::new("misspelled-store", &text.replace("store =", "stores ="));
+    let error = call(&misspelled, &["opaque"]).await.expect_err("no such setting");
+    assert!(error.contains("keys.stores: is not a setting"), "{error}");
+}
+
 #[tokio::test]
 async fn exit_code_follows_the_outcome() {
     let server = TestIssuer::named("https://hs.test/").with_algorithms([Algorithm::HS256]);

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
 use tower_bearer::{Algorithm, RejectionKind, Requirement, Validator};
 
-use crate::doctor::program::settings::Settings;
 use crate::doctor::program::settings::refresh::FORMER_NAMES;
+use crate::doctor::program::settings::{Settings, Store};
 use crate::fixture::{AUDIENCE, block_on};
 
 const SAMPLE: &str = include_str!("../../examples/server/server.toml");
@@ -23,7 +23,8 @@ fn file() -> String {
 }
 
 fn read(file: &str) -> Result<Validator, String> {
-    Settings::parse(file, "server.toml").map(|settings| settings.validator).map_err(|errors| errors.to_string())
+    let settings = Settings::parse(file, "server.toml", Store::Used);
+    settings.map(|settings| settings.validator).map_err(|errors| errors.to_string())
 }
 
 /// Returns the error of the file after one change.
@@ -98,7 +99,8 @@ fn reads_initial_keys_and_creates_the_directory_of_the_store() {
 
 #[test]
 fn accepts_the_smallest_file() {
-    let settings = Settings::parse(&file(), "server.toml").map_err(|errors| errors.to_string()).expect("no errors");
+    let settings =
+        Settings::parse(&file(), "server.toml", Store::Used).map_err(|errors| errors.to_string()).expect("no errors");
     assert_eq!(settings.listen, "127.0.0.1:0");
     assert!(settings.validator.is_ready());
 }
@@ -153,7 +155,7 @@ fn reads_two_issuers_with_one_domain() {
 
 #[test]
 fn reads_the_realm() {
-    let settings = |realm: &str| Settings::parse(&format!("realm = {realm}\n{}", file()), "server.toml");
+    let settings = |realm: &str| Settings::parse(&format!("realm = {realm}\n{}", file()), "server.toml", Store::Used);
     let realm = |text: &str| settings(text).map(|settings| settings.realm).map_err(|errors| errors.to_string());
     assert_eq!(realm("\"the orders\""), Ok(Some("the orders".to_owned())));
     assert_eq!(realm("\"the\\norders\""), Err(only("realm: has characters that are not printable ASCII")));

@@ -11,7 +11,7 @@ use tower_bearer::jwks::{InitialFetch, KeyState, RefreshError, RefreshPolicy};
 use tower_bearer::rejection::KeyNotFoundError;
 use tower_bearer::testing::{FakeClock, Outage, TestIssuer, TestNetwork};
 use tower_bearer::token::TokenError;
-use tower_bearer::{Api, BuildError, Issuer, Rejection, Validator};
+use tower_bearer::{Algorithm, Api, BuildError, Issuer, Rejection, Validator};
 
 const AUDIENCE: &str = "https://api.test/";
 const SECOND: Duration = Duration::from_secs(1);
@@ -226,6 +226,48 @@ async fn accepts_the_first_token_of_a_replaced_key() {
         assert_eq!(server.fetches(), 2);
         assert_eq!(poll_once(validator.validate(&old)).map(drop), Err(Rejection::Signature), "the key was replaced");
     }
+}
+
+/// An issuer that was restarted with a key for another algorithm. A `kid` that is published for one algorithm triggers no fetch
+/// for another one.
+#[tokio::test]
+async fn accepts_the_first_token_of_a_key_for_another_algorithm_without_kid() {
+    let missing = Err(Rejection::Key(KeyNotFoundError::NotForVerification));
+    for (has_kid, fetches, expected) in [(false, 2, Ok(())), (true, 1, missing)] {
+        let clock = FakeClock::new();
+        let (server, restarted) = (at(&clock), at(&clock).with_algorithms([Algorithm::ES256]));
+        let keys = [&server, &restarted].map(|server| key_of(server, "kid", "the-key"));
+        let publish = |key: &serde_json::Value| server.publish(serde_json::json!({ "keys": [key] }).to_string());
+        let issuer = Issuer::auth0("northwind.eu.auth0.com").with_algorithms([Algorithm::RS256, Algorithm::ES256]);
+        let validator = with_fetch(issuer, server.clone(), &clock);
+        let token = |signer: &TestIssuer| {
+            let token = signer.token();
+            if has_kid { token.kid("the-key").sign() } else { token.without_kid().sign() }
+        };
+        let (old, new) = (token(&server), token(&restarted));
+        publish(&keys[0]);
+        assert_eq!(validator.validate(&old).await.map(drop), Ok(()));
+        publish(&keys[1]);
+        assert_eq!(validator.validate(&new).await.map(drop), expected, "has a kid: {has_kid}");
+        assert_eq!(server.fetches(), fetches, "has a kid: {has_kid}");
+    }
+}
+
+/// One fetch a minute, as for a bad signature. The rejection stays the same.
+#[tokio::test]
+async fn a_token_without_kid_and_without_a_key_for_its_algorithm_triggers_one_fetch_a_minute() {
+    let clock = FakeClock::new();
+    let (server, other) = (at(&clock), at(&clock).with_algorithms([Algorithm::ES256]));
+    let issuer = Issuer::auth0("northwind.eu.auth0.com").with_algorithms([Algorithm::RS256, Algorithm::ES256]);
+    let validator = with_fetch(issuer, server.clone(), &clock);
+    assert_eq!(validator.validate(&server.token().sign()).await.map(drop), Ok(()));
+    let token = other.token().without_kid().sign();
+    let missing = Err(Rejection::Key(KeyNotFoundError::NotForVerification));
+    assert_eq!(validator.validate(&token).await.map(drop), missing);
+    for _ in 0..100 {
+        assert_eq!(poll_once(validator.validate(&token)).map(drop), missing);
+    }
+    assert_eq!(server.fetches(), 2);
 }
 
 /// The issuer publishes a second key, and its tokens have no `kid`: both keys are tried.

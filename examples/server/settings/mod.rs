@@ -28,16 +28,25 @@ pub(crate) struct Settings {
     pub(crate) validator: Validator,
 }
 
+/// Whether the directory of the setting `store` is used. Only the server uses it: the files of a program of another user would
+/// not be readable for the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "each program uses one of them")]
+pub(crate) enum Store {
+    Used,
+    Ignored,
+}
+
 impl Settings {
     /// Reads the file, or returns every error.
-    pub(crate) fn read(path: &Path) -> Result<Self, SettingErrors> {
+    pub(crate) fn read(path: &Path, store: Store) -> Result<Self, SettingErrors> {
         let name = path.display();
         let text = fs::read_to_string(path).map_err(|error| SettingErrors::single(format!("{name}: {error}")))?;
-        Self::parse(&text, &name.to_string())
+        Self::parse(&text, &name.to_string(), store)
     }
 
     /// Parses the text of a file of this name.
-    pub(crate) fn parse(text: &str, name: &str) -> Result<Self, SettingErrors> {
+    pub(crate) fn parse(text: &str, name: &str, store: Store) -> Result<Self, SettingErrors> {
         let file: Table =
             text.parse().map_err(|error| SettingErrors::single(format!("{name}, {}", syntax(&error, text))))?;
         let errors = SettingErrors::default();
@@ -46,7 +55,7 @@ impl Settings {
         let realm = file.take("realm").filter(|realm: &String| is_realm(realm, &file));
         let api = file.required_section("api").map(api);
         let policy = file.section("jwks").map(refresh::policy).unwrap_or_default();
-        let store = file.section("keys").and_then(key_store);
+        let store = file.section("keys").and_then(|section| key_store(section, store));
         file.end();
         let built = api.map(|api| {
             let builder = Validator::builder(api).with_refresh_policy(policy);
@@ -68,9 +77,9 @@ fn syntax(error: &toml::de::Error, text: &str) -> String {
 }
 
 /// Returns the store of the fetched keys. Its directory is created if it is missing.
-fn key_store(mut section: Section) -> Option<FileKeyStore> {
+fn key_store(mut section: Section, store: Store) -> Option<FileKeyStore> {
     let directory: Option<String> = section.take("store");
-    let store = directory.and_then(|directory| {
+    let store = directory.filter(|_| store == Store::Used).and_then(|directory| {
         let store = FileKeyStore::new(&directory);
         store.map_err(|error| section.error("store", format!("{directory:?}: {error}"))).ok()
     });

@@ -72,25 +72,24 @@ impl Driver<'_> {
         self.keys = None;
         let now = self.shared.clock.monotonic();
         let Report { discovered, mut key_report, result } = report;
-        let replies = {
+        let reload_result = result.as_ref().map(drop).map_err(|failure| failure.error);
+        {
             let core = &mut *self.shared.core();
             if let Some(endpoint) = discovered {
                 core.rediscovery.found(now, core.rng.jitter());
                 core.endpoint = Some(endpoint);
             }
-            mem::take(&mut core.in_flight_replies)
-        };
+            let replies = mem::take(&mut core.in_flight_replies);
+            core.complete_replies(replies, reload_result);
+        }
         let outcome = match &result {
             Ok(fetched) => evaluate(self.shared, fetched),
             Err(failure) => Outcome::Failed { error: failure.error, retry_after: failure.retry_after },
         };
-        let reload_result = result.as_ref().map(drop).map_err(|failure| failure.error);
         if let Some(key_report) = &mut key_report {
             self.shared.published.record_rejected(mem::take(&mut key_report.rejected));
             self.remove_compromised(key_report, reload_result, now);
         }
-        // After the keys: a recorder that panics must not leave a compromised key in use.
-        in_flight.record_metrics(self.shared, outcome.name(), now);
         let skipped = key_report.as_ref().map_or(0, |key_report| key_report.skipped.len());
         let completed = result.ok().map(|fetched| Completed {
             cause: in_flight.cause,
@@ -102,7 +101,8 @@ impl Driver<'_> {
         if let Some(key_report) = key_report {
             self.report(&key_report, outcome);
         }
-        self.shared.core().complete_replies(replies, reload_result);
+        // At the end: a recorder that panics must not leave a compromised key in use.
+        in_flight.record_metrics(self.shared, outcome.name(), now);
     }
 
     /// Stops using keys whose private keys this document contains. An accepted key set has been filtered already. If the key

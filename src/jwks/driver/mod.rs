@@ -38,7 +38,8 @@ struct Driver<'s> {
     /// The load of stored keys, at start.
     load: Option<Pending<Loaded>>,
     /// A failed fetch that ended during the load. It is processed after it: requests that wait for the first keys must not fail
-    /// before it is known whether there are stored ones.
+    /// before it is known whether there are stored ones. A document with private keys is processed at once, since initial keys
+    /// may be in use.
     failed_during_load: Option<(InFlight, Box<Report>)>,
     save: Option<Saving>,
 }
@@ -113,7 +114,7 @@ impl Driver<'_> {
                 && let Poll::Ready(report) = future.as_mut().poll(context)
             {
                 let (in_flight, report) = (in_flight.clone(), Box::new(report));
-                if load.is_none() || report.result.is_ok() {
+                if load.is_none() || report.result.is_ok() || report.discloses_keys() {
                     return Poll::Ready(Wakeup::Keys(in_flight, report));
                 }
                 *failed_during_load = Some((in_flight, report));

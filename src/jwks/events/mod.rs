@@ -47,7 +47,7 @@ impl KeyEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyEventKind {
-    /// The first key set was loaded.
+    /// The first key set was loaded. This is not sent if stored or initial keys were in use before.
     InitialLoad {
         /// The number of keys that can verify tokens.
         usable: usize,
@@ -90,7 +90,7 @@ pub enum KeyEventKind {
         /// The time until the keys expire, if no refresh succeeds before.
         remaining: Duration,
     },
-    /// Stale or expired keys were confirmed or replaced.
+    /// Stale or expired keys were confirmed or replaced. This is not sent if the first fetch replaces stored or initial keys.
     StaleRecovered,
     /// The keys are no longer used, and requests are rejected with 503. The keys are too old, or the issuer has published a
     /// private key by mistake, and there is no other usable key.
@@ -102,7 +102,8 @@ pub enum KeyEventKind {
         /// The number of requests.
         requests: u64,
     },
-    /// One key of a key set is skipped. This is reported once per key set, not at every fetch.
+    /// One key of a key set is skipped. This is reported once per key set, not at every fetch. Of a document that is not a key
+    /// set, or has too many keys, only private keys are reported.
     KeySkipped {
         /// The position of the key in the key set, from 0. For a private key elsewhere in the document, its position in the
         /// array that contains it, or 0.

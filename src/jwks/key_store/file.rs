@@ -37,9 +37,12 @@ use crate::jwks::key_store_error::KeyStoreError;
 /// # Security
 ///
 /// Anyone who can write to the directory can add keys and sign tokens, see [`KeyStore`]. The same applies to anyone who can
-/// create or replace the directory, so its parent directories must be as protected: never use a path below `/tmp`. A symbolic
-/// link in place of a file, and a file that every user of the system may write or that belongs to another user, are not read.
-/// Only files and directories of the user of this process, or of root, are trusted.
+/// create or replace the directory, so its parent directories must be as protected: never use a path below `/tmp`. A file is
+/// read only if it is a regular file, belongs to this user or root, and is not writable by every user; the directory must meet
+/// the same conditions.
+///
+/// The members of the group of a directory or file may write to it if its mode allows this: a Kubernetes volume with `fsGroup` is
+/// writable by that group. Give no other program this group.
 #[derive(Clone, Debug)]
 pub struct FileKeyStore {
     directory: Arc<Path>,

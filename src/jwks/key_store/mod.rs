@@ -20,8 +20,8 @@ pub(super) use self::record::{Record, StoredKeys, record_name};
 /// [`FileKeyStore`] stores them in a directory. Set a store with
 /// [`ValidatorBuilder::with_key_store`](crate::ValidatorBuilder::with_key_store).
 ///
-/// A store is used in the background only. No request waits for a save. If it fails, does not respond within 500 ms, or returns
-/// something else than was saved, the keys are fetched as if there were no store.
+/// A store is used in the background only. No request waits for a save. If loading fails or takes longer than 500 ms, keys come
+/// from the first fetch. A request at start then waits up to 500 ms longer for its 503.
 ///
 /// An implementation maps a name to bytes. It needs no deadline and no check of the bytes. If it has to block, it uses a thread
 /// for that. A record is text (JSON), contains public keys only, and is seldom longer than a few kilobytes.
@@ -43,8 +43,8 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     /// bytes: return [`KeyStoreError::TooLarge`] instead.
     fn load(&self, name: &str, max_bytes: usize) -> KeyStoreFuture<Option<Bytes>>;
 
-    /// Saves a record under `name` and replaces the earlier one, as a whole or not at all. It is not called again for the same
-    /// name before the future has completed or was dropped.
+    /// Saves a record under `name` and replaces the earlier one, as a whole or not at all. It is not called again by one key
+    /// source before the future has completed or was dropped; two sources of one issuer may call it at the same time.
     fn save(&self, name: &str, record: Bytes) -> KeyStoreFuture<()>;
 }
 

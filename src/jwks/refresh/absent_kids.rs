@@ -11,6 +11,8 @@ use crate::jwks::refresh::requests::PendingRequests;
 pub(super) struct AbsentKidLimiter {
     /// The start of the last fetch that bypasses caches, whatever its cause.
     last_bypass: Option<Monotonic>,
+    /// Whether a request, and no follow-up, has started that fetch.
+    pub(super) is_requested: bool,
     pub(super) pending: PendingRequests,
 }
 
@@ -24,6 +26,7 @@ impl AbsentKidLimiter {
     /// Records the start of a fetch that bypasses caches. It replaces the follow-up fetch.
     pub(super) fn record_bypass(&mut self, now: Monotonic) {
         self.last_bypass = Some(now);
+        self.is_requested = false;
         self.pending.clear_follow_up();
     }
 }

@@ -327,9 +327,11 @@ impl Refresh {
             self.confirmed_generation = self.generation;
         }
         let times = Times::new(remaining, &self.policy, self.phase, now, sample);
-        self.phase = Phase::Later;
         actions.push(Action::Publish(times));
-        if self.last_reported >= Some(FreshnessState::Stale) {
+        // Imported keys are stale from the start, which is no incident unless a fetch fails.
+        let was_reported = self.phase == Phase::Later || self.failures > 0;
+        self.phase = Phase::Later;
+        if was_reported && self.last_reported >= Some(FreshnessState::Stale) {
             actions.push(Action::NotifyRecovered);
         }
         self.times = Some(times);
@@ -373,12 +375,12 @@ impl Refresh {
         let set_by = if requested.is_some() { BackoffSource::RetryAfter } else { BackoffSource::Policy };
         self.failures = self.failures.saturating_add(1);
         self.last_error = Some(error);
-        // The retry may get its response from an HTTP cache. An unknown kid that joined a fetch that bypasses caches therefore
-        // schedules another such fetch.
+        // The retry may get its response from an HTTP cache. A kid that needs a fetch that bypasses caches therefore schedules
+        // another one, but not again if that one fails: it may fail each time although the retry succeeds.
         if self.in_flight().is_some_and(RefreshCause::bypasses_caches) && self.unknown_kids.pending.take_joined() {
             self.unknown_kids.pending.schedule_follow_up();
         }
-        if self.in_flight() == Some(RefreshCause::AbsentKid) {
+        if self.in_flight() == Some(RefreshCause::AbsentKid) && self.absent_kids.is_requested {
             self.absent_kids.pending.schedule_follow_up();
         }
         actions.push(Action::NotifyFailed { error, consecutive: self.failures, next_in: pause });

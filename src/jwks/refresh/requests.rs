@@ -66,6 +66,7 @@ impl Refresh {
             Activity::Fetching { .. } => self.absent_kids.pending.join(),
             Activity::Idle if now >= self.absent_kid_fetch_from() => {
                 self.start_fetch(RefreshCause::AbsentKid, now, sample, actions);
+                self.absent_kids.is_requested = true;
             }
             Activity::Idle => self.absent_kids.pending.schedule_follow_up(),
             Activity::NotStarted | Activity::Backoff { .. } | Activity::Closed => {}

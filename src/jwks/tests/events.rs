@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
@@ -10,6 +10,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::fetch::FetchError;
+use crate::jwks::error::RefreshError;
 use crate::jwks::events::KeyEventKind;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::tests::kit::{
@@ -319,6 +320,51 @@ fn metrics_match_the_state_of_the_source() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
         runtime.block_on(check_metrics(&metrics));
     });
+}
+
+/// A recorder that panics at every fetch once it is broken.
+#[derive(Default)]
+struct Broken {
+    is_broken: AtomicBool,
+    metrics: Metrics,
+}
+
+impl Recorder for Broken {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
+        assert!(key.name() != "jwks_fetch_total" || !self.is_broken.load(Ordering::SeqCst), "scripted");
+        self.metrics.register_counter(key, metadata)
+    }
+
+    fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {
+        self.metrics.register_gauge(key, metadata)
+    }
+
+    fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
+        self.metrics.register_histogram(key, metadata)
+    }
+}
+
+#[test]
+fn a_recorder_that_panics_keeps_no_compromised_key_in_use_and_no_reload_from_its_result() {
+    let private = jwk("x", "a").replacen('{', r#"{"d":"AQAB","#, 1);
+    let accepted = set_of(&[private.clone(), jwk("b", "b")]);
+    for (document, expected) in [(accepted, Ok(())), (set_of(&[private]), Err(RefreshError::NoUsableKeys))] {
+        let recorder = Broken::default();
+        metrics::with_local_recorder(&recorder, || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+            runtime.block_on(async {
+                let fixture = Fixture::loaded(&["a", "b"]).await;
+                recorder.is_broken.store(true, Ordering::SeqCst);
+                fixture.answer(Reply::json(document));
+                assert_eq!(fixture.source.reload().await, expected);
+                assert!(!fixture.serves("a") && fixture.serves("b"));
+            });
+        });
+    }
 }
 
 #[test]

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::CACHE_CONTROL;
 use tokio::task::JoinHandle;
 
 use crate::fetch::FetchError;
+use crate::jwks::error::{KeysUnavailable, RefreshError};
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::source::View;
 use crate::jwks::tests::kit::{Fixture, SECOND, URL, jwk, set_of, table};
@@ -30,7 +32,7 @@ fn spawn(fixture: &Fixture, kid: Option<&'static str>) -> JoinHandle<bool> {
         let is_replaced = move |new: &_| {
             crate::keys::KeyTable::has_other_candidate(new, &old.table, KeyId::from(kid), Algorithm::ES256)
         };
-        source.replaced_keys(epoch, is_replaced).await.is_some()
+        source.replaced_keys(epoch, is_replaced).await.expect("keys are usable").is_some()
     })
 }
 
@@ -77,7 +79,7 @@ async fn another_new_key_is_no_replacement() {
     assert_eq!(fixture.epoch(), 2);
 }
 
-/// The key is replaced again within the same minute: the scheduled refresh finds it.
+/// The key is replaced again within the same minute. A later token starts the next fetch, before the scheduled one.
 #[tokio::test]
 async fn a_second_replacement_waits_for_the_budget() {
     let fixture = Fixture::at_url(Reply::json(one("a"))).await;
@@ -87,7 +89,24 @@ async fn a_second_replacement_waits_for_the_budget() {
     assert!(!outcome(&fixture, Some("1")).await);
     assert_eq!(fixture.network.calls(), 2);
     fixture.run(66 * SECOND).await;
+    assert_eq!(fixture.network.calls(), 2, "no follow-up is scheduled");
     assert!(outcome(&fixture, Some("1")).await);
+    let requests = fixture.network.requests();
+    assert_eq!(requests.len(), 3);
+    assert!(requests[2].headers.contains_key(CACHE_CONTROL), "not the scheduled refresh");
+}
+
+/// The response of the fetch discloses the only key. Without keys, the token is not at fault.
+#[tokio::test]
+async fn returns_an_error_if_the_keys_expire_during_the_wait() {
+    let fixture = Fixture::at_url(Reply::json(one("a"))).await;
+    let private = jwk("1", "a").replacen('{', r#"{"d":"AQAB","#, 1);
+    fixture.answer(Reply::json(set_of(&[private])).with_delay(SECOND));
+    let source = fixture.source.clone();
+    let request = tokio::spawn(async move { source.replaced_keys(1, |_| true).await.map(|newer| newer.is_some()) });
+    fixture.run(SECOND).await;
+    let result = request.await.expect("no panic");
+    assert!(matches!(result, Err(KeysUnavailable { cause: Some(RefreshError::NoUsableKeys), .. })), "{result:?}");
 }
 
 /// A scheduled fetch, which a cache may have answered, is in flight: the request's own fetch follows it.

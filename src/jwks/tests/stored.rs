@@ -315,7 +315,7 @@ async fn removes_compromised_keys_from_the_store() {
         fixture.clock.settle().await;
         assert!(fixture.serves("b") && !fixture.serves("a"));
         let stored = store.record();
-        assert!(has(&stored.table, "b") && !has(&stored.table, "a"));
+        assert!(has(&stored.table, "b") && !has(&stored.table, "a") && !has(&stored.table, "x"));
         assert!(!stored.record.document.contains("\"d\""));
     }
 }
@@ -440,6 +440,61 @@ async fn serves_initial_keys_at_once_until_they_are_replaced_or_expire() {
     let request = fixture.spawn("b");
     fixture.run(SECOND).await;
     assert_eq!(request.await.expect("no panic"), Outcome::Served);
+}
+
+/// Requests without keys wait for the load before a failed fetch counts. A compromised key stops verifying before.
+#[tokio::test]
+async fn withdraws_a_compromised_initial_key_during_the_load() {
+    let store = FakeStore::new();
+    store.inner().load = Behaviour::Hangs;
+    let imports = Imports { key_store: store.imports().key_store, ..initial(&["a", "b"]) };
+    let fixture = Fixture::importing(RefreshPolicy::new(), compromised(), imports);
+    fixture.clock.settle().await;
+    assert!(!fixture.serves("a") && fixture.serves("b"));
+}
+
+/// A start with imported keys is the end of an incident only if a fetch has failed.
+#[tokio::test]
+async fn reports_fresh_keys_after_imported_ones_only_if_a_fetch_has_failed() {
+    let stored = || FakeStore::with_record(start()).imports();
+    for (imports, first) in [(stored(), Some("stored_keys_loaded")), (initial(&["a"]), None)] {
+        for is_down in [false, true] {
+            let names = Arc::new(Mutex::new(Vec::new()));
+            let sink = Arc::clone(&names);
+            let policy = RefreshPolicy::new()
+                .with_retries(0)
+                .with_event_hook(move |event| sink.lock().expect("unpoisoned").push(event.kind().name()));
+            let fixture =
+                Fixture::importing(policy, if is_down { down() } else { Reply::json(jwks(&["a"])) }, imports.clone());
+            fixture.clock.settle().await;
+            fixture.publish(&["a"]);
+            fixture.run(2 * SECOND).await;
+            let mut expected: Vec<_> = first.into_iter().collect();
+            expected.extend(is_down.then_some("refresh_failed"));
+            expected.push("refreshed");
+            expected.extend(is_down.then_some("stale_recovered"));
+            assert_eq!(*names.lock().expect("unpoisoned"), expected);
+        }
+    }
+}
+
+/// Revocations apply to keys that are loaded later.
+#[tokio::test]
+async fn revokes_keys_before_they_are_loaded() {
+    for is_by_kid in [true, false] {
+        let confirmed_at = start();
+        let record = Record { jwks_uri: URL.into(), confirmed_at, document: jwks(&["a", "b"]).into() };
+        let store = FakeStore::with_bytes(record.to_bytes(&origin()).expect("a record"));
+        let fixture = Fixture::importing(RefreshPolicy::new(), down(), store.imports());
+        if is_by_kid {
+            fixture.source.revoke_kid("a");
+        } else {
+            let (_, thumbprint) = table(&jwks(&["a"])).named_keys().remove(0);
+            fixture.source.revoke_key(thumbprint);
+        }
+        fixture.clock.settle().await;
+        assert!(!fixture.serves("a") && fixture.serves("b"), "{is_by_kid}");
+    }
 }
 
 #[test]

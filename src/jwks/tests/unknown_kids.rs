@@ -87,12 +87,14 @@ async fn serves_a_new_key_within_15_s_in_a_flood() {
         for random in 0..1000 {
             drop(fixture.spawn(format!("{second}-{random}")));
         }
-        fixture.run(SECOND).await;
+        // The next minute starts after 60 s, and so may a fetch.
+        fixture.run(SECOND - if second == 59 { SECOND / 1000 } else { Duration::ZERO }).await;
         assert!(fixture.serves("a"), "at {second} s");
         assert!(fixture.serves("b") || second <= 35, "the new key is unknown at {second} s");
     }
+    // A flood of a minute and the change of the key set.
     let in_a_minute = fixture.network.calls() - 1;
-    assert!((8..=12).contains(&in_a_minute), "{in_a_minute}");
+    assert!((7..=8).contains(&in_a_minute), "{in_a_minute}");
 }
 
 #[tokio::test]

@@ -65,7 +65,7 @@ pub(crate) struct Changes {
 pub(crate) enum Found<'k> {
     /// These keys may verify the token.
     Keys(Candidates<'k>),
-    /// The table has the `kid`, or the token has none, but no key may verify this algorithm. Another fetch does not help.
+    /// The table has the `kid`, or the token has none, but no key may verify this algorithm.
     NotForVerification,
     /// The token has no `kid`, and there are too many candidates.
     Ambiguous,

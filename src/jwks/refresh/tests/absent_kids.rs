@@ -162,6 +162,24 @@ fn looks_for_an_absent_kid_again_after_a_failed_fetch() {
     assert_eq!(fetch(&fire(&mut simulation)), Some(RefreshCause::AbsentKid));
 }
 
+/// The server rejects requests that bypass caches, and clients send no more tokens.
+#[test]
+fn looks_for_an_absent_kid_at_most_twice_if_each_fetch_for_it_fails() {
+    for joins in [false, true] {
+        let mut simulation = with_absent_kid();
+        simulation.started.clear();
+        simulation.step(Event::AbsentKid);
+        if joins {
+            simulation.step(Event::AbsentKid);
+        }
+        simulation.run(200 * SECOND, |order| {
+            Some(if order.cause == RefreshCause::AbsentKid { failed() } else { loaded(Change::Same) })
+        });
+        let absent = simulation.started.iter().filter(|(_, cause)| *cause == RefreshCause::AbsentKid).count();
+        assert_eq!(absent, 2, "{:?}", simulation.started);
+    }
+}
+
 #[test]
 fn retry_after_for_an_absent_kid_does_not_delay_the_refresh() {
     let mut simulation = with_absent_kid();
