@@ -176,7 +176,7 @@ fn the_twin_of_an_ecdsa_signature_has_the_same_id() {
     for (byte, order) in signature[32..].iter_mut().zip(ORDER).rev() {
         let difference = i16::from(order) - i16::from(*byte) - borrow;
         borrow = i16::from(difference < 0);
-        *byte = difference.rem_euclid(256) as u8;
+        *byte = u8::try_from(difference.rem_euclid(256)).expect("a byte");
     }
     let twin = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
     let (policy, now) = (ProofPolicy::new(), Timestamp::from_secs(NOW));
@@ -220,13 +220,15 @@ proptest! {
             };
         }
         VALID.with(|(key, valid)| {
-            let at = at % valid.len();
+            let length = valid.len();
+            let at = at.checked_rem(length).expect("not empty");
+            let end = at.saturating_add(count);
             let mut bytes = valid.clone().into_bytes();
             match kind {
                 0 => bytes[at] = byte,
                 1 => bytes.insert(at, byte),
-                2 => drop(bytes.drain(at..(at + count).min(valid.len()))),
-                _ => bytes.swap(at, (at + count) % valid.len()),
+                2 => drop(bytes.drain(at..end.min(length))),
+                _ => bytes.swap(at, end.checked_rem(length).expect("not empty")),
             }
             let mutated = String::from_utf8(bytes).expect("ASCII");
             let result = check_at(key, &mutated, &ProofPolicy::new(), Timestamp::from_secs(NOW));

@@ -250,9 +250,8 @@ fn a_handler_reads_what_the_client_has_proven() {
             let found = (claims.sender_constraint(), claims.confirmation().is_some());
             async move { Ok::<_, Infallible>(Response::new(found)) }
         });
-        let send = |request| {
-            block_on(world.layer.layer(inner.clone()).oneshot(change(request))).expect("infallible").into_body()
-        };
+        let send =
+            |request| block_on(world.layer.layer(inner).oneshot(change(request))).expect("infallible").into_body();
         let token = world.token().sign();
         assert_eq!(send(world.request(&token)), (Some(expected), true));
         assert_eq!(send(world.request(&token)), (Some(expected), true));

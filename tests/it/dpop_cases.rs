@@ -42,10 +42,12 @@ const fn case(number: u8, name: &'static str, answer: Answer, sent: Change) -> C
     Case { number, name, answer, api: |api| api, sent, only_http: false }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a table reads better without references")]
 const fn only_http(case: Case) -> Case {
     Case { only_http: true, ..case }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a table reads better without references")]
 const fn with_api(case: Case, api: fn(Api) -> Api) -> Case {
     Case { api, only_http: true, ..case }
 }

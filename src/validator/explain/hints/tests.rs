@@ -119,7 +119,6 @@ fn request_cases() -> Vec<RejectionCase> {
 
 /// The scheme and the proof.
 fn possession_cases() -> Vec<RejectionCase> {
-    let url = |near_miss| PossessionError::Proof(ProofError::Url { near_miss });
     vec![
         (
             "the token is bound to a key: send it under the scheme DPoP, with a proof; does a gateway rewrite the scheme?",
@@ -136,6 +135,23 @@ fn possession_cases() -> Vec<RejectionCase> {
             Rejection::Possession(PossessionError::Proof(ProofError::Missing)),
             Rejection::Possession(PossessionError::Proof(ProofError::Multiple)),
         ),
+        (
+            "the clock of the client or of this server is wrong, or the client uses a proof for too long",
+            Rejection::Possession(PossessionError::Proof(ProofError::TooOld { by: Duration::ZERO })),
+            Rejection::Possession(PossessionError::Proof(ProofError::Expired)),
+        ),
+        (
+            "a retry must carry a new proof",
+            Rejection::Possession(PossessionError::Proof(ProofError::Replayed)),
+            Rejection::Possession(PossessionError::Proof(ProofError::Signature)),
+        ),
+    ]
+}
+
+/// The URL of the proof.
+fn proof_url_cases() -> Vec<RejectionCase> {
+    let url = |near_miss| PossessionError::Proof(ProofError::Url { near_miss });
+    vec![
         (
             "htu: only the scheme differs; the proxy terminates TLS: configure the URL that clients use",
             Rejection::Possession(url(Some(NearMiss::Scheme))),
@@ -175,16 +191,6 @@ fn possession_cases() -> Vec<RejectionCase> {
             "the request's host is none of the public URLs: add it, with its port",
             Rejection::Possession(PossessionError::Proof(ProofError::UnknownHost)),
             Rejection::Possession(url(None)),
-        ),
-        (
-            "the clock of the client or of this server is wrong, or the client uses a proof for too long",
-            Rejection::Possession(PossessionError::Proof(ProofError::TooOld { by: Duration::ZERO })),
-            Rejection::Possession(PossessionError::Proof(ProofError::Expired)),
-        ),
-        (
-            "a retry must carry a new proof",
-            Rejection::Possession(PossessionError::Proof(ProofError::Replayed)),
-            Rejection::Possession(PossessionError::Proof(ProofError::Signature)),
         ),
     ]
 }
@@ -423,7 +429,9 @@ fn requirement_cases() -> Vec<(&'static str, Requirement, Claims, Claims)> {
 #[tokio::test]
 async fn returns_each_hint_where_it_applies_and_not_in_a_similar_case() {
     let mut covered = BTreeSet::new();
-    for (text, matching, other) in request_cases().into_iter().chain(possession_cases()).chain(key_cases()) {
+    for (text, matching, other) in
+        request_cases().into_iter().chain(possession_cases()).chain(proof_url_cases()).chain(key_cases())
+    {
         assert_eq!(matching.hint(), Some(text), "{matching}");
         assert_ne!(other.hint(), Some(text), "{other}");
         covered.insert(text);
