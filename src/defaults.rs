@@ -244,7 +244,7 @@ pub(crate) const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 /// Bodies larger than this are parsed on a blocking thread. Smaller ones are parsed in less than a millisecond.
 pub(crate) const PARSE_INLINE_BYTES: usize = 64 * 1024;
 
-/// Most requests that wait at the same time. Each costs at most 1.5 KiB besides the request, whatever the length of its token.
+/// Most requests that wait at the same time. Each costs at most 1 KiB besides the request, whatever the length of its token.
 pub(crate) const MAX_WAITERS: usize = 10_000;
 
 /// Time after which a key store that does not respond counts as failed. A local file takes a few milliseconds.

@@ -9,7 +9,7 @@ use crate::dpop::{DPOP, NonceAge};
 use crate::rejection::Rejection;
 use crate::request::credential::{self, BearerToken, Credential, CredentialError, SharedCredential};
 use crate::request::{RequestHead, Scheme};
-use crate::validator::{Decision, Pending, RequestContext, Validated, record_early};
+use crate::validator::{AwaitedKeys, Decision, Pending, PendingKey, RequestContext, Validated, record_early};
 
 /// The decision about a request, before any wait.
 pub(crate) enum RequestDecision<C> {
@@ -34,6 +34,16 @@ pub(crate) struct PendingRequest<C> {
     credential: SharedCredential,
     context: RequestContext,
     pending: Pending<C>,
+}
+
+impl<C> PendingRequest<C> {
+    /// Returns the key for which the decision waits, if it waits for one.
+    pub(crate) fn key(&self) -> Option<&PendingKey> {
+        match &self.pending {
+            Pending::Key(key) => Some(key),
+            Pending::Claim(_) => None,
+        }
+    }
 }
 
 impl<C> RequestDecision<C> {
@@ -62,28 +72,28 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
         }
     }
 
-    /// Waits for what the decision needs, and makes it.
-    #[expect(
-        clippy::manual_async_fn,
-        reason = "an `async fn` takes memory for its arguments twice, in each waiting request"
-    )]
-    pub(crate) fn resume<'a>(
+    /// Waits for the key that a pending decision needs.
+    pub(crate) fn wait_for_keys<'a, 'k>(
+        &'a self,
+        key: &'k PendingKey,
+    ) -> impl Future<Output = AwaitedKeys<'a>> + Send + use<'a, 'k, C, R> {
+        self.validator.wait_for_keys(key)
+    }
+
+    /// Makes a pending decision with the keys, if it waited for them.
+    pub(crate) async fn resume<'a>(
         &'a self,
         pending: PendingRequest<C>,
-    ) -> impl Future<Output = Result<Accepted<C>, Rejection>> + Send + use<'a, C, R> {
-        async move {
-            let PendingRequest { credential, context, pending } = pending;
-            let decision = match pending {
-                Pending::Key(key) => {
-                    let awaited = self.validator.wait_for_keys(&key).await;
-                    self.validator.decide_with_keys(&credential.credential(), &context, awaited)
-                }
-                claim @ Pending::Claim(_) => Decision::Pending(claim),
-            };
-            let credential = credential.credential();
-            let validated = self.validator.settle(&credential, decision).await?;
-            Ok(self.accept(validated, credential))
-        }
+        awaited: Option<AwaitedKeys<'a>>,
+    ) -> Result<Accepted<C>, Rejection> {
+        let PendingRequest { credential, context, pending } = pending;
+        let credential = credential.credential();
+        let decision = match awaited {
+            Some(awaited) => self.validator.decide_with_keys(&credential, &context, awaited),
+            None => Decision::Pending(pending),
+        };
+        let validated = self.validator.settle(&credential, decision).await?;
+        Ok(self.accept(validated, credential))
     }
 
     /// Marks credentials as sensitive, so that they do not appear in logs of headers.

@@ -143,7 +143,11 @@ impl<C: Send + Sync + 'static, R: ErrorBody<Bytes>> Authenticator<C, R> {
     pub async fn authenticate(&self, request: &RequestHead<'_>) -> Outcome<C> {
         match self.decide(request) {
             RequestDecision::Pending(pending) => {
-                let result = self.resume(pending).await;
+                let awaited = match pending.key() {
+                    Some(key) => Some(self.validator.wait_for_keys(key).await),
+                    None => None,
+                };
+                let result = self.resume(pending, awaited).await;
                 self.outcome(request, result.map(Some))
             }
             RequestDecision::Accepted(accepted) => self.outcome(request, Ok(accepted)),

@@ -8,7 +8,6 @@ use crate::jwks::error::KeysUnavailable;
 use crate::jwks::secrets::SecretSource;
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::source::{KeySource, View};
-use crate::jwks::wait::UnknownKid;
 use crate::keys::{Found, KeyTable};
 use crate::token::{Algorithm, CertificateHashes, Header, KeyId};
 
@@ -113,10 +112,7 @@ impl KeyRing {
                         snapshot
                     } else {
                         let newer = source.newer_keys(snapshot.epoch, since, key.id().text(), has_key).await;
-                        match newer.map_err(KeyWaitError::Unavailable)? {
-                            UnknownKid::Newer(newer) => newer,
-                            UnknownKid::Unchanged => snapshot,
-                        }
+                        newer.map_err(KeyWaitError::Unavailable)?.unwrap_or(snapshot)
                     }
                 }
                 // The keys have changed since the signature was checked.

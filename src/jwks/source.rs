@@ -21,7 +21,7 @@ use crate::jwks::replaced_keys;
 use crate::jwks::shared::{Imports, Shared};
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::status::{KeyState, KeyStatus};
-use crate::jwks::wait::{self, UnknownKid};
+use crate::jwks::wait;
 use crate::keys::{KeyTable, SkippedKey, Thumbprint};
 use crate::token::Algorithm;
 
@@ -154,16 +154,15 @@ impl KeySource {
     ///
     /// `waiting_since` is the time at which the request began to wait for the first keys, if it did: both waits together take
     /// at most `cold_wait`. `kid` is that of the token; `has_key` returns whether a table has the key. Returns
-    /// [`UnknownKid::Unchanged`] without further waiting if no fetch can start now (cool-down, backoff, closed source), if too
-    /// many requests wait, or if a fetch that bypassed caches has ended without the key. Otherwise returns it at the end of the
-    /// wait.
+    /// `None` without further waiting if no fetch can start now (cool-down, backoff, closed source), if too many requests wait,
+    /// or if a fetch that bypassed caches has ended without the key. Otherwise returns it at the end of the wait.
     pub(crate) fn newer_keys<F>(
         &self,
         epoch: u64,
         waiting_since: Option<Monotonic>,
         kid: &str,
         has_key: F,
-    ) -> impl Future<Output = Result<UnknownKid, KeysUnavailable>> + Send + use<F>
+    ) -> impl Future<Output = Result<Option<Arc<Snapshot>>, KeysUnavailable>> + Send + use<F>
     where
         F: Fn(&KeyTable) -> bool + Send,
     {

@@ -4,6 +4,7 @@
 //! at any time.
 
 use std::mem;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,15 +25,6 @@ use crate::jwks::shared::Shared;
 use crate::jwks::snapshot::Snapshot;
 use crate::keys::KeyTable;
 use crate::telemetry;
-
-/// The result of a wait for an unknown `kid`.
-#[derive(Debug)]
-pub(crate) enum UnknownKid {
-    /// A newer key set has the key.
-    Newer(Arc<Snapshot>),
-    /// No key set that may be fetched now has the key.
-    Unchanged,
-}
 
 /// Waits for the first keys, at most `cold_wait`. Returns at once if the last fetch failed and its backoff has not ended.
 ///
@@ -91,7 +83,8 @@ fn check_first_keys<'s>(
     if may_wait { None } else { Some(Err(status.unavailable(driver_runs, now))) }
 }
 
-/// Waits at most `unknown_kid_wait` for a key set for which `has_key` returns true, if one may be fetched now.
+/// Waits at most `unknown_kid_wait` for a key set for which `has_key` returns true. Returns `None` if no key set that may be fetched
+/// now has the key.
 ///
 /// `waiting_since` is the time at which the request began to wait for the first keys, if it did: both waits together take at
 /// most `cold_wait`.
@@ -101,7 +94,7 @@ pub(super) fn newer_keys<F: Fn(&KeyTable) -> bool>(
     waiting_since: Option<Monotonic>,
     kid: KidHash,
     has_key: F,
-) -> impl Future<Output = Result<UnknownKid, KeysUnavailable>> {
+) -> impl Future<Output = Result<Option<Arc<Snapshot>>, KeysUnavailable>> {
     let deadline = shared.clock.monotonic().saturating_add(shared.policy.unknown_kid_wait);
     let deadline = waiting_since.map_or(deadline, |since| deadline.min(since.saturating_add(shared.policy.cold_wait)));
     let mut request = UnknownKidRequest::new(kid, epoch);
@@ -171,8 +164,8 @@ struct UnknownKidRequest {
     epoch: u64,
     /// The fetch that was in flight at the last check.
     joined: Option<(u64, RefreshCause)>,
-    /// The generation of the last fetch before this request requested one.
-    requested_after: Option<u64>,
+    /// The generation of the fetch that this request requested, or of a later one.
+    requested: Option<NonZeroU64>,
     /// Whether the driver knows that the key is not in that key set.
     has_notified: bool,
     action: Option<UnknownKidAction>,
@@ -186,7 +179,7 @@ enum NextStep {
 
 impl UnknownKidRequest {
     fn new(kid: KidHash, epoch: u64) -> Self {
-        Self { kid, history: None, epoch, joined: None, requested_after: None, has_notified: false, action: None }
+        Self { kid, history: None, epoch, joined: None, requested: None, has_notified: false, action: None }
     }
 
     /// Returns the result for the request; `None` if the request waits for the next change.
@@ -197,7 +190,7 @@ impl UnknownKidRequest {
         deadline: Monotonic,
         permit: &mut Option<WaiterPermit<'s>>,
         has_key: &impl Fn(&KeyTable) -> bool,
-    ) -> Option<Result<UnknownKid, KeysUnavailable>> {
+    ) -> Option<Result<Option<Arc<Snapshot>>, KeysUnavailable>> {
         let driver_runs = can_wait(shared);
         let status = *receiver.borrow_and_update();
         let (now, usable) = load_usable(shared);
@@ -212,7 +205,7 @@ impl UnknownKidRequest {
         }
         let result = if is_newer && has_key(&snapshot.table) {
             self.record_found();
-            UnknownKid::Newer(snapshot)
+            Some(snapshot)
         } else {
             // This call precedes the check of the deadline: it notifies the driver of the unknown kid even if this request
             // must not wait.
@@ -220,7 +213,7 @@ impl UnknownKidRequest {
             if may_wait && WaiterPermit::ensure(permit, shared) {
                 return None;
             }
-            UnknownKid::Unchanged
+            None
         };
         shared.count_unknown_kid(self.action.unwrap_or(UnknownKidAction::Unavailable));
         Some(Ok(result))
@@ -228,7 +221,7 @@ impl UnknownKidRequest {
 
     fn next_step(&mut self, shared: &Shared, status: DriverStatus, now: Monotonic) -> NextStep {
         let history = self.history(shared, status);
-        let has_fetched = self.requested_after.is_some_and(|generation| status.generation > generation);
+        let has_fetched = self.requested.is_some_and(|generation| status.generation >= generation.get());
         let action = if has_fetched { UnknownKidAction::Fetched } else { UnknownKidAction::Joined };
         match status.activity {
             Activity::Fetching { cause, .. } if !self.has_completed(status) => {
@@ -254,7 +247,7 @@ impl UnknownKidRequest {
                 NextStep::Return
             }
             Activity::Idle => {
-                self.requested_after = Some(status.generation);
+                self.requested = Some(NonZeroU64::MIN.saturating_add(status.generation));
                 self.notify(shared, history);
                 NextStep::Wait
             }
@@ -280,7 +273,7 @@ impl UnknownKidRequest {
     /// Records that a newer key set has the key: one that was fetched for this request, one whose fetch it joined, or one
     /// that was already published.
     fn record_found(&mut self) {
-        let action = if self.requested_after.is_some() { UnknownKidAction::Fetched } else { UnknownKidAction::Renewed };
+        let action = if self.requested.is_some() { UnknownKidAction::Fetched } else { UnknownKidAction::Renewed };
         self.action = self.action.or(Some(action));
     }
 

@@ -86,7 +86,12 @@ where
     R: ErrorBody<ResB>,
 {
     async move {
-        match layer.resume(pending).await {
+        let awaited = match pending.key() {
+            Some(key) => Some(layer.wait_for_keys(key).await),
+            None => None,
+        };
+        // Boxed, so that a request that waits for keys takes no memory for what follows.
+        match Box::pin(layer.resume(pending, awaited)).await {
             Ok(accepted) => {
                 let nonce = next_nonce(&layer, Some(&accepted));
                 let mut extensions = Extensions::new();

@@ -197,7 +197,8 @@ impl<'t> Credential<'t> {
 /// The credential of a waiting request: a range of a header value whose bytes it shares with the request.
 pub(crate) struct SharedCredential {
     value: HeaderValue,
-    part: Range<usize>,
+    /// Numbers of 32 bits take less memory in each waiting request.
+    part: Range<u32>,
 }
 
 impl SharedCredential {
@@ -209,21 +210,26 @@ impl SharedCredential {
             |value: &HeaderValue| Some(Self { part: range_within(value.as_bytes(), token)?, value: value.clone() });
         headers.values().find_map(share).or_else(|| {
             let value = HeaderValue::from_bytes(token).ok()?;
-            Some(Self { part: 0..token.len(), value })
+            Some(Self { part: 0..u32::try_from(token.len()).ok()?, value })
         })
     }
 
     /// Returns the credential.
     pub(crate) fn credential(&self) -> Credential<'_> {
-        Credential::Field(self.value.as_bytes().get(self.part.clone()).unwrap_or_default())
+        let bounds = usize::try_from(self.part.start).ok().zip(usize::try_from(self.part.end).ok());
+        let part = bounds.and_then(|(start, end)| self.value.as_bytes().get(start..end));
+        Credential::Field(part.unwrap_or_default())
     }
 }
 
 /// Returns the range of `part` in `whole`, by their addresses; `None` if `part` is not inside `whole`.
-fn range_within(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
+fn range_within(whole: &[u8], part: &[u8]) -> Option<Range<u32>> {
     let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
     let end = start.checked_add(part.len())?;
-    (end <= whole.len()).then_some(start..end)
+    if end > whole.len() {
+        return None;
+    }
+    Some(u32::try_from(start).ok()?..u32::try_from(end).ok()?)
 }
 
 /// Extracts the bytes after one of the schemes without checking them, so that the length can be checked first.

@@ -24,8 +24,8 @@ use serde::de::DeserializeOwned;
 use self::application::Application;
 pub use self::builder::{BuildError, ValidatorBuilder};
 pub(crate) use self::context::RequestContext;
-pub(crate) use self::decision::{AwaitedKeys, Decision, Pending, Validated};
-use self::decision::{PendingClaim, PendingKey};
+use self::decision::PendingClaim;
+pub(crate) use self::decision::{AwaitedKeys, Decision, Pending, PendingKey, Validated};
 pub use self::explain::explanation::{CheckOutcome, Explanation, Finding};
 pub(crate) use self::explain::hints::hint_for_unmet;
 use self::header_cache::HeaderCache;
@@ -307,10 +307,10 @@ impl<C: Send + Sync + 'static> Validator<C> {
         clippy::manual_async_fn,
         reason = "an `async fn` takes memory for its arguments twice, in each waiting request"
     )]
-    pub(crate) fn wait_for_keys<'a>(
+    pub(crate) fn wait_for_keys<'a, 'k>(
         &'a self,
-        key: &'a PendingKey,
-    ) -> impl Future<Output = AwaitedKeys<'a>> + Send + use<'a, C> {
+        key: &'k PendingKey,
+    ) -> impl Future<Output = AwaitedKeys<'a>> + Send + use<'a, 'k, C> {
         async move {
             let validation = Validation::waiting(&*self.core.clock);
             self.record_cache_miss();

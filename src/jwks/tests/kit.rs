@@ -13,7 +13,6 @@ use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::shared::Imports;
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::source::{KeySource, View};
-use crate::jwks::wait::UnknownKid;
 use crate::keys::{Found, KeyOrigin, KeySet, KeyTable, PrivateKeys};
 use crate::testing::{FakeClock, FakeFetch, Reply};
 use crate::token::Algorithm;
@@ -238,7 +237,7 @@ impl Fixture {
             return Outcome::Served;
         }
         match source.newer_keys(snapshot.epoch, since, kid, |table| has(table, kid)).await {
-            Ok(UnknownKid::Newer(newer)) if has(&newer.table, kid) => Outcome::Served,
+            Ok(Some(newer)) if has(&newer.table, kid) => Outcome::Served,
             Ok(_) => Outcome::NotFound,
             Err(unavailable) => Outcome::Unavailable(unavailable.retry_after),
         }
