@@ -1,8 +1,8 @@
 //! Measures how validation scales with threads while keys are refreshed continuously.
 //!
 //! Two cores are not twice as fast as one: the refresh takes a part of one of them, and they share memory and power. Therefore
-//! each round also measures as many threads that share nothing: each has a validator of its own. What the shared validator
-//! costs is the difference between both.
+//! each round also measures as many threads that share nothing: each has another validator. The difference between both is the cost
+//! of sharing a validator.
 
 #![expect(
     clippy::arithmetic_side_effects,

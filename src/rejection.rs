@@ -37,8 +37,8 @@ pub enum Rejection {
     NoCredential,
     /// The request has more than one credential, or a malformed one (RFC 6750 §3.1: `invalid_request`).
     Credential(CredentialError),
-    /// The host of the request is malformed or ambiguous. It is checked only if the API binds issuers to hosts or derives the
-    /// organization from the request.
+    /// The host of the request is malformed or ambiguous. It is checked only if the API binds issuers to hosts, derives the
+    /// organization from the request, or has several public URLs for DPoP.
     Host(HostError),
     /// The credential cannot be parsed as a token.
     Token(TokenError),
@@ -177,7 +177,7 @@ impl Default for CheckError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum RejectionKind {
-    /// The request has no credential of the Bearer scheme.
+    /// The request has no credential of a scheme that the API accepts.
     NoCredential,
     /// The credential or the host is malformed, or present more than once.
     InvalidRequest,

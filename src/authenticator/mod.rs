@@ -231,7 +231,7 @@ impl<C, R> Authenticator<C, R> {
 
     /// Reads the host of the request from the header `X-Forwarded-Host`, if it is present. If it is present more than once, or
     /// is not exactly one well-formed host, the request is rejected with 400. The host of a request matters only for an API
-    /// that binds issuers to hosts or derives the organization from the request.
+    /// that binds issuers to hosts, derives the organization from the request, or has several public URLs for DPoP.
     ///
     /// Default: the host is the authority of the request target (`:authority` in HTTP/2) or, without an authority, the `Host`
     /// header.

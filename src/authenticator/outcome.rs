@@ -15,8 +15,8 @@ use crate::validator::{hint_for_unmet, record_unmet};
 
 /// The decision about a request.
 ///
-/// The enum is exhaustive, so that no program accepts requests by a wildcard that it has written for outcomes of a later
-/// version.
+/// The enum is exhaustive, so a `match` needs no wildcard arm. A wildcard arm for outcomes of a later version could accept a request
+/// that is not authenticated.
 #[derive(Clone, Debug)]
 #[must_use = "a request that is not authenticated must be rejected"]
 #[expect(clippy::exhaustive_enums, reason = "a wildcard arm could accept a request that is not authenticated")]
@@ -71,8 +71,9 @@ impl<C> Authenticated<C> {
         self.responder.scheme()
     }
 
-    /// Returns headers that the application must add to its response: `DPoP-Nonce` if the API requires nonces, and that of the
-    /// request is about to expire. A response with it must not be cached (RFC 9449 §8.2).
+    /// Returns headers that the application must add to its response: `DPoP-Nonce` with the next nonce, if the API requires nonces
+    /// and the nonce of this request expires within a minute. Otherwise there are none. A response with `DPoP-Nonce` must not be
+    /// cached (RFC 9449 §8.2).
     #[must_use]
     pub fn response_headers(&self) -> &HeaderMap {
         &self.response_headers

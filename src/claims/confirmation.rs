@@ -1,4 +1,4 @@
-//! `Confirmation`: the keys to which a token is bound, out of its `cnf` claim (RFC 7800 §3.1).
+//! `Confirmation`: the keys to which a token is bound, as its claim `cnf` names them (RFC 7800 §3.1).
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::keys::Thumbprint;
 use crate::token::{self, Segment};
 
-/// The keys to which a token is bound: at least one of them.
+/// The keys to which a token is bound: a DPoP key, a certificate, or both.
 ///
-/// Other members of `cnf` beside these are ignored (RFC 7800 §3.1). A `cnf` with none of them, such as one with `jwk` or `kid` only,
-/// is rejected with the token.
+/// Other members of `cnf` are ignored (RFC 7800 §3.1). A token whose `cnf` has neither `jkt` nor `x5t#S256`, for example only `jwk` or
+/// `kid`, is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Confirmation {
     jwk: Option<Thumbprint>,
@@ -49,7 +49,7 @@ fn digest(json: &str) -> Option<[u8; 32]> {
     URL_SAFE_NO_PAD.decode(&*text).ok()?.try_into().ok()
 }
 
-/// The keys that the client of a request has proven to have: to all of them the token is bound.
+/// The key that the client of a request has proven to have. The token is bound to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SenderConstraint {

@@ -3,8 +3,8 @@
 //! A token that is bound to a key is accepted only together with a proof: a small JWS that the client signs for each request,
 //! with its method, its URL and the hash of the token. A stolen token is useless without the key.
 //!
-//! [`verify`] checks one proof and is pure: it uses no clock, no lock, no network and no state. What remains is whether the proof
-//! was used before; a [`ReplayStore`] knows it.
+//! [`verify`] checks one proof and is pure: it uses no clock, no lock, no network and no state. It does not check whether the proof
+//! was used before; a [`ReplayStore`] does.
 //!
 //! # Order of the checks
 //!

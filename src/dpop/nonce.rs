@@ -11,9 +11,9 @@ use crate::keys::{self, Mac, Secret, SecretError};
 
 /// The secrets from which the nonces of an API are computed.
 ///
-/// A nonce is a MAC over the audience of the API and the number of the current minute. It is accepted in its own minute, in the one
-/// before and in the one after, so it lives one to two minutes and tolerates clocks of replicas that differ. It is the same for all
-/// clients, and may be used more than once in its life; each proof is still accepted only once.
+/// A nonce is a MAC over the audience of the API and the number of the current minute. It is accepted in that minute, in the one
+/// before and in the one after. So it is valid for one to two minutes, also if the clocks of replicas differ. It is the same for all
+/// clients, and may be in several proofs; each proof is still accepted only once.
 ///
 /// ```
 /// use tower_bearer::dpop::{Dpop, Nonces};
@@ -40,8 +40,8 @@ impl Nonces {
         Self(vec![NonceSecret::Shared(secret.into())])
     }
 
-    /// Computes nonces from a random secret of this process. Use it only for an API with one replica: another replica does not know
-    /// the nonce, and answers with a challenge, so that each client needs one more request whenever the replica changes.
+    /// Computes nonces from a random secret of this process. Use it only for an API with one replica: another replica has another
+    /// secret, so it rejects the nonce with 401 `use_dpop_nonce`, and the client must repeat its request with the new nonce.
     #[must_use]
     pub fn of_this_process() -> Self {
         Self(vec![NonceSecret::Random])
@@ -127,9 +127,9 @@ type Nonce = [u8; 22];
 /// A nonce that a proof contains.
 pub(super) struct UsedNonce {
     pub(super) age: NonceAge,
-    /// The start of its own period.
+    /// The start of the period for which it was computed.
     pub(super) starts_at: Timestamp,
-    /// The end of the period after its own, until which it is accepted.
+    /// The end of the period after that one. Until then the nonce is accepted.
     pub(super) accepted_until: Timestamp,
 }
 
@@ -187,7 +187,7 @@ impl fmt::Debug for CurrentNonces {
 
 const AGES: [NonceAge; 3] = [NonceAge::Previous, NonceAge::Current, NonceAge::Next];
 
-/// One minute. A shorter period needs more challenges, a longer one allows to prepare proofs for longer.
+/// One minute. With a shorter period clients get more challenges. With a longer one proofs can be prepared for a longer time.
 const PERIOD_SECONDS: i64 = 60;
 
 #[cfg(test)]

@@ -58,7 +58,8 @@ impl Dpop {
     ///
     /// # Security
     ///
-    /// The URL is never read from the request, because a client chooses `Host` and forwarded headers.
+    /// The URL is never built from the request, because a client chooses `Host` and forwarded headers. With several public URLs, the
+    /// host of the request only [selects one of them](Self::with_public_url).
     #[must_use]
     pub fn new(public_url: impl Into<String>) -> Self {
         Self {

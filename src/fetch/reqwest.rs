@@ -107,9 +107,9 @@ impl ReqwestFetch {
     ///
     /// # Errors
     ///
-    /// [`BuildClientError`] if `pem` contains no certificate ([`remove_root_certificates`](Self::remove_root_certificates) removes
-    /// the last one), or one that cannot be used, and if the application has [built
-    /// the client itself](Self::from_client). The earlier certificates then stay in use.
+    /// [`BuildClientError`] if `pem` contains no certificate, or one that cannot be used, and if the application has [built the client
+    /// itself](Self::from_client). The earlier certificates then stay in use. To remove all of them, call
+    /// [`remove_root_certificates`](Self::remove_root_certificates).
     ///
     /// # Security
     ///

@@ -1,4 +1,4 @@
-//! A list of names, one of which a claim must equal.
+//! `Names`: a list of client ids, of `acr` values, or of the names of a path.
 
 use std::fmt;
 use std::sync::Arc;

@@ -59,7 +59,7 @@ impl FakeClock {
     }
 
     /// Advances the time in one step and wakes the tasks whose deadline has passed, in order. These tasks see the time after
-    /// the step. With [`run_for`](Self::run_for), each task sees the time of its own deadline.
+    /// the step. With [`run_for`](Self::run_for), each task sees the time of its deadline.
     pub fn advance(&self, span: Duration) {
         let woken = {
             let mut inner = self.inner();

@@ -87,7 +87,7 @@ fn every_snippet_of_rust_is_compiled() {
     }
 }
 
-/// These examples are a workspace of their own, because their dependencies are many. `.ci/deep` builds and runs them.
+/// These examples are a separate workspace, because they have many dependencies. `.ci/deep` builds and runs them.
 #[test]
 fn the_page_on_frameworks_contains_the_sources_of_the_examples() {
     let page = read("src/guide/frameworks.md");

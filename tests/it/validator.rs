@@ -99,7 +99,7 @@ async fn returns_the_first_failure_in_the_fixed_order() {
     let server = TestIssuer::new();
     let other_issuer = TestIssuer::named("https://other.test/");
     let validator = validator(&server);
-    // Each line has the error of its own stage and those of all later stages.
+    // Each line has the error of one stage and those of all later stages.
     let all_errors = || other_issuer.token().audience("https://other.test/").expired().with_broken_signature();
     let ours = || all_errors().issuer(server.issuer());
     let long = "x".repeat(20_000);

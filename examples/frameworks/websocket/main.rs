@@ -92,7 +92,7 @@ async fn respond(
     response
 }
 
-/// Answers each message with the subject of the token, until the token expires.
+/// Responds to each message with the subject of the token, until the token expires.
 async fn serve(request: Request<Incoming>, claims: Claims) {
     let Ok(upgraded) = hyper::upgrade::on(request).await else { return };
     let mut socket =
@@ -108,9 +108,10 @@ async fn serve(request: Request<Incoming>, claims: Claims) {
         }
     };
     if tokio::time::timeout(lifetime, answer).await.is_err() {
-        let expired =
-            CloseFrame { code: CloseCode::Policy, reason: "the token has expired".into() };
-        // The client may have gone already.
+        // `Unauthorized` in the registry of IANA. 1008 (policy violation) may have other reasons.
+        let code = CloseCode::from(3000);
+        let expired = CloseFrame { code, reason: "the token has expired".into() };
+        // Fails if the client has closed the connection already.
         let _ = socket.close(Some(expired)).await;
     }
 }

@@ -16,7 +16,7 @@ use crate::dpop::verify::VerifiedProof;
 
 /// Records proofs in the memory of this process, as 64-bit hashes under a random key: at most 24 bytes for each of many proofs.
 ///
-/// A proof belongs to a period of its own creation time, not of the time of the request. A period is dropped as a whole when none of
+/// A proof belongs to the period in which it was created, not to that of the request. A period is dropped as a whole when none of
 /// its proofs can be accepted any more. No lock is taken, nothing is evicted, and a used proof is never forgotten before it expires.
 ///
 /// If the bound of a period is reached, further proofs of that period are rejected with [`ReplayError::Full`]. If the clock is set

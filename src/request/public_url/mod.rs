@@ -2,8 +2,9 @@
 //!
 //! # Security
 //!
-//! The expected URL is the configured one followed by the path of the request. Nothing else of the request takes part: a client
-//! chooses `Host` and forwarded headers, so a URL that is built from them proves nothing.
+//! The expected URL is the configured one followed by the path of the request. It is never built from `Host` or forwarded headers:
+//! a client chooses them, so such a URL would prove nothing. If several URLs are configured, the host of the request selects one of
+//! them.
 //!
 //! The claim is normalized, the path of the request is not (RFC 3986 §6.2.2). A router matches the path as it is, so a proof for
 //! `/admin` must not open `/files/../admin` or `/%61dmin`.
