@@ -1,4 +1,4 @@
-//! Binds tokens to clients with DPoP (RFC 9449): a client with a key, and a server that accepts a stolen token from nobody else.
+//! Binds tokens to clients with DPoP (RFC 9449): a client with a key, and a server that rejects the token without a proof of this key.
 //!
 //! ```text
 //! cargo run --example dpop
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = ProofKey::new();
     let token = issuer.token().audience(URL).subject("ann").bound_to(&client).sign();
 
-    // The server requires a nonce, so the first proof is rejected with one.
+    // The server requires a nonce. It rejects the first proof, and its response contains a nonce.
     let first = client.proof("GET", "https://api.northwind.com/me", &token).sign();
     let challenge = send(&app, &format!("DPoP {token}"), Some(&first)).await?;
     assert_eq!(challenge.status(), StatusCode::UNAUTHORIZED);
@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(response.status(), StatusCode::OK);
     println!("with the nonce: {}", response.status());
 
-    // A thief has the token and the last request.
+    // An attacker has the token and the last request.
     for (what, authorization, proof) in [
         ("the token as a bearer token", format!("Bearer {token}"), None),
         ("the same proof again", format!("DPoP {token}"), Some(second.clone())),

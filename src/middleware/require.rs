@@ -29,8 +29,9 @@ use crate::validator::{hint_for_unmet, record_unmet};
 /// layer. Without an outer `BearerLayer`, every response is 500 and an error is logged, because the program is misconfigured.
 ///
 /// If the claims do not meet the requirement, the response is 403 `insufficient_scope`. If the authentication of the user is
-/// too weak or too old, the response is 401 `insufficient_user_authentication` (RFC 9470). If the `BearerLayer` accepted the
-/// request without a credential, the response is 401 with a challenge.
+/// too weak or too old, the response is 401 `insufficient_user_authentication` (RFC 9470). If the requirement is
+/// [`Requirement::sender_constrained`] and the request has a bearer token, the response is 401 `invalid_token`. If the
+/// `BearerLayer` accepted the request without a credential, the response is 401 with a challenge.
 ///
 /// A challenge names all required scopes, including scopes that the token already has (RFC 6750 §3.1). These are the scopes of
 /// this layer and of every `RequireLayer` between this layer and the `BearerLayer`. If a requirement has alternatives, the
