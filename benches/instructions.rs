@@ -30,13 +30,15 @@ use http::header::AUTHORIZATION;
 use support::baseline::Baseline;
 use support::{api, now, server, token};
 use tower::Service as _;
+use tower_bearer::mutual_tls::{ClientCertificate, MutualTls};
+use tower_bearer::request::RequestHead;
 use tower_bearer::{Algorithm, BearerLayer, Claims, Validator};
 
 fn main() {
     let mut arguments = env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let (Some(what), Some(times)) = (arguments.next(), arguments.next()) else {
         println!(
-            "instructions: {{baseline|validate|cached|reject|open|layer}} {{times}}, under callgrind; see .ci/instructions"
+            "instructions: {{baseline|validate|cached|bearer|certificate|reject|open|layer}} {{times}}, under callgrind; see .ci/instructions"
         );
         return;
     };
@@ -56,6 +58,23 @@ fn main() {
         }
         "validate" => repeat(times, || drop(black_box(now(uncached.validate(black_box(&text))).expect("valid")))),
         "cached" => repeat(times, || drop(black_box(now(caching.validate(black_box(&text))).expect("valid")))),
+        "bearer" => {
+            // As long as the token of the case `certificate`.
+            let text = token(&server, 0)
+                .raw_claim("xnf", r#"{"x5t#S256":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}"#)
+                .sign();
+            let request = Request::new(());
+            repeat(times, || drop(black_box(now(caching.validate_request(&text, &head(&request))).expect("valid"))));
+        }
+        "certificate" => {
+            let api = api(&server, Algorithm::RS256).with_mutual_tls(MutualTls::from_connection());
+            let bound = Validator::builder(api).build().expect("a valid configuration");
+            let certificate = ClientCertificate::from_der(b"the certificate of the client");
+            let text = token(&server, 0).bound_to_certificate(&certificate).sign();
+            let mut request = Request::new(());
+            request.extensions_mut().insert(certificate);
+            repeat(times, || drop(black_box(now(bound.validate_request(&text, &head(&request))).expect("valid"))));
+        }
         "reject" => {
             let text = token(&server, 0).expired().sign();
             repeat(times, || drop(black_box(now(caching.validate(black_box(&text))).expect_err("expired"))));
@@ -64,6 +83,10 @@ fn main() {
         "layer" => requests(times, guarded, &text),
         other => panic!("unknown case {other}"),
     }
+}
+
+fn head(request: &Request<()>) -> RequestHead<'_> {
+    RequestHead::new(black_box(request))
 }
 
 fn requests(times: u32, router: Router, text: &str) {

@@ -50,7 +50,21 @@ def token(text):
         seed("differential", members(ALGORITHM.sub(b"", header)) + b"\0" + members(CLAIMS.sub(b"", payload)) + b"\0")
 
 
+def certificates():
+    """Adds each test certificate in the formats of the proxies."""
+    for path in (CORPUS.parents[1] / "tests" / "data" / "tls").glob("*.pem"):
+        pem = path.read_text()
+        if not pem.startswith("-----BEGIN CERTIFICATE-----"):
+            continue
+        text = "".join(pem.splitlines()[1:-1])
+        digest = hashlib.sha256(base64.b64decode(text)).hexdigest()
+        escaped = pem.replace(" ", "%20").replace("\n", "%0A")
+        for field in [f":{text}:", text, digest, escaped, f"By=a;Hash={digest};Cert=\"{escaped}\";Subject=\"CN=b\";URI=c"]:
+            seed("certificate_header", field)
+
+
 def main():
+    certificates()
     if not VECTORS:
         print("skipped: seeds (TOWER_BEARER_VECTORS is not set)")
         return

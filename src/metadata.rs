@@ -86,16 +86,22 @@ impl ProtectedResourceMetadata {
     }
 
     /// Sets the members about sender-constrained tokens from the configuration of the API, so that both agree:
-    /// `dpop_signing_alg_values_supported`, and `dpop_bound_access_tokens_required` if bearer tokens are rejected. Default: the
-    /// document does not have these members.
+    /// `dpop_signing_alg_values_supported`, `tls_client_certificate_bound_access_tokens`, and `dpop_bound_access_tokens_required` if DPoP
+    /// is the only way to send a token. Default: the document does not have these members.
     #[must_use]
     pub fn with_sender_constraints_of(self, api: &Api) -> Self {
-        let Some(policy) = api.proof_policy() else { return self };
+        let metadata = match api.uses_mutual_tls() {
+            true => self.with("tls_client_certificate_bound_access_tokens", json!(true)),
+            false => self,
+        };
+        let Some(policy) = api.proof_policy() else { return metadata };
         let algorithms: Vec<&str> = dpop::algorithm_names(policy.algorithms()).collect();
-        let metadata = self.with("dpop_signing_alg_values_supported", json!(algorithms));
+        let metadata = metadata.with("dpop_signing_alg_values_supported", json!(algorithms));
         match api.sender_constraint_rule() {
-            SenderConstraintRule::Required => metadata.with("dpop_bound_access_tokens_required", json!(true)),
-            SenderConstraintRule::Allowed => metadata,
+            SenderConstraintRule::Required if !api.uses_mutual_tls() => {
+                metadata.with("dpop_bound_access_tokens_required", json!(true))
+            }
+            SenderConstraintRule::Required | SenderConstraintRule::Allowed => metadata,
         }
     }
 

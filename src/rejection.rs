@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::claims::{ClaimError, ClaimErrorReason, CustomClaimsError};
 use crate::dpop::{ProofError, ReplayError};
 use crate::jwks::{KeyWaitError, KeysUnavailable, RefreshError};
+use crate::mutual_tls::CertificateError;
 use crate::request::CredentialError;
 use crate::request::HostError;
 use crate::requirement::UnmetRequirement;
@@ -141,8 +142,10 @@ pub enum PossessionError {
     NotBound,
     /// The API accepts only sender-constrained tokens, and the request has a bearer token.
     Unconstrained,
-    /// The token is bound to a certificate (`x5t#S256`), and none is configured (RFC 8705 §3).
-    Certificate,
+    /// The token is bound to a key (`jkt`), and the API does not use DPoP.
+    NoDpop,
+    /// The client does not have the certificate to which the token is bound (RFC 8705 §3), or the header with it is malformed.
+    Certificate(CertificateError),
     /// The proof is missing or invalid.
     Proof(ProofError),
     /// The replay store cannot say whether the proof was used before. The cause is this service, not the client.
@@ -179,7 +182,7 @@ impl Default for CheckError {
 pub enum RejectionKind {
     /// The request has no credential of a scheme that the API accepts.
     NoCredential,
-    /// The credential or the host is malformed, or present more than once.
+    /// The credential, the host or the header with the client's certificate is malformed, or present more than once.
     InvalidRequest,
     /// The credential cannot be parsed as a token, for example because it is not a JWT, or because a member is present twice.
     MalformedToken,
@@ -219,7 +222,7 @@ pub enum RejectionKind {
     Scheme,
     /// The API accepts only sender-constrained tokens, and the request has a bearer token.
     Unconstrained,
-    /// The token is bound to a certificate, and none is configured.
+    /// The client does not have the certificate to which the token is bound.
     Certificate,
     /// The proof is missing or invalid.
     Proof,
@@ -319,7 +322,9 @@ fn possession_kind(error: PossessionError) -> RejectionKind {
     match error {
         PossessionError::BearerScheme | PossessionError::NotBound => RejectionKind::Scheme,
         PossessionError::Unconstrained => RejectionKind::Unconstrained,
-        PossessionError::Certificate => RejectionKind::Certificate,
+        PossessionError::NoDpop => RejectionKind::Confirmation,
+        PossessionError::Certificate(CertificateError::Header(_)) => RejectionKind::InvalidRequest,
+        PossessionError::Certificate(_) => RejectionKind::Certificate,
         PossessionError::Proof(ProofError::OtherKey) => RejectionKind::ProofKey,
         PossessionError::Proof(ProofError::Nonce(_)) => RejectionKind::ProofNonce,
         PossessionError::Proof(ProofError::Replayed) => RejectionKind::ProofReplayed,
@@ -520,7 +525,8 @@ impl fmt::Display for PossessionError {
             Self::BearerScheme => f.write_str("the token is bound to a key (jkt), and is sent as a bearer token"),
             Self::NotBound => f.write_str("the token is not bound to a key (jkt), and is sent under the scheme DPoP"),
             Self::Unconstrained => f.write_str("the API accepts only sender-constrained tokens"),
-            Self::Certificate => f.write_str("the token is bound to a certificate, and the request has none"),
+            Self::NoDpop => f.write_str("the token is bound to a key (jkt), and the API does not use DPoP"),
+            Self::Certificate(error) => error.fmt(f),
             Self::Proof(error) => error.fmt(f),
             Self::ReplayStore { error, .. } => error.fmt(f),
         }

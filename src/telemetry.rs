@@ -550,7 +550,7 @@ pub(crate) fn requirement_unmet(
     metrics::counter!("jwt_requirement_unmet_total", "reason" => kind).increment(1);
 }
 
-/// A handler or layer requires claims where no layer provides them.
+/// A handler or layer requires claims where no layer provides them, or a trusted proxy sends a malformed header.
 pub(crate) fn misconfigured(reason: &'static str) {
     #[cfg(feature = "tracing")]
     tracing::error!(target: "tower_bearer::server", reason, "request rejected: the server is misconfigured");

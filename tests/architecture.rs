@@ -29,7 +29,7 @@ const OWNERS: &[(&[&str], &[&str])] = &[
 /// Modules that stay pure, so that each can be read, tested and fuzzed alone, and the text that they must not contain.
 const FORBIDDEN: &[(&[&str], &[&str])] = &[
     (
-        &["request", "token", "keys", "claims", "dpop"],
+        &["request", "token", "keys", "claims", "dpop", "mutual_tls"],
         &["async ", ".await", "Mutex", "RwLock", "telemetry::", "SystemClock", "Clock::"],
     ),
     (&["requirement", "config", "rejection"], &["async ", ".await", "Mutex", "RwLock", "telemetry::"]),

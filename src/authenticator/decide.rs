@@ -32,7 +32,8 @@ pub(crate) struct Accepted<C> {
 /// The part of a request that a pending decision needs. It does not borrow the request.
 pub(crate) struct PendingRequest<C> {
     credential: SharedCredential,
-    context: RequestContext,
+    /// `None` if it is the default one, as for most requests: a waiting request then takes less memory.
+    context: Option<Box<RequestContext>>,
     pending: Pending<C>,
 }
 
@@ -66,7 +67,10 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
             Decision::Made(Ok(validated)) => RequestDecision::Accepted(Some(self.accept(validated, credential))),
             Decision::Made(Err(rejection)) => RequestDecision::Rejected(rejection),
             Decision::Pending(pending) => match SharedCredential::new(&credential, request.headers()) {
-                Some(credential) => RequestDecision::Pending(PendingRequest { credential, context, pending }),
+                Some(credential) => {
+                    let context = (!context.is_default()).then(|| Box::new(context));
+                    RequestDecision::Pending(PendingRequest { credential, context, pending })
+                }
                 None => RequestDecision::rejected_early(Rejection::Credential(CredentialError::Malformed)),
             },
         }
@@ -89,7 +93,11 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
         let PendingRequest { credential, context, pending } = pending;
         let credential = credential.credential();
         let decision = match awaited {
-            Some(awaited) => self.validator.decide_with_keys(&credential, &context, awaited),
+            Some(awaited) => self.validator.decide_with_keys(
+                &credential,
+                &context.map(|context| *context).unwrap_or_default(),
+                awaited,
+            ),
             None => Decision::Pending(pending),
         };
         let validated = self.validator.settle(&credential, decision).await?;

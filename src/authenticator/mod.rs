@@ -60,10 +60,10 @@ use crate::metadata::ProtectedResourceMetadata;
 use crate::rejection::Rejection;
 use crate::request::{BearerToken, CredentialError, HostSource, RequestHead};
 use crate::response::{
-    AcceptedSchemes, ChallengeError, Challenges, EmptyBody, ErrorBody, ErrorResponse, JsonBody, Protocol, RequestKind,
-    ResponseHook, ResponseOptions,
+    AcceptedSchemes, BearerScheme, ChallengeError, Challenges, DpopScheme, EmptyBody, ErrorBody, ErrorResponse,
+    JsonBody, Protocol, RequestKind, ResponseHook, ResponseOptions,
 };
-use crate::validator::{Validator, record_unmet};
+use crate::validator::{Possession, Validator, record_unmet};
 
 /// Decides whether a request is authenticated, and how a rejected one is answered.
 ///
@@ -112,15 +112,7 @@ impl<C> Authenticator<C> {
     /// Creates an authenticator that rejects every request without a token, and every request whose token `validator` rejects.
     #[must_use]
     pub fn new(validator: Validator<C>) -> Self {
-        let possession = validator.possession();
-        let algorithms = possession
-            .dpop()
-            .map(|dpop| Arc::from(dpop::algorithm_names(dpop.policy.algorithms()).collect::<Vec<_>>().join(" ")));
-        let accepted = match algorithms {
-            None => AcceptedSchemes::Bearer,
-            Some(algorithms) if possession.is_required() => AcceptedSchemes::Dpop(algorithms),
-            Some(algorithms) => AcceptedSchemes::BearerAndDpop(algorithms),
-        };
+        let accepted = accepted_schemes(validator.possession());
         Self {
             validator,
             token_sources: Vec::new(),
@@ -413,6 +405,22 @@ impl<C, R: Clone> Authenticator<C, R> {
     fn with_challenges(mut self, challenges: Challenges) -> Self {
         Arc::make_mut(&mut self.response_options).challenges = challenges;
         self
+    }
+}
+
+fn accepted_schemes(possession: &Possession) -> AcceptedSchemes {
+    let algorithms = possession.dpop().map(|dpop| dpop::algorithm_names(dpop.policy.algorithms()));
+    AcceptedSchemes {
+        bearer: match possession.mutual_tls() {
+            Some(_) => BearerScheme::CertificateBound,
+            None if possession.is_required() => BearerScheme::Rejected,
+            None => BearerScheme::Unbound,
+        },
+        dpop: match algorithms {
+            Some(algorithms) => DpopScheme::WithProof(Arc::from(algorithms.collect::<Vec<_>>().join(" "))),
+            None if possession.accepts_dpop_scheme() => DpopScheme::WithoutProof,
+            None => DpopScheme::Rejected,
+        },
     }
 }
 

@@ -6,6 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::keys::Thumbprint;
+use crate::request::Scheme;
+use crate::request::credential::UsedSchemes;
 use crate::token::{self, Segment};
 
 /// The keys to which a token is bound: a DPoP key, a certificate, or both.
@@ -58,6 +60,18 @@ pub enum SenderConstraint {
         /// The thumbprint of the client's key.
         jkt: Thumbprint,
     },
+    /// The certificate of the TLS connection (RFC 8705).
+    Certificate {
+        /// The hash of the client's certificate.
+        x5t: CertificateThumbprint,
+    },
+    /// A DPoP proof and the certificate of the TLS connection.
+    Both {
+        /// The thumbprint of the client's key.
+        jkt: Thumbprint,
+        /// The hash of the client's certificate.
+        x5t: CertificateThumbprint,
+    },
 }
 
 /// What a request has proven about the confirmation of its token.
@@ -66,6 +80,33 @@ pub(crate) enum ProvenConfirmation {
     #[default]
     None,
     Dpop,
+    /// The certificate, for a token that was sent under this scheme.
+    Certificate(Scheme),
+    Both,
+}
+
+impl ProvenConfirmation {
+    /// Returns the keys of a token that are proven.
+    pub(super) fn constraint(self, confirmation: impl FnOnce() -> Option<Confirmation>) -> Option<SenderConstraint> {
+        if self == Self::None {
+            return None;
+        }
+        let Confirmation { jwk, certificate } = confirmation()?;
+        match self {
+            Self::None => None,
+            Self::Dpop => jwk.map(|jkt| SenderConstraint::Dpop { jkt }),
+            Self::Certificate(_) => certificate.map(|x5t| SenderConstraint::Certificate { x5t }),
+            Self::Both => jwk.zip(certificate).map(|(jkt, x5t)| SenderConstraint::Both { jkt, x5t }),
+        }
+    }
+
+    /// Returns the scheme under which the token was sent.
+    pub(super) const fn used_schemes(self) -> UsedSchemes {
+        match self {
+            Self::None | Self::Certificate(Scheme::Bearer) => UsedSchemes::Bearer,
+            Self::Dpop | Self::Certificate(Scheme::Dpop) | Self::Both => UsedSchemes::Dpop,
+        }
+    }
 }
 
 /// The SHA-256 hash of a certificate in DER (RFC 8705 §3.1). `Debug` does not show its value.

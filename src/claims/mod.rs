@@ -198,21 +198,15 @@ impl<C> Claims<C> {
         self.payload().raw(Claim::Cnf).and_then(Confirmation::parse)
     }
 
-    /// Returns the key that the client of the request has proven to have; `None` for a bearer token.
+    /// Returns the key or certificate that the client of the request has proven to have; `None` for a bearer token.
     #[must_use]
     pub fn sender_constraint(&self) -> Option<SenderConstraint> {
-        match self.proven {
-            ProvenConfirmation::None => None,
-            ProvenConfirmation::Dpop => self.confirmation()?.jwk_thumbprint().map(|jkt| SenderConstraint::Dpop { jkt }),
-        }
+        self.proven.constraint(|| self.confirmation())
     }
 
     /// Returns the scheme under which the token was sent.
     pub(crate) fn used_schemes(&self) -> UsedSchemes {
-        match self.proven {
-            ProvenConfirmation::None => UsedSchemes::Bearer,
-            ProvenConfirmation::Dpop => UsedSchemes::Dpop,
-        }
+        self.proven.used_schemes()
     }
 
     /// Records what the request has proven.

@@ -12,9 +12,11 @@ use crate::config::error::{SettingErrorKind, SettingErrors, numbered};
 use crate::config::hosts::HostRules;
 use crate::config::implied_scopes;
 use crate::config::issuer::{Issuer, TrustedIssuer};
+use crate::config::mutual_tls;
 use crate::config::organizations::{self, OrganizationOfRequest, Organizations};
 use crate::defaults;
 use crate::dpop::{Dpop, DpopRules, ProofPolicy};
+use crate::mutual_tls::{MutualTls, MutualTlsRules};
 use crate::token::{bare_media_type, is_type_of_other_protocol};
 
 /// The configuration of an API: its audiences, the issuers that it trusts, and its rules for claims.
@@ -47,6 +49,7 @@ pub struct Api {
     id_token_markers: IdTokenMarkers,
     organizations: Option<Organizations>,
     dpop: Option<Dpop>,
+    mutual_tls: Option<MutualTls>,
     sender_constraint: SenderConstraintRule,
     implied_scopes: Vec<(String, Vec<String>)>,
 }
@@ -76,6 +79,7 @@ impl Api {
             id_token_markers: IdTokenMarkers::Rejected,
             organizations: None,
             dpop: None,
+            mutual_tls: None,
             sender_constraint: SenderConstraintRule::Allowed,
             implied_scopes: Vec::new(),
         }
@@ -336,6 +340,17 @@ impl Api {
         self
     }
 
+    /// Accepts tokens that are bound to a certificate, from clients that have authenticated with this certificate (mutual TLS, RFC 8705
+    /// §3). Default: such tokens are rejected, because the API does not know where the certificate of a client comes from.
+    ///
+    /// Bearer tokens are still accepted. A token that is bound to a certificate is never accepted without it. With
+    /// [`with_dpop`](Self::with_dpop), the API accepts tokens with either binding; a token with both needs the certificate and a proof.
+    #[must_use]
+    pub fn with_mutual_tls(mut self, mutual_tls: MutualTls) -> Self {
+        self.mutual_tls = Some(mutual_tls);
+        self
+    }
+
     /// Rejects bearer tokens: each request must prove that its client has the key to which the token is bound. Default: bearer tokens
     /// are accepted as well; [`Requirement::sender_constrained`](crate::Requirement::sender_constrained) rejects them for one route.
     #[must_use]
@@ -359,6 +374,11 @@ impl Api {
     /// Returns what the API accepts as a proof, if it uses DPoP.
     pub(crate) fn proof_policy(&self) -> Option<&ProofPolicy> {
         self.dpop.as_ref().map(|dpop| &dpop.policy)
+    }
+
+    /// Returns whether certificate-bound tokens are accepted.
+    pub(crate) fn uses_mutual_tls(&self) -> bool {
+        self.mutual_tls.is_some()
     }
 
     /// Returns whether bearer tokens are accepted.
@@ -390,7 +410,7 @@ impl Api {
             Some(organizations) => organizations.resolve(errors),
             None => (OrganizationRule::Any, None),
         };
-        let dpop = self.resolve_dpop(errors);
+        let possession = self.resolve_possession(errors);
         let implied_scopes = implied_scopes::resolve(&self.implied_scopes, errors);
         let rules = Rules {
             audiences: self.audiences.iter().map(|audience| Box::from(audience.as_str())).collect(),
@@ -400,7 +420,7 @@ impl Api {
             token_types: self.resolve_token_types(errors),
             required: self.required.iter().map(|name| Arc::from(name.as_str())).collect(),
             max_age: self.max_age,
-            confirmation: if self.dpop.is_some() { ConfirmationRule::Proven } else { self.confirmation },
+            confirmation: if self.checks_possession() { ConfirmationRule::Proven } else { self.confirmation },
             id_token_markers: self.id_token_markers,
             clients: ClientRule {
                 accepted: clients.unwrap_or_default(),
@@ -409,24 +429,39 @@ impl Api {
             organizations,
         };
         let issuers = issuers.into_iter().collect::<Option<Vec<TrustedIssuer>>>()?;
-        let possession = PossessionRules { dpop: dpop?, sender_constraint: self.sender_constraint };
         let max_token_bytes = self.max_token_bytes;
-        Some(Policy { rules, issuers, hosts, organization_of, possession, implied_scopes, max_token_bytes })
+        Some(Policy {
+            rules,
+            issuers,
+            hosts,
+            organization_of,
+            possession: possession?,
+            implied_scopes,
+            max_token_bytes,
+        })
     }
 
     /// Returns `None` if a setting has an error.
-    fn resolve_dpop(&self, errors: &mut SettingErrors) -> Option<Option<DpopRules>> {
-        let Some(dpop) = &self.dpop else {
-            if self.sender_constraint == SenderConstraintRule::Required {
-                errors.push("sender-constrained only", SettingErrorKind::NoSenderConstraint);
+    fn resolve_possession(&self, errors: &mut SettingErrors) -> Option<PossessionRules> {
+        if self.checks_possession() {
+            if self.confirmation == ConfirmationRule::Ignored {
+                errors.push("dangerous_ignore_confirmation", SettingErrorKind::IgnoredConfirmation);
             }
-            return Some(None);
-        };
-        if self.confirmation == ConfirmationRule::Ignored {
-            errors.push("dangerous_ignore_confirmation", SettingErrorKind::IgnoredConfirmation);
+        } else if self.sender_constraint == SenderConstraintRule::Required {
+            errors.push("sender-constrained only", SettingErrorKind::NoSenderConstraint);
         }
         let audience = self.audiences.first().map(String::as_str).unwrap_or_default();
-        dpop::resolve(dpop, audience, errors).map(Some)
+        let dpop = self.dpop.as_ref().map(|dpop| dpop::resolve(dpop, audience, errors));
+        let mutual_tls = self.mutual_tls.as_ref().map(|mutual_tls| mutual_tls::resolve(mutual_tls, errors));
+        let (dpop, mutual_tls) = match (dpop, mutual_tls) {
+            (Some(None), _) | (_, Some(None)) => return None,
+            (dpop, mutual_tls) => (dpop.flatten(), mutual_tls.flatten()),
+        };
+        Some(PossessionRules { dpop, mutual_tls, sender_constraint: self.sender_constraint })
+    }
+
+    fn checks_possession(&self) -> bool {
+        self.dpop.is_some() || self.mutual_tls.is_some()
     }
 
     fn resolve_token_types(&self, errors: &mut SettingErrors) -> Box<[Box<str>]> {
@@ -507,6 +542,7 @@ pub(crate) struct Policy {
 #[derive(Clone, Debug)]
 pub(crate) struct PossessionRules {
     pub(crate) dpop: Option<DpopRules>,
+    pub(crate) mutual_tls: Option<MutualTlsRules>,
     pub(crate) sender_constraint: SenderConstraintRule,
 }
 

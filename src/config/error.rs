@@ -7,6 +7,7 @@ use crate::defaults;
 use crate::fetch::{BuildClientError, EndpointError};
 use crate::jwks::RefreshPolicyError;
 use crate::keys::{KeyError, SecretError, SkipReason};
+use crate::mutual_tls::NetworkError;
 use crate::request::PublicUrlError;
 use crate::requirement::ScopeSyntaxError;
 use crate::token::Algorithm;
@@ -151,6 +152,10 @@ pub enum SettingErrorKind {
     ProofLeeway,
     /// The memory for used proofs is less than 64 KiB.
     ReplayMemory,
+    /// A trusted proxy is not an IP address or network.
+    Network(NetworkError),
+    /// The name of a header is malformed (RFC 9110 §5.1).
+    HeaderName,
     /// Only sender-constrained tokens are accepted, but no proof of possession is configured.
     NoSenderConstraint,
     /// The confirmation of tokens is ignored, and proofs of possession are configured.
@@ -226,6 +231,8 @@ impl fmt::Display for SettingErrorKind {
             | Self::ProofLifetime
             | Self::ProofLeeway
             | Self::ReplayMemory
+            | Self::Network(_)
+            | Self::HeaderName
             | Self::NoSenderConstraint
             | Self::IgnoredConfirmation => self.fmt_possession(f),
             Self::Host => f.write_str("is not `host` or `host:port`"),
@@ -274,11 +281,13 @@ impl SettingErrorKind {
             }
             Self::ProofLeeway => write!(f, "is more than {} s", defaults::MAX_PROOF_LEEWAY.as_secs()),
             Self::ReplayMemory => write!(f, "is less than {} bytes", defaults::MIN_REPLAY_BYTES),
-            Self::NoSenderConstraint => {
-                f.write_str("no request could prove possession; configure `with_dpop`, or accept bearer tokens")
-            }
+            Self::Network(error) => write!(f, "{error}"),
+            Self::HeaderName => f.write_str("is not the name of a header"),
+            Self::NoSenderConstraint => f.write_str(
+                "no request could prove possession; configure `with_dpop` or `with_mutual_tls`, or accept bearer tokens",
+            ),
             Self::IgnoredConfirmation => f.write_str(
-                "is set together with `with_dpop`, which checks the confirmation of tokens; remove one of them",
+                "is set together with `with_dpop` or `with_mutual_tls`, which check the confirmation of tokens; remove one of them",
             ),
             _ => Ok(()),
         }

@@ -10,6 +10,7 @@ mod error;
 mod hosts;
 mod implied_scopes;
 mod issuer;
+mod mutual_tls;
 mod organizations;
 
 pub use self::api::Api;

@@ -8,8 +8,8 @@ use crate::extract::claims::{ClaimsRejection, extract};
 use crate::extract::rejection::BearerRejection;
 use crate::requirement::Requirement;
 
-/// Extracts the key that the client has proven to have. For a bearer token, the response is 401 with a challenge of the scheme
-/// `DPoP`.
+/// Extracts the key or certificate that the client has proven to have. For a bearer token, the response is 401 with a challenge of the
+/// scheme `DPoP`, or of `Bearer` if the API accepts only certificate-bound tokens as bound ones.
 ///
 /// ```
 /// use axum::{Router, routing::post};
@@ -18,6 +18,7 @@ use crate::requirement::Requirement;
 /// async fn pay(client: SenderConstraint) -> String {
 ///     match client {
 ///         SenderConstraint::Dpop { jkt } => format!("paid by the key {}", jkt.to_base64url()),
+///         SenderConstraint::Certificate { x5t } => format!("paid by the certificate {}", x5t.to_base64url()),
 ///         _ => "paid".to_owned(),
 ///     }
 /// }
@@ -39,7 +40,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SenderConstraint {
     }
 }
 
-/// Extracts the key that the client has proven to have, or `None` for a bearer token. The other responses are those of the
+/// Extracts the key or certificate that the client has proven to have, or `None` for a bearer token. The other responses are those of the
 /// extractor [`Claims`].
 impl<S: Send + Sync> OptionalFromRequestParts<S> for SenderConstraint {
     type Rejection = ClaimsRejection;

@@ -10,7 +10,7 @@
 //! | [layers] | the order of tracing, timeout, CORS, `BearerLayer` and `RequireLayer` |
 //! | [mistakes] | common mistakes and their symptoms |
 //! | [defaults] | every default and its reason |
-//! | [dpop] | bind tokens to clients: DPoP, proxies, nonces, replicas |
+//! | [dpop] | bind tokens to clients: DPoP, nonces, replicas; mutual TLS, certificates from proxies |
 //! | [answers] | responses and errors: what a client gets, and where the reason is |
 //! | [outages] | key rotation, outages, readiness |
 //! | [observability] | logs, spans, metrics, alert rules |

@@ -30,6 +30,20 @@ pub(super) fn is_public_key(der: &[u8]) -> bool {
     SubjectPublicKeyInfoRef::from_der(der).is_ok() || modulus_and_exponent(der).is_ok()
 }
 
+/// Returns whether these bytes have the form of a certificate (RFC 5280 §4.1): the part that is signed, the algorithm, and the signature.
+pub(crate) fn is_certificate(der: &[u8]) -> bool {
+    let tags = || {
+        let mut reader = SliceReader::new(der)?;
+        let tags = reader.sequence(|parts| {
+            let mut tag = || AnyRef::decode(parts).map(|part| part.tag());
+            Ok([tag()?, tag()?, tag()?])
+        })?;
+        reader.finish(tags)
+    };
+    let tags: spki::der::Result<[Tag; 3]> = tags();
+    tags == Ok([Tag::Sequence, Tag::Sequence, Tag::BitString])
+}
+
 /// Returns why these bytes are no public key.
 ///
 /// Each form of a private key is a sequence that starts with a version of 0 or 1: RSAPrivateKey (RFC 8017 §A.1.2),
@@ -94,6 +108,28 @@ mod tests {
 
     const ED25519_SPKI: &str =
         "302a300506032b6570032100d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+
+    #[test]
+    fn knows_the_form_of_a_certificate() {
+        let part = sequence(&[&[2, 1, 1]]);
+        let certificate = sequence(&[&part, &part, &[3, 2, 0, 1]]);
+        assert!(is_certificate(&certificate));
+        for other in [
+            Vec::new(),
+            b"text".to_vec(),
+            bytes(ED25519_SPKI),
+            rsa_key(),
+            sequence(&[&part, &part, &[4, 2, 0, 1]]),
+            sequence(&[&part, &part]),
+            sequence(&[&certificate]),
+            [certificate.clone(), vec![0]].concat(),
+            [certificate.clone(), certificate.clone()].concat(),
+            certificate.split_last().expect("bytes").1.to_vec(),
+            sequence(&[&part, &part, &[3, 2, 0, 1], &[5, 0]]),
+        ] {
+            assert!(!is_certificate(&other), "{other:?}");
+        }
+    }
 
     fn bytes(hex: &str) -> Vec<u8> {
         let digits: Vec<u32> = hex.chars().map(|digit| digit.to_digit(16).expect("hex")).collect();

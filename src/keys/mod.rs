@@ -33,6 +33,7 @@ mod fingerprint;
 mod thumbprint;
 mod verify;
 
+pub(crate) use self::der::is_certificate;
 pub(crate) use self::embedded::EmbeddedKey;
 pub use self::error::{KeyError, SkipReason};
 pub(crate) use self::export::public_jwks;

@@ -272,10 +272,12 @@ impl Requirement {
 
 /// Combinations.
 impl Requirement {
-    /// Requires a token that is bound to a key of the client, with a proof of possession in the request (DPoP, RFC 9449).
+    /// Requires a token that is bound to a key of the client, with a proof of possession in the request (DPoP, RFC 9449), or to the
+    /// certificate of the client (mutual TLS, RFC 8705).
     ///
-    /// For a bearer token, the response is 401 `invalid_token` with a challenge of the scheme `DPoP`. The API must be configured with
-    /// [`Api::with_dpop`](crate::Api::with_dpop); otherwise every token is rejected.
+    /// For a bearer token, the response is 401 `invalid_token` with a challenge of the scheme `DPoP`, and of `Bearer` if the API accepts
+    /// certificates. The API must be configured with [`Api::with_dpop`](crate::Api::with_dpop) or
+    /// [`Api::with_mutual_tls`](crate::Api::with_mutual_tls); otherwise every token is rejected.
     ///
     /// ```
     /// use tower_bearer::{RequireLayer, Requirement};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode};
 
 use crate::dpop::ProofError;
+use crate::mutual_tls::CertificateError;
 use crate::rejection::{PossessionError, Rejection};
 use crate::request::Scheme;
 use crate::request::credential::UsedSchemes;
@@ -32,13 +33,32 @@ pub(crate) struct Challenges {
     prewritten: Option<Arc<PrewrittenChallenges>>,
 }
 
-/// The schemes that an API accepts. `DPoP` has the names of its algorithms, separated by spaces.
+/// The schemes that an API accepts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum AcceptedSchemes {
+pub(crate) struct AcceptedSchemes {
+    pub(crate) bearer: BearerScheme,
+    pub(crate) dpop: DpopScheme,
+}
+
+/// The tokens that an API accepts under the scheme `Bearer`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum BearerScheme {
     #[default]
-    Bearer,
-    BearerAndDpop(Arc<str>),
-    Dpop(Arc<str>),
+    Unbound,
+    /// Certificate-bound tokens, perhaps also unbound ones.
+    CertificateBound,
+    Rejected,
+}
+
+/// Whether an API accepts the scheme `DPoP`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum DpopScheme {
+    #[default]
+    Rejected,
+    /// With the names of the algorithms of proofs, separated by spaces.
+    WithProof(Arc<str>),
+    /// Only for certificate-bound tokens without proof.
+    WithoutProof,
 }
 
 /// The challenges that are the same for every request, already formatted.
@@ -98,7 +118,8 @@ impl Challenges {
 
     /// Returns whether nothing is configured.
     pub(crate) fn is_default(&self) -> bool {
-        self.realm.is_none() && self.scope.is_none() && self.resource_metadata.is_none() && self.is_bearer()
+        let Self { realm, scope, resource_metadata, accepted, used: _, prewritten: _ } = self;
+        realm.is_none() && scope.is_none() && resource_metadata.is_none() && *accepted == AcceptedSchemes::default()
     }
 
     /// Returns the response to a rejected request.
@@ -133,9 +154,7 @@ impl Challenges {
                 ErrorParts::with_challenge(StatusCode::UNAUTHORIZED, Some(INVALID_TOKEN), challenge)
             }
             Rejection::Possession(error) => self.possession_parts(*error),
-            Rejection::Requirement(UnmetRequirement::SenderConstraint { .. }) => {
-                self.dpop_error(INVALID_TOKEN, Others::Omitted)
-            }
+            Rejection::Requirement(UnmetRequirement::SenderConstraint { .. }) => self.unconstrained(),
             Rejection::Requirement(unmet @ UnmetRequirement::Authentication { acr_values, max_age, .. }) => {
                 let max_age = max_age.map(|age| age.as_secs().to_string());
                 let challenge = self.list(self.used, Others::Listed, |challenge| {
@@ -160,11 +179,14 @@ impl Challenges {
     /// Returns the response to a request that does not prove possession.
     fn possession_parts(&self, error: PossessionError) -> ErrorParts {
         match error {
-            PossessionError::BearerScheme | PossessionError::Certificate => {
+            PossessionError::Certificate(CertificateError::Header(_)) => {
+                ErrorParts::with_challenge(StatusCode::BAD_REQUEST, Some(INVALID_REQUEST), self.invalid_request())
+            }
+            PossessionError::BearerScheme | PossessionError::NoDpop | PossessionError::Certificate(_) => {
                 ErrorParts::with_challenge(StatusCode::UNAUTHORIZED, Some(INVALID_TOKEN), self.invalid_token())
             }
             PossessionError::NotBound => self.dpop_error(INVALID_TOKEN, Others::Listed),
-            PossessionError::Unconstrained => self.dpop_error(INVALID_TOKEN, Others::Omitted),
+            PossessionError::Unconstrained => self.unconstrained(),
             // RFC 9449 §9. Clients find this error only if the challenge is alone.
             PossessionError::Proof(ProofError::Nonce(_)) => self.dpop_error(USE_DPOP_NONCE, Others::Omitted),
             PossessionError::Proof(ProofError::OtherKey) => self.dpop_error(INVALID_KEY_BINDING, Others::Listed),
@@ -187,9 +209,9 @@ impl Challenges {
         }
     }
 
-    /// Returns whether the API accepts only bearer tokens.
+    /// Returns whether `Bearer` is the only scheme that the API accepts.
     fn is_bearer(&self) -> bool {
-        self.accepted == AcceptedSchemes::Bearer
+        self.accepted.dpop == DpopScheme::Rejected
     }
 
     // RFC 6750 §3.1: a request without credential gets no error code.
@@ -207,6 +229,18 @@ impl Challenges {
         self.list(self.used, Others::Listed, |challenge| challenge.with_error(INVALID_TOKEN))
     }
 
+    /// Returns the response to a bearer token where a bound token is needed. A certificate-bound token is sent under `Bearer` (RFC 8705
+    /// §3), so this scheme is listed only if the API accepts certificates.
+    fn unconstrained(&self) -> ErrorParts {
+        match (&self.accepted.dpop, self.accepted.bearer) {
+            (DpopScheme::Rejected, BearerScheme::CertificateBound) => {
+                ErrorParts::with_challenge(StatusCode::UNAUTHORIZED, Some(INVALID_TOKEN), self.invalid_token())
+            }
+            (_, BearerScheme::CertificateBound) => self.dpop_error(INVALID_TOKEN, Others::Listed),
+            (_, BearerScheme::Unbound | BearerScheme::Rejected) => self.dpop_error(INVALID_TOKEN, Others::Omitted),
+        }
+    }
+
     /// Returns the response with an error of the scheme `DPoP`.
     fn dpop_error(&self, error: ErrorText, others: Others) -> ErrorParts {
         let challenge = self.list(UsedSchemes::Dpop, others, |challenge| challenge.with_error(error));
@@ -215,9 +249,9 @@ impl Challenges {
 
     /// Formats the challenges of one field: first those with the error, then those of the other schemes without it.
     fn list(&self, used: UsedSchemes, others: Others, error: impl Fn(Challenge) -> Challenge) -> HeaderValue {
-        let used = match (&self.accepted, used) {
+        let used = match (self.accepted.bearer, used) {
             // Where bearer tokens are rejected, the only challenge has the error.
-            (AcceptedSchemes::Dpop(_), _) => &[Scheme::Dpop][..],
+            (BearerScheme::Rejected, _) => &[Scheme::Dpop][..],
             (_, UsedSchemes::Bearer) => &[Scheme::Bearer],
             (_, UsedSchemes::Dpop) => &[Scheme::Dpop],
             (_, UsedSchemes::Both) => &[Scheme::Bearer, Scheme::Dpop],
@@ -229,12 +263,10 @@ impl Challenges {
 
     /// Returns the accepted schemes in their order in a field.
     fn accepted(&self) -> impl Iterator<Item = Scheme> {
-        let schemes: &[Scheme] = match self.accepted {
-            AcceptedSchemes::Bearer => &[Scheme::Bearer],
-            AcceptedSchemes::BearerAndDpop(_) => &[Scheme::Bearer, Scheme::Dpop],
-            AcceptedSchemes::Dpop(_) => &[Scheme::Dpop],
-        };
-        schemes.iter().copied()
+        let AcceptedSchemes { bearer, dpop } = &self.accepted;
+        let bearer = (*bearer != BearerScheme::Rejected).then_some(Scheme::Bearer);
+        let dpop = (*dpop != DpopScheme::Rejected).then_some(Scheme::Dpop);
+        bearer.into_iter().chain(dpop)
     }
 
     /// Formats a challenge without an error.
@@ -249,9 +281,9 @@ impl Challenges {
     // RFC 9728 §5.1: `resource_metadata` is in every challenge, with and without an error code. RFC 9449 §7.1: `algs` is in every
     // challenge of DPoP.
     fn finish(&self, scheme: Scheme, challenge: Challenge) -> String {
-        let algorithms = match &self.accepted {
-            AcceptedSchemes::BearerAndDpop(algorithms) | AcceptedSchemes::Dpop(algorithms) => Some(&**algorithms),
-            AcceptedSchemes::Bearer => None,
+        let algorithms = match &self.accepted.dpop {
+            DpopScheme::WithProof(algorithms) => Some(&**algorithms),
+            DpopScheme::WithoutProof | DpopScheme::Rejected => None,
         };
         challenge
             .with_optional("algs", algorithms.filter(|_| scheme == Scheme::Dpop))

@@ -15,7 +15,7 @@ mod parts;
 pub use self::body::{EmptyBody, ErrorBody, ErrorResponse, JsonBody, ResponseHook};
 pub(crate) use self::body::{error_response, misconfigured};
 pub use self::challenges::ChallengeError;
-pub(crate) use self::challenges::{AcceptedSchemes, Challenges};
+pub(crate) use self::challenges::{AcceptedSchemes, BearerScheme, Challenges, DpopScheme};
 pub(crate) use self::grpc::Protocol;
 pub(crate) use self::options::{RequestKind, ResponseOptions};
 pub(crate) use self::parts::ErrorParts;

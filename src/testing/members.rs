@@ -31,6 +31,14 @@ impl Members {
         self.0.push((name.to_owned(), slot));
     }
 
+    /// Returns the JSON text of the first member with this name.
+    pub(super) fn json_text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(present, _)| present == name).and_then(|(_, slot)| match slot {
+            MemberValue::Json(text) => Some(text.as_str()),
+            MemberValue::Algorithm | MemberValue::Kid => None,
+        })
+    }
+
     /// Removes every member with this name.
     pub(super) fn remove(&mut self, name: &str) {
         self.0.retain(|(present, _)| present != name);

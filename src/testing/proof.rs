@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::keys::{self, KeySet, Thumbprint};
+use crate::mutual_tls::ClientCertificate;
 use crate::testing::members::{MemberValue, Members};
 use crate::testing::signer::{self, Material, TestKey};
 use crate::testing::token::TokenBuilder;
@@ -258,7 +259,7 @@ impl ProofBuilder {
 }
 
 impl TokenBuilder {
-    /// Binds the token to the key of a client: sets `cnf` to its `jkt` (RFC 9449 §6.1).
+    /// Binds the token to the key of a client: sets `jkt` in `cnf` (RFC 9449 §6.1).
     ///
     /// ```
     /// use tower_bearer::testing::{ProofKey, TestIssuer};
@@ -266,7 +267,29 @@ impl TokenBuilder {
     /// let token = TestIssuer::new().token().bound_to(&ProofKey::new()).sign();
     /// ```
     pub fn bound_to(self, key: &ProofKey) -> Self {
-        self.claim("cnf", serde_json::json!({ "jkt": key.jkt() }))
+        self.confirmation("jkt", key.jkt())
+    }
+
+    /// Binds the token to the certificate of a client: sets `x5t#S256` in `cnf` (RFC 8705 §3.1). A test can use any bytes as
+    /// certificate, if no proxy is in front of the API.
+    ///
+    /// ```
+    /// use tower_bearer::mutual_tls::ClientCertificate;
+    /// use tower_bearer::testing::TestIssuer;
+    ///
+    /// let certificate = ClientCertificate::from_der(b"the certificate of the client");
+    /// let token = TestIssuer::new().token().bound_to_certificate(&certificate).sign();
+    /// ```
+    pub fn bound_to_certificate(self, certificate: &ClientCertificate) -> Self {
+        self.confirmation("x5t#S256", certificate.thumbprint().to_base64url())
+    }
+
+    /// Sets a member of `cnf`, and keeps the others.
+    fn confirmation(self, name: &str, hash: String) -> Self {
+        let cnf = self.claims.json_text("cnf").and_then(|json| serde_json::from_str(json).ok());
+        let mut members: serde_json::Map<String, serde_json::Value> = cnf.unwrap_or_default();
+        members.insert(name.to_owned(), hash.into());
+        self.claim("cnf", members)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::claims::{self, Claims};
 use crate::dpop::{ProofError, VerifiedProof};
+use crate::mutual_tls::CertificateError;
 use crate::rejection::{PossessionError, Rejection};
 use crate::telemetry;
 use crate::token::Claim;
@@ -142,10 +143,17 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
 impl Core {
     fn check_possession(&self, bound: Option<&BoundToken>, context: &RequestContext) -> Result<Proven, Rejection> {
-        let proven = self.possession.check(bound, &context.presentation, self.clock.now());
+        let proven = self.possession.check(bound, &context.presentation, &context.certificate, self.clock.now());
         proven.map_err(|error| {
-            if let PossessionError::Proof(_) = error {
-                telemetry::proof_checked(outcome(Err(error)), None, None);
+            match error {
+                PossessionError::Proof(_) => telemetry::proof_checked(outcome(Err(error)), None, None),
+                // Only the header of a trusted peer is read, so the proxy is misconfigured.
+                PossessionError::Certificate(CertificateError::Header(error))
+                    if self.certificate_log.admits(self.clock.monotonic()) =>
+                {
+                    telemetry::misconfigured(error.text());
+                }
+                _ => {}
             }
             Rejection::Possession(error)
         })

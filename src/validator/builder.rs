@@ -16,6 +16,7 @@ use crate::telemetry;
 use crate::token::Algorithm;
 use crate::validator::application::Application;
 use crate::validator::header_cache::HeaderCache;
+use crate::validator::log_limit::LogLimit;
 use crate::validator::possession::Possession;
 use crate::validator::routing::Routes;
 use crate::validator::sharing::{PolicyRule, SharedSource, SharedSources};
@@ -258,6 +259,7 @@ impl ValidatorBuilder {
             hosts: policy.hosts,
             organization_of: policy.organization_of,
             possession: Possession::new(policy.possession),
+            certificate_log: LogLimit::default(),
             implied_scopes: policy.implied_scopes,
             routes,
             issuers: issuers.collect(),

@@ -7,6 +7,7 @@ mod context;
 mod decision;
 mod explain;
 mod header_cache;
+mod log_limit;
 mod possession;
 mod token_cache;
 mod routing;
@@ -18,7 +19,6 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use http::Request;
 use serde::de::DeserializeOwned;
 
 use self::application::Application;
@@ -29,7 +29,8 @@ pub(crate) use self::decision::{AwaitedKeys, Decision, Pending, PendingKey, Vali
 pub use self::explain::explanation::{CheckOutcome, Explanation, Finding};
 pub(crate) use self::explain::hints::hint_for_unmet;
 use self::header_cache::HeaderCache;
-use self::possession::{Possession, Presentation};
+use self::log_limit::LogLimit;
+pub(crate) use self::possession::Possession;
 pub(crate) use self::record::{record_early, record_unmet};
 use self::routing::{Route, RouteSerial, Routes};
 use self::sharing::SharedSource;
@@ -37,12 +38,11 @@ use self::token_cache::TokenCache;
 use crate::claims::{CheckInput, ClaimError, ClaimErrorReason, Claims, ImpliedScopes, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
-use crate::dpop::CurrentNonces;
 use crate::jwks::{KeyRing, KeySource};
 use crate::keys::{Found, KeyTable, SignedToken, VerifyingKey};
 use crate::rejection::{CheckError, KeyNotFoundError, Rejection};
-use crate::request::credential::{Credential, UsedSchemes};
-use crate::request::{Host, RequestHead, Scheme};
+use crate::request::credential::Credential;
+use crate::request::{Host, RequestHead};
 use crate::telemetry::Validation;
 use crate::token::{Algorithm, Header, Payload, TokenError, UnverifiedToken};
 
@@ -80,6 +80,8 @@ struct Core {
     /// Returns the organization of a request, if the API checks one.
     organization_of: Option<OrganizationOfRequest>,
     possession: Possession,
+    /// Limits the log of malformed certificate headers.
+    certificate_log: LogLimit,
     implied_scopes: ImpliedScopes,
     routes: Routes,
     issuers: Box<[IssuerState]>,
@@ -216,52 +218,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
         self.core.issuers.iter().filter_map(|issuer| issuer.keys.source().map(|source| (&*issuer.name, source)))
     }
 
-    /// Returns whether validation needs the host of a request with a credential of this scheme.
-    pub(crate) fn needs_host(&self, scheme: Scheme) -> bool {
-        !self.core.hosts.is_empty()
-            || self.core.organization_of.is_some()
-            || (scheme == Scheme::Dpop && self.core.possession.needs_host())
-    }
-
-    /// Returns the schemes of the credentials that the API accepts.
-    pub(crate) fn schemes(&self) -> &'static [Scheme] {
-        if self.core.possession.dpop().is_some() { &[Scheme::Bearer, Scheme::Dpop] } else { &[Scheme::Bearer] }
-    }
-
-    /// Returns the schemes of the credentials of a request. A scheme that the API does not accept counts as `Bearer`.
-    pub(crate) fn used_schemes(&self, request: &RequestHead<'_>) -> UsedSchemes {
-        match self.core.possession.dpop() {
-            Some(_) => UsedSchemes::from_headers(request.headers()),
-            None => UsedSchemes::Bearer,
-        }
-    }
-
-    /// Returns the nonces of now, if the API requires nonces.
-    pub(crate) fn current_nonces(&self) -> Option<Arc<CurrentNonces>> {
-        self.core.possession.nonces(self.core.clock.now())
-    }
-
     /// Rejects a credential that is too long. This is the first check.
     pub(crate) fn check_length(&self, length: usize) -> Result<(), Rejection> {
         self.core.check_length(length)
-    }
-
-    /// Returns the properties of a request that validation needs besides the token.
-    pub(crate) fn context(&self, request: &RequestHead<'_>, scheme: Scheme) -> Result<RequestContext, Rejection> {
-        let host = match self.needs_host(scheme) {
-            true => request.read_host().map_err(Rejection::Host)?.cloned(),
-            false if scheme == Scheme::Bearer => return Ok(RequestContext::default()),
-            false => None,
-        };
-        let dpop = self.core.possession.dpop();
-        let presentation = Presentation::read(scheme, dpop, request, host.as_ref()).map_err(Rejection::Possession)?;
-        let organization = self.core.organization_of.as_ref().and_then(|of| of(request));
-        Ok(RequestContext { host, organization, presentation })
-    }
-
-    /// Returns the context of a request of which only the host is known.
-    fn context_for_host(&self, host: Host) -> Result<RequestContext, Rejection> {
-        self.context(&RequestHead::new(&Request::new(())).with_host(Some(host)), Scheme::Bearer)
     }
 
     /// Validates a token with the properties of its request.
@@ -519,13 +478,6 @@ impl IssuerState {
             Found::Ambiguous => Err(Rejection::Key(KeyNotFoundError::Ambiguous)),
             Found::Unknown => Err(Rejection::Key(KeyNotFoundError::Unknown { age: self.keys.age() })),
         }
-    }
-}
-
-impl<C> Validator<C> {
-    /// Returns the rules of possession.
-    pub(crate) fn possession(&self) -> &Possession {
-        &self.core.possession
     }
 }
 

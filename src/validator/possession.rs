@@ -1,7 +1,4 @@
-//! Proof of possession: `cnf` × scheme × proof. It is checked on every request, also if the token is in the token cache.
-//!
-//! Certificates (RFC 8705) belong here as well. No source of certificates exists yet, so a token that is bound to a certificate is
-//! rejected.
+//! Proof of possession: `cnf` × scheme × proof × certificate. It is checked on every request, also if the token is in the token cache.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
-use crate::claims::{Confirmation, ProvenConfirmation};
+use crate::claims::{CertificateThumbprint, Confirmation, ProvenConfirmation};
 use crate::clock::Timestamp;
 use crate::config::{PossessionRules, SenderConstraintRule};
 use crate::defaults;
@@ -17,6 +14,8 @@ use crate::dpop::{
     self, AccessTokenHash, Claim, Claiming, CurrentNonces, DpopRules, Expected, NonceSource, ProofError, ProofHead,
     ReplayError, UnverifiedProof, VerifiedProof,
 };
+use crate::keys::Thumbprint;
+use crate::mutual_tls::{CertificateError, DpopSchemeRule, MutualTlsRules, RequestCertificate};
 use crate::rejection::PossessionError;
 use crate::request::{Handshake, Host, RequestHead, Scheme};
 
@@ -77,9 +76,23 @@ impl Possession {
         Self { rules, nonces: ArcSwapOption::empty() }
     }
 
-    /// Returns whether requests may use the scheme `DPoP`.
+    /// Returns the rules of proofs, if the API uses DPoP.
     pub(crate) fn dpop(&self) -> Option<&DpopRules> {
         self.rules.dpop.as_ref()
+    }
+
+    /// Returns the rules of certificates, if the API accepts certificate-bound tokens.
+    pub(crate) fn mutual_tls(&self) -> Option<&MutualTlsRules> {
+        self.rules.mutual_tls.as_ref()
+    }
+
+    /// Returns whether requests may use the scheme `DPoP`.
+    pub(crate) fn accepts_dpop_scheme(&self) -> bool {
+        self.dpop().is_some() || self.accepts_certificates_under_dpop()
+    }
+
+    fn accepts_certificates_under_dpop(&self) -> bool {
+        self.mutual_tls().is_some_and(|rules| rules.dpop_scheme == DpopSchemeRule::Accepted)
     }
 
     /// Returns whether the host of a request selects the public URL.
@@ -94,16 +107,23 @@ impl Possession {
 
     /// Returns the scheme that a token needs, for an explanation.
     pub(super) fn expected_scheme(&self, bound: Option<&BoundToken>) -> &'static str {
-        match bound {
-            Some(_) => "DPoP, with a proof",
-            None if self.is_required() => "DPoP, with a token that is bound to a key (cnf.jkt)",
-            None => "Bearer, since the token is not bound to a key (cnf.jkt)",
+        let confirmation = bound.map(|bound| bound.confirmation);
+        match (confirmation, self.mutual_tls()) {
+            (Some(confirmation), Some(_)) if confirmation.jwk_thumbprint().is_none() => "Bearer, with the certificate",
+            (Some(_), _) => "DPoP, with a proof",
+            (None, Some(_)) if self.is_required() => {
+                "a token that is bound to a key (cnf.jkt) or to a certificate (cnf.x5t#S256)"
+            }
+            (None, None) if self.is_required() => "DPoP, with a token that is bound to a key (cnf.jkt)",
+            (None, _) => "Bearer, since the token is not bound to a key (cnf.jkt)",
         }
     }
 
     /// Returns what is bound to a token, to be stored with it; `None` if the token is not bound, or if this is not checked.
     pub(super) fn bound_token(&self, confirmation: Option<Confirmation>, token: &[u8]) -> Option<Arc<BoundToken>> {
-        self.dpop()?;
+        if self.dpop().is_none() && self.mutual_tls().is_none() {
+            return None;
+        }
         let confirmation = confirmation?;
         let hash = AccessTokenHash::from_bytes(token);
         Some(Arc::new(BoundToken { confirmation, hash, head: ArcSwapOption::empty() }))
@@ -114,36 +134,62 @@ impl Possession {
         &self,
         bound: Option<&BoundToken>,
         presentation: &Presentation,
+        certificate: &RequestCertificate,
         now: Timestamp,
     ) -> Result<Proven, PossessionError> {
-        let Some(rules) = self.dpop() else { return Ok(Proven::BEARER) };
-        match presentation {
-            Presentation::Bearer if self.is_required() => Err(PossessionError::Unconstrained),
-            Presentation::Bearer => match bound.map(|bound| bound.confirmation) {
-                Some(confirmation) if confirmation.jwk_thumbprint().is_some() => Err(PossessionError::BearerScheme),
-                Some(_) => Err(PossessionError::Certificate),
-                None => Ok(Proven::BEARER),
-            },
-            Presentation::Dpop(request) => {
-                let proof = self.check_proof(rules, bound, request, now)?;
-                Ok(Proven { confirmation: ProvenConfirmation::Dpop, proof: Some(proof) })
+        let confirmation = bound.map(|bound| bound.confirmation);
+        let jkt = confirmation.and_then(|confirmation| confirmation.jwk_thumbprint());
+        let x5t = confirmation.and_then(|confirmation| confirmation.certificate_thumbprint());
+        let is_certificate_bound = jkt.is_none() && x5t.is_some() && self.mutual_tls().is_some();
+        match (presentation, jkt, x5t) {
+            (Presentation::Bearer, ..) if self.is_required() && !is_certificate_bound => {
+                Err(PossessionError::Unconstrained)
+            }
+            (Presentation::Bearer, None, None) => Ok(Proven::without_proof(ProvenConfirmation::None)),
+            (Presentation::Bearer, None, Some(x5t)) => {
+                self.check_certificate(x5t, certificate)?;
+                Ok(Proven::without_proof(ProvenConfirmation::Certificate(Scheme::Bearer)))
+            }
+            (Presentation::Bearer, Some(_), _) if self.dpop().is_none() => Err(PossessionError::NoDpop),
+            (Presentation::Bearer, Some(_), _) => Err(PossessionError::BearerScheme),
+            (Presentation::Dpop(request), None, Some(x5t))
+                if request.proof.is_none() && self.accepts_certificates_under_dpop() =>
+            {
+                self.check_certificate(x5t, certificate)?;
+                Ok(Proven::without_proof(ProvenConfirmation::Certificate(Scheme::Dpop)))
+            }
+            (Presentation::Dpop(_), None, _) => Err(PossessionError::NotBound),
+            (Presentation::Dpop(request), Some(jkt), x5t) => {
+                let (Some(rules), Some(bound)) = (self.dpop(), bound) else { return Err(PossessionError::NoDpop) };
+                let proof = request.proof.as_ref().ok_or(PossessionError::Proof(ProofError::Missing))?;
+                if let Some(x5t) = x5t {
+                    self.check_certificate(x5t, certificate)?;
+                }
+                let proof = self.check_proof(rules, bound, jkt, request, proof, now)?;
+                let confirmation = if x5t.is_some() { ProvenConfirmation::Both } else { ProvenConfirmation::Dpop };
+                Ok(Proven { confirmation, proof: Some(proof) })
             }
         }
+    }
+
+    fn check_certificate(
+        &self,
+        x5t: CertificateThumbprint,
+        certificate: &RequestCertificate,
+    ) -> Result<(), PossessionError> {
+        let rules = self.mutual_tls().ok_or(PossessionError::Certificate(CertificateError::NotConfigured))?;
+        rules.check(x5t, certificate).map_err(PossessionError::Certificate)
     }
 
     fn check_proof(
         &self,
         rules: &DpopRules,
-        bound: Option<&BoundToken>,
+        bound: &BoundToken,
+        key: Thumbprint,
         request: &DpopRequest,
+        proof: &HeaderValue,
         now: Timestamp,
     ) -> Result<VerifiedProof, PossessionError> {
-        let keys = bound.and_then(|bound| Some((bound, bound.confirmation.jwk_thumbprint()?)));
-        let (bound, key) = keys.ok_or(PossessionError::NotBound)?;
-        let proof = request.proof.as_ref().ok_or(PossessionError::Proof(ProofError::Missing))?;
-        if bound.confirmation.certificate_thumbprint().is_some() {
-            return Err(PossessionError::Certificate);
-        }
         let nonces = self.nonces(now);
         let expected = request.expected(rules, bound.hash, key, nonces.as_deref());
         let proof = UnverifiedProof::parse(field_content(proof)).map_err(PossessionError::Proof)?;
@@ -201,7 +247,9 @@ impl Possession {
 }
 
 impl Proven {
-    const BEARER: Self = Self { confirmation: ProvenConfirmation::None, proof: None };
+    const fn without_proof(confirmation: ProvenConfirmation) -> Self {
+        Self { confirmation, proof: None }
+    }
 }
 
 /// The time is checked again: while the proof was verified or claimed, it may have expired, and the store may have dropped an earlier
@@ -237,12 +285,18 @@ impl Presentation {
         request: &RequestHead<'_>,
         host: Option<&Host>,
     ) -> Result<Self, PossessionError> {
-        let (Scheme::Dpop, Some(rules)) = (scheme, rules) else { return Ok(Self::Bearer) };
-        let proof = proof_field(request.headers()).map_err(PossessionError::Proof)?;
-        if let Some(proof) = proof {
+        if scheme == Scheme::Bearer {
+            return Ok(Self::Bearer);
+        }
+        let proof = match rules {
+            Some(_) => proof_field(request.headers()).map_err(PossessionError::Proof)?,
+            // No proof is ever read. A certificate-bound token is accepted only without one.
+            None => request.headers().get(dpop::DPOP),
+        };
+        if let (Some(_), Some(proof)) = (rules, proof) {
             UnverifiedProof::parse(field_content(proof)).map_err(PossessionError::Proof)?;
         }
-        let target = rules.request_target.as_ref().and_then(|target| (target.0)(request));
+        let target = rules.and_then(|rules| rules.request_target.as_ref()).and_then(|target| (target.0)(request));
         let target = target.unwrap_or_else(|| request.uri().clone());
         Ok(Self::Dpop(Box::new(DpopRequest {
             method: request.method().clone(),
@@ -284,7 +338,7 @@ impl DpopRequest {
         &'e self,
         rules: &'e DpopRules,
         token: AccessTokenHash,
-        key: crate::keys::Thumbprint,
+        key: Thumbprint,
         nonces: Option<&'e CurrentNonces>,
     ) -> Expected<'e> {
         let url = rules.url_for(self.host.as_ref());

@@ -10,6 +10,7 @@ use tower_bearer::testing::{ProofBuilder, ProofKey, TokenBuilder};
 use tower_bearer::{Algorithm, Api};
 
 use crate::dpop_fixture::{Answer, URL, World, base64url, decode_base64url};
+use crate::mutual_tls_cases;
 use Answer::{
     Accepted as A, Bare, InvalidProof as P, InvalidRequest as Q, InvalidToken as T, InvalidTokenBearer as TB,
 };
@@ -795,18 +796,21 @@ const ELSEWHERE: &[(std::ops::RangeInclusive<u8>, &str)] = &[
     (116..=116, "dpop_replay"),
     (119..=120, "dpop_replay"),
     (123..=123, "dpop_replay"),
+    (134..=135, "mutual_tls_connections"),
     (140..=144, "dpop_answers"),
 ];
 
 #[test]
 fn every_number_is_checked() {
-    // 117, 118, 121 and 122 need a shared store, 124 to 136 certificates.
-    for number in (1..=144).filter(|number| !matches!(number, 117 | 118 | 121 | 122 | 124..=136)) {
+    // 117, 118, 121 and 122 need a shared store.
+    for number in (1..=144).filter(|number| !matches!(number, 117 | 118 | 121 | 122)) {
         assert!(is_checked(number), "case {number}");
     }
 }
 
 /// Returns whether a test checks the case of this number.
 pub(crate) fn is_checked(number: u8) -> bool {
-    CASES.iter().any(|case| case.number == number) || ELSEWHERE.iter().any(|(range, _)| range.contains(&number))
+    CASES.iter().any(|case| case.number == number)
+        || ELSEWHERE.iter().any(|(range, _)| range.contains(&number))
+        || mutual_tls_cases::is_checked(number)
 }

@@ -34,9 +34,14 @@ impl World {
     }
 
     pub(crate) fn with_audience(audience: &str, change: impl FnOnce(Api) -> Api) -> Self {
+        Self::without_dpop(audience, |api| change(api.with_dpop(Dpop::new("https://api.test"))))
+    }
+
+    /// Creates an API without DPoP, unless `change` adds it.
+    pub(crate) fn without_dpop(audience: &str, change: impl FnOnce(Api) -> Api) -> Self {
         let clock = FakeClock::from_wall(now());
         let server = TestIssuer::new().with_clock(Arc::new(clock.clone())).with_algorithms([Algorithm::EdDSA]);
-        let api = Api::new(audience, trusted(&server, Algorithm::EdDSA)).with_dpop(Dpop::new("https://api.test"));
+        let api = Api::new(audience, trusted(&server, Algorithm::EdDSA));
         let validator =
             Validator::builder(change(api)).with_clock(clock.clone()).build().expect("a valid configuration");
         let client = || ProofKey::new().with_clock(clock.clone());
@@ -110,7 +115,7 @@ pub(crate) enum Answer {
 
 impl Answer {
     pub(crate) fn of<B>(response: &Response<B>) -> Self {
-        let challenges = challenges(response);
+        let challenges = parse_challenges(response);
         let with_error: Vec<(&str, &str)> =
             challenges.iter().filter_map(|one| Some((one.scheme.as_str(), one.parameter("error")?))).collect();
         match (response.status().as_u16(), &with_error[..]) {
@@ -143,8 +148,18 @@ impl Challenge {
     }
 }
 
-/// Parses the challenges of a response, which are in one field (RFC 9110 §11.6.1). Panics on any deviation.
+/// Parses the challenges of a response of an API with DPoP. Panics on any deviation.
 pub(crate) fn challenges<B>(response: &Response<B>) -> Vec<Challenge> {
+    let challenges = parse_challenges(response);
+    for challenge in &challenges {
+        let has_algorithms = challenge.parameter("algs").is_some();
+        assert_eq!(has_algorithms, challenge.scheme == "DPoP", "{challenges:?}");
+    }
+    challenges
+}
+
+/// Parses the challenges of a response, which are in one field (RFC 9110 §11.6.1).
+pub(crate) fn parse_challenges<B>(response: &Response<B>) -> Vec<Challenge> {
     let fields: Vec<_> = response.headers().get_all(WWW_AUTHENTICATE).iter().collect();
     assert!(fields.len() <= 1, "one field: {fields:?}");
     let Some(field) = fields.first() else { return Vec::new() };
@@ -167,10 +182,6 @@ pub(crate) fn challenges<B>(response: &Response<B>) -> Vec<Challenge> {
                 after.trim_start_matches([',', ' '])
             }
         };
-    }
-    for challenge in &challenges {
-        let has_algorithms = challenge.parameter("algs").is_some();
-        assert_eq!(has_algorithms, challenge.scheme == "DPoP", "{challenges:?}");
     }
     challenges
 }

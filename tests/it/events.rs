@@ -374,11 +374,11 @@ async fn unused_claim_of_another_type_is_logged_once() {
 
 /// A log in memory.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     /// Captures the log of this thread until the guard is dropped.
-    fn subscribed(self) -> DefaultGuard {
+    pub(crate) fn subscribed(self) -> DefaultGuard {
         register_second_subscriber();
         tracing_subscriber::fmt()
             .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
@@ -389,7 +389,7 @@ impl Log {
     }
 
     /// Returns the lines that contain a text.
-    fn lines(&self, text: &str) -> Vec<String> {
+    pub(crate) fn lines(&self, text: &str) -> Vec<String> {
         self.text().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }
 

@@ -1,4 +1,4 @@
-//! The tests of the OpenID conformance suite (FAPI 2.0) about DPoP at a resource server, by the attack cases that check the same.
+//! The tests of the OpenID conformance suite (FAPI 2.0) about DPoP and mutual TLS at a resource server, by the attack cases that check the same.
 
 use crate::dpop_cases;
 
@@ -30,6 +30,8 @@ const TESTS: &[(&str, &[u8])] = &[
     ("fapi2-security-profile-final-access-token-type-header-case-sensitivity", &[5]),
     ("fapi2-security-profile-final-client-test-happy-path", &[99, 101, 104]),
     ("fapi2-security-profile-final-client-test-happy-path-no-dpop-nonce", &[5, 107]),
+    ("fapi2-security-profile-final-ensure-holder-of-key-required", &[124, 125]),
+    ("fapi1-advanced-final-ensure-mtls-holder-of-key-required", &[124, 125]),
     ("sep-1932-server-validate-proof", &[26, 35, 39, 45, 58, 68, 70, 72, 94]),
     ("sep-1932-server-iat-window", &[93, 95]),
     ("sep-1932-server-reject-401", &[11, 58, 72]),

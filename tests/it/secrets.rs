@@ -352,7 +352,15 @@ fn every_public_type_is_listed() {
 /// Fixed names, numbers, times and the operator's public configuration.
 const CONTAIN_NO_SECRET: &[&str] = &[
     "AccessTokenHash",
+    "CertificateError",
+    "CertificateHeader",
+    "CertificateHeaderError",
     "CertificateThumbprint",
+    "ClientCertificate",
+    "MutualTls",
+    "NetworkError",
+    "PeerAddress",
+    "TrustedProxy",
     "Claim",
     "Claiming",
     "Confirmation",

@@ -6,7 +6,7 @@ mod possession;
 
 use std::ops::ControlFlow;
 
-use crate::claims::{Check, CheckInput, ClaimError, Claims, ConfirmationRule, Profile};
+use crate::claims::{Check, CheckInput, ClaimError, Claims, ConfirmationRule, Profile, ProvenConfirmation};
 use crate::clock::Timestamp;
 use crate::jwks::{KeySource, WantedKey};
 use crate::keys::SignedToken;
@@ -83,13 +83,18 @@ impl<C: Send + Sync + 'static> Validator<C> {
         report.claims(&parsed, &claims, Phase::BeforeSignature);
         let signed = report.signature(&parsed, trusted).await;
         report.claims(&parsed, &claims, Phase::AfterSignature);
-        report.possession(&parsed, context);
+        let proven = report.possession(&parsed, context);
         report.request(&parsed, context);
-        let accepted = self.explain_application(&mut report, signed);
+        let accepted = self.explain_application(&mut report, signed, proven);
         Explanation::new(report.findings, accepted)
     }
 
-    fn explain_application(&self, report: &mut Report<'_>, signed: Option<SignedToken>) -> Option<Accepted> {
+    fn explain_application(
+        &self,
+        report: &mut Report<'_>,
+        signed: Option<SignedToken>,
+        proven: ProvenConfirmation,
+    ) -> Option<Accepted> {
         let all_passed = report.findings.iter().all(|finding| finding.outcome() != CheckOutcome::Failed);
         let Some(signed) = signed.filter(|_| all_passed) else {
             report.findings.push(Finding::skipped(APPLICATION));
@@ -97,7 +102,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         };
         let (header, payload, thumbprint) = signed.into_parts();
         let claims = Claims::verified(header, payload, Some(thumbprint), self.core.implied_scopes.clone());
-        let outcome = self.application.read(claims);
+        let outcome = self.application.read(claims).map(|claims| claims.with_proven(proven));
         let outcome = outcome.and_then(|claims| self.application.check(&claims).map(|()| claims));
         let claims = outcome.as_ref().ok().map(Claims::registered);
         let mismatch = match &outcome {
@@ -325,7 +330,7 @@ impl Core {
             "jti" => finding.with_found(raw(Claim::Jti)).with_expected("a string"),
             "required claims" if !rules.required.is_empty() => finding.with_expected(rules.required.join(", ")),
             "cnf" => finding.with_found(raw(Claim::Cnf)).with_expected(match rules.confirmation {
-                ConfirmationRule::Proven => "no cnf, or one with jkt",
+                ConfirmationRule::Proven => "no cnf, or one with jkt or x5t#S256",
                 ConfirmationRule::Rejected | ConfirmationRule::Ignored => "no cnf",
             }),
             "client" if !rules.clients.accepted.is_empty() => {

@@ -1,7 +1,8 @@
-//! The part of an explanation about possession: the scheme, and each check of the proof. The proof is not claimed.
+//! The part of an explanation about possession: the scheme, the certificate, and each check of the proof. The proof is not claimed.
 
-use crate::claims::Confirmation;
+use crate::claims::{CertificateThumbprint, Confirmation, ProvenConfirmation};
 use crate::dpop::ProofError;
+use crate::mutual_tls::CertificateError;
 use crate::rejection::{PossessionError, Rejection};
 use crate::token::{Claim, UnverifiedToken};
 use crate::validator::context::RequestContext;
@@ -10,26 +11,46 @@ use crate::validator::explain::explanation::Finding;
 use crate::validator::possession::Presentation;
 
 impl Report<'_> {
-    /// Adds the outcomes of the checks of possession, if they are configured.
-    pub(super) fn possession(&mut self, parsed: &UnverifiedToken<'_>, context: &RequestContext) {
+    /// Adds the outcomes of the checks of possession, if they are configured. Returns what the request has proven.
+    pub(super) fn possession(&mut self, parsed: &UnverifiedToken<'_>, context: &RequestContext) -> ProvenConfirmation {
         let possession = &self.core.possession;
-        if possession.dpop().is_none() {
-            return;
+        if possession.dpop().is_none() && possession.mutual_tls().is_none() {
+            return ProvenConfirmation::None;
         }
         let confirmation = parsed.payload().raw(Claim::Cnf).and_then(Confirmation::parse);
         let bound = possession.bound_token(confirmation, self.token.as_bytes());
-        let error = possession.check(bound.as_deref(), &context.presentation, self.core.clock.now()).err();
-        let (of_scheme, of_proof) = match error {
-            Some(PossessionError::Proof(error)) => (None, Some(error)),
-            error => (error, None),
+        let (presentation, certificate) = (&context.presentation, &context.certificate);
+        let result = possession.check(bound.as_deref(), presentation, certificate, self.core.clock.now());
+        let (of_scheme, of_certificate, of_proof) = match result.as_ref().err() {
+            Some(PossessionError::Proof(error)) => (None, None, Some(*error)),
+            Some(PossessionError::Certificate(error)) => (None, Some(*error), None),
+            error => (error.copied(), None, None),
         };
-        let (found, expected) = (context.presentation.scheme().name(), possession.expected_scheme(bound.as_deref()));
+        let (found, expected) = (presentation.scheme().name(), possession.expected_scheme(bound.as_deref()));
+        let is_scheme_right = of_scheme.is_none();
         let outcome = of_scheme.map_or(Ok(()), |error| Err(Rejection::Possession(error)));
-        let is_scheme_right = outcome.is_ok();
         self.add("scheme", outcome, |finding| finding.with_found(Some(found)).with_expected(expected));
-        if let (Presentation::Dpop(_), true) = (&context.presentation, is_scheme_right) {
+        let x5t = confirmation.and_then(|confirmation| confirmation.certificate_thumbprint());
+        if let (true, Some(x5t)) = (is_scheme_right, x5t) {
+            self.certificate(x5t, context, of_certificate);
+        }
+        // A certificate-bound token without proof may be sent under the scheme `DPoP`.
+        let needs_proof = confirmation.is_some_and(|confirmation| confirmation.jwk_thumbprint().is_some());
+        if is_scheme_right && needs_proof && of_certificate.is_none() {
             self.proof(context, of_proof);
         }
+        result.map(|proven| proven.confirmation).unwrap_or_default()
+    }
+
+    /// Adds the row of the certificate.
+    fn certificate(&mut self, x5t: CertificateThumbprint, context: &RequestContext, error: Option<CertificateError>) {
+        let rules = self.core.possession.mutual_tls();
+        let found = rules.and_then(|rules| rules.read(&context.certificate).ok().flatten());
+        let found = found.map(|found| found.to_base64url());
+        let outcome = error.map_or(Ok(()), |error| Err(Rejection::Possession(PossessionError::Certificate(error))));
+        self.add("certificate", outcome, |finding| {
+            finding.with_found(found.as_deref()).with_expected(x5t.to_base64url())
+        });
     }
 
     /// Adds one row for each check of the proof, up to the one that failed.

@@ -14,6 +14,7 @@ use crate::config::is_auth0_domain;
 use crate::defaults;
 use crate::dpop::ProofError;
 use crate::keys::SignedToken;
+use crate::mutual_tls::CertificateError;
 use crate::rejection::{IssuerDifference, IssuerError, KeyNotFoundError, PossessionError, Rejection};
 use crate::request::{CredentialError, NearMiss};
 use crate::requirement::UnmetRequirement;
@@ -150,9 +151,36 @@ pub(super) const HINTS: &[Hint] = &[
         "the token is bound to a key: send it under the scheme DPoP, with a proof; does a gateway rewrite the scheme?",
         |rejection| *rejection == Rejection::Possession(PossessionError::BearerScheme),
     ),
-    rejection("the token is not bound to a key: is DPoP on for this client at the issuer?", |rejection| {
-        matches!(rejection, Rejection::Possession(PossessionError::NotBound | PossessionError::Unconstrained))
+    rejection(
+        "the token is not bound to a key: is DPoP or mutual TLS on for this client at the issuer?",
+        |rejection| {
+            matches!(rejection, Rejection::Possession(PossessionError::NotBound | PossessionError::Unconstrained))
+        },
+    ),
+    rejection("the token is bound to a key: configure DPoP with Api::with_dpop", |rejection| {
+        *rejection == Rejection::Possession(PossessionError::NoDpop)
     }),
+    rejection("the token is bound to a certificate: configure its source with Api::with_mutual_tls", |rejection| {
+        is_certificate(rejection, |error| error == CertificateError::NotConfigured)
+    }),
+    rejection(
+        "no certificate: does the server or proxy request one from clients, and does the proxy send the configured header?",
+        |rejection| is_certificate(rejection, |error| error == CertificateError::Missing),
+    ),
+    rejection("the header with the certificate is not from a trusted proxy: is its address configured?", |rejection| {
+        is_certificate(rejection, |error| error == CertificateError::UntrustedPeer)
+    }),
+    rejection(
+        "the address of the peer is unknown: the server must insert PeerAddress into the extensions of each request",
+        |rejection| is_certificate(rejection, |error| error == CertificateError::UnknownPeer),
+    ),
+    rejection("the client has another certificate: after a renewal, it needs a new token", |rejection| {
+        is_certificate(rejection, |error| error == CertificateError::Mismatch)
+    }),
+    rejection(
+        "the proxy sends the certificate in another format than configured, or does not remove the header of clients",
+        |rejection| is_certificate(rejection, |error| matches!(error, CertificateError::Header(_))),
+    ),
     rejection("the request has no DPoP header: does a gateway remove it?", |rejection| {
         is_proof(rejection, |error| error == ProofError::Missing)
     }),
@@ -366,6 +394,10 @@ const fn accepted(text: &'static str, applies: fn(&UnmetRequirement, &Claims) ->
 
 fn is_proof(rejection: &Rejection, is: impl Fn(ProofError) -> bool) -> bool {
     matches!(rejection, Rejection::Possession(PossessionError::Proof(error)) if is(*error))
+}
+
+fn is_certificate(rejection: &Rejection, is: impl Fn(CertificateError) -> bool) -> bool {
+    matches!(rejection, Rejection::Possession(PossessionError::Certificate(error)) if is(*error))
 }
 
 fn is_near_miss(rejection: &Rejection, near_miss: NearMiss) -> bool {

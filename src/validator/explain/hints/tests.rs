@@ -6,6 +6,7 @@ use crate::clock::Clock as _;
 use crate::config::{Api, Issuer};
 use crate::dpop::ProofError;
 use crate::keys::{KeySet, Secret};
+use crate::mutual_tls::{CertificateError, CertificateHeaderError};
 use crate::rejection::{IssuerDifference, KeyNotFoundError, PossessionError};
 use crate::request::CredentialError;
 use crate::request::{HostError, NearMiss};
@@ -126,7 +127,7 @@ fn possession_cases() -> Vec<RejectionCase> {
             Rejection::Possession(PossessionError::NotBound),
         ),
         (
-            "the token is not bound to a key: is DPoP on for this client at the issuer?",
+            "the token is not bound to a key: is DPoP or mutual TLS on for this client at the issuer?",
             Rejection::Possession(PossessionError::NotBound),
             Rejection::Possession(PossessionError::BearerScheme),
         ),
@@ -144,6 +145,48 @@ fn possession_cases() -> Vec<RejectionCase> {
             "a retry must carry a new proof",
             Rejection::Possession(PossessionError::Proof(ProofError::Replayed)),
             Rejection::Possession(PossessionError::Proof(ProofError::Signature)),
+        ),
+    ]
+}
+
+/// The certificate, and the configuration that a bound token needs.
+fn certificate_cases() -> Vec<RejectionCase> {
+    let certificate = |error| Rejection::Possession(PossessionError::Certificate(error));
+    vec![
+        (
+            "the token is bound to a key: configure DPoP with Api::with_dpop",
+            Rejection::Possession(PossessionError::NoDpop),
+            Rejection::Possession(PossessionError::BearerScheme),
+        ),
+        (
+            "the token is bound to a certificate: configure its source with Api::with_mutual_tls",
+            certificate(CertificateError::NotConfigured),
+            certificate(CertificateError::Missing),
+        ),
+        (
+            "no certificate: does the server or proxy request one from clients, and does the proxy send the configured header?",
+            certificate(CertificateError::Missing),
+            certificate(CertificateError::Mismatch),
+        ),
+        (
+            "the header with the certificate is not from a trusted proxy: is its address configured?",
+            certificate(CertificateError::UntrustedPeer),
+            certificate(CertificateError::UnknownPeer),
+        ),
+        (
+            "the address of the peer is unknown: the server must insert PeerAddress into the extensions of each request",
+            certificate(CertificateError::UnknownPeer),
+            certificate(CertificateError::UntrustedPeer),
+        ),
+        (
+            "the client has another certificate: after a renewal, it needs a new token",
+            certificate(CertificateError::Mismatch),
+            certificate(CertificateError::Missing),
+        ),
+        (
+            "the proxy sends the certificate in another format than configured, or does not remove the header of clients",
+            certificate(CertificateError::Header(CertificateHeaderError::List)),
+            certificate(CertificateError::UntrustedPeer),
         ),
     ]
 }
@@ -429,8 +472,12 @@ fn requirement_cases() -> Vec<(&'static str, Requirement, Claims, Claims)> {
 #[tokio::test]
 async fn returns_each_hint_where_it_applies_and_not_in_a_similar_case() {
     let mut covered = BTreeSet::new();
-    for (text, matching, other) in
-        request_cases().into_iter().chain(possession_cases()).chain(proof_url_cases()).chain(key_cases())
+    for (text, matching, other) in request_cases()
+        .into_iter()
+        .chain(possession_cases())
+        .chain(certificate_cases())
+        .chain(proof_url_cases())
+        .chain(key_cases())
     {
         assert_eq!(matching.hint(), Some(text), "{matching}");
         assert_ne!(other.hint(), Some(text), "{other}");

@@ -1,0 +1,86 @@
+//! `MutualTlsRules`: the valid settings of certificate-bound tokens, as the validator uses them.
+
+use http::{HeaderName, HeaderValue};
+
+use crate::claims::CertificateThumbprint;
+use crate::mutual_tls::certificate::{ClientCertificate, HASH_OF_NOTHING};
+use crate::mutual_tls::error::{CertificateError, CertificateHeaderError};
+use crate::mutual_tls::header::CertificateFormat;
+use crate::mutual_tls::settings::DpopSchemeRule;
+use crate::mutual_tls::trusted_proxy::TrustedProxy;
+use crate::request::RequestHead;
+
+/// The valid settings of certificate-bound tokens.
+#[derive(Clone, Debug)]
+pub(crate) struct MutualTlsRules {
+    pub(crate) source: CertificateRule,
+    pub(crate) dpop_scheme: DpopSchemeRule,
+}
+
+/// Where the certificate of a request comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum CertificateRule {
+    Connection,
+    Header { name: HeaderName, format: CertificateFormat, proxy: TrustedProxy },
+}
+
+/// The certificate of a request. That of a header is not read yet, because most tokens are not bound to a certificate.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum RequestCertificate {
+    #[default]
+    None,
+    Connection(ClientCertificate),
+    /// The only field of a trusted peer. Boxed, because most requests have none.
+    Header(Box<HeaderValue>),
+    /// The request has the header, but not the certificate of its client.
+    Unusable(CertificateError),
+}
+
+impl MutualTlsRules {
+    /// Returns the certificate of a request, without reading a header.
+    pub(crate) fn find(&self, request: &RequestHead<'_>) -> RequestCertificate {
+        match &self.source {
+            CertificateRule::Connection => {
+                request.extensions().get().copied().map_or(RequestCertificate::None, RequestCertificate::Connection)
+            }
+            CertificateRule::Header { name, proxy, .. } => {
+                let mut fields = request.headers().get_all(name).iter();
+                let Some(field) = fields.next() else { return RequestCertificate::None };
+                match (proxy.check(request), fields.next()) {
+                    (Ok(()), None) => RequestCertificate::Header(Box::new(field.clone())),
+                    (Ok(()), Some(_)) => {
+                        RequestCertificate::Unusable(CertificateError::Header(CertificateHeaderError::Multiple))
+                    }
+                    (Err(error), _) => RequestCertificate::Unusable(error),
+                }
+            }
+        }
+    }
+
+    /// Checks that the client of a request has the certificate to which a token is bound.
+    pub(crate) fn check(
+        &self,
+        bound: CertificateThumbprint,
+        certificate: &RequestCertificate,
+    ) -> Result<(), CertificateError> {
+        let found = self.read(certificate)?.ok_or(CertificateError::Missing)?;
+        if found == bound { Ok(()) } else { Err(CertificateError::Mismatch) }
+    }
+
+    /// Returns the hash of the certificate of a request; `None` if the client has none.
+    pub(crate) fn read(
+        &self,
+        certificate: &RequestCertificate,
+    ) -> Result<Option<CertificateThumbprint>, CertificateError> {
+        let found = match (&self.source, certificate) {
+            (_, RequestCertificate::Unusable(error)) => return Err(*error),
+            (_, RequestCertificate::Connection(certificate)) => Some(certificate.thumbprint()),
+            (CertificateRule::Header { format, .. }, RequestCertificate::Header(field)) => {
+                format.read(field.as_bytes()).map_err(CertificateError::Header)?
+            }
+            (_, RequestCertificate::None) | (CertificateRule::Connection, RequestCertificate::Header(_)) => None,
+        };
+        // An empty certificate is none.
+        Ok(found.filter(|found| found.as_bytes() != &HASH_OF_NOTHING))
+    }
+}
