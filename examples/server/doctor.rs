@@ -6,6 +6,7 @@
 //! cargo run --example doctor -- server.toml eyJhbGciOi... --host api.brand-a.com
 //! cargo run --example doctor -- server.toml eyJhbGciOi... --scope write:orders
 //! cargo run --example doctor -- server.toml eyJhbGciOi... --proof eyJ0eXAiOi... --method GET --url https://api.brand-a.com/me
+//! cargo run --example doctor -- server.toml eyJhbGciOi... --header "Client-Cert: :MIIB...:" --peer 127.0.0.1
 //! ```
 //!
 //! The configuration is that of `examples/server`. Exit codes: 0 accepted, 1 rejected, 2 the arguments or the configuration
@@ -19,9 +20,12 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use axum::http::Request;
+use axum::http::request::Builder;
+use tower_bearer::mutual_tls::PeerAddress;
 use tower_bearer::request::RequestHead;
 use tower_bearer::{CheckOutcome, Explanation, Finding, RejectionKind, Requirement};
 
@@ -33,6 +37,7 @@ pub(crate) mod settings;
 pub(crate) const USAGE: &str =
     "usage: doctor <config.toml> <token, or - for standard input> [--host <host>] [--scope <scope of a route>]
        [--proof <DPoP proof> --method <method> --url <URL of the request>]
+       [--header <header with the client's certificate> --peer <address of the proxy>]
 such as
   cargo run --example doctor -- examples/server/server.toml - < examples/server/rejected.jwt";
 
@@ -68,7 +73,7 @@ pub(crate) fn code(explanation: &Explanation) -> u8 {
 pub(crate) async fn run(arguments: Vec<OsString>) -> Result<Explanation, Box<dyn Error>> {
     let [config, token, options @ ..] = &arguments[..] else { return Err(USAGE.into()) };
     let (mut host, mut requirement) = (None, None);
-    let (mut proof, mut method, mut url) = (None, None, None);
+    let (mut proof, mut method, mut url, mut header, mut peer) = (None, None, None, None, None);
     for option in options.chunks(2) {
         match option {
             [name, value] if name == "--host" && host.is_none() => host = Some(value.to_string_lossy()),
@@ -78,6 +83,10 @@ pub(crate) async fn run(arguments: Vec<OsString>) -> Result<Explanation, Box<dyn
             [name, value] if name == "--proof" && proof.is_none() => proof = Some(value.to_string_lossy()),
             [name, value] if name == "--method" && method.is_none() => method = Some(value.to_string_lossy()),
             [name, value] if name == "--url" && url.is_none() => url = Some(value.to_string_lossy()),
+            [name, value] if name == "--header" && header.is_none() => header = Some(value.to_string_lossy()),
+            [name, value] if name == "--peer" && peer.is_none() => {
+                peer = Some(PeerAddress::from(value.to_string_lossy().parse::<IpAddr>()?));
+            }
             _ => return Err(USAGE.into()),
         }
     }
@@ -90,15 +99,20 @@ pub(crate) async fn run(arguments: Vec<OsString>) -> Result<Explanation, Box<dyn
     } else {
         token.to_string_lossy().into_owned()
     };
-    let explanation = match (proof, host) {
-        (Some(proof), _) => {
+    let explanation = match (&proof, &header, host) {
+        (None, None, Some(host)) => validator.explain_for_host(&token, &host).await,
+        (None, None, None) => validator.explain(&token).await,
+        _ => {
             let (method, url) = (method.as_deref().unwrap_or("GET"), url.as_deref().unwrap_or("/"));
-            let request = Request::builder().method(method).uri(url).header("authorization", format!("DPoP {token}"));
-            let request = request.header("dpop", &*proof).body(())?;
+            let scheme = if proof.is_some() { "DPoP" } else { "Bearer" };
+            let request =
+                Request::builder().method(method).uri(url).header("authorization", format!("{scheme} {token}"));
+            let request = proof.iter().fold(request, |request, proof| request.header("dpop", &**proof));
+            let header = header.as_ref().map(|header| header.split_once(':').ok_or(USAGE)).transpose()?;
+            let request = header.into_iter().fold(request, |request, (name, value)| request.header(name, value.trim()));
+            let request = peer.into_iter().fold(request, Builder::extension).body(())?;
             validator.explain_request(&token, &RequestHead::new(&request)).await
         }
-        (None, Some(host)) => validator.explain_for_host(&token, &host).await,
-        (None, None) => validator.explain(&token).await,
     };
     Ok(match requirement {
         Some(requirement) => explanation.with_requirement(&requirement),

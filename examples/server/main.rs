@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -29,7 +29,10 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tower_bearer::claims::SenderConstraint;
+use tower::ServiceExt as _;
+use tower_bearer::claims::{CertificateThumbprint, SenderConstraint};
+use tower_bearer::keys::Thumbprint;
+use tower_bearer::mutual_tls::PeerAddress;
 use tower_bearer::{BearerLayer, Claims, RequireLayer, Requirement, Validator};
 
 use self::settings::{Settings, Store};
@@ -87,8 +90,13 @@ async fn serve(listener: TcpListener, app: &Router, shutdown: &mut ShutdownSigna
             () = shutdown.received() => break,
         };
         match stream {
-            Ok((stream, _)) => {
-                let service = TowerToHyperService::new(app.clone());
+            Ok((stream, peer)) => {
+                // Only a trusted proxy may send the certificate of a client in a header.
+                let service = app.clone().map_request(move |mut request: Request<_>| {
+                    request.extensions_mut().insert(PeerAddress::from(peer));
+                    request
+                });
+                let service = TowerToHyperService::new(service);
                 let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
                 tokio::spawn(connections.watch(connection));
             }
@@ -126,14 +134,22 @@ fn app(validator: Validator, realm: Option<&str>) -> Router {
         .with_state(validator)
 }
 
-/// Returns the verified claims as the JSON of the issuer. If the client has proven to have the key of the token, its thumbprint is
-/// in `sender_constraint`.
+/// Returns the verified claims as the JSON of the issuer. If the client has proven to have the key or certificate of the token, its hash
+/// is in `sender_constraint`.
 async fn me(claims: Claims) -> Response {
-    let json = match claims.sender_constraint() {
-        Some(SenderConstraint::Dpop { jkt }) => {
-            with_member(claims.json(), &json!({ "dpop": { "jkt": jkt.to_base64url() } }))
+    let dpop = |jkt: Thumbprint| json!({ "jkt": jkt.to_base64url() });
+    let certificate = |x5t: CertificateThumbprint| json!({ "x5t#S256": x5t.to_base64url() });
+    let constraint = match claims.sender_constraint() {
+        Some(SenderConstraint::Dpop { jkt }) => Some(json!({ "dpop": dpop(jkt) })),
+        Some(SenderConstraint::Certificate { x5t }) => Some(json!({ "certificate": certificate(x5t) })),
+        Some(SenderConstraint::Both { jkt, x5t }) => {
+            Some(json!({ "dpop": dpop(jkt), "certificate": certificate(x5t) }))
         }
-        _ => claims.json().to_owned(),
+        _ => None,
+    };
+    let json = match constraint {
+        Some(constraint) => with_member(claims.json(), &constraint),
+        None => claims.json().to_owned(),
     };
     ([(header::CONTENT_TYPE, "application/json")], json).into_response()
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use tower_bearer::mutual_tls::ClientCertificate;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Algorithm, CheckOutcome, Explanation, Finding};
 
@@ -81,6 +82,12 @@ async fn exit_code_follows_the_outcome() {
         TempFile::new(name, &format!("listen = \"127.0.0.1:0\"\n{api}{issuer}"))
     };
     let keys = format!("algorithms = [\"HS256\"]\nsecrets = [{{ text = \"{secret}\" }}]");
+    let certificates = "[api.mutual_tls]\nformat = \"sha256\"\nheader = \"X-Cert\"\ntrusted_proxies = [\"10.0.0.0/8\"]";
+    let certificates = file("certificates", certificates, &keys);
+    let hash: String =
+        ClientCertificate::from_der(b"c").thumbprint().as_bytes().iter().map(|b| format!("{b:02x}")).collect();
+    let bound_token = server.token().bound_to_certificate(&ClientCertificate::from_der(b"c")).sign();
+    let header = format!("X-Cert: {hash}");
     let (plain, bound) = (file("plain", "", &keys), file("bound", hosts, &keys));
     let unreachable = file("unreachable", "", "jwks_uri = \"http://127.0.0.1:9/\"");
     let token = server.token().scope("read:orders").sign();
@@ -94,11 +101,23 @@ async fn exit_code_follows_the_outcome() {
         (&bound, &[&token, "--host", "api.brand-a.test"], 0),
         (&bound, &[&token, "--scope", "read:orders", "--host", "api.brand-a.test"], 0),
         (&unreachable, &[&foreign], 3),
+        (&certificates, &[&token], 0),
+        (&certificates, &[&bound_token], 1),
+        (&certificates, &[&bound_token, "--header", &header], 1),
+        (&certificates, &[&bound_token, "--header", &header, "--peer", "192.0.2.1"], 1),
+        (&certificates, &[&bound_token, "--header", &header, "--peer", "10.0.0.7"], 0),
     ] {
         let explanation = call(file, arguments).await.expect("valid arguments");
         assert_eq!(program::code(&explanation), code, "{arguments:?}\n{explanation}");
     }
-    for arguments in [&[][..], &[&token, "--host"], &[&token, "--hots", "x"], &[&token, "--host", "x", "--host", "x"]] {
+    assert!(call(&plain, &[&token, "--peer", "proxy"]).await.is_err());
+    for arguments in [
+        &[][..],
+        &[&token, "--host"],
+        &[&token, "--header", "no colon"],
+        &[&token, "--hots", "x"],
+        &[&token, "--host", "x", "--host", "x"],
+    ] {
         assert_eq!(call(&plain, arguments).await.expect_err("invalid arguments"), program::USAGE);
     }
     assert!(call(&plain, &[&token, "--scope", "a b"]).await.is_err());

@@ -223,6 +223,59 @@ fn reads_implied_scopes() {
 }
 
 #[test]
+fn reads_the_source_of_certificates() {
+    let with = |settings: &str| {
+        read(&file().replacen("[[api.issuer]]", &format!("[api.mutual_tls]\n{settings}\n[[api.issuer]]"), 1)).map(drop)
+    };
+    let proxies = "trusted_proxies = [\"127.0.0.1/32\"]";
+    for settings in [
+        "format = \"rfc9440\"",
+        "format = \"rfc9440\"\nfrom = \"header\"\nheader = \"X-Cert\"",
+        "format = \"xfcc\"\nbound_tokens_under_dpop_scheme = true",
+        "format = \"pem\"\nheader = \"X-Cert\"\nchain = true",
+        "format = \"der\"\nheader = \"X-Cert\"",
+        "format = \"sha256\"\nheader = \"X-Cert\"",
+    ] {
+        assert_eq!(with(&format!("{proxies}\n{settings}")), Ok(()), "{settings}");
+    }
+    let file = file().replacen(
+        "[[api.issuer]]",
+        &format!("[api.mutual_tls]\n{proxies}\nformat = \"xfcc\"\n[[api.issuer]]"),
+        1,
+    );
+    let file = file.replacen("[api]\n", "[api]\nsender_constrained_only = true\n", 1);
+    assert_eq!(read(&file).map(drop), Ok(()));
+    for (settings, reason) in [
+        ("format = \"rfc9440\"", "api.mutual_tls.trusted_proxies: is missing; it is an array of strings"),
+        ("trusted_proxies = []\nformat = \"xfcc\"", "trusted proxies: is empty"),
+        (
+            "trusted_proxies = [\"10.0.0.1/8\"]\nformat = \"xfcc\"",
+            "trusted proxy \"10.0.0.1/8\": has bits after its prefix; write the first address of the network, or the address alone",
+        ),
+        ("trusted_proxies = [\"::1\"]", "api.mutual_tls.format: is missing; it is a string"),
+        ("trusted_proxies = [\"::1\"]\nformat = \"pem\"", "api.mutual_tls.header: is missing; it is a string"),
+        (
+            "trusted_proxies = [\"::1\"]\nformat = \"pem\"\nheader = \"a b\"",
+            "certificate header \"a b\": is not the name of a header",
+        ),
+        (
+            "trusted_proxies = [\"::1\"]\nformat = \"PEM\"\nheader = \"x\"",
+            "api.mutual_tls.format: is not \"rfc9440\", \"xfcc\", \"pem\", \"der\" or \"sha256\"",
+        ),
+        (
+            "trusted_proxies = [\"::1\"]\nformat = \"xfcc\"\nchain = true",
+            "api.mutual_tls.chain: is possible only with the format \"pem\"",
+        ),
+        (
+            "trusted_proxies = [\"::1\"]\nformat = \"xfcc\"\nfrom = \"connection\"",
+            "api.mutual_tls.from: is not \"header\"; this server has no TLS of its own, so a proxy sends the certificate",
+        ),
+    ] {
+        assert_eq!(with(settings), Err(only(reason)), "{settings}");
+    }
+}
+
+#[test]
 fn rejects_unknown_settings_and_the_sample_lists_all_known_ones() {
     for (from, to, table) in [
         ("listen", "lisen = 1\nlisten", "lisen"),
@@ -231,6 +284,11 @@ fn rejects_unknown_settings_and_the_sample_lists_all_known_ones() {
         ("{ text", "{ test = \"\", text", "api.issuer[0].secrets[0].test"),
         ("[api]", "[jwks]\nrefresh = \"5m\"\n[api]", "jwks.refresh"),
         ("[api]", "[keys]\nfile = \"keys\"\n[api]", "keys.file"),
+        (
+            "[[api",
+            "[api.mutual_tls]\ntrusted_proxies = [\"::1\"]\nformat = \"xfcc\"\nnetworks = []\n[[api",
+            "api.mutual_tls.networks",
+        ),
     ] {
         let reason = rejected(from, to);
         let known = reason.strip_prefix(&only(&format!("{table}: is not a setting; known settings: "))).expect(&reason);

@@ -5,6 +5,7 @@
 
 mod dpop;
 mod issuer;
+mod mutual_tls;
 pub(crate) mod refresh;
 mod section;
 
@@ -123,6 +124,8 @@ fn api(mut section: Section) -> Api {
     let dpop = section.section("dpop").map(dpop::dpop);
     let is_required = dpop.as_ref().is_some_and(|dpop| dpop.is_required);
     let api = dpop.into_iter().fold(api, |api, settings| api.with_dpop(settings.dpop));
+    let mutual_tls = section.section("mutual_tls").map(mutual_tls::mutual_tls);
+    let api = mutual_tls.into_iter().fold(api, Api::with_mutual_tls);
     let is_required = section.take("sender_constrained_only").unwrap_or(false) || is_required;
     let api = if is_required { api.with_sender_constrained_only() } else { api };
     let api = section.take("max_token_bytes").into_iter().fold(api, Api::with_max_token_bytes);
