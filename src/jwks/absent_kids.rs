@@ -17,7 +17,9 @@ use crate::jwks::refresh::Activity;
 /// cache, other kids are evicted, and count as new again: the cool-down then limits their fetches as before.
 pub(super) struct AbsentKids {
     /// The map evicts entries by use and by the machine's clock; this only frees memory.
-    sightings: Cache<KidHash, Sighting>,
+    ///
+    /// Each value is the generation of the fetch that was in flight at the first token with the kid, or of the last one.
+    first_seen: Cache<KidHash, u64>,
     hasher: RandomState,
 }
 
@@ -26,43 +28,32 @@ pub(super) struct AbsentKids {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct KidHash(u64);
 
-/// The first token with a `kid` that the key set of this epoch does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Sighting {
-    epoch: u64,
-    /// The generation of the fetch that was in flight, or of the last one.
-    generation: u64,
-}
-
 impl AbsentKids {
     pub(super) fn new() -> Self {
-        let sightings =
+        let first_seen =
             Cache::builder().max_capacity(defaults::MAX_ABSENT_KIDS).time_to_idle(defaults::ABSENT_KID_IDLE).build();
-        Self { sightings, hasher: RandomState::new() }
+        Self { first_seen, hasher: RandomState::new() }
     }
 
     pub(super) fn hash(&self, kid: &str) -> KidHash {
         KidHash(self.hasher.hash_one(kid))
     }
 
-    /// Returns whether a fetch has looked for this `kid`, which is not in the key set of `epoch`, or does so now. The first call
+    /// Returns whether a fetch has looked for this `kid`, which is not in the current key set, or does so now. The first call
     /// for a `kid` stores it.
-    pub(super) fn check(&self, kid: KidHash, epoch: u64, status: DriverStatus) -> KidHistory {
+    ///
+    /// A change of the key set does not reset this: the clients that send old kids would otherwise use up the limit of the
+    /// fetches in the minute of a key rotation, and delay the next new key.
+    pub(super) fn check(&self, kid: KidHash, status: DriverStatus) -> KidHistory {
         let looked_for = match status.activity {
             Activity::Fetching { cause, .. } if cause.bypasses_caches() => status.generation,
             _ => status.confirmed_generation,
         };
-        match self.sightings.get(&kid) {
-            // A new key set may have had the key in between, so an entry of an earlier one does not count.
-            Some(sighting) if sighting.epoch == epoch => {
-                if looked_for > sighting.generation {
-                    KidHistory::Absent
-                } else {
-                    KidHistory::New
-                }
-            }
-            Some(_) | None => {
-                self.sightings.insert(kid, Sighting { epoch, generation: status.generation });
+        match self.first_seen.get(&kid) {
+            Some(generation) if looked_for > generation => KidHistory::Absent,
+            Some(_) => KidHistory::New,
+            None => {
+                self.first_seen.insert(kid, status.generation);
                 KidHistory::New
             }
         }
@@ -92,10 +83,10 @@ mod tests {
         {
             let absent_kids = AbsentKids::new();
             let kid = absent_kids.hash("kid");
-            assert_eq!(absent_kids.check(kid, 1, status(5, 0)), KidHistory::New);
+            assert_eq!(absent_kids.check(kid, status(5, 0)), KidHistory::New);
             let mut fetching = status(6, 0);
             fetching.activity = Activity::Fetching { cause, deadline: Monotonic::default() };
-            assert_eq!(absent_kids.check(kid, 1, fetching), expected, "{cause}");
+            assert_eq!(absent_kids.check(kid, fetching), expected, "{cause}");
         }
     }
 
@@ -109,22 +100,12 @@ mod tests {
     fn a_kid_is_absent_after_a_fetch_that_started_after_its_first_token() {
         let absent_kids = AbsentKids::new();
         let [one, other] = ["one", "other"].map(|kid| absent_kids.hash(kid));
-        assert_eq!(absent_kids.check(one, 1, status(5, 0)), KidHistory::New);
+        assert_eq!(absent_kids.check(one, status(5, 0)), KidHistory::New);
         // Fetch 5 was in flight when the first token arrived, or had ended before.
-        assert_eq!(absent_kids.check(one, 1, status(6, 5)), KidHistory::New);
-        assert_eq!(absent_kids.check(one, 1, status(6, 6)), KidHistory::Absent);
-        assert_eq!(absent_kids.check(other, 1, status(6, 6)), KidHistory::New);
-        assert_eq!(absent_kids.check(other, 1, status(7, 7)), KidHistory::Absent);
-    }
-
-    #[test]
-    fn a_new_key_set_makes_every_kid_new() {
-        let absent_kids = AbsentKids::new();
-        let kid = absent_kids.hash("kid");
-        absent_kids.check(kid, 1, status(1, 0));
-        assert_eq!(absent_kids.check(kid, 1, status(2, 2)), KidHistory::Absent);
-        assert_eq!(absent_kids.check(kid, 2, status(2, 2)), KidHistory::New);
-        assert_eq!(absent_kids.check(kid, 2, status(3, 3)), KidHistory::Absent);
+        assert_eq!(absent_kids.check(one, status(6, 5)), KidHistory::New);
+        assert_eq!(absent_kids.check(one, status(6, 6)), KidHistory::Absent);
+        assert_eq!(absent_kids.check(other, status(6, 6)), KidHistory::New);
+        assert_eq!(absent_kids.check(other, status(7, 7)), KidHistory::Absent);
     }
 
     /// A flood of random kids neither grows the cache nor evicts a `kid` that is sent all the time.
@@ -132,21 +113,21 @@ mod tests {
     fn bounds_the_number_of_kids_and_keeps_those_that_are_used() {
         let absent_kids = AbsentKids::new();
         let ambient = absent_kids.hash("ambient");
-        absent_kids.check(ambient, 1, status(1, 0));
+        absent_kids.check(ambient, status(1, 0));
         for random in 0..20_000 {
-            absent_kids.check(absent_kids.hash(&random.to_string()), 1, status(1, 0));
+            absent_kids.check(absent_kids.hash(&random.to_string()), status(1, 0));
             if random % 10 == 0 {
-                assert_eq!(absent_kids.check(ambient, 1, status(2, 2)), KidHistory::Absent, "after {random}");
+                assert_eq!(absent_kids.check(ambient, status(2, 2)), KidHistory::Absent, "after {random}");
             }
         }
-        absent_kids.sightings.run_pending_tasks();
-        let entries = absent_kids.sightings.entry_count();
+        absent_kids.first_seen.run_pending_tasks();
+        let entries = absent_kids.first_seen.entry_count();
         assert!((1..=defaults::MAX_ABSENT_KIDS).contains(&entries), "{entries}");
     }
 
     #[test]
     fn forgets_a_kid_ten_minutes_after_its_last_token() {
-        let policy = AbsentKids::new().sightings.policy();
+        let policy = AbsentKids::new().first_seen.policy();
         assert_eq!((policy.time_to_idle(), policy.time_to_live()), (Some(defaults::ABSENT_KID_IDLE), None));
         assert_eq!(defaults::ABSENT_KID_IDLE.as_secs(), 600);
     }

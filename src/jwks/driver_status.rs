@@ -41,9 +41,9 @@ pub(super) enum Task {
 /// Whether a fetch has looked for an unknown `kid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KidHistory {
-    /// No fetch has looked for it since the key set changed.
+    /// No fetch that bypassed caches has started since the first token with this `kid`.
     New,
-    /// A fetch that bypassed caches and started after the first token with this `kid` has not found it.
+    /// Such a fetch has not found it, or looks for it now.
     Absent,
 }
 

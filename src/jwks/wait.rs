@@ -261,7 +261,7 @@ impl UnknownKidRequest {
     }
 
     fn history(&mut self, shared: &Shared, status: DriverStatus) -> KidHistory {
-        *self.history.get_or_insert_with(|| shared.absent_kids.check(self.kid, self.epoch, status))
+        *self.history.get_or_insert_with(|| shared.absent_kids.check(self.kid, status))
     }
 
     fn notify(&mut self, shared: &Shared, history: KidHistory) {
