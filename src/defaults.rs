@@ -250,6 +250,10 @@ pub(crate) const MAX_WAITERS: usize = 10_000;
 /// Time after which a key store that does not respond counts as failed. A local file takes a few milliseconds.
 pub(crate) const KEY_STORE_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// Time after which a save that has not ended is dropped if another one is due. Long enough for a slow file system, so that it
+/// does not overwrite the record of a later one.
+pub(crate) const KEY_STORE_SAVE_LIMIT: Duration = Duration::from_secs(60);
+
 /// What a stored key set may be longer than the largest document: issuer, URL, and the names of its members.
 pub(crate) const RECORD_OVERHEAD_BYTES: usize = 16 * 1024;
 

@@ -118,8 +118,8 @@ impl Issuer {
         Self::new(Domain::Exact(issuer.into()), Keys::SecretSource(secrets.clone()))
     }
 
-    /// Adds a custom domain of the same Auth0 tenant, such as `login.northwind.com` or `https://login.northwind.com/`. Tokens that a client requests at this
-    /// domain have the `iss` `https://<domain>/` and are signed with the keys of the tenant.
+    /// Adds a custom domain of the same Auth0 tenant, such as `login.northwind.com` or `https://login.northwind.com/`. Tokens that a
+    /// client requests at this domain have the `iss` `https://<domain>/` and are signed with the keys of the tenant.
     #[must_use]
     pub fn with_custom_domain(mut self, domain: impl Into<String>) -> Self {
         self.others.push(Domain::Auth0(domain.into()));
@@ -178,8 +178,8 @@ impl Issuer {
     ///
     /// # Security
     ///
-    /// It is not known when the issuer confirmed these keys last, so their life is counted from the start of the process. A key
-    /// that the issuer has removed since is accepted again until the first fetch has succeeded.
+    /// It is not known when the issuer confirmed these keys last, so their age is counted from the start of the process. A key
+    /// that the issuer has removed meanwhile is accepted until the first fetch has succeeded.
     #[must_use]
     pub fn with_initial_keys(mut self, keys: impl Into<Result<KeySet, KeyError>>) -> Self {
         self.initial_keys = Some(keys.into());

@@ -97,7 +97,7 @@ impl Driver<'_> {
     async fn next_wakeup(&mut self, wake_at: Option<Monotonic>) -> Wakeup {
         let mut notified = pin!(self.shared.mailbox.wake.notified());
         let mut timer = wake_at.map(|at| self.shared.clock.sleep_until(at));
-        let Self { keys, discovery, load, failed_during_load, save, .. } = self;
+        let Self { shared, keys, discovery, load, failed_during_load, save } = self;
         poll_fn(|context| {
             if let Some(future) = load
                 && let Poll::Ready(loaded) = future.as_mut().poll(context)
@@ -114,7 +114,8 @@ impl Driver<'_> {
                 && let Poll::Ready(report) = future.as_mut().poll(context)
             {
                 let (in_flight, report) = (in_flight.clone(), Box::new(report));
-                if load.is_none() || report.result.is_ok() || report.discloses_keys() {
+                let withdraws_keys = report.discloses_keys() && shared.published.load().epoch > 0;
+                if load.is_none() || report.result.is_ok() || withdraws_keys {
                     return Poll::Ready(Wakeup::Keys(in_flight, report));
                 }
                 *failed_during_load = Some((in_flight, report));

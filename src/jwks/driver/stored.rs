@@ -16,9 +16,11 @@ use crate::jwks::shared::Shared;
 use crate::keys;
 use crate::telemetry;
 
-/// A save that has not ended. While the driver runs, it is not dropped before it ends, so that no later one overtakes it.
+/// A save that has not ended. No other save starts before it ends, so that none overtakes it, unless it takes longer than
+/// [`defaults::KEY_STORE_SAVE_LIMIT`].
 pub(super) struct Saving {
     future: Pending<Result<(), KeyStoreError>>,
+    dropped_at: Monotonic,
     /// When it counts as failed; `None` if that has been reported.
     pub(super) late_at: Option<Monotonic>,
 }
@@ -42,7 +44,9 @@ impl Driver<'_> {
         }
         let (origin, policy, algorithms) =
             (shared.origin.clone(), Arc::clone(&shared.policy), Arc::clone(&shared.algorithms));
-        let deadline = shared.clock.monotonic().saturating_add(defaults::KEY_STORE_TIMEOUT);
+        // A load that outlasts the first fetch would be of no use to the requests that wait.
+        let timeout = defaults::KEY_STORE_TIMEOUT.min(shared.policy.operation_timeout);
+        let deadline = shared.clock.monotonic().saturating_add(timeout);
         let deadline = shared.clock.sleep_until(deadline);
         let limit = max_record_bytes(shared);
         self.load = Some(Box::pin(async move {
@@ -86,7 +90,11 @@ impl Driver<'_> {
                 saving.late_at = None;
                 record(shared, core, KeyStoreOperation::Save, Err(KeyStoreError::Timeout));
             }
-            return;
+            if now.monotonic < saving.dropped_at {
+                return;
+            }
+            self.save = None;
+            core.save_state = SaveState::Due;
         }
         if core.save_state != SaveState::Due {
             return;
@@ -103,7 +111,8 @@ impl Driver<'_> {
         let save = async move { store.save(&name, record?).await };
         let future = Box::pin(async move { catch_panic(save).await.unwrap_or(Err(KeyStoreError::Panic)) });
         let late_at = Some(now.monotonic.saturating_add(defaults::KEY_STORE_TIMEOUT));
-        self.save = Some(Saving { future, late_at });
+        let dropped_at = now.monotonic.saturating_add(defaults::KEY_STORE_SAVE_LIMIT);
+        self.save = Some(Saving { future, dropped_at, late_at });
     }
 
     pub(super) fn finish_save(&mut self, result: Result<(), KeyStoreError>) {

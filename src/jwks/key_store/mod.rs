@@ -23,8 +23,9 @@ pub(super) use self::record::{Record, StoredKeys, record_name};
 /// A store is used in the background only. No request waits for a save. If loading fails or takes longer than 500 ms, keys come
 /// from the first fetch. A request at start then waits up to 500 ms longer for its 503.
 ///
-/// An implementation maps a name to bytes. It needs no deadline and no check of the bytes. If it has to block, it uses a thread
-/// for that. A record is text (JSON), contains public keys only, and is seldom longer than a few kilobytes.
+/// An implementation maps a name to bytes. It needs no check of the bytes. A save counts as failed after 500 ms, and is dropped
+/// after a minute if another one is due; until then it may complete. An implementation that has to block uses a thread for
+/// that. A record is text (JSON), contains public keys only, and is seldom longer than a few kilobytes.
 ///
 /// # Security
 ///
