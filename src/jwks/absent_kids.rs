@@ -1,5 +1,6 @@
 //! `AbsentKids`: the kids that a fetch has not found, so that a client that keeps sending them does not delay a new key.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -8,6 +9,7 @@ use moka::sync::Cache;
 use crate::defaults;
 use crate::jwks::driver_status::{DriverStatus, KidHistory};
 use crate::jwks::refresh::Activity;
+use crate::keys::KeyTable;
 
 /// Remembers kids of tokens that are not in the current key set.
 ///
@@ -57,6 +59,12 @@ impl AbsentKids {
                 KidHistory::New
             }
         }
+    }
+
+    /// Returns whether a token with a `kid` that `table` lacks has arrived since the fetch of this generation started.
+    pub(super) fn has_missing(&self, generation: u64, table: &KeyTable) -> bool {
+        let published: HashSet<_> = table.kids().map(|kid| self.hash(kid)).collect();
+        self.first_seen.iter().any(|(kid, seen)| seen >= generation && !published.contains(&kid))
     }
 }
 

@@ -46,6 +46,11 @@ impl RefreshCause {
         matches!(self, Self::UnknownKid | Self::AbsentKid | Self::InvalidSignature | Self::Reload | Self::Moved)
     }
 
+    /// Returns whether a token triggered the fetch, so that clients can.
+    pub(in crate::jwks) const fn is_triggered_by_token(self) -> bool {
+        matches!(self, Self::UnknownKid | Self::AbsentKid | Self::InvalidSignature)
+    }
+
     /// Returns whether the key of an unknown `kid` that arrived during the fetch counts as not published if the fetch does not
     /// return it. A fetch for an absent `kid` or an invalid signature may have started just before the publication, and must not
     /// delay a new key.

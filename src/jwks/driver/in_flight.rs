@@ -83,7 +83,7 @@ impl Driver<'_> {
             core.complete_replies(replies, reload_result);
         }
         let outcome = match &result {
-            Ok(fetched) => evaluate(self.shared, fetched),
+            Ok(fetched) => evaluate(self.shared, fetched, in_flight.generation),
             Err(failure) => Outcome::Failed { error: failure.error, retry_after: failure.retry_after },
         };
         if let Some(key_report) = &mut key_report {
@@ -134,7 +134,7 @@ impl Driver<'_> {
         // The lists are compared because a private key that is published with the `kid` of its public key, or with none, does
         // not change the key table.
         let is_new = mem::replace(&mut core.reported_skips, report.clone()) != report;
-        if !is_new && !matches!(outcome, Outcome::Loaded { change: Change::Changed, .. }) {
+        if !is_new && !matches!(outcome, Outcome::Loaded { change: Change::Changed | Change::ChangedWithoutKid, .. }) {
             return;
         }
         for key in &*key_report.skipped {
@@ -267,15 +267,20 @@ fn operation(shared: &Shared, core: &mut DriverCore, deadline: Monotonic) -> Ope
     }
 }
 
-/// Compares a loaded key set with the current one.
-fn evaluate(shared: &Shared, fetched: &Fetched) -> Outcome {
+/// Compares the key set that a fetch has loaded with the current one.
+fn evaluate(shared: &Shared, fetched: &Fetched, generation: u64) -> Outcome {
     let remaining = fetched.freshness.remaining();
     match &fetched.keys {
         Keys::NotModified => Outcome::NotModified { remaining },
         Keys::New { table, .. } => {
             let is_first = shared.published.load().epoch == 0;
             let is_same = !is_first && table.digest() == shared.published.published_table().digest();
-            Outcome::Loaded { remaining, change: if is_same { Change::Same } else { Change::Changed } }
+            let change = match is_same {
+                true => Change::Same,
+                false if shared.absent_kids.has_missing(generation, table) => Change::ChangedWithoutKid,
+                false => Change::Changed,
+            };
+            Outcome::Loaded { remaining, change }
         }
     }
 }

@@ -329,9 +329,9 @@ impl RefreshPolicy {
     /// Sets the longest cool-down between two fetches for unknown `kid`s. Default: 15 seconds.
     ///
     /// The cool-down doubles with each further fetch for an unknown `kid` that does not change the key set. Whatever mix of old
-    /// and random `kid`s clients send, they cause at most eight fetches in four times this time: by default, in a minute. Each of
-    /// these that fails is followed by a retry, like every other fetch. While the issuer responds, a new key is found at the latest
-    /// after this time plus the duration of one fetch.
+    /// and random `kid`s clients send, they cause at most eight fetches in four times this time: by default, in a minute. After
+    /// such a fetch has failed, tokens start no other one for this time, and for the longest backoff after each further failure.
+    /// While the issuer responds, a new key is found at the latest after this time plus the duration of one fetch.
     ///
     /// A `kid` that a fetch has not found starts at most one fetch in this time, and that fetch starts no cool-down. So clients
     /// that keep sending tokens of a removed key do not delay a new key.

@@ -2,6 +2,7 @@
 //! keeps sending an old kid does not delay the fetch for a new one.
 
 use crate::clock::Monotonic;
+use crate::jwks::cause::RefreshCause;
 use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::requests::PendingRequests;
 
@@ -24,9 +25,9 @@ impl AbsentKidLimiter {
     }
 
     /// Records the start of a fetch that bypasses caches. It replaces the follow-up fetch.
-    pub(super) fn record_bypass(&mut self, now: Monotonic) {
+    pub(super) fn record_bypass(&mut self, cause: RefreshCause, now: Monotonic) {
         self.last_bypass = Some(now);
         self.is_requested = false;
-        self.pending.clear_follow_up();
+        self.pending.replace_follow_up(cause == RefreshCause::AbsentKid);
     }
 }

@@ -46,8 +46,8 @@ pub(in crate::jwks) enum Outcome {
 impl Outcome {
     pub(in crate::jwks) const fn name(self) -> &'static str {
         match self {
-            Self::Loaded { change: Change::Changed, .. } => "changed",
             Self::Loaded { change: Change::Same, .. } => "unchanged",
+            Self::Loaded { .. } => "changed",
             Self::NotModified { .. } => "not_modified",
             Self::Failed { error, .. } => error.name(),
         }
@@ -58,6 +58,8 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::jwks) enum Change {
     Changed,
+    /// It differs, but the `kid` of a token that arrived during the fetch is not in it either.
+    ChangedWithoutKid,
     Same,
 }
 

@@ -9,6 +9,7 @@ mod event;
 mod kid_fetches;
 mod requests;
 mod signatures;
+mod token_failures;
 mod unknown_kids;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::jwks::policy::RefreshPolicy;
 use crate::jwks::refresh::absent_kids::AbsentKidLimiter;
 use crate::jwks::refresh::kid_fetches::KidFetches;
 use crate::jwks::refresh::signatures::InvalidSignatureLimiter;
+use crate::jwks::refresh::token_failures::TokenFetchFailures;
 use crate::jwks::refresh::unknown_kids::UnknownKidLimiter;
 
 pub(super) use self::activity::{Activity, BackoffSource};
@@ -47,6 +49,7 @@ pub(super) struct Refresh {
     absent_kids: AbsentKidLimiter,
     kid_fetches: KidFetches,
     signatures: InvalidSignatureLimiter,
+    token_failures: TokenFetchFailures,
     /// The generation of the last successful fetch that bypassed caches.
     confirmed_generation: u64,
     /// Whether a runtime ended with a fetch in flight and no fetch has succeeded since.
@@ -70,6 +73,7 @@ impl Refresh {
             absent_kids: AbsentKidLimiter::default(),
             kid_fetches: KidFetches::default(),
             signatures: InvalidSignatureLimiter::default(),
+            token_failures: TokenFetchFailures::default(),
             confirmed_generation: 0,
             was_interrupted: false,
         }
@@ -162,17 +166,18 @@ impl Refresh {
     /// Returns the time from which an unknown kid may start a fetch.
     pub(super) fn unknown_kid_fetch_from(&self) -> Monotonic {
         let early_from = self.kid_fetches.early_from(&self.policy);
-        self.unknown_kids.fetch_from(&self.policy).max(early_from.min(self.absent_kid_fetch_from()))
+        let limited = early_from.min(self.absent_kid_fetch_from());
+        self.unknown_kids.fetch_from(&self.policy).max(limited).max(self.token_failures.fetch_from(&self.policy))
     }
 
     /// Returns the time from which an absent kid may start a fetch.
     pub(super) fn absent_kid_fetch_from(&self) -> Monotonic {
-        self.absent_kids.fetch_from(&self.policy)
+        self.absent_kids.fetch_from(&self.policy).max(self.token_failures.fetch_from(&self.policy))
     }
 
     /// Returns the time from which an invalid signature may start a fetch.
     pub(super) fn invalid_signature_fetch_from(&self) -> Monotonic {
-        self.signatures.fetch_from(&self.policy)
+        self.signatures.fetch_from(&self.policy).max(self.token_failures.fetch_from(&self.policy))
     }
 
     /// Returns whether a follow-up fetch for an unknown kid is scheduled.
@@ -325,6 +330,7 @@ impl Refresh {
         let is_sufficient = self.in_flight().is_some_and(RefreshCause::is_sufficient_for_unknown_kids);
         if self.in_flight().is_some_and(RefreshCause::bypasses_caches) {
             self.confirmed_generation = self.generation;
+            self.token_failures = TokenFetchFailures::default();
         }
         let times = Times::new(remaining, &self.policy, self.phase, now, sample);
         actions.push(Action::Publish(times));
@@ -340,18 +346,19 @@ impl Refresh {
         self.failures = 0;
         self.last_error = None;
         self.was_interrupted = false;
-        if change == Change::Changed {
+        if change != Change::Same {
             self.unknown_kids.record_change(now, &self.policy);
         }
         let (joined, absent_joined) = (self.unknown_kids.pending.take_joined(), self.absent_kids.pending.take_joined());
         let signature_joined = self.signatures.pending.take_joined();
         self.set_activity(Activity::Idle, now, sample, actions);
-        // After a change, requests check the new key set and report their kid again if it is still unknown.
-        if joined && change == Change::Same {
+        self.unknown_kids.pending.discard_replaced();
+        self.absent_kids.pending.discard_replaced();
+        if joined && change != Change::Changed {
             self.retry_unknown_kid(is_sufficient, now, sample, actions);
         }
         // A fetch that has just started looks for absent kids, too.
-        if absent_joined && change == Change::Same && self.activity == Activity::Idle {
+        if absent_joined && self.activity == Activity::Idle {
             self.record_absent_kid(now, sample, actions);
         }
         if signature_joined {
@@ -377,8 +384,15 @@ impl Refresh {
         self.last_error = Some(error);
         // The retry may get its response from an HTTP cache. A kid that needs a fetch that bypasses caches therefore schedules
         // another one, but not again if that one fails: it may fail each time although the retry succeeds.
-        if self.in_flight().is_some_and(RefreshCause::bypasses_caches) && self.unknown_kids.pending.take_joined() {
-            self.unknown_kids.pending.schedule_follow_up();
+        if self.in_flight().is_some_and(RefreshCause::bypasses_caches) {
+            self.unknown_kids.pending.restore_replaced();
+            self.absent_kids.pending.restore_replaced();
+            if self.unknown_kids.pending.take_joined() {
+                self.unknown_kids.pending.schedule_follow_up();
+            }
+        }
+        if self.in_flight().is_some_and(RefreshCause::is_triggered_by_token) {
+            self.token_failures.record_failure(now, &self.policy);
         }
         if self.in_flight() == Some(RefreshCause::AbsentKid) && self.absent_kids.is_requested {
             self.absent_kids.pending.schedule_follow_up();
@@ -416,8 +430,8 @@ impl Refresh {
             self.kid_fetches.record(now);
         }
         if cause.bypasses_caches() {
-            self.unknown_kids.pending.clear_follow_up();
-            self.absent_kids.record_bypass(now);
+            self.unknown_kids.pending.replace_follow_up(cause == RefreshCause::UnknownKid);
+            self.absent_kids.record_bypass(cause, now);
         }
         actions.push(Action::Fetch(FetchOrder { generation: self.generation, cause, condition, deadline }));
     }
@@ -429,7 +443,7 @@ impl Refresh {
         let longest = self.policy.retry_after_max;
         let Some(times) = self.times else { return longest };
         match self.in_flight() {
-            Some(RefreshCause::UnknownKid | RefreshCause::AbsentKid | RefreshCause::InvalidSignature) => {}
+            Some(cause) if cause.is_triggered_by_token() => {}
             Some(RefreshCause::Retry) if now < times.refresh_at => {}
             _ => return longest,
         }

@@ -15,6 +15,8 @@ pub(super) struct PendingRequests {
     /// A request arrived too early for a fetch; one follows at the end of the cool-down, so that no second request is needed to
     /// trigger it.
     follow_up_due: bool,
+    /// The fetch in flight, which has another cause, has replaced a follow-up fetch.
+    has_replaced_follow_up: bool,
 }
 
 impl PendingRequests {
@@ -33,9 +35,20 @@ impl PendingRequests {
         self.follow_up_due = true;
     }
 
-    /// Clears the follow-up fetch, since a fetch that bypasses caches starts.
-    pub(super) fn clear_follow_up(&mut self) {
-        self.follow_up_due = false;
+    /// Replaces the follow-up fetch by a fetch that bypasses caches and starts now. `is_own` is whether that is the follow-up
+    /// fetch, which is not repeated if it fails: it may fail each time although the retry succeeds.
+    pub(super) fn replace_follow_up(&mut self, is_own: bool) {
+        self.has_replaced_follow_up = mem::take(&mut self.follow_up_due) && !is_own;
+    }
+
+    /// Schedules the replaced follow-up fetch again, since the fetch that replaced it has failed.
+    pub(super) fn restore_replaced(&mut self) {
+        self.follow_up_due |= mem::take(&mut self.has_replaced_follow_up);
+    }
+
+    /// Discards the replaced follow-up fetch, since the fetch that replaced it has succeeded.
+    pub(super) fn discard_replaced(&mut self) {
+        self.has_replaced_follow_up = false;
     }
 
     pub(super) fn has_follow_up(self) -> bool {

@@ -384,3 +384,24 @@ async fn drops_a_removed_key_with_the_next_epoch() {
     assert_eq!((old.epoch, new.epoch), (1, 2));
     assert_eq!(Arc::strong_count(&old), 1, "the old set has no other owner");
 }
+
+/// G3 and G6: the fetch for one kid changes the set. Another kid arrived meanwhile, and its client does not wait for the outcome.
+#[tokio::test]
+async fn looks_again_for_a_kid_that_arrived_during_a_fetch_that_changed_the_set() {
+    for waits in [false, true] {
+        let fixture = Fixture::loaded(&["a"]).await;
+        fixture.answer(Reply::json(jwks(&["a", "b"])).with_delay(SECOND));
+        let first = fixture.spawn("b");
+        fixture.run(SECOND / 5).await;
+        fixture.publish(&["a", "b", "c"]);
+        let second = fixture.spawn("c");
+        fixture.run(SECOND / 5).await;
+        if !waits {
+            second.abort();
+        }
+        fixture.run(SECOND).await;
+        assert_eq!(first.await.expect("no panic"), Outcome::Served);
+        assert!(fixture.serves("c"), "a second fetch follows at the end of the cool-down");
+        assert_eq!(fixture.network.calls(), 3);
+    }
+}

@@ -209,13 +209,18 @@ impl KeyTable {
         Changes {
             added: missing_in(earlier, self),
             removed: missing_in(self, earlier),
-            replaced: self.inner.known.unique_kids().filter(|kid| is_replaced(kid)).count(),
+            replaced: self.kids().filter(|kid| is_replaced(kid)).count(),
         }
     }
 
     /// Returns whether the table has this key.
     pub(in crate::keys) fn contains(&self, thumbprint: &Thumbprint) -> bool {
         self.inner.thumbprints.binary_search(thumbprint).is_ok()
+    }
+
+    /// Returns each `kid` of the document once, whether or not its keys are usable.
+    pub(crate) fn kids(&self) -> impl Iterator<Item = &str> {
+        self.inner.known.unique_kids()
     }
 
     /// Returns the keys of the document that have a `kid`, whether or not they are usable.
@@ -236,7 +241,7 @@ impl KeyTable {
         Algorithm::ALL.iter().any(|&algorithm| {
             let candidates =
                 |kid: Option<&str>| self.keys_with(kid).iter().filter(|key| key.algorithm() == algorithm).count();
-            let named = self.inner.known.unique_kids().map(|kid| candidates(Some(kid))).max().unwrap_or(0);
+            let named = self.kids().map(|kid| candidates(Some(kid))).max().unwrap_or(0);
             candidates(None).saturating_add(named) > defaults::MAX_CANDIDATES
         })
     }

@@ -177,6 +177,36 @@ proptest! {
         }
     }
 
+    /// G1: something on the path rejects each fetch that bypasses caches, and a cache answers the retries.
+    #[test]
+    fn limits_fetches_if_those_that_bypass_caches_fail(
+        samples in proptest::collection::vec(sample(), 100),
+        events in proptest::collection::vec(0_u8..4, 1..20),
+    ) {
+        let mut simulation = Simulation::loaded();
+        let (start, before) = (simulation.now, simulation.started.len());
+        for (tick, event) in events.iter().cycle().take(2400).enumerate() {
+            simulation.sample = samples[tick % samples.len()];
+            match event {
+                0 => drop(simulation.step(Event::UnknownKid)),
+                1 => drop(simulation.step(Event::AbsentKid)),
+                2 => drop(simulation.step(Event::InvalidSignature)),
+                _ => {}
+            }
+            simulation.run(SECOND / 4, |order| {
+                Some(if order.cause.is_triggered_by_token() { failed() } else { loaded(Change::Same) })
+            });
+        }
+        let by_token = simulation.started[before..].iter().filter(|(_, cause)| *cause != RefreshCause::Scheduled);
+        let times: Vec<_> = by_token.map(|(at, _)| at.saturating_since(start)).collect();
+        let busiest = |from: Duration| {
+            let later = times.iter().filter(|at| **at >= from);
+            later.map(|at| times.iter().filter(|other| **other >= *at && **other < *at + 59 * SECOND).count()).max()
+        };
+        prop_assert!(busiest(Duration::ZERO) <= Some(8), "{times:?}");
+        prop_assert!(busiest(60 * SECOND) <= Some(2), "{times:?}");
+    }
+
     /// G1: a flood of unknown kids causes at most 8 fetches a minute, also if the set changes meanwhile.
     #[test]
     fn limits_fetches_in_a_flood(samples in proptest::collection::vec(sample(), 100), change_at in 0_usize..600) {
