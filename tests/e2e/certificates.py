@@ -1,19 +1,32 @@
-"""Creates a certificate authority for one run, and a certificate for `localhost`, with `openssl`."""
+"""Creates a certificate authority for one run, and certificates for `localhost` and for clients, with `openssl`."""
 
 import subprocess
 
 
 def make(folder):
+    """Creates an authority and the certificate of a server."""
     folder.mkdir()
-
-    def openssl(*arguments):
-        command = ["openssl", *map(str, arguments)]
-        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    openssl("req", "-x509", *key, "-days", 2, "-subj", "/CN=test authority", "-keyout", "ca.key", "-out", "ca.pem")
-    openssl("req", *key, "-subj", "/CN=localhost", "-keyout", "localhost.key", "-out", "localhost.csr")
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n")
-    signing = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", 2, "-extfile", "names"]
-    openssl("x509", "-req", "-in", "localhost.csr", "-out", "localhost.pem", *signing)
+    openssl(folder, "req", "-x509", *KEY, "-days", 2, "-subj", "/CN=test authority", "-keyout", "ca.key", "-out", "ca.pem")
+    sign(folder, "localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n")
     return folder
+
+
+def client(folder, name):
+    """Creates the certificate of a client, of the authority in the folder. Its key is in the file with the suffix `.key`."""
+    sign(folder, name, "extendedKeyUsage=clientAuth\n")
+    return folder / f"{name}.pem"
+
+
+def sign(folder, name, extensions):
+    openssl(folder, "req", *KEY, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+    (folder / "extensions").write_text(extensions)
+    signing = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", 2, "-extfile", "extensions"]
+    openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signing)
+
+
+def openssl(folder, *arguments):
+    command = ["openssl", *map(str, arguments)]
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]

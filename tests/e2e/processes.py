@@ -84,10 +84,15 @@ class Response:
 class Connection:
     """A keep-alive connection to an origin."""
 
-    def __init__(self, origin, authority=None, timeout=20):
+    def __init__(self, origin, authority=None, timeout=20, certificate=None):
+        """`certificate` is the file with the certificate of the client; its key is in the file with the suffix `.key`."""
         url = urllib.parse.urlsplit(origin)
         if url.scheme == "https":
             context = ssl.create_default_context(cafile=authority)
+            # The authority may be the certificate of the server itself.
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            if certificate:
+                context.load_cert_chain(certificate, certificate.with_suffix(".key"))
             self.connection = http.client.HTTPSConnection(url.hostname, url.port, timeout=timeout, context=context)
         else:
             self.connection = http.client.HTTPConnection(url.hostname, url.port, timeout=timeout)

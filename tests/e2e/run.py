@@ -13,6 +13,7 @@ import traceback
 import certificates
 import clients
 import dpop
+import mutual_tls
 import node
 import observability
 import scenarios
@@ -26,7 +27,7 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--all", action="store_true", help="also run glewlwyd, a browser and Prometheus")
+    parser.add_argument("--all", action="store_true", help="also run glewlwyd, proxies, a browser and Prometheus")
     parser.add_argument("--only", default="", help="run the scenarios whose name contains this word")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tower-bearer-e2e-") as folder:
@@ -44,6 +45,7 @@ def main():
             secured = OidcProvider(folder, modules, certificates=certificates.make(folder / "certificates"))
             suite.against(secured, scenarios.OVER_HTTPS)
             if options.all:
+                suite.against(secured, [mutual_tls.certificates_behind_proxies])
                 suite.run(clients.cross_origin_page, None)
                 suite.run(observability.prometheus_scrapes_and_loads_the_alerts, None)
                 suite.against(Glewlwyd(folder), scenarios.EVERYWHERE)
