@@ -33,7 +33,13 @@ impl Confirmation {
         self.certificate
     }
 
-    /// Reads the JSON text of a `cnf` claim; `None` if it is malformed or has no known member.
+    /// Returns both without copying them, for the check of every request.
+    pub(crate) const fn keys(&self) -> (Option<&Thumbprint>, Option<&CertificateThumbprint>) {
+        (self.jwk.as_ref(), self.certificate.as_ref())
+    }
+
+    /// Reads the JSON text of a `cnf` claim; `None` if it is malformed or has no known member. The hash of no bytes is malformed: an
+    /// empty certificate is none.
     pub(crate) fn parse(json: &str) -> Option<Self> {
         let [jwk, certificate] = token::json_members(Segment::Payload, json, ["jkt", "x5t#S256"]).ok()?;
         let digest = |member: Option<&str>| match member {
@@ -41,7 +47,8 @@ impl Confirmation {
             Some(json) => digest(json).map(Some),
         };
         let (jwk, certificate) = (digest(jwk)?.map(Thumbprint::from), digest(certificate)?.map(CertificateThumbprint));
-        (jwk.is_some() || certificate.is_some()).then_some(Self { jwk, certificate })
+        let is_certificate = certificate != Some(CertificateThumbprint::OF_NOTHING);
+        (is_certificate && (jwk.is_some() || certificate.is_some())).then_some(Self { jwk, certificate })
     }
 }
 
@@ -114,6 +121,12 @@ impl ProvenConfirmation {
 pub struct CertificateThumbprint([u8; 32]);
 
 impl CertificateThumbprint {
+    /// The hash of no bytes. A proxy that hashes the certificate of a connection without one sends it.
+    pub(crate) const OF_NOTHING: Self = Self([
+        0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae,
+        0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
+    ]);
+
     /// Returns the 32 bytes of the hash.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
@@ -171,6 +184,16 @@ mod tests {
         {
             assert_eq!(Confirmation::parse(json), None, "{json}");
         }
+    }
+
+    #[test]
+    fn rejects_the_hash_of_an_empty_certificate() {
+        let nothing = CertificateThumbprint::OF_NOTHING;
+        assert_eq!(nothing.as_bytes(), &crate::keys::sha256(b""));
+        let nothing = nothing.to_base64url();
+        assert_eq!(Confirmation::parse(&format!(r#"{{"x5t#S256":"{nothing}"}}"#)), None);
+        assert_eq!(Confirmation::parse(&format!(r#"{{"jkt":"{HASH}","x5t#S256":"{nothing}"}}"#)), None);
+        assert_eq!(members(&format!(r#"{{"jkt":"{nothing}"}}"#)), Some((true, false)));
     }
 
     #[test]

@@ -38,20 +38,3 @@ impl ClientCertificate {
         self.0
     }
 }
-
-/// The SHA-256 hash of no bytes. A proxy that hashes the certificate of a connection without one sends it.
-pub(super) const HASH_OF_NOTHING: [u8; 32] = [
-    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41,
-    0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
-];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn knows_the_hash_of_nothing() {
-        assert_eq!(ClientCertificate::from_der(b"").thumbprint(), CertificateThumbprint::from(HASH_OF_NOTHING));
-        assert_ne!(ClientCertificate::from_der(b"x").thumbprint(), CertificateThumbprint::from(HASH_OF_NOTHING));
-    }
-}

@@ -3,7 +3,7 @@
 use http::{HeaderName, HeaderValue};
 
 use crate::claims::CertificateThumbprint;
-use crate::mutual_tls::certificate::{ClientCertificate, HASH_OF_NOTHING};
+use crate::mutual_tls::certificate::ClientCertificate;
 use crate::mutual_tls::error::{CertificateError, CertificateHeaderError};
 use crate::mutual_tls::header::CertificateFormat;
 use crate::mutual_tls::settings::DpopSchemeRule;
@@ -60,11 +60,11 @@ impl MutualTlsRules {
     /// Checks that the client of a request has the certificate to which a token is bound.
     pub(crate) fn check(
         &self,
-        bound: CertificateThumbprint,
+        bound: &CertificateThumbprint,
         certificate: &RequestCertificate,
     ) -> Result<(), CertificateError> {
         let found = self.read(certificate)?.ok_or(CertificateError::Missing)?;
-        if found == bound { Ok(()) } else { Err(CertificateError::Mismatch) }
+        if found == *bound { Ok(()) } else { Err(CertificateError::Mismatch) }
     }
 
     /// Returns the hash of the certificate of a request; `None` if the client has none.
@@ -72,15 +72,14 @@ impl MutualTlsRules {
         &self,
         certificate: &RequestCertificate,
     ) -> Result<Option<CertificateThumbprint>, CertificateError> {
-        let found = match (&self.source, certificate) {
-            (_, RequestCertificate::Unusable(error)) => return Err(*error),
-            (_, RequestCertificate::Connection(certificate)) => Some(certificate.thumbprint()),
+        match (&self.source, certificate) {
+            (_, RequestCertificate::Connection(certificate)) => Ok(Some(certificate.thumbprint())),
+            (_, RequestCertificate::Unusable(error)) => Err(*error),
             (CertificateRule::Header { format, .. }, RequestCertificate::Header(field)) => {
-                format.read(field.as_bytes()).map_err(CertificateError::Header)?
+                let found = format.read(field.as_bytes()).map_err(CertificateError::Header)?;
+                Ok(found.filter(|found| *found != CertificateThumbprint::OF_NOTHING))
             }
-            (_, RequestCertificate::None) | (CertificateRule::Connection, RequestCertificate::Header(_)) => None,
-        };
-        // An empty certificate is none.
-        Ok(found.filter(|found| found.as_bytes() != &HASH_OF_NOTHING))
+            (_, RequestCertificate::None) | (CertificateRule::Connection, RequestCertificate::Header(_)) => Ok(None),
+        }
     }
 }

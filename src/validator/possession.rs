@@ -137,9 +137,7 @@ impl Possession {
         certificate: &RequestCertificate,
         now: Timestamp,
     ) -> Result<Proven, PossessionError> {
-        let confirmation = bound.map(|bound| bound.confirmation);
-        let jkt = confirmation.and_then(|confirmation| confirmation.jwk_thumbprint());
-        let x5t = confirmation.and_then(|confirmation| confirmation.certificate_thumbprint());
+        let (jkt, x5t) = bound.map_or((None, None), |bound| bound.confirmation.keys());
         let is_certificate_bound = jkt.is_none() && x5t.is_some() && self.mutual_tls().is_some();
         match (presentation, jkt, x5t) {
             (Presentation::Bearer, ..) if self.is_required() && !is_certificate_bound => {
@@ -165,7 +163,7 @@ impl Possession {
                 if let Some(x5t) = x5t {
                     self.check_certificate(x5t, certificate)?;
                 }
-                let proof = self.check_proof(rules, bound, jkt, request, proof, now)?;
+                let proof = self.check_proof(rules, bound, *jkt, request, proof, now)?;
                 let confirmation = if x5t.is_some() { ProvenConfirmation::Both } else { ProvenConfirmation::Dpop };
                 Ok(Proven { confirmation, proof: Some(proof) })
             }
@@ -174,7 +172,7 @@ impl Possession {
 
     fn check_certificate(
         &self,
-        x5t: CertificateThumbprint,
+        x5t: &CertificateThumbprint,
         certificate: &RequestCertificate,
     ) -> Result<(), PossessionError> {
         let rules = self.mutual_tls().ok_or(PossessionError::Certificate(CertificateError::NotConfigured))?;
