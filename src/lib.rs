@@ -29,6 +29,7 @@
 //! | protect all routes of a server | [`BearerLayer`] |
 //! | protect a server without tower, a WebSocket handshake, a gateway | [`Authenticator`] |
 //! | protect one route by scope, permission or claim | [`RequireLayer`], [`Requirement`] |
+//! | protect one route by a rule that queries a database | [`AsyncRequireLayer`](middleware::AsyncRequireLayer) |
 //! | read the claims in a handler | [`Claims`] |
 //! | deserialize claims into your own type | [`Claims<T>`](Claims) with `T: Deserialize` instead of [`NoCustomClaims`] |
 //! | verify tokens with HS256, HS384 or HS512 | [`Secret`] |

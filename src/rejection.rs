@@ -9,7 +9,7 @@ use crate::jwks::{KeyWaitError, KeysUnavailable, RefreshError};
 use crate::mutual_tls::CertificateError;
 use crate::request::CredentialError;
 use crate::request::HostError;
-use crate::requirement::UnmetRequirement;
+use crate::requirement::{self, RequirementError, UnmetRequirement};
 use crate::token::{Algorithm, TokenError};
 
 /// The reason why a request is rejected: the first check that failed, in the fixed order of the checks.
@@ -26,6 +26,7 @@ use crate::token::{Algorithm, TokenError};
 /// | `ProofNonce` | 401 | `use_dpop_nonce` (RFC 9449 §9) |
 /// | `Proof`, `ProofReplayed` | 401 | `invalid_dpop_proof` (RFC 9449 §7.1) |
 /// | `ReplayUnavailable` | 503 | no challenge, but `Retry-After` |
+/// | `RequirementUnavailable` | 503 | no challenge, but `Retry-After` |
 /// | `KeysUnavailable` | 503 | no challenge, but `Retry-After` |
 /// | every other kind | 401 | `invalid_token` |
 ///
@@ -67,6 +68,12 @@ pub enum Rejection {
     Check(CheckError),
     /// The token is valid, but does not meet the requirement of the route.
     Requirement(UnmetRequirement),
+    /// The token is valid, but a rule of the application for the route cannot be evaluated: see
+    /// [`RequirementError::unavailable`].
+    RequirementUnavailable {
+        /// The time until the client should retry, from the rule.
+        retry_after: Duration,
+    },
     /// The issuer's keys are not available, so the token cannot be verified.
     KeysUnavailable {
         /// The time until the next attempt to fetch the keys, at least one second; one second if an attempt is in flight.
@@ -242,6 +249,8 @@ pub enum RejectionKind {
     InsufficientScope,
     /// The authentication is too weak or too old (RFC 9470).
     InsufficientAuthentication,
+    /// A rule of the application cannot be evaluated. The cause is this service, not the client.
+    RequirementUnavailable,
     /// The issuer's keys are not available. The cause is this service or the issuer, not the client.
     KeysUnavailable,
 }
@@ -278,8 +287,15 @@ impl Rejection {
             Self::Requirement(UnmetRequirement::SenderConstraint { .. }) => RejectionKind::Unconstrained,
             Self::Requirement(UnmetRequirement::Authentication { .. }) => RejectionKind::InsufficientAuthentication,
             Self::Requirement(_) => RejectionKind::InsufficientScope,
+            Self::RequirementUnavailable { .. } => RejectionKind::RequirementUnavailable,
             Self::KeysUnavailable { .. } => RejectionKind::KeysUnavailable,
         }
+    }
+
+    /// Returns whether a route rejects the request, and not the validation of its token. The code that checks the requirement of
+    /// the route records such a rejection.
+    pub(crate) fn is_of_route(&self) -> bool {
+        matches!(self, Self::NoCredential | Self::Requirement(_) | Self::RequirementUnavailable { .. })
     }
 
     /// Returns the name of the error that makes the issuer's keys unavailable.
@@ -313,7 +329,8 @@ impl Rejection {
             | Self::CustomClaims(_)
             | Self::Possession(_)
             | Self::Check(_)
-            | Self::Requirement(_) => true,
+            | Self::Requirement(_)
+            | Self::RequirementUnavailable { .. } => true,
         }
     }
 }
@@ -399,6 +416,7 @@ impl RejectionKind {
         Self::Check,
         Self::InsufficientScope,
         Self::InsufficientAuthentication,
+        Self::RequirementUnavailable,
         Self::KeysUnavailable,
     ];
 
@@ -443,6 +461,7 @@ impl RejectionKind {
             Self::Check => "check",
             Self::InsufficientScope => "insufficient_scope",
             Self::InsufficientAuthentication => "insufficient_authentication",
+            Self::RequirementUnavailable => "requirement_unavailable",
             Self::KeysUnavailable => "keys_unavailable",
         }
     }
@@ -471,6 +490,7 @@ impl fmt::Display for Rejection {
             Self::Possession(error) => error.fmt(f),
             Self::Check(_) => f.write_str("a check of the application rejected the token"),
             Self::Requirement(unmet) => unmet.fmt(f),
+            Self::RequirementUnavailable { .. } => f.write_str(requirement::UNAVAILABLE),
             Self::KeysUnavailable { .. } => f.write_str("the issuer's keys are not available"),
         }
     }
@@ -484,6 +504,15 @@ impl std::error::Error for Rejection {
             Self::CustomClaims(error) => Some(error),
             Self::KeysUnavailable { cause: Some(cause), .. } => Some(cause),
             _ => None,
+        }
+    }
+}
+
+impl From<RequirementError> for Rejection {
+    fn from(error: RequirementError) -> Self {
+        match error.into_reason() {
+            requirement::Reason::Unmet(unmet) => Self::Requirement(unmet),
+            requirement::Reason::Unavailable { retry_after } => Self::RequirementUnavailable { retry_after },
         }
     }
 }

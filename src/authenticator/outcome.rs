@@ -10,8 +10,8 @@ use crate::claims::{Claims, NoCustomClaims};
 use crate::dpop::{DPOP_NONCE, NonceAge};
 use crate::rejection::Rejection;
 use crate::request::{BearerToken, Scheme};
-use crate::requirement::{Requirement, UnmetRequirement};
-use crate::validator::{hint_for_unmet, record_unmet};
+use crate::requirement::Requirement;
+use crate::validator::{hint_for_error, record_unmet};
 
 /// The decision about a request.
 ///
@@ -86,8 +86,8 @@ impl<C> Authenticated<C> {
     /// Returns [`Rejected`], with the same response as that of a [`RequireLayer`](crate::RequireLayer).
     pub fn require(&self, requirement: &Requirement) -> Result<(), Rejected> {
         self.claims.require(requirement).map_err(|error| {
-            let hint = hint_for_unmet(error.unmet(), error.claims());
-            let rejection = Rejection::Requirement(UnmetRequirement::from(error));
+            let hint = hint_for_error(&error);
+            let rejection = Rejection::from(error);
             record_unmet(&rejection, hint);
             self.responder.reject(rejection)
         })

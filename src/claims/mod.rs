@@ -260,7 +260,6 @@ impl<C> Claims<C> {
     }
 
     /// Returns whether both come from the same claims set.
-    #[cfg(feature = "axum")]
     pub(crate) fn is_same_claims_set<D>(&self, other: &Claims<D>) -> bool {
         Arc::ptr_eq(&self.verified, &other.verified) || self.json() == other.json()
     }

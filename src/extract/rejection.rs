@@ -15,7 +15,7 @@ use crate::rejection::Rejection;
 use crate::request::credential::UsedSchemes;
 use crate::requirement::{Facts, RequirementError, UnmetRequirement};
 use crate::response::{ChallengeError, Challenges, EmptyBody, JsonBody, Protocol, ResponseHook, error_response};
-use crate::validator::{hint_for_unmet, record_unmet};
+use crate::validator::{hint_for_error, record_unmet};
 
 /// A [`Rejection`] as a response, for handlers that validate tokens themselves. The response has the same status, challenge and
 /// headers as that of a [`BearerLayer`](crate::BearerLayer).
@@ -121,15 +121,16 @@ impl From<Rejection> for BearerRejection {
 /// body of the layers around the handler.
 impl From<RequirementError> for BearerRejection {
     fn from(error: RequirementError) -> Self {
+        let hint = hint_for_error(&error);
         let claims = error.claims().clone();
-        let hint = hint_for_unmet(error.unmet(), &claims);
-        let Some(context) = claims.context.as_ref().and_then(|context| context.downcast_ref::<HandlerContext>()) else {
-            let rejection = Self::from(UnmetRequirement::from(error)).for_request(claims.used_schemes());
-            return Self { hint, ..rejection };
+        let rejection = match claims.context.as_ref().and_then(|context| context.downcast_ref::<HandlerContext>()) {
+            Some(context) => {
+                let facts = Facts { claims: &claims, now: SystemClock.now(), leeway: defaults::LEEWAY };
+                let error = error.with_outer_params(context.challenge_params(Some(&facts)));
+                Self::with_context(context, Rejection::from(error))
+            }
+            None => Self::from(Rejection::from(error)),
         };
-        let facts = Facts { claims: &claims, now: SystemClock.now(), leeway: defaults::LEEWAY };
-        let unmet = UnmetRequirement::from(error).with_outer_params(context.challenge_params(Some(&facts)));
-        let rejection = Self::with_context(context, Rejection::Requirement(unmet));
         Self { hint, ..rejection.for_request(claims.used_schemes()) }
     }
 }
@@ -143,7 +144,7 @@ impl From<UnmetRequirement> for BearerRejection {
 
 impl IntoResponse for BearerRejection {
     fn into_response(self) -> Response {
-        if matches!(self.rejection, Rejection::Requirement(_) | Rejection::NoCredential) {
+        if self.rejection.is_of_route() {
             record_unmet(&self.rejection, self.hint);
         }
         let parts = self.challenges.error_parts(&self.rejection).with_protocol(self.protocol);
@@ -152,6 +153,13 @@ impl IntoResponse for BearerRejection {
             BodyKind::Json => error_response::<Body>(&JsonBody::default(), parts, self.rejection),
             BodyKind::Hook(hook) => error_response(&hook, parts, self.rejection),
         }
+    }
+}
+
+/// The response of [`BearerRejection`], for handlers that return the error of `claims.require(..)` or of a rule.
+impl IntoResponse for RequirementError {
+    fn into_response(self) -> Response {
+        BearerRejection::from(self).into_response()
     }
 }
 

@@ -1,18 +1,20 @@
-//! The response future of both services: a rejection, the inner service's future, or a decision that waits for keys.
+//! The response future of the services: a rejection, the inner service's future, or a decision that has to wait.
 
 use std::fmt;
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready as await_ready};
 
+use http::request::Parts;
 use http::{Extensions, HeaderValue, Request};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 pin_project! {
-    /// The response future of [`BearerService`](super::BearerService) and [`RequireService`](super::RequireService).
+    /// The response future of [`BearerService`](super::BearerService), [`RequireService`](super::RequireService) and
+    /// [`AsyncRequireService`](super::AsyncRequireService).
     ///
-    /// Allocates only if the decision has to wait for keys.
+    /// Allocates only if the decision has to wait, for keys or for an asynchronous rule.
     pub struct ResponseFuture<S, B>
     where
         S: Service<Request<B>>,
@@ -82,10 +84,12 @@ impl<R> ResponseChange<R> {
     }
 }
 
-/// Continues an accepted request: its extensions, and the change of its response.
-pub(super) struct Continue<R> {
-    pub(super) extensions: Extensions,
-    pub(super) nonce: Option<Box<ResponseChange<R>>>,
+/// Continues an accepted request.
+pub(super) enum Continue<R> {
+    /// Adds extensions to the request, and changes the response.
+    WithExtensions { extensions: Extensions, nonce: Option<Box<ResponseChange<R>>> },
+    /// Restores the head of the request, which the decision has taken.
+    WithHead(Box<Parts>),
 }
 
 /// Completes with the continuation of an accepted request, or with the response to a rejected one.
@@ -135,9 +139,13 @@ impl<S: Service<Request<B>>, B> PendingCall<S, B> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<State<S, B>> {
         let decision = await_ready!(self.decision.as_mut().poll(context));
         Poll::Ready(match (decision, self.call.take()) {
-            (Ok(Continue { extensions, nonce }), Some((mut service, mut request))) => {
+            (Ok(Continue::WithExtensions { extensions, nonce }), Some((mut service, mut request))) => {
                 request.extensions_mut().extend(extensions);
                 State::inner(service.call(request), nonce)
+            }
+            (Ok(Continue::WithHead(head)), Some((mut service, request))) => {
+                let request = Request::from_parts(*head, request.into_body());
+                State::inner(service.call(request), None)
             }
             (Err(response), _) => State::Rejected { response: ready(response) },
             (Ok(_), None) => unreachable!("the state is replaced once the decision is made"),
@@ -205,7 +213,7 @@ mod tests {
         assert!(!waiting.is_finished());
         let mut extensions = Extensions::new();
         extensions.insert(2_u8);
-        sender.send(Ok(Continue { extensions, nonce: None })).ok().expect("the future is alive");
+        sender.send(Ok(Continue::WithExtensions { extensions, nonce: None })).ok().expect("the future is alive");
         assert_eq!(waiting.await.expect("no panic"), Ok(Some(2)));
     }
 

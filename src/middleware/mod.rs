@@ -1,7 +1,7 @@
-//! Tower layers: [`BearerLayer`] authenticates a request, [`RequireLayer`] authorizes it.
+//! Tower layers: [`BearerLayer`] authenticates a request, [`RequireLayer`] and [`AsyncRequireLayer`] authorize it.
 //!
-//! Both support any request body, response body and error type. Both respond to a rejected request themselves and do not call
-//! the inner service.
+//! All of them support any request body, response body and error type. They respond to a rejected request themselves and do not
+//! call the inner service.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -31,11 +31,16 @@
 
 mod outer_layers;
 mod future;
+mod responder;
 mod require;
+mod async_requirement;
+mod async_require;
 mod layer;
 mod metadata;
 mod service;
 
+pub use self::async_require::{AsyncRequireLayer, AsyncRequireService};
+pub use self::async_requirement::AsyncRequirement;
 pub use self::future::ResponseFuture;
 pub use self::layer::BearerLayer;
 pub use self::metadata::MetadataService;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Extensions, Request, Response};
+use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -14,14 +14,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::defaults;
 use crate::middleware::future::ResponseFuture;
 use crate::middleware::outer_layers::OuterLayers;
-use crate::rejection::Rejection;
+use crate::middleware::responder::Responder;
 use crate::request::RequestHead;
-use crate::requirement::{Facts, Requirement};
-use crate::response::{
-    EmptyBody, ErrorBody, ErrorResponse, JsonBody, Protocol, ResponseHook, error_response, misconfigured,
-};
-use crate::telemetry;
-use crate::validator::{hint_for_unmet, record_unmet};
+use crate::requirement::{Facts, Requirement, RequirementError};
+use crate::response::{EmptyBody, ErrorBody, ErrorResponse, JsonBody, ResponseHook};
 
 /// Accepts only requests whose verified claims meet a [`Requirement`].
 ///
@@ -173,37 +169,18 @@ impl<R> RequireLayer<R> {
     }
 
     /// Returns the response to a request whose claims do not meet the requirement.
-    fn decide<B>(&self, extensions: &Extensions, protocol: Protocol) -> Result<(), Response<B>>
+    fn decide<B>(&self, request: &RequestHead<'_>) -> Result<(), Response<B>>
     where
         R: ErrorBody<B>,
     {
-        let outer_layers = extensions.get::<OuterLayers>();
-        let response_options = outer_layers.and_then(OuterLayers::response_options);
-        let challenges =
-            || response_options.map(|response_options| response_options.challenges.clone()).unwrap_or_default();
-        let (rejection, hint, challenges) = match (extensions.get::<Claims>(), outer_layers) {
-            (Some(claims), _) => {
-                let now = self.clock.now();
-                let Err(unmet) = self.requirement.check(claims, now, self.leeway) else { return Ok(()) };
-                let facts = Facts { claims, now, leeway: self.leeway };
-                let unmet = match outer_layers {
-                    Some(outer_layers) => unmet.with_outer_params(outer_layers.challenge_params(Some(&facts))),
-                    None => unmet,
-                };
-                let hint = hint_for_unmet(&unmet, claims);
-                (Rejection::Requirement(unmet), hint, challenges().for_request(claims.used_schemes()))
-            }
-            (None, Some(outer_layers)) => {
-                let params = outer_layers.challenge_params(None).merge(self.requirement.challenge_params(None));
-                (Rejection::NoCredential, None, challenges().with_route_scope(params.scope))
-            }
-            (None, None) => {
-                telemetry::misconfigured("a RequireLayer runs without a BearerLayer");
-                return Err(misconfigured(&*self.body, protocol));
-            }
+        let responder = || Responder::new(request, &*self.body);
+        let Some(claims) = request.extensions().get::<Claims>() else {
+            let params = self.requirement.challenge_params(None);
+            return Err(responder().without_claims(params, "a RequireLayer runs without a BearerLayer"));
         };
-        record_unmet(&rejection, hint);
-        Err(error_response(&*self.body, challenges.error_parts(&rejection).with_protocol(protocol), rejection))
+        let facts = Facts { claims, now: self.clock.now(), leeway: self.leeway };
+        let outcome = self.requirement.check(claims, facts.now, facts.leeway);
+        outcome.map_err(|unmet| responder().unmet(RequirementError::from_unmet(unmet, claims), &facts))
     }
 }
 
@@ -257,8 +234,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
-        let protocol = Protocol::from_request(&RequestHead::new(&request));
-        match self.layer.decide(request.extensions(), protocol) {
+        match self.layer.decide(&RequestHead::new(&request)) {
             Ok(()) => {
                 if self.layer.has_challenge_params {
                     OuterLayers::record(request.extensions_mut(), &self.layer.requirement);

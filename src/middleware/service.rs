@@ -96,7 +96,7 @@ where
                 let nonce = next_nonce(&layer, Some(&accepted));
                 let mut extensions = Extensions::new();
                 write_extensions(&mut extensions, layer.response_options(), Some(accepted));
-                Ok(Continue { extensions, nonce })
+                Ok(Continue::WithExtensions { extensions, nonce })
             }
             Err(rejection) => Err(layer.response_options().respond(rejection, kind, layer.current_nonce())),
         }

@@ -6,6 +6,7 @@ mod challenge_params;
 mod claim_path;
 mod comparison;
 mod display;
+mod error;
 mod names;
 mod node;
 mod path;
@@ -22,6 +23,8 @@ pub(crate) use self::challenge_params::ChallengeParams;
 pub use self::claim_path::ClaimPath;
 use self::comparison::Comparison;
 use self::constants::{NOT_ACR_VALUES, NOT_CLIENT_IDS};
+pub use self::error::RequirementError;
+pub(crate) use self::error::{Reason, UNAVAILABLE};
 use self::names::Names;
 pub(crate) use self::node::Facts;
 use self::node::{Node, Parts};
@@ -29,7 +32,7 @@ use self::path::{NOT_A_PATH, Path};
 use self::predicate::Predicate;
 pub(crate) use self::unmet::is_scope_token;
 use self::unmet::{NO_REQUIREMENTS, NOT_A_SCOPE};
-pub use self::unmet::{RequirementError, ScopeSyntaxError, UnmetRequirement};
+pub use self::unmet::{ScopeSyntaxError, UnmetRequirement};
 pub use self::value::ClaimValue;
 use crate::claims::Claims;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
@@ -392,11 +395,11 @@ impl<C> Claims<C> {
     ///
     /// # Errors
     ///
-    /// Returns [`RequirementError`], which names what is missing. Convert it to the axum rejection `BearerRejection` for the
-    /// same response as that of a [`RequireLayer`](crate::RequireLayer) in front of the handler.
+    /// Returns [`RequirementError`], which names what is missing. With axum, a handler can return it: the response is that of a
+    /// [`RequireLayer`](crate::RequireLayer) in front of the handler.
     pub fn require(&self, requirement: &Requirement) -> Result<(), RequirementError> {
         let outcome = requirement.check(self, SystemClock.now(), defaults::LEEWAY);
-        outcome.map_err(|unmet| RequirementError { unmet, claims: self.registered() })
+        outcome.map_err(|unmet| RequirementError::from_unmet(unmet, self))
     }
 }
 

@@ -37,9 +37,9 @@ pub enum UnmetRequirement {
         /// All scopes that the requirement needs, space-delimited; empty if it needs none.
         scope: Arc<str>,
     },
-    /// A predicate of the application is not met.
+    /// A predicate or another rule of the application is not met.
     Predicate {
-        /// The predicate's name, from the requirement.
+        /// The name of the predicate or rule, from the application.
         name: Arc<str>,
         /// All scopes that the requirement needs, space-delimited; empty if it needs none.
         scope: Arc<str>,
@@ -80,7 +80,7 @@ impl UnmetRequirement {
     }
 
     /// Adds the challenge parameters of the outer layers.
-    pub(crate) fn with_outer_params(mut self, outer: ChallengeParams) -> Self {
+    pub(super) fn with_outer_params(mut self, outer: ChallengeParams) -> Self {
         // A token that passed the outer layers has their scopes.
         if !matches!(self, Self::Authentication { .. }) || self.scope().is_some() {
             self.set_scope(|scope| union(&outer.scope, scope));
@@ -125,55 +125,6 @@ impl fmt::Display for UnmetRequirement {
 }
 
 impl std::error::Error for UnmetRequirement {}
-
-/// The error of [`Claims::require`]: the claims and the requirement that they do not meet.
-///
-/// Convert the error to the axum rejection `BearerRejection` to get a response. If the claims come from an extractor, they
-/// contain the options of the layers around the handler: the challenge then names the requirements of these layers and of the
-/// handler together, and the response has the realm, metadata URL, body and protocol of the `BearerLayer`. For other claims,
-/// such as those that [`Validator::validate`](crate::Validator::validate) returns, the challenge names only this requirement.
-#[derive(Clone, Debug)]
-pub struct RequirementError {
-    pub(super) unmet: UnmetRequirement,
-    pub(super) claims: Claims,
-}
-
-impl RequirementError {
-    /// Returns what is missing.
-    #[must_use]
-    pub fn unmet(&self) -> &UnmetRequirement {
-        &self.unmet
-    }
-
-    /// Returns the claims that do not meet the requirement.
-    #[must_use]
-    pub fn claims(&self) -> &Claims {
-        &self.claims
-    }
-}
-
-impl From<RequirementError> for UnmetRequirement {
-    fn from(error: RequirementError) -> Self {
-        error.unmet
-    }
-}
-
-/// Two errors are equal if their unmet requirements are equal.
-impl PartialEq for RequirementError {
-    fn eq(&self, other: &Self) -> bool {
-        self.unmet == other.unmet
-    }
-}
-
-impl Eq for RequirementError {}
-
-impl fmt::Display for RequirementError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.unmet.fmt(f)
-    }
-}
-
-impl std::error::Error for RequirementError {}
 
 /// The reason why a requirement cannot be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

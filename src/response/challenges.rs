@@ -172,7 +172,9 @@ impl Challenges {
                 });
                 ErrorParts::with_challenge(StatusCode::FORBIDDEN, Some(INSUFFICIENT_SCOPE), challenge)
             }
-            Rejection::KeysUnavailable { retry_after, .. } => ErrorParts::unavailable(*retry_after),
+            Rejection::RequirementUnavailable { retry_after } | Rejection::KeysUnavailable { retry_after, .. } => {
+                ErrorParts::unavailable(*retry_after)
+            }
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) use self::context::RequestContext;
 use self::decision::PendingClaim;
 pub(crate) use self::decision::{AwaitedKeys, Decision, Pending, PendingKey, Validated};
 pub use self::explain::explanation::{CheckOutcome, Explanation, Finding};
-pub(crate) use self::explain::hints::hint_for_unmet;
+pub(crate) use self::explain::hints::hint_for_error;
 use self::header_cache::HeaderCache;
 use self::log_limit::LogLimit;
 pub(crate) use self::possession::Possession;

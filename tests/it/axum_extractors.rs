@@ -1,5 +1,7 @@
 //! The extractors in axum routers.
 
+use std::time::Duration;
+
 use axum::body::{Body, to_bytes};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -9,6 +11,7 @@ use serde::Deserialize;
 use tower::ServiceExt;
 use tower::util::MapRequestLayer;
 use tower_bearer::extract::{BearerRejection, ClaimsRejection};
+use tower_bearer::requirement::RequirementError;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{BearerLayer, Claims, Rejection, RequireLayer, Requirement};
 
@@ -177,6 +180,44 @@ async fn route_requirements_are_enforced() {
     assert_eq!(status("POST", reader()).await, StatusCode::FORBIDDEN);
     assert_eq!(status("GET", writer()).await, StatusCode::FORBIDDEN);
     assert_eq!(status("POST", writer()).await, StatusCode::OK);
+}
+
+/// The rejection of a handler has the scheme, scopes, realm and body of the layers around it.
+#[tokio::test]
+async fn handler_returns_a_requirement_error() {
+    async fn scope(claims: Claims) -> Result<(), RequirementError> {
+        claims.require(&Requirement::scope("write"))
+    }
+    async fn own(claims: Claims<Tenant>) -> Result<(), RequirementError> {
+        match &*claims.custom().tenant {
+            "north" => Ok(()),
+            _ => Err(RequirementError::forbidden(&claims, "tenant north")),
+        }
+    }
+    async fn outage(claims: Claims) -> RequirementError {
+        RequirementError::unavailable(&claims, Duration::from_secs(7))
+    }
+    let server = TestIssuer::new();
+    let layer = BearerLayer::new(validator(&server).with_custom_claims::<Tenant>()).with_realm("r").with_json_body();
+    let routes = Router::new().route("/scope", get(scope)).route("/own", get(own)).route("/outage", get(outage));
+    let app = routes.layer(RequireLayer::scope("read")).layer(layer);
+    let token = |scope: &str, tenant: &str| server.token().scope(scope).claim("tenant", tenant).sign();
+    let forbidden = r#"{"error":"insufficient_scope","error_description":"the access token does not allow this"}"#;
+    for (path, challenge) in [
+        ("/scope", r#"Bearer realm="r", error="insufficient_scope", scope="read write""#),
+        ("/own", r#"Bearer realm="r", error="insufficient_scope", scope="read""#),
+    ] {
+        let response = send(&app, path, Some(&token("read", "south"))).await;
+        assert_eq!((response.status(), &response.headers()[WWW_AUTHENTICATE]), (StatusCode::FORBIDDEN, challenge), "{path}");
+        assert!(matches!(response.extensions().get(), Some(Rejection::Requirement(_))));
+        assert_eq!(text(response).await, forbidden);
+        assert_eq!(send(&app, path, Some(&token("read write", "north"))).await.status(), StatusCode::OK, "{path}");
+    }
+    let response = send(&app, "/outage", Some(&token("read", "north"))).await;
+    assert_eq!((response.status(), &response.headers()["retry-after"]), (StatusCode::SERVICE_UNAVAILABLE, "7"));
+    assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
+    let expected = Rejection::RequirementUnavailable { retry_after: Duration::from_secs(7) };
+    assert_eq!(response.extensions().get(), Some(&expected));
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ fn rejections_write_the_text_of_the_error_in_them() {
     }
     let unmet = tower_bearer::testing::claims().build().require(&Requirement::scope("a")).expect_err("no scope");
     assert_eq!(texts(&unmet), ["the token lacks the scope a"]);
-    assert_eq!(texts(unmet.unmet()), ["the token lacks the scope a"]);
+    assert_eq!(texts(unmet.unmet().expect("a scope")), ["the token lacks the scope a"]);
 }
 
 #[tokio::test]

@@ -2,14 +2,18 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use http::Request;
+use http::request::Parts;
 use tower::{Layer, ServiceExt};
 use tower_bearer::Requirement;
 use tower_bearer::extract::BearerRejection;
+use tower_bearer::middleware::AsyncRequireLayer;
+use tower_bearer::requirement::RequirementError;
 use tower_bearer::testing::{Outage, TestIssuer};
 use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
 use tracing::subscriber::DefaultGuard;
@@ -255,16 +259,25 @@ async fn metrics_count_unmet_requirements_of_layers_and_handlers() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let scrape = recorder.handle();
     let _recorded = metrics::set_default_local_recorder(&recorder);
-    async fn in_code(claims: Claims) -> Result<(), BearerRejection> {
-        Ok(claims.require(&Requirement::permission("refund"))?)
+    async fn in_code(claims: Claims) -> Result<(), RequirementError> {
+        claims.require(&Requirement::permission("refund"))
     }
+    async fn rule(claims: &Claims, request: &Parts) -> Result<(), RequirementError> {
+        match request.uri.path() {
+            "/rule" => Err(RequirementError::forbidden(claims, "owner")),
+            _ => Err(RequirementError::unavailable(claims, Duration::ZERO)),
+        }
+    }
+    let log = Log::default();
+    let _subscribed = log.clone().subscribed();
     let server = TestIssuer::new();
     let layer = BearerLayer::new(validator(&server)).with_anonymous();
     let code = get(in_code);
+    let ruled = code.clone().layer(AsyncRequireLayer::new(rule));
     let app = Router::new().route("/code", code.clone()).route("/layer", code.layer(RequireLayer::permission("x")));
-    let app = app.layer(layer);
+    let app = app.route("/rule", ruled.clone()).route("/outage", ruled).layer(layer);
     let authorization = format!("Bearer {}", server.token().sign());
-    for (path, status) in [("/code", 403), ("/layer", 403)] {
+    for (path, status) in [("/code", 403), ("/layer", 403), ("/rule", 403), ("/outage", 503)] {
         let request = Request::get(path).header("authorization", &authorization).body(Body::empty());
         let response = app.clone().oneshot(request.expect("a request")).await.expect("infallible");
         assert_eq!(response.status(), status, "{path}");
@@ -272,10 +285,19 @@ async fn metrics_count_unmet_requirements_of_layers_and_handlers() {
     let anonymous = Request::get("/code").body(Body::empty()).expect("a request");
     assert_eq!(app.oneshot(anonymous).await.expect("infallible").status(), 401);
     for expected in [
-        r#"jwt_requirement_unmet_total{reason="insufficient_scope"} 2"#,
+        r#"jwt_requirement_unmet_total{reason="insufficient_scope"} 3"#,
+        r#"jwt_requirement_unmet_total{reason="requirement_unavailable"} 1"#,
         r#"jwt_requirement_unmet_total{reason="no_credential"} 1"#,
     ] {
         assert!(scrape.render().contains(expected), "{expected} in\n{}", scrape.render());
+    }
+    let of_rules = [
+        r#"kind="insufficient_scope" lacks="the token does not meet the requirement owner" signature_checked=true"#,
+        r#"kind="requirement_unavailable" signature_checked=true"#,
+    ];
+    for expected in of_rules {
+        let lines = log.lines(expected);
+        assert!(matches!(&lines[..], [line] if line.contains("DEBUG tower_bearer::validation: token rejected")), "{lines:?}");
     }
 }
 

@@ -35,6 +35,7 @@ mod guide;
 mod hostile_input;
 mod implied_scopes;
 mod jwks_sockets;
+mod layer_async;
 mod layer_bearer;
 mod layer_bodies;
 mod layer_cold;

@@ -328,7 +328,10 @@ async fn rejection_without_a_layer_has_the_required_scope() {
     let validator = Validator::new(Api::new(AUDIENCE, trusted(&server))).expect("a valid configuration");
     let claims = validator.validate(&server.token().sign()).await.expect("a valid token");
     let insufficient = claims.require(&Requirement::scope("admin")).expect_err("no such scope");
-    assert_eq!(BearerRejection::from(insufficient.clone()), BearerRejection::from(insufficient.unmet().clone()));
+    assert_eq!(
+        BearerRejection::from(insufficient.clone()),
+        BearerRejection::from(insufficient.unmet().expect("a scope").clone())
+    );
     let response = TestResponse::from_response(BearerRejection::from(insufficient).into_response()).await;
     assert_eq!((response.status, response.challenge(), &*response.body), (403, &*insufficient_scope("admin"), ""));
 }

@@ -382,6 +382,8 @@ const CONTAIN_NO_SECRET: &[&str] = &[
     "ActorError",
     "Alternative",
     "Algorithm",
+    "AsyncRequireLayer",
+    "AsyncRequireService",
     "Audience",
     "AuthenticationMethods",
     "BearerRejection",

@@ -15,7 +15,7 @@ use crate::dpop::ProofError;
 use crate::keys::{Found, KeyTable, SignedToken};
 use crate::rejection::{IssuerError, PossessionError, Rejection};
 use crate::request::NearMiss;
-use crate::requirement::UnmetRequirement;
+use crate::requirement::{RequirementError, UnmetRequirement};
 use crate::telemetry;
 use crate::token::{Claim, UnverifiedToken};
 use crate::validator::{Core, Validator};
@@ -139,7 +139,11 @@ impl Core {
 }
 
 /// Finds the hint for a requirement that is not met.
-pub(crate) fn hint_for_unmet(unmet: &UnmetRequirement, claims: &Claims) -> Option<&'static str> {
+pub(crate) fn hint_for_error(error: &RequirementError) -> Option<&'static str> {
+    hint_for_unmet(error.unmet()?, error.claims())
+}
+
+pub(in crate::validator) fn hint_for_unmet(unmet: &UnmetRequirement, claims: &Claims) -> Option<&'static str> {
     find(|applies| match applies {
         Condition::Accepted(applies) => applies(unmet, claims),
         Condition::Rejection(_) | Condition::Unverified(_) | Condition::Signed(_) => false,
