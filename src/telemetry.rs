@@ -2,7 +2,8 @@
 //!
 //! There is one function per event. The parameters are `&'static str`, numbers, `Duration`, the issuer as configured, the
 //! names in a requirement of the application, and the name of a verified claim that has another type than the application
-//! expects. So no token, `kid`, subject or other text from a client reaches a log line.
+//! expects. So no token, `kid`, subject or other text from a client reaches a log line, with one exception: the path of a
+//! request that shows an error of the program.
 
 #![cfg_attr(
     not(all(feature = "tracing", feature = "metrics")),
@@ -550,8 +551,21 @@ pub(crate) fn requirement_unmet(
     metrics::counter!("jwt_requirement_unmet_total", "reason" => kind).increment(1);
 }
 
-/// A handler or layer requires claims where no layer provides them, or a trusted proxy sends a malformed header.
-pub(crate) fn misconfigured(reason: &'static str) {
+/// A trusted proxy sends a malformed header with the certificate of a client.
+pub(crate) fn malformed_certificate_header(reason: &'static str) {
     #[cfg(feature = "tracing")]
     tracing::error!(target: "tower_bearer::server", reason, "request rejected: the server is misconfigured");
+}
+
+/// A handler or layer requires claims where no layer provides them. `route` is the method and the escaped path of the request,
+/// `type_name` the type that requires the claims.
+pub(crate) fn misconfigured(reason: &'static str, route: &str, type_name: &'static str) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(
+        target: "tower_bearer::server",
+        reason,
+        route,
+        type_name,
+        "request rejected: the server is misconfigured"
+    );
 }

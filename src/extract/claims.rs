@@ -6,15 +6,17 @@ use std::sync::Arc;
 use axum_core::body::Body;
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
 use crate::claims::Claims;
 use crate::extract::context::HandlerContext;
 use crate::extract::rejection::BearerRejection;
-use crate::middleware::OuterLayers;
+use crate::middleware::{OuterLayers, report_misconfiguration};
+use crate::request::RequestHead;
 use crate::requirement::Requirement;
-use crate::response::{EmptyBody, Protocol, misconfigured};
-use crate::telemetry;
+use crate::response::{EmptyBody, Misconfiguration};
 
 /// Extracts the claims that a [`BearerLayer`](crate::BearerLayer) has verified.
 ///
@@ -66,12 +68,15 @@ pub(super) fn extract<C: Send + Sync + 'static>(
         (_, None, Some(_)) => Err(ClaimsRejection::anonymous(&HandlerContext::new(parts, requirement))),
         // There are no claims of this type, or they belong to an outer layer, which validated another token.
         (_, Some(_), _) => {
-            telemetry::misconfigured("a handler extracts claims of another type than its BearerLayer provides");
-            Err(ClaimsRejection::OtherClaims)
+            let reason = "a handler extracts claims of another type than its BearerLayer provides";
+            Err(ClaimsRejection::OtherClaims(report_misconfiguration::<Claims<C>>(
+                reason,
+                &RequestHead::from_parts(parts),
+            )))
         }
         (_, None, None) => {
-            telemetry::misconfigured("a handler extracts claims without a BearerLayer");
-            Err(ClaimsRejection::NoLayer)
+            let reason = "a handler extracts claims without a BearerLayer";
+            Err(ClaimsRejection::NoLayer(report_misconfiguration::<Claims<C>>(reason, &RequestHead::from_parts(parts))))
         }
     }
 }
@@ -85,9 +90,9 @@ pub enum ClaimsRejection {
     /// The token does not meet the requirement: 403, or 401 for a stronger authentication (RFC 9470).
     UnmetRequirement(BearerRejection),
     /// No `BearerLayer` ran: 500 and an error in the log, because the program is misconfigured.
-    NoLayer,
+    NoLayer(Misconfiguration),
     /// The `BearerLayer` provides claims of another type: 500 and an error in the log, because the program is misconfigured.
-    OtherClaims,
+    OtherClaims(Misconfiguration),
 }
 
 impl<C> Claims<C> {
@@ -107,7 +112,14 @@ impl IntoResponse for ClaimsRejection {
     fn into_response(self) -> Response {
         match self {
             Self::Anonymous(rejection) | Self::UnmetRequirement(rejection) => rejection.into_response(),
-            Self::NoLayer | Self::OtherClaims => misconfigured::<Body>(&EmptyBody::default(), Protocol::Http),
+            Self::NoLayer(found) | Self::OtherClaims(found) => {
+                let mut response = found.respond::<Body>(&EmptyBody::default());
+                if let Some(text) = found.body_text() {
+                    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+                    *response.body_mut() = Body::from(text);
+                }
+                response
+            }
         }
     }
 }
@@ -116,18 +128,17 @@ impl fmt::Display for ClaimsRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Anonymous(rejection) | Self::UnmetRequirement(rejection) => rejection.fmt(f),
-            Self::NoLayer => f.write_str("no BearerLayer ran"),
-            Self::OtherClaims => f.write_str("the BearerLayer provides claims of another type"),
+            Self::NoLayer(found) | Self::OtherClaims(found) => found.fmt(f),
         }
     }
 }
 
 impl std::error::Error for ClaimsRejection {
-    /// Returns the source of the [`BearerRejection`] in it, whose text `Display` writes.
+    /// Returns the source of the error in it, whose text `Display` writes.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Anonymous(rejection) | Self::UnmetRequirement(rejection) => rejection.source(),
-            Self::NoLayer | Self::OtherClaims => None,
+            Self::NoLayer(_) | Self::OtherClaims(_) => None,
         }
     }
 }

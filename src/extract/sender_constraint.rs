@@ -1,12 +1,14 @@
 //! `SenderConstraint` and `Option<SenderConstraint>` as extractors.
 
+use std::sync::Arc;
+
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 
 use crate::claims::{Claims, SenderConstraint};
 use crate::extract::claims::{ClaimsRejection, extract};
 use crate::extract::rejection::BearerRejection;
-use crate::requirement::Requirement;
+use crate::requirement::{Requirement, RequirementError, UnmetRequirement};
 
 /// Extracts the key or certificate that the client has proven to have. For a bearer token, the response is 401 with a challenge of the
 /// scheme `DPoP`, or of `Bearer` if the API accepts only certificate-bound tokens as bound ones.
@@ -32,11 +34,10 @@ impl<S: Send + Sync> FromRequestParts<S> for SenderConstraint {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
         const REQUIREMENT: &Requirement = &Requirement::sender_constrained();
         let claims: Claims = extract(parts, Some(REQUIREMENT))?;
-        match (claims.require(REQUIREMENT), claims.sender_constraint()) {
-            (Ok(()), Some(constraint)) => Ok(constraint),
-            (Err(error), _) => Err(ClaimsRejection::UnmetRequirement(BearerRejection::from(error))),
-            (Ok(()), None) => Err(ClaimsRejection::OtherClaims),
-        }
+        claims.sender_constraint().ok_or_else(|| {
+            let unmet = UnmetRequirement::SenderConstraint { scope: Arc::from("") };
+            ClaimsRejection::UnmetRequirement(BearerRejection::from(RequirementError::from_unmet(unmet, &claims)))
+        })
     }
 }
 

@@ -6,9 +6,8 @@ use http::request::Parts;
 use crate::claims::Claims;
 use crate::extract::claims::ClaimsRejection;
 use crate::extract::context::HandlerContext;
-use crate::middleware::OuterLayers;
-use crate::request::BearerToken;
-use crate::telemetry;
+use crate::middleware::{OuterLayers, report_misconfiguration};
+use crate::request::{BearerToken, RequestHead};
 
 /// Extracts the token that a [`BearerLayer`](crate::BearerLayer) has verified, for calls to other APIs.
 ///
@@ -19,15 +18,12 @@ impl<S: Send + Sync> FromRequestParts<S> for BearerToken<'static> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
         let extensions = &parts.extensions;
-        match (extensions.get::<Self>(), extensions.get::<Claims>(), extensions.get::<OuterLayers>()) {
-            (Some(token), _, _) => Ok(token.clone()),
-            (None, None, Some(_)) => Err(ClaimsRejection::anonymous(&HandlerContext::new(parts, None))),
-            _ => {
-                telemetry::misconfigured(
-                    "a handler extracts the token, but its BearerLayer is not configured with_raw_token",
-                );
-                Err(ClaimsRejection::NoLayer)
-            }
-        }
+        let reason = match (extensions.get::<Self>(), extensions.get::<Claims>(), extensions.get::<OuterLayers>()) {
+            (Some(token), _, _) => return Ok(token.clone()),
+            (None, None, Some(_)) => return Err(ClaimsRejection::anonymous(&HandlerContext::new(parts, None))),
+            (None, Some(_), _) => "a handler extracts the token, but its BearerLayer is not configured with_raw_token",
+            (None, None, None) => "a handler extracts the token without a BearerLayer",
+        };
+        Err(ClaimsRejection::NoLayer(report_misconfiguration::<Self>(reason, &RequestHead::from_parts(parts))))
     }
 }

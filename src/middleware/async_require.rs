@@ -113,12 +113,12 @@ impl<C, R> AsyncRequireLayer<C, R> {
     {
         let responder = || Responder::new(request, &*self.body);
         let Some(registered) = request.extensions().get::<Claims>() else {
-            return Err(responder().without_claims(ChallengeParams::default(), "an AsyncRequireLayer runs without a BearerLayer"));
+            return Err(responder().without_claims::<Self, B>(ChallengeParams::default(), NO_LAYER));
         };
         match request.extensions().get::<Claims<C>>() {
             Some(claims) if claims.is_same_claims_set(registered) => Ok(claims.clone()),
             // They belong to an outer layer, which validated another token.
-            Some(_) | None => Err(responder().misconfigured("the rule of an AsyncRequireLayer needs claims of another type than its BearerLayer provides")),
+            Some(_) | None => Err(responder().misconfigured::<Claims<C>, B>(OTHER_CLAIMS)),
         }
     }
 }
@@ -211,3 +211,6 @@ impl<S: fmt::Debug, C, R: fmt::Debug> fmt::Debug for AsyncRequireService<S, C, R
         f.debug_struct("AsyncRequireService").field("inner", &self.inner).field("layer", &self.layer).finish()
     }
 }
+
+const NO_LAYER: &str = "an AsyncRequireLayer runs without a BearerLayer";
+const OTHER_CLAIMS: &str = "an AsyncRequireLayer needs claims of another type than its BearerLayer provides";

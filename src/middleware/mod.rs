@@ -49,4 +49,6 @@ pub(crate) use self::metadata::document;
 #[cfg(feature = "axum")]
 pub(crate) use self::outer_layers::OuterLayers;
 pub use self::require::{RequireLayer, RequireService};
+#[cfg(feature = "axum")]
+pub(crate) use self::responder::report_misconfiguration;
 pub use self::service::BearerService;

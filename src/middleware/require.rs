@@ -176,7 +176,7 @@ impl<R> RequireLayer<R> {
         let responder = || Responder::new(request, &*self.body);
         let Some(claims) = request.extensions().get::<Claims>() else {
             let params = self.requirement.challenge_params(None);
-            return Err(responder().without_claims(params, "a RequireLayer runs without a BearerLayer"));
+            return Err(responder().without_claims::<Self, B>(params, "a RequireLayer runs without a BearerLayer"));
         };
         let facts = Facts { claims, now: self.clock.now(), leeway: self.leeway };
         let outcome = self.requirement.check(claims, facts.now, facts.leeway);

@@ -6,20 +6,20 @@ use crate::middleware::outer_layers::OuterLayers;
 use crate::rejection::Rejection;
 use crate::request::RequestHead;
 use crate::requirement::{ChallengeParams, Facts, RequirementError};
-use crate::response::{Challenges, ErrorBody, Protocol, error_response, misconfigured};
+use crate::response::{Challenges, ErrorBody, Misconfiguration, Protocol, error_response};
 use crate::telemetry;
 use crate::validator::{hint_for_error, record_unmet};
 
 /// Responds to one request for a layer that requires something of the verified claims.
 pub(super) struct Responder<'r, R> {
+    request: &'r RequestHead<'r>,
     outer_layers: Option<&'r OuterLayers>,
-    protocol: Protocol,
     body: &'r R,
 }
 
 impl<'r, R> Responder<'r, R> {
-    pub(super) fn new(request: &RequestHead<'r>, body: &'r R) -> Self {
-        Self { outer_layers: request.extensions().get(), protocol: Protocol::from_request(request), body }
+    pub(super) fn new(request: &'r RequestHead<'r>, body: &'r R) -> Self {
+        Self { request, outer_layers: request.extensions().get(), body }
     }
 
     /// Responds to a request whose claims do not meet the requirement. `facts` contains the claims of the request.
@@ -36,23 +36,22 @@ impl<'r, R> Responder<'r, R> {
     }
 
     /// Responds to a request without claims: the `BearerLayer` accepted it without credential, or there is no such layer.
-    /// `params` are the challenge parameters of this layer, and `reason` is logged if there is no such layer.
-    pub(super) fn without_claims<B>(&self, params: ChallengeParams, reason: &'static str) -> Response<B>
+    /// `params` are the challenge parameters of this layer `L`, and `reason` is logged if there is no such layer.
+    pub(super) fn without_claims<L, B>(&self, params: ChallengeParams, reason: &'static str) -> Response<B>
     where
         R: ErrorBody<B>,
     {
-        let Some(outer_layers) = self.outer_layers else { return self.misconfigured(reason) };
+        let Some(outer_layers) = self.outer_layers else { return self.misconfigured::<L, B>(reason) };
         let params = outer_layers.challenge_params(None).merge(params);
         self.respond(Rejection::NoCredential, None, &self.challenges().with_route_scope(params.scope))
     }
 
-    /// Responds to a request that shows an error of the program.
-    pub(super) fn misconfigured<B>(&self, reason: &'static str) -> Response<B>
+    /// Responds to a request that shows an error of the program. `T` is the type that has found it.
+    pub(super) fn misconfigured<T, B>(&self, reason: &'static str) -> Response<B>
     where
         R: ErrorBody<B>,
     {
-        telemetry::misconfigured(reason);
-        misconfigured(self.body, self.protocol)
+        report_misconfiguration::<T>(reason, self.request).respond(self.body)
     }
 
     fn challenges(&self) -> Challenges {
@@ -65,6 +64,14 @@ impl<'r, R> Responder<'r, R> {
         R: ErrorBody<B>,
     {
         record_unmet(&rejection, hint);
-        error_response(self.body, challenges.error_parts(&rejection).with_protocol(self.protocol), rejection)
+        let protocol = Protocol::from_request(self.request);
+        error_response(self.body, challenges.error_parts(&rejection).with_protocol(protocol), rejection)
     }
+}
+
+/// Logs an error of the program that the layer or extractor `T` has found.
+pub(crate) fn report_misconfiguration<T>(reason: &'static str, request: &RequestHead<'_>) -> Misconfiguration {
+    let found = Misconfiguration::new::<T>(reason, request);
+    telemetry::misconfigured(found.reason(), found.route(), found.type_name());
+    found
 }

@@ -9,7 +9,6 @@ use http::{HeaderValue, Response, StatusCode};
 
 use self::sealed::Sealed;
 use crate::rejection::Rejection;
-use crate::response::grpc::Protocol;
 use crate::response::parts::ErrorParts;
 
 /// Creates the body and additional headers of the response to a rejected request.
@@ -162,8 +161,8 @@ pub(crate) fn error_response<B>(
 }
 
 /// Returns the response if the program is misconfigured, because a layer is missing.
-pub(crate) fn misconfigured<B>(body: &impl ErrorBody<B>, protocol: Protocol) -> Response<B> {
-    write(body, ErrorParts::misconfigured().with_protocol(protocol), None)
+pub(super) fn misconfigured<B>(body: &impl ErrorBody<B>, parts: ErrorParts) -> Response<B> {
+    write(body, parts, None)
 }
 
 fn write<B>(body: &(impl ErrorBody<B> + ?Sized), parts: ErrorParts, rejection: Option<&Rejection>) -> Response<B> {

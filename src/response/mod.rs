@@ -9,13 +9,15 @@ mod body;
 mod challenges;
 mod error_text;
 mod grpc;
+mod misconfiguration;
 mod options;
 mod parts;
 
+pub(crate) use self::body::error_response;
 pub use self::body::{EmptyBody, ErrorBody, ErrorResponse, JsonBody, ResponseHook};
-pub(crate) use self::body::{error_response, misconfigured};
 pub use self::challenges::ChallengeError;
 pub(crate) use self::challenges::{AcceptedSchemes, BearerScheme, Challenges, DpopScheme};
 pub(crate) use self::grpc::Protocol;
+pub use self::misconfiguration::Misconfiguration;
 pub(crate) use self::options::{RequestKind, ResponseOptions};
 pub(crate) use self::parts::ErrorParts;

@@ -15,6 +15,8 @@ use crate::response::grpc::{self, Protocol};
 pub(crate) struct ErrorParts {
     status: StatusCode,
     error: Option<ErrorText>,
+    /// Describes an error of the program, instead of the fixed description.
+    diagnosis: Option<Box<str>>,
     challenge: Option<HeaderValue>,
     retry_after: Option<HeaderValue>,
     /// The nonce for the client's next proof (RFC 9449 §8.2).
@@ -23,16 +25,11 @@ pub(crate) struct ErrorParts {
 }
 
 impl ErrorParts {
-    /// Returns the response of a misconfigured program, in which a layer is missing.
-    pub(crate) fn misconfigured() -> Self {
-        Self {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            error: Some(SERVER_ERROR),
-            challenge: None,
-            retry_after: None,
-            nonce: None,
-            protocol: Protocol::Http,
-        }
+    /// Returns the response of a misconfigured program, in which a layer is missing. `diagnosis` describes the error of the
+    /// program in the JSON body.
+    pub(super) fn misconfigured(diagnosis: Option<String>) -> Self {
+        let parts = Self::without_challenge(StatusCode::INTERNAL_SERVER_ERROR, SERVER_ERROR);
+        Self { diagnosis: diagnosis.map(String::into_boxed_str), ..parts }
     }
 
     /// Sets the protocol of the request.
@@ -82,11 +79,15 @@ impl ErrorParts {
 
     /// Returns the JSON body; an empty object if there is no error code.
     pub(crate) fn json(&self) -> Bytes {
-        match self.error {
-            None => Bytes::from_static(b"{}"),
+        match (self.error, &self.diagnosis) {
+            (None, _) => Bytes::from_static(b"{}"),
             // Both texts are constants that need no escaping.
-            Some(ErrorText { code, description }) => {
+            (Some(ErrorText { code, description }), None) => {
                 Bytes::from(format!(r#"{{"error":"{code}","error_description":"{description}"}}"#))
+            }
+            (Some(ErrorText { code, .. }), Some(diagnosis)) => {
+                let description = serde_json::Value::from(&**diagnosis);
+                Bytes::from(format!(r#"{{"error":"{code}","error_description":{description}}}"#))
             }
         }
     }
@@ -114,20 +115,34 @@ impl ErrorParts {
     }
 
     pub(super) fn with_challenge(status: StatusCode, error: Option<ErrorText>, challenge: HeaderValue) -> Self {
-        Self { status, error, challenge: Some(challenge), retry_after: None, nonce: None, protocol: Protocol::Http }
+        Self {
+            status,
+            error,
+            diagnosis: None,
+            challenge: Some(challenge),
+            retry_after: None,
+            nonce: None,
+            protocol: Protocol::Http,
+        }
+    }
+
+    fn without_challenge(status: StatusCode, error: ErrorText) -> Self {
+        Self {
+            status,
+            error: Some(error),
+            diagnosis: None,
+            challenge: None,
+            retry_after: None,
+            nonce: None,
+            protocol: Protocol::Http,
+        }
     }
 
     pub(super) fn unavailable(retry_after: Duration) -> Self {
         // Rounds up, so that a client does not retry too early.
         let fraction = u64::from(retry_after.subsec_nanos() > 0);
         let seconds = retry_after.as_secs().saturating_add(fraction).max(1);
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            error: Some(TEMPORARILY_UNAVAILABLE),
-            challenge: None,
-            retry_after: Some(HeaderValue::from(seconds)),
-            nonce: None,
-            protocol: Protocol::Http,
-        }
+        let parts = Self::without_challenge(StatusCode::SERVICE_UNAVAILABLE, TEMPORARILY_UNAVAILABLE);
+        Self { retry_after: Some(HeaderValue::from(seconds)), ..parts }
     }
 }

@@ -151,7 +151,7 @@ impl Core {
                 PossessionError::Certificate(CertificateError::Header(error))
                     if self.certificate_log.admits(self.clock.monotonic()) =>
                 {
-                    telemetry::misconfigured(error.text());
+                    telemetry::malformed_certificate_header(error.text());
                 }
                 _ => {}
             }

@@ -13,6 +13,7 @@ use tower::{Layer, ServiceExt};
 use tower_bearer::Requirement;
 use tower_bearer::extract::BearerRejection;
 use tower_bearer::middleware::AsyncRequireLayer;
+use tower_bearer::request::BearerToken;
 use tower_bearer::requirement::RequirementError;
 use tower_bearer::testing::{Outage, TestIssuer};
 use tower_bearer::{Api, BearerLayer, Claims, Issuer, RequireLayer, Validator};
@@ -138,18 +139,46 @@ async fn missing_layer_logs_an_error() {
     async fn optional(_: Option<Claims>) {}
     let log = Log::default();
     let _subscribed = log.clone().subscribed();
-    let app = Router::new().route("/", get(handler)).route("/optional", get(optional));
-    for path in ["/", "/optional"] {
-        let request = Request::get(path).body(Body::empty()).expect("a request");
-        assert_eq!(app.clone().oneshot(request).await.expect("infallible").status(), 500, "{path}");
+    async fn raw(_: BearerToken<'static>) {}
+    async fn other(_: Claims<Northwind>) {}
+    let server = TestIssuer::new();
+    let layered = get(raw).layer(BearerLayer::new(validator(&server)));
+    let typed = get(other).layer(BearerLayer::new(validator(&server)));
+    let app = Router::new().route("/orders/{id}", get(handler)).route("/optional", get(optional));
+    let app = app.route("/raw", get(raw)).route("/layered", layered).route("/typed", typed);
+    let authorization = format!("Bearer {}", server.token().sign());
+    let long = format!("/orders/{}", "a".repeat(9_000));
+    for path in ["/orders/7?secret=1", "/optional", "/raw", "/layered", "/typed", &long] {
+        let request = Request::get(path).header("authorization", &authorization).body(Body::empty());
+        let response = app.clone().oneshot(request.expect("a request")).await.expect("infallible");
+        assert_eq!(response.status(), 500, "{path}");
     }
     send(RequireLayer::scope("admin").layer(subject_service()), request(&[])).await;
     let errors = log.lines("ERROR tower_bearer::server: request rejected: the server is misconfigured");
-    let handler = r#"reason="a handler extracts claims without a BearerLayer""#;
-    let guard = r#"reason="a RequireLayer runs without a BearerLayer""#;
-    assert_eq!(errors.len(), 3, "{errors:?}");
-    for (line, reason) in errors.iter().zip([handler, handler, guard]) {
-        assert!(line.ends_with(reason), "{reason} in {line}");
+    let claims = "a handler extracts claims without a BearerLayer";
+    let claims_type = "tower_bearer::claims::Claims";
+    let token_type = std::any::type_name::<BearerToken<'static>>();
+    let expected = [
+        (claims, "GET /orders/7".to_owned(), claims_type),
+        (claims, "GET /optional".to_owned(), claims_type),
+        ("a handler extracts the token without a BearerLayer", "GET /raw".to_owned(), token_type),
+        (
+            "a handler extracts the token, but its BearerLayer is not configured with_raw_token",
+            "GET /layered".to_owned(),
+            token_type,
+        ),
+        (
+            "a handler extracts claims of another type than its BearerLayer provides",
+            "GET /typed".to_owned(),
+            std::any::type_name::<Claims<Northwind>>(),
+        ),
+        (claims, format!("GET {}", &long[..200]), claims_type),
+        ("a RequireLayer runs without a BearerLayer", "GET /".to_owned(), std::any::type_name::<RequireLayer>()),
+    ];
+    assert_eq!(errors.len(), expected.len(), "{errors:?}");
+    for (line, (reason, route, type_name)) in errors.iter().zip(expected) {
+        let expected = format!(r#"reason="{reason}" route="{route}" type_name="{type_name}"#);
+        assert!(line.contains(&expected), "{expected} in {line}");
     }
 }
 
@@ -297,7 +326,10 @@ async fn metrics_count_unmet_requirements_of_layers_and_handlers() {
     ];
     for expected in of_rules {
         let lines = log.lines(expected);
-        assert!(matches!(&lines[..], [line] if line.contains("DEBUG tower_bearer::validation: token rejected")), "{lines:?}");
+        assert!(
+            matches!(&lines[..], [line] if line.contains("DEBUG tower_bearer::validation: token rejected")),
+            "{lines:?}"
+        );
     }
 }
 

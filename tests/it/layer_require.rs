@@ -91,10 +91,14 @@ async fn missing_bearer_layer_returns_500() {
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!response.headers().contains_key("www-authenticate"));
         assert!(response.extensions().get::<Rejection>().is_none());
-        assert_eq!(
-            text(response).await,
-            r#"{"error":"server_error","error_description":"the request cannot be handled"}"#
-        );
+        let description = if cfg!(debug_assertions) {
+            let layer = std::any::type_name_of_val(&require);
+            format!("a RequireLayer runs without a BearerLayer: GET /, {layer}")
+        } else {
+            "the request cannot be handled".to_owned()
+        };
+        let expected = format!(r#"{{"error":"server_error","error_description":"{description}"}}"#);
+        assert_eq!(text(response).await, expected);
     }
     // Wrong order: the requirement runs before the token is validated.
     let upside_down = require.layer(BearerLayer::new(validator(&server)).with_json_body().layer(subject_service()));

@@ -419,6 +419,7 @@ const CONTAIN_NO_SECRET: &[&str] = &[
     "KeyStoreOperation",
     "MetadataError",
     "MetadataService",
+    "Misconfiguration",
     "UnknownKidAction",
     "Monotonic",
     "IssuerDifference",
