@@ -5,7 +5,7 @@
 //! | [quickstart] | Auth0: RS256 and HS256, custom domains, permissions, organizations |
 //! | [recipes] | other servers: any with discovery, Keycloak, Okta, Entra ID, AD FS, Amazon Cognito, Clerk, Dex, Supabase, WorkOS |
 //! | [howto] | short answers: open routes, revocation, cookies, gRPC, MCP, several tenants, proxies |
-//! | [authorization] | rules for routes: nested claims, scopes that imply others, rules in code, rules that query a database |
+//! | [authorization] | rules for routes: nested claims, scopes that imply others, rules in code, rules that query a database, OpenAPI |
 //! | [frameworks] | actix-web, WebSocket, AWS Lambda, salvo, poem, rocket |
 //! | [layers] | the order of tracing, timeout, CORS, `BearerLayer` and `RequireLayer` |
 //! | [mistakes] | common mistakes and their symptoms |

@@ -72,7 +72,7 @@ fn every_snippet_of_rust_is_compiled() {
             match (line.trim_start().strip_prefix("```"), fence) {
                 (Some(kind), None) => {
                     let known = ["rust", "rust,no_run", "toml", "yaml", "console", "text"];
-                    let is_example = page == "frameworks" && kind == "rust,ignore";
+                    let is_example = kind == "rust,ignore" && EXAMPLES.iter().any(|(shown_on, _)| page == *shown_on);
                     assert!(known.contains(&kind) || is_example, "{at}: a block of kind {kind:?}");
                     fence = Some(kind);
                 }
@@ -87,14 +87,24 @@ fn every_snippet_of_rust_is_compiled() {
     }
 }
 
-/// These examples are a separate workspace, because they have many dependencies. `.ci/deep` builds and runs them.
+/// The pages that contain the sources of examples as text, because their dependencies are many. `.ci/deep` builds and runs those of
+/// other frameworks, which are a separate workspace.
+const EXAMPLES: &[(&str, &[&str])] = &[
+    ("frameworks", &["frameworks/actix-web", "frameworks/lambda", "frameworks/websocket"]),
+    ("authorization", &["openapi"]),
+];
+
 #[test]
-fn the_page_on_frameworks_contains_the_sources_of_the_examples() {
-    let page = read("src/guide/frameworks.md");
-    let shown: BTreeSet<&str> =
-        page.split("```rust,ignore\n").skip(1).filter_map(|rest| rest.split("```\n").next()).collect();
-    let sources = ["actix-web", "lambda", "websocket"].map(|name| read(&format!("examples/frameworks/{name}/main.rs")));
-    assert_eq!(shown, sources.iter().map(String::as_str).collect(), "copy the sources to frameworks.md");
+fn pages_contain_the_sources_of_the_examples() {
+    for (page, examples) in EXAMPLES {
+        let text = read(&format!("src/guide/{page}.md"));
+        let shown: BTreeSet<&str> =
+            text.split("```rust,ignore\n").skip(1).filter_map(|rest| rest.split("```\n").next()).collect();
+        let sources: Vec<String> = examples.iter().map(|name| read(&format!("examples/{name}/main.rs"))).collect();
+        // Without the tests of an example.
+        let sources = sources.iter().filter_map(|source| source.split("\n#[cfg(test)]").next());
+        assert_eq!(shown, sources.collect(), "copy the sources to {page}.md");
+    }
 }
 
 /// Returns the sections of a page: the code spans in the heading, and the text up to the next heading.
