@@ -204,6 +204,11 @@ impl<C> Claims<C> {
         self.proven.constraint(|| self.confirmation())
     }
 
+    /// Returns whether the client of the request has proven to have the key of the token.
+    pub(crate) fn is_sender_constrained(&self) -> bool {
+        !matches!(self.proven, ProvenConfirmation::None)
+    }
+
     /// Returns the scheme under which the token was sent.
     pub(crate) fn used_schemes(&self) -> UsedSchemes {
         self.proven.used_schemes()

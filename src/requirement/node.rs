@@ -68,7 +68,7 @@ impl Node {
                 at <= facts.now.saturating_add(facts.leeway)
                     && facts.now < at.saturating_add(*age).saturating_add(facts.leeway)
             }),
-            Self::SenderConstrained => claims.sender_constraint().is_some(),
+            Self::SenderConstrained => claims.is_sender_constrained(),
             Self::All(parts) => return Self::check_all(parts, facts),
             Self::Any(parts) => return Self::check_any(parts, facts),
         };
