@@ -1,10 +1,8 @@
 //! The check of the client of a token.
 
-use std::borrow::Cow;
-
 use crate::claims::error::ClaimErrorReason;
 use crate::claims::lookup;
-use crate::token::{Claim, Member, Payload, unquote};
+use crate::token::{Claim, Payload, unquote};
 
 /// The clients whose tokens are accepted.
 #[derive(Clone, Debug, Default)]
@@ -37,20 +35,12 @@ impl ClientRule {
         if self.accepted.is_empty() {
             return Ok(());
         }
-        match self.client(payload) {
-            Member::Absent => Err(ClaimErrorReason::Missing),
-            Member::Malformed => Err(ClaimErrorReason::Malformed),
-            Member::Is(client) if self.accepted.iter().any(|accepted| **accepted == *client) => Ok(()),
-            Member::Is(_) => Err(ClaimErrorReason::Mismatch),
-        }
-    }
-
-    /// Returns the client. A claim of the wrong type is not replaced by another claim.
-    fn client<'p>(&self, payload: &'p Payload) -> Member<Cow<'p, str>> {
+        // A claim of the wrong type is not replaced by another claim.
         match self.raw(payload).map(unquote) {
-            None => Member::Absent,
-            Some(None) => Member::Malformed,
-            Some(Some(client)) => Member::Is(client),
+            None => Err(ClaimErrorReason::Missing),
+            Some(None) => Err(ClaimErrorReason::Malformed),
+            Some(Some(client)) if self.accepted.iter().any(|accepted| **accepted == *client) => Ok(()),
+            Some(Some(_)) => Err(ClaimErrorReason::Mismatch),
         }
     }
 }
