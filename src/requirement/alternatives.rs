@@ -3,8 +3,8 @@
 use std::fmt;
 use std::vec;
 
-use crate::requirement::Requirement;
 use crate::requirement::node::Node;
+use crate::requirement::{Requirement, names};
 
 impl Requirement {
     /// Returns every scope that the requirement names, in the order of the requirement and without duplicates, for example for
@@ -160,11 +160,5 @@ fn select<'r>(node: &'r Node, mut at: usize, parts: &mut Vec<Part<'r>>) {
 
 /// Returns the names that `select` finds, without duplicates.
 fn distinct<'r>(parts: &[Part<'r>], select: fn(Part<'r>) -> Option<&'r str>) -> vec::IntoIter<&'r str> {
-    let mut names = Vec::new();
-    for name in parts.iter().copied().filter_map(select) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names.into_iter()
+    names::distinct(parts.iter().copied().filter_map(select)).into_iter()
 }

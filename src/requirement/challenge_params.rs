@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::requirement::names;
+
 /// The challenge parameters of a requirement. They cover the whole requirement, so that a token which the client requests with
 /// them meets it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,9 +41,7 @@ impl ChallengeParams {
 
 impl<'n> ParamsBuilder<'n> {
     pub(super) fn add_scope(&mut self, name: &'n str) {
-        if !self.scopes.contains(&name) {
-            self.scopes.push(name);
-        }
+        self.scopes.push(name);
     }
 
     pub(super) fn add_authentication(&mut self, authentication: Authentication) {
@@ -54,7 +54,8 @@ impl<'n> ParamsBuilder<'n> {
     }
 
     pub(super) fn into_params(self) -> ChallengeParams {
-        ChallengeParams { scope: Arc::from(self.scopes.join(" ")), authentication: self.authentication }
+        let scopes = names::distinct(self.scopes.into_iter());
+        ChallengeParams { scope: Arc::from(scopes.join(" ")), authentication: self.authentication }
     }
 }
 
@@ -76,13 +77,8 @@ impl Authentication {
 
 /// Returns the words of both lists without duplicates, those of the first list first.
 pub(super) fn union(scope: &str, other: &str) -> Arc<str> {
-    let mut names: Vec<&str> = Vec::new();
-    for name in scope.split(' ').chain(other.split(' ')) {
-        if !name.is_empty() && !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    Arc::from(names.join(" "))
+    let words = scope.split(' ').chain(other.split(' ')).filter(|name| !name.is_empty());
+    Arc::from(names::distinct(words).join(" "))
 }
 
 /// Returns the words that both lists contain; `None` if there are none.

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::requirement::value::ClaimValue;
-use crate::token;
+use crate::requirement::value::{ClaimValue, any_element};
 
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Comparison {
@@ -28,9 +27,7 @@ impl Comparison {
             Self::Contains(value) => value.is_contained_in(claim),
             Self::AnyOf(values) => {
                 let is_any = |claim: &str| values.as_slice().iter().any(|value| value.equals(claim));
-                let mut is_contained = false;
-                let is_array = token::elements(claim, &mut |element| is_contained |= is_any(element));
-                if is_array.is_some() { is_contained } else { is_any(claim) }
+                any_element(claim, is_any).unwrap_or_else(|| is_any(claim))
             }
         }
     }

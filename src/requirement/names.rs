@@ -1,6 +1,5 @@
 //! `Names`: a list of client ids, of `acr` values, or of the names of a path.
 
-use std::fmt;
 use std::sync::Arc;
 
 /// A list of names, constant or created at run time.
@@ -46,8 +45,13 @@ impl PartialEq for Names {
 
 impl Eq for Names {}
 
-impl fmt::Debug for Names {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
+/// Returns the names in their order, without duplicates.
+pub(super) fn distinct<'n>(names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+    let mut distinct = Vec::new();
+    for name in names {
+        if !distinct.contains(&name) {
+            distinct.push(name);
+        }
     }
+    distinct
 }

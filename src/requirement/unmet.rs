@@ -74,7 +74,7 @@ impl UnmetRequirement {
     pub(super) fn with_challenge_params(mut self, params: ChallengeParams, claims: &Claims) -> Self {
         let lacks_scope = || params.scope.split(' ').any(|name| !name.is_empty() && !claims.grants_scope(name));
         if !matches!(self, Self::Authentication { .. }) || lacks_scope() {
-            self.set_scope(|_| params.scope);
+            *self.scope_mut() = params.scope;
         }
         self.with_authentication(params.authentication)
     }
@@ -83,7 +83,8 @@ impl UnmetRequirement {
     pub(super) fn with_outer_params(mut self, outer: ChallengeParams) -> Self {
         // A token that passed the outer layers has their scopes.
         if !matches!(self, Self::Authentication { .. }) || self.scope().is_some() {
-            self.set_scope(|scope| union(&outer.scope, scope));
+            let scope = self.scope_mut();
+            *scope = union(&outer.scope, scope);
         }
         self.with_authentication(outer.authentication)
     }
@@ -97,14 +98,14 @@ impl UnmetRequirement {
         self
     }
 
-    fn set_scope(&mut self, change: impl FnOnce(&str) -> Arc<str>) {
+    fn scope_mut(&mut self) -> &mut Arc<str> {
         match self {
             Self::Scope { scope, .. }
             | Self::Permission { scope, .. }
             | Self::Claim { scope, .. }
             | Self::SenderConstraint { scope }
             | Self::Predicate { scope, .. }
-            | Self::Authentication { scope, .. } => *scope = change(scope),
+            | Self::Authentication { scope, .. } => scope,
         }
     }
 }

@@ -61,10 +61,15 @@ impl ClaimValue {
         if let Some(words) = token::unquote(claim) {
             return matches!(&self.0, Kind::Text(word) if !word.is_empty() && words.split(' ').any(|other| other == word));
         }
-        let mut is_contained = false;
-        let is_array = token::elements(claim, &mut |element| is_contained |= self.equals(element));
-        is_array.is_some() && is_contained
+        any_element(claim, |element| self.equals(element)).unwrap_or(false)
     }
+}
+
+/// Returns whether an element of a JSON array matches; `None` if the JSON text is no array.
+pub(super) fn any_element(json: &str, matches: impl Fn(&str) -> bool) -> Option<bool> {
+    let mut is_any = false;
+    token::elements(json, &mut |element| is_any |= matches(element))?;
+    Some(is_any)
 }
 
 impl fmt::Debug for ClaimValue {
