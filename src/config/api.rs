@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::claims::{
     ClientRule, ConfirmationRule, IdTokenMarkers, ImpliedScopes, MissingAudience, OrganizationRule, Profile, Rules,
 };
+use crate::config::domain::is_unprintable;
 use crate::config::dpop;
 use crate::config::error::{SettingErrorKind, SettingErrors, numbered};
 use crate::config::hosts::HostRules;
@@ -473,7 +474,7 @@ impl Api {
             let bare = bare_media_type(typ);
             if bare.is_empty() {
                 errors.push(&setting, SettingErrorKind::Empty);
-            } else if bare.chars().any(|character| character.is_whitespace() || character.is_control()) {
+            } else if is_unprintable(&bare) {
                 errors.push(&setting, SettingErrorKind::Unprintable);
             } else if is_type_of_other_protocol(typ) {
                 errors.push(&setting, SettingErrorKind::TokenTypeOfOtherProtocol);

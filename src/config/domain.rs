@@ -29,7 +29,7 @@ pub(super) fn check_issuer(setting: &str, issuer: &str, errors: &mut SettingErro
     if issuer.is_empty() {
         return errors.push(setting, SettingErrorKind::Empty);
     }
-    if issuer.chars().any(|character| character.is_whitespace() || character.is_control()) {
+    if is_unprintable(issuer) {
         return errors.push(setting, SettingErrorKind::Unprintable);
     }
     // RFC 7519 §4.1.1: any StringOrURI. The rules of URLs apply only to a value that is a URL.
@@ -48,6 +48,11 @@ pub(super) fn check_issuer(setting: &str, issuer: &str, errors: &mut SettingErro
     {
         errors.push(setting, SettingErrorKind::MissingTrailingSlash);
     }
+}
+
+/// Returns whether a text has white space or control characters.
+pub(super) fn is_unprintable(text: &str) -> bool {
+    text.chars().any(|character| character.is_whitespace() || character.is_control())
 }
 
 /// Returns the issuer whose discovery document is at this URL: the well-known suffix comes after the path (OpenID Connect
