@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::config::{Api, SenderConstraintRule};
 use crate::dpop;
 use crate::fetch::{Endpoint, EndpointError};
-use crate::requirement::is_scope_token;
+use crate::requirement::{ScopeSyntaxError, is_scope_token};
 
 /// The metadata document of a protected resource, with its URL (RFC 9728 §2, §3).
 ///
@@ -210,9 +210,7 @@ impl fmt::Display for MetadataError {
             Self::Resource(_) => f.write_str("the URL of the resource is not accepted"),
             Self::AuthorizationServer(_) => f.write_str("the URL of an authorization server is not accepted"),
             Self::NoAuthorizationServer => f.write_str("there is no authorization server"),
-            Self::Scope => {
-                f.write_str("a scope must be one or more visible ASCII characters other than quote and backslash")
-            }
+            Self::Scope => ScopeSyntaxError::Scope.fmt(f),
             Self::Link(_) => f.write_str("the URL of a link is not accepted"),
         }
     }
