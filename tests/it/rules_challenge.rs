@@ -55,6 +55,12 @@ fn rule_014_every_rejection_has_a_challenge() {
         assert_eq!(status, StatusCode::UNAUTHORIZED);
         assert!(headers.contains_key(WWW_AUTHENTICATE));
     }
+    let (status, headers) = respond(&test_api, read_orders(), Some(test_api.server.token().scope("list")));
+    assert_eq!((status, headers.contains_key(WWW_AUTHENTICATE)), (StatusCode::FORBIDDEN, true));
+    // This function parses the challenge.
+    assert_eq!(test_api.send(&["Bearer a b"]), (400, Some("invalid_request".to_owned())));
+    let (status, headers) = respond(&test_api, read_orders(), Some(test_api.server.token().scope("read:orders")));
+    assert_eq!((status, headers.contains_key(WWW_AUTHENTICATE)), (StatusCode::OK, false));
 }
 
 #[test]
