@@ -415,35 +415,37 @@ static NO_ISSUER_LABEL: Label = Label::new(Cow::Borrowed(NO_ISSUER));
 static DECISIONS: metrics::Metadata<'static> =
     metrics::Metadata::new(module_path!(), metrics::Level::INFO, Some(module_path!()));
 
-/// Counts one lookup in the token cache, or one eviction.
+/// Counts lookups in the token cache, or evictions.
 macro_rules! token_cache_metric {
-    ($outcome:literal) => {
+    ($outcome:literal, $count:expr) => {
         #[cfg(feature = "metrics")]
-        metrics::counter!("jwt_token_cache_total", "outcome" => $outcome).increment(1);
+        metrics::counter!("jwt_token_cache_total", "outcome" => $outcome).increment($count);
     };
 }
 
 /// The cache has a valid entry for the token.
 pub(crate) fn token_cache_hit() {
-    token_cache_metric!("hit");
+    token_cache_metric!("hit", 1);
 }
 
 /// The cache has no valid entry for the token, so the token is verified.
 pub(crate) fn token_cache_miss() {
-    token_cache_metric!("miss");
+    token_cache_metric!("miss", 1);
 }
 
 /// The cache has an entry for the token, but its key is no longer in use.
 pub(crate) fn token_cache_stale_epoch() {
-    token_cache_metric!("stale_epoch");
+    token_cache_metric!("stale_epoch", 1);
 }
 
-/// An entry was evicted for space, or it was too old.
-pub(crate) fn token_cache_evicted() {
-    token_cache_metric!("evicted");
+/// Entries were evicted for another one, or had expired.
+pub(crate) fn token_cache_evicted(count: usize) {
+    if let Ok(_count @ 1..) = u64::try_from(count) {
+        token_cache_metric!("evicted", _count);
+    }
 }
 
-/// An entry was stored. The gauges are totals over all validators of the process.
+/// An entry was created. It is usually stored. The gauges are totals over all validators of the process.
 pub(crate) fn token_cache_inserted(bytes: u32) {
     #[cfg(feature = "metrics")]
     {

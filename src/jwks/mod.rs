@@ -9,6 +9,7 @@
 //! `refresh` is a pure state machine that decides when to fetch; `driver` executes its actions.
 
 mod absent_kids;
+mod after_fetch;
 mod cause;
 mod deny_list;
 mod discovery;
@@ -41,6 +42,7 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::after_fetch::AfterFetch;
 pub use self::cause::RefreshCause;
 pub(crate) use self::error::KeysUnavailable;
 pub use self::error::{NotReadyError, RefreshError};

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::mem;
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use crate::clock::{Clock, Moment, Monotonic};
 use crate::defaults;
 use crate::fetch::Fetch;
 use crate::jwks::absent_kids::AbsentKids;
+use crate::jwks::after_fetch::AfterFetchList;
 use crate::jwks::driver_core::DriverCore;
 use crate::jwks::driver_status::{DriverStatus, KidHistory, Task};
 use crate::jwks::events::{Notifier, UnknownKidAction};
@@ -26,9 +26,6 @@ use crate::jwks::status::KeyState;
 use crate::keys::KeyTable;
 use crate::telemetry::{self, StaleServed};
 use crate::token::Algorithm;
-
-/// A function that runs after each fetch until it returns [`ControlFlow::Break`].
-pub(super) type RefreshHook = Box<dyn Fn() -> ControlFlow<()> + Send>;
 
 /// The state of a key source.
 pub(super) struct Shared {
@@ -45,8 +42,7 @@ pub(super) struct Shared {
     pub(super) waiters: Semaphore,
     pub(super) stale_served: StaleServed,
     pub(super) notifier: Notifier,
-    /// See [`KeySource::at_refresh`](crate::jwks::KeySource::at_refresh).
-    refresh_hooks: Mutex<Vec<RefreshHook>>,
+    pub(super) after_fetch: AfterFetchList,
     /// Only the driver locks it, never across an await. It is stored here so that it survives the end of the task's runtime.
     core: Mutex<DriverCore>,
     pub(super) running: AtomicBool,
@@ -96,7 +92,7 @@ impl Shared {
             absent_kids: AbsentKids::new(),
             waiters: Semaphore::new(max_waiters),
             stale_served: StaleServed::default(),
-            refresh_hooks: Mutex::default(),
+            after_fetch: AfterFetchList::default(),
             running: AtomicBool::new(false),
             late_from: AtomicU64::new(u64::MAX),
         }
@@ -108,16 +104,6 @@ impl Shared {
 
     pub(super) fn core(&self) -> MutexGuard<'_, DriverCore> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds a hook that the driver calls after each fetch.
-    pub(super) fn add_refresh_hook(&self, hook: RefreshHook) {
-        self.refresh_hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
-    }
-
-    /// Calls the hooks, and removes those that have ended.
-    pub(super) fn call_refresh_hooks(&self) {
-        self.refresh_hooks.lock().unwrap_or_else(PoisonError::into_inner).retain(|hook| hook().is_continue());
     }
 
     pub(super) fn now(&self) -> Moment {

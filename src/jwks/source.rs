@@ -2,8 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::ops::ControlFlow;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::Guard;
@@ -11,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::{Clock, Monotonic};
 use crate::fetch::Fetch;
+use crate::jwks::after_fetch::AfterFetch;
 use crate::jwks::driver::ensure_running;
 use crate::jwks::error::{KeysUnavailable, NotReadyError, RefreshError};
 use crate::jwks::freshness::FreshnessState;
@@ -122,10 +122,9 @@ impl KeySource {
         wait::unavailable(&self.handle.shared)
     }
 
-    /// Calls `hook` after each fetch of keys, successful or not, until it returns [`ControlFlow::Break`]. For work that must also
-    /// be done while no requests arrive.
-    pub(crate) fn at_refresh(&self, hook: impl Fn() -> ControlFlow<()> + Send + 'static) {
-        self.handle.shared.add_refresh_hook(Box::new(hook));
+    /// Does this work after each fetch of keys, until its owner is dropped.
+    pub(crate) fn after_fetch(&self, work: Weak<dyn AfterFetch>) {
+        self.handle.shared.after_fetch.add(work);
     }
 
     /// Returns the policy.

@@ -6,7 +6,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::rand;
 
 /// Computes fingerprints of tokens: AES-256-GMAC (NIST SP 800-38D) over all bytes of a token. The key is random, is used only
-/// for this, and never leaves this process. It also computes a cheap hash that selects the place of a token in the cache.
+/// for this, and never leaves this process. It also computes a cheap hash that selects the slots of a token in the cache.
 ///
 /// # Security
 ///
@@ -16,15 +16,15 @@ use aws_lc_rs::rand;
 ///
 /// - A fingerprint is `GHASH_H(token) ⊕ E(0)`. `H` and `E(0)` are derived from the secret key. Two different tokens of at
 ///   most `n` blocks collide for at most `n + 1` of the 2¹²⁸ values of `H`. The largest token that an API can allow has
-///   65,536 blocks, and a token cache of 8 MiB has some thousand entries. So one attempt succeeds with a probability below
-///   2⁻⁹⁹, and each attempt is a request. An attacker cannot search for collisions offline, as with a public hash.
+///   65,536 blocks, and a lookup compares a token with at most eight entries. So one attempt succeeds with a probability below
+///   2⁻¹⁰⁸, and each attempt is a request. An attacker cannot search for collisions offline, as with a public hash.
 /// - With the constant nonce, an attacker who sees the fingerprints of chosen messages could compute `H` (SP 800-38D §8).
 ///   Fingerprints never leave the process: no message, log or response contains one.
 /// - An attacker who can read the memory of this process could compute collisions, but could also copy valid tokens from it.
 /// - A fingerprint has 16 bytes, so the token cannot be reconstructed from it.
 pub(crate) struct Fingerprinter {
     key: LessSafeKey,
-    /// The secrets of [`place_hash`](Self::place_hash).
+    /// The secrets of [`slot_hash`](Self::slot_hash).
     secrets: [u64; 5],
 }
 
@@ -53,13 +53,15 @@ impl Fingerprinter {
     /// Computes a keyed hash of four words of the token: its start, its end and two between. The signature of a JWT is at its
     /// end; opaque tokens may have a common start or end.
     ///
-    /// It takes 3 % of the time of a fingerprint, so the cache computes a fingerprint only if this hash matches.
+    /// It takes 3 % of the time of a fingerprint, so the cache computes a fingerprint only if this hash matches: a token that is
+    /// rejected early would else pay for a fingerprint that it does not need. Tokens that differ only between these words have
+    /// the same slots, so at most eight of them are in the cache.
     ///
     /// # Security
     ///
     /// It only limits the work of a lookup. Anyone can create texts with equal hashes, by copying these words. Each costs a
-    /// fingerprint, or the place of one other token.
-    pub(crate) fn place_hash(&self, token: &[u8]) -> u64 {
+    /// fingerprint, or the slot of one other token.
+    pub(crate) fn slot_hash(&self, token: &[u8]) -> u64 {
         let last = token.len().saturating_sub(size_of::<u64>());
         let third = last / 3;
         let [first_secret, second_secret, third_secret, fourth_secret, last_secret] = self.secrets;
@@ -134,26 +136,26 @@ mod tests {
     }
 
     #[test]
-    fn place_hash_depends_on_the_secret_and_on_the_start_the_end_and_two_words_between() {
+    fn slot_hash_depends_on_the_secret_and_on_the_start_the_end_and_two_words_between() {
         let (fingerprinter, other) = (Fingerprinter::new().expect("entropy"), Fingerprinter::new().expect("entropy"));
         let token: Vec<u8> = (b'0'..=b'z').collect();
-        assert_eq!(fingerprinter.place_hash(&token), fingerprinter.place_hash(&token));
-        assert_ne!(fingerprinter.place_hash(&token), other.place_hash(&token));
+        assert_eq!(fingerprinter.slot_hash(&token), fingerprinter.slot_hash(&token));
+        assert_ne!(fingerprinter.slot_hash(&token), other.slot_hash(&token));
         // 75 bytes: the words start at 0, 22, 45 and 67.
         for at in 0..token.len() {
             let mut changed = token.clone();
             changed[at] ^= 1;
             let is_read = [0..8, 22..30, 45..53, 67..75].iter().any(|word| word.contains(&at));
-            assert_eq!(fingerprinter.place_hash(&token) != fingerprinter.place_hash(&changed), is_read, "{at}");
+            assert_eq!(fingerprinter.slot_hash(&token) != fingerprinter.slot_hash(&changed), is_read, "{at}");
         }
         for short in ["", "a", "seven by"] {
-            let _no_panic = fingerprinter.place_hash(short.as_bytes());
+            let _no_panic = fingerprinter.slot_hash(short.as_bytes());
         }
     }
 
     /// The secrets are chosen so that a single product would leave its low bits unchanged.
     #[test]
-    fn place_hash_spreads_tokens_that_differ_in_one_byte() {
+    fn slot_hash_spreads_tokens_that_differ_in_one_byte() {
         let mut fingerprinter = Fingerprinter::new().expect("entropy");
         let token: Vec<u8> = (b'0'..=b'z').collect();
         for shift in [0, 8, 16, 24] {
@@ -173,7 +175,7 @@ mod tests {
                     let sets = (0..=u8::MAX).map(|byte| {
                         let mut changed = token.clone();
                         changed[at] = byte;
-                        (fingerprinter.place_hash(&changed) >> part) % 4_096
+                        (fingerprinter.slot_hash(&changed) >> part) % 4_096
                     });
                     let sets: std::collections::HashSet<u64> = sets.collect();
                     assert!(sets.len() > 200, "shift {shift}, byte {at}: {} sets", sets.len());

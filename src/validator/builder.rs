@@ -147,9 +147,10 @@ impl ValidatorBuilder {
     /// Sets the size of the token cache in bytes. Default: 8 MiB, enough for a few thousand tokens; 0 is the same as
     /// [`without_token_cache`](Self::without_token_cache).
     ///
-    /// The size is approximate. A full cache keeps the entries that are used most, and a token that takes more than 1/64 of the
-    /// limit is not stored. When the validator is built, the cache allocates 1/32 of the limit, but at most 16 MiB; entries
-    /// allocate memory when they are stored. The cache cannot measure the heap memory of custom claims and estimates it by the
+    /// The size is approximate. A full cache evicts the entries that are used least, and a token that takes more than 1/64 of the
+    /// limit is not stored: with a limit below 64 KiB, a typical token of 1 KB is never cached. When the validator is built, the
+    /// cache allocates 1/32 of the limit, but at most 16 MiB, which is enough for 1,048,576 entries; entries allocate memory when
+    /// they are stored. The cache cannot measure the heap memory of custom claims and estimates it by the
     /// length of the token's claims. This is accurate for a struct of strings. With `serde_json::Value`, the measured total was
     /// about 1.5 times the limit; lists of short values take more.
     ///
@@ -159,9 +160,9 @@ impl ValidatorBuilder {
     /// again that the keys are usable and include the token's key, that the dates are valid, that the host is bound to the
     /// issuer, and that the application's checks pass.
     ///
-    /// Expired entries are removed from memory when another token is stored and after a fetch of keys: usually within ten
-    /// seconds, and after the second fetch at the latest. A validator that only has static keys starts no task and fetches
-    /// nothing: while it stores no token, the claims of expired entries stay in memory, up to the limit.
+    /// Each fetch of keys removes all expired entries from memory, and each token that is stored removes those of a few others. A
+    /// validator that only has static keys starts no task and fetches nothing: while it stores no token, the claims of expired
+    /// entries stay in memory, up to the limit.
     #[must_use]
     pub fn with_token_cache_bytes(mut self, bytes: usize) -> Self {
         self.token_cache_bytes = bytes;

@@ -1,6 +1,6 @@
 //! The types of `src/validator/token_cache/sync.rs`, under the control of the model checker.
 
-pub(super) use std::sync::{Arc, TryLockError};
+pub(super) use std::sync::Arc;
 
 pub(super) use loom::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 pub(super) use loom::sync::{Mutex, MutexGuard};
@@ -16,10 +16,6 @@ pub(super) struct ArcSwapOption<T>(Mutex<Option<Arc<T>>>);
 impl<T> ArcSwapOption<T> {
     pub(super) fn load(&self) -> Option<Arc<T>> {
         self.0.lock().unwrap_or_else(|_| unreachable!("no thread panics")).clone()
-    }
-
-    pub(super) fn store(&self, value: Option<Arc<T>>) {
-        drop(self.swap(value));
     }
 
     pub(super) fn swap(&self, value: Option<Arc<T>>) -> Option<Arc<T>> {

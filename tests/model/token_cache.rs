@@ -14,14 +14,22 @@ mod sync;
 mod table;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use loom::thread;
 
-use crate::table::{Entry, Table};
+use crate::table::{Table, Weigh};
 
-/// A table of numbers by keys. Values are shared, so that a model sees when the table drops them.
-type Values = Table<u64, Arc<u64>>;
+/// A table of values by keys.
+type Values = Table<u64, Value>;
+
+/// A shared number, so that a model sees when the table drops it. It weighs 1, and has expired if it is 0.
+struct Value(Arc<u64>);
+
+impl Weigh for Value {
+    fn weight(&self) -> u32 {
+        1
+    }
+}
 
 /// The hash of all keys of a model: all are in one set, and have one tag.
 const HASH: u64 = 7;
@@ -30,8 +38,10 @@ fn main() {
     check("a search finds a whole entry or none", a_search_finds_a_whole_entry_or_none);
     check("one key has one entry", one_key_has_one_entry);
     check("a removed entry is not found", a_removed_entry_is_not_found);
-    check("an eviction replaces one entry by another", an_eviction_replaces_one_entry_by_another);
-    check("a full table evicts an entry by its clock", a_full_table_evicts_an_entry_by_its_clock);
+    check("a full set evicts one entry for another", a_full_set_evicts_one_entry_for_another);
+    check("a full table evicts an entry of any set", a_full_table_evicts_an_entry_of_any_set);
+    check("a sweep removes the expired entries only", a_sweep_removes_the_expired_entries_only);
+    check("insertions that sweep keep the weight", insertions_that_sweep_keep_the_weight);
 }
 
 fn check(name: &str, model: fn()) {
@@ -46,42 +56,58 @@ fn table() -> Arc<Values> {
     Arc::new(Table::new(1, 6_400))
 }
 
+/// Stores a value, and returns the number of other entries that this removes.
 fn insert(table: &Values, hash: u64, key: u64, value: u64) -> usize {
-    table.insert(hash, Entry { key, value: Arc::new(value), weight: 1 }, Duration::ZERO, |_| false)
+    insert_shared(table, hash, key, &Arc::new(value))
 }
 
+fn insert_shared(table: &Values, hash: u64, key: u64, value: &Arc<u64>) -> usize {
+    table.insert(hash, key, Value(Arc::clone(value)), is_expired).len()
+}
+
+fn is_expired(value: &Value) -> bool {
+    *value.0 == 0
+}
+
+/// Each value is ten times its key, so a search that finds the entry of another key fails here.
 fn find(table: &Values, hash: u64, key: u64) -> Option<u64> {
-    table.find(hash, || Some(key)).map(|found| *found.expect("a found entry").value)
+    let value = table.find(hash, || Some(key)).map(|found| *found.expect("a found entry").value.0);
+    assert!(value.is_none_or(|value| value / 10 == key), "the entry of another key");
+    value
 }
 
-/// Two keys share the tag, and one of them is stored while another thread searches.
+/// Two keys share the tag. While another thread replaces the entry of one by that of the other in one slot, a search finds
+/// the entry of its own key or none.
 fn a_search_finds_a_whole_entry_or_none() {
     let table = table();
     insert(&table, HASH, 1, 10);
     let writer = thread::spawn({
         let table = Arc::clone(&table);
-        move || insert(&table, HASH, 2, 20)
+        move || {
+            drop(table.remove(HASH, &1));
+            insert(&table, HASH, 2, 20)
+        }
     });
-    assert_eq!(find(&table, HASH, 1), Some(10));
+    assert!([None, Some(10)].contains(&find(&table, HASH, 1)));
     assert!([None, Some(20)].contains(&find(&table, HASH, 2)));
     assert_eq!(writer.join().expect("no panic"), 0);
-    assert_eq!((find(&table, HASH, 1), find(&table, HASH, 2)), (Some(10), Some(20)));
+    assert_eq!((find(&table, HASH, 1), find(&table, HASH, 2)), (None, Some(20)));
 }
 
 /// Two threads store the same key. A thread that finds the other one writing stores nothing.
 fn one_key_has_one_entry() {
     let table = table();
-    let threads = [10, 20].map(|value| {
+    let threads = [11, 12].map(|value| {
         let table = Arc::clone(&table);
         thread::spawn(move || insert(&table, HASH, 1, value))
     });
-    assert!([None, Some(10), Some(20)].contains(&find(&table, HASH, 1)));
+    assert!([None, Some(11), Some(12)].contains(&find(&table, HASH, 1)));
     let [one, other] = threads.map(|thread| thread.join().expect("no panic"));
     assert_eq!((one, other), (0, 0));
-    assert!([Some(10), Some(20)].contains(&find(&table, HASH, 1)));
+    assert!([Some(11), Some(12)].contains(&find(&table, HASH, 1)));
     // The set has room for seven other keys, and not for eight.
-    let evicted = (2..10).map(|key| insert(&table, HASH, key, key));
-    assert_eq!(evicted.collect::<Vec<_>>(), [0, 0, 0, 0, 0, 0, 0, 1]);
+    let removed = (2..10).map(|key| insert(&table, HASH, key, key * 10));
+    assert_eq!(removed.collect::<Vec<_>>(), [0, 0, 0, 0, 0, 0, 0, 1]);
 }
 
 /// One thread removes an entry while another one searches and a third one stores it again.
@@ -90,56 +116,99 @@ fn a_removed_entry_is_not_found() {
     insert(&table, HASH, 1, 10);
     let remover = thread::spawn({
         let table = Arc::clone(&table);
-        move || table.remove(HASH, &1)
+        move || drop(table.remove(HASH, &1))
     });
     let writer = thread::spawn({
         let table = Arc::clone(&table);
-        move || insert(&table, HASH, 1, 20)
+        move || insert(&table, HASH, 1, 11)
     });
-    assert!([None, Some(10), Some(20)].contains(&find(&table, HASH, 1)));
+    assert!([None, Some(10), Some(11)].contains(&find(&table, HASH, 1)));
     remover.join().expect("no panic");
     writer.join().expect("no panic");
-    table.remove(HASH, &1);
+    drop(table.remove(HASH, &1));
     assert_eq!(find(&table, HASH, 1), None);
 }
 
 /// A full set evicts an entry while another thread searches for it. The evicted value is dropped.
-fn an_eviction_replaces_one_entry_by_another() {
+fn a_full_set_evicts_one_entry_for_another() {
     let table = table();
-    let first = Arc::new(0);
-    table.insert(HASH, Entry { key: 0, value: Arc::clone(&first), weight: 1 }, Duration::ZERO, |_| false);
+    let first = Arc::new(1);
+    insert_shared(&table, HASH, 0, &first);
     for key in 1..8 {
-        assert_eq!(insert(&table, HASH + key, key, key), 0);
+        assert_eq!(insert(&table, HASH + key, key, key * 10), 0);
     }
     let writer = thread::spawn({
         let table = Arc::clone(&table);
-        move || insert(&table, HASH, 100, 100)
+        move || insert(&table, HASH, 100, 1_000)
     });
-    assert!([None, Some(0)].contains(&find(&table, HASH, 0)));
+    assert!([None, Some(1)].contains(&find(&table, HASH, 0)));
     assert_eq!(writer.join().expect("no panic"), 1);
-    assert_eq!(find(&table, HASH, 100), Some(100));
-    let left: Vec<u64> = (0..8).filter(|key| find(&table, HASH + key, *key) == Some(*key)).collect();
+    assert_eq!(find(&table, HASH, 100), Some(1_000));
+    let left: Vec<u64> = (0..8).filter(|key| find(&table, HASH + key, *key).is_some()).collect();
     assert_eq!(left.len(), 7);
     assert_eq!(Arc::strong_count(&first), if left.contains(&0) { 2 } else { 1 });
 }
 
 /// A full table evicts an entry of any set while another thread searches for it. The evicted value is dropped.
-fn a_full_table_evicts_an_entry_by_its_clock() {
+fn a_full_table_evicts_an_entry_of_any_set() {
     let table: Arc<Values> = Arc::new(Table::new(9, 64));
-    let place = |key: u64| (key % 9) << 16 | HASH;
-    let first = Arc::new(0);
-    table.insert(place(0), Entry { key: 0, value: Arc::clone(&first), weight: 1 }, Duration::ZERO, |_| false);
+    let hash_of = |key: u64| (key % 9) << 16 | HASH;
+    let first = Arc::new(1);
+    insert_shared(&table, hash_of(0), 0, &first);
     for key in 1..64 {
-        assert_eq!(insert(&table, place(key), key, key), 0);
+        assert_eq!(insert(&table, hash_of(key), key, key * 10), 0);
     }
     let writer = thread::spawn({
         let table = Arc::clone(&table);
-        move || insert(&table, place(100), 100, 100)
+        move || insert(&table, hash_of(100), 100, 1_000)
     });
-    assert!([None, Some(0)].contains(&find(&table, place(0), 0)));
+    assert!([None, Some(1)].contains(&find(&table, hash_of(0), 0)));
     assert_eq!(writer.join().expect("no panic"), 1);
-    assert_eq!(find(&table, place(100), 100), Some(100));
-    let left: Vec<u64> = (0..64).filter(|key| find(&table, place(*key), *key) == Some(*key)).collect();
+    assert_eq!(find(&table, hash_of(100), 100), Some(1_000));
+    let left: Vec<u64> = (0..64).filter(|key| find(&table, hash_of(*key), *key).is_some()).collect();
     assert_eq!(left.len(), 63);
     assert_eq!(Arc::strong_count(&first), if left.contains(&0) { 2 } else { 1 });
+}
+
+/// One thread sweeps the whole table while another one searches and a third one stores an entry.
+fn a_sweep_removes_the_expired_entries_only() {
+    let table = table();
+    let expired = Arc::new(0);
+    insert_shared(&table, HASH, 0, &expired);
+    insert(&table, HASH, 1, 10);
+    let sweeper = thread::spawn({
+        let table = Arc::clone(&table);
+        move || table.sweep(8, is_expired).len()
+    });
+    let writer = thread::spawn({
+        let table = Arc::clone(&table);
+        move || insert(&table, HASH, 2, 20)
+    });
+    assert_eq!(find(&table, HASH, 1), Some(10));
+    assert!([None, Some(0)].contains(&find(&table, HASH, 0)));
+    // Each of them removes the expired entry if it writes first, and none does if the other one is writing.
+    let removed = sweeper.join().expect("no panic") + writer.join().expect("no panic");
+    assert_eq!(removed, 1);
+    assert_eq!((find(&table, HASH, 0), find(&table, HASH, 1)), (None, Some(10)));
+    assert_eq!(Arc::strong_count(&expired), 1);
+}
+
+/// Two threads store entries in a table with one expired entry, and with room for two.
+fn insertions_that_sweep_keep_the_weight() {
+    let table: Arc<Values> = Arc::new(Table::new(1, 64));
+    for key in 10..72 {
+        assert_eq!(insert(&table, HASH, key, key * 10), usize::from(key >= 18));
+    }
+    let expired = Arc::new(0);
+    assert_eq!(insert_shared(&table, HASH, 0, &expired), 1);
+    let threads = [1, 2].map(|key| {
+        let table = Arc::clone(&table);
+        thread::spawn(move || insert(&table, HASH, key, key * 10))
+    });
+    threads.map(|thread| thread.join().expect("no panic"));
+    assert_eq!((find(&table, HASH, 0), Arc::strong_count(&expired)), (None, 1));
+    assert!(find(&table, HASH, 1).is_some() || find(&table, HASH, 2).is_some());
+    // A table that counts its weight exactly still takes all eight entries of the set.
+    (20..28).for_each(|key| drop(insert(&table, HASH, key, key * 10)));
+    assert!((20..28).all(|key| find(&table, HASH, key).is_some()));
 }

@@ -42,6 +42,8 @@ struct Driver<'s> {
     /// may be in use.
     failed_during_load: Option<(InFlight, Box<Report>)>,
     save: Option<Saving>,
+    /// The work of other modules after the last fetch.
+    after_fetch: Option<Pending<()>>,
 }
 
 type Loaded = Result<Option<StoredKeys>, KeyStoreError>;
@@ -59,7 +61,15 @@ enum Wakeup {
 
 /// Runs the state machine until the source is closed.
 async fn run(shared: &Shared) {
-    let mut driver = Driver { shared, keys: None, discovery: None, load: None, failed_during_load: None, save: None };
+    let mut driver = Driver {
+        shared,
+        keys: None,
+        discovery: None,
+        load: None,
+        failed_during_load: None,
+        save: None,
+        after_fetch: None,
+    };
     if shared.is_closing() {
         return driver.close();
     }
@@ -80,7 +90,7 @@ async fn run(shared: &Shared) {
                 // Requests that arrived before this point have waited for this fetch.
                 driver.receive_commands();
                 driver.finish_fetch(&in_flight, *report);
-                shared.call_refresh_hooks();
+                driver.after_fetch = Some(Box::pin(shared.after_fetch.run()));
             }
             Wakeup::Discovery(result) => driver.finish_rediscovery(result),
             Wakeup::Loaded(loaded) => driver.finish_load(*loaded),
@@ -97,7 +107,7 @@ impl Driver<'_> {
     async fn next_wakeup(&mut self, wake_at: Option<Monotonic>) -> Wakeup {
         let mut notified = pin!(self.shared.mailbox.wake.notified());
         let mut timer = wake_at.map(|at| self.shared.clock.sleep_until(at));
-        let Self { shared, keys, discovery, load, failed_during_load, save } = self;
+        let Self { shared, keys, discovery, load, failed_during_load, save, after_fetch } = self;
         poll_fn(|context| {
             if let Some(future) = load
                 && let Poll::Ready(loaded) = future.as_mut().poll(context)
@@ -132,6 +142,11 @@ impl Driver<'_> {
             }
             if notified.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Wakeup::Notified);
+            }
+            if let Some(work) = after_fetch
+                && work.as_mut().poll(context).is_ready()
+            {
+                *after_fetch = None;
             }
             match &mut timer {
                 Some(timer) => timer.as_mut().poll(context).map(|()| Wakeup::Timer),

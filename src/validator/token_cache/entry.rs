@@ -154,6 +154,9 @@ pub(in crate::validator) mod tests {
     use crate::testing::TestIssuer;
     use crate::token::Algorithm;
 
+    /// The wall time of an entry that is stored at once.
+    pub(in crate::validator) const START: Timestamp = Timestamp::from_secs(1_000);
+
     /// Returns an entry that is valid for this number of seconds.
     pub(in crate::validator) fn entry(seconds: u64) -> CacheEntry<NoCustomClaims> {
         entry_at(0, seconds)
@@ -172,7 +175,7 @@ pub(in crate::validator) mod tests {
 
     fn lifetime_at(after: u64, seconds: u64) -> EntryLifetime {
         let after = Duration::from_secs(after);
-        let checked_at = Timestamp::from_secs(1_000).saturating_add(after);
+        let checked_at = START.saturating_add(after);
         let valid_until = checked_at.saturating_add(Duration::from_secs(seconds));
         EntryLifetime { checked_at, valid_until, stored_at: Monotonic::from_origin(after) }
     }

@@ -1,9 +1,9 @@
 //! Lookup in the token cache, and revalidation of the entry that it finds.
 
-use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::claims::Claims;
+use crate::jwks::AfterFetch;
 use crate::request::Host;
 use crate::telemetry::{self, Validation};
 use crate::validator::possession::BoundToken;
@@ -34,7 +34,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     }
 
     /// Returns the claims of the token's entry and the key to which the token is bound, if there is an entry and it is still valid
-    /// for this request. Evicts an invalid entry.
+    /// for this request. Removes an invalid entry.
     pub(in crate::validator) fn lookup<'s>(
         &'s self,
         token: &[u8],
@@ -50,9 +50,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
         match state {
             EntryState::Valid => telemetry::token_cache_hit(),
             EntryState::NotApplicable => {}
-            EntryState::Expired => token_cache.evict(token),
+            EntryState::Expired => token_cache.remove(token),
             EntryState::KeyRemoved => {
-                token_cache.evict(token);
+                token_cache.remove(token);
                 telemetry::token_cache_stale_epoch();
             }
         }
@@ -87,18 +87,34 @@ impl Core {
     pub(in crate::validator) fn token_cache<C: Send + Sync + 'static>(&self) -> Option<Arc<TokenCache<C>>> {
         let is_public = |issuer: &IssuerState| issuer.algorithms.iter().any(|algorithm| !algorithm.is_symmetric());
         let is_needed = self.issuers.iter().any(is_public);
-        let token_cache = is_needed.then(|| TokenCache::new(self.token_cache_bytes)).flatten().map(Arc::new)?;
-        // Insertions remove expired entries. While no token is verified, the refresh of the keys does.
+        let token_cache = is_needed.then(|| TokenCache::new(self.token_cache_bytes, Arc::clone(&self.clock)))??;
+        let token_cache = Arc::new(token_cache);
+        let weak: Weak<TokenCache<C>> = Arc::downgrade(&token_cache);
         for source in self.issuers.iter().filter_map(|issuer| issuer.keys.source()) {
-            let (token_cache, clock) = (Arc::downgrade(&token_cache), Arc::clone(&self.clock));
-            source.at_refresh(move || match token_cache.upgrade() {
-                Some(token_cache) => {
-                    token_cache.remove_expired(clock.now(), clock.monotonic());
-                    ControlFlow::Continue(())
-                }
-                None => ControlFlow::Break(()),
-            });
+            source.after_fetch(Weak::<TokenCache<C>>::clone(&weak) as Weak<dyn AfterFetch>);
         }
         Some(token_cache)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Api, Issuer};
+    use crate::keys::{KeySet, Secret};
+    use crate::testing::TestIssuer;
+    use crate::token::Algorithm;
+    use crate::validator::Validator;
+
+    #[test]
+    fn validator_has_a_cache_if_an_issuer_has_public_keys() {
+        let server = TestIssuer::new().with_algorithms([Algorithm::HS256, Algorithm::ES256]);
+        let secret = || Issuer::shared_secret(server.issuer(), Secret::from_text(server.secret()));
+        let keys = Issuer::static_keys("https://public.test/", KeySet::from_jwks(server.jwks()));
+        let both = Api::new("api", secret()).with_issuer(keys.with_algorithms([Algorithm::ES256]));
+        for (api, expected) in [(Api::new("api", secret()), false), (both, true)] {
+            let validator = Validator::new(api).expect("a valid configuration");
+            assert_eq!(validator.token_cache.is_some(), expected);
+            assert_eq!(validator.with_custom_claims::<()>().token_cache.is_some(), expected);
+        }
     }
 }

@@ -2,14 +2,35 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicUsize;
 use std::thread;
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// A table of numbers by numbers, without expired entries.
-type Numbers = Table<u64, u64>;
+/// A table of numbers by numbers.
+type Numbers = Table<u64, Value>;
+
+/// A number with its weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Value {
+    number: u64,
+    weight: u32,
+}
+
+impl Value {
+    /// Returns a value of the weight 1.
+    fn new(number: u64) -> Self {
+        Self { number, weight: 1 }
+    }
+}
+
+impl Weigh for Value {
+    fn weight(&self) -> u32 {
+        self.weight
+    }
+}
 
 /// Returns a table with this number of sets, and this bound of its entries.
 fn table(sets: usize, bound: u64) -> Numbers {
@@ -21,23 +42,28 @@ fn hash(set: u64, tag: u64) -> u64 {
     set << 16 | tag
 }
 
+/// Stores a value of the weight 1, and returns the number of other entries that this removes.
 fn insert(table: &Numbers, hash: u64, key: u64) -> usize {
-    table.insert(hash, Entry { key, value: key, weight: 1 }, Duration::ZERO, |_| false)
+    insert_value(table, hash, key, Value::new(key))
+}
+
+fn insert_value(table: &Numbers, hash: u64, key: u64, value: Value) -> usize {
+    table.insert(hash, key, value, |_| false).len()
 }
 
 /// Returns whether the table has an entry, without counting a use.
 fn contains(table: &Numbers, hash: u64, key: u64) -> bool {
-    table.candidates(hash).any(|slot| slot.holds(|entry| entry.key == key))
+    table.candidates(hash).any(|slot| slot.contains(|entry| entry.key == key))
 }
 
 fn find(table: &Numbers, hash: u64, key: u64) -> Option<u64> {
-    table.find(hash, || Some(key)).and_then(|found| found.as_ref().map(|entry| entry.value))
+    table.find(hash, || Some(key)).and_then(|found| found.as_ref().map(|entry| entry.value.number))
 }
 
 /// Returns the sum of the weights, and checks that the table knows it.
-fn weight<K, V>(table: &Table<K, V>) -> u64 {
-    let sum =
-        table.slots.iter().filter_map(|slot| slot.entry.load().as_ref().map(|entry| u64::from(entry.weight))).sum();
+fn weight<K, V: Weigh>(table: &Table<K, V>) -> u64 {
+    let weights = table.slots.iter().filter_map(|slot| slot.entry.load().as_ref().map(|entry| entry.value.weight()));
+    let sum = weights.map(u64::from).sum();
     assert_eq!(table.writer.try_lock().expect("nothing else writes").weight, sum);
     assert!(sum <= table.bound);
     sum
@@ -78,10 +104,7 @@ fn computes_the_key_only_if_a_tag_matches() {
 fn replaces_the_entry_of_the_same_key() {
     let table = table(1, 6_400);
     for weight in [10, 30, 20] {
-        assert_eq!(
-            table.insert(hash(0, 7), Entry { key: 1, value: u64::from(weight), weight }, Duration::ZERO, |_| false),
-            0
-        );
+        assert_eq!(insert_value(&table, hash(0, 7), 1, Value { number: u64::from(weight), weight }), 0);
     }
     assert_eq!((find(&table, hash(0, 7), 1), weight(&table)), (Some(20), 20));
 }
@@ -130,7 +153,7 @@ fn uses_are_limited_so_that_an_old_entry_can_be_evicted() {
 }
 
 #[test]
-fn clock_evicts_unused_entries_before_used_ones() {
+fn evicts_unused_entries_before_used_ones() {
     // 64 entries fit, 16 slots remain free.
     let table = table(10, 64);
     for key in 0..64 {
@@ -153,74 +176,63 @@ fn ignores_an_entry_of_more_than_a_64th_of_the_bound() {
     let table = table(1, 6_463);
     for (weight_of_entry, expected) in [(100, Some(1)), (101, None)] {
         table.remove(hash(0, 7), &1);
-        table.insert(hash(0, 7), Entry { key: 1, value: 1, weight: weight_of_entry }, Duration::ZERO, |_| false);
+        insert_value(&table, hash(0, 7), 1, Value { number: 1, weight: weight_of_entry });
         assert_eq!(find(&table, hash(0, 7), 1), expected, "{weight_of_entry}");
     }
     assert_eq!(weight(&table), 0);
 }
 
-/// Returns the time at which the sweep is due to have visited this share of all slots.
-fn swept(share: f64) -> Duration {
-    SWEEP_PERIOD.mul_f64(share)
-}
-
 #[test]
-fn sweeps_expired_entries_in_proportion_to_the_time() {
+fn sweep_visits_this_number_of_slots_and_the_next_one_continues() {
     let table = table(10, 10_000);
     for key in 0..40 {
         insert(&table, hash(key / 4, 1 + key % 4), key);
     }
-    let is_expired = |key: &u64| *key < 20;
-    let replace = |now| table.insert(hash(9, 4), Entry { key: 39, value: 39, weight: 1 }, now, is_expired);
-    // Four of the eight slots of each set are taken. Insertions and calls of the refresh advance the same hand.
-    assert_eq!((replace(swept(0.0)), replace(swept(0.1)), replace(swept(0.1))), (0, 4, 0));
-    assert_eq!(table.remove_expired(swept(0.3), is_expired), 8);
-    assert_eq!((replace(swept(0.4)), replace(swept(0.2)), weight(&table)), (4, 0, 24));
-    assert_eq!(table.remove_expired(swept(1.3), is_expired), 4);
-    assert_eq!((0..40).filter(|key| contains(&table, hash(key / 4, 1 + key % 4), *key)).count(), 20);
-    // After a long time, the sweep visits each slot once.
-    assert_eq!(table.remove_expired(swept(1_000.0), |key| *key % 2 == 0), 10);
-    assert_eq!((table.remove_expired(swept(1_000.9), |_| false), weight(&table)), (0, 10));
+    // Forty insertions have swept eight slots each. Four of the eight slots of each set have an entry.
+    let is_odd = |value: &Value| value.number % 2 == 1;
+    assert_eq!([16, 4, 4, 8, 0].map(|count| table.sweep(count, is_odd).len()), [4, 2, 0, 2, 0]);
+    assert_eq!((0..16).filter(|key| contains(&table, hash(key / 4, 1 + key % 4), *key)).count(), 8);
+    // The sweep ends where it began, however many slots are to be visited.
+    assert_eq!([usize::MAX, usize::MAX].map(|count| table.sweep(count, is_odd).len()), [12, 0]);
+    assert_eq!((weight(&table), table.slots()), (20, 80));
 }
 
 #[test]
-fn one_insertion_sweeps_a_limited_number_of_slots_and_the_next_one_continues() {
-    let table = table(400, 1 << 20);
+fn each_insertion_sweeps_eight_slots() {
+    let table = table(100, 10_000);
     for key in 0..400 {
-        insert(&table, hash(key, 1), key);
+        insert(&table, hash(key / 4, 1 + key % 4), key);
     }
-    let replace =
-        || table.insert(hash(0, 2), Entry { key: 1_000, value: 1_000, weight: 1 }, swept(1.0), |key| *key < 400);
-    let sets = MAX_VISITS / WAYS;
-    assert_eq!([replace(), replace(), replace(), replace(), replace()], [sets, sets, sets, 400 - 3 * sets, 0]);
+    let replace = || table.insert(hash(0, 1), 0, Value::new(1_000), |value| value.number < 400);
+    assert_eq!((0..100).map(|_| replace().len()).collect::<Vec<_>>(), [4; 100]);
+    assert_eq!((replace().len(), weight(&table)), (0, 1));
 }
 
 #[test]
-fn one_insertion_moves_the_clock_a_limited_number_of_slots() {
+fn one_insertion_moves_the_eviction_hand_a_limited_number_of_slots() {
     let table = table(1_000, 4_000);
-    let place = |key: u64| hash(key % 1_000, 1 + key);
+    let hash_of = |key: u64| hash(key % 1_000, 1 + key);
     for key in 0..4_000 {
-        assert_eq!(insert(&table, place(key), key), 0);
-        (0..MAX_USES).for_each(|_| assert_eq!(find(&table, place(key), key), Some(key)));
+        assert_eq!(insert(&table, hash_of(key), key), 0);
+        (0..MAX_USES).for_each(|_| assert_eq!(find(&table, hash_of(key), key), Some(key)));
     }
-    // All entries are used. The clock passes over a part of them, and evicts the next one.
-    assert_eq!((insert(&table, place(4_000), 4_000), weight(&table)), (1, 4_000));
-    assert_eq!(find(&table, place(4_000), 4_000), Some(4_000));
-    assert_eq!(table.try_write().map(|writer| writer.clock_hand), Some(MAX_VISITS / 2 + 1));
+    // All entries are used. The hand passes over a part of them, and evicts the next one.
+    assert_eq!((insert(&table, hash_of(4_000), 4_000), weight(&table)), (1, 4_000));
+    assert_eq!(find(&table, hash_of(4_000), 4_000), Some(4_000));
+    assert_eq!(table.try_write().map(|writer| writer.eviction_hand), Some(MAX_VISITS / 2 + 1));
 }
 
 #[test]
 fn stores_nothing_if_the_visited_slots_have_too_little_to_evict() {
     let table = table(1_000, 6_400);
-    let insert =
-        |set, key| table.insert(hash(set, 1), Entry { key, value: key, weight: 100 }, Duration::ZERO, |_| false);
+    let insert = |set, key| insert_value(&table, hash(set, 1), key, Value { number: key, weight: 100 });
     for key in 0..64 {
         assert_eq!(insert(900 + key, key), 0);
     }
-    // The clock reaches the first entry after 7,200 slots.
+    // The hand reaches the first entry after 7,200 slots.
     for hand in 1..=7 {
         assert_eq!((insert(0, 1_000), find(&table, hash(0, 1), 1_000)), (0, None));
-        assert_eq!(table.try_write().map(|writer| writer.clock_hand), Some(hand * MAX_VISITS));
+        assert_eq!(table.try_write().map(|writer| writer.eviction_hand), Some(hand * MAX_VISITS));
     }
     assert_eq!((insert(0, 1_000), find(&table, hash(0, 1), 1_000), weight(&table)), (1, Some(1_000), 6_400));
 }
@@ -231,8 +243,8 @@ fn finds_but_changes_nothing_while_another_thread_writes() {
     insert(&table, hash(0, 1), 1);
     let writing = table.try_write().expect("nothing else writes");
     assert_eq!(insert(&table, hash(0, 2), 2), 0);
-    table.remove(hash(0, 1), &1);
-    assert_eq!(table.remove_expired(swept(1.0), |_| true), 0);
+    assert!(table.remove(hash(0, 1), &1).is_none());
+    assert!(table.sweep(8, |_| true).is_empty());
     assert_eq!((find(&table, hash(0, 1), 1), find(&table, hash(0, 2), 2)), (Some(1), None));
     drop(writing);
     insert(&table, hash(0, 2), 2);
@@ -240,29 +252,38 @@ fn finds_but_changes_nothing_while_another_thread_writes() {
     assert_eq!((find(&table, hash(0, 1), 1), find(&table, hash(0, 2), 2)), (None, Some(2)));
 }
 
+/// A value that panics when it is dropped, as a metrics recorder may.
 #[test]
-fn stays_usable_after_a_value_panics_on_drop() {
+fn drops_no_value_under_the_lock() {
     struct Bomb(bool);
     impl Drop for Bomb {
         fn drop(&mut self) {
-            assert!(!self.0, "as a metrics recorder may");
+            assert!(!self.0, "a bomb");
         }
     }
-    let table = Table::new(1, 10_000);
-    let insert = |key: u64, bomb| {
-        table.insert(hash(0, key), Entry { key, value: Bomb(bomb), weight: 1 }, Duration::ZERO, |_| false)
-    };
+    impl Weigh for Bomb {
+        fn weight(&self) -> u32 {
+            10
+        }
+    }
+    let table = Table::new(1, 640);
+    let insert = |key: u64, bomb| drop(table.insert(hash(0, key), key, Bomb(bomb), |bomb| bomb.0));
+    let panics = |work: &dyn Fn()| catch_unwind(AssertUnwindSafe(work)).is_err();
     insert(1, true);
-    assert!(catch_unwind(AssertUnwindSafe(|| table.remove(hash(0, 1), &1))).is_err());
-    assert_eq!((table.writer.is_poisoned(), table.find(hash(0, 1), || Some(1)).is_none()), (true, true));
-    insert(2, false);
-    assert!(table.find(hash(0, 2), || Some(2)).is_some());
-    assert_eq!(table.try_write().map(|writer| writer.weight), Some(1));
+    assert!(panics(&|| drop(table.remove(hash(0, 1), &1))), "removed");
+    insert(1, true);
+    assert!(panics(&|| insert(2, false)), "swept by an insertion");
+    insert(1, true);
+    assert!(panics(&|| drop(table.sweep(8, |bomb| bomb.0))), "swept");
+    table.insert(hash(0, 1), 1, Bomb(true), |_| false);
+    assert!(panics(&|| drop(table.insert(hash(0, 1), 1, Bomb(false), |_| false))), "replaced");
+    assert_eq!((table.writer.is_poisoned(), weight(&table)), (false, 20));
+    assert!(table.find(hash(0, 1), || Some(1)).is_some() && table.find(hash(0, 2), || Some(2)).is_some());
 }
 
 #[test]
 fn slots_take_16_bytes_and_a_table_without_slots_or_bound_is_empty() {
-    assert_eq!(Table::<u128, [u64; 50]>::SET_BYTES, 128);
+    assert_eq!(Table::<u128, Value>::SET_BYTES, 128);
     for (sets, bound, expected) in
         [(0, 1_000, None), (1, 0, None), (1, 63, None), (1, 64, Some(1)), (1, u64::MAX, Some(1))]
     {
@@ -278,89 +299,100 @@ enum Operation {
     Insert { key: u64, weight: u32 },
     Find { key: u64 },
     Remove { key: u64 },
-    RemoveExpired { before: u64 },
+    Sweep { count: usize, before: u64 },
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        4 => (0_u64..40, 1_u32..12).prop_map(|(key, weight)| Operation::Insert { key, weight }),
-        4 => (0_u64..40).prop_map(|key| Operation::Find { key }),
-        1 => (0_u64..40).prop_map(|key| Operation::Remove { key }),
-        1 => (0_u64..60).prop_map(|before| Operation::RemoveExpired { before }),
+        6 => (0_u64..400, 1_u32..12).prop_map(|(key, weight)| Operation::Insert { key, weight }),
+        4 => (0_u64..400).prop_map(|key| Operation::Find { key }),
+        1 => (0_u64..400).prop_map(|key| Operation::Remove { key }),
+        1 => (0_usize..50, 0_u64..400).prop_map(|(count, before)| Operation::Sweep { count, before }),
     ]
 }
 
 proptest! {
-    /// The table never returns what the map does not contain, and it lacks only entries that it has counted as evicted.
+    /// The table never returns what the map does not contain, and it lacks only entries that it has returned as removed.
     #[test]
     fn agrees_with_a_map_except_for_evictions(
-        operations in proptest::collection::vec(operation(), 0..200),
-        sets in 1_usize..6,
-        bound in 600_u64..1_000,
+        operations in proptest::collection::vec(operation(), 0..800),
+        sets in 1_usize..60,
+        bound in 64_u64..1_000,
         tags in 1_u64..4,
     ) {
         let table = table(sets, bound);
         let mut map = HashMap::new();
-        let (mut evicted, mut time) = (0, Duration::ZERO);
-        let place = |key: u64| hash(key, 1 + key % tags);
+        let hash_of = |key: u64| hash(key, 1 + key % tags);
         for (number, operation) in (0_u64..).zip(operations) {
             match operation {
                 Operation::Insert { key, weight } => {
-                    evicted += table.insert(place(key), Entry { key, value: number, weight }, Duration::ZERO, |_| false);
+                    let removed = table.insert(hash_of(key), key, Value { number, weight }, |_| false);
+                    for entry in removed {
+                        prop_assert_eq!(map.remove(&entry.key), Some(entry.value.number));
+                    }
                     if u64::from(weight) <= bound / 64 {
                         map.insert(key, number);
-                        prop_assert_eq!(find(&table, place(key), key), Some(number));
                     }
                 }
                 Operation::Find { key } => {
-                    let found = find(&table, place(key), key);
-                    prop_assert!(found.is_none() || found == map.get(&key).copied());
+                    prop_assert_eq!(find(&table, hash_of(key), key), map.get(&key).copied());
                 }
                 Operation::Remove { key } => {
-                    table.remove(place(key), &key);
-                    map.remove(&key);
+                    let removed = table.remove(hash_of(key), &key).map(|entry| entry.value.number);
+                    prop_assert_eq!(removed, map.remove(&key));
                 }
-                Operation::RemoveExpired { before } => {
-                    time += SWEEP_PERIOD;
-                    table.remove_expired(time, |number| *number < before);
-                    map.retain(|_, number| *number >= before);
+                Operation::Sweep { count, before } => {
+                    for entry in table.sweep(count, |value| value.number < before) {
+                        prop_assert!(entry.value.number < before);
+                        prop_assert_eq!(map.remove(&entry.key), Some(entry.value.number));
+                    }
                 }
             }
-            weight(&table);
+            prop_assert!(weight(&table) <= bound);
         }
-        let missing = map.keys().filter(|key| find(&table, place(**key), **key).is_none()).count();
-        prop_assert!(missing <= evicted, "{missing} of {evicted}");
+        for (key, number) in map {
+            prop_assert_eq!(find(&table, hash_of(key), key), Some(number));
+        }
     }
+}
+
+/// The property test is about evictions, so this checks that such operations reach the bound.
+#[test]
+fn random_insertions_reach_the_bound() {
+    let table = table(60, 999);
+    let evicted: usize =
+        (0..400).map(|key| insert_value(&table, hash(key, 1), key, Value { number: key, weight: 11 })).sum();
+    assert_eq!((evicted, weight(&table)), (400 - 90, 990));
 }
 
 #[test]
 fn keeps_its_invariants_while_threads_use_it() {
-    let table = table(3, 640);
+    const KEYS: u64 = 400;
+    // About 64 of the 200 entries that fit into the slots fit into the bound.
+    let table = table(25, 640);
+    let evicted = AtomicUsize::new(0);
     thread::scope(|scope| {
         for thread in 0..4_u64 {
-            let table = &table;
+            let (table, evicted) = (&table, &evicted);
             scope.spawn(move || {
                 for round in 0..5_000_u64 {
-                    let key = (round * 7 + thread) % 40;
+                    let key = (round * 7 + thread * 101) % KEYS;
                     match round % 5 {
-                        0 | 1 => {
-                            table.insert(
-                                hash(key, 1 + key),
-                                Entry { key, value: key, weight: 10 },
-                                Duration::ZERO,
-                                |_| false,
-                            );
+                        0..3 => {
+                            let value = Value { number: key, weight: 8 + u32::from(round % 2 == 0) };
+                            evicted.fetch_add(insert_value(table, hash(key, 1 + key), key, value), Ordering::Relaxed);
                         }
-                        2 => table.remove(hash(key, 1 + key), &key),
-                        _ => assert!(find(table, hash(key, 1 + key), key).is_none_or(|value| value == key)),
+                        3 => drop(table.remove(hash(key, 1 + key), &key)),
+                        _ => assert!(find(table, hash(key, 1 + key), key).is_none_or(|number| number == key)),
                     }
                 }
             });
         }
     });
-    weight(&table);
-    for key in 0..40 {
-        let copies = table.slots.iter().filter(|slot| slot.holds(|entry| entry.key == key)).count();
+    assert!(weight(&table) > 400, "nearly full: {}", weight(&table));
+    assert!(evicted.into_inner() > 100);
+    for key in 0..KEYS {
+        let copies = table.slots.iter().filter(|slot| slot.contains(|entry| entry.key == key)).count();
         assert!(copies <= 1, "{copies} entries of key {key}");
     }
 }
