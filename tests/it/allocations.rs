@@ -39,13 +39,12 @@ fn poll_once<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Returns the allocations of one run after warm-up: the median of many runs, since some of them also run the cache's
-/// maintenance.
+/// Returns the allocations of one run after warm-up, which must be the same in every run.
 fn allocations(mut work: impl FnMut()) -> u64 {
     (0..20).for_each(|_| work());
-    let mut counts: Vec<u64> = (0..21).map(|_| allocation_counter::measure(&mut work).count_total).collect();
-    counts.sort_unstable();
-    counts[10]
+    let counts: Vec<u64> = (0..21).map(|_| allocation_counter::measure(&mut work).count_total).collect();
+    assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
+    counts[0]
 }
 
 fn validation_allocations(validator: &Validator, text: &str) -> u64 {
