@@ -23,53 +23,75 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::{AUDIENCE, api, cpu_time, now, server, token};
+use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Algorithm, Api, Issuer, Validator};
 
 const ROUNDS: usize = 15;
-const THREADS: [usize; 3] = [1, 2, 4];
+const THREADS: [usize; 4] = [1, 2, 4, 16];
 const ROUND: Duration = Duration::from_millis(300);
+
+/// One table of results.
+struct Case<'c> {
+    name: &'static str,
+    token_cache_bytes: usize,
+    /// The key sets that are published in turn.
+    published: &'c [String; 2],
+    texts: &'c [String],
+    /// Whether each thread validates other tokens than all other threads.
+    is_partitioned: bool,
+}
 
 fn main() {
     let server = server(Algorithm::RS256);
-    let texts: Vec<String> = (0..1_000).map(|number| token(&server, number).sign()).collect();
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    // Twice as many tokens as fit into the cache of the first sights, so that none is still there when it is used again.
+    let texts: Vec<String> = (0..9_000).map(|number| token(&server, number).sign()).collect();
     // Every other set has one more key, so the table and the epoch change, and with it the epoch of every cache entry.
     let others = [server.jwks(), with_one_more_key(&server.jwks())];
     let same = [server.jwks(), server.jwks()];
-    for (name, bytes, published, texts) in [
-        ("without token cache, a different set each time", 0, &others, &texts[..]),
-        ("token cache hit, the same set each time", 8 << 20, &same, &texts),
-        ("token cache hit, a different set each time", 8 << 20, &others, &texts),
-        // As from a client that sends one token for all of its users.
-        ("token cache hit of one token, the same set each time", 8 << 20, &same, &texts[..1]),
-    ] {
-        server.publish(published[0].clone());
-        let validator = runtime.block_on(async {
-            let issuer = Issuer::jwks(server.issuer(), server.jwks_uri());
-            let builder =
-                Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone()).with_token_cache_bytes(bytes);
-            builder.build_ready(Duration::from_secs(5)).await.expect("keys")
-        });
-        let refresh = |turn: usize| {
-            server.publish(published[turn % 2].clone());
-            for (_, source) in validator.key_sources() {
-                runtime.block_on(source.reload()).expect("the server responds");
-            }
+    let hit = |name, published, texts| {
+        measure(&server, &Case { name, token_cache_bytes: 8 << 20, published, texts, is_partitioned: false });
+    };
+    let verified = |name, token_cache_bytes, published| {
+        measure(&server, &Case { name, token_cache_bytes, published, texts: &texts, is_partitioned: true });
+    };
+    verified("without token cache, a different set each time", 0, &others);
+    verified("first use of each token, full token cache, the same set each time", 4 << 20, &same);
+    hit("token cache hit, the same set each time", &same, &texts[..1_000]);
+    hit("token cache hit, a different set each time", &others, &texts[..1_000]);
+    // As from a client that sends one token for all of its users.
+    hit("token cache hit of one token, the same set each time", &same, &texts[..1]);
+}
+
+fn measure(server: &TestIssuer, case: &Case<'_>) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    server.publish(case.published[0].clone());
+    let validator = runtime.block_on(async {
+        let issuer = Issuer::jwks(server.issuer(), server.jwks_uri());
+        let builder = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone());
+        let builder = builder.with_token_cache_bytes(case.token_cache_bytes);
+        builder.build_ready(Duration::from_secs(5)).await.expect("keys")
+    });
+    let refresh = |turn: usize| {
+        server.publish(case.published[turn % 2].clone());
+        for (_, source) in validator.key_sources() {
+            runtime.block_on(source.reload()).expect("the server responds");
+        }
+    };
+    // For each number of threads, one shared validator, and as many separate ones. A part of the tokens gets a part of the cache.
+    let contestants = THREADS.map(|threads| {
+        let parts = if case.is_partitioned { threads } else { 1 };
+        let separate = || {
+            let builder = Validator::builder(api(server, Algorithm::RS256));
+            builder.with_token_cache_bytes(case.token_cache_bytes / parts).build().expect("a valid configuration")
         };
-        let shared = vec![validator.clone(); 4];
-        let separate = [(); 4].map(|()| {
-            let builder = Validator::builder(api(&server, Algorithm::RS256)).with_token_cache_bytes(bytes);
-            builder.build().expect("a valid configuration")
-        });
-        let round = |_| {
-            THREADS.map(|threads| {
-                [&shared[..threads], &separate[..threads]].map(|validators| sample(validators, texts, refresh))
-            })
-        };
-        println!("\n{name}, RS256, while keys are refreshed continuously ({ROUNDS} rounds, median [least, most])");
-        print(&(0..ROUNDS).map(round).collect::<Vec<_>>());
-    }
+        [vec![validator.clone(); threads], (0..threads).map(|_| separate()).collect()]
+    });
+    let round = |_| contestants.each_ref().map(|kinds| kinds.each_ref().map(|kind| sample(kind, case, refresh)));
+    // A first round fills the caches.
+    round(0);
+    println!("\n{}, RS256, while keys are refreshed continuously ({ROUNDS} rounds, median [least, most])", case.name);
+    print(&(0..ROUNDS).map(round).collect::<Vec<_>>());
 }
 
 /// For each number of threads, one sample with a shared validator and one with separate validators.
@@ -108,12 +130,14 @@ struct Sample {
 }
 
 /// Measures one thread for each validator.
-fn sample(validators: &[Validator], texts: &[String], refresh: impl Fn(usize)) -> Sample {
+fn sample(validators: &[Validator], case: &Case<'_>, refresh: impl Fn(usize)) -> Sample {
+    let parts = if case.is_partitioned { validators.len() } else { 1 };
+    let texts = |thread: usize| case.texts.chunks(case.texts.len() / parts).nth(thread % parts).expect("a part");
     let (stop, done, cpu_nanos) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let start = Instant::now();
     thread::scope(|scope| {
         for (thread, validator) in validators.iter().enumerate() {
-            let (stop, done, cpu_nanos) = (&stop, &done, &cpu_nanos);
+            let (stop, done, cpu_nanos, texts) = (&stop, &done, &cpu_nanos, texts(thread));
             scope.spawn(move || {
                 let (mut next, mut count, before) = (thread * 250, 0, cpu_time());
                 while !stop.load(Ordering::Relaxed) {
