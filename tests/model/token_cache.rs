@@ -174,8 +174,8 @@ fn a_full_table_evicts_an_entry_of_any_set() {
 fn a_sweep_removes_the_expired_entries_only() {
     let table = table();
     let expired = Arc::new(0);
-    insert_shared(&table, HASH, 0, &expired);
     insert(&table, HASH, 1, 10);
+    insert_shared(&table, HASH, 0, &expired);
     let sweeper = thread::spawn({
         let table = Arc::clone(&table);
         move || table.sweep(8, is_expired).len()
@@ -186,7 +186,7 @@ fn a_sweep_removes_the_expired_entries_only() {
     });
     assert_eq!(find(&table, HASH, 1), Some(10));
     assert!([None, Some(0)].contains(&find(&table, HASH, 0)));
-    // Each of them removes the expired entry if it writes first, and none does if the other one is writing.
+    // Whichever writes first removes the expired entry.
     let removed = sweeper.join().expect("no panic") + writer.join().expect("no panic");
     assert_eq!(removed, 1);
     assert_eq!((find(&table, HASH, 0), find(&table, HASH, 1)), (None, Some(10)));
@@ -205,10 +205,14 @@ fn insertions_that_sweep_keep_the_weight() {
         let table = Arc::clone(&table);
         thread::spawn(move || insert(&table, HASH, key, key * 10))
     });
-    threads.map(|thread| thread.join().expect("no panic"));
+    for thread in threads {
+        thread.join().expect("no panic");
+    }
     assert_eq!((find(&table, HASH, 0), Arc::strong_count(&expired)), (None, 1));
     assert!(find(&table, HASH, 1).is_some() || find(&table, HASH, 2).is_some());
     // A table that counts its weight exactly still takes all eight entries of the set.
-    (20..28).for_each(|key| drop(insert(&table, HASH, key, key * 10)));
+    for key in 20..28 {
+        insert(&table, HASH, key, key * 10);
+    }
     assert!((20..28).all(|key| find(&table, HASH, key).is_some()));
 }
