@@ -122,7 +122,9 @@ fn requests(tokens: usize, exponent: f64) -> Vec<usize> {
 /// Returns the share of hits in the second half of the requests. `is_hit` uses a token, and returns whether it was stored.
 fn hit_rate(requests: &[usize], mut is_hit: impl FnMut(usize) -> bool) -> f64 {
     let (first, second) = requests.split_at(REQUESTS);
-    first.iter().for_each(|token| drop(is_hit(*token)));
+    for token in first {
+        is_hit(*token);
+    }
     second.iter().filter(|token| is_hit(**token)).count() as f64 / second.len() as f64
 }
 
@@ -139,7 +141,9 @@ fn lru(tokens: &[Token]) -> impl FnMut(usize) -> bool {
         let last_use = last_uses.insert(token, time);
         by_use.insert(time, token);
         match last_use {
-            Some(last_use) => drop(by_use.remove(&last_use)),
+            Some(last_use) => {
+                by_use.remove(&last_use);
+            }
             None => weight += tokens[token].weight,
         }
         while weight > BOUND {
