@@ -65,8 +65,9 @@ impl Payload {
 
     /// Returns the size of its heap allocations in bytes.
     pub(crate) fn footprint(&self) -> usize {
-        let unescaped = self.unescaped.iter().map(|(claim, text)| size_of_val(claim).saturating_add(text.len()));
-        unescaped.fold(self.json.len(), usize::saturating_add)
+        let list = self.unescaped.capacity().saturating_mul(size_of::<(Claim, Box<str>)>());
+        let texts = self.unescaped.iter().map(|(_, text)| text.len());
+        texts.fold(self.json.len().saturating_add(list), usize::saturating_add)
     }
 
     /// Returns the JSON text of a claim, without surrounding white space.
@@ -171,6 +172,20 @@ mod tests {
 
     fn payload(json: &str) -> Payload {
         Payload::parse(json.to_owned()).expect("an object")
+    }
+
+    #[test]
+    fn footprint_is_the_allocated_memory() {
+        for json in [
+            r#"{"iss":"i"}"#,
+            r#"{"iss":"a\/b","sub":"\u0041","jti":"c"}"#,
+            r#"{"iss":"\n","sub":"\n","jti":"\n","azp":"\n","client_id":"\n"}"#,
+        ] {
+            let mut stored = None;
+            let allocated = allocation_counter::measure(|| stored = Some(payload(json)));
+            let footprint = stored.map(|payload| payload.footprint());
+            assert_eq!(footprint, usize::try_from(allocated.bytes_current).ok(), "{json}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::telemetry;
 use crate::token::Header;
 use crate::validator::possession::{self, BoundToken};
 use crate::validator::routing::RouteSerial;
+use crate::validator::token_cache::table::Weigh;
 
 /// The claims of an accepted token, what proved them, and the lifetime of the entry.
 pub(in crate::validator) struct CacheEntry<C> {
@@ -96,9 +97,10 @@ impl<C> CacheEntry<C> {
     pub(in crate::validator) fn lifetime(&self) -> EntryLifetime {
         self.lifetime
     }
+}
 
-    /// Returns the memory of the entry in bytes.
-    pub(in crate::validator) fn weight(&self) -> u32 {
+impl<C> Weigh for CacheEntry<C> {
+    fn weight(&self) -> u32 {
         self.weight
     }
 }

@@ -26,7 +26,7 @@ use crate::jwks::AfterFetch;
 use crate::keys::{Fingerprinter, TokenFingerprint};
 use crate::telemetry;
 use crate::validator::token_cache::entry::CacheEntry;
-use crate::validator::token_cache::table::{Match, Removed, Table, Weigh};
+use crate::validator::token_cache::table::{Match, Table};
 
 /// The entries of tokens that one validator has verified recently, limited by bytes.
 ///
@@ -64,7 +64,8 @@ impl<C> TokenCache<C> {
             return;
         }
         let Some(fingerprint) = self.fingerprinter.fingerprint(token) else { return };
-        count_evicted(&self.table.insert(self.fingerprinter.slot_hash(token), fingerprint, entry, is_expired));
+        let removed = self.table.insert(self.fingerprinter.slot_hash(token), fingerprint, entry, is_expired);
+        telemetry::token_cache_evicted(removed.len());
     }
 
     /// Removes the entry of a token because it is not valid, unless another thread writes; the next lookup then finds it again. If
@@ -85,15 +86,10 @@ impl<C> TokenCache<C> {
 /// Removes expired entries after each fetch of keys, since no entry is stored while no request arrives.
 impl<C: Send + Sync> AfterFetch for TokenCache<C> {
     fn run_portion(&self, portion: usize) -> ControlFlow<()> {
-        count_evicted(&self.table.sweep(SLOTS_PER_PORTION, self.is_expired()));
+        let removed = self.table.sweep(SLOTS_PER_PORTION, self.is_expired());
+        telemetry::token_cache_evicted(removed.len());
         let is_last = portion.saturating_add(1).saturating_mul(SLOTS_PER_PORTION) >= self.table.slots();
         if is_last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-}
-
-impl<C> Weigh for CacheEntry<C> {
-    fn weight(&self) -> u32 {
-        CacheEntry::weight(self)
     }
 }
 
@@ -103,11 +99,7 @@ impl<C> fmt::Debug for TokenCache<C> {
     }
 }
 
-fn count_evicted<C>(removed: &Removed<TokenFingerprint, CacheEntry<C>>) {
-    telemetry::token_cache_evicted(removed.len());
-}
-
-/// Slots that a sweep after a fetch visits at once. It takes at most some ten microseconds, and other tasks run in between.
+/// Slots that a sweep after a fetch visits at once. This takes at most about 0.1 ms, and other tasks run in between.
 const SLOTS_PER_PORTION: usize = 1_024;
 
 #[cfg(test)]

@@ -148,8 +148,9 @@ impl<K: PartialEq, V: Weigh> Table<K, V> {
         }
         let set = self.set(hash);
         let slot = set.iter().min_by_key(|slot| slot.uses())?;
-        let uses = slot.uses().unwrap_or_default();
-        set.iter().for_each(|slot| slot.reduce_uses(uses));
+        if let Some(uses @ 1..) = slot.uses() {
+            set.iter().for_each(|slot| slot.reduce_uses(uses));
+        }
         Some(slot)
     }
 
@@ -179,10 +180,10 @@ impl<K: PartialEq, V: Weigh> Table<K, V> {
             let Some(slot) = advance(&mut writer.eviction_hand, &self.slots) else { break };
             // If the first half of the visits is not enough, the second half also evicts used entries.
             let evicts_used = visit >= MAX_VISITS / 2;
-            if slot.uses().is_some_and(|uses| uses == 0 || evicts_used) {
-                removed.extend(writer.clear(slot));
-            } else {
-                slot.reduce_uses(1);
+            match slot.uses() {
+                Some(uses) if uses == 0 || evicts_used => removed.extend(writer.clear(slot)),
+                Some(_) => slot.reduce_uses(1),
+                None => {}
             }
         }
     }
@@ -271,8 +272,8 @@ const MAX_USES: u8 = 3;
 /// An entry may take one part in this many of the bound, so that one entry cannot evict most of the others.
 const MAX_ENTRY_SHARE: u64 = 64;
 
-/// Slots that one insertion searches for expired entries. Eight slots hold about four entries, so expired entries leave the table
-/// at least as fast as new ones arrive.
+/// Slots that one insertion searches for expired entries. In a full table they contain about four, so expired entries leave it
+/// faster than new ones arrive.
 const SLOTS_SWEPT: usize = 8;
 
 /// Most slots that the evictions of one insertion visit, since a request waits for it. Without an eviction, a visit reads only
