@@ -7,8 +7,7 @@ use crate::claims::{ClaimError, ClaimErrorReason, CustomClaimsError};
 use crate::dpop::{ProofError, ReplayError};
 use crate::jwks::{KeyWaitError, KeysUnavailable, RefreshError};
 use crate::mutual_tls::CertificateError;
-use crate::request::CredentialError;
-use crate::request::HostError;
+use crate::request::{CredentialError, HostError};
 use crate::requirement::{self, RequirementError, UnmetRequirement};
 use crate::token::{Algorithm, TokenError};
 
@@ -100,6 +99,11 @@ pub enum IssuerError {
     },
     /// `iss` is trusted, but the host of the request is bound to another `iss`.
     NotForHost,
+    /// `iss` is that of a tenant of Entra ID which the API does not allow; see
+    /// [`EntraTenants`](crate::config::EntraTenants).
+    TenantNotAllowed,
+    /// `iss` is that of a tenant of Entra ID, but `tid` is missing, is not a string, or is another tenant.
+    TenantMismatch,
     /// The API binds hosts to issuers, but the host of the request is not one of these hosts, or the request has no host.
     UnknownHost,
 }
@@ -137,6 +141,8 @@ pub enum KeyNotFoundError {
     /// The token has no `kid`, and the issuer has more keys for the token's algorithm than are tried: more than four published
     /// keys, or more than one configured key or secret if each of them has a `kid`.
     Ambiguous,
+    /// The issuer publishes the key for another tenant than that of the token (Entra ID, the member `issuer` of the JWK).
+    OtherTenant,
 }
 
 /// The reason why a request does not prove that its client has the key of the token.
@@ -532,6 +538,8 @@ impl fmt::Display for IssuerError {
             Self::Unknown { difference: Some(IssuerDifference::Scheme) } => {
                 "iss is not a trusted issuer; a configured issuer differs only in http and https"
             }
+            Self::TenantNotAllowed => "the tenant in iss is not allowed",
+            Self::TenantMismatch => "tid is not the tenant in iss",
             Self::NotForHost => "iss is trusted, but not for the host of this request",
             Self::UnknownHost => "the request names no host, or a host that is bound to no issuer",
         })
@@ -544,6 +552,7 @@ impl fmt::Display for KeyNotFoundError {
             Self::Unknown { .. } => "the issuer has no key with this kid",
             Self::NotForVerification => "the issuer has no usable key for the token's kid and algorithm",
             Self::Ambiguous => "the token has no kid, and too many keys of the issuer match",
+            Self::OtherTenant => "the issuer publishes the key for another tenant",
         })
     }
 }

@@ -60,7 +60,8 @@ fn is_registered_claim_set(payload: &Payload, claim: Claim) -> Member<bool> {
         | Claim::Gty
         | Claim::SubProfile
         | Claim::TokenUse
-        | Claim::Typ => payload.text(claim).ok().map(|text| !text.is_empty()),
+        | Claim::Typ
+        | Claim::Tid => payload.text(claim).ok().map(|text| !text.is_empty()),
     };
     is_set.map_or(Member::Malformed, Member::Is)
 }

@@ -405,7 +405,18 @@ impl Api {
         }
         let mut known: Vec<Box<str>> = known.into_iter().map(|(domain, _)| domain).collect();
         known.dedup();
-        let hosts = HostRules::resolve(&self.hosts, self.issuer_from_host, &known, errors);
+        let mut rules = BTreeSet::new();
+        for (issuer, name) in self.issuers.iter().flat_map(|issuer| issuer.rule_names().map(move |name| (issuer, name)))
+        {
+            if !rules.insert((name, issuer.is_symmetric())) {
+                errors.push(&format!("issuer {name:?}"), SettingErrorKind::DuplicateIssuer);
+            }
+        }
+        let accepts = |name: &str| {
+            let mut rules = issuers.iter().flatten().flat_map(|issuer| &issuer.rules);
+            rules.any(|rule| rule.accepts_issuer(name))
+        };
+        let hosts = HostRules::resolve(&self.hosts, self.issuer_from_host, &known, accepts, errors);
         let clients = self.clients.as_ref().map(|ids| organizations::non_empty_list("client ids", ids, errors));
         let (organizations, organization_of) = match &self.organizations {
             Some(organizations) => organizations.resolve(errors),

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::fmt;
 
+use crate::config::issuer_pattern::IssuerPatternError;
 use crate::defaults;
 use crate::fetch::{BuildClientError, EndpointError};
 use crate::jwks::RefreshPolicyError;
@@ -99,6 +100,12 @@ pub enum SettingErrorKind {
     },
     /// The same issuer is configured twice with keys of the same kind.
     DuplicateIssuer,
+    /// A pattern of `iss` values is not usable.
+    IssuerPattern(IssuerPatternError),
+    /// The id of an Entra tenant is not a GUID.
+    EntraTenant,
+    /// A further `iss`, or a pattern of them, is added to the tenants of Entra ID.
+    NamesBesideEntra,
     /// No algorithm is listed.
     NoAlgorithms,
     /// The same algorithm is listed twice.
@@ -188,9 +195,13 @@ impl fmt::Display for SettingErrorKind {
         match self {
             Self::Empty => f.write_str("is empty"),
             Self::Unprintable => f.write_str("contains white space or control characters"),
-            Self::NotADomain | Self::MissingTrailingSlash | Self::IssuerUrl | Self::DuplicateIssuer => {
-                f.write_str(self.rule())
-            }
+            Self::NotADomain
+            | Self::MissingTrailingSlash
+            | Self::IssuerUrl
+            | Self::DuplicateIssuer
+            | Self::EntraTenant
+            | Self::NamesBesideEntra => f.write_str(self.rule()),
+            Self::IssuerPattern(error) => error.fmt(f),
             Self::Url(error) => write!(f, "{error}{}", alternative(*error)),
             Self::DiscoveryUrl { issuer } => {
                 write!(f, "is the URL of a discovery document; write its `issuer`, such as `{issuer}`")
@@ -303,6 +314,13 @@ impl SettingErrorKind {
             Self::IssuerUrl => "an issuer must have neither a query nor a fragment (RFC 8414 §2)",
             Self::DuplicateIssuer => {
                 "is configured twice; an `iss` may belong to one issuer with public keys and to one with a shared secret"
+            }
+            Self::EntraTenant => {
+                "is not a tenant id; write the GUID (a token never names its tenant `common`, `organizations`, `consumers` \
+                 or by a domain)"
+            }
+            Self::NamesBesideEntra => {
+                "cannot be added to `Issuer::entra`, which checks the tenant of each token; configure another issuer"
             }
             Self::SecretWithPublicKeys => {
                 "belongs to an issuer with public keys or with a secret source; use `Issuer::shared_secret`"

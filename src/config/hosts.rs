@@ -10,20 +10,24 @@ use crate::request::Host;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HostRules {
     bindings: BTreeMap<Box<str>, Box<str>>,
+    /// Whether a host that is not bound is bound to each `iss` with this host.
+    own_hosts: bool,
 }
 
 impl HostRules {
-    /// Resolves the explicit bindings, and binds each issuer's own host if `from_issuers` is set.
+    /// Resolves the explicit bindings, and binds each issuer's own host if `from_issuers` is set. `accepts` returns whether an
+    /// issuer that is not listed may be accepted by a rule.
     pub(super) fn resolve(
         explicit: &[(String, String)],
         from_issuers: bool,
         issuers: &[Box<str>],
+        accepts: impl Fn(&str) -> bool,
         errors: &mut SettingErrors,
     ) -> Self {
-        let mut rules = Self::default();
+        let mut rules = Self { bindings: BTreeMap::new(), own_hosts: from_issuers };
         for (host, issuer) in explicit {
             let setting = format!("issuer for host {host:?}");
-            if !issuers.iter().any(|known| **known == **issuer) {
+            if !issuers.iter().any(|known| **known == **issuer) && !accepts(issuer) {
                 errors.push(&format!("{setting}, issuer {issuer:?}"), SettingErrorKind::UnknownIssuer);
             }
             match Host::parse(host) {
@@ -43,7 +47,7 @@ impl HostRules {
 
     /// Returns whether no host is bound.
     pub(crate) fn is_empty(&self) -> bool {
-        self.bindings.is_empty()
+        self.bindings.is_empty() && !self.own_hosts
     }
 
     /// Returns the bound hosts.
@@ -56,6 +60,14 @@ impl HostRules {
         self.bindings.get(host.as_str()).map(|issuer| &**issuer)
     }
 
+    /// Returns whether `issuer` is accepted for `host`; `None` if the host is not bound.
+    pub(crate) fn accepts(&self, host: &Host, issuer: &str) -> Option<bool> {
+        match self.issuer_for(host) {
+            Some(bound) => Some(bound == issuer),
+            None => (self.own_hosts && is_host_of(host, issuer)).then_some(true),
+        }
+    }
+
     fn bind(&mut self, host: &str, issuer: &str, errors: &mut SettingErrors) {
         let previous = self.bindings.insert(Box::from(host), Box::from(issuer));
         if let Some(previous) = previous.filter(|previous| **previous != *issuer) {
@@ -63,4 +75,9 @@ impl HostRules {
                 .push(&format!("host {host:?}, issuers {previous:?} and {issuer:?}"), SettingErrorKind::DuplicateHost);
         }
     }
+}
+
+/// Returns whether `host` is the host in an issuer.
+fn is_host_of(host: &Host, issuer: &str) -> bool {
+    domain::issuer_host(issuer).and_then(|own| Host::parse(&own).ok()).is_some_and(|own| own.as_str() == host.as_str())
 }

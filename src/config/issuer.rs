@@ -3,7 +3,10 @@
 use std::fmt;
 
 use crate::config::domain::{self, PlainHttp};
+use crate::config::entra::{EntraKeys, EntraRule, EntraTenants};
 use crate::config::error::{SettingErrorKind, SettingErrors, numbered};
+use crate::config::issuer_pattern::IssuerPattern;
+use crate::config::name_rule::NameRule;
 use crate::jwks::{Origin, ReplaceSecretError, SecretSource};
 use crate::keys::{self, KeyError, KeySet, KeyTable, Secret, SecretError, SkippedKey};
 use crate::token::Algorithm;
@@ -30,6 +33,7 @@ use crate::token::Algorithm;
 pub struct Issuer {
     first: Domain,
     others: Vec<Domain>,
+    patterns: Vec<String>,
     keys: Keys,
     initial_keys: Option<Result<KeySet, KeyError>>,
     algorithms: Option<Vec<Algorithm>>,
@@ -45,6 +49,8 @@ enum Domain {
     Auth0(String),
     /// The exact value.
     Exact(String),
+    /// The tenants of Entra ID, with their `iss` as Microsoft writes it for all of them.
+    Entra(Box<EntraTenants>, String),
 }
 
 #[derive(Clone)]
@@ -82,6 +88,38 @@ impl Issuer {
     #[must_use]
     pub fn jwks(issuer: impl Into<String>, jwks_uri: impl Into<String>) -> Self {
         Self::new(Domain::Exact(issuer.into()), Keys::Jwks(jwks_uri.into()))
+    }
+
+    /// Creates one issuer for tenants of Microsoft Entra ID. Their keys are published together, and are fetched once.
+    ///
+    /// A token is accepted if its `iss` is that of a tenant, byte for byte, `tid` is the same tenant, the tenant is allowed, and
+    /// the key is published for this tenant or for all of them (the member `issuer` of the JWK).
+    ///
+    /// ```
+    /// use tower_bearer::Issuer;
+    /// use tower_bearer::config::EntraTenants;
+    ///
+    /// let northwind = "11111111-2222-3333-4444-555555555555";
+    /// let contoso = "66666666-7777-8888-9999-000000000000";
+    /// let customers = Issuer::entra(EntraTenants::only([northwind, contoso]));
+    /// # let _ = customers;
+    /// ```
+    ///
+    /// Logs and metrics name this issuer `https://login.microsoftonline.com/{tenantid}/v2.0`, whatever the tenant is. No further
+    /// `iss` can be added to it.
+    ///
+    /// # Security
+    ///
+    /// `sub` and `oid` identify a user only together with `tid`.
+    #[must_use]
+    pub fn entra(tenants: EntraTenants) -> Self {
+        let keys = match &tenants.keys {
+            EntraKeys::Cloud => Keys::Jwks(tenants.cloud_jwks_uri()),
+            EntraKeys::JwksUri(uri) => Keys::Jwks(uri.clone()),
+            EntraKeys::Static(keys) => Keys::Static(keys.clone()),
+        };
+        let template = tenants.template();
+        Self::new(Domain::Entra(Box::new(tenants), template), keys)
     }
 
     /// Creates an issuer with static public keys, which are never fetched. `issuer` is the exact `iss` value.
@@ -130,6 +168,34 @@ impl Issuer {
     #[must_use]
     pub fn with_alias(mut self, issuer: impl Into<String>) -> Self {
         self.others.push(Domain::Exact(issuer.into()));
+        self
+    }
+
+    /// Adds every `iss` that matches a pattern, for a server whose tenants have their own `iss` and share its keys. Nothing is
+    /// fetched from such an `iss`.
+    ///
+    /// Each `{name}` in the pattern stands for 1 to 128 letters, digits, `.`, `_` and `-`, without `..`. A part between two slashes
+    /// has at most one. In the host, it stands for one label or a part of it, in lower case, and at least two literal labels must
+    /// follow. The rest is compared byte for byte. A configured exact `iss` has precedence over every pattern, and the patterns
+    /// of one issuer over those of a later one.
+    ///
+    /// ```
+    /// use tower_bearer::Issuer;
+    ///
+    /// let server = Issuer::oidc("https://id.example.com").with_issuer_pattern("https://id.example.com/t/{tenant}");
+    /// # let _ = server;
+    /// ```
+    ///
+    /// Logs and metrics name the pattern instead of the `iss`.
+    ///
+    /// # Security
+    ///
+    /// The tokens of every tenant of the server are accepted. If not all of them may call the API, check
+    /// [`Claims::issuer`](crate::Claims::issuer) in a [check](crate::ValidatorBuilder::with_check). `sub` identifies a user only
+    /// together with `iss`.
+    #[must_use]
+    pub fn with_issuer_pattern(mut self, pattern: impl Into<String>) -> Self {
+        self.patterns.push(pattern.into());
         self
     }
 
@@ -201,6 +267,7 @@ impl Issuer {
         Self {
             first,
             others: Vec::new(),
+            patterns: Vec::new(),
             keys,
             initial_keys: None,
             algorithms: None,
@@ -218,18 +285,33 @@ impl Issuer {
     /// `iss` that was probably meant, or nothing.
     pub(crate) fn domains(&self) -> Vec<Box<str>> {
         let ignored = &mut SettingErrors::default();
-        [&self.first]
-            .into_iter()
-            .chain(&self.others)
+        self.listed()
             .filter_map(|domain| self.resolve_domain(domain, ignored).or_else(|| domain.guess_issuer()))
             .collect()
+    }
+
+    /// Returns the names of the rules for `iss` values that are not listed, even if they have errors.
+    pub(crate) fn rule_names(&self) -> impl Iterator<Item = &str> {
+        self.entra_tenants().map(|(_, template)| template).into_iter().chain(self.patterns.iter().map(String::as_str))
+    }
+
+    /// Returns the `iss` values that are listed.
+    fn listed(&self) -> impl Iterator<Item = &Domain> {
+        [&self.first].into_iter().chain(&self.others).filter(|domain| !matches!(domain, Domain::Entra(..)))
+    }
+
+    fn entra_tenants(&self) -> Option<(&EntraTenants, &str)> {
+        match &self.first {
+            Domain::Entra(tenants, template) => Some((tenants, template)),
+            Domain::Auth0(_) | Domain::Exact(_) => None,
+        }
     }
 
     /// Resolves the settings to a trusted issuer, and records every error.
     pub(crate) fn resolve(&self, errors: &mut SettingErrors) -> Option<TrustedIssuer> {
         let name = self.first.as_str();
-        let domains: Option<Vec<Box<str>>> =
-            [&self.first].into_iter().chain(&self.others).map(|domain| self.resolve_domain(domain, errors)).collect();
+        let domains: Option<Vec<Box<str>>> = self.listed().map(|domain| self.resolve_domain(domain, errors)).collect();
+        let rules = self.resolve_rules(name, errors);
         if self.misplaced_secret {
             errors.push(&setting(name, " secret"), SettingErrorKind::SecretWithPublicKeys);
         }
@@ -239,6 +321,7 @@ impl Issuer {
         Some(TrustedIssuer {
             is_auth0: matches!(self.keys, Keys::Auth0) || domains.iter().any(|issuer| domain::is_auth0_domain(issuer)),
             domains: domains.into_boxed_slice(),
+            rules,
             algorithms: algorithms.into_boxed_slice(),
             keys: keys?,
         })
@@ -253,7 +336,32 @@ impl Issuer {
                 domain::check_issuer(&setting(issuer, ""), issuer, errors);
                 Some(Box::from(issuer.as_str()))
             }
+            Domain::Entra(..) => None,
         }
+    }
+
+    /// Resolves the rules for `iss` values that are not listed.
+    fn resolve_rules(&self, name: &str, errors: &mut SettingErrors) -> Box<[NameRule]> {
+        let entra = self.entra_tenants().map(|(tenants, _)| NameRule::Entra(tenants.resolve(errors)));
+        if entra.is_some() && !(self.others.is_empty() && self.patterns.is_empty()) {
+            errors.push(&setting(name, " names"), SettingErrorKind::NamesBesideEntra);
+        }
+        let mut pattern = |text: &String| {
+            let setting = format!("issuer pattern {text:?}");
+            match IssuerPattern::parse(text) {
+                Err(error) => {
+                    errors.push(&setting, SettingErrorKind::IssuerPattern(error));
+                    None
+                }
+                Ok(pattern) => {
+                    domain::check_issuer(&setting, &pattern.example(), errors);
+                    domain::endpoint(&setting, &pattern.example(), self.plain, errors)?;
+                    Some(NameRule::Pattern(pattern))
+                }
+            }
+        };
+        let patterns: Vec<NameRule> = self.patterns.iter().filter_map(&mut pattern).collect();
+        entra.into_iter().chain(patterns).collect()
     }
 
     fn resolve_algorithms(&self, name: &str, errors: &mut SettingErrors) -> Vec<Algorithm> {
@@ -399,7 +507,7 @@ fn bind_source(
 impl Domain {
     fn as_str(&self) -> &str {
         match self {
-            Self::Auth0(text) | Self::Exact(text) => text,
+            Self::Auth0(text) | Self::Exact(text) | Self::Entra(_, text) => text,
         }
     }
 
@@ -422,6 +530,7 @@ impl fmt::Debug for Issuer {
         f.debug_struct("Issuer")
             .field("first", &self.first)
             .field("others", &self.others)
+            .field("patterns", &self.patterns)
             .field("keys", &keys)
             .field("algorithms", &self.algorithms)
             .finish_non_exhaustive()
@@ -431,12 +540,30 @@ impl fmt::Debug for Issuer {
 /// A valid issuer.
 #[derive(Clone, Debug)]
 pub(crate) struct TrustedIssuer {
-    /// The `iss` values of the issuer.
+    /// The `iss` values of the issuer that are listed.
     pub(crate) domains: Box<[Box<str>]>,
+    /// The rules for further `iss` values.
+    pub(crate) rules: Box<[NameRule]>,
     /// Whether the issuer is an Auth0 tenant. No two tenants share a signing key.
     pub(crate) is_auth0: bool,
     pub(crate) algorithms: Box<[Algorithm]>,
     pub(crate) keys: IssuerKeys,
+}
+
+impl TrustedIssuer {
+    /// Returns the name of the issuer: its first `iss` value, or the first rule if none is listed.
+    pub(crate) fn name(&self) -> &str {
+        let listed = self.domains.first().map(|issuer| &**issuer);
+        listed.or_else(|| self.rules.first().map(NameRule::name)).unwrap_or_default()
+    }
+
+    /// Returns the rule for the tenants of Entra ID.
+    pub(crate) fn entra(&self) -> Option<&EntraRule> {
+        self.rules.iter().find_map(|rule| match rule {
+            NameRule::Entra(entra) => Some(entra),
+            NameRule::Pattern(_) => None,
+        })
+    }
 }
 
 /// The origin of an issuer's keys.

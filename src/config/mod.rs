@@ -6,20 +6,27 @@
 mod api;
 mod domain;
 mod dpop;
+mod entra;
 mod error;
 mod hosts;
 mod implied_scopes;
 mod issuer;
+mod issuer_pattern;
 mod mutual_tls;
+mod name_rule;
 mod organizations;
 
 pub use self::api::Api;
 pub(crate) use self::api::{Policy, PossessionRules, SenderConstraintRule};
 pub(crate) use self::domain::is_auth0_domain;
+pub use self::entra::{EntraCloud, EntraTenants};
+pub(crate) use self::entra::{EntraRule, TenantId};
 pub(crate) use self::error::SettingErrors;
 pub use self::error::{ConfigError, SettingError, SettingErrorKind};
 pub(crate) use self::hosts::HostRules;
 pub use self::issuer::Issuer;
 pub(crate) use self::issuer::IssuerKeys;
+pub use self::issuer_pattern::IssuerPatternError;
+pub(crate) use self::name_rule::{NameMatch, NameRule};
 pub(crate) use self::organizations::OrganizationOfRequest;
 pub use self::organizations::Organizations;

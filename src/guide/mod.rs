@@ -11,6 +11,7 @@
 //! | [mistakes] | common mistakes and their symptoms |
 //! | [defaults] | every default and its reason |
 //! | [dpop] | bind tokens to clients: DPoP, nonces, replicas; mutual TLS, certificates from proxies |
+//! | [tenants] | many tenants: Entra ID, Auth0's custom domains, patterns of `iss` values, realms and pools |
 //! | [answers] | responses and errors: what a client gets, and where the reason is |
 //! | [outages] | key rotation, outages, readiness |
 //! | [observability] | logs, spans, metrics, alert rules |
@@ -61,6 +62,10 @@ pub mod defaults {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("dpop.md")]
 pub mod dpop {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("tenants.md")]
+pub mod tenants {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("answers.md")]

@@ -198,6 +198,7 @@ impl KeySet {
             kid: None,
             algorithm: None,
             certificate: None,
+            issuer: None,
             material,
             is_disclosed: false,
             position,
@@ -298,7 +299,8 @@ impl KeySet {
                     let verifier = Verifier::Public(parsed);
                     let thumbprint = key.material.thumbprint();
                     let verifying_key = VerifyingKey::new(key.kid.clone(), *algorithm, thumbprint, verifier);
-                    verifying.push(verifying_key.with_certificate(key.certificate.clone()));
+                    let verifying_key = verifying_key.with_certificate(key.certificate.clone());
+                    verifying.push(verifying_key.with_issuer(key.issuer.clone()));
                 }
             }
         }

@@ -16,6 +16,8 @@ pub(crate) struct VerifyingKey {
     thumbprint: Thumbprint,
     /// The hashes of its certificate, as published.
     certificate: Option<CertificateHashes>,
+    /// The member `issuer` of the JWK.
+    issuer: Option<Box<str>>,
     verifier: Verifier,
 }
 
@@ -29,11 +31,15 @@ pub(super) enum Verifier {
 
 impl VerifyingKey {
     pub(super) fn new(kid: Option<Box<str>>, algorithm: Algorithm, thumbprint: Thumbprint, verifier: Verifier) -> Self {
-        Self { kid, algorithm, thumbprint, certificate: None, verifier }
+        Self { kid, algorithm, thumbprint, certificate: None, issuer: None, verifier }
     }
 
     pub(super) fn with_certificate(self, certificate: Option<CertificateHashes>) -> Self {
         Self { certificate, ..self }
+    }
+
+    pub(super) fn with_issuer(self, issuer: Option<Box<str>>) -> Self {
+        Self { issuer, ..self }
     }
 
     /// Returns whether `signature` is valid for `message` and this key.
@@ -57,6 +63,11 @@ impl VerifyingKey {
 
     pub(crate) fn certificate(&self) -> Option<&CertificateHashes> {
         self.certificate.as_ref()
+    }
+
+    /// Returns the member `issuer` of the JWK, or an empty text if it is not a string.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
     }
 
     pub(crate) fn thumbprint(&self) -> &Thumbprint {

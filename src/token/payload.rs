@@ -153,6 +153,8 @@ claims! {
     Scp = "scp",
     TokenUse = "token_use",
     Typ = "typ",
+    // Entra
+    Tid = "tid",
 }
 
 impl Claim {

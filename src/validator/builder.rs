@@ -242,8 +242,10 @@ impl ValidatorBuilder {
     }
 
     fn assemble(self, policy: Policy, fetch: &Arc<dyn Fetch>) -> Core {
-        let routes = Routes::new(policy.issuers.iter().map(|issuer| (&*issuer.domains, &*issuer.algorithms)));
+        let routes =
+            Routes::new(policy.issuers.iter().map(|issuer| (&*issuer.domains, &*issuer.rules, &*issuer.algorithms)));
         let issuers = policy.issuers.into_iter().map(|issuer| {
+            let (name, entra) = (Box::from(issuer.name()), issuer.entra().cloned());
             let (keys, shared_source) = match issuer.keys {
                 IssuerKeys::Static(table) => (KeyRing::Static(table), None),
                 IssuerKeys::SecretSource(secrets) => (KeyRing::SecretSource(secrets), None),
@@ -252,8 +254,7 @@ impl ValidatorBuilder {
                     (KeyRing::Remote(shared.source.clone()), Some(shared))
                 }
             };
-            let name = issuer.domains.first().cloned().unwrap_or_default();
-            IssuerState { name, algorithms: issuer.algorithms, is_auth0: issuer.is_auth0, keys, shared_source }
+            IssuerState { name, algorithms: issuer.algorithms, is_auth0: issuer.is_auth0, entra, keys, shared_source }
         });
         Core {
             rules: policy.rules,
@@ -284,7 +285,7 @@ impl ValidatorBuilder {
                 Ok(None) if transport == Some(Transport::Https) => {}
                 Ok(None) => transport = Some(origin.transport()),
                 Err(error) => {
-                    let name = issuer.domains.first().map(|name| &**name).unwrap_or_default();
+                    let name = issuer.name();
                     errors.push(&format!("issuer {name:?} refresh policy"), SettingErrorKind::RefreshPolicy(error));
                 }
             }

@@ -37,14 +37,14 @@ use self::sharing::SharedSource;
 use self::token_cache::TokenCache;
 use crate::claims::{CheckInput, ClaimError, ClaimErrorReason, Claims, ImpliedScopes, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Api, ConfigError, HostRules, OrganizationOfRequest};
+use crate::config::{Api, ConfigError, EntraRule, HostRules, OrganizationOfRequest, TenantId};
 use crate::jwks::{KeyRing, KeySource};
 use crate::keys::{Found, KeyTable, SignedToken, VerifyingKey};
 use crate::rejection::{CheckError, KeyNotFoundError, Rejection};
 use crate::request::credential::Credential;
 use crate::request::{Host, RequestHead};
 use crate::telemetry::Validation;
-use crate::token::{Algorithm, Header, Payload, TokenError, UnverifiedToken};
+use crate::token::{Algorithm, Claim, Header, Payload, TokenError, UnverifiedToken};
 
 /// Validates the access tokens of one API and returns their claims.
 ///
@@ -93,14 +93,24 @@ struct Core {
 
 /// A trusted issuer with its keys and algorithms.
 struct IssuerState {
-    /// The first `iss` value of the issuer.
+    /// The first `iss` value of the issuer, or the name of its rule.
     name: Box<str>,
     algorithms: Box<[Algorithm]>,
     /// Whether the issuer is an Auth0 tenant.
     is_auth0: bool,
+    /// The rule for the tenants of Entra ID, if the issuer stands for them.
+    entra: Option<EntraRule>,
     keys: KeyRing,
     /// The key source, if other validators can share it.
     shared_source: Option<SharedSource>,
+}
+
+/// The tenant of a token of Entra ID.
+#[derive(Clone, Copy)]
+struct Tenant<'s> {
+    entra: &'s EntraRule,
+    /// `None` if `iss` is not that of a tenant; then no key is used.
+    id: Option<TenantId>,
 }
 
 /// A token whose signature is valid, and the epoch of the key set that verified it (see
@@ -428,7 +438,8 @@ impl Core {
             return Err(Rejection::Algorithm { algorithm });
         }
         let now = self.clock.now();
-        let input = CheckInput { header: token.header(), payload: token.payload(), issuer: route.label.name(), now };
+        let name = route.issuer_name(token.payload());
+        let input = CheckInput { header: token.header(), payload: token.payload(), issuer: name, now };
         self.rules.check_unverified(input).map_err(Rejection::UnverifiedClaims)?;
         Ok((token, route, issuer))
     }
@@ -437,7 +448,8 @@ impl Core {
     fn check_claims(&self, signed: &SignedToken, now: Timestamp) -> Result<RouteSerial, Rejection> {
         let algorithm = signed.header().algorithm();
         let route = self.routes.find_ignoring_host(signed.payload(), algorithm).map_err(Rejection::Issuer)?;
-        let input = CheckInput { header: signed.header(), payload: signed.payload(), issuer: route.label.name(), now };
+        let name = route.issuer_name(signed.payload());
+        let input = CheckInput { header: signed.header(), payload: signed.payload(), issuer: name, now };
         self.rules.check(input).map_err(Rejection::Claims)?;
         Ok(route.serial)
     }
@@ -459,25 +471,46 @@ impl Core {
 impl IssuerState {
     /// Verifies the signature with the keys that match the token's `kid` and algorithm.
     fn verify(&self, token: UnverifiedToken<'_>, keys: &KeyTable, epoch: u64) -> Result<VerifiedToken, Rejection> {
-        let candidates = self.candidates(keys, token.header())?;
+        let candidates = self.candidates(keys, token.header(), token.payload())?;
         match SignedToken::verify(token, candidates) {
             Ok(token) => Ok(VerifiedToken { token, epoch }),
             Err(_) => Err(Rejection::Signature),
         }
     }
 
-    /// Returns the keys that match the `kid` and algorithm of a header.
+    /// Returns the keys that match the `kid` and algorithm of a header and belong to the tenant of the token.
     fn candidates<'k>(
-        &self,
+        &'k self,
         keys: &'k KeyTable,
         header: &Header,
+        payload: &Payload,
     ) -> Result<impl Iterator<Item = &'k VerifyingKey> + use<'k>, Rejection> {
+        let tenant = self.tenant(payload);
+        let is_of_tenant = move |key: &&VerifyingKey| tenant.is_none_or(|tenant| tenant.owns(key));
         match keys.find(header.key_id(), header.algorithm()) {
-            Found::Keys(candidates) => Ok(candidates),
+            Found::Keys(candidates) if tenant.is_some() && !candidates.clone().any(|key| is_of_tenant(&key)) => {
+                Err(Rejection::Key(KeyNotFoundError::OtherTenant))
+            }
+            Found::Keys(candidates) => Ok(candidates.filter(is_of_tenant)),
             Found::NotForVerification => Err(Rejection::Key(KeyNotFoundError::NotForVerification)),
             Found::Ambiguous => Err(Rejection::Key(KeyNotFoundError::Ambiguous)),
             Found::Unknown => Err(Rejection::Key(KeyNotFoundError::Unknown { age: self.keys.age() })),
         }
+    }
+}
+
+impl IssuerState {
+    /// Returns the tenant of a token, if the issuer stands for the tenants of Entra ID.
+    fn tenant(&self, payload: &Payload) -> Option<Tenant<'_>> {
+        let entra = self.entra.as_ref()?;
+        Some(Tenant { entra, id: payload.text(Claim::Iss).ok().and_then(|issuer| entra.tenant_of(issuer)) })
+    }
+}
+
+impl Tenant<'_> {
+    /// Returns whether a key is published for this tenant, or for all.
+    fn owns(&self, key: &VerifyingKey) -> bool {
+        self.id.as_ref().is_some_and(|id| self.entra.allows_key(key.issuer(), id))
     }
 }
 

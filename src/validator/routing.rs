@@ -5,8 +5,9 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+use std::slice;
 
-use crate::config::HostRules;
+use crate::config::{HostRules, NameMatch, NameRule};
 use crate::rejection::{IssuerDifference, IssuerError};
 use crate::request::Host;
 use crate::telemetry::Label;
@@ -16,6 +17,8 @@ use crate::token::{Algorithm, Claim, Member, Payload};
 pub(super) struct Routes {
     /// Sorted by name and kind of keys. A name occurs at most twice: with public keys and with shared secrets.
     known: Box<[TrustedIssuer]>,
+    /// The rules for further `iss` values, in the order of the configuration. The label is the name of the rule.
+    rules: Box<[(TrustedIssuer, NameRule)]>,
 }
 
 /// One trusted `iss` value, with one kind of keys.
@@ -30,14 +33,16 @@ struct TrustedIssuer {
 /// The trusted `iss` value of a token, and its issuer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Route<'r> {
-    /// The `iss` value, as configured.
+    /// The `iss` value, as configured, or the name of the rule.
     pub(super) label: &'r Label,
+    /// The rule that accepts the `iss`, if it is not listed.
+    rule: Option<&'r NameRule>,
     pub(super) serial: RouteSerial,
     /// The index of the issuer in the configuration.
     pub(super) issuer: usize,
 }
 
-/// Identifies one trusted `iss` value of a validator, with one kind of keys.
+/// Identifies one trusted `iss` value of a validator, with one kind of keys, or one rule for such values.
 ///
 /// # Security
 ///
@@ -53,18 +58,21 @@ impl RouteSerial {
 }
 
 impl Routes {
-    /// Numbers the issuers in order. Each has its names and the algorithms of its kind of keys. The configuration rejects
-    /// duplicate names of one kind.
-    pub(super) fn new<'i>(issuers: impl IntoIterator<Item = (&'i [Box<str>], &'i [Algorithm])>) -> Self {
-        let numbered = issuers.into_iter().enumerate();
-        let known = |(issuer, (names, algorithms)): (usize, (&'i [Box<str>], &'i [Algorithm]))| {
+    /// Numbers the issuers in order. Each has its names, the rules for further names, and the algorithms of its kind of keys. The
+    /// configuration rejects duplicate names of one kind.
+    pub(super) fn new<'i>(
+        issuers: impl IntoIterator<Item = (&'i [Box<str>], &'i [NameRule], &'i [Algorithm])>,
+    ) -> Self {
+        let (mut known, mut ruled) = (Vec::new(), Vec::new());
+        for (issuer, (names, rules, algorithms)) in issuers.into_iter().enumerate() {
             let is_symmetric = algorithms.iter().any(|algorithm| algorithm.is_symmetric());
-            let label = |name: &str| Label::new(Cow::Owned(name.to_owned()));
-            names.iter().map(move |name| TrustedIssuer { label: label(name), is_symmetric, issuer })
-        };
-        let mut known: Box<[TrustedIssuer]> = numbered.flat_map(known).collect();
+            let trusted =
+                |name: &str| TrustedIssuer { label: Label::new(Cow::Owned(name.to_owned())), is_symmetric, issuer };
+            known.extend(names.iter().map(|name| trusted(name)));
+            ruled.extend(rules.iter().map(|rule| (trusted(rule.name()), rule.clone())));
+        }
         known.sort_unstable_by(|one, other| one.key().cmp(&other.key()));
-        Self { known }
+        Self { known: known.into_boxed_slice(), rules: ruled.into_boxed_slice() }
     }
 
     /// Finds the issuer that a token claims, and checks that the host allows it.
@@ -79,16 +87,20 @@ impl Routes {
         if hosts.is_empty() {
             return Ok(route);
         }
-        match host.and_then(|host| hosts.issuer_for(host)) {
+        match host.and_then(|host| hosts.accepts(host, route.issuer_name(payload))) {
             None => Err(IssuerError::UnknownHost),
-            Some(bound) if bound == route.label.name() => Ok(route),
-            Some(_) => Err(IssuerError::NotForHost),
+            Some(true) => Ok(route),
+            Some(false) => Err(IssuerError::NotForHost),
         }
     }
 
     /// Returns the route with this serial.
     pub(super) fn get(&self, serial: RouteSerial) -> Option<Route<'_>> {
-        self.known.get(serial.0).map(|known| Route { label: &known.label, serial, issuer: known.issuer })
+        let (known, rule) = match self.known.get(serial.0) {
+            Some(known) => (known, None),
+            None => self.rules.get(serial.0.checked_sub(self.known.len())?).map(|(known, rule)| (known, Some(rule)))?,
+        };
+        Some(Route { label: &known.label, rule, serial, issuer: known.issuer })
     }
 
     /// Finds the issuer that a token claims, without a check of the host.
@@ -104,30 +116,76 @@ impl Routes {
             .clone()
             .find(|index| self.known.get(*index).is_some_and(|known| known.is_symmetric == algorithm.is_symmetric()));
         let index = index.or(Some(named.start).filter(|_| !named.is_empty()));
-        index.and_then(|index| self.get(RouteSerial(index))).ok_or_else(|| IssuerError::Unknown {
-            difference: self.names().find_map(|known| difference_between(claimed, known)),
+        match index.and_then(|index| self.get(RouteSerial(index))) {
+            Some(route) => Ok(route),
+            None => self.find_by_rule(claimed, payload, algorithm),
+        }
+    }
+
+    /// Finds the first rule that accepts a claimed issuer, with the kind of keys of the algorithm if there is one.
+    fn find_by_rule(&self, claimed: &str, payload: &Payload, algorithm: Algorithm) -> Result<Route<'_>, IssuerError> {
+        let (mut first, mut error) = (None, None);
+        for (at, (trusted, rule)) in self.rules.iter().enumerate() {
+            match rule.check(claimed, payload) {
+                NameMatch::Accepted if trusted.is_symmetric == algorithm.is_symmetric() => {
+                    first = Some(at);
+                    break;
+                }
+                NameMatch::Accepted => first = first.or(Some(at)),
+                NameMatch::TenantNotAllowed => error = error.or(Some(IssuerError::TenantNotAllowed)),
+                NameMatch::TenantMismatch => error = error.or(Some(IssuerError::TenantMismatch)),
+                NameMatch::None => {}
+            }
+        }
+        let serial = first.map(|at| RouteSerial(self.known.len().saturating_add(at)));
+        serial.and_then(|serial| self.get(serial)).ok_or_else(|| {
+            error.unwrap_or_else(|| IssuerError::Unknown {
+                difference: self.names().find_map(|known| difference_between(claimed, known)),
+            })
         })
     }
 
-    /// Returns all trusted `iss` values.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+    /// Returns the trusted `iss` values that are listed.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.listed().filter_map(|group| group.first()).map(|known| known.label.name())
+    }
+
+    /// Returns the trusted `iss` values that are listed, and the names of the rules for others.
+    pub(super) fn labels(&self) -> impl Iterator<Item = &str> {
         self.groups().filter_map(|group| group.first()).map(|known| known.label.name())
     }
 
-    /// Returns the indexes of the issuers of each trusted `iss` value: one or two.
+    /// Returns the indexes of the issuers of each trusted `iss` value, one or two, and of each rule.
     pub(super) fn issuers_by_name(&self) -> impl Iterator<Item = impl Iterator<Item = usize>> {
         self.groups().map(|group| group.iter().map(|known| known.issuer))
     }
 
-    /// Returns the indexes of the issuers that a token claims: none, one or two.
+    /// Returns the indexes of the issuers that a token claims by a listed name, or by a rule.
     pub(super) fn issuers_of(&self, payload: &Payload) -> impl Iterator<Item = usize> {
-        let named = claimed(payload).map(|claimed| self.named(claimed)).unwrap_or_default();
-        self.known.get(named).unwrap_or_default().iter().map(|known| known.issuer)
+        let claimed = claimed(payload).unwrap_or_default();
+        let named = self.known.get(self.named(claimed)).unwrap_or_default();
+        let accepts = move |rule: &NameRule| named.is_empty() && rule.check(claimed, payload) == NameMatch::Accepted;
+        let ruled = self.rules.iter().filter(move |(_, rule)| accepts(rule)).map(|(trusted, _)| trusted);
+        named.iter().chain(ruled).map(|trusted| trusted.issuer)
     }
 
-    /// Returns the entries of each name.
-    fn groups(&self) -> impl Iterator<Item = &[TrustedIssuer]> {
+    /// Returns whether a token is one of version 1 of Entra ID, from an allowed tenant of an issuer that accepts version 2 only.
+    pub(super) fn is_rejected_v1(&self, payload: &Payload) -> bool {
+        let is_rejected = |rule: &NameRule, claimed| match rule {
+            NameRule::Entra(entra) => entra.is_rejected_v1(claimed),
+            NameRule::Pattern(_) => false,
+        };
+        claimed(payload).is_ok_and(|claimed| self.rules.iter().any(|(_, rule)| is_rejected(rule, claimed)))
+    }
+
+    /// Returns the entries of each listed name.
+    fn listed(&self) -> impl Iterator<Item = &[TrustedIssuer]> {
         self.known.chunk_by(|one, other| one.label.name() == other.label.name())
+    }
+
+    /// Returns the entries of each listed name, and of each rule.
+    fn groups(&self) -> impl Iterator<Item = &[TrustedIssuer]> {
+        self.listed().chain(self.rules.iter().map(|(trusted, _)| slice::from_ref(trusted)))
     }
 
     /// Returns the range of the entries with a name.
@@ -144,16 +202,32 @@ impl TrustedIssuer {
     }
 }
 
-impl Route<'_> {
-    /// Returns whether the issuer is trusted for this host.
-    pub(super) fn allows_host(&self, hosts: &HostRules, host: Option<&Host>) -> bool {
-        hosts.is_empty() || host.and_then(|host| hosts.issuer_for(host)) == Some(self.label.name())
+impl<'r> Route<'r> {
+    /// Returns the trusted `iss` value of a token that has this route.
+    pub(super) fn issuer_name<'n>(&self, payload: &'n Payload) -> &'n str
+    where
+        'r: 'n,
+    {
+        match self.rule {
+            None => self.label.name(),
+            Some(_) => claimed(payload).unwrap_or_default(),
+        }
+    }
+
+    /// Returns whether the issuer of an accepted token is still trusted for this host.
+    pub(super) fn allows_host(&self, payload: &Payload, hosts: &HostRules, host: Option<&Host>) -> bool {
+        hosts.is_empty() || host.and_then(|host| hosts.accepts(host, self.issuer_name(payload))) == Some(true)
+    }
+
+    /// Returns whether the rule for the `iss` of an accepted token still accepts it.
+    pub(super) fn is_trusted(&self, payload: &Payload) -> bool {
+        self.rule.is_none_or(|rule| rule.still_accepts(self.issuer_name(payload), payload))
     }
 }
 
 impl fmt::Debug for Routes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.names()).finish()
+        f.debug_set().entries(self.labels()).finish()
     }
 }
 
@@ -187,9 +261,9 @@ mod tests {
     fn routes() -> Routes {
         let (public, secret) = (&[Algorithm::RS256, Algorithm::ES256][..], &[Algorithm::HS256][..]);
         Routes::new([
-            (&[Box::from("https://a.example/"), Box::from("https://login.a.example/")][..], public),
-            (&[Box::from("https://b.example")], public),
-            (&[Box::from("https://secret.example"), Box::from("https://a.example/")], secret),
+            (&[Box::from("https://a.example/"), Box::from("https://login.a.example/")][..], &[], public),
+            (&[Box::from("https://b.example")], &[], public),
+            (&[Box::from("https://secret.example"), Box::from("https://a.example/")], &[], secret),
         ])
     }
 

@@ -62,10 +62,11 @@ impl Core {
             return Err(Rejection::Algorithm { algorithm });
         }
         let now = self.clock.now();
-        let input = CheckInput { header, payload: claims.payload(), issuer: route.label.name(), now };
+        let name = route.issuer_name(claims.payload());
+        let input = CheckInput { header, payload: claims.payload(), issuer: name, now };
         self.rules.check(input).map_err(Rejection::Claims)?;
         let is_current = issuer.keys.with_usable_keys(|keys, _| {
-            let mut candidates = issuer.candidates(keys, header)?;
+            let mut candidates = issuer.candidates(keys, header, claims.payload())?;
             if candidates.any(|candidate| candidate.thumbprint() == key) { Ok(()) } else { Err(Rejection::Signature) }
         });
         is_current.unwrap_or_else(|| Err(Rejection::from_key_wait(issuer.keys.unavailable())))

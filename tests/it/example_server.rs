@@ -193,8 +193,57 @@ fn accepts_the_sample_with_and_without_its_commented_settings() {
     let folder = Folder::new();
     let whole = whole.replace("/var/lib/orders/keys", &folder.path("keys"));
     let whole = whole.replace("packaged-keys.json", &folder.keys());
-    assert!(!whole.contains("\n# [") && whole.matches("[[api.issuer]]").count() == 2, "{whole}");
+    assert!(!whole.contains("\n# [") && whole.matches("[[api.issuer]]").count() == 3, "{whole}");
     assert_eq!(read(&whole).map(drop), Ok(()));
+}
+
+#[test]
+fn reads_tenants_of_entra_and_patterns_of_issuers() {
+    let server = TestIssuer::new();
+    let folder = Folder::new();
+    fs::write(folder.path("jwks.json"), server.jwks()).expect("a file");
+    let (a, b) = ("aaaaaaaa-1111-4222-8333-444444444444", "bbbbbbbb-1111-4222-8333-444444444444");
+    let file = |settings: &str| {
+        let keys = folder.path("jwks.json");
+        let issuers = format!("[[api.issuer]]\njwks_file = \"{keys}\"\n{settings}\n");
+        format!("listen = \"127.0.0.1:0\"\n[api]\naudience = \"https://api.test/\"\n{issuers}")
+    };
+    let accepts = |settings: &str, iss: &str, tid: &str| {
+        let validator = read(&file(settings)).expect("no errors");
+        let token = server.token().issuer(iss).claim("tid", tid).audience("https://api.test/").sign();
+        block_on(validator.validate(&token)).is_ok()
+    };
+    let v1 = format!("https://sts.windows.net/{a}/");
+    let v2 = |tenant: &str| format!("https://login.microsoftonline.com/{tenant}/v2.0");
+    let entra = format!("entra_tenants = [\"{a}\"]");
+    assert!(accepts(&entra, &v2(a), a) && !accepts(&entra, &v2(b), b) && !accepts(&entra, &v1, a));
+    assert!(accepts(&format!("{entra}\nentra_v1 = true"), &v1, a));
+    let china = format!("https://login.partner.microsoftonline.cn/{a}/v2.0");
+    assert!(accepts(&format!("{entra}\nentra_cloud = \"china\""), &china, a));
+    assert!(!accepts(&format!("{entra}\nentra_cloud = \"us_government\""), &china, a));
+    let pattern = "domains = [\"https://id.test/\"]\nissuer_patterns = [\"https://id.test/t/{tenant}\"]";
+    assert!(accepts(pattern, "https://id.test/t/a", a) && !accepts(pattern, "https://id.test/x/a", a));
+    for (settings, reason) in [
+        ("entra_tenants = [\"common\"]", "Entra tenant \"common\": is not a tenant id; write the GUID"),
+        ("entra_tenants = []", "Entra tenants: is empty"),
+        ("entra_tenants = [1]", "api.issuer[0].entra_tenants: is not an array of strings"),
+        (format!("{entra}\nentra_cloud = \"moon\"").as_str(), "api.issuer[0].entra_cloud: is not \"global\""),
+        (
+            format!("{entra}\njwks_uri = \"https://a.test/\"").as_str(),
+            "api.issuer[0].jwks_uri: is set together with jwks_file",
+        ),
+        (
+            format!("{entra}\ndomains = [\"https://a.test/\"]").as_str(),
+            "api.issuer[0].domains: is not a setting; known settings: ",
+        ),
+        (
+            "domains = [\"https://id.test/\"]\nissuer_patterns = [\"https://{host}/\"]",
+            "issuer pattern \"https://{host}/\": must begin with `https://` and a host",
+        ),
+    ] {
+        let error = read(&file(settings)).map(drop).expect_err(settings);
+        assert!(error.contains(reason), "{error}");
+    }
 }
 
 #[test]

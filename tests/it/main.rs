@@ -44,6 +44,7 @@ mod layer_hosts;
 mod layer_readiness;
 mod layer_require;
 mod layer_stack;
+mod many_tenants;
 mod mutual_tls_answers;
 mod mutual_tls_cases;
 mod mutual_tls_connections;

@@ -3,7 +3,7 @@
 use std::env::{self, VarError};
 use std::fs;
 
-use tower_bearer::config::SettingError;
+use tower_bearer::config::{EntraCloud, EntraTenants, SettingError};
 use tower_bearer::keys::{KeyError, KeySet, SecretError};
 use tower_bearer::{Algorithm, Issuer, Secret};
 
@@ -11,6 +11,9 @@ use super::section::Section;
 
 /// Returns the issuer. A valid placeholder replaces each invalid setting, so that the library checks all others.
 pub(super) fn issuer(at: usize, mut section: Section) -> Issuer {
+    if section.has("entra_tenants") {
+        return entra(section);
+    }
     let domains: Vec<String> = section.required("domains").unwrap_or_else(|| vec![placeholder_domain(at)]);
     if domains.is_empty() {
         section.error("domains", "is empty; it lists the exact `iss` values");
@@ -23,7 +26,35 @@ pub(super) fn issuer(at: usize, mut section: Section) -> Issuer {
     let algorithms = algorithms.filter(|listed| unambiguous || listed.is_empty());
     let issuer = algorithms.into_iter().fold(issuer, Issuer::with_algorithms);
     let issuer = domains.fold(issuer, Issuer::with_alias);
-    let issuer = initial_keys(&mut section).into_iter().fold(issuer, Issuer::with_initial_keys);
+    let patterns: Vec<String> = section.take("issuer_patterns").unwrap_or_default();
+    let issuer = patterns.into_iter().fold(issuer, Issuer::with_issuer_pattern);
+    let issuer = keys_of_file(&mut section, "initial_jwks_file").into_iter().fold(issuer, Issuer::with_initial_keys);
+    let allow_http = section.take("allow_http").unwrap_or(false);
+    section.end();
+    if allow_http { issuer.dangerous_allow_http() } else { issuer }
+}
+
+/// Returns the issuer for tenants of Microsoft Entra ID.
+fn entra(mut section: Section) -> Issuer {
+    let tenants: Option<Vec<String>> = section.take("entra_tenants");
+    let tenants = EntraTenants::only(tenants.unwrap_or_else(|| vec![PLACEHOLDER_TENANT.to_owned()]));
+    let tenants = if section.take("entra_v1").unwrap_or(false) { tenants.with_v1_tokens() } else { tenants };
+    let tenants = match section.take::<String>("entra_cloud").as_deref() {
+        None | Some("global") => tenants,
+        Some("us_government") => tenants.with_cloud(EntraCloud::UsGovernment),
+        Some("china") => tenants.with_cloud(EntraCloud::China),
+        Some(_) => {
+            section.error("entra_cloud", "is not \"global\", \"us_government\" or \"china\"");
+            tenants
+        }
+    };
+    if section.has("jwks_uri") && section.has("jwks_file") {
+        section.error("jwks_uri", "is set together with jwks_file; choose one");
+    }
+    let tenants = section.take::<String>("jwks_uri").into_iter().fold(tenants, EntraTenants::with_jwks_uri);
+    let tenants = keys_of_file(&mut section, "jwks_file").into_iter().fold(tenants, EntraTenants::with_static_keys);
+    let issuer = algorithms(&mut section).into_iter().fold(Issuer::entra(tenants), Issuer::with_algorithms);
+    let issuer = keys_of_file(&mut section, "initial_jwks_file").into_iter().fold(issuer, Issuer::with_initial_keys);
     let allow_http = section.take("allow_http").unwrap_or(false);
     section.end();
     if allow_http { issuer.dangerous_allow_http() } else { issuer }
@@ -71,10 +102,7 @@ fn keys(section: &mut Section, first: &str) -> Keys {
         section.error(one, format!("is set together with {}; choose one", others.join(" and ")));
     }
     let uri: Option<String> = section.take("jwks_uri");
-    let file: Option<String> = section.take("jwks_file");
-    let file = file.and_then(|file| {
-        read_keys(&file).map_err(|error| section.error("jwks_file", format!("{file:?}: {error}"))).ok()
-    });
+    let file = keys_of_file(section, "jwks_file");
     let secret = given.contains(&"secrets");
     let issuer = match (uri, file) {
         _ if secret => with_secrets(section, first),
@@ -86,10 +114,10 @@ fn keys(section: &mut Section, first: &str) -> Keys {
     Keys { issuer, unambiguous: !secret || given.len() == 1 }
 }
 
-/// Reads the keys that are used until the first fetch has succeeded.
-fn initial_keys(section: &mut Section) -> Option<Result<KeySet, KeyError>> {
-    let file: String = section.take("initial_jwks_file")?;
-    read_keys(&file).map_err(|error| section.error("initial_jwks_file", format!("{file:?}: {error}"))).ok()
+/// Reads the keys in the file that a setting names.
+fn keys_of_file(section: &mut Section, name: &'static str) -> Option<Result<KeySet, KeyError>> {
+    let file: String = section.take(name)?;
+    fs::read(&file).map(KeySet::from_jwks).map_err(|error| section.error(name, format!("{file:?}: {error}"))).ok()
 }
 
 fn with_secrets(section: &mut Section, first: &str) -> Issuer {
@@ -107,10 +135,6 @@ fn with_secrets(section: &mut Section, first: &str) -> Issuer {
 fn placeholder_secret() -> Result<Secret, SecretError> {
     // Long enough for every algorithm.
     Secret::from_text("unknown ".repeat(8))
-}
-
-fn read_keys(file: &str) -> std::io::Result<Result<KeySet, KeyError>> {
-    fs::read(file).map(KeySet::from_jwks)
 }
 
 /// Returns the algorithms with a known name, if any are listed; each other name is an error.
@@ -163,3 +187,6 @@ fn environment(section: &Section, setting: &str, variable: &str) -> Option<Strin
     section.error(setting, format!("the environment variable {variable:?} {problem}"));
     None
 }
+
+/// A valid tenant, for a list that cannot be read.
+const PLACEHOLDER_TENANT: &str = "00000000-0000-0000-0000-000000000000";

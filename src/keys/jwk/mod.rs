@@ -20,6 +20,8 @@ pub(super) struct PublishedKey {
     pub(super) algorithm: Option<Algorithm>,
     /// The hashes of its certificate, as published; the certificate itself is not read.
     pub(super) certificate: Option<CertificateHashes>,
+    /// The member `issuer`, by which Entra ID says which tenant uses the key. Empty if it is not a string.
+    pub(super) issuer: Option<Box<str>>,
     pub(super) material: Material,
     /// Whether the JWK also contains the private key.
     pub(super) is_disclosed: bool,
@@ -112,7 +114,8 @@ impl PublishedKey {
         if algorithm.is_some_and(|algorithm| !material.supports(algorithm)) {
             return Err(SkipReason::AlgorithmMismatch);
         }
-        Ok(Self { kid, algorithm, certificate: certificate(members), material, is_disclosed: false, position: 0 })
+        let (certificate, issuer) = (certificate(members), issuer(members));
+        Ok(Self { kid, algorithm, certificate, issuer, material, is_disclosed: false, position: 0 })
     }
 
     /// Returns whether the key may verify this algorithm.
@@ -182,6 +185,10 @@ fn certificate(members: &Members<'_>) -> Option<CertificateHashes> {
         text.filter(|text| CertificateHashes::is_hash(text)).map(String::into_boxed_str)
     };
     CertificateHashes::new(hash("x5t#S256"), hash("x5t"))
+}
+
+fn issuer(members: &Members<'_>) -> Option<Box<str>> {
+    text(members, "issuer").map(|issuer| issuer.map(String::into_boxed_str)).unwrap_or_else(|_| Some(Box::default()))
 }
 
 pub(super) fn required_text(members: &Members<'_>, name: &str) -> Result<String, SkipReason> {

@@ -276,7 +276,11 @@ fn without_duplicates(keys: Vec<(usize, VerifyingKey)>) -> Vec<(usize, Verifying
     for (position, key) in keys {
         let earlier = unique.iter().rev().map(|(_, earlier)| earlier);
         let mut same_kid = earlier.take_while(|earlier| earlier.kid() == key.kid());
-        if !same_kid.any(|earlier| earlier.algorithm() == key.algorithm() && earlier.thumbprint() == key.thumbprint()) {
+        let is_same = |earlier: &VerifyingKey| {
+            (earlier.algorithm(), earlier.thumbprint(), earlier.issuer())
+                == (key.algorithm(), key.thumbprint(), key.issuer())
+        };
+        if !same_kid.any(is_same) {
             unique.push((position, key));
         }
     }
@@ -284,16 +288,18 @@ fn without_duplicates(keys: Vec<(usize, VerifyingKey)>) -> Vec<(usize, Verifying
 }
 
 fn digest(keys: &[VerifyingKey], known: &Known) -> [u8; 32] {
-    let mut entries: Vec<_> =
-        keys.iter().map(|key| (key.kid(), key.algorithm(), *key.thumbprint(), key.certificate())).collect();
+    let entries =
+        keys.iter().map(|key| (key.kid(), key.algorithm(), *key.thumbprint(), key.certificate(), key.issuer()));
+    let mut entries: Vec<_> = entries.collect();
     entries.sort_unstable();
     let mut text = Vec::new();
-    for (kid, algorithm, thumbprint, certificate) in entries {
+    for (kid, algorithm, thumbprint, certificate, issuer) in entries {
         push(&mut text, kid);
         push(&mut text, Some(algorithm.name()));
         text.extend_from_slice(thumbprint.as_bytes());
         // Both, also if there are none: otherwise a hash could be read as the start of the next entry.
         certificate.map_or([None, None], CertificateHashes::hashes).into_iter().for_each(|hash| push(&mut text, hash));
+        push(&mut text, issuer);
     }
     text.push(END_OF_LIST);
     known.unique_kids().for_each(|kid| push(&mut text, Some(kid)));

@@ -77,8 +77,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let route = report.issuer(&parsed, context);
         let issuer = route.and_then(|route| self.core.issuers.get(route.issuer));
         let trusted = report.algorithm(&parsed, issuer);
-        let name = route
-            .map_or_else(|| parsed.payload().text(Claim::Iss).ok().unwrap_or_default(), |route| route.label.name());
+        let claimed = parsed.payload().text(Claim::Iss).ok().unwrap_or_default();
+        let name = route.map_or(claimed, |route| route.issuer_name(parsed.payload()));
         let claims = report.check_claims(&parsed, name);
         report.claims(&parsed, &claims, Phase::BeforeSignature);
         let signed = report.signature(&parsed, trusted).await;
@@ -176,7 +176,7 @@ impl<'r> Report<'r> {
         let core = self.core;
         let algorithm = parsed.header().algorithm();
         let route = core.routes.find(parsed.payload(), algorithm, &core.hosts, context.host.as_ref());
-        let mut trusted: Vec<&str> = core.routes.names().collect();
+        let mut trusted: Vec<&str> = core.routes.labels().collect();
         trusted.sort_unstable();
         let mut expected = trusted.join(" or ");
         if let Some(bound) = context.host.as_ref().and_then(|host| core.hosts.issuer_for(host)) {

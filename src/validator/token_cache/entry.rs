@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::claims::{Claims, NoCustomClaims};
 use crate::clock::{Monotonic, Timestamp};
 use crate::defaults;
-use crate::keys::{Found, KeyTable, Thumbprint};
+use crate::keys::{Thumbprint, VerifyingKey};
 use crate::telemetry;
-use crate::token::Header;
 use crate::validator::possession::{self, BoundToken};
 use crate::validator::routing::RouteSerial;
 use crate::validator::token_cache::table::Weigh;
@@ -125,14 +124,17 @@ impl KeyProof {
         Self { thumbprint, epoch: AtomicU64::new(epoch) }
     }
 
-    /// Returns whether the current keys include the key that verified the token: the epoch is unchanged, or the new table
-    /// finds the same key for the token's header.
-    pub(in crate::validator) fn is_current(&self, header: &Header, table: &KeyTable, epoch: u64) -> bool {
+    /// Returns whether the current keys include the key that verified the token: the epoch is unchanged, or `candidates` returns
+    /// the same key.
+    pub(in crate::validator) fn is_current<'k, I: Iterator<Item = &'k VerifyingKey>>(
+        &self,
+        epoch: u64,
+        candidates: impl FnOnce() -> Option<I>,
+    ) -> bool {
         if self.epoch.load(Ordering::Relaxed) == epoch {
             return true;
         }
-        let Found::Keys(mut keys) = table.find(header.key_id(), header.algorithm()) else { return false };
-        let is_current = keys.any(|key| *key.thumbprint() == self.thumbprint);
+        let is_current = candidates().is_some_and(|mut keys| keys.any(|key| *key.thumbprint() == self.thumbprint));
         if is_current {
             // In a race, each request stores an epoch for which this is true. The cost is at most one more lookup.
             self.epoch.store(epoch, Ordering::Relaxed);
@@ -152,7 +154,7 @@ pub(in crate::validator) mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::keys::{KeyOrigin, KeySet};
+    use crate::keys::{Found, KeyOrigin, KeySet, KeyTable};
     use crate::testing::TestIssuer;
     use crate::token::Algorithm;
 
@@ -220,7 +222,11 @@ pub(in crate::validator) mod tests {
             (&without, 4, false),
             (&with_key, 2, true),
         ] {
-            assert_eq!(proof.is_current(&header, table, epoch), expected, "epoch {epoch}");
+            let candidates = || match table.find(header.key_id(), header.algorithm()) {
+                Found::Keys(keys) => Some(keys),
+                _ => None,
+            };
+            assert_eq!(proof.is_current(epoch, candidates), expected, "epoch {epoch}");
         }
     }
 

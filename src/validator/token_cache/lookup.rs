@@ -21,6 +21,8 @@ enum EntryState {
     NotApplicable,
     /// A date is no longer valid, or the entry has reached the maximum age.
     Expired,
+    /// The issuer is no longer trusted.
+    IssuerRemoved,
     /// The current keys do not include the key that verified the token.
     KeyRemoved,
 }
@@ -50,7 +52,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         match state {
             EntryState::Valid => telemetry::token_cache_hit(),
             EntryState::NotApplicable => {}
-            EntryState::Expired => token_cache.remove(token),
+            EntryState::Expired | EntryState::IssuerRemoved => token_cache.remove(token),
             EntryState::KeyRemoved => {
                 token_cache.remove(token);
                 telemetry::token_cache_stale_epoch();
@@ -67,16 +69,20 @@ impl Core {
             return EntryState::Expired;
         }
         let Some(issuer) = self.issuers.get(route.issuer) else { return EntryState::Expired };
+        let payload = entry.claims().payload();
+        if !route.is_trusted(payload) {
+            return EntryState::IssuerRemoved;
+        }
         let is_current = match entry.proof() {
             Proof::Key(key) => {
                 let header = entry.claims().header();
-                issuer
-                    .keys
-                    .with_usable_keys(|keys, epoch| header.is_some_and(|header| key.is_current(header, keys, epoch)))
+                let is_current =
+                    |keys: &_, epoch| key.is_current(epoch, || issuer.candidates(keys, header?, payload).ok());
+                issuer.keys.with_usable_keys(is_current)
             }
         };
         match is_current {
-            Some(true) if route.allows_host(&self.hosts, host) => EntryState::Valid,
+            Some(true) if route.allows_host(payload, &self.hosts, host) => EntryState::Valid,
             Some(false) => EntryState::KeyRemoved,
             // Keys that are not usable now may become usable again, so the entry remains.
             Some(true) | None => EntryState::NotApplicable,

@@ -3,12 +3,13 @@
 //! The log line of a rejection, [`explain`](crate::Validator::explain) and [`Validator::hint`] use the same table;
 //! [`Rejection::hint`] uses only the rows that need nothing but the rejection. No hint changes a decision or reaches a client.
 
+mod entra;
 mod table;
 
 use std::fmt::Display;
 use std::time::Duration;
 
-use self::table::{Condition, HINTS, Unverified};
+use self::table::{Condition, HINTS, Hint, Unverified};
 use crate::claims::{ClaimError, Claims};
 use crate::defaults;
 use crate::dpop::ProofError;
@@ -152,7 +153,12 @@ pub(in crate::validator) fn hint_for_unmet(unmet: &UnmetRequirement, claims: &Cl
 
 /// Returns the first row that applies.
 fn find(applies: impl Fn(&Condition) -> bool) -> Option<&'static str> {
-    HINTS.iter().find(|hint| applies(&hint.condition)).map(|hint| hint.text)
+    all().find(|hint| applies(&hint.condition)).map(|hint| hint.text)
+}
+
+/// Returns all rows. If several apply, the first is used.
+fn all() -> impl Iterator<Item = &'static Hint> {
+    HINTS.iter().chain(entra::HINTS)
 }
 
 #[cfg(test)]

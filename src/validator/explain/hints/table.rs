@@ -64,7 +64,7 @@ impl<'u> Unverified<'u> {
     /// Returns the `iss` of the token, if it is configured.
     fn known_issuer(self) -> Option<&'u str> {
         let algorithm = self.header.algorithm();
-        self.core.routes.find_ignoring_host(self.payload, algorithm).ok().map(|route| route.label.name())
+        self.core.routes.find_ignoring_host(self.payload, algorithm).ok().map(|route| route.issuer_name(self.payload))
     }
 
     fn is_marked_as_id_token(self) -> bool {
@@ -376,11 +376,11 @@ const MICROSECONDS: Range<f64> = 1e15..1e16;
 
 pub(super) const MARKED_AS_ID_TOKEN: &str = "marked as an ID token: the client must send the access token";
 
-const fn rejection(text: &'static str, applies: fn(&Rejection) -> bool) -> Hint {
+pub(super) const fn rejection(text: &'static str, applies: fn(&Rejection) -> bool) -> Hint {
     Hint { text, condition: Condition::Rejection(applies) }
 }
 
-const fn unverified(text: &'static str, applies: fn(&Rejection, Unverified<'_>) -> bool) -> Hint {
+pub(super) const fn unverified(text: &'static str, applies: fn(&Rejection, Unverified<'_>) -> bool) -> Hint {
     Hint { text, condition: Condition::Unverified(applies) }
 }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::clock::Clock as _;
-use crate::config::{Api, Issuer};
+use crate::config::{Api, EntraTenants, Issuer};
 use crate::dpop::ProofError;
 use crate::keys::{KeySet, Secret};
 use crate::mutual_tls::{CertificateError, CertificateHeaderError};
@@ -63,7 +63,7 @@ type RejectionCase = (&'static str, Rejection, Rejection);
 
 /// The request, the format of the token, and its issuer.
 fn request_cases() -> Vec<RejectionCase> {
-    use crate::rejection::IssuerError::{NotForHost, Unknown, UnknownHost};
+    use crate::rejection::IssuerError::{NotForHost, TenantMismatch, TenantNotAllowed, Unknown, UnknownHost};
     let token = Rejection::Token;
     let difference = |difference| Rejection::Issuer(Unknown { difference });
     vec![
@@ -103,6 +103,21 @@ fn request_cases() -> Vec<RejectionCase> {
             "iss differs from a configured issuer only in http and https: compare it with the issuer's discovery document",
             difference(Some(IssuerDifference::Scheme)),
             difference(None),
+        ),
+        (
+            "the tenant of the token is none of the allowed tenants of Entra ID",
+            Rejection::Issuer(TenantNotAllowed),
+            Rejection::Issuer(TenantMismatch),
+        ),
+        (
+            "tid is not the tenant in iss: not an access token of Entra ID",
+            Rejection::Issuer(TenantMismatch),
+            Rejection::Issuer(TenantNotAllowed),
+        ),
+        (
+            "Entra ID publishes this key for another tenant than that of the token",
+            Rejection::Key(KeyNotFoundError::OtherTenant),
+            Rejection::Key(KeyNotFoundError::NotForVerification),
         ),
         ("the token's issuer is bound to another host", Rejection::Issuer(NotForHost), Rejection::Issuer(UnknownHost)),
         (
@@ -316,6 +331,15 @@ fn algorithm_cases() -> Vec<Case> {
 }
 
 /// A missing audience, or an ID token.
+fn entra_cases() -> Vec<Case> {
+    let tenant = "11111111-2222-3333-4444-555555555555";
+    let server = TestIssuer::named(&format!("https://sts.windows.net/{tenant}/"));
+    let other = server.add_custom_domain("https://sts.windows.net/66666666-2222-3333-4444-555555555555/");
+    let tenants = EntraTenants::only([tenant]).with_static_keys(KeySet::from_jwks(server.jwks()));
+    let text = "a token of version 1: set requestedAccessTokenVersion of the API's app registration to 2";
+    vec![case(text, &validator(Api::new(AUDIENCE, Issuer::entra(tenants))), server.token(), other.token())]
+}
+
 fn client_cases() -> Vec<Case> {
     let server = TestIssuer::new();
     let token = || server.token();
@@ -485,6 +509,7 @@ async fn returns_each_hint_where_it_applies_and_not_in_a_similar_case() {
     }
     let tokens = algorithm_cases()
         .into_iter()
+        .chain(entra_cases())
         .chain(client_cases())
         .chain(audience_cases())
         .chain(date_cases())
@@ -504,7 +529,7 @@ async fn returns_each_hint_where_it_applies_and_not_in_a_similar_case() {
         assert_eq!((hint(&matching), hint(&other)), (Some(text), None));
         covered.insert(text);
     }
-    assert_eq!(covered, HINTS.iter().map(|hint| hint.text).collect(), "every row has a case");
+    assert_eq!(covered, all().map(|hint| hint.text).collect(), "every row has a case");
 }
 
 /// A sender of a token must not be able to make an operator trust its issuer.
