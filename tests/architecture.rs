@@ -16,7 +16,7 @@ const MAX_CODE_LINES: usize = 400;
 /// Paths outside the crate, and the only files or folders that may use them.
 const OWNERS: &[(&[&str], &[&str])] = &[
     (&["SystemTime::now", "Instant::now"], &["clock.rs"]),
-    (&["tracing::", "metrics::"], &["telemetry.rs"]),
+    (&["tracing::", "metrics::"], &["telemetry/"]),
     (&["reqwest::"], &["fetch/reqwest.rs"]),
     (&["aws_lc_rs::"], &["keys/", "testing/"]),
     (&["jsonwebtoken_12::"], &["keys/interop.rs"]),
@@ -36,9 +36,9 @@ const FORBIDDEN: &[(&[&str], &[&str])] = &[
     (&["response", "metadata"], &["async ", ".await", "Mutex", "RwLock", "telemetry::", "SystemClock", "Clock::"]),
 ];
 
-/// The files that may contain `cfg(feature)` besides `lib.rs` and every `mod.rs`: the only file that uses `tracing` and
+/// The files and folders that may contain `cfg(feature)` besides `lib.rs` and every `mod.rs`: those that use `tracing` and
 /// `metrics`, and the defaults of the HTTP client.
-const FEATURE_FILES: &[&str] = &["telemetry.rs", "defaults.rs"];
+const FEATURE_FILES: &[&str] = &["telemetry/", "defaults.rs"];
 
 /// The files and folders that are allowed at the top of the repository.
 const TOP_LEVEL: &[&str] = &[
@@ -366,7 +366,7 @@ fn forbidden_in(name: &str, text: &str) -> Vec<String> {
 }
 
 fn switches(name: &str, text: &str) -> Vec<String> {
-    if name == "lib.rs" || name.ends_with("mod.rs") || FEATURE_FILES.contains(&name) {
+    if name == "lib.rs" || name.ends_with("mod.rs") || FEATURE_FILES.iter().any(|owner| name.starts_with(owner)) {
         return Vec::new();
     }
     let switching = code_lines(text).filter(|(_, line)| line.contains("feature = "));

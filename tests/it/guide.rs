@@ -10,6 +10,12 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// Returns the sources of all logs and metrics.
+fn telemetry() -> String {
+    let folder = fs::read_dir(stack::repository().join("src/telemetry")).expect("a folder").flatten();
+    folder.map(|file| fs::read_to_string(file.path()).expect("a source")).collect()
+}
+
 /// Returns the name and text of every page and of the README.
 fn pages() -> Vec<(String, String)> {
     let folder = stack::repository().join("src/guide");
@@ -45,7 +51,7 @@ fn the_index_and_the_readme_list_every_page() {
 #[test]
 fn the_guide_lists_exactly_the_names_that_are_logged_or_counted() {
     let page = read("src/guide/observability.md");
-    let source = read("src/telemetry.rs");
+    let source = telemetry();
     let emitted = literals(&source);
     let metrics = |text: &str| -> BTreeSet<String> {
         let words = text.split(|character: char| !(character.is_ascii_lowercase() || character == '_'));
@@ -127,7 +133,7 @@ fn names<'s>(source: &'s str, signature: &str) -> BTreeSet<&'s str> {
 fn the_runbook_explains_every_log_message_kind_class_and_action() {
     let page = read("src/guide/runbook.md");
     let sections = sections(&page);
-    let [messages, kinds] = [read("src/telemetry.rs"), read("src/rejection.rs")];
+    let [messages, kinds] = [telemetry(), read("src/rejection.rs")];
     let messages: BTreeSet<&str> = literals(&messages).into_iter().filter(|literal| literal.contains(' ')).collect();
     let kinds = names(&kinds, "pub const fn name(self)");
     assert!(messages.len() > 15 && kinds.len() > 15, "{messages:?} {kinds:?}");

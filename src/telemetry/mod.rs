@@ -1,4 +1,4 @@
-//! Logs, spans and metrics. Only this file uses `tracing` and `metrics`.
+//! Logs, spans and metrics. Only this folder uses `tracing` and `metrics`.
 //!
 //! There is one function per event. The parameters are `&'static str`, numbers, `Duration`, the issuer as configured, the
 //! names in a requirement of the application, and the name of a verified claim that has another type than the application
