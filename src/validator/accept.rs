@@ -10,7 +10,8 @@ use crate::validator::context::RequestContext;
 use crate::validator::decision::{Decision, NewEntry, Pending, PendingClaim, Validated};
 use crate::validator::possession::{BoundToken, ClaimDecision, Proven};
 use crate::validator::token_cache::entry::{CacheEntry, EntryLifetime, KeyProof, Proof};
-use crate::validator::{Core, Validator, VerifiedToken};
+use crate::validator::verify::VerifiedToken;
+use crate::validator::{Core, Validator};
 
 /// A new token that passed every check up to replay.
 struct Checked<C> {

@@ -14,6 +14,7 @@ mod routing;
 mod record;
 mod sharing;
 mod still_valid;
+mod verify;
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -35,16 +36,17 @@ pub(crate) use self::record::{record_early, record_unmet};
 use self::routing::{Route, RouteSerial, Routes};
 use self::sharing::SharedSource;
 use self::token_cache::TokenCache;
+use self::verify::{VerifiedToken, may_need_replaced_key};
 use crate::claims::{CheckInput, ClaimError, ClaimErrorReason, Claims, ImpliedScopes, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Api, ConfigError, EntraRule, HostRules, OrganizationOfRequest, TenantId};
+use crate::config::{Api, ConfigError, EntraRule, HostRules, OrganizationOfRequest};
 use crate::jwks::{KeyRing, KeySource};
-use crate::keys::{Found, KeyTable, SignedToken, VerifyingKey};
+use crate::keys::{KeyTable, SignedToken};
 use crate::rejection::{CheckError, KeyNotFoundError, Rejection};
 use crate::request::credential::Credential;
 use crate::request::{Host, RequestHead};
 use crate::telemetry::Validation;
-use crate::token::{Algorithm, Claim, Header, Payload, TokenError, UnverifiedToken};
+use crate::token::{Algorithm, Payload, TokenError, UnverifiedToken};
 
 /// Validates the access tokens of one API and returns their claims.
 ///
@@ -103,21 +105,6 @@ struct IssuerState {
     keys: KeyRing,
     /// The key source, if other validators can share it.
     shared_source: Option<SharedSource>,
-}
-
-/// The tenant of a token of Entra ID.
-#[derive(Clone, Copy)]
-struct Tenant<'s> {
-    entra: &'s EntraRule,
-    /// `None` if `iss` is not that of a tenant; then no key is used.
-    id: Option<TenantId>,
-}
-
-/// A token whose signature is valid, and the epoch of the key set that verified it (see
-/// [`KeyStatus::epoch`](crate::jwks::KeyStatus::epoch)).
-struct VerifiedToken {
-    token: SignedToken,
-    epoch: u64,
 }
 
 impl Validator {
@@ -465,62 +452,6 @@ impl Core {
             Some(organization) => organization.evaluate(payload),
         };
         reason.map_err(|reason| Rejection::Claims(ClaimError::Organization(reason)))
-    }
-}
-
-impl IssuerState {
-    /// Verifies the signature with the keys that match the token's `kid` and algorithm.
-    fn verify(&self, token: UnverifiedToken<'_>, keys: &KeyTable, epoch: u64) -> Result<VerifiedToken, Rejection> {
-        let candidates = self.candidates(keys, token.header(), token.payload())?;
-        match SignedToken::verify(token, candidates) {
-            Ok(token) => Ok(VerifiedToken { token, epoch }),
-            Err(_) => Err(Rejection::Signature),
-        }
-    }
-
-    /// Returns the keys that match the `kid` and algorithm of a header and belong to the tenant of the token.
-    fn candidates<'k>(
-        &'k self,
-        keys: &'k KeyTable,
-        header: &Header,
-        payload: &Payload,
-    ) -> Result<impl Iterator<Item = &'k VerifyingKey> + use<'k>, Rejection> {
-        let tenant = self.tenant(payload);
-        let is_of_tenant = move |key: &&VerifyingKey| tenant.is_none_or(|tenant| tenant.owns(key));
-        match keys.find(header.key_id(), header.algorithm()) {
-            Found::Keys(candidates) if tenant.is_some() && !candidates.clone().any(|key| is_of_tenant(&key)) => {
-                Err(Rejection::Key(KeyNotFoundError::OtherTenant))
-            }
-            Found::Keys(candidates) => Ok(candidates.filter(is_of_tenant)),
-            Found::NotForVerification => Err(Rejection::Key(KeyNotFoundError::NotForVerification)),
-            Found::Ambiguous => Err(Rejection::Key(KeyNotFoundError::Ambiguous)),
-            Found::Unknown => Err(Rejection::Key(KeyNotFoundError::Unknown { age: self.keys.age() })),
-        }
-    }
-}
-
-impl IssuerState {
-    /// Returns the tenant of a token, if the issuer stands for the tenants of Entra ID.
-    fn tenant(&self, payload: &Payload) -> Option<Tenant<'_>> {
-        let entra = self.entra.as_ref()?;
-        Some(Tenant { entra, id: payload.text(Claim::Iss).ok().and_then(|issuer| entra.tenant_of(issuer)) })
-    }
-}
-
-impl Tenant<'_> {
-    /// Returns whether a key is published for this tenant, or for all.
-    fn owns(&self, key: &VerifyingKey) -> bool {
-        self.id.as_ref().is_some_and(|id| self.entra.allows_key(key.issuer(), id))
-    }
-}
-
-/// Returns whether the issuer may have replaced the key of a rejected token and kept its `kid`, if it has one. A key that is
-/// published with the token's `kid` for another algorithm or use is the right key, so no fetch is due.
-fn may_need_replaced_key(rejection: &Rejection, has_kid: bool) -> bool {
-    match rejection {
-        Rejection::Signature => true,
-        Rejection::Key(KeyNotFoundError::NotForVerification | KeyNotFoundError::Ambiguous) => !has_kid,
-        _ => false,
     }
 }
 
