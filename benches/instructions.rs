@@ -32,13 +32,15 @@ use support::{api, now, server, token};
 use tower::Service as _;
 use tower_bearer::mutual_tls::{ClientCertificate, MutualTls};
 use tower_bearer::request::RequestHead;
+use tower_bearer::revocation::{Revocation, Revocations};
+use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Algorithm, BearerLayer, Claims, Validator};
 
 fn main() {
     let mut arguments = env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let (Some(what), Some(times)) = (arguments.next(), arguments.next()) else {
         println!(
-            "instructions: {{baseline|validate|cached|bearer|certificate|reject|open|layer}} {{times}}, under callgrind; see .ci/instructions"
+            "instructions: {{baseline|validate|cached|bearer|certificate|no_list|empty_list|list|reject|open|layer}} {{times}}, under callgrind; see .ci/instructions"
         );
         return;
     };
@@ -75,6 +77,9 @@ fn main() {
             request.extensions_mut().insert(certificate);
             repeat(times, || drop(black_box(now(bound.validate_request(&text, &head(&request))).expect("valid"))));
         }
+        "no_list" => revocations(times, &server, None),
+        "empty_list" => revocations(times, &server, Some(0)),
+        "list" => revocations(times, &server, Some(10_000)),
         "reject" => {
             let text = token(&server, 0).expired().sign();
             repeat(times, || drop(black_box(now(caching.validate(black_box(&text))).expect_err("expired"))));
@@ -87,6 +92,21 @@ fn main() {
 
 fn head(request: &Request<()>) -> RequestHead<'_> {
     RequestHead::new(black_box(request))
+}
+
+/// Validates a cached token with `jti` and `sid`, with a list of revocations that has so many entries of each of three kinds.
+fn revocations(times: u32, server: &TestIssuer, entries: Option<usize>) {
+    let list = Revocations::in_memory();
+    for kind in [Revocation::jwt_id, Revocation::session, Revocation::subject] {
+        let entry = |number: usize| kind(server.issuer(), &format!("6f1c9a2b-7e35-4d00-9b1e-{number:012}"));
+        now(list.revoke_all((1..=entries.unwrap_or_default()).map(entry))).expect("room");
+    }
+    let builder = Validator::builder(api(server, Algorithm::RS256));
+    let builder = entries.iter().fold(builder, |builder, _| builder.with_revocations(&list));
+    let validator = builder.build().expect("a valid configuration");
+    let token = token(server, 0).claim("jti", "6f1c9a2b-7e35-4d00-9b1e-000000000000");
+    let text = token.claim("sid", "6f1c9a2b-7e35-4d00-9b1e-000000000000").sign();
+    repeat(times, || drop(black_box(now(validator.validate(black_box(&text))).expect("valid"))));
 }
 
 fn requests(times: u32, router: Router, text: &str) {

@@ -1,5 +1,6 @@
 //! The defaults and limits of configuration, tokens, documents and fetches, each with its reason.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 // ── token ──
@@ -46,6 +47,21 @@ pub(crate) const REPLAY_BYTES: usize = 48 * 1024 * 1024;
 
 /// Shortest configurable memory: one period of the detection then has room for a few hundred proofs.
 pub(crate) const MIN_REPLAY_BYTES: usize = 64 * 1024;
+
+// ── revocation ──
+
+/// Most entries of a list of revocations: 278 new ones in each second, if tokens live for an hour. They take 13 MB.
+pub(crate) const MAX_REVOCATIONS: usize = 1_000_000;
+
+/// The configurable numbers of entries.
+pub(crate) const REVOCATIONS_RANGE: RangeInclusive<usize> = 1_000..=50_000_000;
+
+/// Longest life of a token for which an entry lasts, if it has no end of its own: the default of Auth0.
+pub(crate) const MAX_TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// The configurable lives of a token: 30 days is the longest that Auth0 allows.
+pub(crate) const TOKEN_LIFE_RANGE: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(30 * 86_400);
 
 // ── claims ──
 

@@ -34,6 +34,7 @@
 //! | deserialize claims into your own type | [`Claims<T>`](Claims) with `T: Deserialize` instead of [`NoCustomClaims`] |
 //! | verify tokens with HS256, HS384 or HS512 | [`Secret`] |
 //! | bind tokens to clients (DPoP, mutual TLS) | [`Dpop`], [`MutualTls`] |
+//! | reject tokens before they expire | [`Revocations`](revocation::Revocations) |
 //! | find out why a token is rejected | [`Rejection`], [`RejectionKind`], [`Validator::explain`] |
 //! | configure refresh, caching and timeouts of the key set | [`RefreshPolicy`](jwks::RefreshPolicy) |
 //! | replace the HTTP client | [`Fetch`](fetch::Fetch) |
@@ -49,8 +50,8 @@
 //! 1. [`request`]: extracts the credential and the host from the request
 //! 2. [`token`]: parses the token; nothing in it is trusted yet
 //! 3. [`keys`] and [`jwks`]: find the key and verify the signature
-//! 4. [`claims`], [`requirement`], [`dpop`] and [`mutual_tls`]: check the claims, the requirements of a route, proofs of possession,
-//!    and certificates of clients
+//! 4. [`claims`], [`requirement`], [`dpop`], [`mutual_tls`] and [`revocation`]: check the claims, the requirements of a route,
+//!    proofs of possession, certificates of clients, and whether a token is revoked
 //! 5. [`config`], [`rejection`], [`response`], [`metadata`] and [`Validator`]: the configuration, the reasons for a rejection,
 //!    the response for each, the metadata of the API, and the validator, which runs all checks
 //! 6. [`authenticator`], [`middleware`] and [`extract`]: the decision about a request, the layers and the extractors
@@ -95,6 +96,7 @@ pub mod claims;
 pub mod requirement;
 pub mod dpop;
 pub mod mutual_tls;
+pub mod revocation;
 
 // 5. Configuration and decision.
 pub mod config;

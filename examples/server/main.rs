@@ -7,7 +7,8 @@
 //! `examples/server/server.toml` shows every setting. At start, the server reports all errors of the file at once.
 //!
 //! Routes: `GET /public` (no token), `GET /me`, `GET /orders` (scope `read:orders`), `POST /orders` (scope or permission
-//! `write:orders`), `GET /optional` (anonymous allowed), `GET /readyz`, `GET /livez`.
+//! `write:orders`), `GET /optional` (anonymous allowed), `GET /readyz`, `GET /livez`; with `test_routes = true` also
+//! `POST /__revoke`.
 //!
 //! On SIGTERM or Ctrl-C the server stops accepting connections and ends once all requests are complete, or after ten
 //! seconds. A second signal ends it at once.
@@ -39,6 +40,7 @@ use self::settings::{Settings, Store};
 
 #[path = "../log.rs"]
 mod log;
+mod revoke;
 mod settings;
 
 const USAGE: &str = "usage: server <config.toml>, such as
@@ -63,7 +65,7 @@ fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or(USAGE)?;
-    let Settings { listen, realm, validator } = Settings::read(path.as_ref(), Store::Used)?;
+    let Settings { listen, realm, validator, revocations, test_routes } = Settings::read(path.as_ref(), Store::Used)?;
     // Before the server prints its address: a signal from then on must reach the handler.
     let mut shutdown = ShutdownSignal::register()?;
     let listener = tokio::select! {
@@ -71,7 +73,12 @@ async fn run() -> Result<(), Box<dyn Error>> {
         () = shutdown.received() => return Ok(()),
     };
     println!("listening on http://{}", listener.local_addr()?);
-    serve(listener, &app(validator, realm.as_deref()), &mut shutdown).await;
+    let app = app(validator, realm.as_deref());
+    let app = match revocations.filter(|_| test_routes) {
+        Some(revocations) => app.merge(revoke::routes(revocations)),
+        None => app,
+    };
+    serve(listener, &app, &mut shutdown).await;
     Ok(())
 }
 

@@ -31,6 +31,8 @@ pub enum ClaimError {
     Subject,
     /// `jti` is not a string (RFC 7519 §4.1.7).
     JwtId,
+    /// `sid` is not a string, and sessions of the issuer are [revoked](crate::revocation).
+    SessionId,
     /// A required claim is missing, empty, or not of its registered type.
     Required {
         /// The claim's name, from the configuration.
@@ -81,6 +83,7 @@ impl fmt::Display for ClaimError {
             Self::TooOld => f.write_str("the token is older than the maximum age"),
             Self::Subject => f.write_str("sub is not a string"),
             Self::JwtId => f.write_str("jti is not a string"),
+            Self::SessionId => f.write_str("sid is not a string, and sessions of the issuer are revoked"),
             Self::Required { claim, reason } => write!(f, "the required claim {claim} {reason}"),
             Self::Client(reason) => write!(f, "the client {reason}"),
             Self::Organization(reason) => write!(f, "the organization {reason}"),

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [quickstart] | Auth0: RS256 and HS256, custom domains, permissions, organizations |
 //! | [recipes] | other servers: any with discovery, Keycloak, Okta, Entra ID, AD FS, Amazon Cognito, Clerk, Dex, Supabase, WorkOS |
-//! | [howto] | short answers: open routes, revocation, cookies, gRPC, MCP, several tenants, proxies |
+//! | [howto] | short answers: open routes, cookies, gRPC, MCP, several tenants, proxies |
 //! | [authorization] | rules for routes: nested claims, scopes that imply others, rules in code, rules that query a database, OpenAPI |
 //! | [frameworks] | actix-web, WebSocket, AWS Lambda, salvo, poem, rocket |
 //! | [layers] | the order of tracing, timeout, CORS, `BearerLayer` and `RequireLayer` |
@@ -12,6 +12,7 @@
 //! | [defaults] | every default and its reason |
 //! | [dpop] | bind tokens to clients: DPoP, nonces, replicas; mutual TLS, certificates from proxies |
 //! | [tenants] | many tenants: Entra ID, Auth0's custom domains, patterns of `iss` values, realms and pools |
+//! | [revocation] | reject tokens and sessions before they expire |
 //! | [answers] | responses and errors: what a client gets, and where the reason is |
 //! | [outages] | key rotation, outages, readiness |
 //! | [observability] | logs, spans, metrics, alert rules |
@@ -66,6 +67,10 @@ pub mod dpop {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("tenants.md")]
 pub mod tenants {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("revocation.md")]
+pub mod revocation {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("answers.md")]

@@ -145,6 +145,7 @@ impl Challenges {
             | Rejection::Signature
             | Rejection::Claims(_)
             | Rejection::CustomClaims(_)
+            | Rejection::Revoked { .. }
             | Rejection::Check(_) => {
                 let challenge = self.prewritten_or(
                     PLAIN_INVALID_TOKEN,

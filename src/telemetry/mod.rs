@@ -10,6 +10,8 @@
     allow(unused_variables, reason = "without a feature, nothing reads the parameters of its events")
 )]
 
+pub(crate) mod revocation;
+
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::future::Future;
@@ -468,13 +470,13 @@ pub(crate) fn token_cache_freed(bytes: u32) {
 /// `late_by` is set with the hint for a token that expired a moment ago, `cause` if keys could not be fetched, `mismatch` if
 /// claims do not have the application's type. `mismatch` contains the name of the claim and never a value. `lacks` is set for
 /// an unmet requirement: it names what is missing, as configured in the application. `proof` is the part of a proof that is wrong,
-/// `near_miss` the part of `htu` that differs, and `off_by` the distance of its `iat`; no part of a proof is logged. No other event
-/// has these fields.
+/// `near_miss` the part of `htu` that differs, and `off_by` the distance of its `iat`; no part of a proof is logged. `by` is the kind of
+/// the revocation that rejects the token. No other event has these fields.
 pub(crate) fn rejected(
     kind: &'static str,
     hint: Option<&'static str>,
     [late_by, off_by]: [Option<Duration>; 2],
-    [cause, proof, near_miss]: [Option<&'static str>; 3],
+    [cause, proof, near_miss, by]: [Option<&'static str>; 4],
     mismatch: Option<&dyn Display>,
     lacks: Option<&dyn Display>,
     signature_checked: bool,
@@ -489,6 +491,7 @@ pub(crate) fn rejected(
         proof,
         near_miss,
         off_by = off_by.map(tracing::field::debug),
+        by,
         // Formatted with `Debug`, so that special characters in a name are escaped.
         mismatch = mismatch.map(|mismatch| tracing::field::debug(mismatch.to_string())),
         lacks = lacks.map(|lacks| tracing::field::debug(lacks.to_string())),
@@ -536,7 +539,7 @@ pub(crate) fn logs_rejections() -> bool {
 
 /// A request was rejected because of its headers, before any token was parsed.
 pub(crate) fn credential_rejected(kind: &'static str, hint: Option<&'static str>) {
-    rejected(kind, hint, [None; 2], [None; 3], None, None, false);
+    rejected(kind, hint, [None; 2], [None; 4], None, None, false);
     #[cfg(feature = "metrics")]
     NO_ISSUER_LABEL.count(kind);
 }
@@ -548,7 +551,7 @@ pub(crate) fn requirement_unmet(
     lacks: Option<&dyn Display>,
     signature_checked: bool,
 ) {
-    rejected(kind, hint, [None; 2], [None; 3], None, lacks, signature_checked);
+    rejected(kind, hint, [None; 2], [None; 4], None, lacks, signature_checked);
     #[cfg(feature = "metrics")]
     metrics::counter!("jwt_requirement_unmet_total", "reason" => kind).increment(1);
 }

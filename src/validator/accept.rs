@@ -1,4 +1,4 @@
-//! The last steps of a validation: possession, the organization, custom claims, replay, the application's checks, the token cache.
+//! The last steps of a validation: possession, the organization, revocation, custom claims, replay, the application's checks, the token cache.
 
 use crate::claims::{self, Claims};
 use crate::dpop::{ProofError, VerifiedProof};
@@ -10,6 +10,7 @@ use crate::validator::context::RequestContext;
 use crate::validator::decision::{Decision, NewEntry, Pending, PendingClaim, Validated};
 use crate::validator::possession::{BoundToken, ClaimDecision, Proven};
 use crate::validator::token_cache::entry::{CacheEntry, EntryLifetime, KeyProof, Proof};
+use crate::validator::token_cache::lookup::Hit;
 use crate::validator::verify::VerifiedToken;
 use crate::validator::{Core, Validator};
 
@@ -36,16 +37,12 @@ impl<C: Send + Sync + 'static> Validator<C> {
     }
 
     /// Makes the checks whose results are never cached.
-    pub(super) fn accept_cached(
-        &self,
-        token: &[u8],
-        claims: Claims<C>,
-        bound: Option<&BoundToken>,
-        context: &RequestContext,
-    ) -> Decision<C> {
-        let proven = self.core.check_possession(bound, context);
+    pub(super) fn accept_cached(&self, token: &[u8], hit: Hit<C>, context: &RequestContext) -> Decision<C> {
+        let Hit { claims, route, bound } = hit;
+        let proven = self.core.check_possession(bound.as_deref(), context);
         let checked = proven.and_then(|proven| {
             self.core.check_organization(claims.payload(), context)?;
+            self.core.check_revocation(claims.payload(), route)?;
             Ok(proven)
         });
         match checked {
@@ -78,6 +75,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let bound = self.core.possession.bound_token(confirmation, token);
         let Proven { confirmation, proof } = self.core.check_possession(bound.as_deref(), context)?;
         self.core.check_organization(signed.payload(), context)?;
+        self.core.check_revocation_of_new(signed.payload(), route)?;
         let (header, payload, thumbprint) = signed.into_parts();
         let claims = Claims::verified(header, payload, Some(thumbprint), self.core.implied_scopes.clone());
         let claims = self.application.read(claims)?.with_proven(confirmation);

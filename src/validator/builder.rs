@@ -12,12 +12,14 @@ use crate::fetch::{self, Fetch, Transport};
 use crate::jwks::{Imports, KeyRing, KeySource, KeyStore, NotReadyError, Origin, RefreshPolicy};
 use crate::keys::KeyTable;
 use crate::rejection::CheckError;
+use crate::revocation::Revocations;
 use crate::telemetry;
 use crate::token::Algorithm;
 use crate::validator::application::Application;
 use crate::validator::header_cache::HeaderCache;
 use crate::validator::log_limit::LogLimit;
 use crate::validator::possession::Possession;
+use crate::validator::revocation::RevocationList;
 use crate::validator::routing::Routes;
 use crate::validator::sharing::{PolicyRule, SharedSource, SharedSources};
 use crate::validator::{Core, IssuerState, Validator};
@@ -31,6 +33,7 @@ pub struct ValidatorBuilder {
     refresh: RefreshPolicy,
     key_store: Option<Arc<dyn KeyStore>>,
     token_cache_bytes: usize,
+    revocations: Option<Revocations>,
     shared: SharedSources,
     application: Application<NoCustomClaims>,
 }
@@ -44,6 +47,7 @@ impl ValidatorBuilder {
             refresh: RefreshPolicy::new(),
             key_store: None,
             token_cache_bytes: defaults::TOKEN_CACHE_BYTES,
+            revocations: None,
             shared: SharedSources::default(),
             application: Application::new(),
         }
@@ -176,6 +180,17 @@ impl ValidatorBuilder {
         self.with_token_cache_bytes(0)
     }
 
+    /// Rejects tokens that are in a list of [revocations](crate::revocation), also tokens that are in the token cache. Default: no
+    /// list, so every token is valid until `exp`.
+    ///
+    /// The rejection is [`Rejection::Revoked`](crate::Rejection::Revoked); the client gets the same 401 as for an expired token.
+    /// Several validators can use one list.
+    #[must_use]
+    pub fn with_revocations(mut self, revocations: &Revocations) -> Self {
+        self.revocations = Some(revocations.clone());
+        self
+    }
+
     /// Adds an application-defined check, as [`Validator::with_check`] does for a validator that is built. A check that is added
     /// here is part of the configuration:
     /// [`Api::dangerous_allow_missing_audience`](crate::Api::dangerous_allow_missing_audience) requires one, or client ids.
@@ -244,6 +259,11 @@ impl ValidatorBuilder {
     fn assemble(self, policy: Policy, fetch: &Arc<dyn Fetch>) -> Core {
         let routes =
             Routes::new(policy.issuers.iter().map(|issuer| (&*issuer.domains, &*issuer.rules, &*issuer.algorithms)));
+        let revocations = self.revocations.as_ref().map(|list| {
+            let names = policy.issuers.iter().map(|issuer| &*issuer.domains);
+            let has_rules = policy.issuers.iter().any(|issuer| !issuer.rules.is_empty());
+            RevocationList::new(list.clone(), list.register(names, has_rules, policy.rules.leeway))
+        });
         let issuers = policy.issuers.into_iter().map(|issuer| {
             let (name, entra) = (Box::from(issuer.name()), issuer.entra().cloned());
             let (keys, shared_source) = match issuer.keys {
@@ -262,6 +282,7 @@ impl ValidatorBuilder {
             organization_of: policy.organization_of,
             possession: Possession::new(policy.possession),
             certificate_log: LogLimit::default(),
+            revocations,
             implied_scopes: policy.implied_scopes,
             routes,
             issuers: issuers.collect(),

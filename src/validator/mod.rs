@@ -12,6 +12,7 @@ mod possession;
 mod token_cache;
 mod routing;
 mod record;
+mod revocation;
 mod sharing;
 mod still_valid;
 mod verify;
@@ -33,10 +34,11 @@ use self::header_cache::HeaderCache;
 use self::log_limit::LogLimit;
 pub(crate) use self::possession::Possession;
 pub(crate) use self::record::{record_early, record_unmet};
+use self::revocation::RevocationList;
 use self::routing::{Route, RouteSerial, Routes};
 use self::sharing::SharedSource;
 use self::token_cache::TokenCache;
-use self::verify::{VerifiedToken, may_need_replaced_key};
+use self::verify::may_need_replaced_key;
 use crate::claims::{CheckInput, ClaimError, ClaimErrorReason, Claims, ImpliedScopes, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, EntraRule, HostRules, OrganizationOfRequest};
@@ -84,6 +86,7 @@ struct Core {
     possession: Possession,
     /// Limits the log of malformed certificate headers.
     certificate_log: LogLimit,
+    revocations: Option<RevocationList>,
     implied_scopes: ImpliedScopes,
     routes: Routes,
     issuers: Box<[IssuerState]>,
@@ -323,8 +326,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         if let Err(rejection) = self.core.check_length(token.as_bytes().len()) {
             return Decision::Made(Err(rejection));
         }
-        if let Some((claims, bound)) = self.lookup(token.as_bytes(), context.host.as_ref(), validation) {
-            return self.accept_cached(token.as_bytes(), claims, bound.as_deref(), context);
+        if let Some(hit) = self.lookup(token.as_bytes(), context.host.as_ref(), validation) {
+            return self.accept_cached(token.as_bytes(), hit, context);
         }
         let (parsed, _, issuer) = match self.core.check_unverified(token, context, validation) {
             Ok(checked) => checked,
@@ -388,6 +391,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             // The credential contains no token to validate.
             Err(rejection @ Rejection::Credential(_)) => record_early(rejection),
             Err(rejection) => {
+                revocation::count_rejection(rejection);
                 validation.in_scope(|| self.core.log_rejection(token.as_bytes(), rejection));
                 validation.rejected(rejection.kind().name(), clock);
             }

@@ -214,6 +214,11 @@ impl<'r> Route<'r> {
         }
     }
 
+    /// Returns whether a rule accepts the `iss`, which is not listed.
+    pub(super) fn has_rule(&self) -> bool {
+        self.rule.is_some()
+    }
+
     /// Returns whether the issuer of an accepted token is still trusted for this host.
     pub(super) fn allows_host(&self, payload: &Payload, hosts: &HostRules, host: Option<&Host>) -> bool {
         hosts.is_empty() || host.and_then(|host| hosts.accepts(host, self.issuer_name(payload))) == Some(true)

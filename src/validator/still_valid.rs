@@ -9,8 +9,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// request: a WebSocket, server-sent events, a gRPC stream. The guide has a
     /// [recipe](crate::guide::howto#close-a-websocket-or-stream-when-its-token-ends) that closes it.
     ///
-    /// Repeats all checks of the claims, such as that of `exp`, and the [checks of the application](Self::with_check), such as
-    /// a deny list. Also checks that the key that verified the token is still a key of the issuer: the issuer has not removed
+    /// Repeats all checks of the claims, such as that of `exp`, looks the token up in the [list of
+    /// revocations](crate::revocation), and repeats the [checks of the application](Self::with_check). Also checks that the key that verified the token is still a key of the issuer: the issuer has not removed
     /// it, and it was not [revoked](crate::jwks::KeySource::revoke_key). The call is synchronous and never starts a wait for a
     /// fetch. It is not counted as a validation and writes no log.
     ///
@@ -65,6 +65,7 @@ impl Core {
         let name = route.issuer_name(claims.payload());
         let input = CheckInput { header, payload: claims.payload(), issuer: name, now };
         self.rules.check(input).map_err(Rejection::Claims)?;
+        self.check_revocation(claims.payload(), route.serial)?;
         let is_current = issuer.keys.with_usable_keys(|keys, _| {
             let mut candidates = issuer.candidates(keys, header, claims.payload())?;
             if candidates.any(|candidate| candidate.thumbprint() == key) { Ok(()) } else { Err(Rejection::Signature) }

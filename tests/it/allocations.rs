@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tower::{Layer as _, Service as _, service_fn};
 use tower_bearer::keys::KeySet;
 use tower_bearer::request::BearerToken;
+use tower_bearer::revocation::{Revocation, Revocations};
 use tower_bearer::testing::{Outage, TestIssuer, TokenBuilder};
 use tower_bearer::{Algorithm, Api, BearerLayer, Issuer, Secret, Validator};
 
@@ -95,6 +96,27 @@ fn cached_token_allocates_nothing() {
     let validator = Validator::new(api(&server, Algorithm::ES256)).expect("good");
     let text = token(&server).sign();
     assert_eq!(validation_allocations(&validator, &text), 0);
+}
+
+#[test]
+fn list_of_revocations_adds_no_allocation() {
+    let server = TestIssuer::new().with_algorithms([Algorithm::ES256]);
+    let list = Revocations::in_memory();
+    let cached = Validator::builder(api(&server, Algorithm::ES256)).with_revocations(&list);
+    let cached = cached.build().expect("good");
+    let text = token(&server).claim("jti", "j").claim("sid", "s").sign();
+    assert_eq!(validation_allocations(&cached, &text), 0);
+    for number in 0..100 {
+        let value = number.to_string();
+        for revocation in [Revocation::jwt_id, Revocation::session, Revocation::subject, Revocation::client] {
+            poll_once(list.revoke(revocation(server.issuer(), &value))).expect("room");
+        }
+    }
+    assert!(poll_once(cached.validate(&text)).is_ok());
+    assert_eq!(validation_allocations(&cached, &text), 0);
+    poll_once(list.revoke(Revocation::jwt_id(server.issuer(), "j"))).expect("room");
+    assert!(poll_once(cached.validate(&text)).is_err());
+    assert_eq!(validation_allocations(&cached, &text), 0);
 }
 
 #[test]

@@ -154,6 +154,42 @@ fn reads_two_issuers_with_one_domain() {
 }
 
 #[test]
+fn reads_the_list_of_revocations() {
+    let settings = |text: &str| Settings::parse(&format!("{text}\n{}", file()), "server.toml", Store::Used);
+    let table = |text: &str| Settings::parse(&format!("{}{text}\n", file()), "server.toml", Store::Used);
+    let error = |outcome: Result<Settings, _>| outcome.map(drop).expect_err("an error").to_string();
+    assert!(settings("").is_ok_and(|settings| settings.revocations.is_none() && !settings.test_routes));
+    let list = table("[revocation]\nlog = \"memory\"\nmax_entries = 2000\nmax_token_life = \"1h\"");
+    let list = list.ok().and_then(|settings| settings.revocations).expect("a list");
+    assert_eq!(list.status().max_entries(), 2_000);
+    for (text, reason) in [
+        ("[revocation]\nlog = \"disk\"", "revocation.log: is not \"memory\""),
+        (
+            "[revocation]\nmax_entries = 1",
+            "revocation: the largest number of revocations must be between 1,000 and 50,000,000",
+        ),
+        (
+            "[revocation]\nmax_token_life = \"1s\"",
+            "revocation: the longest life of a token must be between 1 min and 30 days",
+        ),
+    ] {
+        assert_eq!(error(table(text)), only(reason));
+    }
+    assert_eq!(error(settings("test_routes = true")), only("test_routes: has no effect without [revocation]"));
+    let with_routes = |listen: &str| {
+        let file = format!("test_routes = true\n{}[revocation]\n", file()).replace("127.0.0.1", listen);
+        Settings::parse(&file, "server.toml", Store::Used)
+    };
+    for listen in ["127.0.0.1", "[::1]", "localhost"] {
+        assert!(with_routes(listen).is_ok_and(|settings| settings.test_routes), "{listen}");
+    }
+    for listen in ["0.0.0.0", "[::]", "api.test", "10.0.0.1"] {
+        let reason = "test_routes: is allowed only with a loopback address in listen, such as 127.0.0.1:8080";
+        assert_eq!(error(with_routes(listen)), only(reason), "{listen}");
+    }
+}
+
+#[test]
 fn reads_the_realm() {
     let settings = |realm: &str| Settings::parse(&format!("realm = {realm}\n{}", file()), "server.toml", Store::Used);
     let realm = |text: &str| settings(text).map(|settings| settings.realm).map_err(|errors| errors.to_string());
@@ -338,6 +374,7 @@ fn rejects_unknown_settings_and_the_sample_lists_all_known_ones() {
             "[api.mutual_tls]\ntrusted_proxies = [\"::1\"]\nformat = \"xfcc\"\nnetworks = []\n[[api",
             "api.mutual_tls.networks",
         ),
+        ("[api]", "[revocation]\nlist = \"memory\"\n[api]", "revocation.list"),
     ] {
         let reason = rejected(from, to);
         let known = reason.strip_prefix(&only(&format!("{table}: is not a setting; known settings: "))).expect(&reason);

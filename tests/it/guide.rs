@@ -10,6 +10,9 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// How the names of metrics start.
+const METRICS: [&str; 5] = ["jwt_", "jwks_", "dpop_", "revoked_", "revocation_"];
+
 /// Returns the sources of all logs and metrics.
 fn telemetry() -> String {
     let folder = fs::read_dir(stack::repository().join("src/telemetry")).expect("a folder").flatten();
@@ -55,7 +58,7 @@ fn the_guide_lists_exactly_the_names_that_are_logged_or_counted() {
     let emitted = literals(&source);
     let metrics = |text: &str| -> BTreeSet<String> {
         let words = text.split(|character: char| !(character.is_ascii_lowercase() || character == '_'));
-        let words = words.filter(|word| word.starts_with("jwt_") || word.starts_with("jwks_"));
+        let words = words.filter(|word| METRICS.iter().any(|start| word.starts_with(start)));
         // Prometheus appends `_count` to the name of a histogram.
         words.map(|word| word.strip_suffix("_count").unwrap_or(word).to_owned()).collect()
     };
@@ -133,7 +136,7 @@ fn names<'s>(source: &'s str, signature: &str) -> BTreeSet<&'s str> {
 fn the_runbook_explains_every_log_message_kind_class_and_action() {
     let page = read("src/guide/runbook.md");
     let sections = sections(&page);
-    let [messages, kinds] = [telemetry(), read("src/rejection.rs")];
+    let [messages, kinds] = [telemetry(), read("src/rejection/mod.rs")];
     let messages: BTreeSet<&str> = literals(&messages).into_iter().filter(|literal| literal.contains(' ')).collect();
     let kinds = names(&kinds, "pub const fn name(self)");
     assert!(messages.len() > 15 && kinds.len() > 15, "{messages:?} {kinds:?}");

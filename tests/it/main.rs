@@ -52,6 +52,7 @@ mod properties;
 mod requesting_domain;
 mod requirements;
 mod resource_metadata;
+mod revocation;
 mod rules_challenge;
 mod rules_claims;
 mod rules_jws;

@@ -7,6 +7,7 @@ mod dpop;
 mod issuer;
 mod mutual_tls;
 pub(crate) mod refresh;
+mod revocation;
 mod section;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use toml::Table;
 use tower_bearer::claims::Profile;
 use tower_bearer::config::Organizations;
 use tower_bearer::jwks::FileKeyStore;
+use tower_bearer::revocation::Revocations;
 use tower_bearer::{Api, Issuer, Validator, ValidatorBuilder};
 
 pub(crate) use self::section::SettingErrors;
@@ -27,6 +29,10 @@ pub(crate) struct Settings {
     pub(crate) listen: String,
     pub(crate) realm: Option<String>,
     pub(crate) validator: Validator,
+    /// The list of revoked tokens, if `[revocation]` is present.
+    pub(crate) revocations: Option<Revocations>,
+    /// Whether the server has the routes for tests.
+    pub(crate) test_routes: bool,
 }
 
 /// Whether the directory of the setting `store` is used. Only the server uses it: the files of a program of another user would
@@ -57,13 +63,20 @@ impl Settings {
         let api = file.required_section("api").map(api);
         let policy = file.section("jwks").map(refresh::policy).unwrap_or_default();
         let store = file.section("keys").and_then(|section| key_store(section, store));
+        let section = file.section("revocation");
+        let has_list = section.is_some();
+        let revocations = section.and_then(revocation::revocations);
+        let test_routes = revocation::test_routes(&mut file, listen.as_deref(), has_list);
         file.end();
         let built = api.map(|api| {
             let builder = Validator::builder(api).with_refresh_policy(policy);
+            let builder = revocations.iter().fold(builder, ValidatorBuilder::with_revocations);
             store.into_iter().fold(builder, ValidatorBuilder::with_key_store).build()
         });
         match (listen, built) {
-            (Some(listen), Some(Ok(validator))) if errors.is_empty() => return Ok(Self { listen, realm, validator }),
+            (Some(listen), Some(Ok(validator))) if errors.is_empty() => {
+                return Ok(Self { listen, realm, validator, revocations, test_routes });
+            }
             (_, Some(Err(config))) => config.errors().iter().for_each(|error| errors.push(issuer::error_text(error))),
             _ => {}
         }

@@ -85,6 +85,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         report.claims(&parsed, &claims, Phase::AfterSignature);
         let proven = report.possession(&parsed, context);
         report.request(&parsed, context);
+        report.revocation(&parsed, route);
         let accepted = self.explain_application(&mut report, signed, proven);
         Explanation::new(report.findings, accepted)
     }
@@ -279,6 +280,13 @@ impl<'r> Report<'r> {
                 None
             }
         }
+    }
+
+    /// Looks the token up in the list of revocations.
+    fn revocation(&mut self, parsed: &UnverifiedToken<'_>, route: Option<Route<'_>>) {
+        let (Some(_), Some(route)) = (&self.core.revocations, route) else { return };
+        let outcome = self.core.check_revocation(parsed.payload(), route.serial);
+        self.add("revocation", outcome, |finding| finding.with_expected("a token that is not revoked"));
     }
 
     /// Checks the organization of the request.

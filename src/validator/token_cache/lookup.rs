@@ -7,10 +7,18 @@ use crate::jwks::AfterFetch;
 use crate::request::Host;
 use crate::telemetry::{self, Validation};
 use crate::validator::possession::BoundToken;
-use crate::validator::routing::Route;
+use crate::validator::routing::{Route, RouteSerial};
 use crate::validator::token_cache::TokenCache;
 use crate::validator::token_cache::entry::{CacheEntry, Proof};
 use crate::validator::{Core, IssuerState, Validator};
+
+/// A valid entry of a token.
+pub(in crate::validator) struct Hit<C> {
+    pub(in crate::validator) claims: Claims<C>,
+    pub(in crate::validator) route: RouteSerial,
+    /// The key to which the token is bound, if it is.
+    pub(in crate::validator) bound: Option<Arc<BoundToken>>,
+}
 
 /// The state of an entry, with regard to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +43,13 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// Returns the claims of the token's entry and the key to which the token is bound, if there is an entry and it is still valid
-    /// for this request. Removes an invalid entry.
+    /// Returns the token's entry, if there is one and it is still valid for this request. Removes an invalid entry.
     pub(in crate::validator) fn lookup<'s>(
         &'s self,
         token: &[u8],
         host: Option<&Host>,
         validation: &Validation<'s>,
-    ) -> Option<(Claims<C>, Option<Arc<BoundToken>>)> {
+    ) -> Option<Hit<C>> {
         let token_cache = self.token_cache.as_deref()?;
         let found = token_cache.find(token)?;
         let entry = &found.as_ref()?.value;
@@ -58,7 +65,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
                 telemetry::token_cache_stale_epoch();
             }
         }
-        (state == EntryState::Valid).then(|| (entry.claims().clone(), entry.bound().cloned()))
+        let hit = || Hit { claims: entry.claims().clone(), route: entry.route(), bound: entry.bound().cloned() };
+        (state == EntryState::Valid).then(hit)
     }
 }
 

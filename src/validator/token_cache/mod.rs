@@ -12,7 +12,7 @@
 //! one. Lookups take no lock; a thread that finds another one writing changes nothing.
 
 pub(super) mod entry;
-mod lookup;
+pub(super) mod lookup;
 mod sync;
 mod table;
 

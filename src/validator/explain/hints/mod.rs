@@ -77,8 +77,12 @@ impl Core {
             _ => None,
         };
         let near_miss = proof.and_then(ProofError::near_miss).map(NearMiss::name);
+        let by = match rejection {
+            Rejection::Revoked { by } => Some(by.name()),
+            _ => None,
+        };
         let (times, words) =
-            ([late_by, proof.and_then(ProofError::off_by)], [cause, proof.map(ProofError::name), near_miss]);
+            ([late_by, proof.and_then(ProofError::off_by)], [cause, proof.map(ProofError::name), near_miss, by]);
         let mismatch: Option<&dyn Display> = match rejection {
             Rejection::CustomClaims(error) => Some(error),
             _ => None,

@@ -1,14 +1,18 @@
 //! `Rejection`: the reason why a request is rejected. It contains the error of the check that failed.
 
+mod error;
+
 use std::fmt;
 use std::time::Duration;
 
+pub use self::error::{CheckError, IssuerDifference, IssuerError, KeyNotFoundError};
 use crate::claims::{ClaimError, ClaimErrorReason, CustomClaimsError};
 use crate::dpop::{ProofError, ReplayError};
 use crate::jwks::{KeyWaitError, KeysUnavailable, RefreshError};
 use crate::mutual_tls::CertificateError;
 use crate::request::{CredentialError, HostError};
 use crate::requirement::{self, RequirementError, UnmetRequirement};
+use crate::revocation::RevocationKind;
 use crate::token::{Algorithm, TokenError};
 
 /// The reason why a request is rejected: the first check that failed, in the fixed order of the checks.
@@ -63,6 +67,11 @@ pub enum Rejection {
     CustomClaims(CustomClaimsError),
     /// The token is valid, but the request does not prove that its client has the key of the token.
     Possession(PossessionError),
+    /// The token is valid, but it is [revoked](crate::revocation).
+    Revoked {
+        /// What the entry names.
+        by: RevocationKind,
+    },
     /// A check of the application rejects the claims.
     Check(CheckError),
     /// The token is valid, but does not meet the requirement of the route.
@@ -82,67 +91,6 @@ pub enum Rejection {
         /// Why the last attempt failed, or why no attempt can be made; `None` if no attempt has ended yet.
         cause: Option<RefreshError>,
     },
-}
-
-/// The reason why no trusted issuer matches a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum IssuerError {
-    /// The token has no `iss`.
-    Missing,
-    /// `iss` is not a string.
-    Malformed,
-    /// `iss` is not a configured issuer.
-    Unknown {
-        /// How `iss` differs from a similar configured issuer, if there is one.
-        difference: Option<IssuerDifference>,
-    },
-    /// `iss` is trusted, but the host of the request is bound to another `iss`.
-    NotForHost,
-    /// `iss` is that of a tenant of Entra ID which the API does not allow; see
-    /// [`EntraTenants`](crate::config::EntraTenants).
-    TenantNotAllowed,
-    /// `iss` is that of a tenant of Entra ID, but `tid` is missing, is not a string, or is another tenant.
-    TenantMismatch,
-    /// The API binds hosts to issuers, but the host of the request is not one of these hosts, or the request has no host.
-    UnknownHost,
-}
-
-/// The one difference between an `iss` and a similar configured issuer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum IssuerDifference {
-    /// The token's `iss` lacks the trailing slash.
-    MissingSlash,
-    /// The token's `iss` has an extra trailing slash.
-    ExtraSlash,
-    /// Only upper and lower case differ.
-    Case,
-    /// Only `http` and `https` differ.
-    Scheme,
-}
-
-/// The reason why the issuer has no key for a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum KeyNotFoundError {
-    /// The key set has no key with this `kid`.
-    Unknown {
-        /// The time since the issuer confirmed the key set; `None` for static keys and secrets.
-        ///
-        /// The time is zero if the key set was fetched for this token. Tests that compare an exact value use a
-        /// [`FakeClock`](crate::testing::FakeClock); other tests ignore the field with `..`.
-        age: Option<Duration>,
-    },
-    /// The issuer has a key with the token's `kid`, but this key cannot verify the token: it was skipped (for example because
-    /// of its size, `use` or encoding), it is for another algorithm, or its `kid` is revoked. For a token without `kid`: the
-    /// issuer has no usable key for the token's algorithm.
-    NotForVerification,
-    /// The token has no `kid`, and the issuer has more keys for the token's algorithm than are tried: more than four published
-    /// keys, or more than one configured key or secret if each of them has a `kid`.
-    Ambiguous,
-    /// The issuer publishes the key for another tenant than that of the token (Entra ID, the member `issuer` of the JWK).
-    OtherTenant,
 }
 
 /// The reason why a request does not prove that its client has the key of the token.
@@ -168,25 +116,6 @@ pub enum PossessionError {
         /// The time until the client should retry, at least one second.
         retry_after: Duration,
     },
-}
-
-/// The error that a [check](crate::Validator::with_check) of the application returns to reject a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct CheckError;
-
-impl CheckError {
-    /// Creates the error. The token is rejected as invalid: 401 `invalid_token`.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self
-    }
-}
-
-impl Default for CheckError {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 /// The kind of a rejection, without data: for logs, metrics and decisions. [`Rejection`] lists the status of each kind.
@@ -247,6 +176,8 @@ pub enum RejectionKind {
     ProofReplayed,
     /// The replay store cannot say whether the proof was used before.
     ReplayUnavailable,
+    /// The token, its session, or all tokens of its subject, client or issuer up to a time are revoked.
+    Revoked,
     /// The claims cannot be deserialized into the application's custom claims type.
     CustomClaims,
     /// A check of the application rejects the claims.
@@ -289,6 +220,7 @@ impl Rejection {
             Self::UnverifiedClaims(error) | Self::Claims(error) => claim_kind(error),
             Self::CustomClaims(_) => RejectionKind::CustomClaims,
             Self::Possession(error) => possession_kind(*error),
+            Self::Revoked { .. } => RejectionKind::Revoked,
             Self::Check(_) => RejectionKind::Check,
             Self::Requirement(UnmetRequirement::SenderConstraint { .. }) => RejectionKind::Unconstrained,
             Self::Requirement(UnmetRequirement::Authentication { .. }) => RejectionKind::InsufficientAuthentication,
@@ -334,6 +266,7 @@ impl Rejection {
             | Self::Claims(_)
             | Self::CustomClaims(_)
             | Self::Possession(_)
+            | Self::Revoked { .. }
             | Self::Check(_)
             | Self::Requirement(_)
             | Self::RequirementUnavailable { .. } => true,
@@ -367,6 +300,7 @@ fn claim_kind(error: &ClaimError) -> RejectionKind {
         ClaimError::IssuedInFuture => RejectionKind::IssuedInFuture,
         ClaimError::TooOld => RejectionKind::TooOld,
         ClaimError::NotBefore | ClaimError::Subject | ClaimError::JwtId => RejectionKind::MalformedClaim,
+        ClaimError::SessionId => RejectionKind::MalformedClaim,
         ClaimError::IssuedAt(reason) | ClaimError::Required { reason, .. } => {
             reason_kind(*reason, RejectionKind::MalformedClaim)
         }
@@ -418,6 +352,7 @@ impl RejectionKind {
         Self::ProofNonce,
         Self::ProofReplayed,
         Self::ReplayUnavailable,
+        Self::Revoked,
         Self::CustomClaims,
         Self::Check,
         Self::InsufficientScope,
@@ -463,6 +398,7 @@ impl RejectionKind {
             Self::ProofNonce => "nonce",
             Self::ProofReplayed => "replayed",
             Self::ReplayUnavailable => "replay_unavailable",
+            Self::Revoked => "revoked",
             Self::CustomClaims => "custom_claims",
             Self::Check => "check",
             Self::InsufficientScope => "insufficient_scope",
@@ -494,6 +430,7 @@ impl fmt::Display for Rejection {
             Self::Claims(error) => error.fmt(f),
             Self::CustomClaims(_) => f.write_str("the claims do not match the application's custom claims type"),
             Self::Possession(error) => error.fmt(f),
+            Self::Revoked { by } => write!(f, "the token is revoked ({by})"),
             Self::Check(_) => f.write_str("a check of the application rejected the token"),
             Self::Requirement(unmet) => unmet.fmt(f),
             Self::RequirementUnavailable { .. } => f.write_str(requirement::UNAVAILABLE),
@@ -523,40 +460,6 @@ impl From<RequirementError> for Rejection {
     }
 }
 
-impl fmt::Display for IssuerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Missing => "iss is missing",
-            Self::Malformed => "iss is not a string",
-            Self::Unknown { difference: None } => "iss is not a trusted issuer",
-            Self::Unknown { difference: Some(IssuerDifference::MissingSlash | IssuerDifference::ExtraSlash) } => {
-                "iss is not a trusted issuer; a configured issuer differs only in the trailing slash"
-            }
-            Self::Unknown { difference: Some(IssuerDifference::Case) } => {
-                "iss is not a trusted issuer; a configured issuer differs only in upper and lower case"
-            }
-            Self::Unknown { difference: Some(IssuerDifference::Scheme) } => {
-                "iss is not a trusted issuer; a configured issuer differs only in http and https"
-            }
-            Self::TenantNotAllowed => "the tenant in iss is not allowed",
-            Self::TenantMismatch => "tid is not the tenant in iss",
-            Self::NotForHost => "iss is trusted, but not for the host of this request",
-            Self::UnknownHost => "the request names no host, or a host that is bound to no issuer",
-        })
-    }
-}
-
-impl fmt::Display for KeyNotFoundError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unknown { .. } => "the issuer has no key with this kid",
-            Self::NotForVerification => "the issuer has no usable key for the token's kid and algorithm",
-            Self::Ambiguous => "the token has no kid, and too many keys of the issuer match",
-            Self::OtherTenant => "the issuer publishes the key for another tenant",
-        })
-    }
-}
-
 impl fmt::Display for PossessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -572,16 +475,6 @@ impl fmt::Display for PossessionError {
 }
 
 impl std::error::Error for PossessionError {}
-
-impl fmt::Display for CheckError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a check of the application rejected the token")
-    }
-}
-
-impl std::error::Error for IssuerError {}
-impl std::error::Error for KeyNotFoundError {}
-impl std::error::Error for CheckError {}
 
 #[cfg(test)]
 mod tests {

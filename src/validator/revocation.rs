@@ -1,0 +1,61 @@
+//! The check of the list of revocations, on every request.
+
+use crate::claims::{ClaimError, ClaimErrorReason};
+use crate::rejection::Rejection;
+use crate::revocation::{IssuerDigest, Match, RevocationKind, Revocations};
+use crate::telemetry;
+use crate::token::Payload;
+use crate::validator::Core;
+use crate::validator::routing::RouteSerial;
+
+/// A list of revocations, and the digests of the names of each issuer of the validator.
+pub(super) struct RevocationList {
+    list: Revocations,
+    issuers: Box<[Box<[IssuerDigest]>]>,
+}
+
+impl RevocationList {
+    pub(super) fn new(list: Revocations, issuers: Box<[Box<[IssuerDigest]>]>) -> Self {
+        Self { list, issuers }
+    }
+}
+
+impl Core {
+    /// Checks that the token is not revoked.
+    pub(super) fn check_revocation(&self, payload: &Payload, route: RouteSerial) -> Result<(), Rejection> {
+        let Some(revocations) = &self.revocations else { return Ok(()) };
+        if revocations.list.is_empty() {
+            return Ok(());
+        }
+        let Some(route) = self.routes.get(route) else { return Ok(()) };
+        let listed = revocations.issuers.get(route.issuer).map(|names| &**names).unwrap_or_default();
+        // A name that a rule accepts is not listed.
+        let ruled = route.has_rule().then(|| revocations.list.issuer(route.issuer_name(payload)));
+        let issuers = listed.iter().copied().chain(ruled);
+        // Entries count as long as a validator would accept their tokens.
+        let now = self.clock.now().saturating_sub(self.rules.leeway);
+        let outcome = revocations.list.check(issuers, payload, &self.rules.clients, now);
+        outcome.map_err(|reason| match reason {
+            Match::Revoked(by) => Rejection::Revoked { by },
+            Match::Malformed(RevocationKind::Client) => {
+                Rejection::Claims(ClaimError::Client(ClaimErrorReason::Malformed))
+            }
+            Match::Malformed(_) => Rejection::Claims(ClaimError::SessionId),
+        })
+    }
+
+    /// Checks that a new token is not revoked, and whether revocations last as long as the token is valid.
+    pub(super) fn check_revocation_of_new(&self, payload: &Payload, route: RouteSerial) -> Result<(), Rejection> {
+        if let Some(revocations) = &self.revocations {
+            revocations.list.check_life(payload, self.clock.now());
+        }
+        self.check_revocation(payload, route)
+    }
+}
+
+/// Counts a rejection by the list.
+pub(super) fn count_rejection(rejection: &Rejection) {
+    if let Rejection::Revoked { by } = rejection {
+        telemetry::revocation::revoked(by.name());
+    }
+}
