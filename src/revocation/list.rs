@@ -72,8 +72,7 @@ pub(crate) enum Match {
 
 impl Revocations {
     pub(super) fn new(max_entries: usize, max_token_life: Duration, clock: Arc<dyn Clock>) -> Self {
-        let writer =
-            Writer { cutoff: Cutoff::new(Moment::now(&*clock)), trusted: HashSet::new(), has_rules: false };
+        let writer = Writer { cutoff: Cutoff::new(Moment::now(&*clock)), trusted: HashSet::new(), has_rules: false };
         let shared = Shared {
             kinds: AtomicU8::new(0),
             set: ArcSwap::from_pointee(Set::empty()),
@@ -179,7 +178,7 @@ impl Revocations {
     /// Looks a token up whose issuer has these names. `now` is the time less the leeway.
     pub(crate) fn check(
         &self,
-        issuers: impl Iterator<Item = IssuerDigest>,
+        issuers: &[IssuerDigest],
         payload: &Payload,
         clients: &ClientRule,
         now: Timestamp,
@@ -188,7 +187,7 @@ impl Revocations {
         let kinds = self.shared.kinds.load(Ordering::Acquire);
         for issuer in issuers {
             for kind in RevocationKind::ALL.iter().filter(|kind| kinds & kind.bit() != 0) {
-                lookup.check(*kind, issuer, clients)?;
+                lookup.check(*kind, *issuer, clients)?;
             }
         }
         Ok(())

@@ -432,3 +432,20 @@ proptest! {
         }
     }
 }
+
+/// Each issuer of a pattern has subjects of its own, so an entry concerns one of them.
+#[test]
+fn an_entry_for_an_issuer_of_a_pattern_concerns_its_tokens_only() {
+    let server = TestIssuer::named("https://id.example.com").with_algorithms([Algorithm::ES256]);
+    let list = Revocations::builder().in_memory().expect("settings in range");
+    let api = Api::new(AUDIENCE, trusted(&server).with_issuer_pattern("https://id.example.com/t/{tenant}"));
+    let validator = Validator::builder(api).with_revocations(&list).build().expect("a valid configuration");
+    let [listed, a, b] = ["https://id.example.com", "https://id.example.com/t/a", "https://id.example.com/t/b"];
+    let tokens = [listed, a, b].map(|issuer| server.token().issuer(issuer).subject("ann").sign());
+    let outcomes = || tokens.each_ref().map(|token| block_on(validator.validate(token)).map(drop));
+    assert_eq!(outcomes(), [Ok(()), Ok(()), Ok(())]);
+    block_on(list.revoke(Revocation::subject(a, "ann"))).expect("space");
+    assert_eq!(outcomes(), [Ok(()), revoked(RevocationKind::Subject), Ok(())]);
+    block_on(list.revoke(Revocation::issuer(listed))).expect("space");
+    assert_eq!(outcomes(), [revoked(RevocationKind::Issuer), revoked(RevocationKind::Subject), Ok(())]);
+}
