@@ -1,7 +1,6 @@
 //! The claims set of a token as JSON text, with the position of each registered claim (RFC 7519 §4).
 
 use std::borrow::Cow;
-use std::mem::size_of_val;
 
 use crate::token::json_text::{Span, inside_quotes, unquote};
 use crate::token::object::{self, Members};

@@ -266,7 +266,7 @@ mod tests {
     fn routes() -> Routes {
         let (public, secret) = (&[Algorithm::RS256, Algorithm::ES256][..], &[Algorithm::HS256][..]);
         Routes::new([
-            (&[Box::from("https://a.example/"), Box::from("https://login.a.example/")][..], &[], public),
+            (&[Box::from("https://a.example/"), Box::from("https://login.a.example/")][..], &[][..], public),
             (&[Box::from("https://b.example")], &[], public),
             (&[Box::from("https://secret.example"), Box::from("https://a.example/")], &[], secret),
         ])

@@ -155,9 +155,12 @@ fn reads_two_issuers_with_one_domain() {
 
 #[test]
 fn reads_the_list_of_revocations() {
+    fn error(outcome: Result<Settings, impl ToString>) -> String {
+        outcome.err().expect("an error").to_string()
+    }
+
     let settings = |text: &str| Settings::parse(&format!("{text}\n{}", file()), "server.toml", Store::Used);
     let table = |text: &str| Settings::parse(&format!("{}{text}\n", file()), "server.toml", Store::Used);
-    let error = |outcome: Result<Settings, _>| outcome.map(drop).expect_err("an error").to_string();
     assert!(settings("").is_ok_and(|settings| settings.revocations.is_none() && !settings.test_routes));
     let list = table("[revocation]\nlog = \"memory\"\nmax_entries = 2000\nmax_token_life = \"1h\"");
     let list = list.ok().and_then(|settings| settings.revocations).expect("a list");
