@@ -1,5 +1,5 @@
-//! An axum API whose OpenAPI document names the scopes of each route. One `Requirement` per route is
-//! both enforced and documented.
+//! An axum API whose OpenAPI document names the scopes of each route. One `Requirement` per route
+//! is both enforced and documented.
 //!
 //! Serves the document at <http://127.0.0.1:8080/openapi.json>.
 
