@@ -63,6 +63,14 @@ pub(crate) const MAX_TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
 pub(crate) const TOKEN_LIFE_RANGE: RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(30 * 86_400);
 
+// ── signals ──
+
+/// Longest body of a logout request. A logout token has 1 KB.
+pub(crate) const MAX_LOGOUT_BYTES: usize = 32 * 1024;
+
+/// How long a logout token is accepted after its `iat`. Issuers send it at once, and retry within minutes if at all.
+pub(crate) const MAX_LOGOUT_TOKEN_AGE: Duration = Duration::from_secs(300);
+
 // ── claims ──
 
 /// Clock skew that is tolerated. Servers run NTP; 5 s covers a machine just before NTP corrects its clock.

@@ -35,6 +35,7 @@
 //! | verify tokens with HS256, HS384 or HS512 | [`Secret`] |
 //! | bind tokens to clients (DPoP, mutual TLS) | [`Dpop`], [`MutualTls`] |
 //! | reject tokens before they expire | [`Revocations`](revocation::Revocations) |
+//! | receive logout tokens of the issuer | [`LogoutReceiver`](signals::LogoutReceiver) |
 //! | find out why a token is rejected | [`Rejection`], [`RejectionKind`], [`Validator::explain`] |
 //! | configure refresh, caching and timeouts of the key set | [`RefreshPolicy`](jwks::RefreshPolicy) |
 //! | replace the HTTP client | [`Fetch`](fetch::Fetch) |
@@ -53,7 +54,8 @@
 //! 4. [`claims`], [`requirement`], [`dpop`], [`mutual_tls`] and [`revocation`]: check the claims, the requirements of a route,
 //!    proofs of possession, certificates of clients, and whether a token is revoked
 //! 5. [`config`], [`rejection`], [`response`], [`metadata`] and [`Validator`]: the configuration, the reasons for a rejection,
-//!    the response for each, the metadata of the API, and the validator, which runs all checks
+//!    the response for each, the metadata of the API, and the validator, which runs all checks. [`signals`] receives messages
+//!    of an issuer.
 //! 6. [`authenticator`], [`middleware`] and [`extract`]: the decision about a request, the layers and the extractors
 //!
 //! # Features
@@ -104,6 +106,7 @@ pub mod rejection;
 pub mod response;
 pub mod metadata;
 mod validator;
+pub mod signals;
 #[cfg(feature = "serde")]
 mod serialization;
 
@@ -149,4 +152,6 @@ pub use crate::requirement::Requirement;
 #[doc(inline)]
 pub use crate::token::Algorithm;
 #[doc(inline)]
-pub use crate::validator::{BuildError, CheckOutcome, Explanation, Finding, Validator, ValidatorBuilder};
+pub use crate::validator::{
+    BuildError, CheckOutcome, Explanation, Finding, TrustedIssuer, Validator, ValidatorBuilder,
+};

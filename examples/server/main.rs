@@ -7,8 +7,8 @@
 //! `examples/server/server.toml` shows every setting. At start, the server reports all errors of the file at once.
 //!
 //! Routes: `GET /public` (no token), `GET /me`, `GET /orders` (scope `read:orders`), `POST /orders` (scope or permission
-//! `write:orders`), `GET /optional` (anonymous allowed), `GET /readyz`, `GET /livez`; with `test_routes = true` also
-//! `POST /__revoke`.
+//! `write:orders`), `GET /optional` (anonymous allowed), `GET /readyz`, `GET /livez`; with `[signals]` also
+//! `POST /backchannel-logout`, and with `test_routes = true` `POST /__revoke`.
 //!
 //! On SIGTERM or Ctrl-C the server stops accepting connections and ends once all requests are complete, or after ten
 //! seconds. A second signal ends it at once.
@@ -36,7 +36,7 @@ use tower_bearer::keys::Thumbprint;
 use tower_bearer::mutual_tls::PeerAddress;
 use tower_bearer::{BearerLayer, Claims, RequireLayer, Requirement, Validator};
 
-use self::settings::{Settings, Store};
+use self::settings::{Logout, Settings, Store};
 
 #[path = "../log.rs"]
 mod log;
@@ -65,7 +65,8 @@ fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or(USAGE)?;
-    let Settings { listen, realm, validator, revocations, test_routes } = Settings::read(path.as_ref(), Store::Used)?;
+    let settings = Settings::read(path.as_ref(), Store::Used)?;
+    let Settings { listen, realm, validator, revocations, test_routes, logout } = settings;
     // Before the server prints its address: a signal from then on must reach the handler.
     let mut shutdown = ShutdownSignal::register()?;
     let listener = tokio::select! {
@@ -76,6 +77,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let app = app(validator, realm.as_deref());
     let app = match revocations.filter(|_| test_routes) {
         Some(revocations) => app.merge(revoke::routes(revocations)),
+        None => app,
+    };
+    let app = match logout {
+        Some(Logout { path, receiver }) => app.route_service(&path, receiver),
         None => app,
     };
     serve(listener, &app, &mut shutdown).await;

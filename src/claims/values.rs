@@ -45,7 +45,7 @@ impl<'c> Audience<'c> {
 
     /// Returns whether `aud` contains one of `accepted`. An empty array is malformed, and so is an array with an element of
     /// another type.
-    pub(super) fn contains_any(payload: &'c Payload, accepted: &[Box<str>]) -> Member<bool> {
+    pub(crate) fn contains_any(payload: &'c Payload, accepted: &[Box<str>]) -> Member<bool> {
         let Some(raw) = payload.raw(Claim::Aud) else { return Member::Absent };
         let (mut empty, mut found) = (true, false);
         let well_formed = string_or_array::for_each(raw, &mut |text| {

@@ -121,10 +121,7 @@ impl Segment {
             Self::Captured { before, after } => {
                 let domain = after.split_once('.').map(|(_, domain)| domain.split(':').next().unwrap_or_default());
                 let labels = domain.unwrap_or_default().split('.').collect::<Vec<_>>();
-                !before.contains(['@', ':', '['])
-                    && !after.contains('@')
-                    && labels.len() >= 2
-                    && labels.iter().all(|label| !label.is_empty())
+                !before.contains(['@', ':', '[']) && labels.len() >= 2 && labels.iter().all(|label| !label.is_empty())
             }
         }
     }

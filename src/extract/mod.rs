@@ -23,6 +23,7 @@
 //! ```
 
 mod claims;
+mod logout;
 mod metadata;
 mod context;
 mod rejection;

@@ -97,7 +97,7 @@ impl Revocations {
     /// Returns [`RevokeError::Full`] if the list has no room, and logs it at level error.
     #[expect(clippy::unused_async, reason = "a list that replicas share waits for its log")]
     pub async fn revoke(&self, revocation: Revocation) -> Result<(), RevokeError> {
-        self.insert(&[revocation])
+        self.add(&[revocation]).map(drop)
     }
 
     /// Adds several entries, as [`revoke`](Self::revoke) does for one. This takes far less time than one call for each.
@@ -107,7 +107,7 @@ impl Revocations {
     /// Returns [`RevokeError::Full`] if the list has no room for all of them. Those that fit are added.
     #[expect(clippy::unused_async, reason = "a list that replicas share waits for its log")]
     pub async fn revoke_all(&self, revocations: impl IntoIterator<Item = Revocation>) -> Result<(), RevokeError> {
-        self.insert(&revocations.into_iter().collect::<Vec<_>>())
+        self.add(&revocations.into_iter().collect::<Vec<_>>()).map(drop)
     }
 
     /// Returns the number of entries and their memory.
@@ -116,7 +116,13 @@ impl Revocations {
         RevocationStatus::new(&self.shared.set.load(), self.shared.max_entries)
     }
 
-    fn insert(&self, revocations: &[Revocation]) -> Result<(), RevokeError> {
+    /// Returns the longest life of a token.
+    pub(crate) fn max_token_life(&self) -> Duration {
+        self.shared.max_token_life
+    }
+
+    /// Adds entries. Returns whether this has changed the list.
+    pub(crate) fn add(&self, revocations: &[Revocation]) -> Result<bool, RevokeError> {
         let shared = &*self.shared;
         let now = Moment::now(&*shared.clock);
         let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,9 +136,14 @@ impl Revocations {
         if is_untrusted {
             telemetry::revocation::untrusted_issuer();
         }
+        let set = shared.set.load();
+        records.retain(|record| !set.covers(record));
+        if records.is_empty() {
+            return Ok(false);
+        }
         // An entry counts until its end and the leeway of the validator.
         let cutoff = seconds(writer.cutoff.at(now).saturating_sub(defaults::MAX_LEEWAY));
-        let (set, outcome) = shared.set.load().with(records, cutoff, shared.max_entries);
+        let (set, outcome) = set.with(records, cutoff, shared.max_entries);
         let kinds = set.kinds();
         for kind in RevocationKind::ALL {
             telemetry::revocation::entries(kind.name(), set.len(*kind));
@@ -141,7 +152,7 @@ impl Revocations {
         shared.set.store(Arc::new(set));
         shared.kinds.store(kinds, Ordering::Release);
         drop(writer);
-        outcome.map_err(|_| {
+        outcome.map(|()| true).map_err(|_| {
             telemetry::revocation::full(shared.max_entries);
             RevokeError::Full { max_entries: shared.max_entries }
         })

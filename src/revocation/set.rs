@@ -144,6 +144,14 @@ impl Set {
         .fold(0, usize::saturating_add)
     }
 
+    /// Returns whether the set rejects everything that an entry would reject.
+    pub(super) fn covers(&self, record: &Record) -> bool {
+        let Record { kind, digest, ends_at, before, .. } = *record;
+        let timed = |entry: IssuedBefore| entry.ends_at >= ends_at && entry.before >= before;
+        self.find(kind, digest).is_some_and(|entry| entry.ends_at >= ends_at)
+            || self.find_issued_before(kind, digest).is_some_and(timed)
+    }
+
     fn contains(&self, kind: RevocationKind, digest: u64) -> bool {
         self.find(kind, digest).is_some() || self.find_issued_before(kind, digest).is_some()
     }

@@ -12,6 +12,7 @@
 
 pub(crate) mod revocation;
 mod token_cache;
+pub(crate) mod signals;
 
 use std::borrow::Cow;
 use std::fmt::Display;

@@ -116,6 +116,18 @@ impl TestIssuer {
     pub fn token(&self) -> TokenBuilder {
         TokenBuilder::new(self)
     }
+
+    /// Returns a builder for a logout token for a client (OpenID Connect Back-Channel Logout 1.0 §2.4) that is valid now: `typ` is
+    /// `logout+jwt`, `sub` is `auth0|user`, and there is no `sid`.
+    ///
+    /// ```
+    /// let issuer = tower_bearer::testing::TestIssuer::new();
+    /// let of_user = issuer.logout_token("web").subject("ann").sign();
+    /// let of_session = issuer.logout_token("web").without("sub").claim("sid", "s1").sign();
+    /// ```
+    pub fn logout_token(&self, client_id: &str) -> TokenBuilder {
+        TokenBuilder::new(self).logout(client_id)
+    }
 }
 
 /// Rotation, outages and counters.

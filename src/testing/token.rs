@@ -298,6 +298,18 @@ impl TokenBuilder {
     }
 }
 
+impl TokenBuilder {
+    /// Turns the token into a logout token for a client.
+    pub(super) fn logout(self, client_id: &str) -> Self {
+        self.typ("logout+jwt")
+            .audience(client_id)
+            .without("azp")
+            .expires_in(LOGOUT_LIFETIME)
+            .claim("jti", signer::random_text(JTI_BYTES))
+            .claim("events", json!({ "http://schemas.openid.net/event/backchannel-logout": {} }))
+    }
+}
+
 /// Signing.
 impl TokenBuilder {
     /// Serializes header and payload and signs them with the current key. The key is read once, so `kid` matches the key that
@@ -352,5 +364,8 @@ fn encrypted(payload: &str) -> String {
 
 /// Much longer than any leeway.
 const LIFETIME: Duration = Duration::from_secs(3600);
+
+/// The standard recommends at most two minutes.
+const LOGOUT_LIFETIME: Duration = Duration::from_secs(120);
 
 const JTI_BYTES: usize = 16;

@@ -13,6 +13,8 @@ pub(crate) enum TokenType {
     AccessToken,
     /// `dpop+jwt`: a proof of possession (RFC 9449 §4.2).
     Dpop,
+    /// `logout+jwt`: a logout token (OpenID Connect Back-Channel Logout 1.0 §2.4).
+    Logout,
     /// Any other type.
     Other,
 }
@@ -25,6 +27,7 @@ impl TokenType {
             Some(typ) if is_media_type(typ, "jwt") => Self::Jwt,
             Some(typ) if is_media_type(typ, "at+jwt") => Self::AccessToken,
             Some(typ) if is_media_type(typ, "dpop+jwt") => Self::Dpop,
+            Some(typ) if is_media_type(typ, "logout+jwt") => Self::Logout,
             Some(_) => Self::Other,
         }
     }
@@ -119,7 +122,8 @@ mod tests {
             (Some("dpop+jwt"), TokenType::Dpop),
             (Some("Application/DPoP+JWT"), TokenType::Dpop),
             (Some("dpop+jwt+x"), TokenType::Other),
-            (Some("logout+jwt"), TokenType::Other),
+            (Some("logout+jwt"), TokenType::Logout),
+            (Some("secevent+jwt"), TokenType::Other),
             (Some(""), TokenType::Other),
         ] {
             assert_eq!(TokenType::from_typ(typ), expected, "{typ:?}");

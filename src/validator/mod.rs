@@ -15,6 +15,7 @@ mod record;
 mod revocation;
 mod sharing;
 mod still_valid;
+mod trusted_issuer;
 mod verify;
 
 use std::fmt;
@@ -38,6 +39,8 @@ use self::revocation::RevocationList;
 use self::routing::{Route, RouteSerial, Routes};
 use self::sharing::SharedSource;
 use self::token_cache::TokenCache;
+pub(crate) use self::trusted_issuer::Times;
+pub use self::trusted_issuer::TrustedIssuer;
 use self::verify::may_need_replaced_key;
 use crate::claims::{CheckInput, ClaimError, ClaimErrorReason, Claims, ImpliedScopes, NoCustomClaims, Rules};
 use crate::clock::{Clock, Timestamp};

@@ -16,13 +16,13 @@ use crate::token::{Algorithm, Claim, Member, Payload};
 /// All trusted `iss` values, with the issuer of each.
 pub(super) struct Routes {
     /// Sorted by name and kind of keys. A name occurs at most twice: with public keys and with shared secrets.
-    known: Box<[TrustedIssuer]>,
+    known: Box<[KnownName]>,
     /// The rules for further `iss` values, in the order of the configuration. The label is the name of the rule.
-    rules: Box<[(TrustedIssuer, NameRule)]>,
+    rules: Box<[(KnownName, NameRule)]>,
 }
 
 /// One trusted `iss` value, with one kind of keys.
-struct TrustedIssuer {
+struct KnownName {
     label: Label,
     /// Whether the issuer has shared secrets.
     is_symmetric: bool,
@@ -67,7 +67,7 @@ impl Routes {
         for (issuer, (names, rules, algorithms)) in issuers.into_iter().enumerate() {
             let is_symmetric = algorithms.iter().any(|algorithm| algorithm.is_symmetric());
             let trusted =
-                |name: &str| TrustedIssuer { label: Label::new(Cow::Owned(name.to_owned())), is_symmetric, issuer };
+                |name: &str| KnownName { label: Label::new(Cow::Owned(name.to_owned())), is_symmetric, issuer };
             known.extend(names.iter().map(|name| trusted(name)));
             ruled.extend(rules.iter().map(|rule| (trusted(rule.name()), rule.clone())));
         }
@@ -178,13 +178,18 @@ impl Routes {
         claimed(payload).is_ok_and(|claimed| self.rules.iter().any(|(_, rule)| is_rejected(rule, claimed)))
     }
 
+    /// Returns the indexes of the issuers with a listed name: none, one or two.
+    pub(super) fn issuers_named(&self, name: &str) -> impl Iterator<Item = usize> {
+        self.known.get(self.named(name)).unwrap_or_default().iter().map(|known| known.issuer)
+    }
+
     /// Returns the entries of each listed name.
-    fn listed(&self) -> impl Iterator<Item = &[TrustedIssuer]> {
+    fn listed(&self) -> impl Iterator<Item = &[KnownName]> {
         self.known.chunk_by(|one, other| one.label.name() == other.label.name())
     }
 
     /// Returns the entries of each listed name, and of each rule.
-    fn groups(&self) -> impl Iterator<Item = &[TrustedIssuer]> {
+    fn groups(&self) -> impl Iterator<Item = &[KnownName]> {
         self.listed().chain(self.rules.iter().map(|(trusted, _)| slice::from_ref(trusted)))
     }
 
@@ -196,7 +201,7 @@ impl Routes {
     }
 }
 
-impl TrustedIssuer {
+impl KnownName {
     fn key(&self) -> (&str, bool) {
         (self.label.name(), self.is_symmetric)
     }

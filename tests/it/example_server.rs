@@ -193,6 +193,38 @@ fn reads_the_list_of_revocations() {
 }
 
 #[test]
+fn reads_the_receiver_of_logout_tokens() {
+    let parse = |tables: &str| Settings::parse(&format!("{}{tables}\n", file()), "server.toml", Store::Used);
+    let path = |tables: &str| {
+        parse(tables).map(|settings| settings.logout.map(|logout| logout.path)).map_err(|errors| errors.to_string())
+    };
+    assert_eq!(path("[revocation]"), Ok(None));
+    let signals = "[revocation]\n[signals]\nclient_ids = [\"web\"]\n";
+    assert_eq!(path(signals), Ok(Some("/backchannel-logout".to_owned())));
+    let whole = "logout_path = \"/logout\"\nlogout_reach = \"session\"\nissuer = \"https://hs.test/\"";
+    assert_eq!(path(&format!("{signals}{whole}")), Ok(Some("/logout".to_owned())));
+    for (tables, reason) in [
+        ("[signals]\nclient_ids = [\"web\"]", "signals: has no effect without [revocation]"),
+        ("[revocation]\n[signals]", "signals.client_ids: is missing; it is an array of strings"),
+        (
+            "[revocation]\n[signals]\nclient_ids = []",
+            "signals.client_ids: is empty; it lists the applications for which the issuer sends logout tokens",
+        ),
+        (&format!("{signals}logout_reach = \"all\""), "signals.logout_reach: is not \"session\" or \"subject\""),
+        (
+            &format!("{signals}logout_path = \"logout\""),
+            "signals.logout_path: is not a path, like \"/backchannel-logout\"",
+        ),
+        (
+            &format!("{signals}issuer = \"https://other.test/\""),
+            "signals.issuer: is none of the domains in [[api.issuer]]",
+        ),
+    ] {
+        assert_eq!(path(tables), Err(only(reason)), "{tables}");
+    }
+}
+
+#[test]
 fn reads_the_realm() {
     let settings = |realm: &str| Settings::parse(&format!("realm = {realm}\n{}", file()), "server.toml", Store::Used);
     let realm = |text: &str| settings(text).map(|settings| settings.realm).map_err(|errors| errors.to_string());
@@ -378,6 +410,7 @@ fn rejects_unknown_settings_and_the_sample_lists_all_known_ones() {
             "api.mutual_tls.networks",
         ),
         ("[api]", "[revocation]\nlist = \"memory\"\n[api]", "revocation.list"),
+        ("[api]", "[revocation]\n[signals]\nclient_ids = [\"a\"]\npath = \"/\"\n[api]", "signals.path"),
     ] {
         let reason = rejected(from, to);
         let known = reason.strip_prefix(&only(&format!("{table}: is not a setting; known settings: "))).expect(&reason);

@@ -11,7 +11,7 @@ fn read(path: &str) -> String {
 }
 
 /// How the names of metrics start.
-const METRICS: [&str; 5] = ["jwt_", "jwks_", "dpop_", "revoked_", "revocation_"];
+const METRICS: [&str; 6] = ["jwt_", "jwks_", "dpop_", "revoked_", "revocation_", "signal_"];
 
 /// Returns the sources of all logs and metrics.
 fn telemetry() -> String {

@@ -9,6 +9,7 @@ mod attack_matrix;
 mod attack_scenarios;
 mod authenticator;
 mod axum_extractors;
+mod backchannel_logout;
 mod certificates;
 mod challenge_parser;
 mod clients;

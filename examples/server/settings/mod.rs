@@ -9,6 +9,7 @@ mod mutual_tls;
 pub(crate) mod refresh;
 mod revocation;
 mod section;
+mod signals;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,6 +24,7 @@ use tower_bearer::{Api, Issuer, Validator, ValidatorBuilder};
 
 pub(crate) use self::section::SettingErrors;
 use self::section::{OneOrMany, Section};
+pub(crate) use self::signals::Logout;
 
 /// The settings of the file.
 pub(crate) struct Settings {
@@ -33,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) revocations: Option<Revocations>,
     /// Whether the server has the routes for tests.
     pub(crate) test_routes: bool,
+    /// The receiver of logout tokens, if `[signals]` is present.
+    pub(crate) logout: Option<Logout>,
 }
 
 /// Whether the directory of the setting `store` is used. Only the server uses it: the files of a program of another user would
@@ -57,6 +61,7 @@ impl Settings {
         let file: Table =
             text.parse().map_err(|error| SettingErrors::single(format!("{name}, {}", syntax(&error, text))))?;
         let errors = SettingErrors::default();
+        let first_issuer = first_issuer(&file).unwrap_or_default();
         let mut file = Section::root(file, &errors);
         let listen = file.required("listen").map(|listen| address(listen, &file));
         let realm = file.take("realm").filter(|realm: &String| is_realm(realm, &file));
@@ -67,21 +72,35 @@ impl Settings {
         let has_list = section.is_some();
         let revocations = section.and_then(revocation::revocations);
         let test_routes = revocation::test_routes(&mut file, listen.as_deref(), has_list);
+        let signals = file.section("signals").map(|section| signals::signals(section, has_list));
         file.end();
         let built = api.map(|api| {
             let builder = Validator::builder(api).with_refresh_policy(policy);
             let builder = revocations.iter().fold(builder, ValidatorBuilder::with_revocations);
             store.into_iter().fold(builder, ValidatorBuilder::with_key_store).build()
         });
+        let logout = match (signals, &built, &revocations) {
+            (Some(signals), Some(Ok(validator)), Some(list)) => {
+                let logout = signals.build(validator, list, &first_issuer);
+                logout.map_err(|error| errors.push(error.to_owned())).ok()
+            }
+            _ => None,
+        };
         match (listen, built) {
             (Some(listen), Some(Ok(validator))) if errors.is_empty() => {
-                return Ok(Self { listen, realm, validator, revocations, test_routes });
+                return Ok(Self { listen, realm, validator, revocations, test_routes, logout });
             }
             (_, Some(Err(config))) => config.errors().iter().for_each(|error| errors.push(issuer::error_text(error))),
             _ => {}
         }
         Err(errors)
     }
+}
+
+/// Returns the first `iss` value of the first issuer.
+fn first_issuer(file: &Table) -> Option<String> {
+    let issuer = file.get("api")?.get("issuer")?.get(0)?;
+    issuer.get("domains")?.get(0)?.as_str().map(str::to_owned)
 }
 
 /// Returns the line number and message of a syntax error, without the text of the line, which may contain a secret.
