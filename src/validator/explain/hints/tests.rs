@@ -63,7 +63,7 @@ type RejectionCase = (&'static str, Rejection, Rejection);
 
 /// The request, the format of the token, and its issuer.
 fn request_cases() -> Vec<RejectionCase> {
-    use crate::rejection::IssuerError::{NotForHost, TenantMismatch, TenantNotAllowed, Unknown, UnknownHost};
+    use crate::rejection::IssuerError::{NotForHost, Unknown, UnknownHost};
     let token = Rejection::Token;
     let difference = |difference| Rejection::Issuer(Unknown { difference });
     vec![
@@ -104,6 +104,24 @@ fn request_cases() -> Vec<RejectionCase> {
             difference(Some(IssuerDifference::Scheme)),
             difference(None),
         ),
+        ("the token's issuer is bound to another host", Rejection::Issuer(NotForHost), Rejection::Issuer(UnknownHost)),
+        (
+            "no issuer is bound to the request's host; without a layer, pass the host to validate_for_host or explain_for_host",
+            Rejection::Issuer(UnknownHost),
+            Rejection::Issuer(NotForHost),
+        ),
+        (
+            "the request's host is malformed, is present twice or contradicts the request target",
+            Rejection::Host(HostError::Malformed),
+            Rejection::Issuer(NotForHost),
+        ),
+    ]
+}
+
+/// The tenants of Entra ID.
+fn tenant_cases() -> Vec<RejectionCase> {
+    use crate::rejection::IssuerError::{TenantMismatch, TenantNotAllowed};
+    vec![
         (
             "the tenant of the token is none of the allowed tenants of Entra ID",
             Rejection::Issuer(TenantNotAllowed),
@@ -118,17 +136,6 @@ fn request_cases() -> Vec<RejectionCase> {
             "Entra ID publishes this key for another tenant than that of the token",
             Rejection::Key(KeyNotFoundError::OtherTenant),
             Rejection::Key(KeyNotFoundError::NotForVerification),
-        ),
-        ("the token's issuer is bound to another host", Rejection::Issuer(NotForHost), Rejection::Issuer(UnknownHost)),
-        (
-            "no issuer is bound to the request's host; without a layer, pass the host to validate_for_host or explain_for_host",
-            Rejection::Issuer(UnknownHost),
-            Rejection::Issuer(NotForHost),
-        ),
-        (
-            "the request's host is malformed, is present twice or contradicts the request target",
-            Rejection::Host(HostError::Malformed),
-            Rejection::Issuer(NotForHost),
         ),
     ]
 }
@@ -498,6 +505,7 @@ async fn returns_each_hint_where_it_applies_and_not_in_a_similar_case() {
     let mut covered = BTreeSet::new();
     for (text, matching, other) in request_cases()
         .into_iter()
+        .chain(tenant_cases())
         .chain(possession_cases())
         .chain(certificate_cases())
         .chain(proof_url_cases())
