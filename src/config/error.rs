@@ -195,13 +195,10 @@ impl fmt::Display for SettingErrorKind {
         match self {
             Self::Empty => f.write_str("is empty"),
             Self::Unprintable => f.write_str("contains white space or control characters"),
-            Self::NotADomain
-            | Self::MissingTrailingSlash
-            | Self::IssuerUrl
-            | Self::DuplicateIssuer
-            | Self::EntraTenant
-            | Self::NamesBesideEntra => f.write_str(self.rule()),
-            Self::IssuerPattern(error) => error.fmt(f),
+            Self::NotADomain | Self::MissingTrailingSlash | Self::IssuerUrl | Self::DuplicateIssuer => {
+                f.write_str(self.rule())
+            }
+            Self::IssuerPattern(_) | Self::EntraTenant | Self::NamesBesideEntra => self.fmt_rule_of_names(f),
             Self::Url(error) => write!(f, "{error}{}", alternative(*error)),
             Self::DiscoveryUrl { issuer } => {
                 write!(f, "is the URL of a discovery document; write its `issuer`, such as `{issuer}`")
@@ -301,6 +298,14 @@ impl SettingErrorKind {
                 "is set together with `with_dpop` or `with_mutual_tls`, which check the confirmation of tokens; remove one of them",
             ),
             _ => Ok(()),
+        }
+    }
+
+    /// Writes an error of a rule for `iss` values that are not listed.
+    fn fmt_rule_of_names(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IssuerPattern(error) => write!(f, "{error}"),
+            _ => f.write_str(self.rule()),
         }
     }
 
