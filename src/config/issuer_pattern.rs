@@ -121,7 +121,8 @@ impl Segment {
             Self::Captured { before, after } => {
                 let domain = after.split_once('.').map(|(_, domain)| domain.split(':').next().unwrap_or_default());
                 let labels = domain.unwrap_or_default().split('.').collect::<Vec<_>>();
-                !before.contains(['@', ':', '[']) && labels.len() >= 2 && labels.iter().all(|label| !label.is_empty())
+                let is_host = !before.contains(['@', ':', '[']) && !after.contains(['@', '[']);
+                is_host && labels.len() >= 2 && labels.iter().all(|label| !label.is_empty())
             }
         }
     }
