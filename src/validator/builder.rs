@@ -164,8 +164,8 @@ impl ValidatorBuilder {
     /// again that the keys are usable and include the token's key, that the dates are valid, that the host is bound to the
     /// issuer, and that the application's checks pass.
     ///
-    /// Each fetch of keys removes all expired entries from memory, and each token that is stored removes those of a few others. A
-    /// validator that only has static keys starts no task and fetches nothing: while it stores no token, the claims of expired
+    /// A fetch of keys removes all expired entries from memory, at most every ten seconds, and each token that is stored removes a
+    /// few of them. A validator that only has static keys starts no task and fetches nothing: while it stores no token, the claims of expired
     /// entries stay in memory, up to the limit.
     #[must_use]
     pub fn with_token_cache_bytes(mut self, bytes: usize) -> Self {

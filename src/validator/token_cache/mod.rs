@@ -19,6 +19,7 @@ mod table;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::{Clock, Moment};
 use crate::defaults;
@@ -39,6 +40,8 @@ pub(super) struct TokenCache<C> {
     fingerprinter: Fingerprinter,
     table: Table<TokenFingerprint, CacheEntry<C>>,
     clock: Arc<dyn Clock>,
+    /// The start of the last sweep after a fetch, in seconds of the monotonic clock.
+    swept_at: AtomicU64,
 }
 
 impl<C> TokenCache<C> {
@@ -49,7 +52,12 @@ impl<C> TokenCache<C> {
         let sets = slots.checked_div(set_bytes)?.max(1);
         let bound = bytes.saturating_sub(sets.saturating_mul(set_bytes));
         let table = Table::new(sets, u64::try_from(bound).ok()?);
-        (bytes > 0).then(Fingerprinter::new)?.map(|fingerprinter| Self { fingerprinter, table, clock })
+        (bytes > 0).then(Fingerprinter::new)?.map(|fingerprinter| Self {
+            fingerprinter,
+            table,
+            clock,
+            swept_at: AtomicU64::new(0),
+        })
     }
 
     /// Finds the entry of a token. The caller must revalidate it.
@@ -76,6 +84,16 @@ impl<C> TokenCache<C> {
         }
     }
 
+    /// Returns whether a fetch starts a sweep now. The sources of many issuers may fetch at any time.
+    fn is_sweep_due(&self) -> bool {
+        let now = self.clock.monotonic().since_origin().as_secs();
+        let is_due = now >= self.swept_at.load(Ordering::Relaxed).saturating_add(SWEEP_INTERVAL_SECS);
+        if is_due {
+            self.swept_at.store(now, Ordering::Relaxed);
+        }
+        is_due
+    }
+
     /// Returns the function that says whether an entry has expired now.
     fn is_expired(&self) -> impl Fn(&CacheEntry<C>) -> bool + use<C> {
         let now = Moment::now(&*self.clock);
@@ -86,6 +104,9 @@ impl<C> TokenCache<C> {
 /// Removes expired entries after each fetch of keys, since no entry is stored while no request arrives.
 impl<C: Send + Sync> AfterFetch for TokenCache<C> {
     fn run_portion(&self, portion: usize) -> ControlFlow<()> {
+        if portion == 0 && !self.is_sweep_due() {
+            return ControlFlow::Break(());
+        }
         let removed = self.table.sweep(SLOTS_PER_PORTION, self.is_expired());
         telemetry::token_cache_evicted(removed.len());
         let is_last = portion.saturating_add(1).saturating_mul(SLOTS_PER_PORTION) >= self.table.slots();
@@ -101,6 +122,9 @@ impl<C> fmt::Debug for TokenCache<C> {
 
 /// Slots that a sweep after a fetch visits at once. This takes at most about 0.1 ms, and other tasks run in between.
 const SLOTS_PER_PORTION: usize = 1_024;
+
+/// Seconds between two sweeps after fetches. Expired entries are never used, so this is only about their memory.
+const SWEEP_INTERVAL_SECS: u64 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -183,14 +207,16 @@ mod tests {
         let clock = FakeClock::from_wall(START);
         let token_cache = TokenCache::new(1024 * 1024, Arc::new(clock.clone())).expect("entropy");
         (0..100).for_each(|number| token_cache.insert(text(number).as_bytes(), entry(60)));
-        let sweep = || [0, 1].map(|portion| (token_cache.run_portion(portion).is_break(), count(&token_cache)));
-        assert_eq!(sweep(), [(false, 100), (true, 100)]);
-        clock.advance(Duration::from_secs(60));
-        let [(is_last, left), last] = sweep();
+        let run = |portion| (token_cache.run_portion(portion).is_break(), count(&token_cache));
+        clock.advance(Duration::from_secs(55));
+        assert_eq!([0, 1].map(run), [(false, 100), (true, 100)]);
+        // The entries expire, and the last sweep was six seconds ago.
+        clock.advance(Duration::from_secs(6));
+        assert_eq!(run(0), (true, 100));
+        clock.advance(Duration::from_secs(4));
+        let (is_last, left) = run(0);
         assert!(!is_last && (1..100).contains(&left), "{left} entries after half of the slots");
-        assert_eq!(last, (true, 0));
-        let (small, _) = self::token_cache();
-        assert!(small.run_portion(0).is_break());
+        assert_eq!(run(1), (true, 0));
     }
 
     #[test]
