@@ -67,7 +67,7 @@ mod tests {
     }
 
     fn add(list: &AfterFetchList, counter: &Arc<Counter>) {
-        let counter: Arc<dyn AfterFetch> = Arc::clone(counter) as _;
+        let counter: Arc<dyn AfterFetch> = Arc::<Counter>::clone(counter);
         list.add(Arc::downgrade(&counter));
     }
 

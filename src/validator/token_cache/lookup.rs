@@ -1,6 +1,6 @@
 //! Lookup in the token cache, and revalidation of the entry that it finds.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use crate::claims::Claims;
 use crate::jwks::AfterFetch;
@@ -103,9 +103,9 @@ impl Core {
         let is_needed = self.issuers.iter().any(is_public);
         let token_cache = is_needed.then(|| TokenCache::new(self.token_cache_bytes, Arc::clone(&self.clock)))??;
         let token_cache = Arc::new(token_cache);
-        let weak: Weak<TokenCache<C>> = Arc::downgrade(&token_cache);
+        let work: Arc<dyn AfterFetch> = Arc::<TokenCache<C>>::clone(&token_cache);
         for source in self.issuers.iter().filter_map(|issuer| issuer.keys.source()) {
-            source.after_fetch(Weak::<TokenCache<C>>::clone(&weak) as Weak<dyn AfterFetch>);
+            source.after_fetch(Arc::downgrade(&work));
         }
         Some(token_cache)
     }
