@@ -1,4 +1,4 @@
-//! `Exchange`: requests for one document under one deadline, with redirects and at most a few retries.
+//! `Exchange`: the requests of one operation under one deadline, with redirects and at most a few retries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use crate::defaults;
 use crate::fetch::redirect::{RedirectTrail, Redirects};
 use crate::fetch::response_time::retry_after;
 use crate::fetch::timeout::within;
-use crate::fetch::{Endpoint, Fetch, FetchError, FetchRequest, FetchResponse};
+use crate::fetch::{Endpoint, Fetch, FetchError, FetchFuture, FetchResponse};
 
 /// The settings of an exchange, and the retries that are left. All requests of one operation share it.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) fetch: Arc<dyn Fetch>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) redirects: Redirects,
+    pub(crate) rules: ExchangeRules,
     /// The largest body, in bytes.
     pub(crate) max_bytes: usize,
     /// The limit for one request with its redirects.
@@ -30,7 +30,24 @@ pub(crate) struct Exchange {
     pub(crate) pause: Duration,
 }
 
-/// A response with status 200 or 304, and the URL that sent it.
+/// Which responses are followed, returned or requested again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExchangeRules {
+    pub(crate) redirects: Redirects,
+    /// The statuses of the responses that are returned. Every other status is an error.
+    pub(crate) accepted: &'static [StatusCode],
+    /// Whether a new request may succeed after this error. A server that sends `Retry-After` is not retried before that time.
+    pub(crate) is_retryable: fn(ExchangeError) -> bool,
+}
+
+impl ExchangeRules {
+    /// The rules for documents.
+    pub(crate) const fn document(redirects: Redirects) -> Self {
+        Self { redirects, accepted: &[StatusCode::OK, StatusCode::NOT_MODIFIED], is_retryable: is_document_retryable }
+    }
+}
+
+/// A response with an accepted status, and the URL that sent it.
 pub(crate) struct FinalResponse {
     pub(crate) response: FetchResponse,
     pub(crate) endpoint: Endpoint,
@@ -50,26 +67,26 @@ pub(crate) enum ExchangeError {
     Fetch(FetchError),
     /// The response is a redirect that is not followed.
     Redirect,
-    /// The status is neither 200 nor 304.
+    /// The status is not accepted.
     Status(StatusCode),
 }
 
 impl Exchange {
-    /// Sends the request that `request` returns for `endpoint`, and for the target of each redirect. Sends it again after a
-    /// failure that a new connection can fix, as long as retries and enough time are left.
+    /// Calls `start` to send a request to `endpoint`, and to the target of each redirect. Calls it again after a failure that a new
+    /// connection can fix, as long as retries and enough time are left.
     pub(crate) async fn send(
         &mut self,
         endpoint: &Endpoint,
-        request: impl Fn(&Endpoint) -> FetchRequest,
+        start: impl Fn(&dyn Fetch, &Endpoint) -> FetchFuture,
     ) -> Result<FinalResponse, ExchangeFailure> {
         loop {
-            let failure = match self.attempt(endpoint, &request).await {
+            let failure = match self.attempt(endpoint, &start).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
             let now = self.clock.monotonic();
             let left = self.deadline.saturating_since(now);
-            if self.retries == 0 || !failure.is_retryable() || left < defaults::RETRY_NEEDS {
+            if self.retries == 0 || !self.may_retry(failure) || left < defaults::RETRY_NEEDS {
                 return Err(failure);
             }
             self.retries = self.retries.saturating_sub(1);
@@ -81,14 +98,16 @@ impl Exchange {
     async fn attempt(
         &self,
         endpoint: &Endpoint,
-        request: &impl Fn(&Endpoint) -> FetchRequest,
+        start: &impl Fn(&dyn Fetch, &Endpoint) -> FetchFuture,
     ) -> Result<FinalResponse, ExchangeFailure> {
         let until = self.clock.monotonic().saturating_add(self.attempt_timeout).min(self.deadline);
-        let result = within(self.follow_redirects(endpoint, request), self.clock.sleep_until(until)).await;
+        let result = within(self.follow_redirects(endpoint, start), self.clock.sleep_until(until)).await;
         let FinalResponse { response, endpoint } = result.unwrap_or(Err(FetchError::Timeout))?;
         let error = match response.status {
-            StatusCode::OK if response.body.len() > self.max_bytes => ExchangeError::Fetch(FetchError::TooLarge),
-            StatusCode::OK | StatusCode::NOT_MODIFIED => return Ok(FinalResponse { response, endpoint }),
+            status if self.rules.accepted.contains(&status) => match response.body.len() > self.max_bytes {
+                true => ExchangeError::Fetch(FetchError::TooLarge),
+                false => return Ok(FinalResponse { response, endpoint }),
+            },
             status if status.is_redirection() => ExchangeError::Redirect,
             status => ExchangeError::Status(status),
         };
@@ -99,28 +118,30 @@ impl Exchange {
     async fn follow_redirects(
         &self,
         endpoint: &Endpoint,
-        request: &impl Fn(&Endpoint) -> FetchRequest,
+        start: &impl Fn(&dyn Fetch, &Endpoint) -> FetchFuture,
     ) -> Result<FinalResponse, FetchError> {
-        let mut trail = RedirectTrail::new(self.redirects);
+        let mut trail = RedirectTrail::new(self.rules.redirects);
         let mut endpoint = endpoint.clone();
         loop {
-            let response = self.fetch.fetch(request(&endpoint)).await?;
+            let response = start(&*self.fetch, &endpoint).await?;
             match trail.next(&endpoint, &response) {
                 Some(next) => endpoint = next,
                 None => return Ok(FinalResponse { response, endpoint }),
             }
         }
     }
+
+    fn may_retry(&self, failure: ExchangeFailure) -> bool {
+        failure.retry_after.is_none() && (self.rules.is_retryable)(failure.error)
+    }
 }
 
-impl ExchangeFailure {
-    /// Returns whether a new connection may succeed. A server that sends `Retry-After` is not retried before that time.
-    fn is_retryable(self) -> bool {
-        match self.error {
-            ExchangeError::Fetch(error) => matches!(error, FetchError::Closed | FetchError::Connect),
-            ExchangeError::Status(status) => matches!(status.as_u16(), 502..=504) && self.retry_after.is_none(),
-            ExchangeError::Redirect => false,
-        }
+/// Returns whether a new connection may succeed.
+fn is_document_retryable(error: ExchangeError) -> bool {
+    match error {
+        ExchangeError::Fetch(error) => matches!(error, FetchError::Closed | FetchError::Connect),
+        ExchangeError::Status(status) => matches!(status.as_u16(), 502..=504),
+        ExchangeError::Redirect => false,
     }
 }
 

@@ -1,8 +1,8 @@
 //! The HTTP client, which users can replace.
 //!
-//! Keys and discovery documents are fetched through the trait [`Fetch`]. The crate has an implementation with `reqwest`
-//! (feature `reqwest`, enabled by default); the trait can be implemented with any other HTTP client. The crate applies a
-//! deadline to each attempt and checks the size of the body, whatever the implementation.
+//! Keys and discovery documents are fetched through the trait [`Fetch`], and tokens are introspected through it. The crate has an
+//! implementation with `reqwest` (feature `reqwest`, enabled by default); the trait can be implemented with any other HTTP client.
+//! The crate applies a deadline to each attempt and checks the size of the body, whatever the implementation.
 
 #[cfg(feature = "reqwest")]
 mod address;
@@ -19,17 +19,18 @@ mod response_time;
 mod timeout;
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 pub use self::client_error::{BuildClientError, BuildClientErrorKind};
 pub(crate) use self::endpoint::PlainHttp;
 pub use self::endpoint::{Endpoint, EndpointError};
-pub(crate) use self::exchange::{Exchange, ExchangeError, ExchangeFailure, FinalResponse};
+pub(crate) use self::exchange::{Exchange, ExchangeError, ExchangeFailure, ExchangeRules, FinalResponse};
 pub(crate) use self::redirect::Redirects;
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::{ReqwestFetch, ReqwestFetchBuilder};
@@ -38,23 +39,40 @@ pub(crate) use self::response_time::retry_after;
 pub(crate) use self::response_time::{delta_seconds, seconds};
 pub(crate) use self::timeout::{catch_panic, within};
 
-/// Fetches a document over HTTP.
+/// Sends requests over HTTP.
 ///
-/// An implementation sends exactly one `GET`. It follows no redirects, stores no cookies and does not retry. If it decodes a
-/// `Content-Encoding`, it compares the decoded size with `max_bytes`. It need not set a timeout. If the future is dropped, it
-/// must abort the exchange.
+/// An implementation sends exactly one request per call. It follows no redirects, stores no cookies and does not retry. If it decodes
+/// a `Content-Encoding`, it compares the decoded size with `max_bytes`. It need not set a timeout. If the future is dropped, it must
+/// abort the exchange.
 ///
 /// # Security
 ///
 /// The URL comes from the configuration or from a discovery document of the configured issuer, never from a token.
 pub trait Fetch: fmt::Debug + Send + Sync + 'static {
-    /// Starts the exchange.
+    /// Starts a `GET`.
     fn fetch(&self, request: FetchRequest) -> FetchFuture;
+
+    /// Starts a `POST` of a form. Only introspection needs it.
+    ///
+    /// The default sends nothing and fails with [`FetchError::Unsupported`], so that an implementation that was written for `GET`
+    /// does not send the form in another way.
+    ///
+    /// # Security
+    ///
+    /// Headers and body contain credentials and a token: an implementation must not log them.
+    fn post(&self, request: FormRequest) -> FetchFuture {
+        drop(request);
+        Box::pin(ready(Err(FetchError::Unsupported)))
+    }
 }
 
 impl<F: Fetch + ?Sized> Fetch for Arc<F> {
     fn fetch(&self, request: FetchRequest) -> FetchFuture {
         (**self).fetch(request)
+    }
+
+    fn post(&self, request: FormRequest) -> FetchFuture {
+        (**self).post(request)
     }
 }
 
@@ -64,7 +82,7 @@ pub(crate) struct NoFetch;
 
 impl Fetch for NoFetch {
     fn fetch(&self, _: FetchRequest) -> FetchFuture {
-        Box::pin(std::future::ready(Err(FetchError::Connect)))
+        Box::pin(ready(Err(FetchError::Connect)))
     }
 }
 
@@ -93,7 +111,7 @@ pub(crate) fn default_backend(_: Transport) -> Option<Result<Arc<dyn Fetch>, Bui
     None
 }
 
-/// The future of [`Fetch::fetch`].
+/// The future of [`Fetch::fetch`] and [`Fetch::post`].
 pub type FetchFuture = Pin<Box<dyn Future<Output = Result<FetchResponse, FetchError>> + Send>>;
 
 /// A `GET` request.
@@ -116,7 +134,37 @@ impl FetchRequest {
     }
 }
 
-/// The response to a [`FetchRequest`]. `Debug` shows neither headers nor body, since they can contain confidential data.
+/// A `POST` request with a form as its body. `Debug` shows neither headers nor body, since they contain credentials.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FormRequest {
+    /// The URL.
+    pub endpoint: Endpoint,
+    /// The headers to send: `content-type`, `accept` and possibly `authorization`.
+    pub headers: HeaderMap,
+    /// The form, as `application/x-www-form-urlencoded`.
+    pub body: Bytes,
+    /// The largest accepted body of the response, in bytes after decoding. For a larger one, return [`FetchError::TooLarge`].
+    pub max_bytes: usize,
+}
+
+impl FormRequest {
+    /// Creates a request with the header `content-type` of a form.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, body: impl Into<Bytes>, max_bytes: usize) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        Self { endpoint, headers, body: body.into(), max_bytes }
+    }
+}
+
+impl fmt::Debug for FormRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FormRequest").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+/// The response to a [`FetchRequest`] or a [`FormRequest`]. `Debug` shows neither headers nor body, since they can contain confidential data.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FetchResponse {
@@ -124,7 +172,7 @@ pub struct FetchResponse {
     pub status: StatusCode,
     /// The response headers.
     pub headers: HeaderMap,
-    /// The body, at most `max_bytes` long. The crate uses only the body of a 200 response.
+    /// The body, at most `max_bytes` long. The crate uses only the body of a response 200 and, after a `POST`, of 400.
     pub body: Bytes,
 }
 
@@ -161,6 +209,8 @@ pub enum FetchError {
     TooLarge,
     /// The timeout of the HTTP client expired.
     Timeout,
+    /// The implementation of [`Fetch`] has no [`post`](Fetch::post).
+    Unsupported,
     /// Any other error of the exchange.
     Other,
 }
@@ -176,6 +226,7 @@ impl FetchError {
             Self::AddressNotAllowed => "address_not_allowed",
             Self::TooLarge => "too_large",
             Self::Timeout => "timeout",
+            Self::Unsupported => "post_unsupported",
             Self::Other => "other",
         }
     }
@@ -190,6 +241,7 @@ impl fmt::Display for FetchError {
             Self::AddressNotAllowed => "the host has no public address",
             Self::TooLarge => "the body is larger than allowed",
             Self::Timeout => "the exchange timed out",
+            Self::Unsupported => "the HTTP client cannot send forms",
             Self::Other => "the exchange failed",
         })
     }

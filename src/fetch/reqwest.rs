@@ -14,7 +14,7 @@ use crate::defaults;
 use crate::fetch::address::is_public;
 use crate::fetch::lookup::Lookups;
 use crate::fetch::{
-    BuildClientError, BuildClientErrorKind, Fetch, FetchError, FetchFuture, FetchRequest, FetchResponse,
+    BuildClientError, BuildClientErrorKind, Fetch, FetchError, FetchFuture, FetchRequest, FetchResponse, FormRequest,
 };
 
 /// Fetches over https with a `reqwest::Client`.
@@ -251,26 +251,46 @@ fn certificates(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, BuildClientErro
 
 impl Fetch for ReqwestFetch {
     fn fetch(&self, request: FetchRequest) -> FetchFuture {
+        let FetchRequest { endpoint, headers, max_bytes } = request;
+        self.send(|client| client.get(endpoint.as_str()).headers(headers), &[StatusCode::OK], max_bytes)
+    }
+
+    fn post(&self, request: FormRequest) -> FetchFuture {
+        let FormRequest { endpoint, headers, body, max_bytes } = request;
+        let form = |client: &reqwest::Client| client.post(endpoint.as_str()).headers(headers).body(body);
+        // RFC 6749 §5.2: the body of a 400 says what is wrong.
+        self.send(form, &[StatusCode::OK, StatusCode::BAD_REQUEST], max_bytes)
+    }
+}
+
+impl ReqwestFetch {
+    /// Sends a request, and reads the body of a response with one of the statuses `with_body`.
+    fn send(
+        &self,
+        request: impl FnOnce(&reqwest::Client) -> reqwest::RequestBuilder,
+        with_body: &'static [StatusCode],
+        max_bytes: usize,
+    ) -> FetchFuture {
         let (client, address_filter) = (self.shared.client.load_full(), self.shared.address_filter);
+        let built = request(&client).build();
         Box::pin(async move {
-            let built = client.get(request.endpoint.as_str()).headers(request.headers).build();
-            let get = built.map_err(|error| classify(&error))?;
-            let requested = get.url().clone();
+            let request = built.map_err(|error| classify(&error))?;
+            let requested = request.url().clone();
             // The resolver checks names only.
             if let (Some(address_filter), Some(address)) = (address_filter, ip_literal(&requested))
                 && !address_filter(address)
             {
                 return Err(FetchError::AddressNotAllowed);
             }
-            let response = client.execute(get).await.map_err(|error| classify(&error))?;
+            let response = client.execute(request).await.map_err(|error| classify(&error))?;
             let (status, headers) = (response.status(), response.headers().clone());
             if *response.url() != requested {
                 // A client of the application has followed a redirect. Return the redirect instead of the response of the other
                 // URL.
                 return Ok(FetchResponse::new(StatusCode::FOUND, headers, Bytes::new()));
             }
-            // The body of an error is not read, whatever its length. Its status and `Retry-After` are enough.
-            let body = if status == StatusCode::OK { read(response, request.max_bytes).await? } else { Bytes::new() };
+            // Other bodies are not read, whatever their length. Status and `Retry-After` are enough.
+            let body = if with_body.contains(&status) { read(response, max_bytes).await? } else { Bytes::new() };
             Ok(FetchResponse::new(status, headers, body))
         })
     }
@@ -339,7 +359,8 @@ fn client_builder(address_filter: Option<AddressFilter>, lookups: Lookups) -> re
         .no_proxy()
         .connect_timeout(defaults::CONNECT_TIMEOUT)
         .pool_idle_timeout(defaults::POOL_IDLE_TIMEOUT)
-        .pool_max_idle_per_host(1)
+        // Introspection sends several requests at the same time.
+        .pool_max_idle_per_host(defaults::POOL_MAX_IDLE)
         .retry(reqwest::retry::never())
         .referer(false)
         // The application may have enabled these features of `reqwest` for its own clients.

@@ -175,7 +175,8 @@ impl Operation {
             }
             FetchRequest { endpoint: endpoint.clone(), headers, max_bytes: self.policy.max_document_bytes }
         };
-        let FinalResponse { response, endpoint } = self.exchange.send(&endpoint, request).await?;
+        let FinalResponse { response, endpoint } =
+            self.exchange.send(&endpoint, |fetch, endpoint| fetch.fetch(request(endpoint))).await?;
         let freshness = Freshness::from_headers(&response.headers);
         let (freshness, keys) = match (response.status, stored_for(&endpoint)) {
             (StatusCode::NOT_MODIFIED, Some(stored)) => (freshness.freshen(stored), Keys::NotModified),
@@ -213,7 +214,8 @@ impl Operation {
             headers: headers.clone(),
             max_bytes: self.policy.max_document_bytes,
         };
-        let FinalResponse { response, .. } = self.exchange.send(location, request).await?;
+        let FinalResponse { response, .. } =
+            self.exchange.send(location, |fetch, endpoint| fetch.fetch(request(endpoint))).await?;
         if response.status != StatusCode::OK {
             return Err(Failure::from(RefreshError::UnexpectedNotModified).into());
         }

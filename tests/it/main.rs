@@ -31,6 +31,7 @@ mod explain;
 mod fapi;
 mod fetched_keys;
 mod fixture;
+mod forms;
 mod grpc;
 mod guide;
 mod hostile_input;

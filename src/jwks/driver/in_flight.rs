@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::{Moment, Monotonic, Timestamp};
 use crate::defaults;
-use crate::fetch::{Endpoint, Exchange};
+use crate::fetch::{Endpoint, Exchange, ExchangeRules};
 use crate::jwks::cause::RefreshCause;
 use crate::jwks::driver::Driver;
 use crate::jwks::driver_core::{DriverCore, SaveState};
@@ -251,7 +251,7 @@ fn operation(shared: &Shared, core: &mut DriverCore, deadline: Monotonic) -> Ope
     let exchange = Exchange {
         fetch: Arc::clone(&shared.fetch),
         clock: Arc::clone(&shared.clock),
-        redirects: policy.redirects,
+        rules: ExchangeRules::document(policy.redirects),
         max_bytes: policy.max_document_bytes,
         attempt_timeout: policy.attempt_timeout,
         deadline,

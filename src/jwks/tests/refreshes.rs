@@ -9,7 +9,7 @@ use http::StatusCode;
 use http::header::{AGE, CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
 
 use crate::clock::{Clock as _, Timestamp};
-use crate::fetch::{Endpoint, Exchange, FetchError};
+use crate::fetch::{Endpoint, Exchange, ExchangeRules, FetchError};
 use crate::jwks::error::RefreshError;
 use crate::jwks::operation::{CacheMode, Export, KeyRequest, Operation, Target};
 use crate::jwks::policy::RefreshPolicy;
@@ -445,7 +445,7 @@ async fn an_operation_ends_at_its_deadline() {
     let exchange = Exchange {
         fetch: Arc::new(network.clone()),
         clock: Arc::new(clock.clone()),
-        redirects: policy.redirects,
+        rules: ExchangeRules::document(policy.redirects),
         max_bytes: policy.max_document_bytes,
         attempt_timeout: policy.attempt_timeout,
         deadline: clock.monotonic().saturating_add(policy.operation_timeout),
