@@ -115,6 +115,84 @@ pub(crate) const MAX_KNOWN_HEADER_BYTES: usize = 512;
 /// If the header cache is full, one new header in this many replaces the oldest entry.
 pub(crate) const KNOWN_HEADER_TURN: u32 = 64;
 
+// ── introspection ──
+
+/// How long a positive answer is used. Who introspects wants revocations to take effect, and the requests of one page cost one call.
+pub(crate) const INTROSPECTION_TTL: Duration = Duration::from_secs(30);
+
+/// Longest configurable use of a positive answer: as long as an entry of the token cache.
+pub(crate) const INTROSPECTION_MAX_TTL: Duration = TOKEN_CACHE_MAX_AGE;
+
+/// How long a negative answer is used: for retries with a dead token. It is short, because a replica of the server may not know a new
+/// token yet.
+pub(crate) const INTROSPECTION_NEGATIVE_TTL: Duration = Duration::from_secs(5);
+
+/// Longest configurable use of a negative answer.
+pub(crate) const INTROSPECTION_MAX_NEGATIVE_TTL: Duration = Duration::from_secs(60);
+
+/// Longest configurable time for which an earlier answer is used during an outage.
+pub(crate) const INTROSPECTION_MAX_GRACE: Duration = Duration::from_secs(3600);
+
+/// Percentage of the life of an answer after which a request starts the next call in the background.
+pub(crate) const INTROSPECTION_REFRESH_PERCENT: u32 = 80;
+
+/// Longest time for one call. A request waits for it.
+pub(crate) const INTROSPECTION_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Shortest configurable timeout of a call.
+pub(crate) const INTROSPECTION_MIN_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Longest configurable timeout of a call. Clients seldom wait longer for a response.
+pub(crate) const INTROSPECTION_MAX_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Most concurrent calls to one server. It bounds the load that random tokens cause there.
+pub(crate) const INTROSPECTION_MAX_CALLS: usize = 64;
+
+/// Largest configurable number of concurrent calls.
+pub(crate) const INTROSPECTION_LIMIT_OF_CALLS: usize = 10_000;
+
+/// Largest answer. A thousand scopes fit.
+pub(crate) const INTROSPECTION_MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Smallest configurable limit for an answer.
+pub(crate) const INTROSPECTION_MIN_ANSWER_CAP: usize = 1024;
+
+/// Largest configurable limit for an answer.
+pub(crate) const INTROSPECTION_MAX_ANSWER_CAP: usize = 1024 * 1024;
+
+/// Longest `Retry-After` of an introspection endpoint that is honored. Requests wait for it, so it is shorter than for keys.
+pub(crate) const INTROSPECTION_RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// Longest age of a signed answer. It was made for this call, so only the clocks can differ.
+pub(crate) const SIGNED_ANSWER_MAX_AGE: Duration = Duration::from_secs(60);
+
+/// Shortest opaque token that is introspected. A shorter one could be guessed.
+pub(crate) const MIN_OPAQUE_TOKEN_BYTES: usize = 8;
+
+/// Longest opaque token that is introspected. The longest ones have about 2 KB.
+pub(crate) const MAX_OPAQUE_TOKEN_BYTES: usize = 4 * 1024;
+
+/// Most tokens that are known to be inactive. Each takes less than 200 bytes.
+pub(crate) const MAX_INACTIVE_TOKENS: u64 = 4_096;
+
+/// Most tokens that the application has evicted.
+pub(crate) const MAX_EVICTED_TOKENS: u64 = 4_096;
+
+/// How long it is known that a token was inactive: longer than any answer is used, grace included.
+pub(crate) const INACTIVE_TOKEN_RETENTION: Duration = Duration::from_secs(3600 + 300);
+
+/// Memory for positive answers about tokens that the API refuses, for example because they are for another API.
+pub(crate) const REFUSED_ANSWER_BYTES: u64 = 1024 * 1024;
+
+/// Failures in a row after which a probe decides whether calls stop.
+pub(crate) const BREAKER_FAILURES: u32 = 5;
+
+/// Pause after the first failed probe, and the shortest time between two probes that succeed.
+pub(crate) const BREAKER_PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// Longest pause between two probes while the server does not answer.
+pub(crate) const BREAKER_PAUSE_MAX: Duration = Duration::from_secs(30);
+
 // ── keys ──
 
 /// Smallest RSA modulus, RFC 7518 §3.3.

@@ -36,6 +36,7 @@
 //! | bind tokens to clients (DPoP, mutual TLS) | [`Dpop`], [`MutualTls`] |
 //! | reject tokens before they expire | [`Revocations`](revocation::Revocations) |
 //! | receive logout tokens of the issuer | [`LogoutReceiver`](signals::LogoutReceiver) |
+//! | accept opaque tokens, or ask the server about revocations | [`Introspection`](introspection::Introspection) |
 //! | find out why a token is rejected | [`Rejection`], [`RejectionKind`], [`Validator::explain`] |
 //! | configure refresh, caching and timeouts of the key set | [`RefreshPolicy`](jwks::RefreshPolicy) |
 //! | replace the HTTP client | [`Fetch`](fetch::Fetch) |
@@ -51,8 +52,9 @@
 //! 1. [`request`]: extracts the credential and the host from the request
 //! 2. [`token`]: parses the token; nothing in it is trusted yet
 //! 3. [`keys`] and [`jwks`]: find the key and verify the signature
-//! 4. [`claims`], [`requirement`], [`dpop`], [`mutual_tls`] and [`revocation`]: check the claims, the requirements of a route,
-//!    proofs of possession, certificates of clients, and whether a token is revoked
+//! 4. [`claims`], [`requirement`], [`dpop`], [`mutual_tls`], [`revocation`] and [`introspection`]: check the claims, the
+//!    requirements of a route, proofs of possession, certificates of clients, whether a token is revoked, and what the server
+//!    says about it
 //! 5. [`config`], [`rejection`], [`response`], [`metadata`] and [`Validator`]: the configuration, the reasons for a rejection,
 //!    the response for each, the metadata of the API, and the validator, which runs all checks. [`signals`] receives messages
 //!    of an issuer.
@@ -99,6 +101,7 @@ pub mod requirement;
 pub mod dpop;
 pub mod mutual_tls;
 pub mod revocation;
+pub mod introspection;
 
 // 5. Configuration and decision.
 pub mod config;

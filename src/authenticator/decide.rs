@@ -42,7 +42,7 @@ impl<C> PendingRequest<C> {
     pub(crate) fn key(&self) -> Option<&PendingKey> {
         match &self.pending {
             Pending::Key(key) => Some(key),
-            Pending::Claim(_) => None,
+            Pending::Answer(_) | Pending::Claim(_) => None,
         }
     }
 }
@@ -91,16 +91,12 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
         awaited: Option<AwaitedKeys<'a>>,
     ) -> Result<Accepted<C>, Rejection> {
         let PendingRequest { credential, context, pending } = pending;
-        let credential = credential.credential();
+        let (credential, context) = (credential.credential(), context.unwrap_or_default());
         let decision = match awaited {
-            Some(awaited) => self.validator.decide_with_keys(
-                &credential,
-                &context.map(|context| *context).unwrap_or_default(),
-                awaited,
-            ),
+            Some(awaited) => self.validator.decide_with_keys(&credential, &context, awaited),
             None => Decision::Pending(pending),
         };
-        let validated = self.validator.settle(&credential, decision).await?;
+        let validated = self.validator.settle(&credential, &context, decision).await?;
         Ok(self.accept(validated, credential))
     }
 

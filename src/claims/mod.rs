@@ -29,9 +29,10 @@ pub use self::error::{ClaimError, ClaimErrorReason};
 pub(crate) use self::implied_scopes::ImpliedScopes;
 pub use self::lookup::ClaimTypeError;
 pub use self::principal::{Actor, ActorError, Principal};
-pub(crate) use self::required::malformed;
+pub(crate) use self::required::{malformed, malformed_answer_member};
 pub(crate) use self::rules::{
-    Check, CheckInput, ClientRule, ConfirmationRule, IdTokenMarkers, MissingAudience, OrganizationRule, Rules,
+    AnswerRules, Check, CheckInput, CheckedSource, ClientRule, ConfirmationRule, IdTokenMarkers, MissingAudience,
+    MissingExpiry, OrganizationRule, Rules, has_audience,
 };
 pub use self::rules::{Organization, Profile};
 pub use self::source::ClaimsSource;
@@ -89,7 +90,12 @@ impl<C> Claims<C> {
     /// Returns the issuer, exactly as configured (RFC 7519 §4.1.1).
     #[must_use]
     pub fn issuer(&self) -> &str {
-        self.text(Claim::Iss).unwrap_or_default()
+        match (self.text(Claim::Iss), &self.verified.source) {
+            (Some(issuer), _) => issuer,
+            // The answer comes from the endpoint of this issuer.
+            (None, Source::Introspection { issuer, .. }) => issuer,
+            (None, Source::Signature { .. }) => "",
+        }
     }
 
     /// Returns the subject: a user or, with the client credentials grant, the client (RFC 7519 §4.1.2).
@@ -111,8 +117,12 @@ impl<C> Claims<C> {
     /// Returns the expiration time, without leeway (RFC 7519 §4.1.4).
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
-        // A claims set without `exp` is rejected.
-        self.date(Claim::Exp).unwrap_or(Timestamp::UNIX_EPOCH)
+        match (self.date(Claim::Exp), &self.verified.source) {
+            (Some(expiry), _) => expiry,
+            (None, Source::Introspection { valid_until, .. }) => *valid_until,
+            // A token without `exp` is rejected.
+            (None, Source::Signature { .. }) => Timestamp::UNIX_EPOCH,
+        }
     }
 
     /// Returns the time before which the token is not valid (RFC 7519 §4.1.5).
@@ -234,14 +244,23 @@ impl<C> Claims<C> {
     /// Returns the header of the token, or `None` if the claims do not come from a signed token.
     #[must_use]
     pub fn header(&self) -> Option<&Header> {
-        let Source::Signature { header, .. } = &self.verified.source;
-        Some(header)
+        match &self.verified.source {
+            Source::Signature { header, .. } => Some(header),
+            Source::Introspection { .. } => None,
+        }
     }
 
     /// Returns the key that verified the signature of the token, and the token's header. `None` for claims that a test created.
     pub(crate) fn verified_by(&self) -> Option<(&Header, &Thumbprint)> {
-        let Source::Signature { header, key } = &self.verified.source;
-        Some((header, key.as_ref()?))
+        match &self.verified.source {
+            Source::Signature { header, key } => Some((header, key.as_ref()?)),
+            Source::Introspection { .. } => None,
+        }
+    }
+
+    /// Returns whether an authorization server has vouched for the claims in an answer about the token.
+    pub(crate) fn is_introspected(&self) -> bool {
+        matches!(self.verified.source, Source::Introspection { .. })
     }
 
     /// Returns the custom claims.
@@ -298,6 +317,19 @@ impl Claims {
         implied_scopes: ImpliedScopes,
     ) -> Self {
         let verified = Arc::new(Verified { source: Source::Signature { header, key }, payload, implied_scopes });
+        Self { verified, custom: NO_CUSTOM_CLAIMS, proven: ProvenConfirmation::None, context: None }
+    }
+
+    /// Creates the claims of a positive answer about a token, from the endpoint of `issuer`. Without `exp`, they are valid until
+    /// `valid_until`.
+    pub(crate) fn introspected(
+        payload: Payload,
+        issuer: Arc<str>,
+        valid_until: Timestamp,
+        implied_scopes: ImpliedScopes,
+    ) -> Self {
+        let source = Source::Introspection { issuer, valid_until };
+        let verified = Arc::new(Verified { source, payload, implied_scopes });
         Self { verified, custom: NO_CUSTOM_CLAIMS, proven: ProvenConfirmation::None, context: None }
     }
 

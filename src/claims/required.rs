@@ -35,6 +35,19 @@ pub(crate) fn malformed(payload: &Payload) -> impl Iterator<Item = &'static str>
     Claim::ALL.iter().filter(is_malformed).map(|claim| claim.name())
 }
 
+/// Returns a member of an introspection answer that does not have its registered type (RFC 7662 §2.2). `iat` may be any number, as in a
+/// token.
+pub(crate) fn malformed_answer_member(payload: &Payload) -> Option<&'static str> {
+    let is_malformed = |claim: &Claim| match claim {
+        Claim::Iat => payload.raw(Claim::Iat).is_some_and(|raw| !dates::is_number(raw)),
+        claim => is_registered_claim_set(payload, *claim) == Member::Malformed,
+    };
+    ANSWER_MEMBERS.iter().find(|claim| is_malformed(claim)).map(|claim| claim.name())
+}
+
+const ANSWER_MEMBERS: [Claim; 9] =
+    [Claim::Iss, Claim::Sub, Claim::Aud, Claim::Exp, Claim::Nbf, Claim::Iat, Claim::Jti, Claim::ClientId, Claim::Scope];
+
 /// Returns whether a claim of its registered type is not empty.
 fn is_registered_claim_set(payload: &Payload, claim: Claim) -> Member<bool> {
     let Some(raw) = payload.raw(claim) else { return Member::Absent };

@@ -1,5 +1,8 @@
 //! `ClaimsSource`: what proved that claims are genuine.
 
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
 use crate::keys::Thumbprint;
 use crate::token::Header;
 
@@ -22,6 +25,8 @@ use crate::token::Header;
 pub enum ClaimsSource<'c> {
     /// A key of the issuer verified the signature of the token, which has this header.
     Signature(&'c Header),
+    /// The authorization server said that the token is active, and has these claims (RFC 7662).
+    Introspection,
 }
 
 /// The source of claims, with the data that a later check of the source needs.
@@ -31,12 +36,19 @@ pub(super) enum Source {
         /// The key that verified the signature; `None` for claims that a test created.
         key: Option<Thumbprint>,
     },
+    Introspection {
+        /// The issuer of the endpoint.
+        issuer: Arc<str>,
+        /// The end of the claims if they have no `exp`.
+        valid_until: Timestamp,
+    },
 }
 
 impl Source {
     pub(super) fn public(&self) -> ClaimsSource<'_> {
         match self {
             Self::Signature { header, .. } => ClaimsSource::Signature(header),
+            Self::Introspection { .. } => ClaimsSource::Introspection,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::config::dpop;
 use crate::config::error::{SettingErrorKind, SettingErrors, numbered};
 use crate::config::hosts::HostRules;
 use crate::config::implied_scopes;
+use crate::config::introspection;
 use crate::config::issuer::{Issuer, TrustedIssuer};
 use crate::config::mutual_tls;
 use crate::config::organizations::{self, OrganizationOfRequest, Organizations};
@@ -393,6 +394,8 @@ impl Api {
         self.check_rules(errors);
         self.check_missing_audience(application_checks, errors);
         let issuers: Vec<Option<TrustedIssuer>> = self.issuers.iter().map(|issuer| issuer.resolve(errors)).collect();
+        let introspected: Vec<_> = self.issuers.iter().filter_map(Issuer::introspection).collect();
+        introspection::check_prefixes(&introspected, errors);
         let mut known = BTreeSet::new();
         // Also the domains of an issuer with other errors: otherwise host bindings to it would be reported, and duplicates not.
         for issuer in &self.issuers {
@@ -496,7 +499,9 @@ impl Api {
     }
 
     fn check_missing_audience(&self, application_checks: usize, errors: &mut SettingErrors) {
-        if self.missing_audience == MissingAudience::Rejected {
+        let in_answers = self.issuers.iter().filter_map(Issuer::introspection);
+        let in_answers = in_answers.map(|(_, settings)| settings).any(introspection::allows_missing_audience);
+        if self.missing_audience == MissingAudience::Rejected && !in_answers {
             return;
         }
         if self.profile == Profile::Rfc9068 {

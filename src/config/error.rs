@@ -6,6 +6,7 @@ use std::fmt;
 use crate::config::issuer_pattern::IssuerPatternError;
 use crate::defaults;
 use crate::fetch::{BuildClientError, EndpointError};
+use crate::introspection::IntrospectionSettingError;
 use crate::jwks::RefreshPolicyError;
 use crate::keys::{KeyError, SecretError, SkipReason};
 use crate::mutual_tls::NetworkError;
@@ -167,6 +168,8 @@ pub enum SettingErrorKind {
     NoSenderConstraint,
     /// The confirmation of tokens is ignored, and proofs of possession are configured.
     IgnoredConfirmation,
+    /// The introspection of tokens is not configured correctly.
+    Introspection(IntrospectionSettingError),
     /// A host is not `host[:port]`.
     Host,
     /// A host is bound to two issuers.
@@ -243,6 +246,7 @@ impl fmt::Display for SettingErrorKind {
             | Self::HeaderName
             | Self::NoSenderConstraint
             | Self::IgnoredConfirmation => self.fmt_possession(f),
+            Self::Introspection(error) => error.fmt(f),
             Self::Host => f.write_str("is not `host` or `host:port`"),
             Self::DuplicateHost => f.write_str("the host is bound to two issuers"),
             Self::UnknownIssuer => f.write_str("is not an `iss` of the API's issuers; the values are compared exactly"),

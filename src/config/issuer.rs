@@ -4,11 +4,14 @@ use std::fmt;
 
 use crate::config::domain::{self, PlainHttp};
 use crate::config::entra::{EntraKeys, EntraRule, EntraTenants};
-use crate::config::error::{SettingErrorKind, SettingErrors, numbered};
+use crate::config::error::{SettingErrorKind, SettingErrors};
+use crate::config::introspection::{self, IntrospectionPolicy, IssuerKeyKind};
+use crate::config::issuer_keys::{IssuerKeys, bind_initial, bind_secrets, bind_source, bind_static};
 use crate::config::issuer_pattern::IssuerPattern;
 use crate::config::name_rule::NameRule;
-use crate::jwks::{Origin, ReplaceSecretError, SecretSource};
-use crate::keys::{self, KeyError, KeySet, KeyTable, Secret, SecretError, SkippedKey};
+use crate::introspection::{Introspection, IntrospectionSettingError};
+use crate::jwks::{Origin, SecretSource};
+use crate::keys::{KeyError, KeySet, KeyTable, Secret, SecretError};
 use crate::token::Algorithm;
 
 /// A trusted authorization server: its `iss` values, its algorithms and its keys.
@@ -40,6 +43,7 @@ pub struct Issuer {
     plain: PlainHttp,
     /// Whether a secret was added to an issuer with public keys, or with a secret source.
     misplaced_secret: bool,
+    introspection: Option<Introspection>,
 }
 
 /// An `iss` value as it was configured.
@@ -61,6 +65,8 @@ enum Keys {
     Static(Result<KeySet, KeyError>),
     Secrets(Vec<Result<Secret, SecretError>>),
     SecretSource(SecretSource),
+    /// The issuer has opaque tokens only.
+    None,
 }
 
 impl Issuer {
@@ -156,6 +162,21 @@ impl Issuer {
         Self::new(Domain::Exact(issuer.into()), Keys::SecretSource(secrets.clone()))
     }
 
+    /// Creates an issuer without keys, all of whose tokens are opaque: its server is asked about each of them. `issuer` is the `iss` of the
+    /// claims. A JWT of this issuer is rejected, and the server is not asked about it.
+    #[must_use]
+    pub fn opaque(issuer: impl Into<String>, introspection: Introspection) -> Self {
+        Self::new(Domain::Exact(issuer.into()), Keys::None).with_introspection(introspection)
+    }
+
+    /// Asks the server of this issuer about opaque tokens and, [if so configured](Introspection::of_every_token), about every token. JWTs
+    /// are verified as before: a JWT that is rejected is never introspected. Default: opaque tokens are rejected.
+    #[must_use]
+    pub fn with_introspection(mut self, introspection: Introspection) -> Self {
+        self.introspection = Some(introspection);
+        self
+    }
+
     /// Adds a custom domain of the same Auth0 tenant, such as `login.northwind.com` or `https://login.northwind.com/`. Tokens that a
     /// client requests at this domain have the `iss` `https://<domain>/` and are signed with the keys of the tenant.
     #[must_use]
@@ -207,7 +228,7 @@ impl Issuer {
     pub fn with_secret(mut self, secret: impl Into<Result<Secret, SecretError>>) -> Self {
         match &mut self.keys {
             Keys::Secrets(secrets) => secrets.push(secret.into()),
-            Keys::Auth0 | Keys::Discovery | Keys::Jwks(_) | Keys::Static(_) | Keys::SecretSource(_) => {
+            Keys::Auth0 | Keys::Discovery | Keys::Jwks(_) | Keys::Static(_) | Keys::SecretSource(_) | Keys::None => {
                 self.misplaced_secret = true;
             }
         }
@@ -273,6 +294,20 @@ impl Issuer {
             algorithms: None,
             plain: PlainHttp::OnLoopback,
             misplaced_secret: false,
+            introspection: None,
+        }
+    }
+
+    /// Returns the settings of introspection, with the `iss` to which they belong.
+    pub(crate) fn introspection(&self) -> Option<(String, &Introspection)> {
+        self.introspection.as_ref().map(|settings| (self.first.as_str().to_owned(), settings))
+    }
+
+    fn key_kind(&self) -> IssuerKeyKind {
+        match self.keys {
+            Keys::None => IssuerKeyKind::None,
+            _ if self.is_symmetric() => IssuerKeyKind::Secret,
+            _ => IssuerKeyKind::Public,
         }
     }
 
@@ -317,8 +352,20 @@ impl Issuer {
         }
         let algorithms = self.resolve_algorithms(name, errors);
         let keys = self.resolve_keys(name, &algorithms, errors);
+        let introspection = match (&self.introspection, domains.as_ref().and_then(|domains| domains.first())) {
+            (Some(settings), Some(issuer)) => {
+                Some(introspection::resolve(settings, issuer, self.key_kind(), self.plain, errors)?)
+            }
+            (Some(_), None) if domains.is_some() => {
+                let kind = SettingErrorKind::Introspection(IntrospectionSettingError::NoName);
+                errors.push(&setting(name, " introspection"), kind);
+                None
+            }
+            _ => None,
+        };
         let domains = domains?;
         Some(TrustedIssuer {
+            introspection,
             is_auth0: matches!(self.keys, Keys::Auth0) || domains.iter().any(|issuer| domain::is_auth0_domain(issuer)),
             domains: domains.into_boxed_slice(),
             rules,
@@ -366,6 +413,13 @@ impl Issuer {
 
     fn resolve_algorithms(&self, name: &str, errors: &mut SettingErrors) -> Vec<Algorithm> {
         let symmetric = self.is_symmetric();
+        if let Keys::None = self.keys {
+            if self.algorithms.is_some() {
+                let kind = SettingErrorKind::Introspection(IntrospectionSettingError::AlgorithmsWithoutKeys);
+                errors.push(&setting(name, " algorithms"), kind);
+            }
+            return Vec::new();
+        }
         let Some(listed) = &self.algorithms else {
             return vec![if symmetric { Algorithm::HS256 } else { Algorithm::RS256 }];
         };
@@ -396,7 +450,7 @@ impl Issuer {
         let setting = setting(name, " initial keys");
         match &self.keys {
             Keys::Auth0 | Keys::Discovery | Keys::Jwks(_) => bind_initial(&setting, set, algorithms, errors),
-            Keys::Static(_) | Keys::Secrets(_) | Keys::SecretSource(_) => {
+            Keys::Static(_) | Keys::Secrets(_) | Keys::SecretSource(_) | Keys::None => {
                 errors.push(&setting, SettingErrorKind::InitialKeysWithoutFetch);
                 None
             }
@@ -425,83 +479,10 @@ impl Issuer {
             }
             Keys::Static(set) => bind_static(&setting(name, " static keys"), set, algorithms, errors),
             Keys::SecretSource(source) => bind_source(&setting(name, " secret"), source, algorithms, errors),
-            Keys::Secrets(secrets) => bind_secrets(name, secrets, algorithms, errors),
+            Keys::Secrets(secrets) => bind_secrets(&setting(name, " secret"), secrets, algorithms, errors),
+            Keys::None => Some(IssuerKeys::Static(KeyTable::from_secrets(Vec::new()))),
         }
     }
-}
-
-/// Binds the initial keys. They are checked like fetched keys: a key whose private key is in the same set is not used.
-fn bind_initial(
-    setting: &str,
-    set: &Result<KeySet, KeyError>,
-    algorithms: &[Algorithm],
-    errors: &mut SettingErrors,
-) -> Option<KeyTable> {
-    let set = set.as_ref().map_err(|error| errors.push(setting, SettingErrorKind::Keys(*error))).ok()?;
-    let set = set.clone().without_compromised(|thumbprint| set.private_thumbprints().contains(thumbprint));
-    let table = set.bind(algorithms, keys::KeyOrigin::Remote);
-    if table.usable() == 0 {
-        let skipped = set.skipped().next().map(SkippedKey::reason);
-        errors.push(setting, SettingErrorKind::NoUsableKey { skipped });
-    }
-    Some(table)
-}
-
-fn bind_static(
-    setting: &str,
-    set: &Result<KeySet, KeyError>,
-    algorithms: &[Algorithm],
-    errors: &mut SettingErrors,
-) -> Option<IssuerKeys> {
-    let set = set.as_ref().map_err(|error| errors.push(setting, SettingErrorKind::Keys(*error))).ok()?;
-    let table = set.bind(algorithms, keys::KeyOrigin::Static);
-    if table.usable() == 0 {
-        let skipped = set.skipped().next().map(SkippedKey::reason);
-        errors.push(setting, SettingErrorKind::NoUsableKey { skipped });
-    }
-    if table.exceeds_candidate_limit() {
-        errors.push(setting, SettingErrorKind::TooManyKeys);
-    }
-    Some(IssuerKeys::Static(table))
-}
-
-fn bind_secrets(
-    name: &str,
-    secrets: &[Result<Secret, SecretError>],
-    algorithms: &[Algorithm],
-    errors: &mut SettingErrors,
-) -> Option<IssuerKeys> {
-    let all = setting(name, " secret");
-    let mut keys = Vec::new();
-    for (at, secret) in secrets.iter().enumerate() {
-        let one = numbered(&all, at, secrets.len());
-        for algorithm in algorithms.iter().filter(|algorithm| algorithm.is_symmetric()) {
-            match secret.as_ref().map_err(SecretError::clone).and_then(|secret| secret.bind(*algorithm)) {
-                Ok(key) => keys.push(key),
-                Err(error) => errors.push(&one, SettingErrorKind::Secret(error)),
-            }
-        }
-    }
-    let table = KeyTable::from_secrets(keys);
-    if table.exceeds_candidate_limit() {
-        errors.push(&all, SettingErrorKind::TooManyKeys);
-    }
-    Some(IssuerKeys::Static(table))
-}
-
-fn bind_source(
-    setting: &str,
-    source: &SecretSource,
-    algorithms: &[Algorithm],
-    errors: &mut SettingErrors,
-) -> Option<IssuerKeys> {
-    match source.serve(algorithms) {
-        Ok(()) => {}
-        Err(ReplaceSecretError::Secret(error)) => errors.push(setting, SettingErrorKind::Secret(error)),
-        Err(ReplaceSecretError::TooMany) => errors.push(setting, SettingErrorKind::TooManyKeys),
-        Err(ReplaceSecretError::None) => errors.push(setting, SettingErrorKind::Empty),
-    }
-    Some(IssuerKeys::SecretSource(source.clone()))
 }
 
 impl Domain {
@@ -526,6 +507,7 @@ impl fmt::Debug for Issuer {
             Keys::Jwks(_) => "JWKS URI",
             Keys::Static(_) => "static",
             Keys::Secrets(_) | Keys::SecretSource(_) => "shared secret",
+            Keys::None => "none",
         };
         f.debug_struct("Issuer")
             .field("first", &self.first)
@@ -548,6 +530,7 @@ pub(crate) struct TrustedIssuer {
     pub(crate) is_auth0: bool,
     pub(crate) algorithms: Box<[Algorithm]>,
     pub(crate) keys: IssuerKeys,
+    pub(crate) introspection: Option<IntrospectionPolicy>,
 }
 
 impl TrustedIssuer {
@@ -564,21 +547,6 @@ impl TrustedIssuer {
             NameRule::Pattern(_) => None,
         })
     }
-}
-
-/// The origin of an issuer's keys.
-#[derive(Clone, Debug)]
-pub(crate) enum IssuerKeys {
-    /// Keys that are fetched and refreshed.
-    Remote {
-        origin: Origin,
-        /// The keys that are used until the first fetch has succeeded.
-        initial_keys: Option<KeyTable>,
-    },
-    /// Static public keys or secrets.
-    Static(KeyTable),
-    /// Secrets that the application can replace.
-    SecretSource(SecretSource),
 }
 
 /// Names a setting of an issuer in an error.

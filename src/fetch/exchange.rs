@@ -45,6 +45,14 @@ impl ExchangeRules {
     pub(crate) const fn document(redirects: Redirects) -> Self {
         Self { redirects, accepted: &[StatusCode::OK, StatusCode::NOT_MODIFIED], is_retryable: is_document_retryable }
     }
+
+    /// The rules for a form, which contains credentials: no redirect is followed. The form is sent again only if the connection was
+    /// closed before a response started, so that a server whose responses are slow or wrong does not get twice the requests.
+    pub(crate) const FORM: Self = Self {
+        redirects: Redirects::NotFollowed,
+        accepted: &[StatusCode::OK, StatusCode::BAD_REQUEST],
+        is_retryable: |error| matches!(error, ExchangeError::Fetch(FetchError::Closed)),
+    };
 }
 
 /// A response with an accepted status, and the URL that sent it.

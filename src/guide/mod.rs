@@ -10,6 +10,7 @@
 //! | [layers] | the order of tracing, timeout, CORS, `BearerLayer` and `RequireLayer` |
 //! | [mistakes] | common mistakes and their symptoms |
 //! | [defaults] | every default and its reason |
+//! | [opaque] | opaque tokens and revocations: ask the authorization server (introspection) |
 //! | [dpop] | bind tokens to clients: DPoP, nonces, replicas; mutual TLS, certificates from proxies |
 //! | [tenants] | many tenants: Entra ID, Auth0's custom domains, patterns of `iss` values, realms and pools |
 //! | [revocation] | reject tokens and sessions before they expire |
@@ -59,6 +60,10 @@ pub mod mistakes {}
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("defaults.md")]
 pub mod defaults {}
+
+#[doc = include_str!("links.txt")]
+#[doc = include_str!("opaque.md")]
+pub mod opaque {}
 
 #[doc = include_str!("links.txt")]
 #[doc = include_str!("dpop.md")]

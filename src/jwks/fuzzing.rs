@@ -11,7 +11,7 @@ use crate::clock::Monotonic;
 use crate::fetch::FetchError;
 use crate::fetch::retry_after;
 use crate::jwks::cause::RefreshCause;
-use crate::jwks::discovery::Discovery;
+use crate::jwks::discovery::{Discovery, DocumentMember};
 use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::{Freshness, Phase, Times};
 use crate::jwks::jitter::{Jitter, Sample};
@@ -26,7 +26,7 @@ use crate::keys;
 /// If anything else is accepted.
 pub fn discovery(document: &[u8]) {
     let discovery = Discovery::new(ISSUER).expect("a valid issuer");
-    let Ok(endpoint) = discovery.read(document, None) else { return };
+    let Ok(endpoint) = discovery.read(document, DocumentMember::JwksUri, None) else { return };
     let document = keys::without_byte_order_mark(document);
     // Skipped values stay raw: their strings, numbers and depth need no representation.
     let members: BTreeMap<String, &RawValue> =

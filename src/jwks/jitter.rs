@@ -12,7 +12,7 @@ pub(super) struct Sample {
 
 /// A random fraction of a span, in units of 2⁻³².
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Jitter(pub(super) u32);
+pub(crate) struct Jitter(pub(crate) u32);
 
 impl Jitter {
     /// Returns a point between two spans, proportional to the random number: `low` for zero, just under `high` for
@@ -25,13 +25,13 @@ impl Jitter {
 
     /// Returns a random pause between half of `pause` and `pause`. Unlike full jitter this gives the number of attempts a hard
     /// limit.
-    pub(super) fn at_least_half(self, pause: Duration) -> Duration {
+    pub(crate) fn at_least_half(self, pause: Duration) -> Duration {
         self.between(percent(pause, 50), pause)
     }
 }
 
 /// Returns a span that is doubled `times` times.
-pub(super) fn doubled(span: Duration, times: u32) -> Duration {
+pub(crate) fn doubled(span: Duration, times: u32) -> Duration {
     span.saturating_mul(2_u32.saturating_pow(times))
 }
 
@@ -44,10 +44,10 @@ pub(super) fn percent(span: Duration, percent: u8) -> Duration {
 /// A random number generator (SplitMix64) for spreading load, not for secrets. The operating system seeds it through the
 /// hasher of the standard library.
 #[derive(Debug)]
-pub(super) struct Rng(u64);
+pub(crate) struct Rng(u64);
 
 impl Rng {
-    pub(super) fn seeded() -> Self {
+    pub(crate) fn seeded() -> Self {
         Self::from_seed(RandomState::new().build_hasher().finish())
     }
 
@@ -60,7 +60,7 @@ impl Rng {
         Sample { first: self.jitter(), second: self.jitter() }
     }
 
-    pub(super) fn jitter(&mut self) -> Jitter {
+    pub(crate) fn jitter(&mut self) -> Jitter {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -11,7 +11,8 @@ use crate::jwks::source::{KeySource, View};
 use crate::keys::{Found, KeyTable};
 use crate::token::{Algorithm, CertificateHashes, Header, KeyId};
 
-/// The keys of one issuer, by where they come from.
+/// The keys of one issuer, by where they come from. A clone shares fetched keys.
+#[derive(Clone)]
 pub(crate) enum KeyRing {
     /// Configured at start: secrets or public keys.
     Static(KeyTable),

@@ -44,12 +44,15 @@ mod tests;
 
 pub(crate) use self::after_fetch::AfterFetch;
 pub use self::cause::RefreshCause;
+pub(crate) use self::discovery::Discovery;
 pub(crate) use self::error::KeysUnavailable;
 pub use self::error::{NotReadyError, RefreshError};
 pub use self::events::{KeyEvent, KeyEventKind, UnknownKidAction};
+pub(crate) use self::jitter::{Jitter, Rng, doubled};
 pub(crate) use self::key_ring::{KeyRing, KeyWaitError, WantedKey};
 pub use self::key_store::{FileKeyStore, KeyStore, KeyStoreFuture};
 pub use self::key_store_error::{KeyStoreError, KeyStoreOperation};
+pub(crate) use self::operation::discover_introspection_endpoint;
 pub(crate) use self::origin::Origin;
 pub use self::policy::{InitialFetch, RefreshPolicy, RefreshPolicyError};
 pub use self::secrets::{ReplaceSecretError, SecretSource};

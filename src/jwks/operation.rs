@@ -13,7 +13,7 @@ use crate::defaults;
 use crate::fetch::{
     Endpoint, Exchange, ExchangeError, ExchangeFailure, FetchRequest, FinalResponse, catch_panic, within,
 };
-use crate::jwks::discovery::Discovery;
+use crate::jwks::discovery::{Discovery, DocumentMember};
 use crate::jwks::error::RefreshError;
 use crate::jwks::freshness::{Freshness, StoredResponse};
 use crate::jwks::history::History;
@@ -128,6 +128,19 @@ struct DiscoveryFailure {
     location: Location,
 }
 
+/// Reads the introspection endpoint from the discovery document of an issuer, which is found in the same way as for keys. Returns the
+/// error and the server's `Retry-After`.
+pub(crate) async fn discover_introspection_endpoint(
+    exchange: Exchange,
+    policy: Arc<RefreshPolicy>,
+    discovery: &Discovery,
+) -> Result<Endpoint, (RefreshError, Option<Duration>)> {
+    let algorithms = Arc::from([]);
+    let mut operation = Operation { exchange, policy, algorithms, compromised: Arc::default(), export: Export::Never };
+    let found = operation.discover(discovery, DocumentMember::IntrospectionEndpoint).await;
+    found.map_err(|Failure { error, retry_after }| (error, retry_after))
+}
+
 /// Whether a location has a discovery document.
 enum Location {
     /// The server says that there is none: an error by status, or a response that is no JSON object.
@@ -148,7 +161,7 @@ impl Operation {
     /// Reads the discovery document only.
     pub(super) async fn discovery(mut self, discovery: Discovery) -> Result<Endpoint, Failure> {
         let deadline = self.exchange.clock.sleep_until(self.exchange.deadline);
-        let found = catch_panic(within(self.discover(&discovery), deadline)).await;
+        let found = catch_panic(within(self.discover(&discovery, DocumentMember::JwksUri), deadline)).await;
         found.unwrap_or(Some(Err(RefreshError::Panic.into()))).unwrap_or(Err(RefreshError::Timeout.into()))
     }
 
@@ -160,7 +173,9 @@ impl Operation {
     ) -> Result<Fetched, Failure> {
         let endpoint = match key_request.target {
             Target::Keys(endpoint) => endpoint,
-            Target::Discovery(discovery) => discovered.insert(self.discover(&discovery).await?).clone(),
+            Target::Discovery(discovery) => {
+                discovered.insert(self.discover(&discovery, DocumentMember::JwksUri).await?).clone()
+            }
         };
         let mut headers = self.headers(ACCEPT_KEYS);
         if key_request.cache_mode == CacheMode::NoCache {
@@ -193,13 +208,13 @@ impl Operation {
 
     /// Fetches the discovery document from the first location that has one. A server may publish either kind, at any of them,
     /// whether or not its issuer has a path. If none has one, returns the error of the first location, which most servers use.
-    async fn discover(&mut self, discovery: &Discovery) -> Result<Endpoint, Failure> {
-        let first = match self.discover_at(discovery, discovery.openid()).await {
+    async fn discover(&mut self, discovery: &Discovery, wanted: DocumentMember) -> Result<Endpoint, Failure> {
+        let first = match self.discover_at(discovery, discovery.openid(), wanted).await {
             Err(DiscoveryFailure { failure, location: Location::WithoutDocument }) => failure,
             outcome => return outcome.map_err(|failed| failed.failure),
         };
         for location in discovery.fallbacks() {
-            match self.discover_at(discovery, location).await {
+            match self.discover_at(discovery, location, wanted).await {
                 Err(DiscoveryFailure { location: Location::WithoutDocument, .. }) => {}
                 outcome => return outcome.map_err(|failed| failed.failure),
             }
@@ -207,7 +222,12 @@ impl Operation {
         Err(first)
     }
 
-    async fn discover_at(&mut self, discovery: &Discovery, location: &Endpoint) -> Result<Endpoint, DiscoveryFailure> {
+    async fn discover_at(
+        &mut self,
+        discovery: &Discovery,
+        location: &Endpoint,
+        wanted: DocumentMember,
+    ) -> Result<Endpoint, DiscoveryFailure> {
         let headers = self.headers(ACCEPT_DISCOVERY);
         let request = |endpoint: &Endpoint| FetchRequest {
             endpoint: endpoint.clone(),
@@ -219,7 +239,7 @@ impl Operation {
         if response.status != StatusCode::OK {
             return Err(Failure::from(RefreshError::UnexpectedNotModified).into());
         }
-        let found = discovery.read(&response.body, self.policy.jwks_hosts.as_deref());
+        let found = discovery.read(&response.body, wanted, self.policy.jwks_hosts.as_deref());
         found.map_err(|error| DiscoveryFailure {
             failure: error.into(),
             location: if Discovery::is_object(&response.body) { Location::Unknown } else { Location::WithoutDocument },

@@ -29,7 +29,7 @@ pub(crate) struct Fingerprinter {
 }
 
 /// The fingerprint of one token. It is valid only for the [`Fingerprinter`] that computed it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TokenFingerprint([u8; 16]);
 
 impl Fingerprinter {
@@ -74,6 +74,13 @@ impl Fingerprinter {
         // A change of few bits in a word may leave the low bits of its product unchanged, but not those of the second product.
         fold(start ^ end, last_secret | 1)
     }
+}
+
+/// Returns a random text that no server has issued as a token; `None` if the system has no entropy.
+pub(crate) fn random_token() -> Option<String> {
+    let mut bytes = [0; 32];
+    rand::fill(&mut bytes).ok()?;
+    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Multiplies, and combines both halves of the product.

@@ -37,7 +37,7 @@ pub(crate) use self::der::is_certificate;
 pub(crate) use self::embedded::EmbeddedKey;
 pub use self::error::{KeyError, SkipReason};
 pub(crate) use self::export::public_jwks;
-pub(crate) use self::fingerprint::{Fingerprinter, TokenFingerprint};
+pub(crate) use self::fingerprint::{Fingerprinter, TokenFingerprint, random_token};
 #[cfg(feature = "jsonwebtoken-12")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jsonwebtoken-12")))]
 pub use self::interop::UnsupportedAlgorithmError;

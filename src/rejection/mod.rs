@@ -8,6 +8,7 @@ use std::time::Duration;
 pub use self::error::{CheckError, IssuerDifference, IssuerError, KeyNotFoundError};
 use crate::claims::{ClaimError, ClaimErrorReason, CustomClaimsError};
 use crate::dpop::{ProofError, ReplayError};
+use crate::introspection::IntrospectionRejection;
 use crate::jwks::{KeyWaitError, KeysUnavailable, RefreshError};
 use crate::mutual_tls::CertificateError;
 use crate::request::{CredentialError, HostError};
@@ -30,6 +31,7 @@ use crate::token::{Algorithm, TokenError};
 /// | `Proof`, `ProofReplayed` | 401 | `invalid_dpop_proof` (RFC 9449 §7.1) |
 /// | `ReplayUnavailable` | 503 | no challenge, but `Retry-After` |
 /// | `RequirementUnavailable` | 503 | no challenge, but `Retry-After` |
+/// | `IntrospectionUnavailable` | 503 | no challenge, but `Retry-After` |
 /// | `KeysUnavailable` | 503 | no challenge, but `Retry-After` |
 /// | every other kind | 401 | `invalid_token` |
 ///
@@ -61,7 +63,7 @@ pub enum Rejection {
     Key(KeyNotFoundError),
     /// The signature is invalid.
     Signature,
-    /// The signature is valid, but the check of a claim failed.
+    /// The token is genuine, but the check of a claim failed.
     Claims(ClaimError),
     /// The signature is valid, but the claims cannot be deserialized into the application's custom claims type.
     CustomClaims(CustomClaimsError),
@@ -72,6 +74,8 @@ pub enum Rejection {
         /// What the entry names.
         by: RevocationKind,
     },
+    /// The server says that the token is not active, or gave no answer about it.
+    Introspection(IntrospectionRejection),
     /// A check of the application rejects the claims.
     Check(CheckError),
     /// The token is valid, but does not meet the requirement of the route.
@@ -178,6 +182,12 @@ pub enum RejectionKind {
     ReplayUnavailable,
     /// The token, its session, or all tokens of its subject, client or issuer up to a time are revoked.
     Revoked,
+    /// The server says that the token is not active.
+    Inactive,
+    /// The answer of the server contradicts the claims of the token.
+    Contradicted,
+    /// The server gave no answer about the token. The cause is this service or the server, not the client.
+    IntrospectionUnavailable,
     /// The claims cannot be deserialized into the application's custom claims type.
     CustomClaims,
     /// A check of the application rejects the claims.
@@ -221,6 +231,9 @@ impl Rejection {
             Self::CustomClaims(_) => RejectionKind::CustomClaims,
             Self::Possession(error) => possession_kind(*error),
             Self::Revoked { .. } => RejectionKind::Revoked,
+            Self::Introspection(IntrospectionRejection::Inactive) => RejectionKind::Inactive,
+            Self::Introspection(IntrospectionRejection::Contradicted { .. }) => RejectionKind::Contradicted,
+            Self::Introspection(IntrospectionRejection::Unavailable { .. }) => RejectionKind::IntrospectionUnavailable,
             Self::Check(_) => RejectionKind::Check,
             Self::Requirement(UnmetRequirement::SenderConstraint { .. }) => RejectionKind::Unconstrained,
             Self::Requirement(UnmetRequirement::Authentication { .. }) => RejectionKind::InsufficientAuthentication,
@@ -236,10 +249,11 @@ impl Rejection {
         matches!(self, Self::NoCredential | Self::Requirement(_) | Self::RequirementUnavailable { .. })
     }
 
-    /// Returns the name of the error that makes the issuer's keys unavailable.
+    /// Returns the name of the error that makes the issuer's keys or its answers unavailable.
     pub(crate) fn cause_name(&self) -> Option<&'static str> {
         match self {
             Self::KeysUnavailable { cause, .. } => cause.map(RefreshError::name),
+            Self::Introspection(IntrospectionRejection::Unavailable { cause, .. }) => Some(cause.name()),
             _ => None,
         }
     }
@@ -257,6 +271,7 @@ impl Rejection {
             | Self::Algorithm { .. }
             | Self::UnverifiedClaims(_)
             | Self::Key(_)
+            | Self::Introspection(_)
             | Self::KeysUnavailable { .. } => false,
             // The grammar of the proof's field is checked before the token.
             Self::Possession(PossessionError::Proof(
@@ -353,6 +368,9 @@ impl RejectionKind {
         Self::ProofReplayed,
         Self::ReplayUnavailable,
         Self::Revoked,
+        Self::Inactive,
+        Self::Contradicted,
+        Self::IntrospectionUnavailable,
         Self::CustomClaims,
         Self::Check,
         Self::InsufficientScope,
@@ -399,6 +417,9 @@ impl RejectionKind {
             Self::ProofReplayed => "replayed",
             Self::ReplayUnavailable => "replay_unavailable",
             Self::Revoked => "revoked",
+            Self::Inactive => "inactive",
+            Self::Contradicted => "contradicted",
+            Self::IntrospectionUnavailable => "introspection_unavailable",
             Self::CustomClaims => "custom_claims",
             Self::Check => "check",
             Self::InsufficientScope => "insufficient_scope",
@@ -431,6 +452,7 @@ impl fmt::Display for Rejection {
             Self::CustomClaims(_) => f.write_str("the claims do not match the application's custom claims type"),
             Self::Possession(error) => error.fmt(f),
             Self::Revoked { by } => write!(f, "the token is revoked ({by})"),
+            Self::Introspection(error) => error.fmt(f),
             Self::Check(_) => f.write_str("a check of the application rejected the token"),
             Self::Requirement(unmet) => unmet.fmt(f),
             Self::RequirementUnavailable { .. } => f.write_str(requirement::UNAVAILABLE),
@@ -440,12 +462,13 @@ impl fmt::Display for Rejection {
 }
 
 impl std::error::Error for Rejection {
-    /// Returns the [`CustomClaimsError`] of [`Rejection::CustomClaims`] and the cause of [`Rejection::KeysUnavailable`]. The
+    /// Returns the [`CustomClaimsError`] of [`Rejection::CustomClaims`] and the cause of missing keys or answers. The
     /// `Display` text of every other rejection is that of the error in it.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::CustomClaims(error) => Some(error),
             Self::KeysUnavailable { cause: Some(cause), .. } => Some(cause),
+            Self::Introspection(error) => error.source(),
             _ => None,
         }
     }

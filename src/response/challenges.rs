@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode};
 
 use crate::dpop::ProofError;
+use crate::introspection::IntrospectionRejection;
 use crate::mutual_tls::CertificateError;
 use crate::rejection::{PossessionError, Rejection};
 use crate::request::Scheme;
@@ -146,6 +147,9 @@ impl Challenges {
             | Rejection::Claims(_)
             | Rejection::CustomClaims(_)
             | Rejection::Revoked { .. }
+            | Rejection::Introspection(
+                IntrospectionRejection::Inactive | IntrospectionRejection::Contradicted { .. },
+            )
             | Rejection::Check(_) => {
                 let challenge = self.prewritten_or(
                     PLAIN_INVALID_TOKEN,
@@ -173,7 +177,9 @@ impl Challenges {
                 });
                 ErrorParts::with_challenge(StatusCode::FORBIDDEN, Some(INSUFFICIENT_SCOPE), challenge)
             }
-            Rejection::RequirementUnavailable { retry_after } | Rejection::KeysUnavailable { retry_after, .. } => {
+            Rejection::RequirementUnavailable { retry_after }
+            | Rejection::KeysUnavailable { retry_after, .. }
+            | Rejection::Introspection(IntrospectionRejection::Unavailable { retry_after, .. }) => {
                 ErrorParts::unavailable(*retry_after)
             }
         }

@@ -13,6 +13,7 @@
 pub(crate) mod revocation;
 mod token_cache;
 pub(crate) mod signals;
+pub(crate) mod introspection;
 
 use std::borrow::Cow;
 use std::fmt::Display;

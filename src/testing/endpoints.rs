@@ -2,15 +2,14 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::{Map, Value};
 
+use crate::testing::form;
 use crate::testing::issuer::TestIssuer;
 use crate::testing::registry::{ErrorResponse, TokenRequest};
 use crate::testing::respond::{self, Reply, TOKEN};
@@ -26,11 +25,16 @@ pub(super) async fn answer(issuer: &TestIssuer, request: Request<Incoming>) -> R
 async fn route(issuer: &TestIssuer, request: Request<Incoming>) -> Reply {
     let (parts, body) = request.into_parts();
     let url = issuer.url(parts.uri.path().trim_start_matches('/'));
-    if parts.method == Method::POST && url == issuer.url(TOKEN) {
+    if parts.method == Method::POST {
         let body = Limited::new(body, MAX_BODY).collect().await;
         let body = body.map_or_else(|_| Bytes::new(), |body| body.to_bytes());
-        issuer.shared().token_requests.add_one();
-        return issuer.shared().unless_outage(|| token(issuer, &parts.headers, &body));
+        if url == issuer.url(TOKEN) {
+            issuer.shared().token_requests.add_one();
+            return issuer.shared().unless_outage(|| token(issuer, &parts.headers, &body));
+        }
+        if url == issuer.introspection_endpoint() {
+            return issuer.introspection_reply(&parts.headers, &body);
+        }
     }
     match issuer.endpoint().document(&url) {
         Some(document) if parts.method == Method::GET => {
@@ -63,28 +67,11 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<TokenRequest, ErrorResponse>
             request.set(&name, &value);
         }
     }
-    if let Some((id, secret)) = basic(header(headers, &AUTHORIZATION)) {
+    if let Some((id, secret)) = form::basic(headers) {
         request.set("client_id", &id);
         request.set("client_secret", &secret);
     }
     Ok(request)
-}
-
-/// Parses HTTP Basic credentials. Id and secret are form-encoded before they are joined (RFC 6749 §2.3.1).
-fn basic(authorization: &str) -> Option<(String, String)> {
-    let (scheme, credential) = authorization.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let pair = String::from_utf8(STANDARD.decode(credential.trim()).ok()?).ok()?;
-    let (id, secret) = pair.split_once(':')?;
-    Some((form_decoded(id), form_decoded(secret)))
-}
-
-fn form_decoded(text: &str) -> String {
-    // The parser expects pairs, so an equals sign in front makes the whole text one value.
-    let pair = format!("={text}");
-    form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
 fn header<'h>(headers: &'h HeaderMap, name: &http::HeaderName) -> &'h str {

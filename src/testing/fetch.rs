@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::clock::{Clock as _, Monotonic};
-use crate::fetch::{Fetch, FetchError, FetchFuture, FetchRequest, FetchResponse};
+use crate::fetch::{Endpoint, Fetch, FetchError, FetchFuture, FetchRequest, FetchResponse, FormRequest};
 use crate::testing::clock::FakeClock;
 
 /// A [`Fetch`] with scripted responses, for tests with a [`FakeClock`]. Clones share the scripted responses.
@@ -39,6 +39,8 @@ pub struct RecordedRequest {
     pub url: String,
     /// The request headers.
     pub headers: HeaderMap,
+    /// The form of a `POST`; `None` for a `GET`.
+    pub form: Option<Bytes>,
     /// The time of the request, on the fake clock.
     pub at: Monotonic,
 }
@@ -170,21 +172,30 @@ impl FakeFetch {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reply_to(&self, request: FetchRequest) -> Reply {
+    fn reply_to(&self, endpoint: &Endpoint, headers: HeaderMap, form: Option<Bytes>) -> Reply {
         let mut inner = self.inner();
-        let url = request.endpoint.as_str().to_owned();
+        let url = endpoint.as_str().to_owned();
         let once = inner.once.get_mut(&url).and_then(VecDeque::pop_front);
         let reply = once.or_else(|| inner.always.get(&url).cloned());
-        inner.seen.push(RecordedRequest { url, headers: request.headers, at: self.clock.monotonic() });
+        inner.seen.push(RecordedRequest { url, headers, form, at: self.clock.monotonic() });
         reply.unwrap_or_else(|| Reply::status(StatusCode::NOT_FOUND))
     }
 }
 
 impl Fetch for FakeFetch {
-    #[expect(clippy::panic, reason = "the test scripted it")]
     fn fetch(&self, request: FetchRequest) -> FetchFuture {
-        let max_bytes = request.max_bytes;
-        let Reply { delay, outcome } = self.reply_to(request);
+        self.send(self.reply_to(&request.endpoint, request.headers, None), request.max_bytes)
+    }
+
+    fn post(&self, request: FormRequest) -> FetchFuture {
+        self.send(self.reply_to(&request.endpoint, request.headers, Some(request.body)), request.max_bytes)
+    }
+}
+
+impl FakeFetch {
+    #[expect(clippy::panic, reason = "the test scripted it")]
+    fn send(&self, reply: Reply, max_bytes: usize) -> FetchFuture {
+        let Reply { delay, outcome } = reply;
         let network = self.clone();
         let in_flight = InFlight::start(&self.in_flight);
         Box::pin(async move {

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use crate::clock::Clock;
-use crate::fetch::{Fetch, FetchError, FetchFuture, FetchRequest, FetchResponse};
+use crate::fetch::{Fetch, FetchError, FetchFuture, FetchRequest, FetchResponse, FormRequest};
 use crate::testing::issuer::TestIssuer;
-use crate::testing::respond::{self, Reply};
+use crate::testing::respond::{self, INTROSPECT, Reply};
 
 /// Several test issuers behind one [`Fetch`], each at its own URLs.
 ///
@@ -37,20 +37,26 @@ impl TestNetwork {
 
 impl Fetch for TestNetwork {
     fn fetch(&self, request: FetchRequest) -> FetchFuture {
-        fetch(&self.0, &request)
+        send(reply(&self.0, &request), request.max_bytes)
+    }
+
+    fn post(&self, request: FormRequest) -> FetchFuture {
+        send(reply_to_form(&self.0, &request), request.max_bytes)
     }
 }
 
 impl Fetch for TestIssuer {
     fn fetch(&self, request: FetchRequest) -> FetchFuture {
-        fetch(std::slice::from_ref(self), &request)
+        send(reply(std::slice::from_ref(self), &request), request.max_bytes)
+    }
+
+    fn post(&self, request: FormRequest) -> FetchFuture {
+        send(reply_to_form(std::slice::from_ref(self), &request), request.max_bytes)
     }
 }
 
-fn fetch(issuers: &[TestIssuer], request: &FetchRequest) -> FetchFuture {
-    // The response is determined when the request is made, not at the first poll.
-    let reply = reply(issuers, request);
-    let max_bytes = request.max_bytes;
+/// Returns the response, which is determined when the request is made, not at the first poll.
+fn send(reply: Option<(Reply, Arc<dyn Clock>)>, max_bytes: usize) -> FetchFuture {
     Box::pin(async move {
         let (reply, clock) = reply.ok_or(FetchError::Connect)?;
         let (parts, body) = reply.arrive(clock).await.ok_or(FetchError::Connect)?.into_parts();
@@ -77,4 +83,21 @@ fn reply(issuers: &[TestIssuer], request: &FetchRequest) -> Option<(Reply, Arc<d
     }
     let not_found = || respond::response(StatusCode::NOT_FOUND, Bytes::new());
     host.map(|issuer| (issuer.shared().unless_outage(not_found), issuer.clock()))
+}
+
+/// Returns the reply of the issuer whose introspection endpoint has the URL, and its clock.
+fn reply_to_form(issuers: &[TestIssuer], request: &FormRequest) -> Option<(Reply, Arc<dyn Clock>)> {
+    let url = request.endpoint.as_str();
+    for issuer in issuers {
+        let mut urls = issuer.endpoints().into_iter().map(|endpoint| endpoint.url(INTROSPECT));
+        if urls.any(|endpoint| endpoint == url) {
+            return Some((issuer.introspection_reply(&request.headers, &request.body), issuer.clock()));
+        }
+    }
+    let hosts = |issuer: &&TestIssuer| {
+        issuer.endpoints().iter().any(|endpoint| respond::origin(&endpoint.base) == respond::origin(url))
+    };
+    let issuer = issuers.iter().find(hosts)?;
+    let not_found = || respond::response(StatusCode::NOT_FOUND, Bytes::new());
+    Some((issuer.shared().unless_outage(not_found), issuer.clock()))
 }

@@ -75,6 +75,7 @@ impl IssuerEndpoint {
             "issuer": &*self.issuer,
             "authorization_endpoint": self.url("authorize"),
             "token_endpoint": self.url(TOKEN),
+            "introspection_endpoint": self.url(INTROSPECT),
             "userinfo_endpoint": self.url("userinfo"),
             "jwks_uri": self.url(KEY_SET),
             "response_types_supported": ["code", "token", "id_token"],
@@ -178,6 +179,7 @@ fn matches_tag(known: &HeaderValue, tag: &str) -> bool {
 pub(super) const KEY_SET: &str = ".well-known/jwks.json";
 pub(super) const OPENID_CONFIGURATION: &str = ".well-known/openid-configuration";
 pub(super) const SERVER_METADATA: &str = ".well-known/oauth-authorization-server";
+pub(super) const INTROSPECT: &str = "oauth/introspect";
 pub(super) const TOKEN: &str = "oauth/token";
 
 const GARBAGE: &[u8] = b"<!doctype html><title>Sign in to the network</title>";

@@ -21,6 +21,7 @@ use crate::testing::issuer::TestIssuer;
 /// | `/.well-known/jwks.json` | the key set |
 /// | `/.well-known/openid-configuration`, `/.well-known/oauth-authorization-server` | the discovery document |
 /// | `/oauth/token` | tokens for registered clients |
+/// | `/oauth/introspect` | introspection of opaque tokens and JWTs |
 ///
 /// The token endpoint accepts JSON or a form with `grant_type=client_credentials`, `client_id`, `client_secret` (or both as
 /// HTTP Basic), `audience`, and optionally `scope` and `organization`. Its tokens and errors have the format of Auth0: `sub` is

@@ -8,6 +8,7 @@ use http::HeaderValue;
 use serde_json::{Value, json};
 
 use crate::clock::{Clock, SystemClock};
+use crate::testing::issued::IssuedTokens;
 use crate::testing::outage::Outage;
 use crate::testing::registry::Registry;
 use crate::testing::signer::{Material, TestKey};
@@ -20,6 +21,7 @@ pub(super) struct SharedState {
     pub(super) key_set_requests: Counter,
     pub(super) discovery_requests: Counter,
     pub(super) token_requests: Counter,
+    pub(super) introspections: Counter,
 }
 
 /// The state that a test can change while requests are handled.
@@ -33,6 +35,7 @@ pub(super) struct State {
     pub(super) cache_control: Option<HeaderValue>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) registry: Registry,
+    pub(super) issued: IssuedTokens,
     current: Generation,
     /// The newest first.
     previous: Vec<Generation>,
@@ -70,12 +73,14 @@ impl SharedState {
                 cache_control: Some(HeaderValue::from_static(AUTH0_CACHE_CONTROL)),
                 clock: Arc::new(SystemClock),
                 registry: Registry::default(),
+                issued: IssuedTokens::default(),
                 current: Generation::new(),
                 previous: Vec::new(),
             }),
             key_set_requests: Counter::default(),
             discovery_requests: Counter::default(),
             token_requests: Counter::default(),
+            introspections: Counter::default(),
         }
     }
 

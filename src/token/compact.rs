@@ -1,5 +1,8 @@
 //! Splits and decodes the compact serialization of a JWS (RFC 7515 §7.1).
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64_simd::URL_SAFE_NO_PAD;
 
 use crate::token::error::{Segment, TokenError};
@@ -40,6 +43,30 @@ impl<'t> CompactJws<'t> {
 pub(crate) fn header_segment(token: &[u8]) -> &[u8] {
     split_at_dot(token).map_or(&[], |(header, _)| header)
 }
+
+/// Returns whether the first segment of a text decodes to a JSON object, so that the text counts as a JWT or an encrypted one, whatever
+/// else is wrong with it. Every encoding that some reader accepts is decoded.
+pub(crate) fn has_json_header(text: &[u8]) -> bool {
+    let first = text.split(|byte| *byte == b'.').next().unwrap_or_default();
+    let body = first.split(|byte| *byte == b'=').next().unwrap_or_default();
+    let standard = |byte: &u8| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        other => *other,
+    };
+    let body: Vec<u8> = body.iter().map(standard).collect();
+    let json = LENIENT.decode(body).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    json.is_some_and(|json| {
+        json.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(&json).is_ok()
+    })
+}
+
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// Decodes a segment and appends its bytes to `to`.
 ///

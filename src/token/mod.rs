@@ -19,7 +19,9 @@ use std::fmt;
 
 pub use self::algorithm::{Algorithm, UnknownAlgorithmError};
 use self::compact::decode;
-pub(crate) use self::compact::{CompactJws, check_encoding, decode_bytes, decode_text, header_segment};
+pub(crate) use self::compact::{
+    CompactJws, check_encoding, decode_bytes, decode_text, has_json_header, header_segment,
+};
 pub use self::error::{Segment, TokenError};
 pub use self::header::Header;
 pub(crate) use self::json_members::json_members;

@@ -1,25 +1,20 @@
 //! The last steps of a validation: possession, the organization, revocation, custom claims, replay, the application's checks, the token cache.
 
 use crate::claims::{self, Claims};
+use crate::defaults;
 use crate::dpop::{ProofError, VerifiedProof};
 use crate::mutual_tls::CertificateError;
 use crate::rejection::{PossessionError, Rejection};
-use crate::telemetry;
+use crate::request::credential::Credential;
+use crate::telemetry::{self, Validation};
 use crate::token::Claim;
 use crate::validator::context::RequestContext;
-use crate::validator::decision::{Decision, NewEntry, Pending, PendingClaim, Validated};
+use crate::validator::decision::{Checked, Decision, NewEntry, Pending, PendingAnswer, PendingClaim, Validated};
 use crate::validator::possession::{BoundToken, ClaimDecision, Proven};
 use crate::validator::token_cache::entry::{CacheEntry, EntryLifetime, KeyProof, Proof};
 use crate::validator::token_cache::lookup::Hit;
 use crate::validator::verify::VerifiedToken;
 use crate::validator::{Core, Validator};
-
-/// A new token that passed every check up to replay.
-struct Checked<C> {
-    claims: Claims<C>,
-    proof: Option<VerifiedProof>,
-    new_entry: Option<NewEntry>,
-}
 
 impl<C: Send + Sync + 'static> Validator<C> {
     /// Makes the checks that follow a valid signature.
@@ -31,9 +26,20 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ) -> Decision<C> {
         self.core.header_cache.insert(token, verified.token.header());
         match self.check_verified(token, verified, context) {
-            Ok(Checked { claims, proof, new_entry }) => self.claim(token, claims, proof, new_entry),
+            Ok(checked) => match self.core.asked_about_every_token(checked.route) {
+                Some(issuer) => self.decide_by_answer(token, context, PendingAnswer::signed(issuer, checked)),
+                None => self.accept_signed(token, checked),
+            },
             Err(rejection) => Decision::Made(Err(rejection)),
         }
+    }
+
+    /// Accepts a token because of its signature.
+    pub(super) fn accept_signed(&self, token: &[u8], checked: Checked<C>) -> Decision<C> {
+        let Checked { claims, proof, new_entry, route: _ } = checked;
+        // An HMAC check is faster than a lookup.
+        let is_asymmetric = claims.header().is_some_and(|header| !header.algorithm().is_symmetric());
+        self.claim(token, claims, proof, new_entry.filter(|_| is_asymmetric))
     }
 
     /// Makes the checks whose results are never cached.
@@ -51,8 +57,37 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
+    /// Waits for an answer about the token, and for the replay store, if a decision needs them.
+    pub(crate) async fn settle(
+        &self,
+        token: &Credential<'_>,
+        context: &RequestContext,
+        decision: Decision<C>,
+    ) -> Result<Validated<C>, Rejection> {
+        let decision = match decision {
+            // Boxed, so that a request that waits for keys takes no memory for this.
+            Decision::Pending(Pending::Answer(pending)) => {
+                Box::pin(self.wait_for_answer(token, context, *pending)).await
+            }
+            decision => decision,
+        };
+        match decision {
+            Decision::Made(result) => result,
+            Decision::Pending(Pending::Claim(claim)) => Box::pin(self.wait_for_claim(token, *claim)).await,
+            // With the keys and the answer at hand, the decision waits for neither.
+            Decision::Pending(Pending::Key(_) | Pending::Answer(_)) => Err(Rejection::Signature),
+        }
+    }
+
+    async fn wait_for_claim(&self, token: &Credential<'_>, claim: PendingClaim<C>) -> Result<Validated<C>, Rejection> {
+        let validation = Validation::waiting(&*self.core.clock);
+        let result = validation.instrument(self.accept_later(token.as_bytes(), claim)).await;
+        self.record_result(token, validation, &result);
+        result
+    }
+
     /// Waits for the replay store, and makes the checks that follow.
-    pub(super) async fn accept_later(&self, token: &[u8], pending: PendingClaim<C>) -> Result<Validated<C>, Rejection> {
+    async fn accept_later(&self, token: &[u8], pending: PendingClaim<C>) -> Result<Validated<C>, Rejection> {
         let PendingClaim { claims, proof, new_entry } = pending;
         let clock = &*self.core.clock;
         let started = clock.monotonic();
@@ -79,17 +114,17 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let (header, payload, thumbprint) = signed.into_parts();
         let claims = Claims::verified(header, payload, Some(thumbprint), self.core.implied_scopes.clone());
         let claims = self.application.read(claims)?.with_proven(confirmation);
-        let is_asymmetric = claims.header().is_some_and(|header| !header.algorithm().is_symmetric());
-        let is_cacheable = self.token_cache.is_some() && is_asymmetric;
+        let is_cacheable = self.token_cache.is_some();
         let new_entry = self.core.rules.valid_until(claims.payload()).filter(|_| is_cacheable).map(|valid_until| {
-            let lifetime = EntryLifetime { checked_at, valid_until, stored_at: self.core.clock.monotonic() };
+            let stored_at = self.core.clock.monotonic();
+            let lifetime = EntryLifetime { checked_at, valid_until, stored_at, max_age: defaults::TOKEN_CACHE_MAX_AGE };
             NewEntry { route, proof: Proof::Key(KeyProof::new(thumbprint, epoch)), lifetime, bound }
         });
-        Ok(Checked { claims, proof, new_entry })
+        Ok(Checked { claims, proof, route, new_entry })
     }
 
     /// Claims the proof, if there is one. This is the last check of the proof, so that a rejected proof is not used.
-    fn claim(
+    pub(super) fn claim(
         &self,
         token: &[u8],
         claims: Claims<C>,

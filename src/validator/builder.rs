@@ -9,6 +9,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Api, ConfigError, IssuerKeys, Policy, SettingErrorKind, SettingErrors};
 use crate::defaults;
 use crate::fetch::{self, Fetch, Transport};
+use crate::introspection::{Client, ClientParts};
 use crate::jwks::{Imports, KeyRing, KeySource, KeyStore, NotReadyError, Origin, RefreshPolicy};
 use crate::keys::KeyTable;
 use crate::rejection::CheckError;
@@ -53,7 +54,8 @@ impl ValidatorBuilder {
         }
     }
 
-    /// Sets the client that fetches keys and discovery documents. Default: `ReqwestFetch`, if the feature `reqwest` is enabled.
+    /// Sets the client that fetches keys and discovery documents and introspects tokens. Default: `ReqwestFetch`, if the feature
+    /// `reqwest` is enabled.
     #[must_use]
     pub fn with_fetch(mut self, fetch: impl Fetch) -> Self {
         self.fetch = Some(Arc::new(fetch));
@@ -264,6 +266,7 @@ impl ValidatorBuilder {
             let has_rules = policy.issuers.iter().any(|issuer| !issuer.rules.is_empty());
             RevocationList::new(list.clone(), list.register(names, has_rules, policy.rules.leeway))
         });
+        let (leeway, implied_scopes) = (policy.rules.leeway, policy.implied_scopes.clone());
         let issuers = policy.issuers.into_iter().map(|issuer| {
             let (name, entra) = (Box::from(issuer.name()), issuer.entra().cloned());
             let (keys, shared_source) = match issuer.keys {
@@ -274,7 +277,28 @@ impl ValidatorBuilder {
                     (KeyRing::Remote(shared.source.clone()), Some(shared))
                 }
             };
-            IssuerState { name, algorithms: issuer.algorithms, is_auth0: issuer.is_auth0, entra, keys, shared_source }
+            let introspection = issuer.introspection.map(|policy| {
+                let parts = ClientParts {
+                    issuers: issuer.domains.clone(),
+                    settings: policy.settings,
+                    keys: keys.clone(),
+                    algorithms: issuer.algorithms.clone(),
+                    leeway,
+                    implied_scopes: implied_scopes.clone(),
+                    fetch: Arc::clone(fetch),
+                    clock: Arc::clone(&self.clock),
+                };
+                Arc::new(Client::new(parts, policy.location, self.refresh.clone()))
+            });
+            IssuerState {
+                introspection,
+                name,
+                algorithms: issuer.algorithms,
+                is_auth0: issuer.is_auth0,
+                entra,
+                keys,
+                shared_source,
+            }
         });
         Core {
             rules: policy.rules,
@@ -300,6 +324,11 @@ impl ValidatorBuilder {
     fn transport(&self, policy: &Policy, errors: &mut SettingErrors) -> Option<Transport> {
         let mut transport = None;
         for issuer in &policy.issuers {
+            if let Some(introspection) = &issuer.introspection
+                && transport != Some(Transport::Https)
+            {
+                transport = Some(introspection.location.transport());
+            }
             let IssuerKeys::Remote { origin, .. } = &issuer.keys else { continue };
             match self.shared.find(origin, &issuer.algorithms, &self.refresh) {
                 Ok(Some(_)) => {}

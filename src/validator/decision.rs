@@ -33,8 +33,26 @@ pub(crate) struct Validated<C> {
 pub(crate) enum Pending<C> {
     /// The token's key is not available.
     Key(PendingKey),
+    /// The server must be asked about the token.
+    Answer(Box<PendingAnswer<C>>),
     /// The replay store does not respond at once.
     Claim(Box<PendingClaim<C>>),
+}
+
+/// A new token that passed every check up to replay.
+pub(super) struct Checked<C> {
+    pub(super) claims: Claims<C>,
+    pub(super) proof: Option<VerifiedProof>,
+    pub(super) route: RouteSerial,
+    pub(super) new_entry: Option<NewEntry>,
+}
+
+/// A request that needs an answer about its token.
+pub(crate) struct PendingAnswer<C> {
+    /// The index of the issuer whose server is asked.
+    pub(super) issuer: usize,
+    /// The checked token; `None` for an opaque one.
+    pub(super) signed: Option<Checked<C>>,
 }
 
 /// A request whose token and proof are valid, if the proof was not used before.
@@ -64,6 +82,16 @@ pub(crate) struct AwaitedKeys<'v> {
     pub(super) keys: Result<(KeyTable, u64), Rejection>,
     /// The telemetry of this validation, which lasts until the decision.
     pub(super) validation: Validation<'v>,
+}
+
+impl<C> PendingAnswer<C> {
+    pub(super) fn opaque(issuer: usize) -> Self {
+        Self { issuer, signed: None }
+    }
+
+    pub(super) fn signed(issuer: usize, checked: Checked<C>) -> Self {
+        Self { issuer, signed: Some(checked) }
+    }
 }
 
 impl PendingKey {

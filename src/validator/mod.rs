@@ -7,6 +7,7 @@ mod context;
 mod decision;
 mod explain;
 mod header_cache;
+mod introspect;
 mod log_limit;
 mod possession;
 mod token_cache;
@@ -27,7 +28,7 @@ use serde::de::DeserializeOwned;
 use self::application::Application;
 pub use self::builder::{BuildError, ValidatorBuilder};
 pub(crate) use self::context::RequestContext;
-use self::decision::PendingClaim;
+use self::decision::PendingAnswer;
 pub(crate) use self::decision::{AwaitedKeys, Decision, Pending, PendingKey, Validated};
 pub use self::explain::explanation::{CheckOutcome, Explanation, Finding};
 pub(crate) use self::explain::hints::hint_for_error;
@@ -42,9 +43,12 @@ use self::token_cache::TokenCache;
 pub(crate) use self::trusted_issuer::Times;
 pub use self::trusted_issuer::TrustedIssuer;
 use self::verify::may_need_replaced_key;
-use crate::claims::{CheckInput, ClaimError, ClaimErrorReason, Claims, ImpliedScopes, NoCustomClaims, Rules};
+use crate::claims::{
+    CheckInput, CheckedSource, ClaimError, ClaimErrorReason, Claims, ImpliedScopes, NoCustomClaims, Rules,
+};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, EntraRule, HostRules, OrganizationOfRequest};
+use crate::introspection::Client;
 use crate::jwks::{KeyRing, KeySource};
 use crate::keys::{KeyTable, SignedToken};
 use crate::rejection::{CheckError, KeyNotFoundError, Rejection};
@@ -109,6 +113,8 @@ struct IssuerState {
     /// The rule for the tenants of Entra ID, if the issuer stands for them.
     entra: Option<EntraRule>,
     keys: KeyRing,
+    /// Asks the server of the issuer about tokens.
+    introspection: Option<Arc<Client>>,
     /// The key source, if other validators can share it.
     shared_source: Option<SharedSource>,
 }
@@ -165,8 +171,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// Validates a token. `token` is the text after `Bearer `.
     ///
-    /// The future waits only if no keys are usable, if the `kid` is unknown, or, at most once a minute, if no key verifies the
-    /// signature. It can be dropped at any time, for example in `tokio::select!`; a fetch in flight then continues.
+    /// The future waits only if no keys are usable, if the `kid` is unknown, if the issuer's server must be asked about the token, or,
+    /// at most once a minute, if no key verifies the signature. It can be dropped at any time, for example in `tokio::select!`; a fetch in flight then continues.
     ///
     /// # Errors
     ///
@@ -239,29 +245,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             }
             decision => decision,
         };
-        self.settle(token, decision).await.map(|validated| validated.claims)
-    }
-
-    /// Waits for the replay store, if a decision needs it.
-    pub(crate) async fn settle(
-        &self,
-        token: &Credential<'_>,
-        decision: Decision<C>,
-    ) -> Result<Validated<C>, Rejection> {
-        match decision {
-            Decision::Made(result) => result,
-            // Boxed, so that a request that waits for keys takes no memory for this.
-            Decision::Pending(Pending::Claim(claim)) => Box::pin(self.wait_for_claim(token, *claim)).await,
-            // With the keys at hand, the decision waits for no key.
-            Decision::Pending(Pending::Key(_)) => Err(Rejection::Signature),
-        }
-    }
-
-    async fn wait_for_claim(&self, token: &Credential<'_>, claim: PendingClaim<C>) -> Result<Validated<C>, Rejection> {
-        let validation = Validation::waiting(&*self.core.clock);
-        let result = validation.instrument(self.accept_later(token.as_bytes(), claim)).await;
-        self.record_result(token, validation, &result);
-        result
+        self.settle(token, context, decision).await.map(|validated| validated.claims)
     }
 
     /// Waits for the key that a decision needs. The future contains no copy of the token.
@@ -331,6 +315,15 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
         if let Some(hit) = self.lookup(token.as_bytes(), context.host.as_ref(), validation) {
             return self.accept_cached(token.as_bytes(), hit, context);
+        }
+        match self.core.opaque_issuer(token, context) {
+            Ok(None) => {}
+            Ok(Some(issuer)) => {
+                self.record_cache_miss();
+                self.core.record_issuer(issuer, validation);
+                return self.decide_by_answer(token.as_bytes(), context, PendingAnswer::opaque(issuer));
+            }
+            Err(rejection) => return Decision::Made(Err(rejection)),
         }
         let (parsed, _, issuer) = match self.core.check_unverified(token, context, validation) {
             Ok(checked) => checked,
@@ -433,7 +426,8 @@ impl Core {
         }
         let now = self.clock.now();
         let name = route.issuer_name(token.payload());
-        let input = CheckInput { header: token.header(), payload: token.payload(), issuer: name, now };
+        let input =
+            CheckInput { source: CheckedSource::Token(token.header()), payload: token.payload(), issuer: name, now };
         self.rules.check_unverified(input).map_err(Rejection::UnverifiedClaims)?;
         Ok((token, route, issuer))
     }
@@ -443,7 +437,8 @@ impl Core {
         let algorithm = signed.header().algorithm();
         let route = self.routes.find_ignoring_host(signed.payload(), algorithm).map_err(Rejection::Issuer)?;
         let name = route.issuer_name(signed.payload());
-        let input = CheckInput { header: signed.header(), payload: signed.payload(), issuer: name, now };
+        let input =
+            CheckInput { source: CheckedSource::Token(signed.header()), payload: signed.payload(), issuer: name, now };
         self.rules.check(input).map_err(Rejection::Claims)?;
         Ok(route.serial)
     }

@@ -103,6 +103,23 @@ impl Routes {
         Some(Route { label: &known.label, rule, serial, issuer: known.issuer })
     }
 
+    /// Returns the route of an introspected token: that of its `iss`, if it is a name of the issuer, else that of the first name.
+    pub(super) fn of_answer(&self, issuer: usize, first_name: &str, payload: &Payload) -> Option<Route<'_>> {
+        let claimed = claimed(payload).ok();
+        let route = |name: &str| {
+            let index =
+                self.named(name).find(|index| self.known.get(*index).is_some_and(|known| known.issuer == issuer))?;
+            self.get(RouteSerial(index))
+        };
+        claimed.and_then(route).or_else(|| route(first_name))
+    }
+
+    /// Returns all names of an issuer.
+    pub(super) fn of_issuer(&self, issuer: usize) -> impl Iterator<Item = Route<'_>> {
+        let serials = (0..self.known.len()).map(RouteSerial);
+        serials.filter_map(|serial| self.get(serial)).filter(move |route| route.issuer == issuer)
+    }
+
     /// Finds the issuer that a token claims, without a check of the host.
     ///
     /// # Security

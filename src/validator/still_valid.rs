@@ -1,6 +1,6 @@
 //! `still_valid`: checks claims again, for a connection that outlives its request.
 
-use crate::claims::{CheckInput, Claims};
+use crate::claims::{CheckInput, CheckedSource, ClaimError, Claims};
 use crate::rejection::Rejection;
 use crate::validator::{Core, Validator};
 
@@ -10,9 +10,13 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// [recipe](crate::guide::howto#close-a-websocket-or-stream-when-its-token-ends) that closes it.
     ///
     /// Repeats all checks of the claims, such as that of `exp`, looks the token up in the [list of
-    /// revocations](crate::revocation), and repeats the [checks of the application](Self::with_check). Also checks that the key that verified the token is still a key of the issuer: the issuer has not removed
-    /// it, and it was not [revoked](crate::jwks::KeySource::revoke_key). The call is synchronous and never starts a wait for a
-    /// fetch. It is not counted as a validation and writes no log.
+    /// revocations](crate::revocation), and repeats the [checks of the application](Self::with_check). Also checks that the
+    /// key that verified the token is still a key of the issuer: the issuer has not removed it, and it was not
+    /// [revoked](crate::jwks::KeySource::revoke_key). The call is synchronous and never starts a wait for a fetch. It is not
+    /// counted as a validation and writes no log.
+    ///
+    /// If the claims are those of an [introspected](crate::introspection) opaque token, the dates and rules are checked again. The server
+    /// is not asked; [`validate`](Self::validate) the token again for that.
     ///
     /// The leeway applies, as for a request. To end a connection exactly at [`Claims::expires_at`], compare the time as well.
     ///
@@ -54,6 +58,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
 impl Core {
     fn check_again<C>(&self, claims: &Claims<C>) -> Result<(), Rejection> {
+        if claims.is_introspected() {
+            return self.check_answer_again(claims);
+        }
         let (header, key) = claims.verified_by().ok_or(Rejection::Signature)?;
         let algorithm = header.algorithm();
         let route = self.routes.find_ignoring_host(claims.payload(), algorithm).map_err(Rejection::Issuer)?;
@@ -63,7 +70,7 @@ impl Core {
         }
         let now = self.clock.now();
         let name = route.issuer_name(claims.payload());
-        let input = CheckInput { header, payload: claims.payload(), issuer: name, now };
+        let input = CheckInput { source: CheckedSource::Token(header), payload: claims.payload(), issuer: name, now };
         self.rules.check(input).map_err(Rejection::Claims)?;
         self.check_revocation(claims.payload(), route.serial)?;
         let is_current = issuer.keys.with_usable_keys(|keys, _| {
@@ -71,5 +78,19 @@ impl Core {
             if candidates.any(|candidate| candidate.thumbprint() == key) { Ok(()) } else { Err(Rejection::Signature) }
         });
         is_current.unwrap_or_else(|| Err(Rejection::from_key_wait(issuer.keys.unavailable())))
+    }
+
+    /// Repeats the checks of an answer about an opaque token. Without `exp`, the claims end with the answer.
+    fn check_answer_again<C>(&self, claims: &Claims<C>) -> Result<(), Rejection> {
+        let is_of_issuer =
+            |issuer: &usize| self.routes.of_issuer(*issuer).any(|route| route.label.name() == claims.issuer());
+        let issuers = (0..self.issuers.len()).filter(|issuer| self.client(*issuer).is_some());
+        let issuer = { issuers }.find(is_of_issuer).ok_or(Rejection::Signature)?;
+        let route = self.answer_route(issuer, claims.payload())?;
+        let input = self.answer_input(issuer, route, claims.payload())?;
+        self.rules.check(input).map_err(Rejection::Claims)?;
+        self.check_revocation(claims.payload(), route.serial)?;
+        let is_current = input.now < claims.expires_at().saturating_add(self.rules.leeway);
+        if is_current { Ok(()) } else { Err(Rejection::Claims(ClaimError::Expired)) }
     }
 }

@@ -260,7 +260,8 @@ fn accepts_the_sample_with_and_without_its_commented_settings() {
     let whole: Vec<String> = SAMPLE.lines().map(uncommented).collect();
     // Cargo sets this variable for every test.
     let whole = whole.join("\n").replace("API_SECRET", "CARGO_PKG_DESCRIPTION");
-    let whole = whole.replace("NONCE_SECRET", "CARGO_PKG_DESCRIPTION");
+    let whole =
+        whole.replace("NONCE_SECRET", "CARGO_PKG_DESCRIPTION").replace("CLIENT_SECRET", "CARGO_PKG_DESCRIPTION");
     let folder = Folder::new();
     let whole = whole.replace("/var/lib/orders/keys", &folder.path("keys"));
     let whole = whole.replace("packaged-keys.json", &folder.keys());
@@ -314,6 +315,48 @@ fn reads_tenants_of_entra_and_patterns_of_issuers() {
     ] {
         let error = read(&file(settings)).map(drop).expect_err(settings);
         assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn reads_introspection() {
+    let file = |issuer: &str| {
+        format!("listen = \"127.0.0.1:0\"\n[api]\naudience = \"https://api.test/\"\n[[api.issuer]]\n{issuer}\n")
+    };
+    let opaque = |settings: &str| {
+        let client = "client_id = \"orders\", client_secret_env = \"CARGO_PKG_DESCRIPTION\"";
+        file(&format!("domains = [\"https://id.test\"]\nintrospection = {{ {client}{settings} }}"))
+    };
+    let endpoint = ", endpoint = \"https://id.test/introspect\"";
+    let all = format!(
+        "{endpoint}, auth = \"post\", ttl = \"10s\", negative_ttl = \"1s\", token_prefix = \"lgc_\", signed = false, \
+         every_token = false, allow_missing_audience = false, allow_missing_expiry = true"
+    );
+    for settings in [endpoint, ", discovered = true", &all] {
+        let validator = read(&opaque(settings)).expect("no errors");
+        assert!(validator.is_ready() && validator.key_sources().next().is_none(), "no keys are needed");
+    }
+    for settings in [", every_token = true", ", signed = true"] {
+        let validator = block_on(async { read(&opaque(&format!("{endpoint}{settings}"))) }).expect("no errors");
+        assert_eq!(validator.key_sources().count(), 1, "{settings}");
+    }
+    let table = "api.issuer[0].introspection";
+    let either = format!("{table}: needs either endpoint or discovered = true");
+    for (settings, reason) in [
+        (String::new(), either.clone()),
+        (format!("{endpoint}, discovered = true"), either),
+        (format!("{endpoint}, auth = \"jwt\""), format!("{table}.auth: is not \"basic\" or \"post\"")),
+        (
+            format!("{endpoint}, ttl = \"10m\""),
+            "issuer \"https://id.test\" introspection: has a ttl of more than 300 s".to_owned(),
+        ),
+    ] {
+        assert_eq!(read(&opaque(&settings)).map(drop), Err(only(&reason)));
+    }
+    let error = read(&opaque(", x = 1, discovered = true")).map(drop).expect_err("an unknown setting");
+    let known = error.split_once("known settings: ").expect("the known settings").1;
+    for name in known.split(", ") {
+        assert!(SAMPLE.contains(name), "{name} is not in the sample");
     }
 }
 

@@ -152,7 +152,8 @@ fn the_runbook_explains_every_log_message_kind_class_and_action() {
     let (_, actions) = actions.split_once("impl UnknownKidAction").expect("the actions");
     let signature = "pub const fn name(self)";
     let store_errors = read("src/jwks/key_store_error.rs");
-    let errors = [&errors, &fetch_errors, &store_errors].map(|source| names(source, signature));
+    let introspection_errors = read("src/introspection/error.rs");
+    let errors = [&errors, &fetch_errors, &store_errors, &introspection_errors].map(|source| names(source, signature));
     let classes = errors.into_iter().chain([names(actions, signature)]).collect::<Vec<_>>();
     let listed: Vec<&str> = classes.iter().flatten().copied().collect();
     assert!(listed.len() > 25, "{listed:?}");

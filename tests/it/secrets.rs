@@ -16,7 +16,8 @@ use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 use tower_bearer::authenticator::{Authenticator, Outcome};
-use tower_bearer::fetch::{Endpoint, FetchRequest, FetchResponse};
+use tower_bearer::fetch::{Endpoint, FetchRequest, FetchResponse, FormRequest};
+use tower_bearer::introspection::{ClientAuthentication, Introspection};
 use tower_bearer::jwks::{RefreshPolicy, SecretSource};
 use tower_bearer::keys::{KeySet, Secret};
 use tower_bearer::request::{BearerToken, RequestHead};
@@ -229,6 +230,18 @@ fn debug_and_display_of_public_types_contain_no_secret() {
             show("SecretSource", &secret.clone().map(SecretSource::new));
             let issuer = Issuer::shared_secret("https://hs.example/", secret);
             show("Issuer", &issuer);
+            for authentication in [
+                ClientAuthentication::basic("orders", SECRET),
+                ClientAuthentication::post("orders", SECRET),
+                ClientAuthentication::bearer(SECRET),
+            ] {
+                show("ClientAuthentication", &authentication);
+                let introspection = Introspection::at("https://hs.example/introspect", authentication);
+                show("Introspection", &introspection);
+                show("Issuer", &Issuer::opaque("https://hs.example/", introspection));
+            }
+            let form = FormRequest::new(Endpoint::new("https://hs.example/").expect("a URL"), SECRET, 1);
+            show("FormRequest", &form);
             let api = Api::new(AUDIENCE, issuer);
             show("Api", &api);
             show("ValidatorBuilder", &Validator::builder(api.clone()));
@@ -352,6 +365,10 @@ fn every_public_type_is_listed() {
 /// Fixed names, numbers, times and the operator's public configuration.
 const CONTAIN_NO_SECRET: &[&str] = &[
     "AccessTokenHash",
+    "IntrospectionError",
+    "IntrospectionRejection",
+    "IntrospectionSettingError",
+    "SignedAnswerError",
     "CertificateError",
     "CertificateHeader",
     "CertificateHeaderError",

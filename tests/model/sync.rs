@@ -1,6 +1,6 @@
 //! The types of `src/validator/token_cache/sync.rs`, under the control of the model checker.
 
-pub(super) use std::sync::Arc;
+pub(super) use std::sync::{Arc, PoisonError};
 
 pub(super) use loom::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 pub(super) use loom::sync::{Mutex, MutexGuard};

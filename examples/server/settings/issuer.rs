@@ -7,6 +7,7 @@ use tower_bearer::config::{EntraCloud, EntraTenants, SettingError};
 use tower_bearer::keys::{KeyError, KeySet, SecretError};
 use tower_bearer::{Algorithm, Issuer, Secret};
 
+use super::introspection;
 use super::section::Section;
 
 /// Returns the issuer. A valid placeholder replaces each invalid setting, so that the library checks all others.
@@ -21,10 +22,15 @@ pub(super) fn issuer(at: usize, mut section: Section) -> Issuer {
     let mut domains = domains.into_iter();
     let first = domains.next().unwrap_or_else(|| placeholder_domain(at));
     let algorithms = algorithms(&mut section);
+    let has_keys = algorithms.is_some() || KEY_SOURCES.iter().any(|name| section.has(name));
     let Keys { issuer, unambiguous } = keys(&mut section, &first);
     // If more than one kind of keys is given, the algorithms cannot be checked against them; an empty list is always an error.
     let algorithms = algorithms.filter(|listed| unambiguous || listed.is_empty());
     let issuer = algorithms.into_iter().fold(issuer, Issuer::with_algorithms);
+    let introspection = section.section("introspection").map(introspection::introspection);
+    let issuer = introspection
+        .into_iter()
+        .fold(issuer, |issuer, settings| introspection::apply(settings, issuer, &first, has_keys));
     let issuer = domains.fold(issuer, Issuer::with_alias);
     let patterns: Vec<String> = section.take("issuer_patterns").unwrap_or_default();
     let issuer = patterns.into_iter().fold(issuer, Issuer::with_issuer_pattern);
@@ -94,7 +100,7 @@ struct Keys {
 
 /// Reads every source of keys, although only one is allowed.
 fn keys(section: &mut Section, first: &str) -> Keys {
-    let mut given = vec!["jwks_uri", "jwks_file", "secrets"];
+    let mut given = KEY_SOURCES.to_vec();
     given.retain(|name| section.has(name));
     if let [one, others @ ..] = given.as_slice()
         && !others.is_empty()
@@ -178,7 +184,7 @@ pub(super) fn secret(mut section: Section) -> Option<Result<Secret, SecretError>
     given.pop().filter(|_| given.is_empty()).flatten()
 }
 
-fn environment(section: &Section, setting: &str, variable: &str) -> Option<String> {
+pub(super) fn environment(section: &Section, setting: &str, variable: &str) -> Option<String> {
     let problem = match env::var(variable) {
         Ok(text) => return Some(text),
         Err(VarError::NotPresent) => "is not set",
@@ -187,6 +193,8 @@ fn environment(section: &Section, setting: &str, variable: &str) -> Option<Strin
     section.error(setting, format!("the environment variable {variable:?} {problem}"));
     None
 }
+
+const KEY_SOURCES: [&str; 3] = ["jwks_uri", "jwks_file", "secrets"];
 
 /// A valid tenant, for a list that cannot be read.
 const PLACEHOLDER_TENANT: &str = "00000000-0000-0000-0000-000000000000";

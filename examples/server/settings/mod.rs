@@ -4,6 +4,7 @@
 //! wrong types, unreadable values, and the errors of the library.
 
 mod dpop;
+mod introspection;
 mod issuer;
 mod mutual_tls;
 pub(crate) mod refresh;

@@ -1,5 +1,6 @@
 //! The checks of a claims set, as an ordered table.
 
+mod answer;
 mod client;
 mod organization;
 
@@ -79,6 +80,29 @@ pub(crate) enum MissingAudience {
     Accepted,
 }
 
+/// The treatment of an introspection answer without `exp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MissingExpiry {
+    Rejected,
+    Accepted,
+}
+
+/// What the claims of an introspection answer may lack.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AnswerRules {
+    pub(crate) missing_audience: MissingAudience,
+    pub(crate) missing_expiry: MissingExpiry,
+}
+
+/// What the claims are a part of.
+#[derive(Clone, Copy)]
+pub(crate) enum CheckedSource<'e> {
+    /// A token with this header.
+    Token(&'e Header),
+    /// An introspection answer, which has no header.
+    Answer(AnswerRules),
+}
+
 /// The treatment of a claim that usually only an ID token has, such as `at_hash`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IdTokenMarkers {
@@ -89,9 +113,9 @@ pub(crate) enum IdTokenMarkers {
 /// The input of the checks.
 #[derive(Clone, Copy)]
 pub(crate) struct CheckInput<'e> {
-    pub(crate) header: &'e Header,
+    pub(crate) source: CheckedSource<'e>,
     pub(crate) payload: &'e Payload,
-    /// The configured issuer whose keys verify the token.
+    /// The configured issuer whose keys verify the token, or whose server was asked about it.
     pub(crate) issuer: &'e str,
     pub(crate) now: Timestamp,
 }
@@ -159,7 +183,12 @@ impl Rules {
     ///
     /// Two dates limit it: `exp`, and `iat` if a maximum age is configured. An `nbf` in the past stays in the past.
     pub(crate) fn valid_until(&self, payload: &Payload) -> Option<Timestamp> {
-        let expiry = dates::date(payload, Claim::Exp).ok()?;
+        let expiry = match dates::date(payload, Claim::Exp) {
+            Member::Is(expiry) => expiry,
+            // Only an introspection answer may lack it, whose own lifetime is limited.
+            Member::Absent => Timestamp::MAX_NUMERIC_DATE,
+            Member::Malformed => return None,
+        };
         match self.max_age {
             None => Some(expiry),
             Some(max_age) => Some(expiry.min(dates::date(payload, Claim::Iat).ok()?.saturating_add(max_age))),
@@ -167,8 +196,26 @@ impl Rules {
     }
 }
 
+impl CheckInput<'_> {
+    fn answer_rules(&self) -> Option<AnswerRules> {
+        match self.source {
+            CheckedSource::Token(_) => None,
+            CheckedSource::Answer(rules) => Some(rules),
+        }
+    }
+}
+
+/// Returns whether `aud` contains exactly this audience.
+pub(crate) fn has_audience(payload: &Payload, audience: &str) -> bool {
+    Audience::contains_any(payload, &[Box::from(audience)]) == Member::Is(true)
+}
+
 fn token_type(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
-    let token_type = input.header.token_type();
+    let header = match input.source {
+        CheckedSource::Token(header) => header,
+        CheckedSource::Answer(_) => return answer::token_type(input.payload),
+    };
+    let token_type = header.token_type();
     let is_accepted = match rules.profile {
         Profile::Any => matches!(token_type, TokenType::Undeclared | TokenType::Jwt | TokenType::AccessToken),
         Profile::Auth0 => token_type == TokenType::Jwt,
@@ -176,12 +223,14 @@ fn token_type(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
         Profile::Rfc9068 => token_type == TokenType::AccessToken,
     };
     let is_configured =
-        || input.header.typ().is_some_and(|typ| rules.token_types.iter().any(|accepted| is_media_type(typ, accepted)));
+        || header.typ().is_some_and(|typ| rules.token_types.iter().any(|accepted| is_media_type(typ, accepted)));
     if is_accepted || is_configured() { Ok(()) } else { Err(ClaimError::TokenType) }
 }
 
 fn issuer(_: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     match input.payload.text(Claim::Iss) {
+        // RFC 7662 §2.2: optional in an answer, which comes from the endpoint of the issuer.
+        Member::Absent if input.answer_rules().is_some() => Ok(()),
         Member::Absent => Err(ClaimError::Issuer(ClaimErrorReason::Missing)),
         Member::Malformed => Err(ClaimError::Issuer(ClaimErrorReason::Malformed)),
         // RFC 9068 §4: exact match. RFC 7519 §7.3: no normalization.
@@ -205,7 +254,8 @@ fn missing_audience(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimErr
     if rules.profile == Profile::Rfc9068 {
         return Err(ClaimError::Audience(ClaimErrorReason::Missing));
     }
-    if rules.missing_audience == MissingAudience::Accepted {
+    let for_answer = input.answer_rules().map(|answer| answer.missing_audience);
+    if [Some(rules.missing_audience), for_answer].contains(&Some(MissingAudience::Accepted)) {
         return Ok(());
     }
     // Cognito writes no `aud`: a configured client is accepted instead.
@@ -218,6 +268,11 @@ fn missing_audience(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimErr
 
 fn expiry(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimError> {
     match dates::date(input.payload, Claim::Exp) {
+        Member::Absent
+            if input.answer_rules().is_some_and(|answer| answer.missing_expiry == MissingExpiry::Accepted) =>
+        {
+            Ok(())
+        }
         Member::Absent => Err(ClaimError::Expiry(ClaimErrorReason::Missing)),
         Member::Malformed => Err(ClaimError::Expiry(ClaimErrorReason::Malformed)),
         // RFC 7519 §4.1.4: the token is expired on or after `exp`.

@@ -39,7 +39,7 @@ fn check_json(rules: &Rules, header: &str, claims: &str) -> Result<(), ClaimErro
     let token = format!("{}.{}.AA", encode(header), encode(claims));
     let token = UnverifiedToken::parse(&token).expect("well-formed");
     let input = CheckInput {
-        header: token.header(),
+        source: CheckedSource::Token(token.header()),
         payload: token.payload(),
         issuer: "https://as.example/",
         now: Timestamp::from_secs(NOW),
@@ -325,8 +325,12 @@ fn check_returns_the_first_failure_and_evaluate_reports_all() {
         base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, everything_wrong)
     );
     let token = UnverifiedToken::parse(&token).expect("well-formed");
-    let input =
-        CheckInput { header: token.header(), payload: token.payload(), issuer: "i", now: Timestamp::from_secs(NOW) };
+    let input = CheckInput {
+        source: CheckedSource::Token(token.header()),
+        payload: token.payload(),
+        issuer: "i",
+        now: Timestamp::from_secs(NOW),
+    };
     let mut failed = Vec::new();
     rules().evaluate(input, &mut |check, outcome| {
         if outcome.is_err() {

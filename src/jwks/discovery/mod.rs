@@ -53,7 +53,7 @@ impl Discovery {
     }
 
     /// Returns the URL of the OpenID Connect document: the suffix follows the whole issuer.
-    pub(super) fn openid(&self) -> &Endpoint {
+    pub(crate) fn openid(&self) -> &Endpoint {
         &self.openid
     }
 
@@ -69,11 +69,16 @@ impl Discovery {
         object(document).is_some_and(|document| serde_json::from_str::<IgnoredAny>(document).is_ok())
     }
 
-    /// Parses a document and returns its `jwks_uri`.
+    /// Parses a document and returns a URL in it. `hosts` are the allowed hosts of a `jwks_uri`.
     ///
     /// Its `issuer` must equal the configured one, code point by code point. Otherwise any tenant of a shared server could
     /// publish the document of any other (OpenID Connect Discovery §4.3, RFC 8414 §3.3).
-    pub(super) fn read(&self, document: &[u8], hosts: Option<&[String]>) -> Result<Endpoint, RefreshError> {
+    pub(super) fn read(
+        &self,
+        document: &[u8],
+        wanted: DocumentMember,
+        hosts: Option<&[String]>,
+    ) -> Result<Endpoint, RefreshError> {
         let document = object(document).ok_or(RefreshError::InvalidDiscovery)?;
         if token::has_reserved_member(document) {
             return Err(RefreshError::InvalidDiscovery);
@@ -82,7 +87,11 @@ impl Discovery {
         if document.issuer != *self.issuer {
             return Err(RefreshError::IssuerMismatch);
         }
-        self.endpoint(&document.jwks_uri, hosts)
+        let (url, hosts) = match wanted {
+            DocumentMember::JwksUri => (document.jwks_uri, hosts),
+            DocumentMember::IntrospectionEndpoint => (document.introspection_endpoint, None),
+        };
+        self.endpoint(&url.ok_or(RefreshError::InvalidDiscovery)?, hosts)
     }
 
     /// Parses a `jwks_uri`, and checks whether keys may be fetched from it.
@@ -119,11 +128,20 @@ impl Discovery {
     }
 }
 
-/// The two members that are used. A duplicate of one of them makes the document invalid.
+/// A URL in a discovery document.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum DocumentMember {
+    JwksUri,
+    /// RFC 8414 §2.
+    IntrospectionEndpoint,
+}
+
+/// The members that are used. A duplicate of one of them makes the document invalid.
 #[derive(Deserialize)]
 struct Document {
     issuer: String,
-    jwks_uri: String,
+    jwks_uri: Option<String>,
+    introspection_endpoint: Option<String>,
 }
 
 /// Returns the text of a document that starts like a JSON object (RFC 8414 §3.2). serde would also deserialize a [`Document`]

@@ -60,7 +60,7 @@ fn rejects_an_invalid_issuer() {
 
 fn read(document: &str) -> Result<String, RefreshError> {
     let discovery = Discovery::new("https://a.example/").expect("issuer");
-    discovery.read(document.as_bytes(), None).map(|endpoint| endpoint.to_string())
+    discovery.read(document.as_bytes(), DocumentMember::JwksUri, None).map(|endpoint| endpoint.to_string())
 }
 
 #[test]
@@ -113,7 +113,10 @@ fn rejects_an_invalid_document() {
         b"{\"x\":\"\xbd\",\"issuer\":\"https://a.example/\",\"jwks_uri\":\"https://a.example/k\"}",
     ] {
         assert_eq!(
-            Discovery::new("https://a.example/").expect("issuer").read(document, None).map(drop),
+            Discovery::new("https://a.example/")
+                .expect("issuer")
+                .read(document, DocumentMember::JwksUri, None)
+                .map(drop),
             Err(RefreshError::InvalidDiscovery)
         );
     }
@@ -141,10 +144,15 @@ fn rejects_a_jwks_uri_that_is_not_allowed() {
          must name its host"
     );
     let local = r#"{"issuer":"http://localhost:9/","jwks_uri":"http://[::1]:1/k"}"#;
-    assert!(Discovery::new("http://localhost:9/").expect("issuer").read(local.as_bytes(), None).is_ok());
+    assert!(
+        Discovery::new("http://localhost:9/")
+            .expect("issuer")
+            .read(local.as_bytes(), DocumentMember::JwksUri, None)
+            .is_ok()
+    );
     let plain = r#"{"issuer":"http://a.example/","jwks_uri":"http://b.example/k"}"#;
     let discovery = Discovery::dangerous_over_http("http://a.example/").expect("issuer");
-    assert!(discovery.read(plain.as_bytes(), None).is_ok());
+    assert!(discovery.read(plain.as_bytes(), DocumentMember::JwksUri, None).is_ok());
 }
 
 #[test]
@@ -153,7 +161,7 @@ fn accepts_only_allowed_hosts() {
     let hosts = ["keys.example".to_owned()];
     let read = |uri: &str| {
         let document = format!(r#"{{"issuer":"https://a.example/","jwks_uri":"{uri}"}}"#);
-        discovery.read(document.as_bytes(), Some(&hosts)).map(drop)
+        discovery.read(document.as_bytes(), DocumentMember::JwksUri, Some(&hosts)).map(drop)
     };
     assert_eq!(read("https://KEYS.example:8443/k"), Ok(()));
     assert_eq!(read("https://keys.example.evil.example/k"), Err(RefreshError::JwksUriNotAllowed));

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::claims::{
-    CheckInput, ClientRule, ConfirmationRule, IdTokenMarkers, MissingAudience, OrganizationRule, Profile, Rules,
+    CheckInput, CheckedSource, ClientRule, ConfirmationRule, IdTokenMarkers, MissingAudience, OrganizationRule,
+    Profile, Rules,
 };
 use crate::clock::Timestamp;
 use crate::keys::tests::corpus;
@@ -64,7 +65,8 @@ fn failed_checks(keys: &KeyTable, token: &str) -> String {
         organizations: OrganizationRule::Any,
     };
     let now = Timestamp::from_secs(NOW);
-    let input = CheckInput { header: signed.header(), payload: signed.payload(), issuer: "", now };
+    let input =
+        CheckInput { source: CheckedSource::Token(signed.header()), payload: signed.payload(), issuer: "", now };
     let mut failed_checks = Vec::new();
     rules.evaluate(input, &mut |check, outcome| {
         if outcome.is_err() && !["iss", "aud"].contains(&check.name) {

@@ -2,17 +2,21 @@
 
 pub(super) mod explanation;
 pub(super) mod hints;
+mod introspection;
 mod possession;
 
 use std::ops::ControlFlow;
 
-use crate::claims::{Check, CheckInput, ClaimError, Claims, ConfirmationRule, Profile, ProvenConfirmation};
+use crate::claims::{
+    Check, CheckInput, CheckedSource, ClaimError, Claims, ConfirmationRule, Profile, ProvenConfirmation,
+};
 use crate::clock::Timestamp;
 use crate::jwks::{KeySource, WantedKey};
 use crate::keys::SignedToken;
 use crate::rejection::{IssuerError, Rejection};
+use crate::request::credential::Credential;
 use crate::request::{Host, RequestHead};
-use crate::token::{Claim, Payload, UnverifiedToken};
+use crate::token::{self, Claim, Header, Payload, UnverifiedToken};
 use crate::validator::context::RequestContext;
 use crate::validator::explain::explanation::{Accepted, CheckOutcome, Explanation, Finding};
 use crate::validator::routing::Route;
@@ -73,6 +77,12 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     async fn explain_with_context(&self, token: &str, context: &RequestContext) -> Explanation {
         let mut report = Report { core: &self.core, token, findings: Vec::new() };
+        if !report.size() {
+            return report.skip(STAGES);
+        }
+        if let Some(issuer) = self.core.opaque_issuer(&Credential::Text(token), context).transpose() {
+            return self.explain_opaque(report, issuer, context).await;
+        }
         let Some(parsed) = report.parse() else { return report.skip(STAGES) };
         let route = report.issuer(&parsed, context);
         let issuer = route.and_then(|route| self.core.issuers.get(route.issuer));
@@ -83,34 +93,36 @@ impl<C: Send + Sync + 'static> Validator<C> {
         report.claims(&parsed, &claims, Phase::BeforeSignature);
         let signed = report.signature(&parsed, trusted).await;
         report.claims(&parsed, &claims, Phase::AfterSignature);
-        let proven = report.possession(&parsed, context);
-        report.request(&parsed, context);
-        report.revocation(&parsed, route);
-        let accepted = self.explain_application(&mut report, signed, proven);
+        let proven = report.possession(parsed.payload(), context);
+        report.request(parsed.payload(), context);
+        report.revocation(parsed.payload(), route);
+        let claims = signed.map(|signed| {
+            let (header, payload, thumbprint) = signed.into_parts();
+            Claims::verified(header, payload, Some(thumbprint), self.core.implied_scopes.clone())
+        });
+        if let Some(claims) = &claims
+            && let Some(issuer) = route.and_then(|route| self.core.asked_about_every_token(route.serial))
+        {
+            self.explain_answer(&mut report, issuer, claims).await;
+        }
+        let accepted = self.explain_application(&mut report, claims, proven);
         Explanation::new(report.findings, accepted)
     }
 
     fn explain_application(
         &self,
         report: &mut Report<'_>,
-        signed: Option<SignedToken>,
+        claims: Option<Claims>,
         proven: ProvenConfirmation,
     ) -> Option<Accepted> {
-        let all_passed = report.findings.iter().all(|finding| finding.outcome() != CheckOutcome::Failed);
-        let Some(signed) = signed.filter(|_| all_passed) else {
+        let Some(claims) = claims.filter(|_| report.has_passed()) else {
             report.findings.push(Finding::skipped(APPLICATION));
             return None;
         };
-        let (header, payload, thumbprint) = signed.into_parts();
-        let claims = Claims::verified(header, payload, Some(thumbprint), self.core.implied_scopes.clone());
         let outcome = self.application.read(claims).map(|claims| claims.with_proven(proven));
         let outcome = outcome.and_then(|claims| self.application.check(&claims).map(|()| claims));
         let claims = outcome.as_ref().ok().map(Claims::registered);
-        let mismatch = match &outcome {
-            Err(Rejection::CustomClaims(error)) => Some(error.to_string()),
-            _ => None,
-        };
-        report.add(APPLICATION, outcome.map(|_| ()), |finding| finding.with_found(mismatch.as_deref()));
+        report.application(outcome.map(drop));
         let claims = claims?;
         let implied: Vec<String> =
             claims.implied_scopes().map(|(implied, scope)| format!("{implied} (by {scope})")).collect();
@@ -150,21 +162,36 @@ impl<'r> Report<'r> {
         self.findings.push(describe(finding));
     }
 
+    /// Returns whether no check has failed.
+    fn has_passed(&self) -> bool {
+        self.findings.iter().all(|finding| finding.outcome() != CheckOutcome::Failed)
+    }
+
+    /// Adds the outcome of the part of the application.
+    fn application(&mut self, outcome: Result<(), Rejection>) {
+        let mismatch = match &outcome {
+            Err(Rejection::CustomClaims(error)) => Some(error.to_string()),
+            _ => None,
+        };
+        self.add(APPLICATION, outcome, |finding| finding.with_found(mismatch.as_deref()));
+    }
+
     fn skip(mut self, stages: &[&'static str]) -> Explanation {
         self.findings.extend(stages.iter().map(|stage| Finding::skipped(stage)));
         Explanation::new(self.findings, None)
     }
 
-    fn parse(&mut self) -> Option<UnverifiedToken<'r>> {
+    fn size(&mut self) -> bool {
         let (length, limit) = (self.token.len(), self.core.max_token_bytes);
         let size = self.core.check_length(length);
         let is_within_limit = size.is_ok();
         self.add("size", size, |finding| {
             finding.with_expected(format!("at most {limit} bytes")).with_found(Some(&format!("{length} bytes")))
         });
-        if !is_within_limit {
-            return None;
-        }
+        is_within_limit
+    }
+
+    fn parse(&mut self) -> Option<UnverifiedToken<'r>> {
         let parsed = UnverifiedToken::parse(self.token);
         let outcome = parsed.as_ref().map(|_| ()).map_err(|error| Rejection::Token(*error));
         self.add("form", outcome, |finding| finding.with_expected("a signed JWT: header.payload.signature"));
@@ -218,7 +245,8 @@ impl<'r> Report<'r> {
     /// Runs all checks of claims and collects the outcomes.
     fn check_claims(&self, parsed: &UnverifiedToken<'_>, issuer: &str) -> CheckOutcomes {
         let now = self.core.clock.now();
-        let input = CheckInput { header: parsed.header(), payload: parsed.payload(), issuer, now };
+        let input =
+            CheckInput { source: CheckedSource::Token(parsed.header()), payload: parsed.payload(), issuer, now };
         let mut outcomes = Vec::new();
         self.core.rules.evaluate(input, &mut |check, outcome| {
             outcomes.push((check, outcome));
@@ -239,7 +267,8 @@ impl<'r> Report<'r> {
                 if phase == Phase::BeforeSignature { Rejection::UnverifiedClaims } else { Rejection::Claims };
             let outcome = outcome.clone().map_err(to_rejection);
             let core = self.core;
-            self.add(check.name, outcome, |finding| core.describe(finding, parsed, now));
+            let header = Some(parsed.header());
+            self.add(check.name, outcome, |finding| core.describe(finding, header, parsed.payload(), now));
         }
     }
 
@@ -283,23 +312,21 @@ impl<'r> Report<'r> {
     }
 
     /// Looks the token up in the list of revocations.
-    fn revocation(&mut self, parsed: &UnverifiedToken<'_>, route: Option<Route<'_>>) {
+    fn revocation(&mut self, payload: &Payload, route: Option<Route<'_>>) {
         let (Some(_), Some(route)) = (&self.core.revocations, route) else { return };
-        let outcome = self.core.check_revocation(parsed.payload(), route.serial);
+        let outcome = self.core.check_revocation(payload, route.serial);
         self.add("revocation", outcome, |finding| finding.with_expected("a token that is not revoked"));
     }
 
     /// Checks the organization of the request.
-    fn request(&mut self, parsed: &UnverifiedToken<'_>, context: &RequestContext) {
+    fn request(&mut self, payload: &Payload, context: &RequestContext) {
         if self.core.organization_of.is_some() {
-            let outcome = self.core.check_organization(parsed.payload(), context);
+            let outcome = self.core.check_organization(payload, context);
             self.add("organization of the request", outcome, |finding| match &context.organization {
                 None => finding.with_expected("a request for an organization"),
                 Some(organization) => {
                     let (claim, expected) = organization.expected();
-                    finding
-                        .with_found(parsed.payload().raw(claim))
-                        .with_expected(format!("{} {expected}", claim.name()))
+                    finding.with_found(payload.raw(claim)).with_expected(format!("{} {expected}", claim.name()))
                 }
             });
         }
@@ -315,12 +342,12 @@ impl Core {
     }
 
     /// Adds to a finding what its check expects and what the token contains.
-    fn describe(&self, finding: Finding, parsed: &UnverifiedToken<'_>, now: Timestamp) -> Finding {
+    fn describe(&self, finding: Finding, header: Option<&Header>, payload: &Payload, now: Timestamp) -> Finding {
         let rules = &self.rules;
-        let payload = parsed.payload();
         let raw = |claim| payload.raw(claim);
         let date = |claim| dated(raw(claim), crate::claims::date(payload, claim).ok(), now);
         match finding.check() {
+            "typ" if header.is_none() => finding.with_found(token::member(payload.json(), "token_type")),
             "typ" => {
                 let profile = match rules.profile {
                     Profile::Any => "no typ, JWT or at+jwt",
@@ -328,7 +355,7 @@ impl Core {
                     Profile::Rfc9068 => "at+jwt",
                 };
                 let further: String = rules.token_types.iter().map(|typ| format!(" or {typ}")).collect();
-                finding.with_found(parsed.header().typ()).with_expected(format!("{profile}{further}"))
+                finding.with_found(header.and_then(Header::typ)).with_expected(format!("{profile}{further}"))
             }
             "aud" => finding.with_found(raw(Claim::Aud)).with_expected(rules.audiences.join(" or ")),
             "exp" => finding.with_found(date(Claim::Exp).as_deref()).with_expected("a time in the future"),

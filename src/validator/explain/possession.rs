@@ -4,7 +4,7 @@ use crate::claims::{CertificateThumbprint, Confirmation, ProvenConfirmation};
 use crate::dpop::ProofError;
 use crate::mutual_tls::CertificateError;
 use crate::rejection::{PossessionError, Rejection};
-use crate::token::{Claim, UnverifiedToken};
+use crate::token::{Claim, Payload};
 use crate::validator::context::RequestContext;
 use crate::validator::explain::Report;
 use crate::validator::explain::explanation::Finding;
@@ -12,12 +12,12 @@ use crate::validator::possession::Presentation;
 
 impl Report<'_> {
     /// Adds the outcomes of the checks of possession, if they are configured. Returns what the request has proven.
-    pub(super) fn possession(&mut self, parsed: &UnverifiedToken<'_>, context: &RequestContext) -> ProvenConfirmation {
+    pub(super) fn possession(&mut self, payload: &Payload, context: &RequestContext) -> ProvenConfirmation {
         let possession = &self.core.possession;
         if possession.dpop().is_none() && possession.mutual_tls().is_none() {
             return ProvenConfirmation::None;
         }
-        let confirmation = parsed.payload().raw(Claim::Cnf).and_then(Confirmation::parse);
+        let confirmation = payload.raw(Claim::Cnf).and_then(Confirmation::parse);
         let bound = possession.bound_token(confirmation, self.token.as_bytes());
         let (presentation, certificate) = (&context.presentation, &context.certificate);
         let result = possession.check(bound.as_deref(), presentation, certificate, self.core.clock.now());

@@ -1,13 +1,16 @@
 //! `CacheEntry`: the claims of one verified token, with what their validity depends on.
 
 use std::any::TypeId;
+use std::fmt;
 use std::mem::size_of;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::claims::{Claims, NoCustomClaims};
 use crate::clock::{Monotonic, Timestamp};
 use crate::defaults;
+use crate::introspection::ActiveAnswer;
 use crate::keys::{Thumbprint, VerifyingKey};
 use crate::telemetry;
 use crate::validator::possession::{self, BoundToken};
@@ -30,6 +33,18 @@ pub(in crate::validator) struct CacheEntry<C> {
 pub(in crate::validator) enum Proof {
     /// A signature that a public key has verified.
     Key(KeyProof),
+    /// A positive answer of the issuer's server. Boxed, so that other entries are not larger.
+    Server(Box<ServerProof>),
+}
+
+/// A positive answer about a token, and the keys that verified the token and the answer, if they are signed.
+pub(in crate::validator) struct ServerProof {
+    pub(in crate::validator) answer: Arc<ActiveAnswer>,
+    /// The key that verified the token; `None` for an opaque one.
+    pub(in crate::validator) token_key: Option<KeyProof>,
+    pub(in crate::validator) answer_key: Option<KeyProof>,
+    /// Whether a request has started the next call.
+    is_refreshing: AtomicBool,
 }
 
 /// The public key that has verified a token.
@@ -47,8 +62,10 @@ pub(in crate::validator) struct EntryLifetime {
     pub(in crate::validator) checked_at: Timestamp,
     /// The first time after it at which a date is no longer valid.
     pub(in crate::validator) valid_until: Timestamp,
-    /// The time of the validation by the monotonic clock.
+    /// The time of the validation, or of the call to the server, by the monotonic clock.
     pub(in crate::validator) stored_at: Monotonic,
+    /// The time after which the entry is removed.
+    pub(in crate::validator) max_age: Duration,
 }
 
 impl<C: 'static> CacheEntry<C> {
@@ -68,7 +85,7 @@ impl<C: 'static> CacheEntry<C> {
         };
         let bound_bytes = if bound.is_some() { possession::BOUND_TOKEN_BYTES } else { 0 };
         let weight = claims.footprint().saturating_add(custom).saturating_add(size_of::<Self>());
-        let weight = weight.saturating_add(bound_bytes);
+        let weight = weight.saturating_add(bound_bytes).saturating_add(proof.footprint());
         let weight =
             u32::try_from(weight.saturating_add(defaults::TOKEN_CACHE_ENTRY_OVERHEAD_BYTES)).unwrap_or(u32::MAX);
         telemetry::token_cache_inserted(weight);
@@ -111,14 +128,62 @@ impl EntryLifetime {
     /// entry is not fresh. The age is measured by both clocks, because the monotonic clock may stop while the machine is
     /// suspended.
     pub(in crate::validator) fn is_fresh(&self, now: Timestamp, monotonic: Monotonic) -> bool {
-        let max_age = defaults::TOKEN_CACHE_MAX_AGE;
+        let max_age = self.max_age;
         let is_within_max_age =
             monotonic < self.stored_at.saturating_add(max_age) && now < self.checked_at.saturating_add(max_age);
         self.checked_at <= now && now < self.valid_until && is_within_max_age
     }
 }
 
+impl Proof {
+    /// Returns the memory of the proof besides the entry.
+    fn footprint(&self) -> usize {
+        match self {
+            Self::Key(_) => 0,
+            Self::Server(server) => {
+                let header = server.answer.signature.as_ref().map_or(0, |signature| signature.header.footprint());
+                // The claims of an opaque token are those of the answer.
+                let claims = server.token_key.as_ref().map_or(0, |_| server.answer.claims.footprint());
+                size_of::<ServerProof>().saturating_add(header).saturating_add(claims)
+            }
+        }
+    }
+}
+
+impl ServerProof {
+    pub(in crate::validator) fn new(answer: Arc<ActiveAnswer>, token_key: Option<KeyProof>) -> Self {
+        let answer_key = answer.signature.as_ref().map(|signed| KeyProof::new(signed.thumbprint, signed.epoch));
+        Self { answer, token_key, answer_key, is_refreshing: AtomicBool::new(false) }
+    }
+
+    /// Returns whether the entry depends on keys.
+    pub(in crate::validator) fn is_signed(&self) -> bool {
+        self.token_key.is_some() || self.answer_key.is_some()
+    }
+
+    /// Returns whether no request has started the next call yet; further calls of this method return `false`.
+    pub(in crate::validator) fn start_refresh(&self) -> bool {
+        !self.is_refreshing.swap(true, Ordering::Relaxed)
+    }
+
+    /// Allows another request to start the next call.
+    pub(in crate::validator) fn cancel_refresh(&self) {
+        self.is_refreshing.store(false, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for ServerProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServerProof(..)")
+    }
+}
+
 impl KeyProof {
+    /// Returns the same proof for another entry.
+    pub(in crate::validator) fn copy(&self) -> Self {
+        Self::new(self.thumbprint, self.epoch.load(Ordering::Relaxed))
+    }
+
     /// Creates the proof by a key of this thumbprint, which the issuer's keys of `epoch` include.
     pub(in crate::validator) fn new(thumbprint: Thumbprint, epoch: u64) -> Self {
         Self { thumbprint, epoch: AtomicU64::new(epoch) }
@@ -134,12 +199,20 @@ impl KeyProof {
         if self.epoch.load(Ordering::Relaxed) == epoch {
             return true;
         }
-        let is_current = candidates().is_some_and(|mut keys| keys.any(|key| *key.thumbprint() == self.thumbprint));
+        let is_current = self.is_among(candidates());
         if is_current {
             // In a race, each request stores an epoch for which this is true. The cost is at most one more lookup.
             self.epoch.store(epoch, Ordering::Relaxed);
         }
         is_current
+    }
+
+    /// Returns whether the candidates include the key that verified the token.
+    pub(in crate::validator) fn is_among<'k, I: Iterator<Item = &'k VerifyingKey>>(
+        &self,
+        candidates: Option<I>,
+    ) -> bool {
+        candidates.is_some_and(|mut keys| keys.any(|key| *key.thumbprint() == self.thumbprint))
     }
 }
 
@@ -181,7 +254,12 @@ pub(in crate::validator) mod tests {
         let after = Duration::from_secs(after);
         let checked_at = START.saturating_add(after);
         let valid_until = checked_at.saturating_add(Duration::from_secs(seconds));
-        EntryLifetime { checked_at, valid_until, stored_at: Monotonic::from_origin(after) }
+        EntryLifetime {
+            checked_at,
+            valid_until,
+            stored_at: Monotonic::from_origin(after),
+            max_age: defaults::TOKEN_CACHE_MAX_AGE,
+        }
     }
 
     #[test]

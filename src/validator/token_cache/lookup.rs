@@ -1,6 +1,7 @@
 //! Lookup in the token cache, and revalidation of the entry that it finds.
 
-use std::sync::Arc;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Weak};
 
 use crate::claims::Claims;
 use crate::jwks::AfterFetch;
@@ -9,7 +10,7 @@ use crate::telemetry::{self, Validation};
 use crate::validator::possession::BoundToken;
 use crate::validator::routing::{Route, RouteSerial};
 use crate::validator::token_cache::TokenCache;
-use crate::validator::token_cache::entry::{CacheEntry, Proof};
+use crate::validator::token_cache::entry::{CacheEntry, Proof, ServerProof};
 use crate::validator::{Core, IssuerState, Validator};
 
 /// A valid entry of a token.
@@ -22,9 +23,13 @@ pub(in crate::validator) struct Hit<C> {
 
 /// The state of an entry, with regard to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum EntryState {
+pub(in crate::validator) enum EntryState {
     /// The entry can be used.
     Valid,
+    /// The entry can be used, and the answer of the server in it ends soon.
+    AnswerEnds,
+    /// The answer of the server has ended. The entry remains: it shows that the token was active, and may be used in an outage.
+    AnswerEnded,
     /// The entry cannot be used for this request: its issuer is not bound to the host, or no keys are usable now.
     NotApplicable,
     /// A date is no longer valid, or the entry has reached the maximum age.
@@ -58,7 +63,11 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let state = self.core.revalidate(entry, route, host);
         match state {
             EntryState::Valid => telemetry::token_cache_hit(),
-            EntryState::NotApplicable => {}
+            EntryState::AnswerEnds => {
+                telemetry::token_cache_hit();
+                self.refresh_answer(token, entry, route);
+            }
+            EntryState::NotApplicable | EntryState::AnswerEnded => {}
             EntryState::Expired | EntryState::IssuerRemoved => token_cache.remove(token),
             EntryState::KeyRemoved => {
                 token_cache.remove(token);
@@ -66,13 +75,40 @@ impl<C: Send + Sync + 'static> Validator<C> {
             }
         }
         let hit = || Hit { claims: entry.claims().clone(), route: entry.route(), bound: entry.bound().cloned() };
-        (state == EntryState::Valid).then(hit)
+        state.is_usable().then(hit)
+    }
+}
+
+impl<C> Validator<C> {
+    /// Calls `read` with the entry of a token that an answer of the server proves. The entry need not be valid.
+    pub(in crate::validator) fn with_answer_entry<T>(
+        &self,
+        token: &[u8],
+        read: impl FnOnce(&CacheEntry<C>, &ServerProof) -> T,
+    ) -> Option<T> {
+        let found = self.token_cache.as_ref()?.find(token)?;
+        let entry = &found.as_ref()?.value;
+        match entry.proof() {
+            Proof::Server(server) => Some(read(entry, server)),
+            Proof::Key(_) => None,
+        }
+    }
+}
+
+impl EntryState {
+    pub(in crate::validator) fn is_usable(self) -> bool {
+        matches!(self, Self::Valid | Self::AnswerEnds)
     }
 }
 
 impl Core {
     /// Checks everything that may have changed since the entry was stored.
-    fn revalidate<C>(&self, entry: &CacheEntry<C>, route: Route<'_>, host: Option<&Host>) -> EntryState {
+    pub(in crate::validator) fn revalidate<C>(
+        &self,
+        entry: &CacheEntry<C>,
+        route: Route<'_>,
+        host: Option<&Host>,
+    ) -> EntryState {
         if !entry.lifetime().is_fresh(self.clock.now(), self.clock.monotonic()) {
             return EntryState::Expired;
         }
@@ -88,6 +124,7 @@ impl Core {
                     |keys: &_, epoch| key.is_current(epoch, || issuer.candidates(keys, header?, payload).ok());
                 issuer.keys.with_usable_keys(is_current)
             }
+            Proof::Server(server) => return self.revalidate_answer(entry, server, (issuer, route), host),
         };
         match is_current {
             Some(true) if route.allows_host(payload, &self.hosts, host) => EntryState::Valid,
@@ -97,12 +134,23 @@ impl Core {
         }
     }
 
-    /// Creates a token cache for claims of the type `C`; `None` if no issuer has public keys.
+    /// Creates a token cache for claims of the type `C`; `None` if no issuer has public keys or introspection.
     pub(in crate::validator) fn token_cache<C: Send + Sync + 'static>(&self) -> Option<Arc<TokenCache<C>>> {
         let is_public = |issuer: &IssuerState| issuer.algorithms.iter().any(|algorithm| !algorithm.is_symmetric());
-        let is_needed = self.issuers.iter().any(is_public);
+        let is_needed = self.issuers.iter().any(|issuer| is_public(issuer) || issuer.introspection.is_some());
         let token_cache = is_needed.then(|| TokenCache::new(self.token_cache_bytes, Arc::clone(&self.clock)))??;
         let token_cache = Arc::new(token_cache);
+        let weak: Weak<TokenCache<C>> = Arc::downgrade(&token_cache);
+        for client in self.issuers.iter().filter_map(|issuer| issuer.introspection.as_ref()) {
+            let weak = Weak::clone(&weak);
+            client.at_eviction(move |token| match weak.upgrade() {
+                Some(token_cache) => {
+                    token_cache.evict_now(token);
+                    ControlFlow::Continue(())
+                }
+                None => ControlFlow::Break(()),
+            });
+        }
         let work: Arc<dyn AfterFetch> = Arc::<TokenCache<C>>::clone(&token_cache);
         for source in self.issuers.iter().filter_map(|issuer| issuer.keys.source()) {
             source.after_fetch(Arc::downgrade(&work));

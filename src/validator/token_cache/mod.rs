@@ -76,6 +76,13 @@ impl<C> TokenCache<C> {
         telemetry::token_cache_evicted(removed.len());
     }
 
+    /// Removes the entry of a token because the token is no longer valid. Unlike [`remove`](Self::remove), this never fails.
+    pub(super) fn evict_now(&self, token: &[u8]) {
+        if let Some(fingerprint) = self.fingerprinter.fingerprint(token) {
+            drop(self.table.remove_now(self.fingerprinter.slot_hash(token), &fingerprint));
+        }
+    }
+
     /// Removes the entry of a token because it is not valid, unless another thread writes; the next lookup then finds it again. If
     /// another thread has stored a newer entry of the token since, that one is removed, and the token is verified once more.
     fn remove(&self, token: &[u8]) {

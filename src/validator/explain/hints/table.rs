@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use crate::claims::{Audience, CheckInput, ClaimError, ClaimErrorReason, Claims, Profile};
+use crate::claims::{Audience, CheckInput, CheckedSource, ClaimError, ClaimErrorReason, Claims, Profile};
 use crate::config::is_auth0_domain;
 use crate::defaults;
 use crate::dpop::ProofError;
@@ -69,7 +69,7 @@ impl<'u> Unverified<'u> {
 
     fn is_marked_as_id_token(self) -> bool {
         let now = self.core.clock.now();
-        let input = CheckInput { header: self.header, payload: self.payload, issuer: "", now };
+        let input = CheckInput { source: CheckedSource::Token(self.header), payload: self.payload, issuer: "", now };
         self.core.rules.is_marked_as_id_token(input)
     }
 

@@ -1,6 +1,6 @@
 //! `Table`: a map that is bounded by weight, and that any number of threads read without a lock.
 
-use super::sync::{Arc, ArcSwapOption, AtomicU8, AtomicU16, Guard, Mutex, MutexGuard, Ordering};
+use super::sync::{Arc, ArcSwapOption, AtomicU8, AtomicU16, Guard, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// A set-associative table: the hash of a key selects a set of adjacent slots, and each of them may contain the key.
 ///
@@ -115,9 +115,18 @@ impl<K: PartialEq, V: Weigh> Table<K, V> {
         removed
     }
 
-    /// Removes and returns the entry of a key.
+    /// Removes and returns the entry of a key, unless another thread writes.
     pub(super) fn remove(&self, hash: u64, key: &K) -> Option<Arc<Entry<K, V>>> {
-        let mut writer = self.try_write()?;
+        self.remove_entry(&mut *self.try_write()?, hash, key)
+    }
+
+    /// Removes and returns the entry of a key. Waits for another thread that writes.
+    pub(super) fn remove_now(&self, hash: u64, key: &K) -> Option<Arc<Entry<K, V>>> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.remove_entry(&mut writer, hash, key)
+    }
+
+    fn remove_entry(&self, writer: &mut Writer, hash: u64, key: &K) -> Option<Arc<Entry<K, V>>> {
         let slot = self.candidates(hash).find(|slot| slot.contains(|entry| entry.key == *key))?;
         writer.clear(slot)
     }

@@ -1,0 +1,28 @@
+//! The check of the type of an introspected token.
+
+use crate::claims::error::ClaimError;
+use crate::token::{self, Claim, Member, Payload};
+
+/// Rejects an answer about a token that is no access token: refresh tokens are active at many servers, too.
+///
+/// `token_type` is that of RFC 6749 §7.1, and decides how a client sends the token. A token of the type `DPoP` must be bound to a key.
+pub(super) fn token_type(payload: &Payload) -> Result<(), ClaimError> {
+    let is_one_of = |text: &str, names: &[&str]| names.iter().any(|name| text.eq_ignore_ascii_case(name));
+    let token_type = token::member(payload.json(), "token_type").and_then(token::unquote);
+    match token_type.as_deref() {
+        None => {}
+        Some(name) if is_one_of(name, &["Bearer"]) => {}
+        Some(name) if is_one_of(name, &["DPoP"]) && payload.raw(Claim::Cnf).is_some() => {}
+        Some(_) => return Err(ClaimError::TokenType),
+    }
+    match payload.text(Claim::TokenUse) {
+        Member::Absent => {}
+        Member::Is(name) if is_one_of(name, &["access", "access_token"]) => {}
+        Member::Is(_) | Member::Malformed => return Err(ClaimError::TokenType),
+    }
+    // Keycloak writes the type into `typ`.
+    match payload.text(Claim::Typ) {
+        Member::Is(name) if is_one_of(name, &["Refresh", "Offline", "ID", "Logout"]) => Err(ClaimError::TokenType),
+        Member::Absent | Member::Is(_) | Member::Malformed => Ok(()),
+    }
+}

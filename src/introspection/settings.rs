@@ -1,0 +1,243 @@
+//! `Introspection`: the settings of introspection at one issuer.
+
+use std::time::Duration;
+
+use crate::claims::{AnswerRules, MissingAudience, MissingExpiry};
+use crate::defaults;
+use crate::introspection::authentication::ClientAuthentication;
+
+/// Asks an authorization server about tokens (RFC 7662). It is a setting of an [`Issuer`](crate::Issuer).
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_bearer::Issuer;
+/// use tower_bearer::introspection::{ClientAuthentication, Introspection};
+///
+/// // JWTs are verified locally; opaque tokens are introspected. The discovery document names the endpoint.
+/// let authentication = ClientAuthentication::basic("orders-api", "secret");
+/// let both = Issuer::oidc("https://id.example.com").with_introspection(Introspection::discovered(authentication.clone()));
+///
+/// // The server is also asked about each JWT, so that a revocation takes effect within ten seconds.
+/// let introspection = Introspection::at("https://id.example.com/introspect", authentication.clone())
+///     .of_every_token()
+///     .with_ttl(Duration::from_secs(10));
+/// let strict = Issuer::oidc("https://id.example.com").with_introspection(introspection);
+///
+/// // A server without JWTs needs no keys.
+/// let opaque = Issuer::opaque(
+///     "https://legacy.example.com",
+///     Introspection::at("https://legacy.example.com/introspect", authentication).with_token_prefix("lgc_"),
+/// );
+/// # let _ = (both, strict, opaque);
+/// ```
+///
+/// # Security
+///
+/// A token is sent only to the server of one issuer, in the body of a `POST` over TLS. Which issuer that is depends on the
+/// configuration and, with several issuers, on the [prefix](Self::with_token_prefix) of the token.
+#[derive(Clone, Debug)]
+pub struct Introspection {
+    pub(crate) endpoint: EndpointSetting,
+    pub(crate) authentication: ClientAuthentication,
+    pub(crate) prefix: Option<String>,
+    pub(crate) every_token: EveryToken,
+    pub(crate) form: AnswerForm,
+    pub(crate) ttl: Duration,
+    pub(crate) negative_ttl: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) unasked: Unasked,
+    pub(crate) missing_audience: MissingAudience,
+    pub(crate) missing_expiry: MissingExpiry,
+    pub(crate) timeout: Duration,
+    pub(crate) max_calls: usize,
+    pub(crate) max_answer_bytes: usize,
+}
+
+/// The introspection endpoint as it was configured.
+#[derive(Clone, Debug)]
+pub(crate) enum EndpointSetting {
+    At(String),
+    Discovered,
+}
+
+/// Whether the server is also asked about signed tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EveryToken {
+    OpaqueOnly,
+    Asked,
+}
+
+/// The form of the answers that are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AnswerForm {
+    Plain,
+    Signed,
+}
+
+/// How a signed token is treated if the server does not respond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unasked {
+    Rejected,
+    Accepted,
+}
+
+impl Introspection {
+    /// Asks the endpoint with this URL: https, or http on loopback.
+    #[must_use]
+    pub fn at(endpoint: impl Into<String>, authentication: ClientAuthentication) -> Self {
+        Self::new(EndpointSetting::At(endpoint.into()), authentication)
+    }
+
+    /// Asks the `introspection_endpoint` of the issuer's discovery document (RFC 8414 §2), which is found and checked like the
+    /// `jwks_uri` of [`Issuer::oidc`](crate::Issuer::oidc). The document is read before the first call and then once a day.
+    #[must_use]
+    pub fn discovered(authentication: ClientAuthentication) -> Self {
+        Self::new(EndpointSetting::Discovered, authentication)
+    }
+
+    fn new(endpoint: EndpointSetting, authentication: ClientAuthentication) -> Self {
+        Self {
+            endpoint,
+            authentication,
+            prefix: None,
+            every_token: EveryToken::OpaqueOnly,
+            form: AnswerForm::Plain,
+            ttl: defaults::INTROSPECTION_TTL,
+            negative_ttl: defaults::INTROSPECTION_NEGATIVE_TTL,
+            grace: Duration::ZERO,
+            unasked: Unasked::Rejected,
+            missing_audience: MissingAudience::Rejected,
+            missing_expiry: MissingExpiry::Rejected,
+            timeout: defaults::INTROSPECTION_TIMEOUT,
+            max_calls: defaults::INTROSPECTION_MAX_CALLS,
+            max_answer_bytes: defaults::INTROSPECTION_MAX_ANSWER_BYTES,
+        }
+    }
+
+    /// Accepts only opaque tokens that begin with this text, compared byte by byte. Required for each issuer if several issuers of an
+    /// API have introspection: a token is never sent to more than one server. Default: every opaque token.
+    #[must_use]
+    pub fn with_token_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = Some(prefix.into());
+        self
+    }
+
+    /// Asks the server also about each JWT of the issuer, as soon as its signature and claims are valid, so that a revoked token is
+    /// rejected within the [ttl](Self::with_ttl). Default: only about opaque tokens.
+    ///
+    /// The claims are those of the token. An answer in which `iss`, `sub`, `client_id`, `jti` or `exp` differs is rejected. `aud` and
+    /// `exp` may be missing in the answer.
+    #[must_use]
+    pub fn of_every_token(mut self) -> Self {
+        self.every_token = EveryToken::Asked;
+        self
+    }
+
+    /// Accepts only answers that the issuer has signed (RFC 9701), with its keys and algorithms. Default: JSON answers, which TLS
+    /// protects.
+    ///
+    /// # Security
+    ///
+    /// A signed answer does not name the token that it is about. It proves what the server said, not that it said it about this token,
+    /// so TLS is required as well. An answer is accepted for 60 s.
+    #[must_use]
+    pub fn with_signed_answers(mut self) -> Self {
+        self.form = AnswerForm::Signed;
+        self
+    }
+
+    /// Sets how long a positive answer is used, at most until the token expires. Default: 30 s, since a revoked token is accepted for
+    /// this time. Maximum: 300 s. With zero, the server is asked for each request, and concurrent requests with one token share a call.
+    ///
+    /// In the last fifth of this time, a request starts a call in the background, so that tokens in constant use never wait. Cache
+    /// headers of the server are not used: all servers send `no-store`.
+    #[must_use]
+    pub fn with_ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// Sets how long a negative answer is used, at most as long as a positive one. Default: 5 s, because the answer may come from a
+    /// replica of the server that does not know a new token yet. Maximum: 60 s.
+    #[must_use]
+    pub fn with_negative_ttl(mut self, ttl: Duration) -> Self {
+        self.negative_ttl = ttl;
+        self
+    }
+
+    /// Uses the last positive answer about a token for this additional time while the server does not respond: no connection, a
+    /// timeout, 429 or 5xx. Default: zero, so that requests get 503. Maximum: one hour.
+    ///
+    /// # Security
+    ///
+    /// A token that is revoked during an outage is accepted for this time. A wrong response is no outage, and after a negative answer
+    /// no earlier answer is used.
+    #[must_use]
+    pub fn with_revocation_grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Accepts a JWT because of its signature while the server does not respond, unless the last answer about it was negative. Only with
+    /// [`of_every_token`](Self::of_every_token). Default: without an answer, requests get 503.
+    ///
+    /// # Security
+    ///
+    /// During an outage of the server, revoked tokens are accepted until they expire.
+    #[must_use]
+    pub fn dangerous_accept_unasked(mut self) -> Self {
+        self.unasked = Unasked::Accepted;
+        self
+    }
+
+    /// Accepts answers without `aud` about opaque tokens. Like
+    /// [`Api::dangerous_allow_missing_audience`](crate::Api::dangerous_allow_missing_audience), it requires client ids or a check.
+    ///
+    /// # Security
+    ///
+    /// The server may answer about tokens that were issued for other APIs.
+    #[must_use]
+    pub fn dangerous_allow_missing_audience(mut self) -> Self {
+        self.missing_audience = MissingAudience::Accepted;
+        self
+    }
+
+    /// Accepts answers without `exp` about opaque tokens. The [expiration time](crate::Claims::expires_at) of the claims is then the end
+    /// of the [ttl](Self::with_ttl).
+    ///
+    /// # Security
+    ///
+    /// Whether the token has expired is then known only to the server.
+    #[must_use]
+    pub fn dangerous_allow_missing_expiry(mut self) -> Self {
+        self.missing_expiry = MissingExpiry::Accepted;
+        self
+    }
+
+    /// Sets the longest time for one call, and for which a request waits. Default: 3 s. From 100 ms to 10 s.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the number of concurrent calls. Default: 64. A quarter of them is reserved for tokens that the server has called active
+    /// before, so that unknown tokens cannot delay them.
+    #[must_use]
+    pub fn with_max_calls(mut self, calls: usize) -> Self {
+        self.max_calls = calls;
+        self
+    }
+
+    /// Sets the largest accepted answer in bytes. Default: 64 KiB, which a thousand scopes need. From 1 KiB to 1 MiB.
+    #[must_use]
+    pub fn with_max_answer_bytes(mut self, bytes: usize) -> Self {
+        self.max_answer_bytes = bytes;
+        self
+    }
+
+    /// Returns what the claims of an answer about an opaque token may lack.
+    pub(crate) fn answer_rules(&self) -> AnswerRules {
+        AnswerRules { missing_audience: self.missing_audience, missing_expiry: self.missing_expiry }
+    }
+}

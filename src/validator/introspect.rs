@@ -1,0 +1,475 @@
+//! Decisions that depend on what the issuer's server says about a token.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::claims::{self, CheckInput, CheckedSource, Claims, ProvenConfirmation};
+use crate::clock::Timestamp;
+use crate::defaults;
+use crate::introspection::{
+    self, ActiveAnswer, Answer, Client, EveryToken, IntrospectionError, IntrospectionRejection, Priority, Unasked,
+    Unavailable,
+};
+use crate::rejection::{IssuerError, Rejection};
+use crate::request::credential::Credential;
+use crate::request::{BearerToken, Host};
+use crate::telemetry::{self, Validation};
+use crate::token::{self, Claim, Payload, TokenError};
+use crate::validator::context::RequestContext;
+use crate::validator::decision::{Checked, Decision, NewEntry, Pending, PendingAnswer};
+use crate::validator::possession::BoundToken;
+use crate::validator::routing::{Route, RouteSerial};
+use crate::validator::token_cache::entry::{CacheEntry, EntryLifetime, KeyProof, Proof, ServerProof};
+use crate::validator::token_cache::lookup::{EntryState, Hit};
+use crate::validator::{Core, IssuerState, Validator};
+
+/// An answer, and whether the server has just given it.
+pub(super) struct Obtained {
+    pub(super) answer: Answer,
+    pub(super) is_new: bool,
+}
+
+/// The claims of a positive answer that pass the rules of the API.
+pub(super) struct ReadAnswer<'r, C> {
+    pub(super) claims: Claims<C>,
+    pub(super) route: Route<'r>,
+    pub(super) bound: Option<Arc<BoundToken>>,
+    checked_at: Timestamp,
+    valid_until: Timestamp,
+}
+
+impl<C: Send + Sync + 'static> Validator<C> {
+    /// Forgets everything that is stored about a token: the next request with it is validated anew, and its server is asked again if it
+    /// has introspection. Call it when the application knows that a token was revoked. A call that is in flight continues for the requests
+    /// that wait for it, and its answer is not stored.
+    ///
+    /// This does not revoke the token. It has no effect on other tokens, and none on other processes.
+    ///
+    /// ```
+    /// # fn revoked(validator: &tower_bearer::Validator, token: &str) {
+    /// validator.evict_token(token);
+    /// # }
+    /// ```
+    pub fn evict_token(&self, token: &str) {
+        for issuer in &self.core.issuers {
+            if let Some(client) = &issuer.introspection {
+                client.forget(token.as_bytes());
+            }
+        }
+        if let Some(token_cache) = &self.token_cache {
+            token_cache.evict_now(token.as_bytes());
+        }
+    }
+
+    /// Decides with an answer that is remembered, or returns that the server must be asked.
+    pub(super) fn decide_by_answer(
+        &self,
+        token: &[u8],
+        context: &RequestContext,
+        pending: PendingAnswer<C>,
+    ) -> Decision<C> {
+        match self.core.client(pending.issuer).and_then(|client| client.remembered(token)) {
+            Some(answer) => self.conclude(token, context, pending, Ok(Obtained { answer, is_new: false })),
+            None => Decision::Pending(Pending::Answer(Box::new(pending))),
+        }
+    }
+
+    /// Waits for an answer, and decides with it.
+    pub(super) async fn wait_for_answer(
+        &self,
+        token: &Credential<'_>,
+        context: &RequestContext,
+        pending: PendingAnswer<C>,
+    ) -> Decision<C> {
+        let validation = Validation::waiting(&*self.core.clock);
+        self.core.record_issuer(pending.issuer, &validation);
+        let obtained = validation.instrument(self.answer(pending.issuer, token.as_bytes())).await;
+        let decision = validation.in_scope(|| self.conclude(token.as_bytes(), context, pending, obtained));
+        self.record_decision(token, validation, &decision);
+        decision
+    }
+
+    /// Asks the server. If it does not respond, returns the last positive answer within the grace period.
+    pub(super) async fn answer(&self, issuer: usize, token: &[u8]) -> Result<Obtained, Unavailable> {
+        let Some(client) = self.core.client(issuer) else {
+            return Err(IntrospectionError::Interrupted.into());
+        };
+        let is_known = self.with_answer_entry(token, |_, _| ()).is_some();
+        let priority = if is_known { Priority::Known } else { Priority::Unknown };
+        match client.ask(token, priority).await {
+            Ok(answer) => Ok(Obtained { answer, is_new: true }),
+            Err(unavailable) if unavailable.cause.is_outage() => {
+                let graced = self.graced_answer(token, client);
+                graced.map(|answer| Obtained { answer: Answer::Active(answer), is_new: false }).ok_or(unavailable)
+            }
+            Err(unavailable) => Err(unavailable),
+        }
+    }
+
+    /// Returns the answer that a request with this token would use without asking the server.
+    pub(super) fn stored_answer(&self, issuer: usize, token: &[u8], host: Option<&Host>) -> Option<Obtained> {
+        let stored = self.with_answer_entry(token, |entry, server| {
+            let route = self.core.routes.get(entry.route())?;
+            let is_usable = self.core.revalidate(entry, route, host).is_usable();
+            is_usable.then(|| Obtained { answer: Answer::Active(Arc::clone(&server.answer)), is_new: false })
+        });
+        let remembered = || self.core.client(issuer)?.remembered(token);
+        stored.flatten().or_else(|| remembered().map(|answer| Obtained { answer, is_new: false }))
+    }
+
+    /// Checks an answer about an opaque token by the rules for claims.
+    pub(super) fn read_answer(
+        &self,
+        token: &[u8],
+        issuer: usize,
+        answer: &ActiveAnswer,
+    ) -> Result<ReadAnswer<'_, C>, Rejection> {
+        let core = &self.core;
+        let payload = answer.claims.payload();
+        let route = core.answer_route(issuer, payload)?;
+        let input = core.answer_input(issuer, route, payload)?;
+        core.rules.check(input).map_err(Rejection::Claims)?;
+        let confirmation = payload.raw(Claim::Cnf).and_then(claims::Confirmation::parse);
+        let bound = core.possession.bound_token(confirmation, token);
+        let claims = self.application.read(answer.claims.clone())?;
+        let valid_until = core.rules.valid_until(payload).unwrap_or(input.now);
+        Ok(ReadAnswer { claims, route, bound, checked_at: input.now, valid_until })
+    }
+
+    /// Compares an answer with the signed token that it is about.
+    pub(super) fn check_contradiction(
+        &self,
+        claims: &Claims<C>,
+        answer: &ActiveAnswer,
+    ) -> Result<(), IntrospectionRejection> {
+        match introspection::contradiction(claims.payload(), answer.claims.payload()) {
+            None => Ok(()),
+            Some(claim) => Err(IntrospectionRejection::Contradicted { claim }),
+        }
+    }
+
+    /// Returns whether a signed token is accepted without an answer.
+    pub(super) fn accepts_unasked(&self, issuer: usize, token: &[u8], unavailable: Unavailable) -> bool {
+        self.core.client(issuer).is_some_and(|client| {
+            client.settings().unasked == Unasked::Accepted
+                && unavailable.cause.is_outage()
+                && !client.was_inactive(token)
+        })
+    }
+
+    fn conclude(
+        &self,
+        token: &[u8],
+        context: &RequestContext,
+        pending: PendingAnswer<C>,
+        obtained: Result<Obtained, Unavailable>,
+    ) -> Decision<C> {
+        let PendingAnswer { issuer, signed } = pending;
+        let Obtained { answer, is_new } = match (obtained, signed.is_some()) {
+            (Ok(obtained), _) => obtained,
+            (Err(unavailable), true) if self.accepts_unasked(issuer, token, unavailable) => {
+                // Not stored: the next request asks again.
+                let unstored = signed.map(|checked| self.claim(token, checked.claims, checked.proof, None));
+                return unstored.unwrap_or(Decision::Made(Err(Rejection::Introspection(unavailable.into()))));
+            }
+            (Err(unavailable), _) => return Decision::Made(Err(Rejection::Introspection(unavailable.into()))),
+        };
+        let Answer::Active(answer) = answer else {
+            return Decision::Made(Err(Rejection::Introspection(IntrospectionRejection::Inactive)));
+        };
+        match signed {
+            None => self.accept_opaque(token, context, issuer, &answer, is_new),
+            Some(checked) => self.accept_asked(token, issuer, checked, &answer, is_new),
+        }
+    }
+
+    fn accept_opaque(
+        &self,
+        token: &[u8],
+        context: &RequestContext,
+        issuer: usize,
+        answer: &Arc<ActiveAnswer>,
+        is_new: bool,
+    ) -> Decision<C> {
+        let read = match self.read_answer(token, issuer, answer) {
+            Ok(read) => read,
+            Err(rejection) => {
+                if is_new {
+                    self.refuse(token, issuer, answer);
+                }
+                return Decision::Made(Err(rejection));
+            }
+        };
+        if is_new {
+            let lifetime = (read.checked_at, read.valid_until);
+            self.store(
+                token,
+                issuer,
+                read.claims.clone(),
+                (read.route.serial, read.bound.clone()),
+                lifetime,
+                None,
+                answer,
+            );
+        }
+        if !read.route.allows_host(answer.claims.payload(), &self.core.hosts, context.host.as_ref()) {
+            return Decision::Made(Err(Rejection::Issuer(IssuerError::NotForHost)));
+        }
+        let ReadAnswer { claims, route, bound, .. } = read;
+        self.accept_cached(token, Hit { claims, route: route.serial, bound }, context)
+    }
+
+    /// Accepts a signed token that the server calls active.
+    fn accept_asked(
+        &self,
+        token: &[u8],
+        issuer: usize,
+        checked: Checked<C>,
+        answer: &Arc<ActiveAnswer>,
+        is_new: bool,
+    ) -> Decision<C> {
+        let Checked { claims, proof, new_entry, route: _ } = checked;
+        if let Err(rejection) = self.check_contradiction(&claims, answer) {
+            if is_new {
+                self.record_contradiction(token, issuer, answer, rejection);
+            }
+            return Decision::Made(Err(Rejection::Introspection(rejection)));
+        }
+        if let Some(NewEntry { route, proof: Proof::Key(key), lifetime, bound }) = new_entry.filter(|_| is_new) {
+            let dates = (lifetime.checked_at, lifetime.valid_until);
+            self.store(token, issuer, claims.clone(), (route, bound), dates, Some(key), answer);
+        }
+        self.claim(token, claims, proof, None)
+    }
+
+    /// An answer about another token is a fault of the server or of a proxy. No earlier answer about this token is used any more.
+    fn record_contradiction(
+        &self,
+        token: &[u8],
+        issuer: usize,
+        answer: &Arc<ActiveAnswer>,
+        rejection: IntrospectionRejection,
+    ) {
+        if let (Some(client), IntrospectionRejection::Contradicted { claim }) = (self.core.client(issuer), rejection) {
+            telemetry::introspection::contradicted(client.label(), claim);
+        }
+        self.refuse(token, issuer, answer);
+    }
+
+    /// Stores a token that the server calls active.
+    #[expect(clippy::too_many_arguments, reason = "the parts of an entry, each of another type")]
+    fn store(
+        &self,
+        token: &[u8],
+        issuer: usize,
+        claims: Claims<C>,
+        (route, bound): (RouteSerial, Option<Arc<BoundToken>>),
+        (checked_at, valid_until): (Timestamp, Timestamp),
+        token_key: Option<KeyProof>,
+        answer: &Arc<ActiveAnswer>,
+    ) {
+        let (Some(token_cache), Some(client)) = (&self.token_cache, self.core.client(issuer)) else { return };
+        let used_for = client.settings().ttl.saturating_add(client.settings().grace);
+        if used_for.is_zero() {
+            return;
+        }
+        // The entry outlives the answer: it shows that the token is known.
+        let max_age = used_for.max(defaults::TOKEN_CACHE_MAX_AGE);
+        let lifetime = EntryLifetime { checked_at, valid_until, stored_at: answer.asked_at, max_age };
+        let proof = Proof::Server(Box::new(ServerProof::new(Arc::clone(answer), token_key)));
+        let claims = claims.with_proven(ProvenConfirmation::None);
+        token_cache.insert(token, CacheEntry::new(claims, route, proof, lifetime, bound));
+        if !client.is_current(token, answer) {
+            token_cache.evict_now(token);
+        }
+    }
+
+    /// Starts the next call about a token whose answer ends soon.
+    pub(super) fn refresh_answer(&self, token: &[u8], entry: &CacheEntry<C>, route: Route<'_>) {
+        let (Proof::Server(server), Some(client)) = (entry.proof(), self.core.client(route.issuer)) else { return };
+        if !server.start_refresh() {
+            return;
+        }
+        let (validator, issuer, copy) = (self.clone(), route.issuer, Box::<[u8]>::from(token));
+        let refreshed = server.token_key.as_ref().map(|key| {
+            let (claims, dates) = (entry.claims().clone(), entry.lifetime().valid_until);
+            (claims, entry.route(), entry.bound().cloned(), key.copy(), dates)
+        });
+        let on_active = move |answer: &Arc<ActiveAnswer>| match refreshed {
+            None => validator.store_refreshed(&copy, issuer, answer),
+            Some((claims, route, bound, key, valid_until)) => match validator.check_contradiction(&claims, answer) {
+                Err(rejection) => validator.record_contradiction(&copy, issuer, answer, rejection),
+                Ok(()) => {
+                    let dates = (validator.core.clock.now(), valid_until);
+                    validator.store(&copy, issuer, claims, (route, bound), dates, Some(key), answer);
+                }
+            },
+        };
+        if !client.refresh(token, Box::new(on_active)) {
+            server.cancel_refresh();
+        }
+    }
+
+    /// Stores a newer answer about an opaque token, or removes the entry if the API refuses the token now.
+    fn store_refreshed(&self, token: &[u8], issuer: usize, answer: &Arc<ActiveAnswer>) {
+        match self.read_answer(token, issuer, answer) {
+            Ok(read) => {
+                let dates = (read.checked_at, read.valid_until);
+                self.store(token, issuer, read.claims, (read.route.serial, read.bound), dates, None, answer);
+            }
+            Err(_) => self.refuse(token, issuer, answer),
+        }
+    }
+
+    /// Remembers an answer that the API refuses, and that no earlier answer about the token is used any more.
+    fn refuse(&self, token: &[u8], issuer: usize, answer: &Arc<ActiveAnswer>) {
+        let Some(client) = self.core.client(issuer) else { return };
+        client.record_refused(token, answer);
+        if self.with_answer_entry(token, |_, _| ()).is_some() {
+            client.evict(token);
+        }
+    }
+
+    /// Returns the last positive answer about a token, if it may be used while the server does not respond.
+    fn graced_answer(&self, token: &[u8], client: &Client) -> Option<Arc<ActiveAnswer>> {
+        let settings = client.settings();
+        let used_for = settings.ttl.saturating_add(settings.grace);
+        let graced = self.with_answer_entry(token, |entry, server| {
+            let is_used = !settings.grace.is_zero() && self.core.age_of(&server.answer) < used_for;
+            let is_fresh = entry.lifetime().is_fresh(self.core.clock.now(), self.core.clock.monotonic());
+            let route = self.core.routes.get(entry.route())?;
+            let issuer = self.core.issuers.get(route.issuer)?;
+            let is_signed = issuer.is_signed(entry, server) == Some(true);
+            (is_used && is_fresh && is_signed).then(|| Arc::clone(&server.answer))
+        });
+        graced.flatten().filter(|answer| client.is_current(token, answer))
+    }
+}
+
+impl Core {
+    pub(super) fn client(&self, issuer: usize) -> Option<&Arc<Client>> {
+        self.issuers.get(issuer)?.introspection.as_ref()
+    }
+
+    /// Returns the issuer whose server is asked about this token, if it is opaque; `None` for a JWT and for a token that belongs to no
+    /// issuer with introspection.
+    ///
+    /// # Security
+    ///
+    /// A JWT is never introspected because it is rejected: otherwise each forged token would cause a call. A token is sent to one
+    /// server only, because the others would learn a token that is valid elsewhere.
+    pub(super) fn opaque_issuer(
+        &self,
+        token: &Credential<'_>,
+        context: &RequestContext,
+    ) -> Result<Option<usize>, Rejection> {
+        let bytes = token.as_bytes();
+        let has_prefix = |client: &Arc<Client>| {
+            client.settings().prefix.as_ref().is_none_or(|prefix| bytes.starts_with(prefix.as_bytes()))
+        };
+        let is_responsible = |issuer: &IssuerState| issuer.introspection.as_ref().is_some_and(has_prefix);
+        let Some(issuer) = self.issuers.iter().position(is_responsible) else { return Ok(None) };
+        let is_token = bytes.len() >= defaults::MIN_OPAQUE_TOKEN_BYTES && BearerToken::from_bytes(bytes).is_ok();
+        if !is_token || token::has_json_header(bytes) {
+            return Ok(None);
+        }
+        let (length, limit) = (bytes.len(), defaults::MAX_OPAQUE_TOKEN_BYTES);
+        if length > limit {
+            return Err(Rejection::Token(TokenError::TooLong { length, limit }));
+        }
+        if !self.hosts.is_empty() {
+            let accepts = |route: Route<'_>| self.hosts.accepts(context.host.as_ref()?, route.label.name());
+            match self.routes.of_issuer(issuer).filter_map(accepts).max() {
+                Some(true) => {}
+                Some(false) => return Err(Rejection::Issuer(IssuerError::NotForHost)),
+                None => return Err(Rejection::Issuer(IssuerError::UnknownHost)),
+            }
+        }
+        Ok(Some(issuer))
+    }
+
+    /// Returns the issuer of a route if its server is asked about every token.
+    pub(super) fn asked_about_every_token(&self, route: RouteSerial) -> Option<usize> {
+        let issuer = self.routes.get(route)?.issuer;
+        self.client(issuer)?.settings().every_token.eq(&EveryToken::Asked).then_some(issuer)
+    }
+
+    pub(super) fn record_issuer<'s>(&'s self, issuer: usize, validation: &Validation<'s>) {
+        if let Some(route) = self.routes.of_issuer(issuer).next() {
+            validation.record_issuer(route.label);
+        }
+    }
+
+    /// Returns the route of an answer about an opaque token.
+    pub(super) fn answer_route(&self, issuer: usize, payload: &Payload) -> Result<Route<'_>, Rejection> {
+        let state = self.issuers.get(issuer).ok_or(Rejection::Signature)?;
+        self.routes.of_answer(issuer, &state.name, payload).ok_or(Rejection::Signature)
+    }
+
+    /// Returns the input for the checks of an answer about an opaque token.
+    pub(super) fn answer_input<'i>(
+        &self,
+        issuer: usize,
+        route: Route<'i>,
+        payload: &'i Payload,
+    ) -> Result<CheckInput<'i>, Rejection> {
+        let client = self.client(issuer).ok_or(Rejection::Signature)?;
+        let source = CheckedSource::Answer(client.settings().answer_rules());
+        Ok(CheckInput { source, payload, issuer: route.label.name(), now: self.clock.now() })
+    }
+
+    /// Returns the state of an entry that an answer proves.
+    pub(super) fn revalidate_answer<C>(
+        &self,
+        entry: &CacheEntry<C>,
+        server: &ServerProof,
+        (issuer, route): (&IssuerState, Route<'_>),
+        host: Option<&Host>,
+    ) -> EntryState {
+        let Some(client) = &issuer.introspection else { return EntryState::Expired };
+        let ttl = client.settings().ttl;
+        let age = self.age_of(&server.answer);
+        if age >= ttl {
+            return EntryState::AnswerEnded;
+        }
+        match issuer.is_signed(entry, server) {
+            Some(true) if !route.allows_host(entry.claims().payload(), &self.hosts, host) => EntryState::NotApplicable,
+            Some(true) if age.saturating_mul(100) >= ttl.saturating_mul(defaults::INTROSPECTION_REFRESH_PERCENT) => {
+                EntryState::AnswerEnds
+            }
+            Some(true) => EntryState::Valid,
+            Some(false) => EntryState::KeyRemoved,
+            None => EntryState::NotApplicable,
+        }
+    }
+
+    /// Returns the time since the call began, by the clock on which it is longer: the monotonic one may stop while the machine is
+    /// suspended.
+    fn age_of(&self, answer: &ActiveAnswer) -> Duration {
+        let age = self.clock.monotonic().saturating_since(answer.asked_at);
+        age.max(self.clock.now().saturating_since(answer.asked_at_wall))
+    }
+}
+
+impl IssuerState {
+    /// Returns whether the keys that verified the token and the answer are current; `None` if no keys are usable.
+    fn is_signed<C>(&self, entry: &CacheEntry<C>, server: &ServerProof) -> Option<bool> {
+        if !server.is_signed() {
+            return Some(true);
+        }
+        let payload = entry.claims().payload();
+        let answer_header = server.answer.signature.as_ref().map(|signature| &signature.header);
+        let proofs = [(&server.token_key, entry.claims().header()), (&server.answer_key, answer_header)];
+        self.keys.with_usable_keys(|keys, epoch| {
+            proofs.into_iter().all(|(key, header)| match (key, header) {
+                (None, _) => true,
+                (Some(_), None) => false,
+                // The epoch of secrets does not change if the application replaces them.
+                (Some(key), Some(header)) if header.algorithm().is_symmetric() => {
+                    key.is_among(self.candidates(keys, header, payload).ok())
+                }
+                (Some(key), Some(header)) => key.is_current(epoch, || self.candidates(keys, header, payload).ok()),
+            })
+        })
+    }
+}

@@ -1,0 +1,295 @@
+//! Signed answers (RFC 9701), and introspection of tokens that are verified locally as well. The numbers are those of the list of
+//! attacks.
+
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+use tower_bearer::fetch::FetchError;
+use tower_bearer::introspection::{
+    ClientAuthentication, Introspection, IntrospectionError, IntrospectionRejection, SignedAnswerError,
+};
+use tower_bearer::jwks::SecretSource;
+use tower_bearer::keys::KeySet;
+use tower_bearer::testing::{Outage, Reply, TestIssuer, TokenBuilder};
+use tower_bearer::{Algorithm, Api, Issuer, Rejection, RejectionKind, Secret, Validator};
+
+use crate::fixture::{AUDIENCE, NOW};
+use crate::introspection_fixture::{
+    INACTIVE, ISSUER, Scripted, TOKEN, active, cause, inactive, introspection, json_reply, reply,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn server(scripted: &Scripted) -> TestIssuer {
+    TestIssuer::named(ISSUER).with_clock(scripted.clock.clone()).with_algorithms([Algorithm::ES256])
+}
+
+fn trusted(server: &TestIssuer, introspection: Introspection) -> Issuer {
+    let issuer = Issuer::static_keys(ISSUER, KeySet::from_jwks(server.jwks()));
+    issuer.with_algorithms([Algorithm::ES256]).with_introspection(introspection)
+}
+
+/// Returns the builder of a signed answer.
+fn signed(server: &TestIssuer, answer: &Value) -> TokenBuilder {
+    let builder = server.token().typ("token-introspection+jwt").without("sub").without("exp").without("azp");
+    builder.audience("orders-api").claim("token_introspection", answer)
+}
+
+fn jwt_reply(token: String) -> Reply {
+    Reply::json(token).with_header(CONTENT_TYPE, "application/token-introspection+jwt")
+}
+
+async fn result(validator: &Validator, token: &str) -> Result<(), Rejection> {
+    validator.validate(token).await.map(drop)
+}
+
+/// Cases 44 to 51.
+#[tokio::test]
+async fn accepts_only_answers_that_the_issuer_has_signed_for_this_client() {
+    use SignedAnswerError as Error;
+    let scripted = Scripted::new();
+    let server = server(&scripted);
+    let good = || signed(&server, &active(json!({})));
+    let stranger = TestIssuer::named(ISSUER).with_clock(scripted.clock.clone()).with_algorithms([Algorithm::ES256]);
+    let issued = |seconds: i64| tower_bearer::clock::Timestamp::from_secs(NOW + seconds);
+    for (token, expected) in [
+        (good().typ("JWT"), Error::Type),
+        (good().typ("at+jwt"), Error::Type),
+        (good().audience(AUDIENCE), Error::Audience),
+        (good().without("aud"), Error::Audience),
+        (good().issued_at(issued(-600)), Error::IssuedAt),
+        (good().issued_at(issued(600)), Error::IssuedAt),
+        (good().without("iat"), Error::IssuedAt),
+        (good().issuer("https://other.test"), Error::Issuer),
+        (good().hs256_with_public_key(), Error::Algorithm),
+        (good().signed_by(&stranger), Error::Signature),
+        (good().with_broken_signature(), Error::Signature),
+        (good().kid("unknown"), Error::Key),
+        (good().without("token_introspection").claim("active", true), Error::Content),
+    ] {
+        scripted.always_reply(jwt_reply(token.sign()));
+        let validator =
+            scripted.validator_of(Api::new(AUDIENCE, trusted(&server, introspection().with_signed_answers())));
+        assert_eq!(cause(result(&validator, TOKEN).await), IntrospectionError::Signed { error: expected });
+    }
+    let validator =
+        || scripted.validator_of(Api::new(AUDIENCE, trusted(&server, introspection().with_signed_answers())));
+    for token in [
+        good(),
+        good().audiences(["x", "orders-api"]),
+        good().typ("application/Token-Introspection+JWT"),
+        good().issued_at(issued(-60)),
+    ] {
+        scripted.always_reply(jwt_reply(token.sign()));
+        assert_eq!(result(&validator(), TOKEN).await, Ok(()));
+    }
+    // Case 50: what is outside of the answer is ignored.
+    let outer = signed(&server, &inactive()).claim("active", true).claim("sub", "mallory");
+    scripted.always_reply(jwt_reply(outer.sign()));
+    assert_eq!(result(&validator(), TOKEN).await, Err(INACTIVE));
+    let request = scripted.network.requests().pop().expect("a request");
+    assert_eq!(request.headers["accept"], "application/token-introspection+jwt");
+    // Case 48: nobody can remove the signature.
+    scripted.always(&active(json!({})));
+    assert_eq!(cause(result(&validator(), TOKEN).await), IntrospectionError::Unsigned);
+    scripted.always_reply(jwt_reply("a.b.c".to_owned()));
+    assert_eq!(cause(result(&validator(), TOKEN).await), IntrospectionError::Signed { error: Error::Form });
+}
+
+/// Case 52: a signed answer is no access token.
+#[tokio::test]
+async fn rejects_a_signed_answer_that_is_sent_as_a_token() {
+    let scripted = Scripted::new();
+    let server = server(&scripted);
+    let validator = scripted.validator_of(Api::new(AUDIENCE, trusted(&server, introspection())));
+    let answer = signed(&server, &active(json!({}))).audience(AUDIENCE).claim("exp", NOW + 60).sign();
+    assert_eq!(result(&validator, &answer).await.map_err(|error| error.kind()), Err(RejectionKind::TokenType));
+    assert_eq!(scripted.calls(), 0);
+}
+
+/// The key of a signed answer is looked up again on each hit.
+#[tokio::test]
+async fn a_revoked_key_ends_the_answers_that_it_has_signed() {
+    let server = TestIssuer::named(ISSUER).with_algorithms([Algorithm::ES256]).with_client("orders-api", "s3cret");
+    let settings = Introspection::discovered(ClientAuthentication::post("orders-api", "s3cret")).with_signed_answers();
+    let issuer = Issuer::oidc(ISSUER).with_algorithms([Algorithm::ES256]).with_introspection(settings);
+    let validator = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone()).build().expect("valid");
+    let token = server.token().opaque();
+    for _ in 0..2 {
+        assert_eq!(result(&validator, &token).await, Ok(()));
+    }
+    assert_eq!(server.introspections(), 1);
+    for (_, keys) in validator.key_sources() {
+        keys.revoke_kid(&server.kid());
+    }
+    assert_eq!(cause(result(&validator, &token).await), IntrospectionError::Signed { error: SignedAnswerError::Key });
+    assert_eq!(server.introspections(), 2);
+}
+
+#[tokio::test]
+async fn finds_the_endpoint_in_the_discovery_document() {
+    let server = TestIssuer::named(ISSUER).with_client("orders-api", "s3cret");
+    let settings = |secret: &str| Introspection::discovered(ClientAuthentication::basic("orders-api", secret));
+    let validator = |secret| {
+        let issuer = Issuer::opaque(ISSUER, settings(secret));
+        Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(server.clone()).build().expect("valid")
+    };
+    let (good, token) = (validator("s3cret"), server.token().opaque());
+    for _ in 0..3 {
+        assert_eq!(result(&good, &token).await, Ok(()));
+        good.evict_token(&token);
+    }
+    assert_eq!((server.introspections(), server.discovery_fetches()), (3, 1));
+    server.revoke(&token);
+    assert_eq!(result(&good, &token).await, Err(INACTIVE));
+    assert_eq!(cause(result(&validator("wrong"), &token).await), IntrospectionError::CredentialsRefused);
+    server.set_outage(Outage::NoConnection);
+    assert!(matches!(cause(result(&validator("s3cret"), &token).await), IntrospectionError::Discovery { .. }));
+}
+
+/// Returns a validator that asks about every token, and a token.
+fn asking(scripted: &Scripted, settings: Introspection) -> (Validator, TestIssuer) {
+    let server = server(scripted);
+    (scripted.validator_of(Api::new(AUDIENCE, trusted(&server, settings.of_every_token()))), server)
+}
+
+#[tokio::test]
+async fn asks_about_each_genuine_token_and_rejects_a_revoked_one() {
+    let scripted = Scripted::answering(&json!({ "active": true }));
+    let (validator, server) = asking(&scripted, introspection().with_ttl(10 * SECOND));
+    let token = server.token().sign();
+    for _ in 0..3 {
+        let claims = validator.validate(&token).await.expect("active");
+        assert_eq!(claims.header().map(|header| header.algorithm()), Some(Algorithm::ES256));
+    }
+    assert_eq!(scripted.calls(), 1);
+    scripted.always(&inactive());
+    scripted.clock.run_for(10 * SECOND).await;
+    assert_eq!(result(&validator, &token).await, Err(INACTIVE));
+    assert_eq!(validator.explain(&token).await.rejection(), Some(&INACTIVE));
+    assert_eq!(scripted.calls(), 2);
+    // Opaque tokens are accepted, too.
+    scripted.always(&active(json!({})));
+    assert_eq!(result(&validator, TOKEN).await, Ok(()));
+}
+
+/// Cases 53 and 54.
+#[tokio::test]
+async fn rejects_an_answer_that_contradicts_the_token() {
+    let scripted = Scripted::new();
+    let (validator, server) = asking(&scripted, introspection().with_revocation_grace(60 * SECOND));
+    let token = || server.token().claim("jti", "j").claim("client_id", "shop").sign();
+    for (changes, claim) in [
+        (json!({ "sub": "mallory" }), "sub"),
+        (json!({ "client_id": "other" }), "client_id"),
+        (json!({ "jti": "k" }), "jti"),
+        (json!({ "iss": "https://id.test/" }), "iss"),
+        (json!({ "exp": NOW + 3_602 }), "exp"),
+        (json!({ "exp": NOW + 3_598 }), "exp"),
+    ] {
+        let token = token();
+        let mut answer = json!({ "active": true });
+        answer.as_object_mut().expect("an object").extend(changes.as_object().expect("an object").clone());
+        scripted.always(&answer);
+        let rejection = Rejection::Introspection(IntrospectionRejection::Contradicted { claim });
+        let calls = scripted.calls();
+        for _ in 0..2 {
+            assert_eq!(result(&validator, &token).await, Err(rejection.clone()));
+            assert_eq!(validator.explain(&token).await.rejection(), Some(&rejection));
+        }
+        assert_eq!(scripted.calls(), calls + 1);
+    }
+    for changes in [json!({}), json!({ "exp": NOW + 3_601, "aud": "https://other.test/", "sub": "auth0|user" })] {
+        let mut answer = json!({ "active": true });
+        answer.as_object_mut().expect("an object").extend(changes.as_object().expect("an object").clone());
+        scripted.always(&answer);
+        assert_eq!(result(&validator, &token()).await, Ok(()), "{changes}");
+    }
+}
+
+/// H1: an answer that contradicts the token ends the use of the earlier one.
+#[tokio::test]
+async fn a_contradicted_token_is_not_accepted_in_the_grace_period() {
+    let scripted = Scripted::answering(&json!({ "active": true }));
+    let (validator, server) = asking(&scripted, introspection().with_revocation_grace(3_600 * SECOND));
+    let token = server.token().sign();
+    assert_eq!(result(&validator, &token).await, Ok(()));
+    scripted.clock.run_for(30 * SECOND).await;
+    scripted.always(&json!({ "active": true, "sub": "mallory" }));
+    let contradicted = Err(Rejection::Introspection(IntrospectionRejection::Contradicted { claim: "sub" }));
+    assert_eq!(result(&validator, &token).await, contradicted);
+    scripted.always_reply(Reply::error(FetchError::Connect));
+    scripted.clock.run_for(30 * SECOND).await;
+    assert!(result(&validator, &token).await.is_err());
+    // The same in the background.
+    scripted.always(&json!({ "active": true }));
+    scripted.clock.run_for(31 * SECOND).await;
+    let token = server.token().claim("jti", "2").sign();
+    assert_eq!(result(&validator, &token).await, Ok(()));
+    scripted.always(&json!({ "active": true, "sub": "mallory" }));
+    scripted.clock.run_for(25 * SECOND).await;
+    assert_eq!(result(&validator, &token).await, Ok(()));
+    scripted.clock.settle().await;
+    assert_eq!(result(&validator, &token).await, contradicted);
+}
+
+/// Cases 55 and 56.
+#[tokio::test]
+async fn an_outage_rejects_genuine_tokens_with_503_and_forged_ones_with_401() {
+    let scripted = Scripted::new();
+    scripted.always_reply(Reply::error(FetchError::Connect));
+    let (validator, server) = asking(&scripted, introspection());
+    let down = IntrospectionError::Network { error: FetchError::Connect };
+    assert_eq!(cause(result(&validator, &server.token().sign()).await), down);
+    let calls = scripted.calls();
+    for forged in [server.token().with_broken_signature(), server.token().kid("unknown"), server.token().expired()] {
+        let rejection = result(&validator, &forged.sign()).await.expect_err("forged");
+        assert_ne!(rejection.kind(), RejectionKind::IntrospectionUnavailable);
+    }
+    assert_eq!(scripted.calls(), calls);
+}
+
+#[tokio::test]
+async fn accepts_tokens_without_an_answer_only_in_an_outage_and_if_configured() {
+    let scripted = Scripted::new();
+    let (validator, server) = asking(&scripted, introspection().dangerous_accept_unasked());
+    let token = server.token().sign();
+    scripted.always_reply(Reply::error(FetchError::Connect));
+    assert_eq!(result(&validator, &token).await, Ok(()));
+    assert!(validator.explain(&token).await.is_accepted());
+    assert!(result(&validator, TOKEN).await.is_err(), "an opaque token proves nothing");
+    scripted.always_reply(json_reply("<html>"));
+    assert_eq!(cause(result(&validator, &token).await), IntrospectionError::InvalidAnswer);
+    scripted.always(&inactive());
+    assert_eq!(result(&validator, &token).await, Err(INACTIVE));
+    scripted.always_reply(Reply::error(FetchError::Connect));
+    scripted.clock.run_for(60 * SECOND).await;
+    assert!(result(&validator, &token).await.is_err(), "the last answer was negative");
+    assert!(validator.explain(&token).await.rejection().is_some());
+}
+
+/// A token with a shared secret is cached while the answer lasts, and not longer than the secret is in use.
+#[tokio::test]
+async fn asks_about_tokens_with_a_shared_secret_and_checks_the_secret_on_each_hit() {
+    let scripted = Scripted::answering(&json!({ "active": true }));
+    let server = server(&scripted).with_algorithms([Algorithm::HS256]);
+    let secrets = SecretSource::new(Secret::from_text(server.secret()).expect("a secret"));
+    let issuer = Issuer::secret_source(ISSUER, &secrets).with_introspection(introspection().of_every_token());
+    let validator = scripted.validator_of(Api::new(AUDIENCE, issuer));
+    let token = server.token().sign();
+    for _ in 0..2 {
+        assert_eq!((result(&validator, &token).await, scripted.calls()), (Ok(()), 1));
+    }
+    secrets.replace([Secret::from_text("another secret that is long enough").expect("a secret")]).expect("replaced");
+    assert_eq!((result(&validator, &token).await, scripted.calls()), (Err(Rejection::Signature), 1));
+}
+
+#[tokio::test]
+async fn the_answer_is_part_of_the_claims_only_for_opaque_tokens() {
+    let scripted = Scripted::new();
+    scripted.always_reply(reply(&json!({ "active": true, "scope": "admin" })));
+    let (validator, server) = asking(&scripted, introspection());
+    let claims = validator.validate(&server.token().scope("read").sign()).await.expect("active");
+    assert!(claims.grants_scope("read") && !claims.grants_scope("admin"));
+}
