@@ -28,19 +28,21 @@ use axum::routing::get;
 use http::Request;
 use http::header::AUTHORIZATION;
 use support::baseline::Baseline;
-use support::{api, now, server, token};
+use support::{AUDIENCE, api, now, server, token};
 use tower::Service as _;
+use tower_bearer::config::EntraTenants;
+use tower_bearer::keys::KeySet;
 use tower_bearer::mutual_tls::{ClientCertificate, MutualTls};
 use tower_bearer::request::RequestHead;
 use tower_bearer::revocation::{Revocation, Revocations};
 use tower_bearer::testing::TestIssuer;
-use tower_bearer::{Algorithm, BearerLayer, Claims, Validator};
+use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Validator};
 
 fn main() {
     let mut arguments = env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let (Some(what), Some(times)) = (arguments.next(), arguments.next()) else {
         println!(
-            "instructions: {{baseline|validate|cached|bearer|certificate|no_list|empty_list|list|reject|open|layer}} {{times}}, under callgrind; see .ci/instructions"
+            "instructions: {{baseline|validate|cached|bearer|certificate|no_list|empty_list|list|tenant|tenant_of_one|tenant_of_many|cached_tenant|cached_tenant_of_many|reject|open|layer}} {{times}}, under callgrind; see .ci/instructions"
         );
         return;
     };
@@ -80,6 +82,9 @@ fn main() {
         "no_list" => revocations(times, &server, None),
         "empty_list" => revocations(times, &server, Some(0)),
         "list" => revocations(times, &server, Some(10_000)),
+        "tenant" | "tenant_of_one" | "tenant_of_many" | "cached_tenant" | "cached_tenant_of_many" => {
+            tenants(&what, times, &server);
+        }
         "reject" => {
             let text = token(&server, 0).expired().sign();
             repeat(times, || drop(black_box(now(caching.validate(black_box(&text))).expect_err("expired"))));
@@ -88,6 +93,24 @@ fn main() {
         "layer" => requests(times, guarded, &text),
         other => panic!("unknown case {other}"),
     }
+}
+
+/// Validates a token of one tenant: of a listed issuer, or of Entra ID with one tenant or a thousand.
+fn tenants(what: &str, times: u32, server: &TestIssuer) {
+    let id = |number: u32| format!("{number:08x}-1111-4222-8333-444444444444");
+    let name = format!("https://login.microsoftonline.com/{}/v2.0", id(500));
+    let text = token(server, 0).issuer(&name).claim("tid", id(500)).sign();
+    let keys = KeySet::from_jwks(server.jwks());
+    let entra = |tenants: Vec<String>| Issuer::entra(EntraTenants::only(tenants).with_static_keys(keys.clone()));
+    let issuer = match what {
+        "tenant" | "cached_tenant" => Issuer::static_keys(name, keys.clone()),
+        "tenant_of_one" => entra(vec![id(500)]),
+        _ => entra((0..1_000).map(id).collect()),
+    };
+    let builder = Validator::builder(Api::new(AUDIENCE, issuer));
+    let builder = if what.starts_with("cached") { builder } else { builder.without_token_cache() };
+    let validator = builder.build().expect("a valid configuration");
+    repeat(times, || drop(black_box(now(validator.validate(black_box(&text))).expect("valid"))));
 }
 
 fn head(request: &Request<()>) -> RequestHead<'_> {

@@ -387,3 +387,21 @@ pub(crate) const TIMER_SLACK: Duration = Duration::from_secs(1);
 
 /// Shortest `Retry-After` that is sent to a client.
 pub(crate) const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
+
+/// Time between two calls of the source of custom domains. A removed domain is accepted for up to this time, as a removed key is.
+pub(crate) const CUSTOM_DOMAINS_INTERVAL: Duration = Duration::from_secs(300);
+
+/// Time after which a call of that source counts as failed. It is a query of a database.
+pub(crate) const CUSTOM_DOMAINS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Pause after the first failed call; each further failure doubles it.
+pub(crate) const CUSTOM_DOMAINS_BACKOFF_MIN: Duration = Duration::from_secs(1);
+
+/// Longest pause after a failed call.
+pub(crate) const CUSTOM_DOMAINS_BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Time for which custom domains stay in use while the calls fail, as long as keys do.
+pub(crate) const CUSTOM_DOMAINS_MAX_STALE: Duration = Duration::from_secs(3600);
+
+/// Most custom domains of one tenant. They take some 100 bytes each.
+pub(crate) const MAX_CUSTOM_DOMAINS: usize = 10_000;

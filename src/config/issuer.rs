@@ -1,8 +1,11 @@
 //! `Issuer`: the configuration of one trusted authorization server and its keys.
 
+use std::error::Error;
 use std::fmt;
+use std::future::Future;
 
 use crate::config::domain::{self, PlainHttp};
+use crate::config::domain_list::{DomainList, DomainSource};
 use crate::config::entra::{EntraKeys, EntraRule, EntraTenants};
 use crate::config::error::{SettingErrorKind, SettingErrors};
 use crate::config::introspection::{self, IntrospectionPolicy, IssuerKeyKind};
@@ -37,6 +40,7 @@ pub struct Issuer {
     first: Domain,
     others: Vec<Domain>,
     patterns: Vec<String>,
+    domain_source: Option<DomainSource>,
     keys: Keys,
     initial_keys: Option<Result<KeySet, KeyError>>,
     algorithms: Option<Vec<Algorithm>>,
@@ -185,6 +189,39 @@ impl Issuer {
         self
     }
 
+    /// Adds the custom domains that `source` returns, such as those in a database. `source` is called when the validator is built,
+    /// and then every 5 min. It returns all of them, each as [`with_custom_domain`](Self::with_custom_domain) accepts it.
+    ///
+    /// The domains share the keys of the tenant, so nothing is fetched for a new one. Tokens of a domain that `source` no longer
+    /// returns are rejected at once, also those in the token cache.
+    ///
+    /// If a call fails, takes longer than 2 s, or returns more than 10,000 domains, the earlier domains stay in use, and the next call
+    /// follows after 1 to 30 s. After one hour without a success, and before the first one, a token whose `iss` may be that of a
+    /// custom domain gets 503 ([`IssuerError::DomainsUnavailable`](crate::rejection::IssuerError::DomainsUnavailable)).
+    /// [`build_ready`](crate::ValidatorBuilder::build_ready) waits for the first success.
+    ///
+    /// A [revocation](crate::revocation) for the tenant's own domain applies to the tokens of all domains. One for a domain that only
+    /// `source` returns applies to the tokens of this domain.
+    ///
+    /// A second call of this method replaces the source.
+    ///
+    /// ```
+    /// use tower_bearer::Issuer;
+    ///
+    /// # async fn domains_in_the_database() -> std::io::Result<Vec<String>> { Ok(Vec::new()) }
+    /// let tenant = Issuer::auth0("northwind.eu.auth0.com")
+    ///     .with_custom_domains_from(|| async { Ok(domains_in_the_database().await?) });
+    /// # let _ = tenant;
+    /// ```
+    #[must_use]
+    pub fn with_custom_domains_from<F>(mut self, source: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Vec<String>, Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        self.domain_source = Some(DomainSource::new(source));
+        self
+    }
+
     /// Adds another `iss` value of the same server. `issuer` is the exact value in the tokens.
     #[must_use]
     pub fn with_alias(mut self, issuer: impl Into<String>) -> Self {
@@ -289,6 +326,7 @@ impl Issuer {
             first,
             others: Vec::new(),
             patterns: Vec::new(),
+            domain_source: None,
             keys,
             initial_keys: None,
             algorithms: None,
@@ -390,7 +428,8 @@ impl Issuer {
     /// Resolves the rules for `iss` values that are not listed.
     fn resolve_rules(&self, name: &str, errors: &mut SettingErrors) -> Box<[NameRule]> {
         let entra = self.entra_tenants().map(|(tenants, _)| NameRule::Entra(tenants.resolve(errors)));
-        if entra.is_some() && !(self.others.is_empty() && self.patterns.is_empty()) {
+        let has_others = !self.others.is_empty() || !self.patterns.is_empty() || self.domain_source.is_some();
+        if entra.is_some() && has_others {
             errors.push(&setting(name, " names"), SettingErrorKind::NamesBesideEntra);
         }
         let mut pattern = |text: &String| {
@@ -408,7 +447,8 @@ impl Issuer {
             }
         };
         let patterns: Vec<NameRule> = self.patterns.iter().filter_map(&mut pattern).collect();
-        entra.into_iter().chain(patterns).collect()
+        let domains = self.domain_source.clone().map(|source| NameRule::Domains(DomainList::new(name, source)));
+        entra.into_iter().chain(patterns).chain(domains).collect()
     }
 
     fn resolve_algorithms(&self, name: &str, errors: &mut SettingErrors) -> Vec<Algorithm> {
@@ -540,11 +580,19 @@ impl TrustedIssuer {
         listed.or_else(|| self.rules.first().map(NameRule::name)).unwrap_or_default()
     }
 
+    /// Returns the list of the custom domains that the application returns.
+    pub(crate) fn custom_domains(&self) -> Option<&DomainList> {
+        self.rules.iter().find_map(|rule| match rule {
+            NameRule::Domains(domains) => Some(domains),
+            NameRule::Pattern(_) | NameRule::Entra(_) => None,
+        })
+    }
+
     /// Returns the rule for the tenants of Entra ID.
     pub(crate) fn entra(&self) -> Option<&EntraRule> {
         self.rules.iter().find_map(|rule| match rule {
             NameRule::Entra(entra) => Some(entra),
-            NameRule::Pattern(_) => None,
+            NameRule::Pattern(_) | NameRule::Domains(_) => None,
         })
     }
 }

@@ -5,6 +5,7 @@
 
 mod api;
 mod domain;
+mod domain_list;
 mod dpop;
 mod entra;
 mod error;
@@ -21,6 +22,7 @@ mod organizations;
 pub use self::api::Api;
 pub(crate) use self::api::{Policy, PossessionRules, SenderConstraintRule};
 pub(crate) use self::domain::is_auth0_domain;
+pub(crate) use self::domain_list::DomainList;
 pub use self::entra::{EntraCloud, EntraTenants};
 pub(crate) use self::entra::{EntraRule, TenantId};
 pub(crate) use self::error::SettingErrors;

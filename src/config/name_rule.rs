@@ -1,5 +1,6 @@
 //! `NameRule`: a rule that accepts `iss` values which are not listed one by one.
 
+use crate::config::domain_list::DomainList;
 use crate::config::entra::{EntraError, EntraRule};
 use crate::config::issuer_pattern::IssuerPattern;
 use crate::token::Payload;
@@ -11,6 +12,8 @@ pub(crate) enum NameRule {
     Pattern(IssuerPattern),
     /// The tenants of Entra ID.
     Entra(EntraRule),
+    /// The custom domains that the application returns.
+    Domains(DomainList),
 }
 
 /// The result of a rule for one token.
@@ -24,6 +27,8 @@ pub(crate) enum NameMatch {
     TenantNotAllowed,
     /// `tid` is not the tenant in `iss`.
     TenantMismatch,
+    /// It is not known whether the rule accepts the `iss`.
+    Unavailable,
 }
 
 impl NameRule {
@@ -32,6 +37,15 @@ impl NameRule {
         match self {
             Self::Pattern(pattern) => pattern.as_str(),
             Self::Entra(entra) => entra.template(),
+            Self::Domains(domains) => domains.name(),
+        }
+    }
+
+    /// Returns whether each `iss` is another tenant, and not one more name of the issuer.
+    pub(crate) fn separates_tenants(&self) -> bool {
+        match self {
+            Self::Pattern(_) | Self::Entra(_) => true,
+            Self::Domains(_) => false,
         }
     }
 
@@ -46,6 +60,11 @@ impl NameRule {
                 Some(Err(EntraError::NotAllowed)) => NameMatch::TenantNotAllowed,
                 Some(Err(EntraError::Tenant)) => NameMatch::TenantMismatch,
             },
+            Self::Domains(domains) => match domains.contains(issuer) {
+                Some(true) => NameMatch::Accepted,
+                Some(false) => NameMatch::None,
+                None => NameMatch::Unavailable,
+            },
         }
     }
 
@@ -54,6 +73,7 @@ impl NameRule {
         let may_change = match self {
             Self::Pattern(_) => false,
             Self::Entra(entra) => entra.may_change(),
+            Self::Domains(_) => true,
         };
         !may_change || self.check(issuer, payload) == NameMatch::Accepted
     }
@@ -63,6 +83,7 @@ impl NameRule {
         match self {
             Self::Pattern(pattern) => pattern.matches(issuer),
             Self::Entra(entra) => entra.allows_issuer(issuer),
+            Self::Domains(_) => DomainList::may_contain(issuer),
         }
     }
 }

@@ -23,6 +23,10 @@ pub enum IssuerError {
     TenantNotAllowed,
     /// `iss` is that of a tenant of Entra ID, but `tid` is missing, is not a string, or is another tenant.
     TenantMismatch,
+    /// `iss` may be that of a custom domain, and the source of the custom domains has failed for too long, or has not returned them
+    /// yet. The cause is this service, not the client. See
+    /// [`Issuer::with_custom_domains_from`](crate::Issuer::with_custom_domains_from).
+    DomainsUnavailable,
     /// The API binds hosts to issuers, but the host of the request is not one of these hosts, or the request has no host.
     UnknownHost,
 }
@@ -98,6 +102,7 @@ impl fmt::Display for IssuerError {
             Self::Unknown { difference: Some(IssuerDifference::Scheme) } => {
                 "iss is not a trusted issuer; a configured issuer differs only in http and https"
             }
+            Self::DomainsUnavailable => "the custom domains of an issuer are not known",
             Self::TenantNotAllowed => "the tenant in iss is not allowed",
             Self::TenantMismatch => "tid is not the tenant in iss",
             Self::NotForHost => "iss is trusted, but not for the host of this request",

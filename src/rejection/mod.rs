@@ -32,6 +32,7 @@ use crate::token::{Algorithm, TokenError};
 /// | `ReplayUnavailable` | 503 | no challenge, but `Retry-After` |
 /// | `RequirementUnavailable` | 503 | no challenge, but `Retry-After` |
 /// | `IntrospectionUnavailable` | 503 | no challenge, but `Retry-After` |
+/// | `IssuersUnavailable` | 503 | no challenge, but `Retry-After` |
 /// | `KeysUnavailable` | 503 | no challenge, but `Retry-After` |
 /// | every other kind | 401 | `invalid_token` |
 ///
@@ -198,6 +199,8 @@ pub enum RejectionKind {
     InsufficientAuthentication,
     /// A rule of the application cannot be evaluated. The cause is this service, not the client.
     RequirementUnavailable,
+    /// It is not known whether the issuer is trusted. The cause is this service, not the client.
+    IssuersUnavailable,
     /// The issuer's keys are not available. The cause is this service or the issuer, not the client.
     KeysUnavailable,
 }
@@ -223,6 +226,7 @@ impl Rejection {
             Self::Token(_) => RejectionKind::MalformedToken,
             Self::Issuer(IssuerError::Missing) => RejectionKind::MissingClaim,
             Self::Issuer(IssuerError::Malformed) => RejectionKind::MalformedClaim,
+            Self::Issuer(IssuerError::DomainsUnavailable) => RejectionKind::IssuersUnavailable,
             Self::Issuer(_) => RejectionKind::Issuer,
             Self::Algorithm { .. } => RejectionKind::Algorithm,
             Self::Key(_) => RejectionKind::KeyNotFound,
@@ -376,6 +380,7 @@ impl RejectionKind {
         Self::InsufficientScope,
         Self::InsufficientAuthentication,
         Self::RequirementUnavailable,
+        Self::IssuersUnavailable,
         Self::KeysUnavailable,
     ];
 
@@ -425,6 +430,7 @@ impl RejectionKind {
             Self::InsufficientScope => "insufficient_scope",
             Self::InsufficientAuthentication => "insufficient_authentication",
             Self::RequirementUnavailable => "requirement_unavailable",
+            Self::IssuersUnavailable => "issuers_unavailable",
             Self::KeysUnavailable => "keys_unavailable",
         }
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode};
 
+use crate::defaults;
 use crate::dpop::ProofError;
 use crate::introspection::IntrospectionRejection;
 use crate::mutual_tls::CertificateError;
-use crate::rejection::{PossessionError, Rejection};
+use crate::rejection::{IssuerError, PossessionError, Rejection};
 use crate::request::Scheme;
 use crate::request::credential::UsedSchemes;
 use crate::requirement::{UnmetRequirement, is_scope_token};
@@ -138,6 +139,7 @@ impl Challenges {
                 );
                 ErrorParts::with_challenge(StatusCode::BAD_REQUEST, Some(INVALID_REQUEST), challenge)
             }
+            Rejection::Issuer(IssuerError::DomainsUnavailable) => ErrorParts::unavailable(defaults::RETRY_AFTER_MIN),
             Rejection::Token(_)
             | Rejection::Issuer(_)
             | Rejection::Algorithm { .. }

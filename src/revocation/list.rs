@@ -189,7 +189,7 @@ impl Revocations {
     /// Looks a token up whose issuer has these names. `now` is the time less the leeway.
     pub(crate) fn check(
         &self,
-        issuers: &[IssuerDigest],
+        issuers: impl Iterator<Item = IssuerDigest>,
         payload: &Payload,
         clients: &ClientRule,
         now: Timestamp,
@@ -198,7 +198,7 @@ impl Revocations {
         let kinds = self.shared.kinds.load(Ordering::Acquire);
         for issuer in issuers {
             for kind in RevocationKind::ALL.iter().filter(|kind| kinds & kind.bit() != 0) {
-                lookup.check(*kind, *issuer, clients)?;
+                lookup.check(*kind, issuer, clients)?;
             }
         }
         Ok(())

@@ -10,6 +10,7 @@
     allow(unused_variables, reason = "without a feature, nothing reads the parameters of its events")
 )]
 
+pub(crate) mod custom_domains;
 pub(crate) mod revocation;
 mod token_cache;
 pub(crate) mod signals;

@@ -17,6 +17,7 @@ use crate::revocation::Revocations;
 use crate::telemetry;
 use crate::token::Algorithm;
 use crate::validator::application::Application;
+use crate::validator::custom_domains::CustomDomains;
 use crate::validator::header_cache::HeaderCache;
 use crate::validator::log_limit::LogLimit;
 use crate::validator::possession::Possession;
@@ -238,13 +239,13 @@ impl ValidatorBuilder {
         Ok(Validator { token_cache: core.token_cache(), core, application })
     }
 
-    /// Builds the validator and waits until the keys of every issuer are usable, but no longer than `limit`. Use it in a
+    /// Builds the validator and waits until the keys of every issuer are usable and all custom domains are known, but no longer than `limit`. Use it in a
     /// service that must not start without keys.
     ///
     /// # Errors
     ///
-    /// Returns [`BuildError::Config`] in the same cases as [`ValidatorBuilder::build`], and [`BuildError::NotReady`] if `limit`
-    /// elapses first, or outside a tokio runtime.
+    /// Returns [`BuildError::Config`] in the same cases as [`ValidatorBuilder::build`], and [`BuildError::NotReady`] or
+    /// [`BuildError::DomainsUnknown`] if `limit` elapses first, or outside a tokio runtime.
     pub async fn build_ready(self, limit: Duration) -> Result<Validator, BuildError> {
         let clock = Arc::clone(&self.clock);
         let deadline = clock.monotonic().saturating_add(limit);
@@ -254,6 +255,11 @@ impl ValidatorBuilder {
         for source in validator.core.issuers.iter().filter_map(|issuer| issuer.keys.source()) {
             let left = deadline.saturating_since(clock.monotonic());
             source.ready_within(left).await.map_err(BuildError::NotReady)?;
+        }
+        for domains in &validator.core.custom_domains {
+            if !domains.known_before(deadline).await {
+                return Err(BuildError::DomainsUnknown);
+            }
         }
         Ok(validator)
     }
@@ -267,6 +273,8 @@ impl ValidatorBuilder {
             RevocationList::new(list.clone(), list.register(names, has_rules, policy.rules.leeway))
         });
         let (leeway, implied_scopes) = (policy.rules.leeway, policy.implied_scopes.clone());
+        let lists = policy.issuers.iter().filter_map(|issuer| issuer.custom_domains().cloned());
+        let custom_domains = lists.map(|list| CustomDomains::new(list, Arc::clone(&self.clock))).collect();
         let issuers = policy.issuers.into_iter().map(|issuer| {
             let (name, entra) = (Box::from(issuer.name()), issuer.entra().cloned());
             let (keys, shared_source) = match issuer.keys {
@@ -310,6 +318,7 @@ impl ValidatorBuilder {
             implied_scopes: policy.implied_scopes,
             routes,
             issuers: issuers.collect(),
+            custom_domains,
             header_cache: HeaderCache::default(),
             max_token_bytes: policy.max_token_bytes,
             token_cache_bytes: self.token_cache_bytes,
@@ -369,6 +378,9 @@ pub enum BuildError {
     Config(ConfigError),
     /// The keys of an issuer were not usable in time.
     NotReady(NotReadyError),
+    /// The source of [`Issuer::with_custom_domains_from`](crate::Issuer::with_custom_domains_from) has not returned the domains in
+    /// time.
+    DomainsUnknown,
 }
 
 impl fmt::Display for BuildError {
@@ -376,6 +388,7 @@ impl fmt::Display for BuildError {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::NotReady(error) => error.fmt(f),
+            Self::DomainsUnknown => f.write_str("the custom domains of an issuer are not known"),
         }
     }
 }
@@ -386,6 +399,7 @@ impl std::error::Error for BuildError {
         match self {
             Self::Config(error) => error.source(),
             Self::NotReady(error) => error.source(),
+            Self::DomainsUnknown => None,
         }
     }
 }

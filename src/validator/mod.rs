@@ -4,6 +4,7 @@ mod accept;
 mod application;
 mod builder;
 mod context;
+mod custom_domains;
 mod decision;
 mod explain;
 mod header_cache;
@@ -28,6 +29,7 @@ use serde::de::DeserializeOwned;
 use self::application::Application;
 pub use self::builder::{BuildError, ValidatorBuilder};
 pub(crate) use self::context::RequestContext;
+use self::custom_domains::CustomDomains;
 use self::decision::PendingAnswer;
 pub(crate) use self::decision::{AwaitedKeys, Decision, Pending, PendingKey, Validated};
 pub use self::explain::explanation::{CheckOutcome, Explanation, Finding};
@@ -97,6 +99,7 @@ struct Core {
     implied_scopes: ImpliedScopes,
     routes: Routes,
     issuers: Box<[IssuerState]>,
+    custom_domains: Box<[CustomDomains]>,
     header_cache: HeaderCache,
     max_token_bytes: usize,
     token_cache_bytes: usize,
@@ -216,6 +219,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let is_ready = |issuer: usize| self.core.issuers.get(issuer).is_some_and(|issuer| issuer.keys.is_ready());
+        self.core.custom_domains.iter().for_each(CustomDomains::ensure_running);
         // `count` calls every source, so that one probe starts all fetches. So does `all`: only the last issuer of a name has
         // shared secrets, which are always usable.
         self.core.routes.issuers_by_name().filter_map(|mut issuers| issuers.all(is_ready).then_some(())).count() > 0
@@ -417,6 +421,7 @@ impl Core {
             Ok(()) => Rejection::Token(error),
             Err(error) => Rejection::Credential(error),
         })?;
+        self.custom_domains.iter().for_each(CustomDomains::ensure_running);
         let algorithm = token.header().algorithm();
         let route = self.routes.find(token.payload(), algorithm, &self.hosts, host).map_err(Rejection::Issuer)?;
         validation.record_issuer(route.label);

@@ -1,7 +1,5 @@
 //! The check of the list of revocations, on every request.
 
-use std::slice;
-
 use crate::claims::{ClaimError, ClaimErrorReason};
 use crate::rejection::Rejection;
 use crate::revocation::{IssuerDigest, Match, RevocationKind, Revocations};
@@ -30,12 +28,10 @@ impl Core {
             return Ok(());
         }
         let Some(route) = self.routes.get(route) else { return Ok(()) };
-        // Listed names are names of one issuer. Each name that a rule accepts is another tenant.
-        let tenant = route.has_rule().then(|| revocations.list.issuer(route.issuer_name(payload)));
-        let issuers = match &tenant {
-            Some(tenant) => slice::from_ref(tenant),
-            None => revocations.issuers.get(route.issuer).map(|names| &**names).unwrap_or_default(),
-        };
+        // A name that a rule accepts is not listed. It is another tenant, or one more name of the issuer.
+        let ruled = route.has_rule().then(|| revocations.list.issuer(route.issuer_name(payload)));
+        let listed = revocations.issuers.get(route.issuer).filter(|_| !route.is_tenant());
+        let issuers = listed.map(|names| &**names).unwrap_or_default().iter().copied().chain(ruled);
         // Entries count as long as a validator would accept their tokens.
         let now = self.clock.now().saturating_sub(self.rules.leeway);
         let outcome = revocations.list.check(issuers, payload, &self.rules.clients, now);

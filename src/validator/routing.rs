@@ -151,6 +151,7 @@ impl Routes {
                 NameMatch::Accepted => first = first.or(Some(at)),
                 NameMatch::TenantNotAllowed => error = error.or(Some(IssuerError::TenantNotAllowed)),
                 NameMatch::TenantMismatch => error = error.or(Some(IssuerError::TenantMismatch)),
+                NameMatch::Unavailable => error = error.or(Some(IssuerError::DomainsUnavailable)),
                 NameMatch::None => {}
             }
         }
@@ -190,7 +191,7 @@ impl Routes {
     pub(super) fn is_rejected_v1(&self, payload: &Payload) -> bool {
         let is_rejected = |rule: &NameRule, claimed| match rule {
             NameRule::Entra(entra) => entra.is_rejected_v1(claimed),
-            NameRule::Pattern(_) => false,
+            NameRule::Pattern(_) | NameRule::Domains(_) => false,
         };
         claimed(payload).is_ok_and(|claimed| self.rules.iter().any(|(_, rule)| is_rejected(rule, claimed)))
     }
@@ -239,6 +240,11 @@ impl<'r> Route<'r> {
     /// Returns whether a rule accepts the `iss`, which is not listed.
     pub(super) fn has_rule(&self) -> bool {
         self.rule.is_some()
+    }
+
+    /// Returns whether the `iss` is that of a tenant, whose subjects and sessions are not those of the other names.
+    pub(super) fn is_tenant(&self) -> bool {
+        self.rule.is_some_and(NameRule::separates_tenants)
     }
 
     /// Returns whether the issuer of an accepted token is still trusted for this host.

@@ -16,6 +16,7 @@ mod clients;
 mod config;
 mod content_coding;
 mod cors;
+mod custom_domains;
 mod doctor;
 mod dpop_answers;
 mod dpop_cases;
