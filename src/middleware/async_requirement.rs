@@ -48,7 +48,7 @@ pub trait AsyncRequirement<C = NoCustomClaims>: Send + Sync + 'static {
     ///
     /// The future is dropped before its end if the client closes the connection or a timeout ends the request, so it must leave
     /// nothing inconsistent at an `.await`. The rule is evaluated for each request, and its result is not cached. There is no
-    /// timeout: limit the time of the I/O, and return [`RequirementError::unavailable`] at its end.
+    /// timeout: limit the time of the I/O, and return [`RequirementError::unavailable`] at its end. A panic is not caught.
     ///
     /// # Errors
     ///
