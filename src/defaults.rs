@@ -45,6 +45,15 @@ pub(crate) const MAX_PROOF_LEEWAY: Duration = Duration::from_secs(60);
 /// Memory of the detection of replayed proofs: 26,000 requests per second with the default lifetime, more than two cores can verify.
 pub(crate) const REPLAY_BYTES: usize = 48 * 1024 * 1024;
 
+/// How long a request waits for a replay store outside of this process. One in the same network responds within milliseconds.
+pub(crate) const REPLAY_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// Longest configurable wait. A client has given up by then.
+pub(crate) const MAX_REPLAY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The shortest time between two log lines about a failed replay store.
+pub(crate) const REPLAY_FAILURE_LOG_SECONDS: i64 = 60;
+
 /// Shortest configurable memory: one period of the detection then has room for a few hundred proofs.
 pub(crate) const MIN_REPLAY_BYTES: usize = 64 * 1024;
 

@@ -42,7 +42,7 @@ impl<C> PendingRequest<C> {
     pub(crate) fn key(&self) -> Option<&PendingKey> {
         match &self.pending {
             Pending::Key(key) => Some(key),
-            Pending::Answer(_) | Pending::Claim(_) => None,
+            Pending::Answer(_) | Pending::Record(_) => None,
         }
     }
 }
@@ -100,10 +100,14 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
         Ok(self.accept(validated, credential))
     }
 
-    /// Marks credentials as sensitive, so that they do not appear in logs of headers.
+    /// Marks credentials as sensitive, so that they do not appear in logs of headers. A request with a second `Authorization` field is
+    /// rejected.
     pub(crate) fn mark_sensitive(&self, headers: &mut HeaderMap) {
+        if let Some(field) = headers.get_mut(AUTHORIZATION) {
+            field.set_sensitive(true);
+        }
         let from_sources = if self.token_sources.is_empty() { &[][..] } else { &[COOKIE, SEC_WEBSOCKET_PROTOCOL] };
-        for name in [AUTHORIZATION, DPOP].iter().chain(from_sources) {
+        for name in [DPOP].iter().chain(from_sources) {
             // `entry` may allocate for an absent header.
             if !headers.contains_key(name) {
                 continue;
@@ -169,7 +173,7 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
             return self.validator.context(request, scheme);
         }
         match self.host_source.forwarded(request.headers()).map_err(Rejection::Host)? {
-            Some(host) => self.validator.context(&request.with_host(Some(host)), scheme),
+            Some(host) => self.validator.context(&request.with_host(host), scheme),
             None => self.validator.context(request, scheme),
         }
     }

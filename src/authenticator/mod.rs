@@ -61,8 +61,9 @@ use crate::rejection::Rejection;
 use crate::request::{BearerToken, CredentialError, HostSource, RequestHead};
 use crate::response::{
     AcceptedSchemes, BearerScheme, ChallengeError, Challenges, DpopScheme, EmptyBody, ErrorBody, ErrorResponse,
-    JsonBody, Protocol, RequestKind, ResponseHook, ResponseOptions,
+    JsonBody, Protocol, RequestKind, ResponseHook, ResponseOptions, error_response,
 };
+use crate::telemetry;
 use crate::validator::{Possession, Validator, record_unmet};
 
 /// Decides whether a request is authenticated, and how a rejected one is answered.
@@ -170,17 +171,15 @@ impl<C: Send + Sync + 'static, R: ErrorBody<Bytes>> Authenticator<C, R> {
     /// [`Authenticated::require`].
     #[must_use]
     pub fn reject(&self, request: &RequestHead<'_>, rejection: Rejection) -> Rejected {
-        if rejection.is_of_route() {
-            record_unmet(&rejection, None);
-        }
-        self.responder(request).reject(rejection)
+        record_unmet(&rejection, None);
+        self.responder(request).reject(rejection, None)
     }
 
     fn outcome(&self, request: &RequestHead<'_>, result: Result<Option<Accepted<C>>, Rejection>) -> Outcome<C> {
         match result {
             Ok(Some(accepted)) => Outcome::Authenticated(Authenticated::new(accepted, self.responder(request))),
             Ok(None) => Outcome::Anonymous,
-            Err(rejection) => Outcome::Rejected(self.responder(request).reject(rejection)),
+            Err(rejection) => Outcome::Rejected(self.responder(request).reject(rejection, None)),
         }
     }
 
@@ -198,6 +197,20 @@ impl<C: Send + Sync + 'static, R> Authenticator<C, R> {
     /// Returns the nonce that clients receive now, if the API requires nonces.
     pub(crate) fn current_nonce(&self) -> Option<HeaderValue> {
         self.validator.current_nonces().map(|nonces| nonces.next())
+    }
+
+    /// Returns the response to a rejected request.
+    pub(crate) fn respond<B>(&self, rejection: Rejection, request: RequestKind) -> Response<B>
+    where
+        R: ErrorBody<B>,
+    {
+        let parts = self.response_options.error_parts(&rejection, request, || self.issue_nonce());
+        error_response(&self.response_options.body, parts, rejection)
+    }
+
+    /// Returns the nonce that clients receive now for a response, and counts it.
+    fn issue_nonce(&self) -> Option<HeaderValue> {
+        self.current_nonce().inspect(|_| telemetry::nonce_issued())
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Authenticated<C = NoCustomClaims> {
 impl<C> Authenticated<C> {
     pub(super) fn new(accepted: Accepted<C>, responder: Responder) -> Self {
         let Accepted { claims, token, nonce } = accepted;
-        let next = responder.nonce().filter(|_| nonce == Some(NonceAge::Previous));
+        let next = if nonce == Some(NonceAge::Previous) { responder.issue_nonce() } else { None };
         let response_headers = next.map(|next| (DPOP_NONCE, next)).into_iter().collect();
         Self { claims, token, response_headers, responder }
     }
@@ -83,13 +83,14 @@ impl<C> Authenticated<C> {
     ///
     /// # Errors
     ///
-    /// Returns [`Rejected`], with the same response as that of a [`RequireLayer`](crate::RequireLayer).
+    /// Returns [`Rejected`], with the same response as that of a [`RequireLayer`](crate::RequireLayer), and with the
+    /// [headers](Self::response_headers) of this request.
     pub fn require(&self, requirement: &Requirement) -> Result<(), Rejected> {
         self.claims.require(requirement).map_err(|error| {
             let hint = hint_for_error(&error);
             let rejection = Rejection::from(error);
             record_unmet(&rejection, hint);
-            self.responder.reject(rejection)
+            self.responder.reject(rejection, self.response_headers.get(DPOP_NONCE))
         })
     }
 }

@@ -10,6 +10,7 @@ use crate::dpop::CurrentNonces;
 use crate::rejection::Rejection;
 use crate::request::Scheme;
 use crate::response::{ErrorBody, ErrorParts, ErrorResponse, RequestKind, ResponseOptions, error_response};
+use crate::telemetry;
 
 /// A rejected request, with the response that the client must get.
 ///
@@ -47,19 +48,23 @@ impl Responder {
         Self { request, nonces, options }
     }
 
-    /// Returns the nonce for the client's next proof.
-    pub(super) fn nonce(&self) -> Option<HeaderValue> {
-        self.nonces.as_ref().map(|nonces| nonces.next())
+    /// Returns the nonce for the client's next proof, and counts it.
+    pub(super) fn issue_nonce(&self) -> Option<HeaderValue> {
+        let nonces = self.nonces.as_ref()?;
+        telemetry::nonce_issued();
+        Some(nonces.next())
     }
 
     pub(super) fn scheme(&self) -> Scheme {
         self.request.schemes.scheme()
     }
 
-    pub(super) fn reject(&self, rejection: Rejection) -> Rejected {
-        let RequestKind { protocol, schemes } = self.request;
-        let challenges = self.options.challenges.clone().for_request(schemes);
-        let parts = challenges.error_parts(&rejection).with_protocol(protocol).with_nonce(|| self.nonce());
+    /// Rejects a request. `issued` is the nonce that every response to the request has, if there is one.
+    pub(super) fn reject(&self, rejection: Rejection, issued: Option<&HeaderValue>) -> Rejected {
+        let parts = match issued {
+            Some(nonce) => self.options.error_parts(&rejection, self.request, || None).with_nonce(Some(nonce.clone())),
+            None => self.options.error_parts(&rejection, self.request, || self.issue_nonce()),
+        };
         Rejected(Box::new(Content { rejection, parts, responder: self.clone() }))
     }
 }

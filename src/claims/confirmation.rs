@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::keys::Thumbprint;
 use crate::request::Scheme;
 use crate::request::credential::UsedSchemes;
-use crate::token::{self, Segment};
+use crate::token::{self, Claim, Payload, Segment};
 
 /// The keys to which a token is bound: a DPoP key, a certificate, or both.
 ///
@@ -36,6 +36,11 @@ impl Confirmation {
     /// Returns both without copying them, for the check of every request.
     pub(crate) const fn keys(&self) -> (Option<&Thumbprint>, Option<&CertificateThumbprint>) {
         (self.jwk.as_ref(), self.certificate.as_ref())
+    }
+
+    /// Reads the claim `cnf` of a token; `None` if it is absent, malformed or has no known member.
+    pub(crate) fn read(payload: &Payload) -> Option<Self> {
+        payload.raw(Claim::Cnf).and_then(Self::parse)
     }
 
     /// Reads the JSON text of a `cnf` claim; `None` if it is malformed or has no known member. The hash of no bytes is malformed: an

@@ -205,7 +205,7 @@ impl<C> Claims<C> {
     /// The claim alone proves nothing about the request; [`sender_constraint`](Self::sender_constraint) does.
     #[must_use]
     pub fn confirmation(&self) -> Option<Confirmation> {
-        self.payload().raw(Claim::Cnf).and_then(Confirmation::parse)
+        Confirmation::read(self.payload())
     }
 
     /// Returns the key or certificate that the client of the request has proven to have; `None` for a bearer token.

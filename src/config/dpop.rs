@@ -14,8 +14,14 @@ pub(super) fn resolve(dpop: &Dpop, audience: &str, errors: &mut SettingErrors) -
     check_policy(dpop, errors);
     let nonces = dpop.nonces.as_ref().map(|nonces| nonces.resolve(audience)).transpose();
     let nonces = nonces.map_err(|error| errors.push("DPoP nonce secret", SettingErrorKind::Secret(error)));
-    let (replay, request_target) = (replay(dpop, errors), dpop.request_target.clone());
-    Some(DpopRules { urls: urls?, policy: dpop.policy.clone(), nonces: nonces.ok()?, replay, request_target })
+    Some(DpopRules {
+        replay: replay(dpop, errors),
+        urls: urls?,
+        policy: dpop.policy.clone(),
+        nonces: nonces.ok()?,
+        replay_timeout: dpop.replay_timeout,
+        request_target: dpop.request_target.clone(),
+    })
 }
 
 fn urls(texts: &[String], errors: &mut SettingErrors) -> Option<Box<[PublicUrl]>> {
@@ -55,15 +61,19 @@ fn check_policy(dpop: &Dpop, errors: &mut SettingErrors) {
 }
 
 fn replay(dpop: &Dpop, errors: &mut SettingErrors) -> Option<Arc<dyn ReplayStore>> {
+    if !(SHORTEST_REPLAY_TIMEOUT..=defaults::MAX_REPLAY_TIMEOUT).contains(&dpop.replay_timeout) {
+        errors.push("DPoP replay timeout", SettingErrorKind::ReplayTimeout);
+    }
     match &dpop.replay {
         ReplayDetection::Memory { max_bytes } => {
             if *max_bytes < defaults::MIN_REPLAY_BYTES {
                 errors.push("DPoP replay memory", SettingErrorKind::ReplayMemory);
             }
-            let policy = &dpop.policy;
-            let leeway = policy.leeway().saturating_mul(2);
-            let span = policy.lifetime().saturating_add(leeway).max(NONCE_SPAN);
-            Some(Arc::new(MemoryReplayStore::new(*max_bytes, span)))
+            let span = dpop.policy.lifetime().saturating_add(dpop.policy.leeway().saturating_mul(2));
+            Some(Arc::new(match dpop.nonces {
+                Some(_) => MemoryReplayStore::for_nonces(*max_bytes),
+                None => MemoryReplayStore::new(*max_bytes, span),
+            }))
         }
         ReplayDetection::Store(store) => Some(Arc::clone(store)),
         ReplayDetection::Off => None,
@@ -72,8 +82,7 @@ fn replay(dpop: &Dpop, errors: &mut SettingErrors) -> Option<Arc<dyn ReplayStore
 
 const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
 
-/// The periods of the nonces that are accepted at the same time begin within two minutes.
-const NONCE_SPAN: Duration = Duration::from_secs(120);
+const SHORTEST_REPLAY_TIMEOUT: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
@@ -104,7 +113,8 @@ mod tests {
             Dpop::new(URL).with_proof_lifetime(Duration::from_secs(1)).with_proof_leeway(Duration::ZERO),
             Dpop::new(URL).with_proof_lifetime(Duration::from_secs(300)).with_proof_leeway(Duration::from_secs(60)),
             Dpop::new(URL).with_nonces(Nonces::of_this_process()).without_replay_detection(),
-            Dpop::new(URL).with_replay_memory(64 * 1024),
+            Dpop::new(URL).with_replay_memory(64 * 1024).with_replay_timeout(Duration::from_millis(1)),
+            Dpop::new(URL).with_replay_timeout(Duration::from_secs(10)),
         ] {
             assert_eq!(errors(&dpop), [], "{dpop:?}");
         }
@@ -120,7 +130,8 @@ mod tests {
             .with_proof_lifetime(Duration::ZERO)
             .with_proof_leeway(Duration::from_secs(61))
             .with_nonces(short)
-            .with_replay_memory(1_000);
+            .with_replay_memory(1_000)
+            .with_replay_timeout(Duration::ZERO);
         let too_short = SecretError::TooShort { algorithm: Algorithm::HS256, length: 31, needed: 32 };
         let expected = [
             SettingErrorKind::PublicUrl(PublicUrlError::PlainHttp),
@@ -130,11 +141,14 @@ mod tests {
             SettingErrorKind::ProofLifetime,
             SettingErrorKind::ProofLeeway,
             SettingErrorKind::Secret(too_short),
+            SettingErrorKind::ReplayTimeout,
             SettingErrorKind::ReplayMemory,
         ];
         assert_eq!(errors(&dpop), expected);
         assert_eq!(errors(&Dpop::new(URL).with_proof_algorithms([])), [SettingErrorKind::NoProofAlgorithms]);
         let long = Dpop::new(URL).with_proof_lifetime(Duration::from_secs(301));
         assert_eq!(errors(&long), [SettingErrorKind::ProofLifetime]);
+        let long = Dpop::new(URL).with_replay_timeout(Duration::from_millis(10_001));
+        assert_eq!(errors(&long), [SettingErrorKind::ReplayTimeout]);
     }
 }

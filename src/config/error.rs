@@ -160,6 +160,8 @@ pub enum SettingErrorKind {
     ProofLeeway,
     /// The memory for used proofs is less than 64 KiB.
     ReplayMemory,
+    /// The time for which a request waits for the replay store is not between 1 ms and 10 s.
+    ReplayTimeout,
     /// A trusted proxy is not an IP address or network.
     Network(NetworkError),
     /// The name of a header is malformed (RFC 9110 §5.1).
@@ -242,6 +244,7 @@ impl fmt::Display for SettingErrorKind {
             | Self::ProofLifetime
             | Self::ProofLeeway
             | Self::ReplayMemory
+            | Self::ReplayTimeout
             | Self::Network(_)
             | Self::HeaderName
             | Self::NoSenderConstraint
@@ -293,6 +296,9 @@ impl SettingErrorKind {
             }
             Self::ProofLeeway => write!(f, "is more than {} s", defaults::MAX_PROOF_LEEWAY.as_secs()),
             Self::ReplayMemory => write!(f, "is less than {} bytes", defaults::MIN_REPLAY_BYTES),
+            Self::ReplayTimeout => {
+                write!(f, "is not between 1 ms and {} s", defaults::MAX_REPLAY_TIMEOUT.as_secs())
+            }
             Self::Network(error) => write!(f, "{error}"),
             Self::HeaderName => f.write_str("is not the name of a header"),
             Self::NoSenderConstraint => f.write_str(

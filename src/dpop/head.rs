@@ -1,11 +1,12 @@
 //! `ProofHead`: the header of a proof, with its key (RFC 9449 §4.3, checks 4 to 7).
 
 use std::fmt;
+use std::mem::size_of;
 
 use crate::dpop::error::ProofError;
 use crate::dpop::policy::ProofPolicy;
 use crate::dpop::proof::UnverifiedProof;
-use crate::keys::{EmbeddedKey, Thumbprint};
+use crate::keys::{EmbeddedJwk, EmbeddedKey, Thumbprint};
 use crate::token::{self, Algorithm, Segment, TokenType};
 
 /// The checked header of a proof.
@@ -18,30 +19,43 @@ pub(crate) struct ProofHead {
 }
 
 impl ProofHead {
-    /// Parses and checks the header of a proof.
-    pub(super) fn parse(proof: &UnverifiedProof<'_>, policy: &ProofPolicy) -> Result<Self, ProofError> {
+    /// Parses and checks the header of a proof, whose key must be `expected`. The checks of a key that cost as much as a verification
+    /// are made only for the expected one.
+    pub(super) fn parse(
+        proof: &UnverifiedProof<'_>,
+        policy: &ProofPolicy,
+        expected: &Thumbprint,
+    ) -> Result<Self, ProofError> {
         let json = proof.header()?;
         let names = ["typ", "alg", "jwk", "crit", "b64"];
         let [typ, algorithm, jwk, crit, b64] = token::json_members(Segment::Header, &json, names)?;
-        let text = |member: Option<&str>| member.and_then(token::unquote).map(|text| text.into_owned());
-        if TokenType::from_typ(text(typ).as_deref()) != TokenType::Dpop {
+        if TokenType::from_typ(typ.and_then(token::unquote).as_deref()) != TokenType::Dpop {
             return Err(ProofError::Type);
         }
-        let algorithm =
-            text(algorithm).and_then(|name| Algorithm::from_name(&name)).ok_or(ProofError::UnknownAlgorithm)?;
+        let algorithm = algorithm.and_then(token::unquote).and_then(|name| Algorithm::from_name(&name));
+        let algorithm = algorithm.ok_or(ProofError::UnknownAlgorithm)?;
         if !policy.accepts(algorithm) {
             return Err(ProofError::AlgorithmNotAccepted { algorithm });
         }
         if crit.is_some() || b64.is_some() {
             return Err(ProofError::CriticalHeader);
         }
-        let key = EmbeddedKey::from_jwk(jwk.ok_or(ProofError::MissingKey)?, algorithm).map_err(ProofError::Key)?;
+        let jwk = EmbeddedJwk::parse(jwk.ok_or(ProofError::MissingKey)?, algorithm).map_err(ProofError::Key)?;
+        if jwk.thumbprint() != *expected {
+            return Err(ProofError::OtherKey);
+        }
+        let key = jwk.into_key().map_err(ProofError::Key)?;
         Ok(Self { encoded: Box::from(proof.encoded_header()), key })
     }
 
     /// Returns whether this is the head of a proof.
     pub(super) fn is_head_of(&self, proof: &UnverifiedProof<'_>) -> bool {
         *self.encoded == *proof.encoded_header()
+    }
+
+    /// Returns its memory in bytes.
+    pub(crate) fn footprint(&self) -> usize {
+        size_of::<Self>().saturating_add(self.encoded.len()).saturating_add(self.key.footprint())
     }
 
     pub(super) fn thumbprint(&self) -> Thumbprint {

@@ -35,7 +35,7 @@ pub(crate) use self::nonce::{NonceAge, NonceSource};
 pub use self::policy::ProofPolicy;
 pub(crate) use self::proof::UnverifiedProof;
 pub use self::proof_id::ProofId;
-pub use self::replay::{Claim, Claiming, MemoryReplayStore, ReplayError, ReplayStore};
+pub use self::replay::{MemoryReplayStore, ProofUse, Recording, RecordingFuture, ReplayError, ReplayStore};
 pub(crate) use self::rules::{DpopRules, algorithm_names};
 pub use self::settings::Dpop;
 pub(crate) use self::settings::ReplayDetection;

@@ -30,7 +30,8 @@ pub struct Nonces(Vec<NonceSecret>);
 #[derive(Clone)]
 enum NonceSecret {
     Shared(Result<Secret, SecretError>),
-    Random,
+    /// `None` if the system has no entropy.
+    Random(Option<Box<Mac>>),
 }
 
 impl Nonces {
@@ -40,11 +41,12 @@ impl Nonces {
         Self(vec![NonceSecret::Shared(secret.into())])
     }
 
-    /// Computes nonces from a random secret of this process. Use it only for an API with one replica: another replica has another
-    /// secret, so it rejects the nonce with 401 `use_dpop_nonce`, and the client must repeat its request with the new nonce.
+    /// Computes nonces from a random secret, which this value and its clones have. Use it only for an API with one replica: another
+    /// replica has another secret, so it rejects the nonce with 401 `use_dpop_nonce`, and the client must repeat its request with the
+    /// new nonce.
     #[must_use]
     pub fn of_this_process() -> Self {
-        Self(vec![NonceSecret::Random])
+        Self(vec![NonceSecret::Random(Mac::random().map(Box::new))])
     }
 
     /// Adds an earlier secret, whose nonces are still accepted. New nonces are computed from the first secret. Use it to rotate
@@ -54,6 +56,27 @@ impl Nonces {
     pub fn with_previous(mut self, secret: impl Into<Result<Secret, SecretError>>) -> Self {
         self.0.push(NonceSecret::Shared(secret.into()));
         self
+    }
+
+    /// Computes the nonces that are accepted at the time `now` by an API whose first audience is `audience`, for
+    /// [`Expected::with_nonces`](super::Expected::with_nonces). A validator does this itself.
+    ///
+    /// ```
+    /// use tower_bearer::Secret;
+    /// use tower_bearer::clock::{Clock, SystemClock};
+    /// use tower_bearer::dpop::Nonces;
+    ///
+    /// let nonces = Nonces::shared(Secret::from_text("thirty-two bytes or more, please"));
+    /// let current = nonces.current("https://api.northwind.com", SystemClock.now())?;
+    /// assert_eq!(current.next().len(), 22);
+    /// # Ok::<(), tower_bearer::keys::SecretError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns [`SecretError`] if a secret is malformed or shorter than 32 bytes.
+    pub fn current(&self, audience: &str, now: Timestamp) -> Result<CurrentNonces, SecretError> {
+        Ok(self.resolve(audience)?.nonces(NonceSource::period(now)))
     }
 
     /// Creates the source of the nonces of an API with this audience.
@@ -67,7 +90,7 @@ impl NonceSecret {
     fn mac(&self) -> Result<Mac, SecretError> {
         match self {
             Self::Shared(secret) => Mac::new(secret.as_ref().map_err(SecretError::clone)?),
-            Self::Random => Mac::random().ok_or(SecretError::NoEntropy),
+            Self::Random(mac) => mac.as_deref().cloned().ok_or(SecretError::NoEntropy),
         }
     }
 }
@@ -97,8 +120,8 @@ impl NonceSource {
     pub(crate) fn nonces(&self, period: i64) -> CurrentNonces {
         let of_key = |key: &Mac| AGES.map(|age| self.nonce(key, age.period(period)));
         let accepted: Box<[[Nonce; 3]]> = self.keys.iter().map(of_key).collect();
-        let next = self.keys.first().map(|key| self.nonce(key, period)).unwrap_or_default();
-        CurrentNonces { period, accepted, next }
+        let next = self.keys.first().and_then(|key| HeaderValue::from_bytes(&self.nonce(key, period)).ok());
+        CurrentNonces { period, accepted, next: next.unwrap_or(HeaderValue::from_static("")) }
     }
 
     /// Computes a nonce: 132 bits of HMAC-SHA-256 in base64url.
@@ -118,7 +141,7 @@ impl NonceSource {
 pub struct CurrentNonces {
     period: i64,
     accepted: Box<[[Nonce; 3]]>,
-    next: Nonce,
+    next: HeaderValue,
 }
 
 /// 22 characters of base64url.
@@ -156,7 +179,7 @@ impl CurrentNonces {
     /// Returns the nonce that clients receive now, for `DPoP-Nonce`.
     #[must_use]
     pub fn next(&self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.next).unwrap_or(HeaderValue::from_static(""))
+        self.next.clone()
     }
 
     pub(crate) fn period(&self) -> i64 {
@@ -188,7 +211,7 @@ impl fmt::Debug for CurrentNonces {
 const AGES: [NonceAge; 3] = [NonceAge::Previous, NonceAge::Current, NonceAge::Next];
 
 /// One minute. With a shorter period clients get more challenges. With a longer one proofs can be prepared for a longer time.
-const PERIOD_SECONDS: i64 = 60;
+pub(super) const PERIOD_SECONDS: i64 = 60;
 
 #[cfg(test)]
 mod tests {
@@ -254,8 +277,10 @@ mod tests {
         for other in ["", "x", &all[0][1..], &format!("{}x", all[0]), &"x".repeat(1 << 20)] {
             assert_eq!(age(&own, 100, other), None);
         }
-        let random = || Nonces::of_this_process().resolve("a").expect("entropy");
-        assert_ne!(next(&random(), 1), next(&random(), 1));
+        let random = Nonces::of_this_process();
+        let of = |nonces: &Nonces| next(&nonces.resolve("a").expect("entropy"), 1);
+        assert_eq!(of(&random), of(&random.clone()));
+        assert_ne!(of(&random), of(&Nonces::of_this_process()));
     }
 
     #[test]

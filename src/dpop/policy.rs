@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::clock::Timestamp;
 use crate::defaults;
 use crate::token::Algorithm;
 
@@ -85,6 +86,11 @@ impl ProofPolicy {
     pub(super) fn accepts(&self, algorithm: Algorithm) -> bool {
         // No embedded key verifies an HMAC, so a symmetric algorithm in the list accepts nothing.
         self.algorithms.contains(&algorithm)
+    }
+
+    /// Returns the last point in time at which a proof with this `iat` is accepted.
+    pub(super) fn accepts_until(&self, issued_at: Timestamp) -> Timestamp {
+        issued_at.saturating_add(self.lifetime).saturating_add(self.leeway)
     }
 
     pub(super) fn issued_at_rule(&self) -> IssuedAtRule {

@@ -21,9 +21,7 @@ impl<'p> UnverifiedProof<'p> {
             return Err(ProofError::Multiple);
         }
         let jws = CompactJws::split(text).map_err(ProofError::Form)?;
-        for (segment, encoded) in
-            [(Segment::Header, jws.header), (Segment::Payload, jws.payload), (Segment::Signature, jws.signature)]
-        {
+        for (segment, encoded) in jws.segments() {
             token::check_encoding(segment, encoded).map_err(ProofError::Form)?;
         }
         Ok(Self(jws))

@@ -1,6 +1,7 @@
 //! `DpopRules`: the valid settings of DPoP, as the validator uses them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::dpop::nonce::NonceSource;
 use crate::dpop::policy::ProofPolicy;
@@ -18,6 +19,8 @@ pub(crate) struct DpopRules {
     pub(crate) nonces: Option<NonceSource>,
     /// `None` if replayed proofs are not detected.
     pub(crate) replay: Option<Arc<dyn ReplayStore>>,
+    /// How long a request waits for the replay store.
+    pub(crate) replay_timeout: Duration,
     pub(crate) request_target: Option<RequestTarget>,
 }
 

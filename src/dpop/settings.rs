@@ -33,6 +33,7 @@ pub struct Dpop {
     pub(crate) policy: ProofPolicy,
     pub(crate) nonces: Option<Nonces>,
     pub(crate) replay: ReplayDetection,
+    pub(crate) replay_timeout: Duration,
     pub(crate) request_target: Option<RequestTarget>,
 }
 
@@ -67,6 +68,7 @@ impl Dpop {
             policy: ProofPolicy::new(),
             nonces: None,
             replay: ReplayDetection::Memory { max_bytes: defaults::REPLAY_BYTES },
+            replay_timeout: defaults::REPLAY_TIMEOUT,
             request_target: None,
         }
     }
@@ -119,15 +121,26 @@ impl Dpop {
         self
     }
 
-    /// Records used proofs in `store`. Default: in the memory of this process, so that each replica of the API accepts a proof once.
+    /// Records used proofs in `store`. Default: in the memory of the validator, so that each replica of the API accepts a proof once.
+    /// Clones of a validator share its memory, and other validators do not, even if they are built from the same API. To make several
+    /// validators in one process accept a proof once, give all of them clones of one `Arc<MemoryReplayStore>`.
     #[must_use]
     pub fn with_replay_store(mut self, store: impl ReplayStore) -> Self {
         self.replay = ReplayDetection::Store(Arc::new(store));
         self
     }
 
-    /// Sets the memory for used proofs in bytes, at least 64 KiB. Default: 48 MiB, enough for 26,000 requests per second with the
-    /// default lifetime. Memory is allocated when it is needed. If it is used up, further requests are rejected with 503.
+    /// Sets how long a request waits for the replay store, from 1 ms to 10 s. Then the request is rejected with 503. Default: 50 ms, so
+    /// that a store that does not respond does not make requests pile up. The default store, in memory, responds at once.
+    #[must_use]
+    pub fn with_replay_timeout(mut self, timeout: Duration) -> Self {
+        self.replay_timeout = timeout;
+        self
+    }
+
+    /// Sets the memory for used proofs in bytes, at least 64 KiB. Each validator has its own memory. Default: 48 MiB, enough for 26,000
+    /// requests per second with the default lifetime, and with nonces. Memory is allocated when it is needed. If it is used up, further
+    /// requests are rejected with 503.
     #[must_use]
     pub fn with_replay_memory(mut self, max_bytes: usize) -> Self {
         self.replay = ReplayDetection::Memory { max_bytes };

@@ -39,7 +39,7 @@ impl<'e> Expected<'e> {
         Self::for_request(method, Some(url), path, token, key)
     }
 
-    /// Requires a nonce of this server. Default: a nonce is ignored.
+    /// Requires a nonce of this server, see [`Nonces::current`](super::Nonces::current). Default: a nonce is ignored.
     #[must_use]
     pub fn with_nonces(mut self, nonces: &'e CurrentNonces) -> Self {
         self.nonces = Some(nonces);
@@ -158,12 +158,14 @@ pub(crate) fn verify_with_known_head(
     policy: &ProofPolicy,
     now: Timestamp,
 ) -> Result<(VerifiedProof, Option<ProofHead>), ProofError> {
-    let known = known.filter(|head| head.is_head_of(proof));
-    let parsed = if known.is_some() { None } else { Some(ProofHead::parse(proof, policy)?) };
-    let bound =
-        known.or(parsed.as_ref()).ok_or(ProofError::Type).and_then(|head| BoundProof::new(head, proof, expected))?;
-    let verified = bound.check_claims(expected, policy, now)?.check_signature()?;
-    Ok((verified, parsed))
+    let verify = |head: &ProofHead| BoundProof { head, proof }.check_claims(expected, policy, now)?.check_signature();
+    match known.filter(|head| head.is_head_of(proof) && head.thumbprint() == expected.key) {
+        Some(head) => Ok((verify(head)?, None)),
+        None => {
+            let head = ProofHead::parse(proof, policy, &expected.key)?;
+            Ok((verify(&head)?, Some(head)))
+        }
+    }
 }
 
 /// A proof whose key is that of the token.
@@ -173,10 +175,6 @@ struct BoundProof<'p> {
 }
 
 impl<'p> BoundProof<'p> {
-    fn new(head: &'p ProofHead, proof: &'p UnverifiedProof<'p>, expected: &Expected<'_>) -> Result<Self, ProofError> {
-        if head.thumbprint() == expected.key { Ok(Self { head, proof }) } else { Err(ProofError::OtherKey) }
-    }
-
     fn check_claims(
         self,
         expected: &Expected<'_>,
@@ -202,7 +200,7 @@ impl<'p> BoundProof<'p> {
         let nonce = expected.nonces.map(|nonces| check_nonce(&body, nonces)).transpose()?;
         let (created_at, accepted_until) = match &nonce {
             Some(nonce) => (nonce.starts_at, nonce.accepted_until),
-            None => (body.issued_at, body.issued_at.saturating_add(policy.lifetime()).saturating_add(policy.leeway())),
+            None => (body.issued_at, policy.accepts_until(body.issued_at)),
         };
         let id = ProofId::new(&self.head.thumbprint(), &body.jti);
         let verified = VerifiedProof { id, created_at, accepted_until, nonce: nonce.map(|nonce| nonce.age) };
@@ -227,7 +225,7 @@ fn check_issued_at(issued_at: Timestamp, policy: &ProofPolicy, now: Timestamp) -
     if issued_at > now.saturating_add(policy.leeway()) {
         return Err(ProofError::IssuedInFuture { by: issued_at.saturating_since(now) });
     }
-    if now > issued_at.saturating_add(policy.lifetime()).saturating_add(policy.leeway()) {
+    if now > policy.accepts_until(issued_at) {
         return Err(ProofError::TooOld { by: now.saturating_since(issued_at) });
     }
     Ok(())

@@ -144,9 +144,7 @@ impl From<UnmetRequirement> for BearerRejection {
 
 impl IntoResponse for BearerRejection {
     fn into_response(self) -> Response {
-        if self.rejection.is_of_route() {
-            record_unmet(&self.rejection, self.hint);
-        }
+        record_unmet(&self.rejection, self.hint);
         let parts = self.challenges.error_parts(&self.rejection).with_protocol(self.protocol);
         match self.body {
             BodyKind::Empty => error_response::<Body>(&EmptyBody::default(), parts, self.rejection),

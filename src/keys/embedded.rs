@@ -1,30 +1,37 @@
-//! `EmbeddedKey`: the public key that a JWS contains in its own header (`jwk`, RFC 7515 §4.1.3).
+//! `EmbeddedJwk` and `EmbeddedKey`: the public key that a JWS contains in its own header (`jwk`, RFC 7515 §4.1.3).
 
 use crate::defaults;
 use crate::keys::error::SkipReason;
 use crate::keys::json::Members;
-use crate::keys::jwk::{bytes, check_use, key_algorithm, material, required_text, text};
+use crate::keys::jwk::{bytes, check_use, key_algorithm, material_of_form, required_text, text};
+use crate::keys::material::Material;
 use crate::keys::thumbprint::Thumbprint;
 use crate::keys::verify::{Verifier, VerifyingKey};
 use crate::token::Algorithm;
 
-/// A public key out of the header of a JWS, for the algorithm of the same header.
-///
-/// # Security
-///
-/// The sender chooses the key, so a signature by it proves only that the sender has the private key. The caller compares the
-/// thumbprint with that of a key that it expects.
+/// The public key in the header of a JWS, for the algorithm of the same header. It has passed the checks that cost little.
 ///
 /// The rules are stricter than for a key set, because the sender writes the key for this purpose only: no private member,
 /// whatever its value; no leading zero bytes, no padding; RSA keys of at most 4096 bits, because the cost of a verification
 /// grows with the square of the size. So a key has only one encoding. `kid` and the members for certificates are ignored, and no
 /// URL is read.
+pub(crate) struct EmbeddedJwk {
+    material: Material,
+    algorithm: Algorithm,
+}
+
+/// A public key out of the header of a JWS.
+///
+/// # Security
+///
+/// The sender chooses the key, so a signature by it proves only that the sender has the private key. The caller compares the
+/// [thumbprint](EmbeddedJwk::thumbprint) with that of a key that it expects.
 #[derive(Clone, Debug)]
 pub(crate) struct EmbeddedKey(VerifyingKey);
 
-impl EmbeddedKey {
+impl EmbeddedJwk {
     /// Parses and checks a JWK.
-    pub(crate) fn from_jwk(json: &str, algorithm: Algorithm) -> Result<Self, SkipReason> {
+    pub(crate) fn parse(json: &str, algorithm: Algorithm) -> Result<Self, SkipReason> {
         let members = Members::parse(json).ok_or(SkipReason::NotAnObject)?;
         if PRIVATE_MEMBERS.into_iter().any(|name| members.has(name)) {
             return Err(SkipReason::Private);
@@ -39,15 +46,26 @@ impl EmbeddedKey {
         check_use(&members)?;
         check_numbers(&members)?;
         let own = key_algorithm(&members)?;
-        let material = material(&members, &key_type)?;
+        let material = material_of_form(&members, &key_type)?;
         if own.is_some_and(|own| own != algorithm) || !material.supports(algorithm) {
             return Err(SkipReason::AlgorithmMismatch);
         }
-        let thumbprint = material.thumbprint();
-        let key = material.parsed_for(algorithm).ok_or(SkipReason::AlgorithmMismatch)?;
-        Ok(Self(VerifyingKey::new(None, algorithm, thumbprint, Verifier::Public(key))))
+        Ok(Self { material, algorithm })
     }
 
+    pub(crate) fn thumbprint(&self) -> Thumbprint {
+        self.material.thumbprint()
+    }
+
+    /// Makes the checks of an RSA key that cost as much as a verification, and prepares the key.
+    pub(crate) fn into_key(self) -> Result<EmbeddedKey, SkipReason> {
+        let material = self.material.not_factorable()?;
+        let key = material.parsed_for(self.algorithm).ok_or(SkipReason::AlgorithmMismatch)?;
+        Ok(EmbeddedKey(VerifyingKey::new(None, self.algorithm, material.thumbprint(), Verifier::Public(key))))
+    }
+}
+
+impl EmbeddedKey {
     /// Returns whether `signature` is valid for `message` and this key.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.0.verify(message, signature)
@@ -55,6 +73,14 @@ impl EmbeddedKey {
 
     pub(crate) fn thumbprint(&self) -> Thumbprint {
         *self.0.thumbprint()
+    }
+
+    /// Returns the estimated memory of the key in bytes, outside of this value.
+    pub(crate) fn footprint(&self) -> usize {
+        match self.0.algorithm() {
+            Algorithm::ES256 | Algorithm::ES384 | Algorithm::ES512 | Algorithm::EdDSA => CURVE_KEY_BYTES,
+            _ => RSA_KEY_BYTES,
+        }
     }
 }
 
@@ -80,6 +106,12 @@ fn check_numbers(members: &Members<'_>) -> Result<(), SkipReason> {
     Ok(())
 }
 
+/// The memory of a parsed key on a curve.
+const CURVE_KEY_BYTES: usize = 1_024;
+
+/// The memory of a parsed RSA key of 4096 bits, with the values that the library computes for its modulus.
+const RSA_KEY_BYTES: usize = 4_096;
+
 /// The members of RFC 7518 §6.2.2, §6.3.2 and §6.4.1, and of the key type `AKP`, that must not be public.
 const PRIVATE_MEMBERS: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
 
@@ -90,8 +122,12 @@ mod tests {
     use super::*;
     use crate::keys::fixtures::{ED25519, P256, P384, RSA, changed, published};
 
+    fn parse(jwk: &str, algorithm: Algorithm) -> Result<EmbeddedKey, SkipReason> {
+        EmbeddedJwk::parse(jwk, algorithm)?.into_key()
+    }
+
     fn error_of(jwk: &str, algorithm: Algorithm) -> SkipReason {
-        EmbeddedKey::from_jwk(jwk, algorithm).map(drop).expect_err(jwk)
+        parse(jwk, algorithm).map(drop).expect_err(jwk)
     }
 
     #[test]
@@ -103,7 +139,7 @@ mod tests {
             (P384, Algorithm::ES384),
             (ED25519, Algorithm::EdDSA),
         ] {
-            let key = EmbeddedKey::from_jwk(jwk, algorithm).expect("a good key");
+            let key = parse(jwk, algorithm).expect("a good key");
             assert_eq!(key.thumbprint(), published(jwk).material.thumbprint());
         }
         for (jwk, algorithm) in [
@@ -130,10 +166,10 @@ mod tests {
             ("alg", json!("ES256")),
         ];
         for (name, value) in members {
-            let key = EmbeddedKey::from_jwk(&changed(P256, name, value), Algorithm::ES256).expect(name);
+            let key = parse(&changed(P256, name, value), Algorithm::ES256).expect(name);
             assert_eq!(key.thumbprint(), published(P256).material.thumbprint());
         }
-        assert!(EmbeddedKey::from_jwk(&changed(ED25519, "alg", "Ed25519"), Algorithm::EdDSA).is_ok());
+        assert!(parse(&changed(ED25519, "alg", "Ed25519"), Algorithm::EdDSA).is_ok());
     }
 
     #[test]
@@ -191,7 +227,7 @@ mod tests {
         let encode = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
         for (bytes, expected) in [(128, false), (255, false), (256, true), (512, true), (513, false), (1024, false)] {
             let jwk = changed(RSA, "n", encode(&vec![0xff; bytes]));
-            assert_eq!(EmbeddedKey::from_jwk(&jwk, Algorithm::PS256).is_ok(), expected, "{bytes}");
+            assert_eq!(parse(&jwk, Algorithm::PS256).is_ok(), expected, "{bytes}");
             if !expected {
                 assert_eq!(error_of(&jwk, Algorithm::PS256), SkipReason::RsaSize, "{bytes}");
             }

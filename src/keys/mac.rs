@@ -5,6 +5,7 @@ use std::fmt;
 use aws_lc_rs::{constant_time, hmac, rand};
 
 use crate::keys::secret::{Secret, SecretError};
+use crate::keys::thumbprint::from_slice;
 
 /// An HMAC-SHA-256 key.
 #[derive(Clone)]
@@ -13,7 +14,7 @@ pub(crate) struct Mac(hmac::Key);
 impl Mac {
     /// Uses a shared secret of at least 32 bytes.
     pub(crate) fn new(secret: &Secret) -> Result<Self, SecretError> {
-        secret.hmac_key(hmac::HMAC_SHA256).map(Self)
+        secret.hmac_sha256_key().map(Self)
     }
 
     /// Generates a random key. Returns `None` if the system has no entropy.
@@ -27,9 +28,7 @@ impl Mac {
     pub(crate) fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.0);
         parts.iter().for_each(|part| context.update(part));
-        let mut mac = [0; 32];
-        mac.copy_from_slice(context.sign().as_ref());
-        mac
+        from_slice(context.sign().as_ref())
     }
 }
 

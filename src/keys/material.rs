@@ -84,9 +84,22 @@ impl Material {
     /// Creates an RSA key from modulus and exponent, both big-endian. Leading zero bytes are removed: RFC 7518 §2 forbids them,
     /// but some implementations write a sign byte (§6.3.1.1), or a fixed length. They do not change the key or its thumbprint.
     pub(super) fn rsa(n: &[u8], e: &[u8]) -> Result<Self, SkipReason> {
+        Self::rsa_of_form(n, e)?.not_factorable()
+    }
+
+    /// Creates an RSA key like [`rsa`](Self::rsa), but does not check whether the modulus can be factored.
+    pub(super) fn rsa_of_form(n: &[u8], e: &[u8]) -> Result<Self, SkipReason> {
         let (n, e) = (rsa::without_leading_zeros(n), rsa::without_leading_zeros(e));
-        rsa::check(n, e)?;
+        rsa::check_form(n, e)?;
         Ok(Self { public: Public::Rsa { n: n.into(), e: e.into() }, thumbprint: Thumbprint::rsa(n, e) })
+    }
+
+    /// Rejects an RSA key whose modulus can be factored.
+    pub(super) fn not_factorable(self) -> Result<Self, SkipReason> {
+        match &self.public {
+            Public::Rsa { n, .. } if rsa::is_factorable(n) => Err(SkipReason::RsaFactorable),
+            Public::Rsa { .. } | Public::Ec { .. } | Public::Ed25519 { .. } => Ok(self),
+        }
     }
 
     /// Creates an EC key from its coordinates.
@@ -191,6 +204,18 @@ mod tests {
         }
         assert_eq!(error_of(Material::rsa(&[0; 256], &e)), SkipReason::RsaModulus);
         assert_eq!(error_of(Material::rsa(&n, &[0; 3])), SkipReason::RsaExponent);
+    }
+
+    #[test]
+    fn rejects_an_rsa_modulus_that_can_be_factored() {
+        // 1 is a power of 65537 modulo each of the primes that the check divides by.
+        let product: u128 =
+            [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157].into_iter().product();
+        let product: Vec<u8> = product.to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect();
+        let modulus = |last: u8| [&product, &[0; 260][..], &[last]].concat();
+        assert_eq!(error_of(Material::rsa(&modulus(1), &[1, 0, 1])), SkipReason::RsaFactorable);
+        assert!(Material::rsa(&modulus(3), &[1, 0, 1]).is_ok());
+        assert!(Material::rsa_of_form(&modulus(1), &[1, 0, 1]).is_ok());
     }
 
     #[test]

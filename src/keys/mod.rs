@@ -34,7 +34,7 @@ mod thumbprint;
 mod verify;
 
 pub(crate) use self::der::is_certificate;
-pub(crate) use self::embedded::EmbeddedKey;
+pub(crate) use self::embedded::{EmbeddedJwk, EmbeddedKey};
 pub use self::error::{KeyError, SkipReason};
 pub(crate) use self::export::public_jwks;
 pub(crate) use self::fingerprint::{Fingerprinter, TokenFingerprint, random_token};

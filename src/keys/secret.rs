@@ -141,12 +141,25 @@ impl Secret {
         self
     }
 
-    /// Returns the secret as an HMAC key. It must be as long as the hash, also if it is a [short](Self::dangerous_short_secret)
+    /// Returns the secret as a key for HMAC-SHA-256. It must have 32 bytes, also if it is a [short](Self::dangerous_short_secret)
     /// secret.
-    pub(super) fn hmac_key(&self, hash: hmac::Algorithm) -> Result<hmac::Key, SecretError> {
-        let needed = hash.digest_algorithm().output_len();
-        if self.bytes.len() < needed {
-            return Err(SecretError::TooShort { algorithm: Algorithm::HS256, length: self.bytes.len(), needed });
+    pub(super) fn hmac_sha256_key(&self) -> Result<hmac::Key, SecretError> {
+        self.hmac_key(Algorithm::HS256, hmac::HMAC_SHA256, Strength::Full)
+    }
+
+    fn hmac_key(
+        &self,
+        algorithm: Algorithm,
+        hash: hmac::Algorithm,
+        strength: Strength,
+    ) -> Result<hmac::Key, SecretError> {
+        let needed = match strength {
+            Strength::Full => hash.digest_algorithm().output_len(),
+            Strength::Short => defaults::MIN_SHORT_SECRET_BYTES,
+        };
+        let length = self.bytes.len();
+        if length < needed {
+            return Err(SecretError::TooShort { algorithm, length, needed });
         }
         Ok(hmac::Key::new(hash, &self.bytes))
     }
@@ -159,14 +172,7 @@ impl Secret {
             Algorithm::HS512 => hmac::HMAC_SHA512,
             _ => return Err(SecretError::NotSymmetric),
         };
-        let needed = match self.strength {
-            Strength::Full => hash.digest_algorithm().output_len(),
-            Strength::Short => defaults::MIN_SHORT_SECRET_BYTES,
-        };
-        if self.bytes.len() < needed {
-            return Err(SecretError::TooShort { algorithm, length: self.bytes.len(), needed });
-        }
-        let verifier = Verifier::Secret(Box::new(hmac::Key::new(hash, &self.bytes)));
+        let verifier = Verifier::Secret(Box::new(self.hmac_key(algorithm, hash, self.strength)?));
         Ok(VerifyingKey::new(self.kid.clone(), algorithm, Thumbprint::secret(&self.bytes), verifier))
     }
 }

@@ -114,7 +114,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// Copies the 32 bytes of a SHA-256 digest or MAC.
-fn from_slice(digest: &[u8]) -> [u8; 32] {
+pub(super) fn from_slice(digest: &[u8]) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest);
     bytes

@@ -51,7 +51,7 @@ pin_project! {
     struct ChangedFuture<F, R> {
         #[pin]
         future: F,
-        change: Option<Box<ResponseChange<R>>>,
+        change: Option<ResponseChange<R>>,
     }
 }
 
@@ -87,7 +87,7 @@ impl<R> ResponseChange<R> {
 /// Continues an accepted request.
 pub(super) enum Continue<R> {
     /// Adds extensions to the request, and changes the response.
-    WithExtensions { extensions: Extensions, nonce: Option<Box<ResponseChange<R>>> },
+    WithExtensions { extensions: Extensions, nonce: Option<ResponseChange<R>> },
     /// Restores the head of the request, which the decision has taken.
     WithHead(Box<Parts>),
 }
@@ -100,7 +100,7 @@ impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
         Self { state: State::Rejected { response: ready(response) } }
     }
 
-    pub(super) fn inner(future: S::Future, change: Option<Box<ResponseChange<S::Response>>>) -> Self {
+    pub(super) fn inner(future: S::Future, change: Option<ResponseChange<S::Response>>) -> Self {
         Self { state: State::inner(future, change) }
     }
 
@@ -110,7 +110,7 @@ impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
 }
 
 impl<S: Service<Request<B>>, B> State<S, B> {
-    fn inner(future: S::Future, change: Option<Box<ResponseChange<S::Response>>>) -> Self {
+    fn inner(future: S::Future, change: Option<ResponseChange<S::Response>>) -> Self {
         match change {
             None => Self::Inner { future },
             Some(change) => Self::Changed { changed: Box::pin(ChangedFuture { future, change: Some(change) }) },

@@ -16,7 +16,7 @@ use crate::dpop::{DPOP_NONCE, NonceAge};
 use crate::middleware::future::{Continue, ResponseChange, ResponseFuture};
 use crate::middleware::outer_layers::OuterLayers;
 use crate::request::{BearerToken, RequestHead};
-use crate::response::{ErrorBody, RequestKind, ResponseOptions};
+use crate::response::{ErrorBody, RequestKind, ResponseOptions, is_unauthenticated_call};
 use crate::telemetry;
 
 /// The service of a [`BearerLayer`](crate::BearerLayer), `L`, around `S`.
@@ -53,9 +53,7 @@ where
                 let kind = self.layer.request_kind(&head);
                 // Releases what `poll_ready` of the inner service has reserved for this request.
                 self.inner = self.inner.clone();
-                let nonce = self.layer.current_nonce();
-                nonce.iter().for_each(|_| telemetry::nonce_issued());
-                ResponseFuture::rejected(self.layer.response_options().respond(rejection, kind, nonce))
+                ResponseFuture::rejected(self.layer.respond(rejection, kind))
             }
             RequestDecision::Pending(pending) => {
                 let kind = self.layer.request_kind(&head);
@@ -98,7 +96,7 @@ where
                 write_extensions(&mut extensions, layer.response_options(), Some(accepted));
                 Ok(Continue::WithExtensions { extensions, nonce })
             }
-            Err(rejection) => Err(layer.response_options().respond(rejection, kind, layer.current_nonce())),
+            Err(rejection) => Err(layer.respond(rejection, kind)),
         }
     }
 }
@@ -107,18 +105,15 @@ where
 fn next_nonce<C, R, ResB>(
     layer: &Authenticator<C, R>,
     accepted: Option<&Accepted<C>>,
-) -> Option<Box<ResponseChange<Response<ResB>>>>
+) -> Option<ResponseChange<Response<ResB>>>
 where
     C: Send + Sync + 'static,
 {
-    let next = layer.current_nonce()?;
-    Some(Box::new(ResponseChange::new(
-        next,
-        match accepted.and_then(|accepted| accepted.nonce) {
-            Some(NonceAge::Previous) => add_nonce,
-            Some(NonceAge::Current | NonceAge::Next) | None => add_nonce_if_unauthorized,
-        },
-    )))
+    let apply = match accepted.and_then(|accepted| accepted.nonce) {
+        Some(NonceAge::Previous) => add_nonce,
+        Some(NonceAge::Current | NonceAge::Next) | None => add_nonce_if_unauthorized,
+    };
+    Some(ResponseChange::new(layer.current_nonce()?, apply))
 }
 
 /// Adds the nonce, and replaces one of the handler (RFC 9449 §8.2).
@@ -130,8 +125,12 @@ fn add_nonce<ResB>(response: &mut Response<ResB>, nonce: HeaderValue) {
 
 /// Adds the nonce if an inner layer has rejected the request.
 fn add_nonce_if_unauthorized<ResB>(response: &mut Response<ResB>, nonce: HeaderValue) {
-    let is_unauthenticated_call = response.headers().get("grpc-status").is_some_and(|status| status == "16");
-    if response.status() == StatusCode::UNAUTHORIZED || is_unauthenticated_call {
+    let is_unauthorized = match response.status() {
+        StatusCode::UNAUTHORIZED => true,
+        StatusCode::OK => is_unauthenticated_call(response.headers()),
+        _ => false,
+    };
+    if is_unauthorized {
         add_nonce(response, nonce);
     }
 }

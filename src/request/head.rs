@@ -64,8 +64,8 @@ impl<'r> RequestHead<'r> {
     }
 
     /// Returns the same head for a request whose host is read from somewhere else.
-    pub(crate) fn with_host(&self, host: Option<Host>) -> Self {
-        Self { host: OnceLock::from(Ok(host)), ..self.clone() }
+    pub(crate) fn with_host(&self, host: Host) -> Self {
+        Self { host: OnceLock::from(Ok(Some(host))), ..*self }
     }
 
     /// Returns the method.

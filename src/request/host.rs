@@ -99,7 +99,8 @@ impl Host {
         Ok(Self { name: name.into_boxed_str(), port })
     }
 
-    fn canonical(host: &str) -> Option<String> {
+    /// Returns a host name, or an IPv6 address in brackets, in its canonical form.
+    pub(super) fn canonical(host: &str) -> Option<String> {
         if let Some(address) = host.strip_prefix('[') {
             let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
             return Some(format!("[{address}]"));

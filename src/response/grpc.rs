@@ -44,6 +44,11 @@ pub(super) fn write_headers(status: StatusCode, message: &'static str, headers: 
     headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
 }
 
+/// Returns whether a response is a rejection of an unauthenticated call.
+pub(crate) fn is_unauthenticated_call(headers: &HeaderMap) -> bool {
+    headers.get(GRPC_STATUS).is_some_and(|status| status == UNAUTHENTICATED)
+}
+
 /// Returns the `google.rpc.Code` for a status of this crate. A malformed credential is `UNAUTHENTICATED`, because the gRPC
 /// message itself is not malformed.
 fn code(status: StatusCode) -> &'static str {

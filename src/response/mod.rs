@@ -17,7 +17,7 @@ pub(crate) use self::body::error_response;
 pub use self::body::{EmptyBody, ErrorBody, ErrorResponse, JsonBody, ResponseHook};
 pub use self::challenges::ChallengeError;
 pub(crate) use self::challenges::{AcceptedSchemes, BearerScheme, Challenges, DpopScheme};
-pub(crate) use self::grpc::Protocol;
+pub(crate) use self::grpc::{Protocol, is_unauthenticated_call};
 pub use self::misconfiguration::Misconfiguration;
 pub(crate) use self::options::{RequestKind, ResponseOptions};
 pub(crate) use self::parts::ErrorParts;

@@ -3,13 +3,14 @@
 use std::any::{Any, TypeId};
 use std::fmt;
 
-use http::{HeaderValue, Response};
+use http::{HeaderValue, StatusCode};
 
-use crate::rejection::Rejection;
+use crate::rejection::{PossessionError, Rejection};
 use crate::request::credential::UsedSchemes;
-use crate::response::body::{EmptyBody, ErrorBody, error_response};
+use crate::response::body::EmptyBody;
 use crate::response::challenges::Challenges;
 use crate::response::grpc::Protocol;
+use crate::response::parts::ErrorParts;
 
 /// The properties of a request on which the response depends.
 #[derive(Clone, Copy, Debug)]
@@ -31,21 +32,23 @@ impl<R: 'static> ResponseOptions<R> {
     pub(crate) fn is_default(&self) -> bool {
         self.challenges.is_default() && TypeId::of::<R>() == TypeId::of::<EmptyBody>()
     }
+}
 
-    /// Returns the response to a rejected request.
-    pub(crate) fn respond<B>(
+impl<R: ?Sized> ResponseOptions<R> {
+    /// Returns the status and headers of the response to a rejected request. `nonce` is called if the response gets the client's next
+    /// nonce: each 401 does (RFC 9449 §8), and a 503 of the replay store, which may be full for the nonce that the client has used.
+    pub(crate) fn error_parts(
         &self,
-        rejection: Rejection,
+        rejection: &Rejection,
         request: RequestKind,
-        nonce: Option<HeaderValue>,
-    ) -> Response<B>
-    where
-        R: ErrorBody<B>,
-    {
+        nonce: impl FnOnce() -> Option<HeaderValue>,
+    ) -> ErrorParts {
         let RequestKind { protocol, schemes } = request;
         let challenges = self.challenges.clone().for_request(schemes);
-        let parts = challenges.error_parts(&rejection).with_protocol(protocol).with_nonce(|| nonce);
-        error_response(&self.body, parts, rejection)
+        let parts = challenges.error_parts(rejection).with_protocol(protocol);
+        let is_replay_store = matches!(rejection, Rejection::Possession(PossessionError::ReplayStore { .. }));
+        let has_nonce = parts.http_status() == StatusCode::UNAUTHORIZED || is_replay_store;
+        if has_nonce { parts.with_nonce(nonce()) } else { parts }
     }
 }
 

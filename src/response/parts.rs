@@ -38,12 +38,9 @@ impl ErrorParts {
         self
     }
 
-    /// Sets the nonce for the client's next proof, if the status is 401.
-    pub(crate) fn with_nonce(mut self, nonce: impl FnOnce() -> Option<HeaderValue>) -> Self {
-        if self.status == StatusCode::UNAUTHORIZED {
-            self.nonce = nonce();
-        }
-        self
+    /// Sets the nonce for the client's next proof.
+    pub(crate) fn with_nonce(self, nonce: Option<HeaderValue>) -> Self {
+        Self { nonce, ..self }
     }
 
     /// Returns the status of the rejection in HTTP.

@@ -461,14 +461,18 @@ pub(crate) fn rejected(
 }
 
 /// A proof of possession was checked: it is the first use, a replay, invalid, without a current nonce, or the store is unavailable.
-/// `recorded` is the number of proofs in the memory of this process, `took` the response time of another store.
-pub(crate) fn proof_checked(outcome: &'static str, recorded: Option<usize>, took: Option<Duration>) {
+/// `took` is the response time of a store outside of this process.
+pub(crate) fn proof_checked(outcome: &'static str, took: Option<Duration>) {
     #[cfg(feature = "metrics")]
-    {
-        metrics::counter!("dpop_proof_total", "outcome" => outcome).increment(1);
-        recorded.into_iter().for_each(|proofs| metrics::gauge!("dpop_replay_entries").set(gauge(proofs)));
-        took.into_iter().for_each(|took| metrics::histogram!("dpop_replay_store_seconds").record(took.as_secs_f64()));
-    }
+    metrics::counter!("dpop_proof_total", "outcome" => outcome).increment(1);
+    #[cfg(feature = "metrics")]
+    took.into_iter().for_each(|took| metrics::histogram!("dpop_replay_store_seconds").record(took.as_secs_f64()));
+}
+
+/// The number of proofs that one validator has recorded in memory changed. The gauge is the total over all validators of the process.
+pub(crate) fn recorded_proofs(before: usize, now: usize) {
+    #[cfg(feature = "metrics")]
+    metrics::gauge!("dpop_replay_entries").increment(gauge(now) - gauge(before));
 }
 
 /// A response has a nonce for the next request.
@@ -480,7 +484,13 @@ pub(crate) fn nonce_issued() {
 /// Used proofs are recorded in the memory of this process only.
 pub(crate) fn replay_detection_is_local() {
     #[cfg(feature = "tracing")]
-    tracing::info!(target: "tower_bearer::validation", "replay detection covers this process only");
+    tracing::info!(target: "tower_bearer::validation", "replay detection covers this API in this process only");
+}
+
+/// The replay store is full, or does not respond. The caller limits the rate.
+pub(crate) fn replay_store_failed(reason: &'static str) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(target: "tower_bearer::validation", reason, "the replay store failed; requests are rejected");
 }
 
 /// A valid token has a claim of another type than registered, and no rule requires the claim.

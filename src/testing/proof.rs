@@ -12,7 +12,7 @@ use crate::keys::{self, KeySet, Thumbprint};
 use crate::mutual_tls::ClientCertificate;
 use crate::testing::members::{MemberValue, Members};
 use crate::testing::signer::{self, Material, TestKey};
-use crate::testing::token::TokenBuilder;
+use crate::testing::token::{TokenBuilder, flip_one_bit};
 use crate::token::Algorithm;
 
 /// The key of a client, which signs DPoP proofs (RFC 9449). A clone is the same key.
@@ -54,11 +54,7 @@ impl ProofKey {
     /// Returns the public key as a JWK.
     #[must_use]
     pub fn jwk(&self) -> serde_json::Value {
-        let mut jwk = self.key.jwk().unwrap_or_default();
-        if let Some(members) = jwk.as_object_mut() {
-            members.retain(|name, _| !matches!(name.as_str(), "use" | "kid" | "alg"));
-        }
-        jwk
+        self.key.bare_jwk().unwrap_or_default()
     }
 
     /// Returns the thumbprint of the public key, the `jkt` of tokens that are bound to it.
@@ -250,10 +246,8 @@ impl ProofBuilder {
         let header = self.raw_header.unwrap_or_else(|| self.header.to_json(name, None));
         let payload = self.raw_payload.unwrap_or_else(|| self.claims.to_json(name, None));
         let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
-        let mut signature = self.signer.as_ref().unwrap_or(&self.key).key.sign(signed.as_bytes());
-        if let Some(last) = signature.last_mut().filter(|_| self.breaks_signature) {
-            *last ^= 1;
-        }
+        let signature = self.signer.as_ref().unwrap_or(&self.key).key.sign(signed.as_bytes());
+        let signature = if self.breaks_signature { flip_one_bit(signature) } else { signature };
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 }

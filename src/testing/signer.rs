@@ -42,9 +42,14 @@ impl TestKey {
         self.pair.sign(message)
     }
 
+    /// Returns the public key as a JWK of only the members that describe the key; `None` for a shared secret.
+    pub(super) fn bare_jwk(&self) -> Option<Value> {
+        self.pair.jwk()
+    }
+
     /// Returns the public key as JWK members, or `None` for a shared secret.
     pub(super) fn jwk(&self) -> Option<Value> {
-        let mut jwk = self.pair.jwk()?;
+        let mut jwk = self.bare_jwk()?;
         let members = jwk.as_object_mut()?;
         members.insert("use".to_owned(), json!("sig"));
         members.insert("kid".to_owned(), json!(self.kid));

@@ -348,7 +348,7 @@ impl TokenBuilder {
     }
 }
 
-fn flip_one_bit(mut signature: Vec<u8>) -> Vec<u8> {
+pub(super) fn flip_one_bit(mut signature: Vec<u8>) -> Vec<u8> {
     if let Some(byte) = signature.last_mut() {
         *byte ^= 1;
     }

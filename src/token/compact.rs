@@ -26,16 +26,18 @@ impl<'t> CompactJws<'t> {
             let has_five = rest.splitn(3, |byte| *byte == b'.').count() == 2;
             return Err(if has_five { TokenError::Encrypted } else { TokenError::NotAJwt });
         }
-        for (segment, encoded) in
-            [(Segment::Header, header), (Segment::Payload, payload), (Segment::Signature, signature)]
-        {
-            if encoded.is_empty() {
-                return Err(TokenError::Empty { segment });
-            }
-        }
         let end = header.len().saturating_add(1).saturating_add(payload.len());
         let signing_input = text.get(..end).ok_or(TokenError::NotAJwt)?;
-        Ok(Self { header, payload, signature, signing_input })
+        let jws = Self { header, payload, signature, signing_input };
+        match jws.segments().into_iter().find(|(_, encoded)| encoded.is_empty()) {
+            Some((segment, _)) => Err(TokenError::Empty { segment }),
+            None => Ok(jws),
+        }
+    }
+
+    /// Returns the segments, each with its name.
+    pub(crate) fn segments(&self) -> [(Segment, &'t [u8]); 3] {
+        [(Segment::Header, self.header), (Segment::Payload, self.payload), (Segment::Signature, self.signature)]
     }
 }
 
@@ -77,8 +79,7 @@ pub(crate) fn decode(segment: Segment, encoded: &[u8], to: &mut Vec<u8>) -> Resu
 
 /// Decodes a segment of UTF-8 text into an allocation of its exact size.
 pub(crate) fn decode_text(segment: Segment, encoded: &[u8]) -> Result<String, TokenError> {
-    let bytes = URL_SAFE_NO_PAD.decode_to_vec(encoded).map_err(|_| TokenError::Encoding { segment })?;
-    String::from_utf8(bytes).map_err(|_| TokenError::Json { segment })
+    String::from_utf8(decode_bytes(segment, encoded)?).map_err(|_| TokenError::Json { segment })
 }
 
 /// Decodes a segment of any bytes.

@@ -233,7 +233,7 @@ impl ValidatorBuilder {
         let (policy, fetch) = errors.or(policy.zip(fetch))?;
         let application = self.application.clone();
         let core = Arc::new(self.assemble(policy, &fetch));
-        if core.possession.recorded_proofs().is_some() {
+        if core.possession.is_replay_detection_local() {
             telemetry::replay_detection_is_local();
         }
         Ok(Validator { token_cache: core.token_cache(), core, application })

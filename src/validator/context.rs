@@ -65,7 +65,7 @@ impl<C> Validator<C> {
 
     /// Returns the nonces of now, if the API requires nonces.
     pub(crate) fn current_nonces(&self) -> Option<Arc<CurrentNonces>> {
-        self.core.possession.nonces(self.core.clock.now())
+        self.core.possession.nonces(|| self.core.clock.now())
     }
 
     /// Returns the properties of a request that validation needs besides the token.
@@ -87,6 +87,6 @@ impl<C> Validator<C> {
 
     /// Returns the context of a request of which only the host is known.
     pub(super) fn context_for_host(&self, host: Host) -> Result<RequestContext, Rejection> {
-        self.context(&RequestHead::new(&Request::new(())).with_host(Some(host)), Scheme::Bearer)
+        self.context(&RequestHead::new(&Request::new(())).with_host(host), Scheme::Bearer)
     }
 }

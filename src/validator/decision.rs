@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::claims::Claims;
-use crate::dpop::{NonceAge, VerifiedProof};
+use crate::dpop::{NonceAge, RecordingFuture, VerifiedProof};
 use crate::jwks::WantedKey;
 use crate::keys::KeyTable;
 use crate::rejection::Rejection;
@@ -36,7 +36,7 @@ pub(crate) enum Pending<C> {
     /// The server must be asked about the token.
     Answer(Box<PendingAnswer<C>>),
     /// The replay store does not respond at once.
-    Claim(Box<PendingClaim<C>>),
+    Record(Box<PendingRecord<C>>),
 }
 
 /// A new token that passed every check up to replay.
@@ -44,7 +44,7 @@ pub(super) struct Checked<C> {
     pub(super) claims: Claims<C>,
     pub(super) proof: Option<VerifiedProof>,
     pub(super) route: RouteSerial,
-    pub(super) new_entry: Option<NewEntry>,
+    pub(super) new_entry: NewEntry,
 }
 
 /// A request that needs an answer about its token.
@@ -56,17 +56,19 @@ pub(crate) struct PendingAnswer<C> {
 }
 
 /// A request whose token and proof are valid, if the proof was not used before.
-pub(crate) struct PendingClaim<C> {
+pub(crate) struct PendingRecord<C> {
     pub(super) claims: Claims<C>,
     pub(super) proof: VerifiedProof,
+    pub(super) recording: RecordingFuture,
     pub(super) new_entry: Option<NewEntry>,
 }
 
-/// What a cache entry contains besides the claims.
+/// A token that was not found in the token cache: what its entry contains besides the claims.
 pub(crate) struct NewEntry {
     pub(super) route: RouteSerial,
     pub(super) proof: Proof,
-    pub(super) lifetime: EntryLifetime,
+    /// `None` if the token is not stored.
+    pub(super) lifetime: Option<EntryLifetime>,
     pub(super) bound: Option<Arc<BoundToken>>,
 }
 

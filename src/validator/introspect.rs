@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::claims::{self, CheckInput, CheckedSource, Claims, ProvenConfirmation};
+use crate::claims::{CheckInput, CheckedSource, Claims, ProvenConfirmation};
 use crate::clock::Timestamp;
 use crate::defaults;
 use crate::introspection::{
@@ -14,7 +14,7 @@ use crate::rejection::{IssuerError, Rejection};
 use crate::request::credential::Credential;
 use crate::request::{BearerToken, Host};
 use crate::telemetry::{self, Validation};
-use crate::token::{self, Claim, Payload, TokenError};
+use crate::token::{self, Payload, TokenError};
 use crate::validator::context::RequestContext;
 use crate::validator::decision::{Checked, Decision, NewEntry, Pending, PendingAnswer};
 use crate::validator::possession::BoundToken;
@@ -129,8 +129,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let route = core.answer_route(issuer, payload)?;
         let input = core.answer_input(issuer, route, payload)?;
         core.rules.check(input).map_err(Rejection::Claims)?;
-        let confirmation = payload.raw(Claim::Cnf).and_then(claims::Confirmation::parse);
-        let bound = core.possession.bound_token(confirmation, token);
+        let bound = core.possession.bound_token(payload, token);
         let claims = self.application.read(answer.claims.clone())?;
         let valid_until = core.rules.valid_until(payload).unwrap_or(input.now);
         Ok(ReadAnswer { claims, route, bound, checked_at: input.now, valid_until })
@@ -169,7 +168,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             (Ok(obtained), _) => obtained,
             (Err(unavailable), true) if self.accepts_unasked(issuer, token, unavailable) => {
                 // Not stored: the next request asks again.
-                let unstored = signed.map(|checked| self.claim(token, checked.claims, checked.proof, None));
+                let unstored = signed.map(|checked| self.record(token, checked.claims, checked.proof, None));
                 return unstored.unwrap_or(Decision::Made(Err(Rejection::Introspection(unavailable.into()))));
             }
             (Err(unavailable), _) => return Decision::Made(Err(Rejection::Introspection(unavailable.into()))),
@@ -235,11 +234,12 @@ impl<C: Send + Sync + 'static> Validator<C> {
             }
             return Decision::Made(Err(Rejection::Introspection(rejection)));
         }
-        if let Some(NewEntry { route, proof: Proof::Key(key), lifetime, bound }) = new_entry.filter(|_| is_new) {
+        let NewEntry { route, proof: token_proof, lifetime, bound } = new_entry;
+        if let (true, Proof::Key(key), Some(lifetime)) = (is_new, token_proof, lifetime) {
             let dates = (lifetime.checked_at, lifetime.valid_until);
             self.store(token, issuer, claims.clone(), (route, bound), dates, Some(key), answer);
         }
-        self.claim(token, claims, proof, None)
+        self.record(token, claims, proof, None)
     }
 
     /// An answer about another token is a fault of the server or of a proxy. No earlier answer about this token is used any more.

@@ -425,16 +425,19 @@ impl Core {
         let algorithm = token.header().algorithm();
         let route = self.routes.find(token.payload(), algorithm, &self.hosts, host).map_err(Rejection::Issuer)?;
         validation.record_issuer(route.label);
-        let issuer = self.issuers.get(route.issuer).ok_or(Rejection::Signature)?;
-        if !issuer.algorithms.contains(&algorithm) {
-            return Err(Rejection::Algorithm { algorithm });
-        }
+        let issuer = self.issuer_with(route, algorithm)?;
         let now = self.clock.now();
         let name = route.issuer_name(token.payload());
         let input =
             CheckInput { source: CheckedSource::Token(token.header()), payload: token.payload(), issuer: name, now };
         self.rules.check_unverified(input).map_err(Rejection::UnverifiedClaims)?;
         Ok((token, route, issuer))
+    }
+
+    /// Returns the issuer of a route, if it signs with this algorithm.
+    fn issuer_with(&self, route: Route<'_>, algorithm: Algorithm) -> Result<&IssuerState, Rejection> {
+        let issuer = self.issuers.get(route.issuer).ok_or(Rejection::Signature)?;
+        if issuer.algorithms.contains(&algorithm) { Ok(issuer) } else { Err(Rejection::Algorithm { algorithm }) }
     }
 
     /// Makes all checks of verified claims, and returns the route.

@@ -1,23 +1,28 @@
 //! Proof of possession: `cnf` × scheme × proof × certificate. It is checked on every request, also if the token is in the token cache.
 
 use std::fmt;
+use std::mem::size_of;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
 use crate::claims::{CertificateThumbprint, Confirmation, ProvenConfirmation};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::config::{PossessionRules, SenderConstraintRule};
 use crate::defaults;
 use crate::dpop::{
-    self, AccessTokenHash, Claim, Claiming, CurrentNonces, DpopRules, Expected, NonceSource, ProofError, ProofHead,
-    ReplayError, UnverifiedProof, VerifiedProof,
+    self, AccessTokenHash, CurrentNonces, DpopRules, Expected, NonceSource, ProofError, ProofHead, ProofUse, Recording,
+    RecordingFuture, ReplayError, UnverifiedProof, VerifiedProof,
 };
+use crate::fetch::within;
 use crate::keys::Thumbprint;
 use crate::mutual_tls::{CertificateError, DpopSchemeRule, MutualTlsRules, RequestCertificate};
 use crate::rejection::PossessionError;
 use crate::request::{Handshake, Host, RequestHead, Scheme};
+use crate::telemetry;
+use crate::token::Payload;
 
 /// Checks that requests prove possession.
 #[derive(Debug)]
@@ -25,6 +30,10 @@ pub(crate) struct Possession {
     rules: PossessionRules,
     /// The nonces of the current period, computed once.
     nonces: ArcSwapOption<CurrentNonces>,
+    /// When a failure of the replay store was last logged, in seconds.
+    failure_logged_at: AtomicI64,
+    /// The number of recorded proofs that the metric contains.
+    counted_proofs: AtomicUsize,
 }
 
 /// How a request sends its token.
@@ -52,7 +61,8 @@ pub(crate) struct DpopRequest {
 pub(super) struct BoundToken {
     confirmation: Confirmation,
     hash: AccessTokenHash,
-    /// The head of the last proof that was valid. Clients sign all proofs of a token with one key, so the head is seldom new.
+    /// The head of a proof that was valid. Clients sign all proofs of a token with one key, so the head is seldom new. It is never
+    /// replaced by a larger one, because the token cache has counted its size.
     head: ArcSwapOption<ProofHead>,
 }
 
@@ -60,20 +70,25 @@ pub(super) struct BoundToken {
 #[derive(Debug)]
 pub(super) struct Proven {
     pub(super) confirmation: ProvenConfirmation,
-    /// The proof, which the caller must still [claim](Possession::claim).
+    /// The proof, which the caller must still [record](Possession::record).
     pub(super) proof: Option<VerifiedProof>,
 }
 
-/// The result of claiming a proof without waiting.
-pub(super) enum ClaimDecision {
+/// The result of recording a proof without waiting.
+pub(super) enum RecordDecision {
     Made(Result<(), PossessionError>),
     /// The replay store does not respond at once.
-    Pending,
+    Pending(RecordingFuture),
 }
 
 impl Possession {
     pub(super) fn new(rules: PossessionRules) -> Self {
-        Self { rules, nonces: ArcSwapOption::empty() }
+        Self {
+            rules,
+            nonces: ArcSwapOption::empty(),
+            failure_logged_at: AtomicI64::new(i64::MIN),
+            counted_proofs: AtomicUsize::new(0),
+        }
     }
 
     /// Returns the rules of proofs, if the API uses DPoP.
@@ -120,11 +135,11 @@ impl Possession {
     }
 
     /// Returns what is bound to a token, to be stored with it; `None` if the token is not bound, or if this is not checked.
-    pub(super) fn bound_token(&self, confirmation: Option<Confirmation>, token: &[u8]) -> Option<Arc<BoundToken>> {
+    pub(super) fn bound_token(&self, payload: &Payload, token: &[u8]) -> Option<Arc<BoundToken>> {
         if self.dpop().is_none() && self.mutual_tls().is_none() {
             return None;
         }
-        let confirmation = confirmation?;
+        let confirmation = Confirmation::read(payload)?;
         let hash = AccessTokenHash::from_bytes(token);
         Some(Arc::new(BoundToken { confirmation, hash, head: ArcSwapOption::empty() }))
     }
@@ -135,7 +150,7 @@ impl Possession {
         bound: Option<&BoundToken>,
         presentation: &Presentation,
         certificate: &RequestCertificate,
-        now: Timestamp,
+        now: impl FnOnce() -> Timestamp,
     ) -> Result<Proven, PossessionError> {
         let (jkt, x5t) = bound.map_or((None, None), |bound| bound.confirmation.keys());
         let is_certificate_bound = jkt.is_none() && x5t.is_some() && self.mutual_tls().is_some();
@@ -163,7 +178,7 @@ impl Possession {
                 if let Some(x5t) = x5t {
                     self.check_certificate(x5t, certificate)?;
                 }
-                let proof = self.check_proof(rules, bound, *jkt, request, proof, now)?;
+                let proof = self.check_proof(rules, bound, *jkt, request, proof, now())?;
                 let confirmation = if x5t.is_some() { ProvenConfirmation::Both } else { ProvenConfirmation::Dpop };
                 Ok(Proven { confirmation, proof: Some(proof) })
             }
@@ -188,48 +203,90 @@ impl Possession {
         proof: &HeaderValue,
         now: Timestamp,
     ) -> Result<VerifiedProof, PossessionError> {
-        let nonces = self.nonces(now);
+        let nonces = self.nonces(|| now);
         let expected = request.expected(rules, bound.hash, key, nonces.as_deref());
         let proof = UnverifiedProof::parse(field_content(proof)).map_err(PossessionError::Proof)?;
         let known = bound.head.load();
         let verified = dpop::verify_with_known_head(&proof, known.as_deref(), &expected, &rules.policy, now);
         let (verified, head) = verified.map_err(PossessionError::Proof)?;
         if let Some(head) = head {
-            bound.head.store(Some(Arc::new(head)));
+            bound.remember(head);
         }
         Ok(verified)
     }
 
-    /// Claims a proof for this request.
-    pub(super) fn claim(&self, proof: &VerifiedProof, now: impl Fn() -> Timestamp) -> ClaimDecision {
+    /// Records a proof for this request.
+    pub(super) fn record(&self, proof: &VerifiedProof, now: impl Fn() -> Timestamp) -> RecordDecision {
         let Some(store) = self.dpop().and_then(|rules| rules.replay.as_ref()) else {
-            return ClaimDecision::Made(Ok(()));
+            return RecordDecision::Made(Ok(()));
         };
-        match store.claim(proof, now()) {
-            Claiming::Now(result) => ClaimDecision::Made(check_claim(result, proof, now())),
-            // A future that is dropped before its first poll does nothing.
-            Claiming::Later(_) => ClaimDecision::Pending,
+        match store.record(proof, now()) {
+            Recording::Now(result) => {
+                store.entries().into_iter().for_each(|entries| self.count_proofs(entries));
+                RecordDecision::Made(self.check_recording(result, proof, now()))
+            }
+            Recording::Later(recording) => RecordDecision::Pending(recording),
         }
     }
 
-    /// Claims a proof and waits for the replay store.
-    pub(super) async fn claim_later(
+    fn count_proofs(&self, entries: usize) {
+        telemetry::recorded_proofs(self.counted_proofs.swap(entries, Ordering::Relaxed), entries);
+    }
+
+    /// Waits for the replay store, but no longer than its timeout.
+    pub(super) async fn recorded(
         &self,
+        recording: RecordingFuture,
         proof: &VerifiedProof,
-        now: impl Fn() -> Timestamp,
+        clock: &dyn Clock,
     ) -> Result<(), PossessionError> {
-        let Some(store) = self.dpop().and_then(|rules| rules.replay.as_ref()) else { return Ok(()) };
-        let result = match store.claim(proof, now()) {
-            Claiming::Now(result) => result,
-            Claiming::Later(result) => result.await,
-        };
-        check_claim(result, proof, now())
+        let timeout = self.dpop().map_or(defaults::REPLAY_TIMEOUT, |rules| rules.replay_timeout);
+        let timer = clock.sleep_until(clock.monotonic().saturating_add(timeout));
+        let result = within(recording, timer).await.unwrap_or(Err(ReplayError::TimedOut));
+        self.check_recording(result, proof, clock.now())
+    }
+
+    /// The time is checked again: while the proof was verified or recorded, it may have expired, and the store may have dropped an
+    /// earlier use of it.
+    fn check_recording(
+        &self,
+        result: Result<ProofUse, ReplayError>,
+        proof: &VerifiedProof,
+        now: Timestamp,
+    ) -> Result<(), PossessionError> {
+        match result {
+            Ok(ProofUse::First) if now <= proof.accepted_until() => Ok(()),
+            Ok(ProofUse::First) => {
+                let by = now.saturating_since(proof.created_at());
+                Err(PossessionError::Proof(ProofError::TooOld { by }))
+            }
+            Ok(ProofUse::Replayed) => Err(PossessionError::Proof(ProofError::Replayed)),
+            Err(error) => {
+                self.log_failure(error, now);
+                let retry_after = match error {
+                    ReplayError::Full { retry_after } => retry_after.max(defaults::RETRY_AFTER_MIN),
+                    ReplayError::Unavailable | ReplayError::TimedOut => defaults::RETRY_AFTER_MIN,
+                };
+                Err(PossessionError::ReplayStore { error, retry_after })
+            }
+        }
+    }
+
+    /// Logs that the replay store failed, unless this was logged a moment ago.
+    fn log_failure(&self, error: ReplayError, now: Timestamp) {
+        let (now, last) = (now.as_secs(), self.failure_logged_at.load(Ordering::Relaxed));
+        let is_recent = (last..last.saturating_add(defaults::REPLAY_FAILURE_LOG_SECONDS)).contains(&now);
+        let is_ours =
+            || self.failure_logged_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if !is_recent && is_ours() {
+            telemetry::replay_store_failed(error.name());
+        }
     }
 
     /// Returns the nonces of the current period, if nonces are required.
-    pub(crate) fn nonces(&self, now: Timestamp) -> Option<Arc<CurrentNonces>> {
+    pub(crate) fn nonces(&self, now: impl FnOnce() -> Timestamp) -> Option<Arc<CurrentNonces>> {
         let source = self.dpop()?.nonces.as_ref()?;
-        let period = NonceSource::period(now);
+        let period = NonceSource::period(now());
         if let Some(nonces) = self.nonces.load_full().filter(|nonces| nonces.period() == period) {
             return Some(nonces);
         }
@@ -238,9 +295,15 @@ impl Possession {
         Some(nonces)
     }
 
-    /// Returns the number of recorded proofs, if they are in the memory of this process.
-    pub(super) fn recorded_proofs(&self) -> Option<usize> {
-        self.dpop()?.replay.as_ref()?.entries()
+    /// Returns whether used proofs are recorded in the memory of this process.
+    pub(super) fn is_replay_detection_local(&self) -> bool {
+        self.dpop().and_then(|rules| rules.replay.as_ref()).is_some_and(|store| store.entries().is_some())
+    }
+}
+
+impl Drop for Possession {
+    fn drop(&mut self) {
+        self.count_proofs(0);
     }
 }
 
@@ -250,27 +313,19 @@ impl Proven {
     }
 }
 
-/// The time is checked again: while the proof was verified or claimed, it may have expired, and the store may have dropped an earlier
-/// claim.
-fn check_claim(
-    result: Result<Claim, ReplayError>,
-    proof: &VerifiedProof,
-    now: Timestamp,
-) -> Result<(), PossessionError> {
-    match result {
-        Ok(Claim::First) if now <= proof.accepted_until() => Ok(()),
-        Ok(Claim::First) => {
-            let by = now.saturating_since(proof.created_at());
-            Err(PossessionError::Proof(ProofError::TooOld { by }))
+impl BoundToken {
+    /// Stores the head of a valid proof for later proofs, unless the known one is smaller.
+    fn remember(&self, head: ProofHead) {
+        let is_larger = self.head.load().as_ref().is_some_and(|known| known.footprint() < head.footprint());
+        if !is_larger {
+            self.head.store(Some(Arc::new(head)));
         }
-        Ok(Claim::Replayed) => Err(PossessionError::Proof(ProofError::Replayed)),
-        Err(error) => {
-            let retry_after = match error {
-                ReplayError::Full { retry_after } => retry_after.max(defaults::RETRY_AFTER_MIN),
-                ReplayError::Unavailable => defaults::RETRY_AFTER_MIN,
-            };
-            Err(PossessionError::ReplayStore { error, retry_after })
-        }
+    }
+
+    /// Returns the memory in bytes that this token and its head take at most.
+    pub(super) fn footprint(&self) -> usize {
+        let head = self.head.load().as_ref().map_or(0, |head| head.footprint());
+        size_of::<Self>().saturating_add(head)
     }
 }
 
@@ -369,13 +424,10 @@ fn proof_field(headers: &HeaderMap) -> Result<Option<&HeaderValue>, ProofError> 
     if fields.next().is_some() { Err(ProofError::Multiple) } else { Ok(field) }
 }
 
-/// RFC 9110 §5.5: white space around a field value is not part of it.
+/// RFC 9110 §5.5: white space around a field value is not part of it. Of the bytes that [`trim_ascii`](slice::trim_ascii) removes, a
+/// field value contains only space and tab.
 fn field_content(field: &HeaderValue) -> &[u8] {
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let bytes = field.as_bytes();
-    let start = bytes.iter().position(|byte| !is_blank(byte)).unwrap_or(bytes.len());
-    let end = bytes.iter().rposition(|byte| !is_blank(byte)).map_or(start, |last| last.saturating_add(1));
-    bytes.get(start..end).unwrap_or_default()
+    field.as_bytes().trim_ascii()
 }
 
 /// Returns whether a request opens a WebSocket: RFC 6455 §4.1 over HTTP/1.1, RFC 8441 §4 over HTTP/2, where the method is CONNECT
@@ -388,5 +440,44 @@ fn handshake(request: &RequestHead<'_>, target: &Uri) -> Handshake {
     if is_upgrade || is_extended_connect { Handshake::WebSocket } else { Handshake::None }
 }
 
-/// The memory of a [`BoundToken`] in bytes, with its last head.
-pub(super) const BOUND_TOKEN_BYTES: usize = 1_024;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dpop::{ProofPolicy, verify_with_known_head};
+    use crate::request::PublicUrl;
+    use crate::testing::ProofKey;
+
+    const URL: &str = "https://api.test/me";
+
+    /// Returns the head of a proof whose header has a member of this length.
+    fn head(key: &ProofKey, length: usize) -> ProofHead {
+        let proof = key.proof("GET", URL, "token").header("x", "x".repeat(length)).sign();
+        let url = PublicUrl::parse("https://api.test").expect("a URL");
+        let hash = AccessTokenHash::new("token");
+        let expected = Expected::new(&Method::GET, &url, "/me", hash, key.thumbprint());
+        let proof = UnverifiedProof::parse(proof.as_bytes()).expect("well-formed");
+        let now = crate::clock::SystemClock.now();
+        let verified = verify_with_known_head(&proof, None, &expected, &ProofPolicy::new(), now);
+        verified.expect("valid").1.expect("a new head")
+    }
+
+    #[test]
+    fn the_footprint_of_a_bound_token_includes_its_head_and_does_not_grow() {
+        let key = ProofKey::new();
+        let payload = Payload::for_tests(&format!(r#"{{"cnf":{{"jkt":"{}"}}}}"#, key.jkt()));
+        let confirmation = Confirmation::read(&payload).expect("a key");
+        let hash = AccessTokenHash::new("token");
+        let bound = BoundToken { confirmation, hash, head: ArcSwapOption::empty() };
+        let without = bound.footprint();
+        bound.remember(head(&key, 1_000));
+        let first = bound.footprint();
+        assert!(first > without + 1_300, "{first} {without}");
+        bound.remember(head(&key, 2_000));
+        assert_eq!(bound.footprint(), first);
+        bound.remember(head(&key, 1));
+        let smaller = bound.footprint();
+        assert!(smaller < first - 1_000, "{smaller} {first}");
+        bound.remember(head(&key, 500));
+        assert_eq!(bound.footprint(), smaller);
+    }
+}

@@ -10,8 +10,12 @@ pub(crate) fn record_early(rejection: &Rejection) {
     telemetry::credential_rejected(rejection.kind().name(), rejection.hint());
 }
 
-/// Records that a valid token, or a request without token, does not meet a requirement.
+/// Records that a valid token, or a request without token, does not meet a requirement. Other rejections are recorded where they are
+/// decided.
 pub(crate) fn record_unmet(rejection: &Rejection, hint: Option<&'static str>) {
+    if !rejection.is_of_route() {
+        return;
+    }
     let unmet: Option<&dyn fmt::Display> = match rejection {
         Rejection::Requirement(unmet) => Some(unmet),
         _ => None,

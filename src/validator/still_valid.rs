@@ -64,10 +64,7 @@ impl Core {
         let (header, key) = claims.verified_by().ok_or(Rejection::Signature)?;
         let algorithm = header.algorithm();
         let route = self.routes.find_ignoring_host(claims.payload(), algorithm).map_err(Rejection::Issuer)?;
-        let issuer = self.issuers.get(route.issuer).ok_or(Rejection::Signature)?;
-        if !issuer.algorithms.contains(&algorithm) {
-            return Err(Rejection::Algorithm { algorithm });
-        }
+        let issuer = self.issuer_with(route, algorithm)?;
         let now = self.clock.now();
         let name = route.issuer_name(claims.payload());
         let input = CheckInput { source: CheckedSource::Token(header), payload: claims.payload(), issuer: name, now };

@@ -56,10 +56,10 @@ def listening(process):
     return found.group(1)
 
 
-def configuration(issuer, audience, algorithms, profile="any", extra="", jwks=""):
+def configuration(issuer, audience, algorithms, profile="any", extra="", jwks="", listen="127.0.0.1:0"):
     return "\n".join(
         [
-            'listen = "127.0.0.1:0"',
+            f'listen = "{listen}"',
             "[api]",
             f"audience = {json.dumps(audience)}",
             f'profile = "{profile}"',

@@ -19,9 +19,8 @@ def clients_with_proofs(folder, server):
             port = free_port()
             url = f"http://127.0.0.1:{port}"
             extra = f'[api.dpop]\npublic_url = "{url}"\nrequired = {required}\n{nonces}'
-            api = Api(folder, f"dpop-{port}", server.issuer, AUDIENCE, ["RS256"], extra=extra)
-            api.path.write_text(api.path.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}"))
-            with api:
+            listen = f"127.0.0.1:{port}"
+            with Api(folder, f"dpop-{port}", server.issuer, AUDIENCE, ["RS256"], extra=extra, listen=listen):
                 for library in LIBRARIES:
                     check(call(script, library, server, url), f"{library}, required {required}, {nonces or 'no nonces'}", nonces)
 

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use http::{Request, Response};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Request, Response};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_bearer::clock::Timestamp;
 use tower_bearer::dpop::{DPOP, Dpop};
 use tower_bearer::testing::{FakeClock, ProofKey, TestIssuer, TokenBuilder};
 use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Validator};
 
-use crate::fixture::{AUDIENCE, NOW, block_on, trusted};
+use crate::challenge_parser::{self, Challenge};
+use crate::fixture::{self, AUDIENCE, NOW, block_on, trusted};
 
 pub(crate) const URL: &str = "https://api.test/me";
 
@@ -39,7 +40,7 @@ impl World {
 
     /// Creates an API without DPoP, unless `change` adds it.
     pub(crate) fn without_dpop(audience: &str, change: impl FnOnce(Api) -> Api) -> Self {
-        let clock = FakeClock::from_wall(now());
+        let clock = fixture::clock();
         let server = TestIssuer::new().with_clock(Arc::new(clock.clone())).with_algorithms([Algorithm::EdDSA]);
         let api = Api::new(audience, trusted(&server, Algorithm::EdDSA));
         let validator =
@@ -104,8 +105,6 @@ pub(crate) enum Answer {
     UseNonce,
     /// 400 with `error="invalid_request"`.
     InvalidRequest,
-    /// 403 `DPoP error="insufficient_scope"`.
-    InsufficientScope,
     /// 401 without an error.
     Bare,
     /// 503 with `Retry-After`.
@@ -115,7 +114,7 @@ pub(crate) enum Answer {
 
 impl Answer {
     pub(crate) fn of<B>(response: &Response<B>) -> Self {
-        let challenges = parse_challenges(response);
+        let challenges = challenge_parser::challenges(response.headers());
         let with_error: Vec<(&str, &str)> =
             challenges.iter().filter_map(|one| Some((one.scheme.as_str(), one.parameter("error")?))).collect();
         match (response.status().as_u16(), &with_error[..]) {
@@ -126,7 +125,6 @@ impl Answer {
             (401, [("DPoP", "invalid_token")]) => Self::InvalidToken,
             (401, [("Bearer", "invalid_token")]) => Self::InvalidTokenBearer,
             (401, [("DPoP", "use_dpop_nonce")]) => Self::UseNonce,
-            (403, [("DPoP", "insufficient_scope")]) => Self::InsufficientScope,
             (400, errors) if errors.iter().all(|(_, error)| *error == "invalid_request") && !errors.is_empty() => {
                 Self::InvalidRequest
             }
@@ -135,53 +133,11 @@ impl Answer {
     }
 }
 
-/// One challenge of a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Challenge {
-    pub(crate) scheme: String,
-    pub(crate) parameters: Vec<(String, String)>,
-}
-
-impl Challenge {
-    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-}
-
-/// Parses the challenges of a response of an API with DPoP. Panics on any deviation.
-pub(crate) fn challenges<B>(response: &Response<B>) -> Vec<Challenge> {
-    let challenges = parse_challenges(response);
-    for challenge in &challenges {
-        let has_algorithms = challenge.parameter("algs").is_some();
-        assert_eq!(has_algorithms, challenge.scheme == "DPoP", "{challenges:?}");
-    }
-    challenges
-}
-
-/// Parses the challenges of a response, which are in one field (RFC 9110 §11.6.1).
-pub(crate) fn parse_challenges<B>(response: &Response<B>) -> Vec<Challenge> {
-    let fields: Vec<_> = response.headers().get_all(WWW_AUTHENTICATE).iter().collect();
-    assert!(fields.len() <= 1, "one field: {fields:?}");
-    let Some(field) = fields.first() else { return Vec::new() };
-    let mut rest = field.to_str().expect("visible ASCII");
-    let mut challenges: Vec<Challenge> = Vec::new();
-    while !rest.is_empty() {
-        let word_end = rest.find([' ', '=', ',']).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(word_end);
-        assert!(!word.is_empty(), "{rest}");
-        rest = match after.strip_prefix("=\"") {
-            Some(value) => {
-                let end = value.find('"').expect("a quoted-string");
-                let current = challenges.last_mut().expect("a scheme");
-                assert!(current.parameter(word).is_none(), "{word} occurs once");
-                current.parameters.push((word.to_owned(), value[..end].to_owned()));
-                value[end + 1..].trim_start_matches([',', ' '])
-            }
-            None => {
-                challenges.push(Challenge { scheme: word.to_owned(), parameters: Vec::new() });
-                after.trim_start_matches([',', ' '])
-            }
-        };
+/// Returns the challenges of a response of an API with DPoP: each challenge of the scheme `DPoP` lists the algorithms.
+pub(crate) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
+    let challenges = challenge_parser::challenges(headers);
+    for challenge in challenges.iter().filter(|challenge| challenge.scheme == "DPoP") {
+        assert!(challenge.parameter("algs").is_some(), "{challenges:?}");
     }
     challenges
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use tower::{Layer as _, ServiceExt as _, service_fn};
-use tower_bearer::RejectionKind;
+use tower_bearer::authenticator::Outcome;
 use tower_bearer::clock::Timestamp;
 use tower_bearer::dpop::{DPOP_NONCE, Dpop, Nonces};
 use tower_bearer::keys::Secret;
+use tower_bearer::request::RequestHead;
 use tower_bearer::testing::ProofBuilder;
+use tower_bearer::{RejectionKind, Requirement};
 
 use crate::dpop_fixture::{Answer, URL, World, challenges, dpop_request};
 use crate::fixture::{NOW, block_on};
@@ -104,7 +106,7 @@ fn case_100_rejects_malformed_nonces() {
 #[test]
 fn case_101_the_challenge_for_a_nonce_is_alone() {
     let response = send(&world(), |proof| proof);
-    let [challenge] = &challenges(&response)[..] else { panic!("one challenge") };
+    let [challenge] = &challenges(response.headers())[..] else { panic!("one challenge") };
     assert_eq!(challenge.scheme, "DPoP");
     assert_eq!(challenge.parameter("error"), Some("use_dpop_nonce"));
     assert_eq!(challenge.parameter("algs"), Some("ES256 EdDSA Ed25519 PS256"));
@@ -160,6 +162,44 @@ fn case_104_responses_carry_the_next_nonce_if_the_last_one_is_about_to_expire() 
 }
 
 #[test]
+fn a_requirement_in_code_is_answered_with_the_next_nonce() {
+    let world = world();
+    let nonce = current(&world);
+    let token = world.token().sign();
+    for (second, has_nonce) in [(0, false), (59, false), (60, true), (119, true)] {
+        world.clock.set_wall(Timestamp::from_secs(NOW + second));
+        let request = dpop_request(&token, &world.client.proof("GET", URL, &token).nonce(&nonce).sign());
+        let Outcome::Authenticated(user) = block_on(world.layer.authenticate(&RequestHead::new(&request))) else {
+            panic!("authenticated")
+        };
+        let response = user.require(&Requirement::scope("pay")).expect_err("no scope").to_response();
+        assert_eq!((response.status().as_u16(), nonce_of(&response).is_some()), (403, has_nonce), "{second}");
+        let response = user.require(&Requirement::acr_values(["gold"])).expect_err("no acr").to_response();
+        let expected = current(&world);
+        assert_eq!((response.status().as_u16(), nonce_of(&response)), (401, Some(expected)), "{second}");
+    }
+}
+
+/// A period of the replay detection has the proofs of one nonce. If it is full, the client needs another nonce.
+#[test]
+fn a_full_replay_store_is_answered_with_the_next_nonce() {
+    let dpop = Dpop::new("https://api.test").with_nonces(Nonces::shared(secret(1))).with_replay_memory(64 * 1024);
+    let world = World::new(|api| api.with_dpop(dpop));
+    let nonce = current(&world);
+    let full = (0..3_000).map(|_| send(&world, |proof| proof.nonce(&nonce))).find(|response| response.status() != 200);
+    let full = full.expect("the memory is full");
+    assert_eq!((Answer::of(&full), nonce_of(&full)), (Answer::Unavailable, Some(nonce.clone())));
+    // NOW is the start of a period of 60 s.
+    assert_eq!(full.headers()["retry-after"], "60");
+    world.clock.advance(Duration::from_secs(60));
+    let full = send(&world, |proof| proof.nonce(&nonce));
+    let next = nonce_of(&full).expect("a nonce");
+    assert_eq!(Answer::of(&full), Answer::Unavailable);
+    assert_eq!(full.headers()["retry-after"], "1");
+    assert_eq!(answer(&world, &next), Answer::Accepted);
+}
+
+#[test]
 fn case_105_a_good_nonce_repairs_nothing_else() {
     let world = world();
     let nonce = current(&world);
@@ -175,6 +215,23 @@ fn case_105_a_good_nonce_repairs_nothing_else() {
     // The same mistakes without a nonce: the first one is reported, and never the missing nonce, except for the signature.
     assert_eq!(Answer::of(&send(&world, |proof| proof.claim("htm", "PUT"))), Answer::InvalidProof);
     assert_eq!(Answer::of(&send(&world, ProofBuilder::with_broken_signature)), Answer::UseNonce);
+}
+
+/// The comparison takes the same time wherever a nonce differs, so each character of it counts.
+#[test]
+fn case_106_a_nonce_that_differs_in_one_character_is_not_accepted() {
+    let world = world();
+    let nonce = current(&world);
+    for at in 0..nonce.len() {
+        let mut other = nonce.clone().into_bytes();
+        other[at] = if other[at] == b'A' { b'B' } else { b'A' };
+        let other = String::from_utf8(other).expect("ASCII");
+        assert_eq!(answer(&world, &other), Answer::UseNonce, "{at}");
+    }
+    for other in [&nonce[..21], &nonce[1..], &format!("{nonce}A"), &format!(" {nonce}"), &nonce.to_ascii_uppercase()] {
+        assert_eq!(answer(&world, other), Answer::UseNonce, "{other}");
+    }
+    assert_eq!(answer(&world, &nonce), Answer::Accepted);
 }
 
 #[test]

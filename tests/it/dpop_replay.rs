@@ -1,17 +1,21 @@
 //! Replayed proofs, and the replay store (RFC 9449 §11.1). The numbers are those of the attack cases.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Response};
+use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower_bearer::authenticator::Outcome;
 use tower_bearer::clock::Timestamp;
-use tower_bearer::dpop::{Claim, Claiming, Dpop, ReplayError, ReplayStore, VerifiedProof};
+use tower_bearer::dpop::{Dpop, ProofUse, Recording, ReplayError, ReplayStore, VerifiedProof};
 use tower_bearer::rejection::PossessionError;
+use tower_bearer::request::RequestHead;
 use tower_bearer::testing::ProofKey;
 use tower_bearer::{Rejection, RejectionKind};
 
-use crate::dpop_fixture::{Answer, URL, World, base64url, dpop_request, now};
+use crate::dpop_fixture::{Answer, URL, World, base64url, decode_base64url, dpop_request, now};
 use crate::fixture::{NOW, block_on};
 
 fn world() -> World {
@@ -75,6 +79,34 @@ fn cases_109_and_110_a_jti_belongs_to_one_key() {
     }
     let other = world.server.token().bound_to(&world.other).sign();
     assert_eq!(world.answer(dpop_request(&other, &with_jti(&world.other, &other, 0))), Answer::Accepted);
+}
+
+/// The second signature that the same key could have made for the same text has `n - s` instead of `s`.
+#[test]
+fn case_111_rejects_the_twin_of_a_used_ecdsa_signature() {
+    const ORDER: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad,
+        0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+    let world = world();
+    let token = world.token().sign();
+    let [proof, other] = [(); 2].map(|()| world.client.proof("GET", URL, &token).sign());
+    let twin = |proof: &str| {
+        let (signed, signature) = proof.rsplit_once('.').expect("dots");
+        let mut signature = decode_base64url(signature);
+        let mut borrow = 0_i16;
+        for (byte, order) in signature[32..].iter_mut().zip(ORDER).rev() {
+            let difference = i16::from(order) - i16::from(*byte) - borrow;
+            borrow = i16::from(difference < 0);
+            *byte = u8::try_from(difference.rem_euclid(256)).expect("a byte");
+        }
+        format!("{signed}.{}", base64url(&signature))
+    };
+    assert_eq!(world.answer(dpop_request(&token, &proof)), Answer::Accepted);
+    assert_eq!(world.answer(dpop_request(&token, &twin(&proof))), Answer::InvalidProof);
+    // Its signature is valid: before the first use, it is accepted.
+    assert_eq!(world.answer(dpop_request(&token, &twin(&other))), Answer::Accepted);
+    assert_eq!(world.answer(dpop_request(&token, &other)), Answer::InvalidProof);
 }
 
 #[test]
@@ -153,51 +185,66 @@ fn case_116_a_rejected_proof_is_not_used() {
 /// A store whose results a test chooses.
 #[derive(Clone, Debug, Default)]
 struct TestStore {
-    claims: Arc<AtomicUsize>,
-    result: Option<Result<Claim, ReplayError>>,
-    is_slow: bool,
+    records: Arc<AtomicUsize>,
+    calls: Arc<AtomicUsize>,
+    result: Option<Result<ProofUse, ReplayError>>,
+    speed: Speed,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Speed {
+    #[default]
+    AtOnce,
+    Later,
+    Never,
 }
 
 impl ReplayStore for TestStore {
-    fn claim<'s>(&'s self, proof: &VerifiedProof, now: Timestamp) -> Claiming<'s> {
+    fn record(&self, proof: &VerifiedProof, now: Timestamp) -> Recording {
         assert!(now <= proof.accepted_until());
-        let result = self.result.unwrap_or(Ok(Claim::First));
-        if !self.is_slow {
-            self.claims.fetch_add(1, Ordering::Relaxed);
-            return Claiming::Now(result);
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let result = self.result.unwrap_or(Ok(ProofUse::First));
+        let records = Arc::clone(&self.records);
+        match self.speed {
+            Speed::AtOnce => {
+                records.fetch_add(1, Ordering::Relaxed);
+                Recording::Now(result)
+            }
+            Speed::Later => Recording::Later(Box::pin(async move {
+                records.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                result
+            })),
+            Speed::Never => Recording::Later(Box::pin(std::future::pending())),
         }
-        Claiming::Later(Box::pin(async move {
-            self.claims.fetch_add(1, Ordering::Relaxed);
-            tokio::task::yield_now().await;
-            result
-        }))
     }
 }
 
 #[test]
 fn a_store_answers_at_once_or_later() {
-    for is_slow in [false, true] {
+    for speed in [Speed::AtOnce, Speed::Later] {
         for (result, answer) in [
-            (Ok(Claim::First), Answer::Accepted),
-            (Ok(Claim::Replayed), Answer::InvalidProof),
+            (Ok(ProofUse::First), Answer::Accepted),
+            (Ok(ProofUse::Replayed), Answer::InvalidProof),
             (Err(ReplayError::Unavailable), Answer::Unavailable),
             (Err(ReplayError::Full { retry_after: Duration::from_secs(7) }), Answer::Unavailable),
         ] {
-            let store = TestStore { result: Some(result), is_slow, ..TestStore::default() };
+            let store = TestStore { result: Some(result), speed, ..TestStore::default() };
             let world = with_dpop(|dpop| dpop.with_replay_store(store.clone()));
             let token = world.token().sign();
             for count in 1..4 {
                 let response = world.send(world.request(&token));
-                assert_eq!(Answer::of(&response), answer, "{is_slow} {result:?}");
-                assert_eq!(store.claims.load(Ordering::Relaxed), count, "{is_slow} {result:?}");
+                assert_eq!(Answer::of(&response), answer, "{speed:?} {result:?}");
+                assert_eq!(store.records.load(Ordering::Relaxed), count, "{speed:?} {result:?}");
+                assert_eq!(store.calls.load(Ordering::Relaxed), count, "{speed:?} {result:?}");
                 if let Err(error) = result {
-                    let (seconds, kind) = match error {
-                        ReplayError::Full { retry_after } => (retry_after.as_secs(), RejectionKind::ReplayUnavailable),
-                        _ => (1, RejectionKind::ReplayUnavailable),
+                    let seconds = match error {
+                        ReplayError::Full { retry_after } => retry_after.as_secs(),
+                        _ => 1,
                     };
                     assert_eq!(response.headers()["retry-after"], seconds.to_string());
                     let rejection = response.extensions().get::<Rejection>().expect("rejected");
-                    assert_eq!(rejection.kind(), kind);
+                    assert_eq!(rejection.kind(), RejectionKind::ReplayUnavailable);
                     let retry_after = Duration::from_secs(seconds);
                     assert_eq!(rejection, &Rejection::Possession(PossessionError::ReplayStore { error, retry_after }));
                 }
@@ -206,24 +253,64 @@ fn a_store_answers_at_once_or_later() {
     }
 }
 
+/// Case 117, with a store of the test: a store that does not respond, and that responds again later.
+#[test]
+fn a_request_waits_for_a_store_no_longer_than_the_timeout() {
+    for (configured, millis) in [(None, 50), (Some(Duration::from_millis(200)), 200)] {
+        let store = TestStore { speed: Speed::Never, ..TestStore::default() };
+        let world = with_dpop(|dpop| {
+            configured.into_iter().fold(dpop.with_replay_store(store.clone()), Dpop::with_replay_timeout)
+        });
+        let request = world.request(&world.token().sign());
+        let inner = service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::new(String::new())) });
+        let response = block_on(async {
+            let response = tokio::spawn(world.layer.layer(inner).oneshot(request));
+            world.clock.run_for(Duration::from_millis(millis - 1)).await;
+            assert!(!response.is_finished(), "{millis}");
+            world.clock.run_for(Duration::from_millis(1)).await;
+            assert!(response.is_finished(), "{millis}");
+            response.await.expect("no panic").expect("infallible")
+        });
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()["retry-after"], "1");
+        let (error, retry_after) = (ReplayError::TimedOut, Duration::from_secs(1));
+        let expected = Rejection::Possession(PossessionError::ReplayStore { error, retry_after });
+        assert_eq!(response.extensions().get::<Rejection>(), Some(&expected));
+        assert_eq!(store.calls.load(Ordering::Relaxed), 1);
+    }
+}
+
+/// A million proofs in a build with optimizations, as `.ci/deep` runs it, and fewer in another one.
 #[test]
 fn case_119_proofs_by_strangers_take_no_memory() {
+    let count = if cfg!(debug_assertions) { 10_000 } else { 1_000_000 };
     let store = TestStore::default();
-    let world = with_dpop(|dpop| dpop.with_replay_store(store.clone()));
-    let token = world.token().sign();
-    let stranger = world.other.proof("GET", URL, &token).sign();
-    let (header, rest) = stranger.split_once('.').expect("dots");
-    let (_, signature) = rest.split_once('.').expect("dots");
-    for number in 0..2_000 {
-        let claims = base64url(format!("{{\"jti\":\"{number}\",\"htm\":\"GET\"}}").as_bytes());
-        let answer = world.answer(dpop_request(&token, &format!("{header}.{claims}.{signature}")));
-        assert_eq!(answer, Answer::InvalidToken);
+    let worlds = [world(), with_dpop(|dpop| dpop.with_replay_store(store.clone()))];
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let scrape = recorder.handle();
+    let _recorded = metrics::set_default_local_recorder(&recorder);
+    for world in &worlds {
+        let token = world.token().sign();
+        assert_eq!(world.answer(world.request(&token)), Answer::Accepted);
+        let stranger = world.other.proof("GET", URL, &token).sign();
+        let (header, rest) = stranger.split_once('.').expect("dots");
+        let (_, signature) = rest.split_once('.').expect("dots");
+        let answer_at_once = |proof: &str| {
+            let request = dpop_request(&token, proof);
+            let outcome = world.layer.try_authenticate(&RequestHead::new(&request)).expect("a store in memory");
+            let Outcome::Rejected(rejected) = outcome else { panic!("accepted") };
+            Answer::of(&rejected.to_response())
+        };
+        for number in 0..count {
+            let claims = base64url(format!("{{\"jti\":\"{number}\",\"htm\":\"GET\"}}").as_bytes());
+            assert_eq!(answer_at_once(&format!("{header}.{claims}.{signature}")), Answer::InvalidToken);
+        }
+        let forged = world.client.proof("GET", URL, &token).signed_by(&world.other).sign();
+        assert_eq!(answer_at_once(&forged), Answer::InvalidProof);
     }
-    let forged = world.client.proof("GET", URL, &token).signed_by(&world.other).sign();
-    assert_eq!(world.answer(dpop_request(&token, &forged)), Answer::InvalidProof);
-    assert_eq!(store.claims.load(Ordering::Relaxed), 0);
-    assert_eq!(world.answer(world.request(&token)), Answer::Accepted);
-    assert_eq!(store.claims.load(Ordering::Relaxed), 1);
+    let text = scrape.render();
+    assert!(text.contains("dpop_replay_entries 1\n"), "{text}");
+    assert_eq!(store.records.load(Ordering::Relaxed), 1);
 }
 
 #[test]
@@ -269,11 +356,11 @@ fn case_123_an_explanation_uses_no_proof() {
     let world = with_dpop(|dpop| dpop.with_replay_store(store.clone()));
     let token = world.token().sign();
     let request: Request<String> = world.request(&token);
-    let head = tower_bearer::request::RequestHead::new(&request);
+    let head = RequestHead::new(&request);
     for _ in 0..3 {
         let explanation = block_on(world.validator.explain_request(&token, &head));
         assert!(explanation.is_accepted(), "{explanation}");
     }
-    assert_eq!(store.claims.load(Ordering::Relaxed), 0);
+    assert_eq!(store.records.load(Ordering::Relaxed), 0);
     assert_eq!(world.answer(request), Answer::Accepted);
 }

@@ -377,7 +377,7 @@ async fn metrics_show_hit_rate_and_size_of_the_token_cache() {
     ]);
 }
 
-fn shows_lines(scrape: &metrics_exporter_prometheus::PrometheusHandle, expected: &[&str]) {
+pub(crate) fn shows_lines(scrape: &metrics_exporter_prometheus::PrometheusHandle, expected: &[&str]) {
     let text = scrape.render();
     for expected in expected {
         assert!(text.lines().any(|line| line == *expected), "{expected} in\n{text}");
@@ -426,6 +426,21 @@ async fn unused_claim_of_another_type_is_logged_once() {
     assert!(!log.text().contains("2026-11-29T10:00:00Z") && !log.text().contains("771177"));
 }
 
+/// Also if the token is not stored.
+#[tokio::test]
+async fn unused_claim_of_another_type_is_logged_without_a_token_cache() {
+    let log = Log::default();
+    let _subscribed = log.clone().subscribed();
+    let server = TestIssuer::new();
+    let api = Api::new(AUDIENCE, Issuer::jwks(server.issuer(), server.jwks_uri()));
+    let ours = Validator::builder(api).with_fetch(server.clone()).without_token_cache().build().expect("valid");
+    let token = server.token().claim("org_id", 771_177).sign();
+    for count in 1..3 {
+        assert!(ours.validate(&token).await.is_ok());
+        assert_eq!(log.lines("claim of another type ignored").len(), count);
+    }
+}
+
 /// A log in memory.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
@@ -447,7 +462,7 @@ impl Log {
         self.text().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 }

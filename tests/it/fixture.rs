@@ -21,6 +21,11 @@ pub(crate) const AUDIENCE: &str = "https://api.test/";
 /// The time of every [`FakeClock`] here.
 pub(crate) const NOW: i64 = 1_800_000_000;
 
+/// Returns a clock at [`NOW`].
+pub(crate) fn clock() -> FakeClock {
+    FakeClock::from_wall(Timestamp::from_secs(NOW))
+}
+
 /// Runs a future to completion on its own runtime.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
@@ -28,8 +33,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 
 /// Returns a test issuer that signs with one algorithm, at [`NOW`].
 pub(crate) fn server(algorithm: Algorithm) -> TestIssuer {
-    let clock = FakeClock::from_wall(Timestamp::from_secs(NOW));
-    TestIssuer::new().with_clock(std::sync::Arc::new(clock)).with_algorithms([algorithm])
+    TestIssuer::new().with_clock(std::sync::Arc::new(clock())).with_algorithms([algorithm])
 }
 
 /// Returns an issuer with the keys of the test issuer as static keys.
@@ -49,8 +53,7 @@ pub(crate) fn validator(server: &TestIssuer, algorithm: Algorithm) -> Validator 
 
 /// Returns a validator of an API, at [`NOW`].
 pub(crate) fn validator_for(api: Api) -> Validator {
-    let clock = FakeClock::from_wall(Timestamp::from_secs(NOW));
-    Validator::builder(api).with_clock(clock).build().expect("a valid configuration")
+    Validator::builder(api).with_clock(clock()).build().expect("a valid configuration")
 }
 
 /// Returns the configuration errors of an API.

@@ -276,7 +276,7 @@ fn answers_in_the_scheme_of_the_request() {
     let bearer = Request::get("/me").header("authorization", format!("Bearer {plain}")).body(String::new());
     for (request, first) in [(world.request(&bound), "DPoP"), (bearer.expect("a request"), "Bearer")] {
         let response = block_on(world.layer.layer(rule.layer(service)).oneshot(request)).expect("infallible");
-        let challenges = challenges(&response);
+        let challenges = challenges(response.headers());
         assert_eq!((response.status(), challenges[0].scheme.as_str()), (StatusCode::FORBIDDEN, first));
         assert_eq!(challenges[0].parameter("error"), Some("insufficient_scope"));
     }

@@ -20,6 +20,7 @@ mod custom_domains;
 mod doctor;
 mod dpop_answers;
 mod dpop_cases;
+mod dpop_events;
 mod dpop_fixture;
 mod dpop_nonces;
 mod dpop_replay;

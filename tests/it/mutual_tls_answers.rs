@@ -22,7 +22,8 @@ use tower_bearer::request::RequestHead;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Algorithm, Api, CheckOutcome, Claims, Rejection, RejectionKind, RequireLayer, Requirement};
 
-use crate::dpop_fixture::{Answer, URL, World, dpop_request, parse_challenges};
+use crate::challenge_parser;
+use crate::dpop_fixture::{Answer, URL, World, dpop_request};
 use crate::events::Log;
 use crate::fixture::{AUDIENCE, block_on, setting_errors, trusted};
 
@@ -48,7 +49,7 @@ fn bearer(token: &str) -> http::request::Builder {
 
 /// Returns the schemes of a response with their errors.
 fn names<B>(response: &Response<B>) -> Vec<(String, Option<String>)> {
-    let challenges = parse_challenges(response);
+    let challenges = challenge_parser::challenges(response.headers());
     let name = |parameter: Option<&str>| parameter.map(str::to_owned);
     challenges.iter().map(|one| (one.scheme.clone(), name(one.parameter("error")))).collect()
 }

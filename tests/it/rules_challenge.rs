@@ -6,8 +6,7 @@ use std::time::Duration;
 use http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
 use http::{HeaderMap, Request, Response, StatusCode};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
-use tower_bearer::clock::Timestamp;
-use tower_bearer::testing::{FakeClock, TokenBuilder};
+use tower_bearer::testing::TokenBuilder;
 use tower_bearer::{RequireLayer, Requirement};
 
 use crate::challenge_parser::challenge;
@@ -16,7 +15,7 @@ use crate::fixture::{NOW, TestApi, block_on};
 /// Returns status and headers of a response behind a requirement.
 fn respond(test_api: &TestApi, requirement: Requirement, token: Option<TokenBuilder>) -> (StatusCode, HeaderMap) {
     let inner = service_fn(|_| async { Ok::<_, Infallible>(Response::new(String::new())) });
-    let require = RequireLayer::new(requirement).with_clock(FakeClock::from_wall(Timestamp::from_secs(NOW)));
+    let require = RequireLayer::new(requirement).with_clock(crate::fixture::clock());
     let service = ServiceBuilder::new().layer(test_api.layer.clone().with_realm("a \"quoted\" realm")).layer(require);
     let request = token
         .into_iter()

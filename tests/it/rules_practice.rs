@@ -158,7 +158,7 @@ fn rule_126_uses_the_injected_clock_and_saturates() {
 #[test]
 fn rule_127_each_api_checks_for_itself_on_every_call() {
     let server = server(Algorithm::RS256);
-    let clock = FakeClock::from_wall(Timestamp::from_secs(NOW));
+    let clock = crate::fixture::clock();
     let at = |audience: &str| {
         let api = Api::new(audience, trusted(&server, Algorithm::RS256)).with_leeway(Duration::ZERO);
         Validator::builder(api).with_clock(clock.clone()).build().expect("a valid configuration")

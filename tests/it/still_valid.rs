@@ -26,7 +26,7 @@ fn fetching(clock: &FakeClock, policy: RefreshPolicy) -> (TestIssuer, Validator)
 
 #[tokio::test]
 async fn rejects_claims_from_the_end_of_the_leeway_on() {
-    let clock = FakeClock::from_wall(Timestamp::from_secs(NOW));
+    let clock = crate::fixture::clock();
     let server = TestIssuer::new().with_clock(Arc::new(clock.clone()));
     let api = Api::new(AUDIENCE, trusted(&server, Algorithm::RS256)).with_leeway(LEEWAY);
     let validator = Validator::builder(api).with_clock(clock.clone()).build().expect("a valid configuration");

@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a check prints, and panics if it fails")]
 
+mod check;
 #[path = "replay_sync.rs"]
 mod sync;
 #[path = "../../src/dpop/replay/table.rs"]
@@ -12,6 +13,7 @@ mod table;
 use loom::sync::Arc;
 use loom::thread;
 
+use crate::check::check;
 use crate::table::{Budget, Insertion, Table};
 
 fn main() {
@@ -19,14 +21,6 @@ fn main() {
     check("one of two threads inserts a hash into a new segment", one_of_two_threads_inserts_a_hash_into_a_new_segment);
     check("a race for the last place loses no hash", a_race_for_the_last_place_loses_no_hash);
     check("two threads share a budget", two_threads_share_a_budget);
-}
-
-fn check(name: &str, model: fn()) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.max_branches = 100_000;
-    builder.check(model);
-    println!("{name}: ok");
 }
 
 /// A table of two segments at most: one row of one place, then two rows of one place.

@@ -8,6 +8,7 @@
     reason = "a check prints, and panics if it fails"
 )]
 
+mod check;
 mod sync;
 #[path = "../../src/validator/token_cache/table/mod.rs"]
 #[expect(dead_code, reason = "the models need no sizes")]
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
+use crate::check::check;
 use crate::table::{Table, Weigh};
 
 /// A table of values by keys.
@@ -42,14 +44,6 @@ fn main() {
     check("a full table evicts an entry of any set", a_full_table_evicts_an_entry_of_any_set);
     check("a sweep removes the expired entries only", a_sweep_removes_the_expired_entries_only);
     check("insertions that sweep keep the weight", insertions_that_sweep_keep_the_weight);
-}
-
-fn check(name: &str, model: fn()) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.max_branches = 100_000;
-    builder.check(model);
-    println!("{name}: ok");
 }
 
 fn table() -> Arc<Values> {

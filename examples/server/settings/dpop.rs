@@ -6,13 +6,8 @@ use tower_bearer::dpop::{Dpop, Nonces};
 use super::issuer;
 use super::section::{OneOrMany, Section};
 
-/// DPoP, and whether bearer tokens are rejected.
-pub(super) struct DpopSettings {
-    pub(super) dpop: Dpop,
-    pub(super) is_required: bool,
-}
-
-pub(super) fn dpop(mut section: Section) -> DpopSettings {
+/// Returns the settings of DPoP. The key `required` belongs to the API.
+pub(super) fn dpop(mut section: Section) -> Dpop {
     let OneOrMany(urls) =
         section.required("public_url").unwrap_or_else(|| OneOrMany(vec!["https://unknown".to_owned()]));
     if urls.is_empty() {
@@ -27,9 +22,8 @@ pub(super) fn dpop(mut section: Section) -> DpopSettings {
     let dpop = section.duration("leeway").into_iter().fold(dpop, Dpop::with_proof_leeway);
     let dpop = nonces(&mut section).into_iter().fold(dpop, Dpop::with_nonces);
     let dpop = replay(&mut section, dpop);
-    let is_required = section.take("required").unwrap_or(false);
     section.end();
-    DpopSettings { dpop, is_required }
+    dpop
 }
 
 fn nonces(section: &mut Section) -> Option<Nonces> {

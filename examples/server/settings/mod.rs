@@ -154,9 +154,9 @@ fn api(mut section: Section) -> Api {
     let api = hosts(&mut section, api);
     let api = claims(&mut section, api);
     let api = section.duration("leeway").into_iter().fold(api, Api::with_leeway);
-    let dpop = section.section("dpop").map(dpop::dpop);
-    let is_required = dpop.as_ref().is_some_and(|dpop| dpop.is_required);
-    let api = dpop.into_iter().fold(api, |api, settings| api.with_dpop(settings.dpop));
+    let mut dpop = section.section("dpop");
+    let is_required = dpop.as_mut().and_then(|dpop| dpop.take("required")).unwrap_or(false);
+    let api = dpop.map(dpop::dpop).into_iter().fold(api, Api::with_dpop);
     let mutual_tls = section.section("mutual_tls").map(mutual_tls::mutual_tls);
     let api = mutual_tls.into_iter().fold(api, Api::with_mutual_tls);
     let is_required = section.take("sender_constrained_only").unwrap_or(false) || is_required;

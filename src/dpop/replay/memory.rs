@@ -10,8 +10,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::clock::Timestamp;
+use crate::dpop::nonce;
 use crate::dpop::replay::table::{Budget, Insertion, Table};
-use crate::dpop::replay::{Claim, Claiming, ReplayError, ReplayStore};
+use crate::dpop::replay::{ProofUse, Recording, ReplayError, ReplayStore};
 use crate::dpop::verify::VerifiedProof;
 
 /// Records proofs in the memory of this process, as 64-bit hashes under a random key: at most 24 bytes for each of many proofs.
@@ -24,9 +25,13 @@ use crate::dpop::verify::VerifiedProof;
 pub struct MemoryReplayStore {
     periods: ArcSwap<Periods>,
     hasher: RandomState,
-    /// The length of a period.
-    length: Duration,
-    max_bytes: usize,
+    /// The length of a period in seconds.
+    length: i64,
+    /// The longest time from the start of a period to the creation of one of its proofs, in seconds.
+    width: i64,
+    /// The most bytes of one period.
+    period_bytes: usize,
+    /// The bytes of all periods together.
     budget: Arc<Budget>,
 }
 
@@ -46,13 +51,25 @@ struct Period {
 }
 
 impl MemoryReplayStore {
-    /// Creates a store of at most `max_bytes` bytes. `span` is the longest time between the creation of two proofs that are accepted
-    /// at the same time: the lifetime and twice the leeway of proofs.
+    /// Creates a store of at most `max_bytes` bytes, for proofs without nonces. `span` is the longest time between the creation of two
+    /// proofs that are accepted at the same time: the lifetime and twice the leeway of proofs.
     #[must_use]
     pub fn new(max_bytes: usize, span: Duration) -> Self {
-        let length = span.checked_div(SPAN_PERIODS).unwrap_or(span).max(Duration::from_secs(1));
+        let length = span.checked_div(SPAN_PERIODS).unwrap_or(span).as_secs();
+        let length = i64::try_from(length).unwrap_or(i64::MAX).max(1);
+        Self::with_periods(max_bytes / PERIODS, max_bytes, length, length)
+    }
+
+    /// Creates a store of at most `max_bytes` bytes, for an API that [requires nonces](super::Dpop::with_nonces). Proofs with the same
+    /// nonce are in one period.
+    #[must_use]
+    pub fn for_nonces(max_bytes: usize) -> Self {
+        Self::with_periods(max_bytes / NONCE_PERIODS, max_bytes, nonce::PERIOD_SECONDS, 0)
+    }
+
+    fn with_periods(period_bytes: usize, max_bytes: usize, length: i64, width: i64) -> Self {
         let budget = Arc::new(Budget::new(max_bytes));
-        Self { periods: ArcSwap::default(), hasher: RandomState::new(), length, max_bytes, budget }
+        Self { periods: ArcSwap::default(), hasher: RandomState::new(), length, width, period_bytes, budget }
     }
 
     /// Returns the number of proofs that are recorded.
@@ -67,63 +84,66 @@ impl MemoryReplayStore {
         self.periods.load().current.iter().map(|period| period.used.bytes()).fold(0, usize::saturating_add)
     }
 
-    fn claim_now(&self, proof: &VerifiedProof, now: Timestamp) -> Result<Claim, ReplayError> {
-        let number = self.number(proof.created_at());
+    fn record_now(&self, proof: &VerifiedProof, now: Timestamp) -> Result<ProofUse, ReplayError> {
+        let number = proof.created_at().as_secs().div_euclid(self.length);
         let hash = self.hasher.hash_one(proof.id());
-        let full = || ReplayError::Full { retry_after: self.start(number.saturating_add(1)).saturating_since(now) };
+        let lasts = proof.accepted_until().saturating_since(proof.created_at());
+        let last_created_at = Timestamp::from_secs(self.start(number).saturating_add(self.width));
+        let ends_at = last_created_at.saturating_add(lasts).as_secs();
+        let insertion = match self.insert(number, hash, ends_at, now) {
+            Some(insertion) => insertion,
+            None => self.add(number, ends_at, now)?.map_or(Insertion::Full, |period| period.insert(hash, ends_at)),
+        };
+        match insertion {
+            Insertion::Inserted => Ok(ProofUse::First),
+            Insertion::Present => Ok(ProofUse::Replayed),
+            Insertion::Full => {
+                let next = Timestamp::from_secs(self.start(number.saturating_add(1)));
+                Err(ReplayError::Full { retry_after: next.saturating_since(now) })
+            }
+        }
+    }
+
+    /// Inserts a proof into its period; `None` if there is no such period. The snapshot of the periods ends here, so that the memory of a
+    /// period is free as soon as the period is dropped.
+    fn insert(&self, number: i64, hash: u64, ends_at: i64, now: Timestamp) -> Option<Insertion> {
         let periods = self.periods.load();
         // A client that uses a `jti` again in a later proof is rejected as well (RFC 9449 §4.2).
         let is_used_elsewhere = |period: &Arc<Period>| period.number != number && period.used.contains(hash);
         if periods.current.iter().any(|period| period.is_current(now) && is_used_elsewhere(period)) {
-            return Ok(Claim::Replayed);
+            return Some(Insertion::Present);
         }
-        let period = match periods.find(number) {
-            Some(period) => period,
-            None => self.add(number, now)?.ok_or_else(full)?,
-        };
-        let lasts = proof.accepted_until().saturating_since(proof.created_at());
-        let ends_at = self.start(number.saturating_add(1)).saturating_add(lasts);
-        period.ends_at.fetch_max(ends_at.as_secs(), Ordering::Relaxed);
-        match period.used.insert(hash) {
-            Insertion::Inserted => Ok(Claim::First),
-            Insertion::Present => Ok(Claim::Replayed),
-            Insertion::Full => Err(full()),
-        }
+        periods.find(number).map(|period| period.insert(hash, ends_at))
     }
 
     /// Adds a period and drops those that have ended. Returns `None` if there are too many that have not.
-    fn add(&self, number: i64, now: Timestamp) -> Result<Option<Arc<Period>>, ReplayError> {
+    fn add(&self, number: i64, ends_at: i64, now: Timestamp) -> Result<Option<Arc<Period>>, ReplayError> {
         self.periods.rcu(|periods| {
             let mut periods = Periods::clone(periods);
             periods.drop_ended(now);
             let is_known = periods.dropped.contains(&number) || periods.find(number).is_some();
             if !is_known && periods.current.len() < MAX_PERIODS {
-                let used = Table::new(FIRST_PLACES, ROW_PLACES, self.max_bytes / PERIODS, Arc::clone(&self.budget));
-                // The first claim sets the end. Until then the period is not dropped.
-                periods.current.push(Arc::new(Period { number, ends_at: AtomicI64::new(now.as_secs()), used }));
+                let used = Table::new(FIRST_PLACES, ROW_PLACES, self.period_bytes, Arc::clone(&self.budget));
+                periods.current.push(Arc::new(Period { number, ends_at: AtomicI64::new(ends_at), used }));
             }
             periods
         });
         let periods = self.periods.load();
-        if periods.dropped.contains(&number) { Err(ReplayError::Unavailable) } else { Ok(periods.find(number)) }
+        match periods.dropped.contains(&number) {
+            true => Err(ReplayError::Unavailable),
+            false => Ok(periods.find(number).map(Arc::clone)),
+        }
     }
 
-    fn number(&self, created_at: Timestamp) -> i64 {
-        created_at.as_secs().div_euclid(self.length_seconds())
-    }
-
-    fn start(&self, number: i64) -> Timestamp {
-        Timestamp::from_secs(number.saturating_mul(self.length_seconds()))
-    }
-
-    fn length_seconds(&self) -> i64 {
-        i64::try_from(self.length.as_secs()).unwrap_or(i64::MAX).max(1)
+    /// Returns the first second of a period.
+    fn start(&self, number: i64) -> i64 {
+        number.saturating_mul(self.length)
     }
 }
 
 impl Periods {
-    fn find(&self, number: i64) -> Option<Arc<Period>> {
-        self.current.iter().find(|period| period.number == number).map(Arc::clone)
+    fn find(&self, number: i64) -> Option<&Arc<Period>> {
+        self.current.iter().find(|period| period.number == number)
     }
 
     fn drop_ended(&mut self, now: Timestamp) {
@@ -137,14 +157,20 @@ impl Periods {
 }
 
 impl Period {
+    /// Inserts a proof that may have a longer lifetime than the others.
+    fn insert(&self, hash: u64, ends_at: i64) -> Insertion {
+        self.ends_at.fetch_max(ends_at, Ordering::Relaxed);
+        self.used.insert(hash)
+    }
+
     fn is_current(&self, now: Timestamp) -> bool {
         now.as_secs() <= self.ends_at.load(Ordering::Relaxed)
     }
 }
 
 impl ReplayStore for MemoryReplayStore {
-    fn claim<'s>(&'s self, proof: &VerifiedProof, now: Timestamp) -> Claiming<'s> {
-        Claiming::Now(self.claim_now(proof, now))
+    fn record(&self, proof: &VerifiedProof, now: Timestamp) -> Recording {
+        Recording::Now(self.record_now(proof, now))
     }
 
     fn entries(&self) -> Option<usize> {
@@ -163,6 +189,9 @@ const SPAN_PERIODS: u32 = 4;
 
 /// The number of periods in use: those of the span, the one that begins within it, and the one whose last proofs expire.
 const PERIODS: usize = 6;
+
+/// The number of periods in use with nonces: those of the previous, the current and the next nonce.
+const NONCE_PERIODS: usize = 3;
 
 /// Most periods at one time, and most dropped periods that are known: two hours of periods of 30 s. There are more than [`PERIODS`]
 /// only if the clock was set back.
@@ -183,27 +212,34 @@ mod tests {
     const SPAN: Duration = Duration::from_secs(120);
 
     fn proof(jti: &str, created_at: i64) -> VerifiedProof {
-        let id = ProofId::new(&Thumbprint::from([7; 32]), jti);
-        let created_at = Timestamp::from_secs(created_at);
-        VerifiedProof::for_tests(id, created_at, created_at.saturating_add(Duration::from_secs(90)))
+        proof_until(jti, created_at, created_at.saturating_add(90))
     }
 
-    fn claim(store: &MemoryReplayStore, jti: &str, created_at: i64, now: i64) -> Result<Claim, ReplayError> {
-        match store.claim(&proof(jti, created_at), Timestamp::from_secs(now)) {
-            Claiming::Now(result) => result,
-            Claiming::Later(_) => panic!("a store in memory responds at once"),
+    fn proof_until(jti: &str, created_at: i64, accepted_until: i64) -> VerifiedProof {
+        let id = ProofId::new(&Thumbprint::from([7; 32]), jti);
+        VerifiedProof::for_tests(id, Timestamp::from_secs(created_at), Timestamp::from_secs(accepted_until))
+    }
+
+    fn record(store: &MemoryReplayStore, jti: &str, created_at: i64, now: i64) -> Result<ProofUse, ReplayError> {
+        record_of(store, &proof(jti, created_at), now)
+    }
+
+    fn record_of(store: &MemoryReplayStore, proof: &VerifiedProof, now: i64) -> Result<ProofUse, ReplayError> {
+        match store.record(proof, Timestamp::from_secs(now)) {
+            Recording::Now(result) => result,
+            Recording::Later(_) => panic!("a store in memory responds at once"),
         }
     }
 
     #[test]
     fn accepts_a_proof_once() {
         let store = MemoryReplayStore::new(1 << 20, SPAN);
-        assert_eq!(claim(&store, "a", 1_000, 1_000), Ok(Claim::First));
-        assert_eq!(claim(&store, "a", 1_000, 1_000), Ok(Claim::Replayed));
-        assert_eq!(claim(&store, "b", 1_000, 1_000), Ok(Claim::First));
+        assert_eq!(record(&store, "a", 1_000, 1_000), Ok(ProofUse::First));
+        assert_eq!(record(&store, "a", 1_000, 1_000), Ok(ProofUse::Replayed));
+        assert_eq!(record(&store, "b", 1_000, 1_000), Ok(ProofUse::First));
         let other_key = ProofId::new(&Thumbprint::from([8; 32]), "a");
         let other = VerifiedProof::for_tests(other_key, Timestamp::from_secs(1_000), Timestamp::from_secs(1_090));
-        assert!(matches!(store.claim(&other, Timestamp::from_secs(1_000)), Claiming::Now(Ok(Claim::First))));
+        assert!(matches!(store.record(&other, Timestamp::from_secs(1_000)), Recording::Now(Ok(ProofUse::First))));
         assert_eq!(store.entries(), 3);
     }
 
@@ -212,78 +248,127 @@ mod tests {
         let store = MemoryReplayStore::new(1 << 20, SPAN);
         for created_at in [990, 1_000, 1_019, 1_020, 1_049] {
             let jti = created_at.to_string();
-            assert_eq!(claim(&store, &jti, created_at, created_at), Ok(Claim::First), "{created_at}");
+            assert_eq!(record(&store, &jti, created_at, created_at), Ok(ProofUse::First), "{created_at}");
             for now in [created_at, created_at + 45, created_at + 89, created_at + 90] {
                 // Other proofs begin new periods, which drops those that have ended.
-                let _other = claim(&store, &format!("other {created_at} {now}"), now, now);
-                assert_eq!(claim(&store, &jti, created_at, now), Ok(Claim::Replayed), "{created_at} {now}");
+                let _other = record(&store, &format!("other {created_at} {now}"), now, now);
+                assert_eq!(record(&store, &jti, created_at, now), Ok(ProofUse::Replayed), "{created_at} {now}");
             }
         }
-        let _other = claim(&store, "c", 10_000, 10_000);
+        let _other = record(&store, "c", 10_000, 10_000);
         assert_eq!((store.entries(), store.bytes()), (1, 4_096));
     }
 
     #[test]
     fn rejects_the_same_jti_in_a_later_proof_while_the_first_one_is_known() {
         let store = MemoryReplayStore::new(1 << 20, SPAN);
-        assert_eq!(claim(&store, "a", 1_000, 1_000), Ok(Claim::First));
+        assert_eq!(record(&store, "a", 1_000, 1_000), Ok(ProofUse::First));
         for created_at in [1_001, 1_019, 1_020, 1_060, 1_109, 971] {
-            assert_eq!(claim(&store, "a", created_at, created_at), Ok(Claim::Replayed), "{created_at}");
+            assert_eq!(record(&store, "a", created_at, created_at), Ok(ProofUse::Replayed), "{created_at}");
         }
         // The period of the first proof ends at 1020, so its proofs are known until 1110.
-        assert_eq!(claim(&store, "a", 1_111, 1_111), Ok(Claim::First));
+        assert_eq!(record(&store, "a", 1_111, 1_111), Ok(ProofUse::First));
     }
 
     #[test]
     fn knows_a_proof_from_the_future_and_after_the_clock_was_set_back() {
         let store = MemoryReplayStore::new(1 << 20, SPAN);
-        assert_eq!(claim(&store, "a", 1_030, 1_000), Ok(Claim::First));
-        assert_eq!(claim(&store, "a", 1_030, 1_120), Ok(Claim::Replayed));
+        assert_eq!(record(&store, "a", 1_030, 1_000), Ok(ProofUse::First));
+        assert_eq!(record(&store, "a", 1_030, 1_120), Ok(ProofUse::Replayed));
         for now in (0..3_600).step_by(30) {
-            assert_eq!(claim(&store, &now.to_string(), now - 3_600, now - 3_600), Ok(Claim::First), "{now}");
-            assert_eq!(claim(&store, "a", 1_030, now.min(1_120)), Ok(Claim::Replayed), "{now}");
+            assert_eq!(record(&store, &now.to_string(), now - 3_600, now - 3_600), Ok(ProofUse::First), "{now}");
+            assert_eq!(record(&store, "a", 1_030, now.min(1_120)), Ok(ProofUse::Replayed), "{now}");
         }
     }
 
     #[test]
     fn refuses_the_proofs_of_a_dropped_period_after_the_clock_was_set_back() {
         let store = MemoryReplayStore::new(1 << 20, SPAN);
-        assert_eq!(claim(&store, "a", 1_000, 1_000), Ok(Claim::First));
+        assert_eq!(record(&store, "a", 1_000, 1_000), Ok(ProofUse::First));
         // Drops the period of the first proof, which ended at 1110.
-        assert_eq!(claim(&store, "b", 1_200, 1_200), Ok(Claim::First));
-        assert_eq!(claim(&store, "a", 1_000, 1_050), Err(ReplayError::Unavailable));
-        assert_eq!(claim(&store, "new", 1_000, 1_050), Err(ReplayError::Unavailable));
-        assert_eq!(claim(&store, "new", 1_050, 1_050), Ok(Claim::First));
-        assert_eq!(claim(&store, "b", 1_200, 1_150), Ok(Claim::Replayed));
+        assert_eq!(record(&store, "b", 1_200, 1_200), Ok(ProofUse::First));
+        assert_eq!(record(&store, "a", 1_000, 1_050), Err(ReplayError::Unavailable));
+        assert_eq!(record(&store, "new", 1_000, 1_050), Err(ReplayError::Unavailable));
+        assert_eq!(record(&store, "new", 1_050, 1_050), Ok(ProofUse::First));
+        assert_eq!(record(&store, "b", 1_200, 1_150), Ok(ProofUse::Replayed));
     }
 
     #[test]
     fn knows_a_proof_whose_lifetime_is_longer_than_that_of_the_first_one() {
         let store = MemoryReplayStore::new(1 << 20, SPAN);
-        let at = Timestamp::from_secs;
-        let of = |jti: &str, until| {
-            VerifiedProof::for_tests(ProofId::new(&Thumbprint::from([7; 32]), jti), at(1_000), at(until))
-        };
-        let claim_of = |proof: &VerifiedProof, now| match store.claim(proof, at(now)) {
-            Claiming::Now(result) => result,
-            Claiming::Later(_) => panic!("a store in memory responds at once"),
-        };
-        let (short, long) = (of("short", 1_001), of("long", 1_330));
-        assert_eq!((claim_of(&short, 1_000), claim_of(&long, 1_000)), (Ok(Claim::First), Ok(Claim::First)));
-        assert_eq!(claim(&store, "other", 1_300, 1_300), Ok(Claim::First));
-        assert_eq!(claim_of(&long, 1_330), Ok(Claim::Replayed));
+        let (short, long) = (proof_until("short", 1_000, 1_001), proof_until("long", 1_000, 1_330));
+        assert_eq!(record_of(&store, &short, 1_000), Ok(ProofUse::First));
+        assert_eq!(record_of(&store, &long, 1_000), Ok(ProofUse::First));
+        assert_eq!(record(&store, "other", 1_300, 1_300), Ok(ProofUse::First));
+        assert_eq!(record_of(&store, &long, 1_330), Ok(ProofUse::Replayed));
     }
 
     #[test]
     fn refuses_proofs_of_a_full_period_only() {
         let store = MemoryReplayStore::new(6 * 4_096, SPAN);
-        let first_error = (0..).map(|number| claim(&store, &number.to_string(), 1_000, 1_000)).find(Result::is_err);
+        let first_error = (0..).map(|number| record(&store, &number.to_string(), 1_000, 1_000)).find(Result::is_err);
         // The period lasts from 990 to 1020.
         assert_eq!(first_error, Some(Err(ReplayError::Full { retry_after: Duration::from_secs(20) })));
         assert!(store.entries() * 2 > FIRST_PLACES, "{}", store.entries());
-        assert_eq!(claim(&store, "0", 1_000, 1_000), Ok(Claim::Replayed));
-        assert_eq!(claim(&store, "new", 1_020, 1_000), Ok(Claim::First));
+        assert_eq!(record(&store, "0", 1_000, 1_000), Ok(ProofUse::Replayed));
+        assert_eq!(record(&store, "new", 1_020, 1_000), Ok(ProofUse::First));
         assert!(store.bytes() <= 6 * 4_096);
+    }
+
+    /// Returns how many proofs a store accepts that are created in the same second.
+    fn capacity(store: &MemoryReplayStore, created_at: i64) -> usize {
+        (0..).take_while(|number| record(store, &number.to_string(), created_at, 1_000).is_ok()).count()
+    }
+
+    #[test]
+    fn has_room_for_the_same_rate_with_and_without_nonces() {
+        let bytes = 6 * 4_096 * 32;
+        let without = capacity(&MemoryReplayStore::new(bytes, SPAN), 1_000);
+        // A period of 60 s instead of one of 30 s.
+        let with = capacity(&MemoryReplayStore::for_nonces(bytes), 960);
+        assert!(with > 2 * without * 9 / 10, "{with} with nonces, {without} without");
+    }
+
+    #[test]
+    fn with_nonces_three_periods_are_full_at_the_same_time() {
+        let store = MemoryReplayStore::for_nonces(3 * 4_096);
+        let mut counts = Vec::new();
+        for minute in 0..20 {
+            // The nonces of this minute, from its start to the end of the next one.
+            let (created_at, jti) = (960 + 60 * minute, format!("{minute} first"));
+            let proof = |jti: &str| proof_until(jti, created_at, created_at + 120);
+            for now in [created_at, created_at + 59, created_at + 119] {
+                let expected = if now == created_at { ProofUse::First } else { ProofUse::Replayed };
+                assert_eq!(record_of(&store, &proof(&jti), now), Ok(expected), "{minute} {now}");
+            }
+            let filled =
+                (0..).take_while(|number| record_of(&store, &proof(&format!("{minute} {number}")), created_at).is_ok());
+            counts.push(filled.count());
+            assert!(store.bytes() <= 3 * 4_096);
+        }
+        assert!(counts.iter().all(|count| count * 2 > FIRST_PLACES), "{counts:?}");
+    }
+
+    /// A thread may stall between the creation of a period and its first proof.
+    #[test]
+    fn a_new_period_is_not_dropped_before_its_first_proof() {
+        let store = MemoryReplayStore::new(1 << 20, SPAN);
+        let added = store.add(33, 1_110, Timestamp::from_secs(1_000)).expect("not dropped").expect("room");
+        assert_eq!(record(&store, "other", 1_060, 1_060), Ok(ProofUse::First));
+        assert_eq!(added.insert(7, 1_110), Insertion::Inserted);
+        assert_eq!(record(&store, "a", 1_000, 1_060), Ok(ProofUse::First));
+        assert_eq!(store.entries(), 3);
+    }
+
+    #[test]
+    fn validators_can_share_a_store() {
+        let store = Arc::new(MemoryReplayStore::new(1 << 20, SPAN));
+        let other = Arc::clone(&store);
+        assert_eq!(record(&store, "a", 1_000, 1_000), Ok(ProofUse::First));
+        let Recording::Now(used) = ReplayStore::record(&other, &proof("a", 1_000), Timestamp::from_secs(1_000)) else {
+            panic!("a store in memory responds at once")
+        };
+        assert_eq!((used, ReplayStore::entries(&other)), (Ok(ProofUse::Replayed), Some(1)));
     }
 
     #[test]
@@ -291,7 +376,7 @@ mod tests {
         let store = MemoryReplayStore::new(20 * 4_096, SPAN);
         for number in 0..20_000_i64 {
             let time = 1_000 + number % 300;
-            let _claimed = claim(&store, &number.to_string(), time, 1_000);
+            let _recorded = record(&store, &number.to_string(), time, 1_000);
             assert!(store.bytes() <= 20 * 4_096, "{number}");
         }
     }
@@ -302,8 +387,8 @@ mod tests {
         let won: usize = std::thread::scope(|scope| {
             let run = || {
                 let results =
-                    (0..5_000_i64).map(|number| claim(&store, &number.to_string(), 1_000 + number / 50, 1_050));
-                results.filter(|result| *result == Ok(Claim::First)).count()
+                    (0..5_000_i64).map(|number| record(&store, &number.to_string(), 1_000 + number / 50, 1_050));
+                results.filter(|result| *result == Ok(ProofUse::First)).count()
             };
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
             threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()

@@ -7,6 +7,7 @@ mod table;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::memory::MemoryReplayStore;
@@ -20,13 +21,14 @@ use crate::dpop::verify::VerifiedProof;
 ///
 /// # Security
 ///
-/// - Of all claims of one proof until its [`accepted_until`](VerifiedProof::accepted_until), exactly one is [`Claim::First`], also if
-///   they are made at the same time. A read followed by a write is not enough.
+/// - Of all calls for one proof until its [`accepted_until`](VerifiedProof::accepted_until), exactly one returns [`ProofUse::First`],
+///   also if they are made at the same time. A read followed by a write is not enough.
 /// - A store never evicts a proof before that time. If it has no room, it returns [`ReplayError::Full`].
-/// - A store that is used by several APIs keeps them apart, for example by a prefix.
+/// - A store that is used by several APIs keeps them apart, for example by a prefix, if one request passes more than one of them. The
+///   second one would reject the proof.
 pub trait ReplayStore: fmt::Debug + Send + Sync + 'static {
-    /// Claims a proof for a request at the time `now`.
-    fn claim<'s>(&'s self, proof: &VerifiedProof, now: Timestamp) -> Claiming<'s>;
+    /// Records a proof for a request at the time `now`. Each proof is recorded by one call.
+    fn record(&self, proof: &VerifiedProof, now: Timestamp) -> Recording;
 
     /// Returns the number of recorded proofs, for a metric, if the store is in the memory of this process. Default: `None`.
     fn entries(&self) -> Option<usize> {
@@ -34,18 +36,33 @@ pub trait ReplayStore: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// The result of [`ReplayStore::claim`], at once or later. A store in memory needs no future.
-pub enum Claiming<'s> {
-    /// The result.
-    Now(Result<Claim, ReplayError>),
-    /// A future of the result. A future that is dropped before its first poll claims nothing.
-    Later(Pin<Box<dyn Future<Output = Result<Claim, ReplayError>> + Send + 's>>),
+/// Several validators can share one store.
+impl<S: ReplayStore + ?Sized> ReplayStore for Arc<S> {
+    fn record(&self, proof: &VerifiedProof, now: Timestamp) -> Recording {
+        (**self).record(proof, now)
+    }
+
+    fn entries(&self) -> Option<usize> {
+        (**self).entries()
+    }
 }
+
+/// The result of [`ReplayStore::record`], at once or later. A store in memory needs no future.
+pub enum Recording {
+    /// The result.
+    Now(Result<ProofUse, ReplayError>),
+    /// A future of the result. A future that is dropped before its first poll records nothing. If it takes longer than
+    /// [`Dpop::with_replay_timeout`](super::Dpop::with_replay_timeout), it is dropped and the request is rejected with 503.
+    Later(RecordingFuture),
+}
+
+/// The future of [`Recording::Later`].
+pub type RecordingFuture = Pin<Box<dyn Future<Output = Result<ProofUse, ReplayError>> + Send>>;
 
 /// Whether a proof was used before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Claim {
+pub enum ProofUse {
     /// The proof was not used before. It is now recorded.
     First,
     /// The proof was used before.
@@ -61,11 +78,25 @@ pub enum ReplayError {
         /// The time until it has room again.
         retry_after: Duration,
     },
-    /// The store does not respond, or responds with an error.
+    /// The store responds with an error.
     Unavailable,
+    /// The store did not respond in time.
+    TimedOut,
 }
 
-impl fmt::Debug for Claiming<'_> {
+impl ReplayError {
+    /// Returns the fixed snake_case name for logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full { .. } => "full",
+            Self::Unavailable => "unavailable",
+            Self::TimedOut => "timed_out",
+        }
+    }
+}
+
+impl fmt::Debug for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Now(result) => f.debug_tuple("Now").field(result).finish(),
@@ -79,6 +110,7 @@ impl fmt::Display for ReplayError {
         f.write_str(match self {
             Self::Full { .. } => "the replay store is full",
             Self::Unavailable => "the replay store is not available",
+            Self::TimedOut => "the replay store did not respond in time",
         })
     }
 }

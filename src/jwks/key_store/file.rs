@@ -151,8 +151,7 @@ fn temporary_path(directory: &Path, name: &str) -> PathBuf {
 /// of the file system.
 fn create_file(directory: &Path) -> io::Result<Metadata> {
     let path = temporary_path(directory, "new");
-    write_new(&path, b"")?;
-    let created = fs::symlink_metadata(&path);
+    let created = create_new(&path)?.metadata();
     fs::remove_file(&path)?;
     created
 }
@@ -160,11 +159,10 @@ fn create_file(directory: &Path) -> io::Result<Metadata> {
 /// Removes the temporary files of this user that are too old to belong to a save in progress. A failure is harmless.
 fn remove_abandoned(directory: &Path, created: &Metadata) {
     let is_abandoned = |entry: &DirEntry| {
-        let found = entry.metadata().ok()?;
-        let age = created.modified().ok()?.duration_since(found.modified().ok()?).ok()?;
         let name = entry.file_name().into_string().ok()?;
-        let is_temporary = name.starts_with('.') && name.ends_with(TEMPORARY) && found.is_file();
-        (is_temporary && owner(&found) == owner(created) && age >= ABANDONED_AFTER).then_some(())
+        let found = (name.starts_with('.') && name.ends_with(TEMPORARY)).then(|| entry.metadata().ok()).flatten()?;
+        let age = created.modified().ok()?.duration_since(found.modified().ok()?).ok()?;
+        (found.is_file() && owner(&found) == owner(created) && age >= ABANDONED_AFTER).then_some(())
     };
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         if is_abandoned(&entry).is_some() {
@@ -205,11 +203,16 @@ fn read(path: &Path, max_bytes: usize, user: u32) -> Result<Option<Bytes>, KeySt
     Ok(Some(record.into()))
 }
 
-fn write_new(path: &Path, record: &[u8]) -> io::Result<()> {
+/// Creates a file for this user only; fails if it exists.
+fn create_new(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     for_owner_only(&mut options);
-    let mut file = options.open(path)?;
+    options.open(path)
+}
+
+fn write_new(path: &Path, record: &[u8]) -> io::Result<()> {
+    let mut file = create_new(path)?;
     file.write_all(record)?;
     file.sync_all()
 }

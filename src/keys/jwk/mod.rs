@@ -154,9 +154,14 @@ pub(super) fn check_use(members: &Members<'_>) -> Result<(), SkipReason> {
     Ok(())
 }
 
-pub(super) fn material(members: &Members<'_>, key_type: &str) -> Result<Material, SkipReason> {
+fn material(members: &Members<'_>, key_type: &str) -> Result<Material, SkipReason> {
+    material_of_form(members, key_type)?.not_factorable()
+}
+
+/// Parses the public members, and makes all checks except that for RSA keys which can be factored.
+pub(super) fn material_of_form(members: &Members<'_>, key_type: &str) -> Result<Material, SkipReason> {
     match key_type {
-        "RSA" => Material::rsa(&bytes(members, "n")?, &bytes(members, "e")?),
+        "RSA" => Material::rsa_of_form(&bytes(members, "n")?, &bytes(members, "e")?),
         "EC" => {
             let curve = Curve::from_name(&required_text(members, "crv")?).ok_or(SkipReason::Curve)?;
             Material::ec(curve, &bytes(members, "x")?, &bytes(members, "y")?)

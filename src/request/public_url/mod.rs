@@ -16,7 +16,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 pub use self::near_miss::NearMiss;
-use self::normal_form::{HttpUrl, Scheme};
+use self::normal_form::{HttpUrl, Scheme, normal_path};
 use crate::request::host::Host;
 
 /// The URL under which clients reach the API: scheme, host, port, and the path prefix that a proxy removes, if any.
@@ -62,7 +62,7 @@ impl PublicUrl {
         if url.scheme == Scheme::Http && !is_loopback(&url.host) {
             return Err(PublicUrlError::PlainHttp);
         }
-        if url.normal_path() != url.path {
+        if normal_path(url.path) != url.path {
             return Err(PublicUrlError::Path);
         }
         let base = url.path.strip_suffix('/').unwrap_or(url.path);
@@ -99,7 +99,7 @@ impl PublicUrl {
     fn has_scheme(&self, claim: &HttpUrl<'_>, handshake: Handshake) -> bool {
         match handshake {
             Handshake::None => claim.scheme == self.scheme,
-            Handshake::WebSocket => claim.scheme == self.scheme || claim.scheme.as_http() == self.scheme,
+            Handshake::WebSocket => claim.scheme.as_http() == self.scheme,
         }
     }
 
@@ -115,7 +115,7 @@ impl PublicUrl {
             return true;
         }
         // A normal path that is equal to the path of the request proves that the latter is in normal form.
-        is_expected(&claim.normal_path())
+        is_expected(&normal_path(claim.path))
     }
 }
 

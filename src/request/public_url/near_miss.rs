@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::normal_form::HttpUrl;
+use super::normal_form::{HttpUrl, normal_path};
 use super::{Handshake, PublicUrl};
 
 /// The one part in which the claim `htu` differs from the public URL of the request. It shows how a proxy or a client is
@@ -82,7 +82,7 @@ impl PublicUrl {
         if !path.starts_with('/') {
             return None;
         }
-        let (expected, claimed) = (format!("{}{path}", self.base), claim.normal_path());
+        let (expected, claimed) = (format!("{}{path}", self.base), normal_path(claim.path));
         let without_slash = |path: &str| path.strip_suffix('/').unwrap_or(path).to_owned();
         if without_slash(&expected) == without_slash(&claimed) {
             Some(NearMiss::TrailingSlash)
@@ -93,9 +93,7 @@ impl PublicUrl {
         } else if claimed.len() > expected.len() && claimed.ends_with(&expected) {
             Some(NearMiss::ExtraPrefix)
         } else {
-            // The path of the request may have any bytes, so it is not parsed as a URL here.
-            let inner = HttpUrl { scheme: self.scheme, host: self.host.clone(), port: self.port, path: &expected };
-            let is_encoding = inner.normal_path() == claimed || decoded(&expected) == decoded(&claimed);
+            let is_encoding = normal_path(&expected) == claimed || decoded(&expected) == decoded(&claimed);
             is_encoding.then_some(NearMiss::Encoding)
         }
     }

@@ -1,7 +1,8 @@
 //! `HttpUrl`: an absolute URL of the claim `htu`, and its normal form (RFC 3986 §6.2.2 and §6.2.3, RFC 9110 §4.2.3).
 
 use std::borrow::Cow;
-use std::net::Ipv6Addr;
+
+use crate::request::host::Host;
 
 /// A URL without its query and fragment.
 pub(super) struct HttpUrl<'u> {
@@ -69,16 +70,12 @@ impl<'u> HttpUrl<'u> {
             path,
         })
     }
+}
 
-    /// Returns the path in normal form: escapes in upper case, unreserved characters decoded, dot segments removed.
-    pub(super) fn normal_path(&self) -> Cow<'u, str> {
-        let is_normal = !self.path.contains('%') && !self.path.contains("/.");
-        if is_normal {
-            Cow::Borrowed(self.path)
-        } else {
-            Cow::Owned(without_dot_segments(&with_normal_escapes(self.path)))
-        }
-    }
+/// Returns a path in normal form: escapes in upper case, unreserved characters decoded, dot segments removed.
+pub(super) fn normal_path(path: &str) -> Cow<'_, str> {
+    let is_normal = !path.contains('%') && !path.contains("/.");
+    if is_normal { Cow::Borrowed(path) } else { Cow::Owned(without_dot_segments(&with_normal_escapes(path))) }
 }
 
 /// Splits `host[:port]`. Returns the host in lower case, and `None` as the port if it is absent or empty (RFC 3986 §3.2.3).
@@ -94,26 +91,13 @@ fn split_authority(authority: &str) -> Option<(Box<str>, Option<u16>)> {
         Some("") => None,
         Some(digits) => Some(port(digits)?),
     };
-    Some((canonical_host(host)?, port))
+    Some((Host::canonical(host)?.into_boxed_str(), port))
 }
 
 /// Parses a port without sign and leading zeros.
 fn port(digits: &str) -> Option<u16> {
     let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
     digits.parse().ok().filter(|_| is_plain)
-}
-
-fn canonical_host(host: &str) -> Option<Box<str>> {
-    if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        let address: Ipv6Addr = address.parse().ok()?;
-        return Some(format!("[{address}]").into_boxed_str());
-    }
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~'))
-    };
-    let name = host.strip_suffix('.').unwrap_or(host);
-    name.split('.').all(is_label).then(|| host.to_ascii_lowercase().into_boxed_str())
 }
 
 /// Returns whether two hexadecimal digits follow each `%`.

@@ -1,14 +1,14 @@
-//! The part of an explanation about possession: the scheme, the certificate, and each check of the proof. The proof is not claimed.
+//! The part of an explanation about possession: the scheme, the certificate, and each check of the proof. The proof is not recorded.
 
 use crate::claims::{CertificateThumbprint, Confirmation, ProvenConfirmation};
 use crate::dpop::ProofError;
 use crate::mutual_tls::CertificateError;
 use crate::rejection::{PossessionError, Rejection};
-use crate::token::{Claim, Payload};
+use crate::token::Payload;
 use crate::validator::context::RequestContext;
 use crate::validator::explain::Report;
 use crate::validator::explain::explanation::Finding;
-use crate::validator::possession::Presentation;
+use crate::validator::possession::{DpopRequest, Presentation};
 
 impl Report<'_> {
     /// Adds the outcomes of the checks of possession, if they are configured. Returns what the request has proven.
@@ -17,10 +17,10 @@ impl Report<'_> {
         if possession.dpop().is_none() && possession.mutual_tls().is_none() {
             return ProvenConfirmation::None;
         }
-        let confirmation = payload.raw(Claim::Cnf).and_then(Confirmation::parse);
-        let bound = possession.bound_token(confirmation, self.token.as_bytes());
+        let confirmation = Confirmation::read(payload);
+        let bound = possession.bound_token(payload, self.token.as_bytes());
         let (presentation, certificate) = (&context.presentation, &context.certificate);
-        let result = possession.check(bound.as_deref(), presentation, certificate, self.core.clock.now());
+        let result = possession.check(bound.as_deref(), presentation, certificate, || self.core.clock.now());
         let (of_scheme, of_certificate, of_proof) = match result.as_ref().err() {
             Some(PossessionError::Proof(error)) => (None, None, Some(*error)),
             Some(PossessionError::Certificate(error)) => (None, Some(*error), None),
@@ -36,8 +36,10 @@ impl Report<'_> {
         }
         // A certificate-bound token without proof may be sent under the scheme `DPoP`.
         let needs_proof = confirmation.is_some_and(|confirmation| confirmation.jwk_thumbprint().is_some());
-        if is_scheme_right && needs_proof && of_certificate.is_none() {
-            self.proof(context, of_proof);
+        if let (Presentation::Dpop(request), true, None) =
+            (presentation, is_scheme_right && needs_proof, of_certificate)
+        {
+            self.proof(request, of_proof);
         }
         result.map(|proven| proven.confirmation).unwrap_or_default()
     }
@@ -54,8 +56,7 @@ impl Report<'_> {
     }
 
     /// Adds one row for each check of the proof, up to the one that failed.
-    fn proof(&mut self, context: &RequestContext, error: Option<ProofError>) {
-        let Presentation::Dpop(request) = &context.presentation else { return };
+    fn proof(&mut self, request: &DpopRequest, error: Option<ProofError>) {
         let failed = error.map(|error| (row(error), error));
         let mut is_checked = true;
         for check in ROWS {

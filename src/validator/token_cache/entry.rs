@@ -13,7 +13,7 @@ use crate::defaults;
 use crate::introspection::ActiveAnswer;
 use crate::keys::{Thumbprint, VerifyingKey};
 use crate::telemetry;
-use crate::validator::possession::{self, BoundToken};
+use crate::validator::possession::BoundToken;
 use crate::validator::routing::RouteSerial;
 use crate::validator::token_cache::table::Weigh;
 
@@ -83,7 +83,7 @@ impl<C: 'static> CacheEntry<C> {
         } else {
             size_of::<C>().saturating_add(claims.json().len())
         };
-        let bound_bytes = if bound.is_some() { possession::BOUND_TOKEN_BYTES } else { 0 };
+        let bound_bytes = bound.as_ref().map_or(0, |bound| bound.footprint());
         let weight = claims.footprint().saturating_add(custom).saturating_add(size_of::<Self>());
         let weight = weight.saturating_add(bound_bytes).saturating_add(proof.footprint());
         let weight =

@@ -1,0 +1,120 @@
+//! The log lines and metrics of DPoP.
+
+use std::time::Duration;
+
+use http::Request;
+use http::header::AUTHORIZATION;
+use tower_bearer::authenticator::{Authenticator, Outcome};
+use tower_bearer::clock::Timestamp;
+use tower_bearer::dpop::{Dpop, Nonces, Recording, ReplayError, ReplayStore, VerifiedProof};
+use tower_bearer::keys::Secret;
+use tower_bearer::request::RequestHead;
+use tower_bearer::{Rejection, Requirement};
+
+use crate::dpop_fixture::{Answer, URL, World, dpop_request};
+use crate::events::{Log, shows_lines};
+use crate::fixture::{NOW, block_on};
+
+fn with_nonces() -> World {
+    let secret = Secret::new(vec![1; 32]).expect("a secret");
+    World::new(|api| api.with_dpop(Dpop::new("https://api.test").with_nonces(Nonces::shared(secret))))
+}
+
+/// A store that never has room.
+#[derive(Debug)]
+struct FullStore;
+
+impl ReplayStore for FullStore {
+    fn record(&self, _: &VerifiedProof, _: Timestamp) -> Recording {
+        Recording::Now(Err(ReplayError::Full { retry_after: Duration::from_secs(7) }))
+    }
+}
+
+#[test]
+fn a_failed_store_is_logged_at_most_once_a_minute() {
+    let log = Log::default();
+    let _subscribed = log.clone().subscribed();
+    let world = World::new(|api| api.with_dpop(Dpop::new("https://api.test").with_replay_store(FullStore)));
+    let token = world.token().sign();
+    let count = || log.lines("the replay store failed; requests are rejected").len();
+    // The last step sets the clock back.
+    for (second, expected) in [(0, 1), (1, 1), (59, 1), (60, 2), (119, 2), (120, 3), (100, 4)] {
+        world.clock.set_wall(Timestamp::from_secs(NOW + second));
+        for _ in 0..3 {
+            assert_eq!(world.answer(world.request(&token)), Answer::Unavailable);
+        }
+        assert_eq!(count(), expected, "{second}");
+    }
+    let lines = log.lines("the replay store failed");
+    assert!(lines.iter().all(|line| line.contains("ERROR") && line.contains(r#"reason="full""#)), "{lines:?}");
+}
+
+#[test]
+fn the_gauge_of_recorded_proofs_is_the_total_over_all_validators() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let scrape = recorder.handle();
+    let _recorded = metrics::set_default_local_recorder(&recorder);
+    let [one, other] = [(); 2].map(|()| World::new(|api| api));
+    for (world, count) in [(&one, 3), (&other, 2)] {
+        let token = world.token().sign();
+        (0..count).for_each(|_| assert_eq!(world.answer(world.request(&token)), Answer::Accepted));
+    }
+    shows_lines(&scrape, &["dpop_replay_entries 5", r#"dpop_proof_total{outcome="first"} 5"#]);
+    drop(one);
+    shows_lines(&scrape, &["dpop_replay_entries 2"]);
+}
+
+/// Sends a request and returns how many nonces the metric has counted, and how many responses had one.
+#[test]
+fn each_response_with_a_nonce_counts_once() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let scrape = recorder.handle();
+    let _recorded = metrics::set_default_local_recorder(&recorder);
+    let counted = || {
+        let text = scrape.render();
+        let line = text.lines().find_map(|line| line.strip_prefix("dpop_nonce_issued_total "));
+        line.map_or(0, |count| count.parse::<usize>().expect("a count"))
+    };
+    let world = with_nonces();
+    let token = world.token().sign();
+    let with_fields = |fields: &[&str]| {
+        let request = fields.iter().fold(Request::get("/me"), |request, field| request.header(AUTHORIZATION, *field));
+        request.body(String::new()).expect("a request")
+    };
+    let proof = |nonce: &str| dpop_request(&token, &world.client.proof("GET", URL, &token).nonce(nonce).sign());
+    let nonce = world.send(world.request(&token)).headers()["dpop-nonce"].to_str().expect("ASCII").to_owned();
+    let unbound = world.server.token().sign();
+    let mut expected = 1;
+    for (request, status, has_nonce) in [
+        (with_fields(&[]), 401, true),
+        (world.request(&token), 401, true),
+        (with_fields(&["DPoP"]), 400, false),
+        (with_fields(&[&format!("Bearer {unbound}")]), 200, false),
+        (proof(&nonce), 200, false),
+    ] {
+        let response = world.send(request);
+        assert_eq!((response.status().as_u16(), response.headers().contains_key("dpop-nonce")), (status, has_nonce));
+        expected += usize::from(has_nonce);
+        assert_eq!(counted(), expected, "{status}");
+    }
+    // The nonce is about to expire.
+    world.clock.advance(Duration::from_secs(60));
+    assert!(world.send(proof(&nonce)).headers().contains_key("dpop-nonce"));
+    assert_eq!(counted(), expected + 1);
+
+    // Without a layer.
+    let authenticator: &Authenticator = &world.layer;
+    let authenticate = |request: &Request<String>| block_on(authenticator.authenticate(&RequestHead::new(request)));
+    let Outcome::Authenticated(user) = authenticate(&proof(&nonce)) else { panic!("authenticated") };
+    assert_eq!((user.response_headers().len(), counted()), (1, expected + 2));
+    let rejected = user.require(&Requirement::scope("pay")).expect_err("no scope");
+    assert!(rejected.to_response().headers().contains_key("dpop-nonce"));
+    assert_eq!(counted(), expected + 2, "the nonce of the same request");
+    let Outcome::Rejected(rejected) = authenticate(&world.request(&token)) else { panic!("rejected") };
+    assert!(rejected.to_response().headers().contains_key("dpop-nonce"));
+    assert_eq!(counted(), expected + 3);
+    let request = with_fields(&[]);
+    let rejected = authenticator.reject(&RequestHead::new(&request), Rejection::NoCredential);
+    assert!(rejected.to_response().headers().contains_key("dpop-nonce"));
+    assert_eq!(counted(), expected + 4);
+}
