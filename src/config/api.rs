@@ -408,13 +408,7 @@ impl Api {
         }
         let mut known: Vec<Box<str>> = known.into_iter().map(|(domain, _)| domain).collect();
         known.dedup();
-        let mut rules = BTreeSet::new();
-        for (issuer, name) in self.issuers.iter().flat_map(|issuer| issuer.rule_names().map(move |name| (issuer, name)))
-        {
-            if !rules.insert((name, issuer.is_symmetric())) {
-                errors.push(&format!("issuer {name:?}"), SettingErrorKind::DuplicateIssuer);
-            }
-        }
+        self.check_duplicate_rules(errors);
         let accepts = |name: &str| {
             let mut rules = issuers.iter().flatten().flat_map(|issuer| &issuer.rules);
             rules.any(|rule| rule.accepts_issuer(name))
@@ -454,6 +448,17 @@ impl Api {
             implied_scopes,
             max_token_bytes,
         })
+    }
+
+    fn check_duplicate_rules(&self, errors: &mut SettingErrors) {
+        let mut known = BTreeSet::new();
+        for issuer in &self.issuers {
+            for name in issuer.rule_names() {
+                if !known.insert((name, issuer.is_symmetric())) {
+                    errors.push(&format!("issuer {name:?}"), SettingErrorKind::DuplicateIssuer);
+                }
+            }
+        }
     }
 
     /// Returns `None` if a setting has an error.

@@ -250,10 +250,7 @@ impl fmt::Display for SettingErrorKind {
             | Self::NoSenderConstraint
             | Self::IgnoredConfirmation => self.fmt_possession(f),
             Self::Introspection(error) => error.fmt(f),
-            Self::Host => f.write_str("is not `host` or `host:port`"),
-            Self::DuplicateHost => f.write_str("the host is bound to two issuers"),
-            Self::UnknownIssuer => f.write_str("is not an `iss` of the API's issuers; the values are compared exactly"),
-            Self::NoHost => f.write_str("is not a URL with a host, so no host can be bound to it"),
+            Self::Host | Self::DuplicateHost | Self::UnknownIssuer | Self::NoHost => f.write_str(self.rule()),
             Self::Scope => ScopeSyntaxError::Scope.fmt(f),
             Self::ImpliedScopeCycle { cycle } => write!(f, "form a cycle: {cycle}"),
             Self::RefreshPolicy(error) => error.fmt(f),
@@ -330,6 +327,10 @@ impl SettingErrorKind {
             Self::DuplicateIssuer => {
                 "is configured twice; an `iss` may belong to one issuer with public keys and to one with a shared secret"
             }
+            Self::Host => "is not `host` or `host:port`",
+            Self::DuplicateHost => "the host is bound to two issuers",
+            Self::UnknownIssuer => "is not an `iss` of the API's issuers; the values are compared exactly",
+            Self::NoHost => "is not a URL with a host, so no host can be bound to it",
             Self::EntraTenant => {
                 "is not a tenant id; write the GUID (a token never names its tenant `common`, `organizations`, `consumers` \
                  or by a domain)"

@@ -331,7 +331,9 @@ async fn explains_what_the_server_said() {
 
 /// Everything that a scripted server received.
 #[derive(Clone, Default)]
-struct Received(Arc<Mutex<Vec<(Method, Uri, HeaderMap, Bytes)>>>);
+struct Received(Arc<Mutex<Vec<ReceivedRequest>>>);
+
+type ReceivedRequest = (Method, Uri, HeaderMap, Bytes);
 
 type Script = (StatusCode, Vec<(HeaderName, String)>, Vec<u8>);
 
