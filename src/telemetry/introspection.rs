@@ -11,6 +11,7 @@ macro_rules! event {
 }
 
 /// Counts a call in flight until it is dropped.
+#[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "the label of the metric"))]
 pub(crate) struct InFlight<'i>(&'i str);
 
 impl<'i> InFlight<'i> {
