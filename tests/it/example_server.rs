@@ -397,6 +397,7 @@ fn reads_the_source_of_certificates() {
         "format = \"xfcc\"\nbound_tokens_under_dpop_scheme = true",
         "format = \"pem\"\nheader = \"X-Cert\"\nchain = true",
         "format = \"der\"\nheader = \"X-Cert\"",
+        "format = \"der\"",
         "format = \"sha256\"\nheader = \"X-Cert\"",
     ] {
         assert_eq!(with(&format!("{proxies}\n{settings}")), Ok(()), "{settings}");
@@ -416,7 +417,6 @@ fn reads_the_source_of_certificates() {
             "trusted proxy \"10.0.0.1/8\": has bits after its prefix; write the first address of the network, or the address alone",
         ),
         ("trusted_proxies = [\"::1\"]", "api.mutual_tls.format: is missing; it is a string"),
-        ("trusted_proxies = [\"::1\"]\nformat = \"pem\"", "api.mutual_tls.header: is missing; it is a string"),
         (
             "trusted_proxies = [\"::1\"]\nformat = \"pem\"\nheader = \"a b\"",
             "certificate header \"a b\": is not the name of a header",

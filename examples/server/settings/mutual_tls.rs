@@ -29,9 +29,8 @@ fn header(section: &mut Section) -> CertificateHeader {
     if let Some(standard) = standard {
         return section.take::<String>("header").into_iter().fold(standard, CertificateHeader::with_name);
     }
-    // Without a format, it is unknown whether the name is required.
-    let name: Option<String> = if format.is_some() { section.required("header") } else { section.take("header") };
-    let name = name.unwrap_or_else(|| "unknown".to_owned());
+    // Only the other two formats have names of their own: that of RFC 9440 is the best known.
+    let name = section.take("header").unwrap_or_else(|| "Client-Cert".to_owned());
     match format.as_deref() {
         Some("pem") if is_chain => CertificateHeader::pem_chain(name),
         Some("pem") => CertificateHeader::pem(name),
