@@ -60,7 +60,7 @@ impl MemoryReplayStore {
         Self::with_periods(max_bytes / PERIODS, max_bytes, length, length)
     }
 
-    /// Creates a store of at most `max_bytes` bytes, for an API that [requires nonces](super::Dpop::with_nonces). Proofs with the same
+    /// Creates a store of at most `max_bytes` bytes, for an API that [requires nonces](crate::dpop::Dpop::with_nonces). Proofs with the same
     /// nonce are in one period.
     #[must_use]
     pub fn for_nonces(max_bytes: usize) -> Self {
