@@ -92,9 +92,9 @@ impl<C: Send + Sync + 'static, R: Send + Sync> Authenticator<C, R> {
     ) -> Result<Accepted<C>, Rejection> {
         let PendingRequest { credential, context, pending } = pending;
         let (credential, context) = (credential.credential(), context.unwrap_or_default());
-        let decision = match awaited {
-            Some(awaited) => self.validator.decide_with_keys(&credential, &context, awaited),
-            None => Decision::Pending(pending),
+        let decision = match (awaited, pending) {
+            (Some(awaited), Pending::Key(key)) => self.validator.decide_with_keys(&credential, &context, &key, awaited),
+            (_, pending) => Decision::Pending(pending),
         };
         let validated = self.validator.settle(&credential, &context, decision).await?;
         Ok(self.accept(validated, credential))

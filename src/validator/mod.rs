@@ -53,7 +53,7 @@ use crate::config::{Api, ConfigError, EntraRule, HostRules, OrganizationOfReques
 use crate::introspection::Client;
 use crate::jwks::{KeyRing, KeySource};
 use crate::keys::{KeyTable, SignedToken};
-use crate::rejection::{CheckError, KeyNotFoundError, Rejection};
+use crate::rejection::{CheckError, IssuerError, KeyNotFoundError, Rejection};
 use crate::request::credential::Credential;
 use crate::request::{Host, RequestHead};
 use crate::telemetry::Validation;
@@ -245,7 +245,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let decision = match self.try_validate(token, context) {
             Decision::Pending(Pending::Key(key)) => {
                 let awaited = self.wait_for_keys(&key).await;
-                self.decide_with_keys(token, context, awaited)
+                self.decide_with_keys(token, context, &key, awaited)
             }
             decision => decision,
         };
@@ -275,17 +275,22 @@ impl<C: Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// Decides with the keys that [`wait_for_keys`](Self::wait_for_keys) returned.
+    /// Decides with the keys that [`wait_for_keys`](Self::wait_for_keys) returned for this key.
     pub(crate) fn decide_with_keys<'s>(
         &'s self,
         token: &Credential<'_>,
         context: &RequestContext,
+        key: &PendingKey,
         awaited: AwaitedKeys<'s>,
     ) -> Decision<C> {
         let AwaitedKeys { keys, validation } = awaited;
         let decide = || {
             let (keys, epoch) = keys?;
-            let (parsed, _, issuer) = self.core.check_unverified(token, context, &validation)?;
+            let (parsed, route, issuer) = self.core.check_unverified(token, context, &validation)?;
+            // A rule may have changed during the wait. The keys are those of the earlier issuer.
+            if route.serial != key.route {
+                return Err(Rejection::Issuer(IssuerError::Unknown { difference: None }));
+            }
             Ok(self.accept_verified(token.as_bytes(), issuer.verify(parsed, &keys, epoch)?, context))
         };
         let decision = validation.in_scope(decide).unwrap_or_else(|rejection| Decision::Made(Err(rejection)));
