@@ -105,6 +105,12 @@ impl Client {
         result.unwrap_or_else(|| Err(on_timeout.into()))
     }
 
+    /// Returns whether an error of a call means that the server is down. A 5xx does only if a call about a random text has failed as
+    /// well: for one token, the server may respond with a 5xx because the token is revoked.
+    pub(crate) fn is_down(&self, cause: IntrospectionError) -> bool {
+        cause.is_outage() || (cause.is_server_error() && self.breaker().is_open())
+    }
+
     /// Starts a call about a known token in the background. Returns `false` if that is not possible now.
     pub(crate) fn refresh(self: &Arc<Self>, token: &[u8], on_active: ActiveHook) -> bool {
         let Some(fingerprint) = self.fingerprint(token).filter(|_| Handle::try_current().is_ok()) else { return false };

@@ -154,23 +154,30 @@ impl IntrospectionError {
         }
     }
 
-    /// Returns whether the server did not respond. A wrong response is no outage: only an outage allows to use an earlier answer.
+    /// Returns whether the server did not respond. A response is no outage: only an outage allows to use an earlier answer.
     ///
     /// A failed TLS handshake is no outage, because someone did respond.
     pub(crate) const fn is_outage(self) -> bool {
         match self {
-            Self::Timeout | Self::Status { status: 429 | 500..=599 } => true,
+            Self::Timeout => true,
             Self::Network { error } => {
                 matches!(error, FetchError::Connect | FetchError::Closed | FetchError::Timeout | FetchError::Other)
             }
             Self::Discovery { error } => matches!(
                 error,
                 RefreshError::Timeout
-                    | RefreshError::Status { status: 429 | 500..=599 }
                     | RefreshError::Network { error: FetchError::Connect | FetchError::Closed | FetchError::Other }
             ),
             _ => false,
         }
+    }
+
+    /// Returns whether the server, or a proxy in front of it, reported an error of its own. It may do so for one token only.
+    pub(crate) const fn is_server_error(self) -> bool {
+        matches!(
+            self,
+            Self::Status { status: 500..=599 } | Self::Discovery { error: RefreshError::Status { status: 500..=599 } }
+        )
     }
 }
 

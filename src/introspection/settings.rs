@@ -166,7 +166,7 @@ impl Introspection {
     }
 
     /// Uses the last positive answer about a token for this additional time while the server does not respond: no connection, a
-    /// timeout, 429 or 5xx. Default: zero, so that requests get 503. Maximum: one hour.
+    /// timeout, or 5xx if a call about a random text gets 5xx, too. Default: zero, so that requests get 503. Maximum: one hour.
     ///
     /// # Security
     ///

@@ -98,7 +98,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let priority = if is_known { Priority::Known } else { Priority::Unknown };
         match client.ask(token, priority).await {
             Ok(answer) => Ok(Obtained { answer, is_new: true }),
-            Err(unavailable) if unavailable.cause.is_outage() => {
+            Err(unavailable) if client.is_down(unavailable.cause) => {
                 let graced = self.graced_answer(token, client);
                 graced.map(|answer| Obtained { answer: Answer::Active(answer), is_new: false }).ok_or(unavailable)
             }
@@ -151,7 +151,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     pub(super) fn accepts_unasked(&self, issuer: usize, token: &[u8], unavailable: Unavailable) -> bool {
         self.core.client(issuer).is_some_and(|client| {
             client.settings().unasked == Unasked::Accepted
-                && unavailable.cause.is_outage()
+                && client.is_down(unavailable.cause)
                 && !client.was_inactive(token)
         })
     }

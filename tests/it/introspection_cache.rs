@@ -216,9 +216,9 @@ async fn uses_the_last_positive_answer_in_the_grace_period_of_an_outage_only() {
     for (failure, is_outage) in [
         (down(), true),
         (Reply::error(FetchError::Closed), true),
-        (Reply::status(StatusCode::SERVICE_UNAVAILABLE), true),
-        (Reply::status(StatusCode::TOO_MANY_REQUESTS), true),
         (Reply::hang(), true),
+        (Reply::status(StatusCode::SERVICE_UNAVAILABLE), false),
+        (Reply::status(StatusCode::TOO_MANY_REQUESTS), false),
         (Reply::error(FetchError::Tls), false),
         (Reply::status(StatusCode::NOT_FOUND), false),
         (Reply::status(StatusCode::UNAUTHORIZED), false),
@@ -242,6 +242,24 @@ async fn uses_the_last_positive_answer_in_the_grace_period_of_an_outage_only() {
         scripted.clock.run_for(10 * SECOND).await;
         assert!(late.await.expect("no panic").is_err(), "{failure:?}");
     }
+}
+
+/// A server may respond with 5xx for one token, because it is revoked. If other calls fail as well, the server is down.
+#[tokio::test]
+async fn uses_the_last_positive_answer_after_5xx_only_if_the_server_is_down() {
+    let scripted = Scripted::answering(&active(json!({})));
+    let validator = scripted.validator_with(introspection().with_revocation_grace(60 * SECOND));
+    assert_eq!(result(&validator, TOKEN).await, Ok(()));
+    scripted.clock.run_for(30 * SECOND).await;
+    scripted.always_reply(Reply::status(StatusCode::BAD_GATEWAY));
+    let failed = IntrospectionError::Status { status: 502 };
+    assert_eq!(cause(result(&validator, TOKEN).await), failed);
+    for other in ["other-token-1", "other-token-2", "other-token-3", "other-token-4"] {
+        assert_eq!(cause(result(&validator, other).await), failed);
+    }
+    scripted.clock.settle().await;
+    assert_eq!(result(&validator, TOKEN).await, Ok(()));
+    assert_eq!(cause(result(&validator, "other-token-5").await), failed);
 }
 
 /// H1: after a negative answer, no earlier positive one is used.
