@@ -82,6 +82,9 @@ impl Client {
             return Some(Answer::Inactive);
         }
         let refused = self.memory.refused(&fingerprint).filter(|answer| is_fresh(answer.asked_at, settings.ttl))?;
+        if !self.memory.is_current(&fingerprint, refused.asked_at) {
+            return None;
+        }
         (self.parts().clock.now() < refused.asked_at_wall.saturating_add(settings.ttl))
             .then_some(Answer::Active(refused))
     }

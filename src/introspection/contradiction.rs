@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::claims;
+use crate::claims::{self, Confirmation};
 use crate::token::{Claim, Member, Payload};
 
 /// Returns the first claim in which an answer differs from the token, if both have it: the answer is then about another token.
@@ -14,6 +14,9 @@ pub(crate) fn contradiction(token: &Payload, answer: &Payload) -> Option<&'stati
     let text = [Claim::Iss, Claim::Sub, Claim::ClientId, Claim::Jti];
     if let Some(claim) = text.iter().find(differs) {
         return Some(claim.name());
+    }
+    if answer.raw(Claim::Cnf).is_some() && Confirmation::read(answer) != Confirmation::read(token) {
+        return Some(Claim::Cnf.name());
     }
     match (claims::date(token, Claim::Exp), claims::date(answer, Claim::Exp)) {
         (Member::Is(one), Member::Is(other)) => {
@@ -45,6 +48,8 @@ mod tests {
             (r#"{"sub":"other"}"#, Some("sub")),
             (r#"{"client_id":"C"}"#, Some("client_id")),
             (r#"{"jti":"k","exp":1}"#, Some("jti")),
+            (r#"{"cnf":{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}"#, Some("cnf")),
+            (r#"{"cnf":null}"#, None),
         ] {
             assert_eq!(contradiction(&token, &Payload::for_tests(answer)), expected, "{answer}");
         }

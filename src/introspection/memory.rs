@@ -72,10 +72,11 @@ impl Memory {
     }
 
     /// Returns whether an answer to a call that began at `asked_at` still counts: the token was not evicted since, and no later call had
-    /// a negative answer.
+    /// a negative answer, or one that this API refuses.
     pub(super) fn is_current(&self, token: &TokenFingerprint, asked_at: Monotonic) -> bool {
         let is_before = |map: &Cache<TokenFingerprint, Monotonic>| map.get(token).is_none_or(|at| at < asked_at);
-        is_before(&self.inactive) && is_before(&self.evicted)
+        let is_superseded = || self.refused.get(token).is_some_and(|refused| refused.asked_at > asked_at);
+        is_before(&self.inactive) && is_before(&self.evicted) && !is_superseded()
     }
 }
 

@@ -83,18 +83,20 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ) -> Decision<C> {
         let validation = Validation::waiting(&*self.core.clock);
         self.core.record_issuer(pending.issuer, &validation);
-        let obtained = validation.instrument(self.answer(pending.issuer, token.as_bytes())).await;
+        let is_genuine = pending.signed.is_some();
+        let obtained = validation.instrument(self.answer(pending.issuer, token.as_bytes(), is_genuine)).await;
         let decision = validation.in_scope(|| self.conclude(token.as_bytes(), context, pending, obtained));
         self.record_decision(token, validation, &decision);
         decision
     }
 
-    /// Asks the server. If it does not respond, returns the last positive answer within the grace period.
-    pub(super) async fn answer(&self, issuer: usize, token: &[u8]) -> Result<Obtained, Unavailable> {
+    /// Asks the server. If it does not respond, returns the last positive answer within the grace period. A token that is genuine, or
+    /// about which the server has answered before, does not wait behind random ones.
+    pub(super) async fn answer(&self, issuer: usize, token: &[u8], is_genuine: bool) -> Result<Obtained, Unavailable> {
         let Some(client) = self.core.client(issuer) else {
             return Err(IntrospectionError::Interrupted.into());
         };
-        let is_known = self.with_answer_entry(token, |_, _| ()).is_some();
+        let is_known = is_genuine || self.with_answer_entry(token, |_, _| ()).is_some();
         let priority = if is_known { Priority::Known } else { Priority::Unknown };
         match client.ask(token, priority).await {
             Ok(answer) => Ok(Obtained { answer, is_new: true }),
@@ -252,6 +254,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ) {
         if let (Some(client), IntrospectionRejection::Contradicted { claim }) = (self.core.client(issuer), rejection) {
             telemetry::introspection::contradicted(client.label(), claim);
+            // Also for validators that share the client and not the token cache.
+            client.evict(token);
         }
         self.refuse(token, issuer, answer);
     }

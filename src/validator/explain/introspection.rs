@@ -32,7 +32,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         report.findings.push(Finding::passed("form").with_found(Some("an opaque token")));
         let obtained = match self.stored_answer(issuer, token, context.host.as_ref()) {
             Some(obtained) => Ok(obtained),
-            None => self.answer(issuer, token).await,
+            None => self.answer(issuer, token, false).await,
         };
         let Some(answer) = report.answer(obtained) else { return report.skip(&["claims", APPLICATION]) };
         let payload = answer.claims.payload();
@@ -73,7 +73,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let token = report.token.as_bytes();
         let obtained = match self.stored_answer(issuer, token, None) {
             Some(obtained) => Ok(obtained),
-            None => self.answer(issuer, token).await,
+            None => self.answer(issuer, token, true).await,
         };
         if let Err(unavailable) = &obtained
             && self.accepts_unasked(issuer, token, *unavailable)
