@@ -7,8 +7,7 @@ use crate::claims::{CheckInput, CheckedSource, Claims, ProvenConfirmation};
 use crate::clock::Timestamp;
 use crate::defaults;
 use crate::introspection::{
-    self, ActiveAnswer, Answer, Client, EveryToken, IntrospectionError, IntrospectionRejection, Priority, Unasked,
-    Unavailable,
+    self, ActiveAnswer, Answer, Client, EveryToken, IntrospectionError, IntrospectionRejection, Priority, Unavailable,
 };
 use crate::rejection::{IssuerError, Rejection};
 use crate::request::credential::Credential;
@@ -147,15 +146,6 @@ impl<C: Send + Sync + 'static> Validator<C> {
             None => Ok(()),
             Some(claim) => Err(IntrospectionRejection::Contradicted { claim }),
         }
-    }
-
-    /// Returns whether a signed token is accepted without an answer.
-    pub(super) fn accepts_unasked(&self, issuer: usize, token: &[u8], unavailable: Unavailable) -> bool {
-        self.core.client(issuer).is_some_and(|client| {
-            client.settings().unasked == Unasked::Accepted
-                && client.is_down(unavailable.cause)
-                && !client.was_inactive(token)
-        })
     }
 
     fn conclude(
@@ -333,21 +323,6 @@ impl<C: Send + Sync + 'static> Validator<C> {
             client.evict(token);
         }
     }
-
-    /// Returns the last positive answer about a token, if it may be used while the server does not respond.
-    fn graced_answer(&self, token: &[u8], client: &Client) -> Option<Arc<ActiveAnswer>> {
-        let settings = client.settings();
-        let used_for = settings.ttl.saturating_add(settings.grace);
-        let graced = self.with_answer_entry(token, |entry, server| {
-            let is_used = !settings.grace.is_zero() && self.core.age_of(&server.answer) < used_for;
-            let is_fresh = entry.lifetime().is_fresh(self.core.clock.now(), self.core.clock.monotonic());
-            let route = self.core.routes.get(entry.route())?;
-            let issuer = self.core.issuers.get(route.issuer)?;
-            let is_signed = issuer.is_signed(entry, server) == Some(true);
-            (is_used && is_fresh && is_signed).then(|| Arc::clone(&server.answer))
-        });
-        graced.flatten().filter(|answer| client.is_current(token, answer))
-    }
 }
 
 impl Core {
@@ -449,7 +424,7 @@ impl Core {
 
     /// Returns the time since the call began, by the clock on which it is longer: the monotonic one may stop while the machine is
     /// suspended.
-    fn age_of(&self, answer: &ActiveAnswer) -> Duration {
+    pub(super) fn age_of(&self, answer: &ActiveAnswer) -> Duration {
         let age = self.clock.monotonic().saturating_since(answer.asked_at);
         age.max(self.clock.now().saturating_since(answer.asked_at_wall))
     }
@@ -457,7 +432,7 @@ impl Core {
 
 impl IssuerState {
     /// Returns whether the keys that verified the token and the answer are current; `None` if no keys are usable.
-    fn is_signed<C>(&self, entry: &CacheEntry<C>, server: &ServerProof) -> Option<bool> {
+    pub(super) fn is_signed<C>(&self, entry: &CacheEntry<C>, server: &ServerProof) -> Option<bool> {
         if !server.is_signed() {
             return Some(true);
         }

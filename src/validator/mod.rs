@@ -7,6 +7,7 @@ mod context;
 mod custom_domains;
 mod decision;
 mod explain;
+mod grace;
 mod header_cache;
 mod introspect;
 mod log_limit;

@@ -1,0 +1,32 @@
+//! What is accepted while the server that is asked about tokens is down.
+
+use std::sync::Arc;
+
+use crate::introspection::{ActiveAnswer, Client, Unasked, Unavailable};
+use crate::validator::Validator;
+
+impl<C: Send + Sync + 'static> Validator<C> {
+    /// Returns whether a signed token is accepted without an answer.
+    pub(super) fn accepts_unasked(&self, issuer: usize, token: &[u8], unavailable: Unavailable) -> bool {
+        self.core.client(issuer).is_some_and(|client| {
+            client.settings().unasked == Unasked::Accepted
+                && client.is_down(unavailable.cause)
+                && !client.was_inactive(token)
+        })
+    }
+
+    /// Returns the last positive answer about a token, if it may be used while the server does not respond.
+    pub(super) fn graced_answer(&self, token: &[u8], client: &Client) -> Option<Arc<ActiveAnswer>> {
+        let settings = client.settings();
+        let used_for = settings.ttl.saturating_add(settings.grace);
+        let graced = self.with_answer_entry(token, |entry, server| {
+            let is_used = !settings.grace.is_zero() && self.core.age_of(&server.answer) < used_for;
+            let is_fresh = entry.lifetime().is_fresh(self.core.clock.now(), self.core.clock.monotonic());
+            let route = self.core.routes.get(entry.route())?;
+            let issuer = self.core.issuers.get(route.issuer)?;
+            let is_signed = issuer.is_signed(entry, server) == Some(true);
+            (is_used && is_fresh && is_signed).then(|| Arc::clone(&server.answer))
+        });
+        graced.flatten().filter(|answer| client.is_current(token, answer))
+    }
+}
