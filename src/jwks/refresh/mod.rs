@@ -352,8 +352,6 @@ impl Refresh {
         let (joined, absent_joined) = (self.unknown_kids.pending.take_joined(), self.absent_kids.pending.take_joined());
         let signature_joined = self.signatures.pending.take_joined();
         self.set_activity(Activity::Idle, now, sample, actions);
-        self.unknown_kids.pending.discard_replaced();
-        self.absent_kids.pending.discard_replaced();
         if joined && change != Change::Changed {
             self.retry_unknown_kid(is_sufficient, now, sample, actions);
         }

@@ -15,7 +15,7 @@ pub(super) struct PendingRequests {
     /// A request arrived too early for a fetch; one follows at the end of the cool-down, so that no second request is needed to
     /// trigger it.
     follow_up_due: bool,
-    /// The fetch in flight, which has another cause, has replaced a follow-up fetch.
+    /// The last fetch that bypasses caches, which had another cause, has replaced a follow-up fetch.
     has_replaced_follow_up: bool,
 }
 
@@ -44,11 +44,6 @@ impl PendingRequests {
     /// Schedules the replaced follow-up fetch again, since the fetch that replaced it has failed.
     pub(super) fn restore_replaced(&mut self) {
         self.follow_up_due |= mem::take(&mut self.has_replaced_follow_up);
-    }
-
-    /// Discards the replaced follow-up fetch, since the fetch that replaced it has succeeded.
-    pub(super) fn discard_replaced(&mut self) {
-        self.has_replaced_follow_up = false;
     }
 
     pub(super) fn has_follow_up(self) -> bool {
