@@ -18,7 +18,7 @@ use crate::keys::KeyTable;
 /// Clients choose the kids. Only a keyed hash of each is stored, and the number of entries is limited. If a client fills the
 /// cache, other kids are evicted, and count as new again: the cool-down then limits their fetches as before.
 pub(super) struct AbsentKids {
-    /// The map evicts entries by use and by the machine's clock; this only frees memory.
+    /// The map evicts entries by use and by the machine's clock. An evicted kid counts as new again.
     ///
     /// Each value is the generation of the fetch that was in flight at the first token with the kid, or of the last one.
     first_seen: Cache<KidHash, u64>,
@@ -44,7 +44,7 @@ impl AbsentKids {
     /// Returns whether a fetch has looked for this `kid`, which is not in the current key set, or does so now. The first call
     /// for a `kid` stores it.
     ///
-    /// A change of the key set does not reset this: the clients that send old kids would otherwise use up the limit of the
+    /// A change of the key set does not reset this for other kids: the clients that send old kids would otherwise use up the limit of the
     /// fetches in the minute of a key rotation, and delay the next new key.
     pub(super) fn check(&self, kid: KidHash, status: DriverStatus) -> KidHistory {
         let looked_for = match status.activity {
@@ -59,6 +59,12 @@ impl AbsentKids {
                 KidHistory::New
             }
         }
+    }
+
+    /// Forgets the kids that a published key set has. If a later one lacks such a kid, for example because an HTTP cache is late,
+    /// it counts as new again.
+    pub(super) fn forget_published(&self, table: &KeyTable) {
+        table.kids().for_each(|kid| self.first_seen.invalidate(&self.hash(kid)));
     }
 
     /// Returns whether a token with a `kid` that `table` lacks has arrived since the fetch of this generation started.

@@ -137,7 +137,7 @@ pub(crate) async fn discover_introspection_endpoint(
 ) -> Result<Endpoint, (RefreshError, Option<Duration>)> {
     let algorithms = Arc::from([]);
     let mut operation = Operation { exchange, policy, algorithms, compromised: Arc::default(), export: Export::Never };
-    let found = operation.discover(discovery, DocumentMember::IntrospectionEndpoint).await;
+    let found = operation.discover(discovery, DocumentMember::IntrospectionEndpoint, CacheMode::Default).await;
     found.map_err(|Failure { error, retry_after }| (error, retry_after))
 }
 
@@ -158,10 +158,11 @@ impl Operation {
         Report { discovered, key_report, result }
     }
 
-    /// Reads the discovery document only.
+    /// Reads the discovery document again, and nothing else. A cache could return the `jwks_uri` that is known already.
     pub(super) async fn discovery(mut self, discovery: Discovery) -> Result<Endpoint, Failure> {
         let deadline = self.exchange.clock.sleep_until(self.exchange.deadline);
-        let found = catch_panic(within(self.discover(&discovery, DocumentMember::JwksUri), deadline)).await;
+        let discover = self.discover(&discovery, DocumentMember::JwksUri, CacheMode::NoCache);
+        let found = catch_panic(within(discover, deadline)).await;
         found.unwrap_or(Some(Err(RefreshError::Panic.into()))).unwrap_or(Err(RefreshError::Timeout.into()))
     }
 
@@ -174,13 +175,11 @@ impl Operation {
         let endpoint = match key_request.target {
             Target::Keys(endpoint) => endpoint,
             Target::Discovery(discovery) => {
-                discovered.insert(self.discover(&discovery, DocumentMember::JwksUri).await?).clone()
+                let found = self.discover(&discovery, DocumentMember::JwksUri, key_request.cache_mode).await?;
+                discovered.insert(found).clone()
             }
         };
-        let mut headers = self.headers(ACCEPT_KEYS);
-        if key_request.cache_mode == CacheMode::NoCache {
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        }
+        let headers = self.headers(ACCEPT_KEYS, key_request.cache_mode);
         let stored_for =
             |endpoint: &Endpoint| key_request.if_none_match.as_ref().filter(|stored| stored.endpoint == *endpoint);
         let request = |endpoint: &Endpoint| {
@@ -208,13 +207,18 @@ impl Operation {
 
     /// Fetches the discovery document from the first location that has one. A server may publish either kind, at any of them,
     /// whether or not its issuer has a path. If none has one, returns the error of the first location, which most servers use.
-    async fn discover(&mut self, discovery: &Discovery, wanted: DocumentMember) -> Result<Endpoint, Failure> {
-        let first = match self.discover_at(discovery, discovery.openid(), wanted).await {
+    async fn discover(
+        &mut self,
+        discovery: &Discovery,
+        wanted: DocumentMember,
+        cache_mode: CacheMode,
+    ) -> Result<Endpoint, Failure> {
+        let first = match self.discover_at(discovery, discovery.openid(), wanted, cache_mode).await {
             Err(DiscoveryFailure { failure, location: Location::WithoutDocument }) => failure,
             outcome => return outcome.map_err(|failed| failed.failure),
         };
         for location in discovery.fallbacks() {
-            match self.discover_at(discovery, location, wanted).await {
+            match self.discover_at(discovery, location, wanted, cache_mode).await {
                 Err(DiscoveryFailure { location: Location::WithoutDocument, .. }) => {}
                 outcome => return outcome.map_err(|failed| failed.failure),
             }
@@ -227,8 +231,9 @@ impl Operation {
         discovery: &Discovery,
         location: &Endpoint,
         wanted: DocumentMember,
+        cache_mode: CacheMode,
     ) -> Result<Endpoint, DiscoveryFailure> {
-        let headers = self.headers(ACCEPT_DISCOVERY);
+        let headers = self.headers(ACCEPT_DISCOVERY, cache_mode);
         let request = |endpoint: &Endpoint| FetchRequest {
             endpoint: endpoint.clone(),
             headers: headers.clone(),
@@ -260,13 +265,16 @@ impl Operation {
         parsed.unwrap_or(Imported { key_report: None, keys: Err(RefreshError::Panic) })
     }
 
-    fn headers(&self, accept: HeaderValue) -> HeaderMap {
+    fn headers(&self, accept: HeaderValue, cache_mode: CacheMode) -> HeaderMap {
         let mut headers = self.policy.headers.clone();
         for (name, value) in [(ACCEPT, accept), (ACCEPT_ENCODING, IDENTITY), (USER_AGENT, PRODUCT)] {
             headers.entry(name).or_insert(value);
         }
         for reserved in RESERVED {
             headers.remove(reserved);
+        }
+        if cache_mode == CacheMode::NoCache {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
         headers
     }

@@ -33,7 +33,7 @@ pub(super) fn replaced_keys<F: Fn(&KeyTable) -> bool>(
     let deadline = shared.clock.monotonic().saturating_add(shared.policy.unknown_kid_wait);
     let mut request = InvalidSignatureRequest { epoch, has_notified: false };
     repeat_until(shared, deadline, move |shared, receiver, deadline, permit| {
-        request.check(shared, receiver, deadline, permit, &is_replaced)
+        request.check(shared, receiver, *deadline, permit, &is_replaced)
     })
 }
 

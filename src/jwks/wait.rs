@@ -32,18 +32,20 @@ use crate::telemetry;
 /// synchronous function, so its locals take no memory in a waiting request.
 pub(super) fn first_keys(shared: Arc<Shared>) -> impl Future<Output = Result<Arc<Snapshot>, KeysUnavailable>> {
     let deadline = shared.clock.monotonic().saturating_add(shared.policy.cold_wait);
-    repeat_until(shared, deadline, check_first_keys)
+    repeat_until(shared, deadline, |shared, receiver, deadline, permit| {
+        check_first_keys(shared, receiver, *deadline, permit)
+    })
 }
 
 /// Calls `check` now and after each change of the driver's status, until it returns a result. `check` must return one after the
-/// deadline.
+/// deadline, which it may change.
 pub(super) fn repeat_until<T>(
     shared: Arc<Shared>,
-    deadline: Monotonic,
+    mut deadline: Monotonic,
     mut check: impl for<'s> FnMut(
         &'s Arc<Shared>,
         &mut watch::Receiver<DriverStatus>,
-        Monotonic,
+        &mut Monotonic,
         &mut Option<WaiterPermit<'s>>,
     ) -> Option<T>,
 ) -> impl Future<Output = T> {
@@ -51,7 +53,7 @@ pub(super) fn repeat_until<T>(
     async move {
         let mut permit = None;
         loop {
-            if let Some(result) = check(&shared, &mut receiver, deadline, &mut permit) {
+            if let Some(result) = check(&shared, &mut receiver, &mut deadline, &mut permit) {
                 return result;
             }
             let _result = next_change(&mut receiver, &shared, deadline).await;
@@ -86,8 +88,9 @@ fn check_first_keys<'s>(
 /// Waits at most `unknown_kid_wait` for a key set for which `has_key` returns true. Returns `None` if no key set that may be fetched
 /// now has the key.
 ///
-/// `waiting_since` is the time at which the request began to wait for the first keys, if it did: both waits together take at
-/// most `cold_wait`.
+/// If a fetch is in flight that may have started before the key was published, the request may have to wait for a second one.
+/// The wait for this one also takes at most `unknown_kid_wait`, and both together at most `cold_wait`. `waiting_since` is the time
+/// at which the request began to wait for the first keys, if it did: this wait is included.
 pub(super) fn newer_keys<F: Fn(&KeyTable) -> bool>(
     shared: Arc<Shared>,
     epoch: u64,
@@ -95,9 +98,11 @@ pub(super) fn newer_keys<F: Fn(&KeyTable) -> bool>(
     kid: KidHash,
     has_key: F,
 ) -> impl Future<Output = Result<Option<Arc<Snapshot>>, KeysUnavailable>> {
-    let deadline = shared.clock.monotonic().saturating_add(shared.policy.unknown_kid_wait);
-    let deadline = waiting_since.map_or(deadline, |since| deadline.min(since.saturating_add(shared.policy.cold_wait)));
-    let mut request = UnknownKidRequest::new(kid, epoch);
+    let now = shared.clock.monotonic();
+    let last_deadline = waiting_since.unwrap_or(now).saturating_add(shared.policy.cold_wait);
+    let deadline = now.saturating_add(shared.policy.unknown_kid_wait);
+    let deadline = if waiting_since.is_some() { deadline.min(last_deadline) } else { deadline };
+    let mut request = UnknownKidRequest::new(kid, epoch, last_deadline);
     repeat_until(shared, deadline, move |shared, receiver, deadline, permit| {
         request.check(shared, receiver, deadline, permit, &has_key)
     })
@@ -168,6 +173,8 @@ struct UnknownKidRequest {
     requested: Option<NonZeroU64>,
     /// Whether the driver knows that the key is not in that key set.
     has_notified: bool,
+    /// When the request stops waiting, whatever it waits for.
+    last_deadline: Monotonic,
     action: Option<UnknownKidAction>,
 }
 
@@ -178,8 +185,9 @@ enum NextStep {
 }
 
 impl UnknownKidRequest {
-    fn new(kid: KidHash, epoch: u64) -> Self {
-        Self { kid, history: None, epoch, joined: None, requested: None, has_notified: false, action: None }
+    fn new(kid: KidHash, epoch: u64, last_deadline: Monotonic) -> Self {
+        let (history, joined, requested, action) = (None, None, None, None);
+        Self { kid, history, epoch, joined, requested, has_notified: false, last_deadline, action }
     }
 
     /// Returns the result for the request; `None` if the request waits for the next change.
@@ -187,7 +195,7 @@ impl UnknownKidRequest {
         &mut self,
         shared: &'s Arc<Shared>,
         receiver: &mut watch::Receiver<DriverStatus>,
-        deadline: Monotonic,
+        deadline: &mut Monotonic,
         permit: &mut Option<WaiterPermit<'s>>,
         has_key: &impl Fn(&KeyTable) -> bool,
     ) -> Option<Result<Option<Arc<Snapshot>>, KeysUnavailable>> {
@@ -197,6 +205,10 @@ impl UnknownKidRequest {
         let Some(snapshot) = usable else {
             return Some(Err(status.unavailable(driver_runs, now)));
         };
+        if self.has_joined_before(status) {
+            let second_deadline = now.saturating_add(shared.policy.unknown_kid_wait).min(self.last_deadline);
+            *deadline = second_deadline.max(*deadline);
+        }
         let is_newer = snapshot.epoch > self.epoch;
         if is_newer {
             self.epoch = snapshot.epoch;
@@ -209,8 +221,10 @@ impl UnknownKidRequest {
         } else {
             // This call precedes the check of the deadline: it notifies the driver of the unknown kid even if this request
             // must not wait.
-            let may_wait = self.next_step(shared, status, now) == NextStep::Wait && driver_runs && now < deadline;
-            if may_wait && WaiterPermit::ensure(permit, shared) {
+            let may_wait = self.next_step(shared, status, now) == NextStep::Wait && driver_runs;
+            if may_wait && now >= *deadline {
+                self.action = Some(UnknownKidAction::TimedOut);
+            } else if may_wait && WaiterPermit::ensure(permit, shared) {
                 return None;
             }
             None
@@ -275,6 +289,12 @@ impl UnknownKidRequest {
     fn record_found(&mut self) {
         let action = if self.requested.is_some() { UnknownKidAction::Fetched } else { UnknownKidAction::Renewed };
         self.action = self.action.or(Some(action));
+    }
+
+    /// Returns whether the fetch in flight is not the one that this request has joined.
+    fn has_joined_before(&self, status: DriverStatus) -> bool {
+        let is_fetching = matches!(status.activity, Activity::Fetching { .. });
+        is_fetching && self.joined.is_some_and(|(generation, _)| generation < status.generation)
     }
 
     /// Returns whether a fetch has ended since this request joined it, after whose result the kid counts as not published.

@@ -232,6 +232,7 @@ impl Completed {
         let old = shared.published.published_table();
         let changed = is_first || table.digest() != old.digest();
         let Changes { added, removed, replaced } = table.changes_since(&old);
+        shared.absent_kids.forget_published(&table);
         shared.published.replace(table, freshness.stored(endpoint), times, wall);
         let snapshot = shared.published.load();
         let (epoch, usable) = (snapshot.epoch, snapshot.table.usable());

@@ -242,14 +242,25 @@ pub enum UnknownKidAction {
     Absent,
     /// The request arrived during the backoff after a failed fetch, so it started no fetch.
     Backoff,
-    /// The request could not wait for a fetch: no tokio runtime was available, too many requests waited, or the request had
-    /// already waited as long as [`with_cold_wait`](crate::jwks::RefreshPolicy::with_cold_wait) allows.
+    /// The fetch had not ended when the request stopped waiting, after
+    /// [`with_unknown_kid_wait`](crate::jwks::RefreshPolicy::with_unknown_kid_wait) or
+    /// [`with_cold_wait`](crate::jwks::RefreshPolicy::with_cold_wait). The fetch continues, and its key set serves the next request.
+    TimedOut,
+    /// The request could not wait for a fetch: no tokio runtime was available, or too many requests waited.
     Unavailable,
 }
 
 impl UnknownKidAction {
-    const ALL: [Self; 7] =
-        [Self::Fetched, Self::Joined, Self::Renewed, Self::Cooldown, Self::Absent, Self::Backoff, Self::Unavailable];
+    const ALL: [Self; 8] = [
+        Self::Fetched,
+        Self::Joined,
+        Self::Renewed,
+        Self::Cooldown,
+        Self::Absent,
+        Self::Backoff,
+        Self::TimedOut,
+        Self::Unavailable,
+    ];
 
     /// Returns a stable snake_case name: the label `action` of the metric `jwks_unknown_kid_total`.
     #[must_use]
@@ -261,6 +272,7 @@ impl UnknownKidAction {
             Self::Cooldown => "cooldown",
             Self::Absent => "absent",
             Self::Backoff => "backoff",
+            Self::TimedOut => "timed_out",
             Self::Unavailable => "unavailable",
         }
     }

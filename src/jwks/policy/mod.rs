@@ -276,8 +276,11 @@ impl RefreshPolicy {
         self
     }
 
-    /// Sets how long a request with an unknown `kid` waits for a newer key set before it is rejected with 401. Default: 2
-    /// seconds, less than usual client timeouts.
+    /// Sets how long a request with an unknown `kid` waits for a fetch before it is rejected with 401. Default: 2 seconds, less
+    /// than usual client timeouts.
+    ///
+    /// If a fetch is in flight that may have started before the key was published, the request waits for it and then for a
+    /// second fetch, this time again, but never longer than [`with_cold_wait`](Self::with_cold_wait) in all.
     #[must_use]
     pub fn with_unknown_kid_wait(mut self, limit: Duration) -> Self {
         self.unknown_kid_wait = limit;

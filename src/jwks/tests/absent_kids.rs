@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::header::CACHE_CONTROL;
 
 use crate::jwks::policy::RefreshPolicy;
-use crate::jwks::tests::kit::{Fixture, MINUTE, ONE_REFRESH, Outcome, SECOND, jwks};
+use crate::jwks::tests::kit::{Fixture, MINUTE, ONE_REFRESH, Outcome, SECOND, URL, jwks};
 use crate::testing::Reply;
 
 /// A source whose clients send `kids` old kids every five seconds, half a minute after its start.
@@ -226,6 +226,25 @@ async fn serves_a_key_that_returns_after_a_change_of_the_key_set() {
     assert_eq!(fixture.request_now("old").await, Outcome::NotFound);
     fixture.run(15 * SECOND).await;
     assert!(fixture.serves("old"));
+}
+
+/// A cache returns the old key set once more after the first token of the new key was accepted. The next token is not treated like
+/// one of the old kids, although no fetch found the key when it was first looked for.
+#[tokio::test]
+async fn serves_a_key_that_disappears_for_one_fetch_beside_ambient_kids() {
+    for ticks in 0..40 {
+        let mut ambient = Ambient::new(2, SECOND / 10).await;
+        assert_eq!(ambient.first_request("b").await, Outcome::NotFound);
+        ambient.fixture.answer(Reply::json(jwks(&["a", "b"])).with_delay(SECOND / 10));
+        ambient.run(20 * SECOND).await;
+        assert!(ambient.fixture.serves("b"));
+        ambient.fixture.network.once(URL, Reply::json(jwks(&["a"])));
+        while ambient.fixture.serves("b") {
+            ambient.fixture.run(SECOND).await;
+        }
+        ambient.run(ticks * TICK).await;
+        assert!(ambient.fixture.serves("b") || ambient.first_request("b").await == Outcome::Served, "{ticks} ticks");
+    }
 }
 
 /// Random kids stay under the cool-down, beside ambient kids and without them.

@@ -436,6 +436,15 @@ async fn check_metrics(metrics: &Metrics) {
     fixture.publish(&["a"]);
     fixture.run(15 * SECOND).await;
     assert_eq!(metrics.state(), (1.0, 1.0));
+    fixture.run(MINUTE).await;
+    fixture.answer(Reply::json(jwks(&["a"])).with_delay(3 * SECOND));
+    let before = ["fetched", "joined", "unavailable"].map(unknown_kids);
+    let request = fixture.spawn("v");
+    fixture.run(2 * SECOND).await;
+    assert_eq!(request.await.expect("no panic"), Outcome::NotFound);
+    assert_eq!(unknown_kids("timed_out"), 1);
+    assert_eq!(["fetched", "joined", "unavailable"].map(unknown_kids), before);
+    fixture.run(2 * SECOND).await;
     fixture.source.close();
     assert_eq!(metrics.state(), (5.0, 0.0));
     fixture.clock.settle().await;

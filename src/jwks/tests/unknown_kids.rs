@@ -215,6 +215,34 @@ async fn waits_at_most_unknown_kid_wait_and_keeps_the_fetch() {
     assert_eq!(fixture.network.calls(), 2);
 }
 
+/// The scheduled fetch may have started before the publication. The second fetch, which looks for the key, takes as long again.
+#[tokio::test]
+async fn waits_as_long_again_for_the_fetch_after_the_one_that_it_joined() {
+    let fetch = Duration::from_millis(1800);
+    for (cold_wait, second, expected) in [
+        (5 * SECOND, fetch, Some(Outcome::Served)),
+        (5 * SECOND, 2 * SECOND + SECOND / 2, Some(Outcome::NotFound)),
+        (3 * SECOND, fetch, Some(Outcome::NotFound)),
+    ] {
+        let policy = RefreshPolicy::new().with_cold_wait(cold_wait);
+        let fixture = Fixture::loaded_with(policy, &["a"]).await;
+        fixture.network.once(URL, Reply::json(jwks(&["a"])).with_delay(fetch));
+        fixture.answer(Reply::json(jwks(&["a", "b"])).with_delay(second));
+        while fixture.network.in_flight() == 0 {
+            fixture.run(SECOND / 100).await;
+        }
+        let request = fixture.spawn("b");
+        let limit = cold_wait.min(fetch + 2 * SECOND).min(fetch + second);
+        fixture.run(limit - SECOND / 20).await;
+        assert!(!request.is_finished(), "{cold_wait:?}, {second:?}");
+        fixture.run(SECOND / 20).await;
+        assert!(request.is_finished(), "{cold_wait:?}, {second:?}");
+        assert_eq!(request.await.ok(), expected, "{cold_wait:?}, {second:?}");
+        fixture.run(SECOND).await;
+        assert!(fixture.serves("b"), "{cold_wait:?}, {second:?}");
+    }
+}
+
 /// The follow-up fetch does not depend on how long the request waits: neither after its own fetch, nor after one that it
 /// joined.
 #[tokio::test]
