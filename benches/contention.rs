@@ -2,7 +2,7 @@
 //!
 //! Two cores are not twice as fast as one: the refresh takes a part of one of them, and they share memory and power. Therefore
 //! each round also measures as many threads that share nothing: each has another validator. The difference between both is the cost
-//! of sharing a validator.
+//! of sharing a validator. The last table shows the same for a cache of `moka`.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -18,11 +18,13 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{AUDIENCE, api, cpu_time, now, server, token};
+use moka::sync::Cache;
+use support::{AUDIENCE, api, cpu_time, fingerprinter, now, server, token};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{Algorithm, Api, Issuer, Validator};
 
@@ -37,29 +39,24 @@ struct Case<'c> {
     /// The key sets that are published in turn.
     published: &'c [String; 2],
     texts: &'c [String],
-    /// Whether each thread validates other tokens than all other threads.
-    is_partitioned: bool,
 }
 
 fn main() {
     let server = server(Algorithm::RS256);
-    // Twice as many tokens as fit into the cache of the first sights, so that none is still there when it is used again.
     let texts: Vec<String> = (0..9_000).map(|number| token(&server, number).sign()).collect();
     // Every other set has one more key, so the table and the epoch change, and with it the epoch of every cache entry.
     let others = [server.jwks(), with_one_more_key(&server.jwks())];
     let same = [server.jwks(), server.jwks()];
-    let hit = |name, published, texts| {
-        measure(&server, &Case { name, token_cache_bytes: 8 << 20, published, texts, is_partitioned: false });
+    let validate = |name, token_cache_bytes, published, texts| {
+        measure(&server, &Case { name, token_cache_bytes, published, texts });
     };
-    let verified = |name, token_cache_bytes, published| {
-        measure(&server, &Case { name, token_cache_bytes, published, texts: &texts, is_partitioned: true });
-    };
-    verified("without token cache, a different set each time", 0, &others);
-    verified("first use of each token, full token cache, the same set each time", 4 << 20, &same);
-    hit("token cache hit, the same set each time", &same, &texts[..1_000]);
-    hit("token cache hit, a different set each time", &others, &texts[..1_000]);
+    validate("without token cache, a different set each time", 0, &others, &texts);
+    validate("token cache hit, the same set each time", 8 << 20, &same, &texts[..1_000]);
+    validate("token cache hit, a different set each time", 8 << 20, &others, &texts[..1_000]);
     // As from a client that sends one token for all of its users.
-    hit("token cache hit of one token, the same set each time", &same, &texts[..1]);
+    validate("token cache hit of one token, the same set each time", 8 << 20, &same, &texts[..1]);
+    measure_first_uses(&server, &texts);
+    measure_moka(&texts[..1_000]);
 }
 
 fn measure(server: &TestIssuer, case: &Case<'_>) {
@@ -78,26 +75,74 @@ fn measure(server: &TestIssuer, case: &Case<'_>) {
             runtime.block_on(source.reload()).expect("the server responds");
         }
     };
-    // For each number of threads, one shared validator, and as many separate ones. A part of the tokens gets a part of the cache.
-    let contestants = THREADS.map(|threads| {
-        let parts = if case.is_partitioned { threads } else { 1 };
-        let separate = || {
-            let builder = Validator::builder(api(server, Algorithm::RS256));
-            builder.with_token_cache_bytes(case.token_cache_bytes / parts).build().expect("a valid configuration")
-        };
-        [vec![validator.clone(); threads], (0..threads).map(|_| separate()).collect()]
-    });
-    let round = |_| contestants.each_ref().map(|kinds| kinds.each_ref().map(|kind| sample(kind, case, refresh)));
+    let separate = || with_cache(server, case.token_cache_bytes);
+    let validate = |validator: &Validator, text: &str| drop(now(validator.validate(text)).expect("valid"));
+    let contestants =
+        THREADS.map(|threads| [vec![validator.clone(); threads], (0..threads).map(|_| separate()).collect()]);
+    let round = |_| {
+        contestants.each_ref().map(|kinds| kinds.each_ref().map(|kind| sample(kind, case.texts, validate, refresh)))
+    };
     // A first round fills the caches.
     round(0);
-    println!("\n{}, RS256, while keys are refreshed continuously ({ROUNDS} rounds, median [least, most])", case.name);
-    print(&(0..ROUNDS).map(round).collect::<Vec<_>>());
+    print(&format!("{}, RS256, while keys are refreshed continuously", case.name), (0..ROUNDS).map(round));
+}
+
+fn with_cache(server: &TestIssuer, token_cache_bytes: usize) -> Validator {
+    let builder = Validator::builder(api(server, Algorithm::RS256));
+    builder.with_token_cache_bytes(token_cache_bytes).build().expect("a valid configuration")
+}
+
+/// Measures tokens that no request has sent before, with a token cache that is full of others. Each of the validators that share
+/// nothing has a part of the cache.
+fn measure_first_uses(server: &TestIssuer, texts: &[String]) {
+    let (earlier, new) = texts.split_at(texts.len() / 2);
+    let sample = |threads: usize, validators: usize| {
+        let validators: Vec<_> = (0..validators).map(|_| with_cache(server, (4 << 20) / validators)).collect();
+        let validate = |validator: &Validator, text: &String| drop(now(validator.validate(text)).expect("valid"));
+        for (text, validator) in earlier.iter().zip(validators.iter().cycle()) {
+            validate(validator, text);
+        }
+        let cpu_nanos = AtomicU64::new(0);
+        let start = Instant::now();
+        thread::scope(|scope| {
+            for (validator, texts) in validators.iter().cycle().zip(new.chunks(new.len().div_ceil(threads))) {
+                let cpu_nanos = &cpu_nanos;
+                scope.spawn(move || {
+                    let before = cpu_time();
+                    texts.iter().for_each(|text| validate(validator, text));
+                    let nanos = u64::try_from((cpu_time() - before).as_nanos()).expect("a short time");
+                    cpu_nanos.fetch_add(nanos, Ordering::Relaxed);
+                });
+            }
+        });
+        Sample::new(cpu_nanos.into_inner(), new.len() as f64, start.elapsed())
+    };
+    let round = |_| THREADS.map(|threads| [sample(threads, 1), sample(threads, threads)]);
+    print("first use of each token, full token cache, RS256", (0..ROUNDS).map(round));
+}
+
+/// Measures a cache of `moka` in place of the token cache: only the fingerprint and the lookup.
+fn measure_moka(texts: &[String]) {
+    let fingerprint = &fingerprinter();
+    let cache = || {
+        let cache = Cache::builder().max_capacity(10_000).build();
+        texts.iter().for_each(|text| cache.insert(fingerprint(text.as_bytes()), Arc::new(())));
+        cache
+    };
+    let find =
+        |cache: &Cache<[u8; 16], Arc<()>>, text: &str| drop(cache.get(&fingerprint(text.as_bytes())).expect("stored"));
+    let shared = cache();
+    let contestants = THREADS.map(|threads| [vec![shared.clone(); threads], (0..threads).map(|_| cache()).collect()]);
+    let round = |_| contestants.each_ref().map(|kinds| kinds.each_ref().map(|kind| sample(kind, texts, find, |_| ())));
+    print("fingerprint and lookup in a cache of moka", (0..ROUNDS).map(round));
 }
 
 /// For each number of threads, one sample with a shared validator and one with separate validators.
 type Round = [[Sample; 2]; THREADS.len()];
 
-fn print(rounds: &[Round]) {
+fn print(name: &str, rounds: impl Iterator<Item = Round>) {
+    let rounds: Vec<_> = rounds.collect();
+    println!("\n{name} ({ROUNDS} rounds, median [least, most])");
     println!(
         "{:>7} {:>11} {:>22} {:>22} {:>24} {:>22}",
         "threads",
@@ -129,20 +174,29 @@ struct Sample {
     per_second: f64,
 }
 
-/// Measures one thread for each validator.
-fn sample(validators: &[Validator], case: &Case<'_>, refresh: impl Fn(usize)) -> Sample {
-    let parts = if case.is_partitioned { validators.len() } else { 1 };
-    let texts = |thread: usize| case.texts.chunks(case.texts.len() / parts).nth(thread % parts).expect("a part");
+impl Sample {
+    fn new(cpu_nanos: u64, done: f64, took: Duration) -> Self {
+        Self { cpu_each: Duration::from_nanos(cpu_nanos).as_secs_f64() / done, per_second: done / took.as_secs_f64() }
+    }
+}
+
+/// Measures one thread for each contestant.
+fn sample<V: Sync>(
+    contestants: &[V],
+    texts: &[String],
+    validate: impl Fn(&V, &str) + Copy + Send,
+    refresh: impl Fn(usize),
+) -> Sample {
     let (stop, done, cpu_nanos) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let start = Instant::now();
     thread::scope(|scope| {
-        for (thread, validator) in validators.iter().enumerate() {
-            let (stop, done, cpu_nanos, texts) = (&stop, &done, &cpu_nanos, texts(thread));
+        for (thread, contestant) in contestants.iter().enumerate() {
+            let (stop, done, cpu_nanos) = (&stop, &done, &cpu_nanos);
             scope.spawn(move || {
                 let (mut next, mut count, before) = (thread * 250, 0, cpu_time());
                 while !stop.load(Ordering::Relaxed) {
                     next = (next + 379) % texts.len();
-                    drop(now(validator.validate(&texts[next])).expect("valid"));
+                    validate(contestant, &texts[next]);
                     count += 1;
                 }
                 let nanos = u64::try_from((cpu_time() - before).as_nanos()).expect("a short time");
@@ -159,9 +213,7 @@ fn sample(validators: &[Validator], case: &Case<'_>, refresh: impl Fn(usize)) ->
         }
         stop.store(true, Ordering::Relaxed);
     });
-    let done = done.load(Ordering::Relaxed) as f64;
-    let cpu_seconds = Duration::from_nanos(cpu_nanos.load(Ordering::Relaxed)).as_secs_f64();
-    Sample { cpu_each: cpu_seconds / done, per_second: done / start.elapsed().as_secs_f64() }
+    Sample::new(cpu_nanos.into_inner(), done.into_inner() as f64, start.elapsed())
 }
 
 /// Returns the set with its first key also under another id.

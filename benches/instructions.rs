@@ -30,19 +30,21 @@ use http::header::AUTHORIZATION;
 use support::baseline::Baseline;
 use support::{AUDIENCE, api, now, server, token};
 use tower::Service as _;
+use tower_bearer::authenticator::{Authenticator, Outcome};
 use tower_bearer::config::EntraTenants;
+use tower_bearer::dpop::{DPOP, Dpop};
 use tower_bearer::keys::KeySet;
 use tower_bearer::mutual_tls::{ClientCertificate, MutualTls};
 use tower_bearer::request::RequestHead;
 use tower_bearer::revocation::{Revocation, Revocations};
-use tower_bearer::testing::TestIssuer;
+use tower_bearer::testing::{ProofKey, TestIssuer};
 use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Validator};
 
 fn main() {
     let mut arguments = env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let (Some(what), Some(times)) = (arguments.next(), arguments.next()) else {
         println!(
-            "instructions: {{baseline|validate|cached|bearer|certificate|no_list|empty_list|list|tenant|tenant_of_one|tenant_of_many|cached_tenant|cached_tenant_of_many|reject|open|layer}} {{times}}, under callgrind; see .ci/instructions"
+            "instructions: {{baseline|validate|cached|bearer|certificate|no_list|empty_list|list|tenant|tenant_of_one|tenant_of_many|cached_tenant|cached_tenant_of_many|proof|no_proof|reject|open|layer|no_token}} {{times}}, under callgrind; see .ci/instructions"
         );
         return;
     };
@@ -85,15 +87,47 @@ fn main() {
         "tenant" | "tenant_of_one" | "tenant_of_many" | "cached_tenant" | "cached_tenant_of_many" => {
             tenants(&what, times, &server);
         }
+        "proof" => proofs(times, true),
+        "no_proof" => proofs(times, false),
         "reject" => {
             let text = token(&server, 0).expired().sign();
             repeat(times, || drop(black_box(now(caching.validate(black_box(&text))).expect_err("expired"))));
         }
-        "open" => requests(times, open, &text),
-        "layer" => requests(times, guarded, &text),
+        "open" => requests(times, open, Some(&text)),
+        "layer" => requests(times, guarded, Some(&text)),
+        "no_token" => requests(times, guarded, None),
         other => panic!("unknown case {other}"),
     }
 }
+
+/// Authenticates requests with a cached ES256 token, with DPoP proofs whose header is known or without DPoP.
+fn proofs(times: u32, is_bound: bool) {
+    let server = server(Algorithm::ES256);
+    let client = ProofKey::new();
+    let dpop = Dpop::new(AUDIENCE.trim_end_matches('/'));
+    let validator = Validator::new(api(&server, Algorithm::ES256).with_dpop(dpop)).expect("a valid configuration");
+    let authenticator = Authenticator::new(validator);
+    let bound = token(&server, 1).bound_to(&client).sign();
+    let bearer = token(&server, 2).sign();
+    let request = || {
+        let request = Request::get("/me");
+        let request = if is_bound {
+            let proof = client.proof("GET", &format!("{AUDIENCE}me"), &bound).sign();
+            request.header(AUTHORIZATION, format!("DPoP {bound}")).header(DPOP, proof)
+        } else {
+            request.header(AUTHORIZATION, format!("Bearer {bearer}"))
+        };
+        request.body(()).expect("a request")
+    };
+    // As many in each run, so that the difference of two runs excludes their preparation.
+    let requests: Vec<_> = (0..MOST_PROOFS).map(|_| request()).collect();
+    for request in requests.iter().take(usize::try_from(times).expect("few")) {
+        let outcome = now(authenticator.authenticate(&RequestHead::new(black_box(request))));
+        assert!(matches!(outcome, Outcome::Authenticated(_)));
+    }
+}
+
+const MOST_PROOFS: u32 = 300;
 
 /// Validates a token of one tenant: of a listed issuer, or of Entra ID with one tenant or a thousand.
 fn tenants(what: &str, times: u32, server: &TestIssuer) {
@@ -132,12 +166,13 @@ fn revocations(times: u32, server: &TestIssuer, entries: Option<usize>) {
     repeat(times, || drop(black_box(now(validator.validate(black_box(&text))).expect("valid"))));
 }
 
-fn requests(times: u32, router: Router, text: &str) {
+fn requests(times: u32, router: Router, text: Option<&str>) {
     // As `axum::serve` does for every connection.
     let mut router = router.with_state(());
-    let field = http::HeaderValue::try_from(format!("Bearer {text}")).expect("a field value");
+    let field = text.map(|text| http::HeaderValue::try_from(format!("Bearer {text}")).expect("a field value"));
     repeat(times, || {
-        let request = Request::get("/").header(AUTHORIZATION, field.clone()).body(Body::empty()).expect("a request");
+        let mut request = Request::new(Body::empty());
+        request.headers_mut().extend(field.clone().map(|field| (AUTHORIZATION, field)));
         drop(black_box(now(router.call(request)).expect("infallible")));
     });
 }

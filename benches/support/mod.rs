@@ -10,9 +10,11 @@ pub mod baseline;
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Deserialize;
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
@@ -71,6 +73,16 @@ pub fn now<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("the keys are loaded"),
+    }
+}
+
+/// Returns a function that computes the fingerprint of a token in the same way as the token cache.
+pub fn fingerprinter() -> impl Fn(&[u8]) -> [u8; 16] + Clone + Send + Sync {
+    let key = Arc::new(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[7; 32]).expect("a key")));
+    move |token| {
+        let nonce = Nonce::assume_unique_for_key([0; 12]);
+        let tag = key.seal_in_place_separate_tag(nonce, Aad::from(token), &mut []).expect("short enough");
+        tag.as_ref().try_into().expect("16 bytes")
     }
 }
 
