@@ -7,7 +7,9 @@ use crate::telemetry;
 
 /// Records that a request is rejected before its token is read.
 pub(crate) fn record_early(rejection: &Rejection) {
-    telemetry::credential_rejected(rejection.kind().name(), rejection.hint());
+    // The hint is looked up in a table of conditions, so only if the log is enabled.
+    let hint = telemetry::logs_rejections().then(|| rejection.hint()).flatten();
+    telemetry::credential_rejected(rejection.kind().name(), hint);
 }
 
 /// Records that a valid token, or a request without token, does not meet a requirement. Other rejections are recorded where they are
