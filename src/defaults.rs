@@ -102,8 +102,8 @@ pub(crate) const TOKEN_CACHE_BYTES: usize = 8 * 1024 * 1024;
 /// neither the keys nor the dates of the token show takes effect after this time at the latest.
 pub(crate) const TOKEN_CACHE_MAX_AGE: Duration = Duration::from_secs(300);
 
-/// Memory of one cache entry besides its data, as measured with a counting allocator: the fingerprint, the weight, and the
-/// reference counts of two allocations.
+/// Memory of one cache entry besides its data, as measured with a counting allocator: the fingerprint, and the reference counts and
+/// rounding of two allocations.
 pub(crate) const TOKEN_CACHE_ENTRY_OVERHEAD_BYTES: usize = 64;
 
 /// One part in this many of the cache's memory goes to its slots of 16 bytes: one for each 512 bytes of the limit. An entry

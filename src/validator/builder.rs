@@ -162,14 +162,15 @@ impl ValidatorBuilder {
     /// about 1.5 times the limit; lists of short values take more.
     ///
     /// Validation of a cached token costs about 1/40 of a signature check. An entry contains the claims but not the text of the
-    /// token. Only accepted tokens are stored, and only if the algorithm is asymmetric. An entry expires at `exp`, at the end
+    /// token. Only accepted tokens are stored, and only if the algorithm is asymmetric or the server of the issuer was asked about the
+    /// token (introspection). An entry expires at `exp`, at the end
     /// of [`Api::with_max_token_age`](crate::Api::with_max_token_age) if it is set, and after at most five minutes. Each lookup checks
     /// again that the keys are usable and include the token's key, that the dates are valid, that the host is bound to the
     /// issuer, and that the application's checks pass.
     ///
     /// A fetch of keys removes all expired entries from memory, at most every ten seconds, and each token that is stored removes a
-    /// few of them. A validator that only has static keys starts no task and fetches nothing: while it stores no token, the claims of expired
-    /// entries stay in memory, up to the limit.
+    /// few of them. A validator whose issuers only have static keys or only introspection fetches no keys: while it stores no token,
+    /// the claims of expired entries stay in memory, up to the limit.
     #[must_use]
     pub fn with_token_cache_bytes(mut self, bytes: usize) -> Self {
         self.token_cache_bytes = bytes;

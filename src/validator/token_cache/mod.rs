@@ -7,9 +7,10 @@
 //! compared. The entry that has it is validated again: its dates and age by the validator's clock, the key that proved the token,
 //! and the host of the request. If all are valid, its claims are the result. In any other case the whole pipeline runs, so that
 //! every rejection is the same with and without the cache: an entry can only accept a token. A token that the pipeline accepts
-//! because of a public key is [inserted](TokenCache::insert). An entry leaves the cache when a lookup finds it invalid
+//! because of a public key or of a server's answer is [inserted](TokenCache::insert). An entry leaves the cache when a lookup finds it invalid
 //! ([`TokenCache::remove`]), when it has expired (each insertion and each fetch of keys sweeps), or when it is evicted for another
-//! one. Lookups take no lock; a thread that finds another one writing changes nothing.
+//! one. Lookups take no lock; a thread that finds another one writing changes nothing. Only the removal of a token that its server
+//! has withdrawn waits for the other thread ([`TokenCache::evict_now`]).
 
 pub(super) mod entry;
 pub(super) mod lookup;
@@ -33,8 +34,8 @@ use crate::validator::token_cache::table::{Match, Table};
 ///
 /// # Security
 ///
-/// The cache contains fingerprints and claims, never a token (see [`Fingerprinter`]). Only accepted tokens are stored, and
-/// only those of asymmetric algorithms: an HMAC check is faster than a lookup. Entries are evicted by use; this only frees
+/// The cache contains fingerprints and claims, never a token (see [`Fingerprinter`]). Only accepted tokens are stored: those that a
+/// public key proves, since an HMAC check is faster than a lookup, and those that a server calls active. Entries are evicted by use; this only frees
 /// memory. Each hit revalidates its entry by the validator's clock and keys.
 pub(super) struct TokenCache<C> {
     fingerprinter: Fingerprinter,

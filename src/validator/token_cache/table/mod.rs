@@ -5,8 +5,8 @@ use super::sync::{Arc, ArcSwapOption, AtomicU8, AtomicU16, Guard, Mutex, MutexGu
 /// A set-associative table: the hash of a key selects a set of adjacent slots, and each of them may contain the key.
 ///
 /// Readers take no lock. One thread writes at a time, and a thread that finds another one writing changes nothing. So no thread
-/// waits, and the sum of the weights is exact and never greater than the bound. The lock is held for a bounded number of slots,
-/// and no value is dropped under it: every write returns what it removed.
+/// waits, except in [`remove_now`](Self::remove_now), and the sum of the weights is exact and never greater than the bound. The lock
+/// is held for a bounded number of slots, and no value is dropped under it: every write returns what it removed.
 ///
 /// An entry leaves the table in one of four ways. It is removed with its key ([`remove`](Self::remove)), replaced under its key,
 /// swept when it has expired, or evicted for another entry. Entries are evicted by the clock algorithm with a count of uses: a hand

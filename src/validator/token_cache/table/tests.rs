@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -354,6 +356,49 @@ proptest! {
             prop_assert_eq!(find(&table, hash_of(key), key), Some(number));
         }
     }
+}
+
+/// While another thread writes, a removal that may fail changes nothing, and one that must not fail waits.
+#[test]
+fn remove_now_waits_for_the_thread_that_writes() {
+    let table = table(4, 1_000);
+    insert(&table, hash(1, 7), 1);
+    thread::scope(|scope| {
+        let writer = table.writer.lock().expect("nothing else writes");
+        assert!(table.remove(hash(1, 7), &1).is_none());
+        let (started, has_started) = mpsc::channel();
+        let removal = scope.spawn({
+            let table = &table;
+            move || {
+                started.send(()).expect("a receiver");
+                table.remove_now(hash(1, 7), &1).map(|entry| entry.value.number)
+            }
+        });
+        has_started.recv().expect("a started thread");
+        // Enough time for a removal that does not wait to find the table locked.
+        thread::sleep(Duration::from_millis(50));
+        assert!(contains(&table, hash(1, 7), 1));
+        drop(writer);
+        assert_eq!(removal.join().expect("no panic"), Some(1));
+    });
+    assert!(!contains(&table, hash(1, 7), 1));
+    assert_eq!(weight(&table), 0);
+}
+
+/// A panic under the lock ends insertions, since the state may be wrong. A removal that must not fail still removes.
+#[test]
+fn remove_now_removes_after_a_panic_under_the_lock() {
+    let table = table(4, 1_000);
+    insert(&table, hash(1, 7), 1);
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        let _writer = table.writer.lock();
+        panic!("under the lock");
+    }));
+    assert!(panicked.is_err());
+    insert(&table, hash(1, 8), 2);
+    assert!(!contains(&table, hash(1, 8), 2));
+    assert_eq!(table.remove_now(hash(1, 7), &1).map(|entry| entry.value.number), Some(1));
+    assert!(!contains(&table, hash(1, 7), 1));
 }
 
 /// The property test is about evictions, so this checks that such operations reach the bound.
