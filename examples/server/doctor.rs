@@ -72,6 +72,11 @@ pub(crate) fn code(explanation: &Explanation) -> u8 {
 
 pub(crate) async fn run(arguments: Vec<OsString>) -> Result<Explanation, Box<dyn Error>> {
     let [config, token, options @ ..] = &arguments[..] else { return Err(USAGE.into()) };
+    let has = |name: &str| options.iter().step_by(2).any(|option| option == name);
+    // Otherwise, nothing reads them.
+    if has("--peer") && !has("--header") || (has("--method") || has("--url")) && !(has("--proof") || has("--header")) {
+        return Err(USAGE.into());
+    }
     let (mut host, mut requirement) = (None, None);
     let (mut proof, mut method, mut url, mut header, mut peer) = (None, None, None, None, None);
     for option in options.chunks(2) {
@@ -99,8 +104,8 @@ pub(crate) async fn run(arguments: Vec<OsString>) -> Result<Explanation, Box<dyn
     } else {
         token.to_string_lossy().into_owned()
     };
-    let explanation = match (&proof, &header, host) {
-        (None, None, Some(host)) => validator.explain_for_host(&token, &host).await,
+    let explanation = match (&proof, &header, &host) {
+        (None, None, Some(host)) => validator.explain_for_host(&token, host).await,
         (None, None, None) => validator.explain(&token).await,
         _ => {
             let (method, url) = (method.as_deref().unwrap_or("GET"), url.as_deref().unwrap_or("/"));
@@ -110,6 +115,7 @@ pub(crate) async fn run(arguments: Vec<OsString>) -> Result<Explanation, Box<dyn
             let request = proof.iter().fold(request, |request, proof| request.header("dpop", &**proof));
             let header = header.as_ref().map(|header| header.split_once(':').ok_or(USAGE)).transpose()?;
             let request = header.into_iter().fold(request, |request, (name, value)| request.header(name, value.trim()));
+            let request = host.iter().fold(request, |request, host| request.header("host", &**host));
             let request = peer.into_iter().fold(request, Builder::extension).body(())?;
             validator.explain_request(&token, &RequestHead::new(&request)).await
         }

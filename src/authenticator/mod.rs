@@ -433,7 +433,7 @@ fn accepted_schemes(possession: &Possession) -> AcceptedSchemes {
         },
         dpop: match algorithms {
             Some(algorithms) => DpopScheme::WithProof(Arc::from(algorithms.collect::<Vec<_>>().join(" "))),
-            None if possession.accepts_dpop_scheme() => DpopScheme::WithoutProof,
+            None if possession.accepts_certificates_under_dpop() => DpopScheme::WithoutProof,
             None => DpopScheme::Rejected,
         },
     }

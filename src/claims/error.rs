@@ -45,7 +45,7 @@ pub enum ClaimError {
     Client(ClaimErrorReason),
     /// The token is for none of the organizations that the API or the request names.
     Organization(ClaimErrorReason),
-    /// `cnf` binds the token to a key (RFC 7800 §3.1), and the request has no proof of possession (RFC 9449 §7.2).
+    /// `cnf` binds the token to a key or a certificate (RFC 7800 §3.1), and no proof of possession is configured.
     Confirmation,
     /// `cnf` is malformed, or has none of the members that this crate can check (RFC 7800 §3.1).
     MalformedConfirmation,

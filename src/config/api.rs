@@ -353,15 +353,16 @@ impl Api {
         self
     }
 
-    /// Rejects bearer tokens: each request must prove that its client has the key to which the token is bound. Default: bearer tokens
-    /// are accepted as well; [`Requirement::sender_constrained`](crate::Requirement::sender_constrained) rejects them for one route.
+    /// Rejects bearer tokens: each request must prove that its client has the key or the certificate to which the token is bound.
+    /// Default: bearer tokens are accepted as well; [`Requirement::sender_constrained`](crate::Requirement::sender_constrained) rejects
+    /// them for one route.
     #[must_use]
     pub fn with_sender_constrained_only(mut self) -> Self {
         self.sender_constraint = SenderConstraintRule::Required;
         self
     }
 
-    /// Accepts tokens that are bound to a key (`cnf`) without proof of possession.
+    /// Accepts tokens that are bound to a key or a certificate (`cnf`) without proof of possession.
     ///
     /// # Security
     ///
@@ -560,7 +561,7 @@ pub(crate) struct Policy {
     pub(crate) max_token_bytes: usize,
 }
 
-/// How requests prove that their client has the key of the token.
+/// How requests prove that their client has the key or the certificate of the token.
 #[derive(Clone, Debug)]
 pub(crate) struct PossessionRules {
     pub(crate) dpop: Option<DpopRules>,
@@ -568,7 +569,7 @@ pub(crate) struct PossessionRules {
     pub(crate) sender_constraint: SenderConstraintRule,
 }
 
-/// Whether a token must be bound to a key.
+/// Whether a token must be bound to a key or a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SenderConstraintRule {
     /// Bearer tokens are accepted.

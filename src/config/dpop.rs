@@ -112,7 +112,7 @@ mod tests {
             Dpop::new(URL).with_proof_algorithms([Algorithm::RS256, Algorithm::ES384]),
             Dpop::new(URL).with_proof_lifetime(Duration::from_secs(1)).with_proof_leeway(Duration::ZERO),
             Dpop::new(URL).with_proof_lifetime(Duration::from_secs(300)).with_proof_leeway(Duration::from_secs(60)),
-            Dpop::new(URL).with_nonces(Nonces::of_this_process()).without_replay_detection(),
+            Dpop::new(URL).with_nonces(Nonces::of_this_process()).dangerous_accept_replayed_proofs(),
             Dpop::new(URL).with_replay_memory(64 * 1024).with_replay_timeout(Duration::from_millis(1)),
             Dpop::new(URL).with_replay_timeout(Duration::from_secs(10)),
         ] {

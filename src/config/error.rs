@@ -164,6 +164,8 @@ pub enum SettingErrorKind {
     ReplayTimeout,
     /// A trusted proxy is not an IP address or network.
     Network(NetworkError),
+    /// The address of the peer is read, but the proxy is not trusted by its address.
+    UnusedPeerAddress,
     /// The name of a header is malformed (RFC 9110 §5.1).
     HeaderName,
     /// Only sender-constrained tokens are accepted, but no proof of possession is configured.
@@ -246,6 +248,7 @@ impl fmt::Display for SettingErrorKind {
             | Self::ReplayMemory
             | Self::ReplayTimeout
             | Self::Network(_)
+            | Self::UnusedPeerAddress
             | Self::HeaderName
             | Self::NoSenderConstraint
             | Self::IgnoredConfirmation => self.fmt_possession(f),
@@ -297,6 +300,9 @@ impl SettingErrorKind {
                 write!(f, "is not between 1 ms and {} s", defaults::MAX_REPLAY_TIMEOUT.as_secs())
             }
             Self::Network(error) => write!(f, "{error}"),
+            Self::UnusedPeerAddress => f.write_str(
+                "`with_peer_address` has an effect only with `TrustedProxy::from_networks`; remove it, or set the networks",
+            ),
             Self::HeaderName => f.write_str("is not the name of a header"),
             Self::NoSenderConstraint => f.write_str(
                 "no request could prove possession; configure `with_dpop` or `with_mutual_tls`, or accept bearer tokens",

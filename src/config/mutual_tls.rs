@@ -3,7 +3,7 @@
 use http::HeaderName;
 
 use crate::config::error::{SettingErrorKind, SettingErrors};
-use crate::mutual_tls::{CertificateRule, MutualTls, MutualTlsRules, Source, Trust, TrustedProxy};
+use crate::mutual_tls::{CertificateRule, ConfiguredNetwork, MutualTls, MutualTlsRules, Source, Trust, TrustedProxy};
 
 /// Checks all settings and records every error.
 pub(super) fn resolve(mutual_tls: &MutualTls, errors: &mut SettingErrors) -> Option<MutualTlsRules> {
@@ -21,7 +21,28 @@ pub(super) fn resolve(mutual_tls: &MutualTls, errors: &mut SettingErrors) -> Opt
 }
 
 fn check_proxy(proxy: &TrustedProxy, errors: &mut SettingErrors) {
-    let Trust::Networks { networks, .. } = &proxy.0 else { return };
+    match &proxy.trust {
+        Trust::Networks(networks) => {
+            check_networks(networks, errors);
+            return;
+        }
+        Trust::SecretHeader { name, parsed, secret } => {
+            let setting = format!("header {name:?} of the trusted proxy");
+            if parsed.is_none() {
+                errors.push(&setting, SettingErrorKind::HeaderName);
+            }
+            if let Err(error) = secret {
+                errors.push(&setting, SettingErrorKind::Secret(*error));
+            }
+        }
+        Trust::Predicate(_) | Trust::AnyPeer => {}
+    }
+    if proxy.peer_address.is_some() {
+        errors.push("trusted proxies", SettingErrorKind::UnusedPeerAddress);
+    }
+}
+
+fn check_networks(networks: &[ConfiguredNetwork], errors: &mut SettingErrors) {
     if networks.is_empty() {
         errors.push("trusted proxies", SettingErrorKind::Empty);
     }
@@ -35,6 +56,7 @@ fn check_proxy(proxy: &TrustedProxy, errors: &mut SettingErrors) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::{Secret, SecretError};
     use crate::mutual_tls::{CertificateHeader, NetworkError};
 
     fn errors(mutual_tls: &MutualTls) -> Vec<(String, SettingErrorKind)> {
@@ -54,6 +76,14 @@ mod tests {
             MutualTls::from_header(CertificateHeader::xfcc().with_name("X-Certificate"), networks),
             MutualTls::from_header(CertificateHeader::pem("X-Client-Cert"), TrustedProxy::from_predicate(|_| true)),
             MutualTls::from_header(CertificateHeader::der("x"), TrustedProxy::dangerous_trust_any_peer()),
+            MutualTls::from_header(
+                CertificateHeader::der("x"),
+                TrustedProxy::from_secret_header("X-Secret", Secret::from_text("s3cret")),
+            ),
+            MutualTls::from_header(
+                CertificateHeader::der("x"),
+                TrustedProxy::from_networks(["127.0.0.1"]).with_peer_address(|_| None),
+            ),
         ] {
             assert_eq!(errors(&mutual_tls), [], "{mutual_tls:?}");
         }
@@ -72,5 +102,23 @@ mod tests {
         let empty = TrustedProxy::from_networks([""; 0]);
         let empty = MutualTls::from_header(CertificateHeader::rfc9440(), empty);
         assert_eq!(errors(&empty), [("trusted proxies".to_owned(), SettingErrorKind::Empty)]);
+        let secret = TrustedProxy::from_secret_header("X Secret", Secret::from_text(""));
+        let setting = "header \"X Secret\" of the trusted proxy".to_owned();
+        let expected =
+            [(setting.clone(), SettingErrorKind::HeaderName), (setting, SettingErrorKind::Secret(SecretError::Empty))];
+        assert_eq!(errors(&MutualTls::from_header(CertificateHeader::rfc9440(), secret)), expected);
+    }
+
+    #[test]
+    fn rejects_an_address_of_the_peer_that_nothing_reads() {
+        for proxy in [
+            TrustedProxy::from_predicate(|_| true),
+            TrustedProxy::dangerous_trust_any_peer(),
+            TrustedProxy::from_secret_header("X-Secret", Secret::from_text("s3cret")),
+        ] {
+            let mutual_tls = MutualTls::from_header(CertificateHeader::rfc9440(), proxy.with_peer_address(|_| None));
+            let expected = [("trusted proxies".to_owned(), SettingErrorKind::UnusedPeerAddress)];
+            assert_eq!(errors(&mutual_tls), expected, "{mutual_tls:?}");
+        }
     }
 }

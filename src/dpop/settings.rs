@@ -154,7 +154,7 @@ impl Dpop {
     ///
     /// An attacker who obtains a request can repeat it for the lifetime of its proof.
     #[must_use]
-    pub fn without_replay_detection(mut self) -> Self {
+    pub fn dangerous_accept_replayed_proofs(mut self) -> Self {
         self.replay = ReplayDetection::Off;
         self
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{constant_time, hmac};
 use base64::Engine as _;
 use base64::alphabet::{Alphabet, STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -145,6 +145,11 @@ impl Secret {
     /// secret.
     pub(super) fn hmac_sha256_key(&self) -> Result<hmac::Key, SecretError> {
         self.hmac_key(Algorithm::HS256, hmac::HMAC_SHA256, Strength::Full)
+    }
+
+    /// Compares the bytes with those of a request, in constant time for their length.
+    pub(crate) fn is_equal(&self, bytes: &[u8]) -> bool {
+        constant_time::verify_slices_are_equal(&self.bytes, bytes).is_ok()
     }
 
     fn hmac_key(

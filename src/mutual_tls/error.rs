@@ -42,6 +42,20 @@ pub enum CertificateHeaderError {
     Contradiction,
 }
 
+impl CertificateError {
+    /// Returns the reason for the log, if the server or a trusted proxy is misconfigured: the server does not insert the address of the
+    /// peer, or the header of a trusted proxy is malformed.
+    pub(crate) const fn misconfiguration(self) -> Option<&'static str> {
+        match self {
+            Self::Header(error) => Some(error.text()),
+            Self::UnknownPeer => {
+                Some("the address of the peer is unknown, so the header with the client certificate is not read")
+            }
+            Self::NotConfigured | Self::Missing | Self::UntrustedPeer | Self::Mismatch => None,
+        }
+    }
+}
+
 impl CertificateHeaderError {
     /// Returns the text of the error, for the log as well.
     pub(crate) const fn text(self) -> &'static str {

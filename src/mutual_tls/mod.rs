@@ -29,5 +29,5 @@ pub use self::network::NetworkError;
 pub(crate) use self::rules::{CertificateRule, MutualTlsRules, RequestCertificate};
 pub use self::settings::MutualTls;
 pub(crate) use self::settings::{DpopSchemeRule, Source};
-pub(crate) use self::trusted_proxy::Trust;
+pub(crate) use self::trusted_proxy::{ConfiguredNetwork, Trust};
 pub use self::trusted_proxy::{PeerAddress, TrustedProxy};

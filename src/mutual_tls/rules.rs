@@ -57,6 +57,15 @@ impl MutualTlsRules {
         }
     }
 
+    /// Returns the headers that may contain personal data or a secret.
+    pub(crate) fn sensitive_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let (name, proxy) = match &self.source {
+            CertificateRule::Connection => (None, None),
+            CertificateRule::Header { name, proxy, .. } => (Some(name), Some(proxy)),
+        };
+        name.into_iter().chain(proxy.and_then(TrustedProxy::secret_header))
+    }
+
     /// Checks that the client of a request has the certificate to which a token is bound.
     pub(crate) fn check(
         &self,

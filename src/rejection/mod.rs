@@ -29,6 +29,7 @@ use crate::token::{Algorithm, TokenError};
 /// | `InsufficientAuthentication` | 401 | `insufficient_user_authentication` (RFC 9470) |
 /// | `ProofNonce` | 401 | `use_dpop_nonce` (RFC 9449 §9) |
 /// | `Proof`, `ProofReplayed` | 401 | `invalid_dpop_proof` (RFC 9449 §7.1) |
+/// | `Scheme` | 401 | `invalid_token`; `invalid_dpop_proof` for a certificate-bound token under the scheme `DPoP`, if the API uses DPoP |
 /// | `ReplayUnavailable` | 503 | no challenge, but `Retry-After` |
 /// | `RequirementUnavailable` | 503 | no challenge, but `Retry-After` |
 /// | `IntrospectionUnavailable` | 503 | no challenge, but `Retry-After` |
@@ -68,7 +69,7 @@ pub enum Rejection {
     Claims(ClaimError),
     /// The signature is valid, but the claims cannot be deserialized into the application's custom claims type.
     CustomClaims(CustomClaimsError),
-    /// The token is valid, but the request does not prove that its client has the key of the token.
+    /// The token is valid, but the request does not prove that its client has the key or the certificate of the token.
     Possession(PossessionError),
     /// The token is valid, but it is [revoked](crate::revocation).
     Revoked {
@@ -98,7 +99,7 @@ pub enum Rejection {
     },
 }
 
-/// The reason why a request does not prove that its client has the key of the token.
+/// The reason why a request does not prove that its client has the key or the certificate of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PossessionError {
@@ -106,6 +107,9 @@ pub enum PossessionError {
     BearerScheme,
     /// The token is not bound to a key, and is sent under the scheme `DPoP` (RFC 9449 §7.1).
     NotBound,
+    /// The token is bound to a certificate, not to a key, and is sent under the scheme `DPoP` without a proof, which the API does not
+    /// [accept](crate::MutualTls::with_bound_tokens_under_dpop_scheme). RFC 8705 §3 uses the scheme `Bearer`.
+    CertificateUnderDpop,
     /// The API accepts only sender-constrained tokens, and the request has a bearer token.
     Unconstrained,
     /// The token is bound to a key (`jkt`), and the API does not use DPoP.
@@ -163,9 +167,9 @@ pub enum RejectionKind {
     Client,
     /// The token is for an organization that the API or the request does not accept, or it names no organization.
     Organization,
-    /// The token is bound to a key (`cnf`), and no proof of possession is configured; or `cnf` is malformed.
+    /// The token is bound to a key or a certificate (`cnf`), and no proof of possession is configured; or `cnf` is malformed.
     Confirmation,
-    /// The token is bound to a key and sent under the scheme `Bearer`, or not bound and sent under the scheme `DPoP`.
+    /// The token is bound to a key and sent under the scheme `Bearer`, or not bound to a key and sent under the scheme `DPoP`.
     Scheme,
     /// The API accepts only sender-constrained tokens, and the request has a bearer token.
     Unconstrained,
@@ -295,7 +299,9 @@ impl Rejection {
 
 fn possession_kind(error: PossessionError) -> RejectionKind {
     match error {
-        PossessionError::BearerScheme | PossessionError::NotBound => RejectionKind::Scheme,
+        PossessionError::BearerScheme | PossessionError::NotBound | PossessionError::CertificateUnderDpop => {
+            RejectionKind::Scheme
+        }
         PossessionError::Unconstrained => RejectionKind::Unconstrained,
         PossessionError::NoDpop => RejectionKind::Confirmation,
         PossessionError::Certificate(CertificateError::Header(_)) => RejectionKind::InvalidRequest,
@@ -494,6 +500,9 @@ impl fmt::Display for PossessionError {
         match self {
             Self::BearerScheme => f.write_str("the token is bound to a key (jkt), and is sent as a bearer token"),
             Self::NotBound => f.write_str("the token is not bound to a key (jkt), and is sent under the scheme DPoP"),
+            Self::CertificateUnderDpop => {
+                f.write_str("the token is bound to a certificate, and is sent under the scheme DPoP without a proof")
+            }
             Self::Unconstrained => f.write_str("the API accepts only sender-constrained tokens"),
             Self::NoDpop => f.write_str("the token is bound to a key (jkt), and the API does not use DPoP"),
             Self::Certificate(error) => error.fmt(f),

@@ -104,7 +104,9 @@ pub enum Scheme {
     /// `Bearer` (RFC 6750). A token from another place than the `Authorization` header counts as sent under this scheme.
     #[default]
     Bearer,
-    /// `DPoP` (RFC 9449 §7.1). Accepted only if the API is configured with [`Api::with_dpop`](crate::Api::with_dpop).
+    /// `DPoP` (RFC 9449 §7.1). Accepted only if the API is configured with [`Api::with_dpop`](crate::Api::with_dpop), or, for tokens that
+    /// are bound to a certificate, with
+    /// [`MutualTls::with_bound_tokens_under_dpop_scheme`](crate::MutualTls::with_bound_tokens_under_dpop_scheme).
     Dpop,
 }
 

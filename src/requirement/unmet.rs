@@ -32,7 +32,7 @@ pub enum UnmetRequirement {
         /// All scopes that the requirement needs, space-delimited; empty if it needs none.
         scope: Arc<str>,
     },
-    /// The token is a bearer token, and the requirement needs one that is bound to a key of the client.
+    /// The token is a bearer token, and the requirement needs one that is bound to a key or to a certificate of the client.
     SenderConstraint {
         /// All scopes that the requirement needs, space-delimited; empty if it needs none.
         scope: Arc<str>,
@@ -118,7 +118,9 @@ impl fmt::Display for UnmetRequirement {
             Self::Claim { claim, .. } => {
                 write!(f, "the claim {claim} is missing or does not have the required value")
             }
-            Self::SenderConstraint { .. } => f.write_str("the token is not bound to a key of the client"),
+            Self::SenderConstraint { .. } => {
+                f.write_str("the token is bound neither to a key nor to a certificate of the client")
+            }
             Self::Predicate { name, .. } => write!(f, "the token does not meet the requirement {name}"),
             Self::Authentication { .. } => f.write_str("the authentication is too weak or too old"),
         }

@@ -196,7 +196,13 @@ impl Challenges {
             PossessionError::BearerScheme | PossessionError::NoDpop | PossessionError::Certificate(_) => {
                 ErrorParts::with_challenge(StatusCode::UNAUTHORIZED, Some(INVALID_TOKEN), self.invalid_token())
             }
-            PossessionError::NotBound => self.dpop_error(INVALID_TOKEN, Others::Listed),
+            // Where proofs are accepted, one is missing.
+            PossessionError::CertificateUnderDpop if matches!(self.accepted.dpop, DpopScheme::WithProof(_)) => {
+                self.dpop_error(INVALID_DPOP_PROOF, Others::Listed)
+            }
+            PossessionError::NotBound | PossessionError::CertificateUnderDpop => {
+                self.dpop_error(INVALID_TOKEN, Others::Listed)
+            }
             PossessionError::Unconstrained => self.unconstrained(),
             // RFC 9449 §9. Clients find this error only if the challenge is alone.
             PossessionError::Proof(ProofError::Nonce(_)) => self.dpop_error(USE_DPOP_NONCE, Others::Omitted),
@@ -214,15 +220,15 @@ impl Challenges {
         write: impl FnOnce(&Self) -> HeaderValue,
     ) -> HeaderValue {
         match &self.prewritten {
-            Some(prewritten) if self.is_bearer() => select(prewritten).clone(),
+            Some(prewritten) if self.is_bearer_only() => select(prewritten).clone(),
             None if self.is_default() => HeaderValue::from_static(plain),
             Some(_) | None => write(self),
         }
     }
 
-    /// Returns whether `Bearer` is the only scheme that the API accepts.
-    fn is_bearer(&self) -> bool {
-        self.accepted.dpop == DpopScheme::Rejected
+    /// Returns whether `Bearer` is the only scheme that the API accepts, and the one that the request has used.
+    fn is_bearer_only(&self) -> bool {
+        self.accepted.dpop == DpopScheme::Rejected && self.used == UsedSchemes::Bearer
     }
 
     // RFC 6750 §3.1: a request without credential gets no error code.
@@ -241,15 +247,16 @@ impl Challenges {
     }
 
     /// Returns the response to a bearer token where a bound token is needed. A certificate-bound token is sent under `Bearer` (RFC 8705
-    /// §3), so this scheme is listed only if the API accepts certificates.
+    /// §3), so this scheme is listed only if the API accepts certificates. The error is that of `DPoP`, because an unbound token does not
+    /// say which of the two its client can use.
     fn unconstrained(&self) -> ErrorParts {
-        match (&self.accepted.dpop, self.accepted.bearer) {
-            (DpopScheme::Rejected, BearerScheme::CertificateBound) => {
-                ErrorParts::with_challenge(StatusCode::UNAUTHORIZED, Some(INVALID_TOKEN), self.invalid_token())
-            }
-            (_, BearerScheme::CertificateBound) => self.dpop_error(INVALID_TOKEN, Others::Listed),
-            (_, BearerScheme::Unbound | BearerScheme::Rejected) => self.dpop_error(INVALID_TOKEN, Others::Omitted),
-        }
+        self.dpop_error(
+            INVALID_TOKEN,
+            match self.accepted.bearer {
+                BearerScheme::CertificateBound => Others::Listed,
+                BearerScheme::Unbound | BearerScheme::Rejected => Others::Omitted,
+            },
+        )
     }
 
     /// Returns the response with an error of the scheme `DPoP`.

@@ -526,8 +526,8 @@ pub(crate) fn requirement_unmet(
     metrics::counter!("jwt_requirement_unmet_total", "reason" => kind).increment(1);
 }
 
-/// A trusted proxy sends a malformed header with the certificate of a client.
-pub(crate) fn malformed_certificate_header(reason: &'static str) {
+/// A trusted proxy sends a malformed header with the certificate of a client, or the server does not say who the peer of a request is.
+pub(crate) fn certificate_header_unusable(reason: &'static str) {
     #[cfg(feature = "tracing")]
     tracing::error!(target: "tower_bearer::server", reason, "request rejected: the server is misconfigured");
 }

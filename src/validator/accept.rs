@@ -3,7 +3,6 @@
 use crate::claims::{self, Claims};
 use crate::defaults;
 use crate::dpop::{ProofError, VerifiedProof};
-use crate::mutual_tls::CertificateError;
 use crate::rejection::{PossessionError, Rejection};
 use crate::request::credential::Credential;
 use crate::telemetry::{self, Validation};
@@ -177,11 +176,11 @@ impl Core {
         proven.map_err(|error| {
             match error {
                 PossessionError::Proof(_) => telemetry::proof_checked(outcome(Err(error)), None),
-                // Only the header of a trusted peer is read, so the proxy is misconfigured.
-                PossessionError::Certificate(CertificateError::Header(error))
-                    if self.certificate_log.admits(self.clock.monotonic()) =>
-                {
-                    telemetry::malformed_certificate_header(error.text());
+                // Only the header of a trusted peer is read, so the proxy is misconfigured; or no peer is known, so the server is.
+                PossessionError::Certificate(error) => {
+                    let reason =
+                        error.misconfiguration().filter(|_| self.certificate_log.admits(self.clock.monotonic()));
+                    reason.into_iter().for_each(telemetry::certificate_header_unusable);
                 }
                 _ => {}
             }

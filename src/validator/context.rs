@@ -8,7 +8,7 @@ use crate::claims::Organization;
 use crate::dpop::CurrentNonces;
 use crate::mutual_tls::RequestCertificate;
 use crate::rejection::Rejection;
-use crate::request::credential::UsedSchemes;
+use crate::request::credential::{self, UsedSchemes};
 use crate::request::{Host, RequestHead, Scheme};
 use crate::validator::Validator;
 use crate::validator::possession::{Possession, Presentation};
@@ -50,17 +50,29 @@ impl<C> Validator<C> {
             || (scheme == Scheme::Dpop && self.core.possession.needs_host())
     }
 
-    /// Returns the schemes of the credentials that the API accepts.
+    /// Returns the schemes of the credentials that are read.
     pub(crate) fn schemes(&self) -> &'static [Scheme] {
-        if self.core.possession.accepts_dpop_scheme() { &[Scheme::Bearer, Scheme::Dpop] } else { &[Scheme::Bearer] }
+        if self.core.possession.reads_dpop_scheme() { &[Scheme::Bearer, Scheme::Dpop] } else { &[Scheme::Bearer] }
     }
 
-    /// Returns the schemes of the credentials of a request. A scheme that the API does not accept counts as `Bearer`.
+    /// Returns the schemes of the credentials of a request. A scheme that is not read counts as `Bearer`.
     pub(crate) fn used_schemes(&self, request: &RequestHead<'_>) -> UsedSchemes {
-        match self.core.possession.accepts_dpop_scheme() {
+        match self.core.possession.reads_dpop_scheme() {
             true => UsedSchemes::from_headers(request.headers()),
             false => UsedSchemes::Bearer,
         }
+    }
+
+    /// Returns the properties of a request whose token the caller has read. The scheme is that of `Authorization`, or `Bearer` for a token
+    /// from another place.
+    pub(super) fn context_of_caller(&self, request: &RequestHead<'_>) -> Result<RequestContext, Rejection> {
+        let field = credential::extract_unchecked(request.headers(), &[Scheme::Bearer, Scheme::Dpop]);
+        let scheme = field.map_err(Rejection::Credential)?.map_or(Scheme::Bearer, |(scheme, _)| scheme);
+        // A layer does not read such a credential.
+        if !self.schemes().contains(&scheme) {
+            return Err(Rejection::NoCredential);
+        }
+        self.context(request, scheme)
     }
 
     /// Returns the nonces of now, if the API requires nonces.

@@ -7,14 +7,14 @@ use crate::clock::Monotonic;
 
 /// Limits how often an event is logged.
 #[derive(Debug, Default)]
-pub(super) struct LogLimit {
+pub(crate) struct LogLimit {
     /// The end of the current pause, in milliseconds since the origin of the clock.
     pause_until: AtomicU64,
 }
 
 impl LogLimit {
     /// Returns whether the event may be logged now, and starts the pause if so.
-    pub(super) fn admits(&self, now: Monotonic) -> bool {
+    pub(crate) fn admits(&self, now: Monotonic) -> bool {
         let milliseconds = |point: Monotonic| u64::try_from(point.since_origin().as_millis()).unwrap_or(u64::MAX);
         let (end, next) = (self.pause_until.load(Ordering::Relaxed), milliseconds(now.saturating_add(PAUSE)));
         // If several requests race, one of them logs.

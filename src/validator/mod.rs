@@ -36,7 +36,7 @@ pub(crate) use self::decision::{AwaitedKeys, Decision, Pending, PendingKey, Vali
 pub use self::explain::explanation::{CheckOutcome, Explanation, Finding};
 pub(crate) use self::explain::hints::hint_for_error;
 use self::header_cache::HeaderCache;
-use self::log_limit::LogLimit;
+pub(crate) use self::log_limit::LogLimit;
 pub(crate) use self::possession::Possession;
 pub(crate) use self::record::{record_early, record_unmet};
 use self::revocation::RevocationList;
@@ -94,7 +94,7 @@ struct Core {
     /// Returns the organization of a request, if the API checks one.
     organization_of: Option<OrganizationOfRequest>,
     possession: Possession,
-    /// Limits the log of malformed certificate headers.
+    /// Limits the log of certificate headers that cannot be used.
     certificate_log: LogLimit,
     revocations: Option<RevocationList>,
     implied_scopes: ImpliedScopes,
@@ -204,10 +204,10 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ///
     /// # Errors
     ///
-    /// Returns [`Rejection`] for the first check that fails.
+    /// Returns [`Rejection`] for the first check that fails: [`Rejection::Credential`] if the request has two `Authorization` headers,
+    /// [`Rejection::NoCredential`] if the scheme is `DPoP` and the API accepts only bearer tokens.
     pub async fn validate_request(&self, token: &str, request: &RequestHead<'_>) -> Result<Claims<C>, Rejection> {
-        let scheme = self.used_schemes(request).scheme();
-        let context = self.context(request, scheme).inspect_err(record_early)?;
+        let context = self.context_of_caller(request).inspect_err(record_early)?;
         self.validate_with_context(&Credential::Text(token), &context).await
     }
 

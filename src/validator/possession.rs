@@ -57,7 +57,7 @@ pub(crate) struct DpopRequest {
     proof: Option<HeaderValue>,
 }
 
-/// A token that is bound to a key, with what does not change from request to request.
+/// A token that is bound to a key or a certificate, with what does not change from request to request.
 pub(super) struct BoundToken {
     confirmation: Confirmation,
     hash: AccessTokenHash,
@@ -101,12 +101,14 @@ impl Possession {
         self.rules.mutual_tls.as_ref()
     }
 
-    /// Returns whether requests may use the scheme `DPoP`.
-    pub(crate) fn accepts_dpop_scheme(&self) -> bool {
-        self.dpop().is_some() || self.accepts_certificates_under_dpop()
+    /// Returns whether a credential of the scheme `DPoP` is read. Where certificates are configured, it is, so that a client of a server
+    /// that issues certificate-bound tokens for this scheme gets the error.
+    pub(crate) fn reads_dpop_scheme(&self) -> bool {
+        self.dpop().is_some() || self.mutual_tls().is_some()
     }
 
-    fn accepts_certificates_under_dpop(&self) -> bool {
+    /// Returns whether certificate-bound tokens are accepted under the scheme `DPoP`.
+    pub(crate) fn accepts_certificates_under_dpop(&self) -> bool {
         self.mutual_tls().is_some_and(|rules| rules.dpop_scheme == DpopSchemeRule::Accepted)
     }
 
@@ -165,9 +167,10 @@ impl Possession {
             }
             (Presentation::Bearer, Some(_), _) if self.dpop().is_none() => Err(PossessionError::NoDpop),
             (Presentation::Bearer, Some(_), _) => Err(PossessionError::BearerScheme),
-            (Presentation::Dpop(request), None, Some(x5t))
-                if request.proof.is_none() && self.accepts_certificates_under_dpop() =>
-            {
+            (Presentation::Dpop(request), None, Some(x5t)) if request.proof.is_none() => {
+                if !self.accepts_certificates_under_dpop() {
+                    return Err(PossessionError::CertificateUnderDpop);
+                }
                 self.check_certificate(x5t, certificate)?;
                 Ok(Proven::without_proof(ProvenConfirmation::Certificate(Scheme::Dpop)))
             }
@@ -185,7 +188,8 @@ impl Possession {
         }
     }
 
-    fn check_certificate(
+    /// Checks that the client of a request has the certificate to which a token is bound.
+    pub(super) fn check_certificate(
         &self,
         x5t: &CertificateThumbprint,
         certificate: &RequestCertificate,
@@ -242,7 +246,13 @@ impl Possession {
     ) -> Result<(), PossessionError> {
         let timeout = self.dpop().map_or(defaults::REPLAY_TIMEOUT, |rules| rules.replay_timeout);
         let timer = clock.sleep_until(clock.monotonic().saturating_add(timeout));
-        let result = within(recording, timer).await.unwrap_or(Err(ReplayError::TimedOut));
+        let result = match within(recording, timer).await {
+            Some(result) => result,
+            None => match self.dpop().and_then(|rules| rules.replay.as_ref()) {
+                Some(store) => store.timed_out(proof, clock.now()),
+                None => Err(ReplayError::TimedOut),
+            },
+        };
         self.check_recording(result, proof, clock.now())
     }
 

@@ -83,6 +83,7 @@ async fn exit_code_follows_the_outcome() {
     };
     let keys = format!("algorithms = [\"HS256\"]\nsecrets = [{{ text = \"{secret}\" }}]");
     let certificates = "[api.mutual_tls]\nformat = \"sha256\"\nheader = \"X-Cert\"\ntrusted_proxies = [\"10.0.0.0/8\"]";
+    let bound_certificates = file("bound-certificates", &format!("{hosts}\n{certificates}"), &keys);
     let certificates = file("certificates", certificates, &keys);
     let hash: String =
         ClientCertificate::from_der(b"c").thumbprint().as_bytes().iter().map(|b| format!("{b:02x}")).collect();
@@ -106,17 +107,38 @@ async fn exit_code_follows_the_outcome() {
         (&certificates, &[&bound_token, "--header", &header], 1),
         (&certificates, &[&bound_token, "--header", &header, "--peer", "192.0.2.1"], 1),
         (&certificates, &[&bound_token, "--header", &header, "--peer", "10.0.0.7"], 0),
+        (&bound_certificates, &[&bound_token, "--header", &header, "--peer", "10.0.0.7"], 1),
+        (
+            &bound_certificates,
+            &[&bound_token, "--header", &header, "--peer", "10.0.0.7", "--host", "api.brand-a.test"],
+            0,
+        ),
+        (
+            &bound_certificates,
+            &[&bound_token, "--header", &header, "--peer", "10.0.0.7", "--host", "api.brand-b.test"],
+            1,
+        ),
+        (
+            &bound_certificates,
+            &[&bound_token, "--header", &header, "--peer", "10.0.0.7", "--url", "https://api.brand-a.test/me"],
+            0,
+        ),
     ] {
         let explanation = call(file, arguments).await.expect("valid arguments");
         assert_eq!(program::code(&explanation), code, "{arguments:?}\n{explanation}");
     }
-    assert!(call(&plain, &[&token, "--peer", "proxy"]).await.is_err());
+    assert!(call(&plain, &[&token, "--header", "a: b", "--peer", "proxy"]).await.is_err());
     for arguments in [
         &[][..],
         &[&token, "--host"],
         &[&token, "--header", "no colon"],
         &[&token, "--hots", "x"],
         &[&token, "--host", "x", "--host", "x"],
+        // Nothing would read these.
+        &[&token, "--peer", "10.0.0.7"],
+        &[&token, "--method", "POST"],
+        &[&token, "--url", "/me"],
+        &[&token, "--host", "x", "--peer", "10.0.0.7"],
     ] {
         assert_eq!(call(&plain, arguments).await.expect_err("invalid arguments"), program::USAGE);
     }

@@ -342,7 +342,7 @@ fn case_122_each_api_has_its_own_memory() {
 
 #[test]
 fn without_replay_detection_a_proof_is_accepted_while_it_is_valid() {
-    let world = with_dpop(Dpop::without_replay_detection);
+    let world = with_dpop(Dpop::dangerous_accept_replayed_proofs);
     let token = world.token().sign();
     let proof = world.client.proof("GET", URL, &token).sign();
     assert_eq!(twice(&world, &token, &proof), [Answer::Accepted, Answer::Accepted]);

@@ -15,12 +15,15 @@ use tower_bearer::config::SettingErrorKind;
 use tower_bearer::dpop::Dpop;
 use tower_bearer::metadata::ProtectedResourceMetadata;
 use tower_bearer::mutual_tls::{
-    CertificateError, CertificateHeader, CertificateHeaderError, ClientCertificate, MutualTls, TrustedProxy,
+    CertificateError, CertificateHeader, CertificateHeaderError, ClientCertificate, MutualTls, PeerAddress,
+    TrustedProxy,
 };
 use tower_bearer::rejection::PossessionError;
-use tower_bearer::request::RequestHead;
+use tower_bearer::request::{CredentialError, RequestHead};
 use tower_bearer::testing::TestIssuer;
-use tower_bearer::{Algorithm, Api, CheckOutcome, Claims, Rejection, RejectionKind, RequireLayer, Requirement};
+use tower_bearer::{
+    Algorithm, Api, CheckOutcome, Claims, Finding, Rejection, RejectionKind, RequireLayer, Requirement, Secret,
+};
 
 use crate::challenge_parser;
 use crate::dpop_fixture::{Answer, URL, World, dpop_request};
@@ -64,7 +67,7 @@ fn the_challenges_name_the_schemes_that_help() {
     let only = |api: Api| api.with_sender_constrained_only();
     let auth0 = |api: Api| api.with_mutual_tls(MutualTls::from_connection().with_bound_tokens_under_dpop_scheme());
     for (name, world, challenges) in [
-        ("certificates", world(only), vec![("Bearer", error)]),
+        ("certificates", world(only), vec![("DPoP", error), ("Bearer", None)]),
         ("and DPoP", world(|api| only(api.with_dpop(dpop()))), vec![("DPoP", error), ("Bearer", None)]),
         ("and Auth0's scheme", world(|api| only(auth0(api))), vec![("DPoP", error), ("Bearer", None)]),
         ("DPoP alone", World::new(only), vec![("DPoP", error)]),
@@ -79,6 +82,78 @@ fn the_challenges_name_the_schemes_that_help() {
     }
 }
 
+/// Without a credential, only schemes that the API accepts are listed. With one of the scheme `DPoP`, its challenge has the error.
+#[test]
+fn case_136_the_scheme_of_the_request_is_listed_only_with_an_error() {
+    let (realm, bare) = (world(|api| api), world(|api| api));
+    let realm = World { layer: realm.layer.clone().with_realm("orders"), ..realm };
+    for world in [bare, realm] {
+        let answer = |request: http::request::Builder| {
+            let response = world.send(request.body(String::new()).expect("a request"));
+            (response.status().as_u16(), names(&response))
+        };
+        let dpop = |token: &str| Request::get("/me").header(AUTHORIZATION, format!("DPoP {token}"));
+        assert_eq!(answer(Request::get("/me")), (401, expected(&[("Bearer", None)])));
+        assert_eq!(answer(Request::get("/me").header("client-cert", "x")), (401, expected(&[("Bearer", None)])));
+        assert_eq!(
+            answer(Request::get("/me").header(AUTHORIZATION, "Basic eA==")),
+            (401, expected(&[("Bearer", None)]))
+        );
+        let error = Some("invalid_token");
+        for token in [bound(&world), world.server.token().sign(), world.token().sign(), "x.y.z".to_owned()] {
+            let answer = answer(dpop(&token).extension(certificate()));
+            assert_eq!(answer, (401, expected(&[("DPoP", error), ("Bearer", None)])), "{token}");
+        }
+        let error = Some("invalid_request");
+        assert_eq!(answer(dpop("")), (400, expected(&[("DPoP", error), ("Bearer", None)])));
+        let two = dpop("a").header(AUTHORIZATION, "Bearer a");
+        assert_eq!(answer(two), (400, expected(&[("Bearer", error), ("DPoP", error)])));
+    }
+    // Such a credential is never anonymous.
+    let world = world(|api| api);
+    let world = World { layer: world.layer.clone().with_anonymous(), ..world };
+    let request = Request::get("/me").header(AUTHORIZATION, format!("DPoP {}", bound(&world)));
+    assert_eq!(world.answer(request.body(String::new()).expect("a request")), Answer::InvalidToken);
+}
+
+/// A caller that has read the token itself gets the same decision as a layer.
+#[test]
+fn case_21_validate_request_reads_the_scheme_as_a_layer_does() {
+    let multiple = || Some(Rejection::Credential(CredentialError::Multiple));
+    let possession = |error| Some(Rejection::Possession(error));
+    let unbound = |world: &World| world.server.token().sign();
+    type Token = fn(&World) -> String;
+    let cases: [(fn(Api) -> Api, Token, &[&str], Option<Rejection>); 10] = [
+        (|api| api, unbound, &["Bearer"], None),
+        (|api| api, unbound, &[], None),
+        (|api| api, unbound, &["Basic"], None),
+        (|api| api, unbound, &["DPoP"], Some(Rejection::NoCredential)),
+        (|api| api, unbound, &["dpop"], Some(Rejection::NoCredential)),
+        (|api| api, unbound, &["Bearer", "Bearer"], multiple()),
+        (|api| api, unbound, &["Bearer", "DPoP"], multiple()),
+        (connection, bound, &["Bearer"], None),
+        (connection, bound, &["DPoP"], possession(PossessionError::CertificateUnderDpop)),
+        (connection, unbound, &["DPoP"], possession(PossessionError::NotBound)),
+    ];
+    for (api, token, schemes, expected) in cases {
+        let world = World::without_dpop(AUDIENCE, api);
+        let token = token(&world);
+        let request = schemes
+            .iter()
+            .fold(Request::get("/me"), |request, scheme| request.header(AUTHORIZATION, format!("{scheme} {token}")));
+        let request = request.extension(certificate()).body(()).expect("a request");
+        let head = RequestHead::new(&request);
+        let result = block_on(world.validator.validate_request(&token, &head));
+        assert_eq!(result.err(), expected, "{schemes:?}");
+        let explanation = block_on(world.validator.explain_request(&token, &head));
+        assert_eq!(explanation.rejection(), expected.as_ref(), "{schemes:?}");
+        if expected.is_some() {
+            let failed = explanation.findings().iter().find(|finding| finding.outcome() == CheckOutcome::Failed);
+            assert_eq!(failed.map(Finding::check), Some("scheme"), "{explanation}");
+        }
+    }
+}
+
 #[test]
 fn every_error_has_its_reason() {
     let proxy = || TrustedProxy::from_networks(["127.0.0.1"]);
@@ -87,7 +162,7 @@ fn every_error_has_its_reason() {
         let any = TrustedProxy::dangerous_trust_any_peer();
         api.with_mutual_tls(MutualTls::from_header(CertificateHeader::sha256("X-Cert"), any))
     };
-    let peer = tower_bearer::mutual_tls::PeerAddress::from(std::net::IpAddr::from([203, 0, 113, 7]));
+    let peer = PeerAddress::from(std::net::IpAddr::from([203, 0, 113, 7]));
     let other = ClientCertificate::from_der(b"another");
     for (world, request, error) in [
         (world(|api| api), Request::get("/me"), CertificateError::Missing),
@@ -150,7 +225,7 @@ fn inner_layers_answer_in_the_scheme_of_the_request() {
 fn a_route_can_require_a_bound_token() {
     let error = Some("invalid_token");
     for (world, challenges) in [
-        (world(|api| api), vec![("Bearer", error)]),
+        (world(|api| api), vec![("DPoP", error), ("Bearer", None)]),
         (world(|api| api.with_dpop(Dpop::new("https://api.test"))), vec![("DPoP", error), ("Bearer", None)]),
     ] {
         let inner = service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::new(String::new())) });
@@ -251,6 +326,74 @@ fn an_explanation_shows_the_certificate() {
     assert!(constrained.is_accepted());
 }
 
+/// A row says that a check passed only if it was made.
+#[test]
+fn an_explanation_checks_the_certificate_also_without_a_proof() {
+    let world = world(|api| api.with_dpop(Dpop::new("https://api.test")));
+    let token = world.server.token().bound_to(&world.client).bound_to_certificate(&certificate()).sign();
+    let other = ClientCertificate::from_der(b"another");
+    let explain = |proof: Option<&str>, certificate: Option<ClientCertificate>| {
+        let request = Request::get("/me").header(AUTHORIZATION, format!("DPoP {token}"));
+        let request = proof.into_iter().fold(request, |request, proof| request.header("dpop", proof));
+        let mut request = request.body(()).expect("a request");
+        certificate.and_then(|certificate| request.extensions_mut().insert(certificate));
+        let head = RequestHead::new(&request);
+        let explanation = block_on(world.validator.explain_request(&token, &head));
+        let rejection = block_on(world.validator.validate_request(&token, &head)).err();
+        assert_eq!(explanation.rejection(), rejection.as_ref(), "{explanation}");
+        let outcome = |check: &str| {
+            let row = explanation.findings().iter().find(|finding| finding.check() == check);
+            row.map(Finding::outcome)
+        };
+        ["scheme", "certificate", "proof form", "proof signature"].map(outcome)
+    };
+    let good = || world.client.proof("GET", URL, &token).sign();
+    let bad = world.client.proof("GET", URL, &token).with_broken_signature().sign();
+    let (passed, failed, skipped) = (CheckOutcome::Passed, CheckOutcome::Failed, CheckOutcome::Skipped);
+    for (proof, certificate, expected) in [
+        (Some(good()), Some(certificate()), [Some(passed); 4]),
+        (Some(bad), Some(certificate()), [Some(passed), Some(passed), Some(passed), Some(failed)]),
+        (Some(good()), Some(other), [Some(passed), Some(failed), None, None]),
+        (Some(good()), None, [Some(passed), Some(failed), None, None]),
+        (None, Some(certificate()), [Some(passed), Some(passed), Some(failed), Some(skipped)]),
+        (None, Some(other), [Some(passed), Some(failed), Some(failed), Some(skipped)]),
+        (None, None, [Some(passed), Some(failed), Some(failed), Some(skipped)]),
+    ] {
+        assert_eq!(explain(proof.as_deref(), certificate), expected);
+    }
+    // Under another scheme, the certificate is not checked.
+    let token = bound(&world);
+    let request = Request::get("/me").header(AUTHORIZATION, format!("DPoP {token}")).body(()).expect("a request");
+    let explanation = block_on(world.validator.explain_request(&token, &RequestHead::new(&request)));
+    assert_eq!(
+        explanation.rejection(),
+        Some(&Rejection::Possession(PossessionError::CertificateUnderDpop)),
+        "{explanation}"
+    );
+    assert!(explanation.hints().any(|hint| hint.contains("with_bound_tokens_under_dpop_scheme")), "{explanation}");
+    assert!(explanation.findings().iter().all(|finding| finding.check() != "certificate"), "{explanation}");
+}
+
+#[test]
+fn the_headers_of_the_proxy_are_marked_sensitive() {
+    let header = |api: Api| {
+        let proxy = TrustedProxy::from_secret_header("X-Proxy-Secret", Secret::from_text("s3cret"));
+        api.with_mutual_tls(MutualTls::from_header(CertificateHeader::pem("X-Client-Cert"), proxy))
+    };
+    let names = ["authorization", "x-client-cert", "x-proxy-secret"];
+    for (world, expected) in [(world(header), [true; 3]), (world(|api| api), [true, false, false])] {
+        let inner = service_fn(|request: Request<String>| async move {
+            let of_field = |name: &str| request.headers().get_all(name).iter().all(|field| field.is_sensitive());
+            Ok::<_, Infallible>(Response::new(names.map(of_field)))
+        });
+        let service = ServiceBuilder::new().layer(world.layer.clone()).service(inner);
+        let token = world.server.token().sign();
+        let request = bearer(&token).header(names[1], "a").header(names[1], "b").header(names[2], "s3cret");
+        let response = block_on(service.oneshot(request.body(String::new()).expect("a request"))).expect("infallible");
+        assert_eq!(response.into_body(), expected);
+    }
+}
+
 #[test]
 fn the_metadata_names_the_bindings() {
     let issuer = TestIssuer::new();
@@ -306,6 +449,33 @@ fn a_malformed_header_is_logged_at_most_once_a_minute() {
         assert_eq!(send(), Answer::InvalidRequest);
     }
     let lines = log.lines("the header with the client certificate is not encoded in the configured format");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines.iter().all(|line| line.contains("ERROR") && !line.contains(&token)), "{lines:?}");
+}
+
+/// Without the address of the peer, no certificate is ever read.
+#[test]
+fn an_unknown_peer_is_logged_at_most_once_a_minute() {
+    let networks = TrustedProxy::from_networks(["127.0.0.1"]);
+    let header = MutualTls::from_header(CertificateHeader::rfc9440(), networks);
+    let world = world(|api| api.with_mutual_tls(header));
+    let token = bound(&world);
+    let peer = |address: [u8; 4]| Some(PeerAddress::from(std::net::IpAddr::from(address)));
+    let send = |token: &str, peer: Option<PeerAddress>| {
+        let request = bearer(token).header("client-cert", "x");
+        let request = peer.into_iter().fold(request, |request, peer| request.extension(peer));
+        world.answer(request.body(String::new()).expect("a request"))
+    };
+    let log = Log::default();
+    let _subscribed = log.clone().subscribed();
+    assert_eq!(send(&world.server.token().sign(), None), Answer::Accepted);
+    assert_eq!(send(&token, peer([203, 0, 113, 7])), Answer::InvalidTokenBearer);
+    assert_eq!(log.lines("the server is misconfigured").len(), 0, "another peer says nothing about the server");
+    for seconds in [0, 1, 58, 2, 1] {
+        world.clock.advance(Duration::from_secs(seconds));
+        assert_eq!(send(&token, None), Answer::InvalidTokenBearer);
+    }
+    let lines = log.lines("the address of the peer is unknown, so the header with the client certificate is not read");
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines.iter().all(|line| line.contains("ERROR") && !line.contains(&token)), "{lines:?}");
 }

@@ -6,11 +6,12 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
-use tower_bearer::Api;
 use tower_bearer::dpop::{DPOP, Dpop};
 use tower_bearer::mutual_tls::{CertificateHeader, ClientCertificate, MutualTls, PeerAddress, TrustedProxy};
 use tower_bearer::testing::TokenBuilder;
+use tower_bearer::{Api, Secret};
 
 use crate::dpop_fixture::{Answer, URL, World, base64url};
 use crate::fixture::AUDIENCE;
@@ -187,6 +188,14 @@ fn with_dpop(api: Api) -> Api {
     connection(api).with_dpop(Dpop::new("https://api.test"))
 }
 
+fn only_dpop(api: Api) -> Api {
+    api.with_dpop(Dpop::new("https://api.test"))
+}
+
+fn rfc9440_with_dpop(api: Api) -> Api {
+    rfc9440(api).with_dpop(Dpop::new("https://api.test"))
+}
+
 fn with_dpop_required(api: Api) -> Api {
     with_dpop(api).with_sender_constrained_only()
 }
@@ -225,7 +234,13 @@ const CASES: &[Case] = &[
     case(124, "no header", TB, rfc9440, |w| valid(w).certificate(None)),
     case(124, "no certificate, unbound token", A, connection, |w| unbound(w).certificate(None)),
     case(124, "no source of certificates", TB, |api| api, valid),
-    case(124, "no source of certificates, with DPoP", TB, |api| api.with_dpop(Dpop::new("https://api.test")), valid),
+    case(124, "no source of certificates, with DPoP", TB, only_dpop, valid),
+    case(124, "both bindings behind a proxy, with a proof", A, rfc9440_with_dpop, |w| {
+        bound_twice(w).proof(w).certificate(None).field("client-cert", byte_sequence(CLIENT))
+    }),
+    case(125, "both bindings, another certificate of the proxy", T, rfc9440_with_dpop, |w| {
+        bound_twice(w).proof(w).certificate(None).field("client-cert", byte_sequence(OTHER))
+    }),
     case(125, "another certificate", TB, connection, |w| valid(w).certificate(Some(OTHER))),
     case(125, "another certificate of the proxy", TB, rfc9440, |w| forwarded(w, "client-cert", byte_sequence(OTHER))),
     case(126, "another certificate with the same key", TB, connection, |w| valid(w).certificate(Some(REISSUED))),
@@ -242,6 +257,11 @@ const CASES: &[Case] = &[
         Sent { certificate: Some(nothing), ..token(w, |token| token.bound_to_certificate(&nothing)) }
     }),
     case(127, "an empty field", TB, rfc9440, |w| forwarded(w, "client-cert", "")),
+    case(127, "an empty field of white space", TB, rfc9440, |w| forwarded(w, "client-cert", " \t ")),
+    case(127, "an empty PEM", TB, pem, |w| forwarded(w, "x-client-cert", "")),
+    case(127, "an empty base64", TB, base64_der, |w| forwarded(w, "x-client-cert", "")),
+    case(127, "an empty hash", TB, sha256, |w| forwarded(w, "x-client-cert", "")),
+    case(127, "an empty element", TB, xfcc, |w| forwarded(w, XFCC, "")),
     case(128, "header although the source is the connection", TB, connection, |w| {
         forwarded(w, "client-cert", byte_sequence(CLIENT))
     }),
@@ -275,6 +295,19 @@ const CASES: &[Case] = &[
         forwarded(w, "client-cert", format!(":{}:", BASE64_URL_SAFE.encode(der(CLIENT))))
     }),
     case(129, "padding", Q, rfc9440, |w| forwarded(w, "client-cert", byte_sequence(CLIENT).replacen(":M", ":=M", 1))),
+    case(129, "no padding", Q, rfc9440, |w| forwarded(w, "client-cert", byte_sequence(CLIENT).replace("=:", ":"))),
+    case(129, "pad bits that are not zero", Q, rfc9440, |w| {
+        let text = byte_sequence(CLIENT);
+        assert!(text.ends_with("Fk=:"), "the last two bits of `k` are zero, those of `l` are not: {text}");
+        forwarded(w, "client-cert", text.replace("Fk=:", "Fl=:"))
+    }),
+    case(129, "too long", Q, rfc9440, |w| forwarded(w, "client-cert", format!(":{}:", "A".repeat(65_536)))),
+    case(129, "base64 of something else", Q, rfc9440, |w| {
+        forwarded(w, "client-cert", format!(":{}:", BASE64_STANDARD.encode("no certificate")))
+    }),
+    case(129, "white space around", A, rfc9440, |w| {
+        forwarded(w, "client-cert", format!("\t{} ", byte_sequence(CLIENT)))
+    }),
     case(129, "too much padding", Q, rfc9440, |w| {
         forwarded(w, "client-cert", format!(":{}====:", byte_sequence(CLIENT).replace(':', "")))
     }),
@@ -284,6 +317,13 @@ const CASES: &[Case] = &[
         let token = w.server.token().bound_to_certificate(&certificate(CLIENT)).with_broken_signature().sign();
         Sent { token, ..valid(w) }.field("client-cert", "x")
     }),
+    case(129, "malformed, beside a token that is bound to a key only", A, rfc9440_with_dpop, |w| {
+        token(w, |token| token.bound_to(&w.client)).scheme("DPoP").proof(w).field("client-cert", "x")
+    }),
+    case(129, "malformed, both bindings", Q, rfc9440_with_dpop, |w| {
+        bound_twice(w).proof(w).certificate(None).field("client-cert", "x")
+    }),
+    case(129, "malformed, both bindings, no proof", P, rfc9440_with_dpop, |w| bound_twice(w).field("client-cert", "x")),
     case(129, "malformed, beside a token with a malformed cnf", TB, rfc9440, |w| {
         cnf(w, json!({ "x5t#S256": 7 })).field("client-cert", "x")
     }),
@@ -306,6 +346,17 @@ const CASES: &[Case] = &[
         forwarded(w, "x-client-cert", escaped(CLIENT))
     }),
     case(130, "an encoded plus sign", A, pem, |w| forwarded(w, "x-client-cert", escaped(CLIENT).replace('+', "%2B"))),
+    case(130, "a plus sign as a space", Q, pem, |w| forwarded(w, "x-client-cert", escaped(CLIENT).replace('+', "%20"))),
+    case(130, "percent-encoding in lower case", A, pem, |w| {
+        forwarded(w, "x-client-cert", escaped(CLIENT).replace("%0A", "%0a").replace('/', "%2f"))
+    }),
+    case(130, "no line break at the end", A, pem, |w| forwarded(w, "x-client-cert", escaped(CLIENT.trim_end()))),
+    case(130, "two fields", Q, pem, |w| {
+        forwarded(w, "x-client-cert", escaped(CLIENT)).field("x-client-cert", escaped(CLIENT))
+    }),
+    case(130, "text after a chain", Q, pem_chain, |w| {
+        forwarded(w, "x-client-cert", escaped(&format!("{CLIENT}{OTHER}x")))
+    }),
     case(130, "CRLF", A, pem, |w| forwarded(w, "x-client-cert", escaped(&CLIENT.replace('\n', "%0D%0A")))),
     case(130, "two certificates", Q, pem, |w| forwarded(w, "x-client-cert", escaped(&(CLIENT.to_owned() + OTHER)))),
     case(130, "text after the certificate", Q, pem, |w| forwarded(w, "x-client-cert", escaped(CLIENT) + "x")),
@@ -329,6 +380,27 @@ const CASES: &[Case] = &[
     case(131, "separators in quotes", A, xfcc, |w| {
         forwarded(w, XFCC, format!("Subject=\"CN=\\\"a\\\";b,c\";Hash={}", hex(CLIENT)))
     }),
+    case(131, "Hash in quotes", A, xfcc, |w| forwarded(w, XFCC, format!("Hash=\"{}\"", hex(CLIENT)))),
+    case(131, "Hash and Cert", A, xfcc, |w| {
+        forwarded(w, XFCC, format!("Hash={};Cert=\"{}\"", hex(CLIENT), escaped(CLIENT)))
+    }),
+    case(131, "another Hash", TB, xfcc, |w| forwarded(w, XFCC, format!("Hash={}", hex(OTHER)))),
+    case(131, "unknown names", A, xfcc, |w| {
+        forwarded(w, XFCC, format!("X-Forwarded-By=\"a\";Hash={};A-b_c.1=d;URI=e", hex(CLIENT)))
+    }),
+    case(131, "a Hash in a name in quotes", A, xfcc, |w| {
+        forwarded(w, XFCC, format!("Hash={};Subject=\"CN=a;Hash={}\"", hex(CLIENT), hex(OTHER)))
+    }),
+    case(131, "names with quotes around the Hash", Q, xfcc, |w| {
+        forwarded(w, XFCC, format!("URI=a;Hash={};b=\";Hash={};DNS=\";c=d", hex(CLIENT), hex(OTHER)))
+    }),
+    case(131, "a name that begins with a quote", Q, xfcc, |w| {
+        forwarded(w, XFCC, format!("URI=\";Hash={};DNS=\";Hash={}", hex(OTHER), hex(CLIENT)))
+    }),
+    case(131, "a quote within a value", Q, xfcc, |w| forwarded(w, XFCC, format!("URI=a\"b;Hash={}", hex(CLIENT)))),
+    case(131, "a quote within a name", Q, xfcc, |w| forwarded(w, XFCC, format!("a\"b=c;Hash={}", hex(CLIENT)))),
+    case(131, "doubled Cert", Q, xfcc, |w| forwarded(w, XFCC, format!("Cert=\"{0}\";cert=\"{0}\"", escaped(CLIENT)))),
+    case(131, "an empty element first", Q, xfcc, |w| forwarded(w, XFCC, format!(",Hash={}", hex(CLIENT)))),
     case(131, "two elements", Q, xfcc, |w| forwarded(w, XFCC, format!("Hash={},Hash={}", hex(OTHER), hex(CLIENT)))),
     case(131, "two fields", Q, xfcc, |w| {
         forwarded(w, XFCC, format!("Hash={}", hex(CLIENT))).field(XFCC, format!("Hash={}", hex(CLIENT)))
@@ -370,6 +442,25 @@ const CASES: &[Case] = &[
     case(132, "a peer with the secret of the proxy", A, by_secret, |w| {
         forwarded(w, "client-cert", byte_sequence(CLIENT)).field("x-proxy-secret", "s3cret")
     }),
+    case(132, "a peer with a longer secret", TB, by_secret, |w| {
+        forwarded(w, "client-cert", byte_sequence(CLIENT)).field("x-proxy-secret", "s3crets")
+    }),
+    case(132, "a peer with two secrets", TB, by_secret, |w| {
+        let sent = forwarded(w, "client-cert", byte_sequence(CLIENT));
+        sent.field("x-proxy-secret", "s3cret").field("x-proxy-secret", "s3cret")
+    }),
+    case(132, "a trusted request by a predicate", A, by_predicate, |w| {
+        forwarded(w, "client-cert", byte_sequence(CLIENT)).field("x-unix-socket", "1")
+    }),
+    case(132, "another request by a predicate", TB, by_predicate, |w| {
+        forwarded(w, "client-cert", byte_sequence(CLIENT))
+    }),
+    case(132, "a peer next to the network", TB, rfc9440, |w| {
+        forwarded(w, "client-cert", byte_sequence(CLIENT)).peer(Some("11.0.0.0"))
+    }),
+    case(132, "an empty header of an untrusted peer", TB, rfc9440, |w| {
+        forwarded(w, "client-cert", "").peer(Some("203.0.113.7"))
+    }),
     case(132, "a peer without the secret of the proxy", TB, by_secret, |w| {
         forwarded(w, "client-cert", byte_sequence(CLIENT))
     }),
@@ -382,11 +473,50 @@ const CASES: &[Case] = &[
     }),
     case(133, "SHA-1", TB, connection, |w| cnf(w, json!({ "x5t": base64url(&[7; 20]) }))),
     case(133, "number", TB, connection, |w| cnf(w, json!({ "x5t#S256": 7 }))),
+    case(133, "empty", TB, connection, |w| cnf(w, json!({ "x5t#S256": "" }))),
+    case(133, "one character fewer", TB, connection, |w| {
+        cnf(w, json!({ "x5t#S256": certificate(CLIENT).thumbprint().to_base64url()[1..] }))
+    }),
+    case(133, "pad bits that are not zero", TB, connection, |w| {
+        let mut text = certificate(CLIENT).thumbprint().to_base64url();
+        let last = text.pop().expect("43 characters");
+        // The last character has two bits that must be zero, so the next one in the alphabet has the same hash.
+        let next = char::from_u32(u32::from(last) + 1).expect("a character");
+        cnf(w, json!({ "x5t#S256": format!("{text}{next}") }))
+    }),
+    case(133, "the name in lower case", TB, connection, |w| {
+        cnf(w, json!({ "x5t#s256": certificate(CLIENT).thumbprint().to_base64url() }))
+    }),
+    case(133, "beside a malformed jkt", TB, connection, |w| {
+        cnf(w, json!({ "x5t#S256": certificate(CLIENT).thumbprint().to_base64url(), "jkt": 7 }))
+    }),
     case(133, "beside an unknown member", A, connection, |w| {
         cnf(w, json!({ "x5t#S256": certificate(CLIENT).thumbprint().to_base64url(), "new": {} }))
     }),
-    case(136, "Auth0's scheme where DPoP and the option are off", Bare, connection, |w| valid(w).scheme("DPoP")),
-    case(136, "Auth0's scheme where the option is off", T, with_dpop, |w| valid(w).scheme("DPoP")),
+    case(136, "Auth0's scheme where DPoP and the option are off", T, connection, |w| valid(w).scheme("DPoP")),
+    case(136, "the same with a proof", T, connection, |w| valid(w).scheme("DPoP").proof(w)),
+    case(136, "the same without the certificate", T, connection, |w| valid(w).scheme("DPoP").certificate(None)),
+    case(136, "the same, unbound", T, connection, |w| unbound(w).scheme("DPoP")),
+    case(136, "the same, both bindings", T, connection, bound_twice),
+    case(136, "the same, bad token", T, connection, |w| {
+        Sent { token: w.server.token().expired().sign(), ..valid(w) }.scheme("DPoP")
+    }),
+    case(136, "the same, required", T, required, |w| valid(w).scheme("DPoP")),
+    case(
+        136,
+        "Auth0's scheme where neither DPoP nor certificates are configured",
+        Bare,
+        |api| api,
+        |w| valid(w).scheme("DPoP"),
+    ),
+    case(136, "Auth0's scheme where the option is off", P, with_dpop, |w| valid(w).scheme("DPoP")),
+    case(136, "the same without the certificate, with DPoP", P, with_dpop, |w| {
+        valid(w).scheme("DPoP").certificate(None)
+    }),
+    case(136, "the same with a proof, with DPoP", T, with_dpop, |w| valid(w).scheme("DPoP").proof(w)),
+    case(136, "the same, unbound, with DPoP", T, with_dpop, |w| unbound(w).scheme("DPoP")),
+    case(136, "the same with DPoP and no source of certificates", P, only_dpop, |w| valid(w).scheme("DPoP")),
+    case(136, "the same, required, with DPoP", P, with_dpop_required, |w| valid(w).scheme("DPoP")),
     case(136, "Auth0's scheme", A, under_dpop_scheme, |w| valid(w).scheme("DPoP")),
     case(136, "Auth0's scheme with DPoP", A, under_dpop_scheme_with_dpop, |w| valid(w).scheme("DPoP")),
     case(136, "the scheme of RFC 8705 beside Auth0's", A, under_dpop_scheme, valid),
@@ -409,7 +539,7 @@ const CASES: &[Case] = &[
     }),
     case(22, "required, certificate", A, required, valid),
     case(22, "required, no certificate", TB, required, |w| valid(w).certificate(None)),
-    case(22, "required, unbound", TB, required, unbound),
+    case(22, "required, unbound", T, required, unbound),
     case(22, "required with DPoP, certificate", A, with_dpop_required, valid),
     case(22, "required with DPoP, no certificate", TB, with_dpop_required, |w| valid(w).certificate(None)),
     case(22, "required with DPoP, unbound", T, with_dpop_required, unbound),
@@ -434,10 +564,33 @@ const CASES: &[Case] = &[
 const XFCC: &str = "x-forwarded-client-cert";
 
 fn by_secret(api: Api) -> Api {
-    let proxy = TrustedProxy::from_predicate(|request| {
-        request.headers().get("x-proxy-secret").is_some_and(|secret| secret == "s3cret")
-    });
+    let proxy = TrustedProxy::from_secret_header("X-Proxy-Secret", Secret::from_text("s3cret"));
     api.with_mutual_tls(MutualTls::from_header(CertificateHeader::rfc9440(), proxy))
+}
+
+fn by_predicate(api: Api) -> Api {
+    let proxy = TrustedProxy::from_predicate(|request| request.headers().contains_key("x-unix-socket"));
+    api.with_mutual_tls(MutualTls::from_header(CertificateHeader::rfc9440(), proxy))
+}
+
+/// Sends a request with the token of `sent` that is accepted, if the API accepts one. Then the token is in the token cache.
+fn is_cached(world: &World, sent: &Sent) -> bool {
+    let headers = [
+        ("client-cert", byte_sequence(CLIENT)),
+        ("x-cert", byte_sequence(CLIENT)),
+        (XFCC, format!("Hash={}", hex(CLIENT))),
+        ("x-client-cert", escaped(CLIENT)),
+        ("x-client-cert", BASE64_STANDARD.encode(der(CLIENT))),
+        ("x-client-cert", hex(CLIENT)),
+    ];
+    let mut requests = headers.into_iter().flat_map(|(name, value)| {
+        let proof = || world.client.proof("GET", URL, &sent.token).sign();
+        [("Bearer", None), ("DPoP", None), ("DPoP", Some(proof()))].map(|(scheme, proof)| {
+            let sent = Sent { scheme, token: sent.token.clone(), proof, ..unbound(world) };
+            sent.field(name, value.clone()).field("x-proxy-secret", "s3cret").field("x-unix-socket", "1")
+        })
+    });
+    requests.any(|sent| world.answer(sent.into_request()) == A)
 }
 
 #[test]
@@ -445,8 +598,7 @@ fn every_case_has_its_answer() {
     let mut failures = Vec::new();
     for case in CASES {
         let world = World::without_dpop(AUDIENCE, case.api);
-        // The second time, the token is in the token cache.
-        for attempt in ["new", "cached"] {
+        for attempt in ["new", "again"] {
             let answer = world.answer((case.sent)(&world).into_request());
             if answer != case.answer {
                 failures.push(format!("{} {} ({attempt}): {answer:?}, not {:?}", case.number, case.name, case.answer));
@@ -454,6 +606,34 @@ fn every_case_has_its_answer() {
         }
     }
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// A token whose certificate and proof were right in an earlier request proves nothing about a later one.
+#[test]
+fn every_case_has_its_answer_if_the_token_is_in_the_token_cache() {
+    let mut failures = Vec::new();
+    let mut cached = [0; 256];
+    for case in CASES {
+        let world = World::without_dpop(AUDIENCE, case.api);
+        let sent = (case.sent)(&world);
+        if !is_cached(&world, &sent) {
+            continue;
+        }
+        cached[usize::from(case.number)] += 1;
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let answer = metrics::with_local_recorder(&recorder, || world.answer(sent.into_request()));
+        let counted = recorder.handle().render();
+        let is_hit = counted.contains("jwt_token_cache_total{outcome=\"hit\"} 1");
+        // Without a credential that is read, or with a malformed one, the token is not looked up.
+        if answer != case.answer || (!is_hit && !matches!(answer, Bare | P)) {
+            failures.push(format!("{} {}: {answer:?}, not {:?}, {counted}", case.number, case.name, case.answer));
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+    for number in [65, 124, 125, 126, 127, 128, 129, 130, 131, 132, 133, 136] {
+        assert!(cached[number] > 0, "{number}");
+    }
+    assert!(cached[65] >= 9, "{}", cached[65]);
 }
 
 /// Returns whether a case of this file has this number.

@@ -39,7 +39,7 @@ fn nonces(section: &mut Section) -> Option<Nonces> {
 fn replay(section: &mut Section, dpop: Dpop) -> Dpop {
     match section.take::<String>("replay").as_deref() {
         None | Some("memory") => dpop,
-        Some("off") => dpop.without_replay_detection(),
+        Some("off") => dpop.dangerous_accept_replayed_proofs(),
         Some(_) => {
             section.error("replay", "is not \"memory\" or \"off\"");
             dpop

@@ -65,7 +65,7 @@ pub enum Profile {
 pub(crate) enum ConfirmationRule {
     /// The token is rejected, because the request has no proof of possession.
     Rejected,
-    /// The token is accepted as if it were not bound to a key.
+    /// The token is accepted as if it were not bound.
     Ignored,
     /// The claim is well-formed. The validator checks that the request proves possession of the key.
     Proven,

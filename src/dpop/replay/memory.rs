@@ -84,6 +84,13 @@ impl MemoryReplayStore {
         self.periods.load().current.iter().map(|period| period.used.bytes()).fold(0, usize::saturating_add)
     }
 
+    /// Returns whether a proof is recorded, for a store that asks another one, too.
+    #[must_use]
+    pub fn contains(&self, proof: &VerifiedProof) -> bool {
+        let hash = self.hasher.hash_one(proof.id());
+        self.periods.load().current.iter().any(|period| period.used.contains(hash))
+    }
+
     fn record_now(&self, proof: &VerifiedProof, now: Timestamp) -> Result<ProofUse, ReplayError> {
         let number = proof.created_at().as_secs().div_euclid(self.length);
         let hash = self.hasher.hash_one(proof.id());
@@ -234,7 +241,9 @@ mod tests {
     #[test]
     fn accepts_a_proof_once() {
         let store = MemoryReplayStore::new(1 << 20, SPAN);
+        assert!(!store.contains(&proof("a", 1_000)));
         assert_eq!(record(&store, "a", 1_000, 1_000), Ok(ProofUse::First));
+        assert!(store.contains(&proof("a", 1_000)) && !store.contains(&proof("b", 1_000)));
         assert_eq!(record(&store, "a", 1_000, 1_000), Ok(ProofUse::Replayed));
         assert_eq!(record(&store, "b", 1_000, 1_000), Ok(ProofUse::First));
         let other_key = ProofId::new(&Thumbprint::from([8; 32]), "a");

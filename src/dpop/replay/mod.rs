@@ -30,6 +30,17 @@ pub trait ReplayStore: fmt::Debug + Send + Sync + 'static {
     /// Records a proof for a request at the time `now`. Each proof is recorded by one call.
     fn record(&self, proof: &VerifiedProof, now: Timestamp) -> Recording;
 
+    /// Decides about a proof if the future of [`record`](Self::record) did not respond in time and was dropped. Default:
+    /// [`ReplayError::TimedOut`], so that the request is rejected with 503.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ReplayError`] if the store cannot say whether the proof was used before.
+    fn timed_out(&self, proof: &VerifiedProof, now: Timestamp) -> Result<ProofUse, ReplayError> {
+        let _ = (proof, now);
+        Err(ReplayError::TimedOut)
+    }
+
     /// Returns the number of recorded proofs, for a metric, if the store is in the memory of this process. Default: `None`.
     fn entries(&self) -> Option<usize> {
         None
@@ -42,6 +53,10 @@ impl<S: ReplayStore + ?Sized> ReplayStore for Arc<S> {
         (**self).record(proof, now)
     }
 
+    fn timed_out(&self, proof: &VerifiedProof, now: Timestamp) -> Result<ProofUse, ReplayError> {
+        (**self).timed_out(proof, now)
+    }
+
     fn entries(&self) -> Option<usize> {
         (**self).entries()
     }
@@ -52,7 +67,7 @@ pub enum Recording {
     /// The result.
     Now(Result<ProofUse, ReplayError>),
     /// A future of the result. A future that is dropped before its first poll records nothing. If it takes longer than
-    /// [`Dpop::with_replay_timeout`](super::Dpop::with_replay_timeout), it is dropped and the request is rejected with 503.
+    /// [`Dpop::with_replay_timeout`](super::Dpop::with_replay_timeout), it is dropped, and [`ReplayStore::timed_out`] decides.
     Later(RecordingFuture),
 }
 

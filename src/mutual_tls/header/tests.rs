@@ -208,10 +208,16 @@ fn reads_one_element_of_envoy() {
         format!("Hash={digest};Cert=\"{text}\";Chain=\"{text}{text}\""),
         format!("Hash={digest};URI=https://a.test/?b=c"),
         format!("Hash={digest};Unknown="),
+        format!("Hash={digest};X-Unknown_1.2=a"),
+        format!("X-Unknown=a;Hash={digest}"),
+        format!("X-Unknown=\"a;b\";Hash={digest}"),
+        // The certificate of the proxy is before all names, so a name in quotes cannot hide it.
+        format!("By=a;Hash={digest};Subject=\"CN=a;Hash={}\"", hex(2)),
+        format!("Hash={digest};URI=a;Subject=\"CN=a,Cert=b\""),
     ] {
         assert_eq!(read(&header, &good), Ok(Some(hash(1))), "{good}");
     }
-    for none in ["By=spiffe://a.test/server", "Subject=\"CN=a\";URI=b", "Chain=\"x\"", "Subject=\"Hash=1;Cert=2,3\""] {
+    for none in ["By=spiffe://a.test/server", "Subject=\"CN=a\";URI=b", "Chain=\"x\"", "Subject=\"Hash=1;b,c\""] {
         assert_eq!(read(&header, none), Ok(None), "{none}");
     }
 }
@@ -251,11 +257,23 @@ fn rejects_every_element_that_could_be_read_in_two_ways() {
         (format!("Subject=a\"b;Hash={digest}"), E::Xfcc),
         (format!("Subject=\"a\"b\";Hash={digest}"), E::Xfcc),
         (format!("={digest}"), E::Xfcc),
+        (format!("a\"b=c;Hash={digest}"), E::Xfcc),
+        (format!("URI=a;b\"c=d;Hash={digest}"), E::Xfcc),
+        (format!("X Unknown=a;Hash={digest}"), E::Xfcc),
+        // Two names in the certificate of the client, without quotes, with the certificate of the proxy between them.
+        (format!("URI=a;Hash={other};Z=\";Hash={digest};DNS=\";A=b"), E::Xfcc),
+        (format!("URI=\";Hash={digest};DNS=\";Hash={other}"), E::Xfcc),
+        (format!("URI=\",hash={digest};DNS=\";Hash={other}"), E::Xfcc),
+        (format!("URI=a;Hash={other};Z=\";Cert=\\\"{text}\\\";DNS=\";A=b"), E::Xfcc),
+        ("Subject=\"Hash=1;Cert=2,3\"".to_owned(), E::Xfcc),
         (digest.clone(), E::Xfcc),
     ] {
         assert_eq!(read(&header, &field), Err(error), "{field}");
     }
 }
+
+/// Text with the characters that separate the parts of a header.
+const NAME: &str = "[a-z;,=\"\\\\ ]{0,8}";
 
 proptest! {
     /// No bytes cause a panic, and a header with one byte changed never has the certificate of another client.
@@ -287,6 +305,21 @@ proptest! {
             CertificateHeader::pem_chain("x"), CertificateHeader::xfcc(),
         ];
         let _result = read(&headers[format], &field);
+    }
+
+    /// Two names in a certificate, around the `Hash` of the proxy, cannot replace it.
+    #[test]
+    fn names_around_the_hash_cannot_replace_it(before in NAME, after in NAME, key in "[A-Za-z-]{1,3}") {
+        let (real, forged) = (hex(1), hex(2));
+        for field in [
+            format!("URI={before};Hash={real};DNS={after}"),
+            format!("URI={before};Hash={forged};{key}=\"{after};Hash={real};DNS={before}\";{key}=b"),
+            format!("URI=\"{before};Hash={real};DNS=\"{after};Hash={forged}"),
+            format!("URI={before};Hash={forged};{key}=\";By={after};Hash={real};DNS=\""),
+        ] {
+            let found = read(&CertificateHeader::xfcc(), &field);
+            prop_assert!(!matches!(found, Ok(Some(found)) if found == hash(2)), "{field}: {found:?}");
+        }
     }
 
     /// A name in a certificate cannot add a `Hash` to an element, whatever its characters are.

@@ -3,8 +3,10 @@
 //!
 //! # Security
 //!
-//! A client chooses the names in its certificate, which are values of this header. So every deviation from the grammar is an error, a
-//! pair that could come from such a name is not skipped, and more than one element is never accepted.
+//! A client chooses the names in its certificate, which are values of this header, some of them without quotes. So every deviation from
+//! the grammar is an error, a second `Hash` is not skipped, and more than one element is never accepted. Quotes in two such names could
+//! also turn the `Hash` of the proxy between them into a part of a value. So a value that contains a `Hash` is an error, unless the `Hash`
+//! of the proxy is before all names, where Envoy writes it.
 
 use crate::claims::CertificateThumbprint;
 use crate::mutual_tls::error::CertificateHeaderError;
@@ -14,17 +16,21 @@ use crate::mutual_tls::header::sha256;
 /// Reads the only element. Returns `None` if it has neither `Hash` nor `Cert`.
 pub(super) fn read(field: &[u8]) -> Result<Option<CertificateThumbprint>, CertificateHeaderError> {
     let (mut hash, mut certificate) = (None, None);
+    // Whether a name of the client is before `Hash` and `Cert`.
+    let mut begins_with_name = false;
     let mut rest = field;
     loop {
         let pair = Pair::parse(rest)?;
-        let is_new = if pair.key.eq_ignore_ascii_case(b"hash") {
+        let is_valid = if pair.key.eq_ignore_ascii_case(b"hash") {
             hash.replace(sha256(pair.value).map_err(|_| CertificateHeaderError::Xfcc)?).is_none()
         } else if pair.key.eq_ignore_ascii_case(b"cert") {
             certificate.replace(pem::read(pair.value, Certificates::One)?).is_none()
         } else {
-            true
+            // `By` is a name in the certificate of the proxy.
+            begins_with_name |= hash.is_none() && certificate.is_none() && !pair.key.eq_ignore_ascii_case(b"by");
+            !(begins_with_name && contains_certificate(pair.value))
         };
-        if !is_new {
+        if !is_valid {
             return Err(CertificateHeaderError::Xfcc);
         }
         rest = match pair.rest {
@@ -55,7 +61,7 @@ impl<'f> Pair<'f> {
     fn split(text: &'f [u8]) -> Option<Self> {
         let equals = text.iter().position(|byte| *byte == b'=')?;
         let (key, after) = (text.get(..equals)?, text.get(equals..)?.strip_prefix(b"=")?);
-        if key.is_empty() || !key.iter().all(u8::is_ascii_alphanumeric) {
+        if key.is_empty() || !key.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte)) {
             return None;
         }
         let (value, rest) = match after.strip_prefix(b"\"") {
@@ -64,6 +70,14 @@ impl<'f> Pair<'f> {
         };
         matches!(rest, [] | [b';' | b',', ..]).then_some(Self { key, value, rest })
     }
+}
+
+/// Returns whether a value would contain `Hash` or `Cert` if it had no quotes.
+fn contains_certificate(value: &[u8]) -> bool {
+    let mut parts = value.split(|byte| matches!(byte, b';' | b',')).skip(1);
+    parts.any(|part| {
+        part.get(..5).is_some_and(|key| [b"hash=", b"cert="].iter().any(|name| key.eq_ignore_ascii_case(*name)))
+    })
 }
 
 /// Returns the value up to the closing quote, and the text after it. A backslash escapes the next byte.

@@ -15,7 +15,7 @@ use crate::jwks::{KeySource, WantedKey};
 use crate::keys::SignedToken;
 use crate::rejection::{IssuerError, Rejection};
 use crate::request::credential::Credential;
-use crate::request::{Host, RequestHead};
+use crate::request::{Host, RequestHead, Scheme};
 use crate::token::{self, Claim, Header, Payload, UnverifiedToken};
 use crate::validator::context::RequestContext;
 use crate::validator::explain::explanation::{Accepted, CheckOutcome, Explanation, Finding};
@@ -60,17 +60,23 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// Explains a token of a request, as [`validate_request`](Self::validate_request) validates it.
     pub async fn explain_request(&self, token: &str, request: &RequestHead<'_>) -> Explanation {
-        let scheme = self.used_schemes(request).scheme();
-        self.explain_in_context(token, self.context(request, scheme)).await
+        self.explain_in_context(token, self.context_of_caller(request)).await
     }
 
     async fn explain_in_context(&self, token: &str, context: Result<RequestContext, Rejection>) -> Explanation {
         match context {
             Ok(context) => self.explain_with_context(token, &context).await,
             Err(rejection) => {
+                let (check, found, expected) = match &rejection {
+                    Rejection::Host(_) => ("host", None, None),
+                    Rejection::NoCredential => ("scheme", Some(Scheme::Dpop.name()), Some(BEARER_ONLY)),
+                    Rejection::Credential(_) => ("scheme", None, Some("one Authorization header")),
+                    _ => ("proof form", None, None),
+                };
                 let hint = rejection.hint();
-                let check = if let Rejection::Host(_) = rejection { "host" } else { "proof form" };
-                Explanation::new(vec![Finding::failed(check, rejection, hint)], None)
+                let finding = Finding::failed(check, rejection, hint).with_found(found);
+                let finding = expected.into_iter().fold(finding, Finding::with_expected);
+                Explanation::new(vec![finding], None)
             }
         }
     }
@@ -412,5 +418,7 @@ fn dated(raw: Option<&str>, date: Option<Timestamp>, now: Timestamp) -> Option<S
 const MAX_LISTED_KEYS: usize = 10;
 
 const APPLICATION: &str = "application";
+
+const BEARER_ONLY: &str = "Bearer; for DPoP, configure Api::with_dpop";
 
 const STAGES: &[&str] = &["iss", "alg", "key", "signature", "claims", APPLICATION];

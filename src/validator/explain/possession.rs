@@ -2,7 +2,6 @@
 
 use crate::claims::{CertificateThumbprint, Confirmation, ProvenConfirmation};
 use crate::dpop::ProofError;
-use crate::mutual_tls::CertificateError;
 use crate::rejection::{PossessionError, Rejection};
 use crate::token::Payload;
 use crate::validator::context::RequestContext;
@@ -21,38 +20,42 @@ impl Report<'_> {
         let bound = possession.bound_token(payload, self.token.as_bytes());
         let (presentation, certificate) = (&context.presentation, &context.certificate);
         let result = possession.check(bound.as_deref(), presentation, certificate, || self.core.clock.now());
-        let (of_scheme, of_certificate, of_proof) = match result.as_ref().err() {
-            Some(PossessionError::Proof(error)) => (None, None, Some(*error)),
-            Some(PossessionError::Certificate(error)) => (None, Some(*error), None),
-            error => (error.copied(), None, None),
+        let (of_scheme, of_proof) = match result.as_ref().err() {
+            Some(PossessionError::Proof(error)) => (None, Some(*error)),
+            Some(PossessionError::Certificate(_)) => (None, None),
+            error => (error.copied(), None),
         };
         let (found, expected) = (presentation.scheme().name(), possession.expected_scheme(bound.as_deref()));
         let is_scheme_right = of_scheme.is_none();
         let outcome = of_scheme.map_or(Ok(()), |error| Err(Rejection::Possession(error)));
         self.add("scheme", outcome, |finding| finding.with_found(Some(found)).with_expected(expected));
-        let x5t = confirmation.and_then(|confirmation| confirmation.certificate_thumbprint());
-        if let (true, Some(x5t)) = (is_scheme_right, x5t) {
-            self.certificate(x5t, context, of_certificate);
-        }
+        let x5t =
+            confirmation.and_then(|confirmation| confirmation.certificate_thumbprint()).filter(|_| is_scheme_right);
+        // That a proof is missing is checked before the certificate, the proof itself after it.
+        let is_proof_missing = of_proof == Some(ProofError::Missing);
+        let has_certificate = is_proof_missing || x5t.is_none_or(|x5t| self.certificate(&x5t, context));
         // A certificate-bound token without proof may be sent under the scheme `DPoP`.
         let needs_proof = confirmation.is_some_and(|confirmation| confirmation.jwk_thumbprint().is_some());
-        if let (Presentation::Dpop(request), true, None) =
-            (presentation, is_scheme_right && needs_proof, of_certificate)
-        {
+        if let (Presentation::Dpop(request), true) = (presentation, is_scheme_right && needs_proof && has_certificate) {
             self.proof(request, of_proof);
+        }
+        if let (true, Some(x5t)) = (is_proof_missing, x5t) {
+            self.certificate(&x5t, context);
         }
         result.map(|proven| proven.confirmation).unwrap_or_default()
     }
 
-    /// Adds the row of the certificate.
-    fn certificate(&mut self, x5t: CertificateThumbprint, context: &RequestContext, error: Option<CertificateError>) {
-        let rules = self.core.possession.mutual_tls();
-        let found = rules.and_then(|rules| rules.read(&context.certificate).ok().flatten());
+    /// Checks the certificate, and adds its row. Returns whether it is that of the token.
+    fn certificate(&mut self, x5t: &CertificateThumbprint, context: &RequestContext) -> bool {
+        let possession = &self.core.possession;
+        let found = possession.mutual_tls().and_then(|rules| rules.read(&context.certificate).ok().flatten());
         let found = found.map(|found| found.to_base64url());
-        let outcome = error.map_or(Ok(()), |error| Err(Rejection::Possession(PossessionError::Certificate(error))));
+        let outcome = possession.check_certificate(x5t, &context.certificate).map_err(Rejection::Possession);
+        let has_certificate = outcome.is_ok();
         self.add("certificate", outcome, |finding| {
             finding.with_found(found.as_deref()).with_expected(x5t.to_base64url())
         });
+        has_certificate
     }
 
     /// Adds one row for each check of the proof, up to the one that failed.

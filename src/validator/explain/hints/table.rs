@@ -157,6 +157,9 @@ pub(super) const HINTS: &[Hint] = &[
             matches!(rejection, Rejection::Possession(PossessionError::NotBound | PossessionError::Unconstrained))
         },
     ),
+    rejection("bound to a certificate: send it as Bearer, or set with_bound_tokens_under_dpop_scheme", |rejection| {
+        *rejection == Rejection::Possession(PossessionError::CertificateUnderDpop)
+    }),
     rejection("the token is bound to a key: configure DPoP with Api::with_dpop", |rejection| {
         *rejection == Rejection::Possession(PossessionError::NoDpop)
     }),

@@ -154,6 +154,11 @@ fn possession_cases() -> Vec<RejectionCase> {
             Rejection::Possession(PossessionError::BearerScheme),
         ),
         (
+            "bound to a certificate: send it as Bearer, or set with_bound_tokens_under_dpop_scheme",
+            Rejection::Possession(PossessionError::CertificateUnderDpop),
+            Rejection::Possession(PossessionError::NotBound),
+        ),
+        (
             "the request has no DPoP header: does a gateway remove it?",
             Rejection::Possession(PossessionError::Proof(ProofError::Missing)),
             Rejection::Possession(PossessionError::Proof(ProofError::Multiple)),
