@@ -57,6 +57,32 @@ pub(crate) const REPLAY_FAILURE_LOG_SECONDS: i64 = 60;
 /// Shortest configurable memory: one period of the detection then has room for a few hundred proofs.
 pub(crate) const MIN_REPLAY_BYTES: usize = 64 * 1024;
 
+// ── stores ──
+
+/// How long a command waits for the response of Redis. In one data center it takes a millisecond.
+#[cfg(feature = "redis")]
+pub(crate) const REDIS_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The configurable times for a response.
+#[cfg(feature = "redis")]
+pub(crate) const REDIS_TIMEOUT_RANGE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(10);
+
+/// Longest time to open a connection to Redis, with TLS, login and the check of its settings.
+#[cfg(feature = "redis")]
+pub(crate) const REDIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time between two commands that try whether Redis responds again.
+#[cfg(feature = "redis")]
+pub(crate) const REDIS_PAUSE: Duration = Duration::from_secs(1);
+
+/// Commands that are queued for one connection. More of them wait until there is room.
+#[cfg(feature = "redis")]
+pub(crate) const REDIS_QUEUED_COMMANDS: usize = 1_024;
+
+/// Most commands that wait for a response at the same time. Each takes a few kilobytes.
+#[cfg(feature = "redis")]
+pub(crate) const REDIS_MAX_WAITING: usize = 10_000;
+
 // ── revocation ──
 
 /// Most entries of a list of revocations: 278 new ones in each second, if tokens live for an hour. They take 13 MB.

@@ -69,6 +69,7 @@
 //! | `axum` | yes | extractors for axum |
 //! | `jsonwebtoken-12` | yes | conversions from and to the key types of `jsonwebtoken` 12 |
 //! | `metrics` | no | metrics through the `metrics` facade |
+//! | `redis` | no | a connection to Redis for state that replicas share |
 //! | `serde` | no | `Serialize` for [`Algorithm`], [`RejectionKind`] and [`Explanation`]; `Deserialize` for the first two |
 //! | `testing` | no | a test issuer, a token builder, a fake clock and a fake network |
 //!
@@ -110,6 +111,9 @@ pub mod response;
 pub mod metadata;
 mod validator;
 pub mod signals;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub mod stores;
 #[cfg(feature = "serde")]
 mod serialization;
 

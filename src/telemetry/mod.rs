@@ -15,6 +15,8 @@ pub(crate) mod revocation;
 mod token_cache;
 pub(crate) mod signals;
 pub(crate) mod introspection;
+#[cfg(feature = "redis")]
+pub(crate) mod stores;
 
 use std::borrow::Cow;
 use std::fmt::Display;

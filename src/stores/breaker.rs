@@ -1,0 +1,102 @@
+//! `Breaker`: while the server does not respond, one command per second tries it, and all others fail at once.
+
+use std::time::Duration;
+
+use crate::clock::Monotonic;
+use crate::defaults;
+
+/// Whether commands are sent. A pure state machine: the time is an argument.
+#[derive(Debug, Default)]
+pub(super) struct Breaker {
+    /// Set while commands are not sent. At this time, the next one is.
+    next_attempt: Option<Monotonic>,
+}
+
+/// What a command may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// Be sent.
+    Open,
+    /// Be sent, to find out whether the server responds again.
+    Attempt,
+    /// Fail.
+    Closed {
+        /// The time until the next attempt.
+        retry_after: Duration,
+    },
+}
+
+/// What a result means for operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transition {
+    None,
+    /// The server does not respond.
+    Failed,
+    /// The server responds again.
+    Recovered,
+}
+
+impl Breaker {
+    pub(super) fn gate(&mut self, now: Monotonic) -> Gate {
+        match self.next_attempt {
+            Some(next) if now < next => Gate::Closed { retry_after: next.saturating_since(now) },
+            Some(_) => {
+                // Until this attempt has a result, the others wait for the next one. If it never has a result, they still try.
+                self.next_attempt = Some(now.saturating_add(defaults::REDIS_PAUSE));
+                Gate::Attempt
+            }
+            None => Gate::Open,
+        }
+    }
+
+    /// Returns the time until the next attempt, if commands are not sent now.
+    pub(super) fn pause(&self, now: Monotonic) -> Option<Duration> {
+        self.next_attempt.map(|next| next.saturating_since(now))
+    }
+
+    pub(super) fn record_success(&mut self) -> Transition {
+        if self.next_attempt.take().is_some() { Transition::Recovered } else { Transition::None }
+    }
+
+    pub(super) fn record_failure(&mut self, now: Monotonic) -> Transition {
+        let is_new = self.next_attempt.is_none();
+        self.next_attempt = Some(now.saturating_add(defaults::REDIS_PAUSE));
+        if is_new { Transition::Failed } else { Transition::None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Monotonic {
+        Monotonic::from_origin(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn after_a_failure_one_command_per_second_is_sent() {
+        let mut breaker = Breaker::default();
+        assert_eq!(breaker.gate(at(0)), Gate::Open);
+        assert_eq!(breaker.record_failure(at(100)), Transition::Failed);
+        assert_eq!(breaker.gate(at(101)), Gate::Closed { retry_after: Duration::from_millis(999) });
+        assert_eq!(breaker.gate(at(1_100)), Gate::Attempt);
+        assert_eq!(breaker.gate(at(1_100)), Gate::Closed { retry_after: Duration::from_secs(1) }, "one attempt");
+        assert_eq!(breaker.record_failure(at(1_600)), Transition::None, "reported once");
+        assert!(matches!(breaker.gate(at(2_599)), Gate::Closed { .. }));
+        assert_eq!(breaker.gate(at(2_600)), Gate::Attempt);
+        assert_eq!(breaker.pause(at(2_600)), Some(Duration::from_secs(1)));
+        assert_eq!(breaker.record_success(), Transition::Recovered);
+        assert_eq!(breaker.pause(at(2_600)), None);
+        assert_eq!(breaker.gate(at(2_600)), Gate::Open);
+        assert_eq!(breaker.record_success(), Transition::None);
+    }
+
+    #[test]
+    fn an_attempt_without_a_result_delays_the_next_one_by_one_second() {
+        let mut breaker = Breaker::default();
+        breaker.record_failure(at(0));
+        assert_eq!(breaker.gate(at(1_000)), Gate::Attempt);
+        assert!(matches!(breaker.gate(at(1_999)), Gate::Closed { .. }));
+        assert_eq!(breaker.gate(at(2_000)), Gate::Attempt);
+    }
+}

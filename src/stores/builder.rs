@@ -1,0 +1,181 @@
+//! `RedisBuilder`: the settings of the connection.
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::{ConnectionAddr, IntoConnectionInfo as _};
+
+use crate::defaults;
+use crate::stores::connection::Target;
+use crate::stores::error::RedisSettingError;
+use crate::stores::redis::Redis;
+use crate::stores::tls::{self, ClientCertificate};
+
+/// Builds [`Redis`] with other settings than the defaults.
+#[derive(Clone)]
+pub struct RedisBuilder {
+    url: Box<str>,
+    timeout: Duration,
+    roots: Option<Box<[u8]>>,
+    client: Option<ClientCertificate>,
+}
+
+impl Redis {
+    /// Creates a handle with the default settings. Nothing is sent before the first command.
+    ///
+    /// The URL is `redis://user:password@host:port/database`; all parts but the host are optional. With `rediss`, the connection uses
+    /// TLS. `valkey` and `valkeys` are other names of the two schemes. Special characters in user and password are percent-encoded.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`RedisSettingError`] if the URL is invalid, or if it starts with `rediss` and the CA certificates of the system cannot
+    /// be loaded.
+    ///
+    /// # Security
+    ///
+    /// Without TLS, anyone in the network between can read the password and change what is stored.
+    pub fn new(url: &str) -> Result<Self, RedisSettingError> {
+        Self::builder(url).build()
+    }
+
+    /// Returns a builder, to set certificates or a timeout.
+    #[must_use]
+    pub fn builder(url: &str) -> RedisBuilder {
+        RedisBuilder { url: Box::from(url), timeout: defaults::REDIS_TIMEOUT, roots: None, client: None }
+    }
+}
+
+impl RedisBuilder {
+    /// Sets the time for the response to a command, from 10 ms to 10 s. Default: 500 ms. If it elapses, the connection is replaced,
+    /// and for a second all commands fail at once.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the root certificates that the certificate of the server must lead to, as PEM. Default: the CA certificates of the system.
+    #[must_use]
+    pub fn with_root_certificates(mut self, pem: impl AsRef<[u8]>) -> Self {
+        self.roots = Some(Box::from(pem.as_ref()));
+        self
+    }
+
+    /// Sets the certificate of the client with its chain, and its key, both as PEM. A server with TLS requires one unless its setting
+    /// `tls-auth-clients` is `no`. Default: none.
+    #[must_use]
+    pub fn with_client_certificate(mut self, chain_pem: impl AsRef<[u8]>, key_pem: impl AsRef<[u8]>) -> Self {
+        let (chain, key) = (Box::from(chain_pem.as_ref()), Box::from(key_pem.as_ref()));
+        self.client = Some(ClientCertificate { chain, key });
+        self
+    }
+
+    /// Creates the handle. Nothing is sent before the first command.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`RedisSettingError`] for the first setting that is invalid.
+    pub fn build(self) -> Result<Redis, RedisSettingError> {
+        let (is_tls, rest) = split_scheme(&self.url).ok_or(RedisSettingError::Url)?;
+        // The client crate knows no TLS here: this crate opens the stream.
+        let info = format!("redis://{rest}").into_connection_info().map_err(|_| RedisSettingError::Url)?;
+        let ConnectionAddr::Tcp(host, port) = info.addr().clone() else { return Err(RedisSettingError::Url) };
+        if !defaults::REDIS_TIMEOUT_RANGE.contains(&self.timeout) {
+            return Err(RedisSettingError::Timeout);
+        }
+        if !is_tls && (self.roots.is_some() || self.client.is_some()) {
+            return Err(RedisSettingError::CertificatesWithoutTls);
+        }
+        let connector = is_tls.then(|| tls::connector(self.roots.as_deref(), self.client.as_ref())).transpose()?;
+        // An ACL need not allow a command that only names the client library.
+        let login = info.redis_settings().clone().set_skip_set_lib_name();
+        let target = Target { host: host.into(), port, login, tls: connector, timeout: self.timeout };
+        Ok(Redis::from_target(target))
+    }
+}
+
+/// Returns whether the scheme means TLS, and what follows it. Further options of the client crate are not allowed: one of them
+/// disables the check of certificates.
+fn split_scheme(url: &str) -> Option<(bool, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let is_tls = match scheme {
+        "redis" | "valkey" => false,
+        "rediss" | "valkeys" => true,
+        _ => return None,
+    };
+    (!rest.contains(['?', '#'])).then_some((is_tls, rest))
+}
+
+/// Shows no part of the URL, which may contain a password.
+impl fmt::Debug for RedisBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBuilder").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_urls_of_redis_and_valkey() {
+        for url in [
+            "redis://127.0.0.1",
+            "redis://localhost:6380/3",
+            "valkey://user:p%40ss@host",
+            "rediss://:secret@redis.internal:6379/0",
+            "valkeys://[::1]:7000",
+        ] {
+            assert!(Redis::new(url).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn rejects_other_urls() {
+        for url in [
+            "",
+            "127.0.0.1:6379",
+            "http://127.0.0.1",
+            "unix:///run/redis.sock",
+            "redis://",
+            "redis://host/database",
+            "redis://host/0?protocol=resp3",
+            "rediss://host/#insecure",
+            "redis://0.0.0.0",
+            "REDIS://host",
+        ] {
+            assert_eq!(Redis::new(url).map(drop), Err(RedisSettingError::Url), "{url}");
+        }
+    }
+
+    #[test]
+    fn rejects_settings_out_of_range() {
+        let plain = || Redis::builder("redis://host");
+        assert_eq!(plain().with_timeout(Duration::from_millis(9)).build().map(drop), Err(RedisSettingError::Timeout));
+        assert_eq!(plain().with_timeout(Duration::from_secs(11)).build().map(drop), Err(RedisSettingError::Timeout));
+        assert!(plain().with_timeout(Duration::from_secs(10)).build().is_ok());
+        let roots = plain().with_root_certificates(include_bytes!("../../tests/data/tls/root.pem"));
+        assert_eq!(roots.build().map(drop), Err(RedisSettingError::CertificatesWithoutTls));
+    }
+
+    #[test]
+    fn rejects_certificates_that_are_not_pem_or_do_not_fit() {
+        let tls = || Redis::builder("rediss://host");
+        let root = include_bytes!("../../tests/data/tls/root.pem");
+        assert!(tls().with_root_certificates(root).build().is_ok());
+        for pem in [&b""[..], b"no PEM", include_bytes!("../../tests/data/tls/key.pem")] {
+            assert_eq!(tls().with_root_certificates(pem).build().map(drop), Err(RedisSettingError::RootCertificates));
+        }
+        let without_key = tls().with_root_certificates(root).with_client_certificate(root, b"no PEM");
+        assert_eq!(without_key.build().map(drop), Err(RedisSettingError::ClientCertificate));
+    }
+
+    #[test]
+    fn debug_shows_no_credentials() {
+        let builder = Redis::builder("redis://orders:secret@host");
+        assert!(!format!("{builder:?}").contains("secret"));
+        let redis = builder.build().expect("a valid URL");
+        let text = format!("{redis:?}");
+        assert!(!text.contains("secret") && !text.contains("orders") && text.contains("host"), "{text}");
+    }
+}

@@ -1,0 +1,185 @@
+//! The connection, against a server whose responses a test chooses.
+
+mod server;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use self::server::{NO_EVICTION, Reply, Server};
+use crate::stores::{Redis, RedisError};
+
+/// Responds to the commands of a healthy server.
+fn healthy(command: &[String]) -> Reply {
+    match command.first().map(String::as_str) {
+        Some("CONFIG") => Reply::Send(NO_EVICTION),
+        Some("PING") => Reply::Send("+PONG\r\n"),
+        _ => Reply::Send("-ERR unknown command\r\n"),
+    }
+}
+
+fn refused(code: &str) -> Result<(), RedisError> {
+    Err(RedisError::Refused { code: code.into() })
+}
+
+#[tokio::test]
+async fn concurrent_commands_share_one_connection() {
+    let server = Server::start(|_, command| healthy(command)).await;
+    let redis = server.redis();
+    let checks: Vec<_> = (0..50)
+        .map(|_| {
+            let redis = redis.clone();
+            tokio::spawn(async move { redis.check().await })
+        })
+        .collect();
+    for check in checks {
+        assert_eq!(check.await.expect("no panic"), Ok(()));
+    }
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_closed_connection_is_replaced_and_the_next_command_succeeds() {
+    let server = Server::start(|number, command| match command.first().map(String::as_str) {
+        Some("PING") if number == 1 => Reply::Close,
+        _ => healthy(command),
+    })
+    .await;
+    let redis = server.redis();
+    assert_eq!(redis.check().await, Err(RedisError::Closed), "it may have been executed, so it is not sent again");
+    assert_eq!(redis.check().await, Ok(()));
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn after_a_timeout_commands_fail_at_once_and_the_connection_is_replaced() {
+    let server = Server::start(|number, command| match command.first().map(String::as_str) {
+        Some("PING") if number == 1 => Reply::Silence,
+        _ => healthy(command),
+    })
+    .await;
+    let redis = server.builder().with_timeout(Duration::from_millis(10)).build().expect("valid settings");
+    assert_eq!(redis.check().await, Err(RedisError::TimedOut));
+    assert!(matches!(redis.check().await, Err(RedisError::Paused { .. })));
+    let recovered = async {
+        while redis.check().await != Ok(()) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), recovered).await.expect("a new connection");
+    assert!(server.connections() >= 2);
+}
+
+#[tokio::test]
+async fn a_dropped_caller_does_not_hide_that_the_server_does_not_respond() {
+    let server = Server::start(|_, command| match command.first().map(String::as_str) {
+        Some("PING") => Reply::Silence,
+        _ => healthy(command),
+    })
+    .await;
+    let redis = server.builder().with_timeout(Duration::from_millis(10)).build().expect("valid settings");
+    let mut first = Box::pin(redis.check());
+    assert!(std::future::poll_fn(|context| std::task::Poll::Ready(first.as_mut().poll(context))).await.is_pending());
+    drop(first);
+    let paused = async { while !matches!(redis.check().await, Err(RedisError::Paused { .. })) {} };
+    tokio::time::timeout(Duration::from_secs(30), paused).await.expect("the pause");
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_costs_one_attempt_per_second() {
+    let redis = Redis::new("redis://127.0.0.1:1").expect("valid settings");
+    assert_eq!(redis.check().await, Err(RedisError::Connect));
+    assert!(matches!(redis.check().await, Err(RedisError::Paused { .. })));
+}
+
+#[tokio::test]
+async fn a_server_that_drops_keys_is_not_used_until_its_policy_changes() {
+    let is_fixed = Arc::new(AtomicBool::new(false));
+    let fixed = Arc::clone(&is_fixed);
+    let server = Server::start(move |_, command| match command.first().map(String::as_str) {
+        Some("CONFIG") if !fixed.load(Ordering::SeqCst) => {
+            Reply::Send("*2\r\n$16\r\nmaxmemory-policy\r\n$12\r\nvolatile-ttl\r\n")
+        }
+        _ => healthy(command),
+    })
+    .await;
+    let redis = server.redis();
+    assert_eq!(redis.check().await, Err(RedisError::Evicts));
+    is_fixed.store(true, Ordering::SeqCst);
+    let recovered = async {
+        while redis.check().await != Ok(()) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), recovered).await.expect("the fixed policy");
+}
+
+#[tokio::test]
+async fn an_unknown_policy_is_accepted() {
+    for response in ["-NOPERM this user has no permissions\r\n", "-ERR unknown command\r\n", "*0\r\n"] {
+        let server = Server::start(move |_, command| match command.first().map(String::as_str) {
+            Some("CONFIG") => Reply::Send(response),
+            _ => healthy(command),
+        })
+        .await;
+        assert_eq!(server.redis().check().await, Ok(()), "{response}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_server_has_its_code_and_leaves_the_connection_open() {
+    for (response, code) in [
+        ("-OOM command not allowed when used memory > 'maxmemory'\r\n", "OOM"),
+        ("-NOPERM no permissions to run 'ping'\r\n", "NOPERM"),
+        ("-WRONGTYPE secret value\r\n", "WRONGTYPE"),
+        ("-ERR wrong number of arguments\r\n", "ERR"),
+    ] {
+        let server = Server::start(move |_, command| match command.first().map(String::as_str) {
+            Some("PING") => Reply::Send(response),
+            _ => healthy(command),
+        })
+        .await;
+        let redis = server.redis();
+        assert_eq!(redis.check().await, refused(code));
+        assert_eq!(redis.check().await, refused(code));
+        assert_eq!(server.connections(), 1);
+    }
+}
+
+/// After a failover, the name of the server may lead to another machine.
+#[tokio::test]
+async fn a_server_that_became_a_replica_is_left() {
+    let server = Server::start(|number, command| match command.first().map(String::as_str) {
+        Some("PING") if number == 1 => Reply::Send("-READONLY You can't write against a read only replica.\r\n"),
+        _ => healthy(command),
+    })
+    .await;
+    let redis = server.redis();
+    assert_eq!(redis.check().await, refused("READONLY"));
+    let recovered = async {
+        while redis.check().await != Ok(()) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), recovered).await.expect("another connection");
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn sends_the_credentials_and_the_database_of_the_url() {
+    let server = Server::start(|_, command| match command {
+        [auth, user, password] if auth == "AUTH" => {
+            if (user.as_str(), password.as_str()) == ("orders", "p@ss") {
+                Reply::Send("+OK\r\n")
+            } else {
+                Reply::Send("-WRONGPASS invalid username-password pair\r\n")
+            }
+        }
+        [select, database] if select == "SELECT" && database == "3" => Reply::Send("+OK\r\n"),
+        command => healthy(command),
+    })
+    .await;
+    let redis = |login: &str| Redis::new(&format!("redis://{login}@127.0.0.1:{}/3", server.port)).expect("a valid URL");
+    assert_eq!(redis("orders:p%40ss").check().await, Ok(()));
+    assert_eq!(redis("orders:wrong").check().await, Err(RedisError::Connect));
+}

@@ -1,0 +1,38 @@
+//! Events and metrics of the connection to Redis.
+
+/// Logs an event of the connection.
+macro_rules! event {
+    ($level:ident, $($event:tt)+) => {
+        #[cfg(feature = "tracing")]
+        tracing::$level!(target: "tower_bearer::stores", $($event)+);
+    };
+}
+
+/// The server does not respond. Until it does, this is not logged again.
+pub(crate) fn failed(class: &'static str) {
+    event!(warn, class, "Redis does not respond");
+    count("failed");
+}
+
+/// The server responds again.
+pub(crate) fn recovered() {
+    event!(info, "Redis responds again");
+    count("recovered");
+}
+
+/// The server drops keys when its memory is full.
+pub(crate) fn evicts() {
+    event!(error, "Redis is not used, because its maxmemory-policy is not noeviction");
+    count("evicts");
+}
+
+/// The server does not say whether it drops keys.
+pub(crate) fn unknown_policy() {
+    event!(warn, "the maxmemory-policy of Redis is unknown; make sure that it is noeviction");
+}
+
+/// Counts a change of the state of the server.
+fn count(outcome: &'static str) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("redis_total", "outcome" => outcome).increment(1);
+}
