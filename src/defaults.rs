@@ -83,6 +83,10 @@ pub(crate) const REDIS_QUEUED_COMMANDS: usize = 1_024;
 #[cfg(feature = "redis")]
 pub(crate) const REDIS_MAX_WAITING: usize = 10_000;
 
+/// How much longer than a proof is valid its record in another store lasts, because the clocks of replicas differ: as for `exp`.
+#[cfg(feature = "redis")]
+pub(crate) const REPLAY_CLOCK_SKEW: Duration = Duration::from_secs(5);
+
 // ── revocation ──
 
 /// Most entries of a list of revocations: 278 new ones in each second, if tokens live for an hour. They take 13 MB.

@@ -17,6 +17,7 @@ mod builder;
 mod connection;
 mod error;
 mod redis;
+mod replay;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -24,3 +25,4 @@ mod tls;
 pub use self::builder::RedisBuilder;
 pub use self::error::{RedisError, RedisSettingError};
 pub use self::redis::Redis;
+pub use self::replay::RedisReplayStore;

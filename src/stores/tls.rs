@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::WantsClientCert;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::crypto::aws_lc_rs as provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, ConfigBuilder, RootCertStore};
@@ -25,7 +25,7 @@ pub(super) fn connector(
     client: Option<&ClientCertificate>,
 ) -> Result<TlsConnector, RedisSettingError> {
     // The process-wide provider is not used, because it is ambiguous if the application enables another one.
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|_| RedisSettingError::SystemCertificates)?;
     let builder: ConfigBuilder<ClientConfig, WantsClientCert> = match roots {

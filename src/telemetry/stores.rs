@@ -36,3 +36,8 @@ fn count(outcome: &'static str) {
     #[cfg(feature = "metrics")]
     metrics::counter!("redis_total", "outcome" => outcome).increment(1);
 }
+
+/// Redis does not say whether a proof was used, and each replica uses its own memory. The caller limits the rate.
+pub(crate) fn replay_detection_is_local(reason: &'static str) {
+    event!(warn, reason, "the replay store failed; each replica detects replays alone");
+}

@@ -1,11 +1,13 @@
 """Clients of other authors get DPoP-bound tokens from oidc-provider and call the API with them."""
 
 import json
+import os
 import subprocess
 
 import node
+import proxies
 from api import Api
-from processes import free_port
+from processes import free_port, send, wait_until
 from servers import AUDIENCE
 
 LIBRARIES = ["oauth4webapi-387", "oauth4webapi-388", "openid-client"]
@@ -25,9 +27,32 @@ def clients_with_proofs(folder, server):
                     check(call(script, library, server, url), f"{library}, required {required}, {nonces or 'no nonces'}", nonces)
 
 
-def call(script, library, server, url):
-    command = ["node", script, library, server.issuer, AUDIENCE, f"{url}/me"]
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+def proofs_behind_proxies(folder, server):
+    """Behind each proxy, which terminates TLS on another port, clients sign the URL of the proxy."""
+    script = node.install("dpop") / "client.mjs"
+    for kind in proxies.ALL:
+        port = free_port()
+        proxy = kind(folder, server.certificates, f"http://127.0.0.1:{port}")
+        extra = f'[api.dpop]\npublic_url = "{proxy.origin}"'
+        name = f"dpop-{kind.__name__}"
+        api = Api(folder, name, server.issuer, AUDIENCE, ["RS256"], extra=extra, listen=f"127.0.0.1:{port}")
+        with api.start({"SSL_CERT_FILE": str(server.authority)}):
+            proxy.start()
+            try:
+                is_ready = lambda: send("GET", f"{proxy.origin}/livez", authority=server.authority).status == 200
+                if wait_until(is_ready) is None:
+                    raise AssertionError(f"{proxy.name} did not start: {proxy.log.read_text()[-800:]}")
+                for library in LIBRARIES:
+                    found = call(script, library, server, proxy.origin, {"NODE_EXTRA_CA_CERTS": str(server.authority)})
+                    check(found, f"{library} behind {proxy.name}", nonces="")
+            finally:
+                proxy.stop()
+
+
+def call(script, library, server, url, environment=None):
+    command = ["node", script, library, server.issuer, AUDIENCE, f"{url}/me", server.client_authentication]
+    variables = {**os.environ, **(environment or {})}
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60, env=variables)
     assert result.returncode == 0, f"{library}: {result.stderr[-800:]}"
     return json.loads(result.stdout)
 

@@ -4,11 +4,14 @@ import base64
 import hashlib
 import json
 import ssl
+import subprocess
 import urllib.parse
 
 import certificates
+import node
 import proxies
 from api import Api
+from dpop import LIBRARIES
 from processes import Connection, wait_until
 from servers import AUDIENCE
 
@@ -34,6 +37,27 @@ def certificates_behind_proxies(folder, server):
                     assert chain.status == 400, f"Traefik with a chain: {chain.status} {chain.body[:200]}"
             finally:
                 proxy.stop()
+
+
+def clients_with_certificates(folder, server):
+    """Each client gets a bound token over mutual TLS. The API accepts it with the certificate, which the script sends as a proxy would."""
+    script = node.install("dpop") / "mtls.mjs"
+    ours = certificates.client(server.certificates, "svc-mtls")
+    other = certificates.client(server.certificates, "other")
+    extra = '[api.mutual_tls]\ntrusted_proxies = ["127.0.0.1"]\nformat = "rfc9440"'
+    api = Api(folder, "mutual-tls-clients", server.issuer, AUDIENCE, ["RS256"], extra=extra)
+    with api.start({"SSL_CERT_FILE": str(server.authority)}):
+        for library in LIBRARIES:
+            command = ["node", script, library, server.issuer, AUDIENCE, f"{api.origin}/me", server.authority, ours, other]
+            result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+            assert result.returncode == 0, f"{library}: {result.stderr[-800:]}"
+            found = json.loads(result.stdout)
+            assert found["accepted"]["status"] == 200, f"{library}: {found}"
+            claims = json.loads(found["accepted"]["body"])
+            assert claims["sender_constraint"]["certificate"] == claims["cnf"], f"{library}: {claims}"
+            for rejected in found["rejected"].values():
+                is_right = rejected["status"] == 401 and rejected["challenge"].startswith('Bearer error="invalid_token"')
+                assert is_right, f"{library}: {found}"
 
 
 def check(proxy, token, ours, other):

@@ -16,6 +16,7 @@ import dpop
 import mutual_tls
 import node
 import observability
+import replay_store
 import scenarios
 from api import Api
 from processes import stop_all
@@ -27,7 +28,7 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--all", action="store_true", help="also run glewlwyd, proxies, a browser and Prometheus")
+    parser.add_argument("--all", action="store_true", help="also run glewlwyd, proxies, Redis, a browser and Prometheus")
     parser.add_argument("--only", default="", help="run the scenarios whose name contains this word")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tower-bearer-e2e-") as folder:
@@ -43,12 +44,13 @@ def main():
             suite.against(OidcProvider(folder, modules, "/"), scenarios.OTHER_ISSUERS)
             suite.against(OidcProvider(folder, modules, "/tenant/a"), scenarios.OTHER_ISSUERS)
             secured = OidcProvider(folder, modules, certificates=certificates.make(folder / "certificates"))
-            suite.against(secured, scenarios.OVER_HTTPS)
+            suite.against(secured, scenarios.OVER_HTTPS + [mutual_tls.clients_with_certificates])
             if options.all:
-                suite.against(secured, [mutual_tls.certificates_behind_proxies])
+                suite.against(secured, [mutual_tls.certificates_behind_proxies, dpop.proofs_behind_proxies])
                 suite.run(clients.cross_origin_page, None)
                 suite.run(observability.prometheus_scrapes_and_loads_the_alerts, None)
-                suite.against(Glewlwyd(folder), scenarios.EVERYWHERE)
+                suite.against(Glewlwyd(folder), scenarios.EVERYWHERE + [dpop.clients_with_proofs])
+                suite.against(OidcProvider(folder, modules), replay_store.SCENARIOS)
         finally:
             stop_all()
     print(f"end to end: {suite.passed} scenarios passed, {len(suite.failed)} failed")

@@ -20,6 +20,7 @@ class AuthorizationServer:
     issuer = ""
     authority = None
     process = None
+    client_authentication = "ClientSecretBasic"
 
     def token_from(self, client, resource, scope, key="resource"):
         form = {"grant_type": "client_credentials", key: resource, "scope": scope}
@@ -96,6 +97,8 @@ class Glewlwyd(AuthorizationServer):
     """`glewlwyd` with its OpenID Connect plugin: the client selects the signature algorithm."""
 
     name = "glewlwyd"
+    # It does not decode the form encoding of `-` in a client id, which the clients send with Basic (RFC 6749 §2.3.1).
+    client_authentication = "ClientSecretPost"
     algorithms = ["RS256", "ES256", "PS256", "ES384", "EdDSA"]
 
     def __init__(self, folder):

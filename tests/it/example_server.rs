@@ -386,6 +386,43 @@ fn reads_implied_scopes() {
 }
 
 #[test]
+fn reads_the_settings_of_dpop() {
+    let with = |settings: &str| {
+        let table = format!("[api.dpop]\n{settings}\n[[api.issuer]]");
+        read(&file().replacen("[[api.issuer]]", &table, 1)).map(drop)
+    };
+    let url = "public_url = [\"https://api.test\"]";
+    let all = "required = true\nalgorithms = [\"ES256\"]\nlifetime = \"60s\"\nleeway = \"30s\"";
+    for settings in [
+        String::new(),
+        format!("{all}\nnonce_secrets = [{{ utf8 = \"a secret of thirty-two bytes or more\" }}]"),
+        "replay = \"memory\"\nreplay_fallback = \"refuse\"".to_owned(),
+        "replay = \"off\"".to_owned(),
+        "replay = \"redis://127.0.0.1:6379/3\"".to_owned(),
+        "replay = \"redis://127.0.0.1\"\nreplay_fallback = \"refuse\"".to_owned(),
+        "replay = \"redis://orders:secret@127.0.0.1\"\nreplay_fallback = \"local\"".to_owned(),
+    ] {
+        assert_eq!(with(&format!("{url}\n{settings}")), Ok(()), "{settings}");
+    }
+    assert_eq!(with("public_url = \"http://127.0.0.1:8080\""), Ok(()));
+    let is_local = "\"local\" has an effect only with the URL of a Redis server in replay";
+    let redis = "the URL of Redis must be redis://user:password@host:port/database, or rediss://… for TLS";
+    for (settings, reason) in [
+        (
+            "replay = \"disk\"",
+            "api.dpop.replay: is not \"memory\", \"off\" or the URL of a Redis server, such as \"redis://127.0.0.1\""
+                .to_owned(),
+        ),
+        ("replay = \"http://secret@127.0.0.1\"", format!("api.dpop.replay: {redis}")),
+        ("replay_fallback = \"local\"", format!("api.dpop.replay_fallback: {is_local}")),
+        ("replay = \"memory\"\nreplay_fallback = \"local\"", format!("api.dpop.replay_fallback: {is_local}")),
+        ("replay_fallback = \"accept\"", "api.dpop.replay_fallback: is not \"refuse\" or \"local\"".to_owned()),
+    ] {
+        assert_eq!(with(&format!("{url}\n{settings}")), Err(only(&reason)), "{settings}");
+    }
+}
+
+#[test]
 fn reads_the_source_of_certificates() {
     let with = |settings: &str| {
         read(&file().replacen("[[api.issuer]]", &format!("[api.mutual_tls]\n{settings}\n[[api.issuer]]"), 1)).map(drop)

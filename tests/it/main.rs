@@ -23,6 +23,7 @@ mod dpop_cases;
 mod dpop_events;
 mod dpop_fixture;
 mod dpop_nonces;
+mod dpop_redis;
 mod dpop_replay;
 mod error_sources;
 mod events;

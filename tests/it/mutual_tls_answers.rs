@@ -122,8 +122,8 @@ fn case_21_validate_request_reads_the_scheme_as_a_layer_does() {
     let multiple = || Some(Rejection::Credential(CredentialError::Multiple));
     let possession = |error| Some(Rejection::Possession(error));
     let unbound = |world: &World| world.server.token().sign();
-    type Token = fn(&World) -> String;
-    let cases: [(fn(Api) -> Api, Token, &[&str], Option<Rejection>); 10] = [
+    type Case = (fn(Api) -> Api, fn(&World) -> String, &'static [&'static str], Option<Rejection>);
+    let cases: [Case; 10] = [
         (|api| api, unbound, &["Bearer"], None),
         (|api| api, unbound, &[], None),
         (|api| api, unbound, &["Basic"], None),

@@ -148,6 +148,7 @@ fn api(mut section: Section) -> Api {
     let mut issuers = issuers.into_iter();
     let first_audience = audiences.next().unwrap_or_else(|| "unknown".to_owned());
     let first_issuer = issuers.next().unwrap_or_else(issuer::placeholder);
+    let name = first_audience.clone();
     let api = Api::new(first_audience, first_issuer).with_profile(profile(&mut section));
     let api = audiences.fold(api, Api::with_audience);
     let api = issuers.fold(api, Api::with_issuer);
@@ -156,7 +157,7 @@ fn api(mut section: Section) -> Api {
     let api = section.duration("leeway").into_iter().fold(api, Api::with_leeway);
     let mut dpop = section.section("dpop");
     let is_required = dpop.as_mut().and_then(|dpop| dpop.take("required")).unwrap_or(false);
-    let api = dpop.map(dpop::dpop).into_iter().fold(api, Api::with_dpop);
+    let api = dpop.map(|section| dpop::dpop(section, &name)).into_iter().fold(api, Api::with_dpop);
     let mutual_tls = section.section("mutual_tls").map(mutual_tls::mutual_tls);
     let api = mutual_tls.into_iter().fold(api, Api::with_mutual_tls);
     let is_required = section.take("sender_constrained_only").unwrap_or(false) || is_required;

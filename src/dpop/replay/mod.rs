@@ -17,7 +17,7 @@ use crate::dpop::verify::VerifiedProof;
 /// Records which proofs were used.
 ///
 /// [`MemoryReplayStore`] is the default. Replicas that share nothing each accept a proof once; a store in a database that all of them
-/// use, such as `SET <id> 1 NX PX <milliseconds>` in Redis, accepts it once in all.
+/// use accepts it once in all. With the feature `redis`, `stores::RedisReplayStore` is one in Redis.
 ///
 /// # Security
 ///

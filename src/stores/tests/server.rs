@@ -33,7 +33,7 @@ impl Server {
         let (reply, count) = (Arc::new(reply), Arc::clone(&connections));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+                let number = count.fetch_add(1, Ordering::SeqCst).saturating_add(1);
                 tokio::spawn(serve(stream, number, Arc::clone(&reply)));
             }
         });
@@ -75,7 +75,7 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Vec<String>> {
     let mut words = Vec::new();
     for _ in 0..count {
         let length = read_number(stream, '$').await?;
-        let mut word = vec![0; length + 2];
+        let mut word = vec![0; length.saturating_add(2)];
         stream.read_exact(&mut word).await.ok()?;
         word.truncate(length);
         words.push(String::from_utf8(word).expect("text"));

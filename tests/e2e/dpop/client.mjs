@@ -1,6 +1,6 @@
 // Gets a token that is bound to a new key, and calls the API with it. Prints the statuses as JSON.
-// usage: client.mjs <oauth4webapi-387 | oauth4webapi-388 | openid-client> <issuer> <resource> <URL>
-const [library, issuer, resource, url] = process.argv.slice(2);
+// usage: client.mjs <oauth4webapi-387 | oauth4webapi-388 | openid-client> <issuer> <resource> <URL> <ClientSecretBasic | ClientSecretPost>
+const [library, issuer, resource, url, method] = process.argv.slice(2);
 const scope = 'read:orders';
 
 async function withOauth4webapi() {
@@ -9,7 +9,7 @@ async function withOauth4webapi() {
   const discovery = await oauth.discoveryRequest(new URL(issuer), insecure);
   const server = await oauth.processDiscoveryResponse(new URL(issuer), discovery);
   const client = { client_id: 'svc-dpop' };
-  const authentication = oauth.ClientSecretBasic('svc-secret');
+  const authentication = oauth[method]('svc-secret');
   const keys = await oauth.generateKeyPair('ES256');
   const DPoP = oauth.DPoP(client, keys);
   const grant = await oauth.clientCredentialsGrantRequest(server, client, authentication, { resource, scope }, { DPoP, ...insecure });
@@ -33,7 +33,7 @@ async function withOauth4webapi() {
 
 async function withOpenidClient() {
   const client = await import('openid-client');
-  const config = await client.discovery(new URL(issuer), 'svc-dpop', 'svc-secret', client.ClientSecretBasic('svc-secret'), {
+  const config = await client.discovery(new URL(issuer), 'svc-dpop', 'svc-secret', client[method]('svc-secret'), {
     execute: [client.allowInsecureRequests],
   });
   const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair('ES256'));
