@@ -214,8 +214,18 @@ pub(crate) const MAX_OPAQUE_TOKEN_BYTES: usize = 4 * 1024;
 /// Most tokens that are known to be inactive. Each takes less than 200 bytes.
 pub(crate) const MAX_INACTIVE_TOKENS: u64 = 4_096;
 
-/// Most tokens that the application has evicted.
-pub(crate) const MAX_EVICTED_TOKENS: u64 = 4_096;
+/// Most tokens whose evictions by the application are known one by one.
+pub(crate) const MAX_EVICTED_TOKENS: usize = 4_096;
+
+/// How long an eviction is known: longer than a call takes, so no answer from before it is stored later.
+pub(crate) const EVICTION_RETENTION: Duration = Duration::from_secs(300);
+
+/// Most signed tokens that are known to be revoked, for the time in which tokens are accepted without an answer. Each takes less than
+/// 200 bytes.
+pub(crate) const MAX_REVOKED_TOKENS: u64 = 16_384;
+
+/// How long it is known that a signed token is revoked. Most access tokens are valid for a day or less.
+pub(crate) const REVOKED_TOKEN_RETENTION: Duration = Duration::from_secs(24 * 3600);
 
 /// How long it is known that a token was inactive: longer than any answer is used, grace included.
 pub(crate) const INACTIVE_TOKEN_RETENTION: Duration = Duration::from_secs(3600 + 300);
@@ -231,6 +241,13 @@ pub(crate) const BREAKER_PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// Longest pause between two probes while the server does not answer.
 pub(crate) const BREAKER_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// For how long an answer shows that the server works, so that failed calls do not stop others. Requests of one client fail meanwhile
+/// without harm to others; an outage is noticed this much later.
+pub(crate) const BREAKER_TRUST: Duration = Duration::from_secs(10);
+
+/// How long it is known that a server refuses probes while it answers about tokens. Such a server behaves so until it is replaced.
+pub(crate) const PROBE_COMPARISON_LIFETIME: Duration = Duration::from_secs(3600);
 
 // ── keys ──
 

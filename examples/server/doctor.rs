@@ -10,9 +10,10 @@
 //! ```
 //!
 //! The configuration is that of `examples/server`. Exit codes: 0 accepted, 1 rejected, 2 the arguments or the configuration
-//! are invalid, 3 the issuer's keys are unavailable. The key store of the server is neither read nor written. The output has colors on a terminal; `CLICOLOR_FORCE=1` always enables
-//! them, and `NO_COLOR` always disables them. Every user of the machine can read a token on the command line: prefer
-//! standard input.
+//! are invalid, 3 the issuer's keys, or its answer about the token, are unavailable. If the issuer has introspection, its
+//! server is asked, and the report shows what it said. The key store of the server is neither read nor written. The output
+//! has colors on a terminal; `CLICOLOR_FORCE=1` always enables them, and `NO_COLOR` always disables them. Every user of the
+//! machine can read a token on the command line: prefer standard input.
 
 #![expect(clippy::print_stderr, reason = "an example prints what it does")]
 
@@ -44,7 +45,7 @@ such as
 const ACCEPTED: u8 = 0;
 const REJECTED: u8 = 1;
 const INVALID_CALL: u8 = 2;
-const NO_KEYS: u8 = 3;
+const UNAVAILABLE: u8 = 3;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -65,7 +66,7 @@ async fn main() -> ExitCode {
 pub(crate) fn code(explanation: &Explanation) -> u8 {
     match explanation.rejection().map(tower_bearer::Rejection::kind) {
         None => ACCEPTED,
-        Some(RejectionKind::KeysUnavailable) => NO_KEYS,
+        Some(RejectionKind::KeysUnavailable | RejectionKind::IntrospectionUnavailable) => UNAVAILABLE,
         Some(_) => REJECTED,
     }
 }

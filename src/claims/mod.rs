@@ -224,6 +224,11 @@ impl<C> Claims<C> {
         self.proven.used_schemes()
     }
 
+    /// Returns what the request has proven.
+    pub(crate) fn proven(&self) -> ProvenConfirmation {
+        self.proven
+    }
+
     /// Records what the request has proven.
     pub(crate) fn with_proven(self, proven: ProvenConfirmation) -> Self {
         Self { proven, ..self }

@@ -5,7 +5,7 @@ use crate::config::domain::{self, PlainHttp};
 use crate::config::error::{SettingErrorKind, SettingErrors};
 use crate::defaults;
 use crate::introspection::{
-    AnswerForm, EndpointSetting, EveryToken, Introspection, IntrospectionSettingError, Location, Unasked,
+    AnswerForm, ClaimsFrom, EndpointSetting, EveryToken, Introspection, IntrospectionSettingError, Location, Unasked,
 };
 use crate::jwks::Discovery;
 
@@ -95,6 +95,10 @@ fn check(settings: &Introspection, name: &str, keys: IssuerKeyKind, errors: &mut
         (
             settings.unasked == Unasked::Accepted && settings.every_token == EveryToken::OpaqueOnly,
             Error::UnaskedWithoutEveryToken,
+        ),
+        (
+            settings.claims_from == ClaimsFrom::Answer && settings.every_token == EveryToken::OpaqueOnly,
+            Error::ClaimsWithoutEveryToken,
         ),
     ] {
         if is_wrong {

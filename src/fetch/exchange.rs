@@ -79,6 +79,15 @@ pub(crate) enum ExchangeError {
     Status(StatusCode),
 }
 
+/// Returns the stable name of a class of statuses that are errors, for logs and metrics.
+pub(crate) const fn status_class(status: u16) -> &'static str {
+    match status {
+        400..=499 => "http_4xx",
+        500..=599 => "http_5xx",
+        _ => "http_other",
+    }
+}
+
 impl Exchange {
     /// Calls `start` to send a request to `endpoint`, and to the target of each redirect. Calls it again after a failure that a new
     /// connection can fix, as long as retries and enough time are left.

@@ -30,7 +30,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 pub use self::client_error::{BuildClientError, BuildClientErrorKind};
 pub(crate) use self::endpoint::PlainHttp;
 pub use self::endpoint::{Endpoint, EndpointError};
-pub(crate) use self::exchange::{Exchange, ExchangeError, ExchangeFailure, ExchangeRules, FinalResponse};
+pub(crate) use self::exchange::{Exchange, ExchangeError, ExchangeFailure, ExchangeRules, FinalResponse, status_class};
 pub(crate) use self::redirect::Redirects;
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::{ReqwestFetch, ReqwestFetchBuilder};

@@ -7,31 +7,31 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use crate::clock::Sleep;
-
-/// Runs `future` until `timer` fires; returns `None` if it does. If both are ready, the output of `future` is returned.
-pub(crate) fn within<F: Future>(future: F, timer: Sleep) -> Within<F> {
-    Within { future, timer }
+/// Runs `future` until `stop` ends, which usually is a timer; returns `None` if it does. If both are ready, the output of `future` is
+/// returned.
+pub(crate) fn within<F: Future, S: Future<Output = ()>>(future: F, stop: S) -> Within<F, S> {
+    Within { future, stop }
 }
 
 pin_project! {
     /// The future of [`within`]. This is a named type because an `async fn` stores its arguments twice, and each waiting
     /// request owns one such future.
-    pub(crate) struct Within<F> {
+    pub(crate) struct Within<F, S> {
         #[pin]
         future: F,
-        timer: Sleep,
+        #[pin]
+        stop: S,
     }
 }
 
-impl<F: Future> Future for Within<F> {
+impl<F: Future, S: Future<Output = ()>> Future for Within<F, S> {
     type Output = Option<F::Output>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         match this.future.poll(context) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending => this.timer.as_mut().poll(context).map(|()| None),
+            Poll::Pending => this.stop.poll(context).map(|()| None),
         }
     }
 }

@@ -45,9 +45,9 @@ pub(crate) type SharedAnswer = Arc<ActiveAnswer>;
 ///
 /// # Security
 ///
-/// The answer is active only if the text says so exactly once. A server that says nothing has not said no: everything else is an
-/// error. Members of another type than registered are errors as well, so that no check is passed because a member cannot be read.
-/// `null` counts as absent.
+/// The answer is active only if the text says so exactly once. A server that says nothing has not said no: everything
+/// else is an error. Members of another type than registered are errors as well, so that no check is passed because a
+/// member cannot be read. `null` counts as absent.
 pub(crate) fn parse(body: &[u8]) -> Result<Parsed, IntrospectionError> {
     let json = str::from_utf8(body).map_err(|_| IntrospectionError::InvalidAnswer)?;
     let names = ["active", "token_type", "username"];
@@ -154,7 +154,9 @@ mod tests {
     proptest! {
         /// The answer is active only if serde_json reads the same, from a text with the name exactly once.
         #[test]
-        fn is_active_only_if_the_text_says_so_exactly_once(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..10)) {
+        fn is_active_only_if_the_text_says_so_exactly_once(
+            pieces in prop::collection::vec(prop::sample::select(PIECES), 0..10),
+        ) {
             let json = pieces.concat();
             let is_active = matches!(parse(json.as_bytes()), Ok(Parsed::Active(_)));
             let value: Option<serde_json::Value> = serde_json::from_str(&json).ok();

@@ -7,8 +7,8 @@ use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
-/// How this API authenticates to the introspection endpoint. The server must know who asks (RFC 7662 §2.1), so this is a required
-/// argument.
+/// How this API authenticates to the introspection endpoint. The server must know who asks (RFC 7662 §2.1), so this is
+/// a required argument.
 ///
 /// `Debug` shows no credentials.
 #[derive(Clone)]
@@ -29,8 +29,8 @@ enum Method {
 impl ClientAuthentication {
     /// Sends id and secret in the header `Authorization: Basic` (`client_secret_basic`). Every server must support it.
     ///
-    /// Id and secret are form-encoded before they are joined (RFC 6749 §2.3.1). For a server that does not decode them, and a secret
-    /// with other characters than letters, digits and `-._*`, use [`post`](Self::post).
+    /// Id and secret are form-encoded before they are joined (RFC 6749 §2.3.1). For a server that does not decode them,
+    /// and a secret with other characters than letters, digits and `-._*`, use [`post`](Self::post).
     #[must_use]
     pub fn basic(client_id: impl Into<String>, secret: impl Into<String>) -> Self {
         Self { method: Method::Basic(Zeroizing::new(secret.into())), client_id: Some(client_id.into()) }
@@ -52,15 +52,16 @@ impl ClientAuthentication {
     ///
     /// # Security
     ///
-    /// An endpoint without authentication lets everyone find out which tokens are valid (RFC 7662 §4). Use this only if the HTTP
-    /// client authenticates itself, for example with a certificate.
+    /// An endpoint without authentication lets everyone find out which tokens are valid (RFC 7662 §4). Use this only if
+    /// the HTTP client authenticates itself, for example with a certificate.
     #[must_use]
     pub fn dangerous_none() -> Self {
         Self { method: Method::None, client_id: None }
     }
 
     /// Sets the id under which the server knows this API, for [`bearer`](Self::bearer) and
-    /// [`dangerous_none`](Self::dangerous_none). [Signed answers](crate::introspection::Introspection::with_signed_answers) need it.
+    /// [`dangerous_none`](Self::dangerous_none). [Signed
+    /// answers](crate::introspection::Introspection::with_signed_answers) need it.
     #[must_use]
     pub fn with_client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = Some(client_id.into());

@@ -2,36 +2,44 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::defaults;
 use crate::introspection::answer::Answer;
 use crate::introspection::error::Unavailable;
 use crate::keys::TokenFingerprint;
 
-/// Whether the server has called a token active before.
+/// What is known about a token before the server is asked. A token that anyone can make up waits behind all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Priority {
     Unknown,
+    /// The server has called the token active before.
     Known,
+    /// The signature of the token is valid.
+    Genuine,
 }
 
-/// The calls in flight of one client, and the slots for them.
+/// The calls in flight or in the queue of one client, and the slots for them.
 pub(super) struct Calls {
     by_token: Mutex<HashMap<TokenFingerprint, Arc<Call>>>,
     /// Slots for every token.
     shared: Arc<Semaphore>,
     /// Slots for known tokens only, so that a flood of unknown ones does not delay them.
     reserved: Arc<Semaphore>,
-    /// Permits for requests with unknown tokens to wait for a slot, so that a flood leaves room for other waiting requests.
-    queue: Semaphore,
 }
 
 /// One call, with its result once it has ended.
 pub(super) struct Call {
     result: watch::Sender<Option<CallResult>>,
+    is_sent: AtomicBool,
+}
+
+/// A request that waits for the result of a call. A call that is not sent yet ends when no request waits for it.
+pub(super) struct Waiter {
+    call: Arc<Call>,
+    result: watch::Receiver<Option<CallResult>>,
 }
 
 pub(super) type CallResult = Result<Answer, Unavailable>;
@@ -47,7 +55,6 @@ impl Calls {
             by_token: Mutex::default(),
             shared: semaphore(max_calls.saturating_sub(reserved)),
             reserved: semaphore(reserved),
-            queue: Semaphore::new(defaults::MAX_WAITERS.saturating_sub(defaults::MAX_WAITERS.div_ceil(RESERVED_SHARE))),
         }
     }
 
@@ -58,21 +65,21 @@ impl Calls {
     /// Returns a free slot.
     pub(super) fn try_slot(&self, priority: Priority) -> Option<Slot> {
         let reserved = || match priority {
-            Priority::Known => Arc::clone(&self.reserved).try_acquire_owned().ok(),
+            Priority::Known | Priority::Genuine => Arc::clone(&self.reserved).try_acquire_owned().ok(),
             Priority::Unknown => None,
         };
         reserved().or_else(|| Arc::clone(&self.shared).try_acquire_owned().ok())
     }
 
-    /// Waits for a slot, in the order of the requests. Returns `None` if too many requests with unknown tokens wait. The future can be
-    /// dropped at any time.
+    /// Waits for a slot, in the order of the calls. Returns `None` only if there are no slots any more. The future can
+    /// be dropped at any time.
     pub(super) async fn slot(&self, priority: Priority) -> Option<Slot> {
         if let Some(slot) = self.try_slot(priority) {
             return Some(slot);
         }
-        let (semaphore, _queued) = match priority {
-            Priority::Known => (&self.reserved, None),
-            Priority::Unknown => (&self.shared, Some(self.queue.try_acquire().ok()?)),
+        let semaphore = match priority {
+            Priority::Known | Priority::Genuine => &self.reserved,
+            Priority::Unknown => &self.shared,
         };
         // The semaphores are never closed.
         Arc::clone(semaphore).acquire_owned().await.ok()
@@ -81,7 +88,26 @@ impl Calls {
 
 impl Call {
     pub(super) fn new() -> Self {
-        Self { result: watch::Sender::new(None) }
+        Self { result: watch::Sender::new(None), is_sent: AtomicBool::new(false) }
+    }
+
+    /// Adds a request that waits for the result.
+    pub(super) fn join(self: &Arc<Self>) -> Waiter {
+        Waiter { call: Arc::clone(self), result: self.result.subscribe() }
+    }
+
+    /// Records that the server is asked now.
+    pub(super) fn record_sent(&self) {
+        self.is_sent.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until no request waits for the result.
+    pub(super) async fn abandoned(&self) {
+        self.result.closed().await;
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.result.receiver_count() == 0
     }
 
     /// Sends the result to all requests that wait for it. Only the first result counts.
@@ -94,20 +120,26 @@ impl Call {
             is_first
         });
     }
+}
 
-    /// Waits for the result.
-    pub(super) async fn result(&self) -> Option<CallResult> {
-        let mut receiver = self.result.subscribe();
-        let result = receiver.wait_for(Option::is_some).await.ok()?;
+impl Waiter {
+    /// Waits for the result. `None` if the call ends without one.
+    pub(super) async fn result(&mut self) -> Option<CallResult> {
+        let result = self.result.wait_for(Option::is_some).await.ok()?;
         result.clone()
+    }
+
+    /// Returns whether the server was asked.
+    pub(super) fn is_sent(&self) -> bool {
+        self.call.is_sent.load(Ordering::Relaxed)
     }
 }
 
 impl fmt::Debug for Calls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Calls").field("in_flight", &self.lock().len()).finish_non_exhaustive()
+        f.debug_struct("Calls").field("count", &self.lock().len()).finish_non_exhaustive()
     }
 }
 
-/// One slot in this many, and one place of a waiting request, is reserved for known tokens.
+/// One slot in this many is reserved for known tokens.
 const RESERVED_SHARE: usize = 4;

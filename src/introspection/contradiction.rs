@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::claims::{self, Confirmation};
 use crate::token::{Claim, Member, Payload};
 
-/// Returns the first claim in which an answer differs from the token, if both have it: the answer is then about another token.
+/// Returns the first claim in which an answer differs from the token, if both have it: the answer is then about another
+/// token.
 pub(crate) fn contradiction(token: &Payload, answer: &Payload) -> Option<&'static str> {
     let differs = |claim: &&Claim| match (token.text(**claim), answer.text(**claim)) {
         (Member::Absent, _) | (_, Member::Absent) => false,

@@ -91,7 +91,8 @@ impl EndpointClient {
         }
     }
 
-    /// Verifies a signed answer with the keys of the issuer. A `kid` that is not known yet is looked for like that of a token.
+    /// Verifies a signed answer with the keys of the issuer. A `kid` that is not known yet is looked for like that of a
+    /// token.
     async fn verify(&self, body: &[u8]) -> Result<(Parsed, AnswerSignature), IntrospectionError> {
         let algorithms = &self.parts.algorithms;
         let token = signed::parse(body, algorithms).map_err(|error| IntrospectionError::Signed { error })?;
@@ -137,8 +138,9 @@ impl EndpointClient {
 
 /// Reads the body of a 400 (RFC 6749 §5.2).
 ///
-/// `unsupported_token_type` says that the server does not introspect tokens of this kind, so it has not issued this token as one that this
-/// API can use. `invalid_client` is about our credentials, since id and secret may be in the form. Every other 400 is no answer.
+/// `unsupported_token_type` says that the server does not introspect tokens of this kind, so it has not issued this
+/// token as one that this API can use. `invalid_client` is about our credentials, since id and secret may be in the
+/// form. Every other 400 is no answer.
 fn read_error(body: &[u8]) -> Result<Parsed, IntrospectionError> {
     let error = str::from_utf8(body).ok().and_then(|json| token::member(json, "error")).and_then(token::unquote);
     match error.as_deref() {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::defaults;
-use crate::fetch::{ExchangeError, FetchError};
+use crate::fetch::{ExchangeError, FetchError, status_class};
 use crate::jwks::RefreshError;
 
 /// Why a token is rejected after introspection.
@@ -136,9 +136,7 @@ impl IntrospectionError {
             Self::Redirect => "redirect",
             Self::CredentialsRefused => "credentials_refused",
             Self::Status { status: 429 } => "rate_limited",
-            Self::Status { status: 400..=499 } => "http_4xx",
-            Self::Status { status: 500..=599 } => "http_5xx",
-            Self::Status { .. } => "http_other",
+            Self::Status { status } => status_class(status),
             Self::ContentType => "content_type",
             Self::InvalidAnswer => "invalid_answer",
             Self::InvalidActive => "invalid_active",
@@ -302,6 +300,8 @@ pub enum IntrospectionSettingError {
     MaxAnswerBytes,
     /// Tokens are to be accepted without an answer, but the server is not asked about signed tokens.
     UnaskedWithoutEveryToken,
+    /// The claims are to be those of the answer, but the server is not asked about signed tokens.
+    ClaimsWithoutEveryToken,
 }
 
 impl fmt::Display for IntrospectionSettingError {
@@ -324,6 +324,7 @@ impl fmt::Display for IntrospectionSettingError {
             Self::Timeout => "has a timeout that is not between 100 ms and 10 s",
             Self::MaxCalls => "has a number of calls that is not between 2 and 10,000",
             Self::MaxAnswerBytes => "has an answer size that is not between 1 KiB and 1 MiB",
+            Self::ClaimsWithoutEveryToken => "takes claims from answers, which has no effect without `of_every_token`",
             Self::UnaskedWithoutEveryToken => "accepts unasked tokens, which has no effect without `of_every_token`",
         })
     }

@@ -1,10 +1,13 @@
 //! Answers that are remembered outside of the token cache: negative ones, and positive ones that this API refuses.
 //!
-//! They have maps of their own, so that a client with random tokens displaces no token of another client. The maps evict by use and by
-//! the machine's clock; this only frees memory. Whether an entry is valid is decided by the validator's clock.
+//! They have maps of their own, so that a client with random tokens displaces no token of another client. The maps
+//! evict by use and by the machine's clock; this only frees memory. Whether an entry is valid is decided by the
+//! validator's clock.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::RandomState;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use moka::policy::EvictionPolicy;
@@ -21,8 +24,18 @@ pub(super) struct Memory {
     inactive: Cache<TokenFingerprint, Monotonic>,
     /// Positive answers about tokens that this API refuses, for example because of another audience.
     refused: Cache<TokenFingerprint, SharedAnswer>,
-    /// The times at which the application evicted tokens.
-    evicted: Cache<TokenFingerprint, Monotonic>,
+    /// Signed tokens whose last answer was negative. Only the holders of genuine tokens can add to it, and no eviction
+    /// removes from it.
+    revoked: Cache<TokenFingerprint, ()>,
+    evicted: Mutex<Evictions>,
+}
+
+/// The times at which the application evicted tokens.
+#[derive(Debug, Default)]
+struct Evictions {
+    times: HashMap<TokenFingerprint, Monotonic>,
+    /// All tokens count as evicted at this time, since the times of some are not known any more.
+    all_at: Option<Monotonic>,
 }
 
 impl Memory {
@@ -39,7 +52,12 @@ impl Memory {
                 .time_to_live(defaults::INTROSPECTION_MAX_TTL)
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
-            evicted: map(defaults::MAX_EVICTED_TOKENS, defaults::INTROSPECTION_MAX_TTL),
+            revoked: Cache::builder()
+                .max_capacity(defaults::MAX_REVOKED_TOKENS)
+                .time_to_live(defaults::REVOKED_TOKEN_RETENTION)
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
+            evicted: Mutex::default(),
         }
     }
 
@@ -57,8 +75,19 @@ impl Memory {
         self.inactive.insert(token, asked_at);
     }
 
+    /// Records that the answer about a signed token was negative.
+    pub(super) fn record_revoked(&self, token: TokenFingerprint) {
+        self.revoked.insert(token, ());
+    }
+
     pub(super) fn record_active(&self, token: &TokenFingerprint) {
         self.inactive.invalidate(token);
+        self.revoked.invalidate(token);
+    }
+
+    /// Returns whether the last answer about a signed token was negative, or the application has evicted the token.
+    pub(super) fn may_be_revoked(&self, token: &TokenFingerprint) -> bool {
+        self.revoked.contains_key(token) || self.evicted().times.contains_key(token)
     }
 
     pub(super) fn record_refused(&self, token: TokenFingerprint, answer: SharedAnswer) {
@@ -68,15 +97,39 @@ impl Memory {
     pub(super) fn record_evicted(&self, token: TokenFingerprint, now: Monotonic) {
         self.inactive.invalidate(&token);
         self.refused.invalidate(&token);
-        self.evicted.insert(token, now);
+        self.evicted().record(token, now);
     }
 
-    /// Returns whether an answer to a call that began at `asked_at` still counts: the token was not evicted since, and no later call had
-    /// a negative answer, or one that this API refuses.
+    /// Returns whether an answer to a call that began at `asked_at` still counts: the token was not evicted since, and
+    /// no later call had a negative answer, or one that this API refuses.
     pub(super) fn is_current(&self, token: &TokenFingerprint, asked_at: Monotonic) -> bool {
-        let is_before = |map: &Cache<TokenFingerprint, Monotonic>| map.get(token).is_none_or(|at| at < asked_at);
+        let is_before = |at: Option<Monotonic>| at.is_none_or(|at| at < asked_at);
         let is_superseded = || self.refused.get(token).is_some_and(|refused| refused.asked_at > asked_at);
-        is_before(&self.inactive) && is_before(&self.evicted) && !is_superseded()
+        is_before(self.inactive.get(token)) && is_before(self.evicted().last(token)) && !is_superseded()
+    }
+
+    fn evicted(&self) -> MutexGuard<'_, Evictions> {
+        self.evicted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Evictions {
+    /// Records an eviction. If there are too many, answers to earlier calls about all tokens count no more, which costs
+    /// calls only.
+    fn record(&mut self, token: TokenFingerprint, now: Monotonic) {
+        if self.times.len() >= defaults::MAX_EVICTED_TOKENS {
+            self.times.retain(|_, at| now < at.saturating_add(defaults::EVICTION_RETENTION));
+        }
+        if self.times.len() >= defaults::MAX_EVICTED_TOKENS {
+            self.times.clear();
+            self.all_at = Some(now);
+        }
+        self.times.insert(token, now);
+    }
+
+    /// Returns the time of the last eviction of a token.
+    fn last(&self, token: &TokenFingerprint) -> Option<Monotonic> {
+        self.times.get(token).copied().max(self.all_at)
     }
 }
 
@@ -87,5 +140,59 @@ fn map(capacity: u64, retention: Duration) -> Cache<TokenFingerprint, Monotonic,
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Memory").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::Fingerprinter;
+
+    fn at(seconds: u64) -> Monotonic {
+        Monotonic::from_origin(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn an_eviction_is_never_lost_however_many_follow() {
+        let fingerprinter = Fingerprinter::new().expect("entropy");
+        let token = |number: usize| fingerprinter.fingerprint(number.to_string().as_bytes()).expect("a fingerprint");
+        let memory = Memory::new();
+        memory.record_evicted(token(0), at(10));
+        for number in 1..2 * defaults::MAX_EVICTED_TOKENS {
+            memory.record_evicted(token(number), at(11));
+        }
+        assert!(memory.evicted().times.len() <= defaults::MAX_EVICTED_TOKENS);
+        for number in [0, 1, defaults::MAX_EVICTED_TOKENS, 2 * defaults::MAX_EVICTED_TOKENS - 1] {
+            assert!(!memory.is_current(&token(number), at(10)), "an answer from before the eviction of {number}");
+            assert!(memory.is_current(&token(number), at(12)), "an answer from after it");
+        }
+    }
+
+    #[test]
+    fn evictions_are_forgotten_when_no_call_from_before_can_be_in_flight() {
+        let fingerprinter = Fingerprinter::new().expect("entropy");
+        let token = |number: usize| fingerprinter.fingerprint(number.to_string().as_bytes()).expect("a fingerprint");
+        let memory = Memory::new();
+        (0..defaults::MAX_EVICTED_TOKENS).for_each(|number| memory.record_evicted(token(number), at(10)));
+        memory.record_evicted(token(defaults::MAX_EVICTED_TOKENS), at(10).saturating_add(defaults::EVICTION_RETENTION));
+        let evicted = memory.evicted();
+        assert_eq!((evicted.times.len(), evicted.all_at), (1, None));
+    }
+
+    /// Random tokens and evictions do not erase that a signed token is revoked.
+    #[test]
+    fn only_a_positive_answer_ends_a_revocation() {
+        let fingerprinter = Fingerprinter::new().expect("entropy");
+        let token = |number: u64| fingerprinter.fingerprint(&number.to_be_bytes()).expect("a fingerprint");
+        let memory = Memory::new();
+        memory.record_inactive(token(0), at(1));
+        memory.record_revoked(token(0));
+        (1..3 * defaults::MAX_INACTIVE_TOKENS).for_each(|number| memory.record_inactive(token(number), at(2)));
+        assert!(memory.may_be_revoked(&token(0)) && !memory.may_be_revoked(&token(1)));
+        memory.record_evicted(token(0), at(3));
+        assert!(memory.may_be_revoked(&token(0)));
+        memory.record_revoked(token(4));
+        memory.record_active(&token(4));
+        assert!(!memory.may_be_revoked(&token(4)));
     }
 }

@@ -1,12 +1,12 @@
 //! Token introspection: asks the authorization server about a token (RFC 7662), with signed answers (RFC 9701).
 //!
-//! [`Introspection`] is the setting of an [`Issuer`](crate::Issuer). It makes opaque tokens usable, which contain nothing that this
-//! crate could verify. With [`every_token`](Introspection::of_every_token), the server is also asked about JWTs, so that a
-//! revocation takes effect before the token expires.
+//! [`Introspection`] is the setting of an [`Issuer`](crate::Issuer). It makes opaque tokens usable, which contain
+//! nothing that this crate could verify. With [`every_token`](Introspection::of_every_token), the server is also asked
+//! about JWTs, so that a revocation takes effect before the token expires.
 //!
-//! Each validator has one client per issuer. All requests with one token share one call. A positive answer is stored in the token
-//! cache of the validator; the claims in it are checked by the same rules as those of a JWT. Anything that is not an answer is
-//! neither a yes nor a no: the request gets 503, and nothing is stored.
+//! Each validator has one client per issuer. All requests with one token share one call. A positive answer is stored in
+//! the token cache of the validator; the claims in it are checked by the same rules as those of a JWT. Anything that is
+//! not an answer is neither a yes nor a no: the request gets 503, and nothing is stored.
 
 mod answer;
 mod authentication;
@@ -16,12 +16,17 @@ mod client;
 mod contradiction;
 mod endpoint;
 mod error;
+mod event;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod location;
 mod memory;
+mod merge;
+mod running;
 mod settings;
+mod shared;
 mod signed;
+mod waiters;
 
 pub(crate) use self::answer::{ActiveAnswer, Answer};
 pub use self::authentication::ClientAuthentication;
@@ -31,6 +36,8 @@ pub(crate) use self::contradiction::contradiction;
 pub(crate) use self::endpoint::ClientParts;
 pub(crate) use self::error::Unavailable;
 pub use self::error::{IntrospectionError, IntrospectionRejection, IntrospectionSettingError, SignedAnswerError};
+pub use self::event::{IntrospectionEvent, IntrospectionEventKind};
 pub(crate) use self::location::Location;
+pub(crate) use self::merge::with_claims_of_answer;
 pub use self::settings::Introspection;
-pub(crate) use self::settings::{AnswerForm, EndpointSetting, EveryToken, Unasked};
+pub(crate) use self::settings::{AnswerForm, ClaimsFrom, EndpointSetting, EveryToken, Unasked};

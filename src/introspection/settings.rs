@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::claims::{AnswerRules, MissingAudience, MissingExpiry};
 use crate::defaults;
 use crate::introspection::authentication::ClientAuthentication;
+use crate::introspection::event::{EventHook, IntrospectionEvent};
 
 /// Asks an authorization server about tokens (RFC 7662). It is a setting of an [`Issuer`](crate::Issuer).
 ///
@@ -46,6 +47,8 @@ pub struct Introspection {
     pub(crate) negative_ttl: Duration,
     pub(crate) grace: Duration,
     pub(crate) unasked: Unasked,
+    pub(crate) claims_from: ClaimsFrom,
+    pub(super) event_hook: Option<EventHook>,
     pub(crate) missing_audience: MissingAudience,
     pub(crate) missing_expiry: MissingExpiry,
     pub(crate) timeout: Duration,
@@ -81,6 +84,13 @@ pub(crate) enum Unasked {
     Accepted,
 }
 
+/// Which claims of a signed token are handed on if the server was asked about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClaimsFrom {
+    Token,
+    Answer,
+}
+
 impl Introspection {
     /// Asks the endpoint with this URL: https, or http on loopback.
     #[must_use]
@@ -88,8 +98,9 @@ impl Introspection {
         Self::new(EndpointSetting::At(endpoint.into()), authentication)
     }
 
-    /// Asks the `introspection_endpoint` of the issuer's discovery document (RFC 8414 §2), which is found and checked like the
-    /// `jwks_uri` of [`Issuer::oidc`](crate::Issuer::oidc). The document is read before the first call and then once a day.
+    /// Asks the `introspection_endpoint` of the issuer's discovery document (RFC 8414 §2), which is found and checked
+    /// like the `jwks_uri` of [`Issuer::oidc`](crate::Issuer::oidc). The document is read before the first call and
+    /// then once a day.
     #[must_use]
     pub fn discovered(authentication: ClientAuthentication) -> Self {
         Self::new(EndpointSetting::Discovered, authentication)
@@ -106,6 +117,8 @@ impl Introspection {
             negative_ttl: defaults::INTROSPECTION_NEGATIVE_TTL,
             grace: Duration::ZERO,
             unasked: Unasked::Rejected,
+            claims_from: ClaimsFrom::Token,
+            event_hook: None,
             missing_audience: MissingAudience::Rejected,
             missing_expiry: MissingExpiry::Rejected,
             timeout: defaults::INTROSPECTION_TIMEOUT,
@@ -114,76 +127,114 @@ impl Introspection {
         }
     }
 
-    /// Accepts only opaque tokens that begin with this text, compared byte by byte. Required for each issuer if several issuers of an
-    /// API have introspection: a token is never sent to more than one server. Default: every opaque token.
+    /// Accepts only opaque tokens that begin with this text, compared byte by byte. Required for each issuer if several
+    /// issuers of an API have introspection: a token is never sent to more than one server. Default: every opaque
+    /// token.
     #[must_use]
     pub fn with_token_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = Some(prefix.into());
         self
     }
 
-    /// Asks the server also about each JWT of the issuer, as soon as its signature and claims are valid, so that a revoked token is
-    /// rejected within the [ttl](Self::with_ttl). Default: only about opaque tokens.
+    /// Asks the server also about each JWT of the issuer, as soon as its signature and claims are valid, so that a
+    /// revoked token is rejected within the [ttl](Self::with_ttl). Default: only about opaque tokens.
     ///
-    /// The claims are those of the token. An answer in which `iss`, `sub`, `client_id`, `jti` or `exp` differs is rejected. `aud` and
-    /// `exp` may be missing in the answer.
+    /// The claims are those of the token. An answer in which `iss`, `sub`, `client_id`, `jti` or `exp` differs is
+    /// rejected. `aud` and `exp` may be missing in the answer.
     #[must_use]
     pub fn of_every_token(mut self) -> Self {
         self.every_token = EveryToken::Asked;
         self
     }
 
-    /// Accepts only answers that the issuer has signed (RFC 9701), with its keys and algorithms. Default: JSON answers, which TLS
-    /// protects.
+    /// Hands on the claims of the answer instead of those of the JWT, for example because the server shortens the scope in
+    /// the answer. Only with [`of_every_token`](Self::of_every_token). Default: the claims of the JWT.
+    ///
+    /// Registered claims that the answer lacks, such as `exp` or `aud`, are those of the JWT, except for `scope`, `scp` and
+    /// `permissions`. The result passes the same checks as the JWT. With
+    /// [`dangerous_accept_unasked`](Self::dangerous_accept_unasked), the claims are those of the JWT if there is no answer.
+    #[must_use]
+    pub fn with_claims_from_introspection(mut self) -> Self {
+        self.claims_from = ClaimsFrom::Answer;
+        self
+    }
+
+    /// Calls `hook` with each [`IntrospectionEvent`], for alerts. The same events are also logged. Default: none.
+    ///
+    /// The hook must not block: requests may wait for it. No lock is held during the call. A hook that panics is called
+    /// again for the next event.
+    ///
+    /// ```
+    /// use tower_bearer::introspection::{ClientAuthentication, Introspection, IntrospectionEventKind};
+    ///
+    /// let authentication = ClientAuthentication::basic("orders-api", "secret");
+    /// let introspection = Introspection::discovered(authentication).with_event_hook(|event| {
+    ///     if event.kind() == IntrospectionEventKind::CredentialsRefused {
+    ///         eprintln!("{} refuses the credentials of this API", event.issuer());
+    ///     }
+    /// });
+    /// # let _ = introspection;
+    /// ```
+    #[must_use]
+    pub fn with_event_hook(mut self, hook: impl Fn(&IntrospectionEvent) + Send + Sync + 'static) -> Self {
+        self.event_hook = Some(EventHook::new(hook));
+        self
+    }
+
+    /// Accepts only answers that the issuer has signed (RFC 9701), with its keys and algorithms. Default: JSON answers,
+    /// which TLS protects.
     ///
     /// # Security
     ///
-    /// A signed answer does not name the token that it is about. It proves what the server said, not that it said it about this token,
-    /// so TLS is required as well. An answer is accepted for 60 s.
+    /// A signed answer does not name the token that it is about. It proves what the server said, not that it said it
+    /// about this token, so TLS is required as well. An answer is accepted for 60 s.
     #[must_use]
     pub fn with_signed_answers(mut self) -> Self {
         self.form = AnswerForm::Signed;
         self
     }
 
-    /// Sets how long a positive answer is used, at most until the token expires. Default: 30 s, since a revoked token is accepted for
-    /// this time. Maximum: 300 s. With zero, the server is asked for each request, and concurrent requests with one token share a call.
+    /// Sets how long a positive answer is used, at most until the token expires. Default: 30 s, since a revoked token
+    /// is accepted for this time. Maximum: 300 s. With zero, the server is asked for each request, and concurrent
+    /// requests with one token share a call.
     ///
-    /// In the last fifth of this time, a request starts a call in the background, so that tokens in constant use never wait. Cache
-    /// headers of the server are not used: all servers send `no-store`.
+    /// In the last fifth of this time, a request starts a call in the background, so that tokens in constant use never
+    /// wait. Cache headers of the server are not used: all servers send `no-store`.
     #[must_use]
     pub fn with_ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
     }
 
-    /// Sets how long a negative answer is used, at most as long as a positive one. Default: 5 s, because the answer may come from a
-    /// replica of the server that does not know a new token yet. Maximum: 60 s.
+    /// Sets how long a negative answer is used, at most as long as a positive one. Default: 5 s, because the answer may
+    /// come from a replica of the server that does not know a new token yet. Maximum: 60 s.
     #[must_use]
     pub fn with_negative_ttl(mut self, ttl: Duration) -> Self {
         self.negative_ttl = ttl;
         self
     }
 
-    /// Uses the last positive answer about a token for this additional time while the server does not respond: no connection, a
-    /// timeout, or 5xx if a call about a random text gets 5xx, too. Default: zero, so that requests get 503. Maximum: one hour.
+    /// Uses the last positive answer about a token for this additional time while the server does not respond: no
+    /// connection, a timeout, or 5xx while the calls about all tokens are stopped because of 5xx. Default: zero, so that
+    /// requests get 503. Maximum: one hour.
     ///
     /// # Security
     ///
-    /// A token that is revoked during an outage is accepted for this time. A wrong response is no outage, and after a negative answer
-    /// no earlier answer is used.
+    /// A token that is revoked during an outage is accepted for this time. A wrong response is no outage, and after a
+    /// negative answer no earlier answer is used.
     #[must_use]
     pub fn with_revocation_grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// Accepts a JWT because of its signature while the server does not respond, unless the last answer about it was negative. Only with
-    /// [`of_every_token`](Self::of_every_token). Default: without an answer, requests get 503.
+    /// Accepts a JWT because of its signature while the server does not respond, unless the last answer about it was
+    /// negative, or the application has [evicted](crate::Validator::evict_token) it in the last minutes. Only with [`of_every_token`](Self::of_every_token). Default: without an answer, requests get 503.
     ///
     /// # Security
     ///
-    /// During an outage of the server, revoked tokens are accepted until they expire.
+    /// During an outage of the server, revoked tokens are accepted until they expire. The last 16,384 negative answers
+    /// about JWTs are remembered for a day.
     #[must_use]
     pub fn dangerous_accept_unasked(mut self) -> Self {
         self.unasked = Unasked::Accepted;
@@ -191,7 +242,8 @@ impl Introspection {
     }
 
     /// Accepts answers without `aud` about opaque tokens. Like
-    /// [`Api::dangerous_allow_missing_audience`](crate::Api::dangerous_allow_missing_audience), it requires client ids or a check.
+    /// [`Api::dangerous_allow_missing_audience`](crate::Api::dangerous_allow_missing_audience), it requires client ids
+    /// or a check.
     ///
     /// # Security
     ///
@@ -202,8 +254,8 @@ impl Introspection {
         self
     }
 
-    /// Accepts answers without `exp` about opaque tokens. The [expiration time](crate::Claims::expires_at) of the claims is then the end
-    /// of the [ttl](Self::with_ttl).
+    /// Accepts answers without `exp` about opaque tokens. The [expiration time](crate::Claims::expires_at) of the
+    /// claims is then the end of the [ttl](Self::with_ttl).
     ///
     /// # Security
     ///
@@ -221,8 +273,8 @@ impl Introspection {
         self
     }
 
-    /// Sets the number of concurrent calls. Default: 64. A quarter of them is reserved for tokens that the server has called active
-    /// before, so that unknown tokens cannot delay them.
+    /// Sets the number of concurrent calls. Default: 64. A quarter of them is reserved for tokens that the server has
+    /// called active before, so that unknown tokens cannot delay them.
     #[must_use]
     pub fn with_max_calls(mut self, calls: usize) -> Self {
         self.max_calls = calls;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::fetch::{ExchangeError, FetchError};
+use crate::fetch::{ExchangeError, FetchError, status_class};
 use crate::keys::KeyError;
 
 /// Why a fetch of keys failed.
@@ -59,9 +59,7 @@ impl RefreshError {
             Self::Timeout => "timeout",
             Self::Network { error } => error.name(),
             Self::Redirect => "redirect",
-            Self::Status { status: 400..=499 } => "http_4xx",
-            Self::Status { status: 500..=599 } => "http_5xx",
-            Self::Status { .. } => "http_other",
+            Self::Status { status } => status_class(status),
             Self::UnexpectedNotModified => "unexpected_304",
             Self::InvalidDocument => "invalid_document",
             Self::TooManyKeys => "too_many_keys",

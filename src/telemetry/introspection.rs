@@ -67,3 +67,8 @@ pub(crate) fn resumed(issuer: &str) {
 pub(crate) fn contradicted(issuer: &str, claim: &'static str) {
     event!(error, issuer, claim, "an answer about a token contradicts the token");
 }
+
+/// The event hook of the application panicked.
+pub(crate) fn hook_panicked(issuer: &str) {
+    event!(error, issuer, "an event hook panicked");
+}

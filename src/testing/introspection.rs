@@ -16,8 +16,8 @@ use crate::testing::token::TokenBuilder;
 use crate::token::{Algorithm, Claim, Member, UnverifiedToken};
 
 impl TokenBuilder {
-    /// Issues an opaque token with these claims, instead of a JWT. The introspection endpoint of the issuer answers with the claims,
-    /// until the token expires or is [revoked](TestIssuer::revoke).
+    /// Issues an opaque token with these claims, instead of a JWT. The introspection endpoint of the issuer answers
+    /// with the claims, until the token expires or is [revoked](TestIssuer::revoke).
     ///
     /// ```
     /// use tower_bearer::introspection::{ClientAuthentication, Introspection};
@@ -46,9 +46,9 @@ impl TokenBuilder {
 impl TestIssuer {
     /// Returns the URL of its introspection endpoint, which the discovery document names.
     ///
-    /// If at least one [client](TestIssuer::with_client) is registered, the endpoint requires the id and secret of one, as HTTP Basic or
-    /// in the form. It knows the opaque tokens of [`TokenBuilder::opaque`] and JWTs that the issuer has signed. If the request accepts
-    /// signed answers (RFC 9701), the answer is signed.
+    /// If at least one [client](TestIssuer::with_client) is registered, the endpoint requires the id and secret of one,
+    /// as HTTP Basic or in the form. It knows the opaque tokens of [`TokenBuilder::opaque`] and JWTs that the issuer
+    /// has signed. If the request accepts signed answers (RFC 9701), the answer is signed.
     ///
     /// ```
     /// let issuer = tower_bearer::testing::TestIssuer::new();

@@ -65,6 +65,11 @@ impl Payload {
         Self::parse(json.to_owned()).expect("an object with unique names")
     }
 
+    #[cfg(test)]
+    pub(crate) fn for_tests_answer(json: &str) -> Self {
+        Self::parse_answer(json.to_owned()).expect("an object with unique names")
+    }
+
     /// Returns the whole claims set as it was signed.
     pub(crate) fn json(&self) -> &str {
         &self.json

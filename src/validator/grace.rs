@@ -11,7 +11,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         self.core.client(issuer).is_some_and(|client| {
             client.settings().unasked == Unasked::Accepted
                 && client.is_down(unavailable.cause)
-                && !client.was_inactive(token)
+                && !client.may_be_revoked(token)
         })
     }
 

@@ -7,15 +7,16 @@ use crate::claims::{CheckInput, CheckedSource, Claims, ProvenConfirmation};
 use crate::clock::Timestamp;
 use crate::defaults;
 use crate::introspection::{
-    self, ActiveAnswer, Answer, Client, EveryToken, IntrospectionError, IntrospectionRejection, Priority, Unavailable,
+    ActiveAnswer, Answer, Client, EveryToken, IntrospectionError, IntrospectionRejection, Priority, Unavailable,
 };
 use crate::rejection::{IssuerError, Rejection};
 use crate::request::credential::Credential;
 use crate::request::{BearerToken, Host};
-use crate::telemetry::{self, Validation};
+use crate::telemetry::Validation;
 use crate::token::{self, Payload, TokenError};
+use crate::validator::asked::AskedToken;
 use crate::validator::context::RequestContext;
-use crate::validator::decision::{Checked, Decision, NewEntry, Pending, PendingAnswer};
+use crate::validator::decision::{Checked, Decision, Pending, PendingAnswer};
 use crate::validator::possession::BoundToken;
 use crate::validator::routing::{Route, RouteSerial};
 use crate::validator::token_cache::entry::{CacheEntry, EntryLifetime, KeyProof, Proof, ServerProof};
@@ -38,9 +39,9 @@ pub(super) struct ReadAnswer<'r, C> {
 }
 
 impl<C: Send + Sync + 'static> Validator<C> {
-    /// Forgets everything that is stored about a token: the next request with it is validated anew, and its server is asked again if it
-    /// has introspection. Call it when the application knows that a token was revoked. A call that is in flight continues for the requests
-    /// that wait for it, and its answer is not stored.
+    /// Forgets everything that is stored about a token: the next request with it is validated anew, and its server is
+    /// asked again if it has introspection. Call it when the application knows that a token was revoked. A call that is
+    /// in flight continues for the requests that wait for it, and its answer is not stored.
     ///
     /// This does not revoke the token. It has no effect on other tokens, and none on other processes.
     ///
@@ -82,21 +83,29 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ) -> Decision<C> {
         let validation = Validation::waiting(&*self.core.clock);
         self.core.record_issuer(pending.issuer, &validation);
-        let is_genuine = pending.signed.is_some();
-        let obtained = validation.instrument(self.answer(pending.issuer, token.as_bytes(), is_genuine)).await;
-        let decision = validation.in_scope(|| self.conclude(token.as_bytes(), context, pending, obtained));
+        let is_signed = pending.signed.is_some();
+        let obtained = validation.instrument(self.answer(pending.issuer, token.as_bytes(), is_signed)).await;
+        // The token may have expired or been revoked while the request waited.
+        let again = |checked: &Checked<C>| self.core.check_again(&checked.claims);
+        let decision = validation.in_scope(|| match pending.signed.as_ref().map_or(Ok(()), again) {
+            Ok(()) => self.conclude(token.as_bytes(), context, pending, obtained),
+            Err(rejection) => Decision::Made(Err(rejection)),
+        });
         self.record_decision(token, validation, &decision);
         decision
     }
 
-    /// Asks the server. If it does not respond, returns the last positive answer within the grace period. A token that is genuine, or
-    /// about which the server has answered before, does not wait behind random ones.
-    pub(super) async fn answer(&self, issuer: usize, token: &[u8], is_genuine: bool) -> Result<Obtained, Unavailable> {
+    /// Asks the server. If it does not respond, returns the last positive answer within the grace period. A token that
+    /// is signed, or that the server has called active before, does not wait behind random ones.
+    pub(super) async fn answer(&self, issuer: usize, token: &[u8], is_signed: bool) -> Result<Obtained, Unavailable> {
         let Some(client) = self.core.client(issuer) else {
             return Err(IntrospectionError::Interrupted.into());
         };
-        let is_known = is_genuine || self.with_answer_entry(token, |_, _| ()).is_some();
-        let priority = if is_known { Priority::Known } else { Priority::Unknown };
+        let priority = match (is_signed, self.with_answer_entry(token, |_, _| ())) {
+            (true, _) => Priority::Genuine,
+            (false, Some(())) => Priority::Known,
+            (false, None) => Priority::Unknown,
+        };
         match client.ask(token, priority).await {
             Ok(answer) => Ok(Obtained { answer, is_new: true }),
             Err(unavailable) if client.is_down(unavailable.cause) => {
@@ -136,18 +145,6 @@ impl<C: Send + Sync + 'static> Validator<C> {
         Ok(ReadAnswer { claims, route, bound, checked_at: input.now, valid_until })
     }
 
-    /// Compares an answer with the signed token that it is about.
-    pub(super) fn check_contradiction(
-        &self,
-        claims: &Claims<C>,
-        answer: &ActiveAnswer,
-    ) -> Result<(), IntrospectionRejection> {
-        match introspection::contradiction(claims.payload(), answer.claims.payload()) {
-            None => Ok(()),
-            Some(claim) => Err(IntrospectionRejection::Contradicted { claim }),
-        }
-    }
-
     fn conclude(
         &self,
         token: &[u8],
@@ -170,7 +167,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         };
         match signed {
             None => self.accept_opaque(token, context, issuer, &answer, is_new),
-            Some(checked) => self.accept_asked(token, issuer, checked, &answer, is_new),
+            Some(checked) => self.accept_asked(token, context, (issuer, checked), (&answer, is_new)),
         }
     }
 
@@ -210,49 +207,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
         self.accept_cached(token, Hit { claims, route: route.serial, bound }, context)
     }
 
-    /// Accepts a signed token that the server calls active.
-    fn accept_asked(
-        &self,
-        token: &[u8],
-        issuer: usize,
-        checked: Checked<C>,
-        answer: &Arc<ActiveAnswer>,
-        is_new: bool,
-    ) -> Decision<C> {
-        let Checked { claims, proof, new_entry, route: _ } = checked;
-        if let Err(rejection) = self.check_contradiction(&claims, answer) {
-            if is_new {
-                self.record_contradiction(token, issuer, answer, rejection);
-            }
-            return Decision::Made(Err(Rejection::Introspection(rejection)));
-        }
-        let NewEntry { route, proof: token_proof, lifetime, bound } = new_entry;
-        if let (true, Proof::Key(key), Some(lifetime)) = (is_new, token_proof, lifetime) {
-            let dates = (lifetime.checked_at, lifetime.valid_until);
-            self.store(token, issuer, claims.clone(), (route, bound), dates, Some(key), answer);
-        }
-        self.record(token, claims, proof, None)
-    }
-
-    /// An answer about another token is a fault of the server or of a proxy. No earlier answer about this token is used any more.
-    fn record_contradiction(
-        &self,
-        token: &[u8],
-        issuer: usize,
-        answer: &Arc<ActiveAnswer>,
-        rejection: IntrospectionRejection,
-    ) {
-        if let (Some(client), IntrospectionRejection::Contradicted { claim }) = (self.core.client(issuer), rejection) {
-            telemetry::introspection::contradicted(client.label(), claim);
-            // Also for validators that share the client and not the token cache.
-            client.evict(token);
-        }
-        self.refuse(token, issuer, answer);
-    }
-
     /// Stores a token that the server calls active.
     #[expect(clippy::too_many_arguments, reason = "the parts of an entry, each of another type")]
-    fn store(
+    pub(super) fn store(
         &self,
         token: &[u8],
         issuer: usize,
@@ -271,11 +228,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let max_age = used_for.max(defaults::TOKEN_CACHE_MAX_AGE);
         let lifetime = EntryLifetime { checked_at, valid_until, stored_at: answer.asked_at, max_age };
         let proof = Proof::Server(Box::new(ServerProof::new(Arc::clone(answer), token_key)));
-        let claims = claims.with_proven(ProvenConfirmation::None);
-        token_cache.insert(token, CacheEntry::new(claims, route, proof, lifetime, bound));
-        if !client.is_current(token, answer) {
-            token_cache.evict_now(token);
-        }
+        let entry = CacheEntry::new(claims.with_proven(ProvenConfirmation::None), route, proof, lifetime, bound);
+        client.store(token, answer, || token_cache.insert(token, entry));
     }
 
     /// Starts the next call about a token whose answer ends soon.
@@ -285,21 +239,17 @@ impl<C: Send + Sync + 'static> Validator<C> {
             return;
         }
         let (validator, issuer, copy) = (self.clone(), route.issuer, Box::<[u8]>::from(token));
-        let refreshed = server.token_key.as_ref().map(|key| {
-            let (claims, dates) = (entry.claims().clone(), entry.lifetime().valid_until);
-            (claims, entry.route(), entry.bound().cloned(), key.copy(), dates)
+        let asked = server.token_key.as_ref().map(|key| {
+            let (claims, bound) = (entry.claims().clone(), entry.bound().cloned());
+            AskedToken { claims, route: entry.route(), bound, key: key.copy() }
         });
-        let on_active = move |answer: &Arc<ActiveAnswer>| match refreshed {
+        let is_signed = asked.is_some();
+        let on_active = move |answer: &Arc<ActiveAnswer>| match asked {
             None => validator.store_refreshed(&copy, issuer, answer),
-            Some((claims, route, bound, key, valid_until)) => match validator.check_contradiction(&claims, answer) {
-                Err(rejection) => validator.record_contradiction(&copy, issuer, answer, rejection),
-                Ok(()) => {
-                    let dates = (validator.core.clock.now(), valid_until);
-                    validator.store(&copy, issuer, claims, (route, bound), dates, Some(key), answer);
-                }
-            },
+            Some(asked) => validator.store_newer_answer(&copy, issuer, asked, answer),
         };
-        if !client.refresh(token, Box::new(on_active)) {
+        let priority = if is_signed { Priority::Genuine } else { Priority::Known };
+        if !client.refresh(token, priority, Box::new(on_active)) {
             server.cancel_refresh();
         }
     }
@@ -330,13 +280,13 @@ impl Core {
         self.issuers.get(issuer)?.introspection.as_ref()
     }
 
-    /// Returns the issuer whose server is asked about this token, if it is opaque; `None` for a JWT and for a token that belongs to no
-    /// issuer with introspection.
+    /// Returns the issuer whose server is asked about this token, if it is opaque; `None` for a JWT and for a token
+    /// that belongs to no issuer with introspection.
     ///
     /// # Security
     ///
-    /// A JWT is never introspected because it is rejected: otherwise each forged token would cause a call. A token is sent to one
-    /// server only, because the others would learn a token that is valid elsewhere.
+    /// A JWT is never introspected because it is rejected: otherwise each forged token would cause a call. A token is
+    /// sent to one server only, because the others would learn a token that is valid elsewhere.
     pub(super) fn opaque_issuer(
         &self,
         token: &Credential<'_>,
@@ -422,8 +372,8 @@ impl Core {
         }
     }
 
-    /// Returns the time since the call began, by the clock on which it is longer: the monotonic one may stop while the machine is
-    /// suspended.
+    /// Returns the time since the call began, by the clock on which it is longer: the monotonic one may stop while the
+    /// machine is suspended.
     pub(super) fn age_of(&self, answer: &ActiveAnswer) -> Duration {
         let age = self.clock.monotonic().saturating_since(answer.asked_at);
         age.max(self.clock.now().saturating_since(answer.asked_at_wall))

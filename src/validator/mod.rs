@@ -2,6 +2,7 @@
 
 mod accept;
 mod application;
+mod asked;
 mod builder;
 mod context;
 mod custom_domains;

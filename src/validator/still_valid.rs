@@ -57,7 +57,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
 }
 
 impl Core {
-    fn check_again<C>(&self, claims: &Claims<C>) -> Result<(), Rejection> {
+    /// Repeats all checks of accepted claims but those of the application.
+    pub(super) fn check_again<C>(&self, claims: &Claims<C>) -> Result<(), Rejection> {
         if claims.is_introspected() {
             return self.check_answer_again(claims);
         }

@@ -13,6 +13,7 @@ import traceback
 import certificates
 import clients
 import dpop
+import introspection
 import mutual_tls
 import node
 import observability
@@ -37,7 +38,7 @@ def main():
         modules = node.install("oidc-provider")
         suite = Suite(folder, options.only)
         try:
-            suite.against(OidcProvider(folder, modules), scenarios.EVERYWHERE + scenarios.WITH_FAILURES + [dpop.clients_with_proofs])
+            suite.against(OidcProvider(folder, modules), scenarios.EVERYWHERE + scenarios.WITH_FAILURES + introspection.SCENARIOS + [dpop.clients_with_proofs])
             suite.run(observability.scrape_of_the_metrics_endpoint, None)
             suite.run(clients.curl_over_both_versions, None)
             suite.run(clients.grpc_from_nodejs, None)
@@ -49,7 +50,7 @@ def main():
                 suite.against(secured, [mutual_tls.certificates_behind_proxies, dpop.proofs_behind_proxies])
                 suite.run(clients.cross_origin_page, None)
                 suite.run(observability.prometheus_scrapes_and_loads_the_alerts, None)
-                suite.against(Glewlwyd(folder), scenarios.EVERYWHERE + [dpop.clients_with_proofs])
+                suite.against(Glewlwyd(folder), scenarios.EVERYWHERE + [dpop.clients_with_proofs, introspection.every_jwt_is_asked_about])
                 suite.against(OidcProvider(folder, modules), replay_store.SCENARIOS)
         finally:
             stop_all()

@@ -24,9 +24,8 @@ class AuthorizationServer:
 
     def token_from(self, client, resource, scope, key="resource"):
         form = {"grant_type": "client_credentials", key: resource, "scope": scope}
-        basic = base64.b64encode(f"{client}:svc-secret".encode()).decode()
-        headers = {"authorization": f"Basic {basic}", "content-type": "application/x-www-form-urlencoded"}
-        response = send("POST", self.token_endpoint, headers, urllib.parse.urlencode(form), self.authority)
+        body = urllib.parse.urlencode(form)
+        response = send("POST", self.token_endpoint, client_headers(client), body, self.authority)
         if response.status != 200:
             raise AssertionError(f"{self.name} returned no token: {response.status} {response.body[:300]}")
         return response.json()["access_token"]
@@ -34,6 +33,12 @@ class AuthorizationServer:
     @property
     def token_endpoint(self):
         return self.issuer.rstrip("/") + "/token"
+
+    def revoke(self, token, client="svc"):
+        """Revokes a token, as the client that has requested it (RFC 7009)."""
+        form = urllib.parse.urlencode({"token": token, "token_type_hint": "access_token"})
+        response = send("POST", self.revocation_endpoint, client_headers(client), form, self.authority)
+        assert response.status == 200, f"{self.name} does not revoke: {response.status} {response.body[:300]}"
 
     def stop(self):
         self.process.stop()
@@ -82,6 +87,17 @@ class OidcProvider(AuthorizationServer):
     def rotate(self, mode):
         assert self.control(f"rotate?mode={mode}").status == 200, f"{self.name} does not rotate"
 
+    @property
+    def revocation_endpoint(self):
+        return self.token_endpoint + "/revocation"
+
+    def break_introspection(self, mode):
+        self.control(f"introspection?mode={mode}")
+
+    def introspections(self):
+        """Returns the number of introspection requests since the last call."""
+        return self.request_counts().get(self.issuer[len(self.origin) :].rstrip("/") + "/token/introspection", 0)
+
     def break_keys(self, mode):
         self.control(f"jwks?mode={mode}")
 
@@ -124,6 +140,10 @@ class Glewlwyd(AuthorizationServer):
         client = "svc" if algorithm == "RS256" else f"svc-{algorithm.lower()}"
         return self.token_from(client, resource, scope)
 
+    @property
+    def revocation_endpoint(self):
+        return self.issuer + "/revoke"
+
     def audiences(self, _algorithms):
         return [AUDIENCE]
 
@@ -133,6 +153,11 @@ class Glewlwyd(AuthorizationServer):
 
     def run(self, script, *arguments):
         subprocess.run([sys.executable, HERE / "glewlwyd" / script, *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def client_headers(client):
+    basic = base64.b64encode(f"{client}:svc-secret".encode()).decode()
+    return {"authorization": f"Basic {basic}", "content-type": "application/x-www-form-urlencoded"}
 
 
 def kid_of(token):

@@ -51,6 +51,40 @@ async fn explains_the_token_of_the_usage_text_without_network() {
     assert_eq!(explanation.hints().next(), Some("iss lacks the trailing slash"));
 }
 
+/// The report shows what the server said about an opaque token, or why it said nothing. It never shows the token.
+#[tokio::test]
+async fn shows_what_the_server_said_about_a_token() {
+    let audience = "https://api.northwind.com/";
+    // The secret is in a variable that cargo sets.
+    let server = TestIssuer::new().with_client("orders-api", env!("CARGO_PKG_DESCRIPTION"));
+    let server = server.serve().await.expect("a port");
+    let issuer = server.issuer();
+    let opaque = |subject: &str| issuer.token().audience(audience).subject(subject).opaque();
+    let (active, revoked) = (opaque("ann"), opaque("bob"));
+    issuer.revoke(&revoked);
+    let file = |name: &str, variable: &str| {
+        let introspection =
+            format!("discovered = true, client_id = \"orders-api\", client_secret_env = \"{variable}\"");
+        let issuer = format!("domains = [\"{}\"]\nintrospection = {{ {introspection} }}", issuer.issuer());
+        let api = format!("[api]\naudience = \"{audience}\"\n[[api.issuer]]\n{issuer}\n");
+        TempFile::new(name, &format!("listen = \"127.0.0.1:0\"\n{api}"))
+    };
+    let (right, wrong) = (file("right-secret", "CARGO_PKG_DESCRIPTION"), file("wrong-secret", "CARGO_PKG_NAME"));
+    for (file, token, code, shown) in [
+        (&right, &active, 0, "\"sub\":\"ann\""),
+        (&right, &revoked, 1, "\"active\": false"),
+        (&right, &revoked, 1, "the server has called no token active yet"),
+        (&wrong, &active, 3, "the introspection endpoint refused the credentials of this API"),
+        (&wrong, &active, 3, "check the client id and secret of this API"),
+    ] {
+        let explanation = call(file, &[token]).await.expect("an explanation");
+        let report = program::report(&explanation, program::Paint::Plain);
+        assert!(program::code(&explanation) == code && report.contains(shown), "{report}");
+        assert!(!report.contains(&**token), "{report}");
+    }
+    server.shutdown().await;
+}
+
 /// Another user than that of the server may call it, and the server could not use the files of that user.
 #[tokio::test]
 async fn neither_reads_nor_writes_the_key_store() {

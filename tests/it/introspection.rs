@@ -1,5 +1,5 @@
-//! Introspection of opaque tokens: what counts as an answer, and which answers this API accepts (RFC 7662). The numbers are those of
-//! the list of attacks.
+//! Introspection of opaque tokens: what counts as an answer, and which answers this API accepts (RFC 7662). The numbers
+//! are those of the list of attacks.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use tower_bearer::claims::{ClaimError, ClaimErrorReason, ClaimsSource};
 use tower_bearer::fetch::FetchError;
 use tower_bearer::introspection::{
-    ClientAuthentication, Introspection, IntrospectionError, IntrospectionRejection, IntrospectionSettingError,
+    ClientAuthentication, Introspection, IntrospectionError, IntrospectionEvent, IntrospectionEventKind,
+    IntrospectionRejection, IntrospectionSettingError,
 };
 use tower_bearer::keys::KeySet;
 use tower_bearer::rejection::IssuerError;
@@ -52,15 +53,25 @@ async fn accepts_an_opaque_token_that_the_server_calls_active() {
 #[tokio::test]
 async fn a_response_that_is_no_answer_is_neither_yes_nor_no() {
     for (body, expected) in [
+        // Case 1.
         ("{}", IntrospectionError::InvalidActive),
+        // Case 2.
         (r#"{"active":"true"}"#, IntrospectionError::InvalidActive),
+        // Case 3.
         (r#"{"active":1}"#, IntrospectionError::InvalidActive),
+        // Case 4.
         (r#"{"active":null}"#, IntrospectionError::InvalidActive),
+        // Case 5.
         (r#"{"active":false,"active":true}"#, IntrospectionError::InvalidAnswer),
+        // Case 6.
         ("<html>", IntrospectionError::InvalidAnswer),
+        // Case 7.
         ("", IntrospectionError::InvalidAnswer),
+        // Case 8.
         ("[true]", IntrospectionError::InvalidAnswer),
+        // Case 19.
         (r#"{"active":true,"exp":"1900000000"}"#, IntrospectionError::MalformedMember { member: "exp" }),
+        // Case 20.
         (r#"{"active":true,"exp":1e300}"#, IntrospectionError::MalformedMember { member: "exp" }),
         (r#"{"active":true,"exp":true}"#, IntrospectionError::MalformedMember { member: "exp" }),
     ] {
@@ -85,23 +96,36 @@ async fn rejects_an_inactive_token_whatever_else_the_answer_says() {
     assert_eq!(scripted.validator().validate(TOKEN).await.map(drop), Err(INACTIVE));
 }
 
+const X5T: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
 /// Cases 18, 21 to 28: the answer is checked by the same table as a token.
 #[tokio::test]
 async fn checks_the_claims_of_an_answer_like_those_of_a_token() {
     let mismatch = |error: fn(ClaimErrorReason) -> ClaimError| error(ClaimErrorReason::Mismatch);
     for (changes, expected) in [
+        // Case 18.
         (json!({ "exp": NOW as f64 - 5.5 }), ClaimError::Expired),
+        // Case 21.
         (json!({ "exp": null }), ClaimError::Expiry(ClaimErrorReason::Missing)),
         (json!({ "nbf": NOW + 60 }), ClaimError::NotYetValid),
+        // Case 22.
         (json!({ "aud": "https://other.test/" }), mismatch(ClaimError::Audience)),
+        // Case 23.
         (json!({ "aud": null }), ClaimError::Audience(ClaimErrorReason::Missing)),
+        // Case 24.
         (json!({ "iss": "https://id.test/" }), mismatch(ClaimError::Issuer)),
+        // Case 25.
         (json!({ "token_use": "refresh_token" }), ClaimError::TokenType),
         (json!({ "token_use": "id" }), ClaimError::TokenType),
         (json!({ "typ": "Refresh" }), ClaimError::TokenType),
         (json!({ "token_type": "refresh_token" }), ClaimError::TokenType),
+        // Case 27.
         (json!({ "token_type": "DPoP" }), ClaimError::TokenType),
+        // Case 26.
         (json!({ "cnf": { "jkt": "a" } }), ClaimError::Confirmation),
+        // A certificate is another binding than a proof.
+        (json!({ "token_type": "DPoP", "cnf": { "x5t#S256": X5T } }), ClaimError::TokenType),
+        (json!({ "token_type": "Bearer", "cnf": { "x5t#S256": X5T } }), ClaimError::Confirmation),
     ] {
         assert_eq!(validate(&active(changes.clone())).await.map(drop), Err(Rejection::Claims(expected)), "{changes}");
     }
@@ -238,6 +262,7 @@ fn reports_every_wrong_setting_at_once() {
         (vec![opaque(introspection().with_signed_answers())], &[Error::NoKeys]),
         (vec![opaque(introspection().of_every_token())], &[Error::EveryTokenWithoutKeys]),
         (vec![opaque(introspection().dangerous_accept_unasked())], &[Error::UnaskedWithoutEveryToken]),
+        (vec![opaque(introspection().with_claims_from_introspection())], &[Error::ClaimsWithoutEveryToken]),
         (vec![opaque(introspection().with_token_prefix(""))], &[Error::Prefix]),
         (vec![opaque(Introspection::at(ENDPOINT, ClientAuthentication::basic("", "")))], &[Error::Credentials]),
         (vec![opaque(introspection()), other(introspection())], &[Error::NoPrefix, Error::NoPrefix]),
@@ -329,6 +354,65 @@ async fn explains_what_the_server_said() {
     assert!(text.contains(r#""sub":"ann""#), "{text}");
 }
 
+/// A client that may not introspect the tokens of other clients gets negative answers only.
+#[tokio::test]
+async fn hints_at_the_rights_of_this_client_if_no_answer_was_positive() {
+    let scripted = Scripted::answering(&inactive());
+    let validator = scripted.validator();
+    assert_eq!(validator.hint(TOKEN, &INACTIVE), None, "no answer yet");
+    assert_eq!(validator.validate(TOKEN).await.map(drop), Err(INACTIVE));
+    let hint = validator.hint(TOKEN, &INACTIVE).expect("a hint");
+    assert!(hint.starts_with("the server has called no token active yet"), "{hint}");
+    assert_eq!(validator.explain(TOKEN).await.hints().next(), Some(hint));
+    scripted.always(&active(json!({})));
+    assert_eq!(validator.validate("opaque-token-2").await.map(drop), Ok(()));
+    assert_eq!(validator.hint(TOKEN, &INACTIVE), None);
+}
+
+#[tokio::test]
+async fn reports_events_to_the_hook() {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let hook = {
+        let events = Arc::clone(&events);
+        move |event: &IntrospectionEvent| {
+            assert_eq!(event.issuer(), ISSUER);
+            events.lock().expect("no panic").push(event.kind());
+            assert_ne!(event.kind(), IntrospectionEventKind::Resumed, "a hook may panic");
+        }
+    };
+    let taken = || std::mem::take(&mut *events.lock().expect("no panic"));
+    let scripted = Scripted::new();
+    scripted.always_reply(Reply::status(StatusCode::UNAUTHORIZED));
+    let validator = scripted.validator_with(introspection().with_event_hook(hook.clone()));
+    for number in 0..10 {
+        assert!(validator.validate(&format!("opaque-token-{number}")).await.is_err());
+        scripted.clock.settle().await;
+    }
+    assert_eq!(taken(), [IntrospectionEventKind::CredentialsRefused], "once");
+    scripted.always(&active(json!({})));
+    scripted.clock.run_for(Duration::from_secs(1)).await;
+    assert_eq!(validator.validate(TOKEN).await.map(drop), Ok(()));
+    assert_eq!(taken(), [IntrospectionEventKind::Resumed]);
+    scripted.clock.run_for(Duration::from_secs(60)).await;
+    scripted.always_reply(Reply::error(FetchError::Connect));
+    for number in 0..10 {
+        assert!(validator.validate(&format!("opaque-token-{number}")).await.is_err());
+        scripted.clock.settle().await;
+    }
+    let cause = IntrospectionError::Network { error: FetchError::Connect };
+    assert_eq!(taken(), [IntrospectionEventKind::Stopped { cause }]);
+
+    let server = TestIssuer::named(ISSUER).with_clock(scripted.clock.clone());
+    scripted.always(&json!({ "active": true, "sub": "mallory" }));
+    let settings = introspection().of_every_token().with_event_hook(hook);
+    let issuer = Issuer::static_keys(ISSUER, KeySet::from_jwks(server.jwks())).with_introspection(settings);
+    let validator = scripted.validator_of(Api::new(AUDIENCE, issuer));
+    for number in 0..2 {
+        assert!(validator.validate(&server.token().claim("jti", number.to_string()).sign()).await.is_err());
+    }
+    assert_eq!(taken(), [IntrospectionEventKind::Contradicted { claim: "sub" }; 2]);
+}
+
 /// Everything that a scripted server received.
 #[derive(Clone, Default)]
 struct Received(Arc<Mutex<Vec<ReceivedRequest>>>);
@@ -402,18 +486,24 @@ async fn other_responses_are_503_and_never_401() {
     let refused = IntrospectionError::CredentialsRefused;
     let ok = StatusCode::OK;
     for (script, expected) in [
+        // Case 6.
         ((ok, html, b"<html>".to_vec()), IntrospectionError::ContentType),
         ((ok, vec![], b"{\"active\":true}".to_vec()), IntrospectionError::ContentType),
         (
             (ok, vec![(CONTENT_TYPE, "application/token-introspection+jwt".to_owned())], b"a.b.c".to_vec()),
             IntrospectionError::ContentType,
         ),
+        // Case 15.
         ((ok, json_type(), vec![b' '; 5 << 20]), IntrospectionError::Network { error: FetchError::TooLarge }),
+        // Case 16.
         ((ok, gzip, bomb), IntrospectionError::InvalidAnswer),
+        // Case 9.
         ((StatusCode::UNAUTHORIZED, vec![], vec![]), refused),
+        // Case 10.
         ((StatusCode::FORBIDDEN, vec![], vec![]), refused),
         ((StatusCode::BAD_REQUEST, json_type(), b"{\"error\":\"invalid_client\"}".to_vec()), refused),
         ((StatusCode::BAD_REQUEST, vec![], vec![]), IntrospectionError::Status { status: 400 }),
+        // Case 11.
         ((StatusCode::NOT_FOUND, vec![], vec![]), IntrospectionError::Status { status: 404 }),
         ((StatusCode::INTERNAL_SERVER_ERROR, vec![], vec![]), IntrospectionError::Status { status: 500 }),
     ] {

@@ -1,15 +1,14 @@
-//! How long answers are used, how many calls are made, and what happens while the server does not respond. The numbers are those of the
-//! list of attacks.
+//! How long answers are used, how many calls are made, and what happens while the server does not respond. The numbers
+//! are those of the list of attacks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::RETRY_AFTER;
 use serde_json::json;
 use tower_bearer::clock::Timestamp;
 use tower_bearer::fetch::FetchError;
-use tower_bearer::introspection::{IntrospectionError, IntrospectionRejection};
+use tower_bearer::introspection::IntrospectionError;
 use tower_bearer::testing::Reply;
 use tower_bearer::{Rejection, Validator};
 
@@ -172,7 +171,7 @@ async fn a_flood_of_random_tokens_leaves_known_ones_alone() {
     let validator = Arc::new(scripted.validator());
     assert_eq!(result(&validator, TOKEN).await, Ok(()));
     scripted.always_reply(Reply::hang());
-    let flood: Vec<_> = (0..9_000)
+    let flood: Vec<_> = (0..10_100)
         .map(|number| {
             let validator = Arc::clone(&validator);
             tokio::spawn(async move { result(&validator, &format!("random-{number}")).await })
@@ -188,7 +187,7 @@ async fn a_flood_of_random_tokens_leaves_known_ones_alone() {
     scripted.always(&active(json!({ "sub": "again" })));
     assert_eq!(validator.validate(TOKEN).await.expect("active").subject(), Some("again"));
     let overloaded = flood.iter().filter(|request| request.is_finished()).count();
-    assert_eq!(overloaded, 9_000 - 48 - 7_500, "the others are rejected at once");
+    assert_eq!(overloaded, 100 + 1, "10,000 wait, and one of them has lost its place to the known token");
     flood.into_iter().for_each(|request| request.abort());
 }
 
@@ -308,67 +307,6 @@ async fn an_evicted_token_is_asked_about_again() {
     scripted.clock.advance(Duration::from_millis(1));
     scripted.always(&inactive());
     assert_eq!((result(&validator, TOKEN).await, scripted.calls()), (Err(INACTIVE), 4));
-}
-
-/// H4: a token that makes the server or a firewall respond 403 costs others nothing.
-#[tokio::test]
-async fn the_token_of_one_client_never_stops_the_calls_for_others() {
-    let scripted = Scripted::answering(&active(json!({})));
-    let validator = scripted.validator();
-    for number in 0..50 {
-        scripted.network.once(crate::introspection_fixture::ENDPOINT, Reply::status(StatusCode::FORBIDDEN));
-        let attack = format!("../../etc/passwd{number}");
-        assert_eq!(cause(result(&validator, &attack).await), IntrospectionError::CredentialsRefused);
-        scripted.clock.settle().await;
-        assert_eq!(result(&validator, &format!("innocent-{number}")).await, Ok(()));
-    }
-}
-
-/// M5, M6: our own credentials are refused.
-#[tokio::test]
-async fn refused_credentials_stop_calls_after_one_response_and_one_probe() {
-    let post_refused = Reply::status(StatusCode::BAD_REQUEST).with_body(r#"{"error":"invalid_client"}"#);
-    for refused in [Reply::status(StatusCode::UNAUTHORIZED), Reply::status(StatusCode::FORBIDDEN), post_refused] {
-        let scripted = Scripted::new();
-        scripted.always_reply(refused);
-        let validator = Arc::new(scripted.validator());
-        for number in 0..100 {
-            let answer = result(&validator, &format!("opaque-token-{number}")).await;
-            assert_eq!(cause(answer), IntrospectionError::CredentialsRefused);
-            scripted.clock.settle().await;
-        }
-        assert_eq!(scripted.calls(), 2);
-        // Nor is the server asked for each request later: one probe at the end of each pause.
-        for second in 0..60 {
-            let answer = result(&validator, &format!("later-token-{second}")).await;
-            assert_eq!(cause(answer), IntrospectionError::CredentialsRefused);
-            scripted.clock.run_for(SECOND).await;
-        }
-        assert!((6..=12).contains(&scripted.calls()), "{}", scripted.calls());
-        scripted.always(&active(json!({})));
-        scripted.clock.run_for(31 * SECOND).await;
-        assert_eq!(result(&validator, TOKEN).await, Ok(()));
-    }
-}
-
-/// Case 14.
-#[tokio::test]
-async fn obeys_the_retry_after_of_a_rate_limit() {
-    let scripted = Scripted::new();
-    scripted.always_reply(Reply::status(StatusCode::TOO_MANY_REQUESTS).with_header(RETRY_AFTER, "7"));
-    let validator = scripted.validator();
-    for second in 0..7 {
-        let Err(Rejection::Introspection(IntrospectionRejection::Unavailable { retry_after, cause })) =
-            result(&validator, &format!("opaque-token-{second}")).await
-        else {
-            panic!("503")
-        };
-        assert_eq!((retry_after, cause), ((7 - second) * SECOND, IntrospectionError::Status { status: 429 }));
-        scripted.clock.run_for(SECOND).await;
-    }
-    assert_eq!(scripted.calls(), 1);
-    scripted.always(&active(json!({})));
-    assert_eq!(result(&validator, TOKEN).await, Ok(()));
 }
 
 /// Case 43.

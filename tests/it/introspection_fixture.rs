@@ -3,6 +3,7 @@
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use tower_bearer::clock::Timestamp;
+use tower_bearer::fetch::{Endpoint, Fetch, FetchFuture, FetchRequest, FormRequest};
 use tower_bearer::introspection::{ClientAuthentication, Introspection, IntrospectionError, IntrospectionRejection};
 use tower_bearer::testing::{FakeClock, FakeFetch, Reply};
 use tower_bearer::{Api, Issuer, Rejection, Validator};
@@ -53,10 +54,41 @@ impl Scripted {
         self.validator_of(Api::new(AUDIENCE, Issuer::opaque(ISSUER, introspection)))
     }
 
+    /// Returns a validator whose server answers by the kind of a token, which is its text up to the first `-`: the
+    /// replies are those of [`kind`]. Every other token is of the kind `unknown`, such as a random text.
+    pub(crate) fn validator_by_kind(&self, introspection: Introspection) -> Validator {
+        let api = Api::new(AUDIENCE, Issuer::opaque(ISSUER, introspection));
+        let builder = Validator::builder(api).with_fetch(ByKind(self.network.clone())).with_clock(self.clock.clone());
+        builder.build().expect("a valid configuration")
+    }
+
     pub(crate) fn validator_of(&self, api: Api) -> Validator {
         let builder = Validator::builder(api).with_fetch(self.network.clone()).with_clock(self.clock.clone());
         builder.build().expect("a valid configuration")
     }
+}
+
+/// Sends each form to the URL of the kind of its token.
+#[derive(Debug)]
+struct ByKind(FakeFetch);
+
+impl Fetch for ByKind {
+    fn fetch(&self, request: FetchRequest) -> FetchFuture {
+        self.0.fetch(request)
+    }
+
+    fn post(&self, mut request: FormRequest) -> FetchFuture {
+        let form = String::from_utf8_lossy(&request.body);
+        let token = form.split(['=', '&']).nth(1).unwrap_or_default();
+        let name = token.split_once('-').map_or("unknown", |(name, _)| name);
+        request.endpoint = Endpoint::new(&kind(name)).expect("a URL");
+        self.0.post(request)
+    }
+}
+
+/// Returns the URL to which [`Scripted::validator_by_kind`] sends forms about tokens of this kind.
+pub(crate) fn kind(name: &str) -> String {
+    format!("{ENDPOINT}/{name}")
 }
 
 pub(crate) fn authentication() -> ClientAuthentication {

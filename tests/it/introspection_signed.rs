@@ -1,22 +1,26 @@
-//! Signed answers (RFC 9701), and introspection of tokens that are verified locally as well. The numbers are those of the list of
-//! attacks.
+//! Signed answers (RFC 9701), and introspection of tokens that are verified locally as well. The numbers are those of
+//! the list of attacks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
+use tower_bearer::claims::{ClaimError, ClaimErrorReason};
+use tower_bearer::clock::Timestamp;
 use tower_bearer::fetch::FetchError;
 use tower_bearer::introspection::{
     ClientAuthentication, Introspection, IntrospectionError, IntrospectionRejection, SignedAnswerError,
 };
 use tower_bearer::jwks::SecretSource;
 use tower_bearer::keys::KeySet;
+use tower_bearer::revocation::{Revocation, Revocations};
 use tower_bearer::testing::{Outage, Reply, TestIssuer, TokenBuilder};
 use tower_bearer::{Algorithm, Api, Issuer, Rejection, RejectionKind, Secret, Validator};
 
 use crate::fixture::{AUDIENCE, NOW};
 use crate::introspection_fixture::{
-    INACTIVE, ISSUER, Scripted, TOKEN, active, cause, inactive, introspection, json_reply, reply,
+    ENDPOINT, INACTIVE, ISSUER, Scripted, TOKEN, active, cause, inactive, introspection, json_reply, reply,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -52,17 +56,23 @@ async fn accepts_only_answers_that_the_issuer_has_signed_for_this_client() {
     let server = server(&scripted);
     let good = || signed(&server, &active(json!({})));
     let stranger = TestIssuer::named(ISSUER).with_clock(scripted.clock.clone()).with_algorithms([Algorithm::ES256]);
-    let issued = |seconds: i64| tower_bearer::clock::Timestamp::from_secs(NOW + seconds);
+    let issued = |seconds: i64| Timestamp::from_secs(NOW + seconds);
     for (token, expected) in [
+        // Case 44.
         (good().typ("JWT"), Error::Type),
+        // Case 45.
         (good().typ("at+jwt"), Error::Type),
+        // Case 46.
         (good().audience(AUDIENCE), Error::Audience),
         (good().without("aud"), Error::Audience),
+        // Case 47.
         (good().issued_at(issued(-600)), Error::IssuedAt),
         (good().issued_at(issued(600)), Error::IssuedAt),
         (good().without("iat"), Error::IssuedAt),
         (good().issuer("https://other.test"), Error::Issuer),
+        // Case 49.
         (good().hs256_with_public_key(), Error::Algorithm),
+        // Case 51.
         (good().signed_by(&stranger), Error::Signature),
         (good().with_broken_signature(), Error::Signature),
         (good().kid("unknown"), Error::Key),
@@ -174,7 +184,7 @@ async fn asks_about_each_genuine_token_and_rejects_a_revoked_one() {
     assert_eq!(result(&validator, TOKEN).await, Ok(()));
 }
 
-/// Cases 53 and 54.
+/// Cases 53 (`sub`) and 54 (`exp`).
 #[tokio::test]
 async fn rejects_an_answer_that_contradicts_the_token() {
     let scripted = Scripted::new();
@@ -234,7 +244,7 @@ async fn a_contradicted_token_is_not_accepted_in_the_grace_period() {
     assert_eq!(result(&validator, &token).await, contradicted);
 }
 
-/// Cases 55 and 56.
+/// Case 55: down, and genuine. Case 56: down, and an unknown signature.
 #[tokio::test]
 async fn an_outage_rejects_genuine_tokens_with_503_and_forged_ones_with_401() {
     let scripted = Scripted::new();
@@ -292,4 +302,175 @@ async fn the_answer_is_part_of_the_claims_only_for_opaque_tokens() {
     let (validator, server) = asking(&scripted, introspection());
     let claims = validator.validate(&server.token().scope("read").sign()).await.expect("active");
     assert!(claims.grants_scope("read") && !claims.grants_scope("admin"));
+}
+
+/// An answer that contradicts a token is remembered, also if an earlier answer about the token was accepted.
+#[tokio::test]
+async fn a_contradiction_is_remembered_after_an_accepted_answer() {
+    for wait in [25, 31] {
+        let scripted = Scripted::answering(&json!({ "active": true }));
+        let (validator, server) = asking(&scripted, introspection());
+        let token = server.token().sign();
+        assert_eq!(result(&validator, &token).await, Ok(()));
+        scripted.always(&json!({ "active": true, "sub": "mallory" }));
+        scripted.clock.run_for(wait * SECOND).await;
+        // After 25 s the call is made in the background.
+        let _first = result(&validator, &token).await;
+        scripted.clock.settle().await;
+        for _ in 0..10 {
+            let contradicted = Err(Rejection::Introspection(IntrospectionRejection::Contradicted { claim: "sub" }));
+            assert_eq!(result(&validator, &token).await, contradicted);
+        }
+        assert_eq!(scripted.calls(), 2, "{wait} s");
+    }
+}
+
+/// The token may expire or be revoked while a request waits for the answer.
+#[tokio::test]
+async fn checks_a_signed_token_again_after_the_wait() {
+    let ask = async |revocations: &Revocations, token: &dyn Fn(TokenBuilder) -> TokenBuilder, revoke: bool| {
+        let scripted = Scripted::new();
+        scripted.always_reply(reply(&json!({ "active": true })).with_delay(2 * SECOND));
+        let server = server(&scripted);
+        let builder = Validator::builder(Api::new(AUDIENCE, trusted(&server, introspection().of_every_token())));
+        let builder = builder.with_fetch(scripted.network.clone()).with_clock(scripted.clock.clone());
+        let validator = builder.with_revocations(revocations).build().expect("a valid configuration");
+        let token = token(server.token().claim("jti", "j")).sign();
+        let request = tokio::spawn(async move { result(&validator, &token).await });
+        scripted.clock.run_for(SECOND).await;
+        if revoke {
+            let end = Timestamp::from_secs(NOW + 3600);
+            revocations.revoke(Revocation::jwt_id(ISSUER, "j").with_end(end)).await.expect("in this process");
+        }
+        scripted.clock.run_for(SECOND).await;
+        request.await.expect("no panic")
+    };
+    let plain = |token: TokenBuilder| token;
+    let list = Revocations::in_memory();
+    assert_eq!(ask(&list, &plain, false).await, Ok(()));
+    assert_eq!(ask(&list, &plain, true).await.map_err(|error| error.kind()), Err(RejectionKind::Revoked));
+    // With the leeway of five seconds, this token ends one second after the request.
+    let expires = |token: TokenBuilder| token.expires_at(Timestamp::from_secs(NOW - 4));
+    let list = Revocations::in_memory();
+    let expired = Err(Rejection::Claims(ClaimError::Expired));
+    assert_eq!(ask(&list, &expires, false).await, expired);
+}
+
+/// Neither an eviction by the application nor the tokens of others make a revoked token acceptable in an outage.
+#[tokio::test]
+async fn a_revoked_token_stays_rejected_in_an_outage() {
+    let scripted = Scripted::answering(&inactive());
+    let (validator, server) = asking(&scripted, introspection().dangerous_accept_unasked());
+    let (revoked, other, evicted) =
+        (server.token().claim("jti", "1").sign(), server.token().sign(), server.token().claim("jti", "2").sign());
+    assert_eq!(result(&validator, &revoked).await, Err(INACTIVE));
+    for number in 0..10_000 {
+        assert_eq!(result(&validator, &format!("random-token-{number}")).await, Err(INACTIVE));
+    }
+    validator.evict_token(&revoked);
+    validator.evict_token(&evicted);
+    scripted.always_reply(Reply::error(FetchError::Connect));
+    scripted.clock.run_for(60 * SECOND).await;
+    assert!(result(&validator, &revoked).await.is_err());
+    assert!(result(&validator, &evicted).await.is_err());
+    assert_eq!(result(&validator, &other).await, Ok(()));
+}
+
+const DISCOVERY: &str = "https://id.test/.well-known/openid-configuration";
+
+fn discovery_reply() -> Reply {
+    Reply::json(json!({ "issuer": ISSUER, "introspection_endpoint": ENDPOINT }).to_string())
+}
+
+#[tokio::test]
+async fn all_calls_share_the_reading_of_the_discovery_document() {
+    // After a 502, the reading is repeated once.
+    let broken = Reply::status(http::StatusCode::BAD_GATEWAY);
+    for (document, outcome, readings) in [(discovery_reply(), Ok(()), 1), (broken, Err(()), 2)] {
+        let scripted = Scripted::answering(&active(json!({})));
+        scripted.network.always(DISCOVERY, document.with_delay(SECOND));
+        let issuer = Issuer::opaque(ISSUER, Introspection::discovered(ClientAuthentication::basic("orders-api", "s")));
+        let validator = Arc::new(scripted.validator_of(Api::new(AUDIENCE, issuer)));
+        let requests: Vec<_> = (0..40)
+            .map(|number| {
+                let validator = Arc::clone(&validator);
+                tokio::spawn(async move { result(&validator, &format!("opaque-token-{number}")).await })
+            })
+            .collect();
+        scripted.clock.run_for(10 * SECOND).await;
+        for request in requests {
+            assert_eq!(request.await.expect("no panic").map_err(drop), outcome);
+        }
+        assert_eq!(scripted.network.calls_to(DISCOVERY), readings, "{outcome:?}");
+    }
+}
+
+/// A server of discovery documents that hangs does not stop the calls to a known endpoint.
+#[tokio::test]
+async fn a_known_endpoint_stays_in_use_while_the_discovery_document_cannot_be_read() {
+    let scripted = Scripted::answering(&active(json!({})));
+    scripted.network.always(DISCOVERY, discovery_reply());
+    let issuer = Issuer::opaque(ISSUER, Introspection::discovered(ClientAuthentication::basic("orders-api", "s")));
+    let validator = Arc::new(scripted.validator_of(Api::new(AUDIENCE, issuer)));
+    assert_eq!(result(&validator, TOKEN).await, Ok(()));
+    scripted.network.always(DISCOVERY, Reply::hang());
+    scripted.always(&active(json!({ "exp": NOW + 200_000 })));
+    scripted.clock.run_for(86_400 * SECOND).await;
+    let ask = |token: &'static str| {
+        let validator = Arc::clone(&validator);
+        tokio::spawn(async move { result(&validator, token).await })
+    };
+    let (reading, other) = (ask("opaque-token-2"), ask("opaque-token-3"));
+    scripted.clock.settle().await;
+    assert!(other.is_finished() != reading.is_finished(), "one reads the document, the other does not wait");
+    scripted.clock.run_for(2 * SECOND).await;
+    assert_eq!((reading.await.expect("no panic"), other.await.expect("no panic")), (Ok(()), Ok(())));
+    assert_eq!((result(&validator, "opaque-token-4").await, scripted.network.calls_to(DISCOVERY)), (Ok(()), 2));
+}
+
+/// The server may shorten the scope in its answer.
+#[tokio::test]
+async fn hands_on_the_claims_of_the_answer_if_configured() {
+    let scripted = Scripted::new();
+    let (validator, server) = asking(&scripted, introspection().with_claims_from_introspection());
+    let token = server.token().scope("read write").permissions(["p"]).claim("org_id", "o").sign();
+    scripted.always(&json!({ "active": true, "scope": "read", "username": "ann" }));
+    for _ in 0..2 {
+        let claims = validator.validate(&token).await.expect("active");
+        assert!(claims.grants_scope("read") && !claims.grants_scope("write"));
+        assert!(claims.permissions().is_empty());
+        assert_eq!((claims.subject(), claims.issuer()), (Some("auth0|user"), ISSUER));
+        assert_eq!(claims.claim::<String>("username").ok().flatten().as_deref(), Some("ann"));
+        assert_eq!(claims.header().map(|header| header.algorithm()), Some(Algorithm::ES256));
+        assert_eq!(validator.still_valid(&claims), Ok(()));
+    }
+    assert_eq!(scripted.calls(), 1);
+    // A newer answer, in the background.
+    scripted.always(&json!({ "active": true }));
+    scripted.clock.run_for(25 * SECOND).await;
+    assert!(validator.validate(&token).await.expect("active").grants_scope("read"));
+    scripted.clock.settle().await;
+    assert!(!validator.validate(&token).await.expect("active").grants_scope("read"));
+    assert_eq!(scripted.calls(), 2);
+}
+
+#[tokio::test]
+async fn checks_the_claims_of_the_answer_that_are_handed_on() {
+    for (answer, expected) in [
+        (json!({ "active": true, "aud": "https://other.test/" }), ClaimError::Audience(ClaimErrorReason::Mismatch)),
+        (json!({ "active": true, "nbf": NOW + 60 }), ClaimError::NotYetValid),
+    ] {
+        let scripted = Scripted::answering(&answer);
+        let (validator, server) = asking(&scripted, introspection().with_claims_from_introspection());
+        let token = server.token().sign();
+        for _ in 0..2 {
+            let rejection = Rejection::Claims(expected.clone());
+            assert_eq!(result(&validator, &token).await, Err(rejection.clone()), "{answer}");
+            assert_eq!(validator.explain(&token).await.rejection(), Some(&rejection), "{answer}");
+        }
+        assert_eq!(scripted.calls(), 1);
+        // Without the setting, they are not handed on, so they are not checked.
+        let (validator, server) = asking(&scripted, introspection());
+        assert_eq!(result(&validator, &server.token().sign()).await, Ok(()), "{answer}");
+    }
 }

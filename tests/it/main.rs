@@ -40,6 +40,7 @@ mod guide;
 mod hostile_input;
 mod implied_scopes;
 mod introspection;
+mod introspection_breaker;
 mod introspection_cache;
 mod introspection_fixture;
 mod introspection_signed;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
@@ -182,6 +182,54 @@ fn logs_and_responses_contain_no_secret() {
     for foreign in ["Kk9", "Aa1", "Ii1", "Tt1", "Cc1", "Jk1", "Ah1", "Ex1", "Op1", "Lo1"] {
         assert!(!text.contains(foreign), "the log shows {foreign}: {text}");
     }
+}
+
+/// Case 30: neither a token nor the credentials of this API are in a log, an error or a response, whatever the server says.
+#[test]
+fn introspection_logs_no_token_and_no_credentials() {
+    const TOKEN: &str = "Op2-opaque-token-of-a-client";
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::level_filters::LevelFilter::TRACE)
+        .with_writer(log.clone())
+        .with_ansi(false)
+        .finish();
+    crate::layer_fixture::register_second_subscriber();
+    tracing::subscriber::with_default(subscriber, || {
+        block_on(async {
+            for answer in [
+                Reply::json(format!(r#"{{"active":true,"iss":"https://hs.example/","sub":"{SUBJECT}","exp":4e9}}"#)),
+                Reply::json(format!(r#"{{"active":true,"aud":"{AUDIENCE}","exp":4e9,"sub":"{SUBJECT}"}}"#)),
+                Reply::json(r#"{"active":false}"#),
+                Reply::json(format!(r#"{{"active":"{SUBJECT}"}}"#)),
+                Reply::json(format!(r#"{{"active":true,"sub":["{SUBJECT}"]}}"#)),
+                Reply::status(http::StatusCode::UNAUTHORIZED).with_body(format!(r#"{{"error":"{SUBJECT}"}}"#)),
+                Reply::status(http::StatusCode::BAD_GATEWAY),
+                Reply::error(tower_bearer::fetch::FetchError::Connect),
+                Reply::panic(),
+            ] {
+                let clock = FakeClock::new();
+                let network = FakeFetch::new(&clock);
+                network.always("https://hs.example/introspect", answer.with_header(CONTENT_TYPE, "application/json"));
+                let authentication = ClientAuthentication::basic("orders-api", SECRET);
+                let introspection = Introspection::at("https://hs.example/introspect", authentication);
+                let api = Api::new(AUDIENCE, Issuer::opaque("https://hs.example/", introspection));
+                let validator = Validator::builder(api).with_clock(clock.clone()).with_fetch(network).build();
+                let validator = validator.expect("a valid configuration");
+                for number in 0..6 {
+                    let tokens = [format!("{TOKEN}-{number}")];
+                    let rejection = validator.validate(&tokens[0]).await.map(drop);
+                    assert_contains_no_secret(&format!("{rejection:?}"), &tokens, "a result");
+                    assert_contains_no_secret(&response(&validator, &tokens[0]).await, &tokens, "a response");
+                    clock.settle().await;
+                }
+            }
+        });
+    });
+    let text = log.text();
+    assert!(text.contains("refuses the credentials") && text.contains("could not introspect"), "{text}");
+    assert_contains_no_secret(&text, &[TOKEN.to_owned()], "the log");
+    assert!(!text.contains("Op2"), "{text}");
 }
 
 /// Returns head and body of the response to a request with this token; JSON responses have the most detail.
@@ -375,6 +423,8 @@ const CONTAIN_NO_SECRET: &[&str] = &[
     "RedisSettingError",
     "AccessTokenHash",
     "IntrospectionError",
+    "IntrospectionEvent",
+    "IntrospectionEventKind",
     "IntrospectionRejection",
     "IntrospectionSettingError",
     "SignedAnswerError",

@@ -7,6 +7,7 @@ use crate::claims::Claims;
 use crate::introspection::{ActiveAnswer, Answer, IntrospectionRejection, Unavailable};
 use crate::rejection::{IssuerError, Rejection};
 use crate::validator::Validator;
+use crate::validator::asked::check_contradiction;
 use crate::validator::context::RequestContext;
 use crate::validator::explain::explanation::{Explanation, Finding};
 use crate::validator::explain::{APPLICATION, Report};
@@ -63,13 +64,17 @@ impl<C: Send + Sync + 'static> Validator<C> {
         Explanation::new(report.findings, accepted)
     }
 
-    /// Adds what the server says about a signed token, if it is asked about every token and the token has passed the checks so far.
-    pub(super) async fn explain_answer(&self, report: &mut Report<'_>, issuer: usize, claims: &Claims) {
+    /// Adds what the server says about a signed token, if it is asked about every token and the token has passed the checks
+    /// so far. Returns the claims that are handed on.
+    pub(super) async fn explain_answer(&self, report: &mut Report<'_>, issuer: usize, claims: Claims) -> Claims {
         if !report.has_passed() {
             report.findings.push(Finding::skipped(INTROSPECTION));
-            return;
+            return claims;
         }
-        let Ok(claims) = self.application.read(claims.clone()) else { return };
+        // The application comes next, and explains why the claims cannot be read.
+        if self.application.read(claims.clone()).is_err() {
+            return claims;
+        }
         let token = report.token.as_bytes();
         let obtained = match self.stored_answer(issuer, token, None) {
             Some(obtained) => Ok(obtained),
@@ -80,14 +85,19 @@ impl<C: Send + Sync + 'static> Validator<C> {
         {
             let found = format!("{}; accepted without an answer", unavailable.cause);
             report.findings.push(Finding::passed(INTROSPECTION).with_found(Some(&found)));
-            return;
+            return claims;
         }
-        if let Some(answer) = report.answer(obtained)
-            && let Err(rejection) = self.check_contradiction(&claims, &answer)
-        {
-            report.add("answer", Err(Rejection::Introspection(rejection)), |finding| {
-                finding.with_expected("an answer with the claims of the token").with_found(Some(answer.claims.json()))
-            });
+        let Some(answer) = report.answer(obtained) else { return claims };
+        let checked = check_contradiction(&claims, &answer).map_err(Rejection::Introspection);
+        match checked.and_then(|()| self.core.claims_from_answer(issuer, &claims, &answer)) {
+            Ok(combined) => combined.unwrap_or(claims),
+            Err(rejection) => {
+                let expected = "an answer with the claims of the token";
+                report.add("answer", Err(rejection), |finding| {
+                    finding.with_expected(expected).with_found(Some(answer.claims.json()))
+                });
+                claims
+            }
         }
     }
 }

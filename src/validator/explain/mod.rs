@@ -106,11 +106,11 @@ impl<C: Send + Sync + 'static> Validator<C> {
             let (header, payload, thumbprint) = signed.into_parts();
             Claims::verified(header, payload, Some(thumbprint), self.core.implied_scopes.clone())
         });
-        if let Some(claims) = &claims
-            && let Some(issuer) = route.and_then(|route| self.core.asked_about_every_token(route.serial))
-        {
-            self.explain_answer(&mut report, issuer, claims).await;
-        }
+        let asked = route.and_then(|route| self.core.asked_about_every_token(route.serial));
+        let claims = match (claims, asked) {
+            (Some(claims), Some(issuer)) => Some(self.explain_answer(&mut report, issuer, claims).await),
+            (claims, _) => claims,
+        };
         let accepted = self.explain_application(&mut report, claims, proven);
         Explanation::new(report.findings, accepted)
     }

@@ -104,7 +104,7 @@ function build() {
   return p.callback();
 }
 let handler = build();
-let jwksMode = 'ok', requests = {};
+let jwksMode = 'ok', introspectionMode = 'ok', requests = {};
 
 async function control(req, res, url) {
   const q = url.searchParams, out = (o) => { res.setHeader('content-type', 'application/json'); res.end(JSON.stringify(o)); };
@@ -117,9 +117,25 @@ async function control(req, res, url) {
       return out({ kids: jwks.keys.map((k) => k.kid) });
     }
     case '/__ctl/jwks': jwksMode = q.get('mode') ?? 'ok'; return out({ jwksMode });   // ok | 500 | slow | malformed | huge | 429
+    case '/__ctl/introspection': introspectionMode = q.get('mode') ?? 'ok'; return out({ introspectionMode });   // see `introspectionFault`
     case '/__ctl/nonce': requireNonce = q.get('on') === '1'; return out({ requireNonce });
     case '/__ctl/requests': { const counts = requests; if (q.get('reset')) requests = {}; return out(counts); }
     default: res.statusCode = 404; res.end();
+  }
+}
+// Responds to an introspection request in a wrong way. Returns false if the server is to respond.
+async function introspectionFault(res) {
+  const answer = (body, type = 'application/json') => { res.setHeader('content-type', type); res.end(body); return true; };
+  switch (introspectionMode) {
+    case '500': res.statusCode = 500; res.end('boom'); return true;
+    case '429': res.statusCode = 429; res.setHeader('retry-after', '1'); res.end(); return true;
+    case 'html': return answer('<html>Log in</html>', 'text/html');
+    case 'slow': await new Promise((r) => setTimeout(r, 15000)); return answer('{"active":true}');
+    case 'huge': return answer(`{"active":true,"x":"${'x'.repeat(200000)}"}`);
+    case 'string_active': return answer('{"active":"true"}');
+    case 'no_active': return answer('{}');
+    case 'redirect': res.statusCode = 307; res.setHeader('location', `${ISSUER.replace(/\/$/, '')}/elsewhere`); res.end(); return true;
+    default: return false;
   }
 }
 const app = async (req, res) => {
@@ -133,6 +149,7 @@ const app = async (req, res) => {
     if (jwksMode === 'slow') await new Promise((r) => setTimeout(r, 15000));
     if (jwksMode === 'huge') { res.setHeader('content-type', 'application/json'); return res.end('{"keys":[' + Array.from({ length: 200000 }, (_, i) => `{"kty":"RSA","kid":"x${i}"}`).join(',') + ']}'); }
   }
+  if (url.pathname === `${BASE}/token/introspection` && await introspectionFault(res)) return;
   if (BASE && (url.pathname === `/.well-known/oauth-authorization-server${BASE}`)) { req.url = `${BASE}/.well-known/openid-configuration`; }   // RFC 8414 path insertion
   if (BASE) {
     if (!req.url.startsWith(`${BASE}/`)) { res.statusCode = 404; return res.end(); }

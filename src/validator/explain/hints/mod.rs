@@ -4,6 +4,7 @@
 //! [`Rejection::hint`] uses only the rows that need nothing but the rejection. No hint changes a decision or reaches a client.
 
 mod entra;
+mod introspection;
 mod table;
 
 use std::fmt::Display;
@@ -13,6 +14,7 @@ use self::table::{Condition, HINTS, Hint, Unverified};
 use crate::claims::{ClaimError, Claims};
 use crate::defaults;
 use crate::dpop::ProofError;
+use crate::introspection::IntrospectionRejection;
 use crate::keys::{Found, KeyTable, SignedToken};
 use crate::rejection::{IssuerError, PossessionError, Rejection};
 use crate::request::NearMiss;
@@ -92,6 +94,12 @@ impl Core {
 
     /// Finds the hint for a rejected token.
     pub(in crate::validator) fn hint(&self, token: &[u8], rejection: &Rejection) -> Option<&'static str> {
+        if *rejection == Rejection::Introspection(IntrospectionRejection::Inactive) {
+            let mut clients = self.issuers.iter().filter_map(|issuer| issuer.introspection.as_ref());
+            return clients
+                .any(|client| client.has_only_negative_answers())
+                .then_some(introspection::ONLY_NEGATIVE_ANSWERS);
+        }
         rejection.hint().or_else(|| {
             let token = self.parse(token)?;
             let unverified = Unverified { core: self, header: token.header(), payload: token.payload() };
@@ -162,7 +170,7 @@ fn find(applies: impl Fn(&Condition) -> bool) -> Option<&'static str> {
 
 /// Returns all rows. If several apply, the first is used.
 fn all() -> impl Iterator<Item = &'static Hint> {
-    HINTS.iter().chain(entra::HINTS)
+    HINTS.iter().chain(entra::HINTS).chain(introspection::HINTS)
 }
 
 #[cfg(test)]

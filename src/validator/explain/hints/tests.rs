@@ -5,6 +5,7 @@ use super::*;
 use crate::clock::Clock as _;
 use crate::config::{Api, EntraTenants, Issuer};
 use crate::dpop::ProofError;
+use crate::introspection::{IntrospectionError, IntrospectionRejection, SignedAnswerError};
 use crate::keys::{KeySet, Secret};
 use crate::mutual_tls::{CertificateError, CertificateHeaderError};
 use crate::rejection::{IssuerDifference, KeyNotFoundError, PossessionError};
@@ -136,6 +137,40 @@ fn tenant_cases() -> Vec<RejectionCase> {
             "Entra ID publishes this key for another tenant than that of the token",
             Rejection::Key(KeyNotFoundError::OtherTenant),
             Rejection::Key(KeyNotFoundError::NotForVerification),
+        ),
+    ]
+}
+
+/// The server that is asked about tokens.
+fn introspection_cases() -> Vec<RejectionCase> {
+    let unavailable = |cause| {
+        Rejection::Introspection(IntrospectionRejection::Unavailable { cause, retry_after: Duration::from_secs(1) })
+    };
+    let signed = |error| unavailable(IntrospectionError::Signed { error });
+    let refused = "check the client id and secret of this API; some servers need `ClientAuthentication::post`";
+    let url = "check the URL of the introspection endpoint";
+    vec![
+        (refused, unavailable(IntrospectionError::CredentialsRefused), unavailable(IntrospectionError::Timeout)),
+        (url, unavailable(IntrospectionError::ContentType), unavailable(IntrospectionError::InvalidAnswer)),
+        (
+            url,
+            unavailable(IntrospectionError::Status { status: 404 }),
+            unavailable(IntrospectionError::Status { status: 500 }),
+        ),
+        (
+            "let the server sign its answers for this client (RFC 9701), or remove `with_signed_answers`",
+            unavailable(IntrospectionError::Unsigned),
+            signed(SignedAnswerError::Form),
+        ),
+        (
+            "the server signs its answers for another client than the one with which this API asks",
+            signed(SignedAnswerError::Audience),
+            signed(SignedAnswerError::Issuer),
+        ),
+        (
+            "the answer is about another token: a cache or a proxy between this API and the server?",
+            Rejection::Introspection(IntrospectionRejection::Contradicted { claim: "sub" }),
+            Rejection::Introspection(IntrospectionRejection::Inactive),
         ),
     ]
 }
@@ -511,6 +546,7 @@ async fn returns_each_hint_where_it_applies_and_not_in_a_similar_case() {
     for (text, matching, other) in request_cases()
         .into_iter()
         .chain(tenant_cases())
+        .chain(introspection_cases())
         .chain(possession_cases())
         .chain(certificate_cases())
         .chain(proof_url_cases())

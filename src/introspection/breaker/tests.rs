@@ -1,0 +1,261 @@
+//! Tests of the breaker: who can stop calls, and how they resume.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use super::*;
+use crate::keys::Fingerprinter;
+
+const DOWN: Unavailable = Unavailable { cause: IntrospectionError::Timeout, retry_after: Duration::from_secs(1) };
+const REFUSED: Unavailable =
+    Unavailable { cause: IntrospectionError::CredentialsRefused, retry_after: Duration::from_secs(1) };
+const FAULT: Unavailable =
+    Unavailable { cause: IntrospectionError::Status { status: 500 }, retry_after: Duration::from_secs(1) };
+const LIMITED: Unavailable = Unavailable { cause: RATE_LIMITED, retry_after: Duration::from_secs(7) };
+const LONG: Jitter = Jitter(u32::MAX);
+
+static FINGERPRINTER: LazyLock<Fingerprinter> = LazyLock::new(|| Fingerprinter::new().expect("entropy"));
+
+fn token(number: u64) -> TokenFingerprint {
+    FINGERPRINTER.fingerprint(&number.to_be_bytes()).expect("a fingerprint")
+}
+
+fn at(millis: u64) -> Monotonic {
+    Monotonic::from_origin(Duration::from_millis(millis))
+}
+
+fn call(number: u64, started_at: u64) -> ClientCall {
+    ClientCall { token: token(number), priority: Priority::Unknown, started_at: at(started_at), is_attempt: false }
+}
+
+/// Records a call about a token that starts and fails at this time.
+fn fail(breaker: &mut Breaker, number: u64, failure: Unavailable, millis: u64) -> Probe {
+    let (probe, transition) = breaker.record_failure(call(number, millis), failure, (at(millis), LONG));
+    assert_eq!(transition, Transition::None);
+    probe
+}
+
+fn gate(breaker: &mut Breaker, number: u64, millis: u64) -> Gate {
+    breaker.gate(&token(number), Priority::Unknown, at(millis))
+}
+
+fn known_gate(breaker: &mut Breaker, number: u64, millis: u64) -> Gate {
+    breaker.gate(&token(number), Priority::Known, at(millis))
+}
+
+/// Fails the attempt of a request and the probe beside it.
+fn fail_attempt(breaker: &mut Breaker, number: u64, failure: Unavailable, millis: u64) {
+    let attempt = ClientCall { is_attempt: true, ..call(number, millis) };
+    assert_eq!(breaker.record_failure(attempt, failure, (at(millis), LONG)), (Probe::NotNeeded, Transition::None));
+    assert_eq!(breaker.record_probe(Err(failure), (at(millis), LONG)), Transition::None, "reported once");
+}
+
+fn answer(breaker: &mut Breaker, millis: u64) -> (Probe, Transition) {
+    breaker.record_success(at(millis))
+}
+
+/// Returns a breaker that has stopped all calls at this time, after two tokens and a probe were refused.
+fn opened(millis: u64) -> Breaker {
+    let mut breaker = Breaker::default();
+    assert_eq!(fail(&mut breaker, 1, REFUSED, millis), Probe::Start);
+    assert_eq!(breaker.record_probe(Err(REFUSED), (at(millis), LONG)), Transition::Opened(REFUSED.cause));
+    assert_eq!(fail(&mut breaker, 2, REFUSED, millis), Probe::NotNeeded);
+    assert!(breaker.is_open());
+    breaker
+}
+
+#[test]
+fn starts_a_probe_after_five_failures_in_a_row_and_opens_if_it_fails() {
+    let mut breaker = Breaker::default();
+    for number in 0..4 {
+        assert_eq!(fail(&mut breaker, number, DOWN, number * 10), Probe::NotNeeded);
+    }
+    assert_eq!(fail(&mut breaker, 4, DOWN, 50), Probe::Start);
+    assert_eq!(gate(&mut breaker, 5, 60), Gate::Closed, "until the probe has failed");
+    assert_eq!(fail(&mut breaker, 5, DOWN, 61), Probe::NotNeeded, "one probe at a time");
+    assert_eq!(breaker.record_probe(Err(DOWN), (at(100), LONG)), Transition::Opened(DOWN.cause));
+    assert!(matches!(gate(&mut breaker, 6, 200), Gate::Open(Unavailable { cause: IntrospectionError::Timeout, .. })));
+    assert_eq!(gate(&mut breaker, 6, 1_200), Gate::Attempt(Probe::Start));
+    assert_eq!(gate(&mut breaker, 7, 1_200), Gate::Wait, "one attempt at a time");
+    fail_attempt(&mut breaker, 6, DOWN, 1_300);
+    assert!(matches!(gate(&mut breaker, 6, 3_000), Gate::Open(_)), "the pause is doubled");
+    assert_eq!(gate(&mut breaker, 6, 3_400), Gate::Attempt(Probe::Start));
+    assert_eq!(breaker.record_probe(Ok(()), (at(3_500), LONG)), Transition::Closed);
+    assert_eq!(gate(&mut breaker, 7, 3_500), Gate::Closed);
+}
+
+/// One outage makes all calls in flight fail at the same time.
+#[test]
+fn counts_concurrent_failures_once() {
+    let mut breaker = Breaker::default();
+    for number in 0..64 {
+        let (probe, _) = breaker.record_failure(call(number, 0), DOWN, (at(2_000), LONG));
+        assert_eq!(probe, Probe::NotNeeded);
+    }
+    assert_eq!(breaker.failures.count, 1);
+}
+
+/// A firewall refuses the texts of one client, and the server answers a probe.
+#[test]
+fn a_response_to_the_tokens_of_clients_never_opens_it() {
+    let mut breaker = Breaker::default();
+    let mut probes = 0;
+    for number in 0..10_000 {
+        if fail(&mut breaker, number, REFUSED, number * 10) == Probe::Start {
+            probes += 1;
+            assert_eq!(breaker.record_probe(Ok(()), (at(number * 10), LONG)), Transition::None);
+        }
+        assert_eq!(gate(&mut breaker, number, number * 10), Gate::Closed);
+    }
+    assert_eq!(probes, 10, "one in ten seconds");
+}
+
+/// The server answers 401, 400 or 500 to each token that it does not know.
+#[test]
+fn one_bad_token_stops_only_the_calls_about_it() {
+    for (failure, failures) in [(REFUSED, 1), (FAULT, 5)] {
+        let mut breaker = Breaker::default();
+        for call in 1..failures {
+            assert_eq!(fail(&mut breaker, 1, failure, call), Probe::NotNeeded);
+        }
+        assert_eq!(fail(&mut breaker, 1, failure, 10), Probe::Start);
+        assert_eq!(breaker.record_probe(Err(failure), (at(10), LONG)), Transition::Opened(failure.cause));
+        assert!(!breaker.is_open());
+        assert!(matches!(gate(&mut breaker, 1, 20), Gate::Open(_)), "the bad token");
+        assert_eq!(gate(&mut breaker, 2, 20), Gate::Closed, "any other token");
+        // The other token is good, so calls about all tokens go on. Now it is known that probes are refused.
+        assert_eq!(answer(&mut breaker, 20), (Probe::Start, Transition::Closed));
+        assert_eq!(breaker.record_probe(Err(failure), (at(20), LONG)), Transition::None);
+        for second in 1..3_000 {
+            assert_eq!(fail(&mut breaker, second, failure, second * 1_000), Probe::NotNeeded);
+            assert_eq!(gate(&mut breaker, second, second * 1_000), Gate::Closed);
+        }
+    }
+}
+
+#[test]
+fn refused_credentials_open_after_two_tokens_and_one_probe() {
+    let mut breaker = opened(0);
+    for number in [1, 2, 3] {
+        assert!(matches!(
+            gate(&mut breaker, number, 900),
+            Gate::Open(Unavailable { cause: IntrospectionError::CredentialsRefused, .. })
+        ));
+    }
+}
+
+#[test]
+fn an_answer_prevents_an_opening_for_a_while() {
+    let mut breaker = Breaker::default();
+    assert_eq!(answer(&mut breaker, 0), (Probe::NotNeeded, Transition::None));
+    for number in 1..100 {
+        assert_eq!(fail(&mut breaker, number, REFUSED, number * 100), Probe::NotNeeded);
+    }
+    assert_eq!(fail(&mut breaker, 100, REFUSED, 10_000), Probe::Start);
+    // An answer during the probe.
+    assert_eq!(answer(&mut breaker, 10_100), (Probe::NotNeeded, Transition::None));
+    assert_eq!(breaker.record_probe(Err(REFUSED), (at(10_200), LONG)), Transition::None);
+    assert_eq!(gate(&mut breaker, 101, 10_200), Gate::Closed);
+}
+
+/// The server stops to answer: what was found out about probes does not hide it.
+#[test]
+fn a_server_whose_probes_mislead_can_still_open_it() {
+    let mut breaker = opened(0);
+    assert_eq!(answer(&mut breaker, 100), (Probe::Start, Transition::Closed));
+    assert_eq!(breaker.record_probe(Err(REFUSED), (at(100), LONG)), Transition::None);
+    // No response at all.
+    let mut silent = breaker.misled();
+    (0..4).for_each(|call| assert_eq!(fail(&mut silent, call, DOWN, 20_000 + call), Probe::NotNeeded));
+    assert_eq!(fail(&mut silent, 4, DOWN, 20_004), Probe::Start);
+    assert_eq!(silent.record_probe(Err(DOWN), (at(20_005), LONG)), Transition::Opened(DOWN.cause));
+    assert!(silent.is_open());
+    // Credentials are refused for tokens that were active before.
+    let known = |number| ClientCall { priority: Priority::Known, ..call(number, 20_000) };
+    let (_, one) = breaker.record_failure(known(1), REFUSED, (at(20_000), LONG));
+    assert_eq!((one, breaker.is_open()), (Transition::Opened(REFUSED.cause), false));
+    let (_, two) = breaker.record_failure(known(2), REFUSED, (at(20_001), LONG));
+    assert_eq!((two, breaker.is_open()), (Transition::None, true));
+}
+
+impl Breaker {
+    /// Returns another breaker that knows the same about probes.
+    fn misled(&self) -> Self {
+        let probe = ProbeState { misleads_until: self.probe.misleads_until, ..ProbeState::default() };
+        Self { probe, ..Self::default() }
+    }
+}
+
+/// Unknown tokens, which anyone can send, do not use up the attempts of known ones.
+#[test]
+fn known_tokens_have_pauses_of_their_own() {
+    let mut breaker = opened(0);
+    for attempt in 0..5 {
+        let now = 1_000 + attempt * 30_000;
+        assert_eq!(gate(&mut breaker, 100 + attempt, now), Gate::Attempt(Probe::Start));
+        fail_attempt(&mut breaker, 100 + attempt, REFUSED, now);
+        assert!(matches!(gate(&mut breaker, 100, now), Gate::Open(_)));
+    }
+    let now = 1_000 + 4 * 30_000;
+    assert_eq!(known_gate(&mut breaker, 1, now), Gate::Attempt(Probe::NotNeeded));
+    assert_eq!(known_gate(&mut breaker, 2, now), Gate::Wait);
+    assert_eq!(answer(&mut breaker, now), (Probe::Start, Transition::Closed));
+    assert_eq!(gate(&mut breaker, 100, now), Gate::Closed);
+}
+
+#[test]
+fn the_attempt_of_a_request_or_the_probe_beside_it_resumes_calls() {
+    let mut breaker = opened(0);
+    assert_eq!(gate(&mut breaker, 3, 1_000), Gate::Attempt(Probe::Start));
+    // The text of this request is refused by a firewall, and the server works.
+    let attempt = ClientCall { is_attempt: true, ..call(3, 1_000) };
+    assert_eq!(breaker.record_failure(attempt, REFUSED, (at(1_100), LONG)), (Probe::NotNeeded, Transition::None));
+    assert_eq!(gate(&mut breaker, 4, 1_100), Gate::Wait);
+    assert_eq!(breaker.record_probe(Ok(()), (at(1_200), LONG)), Transition::Closed);
+
+    // The server refuses every probe.
+    let mut breaker = opened(0);
+    assert_eq!(gate(&mut breaker, 3, 1_000), Gate::Attempt(Probe::Start));
+    assert_eq!(breaker.record_probe(Err(REFUSED), (at(1_100), LONG)), Transition::None);
+    assert_eq!(gate(&mut breaker, 4, 1_100), Gate::Wait);
+    assert_eq!(answer(&mut breaker, 1_200), (Probe::Start, Transition::Closed));
+}
+
+#[test]
+fn the_next_request_makes_an_attempt_that_was_abandoned() {
+    let mut breaker = opened(0);
+    assert_eq!(known_gate(&mut breaker, 3, 1_000), Gate::Attempt(Probe::NotNeeded));
+    breaker.record_abandoned_attempt(Priority::Known);
+    assert_eq!(known_gate(&mut breaker, 4, 1_000), Gate::Attempt(Probe::NotNeeded));
+}
+
+/// Case 14. A client could provoke a limit of its own token.
+#[test]
+fn a_rate_limit_that_a_probe_confirms_opens_until_the_time_that_the_server_names() {
+    let mut breaker = Breaker::default();
+    answer(&mut breaker, 0);
+    assert_eq!(fail(&mut breaker, 1, LIMITED, 10), Probe::Start);
+    assert_eq!(breaker.record_probe(Ok(()), (at(20), LONG)), Transition::None);
+    assert_eq!(gate(&mut breaker, 1, 20), Gate::Closed, "only this token is limited");
+    assert_eq!(fail(&mut breaker, 1, LIMITED, 30), Probe::NotNeeded, "one probe a second");
+
+    assert_eq!(fail(&mut breaker, 1, LIMITED, 2_000), Probe::Start);
+    assert_eq!(breaker.record_probe(Err(LIMITED), (at(2_000), LONG)), Transition::Opened(RATE_LIMITED));
+    for number in [1, 2] {
+        assert_eq!(gate(&mut breaker, number, 2_000), Gate::Open(LIMITED));
+        assert!(matches!(known_gate(&mut breaker, number, 8_999), Gate::Open(_)));
+    }
+    assert_eq!(gate(&mut breaker, 2, 9_000), Gate::Attempt(Probe::Start));
+}
+
+#[test]
+fn the_pause_is_at_most_thirty_seconds() {
+    let mut breaker = opened(0);
+    let mut now = 0;
+    for _ in 0..10 {
+        now += 30_000;
+        assert_eq!(gate(&mut breaker, 3, now), Gate::Attempt(Probe::Start));
+        fail_attempt(&mut breaker, 3, REFUSED, now);
+    }
+    assert_eq!(gate(&mut breaker, 3, now + 30_000), Gate::Attempt(Probe::Start));
+}

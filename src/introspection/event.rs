@@ -1,0 +1,87 @@
+//! `IntrospectionEvent`: what an application can be told about the calls to a server.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::introspection::error::IntrospectionError;
+use crate::telemetry::introspection as telemetry;
+
+/// An event of the calls to an introspection endpoint: see
+/// [`Introspection::with_event_hook`](crate::introspection::Introspection::with_event_hook).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntrospectionEvent {
+    issuer: Arc<str>,
+    kind: IntrospectionEventKind,
+}
+
+/// What has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IntrospectionEventKind {
+    /// The server refused the credentials of this API, and calls are stopped. This is reported once, until the server answers.
+    CredentialsRefused,
+    /// The server does not answer, and calls are stopped. This is reported once for each cause, until the server answers.
+    Stopped {
+        /// Why the last call failed.
+        cause: IntrospectionError,
+    },
+    /// The server answers again.
+    Resumed,
+    /// An answer contradicts the signed token that it is about.
+    Contradicted {
+        /// The claim that differs.
+        claim: &'static str,
+    },
+}
+
+impl IntrospectionEvent {
+    /// Returns the name of the issuer whose server was asked.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Returns what has happened.
+    #[must_use]
+    pub fn kind(&self) -> IntrospectionEventKind {
+        self.kind
+    }
+}
+
+impl IntrospectionEventKind {
+    fn log(self, issuer: &str) {
+        match self {
+            Self::CredentialsRefused => telemetry::credentials_refused(issuer),
+            Self::Stopped { cause } => telemetry::stopped(issuer, cause.name()),
+            Self::Resumed => telemetry::resumed(issuer),
+            Self::Contradicted { claim } => telemetry::contradicted(issuer, claim),
+        }
+    }
+}
+
+/// The application's callback.
+#[derive(Clone)]
+pub(super) struct EventHook(Arc<dyn Fn(&IntrospectionEvent) + Send + Sync>);
+
+impl EventHook {
+    pub(super) fn new(hook: impl Fn(&IntrospectionEvent) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hook))
+    }
+}
+
+/// Sends an event to the hook and to the log. A panic of the hook stays in the hook.
+pub(super) fn notify(hook: Option<&EventHook>, issuer: &str, kind: IntrospectionEventKind) {
+    let event = IntrospectionEvent { issuer: Arc::from(issuer), kind };
+    let has_panicked = hook.is_some_and(|hook| catch_unwind(AssertUnwindSafe(|| (hook.0)(&event))).is_err());
+    kind.log(issuer);
+    if has_panicked {
+        telemetry::hook_panicked(issuer);
+    }
+}
+
+impl fmt::Debug for EventHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EventHook(..)")
+    }
+}

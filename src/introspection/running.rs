@@ -1,0 +1,213 @@
+//! `Running` and `Probing`: the tasks that ask the server.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::Arc;
+
+use crate::clock::Monotonic;
+use crate::fetch::within;
+use crate::introspection::answer::Answer;
+use crate::introspection::breaker::{ClientCall, Gate, Probe, Transition};
+use crate::introspection::call::{Call, CallResult, Priority, Slot};
+use crate::introspection::error::{IntrospectionError, Unavailable};
+use crate::introspection::settings::Unasked;
+use crate::introspection::shared::{ActiveHook, Shared};
+use crate::keys::{self, TokenFingerprint};
+
+/// A call about a token, in the queue or in flight. If it is dropped before its end, because its runtime ends, the
+/// waiting requests fail.
+pub(super) struct Running {
+    shared: Arc<Shared>,
+    pub(super) call: Arc<Call>,
+    token: TokenFingerprint,
+    priority: Priority,
+    /// Whether calls are stopped, and the result of this one decides whether they resume. `false` after it is recorded.
+    is_attempt: bool,
+}
+
+impl Running {
+    /// Adds a call to those that requests can join.
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        calls: &mut HashMap<TokenFingerprint, Arc<Call>>,
+        token: TokenFingerprint,
+        priority: Priority,
+    ) -> Self {
+        let call = Arc::new(Call::new());
+        calls.insert(token, Arc::clone(&call));
+        Self { shared: Arc::clone(shared), call, token, priority, is_attempt: false }
+    }
+
+    /// Asks about the token as soon as a slot is free and calls are not stopped. Ends earlier if no request waits for
+    /// the result any more.
+    pub(super) async fn run(mut self, token: Box<[u8]>) {
+        let call = Arc::clone(&self.call);
+        loop {
+            match within(self.admission(), call.abandoned()).await {
+                Some(Ok(slot)) => return self.send(slot, &token, None).await,
+                Some(Err(unavailable)) => return call.finish(Err(unavailable)),
+                None if self.remove_if_abandoned() => return,
+                // A request has joined at this moment.
+                None => {}
+            }
+        }
+    }
+
+    /// Asks about the token now. Calls `on_active` with a positive answer before the waiting requests get it.
+    pub(super) async fn send(mut self, _slot: Slot, token: &[u8], on_active: Option<ActiveHook>) {
+        self.call.record_sent();
+        let started_at = self.shared.now();
+        let result = self.shared.call(token).await;
+        let is_attempt = mem::take(&mut self.is_attempt);
+        let call = ClientCall { token: self.token, priority: self.priority, started_at, is_attempt };
+        record(&self.shared, call, &result);
+        if let Ok(answer) = &result {
+            self.shared.record_answer(answer);
+        }
+        if self.remember(&result, started_at) {
+            self.shared.evict(token);
+        }
+        if let (Ok(Answer::Active(answer)), Some(on_active)) = (&result, on_active) {
+            on_active(answer);
+        }
+        self.call.finish(result);
+    }
+
+    async fn admission(&mut self) -> Result<Slot, Unavailable> {
+        loop {
+            if !self.is_attempt {
+                self.wait_for_breaker().await?;
+            }
+            let slot = self.shared.calls.slot(self.priority).await.ok_or(IntrospectionError::Interrupted)?;
+            // Calls may have been stopped during the wait.
+            if self.is_attempt || self.shared.breaker().is_closed_for(&self.token) {
+                return Ok(slot);
+            }
+        }
+    }
+
+    /// Waits for the end of an attempt if calls are stopped and their pause has ended.
+    async fn wait_for_breaker(&mut self) -> Result<(), Unavailable> {
+        let mut attempts = self.shared.attempts.subscribe();
+        loop {
+            let gate = self.shared.breaker().gate(&self.token, self.priority, self.shared.now());
+            match gate {
+                Gate::Closed => return Ok(()),
+                Gate::Open(unavailable) => return Err(unavailable),
+                Gate::Attempt(probe) => {
+                    self.is_attempt = true;
+                    start_probe(&self.shared, probe);
+                    return Ok(());
+                }
+                Gate::Wait => attempts.changed().await.map_err(|_| IntrospectionError::Interrupted)?,
+            }
+        }
+    }
+
+    fn remove_if_abandoned(&self) -> bool {
+        let mut calls = self.shared.calls.lock();
+        let is_abandoned = self.call.is_abandoned();
+        if is_abandoned && calls.get(&self.token).is_some_and(|call| Arc::ptr_eq(call, &self.call)) {
+            calls.remove(&self.token);
+        }
+        is_abandoned
+    }
+
+    /// Remembers the answer and removes the call, both at once. Returns whether the token is inactive. The answer to a
+    /// call that began before the token was forgotten is not remembered.
+    fn remember(&self, result: &CallResult, started_at: Monotonic) -> bool {
+        let memory = &self.shared.memory;
+        let mut calls = self.shared.calls.lock();
+        if calls.get(&self.token).is_none_or(|call| !Arc::ptr_eq(call, &self.call)) {
+            return false;
+        }
+        calls.remove(&self.token);
+        match result {
+            Ok(Answer::Inactive) => {
+                memory.record_inactive(self.token, started_at);
+                if self.priority == Priority::Genuine && self.shared.settings().unasked == Unasked::Accepted {
+                    memory.record_revoked(self.token);
+                }
+                true
+            }
+            Ok(Answer::Active(_)) => {
+                memory.record_active(&self.token);
+                false
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.is_attempt {
+            self.shared.breaker().record_abandoned_attempt(self.priority);
+            self.shared.attempts.send_replace(());
+        }
+        let mut calls = self.shared.calls.lock();
+        if calls.get(&self.token).is_some_and(|call| Arc::ptr_eq(call, &self.call)) {
+            calls.remove(&self.token);
+        }
+        drop(calls);
+        // Has no effect after the result.
+        self.call.finish(Err(IntrospectionError::Interrupted.into()));
+    }
+}
+
+/// Records the result of a call for a client.
+fn record(shared: &Arc<Shared>, call: ClientCall, result: &CallResult) {
+    let (now, jitter) = (shared.now(), shared.jitter());
+    let (probe, transition) = match result {
+        Ok(_) => shared.breaker().record_success(now),
+        Err(unavailable) => shared.breaker().record_failure(call, *unavailable, (now, jitter)),
+    };
+    shared.report(transition);
+    if call.is_attempt || transition == Transition::Closed {
+        shared.attempts.send_replace(());
+    }
+    start_probe(shared, probe);
+}
+
+fn start_probe(shared: &Arc<Shared>, probe: Probe) {
+    if probe == Probe::Start {
+        let probing = Probing { shared: Arc::clone(shared), is_recorded: false };
+        tokio::spawn(probing.run());
+    }
+}
+
+/// A probe in flight.
+struct Probing {
+    shared: Arc<Shared>,
+    is_recorded: bool,
+}
+
+impl Probing {
+    /// Asks about a random text, which is no token. Any answer shows that the server works and accepts our credentials.
+    /// The text has the prefix of the server's tokens, by which a proxy may route them.
+    async fn run(mut self) {
+        let _slot = self.shared.calls.slot(Priority::Known).await;
+        let prefix = self.shared.settings().prefix.as_deref().unwrap_or_default();
+        let result = match keys::random_token() {
+            Some(random) => self.shared.call(format!("{prefix}{random}").as_bytes()).await.map(drop),
+            None => Err(IntrospectionError::NoEntropy.into()),
+        };
+        self.record(result);
+    }
+
+    fn record(&mut self, result: Result<(), Unavailable>) {
+        self.is_recorded = true;
+        let (now, jitter) = (self.shared.now(), self.shared.jitter());
+        let transition = self.shared.breaker().record_probe(result, (now, jitter));
+        self.shared.report(transition);
+        self.shared.attempts.send_replace(());
+    }
+}
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        if !self.is_recorded {
+            self.record(Err(IntrospectionError::Interrupted.into()));
+        }
+    }
+}

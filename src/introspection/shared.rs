@@ -1,0 +1,158 @@
+//! `Shared`: the state that a client shares with its calls.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::claims::Claims;
+use crate::clock::Monotonic;
+use crate::fetch::{catch_panic, within};
+use crate::introspection::answer::{ActiveAnswer, Answer, Parsed, SharedAnswer};
+use crate::introspection::breaker::{Breaker, Transition};
+use crate::introspection::call::{CallResult, Calls};
+use crate::introspection::endpoint::{ClientParts, EndpointClient};
+use crate::introspection::error::IntrospectionError;
+use crate::introspection::event::{self, IntrospectionEventKind};
+use crate::introspection::location::Location;
+use crate::introspection::memory::Memory;
+use crate::introspection::settings::Introspection;
+use crate::jwks::{Jitter, RefreshPolicy, Rng};
+use crate::telemetry::introspection as events;
+
+/// Removes the entry of a token from a token cache, until the cache is dropped.
+pub(super) type Evictor = Box<dyn Fn(&[u8]) -> ControlFlow<()> + Send>;
+
+/// Is called with a positive answer before the requests that wait for it.
+pub(super) type ActiveHook = Box<dyn FnOnce(&SharedAnswer) + Send>;
+
+/// The endpoint of one client, and what is known about it and its tokens.
+pub(super) struct Shared {
+    endpoint: EndpointClient,
+    /// Its lock is also that of the memory and of the token caches, so that an answer is stored either before or after
+    /// an eviction.
+    pub(super) calls: Calls,
+    breaker: Mutex<Breaker>,
+    /// Changes after each attempt to resume calls.
+    pub(super) attempts: watch::Sender<()>,
+    pub(super) memory: Memory,
+    evictors: Mutex<Vec<Evictor>>,
+    rng: Mutex<Rng>,
+    has_denied: AtomicBool,
+    has_confirmed: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(parts: ClientParts, location: Location, policy: RefreshPolicy) -> Self {
+        Self {
+            calls: Calls::new(parts.settings.max_calls),
+            breaker: Mutex::default(),
+            attempts: watch::Sender::new(()),
+            memory: Memory::new(),
+            evictors: Mutex::default(),
+            rng: Mutex::new(Rng::seeded()),
+            has_denied: AtomicBool::new(false),
+            has_confirmed: AtomicBool::new(false),
+            endpoint: EndpointClient::new(parts, location, policy),
+        }
+    }
+
+    pub(super) fn parts(&self) -> &ClientParts {
+        &self.endpoint.parts
+    }
+
+    pub(super) fn settings(&self) -> &Introspection {
+        &self.parts().settings
+    }
+
+    pub(super) fn now(&self) -> Monotonic {
+        self.parts().clock.monotonic()
+    }
+
+    pub(super) fn label(&self) -> &str {
+        self.parts().issuers.first().map(|name| &**name).unwrap_or_default()
+    }
+
+    pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn jitter(&self) -> Jitter {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).jitter()
+    }
+
+    pub(super) fn add_evictor(&self, evictor: Evictor) {
+        self.evictors.lock().unwrap_or_else(PoisonError::into_inner).push(evictor);
+    }
+
+    /// Removes the entry of a token from all token caches.
+    pub(super) fn evict(&self, token: &[u8]) {
+        self.evictors.lock().unwrap_or_else(PoisonError::into_inner).retain(|evictor| evictor(token).is_continue());
+    }
+
+    /// Calls the server.
+    pub(super) async fn call(&self, token: &[u8]) -> CallResult {
+        let clock = &self.parts().clock;
+        let started = clock.monotonic();
+        let (asked_at, asked_at_wall) = (started, clock.now());
+        let in_flight = events::InFlight::start(self.label());
+        let deadline = started.saturating_add(self.settings().timeout);
+        let called = catch_panic(within(self.endpoint.ask(token, deadline), clock.sleep_until(deadline))).await;
+        let called = called.unwrap_or(Some(Err(IntrospectionError::Panic.into())));
+        let result = called.unwrap_or(Err(IntrospectionError::Timeout.into())).map(|parsed| match parsed {
+            (Parsed::Inactive, _) => Answer::Inactive,
+            (Parsed::Active(payload), signature) => {
+                let valid_until = asked_at_wall.saturating_add(self.settings().ttl);
+                let implied_scopes = self.parts().implied_scopes.clone();
+                let claims = Claims::introspected(*payload, Arc::from(self.label()), valid_until, implied_scopes);
+                Answer::Active(Arc::new(ActiveAnswer { claims, asked_at, asked_at_wall, signature }))
+            }
+        });
+        let outcome = match &result {
+            Ok(Answer::Active(_)) => "active",
+            Ok(Answer::Inactive) => "inactive",
+            Err(unavailable) if unavailable.cause == IntrospectionError::CredentialsRefused => "refused",
+            Err(_) => "unavailable",
+        };
+        drop(in_flight);
+        events::call_ended(self.label(), outcome, clock.monotonic().saturating_since(started));
+        if let Err(unavailable) = &result {
+            events::call_failed(self.label(), unavailable.cause.name());
+        }
+        result
+    }
+
+    /// Records an answer about the token of a client.
+    pub(super) fn record_answer(&self, answer: &Answer) {
+        let has_answered = match answer {
+            Answer::Active(_) => &self.has_confirmed,
+            Answer::Inactive => &self.has_denied,
+        };
+        // Usually a read, so that no other core loses the value from its cache.
+        if !has_answered.load(Ordering::Relaxed) {
+            has_answered.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether the server has answered, but has called no token active yet.
+    pub(super) fn has_only_negative_answers(&self) -> bool {
+        self.has_denied.load(Ordering::Relaxed) && !self.has_confirmed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn report(&self, transition: Transition) {
+        match transition {
+            Transition::None => {}
+            Transition::Opened(IntrospectionError::CredentialsRefused) => {
+                self.notify(IntrospectionEventKind::CredentialsRefused);
+            }
+            Transition::Opened(cause) => self.notify(IntrospectionEventKind::Stopped { cause }),
+            Transition::Closed => self.notify(IntrospectionEventKind::Resumed),
+        }
+    }
+
+    /// Sends an event. No lock is held during the call.
+    pub(super) fn notify(&self, kind: IntrospectionEventKind) {
+        event::notify(self.settings().event_hook.as_ref(), self.label(), kind);
+    }
+}

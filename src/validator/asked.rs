@@ -1,0 +1,122 @@
+//! Decisions about signed tokens that the issuer's server is asked about as well.
+
+use std::sync::Arc;
+
+use crate::claims::Claims;
+use crate::introspection::{self, ActiveAnswer, ClaimsFrom, IntrospectionRejection};
+use crate::rejection::Rejection;
+use crate::validator::context::RequestContext;
+use crate::validator::decision::{Checked, Decision, NewEntry};
+use crate::validator::possession::BoundToken;
+use crate::validator::routing::RouteSerial;
+use crate::validator::token_cache::entry::{KeyProof, Proof};
+use crate::validator::{Core, Validator};
+
+/// What the entry of a signed token keeps when a newer answer about it is stored.
+pub(super) struct AskedToken<C> {
+    pub(super) claims: Claims<C>,
+    pub(super) route: RouteSerial,
+    pub(super) bound: Option<Arc<BoundToken>>,
+    pub(super) key: KeyProof,
+}
+
+impl<C: Send + Sync + 'static> Validator<C> {
+    /// Accepts a signed token that the server calls active.
+    pub(super) fn accept_asked(
+        &self,
+        token: &[u8],
+        context: &RequestContext,
+        (issuer, checked): (usize, Checked<C>),
+        (answer, is_new): (&Arc<ActiveAnswer>, bool),
+    ) -> Decision<C> {
+        let Checked { claims, proof, new_entry, route: _ } = checked;
+        let claims = match self.check_answer(issuer, claims, answer) {
+            Ok(claims) => claims,
+            Err(rejection) => {
+                if is_new {
+                    self.record_refused_answer(token, issuer, answer, &rejection);
+                }
+                return Decision::Made(Err(rejection));
+            }
+        };
+        let NewEntry { route, proof: token_proof, lifetime, bound } = new_entry;
+        if let (true, Proof::Key(key), Some(lifetime)) = (is_new, token_proof, lifetime) {
+            let valid_until = self.core.rules.valid_until(claims.payload()).unwrap_or(lifetime.checked_at);
+            let dates = (lifetime.checked_at, lifetime.valid_until.min(valid_until));
+            self.store(token, issuer, claims.clone(), (route, bound), dates, Some(key), answer);
+        }
+        match self.core.check_organization(claims.payload(), context) {
+            Ok(()) => self.record(token, claims, proof, None),
+            Err(rejection) => Decision::Made(Err(rejection)),
+        }
+    }
+
+    /// Stores a newer answer about a signed token, or removes the entry if the API refuses the answer.
+    pub(super) fn store_newer_answer(
+        &self,
+        token: &[u8],
+        issuer: usize,
+        asked: AskedToken<C>,
+        answer: &Arc<ActiveAnswer>,
+    ) {
+        let AskedToken { claims, route, bound, key } = asked;
+        match self.check_answer(issuer, claims, answer) {
+            Ok(claims) => {
+                let now = self.core.clock.now();
+                let dates = (now, self.core.rules.valid_until(claims.payload()).unwrap_or(now));
+                self.store(token, issuer, claims, (route, bound), dates, Some(key), answer);
+            }
+            Err(rejection) => self.record_refused_answer(token, issuer, answer, &rejection),
+        }
+    }
+
+    /// Compares an answer with the signed token that it is about. Returns the claims that are handed on.
+    fn check_answer(&self, issuer: usize, claims: Claims<C>, answer: &ActiveAnswer) -> Result<Claims<C>, Rejection> {
+        check_contradiction(&claims, answer).map_err(Rejection::Introspection)?;
+        match self.core.claims_from_answer(issuer, &claims, answer)? {
+            None => Ok(claims),
+            Some(combined) => Ok(self.application.read(combined)?.with_proven(claims.proven())),
+        }
+    }
+
+    /// An answer about another token is a fault of the server or of a proxy. In any case, no earlier answer about this token is used any
+    /// more.
+    fn record_refused_answer(&self, token: &[u8], issuer: usize, answer: &Arc<ActiveAnswer>, rejection: &Rejection) {
+        let Some(client) = self.core.client(issuer) else { return };
+        client.record_refused(token, answer);
+        // Also for validators that share the client and not the token cache.
+        client.evict(token);
+        if let Rejection::Introspection(IntrospectionRejection::Contradicted { claim }) = rejection {
+            client.report_contradiction(claim);
+        }
+    }
+}
+
+impl Core {
+    /// Returns the claims of the answer about a signed token, with what only the token says; `None` if the claims are those of the token.
+    /// They pass the same checks as the token.
+    pub(super) fn claims_from_answer<C>(
+        &self,
+        issuer: usize,
+        claims: &Claims<C>,
+        answer: &ActiveAnswer,
+    ) -> Result<Option<Claims>, Rejection> {
+        if self.client(issuer).is_none_or(|client| client.settings().claims_from == ClaimsFrom::Token) {
+            return Ok(None);
+        }
+        let (header, key) = claims.verified_by().ok_or(Rejection::Signature)?;
+        let payload = introspection::with_claims_of_answer(claims.payload(), answer.claims.payload());
+        let payload = payload.ok_or(Rejection::Signature)?;
+        let combined = Claims::verified(header.clone(), payload, Some(*key), self.implied_scopes.clone());
+        self.check_again(&combined)?;
+        Ok(Some(combined))
+    }
+}
+
+/// Compares an answer with the signed token that it is about.
+pub(super) fn check_contradiction<C>(claims: &Claims<C>, answer: &ActiveAnswer) -> Result<(), IntrospectionRejection> {
+    match introspection::contradiction(claims.payload(), answer.claims.payload()) {
+        None => Ok(()),
+        Some(claim) => Err(IntrospectionRejection::Contradicted { claim }),
+    }
+}

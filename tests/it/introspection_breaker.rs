@@ -1,0 +1,303 @@
+//! Who can stop the calls to an introspection endpoint: the server, but no client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tower_bearer::fetch::FetchError;
+use tower_bearer::introspection::{IntrospectionError, IntrospectionRejection};
+use tower_bearer::testing::Reply;
+use tower_bearer::{Rejection, Validator};
+
+use crate::introspection_fixture::{Scripted, TOKEN, active, cause, inactive, introspection, kind, reply};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn result(validator: &Validator, token: &str) -> Result<(), Rejection> {
+    validator.validate(token).await.map(drop)
+}
+
+fn start(validator: &Arc<Validator>, token: impl Into<String>) -> JoinHandle<Result<(), Rejection>> {
+    let (validator, token) = (Arc::clone(validator), token.into());
+    tokio::spawn(async move { result(&validator, &token).await })
+}
+
+/// Returns a server that answers about good tokens, and responds to all others with this status.
+fn refusing_unknown_tokens(status: StatusCode) -> Scripted {
+    let scripted = Scripted::new();
+    scripted.network.always(&kind("good"), reply(&active(json!({}))));
+    scripted.network.always(&kind("bad"), Reply::status(status));
+    scripted.network.always(&kind("unknown"), Reply::status(status));
+    scripted
+}
+
+const STATUSES: [StatusCode; 3] =
+    [StatusCode::UNAUTHORIZED, StatusCode::BAD_REQUEST, StatusCode::INTERNAL_SERVER_ERROR];
+
+/// Some servers respond with an error to a token that they do not know, so to every probe as well.
+#[tokio::test]
+async fn one_bad_token_costs_others_nothing_at_a_server_that_refuses_unknown_tokens() {
+    for status in STATUSES {
+        let scripted = refusing_unknown_tokens(status);
+        let validator = scripted.validator_by_kind(introspection());
+        for minute in 0..50 {
+            for _ in 0..10 {
+                assert!(result(&validator, "bad-token").await.is_err());
+                scripted.clock.settle().await;
+            }
+            assert_eq!(result(&validator, &format!("good-token-{minute}")).await, Ok(()), "{status}");
+            scripted.clock.run_for(60 * SECOND).await;
+        }
+    }
+}
+
+/// A client that sends many bad tokens before the first good one stops all calls. A good token resumes them, and is
+/// enough to find out that this server refuses every unknown token.
+#[tokio::test]
+async fn a_good_token_resumes_calls_at_a_server_that_refuses_unknown_tokens() {
+    for status in STATUSES {
+        let scripted = refusing_unknown_tokens(status);
+        let validator = scripted.validator_by_kind(introspection());
+        for number in 0..20 {
+            assert!(result(&validator, &format!("bad-token-{number}")).await.is_err());
+            scripted.clock.settle().await;
+        }
+        assert!(result(&validator, "good-token").await.is_err(), "{status}: calls are stopped");
+        scripted.clock.run_for(SECOND).await;
+        assert_eq!(result(&validator, "good-token").await, Ok(()), "{status}");
+        for minute in 0..30 {
+            scripted.clock.run_for(60 * SECOND).await;
+            for number in 0..20 {
+                assert!(result(&validator, &format!("bad-token-{minute}-{number}")).await.is_err());
+                scripted.clock.settle().await;
+            }
+            assert_eq!(result(&validator, &format!("good-token-{minute}")).await, Ok(()), "{status}");
+        }
+    }
+}
+
+/// Bad tokens of clients do not use up the attempts of known tokens.
+#[tokio::test]
+async fn a_known_token_resumes_calls_whatever_others_send() {
+    let scripted = refusing_unknown_tokens(StatusCode::UNAUTHORIZED);
+    let validator = scripted.validator_by_kind(introspection());
+    assert_eq!(result(&validator, "good-token").await, Ok(()));
+    scripted.clock.run_for(60 * SECOND).await;
+    for second in 0..120 {
+        for number in 0..5 {
+            assert!(result(&validator, &format!("bad-token-{second}-{number}")).await.is_err());
+            scripted.clock.settle().await;
+        }
+        scripted.clock.run_for(SECOND).await;
+    }
+    assert_eq!(result(&validator, "good-token").await, Ok(()));
+}
+
+/// Our own credentials are refused.
+#[tokio::test]
+async fn refused_credentials_stop_all_calls_after_two_tokens_and_one_probe() {
+    let post_refused = Reply::status(StatusCode::BAD_REQUEST).with_body(r#"{"error":"invalid_client"}"#);
+    for refused in [Reply::status(StatusCode::UNAUTHORIZED), Reply::status(StatusCode::FORBIDDEN), post_refused] {
+        let scripted = Scripted::new();
+        scripted.always_reply(refused);
+        let validator = Arc::new(scripted.validator());
+        for number in 0..100 {
+            let answer = result(&validator, &format!("opaque-token-{number}")).await;
+            assert_eq!(cause(answer), IntrospectionError::CredentialsRefused);
+            scripted.clock.settle().await;
+        }
+        assert_eq!(scripted.calls(), 3);
+        // Nor is the server asked for each request later: one token and one probe at the end of each pause.
+        for second in 0..60 {
+            let answer = result(&validator, &format!("later-token-{second}")).await;
+            assert_eq!(cause(answer), IntrospectionError::CredentialsRefused);
+            scripted.clock.run_for(SECOND).await;
+        }
+        assert!((11..=23).contains(&scripted.calls()), "{}", scripted.calls());
+        scripted.always(&active(json!({})));
+        scripted.clock.run_for(31 * SECOND).await;
+        assert_eq!(result(&validator, TOKEN).await, Ok(()));
+    }
+}
+
+/// With one client, only one token shows that the credentials are refused.
+#[tokio::test]
+async fn refused_credentials_stop_the_calls_about_a_single_token() {
+    let scripted = Scripted::new();
+    scripted.always_reply(Reply::status(StatusCode::UNAUTHORIZED));
+    let validator = scripted.validator();
+    for _ in 0..100 {
+        assert_eq!(cause(result(&validator, TOKEN).await), IntrospectionError::CredentialsRefused);
+        scripted.clock.settle().await;
+    }
+    assert_eq!(scripted.calls(), 2);
+}
+
+/// The token of one client, or a firewall that refuses it, costs others nothing.
+#[tokio::test]
+async fn the_token_of_one_client_never_stops_the_calls_for_others() {
+    let scripted = Scripted::answering(&active(json!({})));
+    let validator = scripted.validator();
+    for number in 0..50 {
+        scripted.network.once(crate::introspection_fixture::ENDPOINT, Reply::status(StatusCode::FORBIDDEN));
+        let attack = format!("../../etc/passwd{number}");
+        assert_eq!(cause(result(&validator, &attack).await), IntrospectionError::CredentialsRefused);
+        scripted.clock.settle().await;
+        assert_eq!(result(&validator, &format!("innocent-{number}")).await, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn a_probe_has_the_prefix_of_the_tokens() {
+    let scripted = Scripted::new();
+    scripted.always_reply(Reply::status(StatusCode::UNAUTHORIZED));
+    let validator = scripted.validator_with(introspection().with_token_prefix("lgc_"));
+    assert!(result(&validator, "lgc_token").await.is_err());
+    scripted.clock.settle().await;
+    let forms: Vec<_> = scripted.network.requests().into_iter().filter_map(|request| request.form).collect();
+    let [_, probe] = &*forms else { panic!("a call and a probe: {forms:?}") };
+    assert!(probe.starts_with(b"token=lgc_") && probe.len() > 70, "{probe:?}");
+}
+
+/// Case 14.
+#[tokio::test]
+async fn obeys_the_retry_after_of_a_rate_limit_that_a_probe_confirms() {
+    let scripted = Scripted::new();
+    scripted.always_reply(Reply::status(StatusCode::TOO_MANY_REQUESTS).with_header(RETRY_AFTER, "7"));
+    let validator = scripted.validator();
+    for second in 0..7 {
+        let Err(Rejection::Introspection(IntrospectionRejection::Unavailable { retry_after, cause })) =
+            result(&validator, &format!("opaque-token-{second}")).await
+        else {
+            panic!("503")
+        };
+        assert_eq!((retry_after, cause), ((7 - second) * SECOND, IntrospectionError::Status { status: 429 }));
+        scripted.clock.run_for(SECOND).await;
+    }
+    assert_eq!(scripted.calls(), 2);
+    scripted.always(&active(json!({})));
+    assert_eq!(result(&validator, TOKEN).await, Ok(()));
+}
+
+#[tokio::test]
+async fn the_rate_limit_of_one_token_costs_others_nothing() {
+    let scripted = Scripted::new();
+    scripted.network.always(&kind("good"), reply(&active(json!({}))));
+    scripted.network.always(&kind("unknown"), reply(&inactive()));
+    let limited = Reply::status(StatusCode::TOO_MANY_REQUESTS).with_header(RETRY_AFTER, "60");
+    scripted.network.always(&kind("limited"), limited);
+    let validator = scripted.validator_by_kind(introspection());
+    for number in 0..20 {
+        let limited = cause(result(&validator, "limited-token").await);
+        assert_eq!(limited, IntrospectionError::Status { status: 429 });
+        scripted.clock.settle().await;
+        assert_eq!(result(&validator, &format!("good-token-{number}")).await, Ok(()));
+    }
+}
+
+/// What a request decided before it waited for a slot may not be true any more.
+#[tokio::test]
+async fn queued_requests_are_not_sent_after_calls_have_stopped() {
+    let scripted = Scripted::new();
+    scripted.always_reply(Reply::status(StatusCode::UNAUTHORIZED).with_delay(SECOND));
+    let validator = Arc::new(scripted.validator_with(introspection().with_max_calls(2).with_timeout(10 * SECOND)));
+    let requests: Vec<_> = (0..8).map(|number| start(&validator, format!("opaque-token-{number}"))).collect();
+    scripted.clock.run_for(5 * SECOND).await;
+    for request in requests {
+        assert!(request.is_finished());
+        assert_eq!(cause(request.await.expect("no panic")), IntrospectionError::CredentialsRefused);
+    }
+    assert!(scripted.calls() <= 4, "{}", scripted.calls());
+}
+
+#[tokio::test]
+async fn queued_requests_with_one_token_make_one_call() {
+    let scripted = Scripted::new();
+    scripted.network.always(&kind("slow"), reply(&active(json!({}))).with_delay(SECOND));
+    scripted.network.always(&kind("good"), reply(&active(json!({}))));
+    let validator = Arc::new(scripted.validator_by_kind(introspection().with_max_calls(2)));
+    let slow = start(&validator, "slow-token");
+    scripted.clock.settle().await;
+    let requests: Vec<_> = (0..100).map(|_| start(&validator, "good-token")).collect();
+    scripted.clock.settle().await;
+    assert_eq!(scripted.network.calls(), 1);
+    scripted.clock.run_for(2 * SECOND).await;
+    for request in requests.into_iter().chain([slow]) {
+        assert_eq!(request.await.expect("no panic"), Ok(()));
+    }
+    assert_eq!(scripted.network.calls(), 2);
+}
+
+/// A client that does not wait causes no call.
+#[tokio::test]
+async fn a_queued_call_ends_with_the_last_request_that_waits_for_it() {
+    let scripted = Scripted::new();
+    scripted.network.always(&kind("slow"), reply(&active(json!({}))).with_delay(SECOND));
+    scripted.network.always(&kind("good"), reply(&active(json!({}))));
+    let validator = Arc::new(scripted.validator_by_kind(introspection().with_max_calls(2)));
+    let slow = start(&validator, "slow-token");
+    scripted.clock.settle().await;
+    let (one, two) = (start(&validator, "good-token"), start(&validator, "good-token-2"));
+    scripted.clock.settle().await;
+    one.abort();
+    scripted.clock.run_for(2 * SECOND).await;
+    assert_eq!((slow.await.expect("no panic"), two.await.expect("no panic")), (Ok(()), Ok(())));
+    assert_eq!(scripted.network.calls(), 2);
+    assert_eq!(result(&validator, "good-token").await, Ok(()));
+}
+
+/// Requests that wait for a call about an unknown token, or for the end of an attempt, leave room for known ones.
+#[tokio::test]
+async fn requests_with_one_unknown_token_do_not_reject_known_ones() {
+    let scripted = Scripted::new();
+    scripted.network.always(&kind("good"), reply(&active(json!({}))));
+    scripted.network.always(&kind("slow"), Reply::hang());
+    let validator = Arc::new(scripted.validator_by_kind(introspection()));
+    assert_eq!(result(&validator, "good-token").await, Ok(()));
+    let flood: Vec<_> = (0..10_001).map(|_| start(&validator, "slow-token")).collect();
+    for _ in 0..10 {
+        scripted.clock.settle().await;
+    }
+    assert_eq!(flood.iter().filter(|request| request.is_finished()).count(), 1, "10,000 wait");
+    scripted.clock.set_wall(tower_bearer::clock::Timestamp::from_secs(crate::fixture::NOW + 31));
+    assert_eq!(result(&validator, "good-token").await, Ok(()));
+    assert_eq!(scripted.network.calls_to(&kind("good")), 2);
+    assert_eq!(flood.iter().filter(|request| request.is_finished()).count(), 2, "one has lost its place");
+    flood.into_iter().for_each(|request| request.abort());
+}
+
+/// The error of an earlier call is not that of a request that was never sent.
+#[tokio::test]
+async fn a_request_that_waits_in_vain_for_a_slot_is_not_blamed_on_the_server() {
+    let scripted = Scripted::new();
+    scripted.network.always(&kind("wrong"), Reply::json("<html>"));
+    scripted.network.always(&kind("slow"), Reply::hang());
+    let validator = Arc::new(scripted.validator_by_kind(introspection().with_max_calls(2)));
+    assert_eq!(cause(result(&validator, "wrong-token").await), IntrospectionError::ContentType);
+    let requests: Vec<_> = (0..3).map(|number| start(&validator, format!("slow-token-{number}"))).collect();
+    scripted.clock.run_for(3 * SECOND).await;
+    let mut causes = Vec::new();
+    for request in requests {
+        causes.push(cause(request.await.expect("no panic")));
+    }
+    assert_eq!((causes[0], causes[2]), (IntrospectionError::Timeout, IntrospectionError::Overloaded));
+}
+
+#[tokio::test]
+async fn an_outage_stops_all_calls_at_a_server_that_refuses_unknown_tokens() {
+    let scripted = refusing_unknown_tokens(StatusCode::UNAUTHORIZED);
+    let validator = scripted.validator_by_kind(introspection());
+    assert_eq!(result(&validator, "good-token").await, Ok(()));
+    scripted.clock.run_for(60 * SECOND).await;
+    for name in ["good", "bad", "unknown"] {
+        scripted.network.always(&kind(name), Reply::error(FetchError::Connect));
+    }
+    for number in 0..100 {
+        assert!(result(&validator, &format!("good-token-{number}")).await.is_err());
+        scripted.clock.settle().await;
+    }
+    assert_eq!(scripted.network.calls(), 1 + 5 + 1);
+}
