@@ -12,6 +12,7 @@
 
 pub(crate) mod custom_domains;
 pub(crate) mod revocation;
+mod jwks;
 mod token_cache;
 pub(crate) mod signals;
 pub(crate) mod introspection;
@@ -28,6 +29,14 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
+pub(crate) use self::jwks::{
+    Refreshed, StaleServed, jwks_closed, jwks_discovery_changed, jwks_discovery_failed, jwks_empty_set, jwks_expired,
+    jwks_fetched, jwks_hook_panicked, jwks_initial_load, jwks_key_material_changed, jwks_key_skipped, jwks_key_store,
+    jwks_key_store_failed, jwks_keys, jwks_not_modified, jwks_private_key_published,
+    jwks_private_key_published_and_used, jwks_refresh_failed, jwks_refreshed, jwks_reload, jwks_stale_entered,
+    jwks_stale_recovered, jwks_state, jwks_stored_keys_loaded, jwks_unchanged, jwks_unknown_kid, jwks_waiter_added,
+    jwks_waiter_removed,
+};
 pub(crate) use self::token_cache::{
     token_cache_evicted, token_cache_freed, token_cache_hit, token_cache_inserted, token_cache_miss,
     token_cache_stale_epoch,
@@ -35,198 +44,6 @@ pub(crate) use self::token_cache::{
 use crate::clock::Clock;
 #[cfg(feature = "metrics")]
 use crate::clock::Monotonic;
-
-/// Logs an event of the key source.
-macro_rules! jwks_event {
-    ($level:ident, $($event:tt)+) => {
-        #[cfg(feature = "tracing")]
-        tracing::$level!(target: "tower_bearer::jwks", $($event)+);
-    };
-}
-
-/// Updates a metric of the key source.
-macro_rules! jwks_metric {
-    ($kind:ident $name:literal, $issuer:expr $(, $label:literal => $value:expr)*; $act:ident($amount:expr)) => {
-        #[cfg(feature = "metrics")]
-        metrics::$kind!($name, "issuer" => $issuer.to_owned() $(, $label => $value)*).$act($amount);
-    };
-}
-
-/// The key source has fetched its first key set.
-pub(crate) fn jwks_initial_load(issuer: &str, usable: usize, skipped: usize) {
-    jwks_event!(info, issuer, usable, skipped, "loaded the first keys");
-}
-
-/// How a key set differs from the previous one, and how many keys it has.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Refreshed {
-    pub(crate) epoch: u64,
-    pub(crate) added: usize,
-    pub(crate) removed: usize,
-    pub(crate) usable: usize,
-    pub(crate) skipped: usize,
-}
-
-/// A fetch returned a key set that differs from the previous one.
-pub(crate) fn jwks_refreshed(issuer: &str, cause: &'static str, set: Refreshed) {
-    let Refreshed { epoch, added, removed, usable, skipped } = set;
-    jwks_event!(info, issuer, cause, epoch, added, removed, usable, skipped, "the key set changed");
-}
-
-/// Under `replaced` kids the issuer publishes other keys than before: a mistake of the issuer, or a restored backup.
-pub(crate) fn jwks_key_material_changed(issuer: &str, replaced: usize) {
-    jwks_event!(warn, issuer, replaced, "a kid identifies another key than before");
-}
-
-/// A fetch returned a key set that is equal to the previous one.
-pub(crate) fn jwks_unchanged(issuer: &str, cause: &'static str) {
-    jwks_event!(debug, issuer, cause, "the key set is unchanged");
-}
-
-/// The issuer confirmed the current key set (304).
-pub(crate) fn jwks_not_modified(issuer: &str, cause: &'static str) {
-    jwks_event!(debug, issuer, cause, "the key set is not modified");
-}
-
-/// A fetch failed.
-pub(crate) fn jwks_refresh_failed(issuer: &str, class: &'static str, consecutive: u32, next_in: Duration) {
-    jwks_event!(warn, issuer, class, consecutive, ?next_in, "could not fetch keys");
-}
-
-/// The keys are stale. They stay in use for `remaining`.
-pub(crate) fn jwks_stale_entered(issuer: &str, remaining: Duration) {
-    jwks_event!(warn, issuer, ?remaining, "the keys are stale");
-}
-
-/// A fetch confirmed or replaced stale or expired keys.
-pub(crate) fn jwks_stale_recovered(issuer: &str) {
-    jwks_event!(info, issuer, "the keys are fresh again");
-}
-
-/// The keys have expired and are no longer used.
-pub(crate) fn jwks_expired(issuer: &str) {
-    jwks_event!(error, issuer, "the keys expired; requests are rejected");
-}
-
-/// A token has an unknown kid.
-pub(crate) fn jwks_unknown_kid(issuer: &str, action: &'static str) {
-    jwks_event!(debug, issuer, action, "unknown kid");
-    jwks_metric!(counter "jwks_unknown_kid_total", issuer, "action" => action; increment(1));
-}
-
-/// One key of a set was skipped. If the whole set is rejected, for whatever reason, the level is warn.
-pub(crate) fn jwks_key_skipped(issuer: &str, position: usize, reason: &'static str, set_rejected: bool) {
-    if set_rejected {
-        jwks_event!(warn, issuer, position, reason, "skipped a key");
-    } else {
-        jwks_event!(debug, issuer, position, reason, "skipped a key");
-    }
-}
-
-/// The issuer publishes a private key. Anyone who reads the set can sign with it.
-pub(crate) fn jwks_private_key_published(issuer: &str) {
-    jwks_event!(error, issuer, "the key set contains a private key; it is not used, and the issuer must replace it");
-}
-
-/// The issuer publishes a private key, and the configuration allows its use.
-pub(crate) fn jwks_private_key_published_and_used(issuer: &str) {
-    jwks_event!(error, issuer, "the key set contains a private key, which is used; anyone who read it can sign tokens");
-}
-
-/// A fetch returned a key set without usable keys.
-pub(crate) fn jwks_empty_set(issuer: &str) {
-    jwks_event!(error, issuer, "the key set has no usable key");
-}
-
-/// The discovery document has another `jwks_uri` than before.
-pub(crate) fn jwks_discovery_changed(issuer: &str) {
-    jwks_event!(warn, issuer, "the discovery document has a new jwks_uri");
-}
-
-/// The discovery document could not be fetched again. The last `jwks_uri` stays in use.
-pub(crate) fn jwks_discovery_failed(issuer: &str, class: &'static str) {
-    jwks_event!(warn, issuer, class, "could not fetch the discovery document");
-}
-
-/// Stored keys are used until the first fetch has succeeded.
-pub(crate) fn jwks_stored_keys_loaded(issuer: &str, usable: usize, age: Duration) {
-    jwks_event!(info, issuer, usable, ?age, "loaded keys from the key store");
-}
-
-/// The key store failed, or its keys are not used.
-pub(crate) fn jwks_key_store_failed(issuer: &str, operation: &'static str, class: &'static str) {
-    jwks_event!(warn, issuer, operation, class, "the key store failed");
-}
-
-/// The key store was used.
-pub(crate) fn jwks_key_store(issuer: &str, operation: &'static str, outcome: &'static str) {
-    jwks_metric!(counter "jwks_key_store_total", issuer, "operation" => operation, "outcome" => outcome; increment(1));
-}
-
-/// The application called `reload()`.
-pub(crate) fn jwks_reload(issuer: &str) {
-    jwks_event!(info, issuer, "reloading keys on demand");
-}
-
-/// The application's event hook panicked `panics` times. The events are not repeated.
-pub(crate) fn jwks_hook_panicked(issuer: &str, panics: usize) {
-    jwks_event!(error, issuer, panics, "an event hook panicked");
-}
-
-/// The key source was closed.
-pub(crate) fn jwks_closed(issuer: &str) {
-    jwks_event!(debug, issuer, "the key source is closed");
-}
-
-/// A fetch ended, with or without success.
-pub(crate) fn jwks_fetched(issuer: &str, cause: &'static str, outcome: &'static str, took: Duration) {
-    jwks_metric!(counter "jwks_fetch_total", issuer, "cause" => cause, "outcome" => outcome; increment(1));
-    jwks_metric!(histogram "jwks_fetch_seconds", issuer; record(took));
-}
-
-/// A fetch returned a key set with this many keys.
-pub(crate) fn jwks_keys(issuer: &str, usable: usize, skipped: usize) {
-    jwks_event!(debug, issuer, usable, skipped, "keys in use");
-    jwks_metric!(gauge "jwks_keys", issuer, "state" => "skipped"; set(gauge(skipped)));
-}
-
-/// The state of the key source and the number of usable keys. The states: 0 empty, 1 fresh, 2 aging, 3 stale, 4 expired, 5 closed.
-pub(crate) fn jwks_state(issuer: &str, state: u8, usable: usize, age: Option<Duration>) {
-    jwks_metric!(gauge "jwks_state", issuer; set(f64::from(state)));
-    jwks_metric!(gauge "jwks_keys", issuer, "state" => "usable"; set(gauge(usable)));
-    if let Some(age) = age {
-        jwks_metric!(gauge "jwks_age_seconds", issuer; set(age.as_secs_f64()));
-    }
-}
-
-/// One more request waits for keys. The gauge is incremented and decremented, so it stays correct if other threads or other
-/// key sources of the same issuer update it at the same time.
-pub(crate) fn jwks_waiter_added(issuer: &str) {
-    jwks_metric!(gauge "jwks_waiters", issuer; increment(1));
-}
-
-/// A request no longer waits for keys.
-pub(crate) fn jwks_waiter_removed(issuer: &str) {
-    jwks_metric!(gauge "jwks_waiters", issuer; decrement(1));
-}
-
-/// Counts the uses of stale keys. During an outage every request uses them, so the metric key is created once.
-#[derive(Debug, Default)]
-pub(crate) struct StaleServed {
-    #[cfg(feature = "metrics")]
-    key: OnceLock<metrics::Key>,
-}
-
-impl StaleServed {
-    pub(crate) fn count(&self, issuer: &str) {
-        #[cfg(feature = "metrics")]
-        {
-            let labels = || vec![metrics::Label::new("issuer", issuer.to_owned())];
-            let key = self.key.get_or_init(|| metrics::Key::from_parts("jwks_stale_served_total", labels()));
-            metrics::with_recorder(|recorder| recorder.register_counter(key, &DECISIONS).increment(1));
-        }
-    }
-}
 
 /// Counts stay far below 2^32.
 #[cfg(feature = "metrics")]

@@ -5,6 +5,7 @@
 
 mod entra;
 mod introspection;
+mod requirement;
 mod table;
 
 use std::fmt::Display;
@@ -170,7 +171,7 @@ fn find(applies: impl Fn(&Condition) -> bool) -> Option<&'static str> {
 
 /// Returns all rows. If several apply, the first is used.
 fn all() -> impl Iterator<Item = &'static Hint> {
-    HINTS.iter().chain(entra::HINTS).chain(introspection::HINTS)
+    HINTS.iter().chain(entra::HINTS).chain(introspection::HINTS).chain(requirement::HINTS)
 }
 
 #[cfg(test)]

@@ -342,31 +342,6 @@ pub(super) const HINTS: &[Hint] = &[
             |issuer: &str| issuer.strip_prefix("https://")?.strip_suffix('/').map(|domain| !domain.contains('/'));
         token.payload().text(Claim::Iss).ok().and_then(domain) == Some(true)
     }),
-    // The requirement of a route. An administrator grants permissions.
-    accepted(
-        "the token has a permission of that name: require `scope_or_permission`",
-        |unmet, claims| matches!(unmet, UnmetRequirement::Scope { missing, .. } if claims.permissions().contains(missing)),
-    ),
-    // Without role-based access control, a client receives every scope that it requests.
-    accepted(
-        "the token has a scope of that name, but a scope shows what the client requested, not what the user may do",
-        |unmet, claims| matches!(unmet, UnmetRequirement::Permission { missing, .. } if claims.scopes().contains(missing)),
-    ),
-    accepted(
-        "the claim is not in the token but in another document (_claim_names): Entra ID does this for users with many groups",
-        |unmet, claims| {
-            let is_elsewhere = |claim: &str| {
-                claims.raw_claim(claim).is_none() && claims.raw_claim_at(["_claim_names", claim]).is_some()
-            };
-            matches!(unmet, UnmetRequirement::Claim { claim, .. } if is_elsewhere(claim))
-        },
-    ),
-    accepted(IN_MILLISECONDS, |unmet, claims| {
-        is_too_old(unmet) && is_within(claims.payload(), Claim::AuthTime, MILLISECONDS)
-    }),
-    accepted(IN_MICROSECONDS, |unmet, claims| {
-        is_too_old(unmet) && is_within(claims.payload(), Claim::AuthTime, MICROSECONDS)
-    }),
 ];
 
 pub(super) const IN_MILLISECONDS: &str = "the date is in milliseconds: a NumericDate is in seconds (RFC 7519 §2)";
@@ -374,8 +349,8 @@ pub(super) const IN_MILLISECONDS: &str = "the date is in milliseconds: a Numeric
 pub(super) const IN_MICROSECONDS: &str = "the date is in microseconds: a NumericDate is in seconds (RFC 7519 §2)";
 
 /// Times between 2001 and 2286 in these units. As seconds, they are after the year 10,000.
-const MILLISECONDS: Range<f64> = 1e12..1e13;
-const MICROSECONDS: Range<f64> = 1e15..1e16;
+pub(super) const MILLISECONDS: Range<f64> = 1e12..1e13;
+pub(super) const MICROSECONDS: Range<f64> = 1e15..1e16;
 
 pub(super) const MARKED_AS_ID_TOKEN: &str = "marked as an ID token: the client must send the access token";
 
@@ -391,7 +366,7 @@ const fn signed(text: &'static str, applies: fn(&SignedToken) -> bool) -> Hint {
     Hint { text, condition: Condition::Signed(applies) }
 }
 
-const fn accepted(text: &'static str, applies: fn(&UnmetRequirement, &Claims) -> bool) -> Hint {
+pub(super) const fn accepted(text: &'static str, applies: fn(&UnmetRequirement, &Claims) -> bool) -> Hint {
     Hint { text, condition: Condition::Accepted(applies) }
 }
 
@@ -442,11 +417,7 @@ fn malformed_date(rejection: &Rejection) -> Option<Claim> {
     }
 }
 
-fn is_too_old(unmet: &UnmetRequirement) -> bool {
-    matches!(unmet, UnmetRequirement::Authentication { max_age: Some(_), .. })
-}
-
-fn is_within(payload: &Payload, date: Claim, range: Range<f64>) -> bool {
+pub(super) fn is_within(payload: &Payload, date: Claim, range: Range<f64>) -> bool {
     payload.raw(date).and_then(|raw| raw.parse().ok()).is_some_and(|number| range.contains(&number))
 }
 
