@@ -4,9 +4,10 @@
 //!
 //! Every `pub` item is listed under its defining module; the lint `unreachable_pub` ensures that all of them are reachable.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test whose setup fails must fail")]
+#![expect(clippy::arithmetic_side_effects, reason = "indexes of tokens")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test whose setup fails must fail")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,10 +20,8 @@ const SNAPSHOT: &str = "tests/data/public_api.txt";
 
 #[test]
 fn the_public_api_matches_the_committed_list() {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut list = List::default();
-    list.module(&root.join("src/lib.rs"), &root.join("src"), "tower_bearer");
-    let actual = list.text();
+    let root = root();
+    let actual = List::of_crate().text();
     if std::env::var_os("UPDATE_PUBLIC_API").is_some() {
         fs::write(root.join(SNAPSHOT), &actual).expect("the list is written");
         return;
@@ -40,19 +39,83 @@ fn the_public_api_matches_the_committed_list() {
     );
 }
 
-/// The lines of the list, one per item. Implementations are listed only for the public types in `types`.
+#[test]
+fn the_list_contains_generated_and_foreign_implementations() {
+    let list = List::of_crate().text();
+    for implementation in [
+        "tower_bearer::claims::values: impl<'c> IntoIterator for &Audience<'c>",
+        "tower_bearer::claims::values: impl Eq for AuthenticationMethods<'_>",
+        "tower_bearer::requirement::value: impl From<u64> for ClaimValue",
+        "tower_bearer::middleware::future: struct ResponseFuture<S, B> where S: Service<Request<B>>,",
+        "tower_bearer::keys::error: skip_reasons!: NotAnObject = \"not_an_object\"",
+        "tower_bearer::clock: impl TryFrom<Timestamp> for SystemTime",
+        "tower_bearer::clock: impl<C: Clock + ?Sized> Clock for Arc<C>",
+        "tower_bearer::keys::set: impl From<KeySet> for Result<KeySet, KeyError>",
+        "tower_bearer::keys::interop: impl TryFrom<Algorithm> for jsonwebtoken_12::Algorithm",
+    ] {
+        assert!(list.lines().any(|line| line == implementation), "{implementation}");
+    }
+    // Implementations for private types are no part of the API.
+    assert!(!list.contains("MemberReader"));
+}
+
+#[test]
+fn public_types_have_at_most_two_type_parameters() {
+    let list = List::of_crate();
+    assert!(list.type_parameters.len() > 100, "the types are found");
+    let found: Vec<_> = list.type_parameters.iter().filter(|(_, count)| *count > 2).collect();
+    assert!(found.is_empty(), "{found:?}");
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The lines of the list, one per item.
 #[derive(Default)]
 struct List {
     lines: Vec<String>,
-    types: BTreeSet<String>,
-    implementations: Vec<(String, String)>,
+    /// The public types and traits.
+    public: BTreeSet<String>,
+    /// The macros that declare public enums.
+    declarations: BTreeSet<String>,
+    /// All types of the crate.
+    local: BTreeSet<String>,
+    /// The number of type parameters of each public type.
+    type_parameters: Vec<(String, usize)>,
+    implementations: Vec<Implementation>,
+}
+
+/// An implementation of a trait.
+struct Implementation {
+    /// The type without its arguments and references.
+    subject: String,
+    /// The identifiers in the trait and the type.
+    mentioned: Vec<String>,
+    line: String,
+}
+
+impl Implementation {
+    /// Returns whether the implementation is for a public type, or for a foreign type or a parameter and mentions a public type or
+    /// trait.
+    fn is_public(&self, list: &List) -> bool {
+        let is_foreign = !list.local.contains(&self.subject);
+        list.public.contains(&self.subject)
+            || is_foreign && self.mentioned.iter().any(|name| list.public.contains(name))
+    }
 }
 
 impl List {
+    fn of_crate() -> Self {
+        let mut list = Self::default();
+        list.module(&root().join("src/lib.rs"), &root().join("src"), "tower_bearer");
+        list
+    }
+
     fn text(mut self) -> String {
-        let types = &self.types;
-        let public = self.implementations.into_iter().filter(|(subject, _)| types.contains(subject));
-        self.lines.extend(public.map(|(_, line)| line));
+        let public = self.implementations.iter().filter(|implementation| implementation.is_public(&self));
+        let public: Vec<String> = public.map(|implementation| implementation.line.clone()).collect();
+        self.lines.extend(public);
         self.lines.sort();
         self.lines.dedup();
         self.lines.iter().fold(String::new(), |mut text, line| {
@@ -65,8 +128,15 @@ impl List {
     fn module(&mut self, file: &Path, folder: &Path, path: &str) {
         let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let macros: BTreeMap<String, Repetition> = parsed.items.iter().filter_map(Repetition::definition).collect();
         for item in &parsed.items {
-            self.item(item, folder, path);
+            match item {
+                Item::Macro(call) => {
+                    expand(call, &macros).iter().for_each(|item| self.item(item, folder, path));
+                    self.declaration(call, path);
+                }
+                item => self.item(item, folder, path),
+            }
         }
     }
 
@@ -96,18 +166,18 @@ impl List {
             }
             Item::Fn(function) if is_public(&function.vis) => self.add(path, &plain(&function.sig)),
             Item::Struct(structure) if is_public(&structure.vis) => {
-                let name = format!("struct {}{}", structure.ident, plain(&structure.generics));
+                let name = format!("struct {}{}", structure.ident, declared(&structure.generics));
                 self.add(path, &format!("{}{name}", non_exhaustive(&structure.attrs)));
-                self.types.insert(structure.ident.to_string());
+                self.public_type(&structure.ident, &structure.generics);
                 self.derived(path, &structure.ident.to_string(), &structure.attrs);
                 self.fields(path, &structure.ident.to_string(), &structure.fields);
             }
             Item::Enum(choice) if is_public(&choice.vis) => {
                 self.add(
                     path,
-                    &format!("{}enum {}{}", non_exhaustive(&choice.attrs), choice.ident, plain(&choice.generics)),
+                    &format!("{}enum {}{}", non_exhaustive(&choice.attrs), choice.ident, declared(&choice.generics)),
                 );
-                self.types.insert(choice.ident.to_string());
+                self.public_type(&choice.ident, &choice.generics);
                 self.derived(path, &choice.ident.to_string(), &choice.attrs);
                 for variant in &choice.variants {
                     let fields: Vec<String> = variant.fields.iter().map(field).collect();
@@ -115,7 +185,11 @@ impl List {
                     self.add(path, &format!("enum {}: {marked}{}({})", choice.ident, variant.ident, fields.join(", ")));
                 }
             }
+            Item::Struct(syn::ItemStruct { ident, .. }) | Item::Enum(syn::ItemEnum { ident, .. }) => {
+                self.local.insert(ident.to_string());
+            }
             Item::Trait(definition) if is_public(&definition.vis) => {
+                self.public.insert(definition.ident.to_string());
                 let bounds = plain(&definition.supertraits);
                 self.add(path, &format!("trait {}{}: {bounds}", definition.ident, plain(&definition.generics)));
                 for inner in &definition.items {
@@ -129,26 +203,64 @@ impl List {
 
     /// Adds a trait implementation as one line, and an inherent implementation with one line per public item.
     fn block(&mut self, block: &syn::ItemImpl, path: &str) {
-        let (_, _, bounds) = block.generics.split_for_impl();
-        let subject = plain(&block.self_ty);
+        let (parameters, _, bounds) = block.generics.split_for_impl();
+        let (parameters, subject) = (plain(&parameters), plain(&block.self_ty));
         if let Some((negative, name, _)) = &block.trait_ {
             let not = if negative.is_some() { "!" } else { "" };
-            let line = format!("{path}: impl {not}{} for {subject} {}", plain(name), plain(&bounds));
-            let base = subject.split(['<', ' ']).next().unwrap_or_default().to_owned();
-            self.implementations.push((base, line.trim_end().to_owned()));
+            let line = format!("{path}: impl{parameters} {not}{} for {subject} {}", plain(name), plain(&bounds));
+            let of_both = format!("{} {subject}", plain(name));
+            let mentioned = of_both.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+            self.implementations.push(Implementation {
+                subject: base(&block.self_ty),
+                mentioned: mentioned.map(str::to_owned).collect(),
+                line: line.trim_end().to_owned(),
+            });
             return;
         }
+        let subject = format!("impl{parameters} {subject} {}", plain(&bounds));
+        let subject = subject.trim_end();
         for inner in &block.items {
             match inner {
                 ImplItem::Fn(function) if is_public(&function.vis) => {
-                    self.add(path, &format!("impl {subject}: {}{}", plain(&function.sig), condition(&function.attrs)));
+                    self.add(path, &format!("{subject}: {}{}", plain(&function.sig), condition(&function.attrs)));
                 }
                 ImplItem::Const(constant) if is_public(&constant.vis) => {
-                    self.add(path, &format!("impl {subject}: const {}: {}", constant.ident, plain(&constant.ty)));
+                    self.add(path, &format!("{subject}: const {}: {}", constant.ident, plain(&constant.ty)));
                 }
                 _ => {}
             }
         }
+    }
+
+    /// Adds a macro that declares a public enum and is not expanded: its definition as one line, and one line for each variant.
+    fn declaration(&mut self, call: &syn::ItemMacro, path: &str) {
+        let text = plain(&call.mac.tokens);
+        let name = call.ident.as_ref().map_or_else(|| plain(&call.mac.path), ToString::to_string);
+        if call.ident.is_some() {
+            let declared = text.split("pub enum ").skip(1).filter_map(|rest| rest.split(' ').next());
+            for declared in declared {
+                self.public.insert(declared.to_owned());
+                self.local.insert(declared.to_owned());
+                self.lines.push(format!("{path}: macro {name}: {text}"));
+                self.declarations.insert(name.clone());
+            }
+        } else if self.declarations.contains(&name) {
+            let tokens: Vec<String> = call.mac.tokens.clone().into_iter().map(|token| token.to_string()).collect();
+            let is_doc = |at: usize| tokens[at] == "#" || at > 0 && tokens[at - 1] == "#";
+            let code: Vec<&str> = (0..tokens.len()).filter(|at| !is_doc(*at)).map(|at| &*tokens[at]).collect();
+            for variant in code.split(|token| *token == ";").filter(|variant| !variant.is_empty()) {
+                // Without the text, which is not part of the API.
+                let variant = variant.split(|token| *token == ",").next().unwrap_or_default();
+                self.add(path, &format!("{name}!: {}", variant.join(" ")));
+            }
+        }
+    }
+
+    fn public_type(&mut self, name: &syn::Ident, generics: &syn::Generics) {
+        let name = name.to_string();
+        self.type_parameters.push((name.clone(), generics.type_params().count()));
+        self.local.insert(name.clone());
+        self.public.insert(name);
     }
 
     fn fields(&mut self, path: &str, owner: &str, fields: &Fields) {
@@ -169,6 +281,67 @@ impl List {
     fn add(&mut self, path: &str, text: &str) {
         self.lines.push(format!("{path}: {}", text.trim_end()));
     }
+}
+
+/// A macro of one file that repeats its body for each argument: `($($name:ident),+) => { $( body )+ }`.
+struct Repetition {
+    /// `$name`
+    parameter: String,
+    body: String,
+}
+
+impl Repetition {
+    /// Returns the definition of a macro and its name, if it has this form.
+    fn definition(item: &Item) -> Option<(String, Self)> {
+        let Item::Macro(syn::ItemMacro { ident: Some(name), mac, .. }) = item else { return None };
+        let text = mac.tokens.to_string().replace("$ ", "$");
+        let repetition = Self::parse(&text);
+        let is_listed = repetition.is_some() || text.contains("pub enum ") || !text.contains(" for ");
+        assert!(is_listed, "a macro of a form that is not expanded: {name}");
+        Some((name.to_string(), repetition?))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (matcher, transcriber) = text.split_once("=>")?;
+        let parameter = matcher.trim().strip_prefix("($($")?;
+        if parameter.contains('$') {
+            return None;
+        }
+        let parameter = parameter.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next()?;
+        let (_, repeated) = transcriber.split_once("$(")?;
+        let (repeated, _) = repeated.rsplit_once('+')?;
+        let (body, _) = repeated.rsplit_once(')')?;
+        Some(Self { parameter: format!("${parameter}"), body: body.to_owned() })
+    }
+
+    fn expand(&self, arguments: &str) -> String {
+        arguments.split(',').map(|argument| self.body.replace(&self.parameter, argument.trim())).collect()
+    }
+}
+
+/// Returns the items that a call of a macro of the same file, or of `pin_project`, declares.
+fn expand(call: &syn::ItemMacro, macros: &BTreeMap<String, Repetition>) -> Vec<Item> {
+    let name = plain(&call.mac.path);
+    let text = match macros.get(&name) {
+        Some(repetition) if call.ident.is_none() => repetition.expand(&call.mac.tokens.to_string()),
+        None if name == "pin_project" => call.mac.tokens.to_string(),
+        Some(_) | None => return Vec::new(),
+    };
+    syn::parse_file(&text).unwrap_or_else(|error| panic!("{name}: {error}: {text}")).items
+}
+
+/// Returns the name of a type without references and arguments.
+fn base(subject: &syn::Type) -> String {
+    match subject {
+        syn::Type::Reference(reference) => base(&reference.elem),
+        syn::Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default(),
+        other => plain(other),
+    }
+}
+
+/// Returns the parameters of a type and their bounds.
+fn declared(generics: &syn::Generics) -> String {
+    format!("{} {}", plain(generics), plain(&generics.where_clause)).trim_end().to_owned()
 }
 
 /// Returns an item of a trait; `(provided)` marks a function that implementations need not have.
@@ -233,6 +406,7 @@ fn plain(tokens: &impl ToTokens) -> String {
         ("-> (", "-> ("),
         ("->  ", "-> "),
         ("=(", "= ("),
+        ("? ", "?"),
         (",)", ")"),
         (", >", ">"),
         (",>", ">"),
