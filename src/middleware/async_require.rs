@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,7 +15,7 @@ use crate::claims::{Claims, NoCustomClaims};
 use crate::clock::{Clock as _, SystemClock};
 use crate::defaults;
 use crate::middleware::async_requirement::AsyncRequirement;
-use crate::middleware::future::{Continue, ResponseFuture};
+use crate::middleware::future::{Continue, ResponseFuture, take_ready};
 use crate::middleware::responder::Responder;
 use crate::request::RequestHead;
 use crate::requirement::{ChallengeParams, Facts, RequirementError};
@@ -144,7 +143,7 @@ where
 }
 
 impl<S, C, R> Layer<S> for AsyncRequireLayer<C, R> {
-    type Service = AsyncRequireService<S, C, R>;
+    type Service = AsyncRequireService<S, Self>;
 
     fn layer(&self, inner: S) -> Self::Service {
         AsyncRequireService { inner, layer: Arc::new(self.clone()) }
@@ -163,13 +162,13 @@ impl<C, R: fmt::Debug> fmt::Debug for AsyncRequireLayer<C, R> {
     }
 }
 
-/// The service of an [`AsyncRequireLayer`] around `S`.
-pub struct AsyncRequireService<S, C = NoCustomClaims, R = EmptyBody> {
+/// The service of an [`AsyncRequireLayer`], `L`, around `S`.
+pub struct AsyncRequireService<S, L> {
     inner: S,
-    layer: Arc<AsyncRequireLayer<C, R>>,
+    layer: Arc<L>,
 }
 
-impl<S, C, R, ReqB, ResB> Service<Request<ReqB>> for AsyncRequireService<S, C, R>
+impl<S, C, R, ReqB, ResB> Service<Request<ReqB>> for AsyncRequireService<S, AsyncRequireLayer<C, R>>
 where
     S: Service<Request<ReqB>, Response = Response<ResB>> + Clone,
     C: Send + Sync + 'static,
@@ -185,10 +184,7 @@ where
     }
 
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
-        let clone = self.inner.clone();
-        // The future needs the service that was polled ready; the clone was not polled. A rejection drops that service, and
-        // so releases what `poll_ready` has reserved for this request.
-        let ready = mem::replace(&mut self.inner, clone);
+        let ready = take_ready(&mut self.inner);
         match self.layer.claims(&RequestHead::new(&request)) {
             Ok(claims) => {
                 let (head, body) = request.into_parts();
@@ -200,13 +196,13 @@ where
     }
 }
 
-impl<S: Clone, C, R> Clone for AsyncRequireService<S, C, R> {
+impl<S: Clone, L> Clone for AsyncRequireService<S, L> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), layer: Arc::clone(&self.layer) }
     }
 }
 
-impl<S: fmt::Debug, C, R: fmt::Debug> fmt::Debug for AsyncRequireService<S, C, R> {
+impl<S: fmt::Debug, L: fmt::Debug> fmt::Debug for AsyncRequireService<S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsyncRequireService").field("inner", &self.inner).field("layer", &self.layer).finish()
     }

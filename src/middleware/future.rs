@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::{Future, Ready, ready};
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready as await_ready};
 
@@ -82,6 +83,13 @@ impl<R> ResponseChange<R> {
     fn apply(self, response: &mut R) {
         (self.apply)(response, self.nonce);
     }
+}
+
+/// Returns the service that was polled ready, and leaves a clone, which was not polled. To drop the returned service releases what
+/// `poll_ready` has reserved for the request.
+pub(super) fn take_ready<S: Clone>(service: &mut S) -> S {
+    let clone = service.clone();
+    mem::replace(service, clone)
 }
 
 /// Continues an accepted request.

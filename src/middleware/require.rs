@@ -12,7 +12,7 @@ use tower_service::Service;
 use crate::claims::Claims;
 use crate::clock::{Clock, SystemClock};
 use crate::defaults;
-use crate::middleware::future::ResponseFuture;
+use crate::middleware::future::{ResponseFuture, take_ready};
 use crate::middleware::outer_layers::OuterLayers;
 use crate::middleware::responder::Responder;
 use crate::request::RequestHead;
@@ -242,8 +242,7 @@ where
                 ResponseFuture::inner(self.inner.call(request), None)
             }
             Err(response) => {
-                // Releases what `poll_ready` of the inner service has reserved for this request.
-                self.inner = self.inner.clone();
+                drop(take_ready(&mut self.inner));
                 ResponseFuture::rejected(response)
             }
         }
