@@ -51,21 +51,26 @@ impl ProofKey {
         self
     }
 
-    /// Returns the public key as a JWK.
-    #[must_use]
-    pub fn jwk(&self) -> serde_json::Value {
-        self.key.bare_jwk().unwrap_or_default()
-    }
-
-    /// Returns the thumbprint of the public key, the `jkt` of tokens that are bound to it.
+    /// Returns the public key as a JWK, in JSON.
     ///
     /// # Panics
     ///
     /// Panics if the key is for an HMAC algorithm, which has no public key.
     #[must_use]
     #[expect(clippy::expect_used, reason = "documented")]
+    pub fn jwk(&self) -> String {
+        self.key.bare_jwk().expect("an asymmetric key has a JWK").to_string()
+    }
+
+    /// Returns the thumbprint of the public key, the `jkt` of tokens that are bound to it.
+    ///
+    /// # Panics
+    ///
+    /// Panics in the same case as [`jwk`](Self::jwk).
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "documented")]
     pub fn thumbprint(&self) -> Thumbprint {
-        let set = KeySet::from_jwks(self.jwk().to_string()).expect("an asymmetric key has a JWK");
+        let set = KeySet::from_jwks(self.jwk()).expect("a JWK");
         set.thumbprints().next().expect("a generated key is usable")
     }
 
@@ -117,7 +122,7 @@ impl ProofBuilder {
         let mut header = Members::default();
         header.push("typ", MemberValue::json(&"dpop+jwt"));
         header.push("alg", MemberValue::Algorithm);
-        header.push("jwk", MemberValue::json(&key.jwk()));
+        header.push("jwk", MemberValue::json(&key.key.bare_jwk().unwrap_or_default()));
         let builder = Self {
             key: key.clone(),
             signer: None,
