@@ -93,6 +93,9 @@ pub enum ClaimsRejection {
     NoLayer(Misconfiguration),
     /// The `BearerLayer` provides claims of another type: 500 and an error in the log, because the program is misconfigured.
     OtherClaims(Misconfiguration),
+    /// The `BearerLayer` does not provide the token, because [`with_raw_token`](crate::BearerLayer::with_raw_token) is not set: 500 and
+    /// an error in the log, because the program is misconfigured.
+    NoRawToken(Misconfiguration),
 }
 
 impl<C> Claims<C> {
@@ -112,7 +115,7 @@ impl IntoResponse for ClaimsRejection {
     fn into_response(self) -> Response {
         match self {
             Self::Anonymous(rejection) | Self::UnmetRequirement(rejection) => rejection.into_response(),
-            Self::NoLayer(found) | Self::OtherClaims(found) => {
+            Self::NoLayer(found) | Self::OtherClaims(found) | Self::NoRawToken(found) => {
                 let mut response = found.respond::<Body>(&EmptyBody::default());
                 if let Some(text) = found.body_text() {
                     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -128,7 +131,7 @@ impl fmt::Display for ClaimsRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Anonymous(rejection) | Self::UnmetRequirement(rejection) => rejection.fmt(f),
-            Self::NoLayer(found) | Self::OtherClaims(found) => found.fmt(f),
+            Self::NoLayer(found) | Self::OtherClaims(found) | Self::NoRawToken(found) => found.fmt(f),
         }
     }
 }
@@ -138,7 +141,7 @@ impl std::error::Error for ClaimsRejection {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Anonymous(rejection) | Self::UnmetRequirement(rejection) => rejection.source(),
-            Self::NoLayer(_) | Self::OtherClaims(_) => None,
+            Self::NoLayer(_) | Self::OtherClaims(_) | Self::NoRawToken(_) => None,
         }
     }
 }

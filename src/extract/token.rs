@@ -18,12 +18,14 @@ impl<S: Send + Sync> FromRequestParts<S> for BearerToken<'static> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
         let extensions = &parts.extensions;
-        let reason = match (extensions.get::<Self>(), extensions.get::<Claims>(), extensions.get::<OuterLayers>()) {
+        let found = |reason| report_misconfiguration::<Self>(reason, &RequestHead::from_parts(parts));
+        Err(match (extensions.get::<Self>(), extensions.get::<Claims>(), extensions.get::<OuterLayers>()) {
             (Some(token), _, _) => return Ok(token.clone()),
-            (None, None, Some(_)) => return Err(ClaimsRejection::anonymous(&HandlerContext::new(parts, None))),
-            (None, Some(_), _) => "a handler extracts the token, but its BearerLayer is not configured with_raw_token",
-            (None, None, None) => "a handler extracts the token without a BearerLayer",
-        };
-        Err(ClaimsRejection::NoLayer(report_misconfiguration::<Self>(reason, &RequestHead::from_parts(parts))))
+            (None, None, Some(_)) => ClaimsRejection::anonymous(&HandlerContext::new(parts, None)),
+            (None, Some(_), _) => ClaimsRejection::NoRawToken(found(
+                "a handler extracts the token, but its BearerLayer is not configured with_raw_token",
+            )),
+            (None, None, None) => ClaimsRejection::NoLayer(found("a handler extracts the token without a BearerLayer")),
+        })
     }
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tower::ServiceExt;
 use tower::util::MapRequestLayer;
 use tower_bearer::extract::{BearerRejection, ClaimsRejection};
+use tower_bearer::request::BearerToken;
 use tower_bearer::requirement::RequirementError;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{BearerLayer, Claims, Rejection, RequireLayer, Requirement};
@@ -119,7 +120,11 @@ async fn claims_of_another_type_return_500_and_never_none() {
         let app = routes().layer(layer);
         let token = server.token().claim("tenant", "north").sign();
         for path in ["/tenant", "/optional-tenant"] {
-            assert_eq!(send(&app, path, Some(&token)).await.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+            let response = send(&app, path, Some(&token)).await;
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+            let reason = "a handler extracts claims of another type than its BearerLayer provides";
+            let expected = format!("{reason}: GET {path}, {}", std::any::type_name::<Claims<Tenant>>());
+            assert_eq!(text(response).await, if cfg!(debug_assertions) { &*expected } else { "" });
         }
         assert_eq!(send(&app, "/subject", Some(&token)).await.status(), StatusCode::OK);
     }
@@ -163,6 +168,42 @@ async fn handler_can_receive_the_rejection() {
     assert!(missing.starts_with("a handler extracts claims without a BearerLayer: GET /, "), "{missing}");
     let app = bare.layer(BearerLayer::new(validator(&server)).with_anonymous());
     assert_eq!(text(send(&app, "/", None).await).await, "no bearer token");
+}
+
+#[tokio::test]
+async fn handler_receives_the_raw_token_or_the_error_of_the_program() {
+    async fn raw(token: Result<BearerToken<'static>, ClaimsRejection>) -> String {
+        match token {
+            Ok(token) => token.as_str().to_owned(),
+            Err(ClaimsRejection::NoLayer(found)) => format!("no layer: {found}"),
+            Err(ClaimsRejection::NoRawToken(found)) => format!("no raw token: {found}"),
+            Err(rejection) => rejection.to_string(),
+        }
+    }
+    async fn alone(_: BearerToken<'static>) {}
+    let server = TestIssuer::new();
+    let token = server.token().sign();
+    let bare = Router::new().route("/", get(raw)).route("/alone", get(alone));
+    let layer = || BearerLayer::new(validator(&server)).with_anonymous();
+    let with = bare.clone().layer(layer().with_raw_token());
+    let without = bare.clone().layer(layer());
+    let type_name = std::any::type_name::<BearerToken<'static>>();
+    let no_layer = "a handler extracts the token without a BearerLayer";
+    let no_token = "a handler extracts the token, but its BearerLayer is not configured with_raw_token";
+    for (app, credential, expected) in [
+        (&with, Some(&*token), token.clone()),
+        (&with, None, "no bearer token".to_owned()),
+        (&without, Some(&*token), format!("no raw token: {no_token}: GET /, {type_name}")),
+        (&bare, Some(&*token), format!("no layer: {no_layer}: GET /, {type_name}")),
+    ] {
+        assert_eq!(text(send(app, "/", credential).await).await, expected);
+    }
+    for (app, reason) in [(&without, no_token), (&bare, no_layer)] {
+        let response = send(app, "/alone", Some(&token)).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{reason}");
+        let expected = format!("{reason}: GET /alone, {type_name}");
+        assert_eq!(text(response).await, if cfg!(debug_assertions) { &*expected } else { "" });
+    }
 }
 
 #[tokio::test]
