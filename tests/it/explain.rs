@@ -213,8 +213,10 @@ async fn hint_names_the_fix() {
     let of_clients = Api::new(AUDIENCE, trusted(&server)).with_client_ids(["web"]);
     let of_clients = Validator::new(of_clients).expect("a valid configuration");
     let unmarked = server.token().without("aud").claim("client_id", "web");
-    let expected = "no aud: without it, token_use must be access and client_id one of the API's clients";
+    let expected = "no aud: with_client_ids alone accepts only tokens with token_use (Cognito): see the recipe for tokens without aud";
     assert_eq!(hint(&of_clients, &unmarked.clone().sign()).await, expected);
+    let expected = "no aud: without it, token_use must be access and client_id one of the API's clients";
+    assert_eq!(hint(&of_clients, &unmarked.clone().claim("token_use", "refresh").sign()).await, expected);
     let marked = unmarked.claim("token_use", "access").sign();
     assert!(of_clients.explain(&marked).await.is_accepted());
     let strict = Api::new(AUDIENCE, trusted(&server)).with_client_ids(["web"]).with_profile(Profile::Rfc9068);

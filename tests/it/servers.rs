@@ -193,14 +193,22 @@ fn hint_names_microsoft_graph() {
 }
 
 #[test]
-fn hint_for_a_missing_audience_names_the_client_ids() {
+fn hint_for_a_missing_audience_leads_to_the_client_ids_and_the_recipe() {
     let server = server(Algorithm::RS256);
     let token = || server.token().without("aud");
-    let expected = "no aud: configure the server to write it; if it cannot, set the clients with with_client_ids";
+    let expected = "no aud: configure the server to write it; if it cannot, set with_client_ids and see the recipe for tokens without aud";
     assert_eq!(hints(api(&server), token()), [expected]);
     let with_clients = api(&server).with_client_ids(["web"]);
+    // A token of Clerk has no `token_use`, so the hint for tokens of Cognito would be of no use.
+    let expected = "no aud: with_client_ids alone accepts only tokens with token_use (Cognito): see the recipe for tokens without aud";
+    assert_eq!(hints(with_clients.clone(), token()).first().map(String::as_str), Some(expected));
+    let of_cognito = token().claim("token_use", "access").claim("client_id", "other");
     let expected = "no aud: without it, token_use must be access and client_id one of the API's clients";
-    assert_eq!(hints(with_clients, token()).first().map(String::as_str), Some(expected));
+    assert!(!hints(with_clients.clone(), of_cognito).contains(&expected.to_owned()), "the client is wrong, not aud");
+    let of_another_use = token().claim("token_use", "refresh");
+    assert_eq!(hints(with_clients, of_another_use).first().map(String::as_str), Some(expected));
+    let recipes = std::fs::read_to_string(crate::stack::repository().join("src/guide/recipes.md")).expect("the guide");
+    assert!(recipes.contains("\n## Clerk, WorkOS: tokens without `aud`\n"), "the recipe of the hint");
     assert_eq!(hints(api(&server).with_profile(Profile::Rfc9068), token().rfc9068()), [""; 0]);
 }
 

@@ -257,6 +257,15 @@ pub(super) const HINTS: &[Hint] = &[
     ),
     unverified(
         "no aud: without it, token_use must be access and client_id one of the API's clients",
+        |rejection, token| {
+            lacks_audience(rejection, token)
+                && !token.core.rules.clients.accepted.is_empty()
+                && token.payload.raw(Claim::TokenUse).is_some()
+        },
+    ),
+    // The recipe first limits the tokens. The setting that accepts them is not named: an unverified token must not lead to it.
+    unverified(
+        "no aud: with_client_ids alone accepts only tokens with token_use (Cognito): see the recipe for tokens without aud",
         |rejection, token| lacks_audience(rejection, token) && !token.core.rules.clients.accepted.is_empty(),
     ),
     unverified(
@@ -267,9 +276,8 @@ pub(super) const HINTS: &[Hint] = &[
                 && token.payload.text(Claim::TokenUse) == Member::Is("access")
         },
     ),
-    // This limits the clients. The setting that accepts such tokens is not named: an unverified token must not lead to it.
     unverified(
-        "no aud: configure the server to write it; if it cannot, set the clients with with_client_ids",
+        "no aud: configure the server to write it; if it cannot, set with_client_ids and see the recipe for tokens without aud",
         lacks_audience,
     ),
     unverified(

@@ -413,6 +413,12 @@ fn client_cases() -> Vec<Case> {
         case(
             "no aud: without it, token_use must be access and client_id one of the API's clients",
             &clients,
+            bare(token()).claim("token_use", "refresh"),
+            bare(token()),
+        ),
+        case(
+            "no aud: with_client_ids alone accepts only tokens with token_use (Cognito): see the recipe for tokens without aud",
+            &clients,
             bare(token()),
             token().audience("web").claim("client_id", "web"),
         ),
@@ -423,7 +429,7 @@ fn client_cases() -> Vec<Case> {
             bare(cognito.token()),
         ),
         case(
-            "no aud: configure the server to write it; if it cannot, set the clients with with_client_ids",
+            "no aud: configure the server to write it; if it cannot, set with_client_ids and see the recipe for tokens without aud",
             &cognito_validator,
             bare(cognito.token()),
             bare(cognito.token()).claim("token_use", "access"),
