@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::config::{Api, SenderConstraintRule};
 use crate::dpop;
 use crate::fetch::{Endpoint, EndpointError};
-use crate::requirement::{ScopeSyntaxError, is_scope_token};
+use crate::requirement::{RequirementSyntaxError, is_scope_token};
 
 /// The metadata document of a protected resource, with its URL (RFC 9728 §2, §3).
 ///
@@ -210,7 +210,7 @@ impl fmt::Display for MetadataError {
             Self::Resource(_) => f.write_str("the URL of the resource is not accepted"),
             Self::AuthorizationServer(_) => f.write_str("the URL of an authorization server is not accepted"),
             Self::NoAuthorizationServer => f.write_str("there is no authorization server"),
-            Self::Scope => ScopeSyntaxError::Scope.fmt(f),
+            Self::Scope => RequirementSyntaxError::Scope.fmt(f),
             Self::Link(_) => f.write_str("the URL of a link is not accepted"),
         }
     }

@@ -9,11 +9,13 @@ mod lookup;
 mod principal;
 mod required;
 mod rules;
+mod settings;
 mod source;
 mod string_or_array;
 mod values;
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
 use std::mem::size_of;
 use std::sync::Arc;
@@ -35,13 +37,14 @@ pub(crate) use self::rules::{
     MissingExpiry, OrganizationRule, Rules, has_audience,
 };
 pub use self::rules::{Organization, Profile};
+pub(crate) use self::settings::{ClaimsSettings, ClientClaim};
 pub use self::source::ClaimsSource;
 use self::source::Source;
 pub use self::values::{Audience, AuthenticationMethods, ClaimStrings, Permissions, Scopes};
 use crate::clock::Timestamp;
 use crate::keys::Thumbprint;
 use crate::request::credential::UsedSchemes;
-use crate::token::{Claim, Header, Member, Payload};
+use crate::token::{Claim, Header, Member, Payload, unquote};
 
 /// The claims of a token that passed every check.
 ///
@@ -77,8 +80,7 @@ pub(crate) type Context = Arc<dyn Any + Send + Sync>;
 struct Verified {
     source: Source,
     payload: Payload,
-    /// The scopes that others imply, as the API is configured.
-    implied_scopes: ImpliedScopes,
+    settings: Arc<ClaimsSettings>,
 }
 
 /// The type of the custom claims of an application that has none.
@@ -152,6 +154,16 @@ impl<C> Claims<C> {
         }
     }
 
+    /// Returns the id of the client in the claim that the API reads; see [`Api::with_client_claim`](crate::Api::with_client_claim).
+    pub(crate) fn client(&self) -> Option<Cow<'_, str>> {
+        self.verified.settings.client_claim.raw(self.payload()).and_then(unquote)
+    }
+
+    /// Returns the name of the claim with the id of the client.
+    pub(crate) fn client_claim(&self) -> &str {
+        self.verified.settings.client_claim.name()
+    }
+
     /// Returns the scopes of the token (RFC 8693 §4.2), without those that others [imply](crate::Api::with_implied_scopes).
     #[must_use]
     pub fn scopes(&self) -> Scopes<'_> {
@@ -162,12 +174,12 @@ impl<C> Claims<C> {
     /// [implies](crate::Api::with_implied_scopes) it.
     #[must_use]
     pub fn grants_scope(&self, name: &str) -> bool {
-        self.scopes().contains_any(name, self.verified.implied_scopes.implied_by(name))
+        self.scopes().contains_any(name, self.verified.settings.implied_scopes.implied_by(name))
     }
 
     /// Returns each scope that the token grants only by implication, with the scope of the token that implies it.
     pub(crate) fn implied_scopes(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.verified.implied_scopes.added_to(self.scopes())
+        self.verified.settings.implied_scopes.added_to(self.scopes())
     }
 
     /// Returns the permissions granted by Auth0's role-based access control.
@@ -319,9 +331,9 @@ impl Claims {
         header: Header,
         payload: Payload,
         key: Option<Thumbprint>,
-        implied_scopes: ImpliedScopes,
+        settings: Arc<ClaimsSettings>,
     ) -> Self {
-        let verified = Arc::new(Verified { source: Source::Signature { header, key }, payload, implied_scopes });
+        let verified = Arc::new(Verified { source: Source::Signature { header, key }, payload, settings });
         Self { verified, custom: NO_CUSTOM_CLAIMS, proven: ProvenConfirmation::None, context: None }
     }
 
@@ -331,24 +343,24 @@ impl Claims {
         payload: Payload,
         issuer: Arc<str>,
         valid_until: Timestamp,
-        implied_scopes: ImpliedScopes,
+        settings: Arc<ClaimsSettings>,
     ) -> Self {
         let source = Source::Introspection { issuer, valid_until };
-        let verified = Arc::new(Verified { source, payload, implied_scopes });
+        let verified = Arc::new(Verified { source, payload, settings });
         Self { verified, custom: NO_CUSTOM_CLAIMS, proven: ProvenConfirmation::None, context: None }
     }
 
     #[cfg(test)]
     pub(crate) fn for_tests(json: &str) -> Self {
-        Self::for_tests_with(json, ImpliedScopes::default())
+        Self::for_tests_with(json, ClaimsSettings::default())
     }
 
     #[cfg(test)]
-    pub(crate) fn for_tests_with(json: &str, implied_scopes: ImpliedScopes) -> Self {
+    pub(crate) fn for_tests_with(json: &str, settings: ClaimsSettings) -> Self {
         let claims = base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, json);
         let token = format!("eyJhbGciOiJSUzI1NiJ9.{claims}.AA");
         let (header, payload) = crate::token::UnverifiedToken::parse(&token).expect("well-formed").into_parts();
-        Self::verified(header, payload, None, implied_scopes)
+        Self::verified(header, payload, None, Arc::new(settings))
     }
 
     /// Adds the custom claims, deserialized from the same payload.
@@ -410,7 +422,8 @@ mod tests {
 
     #[test]
     fn grants_scopes_of_the_token_and_implied_ones() {
-        let implied = || ImpliedScopes::new([("admin", "write"), ("admin", "read"), ("write", "read")]);
+        let pairs = [("admin", "write"), ("admin", "read"), ("write", "read")];
+        let implied = || ClaimsSettings { implied_scopes: ImpliedScopes::new(pairs), ..ClaimsSettings::default() };
         for (scope, granted) in
             [("admin", &["admin", "write", "read"][..]), ("read", &["read"]), ("write", &["write", "read"])]
         {

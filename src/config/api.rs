@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::claims::{
-    ClientRule, ConfirmationRule, IdTokenMarkers, ImpliedScopes, MissingAudience, OrganizationRule, Profile, Rules,
+    ClaimsSettings, ClientClaim, ClientRule, ConfirmationRule, IdTokenMarkers, MissingAudience, OrganizationRule,
+    Profile, Rules,
 };
 use crate::config::domain::is_unprintable;
 use crate::config::dpop;
@@ -207,6 +208,8 @@ impl Api {
     /// claim: `cid` (Okta), `appid` (version 1 tokens of Entra ID). Default: `client_id`, or `azp` if there is no `client_id`.
     ///
     /// The claim must be a string. If it is absent, the token is rejected, also if it has a `client_id`.
+    /// [`Requirement::client_ids`](crate::Requirement::client_ids) and entries of
+    /// [`Revocation::client`](crate::revocation::Revocation::client) also compare this claim.
     /// [`Claims::client_id`](crate::Claims::client_id) does not return this claim: read it with
     /// [`Claims::claim`](crate::Claims::claim).
     #[must_use]
@@ -421,7 +424,7 @@ impl Api {
             None => (OrganizationRule::Any, None),
         };
         let possession = self.resolve_possession(errors);
-        let implied_scopes = implied_scopes::resolve(&self.implied_scopes, errors);
+        let claims_settings = self.resolve_claims_settings(errors);
         let rules = Rules {
             audiences: self.audiences.iter().map(|audience| Box::from(audience.as_str())).collect(),
             leeway: self.leeway,
@@ -432,10 +435,7 @@ impl Api {
             max_age: self.max_age,
             confirmation: if self.checks_possession() { ConfirmationRule::Proven } else { self.confirmation },
             id_token_markers: self.id_token_markers,
-            clients: ClientRule {
-                accepted: clients.unwrap_or_default(),
-                claim: self.client_claim.as_deref().map(Box::from),
-            },
+            clients: ClientRule { accepted: clients.unwrap_or_default(), claim: claims_settings.client_claim.clone() },
             organizations,
         };
         let issuers = issuers.into_iter().collect::<Option<Vec<TrustedIssuer>>>()?;
@@ -446,9 +446,17 @@ impl Api {
             hosts,
             organization_of,
             possession: possession?,
-            implied_scopes,
+            claims_settings: Arc::new(claims_settings),
             max_token_bytes,
         })
+    }
+
+    /// Returns the settings on which the meaning of claims depends.
+    pub(crate) fn resolve_claims_settings(&self, errors: &mut SettingErrors) -> ClaimsSettings {
+        ClaimsSettings {
+            implied_scopes: implied_scopes::resolve(&self.implied_scopes, errors),
+            client_claim: ClientClaim(self.client_claim.as_deref().map(Box::from)),
+        }
     }
 
     fn check_duplicate_rules(&self, errors: &mut SettingErrors) {
@@ -557,7 +565,7 @@ pub(crate) struct Policy {
     /// The function that returns the organization of a request, if the policy depends on it.
     pub(crate) organization_of: Option<OrganizationOfRequest>,
     pub(crate) possession: PossessionRules,
-    pub(crate) implied_scopes: ImpliedScopes,
+    pub(crate) claims_settings: Arc<ClaimsSettings>,
     pub(crate) max_token_bytes: usize,
 }
 

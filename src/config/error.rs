@@ -11,7 +11,7 @@ use crate::jwks::RefreshPolicyError;
 use crate::keys::{KeyError, SecretError, SkipReason};
 use crate::mutual_tls::NetworkError;
 use crate::request::PublicUrlError;
-use crate::requirement::ScopeSyntaxError;
+use crate::requirement::RequirementSyntaxError;
 use crate::token::Algorithm;
 
 /// All errors of a configuration, at least one.
@@ -254,7 +254,7 @@ impl fmt::Display for SettingErrorKind {
             | Self::IgnoredConfirmation => self.fmt_possession(f),
             Self::Introspection(error) => error.fmt(f),
             Self::Host | Self::DuplicateHost | Self::UnknownIssuer | Self::NoHost => f.write_str(self.rule()),
-            Self::Scope => ScopeSyntaxError::Scope.fmt(f),
+            Self::Scope => RequirementSyntaxError::Scope.fmt(f),
             Self::ImpliedScopeCycle { cycle } => write!(f, "form a cycle: {cycle}"),
             Self::RefreshPolicy(error) => error.fmt(f),
             Self::NoFetch | Self::HttpClient(_) => self.fmt_client(f),

@@ -76,7 +76,7 @@ fn path_to<'s>(scope: &'s str, previous: &BTreeMap<&'s str, &'s str>) -> Vec<&'s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claims::Claims;
+    use crate::claims::{Claims, ClaimsSettings};
     use crate::config::SettingError;
 
     fn resolve_all(setting: &[(&str, &[&str])]) -> (ImpliedScopes, Vec<SettingError>) {
@@ -93,7 +93,8 @@ mod tests {
             resolve_all(&[("admin", &["write", "audit"]), ("write", &["read"]), ("admin", &["report"])]);
         assert_eq!(errors, []);
         for (scope, granted) in [("admin", "audit read report write"), ("write", "read"), ("read", ""), ("audit", "")] {
-            let claims = Claims::for_tests_with(&format!(r#"{{"scope":"{scope}"}}"#), implied.clone());
+            let settings = ClaimsSettings { implied_scopes: implied.clone(), ..ClaimsSettings::default() };
+            let claims = Claims::for_tests_with(&format!(r#"{{"scope":"{scope}"}}"#), settings);
             let added: Vec<&str> = claims.implied_scopes().map(|(implied, _)| implied).collect();
             assert_eq!(added.join(" "), granted, "{scope}");
         }

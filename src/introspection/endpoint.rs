@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::claims::ImpliedScopes;
+use crate::claims::ClaimsSettings;
 use crate::clock::{Clock, Monotonic};
 use crate::fetch::{Exchange, ExchangeRules, Fetch, FetchResponse, FormRequest, Redirects};
 use crate::introspection::answer::{self, AnswerSignature, Parsed};
@@ -32,7 +32,7 @@ pub(crate) struct ClientParts {
     pub(crate) keys: KeyRing,
     pub(crate) algorithms: Box<[Algorithm]>,
     pub(crate) leeway: Duration,
-    pub(crate) implied_scopes: ImpliedScopes,
+    pub(crate) claims_settings: Arc<ClaimsSettings>,
     pub(crate) fetch: Arc<dyn Fetch>,
     pub(crate) clock: Arc<dyn Clock>,
 }

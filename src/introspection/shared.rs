@@ -104,8 +104,8 @@ impl Shared {
             (Parsed::Inactive, _) => Answer::Inactive,
             (Parsed::Active(payload), signature) => {
                 let valid_until = asked_at_wall.saturating_add(self.settings().ttl);
-                let implied_scopes = self.parts().implied_scopes.clone();
-                let claims = Claims::introspected(*payload, Arc::from(self.label()), valid_until, implied_scopes);
+                let settings = Arc::clone(&self.parts().claims_settings);
+                let claims = Claims::introspected(*payload, Arc::from(self.label()), valid_until, settings);
                 Answer::Active(Arc::new(ActiveAnswer { claims, asked_at, asked_at_wall, signature }))
             }
         });

@@ -66,6 +66,29 @@ impl<'r> Alternative<'r> {
     }
 }
 
+/// The other parts of an alternative, as text.
+impl Alternative<'_> {
+    /// Returns the text of each part that is neither a scope nor a permission, such as `claim tier is "gold"` or the name of a
+    /// predicate.
+    ///
+    /// A token needs these parts, too: an alternative without scopes and permissions is met by every token only if it has no other
+    /// parts either, which is never the case.
+    ///
+    /// ```
+    /// use tower_bearer::Requirement;
+    ///
+    /// let requirement = Requirement::all_of([Requirement::scope("pay"), Requirement::claim_equals("tier", "gold")]);
+    /// let others: Vec<_> = requirement.alternatives().flat_map(|one| one.others().collect::<Vec<_>>()).collect();
+    /// assert_eq!(others, [r#"claim tier is "gold""#]);
+    /// ```
+    pub fn others(&self) -> impl Iterator<Item = String> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Other(node) => Some(node.to_string()),
+            Part::Scope(_) | Part::Permission(_) => None,
+        })
+    }
+}
+
 impl fmt::Display for Alternative<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, part) in self.parts.iter().enumerate() {

@@ -7,10 +7,12 @@ mod claim_path;
 mod comparison;
 mod display;
 mod error;
+mod fallible;
 mod names;
 mod node;
 mod path;
 mod predicate;
+mod syntax;
 mod unmet;
 mod value;
 
@@ -20,19 +22,16 @@ use std::time::Duration;
 
 pub use self::alternatives::Alternative;
 pub(crate) use self::challenge_params::ChallengeParams;
-pub use self::claim_path::ClaimPath;
-use self::comparison::Comparison;
-use self::constants::{NOT_ACR_VALUES, NOT_CLIENT_IDS};
 pub use self::error::RequirementError;
 pub(crate) use self::error::{Reason, UNAVAILABLE};
-use self::names::Names;
 pub(crate) use self::node::Facts;
-use self::node::{Node, Parts};
-use self::path::{NOT_A_PATH, Path};
+use self::node::Node;
+pub use self::path::ClaimPath;
 use self::predicate::Predicate;
-pub(crate) use self::unmet::is_scope_token;
-use self::unmet::{NO_REQUIREMENTS, NOT_A_SCOPE};
-pub use self::unmet::{ScopeSyntaxError, UnmetRequirement};
+pub use self::syntax::RequirementSyntaxError;
+pub(crate) use self::syntax::is_scope_token;
+use self::syntax::or_panic;
+pub use self::unmet::UnmetRequirement;
 pub use self::value::ClaimValue;
 use crate::claims::Claims;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
@@ -58,7 +57,8 @@ use crate::defaults;
 /// assert!(Requirement::try_scope("two words").is_err());
 /// ```
 ///
-/// The names are checked when a requirement is created. In a constant, they are checked at compile time:
+/// The names are checked when a requirement is created. A constructor that panics for an invalid name has a form `try_*`, for
+/// names from outside the program, such as a configuration file. In a constant, names are checked at compile time:
 ///
 /// ```
 /// use tower_bearer::Requirement;
@@ -88,17 +88,7 @@ impl Requirement {
     #[must_use]
     #[track_caller]
     pub fn scope(name: &str) -> Self {
-        assert!(is_scope_token(name), "{name:?}: {NOT_A_SCOPE}");
-        Self(Node::Scope(Cow::Owned(name.to_owned())))
-    }
-
-    /// Requires one scope. Use it for names that come from outside the program.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`ScopeSyntaxError::Scope`] if `name` is not a scope-token of RFC 6749 §3.3.
-    pub fn try_scope(name: &str) -> Result<Self, ScopeSyntaxError> {
-        if is_scope_token(name) { Ok(Self::scope(name)) } else { Err(ScopeSyntaxError::Scope) }
+        or_panic(Self::try_scope(name), &name)
     }
 
     /// Requires one permission (Auth0's `permissions`).
@@ -109,7 +99,7 @@ impl Requirement {
     #[must_use]
     #[track_caller]
     pub fn permission(name: &str) -> Self {
-        Self(Node::Permission(non_empty_name(name)))
+        or_panic(Self::try_permission(name), &name)
     }
 
     /// Requires that the token has the scope `name`, the permission `name`, or both. Use it for a route that machines call with
@@ -121,8 +111,7 @@ impl Requirement {
     #[must_use]
     #[track_caller]
     pub fn scope_or_permission(name: &str) -> Self {
-        assert!(is_scope_token(name), "{name:?}: {NOT_A_SCOPE}");
-        Self(Node::ScopeOrPermission(Cow::Owned(name.to_owned())))
+        or_panic(Self::try_scope_or_permission(name), &name)
     }
 }
 
@@ -137,7 +126,7 @@ impl Requirement {
     #[must_use]
     #[track_caller]
     pub fn claim_equals(name: &str, value: impl Into<ClaimValue>) -> Self {
-        Self(Node::Claim(Path::Claim(non_empty_name(name)), Comparison::Equals(value.into())))
+        or_panic(Self::try_claim_equals(name, value), &name)
     }
 
     /// Requires that the claim `name` is an array that contains `value`, or a space-delimited string that contains the word
@@ -149,7 +138,7 @@ impl Requirement {
     #[must_use]
     #[track_caller]
     pub fn claim_contains(name: &str, value: impl Into<ClaimValue>) -> Self {
-        Self(Node::Claim(Path::Claim(non_empty_name(name)), Comparison::Contains(value.into())))
+        or_panic(Self::try_claim_contains(name, value), &name)
     }
 
     /// Returns the path of a nested claim, with methods that create requirements for it: the name of a top-level claim, and the
@@ -173,8 +162,7 @@ impl Requirement {
     #[track_caller]
     pub fn claim_path<'p>(path: impl IntoIterator<Item = &'p str>) -> ClaimPath {
         let names: Vec<&str> = path.into_iter().collect();
-        assert!(!names.is_empty() && !names.contains(&""), "{names:?}: {NOT_A_PATH}");
-        ClaimPath(Path::Nested(Names::new(names)))
+        or_panic(Self::try_claim_path(names.iter().copied()), &names)
     }
 
     /// Requires that `is_met` returns true for the claims. Use it for a rule that no other constructor expresses. `name` appears
@@ -204,10 +192,12 @@ impl Requirement {
     #[must_use]
     #[track_caller]
     pub fn predicate(name: &str, is_met: impl Fn(&Claims) -> bool + Send + Sync + 'static) -> Self {
-        Self(Node::Predicate(Predicate::new(non_empty_name(name), is_met)))
+        assert!(!name.is_empty(), "{}", RequirementSyntaxError::EmptyName);
+        Self(Node::Predicate(Predicate::new(Cow::Owned(name.to_owned()), is_met)))
     }
 
-    /// Requires that the token was issued to one of these clients: `client_id`, or `azp` if there is no `client_id`.
+    /// Requires that the token was issued to one of these clients: `client_id`, or `azp` if there is no `client_id`. If the API has
+    /// another claim for the client, [`with_client_claim`](crate::Api::with_client_claim), only that claim is compared.
     ///
     /// # Security
     ///
@@ -220,8 +210,7 @@ impl Requirement {
     #[track_caller]
     pub fn client_ids<'c>(ids: impl IntoIterator<Item = &'c str>) -> Self {
         let ids: Vec<&str> = ids.into_iter().collect();
-        assert!(!ids.is_empty() && !ids.contains(&""), "{ids:?}: {NOT_CLIENT_IDS}");
-        Self(Node::Client(Names::new(ids)))
+        or_panic(Self::try_client_ids(ids.iter().copied()), &ids)
     }
 
     /// Requires that the token is for the organization whose `org_id` is `id`.
@@ -232,7 +221,7 @@ impl Requirement {
     #[must_use]
     #[track_caller]
     pub fn organization(id: &str) -> Self {
-        Self(Node::OrganizationId(non_empty_name(id)))
+        or_panic(Self::try_organization(id), &id)
     }
 
     /// Requires that the token is for the organization whose `org_name` is `name`, compared without regard to the case of ASCII
@@ -248,7 +237,7 @@ impl Requirement {
     #[must_use]
     #[track_caller]
     pub fn organization_name(name: &str) -> Self {
-        Self(Node::OrganizationName(non_empty_name(name)))
+        or_panic(Self::try_organization_name(name), &name)
     }
 
     /// Requires that the authentication context class of the user, `acr`, is one of these values. A challenge lists the values
@@ -261,8 +250,7 @@ impl Requirement {
     #[track_caller]
     pub fn acr_values<'v>(values: impl IntoIterator<Item = &'v str>) -> Self {
         let values: Vec<&str> = values.into_iter().collect();
-        assert!(!values.is_empty() && values.iter().all(|value| is_scope_token(value)), "{values:?}: {NOT_ACR_VALUES}");
-        Self(Node::Acr(Names::new(values)))
+        or_panic(Self::try_acr_values(values.iter().copied()), &values)
     }
 
     /// Requires that the user authenticated at most `age` ago (RFC 9470 §4). A token without `auth_time` does not meet the
@@ -306,17 +294,7 @@ impl Requirement {
     #[must_use]
     #[track_caller]
     pub fn all_of(requirements: impl IntoIterator<Item = Self>) -> Self {
-        Self(Node::All(Parts::Shared(non_empty(requirements).into())))
-    }
-
-    /// Requires all of the requirements. Use it for lists that may be empty.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`ScopeSyntaxError::Empty`] if the list is empty.
-    pub fn try_all_of(requirements: impl IntoIterator<Item = Self>) -> Result<Self, ScopeSyntaxError> {
-        let requirements: Vec<Self> = requirements.into_iter().collect();
-        if requirements.is_empty() { Err(ScopeSyntaxError::Empty) } else { Ok(Self::all_of(requirements)) }
+        or_panic(Self::try_all_of(requirements), &[""; 0])
     }
 
     /// Requires at least one of the requirements.
@@ -336,17 +314,7 @@ impl Requirement {
     #[must_use]
     #[track_caller]
     pub fn any_of(requirements: impl IntoIterator<Item = Self>) -> Self {
-        Self(Node::Any(Parts::Shared(non_empty(requirements).into())))
-    }
-
-    /// Requires at least one of the requirements. Use it for lists that may be empty.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`ScopeSyntaxError::Empty`] if the list is empty.
-    pub fn try_any_of(requirements: impl IntoIterator<Item = Self>) -> Result<Self, ScopeSyntaxError> {
-        let requirements: Vec<Self> = requirements.into_iter().collect();
-        if requirements.is_empty() { Err(ScopeSyntaxError::Empty) } else { Ok(Self::any_of(requirements)) }
+        or_panic(Self::try_any_of(requirements), &[""; 0])
     }
 
     /// Checks claims at the time `now`. `leeway` is the tolerated clock skew for the age of the authentication.
@@ -401,21 +369,6 @@ impl<C> Claims<C> {
         let outcome = requirement.check(self, SystemClock.now(), defaults::LEEWAY);
         outcome.map_err(|unmet| RequirementError::from_unmet(unmet, self))
     }
-}
-
-/// Returns a name. Panics if it is empty.
-#[track_caller]
-fn non_empty_name(name: &str) -> Cow<'static, str> {
-    assert!(!name.is_empty(), "the name must not be empty");
-    Cow::Owned(name.to_owned())
-}
-
-/// Collects the parts of a combination. Panics if there is none.
-#[track_caller]
-fn non_empty(requirements: impl IntoIterator<Item = Requirement>) -> Vec<Requirement> {
-    let requirements: Vec<Requirement> = requirements.into_iter().collect();
-    assert!(!requirements.is_empty(), "{NO_REQUIREMENTS}");
-    requirements
 }
 
 #[cfg(test)]

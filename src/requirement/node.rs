@@ -10,7 +10,7 @@ use crate::requirement::Requirement;
 use crate::requirement::challenge_params::{Authentication, ParamsBuilder};
 use crate::requirement::comparison::Comparison;
 use crate::requirement::names::Names;
-use crate::requirement::path::Path;
+use crate::requirement::path::ClaimPath;
 use crate::requirement::predicate::Predicate;
 use crate::requirement::unmet::UnmetRequirement;
 
@@ -23,7 +23,7 @@ pub(super) enum Node {
     OrganizationId(Name),
     /// Compared without regard to the case of ASCII letters.
     OrganizationName(Name),
-    Claim(Path, Comparison),
+    Claim(ClaimPath, Comparison),
     Predicate(Predicate),
     Acr(Names),
     AuthenticationAge(Duration),
@@ -56,7 +56,7 @@ impl Node {
             Self::Scope(name) => claims.grants_scope(name),
             Self::Permission(name) => claims.permissions().contains(name),
             Self::ScopeOrPermission(name) => claims.grants_scope(name) || claims.permissions().contains(name),
-            Self::Client(ids) => claims.client_id().is_some_and(|client| ids.contains(client)),
+            Self::Client(ids) => claims.client().is_some_and(|client| ids.contains(&client)),
             Self::OrganizationId(id) => claims.organization().is_some_and(|organization| organization == id),
             Self::OrganizationName(name) => {
                 claims.organization_name().is_some_and(|organization| organization.eq_ignore_ascii_case(name))
@@ -72,7 +72,7 @@ impl Node {
             Self::All(parts) => return Self::check_all(parts, facts),
             Self::Any(parts) => return Self::check_any(parts, facts),
         };
-        if met { Ok(()) } else { Err(self.unmet()) }
+        if met { Ok(()) } else { Err(self.unmet(claims)) }
     }
 
     /// Returns the first part that is not met. An insufficient authentication is returned before all other parts, because its
@@ -107,17 +107,21 @@ impl Node {
     }
 
     /// Returns the part that is missing, without the scopes of the whole requirement.
-    fn unmet(&self) -> UnmetRequirement {
+    fn unmet(&self, claims: &Claims) -> UnmetRequirement {
         let scope = Arc::from("");
+        let top_level = |name| ClaimPath::top_level(Cow::Borrowed(name));
         match self {
             Self::Scope(name) | Self::ScopeOrPermission(name) => {
                 UnmetRequirement::Scope { missing: Arc::from(&**name), scope }
             }
             Self::Permission(name) => UnmetRequirement::Permission { missing: Arc::from(&**name), scope },
-            Self::Client(_) => UnmetRequirement::Claim { claim: Arc::from("client_id"), scope },
-            Self::OrganizationId(_) => UnmetRequirement::Claim { claim: Arc::from("org_id"), scope },
-            Self::OrganizationName(_) => UnmetRequirement::Claim { claim: Arc::from("org_name"), scope },
-            Self::Claim(path, _) => UnmetRequirement::Claim { claim: Arc::from(path.to_string()), scope },
+            Self::Client(_) => UnmetRequirement::Claim {
+                claim: ClaimPath::top_level(Cow::Owned(claims.client_claim().to_owned())),
+                scope,
+            },
+            Self::OrganizationId(_) => UnmetRequirement::Claim { claim: top_level("org_id"), scope },
+            Self::OrganizationName(_) => UnmetRequirement::Claim { claim: top_level("org_name"), scope },
+            Self::Claim(path, _) => UnmetRequirement::Claim { claim: path.clone(), scope },
             Self::Predicate(predicate) => UnmetRequirement::Predicate { name: Arc::from(&*predicate.name), scope },
             Self::Acr(values) => {
                 UnmetRequirement::Authentication { acr_values: Some(values.joined()), max_age: None, scope }

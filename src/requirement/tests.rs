@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::claims::{ClaimsSettings, ClientClaim};
 
 const NOW: Timestamp = Timestamp::from_secs(1_000);
 
@@ -20,7 +21,11 @@ fn missing_permission(missing: &str, scope: &str) -> Result<(), UnmetRequirement
 }
 
 fn missing_claim(claim: &str, scope: &str) -> Result<(), UnmetRequirement> {
-    Err(UnmetRequirement::Claim { claim: Arc::from(claim), scope: Arc::from(scope) })
+    Err(UnmetRequirement::Claim { claim: Requirement::claim_path([claim]), scope: Arc::from(scope) })
+}
+
+fn missing_claim_at<const N: usize>(path: [&str; N]) -> Result<(), UnmetRequirement> {
+    Err(UnmetRequirement::Claim { claim: Requirement::claim_path(path), scope: Arc::from("") })
 }
 
 fn insufficient_authentication(acr: Option<&str>, age: Option<u64>, scope: &str) -> Result<(), UnmetRequirement> {
@@ -165,19 +170,85 @@ fn combinations_nest() {
 #[test]
 fn rejects_names_that_are_not_a_scope_token() {
     for name in ["", "two words", "a\"b", "a\\b", "ä", "a\r\nb"] {
-        assert_eq!(Requirement::try_scope(name), Err(ScopeSyntaxError::Scope), "{name:?}");
+        assert_eq!(Requirement::try_scope(name), Err(RequirementSyntaxError::Scope), "{name:?}");
     }
     assert_eq!(Requirement::try_scope("read:orders"), Ok(Requirement::scope("read:orders")));
 }
 
 #[test]
-fn rejects_an_empty_combination() {
-    assert_eq!(Requirement::try_all_of([]), Err(ScopeSyntaxError::Empty));
-    assert_eq!(Requirement::try_any_of([]), Err(ScopeSyntaxError::Empty));
+fn rejects_invalid_names_from_outside_the_program() {
+    use RequirementSyntaxError as Error;
+    let path = || Requirement::claim_path(["user", "tier"]);
+    for (created, error) in [
+        (Requirement::try_permission(""), Error::EmptyName),
+        (Requirement::try_scope_or_permission("two words"), Error::Scope),
+        (Requirement::try_claim_equals("", 1), Error::EmptyName),
+        (Requirement::try_claim_contains("", "x"), Error::EmptyName),
+        (path().try_any_of::<&str>([]), Error::ClaimValues),
+        (Requirement::try_client_ids([]), Error::ClientIds),
+        (Requirement::try_client_ids(["web", ""]), Error::ClientIds),
+        (Requirement::try_organization(""), Error::EmptyName),
+        (Requirement::try_organization_name(""), Error::EmptyName),
+        (Requirement::try_acr_values([]), Error::AcrValues),
+        (Requirement::try_acr_values(["gold silver"]), Error::AcrValues),
+        (Requirement::try_all_of([]), Error::Combination),
+        (Requirement::try_any_of([]), Error::Combination),
+    ] {
+        assert_eq!(created, Err(error), "{error}");
+    }
+    for path in [&[][..], &["a", ""]] {
+        assert_eq!(Requirement::try_claim_path(path.iter().copied()), Err(Error::ClaimPath), "{path:?}");
+    }
+    assert_eq!(Error::Combination.to_string(), "a combination needs at least one requirement");
+}
+
+#[test]
+fn accepts_valid_names_from_outside_the_program() {
+    let path = || Requirement::claim_path(["user", "tier"]);
     let read = || vec![Requirement::scope("read")];
-    assert_eq!(Requirement::try_all_of(read()), Ok(Requirement::all_of(read())));
-    assert_eq!(Requirement::try_any_of(read()), Ok(Requirement::any_of(read())));
-    assert_eq!(ScopeSyntaxError::Empty.to_string(), "a combination needs at least one requirement");
+    for (created, expected) in [
+        (Requirement::try_permission("two words"), Requirement::permission("two words")),
+        (Requirement::try_scope_or_permission("read"), Requirement::scope_or_permission("read")),
+        (Requirement::try_claim_equals("tier", 1), Requirement::claim_equals("tier", 1)),
+        (Requirement::try_claim_contains("roles", "x"), Requirement::claim_contains("roles", "x")),
+        (path().try_any_of(["gold"]), path().any_of(["gold"])),
+        (Requirement::try_client_ids(["web", "app"]), Requirement::client_ids(["web", "app"])),
+        (Requirement::try_organization("org_1"), Requirement::organization("org_1")),
+        (Requirement::try_organization_name("acme"), Requirement::organization_name("acme")),
+        (Requirement::try_acr_values(["gold", "silver"]), Requirement::acr_values(["gold", "silver"])),
+        (Requirement::try_all_of(read()), Requirement::all_of(read())),
+        (Requirement::try_any_of(read()), Requirement::any_of(read())),
+    ] {
+        assert_eq!(created, Ok(expected));
+    }
+    assert_eq!(Requirement::try_claim_path(["user", "tier"]), Ok(path()));
+}
+
+#[test]
+fn a_name_with_slashes_differs_from_a_path() {
+    let unmet = |requirement: Requirement| match check(&requirement, "{}") {
+        Err(UnmetRequirement::Claim { claim, .. }) => claim,
+        other => panic!("{other:?}"),
+    };
+    let (name, path) =
+        (unmet(Requirement::claim_equals("/a/b", 1)), unmet(Requirement::claim_path(["a", "b"]).equals(1)));
+    assert_ne!(name, path);
+    assert_eq!((name.to_string().as_str(), path.to_string().as_str()), ("/~1a~1b", "/a/b"));
+    assert_eq!((name.names().collect::<Vec<_>>(), path.names().collect::<Vec<_>>()), (vec!["/a/b"], vec!["a", "b"]));
+    let roles = unmet(Requirement::claim_contains("https://a.test/roles", "clerk"));
+    assert_eq!(roles.to_string(), "https://a.test/roles");
+    assert_eq!(roles, unmet(Requirement::claim_path(["https://a.test/roles"]).contains("clerk")));
+}
+
+#[test]
+fn client_is_read_from_the_claim_of_the_api() {
+    let shop = Requirement::client_ids(["shop"]);
+    let settings = ClaimsSettings { client_claim: ClientClaim(Some("cid".into())), ..ClaimsSettings::default() };
+    let check = |claims| shop.check(&Claims::for_tests_with(claims, settings.clone()), NOW, Duration::from_secs(5));
+    assert_eq!(check(r#"{"cid":"sho\u0070"}"#), Ok(()));
+    for claims in [r#"{"client_id":"shop","azp":"shop"}"#, r#"{"cid":"web"}"#, r#"{"cid":["shop"]}"#] {
+        assert_eq!(check(claims), missing_claim("cid", ""), "{claims}");
+    }
 }
 
 fn missing_claim_only(claim: &str) -> Result<(), UnmetRequirement> {
@@ -233,7 +304,6 @@ fn claim_contains_compares_whole_values() {
 #[test]
 fn claim_path_leads_to_a_nested_claim() {
     let clerk = Requirement::claim_path(["resource_access", "orders.api", "roles"]).contains("clerk");
-    let name = "/resource_access/orders.api/roles";
     for claims in [
         r#"{"resource_access":{"account":{"roles":[]},"orders.api":{"x":1,"roles":["admin","clerk"]}}}"#,
         r#"{"resource_access":{"orders\u002eapi":{"r\u006fles":"clerk"}}}"#,
@@ -256,18 +326,20 @@ fn claim_path_leads_to_a_nested_claim() {
         r#"{"resource_access":{"orders.api":["clerk"]}}"#,
         r#"{"resource_access":null}"#,
     ] {
-        assert_eq!(check(&clerk, claims), missing_claim_only(name), "{claims}");
+        assert_eq!(check(&clerk, claims), missing_claim_at(["resource_access", "orders.api", "roles"]), "{claims}");
     }
     let level = Requirement::claim_path(["user", "level"]).equals(3);
     assert_eq!(check(&level, r#"{"user":{"level":3}}"#), Ok(()));
-    assert_eq!(check(&level, r#"{"user":{"level":"3"}}"#), missing_claim_only("/user/level"));
-    // Registered claims too; the names in the error are escaped as in a JSON Pointer.
+    assert_eq!(check(&level, r#"{"user":{"level":"3"}}"#), missing_claim_at(["user", "level"]));
+    // Registered claims too; the names in the text of the error are escaped as in a JSON Pointer.
     let actor = Requirement::claim_path(["act", "sub"]).equals("agent");
     assert_eq!(check(&actor, r#"{"act":{"sub":"agent"}}"#), Ok(()));
-    assert_eq!(check(&actor, r#"{"act":{"sub":"other"}}"#), missing_claim_only("/act/sub"));
+    assert_eq!(check(&actor, r#"{"act":{"sub":"other"}}"#), missing_claim_at(["act", "sub"]));
     let escaped = Requirement::claim_path(["https://a.example/~x", "y"]).equals("z");
     assert_eq!(check(&escaped, r#"{"https://a.example/~x":{"y":"z"}}"#), Ok(()));
-    assert_eq!(check(&escaped, "{}"), missing_claim_only("/https:~1~1a.example~1~0x/y"));
+    assert_eq!(check(&escaped, "{}"), missing_claim_at(["https://a.example/~x", "y"]));
+    let text = check(&escaped, "{}").expect_err("not met").to_string();
+    assert!(text.starts_with("the claim /https:~1~1a.example~1~0x/y is missing"), "{text}");
     // A path of one name is that claim.
     assert_eq!(Requirement::claim_path(["tier"]).equals("gold"), Requirement::claim_equals("tier", "gold"));
     assert_eq!(check(&Requirement::claim_path(["tier"]).equals("gold"), "{}"), missing_claim_only("tier"));
@@ -284,7 +356,7 @@ fn claim_any_of_compares_the_claim_or_its_elements_with_each_value() {
         [r#""lead clerk""#, r#""leads""#, r#"["lead clerk"]"#, "[]", r#"[["lead"]]"#, r#"{"lead":"lead"}"#, "null"]
     {
         let claims = format!(r#"{{"user":{{"level":{value}}}}}"#);
-        assert_eq!(check(&senior, &claims), missing_claim_only("/user/level"), "{value}");
+        assert_eq!(check(&senior, &claims), missing_claim_at(["user", "level"]), "{value}");
     }
     let numbers = Requirement::claim_path(["level"]).any_of([3, 4]);
     assert_eq!(check(&numbers, r#"{"level":4}"#), Ok(()));
@@ -319,7 +391,8 @@ fn predicate_reads_the_claims() {
 
 #[test]
 fn implied_scopes_meet_every_requirement_for_a_scope() {
-    let implied = crate::claims::ImpliedScopes::new([("admin", "read"), ("admin", "write")]);
+    let implied_scopes = crate::claims::ImpliedScopes::new([("admin", "read"), ("admin", "write")]);
+    let implied = ClaimsSettings { implied_scopes, ..ClaimsSettings::default() };
     let check = |requirement: &Requirement, claims: &str| {
         requirement.check(&Claims::for_tests_with(claims, implied.clone()), NOW, Duration::from_secs(5))
     };
@@ -603,21 +676,21 @@ fn panic_message_names_the_caller() {
     std::panic::set_hook(Box::new(move |info| before(info)));
     assert_eq!(failed, [true; 12]);
     let place = "src/requirement/tests.rs: ";
-    let scope = format!("{place}\"a b\": {NOT_A_SCOPE}");
-    let empty = format!("{place}{NO_REQUIREMENTS}");
+    let scope = format!("{place}\"a b\": {}", RequirementSyntaxError::Scope);
+    let empty = format!("{place}[]: {}", RequirementSyntaxError::Combination);
     let expected = [
         scope.clone(),
-        format!("{place}[\"a b\"]: {NOT_ACR_VALUES}"),
-        format!("{place}[\"web\", \"\"]: {NOT_CLIENT_IDS}"),
-        place.to_owned(),
+        format!("{place}[\"a b\"]: {}", RequirementSyntaxError::AcrValues),
+        format!("{place}[\"web\", \"\"]: {}", RequirementSyntaxError::ClientIds),
+        format!("{place}\"\": {}", RequirementSyntaxError::EmptyName),
         scope,
         empty.clone(),
         empty.clone(),
         empty.clone(),
         empty,
-        format!("{place}[\"a\", \"\"]: {NOT_A_PATH}"),
-        format!("{place}{}", claim_path::NO_VALUES),
-        place.to_owned(),
+        format!("{place}[\"a\", \"\"]: {}", RequirementSyntaxError::ClaimPath),
+        format!("{place}[]: {}", RequirementSyntaxError::ClaimValues),
+        format!("{place}{}", RequirementSyntaxError::EmptyName),
     ];
     assert_eq!(*messages.lock().expect("no panic"), expected);
 }

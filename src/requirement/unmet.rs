@@ -1,4 +1,4 @@
-//! The errors of requirements: an unmet requirement, and invalid syntax.
+//! `UnmetRequirement`: the part of a requirement that a token does not meet.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::claims::Claims;
 use crate::requirement::challenge_params::{Authentication, ChallengeParams, union};
+use crate::requirement::path::ClaimPath;
 
 /// The part of a requirement that a token does not meet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,8 +28,8 @@ pub enum UnmetRequirement {
     },
     /// A claim is missing or does not have the required value: a custom claim, the client, or the organization.
     Claim {
-        /// The claim's name, from the requirement.
-        claim: Arc<str>,
+        /// The path of the claim, from the requirement. For the client, it is the claim that the API reads.
+        claim: ClaimPath,
         /// All scopes that the requirement needs, space-delimited; empty if it needs none.
         scope: Arc<str>,
     },
@@ -128,45 +129,3 @@ impl fmt::Display for UnmetRequirement {
 }
 
 impl std::error::Error for UnmetRequirement {}
-
-/// The reason why a requirement cannot be created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ScopeSyntaxError {
-    /// The name is not a scope-token: one or more of %x21 / %x23-5B / %x5D-7E (RFC 6749 §3.3).
-    Scope,
-    /// A combination has no requirements.
-    Empty,
-}
-
-impl fmt::Display for ScopeSyntaxError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Scope => f.write_str(NOT_A_SCOPE),
-            Self::Empty => f.write_str(NO_REQUIREMENTS),
-        }
-    }
-}
-
-impl std::error::Error for ScopeSyntaxError {}
-
-/// Returns whether `name` is a scope-token: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )` (RFC 6749 §3.3).
-///
-/// The function is const, so that a name can be checked at compile time.
-#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "`at` stays below the length")]
-pub(crate) const fn is_scope_token(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        if !bytes[at].is_ascii_graphic() || bytes[at] == b'"' || bytes[at] == b'\\' {
-            return false;
-        }
-        at += 1;
-    }
-    !bytes.is_empty()
-}
-
-pub(super) const NOT_A_SCOPE: &str =
-    "a scope must be one or more visible ASCII characters other than quote and backslash";
-
-pub(super) const NO_REQUIREMENTS: &str = "a combination needs at least one requirement";

@@ -232,7 +232,7 @@ impl Lookup<'_> {
                 Member::Is(subject) => self.is_issued_before(kind, self.shared.digester.value(issuer, subject)),
                 Member::Absent | Member::Malformed => false,
             },
-            RevocationKind::Client => match clients.raw(self.payload).map(unquote) {
+            RevocationKind::Client => match clients.claim.raw(self.payload).map(unquote) {
                 Some(Some(client)) => self.is_issued_before(kind, self.shared.digester.value(issuer, &client)),
                 Some(None) if self.is_concerned(kind, issuer) => return Err(Match::Malformed(kind)),
                 Some(None) | None => false,

@@ -1,11 +1,13 @@
 //! `claims()`: builds verified claims without a token, for unit tests of handlers.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::claims::{Claims, ImpliedScopes, NoCustomClaims};
+use crate::claims::{Claims, ClaimsSettings, NoCustomClaims};
+use crate::config::{Api, SettingErrors};
 use crate::testing::{TestIssuer, TokenBuilder};
 use crate::token::UnverifiedToken;
 
@@ -31,13 +33,14 @@ use crate::token::UnverifiedToken;
 #[must_use]
 pub fn claims() -> ClaimsBuilder {
     // The signature is never verified, so a placeholder avoids the cost of signing.
-    ClaimsBuilder { token: TestIssuer::new().token().with_signature(*b"none") }
+    ClaimsBuilder { token: TestIssuer::new().token().with_signature(*b"none"), settings: Arc::default() }
 }
 
 /// Builds verified claims; see [`claims`].
 #[derive(Clone)]
 pub struct ClaimsBuilder {
     token: TokenBuilder,
+    settings: Arc<ClaimsSettings>,
 }
 
 impl ClaimsBuilder {
@@ -89,6 +92,31 @@ impl ClaimsBuilder {
         self.with(|token| token.without(name))
     }
 
+    /// Gives the claims the meaning that they have for this API: scopes imply others as
+    /// [`with_implied_scopes`](Api::with_implied_scopes) says, and the client is read from the claim of
+    /// [`with_client_claim`](Api::with_client_claim). No other setting of the API matters. Default: no scope implies another.
+    ///
+    /// ```
+    /// use tower_bearer::{Api, Issuer, Requirement, testing};
+    ///
+    /// let api = Api::new("https://api.northwind.com", Issuer::auth0("northwind.eu.auth0.com"))
+    ///     .with_implied_scopes([("admin", ["read:orders"])]);
+    /// let claims = testing::claims().for_api(&api).scope("admin").build();
+    /// assert!(claims.require(&Requirement::scope("read:orders")).is_ok());
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if the implied scopes of the API are invalid. Such an API cannot be built.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "documented; a test that cannot go on fails")]
+    pub fn for_api(mut self, api: &Api) -> Self {
+        let mut errors = SettingErrors::default();
+        let settings = api.resolve_claims_settings(&mut errors);
+        self.settings = Arc::new(errors.or(Some(settings)).expect("valid implied scopes"));
+        self
+    }
+
     /// Builds claims without custom claims.
     #[must_use]
     pub fn build(self) -> Claims {
@@ -106,13 +134,13 @@ impl ClaimsBuilder {
         let token = self.token.sign();
         let (header, payload) =
             UnverifiedToken::parse(&token).expect("the builder creates well-formed tokens").into_parts();
-        let claims = Claims::verified(header, payload, None, ImpliedScopes::default());
+        let claims = Claims::verified(header, payload, None, self.settings);
         let custom = serde_json::from_str(claims.json()).expect("claims that deserialize into `C`");
-        claims.with_custom(std::sync::Arc::new(custom))
+        claims.with_custom(Arc::new(custom))
     }
 
     fn with(self, change: impl FnOnce(TokenBuilder) -> TokenBuilder) -> Self {
-        Self { token: change(self.token) }
+        Self { token: change(self.token), ..self }
     }
 }
 
@@ -153,6 +181,28 @@ mod tests {
         assert!(bare.require(&scope).is_err() && bare.require(&permission).is_err());
         assert_eq!(claims().scope("read:orders").build().require(&scope), Ok(()));
         assert_eq!(claims().permissions(["read:orders"]).build().require(&permission), Ok(()));
+    }
+
+    #[test]
+    fn claims_have_the_meaning_of_the_api() {
+        let issuer = || crate::Issuer::auth0("northwind.eu.auth0.com");
+        let api = Api::new("https://api.test/", issuer()).with_implied_scopes([("admin", ["read"])]);
+        let api = api.with_client_ids(["shop"]).with_client_claim("cid");
+        let (scope, client) = (Requirement::scope("read"), Requirement::client_ids(["shop"]));
+        let claims = || claims().scope("admin").claim("cid", "shop");
+        assert_eq!(claims().for_api(&api).build().require(&scope), Ok(()));
+        assert_eq!(claims().for_api(&api).build_as::<Empty>().require(&client), Ok(()));
+        assert!(claims().build().require(&scope).is_err() && claims().build().require(&client).is_err());
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Empty {}
+
+    #[test]
+    #[should_panic(expected = "valid implied scopes")]
+    fn panics_for_an_api_with_invalid_implied_scopes() {
+        let api = Api::new("https://api.test/", crate::Issuer::auth0("northwind.eu.auth0.com"));
+        let _builder = claims().for_api(&api.with_implied_scopes([("a", ["a"])]));
     }
 
     #[test]

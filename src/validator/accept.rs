@@ -1,5 +1,7 @@
 //! The last steps of a validation: possession, the organization, revocation, custom claims, replay, the application's checks, the token cache.
 
+use std::sync::Arc;
+
 use crate::claims::{self, Claims};
 use crate::defaults;
 use crate::dpop::{ProofError, VerifiedProof};
@@ -114,7 +116,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         self.core.check_organization(signed.payload(), context)?;
         self.core.check_revocation_of_new(signed.payload(), route)?;
         let (header, payload, thumbprint) = signed.into_parts();
-        let claims = Claims::verified(header, payload, Some(thumbprint), self.core.implied_scopes.clone());
+        let claims = Claims::verified(header, payload, Some(thumbprint), Arc::clone(&self.core.claims_settings));
         let claims = self.application.read(claims)?.with_proven(confirmation);
         let is_cacheable = self.token_cache.is_some();
         let lifetime = self.core.rules.valid_until(claims.payload()).filter(|_| is_cacheable).map(|valid_until| {

@@ -107,7 +107,7 @@ impl Core {
         let (header, key) = claims.verified_by().ok_or(Rejection::Signature)?;
         let payload = introspection::with_claims_of_answer(claims.payload(), answer.claims.payload());
         let payload = payload.ok_or(Rejection::Signature)?;
-        let combined = Claims::verified(header.clone(), payload, Some(*key), self.implied_scopes.clone());
+        let combined = Claims::verified(header.clone(), payload, Some(*key), Arc::clone(&self.claims_settings));
         self.check_again(&combined)?;
         Ok(Some(combined))
     }

@@ -273,7 +273,7 @@ impl ValidatorBuilder {
             let has_rules = policy.issuers.iter().any(|issuer| !issuer.rules.is_empty());
             RevocationList::new(list.clone(), list.register(names, has_rules, policy.rules.leeway))
         });
-        let (leeway, implied_scopes) = (policy.rules.leeway, policy.implied_scopes.clone());
+        let (leeway, claims_settings) = (policy.rules.leeway, Arc::clone(&policy.claims_settings));
         let lists = policy.issuers.iter().filter_map(|issuer| issuer.custom_domains().cloned());
         let custom_domains = lists.map(|list| CustomDomains::new(list, Arc::clone(&self.clock))).collect();
         let issuers = policy.issuers.into_iter().map(|issuer| {
@@ -293,7 +293,7 @@ impl ValidatorBuilder {
                     keys: keys.clone(),
                     algorithms: issuer.algorithms.clone(),
                     leeway,
-                    implied_scopes: implied_scopes.clone(),
+                    claims_settings: Arc::clone(&claims_settings),
                     fetch: Arc::clone(fetch),
                     clock: Arc::clone(&self.clock),
                 };
@@ -316,7 +316,7 @@ impl ValidatorBuilder {
             possession: Possession::new(policy.possession),
             certificate_log: LogLimit::default(),
             revocations,
-            implied_scopes: policy.implied_scopes,
+            claims_settings: policy.claims_settings,
             routes,
             issuers: issuers.collect(),
             custom_domains,

@@ -48,7 +48,7 @@ pub(crate) use self::trusted_issuer::Times;
 pub use self::trusted_issuer::TrustedIssuer;
 use self::verify::may_need_replaced_key;
 use crate::claims::{
-    CheckInput, CheckedSource, ClaimError, ClaimErrorReason, Claims, ImpliedScopes, NoCustomClaims, Rules,
+    CheckInput, CheckedSource, ClaimError, ClaimErrorReason, Claims, ClaimsSettings, NoCustomClaims, Rules,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, EntraRule, HostRules, OrganizationOfRequest};
@@ -98,7 +98,7 @@ struct Core {
     /// Limits the log of certificate headers that cannot be used.
     certificate_log: LogLimit,
     revocations: Option<RevocationList>,
-    implied_scopes: ImpliedScopes,
+    claims_settings: Arc<ClaimsSettings>,
     routes: Routes,
     issuers: Box<[IssuerState]>,
     custom_domains: Box<[CustomDomains]>,

@@ -532,7 +532,7 @@ const CONTAIN_NO_SECRET: &[&str] = &[
     "RequireService",
     "Required",
     "Requirement",
-    "ScopeSyntaxError",
+    "RequirementSyntaxError",
     "ReqwestFetch",
     "ReqwestFetchBuilder",
     "ProtectedResourceMetadata",

@@ -260,7 +260,7 @@ fn missing_audience(rules: &Rules, input: CheckInput<'_>) -> Result<(), ClaimErr
     }
     // Cognito writes no `aud`: a configured client is accepted instead.
     let is_access_token = input.payload.text(Claim::TokenUse) == Member::Is("access");
-    if is_access_token && !clients.accepted.is_empty() && clients.is_named(input.payload) {
+    if is_access_token && !clients.accepted.is_empty() && clients.claim.is_in(input.payload) {
         return client(rules, input);
     }
     Err(ClaimError::Audience(ClaimErrorReason::Missing))

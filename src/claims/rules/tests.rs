@@ -21,7 +21,7 @@ fn rules() -> Rules {
 }
 
 fn clients(ids: &[&str]) -> ClientRule {
-    ClientRule { accepted: ids.iter().map(|id| Box::from(*id)).collect(), claim: None }
+    ClientRule { accepted: ids.iter().map(|id| Box::from(*id)).collect(), ..ClientRule::default() }
 }
 
 /// Checks a valid claims set after `change` is applied to it.

@@ -93,12 +93,6 @@ impl Explanation {
     }
 }
 
-/// Returns the JSON text of the top-level claim of a path (RFC 6901 §3).
-fn top_level<'c>(claims: &'c Claims, path: &str) -> Option<&'c str> {
-    let name = path.strip_prefix('/')?.split('/').next()?;
-    claims.raw_claim(&name.replace("~1", "/").replace("~0", "~"))
-}
-
 /// Returns the claims of the token that an unmet requirement is about.
 fn found(unmet: &UnmetRequirement, claims: &Claims) -> Option<String> {
     let payload = claims.payload();
@@ -115,9 +109,10 @@ fn found(unmet: &UnmetRequirement, claims: &Claims) -> Option<String> {
         UnmetRequirement::Authentication { .. } => quoted(&[Claim::Acr, Claim::AuthTime]),
         UnmetRequirement::Predicate { .. } => None,
         UnmetRequirement::Claim { claim, .. } => {
-            let value = claims.raw_claim(claim).or_else(|| top_level(claims, claim));
+            // The whole top-level claim, also for a nested one, so that the output shows how the value is nested.
+            let value = claim.names().next().and_then(|name| claims.raw_claim(name));
             // Without `client_id`, the client is read from `azp`.
-            let client = || if &**claim == "client_id" { quoted(&[Claim::Azp]) } else { None };
+            let client = || if claim.names().eq(["client_id"]) { quoted(&[Claim::Azp]) } else { None };
             value.map(str::to_owned).or_else(client)
         }
     }

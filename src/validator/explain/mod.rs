@@ -6,6 +6,7 @@ mod introspection;
 mod possession;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use crate::claims::{
     Check, CheckInput, CheckedSource, ClaimError, Claims, ConfirmationRule, Profile, ProvenConfirmation,
@@ -104,7 +105,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         report.revocation(parsed.payload(), route);
         let claims = signed.map(|signed| {
             let (header, payload, thumbprint) = signed.into_parts();
-            Claims::verified(header, payload, Some(thumbprint), self.core.implied_scopes.clone())
+            Claims::verified(header, payload, Some(thumbprint), Arc::clone(&self.core.claims_settings))
         });
         let asked = route.and_then(|route| self.core.asked_about_every_token(route.serial));
         let claims = match (claims, asked) {
@@ -375,9 +376,9 @@ impl Core {
                 ConfirmationRule::Rejected | ConfirmationRule::Ignored => "no cnf",
             }),
             "client" if !rules.clients.accepted.is_empty() => {
-                let claim = rules.clients.claim.iter().map(|claim| format!("{claim} ")).collect::<String>();
+                let claim = rules.clients.claim.0.iter().map(|claim| format!("{claim} ")).collect::<String>();
                 let expected = format!("{claim}{}", rules.clients.accepted.join(" or "));
-                finding.with_found(rules.clients.raw(payload)).with_expected(expected)
+                finding.with_found(rules.clients.claim.raw(payload)).with_expected(expected)
             }
             "organization" => match rules.organizations.expected() {
                 None => finding.with_found(raw(Claim::OrgId).or(raw(Claim::OrgName))),

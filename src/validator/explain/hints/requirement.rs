@@ -24,7 +24,7 @@ pub(super) const HINTS: &[Hint] = &[
             let is_elsewhere = |claim: &str| {
                 claims.raw_claim(claim).is_none() && claims.raw_claim_at(["_claim_names", claim]).is_some()
             };
-            matches!(unmet, UnmetRequirement::Claim { claim, .. } if is_elsewhere(claim))
+            matches!(unmet, UnmetRequirement::Claim { claim, .. } if claim.names().next().is_some_and(is_elsewhere))
         },
     ),
     accepted(IN_MILLISECONDS, |unmet, claims| {
