@@ -60,11 +60,16 @@ impl Modify for Security {
 /// Documents the scopes of one operation, and the responses to a token that does not have them.
 fn add_requirement(operation: Option<&mut Operation>, requirement: &Requirement) {
     let Some(operation) = operation else { return };
-    // One entry for each way to meet the requirement. Permissions have no place in OpenAPI, so the
-    // description names them.
-    let alternatives = requirement.alternatives();
-    let entries = alternatives.map(|one| SecurityRequirement::new(SCHEME, one.scopes()));
-    operation.security = Some(entries.collect());
+    // One entry for each way to meet the requirement. OpenAPI has no place for permissions, claims
+    // and predicates, so the description names them. An entry without scopes would say that every
+    // token is enough, so there is one only if no way has a scope.
+    let with_scopes = requirement.alternatives().filter(|one| one.scopes().next().is_some());
+    let entries = with_scopes.map(|one| SecurityRequirement::new(SCHEME, one.scopes()));
+    let mut entries: Vec<_> = entries.collect();
+    if entries.is_empty() {
+        entries.push(SecurityRequirement::new(SCHEME, [""; 0]));
+    }
+    operation.security = Some(entries);
     operation.description = Some(format!("Requires {requirement}."));
     for (status, text) in [("401", "No valid access token"), ("403", "Not allowed by the token")] {
         operation.responses.responses.insert(status.to_owned(), Response::new(text).into());
@@ -111,10 +116,9 @@ mod tests {
         assert_eq!(orders["get"]["description"], "Requires scope read:orders.");
         let write = "Requires scope or permission write:orders.";
         assert_eq!(orders["post"]["description"], write);
-        let without_scope = json!({ "access_token": [] });
 
         let token = issuer.token().audience("https://api.northwind.com").sign();
-        for (method, others) in [("get", vec![]), ("post", vec![without_scope])] {
+        for method in ["get", "post"] {
             let request = Request::builder().method(&*method.to_uppercase()).uri("/orders");
             let request = request.header("authorization", format!("Bearer {token}"));
             let response = send(&app, request).await;
@@ -123,8 +127,33 @@ mod tests {
             let challenge = response.headers()["www-authenticate"].to_str().expect("ASCII");
             let (_, scope) = challenge.split_once("scope=").expect("a scope");
             let scope = json!({ "access_token": [scope.trim_matches('"')] });
-            let documented = orders[method]["security"].as_array().expect("a list");
-            assert_eq!(documented[..], [vec![scope], others].concat()[..], "{method}");
+            // The other way to create an order, a permission, is in the description alone.
+            assert_eq!(orders[method]["security"], json!([scope]), "{method}");
+        }
+    }
+
+    #[test]
+    fn no_entry_says_that_every_token_is_enough_beside_one_with_scopes() {
+        let adult = || Requirement::predicate("age of at least 18", |_| true);
+        let gold = Requirement::claim_equals("tier", "gold");
+        for (requirement, security, description) in [
+            (adult(), json!([{ "access_token": [] }]), "Requires age of at least 18."),
+            (
+                Requirement::any_of([gold, adult(), Requirement::scope("buy")]),
+                json!([{ "access_token": ["buy"] }]),
+                r#"Requires claim tier is "gold" or age of at least 18 or scope buy."#,
+            ),
+            (
+                Requirement::all_of([Requirement::scope("buy"), adult()]),
+                json!([{ "access_token": ["buy"] }]),
+                "Requires scope buy and age of at least 18.",
+            ),
+        ] {
+            let mut operation = Operation::default();
+            add_requirement(Some(&mut operation), &requirement);
+            let operation = serde_json::to_value(&operation).expect("JSON");
+            assert_eq!(operation["security"], security, "{requirement}");
+            assert_eq!(operation["description"], description);
         }
     }
 }
