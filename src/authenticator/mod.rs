@@ -166,9 +166,8 @@ impl<C: Send + Sync + 'static, R: ErrorBody<Bytes>> Authenticator<C, R> {
     /// Rejects a request for a reason of the application, with the response that this authenticator would send.
     ///
     /// An example is a route that requires a token where [`with_anonymous`](Self::with_anonymous) is set:
-    /// [`Rejection::NoCredential`]. A rule of the application can convert its
-    /// [`RequirementError`](crate::requirement::RequirementError) to a rejection. For the scopes of a route, see
-    /// [`Authenticated::require`].
+    /// [`Rejection::NoCredential`]. To reject an authenticated request, call [`Authenticated::require`] or
+    /// [`Authenticated::reject`], which need no head of the request.
     #[must_use]
     pub fn reject(&self, request: &RequestHead<'_>, rejection: Rejection) -> Rejected {
         record_unmet(&rejection, None);

@@ -10,7 +10,8 @@ use crate::claims::{Claims, NoCustomClaims};
 use crate::dpop::{DPOP_NONCE, NonceAge};
 use crate::rejection::Rejection;
 use crate::request::{BearerToken, Scheme};
-use crate::requirement::Requirement;
+use crate::requirement::{Requirement, RequirementError};
+use crate::response::nonce_headers;
 use crate::validator::{hint_for_error, record_unmet};
 
 /// The decision about a request.
@@ -43,7 +44,7 @@ impl<C> Authenticated<C> {
     pub(super) fn new(accepted: Accepted<C>, responder: Responder) -> Self {
         let Accepted { claims, token, nonce } = accepted;
         let next = if nonce == Some(NonceAge::Previous) { responder.issue_nonce() } else { None };
-        let response_headers = next.map(|next| (DPOP_NONCE, next)).into_iter().collect();
+        let response_headers = next.map(nonce_headers).into_iter().flatten().collect();
         Self { claims, token, response_headers, responder }
     }
 
@@ -71,9 +72,9 @@ impl<C> Authenticated<C> {
         self.responder.scheme()
     }
 
-    /// Returns headers that the application must add to its response: `DPoP-Nonce` with the next nonce, if the API requires nonces
-    /// and the nonce of this request expires within a minute. Otherwise there are none. A response with `DPoP-Nonce` must not be
-    /// cached (RFC 9449 §8.2).
+    /// Returns headers that the application must set in its response, in place of its own headers with these names: `DPoP-Nonce` with
+    /// the next nonce, and `Cache-Control: no-store`, because such a response must not be cached (RFC 9449 §8.2). There are none
+    /// unless the API requires nonces and the nonce of this request expires within a minute.
     #[must_use]
     pub fn response_headers(&self) -> &HeaderMap {
         &self.response_headers
@@ -86,12 +87,37 @@ impl<C> Authenticated<C> {
     /// Returns [`Rejected`], with the same response as that of a [`RequireLayer`](crate::RequireLayer), and with the
     /// [headers](Self::response_headers) of this request.
     pub fn require(&self, requirement: &Requirement) -> Result<(), Rejected> {
-        self.claims.require(requirement).map_err(|error| {
-            let hint = hint_for_error(&error);
-            let rejection = Rejection::from(error);
-            record_unmet(&rejection, hint);
-            self.responder.reject(rejection, self.response_headers.get(DPOP_NONCE))
-        })
+        self.claims.require(requirement).map_err(|error| self.reject(error))
+    }
+
+    /// Rejects the request by a rule of the application, with the response of an
+    /// [`AsyncRequireLayer`](crate::middleware::AsyncRequireLayer) with this rule, and with the [headers](Self::response_headers) of
+    /// this request. The rejection is logged and counted.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tower_bearer::authenticator::{Authenticated, Rejected};
+    /// use tower_bearer::requirement::RequirementError;
+    /// # async fn owner_of(_: &str) -> Result<String, std::io::Error> { Ok("ann".to_owned()) }
+    ///
+    /// /// Only the owner of a document can read it.
+    /// async fn require_owner(user: &Authenticated, document: &str) -> Result<(), Rejected> {
+    ///     let claims = user.claims();
+    ///     match owner_of(document).await {
+    ///         Ok(owner) if claims.subject() == Some(&*owner) => Ok(()),
+    ///         Ok(_) => Err(user.reject(RequirementError::forbidden(claims, "owner of the document"))),
+    ///         Err(_) => Err(user.reject(RequirementError::unavailable(claims, Duration::from_secs(5)))),
+    ///     }
+    /// }
+    /// # let _ = require_owner;
+    /// ```
+    #[must_use]
+    pub fn reject(&self, error: RequirementError) -> Rejected {
+        let hint = hint_for_error(&error);
+        let rejection = Rejection::from(error);
+        record_unmet(&rejection, hint);
+        self.responder.reject(rejection, self.response_headers.get(DPOP_NONCE))
     }
 }
 

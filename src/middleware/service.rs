@@ -2,21 +2,19 @@
 
 use std::any::TypeId;
 use std::fmt;
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::CACHE_CONTROL;
 use http::{Extensions, HeaderValue, Request, Response, StatusCode};
 use tower_service::Service;
 
 use crate::authenticator::{Accepted, Authenticator, PendingRequest, RequestDecision};
 use crate::claims::{Claims, NoCustomClaims};
-use crate::dpop::{DPOP_NONCE, NonceAge};
-use crate::middleware::future::{Continue, ResponseChange, ResponseFuture};
+use crate::dpop::NonceAge;
+use crate::middleware::future::{Continue, ResponseChange, ResponseFuture, take_ready};
 use crate::middleware::outer_layers::OuterLayers;
 use crate::request::{BearerToken, RequestHead};
-use crate::response::{ErrorBody, RequestKind, ResponseOptions, is_unauthenticated_call};
+use crate::response::{ErrorBody, RequestKind, ResponseOptions, is_unauthenticated_call, nonce_headers};
 use crate::telemetry;
 
 /// The service of a [`BearerLayer`](crate::BearerLayer), `L`, around `S`.
@@ -51,15 +49,12 @@ where
             }
             RequestDecision::Rejected(rejection) => {
                 let kind = self.layer.request_kind(&head);
-                // Releases what `poll_ready` of the inner service has reserved for this request.
-                self.inner = self.inner.clone();
+                drop(take_ready(&mut self.inner));
                 ResponseFuture::rejected(self.layer.respond(rejection, kind))
             }
             RequestDecision::Pending(pending) => {
                 let kind = self.layer.request_kind(&head);
-                let clone = self.inner.clone();
-                // The future needs the service that was polled ready; the clone was not polled.
-                let ready = mem::replace(&mut self.inner, clone);
+                let ready = take_ready(&mut self.inner);
                 // Removes what an outer layer inserted, as an accepted request does.
                 clear_extensions::<C>(request.extensions_mut());
                 let decision = wait(Arc::clone(&self.layer), pending, kind);
@@ -119,8 +114,9 @@ where
 /// Adds the nonce, and replaces one of the handler (RFC 9449 §8.2).
 fn add_nonce<ResB>(response: &mut Response<ResB>, nonce: HeaderValue) {
     telemetry::nonce_issued();
-    response.headers_mut().insert(DPOP_NONCE, nonce);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in nonce_headers(nonce) {
+        response.headers_mut().insert(name, value);
+    }
 }
 
 /// Adds the nonce if an inner layer has rejected the request.

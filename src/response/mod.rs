@@ -20,4 +20,4 @@ pub(crate) use self::challenges::{AcceptedSchemes, BearerScheme, Challenges, Dpo
 pub(crate) use self::grpc::{Protocol, is_unauthenticated_call};
 pub use self::misconfiguration::Misconfiguration;
 pub(crate) use self::options::{RequestKind, ResponseOptions};
-pub(crate) use self::parts::ErrorParts;
+pub(crate) use self::parts::{ErrorParts, nonce_headers};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::dpop::DPOP_NONCE;
@@ -92,7 +92,7 @@ impl ErrorParts {
     /// Overwrites the headers of a response. Removes `WWW-Authenticate` if these parts have no challenge.
     pub(crate) fn write_headers(self, headers: &mut HeaderMap) {
         headers.remove(WWW_AUTHENTICATE);
-        let no_store = self.status.is_client_error().then_some(HeaderValue::from_static("no-store"));
+        let no_store = self.status.is_client_error().then_some(NO_STORE);
         let fields = [
             (WWW_AUTHENTICATE, self.challenge),
             (RETRY_AFTER, self.retry_after),
@@ -143,3 +143,10 @@ impl ErrorParts {
         Self { retry_after: Some(HeaderValue::from(seconds)), ..parts }
     }
 }
+
+/// Returns the headers of a response with a nonce for the client's next proof. It must not be cached (RFC 9449 §8.2).
+pub(crate) fn nonce_headers(nonce: HeaderValue) -> [(HeaderName, HeaderValue); 2] {
+    [(DPOP_NONCE, nonce), (CACHE_CONTROL, NO_STORE)]
+}
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");

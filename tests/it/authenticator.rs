@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Version};
 use tower::util::BoxCloneService;
 use tower::{Layer, ServiceExt as _, service_fn};
@@ -13,8 +14,10 @@ use tower_bearer::claims::Organization;
 use tower_bearer::config::Organizations;
 use tower_bearer::jwks::RefreshPolicy;
 use tower_bearer::metadata::ProtectedResourceMetadata;
+use tower_bearer::middleware::AsyncRequireLayer;
 use tower_bearer::rejection::CheckError;
 use tower_bearer::request::{BearerToken, CredentialError, RequestHead, Scheme};
+use tower_bearer::requirement::{RequirementError, UnmetRequirement};
 use tower_bearer::response::{EmptyBody, ErrorBody, ErrorResponse};
 use tower_bearer::testing::{Outage, TestIssuer};
 use tower_bearer::{
@@ -352,6 +355,45 @@ async fn application_rejects_with_the_challenge_of_the_authenticator() {
     assert_eq!((in_axum.status, in_axum.challenge(), &*in_axum.body), (401, r#"Bearer realm="north""#, "{}"));
     let blocked = authenticator.reject(&head, Rejection::Check(CheckError::new()));
     assert_eq!((blocked.status(), blocked.error_response().error()), (StatusCode::UNAUTHORIZED, Some("invalid_token")));
+}
+
+/// Allows only the subject `ann`, and others by their scope.
+async fn is_ann_or_reads(claims: &Claims, _: &Parts) -> Result<(), RequirementError> {
+    match claims.subject() {
+        Some("ann") => Ok(()),
+        Some("bob") => Err(RequirementError::forbidden(claims, "ann")),
+        Some("down") => Err(RequirementError::unavailable(claims, Duration::from_millis(4_001))),
+        _ => claims.require(&Requirement::scope("read")),
+    }
+}
+
+#[tokio::test]
+async fn application_rejects_by_its_own_rule_as_the_layer_does() {
+    let server = TestIssuer::new();
+    let authenticator = authenticator(api(&server)).with_realm("north").with_json_body();
+    let layers = (&authenticator, &AsyncRequireLayer::new(is_ann_or_reads).with_json_body());
+    let predicate = UnmetRequirement::Predicate { name: "ann".into(), scope: "".into() };
+    let read = UnmetRequirement::Scope { missing: "read".into(), scope: "read".into() };
+    for (subject, scope, expected) in [
+        ("ann", "", None),
+        ("bob", "read", Some((403, Rejection::Requirement(predicate)))),
+        ("cat", "read", None),
+        ("cat", "write", Some((403, Rejection::Requirement(read)))),
+        ("down", "read", Some((503, Rejection::RequirementUnavailable { retry_after: Duration::from_millis(4_001) }))),
+    ] {
+        let token = server.token().subject(subject).scope(scope).sign();
+        let request = request(&[("authorization", &format!("Bearer {token}"))]);
+        let user = authenticated(authenticator.authenticate(&RequestHead::new(&request)).await);
+        let checked = is_ann_or_reads(user.claims(), &request.clone().into_parts().0).await;
+        let rejected = checked.map_err(|error| user.reject(error)).err();
+        let seen_by_client = match &rejected {
+            None => Seen::accepted(Some(user.claims()), None),
+            Some(rejected) => Seen::rejected(rejected.to_response()),
+        };
+        let rejection = rejected.map(|rejected| (rejected.status().as_u16(), rejected.rejection().clone()));
+        assert_eq!(rejection, expected, "{subject}");
+        assert_eq!(seen_by_client, seen_through(layers, request).await, "{subject}");
+    }
 }
 
 #[tokio::test]

@@ -106,7 +106,7 @@ fn each_response_with_a_nonce_counts_once() {
     let authenticator: &Authenticator = &world.layer;
     let authenticate = |request: &Request<String>| block_on(authenticator.authenticate(&RequestHead::new(request)));
     let Outcome::Authenticated(user) = authenticate(&proof(&nonce)) else { panic!("authenticated") };
-    assert_eq!((user.response_headers().len(), counted()), (1, expected + 2));
+    assert_eq!((user.response_headers().contains_key("dpop-nonce"), counted()), (true, expected + 2));
     let rejected = user.require(&Requirement::scope("pay")).expect_err("no scope");
     assert!(rejected.to_response().headers().contains_key("dpop-nonce"));
     assert_eq!(counted(), expected + 2, "the nonce of the same request");

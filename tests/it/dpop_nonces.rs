@@ -3,15 +3,18 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use http::request::Parts;
 use http::{Request, Response};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_bearer::authenticator::Outcome;
 use tower_bearer::clock::Timestamp;
 use tower_bearer::dpop::{DPOP_NONCE, Dpop, Nonces};
 use tower_bearer::keys::Secret;
+use tower_bearer::middleware::AsyncRequireLayer;
 use tower_bearer::request::RequestHead;
+use tower_bearer::requirement::RequirementError;
 use tower_bearer::testing::ProofBuilder;
-use tower_bearer::{RejectionKind, Requirement};
+use tower_bearer::{Claims, RejectionKind, Requirement};
 
 use crate::dpop_fixture::{Answer, URL, World, challenges, dpop_request};
 use crate::fixture::{NOW, block_on};
@@ -177,6 +180,38 @@ fn a_requirement_in_code_is_answered_with_the_next_nonce() {
         let response = user.require(&Requirement::acr_values(["gold"])).expect_err("no acr").to_response();
         let expected = current(&world);
         assert_eq!((response.status().as_u16(), nonce_of(&response)), (401, Some(expected)), "{second}");
+    }
+}
+
+#[test]
+fn an_application_without_the_layer_sends_the_headers_of_the_layer() {
+    async fn forbids(claims: &Claims, _: &Parts) -> Result<(), RequirementError> {
+        Err(RequirementError::forbidden(claims, "owner"))
+    }
+    let world = world();
+    let nonce = current(&world);
+    let token = world.token().sign();
+    let handler = || Response::builder().header("cache-control", "private").body(String::new()).expect("a response");
+    for (second, has_nonce) in [(0, false), (59, false), (60, true), (119, true)] {
+        world.clock.set_wall(Timestamp::from_secs(NOW + second));
+        let request = || dpop_request(&token, &world.client.proof("GET", URL, &token).nonce(&nonce).sign());
+        let authenticate = || match block_on(world.layer.authenticate(&RequestHead::new(&request()))) {
+            Outcome::Authenticated(user) => user,
+            other => panic!("not authenticated: {other:?}"),
+        };
+        let mut accepted = handler();
+        accepted.headers_mut().extend(authenticate().response_headers().clone());
+        assert_eq!(nonce_of(&accepted).is_some(), has_nonce, "{second}");
+        let inner = service_fn(move |_: Request<String>| async move { Ok::<_, Infallible>(handler()) });
+        let through_layer = block_on(world.layer.layer(inner).oneshot(request())).expect("infallible");
+        assert_eq!(accepted.headers(), through_layer.headers(), "{second}");
+
+        let user = authenticate();
+        let rejected = user.reject(RequirementError::forbidden(user.claims(), "owner")).to_response();
+        assert_eq!((rejected.status().as_u16(), nonce_of(&rejected).is_some()), (403, has_nonce), "{second}");
+        let layers = world.layer.layer(AsyncRequireLayer::new(forbids).layer(inner));
+        let through_layers = block_on(layers.oneshot(request())).expect("infallible");
+        assert_eq!(rejected.headers(), through_layers.headers(), "{second}");
     }
 }
 
