@@ -7,6 +7,7 @@ import http.client
 import http.server
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -43,7 +44,8 @@ def start(name, **env):
     binary = os.path.join(TARGET, "debug", name)
     process = subprocess.Popen([binary], stdout=subprocess.PIPE, text=True, env={**os.environ, **env})
     printed = {}
-    while len(printed) < (2 if env else 3):
+    last = "token without scope" if env else "listening on"
+    while last not in printed:
         line = process.stdout.readline()
         assert line, f"{name} has ended"
         words, _, value = line.strip().rpartition(" ")
@@ -98,6 +100,37 @@ def handshakes(address, printed):
         if status == 101:
             assert headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", headers
             assert headers["sec-websocket-protocol"] == "orders", headers
+    # The server must not select a subprotocol that the client has not offered.
+    alone = [("Sec-WebSocket-Protocol", f"ordersx, bearer.{printed['token']}")]
+    (status, _), headers = send(address, "/events", handshake + alone)
+    assert status == 101 and "sec-websocket-protocol" not in headers, headers
+    messages(address, printed["token for five seconds"], handshake)
+
+
+def messages(address, token, handshake):
+    """Sends two messages over a WebSocket, and checks that the server closes it when the token expires."""
+    host, port = address.split(":")
+    fields = handshake + [("Host", address), ("Authorization", f"Bearer {token}")]
+    head = "GET /events HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields) + "\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as connection, connection.makefile("rb") as stream:
+        connection.sendall(head.encode())
+        assert stream.readline().startswith(b"HTTP/1.1 101 ")
+        while stream.readline() != b"\r\n":
+            pass
+        for _ in range(2):
+            # A text frame "hi", masked with zeros (RFC 6455 §5.2).
+            connection.sendall(bytes([0x81, 0x80 | 2, 0, 0, 0, 0]) + b"hi")
+            assert frame(stream) == (1, b"ann")
+        opcode, payload = frame(stream)
+        assert (opcode, payload[:2]) == (8, (3000).to_bytes(2, "big")), (opcode, payload)
+        assert payload[2:] == b"the token has expired", payload
+
+
+def frame(stream):
+    """Reads a short frame that is not masked; returns its opcode and payload."""
+    first, length = stream.read(2)
+    assert first & 0x80 and length < 126, (first, length)
+    return first & 0x0F, stream.read(length)
 
 
 class Runtime(http.server.BaseHTTPRequestHandler):

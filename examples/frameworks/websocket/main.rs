@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -39,7 +40,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let token = issuer.token().audience("https://api.northwind.com").subject("ann");
     println!("token {}", token.clone().scope("read:orders").sign());
-    println!("token without scope {}", token.sign());
+    println!("token without scope {}", token.clone().sign());
+    let short = token.scope("read:orders").expires_in(Duration::from_secs(5));
+    println!("token for five seconds {}", short.sign());
     println!("listening on http://{}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
@@ -82,7 +85,7 @@ async fn respond(
     };
     response.headers_mut().extend(user.response_headers().clone());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        if request.headers().contains_key(SEC_WEBSOCKET_PROTOCOL) {
+        if offers(&request, "orders") {
             // Never the subprotocol that contains the token.
             let name = HeaderValue::from_static("orders");
             response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
@@ -90,6 +93,15 @@ async fn respond(
         tokio::spawn(serve(request, user.into_claims()));
     }
     response
+}
+
+/// Returns whether the client offers this subprotocol. The server must not select another one
+/// (RFC 6455 §4.2.2).
+fn offers(request: &Request<Incoming>, subprotocol: &str) -> bool {
+    let fields = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let lists = fields.filter_map(|field| field.to_str().ok());
+    let mut offered = lists.flat_map(|list| list.split(','));
+    offered.any(|name| name.trim() == subprotocol)
 }
 
 /// Responds to each message with the subject of the token, until the token expires.
