@@ -4,7 +4,6 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
-use tower_bearer::clock::{Clock, SystemClock};
 use tower_bearer::{Claims, Validator};
 
 /// How long a connection may last after the token or its key was revoked.
@@ -18,7 +17,7 @@ pub(crate) async fn while_valid<T>(
 ) -> Option<T> {
     let mut connection = pin!(connection);
     loop {
-        let left = claims.expires_at().saturating_since(SystemClock.now());
+        let left = claims.expires_at().saturating_since(validator.clock().now());
         if left.is_zero() || validator.still_valid(claims).is_err() {
             return None;
         }

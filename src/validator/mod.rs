@@ -212,6 +212,12 @@ impl<C: Send + Sync + 'static> Validator<C> {
         self.validate_with_context(&Credential::Text(token), &context).await
     }
 
+    /// Returns the clock by which tokens are validated: that of [`ValidatorBuilder::with_clock`], by default the system clock.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.core.clock
+    }
+
     /// Returns whether the keys of at least one issuer are usable, for a readiness probe. The first call inside a tokio runtime
     /// starts the fetches of all issuers. No call waits for a fetch.
     ///

@@ -8,7 +8,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Server};
 use tower::ServiceBuilder;
 use tower_bearer::jwks::RefreshPolicy;
-use tower_bearer::testing::{Outage, TestIssuer};
+use tower_bearer::testing::{FakeClock, Outage, TestIssuer};
 use tower_bearer::{Api, BearerLayer, Issuer, RequireLayer, Validator};
 
 use self::greeter::{Greeter, Text};
@@ -82,6 +82,50 @@ async fn stream_ends_when_the_key_of_its_token_is_revoked() {
         }
     }
     panic!("the stream did not end");
+}
+
+/// The clock of the validator advances with the messages, one each second.
+#[tokio::test(start_paused = true)]
+async fn stream_ends_when_its_token_expires() {
+    let clock = FakeClock::new();
+    let server = TestIssuer::new().with_clock(clock.clone());
+    let validator = Validator::builder(Api::new(AUDIENCE, trusted(&server))).with_clock(clock.clone());
+    let validator = validator.build().expect("a valid configuration");
+    let ticker = Ticker { validator: validator.clone() };
+    let stack = ServiceBuilder::new().layer(BearerLayer::new(validator)).service(ticker);
+    let token = server.token().expires_in(Duration::from_secs(100)).sign();
+    let mut client = tonic::client::Grpc::new(stack);
+    let request = greeter::request(Some(&token), "").expect("a request");
+    let mut messages = client.server_streaming(request, WATCH, Text).await.expect("a stream").into_inner();
+    for second in 0..200 {
+        match messages.message().await {
+            Ok(message) => assert_eq!(message, Some(format!("second {second}"))),
+            Err(status) => {
+                assert_eq!(status.code(), Code::Unauthenticated);
+                // Not at the next check of the key, at 120 s, and not after the leeway, at 105 s.
+                assert!((100..=103).contains(&second), "{second}");
+                return;
+            }
+        }
+        clock.advance(Duration::from_secs(1));
+    }
+    panic!("the stream did not end");
+}
+
+/// A function that runs a connection ends it at once if the token has expired before, also within the leeway.
+#[tokio::test(start_paused = true)]
+async fn connection_of_an_expired_token_does_not_run() {
+    let clock = FakeClock::new();
+    let server = TestIssuer::new().with_clock(clock.clone());
+    let validator = Validator::builder(Api::new(AUDIENCE, trusted(&server))).with_clock(clock.clone());
+    let validator = validator.build().expect("a valid configuration");
+    let token = server.token().expires_in(Duration::from_secs(10)).sign();
+    let claims = validator.validate(&token).await.expect("a valid token");
+    let connection = || tokio::time::sleep(Duration::from_secs(1));
+    assert_eq!(while_valid::while_valid(&validator, &claims, connection()).await, Some(()));
+    clock.advance(Duration::from_secs(10));
+    assert_eq!(validator.still_valid(&claims), Ok(()), "within the leeway");
+    assert_eq!(while_valid::while_valid(&validator, &claims, connection()).await, None);
 }
 
 #[tokio::test]

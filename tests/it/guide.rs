@@ -116,6 +116,18 @@ fn pages_contain_the_sources_of_the_examples() {
     }
 }
 
+/// The guide shows the function with which the example `tonic` ends its streams, and runs it in the snippet for server-sent events.
+#[test]
+fn the_guide_contains_the_function_that_ends_a_connection() {
+    let source = read("examples/tonic/while_valid.rs");
+    let (_, function) = source.split_once("/// How long a connection").expect("the constant above the function");
+    let function = format!("/// How long a connection{}", function.replace("pub(crate) ", ""));
+    let page = read("src/guide/howto.md");
+    let hidden: String = function.lines().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect();
+    assert!(page.contains(&function), "copy the function to howto.md");
+    assert!(page.contains(&hidden), "copy the function to the snippet for server-sent events in howto.md, hidden");
+}
+
 /// Returns the sections of a page: the code spans in the heading, and the text up to the next heading.
 fn sections(page: &str) -> Vec<(BTreeSet<&str>, &str)> {
     let sections = page.split("\n## ").flat_map(|chapter| chapter.split("\n### ").skip(1));
