@@ -4,12 +4,16 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tower::ServiceExt as _;
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
 use tower_bearer::{Algorithm, RejectionKind, Requirement, Validator};
 
 use crate::doctor::program::settings::refresh::FORMER_NAMES;
 use crate::doctor::program::settings::{Settings, Store};
 use crate::fixture::{AUDIENCE, block_on};
+
+#[path = "../../examples/server/app.rs"]
+mod app;
 
 const SAMPLE: &str = include_str!("../../examples/server/server.toml");
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -231,6 +235,39 @@ fn reads_the_realm() {
     assert_eq!(realm("\"the orders\""), Ok(Some("the orders".to_owned())));
     assert_eq!(realm("\"the\\norders\""), Err(only("realm: has characters that are not printable ASCII")));
     assert_eq!(realm("7"), Err(only("realm: is not a string")));
+}
+
+/// Every challenge of the server, of a layer and of a requirement, has the realm.
+#[tokio::test]
+async fn challenges_have_the_realm() {
+    let server = TestIssuer::named("https://hs.test/").with_algorithms([Algorithm::HS256]);
+    let token = server.token().sign();
+    for (realm, parameter) in [("realm = \"the orders\"\n", Some("realm=\"the orders\"")), ("", None)] {
+        let file = format!("{realm}{}", file()).replace(SECRET, &server.secret());
+        let settings = Settings::parse(&file, "server.toml", Store::Used).map_err(|errors| errors.to_string());
+        let settings = settings.expect("no errors");
+        let app = app::app(settings.validator, settings.realm.as_deref());
+        for (path, credential, status) in [
+            ("/me", None, 401),
+            ("/me", Some("Bearer a.b.c"), 401),
+            ("/me", Some("Bearer a b"), 400),
+            ("/orders", Some(&*format!("Bearer {token}")), 403),
+            ("/optional", Some("Bearer a.b.c"), 401),
+        ] {
+            let request = http::Request::get(path);
+            let request = credential.into_iter().fold(request, |request, value| request.header("authorization", value));
+            let request = request.body(axum::body::Body::empty()).expect("a request");
+            let response = app.clone().oneshot(request).await.expect("infallible");
+            let challenge = response.headers()["www-authenticate"].to_str().expect("ASCII");
+            assert_eq!(response.status(), status, "{path} {credential:?}");
+            let starts = parameter.is_some_and(|realm| challenge.starts_with(&format!("Bearer {realm}")));
+            assert_eq!(
+                (starts, challenge.contains("realm")),
+                (parameter.is_some(), parameter.is_some()),
+                "{challenge}"
+            );
+        }
+    }
 }
 
 #[test]
