@@ -1,21 +1,25 @@
 //! The number of allocations of a validation, which does not depend on the machine.
 
-use std::future::Future;
+use std::convert::Infallible;
+use std::future::{Future, Ready, ready};
 use std::hint::black_box;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use axum::extract::FromRequestParts as _;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{Extensions, HeaderValue, Request, Response};
 use http_body_util::Empty;
 use serde::Deserialize;
-use tower::{Layer as _, Service as _, service_fn};
+use tower::util::ServiceFn;
+use tower::{Layer, Service, service_fn};
+use tower_bearer::authenticator::{Authenticator, Outcome};
 use tower_bearer::keys::KeySet;
-use tower_bearer::request::BearerToken;
+use tower_bearer::request::{BearerToken, RequestHead};
 use tower_bearer::revocation::{Revocation, Revocations};
 use tower_bearer::testing::{Outage, TestIssuer, TokenBuilder};
-use tower_bearer::{Algorithm, Api, BearerLayer, Issuer, Secret, Validator};
+use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, RequireLayer, Secret, Validator};
 
 const AUDIENCE: &str = "https://api.test/";
 
@@ -98,6 +102,33 @@ fn cached_token_allocates_nothing() {
     assert_eq!(validation_allocations(&validator, &text), 0);
 }
 
+/// A signature of ES256 has 64 bytes, one of RS256 has 256. All else in the tokens has the same length, so the entries have the
+/// same size unless they contain the token.
+#[test]
+fn cache_entry_does_not_grow_with_the_signature_of_the_token() {
+    const COUNT: usize = 32;
+    let stored = |algorithm: Algorithm| {
+        let server = TestIssuer::new().with_algorithms([algorithm]);
+        let validator = Validator::new(api(&server, algorithm)).expect("good");
+        let token = |number: usize| token(&server).claim("jti", format!("{number:04}")).sign();
+        let (first, others) = (token(0), (1..=COUNT).map(token).collect::<Vec<_>>());
+        // Creates what is created only once.
+        drop(poll_once(validator.validate(&first)).expect("a valid token"));
+        let validate = || others.iter().for_each(|text| drop(poll_once(validator.validate(text)).expect("valid")));
+        let bytes = allocation_counter::measure(validate).bytes_current;
+        assert_eq!(
+            others.iter().map(|text| validation_allocations(&validator, text)).sum::<u64>(),
+            0,
+            "all are stored"
+        );
+        let length: usize = others.iter().map(String::len).sum();
+        (usize::try_from(bytes).expect("more than before"), length)
+    };
+    let ((small, short), (large, long)) = (stored(Algorithm::ES256), stored(Algorithm::RS256));
+    assert!(long - short > 250 * COUNT, "{short} {long}");
+    assert!(small > 500 * COUNT && large.abs_diff(small) < 32 * COUNT, "{small} {large}");
+}
+
 #[test]
 fn list_of_revocations_adds_no_allocation() {
     let server = TestIssuer::new().with_algorithms([Algorithm::ES256]);
@@ -140,11 +171,18 @@ fn rejections_before_the_claims_allocate_only_what_was_parsed() {
     }
 }
 
+/// A service that only responds.
+type Inner = ServiceFn<fn(Request<Empty<Bytes>>) -> Ready<Result<Response<Empty<Bytes>>, Infallible>>>;
+
 /// The allocations of a request with these extensions through the layer, beyond those of the inner service alone.
-fn request_allocations(layer: &BearerLayer, field: Option<&str>, extensions: &Extensions, admitted: bool) -> u64 {
-    let inner = service_fn(|request: Request<Empty<Bytes>>| async move {
+fn request_allocations<L>(layer: L, field: Option<&str>, extensions: &Extensions, admitted: bool) -> u64
+where
+    L: Layer<Inner>,
+    L::Service: Service<Request<Empty<Bytes>>, Response = Response<Empty<Bytes>>, Error = Infallible>,
+{
+    let inner: Inner = service_fn(|request| {
         black_box(request);
-        Ok::<_, std::convert::Infallible>(Response::new(Empty::<Bytes>::new()))
+        ready(Ok(Response::new(Empty::new())))
     });
     let field: Option<HeaderValue> = field.map(|field| field.parse().expect("a field value"));
     let request = || {
@@ -174,6 +212,62 @@ fn layer_allocates_only_for_the_extensions() {
     taken.insert(0_u8);
     assert_eq!(request_allocations(&layer, Some(&field), &taken, true), 1, "the claims");
     assert_eq!(request_allocations(&layer, Some(&field), &Extensions::new(), true), 3, "plus a map if there is none");
+}
+
+#[test]
+fn require_layer_allocates_only_for_its_record() {
+    let server = TestIssuer::new().with_algorithms([Algorithm::ES256]);
+    let layer = BearerLayer::new(Validator::new(api(&server, Algorithm::ES256)).expect("good"));
+    let field = format!("Bearer {}", token(&server).scope("read:orders").sign());
+    let count = |require: RequireLayer| {
+        request_allocations((&layer, &require), Some(&field), &Extensions::new(), true)
+            - request_allocations(&layer, Some(&field), &Extensions::new(), true)
+    };
+    // Inner layers and handlers name this scope in their challenges.
+    assert_eq!(count(RequireLayer::scope("read:orders")), 1, "the record in the extensions");
+    assert_eq!(count(RequireLayer::permission("read:orders")), 0, "no challenge can name a permission");
+}
+
+#[test]
+fn authenticator_allocates_nothing_for_a_cached_token() {
+    let server = TestIssuer::new().with_algorithms([Algorithm::ES256]);
+    let authenticator = Authenticator::new(Validator::new(api(&server, Algorithm::ES256)).expect("good"));
+    let field = format!("Bearer {}", token(&server).sign());
+    for authenticator in [authenticator.clone(), authenticator.with_realm("orders")] {
+        let request = Request::get("/orders").header(AUTHORIZATION, &field).body(()).expect("a request");
+        let count = allocations(|| {
+            let outcome = poll_once(authenticator.authenticate(&RequestHead::new(&request)));
+            assert!(matches!(black_box(outcome), Outcome::Authenticated(_)));
+        });
+        assert_eq!(count, 0);
+        let head = RequestHead::new(&request);
+        assert_eq!(allocations(|| drop(black_box(authenticator.try_authenticate(&head)))), 0);
+    }
+}
+
+#[test]
+fn extractor_allocates_only_for_the_context_of_its_layers() {
+    let server = TestIssuer::new().with_algorithms([Algorithm::ES256]);
+    let layer = BearerLayer::new(Validator::new(api(&server, Algorithm::ES256)).expect("good"));
+    let field = format!("Bearer {}", token(&server).scope("read:orders").sign());
+    // Returns the extensions of the request.
+    let inner = || {
+        service_fn(|request: Request<()>| {
+            let mut response = Response::new(());
+            *response.extensions_mut() = request.into_parts().0.extensions;
+            ready(Ok::<_, Infallible>(response))
+        })
+    };
+    let request = || Request::get("/orders").header(AUTHORIZATION, &field).body(()).expect("a request");
+    let of_layer = poll_once(layer.layer(inner()).call(request())).expect("infallible");
+    let stack = layer.layer(RequireLayer::scope("read:orders").layer(inner()));
+    let of_both = poll_once({ stack }.call(request())).expect("infallible");
+    for (response, count) in [(of_layer, 0), (of_both, 1)] {
+        let (mut parts, ()) = request().into_parts();
+        parts.extensions = response.extensions().clone();
+        let extract = || drop(black_box(poll_once(<Claims>::from_request_parts(&mut parts, &())).expect("claims")));
+        assert_eq!(allocations(extract), count);
+    }
 }
 
 #[test]

@@ -3,13 +3,17 @@
 use std::error::Error;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Request, StatusCode};
+use tower_bearer::authenticator::{Authenticator, Outcome};
 use tower_bearer::extract::BearerRejection;
-use tower_bearer::fetch::EndpointError;
+use tower_bearer::fetch::{EndpointError, FetchError};
+use tower_bearer::introspection::{IntrospectionError, IntrospectionRejection};
 use tower_bearer::jwks::SecretSource;
 use tower_bearer::metadata::ProtectedResourceMetadata;
+use tower_bearer::request::RequestHead;
+use tower_bearer::requirement::RequirementError;
 use tower_bearer::testing::{FakeClock, Outage, TestIssuer};
-use tower_bearer::{Api, BuildError, Issuer, Requirement, Secret, Validator, ValidatorBuilder};
+use tower_bearer::{Api, BuildError, Issuer, Rejection, Requirement, Secret, Validator, ValidatorBuilder};
 
 use crate::fixture::{AUDIENCE, block_on};
 
@@ -54,6 +58,53 @@ fn rejections_write_the_text_of_the_error_in_them() {
     let unmet = tower_bearer::testing::claims().build().require(&Requirement::scope("a")).expect_err("no scope");
     assert_eq!(texts(&unmet), ["the token lacks the scope a"]);
     assert_eq!(texts(unmet.unmet().expect("a scope")), ["the token lacks the scope a"]);
+}
+
+#[test]
+fn errors_of_requirements_and_rejected_requests_have_the_texts_of_their_rejections() {
+    let claims = tower_bearer::testing::claims().build();
+    for (error, expected) in [
+        (
+            RequirementError::forbidden(&claims, "owner of the document"),
+            "the token does not meet the requirement owner of the document",
+        ),
+        (
+            RequirementError::unavailable(&claims, Duration::from_secs(5)),
+            "a requirement cannot be checked at the moment",
+        ),
+        (claims.require(&Requirement::permission("p")).expect_err("no permission"), "the token lacks the permission p"),
+    ] {
+        assert_eq!(texts(&error), [expected]);
+        assert_eq!(texts(&BearerRejection::from(error.clone())), [expected]);
+        assert_eq!(texts(&Rejection::from(error)), [expected]);
+    }
+
+    let (server, builder) = down();
+    let authenticator = Authenticator::new(builder.build().expect("a valid configuration"));
+    let request = Request::get("/").header("authorization", format!("Bearer {}", server.token().sign())).body(());
+    let request = request.expect("a request");
+    let Outcome::Rejected(rejected) = block_on(authenticator.authenticate(&RequestHead::new(&request))) else {
+        panic!("no keys")
+    };
+    let expected = ["the issuer's keys are not available", "the server responded with status 403"];
+    assert_eq!(texts(&rejected), expected);
+}
+
+#[test]
+fn rejection_without_an_answer_has_the_cause_as_its_source() {
+    let text = "the server gave no answer about the token";
+    for (cause, expected) in [
+        (IntrospectionError::Timeout, "the introspection endpoint did not respond in time".to_owned()),
+        (IntrospectionError::Network { error: FetchError::Tls }, FetchError::Tls.to_string()),
+    ] {
+        let unavailable = IntrospectionRejection::Unavailable { retry_after: Duration::from_secs(1), cause };
+        assert_eq!(texts(&unavailable), [text, &expected]);
+        assert_eq!(texts(&Rejection::Introspection(unavailable)), [text, &expected]);
+    }
+    assert_eq!(
+        texts(&Rejection::Introspection(IntrospectionRejection::Inactive)),
+        ["the server says that the token is not active"]
+    );
 }
 
 #[tokio::test]

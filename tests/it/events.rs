@@ -154,6 +154,10 @@ async fn missing_layer_logs_an_error() {
         assert_eq!(response.status(), 500, "{path}");
     }
     send(RequireLayer::scope("admin").layer(subject_service()), request(&[])).await;
+    let rule = AsyncRequireLayer::new(async |_: &Claims, _: &Parts| Ok(()));
+    send(rule.layer(subject_service()), request(&[])).await;
+    let typed = AsyncRequireLayer::new(async |_: &Claims<Northwind>, _: &Parts| Ok(())).layer(subject_service());
+    send(BearerLayer::new(validator(&server)).layer(typed), bearer_request(&server.token().sign())).await;
     let errors = log.lines("ERROR tower_bearer::server: request rejected: the server is misconfigured");
     let claims = "a handler extracts claims without a BearerLayer";
     let claims_type = "tower_bearer::claims::Claims";
@@ -174,6 +178,16 @@ async fn missing_layer_logs_an_error() {
         ),
         (claims, format!("GET {}", &long[..200]), claims_type),
         ("a RequireLayer runs without a BearerLayer", "GET /".to_owned(), std::any::type_name::<RequireLayer>()),
+        (
+            "an AsyncRequireLayer runs without a BearerLayer",
+            "GET /".to_owned(),
+            std::any::type_name::<AsyncRequireLayer>(),
+        ),
+        (
+            "an AsyncRequireLayer needs claims of another type than its BearerLayer provides",
+            "GET /".to_owned(),
+            std::any::type_name::<Claims<Northwind>>(),
+        ),
     ];
     assert_eq!(errors.len(), expected.len(), "{errors:?}");
     for (line, (reason, route, type_name)) in errors.iter().zip(expected) {

@@ -16,6 +16,7 @@ use tower::util::MapRequestLayer;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_bearer::middleware::{AsyncRequireLayer, AsyncRequirement};
 use tower_bearer::requirement::{RequirementError, UnmetRequirement};
+use tower_bearer::response::ErrorResponse;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{BearerLayer, Claims, Rejection, RequireLayer, Requirement};
 
@@ -138,6 +139,68 @@ async fn a_rule_that_cannot_be_evaluated_is_503_with_retry_after() {
     let response = send(stack, call).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["grpc-status"], "14");
+}
+
+#[tokio::test]
+async fn a_response_hook_replaces_the_body_and_adds_headers() {
+    let server = TestIssuer::new();
+    let bearer = BearerLayer::new(validator(&server));
+    let hooked = |require: AsyncRequireLayer| {
+        let require = require.with_response_hook(|error: &ErrorResponse<'_>| {
+            let kind = error.rejection().map(Rejection::kind);
+            let response = Response::builder().status(200).header("x-hook", "yes").header("www-authenticate", "Basic");
+            let response = response.header("retry-after", "9").header("cache-control", "private");
+            response.body(TestBody::from(format!("{} {kind:?}", error.status()))).expect("a response")
+        });
+        bearer.layer(require.layer(subject_service()))
+    };
+    let token = server.token().subject("bob").sign();
+    for (require, status, body, headers) in [
+        (
+            AsyncRequireLayer::new(is_ann),
+            403,
+            "403 Forbidden Some(InsufficientScope)",
+            [Some(r#"Bearer error="insufficient_scope""#), Some("9"), Some("no-store")],
+        ),
+        (
+            AsyncRequireLayer::new(is_down),
+            503,
+            "503 Service Unavailable Some(RequirementUnavailable)",
+            [None, Some("5"), Some("private")],
+        ),
+    ] {
+        let response = send(hooked(require), bearer_request(&token)).await;
+        let field = |name: &str| response.headers().get(name).map(|value| value.to_str().expect("ASCII"));
+        assert_eq!((response.status().as_u16(), field("x-hook")), (status, Some("yes")));
+        assert_eq!(["www-authenticate", "retry-after", "cache-control"].map(field), headers, "{status}");
+        assert_eq!(text(response).await, body);
+    }
+    let accepted =
+        send(hooked(AsyncRequireLayer::new(is_ann)), bearer_request(&server.token().subject("ann").sign())).await;
+    assert!(!accepted.headers().contains_key("x-hook"));
+    assert_eq!(text(accepted).await, "ann");
+}
+
+#[tokio::test]
+async fn a_missing_layer_is_500_with_the_route_and_the_type() {
+    let server = TestIssuer::new();
+    let require = AsyncRequireLayer::new(is_ann).with_json_body();
+    let response = send(require.layer(subject_service()), bearer_request(&server.token().sign())).await;
+    let layer = std::any::type_name_of_val(&require);
+    assert_misconfigured(response, &format!("an AsyncRequireLayer runs without a BearerLayer: GET /, {layer}")).await;
+    let typed = AsyncRequireLayer::new(async |_: &Claims<Tenant>, _: &Parts| Ok(())).with_json_body();
+    let stack = BearerLayer::new(validator(&server)).layer(typed.layer(subject_service()));
+    let response = send(stack, bearer_request(&server.token().sign())).await;
+    let reason = "an AsyncRequireLayer needs claims of another type than its BearerLayer provides";
+    let claims = std::any::type_name::<Claims<Tenant>>();
+    assert_misconfigured(response, &format!("{reason}: GET /, {claims}")).await;
+}
+
+async fn assert_misconfigured(response: Response<TestBody>, diagnosis: &str) {
+    assert_eq!((response.status(), challenge(&response)), (StatusCode::INTERNAL_SERVER_ERROR, None));
+    assert!(response.extensions().get::<Rejection>().is_none());
+    let description = if cfg!(debug_assertions) { diagnosis } else { "the request cannot be handled" };
+    assert_eq!(text(response).await, format!(r#"{{"error":"server_error","error_description":"{description}"}}"#));
 }
 
 #[tokio::test]
