@@ -84,6 +84,7 @@
 mod defaults;
 pub mod clock;
 pub mod fetch;
+mod single_flight;
 mod telemetry;
 
 // 1. Request to credential.
