@@ -63,8 +63,8 @@ impl EntraTenants {
     /// application updates. The argument is the tenant id, a GUID in lower case.
     ///
     /// `is_allowed` is called in every request, also for a token in the token cache, so the tokens of a tenant that it no longer
-    /// allows are rejected at once. It must not block. For a token that is not in the cache, it is called before and after the
-    /// signature is verified, so a client can choose the argument.
+    /// allows are rejected at once. It must not block. For a token that is not in the cache, it is called before the signature is
+    /// verified, so a client can choose the argument.
     #[must_use]
     pub fn matching(is_allowed: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self::new(Allowed::Matching(Arc::new(is_allowed)))

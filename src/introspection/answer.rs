@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::claims::{self, Claims};
 use crate::clock::{Monotonic, Timestamp};
 use crate::introspection::error::IntrospectionError;
+use crate::jwks::KeyEpoch;
 use crate::keys::Thumbprint;
 use crate::token::{self, Header, Payload, Segment};
 
@@ -35,7 +36,7 @@ pub(crate) struct ActiveAnswer {
 pub(crate) struct AnswerSignature {
     pub(crate) header: Header,
     pub(crate) thumbprint: Thumbprint,
-    pub(crate) epoch: u64,
+    pub(crate) epoch: KeyEpoch,
 }
 
 /// A positive answer that several requests share.

@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::defaults;
 use crate::introspection::answer::{self, AnswerSignature, Parsed};
 use crate::introspection::error::{IntrospectionError, SignedAnswerError};
+use crate::jwks::KeyEpoch;
 use crate::keys::{Found, KeyTable, SignedToken};
 use crate::token::{self, Algorithm, Claim, Member, Payload, Segment, UnverifiedToken, is_media_type};
 
@@ -37,7 +38,7 @@ pub(super) fn parse<'t>(body: &'t [u8], algorithms: &[Algorithm]) -> Result<Unve
 /// Verifies a signed answer, and parses the answer in it. Other claims, such as a top-level `active` or `exp`, are ignored.
 pub(super) fn verify(
     token: UnverifiedToken<'_>,
-    (keys, epoch): (&KeyTable, u64),
+    (keys, epoch): (&KeyTable, KeyEpoch),
     expected: &Expected<'_>,
     now: Timestamp,
 ) -> Result<(Parsed, AnswerSignature), IntrospectionError> {

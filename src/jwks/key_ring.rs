@@ -5,15 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::jwks::error::KeysUnavailable;
+use crate::jwks::key_epoch::{KeyEpoch, RingSerial};
 use crate::jwks::secrets::SecretSource;
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::source::{KeySource, View};
 use crate::keys::{Found, KeyTable};
 use crate::token::{Algorithm, CertificateHashes, Header, KeyId};
 
-/// The keys of one issuer, by where they come from. A clone shares fetched keys.
+/// The keys of one issuer. A clone shares fetched keys.
 #[derive(Clone)]
-pub(crate) enum KeyRing {
+pub(crate) struct KeyRing {
+    serial: RingSerial,
+    keys: Keys,
+}
+
+/// The keys of one issuer, by where they come from.
+#[derive(Clone)]
+enum Keys {
     /// Configured at start: secrets or public keys.
     Static(KeyTable),
     /// Secrets that the application can replace at run time.
@@ -61,16 +69,39 @@ impl WantedKey {
 }
 
 impl KeyRing {
+    /// Creates a ring of secrets or public keys that are configured at start.
+    pub(crate) fn fixed(keys: KeyTable) -> Self {
+        Self::new(Keys::Static(keys))
+    }
+
+    /// Creates a ring of secrets that the application can replace.
+    pub(crate) fn secrets(source: SecretSource) -> Self {
+        Self::new(Keys::SecretSource(source))
+    }
+
+    /// Creates a ring of keys that are fetched.
+    pub(crate) fn fetched(source: KeySource) -> Self {
+        Self::new(Keys::Remote(source))
+    }
+
+    fn new(keys: Keys) -> Self {
+        Self { serial: RingSerial::next(), keys }
+    }
+
     /// Calls `read` with the current keys and their epoch. Returns `None` if no keys are usable.
-    pub(crate) fn with_usable_keys<T>(&self, read: impl FnOnce(&KeyTable, u64) -> T) -> Option<T> {
-        match self {
-            Self::Static(keys) => Some(read(keys, STATIC_EPOCH)),
-            Self::SecretSource(secrets) => Some(read(&secrets.table(), STATIC_EPOCH)),
-            Self::Remote(source) => match source.snapshot() {
-                View::Usable(snapshot) => Some(read(&snapshot.table, snapshot.epoch)),
+    pub(crate) fn with_usable_keys<T>(&self, read: impl FnOnce(&KeyTable, KeyEpoch) -> T) -> Option<T> {
+        match &self.keys {
+            Keys::Static(keys) => Some(read(keys, self.epoch(STATIC_EPOCH))),
+            Keys::SecretSource(secrets) => Some(read(&secrets.table(), self.epoch(STATIC_EPOCH))),
+            Keys::Remote(source) => match source.snapshot() {
+                View::Usable(snapshot) => Some(read(&snapshot.table, self.epoch(snapshot.epoch))),
                 View::Unavailable => None,
             },
         }
+    }
+
+    fn epoch(&self, number: u64) -> KeyEpoch {
+        KeyEpoch { ring: self.serial, number }
     }
 
     /// Returns whether a fetch may find an unknown key.
@@ -92,12 +123,14 @@ impl KeyRing {
     pub(crate) fn wait_for_key<'a>(
         &'a self,
         key: &'a WantedKey,
-    ) -> impl Future<Output = Result<(KeyTable, u64), KeyWaitError>> + Send + 'a {
+    ) -> impl Future<Output = Result<(KeyTable, KeyEpoch), KeyWaitError>> + Send + 'a {
         async move {
-            let source = match self {
-                Self::Static(keys) => return Ok((keys.clone(), STATIC_EPOCH)),
-                Self::SecretSource(secrets) => return Ok((KeyTable::clone(&secrets.table()), STATIC_EPOCH)),
-                Self::Remote(source) => source,
+            let source = match &self.keys {
+                Keys::Static(keys) => return Ok((keys.clone(), self.epoch(STATIC_EPOCH))),
+                Keys::SecretSource(secrets) => {
+                    return Ok((KeyTable::clone(&secrets.table()), self.epoch(STATIC_EPOCH)));
+                }
+                Keys::Remote(source) => source,
             };
             let (snapshot, since) = match usable(source) {
                 Some(snapshot) => (snapshot, None),
@@ -131,16 +164,16 @@ impl KeyRing {
                     }
                 }
             };
-            Ok((newest.table.clone(), newest.epoch))
+            Ok((newest.table.clone(), self.epoch(newest.epoch)))
         }
     }
 
     /// Returns the error for a request that finds no usable keys and does not wait.
     pub(crate) fn unavailable(&self) -> KeyWaitError {
-        match self {
+        match &self.keys {
             // Static keys are always usable.
-            Self::Static(_) | Self::SecretSource(_) => KeyWaitError::NotReplaced,
-            Self::Remote(source) => KeyWaitError::Unavailable(source.unavailable()),
+            Keys::Static(_) | Keys::SecretSource(_) => KeyWaitError::NotReplaced,
+            Keys::Remote(source) => KeyWaitError::Unavailable(source.unavailable()),
         }
     }
 
@@ -151,17 +184,17 @@ impl KeyRing {
 
     /// Returns whether tokens can be verified now.
     pub(crate) fn is_ready(&self) -> bool {
-        match self {
-            Self::Static(_) | Self::SecretSource(_) => true,
-            Self::Remote(source) => source.status().is_ready(),
+        match &self.keys {
+            Keys::Static(_) | Keys::SecretSource(_) => true,
+            Keys::Remote(source) => source.status().is_ready(),
         }
     }
 
     /// Returns the source, if the keys are fetched.
     pub(crate) fn source(&self) -> Option<&KeySource> {
-        match self {
-            Self::Static(_) | Self::SecretSource(_) => None,
-            Self::Remote(source) => Some(source),
+        match &self.keys {
+            Keys::Static(_) | Keys::SecretSource(_) => None,
+            Keys::Remote(source) => Some(source),
         }
     }
 }

@@ -11,21 +11,23 @@ use crate::telemetry::{self, Validation};
 use crate::validator::context::RequestContext;
 use crate::validator::decision::{Checked, Decision, NewEntry, Pending, PendingAnswer, PendingRecord, Validated};
 use crate::validator::possession::{BoundToken, Proven, RecordDecision};
+use crate::validator::routing::Route;
 use crate::validator::token_cache::entry::{CacheEntry, EntryLifetime, KeyProof, Proof};
 use crate::validator::token_cache::lookup::Hit;
 use crate::validator::verify::VerifiedToken;
 use crate::validator::{Core, Validator};
 
 impl<C: Send + Sync + 'static> Validator<C> {
-    /// Makes the checks that follow a valid signature.
+    /// Makes the checks that follow a valid signature. `route` is the one whose issuer has verified it.
     pub(super) fn accept_verified(
         &self,
         token: &[u8],
         verified: VerifiedToken,
+        route: Route<'_>,
         context: &RequestContext,
     ) -> Decision<C> {
         self.core.header_cache.insert(token, verified.token.header());
-        match self.check_verified(token, verified, context) {
+        match self.check_verified(token, verified, route, context) {
             Ok(checked) => match self.core.asked_about_every_token(checked.route) {
                 Some(issuer) => self.decide_by_answer(token, context, PendingAnswer::signed(issuer, checked)),
                 None => self.accept_signed(token, checked),
@@ -106,11 +108,13 @@ impl<C: Send + Sync + 'static> Validator<C> {
         &self,
         token: &[u8],
         verified: VerifiedToken,
+        route: Route<'_>,
         context: &RequestContext,
     ) -> Result<Checked<C>, Rejection> {
         let VerifiedToken { token: signed, epoch } = verified;
         let checked_at = self.core.clock.now();
-        let route = self.core.check_claims(&signed, checked_at)?;
+        self.core.check_claims(&signed, route, checked_at)?;
+        let route = route.serial;
         let bound = self.core.possession.bound_token(signed.payload(), token);
         let Proven { confirmation, proof } = self.core.check_possession(bound.as_deref(), context)?;
         self.core.check_organization(signed.payload(), context)?;

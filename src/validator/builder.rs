@@ -279,11 +279,11 @@ impl ValidatorBuilder {
         let issuers = policy.issuers.into_iter().map(|issuer| {
             let (name, entra) = (Box::from(issuer.name()), issuer.entra().cloned());
             let (keys, shared_source) = match issuer.keys {
-                IssuerKeys::Static(table) => (KeyRing::Static(table), None),
-                IssuerKeys::SecretSource(secrets) => (KeyRing::SecretSource(secrets), None),
+                IssuerKeys::Static(table) => (KeyRing::fixed(table), None),
+                IssuerKeys::SecretSource(secrets) => (KeyRing::secrets(secrets), None),
                 IssuerKeys::Remote { origin, initial_keys } => {
                     let shared = self.source(origin, initial_keys, &issuer.algorithms, fetch);
-                    (KeyRing::Remote(shared.source.clone()), Some(shared))
+                    (KeyRing::fetched(shared.source.clone()), Some(shared))
                 }
             };
             let introspection = issuer.introspection.map(|policy| {

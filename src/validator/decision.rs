@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::claims::Claims;
 use crate::dpop::{NonceAge, RecordingFuture, VerifiedProof};
-use crate::jwks::WantedKey;
+use crate::jwks::{KeyEpoch, WantedKey};
 use crate::keys::KeyTable;
 use crate::rejection::Rejection;
 use crate::telemetry::Validation;
@@ -81,7 +81,7 @@ pub(crate) struct PendingKey {
 /// The result of waiting for keys.
 pub(crate) struct AwaitedKeys<'v> {
     /// The keys of the issuer, and their epoch.
-    pub(super) keys: Result<(KeyTable, u64), Rejection>,
+    pub(super) keys: Result<(KeyTable, KeyEpoch), Rejection>,
     /// The telemetry of this validation, which lasts until the decision.
     pub(super) validation: Validation<'v>,
 }

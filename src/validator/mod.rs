@@ -41,7 +41,7 @@ pub(crate) use self::log_limit::LogLimit;
 pub(crate) use self::possession::Possession;
 pub(crate) use self::record::{record_early, record_unmet};
 use self::revocation::RevocationList;
-use self::routing::{Route, RouteSerial, Routes};
+use self::routing::{Route, Routes};
 use self::sharing::SharedSource;
 use self::token_cache::TokenCache;
 pub(crate) use self::trusted_issuer::Times;
@@ -53,7 +53,7 @@ use crate::claims::{
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Api, ConfigError, EntraRule, HostRules, OrganizationOfRequest};
 use crate::introspection::Client;
-use crate::jwks::{KeyRing, KeySource};
+use crate::jwks::{KeyEpoch, KeyRing, KeySource};
 use crate::keys::{KeyTable, SignedToken};
 use crate::rejection::{CheckError, IssuerError, KeyNotFoundError, Rejection};
 use crate::request::credential::Credential;
@@ -299,7 +299,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             if route.serial != key.route {
                 return Err(Rejection::Issuer(IssuerError::Unknown { difference: None }));
             }
-            Ok(self.accept_verified(token.as_bytes(), issuer.verify(parsed, &keys, epoch)?, context))
+            Ok(self.accept_verified(token.as_bytes(), issuer.verify(parsed, &keys, epoch)?, route, context))
         };
         let decision = validation.in_scope(decide).unwrap_or_else(|rejection| Decision::Made(Err(rejection)));
         self.record_decision(token, validation, &decision);
@@ -342,12 +342,12 @@ impl<C: Send + Sync + 'static> Validator<C> {
             }
             Err(rejection) => return Decision::Made(Err(rejection)),
         }
-        let (parsed, _, issuer) = match self.core.check_unverified(token, context, validation) {
+        let (parsed, route, issuer) = match self.core.check_unverified(token, context, validation) {
             Ok(checked) => checked,
             Err(rejection) => return Decision::Made(Err(rejection)),
         };
         let has_kid = parsed.header().key_id().kid.is_some();
-        let verify = |keys: &KeyTable, epoch| (issuer.verify(parsed, keys, epoch), epoch);
+        let verify = |keys: &KeyTable, epoch: KeyEpoch| (issuer.verify(parsed, keys, epoch), epoch);
         let verified = match issuer.keys.with_usable_keys(verify) {
             None => return self.pending(token, context, validation, None),
             Some((Err(Rejection::Key(KeyNotFoundError::Unknown { .. })), _)) if issuer.keys.may_fetch() => {
@@ -356,13 +356,13 @@ impl<C: Send + Sync + 'static> Validator<C> {
             Some((Err(rejection), epoch))
                 if may_need_replaced_key(&rejection, has_kid) && issuer.keys.may_be_replaced() =>
             {
-                return self.pending(token, context, validation, NonZeroU64::new(epoch));
+                return self.pending(token, context, validation, NonZeroU64::new(epoch.number));
             }
             Some((verified, _)) => verified,
         };
         self.record_cache_miss();
         match verified {
-            Ok(verified) => self.accept_verified(token.as_bytes(), verified, context),
+            Ok(verified) => self.accept_verified(token.as_bytes(), verified, route, context),
             Err(rejection) => Decision::Made(Err(rejection)),
         }
     }
@@ -453,15 +453,13 @@ impl Core {
         if issuer.algorithms.contains(&algorithm) { Ok(issuer) } else { Err(Rejection::Algorithm { algorithm }) }
     }
 
-    /// Makes all checks of verified claims, and returns the route.
-    fn check_claims(&self, signed: &SignedToken, now: Timestamp) -> Result<RouteSerial, Rejection> {
-        let algorithm = signed.header().algorithm();
-        let route = self.routes.find_ignoring_host(signed.payload(), algorithm).map_err(Rejection::Issuer)?;
+    /// Makes all checks of verified claims. `route` is the one whose issuer has verified the signature: the name of another one must
+    /// not be compared with `iss`.
+    fn check_claims(&self, signed: &SignedToken, route: Route<'_>, now: Timestamp) -> Result<(), Rejection> {
         let name = route.issuer_name(signed.payload());
         let input =
             CheckInput { source: CheckedSource::Token(signed.header()), payload: signed.payload(), issuer: name, now };
-        self.rules.check(input).map_err(Rejection::Claims)?;
-        Ok(route.serial)
+        self.rules.check(input).map_err(Rejection::Claims)
     }
 
     /// Checks that the token is for the organization of the request. This runs on every request and is never cached.

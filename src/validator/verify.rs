@@ -1,16 +1,16 @@
 //! Verifies the signature of a token with the keys of its issuer.
 
 use crate::config::{EntraRule, TenantId};
+use crate::jwks::KeyEpoch;
 use crate::keys::{Found, KeyTable, SignedToken, VerifyingKey};
 use crate::rejection::{KeyNotFoundError, Rejection};
 use crate::token::{Claim, Header, Payload, UnverifiedToken};
 use crate::validator::IssuerState;
 
-/// A token whose signature is valid, and the epoch of the key set that verified it (see
-/// [`KeyStatus::epoch`](crate::jwks::KeyStatus::epoch)).
+/// A token whose signature is valid, and the epoch of the keys that verified it.
 pub(super) struct VerifiedToken {
     pub(super) token: SignedToken,
-    pub(super) epoch: u64,
+    pub(super) epoch: KeyEpoch,
 }
 
 /// The tenant of a token of Entra ID.
@@ -27,7 +27,7 @@ impl IssuerState {
         &self,
         token: UnverifiedToken<'_>,
         keys: &KeyTable,
-        epoch: u64,
+        epoch: KeyEpoch,
     ) -> Result<VerifiedToken, Rejection> {
         let candidates = self.candidates(keys, token.header(), token.payload())?;
         match SignedToken::verify(token, candidates) {

@@ -11,6 +11,7 @@ use crate::claims::{Claims, NoCustomClaims};
 use crate::clock::{Monotonic, Timestamp};
 use crate::defaults;
 use crate::introspection::ActiveAnswer;
+use crate::jwks::{KeyEpoch, RingSerial};
 use crate::keys::{Thumbprint, VerifyingKey};
 use crate::telemetry;
 use crate::validator::possession::BoundToken;
@@ -51,7 +52,8 @@ pub(in crate::validator) struct ServerProof {
 #[derive(Debug)]
 pub(in crate::validator) struct KeyProof {
     thumbprint: Thumbprint,
-    /// The last epoch of the issuer's keys that is known to include this key.
+    ring: RingSerial,
+    /// The number of the last epoch of these keys that is known to include this key.
     epoch: AtomicU64,
 }
 
@@ -181,28 +183,31 @@ impl fmt::Debug for ServerProof {
 impl KeyProof {
     /// Returns the same proof for another entry.
     pub(in crate::validator) fn copy(&self) -> Self {
-        Self::new(self.thumbprint, self.epoch.load(Ordering::Relaxed))
+        Self::new(self.thumbprint, KeyEpoch { ring: self.ring, number: self.epoch.load(Ordering::Relaxed) })
     }
 
-    /// Creates the proof by a key of this thumbprint, which the issuer's keys of `epoch` include.
-    pub(in crate::validator) fn new(thumbprint: Thumbprint, epoch: u64) -> Self {
-        Self { thumbprint, epoch: AtomicU64::new(epoch) }
+    /// Creates the proof by a key of this thumbprint, which the keys of `epoch` include.
+    pub(in crate::validator) fn new(thumbprint: Thumbprint, epoch: KeyEpoch) -> Self {
+        Self { thumbprint, ring: epoch.ring, epoch: AtomicU64::new(epoch.number) }
     }
 
     /// Returns whether the current keys include the key that verified the token: the epoch is unchanged, or `candidates` returns
-    /// the same key.
+    /// the same key. The keys of another issuer never do, although they have epochs with the same numbers.
     pub(in crate::validator) fn is_current<'k, I: Iterator<Item = &'k VerifyingKey>>(
         &self,
-        epoch: u64,
+        epoch: KeyEpoch,
         candidates: impl FnOnce() -> Option<I>,
     ) -> bool {
-        if self.epoch.load(Ordering::Relaxed) == epoch {
+        if self.ring != epoch.ring {
+            return false;
+        }
+        if self.epoch.load(Ordering::Relaxed) == epoch.number {
             return true;
         }
         let is_current = self.is_among(candidates());
         if is_current {
             // In a race, each request stores an epoch for which this is true. The cost is at most one more lookup.
-            self.epoch.store(epoch, Ordering::Relaxed);
+            self.epoch.store(epoch.number, Ordering::Relaxed);
         }
         is_current
     }
@@ -241,9 +246,13 @@ pub(in crate::validator) mod tests {
 
     /// Returns an entry that is stored after this number of seconds, and is then valid for `seconds`.
     pub(in crate::validator) fn entry_at(after: u64, seconds: u64) -> CacheEntry<NoCustomClaims> {
-        let key = KeyProof::new(Thumbprint::secret(b"a key"), 1);
+        let key = KeyProof::new(Thumbprint::secret(b"a key"), epoch(0, 1));
         let claims = Claims::for_tests(r#"{"iss":"i","exp":1}"#);
         CacheEntry::new(claims, RouteSerial::for_tests(0), Proof::Key(key), lifetime_at(after, seconds), None)
+    }
+
+    fn epoch(ring: u64, number: u64) -> KeyEpoch {
+        KeyEpoch { ring: RingSerial::for_tests(ring), number }
     }
 
     fn lifetime(seconds: u64) -> EntryLifetime {
@@ -285,10 +294,10 @@ pub(in crate::validator) mod tests {
         let without = KeyTable::from_secrets(Vec::new());
         let Found::Keys(mut found) = with_key.find(None, Algorithm::RS256) else { panic!("one key") };
         let thumbprint = *found.next().expect("one key").thumbprint();
-        let proof = KeyProof::new(thumbprint, 1);
+        let proof = KeyProof::new(thumbprint, epoch(0, 1));
         let header = Claims::for_tests(r#"{"iss":"i","exp":1}"#).header().cloned().expect("a header");
         // A lookup in `without` finds no key.
-        for (table, epoch, expected) in [
+        for (table, number, expected) in [
             (&without, 1, true),
             (&without, 0, false),
             (&without, 2, false),
@@ -304,7 +313,8 @@ pub(in crate::validator) mod tests {
                 Found::Keys(keys) => Some(keys),
                 _ => None,
             };
-            assert_eq!(proof.is_current(epoch, candidates), expected, "epoch {epoch}");
+            assert_eq!(proof.is_current(epoch(0, number), candidates), expected, "epoch {number}");
+            assert!(!proof.is_current(epoch(1, number), candidates), "the keys of another issuer, epoch {number}");
         }
     }
 
@@ -312,7 +322,7 @@ pub(in crate::validator) mod tests {
     fn estimates_the_weight_of_custom_claims_by_the_payload_length() {
         let plain = entry(60);
         let (claims, json) = (plain.claims().clone().with_custom(Arc::new(String::new())), plain.claims().json().len());
-        let proof = Proof::Key(KeyProof::new(Thumbprint::secret(b"a key"), 1));
+        let proof = Proof::Key(KeyProof::new(Thumbprint::secret(b"a key"), epoch(0, 1)));
         let custom = CacheEntry::new(claims, plain.route(), proof, lifetime(60), None);
         let (custom, plain) = (custom.weight(), plain.weight());
         assert_eq!(usize::try_from(custom - plain), Ok(size_of::<String>() + json));

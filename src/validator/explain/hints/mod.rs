@@ -127,7 +127,7 @@ impl Core {
             return None;
         }
         let header = token.header();
-        let verify = |keys: &KeyTable, _: u64| match keys.find(header.key_id(), header.algorithm()) {
+        let verify = |keys: &KeyTable, _| match keys.find(header.key_id(), header.algorithm()) {
             Found::Keys(keys) => SignedToken::verify(token.clone(), keys).ok(),
             Found::NotForVerification | Found::Ambiguous | Found::Unknown => None,
         };
