@@ -461,3 +461,52 @@ pub(crate) const CUSTOM_DOMAINS_MAX_STALE: Duration = Duration::from_secs(3600);
 
 /// Most custom domains of one tenant. They take some 100 bytes each.
 pub(crate) const MAX_CUSTOM_DOMAINS: usize = 10_000;
+
+/// Most tenants that are known at a time. An API with a realm for each customer has hundreds.
+pub(crate) const MAX_TENANTS: usize = 1_000;
+
+/// The configurable numbers of tenants. 100,000 take 2 GB.
+pub(crate) const MAX_TENANTS_RANGE: RangeInclusive<usize> = 1..=100_000;
+
+/// One tenant for this many may be one whose keys have not verified a token yet. With the other defaults, it is displaced after 12 s,
+/// and its keys are fetched within 5 s.
+pub(crate) const UNPROVEN_TENANT_SHARE: usize = 8;
+
+/// Tenants that are added in one second. A client that names many tenants cannot cause more requests to their servers.
+pub(crate) const NEW_TENANTS_PER_SECOND: u32 = 10;
+
+/// The configurable numbers of tenants that are added in one second.
+pub(crate) const NEW_TENANTS_PER_SECOND_RANGE: RangeInclusive<u32> = 1..=1_000;
+
+/// Longest `iss` that is passed to the predicate of tenants. Real ones have fewer than 150 bytes.
+pub(crate) const MAX_TENANT_ISSUER_BYTES: usize = 512;
+
+/// Time after which a call of the resolver of tenants counts as failed. It is a query of a database.
+pub(crate) const TENANT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Most calls of the resolver for unknown tenants, and for known ones, that are in flight. A connection pool has fewer.
+pub(crate) const MAX_TENANT_CALLS: usize = 32;
+
+/// Time between two calls of the resolver for a tenant in use. A removed tenant is accepted for up to this time, as a removed key is.
+pub(crate) const TENANT_RENEWAL: Duration = Duration::from_secs(300);
+
+/// Time for which a tenant stays in use while the resolver fails, as long as keys do.
+pub(crate) const TENANT_MAX_STALE: Duration = Duration::from_secs(3600);
+
+/// Time for which it is remembered that an `iss` is not that of a tenant.
+pub(crate) const UNKNOWN_TENANT_TTL: Duration = Duration::from_secs(60);
+
+/// Time after which the resolver is called again for an unknown tenant for which it failed.
+pub(crate) const FAILED_TENANT_TTL: Duration = Duration::from_secs(1);
+
+/// Most unknown `iss` values that are remembered. They take some 100 bytes each.
+pub(crate) const MAX_UNKNOWN_TENANTS: u64 = 10_000;
+
+/// Time after which the keys of a tenant without requests are no longer fetched. They would expire by then, if nobody fetched them.
+pub(crate) const TENANT_IDLE: Duration = Duration::from_secs(3600);
+
+/// Time after which a tenant without requests is forgotten.
+pub(crate) const TENANT_FORGOTTEN: Duration = Duration::from_secs(86_400);
+
+/// Longest time between two checks for idle tenants.
+pub(crate) const TENANT_CHECK_INTERVAL: Duration = Duration::from_secs(60);

@@ -161,5 +161,6 @@ pub use crate::requirement::Requirement;
 pub use crate::token::Algorithm;
 #[doc(inline)]
 pub use crate::validator::{
-    BuildError, CheckOutcome, Explanation, Finding, TrustedIssuer, Validator, ValidatorBuilder,
+    BuildError, CheckOutcome, Explanation, Finding, TenantCounts, TenantList, TrustedIssuer, Validator,
+    ValidatorBuilder,
 };

@@ -43,7 +43,7 @@ impl<C> PendingRequest<C> {
     pub(crate) fn key(&self) -> Option<&PendingKey> {
         match &self.pending {
             Pending::Key(key) => Some(key),
-            Pending::Answer(_) | Pending::Record(_) => None,
+            Pending::Tenant(_) | Pending::Answer(_) | Pending::Record(_) => None,
         }
     }
 }

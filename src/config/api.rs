@@ -17,6 +17,7 @@ use crate::config::introspection;
 use crate::config::issuer::{Issuer, TrustedIssuer};
 use crate::config::mutual_tls;
 use crate::config::organizations::{self, OrganizationOfRequest, Organizations};
+use crate::config::tenants::{TenantPolicy, Tenants};
 use crate::defaults;
 use crate::dpop::{Dpop, DpopRules, ProofPolicy};
 use crate::mutual_tls::{MutualTls, MutualTlsRules};
@@ -37,6 +38,7 @@ use crate::token::{bare_media_type, is_type_of_other_protocol};
 pub struct Api {
     audiences: Vec<String>,
     issuers: Vec<Issuer>,
+    tenants: Vec<Tenants>,
     leeway: Duration,
     profile: Profile,
     required: Vec<String>,
@@ -64,9 +66,21 @@ impl Api {
     /// 7519 §4.1.3).
     #[must_use]
     pub fn new(audience: impl Into<String>, issuer: Issuer) -> Self {
+        Self::with_issuers(audience.into(), vec![issuer], Vec::new())
+    }
+
+    /// Creates an API with one audience and tenants that are not known at start, each with its own keys: see [`Tenants`]. Issuers
+    /// that are known at start can be [added](Self::with_issuer).
+    #[must_use]
+    pub fn for_tenants(audience: impl Into<String>, tenants: Tenants) -> Self {
+        Self::with_issuers(audience.into(), Vec::new(), vec![tenants])
+    }
+
+    fn with_issuers(audience: String, issuers: Vec<Issuer>, tenants: Vec<Tenants>) -> Self {
         Self {
-            audiences: vec![audience.into()],
-            issuers: vec![issuer],
+            audiences: vec![audience],
+            issuers,
+            tenants,
             leeway: defaults::LEEWAY,
             profile: Profile::Any,
             required: Vec::new(),
@@ -117,6 +131,14 @@ impl Api {
     #[must_use]
     pub fn with_issuer(mut self, issuer: Issuer) -> Self {
         self.issuers.push(issuer);
+        self
+    }
+
+    /// Adds tenants that are not known at start, each with its own keys: see [`Tenants`]. An issuer of
+    /// [`with_issuer`](Self::with_issuer) has precedence, and the tenants of an earlier call over those of a later one.
+    #[must_use]
+    pub fn with_tenants(mut self, tenants: Tenants) -> Self {
+        self.tenants.push(tenants);
         self
     }
 
@@ -413,9 +435,10 @@ impl Api {
         let mut known: Vec<Box<str>> = known.into_iter().map(|(domain, _)| domain).collect();
         known.dedup();
         self.check_duplicate_rules(errors);
+        let tenants: Vec<Option<TenantPolicy>> = self.tenants.iter().map(|tenants| tenants.resolve(errors)).collect();
         let accepts = |name: &str| {
             let mut rules = issuers.iter().flatten().flat_map(|issuer| &issuer.rules);
-            rules.any(|rule| rule.accepts_issuer(name))
+            rules.any(|rule| rule.accepts_issuer(name)) || tenants.iter().flatten().any(|tenants| tenants.allows(name))
         };
         let hosts = HostRules::resolve(&self.hosts, self.issuer_from_host, &known, accepts, errors);
         let clients = self.clients.as_ref().map(|ids| organizations::non_empty_list("client ids", ids, errors));
@@ -443,6 +466,7 @@ impl Api {
         Some(Policy {
             rules,
             issuers,
+            tenants: tenants.into_iter().collect::<Option<_>>()?,
             hosts,
             organization_of,
             possession: possession?,
@@ -466,6 +490,12 @@ impl Api {
                 if !known.insert((name, issuer.is_symmetric())) {
                     errors.push(&format!("issuer {name:?}"), SettingErrorKind::DuplicateIssuer);
                 }
+            }
+        }
+        let labels: Vec<&str> = self.tenants.iter().map(Tenants::label).collect();
+        for (at, label) in labels.iter().enumerate() {
+            if labels.iter().take(at).any(|earlier| earlier == label) {
+                errors.push(&format!("tenants {label:?}"), SettingErrorKind::DuplicateIssuer);
             }
         }
     }
@@ -561,6 +591,7 @@ impl Api {
 pub(crate) struct Policy {
     pub(crate) rules: Rules,
     pub(crate) issuers: Vec<TrustedIssuer>,
+    pub(crate) tenants: Vec<TenantPolicy>,
     pub(crate) hosts: HostRules,
     /// The function that returns the organization of a request, if the policy depends on it.
     pub(crate) organization_of: Option<OrganizationOfRequest>,

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::fmt;
 
 use crate::config::issuer_pattern::IssuerPatternError;
+use crate::config::tenant_setting_error::TenantSettingError;
 use crate::defaults;
 use crate::fetch::{BuildClientError, EndpointError};
 use crate::introspection::IntrospectionSettingError;
@@ -107,6 +108,8 @@ pub enum SettingErrorKind {
     EntraTenant,
     /// A further `iss`, or a pattern of them, is added to the tenants of Entra ID.
     NamesBesideEntra,
+    /// Tenants that are looked up are not configured correctly.
+    Tenants(TenantSettingError),
     /// No algorithm is listed.
     NoAlgorithms,
     /// The same algorithm is listed twice.
@@ -206,6 +209,7 @@ impl fmt::Display for SettingErrorKind {
                 f.write_str(self.rule())
             }
             Self::IssuerPattern(_) | Self::EntraTenant | Self::NamesBesideEntra => self.fmt_rule_of_names(f),
+            Self::Tenants(error) => error.fmt(f),
             Self::Url(error) => write!(f, "{error}{}", alternative(*error)),
             Self::DiscoveryUrl { issuer } => {
                 write!(f, "is the URL of a discovery document; write its `issuer`, such as `{issuer}`")

@@ -22,6 +22,7 @@ enum Segment {
     /// Exactly one capture, with the literal text before and after it.
     Captured {
         before: Box<str>,
+        name: Box<str>,
         after: Box<str>,
     },
 }
@@ -42,7 +43,7 @@ pub enum IssuerPatternError {
 
 impl IssuerPattern {
     /// Parses a pattern.
-    pub(super) fn parse(text: &str) -> Result<Self, IssuerPatternError> {
+    pub(in crate::config) fn parse(text: &str) -> Result<Self, IssuerPatternError> {
         let mut names = Vec::new();
         let segments = text.split('/').map(|part| Segment::parse(part, &mut names));
         let segments: Box<[Segment]> = segments.collect::<Result<_, _>>()?;
@@ -69,10 +70,10 @@ impl IssuerPattern {
     }
 
     /// Returns an `iss` that matches.
-    pub(super) fn example(&self) -> String {
+    pub(in crate::config) fn example(&self) -> String {
         let part = |segment: &Segment| match segment {
             Segment::Literal(text) => text.to_string(),
-            Segment::Captured { before, after } => format!("{before}x{after}"),
+            Segment::Captured { before, after, .. } => format!("{before}x{after}"),
         };
         self.segments.iter().map(part).collect::<Vec<_>>().join("/")
     }
@@ -85,6 +86,17 @@ impl IssuerPattern {
             parts.next().is_some_and(|part| segment.matches(part, place))
         });
         matched && parts.next().is_none()
+    }
+
+    /// Returns the name and text of each capture of an `iss`, if it matches.
+    pub(in crate::config) fn captures<'t>(&'t self, issuer: &'t str) -> Option<Vec<(&'t str, &'t str)>> {
+        let captured = |(segment, part): (&'t Segment, &'t str)| match segment {
+            Segment::Literal(_) => None,
+            Segment::Captured { before, name, after } => {
+                Some((&**name, part.strip_prefix(&**before)?.strip_suffix(&**after)?))
+            }
+        };
+        self.matches(issuer).then(|| self.segments.iter().zip(issuer.split('/')).filter_map(captured).collect())
     }
 }
 
@@ -111,14 +123,14 @@ impl Segment {
             return Err(IssuerPatternError::Capture);
         }
         names.push(name);
-        Ok(Self::Captured { before: Box::from(before), after: Box::from(after) })
+        Ok(Self::Captured { before: Box::from(before), name: Box::from(name), after: Box::from(after) })
     }
 
     /// Returns whether the pattern determines the domain and the port of each host that matches.
     fn is_safe_authority(&self) -> bool {
         match self {
             Self::Literal(host) => !host.is_empty(),
-            Self::Captured { before, after } => {
+            Self::Captured { before, after, .. } => {
                 let domain = after.split_once('.').map(|(_, domain)| domain.split(':').next().unwrap_or_default());
                 let labels = domain.unwrap_or_default().split('.').collect::<Vec<_>>();
                 let is_host = !before.contains(['@', ':', '[']) && !after.contains(['@', '[']);
@@ -130,7 +142,7 @@ impl Segment {
     fn matches(&self, part: &str, place: Place) -> bool {
         match self {
             Self::Literal(text) => **text == *part,
-            Self::Captured { before, after } => {
+            Self::Captured { before, after, .. } => {
                 let captured = part.strip_prefix(&**before).and_then(|rest| rest.strip_suffix(&**after));
                 captured.is_some_and(|captured| is_name(captured, place)) && !matches!(part, "." | "..")
             }
@@ -238,6 +250,10 @@ mod tests {
         ] {
             assert!(!pools.matches(rejected), "{rejected}");
         }
+        let both = pattern("https://cognito-idp.{region}.amazonaws.com/p-{pool}");
+        let captures = [("region", "eu-central-1"), ("pool", "A")];
+        assert_eq!(both.captures("https://cognito-idp.eu-central-1.amazonaws.com/p-A"), Some(captures.to_vec()));
+        assert_eq!(both.captures("https://cognito-idp.eu-central-1.amazonaws.com/A"), None);
         let tenants = pattern("https://t-{tenant}-x.example.com:8443/");
         assert!(tenants.matches("https://t-a-x.example.com:8443/"));
         assert!(!tenants.matches("https://t-a-x.example.com/"));

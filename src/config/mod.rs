@@ -18,6 +18,8 @@ mod issuer_pattern;
 mod mutual_tls;
 mod name_rule;
 mod organizations;
+mod tenant_setting_error;
+mod tenants;
 
 pub use self::api::Api;
 pub(crate) use self::api::{Policy, PossessionRules, SenderConstraintRule};
@@ -34,3 +36,6 @@ pub use self::issuer_pattern::IssuerPatternError;
 pub(crate) use self::name_rule::{NameMatch, NameRule};
 pub(crate) use self::organizations::OrganizationOfRequest;
 pub use self::organizations::Organizations;
+pub use self::tenant_setting_error::TenantSettingError;
+pub(crate) use self::tenants::{AddressRule, ResolvedTenant, TenantPolicy};
+pub use self::tenants::{ClaimedIssuer, Tenant, TenantError, TenantEvent, TenantEventKind, TenantNames, Tenants};

@@ -64,9 +64,24 @@ pub trait Fetch: fmt::Debug + Send + Sync + 'static {
         drop(request);
         Box::pin(ready(Err(FetchError::Unsupported)))
     }
+
+    /// Returns whether the implementation refuses connections to addresses that are not public, after name resolution and for each
+    /// connection. [`Tenants`](crate::config::Tenants) require it. Default: `false`.
+    ///
+    /// # Security
+    ///
+    /// Return `true` only if no URL and no answer of a name server can lead to an internal address. See
+    /// `ReqwestFetchBuilder::with_public_addresses_only`.
+    fn connects_to_public_addresses_only(&self) -> bool {
+        false
+    }
 }
 
 impl<F: Fetch + ?Sized> Fetch for Arc<F> {
+    fn connects_to_public_addresses_only(&self) -> bool {
+        (**self).connects_to_public_addresses_only()
+    }
+
     fn fetch(&self, request: FetchRequest) -> FetchFuture {
         (**self).fetch(request)
     }
@@ -84,15 +99,19 @@ impl Fetch for NoFetch {
     fn fetch(&self, _: FetchRequest) -> FetchFuture {
         Box::pin(ready(Err(FetchError::Connect)))
     }
+
+    fn connects_to_public_addresses_only(&self) -> bool {
+        true
+    }
 }
 
 /// Whether any of the URLs to fetch is an https URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Transport {
-    /// At least one is https: the client needs CA certificates.
-    Https,
     /// All of them are plain http.
     PlainHttp,
+    /// At least one is https: the client needs CA certificates.
+    Https,
 }
 
 /// Returns the default implementation, or `None` if the crate was built without one.
@@ -103,6 +122,19 @@ pub(crate) fn default_backend(transport: Transport) -> Option<Result<Arc<dyn Fet
         (built, _) => built,
     };
     Some(backend.map(|backend| -> Arc<dyn Fetch> { Arc::new(backend) }))
+}
+
+/// Returns the default implementation for public addresses, or `None` if the crate was built without one.
+#[cfg(feature = "reqwest")]
+pub(crate) fn public_backend() -> Option<Result<Arc<dyn Fetch>, BuildClientError>> {
+    let backend = ReqwestFetch::builder().with_public_addresses_only().build();
+    Some(backend.map(|backend| -> Arc<dyn Fetch> { Arc::new(backend) }))
+}
+
+/// Returns the default implementation for public addresses, or `None` if the crate was built without one.
+#[cfg(not(feature = "reqwest"))]
+pub(crate) fn public_backend() -> Option<Result<Arc<dyn Fetch>, BuildClientError>> {
+    None
 }
 
 /// Returns the default implementation, or `None` if the crate was built without one.

@@ -261,6 +261,10 @@ impl Fetch for ReqwestFetch {
         // RFC 6749 §5.2: the body of a 400 says what is wrong.
         self.send(form, &[StatusCode::OK, StatusCode::BAD_REQUEST], max_bytes)
     }
+
+    fn connects_to_public_addresses_only(&self) -> bool {
+        self.shared.address_filter.is_some()
+    }
 }
 
 impl ReqwestFetch {

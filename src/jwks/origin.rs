@@ -34,6 +34,13 @@ impl Origin {
         Discovery::dangerous_over_http(issuer).map(Self::Discovery)
     }
 
+    /// Allows only keys at the host and port of the issuer, if its discovery document names them.
+    pub(crate) fn require_issuer_host(&mut self) {
+        if let Self::Discovery(discovery) = self {
+            discovery.require_issuer_host();
+        }
+    }
+
     /// Returns whether the first fetch needs TLS. A discovery document over plain http may name an https `jwks_uri`.
     pub(crate) fn transport(&self) -> Transport {
         let endpoint = match self {

@@ -50,6 +50,11 @@ struct State {
 }
 
 impl SecretSource {
+    /// Returns whether both are handles of the same source.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Creates a source with one secret.
     #[must_use]
     pub fn new(secret: Secret) -> Self {

@@ -24,7 +24,7 @@ use crate::jwks::refresh::Refresh;
 use crate::jwks::snapshot::{Snapshot, SnapshotStore};
 use crate::jwks::status::KeyState;
 use crate::keys::KeyTable;
-use crate::telemetry::{self, StaleServed};
+use crate::telemetry::{self, SourceLabel, StaleServed};
 use crate::token::Algorithm;
 
 /// The state of a key source.
@@ -41,6 +41,7 @@ pub(super) struct Shared {
     pub(super) absent_kids: AbsentKids,
     pub(super) waiters: Semaphore,
     pub(super) stale_served: StaleServed,
+    pub(super) source_label: SourceLabel,
     pub(super) notifier: Notifier,
     pub(super) after_fetch: AfterFetchList,
     /// Only the driver locks it, never across an await. It is stored here so that it survives the end of the task's runtime.
@@ -50,12 +51,14 @@ pub(super) struct Shared {
     late_from: AtomicU64,
 }
 
-/// Where keys come from besides fetches.
+/// Where keys come from besides fetches, and the tenants to which the issuer belongs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Imports {
     /// The keys that are used until the first fetch has succeeded.
     pub(crate) initial_keys: Option<KeyTable>,
     pub(crate) key_store: Option<Arc<dyn KeyStore>>,
+    /// The name of the tenants in metrics, if the issuer is one of them.
+    pub(crate) group: Option<Arc<str>>,
 }
 
 impl Shared {
@@ -75,11 +78,15 @@ impl Shared {
         {
             published.replace(table, None, times, now.wall);
         }
+        let source_label = match imports.group {
+            Some(group) => SourceLabel::Shared(group),
+            None => SourceLabel::Own(Arc::from(origin.label())),
+        };
         let driver_status = DriverStatus::new(&machine, Task::Absent);
         let max_waiters = policy.max_waiters.min(Semaphore::MAX_PERMITS);
         Self {
             core: Mutex::new(DriverCore::new(machine, &origin, &policy, now)),
-            notifier: Notifier::new(origin.label(), policy.event_hook.clone()),
+            notifier: Notifier::new(origin.label(), source_label.clone(), policy.event_hook.clone()),
             origin,
             algorithms: Arc::from(algorithms),
             policy: Arc::new(policy),
@@ -92,6 +99,7 @@ impl Shared {
             absent_kids: AbsentKids::new(),
             waiters: Semaphore::new(max_waiters),
             stale_served: StaleServed::default(),
+            source_label,
             after_fetch: AfterFetchList::default(),
             running: AtomicBool::new(false),
             late_from: AtomicU64::new(u64::MAX),
@@ -187,7 +195,7 @@ impl Shared {
 
     /// Sets the gauges to the closed state.
     pub(super) fn report_closed(&self) {
-        telemetry::jwks_state(self.label(), KeyState::Closed.number(), 0, None);
+        telemetry::jwks_state(&self.source_label, KeyState::Closed.number(), 0, None);
     }
 }
 

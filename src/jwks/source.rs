@@ -105,7 +105,7 @@ impl KeySource {
             return View::Unavailable;
         }
         if snapshot.freshness_state(now) == Some(FreshnessState::Stale) {
-            shared.stale_served.count(shared.label());
+            shared.stale_served.count(&shared.source_label);
         }
         View::Usable(snapshot)
     }

@@ -327,14 +327,14 @@ impl<'s> WaiterPermit<'s> {
 
     fn try_acquire(shared: &'s Shared) -> Option<Self> {
         let permit = shared.waiters.try_acquire().ok()?;
-        telemetry::jwks_waiter_added(shared.label());
+        telemetry::jwks_waiter_added(&shared.source_label);
         Some(Self { shared, _permit: permit })
     }
 }
 
 impl Drop for WaiterPermit<'_> {
     fn drop(&mut self) {
-        telemetry::jwks_waiter_removed(self.shared.label());
+        telemetry::jwks_waiter_removed(&self.shared.source_label);
     }
 }
 

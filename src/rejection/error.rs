@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::config::TenantError;
+
 /// The reason why no trusted issuer matches a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -27,6 +29,15 @@ pub enum IssuerError {
     /// yet. The cause is this service, not the client. See
     /// [`Issuer::with_custom_domains_from`](crate::Issuer::with_custom_domains_from).
     DomainsUnavailable,
+    /// `iss` may be that of a tenant, and the resolver of the [`Tenants`](crate::config::Tenants) does not know it, or knew it and no
+    /// longer does.
+    UnknownTenant,
+    /// `iss` may be that of a tenant, and it is not known whether it is, or no keys can be fetched for it now. The cause is this
+    /// service, not the client. See [`Tenants`](crate::config::Tenants).
+    TenantUnavailable {
+        /// The reason.
+        error: TenantError,
+    },
     /// The API binds hosts to issuers, but the host of the request is not one of these hosts, or the request has no host.
     UnknownHost,
 }
@@ -102,6 +113,8 @@ impl fmt::Display for IssuerError {
             Self::Unknown { difference: Some(IssuerDifference::Scheme) } => {
                 "iss is not a trusted issuer; a configured issuer differs only in http and https"
             }
+            Self::UnknownTenant => "iss is not that of a known tenant",
+            Self::TenantUnavailable { error } => return error.fmt(f),
             Self::DomainsUnavailable => "the custom domains of an issuer are not known",
             Self::TenantNotAllowed => "the tenant in iss is not allowed",
             Self::TenantMismatch => "tid is not the tenant in iss",

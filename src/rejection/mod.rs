@@ -230,7 +230,9 @@ impl Rejection {
             Self::Token(_) => RejectionKind::MalformedToken,
             Self::Issuer(IssuerError::Missing) => RejectionKind::MissingClaim,
             Self::Issuer(IssuerError::Malformed) => RejectionKind::MalformedClaim,
-            Self::Issuer(IssuerError::DomainsUnavailable) => RejectionKind::IssuersUnavailable,
+            Self::Issuer(IssuerError::DomainsUnavailable | IssuerError::TenantUnavailable { .. }) => {
+                RejectionKind::IssuersUnavailable
+            }
             Self::Issuer(_) => RejectionKind::Issuer,
             Self::Algorithm { .. } => RejectionKind::Algorithm,
             Self::Key(_) => RejectionKind::KeyNotFound,
@@ -257,11 +259,12 @@ impl Rejection {
         matches!(self, Self::NoCredential | Self::Requirement(_) | Self::RequirementUnavailable { .. })
     }
 
-    /// Returns the name of the error that makes the issuer's keys or its answers unavailable.
+    /// Returns the name of the error that makes the issuer, its keys or its answers unavailable.
     pub(crate) fn cause_name(&self) -> Option<&'static str> {
         match self {
             Self::KeysUnavailable { cause, .. } => cause.map(RefreshError::name),
             Self::Introspection(IntrospectionRejection::Unavailable { cause, .. }) => Some(cause.name()),
+            Self::Issuer(IssuerError::TenantUnavailable { error }) => Some(error.name()),
             _ => None,
         }
     }

@@ -139,7 +139,9 @@ impl Challenges {
                 );
                 ErrorParts::with_challenge(StatusCode::BAD_REQUEST, Some(INVALID_REQUEST), challenge)
             }
-            Rejection::Issuer(IssuerError::DomainsUnavailable) => ErrorParts::unavailable(defaults::RETRY_AFTER_MIN),
+            Rejection::Issuer(IssuerError::DomainsUnavailable | IssuerError::TenantUnavailable { .. }) => {
+                ErrorParts::unavailable(defaults::RETRY_AFTER_MIN)
+            }
             Rejection::Token(_)
             | Rejection::Issuer(_)
             | Rejection::Algorithm { .. }

@@ -1,11 +1,10 @@
 //! The events of key sources.
 
-#[cfg(feature = "metrics")]
-use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::telemetry::SourceLabel;
 #[cfg(feature = "metrics")]
-use crate::telemetry::{DECISIONS, gauge};
+use crate::telemetry::gauge;
 
 /// Logs an event of the key source.
 macro_rules! jwks_event {
@@ -17,9 +16,9 @@ macro_rules! jwks_event {
 
 /// Updates a metric of the key source.
 macro_rules! jwks_metric {
-    ($kind:ident $name:literal, $issuer:expr $(, $label:literal => $value:expr)*; $act:ident($amount:expr)) => {
+    ($kind:ident $name:literal, $source:expr $(, $label:literal => $value:expr)*; $act:ident($amount:expr)) => {
         #[cfg(feature = "metrics")]
-        metrics::$kind!($name, "issuer" => $issuer.to_owned() $(, $label => $value)*).$act($amount);
+        metrics::$kind!($name, "issuer" => $source.name().to_owned() $(, $label => $value)*).$act($amount);
     };
 }
 
@@ -80,9 +79,9 @@ pub(crate) fn jwks_expired(issuer: &str) {
 }
 
 /// A token has an unknown kid.
-pub(crate) fn jwks_unknown_kid(issuer: &str, action: &'static str) {
+pub(crate) fn jwks_unknown_kid(issuer: &str, source: &SourceLabel, action: &'static str) {
     jwks_event!(debug, issuer, action, "unknown kid");
-    jwks_metric!(counter "jwks_unknown_kid_total", issuer, "action" => action; increment(1));
+    jwks_metric!(counter "jwks_unknown_kid_total", source, "action" => action; increment(1));
 }
 
 /// One key of a set was skipped. If the whole set is rejected, for whatever reason, the level is warn.
@@ -130,8 +129,8 @@ pub(crate) fn jwks_key_store_failed(issuer: &str, operation: &'static str, class
 }
 
 /// The key store was used.
-pub(crate) fn jwks_key_store(issuer: &str, operation: &'static str, outcome: &'static str) {
-    jwks_metric!(counter "jwks_key_store_total", issuer, "operation" => operation, "outcome" => outcome; increment(1));
+pub(crate) fn jwks_key_store(source: &SourceLabel, operation: &'static str, outcome: &'static str) {
+    jwks_metric!(counter "jwks_key_store_total", source, "operation" => operation, "outcome" => outcome; increment(1));
 }
 
 /// The application called `reload()`.
@@ -150,51 +149,39 @@ pub(crate) fn jwks_closed(issuer: &str) {
 }
 
 /// A fetch ended, with or without success.
-pub(crate) fn jwks_fetched(issuer: &str, cause: &'static str, outcome: &'static str, took: Duration) {
-    jwks_metric!(counter "jwks_fetch_total", issuer, "cause" => cause, "outcome" => outcome; increment(1));
-    jwks_metric!(histogram "jwks_fetch_seconds", issuer; record(took));
+pub(crate) fn jwks_fetched(source: &SourceLabel, cause: &'static str, outcome: &'static str, took: Duration) {
+    jwks_metric!(counter "jwks_fetch_total", source, "cause" => cause, "outcome" => outcome; increment(1));
+    jwks_metric!(histogram "jwks_fetch_seconds", source; record(took));
 }
 
 /// A fetch returned a key set with this many keys.
-pub(crate) fn jwks_keys(issuer: &str, usable: usize, skipped: usize) {
+pub(crate) fn jwks_keys(issuer: &str, source: &SourceLabel, usable: usize, skipped: usize) {
     jwks_event!(debug, issuer, usable, skipped, "keys in use");
-    jwks_metric!(gauge "jwks_keys", issuer, "state" => "skipped"; set(gauge(skipped)));
+    #[cfg(feature = "metrics")]
+    if source.is_own() {
+        jwks_metric!(gauge "jwks_keys", source, "state" => "skipped"; set(gauge(skipped)));
+    }
 }
 
 /// The state of the key source and the number of usable keys. The states: 0 empty, 1 fresh, 2 aging, 3 stale, 4 expired, 5 closed.
-pub(crate) fn jwks_state(issuer: &str, state: u8, usable: usize, age: Option<Duration>) {
-    jwks_metric!(gauge "jwks_state", issuer; set(f64::from(state)));
-    jwks_metric!(gauge "jwks_keys", issuer, "state" => "usable"; set(gauge(usable)));
-    if let Some(age) = age {
-        jwks_metric!(gauge "jwks_age_seconds", issuer; set(age.as_secs_f64()));
+pub(crate) fn jwks_state(source: &SourceLabel, state: u8, usable: usize, age: Option<Duration>) {
+    #[cfg(feature = "metrics")]
+    if source.is_own() {
+        jwks_metric!(gauge "jwks_state", source; set(f64::from(state)));
+        jwks_metric!(gauge "jwks_keys", source, "state" => "usable"; set(gauge(usable)));
+        if let Some(age) = age {
+            jwks_metric!(gauge "jwks_age_seconds", source; set(age.as_secs_f64()));
+        }
     }
 }
 
 /// One more request waits for keys. The gauge is incremented and decremented, so it stays correct if other threads or other
 /// key sources of the same issuer update it at the same time.
-pub(crate) fn jwks_waiter_added(issuer: &str) {
-    jwks_metric!(gauge "jwks_waiters", issuer; increment(1));
+pub(crate) fn jwks_waiter_added(source: &SourceLabel) {
+    jwks_metric!(gauge "jwks_waiters", source; increment(1));
 }
 
 /// A request no longer waits for keys.
-pub(crate) fn jwks_waiter_removed(issuer: &str) {
-    jwks_metric!(gauge "jwks_waiters", issuer; decrement(1));
-}
-
-/// Counts the uses of stale keys. During an outage every request uses them, so the metric key is created once.
-#[derive(Debug, Default)]
-pub(crate) struct StaleServed {
-    #[cfg(feature = "metrics")]
-    key: OnceLock<metrics::Key>,
-}
-
-impl StaleServed {
-    pub(crate) fn count(&self, issuer: &str) {
-        #[cfg(feature = "metrics")]
-        {
-            let labels = || vec![metrics::Label::new("issuer", issuer.to_owned())];
-            let key = self.key.get_or_init(|| metrics::Key::from_parts("jwks_stale_served_total", labels()));
-            metrics::with_recorder(|recorder| recorder.register_counter(key, &DECISIONS).increment(1));
-        }
-    }
+pub(crate) fn jwks_waiter_removed(source: &SourceLabel) {
+    jwks_metric!(gauge "jwks_waiters", source; decrement(1));
 }

@@ -15,6 +15,8 @@ pub(crate) mod revocation;
 mod jwks;
 mod token_cache;
 pub(crate) mod signals;
+mod source_label;
+pub(crate) mod tenants;
 pub(crate) mod introspection;
 #[cfg(feature = "redis")]
 pub(crate) mod stores;
@@ -30,13 +32,14 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 pub(crate) use self::jwks::{
-    Refreshed, StaleServed, jwks_closed, jwks_discovery_changed, jwks_discovery_failed, jwks_empty_set, jwks_expired,
+    Refreshed, jwks_closed, jwks_discovery_changed, jwks_discovery_failed, jwks_empty_set, jwks_expired,
     jwks_fetched, jwks_hook_panicked, jwks_initial_load, jwks_key_material_changed, jwks_key_skipped, jwks_key_store,
     jwks_key_store_failed, jwks_keys, jwks_not_modified, jwks_private_key_published,
     jwks_private_key_published_and_used, jwks_refresh_failed, jwks_refreshed, jwks_reload, jwks_stale_entered,
     jwks_stale_recovered, jwks_state, jwks_stored_keys_loaded, jwks_unchanged, jwks_unknown_kid, jwks_waiter_added,
     jwks_waiter_removed,
 };
+pub(crate) use self::source_label::{SourceLabel, StaleServed};
 pub(crate) use self::token_cache::{
     token_cache_evicted, token_cache_freed, token_cache_hit, token_cache_inserted, token_cache_miss,
     token_cache_stale_epoch,

@@ -190,6 +190,11 @@ impl Fetch for FakeFetch {
     fn post(&self, request: FormRequest) -> FetchFuture {
         self.send(self.reply_to(&request.endpoint, request.headers, Some(request.body)), request.max_bytes)
     }
+
+    /// Returns `true`: no connection is opened.
+    fn connects_to_public_addresses_only(&self) -> bool {
+        true
+    }
 }
 
 impl FakeFetch {

@@ -43,6 +43,11 @@ impl Fetch for TestNetwork {
     fn post(&self, request: FormRequest) -> FetchFuture {
         send(reply_to_form(&self.0, &request), request.max_bytes)
     }
+
+    /// Returns `true`: no connection is opened.
+    fn connects_to_public_addresses_only(&self) -> bool {
+        true
+    }
 }
 
 impl Fetch for TestIssuer {
@@ -52,6 +57,11 @@ impl Fetch for TestIssuer {
 
     fn post(&self, request: FormRequest) -> FetchFuture {
         send(reply_to_form(std::slice::from_ref(self), &request), request.max_bytes)
+    }
+
+    /// Returns `true`: no connection is opened.
+    fn connects_to_public_addresses_only(&self) -> bool {
+        true
     }
 }
 

@@ -10,6 +10,7 @@ use crate::request::credential::Credential;
 use crate::telemetry::{self, Validation};
 use crate::validator::context::RequestContext;
 use crate::validator::decision::{Checked, Decision, NewEntry, Pending, PendingAnswer, PendingRecord, Validated};
+use crate::validator::find::{PendingTenant, Refusal};
 use crate::validator::possession::{BoundToken, Proven, RecordDecision};
 use crate::validator::routing::Route;
 use crate::validator::token_cache::entry::{CacheEntry, EntryLifetime, KeyProof, Proof};
@@ -27,8 +28,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
         context: &RequestContext,
     ) -> Decision<C> {
         self.core.header_cache.insert(token, verified.token.header());
+        self.core.record_proof(route);
         match self.check_verified(token, verified, route, context) {
-            Ok(checked) => match self.core.asked_about_every_token(checked.route) {
+            Ok(checked) => match self.core.asked_about_every_token(&checked.route) {
                 Some(issuer) => self.decide_by_answer(token, context, PendingAnswer::signed(issuer, checked)),
                 None => self.accept_signed(token, checked),
             },
@@ -51,7 +53,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let proven = self.core.check_possession(bound.as_deref(), context);
         let checked = proven.and_then(|proven| {
             self.core.check_organization(claims.payload(), context)?;
-            self.core.check_revocation(claims.payload(), route)?;
+            self.core.check_revocation(claims.payload(), &route)?;
             Ok(proven)
         });
         match checked {
@@ -68,6 +70,12 @@ impl<C: Send + Sync + 'static> Validator<C> {
         decision: Decision<C>,
     ) -> Result<Validated<C>, Rejection> {
         let decision = match decision {
+            Decision::Pending(Pending::Tenant(pending)) => {
+                Box::pin(self.wait_for_tenant(token, context, &pending)).await
+            }
+            decision => decision,
+        };
+        let decision = match decision {
             // Boxed, so that a request that waits for keys takes no memory for this.
             Decision::Pending(Pending::Answer(pending)) => {
                 Box::pin(self.wait_for_answer(token, context, *pending)).await
@@ -77,8 +85,38 @@ impl<C: Send + Sync + 'static> Validator<C> {
         match decision {
             Decision::Made(result) => result,
             Decision::Pending(Pending::Record(pending)) => Box::pin(self.wait_for_record(token, *pending)).await,
-            // With the keys and the answer at hand, the decision waits for neither.
-            Decision::Pending(Pending::Key(_) | Pending::Answer(_)) => Err(Rejection::Signature),
+            // With the tenant, the keys and the answer at hand, the decision waits for none of them.
+            Decision::Pending(Pending::Tenant(_) | Pending::Key(_) | Pending::Answer(_)) => Err(Rejection::Signature),
+        }
+    }
+
+    /// Waits until the issuer is looked up, and decides again, which may wait for its keys.
+    async fn wait_for_tenant(
+        &self,
+        token: &Credential<'_>,
+        context: &RequestContext,
+        pending: &PendingTenant,
+    ) -> Decision<C> {
+        let validation = Validation::waiting(&*self.core.clock);
+        if let Err(rejection) = validation.instrument(self.core.resolve(pending)).await {
+            let decision = Decision::Made(Err(rejection));
+            self.record_decision(token, validation, &decision);
+            return decision;
+        }
+        validation.postponed();
+        match self.try_validate(token, context) {
+            Decision::Pending(Pending::Key(key)) => {
+                let awaited = self.wait_for_keys(&key).await;
+                self.decide_with_keys(token, context, &key, awaited)
+            }
+            // The tenant is gone already.
+            Decision::Pending(Pending::Tenant(pending)) => {
+                let validation = Validation::waiting(&*self.core.clock);
+                let decision = Decision::Made(Err(Refusal::Unresolved(*pending).into()));
+                self.record_decision(token, validation, &decision);
+                decision
+            }
+            decision => decision,
         }
     }
 
@@ -114,11 +152,11 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let VerifiedToken { token: signed, epoch } = verified;
         let checked_at = self.core.clock.now();
         self.core.check_claims(&signed, route, checked_at)?;
-        let route = route.serial;
+        let route = route.id();
         let bound = self.core.possession.bound_token(signed.payload(), token);
         let Proven { confirmation, proof } = self.core.check_possession(bound.as_deref(), context)?;
         self.core.check_organization(signed.payload(), context)?;
-        self.core.check_revocation_of_new(signed.payload(), route)?;
+        self.core.check_revocation_of_new(signed.payload(), &route)?;
         let (header, payload, thumbprint) = signed.into_parts();
         let claims = Claims::verified(header, payload, Some(thumbprint), Arc::clone(&self.core.claims_settings));
         let claims = self.application.read(claims)?.with_proven(confirmation);
@@ -127,7 +165,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
             let stored_at = self.core.clock.monotonic();
             EntryLifetime { checked_at, valid_until, stored_at, max_age: defaults::TOKEN_CACHE_MAX_AGE }
         });
-        let new_entry = NewEntry { route, proof: Proof::Key(KeyProof::new(thumbprint, epoch)), lifetime, bound };
+        let new_entry =
+            NewEntry { route: route.clone(), proof: Proof::Key(KeyProof::new(thumbprint, epoch)), lifetime, bound };
         Ok(Checked { claims, proof, route, new_entry })
     }
 

@@ -8,14 +8,14 @@ use crate::rejection::Rejection;
 use crate::validator::context::RequestContext;
 use crate::validator::decision::{Checked, Decision, NewEntry};
 use crate::validator::possession::BoundToken;
-use crate::validator::routing::RouteSerial;
+use crate::validator::routing::RouteId;
 use crate::validator::token_cache::entry::{KeyProof, Proof};
 use crate::validator::{Core, Validator};
 
 /// What the entry of a signed token keeps when a newer answer about it is stored.
 pub(super) struct AskedToken<C> {
     pub(super) claims: Claims<C>,
-    pub(super) route: RouteSerial,
+    pub(super) route: RouteId,
     pub(super) bound: Option<Arc<BoundToken>>,
     pub(super) key: KeyProof,
 }

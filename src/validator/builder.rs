@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use crate::claims::{Claims, NoCustomClaims};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Api, ConfigError, IssuerKeys, Policy, SettingErrorKind, SettingErrors};
+use crate::config::{
+    AddressRule, Api, ConfigError, IssuerKeys, Policy, SettingErrorKind, SettingErrors, TenantPolicy,
+    TenantSettingError,
+};
 use crate::defaults;
 use crate::fetch::{self, Fetch, Transport};
 use crate::introspection::{Client, ClientParts};
@@ -24,6 +27,7 @@ use crate::validator::possession::Possession;
 use crate::validator::revocation::RevocationList;
 use crate::validator::routing::Routes;
 use crate::validator::sharing::{PolicyRule, SharedSource, SharedSources};
+use crate::validator::tenants::{TenantGroup, TenantParts};
 use crate::validator::{Core, IssuerState, Validator};
 
 /// Builds a [`Validator`] from an API, an HTTP client, a clock, a refresh policy and the size of a token cache.
@@ -31,6 +35,7 @@ use crate::validator::{Core, IssuerState, Validator};
 pub struct ValidatorBuilder {
     api: Api,
     fetch: Option<Arc<dyn Fetch>>,
+    tenant_fetch: Option<Arc<dyn Fetch>>,
     clock: Arc<dyn Clock>,
     refresh: RefreshPolicy,
     key_store: Option<Arc<dyn KeyStore>>,
@@ -45,6 +50,7 @@ impl ValidatorBuilder {
         Self {
             api,
             fetch: None,
+            tenant_fetch: None,
             clock: Arc::new(SystemClock),
             refresh: RefreshPolicy::new(),
             key_store: None,
@@ -60,6 +66,18 @@ impl ValidatorBuilder {
     #[must_use]
     pub fn with_fetch(mut self, fetch: impl Fetch) -> Self {
         self.fetch = Some(Arc::new(fetch));
+        self
+    }
+
+    /// Sets the client that fetches the keys of [`Tenants`](crate::config::Tenants), which are not known at start. It must [connect to
+    /// public addresses only](Fetch::connects_to_public_addresses_only), or the configuration is an error.
+    ///
+    /// Default: the client of [`with_fetch`](Self::with_fetch), if it does so; without that client, a `ReqwestFetch` that does. With
+    /// [`dangerous_allow_private_addresses`](crate::config::Tenants::dangerous_allow_private_addresses), the client of the other
+    /// issuers.
+    #[must_use]
+    pub fn with_tenant_fetch(mut self, fetch: impl Fetch) -> Self {
+        self.tenant_fetch = Some(Arc::new(fetch));
         self
     }
 
@@ -231,9 +249,11 @@ impl ValidatorBuilder {
                 }
             },
         };
-        let (policy, fetch) = errors.or(policy.zip(fetch))?;
+        let fetchers = policy.as_ref().zip(fetch.as_ref());
+        let tenant_fetch = fetchers.and_then(|(policy, fetch)| self.tenant_fetch(&policy.tenants, fetch, &mut errors));
+        let ((policy, fetch), tenant_fetch) = errors.or(policy.zip(fetch).zip(tenant_fetch))?;
         let application = self.application.clone();
-        let core = Arc::new(self.assemble(policy, &fetch));
+        let core = Arc::new(self.assemble(policy, &fetch, &tenant_fetch));
         if core.possession.is_replay_detection_local() {
             telemetry::replay_detection_is_local();
         }
@@ -265,17 +285,14 @@ impl ValidatorBuilder {
         Ok(validator)
     }
 
-    fn assemble(self, policy: Policy, fetch: &Arc<dyn Fetch>) -> Core {
+    fn assemble(self, policy: Policy, fetch: &Arc<dyn Fetch>, tenant_fetch: &TenantFetch) -> Core {
         let routes =
             Routes::new(policy.issuers.iter().map(|issuer| (&*issuer.domains, &*issuer.rules, &*issuer.algorithms)));
-        let revocations = self.revocations.as_ref().map(|list| {
-            let names = policy.issuers.iter().map(|issuer| &*issuer.domains);
-            let has_rules = policy.issuers.iter().any(|issuer| !issuer.rules.is_empty());
-            RevocationList::new(list.clone(), list.register(names, has_rules, policy.rules.leeway))
-        });
+        let revocations = self.revocation_list(&policy);
         let (leeway, claims_settings) = (policy.rules.leeway, Arc::clone(&policy.claims_settings));
         let lists = policy.issuers.iter().filter_map(|issuer| issuer.custom_domains().cloned());
         let custom_domains = lists.map(|list| CustomDomains::new(list, Arc::clone(&self.clock))).collect();
+        let tenants = self.tenant_groups(policy.tenants, tenant_fetch);
         let issuers = policy.issuers.into_iter().map(|issuer| {
             let (name, entra) = (Box::from(issuer.name()), issuer.entra().cloned());
             let (keys, shared_source) = match issuer.keys {
@@ -319,6 +336,7 @@ impl ValidatorBuilder {
             claims_settings: policy.claims_settings,
             routes,
             issuers: issuers.collect(),
+            tenants,
             custom_domains,
             header_cache: HeaderCache::default(),
             max_token_bytes: policy.max_token_bytes,
@@ -329,10 +347,63 @@ impl ValidatorBuilder {
 }
 
 impl ValidatorBuilder {
+    /// Registers the names of the issuers at the list of revocations.
+    fn revocation_list(&self, policy: &Policy) -> Option<RevocationList> {
+        self.revocations.as_ref().map(|list| {
+            let names = policy.issuers.iter().map(|issuer| &*issuer.domains);
+            let has_rules = policy.issuers.iter().any(|issuer| !issuer.rules.is_empty()) || !policy.tenants.is_empty();
+            RevocationList::new(list.clone(), list.register(names, has_rules, policy.rules.leeway))
+        })
+    }
+
+    fn tenant_groups(&self, tenants: Vec<TenantPolicy>, fetch: &TenantFetch) -> Box<[TenantGroup]> {
+        let group = |(group, policy): (usize, TenantPolicy)| {
+            TenantGroup::new(TenantParts {
+                group,
+                refresh: self.refresh.clone(),
+                fetch: fetch.of(&policy),
+                clock: Arc::clone(&self.clock),
+                key_store: self.key_store.clone(),
+                policy,
+            })
+        };
+        tenants.into_iter().enumerate().map(group).collect()
+    }
+
+    /// Returns the clients for the keys of tenants.
+    fn tenant_fetch(
+        &self,
+        tenants: &[TenantPolicy],
+        fetch: &Arc<dyn Fetch>,
+        errors: &mut SettingErrors,
+    ) -> Option<TenantFetch> {
+        let own = self.tenant_fetch.as_ref().or(self.fetch.as_ref());
+        let any = self.tenant_fetch.as_ref().unwrap_or(fetch);
+        let Some(public) = tenants.iter().find(|tenants| tenants.addresses == AddressRule::PublicOnly) else {
+            return Some(TenantFetch { public: None, any: Arc::clone(any) });
+        };
+        let setting = format!("tenants {:?}", public.label);
+        let public = match own {
+            Some(own) if own.connects_to_public_addresses_only() => Some(Arc::clone(own)),
+            Some(_) => {
+                errors.push(&setting, SettingErrorKind::Tenants(TenantSettingError::Fetch));
+                None
+            }
+            None => match fetch::public_backend() {
+                Some(built) => built.map_err(|error| errors.push(&setting, SettingErrorKind::HttpClient(error))).ok(),
+                None => {
+                    errors.push(&setting, SettingErrorKind::NoFetch);
+                    None
+                }
+            },
+        };
+        Some(TenantFetch { public: Some(public?), any: Arc::clone(any) })
+    }
+
     /// Returns the transport that the validator's own sources need, or `None` if all sources are shared or static. Records an
     /// error for each source that cannot be shared because of its policy.
     fn transport(&self, policy: &Policy, errors: &mut SettingErrors) -> Option<Transport> {
-        let mut transport = None;
+        let mut transport = policy.tenants.iter().filter_map(TenantPolicy::transport).max();
         for issuer in &policy.issuers {
             if let Some(introspection) = &issuer.introspection
                 && transport != Some(Transport::Https)
@@ -365,9 +436,26 @@ impl ValidatorBuilder {
             return shared.clone();
         }
         let (fetch, clock) = (Arc::clone(fetch), Arc::clone(&self.clock));
-        let imports = Imports { initial_keys, key_store: self.key_store.clone() };
+        let imports = Imports { initial_keys, key_store: self.key_store.clone(), group: None };
         let source = KeySource::build(origin.clone(), algorithms, self.refresh.clone(), fetch, clock, imports);
         SharedSource { origin, algorithms: Box::from(algorithms), source }
+    }
+}
+
+/// The clients for the keys of tenants.
+struct TenantFetch {
+    /// Connects to public addresses only; `None` if no tenants need it.
+    public: Option<Arc<dyn Fetch>>,
+    any: Arc<dyn Fetch>,
+}
+
+impl TenantFetch {
+    fn of(&self, policy: &TenantPolicy) -> Arc<dyn Fetch> {
+        match (policy.addresses, &self.public) {
+            (AddressRule::Any, _) => Arc::clone(&self.any),
+            (AddressRule::PublicOnly, Some(public)) => Arc::clone(public),
+            (AddressRule::PublicOnly, None) => Arc::new(fetch::NoFetch),
+        }
     }
 }
 

@@ -46,6 +46,7 @@ impl<C> Validator<C> {
     /// Returns whether validation needs the host of a request with a credential of this scheme.
     pub(crate) fn needs_host(&self, scheme: Scheme) -> bool {
         !self.core.hosts.is_empty()
+            || self.core.tenants.iter().any(|tenants| tenants.policy().binds_hosts)
             || self.core.organization_of.is_some()
             || (scheme == Scheme::Dpop && self.core.possession.needs_host())
     }

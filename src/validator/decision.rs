@@ -10,8 +10,9 @@ use crate::keys::KeyTable;
 use crate::rejection::Rejection;
 use crate::telemetry::Validation;
 use crate::token::Header;
+use crate::validator::find::{PendingTenant, Refusal};
 use crate::validator::possession::BoundToken;
-use crate::validator::routing::{Route, RouteSerial};
+use crate::validator::routing::RouteId;
 use crate::validator::token_cache::entry::{EntryLifetime, Proof};
 
 /// The result of a validation that does not wait.
@@ -31,6 +32,8 @@ pub(crate) struct Validated<C> {
 
 /// What a pending decision waits for.
 pub(crate) enum Pending<C> {
+    /// The issuer must be looked up.
+    Tenant(Box<PendingTenant>),
     /// The token's key is not available.
     Key(PendingKey),
     /// The server must be asked about the token.
@@ -43,7 +46,7 @@ pub(crate) enum Pending<C> {
 pub(super) struct Checked<C> {
     pub(super) claims: Claims<C>,
     pub(super) proof: Option<VerifiedProof>,
-    pub(super) route: RouteSerial,
+    pub(super) route: RouteId,
     pub(super) new_entry: NewEntry,
 }
 
@@ -65,7 +68,7 @@ pub(crate) struct PendingRecord<C> {
 
 /// A token that was not found in the token cache: what its entry contains besides the claims.
 pub(crate) struct NewEntry {
-    pub(super) route: RouteSerial,
+    pub(super) route: RouteId,
     pub(super) proof: Proof,
     /// `None` if the token is not stored.
     pub(super) lifetime: Option<EntryLifetime>,
@@ -74,7 +77,7 @@ pub(crate) struct NewEntry {
 
 /// The key that a pending decision needs. A waiting request stores nothing else of the parsed token.
 pub(crate) struct PendingKey {
-    pub(super) route: RouteSerial,
+    pub(super) route: RouteId,
     pub(super) key: WantedKey,
 }
 
@@ -84,6 +87,15 @@ pub(crate) struct AwaitedKeys<'v> {
     pub(super) keys: Result<(KeyTable, KeyEpoch), Rejection>,
     /// The telemetry of this validation, which lasts until the decision.
     pub(super) validation: Validation<'v>,
+}
+
+impl<C> Decision<C> {
+    pub(super) fn refused(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Rejected(rejection) => Self::Made(Err(rejection)),
+            Refusal::Unresolved(pending) => Self::Pending(Pending::Tenant(Box::new(pending))),
+        }
+    }
 }
 
 impl<C> PendingAnswer<C> {
@@ -97,7 +109,7 @@ impl<C> PendingAnswer<C> {
 }
 
 impl PendingKey {
-    pub(super) fn new(route: Route<'_>, header: &Header, failed_epoch: Option<NonZeroU64>) -> Self {
-        Self { route: route.serial, key: WantedKey::new(header, failed_epoch) }
+    pub(super) fn new(route: RouteId, header: &Header, failed_epoch: Option<NonZeroU64>) -> Self {
+        Self { route, key: WantedKey::new(header, failed_epoch) }
     }
 }

@@ -22,8 +22,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let graced = self.with_answer_entry(token, |entry, server| {
             let is_used = !settings.grace.is_zero() && self.core.age_of(&server.answer) < used_for;
             let is_fresh = entry.lifetime().is_fresh(self.core.clock.now(), self.core.clock.monotonic());
-            let route = self.core.routes.get(entry.route())?;
-            let issuer = self.core.issuers.get(route.issuer)?;
+            let issuer = self.core.issuer_of(self.core.route(entry.route())?)?;
             let is_signed = issuer.is_signed(entry, server) == Some(true);
             (is_used && is_fresh && is_signed).then(|| Arc::clone(&server.answer))
         });

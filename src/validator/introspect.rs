@@ -18,7 +18,7 @@ use crate::validator::asked::AskedToken;
 use crate::validator::context::RequestContext;
 use crate::validator::decision::{Checked, Decision, Pending, PendingAnswer};
 use crate::validator::possession::BoundToken;
-use crate::validator::routing::{Route, RouteSerial};
+use crate::validator::routing::{Route, RouteId};
 use crate::validator::token_cache::entry::{CacheEntry, EntryLifetime, KeyProof, Proof, ServerProof};
 use crate::validator::token_cache::lookup::{EntryState, Hit};
 use crate::validator::{Core, IssuerState, Validator};
@@ -119,7 +119,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// Returns the answer that a request with this token would use without asking the server.
     pub(super) fn stored_answer(&self, issuer: usize, token: &[u8], host: Option<&Host>) -> Option<Obtained> {
         let stored = self.with_answer_entry(token, |entry, server| {
-            let route = self.core.routes.get(entry.route())?;
+            let route = self.core.route(entry.route())?;
             let is_usable = self.core.revalidate(entry, route, host).is_usable();
             is_usable.then(|| Obtained { answer: Answer::Active(Arc::clone(&server.answer)), is_new: false })
         });
@@ -194,7 +194,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
                 token,
                 issuer,
                 read.claims.clone(),
-                (read.route.serial, read.bound.clone()),
+                (read.route.id(), read.bound.clone()),
                 lifetime,
                 None,
                 answer,
@@ -204,7 +204,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
             return Decision::Made(Err(Rejection::Issuer(IssuerError::NotForHost)));
         }
         let ReadAnswer { claims, route, bound, .. } = read;
-        self.accept_cached(token, Hit { claims, route: route.serial, bound }, context)
+        self.accept_cached(token, Hit { claims, route: route.id(), bound }, context)
     }
 
     /// Stores a token that the server calls active.
@@ -214,7 +214,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         token: &[u8],
         issuer: usize,
         claims: Claims<C>,
-        (route, bound): (RouteSerial, Option<Arc<BoundToken>>),
+        (route, bound): (RouteId, Option<Arc<BoundToken>>),
         (checked_at, valid_until): (Timestamp, Timestamp),
         token_key: Option<KeyProof>,
         answer: &Arc<ActiveAnswer>,
@@ -234,14 +234,15 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// Starts the next call about a token whose answer ends soon.
     pub(super) fn refresh_answer(&self, token: &[u8], entry: &CacheEntry<C>, route: Route<'_>) {
-        let (Proof::Server(server), Some(client)) = (entry.proof(), self.core.client(route.issuer)) else { return };
+        let Some(issuer) = route.configured_issuer() else { return };
+        let (Proof::Server(server), Some(client)) = (entry.proof(), self.core.client(issuer)) else { return };
         if !server.start_refresh() {
             return;
         }
-        let (validator, issuer, copy) = (self.clone(), route.issuer, Box::<[u8]>::from(token));
+        let (validator, issuer, copy) = (self.clone(), issuer, Box::<[u8]>::from(token));
         let asked = server.token_key.as_ref().map(|key| {
             let (claims, bound) = (entry.claims().clone(), entry.bound().cloned());
-            AskedToken { claims, route: entry.route(), bound, key: key.copy() }
+            AskedToken { claims, route: entry.route().clone(), bound, key: key.copy() }
         });
         let is_signed = asked.is_some();
         let on_active = move |answer: &Arc<ActiveAnswer>| match asked {
@@ -259,7 +260,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         match self.read_answer(token, issuer, answer) {
             Ok(read) => {
                 let dates = (read.checked_at, read.valid_until);
-                self.store(token, issuer, read.claims, (read.route.serial, read.bound), dates, None, answer);
+                self.store(token, issuer, read.claims, (read.route.id(), read.bound), dates, None, answer);
             }
             Err(_) => self.refuse(token, issuer, answer),
         }
@@ -318,8 +319,8 @@ impl Core {
     }
 
     /// Returns the issuer of a route if its server is asked about every token.
-    pub(super) fn asked_about_every_token(&self, route: RouteSerial) -> Option<usize> {
-        let issuer = self.routes.get(route)?.issuer;
+    pub(super) fn asked_about_every_token(&self, route: &RouteId) -> Option<usize> {
+        let issuer = self.route(route)?.configured_issuer()?;
         self.client(issuer)?.settings().every_token.eq(&EveryToken::Asked).then_some(issuer)
     }
 

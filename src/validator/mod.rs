@@ -8,6 +8,7 @@ mod context;
 mod custom_domains;
 mod decision;
 mod explain;
+mod find;
 mod grace;
 mod header_cache;
 mod introspect;
@@ -19,6 +20,7 @@ mod record;
 mod revocation;
 mod sharing;
 mod still_valid;
+mod tenants;
 mod trusted_issuer;
 mod verify;
 
@@ -36,13 +38,16 @@ use self::decision::PendingAnswer;
 pub(crate) use self::decision::{AwaitedKeys, Decision, Pending, PendingKey, Validated};
 pub use self::explain::explanation::{CheckOutcome, Explanation, Finding};
 pub(crate) use self::explain::hints::hint_for_error;
+use self::find::{Found, Refusal};
 use self::header_cache::HeaderCache;
 pub(crate) use self::log_limit::LogLimit;
 pub(crate) use self::possession::Possession;
 pub(crate) use self::record::{record_early, record_unmet};
 use self::revocation::RevocationList;
-use self::routing::{Route, Routes};
+use self::routing::{Route, RouteId, Routes};
 use self::sharing::SharedSource;
+use self::tenants::TenantGroup;
+pub use self::tenants::list::{TenantCounts, TenantList};
 use self::token_cache::TokenCache;
 pub(crate) use self::trusted_issuer::Times;
 pub use self::trusted_issuer::TrustedIssuer;
@@ -101,6 +106,8 @@ struct Core {
     claims_settings: Arc<ClaimsSettings>,
     routes: Routes,
     issuers: Box<[IssuerState]>,
+    /// The tenants that are not known at start, by rule.
+    tenants: Box<[TenantGroup]>,
     custom_domains: Box<[CustomDomains]>,
     header_cache: HeaderCache,
     max_token_bytes: usize,
@@ -176,7 +183,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// Validates a token. `token` is the text after `Bearer `.
     ///
-    /// The future waits only if no keys are usable, if the `kid` is unknown, if the issuer's server must be asked about the token, or,
+    /// The future waits only if the issuer is a tenant that must be looked up, if no keys are usable, if the `kid` is unknown, if the issuer's server must be asked about the token, or,
     /// at most once a minute, if no key verifies the signature. It can be dropped at any time, for example in `tokio::select!`; a fetch in flight then continues.
     ///
     /// # Errors
@@ -223,18 +230,22 @@ impl<C: Send + Sync + 'static> Validator<C> {
     ///
     /// With several issuers, one is enough, because an issuer that is unreachable does not affect the tokens of the others. For
     /// the status of each issuer, use [`Validator::key_sources`]. Static keys and shared secrets are always usable. If two
-    /// issuers have the same `iss`, one with public keys and one with a shared secret, the keys of both must be usable.
+    /// issuers have the same `iss`, one with public keys and one with a shared secret, the keys of both must be usable. If all issuers
+    /// are [tenants](crate::config::Tenants), which are looked up when a token of one arrives, the validator is always ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let is_ready = |issuer: usize| self.core.issuers.get(issuer).is_some_and(|issuer| issuer.keys.is_ready());
         self.core.custom_domains.iter().for_each(CustomDomains::ensure_running);
         // `count` calls every source, so that one probe starts all fetches. So does `all`: only the last issuer of a name has
         // shared secrets, which are always usable.
-        self.core.routes.issuers_by_name().filter_map(|mut issuers| issuers.all(is_ready).then_some(())).count() > 0
+        let ready = self.core.routes.issuers_by_name().filter_map(|mut issuers| issuers.all(is_ready).then_some(()));
+        let is_any_ready = ready.count() > 0;
+        // Tenants are looked up when a token of one arrives.
+        is_any_ready || (self.core.issuers.is_empty() && !self.core.tenants.is_empty())
     }
 
-    /// Returns each issuer whose keys are fetched, as its first `iss` value and its [`KeySource`], for status, reload and
-    /// revocation.
+    /// Returns each configured issuer whose keys are fetched, as its first `iss` value and its [`KeySource`], for status, reload and
+    /// revocation. For tenants that are looked up, see [`TenantList::key_source`].
     pub fn key_sources(&self) -> impl Iterator<Item = (&str, &KeySource)> {
         self.core.issuers.iter().filter_map(|issuer| issuer.keys.source().map(|source| (&*issuer.name, source)))
     }
@@ -272,10 +283,14 @@ impl<C: Send + Sync + 'static> Validator<C> {
         async move {
             let validation = Validation::waiting(&*self.core.clock);
             self.record_cache_miss();
-            let keys = match self.issuer_for(key, &validation) {
+            if let Some(label) = self.core.label(&key.route) {
+                validation.record_issuer(label);
+            }
+            let issuer = self.core.route(&key.route).and_then(|route| self.core.issuer_of(route));
+            let keys = match issuer {
                 Some(issuer) => {
                     let keys = issuer.keys.wait_for_key(&key.key);
-                    validation.instrument(keys).await.map_err(Rejection::from_key_wait)
+                    validation.instrument(keys).await.map_err(|error| key.route.error_of_wait(error))
                 }
                 None => Err(Rejection::Signature),
             };
@@ -294,11 +309,12 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let AwaitedKeys { keys, validation } = awaited;
         let decide = || {
             let (keys, epoch) = keys?;
-            let (parsed, route, issuer) = self.core.check_unverified(token, context, &validation)?;
-            // A rule may have changed during the wait. The keys are those of the earlier issuer.
-            if route.serial != key.route {
+            let (parsed, route) = self.core.check_unverified(token, context, &validation)?;
+            // A rule or a tenant may have changed during the wait. The keys are those of the earlier issuer.
+            if !route.is_same(&key.route) {
                 return Err(Rejection::Issuer(IssuerError::Unknown { difference: None }));
             }
+            let (route, issuer) = self.core.trusted(&route)?;
             Ok(self.accept_verified(token.as_bytes(), issuer.verify(parsed, &keys, epoch)?, route, context))
         };
         let decision = validation.in_scope(decide).unwrap_or_else(|rejection| Decision::Made(Err(rejection)));
@@ -342,8 +358,12 @@ impl<C: Send + Sync + 'static> Validator<C> {
             }
             Err(rejection) => return Decision::Made(Err(rejection)),
         }
-        let (parsed, route, issuer) = match self.core.check_unverified(token, context, validation) {
+        let (parsed, route) = match self.core.check_unverified(token, context, validation) {
             Ok(checked) => checked,
+            Err(refusal) => return Decision::refused(refusal),
+        };
+        let (route, issuer) = match self.core.trusted(&route) {
+            Ok(trusted) => trusted,
             Err(rejection) => return Decision::Made(Err(rejection)),
         };
         let has_kid = parsed.header().key_id().kid.is_some();
@@ -377,18 +397,11 @@ impl<C: Send + Sync + 'static> Validator<C> {
         failed_epoch: Option<NonZeroU64>,
     ) -> Decision<C> {
         match self.core.check_unverified(token, context, validation) {
-            Ok((parsed, route, _)) => {
+            Ok((parsed, route)) => {
                 Decision::Pending(Pending::Key(PendingKey::new(route, parsed.header(), failed_epoch)))
             }
-            Err(rejection) => Decision::Made(Err(rejection)),
+            Err(refusal) => Decision::refused(refusal),
         }
-    }
-
-    /// Returns the issuer whose key a token needs.
-    fn issuer_for<'s>(&'s self, key: &PendingKey, validation: &Validation<'s>) -> Option<&'s IssuerState> {
-        let route = self.core.routes.get(key.route)?;
-        validation.record_issuer(route.label);
-        self.core.issuers.get(route.issuer)
     }
 
     /// Records the result of a validation in log and metrics.
@@ -426,7 +439,7 @@ impl Core {
         credential: &'t Credential<'_>,
         context: &RequestContext,
         validation: &Validation<'s>,
-    ) -> Result<(UnverifiedToken<'t>, Route<'s>, &'s IssuerState), Rejection> {
+    ) -> Result<(UnverifiedToken<'t>, RouteId), Refusal> {
         let host = context.host.as_ref();
         let token =
             UnverifiedToken::parse_with_known_header(credential.as_bytes(), |segment| self.header_cache.find(segment));
@@ -436,21 +449,32 @@ impl Core {
         })?;
         self.custom_domains.iter().for_each(CustomDomains::ensure_running);
         let algorithm = token.header().algorithm();
-        let route = self.routes.find(token.payload(), algorithm, &self.hosts, host).map_err(Rejection::Issuer)?;
-        validation.record_issuer(route.label);
-        let issuer = self.issuer_with(route, algorithm)?;
+        let found = self.find(token.payload(), algorithm, host)?;
+        let name = match &found {
+            Found::Unresolved(pending) => pending.claimed.issuer(),
+            Found::Known(id) => {
+                if let Some(label) = self.label(id) {
+                    validation.record_issuer(label);
+                }
+                let (route, issuer) = self.trusted(id)?;
+                issuer.check_algorithm(algorithm)?;
+                route.issuer_name(token.payload())
+            }
+        };
         let now = self.clock.now();
-        let name = route.issuer_name(token.payload());
         let input =
             CheckInput { source: CheckedSource::Token(token.header()), payload: token.payload(), issuer: name, now };
         self.rules.check_unverified(input).map_err(Rejection::UnverifiedClaims)?;
-        Ok((token, route, issuer))
+        match found {
+            Found::Known(id) => Ok((token, id)),
+            Found::Unresolved(pending) => Err(Refusal::Unresolved(pending)),
+        }
     }
 
-    /// Returns the issuer of a route, if it signs with this algorithm.
-    fn issuer_with(&self, route: Route<'_>, algorithm: Algorithm) -> Result<&IssuerState, Rejection> {
-        let issuer = self.issuers.get(route.issuer).ok_or(Rejection::Signature)?;
-        if issuer.algorithms.contains(&algorithm) { Ok(issuer) } else { Err(Rejection::Algorithm { algorithm }) }
+    /// Returns the route with this id, and its issuer.
+    fn trusted<'r>(&'r self, id: &'r RouteId) -> Result<(Route<'r>, &'r IssuerState), Rejection> {
+        let route = self.route(id).ok_or(Rejection::Signature)?;
+        Ok((route, self.issuer_of(route).ok_or(Rejection::Signature)?))
     }
 
     /// Makes all checks of verified claims. `route` is the one whose issuer has verified the signature: the name of another one must
@@ -473,6 +497,13 @@ impl Core {
             Some(organization) => organization.evaluate(payload),
         };
         reason.map_err(|reason| Rejection::Claims(ClaimError::Organization(reason)))
+    }
+}
+
+impl IssuerState {
+    /// Checks that the issuer signs with this algorithm.
+    fn check_algorithm(&self, algorithm: Algorithm) -> Result<(), Rejection> {
+        if self.algorithms.contains(&algorithm) { Ok(()) } else { Err(Rejection::Algorithm { algorithm }) }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::revocation::{IssuerDigest, Match, RevocationKind, Revocations};
 use crate::telemetry;
 use crate::token::Payload;
 use crate::validator::Core;
-use crate::validator::routing::RouteSerial;
+use crate::validator::routing::RouteId;
 
 /// A list of revocations, and the digests of the names of each issuer of the validator.
 pub(super) struct RevocationList {
@@ -22,15 +22,16 @@ impl RevocationList {
 
 impl Core {
     /// Checks that the token is not revoked.
-    pub(super) fn check_revocation(&self, payload: &Payload, route: RouteSerial) -> Result<(), Rejection> {
+    pub(super) fn check_revocation(&self, payload: &Payload, route: &RouteId) -> Result<(), Rejection> {
         let Some(revocations) = &self.revocations else { return Ok(()) };
         if revocations.list.is_empty() {
             return Ok(());
         }
-        let Some(route) = self.routes.get(route) else { return Ok(()) };
+        let Some(route) = self.route(route) else { return Ok(()) };
         // A name that a rule accepts is not listed. It is another tenant, or one more name of the issuer.
         let ruled = route.has_rule().then(|| revocations.list.issuer(route.issuer_name(payload)));
-        let listed = revocations.issuers.get(route.issuer).filter(|_| !route.is_tenant());
+        let issuer = route.configured_issuer().filter(|_| !route.is_tenant());
+        let listed = issuer.and_then(|issuer| revocations.issuers.get(issuer));
         let issuers = listed.map(|names| &**names).unwrap_or_default().iter().copied().chain(ruled);
         // Entries count as long as a validator would accept their tokens.
         let now = self.clock.now().saturating_sub(self.rules.leeway);
@@ -45,7 +46,7 @@ impl Core {
     }
 
     /// Checks that a new token is not revoked, and whether revocations last as long as the token is valid.
-    pub(super) fn check_revocation_of_new(&self, payload: &Payload, route: RouteSerial) -> Result<(), Rejection> {
+    pub(super) fn check_revocation_of_new(&self, payload: &Payload, route: &RouteId) -> Result<(), Rejection> {
         if let Some(revocations) = &self.revocations {
             revocations.list.check_life(payload, self.clock.now());
         }

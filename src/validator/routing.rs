@@ -1,17 +1,21 @@
 //! `Routes`: finds the trusted issuer of a token by `iss` and the kind of `alg`.
 //!
-//! This is a lookup among the configured names. It happens before any fetch, and no URL is derived from `iss`.
+//! This is a lookup among the configured names. It happens before any fetch, and no URL is derived from `iss`. Names that are not known
+//! at start are looked up in [`tenants`](crate::validator::tenants).
 
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::slice;
+use std::sync::Arc;
 
-use crate::config::{HostRules, NameMatch, NameRule};
-use crate::rejection::{IssuerDifference, IssuerError};
+use crate::config::{HostRules, NameMatch, NameRule, TenantError};
+use crate::jwks::KeyWaitError;
+use crate::rejection::{IssuerDifference, IssuerError, Rejection};
 use crate::request::Host;
 use crate::telemetry::Label;
 use crate::token::{Algorithm, Claim, Member, Payload};
+use crate::validator::tenants::LiveTenant;
 
 /// All trusted `iss` values, with the issuer of each.
 pub(super) struct Routes {
@@ -35,25 +39,43 @@ struct KnownName {
 pub(super) struct Route<'r> {
     /// The `iss` value, as configured, or the name of the rule.
     pub(super) label: &'r Label,
-    /// The rule that accepts the `iss`, if it is not listed.
-    rule: Option<&'r NameRule>,
-    pub(super) serial: RouteSerial,
-    /// The index of the issuer in the configuration.
-    pub(super) issuer: usize,
+    pub(super) target: Target<'r>,
 }
 
-/// Identifies one trusted `iss` value of a validator, with one kind of keys, or one rule for such values.
+/// Where a route leads.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target<'r> {
+    /// An issuer of the configuration.
+    Configured {
+        /// The rule that accepts the `iss`, if it is not listed.
+        rule: Option<&'r NameRule>,
+        serial: RouteSerial,
+        /// The index of the issuer in the configuration.
+        issuer: usize,
+    },
+    /// A tenant that was looked up.
+    Tenant(&'r Arc<LiveTenant>),
+}
+
+/// Identifies the route of a token, for a cached token and a waiting request.
 ///
 /// # Security
 ///
-/// A serial is never assigned again, so a cached token cannot be taken for one of another issuer.
+/// Neither a serial nor a tenant is ever that of another issuer, so a cached token cannot be taken for one of another issuer.
+#[derive(Clone, Debug)]
+pub(super) enum RouteId {
+    Configured(RouteSerial),
+    Tenant(Arc<LiveTenant>),
+}
+
+/// Identifies one trusted `iss` value in the configuration of a validator, with one kind of keys, or one rule for such values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RouteSerial(usize);
 
 #[cfg(test)]
-impl RouteSerial {
+impl RouteId {
     pub(super) fn for_tests(number: usize) -> Self {
-        Self(number)
+        Self::Configured(RouteSerial(number))
     }
 }
 
@@ -75,32 +97,13 @@ impl Routes {
         Self { known: known.into_boxed_slice(), rules: ruled.into_boxed_slice() }
     }
 
-    /// Finds the issuer that a token claims, and checks that the host allows it.
-    pub(super) fn find(
-        &self,
-        payload: &Payload,
-        algorithm: Algorithm,
-        hosts: &HostRules,
-        host: Option<&Host>,
-    ) -> Result<Route<'_>, IssuerError> {
-        let route = self.find_ignoring_host(payload, algorithm)?;
-        if hosts.is_empty() {
-            return Ok(route);
-        }
-        match host.and_then(|host| hosts.accepts(host, route.issuer_name(payload))) {
-            None => Err(IssuerError::UnknownHost),
-            Some(true) => Ok(route),
-            Some(false) => Err(IssuerError::NotForHost),
-        }
-    }
-
     /// Returns the route with this serial.
     pub(super) fn get(&self, serial: RouteSerial) -> Option<Route<'_>> {
         let (known, rule) = match self.known.get(serial.0) {
             Some(known) => (known, None),
             None => self.rules.get(serial.0.checked_sub(self.known.len())?).map(|(known, rule)| (known, Some(rule)))?,
         };
-        Some(Route { label: &known.label, rule, serial, issuer: known.issuer })
+        Some(Route { label: &known.label, target: Target::Configured { rule, serial, issuer: known.issuer } })
     }
 
     /// Returns the route of an introspected token: that of its `iss`, if it is a name of the issuer, else that of the first name.
@@ -117,17 +120,27 @@ impl Routes {
     /// Returns all names of an issuer.
     pub(super) fn of_issuer(&self, issuer: usize) -> impl Iterator<Item = Route<'_>> {
         let serials = (0..self.known.len()).map(RouteSerial);
-        serials.filter_map(|serial| self.get(serial)).filter(move |route| route.issuer == issuer)
+        serials.filter_map(|serial| self.get(serial)).filter(move |route| route.configured_issuer() == Some(issuer))
     }
 
-    /// Finds the issuer that a token claims, without a check of the host.
+    /// Finds the configured issuer that a token claims, without a check of the host.
+    pub(super) fn find_ignoring_host(&self, payload: &Payload, algorithm: Algorithm) -> Result<Route<'_>, IssuerError> {
+        let claimed = claimed(payload)?;
+        self.lookup(claimed, payload, algorithm).map_err(|error| error.unwrap_or_else(|| self.unknown(claimed)))
+    }
+
+    /// Finds the configured issuer with a claimed name. Returns the error of a rule, if one is for such names.
     ///
     /// # Security
     ///
     /// If two issuers have this name, the kind of `algorithm` selects one, so that no key is tried for the other kind. If there
     /// is only one, it is returned for both kinds; its list of algorithms then rejects the token.
-    pub(super) fn find_ignoring_host(&self, payload: &Payload, algorithm: Algorithm) -> Result<Route<'_>, IssuerError> {
-        let claimed = claimed(payload)?;
+    pub(super) fn lookup(
+        &self,
+        claimed: &str,
+        payload: &Payload,
+        algorithm: Algorithm,
+    ) -> Result<Route<'_>, Option<IssuerError>> {
         let named = self.named(claimed);
         let index = named
             .clone()
@@ -140,7 +153,12 @@ impl Routes {
     }
 
     /// Finds the first rule that accepts a claimed issuer, with the kind of keys of the algorithm if there is one.
-    fn find_by_rule(&self, claimed: &str, payload: &Payload, algorithm: Algorithm) -> Result<Route<'_>, IssuerError> {
+    fn find_by_rule(
+        &self,
+        claimed: &str,
+        payload: &Payload,
+        algorithm: Algorithm,
+    ) -> Result<Route<'_>, Option<IssuerError>> {
         let (mut first, mut error) = (None, None);
         for (at, (trusted, rule)) in self.rules.iter().enumerate() {
             match rule.check(claimed, payload) {
@@ -156,11 +174,12 @@ impl Routes {
             }
         }
         let serial = first.map(|at| RouteSerial(self.known.len().saturating_add(at)));
-        serial.and_then(|serial| self.get(serial)).ok_or_else(|| {
-            error.unwrap_or_else(|| IssuerError::Unknown {
-                difference: self.names().find_map(|known| difference_between(claimed, known)),
-            })
-        })
+        serial.and_then(|serial| self.get(serial)).ok_or(error)
+    }
+
+    /// Returns the error for a name that is not known.
+    pub(super) fn unknown(&self, claimed: &str) -> IssuerError {
+        IssuerError::Unknown { difference: self.names().find_map(|known| difference_between(claimed, known)) }
     }
 
     /// Returns the trusted `iss` values that are listed.
@@ -225,36 +244,109 @@ impl KnownName {
     }
 }
 
+impl RouteId {
+    /// Returns the rejection of a request that has waited for the keys of this route. If a tenant is no longer in use, its keys are not
+    /// the reason.
+    pub(super) fn error_of_wait(&self, error: KeyWaitError) -> Rejection {
+        match self {
+            Self::Tenant(tenant) if tenant.is_removed() => Rejection::Issuer(IssuerError::UnknownTenant),
+            Self::Tenant(tenant) if !tenant.is_trusted() => {
+                Rejection::Issuer(IssuerError::TenantUnavailable { error: TenantError::NotResolved })
+            }
+            Self::Tenant(_) | Self::Configured(_) => Rejection::from_key_wait(error),
+        }
+    }
+
+    /// Returns whether this is the same route.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Configured(serial), Self::Configured(other)) => serial == other,
+            (Self::Tenant(tenant), Self::Tenant(other)) => Arc::ptr_eq(tenant, other),
+            (Self::Configured(_), Self::Tenant(_)) | (Self::Tenant(_), Self::Configured(_)) => false,
+        }
+    }
+}
+
 impl<'r> Route<'r> {
     /// Returns the trusted `iss` value of a token that has this route.
     pub(super) fn issuer_name<'n>(&self, payload: &'n Payload) -> &'n str
     where
         'r: 'n,
     {
-        match self.rule {
-            None => self.label.name(),
-            Some(_) => claimed(payload).unwrap_or_default(),
+        match self.target {
+            Target::Configured { rule: None, .. } => self.label.name(),
+            Target::Configured { rule: Some(_), .. } => claimed(payload).unwrap_or_default(),
+            Target::Tenant(tenant) => tenant.name(),
         }
     }
 
-    /// Returns whether a rule accepts the `iss`, which is not listed.
+    /// Returns what identifies this route.
+    pub(super) fn id(&self) -> RouteId {
+        match self.target {
+            Target::Configured { serial, .. } => RouteId::Configured(serial),
+            Target::Tenant(tenant) => RouteId::Tenant(Arc::clone(tenant)),
+        }
+    }
+
+    /// Returns the index of the issuer in the configuration; `None` for a tenant that was looked up.
+    pub(super) fn configured_issuer(&self) -> Option<usize> {
+        match self.target {
+            Target::Configured { issuer, .. } => Some(issuer),
+            Target::Tenant(_) => None,
+        }
+    }
+
+    /// Returns the tenant, if it was looked up.
+    pub(super) fn tenant(&self) -> Option<&'r Arc<LiveTenant>> {
+        match self.target {
+            Target::Configured { .. } => None,
+            Target::Tenant(tenant) => Some(tenant),
+        }
+    }
+
+    /// Returns whether the `iss` is not listed in the configuration.
     pub(super) fn has_rule(&self) -> bool {
-        self.rule.is_some()
+        !matches!(self.target, Target::Configured { rule: None, .. })
     }
 
     /// Returns whether the `iss` is that of a tenant, whose subjects and sessions are not those of the other names.
     pub(super) fn is_tenant(&self) -> bool {
-        self.rule.is_some_and(NameRule::separates_tenants)
+        match self.target {
+            Target::Configured { rule, .. } => rule.is_some_and(NameRule::separates_tenants),
+            Target::Tenant(_) => true,
+        }
+    }
+
+    /// Checks that the issuer of a token is trusted for the host of the request.
+    pub(super) fn check_host(
+        &self,
+        payload: &Payload,
+        hosts: &HostRules,
+        host: Option<&Host>,
+    ) -> Result<(), IssuerError> {
+        if let Target::Tenant(tenant) = self.target
+            && let Some(own) = tenant.host()
+        {
+            let host = host.ok_or(IssuerError::UnknownHost)?;
+            let is_bound_to_another = hosts.accepts(host, tenant.name()) == Some(false);
+            return if host == own && !is_bound_to_another { Ok(()) } else { Err(IssuerError::NotForHost) };
+        }
+        check_host(self.issuer_name(payload), hosts, host)
     }
 
     /// Returns whether the issuer of an accepted token is still trusted for this host.
     pub(super) fn allows_host(&self, payload: &Payload, hosts: &HostRules, host: Option<&Host>) -> bool {
-        hosts.is_empty() || host.and_then(|host| hosts.accepts(host, self.issuer_name(payload))) == Some(true)
+        self.check_host(payload, hosts, host).is_ok()
     }
 
-    /// Returns whether the rule for the `iss` of an accepted token still accepts it.
+    /// Returns whether the issuer of an accepted token is still trusted.
     pub(super) fn is_trusted(&self, payload: &Payload) -> bool {
-        self.rule.is_none_or(|rule| rule.still_accepts(self.issuer_name(payload), payload))
+        match self.target {
+            Target::Configured { rule, .. } => {
+                rule.is_none_or(|rule| rule.still_accepts(self.issuer_name(payload), payload))
+            }
+            Target::Tenant(tenant) => tenant.is_trusted(),
+        }
     }
 }
 
@@ -264,7 +356,20 @@ impl fmt::Debug for Routes {
     }
 }
 
-fn claimed(payload: &Payload) -> Result<&str, IssuerError> {
+/// Checks that an issuer is bound to the host of the request, if hosts are bound.
+pub(super) fn check_host(name: &str, hosts: &HostRules, host: Option<&Host>) -> Result<(), IssuerError> {
+    if hosts.is_empty() {
+        return Ok(());
+    }
+    match host.and_then(|host| hosts.accepts(host, name)) {
+        None => Err(IssuerError::UnknownHost),
+        Some(true) => Ok(()),
+        Some(false) => Err(IssuerError::NotForHost),
+    }
+}
+
+/// Returns the `iss` of a token.
+pub(super) fn claimed(payload: &Payload) -> Result<&str, IssuerError> {
     match payload.text(Claim::Iss) {
         Member::Absent => Err(IssuerError::Missing),
         Member::Malformed => Err(IssuerError::Malformed),
@@ -306,7 +411,7 @@ mod tests {
 
     fn find_with(iss: &str, algorithm: Algorithm) -> Result<usize, IssuerError> {
         let payload = Payload::for_tests(&format!("{{\"iss\":{iss}}}"));
-        routes().find(&payload, algorithm, &HostRules::default(), None).map(|route| route.issuer)
+        routes().find_ignoring_host(&payload, algorithm).map(|route| route.configured_issuer().expect("configured"))
     }
 
     #[test]
@@ -367,7 +472,7 @@ mod tests {
     fn distinguishes_a_missing_issuer_from_a_malformed_one() {
         assert_eq!(find(r#"["https://a.example/"]"#), Err(IssuerError::Malformed));
         let payload = Payload::for_tests("{}");
-        let none = routes().find(&payload, Algorithm::RS256, &HostRules::default(), None).map(|route| route.issuer);
+        let none = routes().find_ignoring_host(&payload, Algorithm::RS256).map(drop);
         assert_eq!(none, Err(IssuerError::Missing));
     }
 }

@@ -41,7 +41,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// # Errors
     ///
     /// Returns [`Rejection`] for the first check that fails. [`Rejection::KeysUnavailable`] says nothing about the token: the
-    /// issuer has had no usable keys for a while, so a new request would get 503. Claims of
+    /// issuer has had no usable keys for a while, so a new request would get 503. Neither does
+    /// [`IssuerError::TenantUnavailable`](crate::rejection::IssuerError::TenantUnavailable): the tenant must be looked up, which
+    /// [`validate`](Self::validate) does. Claims of
     /// [`testing::claims`](fn@crate::testing::claims) have no signature, so the error is [`Rejection::Signature`].
     ///
     /// # Security
@@ -64,13 +66,14 @@ impl Core {
         }
         let (header, key) = claims.verified_by().ok_or(Rejection::Signature)?;
         let algorithm = header.algorithm();
-        let route = self.routes.find_ignoring_host(claims.payload(), algorithm).map_err(Rejection::Issuer)?;
-        let issuer = self.issuer_with(route, algorithm)?;
+        let id = self.find_ignoring_host(claims.payload(), algorithm).map_err(Rejection::Issuer)?.known()?;
+        let (route, issuer) = self.trusted(&id)?;
+        issuer.check_algorithm(algorithm)?;
         let now = self.clock.now();
         let name = route.issuer_name(claims.payload());
         let input = CheckInput { source: CheckedSource::Token(header), payload: claims.payload(), issuer: name, now };
         self.rules.check(input).map_err(Rejection::Claims)?;
-        self.check_revocation(claims.payload(), route.serial)?;
+        self.check_revocation(claims.payload(), &id)?;
         let is_current = issuer.keys.with_usable_keys(|keys, _| {
             let mut candidates = issuer.candidates(keys, header, claims.payload())?;
             if candidates.any(|candidate| candidate.thumbprint() == key) { Ok(()) } else { Err(Rejection::Signature) }
@@ -87,7 +90,7 @@ impl Core {
         let route = self.answer_route(issuer, claims.payload())?;
         let input = self.answer_input(issuer, route, claims.payload())?;
         self.rules.check(input).map_err(Rejection::Claims)?;
-        self.check_revocation(claims.payload(), route.serial)?;
+        self.check_revocation(claims.payload(), &route.id())?;
         let is_current = input.now < claims.expires_at().saturating_add(self.rules.leeway);
         if is_current { Ok(()) } else { Err(Rejection::Claims(ClaimError::Expired)) }
     }

@@ -71,11 +71,11 @@ impl TrustedIssuer {
     fn keys(&self, token: &UnverifiedToken<'_>) -> Result<&IssuerState, Rejection> {
         let algorithm = token.header().algorithm();
         let route = self.core.routes.find_ignoring_host(token.payload(), algorithm).map_err(Rejection::Issuer)?;
-        if !self.core.routes.issuers_named(&self.name).any(|issuer| issuer == route.issuer) {
+        if !self.core.routes.issuers_named(&self.name).any(|issuer| Some(issuer) == route.configured_issuer()) {
             return Err(Rejection::Issuer(IssuerError::Unknown { difference: None }));
         }
-        let issuer = self.core.issuers.get(route.issuer).ok_or(Rejection::Signature)?;
-        if issuer.algorithms.contains(&algorithm) { Ok(issuer) } else { Err(Rejection::Algorithm { algorithm }) }
+        let issuer = self.core.issuer_of(route).ok_or(Rejection::Signature)?;
+        issuer.check_algorithm(algorithm).map(|()| issuer)
     }
 
     /// Returns the earliest and the latest time that the clock of the issuer may show, by the leeway of the API.

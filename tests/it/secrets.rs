@@ -16,6 +16,7 @@ use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 use tower_bearer::authenticator::{Authenticator, Outcome};
+use tower_bearer::config::{Tenant, Tenants};
 use tower_bearer::fetch::{Endpoint, FetchRequest, FetchResponse, FormRequest};
 use tower_bearer::introspection::{ClientAuthentication, Introspection};
 use tower_bearer::jwks::{RefreshPolicy, SecretSource};
@@ -278,6 +279,13 @@ fn debug_and_display_of_public_types_contain_no_secret() {
             show("SecretSource", &secret.clone().map(SecretSource::new));
             let issuer = Issuer::shared_secret("https://hs.example/", secret);
             show("Issuer", &issuer);
+            let tenant = Tenant::new(issuer.clone()).with_request_host("api.example");
+            show("Tenant", &tenant);
+            let tenants = Tenants::matching("https://id.example/{name}").resolved_by(move |_| {
+                let tenant = tenant.clone();
+                async move { Ok(Some(tenant)) }
+            });
+            show("Tenants", &tenants);
             for authentication in [
                 ClientAuthentication::basic("orders", SECRET),
                 ClientAuthentication::post("orders", SECRET),
@@ -462,6 +470,14 @@ const CONTAIN_NO_SECRET: &[&str] = &[
     "RevokeError",
     "LogoutReach",
     "LogoutReceiver",
+    "ClaimedIssuer",
+    "TenantCounts",
+    "TenantError",
+    "TenantEvent",
+    "TenantEventKind",
+    "TenantList",
+    "TenantNames",
+    "TenantSettingError",
     "TrustedIssuer",
     "SenderConstraint",
     "VerifiedProof",

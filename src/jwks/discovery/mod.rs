@@ -23,6 +23,15 @@ pub(crate) struct Discovery {
     fallbacks: Arc<[Endpoint]>,
     /// The hosts for which `jwks_uri` may use plain http.
     linked: PlainHttp,
+    key_hosts: KeyHosts,
+}
+
+/// The hosts at which keys may be, if the policy does not list any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyHosts {
+    Any,
+    /// Only the host and port of the issuer.
+    Issuer,
 }
 
 impl Discovery {
@@ -50,6 +59,11 @@ impl Discovery {
 
     pub(crate) fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// Allows only keys at the host and port of the issuer, and at the hosts that the policy lists.
+    pub(super) fn require_issuer_host(&mut self) {
+        self.key_hosts = KeyHosts::Issuer;
     }
 
     /// Returns the URL of the OpenID Connect document: the suffix follows the whole issuer.
@@ -97,10 +111,12 @@ impl Discovery {
     /// Parses a `jwks_uri`, and checks whether keys may be fetched from it.
     pub(super) fn endpoint(&self, jwks_uri: &str, hosts: Option<&[String]>) -> Result<Endpoint, RefreshError> {
         let endpoint = Endpoint::parse(jwks_uri, self.linked).map_err(|_| RefreshError::JwksUriNotAllowed)?;
-        match hosts {
-            Some(hosts) if !is_on(&endpoint, hosts) => Err(RefreshError::JwksUriNotAllowed),
-            _ => Ok(endpoint),
-        }
+        let is_listed = hosts.map(|hosts| is_on(&endpoint, hosts));
+        let is_allowed = match self.key_hosts {
+            KeyHosts::Any => is_listed.unwrap_or(true),
+            KeyHosts::Issuer => is_listed.unwrap_or(false) || self.openid.within_origin(endpoint.as_str()).is_some(),
+        };
+        if is_allowed { Ok(endpoint) } else { Err(RefreshError::JwksUriNotAllowed) }
     }
 
     fn parse(issuer: &str, plain_http: PlainHttp) -> Result<Self, EndpointError> {
@@ -117,6 +133,7 @@ impl Discovery {
         }
         Ok(Self {
             issuer: Arc::from(issuer),
+            key_hosts: KeyHosts::Any,
             openid: Endpoint::parse(&format!("{scheme}://{authority}{path}{OPENID_SUFFIX}"), plain_http)?,
             fallbacks: fallbacks.into(),
             // Plain http on loopback is only allowed if the issuer itself is configured so.

@@ -203,7 +203,7 @@ impl Driver<'_> {
 impl InFlight {
     fn record_metrics(&self, shared: &Shared, outcome: &'static str, now: Monotonic) {
         let took = now.saturating_since(self.started.monotonic);
-        telemetry::jwks_fetched(shared.label(), self.cause.name(), outcome, took);
+        telemetry::jwks_fetched(&shared.source_label, self.cause.name(), outcome, took);
     }
 }
 
@@ -236,7 +236,7 @@ impl Completed {
         shared.published.replace(table, freshness.stored(endpoint), times, wall);
         let snapshot = shared.published.load();
         let (epoch, usable) = (snapshot.epoch, snapshot.table.usable());
-        telemetry::jwks_keys(shared.label(), usable, skipped);
+        telemetry::jwks_keys(shared.label(), &shared.source_label, usable, skipped);
         core.pending_events.push(match is_first {
             true => KeyEventKind::InitialLoad { usable, skipped },
             false => KeyEventKind::Refreshed { cause, changed, epoch, added, removed, usable, skipped },

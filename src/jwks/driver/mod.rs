@@ -182,7 +182,7 @@ impl Driver<'_> {
         let snapshot = self.shared.published.load();
         let state = KeyState::from_freshness(snapshot.freshness_state(moment));
         let age = snapshot.age(moment);
-        telemetry::jwks_state(self.shared.label(), state.number(), snapshot.usable_keys(moment), age);
+        telemetry::jwks_state(&self.shared.source_label, state.number(), snapshot.usable_keys(moment), age);
         wake_at
     }
 

@@ -183,7 +183,7 @@ fn record(
     if let Err(error) = outcome {
         core.pending_events.push(KeyEventKind::KeyStoreFailed { operation, error });
     }
-    telemetry::jwks_key_store(shared.label(), operation.name(), outcome.unwrap_or_else(KeyStoreError::name));
+    telemetry::jwks_key_store(&shared.source_label, operation.name(), outcome.unwrap_or_else(KeyStoreError::name));
 }
 
 fn max_record_bytes(shared: &Shared) -> usize {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::jwks::events::{KeyEvent, KeyEventKind, UnknownKidAction};
-use crate::telemetry;
+use crate::telemetry::{self, SourceLabel};
 
 /// The application's callback for key events.
 #[derive(Clone)]
@@ -16,6 +16,7 @@ pub(crate) struct EventHook(Arc<dyn Fn(&KeyEvent) + Send + Sync>);
 #[derive(Debug)]
 pub(in crate::jwks) struct Notifier {
     issuer: Arc<str>,
+    source_label: SourceLabel,
     hook: Option<EventHook>,
     unknown_kids: UnknownKidCounts,
     closed_notified: AtomicBool,
@@ -40,9 +41,10 @@ impl EventHook {
 }
 
 impl Notifier {
-    pub(in crate::jwks) fn new(issuer: &str, hook: Option<EventHook>) -> Self {
+    pub(in crate::jwks) fn new(issuer: &str, source_label: SourceLabel, hook: Option<EventHook>) -> Self {
         Self {
             issuer: Arc::from(issuer),
+            source_label,
             hook,
             unknown_kids: UnknownKidCounts::default(),
             closed_notified: AtomicBool::new(false),
@@ -75,7 +77,7 @@ impl Notifier {
 
     /// Counts a request with an unknown kid. Returns whether the driver must be woken to report it to the hook.
     pub(in crate::jwks) fn count_unknown_kid(&self, action: UnknownKidAction) -> bool {
-        telemetry::jwks_unknown_kid(&self.issuer, action.name());
+        telemetry::jwks_unknown_kid(&self.issuer, &self.source_label, action.name());
         self.hook.is_some() && self.unknown_kids.add(action)
     }
 
@@ -130,14 +132,15 @@ mod tests {
     /// The driver is not woken for each request of a flood, but once until it takes the counts.
     #[test]
     fn wakes_the_driver_once_per_flood() {
-        let notifier = Notifier::new("https://id.example/", Some(EventHook::new(|_| {})));
+        let label = || SourceLabel::Own(Arc::from("https://id.example/"));
+        let notifier = Notifier::new("https://id.example/", label(), Some(EventHook::new(|_| {})));
         for _ in 0..3 {
             let woken = (0..100).filter(|_| notifier.count_unknown_kid(UnknownKidAction::Cooldown)).count();
             assert_eq!(woken, 1);
             let counted = KeyEventKind::UnknownKid { action: UnknownKidAction::Cooldown, requests: 100 };
             assert_eq!((notifier.take_unknown_kids(), notifier.has_unknown_kids()), (vec![counted], false));
         }
-        let without_hook = Notifier::new("https://id.example/", None);
+        let without_hook = Notifier::new("https://id.example/", label(), None);
         assert!(!without_hook.count_unknown_kid(UnknownKidAction::Cooldown), "no hook is set");
     }
 }

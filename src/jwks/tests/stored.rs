@@ -74,7 +74,7 @@ impl FakeStore {
     }
 
     fn imports(&self) -> Imports {
-        Imports { initial_keys: None, key_store: Some(Arc::new(self.clone())) }
+        Imports { key_store: Some(Arc::new(self.clone())), ..Imports::default() }
     }
 }
 
@@ -421,7 +421,7 @@ fn in_runtime(future: impl Future<Output = ()>) {
 }
 
 fn initial(kids: &[&str]) -> Imports {
-    Imports { initial_keys: Some(table(&jwks(kids))), key_store: None }
+    Imports { initial_keys: Some(table(&jwks(kids))), ..Imports::default() }
 }
 
 #[tokio::test]

@@ -20,7 +20,8 @@ use crate::request::{Host, RequestHead, Scheme};
 use crate::token::{self, Claim, Header, Payload, UnverifiedToken};
 use crate::validator::context::RequestContext;
 use crate::validator::explain::explanation::{Accepted, CheckOutcome, Explanation, Finding};
-use crate::validator::routing::Route;
+use crate::validator::find::Found;
+use crate::validator::routing::{Route, RouteId};
 use crate::validator::{Core, IssuerState, Validator};
 
 impl<C: Send + Sync + 'static> Validator<C> {
@@ -91,8 +92,10 @@ impl<C: Send + Sync + 'static> Validator<C> {
             return self.explain_opaque(report, issuer, context).await;
         }
         let Some(parsed) = report.parse() else { return report.skip(STAGES) };
-        let route = report.issuer(&parsed, context);
-        let issuer = route.and_then(|route| self.core.issuers.get(route.issuer));
+        let resolved = self.resolve_issuer(&parsed).await;
+        let id = report.issuer(&parsed, context, resolved);
+        let route = id.as_ref().and_then(|id| self.core.route(id));
+        let issuer = route.and_then(|route| self.core.issuer_of(route));
         let trusted = report.algorithm(&parsed, issuer);
         let claimed = parsed.payload().text(Claim::Iss).ok().unwrap_or_default();
         let name = route.map_or(claimed, |route| route.issuer_name(parsed.payload()));
@@ -107,13 +110,21 @@ impl<C: Send + Sync + 'static> Validator<C> {
             let (header, payload, thumbprint) = signed.into_parts();
             Claims::verified(header, payload, Some(thumbprint), Arc::clone(&self.core.claims_settings))
         });
-        let asked = route.and_then(|route| self.core.asked_about_every_token(route.serial));
+        let asked = route.and_then(|route| self.core.asked_about_every_token(&route.id()));
         let claims = match (claims, asked) {
             (Some(claims), Some(issuer)) => Some(self.explain_answer(&mut report, issuer, claims).await),
             (claims, _) => claims,
         };
         let accepted = self.explain_application(&mut report, claims, proven);
         Explanation::new(report.findings, accepted)
+    }
+
+    /// Looks the issuer up, as a request does.
+    async fn resolve_issuer(&self, parsed: &UnverifiedToken<'_>) -> Result<(), Rejection> {
+        match self.core.find_ignoring_host(parsed.payload(), parsed.header().algorithm()) {
+            Ok(Found::Unresolved(pending)) => self.core.resolve(&pending).await,
+            Ok(Found::Known(_)) | Err(_) => Ok(()),
+        }
     }
 
     fn explain_application(
@@ -205,30 +216,42 @@ impl<'r> Report<'r> {
         parsed.ok()
     }
 
-    /// Checks `iss` and the host. Returns the trusted `iss` and its issuer, even if they are not bound to the host of the
-    /// request.
-    fn issuer(&mut self, parsed: &UnverifiedToken<'_>, context: &RequestContext) -> Option<Route<'r>> {
+    /// Checks `iss` and the host. Returns the route of the trusted `iss`, even if it is not bound to the host of the request.
+    /// `resolved` is the result of looking it up.
+    fn issuer(
+        &mut self,
+        parsed: &UnverifiedToken<'_>,
+        context: &RequestContext,
+        resolved: Result<(), Rejection>,
+    ) -> Option<RouteId> {
         let core = self.core;
         let algorithm = parsed.header().algorithm();
-        let route = core.routes.find(parsed.payload(), algorithm, &core.hosts, context.host.as_ref());
+        let known = |found: Result<Found, IssuerError>| found.map_err(Rejection::Issuer).and_then(Found::known);
+        let found = known(core.find(parsed.payload(), algorithm, context.host.as_ref()));
+        let route = resolved.and(found);
         let mut trusted: Vec<&str> = core.routes.labels().collect();
+        trusted.extend(core.tenants.iter().map(|tenants| tenants.label.name()));
         trusted.sort_unstable();
         let mut expected = trusted.join(" or ");
         if let Some(bound) = context.host.as_ref().and_then(|host| core.hosts.issuer_for(host)) {
             expected = format!("{bound} under this host");
-        } else if matches!(route, Err(IssuerError::UnknownHost)) {
+        } else if matches!(route, Err(Rejection::Issuer(IssuerError::UnknownHost))) {
             expected = format!("a request for {}", core.hosts.hosts().collect::<Vec<_>>().join(" or "));
         }
-        let outcome = route.map(|_| ()).map_err(Rejection::Issuer);
+        let outcome = route.clone().map(drop);
         self.add("iss", outcome, |finding| {
             finding.with_expected(expected).with_found(parsed.payload().raw(Claim::Iss))
         });
         // The issuer's keys can verify the token even if the host is wrong.
-        route.ok().or_else(|| core.routes.find_ignoring_host(parsed.payload(), algorithm).ok())
+        route.ok().or_else(|| known(core.find_ignoring_host(parsed.payload(), algorithm)).ok())
     }
 
     /// Checks the algorithm. Returns the issuer if the token can be verified with its keys.
-    fn algorithm(&mut self, parsed: &UnverifiedToken<'_>, issuer: Option<&'r IssuerState>) -> Option<&'r IssuerState> {
+    fn algorithm<'i>(
+        &mut self,
+        parsed: &UnverifiedToken<'_>,
+        issuer: Option<&'i IssuerState>,
+    ) -> Option<&'i IssuerState> {
         let algorithm = parsed.header().algorithm();
         let listed = |issuer: &&IssuerState| issuer.algorithms.contains(&algorithm);
         let outcome = match issuer {
@@ -241,8 +264,9 @@ impl<'r> Report<'r> {
             }
             None => Err(Rejection::Algorithm { algorithm }),
         };
-        let issuers = self.core.issuers_of(parsed.payload());
-        let names: Vec<&str> = issuers.flat_map(|issuer| &issuer.algorithms).map(|one| one.name()).collect();
+        let names: Vec<&str> = self.core.with_issuers_of(parsed.payload(), |issuers| {
+            issuers.iter().flat_map(|issuer| &issuer.algorithms).map(|one| one.name()).collect()
+        });
         self.add("alg", outcome, |finding| {
             finding.with_expected(names.join(" or ")).with_found(Some(algorithm.name()))
         });
@@ -321,7 +345,7 @@ impl<'r> Report<'r> {
     /// Looks the token up in the list of revocations.
     fn revocation(&mut self, payload: &Payload, route: Option<Route<'_>>) {
         let (Some(_), Some(route)) = (&self.core.revocations, route) else { return };
-        let outcome = self.core.check_revocation(payload, route.serial);
+        let outcome = self.core.check_revocation(payload, &route.id());
         self.add("revocation", outcome, |finding| finding.with_expected("a token that is not revoked"));
     }
 
@@ -341,11 +365,17 @@ impl<'r> Report<'r> {
 }
 
 impl Core {
-    /// Returns the issuers that a token claims, or all issuers if it claims none of them.
-    fn issuers_of(&self, payload: &Payload) -> impl Iterator<Item = &IssuerState> {
-        let claimed: Vec<usize> = self.routes.issuers_of(payload).collect();
-        let is_claimed = move |index: &usize| claimed.is_empty() || claimed.contains(index);
-        self.issuers.iter().enumerate().filter(move |(index, _)| is_claimed(index)).map(|(_, issuer)| issuer)
+    /// Calls `read` with the issuers that a token claims, or with all configured issuers if it claims none of them.
+    fn with_issuers_of<T>(&self, payload: &Payload, read: impl FnOnce(&[&IssuerState]) -> T) -> T {
+        let claimed: Vec<&IssuerState> =
+            self.routes.issuers_of(payload).filter_map(|issuer| self.issuers.get(issuer)).collect();
+        let name = payload.text(Claim::Iss).ok().unwrap_or_default();
+        let tenant = self.tenants.iter().find_map(|tenants| tenants.live(name));
+        match (&*claimed, tenant) {
+            ([], Some(tenant)) => read(&[tenant.issuer()]),
+            ([], None) => read(&self.issuers.iter().collect::<Vec<_>>()),
+            (claimed, _) => read(claimed),
+        }
     }
 
     /// Adds to a finding what its check expects and what the token contains.

@@ -15,13 +15,13 @@ use crate::jwks::{KeyEpoch, RingSerial};
 use crate::keys::{Thumbprint, VerifyingKey};
 use crate::telemetry;
 use crate::validator::possession::BoundToken;
-use crate::validator::routing::RouteSerial;
+use crate::validator::routing::RouteId;
 use crate::validator::token_cache::table::Weigh;
 
 /// The claims of an accepted token, what proved them, and the lifetime of the entry.
 pub(in crate::validator) struct CacheEntry<C> {
     claims: Claims<C>,
-    route: RouteSerial,
+    route: RouteId,
     proof: Proof,
     lifetime: EntryLifetime,
     /// The key to which the token is bound, if it is.
@@ -73,7 +73,7 @@ pub(in crate::validator) struct EntryLifetime {
 impl<C: 'static> CacheEntry<C> {
     pub(in crate::validator) fn new(
         claims: Claims<C>,
-        route: RouteSerial,
+        route: RouteId,
         proof: Proof,
         lifetime: EntryLifetime,
         bound: Option<Arc<BoundToken>>,
@@ -100,8 +100,8 @@ impl<C> CacheEntry<C> {
         &self.claims
     }
 
-    pub(in crate::validator) fn route(&self) -> RouteSerial {
-        self.route
+    pub(in crate::validator) fn route(&self) -> &RouteId {
+        &self.route
     }
 
     pub(in crate::validator) fn proof(&self) -> &Proof {
@@ -248,7 +248,7 @@ pub(in crate::validator) mod tests {
     pub(in crate::validator) fn entry_at(after: u64, seconds: u64) -> CacheEntry<NoCustomClaims> {
         let key = KeyProof::new(Thumbprint::secret(b"a key"), epoch(0, 1));
         let claims = Claims::for_tests(r#"{"iss":"i","exp":1}"#);
-        CacheEntry::new(claims, RouteSerial::for_tests(0), Proof::Key(key), lifetime_at(after, seconds), None)
+        CacheEntry::new(claims, RouteId::for_tests(0), Proof::Key(key), lifetime_at(after, seconds), None)
     }
 
     fn epoch(ring: u64, number: u64) -> KeyEpoch {
@@ -323,7 +323,7 @@ pub(in crate::validator) mod tests {
         let plain = entry(60);
         let (claims, json) = (plain.claims().clone().with_custom(Arc::new(String::new())), plain.claims().json().len());
         let proof = Proof::Key(KeyProof::new(Thumbprint::secret(b"a key"), epoch(0, 1)));
-        let custom = CacheEntry::new(claims, plain.route(), proof, lifetime(60), None);
+        let custom = CacheEntry::new(claims, plain.route().clone(), proof, lifetime(60), None);
         let (custom, plain) = (custom.weight(), plain.weight());
         assert_eq!(usize::try_from(custom - plain), Ok(size_of::<String>() + json));
     }

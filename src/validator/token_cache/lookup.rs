@@ -8,7 +8,7 @@ use crate::jwks::AfterFetch;
 use crate::request::Host;
 use crate::telemetry::{self, Validation};
 use crate::validator::possession::BoundToken;
-use crate::validator::routing::{Route, RouteSerial};
+use crate::validator::routing::{Route, RouteId};
 use crate::validator::token_cache::TokenCache;
 use crate::validator::token_cache::entry::{CacheEntry, Proof, ServerProof};
 use crate::validator::{Core, IssuerState, Validator};
@@ -16,7 +16,7 @@ use crate::validator::{Core, IssuerState, Validator};
 /// A valid entry of a token.
 pub(in crate::validator) struct Hit<C> {
     pub(in crate::validator) claims: Claims<C>,
-    pub(in crate::validator) route: RouteSerial,
+    pub(in crate::validator) route: RouteId,
     /// The key to which the token is bound, if it is.
     pub(in crate::validator) bound: Option<Arc<BoundToken>>,
 }
@@ -58,8 +58,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let token_cache = self.token_cache.as_deref()?;
         let found = token_cache.find(token)?;
         let entry = &found.as_ref()?.value;
-        let route = self.core.routes.get(entry.route())?;
-        validation.record_issuer(route.label);
+        let route = self.core.route(entry.route())?;
+        validation.record_issuer(self.core.label(entry.route())?);
         let state = self.core.revalidate(entry, route, host);
         match state {
             EntryState::Valid => telemetry::token_cache_hit(),
@@ -74,7 +74,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
                 telemetry::token_cache_stale_epoch();
             }
         }
-        let hit = || Hit { claims: entry.claims().clone(), route: entry.route(), bound: entry.bound().cloned() };
+        let hit =
+            || Hit { claims: entry.claims().clone(), route: entry.route().clone(), bound: entry.bound().cloned() };
         state.is_usable().then(hit)
     }
 }
@@ -109,13 +110,17 @@ impl Core {
         route: Route<'_>,
         host: Option<&Host>,
     ) -> EntryState {
-        if !entry.lifetime().is_fresh(self.clock.now(), self.clock.monotonic()) {
+        let monotonic = self.clock.monotonic();
+        if !entry.lifetime().is_fresh(self.clock.now(), monotonic) {
             return EntryState::Expired;
         }
-        let Some(issuer) = self.issuers.get(route.issuer) else { return EntryState::Expired };
+        let Some(issuer) = self.issuer_of(route) else { return EntryState::Expired };
         let payload = entry.claims().payload();
         if !route.is_trusted(payload) {
             return EntryState::IssuerRemoved;
+        }
+        if let Some(tenant) = route.tenant() {
+            tenant.record_use(monotonic);
         }
         let is_current = match entry.proof() {
             Proof::Key(key) => {
@@ -134,10 +139,12 @@ impl Core {
         }
     }
 
-    /// Creates a token cache for claims of the type `C`; `None` if no issuer has public keys or introspection.
+    /// Creates a token cache for claims of the type `C`; `None` if no issuer has public keys or introspection, and
+    /// none is looked up.
     pub(in crate::validator) fn token_cache<C: Send + Sync + 'static>(&self) -> Option<Arc<TokenCache<C>>> {
         let is_public = |issuer: &IssuerState| issuer.algorithms.iter().any(|algorithm| !algorithm.is_symmetric());
-        let is_needed = self.issuers.iter().any(|issuer| is_public(issuer) || issuer.introspection.is_some());
+        let is_needed = self.issuers.iter().any(|issuer| is_public(issuer) || issuer.introspection.is_some())
+            || !self.tenants.is_empty();
         let token_cache = is_needed.then(|| TokenCache::new(self.token_cache_bytes, Arc::clone(&self.clock)))??;
         let token_cache = Arc::new(token_cache);
         let weak: Weak<TokenCache<C>> = Arc::downgrade(&token_cache);
@@ -154,6 +161,9 @@ impl Core {
         let work: Arc<dyn AfterFetch> = Arc::<TokenCache<C>>::clone(&token_cache);
         for source in self.issuers.iter().filter_map(|issuer| issuer.keys.source()) {
             source.after_fetch(Arc::downgrade(&work));
+        }
+        for tenants in &self.tenants {
+            tenants.after_fetch(Arc::downgrade(&work));
         }
         Some(token_cache)
     }

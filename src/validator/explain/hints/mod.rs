@@ -7,6 +7,7 @@ mod entra;
 mod introspection;
 mod requirement;
 mod table;
+mod tenants;
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -171,7 +172,7 @@ fn find(applies: impl Fn(&Condition) -> bool) -> Option<&'static str> {
 
 /// Returns all rows. If several apply, the first is used.
 fn all() -> impl Iterator<Item = &'static Hint> {
-    HINTS.iter().chain(entra::HINTS).chain(introspection::HINTS).chain(requirement::HINTS)
+    HINTS.iter().chain(entra::HINTS).chain(introspection::HINTS).chain(requirement::HINTS).chain(tenants::HINTS)
 }
 
 #[cfg(test)]

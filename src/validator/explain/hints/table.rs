@@ -19,7 +19,8 @@ use crate::rejection::{IssuerDifference, IssuerError, KeyNotFoundError, Possessi
 use crate::request::{CredentialError, NearMiss};
 use crate::requirement::UnmetRequirement;
 use crate::token::{Algorithm, Claim, Header, Member, Payload, TokenError};
-use crate::validator::Core;
+use crate::validator::find::Found;
+use crate::validator::{Core, IssuerState};
 
 /// One row: a text, and the condition for it.
 pub(super) struct Hint {
@@ -49,7 +50,8 @@ pub(super) struct Unverified<'u> {
 
 impl<'u> Unverified<'u> {
     fn lists(self, listed: impl Fn(Algorithm) -> bool) -> bool {
-        self.core.issuers_of(self.payload).flat_map(|issuer| &issuer.algorithms).any(|algorithm| listed(*algorithm))
+        let any = |issuers: &[&IssuerState]| issuers.iter().flat_map(|one| &one.algorithms).any(|one| listed(*one));
+        self.core.with_issuers_of(self.payload, any)
     }
 
     fn lists_only(self, listed: impl Fn(Algorithm) -> bool) -> bool {
@@ -58,13 +60,14 @@ impl<'u> Unverified<'u> {
 
     /// Returns whether the token claims to come from a configured Auth0 tenant.
     fn is_from_auth0(self) -> bool {
-        self.known_issuer().is_some() && self.core.issuers_of(self.payload).any(|issuer| issuer.is_auth0)
+        self.known_issuer().is_some()
+            && self.core.with_issuers_of(self.payload, |issuers| issuers.iter().any(|issuer| issuer.is_auth0))
     }
 
     /// Returns the `iss` of the token, if it is configured.
     fn known_issuer(self) -> Option<&'u str> {
-        let algorithm = self.header.algorithm();
-        self.core.routes.find_ignoring_host(self.payload, algorithm).ok().map(|route| route.issuer_name(self.payload))
+        let found = self.core.find_ignoring_host(self.payload, self.header.algorithm());
+        self.payload.text(Claim::Iss).ok().filter(|_| matches!(found, Ok(Found::Known(_))))
     }
 
     fn is_marked_as_id_token(self) -> bool {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::clock::Clock as _;
-use crate::config::{Api, EntraTenants, Issuer};
+use crate::config::{Api, EntraTenants, Issuer, TenantError};
 use crate::dpop::ProofError;
 use crate::introspection::{IntrospectionError, IntrospectionRejection, SignedAnswerError};
 use crate::keys::{KeySet, Secret};
@@ -119,10 +119,25 @@ fn request_cases() -> Vec<RejectionCase> {
     ]
 }
 
-/// The tenants of Entra ID.
+/// The tenants of Entra ID, and those that are looked up.
 fn tenant_cases() -> Vec<RejectionCase> {
-    use crate::rejection::IssuerError::{TenantMismatch, TenantNotAllowed};
+    use crate::rejection::IssuerError::{TenantMismatch, TenantNotAllowed, TenantUnavailable, UnknownTenant};
     vec![
+        (
+            "the resolver of the tenants does not know this iss; it is asked again after 60 s",
+            Rejection::Issuer(UnknownTenant),
+            Rejection::Issuer(TenantNotAllowed),
+        ),
+        (
+            "the resolver of the tenants returned an issuer that cannot be used: see the log",
+            Rejection::Issuer(TenantUnavailable { error: TenantError::Misconfigured }),
+            Rejection::Issuer(TenantUnavailable { error: TenantError::Resolver }),
+        ),
+        (
+            "more new tenants than `with_new_tenants_per_second` allows",
+            Rejection::Issuer(TenantUnavailable { error: TenantError::TooManyTenants }),
+            Rejection::Issuer(TenantUnavailable { error: TenantError::TooManyCalls }),
+        ),
         (
             "the tenant of the token is none of the allowed tenants of Entra ID",
             Rejection::Issuer(TenantNotAllowed),

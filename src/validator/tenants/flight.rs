@@ -1,0 +1,126 @@
+//! The calls of the resolver, each in a task of its own.
+
+use std::sync::Arc;
+
+use crate::config::{ClaimedIssuer, Tenant, TenantError};
+use crate::defaults;
+use crate::fetch::{catch_panic, within};
+use crate::rejection::IssuerError;
+use crate::single_flight::Call;
+use crate::validator::tenants::registry::Registry;
+use crate::validator::tenants::tenant::LiveTenant;
+
+type Outcome = Result<(), IssuerError>;
+
+/// Calls the resolver for an unknown name, or waits for the call that is in flight.
+pub(super) async fn resolve(registry: &Arc<Registry>, claimed: &ClaimedIssuer) -> Outcome {
+    let too_many = IssuerError::TenantUnavailable { error: TenantError::TooManyCalls };
+    let Ok(_permit) = registry.waiters.try_acquire() else { return Err(too_many) };
+    let call = match start_or_join(registry, claimed) {
+        Joined::Call(call) => call,
+        Joined::Ended(outcome) => return outcome,
+    };
+    call.result().await.unwrap_or(Err(IssuerError::TenantUnavailable { error: TenantError::NoRuntime }))
+}
+
+enum Joined {
+    Call(Arc<Call<Outcome>>),
+    /// There is nothing to wait for.
+    Ended(Outcome),
+}
+
+fn start_or_join(registry: &Arc<Registry>, claimed: &ClaimedIssuer) -> Joined {
+    let mut calls = registry.calls();
+    if let Some(call) = calls.get(claimed.issuer()) {
+        return Joined::Call(Arc::clone(call));
+    }
+    // A call may have ended since the caller has looked.
+    if registry.published.load().contains_key(claimed.issuer()) {
+        return Joined::Ended(Ok(()));
+    }
+    if let Some(error) = registry.memory.find(claimed.issuer(), registry.parts.clock.monotonic()) {
+        return Joined::Ended(Err(error));
+    }
+    if calls.len() >= defaults::MAX_TENANT_CALLS {
+        return Joined::Ended(Err(IssuerError::TenantUnavailable { error: TenantError::TooManyCalls }));
+    }
+    let call = Arc::new(Call::new());
+    calls.insert(Arc::clone(claimed.shared_issuer()), Arc::clone(&call));
+    drop(calls);
+    let resolving = Resolving { registry: Arc::clone(registry), claimed: claimed.clone(), call: Arc::clone(&call) };
+    tokio::spawn(resolving.run());
+    Joined::Call(call)
+}
+
+/// A call for an unknown name. If it is dropped before its end, because its runtime ends, the waiting requests fail.
+struct Resolving {
+    registry: Arc<Registry>,
+    claimed: ClaimedIssuer,
+    call: Arc<Call<Outcome>>,
+}
+
+impl Resolving {
+    async fn run(self) {
+        let result = call(&self.registry, &self.claimed).await;
+        let outcome = self.registry.finish(&self.claimed, result, || self.is_wanted());
+        self.end(outcome);
+    }
+
+    /// Returns whether the name was not removed since the call began.
+    fn is_wanted(&self) -> bool {
+        self.registry.calls().get(self.claimed.issuer()).is_some_and(|call| Arc::ptr_eq(call, &self.call))
+    }
+
+    fn end(&self, outcome: Outcome) {
+        let mut calls = self.registry.calls();
+        if calls.get(self.claimed.issuer()).is_some_and(|call| Arc::ptr_eq(call, &self.call)) {
+            calls.remove(self.claimed.issuer());
+        }
+        drop(calls);
+        self.call.finish(outcome);
+    }
+}
+
+impl Drop for Resolving {
+    fn drop(&mut self) {
+        // Has no effect after the result.
+        self.end(Err(IssuerError::TenantUnavailable { error: TenantError::NoRuntime }));
+    }
+}
+
+/// Calls the resolver again for a tenant in use.
+pub(super) struct Renewal {
+    registry: Arc<Registry>,
+    tenant: Arc<LiveTenant>,
+    is_finished: bool,
+}
+
+impl Renewal {
+    pub(super) fn new(registry: &Arc<Registry>, tenant: Arc<LiveTenant>) -> Self {
+        Self { registry: Arc::clone(registry), tenant, is_finished: false }
+    }
+
+    pub(super) async fn run(mut self) {
+        let result = call(&self.registry, &self.tenant.claimed).await;
+        self.is_finished = true;
+        self.registry.finish_renewal(&self.tenant, result);
+    }
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            self.registry.finish_renewal(&self.tenant, Err(TenantError::NoRuntime));
+        }
+    }
+}
+
+/// Calls the resolver once.
+async fn call(registry: &Registry, claimed: &ClaimedIssuer) -> Result<Option<Tenant>, TenantError> {
+    let clock = &*registry.parts.clock;
+    let timer = clock.sleep_until(clock.monotonic().saturating_add(defaults::TENANT_TIMEOUT));
+    let resolver = &registry.parts.policy.resolver;
+    let called = within(catch_panic(async { resolver.call(claimed.clone()).await }), timer).await;
+    // The error is not logged: its text may contain the credentials of a database.
+    called.ok_or(TenantError::Timeout)?.ok_or(TenantError::Panic)?.map_err(|_| TenantError::Resolver)
+}

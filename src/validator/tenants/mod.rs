@@ -1,0 +1,124 @@
+//! Tenants that are not known at start: those in use, and the lookup of others.
+//!
+//! # The path of a token
+//!
+//! If no configured issuer has the `iss`, a request reads the published tenants without a lock ([`TenantGroup::find`]). If none has it
+//! either, but the rule allows it, the request waits for the resolver ([`TenantGroup::resolve`]) and is then decided again. One
+//! detached task calls the resolver for each `iss`. Another one per rule calls it again for the tenants in use ([`keeper`]). The
+//! [`Table`] decides which tenants are in use; `flight` executes.
+
+mod flight;
+mod keeper;
+pub(super) mod list;
+mod memory;
+mod registry;
+mod table;
+mod tenant;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use self::registry::Registry;
+pub(super) use self::registry::TenantParts;
+use self::table::Counts;
+pub(super) use self::tenant::LiveTenant;
+use crate::config::{ClaimedIssuer, TenantError, TenantPolicy};
+use crate::jwks::AfterFetch;
+use crate::rejection::IssuerError;
+use crate::telemetry::Label;
+
+/// The tenants of one rule of a validator.
+pub(super) struct TenantGroup {
+    /// The name of the rule: the label of all its tenants in metrics, so that tenants do not create time series.
+    pub(super) label: Label,
+    registry: Arc<Registry>,
+    /// Dropped with the validator, which ends the task.
+    validator: watch::Sender<()>,
+}
+
+/// The tenant of a claimed `iss`.
+pub(super) enum Lookup {
+    Known(Arc<LiveTenant>),
+    /// The resolver must be called.
+    Unresolved(ClaimedIssuer),
+    /// The resolver has been called, and the `iss` is not that of a tenant.
+    Rejected(IssuerError),
+}
+
+impl TenantGroup {
+    pub(super) fn new(parts: TenantParts) -> Self {
+        let label = Label::new(Cow::Owned(parts.policy.label.to_string()));
+        Self { label, registry: Arc::new(Registry::new(parts)), validator: watch::Sender::new(()) }
+    }
+
+    pub(super) fn policy(&self) -> &TenantPolicy {
+        &self.registry.parts.policy
+    }
+
+    /// Finds the tenant of a claimed `iss`; `None` if the rule does not allow it. Takes no lock if the tenant is known.
+    pub(super) fn find(&self, claimed: &str) -> Option<Lookup> {
+        if let Some(tenant) = self.registry.published.load().get(claimed) {
+            self.ensure_running();
+            return Some(Lookup::Known(Arc::clone(tenant)));
+        }
+        let claimed = self.policy().claimed(claimed)?;
+        let now = self.registry.parts.clock.monotonic();
+        Some(match self.registry.memory.find(claimed.issuer(), now) {
+            Some(error) => Lookup::Rejected(error),
+            None => Lookup::Unresolved(claimed),
+        })
+    }
+
+    /// Calls the resolver, or waits for the call for this `iss` that is in flight. The future can be dropped at any time.
+    pub(super) async fn resolve(&self, claimed: &ClaimedIssuer) -> Result<(), IssuerError> {
+        let unavailable = |error| IssuerError::TenantUnavailable { error };
+        if Handle::try_current().is_err() {
+            return Err(unavailable(TenantError::NoRuntime));
+        }
+        self.ensure_running();
+        flight::resolve(&self.registry, claimed).await
+    }
+
+    /// Records that the keys of a tenant have verified a signature.
+    pub(super) fn prove(&self, tenant: &Arc<LiveTenant>) {
+        if tenant.is_first_proof() {
+            self.registry.prove(tenant);
+        }
+    }
+
+    /// Does this work after each fetch of the keys of any tenant, until its owner is dropped.
+    pub(super) fn after_fetch(&self, work: Weak<dyn AfterFetch>) {
+        self.registry.after_fetch(work);
+    }
+
+    pub(super) fn remove(&self, name: &str) -> bool {
+        self.registry.remove(name)
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.registry.table().counts()
+    }
+
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        self.registry.table().names().map(Arc::clone).collect()
+    }
+
+    /// Returns the tenant with this name, if it is in use.
+    pub(super) fn live(&self, name: &str) -> Option<Arc<LiveTenant>> {
+        self.registry.published.load().get(name).map(Arc::clone)
+    }
+
+    fn ensure_running(&self) {
+        keeper::ensure_running(&self.registry, &self.validator);
+    }
+}
+
+impl fmt::Debug for TenantGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TenantGroup").field("label", &self.label.name()).finish_non_exhaustive()
+    }
+}

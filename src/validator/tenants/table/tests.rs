@@ -1,0 +1,248 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A tenant that was used last at this second.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Used {
+    serial: u32,
+    at: u64,
+}
+
+impl LastUse for Used {
+    fn last_use(&self) -> Monotonic {
+        at(self.at)
+    }
+}
+
+fn at(seconds: u64) -> Monotonic {
+    Monotonic::from_origin(Duration::from_secs(seconds))
+}
+
+fn table(max: usize) -> Table<Used> {
+    Table::new(Limits::new(max, 10))
+}
+
+fn add(table: &mut Table<Used>, serial: u32, now: u64) -> Vec<(u32, GoneReason)> {
+    let gone = table.add(name(serial), Used { serial, at: now }, at(now), Jitter(0));
+    gone.into_iter().map(|gone| (gone.tenant.serial, gone.reason)).collect()
+}
+
+fn prove(table: &mut Table<Used>, serial: u32) -> Option<Vec<(u32, GoneReason)>> {
+    let gone = table.prove(&name(serial), |tenant| tenant.serial == serial)?;
+    Some(gone.into_iter().map(|gone| (gone.tenant.serial, gone.reason)).collect())
+}
+
+fn name(serial: u32) -> Arc<str> {
+    Arc::from(format!("https://id.test/{serial}"))
+}
+
+fn counts(proven: usize, unproven: usize, idle: usize) -> Counts {
+    Counts { proven, unproven, idle }
+}
+
+#[test]
+fn unproven_tenants_displace_only_the_oldest_unproven_one() {
+    let mut table = table(16);
+    for proven in 0..4 {
+        assert_eq!(add(&mut table, proven, 0), []);
+        assert_eq!(prove(&mut table, proven), Some(vec![]));
+    }
+    assert_eq!(add(&mut table, 10, 1), []);
+    assert_eq!(add(&mut table, 11, 2), []);
+    assert_eq!(add(&mut table, 12, 3), [(10, GoneReason::Displaced)]);
+    for flood in 100..10_100 {
+        let gone = add(&mut table, flood, 4);
+        assert!(matches!(&*gone, [(displaced, GoneReason::Displaced)] if *displaced >= 11), "{gone:?}");
+    }
+    assert_eq!(table.counts(), counts(4, 2, 0));
+    assert!((0..4).all(|proven| table.get(&name(proven)).is_some()));
+}
+
+#[test]
+fn a_proven_tenant_displaces_the_one_that_was_not_used_for_the_longest_time() {
+    let mut table = table(3);
+    for (serial, used) in [(1, 30), (2, 10), (3, 20)] {
+        add(&mut table, serial, used);
+        prove(&mut table, serial);
+    }
+    add(&mut table, 4, 40);
+    assert_eq!(table.counts(), counts(3, 1, 0), "an unproven one has its own room");
+    assert_eq!(prove(&mut table, 4), Some(vec![(2, GoneReason::Displaced)]));
+    assert_eq!(table.counts(), counts(3, 0, 0));
+    assert_eq!(prove(&mut table, 4), None, "it is proven already");
+    assert_eq!(prove(&mut table, 2), None, "it is gone");
+}
+
+#[test]
+fn only_the_same_tenant_is_proven_confirmed_or_failed() {
+    let mut table = table(8);
+    add(&mut table, 1, 0);
+    assert_eq!(table.prove(&name(1), |tenant| tenant.serial == 2), None);
+    assert!(!table.fail(&name(1), |tenant| tenant.serial == 2, at(1)));
+    assert!(table.fail(&name(1), |tenant| tenant.serial == 1, at(1)));
+    assert!(table.is_current(&name(1), |tenant| tenant.serial == 1));
+    assert!(!table.is_current(&name(1), |tenant| tenant.serial == 2));
+}
+
+#[test]
+fn a_tenant_with_other_settings_replaces_the_earlier_one_and_stays_proven() {
+    let mut table = table(8);
+    add(&mut table, 1, 0);
+    prove(&mut table, 1);
+    let gone = table.add(name(1), Used { serial: 2, at: 5 }, at(5), Jitter(0));
+    assert_eq!(gone, [Gone { tenant: Used { serial: 1, at: 0 }, reason: GoneReason::Replaced }]);
+    assert_eq!(table.counts(), counts(1, 0, 0));
+}
+
+#[test]
+fn renews_each_tenant_within_five_minutes_and_limits_the_calls_in_flight() {
+    for jitter in [Jitter(0), Jitter(u32::MAX)] {
+        let mut table = table(100);
+        for serial in 0..10 {
+            table.add(name(serial), Used { serial, at: 0 }, at(0), jitter);
+        }
+        assert_eq!(table.start_renewals(at(239), 100).len(), 0);
+        assert!(table.next_renewal().is_some_and(|next| at(240) <= next && next <= at(300)));
+        assert_eq!(table.start_renewals(at(300), 4).len(), 4);
+        assert_eq!(table.start_renewals(at(300), 4).len(), 0, "four are in flight");
+        assert_eq!(table.start_renewals(at(300), 6).len(), 2);
+    }
+}
+
+#[test]
+fn retries_a_failed_renewal_after_a_growing_pause() {
+    let mut table = table(8);
+    add(&mut table, 1, 0);
+    let is_same = |tenant: &Used| tenant.serial == 1;
+    let mut now = 300;
+    for pause in [1, 2, 4, 8, 16, 30, 30] {
+        assert_eq!(table.start_renewals(at(now), 32), [name(1)]);
+        assert!(table.fail(&name(1), is_same, at(now)));
+        assert_eq!(table.start_renewals(at(now + pause - 1), 32), [] as [Arc<str>; 0]);
+        now += pause;
+    }
+    assert_eq!(table.start_renewals(at(now), 32), [name(1)]);
+    table.confirm(&name(1), is_same, at(now), Jitter(0));
+    assert_eq!(table.start_renewals(at(now + 200), 32), [] as [Arc<str>; 0]);
+    assert_eq!(table.start_renewals(at(now + 300), 32), [name(1)]);
+    assert!(table.fail(&name(1), is_same, at(now + 300)));
+    assert_eq!(table.next_renewal(), Some(at(now + 301)), "the pause is short again");
+}
+
+#[test]
+fn an_unused_tenant_rests_after_an_hour_and_is_forgotten_after_a_day() {
+    let mut table = table(16);
+    for serial in [1, 2] {
+        add(&mut table, serial, 0);
+    }
+    prove(&mut table, 1);
+    for serial in [1, 2] {
+        table.confirm(&name(serial), |_| true, at(3_000), Jitter(0));
+    }
+    assert_eq!(table.sweep(at(3_599)), []);
+    let mut gone: Vec<_> = table.sweep(at(3_600)).into_iter().map(|gone| (gone.tenant.serial, gone.reason)).collect();
+    gone.sort_by_key(|(serial, _)| *serial);
+    assert_eq!(gone, [(1, GoneReason::Idle), (2, GoneReason::Idle)]);
+    assert_eq!((table.counts(), table.get(&name(1))), (counts(0, 0, 1), None));
+    assert_eq!(table.next_renewal(), None, "an idle tenant is not looked up");
+    assert_eq!(table.sweep(at(86_399)), []);
+    assert_eq!(table.counts(), counts(0, 0, 1));
+    assert_eq!(add(&mut table, 1, 86_399), []);
+    assert_eq!(table.counts(), counts(1, 0, 0), "it returns as a proven one");
+}
+
+#[test]
+fn an_idle_tenant_is_forgotten_after_a_day() {
+    let mut table = table(8);
+    add(&mut table, 1, 0);
+    prove(&mut table, 1);
+    assert_eq!(table.sweep(at(3_600)).len(), 1);
+    assert_eq!(table.sweep(at(86_400)), []);
+    assert_eq!(table.counts(), counts(0, 0, 0));
+}
+
+#[test]
+fn a_tenant_that_nobody_confirms_expires_after_an_hour() {
+    let mut table = table(8);
+    table.add(name(1), Used { serial: 1, at: 10_000 }, at(0), Jitter(0));
+    assert_eq!(table.sweep(at(3_599)), []);
+    let gone: Vec<_> = table.sweep(at(3_600)).into_iter().map(|gone| gone.reason).collect();
+    assert_eq!(gone, [GoneReason::Expired]);
+}
+
+#[test]
+fn removes_a_tenant_in_each_state() {
+    let mut table = table(24);
+    for serial in [1, 2, 3] {
+        add(&mut table, serial, 0);
+    }
+    prove(&mut table, 1);
+    prove(&mut table, 3);
+    assert_eq!(table.remove(&name(1)), Some(Some(Used { serial: 1, at: 0 })));
+    assert_eq!(table.remove(&name(2)), Some(Some(Used { serial: 2, at: 0 })));
+    table.sweep(at(3_600));
+    assert_eq!(table.remove(&name(3)), Some(None));
+    assert_eq!(table.remove(&name(3)), None);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Add(u32),
+    Prove(u32),
+    Remove(u32),
+    Sweep(u64),
+    Renew,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0_u32..40).prop_map(Step::Add),
+        (0_u32..40).prop_map(Step::Prove),
+        (0_u32..40).prop_map(Step::Remove),
+        (0_u64..2_000).prop_map(Step::Sweep),
+        Just(Step::Renew),
+    ]
+}
+
+proptest! {
+    /// In any order of steps, the limits hold, nothing is reported as gone that is in use, and every tenant in use is due within five
+    /// minutes.
+    #[test]
+    fn holds_its_limits_in_any_order(steps in proptest::collection::vec(step(), 1..200)) {
+        let mut table = table(16);
+        let mut now = 0;
+        for step in steps {
+            let gone = match step {
+                Step::Add(serial) => table.add(name(serial), Used { serial, at: now }, at(now), Jitter(7)),
+                Step::Prove(serial) => table.prove(&name(serial), |_| true).unwrap_or_default(),
+                Step::Remove(serial) => {
+                    table.remove(&name(serial));
+                    prop_assert!(table.get(&name(serial)).is_none());
+                    Vec::new()
+                }
+                Step::Sweep(pause) => {
+                    now += pause;
+                    table.sweep(at(now))
+                }
+                Step::Renew => {
+                    for name in table.start_renewals(at(now), 32) {
+                        table.confirm(&name, |_| true, at(now), Jitter(7));
+                    }
+                    Vec::new()
+                }
+            };
+            let Counts { proven, unproven, idle } = table.counts();
+            prop_assert!(proven + idle <= 16 && unproven <= 2, "{:?}", table.counts());
+            for gone in gone {
+                let current = table.get(&name(gone.tenant.serial));
+                prop_assert!(gone.reason == GoneReason::Replaced || current.is_none());
+            }
+            let names: BTreeSet<_> = table.names().cloned().collect();
+            prop_assert_eq!(names.len(), proven + unproven);
+            prop_assert!(names.is_empty() || table.next_renewal().is_some_and(|next| next <= at(now + 300)));
+        }
+    }
+}
