@@ -61,7 +61,10 @@ fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or(USAGE)?;
     let settings = Settings::read(path.as_ref(), Store::Used)?;
-    let Settings { listen, realm, validator, revocations, test_routes, logout } = settings;
+    let Settings { listen, realm, validator, revocations, test_routes, logout, tenant_file } = settings;
+    if let Some(file) = tenant_file {
+        tokio::spawn(file.watch(validator.clone()));
+    }
     // Before the server prints its address: a signal from then on must reach the handler.
     let mut shutdown = ShutdownSignal::register()?;
     let listener = tokio::select! {

@@ -19,6 +19,7 @@ import node
 import observability
 import replay_store
 import scenarios
+import tenants
 from api import Api
 from processes import stop_all
 from servers import Glewlwyd, OidcProvider
@@ -47,6 +48,7 @@ def main():
             secured = OidcProvider(folder, modules, certificates=certificates.make(folder / "certificates"))
             suite.against(secured, scenarios.OVER_HTTPS + [mutual_tls.clients_with_certificates])
             if options.all:
+                suite.against(OidcProvider(folder, modules), tenants.TENANTS)
                 suite.against(secured, [mutual_tls.certificates_behind_proxies, dpop.proofs_behind_proxies])
                 suite.run(clients.cross_origin_page, None)
                 suite.run(observability.prometheus_scrapes_and_loads_the_alerts, None)

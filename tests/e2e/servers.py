@@ -22,10 +22,10 @@ class AuthorizationServer:
     process = None
     client_authentication = "ClientSecretBasic"
 
-    def token_from(self, client, resource, scope, key="resource"):
+    def token_from(self, client, resource, scope, key="resource", endpoint=None):
         form = {"grant_type": "client_credentials", key: resource, "scope": scope}
         body = urllib.parse.urlencode(form)
-        response = send("POST", self.token_endpoint, client_headers(client), body, self.authority)
+        response = send("POST", endpoint or self.token_endpoint, client_headers(client), body, self.authority)
         if response.status != 200:
             raise AssertionError(f"{self.name} returned no token: {response.status} {response.body[:300]}")
         return response.json()["access_token"]
@@ -104,6 +104,13 @@ class OidcProvider(AuthorizationServer):
     def request_counts(self):
         """Returns the number of requests by path since the last call."""
         return self.control("requests?reset=1").json()
+
+    def tenant(self, name, mode):
+        """Creates, removes or breaks the tenant `/t/<name>`, which has keys of its own."""
+        assert self.control(f"tenant?name={name}&mode={mode}").status == 200, f"{self.name}: {mode} {name}"
+
+    def tenant_token(self, name, scope="read:orders"):
+        return self.token_from("svc", AUDIENCE, scope, endpoint=f"{self.origin}/t/{name}/token")
 
     def control(self, what):
         return send("POST", f"{self.origin}/__ctl/{what}", authority=self.authority)

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tower::ServiceExt as _;
+use tower_bearer::rejection::IssuerError;
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
-use tower_bearer::{Algorithm, RejectionKind, Requirement, Validator};
+use tower_bearer::{Algorithm, Rejection, RejectionKind, Requirement, Validator};
 
 use crate::doctor::program::settings::refresh::FORMER_NAMES;
 use crate::doctor::program::settings::{Settings, Store};
@@ -302,6 +303,9 @@ fn accepts_the_sample_with_and_without_its_commented_settings() {
     let folder = Folder::new();
     let whole = whole.replace("/var/lib/orders/keys", &folder.path("keys"));
     let whole = whole.replace("packaged-keys.json", &folder.keys());
+    let domains = folder.path("domains.toml");
+    fs::write(&domains, "domains = [\"login.brand-a.example\"]").expect("a file");
+    let whole = whole.replace("domains.toml", &domains);
     assert!(!whole.contains("\n# [") && whole.matches("[[api.issuer]]").count() == 3, "{whole}");
     assert_eq!(read(&whole).map(drop), Ok(()));
 }
@@ -352,6 +356,119 @@ fn reads_tenants_of_entra_and_patterns_of_issuers() {
     ] {
         let error = read(&file(settings)).map(drop).expect_err(settings);
         assert!(error.contains(reason), "{error}");
+    }
+}
+
+/// A file with one server, and tenants on the same host.
+fn file_with_tenants(server: &TestIssuer, tenants: &str) -> String {
+    let base = server.issuer().trim_end_matches('/').to_owned();
+    format!(
+        "listen = \"127.0.0.1:0\"\n[tenants]\npattern = \"{base}/t/{{tenant}}\"\nallow_private_addresses = true\n{tenants}\n\
+         [api]\naudience = \"https://api.test/\"\n"
+    )
+}
+
+#[tokio::test]
+async fn reads_tenants_and_their_file_again_when_it_changes() {
+    let folder = Folder::new();
+    let server = TestIssuer::new().serve().await.expect("a port");
+    let server = server.issuer();
+    let name = |tenant: &str| format!("{}t/{tenant}", server.issuer());
+    let tenants = ["acme", "globex"].map(|tenant| (tenant, server.add_custom_domain(&name(tenant))));
+    let token = |tenant: &str| server.token().audience(AUDIENCE).issuer(&name(tenant)).sign();
+    let list = folder.path("tenants.toml");
+    let write = |text: &str| fs::write(&list, text).expect("a file");
+    write("allow = [\"acme\"]");
+    let text =
+        file_with_tenants(server, &format!("file = {list:?}\nmax = 10\nnew_per_second = 5\nalgorithms = [\"RS256\"]"));
+    let settings = Settings::parse(&text, "server.toml", Store::Used).map_err(|errors| errors.to_string());
+    let settings = settings.expect("no errors");
+    let validator = settings.validator;
+    let mut file = settings.tenant_file.expect("a file");
+    let is_known = async |tenant: &str| match validator.validate(&token(tenant)).await {
+        Err(Rejection::Issuer(IssuerError::UnknownTenant)) => false,
+        Err(Rejection::KeysUnavailable { .. }) | Ok(_) => true,
+        Err(other) => panic!("{other:?}"),
+    };
+    let known = async || [is_known("acme").await, is_known("globex").await];
+    assert_eq!(known().await, [true, false]);
+    // A broken or vanished file changes nothing.
+    for broken in ["allow = [", "allow = 1", "allow = []\nother = 1", "", "allow = [1]"] {
+        write(broken);
+        file.check(&validator);
+        assert_eq!(known().await, [true, false], "{broken:?}");
+    }
+    fs::remove_file(&list).expect("the file");
+    file.check(&validator);
+    assert_eq!(known().await, [true, false]);
+    // A new tenant is accepted although it was unknown a moment ago, and a removed one is not, although its tokens were.
+    write("allow = [\"globex\"]");
+    file.check(&validator);
+    assert_eq!(known().await, [false, true]);
+    drop(tenants);
+
+    let settings = Settings::parse(&file_with_tenants(server, "allow = [\"acme\"]"), "server.toml", Store::Used);
+    let settings = settings.map_err(|errors| errors.to_string()).expect("no errors");
+    assert!(settings.tenant_file.is_none() && settings.validator.is_ready());
+}
+
+#[test]
+fn rejects_settings_of_tenants_that_cannot_work() {
+    let folder = Folder::new();
+    let list = folder.path("tenants.toml");
+    fs::write(&list, "allow = [").expect("a file");
+    let error = |from: &str, to: &str| {
+        let file = file_with_tenants(&TestIssuer::named("https://id.test"), "allow = [\"acme\"]");
+        assert!(file.contains(from), "{from}");
+        read(&file.replacen(from, to, 1)).map(drop).expect_err(to)
+    };
+    for (from, to, expected) in [
+        ("allow = [\"acme\"]", "", "tenants.allow: is missing"),
+        ("allow = [\"acme\"]", &*format!("file = {list:?}"), "tenants.file: "),
+        ("allow = [\"acme\"]", "file = \"/nowhere\"", "tenants.file: \"/nowhere\": "),
+        ("allow = [\"acme\"]", "allow = []\nfile = \"x\"", "tenants.allow: is set together with file"),
+        ("{tenant}", "{a}/{b}", "tenants.pattern: has more than one capture"),
+        ("{tenant}", "a", "tenants \"https://id.test/t/a\": has no capture"),
+        ("allow = [", "max = 0\nallow = [", "tenants \"https://id.test/t/{tenant}\" maximum: "),
+        ("allow = [", "new_per_second = 0\nallow = [", "tenants \"https://id.test/t/{tenant}\" per second: "),
+        ("allow = [", "alow = []\nallow = [", "tenants.alow: is not a setting"),
+    ] {
+        let error = error(from, to);
+        assert!(error.starts_with(&only(expected)), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn reads_custom_domains_from_a_file() {
+    let folder = Folder::new();
+    let list = folder.path("domains.toml");
+    let keys = folder.keys();
+    let with = |list: &str| {
+        let issuer =
+            format!("domains = [\"https://as.test/\"]\njwks_file = {keys:?}\ncustom_domains_file = {list:?}\n");
+        read(&format!("listen = \"127.0.0.1:0\"\n[api]\naudience = \"a\"\n[[api.issuer]]\n{issuer}"))
+    };
+    fs::write(&list, "domains = [\"login.as.test\"]").expect("a file");
+    let validator = with(&list).expect("no errors");
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    let server = TestIssuer::named("https://as.test/");
+    for (domain, is_listed) in [("login.as.test", true), ("login.other.test", false)] {
+        let token = server.token().audience("a").issuer(&format!("https://{domain}/")).sign();
+        let kind = validator.validate(&token).await.map(drop).map_err(|rejection| rejection.kind());
+        let unlisted = Err(RejectionKind::Issuer);
+        assert_eq!(kind != unlisted, is_listed, "{domain} {kind:?}");
+    }
+    for (text, problem) in
+        [("domains = 1", "domains is not an array"), ("", "domains is missing"), ("x = [", "line 1: ")]
+    {
+        fs::write(&list, text).expect("a file");
+        let error = with(&list).map(drop).expect_err(text);
+        assert!(
+            error.starts_with(&only(&format!("api.issuer[0].custom_domains_file: {list:?}: {problem}"))),
+            "{error}"
+        );
     }
 }
 
@@ -526,6 +643,7 @@ fn rejects_unknown_settings_and_the_sample_lists_all_known_ones() {
             "[api.mutual_tls]\ntrusted_proxies = [\"::1\"]\nformat = \"xfcc\"\nnetworks = []\n[[api",
             "api.mutual_tls.networks",
         ),
+        ("[api]", "[tenants]\npattern = \"https://x.test/{a}\"\nallow = []\nlist = []\n[api]", "tenants.list"),
         ("[api]", "[revocation]\nlist = \"memory\"\n[api]", "revocation.list"),
         ("[api]", "[revocation]\n[signals]\nclient_ids = [\"a\"]\npath = \"/\"\n[api]", "signals.path"),
     ] {
@@ -590,7 +708,7 @@ fn missing_setting_is_named() {
     ] {
         assert_eq!(rejected(from, to), only(reason));
     }
-    let reason = "api.issuer: is missing; every API needs at least one [[api.issuer]]";
+    let reason = "api.issuer: is missing; every API needs at least one [[api.issuer]], or [tenants]";
     assert_eq!(read("listen = \"127.0.0.1:0\"\n[api]\naudience = \"a\"\n").map(drop), Err(only(reason)));
 }
 

@@ -3,6 +3,7 @@
 use std::env::{self, VarError};
 use std::fs;
 
+use toml::Table;
 use tower_bearer::config::{EntraCloud, EntraTenants, SettingError};
 use tower_bearer::keys::{KeyError, KeySet, SecretError};
 use tower_bearer::{Algorithm, Issuer, Secret};
@@ -34,10 +35,31 @@ pub(super) fn issuer(at: usize, mut section: Section) -> Issuer {
     let issuer = domains.fold(issuer, Issuer::with_alias);
     let patterns: Vec<String> = section.take("issuer_patterns").unwrap_or_default();
     let issuer = patterns.into_iter().fold(issuer, Issuer::with_issuer_pattern);
+    let issuer = custom_domains(&mut section, issuer);
     let issuer = keys_of_file(&mut section, "initial_jwks_file").into_iter().fold(issuer, Issuer::with_initial_keys);
     let allow_http = section.take("allow_http").unwrap_or(false);
     section.end();
     if allow_http { issuer.dangerous_allow_http() } else { issuer }
+}
+
+/// Adds the custom domains in a file, which the library reads again every five minutes.
+fn custom_domains(section: &mut Section, issuer: Issuer) -> Issuer {
+    let Some(path) = section.take::<String>("custom_domains_file") else { return issuer };
+    if let Err(problem) = read_domains(&path) {
+        section.error("custom_domains_file", format!("{path:?}: {problem}"));
+    }
+    issuer.with_custom_domains_from(move || {
+        let domains = read_domains(&path).inspect_err(|problem| tracing::error!("{path}: {problem}"));
+        async move { Ok(domains?) }
+    })
+}
+
+/// Reads a file with the setting `domains`.
+fn read_domains(path: &str) -> Result<Vec<String>, String> {
+    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let mut file: Table = text.parse().map_err(|error| super::syntax(&error, &text))?;
+    let domains = file.remove("domains").ok_or("domains is missing")?;
+    domains.try_into().map_err(|_| "domains is not an array of strings".to_owned())
 }
 
 /// Returns the issuer for tenants of Microsoft Entra ID.

@@ -11,6 +11,7 @@ pub(crate) mod refresh;
 mod revocation;
 mod section;
 mod signals;
+mod tenants;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +19,7 @@ use std::path::Path;
 
 use toml::Table;
 use tower_bearer::claims::Profile;
-use tower_bearer::config::Organizations;
+use tower_bearer::config::{Organizations, Tenants};
 use tower_bearer::jwks::FileKeyStore;
 use tower_bearer::revocation::Revocations;
 use tower_bearer::{Api, Issuer, Validator, ValidatorBuilder};
@@ -26,6 +27,8 @@ use tower_bearer::{Api, Issuer, Validator, ValidatorBuilder};
 pub(crate) use self::section::SettingErrors;
 use self::section::{OneOrMany, Section};
 pub(crate) use self::signals::Logout;
+pub(crate) use self::tenants::TenantFile;
+use self::tenants::TenantSettings;
 
 /// The settings of the file.
 pub(crate) struct Settings {
@@ -38,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) test_routes: bool,
     /// The receiver of logout tokens, if `[signals]` is present.
     pub(crate) logout: Option<Logout>,
+    /// The file with the names of tenants, if `[tenants]` has one.
+    pub(crate) tenant_file: Option<TenantFile>,
 }
 
 /// Whether the directory of the setting `store` is used. Only the server uses it: the files of a program of another user would
@@ -66,7 +71,9 @@ impl Settings {
         let mut file = Section::root(file, &errors);
         let listen = file.required("listen").map(|listen| address(listen, &file));
         let realm = file.take("realm").filter(|realm: &String| is_realm(realm, &file));
-        let api = file.required_section("api").map(api);
+        let tenants = file.section("tenants").map(tenants::tenants);
+        let (tenants, tenant_file) = tenants.map(|TenantSettings { tenants, file }| (tenants, file)).unzip();
+        let api = file.required_section("api").map(|section| api(section, tenants));
         let policy = file.section("jwks").map(refresh::policy).unwrap_or_default();
         let store = file.section("keys").and_then(|section| key_store(section, store));
         let section = file.section("revocation");
@@ -89,7 +96,8 @@ impl Settings {
         };
         match (listen, built) {
             (Some(listen), Some(Ok(validator))) if errors.is_empty() => {
-                return Ok(Self { listen, realm, validator, revocations, test_routes, logout });
+                let tenant_file = tenant_file.flatten();
+                return Ok(Self { listen, realm, validator, revocations, test_routes, logout, tenant_file });
             }
             (_, Some(Err(config))) => config.errors().iter().for_each(|error| errors.push(issuer::error_text(error))),
             _ => {}
@@ -138,18 +146,21 @@ fn is_realm(realm: &str, file: &Section) -> bool {
 }
 
 /// Returns the API. A valid placeholder replaces each missing setting, so that the library checks all others.
-fn api(mut section: Section) -> Api {
+fn api(mut section: Section, tenants: Option<Tenants>) -> Api {
     let OneOrMany(audiences) = section.required("audience").unwrap_or_else(|| OneOrMany(vec!["unknown".to_owned()]));
     if audiences.is_empty() {
         section.error("audience", "is empty; it lists the identifiers of this API at the issuer");
     }
-    let issuers = issuers(&mut section);
+    let issuers = issuers(&mut section, tenants.is_some());
     let mut audiences = audiences.into_iter();
     let mut issuers = issuers.into_iter();
     let first_audience = audiences.next().unwrap_or_else(|| "unknown".to_owned());
-    let first_issuer = issuers.next().unwrap_or_else(issuer::placeholder);
     let name = first_audience.clone();
-    let api = Api::new(first_audience, first_issuer).with_profile(profile(&mut section));
+    let api = match tenants {
+        Some(tenants) => Api::for_tenants(first_audience, tenants),
+        None => Api::new(first_audience, issuers.next().unwrap_or_else(issuer::placeholder)),
+    };
+    let api = api.with_profile(profile(&mut section));
     let api = audiences.fold(api, Api::with_audience);
     let api = issuers.fold(api, Api::with_issuer);
     let api = hosts(&mut section, api);
@@ -167,11 +178,11 @@ fn api(mut section: Section) -> Api {
     api
 }
 
-fn issuers(section: &mut Section) -> Vec<Issuer> {
+fn issuers(section: &mut Section, has_tenants: bool) -> Vec<Issuer> {
     let is_present = section.has("issuer");
     let sections = section.sections("issuer");
-    if !is_present || sections.as_ref().is_some_and(Vec::is_empty) {
-        section.error("issuer", "is missing; every API needs at least one [[api.issuer]]");
+    if (!is_present && !has_tenants) || sections.as_ref().is_some_and(Vec::is_empty) {
+        section.error("issuer", "is missing; every API needs at least one [[api.issuer]], or [tenants]");
     }
     sections.unwrap_or_default().into_iter().enumerate().map(|(at, section)| issuer::issuer(at, section)).collect()
 }

@@ -51,8 +51,8 @@ class Adapter {
 const SCOPES = 'read:orders write:orders admin';
 let ttl = 300, requireNonce = false;
 
-function build() {
-  const p = new Provider(ISSUER, {
+function build(issuer = ISSUER, keys = jwks) {
+  const p = new Provider(issuer, {
     clients: [
       { client_id: 'svc', client_secret: 'svc-secret', grant_types: ['client_credentials'], redirect_uris: [], response_types: [], token_endpoint_auth_method: 'client_secret_basic' },
       { client_id: 'svc-post', client_secret: 'svc-secret', grant_types: ['client_credentials'], redirect_uris: [], response_types: [], token_endpoint_auth_method: 'client_secret_post' },
@@ -61,7 +61,7 @@ function build() {
       ...(TLS ? [{ client_id: 'svc-mtls', grant_types: ['client_credentials'], redirect_uris: [], response_types: [], token_endpoint_auth_method: 'tls_client_auth', tls_client_auth_subject_dn: 'CN=svc-mtls', tls_client_certificate_bound_access_tokens: true }] : []),
     ],
     adapter: Adapter,
-    jwks,
+    jwks: keys,
     scopes: SCOPES.split(' '),
     clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt', 'none', ...(TLS ? ['tls_client_auth', 'self_signed_tls_client_auth'] : [])],
     ttl: { ClientCredentials: (ctx, token) => token.resourceServer?.accessTokenTTL ?? ttl },
@@ -91,7 +91,7 @@ function build() {
       },
     },
     formats: { customizers: { jwt(ctx, token, jwt) {
-      if (RS[token.aud]?.claims === 'multiaud') jwt.payload.aud = [token.aud, `${ISSUER}/userinfo`];
+      if (RS[token.aud]?.claims === 'multiaud') jwt.payload.aud = [token.aud, `${issuer}/userinfo`];
       if (RS[token.aud]?.claims === 'auth0') {
         const { jti, client_id, ...rest } = jwt.payload;
         jwt.header = { ...jwt.header, typ: 'JWT' };
@@ -104,6 +104,33 @@ function build() {
   return p.callback();
 }
 let handler = build();
+// the tenants at /t/<name>, each with keys of its own
+const tenants = new Map();
+const ORIGIN = new URL(ISSUER).origin;
+
+async function setTenant(name, mode) {
+  const present = tenants.get(name);
+  if (mode === 'remove') return tenants.delete(name);
+  if (mode === 'create' && !present) {
+    const issuer = `${ORIGIN}/t/${name}`;
+    return tenants.set(name, { mode: 'ok', issuer, handler: build(issuer, { keys: [await mk('RS256')] }) });
+  }
+  present.mode = mode === 'create' ? 'ok' : mode;      // hang | foreign
+}
+
+function tenantRequest(req, res, url) {
+  const [, name, path] = /^\/t\/([^/]+)(\/.*)?$/.exec(url.pathname) ?? [];
+  const tenant = tenants.get(name);
+  if (!tenant) { res.statusCode = 404; return res.end(); }
+  const isDocument = path === '/jwks' || path === '/.well-known/openid-configuration';
+  if (tenant.mode === 'hang' && isDocument) return;    // no response, and the connection stays open
+  if (tenant.mode === 'foreign' && path === '/.well-known/openid-configuration') {
+    res.setHeader('content-type', 'application/json');
+    return res.end(JSON.stringify({ issuer: tenant.issuer, jwks_uri: 'http://localhost:1/keys' }));
+  }
+  req.originalUrl = req.url; req.url = req.url.slice(`/t/${name}`.length);
+  return tenant.handler(req, res);
+}
 let jwksMode = 'ok', introspectionMode = 'ok', requests = {};
 
 async function control(req, res, url) {
@@ -118,6 +145,7 @@ async function control(req, res, url) {
     }
     case '/__ctl/jwks': jwksMode = q.get('mode') ?? 'ok'; return out({ jwksMode });   // ok | 500 | slow | malformed | huge | 429
     case '/__ctl/introspection': introspectionMode = q.get('mode') ?? 'ok'; return out({ introspectionMode });   // see `introspectionFault`
+    case '/__ctl/tenant': await setTenant(q.get('name'), q.get('mode')); return out({ tenants: tenants.size });
     case '/__ctl/nonce': requireNonce = q.get('on') === '1'; return out({ requireNonce });
     case '/__ctl/requests': { const counts = requests; if (q.get('reset')) requests = {}; return out(counts); }
     default: res.statusCode = 404; res.end();
@@ -142,6 +170,7 @@ const app = async (req, res) => {
   const url = new URL(req.url, 'http://x');
   if (url.pathname.startsWith('/__ctl/')) return control(req, res, url);
   requests[url.pathname] = (requests[url.pathname] ?? 0) + 1;
+  if (url.pathname.startsWith('/t/')) return tenantRequest(req, res, url);
   if (url.pathname === `${BASE}/jwks`) {
     if (jwksMode === '500') { res.statusCode = 500; return res.end('boom'); }
     if (jwksMode === '429') { res.statusCode = 429; res.setHeader('retry-after', '2'); return res.end(); }
