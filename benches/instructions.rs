@@ -28,6 +28,7 @@ use axum::routing::get;
 use http::Request;
 use http::header::AUTHORIZATION;
 use support::baseline::Baseline;
+use support::tenants::{Dynamic, dynamic};
 use support::{AUDIENCE, api, now, server, token};
 use tower::Service as _;
 use tower_bearer::authenticator::{Authenticator, Outcome};
@@ -38,13 +39,13 @@ use tower_bearer::mutual_tls::{ClientCertificate, MutualTls};
 use tower_bearer::request::RequestHead;
 use tower_bearer::revocation::{Revocation, Revocations};
 use tower_bearer::testing::{ProofKey, TestIssuer};
-use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Validator};
+use tower_bearer::{Algorithm, Api, BearerLayer, Claims, Issuer, Validator, ValidatorBuilder};
 
 fn main() {
     let mut arguments = env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let (Some(what), Some(times)) = (arguments.next(), arguments.next()) else {
         println!(
-            "instructions: {{baseline|validate|cached|bearer|certificate|no_list|empty_list|list|tenant|tenant_of_one|tenant_of_many|cached_tenant|cached_tenant_of_many|proof|no_proof|reject|open|layer|no_token}} {{times}}, under callgrind; see .ci/instructions"
+            "instructions: {{baseline|validate|cached|bearer|certificate|no_list|empty_list|list|tenant|tenant_of_one|tenant_of_many|cached_tenant|cached_tenant_of_many|dynamic_tenant_of_one|dynamic_tenant_of_many|cached_dynamic_tenant|proof|no_proof|reject|open|layer|no_token}} {{times}}, under callgrind; see .ci/instructions"
         );
         return;
     };
@@ -89,6 +90,9 @@ fn main() {
         }
         "proof" => proofs(times, true),
         "no_proof" => proofs(times, false),
+        "dynamic_tenant_of_one" => dynamic_tenants(times, &server, 1, ValidatorBuilder::without_token_cache),
+        "dynamic_tenant_of_many" => dynamic_tenants(times, &server, 1_000, ValidatorBuilder::without_token_cache),
+        "cached_dynamic_tenant" => dynamic_tenants(times, &server, 1_000, |builder| builder),
         "reject" => {
             let text = token(&server, 0).expired().sign();
             repeat(times, || drop(black_box(now(caching.validate(black_box(&text))).expect_err("expired"))));
@@ -145,6 +149,17 @@ fn tenants(what: &str, times: u32, server: &TestIssuer) {
     let builder = if what.starts_with("cached") { builder } else { builder.without_token_cache() };
     let validator = builder.build().expect("a valid configuration");
     repeat(times, || drop(black_box(now(validator.validate(black_box(&text))).expect("valid"))));
+}
+
+/// Validates a token of one of so many tenants that were looked up.
+fn dynamic_tenants(
+    times: u32,
+    server: &TestIssuer,
+    tenants: usize,
+    change: impl FnOnce(ValidatorBuilder) -> ValidatorBuilder,
+) {
+    let Dynamic { validator, text, .. } = &dynamic(server, tenants, change);
+    repeat(times, || drop(black_box(now(validator.validate(black_box(text))).expect("valid"))));
 }
 
 fn head(request: &Request<()>) -> RequestHead<'_> {

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each bench uses what it needs")]
 
 pub mod baseline;
+pub mod tenants;
 
 use std::future::Future;
 use std::pin::pin;
