@@ -89,7 +89,7 @@ pub(crate) const REPLAY_CLOCK_SKEW: Duration = Duration::from_secs(5);
 
 // ── revocation ──
 
-/// Most entries of a list of revocations: 278 new ones in each second, if tokens live for an hour. They take 13 MB.
+/// Most entries of a list of revocations: 278 new ones in each second, if tokens live for an hour. They take 12 MB.
 pub(crate) const MAX_REVOCATIONS: usize = 1_000_000;
 
 /// The configurable numbers of entries.
@@ -101,6 +101,52 @@ pub(crate) const MAX_TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// The configurable lives of a token: 30 days is the longest that Auth0 allows.
 pub(crate) const TOKEN_LIFE_RANGE: RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(30 * 86_400);
+
+/// How long a read of the log waits for an entry. A connection that is dead is noticed after this time and [`LOG_READ_SLACK`].
+pub(crate) const LOG_WAIT: Duration = Duration::from_secs(5);
+
+/// Time after the wait in which the log must have responded.
+pub(crate) const LOG_READ_SLACK: Duration = Duration::from_secs(3);
+
+/// Most entries of one read. They take some 300 KB while they are read.
+pub(crate) const LOG_PAGE: usize = 1_000;
+
+/// Time between two reads of a log that does not wait.
+pub(crate) const LOG_POLL: Duration = Duration::from_secs(1);
+
+/// Pause after the first failed read; each further failure doubles it. A server that restarts is followed again within a second.
+pub(crate) const LOG_BACKOFF_MIN: Duration = Duration::from_millis(100);
+
+/// Longest pause after a failed read.
+pub(crate) const LOG_BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Time after which an append counts as failed. A request for a logout waits for it.
+pub(crate) const LOG_APPEND_LIMIT: Duration = Duration::from_secs(2);
+
+/// Shortest time between two appends while they fail, also if there are new entries.
+pub(crate) const LOG_APPEND_PAUSE: Duration = Duration::from_secs(1);
+
+/// Pause after the first failed append, at most; each further failure doubles it. Half of it is the shortest pause.
+pub(crate) const LOG_APPEND_BACKOFF_MIN: Duration = Duration::from_secs(2);
+
+/// Longest pause after a failed append. Once a read succeeds, the next append follows at once.
+pub(crate) const LOG_APPEND_BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Most entries of one append.
+pub(crate) const LOG_BATCH: usize = 500;
+
+/// Most entries that wait to be appended. They take some 30 MB.
+pub(crate) const MAX_PENDING_REVOCATIONS: usize = 100_000;
+
+/// Time without a successful read of the log after which an operator is warned.
+pub(crate) const REVOCATIONS_DEGRADED: Duration = Duration::from_secs(30);
+
+/// Time without a successful read of the log after which requests are rejected. It is longer than a failover.
+pub(crate) const REVOCATIONS_MAX_STALE: Duration = Duration::from_secs(300);
+
+/// The configurable times. A log in which nothing happens is read every five seconds, so a shorter time has no meaning.
+pub(crate) const REVOCATIONS_MAX_STALE_RANGE: RangeInclusive<Duration> =
+    Duration::from_secs(10)..=Duration::from_secs(24 * 3600);
 
 // ── signals ──
 
@@ -465,7 +511,7 @@ pub(crate) const MAX_CUSTOM_DOMAINS: usize = 10_000;
 /// Most tenants that are known at a time. An API with a realm for each customer has hundreds.
 pub(crate) const MAX_TENANTS: usize = 1_000;
 
-/// The configurable numbers of tenants. 100,000 take 2 GB.
+/// The configurable numbers of tenants. 100,000 take up to 3 GB.
 pub(crate) const MAX_TENANTS_RANGE: RangeInclusive<usize> = 1..=100_000;
 
 /// One tenant for this many may be one whose keys have not verified a token yet. With the other defaults, it is displaced after 12 s,

@@ -39,6 +39,8 @@ const FORBIDDEN: &[(&[&str], &[&str])] = &[
             "mutual_tls",
             "revocation/cutoff.rs",
             "revocation/digest.rs",
+            "revocation/feed.rs",
+            "revocation/horizon.rs",
             "revocation/set.rs",
             "revocation/table.rs",
             "stores/breaker.rs",

@@ -4,11 +4,11 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
-use crate::clock::Monotonic;
+use crate::clock::{Clock, Monotonic};
 use crate::config::domain;
 use crate::config::error::SettingErrors;
 use crate::defaults;
@@ -44,6 +44,8 @@ pub(crate) struct DomainList {
     name: Box<str>,
     source: DomainSource,
     current: Arc<ArcSwap<Domains>>,
+    /// The clock of the validator, so that old domains are not used even if no task renews them.
+    clock: Arc<OnceLock<Arc<dyn Clock>>>,
 }
 
 /// What is known about the domains.
@@ -78,7 +80,12 @@ impl DomainList {
     /// Creates the list of an issuer with this name. No domain is known.
     pub(super) fn new(issuer: &str, source: DomainSource) -> Self {
         let name = Self::name_for(issuer).into_boxed_str();
-        Self { name, source, current: Arc::new(ArcSwap::from_pointee(Domains::Unknown)) }
+        Self { name, source, current: Arc::new(ArcSwap::from_pointee(Domains::Unknown)), clock: Arc::default() }
+    }
+
+    /// Sets the clock of the validator.
+    pub(crate) fn set_clock(&self, clock: Arc<dyn Clock>) {
+        let _earlier = self.clock.set(clock);
     }
 
     /// Returns the name of the list of an issuer.
@@ -94,8 +101,10 @@ impl DomainList {
     /// Returns whether the list contains an `iss`; `None` if this is not known.
     pub(super) fn contains(&self, issuer: &str) -> Option<bool> {
         match &**self.current.load() {
-            Domains::Known { issuers, .. } => Some(issuers.binary_search_by(|known| (**known).cmp(issuer)).is_ok()),
-            Domains::Unknown => (!is_issuer_of_a_domain(issuer)).then_some(false),
+            Domains::Known { issuers, confirmed_at } if !self.is_too_old(*confirmed_at) => {
+                Some(issuers.binary_search_by(|known| (**known).cmp(issuer)).is_ok())
+            }
+            Domains::Known { .. } | Domains::Unknown => (!is_issuer_of_a_domain(issuer)).then_some(false),
         }
     }
 
@@ -131,9 +140,7 @@ impl DomainList {
     /// Forgets the domains if the source returned them too long ago. Returns whether it has forgotten them now.
     pub(crate) fn expire(&self, now: Monotonic) -> bool {
         let is_too_old = match &**self.current.load() {
-            Domains::Known { confirmed_at, .. } => {
-                now.saturating_since(*confirmed_at) >= defaults::CUSTOM_DOMAINS_MAX_STALE
-            }
+            Domains::Known { confirmed_at, .. } => is_too_old_at(*confirmed_at, now),
             Domains::Unknown => false,
         };
         if is_too_old {
@@ -144,8 +151,16 @@ impl DomainList {
 
     /// Returns whether the domains are known.
     pub(crate) fn is_known(&self) -> bool {
-        matches!(&**self.current.load(), Domains::Known { .. })
+        matches!(&**self.current.load(), Domains::Known { confirmed_at, .. } if !self.is_too_old(*confirmed_at))
     }
+
+    fn is_too_old(&self, confirmed_at: Monotonic) -> bool {
+        self.clock.get().is_some_and(|clock| is_too_old_at(confirmed_at, clock.monotonic()))
+    }
+}
+
+fn is_too_old_at(confirmed_at: Monotonic, now: Monotonic) -> bool {
+    now.saturating_since(confirmed_at) >= defaults::CUSTOM_DOMAINS_MAX_STALE
 }
 
 /// Returns whether an `iss` has the form of that of a domain.
@@ -172,7 +187,8 @@ mod tests {
         let domains = ["login.northwind.com", "https://LOGIN.fabrikam.com/", "a b", "", "login.northwind.com"];
         let renewed = replace(&list, &domains);
         assert_eq!(renewed, Ok(Renewed { domains: 2, malformed: 2, is_changed: true }));
-        for issuer in ["https://login.northwind.com/", "https://login.fabrikam.com/"] {
+        let accepted = ["https://login.northwind.com/", "https://login.fabrikam.com/"];
+        for issuer in accepted {
             assert_eq!(list.contains(issuer), Some(true), "{issuer}");
         }
         for issuer in [
@@ -196,7 +212,8 @@ mod tests {
     fn only_names_of_domains_are_unavailable_before_the_list_is_known() {
         let list = list();
         assert_eq!(list.contains("https://login.northwind.com/"), None);
-        for issuer in ["https://login.northwind.com/path/", "https://localhost/", "urn:northwind", ""] {
+        let no_domains = ["https://login.northwind.com/path/", "https://localhost/", "urn:northwind", ""];
+        for issuer in no_domains {
             assert_eq!(list.contains(issuer), Some(false), "{issuer}");
         }
     }
@@ -221,6 +238,21 @@ mod tests {
         assert!(!list.expire(before) && list.is_known());
         assert!(list.expire(end) && !list.is_known());
         assert!(!list.expire(end), "once");
+        assert_eq!(list.contains("https://login.northwind.com/"), None);
+    }
+
+    /// The task that calls the source may have ended with its runtime.
+    #[test]
+    fn old_domains_are_not_used_if_no_task_expires_them() {
+        let list = list();
+        let clock = crate::testing::FakeClock::new();
+        list.set_clock(Arc::new(clock.clone()));
+        let domains = ["login.northwind.com".to_owned()];
+        assert!(list.replace(&domains, crate::clock::Clock::monotonic(&clock)).is_ok());
+        clock.advance(defaults::CUSTOM_DOMAINS_MAX_STALE - std::time::Duration::from_secs(1));
+        assert_eq!(list.contains("https://login.northwind.com/"), Some(true));
+        clock.advance(std::time::Duration::from_secs(1));
+        assert!(!list.is_known());
         assert_eq!(list.contains("https://login.northwind.com/"), None);
     }
 }

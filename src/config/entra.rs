@@ -252,6 +252,13 @@ impl EntraRule {
         })
     }
 
+    /// Returns the `iss` values of both versions of the tenant in an `iss`.
+    pub(crate) fn names_of_tenant(&self, issuer: &str) -> Option<[String; 2]> {
+        let tenant = self.tenant_of(issuer)?;
+        let name = |before: &str, after: &str| format!("{before}{}{after}", tenant.as_str());
+        Some([name(self.cloud.version_2(), VERSION_2), name(self.cloud.version_1(), VERSION_1)])
+    }
+
     /// Returns whether a key may verify the tokens of a tenant. `published` is the member `issuer` of the JWK, which contains
     /// the tenant or `{tenantid}`; it has the form of version 2 also for tokens of version 1.
     pub(crate) fn allows_key(&self, published: Option<&str>, tenant: &TenantId) -> bool {

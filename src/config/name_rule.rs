@@ -78,8 +78,18 @@ impl NameRule {
         !may_change || self.check(issuer, payload) == NameMatch::Accepted
     }
 
+    /// Returns the names of the tenant or issuer in an `iss` that the rule accepts. `first` is the first listed name of the issuer.
+    pub(crate) fn names_of(&self, issuer: &str, first: Option<&str>) -> Vec<String> {
+        let own = issuer.to_owned();
+        match self {
+            Self::Pattern(_) => vec![own],
+            Self::Entra(entra) => entra.names_of_tenant(issuer).map_or_else(|| vec![own], Vec::from),
+            Self::Domains(_) => [Some(own), first.map(str::to_owned)].into_iter().flatten().collect(),
+        }
+    }
+
     /// Returns whether the rule can accept this `iss`.
-    pub(super) fn accepts_issuer(&self, issuer: &str) -> bool {
+    pub(crate) fn accepts_issuer(&self, issuer: &str) -> bool {
         match self {
             Self::Pattern(pattern) => pattern.matches(issuer),
             Self::Entra(entra) => entra.allows_issuer(issuer),

@@ -4,18 +4,21 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum_core::body::Body;
 use axum_core::extract::{DefaultBodyLimit, FromRequest as _};
 use axum_core::response::IntoResponse as _;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use tower_service::Service;
 
+use crate::clock::{Clock as _, SystemClock};
 use crate::defaults;
+use crate::fetch::within;
 use crate::signals::LogoutReceiver;
 
-/// Reads at most 32 KiB of the body, and responds with 413 to a longer one.
+/// Reads at most 32 KiB of the body, and responds with 413 to a longer one. Responds with 408 if it has not arrived after 10 s.
 ///
 /// ```
 /// use axum::Router;
@@ -41,10 +44,15 @@ impl Service<Request<Body>> for LogoutReceiver {
             let (parts, body) = request.into_parts();
             let mut reading = Request::new(body);
             DefaultBodyLimit::max(defaults::MAX_LOGOUT_BYTES).apply(&mut reading);
-            Ok(match Bytes::from_request(reading, &()).await {
-                Ok(body) => receiver.receive(&parts, &body).await.map(Body::from),
-                Err(rejection) => rejection.into_response(),
+            let timer = SystemClock.sleep_until(SystemClock.monotonic().saturating_add(BODY_TIMEOUT));
+            Ok(match within(Bytes::from_request(reading, &()), timer).await {
+                Some(Ok(body)) => receiver.receive(&parts, &body).await.map(Body::from),
+                Some(Err(rejection)) => rejection.into_response(),
+                None => StatusCode::REQUEST_TIMEOUT.into_response(),
             })
         })
     }
 }
+
+/// How long the service waits for the body. A logout token fits into one packet.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);

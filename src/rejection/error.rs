@@ -42,6 +42,13 @@ pub enum IssuerError {
     UnknownHost,
 }
 
+impl IssuerError {
+    /// Returns whether it is not known whether the issuer is trusted: the cause is this service, not the client.
+    pub(crate) fn is_unavailable(self) -> bool {
+        matches!(self, Self::DomainsUnavailable | Self::TenantUnavailable { .. })
+    }
+}
+
 /// The one difference between an `iss` and a similar configured issuer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

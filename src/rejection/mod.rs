@@ -32,6 +32,7 @@ use crate::token::{Algorithm, TokenError};
 /// | `Scheme` | 401 | `invalid_token`; `invalid_dpop_proof` for a certificate-bound token under the scheme `DPoP`, if the API uses DPoP |
 /// | `ReplayUnavailable` | 503 | no challenge, but `Retry-After` |
 /// | `RequirementUnavailable` | 503 | no challenge, but `Retry-After` |
+/// | `RevocationsUnavailable` | 503 | no challenge, but `Retry-After` |
 /// | `IntrospectionUnavailable` | 503 | no challenge, but `Retry-After` |
 /// | `IssuersUnavailable` | 503 | no challenge, but `Retry-After` |
 /// | `KeysUnavailable` | 503 | no challenge, but `Retry-After` |
@@ -75,6 +76,12 @@ pub enum Rejection {
     Revoked {
         /// What the entry names.
         by: RevocationKind,
+    },
+    /// The token is valid, but it is not known whether it is revoked: the [log](crate::revocation::RevocationLog) that replicas share was
+    /// not read yet, or not for too long. The cause is this service, not the client.
+    RevocationsUnavailable {
+        /// The time until the client should retry, at least one second.
+        retry_after: Duration,
     },
     /// The server says that the token is not active, or gave no answer about it.
     Introspection(IntrospectionRejection),
@@ -187,6 +194,8 @@ pub enum RejectionKind {
     ReplayUnavailable,
     /// The token, its session, or all tokens of its subject, client or issuer up to a time are revoked.
     Revoked,
+    /// It is not known whether the token is revoked. The cause is this service, not the client.
+    RevocationsUnavailable,
     /// The server says that the token is not active.
     Inactive,
     /// The answer of the server contradicts the claims of the token.
@@ -230,9 +239,7 @@ impl Rejection {
             Self::Token(_) => RejectionKind::MalformedToken,
             Self::Issuer(IssuerError::Missing) => RejectionKind::MissingClaim,
             Self::Issuer(IssuerError::Malformed) => RejectionKind::MalformedClaim,
-            Self::Issuer(IssuerError::DomainsUnavailable | IssuerError::TenantUnavailable { .. }) => {
-                RejectionKind::IssuersUnavailable
-            }
+            Self::Issuer(error) if error.is_unavailable() => RejectionKind::IssuersUnavailable,
             Self::Issuer(_) => RejectionKind::Issuer,
             Self::Algorithm { .. } => RejectionKind::Algorithm,
             Self::Key(_) => RejectionKind::KeyNotFound,
@@ -241,6 +248,7 @@ impl Rejection {
             Self::CustomClaims(_) => RejectionKind::CustomClaims,
             Self::Possession(error) => possession_kind(*error),
             Self::Revoked { .. } => RejectionKind::Revoked,
+            Self::RevocationsUnavailable { .. } => RejectionKind::RevocationsUnavailable,
             Self::Introspection(IntrospectionRejection::Inactive) => RejectionKind::Inactive,
             Self::Introspection(IntrospectionRejection::Contradicted { .. }) => RejectionKind::Contradicted,
             Self::Introspection(IntrospectionRejection::Unavailable { .. }) => RejectionKind::IntrospectionUnavailable,
@@ -293,6 +301,7 @@ impl Rejection {
             | Self::CustomClaims(_)
             | Self::Possession(_)
             | Self::Revoked { .. }
+            | Self::RevocationsUnavailable { .. }
             | Self::Check(_)
             | Self::Requirement(_)
             | Self::RequirementUnavailable { .. } => true,
@@ -381,6 +390,7 @@ impl RejectionKind {
         Self::ProofReplayed,
         Self::ReplayUnavailable,
         Self::Revoked,
+        Self::RevocationsUnavailable,
         Self::Inactive,
         Self::Contradicted,
         Self::IntrospectionUnavailable,
@@ -431,6 +441,7 @@ impl RejectionKind {
             Self::ProofReplayed => "replayed",
             Self::ReplayUnavailable => "replay_unavailable",
             Self::Revoked => "revoked",
+            Self::RevocationsUnavailable => "revocations_unavailable",
             Self::Inactive => "inactive",
             Self::Contradicted => "contradicted",
             Self::IntrospectionUnavailable => "introspection_unavailable",
@@ -467,6 +478,7 @@ impl fmt::Display for Rejection {
             Self::CustomClaims(_) => f.write_str("the claims do not match the application's custom claims type"),
             Self::Possession(error) => error.fmt(f),
             Self::Revoked { by } => write!(f, "the token is revoked ({by})"),
+            Self::RevocationsUnavailable { .. } => f.write_str("it is not known whether the token is revoked"),
             Self::Introspection(error) => error.fmt(f),
             Self::Check(_) => f.write_str("a check of the application rejected the token"),
             Self::Requirement(unmet) => unmet.fmt(f),

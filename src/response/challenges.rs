@@ -9,7 +9,7 @@ use crate::defaults;
 use crate::dpop::ProofError;
 use crate::introspection::IntrospectionRejection;
 use crate::mutual_tls::CertificateError;
-use crate::rejection::{IssuerError, PossessionError, Rejection};
+use crate::rejection::{PossessionError, Rejection};
 use crate::request::Scheme;
 use crate::request::credential::UsedSchemes;
 use crate::requirement::{UnmetRequirement, is_scope_token};
@@ -139,9 +139,7 @@ impl Challenges {
                 );
                 ErrorParts::with_challenge(StatusCode::BAD_REQUEST, Some(INVALID_REQUEST), challenge)
             }
-            Rejection::Issuer(IssuerError::DomainsUnavailable | IssuerError::TenantUnavailable { .. }) => {
-                ErrorParts::unavailable(defaults::RETRY_AFTER_MIN)
-            }
+            Rejection::Issuer(error) if error.is_unavailable() => ErrorParts::unavailable(defaults::RETRY_AFTER_MIN),
             Rejection::Token(_)
             | Rejection::Issuer(_)
             | Rejection::Algorithm { .. }
@@ -182,6 +180,7 @@ impl Challenges {
                 ErrorParts::with_challenge(StatusCode::FORBIDDEN, Some(INSUFFICIENT_SCOPE), challenge)
             }
             Rejection::RequirementUnavailable { retry_after }
+            | Rejection::RevocationsUnavailable { retry_after }
             | Rejection::KeysUnavailable { retry_after, .. }
             | Rejection::Introspection(IntrospectionRejection::Unavailable { retry_after, .. }) => {
                 ErrorParts::unavailable(*retry_after)

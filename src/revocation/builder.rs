@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::clock::{Clock, SystemClock};
 use crate::defaults;
 use crate::revocation::error::RevocationSettingError;
-use crate::revocation::list::Revocations;
+use crate::revocation::list::{Revocations, Settings};
+use crate::revocation::log::RevocationLog;
+use crate::revocation::replication::{LogRules, Replication};
 
 /// Builds [`Revocations`] with other settings than the defaults.
 #[derive(Clone, Debug)]
@@ -14,13 +16,36 @@ pub struct RevocationsBuilder {
     max_entries: usize,
     max_token_life: Duration,
     clock: Arc<dyn Clock>,
+    rules: LogRules,
 }
 
 impl Revocations {
     /// Creates an empty list in the memory of this process, with the default settings.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self::new(defaults::MAX_REVOCATIONS, defaults::MAX_TOKEN_LIFE, Arc::new(SystemClock))
+        Self::builder().build(None)
+    }
+
+    /// Creates a list that replicas share over a log, with the default settings. It reads the log to its end, and then follows it.
+    ///
+    /// Until the log was read for the first time, and if no read has succeeded for five minutes, requests are rejected with 503.
+    ///
+    /// ```
+    /// use tower_bearer::revocation::{MemoryLog, Revocation, Revocations};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let log = MemoryLog::new();
+    /// let (one, other) = (Revocations::shared(log.clone()), Revocations::shared(log));
+    /// one.ready_within(std::time::Duration::from_secs(5)).await?;
+    /// one.revoke(Revocation::subject("https://northwind.eu.auth0.com/", "auth0|ann")).await?;
+    /// while other.status().total_entries() == 0 {
+    ///     tokio::task::yield_now().await;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn shared(log: impl RevocationLog) -> Self {
+        Self::builder().build(Some(Arc::new(log)))
     }
 
     /// Returns a builder, to set another size, token life or clock.
@@ -30,12 +55,13 @@ impl Revocations {
             max_entries: defaults::MAX_REVOCATIONS,
             max_token_life: defaults::MAX_TOKEN_LIFE,
             clock: Arc::new(SystemClock),
+            rules: LogRules { max_stale: defaults::REVOCATIONS_MAX_STALE, accepts_stale: false, accepts_unread: false },
         }
     }
 }
 
 impl RevocationsBuilder {
-    /// Sets the largest number of entries, from 1,000 to 50,000,000. Default: 1,000,000, which take 13 MB, or 17 MB if all of them
+    /// Sets the largest number of entries, from 1,000 to 50,000,000. Default: 1,000,000, which take 12 MB, or 16 MB if all of them
     /// have a time before which tokens are rejected. Memory is allocated for entries that exist.
     #[must_use]
     pub fn with_max_entries(mut self, entries: usize) -> Self {
@@ -62,18 +88,72 @@ impl RevocationsBuilder {
         self
     }
 
+    /// Sets the time without a successful read of the log after which requests are rejected with 503, from 10 s to 24 h. Default: 5 min,
+    /// because a list that does not know what was revoked an hour ago is none. Has no effect without a log.
+    #[must_use]
+    pub fn with_max_stale(mut self, limit: Duration) -> Self {
+        self.rules.max_stale = limit;
+        self
+    }
+
+    /// Accepts requests after [`with_max_stale`](Self::with_max_stale), by the entries that are known. Default: they are rejected with 503.
+    ///
+    /// # Security
+    ///
+    /// While the log cannot be read, tokens are accepted that another replica has revoked.
+    #[must_use]
+    pub fn dangerous_serve_stale_revocations(mut self) -> Self {
+        self.rules.accepts_stale = true;
+        self
+    }
+
+    /// Accepts requests before the log was read for the first time. Default: they are rejected with 503.
+    ///
+    /// # Security
+    ///
+    /// A process that starts while the log cannot be read accepts every token that is revoked.
+    #[must_use]
+    pub fn dangerous_start_without_revocations(mut self) -> Self {
+        self.rules.accepts_unread = true;
+        self
+    }
+
     /// Creates an empty list in the memory of this process.
     ///
     /// # Errors
     ///
     /// Returns [`RevocationSettingError`] for the first setting that is out of range.
     pub fn in_memory(self) -> Result<Revocations, RevocationSettingError> {
+        self.check()?;
+        Ok(self.build(None))
+    }
+
+    /// Creates a list that replicas share over a log. It reads the log to its end, and then follows it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`RevocationSettingError`] for the first setting that is out of range.
+    pub fn shared(self, log: impl RevocationLog) -> Result<Revocations, RevocationSettingError> {
+        self.check()?;
+        Ok(self.build(Some(Arc::new(log))))
+    }
+
+    fn check(&self) -> Result<(), RevocationSettingError> {
         if !defaults::REVOCATIONS_RANGE.contains(&self.max_entries) {
             return Err(RevocationSettingError::MaxEntries);
         }
         if !defaults::TOKEN_LIFE_RANGE.contains(&self.max_token_life) {
             return Err(RevocationSettingError::MaxTokenLife);
         }
-        Ok(Revocations::new(self.max_entries, self.max_token_life, self.clock))
+        if !defaults::REVOCATIONS_MAX_STALE_RANGE.contains(&self.rules.max_stale) {
+            return Err(RevocationSettingError::MaxStale);
+        }
+        Ok(())
+    }
+
+    fn build(self, log: Option<Arc<dyn RevocationLog>>) -> Revocations {
+        let Self { max_entries, max_token_life, clock, rules } = self;
+        let replication = log.map(|log| Replication::new(log, rules));
+        Revocations::new(Settings { max_entries, max_token_life, clock, replication })
     }
 }

@@ -5,69 +5,112 @@ use std::hash::{BuildHasher as _, RandomState};
 
 /// Computes 64-bit digests of the value of a claim together with its issuer, under a random key.
 ///
-/// Issuer and value are a sequence of words: seven bytes each, and the length after each text, so that two different pairs never
-/// have the same sequence. The digest is the polynomial with these words as coefficients, at a secret point, modulo 2⁶¹ − 1.
+/// The input is a sequence of words of 64 bits, and the digest is the upper half of a sum modulo 2¹²⁸: each word is multiplied by its
+/// own random factor of 128 bits (D. Lemire and O. Kaser, Strongly universal string hashing is fast, 2014). The value contributes its
+/// words and its length, so that different values never have the same sequence; the issuer contributes one word, the digest of its
+/// name.
 ///
 /// # Security
 ///
-/// Two different sequences of at most `n` words have the same digest for at most `n` of the 2⁶¹ points, whoever chooses them. If
-/// it happens, a token is rejected that was not revoked; a revoked token is never accepted. For a list of a million entries and
-/// values of 36 bytes, the probability for one token is 10⁻¹¹. Digests never leave the process, so nobody learns the point.
+/// Two different sequences have the same digest for one of 2⁶⁴ keys, whoever chooses them. If it happens, a token is rejected that was
+/// not revoked; a revoked token is never accepted. For a list of a million entries, the probability for one token is 10⁻¹³. Digests
+/// never leave the process, so nobody learns the key.
 pub(super) struct Digester {
-    point: u64,
+    constant: u128,
+    issuer: u128,
+    length: u128,
+    /// For the digest of what comes before the last block of a long value.
+    before: u128,
+    words: [u128; BLOCK_WORDS],
 }
 
-/// The digest of an issuer, from which that of each value continues.
+/// The digest of the name of an issuer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct IssuerDigest(u64);
+
+/// What a value contributes to the digest of each issuer with this value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ValueSum(u128);
 
 impl Digester {
     pub(super) fn new() -> Self {
         // The standard library seeds it from the random numbers of the system.
-        let random = RandomState::new().hash_one(0_u8);
-        Self { point: random.checked_rem(MODULUS).unwrap_or_default().max(2) }
+        let random = RandomState::new();
+        let factor =
+            |number: usize| u128::from(random.hash_one((number, 0))) << 64 | u128::from(random.hash_one((number, 1)));
+        Self {
+            constant: factor(0),
+            issuer: factor(1),
+            length: factor(2),
+            before: factor(3),
+            words: std::array::from_fn(|number| factor(number.saturating_add(4))),
+        }
     }
 
-    pub(super) fn issuer(&self, issuer: &str) -> IssuerDigest {
-        IssuerDigest(self.absorb(1, issuer))
+    pub(super) fn issuer(&self, name: &str) -> IssuerDigest {
+        IssuerDigest(digest(self.value(name).0))
+    }
+
+    /// Returns what a value contributes to its digests.
+    pub(super) fn value(&self, value: &str) -> ValueSum {
+        let mut rest = value.as_bytes();
+        let mut before = 0;
+        while rest.len() > BLOCK_BYTES {
+            let (block, after) = rest.split_at(BLOCK_BYTES);
+            before = digest(self.sum(block).wrapping_add(times(before, self.before)));
+            rest = after;
+        }
+        // Never zero, so that a short value is not the start of a longer one.
+        let length = u64::try_from(value.len()).unwrap_or_default().wrapping_add(1);
+        let mut sum = self.sum(rest).wrapping_add(times(length, self.length));
+        if value.len() > BLOCK_BYTES {
+            sum = sum.wrapping_add(times(before, self.before));
+        }
+        ValueSum(sum)
+    }
+
+    /// Returns the digest of an issuer together with a claim, for the values of that claim.
+    pub(super) fn within(&self, issuer: IssuerDigest, claim: &str) -> IssuerDigest {
+        IssuerDigest(self.combine(issuer, self.value(claim)))
+    }
+
+    /// Returns what a number contributes to its digests, which differ from those of all values.
+    pub(super) fn number(&self, number: u8) -> ValueSum {
+        let [first, ..] = self.words;
+        ValueSum(self.constant.wrapping_add(times(u64::from(number), first)))
     }
 
     /// Returns the digest of a value of an issuer.
-    pub(super) fn value(&self, issuer: IssuerDigest, value: &str) -> u64 {
-        spread(self.absorb(issuer.0, value))
+    pub(super) fn combine(&self, issuer: IssuerDigest, value: ValueSum) -> u64 {
+        digest(value.0.wrapping_add(times(issuer.0, self.issuer)))
     }
 
-    /// Returns the digest of an issuer with a number, which differs from the digests of its values.
-    pub(super) fn number(&self, issuer: IssuerDigest, number: u8) -> u64 {
-        spread(self.step(issuer.0, u64::from(number)))
-    }
-
-    fn absorb(&self, state: u64, text: &str) -> u64 {
-        let (words, rest) = text.as_bytes().as_chunks::<WORD_BYTES>();
-        let state = words.iter().fold(state, |state, [a, b, c, d, e, f, g]| {
-            self.step(state, u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, 0]))
-        });
-        // At most six bytes. The length that follows says how many.
-        let last = rest.iter().fold(0, |word: u64, byte| word << 8 | u64::from(*byte));
-        self.step(self.step(state, last), u64::try_from(text.len()).unwrap_or_default())
-    }
-
-    /// Multiplies by the point and adds a word, modulo 2⁶¹ − 1. The word is less than the modulus.
-    fn step(&self, state: u64, word: u64) -> u64 {
-        let product = u128::from(state).wrapping_mul(u128::from(self.point));
-        // 2⁶¹ is 1 modulo 2⁶¹ − 1. Each of the three terms is less than 2⁶¹.
-        let low = u64::try_from(product & u128::from(MODULUS)).unwrap_or_default();
-        let high = u64::try_from(product >> MODULUS_BITS).unwrap_or_default();
-        let sum = low.wrapping_add(high).wrapping_add(word);
-        let folded = (sum & MODULUS).wrapping_add(sum >> MODULUS_BITS);
-        if folded >= MODULUS { folded.wrapping_sub(MODULUS) } else { folded }
+    /// Returns the sum of at most [`BLOCK_BYTES`] bytes.
+    fn sum(&self, bytes: &[u8]) -> u128 {
+        let (words, tail) = bytes.as_chunks::<WORD_BYTES>();
+        let add = |sum: u128, (word, factor): (&[u8; WORD_BYTES], &u128)| {
+            sum.wrapping_add(times(u64::from_le_bytes(*word), *factor))
+        };
+        let sum = words.iter().zip(&self.words).fold(self.constant, add);
+        if tail.is_empty() {
+            return sum;
+        }
+        let last = match bytes.last_chunk::<WORD_BYTES>() {
+            // Overlaps with the word before. The length says by how much.
+            Some(last) => u64::from_le_bytes(*last),
+            None => tail.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        };
+        let factor = self.words.get(words.len()).copied().unwrap_or_default();
+        sum.wrapping_add(times(last, factor))
     }
 }
 
-/// Spreads digests over all 64 bits, so that the upper bits select a bucket. Different inputs have different results.
-fn spread(digest: u64) -> u64 {
-    let mixed = (digest ^ digest >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
+fn times(word: u64, factor: u128) -> u128 {
+    u128::from(word).wrapping_mul(factor)
+}
+
+fn digest(sum: u128) -> u64 {
+    u64::try_from(sum >> 64).unwrap_or_default()
 }
 
 impl fmt::Debug for Digester {
@@ -76,11 +119,11 @@ impl fmt::Debug for Digester {
     }
 }
 
-const WORD_BYTES: usize = 7;
+const WORD_BYTES: usize = 8;
 
-/// A Mersenne prime.
-const MODULUS: u64 = (1 << MODULUS_BITS) - 1;
-const MODULUS_BITS: u32 = 61;
+/// Longer values are digested in blocks, each together with the digest of those before it.
+const BLOCK_WORDS: usize = 14;
+const BLOCK_BYTES: usize = BLOCK_WORDS * WORD_BYTES;
 
 #[cfg(test)]
 mod tests {
@@ -90,37 +133,59 @@ mod tests {
 
     use super::*;
 
-    fn digest(digester: &Digester, issuer: &str, value: &str) -> u64 {
-        digester.value(digester.issuer(issuer), value)
+    fn combined(digester: &Digester, issuer: &str, value: &str) -> u64 {
+        digester.combine(digester.issuer(issuer), digester.value(value))
     }
 
     #[test]
     fn depends_on_every_byte_and_on_the_limit_between_issuer_and_value() {
         let digester = Digester::new();
         let mut digests = HashSet::new();
-        let texts = ["", "\0", "\0\0", "a", "ab", "a|b", "abcdefg", "abcdefg\0", "abcdefgh", "0123456789abcdef"];
-        for issuer in texts {
-            for value in texts {
-                assert!(digests.insert(digest(&digester, issuer, value)), "{issuer:?} {value:?}");
-                assert_eq!(digest(&digester, issuer, value), digest(&digester, issuer, value));
+        let long = "x".repeat(BLOCK_BYTES);
+        let longer = "x".repeat(BLOCK_BYTES + 1);
+        let longest = "x".repeat(3 * BLOCK_BYTES);
+        let texts =
+            ["", "\0", "\0\0", "a", "ab", "a|b", "abcdefg", "abcdefg\0", "abcdefgh", "bcdefghi", "0123456789abcdef"];
+        let texts: Vec<&str> = texts.into_iter().chain([&*long, &*longer, &*longest]).collect();
+        for issuer in &texts {
+            for value in &texts {
+                assert!(digests.insert(combined(&digester, issuer, value)), "{issuer:?} {value:?}");
+                assert_eq!(combined(&digester, issuer, value), combined(&digester, issuer, value));
             }
-            assert!(digests.insert(digester.number(digester.issuer(issuer), 3)));
+            for number in 0..4 {
+                assert!(digests.insert(digester.combine(digester.issuer(issuer), digester.number(number))));
+            }
         }
         for (one, other) in [(("a|b", "c"), ("a", "b|c")), (("ab", "c"), ("a", "bc")), (("a\0", "c"), ("a", "\0c"))] {
-            assert_ne!(digest(&digester, one.0, one.1), digest(&digester, other.0, other.1));
+            assert_ne!(combined(&digester, one.0, one.1), combined(&digester, other.0, other.1));
         }
         let other = Digester::new();
-        assert_ne!(digest(&digester, "a", "b"), digest(&other, "a", "b"), "the point is random");
+        assert_ne!(combined(&digester, "a", "b"), combined(&other, "a", "b"), "the key is random");
         assert_eq!(format!("{digester:?}"), "Digester(..)");
     }
 
+    #[test]
+    fn every_byte_of_a_value_of_any_length_counts() {
+        let digester = Digester::new();
+        for length in
+            (0..40).chain([BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 2 * BLOCK_BYTES, 2 * BLOCK_BYTES + 7])
+        {
+            let value = "a".repeat(length);
+            let mut digests = HashSet::from([combined(&digester, "i", &value)]);
+            for at in 0..length {
+                let mut changed = value.clone();
+                changed.replace_range(at..=at, "b");
+                assert!(digests.insert(combined(&digester, "i", &changed)), "{length} {at}");
+            }
+        }
+    }
+
     proptest! {
+        /// Without the key, nobody can find a sequence that adds the same.
         #[test]
-        fn computes_the_polynomial_exactly(state in 0..MODULUS, point in 2..MODULUS, word in 0_u64..1 << 56) {
-            let modulus = u128::from(MODULUS);
-            let product = u128::from(state).checked_mul(u128::from(point)).expect("less than 2^122");
-            let expected = product.checked_add(u128::from(word)).and_then(|sum| sum.checked_rem(modulus));
-            prop_assert_eq!(Some(u128::from(Digester { point }.step(state, word))), expected);
+        fn digests_of_different_values_differ(one in "[a-z]{0,20}", other in "[a-z]{0,20}") {
+            let digester = Digester::new();
+            prop_assert_eq!(combined(&digester, "i", &one) == combined(&digester, "i", &other), one == other);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `Revocation`: what [`Revocations::revoke`](crate::revocation::Revocations::revoke) adds to the list.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::revocation::kind::RevocationKind;
@@ -25,6 +26,8 @@ pub struct Revocation {
     pub(super) kind: RevocationKind,
     /// Empty for [`RevocationKind::Issuer`].
     pub(super) value: Box<str>,
+    /// The claim with the subject, if it is not `sub`.
+    pub(super) subject_claim: Option<Box<str>>,
     pub(super) issued_before: Option<Timestamp>,
     pub(super) end: Option<Timestamp>,
 }
@@ -33,20 +36,20 @@ impl Revocation {
     /// Rejects one token, by its `jti`. Tokens without `jti` cannot be rejected in this way: those of Auth0 have none by default.
     #[must_use]
     pub fn jwt_id(issuer: &str, jwt_id: &str) -> Self {
-        Self::new(issuer, RevocationKind::JwtId, jwt_id)
+        Self::new(RevocationKind::JwtId, issuer, jwt_id)
     }
 
     /// Rejects the tokens of one session, by their claim `sid`. Many servers write `sid` into ID tokens only: those of Keycloak
     /// write it into access tokens, those of Auth0 and Okta do not.
     #[must_use]
     pub fn session(issuer: &str, session_id: &str) -> Self {
-        Self::new(issuer, RevocationKind::Session, session_id)
+        Self::new(RevocationKind::Session, issuer, session_id)
     }
 
     /// Rejects the tokens of one subject that were issued before now, or [before another time](Self::with_issued_before).
     #[must_use]
     pub fn subject(issuer: &str, subject: &str) -> Self {
-        Self::new(issuer, RevocationKind::Subject, subject)
+        Self::new(RevocationKind::Subject, issuer, subject)
     }
 
     /// Rejects the tokens of one client that were issued before now, or [before another time](Self::with_issued_before). The
@@ -54,17 +57,39 @@ impl Revocation {
     /// `azp` if there is no `client_id`.
     #[must_use]
     pub fn client(issuer: &str, client_id: &str) -> Self {
-        Self::new(issuer, RevocationKind::Client, client_id)
+        Self::new(RevocationKind::Client, issuer, client_id)
     }
 
     /// Rejects all tokens of an issuer that were issued before now, or [before another time](Self::with_issued_before).
     #[must_use]
     pub fn issuer(issuer: &str) -> Self {
-        Self::new(issuer, RevocationKind::Issuer, "")
+        Self::new(RevocationKind::Issuer, issuer, "")
     }
 
-    fn new(issuer: &str, kind: RevocationKind, value: &str) -> Self {
-        Self { issuer: Box::from(issuer), kind, value: Box::from(value), issued_before: None, end: None }
+    /// Creates an entry of a kind that is known at run time. `value` is what the entry names; it is empty for
+    /// [`RevocationKind::Issuer`].
+    #[must_use]
+    pub fn new(kind: RevocationKind, issuer: &str, value: &str) -> Self {
+        let value = if kind == RevocationKind::Issuer { "" } else { value };
+        Self {
+            issuer: Box::from(issuer),
+            kind,
+            value: Box::from(value),
+            subject_claim: None,
+            issued_before: None,
+            end: None,
+        }
+    }
+
+    /// Sets the claim of the tokens that contains the subject, such as `oid` or `uid`, at most 64 bytes. Default: `sub`. Has an effect
+    /// only on [`subject`](Self::subject). All entries of a list together name at most eight such claims.
+    ///
+    /// A claim that is a number is compared by its text.
+    #[must_use]
+    pub fn with_subject_claim(mut self, claim: &str) -> Self {
+        let is_other = self.kind == RevocationKind::Subject && claim != "sub";
+        self.subject_claim = is_other.then(|| Box::from(claim));
+        self
     }
 
     /// Sets the time up to which tokens are rejected, by their `iat`. Tokens that were issued in the same second are rejected, too.
@@ -92,10 +117,48 @@ impl Revocation {
         self
     }
 
+    /// Returns the first second in which the entry is no longer needed, at most that of the year 2106.
+    pub(super) fn last_second(&self) -> u32 {
+        // Rounded up to the next second.
+        let end = self.end.unwrap_or(Timestamp::UNIX_EPOCH).saturating_add(Duration::from_nanos(999_999_999));
+        u32::try_from(end.as_secs().max(0)).unwrap_or(u32::MAX)
+    }
+
     /// Returns what the entry names.
     #[must_use]
     pub fn kind(&self) -> RevocationKind {
         self.kind
+    }
+
+    /// Returns the issuer of the tokens.
+    #[must_use]
+    pub fn issuer_name(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Returns the token, session, subject or client that the entry names; empty for [`RevocationKind::Issuer`].
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// Returns the claim with the subject if it is not `sub`.
+    #[must_use]
+    pub fn subject_claim(&self) -> Option<&str> {
+        self.subject_claim.as_deref()
+    }
+
+    /// Returns the time up to which tokens are rejected, by their `iat`. In a [log](crate::revocation::RevocationLog), each entry but
+    /// those of tokens and sessions has one.
+    #[must_use]
+    pub fn issued_before(&self) -> Option<Timestamp> {
+        self.issued_before
+    }
+
+    /// Returns the time after which the entry is no longer needed. In a [log](crate::revocation::RevocationLog), each entry has one.
+    #[must_use]
+    pub fn end(&self) -> Option<Timestamp> {
+        self.end
     }
 }
 

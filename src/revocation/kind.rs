@@ -42,6 +42,14 @@ impl RevocationKind {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 
+    /// Returns whether entries of the kind reject only tokens that were issued before a time.
+    pub(super) const fn has_time(self) -> bool {
+        match self {
+            Self::JwtId | Self::Session => false,
+            Self::Subject | Self::Client | Self::Issuer => true,
+        }
+    }
+
     /// Returns the bit of the kind in a set of kinds.
     pub(super) const fn bit(self) -> u8 {
         match self {

@@ -3,44 +3,47 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::claims::{self, ClientRule};
 use crate::clock::{Clock, Moment, Timestamp};
 use crate::defaults;
 use crate::revocation::cutoff::Cutoff;
-use crate::revocation::digest::{Digester, IssuerDigest};
+use crate::revocation::digest::{Digester, IssuerDigest, ValueSum};
 use crate::revocation::entry::Revocation;
 use crate::revocation::error::RevokeError;
 use crate::revocation::kind::RevocationKind;
+use crate::revocation::log::LogError;
+use crate::revocation::replication::Replication;
 use crate::revocation::set::{Record, Set};
 use crate::revocation::status::RevocationStatus;
 use crate::telemetry;
-use crate::token::{Claim, Member, Payload, unquote};
 
 /// A list of tokens, sessions, subjects, clients and issuers whose tokens are rejected before they expire.
 ///
 /// A clone is cheap and shares the list. Any number of validators can use one list; see
-/// [`with_revocations`](crate::ValidatorBuilder::with_revocations). The list is in the memory of this process: a restart empties it,
-/// and other replicas do not know of it. Load what must survive a restart with [`revoke_all`](Self::revoke_all) at start.
+/// [`with_revocations`](crate::ValidatorBuilder::with_revocations). Replicas [share](Self::shared) their entries over a log. Without one,
+/// the list is [in the memory](Self::in_memory) of this process: a restart empties it, and other replicas do not know of it.
 ///
 /// Requests read the list without a lock. It contains digests and no names. Entries are exact, not a filter with false hits.
 ///
 /// # Security
 ///
-/// An entry is never dropped before its [end](Revocation::with_end), also if the list is full: then an insertion fails.
+/// An entry is never dropped before its [end](Revocation::with_end), also if the list is full: then an insertion fails. It stays also
+/// if the log loses it.
 #[derive(Clone)]
 pub struct Revocations {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
-    /// The bits of the kinds that have entries, so that a request reads nothing else if there are none.
-    kinds: AtomicU8,
+pub(super) struct Shared {
+    /// The bits of the kinds that have entries, and [`UNAVAILABLE`], so that a request reads nothing else if there are none.
+    flags: AtomicU8,
     set: ArcSwap<Set>,
+    /// The claims that entries compare with subjects, except `sub`.
+    subject_claims: ArcSwap<Vec<Box<str>>>,
     digester: Digester,
     writer: Mutex<Writer>,
     /// The longest leeway of the validators that use the list, in seconds.
@@ -49,7 +52,16 @@ struct Shared {
     warned: AtomicU8,
     max_entries: usize,
     max_token_life: Duration,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) replication: Option<Replication>,
+}
+
+/// The settings of a list.
+pub(super) struct Settings {
+    pub(super) max_entries: usize,
+    pub(super) max_token_life: Duration,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) replication: Option<Replication>,
 }
 
 /// The state of which only an insertion needs to know.
@@ -61,21 +73,24 @@ struct Writer {
     has_rules: bool,
 }
 
-/// Why a token is rejected.
+/// Who adds an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Match {
-    /// An entry of this kind names the token.
-    Revoked(RevocationKind),
-    /// An entry of this kind concerns the issuer, and the claim with the name is not a string.
-    Malformed(RevocationKind),
+pub(super) enum Origin {
+    /// This process.
+    Local,
+    /// The log.
+    Log,
 }
 
 impl Revocations {
-    pub(super) fn new(max_entries: usize, max_token_life: Duration, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(settings: Settings) -> Self {
+        let Settings { max_entries, max_token_life, clock, replication } = settings;
         let writer = Writer { cutoff: Cutoff::new(Moment::now(&*clock)), trusted: HashSet::new(), has_rules: false };
+        let is_available = replication.as_ref().is_none_or(Replication::accepts_unread);
         let shared = Shared {
-            kinds: AtomicU8::new(0),
+            flags: AtomicU8::new(if is_available { 0 } else { UNAVAILABLE }),
             set: ArcSwap::from_pointee(Set::empty()),
+            subject_claims: ArcSwap::default(),
             digester: Digester::new(),
             writer: Mutex::new(writer),
             leeway: AtomicU64::new(defaults::LEEWAY.as_secs()),
@@ -83,8 +98,11 @@ impl Revocations {
             max_entries,
             max_token_life,
             clock,
+            replication,
         };
-        Self { shared: Arc::new(shared) }
+        let list = Self { shared: Arc::new(shared) };
+        list.ensure_running();
+        list
     }
 
     /// Adds an entry. Requests that start after the call has returned are rejected; so are tokens in the token cache.
@@ -92,28 +110,34 @@ impl Revocations {
     /// An entry that is present is extended: to the later end, and to the later time of issue. If no validator of this process
     /// trusts the issuer of the entry, the entry is added and a warning is logged, because the name may have a typo.
     ///
+    /// If replicas share the list, the call returns once the log has stored the entry. Other replicas reject the tokens a moment later.
+    ///
     /// # Errors
     ///
-    /// Returns [`RevokeError::Full`] if the list has no room, and logs it at level error.
-    #[expect(clippy::unused_async, reason = "a list that replicas share waits for its log")]
+    /// Returns [`RevokeError::Full`] if the list has no room, and logs it at level error. Returns [`RevokeError::NotAppended`] if the log
+    /// did not store the entry: this process rejects the tokens, and the entry is appended again and again until its end.
     pub async fn revoke(&self, revocation: Revocation) -> Result<(), RevokeError> {
-        self.add(&[revocation]).map(drop)
+        self.revoke_all([revocation]).await
     }
 
     /// Adds several entries, as [`revoke`](Self::revoke) does for one. This takes far less time than one call for each.
     ///
     /// # Errors
     ///
-    /// Returns [`RevokeError::Full`] if the list has no room for all of them. Those that fit are added.
-    #[expect(clippy::unused_async, reason = "a list that replicas share waits for its log")]
+    /// Returns [`RevokeError::Full`] if the list has no room for all of them. Those that fit are added to this list, and none is appended
+    /// to the log. Returns [`RevokeError::NotAppended`] as [`revoke`](Self::revoke) does.
     pub async fn revoke_all(&self, revocations: impl IntoIterator<Item = Revocation>) -> Result<(), RevokeError> {
-        self.add(&revocations.into_iter().collect::<Vec<_>>()).map(drop)
+        let revocations = self.shared.resolved(revocations);
+        self.shared.add(&revocations, Origin::Local)?;
+        self.append(revocations).await.map_err(|error| RevokeError::NotAppended { error })
     }
 
-    /// Returns the number of entries and their memory.
+    /// Returns the number of entries, their memory, and the state of the log.
     #[must_use]
     pub fn status(&self) -> RevocationStatus {
-        RevocationStatus::new(&self.shared.set.load(), self.shared.max_entries)
+        let shared = &*self.shared;
+        let log = shared.replication.as_ref().map(|replication| replication.status(shared.clock.monotonic()));
+        RevocationStatus::new(&shared.set.load(), shared.max_entries, log)
     }
 
     /// Returns the longest life of a token.
@@ -121,41 +145,20 @@ impl Revocations {
         self.shared.max_token_life
     }
 
-    /// Adds entries. Returns whether this has changed the list.
-    pub(crate) fn add(&self, revocations: &[Revocation]) -> Result<bool, RevokeError> {
-        let shared = &*self.shared;
-        let now = Moment::now(&*shared.clock);
-        let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut records = Vec::with_capacity(revocations.len());
-        let mut is_untrusted = false;
-        for revocation in revocations {
-            let issuer = shared.digester.issuer(&revocation.issuer);
-            is_untrusted |= !writer.has_rules && !writer.trusted.is_empty() && !writer.trusted.contains(&issuer);
-            records.push(shared.record(revocation, issuer, now.wall));
-        }
-        if is_untrusted {
-            telemetry::revocation::untrusted_issuer();
-        }
-        let set = shared.set.load();
-        records.retain(|record| !set.covers(record));
-        if records.is_empty() {
+    /// Adds what a signal of an issuer names. Appends it only if it changes the list. Returns whether it does.
+    ///
+    /// # Errors
+    ///
+    /// If the log does not store it, it is appended again until its end; only if that is not possible, the call fails.
+    pub(crate) async fn add_signal(&self, revocations: Vec<Revocation>) -> Result<bool, RevokeError> {
+        let revocations = self.shared.resolved(revocations);
+        if !self.shared.add(&revocations, Origin::Local)? {
             return Ok(false);
         }
-        // An entry counts until its end and the leeway of the validator.
-        let cutoff = seconds(writer.cutoff.at(now).saturating_sub(defaults::MAX_LEEWAY));
-        let (set, outcome) = set.with(records, cutoff, shared.max_entries);
-        let kinds = set.kinds();
-        for kind in RevocationKind::ALL {
-            telemetry::revocation::entries(kind.name(), set.len(*kind));
+        match self.append(revocations).await {
+            Err(error @ LogError::TooManyPending) => Err(RevokeError::NotAppended { error }),
+            Ok(()) | Err(_) => Ok(true),
         }
-        // The set before its bits, so that a request that sees the bits finds the entries.
-        shared.set.store(Arc::new(set));
-        shared.kinds.store(kinds, Ordering::Release);
-        drop(writer);
-        outcome.map(|()| true).map_err(|_| {
-            telemetry::revocation::full(shared.max_entries);
-            RevokeError::Full { max_entries: shared.max_entries }
-        })
     }
 
     /// Records a validator that uses the list: the names of each of its issuers, whether rules accept further names, and its
@@ -170,9 +173,11 @@ impl Revocations {
         shared.leeway.fetch_max(leeway.as_secs(), Ordering::Relaxed);
         let digests = |names: &'i [Box<str>]| names.iter().map(|name| shared.digester.issuer(name)).collect();
         let digests: Box<[Box<[IssuerDigest]>]> = issuers.map(digests).collect();
-        let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = shared.writer();
         writer.trusted.extend(digests.iter().flatten());
         writer.has_rules |= has_rules;
+        drop(writer);
+        self.ensure_running();
         digests
     }
 
@@ -181,141 +186,176 @@ impl Revocations {
         self.shared.digester.issuer(name)
     }
 
-    /// Returns whether the list has no entries.
+    /// Returns whether no token is revoked, and the log is read.
     pub(crate) fn is_empty(&self) -> bool {
-        self.shared.kinds.load(Ordering::Acquire) == 0
-    }
-
-    /// Looks a token up whose issuer has these names. `now` is the time less the leeway.
-    pub(crate) fn check(
-        &self,
-        issuers: impl Iterator<Item = IssuerDigest>,
-        payload: &Payload,
-        clients: &ClientRule,
-        now: Timestamp,
-    ) -> Result<(), Match> {
-        let lookup = Lookup { shared: &self.shared, set: &self.shared.set.load(), payload, now };
-        let kinds = self.shared.kinds.load(Ordering::Acquire);
-        for issuer in issuers {
-            for kind in RevocationKind::ALL.iter().filter(|kind| kinds & kind.bit() != 0) {
-                lookup.check(*kind, issuer, clients)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Counts a token that is valid for longer than entries last by default.
-    pub(crate) fn check_life(&self, payload: &Payload, now: Timestamp) {
-        let shared = &*self.shared;
-        let longest = now.saturating_add(shared.max_token_life);
-        if claims::date(payload, Claim::Exp).ok().is_some_and(|exp| exp > longest) {
-            telemetry::revocation::long_token_life();
-            shared.warn_once(LONG_LIFE, telemetry::revocation::warn_of_long_token_life);
-        }
-    }
-}
-
-/// One look-up of one token.
-struct Lookup<'l> {
-    shared: &'l Shared,
-    set: &'l Set,
-    payload: &'l Payload,
-    now: Timestamp,
-}
-
-impl Lookup<'_> {
-    fn check(&self, kind: RevocationKind, issuer: IssuerDigest, clients: &ClientRule) -> Result<(), Match> {
-        let is_rejected = match kind {
-            RevocationKind::JwtId => self.is_named(kind, issuer, &self.payload.text(Claim::Jti))?,
-            RevocationKind::Session => self.is_named(kind, issuer, &self.payload.text(Claim::Sid))?,
-            RevocationKind::Subject => match self.payload.text(Claim::Sub) {
-                Member::Is(subject) => self.is_issued_before(kind, self.shared.digester.value(issuer, subject)),
-                Member::Absent | Member::Malformed => false,
-            },
-            RevocationKind::Client => match clients.claim.raw(self.payload).map(unquote) {
-                Some(Some(client)) => self.is_issued_before(kind, self.shared.digester.value(issuer, &client)),
-                Some(None) if self.is_concerned(kind, issuer) => return Err(Match::Malformed(kind)),
-                Some(None) | None => false,
-            },
-            RevocationKind::Issuer => self.is_issued_before(kind, self.shared.concerned(kind, issuer)),
-        };
-        if is_rejected { Err(Match::Revoked(kind)) } else { Ok(()) }
-    }
-
-    /// Returns whether an entry names the value of a claim.
-    fn is_named(&self, kind: RevocationKind, issuer: IssuerDigest, claim: &Member<&str>) -> Result<bool, Match> {
-        match claim {
-            Member::Is(value) => {
-                let entry = self.set.find(kind, self.shared.digester.value(issuer, value));
-                Ok(entry.is_some_and(|entry| self.counts(entry.ends_at)))
-            }
-            Member::Malformed if self.is_concerned(kind, issuer) => Err(Match::Malformed(kind)),
-            Member::Absent if !self.shared.has_warned(kind.bit()) && self.is_concerned(kind, issuer) => {
-                self.shared.warn_once(kind.bit(), || telemetry::revocation::claim_missing(kind.name()));
-                Ok(false)
-            }
-            Member::Absent | Member::Malformed => Ok(false),
-        }
-    }
-
-    /// Returns whether the token was issued in or before the second of the entry. A token without `iat` may have been.
-    fn is_issued_before(&self, kind: RevocationKind, digest: u64) -> bool {
-        let Some(entry) = self.set.find_issued_before(kind, digest) else { return false };
-        let next_second = Timestamp::from_secs(i64::from(entry.before).saturating_add(1));
-        let issued_at = claims::date(self.payload, Claim::Iat).ok();
-        self.counts(entry.ends_at) && issued_at.is_none_or(|issued_at| issued_at < next_second)
-    }
-
-    fn is_concerned(&self, kind: RevocationKind, issuer: IssuerDigest) -> bool {
-        let entry = self.set.find_concerned(self.shared.concerned(kind, issuer));
-        entry.is_some_and(|entry| self.counts(entry.ends_at))
-    }
-
-    fn counts(&self, ends_at: u32) -> bool {
-        self.now < Timestamp::from_secs(i64::from(ends_at))
+        self.shared.flags.load(Ordering::Acquire) == 0
     }
 }
 
 impl Shared {
-    fn record(&self, revocation: &Revocation, issuer: IssuerDigest, now: Timestamp) -> Record {
+    /// Adds entries, all of which have an end. Returns whether this has changed the list.
+    pub(super) fn add(&self, revocations: &[Revocation], origin: Origin) -> Result<bool, RevokeError> {
+        let now = Moment::now(&*self.clock);
+        let mut writer = self.writer();
+        let mut records = Vec::with_capacity(revocations.len());
+        let (mut is_untrusted, mut is_ahead) = (false, false);
+        for revocation in revocations {
+            let issuer = self.digester.issuer(&revocation.issuer);
+            is_untrusted |= !writer.has_rules && !writer.trusted.is_empty() && !writer.trusted.contains(&issuer);
+            is_ahead |= revocation.issued_before.is_some_and(|before| before > latest_before(now.wall));
+            records.push(self.record(revocation, issuer));
+        }
+        if origin == Origin::Local && is_untrusted {
+            telemetry::revocation::untrusted_issuer();
+        }
+        if origin == Origin::Log && is_ahead {
+            telemetry::revocation::entry_from_future();
+        }
+        self.add_subject_claims(revocations)?;
+        let set = self.set.load();
+        records.retain(|record| !set.covers(record));
+        if records.is_empty() {
+            return Ok(false);
+        }
+        let cutoff = writer.cutoff(now);
+        let (set, outcome) = set.with(records, cutoff, self.max_entries);
+        let kinds = set.kinds();
+        for kind in RevocationKind::ALL {
+            telemetry::revocation::entries(kind.name(), set.len(*kind));
+        }
+        // The set before its bits, so that a request that sees the bits finds the entries.
+        self.set.store(Arc::new(set));
+        self.flags.fetch_or(kinds, Ordering::Release);
+        self.flags.fetch_and(kinds | UNAVAILABLE | HAS_SUBJECT_CLAIMS, Ordering::Release);
+        drop(writer);
+        if let Some(replication) = &self.replication {
+            replication.shared.record_full(outcome.is_err());
+        }
+        outcome.map(|()| true).map_err(|_| {
+            telemetry::revocation::full(self.max_entries);
+            RevokeError::Full { max_entries: self.max_entries }
+        })
+    }
+
+    /// Adds the claims that entries name. The writer is locked.
+    fn add_subject_claims(&self, revocations: &[Revocation]) -> Result<(), RevokeError> {
+        let known = self.subject_claims.load();
+        let mut claims = Vec::clone(&known);
+        for claim in revocations.iter().filter_map(|revocation| revocation.subject_claim.as_ref()) {
+            if !claims.contains(claim) {
+                claims.push(claim.clone());
+            }
+        }
+        if claims.len() == known.len() {
+            return Ok(());
+        }
+        if claims.len() > MAX_SUBJECT_CLAIMS || claims.iter().any(|claim| claim.len() > MAX_SUBJECT_CLAIM_BYTES) {
+            return Err(RevokeError::SubjectClaims);
+        }
+        self.subject_claims.store(Arc::new(claims));
+        self.flags.fetch_or(HAS_SUBJECT_CLAIMS, Ordering::Release);
+        Ok(())
+    }
+
+    /// Returns the second before which an entry must have ended to be dropped.
+    pub(super) fn cutoff(&self) -> u32 {
+        self.writer().cutoff(Moment::now(&*self.clock))
+    }
+
+    /// Sets whether requests are rejected because the log is not read.
+    pub(super) fn set_available(&self, is_available: bool) {
+        if is_available {
+            self.flags.fetch_and(!UNAVAILABLE, Ordering::Release);
+        } else {
+            self.flags.fetch_or(UNAVAILABLE, Ordering::Release);
+        }
+    }
+
+    pub(super) fn flags(&self) -> u8 {
+        self.flags.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set(&self) -> arc_swap::Guard<Arc<Set>> {
+        self.set.load()
+    }
+
+    pub(super) fn subject_claims(&self) -> arc_swap::Guard<Arc<Vec<Box<str>>>> {
+        self.subject_claims.load()
+    }
+
+    pub(super) fn digester(&self) -> &Digester {
+        &self.digester
+    }
+
+    /// Sets the end, and the time of issue for the kinds that have one.
+    fn resolved(&self, revocations: impl IntoIterator<Item = Revocation>) -> Vec<Revocation> {
+        let now = self.clock.now();
+        let leeway = Duration::from_secs(self.leeway.load(Ordering::Relaxed));
+        let resolve = |revocation: Revocation| {
+            let before = revocation.issued_before.unwrap_or_else(|| now.saturating_add(leeway));
+            if before > latest_before(now) {
+                telemetry::revocation::time_in_future();
+            }
+            let end = revocation.end.unwrap_or_else(|| now.saturating_add(self.max_token_life));
+            let issued_before = revocation.kind.has_time().then(|| before.min(latest_before(now)));
+            Revocation { issued_before, end: Some(end), ..revocation }
+        };
+        revocations.into_iter().map(resolve).collect()
+    }
+
+    fn record(&self, revocation: &Revocation, issuer: IssuerDigest) -> Record {
         let kind = revocation.kind;
         let concerned = self.concerned(kind, issuer);
         let digest = match kind {
             RevocationKind::Issuer => concerned,
-            _ => self.digester.value(issuer, &revocation.value),
+            _ => {
+                let claim = revocation.subject_claim.as_deref();
+                let issuer = claim.map_or(issuer, |claim| self.digester.within(issuer, claim));
+                self.digester.combine(issuer, self.digester.value(&revocation.value))
+            }
         };
-        let leeway = Duration::from_secs(self.leeway.load(Ordering::Relaxed));
-        let before = revocation.issued_before.unwrap_or_else(|| now.saturating_add(leeway));
-        let end = revocation.end.unwrap_or_else(|| now.saturating_add(self.max_token_life));
-        Record {
-            kind,
-            digest,
-            concerned,
-            // Rounded up to the next second.
-            ends_at: seconds(end.saturating_add(Duration::from_nanos(999_999_999))),
-            before: seconds(before.min(now.saturating_add(defaults::MAX_LEEWAY))),
-        }
+        Record { kind, digest, concerned, ends_at: revocation.last_second(), before: seconds(revocation.issued_before) }
     }
 
     /// Returns the digest of an issuer together with a kind.
-    fn concerned(&self, kind: RevocationKind, issuer: IssuerDigest) -> u64 {
-        self.digester.number(issuer, kind.bit())
+    pub(super) fn concerned(&self, kind: RevocationKind, issuer: IssuerDigest) -> u64 {
+        self.digester.combine(issuer, self.kind(kind))
     }
 
-    fn has_warned(&self, bit: u8) -> bool {
+    fn kind(&self, kind: RevocationKind) -> ValueSum {
+        self.digester.number(kind.bit())
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn has_warned(&self, bit: u8) -> bool {
         self.warned.load(Ordering::Relaxed) & bit != 0
     }
 
-    fn warn_once(&self, bit: u8, warn: impl FnOnce()) {
+    pub(super) fn warn_once(&self, bit: u8, warn: impl FnOnce()) {
         if !self.has_warned(bit) && self.warned.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
             warn();
         }
     }
 }
 
-/// Returns whole seconds since 1970, rounded down, at most those of the year 2106.
-fn seconds(time: Timestamp) -> u32 {
-    u32::try_from(time.as_secs().max(0)).unwrap_or(u32::MAX)
+impl Writer {
+    fn cutoff(&mut self, now: Moment) -> u32 {
+        // An entry counts until its end and the leeway of the validator.
+        seconds(Some(self.cutoff.at(now).saturating_sub(defaults::MAX_LEEWAY)))
+    }
+}
+
+/// Returns the latest time of issue that an entry of this process has: a clock may be slow, but nothing revokes the tokens of tomorrow.
+fn latest_before(now: Timestamp) -> Timestamp {
+    now.saturating_add(defaults::MAX_LEEWAY)
+}
+
+/// Returns whole seconds since 1970, rounded down, at most those of the year 2106; 0 if there is no time.
+fn seconds(time: Option<Timestamp>) -> u32 {
+    u32::try_from(time.map_or(0, Timestamp::as_secs).max(0)).unwrap_or(u32::MAX)
 }
 
 impl fmt::Debug for Revocations {
@@ -324,5 +364,12 @@ impl fmt::Debug for Revocations {
     }
 }
 
-/// The bit of the warning of a long token life. Those of missing claims are the bits of the kinds.
-const LONG_LIFE: u8 = 1 << 7;
+/// The bit of [`Shared::flags`] that says that requests are rejected because the log is not read. The others are those of the kinds.
+pub(super) const UNAVAILABLE: u8 = 1 << 7;
+
+/// The bit of [`Shared::flags`] that says that entries compare other claims than `sub` with subjects.
+pub(super) const HAS_SUBJECT_CLAIMS: u8 = 1 << 6;
+
+/// Each of them is looked up in every token.
+const MAX_SUBJECT_CLAIMS: usize = 8;
+const MAX_SUBJECT_CLAIM_BYTES: usize = 64;

@@ -3,7 +3,7 @@
 //! A JWT is valid until `exp`. [`Revocations`] is a list of what must be rejected earlier: a token, a session, or all tokens that
 //! were issued to a subject, to a client, or by an issuer before a time. A validator that is built with
 //! [`with_revocations`](crate::ValidatorBuilder::with_revocations) looks each token up in it, also a token that is in the token
-//! cache. The guide has [a page](crate::guide::revocation) with the steps for Auth0, Keycloak and Okta.
+//! cache. Replicas share their lists over a [`RevocationLog`]. The guide has [a page](crate::guide::revocation) with the steps for Auth0, Keycloak and Okta.
 //!
 //! ```
 //! use tower_bearer::revocation::{Revocation, Revocations};
@@ -29,17 +29,29 @@ mod cutoff;
 mod digest;
 mod entry;
 mod error;
+mod feed;
+mod horizon;
 mod kind;
 mod list;
+mod log;
+mod lookup;
+mod memory_log;
+mod queue;
+mod replication;
 mod set;
 mod status;
 mod table;
+mod tasks;
+#[cfg(test)]
+mod tests;
 
 pub use self::builder::RevocationsBuilder;
 pub(crate) use self::digest::IssuerDigest;
 pub use self::entry::Revocation;
-pub use self::error::{RevocationSettingError, RevokeError};
+pub use self::error::{RevocationSettingError, RevocationsNotReadyError, RevokeError};
 pub use self::kind::RevocationKind;
-pub(crate) use self::list::Match;
 pub use self::list::Revocations;
-pub use self::status::RevocationStatus;
+pub use self::log::{LogAppend, LogError, LogFuture, LogPage, LogPosition, LogRead, RevocationLog};
+pub(crate) use self::lookup::Match;
+pub use self::memory_log::MemoryLog;
+pub use self::status::{RevocationState, RevocationStatus};

@@ -23,7 +23,6 @@ pub(super) enum MissingExpiry {
 /// What a logout token says. It can be trusted once the signature is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Logout {
-    pub(super) issuer: Box<str>,
     pub(super) issued_at: Timestamp,
     pub(super) session: Option<Box<str>>,
     pub(super) subject: Option<Box<str>>,
@@ -62,8 +61,7 @@ impl LogoutRules {
         if session.is_none() && subject.is_none() {
             return Err("sub");
         }
-        let issuer = payload.text(Claim::Iss).ok().ok_or("iss")?;
-        Ok(Logout { issuer: Box::from(issuer), issued_at, session, subject })
+        Ok(Logout { issued_at, session, subject })
     }
 
     /// Checks the dates, and returns `iat`.

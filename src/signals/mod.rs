@@ -35,6 +35,7 @@
 
 mod answer;
 mod form;
+mod key_waits;
 mod logout_token;
 mod receiver;
 

@@ -1,26 +1,25 @@
 //! `LogoutReceiver`: receives logout tokens and revokes what they name.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{Method, Response};
-use tokio::sync::Semaphore;
 
-use crate::clock::Monotonic;
 use crate::defaults;
 use crate::keys::SignedToken;
-use crate::rejection::{KeyNotFoundError, Rejection};
-use crate::revocation::{Revocation, Revocations};
+use crate::rejection::{IssuerError, KeyNotFoundError, Rejection};
+use crate::revocation::{Revocation, Revocations, RevokeError};
 use crate::signals::answer::{self, LogoutError};
 use crate::signals::form;
+use crate::signals::key_waits::KeyWaits;
 use crate::signals::logout_token::{Logout, LogoutRules, MissingExpiry};
 use crate::telemetry;
 use crate::token::UnverifiedToken;
-use crate::validator::TrustedIssuer;
+use crate::validator::{FailedEpoch, TrustedIssuer};
 
 /// Receives the logout tokens of an issuer (OpenID Connect Back-Channel Logout 1.0) and revokes the tokens of the session or of the
 /// user.
@@ -30,12 +29,13 @@ use crate::validator::TrustedIssuer;
 ///
 /// The responses: 200 if the tokens are now rejected, 400 with `{"error":"invalid_request"}` for an invalid request, 503 with
 /// `Retry-After` if the keys of the issuer are not available or the list of revocations is full. A logout token that is sent again is
-/// answered with 200 and changes nothing.
+/// answered with 200 and changes nothing. If replicas share the list and their log does not respond, the response is 200, and the entry
+/// is appended to the log until its end.
 ///
 /// # Security
 ///
-/// Anyone can call the URL. All claims are checked before a key is fetched for a token, and at most one request at a time waits for
-/// keys.
+/// Anyone can call the URL. All claims are checked before a key is fetched for a token. At most one request at a time fetches keys, and
+/// at most four a minute in vain.
 #[derive(Clone)]
 pub struct LogoutReceiver {
     issuer: TrustedIssuer,
@@ -43,8 +43,10 @@ pub struct LogoutReceiver {
     reach: LogoutReach,
     /// The issuers whose tokens are revoked. If empty, that of the logout token.
     subjects_of: Vec<Box<str>>,
+    /// The claim of access tokens that contains the subject, if it is not `sub`.
+    subject_claim: Option<Box<str>>,
     revocations: Revocations,
-    waiting: Arc<Waiting>,
+    waits: Arc<KeyWaits>,
 }
 
 /// What a logout token with both `sid` and `sub` revokes. If it has only one of them, that one is revoked.
@@ -57,14 +59,6 @@ pub enum LogoutReach {
     /// tokens, such as Auth0 and Okta.
     #[default]
     Subject,
-}
-
-/// The requests that wait for keys.
-struct Waiting {
-    /// One permit.
-    permit: Semaphore,
-    /// When a request last waited for a key that the issuer does not have.
-    last_failure: Mutex<Option<Monotonic>>,
 }
 
 impl LogoutReceiver {
@@ -86,8 +80,9 @@ impl LogoutReceiver {
             rules: LogoutRules { client_ids, missing_expiry: MissingExpiry::Rejected },
             reach: LogoutReach::default(),
             subjects_of: Vec::new(),
+            subject_claim: None,
             revocations: revocations.clone(),
-            waiting: Arc::new(Waiting { permit: Semaphore::new(1), last_failure: Mutex::new(None) }),
+            waits: Arc::new(KeyWaits::new()),
         }
     }
 
@@ -102,6 +97,16 @@ impl LogoutReceiver {
     #[must_use]
     pub fn with_subjects_of<I: Into<String>>(mut self, issuers: impl IntoIterator<Item = I>) -> Self {
         self.subjects_of = issuers.into_iter().map(|issuer| issuer.into().into_boxed_str()).collect();
+        self
+    }
+
+    /// Sets the claim of access tokens that contains the `sub` of a logout token. Default: `sub`.
+    ///
+    /// With Entra ID, `sub` differs from one application to the next, and `oid` identifies the user. With an identity provider that is not
+    /// the issuer of the access tokens, the issuer may write its subject into a claim of its own.
+    #[must_use]
+    pub fn with_subject_claim(mut self, claim: &str) -> Self {
+        self.subject_claim = (claim != "sub").then(|| Box::from(claim));
         self
     }
 
@@ -138,59 +143,80 @@ impl LogoutReceiver {
             return Err(LogoutError::Invalid("size"));
         }
         let token = form::single(body, "logout_token").ok_or(LogoutError::Invalid("logout_token"))?;
-        let token = self.issuer.parse(&token).map_err(|rejection| LogoutError::Invalid(rejection.kind().name()))?;
+        let token = self.issuer.parse(&token).map_err(into_error)?;
         let logout = self.rules.check(&token, self.issuer.times()).map_err(LogoutError::Invalid)?;
-        self.verify(&token).await?;
-        let full = |_| LogoutError::Unavailable { cause: "full", retry_after: FULL_RETRY_AFTER };
-        self.revocations.add(&self.revocations_for(&logout)).map_err(full)
-    }
-
-    async fn verify(&self, token: &UnverifiedToken<'_>) -> Result<SignedToken, LogoutError> {
-        let verified = match self.issuer.verify(token) {
-            Some(verified) => verified,
-            None => self.wait(token).await?,
-        };
-        verified.map_err(|rejection| match rejection {
-            Rejection::KeysUnavailable { retry_after, .. } => {
-                LogoutError::Unavailable { cause: "keys_unavailable", retry_after }
+        self.verify(&token).await?.map_err(into_error)?;
+        let revocations = self.revocations_for(&logout, &self.issuer.names(&token));
+        self.revocations.add_signal(revocations).await.map_err(|error| match error {
+            RevokeError::Full { .. } => LogoutError::Unavailable { cause: "full", retry_after: FULL_RETRY_AFTER },
+            RevokeError::SubjectClaims => {
+                LogoutError::Unavailable { cause: "subject_claims", retry_after: FULL_RETRY_AFTER }
             }
-            rejection => LogoutError::Invalid(rejection.kind().name()),
+            RevokeError::NotAppended { error } => {
+                LogoutError::Unavailable { cause: error.name(), retry_after: FULL_RETRY_AFTER }
+            }
         })
     }
 
-    /// Waits for the key of a token. Anyone can send tokens with unknown keys, so only one request at a time waits, and none for a
-    /// minute after one has waited in vain. Any other request may be genuine, so its sender is told to retry.
+    async fn verify(&self, token: &UnverifiedToken<'_>) -> Result<Result<SignedToken, Rejection>, LogoutError> {
+        match self.issuer.verify(token) {
+            Ok(verified) => Ok(verified),
+            Err(_) => self.wait(token).await,
+        }
+    }
+
+    /// Waits for the key of a token. Anyone can send tokens with unknown keys, so only one request at a time fetches keys, and few of them
+    /// in vain. Any other request may be genuine, so its sender is told to retry.
     async fn wait(&self, token: &UnverifiedToken<'_>) -> Result<Result<SignedToken, Rejection>, LogoutError> {
         let busy = |retry_after| LogoutError::Unavailable { cause: "busy", retry_after };
-        let Ok(_permit) = self.waiting.permit.try_acquire() else { return Err(busy(defaults::RETRY_AFTER_MIN)) };
-        let last_failure = || self.waiting.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = last_failure().map(|failure| failure.saturating_add(UNKNOWN_KEY_PAUSE));
-        let pause = next.map(|next| next.saturating_since(self.issuer.monotonic())).unwrap_or_default();
-        if !pause.is_zero() {
-            return Err(busy(pause));
-        }
-        let verified = self.issuer.verify_later(token).await;
-        if let Err(Rejection::Key(KeyNotFoundError::Unknown { .. })) = verified {
-            *last_failure() = Some(self.issuer.monotonic());
+        let _permit = self.waits.enter().await.ok_or(busy(defaults::RETRY_AFTER_MIN))?;
+        // Another request may have fetched the key.
+        let failed: FailedEpoch = match self.issuer.verify(token) {
+            Ok(verified) => return Ok(verified),
+            Err(failed) => failed,
+        };
+        self.waits.check(self.issuer.monotonic()).map_err(busy)?;
+        let verified = self.issuer.verify_later(token, failed).await;
+        if let Err(Rejection::Key(KeyNotFoundError::Unknown { .. }) | Rejection::Signature) = verified {
+            self.waits.record_failure(self.issuer.monotonic());
         }
         Ok(verified)
     }
 
-    fn revocations_for(&self, logout: &Logout) -> Vec<Revocation> {
+    /// `names` are those of the issuer or tenant of the logout token.
+    fn revocations_for(&self, logout: &Logout, names: &[String]) -> Vec<Revocation> {
         // All tokens that were issued before the logout have expired by then.
         let end = logout.issued_at.saturating_add(self.revocations.max_token_life());
         let revocation = |issuer: &str| {
             let session = logout.session.as_deref().map(|session| Revocation::session(issuer, session));
-            let subject = logout.subject.as_deref().map(|subject| Revocation::subject(issuer, subject));
+            let subject = logout.subject.as_deref().map(|subject| {
+                let revocation = Revocation::subject(issuer, subject);
+                self.subject_claim.iter().fold(revocation, |revocation, claim| revocation.with_subject_claim(claim))
+            });
             let chosen = match self.reach {
                 LogoutReach::Session => session.or(subject),
                 LogoutReach::Subject => subject.or(session),
             };
             chosen.map(|chosen| chosen.with_issued_before(logout.issued_at).with_end(end))
         };
-        let own = [logout.issuer.clone()];
-        let issuers: &[Box<str>] = if self.subjects_of.is_empty() { &own } else { &self.subjects_of };
-        issuers.iter().filter_map(|issuer| revocation(issuer)).collect()
+        if self.subjects_of.is_empty() {
+            names.iter().filter_map(|issuer| revocation(issuer)).collect()
+        } else {
+            self.subjects_of.iter().filter_map(|issuer| revocation(issuer)).collect()
+        }
+    }
+}
+
+/// What this service or the issuer causes is no fault of the sender, who may retry.
+fn into_error(rejection: Rejection) -> LogoutError {
+    match rejection {
+        Rejection::KeysUnavailable { retry_after, .. } => {
+            LogoutError::Unavailable { cause: "keys_unavailable", retry_after }
+        }
+        Rejection::Issuer(IssuerError::DomainsUnavailable) => {
+            LogoutError::Unavailable { cause: "issuers_unavailable", retry_after: defaults::RETRY_AFTER_MIN }
+        }
+        rejection => LogoutError::Invalid(rejection.kind().name()),
     }
 }
 
@@ -209,9 +235,6 @@ impl fmt::Debug for LogoutReceiver {
             .finish_non_exhaustive()
     }
 }
-
-/// How long no request waits for a key after one has waited in vain. The requests of the API fetch new keys earlier.
-const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(60);
 
 /// A full list has room when entries end, or when an operator raises the limit.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(60);

@@ -1,7 +1,7 @@
 //! Stores that replicas share, in Redis or a server with the same protocol, such as Valkey.
 //!
-//! [`Redis`] is the connection. Everything that uses one server shares it, so a process has one connection for commands, whatever it
-//! stores there.
+//! [`Redis`] is the connection, and [`RedisLog`] a log of [revocations](crate::revocation) over it. Everything that uses one server
+//! shares its connection for commands.
 //!
 //! ```
 //! use tower_bearer::stores::Redis;
@@ -18,6 +18,7 @@ mod connection;
 mod error;
 mod redis;
 mod replay;
+mod revocation_log;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -26,3 +27,4 @@ pub use self::builder::RedisBuilder;
 pub use self::error::{RedisError, RedisSettingError};
 pub use self::redis::Redis;
 pub use self::replay::RedisReplayStore;
+pub use self::revocation_log::RedisLog;

@@ -67,7 +67,6 @@ impl Redis {
     }
 
     /// Sends several commands as [`query`](Self::query) does, and fails if one of them fails. The others are executed nevertheless.
-    #[expect(dead_code, reason = "the log of revocations appends with it")]
     pub(super) async fn execute_all(&self, pipeline: Pipeline) -> Result<(), RedisError> {
         let _responses: redis::Value = self.send(Request::Commands(pipeline)).await?;
         Ok(())
@@ -85,7 +84,6 @@ impl Redis {
     }
 
     /// Opens another connection, for commands that block. It is closed when it is dropped.
-    #[expect(dead_code, reason = "the log of revocations reads over it")]
     pub(super) async fn open(&self) -> Result<Connection, RedisError> {
         self.shared.open().await
     }

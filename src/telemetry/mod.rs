@@ -32,8 +32,8 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 pub(crate) use self::jwks::{
-    Refreshed, jwks_closed, jwks_discovery_changed, jwks_discovery_failed, jwks_empty_set, jwks_expired,
-    jwks_fetched, jwks_hook_panicked, jwks_initial_load, jwks_key_material_changed, jwks_key_skipped, jwks_key_store,
+    Refreshed, jwks_closed, jwks_discovery_changed, jwks_discovery_failed, jwks_empty_set, jwks_expired, jwks_fetched,
+    jwks_hook_panicked, jwks_initial_load, jwks_key_material_changed, jwks_key_skipped, jwks_key_store,
     jwks_key_store_failed, jwks_keys, jwks_not_modified, jwks_private_key_published,
     jwks_private_key_published_and_used, jwks_refresh_failed, jwks_refreshed, jwks_reload, jwks_stale_entered,
     jwks_stale_recovered, jwks_state, jwks_stored_keys_loaded, jwks_unchanged, jwks_unknown_kid, jwks_waiter_added,

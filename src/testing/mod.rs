@@ -32,6 +32,8 @@
 //! assert_eq!(network.calls(), 0);
 //! ```
 //!
+//! [`FakeLog`] is a log of [revocations](crate::revocation) with faults.
+//!
 //! # Security
 //!
 //! Some private keys of test issuers are published in the source of this crate. Never trust a test issuer outside of tests.
@@ -41,6 +43,7 @@ mod clients;
 mod clock;
 mod control;
 mod endpoints;
+mod fake_log;
 mod fetch;
 mod form;
 mod introspection;
@@ -62,6 +65,7 @@ mod token_header;
 
 pub use self::claims::{ClaimsBuilder, claims};
 pub use self::clock::FakeClock;
+pub use self::fake_log::{FakeLog, LogFault};
 pub use self::fetch::{FakeFetch, RecordedRequest, Reply};
 pub use self::issuer::TestIssuer;
 pub use self::network::TestNetwork;

@@ -12,7 +12,7 @@ use crate::validator::context::RequestContext;
 use crate::validator::decision::{Checked, Decision, NewEntry, Pending, PendingAnswer, PendingRecord, Validated};
 use crate::validator::find::{PendingTenant, Refusal};
 use crate::validator::possession::{BoundToken, Proven, RecordDecision};
-use crate::validator::routing::Route;
+use crate::validator::routing::{Route, RouteId};
 use crate::validator::token_cache::entry::{CacheEntry, EntryLifetime, KeyProof, Proof};
 use crate::validator::token_cache::lookup::Hit;
 use crate::validator::verify::VerifiedToken;
@@ -40,24 +40,26 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// Accepts a token because of its signature.
     pub(super) fn accept_signed(&self, token: &[u8], checked: Checked<C>) -> Decision<C> {
-        let Checked { claims, proof, mut new_entry, route: _ } = checked;
+        let Checked { claims, proof, mut new_entry, route } = checked;
         // An HMAC check is faster than a lookup.
         let is_asymmetric = claims.header().is_some_and(|header| !header.algorithm().is_symmetric());
         new_entry.lifetime = new_entry.lifetime.filter(|_| is_asymmetric);
-        self.record(token, claims, proof, Some(new_entry))
+        self.record(token, claims, proof, route, Some(new_entry))
     }
 
     /// Makes the checks whose results are never cached.
     pub(super) fn accept_cached(&self, token: &[u8], hit: Hit<C>, context: &RequestContext) -> Decision<C> {
-        let Hit { claims, route, bound } = hit;
+        let Hit { claims, route, bound, checked_at } = hit;
         let proven = self.core.check_possession(bound.as_deref(), context);
         let checked = proven.and_then(|proven| {
             self.core.check_organization(claims.payload(), context)?;
-            self.core.check_revocation(claims.payload(), &route)?;
+            self.core.check_revocation(claims.payload(), &route, checked_at)?;
             Ok(proven)
         });
         match checked {
-            Ok(Proven { confirmation, proof }) => self.record(token, claims.with_proven(confirmation), proof, None),
+            Ok(Proven { confirmation, proof }) => {
+                self.record(token, claims.with_proven(confirmation), proof, route, None)
+            }
             Err(rejection) => Decision::Made(Err(rejection)),
         }
     }
@@ -133,12 +135,15 @@ impl<C: Send + Sync + 'static> Validator<C> {
 
     /// Waits for the replay store, and makes the checks that follow.
     async fn accept_later(&self, token: &[u8], pending: PendingRecord<C>) -> Result<Validated<C>, Rejection> {
-        let PendingRecord { claims, proof, recording, new_entry } = pending;
+        let PendingRecord { claims, route, proof, recording, new_entry } = pending;
         let clock = &*self.core.clock;
         let started = clock.monotonic();
         let recorded = self.core.possession.recorded(recording, &proof, clock).await;
         let took = clock.monotonic().saturating_since(started);
         telemetry::proof_checked(outcome(recorded), Some(took));
+        if recorded.is_ok() {
+            self.core.check_revocation_again(&claims, &route)?;
+        }
         self.finish(token, claims, Some(&proof), new_entry, recorded)
     }
 
@@ -156,7 +161,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let bound = self.core.possession.bound_token(signed.payload(), token);
         let Proven { confirmation, proof } = self.core.check_possession(bound.as_deref(), context)?;
         self.core.check_organization(signed.payload(), context)?;
-        self.core.check_revocation_of_new(signed.payload(), &route)?;
+        self.core.check_revocation_of_new(signed.payload(), &route, checked_at)?;
         let (header, payload, thumbprint) = signed.into_parts();
         let claims = Claims::verified(header, payload, Some(thumbprint), Arc::clone(&self.core.claims_settings));
         let claims = self.application.read(claims)?.with_proven(confirmation);
@@ -176,6 +181,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         token: &[u8],
         claims: Claims<C>,
         proof: Option<VerifiedProof>,
+        route: RouteId,
         new_entry: Option<NewEntry>,
     ) -> Decision<C> {
         let Some(proof) = proof else { return Decision::Made(self.finish(token, claims, None, new_entry, Ok(()))) };
@@ -184,9 +190,13 @@ impl<C: Send + Sync + 'static> Validator<C> {
                 telemetry::proof_checked(outcome(recorded), None);
                 Decision::Made(self.finish(token, claims, Some(&proof), new_entry, recorded))
             }
-            RecordDecision::Pending(recording) => {
-                Decision::Pending(Pending::Record(Box::new(PendingRecord { claims, proof, recording, new_entry })))
-            }
+            RecordDecision::Pending(recording) => Decision::Pending(Pending::Record(Box::new(PendingRecord {
+                claims,
+                route,
+                proof,
+                recording,
+                new_entry,
+            }))),
         }
     }
 

@@ -29,7 +29,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         (issuer, checked): (usize, Checked<C>),
         (answer, is_new): (&Arc<ActiveAnswer>, bool),
     ) -> Decision<C> {
-        let Checked { claims, proof, new_entry, route: _ } = checked;
+        let Checked { claims, proof, new_entry, route } = checked;
         let claims = match self.check_answer(issuer, claims, answer) {
             Ok(claims) => claims,
             Err(rejection) => {
@@ -39,14 +39,14 @@ impl<C: Send + Sync + 'static> Validator<C> {
                 return Decision::Made(Err(rejection));
             }
         };
-        let NewEntry { route, proof: token_proof, lifetime, bound } = new_entry;
+        let NewEntry { route: entry_route, proof: token_proof, lifetime, bound } = new_entry;
         if let (true, Proof::Key(key), Some(lifetime)) = (is_new, token_proof, lifetime) {
             let valid_until = self.core.rules.valid_until(claims.payload()).unwrap_or(lifetime.checked_at);
             let dates = (lifetime.checked_at, lifetime.valid_until.min(valid_until));
-            self.store(token, issuer, claims.clone(), (route, bound), dates, Some(key), answer);
+            self.store(token, issuer, claims.clone(), (entry_route, bound), dates, Some(key), answer);
         }
         match self.core.check_organization(claims.payload(), context) {
-            Ok(()) => self.record(token, claims, proof, None),
+            Ok(()) => self.record(token, claims, proof, route, None),
             Err(rejection) => Decision::Made(Err(rejection)),
         }
     }

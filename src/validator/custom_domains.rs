@@ -31,6 +31,7 @@ struct Shared {
 impl CustomDomains {
     /// Creates the handle, and starts the task if a tokio runtime is current.
     pub(super) fn new(list: DomainList, clock: Arc<dyn Clock>) -> Self {
+        list.set_clock(Arc::clone(&clock));
         let shared = Shared { list, clock, is_running: AtomicBool::new(false), called: watch::Sender::new(()) };
         let domains = Self { shared: Arc::new(shared), validator: watch::Sender::new(()) };
         domains.ensure_running();

@@ -61,6 +61,7 @@ pub(crate) struct PendingAnswer<C> {
 /// A request whose token and proof are valid, if the proof was not used before.
 pub(crate) struct PendingRecord<C> {
     pub(super) claims: Claims<C>,
+    pub(super) route: RouteId,
     pub(super) proof: VerifiedProof,
     pub(super) recording: RecordingFuture,
     pub(super) new_entry: Option<NewEntry>,

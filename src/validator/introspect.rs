@@ -120,7 +120,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     pub(super) fn stored_answer(&self, issuer: usize, token: &[u8], host: Option<&Host>) -> Option<Obtained> {
         let stored = self.with_answer_entry(token, |entry, server| {
             let route = self.core.route(entry.route())?;
-            let is_usable = self.core.revalidate(entry, route, host).is_usable();
+            let is_usable = self.core.revalidate(entry, route, host, self.core.clock.now()).is_usable();
             is_usable.then(|| Obtained { answer: Answer::Active(Arc::clone(&server.answer)), is_new: false })
         });
         let remembered = || self.core.client(issuer)?.remembered(token);
@@ -157,7 +157,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
             (Ok(obtained), _) => obtained,
             (Err(unavailable), true) if self.accepts_unasked(issuer, token, unavailable) => {
                 // Not stored: the next request asks again.
-                let unstored = signed.map(|checked| self.record(token, checked.claims, checked.proof, None));
+                let unstored =
+                    signed.map(|checked| self.record(token, checked.claims, checked.proof, checked.route, None));
                 return unstored.unwrap_or(Decision::Made(Err(Rejection::Introspection(unavailable.into()))));
             }
             (Err(unavailable), _) => return Decision::Made(Err(Rejection::Introspection(unavailable.into()))),
@@ -203,8 +204,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
         if !read.route.allows_host(answer.claims.payload(), &self.core.hosts, context.host.as_ref()) {
             return Decision::Made(Err(Rejection::Issuer(IssuerError::NotForHost)));
         }
-        let ReadAnswer { claims, route, bound, .. } = read;
-        self.accept_cached(token, Hit { claims, route: route.id(), bound }, context)
+        let ReadAnswer { claims, route, bound, checked_at, .. } = read;
+        self.core.check_life(claims.payload(), checked_at);
+        self.accept_cached(token, Hit { claims, route: route.id(), bound, checked_at }, context)
     }
 
     /// Stores a token that the server calls active.

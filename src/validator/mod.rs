@@ -49,8 +49,8 @@ use self::sharing::SharedSource;
 use self::tenants::TenantGroup;
 pub use self::tenants::list::{TenantCounts, TenantList};
 use self::token_cache::TokenCache;
-pub(crate) use self::trusted_issuer::Times;
 pub use self::trusted_issuer::TrustedIssuer;
+pub(crate) use self::trusted_issuer::{FailedEpoch, Times};
 use self::verify::may_need_replaced_key;
 use crate::claims::{
     CheckInput, CheckedSource, ClaimError, ClaimErrorReason, Claims, ClaimsSettings, NoCustomClaims, Rules,
@@ -225,7 +225,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         &*self.core.clock
     }
 
-    /// Returns whether the keys of at least one issuer are usable, for a readiness probe. The first call inside a tokio runtime
+    /// Returns whether the keys of at least one issuer are usable, and whether the list of [revocations](crate::revocation) is known if
+    /// replicas share it, for a readiness probe. The first call inside a tokio runtime
     /// starts the fetches of all issuers. No call waits for a fetch.
     ///
     /// With several issuers, one is enough, because an issuer that is unreachable does not affect the tokens of the others. For
@@ -235,13 +236,15 @@ impl<C: Send + Sync + 'static> Validator<C> {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let is_ready = |issuer: usize| self.core.issuers.get(issuer).is_some_and(|issuer| issuer.keys.is_ready());
+        let knows_revocations = self.core.revocations.as_ref().is_none_or(RevocationList::is_ready);
         self.core.custom_domains.iter().for_each(CustomDomains::ensure_running);
         // `count` calls every source, so that one probe starts all fetches. So does `all`: only the last issuer of a name has
         // shared secrets, which are always usable.
         let ready = self.core.routes.issuers_by_name().filter_map(|mut issuers| issuers.all(is_ready).then_some(()));
         let is_any_ready = ready.count() > 0;
         // Tenants are looked up when a token of one arrives.
-        is_any_ready || (self.core.issuers.is_empty() && !self.core.tenants.is_empty())
+        let is_ready = is_any_ready || (self.core.issuers.is_empty() && !self.core.tenants.is_empty());
+        is_ready && knows_revocations
     }
 
     /// Returns each configured issuer whose keys are fetched, as its first `iss` value and its [`KeySource`], for status, reload and

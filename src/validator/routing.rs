@@ -220,6 +220,14 @@ impl Routes {
         self.known.get(self.named(name)).unwrap_or_default().iter().map(|known| known.issuer)
     }
 
+    /// Returns the indexes of the issuers that have a name: as a listed one, or as that of a tenant that a rule accepts.
+    pub(super) fn issuers_with(&self, name: &str) -> impl Iterator<Item = usize> {
+        let listed = self.known.get(self.named(name)).unwrap_or_default();
+        let accepts = move |rule: &NameRule| listed.is_empty() && rule.separates_tenants() && rule.accepts_issuer(name);
+        let ruled = self.rules.iter().filter(move |(_, rule)| accepts(rule)).map(|(trusted, _)| trusted);
+        listed.iter().chain(ruled).map(|trusted| trusted.issuer)
+    }
+
     /// Returns the entries of each listed name.
     fn listed(&self) -> impl Iterator<Item = &[KnownName]> {
         self.known.chunk_by(|one, other| one.label.name() == other.label.name())
@@ -332,6 +340,16 @@ impl<'r> Route<'r> {
             return if host == own && !is_bound_to_another { Ok(()) } else { Err(IssuerError::NotForHost) };
         }
         check_host(self.issuer_name(payload), hosts, host)
+    }
+
+    /// Returns the names under which the tokens of the issuer or tenant are revoked, if a token has this `iss`. `first` is the first
+    /// listed name of the issuer.
+    pub(super) fn names(&self, payload: &Payload, first: Option<&str>) -> Vec<String> {
+        let issuer = self.issuer_name(payload);
+        match self.target {
+            Target::Configured { rule: Some(rule), .. } => rule.names_of(issuer, first),
+            Target::Configured { .. } | Target::Tenant(_) => vec![issuer.to_owned()],
+        }
     }
 
     /// Returns whether the issuer of an accepted token is still trusted for this host.

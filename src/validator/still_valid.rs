@@ -73,7 +73,7 @@ impl Core {
         let name = route.issuer_name(claims.payload());
         let input = CheckInput { source: CheckedSource::Token(header), payload: claims.payload(), issuer: name, now };
         self.rules.check(input).map_err(Rejection::Claims)?;
-        self.check_revocation(claims.payload(), &id)?;
+        self.check_revocation(claims.payload(), &id, now)?;
         let is_current = issuer.keys.with_usable_keys(|keys, _| {
             let mut candidates = issuer.candidates(keys, header, claims.payload())?;
             if candidates.any(|candidate| candidate.thumbprint() == key) { Ok(()) } else { Err(Rejection::Signature) }
@@ -90,7 +90,7 @@ impl Core {
         let route = self.answer_route(issuer, claims.payload())?;
         let input = self.answer_input(issuer, route, claims.payload())?;
         self.rules.check(input).map_err(Rejection::Claims)?;
-        self.check_revocation(claims.payload(), &route.id())?;
+        self.check_revocation(claims.payload(), &route.id(), input.now)?;
         let is_current = input.now < claims.expires_at().saturating_add(self.rules.leeway);
         if is_current { Ok(()) } else { Err(Rejection::Claims(ClaimError::Expired)) }
     }

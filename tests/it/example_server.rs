@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tower::ServiceExt as _;
 use tower_bearer::rejection::IssuerError;
+use tower_bearer::revocation::RevocationState;
 use tower_bearer::testing::{TestIssuer, TokenBuilder};
 use tower_bearer::{Algorithm, Rejection, RejectionKind, Requirement, Validator};
 
@@ -170,8 +171,26 @@ fn reads_the_list_of_revocations() {
     let list = table("[revocation]\nlog = \"memory\"\nmax_entries = 2000\nmax_token_life = \"1h\"");
     let list = list.ok().and_then(|settings| settings.revocations).expect("a list");
     assert_eq!(list.status().max_entries(), 2_000);
+    assert!(list.status().is_ready());
+    let redis =
+        "[revocation]\nlog = \"redis://127.0.0.1:1\"\nkey = \"orders\"\nmax_stale = \"10s\"\nallow_stale = true";
+    let list = table(redis).ok().and_then(|settings| settings.revocations).expect("a list");
+    assert_eq!(list.status().state(), RevocationState::Loading);
     for (text, reason) in [
-        ("[revocation]\nlog = \"disk\"", "revocation.log: is not \"memory\""),
+        (
+            "[revocation]\nlog = \"disk\"",
+            "revocation.log: is not \"memory\": the URL of Redis must be redis://user:password@host:port/database, \
+             or rediss://… for TLS",
+        ),
+        ("[revocation]\nca_file = \"x\"", "revocation.ca_file: has no effect without a log in Redis"),
+        (
+            "[revocation]\nlog = \"rediss://localhost\"\nca_file = \"/nowhere\"",
+            "revocation.ca_file: \"/nowhere\": No such file or directory (os error 2)",
+        ),
+        (
+            "[revocation]\nmax_stale = \"9s\"",
+            "revocation: the longest time without a read of the log must be between 10 s and 24 h",
+        ),
         (
             "[revocation]\nmax_entries = 1",
             "revocation: the largest number of revocations must be between 1,000 and 50,000,000",

@@ -63,6 +63,7 @@ mod requesting_domain;
 mod requirements;
 mod resource_metadata;
 mod revocation;
+mod revocation_shared;
 mod rules_challenge;
 mod rules_claims;
 mod rules_jws;

@@ -403,6 +403,7 @@ fn debug_and_display_of_public_types_contain_no_secret() {
         show("Redis", &redis);
         if let Ok(redis) = redis {
             show("RedisReplayStore", &tower_bearer::stores::RedisReplayStore::new(&redis, "orders"));
+            show("RedisLog", &tower_bearer::stores::RedisLog::new(&redis, "tb:revocations"));
         }
         show("ClaimsSource", &testing::claims().subject(SUBJECT).build().source());
         for (name, text) in &shown {
@@ -427,8 +428,18 @@ fn every_public_type_is_listed() {
 
 /// Fixed names, numbers, times and the operator's public configuration.
 const CONTAIN_NO_SECRET: &[&str] = &[
+    "FakeLog",
+    "LogAppend",
+    "LogError",
+    "LogFault",
+    "LogPage",
+    "LogPosition",
+    "LogRead",
+    "MemoryLog",
     "RedisError",
     "RedisSettingError",
+    "RevocationState",
+    "RevocationsNotReadyError",
     "AccessTokenHash",
     "IntrospectionError",
     "IntrospectionEvent",

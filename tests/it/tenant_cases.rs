@@ -151,7 +151,8 @@ async fn case_112_rejects_a_tenant_that_is_not_the_claimed_issuer() {
         let authentication = ClientAuthentication::basic("api", "secret");
         Introspection::at("https://id.test/introspect", authentication)
     };
-    let wrong: Vec<Box<dyn Fn(&str) -> Tenant + Send + Sync>> = vec![
+    type Wrong = Box<dyn Fn(&str) -> Tenant + Send + Sync>;
+    let wrong: Vec<Wrong> = vec![
         Box::new(move |_| oidc(&iss("b")).into()),
         Box::new(move |issuer| oidc(&format!("{issuer}/")).into()),
         Box::new(move |issuer| oidc(issuer).with_alias(iss("b")).into()),

@@ -102,3 +102,26 @@ async fn tenants_come_and_go_in_any_order() {
     let sources: Vec<_> = names.iter().filter_map(|name| validator.tenants().key_source(&iss(name))).collect();
     assert!(sources.len() <= 27);
 }
+
+/// The memory of a tenant with a key set of one key, and of what the fixture records about it.
+#[test]
+fn a_tenant_takes_less_than_32_kilobytes() {
+    const COUNT: usize = 200;
+    let names: Vec<String> = (0..COUNT).map(|number| format!("r{number}")).collect();
+    let realms = Realms::new(names.iter().map(String::as_str));
+    let tokens: Vec<String> = names.iter().map(|name| realms.token(name)).collect();
+    let tenants = realms.tenants().with_new_tenants_per_second(1_000);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let mut validator = None;
+    let allocated = allocation_counter::measure(|| {
+        let builder = realms.builder(Api::for_tenants(AUDIENCE, tenants)).without_token_cache();
+        let validator = validator.insert(builder.build().expect("a valid configuration"));
+        runtime.block_on(async {
+            for token in &tokens {
+                assert_eq!(outcome(validator, token).await, Ok(()));
+            }
+        });
+    });
+    let bytes = allocated.bytes_current / COUNT as i64;
+    assert!((1_000..32_000).contains(&bytes), "{bytes}");
+}

@@ -1,25 +1,72 @@
 //! The table `[revocation]`.
 
-use tower_bearer::revocation::Revocations;
+use std::fs;
+
+use tower_bearer::revocation::{MemoryLog, Revocations};
+use tower_bearer::stores::{Redis, RedisLog};
 
 use super::section::Section;
 
+/// Where the entries come from.
+enum Log {
+    Memory,
+    Redis(Redis, String),
+}
+
 /// Returns the list, or `None` if a setting has an error.
 pub(super) fn revocations(mut section: Section) -> Option<Revocations> {
-    let is_known = match section.take::<String>("log").as_deref() {
-        None | Some("memory") => true,
-        Some(_) => {
-            section.error("log", "is not \"memory\"");
-            false
-        }
-    };
+    let log = log(&mut section);
     let builder = Revocations::builder();
     let builder = section.take("max_entries").into_iter().fold(builder, |builder, max| builder.with_max_entries(max));
     let builder =
         section.duration("max_token_life").into_iter().fold(builder, |builder, life| builder.with_max_token_life(life));
-    let list = builder.in_memory().map_err(|error| section.table_error(error)).ok();
+    let builder =
+        section.duration("max_stale").into_iter().fold(builder, |builder, limit| builder.with_max_stale(limit));
+    let builder = if section.take("allow_stale").unwrap_or(false) {
+        builder.dangerous_serve_stale_revocations()
+    } else {
+        builder
+    };
+    let list = match &log {
+        Some(Log::Redis(redis, key)) => builder.shared(RedisLog::new(redis, key)),
+        // Checks the settings, also if the log has an error.
+        None => builder.shared(MemoryLog::new()),
+        Some(Log::Memory) => builder.in_memory(),
+    };
+    let list = list.map_err(|error| section.table_error(error)).ok();
     section.end();
-    list.filter(|_| is_known)
+    list.filter(|_| log.is_some())
+}
+
+/// Returns the log, or `None` if its settings have an error.
+fn log(section: &mut Section) -> Option<Log> {
+    let url: Option<String> = section.take("log");
+    let (key, roots): (Option<String>, Option<String>) = (section.take("key"), section.take("ca_file"));
+    let Some(url) = url.filter(|url| url != "memory") else {
+        if roots.is_some() {
+            section.error("ca_file", "has no effect without a log in Redis");
+        }
+        return Some(Log::Memory);
+    };
+    let builder = Redis::builder(&url);
+    let builder = match roots {
+        None => builder,
+        Some(path) => match fs::read(&path) {
+            Ok(pem) => builder.with_root_certificates(pem),
+            Err(error) => {
+                section.error("ca_file", format!("{path:?}: {error}"));
+                return None;
+            }
+        },
+    };
+    match builder.build() {
+        // The URL may contain a password, so it is not repeated.
+        Err(error) => {
+            section.error("log", format!("is not \"memory\": {error}"));
+            None
+        }
+        Ok(redis) => Some(Log::Redis(redis, key.unwrap_or_else(|| "tb:revocations".to_owned()))),
+    }
 }
 
 /// Returns whether the server has the routes for tests, which everybody who reaches the server can use.

@@ -345,7 +345,7 @@ impl<'r> Report<'r> {
     /// Looks the token up in the list of revocations.
     fn revocation(&mut self, payload: &Payload, route: Option<Route<'_>>) {
         let (Some(_), Some(route)) = (&self.core.revocations, route) else { return };
-        let outcome = self.core.check_revocation(payload, &route.id());
+        let outcome = self.core.check_revocation(payload, &route.id(), self.core.clock.now());
         self.add("revocation", outcome, |finding| finding.with_expected("a token that is not revoked"));
     }
 

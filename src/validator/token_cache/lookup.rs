@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 
 use crate::claims::Claims;
+use crate::clock::Timestamp;
 use crate::jwks::AfterFetch;
 use crate::request::Host;
 use crate::telemetry::{self, Validation};
@@ -19,6 +20,8 @@ pub(in crate::validator) struct Hit<C> {
     pub(in crate::validator) route: RouteId,
     /// The key to which the token is bound, if it is.
     pub(in crate::validator) bound: Option<Arc<BoundToken>>,
+    /// The time of the check of the dates.
+    pub(in crate::validator) checked_at: Timestamp,
 }
 
 /// The state of an entry, with regard to one request.
@@ -60,7 +63,8 @@ impl<C: Send + Sync + 'static> Validator<C> {
         let entry = &found.as_ref()?.value;
         let route = self.core.route(entry.route())?;
         validation.record_issuer(self.core.label(entry.route())?);
-        let state = self.core.revalidate(entry, route, host);
+        let checked_at = self.core.clock.now();
+        let state = self.core.revalidate(entry, route, host, checked_at);
         match state {
             EntryState::Valid => telemetry::token_cache_hit(),
             EntryState::AnswerEnds => {
@@ -74,9 +78,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
                 telemetry::token_cache_stale_epoch();
             }
         }
-        let hit =
-            || Hit { claims: entry.claims().clone(), route: entry.route().clone(), bound: entry.bound().cloned() };
-        state.is_usable().then(hit)
+        let (claims, bound) = (|| entry.claims().clone(), || entry.bound().cloned());
+        let route = || entry.route().clone();
+        state.is_usable().then(|| Hit { claims: claims(), route: route(), bound: bound(), checked_at })
     }
 }
 
@@ -109,9 +113,10 @@ impl Core {
         entry: &CacheEntry<C>,
         route: Route<'_>,
         host: Option<&Host>,
+        now: Timestamp,
     ) -> EntryState {
         let monotonic = self.clock.monotonic();
-        if !entry.lifetime().is_fresh(self.clock.now(), monotonic) {
+        if !entry.lifetime().is_fresh(now, monotonic) {
             return EntryState::Expired;
         }
         let Some(issuer) = self.issuer_of(route) else { return EntryState::Expired };

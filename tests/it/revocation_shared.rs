@@ -1,0 +1,169 @@
+//! Lists that share a log, as requests see them.
+
+use std::time::Duration;
+
+use http::header::RETRY_AFTER;
+use tower::Layer as _;
+use tower_bearer::clock::Timestamp;
+use tower_bearer::keys::KeySet;
+use tower_bearer::revocation::{Revocation, RevocationKind, RevocationState, Revocations};
+use tower_bearer::testing::{FakeClock, FakeLog, LogFault, TestIssuer};
+use tower_bearer::{Algorithm, Api, BearerLayer, Issuer, Rejection, RejectionKind, Validator};
+
+use crate::fixture::{AUDIENCE, NOW};
+use crate::introspection_fixture::{ENDPOINT, active, introspection, reply};
+use crate::layer_fixture::{bearer_request, send, subject_service};
+
+/// Replicas of an API, on one clock.
+struct Fixture {
+    clock: FakeClock,
+    server: TestIssuer,
+    log: FakeLog,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let clock = FakeClock::from_wall(Timestamp::from_secs(NOW));
+        let server = TestIssuer::new().with_clock(clock.clone()).with_algorithms([Algorithm::ES256]);
+        Self { log: FakeLog::new(&clock), clock, server }
+    }
+
+    fn replica(&self) -> (Validator, Revocations) {
+        let list = Revocations::builder().with_clock(self.clock.clone()).shared(self.log.clone());
+        let list = list.expect("settings in range");
+        let issuer = Issuer::static_keys(self.server.issuer(), KeySet::from_jwks(self.server.jwks()));
+        let api = Api::new(AUDIENCE, issuer.with_algorithms([Algorithm::ES256]));
+        let validator = Validator::builder(api).with_clock(self.clock.clone()).with_revocations(&list);
+        (validator.build().expect("a valid configuration"), list)
+    }
+
+    fn token(&self) -> String {
+        self.server.token().subject("ann").expires_in(Duration::from_secs(7_200)).sign()
+    }
+}
+
+async fn outcome(validator: &Validator, token: &str) -> Result<(), Rejection> {
+    validator.validate(token).await.map(drop)
+}
+
+const UNAVAILABLE: Result<(), Rejection> =
+    Err(Rejection::RevocationsUnavailable { retry_after: Duration::from_secs(1) });
+
+/// Case 71.
+#[tokio::test]
+async fn what_one_replica_revokes_the_other_rejects() {
+    let fixture = Fixture::new();
+    let (one, list) = fixture.replica();
+    let (other, _other_list) = fixture.replica();
+    fixture.clock.settle().await;
+    let token = fixture.token();
+    assert_eq!((outcome(&one, &token).await, outcome(&other, &token).await), (Ok(()), Ok(())));
+    list.revoke(Revocation::subject(fixture.server.issuer(), "ann")).await.expect("appended");
+    fixture.clock.settle().await;
+    let revoked = || Err(Rejection::Revoked { by: RevocationKind::Subject });
+    assert_eq!((outcome(&one, &token).await, outcome(&other, &token).await), (revoked(), revoked()));
+}
+
+/// Case 66: until the log was read, nothing is accepted, and the response is no challenge.
+#[tokio::test]
+async fn while_the_log_was_not_read_valid_tokens_get_503() {
+    let fixture = Fixture::new();
+    fixture.log.set_fault(LogFault::Down);
+    let (validator, list) = fixture.replica();
+    fixture.clock.settle().await;
+    let token = fixture.token();
+    assert_eq!(outcome(&validator, &token).await, UNAVAILABLE);
+    assert!(!validator.is_ready());
+    let service = BearerLayer::new(validator.clone()).layer(subject_service());
+    let response = send(service, bearer_request(&token)).await;
+    assert_eq!((response.status().as_u16(), &response.headers()[RETRY_AFTER]), (503, &"1".parse().expect("a value")));
+    assert!(!response.headers().contains_key("www-authenticate"));
+    // An invalid token is rejected as such.
+    let broken = fixture.server.token().with_broken_signature().sign();
+    assert_eq!(outcome(&validator, &broken).await.unwrap_err().kind(), RejectionKind::Signature);
+    fixture.log.set_fault(LogFault::None);
+    fixture.clock.run_for(Duration::from_secs(5)).await;
+    assert_eq!((outcome(&validator, &token).await, list.status().state()), (Ok(()), RevocationState::Current));
+    assert!(validator.is_ready());
+}
+
+/// Case 67, also for a token in the token cache.
+#[tokio::test]
+async fn after_five_minutes_without_the_log_valid_tokens_get_503_and_revoked_ones_stay_revoked() {
+    let fixture = Fixture::new();
+    let (validator, list) = fixture.replica();
+    fixture.clock.settle().await;
+    let (token, bob) =
+        (fixture.token(), fixture.server.token().subject("bob").expires_in(Duration::from_secs(7_200)).sign());
+    assert_eq!(outcome(&validator, &token).await, Ok(()));
+    list.revoke(Revocation::subject(fixture.server.issuer(), "bob")).await.expect("appended");
+    fixture.log.set_fault(LogFault::Down);
+    fixture.clock.run_for(Duration::from_secs(299)).await;
+    assert_eq!(outcome(&validator, &token).await, Ok(()));
+    let revoked = Err(Rejection::Revoked { by: RevocationKind::Subject });
+    assert_eq!(outcome(&validator, &bob).await, revoked);
+    fixture.clock.run_for(Duration::from_secs(2)).await;
+    assert_eq!(outcome(&validator, &token).await, UNAVAILABLE);
+    assert!(!validator.is_ready());
+    fixture.log.set_fault(LogFault::None);
+    fixture.clock.run_for(Duration::from_secs(5)).await;
+    assert_eq!((outcome(&validator, &token).await, outcome(&validator, &bob).await), (Ok(()), revoked));
+}
+
+/// The subject of an identity provider that is not the issuer, in a claim of its own.
+#[tokio::test]
+async fn an_entry_compares_another_claim_than_sub_with_the_subject() {
+    let fixture = Fixture::new();
+    let ((one, list), (other, _other_list)) = (fixture.replica(), fixture.replica());
+    fixture.clock.settle().await;
+    let with = |uid: serde_json::Value| fixture.server.token().subject("x").claim("uid", uid).sign();
+    let (ann, number) = (with("ann".into()), with(7.into()));
+    let issuer = fixture.server.issuer();
+    list.revoke(Revocation::subject(issuer, "ann").with_subject_claim("uid")).await.expect("appended");
+    fixture.clock.settle().await;
+    for validator in [&one, &other] {
+        assert_eq!(outcome(validator, &ann).await, Err(Rejection::Revoked { by: RevocationKind::Subject }));
+        assert_eq!(outcome(validator, &number).await, Ok(()));
+        assert_eq!(outcome(validator, &fixture.token()).await, Ok(()), "sub is not uid");
+        assert_eq!(outcome(validator, &with(serde_json::json!(["ann"]))).await, Ok(()));
+    }
+    list.revoke(Revocation::subject(issuer, "7").with_subject_claim("uid")).await.expect("appended");
+    assert_eq!(outcome(&one, &number).await, Err(Rejection::Revoked { by: RevocationKind::Subject }));
+    for number in 0..7 {
+        let entry = Revocation::subject(issuer, "7").with_subject_claim(&format!("claim{number}"));
+        list.revoke(entry).await.expect("appended");
+    }
+    let ninth = Revocation::subject(issuer, "7").with_subject_claim("ninth");
+    assert_eq!(list.revoke(ninth).await, Err(tower_bearer::revocation::RevokeError::SubjectClaims));
+}
+
+/// A token that is revoked while its request waits for the server's answer.
+#[tokio::test]
+async fn a_request_that_waited_is_checked_again() {
+    let clock = FakeClock::from_wall(Timestamp::from_secs(NOW));
+    let network = tower_bearer::testing::FakeFetch::new(&clock);
+    let server = TestIssuer::named("https://id.test").with_clock(clock.clone()).with_algorithms([Algorithm::ES256]);
+    let token = server.token().subject("ann").claim("jti", "j1").sign();
+    let answer = active(serde_json::json!({ "sub": "ann", "iss": null, "exp": null, "iat": null }));
+    network.always(ENDPOINT, reply(&answer).with_delay(Duration::from_secs(1)));
+    let list = Revocations::builder().with_clock(clock.clone()).in_memory().expect("settings in range");
+    let asked = introspection().of_every_token().dangerous_allow_missing_expiry();
+    let issuer = Issuer::static_keys(server.issuer(), KeySet::from_jwks(server.jwks()))
+        .with_algorithms([Algorithm::ES256])
+        .with_introspection(asked);
+    let builder = Validator::builder(Api::new(AUDIENCE, issuer)).with_fetch(network).with_clock(clock.clone());
+    let validator = builder.with_revocations(&list).build().expect("a valid configuration");
+    let waiting = tokio::spawn({
+        let (validator, token) = (validator.clone(), token.clone());
+        async move { outcome(&validator, &token).await }
+    });
+    clock.settle().await;
+    assert!(!waiting.is_finished());
+    list.revoke(Revocation::jwt_id(server.issuer(), "j1")).await.expect("room");
+    clock.run_for(Duration::from_secs(2)).await;
+    assert_eq!(waiting.await.expect("no panic"), Err(Rejection::Revoked { by: RevocationKind::JwtId }));
+    let other = server.token().subject("ann").claim("jti", "j2").sign();
+    let accepted = tokio::spawn(async move { outcome(&validator, &other).await });
+    clock.run_for(Duration::from_secs(2)).await;
+    assert_eq!(accepted.await.expect("no panic"), Ok(()));
+}
