@@ -511,7 +511,7 @@ pub(crate) const MAX_CUSTOM_DOMAINS: usize = 10_000;
 /// Most tenants that are known at a time. An API with a realm for each customer has hundreds.
 pub(crate) const MAX_TENANTS: usize = 1_000;
 
-/// The configurable numbers of tenants. 100,000 take up to 3 GB.
+/// The configurable numbers of tenants. 100,000 take 11 GB.
 pub(crate) const MAX_TENANTS_RANGE: RangeInclusive<usize> = 1..=100_000;
 
 /// One tenant for this many may be one whose keys have not verified a token yet. With the other defaults, it is displaced after 12 s,

@@ -157,7 +157,7 @@ impl Tenants {
     }
 
     /// Sets the largest number of tenants that are known at a time, from 1 to 100,000. Default: 1,000. A tenant takes less than
-    /// 32 KB with a key set of one key.
+    /// 128 KB with a key set of one key.
     ///
     /// If another one is added, the tenant that was not used for the longest time is displaced. It is looked up again at its next
     /// token. In addition, up to an eighth of this number may be tenants whose keys have not verified a token yet; they displace only
