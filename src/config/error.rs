@@ -203,8 +203,7 @@ pub enum SettingErrorKind {
 impl fmt::Display for SettingErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("is empty"),
-            Self::Unprintable => f.write_str("contains white space or control characters"),
+            Self::Empty | Self::Unprintable | Self::NoAlgorithms | Self::MaxAge => f.write_str(self.rule()),
             Self::NotADomain | Self::MissingTrailingSlash | Self::IssuerUrl | Self::DuplicateIssuer => {
                 f.write_str(self.rule())
             }
@@ -214,7 +213,6 @@ impl fmt::Display for SettingErrorKind {
             Self::DiscoveryUrl { issuer } => {
                 write!(f, "is the URL of a discovery document; write its `issuer`, such as `{issuer}`")
             }
-            Self::NoAlgorithms => f.write_str("lists no algorithm; RS256 is the usual one"),
             Self::DuplicateAlgorithm(algorithm) => write!(f, "lists {algorithm} twice"),
             Self::SymmetricWithPublicKeys(algorithm) => write!(f, "{algorithm} {NEEDS_SECRET}"),
             Self::AsymmetricWithSecret(algorithm) => write!(f, "{algorithm} {NEEDS_PUBLIC_KEY}"),
@@ -239,7 +237,6 @@ impl fmt::Display for SettingErrorKind {
                 let most = defaults::MAX_LEEWAY.as_secs();
                 write!(f, "is more than {most} s (RFC 7519 §4.1.4: no more than a few minutes)")
             }
-            Self::MaxAge => f.write_str("is zero, so that every token would be rejected"),
             Self::TokenSize => {
                 write!(f, "is not between {} and {} bytes", defaults::MIN_TOKEN_CAP, defaults::MAX_TOKEN_CAP)
             }
@@ -326,9 +323,13 @@ impl SettingErrorKind {
         }
     }
 
-    /// Returns the text of an error in the rules for `iss` values, their keys, and tokens.
+    /// Returns the text of an error that has a fixed one, in the rules for `iss` values, their keys, and tokens.
     fn rule(&self) -> &'static str {
         match self {
+            Self::Empty => "is empty",
+            Self::Unprintable => "contains white space or control characters",
+            Self::NoAlgorithms => "lists no algorithm; RS256 is the usual one",
+            Self::MaxAge => "is zero, so that every token would be rejected",
             Self::NotADomain => "is not a domain; write `tenant.eu.auth0.com` or `https://tenant.eu.auth0.com/`",
             Self::MissingTrailingSlash => {
                 "lacks the trailing slash; Auth0's `iss` is `https://<domain>/` and is compared exactly"
