@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 /// The label `issuer` of the metrics of a key source.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "only metrics have labels"))]
 pub(crate) enum SourceLabel {
     /// The source is the only one with this name.
     Own(Arc<str>),
@@ -14,6 +15,7 @@ pub(crate) enum SourceLabel {
 }
 
 impl SourceLabel {
+    #[cfg(feature = "metrics")]
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Own(name) | Self::Shared(name) => name,
