@@ -1,5 +1,5 @@
 //! Runs a fixed number of validations. Under callgrind this gives the instructions of one validation, a figure that does not
-//! depend on the load of the machine. `.ci/run` prints it.
+//! depend on the load of the machine. `.ci/deep` prints it.
 //!
 //! The first argument is the case, the second the number of runs. The difference of two counts excludes the preparation.
 
