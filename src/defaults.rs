@@ -230,6 +230,10 @@ pub(crate) const INTROSPECTION_MIN_TIMEOUT: Duration = Duration::from_millis(100
 /// Longest configurable timeout of a call. Clients seldom wait longer for a response.
 pub(crate) const INTROSPECTION_MAX_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Percentage of the timeout after which a call without a response counts as a timeout for a request that joined it or waited in the
+/// queue. The first request of a call starts to wait a moment before the call is sent.
+pub(crate) const INTROSPECTION_TIMEOUT_PERCENT: u32 = 90;
+
 /// Most concurrent calls to one server. It bounds the load that random tokens cause there.
 pub(crate) const INTROSPECTION_MAX_CALLS: usize = 64;
 
@@ -287,6 +291,13 @@ pub(crate) const BREAKER_PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// Longest pause between two probes while the server does not answer.
 pub(crate) const BREAKER_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// Most unknown tokens that are asked about after one pause while it is not known what probes show: enough that a flood of bad tokens
+/// does not use up all attempts, and few enough that a server with a wrong secret is not flooded.
+pub(crate) const BREAKER_ATTEMPTS: usize = 4;
+
+/// Most tokens that leave the attempts after a pause to others, because their own have failed.
+pub(crate) const BREAKER_FAILED_TOKENS: usize = 16;
 
 /// For how long an answer shows that the server works, so that failed calls do not stop others. Requests of one client fail meanwhile
 /// without harm to others; an outage is noticed this much later.

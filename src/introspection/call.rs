@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::clock::Monotonic;
 use crate::introspection::answer::Answer;
 use crate::introspection::error::Unavailable;
 use crate::keys::TokenFingerprint;
@@ -33,7 +33,7 @@ pub(super) struct Calls {
 /// One call, with its result once it has ended.
 pub(super) struct Call {
     result: watch::Sender<Option<CallResult>>,
-    is_sent: AtomicBool,
+    sent_at: OnceLock<Monotonic>,
 }
 
 /// A request that waits for the result of a call. A call that is not sent yet ends when no request waits for it.
@@ -88,7 +88,14 @@ impl Calls {
 
 impl Call {
     pub(super) fn new() -> Self {
-        Self { result: watch::Sender::new(None), is_sent: AtomicBool::new(false) }
+        Self { result: watch::Sender::new(None), sent_at: OnceLock::new() }
+    }
+
+    /// Returns a call that has ended.
+    pub(super) fn ended(result: CallResult) -> Arc<Self> {
+        let call = Self::new();
+        call.finish(result);
+        Arc::new(call)
     }
 
     /// Adds a request that waits for the result.
@@ -96,9 +103,9 @@ impl Call {
         Waiter { call: Arc::clone(self), result: self.result.subscribe() }
     }
 
-    /// Records that the server is asked now.
-    pub(super) fn record_sent(&self) {
-        self.is_sent.store(true, Ordering::Relaxed);
+    /// Records that the server is asked now. Only the first time counts.
+    pub(super) fn record_sent(&self, now: Monotonic) {
+        self.sent_at.get_or_init(|| now);
     }
 
     /// Waits until no request waits for the result.
@@ -129,9 +136,9 @@ impl Waiter {
         result.clone()
     }
 
-    /// Returns whether the server was asked.
-    pub(super) fn is_sent(&self) -> bool {
-        self.call.is_sent.load(Ordering::Relaxed)
+    /// Returns the time at which the server was asked.
+    pub(super) fn sent_at(&self) -> Option<Monotonic> {
+        self.call.sent_at.get().copied()
     }
 }
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use crate::clock::Monotonic;
+use crate::defaults;
 use crate::fetch::within;
 use crate::introspection::answer::{ActiveAnswer, Answer, SharedAnswer};
-use crate::introspection::call::{CallResult, Priority, Waiter};
+use crate::introspection::call::{Call, CallResult, Priority, Waiter};
 use crate::introspection::endpoint::ClientParts;
 use crate::introspection::error::{IntrospectionError, Unavailable};
 use crate::introspection::event::IntrospectionEventKind;
@@ -48,26 +49,30 @@ impl Client {
 
     /// Returns an answer about a token that is remembered outside of the token cache.
     pub(crate) fn remembered(&self, token: &[u8]) -> Option<Answer> {
-        let fingerprint = self.fingerprint(token)?;
+        self.remembered_about(&self.fingerprint(token)?)
+    }
+
+    fn remembered_about(&self, fingerprint: &TokenFingerprint) -> Option<Answer> {
         let (now, memory) = (self.shared.now(), &self.shared.memory);
         let is_fresh = |asked_at: Monotonic, ttl| now < asked_at.saturating_add(ttl);
         let settings = self.settings();
         let negative_ttl = settings.negative_ttl.min(settings.ttl);
-        if memory.inactive_since(&fingerprint).is_some_and(|asked_at| is_fresh(asked_at, negative_ttl)) {
+        if memory.inactive_since(fingerprint).is_some_and(|asked_at| is_fresh(asked_at, negative_ttl)) {
             return Some(Answer::Inactive);
         }
-        let refused = memory.refused(&fingerprint).filter(|answer| is_fresh(answer.asked_at, settings.ttl))?;
-        if !memory.is_current(&fingerprint, refused.asked_at) {
+        let refused = memory.refused(fingerprint).filter(|answer| is_fresh(answer.asked_at, settings.ttl))?;
+        if !memory.is_current(fingerprint, refused.asked_at) {
             return None;
         }
         (self.shared.parts().clock.now() < refused.asked_at_wall.saturating_add(settings.ttl))
             .then_some(Answer::Active(refused))
     }
 
-    /// Returns whether a signed token must not be accepted without an answer: the last one about it was negative, or
-    /// the application has evicted it.
+    /// Returns whether a signed token must not be accepted without an answer: the last one about it was negative or
+    /// refused, or the application has just evicted it.
     pub(crate) fn may_be_revoked(&self, token: &[u8]) -> bool {
-        self.fingerprint(token).is_none_or(|fingerprint| self.shared.memory.may_be_revoked(&fingerprint))
+        let now = self.shared.now();
+        self.fingerprint(token).is_none_or(|fingerprint| self.shared.memory.may_be_revoked(&fingerprint, now))
     }
 
     /// Asks the server about a token, or waits for the call about it that is in flight. The future can be dropped at
@@ -84,26 +89,37 @@ impl Client {
         match within(result, self.shared.parts().clock.sleep_until(deadline)).await {
             Some(Some(result)) => result.unwrap_or(Err(IntrospectionError::Interrupted.into())),
             Some(None) => Err(IntrospectionError::Overloaded.into()),
-            None if waiter.is_sent() => Err(IntrospectionError::Timeout.into()),
-            // The server was not asked.
-            None => {
-                let cause = self.shared.breaker().cause(&fingerprint);
-                Err(cause.unwrap_or(IntrospectionError::Overloaded).into())
-            }
+            None => Err(self.late(&fingerprint, waiter.sent_at()).into()),
         }
     }
 
-    /// Returns whether an error of a call means that the server is down. A 5xx does only if all calls are stopped: for
-    /// one token, the server may respond with a 5xx because the token is revoked. A request that could not ask counts
-    /// like one without a response if the server does not respond to others.
+    /// Returns why a request has waited in vain for an answer.
+    fn late(&self, fingerprint: &TokenFingerprint, sent_at: Option<Monotonic>) -> IntrospectionError {
+        let had_time = |sent_at| {
+            let (waited, timeout) = (self.shared.now().saturating_since(sent_at), self.settings().timeout);
+            waited.saturating_mul(100) >= timeout.saturating_mul(defaults::INTROSPECTION_TIMEOUT_PERCENT)
+        };
+        match sent_at {
+            Some(sent_at) if had_time(sent_at) => IntrospectionError::Timeout,
+            // The call was in the queue for long.
+            Some(_) => IntrospectionError::Overloaded,
+            // The server was not asked.
+            None => self.shared.breaker().cause(fingerprint).unwrap_or(IntrospectionError::Overloaded),
+        }
+    }
+
+    /// Returns whether an error of a call means that the server is down. A 5xx does only if all calls are stopped, and
+    /// the server has answered a probe before: it may respond with a 5xx to each token that is revoked or unknown. A
+    /// request that could not ask counts like one without a response if the server does not respond to others.
     pub(crate) fn is_down(&self, cause: IntrospectionError) -> bool {
         match cause {
             IntrospectionError::Overloaded => self.shared.breaker().is_outage(),
-            cause => cause.is_outage() || (cause.is_server_error() && self.shared.breaker().is_open()),
+            cause => cause.is_outage() || (cause.is_server_error() && self.shared.breaker().is_failing()),
         }
     }
 
-    /// Starts a call about a known token in the background. Returns `false` if that is not possible now.
+    /// Starts a call about a known token in the background. Returns `false` if that is not possible now, also because a
+    /// call about it is in flight: its answer may be stored in another token cache only.
     pub(crate) fn refresh(&self, token: &[u8], priority: Priority, on_active: ActiveHook) -> bool {
         let Some(fingerprint) = self.fingerprint(token).filter(|_| Handle::try_current().is_ok()) else { return false };
         if !self.shared.breaker().is_closed_for(&fingerprint) {
@@ -112,7 +128,7 @@ impl Client {
         let Some(slot) = self.shared.calls.try_slot(priority) else { return false };
         let mut calls = self.shared.calls.lock();
         if calls.contains_key(&fingerprint) {
-            return true;
+            return false;
         }
         let running = Running::new(&self.shared, &mut calls, fingerprint, priority);
         drop(calls);
@@ -123,15 +139,21 @@ impl Client {
 
     /// Remembers a positive answer about a token that this API refuses, so that the server is not asked again for each
     /// request.
-    pub(crate) fn record_refused(&self, token: &[u8], answer: &SharedAnswer) {
-        let record = |fingerprint| self.shared.memory.record_refused(fingerprint, Arc::clone(answer));
-        self.if_current(token, answer, record);
+    pub(crate) fn record_refused(&self, token: &[u8], answer: &SharedAnswer, priority: Priority) {
+        self.if_current(token, answer, |fingerprint| {
+            self.shared.memory.record_refused(fingerprint, Arc::clone(answer));
+            self.shared.record_revoked(fingerprint, priority);
+        });
     }
 
-    /// Calls `store` with an answer about a token, unless the answer does not count any more. An eviction at the same
-    /// time happens either before, so that nothing is stored, or after it, so that the entry is removed.
+    /// Calls `store` with an answer about a token that this API accepts, unless the answer does not count any more. An
+    /// eviction at the same time happens either before, so that nothing is stored, or after it, so that the entry is
+    /// removed.
     pub(crate) fn store(&self, token: &[u8], answer: &ActiveAnswer, store: impl FnOnce()) {
-        self.if_current(token, answer, |_| store());
+        self.if_current(token, answer, |fingerprint| {
+            self.shared.memory.record_accepted(&fingerprint);
+            store();
+        });
     }
 
     fn if_current(&self, token: &[u8], answer: &ActiveAnswer, record: impl FnOnce(TokenFingerprint)) {
@@ -198,6 +220,10 @@ impl Client {
         let mut calls = self.shared.calls.lock();
         if let Some(call) = calls.get(&fingerprint) {
             return Ok(call.join());
+        }
+        // A call may have ended since the request found no answer.
+        if let Some(answer) = self.remembered_about(&fingerprint) {
+            return Ok(Call::ended(Ok(answer)).join());
         }
         if let Some(unavailable) = self.shared.breaker().rejects(&fingerprint, priority, self.shared.now()) {
             return Err(unavailable);

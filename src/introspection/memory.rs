@@ -24,9 +24,12 @@ pub(super) struct Memory {
     inactive: Cache<TokenFingerprint, Monotonic>,
     /// Positive answers about tokens that this API refuses, for example because of another audience.
     refused: Cache<TokenFingerprint, SharedAnswer>,
-    /// Signed tokens whose last answer was negative. Only the holders of genuine tokens can add to it, and no eviction
-    /// removes from it.
+    /// Signed tokens whose last answer was negative or refused. Only the holders of genuine tokens can add to it, and no
+    /// eviction removes from it.
     revoked: Cache<TokenFingerprint, ()>,
+    /// The times of the calls about known tokens whose answers were positive, if earlier answers are used in an outage. The
+    /// requests that wait for an answer judge it, so without one it is not known whether this API accepts it.
+    active: Cache<TokenFingerprint, Monotonic>,
     evicted: Mutex<Evictions>,
 }
 
@@ -57,6 +60,7 @@ impl Memory {
                 .time_to_live(defaults::REVOKED_TOKEN_RETENTION)
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
+            active: map(defaults::MAX_REVOKED_TOKENS, defaults::INACTIVE_TOKEN_RETENTION),
             evicted: Mutex::default(),
         }
     }
@@ -72,22 +76,37 @@ impl Memory {
 
     pub(super) fn record_inactive(&self, token: TokenFingerprint, asked_at: Monotonic) {
         self.refused.invalidate(&token);
-        self.inactive.insert(token, asked_at);
+        // After an eviction, two calls about one token may be in flight.
+        let last = self.inactive.get(&token).map_or(asked_at, |at| at.max(asked_at));
+        self.inactive.insert(token, last);
     }
 
-    /// Records that the answer about a signed token was negative.
+    /// Records that the answer about a signed token was negative or is refused.
     pub(super) fn record_revoked(&self, token: TokenFingerprint) {
         self.revoked.insert(token, ());
     }
 
-    pub(super) fn record_active(&self, token: &TokenFingerprint) {
-        self.inactive.invalidate(token);
+    pub(super) fn record_active(&self, token: &TokenFingerprint, asked_at: Monotonic) {
+        if self.inactive.get(token).is_some_and(|at| at <= asked_at) {
+            self.inactive.invalidate(token);
+        }
+    }
+
+    /// Records that no answer about a token from before `asked_at` is used any more.
+    pub(super) fn record_superseded(&self, token: TokenFingerprint, asked_at: Monotonic) {
+        self.active.insert(token, asked_at);
+    }
+
+    /// Records that this API accepts the answer about a token.
+    pub(super) fn record_accepted(&self, token: &TokenFingerprint) {
         self.revoked.invalidate(token);
     }
 
-    /// Returns whether the last answer about a signed token was negative, or the application has evicted the token.
-    pub(super) fn may_be_revoked(&self, token: &TokenFingerprint) -> bool {
-        self.revoked.contains_key(token) || self.evicted().times.contains_key(token)
+    /// Returns whether the last answer about a signed token was negative or refused, or the application has evicted the
+    /// token a short time ago.
+    pub(super) fn may_be_revoked(&self, token: &TokenFingerprint, now: Monotonic) -> bool {
+        let is_retained = |at: Monotonic| now < at.saturating_add(defaults::EVICTION_RETENTION);
+        self.revoked.contains_key(token) || self.evicted().last(token).is_some_and(is_retained)
     }
 
     pub(super) fn record_refused(&self, token: TokenFingerprint, answer: SharedAnswer) {
@@ -101,11 +120,19 @@ impl Memory {
     }
 
     /// Returns whether an answer to a call that began at `asked_at` still counts: the token was not evicted since, and
-    /// no later call had a negative answer, or one that this API refuses.
+    /// no later call had a negative answer, one that this API refuses, or one that no request has judged.
     pub(super) fn is_current(&self, token: &TokenFingerprint, asked_at: Monotonic) -> bool {
         let is_before = |at: Option<Monotonic>| at.is_none_or(|at| at < asked_at);
-        let is_superseded = || self.refused.get(token).is_some_and(|refused| refused.asked_at > asked_at);
-        is_before(self.inactive.get(token)) && is_before(self.evicted().last(token)) && !is_superseded()
+        let is_superseded = || {
+            let later = self.refused.get(token).map(|refused| refused.asked_at).max(self.active.get(token));
+            later.is_some_and(|later| later > asked_at)
+        };
+        is_before(self.inactive.get(token)) && !self.is_evicted_since(token, asked_at) && !is_superseded()
+    }
+
+    /// Returns whether a token was evicted after a call that began at `asked_at`.
+    pub(super) fn is_evicted_since(&self, token: &TokenFingerprint, asked_at: Monotonic) -> bool {
+        self.evicted().last(token).is_some_and(|at| at >= asked_at)
     }
 
     fn evicted(&self) -> MutexGuard<'_, Evictions> {
@@ -114,8 +141,8 @@ impl Memory {
 }
 
 impl Evictions {
-    /// Records an eviction. If there are too many, answers to earlier calls about all tokens count no more, which costs
-    /// calls only.
+    /// Records an eviction. If there are too many, answers to earlier calls about all tokens count no more. This costs
+    /// calls, and during an outage no earlier answer and no token without an answer is accepted.
     fn record(&mut self, token: TokenFingerprint, now: Monotonic) {
         if self.times.len() >= defaults::MAX_EVICTED_TOKENS {
             self.times.retain(|_, at| now < at.saturating_add(defaults::EVICTION_RETENTION));
@@ -188,11 +215,50 @@ mod tests {
         memory.record_inactive(token(0), at(1));
         memory.record_revoked(token(0));
         (1..3 * defaults::MAX_INACTIVE_TOKENS).for_each(|number| memory.record_inactive(token(number), at(2)));
-        assert!(memory.may_be_revoked(&token(0)) && !memory.may_be_revoked(&token(1)));
+        assert!(memory.may_be_revoked(&token(0), at(3)) && !memory.may_be_revoked(&token(1), at(3)));
         memory.record_evicted(token(0), at(3));
-        assert!(memory.may_be_revoked(&token(0)));
+        assert!(memory.may_be_revoked(&token(0), at(3)) && memory.may_be_revoked(&token(0), at(1_000)));
         memory.record_revoked(token(4));
-        memory.record_active(&token(4));
-        assert!(!memory.may_be_revoked(&token(4)));
+        memory.record_active(&token(4), at(5));
+        assert!(memory.may_be_revoked(&token(4), at(5)), "the API may refuse the answer");
+        memory.record_accepted(&token(4));
+        assert!(!memory.may_be_revoked(&token(4), at(5)));
+    }
+
+    /// However many follow, and only for some minutes, because the token may be active again.
+    #[test]
+    fn an_evicted_token_may_be_revoked_for_some_minutes() {
+        let fingerprinter = Fingerprinter::new().expect("entropy");
+        let token = |number: usize| fingerprinter.fingerprint(&number.to_be_bytes()).expect("a fingerprint");
+        for others in [0, 2 * defaults::MAX_EVICTED_TOKENS] {
+            let memory = Memory::new();
+            memory.record_evicted(token(0), at(10));
+            (1..=others).for_each(|number| memory.record_evicted(token(number), at(10)));
+            let end = at(10).saturating_add(defaults::EVICTION_RETENTION);
+            assert!(memory.may_be_revoked(&token(0), end.saturating_sub(Duration::from_nanos(1))), "{others}");
+            assert!(!memory.may_be_revoked(&token(0), end), "{others}");
+        }
+    }
+
+    /// The request that would have judged the later one may be gone.
+    #[test]
+    fn an_earlier_positive_answer_does_not_count_after_a_later_one() {
+        let token = Fingerprinter::new().expect("entropy").fingerprint(b"token").expect("a fingerprint");
+        let memory = Memory::new();
+        memory.record_superseded(token, at(5));
+        assert!(!memory.is_current(&token, at(4)) && memory.is_current(&token, at(5)));
+    }
+
+    /// After an eviction, two calls about one token may be in flight, and the later one may end first.
+    #[test]
+    fn a_later_negative_answer_counts_more_than_an_earlier_one() {
+        let token = Fingerprinter::new().expect("entropy").fingerprint(b"token").expect("a fingerprint");
+        let memory = Memory::new();
+        memory.record_inactive(token, at(5));
+        memory.record_active(&token, at(4));
+        memory.record_inactive(token, at(3));
+        assert_eq!(memory.inactive_since(&token), Some(at(5)));
+        memory.record_active(&token, at(6));
+        assert_eq!(memory.inactive_since(&token), None);
     }
 }

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use crate::clock::Monotonic;
 use crate::fetch::within;
 use crate::introspection::answer::Answer;
-use crate::introspection::breaker::{ClientCall, Gate, Probe, Transition};
+use crate::introspection::breaker::{ClientCall, Gate, Probe};
 use crate::introspection::call::{Call, CallResult, Priority, Slot};
 use crate::introspection::error::{IntrospectionError, Unavailable};
-use crate::introspection::settings::Unasked;
 use crate::introspection::shared::{ActiveHook, Shared};
 use crate::keys::{self, TokenFingerprint};
 
@@ -55,8 +54,8 @@ impl Running {
 
     /// Asks about the token now. Calls `on_active` with a positive answer before the waiting requests get it.
     pub(super) async fn send(mut self, _slot: Slot, token: &[u8], on_active: Option<ActiveHook>) {
-        self.call.record_sent();
         let started_at = self.shared.now();
+        self.call.record_sent(started_at);
         let result = self.shared.call(token).await;
         let is_attempt = mem::take(&mut self.is_attempt);
         let call = ClientCall { token: self.token, priority: self.priority, started_at, is_attempt };
@@ -107,34 +106,42 @@ impl Running {
     fn remove_if_abandoned(&self) -> bool {
         let mut calls = self.shared.calls.lock();
         let is_abandoned = self.call.is_abandoned();
-        if is_abandoned && calls.get(&self.token).is_some_and(|call| Arc::ptr_eq(call, &self.call)) {
-            calls.remove(&self.token);
+        if is_abandoned {
+            self.remove_from(&mut calls);
         }
         is_abandoned
     }
 
     /// Remembers the answer and removes the call, both at once. Returns whether the token is inactive. The answer to a
-    /// call that began before the token was forgotten is not remembered.
+    /// call that was sent before the token was forgotten is not remembered.
     fn remember(&self, result: &CallResult, started_at: Monotonic) -> bool {
         let memory = &self.shared.memory;
         let mut calls = self.shared.calls.lock();
-        if calls.get(&self.token).is_none_or(|call| !Arc::ptr_eq(call, &self.call)) {
+        self.remove_from(&mut calls);
+        if memory.is_evicted_since(&self.token, started_at) {
             return false;
         }
-        calls.remove(&self.token);
         match result {
             Ok(Answer::Inactive) => {
                 memory.record_inactive(self.token, started_at);
-                if self.priority == Priority::Genuine && self.shared.settings().unasked == Unasked::Accepted {
-                    memory.record_revoked(self.token);
-                }
+                self.shared.record_revoked(self.token, self.priority);
                 true
             }
-            Ok(Answer::Active(_)) => {
-                memory.record_active(&self.token);
+            Ok(Answer::Active(answer)) => {
+                memory.record_active(&self.token, started_at);
+                if self.priority != Priority::Unknown && !self.shared.settings().grace.is_zero() {
+                    memory.record_superseded(self.token, answer.asked_at);
+                }
                 false
             }
             Err(_) => false,
+        }
+    }
+
+    /// Removes this call, but not a later one about the same token.
+    fn remove_from(&self, calls: &mut HashMap<TokenFingerprint, Arc<Call>>) {
+        if calls.get(&self.token).is_some_and(|call| Arc::ptr_eq(call, &self.call)) {
+            calls.remove(&self.token);
         }
     }
 }
@@ -145,11 +152,7 @@ impl Drop for Running {
             self.shared.breaker().record_abandoned_attempt(self.priority);
             self.shared.attempts.send_replace(());
         }
-        let mut calls = self.shared.calls.lock();
-        if calls.get(&self.token).is_some_and(|call| Arc::ptr_eq(call, &self.call)) {
-            calls.remove(&self.token);
-        }
-        drop(calls);
+        self.remove_from(&mut self.shared.calls.lock());
         // Has no effect after the result.
         self.call.finish(Err(IntrospectionError::Interrupted.into()));
     }
@@ -163,7 +166,7 @@ fn record(shared: &Arc<Shared>, call: ClientCall, result: &CallResult) {
         Err(unavailable) => shared.breaker().record_failure(call, *unavailable, (now, jitter)),
     };
     shared.report(transition);
-    if call.is_attempt || transition == Transition::Closed {
+    if call.is_attempt || result.is_ok() {
         shared.attempts.send_replace(());
     }
     start_probe(shared, probe);
@@ -171,7 +174,7 @@ fn record(shared: &Arc<Shared>, call: ClientCall, result: &CallResult) {
 
 fn start_probe(shared: &Arc<Shared>, probe: Probe) {
     if probe == Probe::Start {
-        let probing = Probing { shared: Arc::clone(shared), is_recorded: false };
+        let probing = Probing { shared: Arc::clone(shared), is_ended: false };
         tokio::spawn(probing.run());
     }
 }
@@ -179,7 +182,8 @@ fn start_probe(shared: &Arc<Shared>, probe: Probe) {
 /// A probe in flight.
 struct Probing {
     shared: Arc<Shared>,
-    is_recorded: bool,
+    /// Whether the server was asked to the end.
+    is_ended: bool,
 }
 
 impl Probing {
@@ -188,15 +192,9 @@ impl Probing {
     async fn run(mut self) {
         let _slot = self.shared.calls.slot(Priority::Known).await;
         let prefix = self.shared.settings().prefix.as_deref().unwrap_or_default();
-        let result = match keys::random_token() {
-            Some(random) => self.shared.call(format!("{prefix}{random}").as_bytes()).await.map(drop),
-            None => Err(IntrospectionError::NoEntropy.into()),
-        };
-        self.record(result);
-    }
-
-    fn record(&mut self, result: Result<(), Unavailable>) {
-        self.is_recorded = true;
+        let Some(random) = keys::random_token() else { return };
+        let result = self.shared.call(format!("{prefix}{random}").as_bytes()).await.map(drop);
+        self.is_ended = true;
         let (now, jitter) = (self.shared.now(), self.shared.jitter());
         let transition = self.shared.breaker().record_probe(result, (now, jitter));
         self.shared.report(transition);
@@ -206,8 +204,9 @@ impl Probing {
 
 impl Drop for Probing {
     fn drop(&mut self) {
-        if !self.is_recorded {
-            self.record(Err(IntrospectionError::Interrupted.into()));
+        if !self.is_ended {
+            self.shared.breaker().record_abandoned_probe();
+            self.shared.attempts.send_replace(());
         }
     }
 }

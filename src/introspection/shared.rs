@@ -11,14 +11,15 @@ use crate::clock::Monotonic;
 use crate::fetch::{catch_panic, within};
 use crate::introspection::answer::{ActiveAnswer, Answer, Parsed, SharedAnswer};
 use crate::introspection::breaker::{Breaker, Transition};
-use crate::introspection::call::{CallResult, Calls};
+use crate::introspection::call::{CallResult, Calls, Priority};
 use crate::introspection::endpoint::{ClientParts, EndpointClient};
 use crate::introspection::error::IntrospectionError;
 use crate::introspection::event::{self, IntrospectionEventKind};
 use crate::introspection::location::Location;
 use crate::introspection::memory::Memory;
-use crate::introspection::settings::Introspection;
+use crate::introspection::settings::{Introspection, Unasked};
 use crate::jwks::{Jitter, RefreshPolicy, Rng};
+use crate::keys::TokenFingerprint;
 use crate::telemetry::introspection as events;
 
 /// Removes the entry of a token from a token cache, until the cache is dropped.
@@ -45,9 +46,14 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(parts: ClientParts, location: Location, policy: RefreshPolicy) -> Self {
+        let settings = &parts.settings;
+        // What an outage allows must not rest on probes that show nothing. Without a ttl, no token is known, so that
+        // only the knowledge about probes keeps bad tokens from stopping calls.
+        let compares_early =
+            !settings.grace.is_zero() || settings.unasked == Unasked::Accepted || settings.ttl.is_zero();
         Self {
-            calls: Calls::new(parts.settings.max_calls),
-            breaker: Mutex::default(),
+            calls: Calls::new(settings.max_calls),
+            breaker: Mutex::new(Breaker::new(compares_early)),
             attempts: watch::Sender::new(()),
             memory: Memory::new(),
             evictors: Mutex::default(),
@@ -132,6 +138,14 @@ impl Shared {
         // Usually a read, so that no other core loses the value from its cache.
         if !has_answered.load(Ordering::Relaxed) {
             has_answered.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Records that the answer about a token was negative or is refused by this API, if tokens of this kind are accepted without an
+    /// answer.
+    pub(super) fn record_revoked(&self, token: TokenFingerprint, priority: Priority) {
+        if priority == Priority::Genuine && self.settings().unasked == Unasked::Accepted {
+            self.memory.record_revoked(token);
         }
     }
 

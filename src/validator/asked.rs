@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::claims::Claims;
-use crate::introspection::{self, ActiveAnswer, ClaimsFrom, IntrospectionRejection};
+use crate::introspection::{self, ActiveAnswer, ClaimsFrom, IntrospectionRejection, Priority};
 use crate::rejection::Rejection;
 use crate::validator::context::RequestContext;
 use crate::validator::decision::{Checked, Decision, NewEntry};
@@ -83,7 +83,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// more.
     fn record_refused_answer(&self, token: &[u8], issuer: usize, answer: &Arc<ActiveAnswer>, rejection: &Rejection) {
         let Some(client) = self.core.client(issuer) else { return };
-        client.record_refused(token, answer);
+        client.record_refused(token, answer, Priority::Genuine);
         // Also for validators that share the client and not the token cache.
         client.evict(token);
         if let Rejection::Introspection(IntrospectionRejection::Contradicted { claim }) = rejection {

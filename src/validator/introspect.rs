@@ -7,7 +7,8 @@ use crate::claims::{CheckInput, CheckedSource, Claims, ProvenConfirmation};
 use crate::clock::Timestamp;
 use crate::defaults;
 use crate::introspection::{
-    ActiveAnswer, Answer, Client, EveryToken, IntrospectionError, IntrospectionRejection, Priority, Unavailable,
+    ActiveAnswer, Answer, ClaimsFrom, Client, EveryToken, IntrospectionError, IntrospectionRejection, Priority,
+    Unavailable,
 };
 use crate::rejection::{IssuerError, Rejection};
 use crate::request::credential::Credential;
@@ -221,11 +222,11 @@ impl<C: Send + Sync + 'static> Validator<C> {
         token_key: Option<KeyProof>,
         answer: &Arc<ActiveAnswer>,
     ) {
-        let (Some(token_cache), Some(client)) = (&self.token_cache, self.core.client(issuer)) else { return };
+        let Some(client) = self.core.client(issuer) else { return };
         let used_for = client.settings().ttl.saturating_add(client.settings().grace);
-        if used_for.is_zero() {
-            return;
-        }
+        let Some(token_cache) = self.token_cache.as_ref().filter(|_| !used_for.is_zero()) else {
+            return client.store(token, answer, || ());
+        };
         // The entry outlives the answer: it shows that the token is known.
         let max_age = used_for.max(defaults::TOKEN_CACHE_MAX_AGE);
         let lifetime = EntryLifetime { checked_at, valid_until, stored_at: answer.asked_at, max_age };
@@ -238,7 +239,10 @@ impl<C: Send + Sync + 'static> Validator<C> {
     pub(super) fn refresh_answer(&self, token: &[u8], entry: &CacheEntry<C>, route: Route<'_>) {
         let Some(issuer) = route.configured_issuer() else { return };
         let (Proof::Server(server), Some(client)) = (entry.proof(), self.core.client(issuer)) else { return };
-        if !server.start_refresh() {
+        // The entry has the claims of the last answer, so a newer one would be combined with them instead of those of
+        // the token.
+        let is_combined = server.token_key.is_some() && client.settings().claims_from == ClaimsFrom::Answer;
+        if is_combined || !server.start_refresh() {
             return;
         }
         let (validator, issuer, copy) = (self.clone(), issuer, Box::<[u8]>::from(token));
@@ -271,10 +275,9 @@ impl<C: Send + Sync + 'static> Validator<C> {
     /// Remembers an answer that the API refuses, and that no earlier answer about the token is used any more.
     fn refuse(&self, token: &[u8], issuer: usize, answer: &Arc<ActiveAnswer>) {
         let Some(client) = self.core.client(issuer) else { return };
-        client.record_refused(token, answer);
-        if self.with_answer_entry(token, |_, _| ()).is_some() {
-            client.evict(token);
-        }
+        client.record_refused(token, answer, Priority::Known);
+        // Also for validators that share the client and not the token cache.
+        client.evict(token);
     }
 }
 

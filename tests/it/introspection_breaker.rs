@@ -110,13 +110,13 @@ async fn refused_credentials_stop_all_calls_after_two_tokens_and_one_probe() {
             scripted.clock.settle().await;
         }
         assert_eq!(scripted.calls(), 3);
-        // Nor is the server asked for each request later: one token and one probe at the end of each pause.
+        // Nor is the server asked for each request later: four tokens, with probes, at the end of each pause.
         for second in 0..60 {
             let answer = result(&validator, &format!("later-token-{second}")).await;
             assert_eq!(cause(answer), IntrospectionError::CredentialsRefused);
             scripted.clock.run_for(SECOND).await;
         }
-        assert!((11..=23).contains(&scripted.calls()), "{}", scripted.calls());
+        assert!((11..=60).contains(&scripted.calls()), "{}", scripted.calls());
         scripted.always(&active(json!({})));
         scripted.clock.run_for(31 * SECOND).await;
         assert_eq!(result(&validator, TOKEN).await, Ok(()));
@@ -284,6 +284,51 @@ async fn a_request_that_waits_in_vain_for_a_slot_is_not_blamed_on_the_server() {
         causes.push(cause(request.await.expect("no panic")));
     }
     assert_eq!((causes[0], causes[2]), (IntrospectionError::Timeout, IntrospectionError::Overloaded));
+}
+
+/// The client of a revoked token cannot make a server that works look as if it were down.
+#[tokio::test]
+async fn a_revoked_token_gets_no_grace_at_a_server_that_responds_with_5xx_to_unknown_tokens() {
+    let scripted = refusing_unknown_tokens(StatusCode::INTERNAL_SERVER_ERROR);
+    let validator = scripted.validator_by_kind(introspection().with_revocation_grace(3_600 * SECOND));
+    assert_eq!(result(&validator, "good-token").await, Ok(()));
+    scripted.clock.run_for(60 * SECOND).await;
+    scripted.network.always(&kind("good"), Reply::status(StatusCode::INTERNAL_SERVER_ERROR));
+    for round in 0..100 {
+        for number in 0..3 {
+            assert!(result(&validator, &format!("bad-token-{round}-{number}")).await.is_err());
+            scripted.clock.settle().await;
+        }
+        let failed = cause(result(&validator, "good-token").await);
+        assert_eq!(failed, IntrospectionError::Status { status: 500 }, "{round}");
+        scripted.clock.run_for(SECOND / 4).await;
+    }
+}
+
+/// A call that was in the queue until just before the timeout says nothing about the server.
+#[tokio::test]
+async fn a_call_that_is_sent_late_is_no_outage() {
+    let scripted = Scripted::new();
+    scripted.network.always(&kind("good"), reply(&active(json!({}))));
+    scripted.network.always(&kind("slow"), reply(&active(json!({}))).with_delay(1_450 * SECOND / 1_000));
+    scripted.network.always(&kind("unknown"), reply(&inactive()));
+    let settings = introspection().with_revocation_grace(60 * SECOND).with_max_calls(2);
+    let validator = Arc::new(scripted.validator_by_kind(settings));
+    for token in ["good-token", "slow-token-1", "slow-token-2", "slow-token-3"] {
+        let request = start(&validator, token);
+        scripted.clock.run_for(3 * SECOND).await;
+        assert_eq!(request.await.expect("no panic"), Ok(()), "{token}");
+    }
+    scripted.clock.run_for(31 * SECOND).await;
+    scripted.network.always(&kind("good"), reply(&inactive()).with_delay(SECOND));
+    let slow: Vec<_> = (1..=3).map(|number| start(&validator, format!("slow-token-{number}"))).collect();
+    scripted.clock.settle().await;
+    let revoked = start(&validator, "good-token");
+    scripted.clock.run_for(3 * SECOND).await;
+    assert_eq!(cause(revoked.await.expect("no panic")), IntrospectionError::Overloaded);
+    for request in slow {
+        assert_eq!(request.await.expect("no panic"), Ok(()));
+    }
 }
 
 #[tokio::test]

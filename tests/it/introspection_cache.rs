@@ -13,7 +13,7 @@ use tower_bearer::testing::Reply;
 use tower_bearer::{Rejection, Validator};
 
 use crate::fixture::NOW;
-use crate::introspection_fixture::{INACTIVE, Scripted, TOKEN, active, cause, inactive, introspection, reply};
+use crate::introspection_fixture::{INACTIVE, Scripted, TOKEN, active, cause, inactive, introspection, kind, reply};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -114,9 +114,11 @@ async fn asks_about_a_dead_token_once_in_the_negative_ttl() {
     // At most as long as a positive answer.
     let scripted = Scripted::answering(&inactive());
     let validator = scripted.validator_with(introspection().with_ttl(Duration::ZERO));
-    for calls in 1..=3 {
-        assert_eq!((result(&validator, TOKEN).await, scripted.calls()), (Err(INACTIVE), calls));
+    for _ in 1..=3 {
+        assert_eq!(result(&validator, TOKEN).await, Err(INACTIVE));
+        scripted.clock.settle().await;
     }
+    assert_eq!(scripted.calls(), 3 + 1, "and a probe");
 }
 
 #[tokio::test]
@@ -310,6 +312,47 @@ async fn an_evicted_token_is_asked_about_again() {
 }
 
 /// Case 43.
+/// A call that was in the queue at the eviction was sent after it, so its answer counts.
+#[tokio::test]
+async fn remembers_the_answer_to_a_call_that_is_sent_after_an_eviction() {
+    let scripted = Scripted::new();
+    scripted.network.always(&kind("slow"), reply(&active(json!({}))).with_delay(SECOND));
+    scripted.network.always(&kind("dead"), reply(&inactive()));
+    let validator = Arc::new(scripted.validator_by_kind(introspection().with_max_calls(2)));
+    let ask = |token: &'static str| {
+        let validator = Arc::clone(&validator);
+        tokio::spawn(async move { result(&validator, token).await })
+    };
+    let slow = ask("slow-token");
+    scripted.clock.settle().await;
+    let dead = ask("dead-token");
+    scripted.clock.settle().await;
+    validator.evict_token("dead-token");
+    scripted.clock.run_for(2 * SECOND).await;
+    assert_eq!((slow.await.expect("no panic"), dead.await.expect("no panic")), (Ok(()), Err(INACTIVE)));
+    assert_eq!((result(&validator, "dead-token").await, scripted.network.calls_to(&kind("dead"))), (Err(INACTIVE), 1));
+}
+
+/// The request that would judge a newer answer is gone.
+#[tokio::test]
+async fn an_answer_that_no_request_has_judged_ends_the_grace_period_of_an_earlier_one() {
+    let scripted = Scripted::answering(&active(json!({})));
+    let validator = Arc::new(scripted.validator_with(introspection().with_revocation_grace(3_600 * SECOND)));
+    let ask = || {
+        let validator = Arc::clone(&validator);
+        tokio::spawn(async move { result(&validator, TOKEN).await })
+    };
+    assert_eq!(ask().await.expect("no panic"), Ok(()));
+    scripted.clock.run_for(30 * SECOND).await;
+    scripted.always_reply(reply(&active(json!({ "aud": "https://other.test/" }))).with_delay(SECOND));
+    let request = ask();
+    scripted.clock.settle().await;
+    request.abort();
+    scripted.clock.run_for(SECOND).await;
+    scripted.always_reply(down());
+    assert_eq!(cause(ask().await.expect("no panic")), IntrospectionError::Network { error: FetchError::Connect });
+}
+
 #[tokio::test]
 async fn a_panic_of_the_http_client_is_no_answer() {
     let scripted = Scripted::new();

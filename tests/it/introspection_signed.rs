@@ -190,6 +190,10 @@ async fn rejects_an_answer_that_contradicts_the_token() {
     let scripted = Scripted::new();
     let (validator, server) = asking(&scripted, introspection().with_revocation_grace(60 * SECOND));
     let token = || server.token().claim("jti", "j").claim("client_id", "shop").sign();
+    // The first answer starts a probe.
+    scripted.always(&active(json!({})));
+    assert_eq!(result(&validator, TOKEN).await, Ok(()));
+    scripted.clock.settle().await;
     for (changes, claim) in [
         (json!({ "sub": "mallory" }), "sub"),
         (json!({ "client_id": "other" }), "client_id"),
@@ -376,6 +380,27 @@ async fn a_revoked_token_stays_rejected_in_an_outage() {
     assert_eq!(result(&validator, &other).await, Ok(()));
 }
 
+/// What this API refuses while the server responds is not accepted while it does not.
+#[tokio::test]
+async fn a_token_that_the_answer_contradicts_stays_rejected_in_an_outage() {
+    let scripted = Scripted::answering(&json!({ "active": true, "sub": "mallory" }));
+    let (validator, server) = asking(&scripted, introspection().dangerous_accept_unasked());
+    let token = server.token().sign();
+    let contradicted = IntrospectionRejection::Contradicted { claim: "sub" };
+    assert_eq!(result(&validator, &token).await, Err(Rejection::Introspection(contradicted)));
+    let connection = Reply::error(FetchError::Connect);
+    scripted.always_reply(connection.clone());
+    scripted.clock.run_for(60 * SECOND).await;
+    assert_eq!(cause(result(&validator, &token).await), IntrospectionError::Network { error: FetchError::Connect });
+    // An answer that is accepted ends it.
+    scripted.always(&json!({ "active": true }));
+    scripted.clock.run_for(60 * SECOND).await;
+    assert_eq!(result(&validator, &token).await, Ok(()));
+    scripted.always_reply(connection);
+    scripted.clock.run_for(60 * SECOND).await;
+    assert_eq!(result(&validator, &token).await, Ok(()));
+}
+
 const DISCOVERY: &str = "https://id.test/.well-known/openid-configuration";
 
 fn discovery_reply() -> Reply {
@@ -434,9 +459,10 @@ async fn hands_on_the_claims_of_the_answer_if_configured() {
     let scripted = Scripted::new();
     let (validator, server) = asking(&scripted, introspection().with_claims_from_introspection());
     let token = server.token().scope("read write").permissions(["p"]).claim("org_id", "o").sign();
-    scripted.always(&json!({ "active": true, "scope": "read", "username": "ann" }));
+    scripted.always(&json!({ "active": true, "scope": "read", "username": "ann", "org_id": "b" }));
     for _ in 0..2 {
         let claims = validator.validate(&token).await.expect("active");
+        assert_eq!(claims.claim::<String>("org_id").ok().flatten().as_deref(), Some("b"));
         assert!(claims.grants_scope("read") && !claims.grants_scope("write"));
         assert!(claims.permissions().is_empty());
         assert_eq!((claims.subject(), claims.issuer()), (Some("auth0|user"), ISSUER));
@@ -445,12 +471,14 @@ async fn hands_on_the_claims_of_the_answer_if_configured() {
         assert_eq!(validator.still_valid(&claims), Ok(()));
     }
     assert_eq!(scripted.calls(), 1);
-    // A newer answer, in the background.
+    // A newer answer is combined with the token, and not with the last answer.
     scripted.always(&json!({ "active": true }));
     scripted.clock.run_for(25 * SECOND).await;
     assert!(validator.validate(&token).await.expect("active").grants_scope("read"));
-    scripted.clock.settle().await;
-    assert!(!validator.validate(&token).await.expect("active").grants_scope("read"));
+    scripted.clock.run_for(5 * SECOND).await;
+    let claims = validator.validate(&token).await.expect("active");
+    assert!(!claims.grants_scope("read"));
+    assert_eq!(claims.claim::<String>("org_id").ok().flatten().as_deref(), Some("o"));
     assert_eq!(scripted.calls(), 2);
 }
 

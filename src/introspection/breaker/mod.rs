@@ -14,10 +14,12 @@
 //! - If the probe fails as well, and only one token has failed, then only the calls about this token stop. Calls
 //!   about every other token go on; one more failure stops all.
 //! - After each pause, one request asks about its own token, beside a new probe. Either of both can succeed. Requests
-//!   with known tokens have pauses of their own, so that unknown tokens cannot use up their attempts.
+//!   with known tokens have pauses of their own, so that unknown tokens cannot use up their attempts. A token whose
+//!   attempt has failed leaves the next attempts to others. As long as it is not known what probes show, several
+//!   unknown tokens are asked about after each pause.
 //! - If calls about tokens succeed and probes fail, a probe shows nothing about this server. This is found out by a
-//!   probe right after a success. For some minutes, failures of unknown tokens then count for nothing, as long as the
-//!   server responds.
+//!   comparison: a probe right after a success. For an hour, failures of unknown tokens then count for nothing, as long
+//!   as the server responds.
 //!
 //! A server that refuses our credentials (RFC 7662 §2.3: 401) refuses them for every token, so the second token at the
 //! latest stops all calls. A rate limit (429) may concern one token only, so a probe has to confirm it.
@@ -25,13 +27,16 @@
 #[cfg(test)]
 mod tests;
 
+mod pause;
+
 use std::mem;
 
 use crate::clock::Monotonic;
 use crate::defaults;
+use crate::introspection::breaker::pause::Pause;
 use crate::introspection::call::Priority;
 use crate::introspection::error::{IntrospectionError, Unavailable};
-use crate::jwks::{Jitter, doubled};
+use crate::jwks::Jitter;
 use crate::keys::TokenFingerprint;
 
 /// The state of the calls to one server. A pure state machine: the time is an argument.
@@ -42,6 +47,8 @@ pub(super) struct Breaker {
     succeeded_at: Option<Monotonic>,
     probe: ProbeState,
     open: Option<Open>,
+    /// Whether a comparison is made before anything has failed.
+    compares_early: bool,
 }
 
 /// The calls for clients that have failed since the last answer.
@@ -72,31 +79,33 @@ struct ProbeState {
     is_comparison: bool,
     /// The end of the last probe.
     ended_at: Option<Monotonic>,
-    /// Whether the server responded to the last probe with an error, and no comparison has followed.
-    is_refused: bool,
-    /// The time until which a response to a probe shows nothing.
-    misleads_until: Option<Monotonic>,
+    /// Whether the server responded to a probe or an unknown token with an error, so that the next answer starts a
+    /// comparison.
+    is_comparison_due: bool,
+    value: ProbeValue,
+    /// The time at which the value was found out, or at which a comparison showed nothing.
+    compared_at: Option<Monotonic>,
+}
+
+/// What an error response to a probe shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum ProbeValue {
+    #[default]
+    Unknown,
+    /// The server has answered a probe, so it fails.
+    Failure,
+    /// The server has answered about a token and refused a probe, so it shows nothing.
+    Nothing,
 }
 
 /// Calls are stopped.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Open {
     /// Only calls about this token; `None` for all calls.
     token: Option<TokenFingerprint>,
     cause: IntrospectionError,
     unknown: Pause,
     known: Pause,
-}
-
-/// The pause of the requests of one kind, and the attempt at its end.
-#[derive(Clone, Copy, Debug)]
-struct Pause {
-    until: Monotonic,
-    /// How often an attempt has failed in a row.
-    times: u32,
-    /// The parts of the attempt that are in flight: a call about the token of a request, and a probe.
-    is_calling: bool,
-    is_probing: bool,
 }
 
 /// What a call may do.
@@ -138,21 +147,27 @@ pub(super) struct ClientCall {
 }
 
 impl Breaker {
+    /// Creates a breaker that has to know what probes show before calls fail, or only afterwards.
+    pub(super) fn new(compares_early: bool) -> Self {
+        Self { compares_early, ..Self::default() }
+    }
+
     /// Returns what a call may do now. After [`Gate::Attempt`], the caller must record the result or the end of the call.
     pub(super) fn gate(&mut self, token: &TokenFingerprint, priority: Priority, now: Monotonic) -> Gate {
         let probe = &mut self.probe;
         let Some(open) = self.open.as_mut().filter(|open| open.concerns(token)) else { return Gate::Closed };
         let cause = open.cause;
-        let pause = open.pause(priority);
-        if pause.is_calling || pause.is_probing {
+        let pause = open.pause_mut(priority);
+        if pause.is_attempted() {
             return Gate::Wait;
         }
-        if now < pause.until {
-            return Gate::Open(Unavailable::new(cause, Some(pause.until.saturating_since(now))));
+        if let Some(left) = pause.left(token, now) {
+            return Gate::Open(Unavailable::new(cause, Some(left)));
         }
         pause.is_calling = true;
         // A known token was active before, so it needs no probe beside it.
-        pause.is_probing = priority == Priority::Unknown && !probe.is_in_flight && !probe.misleads(now);
+        let is_needed = priority == Priority::Unknown && !probe.misleads(now);
+        pause.is_probing = is_needed && !probe.is_in_flight && !probe.has_ended_recently(now);
         if !pause.is_probing {
             return Gate::Attempt(Probe::NotNeeded);
         }
@@ -162,26 +177,31 @@ impl Breaker {
 
     /// Returns why a request fails at once, without any effect.
     pub(super) fn rejects(&self, token: &TokenFingerprint, priority: Priority, now: Monotonic) -> Option<Unavailable> {
-        let mut open = self.open.filter(|open| open.concerns(token))?;
-        let cause = open.cause;
+        let open = self.open.as_ref().filter(|open| open.concerns(token))?;
         let pause = open.pause(priority);
-        let is_paused = !pause.is_calling && !pause.is_probing && now < pause.until;
-        is_paused.then(|| Unavailable::new(cause, Some(pause.until.saturating_since(now))))
+        let left = pause.left(token, now).filter(|_| !pause.is_attempted())?;
+        Some(Unavailable::new(open.cause, Some(left)))
     }
 
     /// Returns why the calls about a token are stopped.
     pub(super) fn cause(&self, token: &TokenFingerprint) -> Option<IntrospectionError> {
-        self.open.filter(|open| open.concerns(token)).map(|open| open.cause)
+        self.open.as_ref().filter(|open| open.concerns(token)).map(|open| open.cause)
     }
 
     /// Returns whether no pause concerns a token.
     pub(super) fn is_closed_for(&self, token: &TokenFingerprint) -> bool {
-        self.open.is_none_or(|open| !open.concerns(token))
+        self.open.as_ref().is_none_or(|open| !open.concerns(token))
     }
 
     /// Returns whether the calls about all tokens are stopped.
-    pub(super) fn is_open(&self) -> bool {
-        self.open.is_some_and(|open| open.token.is_none())
+    fn is_open(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.token.is_none())
+    }
+
+    /// Returns whether error responses show that the server fails: the calls about all tokens are stopped, and the
+    /// server answers probes as long as it works.
+    pub(super) fn is_failing(&self) -> bool {
+        self.is_open() && self.probe.value == ProbeValue::Failure
     }
 
     /// Returns whether the server did not respond to the last call for a client.
@@ -192,14 +212,11 @@ impl Breaker {
     /// Records that the server has answered a call for a client.
     pub(super) fn record_success(&mut self, now: Monotonic) -> (Probe, Transition) {
         let transition = self.close(now);
-        if self.probe.is_in_flight {
-            self.probe.is_comparison = true;
+        let is_due = self.probe.is_comparison_due || (self.compares_early && !self.probe.is_compared(now));
+        self.probe.is_comparison |= is_due || self.probe.is_in_flight;
+        if self.probe.is_in_flight || !is_due {
             return (Probe::NotNeeded, transition);
         }
-        if !mem::take(&mut self.probe.is_refused) {
-            return (Probe::NotNeeded, transition);
-        }
-        self.probe.is_comparison = true;
         (self.probe.start(), transition)
     }
 
@@ -210,23 +227,27 @@ impl Breaker {
         failure: Unavailable,
         (now, jitter): (Monotonic, Jitter),
     ) -> (Probe, Transition) {
+        let is_unknown = call.priority == Priority::Unknown;
+        let is_misled = self.probe.misleads(now) && is_response(failure.cause);
+        if is_misled && is_unknown && !call.is_attempt {
+            return (Probe::NotNeeded, Transition::None);
+        }
+        self.probe.is_comparison_due |= is_unknown && is_response(failure.cause) && !self.probe.is_compared(now);
         if let Some(open) = &mut self.open {
             if !call.is_attempt {
                 // The probe has failed, and no call has had an answer since.
-                open.token = open.token.filter(|token| *token == call.token);
-                return (Probe::NotNeeded, Transition::None);
+                return (Probe::NotNeeded, open.extend_to(&call.token));
             }
-            let is_proof = call.priority != Priority::Unknown;
-            let pause = open.pause(call.priority);
+            let is_for_all = open.token.is_none();
+            let takes_more = is_for_all && is_unknown && self.probe.value == ProbeValue::Unknown;
+            let pause = open.pause_mut(call.priority);
             pause.is_calling = false;
-            pause.record_failed_attempt(failure, now, jitter);
-            let is_news = is_proof && mem::replace(&mut open.cause, failure.cause) != failure.cause;
-            let transition = if is_news { Transition::Opened(failure.cause) } else { Transition::None };
+            if is_for_all && is_response(failure.cause) {
+                pause.record_failed_token(call.token);
+            }
+            pause.record_failed_attempt(failure, takes_more, (now, jitter));
+            let transition = if is_unknown { Transition::None } else { open.record_cause(failure.cause) };
             return (Probe::NotNeeded, transition);
-        }
-        let is_misled = self.probe.misleads(now) && is_response(failure.cause);
-        if is_misled && call.priority == Priority::Unknown {
-            return (Probe::NotNeeded, Transition::None);
         }
         let is_suspect = self.failures.record(call, failure.cause, now, self.probe.is_in_flight);
         let is_limited = failure.cause == RATE_LIMITED;
@@ -246,7 +267,16 @@ impl Breaker {
     /// attempt.
     pub(super) fn record_abandoned_attempt(&mut self, priority: Priority) {
         if let Some(open) = &mut self.open {
-            open.pause(priority).is_calling = false;
+            open.pause_mut(priority).is_calling = false;
+        }
+    }
+
+    /// Records that a probe has ended without a result, which says nothing about the server.
+    pub(super) fn record_abandoned_probe(&mut self) {
+        self.probe.is_in_flight = false;
+        self.probe.is_comparison = false;
+        if let Some(open) = &mut self.open {
+            open.unknown.is_probing = false;
         }
     }
 
@@ -259,25 +289,30 @@ impl Breaker {
         self.probe.is_in_flight = false;
         self.probe.ended_at = Some(now);
         let is_comparison = mem::take(&mut self.probe.is_comparison);
+        let is_refused = result.is_err_and(|failure| is_response(failure.cause));
+        if is_comparison || result.is_ok() {
+            self.probe.compared_at = Some(now);
+            self.probe.is_comparison_due = false;
+        }
         let Err(failure) = result else {
-            self.probe.is_refused = false;
-            self.probe.misleads_until = None;
+            self.probe.value = ProbeValue::Failure;
             return self.close(now);
         };
-        let is_refused = is_response(failure.cause);
         if is_comparison && is_refused {
-            self.probe.misleads_until = Some(now.saturating_add(defaults::PROBE_COMPARISON_LIFETIME));
+            self.probe.value = ProbeValue::Nothing;
             return Transition::None;
         }
         let is_misled = is_refused && self.probe.misleads(now);
-        self.probe.is_refused = is_refused && !is_misled;
+        self.probe.is_comparison_due |= is_refused && !is_misled;
         if let Some(open) = &mut self.open {
+            let takes_more = open.token.is_none() && self.probe.value == ProbeValue::Unknown;
             open.unknown.is_probing = false;
-            open.unknown.record_failed_attempt(failure, now, jitter);
-            let is_news = mem::replace(&mut open.cause, failure.cause) != failure.cause;
-            return if is_news { Transition::Opened(failure.cause) } else { Transition::None };
+            open.unknown.record_failed_attempt(failure, takes_more, (now, jitter));
+            return open.record_cause(failure.cause);
         }
-        if is_misled || (self.has_answered_recently(now) && failure.cause != RATE_LIMITED) {
+        // No call for a client has failed since the last answer.
+        let is_alone = self.failures.tokens == Tokens::None;
+        if is_misled || is_alone || (self.has_answered_recently(now) && failure.cause != RATE_LIMITED) {
             return Transition::None;
         }
         // Without a response, or with a rate limit, the cause is not the text that was asked about.
@@ -296,18 +331,18 @@ impl Breaker {
         now: Monotonic,
         jitter: Jitter,
     ) -> Transition {
-        let mut pause = Pause { until: now, times: 0, is_calling: false, is_probing: false };
-        pause.record_failed_attempt(failure, now, jitter);
-        self.open = Some(Open { token, cause: failure.cause, unknown: pause, known: pause });
-        Transition::Opened(failure.cause)
+        let mut pause = Pause::new(now);
+        pause.record_failed_attempt(failure, false, (now, jitter));
+        self.open = Some(Open { token, cause: failure.cause, unknown: pause.clone(), known: pause });
+        if token.is_none() { Transition::Opened(failure.cause) } else { Transition::None }
     }
 
     fn close(&mut self, now: Monotonic) -> Transition {
         self.failures = Failures::default();
         self.succeeded_at = Some(now);
         match self.open.take() {
-            Some(_) => Transition::Closed,
-            None => Transition::None,
+            Some(Open { token: None, .. }) => Transition::Closed,
+            Some(Open { token: Some(_), .. }) | None => Transition::None,
         }
     }
 }
@@ -347,7 +382,11 @@ impl ProbeState {
     }
 
     fn misleads(&self, now: Monotonic) -> bool {
-        self.misleads_until.is_some_and(|until| now < until)
+        self.value == ProbeValue::Nothing && self.is_compared(now)
+    }
+
+    fn is_compared(&self, now: Monotonic) -> bool {
+        self.compared_at.is_some_and(|at| now < at.saturating_add(defaults::PROBE_COMPARISON_LIFETIME))
     }
 
     fn has_ended_recently(&self, now: Monotonic) -> bool {
@@ -360,26 +399,32 @@ impl Open {
         self.token.is_none_or(|only| only == *token)
     }
 
-    fn pause(&mut self, priority: Priority) -> &mut Pause {
+    fn pause(&self, priority: Priority) -> &Pause {
+        match priority {
+            Priority::Unknown => &self.unknown,
+            Priority::Known | Priority::Genuine => &self.known,
+        }
+    }
+
+    fn pause_mut(&mut self, priority: Priority) -> &mut Pause {
         match priority {
             Priority::Unknown => &mut self.unknown,
             Priority::Known | Priority::Genuine => &mut self.known,
         }
     }
-}
 
-impl Pause {
-    /// Starts the next pause, as soon as both parts of the attempt have failed.
-    fn record_failed_attempt(&mut self, failure: Unavailable, now: Monotonic, jitter: Jitter) {
-        if self.is_calling || self.is_probing {
-            return;
+    /// Stops the calls about all tokens if this one is another than the one whose calls are stopped.
+    fn extend_to(&mut self, token: &TokenFingerprint) -> Transition {
+        if self.concerns(token) {
+            return Transition::None;
         }
-        let pause = doubled(defaults::BREAKER_PAUSE_MIN, self.times).min(defaults::BREAKER_PAUSE_MAX);
-        let pause = jitter.at_least_half(pause);
-        // The server itself says when it accepts calls again.
-        let pause = if failure.cause == RATE_LIMITED { pause.max(failure.retry_after) } else { pause };
-        self.until = now.saturating_add(pause);
-        self.times = self.times.saturating_add(1);
+        self.token = None;
+        Transition::Opened(self.cause)
+    }
+
+    fn record_cause(&mut self, cause: IntrospectionError) -> Transition {
+        let is_news = mem::replace(&mut self.cause, cause) != cause && self.token.is_none();
+        if is_news { Transition::Opened(cause) } else { Transition::None }
     }
 }
 

@@ -58,8 +58,9 @@ fn answer(breaker: &mut Breaker, millis: u64) -> (Probe, Transition) {
 fn opened(millis: u64) -> Breaker {
     let mut breaker = Breaker::default();
     assert_eq!(fail(&mut breaker, 1, REFUSED, millis), Probe::Start);
-    assert_eq!(breaker.record_probe(Err(REFUSED), (at(millis), LONG)), Transition::Opened(REFUSED.cause));
-    assert_eq!(fail(&mut breaker, 2, REFUSED, millis), Probe::NotNeeded);
+    assert_eq!(breaker.record_probe(Err(REFUSED), (at(millis), LONG)), Transition::None);
+    let second = breaker.record_failure(call(2, millis), REFUSED, (at(millis), LONG));
+    assert_eq!(second, (Probe::NotNeeded, Transition::Opened(REFUSED.cause)));
     assert!(breaker.is_open());
     breaker
 }
@@ -119,12 +120,12 @@ fn one_bad_token_stops_only_the_calls_about_it() {
             assert_eq!(fail(&mut breaker, 1, failure, call), Probe::NotNeeded);
         }
         assert_eq!(fail(&mut breaker, 1, failure, 10), Probe::Start);
-        assert_eq!(breaker.record_probe(Err(failure), (at(10), LONG)), Transition::Opened(failure.cause));
+        assert_eq!(breaker.record_probe(Err(failure), (at(10), LONG)), Transition::None, "no alarm for one token");
         assert!(!breaker.is_open());
         assert!(matches!(gate(&mut breaker, 1, 20), Gate::Open(_)), "the bad token");
         assert_eq!(gate(&mut breaker, 2, 20), Gate::Closed, "any other token");
         // The other token is good, so calls about all tokens go on. Now it is known that probes are refused.
-        assert_eq!(answer(&mut breaker, 20), (Probe::Start, Transition::Closed));
+        assert_eq!(answer(&mut breaker, 20), (Probe::Start, Transition::None));
         assert_eq!(breaker.record_probe(Err(failure), (at(20), LONG)), Transition::None);
         for second in 1..3_000 {
             assert_eq!(fail(&mut breaker, second, failure, second * 1_000), Probe::NotNeeded);
@@ -173,15 +174,18 @@ fn a_server_whose_probes_mislead_can_still_open_it() {
     // Credentials are refused for tokens that were active before.
     let known = |number| ClientCall { priority: Priority::Known, ..call(number, 20_000) };
     let (_, one) = breaker.record_failure(known(1), REFUSED, (at(20_000), LONG));
-    assert_eq!((one, breaker.is_open()), (Transition::Opened(REFUSED.cause), false));
+    assert_eq!((one, breaker.is_open()), (Transition::None, false));
+    // A token that anyone can send shows nothing.
+    assert_eq!((fail(&mut breaker, 9, REFUSED, 20_000), breaker.is_open()), (Probe::NotNeeded, false));
     let (_, two) = breaker.record_failure(known(2), REFUSED, (at(20_001), LONG));
-    assert_eq!((two, breaker.is_open()), (Transition::None, true));
+    assert_eq!((two, breaker.is_open()), (Transition::Opened(REFUSED.cause), true));
 }
 
 impl Breaker {
     /// Returns another breaker that knows the same about probes.
     fn misled(&self) -> Self {
-        let probe = ProbeState { misleads_until: self.probe.misleads_until, ..ProbeState::default() };
+        let (value, compared_at) = (self.probe.value, self.probe.compared_at);
+        let probe = ProbeState { value, compared_at, ..ProbeState::default() };
         Self { probe, ..Self::default() }
     }
 }
@@ -250,12 +254,196 @@ fn a_rate_limit_that_a_probe_confirms_opens_until_the_time_that_the_server_names
 
 #[test]
 fn the_pause_is_at_most_thirty_seconds() {
-    let mut breaker = opened(0);
+    let mut breaker = failing(0);
     let mut now = 0;
-    for _ in 0..10 {
+    for number in 0..10 {
         now += 30_000;
-        assert_eq!(gate(&mut breaker, 3, now), Gate::Attempt(Probe::Start));
-        fail_attempt(&mut breaker, 3, REFUSED, now);
+        assert_eq!(gate(&mut breaker, number, now), Gate::Attempt(Probe::Start));
+        fail_attempt(&mut breaker, number, REFUSED, now);
     }
-    assert_eq!(gate(&mut breaker, 3, now + 30_000), Gate::Attempt(Probe::Start));
+    assert!(matches!(gate(&mut breaker, 10, now + 29_999), Gate::Open(_)));
+    assert_eq!(gate(&mut breaker, 10, now + 30_000), Gate::Attempt(Probe::Start));
+    // The last token is not the only one that makes attempts, and it is not left out for long.
+    let mut breaker = failing(0);
+    assert_eq!(gate(&mut breaker, 3, 1_000), Gate::Attempt(Probe::Start));
+    fail_attempt(&mut breaker, 3, REFUSED, 1_000);
+    assert!(matches!(gate(&mut breaker, 3, 3_999), Gate::Open(_)));
+    assert_eq!(gate(&mut breaker, 3, 4_000), Gate::Attempt(Probe::Start));
+}
+
+/// Returns a breaker that has stopped all calls at this time, to a server that answered a probe before.
+fn failing(millis: u64) -> Breaker {
+    let mut breaker = opened(millis);
+    breaker.probe.value = ProbeValue::Failure;
+    assert!(breaker.is_failing());
+    breaker
+}
+
+/// The token of one client may cause a 5xx because it is revoked, and a random text because it is unknown.
+#[test]
+fn error_responses_show_an_outage_only_if_the_server_answers_probes() {
+    let fail_all = |breaker: &mut Breaker, since: u64| {
+        let known = |millis| ClientCall { priority: Priority::Known, ..call(1, millis) };
+        for millis in since..since + 5 {
+            let (probe, _) = breaker.record_failure(known(millis), FAULT, (at(millis), LONG));
+            if probe == Probe::Start {
+                breaker.record_probe(Err(FAULT), (at(millis), LONG));
+            }
+        }
+        breaker.record_failure(call(9, since + 5), FAULT, (at(since + 5), LONG));
+        let other = ClientCall { priority: Priority::Known, ..call(2, since + 6) };
+        breaker.record_failure(other, FAULT, (at(since + 6), LONG));
+        breaker.is_open()
+    };
+    // Nothing is known about probes.
+    let mut breaker = Breaker::default();
+    assert!(fail_all(&mut breaker, 0) && !breaker.is_failing());
+    // The server refuses probes.
+    let mut breaker = Breaker::new(true);
+    assert_eq!(answer(&mut breaker, 0), (Probe::Start, Transition::None), "before anything fails");
+    assert_eq!(breaker.record_probe(Err(FAULT), (at(0), LONG)), Transition::None);
+    assert_eq!(answer(&mut breaker, 3_599_999), (Probe::NotNeeded, Transition::None), "once an hour");
+    assert!(fail_all(&mut breaker.misled(), 3_700_000 - 200_000) && !breaker.misled().is_failing());
+    assert!(fail_all(&mut breaker, 8_000_000) && !breaker.is_failing(), "nor when that is long ago");
+    // The server answers probes.
+    let mut breaker = Breaker::new(true);
+    assert_eq!(answer(&mut breaker, 0), (Probe::Start, Transition::None));
+    assert_eq!(breaker.record_probe(Ok(()), (at(0), LONG)), Transition::None);
+    assert!(fail_all(&mut breaker, 8_000_000) && breaker.is_failing());
+    assert_eq!(answer(&mut breaker, 8_001_000), (Probe::Start, Transition::Closed));
+    assert!(!breaker.is_failing());
+}
+
+/// A comparison needs no error response to a probe before: one to a bad token is enough.
+#[test]
+fn the_first_answer_after_a_refused_token_shows_what_probes_are_worth() {
+    let mut breaker = Breaker::default();
+    assert_eq!(answer(&mut breaker, 0), (Probe::NotNeeded, Transition::None));
+    assert_eq!(fail(&mut breaker, 1, REFUSED, 10), Probe::NotNeeded, "the server has just answered");
+    assert_eq!(answer(&mut breaker, 20), (Probe::Start, Transition::None));
+    assert_eq!(breaker.record_probe(Err(REFUSED), (at(20), LONG)), Transition::None);
+    for number in 1..100 {
+        assert_eq!(fail(&mut breaker, number, REFUSED, 20_000 * number), Probe::NotNeeded);
+        assert_eq!(gate(&mut breaker, number, 20_000 * number), Gate::Closed);
+    }
+    assert_eq!(answer(&mut breaker, 2_000_000), (Probe::NotNeeded, Transition::None), "once an hour");
+    assert_eq!(fail(&mut breaker, 1, REFUSED, 3_600_020), Probe::Start, "probes are worth something again");
+}
+
+/// A rate limit of a comparison concerns no client.
+#[test]
+fn a_comparison_alone_never_stops_calls() {
+    for failure in [LIMITED, FAULT, DOWN] {
+        let mut breaker = Breaker::new(true);
+        assert_eq!(answer(&mut breaker, 0), (Probe::Start, Transition::None));
+        assert_eq!(breaker.record_probe(Err(failure), (at(20_000), LONG)), Transition::None);
+        assert_eq!(gate(&mut breaker, 1, 20_000), Gate::Closed);
+    }
+    let mut breaker = Breaker::new(true);
+    assert_eq!(answer(&mut breaker, 0), (Probe::Start, Transition::None));
+    assert_eq!(fail(&mut breaker, 1, LIMITED, 10), Probe::NotNeeded);
+    assert_eq!(breaker.record_probe(Err(LIMITED), (at(20), LONG)), Transition::Opened(RATE_LIMITED));
+}
+
+/// A client with bad tokens does not use up the attempts of others.
+#[test]
+fn a_token_whose_attempt_has_failed_leaves_the_next_attempts_to_others() {
+    let known = |number, millis| ClientCall { priority: Priority::Known, is_attempt: true, ..call(number, millis) };
+    let mut breaker = opened(0);
+    let mut now = 1_000;
+    for number in [1, 2] {
+        assert_eq!(known_gate(&mut breaker, number, now), Gate::Attempt(Probe::NotNeeded));
+        breaker.record_failure(known(number, now), REFUSED, (at(now), LONG));
+        now += 2_000 * number;
+    }
+    for number in [1, 2] {
+        assert!(matches!(known_gate(&mut breaker, number, now), Gate::Open(_)));
+        assert!(breaker.rejects(&token(number), Priority::Known, at(now)).is_some());
+    }
+    assert_eq!(known_gate(&mut breaker, 3, now), Gate::Attempt(Probe::NotNeeded));
+    // Nothing but the server causes an outage.
+    let mut breaker = opened(0);
+    assert_eq!(known_gate(&mut breaker, 1, 1_000), Gate::Attempt(Probe::NotNeeded));
+    breaker.record_failure(known(1, 1_000), DOWN, (at(1_000), LONG));
+    assert_eq!(known_gate(&mut breaker, 1, 3_000), Gate::Attempt(Probe::NotNeeded));
+}
+
+#[test]
+fn the_tokens_that_leave_attempts_to_others_are_limited() {
+    let mut breaker = failing(0);
+    for number in 0..100 {
+        let now = 1_000 + number * 60_000;
+        assert_eq!(gate(&mut breaker, number, now), Gate::Attempt(Probe::Start));
+        fail_attempt(&mut breaker, number, REFUSED, now);
+    }
+    assert_eq!(gate(&mut breaker, 0, 99 * 60_000 + 31_000), Gate::Attempt(Probe::Start));
+}
+
+/// The server may refuse every unknown token, so that no probe resumes calls.
+#[test]
+fn several_unknown_tokens_make_an_attempt_while_it_is_not_known_what_probes_show() {
+    let mut breaker = opened(0);
+    for number in 11..15 {
+        let is_first = number == 11;
+        let probe = if is_first { Probe::Start } else { Probe::NotNeeded };
+        assert_eq!(gate(&mut breaker, number, 1_000), Gate::Attempt(probe));
+        assert_eq!(gate(&mut breaker, 20, 1_000), Gate::Wait, "one at a time");
+        let attempt = ClientCall { is_attempt: true, ..call(number, 1_000) };
+        let failed = breaker.record_failure(attempt, REFUSED, (at(1_000), LONG));
+        assert_eq!(failed, (Probe::NotNeeded, Transition::None));
+        if is_first {
+            assert_eq!(breaker.record_probe(Err(REFUSED), (at(1_000), LONG)), Transition::None);
+        }
+        assert!(matches!(gate(&mut breaker, number, 1_000), Gate::Open(_)));
+    }
+    assert!(matches!(gate(&mut breaker, 20, 2_999), Gate::Open(_)), "four after each pause");
+    assert_eq!(gate(&mut breaker, 20, 3_000), Gate::Attempt(Probe::Start));
+    // The server answers probes, so the one beside the attempt is enough.
+    let mut breaker = failing(0);
+    assert_eq!(gate(&mut breaker, 11, 1_000), Gate::Attempt(Probe::Start));
+    fail_attempt(&mut breaker, 11, REFUSED, 1_000);
+    assert!(matches!(gate(&mut breaker, 12, 1_000), Gate::Open(_)));
+    // So is one attempt for the only token whose calls are stopped.
+    let mut breaker = Breaker::default();
+    assert_eq!(fail(&mut breaker, 1, REFUSED, 0), Probe::Start);
+    assert_eq!(breaker.record_probe(Err(REFUSED), (at(0), LONG)), Transition::None);
+    assert_eq!(gate(&mut breaker, 1, 1_000), Gate::Attempt(Probe::Start));
+    fail_attempt(&mut breaker, 1, REFUSED, 1_000);
+    assert!(matches!(gate(&mut breaker, 1, 2_999), Gate::Open(_)));
+    assert_eq!(gate(&mut breaker, 1, 3_000), Gate::Attempt(Probe::Start));
+    assert_eq!(breaker.record_probe(Err(REFUSED), (at(3_000), LONG)), Transition::None);
+    let attempt = ClientCall { is_attempt: true, ..call(1, 3_000) };
+    breaker.record_failure(attempt, REFUSED, (at(3_000), LONG));
+    assert!(matches!(gate(&mut breaker, 1, 6_999), Gate::Open(_)));
+    assert_eq!(gate(&mut breaker, 1, 7_000), Gate::Attempt(Probe::Start));
+}
+
+/// The last part of an attempt does not shorten the pause that the server has named to the other.
+#[test]
+fn the_longest_time_that_the_server_names_counts() {
+    for (first, second) in [(LIMITED, FAULT), (FAULT, LIMITED)] {
+        let mut breaker = opened(0);
+        assert_eq!(gate(&mut breaker, 3, 1_000), Gate::Attempt(Probe::Start));
+        let attempt = ClientCall { is_attempt: true, ..call(3, 1_000) };
+        breaker.record_failure(attempt, first, (at(1_000), LONG));
+        breaker.record_probe(Err(second), (at(1_000), LONG));
+        assert!(matches!(gate(&mut breaker, 4, 7_999), Gate::Open(_)), "{first:?}");
+        assert_eq!(gate(&mut breaker, 4, 8_000), Gate::Attempt(Probe::Start));
+    }
+}
+
+/// A runtime has ended during a probe, which says nothing about the server.
+#[test]
+fn an_abandoned_probe_changes_nothing() {
+    let mut breaker = Breaker::default();
+    assert_eq!(fail(&mut breaker, 1, REFUSED, 0), Probe::Start);
+    breaker.record_abandoned_probe();
+    assert_eq!(gate(&mut breaker, 1, 10), Gate::Closed);
+    assert_eq!(fail(&mut breaker, 1, REFUSED, 20), Probe::Start);
+    // Nor does it stop an attempt.
+    let mut breaker = opened(0);
+    assert_eq!(gate(&mut breaker, 3, 1_000), Gate::Attempt(Probe::Start));
+    breaker.record_abandoned_attempt(Priority::Unknown);
+    breaker.record_abandoned_probe();
+    assert_eq!(gate(&mut breaker, 4, 1_000), Gate::Attempt(Probe::Start));
 }
