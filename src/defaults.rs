@@ -299,6 +299,10 @@ pub(crate) const BREAKER_ATTEMPTS: usize = 4;
 /// Most tokens that leave the attempts after a pause to others, because their own have failed.
 pub(crate) const BREAKER_FAILED_TOKENS: usize = 16;
 
+/// How long after a rate limit unknown tokens are asked about one at a time, so that a flood of them does not cause the next limit at
+/// once.
+pub(crate) const RATE_LIMIT_RECOVERY: Duration = Duration::from_secs(60);
+
 /// For how long an answer shows that the server works, so that failed calls do not stop others. Requests of one client fail meanwhile
 /// without harm to others; an outage is noticed this much later.
 pub(crate) const BREAKER_TRUST: Duration = Duration::from_secs(10);

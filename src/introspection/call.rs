@@ -28,6 +28,8 @@ pub(super) struct Calls {
     shared: Arc<Semaphore>,
     /// Slots for known tokens only, so that a flood of unknown ones does not delay them.
     reserved: Arc<Semaphore>,
+    /// The turn of the calls about unknown tokens, if there is one at a time.
+    turn: Arc<Semaphore>,
 }
 
 /// One call, with its result once it has ended.
@@ -55,6 +57,7 @@ impl Calls {
             by_token: Mutex::default(),
             shared: semaphore(max_calls.saturating_sub(reserved)),
             reserved: semaphore(reserved),
+            turn: semaphore(1),
         }
     }
 
@@ -69,6 +72,11 @@ impl Calls {
             Priority::Unknown => None,
         };
         reserved().or_else(|| Arc::clone(&self.shared).try_acquire_owned().ok())
+    }
+
+    /// Waits for the turn of a call about an unknown token.
+    pub(super) async fn turn(&self) -> Option<Slot> {
+        Arc::clone(&self.turn).acquire_owned().await.ok()
     }
 
     /// Waits for a slot, in the order of the calls. Returns `None` only if there are no slots any more. The future can

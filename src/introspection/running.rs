@@ -22,6 +22,8 @@ pub(super) struct Running {
     priority: Priority,
     /// Whether calls are stopped, and the result of this one decides whether they resume. `false` after it is recorded.
     is_attempt: bool,
+    /// The turn of this call, if unknown tokens are asked about one at a time.
+    turn: Option<Slot>,
 }
 
 impl Running {
@@ -34,7 +36,7 @@ impl Running {
     ) -> Self {
         let call = Arc::new(Call::new());
         calls.insert(token, Arc::clone(&call));
-        Self { shared: Arc::clone(shared), call, token, priority, is_attempt: false }
+        Self { shared: Arc::clone(shared), call, token, priority, is_attempt: false, turn: None }
     }
 
     /// Asks about the token as soon as a slot is free and calls are not stopped. Ends earlier if no request waits for
@@ -74,8 +76,12 @@ impl Running {
 
     async fn admission(&mut self) -> Result<Slot, Unavailable> {
         loop {
+            self.turn = None;
             if !self.is_attempt {
                 self.wait_for_breaker().await?;
+            }
+            if self.priority == Priority::Unknown && self.shared.breaker().is_limited(self.shared.now()) {
+                self.turn = self.shared.calls.turn().await;
             }
             let slot = self.shared.calls.slot(self.priority).await.ok_or(IntrospectionError::Interrupted)?;
             // Calls may have been stopped during the wait.

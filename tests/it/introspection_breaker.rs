@@ -286,6 +286,36 @@ async fn a_request_that_waits_in_vain_for_a_slot_is_not_blamed_on_the_server() {
     assert_eq!((causes[0], causes[2]), (IntrospectionError::Timeout, IntrospectionError::Overloaded));
 }
 
+/// A flood of unknown tokens that has caused a rate limit does not cause the next one at once.
+#[tokio::test]
+async fn unknown_tokens_are_asked_about_one_at_a_time_after_a_rate_limit() {
+    let scripted = Scripted::new();
+    scripted.network.always(&kind("good"), reply(&active(json!({}))));
+    scripted.network.always(&kind("unknown"), reply(&inactive()));
+    let validator = Arc::new(scripted.validator_by_kind(introspection()));
+    assert_eq!(result(&validator, "good-token").await, Ok(()));
+    let limited = Reply::status(StatusCode::TOO_MANY_REQUESTS).with_header(RETRY_AFTER, "7");
+    scripted.network.once(&kind("good"), limited.clone());
+    scripted.network.once(&kind("unknown"), limited);
+    assert!(result(&validator, "good-token-2").await.is_err());
+    scripted.clock.run_for(31 * SECOND).await;
+    assert_eq!(result(&validator, "good-token-3").await, Ok(()), "calls are resumed");
+    scripted.network.always(&kind("slow"), reply(&inactive()).with_delay(SECOND));
+    let flood: Vec<_> = (0..10).map(|number| start(&validator, format!("slow-token-{number}"))).collect();
+    scripted.clock.settle().await;
+    assert_eq!(scripted.network.in_flight(), 1);
+    assert_eq!(result(&validator, "good-token").await, Ok(()), "a known token does not wait");
+    scripted.clock.run_for(2_500 * SECOND / 1_000).await;
+    assert_eq!((scripted.network.in_flight(), scripted.network.calls_to(&kind("slow"))), (1, 3));
+    scripted.clock.run_for(60 * SECOND).await;
+    let ended = flood.iter().filter(|request| request.is_finished()).count();
+    assert_eq!(ended, 10);
+    let later: Vec<_> = (10..20).map(|number| start(&validator, format!("slow-token-{number}"))).collect();
+    scripted.clock.settle().await;
+    assert_eq!(scripted.network.in_flight(), 10, "a minute later");
+    later.into_iter().for_each(|request| request.abort());
+}
+
 /// The client of a revoked token cannot make a server that works look as if it were down.
 #[tokio::test]
 async fn a_revoked_token_gets_no_grace_at_a_server_that_responds_with_5xx_to_unknown_tokens() {

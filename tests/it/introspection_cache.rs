@@ -333,6 +333,19 @@ async fn remembers_the_answer_to_a_call_that_is_sent_after_an_eviction() {
     assert_eq!((result(&validator, "dead-token").await, scripted.network.calls_to(&kind("dead"))), (Err(INACTIVE), 1));
 }
 
+/// Validators of one API with other types of claims share the client, but not the token cache.
+#[tokio::test]
+async fn an_answer_that_the_api_refuses_ends_the_use_of_earlier_ones_everywhere() {
+    let scripted = Scripted::answering(&active(json!({})));
+    let validator = scripted.validator();
+    let other = validator.clone().with_custom_claims::<serde_json::Value>();
+    assert_eq!(other.validate(TOKEN).await.map(drop), Ok(()));
+    scripted.always(&active(json!({ "aud": "https://other.test/" })));
+    scripted.clock.run_for(SECOND).await;
+    assert!(result(&validator, TOKEN).await.is_err());
+    assert!(other.validate(TOKEN).await.is_err());
+}
+
 /// The request that would judge a newer answer is gone.
 #[tokio::test]
 async fn an_answer_that_no_request_has_judged_ends_the_grace_period_of_an_earlier_one() {

@@ -23,6 +23,7 @@
 //!
 //! A server that refuses our credentials (RFC 7662 §2.3: 401) refuses them for every token, so the second token at the
 //! latest stops all calls. A rate limit (429) may concern one token only, so a probe has to confirm it.
+//! A flood of unknown tokens may cause it, so these are asked about one at a time for a while afterwards.
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,8 @@ pub(super) struct Breaker {
     succeeded_at: Option<Monotonic>,
     probe: ProbeState,
     open: Option<Open>,
+    /// The time until which unknown tokens are asked about one at a time.
+    limited_until: Option<Monotonic>,
     /// Whether a comparison is made before anything has failed.
     compares_early: bool,
 }
@@ -204,6 +207,11 @@ impl Breaker {
         self.is_open() && self.probe.value == ProbeValue::Failure
     }
 
+    /// Returns whether unknown tokens are asked about one at a time, since the server limited the rate of calls.
+    pub(super) fn is_limited(&self, now: Monotonic) -> bool {
+        self.limited_until.is_some_and(|until| now < until)
+    }
+
     /// Returns whether the server did not respond to the last call for a client.
     pub(super) fn is_outage(&self) -> bool {
         self.failures.is_outage
@@ -298,6 +306,10 @@ impl Breaker {
             self.probe.value = ProbeValue::Failure;
             return self.close(now);
         };
+        if failure.cause == RATE_LIMITED {
+            let recovery = failure.retry_after.saturating_add(defaults::RATE_LIMIT_RECOVERY);
+            self.limited_until = self.limited_until.max(Some(now.saturating_add(recovery)));
+        }
         if is_comparison && is_refused {
             self.probe.value = ProbeValue::Nothing;
             return Transition::None;

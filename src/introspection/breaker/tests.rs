@@ -241,6 +241,7 @@ fn a_rate_limit_that_a_probe_confirms_opens_until_the_time_that_the_server_names
     assert_eq!(fail(&mut breaker, 1, LIMITED, 10), Probe::Start);
     assert_eq!(breaker.record_probe(Ok(()), (at(20), LONG)), Transition::None);
     assert_eq!(gate(&mut breaker, 1, 20), Gate::Closed, "only this token is limited");
+    assert!(!breaker.is_limited(at(20)));
     assert_eq!(fail(&mut breaker, 1, LIMITED, 30), Probe::NotNeeded, "one probe a second");
 
     assert_eq!(fail(&mut breaker, 1, LIMITED, 2_000), Probe::Start);
@@ -250,6 +251,8 @@ fn a_rate_limit_that_a_probe_confirms_opens_until_the_time_that_the_server_names
         assert!(matches!(known_gate(&mut breaker, number, 8_999), Gate::Open(_)));
     }
     assert_eq!(gate(&mut breaker, 2, 9_000), Gate::Attempt(Probe::Start));
+    assert_eq!(answer(&mut breaker, 9_000), (Probe::NotNeeded, Transition::Closed));
+    assert!(breaker.is_limited(at(68_999)) && !breaker.is_limited(at(69_000)), "a minute after the limit");
 }
 
 #[test]
