@@ -151,7 +151,8 @@ impl Introspection {
     /// the answer. Only with [`of_every_token`](Self::of_every_token). Default: the claims of the JWT.
     ///
     /// Registered claims that the answer lacks, such as `exp` or `aud`, are those of the JWT, except for `scope`, `scp` and
-    /// `permissions`. The result passes the same checks as the JWT. With
+    /// `permissions`. The result passes the same checks as the JWT. There are no calls in the background: at the end of the ttl, the next
+    /// request waits for a newer answer. With
     /// [`dangerous_accept_unasked`](Self::dangerous_accept_unasked), the claims are those of the JWT if there is no answer.
     #[must_use]
     pub fn with_claims_from_introspection(mut self) -> Self {
@@ -215,7 +216,8 @@ impl Introspection {
     }
 
     /// Uses the last positive answer about a token for this additional time while the server does not respond: no
-    /// connection, a timeout, or 5xx while the calls about all tokens are stopped because of 5xx. Default: zero, so that
+    /// connection, a timeout, or 5xx while the calls about all tokens are stopped because of 5xx, if the server answered a
+    /// random text before. Such a text is sent after the first answer, and at most once an hour. Default: zero, so that
     /// requests get 503. Maximum: one hour.
     ///
     /// # Security
@@ -229,7 +231,7 @@ impl Introspection {
     }
 
     /// Accepts a JWT because of its signature while the server does not respond, unless the last answer about it was
-    /// negative, or the application has [evicted](crate::Validator::evict_token) it in the last minutes. Only with [`of_every_token`](Self::of_every_token). Default: without an answer, requests get 503.
+    /// negative or was refused by this API, or the application has [evicted](crate::Validator::evict_token) it in the last minutes. Only with [`of_every_token`](Self::of_every_token). Default: without an answer, requests get 503.
     ///
     /// # Security
     ///

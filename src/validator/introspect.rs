@@ -408,3 +408,31 @@ impl IssuerState {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::header::CONTENT_TYPE;
+
+    use super::*;
+    use crate::introspection::{ClientAuthentication, Introspection};
+    use crate::testing::{FakeClock, FakeFetch, Reply};
+    use crate::{Api, Issuer};
+
+    /// A request may find no answer just before the call of another one ends.
+    #[tokio::test]
+    async fn asks_only_once_if_a_call_ends_after_a_request_found_no_answer() {
+        const URL: &str = "https://id.test/introspect";
+        let clock = FakeClock::new();
+        let network = FakeFetch::new(&clock);
+        network.always(URL, Reply::json(r#"{"active":false}"#).with_header(CONTENT_TYPE, "application/json"));
+        let introspection = Introspection::at(URL, ClientAuthentication::basic("orders-api", "s3cret"));
+        let api = Api::new("https://api.test", Issuer::opaque("https://id.test", introspection));
+        let validator = Validator::builder(api).with_fetch(network.clone()).with_clock(clock).build().expect("valid");
+        let client = validator.core.client(0).expect("introspection");
+        for _ in 0..2 {
+            let answer = client.ask(b"opaque-token", Priority::Unknown).await;
+            assert!(matches!(answer, Ok(Answer::Inactive)));
+        }
+        assert_eq!(network.calls_to(URL), 1);
+    }
+}

@@ -169,8 +169,8 @@ impl Breaker {
         }
         pause.is_calling = true;
         // A known token was active before, so it needs no probe beside it.
-        let is_needed = priority == Priority::Unknown && !probe.misleads(now);
-        pause.is_probing = is_needed && !probe.is_in_flight && !probe.has_ended_recently(now);
+        let is_needed = priority == Priority::Unknown && !probe.misleads(now) && !probe.is_in_flight;
+        pause.is_probing = is_needed && (pause.has_just_ended() || !probe.has_ended_recently(now));
         if !pause.is_probing {
             return Gate::Attempt(Probe::NotNeeded);
         }

@@ -47,6 +47,11 @@ impl Pause {
         self.is_calling || self.is_probing
     }
 
+    /// Returns whether no attempt has failed since the last pause.
+    pub(super) fn has_just_ended(&self) -> bool {
+        self.attempts == 0
+    }
+
     /// Returns the time until a request with this token makes an attempt; `None` if it makes one now.
     pub(super) fn left(&self, token: &TokenFingerprint, now: Monotonic) -> Option<Duration> {
         let until = if self.failed.contains(token) { self.until_for_failed } else { self.until };
@@ -88,7 +93,7 @@ impl Pause {
             (self.until, self.until_for_failed) = (now, end);
             return;
         }
-        (self.until, self.until_for_failed) = (end, end.saturating_add(pause / 2));
+        (self.until, self.until_for_failed) = (end, end.saturating_add(pause.checked_div(2).unwrap_or_default()));
         (self.attempts, self.retry_after) = (0, Duration::ZERO);
         self.times = self.times.saturating_add(1);
     }

@@ -421,6 +421,16 @@ fn several_unknown_tokens_make_an_attempt_while_it_is_not_known_what_probes_show
     assert_eq!(gate(&mut breaker, 1, 7_000), Gate::Attempt(Probe::Start));
 }
 
+/// The jitter makes the pause shorter than the time between two probes.
+#[test]
+fn a_probe_is_beside_the_first_attempt_after_each_pause() {
+    let mut breaker = Breaker::default();
+    assert_eq!(fail(&mut breaker, 1, REFUSED, 0), Probe::Start);
+    assert_eq!(breaker.record_probe(Err(REFUSED), (at(0), Jitter(0))), Transition::None);
+    assert!(matches!(gate(&mut breaker, 1, 499), Gate::Open(_)));
+    assert_eq!(gate(&mut breaker, 1, 500), Gate::Attempt(Probe::Start));
+}
+
 /// The last part of an attempt does not shorten the pause that the server has named to the other.
 #[test]
 fn the_longest_time_that_the_server_names_counts() {
