@@ -102,6 +102,9 @@ pub(crate) const MAX_TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
 pub(crate) const TOKEN_LIFE_RANGE: RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(30 * 86_400);
 
+/// Longest name of a claim that revocations compare with subjects. Each of them is looked up in every token.
+pub(crate) const MAX_SUBJECT_CLAIM_BYTES: usize = 64;
+
 /// How long a read of the log waits for an entry. A connection that is dead is noticed after this time and [`LOG_READ_SLACK`].
 pub(crate) const LOG_WAIT: Duration = Duration::from_secs(5);
 
@@ -129,7 +132,7 @@ pub(crate) const LOG_APPEND_PAUSE: Duration = Duration::from_secs(1);
 /// Pause after the first failed append, at most; each further failure doubles it. Half of it is the shortest pause.
 pub(crate) const LOG_APPEND_BACKOFF_MIN: Duration = Duration::from_secs(2);
 
-/// Longest pause after a failed append. Once a read succeeds, the next append follows at once.
+/// Longest pause after a failed append. Once a read succeeds, the next append follows within [`LOG_APPEND_PAUSE`].
 pub(crate) const LOG_APPEND_BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// Most entries of one append.

@@ -145,19 +145,24 @@ impl Revocations {
         self.shared.max_token_life
     }
 
-    /// Adds what a signal of an issuer names. Appends it only if it changes the list. Returns whether it does.
+    /// Adds what a signal of an issuer names. Appends it only if it changes the list, or if the queue had no room for it before. Returns
+    /// whether it changes the list.
     ///
     /// # Errors
     ///
     /// If the log does not store it, it is appended again until its end; only if that is not possible, the call fails.
     pub(crate) async fn add_signal(&self, revocations: Vec<Revocation>) -> Result<bool, RevokeError> {
         let revocations = self.shared.resolved(revocations);
-        if !self.shared.add(&revocations, Origin::Local)? {
+        let is_new = self.shared.add(&revocations, Origin::Local)?;
+        let cutoff = self.shared.cutoff();
+        let has_refused = |replication: &Replication| replication.shared.queue().has_refused(cutoff);
+        // An entry of this list may be one that the queue had no room for.
+        if !is_new && !self.shared.replication.as_ref().is_some_and(has_refused) {
             return Ok(false);
         }
         match self.append(revocations).await {
             Err(error @ LogError::TooManyPending) => Err(RevokeError::NotAppended { error }),
-            Ok(()) | Err(_) => Ok(true),
+            Ok(()) | Err(_) => Ok(is_new),
         }
     }
 
@@ -197,9 +202,11 @@ impl Shared {
     pub(super) fn add(&self, revocations: &[Revocation], origin: Origin) -> Result<bool, RevokeError> {
         let now = Moment::now(&*self.clock);
         let mut writer = self.writer();
+        let claims = self.add_subject_claims(revocations, origin)?;
+        let is_compared = |entry: &&Revocation| entry.subject_claim.as_ref().is_none_or(|claim| claims.contains(claim));
         let mut records = Vec::with_capacity(revocations.len());
         let (mut is_untrusted, mut is_ahead) = (false, false);
-        for revocation in revocations {
+        for revocation in revocations.iter().filter(is_compared) {
             let issuer = self.digester.issuer(&revocation.issuer);
             is_untrusted |= !writer.has_rules && !writer.trusted.is_empty() && !writer.trusted.contains(&issuer);
             is_ahead |= revocation.issued_before.is_some_and(|before| before > latest_before(now.wall));
@@ -211,7 +218,10 @@ impl Shared {
         if origin == Origin::Log && is_ahead {
             telemetry::revocation::entry_from_future();
         }
-        self.add_subject_claims(revocations)?;
+        let malformed = revocations.len().saturating_sub(records.len());
+        if malformed > 0 {
+            telemetry::revocation::malformed_entries(malformed);
+        }
         let set = self.set.load();
         records.retain(|record| !set.covers(record));
         if records.is_empty() {
@@ -237,29 +247,38 @@ impl Shared {
         })
     }
 
-    /// Adds the claims that entries name. The writer is locked.
-    fn add_subject_claims(&self, revocations: &[Revocation]) -> Result<(), RevokeError> {
+    /// Adds the claims that entries name, and returns all claims. The writer is locked.
+    ///
+    /// A claim that does not fit is an error of this process. If the log contains it, it is left out: its entry must not stop those
+    /// after it.
+    fn add_subject_claims(&self, revocations: &[Revocation], origin: Origin) -> Result<Vec<Box<str>>, RevokeError> {
         let known = self.subject_claims.load();
         let mut claims = Vec::clone(&known);
         for claim in revocations.iter().filter_map(|revocation| revocation.subject_claim.as_ref()) {
-            if !claims.contains(claim) {
+            if claims.contains(claim) {
+                continue;
+            }
+            if claims.len() < MAX_SUBJECT_CLAIMS && claim.len() <= defaults::MAX_SUBJECT_CLAIM_BYTES {
                 claims.push(claim.clone());
+            } else if origin == Origin::Local {
+                return Err(RevokeError::SubjectClaims);
             }
         }
-        if claims.len() == known.len() {
-            return Ok(());
+        if claims.len() > known.len() {
+            self.subject_claims.store(Arc::new(claims.clone()));
+            self.flags.fetch_or(HAS_SUBJECT_CLAIMS, Ordering::Release);
         }
-        if claims.len() > MAX_SUBJECT_CLAIMS || claims.iter().any(|claim| claim.len() > MAX_SUBJECT_CLAIM_BYTES) {
-            return Err(RevokeError::SubjectClaims);
-        }
-        self.subject_claims.store(Arc::new(claims));
-        self.flags.fetch_or(HAS_SUBJECT_CLAIMS, Ordering::Release);
-        Ok(())
+        Ok(claims)
     }
 
     /// Returns the second before which an entry must have ended to be dropped.
     pub(super) fn cutoff(&self) -> u32 {
         self.writer().cutoff(Moment::now(&*self.clock))
+    }
+
+    /// Returns the latest second in which an entry that is written now ends, unless its end is set.
+    pub(super) fn latest_end(&self) -> u32 {
+        seconds(Some(self.clock.now().saturating_add(self.max_token_life)))
     }
 
     /// Sets whether requests are rejected because the log is not read.
@@ -372,4 +391,3 @@ pub(super) const HAS_SUBJECT_CLAIMS: u8 = 1 << 6;
 
 /// Each of them is looked up in every token.
 const MAX_SUBJECT_CLAIMS: usize = 8;
-const MAX_SUBJECT_CLAIM_BYTES: usize = 64;

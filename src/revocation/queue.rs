@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::sync::oneshot;
 
-use crate::clock::{Monotonic, Timestamp};
+use crate::clock::Monotonic;
 use crate::defaults;
 use crate::jwks::{Jitter, doubled};
 use crate::revocation::entry::Revocation;
@@ -19,9 +19,14 @@ pub(super) struct Queue {
     /// The number of entries that have left the queue.
     left: u64,
     failures: u32,
+    /// By how many bits [`LOG_BATCH`](defaults::LOG_BATCH) is shifted to give the size of the next batch.
+    halvings: u32,
     last_error: Option<LogError>,
     last_attempt: Option<Monotonic>,
+    last_failure: Option<Monotonic>,
     next_attempt: Option<Monotonic>,
+    /// The latest end of the entries that there was no room for, in seconds since 1970.
+    refused_until: u32,
 }
 
 /// What the task that appends does next.
@@ -47,6 +52,7 @@ impl Queue {
         now: Monotonic,
     ) -> Result<oneshot::Receiver<Result<(), LogError>>, LogError> {
         if self.entries.len().saturating_add(entries.len()) > defaults::MAX_PENDING_REVOCATIONS {
+            self.refused_until = entries.iter().map(Revocation::last_second).fold(self.refused_until, u32::max);
             return Err(LogError::TooManyPending);
         }
         self.entries.extend(entries);
@@ -63,20 +69,25 @@ impl Queue {
         Ok(receiver)
     }
 
-    /// Tries again at once, because the log responds.
-    pub(super) fn retry_now(&mut self) {
-        self.next_attempt = None;
+    /// Returns whether there was no room for an entry that has not ended before `cutoff`.
+    pub(super) fn has_refused(&self, cutoff: u32) -> bool {
+        self.refused_until >= cutoff && self.refused_until > 0
     }
 
-    /// Returns what to do now. Entries that have ended leave the queue.
-    pub(super) fn step(&mut self, now: Monotonic, wall: Timestamp) -> Step {
-        if self.failures > 0 {
-            let oldest = wall.saturating_sub(defaults::MAX_LEEWAY);
+    /// Tries again soon, because the log responds. Not at once: the entries that were read may be those of an append that was too slow.
+    pub(super) fn retry_soon(&mut self) {
+        let soonest = self.last_failure.map(|last| last.saturating_add(defaults::LOG_APPEND_PAUSE));
+        self.next_attempt = self.next_attempt.min(soonest);
+    }
+
+    /// Returns what to do now. Entries that ended before `cutoff`, in seconds since 1970, leave the queue.
+    pub(super) fn step(&mut self, now: Monotonic, cutoff: u32) -> Step {
+        if let Some(error) = self.last_error {
             let before = self.entries.len();
-            while self.entries.front().is_some_and(|entry| entry.end().is_none_or(|end| end < oldest)) {
+            while self.entries.front().is_some_and(|entry| entry.last_second() < cutoff) {
                 self.entries.pop_front();
             }
-            self.count_left(before.saturating_sub(self.entries.len()));
+            self.count_left(before.saturating_sub(self.entries.len()), Err(error));
         }
         if self.entries.is_empty() {
             return Step::Idle;
@@ -85,7 +96,7 @@ impl Queue {
             Some(next) => Step::Pause(next),
             None => {
                 self.last_attempt = Some(now);
-                Step::Append(self.entries.iter().take(defaults::LOG_BATCH).cloned().collect())
+                Step::Append(self.entries.iter().take(self.batch()).cloned().collect())
             }
         }
     }
@@ -93,16 +104,25 @@ impl Queue {
     /// Records that the first `count` entries are in the log.
     pub(super) fn record_success(&mut self, count: usize) {
         self.failures = 0;
+        self.halvings = self.halvings.saturating_sub(1);
         self.last_error = None;
         self.next_attempt = None;
         self.entries.drain(..count.min(self.entries.len()));
-        self.count_left(count);
+        self.count_left(count, Ok(()));
     }
 
+    /// Records that an append failed. The next batch is half as long: a log that is slow stores it in time, and one that refuses an entry
+    /// stores the others. The log may have stored all or some of them.
     pub(super) fn record_failure(&mut self, error: LogError, now: Monotonic, jitter: Jitter) {
+        if error == LogError::Refused && self.batch() == 1 && !self.entries.is_empty() {
+            // It must not block those after it. No call waits once a batch has failed, so the order has no meaning.
+            self.entries.rotate_left(1);
+        }
+        self.halvings = self.halvings.saturating_add(1).min(defaults::LOG_BATCH.ilog2());
         let pause = doubled(defaults::LOG_APPEND_BACKOFF_MIN, self.failures).min(defaults::LOG_APPEND_BACKOFF_MAX);
         self.failures = self.failures.saturating_add(1);
         self.last_error = Some(error);
+        self.last_failure = Some(now);
         self.next_attempt = Some(now.saturating_add(jitter.at_least_half(pause)));
         for (_, sender) in self.waiting.drain(..) {
             let _caller_is_gone = sender.send(Err(error));
@@ -114,11 +134,15 @@ impl Queue {
         self.failures > 0
     }
 
-    fn count_left(&mut self, count: usize) {
+    fn batch(&self) -> usize {
+        defaults::LOG_BATCH.checked_shr(self.halvings).unwrap_or_default()
+    }
+
+    fn count_left(&mut self, count: usize, result: Result<(), LogError>) {
         self.left = self.left.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
         while self.waiting.front().is_some_and(|(end, _)| *end <= self.left) {
             if let Some((_, sender)) = self.waiting.pop_front() {
-                let _caller_is_gone = sender.send(Ok(()));
+                let _caller_is_gone = sender.send(result);
             }
         }
     }
@@ -129,15 +153,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::clock::Timestamp;
 
     fn at(millis: u64) -> Monotonic {
         Monotonic::from_origin(Duration::from_millis(millis))
     }
 
-    const WALL: Timestamp = Timestamp::from_secs(1_000_000);
+    const CUTOFF: u32 = 1_000_000;
 
-    fn entry(number: u32, end: u64) -> Revocation {
-        let end = WALL.saturating_add(Duration::from_secs(end));
+    fn entry(number: u32, end: u32) -> Revocation {
+        let end = Timestamp::from_secs(i64::from(CUTOFF + end));
         Revocation::jwt_id("https://issuer.test/", &number.to_string()).with_end(end)
     }
 
@@ -148,14 +173,14 @@ mod tests {
     #[test]
     fn a_call_returns_once_its_entries_are_in_the_log() {
         let mut queue = Queue::default();
-        assert_eq!(queue.step(at(0), WALL), Step::Idle);
+        assert_eq!(queue.step(at(0), CUTOFF), Step::Idle);
         let mut first = queue.push(vec![entry(1, 10), entry(2, 10)], at(0)).expect("room");
         let mut second = queue.push(vec![entry(3, 10)], at(0)).expect("room");
-        assert_eq!(queue.step(at(0), WALL), Step::Append(vec![entry(1, 10), entry(2, 10), entry(3, 10)]));
+        assert_eq!(queue.step(at(0), CUTOFF), Step::Append(vec![entry(1, 10), entry(2, 10), entry(3, 10)]));
         let mut third = queue.push(vec![entry(4, 10)], at(0)).expect("room");
         queue.record_success(3);
         assert_eq!((result(&mut first), result(&mut second), result(&mut third)), (Some(Ok(())), Some(Ok(())), None));
-        assert_eq!(queue.step(at(0), WALL), Step::Append(vec![entry(4, 10)]));
+        assert_eq!(queue.step(at(0), CUTOFF), Step::Append(vec![entry(4, 10)]));
         queue.record_success(1);
         assert_eq!((result(&mut third), queue.len()), (Some(Ok(())), 0));
     }
@@ -166,31 +191,89 @@ mod tests {
         let mut call = queue.push(vec![entry(1, 100)], at(0)).expect("room");
         let mut now = at(0);
         for attempt in 0..10 {
-            assert_eq!(queue.step(now, WALL), Step::Append(vec![entry(1, 100)]));
+            assert_eq!(queue.step(now, CUTOFF), Step::Append(vec![entry(1, 100)]));
             queue.record_failure(LogError::Unavailable, now, Jitter(if attempt == 0 { 0 } else { u32::MAX }));
-            let Step::Pause(next) = queue.step(now, WALL) else { panic!("a pause") };
+            let Step::Pause(next) = queue.step(now, CUTOFF) else { panic!("a pause") };
             let pause = next.saturating_since(now);
             assert!(pause >= Duration::from_secs(1) && pause <= Duration::from_secs(30), "{pause:?}");
             now = next;
         }
         assert_eq!(result(&mut call), Some(Err(LogError::Unavailable)));
-        queue.retry_now();
-        assert!(matches!(queue.step(at(0), WALL), Step::Append(_)), "the log responds");
+    }
+
+    #[test]
+    fn entries_are_appended_again_one_second_after_a_failure_if_the_log_responds() {
+        let mut queue = Queue::default();
+        let _call = queue.push(vec![entry(1, 100)], at(0)).expect("room");
+        for attempt in 0..10 {
+            let started = at(attempt * 3_000);
+            assert!(matches!(queue.step(started, CUTOFF), Step::Append(_)), "{attempt}");
+            let failed = started.saturating_add(defaults::LOG_APPEND_LIMIT);
+            queue.record_failure(LogError::TimedOut, failed, Jitter(u32::MAX));
+            queue.retry_soon();
+            assert_eq!(queue.step(failed, CUTOFF), Step::Pause(at((attempt + 1) * 3_000)));
+        }
+    }
+
+    #[test]
+    fn a_batch_is_half_as_long_after_a_failure_and_twice_as_long_after_a_success() {
+        let mut queue = Queue::default();
+        let _call = queue.push(vec![entry(1, 100); 2_000], at(0)).expect("room");
+        let mut now = 0;
+        let mut append = |queue: &mut Queue, error: Option<LogError>| {
+            now += 60_000;
+            let Step::Append(entries) = queue.step(at(now), CUTOFF) else { panic!("a batch") };
+            match error {
+                Some(error) => queue.record_failure(error, at(now), Jitter(0)),
+                None => queue.record_success(entries.len()),
+            }
+            entries.len()
+        };
+        let failed: Vec<_> = (0..10).map(|_| append(&mut queue, Some(LogError::TimedOut))).collect();
+        assert_eq!(failed, [500, 250, 125, 62, 31, 15, 7, 3, 1, 1]);
+        let stored: Vec<_> = (0..10).map(|_| append(&mut queue, None)).collect();
+        assert_eq!(stored, [1, 3, 7, 15, 31, 62, 125, 250, 500, 500]);
+    }
+
+    #[test]
+    fn an_entry_that_is_refused_permanently_does_not_block_the_others() {
+        let mut queue = Queue::default();
+        let _call = queue.push((0..1_000).map(|number| entry(number, 100)).collect(), at(0)).expect("room");
+        for attempt in 1..50 {
+            let Step::Append(entries) = queue.step(at(attempt * 60_000), CUTOFF) else { panic!("a batch") };
+            if entries.contains(&entry(0, 100)) {
+                queue.record_failure(LogError::Refused, at(attempt * 60_000), Jitter(0));
+            } else {
+                queue.record_success(entries.len());
+            }
+        }
+        assert_eq!(queue.len(), 1);
+    }
+
+    #[test]
+    fn a_call_whose_entries_end_in_the_queue_is_not_told_that_they_are_stored() {
+        let mut queue = Queue::default();
+        let _call = queue.push(vec![entry(1, 10)], at(0)).expect("room");
+        queue.step(at(0), CUTOFF);
+        queue.record_failure(LogError::Full, at(0), Jitter(0));
+        let mut call = queue.push(vec![entry(2, 20)], at(5_000)).expect("room");
+        assert_eq!(queue.step(at(5_000), CUTOFF + 21), Step::Idle);
+        assert_eq!(result(&mut call), Some(Err(LogError::Full)));
     }
 
     #[test]
     fn a_new_entry_is_tried_at_once_but_not_more_often_than_once_a_second() {
         let mut queue = Queue::default();
         let _call = queue.push(vec![entry(1, 100)], at(0)).expect("room");
-        assert!(matches!(queue.step(at(0), WALL), Step::Append(_)));
+        assert!(matches!(queue.step(at(0), CUTOFF), Step::Append(_)));
         queue.record_failure(LogError::TimedOut, at(100), Jitter(u32::MAX));
         let mut early = queue.push(vec![entry(2, 100)], at(200)).expect("room");
         assert_eq!(result(&mut early), Some(Err(LogError::TimedOut)), "the caller does not wait");
-        assert_eq!(queue.step(at(200), WALL), Step::Pause(at(0).saturating_add(defaults::LOG_APPEND_PAUSE)));
-        assert!(matches!(queue.step(at(1_000), WALL), Step::Append(entries) if entries.len() == 2));
+        assert_eq!(queue.step(at(200), CUTOFF), Step::Pause(at(0).saturating_add(defaults::LOG_APPEND_PAUSE)));
+        assert!(matches!(queue.step(at(1_000), CUTOFF), Step::Append(entries) if entries.len() == 2));
         queue.record_failure(LogError::TimedOut, at(1_100), Jitter(u32::MAX));
         let mut late = queue.push(vec![entry(3, 100)], at(2_500)).expect("room");
-        assert!(matches!(queue.step(at(2_500), WALL), Step::Append(_)));
+        assert!(matches!(queue.step(at(2_500), CUTOFF), Step::Append(_)));
         assert_eq!(result(&mut late), None, "it waits for this attempt");
         queue.record_success(3);
         assert_eq!(result(&mut late), Some(Ok(())));
@@ -200,15 +283,16 @@ mod tests {
     fn entries_that_have_ended_leave_the_queue_and_a_full_queue_refuses_more() {
         let mut queue = Queue::default();
         let _call = queue.push(vec![entry(1, 10), entry(2, 20)], at(0)).expect("room");
-        assert!(matches!(queue.step(at(0), WALL), Step::Append(_)));
+        assert!(matches!(queue.step(at(0), CUTOFF), Step::Append(_)));
         queue.record_failure(LogError::Full, at(0), Jitter(0));
-        let later = WALL.saturating_add(Duration::from_secs(10)).saturating_add(defaults::MAX_LEEWAY);
-        queue.step(at(0), later);
+        queue.step(at(0), CUTOFF + 10);
         assert_eq!(queue.len(), 2);
-        queue.step(at(0), later.saturating_add(Duration::from_secs(1)));
+        queue.step(at(0), CUTOFF + 11);
         assert_eq!(queue.len(), 1);
+        assert!(!queue.has_refused(0));
         let many = vec![entry(3, 10); defaults::MAX_PENDING_REVOCATIONS];
         assert_eq!(queue.push(many, at(0)).map(drop), Err(LogError::TooManyPending));
         assert_eq!(queue.len(), 1);
+        assert!(queue.has_refused(CUTOFF + 10) && !queue.has_refused(CUTOFF + 11));
     }
 }

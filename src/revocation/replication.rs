@@ -114,25 +114,25 @@ impl Log {
         self.progress().is_loaded = false;
     }
 
-    /// Publishes the state, and returns whether requests are accepted.
-    pub(super) fn publish(&self, now: Monotonic) -> bool {
-        let (state, lag) = {
-            let progress = self.progress();
-            (progress.state(&self.rules, now), progress.lag(now))
-        };
-        telemetry::revocation::lag(lag.unwrap_or_default(), state.number());
+    /// Publishes the state, and passes whether requests are accepted to `set_available`.
+    pub(super) fn publish(&self, now: Monotonic, set_available: impl FnOnce(bool)) {
+        let progress = self.progress();
+        let (state, lag) = (progress.state(&self.rules, now), progress.lag(now));
         let mut previous = state;
         self.state.send_if_modified(|current| {
             previous = std::mem::replace(current, state);
             previous != state
         });
-        if previous != state {
-            report(previous, state);
-        }
-        match state {
+        set_available(match state {
             RevocationState::Loading => self.rules.accepts_unread,
             RevocationState::Stale => self.rules.accepts_stale,
             RevocationState::Current | RevocationState::Degraded => true,
+        });
+        // Until here, so that another task cannot overwrite a newer state with an older one.
+        drop(progress);
+        telemetry::revocation::lag(lag.unwrap_or_default(), state.number());
+        if previous != state {
+            report(previous, state);
         }
     }
 
@@ -255,12 +255,17 @@ mod tests {
     fn requests_are_rejected_before_the_first_read_and_long_after_the_last() {
         let accepts = |rules, now| {
             let log = Replication::new(Arc::new(crate::revocation::MemoryLog::new()), rules).shared;
-            let before = log.publish(at(100));
+            let publish = |now| {
+                let mut accepts = None;
+                log.publish(now, |is_available| accepts = Some(is_available));
+                accepts.expect("called once")
+            };
+            let before = publish(at(100));
             log.record_read(at(100), true);
-            let current = log.publish(at(100));
+            let current = publish(at(100));
             assert_eq!(log.next_change(at(100)), Some(at(130).saturating_add(TICK)));
             assert_eq!(log.next_change(at(131)), Some(at(400).saturating_add(TICK)));
-            (before, current, log.publish(at(now)))
+            (before, current, publish(at(now)))
         };
         assert_eq!(accepts(rules(), 400), (false, true, true));
         assert_eq!(accepts(rules(), 401), (false, true, false));

@@ -140,8 +140,10 @@ impl Context {
         match (page.extent, &page.position) {
             (Extent::Regressed, _) => horizon.clear(),
             (_, Some(position)) => {
-                let ends_at = page.entries.iter().map(Revocation::last_second).max().unwrap_or_default();
-                horizon.record(position, page.entries.len(), ends_at);
+                let ends = page.entries.iter().map(Revocation::last_second);
+                // Another version may write entries that this one cannot read. They have not ended.
+                let malformed = (page.malformed > 0).then(|| list.latest_end());
+                horizon.record(position, page.entries.len(), ends.chain(malformed).max().unwrap_or_default());
             }
             (_, None) => {}
         }
@@ -157,7 +159,7 @@ impl Context {
                 }
                 let mut queue = self.log.queue();
                 if queue.is_failing() {
-                    queue.retry_now();
+                    queue.retry_soon();
                     self.log.wake.notify_one();
                 }
             }
@@ -174,16 +176,17 @@ impl Context {
     async fn append(&self) {
         let mut rng = Rng::seeded();
         loop {
-            let step = self.log.queue().step(self.clock.monotonic(), self.clock.now());
+            let Some(list) = self.list.upgrade() else { return };
+            let cutoff = list.cutoff();
+            drop(list);
+            let step = self.log.queue().step(self.clock.monotonic(), cutoff);
             match step {
                 Step::Idle => self.log.wake.notified().await,
                 Step::Pause(until) => {
                     let _woken = within(self.log.wake.notified(), self.clock.sleep_until(until)).await;
                 }
                 Step::Append(entries) => {
-                    let Some(list) = self.list.upgrade() else { return };
-                    let obsolete = self.log.horizon().obsolete(list.cutoff());
-                    drop(list);
+                    let obsolete = self.log.horizon().obsolete(cutoff);
                     let count = entries.len();
                     let appending = async { self.log.log.append(LogAppend { entries, obsolete }).await };
                     let result = self.limited(appending, defaults::LOG_APPEND_LIMIT).await;
@@ -232,9 +235,11 @@ impl Context {
     }
 
     fn publish(&self) {
-        let is_available = self.log.publish(self.clock.monotonic());
-        if let Some(list) = self.list.upgrade() {
-            list.set_available(is_available);
-        }
+        let list = self.list.upgrade();
+        self.log.publish(self.clock.monotonic(), |is_available| {
+            if let Some(list) = &list {
+                list.set_available(is_available);
+            }
+        });
     }
 }

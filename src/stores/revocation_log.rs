@@ -170,7 +170,11 @@ fn entry(fields: &[Value]) -> Option<Revocation> {
             entry.with_issued_before(time("before")?)
         }
     };
-    Some(field("claim").map_or(entry.clone(), |claim| entry.with_subject_claim(claim)))
+    match field("claim") {
+        Some(claim) if kind == RevocationKind::Subject && claim.len() > defaults::MAX_SUBJECT_CLAIM_BYTES => None,
+        Some(claim) => Some(entry.with_subject_claim(claim)),
+        None => Some(entry),
+    }
 }
 
 /// Returns the page in a response to `XREAD`; `None` if it has another form.
@@ -273,6 +277,7 @@ mod tests {
     fn malformed_entries_are_skipped_and_counted() {
         let good = [("issuer", "i"), ("kind", "jti"), ("value", "j"), ("until", "9")];
         let subject = [("issuer", "i"), ("kind", "sub"), ("value", "s"), ("until", "9")];
+        let long = "c".repeat(defaults::MAX_SUBJECT_CLAIM_BYTES + 1);
         let with = |at: usize, field| {
             let mut fields = good.to_vec();
             fields[at] = field;
@@ -288,6 +293,7 @@ mod tests {
             with(3, ("until", "tomorrow")),
             with(3, ("until", "99999999999999999999")),
             subject.to_vec(),
+            [&subject[..], &[("before", "9"), ("claim", &long)]].concat(),
         ];
         let mut items: Vec<Value> = bad.iter().map(|fields| item("1-1", fields)).collect();
         items.push(Value::Array(vec![bulk("2-0"), Value::Nil]));
@@ -297,7 +303,7 @@ mod tests {
         items.push(item("3-0", &good));
         let expected =
             LogPage::complete(vec![Revocation::jwt_id("i", "j").with_end(at(9))], Some(LogPosition::new("3-0")));
-        assert_eq!(page(stream(items), 100), Some(expected.with_malformed(12)));
+        assert_eq!(page(stream(items), 100), Some(expected.with_malformed(13)));
     }
 
     #[test]

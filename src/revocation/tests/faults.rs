@@ -140,6 +140,27 @@ async fn malformed_entries_do_not_stop_the_others() {
 }
 
 #[tokio::test]
+async fn entries_with_claims_that_do_not_fit_do_not_stop_the_others() {
+    let fixture = Fixture::new();
+    let list = fixture.current_list().await;
+    let claims = (0..10).map(|number| format!("claim{number}")).chain(["c".repeat(65)]);
+    let named = |claim: String| {
+        let entry = Revocation::subject(ISSUER, "ann").with_subject_claim(&claim);
+        entry.with_issued_before(fixture.in_seconds(0)).with_end(fixture.in_seconds(3_600))
+    };
+    let entries: Vec<_> = claims.map(named).chain([fixture.entry(1)]).collect();
+    let ninth = entries[8].clone();
+    fixture.log.append(LogAppend { entries, obsolete: None }).await.expect("room");
+    fixture.clock.settle().await;
+    assert!(knows(&list, 1));
+    assert_eq!(list.shared.subject_claims().len(), 8);
+    assert_eq!(list.status().total_entries(), 8 + 1);
+    assert_eq!(list.revoke(ninth).await, Err(RevokeError::SubjectClaims), "the application learns of it");
+    fixture.run(301).await;
+    assert_eq!((state(&list), rejects(&list)), (RevocationState::Current, false));
+}
+
+#[tokio::test]
 async fn after_cuts_the_reader_continues_from_its_cursor() {
     let fixture = Fixture::new();
     let (one, other) = (fixture.current_list().await, fixture.current_list().await);
@@ -184,6 +205,21 @@ async fn an_entry_that_has_ended_is_not_appended_any_more() {
     assert_eq!(list.revoke(entry).await, not_appended(LogError::Full));
     fixture.run(60 + 301 + 31).await;
     assert_eq!(list.status().pending_entries(), 0);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_for_a_minute_drops_no_entry_that_waits() {
+    let fixture = Fixture::new();
+    let list = fixture.current_list().await;
+    fixture.log.set_fault(LogFault::Down);
+    assert_eq!(list.revoke(fixture.entry(1)).await, not_appended(LogError::Unavailable));
+    fixture.clock.set_wall(fixture.in_seconds(86_400));
+    fixture.run(60).await;
+    fixture.clock.set_wall(fixture.clock.now().saturating_sub(Duration::from_secs(86_400)));
+    assert_eq!(list.status().pending_entries(), 1);
+    fixture.log.set_fault(LogFault::None);
+    fixture.run(6).await;
+    assert_eq!((list.status().pending_entries(), fixture.log.len()), (0, 1));
 }
 
 /// A caller that is dropped, as the request of a client that disconnects is.
@@ -249,6 +285,31 @@ async fn too_many_pending_entries_are_refused() {
     // Case 95: a signal that is neither in the log nor will be is not acknowledged.
     let refused = list.add_signal(vec![fixture.entry(crate::defaults::MAX_PENDING_REVOCATIONS + 1)]).await;
     assert_eq!(refused, Err(RevokeError::NotAppended { error: LogError::TooManyPending }));
+}
+
+/// The sender of a signal that is not acknowledged sends it again.
+#[tokio::test]
+async fn a_signal_that_the_queue_had_no_room_for_is_appended_when_it_is_repeated() {
+    let fixture = Fixture::new();
+    let (list, other) = (fixture.current_list().await, fixture.current_list().await);
+    fixture.log.set_fault(LogFault::Down);
+    let last = crate::defaults::MAX_PENDING_REVOCATIONS;
+    let many = (0..last).map(|number| fixture.entry(number));
+    assert_eq!(list.revoke_all(many).await, not_appended(LogError::Unavailable));
+    let signal = fixture.entry(last);
+    for _ in 0..2 {
+        let refused = list.add_signal(vec![signal.clone()]).await;
+        assert_eq!(refused, Err(RevokeError::NotAppended { error: LogError::TooManyPending }));
+    }
+    fixture.log.set_fault(LogFault::None);
+    fixture.run(10).await;
+    assert_eq!((list.status().pending_entries(), knows(&other, last)), (0, false));
+    assert_eq!(list.add_signal(vec![signal.clone()]).await, Ok(false), "it is in the list");
+    fixture.clock.settle().await;
+    assert!(knows(&other, last));
+    let elsewhere = fixture.current_list().await;
+    assert_eq!(elsewhere.add_signal(vec![signal]).await, Ok(false));
+    assert_eq!(fixture.log.len(), last + 1, "a list that has refused nothing does not append it again");
 }
 
 /// L9.

@@ -88,6 +88,22 @@ async fn entries_of_the_log_that_have_ended_are_dropped_from_it_and_no_reader_re
     assert_eq!((state(&one), state(&other)), (RevocationState::Current, RevocationState::Current));
 }
 
+/// Another version of this crate may write kinds of entries that this one does not know.
+#[tokio::test]
+async fn entries_that_cannot_be_read_are_not_dropped_from_the_log_before_they_may_have_ended() {
+    let fixture = Fixture::new();
+    let list = fixture.current_list().await;
+    fixture.log.add_malformed(1);
+    let short = |number| fixture.entry(number).with_end(fixture.in_seconds(10));
+    fixture.log.append(LogAppend { entries: vec![short(1), short(2)], obsolete: None }).await.expect("room");
+    fixture.clock.settle().await;
+    for (seconds, expected) in [(1_000, 3), (24 * 3_600, 2)] {
+        fixture.run(seconds).await;
+        list.revoke(short(3)).await.expect("appended");
+        assert_eq!(fixture.log.len(), expected, "{seconds}");
+    }
+}
+
 #[tokio::test]
 async fn the_tasks_end_with_the_list() {
     let fixture = Fixture::new();
