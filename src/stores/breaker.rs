@@ -10,6 +10,8 @@ use crate::defaults;
 pub(super) struct Breaker {
     /// Set while commands are not sent. At this time, the next one is.
     next_attempt: Option<Monotonic>,
+    /// The name of the last error.
+    error: Option<&'static str>,
 }
 
 /// What a command may do.
@@ -30,7 +32,7 @@ pub(super) enum Gate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transition {
     None,
-    /// The server does not respond.
+    /// The server does not respond, or fails with another error than before.
     Failed,
     /// The server responds again.
     Recovered,
@@ -55,11 +57,12 @@ impl Breaker {
     }
 
     pub(super) fn record_success(&mut self) -> Transition {
+        self.error = None;
         if self.next_attempt.take().is_some() { Transition::Recovered } else { Transition::None }
     }
 
-    pub(super) fn record_failure(&mut self, now: Monotonic) -> Transition {
-        let is_new = self.next_attempt.is_none();
+    pub(super) fn record_failure(&mut self, error: &'static str, now: Monotonic) -> Transition {
+        let is_new = self.error.replace(error) != Some(error);
         self.next_attempt = Some(now.saturating_add(defaults::REDIS_PAUSE));
         if is_new { Transition::Failed } else { Transition::None }
     }
@@ -77,11 +80,12 @@ mod tests {
     fn after_a_failure_one_command_per_second_is_sent() {
         let mut breaker = Breaker::default();
         assert_eq!(breaker.gate(at(0)), Gate::Open);
-        assert_eq!(breaker.record_failure(at(100)), Transition::Failed);
+        assert_eq!(breaker.record_failure("timeout", at(100)), Transition::Failed);
         assert_eq!(breaker.gate(at(101)), Gate::Closed { retry_after: Duration::from_millis(999) });
         assert_eq!(breaker.gate(at(1_100)), Gate::Attempt);
         assert_eq!(breaker.gate(at(1_100)), Gate::Closed { retry_after: Duration::from_secs(1) }, "one attempt");
-        assert_eq!(breaker.record_failure(at(1_600)), Transition::None, "reported once");
+        assert_eq!(breaker.record_failure("timeout", at(1_600)), Transition::None, "reported once");
+        assert_eq!(breaker.record_failure("evicts", at(1_600)), Transition::Failed, "another error");
         assert!(matches!(breaker.gate(at(2_599)), Gate::Closed { .. }));
         assert_eq!(breaker.gate(at(2_600)), Gate::Attempt);
         assert_eq!(breaker.pause(at(2_600)), Some(Duration::from_secs(1)));
@@ -94,7 +98,7 @@ mod tests {
     #[test]
     fn an_attempt_without_a_result_delays_the_next_one_by_one_second() {
         let mut breaker = Breaker::default();
-        breaker.record_failure(at(0));
+        breaker.record_failure("timeout", at(0));
         assert_eq!(breaker.gate(at(1_000)), Gate::Attempt);
         assert!(matches!(breaker.gate(at(1_999)), Gate::Closed { .. }));
         assert_eq!(breaker.gate(at(2_000)), Gate::Attempt);

@@ -91,7 +91,7 @@ impl Connection {
             }
         };
         let response = limited(response, limit).await.ok_or(RedisError::TimedOut)?;
-        response.map_err(|error| classify(&error))
+        response.map_err(classify)
     }
 
     /// Returns whether the connection is known to be closed.
@@ -125,7 +125,7 @@ impl RedisError {
         match self {
             Self::Closed | Self::TimedOut | Self::Unexpected => true,
             // After a failover, this is no longer the server that accepts writes.
-            Self::Refused { code } => matches!(&**code, "READONLY" | "MASTERDOWN" | "LOADING"),
+            Self::Refused { code } => matches!(&**code, "READONLY" | "MASTERDOWN" | "LOADING" | "UNBLOCKED"),
             Self::Connect | Self::Paused { .. } | Self::Busy | Self::Evicts => false,
         }
     }
@@ -143,11 +143,14 @@ async fn limited<F: Future>(future: F, limit: Duration) -> Option<F::Output> {
 }
 
 /// Drops the text of the error, which may contain an argument of the command.
-fn classify(error: &redis::RedisError) -> RedisError {
+fn classify(error: redis::RedisError) -> RedisError {
     match error.kind() {
         ErrorKind::Io => RedisError::Closed,
         ErrorKind::Server(_) | ErrorKind::Extension => {
-            RedisError::Refused { code: error.code().unwrap_or("ERR").into() }
+            // The error of several commands has no code itself.
+            let errors = error.into_server_errors();
+            let code = errors.as_deref().and_then(<[_]>::first).map_or("ERR", |(_, error)| error.code());
+            RedisError::Refused { code: code.into() }
         }
         _ => RedisError::Unexpected,
     }

@@ -36,8 +36,8 @@ use crate::stores::redis::Redis;
 pub struct RedisLog {
     redis: Redis,
     key: Box<str>,
-    /// Connections that no read uses.
-    idle: Arc<Mutex<Vec<Connection>>>,
+    /// Connections that no read uses, with the number of [failovers](Redis::failovers) when they were opened.
+    idle: Arc<Mutex<Vec<(u64, Connection)>>>,
 }
 
 impl RedisLog {
@@ -50,14 +50,16 @@ impl RedisLog {
     async fn read_page(&self, read: LogRead) -> Result<LogPage, RedisError> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = idle().pop();
-        let connection = match taken.filter(|connection| !connection.is_closed()) {
-            Some(connection) => connection,
-            None => self.redis.open().await?,
+        let failovers = self.redis.failovers();
+        let is_usable = |(opened, connection): &(u64, Connection)| *opened == failovers && !connection.is_closed();
+        let (opened, connection) = match taken.filter(is_usable) {
+            Some(usable) => usable,
+            None => (failovers, self.redis.open().await?),
         };
         // If the future is dropped, so is the connection.
         let result = self.read_with(&connection, &read).await;
         if !result.as_ref().is_err_and(RedisError::ends_connection) {
-            idle().push(connection);
+            idle().push((opened, connection));
         }
         result
     }

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use self::server::{NO_EVICTION, Reply, Server};
-use crate::stores::{Redis, RedisError};
+use crate::clock::Timestamp;
+use crate::revocation::{LogAppend, LogError, LogPage, LogRead, Revocation, RevocationLog as _};
+use crate::stores::{Redis, RedisError, RedisLog};
 
 /// Responds to the commands of a healthy server.
 fn healthy(command: &[String]) -> Reply {
@@ -16,6 +18,12 @@ fn healthy(command: &[String]) -> Reply {
         Some("PING") => Reply::Send("+PONG\r\n"),
         _ => Reply::Send("-ERR unknown command\r\n"),
     }
+}
+
+/// Returns an append of two entries.
+fn append() -> LogAppend {
+    let entry = |value| Revocation::jwt_id("https://issuer.test/", value).with_end(Timestamp::from_secs(9));
+    LogAppend { entries: vec![entry("1"), entry("2")], obsolete: None }
 }
 
 fn refused(code: &str) -> Result<(), RedisError> {
@@ -163,6 +171,48 @@ async fn a_server_that_became_a_replica_is_left() {
     };
     tokio::time::timeout(Duration::from_secs(30), recovered).await.expect("another connection");
     assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn an_append_that_the_server_refuses_has_its_error() {
+    for (response, error) in [
+        ("-OOM command not allowed when used memory > 'maxmemory'.\r\n", LogError::Full),
+        ("-NOPERM no permissions to access a key\r\n", LogError::Refused),
+        ("-MISCONF Redis is configured to save RDB snapshots\r\n", LogError::Refused),
+        ("-READONLY You can't write against a read only replica.\r\n", LogError::Unavailable),
+    ] {
+        let server = Server::start(move |_, command| match command.first().map(String::as_str) {
+            Some("XADD") if command.iter().any(|word| word == "2") => Reply::Send(response),
+            Some("XADD") => Reply::Send("$3\r\n1-1\r\n"),
+            _ => healthy(command),
+        })
+        .await;
+        let log = RedisLog::new(&server.redis(), "tb:revocations");
+        assert_eq!(log.append(append()).await, Err(error), "{response}");
+    }
+}
+
+/// The server of a reader that was demoted responds to reads, so only an append shows it.
+#[tokio::test]
+async fn a_reader_leaves_a_server_that_became_a_replica() {
+    let server = Server::start(|_, command| match command.first().map(String::as_str) {
+        Some("XADD") => Reply::Send("-READONLY You can't write against a read only replica.\r\n"),
+        Some("XREAD") => Reply::Send("*-1\r\n"),
+        _ => healthy(command),
+    })
+    .await;
+    let log = RedisLog::new(&server.redis(), "tb:revocations");
+    let read = || log.read(LogRead { after: None, limit: 10, wait: Duration::ZERO });
+    for _ in 0..2 {
+        assert_eq!(read().await, Ok(LogPage::complete(Vec::new(), None)));
+    }
+    assert_eq!(server.connections(), 1);
+    assert_eq!(log.append(append()).await, Err(LogError::Unavailable));
+    assert_eq!(server.connections(), 2);
+    for _ in 0..2 {
+        assert_eq!(read().await, Ok(LogPage::complete(Vec::new(), None)));
+    }
+    assert_eq!(server.connections(), 3);
 }
 
 #[tokio::test]
