@@ -14,7 +14,7 @@ use crate::revocation::entry::Revocation;
 /// one process; with the feature `redis`, `stores::RedisLog` is one in Redis. Other databases with an ordered log are suitable, too:
 /// a table with an increasing number, a topic of Kafka with one partition, a stream of NATS.
 ///
-/// The calls have time limits: 5 s for [`append`](Self::append), and 3 s more than [`wait`](LogRead::wait) for [`read`](Self::read).
+/// The calls have time limits: 2 s for [`append`](Self::append), and 3 s more than [`wait`](LogRead::wait) for [`read`](Self::read).
 /// A future that takes longer is dropped.
 ///
 /// # Security

@@ -25,6 +25,7 @@ pub enum RevocationState {
     /// The log is followed, or the list has no log.
     Current,
     /// No read of the log has succeeded for 30 s, or the list has no room for an entry. Requests are accepted or rejected by what is known.
+    /// A list without room reads no further, so it becomes [`Stale`](Self::Stale).
     Degraded,
     /// No read of the log has succeeded for [`with_max_stale`](crate::revocation::RevocationsBuilder::with_max_stale). Requests are
     /// rejected with 503.
