@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::{Moment, Monotonic, Timestamp};
+use crate::defaults;
 
 /// Derives this time from the wall clock and the monotonic clock.
 ///
@@ -14,6 +15,7 @@ pub(super) struct Cutoff {
     /// A time by both clocks that is trusted.
     trusted: Moment,
     step: Option<Step>,
+    steps_back: u32,
 }
 
 /// The wall clock is ahead of where it should be.
@@ -28,12 +30,21 @@ struct Step {
 
 impl Cutoff {
     pub(super) fn new(now: Moment) -> Self {
-        Self { trusted: now, step: None }
+        Self { trusted: now, step: None, steps_back: 0 }
+    }
+
+    /// Returns how often the wall clock was set back by more than [`MAX_LEEWAY`](defaults::MAX_LEEWAY). Before, entries may have been
+    /// dropped too early: the first reading is trusted, because nothing says that it is wrong.
+    pub(super) fn steps_back(&self) -> u32 {
+        self.steps_back
     }
 
     pub(super) fn at(&mut self, now: Moment) -> Timestamp {
-        if now.wall <= expected(self.trusted, now.monotonic) {
-            *self = Self::new(now);
+        let expected_now = expected(self.trusted, now.monotonic);
+        if now.wall <= expected_now {
+            let is_step = now.wall < expected_now.saturating_sub(defaults::MAX_LEEWAY);
+            self.trust(now);
+            self.steps_back = self.steps_back.saturating_add(u32::from(is_step));
             return now.wall;
         }
         let known = self.step.filter(|step| now.monotonic.saturating_since(step.last.monotonic) <= READ_WITHIN);
@@ -43,11 +54,16 @@ impl Cutoff {
         }
         step.last = now;
         if now.monotonic.saturating_since(step.since) >= STEP_LASTS {
-            *self = Self::new(step.least);
+            self.trust(step.least);
         } else {
             self.step = Some(step);
         }
         expected(self.trusted, now.monotonic).min(now.wall)
+    }
+
+    fn trust(&mut self, moment: Moment) {
+        self.trusted = moment;
+        self.step = None;
     }
 }
 
@@ -57,7 +73,7 @@ fn expected(earlier: Moment, now: Monotonic) -> Timestamp {
 }
 
 /// How long a step of the wall clock lasts before it counts.
-const STEP_LASTS: Duration = Duration::from_secs(600);
+pub(super) const STEP_LASTS: Duration = Duration::from_secs(600);
 
 /// If the clock was not read for longer, it is not known whether the step lasted.
 const READ_WITHIN: Duration = Duration::from_secs(60);
@@ -121,5 +137,13 @@ mod tests {
         let mut cutoff = Cutoff::new(moment(1_000, 0));
         assert_eq!(cutoff.at(moment(10, 10)), Timestamp::from_secs(10));
         assert_eq!(cutoff.at(moment(1_020, 20)), Timestamp::from_secs(20), "forward again, this may be a mistake");
+    }
+    #[test]
+    fn counts_steps_back_by_more_than_the_leeway() {
+        let mut cutoff = Cutoff::new(moment(100_000, 0));
+        for (wall, monotonic, steps_back) in [(100_010, 10, 0), (99_720, 20, 0), (99_719, 320, 1), (99_720, 321, 1)] {
+            cutoff.at(moment(wall, monotonic));
+            assert_eq!(cutoff.steps_back(), steps_back, "{monotonic}");
+        }
     }
 }

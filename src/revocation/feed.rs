@@ -25,7 +25,7 @@ enum Phase {
     Loading,
     /// The log was read to its end at least once.
     Following,
-    /// The log is read from the start again.
+    /// The log is read from the start again, because it has regressed or the clock was set back.
     Reloading,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Next {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     None,
-    /// The log was read to its end, for the first time or after it had regressed.
+    /// The log was read to its end, for the first time or again.
     Loaded,
     /// The log no longer has what was read before.
     Regressed,
@@ -114,6 +114,14 @@ impl Feed {
                 let pause = if is_poll { defaults::LOG_POLL.saturating_sub(elapsed) } else { Duration::ZERO };
                 Next { change, pause }
             }
+        }
+    }
+
+    /// Reads the log from its start again. What was read stays known, so requests are not rejected meanwhile.
+    pub(super) fn restart(&mut self) {
+        self.cursor = None;
+        if self.phase == Phase::Following {
+            self.phase = Phase::Reloading;
         }
     }
 

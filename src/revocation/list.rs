@@ -276,6 +276,13 @@ impl Shared {
         self.writer().cutoff(Moment::now(&*self.clock))
     }
 
+    /// Returns how often the wall clock was set back so far that entries may have been dropped too early.
+    pub(super) fn steps_back(&self) -> u32 {
+        let mut writer = self.writer();
+        writer.cutoff(Moment::now(&*self.clock));
+        writer.cutoff.steps_back()
+    }
+
     /// Returns the latest second in which an entry that is written now ends, unless its end is set.
     pub(super) fn latest_end(&self) -> u32 {
         seconds(Some(self.clock.now().saturating_add(self.max_token_life)))

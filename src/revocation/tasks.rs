@@ -11,6 +11,7 @@ use crate::clock::{Clock, Monotonic};
 use crate::defaults;
 use crate::fetch::{catch_panic, within};
 use crate::jwks::Rng;
+use crate::revocation::cutoff::STEP_LASTS;
 use crate::revocation::entry::Revocation;
 use crate::revocation::error::RevocationsNotReadyError;
 use crate::revocation::feed::{Change, Feed, Outcome};
@@ -97,7 +98,7 @@ impl Drop for Reading {
 impl Context {
     /// Reads the log as long as the list exists.
     async fn read(&self) {
-        let (mut feed, mut rng) = (Feed::default(), Rng::seeded());
+        let (mut feed, mut rng, mut steps_back) = (Feed::default(), Rng::seeded(), 0);
         self.log.horizon().clear();
         loop {
             let started = self.clock.monotonic();
@@ -106,9 +107,14 @@ impl Context {
             let page = self.limited(async { self.log.log.read(read).await }, limit).await;
             let Some(list) = self.list.upgrade() else { return };
             let outcome = self.apply(&list, page, started);
+            let steps_before = std::mem::replace(&mut steps_back, list.steps_back());
             drop(list);
             let has_entries = matches!(outcome, Outcome::Page { entries: 1.., .. });
             let next = feed.step(outcome, rng.jitter());
+            if steps_back != steps_before {
+                feed.restart();
+                self.log.horizon().clear();
+            }
             self.report(next.change, has_entries);
             if !next.pause.is_zero() {
                 self.watched(pending::<()>(), self.clock.monotonic().saturating_add(next.pause)).await;
@@ -174,7 +180,7 @@ impl Context {
 
     /// Appends entries as long as the list exists.
     async fn append(&self) {
-        let mut rng = Rng::seeded();
+        let (mut rng, started) = (Rng::seeded(), self.clock.monotonic());
         loop {
             let Some(list) = self.list.upgrade() else { return };
             let cutoff = list.cutoff();
@@ -186,7 +192,9 @@ impl Context {
                     let _woken = within(self.log.wake.notified(), self.clock.sleep_until(until)).await;
                 }
                 Step::Append(entries) => {
-                    let obsolete = self.log.horizon().obsolete(cutoff);
+                    // The wall clock of a server that has just started may be wrong.
+                    let is_trusted = self.clock.monotonic().saturating_since(started) >= STEP_LASTS;
+                    let obsolete = is_trusted.then(|| self.log.horizon().obsolete(cutoff)).flatten();
                     let count = entries.len();
                     let appending = async { self.log.log.append(LogAppend { entries, obsolete }).await };
                     let result = self.limited(appending, defaults::LOG_APPEND_LIMIT).await;

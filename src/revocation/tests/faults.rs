@@ -222,6 +222,27 @@ async fn a_clock_that_is_ahead_for_a_minute_drops_no_entry_that_waits() {
     assert_eq!((list.status().pending_entries(), fixture.log.len()), (0, 1));
 }
 
+/// The clock of a server is set after the process has started.
+#[tokio::test]
+async fn a_clock_that_is_ahead_at_start_hides_nothing_after_it_is_corrected_and_trims_nothing() {
+    let fixture = Fixture::new();
+    let other = fixture.current_list().await;
+    other.revoke_all((0..1_500).map(|number| fixture.entry(number))).await.expect("appended");
+    fixture.clock.set_wall(fixture.in_seconds(86_400));
+    let list = fixture.current_list().await;
+    let appended = Revocation::jwt_id(ISSUER, "1500").with_end(fixture.in_seconds(86_400));
+    list.revoke(appended).await.expect("appended");
+    assert_eq!(fixture.log.len(), 1_501);
+    fixture.run(60).await;
+    fixture.clock.set_wall(fixture.clock.now().saturating_sub(Duration::from_secs(86_400)));
+    fixture.run(6).await;
+    assert!((0..=1_500).all(|number| knows(&list, number)));
+    assert_eq!((state(&list), rejects(&list)), (RevocationState::Current, false));
+    let reads = fixture.log.reads();
+    fixture.run(60).await;
+    assert!(fixture.log.reads() - reads < 30, "it is read from its start once");
+}
+
 /// A caller that is dropped, as the request of a client that disconnects is.
 #[tokio::test]
 async fn a_caller_that_is_dropped_does_not_stop_the_append() {
