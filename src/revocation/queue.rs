@@ -162,7 +162,7 @@ mod tests {
     const CUTOFF: u32 = 1_000_000;
 
     fn entry(number: u32, end: u32) -> Revocation {
-        let end = Timestamp::from_secs(i64::from(CUTOFF + end));
+        let end = Timestamp::from_secs(i64::from(CUTOFF.saturating_add(end)));
         Revocation::jwt_id("https://issuer.test/", &number.to_string()).with_end(end)
     }
 
